@@ -1,0 +1,322 @@
+//! The unit of work: up to [`Batch::FRAMES_MAX`] frames and a verdict each.
+//!
+//! A batch owns its buffers for its whole life and is used again and again: the event loop fills it
+//! with [`Batch::receive`], [`Dataplane::process`](crate::Dataplane::process) decides and rewrites in
+//! place, the event loop carries the verdicts out and calls [`Batch::clear`]. What the dataplane makes
+//! itself (ARP, ICMP errors, fragments, frames released from a hold queue) stands in the batch's
+//! [`Output`], which is bounded too.
+
+use core::mem;
+
+use crate::config::Segment;
+use crate::counters::DropReason;
+
+/// A port's number: its index in [`Config::ports`](crate::Config::ports).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortId(pub u8);
+
+impl PortId {
+    /// The most ports a gateway can have.
+    pub const COUNT_MAX: usize = 64;
+}
+
+/// A set of ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortSet(u64);
+
+impl PortSet {
+    /// No port.
+    pub const EMPTY: Self = Self(0);
+
+    /// The set of just `port`.
+    pub const fn only(port: PortId) -> Self {
+        Self(1 << (port.0 & 63))
+    }
+
+    /// This set without `port`.
+    pub const fn without(self, port: PortId) -> Self {
+        Self(self.0 & !Self::only(port).0)
+    }
+
+    /// Whether `port` is in the set.
+    pub const fn contains(self, port: PortId) -> bool {
+        self.0 & Self::only(port).0 != 0
+    }
+
+    /// Whether there is no port in the set.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The ports, lowest first.
+    pub fn iter(self) -> impl Iterator<Item = PortId> {
+        (0..64).map(PortId).filter(move |port| self.contains(*port))
+    }
+}
+
+impl FromIterator<PortId> for PortSet {
+    fn from_iter<I: IntoIterator<Item = PortId>>(ports: I) -> Self {
+        Self(ports.into_iter().fold(0, |set, port| set | Self::only(port).0))
+    }
+}
+
+/// Where a frame came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ingress {
+    /// Read from a port.
+    Port(PortId),
+    /// An IPv4 packet of the gateway's own host stack. Its Ethernet header is not yet set; the
+    /// dataplane routes it.
+    Host,
+    /// A whole Ethernet frame of the gateway's own for a segment; the dataplane only finds the port.
+    HostRaw(Segment),
+}
+
+/// What becomes of a frame. Every frame of a batch has exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not decided yet; never seen after [`process`](crate::Dataplane::process).
+    Pending,
+    /// Goes out of one port.
+    Transmit(PortId),
+    /// Goes out of several ports of its segment, and to the host stack if `local`.
+    Flood {
+        /// The ports; never the one of origin.
+        ports: PortSet,
+        /// Whether the gateway itself is addressed too.
+        local: bool,
+    },
+    /// For the gateway's own host stack.
+    Local,
+    /// Was for the gateway and has been dealt with: ARP.
+    Consumed,
+    /// Waits in the dataplane for a neighbour or for the first fragment.
+    Hold,
+    /// Goes no further.
+    Drop(DropReason),
+}
+
+/// An Ethernet frame in a buffer of fixed capacity.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    buffer: Box<[u8]>,
+    len: usize,
+}
+
+impl Frame {
+    /// An empty frame that can hold `capacity` octets.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self { buffer: vec![0; capacity].into_boxed_slice(), len: 0 }
+    }
+
+    /// The octets of the frame, from the destination's MAC on, without FCS.
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.len]
+    }
+
+    /// The octets of the frame, to rewrite.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer[..self.len]
+    }
+
+    /// The whole buffer, to fill; [`Frame::set_len`] then says how much of it counts.
+    pub fn buffer_mut(&mut self) -> &mut [u8] {
+        &mut self.buffer
+    }
+
+    /// Sets the length, cut to the capacity.
+    pub fn set_len(&mut self, len: usize) {
+        self.len = len.min(self.buffer.len());
+    }
+}
+
+/// Frames that the dataplane made itself, each with the ports it goes out of.
+#[derive(Debug)]
+pub struct Output {
+    frames: Vec<(PortSet, Frame)>,
+    len: usize,
+}
+
+impl Output {
+    /// The most frames that one [`process`](crate::Dataplane::process) or
+    /// [`handle_timeout`](crate::Dataplane::handle_timeout) can make.
+    pub const FRAMES_MAX: usize = 512;
+
+    fn new(frame_capacity: usize) -> Self {
+        let frames = (0..Self::FRAMES_MAX).map(|_| (PortSet::EMPTY, Frame::with_capacity(frame_capacity)));
+        Self { frames: frames.collect(), len: 0 }
+    }
+
+    /// A cleared frame that will go out of `ports`, to be filled by the caller; `None` if full.
+    pub fn emit(&mut self, ports: PortSet) -> Option<&mut Frame> {
+        let slot = self.frames.get_mut(self.len)?;
+        self.len += 1;
+        slot.0 = ports;
+        slot.1.set_len(0);
+        Some(&mut slot.1)
+    }
+
+    /// Hands over a held frame's buffer in exchange for a spare one. `false` and no exchange if full.
+    pub fn release(&mut self, ports: PortSet, frame: &mut Frame) -> bool {
+        let Some(slot) = self.emit(ports) else { return false };
+        mem::swap(slot, frame);
+        true
+    }
+
+    /// How many more frames fit.
+    pub fn remaining(&self) -> usize {
+        self.frames.len() - self.len
+    }
+
+    /// The frames made, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (PortSet, &Frame)> {
+        self.frames[..self.len].iter().map(|(ports, frame)| (*ports, frame))
+    }
+}
+
+/// One received frame of a batch.
+#[derive(Debug)]
+pub struct Slot {
+    /// Where it came from.
+    pub ingress: Ingress,
+    /// The frame itself.
+    pub frame: Frame,
+    /// What becomes of it.
+    pub verdict: Verdict,
+}
+
+/// A batch of frames on their way through the dataplane.
+#[derive(Debug)]
+pub struct Batch {
+    slots: Vec<Slot>,
+    len: usize,
+    output: Output,
+}
+
+impl Batch {
+    /// The most frames a batch takes.
+    pub const FRAMES_MAX: usize = 256;
+
+    /// An empty batch whose frames hold up to `frame_capacity` octets each.
+    pub fn new(frame_capacity: usize) -> Self {
+        let slot = || Slot {
+            ingress: Ingress::Host,
+            frame: Frame::with_capacity(frame_capacity),
+            verdict: Verdict::Pending,
+        };
+        Self {
+            slots: (0..Self::FRAMES_MAX).map(|_| slot()).collect(),
+            len: 0,
+            output: Output::new(frame_capacity),
+        }
+    }
+
+    /// Adds a frame: `read` is given a buffer and says how many octets it wrote.
+    ///
+    /// Returns `Ok(false)`, without calling `read`, if the batch is full.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `read` fails with; the batch is then unchanged.
+    pub fn receive<E>(
+        &mut self,
+        ingress: Ingress,
+        read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<bool, E> {
+        let Some(slot) = self.slots.get_mut(self.len) else { return Ok(false) };
+        let len = read(slot.frame.buffer_mut())?;
+        slot.frame.set_len(len);
+        slot.ingress = ingress;
+        slot.verdict = Verdict::Pending;
+        self.len += 1;
+        Ok(true)
+    }
+
+    /// The number of frames received.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no frame was received and none made.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0 && self.output.len == 0
+    }
+
+    /// Whether no further frame fits.
+    pub fn is_full(&self) -> bool {
+        self.len == self.slots.len()
+    }
+
+    /// The frames received, with their verdicts.
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots[..self.len]
+    }
+
+    /// The frames that the dataplane made.
+    pub fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// The frames received and the place for frames made, for the dataplane.
+    pub(crate) fn split(&mut self) -> (&mut [Slot], &mut Output) {
+        (&mut self.slots[..self.len], &mut self.output)
+    }
+
+    /// Empties the batch for its next use.
+    pub fn clear(&mut self) {
+        self.len = 0;
+        self.output.len = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::convert::Infallible;
+
+    use super::*;
+
+    fn receive(batch: &mut Batch, bytes: &[u8]) -> bool {
+        let copy = |buffer: &mut [u8]| {
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            Ok::<_, Infallible>(bytes.len())
+        };
+        batch.receive(Ingress::Port(PortId(0)), copy).expect("infallible")
+    }
+
+    #[test]
+    fn a_full_batch_takes_no_more() {
+        let mut batch = Batch::new(64);
+        for _ in 0..Batch::FRAMES_MAX {
+            assert!(receive(&mut batch, &[1, 2, 3]));
+        }
+        assert!(batch.is_full());
+        assert!(!receive(&mut batch, &[4]));
+        assert_eq!(batch.slots()[255].frame.bytes(), [1, 2, 3]);
+        batch.clear();
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn output_is_bounded_and_exchanges_buffers() {
+        let mut batch = Batch::new(64);
+        let (_, output) = batch.split();
+        let mut held = Frame::with_capacity(64);
+        held.set_len(9);
+        assert!(output.release(PortSet::only(PortId(3)), &mut held));
+        assert!(held.bytes().is_empty());
+        for _ in 1..Output::FRAMES_MAX {
+            assert!(output.emit(PortSet::EMPTY).is_some());
+        }
+        assert!(output.emit(PortSet::EMPTY).is_none());
+        let (ports, frame) = output.iter().next().expect("one frame");
+        assert!(ports.contains(PortId(3)));
+        assert_eq!(frame.bytes().len(), 9);
+    }
+
+    #[test]
+    fn port_sets_list_their_ports_in_order() {
+        let set: PortSet = [PortId(5), PortId(0), PortId(63)].into_iter().collect();
+        assert_eq!(set.iter().collect::<Vec<_>>(), [PortId(0), PortId(5), PortId(63)]);
+        assert!(!set.without(PortId(5)).contains(PortId(5)));
+    }
+}

@@ -1,0 +1,148 @@
+//! What a dataplane is told: ports, addresses, policy. Validated by whoever builds it, swapped in whole.
+
+use core::net::Ipv4Addr;
+use core::ops::RangeInclusive;
+
+use ipnet::Ipv4Net;
+
+use crate::batch::{PortId, PortSet};
+use crate::wire::ethernet::MacAddr;
+use crate::wire::ipv4::Protocol;
+
+/// The whole configuration of a [`Dataplane`](crate::Dataplane).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What the gateway is to its networks.
+    pub mode: Mode,
+    /// The segment of every port, indexed by [`PortId`]; at most [`PortId::COUNT_MAX`] ports.
+    pub ports: Vec<Segment>,
+    /// The gateway's interface on the LAN.
+    pub lan: Interface,
+    /// The gateway's interface on the WAN; without ports in [`Mode::LanOnly`].
+    pub wan: Interface,
+    /// What the firewall lets in.
+    pub firewall: Firewall,
+    /// How flows are tracked and translated.
+    pub nat: Nat,
+}
+
+impl Config {
+    /// The interface on `segment`.
+    pub fn interface(&self, segment: Segment) -> &Interface {
+        match segment {
+            Segment::Lan => &self.lan,
+            Segment::Wan => &self.wan,
+        }
+    }
+
+    /// The segment that `port` is plugged into; `None` for a port that does not exist.
+    pub fn segment(&self, port: PortId) -> Option<Segment> {
+        self.ports.get(usize::from(port.0)).copied()
+    }
+
+    /// All ports of `segment`.
+    pub fn ports_of(&self, segment: Segment) -> PortSet {
+        (0u8..).zip(&self.ports).filter(|(_, s)| **s == segment).map(|(i, _)| PortId(i)).collect()
+    }
+}
+
+/// What the gateway is to its networks: one switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// An ordinary LAN host that serves: no routing, NAT or firewall.
+    LanOnly,
+    /// Plain routing between LAN and WAN, firewall and NAT off.
+    Router,
+    /// The LAN is closed to the WAN and shares the WAN address.
+    Nat,
+    /// As `Nat`, and the gateway's own WAN side is protected too.
+    NatDmz,
+}
+
+impl Mode {
+    /// Whether the LAN hides behind the WAN address.
+    pub const fn translates(self) -> bool {
+        matches!(self, Self::Nat | Self::NatDmz)
+    }
+}
+
+/// One of the two Ethernet segments between which the gateway stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Segment {
+    /// The office's side.
+    Lan,
+    /// The internet's side.
+    Wan,
+}
+
+/// The gateway's own presence on a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// The gateway's hardware address there.
+    pub mac: MacAddr,
+    /// Its address with the prefix of the segment; `None` while a DHCP client has not got one.
+    pub address: Option<Ipv4Net>,
+    /// The next hop for everything that is not on a segment.
+    pub gateway: Option<Ipv4Addr>,
+    /// The largest IP packet that the segment carries, in octets, 576 to 65535.
+    pub mtu: u16,
+}
+
+/// What the firewall lets in. It has a meaning in [`Mode::Nat`] and [`Mode::NatDmz`] only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Firewall {
+    /// [`Mode::NatDmz`]: the WAN address answers nothing that it need not answer, pings included.
+    pub stealth: bool,
+    /// The gateway's own services that the WAN may use.
+    pub wan_services: Vec<WanService>,
+    /// What is passed on to LAN hosts; the first match wins.
+    pub forwards: Vec<Forward>,
+    /// The LAN host that gets what neither a service nor a forward claims.
+    pub dmz_host: Option<Ipv4Addr>,
+}
+
+/// A port of the gateway's own that the WAN may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WanService {
+    /// [`Protocol::TCP`] or [`Protocol::UDP`].
+    pub protocol: Protocol,
+    /// The port on the WAN address.
+    pub port: u16,
+}
+
+/// A port or a range of the WAN address that belongs to a LAN host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// [`Protocol::TCP`] or [`Protocol::UDP`].
+    pub protocol: Protocol,
+    /// The ports on the WAN address.
+    pub wan_ports: RangeInclusive<u16>,
+    /// The LAN host.
+    pub to: Ipv4Addr,
+    /// The LAN host's port for the first of `wan_ports`; the others follow in order.
+    pub to_port: u16,
+    /// Who may use it, on the WAN; LAN hosts always may (hairpin).
+    pub from: Vec<Ipv4Net>,
+}
+
+/// How flows are tracked and translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nat {
+    /// From whom a mapping takes packets.
+    pub filtering: Filtering,
+    /// The most flows at one time.
+    pub flows_max: u32,
+    /// The most flows of one LAN host at one time.
+    pub flows_per_host_max: u32,
+}
+
+/// From whom a NAT mapping takes packets. // RFC 4787 section 5
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filtering {
+    /// From anybody.
+    EndpointIndependent,
+    /// From addresses that the LAN host has sent to.
+    AddressDependent,
+    /// From addresses and ports that the LAN host has sent to.
+    AddressAndPortDependent,
+}

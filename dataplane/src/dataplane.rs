@@ -1,0 +1,4 @@
+//! The pipeline.
+
+/// stub
+pub struct Dataplane;

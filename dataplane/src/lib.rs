@@ -1,0 +1,38 @@
+//! Gatepost's dataplane: frames in, frames out.
+//!
+//! Everything a gateway does to a packet happens here: the learning bridge, ARP, IPv4 forwarding,
+//! fragmentation, the flow table that serves stateful inspection and NAT44 in one entry, the
+//! firewall's modes and forwards, ICMP errors. It is pure: no I/O, no clock, no async, no locks and
+//! nothing global. The caller hands it a [`Batch`] of frames and the time, and reads back a
+//! [`Verdict`] for each frame and the frames the dataplane made itself.
+//!
+//! ```text
+//!            Batch::receive          Dataplane::process             Batch::frames / Batch::outputs
+//!  port  ──────────────────▶ frames ───────────────────▶ verdicts ─────────────────────────────────▶ ports,
+//!                                                                                                    host stack
+//! ```
+//!
+//! In steady state `process` allocates nothing, reads no clock and makes no system call. Several
+//! dataplanes can run side by side, one per worker thread: none shares state with another.
+
+pub mod batch;
+pub mod bridge;
+pub mod config;
+pub mod counters;
+pub mod dataplane;
+pub mod firewall;
+pub mod flow;
+pub mod fragment;
+pub mod icmp_error;
+pub mod nat;
+pub mod neighbor;
+pub mod route;
+pub mod time;
+pub mod wire;
+
+pub use batch::{Batch, Frame, Ingress, Output, PortId, PortSet, Verdict};
+pub use config::Config;
+pub use counters::{Counters, DropReason};
+pub use dataplane::Dataplane;
+pub use time::Instant;
+pub use wire::ethernet::MacAddr;

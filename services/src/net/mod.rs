@@ -1,0 +1,88 @@
+//! TCP and UDP as the services see them, over whichever stack runs below.
+//!
+//! `Stack` is the gateway's own, over smoltcp; `Kernel` is the
+//! machine's. Everything is single-threaded: nothing here needs to be `Send`.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A network to serve on and to reach out through. Clones share it.
+pub trait Net: Clone + 'static {
+    /// Accepts connections.
+    type Listener: Listener<Stream = Self::Stream>;
+    /// A connection.
+    type Stream: Stream;
+    /// A UDP socket.
+    type Udp: UdpSocket;
+
+    /// Listens on `local`; the unspecified address means every address.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::AddrInUse`] if somebody listens there already, and what the stack refuses.
+    fn listen(&self, local: SocketAddr) -> impl Future<Output = io::Result<Self::Listener>>;
+
+    /// Connects to `remote`.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::ConnectionRefused`] on a reset, [`io::ErrorKind::TimedOut`] without an answer.
+    fn connect(&self, remote: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>>;
+
+    /// Opens a UDP socket on `local`; port 0 means any free one, chosen at random.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::AddrInUse`] if the port is taken, and what the stack refuses.
+    fn bind_udp(&self, local: SocketAddr) -> impl Future<Output = io::Result<Self::Udp>>;
+}
+
+/// Accepts connections until it is dropped.
+pub trait Listener: 'static {
+    /// The connections.
+    type Stream: Stream;
+
+    /// The next connection.
+    ///
+    /// # Errors
+    ///
+    /// The stack has shut down; a connection that failed before it was accepted is no error.
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>>;
+
+    /// Where it listens.
+    fn local_addr(&self) -> SocketAddr;
+}
+
+/// A TCP connection. A reset by the peer reads as [`io::ErrorKind::ConnectionReset`], never as an end
+/// of file; what was written before `shutdown` or drop is delivered unless the peer is gone.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {
+    /// The gateway's end.
+    fn local_addr(&self) -> SocketAddr;
+
+    /// The other end.
+    fn peer_addr(&self) -> SocketAddr;
+}
+
+/// A UDP socket.
+pub trait UdpSocket: 'static {
+    /// Waits for a datagram, copies it to `buffer` and returns its length and sender. What does not
+    /// fit is cut off.
+    ///
+    /// # Errors
+    ///
+    /// The stack has shut down.
+    fn recv_from(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<(usize, SocketAddr)>>;
+
+    /// Sends a datagram; waits while the socket's own queue is full.
+    ///
+    /// # Errors
+    ///
+    /// It is too long, or there is no route.
+    fn send_to(&self, datagram: &[u8], remote: SocketAddr) -> impl Future<Output = io::Result<()>>;
+
+    /// Where it is bound, with the port that was chosen.
+    fn local_addr(&self) -> SocketAddr;
+}

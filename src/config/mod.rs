@@ -1,0 +1,220 @@
+//! The configuration: TOML in, a validated [`Config`] out.
+//!
+//! Names and meanings are those of `gatepost.example.toml`. Every key is optional; an unknown key, a
+//! wrong type or a contradiction is an error with its place in the file and what to write instead.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use gatepost_dataplane::MacAddr;
+use gatepost_dataplane::config::{Filtering, Mode};
+use ipnet::Ipv4Net;
+
+/// A validated configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The gateway itself.
+    pub system: System,
+    /// What it is to its networks.
+    pub mode: Mode,
+    /// The office's side.
+    pub lan: Lan,
+    /// The internet's side; unused in [`Mode::LanOnly`].
+    pub wan: Wan,
+    /// What the WAN may reach.
+    pub firewall: Firewall,
+    /// How flows are translated.
+    pub nat: gatepost_dataplane::config::Nat,
+    /// Addresses for the LAN.
+    pub dhcp: Dhcp,
+    /// Names for the LAN.
+    pub dns: Dns,
+}
+
+/// `[system]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct System {
+    /// The gateway's own host name, a single label.
+    pub hostname: String,
+    /// The office's domain, without a trailing dot.
+    pub domain: String,
+    /// Where everything that survives a restart is kept.
+    pub state_dir: PathBuf,
+    /// Where `gatepost show` asks.
+    pub control_socket: PathBuf,
+    /// Dataplane threads.
+    pub workers: usize,
+}
+
+/// `[lan]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lan {
+    /// The gateway's address there, with the LAN's prefix.
+    pub address: Ipv4Net,
+    /// The ports of the LAN's switch; at least one.
+    pub ports: Vec<PortSpec>,
+    /// The router that DHCP clients are told in [`Mode::LanOnly`].
+    pub gateway: Option<Ipv4Addr>,
+}
+
+/// `[wan]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wan {
+    /// The ports; at least one unless the mode is [`Mode::LanOnly`].
+    pub ports: Vec<PortSpec>,
+    /// How the gateway gets its address there.
+    pub address: WanAddress,
+    /// The largest IP packet, in octets.
+    pub mtu: u16,
+}
+
+/// How the gateway gets its WAN address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WanAddress {
+    /// From the provider's DHCP server.
+    Dhcp,
+    /// Configured.
+    Static {
+        /// The address with the segment's prefix.
+        address: Ipv4Net,
+        /// The provider's router.
+        gateway: Option<Ipv4Addr>,
+    },
+}
+
+/// A TAP device to create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortSpec {
+    /// The device's name, 1 to 15 octets.
+    pub tap: String,
+    /// The network namespace it is created in, as `ip netns` names them; the current one if `None`.
+    pub netns: Option<String>,
+    /// How frames cross.
+    pub driver: Driver,
+}
+
+/// How frames cross between the kernel and the gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Driver {
+    /// The best that the kernel offers.
+    #[default]
+    Auto,
+    /// One frame a system call.
+    Plain,
+}
+
+/// `[firewall]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Firewall {
+    /// [`Mode::NatDmz`]: the WAN answers nothing it need not answer.
+    pub stealth: bool,
+    /// The gateway's own services that the WAN may use.
+    pub wan_services: Vec<Service>,
+    /// The LAN host that gets what nothing else claims.
+    pub dmz_host: Option<Ipv4Addr>,
+    /// Ports of the WAN address that belong to LAN hosts.
+    pub forwards: Vec<Forward>,
+}
+
+/// A service of the gateway's own that can be opened to the WAN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Name service, TCP and UDP port 53.
+    Dns,
+}
+
+/// `[[firewall.forwards]]`: as written; a `tcp+udp` forward is two in the dataplane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// For people.
+    pub name: String,
+    /// One forward for the dataplane, or two.
+    pub rules: Vec<gatepost_dataplane::config::Forward>,
+}
+
+/// `[dhcp]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dhcp {
+    /// Whether the LAN is served.
+    pub enabled: bool,
+    /// The first and the last address given out; the gateway's own is skipped.
+    pub pool: (Ipv4Addr, Ipv4Addr),
+    /// How long a lease lasts.
+    pub lease_secs: u32,
+    /// Whether this is the LAN's only server and may refuse what it does not know.
+    pub authoritative: bool,
+    /// Addresses kept for certain hosts.
+    pub reservations: Vec<Reservation>,
+}
+
+/// `[[dhcp.reservations]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// The host's name in the zone.
+    pub hostname: Option<String>,
+    /// How the host is recognised.
+    pub client: ReservedFor,
+    /// Its address.
+    pub address: Ipv4Addr,
+}
+
+/// How a reservation recognises its host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReservedFor {
+    /// By its hardware address.
+    Mac(MacAddr),
+    /// By its DHCP client identifier (option 61), type octet included.
+    ClientId(Vec<u8>),
+}
+
+/// `[dns]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Whether the LAN is served.
+    pub enabled: bool,
+    /// Whom to ask, in this order; empty: nobody but what the WAN's DHCP says.
+    pub upstream: Vec<Ipv4Addr>,
+    /// `false`: never asks outside.
+    pub use_upstream: bool,
+    /// Static names.
+    pub records: Vec<Record>,
+}
+
+/// `[[dns.records]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The name; relative to the domain unless it ends with a dot.
+    pub name: String,
+    /// What it says.
+    pub value: RecordValue,
+}
+
+/// What a static name says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordValue {
+    /// Type A.
+    Address(Ipv4Addr),
+    /// Type CNAME; relative to the domain unless it ends with a dot.
+    Alias(String),
+    /// Type MX.
+    MailExchange {
+        /// Lower comes first.
+        preference: u16,
+        /// Relative to the domain unless it ends with a dot.
+        exchange: String,
+    },
+    /// Type TXT.
+    Text(String),
+}
+
+/// The defaults of one key each, where TOML and code both need them.
+pub mod defaults {
+    use super::Filtering;
+
+    /// `nat.filtering`
+    pub const FILTERING: Filtering = Filtering::AddressAndPortDependent;
+    /// `nat.max_flows`
+    pub const FLOWS_MAX: u32 = 262_144;
+    /// `nat.max_flows_per_host`
+    pub const FLOWS_PER_HOST_MAX: u32 = 16_384;
+}

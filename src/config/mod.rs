@@ -18,6 +18,9 @@ mod system;
 mod validate;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 

@@ -86,7 +86,10 @@ pub(super) fn syntax_problem(error: &toml::de::Error, text: &str) -> (Span, Prob
         // The parser takes text without quotes for whatever its first letters look like.
         let span = word_around(text, span);
         let word = &text[span.clone()];
-        return (span, Problem::new(format!("{word} is no value"), format!("write {}", quoted(word))));
+        return (
+            span,
+            Problem::new(format!("{} is no value", word.escape_debug()), format!("write {}", quoted(word))),
+        );
     }
     let problem = match expected {
         Some("nothing") => Problem::new(what, "remove what is too much"),

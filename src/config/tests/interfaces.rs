@@ -136,6 +136,10 @@ fn device_is_one_port_s_in_its_namespace() {
         &["two ports here are called \"gp-wan0\"; write another tap or netns"],
     );
     accepted("network.mode = 'lan-only'\nlan.ports = [{ tap = 'gp-wan0' }]");
+    assert_mistakes(
+        "lan.ports = [▸{}]\nwan.ports = [{ tap = 'gp-lan0' }]",
+        &["the port has no tap; write tap = \"gp-lan0\""],
+    );
 }
 
 #[test]

@@ -18,9 +18,7 @@ mod system;
 mod validate;
 mod value;
 
-#[cfg(test)]
-mod tests;
-
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -146,6 +144,13 @@ pub struct PortSpec {
     pub driver: Driver,
 }
 
+impl fmt::Display for PortSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.tap)?;
+        self.netns.iter().try_for_each(|netns| write!(f, " in netns {netns}"))
+    }
+}
+
 /// How frames cross between the kernel and the gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Driver {
@@ -259,3 +264,6 @@ pub enum RecordValue {
     /// Type TXT, at most 1024 octets.
     Text(String),
 }
+
+#[cfg(test)]
+mod tests;

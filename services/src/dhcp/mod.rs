@@ -3,7 +3,9 @@
 //!
 //! Both are state machines without I/O; [`service`] connects them to a channel of raw Ethernet frames.
 
+pub mod client;
 pub mod frame;
 mod hostname;
 pub mod message;
 pub mod server;
+pub mod service;

@@ -4,7 +4,7 @@
 //! rest is rejected with the code that the RFCs name, or ignored where an answer could start a loop.
 
 use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 /// The largest UDP message to a client without EDNS, RFC 1035 section 4.2.1.
 pub const UDP_OCTETS_DEFAULT: u16 = 512;
@@ -81,8 +81,16 @@ impl Answer {
     }
 
     /// The answer that something does not exist, by the authority of `soa`.
-    pub fn negative(code: ResponseCode, soa: Record) -> Self {
+    pub fn negative(code: ResponseCode, mut soa: Record) -> Self {
+        limit_negative_ttl(&mut soa);
         Self { code, authorities: vec![soa], ..Self::default() }
+    }
+}
+
+/// RFC 2308 section 3: what an SOA denies holds for the smaller of its TTL and its MINIMUM.
+pub fn limit_negative_ttl(record: &mut Record) {
+    if let RData::SOA(soa) = &record.data {
+        record.ttl = record.ttl.min(soa.minimum);
     }
 }
 

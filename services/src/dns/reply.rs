@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-use super::message::{Answer, Question};
+use super::message::{Answer, Question, limit_negative_ttl};
 
 /// The most names in the chain of one response.
 const CHAIN_NAMES_MAX: usize = 16;
@@ -118,13 +118,6 @@ fn is_proof(record_type: RecordType) -> bool {
 
 /// RFC 6672
 const DNAME: RecordType = RecordType::Unknown(39);
-
-/// RFC 2308 section 3: what the SOA denies holds for the smaller of its TTL and its MINIMUM.
-fn limit_negative_ttl(record: &mut Record) {
-    if let RData::SOA(soa) = &record.data {
-        record.ttl = record.ttl.min(soa.minimum);
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -60,7 +60,10 @@ const SLOTS: usize = 8192;
 const NONE: u32 = u32::MAX;
 
 impl Wheel {
-    /// How far ahead a timer can be armed: longer than the longest timeout, 7440 s.
+    /// What a timer takes.
+    pub(crate) const TIMER_OCTETS: usize = size_of::<Node>();
+
+    /// How far ahead a timer can be armed: longer than the longest default timeout, 7440 s.
     pub(crate) const SPAN_SECS: u32 = SLOTS as u32;
 
     /// A wheel without timers, nor room for any.

@@ -187,7 +187,7 @@ impl<A: Address> FlowTable<A> {
         self.hosts.reserve(flows_max);
         self.permissions.clear();
         if nat.filtering == Filtering::AddressDependent {
-            self.permissions.reserve(2 * flows_max);
+            self.permissions.reserve(2 * flows_max.max(self.len()));
             for (_, flow) in self.flows.iter() {
                 for permission in Direction::BOTH.into_iter().filter_map(|way| flow.permission(way)) {
                     self.permissions.add(permission);
@@ -324,6 +324,9 @@ impl<A: Address> FlowTable<A> {
         packet: &Packet,
     ) -> Result<FlowId, Refused> {
         let flow = self.prepare(now, new, egress, packet.transport)?;
+        if self.is_empty() {
+            self.wheel.skip_to(Tick::at(now));
+        }
         let id = self.insert(flow);
         self.track(now, id, Direction::Original, packet)?;
         Ok(id)

@@ -225,9 +225,9 @@ fn limits_can_be_raised_and_lowered_while_flows_go_on() {
     let mut table = table_with(&limited(4));
     table.configure(&limited(3000));
     for port in 1..=3000 {
-        open(&mut table, 0, outbound(pc(2, port), remote(1, 443)), &UDP);
+        open(&mut table, 0, outbound(pc(2, port), remote(1, port)), &UDP);
     }
-    table.configure(&limited(1));
+    table.configure(&Nat { filtering: AddressDependent, ..limited(1) });
     assert_eq!(table.len(), 3000);
     let new = outbound(pc(2, 5000), remote(1, 443));
     assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::TableFull));
@@ -304,6 +304,13 @@ fn timeouts_are_handled_in_bounded_steps() {
     assert!(table.poll_timeout().unwrap() <= at(1000));
     table.handle_timeout(at(1000));
     assert_eq!((table.len(), table.poll_timeout()), (0, None));
+}
+
+#[test]
+fn a_long_silence_makes_no_timer_early() {
+    let mut table = table();
+    open(&mut table, 10_000_000, outbound(pc(2, 5000), remote(1, 443)), &UDP);
+    assert_eq!(table.poll_timeout(), Some(at(10_000_300)));
 }
 
 #[test]

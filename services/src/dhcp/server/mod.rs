@@ -239,8 +239,7 @@ impl Server {
             None => self.config.pool.contains(&address),
         };
         let offered_to = self.offers.holder(request.now, address);
-        let is_blocked =
-            self.leases.borrow().at(address).is_some_and(|lease| lease.is_blocked(request.now));
+        let is_blocked = self.leases.borrow().at(address).is_some_and(|lease| lease.is_blocked(request.now));
         self.config.is_host(address)
             && is_allowed
             && offered_to.is_none_or(|client| *client == request.client.key)
@@ -273,8 +272,7 @@ impl Server {
     }
 
     fn log_exhausted(&mut self, request: &Request<'_>) {
-        let is_due =
-            |last: Instant| request.now.since(last) >= EXHAUSTED_LOG_INTERVAL;
+        let is_due = |last: Instant| request.now.since(last) >= EXHAUSTED_LOG_INTERVAL;
         if self.exhausted_logged.is_none_or(is_due) {
             self.exhausted_logged = Some(request.now);
             tracing::warn!(client = %request.client.key, "no address left in the pool");
@@ -310,8 +308,10 @@ impl Client {
     fn of(message: &Message) -> Option<Self> {
         let mac = Some(message::mac(message)).filter(|mac| !mac.is_multicast() && *mac != MacAddr::ZERO)?;
         let client_id = message::client_id(message).map(<[u8]>::to_vec);
-        // RFC 2131 section 4.2: the identifier comes before the hardware address.
-        let key = client_id.clone().map_or(ClientKey::Mac(mac), ClientKey::Id);
+        // RFC 2131 section 4.2: the identifier comes before the hardware address. One that only repeats
+        // the hardware address says no more than that; the firmware of the same machine may leave it out.
+        let distinct_id = client_id.clone().filter(|id| !is_hardware_address(id, mac));
+        let key = distinct_id.map_or(ClientKey::Mac(mac), ClientKey::Id);
         Some(Self { key, mac, client_id })
     }
 
@@ -327,9 +327,15 @@ impl Client {
     /// where the reservation names that.
     fn has(&self, lease: &Lease, reservation: Option<&Reservation>) -> bool {
         let is_same_interface = lease.mac == self.mac;
-        let is_by_interface = reservation.is_some_and(|reservation| reservation.client == ReservedFor::Mac(self.mac));
+        let is_by_interface =
+            reservation.is_some_and(|reservation| reservation.client == ReservedFor::Mac(self.mac));
         lease.client == self.key || (is_same_interface && is_by_interface)
     }
+}
+
+/// Whether a client identifier is the type octet of Ethernet and `mac`. // RFC 2132 section 9.14
+fn is_hardware_address(id: &[u8], mac: MacAddr) -> bool {
+    matches!(id, [1, octets @ ..] if octets == mac.0)
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ fn ask(office: &Office, options: &str) -> Answer {
 fn name_server(office: &Office, records: &str) -> Background {
     let process = office.internet.spawn(&format!(
         "dnsmasq --keep-in-foreground --user=root --conf-file=/dev/null --pid-file --no-resolv --no-hosts \
-         --listen-address={ISP} --bind-interfaces --edns-packet-max=4096 {records}"
+         --listen-address={ISP} --bind-interfaces --edns-packet-max=4096 --local-ttl=60 {records}"
     ));
     for protocol in ["udp", "tcp"] {
         wait_for_listener(&office.internet, protocol, 53);

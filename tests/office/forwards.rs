@@ -48,8 +48,8 @@ fn a_range_of_ports_leads_to_as_many() {
         assert_echoes(&mut client, "hello");
     }
     for (wan_port, port) in [(8000, 9000), (8005, 9005), (8010, 9010)] {
-        let server = udp_socket(office.pc(1), port);
-        let client = udp_socket(&office.internet, 40_000);
+        let server = udp_socket(office.pc(1), (Office::address(1), port));
+        let client = udp_socket(&office.internet, (ISP, 40_000));
         assert_exchange(&client, &server, SocketAddrV4::new(WAN, wan_port), SocketAddrV4::new(ISP, 40_000));
     }
     assert!(curl(&office.internet, "-m 1", (WAN, 8011)).is_err());
@@ -91,8 +91,8 @@ fn the_dmz_host_gets_what_nothing_else_claims() {
     assert!(seen_as.starts_with(&format!("{WAN} ")), "{seen_as}");
     assert_echoes(&mut client, "hello by the hairpin");
 
-    let server = udp_socket(office.pc(2), 5000);
-    let client = udp_socket(&office.internet, 40_000);
+    let server = udp_socket(office.pc(2), (Office::address(2), 5000));
+    let client = udp_socket(&office.internet, (ISP, 40_000));
     assert_exchange(&client, &server, SocketAddrV4::new(WAN, 5000), SocketAddrV4::new(ISP, 40_000));
     office.gateway().assert_accounts(&[]);
 }
@@ -103,8 +103,8 @@ fn a_forwarded_datagram_hairpins_to_its_sender() {
         1,
         "firewall.forwards = [{ protocol = 'udp', wan_port = '5000', to = '192.168.1.101:5001' }]",
     );
-    let server = udp_socket(office.pc(1), 5001);
-    let client = udp_socket(office.pc(1), 40_000);
+    let server = udp_socket(office.pc(1), (Office::address(1), 5001));
+    let client = udp_socket(office.pc(1), (Office::address(1), 40_000));
     assert_exchange(&client, &server, SocketAddrV4::new(WAN, 5000), SocketAddrV4::new(WAN, 40_000));
 }
 

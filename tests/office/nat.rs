@@ -64,8 +64,8 @@ fn a_ping_that_is_out_of_hops_is_answered_by_the_gateway() {
 #[test]
 fn datagrams_pass_in_fragments_both_ways() {
     let office = Office::new(1, "");
-    let server = udp_socket(&office.internet, 7000);
-    let client = udp_socket(office.pc(1), 40000);
+    let server = udp_socket(&office.internet, (SERVER, 7000));
+    let client = udp_socket(office.pc(1), (Office::address(1), 40000));
     let question = pattern(4000);
     client.send_to(&question, (SERVER, 7000)).expect("it can be sent");
     let mut buffer = [0; 9000];
@@ -103,8 +103,8 @@ fn what_the_wan_does_not_carry_whole_is_refused_or_fragmented() {
 fn a_closed_port_in_the_internet_refuses_through_nat() {
     let office = Office::new(1, "");
     let refused = curl(office.pc(1), "", (SERVER, 81)).expect_err("nobody listens");
-    assert!(refused.contains("refused"), "{refused}");
-    let client = udp_socket(office.pc(1), 40000);
+    assert!(refused.starts_with("curl: (7)"), "{refused}");
+    let client = udp_socket(office.pc(1), (Office::address(1), 40000));
     client.connect((SERVER, 81)).expect("a datagram socket connects");
     client.send(b"anybody?").expect("it can be sent");
     // RFC 5508 REQ-4: the error about the translated packet reaches who sent it.
@@ -115,5 +115,5 @@ fn a_closed_port_in_the_internet_refuses_through_nat() {
 
 /// Octets of which no two fragments are alike.
 fn pattern(len: u32) -> Vec<u8> {
-    (0..len).flat_map(|word| (word * 2_654_435_761).to_be_bytes()).take(len as usize).collect()
+    (0..len).flat_map(|word| word.wrapping_mul(2_654_435_761).to_be_bytes()).take(len as usize).collect()
 }

@@ -1,6 +1,6 @@
 //! Many connections at one time.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::harness::{Office, SERVER, WAN};
+use crate::harness::{Namespace, Office, SERVER, WAN};
 
 const CONNECTIONS: usize = 1000;
 const WITHIN: Duration = Duration::from_secs(60);
@@ -18,21 +18,17 @@ const WITHIN: Duration = Duration::from_secs(60);
 fn a_thousand_connections_pass_nat_each_on_its_own() {
     allow_open_files(4096);
     let office = Office::new(2, "");
-    let listener = office.internet.enter(|| {
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 7000))?;
-        listener.set_nonblocking(true)?;
-        Ok::<_, std::io::Error>(listener)
-    });
-    let sockets: Vec<_> = (0..CONNECTIONS)
-        .map(|number| office.pc(1 + number % 2).enter(TcpSocket::new_v4).expect("a socket"))
-        .collect();
+    let socket_in = |namespace: &Namespace| namespace.enter(TcpSocket::new_v4).expect("a socket");
+    let server = socket_in(&office.internet);
+    server.bind((Ipv4Addr::UNSPECIFIED, 7000).into()).expect("the port is free");
+    let clients: Vec<_> = (0..CONNECTIONS).map(|number| socket_in(office.pc(1 + number % 2))).collect();
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let talk = async {
-        let listener = tokio::net::TcpListener::from_std(listener.expect("the port is free"))?;
+        let listener = server.listen(u32::try_from(CONNECTIONS).expect("it fits"))?;
         let mut connecting = JoinSet::new();
-        for socket in sockets {
-            connecting.spawn(socket.connect(SocketAddrV4::new(SERVER, 7000).into()));
+        for client in clients {
+            connecting.spawn(client.connect(SocketAddrV4::new(SERVER, 7000).into()));
         }
         let mut accepted = Vec::new();
         while accepted.len() < CONNECTIONS {

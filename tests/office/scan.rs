@@ -107,7 +107,7 @@ fn without_stealth_the_wan_address_answers_as_a_host_with_closed_ports() {
 fn a_router_hides_nothing() {
     let office = Office::new(1, "network.mode = 'router'");
     let _server = WebServer::start(office.pc(1), 80);
-    let _datagrams = udp_socket(office.pc(1), 67);
+    let _datagrams = udp_socket(office.pc(1), (Office::address(1), 67));
     office.internet.sh(&format!("ip route add 192.168.1.0/24 via {WAN}"));
     let pc = Office::address(1).to_string();
     assert_eq!(tcp(&office, &pc), expected(TCP_PORTS, "closed", &[(80, "open")]));

@@ -12,7 +12,7 @@ fn pcs_talk_to_each_other() {
         }
     }
     office.pc(1).sh(&format!("ping -n -c 1 -W 2 -s 8000 {}", Office::address(2)));
-    let _server = office.pc(2).spawn("iperf3 --server >&2");
+    let _server = office.pc(2).spawn("iperf3 --server >/dev/null");
     wait_for_listener(office.pc(2), "tcp", 5201);
     for direction in ["", "--reverse"] {
         let line = format!("timeout 30 iperf3 --time 1 --client {} {direction}", Office::address(2));

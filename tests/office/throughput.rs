@@ -3,10 +3,16 @@
 use serde_json::Value;
 
 use crate::harness::programs::wait_for_listener;
-use crate::harness::{Namespace, Office, SERVER};
+use crate::harness::{Background, Namespace, Office, SERVER};
 
 /// What may be dropped in a rush: what waits where a port or the other end is slow.
 const OVERLOAD: &[&str] = &["port-backpressure", "port-down"];
+
+fn iperf3_server(office: &Office) -> Background {
+    let server = office.internet.spawn(&format!("iperf3 --server --bind {SERVER} >/dev/null"));
+    wait_for_listener(&office.internet, "tcp", 5201);
+    server
+}
 
 /// Runs iperf3 against a server and returns its report, which is without error.
 fn iperf3(client: &Namespace, options: &str) -> Value {
@@ -19,8 +25,7 @@ fn iperf3(client: &Namespace, options: &str) -> Value {
 #[test]
 fn tcp_passes_both_ways() {
     let office = Office::new(1, "");
-    let _server = office.internet.spawn("iperf3 --server >&2");
-    wait_for_listener(&office.internet, "tcp", 5201);
+    let _server = iperf3_server(&office);
     for direction in ["", "--reverse", "--bidir"] {
         let report = iperf3(office.pc(1), &format!("--client {SERVER} --parallel 2 {direction}"));
         let received = &report["end"]["sum_received"]["bytes"];
@@ -32,8 +37,7 @@ fn tcp_passes_both_ways() {
 #[test]
 fn udp_passes_both_ways() {
     let office = Office::new(1, "");
-    let _server = office.internet.spawn("iperf3 --server >&2");
-    wait_for_listener(&office.internet, "tcp", 5201);
+    let _server = iperf3_server(&office);
     // Datagrams of 4000 octets are fragmented by the clients.
     for options in ["", "--reverse", "--length 4000", "--length 4000 --reverse"] {
         let report = iperf3(office.pc(1), &format!("--client {SERVER} --udp --bitrate 4M {options}"));

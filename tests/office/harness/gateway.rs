@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 
 use nix::sys::signal::{Signal, kill};
@@ -48,11 +48,6 @@ impl Setup {
     /// The directory.
     pub fn directory(&self) -> &Directory {
         &self.directory
-    }
-
-    /// `gatepost run`, which is expected to fail.
-    pub fn run(&self) -> Output {
-        self.command().output().expect("gatepost runs")
     }
 
     /// `gatepost run`.
@@ -114,11 +109,12 @@ impl Gateway {
     }
 
     /// Asserts that every frame is accounted for, and that none was dropped but for the reasons given.
+    #[track_caller]
     pub fn assert_accounts(&self, reasons: &[&str]) {
         let counters = self.show("counters");
         let count = |key: &str| counters[key].as_u64().expect("a number");
         let fates = ["transmitted", "flooded", "local", "consumed", "held", "dropped"];
-        assert_eq!(count("received"), fates.into_iter().map(count).sum(), "{counters}");
+        assert_eq!(count("received"), fates.into_iter().map(count).sum::<u64>(), "{counters}");
         let drops = self.drops();
         assert!(drops.keys().all(|reason| reasons.contains(&reason.as_str())), "{drops:?}");
     }

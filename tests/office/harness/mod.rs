@@ -23,6 +23,7 @@ const LOOKS_MAX: u32 = 1000;
 /// Waits until `look` finds something; it must be there within seconds.
 ///
 /// This is the one place that waits by time, for what foreign programs do not tell of.
+#[track_caller]
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     for _ in 0..LOOKS_MAX {
         if let Some(found) = look() {
@@ -34,6 +35,7 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Runs a command that must succeed and returns what it printed.
+#[track_caller]
 pub fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?} does not run: {e}"));
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();

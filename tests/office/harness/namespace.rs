@@ -64,6 +64,7 @@ impl Namespace {
     }
 
     /// Runs a shell line that must succeed and returns what it printed.
+    #[track_caller]
     pub fn sh(&self, line: &str) -> String {
         run(self.command("sh").args(["-ec", line]))
     }
@@ -136,11 +137,6 @@ impl Background {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("it can be signalled");
-    }
-
-    /// Waits until it ends by itself and says whether it ended well.
-    pub fn succeeds(&mut self) -> bool {
-        self.child.wait().expect("it can be waited for").success()
     }
 }
 

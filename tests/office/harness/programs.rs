@@ -21,7 +21,7 @@ impl WebServer {
         // A page of some size, so that more than one segment is in flight.
         std::fs::write(directory.join("large"), vec![b'x'; LARGE_PAGE_LEN]).expect("it can be written");
         let home = directory.path().display();
-        let process = namespace.spawn(&format!("busybox httpd -f -p {port} -h {home}"));
+        let process = namespace.spawn(&format!("busybox httpd -f -p 0.0.0.0:{port} -h {home}"));
         wait_for_listener(namespace, "tcp", port);
         Self { _process: process, _directory: directory }
     }
@@ -58,14 +58,15 @@ pub fn echo_client(client: &Namespace, options: &str, server: impl Into<SocketAd
 }
 
 /// Asserts that the other end of `connection` returns what it is sent.
+#[track_caller]
 pub fn assert_echoes(connection: &mut Background, line: &str) {
     connection.say(line);
     assert_eq!(connection.hear(), line);
 }
 
-/// A UDP socket at `port` of every address in the namespace; it waits for a datagram for some seconds.
-pub fn udp_socket(namespace: &Namespace, port: u16) -> UdpSocket {
-    let socket = namespace.enter(|| UdpSocket::bind(("0.0.0.0", port))).expect("the port is free");
+/// A UDP socket at `address` in the namespace; it waits for a datagram for some seconds.
+pub fn udp_socket(namespace: &Namespace, address: (Ipv4Addr, u16)) -> UdpSocket {
+    let socket = namespace.enter(|| UdpSocket::bind(address)).expect("the port is free");
     socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a socket has a timeout");
     socket
 }
@@ -85,6 +86,7 @@ pub fn wait_for_listener(namespace: &Namespace, protocol: &str, port: u16) {
 
 /// The short answer of dig, by the gateway's name service on the LAN, to a `question`; without the line's
 /// end, and empty where there is none.
+#[track_caller]
 pub fn dig(client: &Namespace, question: &str) -> String {
     client.sh(&format!("dig @{LAN} +time=3 +tries=2 +short {question}")).trim_end().to_owned()
 }

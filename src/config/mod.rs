@@ -3,6 +3,7 @@
 //! Names and meanings are those of `gatepost.example.toml`. Every key is optional; an unknown key, a
 //! wrong type or a contradiction is an error with its place in the file and what to write instead.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -91,6 +92,13 @@ pub struct PortSpec {
     pub netns: Option<String>,
     /// How frames cross.
     pub driver: Driver,
+}
+
+impl fmt::Display for PortSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.tap)?;
+        self.netns.iter().try_for_each(|netns| write!(f, " in netns {netns}"))
+    }
 }
 
 /// How frames cross between the kernel and the gateway.

@@ -18,7 +18,6 @@ mod system;
 mod validate;
 mod value;
 
-use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -142,13 +141,6 @@ pub struct PortSpec {
     pub netns: Option<String>,
     /// How frames cross.
     pub driver: Driver,
-}
-
-impl fmt::Display for PortSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.tap)?;
-        self.netns.iter().try_for_each(|netns| write!(f, " in netns {netns}"))
-    }
 }
 
 /// How frames cross between the kernel and the gateway.

@@ -79,7 +79,11 @@ pub fn show(socket: &Path, what: What, json: bool) -> Result<(), Error> {
 }
 
 /// Asks the gateway behind `socket` for one report.
-fn ask(socket: &Path, what: What) -> Result<Value, Error> {
+///
+/// # Errors
+///
+/// As [`show`].
+pub fn ask(socket: &Path, what: What) -> Result<Value, Error> {
     let failed = |error: io::Error| {
         let what = format!("cannot ask the gateway at {}", socket.display());
         match error.kind() {

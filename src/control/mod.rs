@@ -90,9 +90,7 @@ pub fn ask(socket: &Path, what: What) -> Result<Value, Error> {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                 Error::failed(what, "none is running there", "start it with `gatepost run`")
             }
-            io::ErrorKind::PermissionDenied => {
-                Error::failed(what, error, "ask as the user that runs it")
-            }
+            io::ErrorKind::PermissionDenied => Error::failed(what, error, "ask as the user that runs it"),
             _ => Error::failed(what, error, "see its log"),
         }
     };

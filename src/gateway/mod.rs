@@ -38,6 +38,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::port::Port;
 use identity::Identity;
+use inspector::Inspector;
 use ports::Ports;
 use services::Services;
 use worker::Worker;
@@ -78,6 +79,9 @@ pub fn build<P: Port, C: Clock + Clone + 'static, D: Disk + 'static>(
     let (asking, asked) = channel::bounded(query::QUERIES_MAX);
     let worker =
         Worker::new(dataplane, Ports::new(ports), worker_link, Arc::clone(&plan), asked, frame_capacity);
+    let inspector =
+        Inspector { config: Rc::new(config), plan, began: clock.now(), clock, queries: asking, wake_worker };
+    let services = Services { inspector, identity, disk: Rc::new(disk), link: host_link, rng };
     Ok((worker, services))
 }
 

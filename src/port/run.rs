@@ -4,8 +4,10 @@
 //! outlives the process, however it ends: TAP devices and the lock on the state directory go with their
 //! file descriptors; only a control socket may stay, which the next start replaces.
 
+#![expect(clippy::disallowed_macros, reason = "every `select!` here is biased")]
+
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -37,10 +39,19 @@ use crate::gateway::{self, Environment};
 /// One sentence with the remedy: what could not be set up, and then nothing of it is left, or what broke
 /// down later.
 pub fn run(config: Config) -> Result<(), Error> {
-    // Whoever runs the gateway inside of a bigger program has perhaps set up a log already.
-    _ = tracing_subscriber::fmt().with_max_level(Level::INFO).with_writer(io::stderr).try_init();
+    log_to_stderr();
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(no_resources)?;
     LocalSet::new().block_on(&runtime, serve(config))
+}
+
+fn log_to_stderr() {
+    let log = tracing_subscriber::fmt()
+        .with_max_level(Level::INFO)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
+    // Whoever runs the gateway inside of a bigger program may have set up a log already.
+    _ = log.try_init();
 }
 
 async fn serve(config: Config) -> Result<(), Error> {
@@ -65,7 +76,6 @@ async fn serve(config: Config) -> Result<(), Error> {
     let (worker, services) = gateway::build(config, ports, environment)?;
     let inspector = services.inspector();
     let mut dataplane = DataplaneThread::start(event_loop, worker, specs, clock).map_err(no_resources)?;
-    #[expect(clippy::disallowed_macros, reason = "it is biased")]
     let outcome = tokio::select! {
         biased;
         result = services.run(announce, stop.received()) => result,
@@ -115,7 +125,6 @@ impl StopSignals {
 
     /// Waits for the first of them.
     async fn received(&mut self) {
-        #[expect(clippy::disallowed_macros, reason = "it is biased")]
         let name = tokio::select! {
             biased;
             _ = self.terminate.recv() => "SIGTERM",

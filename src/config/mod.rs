@@ -18,6 +18,7 @@ mod system;
 mod validate;
 mod value;
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -143,6 +144,13 @@ pub struct PortSpec {
     pub driver: Driver,
 }
 
+impl fmt::Display for PortSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.tap)?;
+        self.netns.iter().try_for_each(|netns| write!(f, " in netns {netns}"))
+    }
+}
+
 /// How frames cross between the kernel and the gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Driver {
@@ -176,7 +184,7 @@ pub enum Service {
 /// `[[firewall.forwards]]`: as written; a `tcp+udp` forward is two in the dataplane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
-    /// For people.
+    /// For people; the range of its ports unless it was named.
     pub name: String,
     /// One forward for the dataplane, or two.
     pub rules: Vec<gatepost_dataplane::config::Forward>,
@@ -256,3 +264,6 @@ pub enum RecordValue {
     /// Type TXT, at most 1024 octets.
     Text(String),
 }
+
+#[cfg(test)]
+mod tests;

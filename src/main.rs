@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use gatepost::config::Config;
+use gatepost::control::{self, What};
 use gatepost::error::Error;
+use gatepost::port;
 
 /// A small office's gateway in one program.
 #[derive(Debug, Parser)]
@@ -21,6 +23,23 @@ enum Command {
     Check {
         /// The configuration.
         file: PathBuf,
+    },
+    /// Run the gateway.
+    Run {
+        /// The configuration; without one, the built-in default.
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Ask a running gateway.
+    Show {
+        /// What to show.
+        what: What,
+        /// Print stable, documented JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+        /// The configuration that the gateway runs on; without one, the built-in default.
+        #[arg(long)]
+        config: Option<PathBuf>,
     },
 }
 
@@ -45,7 +64,15 @@ fn run(command: Command) -> Result<(), Error> {
             println!("{}: {}", file.display(), Config::load(&file)?);
             Ok(())
         }
+        Command::Run { config } => port::run(load(config)?),
+        Command::Show { what, json, config } => {
+            control::show(&load(config)?.system.control_socket, what, json)
+        }
     }
+}
+
+fn load(file: Option<PathBuf>) -> Result<Config, Error> {
+    file.map_or_else(|| Ok(Config::default()), |file| Config::load(&file))
 }
 
 fn fail(error: &Error) -> ExitCode {

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 
+use super::value::quoted;
+
 /// One mistake in a configuration file. It prints as `FILE:LINE:COLUMN: what is wrong; what to write`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -73,24 +75,52 @@ impl Report {
     }
 }
 
-/// What a syntax error of the TOML parser means for the one who wrote `text`.
-pub(super) fn syntax_problem(error: &toml::de::Error, text: &str) -> Problem {
-    let message = error.message();
-    let written = error.span().and_then(|span| text.get(span)).unwrap_or_default();
-    match message.split_once(", expected ") {
-        Some(("string values must be quoted", _)) => Problem::new(
-            format!("{written} is no value; text is quoted"),
-            format!("write {}", super::value::quoted(written)),
-        ),
-        Some((what, "nothing")) => {
-            Problem::new(what, "quote it if it is text, or remove what is too much".to_owned())
-        }
-        Some((what, expected)) => Problem::new(what, format!("write {}", expected.replace(", ", " or "))),
-        None if message == "duplicate key" => {
-            Problem::new(format!("{written} was set before"), "write it only once")
-        }
-        None => Problem::new(message, "correct it as TOML (https://toml.io)"),
+/// What a syntax error of the TOML parser means for the one who wrote `text`, and its place.
+pub(super) fn syntax_problem(error: &toml::de::Error, text: &str) -> (Span, Problem) {
+    let span = error.span().unwrap_or_default();
+    let (what, expected) = match error.message().split_once(", expected ") {
+        Some((what, expected)) => (what, Some(expected)),
+        None => (error.message(), None),
+    };
+    if UNQUOTED.iter().any(|start| what.starts_with(start)) {
+        // The parser takes text without quotes for whatever its first letters look like.
+        let span = word_around(text, span);
+        let word = &text[span.clone()];
+        return (
+            span,
+            Problem::new(format!("{} is no value", word.escape_debug()), format!("write {}", quoted(word))),
+        );
     }
+    let problem = match expected {
+        Some("nothing") => Problem::new(what, "remove what is too much"),
+        Some(expected) => Problem::new(what, format!("write {}", expected.replace(", ", " or "))),
+        None if what == "duplicate key" => {
+            let key = text.get(span.clone()).unwrap_or_default();
+            Problem::new(format!("{key} was set before"), "write it only once")
+        }
+        None => Problem::new(what, "correct it as TOML (https://toml.io)"),
+    };
+    (span, problem)
+}
+
+/// How the TOML parser's complaints about text without quotes begin.
+const UNQUOTED: [&str; 6] = [
+    "string values must be quoted",
+    "invalid float",
+    "invalid integer",
+    "invalid boolean",
+    "invalid date",
+    "invalid time",
+];
+
+/// `span` and what of the same word stands around it.
+fn word_around(text: &str, span: Span) -> Span {
+    let is_boundary = |c: char| c.is_whitespace() || matches!(c, '=' | ',' | '[' | ']' | '{' | '}' | '#');
+    let middle = text.floor_char_boundary(span.start);
+    let start =
+        text[..middle].char_indices().rfind(|(_, c)| is_boundary(*c)).map_or(0, |(at, c)| at + c.len_utf8());
+    let end = text[middle..].find(is_boundary).map_or(text.len(), |length| middle + length);
+    start..end
 }
 
 /// The candidate that `word` was probably meant to be.
@@ -121,6 +151,14 @@ mod tests {
         assert_eq!(line_and_column(text, text.find('=').unwrap()), (2, 4));
         assert_eq!(line_and_column(text, text.len()), (3, 1));
         assert_eq!(line_and_column(text, usize::MAX), (3, 1));
+    }
+
+    #[test]
+    fn word_reaches_to_its_boundaries() {
+        let text = "a = [é192.168.1.1, 2]";
+        assert_eq!(&text[word_around(text, 12..14)], "é192.168.1.1");
+        assert_eq!(&text[word_around(text, 0..0)], "a");
+        assert_eq!(word_around("", 5..6), 0..0);
     }
 
     #[test]

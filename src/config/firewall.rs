@@ -65,7 +65,7 @@ fn read_forward<'a>(node: &'a Node<'a>, lan: Option<Ipv4Net>, report: &'a Report
     const BOTH: &[Protocol] = &[Protocol::TCP, Protocol::UDP];
 
     let mut forward = Section::element(node, "the forward", report)?;
-    let name = forward.setting("name", String::new(), text);
+    let name = forward.setting("name", None, |node, report| text(node, report).map(Some));
     let protocols =
         forward.setting("protocol", TCP, choice(&[("tcp", TCP), ("udp", UDP), ("tcp+udp", BOTH)]));
     let wan_ports = forward.required("wan_port", "\"8443\"", parsed(port_range));
@@ -99,7 +99,8 @@ fn read_forward<'a>(node: &'a Node<'a>, lan: Option<Ipv4Net>, report: &'a Report
     // A forward with a protocol or sources in error claims nothing for certain.
     let is_known = protocols.known().is_some() && from.known().is_some();
     let rules = protocols.value.iter().filter(|_| is_known).map(rule).collect();
-    Some(ReadForward { forward: Forward { name: name.value, rules }, span })
+    let name = name.value.unwrap_or_else(|| format!("{}-{}", wan_ports.start(), wan_ports.end()));
+    Some(ReadForward { forward: Forward { name, rules }, span })
 }
 
 /// One port, or `first-last`.

@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 use super::address::{address, check_host_of, interface_address, overlap};
 use super::diagnostic::{Problem, Report, Span};
 use super::name::{device, namespace};
-use super::section::{Section, Setting};
+use super::section::Section;
 use super::value::{Node, choice, integer, list, parsed, quoted, unless_empty};
 use super::{Driver, Lan, PortSpec, Wan, WanAddress};
 
@@ -119,15 +119,16 @@ struct ReadPort {
     span: Option<Span>,
 }
 
+/// The ports under `ports`; none if what was written is wrong.
 fn read_ports(section: &mut Section<'_>, default_tap: &str) -> Vec<ReadPort> {
     let spec = PortSpec { tap: default_tap.to_owned(), netns: None, driver: Driver::Auto };
-    let ports: Setting<_> =
+    let ports =
         section.setting("ports", vec![ReadPort { spec, span: None }], list(PortId::COUNT_MAX, read_port));
     if let Some(([], span)) = ports.written().map(|(ports, span)| (ports.as_slice(), span)) {
         let remedy = format!("write at least one, such as [{{ tap = {} }}]", quoted(default_tap));
         section.report(span, Problem::new("there is no port", remedy));
     }
-    ports.value
+    ports.known().cloned().unwrap_or_default()
 }
 
 fn read_port<'a>(node: &'a Node<'a>, report: &'a Report) -> Option<ReadPort> {

@@ -184,7 +184,7 @@ pub enum Service {
 /// `[[firewall.forwards]]`: as written; a `tcp+udp` forward is two in the dataplane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
-    /// For people.
+    /// For people; the range of its ports unless it was named.
     pub name: String,
     /// One forward for the dataplane, or two.
     pub rules: Vec<gatepost_dataplane::config::Forward>,
@@ -264,3 +264,6 @@ pub enum RecordValue {
     /// Type TXT, at most 1024 octets.
     Text(String),
 }
+
+#[cfg(test)]
+mod tests;

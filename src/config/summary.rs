@@ -5,7 +5,7 @@ use std::fmt;
 use gatepost_dataplane::config::{Mode, Segment};
 
 use super::validate::MODES;
-use super::{Config, PortSpec, WanAddress};
+use super::{Config, WanAddress};
 
 /// What is set up, in one line.
 impl fmt::Display for Config {
@@ -21,15 +21,6 @@ impl fmt::Display for Config {
             _ if self.mode == Mode::LanOnly => Ok(()),
             WanAddress::Dhcp => write!(f, ", WAN by DHCP on {}", ports(Segment::Wan)),
             WanAddress::Static { address, .. } => write!(f, ", WAN {address} on {}", ports(Segment::Wan)),
-        }
-    }
-}
-
-impl fmt::Display for PortSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.netns {
-            Some(netns) => write!(f, "{netns}/{}", self.tap),
-            None => f.write_str(&self.tap),
         }
     }
 }
@@ -50,7 +41,7 @@ mod tests {
                 "lan.ports = [{ tap = 'eth0', netns = 'pc1' }, { tap = 'eth0', netns = 'pc2' }]\n\
                  network.mode = 'router'\nwan.address = '203.0.113.10/24'"
             ),
-            "router, LAN 192.168.1.1/24 on pc1/eth0, pc2/eth0, WAN 203.0.113.10/24 on gp-wan0"
+            "router, LAN 192.168.1.1/24 on eth0 in netns pc1, eth0 in netns pc2, WAN 203.0.113.10/24 on gp-wan0"
         );
         assert_eq!(summary("network.mode = 'lan-only'"), "lan-only, LAN 192.168.1.1/24 on gp-lan0");
     }

@@ -18,7 +18,8 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Config, Vec<Diagnostic>> {
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         for error in &errors {
-            report.add(error.span().unwrap_or_default(), syntax_problem(error, text));
+            let (span, problem) = syntax_problem(error, text);
+            report.add(span, problem);
         }
         return Err(report.into_diagnostics(name, text));
     }

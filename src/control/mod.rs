@@ -79,16 +79,18 @@ pub fn show(socket: &Path, what: What, json: bool) -> Result<(), Error> {
 }
 
 /// Asks the gateway behind `socket` for one report.
-fn ask(socket: &Path, what: What) -> Result<Value, Error> {
+///
+/// # Errors
+///
+/// As [`show`].
+pub fn ask(socket: &Path, what: What) -> Result<Value, Error> {
     let failed = |error: io::Error| {
         let what = format!("cannot ask the gateway at {}", socket.display());
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                 Error::failed(what, "none is running there", "start it with `gatepost run`")
             }
-            io::ErrorKind::PermissionDenied => {
-                Error::failed(what, error, "ask as the user that runs it")
-            }
+            io::ErrorKind::PermissionDenied => Error::failed(what, error, "ask as the user that runs it"),
             _ => Error::failed(what, error, "see its log"),
         }
     };

@@ -322,7 +322,7 @@ impl fmt::Display for Drops {
         for drop in self.drops.iter().filter(|drop| drop.count > 0) {
             table.row([drop.reason.clone(), drop.count.to_string(), drop.meaning.clone()]);
         }
-        write!(f, "{table}{} in all\n", self.total)
+        writeln!(f, "{table}{} in all", self.total)
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Cache};
 use crossbeam::channel::Receiver;
 use gatepost_dataplane::config::Segment;
-use gatepost_dataplane::{Batch, Config, Dataplane, DropReason, Ingress, Instant, Verdict};
+use gatepost_dataplane::{Batch, Config, Dataplane, DropReason, Ingress, Instant, PortId, Verdict};
 use gatepost_services::link::WorkerLink;
 
 use super::ports::Ports;
@@ -82,13 +82,13 @@ impl<P: Port> Worker<P> {
     }
 
     /// The port with this number may take frames again.
-    pub fn set_writable(&mut self, id: gatepost_dataplane::PortId) {
+    pub fn set_writable(&mut self, id: PortId) {
         let Self { dataplane, ports, .. } = self;
         ports.set_writable(id, &mut |verdict, reason| dataplane.undeliverable(verdict, reason));
     }
 
     /// The port with this number is gone.
-    pub fn close_port(&mut self, id: gatepost_dataplane::PortId, why: &str) {
+    pub fn close_port(&mut self, id: PortId, why: &str) {
         let Self { dataplane, ports, .. } = self;
         ports.close(id, why, &mut |verdict, reason| dataplane.undeliverable(verdict, reason));
     }
@@ -101,7 +101,7 @@ impl<P: Port> Worker<P> {
     }
 
     fn process(&mut self, now: Instant) {
-        if self.batch.len() > 0 {
+        if !self.batch.is_empty() {
             self.dataplane.process(now, &mut self.batch);
             self.carry_out();
         }

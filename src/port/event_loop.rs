@@ -114,7 +114,8 @@ impl EventLoop {
         let mut more = true;
         while !self.handle.stopping.load(Ordering::Acquire) {
             let now = clock.now();
-            let timeout = if more { Some(Duration::ZERO) } else { self.timeout(&worker, specs, upkeep_at, now) };
+            let timeout =
+                if more { Some(Duration::ZERO) } else { self.timeout(&worker, specs, upkeep_at, now) };
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => self.note(&events, &mut worker),

@@ -7,8 +7,12 @@ use std::fmt;
 use std::io;
 
 pub mod clock;
+pub mod event_loop;
 pub mod netdevice;
+mod run;
 pub mod tap;
+
+pub use run::run;
 
 /// An Ethernet port: whole frames, from the destination's MAC on, without FCS. It never blocks.
 ///

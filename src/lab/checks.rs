@@ -96,7 +96,10 @@ fn name(office: &mut Office<'_>) -> Option<Result<String, String>> {
     let first = *leases.first()?;
     let mut questions = vec![
         (Request::Resolve(own.clone()), Response::Address(address)),
-        (Request::ResolveAddress(first), Response::Name(format!("{}.{}", pc.name(), office.config.system.domain))),
+        (
+            Request::ResolveAddress(first),
+            Response::Name(format!("{}.{}", pc.name(), office.config.system.domain)),
+        ),
     ];
     if office.internet.is_some() && office.config.dns.use_upstream {
         questions.push((Request::Resolve(WEB_NAME.to_owned()), Response::Address(WEB_ADDRESS)));
@@ -128,11 +131,15 @@ fn ping(office: &mut Office<'_>) -> Option<Result<String, String>> {
 
 fn web(office: &mut Office<'_>) -> Option<Result<String, String>> {
     office.internet.as_ref()?;
-    let expected = if office.config.mode.translates() { office.wan_address } else { *office.leases.first()? };
+    let expected =
+        if office.config.mode.translates() { office.wan_address } else { *office.leases.first()? };
     let pc = office.pcs.first_mut()?;
     let page = Page { host: internet::NAME.to_owned(), client: expected };
     let server = SocketAddrV4::new(WEB_ADDRESS, 80);
-    Some(expect_page(pc, server, &page).map(|()| format!("{} reads {server}, which sees {expected}", pc.name())))
+    Some(
+        expect_page(pc, server, &page)
+            .map(|()| format!("{} reads {server}, which sees {expected}", pc.name())),
+    )
 }
 
 fn forward(office: &mut Office<'_>) -> Option<Result<String, String>> {
@@ -143,7 +150,10 @@ fn forward(office: &mut Office<'_>) -> Option<Result<String, String>> {
     let target = SocketAddrV4::new(office.wan_address, port);
     let page = Page { host: office.pcs[server].name().to_owned(), client: office.provider_address };
     let internet = office.internet.as_deref_mut()?;
-    Some(expect_page(internet, target, &page).map(|()| format!("the internet reads {target} from {}", page.host)))
+    Some(
+        expect_page(internet, target, &page)
+            .map(|()| format!("the internet reads {target} from {}", page.host)),
+    )
 }
 
 fn hairpin(office: &mut Office<'_>) -> Option<Result<String, String>> {
@@ -153,9 +163,11 @@ fn hairpin(office: &mut Office<'_>) -> Option<Result<String, String>> {
     // RFC 4787 REQ-9a: the source is the external address.
     let page = Page { host: office.pcs[server].name().to_owned(), client: office.wan_address };
     let client = &mut office.pcs[client];
-    Some(expect_page(client, target, &page).map(|()| {
-        format!("{} reads {target} from {}, which sees {}", client.name(), page.host, page.client)
-    }))
+    Some(
+        expect_page(client, target, &page).map(|()| {
+            format!("{} reads {target} from {}, which sees {}", client.name(), page.host, page.client)
+        }),
+    )
 }
 
 fn stealth(office: &mut Office<'_>) -> Option<Result<String, String>> {
@@ -177,9 +189,10 @@ fn stealth(office: &mut Office<'_>) -> Option<Result<String, String>> {
 fn expect_page(client: &mut Member, server: SocketAddrV4, expected: &Page) -> Result<(), String> {
     match client.ask(&Request::Fetch(server)) {
         Response::Page(page) if page == *expected => Ok(()),
-        Response::Page(page) => {
-            Err(format!("{server}: {} saw {}, instead of {} {}", page.host, page.client, expected.host, expected.client))
-        }
+        Response::Page(page) => Err(format!(
+            "{server}: {} saw {}, instead of {} {}",
+            page.host, page.client, expected.host, expected.client
+        )),
         other => Err(format!("{server}: {}", describe(&other))),
     }
 }
@@ -208,7 +221,8 @@ fn forwarded_web(office: &Office<'_>) -> Option<(usize, u16)> {
 
 /// A port below 1024 that no forward claims.
 fn closed_port(forwards: &[Forward]) -> Option<u16> {
-    let claimed = |port: u16| forwards.iter().flat_map(|f| &f.rules).any(|rule| rule.wan_ports.contains(&port));
+    let claimed =
+        |port: u16| forwards.iter().flat_map(|f| &f.rules).any(|rule| rule.wan_ports.contains(&port));
     [80, 443, 22, 23].into_iter().find(|port| !claimed(*port))
 }
 

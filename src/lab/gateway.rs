@@ -15,11 +15,11 @@ use nix::unistd::{Pid, Uid};
 use serde_json::Value;
 use toml::Table;
 
-use super::{internet, pc};
-use super::protocol::{Provider, Response};
+use super::protocol::{DEVICE, Provider, Response};
 use super::stays_up;
+use super::{internet, pc};
 use crate::config::{Config, WanAddress};
-use crate::control;
+use crate::control::{self, What};
 use crate::error::Error;
 
 /// Where the lab keeps the gateway's things, on its own `/run`.
@@ -74,18 +74,8 @@ impl Configuration {
         set(&mut table, "system", "state_dir", format!("{DIRECTORY}/state").into());
         set(&mut table, "system", "control_socket", format!("{DIRECTORY}/control.sock").into());
         let text = table.to_string();
-        let config = Config::parse("the lab's configuration", &text)?;
+        let config = Config::parse("the lab's configuration", &text).map_err(Error::mistakes)?;
         Ok(Self { config, text })
-    }
-
-    /// The mode's name.
-    pub fn mode(&self) -> &'static str {
-        match self.config.mode {
-            Mode::LanOnly => "lan-only",
-            Mode::Router => "router",
-            Mode::Nat => "nat",
-            Mode::NatDmz => "nat-dmz",
-        }
     }
 
     /// The provider that fits to the WAN settings.
@@ -102,8 +92,7 @@ impl Configuration {
             own => own.clone(),
         };
         let lan = self.config.lan.address;
-        let customer_network =
-            (!self.config.mode.translates()).then(|| (lan.network(), lan.prefix_len()));
+        let customer_network = (!self.config.mode.translates()).then(|| (lan.network(), lan.prefix_len()));
         Provider { address, prefix_len, customer, name_servers, customer_network }
     }
 }
@@ -166,7 +155,7 @@ impl Gateway {
     pub fn wait_for_wan(&self, interrupted: &Receiver<Signal>) -> Result<(), Error> {
         let (period, tries) = WAN_POLL;
         for _ in 0..tries {
-            if !self.waits_for_wan || self.ask("status")?["wan"]["address"].is_string() {
+            if !self.waits_for_wan || self.ask(What::Status)?["wan"]["address"].is_string() {
                 return Ok(());
             }
             if !stays_up(interrupted, period) {
@@ -193,7 +182,7 @@ impl Gateway {
     /// # Errors
     ///
     /// The gateway does not answer.
-    pub fn ask(&self, what: &str) -> Result<Value, Error> {
+    pub fn ask(&self, what: What) -> Result<Value, Error> {
         control::ask(&PathBuf::from(DIRECTORY).join("control.sock"), what)
     }
 
@@ -223,7 +212,8 @@ impl Gateway {
     ///
     /// It ends with a failure.
     pub fn stop(&mut self) -> Result<(), Error> {
-        let signalled = i32::try_from(self.pid()).is_ok_and(|pid| kill(Pid::from_raw(pid), Signal::SIGTERM).is_ok());
+        let signalled =
+            i32::try_from(self.pid()).is_ok_and(|pid| kill(Pid::from_raw(pid), Signal::SIGTERM).is_ok());
         match self.process.wait() {
             Ok(status) if signalled && status.success() => Ok(()),
             Ok(status) => Err(self.failure("the lab's gateway did not stop in order", status)),
@@ -265,7 +255,11 @@ fn built_in() -> String {
 }
 
 fn ports(namespaces: impl Iterator<Item = String>) -> toml::Value {
-    let port = |netns: String| Table::from_iter([("tap", "eth0".to_owned()), ("netns", netns)].map(|(k, v)| (k.to_owned(), v.into())));
+    let port = |netns: String| {
+        Table::from_iter(
+            [("tap", DEVICE.to_owned()), ("netns", netns)].map(|(k, v)| (k.to_owned(), v.into())),
+        )
+    };
     toml::Value::Array(namespaces.map(|netns| toml::Value::Table(port(netns))).collect())
 }
 

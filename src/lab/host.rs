@@ -36,7 +36,7 @@ pub fn run(name: &str, role: &str) -> Result<(), Error> {
 
 async fn live(name: Rc<str>, role: Role) -> io::Result<()> {
     NetDevice::new("lo")?.set_up()?;
-    let mut host = Host::new(name, role);
+    let mut host = Host::new(name, role)?;
     let mut requests = requests();
     respond(&Response::Ready)?;
     while let Some(request) = requests.recv().await {
@@ -68,11 +68,11 @@ enum Host {
 }
 
 impl Host {
-    fn new(name: Rc<str>, role: Role) -> Self {
-        match role {
-            Role::Pc => Self::Pc(Pc::new(name)),
+    fn new(name: Rc<str>, role: Role) -> io::Result<Self> {
+        Ok(match role {
+            Role::Pc => Self::Pc(Pc::new(name)?),
             Role::Internet(provider) => Self::Internet(Internet::new(provider)),
-        }
+        })
     }
 
     async fn handle(&mut self, request: Request) -> io::Result<Response> {

@@ -14,15 +14,16 @@
 //! ```
 
 mod checks;
+mod device;
 mod gateway;
 mod host;
 mod internet;
 mod lookup;
 mod member;
-mod packet_socket;
 mod pc;
 mod ping;
 mod protocol;
+mod raw_socket;
 mod sandbox;
 mod screen;
 mod web;
@@ -42,6 +43,7 @@ use self::member::Member;
 pub use self::member::SUBCOMMAND as HOST_SUBCOMMAND;
 use self::protocol::{Request, Role};
 use self::screen::Screen;
+use crate::control::What;
 use crate::error::Error;
 
 /// The most PCs that a lab can have: as many as the gateway has ports besides the WAN's.
@@ -71,7 +73,7 @@ pub fn run(options: &Options) -> Result<bool, Error> {
     let mut screen = Screen::new();
     let config = &configuration.config;
 
-    screen.line(&format!("An office of {} PCs behind a gateway in mode {}:", options.hosts, configuration.mode()));
+    screen.line(&format!("An office of {} PCs: {config}", options.hosts));
     let mut pcs = gateway::pc_names(options.hosts)
         .map(|name| Member::start(&name, &Role::Pc))
         .collect::<Result<Vec<_>, _>>()?;
@@ -107,7 +109,7 @@ pub fn run(options: &Options) -> Result<bool, Error> {
     if !options.check {
         explain(&screen, &gateway, &pcs, internet.as_ref());
         while stays_up(&interrupted, Duration::from_secs(1)) {
-            screen.counters(&gateway.ask("counters")?);
+            screen.counters(&gateway.ask(What::Counters)?);
         }
     }
     gateway.stop()?;

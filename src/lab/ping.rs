@@ -2,15 +2,12 @@
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use gatepost_dataplane::wire::checksum;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, recvfrom, sendto, socket,
-};
-use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
+
+use super::raw_socket::RawSocket;
 
 /// How many times a host is asked, and how long each answer may take.
 const TRIES: (u16, Duration) = (3, Duration::from_secs(1));
@@ -23,31 +20,23 @@ const ECHO_REQUEST: u8 = 8;
 ///
 /// The process lacks CAP_NET_RAW, or there is no route.
 pub async fn ping(target: Ipv4Addr, id: u16) -> io::Result<bool> {
-    let socket =
-        socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, SockProtocol::Icmp)?;
-    let socket = AsyncFd::new(socket)?;
+    let socket = RawSocket::icmp(target)?;
     let (tries, patience) = TRIES;
     for sequence in 0..tries {
-        let request = echo_request(id, sequence);
-        let address = SockaddrIn::from(std::net::SocketAddrV4::new(target, 0));
-        sendto(socket.as_raw_fd(), &request, &address, MsgFlags::empty())?;
-        match timeout(patience, reply(&socket, target, id)).await {
-            Ok(received) => return received.map(|()| true),
-            Err(_elapsed) => {}
+        socket.send(&echo_request(id, sequence))?;
+        if let Ok(received) = timeout(patience, reply(&socket, id)).await {
+            return received.map(|()| true);
         }
     }
     Ok(false)
 }
 
-/// Waits for a reply of `target` to one of our requests.
-async fn reply(socket: &AsyncFd<OwnedFd>, target: Ipv4Addr, id: u16) -> io::Result<()> {
+/// Waits for a reply to one of our requests.
+async fn reply(socket: &RawSocket, id: u16) -> io::Result<()> {
     let mut buffer = [0; 1500];
     loop {
-        let mut ready = socket.readable().await?;
-        let receive = |fd: &AsyncFd<OwnedFd>| Ok(recvfrom::<SockaddrIn>(fd.as_raw_fd(), &mut buffer)?);
-        let Ok(received) = ready.try_io(receive) else { continue };
-        let (len, sender) = received?;
-        if sender.is_some_and(|sender| sender.ip() == target) && is_reply(&buffer[..len], id) {
+        let len = socket.receive(&mut buffer).await?;
+        if is_reply(&buffer[..len], id) {
             return Ok(());
         }
     }

@@ -1,8 +1,14 @@
 //! What the lab asks of its hosts: a JSON line each way, over the host process's standard streams.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+/// Every host's one device: the kernel's side of a port of the gateway.
+pub const DEVICE: &str = "eth0";
+/// How long a host tries to go online.
+pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What a host is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,6 +10,8 @@
 
 use core::num::NonZeroU32;
 
+use super::prefetch;
+
 /// The index. It holds a bounded number of entries and never allocates between calls of
 /// [`Index::reserve`].
 pub(crate) struct Index {
@@ -19,6 +21,9 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    /// What an entry takes: with as many as a power of two, there are two slots for each.
+    pub(crate) const ENTRY_OCTETS: usize = 2 * size_of::<u64>();
+
     /// An index without room.
     pub(crate) fn new() -> Self {
         Self { slots: vec![0; slots_for(0)], len: 0 }
@@ -49,6 +54,18 @@ impl Index {
             }
             at = self.after(at);
         }
+    }
+
+    /// The first value stored under `hash`: nearly always the one that is looked for.
+    #[inline]
+    pub(crate) fn candidate(&self, hash: u32) -> Option<NonZeroU32> {
+        self.find(hash, |_| true)
+    }
+
+    /// Fetches the slot where the search for `hash` begins.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u32) {
+        prefetch::read(&self.slots[self.home(hash)]);
     }
 
     /// Stores `value` under `hash`. The same pair may be stored more than once.

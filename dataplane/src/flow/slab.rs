@@ -2,6 +2,8 @@
 
 use core::ops::{Index, IndexMut};
 
+use super::prefetch;
+
 /// A bounded store of entries under small numbers, which are used again after a removal. It
 /// allocates only in [`Slab::reserve`]; memory that no entry has used yet is not resident.
 pub(crate) struct Slab<T> {
@@ -11,6 +13,9 @@ pub(crate) struct Slab<T> {
 }
 
 impl<T> Slab<T> {
+    /// What an entry takes.
+    pub(crate) const ENTRY_OCTETS: usize = size_of::<Option<T>>() + size_of::<u32>();
+
     /// A store without room.
     pub(crate) fn new() -> Self {
         Self { entries: Vec::new(), free: Vec::new(), capacity: 0 }
@@ -55,6 +60,12 @@ impl<T> Slab<T> {
     #[inline]
     pub(crate) fn get(&self, id: u32) -> Option<&T> {
         self.entries.get(id as usize)?.as_ref()
+    }
+
+    /// Announces that the entry `id` will be read.
+    #[inline]
+    pub(crate) fn prefetch(&self, id: u32) {
+        prefetch::read(&self.entries[id as usize]);
     }
 
     /// Removes all entries.

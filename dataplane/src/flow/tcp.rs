@@ -20,44 +20,10 @@
 //! as its other half may run for hours. An RST may be forged, so a segment after it revives the
 //! connection; whoever reset it truly will answer with another RST. (RFC 6146 section 3.5.2.2)
 //!
-//! Sequence numbers are not looked at: a check of windows belongs into [`State::next`].
-
-use core::ops::BitOr;
+//! Sequence numbers are not looked at: a check of windows belongs into `State::next`.
 
 use super::key::Direction;
-
-/// The control bits of a segment, in the positions of the header's octet 13.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flags(pub u8);
-
-impl Flags {
-    /// No more data from the sender.
-    pub const FIN: Self = Self(0x01);
-    /// Synchronize sequence numbers.
-    pub const SYN: Self = Self(0x02);
-    /// Reset the connection.
-    pub const RST: Self = Self(0x04);
-    /// The acknowledgment field is significant.
-    pub const ACK: Self = Self(0x10);
-
-    const fn has(self, flags: Self) -> bool {
-        self.0 & flags.0 == flags.0
-    }
-
-    /// Whether this is the first segment of a connection: SYN without ACK, RST and FIN.
-    pub const fn opens(self) -> bool {
-        let control = Self::FIN.0 | Self::SYN.0 | Self::RST.0 | Self::ACK.0;
-        self.0 & control == Self::SYN.0
-    }
-}
-
-impl BitOr for Flags {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
+use crate::wire::tcp::Flags;
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +36,11 @@ pub enum Phase {
     Closing,
     /// One side has sent RST.
     Reset,
+}
+
+/// Whether this is the first segment of a connection: SYN without ACK, RST and FIN.
+pub(crate) fn opens(flags: Flags) -> bool {
+    flags.contains(Flags::SYN) && !flags.intersects(Flags::ACK | Flags::RST | Flags::FIN)
 }
 
 /// What a segment does to the idle timer.
@@ -142,10 +113,10 @@ impl State {
 
     fn with(self, direction: Direction, flags: Flags) -> Result<Self, Invalid> {
         let peer = direction.opposite();
-        if flags.has(Flags::RST) {
+        if flags.contains(Flags::RST) {
             return Ok(Self(self.0 | RESET));
         }
-        if flags.opens() {
+        if opens(flags) {
             return Ok(match self.phase() {
                 // The same ports again, for a new connection.
                 Phase::Closing | Phase::Reset => Self::NEW.and(SYN, direction),
@@ -155,11 +126,11 @@ impl State {
             });
         }
         // Every other segment acknowledges. (RFC 9293 section 3.10.7.4)
-        if !flags.has(Flags::ACK) {
+        if !flags.contains(Flags::ACK) {
             return Err(Invalid);
         }
         let revived = Self(self.0 & !RESET);
-        if flags.has(Flags::SYN) {
+        if flags.contains(Flags::SYN) {
             return if revived.saw(SYN, peer) {
                 Ok(revived.and(SYN | ACKED, direction))
             } else {
@@ -168,12 +139,12 @@ impl State {
         }
         if !revived.saw(SYN, direction) {
             // An old connection's other end answers a SYN with a bare ACK, so that it is told RST.
-            return if self.saw(SYN, peer) && !flags.has(Flags::FIN) { Ok(self) } else { Err(Invalid) };
+            return if self.saw(SYN, peer) && !flags.contains(Flags::FIN) { Ok(self) } else { Err(Invalid) };
         }
         if !revived.saw(SYN, peer) {
             return Err(Invalid);
         }
-        let fin = if flags.has(Flags::FIN) { FIN } else { 0 };
+        let fin = if flags.contains(Flags::FIN) { FIN } else { 0 };
         Ok(revived.and(ACKED | fin, direction))
     }
 
@@ -187,5 +158,134 @@ impl State {
 
     const fn saw_both(self, facts: u8) -> bool {
         self.saw(facts, Direction::Original) && self.saw(facts, Direction::Reply)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Direction::{Original, Reply};
+    use super::*;
+
+    const SYN: Flags = Flags::SYN;
+    const ACK: Flags = Flags::ACK;
+    const RST: Flags = Flags::RST;
+    const SYN_ACK: Flags = Flags(Flags::SYN.0 | Flags::ACK.0);
+    const FIN: Flags = Flags(Flags::FIN.0 | Flags::ACK.0);
+
+    /// The client is inside.
+    const INSIDE: [bool; 2] = [true, false];
+
+    fn after(segments: &[(Direction, Flags)]) -> Result<State, Invalid> {
+        let follow = |state: State, (direction, flags): &(Direction, Flags)| {
+            state.next(*direction, *flags, INSIDE).map(|(state, _)| state)
+        };
+        segments.iter().try_fold(State::NEW, follow)
+    }
+
+    fn phase(segments: &[(Direction, Flags)]) -> Option<Phase> {
+        after(segments).ok().map(State::phase)
+    }
+
+    const HANDSHAKE: [(Direction, Flags); 3] = [(Original, SYN), (Reply, SYN_ACK), (Original, ACK)];
+
+    fn and_then(segments: &[(Direction, Flags)]) -> Option<Phase> {
+        phase(&[&HANDSHAKE, segments].concat())
+    }
+
+    #[test]
+    fn a_connection_is_established_when_both_have_acknowledged() {
+        assert_eq!(phase(&HANDSHAKE[..1]), Some(Phase::Opening));
+        assert_eq!(phase(&HANDSHAKE[..2]), Some(Phase::Opening));
+        assert_eq!(phase(&HANDSHAKE), Some(Phase::Established));
+    }
+
+    #[test]
+    fn rfc5382_req2_simultaneous_open_in_every_order() {
+        let orders = [
+            [(Original, SYN), (Reply, SYN), (Original, SYN_ACK), (Reply, SYN_ACK)],
+            [(Original, SYN), (Reply, SYN), (Reply, SYN_ACK), (Original, SYN_ACK)],
+            [(Original, SYN), (Reply, SYN), (Original, ACK), (Reply, ACK)],
+        ];
+        for order in orders {
+            assert_eq!(phase(&order), Some(Phase::Established));
+        }
+    }
+
+    #[test]
+    fn a_connection_closes_when_both_have_sent_fin_in_either_order() {
+        assert_eq!(and_then(&[(Reply, FIN)]), Some(Phase::Established));
+        for order in [[Original, Reply], [Reply, Original]] {
+            let [first, second] = order;
+            assert_eq!(and_then(&[(first, FIN), (second, FIN)]), Some(Phase::Closing));
+            assert_eq!(and_then(&[(first, FIN), (second, FIN), (first, ACK)]), Some(Phase::Closing));
+        }
+    }
+
+    #[test]
+    fn a_fin_before_the_last_ack_of_the_handshake_counts() {
+        let segments = [(Original, SYN), (Reply, SYN_ACK), (Reply, FIN), (Original, ACK), (Original, FIN)];
+        assert_eq!(phase(&segments), Some(Phase::Closing));
+    }
+
+    #[test]
+    fn an_rst_resets_from_every_phase_and_anything_else_revives() {
+        assert_eq!(phase(&[(Original, SYN), (Reply, RST)]), Some(Phase::Reset));
+        assert_eq!(and_then(&[(Reply, RST)]), Some(Phase::Reset));
+        assert_eq!(and_then(&[(Reply, RST), (Original, ACK)]), Some(Phase::Established));
+        let closed = [(Original, FIN), (Reply, FIN), (Reply, RST)];
+        assert_eq!(and_then(&closed), Some(Phase::Reset));
+    }
+
+    #[test]
+    fn a_syn_starts_anew_only_after_the_end() {
+        assert_eq!(and_then(&[(Original, SYN)]), Some(Phase::Established));
+        for last in [(Reply, FIN), (Reply, RST)] {
+            for from in Direction::BOTH {
+                assert_eq!(and_then(&[(Original, FIN), last, (from, SYN)]), Some(Phase::Opening));
+            }
+        }
+    }
+
+    #[test]
+    fn an_old_connections_other_end_may_answer_a_syn_with_an_ack() {
+        let segments = [(Original, SYN), (Reply, ACK), (Original, RST), (Original, SYN)];
+        assert_eq!(phase(&segments), Some(Phase::Opening));
+    }
+
+    #[test]
+    fn what_fits_no_state_is_invalid() {
+        assert_eq!(after(&[(Original, SYN), (Original, ACK)]), Err(Invalid));
+        assert_eq!(after(&[(Original, SYN), (Original, SYN_ACK)]), Err(Invalid));
+        assert_eq!(after(&[(Original, SYN), (Reply, FIN)]), Err(Invalid));
+        assert_eq!(after(&[&HANDSHAKE[..], &[(Original, Flags(0))]].concat()), Err(Invalid));
+    }
+
+    #[test]
+    fn outside_the_established_phase_only_the_inside_restarts_the_timer() {
+        let timer = |segments: &[(Direction, Flags)], direction, flags| {
+            after(segments).unwrap().next(direction, flags, INSIDE).unwrap().1
+        };
+        assert_eq!(timer(&HANDSHAKE[..1], Original, SYN), Timer::Restart);
+        assert_eq!(timer(&HANDSHAKE[..1], Reply, SYN_ACK), Timer::Keep);
+        assert_eq!(timer(&HANDSHAKE, Reply, ACK), Timer::Restart);
+        assert_eq!(timer(&HANDSHAKE, Reply, RST), Timer::Restart);
+        assert_eq!(timer(&[(Reply, SYN)], Original, RST), Timer::Shorten);
+        let closing = [&HANDSHAKE[..], &[(Original, FIN), (Reply, FIN)]].concat();
+        assert_eq!(timer(&closing, Reply, FIN), Timer::Keep);
+        assert_eq!(timer(&closing, Original, ACK), Timer::Restart);
+    }
+
+    proptest! {
+        /// After a handshake whatever two honest ends send passes, in whatever order it crosses.
+        #[test]
+        fn no_segment_of_an_established_connection_is_invalid(
+            segments in prop::collection::vec((any::<bool>(), prop::sample::select(vec![ACK, FIN, RST])), 0..20),
+        ) {
+            let segments: Vec<_> =
+                segments.into_iter().map(|(back, flags)| (if back { Reply } else { Original }, flags)).collect();
+            prop_assert!(and_then(&segments).is_some());
+        }
     }
 }

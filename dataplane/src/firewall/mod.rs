@@ -57,6 +57,18 @@ pub fn hairpin_target(firewall: &Firewall, protocol: Protocol, port: u16) -> Opt
     forwards_of(firewall, protocol, port).next().map(|forward| target(forward, port))
 }
 
+/// The port of the WAN address behind which a LAN host's port stands by a forward, if it does. What the
+/// host sends from there is seen to come from the port at which it is asked.
+pub fn external_port(firewall: &Firewall, protocol: Protocol, host: Ipv4Addr, port: u16) -> Option<u16> {
+    let forwards = firewall.forwards.iter().filter(|f| f.protocol == protocol && f.to == host);
+    forwards
+        .filter_map(|forward| {
+            let external = forward.wan_ports.start().checked_add(port.checked_sub(forward.to_port)?)?;
+            forward.wan_ports.contains(&external).then_some(external)
+        })
+        .next()
+}
+
 /// Whether `port` is one of the gateway's own that the WAN may use.
 pub fn is_wan_service(firewall: &Firewall, protocol: Protocol, port: u16) -> bool {
     firewall.wan_services.iter().any(|service| service.protocol == protocol && service.port == port)
@@ -139,6 +151,17 @@ mod tests {
         let target = hairpin_target(&firewall(), Protocol::TCP, 8004);
         assert_eq!(target, Some(Target { address: CAMERA, port: 84 }));
         assert_eq!(hairpin_target(&firewall(), Protocol::UDP, 8004), None);
+    }
+
+    #[test]
+    fn a_forward_is_known_from_inside_too() {
+        let port = |protocol, host, port| external_port(&firewall(), protocol, host, port);
+        assert_eq!(port(Protocol::TCP, CAMERA, 80), Some(8000));
+        assert_eq!(port(Protocol::TCP, CAMERA, 90), Some(8010));
+        assert_eq!(port(Protocol::TCP, CAMERA, 91), None);
+        assert_eq!(port(Protocol::TCP, CAMERA, 79), None);
+        assert_eq!(port(Protocol::UDP, CAMERA, 80), None);
+        assert_eq!(port(Protocol::TCP, STRANGER, 80), None);
     }
 
     #[test]

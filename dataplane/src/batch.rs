@@ -153,19 +153,24 @@ impl Output {
         Self { frames: frames.collect(), len: 0 }
     }
 
-    /// A cleared frame that will go out of `ports`, to be filled by the caller; `None` if full.
-    pub fn emit(&mut self, ports: PortSet) -> Option<&mut Frame> {
-        let slot = self.frames.get_mut(self.len)?;
+    /// Adds a frame that will go out of `ports`: `write` is given a buffer and says how many octets it
+    /// wrote. `false`, and no frame, if there is no room or `write` cannot do it.
+    pub fn make(&mut self, ports: PortSet, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+        let Some((slot_ports, frame)) = self.frames.get_mut(self.len) else { return false };
+        let Some(len) = write(frame.buffer_mut()) else { return false };
+        *slot_ports = ports;
+        frame.set_len(len);
         self.len += 1;
-        slot.0 = ports;
-        slot.1.set_len(0);
-        Some(&mut slot.1)
+        true
     }
 
     /// Hands over a held frame's buffer in exchange for a spare one. `false` and no exchange if full.
     pub fn release(&mut self, ports: PortSet, frame: &mut Frame) -> bool {
-        let Some(slot) = self.emit(ports) else { return false };
+        let Some((slot_ports, slot)) = self.frames.get_mut(self.len) else { return false };
+        *slot_ports = ports;
         mem::swap(slot, frame);
+        frame.set_len(0);
+        self.len += 1;
         true
     }
 
@@ -310,10 +315,11 @@ mod tests {
         held.set_len(9);
         assert!(output.release(PortSet::only(PortId(3)), &mut held));
         assert!(held.bytes().is_empty());
+        assert!(!output.make(PortSet::EMPTY, |_| None));
         for _ in 1..Output::FRAMES_MAX {
-            assert!(output.emit(PortSet::EMPTY).is_some());
+            assert!(output.make(PortSet::EMPTY, |_| Some(1)));
         }
-        assert!(output.emit(PortSet::EMPTY).is_none());
+        assert!(!output.make(PortSet::EMPTY, |_| Some(1)));
         let (ports, frame) = output.iter().next().expect("one frame");
         assert!(ports.contains(PortId(3)));
         assert_eq!(frame.bytes().len(), 9);

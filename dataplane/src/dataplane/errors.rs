@@ -1,18 +1,15 @@
 //! ICMP errors: those that the gateway sends, and those that pass through its NAT.
 
-use core::net::Ipv4Addr;
-
-use super::nat::Origin;
+use super::nat::Way;
 use super::{Context, Dataplane};
 use crate::batch::{Frame, Verdict};
 use crate::config::Segment;
 use crate::counters::DropReason;
 use crate::firewall::refusal::Quote;
-use crate::flow::Egress;
 use crate::icmp_error::{IcmpError, may_answer};
 use crate::nat::{icmp, rewrite};
 use crate::wire::icmpv4::Embedded;
-use crate::wire::ipv4::{self, Header};
+use crate::wire::ipv4::Header;
 use crate::wire::{Malformed, checksum, ethernet};
 
 impl Dataplane {
@@ -67,7 +64,7 @@ impl Dataplane {
             _ => return false,
         };
         // An error is not worth a question: who has just sent something is known, or was lately.
-        let Some(destination) = self.neighbors.known(cx.now, segment, next_hop) else { return false };
+        let Some(destination) = self.neighbors.last_known(cx.now, segment, next_hop) else { return false };
         let ethernet =
             ethernet::Header { destination, source: interface.mac, ether_type: ethernet::EtherType::IPV4 };
         cx.output.make(self.links.ports_to(cx.now, segment, destination), |buffer| {
@@ -96,23 +93,22 @@ impl Dataplane {
             return Some(());
         }
         let header = Header::parse_embedded(packet).ok()?;
-        let quoted = Embedded::of(&header, packet).ok()?;
+        let quoted = Embedded::of_packet(packet).ok()?;
         if let Some((id, direction)) = self.flows.lookup(&icmp::reply_key(&quoted)) {
             rewrite::undo(packet, &header, &self.flows.flow(id).translation(direction));
         }
         Some(())
     }
 
-    /// An ICMP error that crosses the WAN address, from `origin`. (RFC 5508 REQ-3 to REQ-7)
+    /// An ICMP error that crosses the WAN address, on its `way`. (RFC 5508 REQ-3 to REQ-7)
     pub(super) fn nat_error(
         &mut self,
         cx: &mut Context<'_>,
-        origin: Origin,
+        way: Way,
         header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
-        let packet = &mut frame.bytes_mut()[ethernet::Header::LEN..];
-        let message = header.payload(packet);
+        let message = header.payload(&frame.bytes()[ethernet::Header::LEN..]);
         if !checksum::is_valid(message) {
             return Verdict::Drop(DropReason::TransportMalformed);
         }
@@ -127,16 +123,15 @@ impl Dataplane {
         let flow = self.flows.flow(id);
         let (translation, egress) = (flow.translation(direction), flow.egress(direction));
         // A router between the inside host and here would give away an inside address.
-        let source = match origin {
-            Origin::Segment(Segment::Wan) => header.source,
-            Origin::Segment(Segment::Lan) | Origin::Host => translation.source.address,
-        };
-        if header.ttl <= 1 && egress != Egress::Host && origin != Origin::Host {
-            return Verdict::Drop(DropReason::TtlExpired);
+        let source = if way == Way::Input { header.source } else { translation.source.address };
+        let destination = translation.destination.address;
+        if let Err(reason) = self.check_way(cx, way, egress, destination, header, frame) {
+            return Verdict::Drop(reason);
         }
+        let packet = &mut frame.bytes_mut()[ethernet::Header::LEN..];
         if icmp::translate(packet, header, &quoted, &translation, source).is_err() {
             return Verdict::Drop(DropReason::TransportMalformed);
         }
-        self.send_translated(cx, origin, egress, translation.destination.address, header, frame)
+        self.send_translated(cx, way, egress, destination, header, frame)
     }
 }

@@ -38,15 +38,20 @@ impl FrameQueue {
     }
 }
 
-impl<T: Copy + Default> FramePool<T> {
-    /// A pool of `frames` buffers, of at least `frame_capacity` octets each.
-    pub(crate) fn new(frames: u16, frame_capacity: usize) -> Self {
-        let place = |_| Place { frame: Frame::with_capacity(frame_capacity), note: T::default(), next: 0 };
+impl<T: Copy> FramePool<T> {
+    /// A pool of `frames` buffers, of `frame_capacity` octets each; spare ones have `note`.
+    pub(crate) fn new(frames: u16, frame_capacity: usize, note: T) -> Self {
+        let place = |_| Place { frame: Frame::with_capacity(frame_capacity), note, next: 0 };
         let mut pool = Self { places: (0..frames).map(place).collect(), spare: FrameQueue::default() };
         let mut spare = FrameQueue::default();
         (0..frames).for_each(|place| pool.append(&mut spare, place));
         pool.spare = spare;
         pool
+    }
+
+    /// Whether a frame can be held.
+    pub(crate) fn has_spare(&self) -> bool {
+        self.spare.len > 0
     }
 
     /// Takes `frame` into `queue` and leaves a spare buffer in its stead; `false`, and the frame as it
@@ -106,13 +111,13 @@ mod tests {
 
     #[test]
     fn queues_keep_their_order_and_share_the_pool() {
-        let mut pool = FramePool::new(3, 64);
+        let mut pool = FramePool::new(3, 64, ' ');
         let (mut a, mut b) = (FrameQueue::default(), FrameQueue::default());
         assert!(pool.hold(&mut a, &mut frame(1), 'x'));
         assert!(pool.hold(&mut b, &mut frame(2), 'y'));
         assert!(pool.hold(&mut a, &mut frame(3), 'z'));
         let mut refused = frame(4);
-        assert!(!pool.hold(&mut b, &mut refused, '!'));
+        assert!(!pool.has_spare() && !pool.hold(&mut b, &mut refused, '!'));
         assert_eq!(refused.bytes(), [4], "a refused frame stays with its owner");
         assert_eq!((a.len(), b.len()), (2, 1));
 
@@ -128,7 +133,7 @@ mod tests {
 
     #[test]
     fn buffers_are_exchanged_and_never_lost() {
-        let mut pool = FramePool::new(2, 64);
+        let mut pool = FramePool::new(2, 64, ());
         let mut queue = FrameQueue::default();
         for round in 0..100 {
             let mut mine = frame(round);

@@ -154,7 +154,7 @@ impl NeighborTable {
         Self {
             sets: (0..Self::NEIGHBORS_MAX / WAYS).map(|_| Set::default()).collect(),
             hasher: RandomState::with_seeds(a, b, c, d),
-            pool: FramePool::new(Self::HELD_MAX, frame_capacity),
+            pool: FramePool::new(Self::HELD_MAX, frame_capacity, ()),
             asked: Vec::with_capacity(Self::NEIGHBORS_MAX),
             timeout: Instant::FAR_FUTURE,
         }

@@ -2,6 +2,7 @@
 
 use core::net::Ipv4Addr;
 
+use super::fragments::send_in_pieces;
 use super::link::Links;
 use super::{Context, Dataplane};
 use crate::batch::{Frame, Verdict};
@@ -39,7 +40,17 @@ impl Dataplane {
             },
         };
         write_link_header(&self.config, route.segment, mac, frame);
-        self.links.verdict_to(cx.now, route.segment, mac)
+        let mtu = self.config.interface(route.segment).mtu;
+        if frame.bytes().len() <= Header::LEN + usize::from(mtu) {
+            return self.links.verdict_to(cx.now, route.segment, mac);
+        }
+        match send_in_pieces(cx.output, self.links.ports_to(cx.now, route.segment, mac), frame, mtu) {
+            Ok(pieces) => {
+                self.counters.made += pieces;
+                Verdict::Consumed
+            }
+            Err(reason) => Verdict::Drop(reason),
+        }
     }
 
     /// Does what the neighbour table wants done at this time.
@@ -72,10 +83,9 @@ impl NeighborEvents<'_> {
             Event::SendRequest { segment, ip, unicast_to } => self.ask(cx, segment, ip, unicast_to),
             Event::Release { segment, mac, frame } => {
                 write_link_header(self.config, segment, mac, frame);
-                if cx.output.release(self.links.ports_to(cx.now, segment, mac), frame) {
-                    self.counters.held_transmitted();
-                } else {
-                    self.counters.held_dropped(DropReason::OutputFull);
+                match self.release(cx, segment, mac, frame) {
+                    Ok(()) => self.counters.held_transmitted(),
+                    Err(reason) => self.counters.held_dropped(reason),
                 }
             }
             Event::Expired { frame, .. } => {
@@ -86,6 +96,25 @@ impl NeighborEvents<'_> {
                     self.counters.made_suppressed += 1;
                 }
             }
+        }
+    }
+
+    fn release(
+        &mut self,
+        cx: &mut Context<'_>,
+        segment: Segment,
+        mac: MacAddr,
+        frame: &mut Frame,
+    ) -> Result<(), DropReason> {
+        let ports = self.links.ports_to(cx.now, segment, mac);
+        let mtu = self.config.interface(segment).mtu;
+        if frame.bytes().len() > Header::LEN + usize::from(mtu) {
+            self.counters.made += send_in_pieces(cx.output, ports, frame, mtu)?;
+            Ok(())
+        } else if cx.output.release(ports, frame) {
+            Ok(())
+        } else {
+            Err(DropReason::OutputFull)
         }
     }
 

@@ -10,7 +10,7 @@ use super::nat::{Fate, Way};
 use super::{Context, Dataplane, ipv4};
 use crate::batch::{Frame, Output, PortSet, Verdict};
 use crate::counters::DropReason;
-use crate::fragment::{FragmentKey, FragmentTracker, Later, Pieces, is_sound};
+use crate::fragment::{FragmentKey, Later, Pieces, is_sound};
 use crate::wire::ethernet;
 use crate::wire::ipv4::Header;
 
@@ -28,7 +28,8 @@ impl Dataplane {
         }
         let key = FragmentKey::new(way.origin(), header);
         if !header.is_first_fragment() {
-            return match self.fragments.later(cx.now, &key, cx.ingress, frame) {
+            let tracker = self.fragments.as_mut().expect("no fragment arrives while others are let go");
+            return match tracker.later(cx.now, &key, cx.ingress, frame) {
                 Later::Known(fate) => self.meet(cx, way, &fate, header, frame),
                 Later::Held => Verdict::Hold,
                 Later::Full => Verdict::Drop(DropReason::FragmentTableFull),
@@ -43,7 +44,8 @@ impl Dataplane {
     /// Gives up the fragments whose first did not come.
     pub(super) fn fragment_timeout(&mut self, cx: &Context<'_>) {
         let Self { fragments, counters, .. } = self;
-        fragments.handle_timeout(cx.now, &mut |_, _| counters.held_dropped(DropReason::FragmentInvalid));
+        let tracker = fragments.as_mut().expect("time does not pass while fragments are let go");
+        tracker.handle_timeout(cx.now, &mut |_, _| counters.held_dropped(DropReason::FragmentInvalid));
     }
 
     /// Does to one fragment what is to become of all.
@@ -130,7 +132,3 @@ pub(super) fn send_in_pieces(
     }
     Ok(count as u64)
 }
-
-/// The fragments on their way, and what becomes of them.
-#[derive(Debug)]
-pub(super) struct Fragments(Option<FragmentTracker<Fate>>);

@@ -4,7 +4,9 @@
 //! opened. What arrives at the WAN address without a flow is claimed, in this order, by one of the
 //! gateway's own services, by a forward, by a NAT mapping (which the flow table knows), or by the
 //! default machine. What nobody claims is unsolicited, and [`refusal`] says how it is answered.
+//! [`policy`] tells the flow table what a configuration means for it.
 
+pub mod policy;
 pub mod refusal;
 
 use core::net::Ipv4Addr;

@@ -45,13 +45,13 @@ use rand::{Rng, SeedableRng};
 use self::arp::Announcements;
 use self::link::Links;
 use self::nat::Fate;
-use crate::batch::{Batch, Frame, Ingress, Output, Verdict};
+use crate::batch::{Batch, Frame, Ingress, Output, Slot, Verdict};
 use crate::bridge::Station;
 use crate::config::{Config, Segment};
 use crate::counters::{Counters, DropReason};
 use crate::firewall::policy::{is_allowed, reserved_ports};
 use crate::firewall::refusal::{Quote, SynRefusals};
-use crate::flow::{Direction, FlowKey, FlowTable, State, Traffic};
+use crate::flow::{Direction, FlowKey, FlowTable, KeyHash, State, Traffic};
 use crate::fragment::FragmentTracker;
 use crate::icmp_error::{IcmpError, RateLimit};
 use crate::nat::Timeouts;
@@ -103,8 +103,20 @@ pub struct Dataplane {
 struct Context<'a> {
     now: Instant,
     ingress: Ingress,
+    /// The hash of the flow key of the frame at hand, if it was worked out ahead.
+    key_hash: Option<KeyHash>,
     output: &'a mut Output,
 }
+
+impl<'a> Context<'a> {
+    fn new(now: Instant, output: &'a mut Output) -> Self {
+        Self { now, ingress: Ingress::Host, key_hash: None, output }
+    }
+}
+
+/// So many frames of a batch have their flows fetched before the first of them is processed: enough to
+/// wait for memory once, and not so many that the first is gone from the nearest cache again.
+const WAVE_FRAMES: usize = 32;
 
 impl Dataplane {
     /// A dataplane that knows nobody yet. The secret `seed` keys its hashes and picks its ports: the
@@ -165,11 +177,15 @@ impl Dataplane {
     /// Decides on every frame of `batch`, rewrites them in place, and adds frames of the gateway's own.
     pub fn process(&mut self, now: Instant, batch: &mut Batch) {
         let (slots, output) = batch.split();
-        let mut cx = Context { now, ingress: Ingress::Host, output };
-        for slot in slots {
-            cx.ingress = slot.ingress;
-            slot.verdict = self.frame(&mut cx, &mut slot.frame);
-            self.counters.count(slot.verdict);
+        let mut cx = Context::new(now, output);
+        for wave in slots.chunks_mut(WAVE_FRAMES) {
+            let hashes = self.fetch_flows(wave);
+            for (slot, hash) in wave.iter_mut().zip(hashes) {
+                cx.ingress = slot.ingress;
+                cx.key_hash = hash;
+                slot.verdict = self.frame(&mut cx, &mut slot.frame);
+                self.counters.count(slot.verdict);
+            }
         }
         // A new neighbour is asked for at once.
         if self.neighbors.poll_timeout().is_some_and(|due| due <= now) {
@@ -195,7 +211,7 @@ impl Dataplane {
     /// Does what is due. `batch`, which has no frames received, takes what is to be sent.
     pub fn handle_timeout(&mut self, now: Instant, batch: &mut Batch) {
         let (_, output) = batch.split();
-        let mut cx = Context { now, ingress: Ingress::Host, output };
+        let mut cx = Context::new(now, output);
         self.flows.handle_timeout(now);
         self.neighbor_timeout(&mut cx);
         self.fragment_timeout(&cx);
@@ -233,6 +249,21 @@ impl Dataplane {
     /// All stations that the bridges know, in no particular but a repeatable order.
     pub fn stations(&self, now: Instant) -> impl Iterator<Item = Station> {
         self.links.stations(now)
+    }
+
+    /// Works out the flow keys of a wave of frames, and has their flows fetched from memory.
+    #[inline]
+    fn fetch_flows(&self, wave: &[Slot]) -> [Option<KeyHash>; WAVE_FRAMES] {
+        let mut hashes = [None; WAVE_FRAMES];
+        if self.flows.is_empty() {
+            return hashes;
+        }
+        for (slot, hash) in wave.iter().zip(&mut hashes) {
+            *hash = nat::likely_key(&slot.frame).map(|key| self.flows.hash(&key));
+            hash.iter().for_each(|hash| self.flows.prefetch(*hash));
+        }
+        hashes.iter().flatten().for_each(|hash| self.flows.prefetch_flow(*hash));
+        hashes
     }
 
     #[inline]

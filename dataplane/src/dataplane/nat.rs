@@ -205,7 +205,8 @@ impl Dataplane {
         header: &Header,
         frame: &Frame,
     ) -> Fate {
-        let Some((id, direction)) = self.flows.lookup(key) else {
+        let hash = cx.key_hash.unwrap_or_else(|| self.flows.hash(key));
+        let Some((id, direction)) = self.flows.lookup_hashed(hash, key) else {
             return self.decide_new(cx, way, key, packet, header, frame);
         };
         let flow = self.flows.flow(id);
@@ -383,6 +384,25 @@ impl Dataplane {
 /// An inside endpoint that the outside sees at `external`, by configuration.
 fn seen_as(inside: Endpoint, external: Endpoint) -> Server {
     Server::Static(Binding { inside, external })
+}
+
+/// The key of the usual packet: whole, without options, TCP or UDP. For others, and for what turns out
+/// to be none, there is none, or one that is not used.
+#[inline]
+pub(super) fn likely_key(frame: &Frame) -> Option<FlowKey> {
+    let bytes: &[u8; 38] = frame.bytes().first_chunk()?;
+    let u16_at = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+    let address = |at: usize| Ipv4Addr::new(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]);
+    let protocol = Protocol(bytes[23]);
+    let is_usual = u16_at(12) == ethernet::EtherType::IPV4.0
+        && bytes[14] == 0x45
+        && u16_at(20) & 0x3fff == 0
+        && matches!(protocol, Protocol::TCP | Protocol::UDP);
+    is_usual.then(|| FlowKey {
+        protocol,
+        source: Endpoint::new(address(26), u16_at(34)),
+        destination: Endpoint::new(address(30), u16_at(36)),
+    })
 }
 
 /// What the packet in `frame` is to NAT. It is whole, or a first fragment.

@@ -48,6 +48,12 @@ impl PortSet {
         self.0 == 0
     }
 
+    /// The port of a set of one.
+    #[inline]
+    pub const fn single(self) -> Option<PortId> {
+        if self.0.is_power_of_two() { Some(PortId(self.0.trailing_zeros() as u8)) } else { None }
+    }
+
     /// The ports, lowest first.
     pub fn iter(self) -> impl Iterator<Item = PortId> {
         (0..64).map(PortId).filter(move |port| self.contains(*port))
@@ -318,5 +324,7 @@ mod tests {
         let set: PortSet = [PortId(5), PortId(0), PortId(63)].into_iter().collect();
         assert_eq!(set.iter().collect::<Vec<_>>(), [PortId(0), PortId(5), PortId(63)]);
         assert!(!set.without(PortId(5)).contains(PortId(5)));
+        assert_eq!((set.single(), PortSet::EMPTY.single()), (None, None));
+        assert_eq!(PortSet::only(PortId(63)).single(), Some(PortId(63)));
     }
 }

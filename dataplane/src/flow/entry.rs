@@ -10,6 +10,7 @@ use crate::nat::MappingId;
 use crate::time::Instant;
 use crate::wire::checksum::Delta;
 use crate::wire::ipv4::Protocol;
+use crate::wire::tcp::Flags;
 
 /// Where the packets of one direction of a flow go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub enum Egress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// A TCP segment with these control bits.
-    Tcp(tcp::Flags),
+    Tcp(Flags),
     /// A UDP datagram.
     Udp,
     /// An ICMP query or the reply to one.

@@ -481,7 +481,7 @@ impl<A: Address> FlowTable<A> {
         if !admitted && matches!(new, NewFlow::Inbound { .. }) {
             return Err(Refused::Filtered);
         }
-        if matches!(transport, Transport::Tcp(flags) if !flags.opens()) {
+        if matches!(transport, Transport::Tcp(flags) if !tcp::opens(flags)) {
             return Err(Refused::TcpState);
         }
         if self.flows.len() >= self.nat.flows_max as usize {

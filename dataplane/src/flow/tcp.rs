@@ -22,42 +22,8 @@
 //!
 //! Sequence numbers are not looked at: a check of windows belongs into [`State::next`].
 
-use core::ops::BitOr;
-
 use super::key::Direction;
-
-/// The control bits of a segment, in the positions of the header's octet 13.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flags(pub u8);
-
-impl Flags {
-    /// No more data from the sender.
-    pub const FIN: Self = Self(0x01);
-    /// Synchronize sequence numbers.
-    pub const SYN: Self = Self(0x02);
-    /// Reset the connection.
-    pub const RST: Self = Self(0x04);
-    /// The acknowledgment field is significant.
-    pub const ACK: Self = Self(0x10);
-
-    const fn has(self, flags: Self) -> bool {
-        self.0 & flags.0 == flags.0
-    }
-
-    /// Whether this is the first segment of a connection: SYN without ACK, RST and FIN.
-    pub const fn opens(self) -> bool {
-        let control = Self::FIN.0 | Self::SYN.0 | Self::RST.0 | Self::ACK.0;
-        self.0 & control == Self::SYN.0
-    }
-}
-
-impl BitOr for Flags {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
+use crate::wire::tcp::Flags;
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +36,11 @@ pub enum Phase {
     Closing,
     /// One side has sent RST.
     Reset,
+}
+
+/// Whether this is the first segment of a connection: SYN without ACK, RST and FIN.
+pub(crate) fn opens(flags: Flags) -> bool {
+    flags.contains(Flags::SYN) && !flags.intersects(Flags::ACK | Flags::RST | Flags::FIN)
 }
 
 /// What a segment does to the idle timer.
@@ -142,10 +113,10 @@ impl State {
 
     fn with(self, direction: Direction, flags: Flags) -> Result<Self, Invalid> {
         let peer = direction.opposite();
-        if flags.has(Flags::RST) {
+        if flags.contains(Flags::RST) {
             return Ok(Self(self.0 | RESET));
         }
-        if flags.opens() {
+        if opens(flags) {
             return Ok(match self.phase() {
                 // The same ports again, for a new connection.
                 Phase::Closing | Phase::Reset => Self::NEW.and(SYN, direction),
@@ -155,11 +126,11 @@ impl State {
             });
         }
         // Every other segment acknowledges. (RFC 9293 section 3.10.7.4)
-        if !flags.has(Flags::ACK) {
+        if !flags.contains(Flags::ACK) {
             return Err(Invalid);
         }
         let revived = Self(self.0 & !RESET);
-        if flags.has(Flags::SYN) {
+        if flags.contains(Flags::SYN) {
             return if revived.saw(SYN, peer) {
                 Ok(revived.and(SYN | ACKED, direction))
             } else {
@@ -168,12 +139,12 @@ impl State {
         }
         if !revived.saw(SYN, direction) {
             // An old connection's other end answers a SYN with a bare ACK, so that it is told RST.
-            return if self.saw(SYN, peer) && !flags.has(Flags::FIN) { Ok(self) } else { Err(Invalid) };
+            return if self.saw(SYN, peer) && !flags.contains(Flags::FIN) { Ok(self) } else { Err(Invalid) };
         }
         if !revived.saw(SYN, peer) {
             return Err(Invalid);
         }
-        let fin = if flags.has(Flags::FIN) { FIN } else { 0 };
+        let fin = if flags.contains(Flags::FIN) { FIN } else { 0 };
         Ok(revived.and(ACKED | fin, direction))
     }
 

@@ -1,9 +1,10 @@
 //! TCP and UDP as the services see them, over whichever stack runs below.
 //!
-//! `Stack` is the gateway's own, over smoltcp; [`Kernel`](kernel::Kernel) is the
+//! [`Stack`](stack::Stack) is the gateway's own, over smoltcp; [`Kernel`](kernel::Kernel) is the
 //! machine's. Everything is single-threaded: nothing here needs to be `Send`.
 
 pub mod kernel;
+pub mod stack;
 
 use std::future::Future;
 use std::io;

@@ -11,11 +11,7 @@ use gatepost_dataplane::{DropReason, MacAddr, Verdict};
 /// The sender's and the target's protocol addresses of an ARP frame, and its operation.
 fn fields(frame: &Sent) -> (u16, [u8; 4], [u8; 4]) {
     let arp = &frame.bytes[14..];
-    (
-        u16::from_be_bytes([arp[6], arp[7]]),
-        arp[14..18].try_into().unwrap(),
-        arp[24..28].try_into().unwrap(),
-    )
+    (u16::from_be_bytes([arp[6], arp[7]]), arp[14..18].try_into().unwrap(), arp[24..28].try_into().unwrap())
 }
 
 #[test]
@@ -51,9 +47,13 @@ fn a_unicast_request_is_answered_too() {
 #[test]
 fn no_other_address_is_answered_for() {
     let mut bench = Bench::new(Mode::Router);
-    for (host, target) in
-        [(ISP, GATEWAY_LAN), (ISP, ALICE.address), (ISP, SERVER.address), (ALICE, GATEWAY_WAN), (ALICE, BOB.address)]
-    {
+    for (host, target) in [
+        (ISP, GATEWAY_LAN),
+        (ISP, ALICE.address),
+        (ISP, SERVER.address),
+        (ALICE, GATEWAY_WAN),
+        (ALICE, BOB.address),
+    ] {
         let outcome = bench.send(host.port, &arp_request(host, target));
         assert!(outcome.sent.iter().all(|sent| sent.port != host.port), "{target} asked by {host:?}");
     }
@@ -76,7 +76,9 @@ fn our_addresses_are_announced_when_they_are_set_and_when_they_change() {
     let announcements = bench.pass(Duration::from_secs(10));
     let wan: Vec<_> = announcements.iter().filter(|sent| sent.port == WAN).map(fields).collect();
     assert!(!wan.is_empty());
-    assert!(wan.iter().all(|(op, sender, target)| *op == 1 && sender == target && *sender == [203, 0, 113, 77]));
+    assert!(
+        wan.iter().all(|(op, sender, target)| *op == 1 && sender == target && *sender == [203, 0, 113, 77])
+    );
 }
 
 #[test]
@@ -140,7 +142,11 @@ fn a_neighbour_that_never_answers_is_asked_a_few_times_and_its_packets_are_dropp
     assert_eq!(bench.drops(DropReason::NeighborUnreachable), 1);
     let error = sent.iter().find(|sent| sent.port == LAN0).expect("the sender is told");
     assert_eq!(error.ip().icmp(), (3, 1));
-    assert_eq!(error.ip().quoted().endpoints(), "192.168.1.10:5000 > 198.51.100.7:53", "as its sender knows it");
+    assert_eq!(
+        error.ip().quoted().endpoints(),
+        "192.168.1.10:5000 > 198.51.100.7:53",
+        "as its sender knows it"
+    );
 }
 
 #[test]

@@ -25,12 +25,8 @@ fn busy(mode: Mode) -> Config {
 
 /// Every way in. A port that does not exist is none.
 fn ingresses(mode: Mode) -> Vec<Ingress> {
-    let mut ingresses = vec![
-        Ingress::Port(LAN0),
-        Ingress::Port(LAN1),
-        Ingress::Host,
-        Ingress::HostRaw(Segment::Lan),
-    ];
+    let mut ingresses =
+        vec![Ingress::Port(LAN0), Ingress::Port(LAN1), Ingress::Host, Ingress::HostRaw(Segment::Lan)];
     if mode != Mode::LanOnly {
         ingresses.extend([Ingress::Port(WAN), Ingress::HostRaw(Segment::Wan)]);
     }

@@ -58,7 +58,10 @@ fn pings_of_the_lan_address_are_answered_in_every_mode() {
         let mut bench = Bench::new(mode);
         let outcome = bench.send(LAN0, &echo_request(ALICE, GATEWAY_LAN, 7, 1));
         let reply = outcome.one();
-        assert_eq!((reply.port, reply.destination_mac(), reply.source_mac()), (LAN0, ALICE.mac, GATEWAY_LAN_MAC));
+        assert_eq!(
+            (reply.port, reply.destination_mac(), reply.source_mac()),
+            (LAN0, ALICE.mac, GATEWAY_LAN_MAC)
+        );
         assert_eq!((reply.ip().source(), reply.ip().destination()), (GATEWAY_LAN, ALICE.address));
         assert_eq!((reply.ip().icmp(), reply.ip().icmp_id()), ((0, 0), 7));
         assert_eq!(&reply.ip().payload()[8..], b"ping");
@@ -139,11 +142,9 @@ fn behind_nat_the_lan_cannot_be_addressed_from_the_wan() {
 
 #[test]
 fn unsolicited_datagrams_are_refused_unless_stealth_forbids() {
-    for (mode, stealth, refused) in [
-        (Mode::Nat, true, true),
-        (Mode::NatDmz, false, true),
-        (Mode::NatDmz, true, false),
-    ] {
+    for (mode, stealth, refused) in
+        [(Mode::Nat, true, true), (Mode::NatDmz, false, true), (Mode::NatDmz, true, false)]
+    {
         let mut config = config(mode);
         config.firewall.stealth = stealth;
         let mut bench = Bench::with_config(config);

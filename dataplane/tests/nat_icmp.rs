@@ -54,9 +54,7 @@ fn rfc5508_req2_a_query_lives_sixty_seconds() {
     bench.send(WAN, &echo_reply(SERVER, GATEWAY_WAN, 77, 1)).one();
     bench.pass(Duration::from_secs(300));
     assert_eq!(bench.dataplane.flows().count(), 0);
-    bench
-        .send(WAN, &echo_reply(SERVER, GATEWAY_WAN, 77, 1))
-        .assert_silently_dropped(DropReason::Unsolicited);
+    bench.send(WAN, &echo_reply(SERVER, GATEWAY_WAN, 77, 1)).assert_silently_dropped(DropReason::Unsolicited);
 }
 
 #[test]

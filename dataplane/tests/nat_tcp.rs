@@ -32,8 +32,7 @@ impl Connection {
     }
 
     fn back(&self, bench: &mut Bench, flags: &str, seq: u32, ack: u32) -> Outcome {
-        let segment =
-            tcp(self.outside, self.outside_port, GATEWAY_WAN, self.external_port, flags, seq, ack);
+        let segment = tcp(self.outside, self.outside_port, GATEWAY_WAN, self.external_port, flags, seq, ack);
         bench.send(WAN, &segment)
     }
 

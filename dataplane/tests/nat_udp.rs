@@ -22,8 +22,7 @@ fn open(bench: &mut Bench, from: Host, port: u16, to: Host, to_port: u16) -> u16
 fn reaches(bench: &mut Bench, from: Host, from_port: u16, port: u16, inside: (Host, u16)) -> bool {
     let outcome = bench.send(WAN, &udp(from, from_port, GATEWAY_WAN, port, b"in"));
     let Some(sent) = outcome.sent.iter().find(|sent| sent.port == inside.0.port) else { return false };
-    let expected =
-        format!("{}:{from_port} > {}:{}", from.address, inside.0.address, inside.1);
+    let expected = format!("{}:{from_port} > {}:{}", from.address, inside.0.address, inside.1);
     assert_eq!(sent.ip().endpoints(), expected);
     assert_eq!(sent.destination_mac(), inside.0.mac);
     assert_eq!(sent.source_mac(), GATEWAY_LAN_MAC);
@@ -219,8 +218,6 @@ fn a_full_table_refuses_and_keeps_what_it_has() {
     for port in 5000..5016 {
         open(&mut bench, ALICE, port, SERVER, 53);
     }
-    bench
-        .send(LAN1, &udp(BOB, 5000, SERVER.address, 53, b"query"))
-        .assert_dropped(DropReason::FlowTableFull);
+    bench.send(LAN1, &udp(BOB, 5000, SERVER.address, 53, b"query")).assert_dropped(DropReason::FlowTableFull);
     assert!(reaches(&mut bench, SERVER, 53, 5000, (ALICE, 5000)));
 }

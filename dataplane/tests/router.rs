@@ -21,7 +21,8 @@ fn packets_cross_unchanged_but_for_the_ttl() {
 #[test]
 fn a_host_on_the_wan_segment_is_a_neighbour() {
     let mut bench = Bench::new(Mode::Router);
-    let neighbor = Host { address: [203, 0, 113, 99].into(), mac: "02:00:00:00:02:99".parse().unwrap(), port: WAN };
+    let neighbor =
+        Host { address: [203, 0, 113, 99].into(), mac: "02:00:00:00:02:99".parse().unwrap(), port: WAN };
     bench.send(WAN, &arp_request(neighbor, GATEWAY_WAN));
     let outcome = bench.send(LAN0, &udp(ALICE, 5000, neighbor.address, 53, b"query"));
     assert_eq!(outcome.one().destination_mac(), neighbor.mac);

@@ -1,5 +1,7 @@
 //! What a running gateway tells of itself: it collects the reports of [`crate::control`].
 
+use std::cell::RefCell;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use crossbeam::channel::Sender;
 use gatepost_dataplane::Instant;
 use gatepost_dataplane::config::{self as dataplane, Mode, Segment};
 use gatepost_services::clock::Clock;
+use gatepost_services::dhcp::server::leases::{self as server, ClientKey};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -16,25 +19,29 @@ use super::ports::PortStatus;
 use super::query::Query;
 use crate::config::{Config, WanAddress};
 use crate::control::What;
-use crate::control::report::{Counters, Drop, Drops, Interface, Port, Status};
+use crate::control::report::{Counters, Drop, Drops, Interface, Lease, Leases, Port, Status};
 use crate::control::server::Reporter;
 
 /// Asks the worker and the services. Clones ask the same gateway.
 #[derive(Clone)]
-pub struct Inspector<C> {
+pub struct Inspector {
     pub(super) config: Rc<Config>,
     pub(super) plan: Arc<ArcSwap<dataplane::Config>>,
-    pub(super) clock: C,
+    pub(super) clock: Rc<dyn Clock>,
     pub(super) began: Instant,
+    /// The DHCP server's, if there is one.
+    pub(super) leases: Option<Rc<RefCell<server::Leases>>>,
+    /// The name servers that the gateway asks.
+    pub(super) dns_upstreams: Rc<RefCell<Vec<Ipv4Addr>>>,
     pub(super) queries: Sender<Query>,
     pub(super) wake_worker: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl<C: Clock + 'static> Reporter for Inspector<C> {
+impl Reporter for Inspector {
     async fn report(&self, what: What) -> Result<Value, String> {
         match what {
             What::Status => value(&self.status().await?),
-            What::Leases => Err("no leases".to_owned()),
+            What::Leases => value(&self.leases()),
             What::Flows => Err("no flows".to_owned()),
             What::Neighbors => Err("no neighbors".to_owned()),
             What::Counters => value(&self.counters().await?),
@@ -43,7 +50,7 @@ impl<C: Clock + 'static> Reporter for Inspector<C> {
     }
 }
 
-impl<C: Clock> Inspector<C> {
+impl Inspector {
     async fn status(&self) -> Result<Status, String> {
         let (_, ports) = self.ask(Query::Counters).await?;
         let plan = self.plan.load();
@@ -59,11 +66,29 @@ impl<C: Clock> Inspector<C> {
             uptime_secs: self.clock.now().since(self.began).as_secs(),
             lan: interface(&plan.lan, "static"),
             wan: (self.config.mode != Mode::LanOnly).then(|| interface(&plan.wan, wan_by)),
-            dns_upstream: Vec::new(),
+            dns_upstream: self.dns_upstreams.borrow().clone(),
             flows: 0,
-            leases: 0,
+            leases: self.leases().leases.len(),
             ports: self.ports(ports),
         })
+    }
+
+    fn leases(&self) -> Leases {
+        let now = self.clock.now();
+        let unix_now = self.clock.unix_time();
+        let leases = self.leases.as_ref().map(|leases| leases.borrow());
+        let active = leases.iter().flat_map(|leases| leases.iter()).filter(|lease| lease.is_active(now));
+        let lease = |lease: &server::Lease| Lease {
+            address: lease.address,
+            mac: lease.mac.to_string(),
+            hostname: lease.hostname.clone(),
+            client_id: match &lease.client {
+                ClientKey::Id(id) => Some(hexadecimal(id)),
+                ClientKey::Mac(_) => None,
+            },
+            expires_in_secs: lease.until.0.saturating_sub(unix_now.0),
+        };
+        Leases { leases: active.map(lease).collect() }
     }
 
     async fn counters(&self) -> Result<Counters, String> {
@@ -113,6 +138,10 @@ impl<C: Clock> Inspector<C> {
         (self.wake_worker)();
         answer.await.map_err(|_| "the gateway is stopping".to_owned())
     }
+}
+
+fn hexadecimal(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":")
 }
 
 fn value(report: &impl Serialize) -> Result<Value, String> {

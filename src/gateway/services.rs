@@ -1,8 +1,6 @@
 //! The services' half of a gateway, on one thread: host stack, DHCP and DNS, and the tasks that keep them
 //! going.
 
-#![expect(clippy::disallowed_macros, reason = "every `select!` here is biased")]
-
 use std::cell::RefCell;
 use std::future::{Future, pending};
 use std::net::Ipv4Addr;
@@ -32,9 +30,13 @@ use super::settings;
 use super::uplink::Uplink;
 use crate::config::{Config, WanAddress};
 use crate::error::Error;
+use crate::race::race;
 
 /// The file that keeps the WAN's address over a restart.
 const WAN_LEASE_FILE: &str = "wan-lease.json";
+
+/// Where a DHCP task gets its frames from.
+type Frames = mpsc::Sender<Vec<u8>>;
 
 /// The services, ready to run.
 pub struct Services {
@@ -68,18 +70,20 @@ impl Services {
                 let lease = leases.borrow_and_update().clone();
                 uplink.apply(lease.as_ref()).await;
             }
-            pending().await
+            pending::<()>().await;
         });
         tasks.spawn_local(Dispatcher { link: self.link, stack, dhcp_server, dhcp_client }.run());
         ready();
-        tokio::select! {
-            biased;
-            () = stop => Ok(()),
-            Some(ended) = tasks.join_next() => {
-                let why = ended.map_or_else(|error| error.to_string(), |()| "it ended".to_owned());
-                Err(Error::failed("a service broke down", why, "see the log"))
-            }
-        }
+        let stopped = async {
+            stop.await;
+            Ok(())
+        };
+        let broken_down = async {
+            let ended = tasks.join_next().await;
+            let why = ended.and_then(Result::err).map_or_else(|| "it ended".to_owned(), |e| e.to_string());
+            Err(Error::failed("a service broke down", why, "see the log"))
+        };
+        race(stopped, broken_down).await
     }
 
     fn start_stack(&mut self, tasks: &mut JoinSet<()>) -> Stack {
@@ -99,7 +103,7 @@ impl Services {
         stack
     }
 
-    fn start_dhcp_server(&self, tasks: &mut JoinSet<()>) -> Option<mpsc::Sender<Vec<u8>>> {
+    fn start_dhcp_server(&self, tasks: &mut JoinSet<()>) -> Option<Frames> {
         let leases = Rc::clone(self.inspector.leases.as_ref()?);
         let server = Server::new(settings::dhcp_server(&self.inspector.config), leases);
         let (sender, port) = self.port(Segment::Lan, self.identity.lan);
@@ -112,7 +116,7 @@ impl Services {
     fn start_dhcp_client(
         &mut self,
         tasks: &mut JoinSet<()>,
-    ) -> (Option<mpsc::Sender<Vec<u8>>>, watch::Receiver<Option<client::Lease>>) {
+    ) -> (Option<Frames>, watch::Receiver<Option<client::Lease>>) {
         let config = &self.inspector.config;
         let (leases, changes) = watch::channel(None);
         if config.mode == Mode::LanOnly || config.wan.address != WanAddress::Dhcp {
@@ -146,11 +150,7 @@ impl Services {
     }
 
     /// A way to send and receive whole frames on `segment`.
-    fn port(
-        &self,
-        segment: Segment,
-        mac: MacAddr,
-    ) -> (mpsc::Sender<Vec<u8>>, Port<impl Fn(&[u8]) -> bool + use<>>) {
+    fn port(&self, segment: Segment, mac: MacAddr) -> (Frames, Port<impl Fn(&[u8]) -> bool + use<>>) {
         let (sender, frames) = mpsc::channel(dhcp_service::FRAMES_MAX);
         let link = Rc::clone(&self.link);
         let transmit =
@@ -161,7 +161,8 @@ impl Services {
     /// The name service, listening on the LAN, and the WAN's addresses as far as they are known.
     async fn start_uplink(&mut self, stack: Stack) -> Result<Uplink, Error> {
         let rng = self.fork_rng();
-        let Inspector { config, plan, clock, wake_worker, leases, dns_upstreams, .. } = self.inspector.clone();
+        let Inspector { config, plan, clock, wake_worker, leases, dns_upstreams, .. } =
+            self.inspector.clone();
         let dns = if config.dns.enabled {
             let names: Rc<dyn LocalNames> = match leases {
                 Some(leases) => Rc::new(LeaseNames { leases, clock: Rc::clone(&clock) }),
@@ -171,8 +172,7 @@ impl Services {
         } else {
             None
         };
-        let uplink =
-            Uplink { config, identity: self.identity, plan, wake_worker, stack, dns, dns_upstreams };
+        let uplink = Uplink { config, identity: self.identity, plan, wake_worker, stack, dns, dns_upstreams };
         uplink.start().await;
         Ok(uplink)
     }
@@ -193,9 +193,9 @@ async fn start_dns(
     let dns = dns::Service::new(stack, clock, rng, settings::dns(config), names)
         .map_err(|error| Error::failed("cannot serve names", error, "correct [system] and [dns]"))?;
     let local = settings::dns_server(config.lan.address.addr());
-    dns.listen(local)
-        .await
-        .map_err(|error| Error::failed(format_args!("cannot serve names on {local}"), error, "see the log"))?;
+    dns.listen(local).await.map_err(|error| {
+        Error::failed(format_args!("cannot serve names on {local}"), error, "see the log")
+    })?;
     Ok(dns)
 }
 

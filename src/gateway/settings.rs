@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn lan_only_hands_out_what_was_set() {
-        let text = "network.mode = 'lan-only'\nlan.gateway = '192.168.1.254'\ndns.upstream = ['192.168.1.253']";
+        let text =
+            "network.mode = 'lan-only'\nlan.gateway = '192.168.1.254'\ndns.upstream = ['192.168.1.253']";
         let settings = dhcp_server(&config(text));
         assert_eq!(settings.router, Some(Ipv4Addr::new(192, 168, 1, 254)));
         assert_eq!(settings.dns_servers, [Ipv4Addr::new(192, 168, 1, 253)]);

@@ -10,8 +10,8 @@
 //! not know flows: whoever takes an entry out asks the flow table whether the connection has come
 //! about meanwhile.
 
-use std::collections::VecDeque;
 use core::time::Duration;
+use std::collections::VecDeque;
 
 use crate::time::Instant;
 

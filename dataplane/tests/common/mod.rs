@@ -64,22 +64,12 @@ pub fn config(mode: Mode) -> Config {
             mtu: 1500,
         },
         firewall: Firewall::default(),
-        nat: Nat {
-            filtering: Filtering::AddressAndPortDependent,
-            flows_max: 1024,
-            flows_per_host_max: 512,
-        },
+        nat: Nat { filtering: Filtering::AddressAndPortDependent, flows_max: 1024, flows_per_host_max: 512 },
     }
 }
 
 pub fn forward(protocol: Protocol, ports: std::ops::RangeInclusive<u16>, to: Host, to_port: u16) -> Forward {
-    Forward {
-        protocol,
-        wan_ports: ports,
-        to: to.address,
-        to_port,
-        from: vec!["0.0.0.0/0".parse().unwrap()],
-    }
+    Forward { protocol, wan_ports: ports, to: to.address, to_port, from: vec!["0.0.0.0/0".parse().unwrap()] }
 }
 
 /// A frame that left the gateway by a port.
@@ -262,7 +252,15 @@ pub fn udp(from: Host, from_port: u16, to: Ipv4Addr, to_port: u16, payload: &[u8
 }
 
 /// TCP segments of one direction, with flags as letters: `S`, `A`, `F`, `R`, `P`.
-pub fn tcp(from: Host, from_port: u16, to: Ipv4Addr, to_port: u16, flags: &str, seq: u32, ack: u32) -> Vec<u8> {
+pub fn tcp(
+    from: Host,
+    from_port: u16,
+    to: Ipv4Addr,
+    to_port: u16,
+    flags: &str,
+    seq: u32,
+    ack: u32,
+) -> Vec<u8> {
     let mut header = TcpHeader::new(from_port, to_port, seq, 64_000);
     header.syn = flags.contains('S');
     header.ack = flags.contains('A');

@@ -38,7 +38,8 @@ impl<'a> Datagram<'a> {
     /// checksums.
     pub fn parse(frame: &'a [u8]) -> Option<Self> {
         let ethernet = Ethernet2Slice::from_slice_without_fcs(frame).ok()?;
-        let packet = Some(ethernet.payload()).filter(|payload| payload.ether_type == EtherType::IPV4)?.payload;
+        let packet =
+            Some(ethernet.payload()).filter(|payload| payload.ether_type == EtherType::IPV4)?.payload;
         let ip = Ipv4HeaderSlice::from_slice(packet).ok()?;
         let header_is_sound = ip.to_header().calc_header_checksum() == ip.header_checksum();
         if !header_is_sound || ip.protocol() != IpNumber::UDP || ip.is_fragmenting_payload() {

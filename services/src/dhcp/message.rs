@@ -269,7 +269,8 @@ mod tests {
         let id: Vec<u8> = (0..=255).chain(0..44).collect();
         message.opts_mut().insert(DhcpOption::ClientIdentifier(id.clone()));
         let again = decode(&encode(&message)).unwrap();
-        let Some(DhcpOption::ClientIdentifier(joined)) = again.opts().get(OptionCode::ClientIdentifier) else {
+        let Some(DhcpOption::ClientIdentifier(joined)) = again.opts().get(OptionCode::ClientIdentifier)
+        else {
             panic!("no client identifier");
         };
         assert_eq!(*joined, id);

@@ -45,9 +45,8 @@ pub const NAME_OCTETS_MAX: usize = 64;
 /// `name` itself if a file may be called so.
 fn checked_name(name: &str) -> io::Result<&str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let flat = (1..=NAME_OCTETS_MAX).contains(&name.len())
-        && !name.starts_with('.')
-        && name.bytes().all(allowed);
+    let flat =
+        (1..=NAME_OCTETS_MAX).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(allowed);
     if flat {
         Ok(name)
     } else {

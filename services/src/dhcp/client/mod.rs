@@ -236,7 +236,8 @@ impl Client {
     pub fn release(&mut self) {
         self.begin_transaction();
         let state = std::mem::replace(&mut self.state, State::Stopped);
-        if let State::Bound { bound } | State::Renewing { bound, .. } | State::Rebinding { bound, .. } = state {
+        if let State::Bound { bound } | State::Renewing { bound, .. } | State::Rebinding { bound, .. } = state
+        {
             self.transmit(outgoing::release(&self.config, self.transaction, &bound));
             self.outputs.push_back(Output::Event(Event::Lost));
         }
@@ -282,7 +283,8 @@ impl Client {
                 let bound = bound(requested);
                 self.probe(now, bound, 0);
             }
-            State::Renewing { bound: old, requested, .. } | State::Rebinding { bound: old, requested, .. }
+            State::Renewing { bound: old, requested, .. }
+            | State::Rebinding { bound: old, requested, .. }
                 if is_same(old.lease.address.addr()) =>
             {
                 let bound = bound(requested);

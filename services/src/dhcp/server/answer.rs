@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use gatepost_dataplane::MacAddr;
 
-use super::config::Config;
 use super::Request;
+use super::config::Config;
 use crate::dhcp::frame::{CLIENT_PORT, Datagram, SERVER_PORT};
 use crate::dhcp::hostname;
 use crate::dhcp::message::{self, DhcpOption, Message, MessageType, Opcode, OptionCode};
@@ -122,10 +122,8 @@ pub(super) fn nak(config: &Config, request: &Request<'_>, why: &str) -> Reply {
     Reply { message, destination: destination(request, Ipv4Addr::UNSPECIFIED) }
 }
 
-const BROADCAST: Destination = Destination {
-    mac: MacAddr::BROADCAST,
-    address: SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT),
-};
+const BROADCAST: Destination =
+    Destination { mac: MacAddr::BROADCAST, address: SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT) };
 
 // RFC 2131 section 4.1.
 fn destination(request: &Request<'_>, yiaddr: Ipv4Addr) -> Destination {
@@ -134,10 +132,8 @@ fn destination(request: &Request<'_>, yiaddr: Ipv4Addr) -> Destination {
         let address = SocketAddrV4::new(message.giaddr(), SERVER_PORT);
         return Destination { mac: request.source_mac, address };
     }
-    let unicast = |address| Destination {
-        mac: request.client.mac,
-        address: SocketAddrV4::new(address, CLIENT_PORT),
-    };
+    let unicast =
+        |address| Destination { mac: request.client.mac, address: SocketAddrV4::new(address, CLIENT_PORT) };
     if !message.ciaddr().is_unspecified() {
         unicast(message.ciaddr())
     } else if message.flags().broadcast() {
@@ -193,7 +189,8 @@ fn parameter(config: &Config, name: Option<&str>, code: OptionCode) -> Option<Dh
 
 // RFC 2132 section 9.10.
 fn cut_to_size(request: &Request<'_>, message: &mut Message) {
-    let asked = message::u16_option(request.message, OptionCode::MaxMessageSize).unwrap_or(MESSAGE_OCTETS_MIN);
+    let asked =
+        message::u16_option(request.message, OptionCode::MaxMessageSize).unwrap_or(MESSAGE_OCTETS_MIN);
     let octets_max = asked.clamp(MESSAGE_OCTETS_MIN, MESSAGE_OCTETS_MAX) - IP_UDP_LEN;
     for code in EXPENDABLE {
         if message::encode(message).len() <= octets_max.into() {

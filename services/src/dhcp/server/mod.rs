@@ -239,8 +239,7 @@ impl Server {
             None => self.config.pool.contains(&address),
         };
         let offered_to = self.offers.holder(request.now, address);
-        let is_blocked =
-            self.leases.borrow().at(address).is_some_and(|lease| lease.is_blocked(request.now));
+        let is_blocked = self.leases.borrow().at(address).is_some_and(|lease| lease.is_blocked(request.now));
         self.config.is_host(address)
             && is_allowed
             && offered_to.is_none_or(|client| *client == request.client.key)
@@ -273,8 +272,7 @@ impl Server {
     }
 
     fn log_exhausted(&mut self, request: &Request<'_>) {
-        let is_due =
-            |last: Instant| request.now.since(last) >= EXHAUSTED_LOG_INTERVAL;
+        let is_due = |last: Instant| request.now.since(last) >= EXHAUSTED_LOG_INTERVAL;
         if self.exhausted_logged.is_none_or(is_due) {
             self.exhausted_logged = Some(request.now);
             tracing::warn!(client = %request.client.key, "no address left in the pool");
@@ -327,7 +325,8 @@ impl Client {
     /// where the reservation names that.
     fn has(&self, lease: &Lease, reservation: Option<&Reservation>) -> bool {
         let is_same_interface = lease.mac == self.mac;
-        let is_by_interface = reservation.is_some_and(|reservation| reservation.client == ReservedFor::Mac(self.mac));
+        let is_by_interface =
+            reservation.is_some_and(|reservation| reservation.client == ReservedFor::Mac(self.mac));
         lease.client == self.key || (is_same_interface && is_by_interface)
     }
 }

@@ -1,6 +1,6 @@
 //! The forwarding stage: packets that are neither from nor for the gateway.
 
-use super::nat::Origin;
+use super::nat::Way;
 use super::{Context, Dataplane};
 use crate::batch::{Frame, Verdict};
 use crate::config::{Mode, Segment};
@@ -38,7 +38,7 @@ impl Dataplane {
             return Verdict::Drop(DropReason::Ipv4NotForUs);
         }
         if route.segment == Segment::Wan && self.config.mode.translates() {
-            return self.nat_output(cx, Origin::Segment(segment), header, frame);
+            return self.nat(cx, Way::Output, header, frame);
         }
         if let Err(reason) = self.check_hop(cx, segment, route, header, frame) {
             return Verdict::Drop(reason);

@@ -3,6 +3,7 @@
 use core::net::Ipv4Addr;
 
 use super::link::Cast;
+use super::nat::Way;
 use super::{Context, Dataplane};
 use crate::batch::{Frame, Verdict};
 use crate::config::{Mode, Segment};
@@ -41,10 +42,10 @@ impl Dataplane {
                 Verdict::Drop(DropReason::LanNotReachable)
             }
             (Segment::Wan, Some(Segment::Wan)) if self.config.mode.translates() => {
-                self.nat_input(cx, &header, frame)
+                self.nat(cx, Way::Input, &header, frame)
             }
             (Segment::Lan, Some(Segment::Wan)) if self.config.mode.translates() => {
-                self.hairpin(cx, &header, frame)
+                self.nat(cx, Way::Hairpin, &header, frame)
             }
             (_, Some(_)) => self.local_input(cx, &header, frame),
         }

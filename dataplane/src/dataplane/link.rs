@@ -3,8 +3,10 @@
 
 use super::{Context, Dataplane};
 use crate::batch::{Frame, PortId, PortSet, Verdict};
-use crate::config::Segment;
+use crate::bridge::{Bridge, Station};
+use crate::config::{Config, Segment};
 use crate::counters::DropReason;
+use crate::time::Instant;
 use crate::wire::ethernet::{EtherType, Header, MacAddr};
 
 /// How a frame was addressed to the gateway.
@@ -30,62 +32,27 @@ impl Dataplane {
         if header.ether_type.is_vlan() {
             return Verdict::Drop(DropReason::VlanTagged);
         }
-        self.bridges[segment as usize].learn(cx.now, header.source, port);
+        self.links.learn(cx.now, segment, header.source, port);
 
         if header.destination == self.config.interface(segment).mac {
             return self.network_input(cx, segment, Cast::Unicast, header, frame);
         }
         if !header.destination.is_multicast() {
-            return self.bridge(cx, segment, port, header.destination);
+            return self.links.bridge(cx.now, segment, port, header.destination);
         }
         if is_reserved_group(header.destination) {
             return Verdict::Drop(DropReason::MacNotForUs);
         }
         let own = self.network_input(cx, segment, Cast::Group, header, frame);
-        let others = self.ports[segment as usize].without(port);
+        let others = self.links.others(segment, port);
         if others.is_empty() { own } else { Verdict::Flood { ports: others, local: own == Verdict::Local } }
     }
 
     /// A whole frame of the gateway's own for `segment`.
     pub(super) fn host_frame(&mut self, cx: &Context<'_>, segment: Segment, frame: &Frame) -> Verdict {
         match Header::parse(frame.bytes()) {
-            Ok(header) => self.link_output(cx, segment, header.destination),
+            Ok(header) => self.links.verdict_to(cx.now, segment, header.destination),
             Err(_) => Verdict::Drop(DropReason::FrameTruncated),
-        }
-    }
-
-    /// How a frame of the gateway's leaves by `segment`.
-    #[inline]
-    pub(super) fn link_output(&self, cx: &Context<'_>, segment: Segment, to: MacAddr) -> Verdict {
-        let ports = self.link_ports(cx, segment, to);
-        match ports.single() {
-            Some(port) => Verdict::Transmit(port),
-            None if ports.is_empty() => Verdict::Drop(DropReason::PortDown),
-            None => Verdict::Flood { ports, local: false },
-        }
-    }
-
-    /// The ports by which a frame of the gateway's leaves: where `to` is, or all of the segment.
-    #[inline]
-    pub(super) fn link_ports(&self, cx: &Context<'_>, segment: Segment, to: MacAddr) -> PortSet {
-        let ports = self.ports[segment as usize];
-        if ports.single().is_some() {
-            return ports;
-        }
-        let known = self.bridges[segment as usize].lookup(cx.now, to).filter(|port| ports.contains(*port));
-        known.map_or(ports, PortSet::only)
-    }
-
-    /// A unicast frame for another station than the gateway.
-    fn bridge(&self, cx: &Context<'_>, segment: Segment, from: PortId, to: MacAddr) -> Verdict {
-        let others = self.ports[segment as usize].without(from);
-        if others.is_empty() {
-            return Verdict::Drop(DropReason::MacNotForUs);
-        }
-        match self.bridges[segment as usize].lookup(cx.now, to) {
-            Some(port) if port == from => Verdict::Drop(DropReason::BridgeSamePort),
-            Some(port) => Verdict::Transmit(port),
-            None => Verdict::Flood { ports: others, local: false },
         }
     }
 
@@ -108,6 +75,82 @@ impl Dataplane {
     fn is_own_mac(&self, mac: MacAddr) -> bool {
         mac == self.config.lan.mac || mac == self.config.wan.mac
     }
+}
+
+/// The ports of either segment and the stations behind them.
+#[derive(Debug)]
+pub(super) struct Links {
+    ports: [PortSet; 2],
+    bridges: [Bridge; 2],
+}
+
+impl Links {
+    pub(super) fn new(config: &Config, mut seeds: impl FnMut() -> [u64; 4]) -> Self {
+        Self { ports: ports_of(config), bridges: [Bridge::new(seeds()), Bridge::new(seeds())] }
+    }
+
+    /// Takes in other ports. A port that has changed sides leaves its stations behind.
+    pub(super) fn configure(&mut self, config: &Config) {
+        let ports = ports_of(config);
+        for ((bridge, old), new) in self.bridges.iter_mut().zip(self.ports).zip(ports) {
+            old.iter().filter(|port| !new.contains(*port)).for_each(|port| bridge.forget_port(port));
+        }
+        self.ports = ports;
+    }
+
+    /// All stations known.
+    pub(super) fn stations(&self, now: Instant) -> impl Iterator<Item = Station> {
+        self.bridges.iter().flat_map(move |bridge| bridge.stations(now))
+    }
+
+    /// How a frame of the gateway's for `to` leaves by `segment`.
+    #[inline]
+    pub(super) fn verdict_to(&self, now: Instant, segment: Segment, to: MacAddr) -> Verdict {
+        let ports = self.ports_to(now, segment, to);
+        match ports.single() {
+            Some(port) => Verdict::Transmit(port),
+            None if ports.is_empty() => Verdict::Drop(DropReason::PortDown),
+            None => Verdict::Flood { ports, local: false },
+        }
+    }
+
+    /// The ports by which a frame of the gateway's for `to` leaves: where it is, or all of the segment.
+    #[inline]
+    pub(super) fn ports_to(&self, now: Instant, segment: Segment, to: MacAddr) -> PortSet {
+        let ports = self.ports[segment as usize];
+        if ports.single().is_some() {
+            return ports;
+        }
+        let known = self.bridges[segment as usize].lookup(now, to).filter(|port| ports.contains(*port));
+        known.map_or(ports, PortSet::only)
+    }
+
+    /// A unicast frame from one port of `segment` for another station than the gateway.
+    fn bridge(&self, now: Instant, segment: Segment, from: PortId, to: MacAddr) -> Verdict {
+        let others = self.others(segment, from);
+        if others.is_empty() {
+            return Verdict::Drop(DropReason::MacNotForUs);
+        }
+        match self.bridges[segment as usize].lookup(now, to) {
+            Some(port) if port == from => Verdict::Drop(DropReason::BridgeSamePort),
+            Some(port) => Verdict::Transmit(port),
+            None => Verdict::Flood { ports: others, local: false },
+        }
+    }
+
+    #[inline]
+    fn learn(&mut self, now: Instant, segment: Segment, station: MacAddr, port: PortId) {
+        self.bridges[segment as usize].learn(now, station, port);
+    }
+
+    #[inline]
+    fn others(&self, segment: Segment, port: PortId) -> PortSet {
+        self.ports[segment as usize].without(port)
+    }
+}
+
+fn ports_of(config: &Config) -> [PortSet; 2] {
+    [config.ports_of(Segment::Lan), config.ports_of(Segment::Wan)]
 }
 
 /// Groups of one link, which no bridge passes on: spanning tree, LACP, LLDP. (IEEE 802.1D section 7.12.6)

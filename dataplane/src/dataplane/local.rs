@@ -1,6 +1,6 @@
 //! What is for the gateway itself, and what its own host stack sends.
 
-use super::nat::Origin;
+use super::nat::Way;
 use super::{Context, Dataplane, ipv4};
 use crate::batch::{Frame, Verdict};
 use crate::config::Segment;
@@ -53,7 +53,7 @@ impl Dataplane {
             return Verdict::Drop(DropReason::SpoofedSource);
         }
         if route.segment == Segment::Wan && self.config.mode.translates() {
-            self.nat_output(cx, Origin::Host, &header, frame)
+            self.nat(cx, Way::HostOutput, &header, frame)
         } else {
             self.egress(cx, route, header.destination, frame)
         }

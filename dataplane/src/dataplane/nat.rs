@@ -1,19 +1,23 @@
 //! The NAT stage: packets that cross the WAN address, by their flow or by what opens one.
 //!
 //! ```text
-//!  LAN, host ──▶ nat_output ──┐                       ┌──▶ rewrite ──▶ egress
-//!  LAN ────────▶ hairpin ─────┼──▶ flow? ── yes ──────┤
-//!  WAN ────────▶ nat_input ───┘      │ no             └──▶ rewrite ──▶ host stack
-//!                                    ▼                ▲
-//!                      claim, mapping or default ── open
-//!                                    │ nobody
-//!                                    ▼
-//!                                unsolicited
+//!  LAN ─────▶ Output ──────┐
+//!  host ────▶ HostOutput ──┤            yes
+//!  LAN ─────▶ Hairpin ─────┼──▶ flow? ───────▶ track ───▶ rewrite ──▶ egress, or host stack
+//!  WAN ─────▶ Input ───────┘      │                          ▲
+//!                              no │                          │
+//!                                 ▼                          │
+//!                 service, forward, mapping, default? ──▶ open
+//!                                 │ nobody
+//!                                 ▼
+//!                            unsolicited
 //! ```
 //!
 //! Checks that end with an ICMP error to the sender come before the rewriting, as the sender knows the
 //! packet as it was, and before a flow is opened, so that a refused packet leaves nothing behind.
 //! Transport checksums are updated, never verified: a wrong one arrives wrong.
+
+use core::net::Ipv4Addr;
 
 use super::{Context, Dataplane, forward, local};
 use crate::batch::{Frame, Verdict};
@@ -21,30 +25,61 @@ use crate::config::Segment;
 use crate::counters::DropReason;
 use crate::firewall::{self, Claim};
 use crate::flow::{
-    Binding, Client, Direction, Egress, Endpoint, FlowId, FlowKey, NewFlow, Packet, Refused, Server, Transport,
+    Binding, Client, Direction, Egress, Endpoint, FlowKey, NewFlow, Packet, Refused, Server, Translation,
+    Transport,
 };
 use crate::icmp_error::IcmpError;
 use crate::nat::rewrite;
-use crate::wire::ipv4::{Header, Protocol};
+use crate::wire::ipv4::{Header, HeaderMut, Protocol};
 use crate::wire::{Malformed, ethernet, icmpv4, tcp, udp};
 
-/// Who sent a packet.
+/// The way a packet takes across the WAN address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// A station on a segment.
-    Segment(Segment),
-    /// The gateway's own host stack.
-    Host,
+pub(super) enum Way {
+    /// From the LAN to the WAN.
+    Output,
+    /// From the gateway's own host stack to the WAN.
+    HostOutput,
+    /// From the WAN to the WAN address.
+    Input,
+    /// From the LAN to the WAN address.
+    Hairpin,
 }
 
-impl Origin {
-    /// Where what goes back to it goes.
-    fn egress(self) -> Egress {
+impl Way {
+    /// Where what goes back to the sender goes.
+    fn back(self) -> Egress {
+        self.origin().map_or(Egress::Host, Egress::Segment)
+    }
+
+    /// The segment that the packet came from; `None` if the host sent it.
+    pub(super) fn origin(self) -> Option<Segment> {
         match self {
-            Self::Segment(segment) => Egress::Segment(segment),
-            Self::Host => Egress::Host,
+            Self::Output | Self::Hairpin => Some(Segment::Lan),
+            Self::Input => Some(Segment::Wan),
+            Self::HostOutput => None,
         }
     }
+}
+
+/// What is to become of a packet, and of the other fragments of the same.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fate {
+    /// It is rewritten, and goes on.
+    Pass(Passage),
+    /// It is for the gateway, as it is.
+    Local,
+    /// It goes no further.
+    Drop(DropReason),
+}
+
+/// How a packet is rewritten and where it goes then.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passage {
+    pub(super) translation: Translation,
+    pub(super) egress: Egress,
+    /// The identification that it gets, if it does not keep its own.
+    pub(super) identification: Option<u16>,
 }
 
 /// What a packet is to NAT.
@@ -56,194 +91,65 @@ enum Content {
 }
 
 impl Dataplane {
-    /// A packet from the LAN, or from the host, for the WAN.
+    /// A packet on its `way` across the WAN address.
     #[inline]
-    pub(super) fn nat_output(
+    pub(super) fn nat(
         &mut self,
         cx: &mut Context<'_>,
-        origin: Origin,
+        way: Way,
         header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
-        let (key, packet) = match content(header, frame) {
-            Ok(Content::Conversation(key, packet)) => (key, packet),
-            Ok(Content::Error) => return self.nat_error(cx, origin, header, frame),
-            Err(reason) => return Verdict::Drop(reason),
-        };
-        if let Some((id, direction)) = self.flows.lookup(&key) {
-            return self.continue_flow(cx, origin, (id, direction), &packet, header, frame);
+        if header.is_fragment() {
+            return self.nat_fragment(cx, way, header, frame);
         }
-        let new = NewFlow::Outbound { client: self.client(key), remote: key.destination };
-        let egress = [Egress::Segment(Segment::Wan), origin.egress()];
-        self.open_flow(cx, origin, &new, egress, &packet, header, frame)
-    }
-
-    /// A packet from the WAN for the WAN address.
-    #[inline]
-    pub(super) fn nat_input(&mut self, cx: &mut Context<'_>, header: &Header, frame: &mut Frame) -> Verdict {
-        let origin = Origin::Segment(Segment::Wan);
-        let (key, packet) = match content(header, frame) {
-            Ok(Content::Conversation(key, packet)) => (key, packet),
-            Ok(Content::Error) => return self.nat_error(cx, origin, header, frame),
-            Err(reason) => return Verdict::Drop(reason),
-        };
-        if let Some((id, direction)) = self.flows.lookup(&key) {
-            return self.continue_flow(cx, origin, (id, direction), &packet, header, frame);
-        }
-        if local::is_echo_request(header, frame) {
-            return if firewall::is_stealthy(&self.config) {
-                Verdict::Drop(DropReason::Unsolicited)
-            } else {
-                self.local_input(cx, header, frame)
-            };
-        }
-        let firewall = &self.config.firewall;
-        let remote = key.source;
-        let (server, to) = match firewall::claim(firewall, key.protocol, key.destination.port, remote.address) {
-            Claim::Service => (identity(key.destination), Egress::Host),
-            Claim::Forward(target) => (forwarded(target, key.destination), Egress::Segment(Segment::Lan)),
-            Claim::ForwardDenied => return Verdict::Drop(DropReason::ForwardSourceDenied),
-            Claim::Unclaimed => match self.mapped_or_default(key) {
-                Some(claimed) => claimed,
-                None => return self.unsolicited(cx, &packet, header, frame),
-            },
-        };
-        let new = NewFlow::Inbound { remote, server };
-        self.open_flow(cx, origin, &new, [to, Egress::Segment(Segment::Wan)], &packet, header, frame)
-    }
-
-    /// A packet from the LAN for the WAN address: for another LAN host that is reached there, or for
-    /// the gateway itself.
-    pub(super) fn hairpin(&mut self, cx: &mut Context<'_>, header: &Header, frame: &mut Frame) -> Verdict {
-        let origin = Origin::Segment(Segment::Lan);
-        let (key, packet) = match content(header, frame) {
-            Ok(Content::Conversation(key, packet)) => (key, packet),
-            Ok(Content::Error) => return self.nat_error(cx, origin, header, frame),
-            Err(DropReason::ProtocolUnsupported) => return Verdict::Local,
-            Err(reason) => return Verdict::Drop(reason),
-        };
-        if let Some((id, direction)) = self.flows.lookup(&key) {
-            return self.continue_flow(cx, origin, (id, direction), &packet, header, frame);
-        }
-        let firewall = &self.config.firewall;
-        let port = key.destination.port;
-        if local::is_echo_request(header, frame) || firewall::is_wan_service(firewall, key.protocol, port) {
-            return self.local_input(cx, header, frame);
-        }
-        let (server, to) = match firewall::hairpin_target(firewall, key.protocol, port) {
-            Some(target) => (forwarded(target, key.destination), Egress::Segment(Segment::Lan)),
-            None => match self.mapped_or_default(key) {
-                Some(claimed) => claimed,
-                None => return self.local_input(cx, header, frame),
-            },
-        };
-        let new = NewFlow::Hairpin { client: self.client(key), server };
-        self.open_flow(cx, origin, &new, [to, origin.egress()], &packet, header, frame)
-    }
-
-    /// A packet of an open flow.
-    #[inline]
-    fn continue_flow(
-        &mut self,
-        cx: &mut Context<'_>,
-        origin: Origin,
-        (id, direction): (FlowId, Direction),
-        packet: &Packet,
-        header: &Header,
-        frame: &mut Frame,
-    ) -> Verdict {
-        let flow = self.flows.flow(id);
-        let (egress, destination) = (flow.egress(direction), flow.translation(direction).destination);
-        if let Err(reason) = self.check_way(cx, origin, egress, destination.address, header, frame) {
-            return Verdict::Drop(reason);
-        }
-        match self.flows.track(cx.now, id, direction, packet) {
-            Ok(()) => self.translate(cx, origin, (id, direction), packet, header, frame),
-            Err(refused) => Verdict::Drop(refused.into()),
-        }
-    }
-
-    /// The first packet of a flow.
-    #[expect(clippy::too_many_arguments, reason = "a flow and the packet that opens it")]
-    fn open_flow(
-        &mut self,
-        cx: &mut Context<'_>,
-        origin: Origin,
-        new: &NewFlow,
-        egress: [Egress; 2],
-        packet: &Packet,
-        header: &Header,
-        frame: &mut Frame,
-    ) -> Verdict {
-        let destination = match new {
-            NewFlow::Outbound { remote, .. } => remote.address,
-            NewFlow::Inbound { server, .. } | NewFlow::Hairpin { server, .. } => match server {
-                Server::Mapped(mapping) => self.flows.mapping(*mapping).inside.address,
-                Server::Static(binding) => binding.inside.address,
-            },
-        };
-        if let Err(reason) = self.check_way(cx, origin, egress[0], destination, header, frame) {
-            return Verdict::Drop(reason);
-        }
-        match self.flows.open(cx.now, new, egress, packet) {
-            Ok(id) => self.translate(cx, origin, (id, Direction::Original), packet, header, frame),
-            Err(refused) => {
-                self.refuse_flow(cx, origin, refused, header, frame);
-                Verdict::Drop(refused.into())
+        match content(header, frame) {
+            Ok(Content::Conversation(key, packet)) => {
+                match self.decide(cx, way, &key, &packet, header, frame) {
+                    Fate::Pass(passage) => self.pass(cx, way, &passage, header, frame),
+                    Fate::Local => self.local_input(cx, header, frame),
+                    Fate::Drop(reason) => Verdict::Drop(reason),
+                }
             }
+            Ok(Content::Error) => self.nat_error(cx, way, header, frame),
+            // The host tells a LAN host itself that it does not speak a protocol.
+            Err(DropReason::ProtocolUnsupported) if way == Way::Hairpin => Verdict::Local,
+            Err(reason) => Verdict::Drop(reason),
         }
     }
 
-    /// Tells an inside host that it gets no flow. // RFC 5508 REQ-8
-    fn refuse_flow(
+    /// What is to become of a first fragment and of those that follow it.
+    pub(super) fn decide_first_fragment(
         &mut self,
         cx: &mut Context<'_>,
-        origin: Origin,
-        refused: Refused,
+        way: Way,
         header: &Header,
         frame: &Frame,
-    ) {
-        let is_limit = matches!(refused, Refused::TableFull | Refused::HostLimit | Refused::PortsExhausted);
-        if origin == Origin::Segment(Segment::Lan) && is_limit {
-            self.reject(cx, Segment::Lan, header, frame, IcmpError::AdministrativelyProhibited);
+    ) -> Fate {
+        match content(header, frame) {
+            Ok(Content::Conversation(key, packet)) => self.decide(cx, way, &key, &packet, header, frame),
+            // No error is so long that it would have to be fragmented. // RFC 1812 section 4.3.2.3
+            Ok(Content::Error) => Fate::Drop(DropReason::FragmentInvalid),
+            Err(reason) => Fate::Drop(reason),
         }
     }
 
-    /// Whether a packet may go to `destination`: what the host sends or gets makes no hop.
+    /// Rewrites a packet and sends it on.
     #[inline]
-    fn check_way(
+    pub(super) fn pass(
         &mut self,
         cx: &mut Context<'_>,
-        origin: Origin,
-        egress: Egress,
-        destination: core::net::Ipv4Addr,
-        header: &Header,
-        frame: &Frame,
-    ) -> Result<(), DropReason> {
-        match (origin, egress) {
-            (Origin::Segment(segment), Egress::Segment(_)) => {
-                let route = self.routes.lookup(destination).ok_or(DropReason::NoRoute)?;
-                self.check_hop(cx, segment, route, header, frame)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Rewrites a packet by its flow and sends it on.
-    #[inline]
-    fn translate(
-        &mut self,
-        cx: &mut Context<'_>,
-        origin: Origin,
-        (id, direction): (FlowId, Direction),
-        packet: &Packet,
+        way: Way,
+        passage: &Passage,
         header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
-        let flow = self.flows.flow(id);
-        let (translation, egress) = (flow.translation(direction), flow.egress(direction));
-        rewrite::packet(&mut frame.bytes_mut()[ethernet::Header::LEN..], header, &translation);
-        self.send_translated(cx, origin, egress, translation.destination.address, header, frame)
+        let packet = &mut frame.bytes_mut()[ethernet::Header::LEN..];
+        rewrite::packet(packet, header, &passage.translation);
+        if let (Some(id), Ok(mut ip)) = (passage.identification, HeaderMut::new(packet)) {
+            ip.set_id(id);
+        }
+        self.send_translated(cx, way, passage.egress, passage.translation.destination.address, header, frame)
     }
 
     /// Sends a rewritten packet to `destination`.
@@ -251,9 +157,9 @@ impl Dataplane {
     pub(super) fn send_translated(
         &mut self,
         cx: &mut Context<'_>,
-        origin: Origin,
+        way: Way,
         egress: Egress,
-        destination: core::net::Ipv4Addr,
+        destination: Ipv4Addr,
         header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
@@ -261,22 +167,182 @@ impl Dataplane {
             return Verdict::Local;
         }
         let Some(route) = self.routes.lookup(destination) else { return Verdict::Drop(DropReason::NoRoute) };
-        if let Origin::Segment(segment) = origin {
+        if let Some(segment) = way.origin() {
             forward::take_hop(frame);
             self.clamp_mss(segment, route.segment, header, frame);
         }
         self.egress(cx, route, destination, frame)
     }
 
+    /// Whether a packet may go to `destination`: what the host sends or gets makes no hop.
+    #[inline]
+    pub(super) fn check_way(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: Way,
+        egress: Egress,
+        destination: Ipv4Addr,
+        header: &Header,
+        frame: &Frame,
+    ) -> Result<(), DropReason> {
+        match (way.origin(), egress) {
+            (Some(segment), Egress::Segment(_)) => {
+                let route = self.routes.lookup(destination).ok_or(DropReason::NoRoute)?;
+                self.check_hop(cx, segment, route, header, frame)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What is to become of a packet: what its flow says, or one that it opens.
+    #[inline]
+    fn decide(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: Way,
+        key: &FlowKey,
+        packet: &Packet,
+        header: &Header,
+        frame: &Frame,
+    ) -> Fate {
+        let Some((id, direction)) = self.flows.lookup(key) else {
+            return self.decide_new(cx, way, key, packet, header, frame);
+        };
+        let flow = self.flows.flow(id);
+        let (translation, egress) = (flow.translation(direction), flow.egress(direction));
+        if let Err(reason) = self.check_way(cx, way, egress, translation.destination.address, header, frame) {
+            return Fate::Drop(reason);
+        }
+        match self.flows.track(cx.now, id, direction, packet) {
+            Ok(()) => self.passage(translation, egress, header),
+            Err(refused) => Fate::Drop(refused.into()),
+        }
+    }
+
+    /// What is to become of a packet that belongs to no flow.
+    fn decide_new(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: Way,
+        key: &FlowKey,
+        packet: &Packet,
+        header: &Header,
+        frame: &Frame,
+    ) -> Fate {
+        let firewall = &self.config.firewall;
+        let (protocol, port) = (key.protocol, key.destination.port);
+        let to_lan = Egress::Segment(Segment::Lan);
+        let (new, egress) = match way {
+            Way::Output | Way::HostOutput => {
+                let new = NewFlow::Outbound { client: self.client(key), remote: key.destination };
+                (new, Egress::Segment(Segment::Wan))
+            }
+            Way::Input => {
+                if local::is_echo_request(header, frame) {
+                    let is_silent = firewall::is_stealthy(&self.config);
+                    return if is_silent { Fate::Drop(DropReason::Unsolicited) } else { Fate::Local };
+                }
+                let (server, egress) = match firewall::claim(firewall, protocol, port, key.source.address) {
+                    Claim::Service => (seen_as(key.destination, key.destination), Egress::Host),
+                    Claim::Forward(target) => (seen_as(target, key.destination), to_lan),
+                    Claim::ForwardDenied => return Fate::Drop(DropReason::ForwardSourceDenied),
+                    Claim::Unclaimed => match self.mapped_or_default(key) {
+                        Some(claimed) => claimed,
+                        None => return self.unsolicited(cx, packet, header, frame),
+                    },
+                };
+                (NewFlow::Inbound { remote: key.source, server }, egress)
+            }
+            Way::Hairpin => {
+                if local::is_echo_request(header, frame) || firewall::is_wan_service(firewall, protocol, port) {
+                    return Fate::Local;
+                }
+                let (server, egress) = match firewall::hairpin_target(firewall, protocol, port) {
+                    Some(target) => (seen_as(target, key.destination), to_lan),
+                    None => match self.mapped_or_default(key) {
+                        Some(claimed) => claimed,
+                        None => return Fate::Local,
+                    },
+                };
+                (NewFlow::Hairpin { client: self.client(key), server }, egress)
+            }
+        };
+        self.open_flow(cx, way, &new, egress, packet, header, frame)
+    }
+
+    /// Opens a flow for its first packet, the originals of which leave by `egress`.
+    #[expect(clippy::too_many_arguments, reason = "a flow, the packet that opens it, and its context")]
+    fn open_flow(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: Way,
+        new: &NewFlow,
+        egress: Egress,
+        packet: &Packet,
+        header: &Header,
+        frame: &Frame,
+    ) -> Fate {
+        let destination = match new {
+            NewFlow::Outbound { remote, .. } => remote.address,
+            NewFlow::Inbound { server, .. } | NewFlow::Hairpin { server, .. } => match server {
+                Server::Mapped(mapping) => self.flows.mapping(*mapping).inside.address,
+                Server::Static(binding) => binding.inside.address,
+            },
+        };
+        if let Err(reason) = self.check_way(cx, way, egress, destination, header, frame) {
+            return Fate::Drop(reason);
+        }
+        match self.flows.open(cx.now, new, [egress, way.back()], packet) {
+            Ok(id) => {
+                let translation = self.flows.flow(id).translation(Direction::Original);
+                self.passage(translation, egress, header)
+            }
+            Err(refused) => {
+                self.refuse_flow(cx, way, refused, header, frame);
+                Fate::Drop(refused.into())
+            }
+        }
+    }
+
+    /// How a packet of a flow is rewritten.
+    ///
+    /// Behind one address, the identifications of many hosts are told apart by nobody: what may be
+    /// fragmented gets one of the gateway's. // RFC 6864 section 5.3.1
+    #[inline]
+    fn passage(&mut self, translation: Translation, egress: Egress, header: &Header) -> Fate {
+        let is_shared = egress == Egress::Segment(Segment::Wan)
+            && (!header.dont_fragment || header.is_fragment());
+        let identification = is_shared.then(|| {
+            self.identification = self.identification.wrapping_add(1);
+            self.identification
+        });
+        Fate::Pass(Passage { translation, egress, identification })
+    }
+
+    /// Tells an inside host that it gets no flow. // RFC 5508 REQ-8
+    fn refuse_flow(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: Way,
+        refused: Refused,
+        header: &Header,
+        frame: &Frame,
+    ) {
+        let is_limit = matches!(refused, Refused::TableFull | Refused::HostLimit | Refused::PortsExhausted);
+        if way.origin() == Some(Segment::Lan) && is_limit {
+            self.reject(cx, Segment::Lan, header, frame, IcmpError::AdministrativelyProhibited);
+        }
+    }
+
     /// Who a packet with `key` is from, for a flow that it opens: one that is seen by the same port as
     /// when it is asked, if it can be asked, else by its mapping.
-    fn client(&self, key: FlowKey) -> Client {
+    fn client(&self, key: &FlowKey) -> Client {
         let Some(wan) = self.own_address(Segment::Wan) else { return Client::Mapped(key.source) };
         let firewall = &self.config.firewall;
         let port = if key.source.address == wan {
             Some(key.source.port).filter(|port| firewall::is_wan_service(firewall, key.protocol, *port))
         } else {
-            firewall::external_port(firewall, key.protocol, key.source.address, key.source.port)
+            firewall::external_port(firewall, key.protocol, key.source)
         };
         port.map_or(Client::Mapped(key.source), |port| {
             Client::Static(Binding { inside: key.source, external: Endpoint::new(wan, port) })
@@ -284,15 +350,15 @@ impl Dataplane {
     }
 
     /// Who gets a packet with `key` that neither a service nor a forward claims.
-    fn mapped_or_default(&self, key: FlowKey) -> Option<(Server, Egress)> {
+    fn mapped_or_default(&self, key: &FlowKey) -> Option<(Server, Egress)> {
         if let Some(id) = self.flows.mapping_by_external(key.protocol, key.destination.port) {
             let is_host = self.own_segment(self.flows.mapping(id).inside.address).is_some();
             let to = if is_host { Egress::Host } else { Egress::Segment(Segment::Lan) };
             return Some((Server::Mapped(id), to));
         }
         let host = self.config.firewall.dmz_host.filter(|_| key.protocol != Protocol::ICMP)?;
-        let target = firewall::Target { address: host, port: key.destination.port };
-        Some((forwarded(target, key.destination), Egress::Segment(Segment::Lan)))
+        let target = Endpoint::new(host, key.destination.port);
+        Some((seen_as(target, key.destination), Egress::Segment(Segment::Lan)))
     }
 
     /// What nobody claims.
@@ -302,7 +368,7 @@ impl Dataplane {
         packet: &Packet,
         header: &Header,
         frame: &Frame,
-    ) -> Verdict {
+    ) -> Fate {
         if !firewall::is_stealthy(&self.config) {
             match packet.transport {
                 Transport::Udp => self.reject(cx, Segment::Wan, header, frame, IcmpError::PortUnreachable),
@@ -315,18 +381,13 @@ impl Dataplane {
                 Transport::Tcp(_) | Transport::IcmpQuery => {}
             }
         }
-        Verdict::Drop(DropReason::Unsolicited)
+        Fate::Drop(DropReason::Unsolicited)
     }
 }
 
-/// An endpoint that is seen as it is.
-fn identity(endpoint: Endpoint) -> Server {
-    Server::Static(Binding { inside: endpoint, external: endpoint })
-}
-
-/// A LAN host that is seen at `external`.
-fn forwarded(target: firewall::Target, external: Endpoint) -> Server {
-    Server::Static(Binding { inside: Endpoint::new(target.address, target.port), external })
+/// An inside endpoint that the outside sees at `external`, by configuration.
+fn seen_as(inside: Endpoint, external: Endpoint) -> Server {
+    Server::Static(Binding { inside, external })
 }
 
 /// What the packet in `frame` is to NAT. It is whole, or a first fragment.

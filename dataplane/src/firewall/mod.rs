@@ -4,12 +4,15 @@
 //! opened. What arrives at the WAN address without a flow is claimed, in this order, by one of the
 //! gateway's own services, by a forward, by a NAT mapping (which the flow table knows), or by the
 //! default machine. What nobody claims is unsolicited, and [`refusal`] says how it is answered.
+//! [`policy`] tells the flow table what a configuration means for it.
 
+pub mod policy;
 pub mod refusal;
 
 use core::net::Ipv4Addr;
 
 use crate::config::{Config, Firewall, Forward, Mode};
+use crate::flow::Endpoint;
 use crate::wire::ipv4::Protocol;
 
 /// Who claims a packet that arrived at the WAN address without a flow.
@@ -18,20 +21,11 @@ pub enum Claim {
     /// One of the gateway's own services.
     Service,
     /// A LAN host, by a forward.
-    Forward(Target),
+    Forward(Endpoint),
     /// A forward that does not admit this source.
     ForwardDenied,
     /// Neither a service nor a forward.
     Unclaimed,
-}
-
-/// A LAN host's port that stands behind a port of the WAN address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// The LAN host.
-    pub address: Ipv4Addr,
-    /// Its port.
-    pub port: u16,
 }
 
 /// Who claims a packet from `source` on the WAN to `port` of the WAN address.
@@ -53,20 +47,19 @@ pub fn claim(firewall: &Firewall, protocol: Protocol, port: u16, source: Ipv4Add
 }
 
 /// The LAN host that a LAN host reaches at `port` of the WAN address; sources are not limited.
-pub fn hairpin_target(firewall: &Firewall, protocol: Protocol, port: u16) -> Option<Target> {
+pub fn hairpin_target(firewall: &Firewall, protocol: Protocol, port: u16) -> Option<Endpoint> {
     forwards_of(firewall, protocol, port).next().map(|forward| target(forward, port))
 }
 
 /// The port of the WAN address behind which a LAN host's port stands by a forward, if it does. What the
 /// host sends from there is seen to come from the port at which it is asked.
-pub fn external_port(firewall: &Firewall, protocol: Protocol, host: Ipv4Addr, port: u16) -> Option<u16> {
-    let forwards = firewall.forwards.iter().filter(|f| f.protocol == protocol && f.to == host);
-    forwards
-        .filter_map(|forward| {
-            let external = forward.wan_ports.start().checked_add(port.checked_sub(forward.to_port)?)?;
-            forward.wan_ports.contains(&external).then_some(external)
-        })
-        .next()
+pub fn external_port(firewall: &Firewall, protocol: Protocol, inside: Endpoint) -> Option<u16> {
+    let mut forwards = firewall.forwards.iter().filter(|f| f.protocol == protocol && f.to == inside.address);
+    forwards.find_map(|forward| {
+        let offset = inside.port.checked_sub(forward.to_port)?;
+        let external = forward.wan_ports.start().checked_add(offset)?;
+        forward.wan_ports.contains(&external).then_some(external)
+    })
 }
 
 /// Whether `port` is one of the gateway's own that the WAN may use.
@@ -85,9 +78,9 @@ fn forwards_of(firewall: &Firewall, protocol: Protocol, port: u16) -> impl Itera
 }
 
 /// The target of a forward that contains `port`. A range that would run past port 65535 ends there.
-fn target(forward: &Forward, port: u16) -> Target {
+fn target(forward: &Forward, port: u16) -> Endpoint {
     let offset = port - forward.wan_ports.start();
-    Target { address: forward.to, port: forward.to_port.saturating_add(offset) }
+    Endpoint::new(forward.to, forward.to_port.saturating_add(offset))
 }
 
 #[cfg(test)]
@@ -123,7 +116,7 @@ mod tests {
     }
 
     fn to_camera(port: u16) -> Claim {
-        Claim::Forward(Target { address: CAMERA, port })
+        Claim::Forward(Endpoint::new(CAMERA, port))
     }
 
     #[test]
@@ -149,13 +142,13 @@ mod tests {
     #[test]
     fn from_the_lan_every_forward_is_open() {
         let target = hairpin_target(&firewall(), Protocol::TCP, 8004);
-        assert_eq!(target, Some(Target { address: CAMERA, port: 84 }));
+        assert_eq!(target, Some(Endpoint::new(CAMERA, 84)));
         assert_eq!(hairpin_target(&firewall(), Protocol::UDP, 8004), None);
     }
 
     #[test]
     fn a_forward_is_known_from_inside_too() {
-        let port = |protocol, host, port| external_port(&firewall(), protocol, host, port);
+        let port = |protocol, host, port| external_port(&firewall(), protocol, Endpoint::new(host, port));
         assert_eq!(port(Protocol::TCP, CAMERA, 80), Some(8000));
         assert_eq!(port(Protocol::TCP, CAMERA, 90), Some(8010));
         assert_eq!(port(Protocol::TCP, CAMERA, 91), None);

@@ -44,6 +44,11 @@ impl Quote {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
+
+    /// The octets kept, to rewrite.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.len]
+    }
 }
 
 /// The SYNs that wait for their refusal.

@@ -10,6 +10,8 @@
 
 use core::num::NonZeroU32;
 
+use super::prefetch;
+
 /// The index. It holds a bounded number of entries and never allocates between calls of
 /// [`Index::reserve`].
 pub(crate) struct Index {
@@ -49,6 +51,18 @@ impl Index {
             }
             at = self.after(at);
         }
+    }
+
+    /// The first value stored under `hash`: nearly always the one that is looked for.
+    #[inline]
+    pub(crate) fn candidate(&self, hash: u32) -> Option<NonZeroU32> {
+        self.find(hash, |_| true)
+    }
+
+    /// Fetches the slot where the search for `hash` begins.
+    #[inline]
+    pub(crate) fn prefetch(&self, hash: u32) {
+        prefetch::read(&self.slots[self.home(hash)]);
     }
 
     /// Stores `value` under `hash`. The same pair may be stored more than once.

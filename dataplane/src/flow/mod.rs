@@ -61,6 +61,7 @@
 mod entry;
 pub(crate) mod index;
 pub(crate) mod key;
+mod prefetch;
 pub(crate) mod slab;
 pub(crate) mod tally;
 pub mod tcp;
@@ -298,6 +299,21 @@ impl<A: Address> FlowTable<A> {
             self.flows[id.0].keys[direction as usize] == *key
         })?;
         Some(resolve(found))
+    }
+
+    /// Announces a look-up of `hash`. For a batch: call it for all, then [`FlowTable::prefetch_flow`]
+    /// for all, then look up each.
+    #[inline]
+    pub fn prefetch(&self, hash: KeyHash) {
+        self.index.prefetch(hash.0);
+    }
+
+    /// Announces a look-up of `hash` that [`FlowTable::prefetch`] was called for.
+    #[inline]
+    pub fn prefetch_flow(&self, hash: KeyHash) {
+        if let Some(found) = self.index.candidate(hash.0) {
+            self.flows.prefetch(resolve(found).0.0);
+        }
     }
 
     /// The flow `id`.
@@ -639,3 +655,8 @@ fn resolve(reference: NonZeroU32) -> (FlowId, Direction) {
     let bits = reference.get() - 1;
     (FlowId(bits >> 1), if bits & 1 == 0 { Direction::Original } else { Direction::Reply })
 }
+
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 
 use core::ops::{Index, IndexMut};
 
+use super::prefetch;
+
 /// A bounded store of entries under small numbers, which are used again after a removal. It
 /// allocates only in [`Slab::reserve`]; memory that no entry has used yet is not resident.
 pub(crate) struct Slab<T> {
@@ -55,6 +57,12 @@ impl<T> Slab<T> {
     #[inline]
     pub(crate) fn get(&self, id: u32) -> Option<&T> {
         self.entries.get(id as usize)?.as_ref()
+    }
+
+    /// Announces that the entry `id` will be read.
+    #[inline]
+    pub(crate) fn prefetch(&self, id: u32) {
+        prefetch::read(&self.entries[id as usize]);
     }
 
     /// Removes all entries.

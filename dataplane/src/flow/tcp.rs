@@ -160,3 +160,132 @@ impl State {
         self.saw(facts, Direction::Original) && self.saw(facts, Direction::Reply)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::Direction::{Original, Reply};
+    use super::*;
+
+    const SYN: Flags = Flags::SYN;
+    const ACK: Flags = Flags::ACK;
+    const RST: Flags = Flags::RST;
+    const SYN_ACK: Flags = Flags(Flags::SYN.0 | Flags::ACK.0);
+    const FIN: Flags = Flags(Flags::FIN.0 | Flags::ACK.0);
+
+    /// The client is inside.
+    const INSIDE: [bool; 2] = [true, false];
+
+    fn after(segments: &[(Direction, Flags)]) -> Result<State, Invalid> {
+        let follow = |state: State, (direction, flags): &(Direction, Flags)| {
+            state.next(*direction, *flags, INSIDE).map(|(state, _)| state)
+        };
+        segments.iter().try_fold(State::NEW, follow)
+    }
+
+    fn phase(segments: &[(Direction, Flags)]) -> Option<Phase> {
+        after(segments).ok().map(State::phase)
+    }
+
+    const HANDSHAKE: [(Direction, Flags); 3] = [(Original, SYN), (Reply, SYN_ACK), (Original, ACK)];
+
+    fn and_then(segments: &[(Direction, Flags)]) -> Option<Phase> {
+        phase(&[&HANDSHAKE, segments].concat())
+    }
+
+    #[test]
+    fn a_connection_is_established_when_both_have_acknowledged() {
+        assert_eq!(phase(&HANDSHAKE[..1]), Some(Phase::Opening));
+        assert_eq!(phase(&HANDSHAKE[..2]), Some(Phase::Opening));
+        assert_eq!(phase(&HANDSHAKE), Some(Phase::Established));
+    }
+
+    #[test]
+    fn rfc5382_req2_simultaneous_open_in_every_order() {
+        let orders = [
+            [(Original, SYN), (Reply, SYN), (Original, SYN_ACK), (Reply, SYN_ACK)],
+            [(Original, SYN), (Reply, SYN), (Reply, SYN_ACK), (Original, SYN_ACK)],
+            [(Original, SYN), (Reply, SYN), (Original, ACK), (Reply, ACK)],
+        ];
+        for order in orders {
+            assert_eq!(phase(&order), Some(Phase::Established));
+        }
+    }
+
+    #[test]
+    fn a_connection_closes_when_both_have_sent_fin_in_either_order() {
+        assert_eq!(and_then(&[(Reply, FIN)]), Some(Phase::Established));
+        for order in [[Original, Reply], [Reply, Original]] {
+            let [first, second] = order;
+            assert_eq!(and_then(&[(first, FIN), (second, FIN)]), Some(Phase::Closing));
+            assert_eq!(and_then(&[(first, FIN), (second, FIN), (first, ACK)]), Some(Phase::Closing));
+        }
+    }
+
+    #[test]
+    fn a_fin_before_the_last_ack_of_the_handshake_counts() {
+        let segments = [(Original, SYN), (Reply, SYN_ACK), (Reply, FIN), (Original, ACK), (Original, FIN)];
+        assert_eq!(phase(&segments), Some(Phase::Closing));
+    }
+
+    #[test]
+    fn an_rst_resets_from_every_phase_and_anything_else_revives() {
+        assert_eq!(phase(&[(Original, SYN), (Reply, RST)]), Some(Phase::Reset));
+        assert_eq!(and_then(&[(Reply, RST)]), Some(Phase::Reset));
+        assert_eq!(and_then(&[(Reply, RST), (Original, ACK)]), Some(Phase::Established));
+        let closed = [(Original, FIN), (Reply, FIN), (Reply, RST)];
+        assert_eq!(and_then(&closed), Some(Phase::Reset));
+    }
+
+    #[test]
+    fn a_syn_starts_anew_only_after_the_end() {
+        assert_eq!(and_then(&[(Original, SYN)]), Some(Phase::Established));
+        for last in [(Reply, FIN), (Reply, RST)] {
+            for from in Direction::BOTH {
+                assert_eq!(and_then(&[(Original, FIN), last, (from, SYN)]), Some(Phase::Opening));
+            }
+        }
+    }
+
+    #[test]
+    fn an_old_connections_other_end_may_answer_a_syn_with_an_ack() {
+        let segments = [(Original, SYN), (Reply, ACK), (Original, RST), (Original, SYN)];
+        assert_eq!(phase(&segments), Some(Phase::Opening));
+    }
+
+    #[test]
+    fn what_fits_no_state_is_invalid() {
+        assert_eq!(after(&[(Original, SYN), (Original, ACK)]), Err(Invalid));
+        assert_eq!(after(&[(Original, SYN), (Original, SYN_ACK)]), Err(Invalid));
+        assert_eq!(after(&[(Original, SYN), (Reply, FIN)]), Err(Invalid));
+        assert_eq!(after(&[&HANDSHAKE[..], &[(Original, Flags(0))]].concat()), Err(Invalid));
+    }
+
+    #[test]
+    fn outside_the_established_phase_only_the_inside_restarts_the_timer() {
+        let timer = |segments: &[(Direction, Flags)], direction, flags| {
+            after(segments).unwrap().next(direction, flags, INSIDE).unwrap().1
+        };
+        assert_eq!(timer(&HANDSHAKE[..1], Original, SYN), Timer::Restart);
+        assert_eq!(timer(&HANDSHAKE[..1], Reply, SYN_ACK), Timer::Keep);
+        assert_eq!(timer(&HANDSHAKE, Reply, ACK), Timer::Restart);
+        assert_eq!(timer(&HANDSHAKE, Reply, RST), Timer::Restart);
+        assert_eq!(timer(&[(Reply, SYN)], Original, RST), Timer::Shorten);
+        let closing = [&HANDSHAKE[..], &[(Original, FIN), (Reply, FIN)]].concat();
+        assert_eq!(timer(&closing, Reply, FIN), Timer::Keep);
+        assert_eq!(timer(&closing, Original, ACK), Timer::Restart);
+    }
+
+    proptest! {
+        /// After a handshake whatever two honest ends send passes, in whatever order it crosses.
+        #[test]
+        fn no_segment_of_an_established_connection_is_invalid(
+            segments in prop::collection::vec((any::<bool>(), prop::sample::select(vec![ACK, FIN, RST])), 0..20),
+        ) {
+            let segments: Vec<_> =
+                segments.into_iter().map(|(back, flags)| (if back { Reply } else { Original }, flags)).collect();
+            prop_assert!(and_then(&segments).is_some());
+        }
+    }
+}

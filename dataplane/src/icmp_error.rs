@@ -53,7 +53,8 @@ impl IcmpError {
     /// [`Malformed`] if the offender is no IPv4 packet; [`Malformed::Truncated`] if there is no room.
     pub fn write(self, packet: &mut [u8], source: Ipv4Addr, offender: &[u8]) -> Result<usize, Malformed> {
         let offending = ipv4::Header::parse_embedded(offender)?;
-        let quoted_len = usize::from(offending.total_len).min(offender.len()).min(PACKET_LEN_MAX - HEADERS_LEN);
+        let quoted_len =
+            usize::from(offending.total_len).min(offender.len()).min(PACKET_LEN_MAX - HEADERS_LEN);
         let len = HEADERS_LEN + quoted_len;
         let packet = packet.get_mut(..len).ok_or(Malformed::Truncated)?;
         let (head, quoted) = packet.split_at_mut(HEADERS_LEN);

@@ -79,8 +79,7 @@ impl Dataplane {
 /// network of one. An address of a group never does.
 fn is_neighbor(interface: &Interface, address: Ipv4Addr) -> bool {
     let is_of_network = interface.address.is_some_and(|net| {
-        let is_host =
-            net.prefix_len() >= 31 || (address != net.network() && address != net.broadcast());
+        let is_host = net.prefix_len() >= 31 || (address != net.network() && address != net.broadcast());
         net.contains(&address) && is_host
     });
     is_of_network || interface.gateway == Some(address)

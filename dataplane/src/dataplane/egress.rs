@@ -150,8 +150,7 @@ pub(super) fn send_arp(
 /// Writes the Ethernet header of a packet that leaves by `segment` for `destination`.
 #[inline]
 fn write_link_header(config: &Config, segment: Segment, destination: MacAddr, frame: &mut Frame) {
-    let header =
-        Header { destination, source: config.interface(segment).mac, ether_type: EtherType::IPV4 };
+    let header = Header { destination, source: config.interface(segment).mac, ether_type: EtherType::IPV4 };
     // There is room: the packet behind it was parsed.
     let _ = header.write(frame.bytes_mut());
 }

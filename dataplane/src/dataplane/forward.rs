@@ -75,7 +75,8 @@ impl Dataplane {
     #[inline]
     pub(super) fn clamp_mss(&self, from: Segment, to: Segment, header: &Header, frame: &mut Frame) {
         let (lan_mtu, wan_mtu) = (self.config.lan.mtu, self.config.wan.mtu);
-        if wan_mtu >= lan_mtu || from == to || header.protocol != Protocol::TCP || !header.is_first_fragment() {
+        if wan_mtu >= lan_mtu || from == to || header.protocol != Protocol::TCP || !header.is_first_fragment()
+        {
             return;
         }
         let payload = header.payload_mut(&mut frame.bytes_mut()[ethernet::Header::LEN..]);

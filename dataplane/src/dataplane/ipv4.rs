@@ -82,13 +82,17 @@ impl Dataplane {
         let packet = &frame.bytes()[ethernet::Header::LEN..];
         let Ok(datagram) = udp::Header::parse(header.payload(packet)) else { return false };
         let is_for_all = header.destination == Ipv4Addr::BROADCAST
-            || self.config.interface(segment).address.is_some_and(|net| net.broadcast() == header.destination);
+            || self
+                .config
+                .interface(segment)
+                .address
+                .is_some_and(|net| net.broadcast() == header.destination);
         let is_ours = is_for_all || self.own_address(segment) == Some(header.destination);
         match segment {
             Segment::Lan => datagram.destination_port == SERVER_PORT && is_ours,
             Segment::Wan => {
-                let is_offered = cast == Cast::Unicast
-                    && AddressKind::of(header.destination) == AddressKind::Unicast;
+                let is_offered =
+                    cast == Cast::Unicast && AddressKind::of(header.destination) == AddressKind::Unicast;
                 (datagram.source_port, datagram.destination_port) == (SERVER_PORT, CLIENT_PORT)
                     && (is_ours || is_offered)
             }

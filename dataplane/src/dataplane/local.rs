@@ -11,7 +11,12 @@ use crate::wire::{checksum, ethernet, icmpv4};
 impl Dataplane {
     /// A packet for an address of the gateway's. Echo requests are answered here, in place; all else is
     /// the host stack's.
-    pub(super) fn local_input(&mut self, cx: &mut Context<'_>, header: &Header, frame: &mut Frame) -> Verdict {
+    pub(super) fn local_input(
+        &mut self,
+        cx: &mut Context<'_>,
+        header: &Header,
+        frame: &mut Frame,
+    ) -> Verdict {
         if !is_echo_request(header, frame) {
             return Verdict::Local;
         }

@@ -254,7 +254,8 @@ impl Dataplane {
                 (NewFlow::Inbound { remote: key.source, server }, egress)
             }
             Way::Hairpin => {
-                if local::is_echo_request(header, frame) || firewall::is_wan_service(firewall, protocol, port) {
+                if local::is_echo_request(header, frame) || firewall::is_wan_service(firewall, protocol, port)
+                {
                     return Fate::Local;
                 }
                 let (server, egress) = match firewall::hairpin_target(firewall, protocol, port) {
@@ -310,8 +311,8 @@ impl Dataplane {
     /// fragmented gets one of the gateway's. // RFC 6864 section 5.3.1
     #[inline]
     fn passage(&mut self, translation: Translation, egress: Egress, header: &Header) -> Fate {
-        let is_shared = egress == Egress::Segment(Segment::Wan)
-            && (!header.dont_fragment || header.is_fragment());
+        let is_shared =
+            egress == Egress::Segment(Segment::Wan) && (!header.dont_fragment || header.is_fragment());
         let identification = is_shared.then(|| {
             self.identification = self.identification.wrapping_add(1);
             self.identification
@@ -362,13 +363,7 @@ impl Dataplane {
     }
 
     /// What nobody claims.
-    fn unsolicited(
-        &mut self,
-        cx: &mut Context<'_>,
-        packet: &Packet,
-        header: &Header,
-        frame: &Frame,
-    ) -> Fate {
+    fn unsolicited(&mut self, cx: &mut Context<'_>, packet: &Packet, header: &Header, frame: &Frame) -> Fate {
         if !firewall::is_stealthy(&self.config) {
             match packet.transport {
                 Transport::Udp => self.reject(cx, Segment::Wan, header, frame, IcmpError::PortUnreachable),

@@ -9,3 +9,5 @@ mod hostname;
 pub mod message;
 pub mod server;
 pub mod service;
+#[cfg(test)]
+mod testing;

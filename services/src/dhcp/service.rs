@@ -1,11 +1,12 @@
 //! Server and client at work: the state machines on a channel of raw frames, the clock and the disk.
 
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::net::Ipv4Addr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 
 use gatepost_dataplane::MacAddr;
 use rand::rngs::StdRng;
@@ -44,7 +45,6 @@ pub struct Memory {
 }
 
 /// Serves the segment of `port` until `stop` is ready or the channel is closed.
-#[expect(clippy::disallowed_macros, reason = "`select!` is biased")]
 pub async fn serve<T: Fn(&[u8]) -> bool>(
     server: Rc<RefCell<Server>>,
     mut port: Port<T>,
@@ -52,13 +52,7 @@ pub async fn serve<T: Fn(&[u8]) -> bool>(
     stop: impl Future<Output = ()>,
 ) {
     let mut stop = pin!(stop);
-    loop {
-        let frame = tokio::select! {
-            biased;
-            () = &mut stop => return,
-            frame = port.frames.recv() => frame,
-        };
-        let Some(frame) = frame else { return };
+    while let Happening::Frame(frame) = next(stop.as_mut(), &mut port.frames, pending()).await {
         if let Some(answer) = answer(&mut server.borrow_mut(), port.mac, clock.as_ref(), &frame)
             && !(port.transmit)(&answer)
         {
@@ -70,7 +64,6 @@ pub async fn serve<T: Fn(&[u8]) -> bool>(
 /// Gets and keeps an address on the segment of `port`, and tells `on_event` of it, until `stop` is ready
 /// or the channel is closed. A client with a memory keeps its lease for its next start, one without gives
 /// it back.
-#[expect(clippy::disallowed_macros, reason = "`select!` is biased")]
 pub async fn run_client<T: Fn(&[u8]) -> bool>(
     (config, rng): (client::Config, StdRng),
     memory: Option<Memory>,
@@ -100,14 +93,10 @@ pub async fn run_client<T: Fn(&[u8]) -> bool>(
     };
     while let Some(due) = client.poll_timeout() {
         let timeout = tokio::time::sleep(due.since(clock.now()));
-        tokio::select! {
-            biased;
-            () = &mut stop => break,
-            frame = port.frames.recv() => match frame {
-                Some(frame) => client.handle_frame(clock.now(), &frame),
-                None => break,
-            },
-            () = timeout => client.handle_timeout(clock.now()),
+        match next(stop.as_mut(), &mut port.frames, timeout).await {
+            Happening::Stop => break,
+            Happening::Frame(frame) => client.handle_frame(clock.now(), &frame),
+            Happening::Timeout => client.handle_timeout(clock.now()),
         }
         drain(&mut client);
     }
@@ -115,6 +104,31 @@ pub async fn run_client<T: Fn(&[u8]) -> bool>(
         client.release();
         drain(&mut client);
     }
+}
+
+enum Happening {
+    Stop,
+    Frame(Vec<u8>),
+    Timeout,
+}
+
+/// Waits for whatever happens first; of what has happened already, for what stands first here.
+async fn next(
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+    frames: &mut mpsc::Receiver<Vec<u8>>,
+    timeout: impl Future<Output = ()>,
+) -> Happening {
+    let mut timeout = pin!(timeout);
+    poll_fn(|context| {
+        if stop.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Happening::Stop);
+        }
+        if let Poll::Ready(frame) = frames.poll_recv(context) {
+            return Poll::Ready(frame.map_or(Happening::Stop, Happening::Frame));
+        }
+        timeout.as_mut().poll(context).map(|()| Happening::Timeout)
+    })
+    .await
 }
 
 fn answer(server: &mut Server, mac: MacAddr, clock: &dyn Clock, frame: &[u8]) -> Option<Vec<u8>> {

@@ -215,3 +215,214 @@ fn time_to_live(answer: &Answer) -> Option<u32> {
 fn believed(ttl: u32) -> u32 {
     if ttl > i32::MAX.unsigned_abs() { 0 } else { ttl }
 }
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::rr::{Name, RecordType};
+    use proptest::prelude::*;
+
+    use super::super::testing::{a, cname, question, soa};
+    use super::*;
+
+    const OCTETS: usize = 100;
+
+    fn at(secs: u64) -> Instant {
+        Instant::from_secs(secs)
+    }
+
+    fn nxdomain(zone: &str, ttl: u32) -> Answer {
+        Answer::negative(ResponseCode::NXDomain, soa(zone, ttl, ttl))
+    }
+
+    fn ttls(answer: Option<Answer>) -> Vec<u32> {
+        let answer = answer.unwrap_or_default();
+        answer.answers.iter().chain(&answer.authorities).map(|record| record.ttl).collect()
+    }
+
+    #[test]
+    fn an_answer_holds_as_long_as_its_shortest_ttl_and_counts_down() {
+        let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
+        let answer = Answer::records(vec![
+            cname("www.example.", 30, "w.example."),
+            a("w.example.", 300, "203.0.113.1"),
+        ]);
+        cache.insert(at(100), &www, &answer, OCTETS);
+        assert_eq!(ttls(cache.get(at(100), &www)), [30, 300]);
+        assert_eq!(ttls(cache.get(at(129), &www)), [1, 271]);
+        assert_eq!(cache.get(at(130), &www), None);
+        assert_eq!(cache.get(at(100), &question("www.example.", RecordType::AAAA)), None);
+        assert!(cache.get(at(100), &question("WWW.example.", RecordType::A)).is_some(), "RFC 4343");
+    }
+
+    #[test]
+    fn rfc2181_ttls_are_bounded() {
+        let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
+        let with_ttl = |ttl| Answer::records(vec![a("www.example.", ttl, "203.0.113.1")]);
+        for unusable in [0, 1 << 31, u32::MAX] {
+            cache.insert(at(0), &www, &with_ttl(unusable), OCTETS);
+            assert_eq!(cache.get(at(0), &www), None, "{unusable}");
+        }
+        cache.insert(at(0), &www, &with_ttl(i32::MAX.unsigned_abs()), OCTETS);
+        assert_eq!(ttls(cache.get(at(0), &www)), [TTL_MAX_SECS]);
+        assert_eq!(cache.get(at(TTL_MAX_SECS.into()), &www), None);
+    }
+
+    #[test]
+    fn rfc2308_a_denial_without_soa_is_not_kept() {
+        let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
+        cache.insert(at(0), &www, &Answer::code(ResponseCode::NXDomain), OCTETS);
+        assert_eq!(cache.get(at(0), &www), None);
+        cache.insert(at(0), &www, &Answer::default(), OCTETS);
+        assert_eq!(cache.get(at(0), &www), None);
+    }
+
+    #[test]
+    fn rfc2308_a_denial_is_believed_for_an_hour_at_most() {
+        let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
+        cache.insert(at(0), &www, &nxdomain("example.", 100_000), OCTETS);
+        assert!(cache.get(at(3_599), &www).is_some());
+        assert_eq!(cache.get(at(3_600), &www), None);
+    }
+
+    #[test]
+    fn rfc8020_a_denied_name_denies_what_is_below_it() {
+        let mut cache = Cache::new();
+        cache.insert(at(0), &question("gone.example.", RecordType::A), &nxdomain("example.", 60), OCTETS);
+        for (below, record_type) in [("gone.example.", RecordType::MX), ("a.b.gone.example.", RecordType::A)]
+        {
+            let denied = cache.get(at(1), &question(below, record_type)).unwrap();
+            assert_eq!(denied.code, ResponseCode::NXDomain);
+        }
+        assert_eq!(cache.get(at(1), &question("begone.example.", RecordType::A)), None);
+        let validating = |owner| Question { dnssec_ok: true, ..question(owner, RecordType::A) };
+        cache.insert(at(0), &validating("gone.example."), &nxdomain("example.", 60), OCTETS);
+        assert!(cache.get(at(1), &validating("gone.example.")).is_some());
+        assert_eq!(cache.get(at(1), &validating("a.gone.example.")), None, "the proof is for one name only");
+    }
+
+    #[test]
+    fn rfc9520_a_failure_is_remembered_for_some_seconds() {
+        let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
+        let failure = cache.insert_failure(at(10), &www);
+        assert_eq!(failure.code, ResponseCode::ServFail);
+        assert_eq!(cache.get(at(14), &www), Some(failure));
+        assert_eq!(cache.get(at(15), &www), None);
+        _ = cache.insert_failure(at(20), &www);
+        cache.forget_failures();
+        assert_eq!(cache.get(at(20), &www), None);
+    }
+
+    #[test]
+    fn rfc8767_a_stale_answer_is_better_than_a_failure() {
+        let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
+        cache.insert(at(0), &www, &Answer::records(vec![a("www.example.", 60, "203.0.113.1")]), OCTETS);
+        assert_eq!(cache.get(at(100), &www), None, "upstream servers are asked first");
+        assert_eq!(ttls(Some(cache.insert_failure(at(106), &www))), [STALE_TTL_SECS]);
+        assert_eq!(ttls(cache.get(at(135), &www)), [STALE_TTL_SECS], "and then left in peace");
+        assert_eq!(cache.get(at(136), &www), None);
+        let too_late = at(60 + 86_400);
+        assert_eq!(cache.insert_failure(too_late, &www).code, ResponseCode::ServFail);
+    }
+
+    #[test]
+    fn what_validators_see_is_kept_apart() {
+        let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
+        cache.insert(at(0), &www, &Answer::records(vec![a("www.example.", 60, "203.0.113.1")]), OCTETS);
+        assert_eq!(cache.get(at(0), &Question { dnssec_ok: true, ..www.clone() }), None);
+        assert_eq!(cache.get(at(0), &Question { checking_disabled: true, ..www }), None);
+    }
+
+    #[test]
+    fn a_full_cache_forgets_what_expires_soonest() {
+        let mut cache = Cache::new();
+        let ask = |i: usize| question(&format!("n{i}.example."), RecordType::A);
+        let put = |cache: &mut Cache, i: usize, ttl: u32| {
+            let owner = format!("n{i}.example.");
+            cache.insert(at(0), &ask(i), &Answer::records(vec![a(&owner, ttl, "203.0.113.1")]), OCTETS);
+        };
+        for i in 0..RECORDS_MAX {
+            put(&mut cache, i, if i == 77 { 10 } else { 1_000 });
+        }
+        assert_eq!(cache.len(), RECORDS_MAX);
+        put(&mut cache, RECORDS_MAX, 500);
+        assert_eq!(cache.len(), RECORDS_MAX);
+        assert_eq!(cache.get(at(0), &ask(77)), None);
+        assert!(cache.get(at(0), &ask(RECORDS_MAX)).is_some());
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_is_not_kept() {
+        let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
+        let answer = Answer::records(vec![a("www.example.", 60, "203.0.113.1")]);
+        cache.insert(at(0), &www, &answer, OCTETS);
+        cache.insert(at(0), &www, &answer, ANSWER_OCTETS_MAX + 1);
+        assert!(cache.is_empty(), "not even the answer before");
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert { host: u8, ttl: u32 },
+        Deny { host: u8, ttl: u32 },
+        Get { host: u8 },
+        Wait(u64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            (0..6_u8, 0..100_u32).prop_map(|(host, ttl)| Step::Insert { host, ttl }),
+            (0..6_u8, 0..100_u32).prop_map(|(host, ttl)| Step::Deny { host, ttl }),
+            (0..6_u8).prop_map(|host| Step::Get { host }),
+            (0..40_000_000_u64).prop_map(Step::Wait),
+        ];
+        prop::collection::vec(step, 1..60)
+    }
+
+    proptest! {
+        /// The model: the last thing said about a host, and when.
+        #[test]
+        fn what_is_given_is_what_was_last_said_with_the_time_that_is_left(steps in steps()) {
+            let (mut cache, mut now) = (Cache::new(), Instant::ZERO);
+            let mut addresses: BTreeMap<u8, (Instant, u32)> = BTreeMap::new();
+            let mut denials: BTreeMap<u8, (Instant, u32)> = BTreeMap::new();
+            let owner = |host: u8| format!("n{host}.example.");
+            for step in steps {
+                match step {
+                    Step::Wait(micros) => now = now + Duration::from_micros(micros),
+                    Step::Insert { host, ttl } => {
+                        let answer = Answer::records(vec![a(&owner(host), ttl, "203.0.113.1")]);
+                        cache.insert(now, &question(&owner(host), RecordType::A), &answer, OCTETS);
+                        addresses.insert(host, (now, ttl));
+                    }
+                    Step::Deny { host, ttl } => {
+                        let asked = question(&owner(host), RecordType::A);
+                        cache.insert(now, &asked, &nxdomain("example.", ttl), OCTETS);
+                        denials.insert(host, (now, ttl));
+                    }
+                    Step::Get { host } => {
+                        let left = |said: Option<&(Instant, u32)>| {
+                            let &(when, ttl) = said?;
+                            let age = u32::try_from(now.since(when).as_secs()).unwrap();
+                            (now < when + Duration::from_secs(ttl.into())).then(|| ttl - age)
+                        };
+                        let expected = left(addresses.get(&host)).or_else(|| left(denials.get(&host)));
+                        let got = cache.get(now, &question(&owner(host), RecordType::A));
+                        prop_assert_eq!(ttls(got), Vec::from_iter(expected));
+                    }
+                }
+                prop_assert!(cache.len() <= RECORDS_MAX);
+                prop_assert_eq!(cache.by_expiry.len(), cache.entries.len());
+                prop_assert_eq!(cache.len(), cache.entries.values().map(|entry| weight(&entry.answer)).sum::<usize>());
+            }
+        }
+    }
+
+    #[test]
+    fn names_with_odd_octets_have_keys_of_their_own() {
+        let odd_name = Name::from_labels([&b"a\0"[..], b"example"]).unwrap();
+        let odd = Question { name: odd_name, ..question("x.example.", RecordType::A) };
+        let mut cache = Cache::new();
+        cache.insert(at(0), &odd, &Answer::records(vec![a("x.example.", 60, "203.0.113.1")]), OCTETS);
+        assert!(cache.get(at(0), &odd).is_some());
+        assert_eq!(cache.get(at(0), &question("a.example.", RecordType::A)), None);
+    }
+}

@@ -310,3 +310,6 @@ enum Next {
     /// Only those that have not been asked.
     Unasked,
 }
+
+#[cfg(test)]
+mod tests;

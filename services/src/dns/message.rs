@@ -4,7 +4,7 @@
 //! rest is rejected with the code that the RFCs name, or ignored where an answer could start a loop.
 
 use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 /// The largest UDP message to a client without EDNS, RFC 1035 section 4.2.1.
 pub const UDP_OCTETS_DEFAULT: u16 = 512;
@@ -81,8 +81,16 @@ impl Answer {
     }
 
     /// The answer that something does not exist, by the authority of `soa`.
-    pub fn negative(code: ResponseCode, soa: Record) -> Self {
+    pub fn negative(code: ResponseCode, mut soa: Record) -> Self {
+        limit_negative_ttl(&mut soa);
         Self { code, authorities: vec![soa], ..Self::default() }
+    }
+}
+
+/// RFC 2308 section 3: what an SOA denies holds for the smaller of its TTL and its MINIMUM.
+pub fn limit_negative_ttl(record: &mut Record) {
+    if let RData::SOA(soa) = &record.data {
+        record.ttl = record.ttl.min(soa.minimum);
     }
 }
 
@@ -253,4 +261,184 @@ fn encode(message: &Message) -> Vec<u8> {
         let flags = [FLAG_RESPONSE | u8::from(op_code) << 3, ResponseCode::ServFail.low()];
         [id_high, id_low, flags[0], flags[1], 0, 0, 0, 0, 0, 0, 0, 0].to_vec()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::rr::rdata::A;
+    use hickory_proto::rr::{RData, RecordType};
+    use proptest::prelude::*;
+
+    use super::super::testing::{a, name, query, question};
+    use super::*;
+
+    fn request(bytes: &[u8], transport: Transport) -> Request {
+        match Request::parse(bytes, transport) {
+            Parsed::Request(request) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn rejection(bytes: &[u8]) -> Message {
+        match Request::parse(bytes, Transport::Udp) {
+            Parsed::Reject(message) => Message::from_vec(&message).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn answer_of(count: u8) -> Answer {
+        let address = |octet| RData::A(A::new(203, 0, 113, octet));
+        let owner = name("many.example.");
+        Answer::records((0..count).map(|i| Record::from_rdata(owner.clone(), 60, address(i))).collect())
+    }
+
+    #[test]
+    fn rfc1035_a_response_echoes_id_question_and_rd() {
+        let request = request(&query(0x1234, "WwW.example.", RecordType::A, None), Transport::Udp);
+        let flags = Flags { authoritative: true, recursion_available: true };
+        let answer = Answer::records(vec![a("www.example.", 60, "203.0.113.1")]);
+        let response = Message::from_vec(&request.respond(&answer, flags)).unwrap();
+        assert_eq!(response.metadata.id, 0x1234);
+        assert_eq!(response.metadata.message_type, MessageType::Response);
+        assert!(response.metadata.authoritative && response.metadata.recursion_available);
+        assert!(response.metadata.recursion_desired && !response.metadata.authentic_data);
+        assert!(response.queries[0].name.eq_case(&name("WwW.example.")), "in the client's spelling");
+        assert_eq!(response.answers, answer.answers);
+        assert_eq!(response.edns, None);
+    }
+
+    #[test]
+    fn responses_and_fragments_are_never_answered() {
+        let mut response = query(1, "www.example.", RecordType::A, None);
+        response[2] |= FLAG_RESPONSE;
+        assert_eq!(Request::parse(&response, Transport::Udp), Parsed::Ignore);
+        assert_eq!(Request::parse(&response[..11], Transport::Udp), Parsed::Ignore);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_a_format_error_under_its_id() {
+        let whole = query(0xbeef, "www.example.", RecordType::A, None);
+        let rejected = rejection(&whole[..whole.len() - 3]);
+        assert_eq!((rejected.metadata.id, rejected.metadata.response_code), (0xbeef, ResponseCode::FormErr));
+    }
+
+    #[test]
+    fn rfc9619_a_query_has_one_question() {
+        for count in [0, 2] {
+            let mut bytes = query(7, "www.example.", RecordType::A, None);
+            bytes[5] = count;
+            assert_eq!(rejection(&bytes).metadata.response_code, ResponseCode::FormErr);
+        }
+    }
+
+    #[test]
+    fn rfc1035_a_name_that_points_at_itself_is_a_format_error() {
+        let mut bytes = query(7, ".", RecordType::A, None);
+        bytes.splice(12..13, [0xc0, 12]);
+        assert_eq!(rejection(&bytes).metadata.response_code, ResponseCode::FormErr);
+    }
+
+    #[test]
+    fn other_operations_are_not_implemented() {
+        let mut bytes = query(7, "www.example.", RecordType::A, None);
+        bytes[2] = 5 << 3;
+        let rejected = rejection(&bytes);
+        assert_eq!(rejected.metadata.response_code, ResponseCode::NotImp);
+        assert_eq!(rejected.metadata.op_code, OpCode::Update);
+    }
+
+    #[test]
+    fn transfers_and_other_classes_are_refused() {
+        let transfer = rejection(&query(7, "example.", RecordType::AXFR, None));
+        assert_eq!(transfer.metadata.response_code, ResponseCode::Refused);
+        let mut chaos = query(7, "version.bind.", RecordType::TXT, None);
+        let class = chaos.len() - 1;
+        chaos[class] = 3;
+        let rejected = rejection(&chaos);
+        assert_eq!(rejected.metadata.response_code, ResponseCode::Refused);
+        assert_eq!(rejected.queries[0].query_class, DNSClass::CH);
+    }
+
+    #[test]
+    fn rfc6891_an_unknown_version_is_badvers() {
+        let mut message = Message::from_vec(&query(7, "www.example.", RecordType::A, Some(1232))).unwrap();
+        message.edns.as_mut().unwrap().set_version(1);
+        let rejected = rejection(&message.to_vec().unwrap());
+        assert_eq!(u16::from(rejected.metadata.response_code), 16);
+        assert_eq!(rejected.edns.map(|edns| edns.version()), Some(0));
+    }
+
+    #[test]
+    fn rfc6891_opt_answers_opt() {
+        let request = request(&query(7, "www.example.", RecordType::A, Some(4096)), Transport::Udp);
+        let response = Message::from_vec(&request.respond(&Answer::default(), Flags::default())).unwrap();
+        assert_eq!(response.edns.map(|edns| edns.max_payload()), Some(UDP_OCTETS_MAX));
+    }
+
+    #[test]
+    fn rfc2181_a_response_that_is_too_long_is_cut_to_its_question() {
+        // 12 octets of header, 18 of question, 16 for each further address, 11 for OPT.
+        let sizes = [(None, 30, 31), (Some(512), 29, 30), (Some(100), 29, 30), (Some(65_535), 74, 75)];
+        for (edns, most, too_many) in sizes {
+            let request = request(&query(7, "many.example.", RecordType::A, edns), Transport::Udp);
+            let fits = request.respond(&answer_of(most), Flags::default());
+            assert!(!Message::from_vec(&fits).unwrap().metadata.truncation, "{edns:?}");
+            let cut = Message::from_vec(&request.respond(&answer_of(too_many), Flags::default())).unwrap();
+            assert!(cut.metadata.truncation && cut.answers.is_empty(), "{edns:?}");
+            assert_eq!((cut.queries.len(), cut.edns.is_some()), (1, edns.is_some()));
+        }
+    }
+
+    #[test]
+    fn rfc7766_over_tcp_nothing_is_cut() {
+        let request = request(&query(7, "many.example.", RecordType::A, None), Transport::Tcp);
+        let response = Message::from_vec(&request.respond(&answer_of(200), Flags::default())).unwrap();
+        assert_eq!((response.answers.len(), response.metadata.truncation), (200, false));
+    }
+
+    #[test]
+    fn rfc5452_a_response_matches_its_query_or_is_none() {
+        let question = question("www.example.", RecordType::A);
+        let mut response = Message::from_vec(&question.query(99, true)).unwrap().into_response();
+        let read = |message: &Message| question.read_response(99, &message.to_vec().unwrap());
+        assert!(read(&response).is_some());
+        let wrongs: [fn(&mut Message); 5] = [
+            |message| message.metadata.id = 98,
+            |message| message.metadata.message_type = MessageType::Query,
+            |message| message.queries[0].name = name("www.evil."),
+            |message| message.queries[0].query_type = RecordType::AAAA,
+            |message| message.queries.clear(),
+        ];
+        for wrong in wrongs {
+            let mut message = response.clone();
+            wrong(&mut message);
+            assert_eq!(read(&message), None);
+        }
+        response.queries[0].name = name("WWW.EXAMPLE.");
+        assert!(read(&response).is_some(), "RFC 4343: case does not matter");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            _ = Request::parse(&bytes, Transport::Udp);
+        }
+
+        #[test]
+        fn a_damaged_query_is_answered_under_its_id_or_not_at_all(
+            damage in prop::collection::vec((2_usize..60, any::<u8>()), 1..6),
+        ) {
+            let mut bytes = query(0x4242, "www.office.example.", RecordType::A, Some(1232));
+            for (place, byte) in damage {
+                if let Some(target) = bytes.get_mut(place) {
+                    *target = byte;
+                }
+            }
+            match Request::parse(&bytes, Transport::Udp) {
+                Parsed::Request(request) => prop_assert_eq!(request.id, 0x4242),
+                Parsed::Reject(message) => prop_assert_eq!(&message[..2], &[0x42, 0x42]),
+                Parsed::Ignore => {}
+            }
+        }
+    }
 }

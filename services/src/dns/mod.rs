@@ -36,6 +36,8 @@ pub mod zone;
 
 mod config;
 mod service;
+#[cfg(test)]
+mod testing;
 
 pub use config::{Config, ConfigError, LocalNames, RecordValue, StaticRecord};
 pub use server::Stats;

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-use super::message::{Answer, Question};
+use super::message::{Answer, Question, limit_negative_ttl};
 
 /// The most names in the chain of one response.
 const CHAIN_NAMES_MAX: usize = 16;
@@ -119,9 +119,117 @@ fn is_proof(record_type: RecordType) -> bool {
 /// RFC 6672
 const DNAME: RecordType = RecordType::Unknown(39);
 
-/// RFC 2308 section 3: what the SOA denies holds for the smaller of its TTL and its MINIMUM.
-fn limit_negative_ttl(record: &mut Record) {
-    if let RData::SOA(soa) = &record.data {
-        record.ttl = record.ttl.min(soa.minimum);
+#[cfg(test)]
+mod tests {
+    use hickory_proto::op::{MessageType, OpCode};
+
+    use super::super::special::is_private;
+    use super::super::testing::{a, cname, name, question, soa};
+    use super::*;
+
+    fn response(code: ResponseCode, answers: Vec<Record>, authorities: Vec<Record>) -> Message {
+        let mut message = Message::new(1, MessageType::Response, OpCode::Query);
+        message.metadata.response_code = code;
+        message.add_answers(answers).add_authorities(authorities);
+        message
+    }
+
+    fn read(answers: Vec<Record>, authorities: Vec<Record>) -> Answer {
+        read_code(ResponseCode::NoError, answers, authorities)
+    }
+
+    fn read_code(code: ResponseCode, answers: Vec<Record>, authorities: Vec<Record>) -> Answer {
+        let is_local = |asked: &Name| name("office.example.").zone_of(asked);
+        let www = question("www.shop.example.", RecordType::A);
+        read_answer(&www, response(code, answers, authorities), is_local, is_private)
+    }
+
+    #[test]
+    fn a_chain_is_taken_whole_and_nothing_beside_it() {
+        let chain = vec![
+            cname("www.shop.example.", 60, "cdn.example."),
+            cname("cdn.example.", 60, "edge.example."),
+            a("edge.example.", 60, "203.0.113.7"),
+        ];
+        let mut with_more = chain.clone();
+        with_more.insert(0, a("bank.example.", 60, "203.0.113.66"));
+        assert_eq!(read(with_more, vec![soa("example.", 60, 60)]), Answer::records(chain));
+    }
+
+    #[test]
+    fn a_chain_without_an_end_continues_there() {
+        let start = vec![cname("www.shop.example.", 60, "cdn.example.")];
+        let answer = read(start.clone(), vec![]);
+        assert_eq!(answer.continues_at, Some(name("cdn.example.")));
+        assert_eq!(answer.answers, start);
+    }
+
+    #[test]
+    fn a_chain_that_comes_to_a_local_name_continues_in_the_zone() {
+        let start = cname("www.shop.example.", 60, "pc1.office.example.");
+        let claimed = a("pc1.office.example.", 60, "203.0.113.66");
+        let answer =
+            read_code(ResponseCode::NXDomain, vec![start.clone(), claimed], vec![soa("example.", 60, 60)]);
+        let expected =
+            Answer { continues_at: Some(name("pc1.office.example.")), ..Answer::records(vec![start]) };
+        assert_eq!(answer, expected);
+    }
+
+    #[test]
+    fn a_chain_in_a_circle_ends() {
+        let circle =
+            vec![cname("www.shop.example.", 60, "b.example."), cname("b.example.", 60, "www.shop.example.")];
+        let answer = read(circle, vec![]);
+        assert_eq!(answer.continues_at, Some(name("b.example.")), "for the limit on aliases to stop");
+    }
+
+    #[test]
+    fn a_chain_is_bounded() {
+        let links: Vec<_> = std::iter::once(cname("www.shop.example.", 60, "n0.example."))
+            .chain((0..100).map(|i| cname(&format!("n{i}.example."), 60, &format!("n{}.example.", i + 1))))
+            .collect();
+        let answer = read(links, vec![]);
+        assert_eq!(answer.answers.len(), CHAIN_NAMES_MAX);
+        assert!(answer.continues_at.is_some());
+    }
+
+    #[test]
+    fn rfc2308_negative_ttl_is_the_smaller_of_ttl_and_minimum() {
+        for (ttl, minimum) in [(300, 60), (60, 300)] {
+            let answer = read_code(ResponseCode::NXDomain, vec![], vec![soa("shop.example.", ttl, minimum)]);
+            assert_eq!(answer.code, ResponseCode::NXDomain);
+            assert_eq!(answer.authorities[0].ttl, 60);
+        }
+    }
+
+    #[test]
+    fn an_soa_from_elsewhere_denies_nothing() {
+        assert_eq!(read(vec![], vec![soa("bank.example.", 60, 60)]), Answer::default());
+    }
+
+    #[test]
+    fn addresses_of_the_inside_are_filtered_from_public_names() {
+        let public = a("www.shop.example.", 60, "203.0.113.7");
+        let answer = read(vec![a("www.shop.example.", 60, "192.168.1.1"), public.clone()], vec![]);
+        assert_eq!(answer, Answer::records(vec![public]));
+        let answer = read(vec![a("www.shop.example.", 60, "127.0.0.1")], vec![]);
+        assert_eq!(answer, Answer::default(), "and then there is no address");
+    }
+
+    #[test]
+    fn signatures_go_to_those_who_ask_for_them() {
+        use hickory_proto::rr::rdata::NULL;
+        let signature = Record::from_rdata(
+            name("www.shop.example."),
+            60,
+            RData::Unknown { code: RecordType::RRSIG, rdata: NULL::with(vec![0; 20]) },
+        );
+        let signed = vec![a("www.shop.example.", 60, "203.0.113.7"), signature];
+        let plain = question("www.shop.example.", RecordType::A);
+        let validating = Question { dnssec_ok: true, ..plain.clone() };
+        for (asked, records) in [(plain, 1), (validating, 2)] {
+            let message = response(ResponseCode::NoError, signed.clone(), vec![]);
+            assert_eq!(read_answer(&asked, message, |_| false, is_private).answers.len(), records);
+        }
     }
 }

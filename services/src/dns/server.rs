@@ -392,3 +392,6 @@ impl Waiting {
             && self.request == other.request
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -444,3 +444,6 @@ fn reverse_zones(net: Ipv4Net) -> Vec<Name> {
     let zone = |part: Ipv4Net| Name::from(part.network()).trim_to(usize::from(octets) + 2);
     net.trunc().subnets(octets * 8).map(|parts| parts.map(zone).collect()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -308,8 +308,10 @@ impl Client {
     fn of(message: &Message) -> Option<Self> {
         let mac = Some(message::mac(message)).filter(|mac| !mac.is_multicast() && *mac != MacAddr::ZERO)?;
         let client_id = message::client_id(message).map(<[u8]>::to_vec);
-        // RFC 2131 section 4.2: the identifier comes before the hardware address.
-        let key = client_id.clone().map_or(ClientKey::Mac(mac), ClientKey::Id);
+        // RFC 2131 section 4.2: the identifier comes before the hardware address. One that only repeats
+        // the hardware address says no more than that; the firmware of the same machine may leave it out.
+        let distinct_id = client_id.clone().filter(|id| !is_hardware_address(id, mac));
+        let key = distinct_id.map_or(ClientKey::Mac(mac), ClientKey::Id);
         Some(Self { key, mac, client_id })
     }
 
@@ -329,6 +331,11 @@ impl Client {
             reservation.is_some_and(|reservation| reservation.client == ReservedFor::Mac(self.mac));
         lease.client == self.key || (is_same_interface && is_by_interface)
     }
+}
+
+/// Whether a client identifier is the type octet of Ethernet and `mac`. // RFC 2132 section 9.14
+fn is_hardware_address(id: &[u8], mac: MacAddr) -> bool {
+    matches!(id, [1, octets @ ..] if octets == mac.0)
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! TCP and UDP as the services see them, over whichever stack runs below.
 //!
-//! `Stack` is the gateway's own, over smoltcp; `Kernel` is the
+//! [`Stack`](stack::Stack) is the gateway's own, over smoltcp; [`Kernel`](kernel::Kernel) is the
 //! machine's. Everything is single-threaded: nothing here needs to be `Send`.
+
+pub mod kernel;
+pub mod stack;
 
 use std::future::Future;
 use std::io;
@@ -49,7 +52,7 @@ pub trait Listener: 'static {
     ///
     /// # Errors
     ///
-    /// The stack has shut down; a connection that failed before it was accepted is no error.
+    /// The listener itself has failed; a connection that failed before it was accepted is no error.
     fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>>;
 
     /// Where it listens.

@@ -1,0 +1,91 @@
+//! The stack's own addresses, and which of them to speak from.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+/// The addresses with their networks; the last is the one to reach everybody else from.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Addresses {
+    networks: Vec<Ipv4Net>,
+}
+
+impl Addresses {
+    /// The most addresses; set in `.cargo/config.toml`, for smoltcp fixes it when it is compiled.
+    pub(super) const COUNT_MAX: usize = 8;
+
+    /// Takes over what can be a host's own address: not the unspecified, multicast or broadcast ones.
+    pub(super) fn new(networks: &[Ipv4Net]) -> Self {
+        let is_usable = |network: &&Ipv4Net| {
+            let address = network.addr();
+            !address.is_unspecified() && is_unicast(address)
+        };
+        Self { networks: networks.iter().filter(is_usable).take(Self::COUNT_MAX).copied().collect() }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Ipv4Net> {
+        self.networks.iter().copied()
+    }
+
+    pub(super) fn contains(&self, address: Ipv4Addr) -> bool {
+        self.networks.iter().any(|network| network.addr() == address)
+    }
+
+    /// Whether `address` is the limited broadcast address or that of an own network.
+    pub(super) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
+        // A network of one or two addresses has no broadcast address (RFC 3021).
+        let has_it = |network: &Ipv4Net| network.prefix_len() < 31 && network.broadcast() == address;
+        address.is_broadcast() || self.networks.iter().any(has_it)
+    }
+
+    /// Where to speak to `remote` from: the address in its network, else the last.
+    pub(super) fn source_for(&self, remote: Ipv4Addr) -> Option<Ipv4Addr> {
+        let near = self.networks.iter().find(|network| network.contains(&remote));
+        near.or(self.networks.last()).map(Ipv4Net::addr)
+    }
+}
+
+/// Whether `address` means one host, as far as it says that itself.
+pub(super) fn is_unicast(address: Ipv4Addr) -> bool {
+    !(address.is_multicast() || address.is_broadcast())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn networks(list: &[&str]) -> Addresses {
+        let parsed: Vec<Ipv4Net> = list.iter().map(|text| text.parse().expect("a network")).collect();
+        Addresses::new(&parsed)
+    }
+
+    #[test]
+    fn the_near_address_speaks_else_the_last() {
+        let addresses = networks(&["192.168.1.1/24", "203.0.113.10/24"]);
+        let source = |remote: [u8; 4]| addresses.source_for(remote.into()).map(|a| a.octets());
+        assert_eq!(source([192, 168, 1, 77]), Some([192, 168, 1, 1]));
+        assert_eq!(source([203, 0, 113, 1]), Some([203, 0, 113, 10]));
+        assert_eq!(source([8, 8, 8, 8]), Some([203, 0, 113, 10]));
+        assert_eq!(
+            networks(&["192.168.1.1/24"]).source_for([8, 8, 8, 8].into()),
+            Some([192, 168, 1, 1].into())
+        );
+        assert_eq!(networks(&[]).source_for([8, 8, 8, 8].into()), None);
+    }
+
+    #[test]
+    fn rfc3021_a_network_of_two_has_no_broadcast_address() {
+        let addresses = networks(&["192.168.1.1/24", "203.0.113.10/31"]);
+        assert!(addresses.is_broadcast([192, 168, 1, 255].into()));
+        assert!(addresses.is_broadcast(Ipv4Addr::BROADCAST));
+        assert!(!addresses.is_broadcast([203, 0, 113, 11].into()));
+    }
+
+    #[test]
+    fn what_is_no_hosts_address_is_left_out_and_their_number_is_bounded() {
+        let addresses = networks(&["0.0.0.0/0", "224.0.0.1/4", "255.255.255.255/32", "10.0.0.1/8"]);
+        assert_eq!(addresses.iter().count(), 1);
+        let many: Vec<Ipv4Net> = (1..=20).map(|n| Ipv4Net::from(Ipv4Addr::new(10, 0, 0, n))).collect();
+        assert_eq!(Addresses::new(&many).iter().count(), Addresses::COUNT_MAX);
+    }
+}

@@ -1,0 +1,167 @@
+//! The stack as a state machine: packets and the time in, packets out.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::rc::Rc;
+
+use gatepost_dataplane::Instant;
+use ipnet::Ipv4Net;
+use rand::rngs::StdRng;
+use smoltcp::wire::{IpProtocol, Ipv4Packet};
+use tokio::sync::Notify;
+
+use super::addresses::{Addresses, is_unicast};
+use super::ip::IpLayer;
+use super::reassembly::Reassembly;
+use super::tcp::{FlowId, Segment, Tcp};
+use super::udp::Udp;
+use super::{StackConfig, StackCounters};
+
+/// RFC 791 section 3.2: what every host takes; with less there is no sensible segment.
+const MTU_MIN: usize = 576;
+
+/// Who a packet is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Another host, by the dataplane.
+    Network,
+    /// The stack itself, to one of its own addresses.
+    Own,
+}
+
+/// All that the stack knows.
+pub(super) struct Engine {
+    pub(super) ip: IpLayer,
+    pub(super) tcp: Tcp,
+    pub(super) udp: Udp,
+    reassembly: Reassembly,
+    counters: StackCounters,
+    rng: StdRng,
+}
+
+impl Engine {
+    pub(super) fn new(now: Instant, config: StackConfig, mut rng: StdRng) -> Self {
+        let mtu = config.mtu.max(MTU_MIN);
+        Self {
+            ip: IpLayer::new(now, mtu, &mut rng),
+            tcp: Tcp::new(config),
+            udp: Udp::new(config.udp_sockets_max),
+            reassembly: Reassembly::new(now, mtu, &mut rng),
+            counters: StackCounters::default(),
+            rng,
+        }
+    }
+
+    pub(super) fn counters(&self) -> StackCounters {
+        StackCounters {
+            connections: self.tcp.len() as u64,
+            replies_dropped_outbox_full: self.ip.replies_dropped,
+            ..self.counters
+        }
+    }
+
+    pub(super) fn set_addresses(&mut self, networks: &[Ipv4Net]) {
+        let addresses = Addresses::new(networks);
+        self.tcp.retain_addresses(|address| addresses.contains(address));
+        self.reassembly.set_addresses(addresses.clone());
+        self.ip.set_addresses(addresses);
+    }
+
+    /// Processes an IPv4 packet; what lies behind its end is ignored.
+    pub(super) fn handle_packet(&mut self, now: Instant, packet: &[u8], origin: Origin) {
+        let Some(packet) = Ipv4Packet::new_checked(packet)
+            .ok()
+            .filter(|packet| packet.version() == 4 && packet.verify_checksum())
+        else {
+            self.counters.packets_malformed += 1;
+            return;
+        };
+        if !self.is_acceptable(&packet, origin) {
+            self.counters.packets_not_ours += 1;
+        } else if !Reassembly::is_fragment(&packet) {
+            self.deliver(now, &packet);
+        } else if let Some(whole) = self.reassembly.receive(now, &packet) {
+            self.deliver(now, &Ipv4Packet::new_unchecked(&whole[..]));
+        }
+    }
+
+    /// Has everybody send who has to, as far as the outbox takes it.
+    pub(super) fn poll(&mut self, now: Instant) {
+        self.tcp.poll(now, &mut self.ip);
+    }
+
+    pub(super) fn listen(&mut self, local: SocketAddrV4) -> io::Result<(SocketAddrV4, Rc<Notify>)> {
+        self.check_local(local)?;
+        self.tcp.listen(local, &mut self.rng)
+    }
+
+    pub(super) fn bind_udp(&mut self, local: SocketAddrV4) -> io::Result<(SocketAddrV4, Rc<Notify>)> {
+        self.check_local(local)?;
+        self.udp.bind(local, &mut self.rng)
+    }
+
+    /// Sends a datagram. `Ok(false)` if there is no room in the outbox.
+    pub(super) fn send_udp(
+        &mut self,
+        local: SocketAddrV4,
+        datagram: &[u8],
+        remote: SocketAddrV4,
+    ) -> io::Result<bool> {
+        self.udp.send(local, datagram, remote, &mut self.ip)
+    }
+
+    pub(super) fn connect(&mut self, now: Instant, remote: SocketAddrV4) -> io::Result<FlowId> {
+        let address = *remote.ip();
+        let is_host = is_unicast(address) && !self.ip.addresses.is_broadcast(address);
+        if remote.port() == 0 || address.is_unspecified() || address.is_loopback() || !is_host {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the address of a host"));
+        }
+        let source = self.ip.addresses.source_for(address).ok_or(io::ErrorKind::NetworkUnreachable)?;
+        self.tcp.connect(now, source, remote, &mut self.ip, &mut self.rng)
+    }
+
+    /// Whether a host takes such a packet at all (RFC 1122 section 3.2.1.3).
+    fn is_acceptable(&self, packet: &Ipv4Packet<&[u8]>, origin: Origin) -> bool {
+        let (source, destination) = (packet.src_addr(), packet.dst_addr());
+        let addresses = &self.ip.addresses;
+        let is_for_us = addresses.contains(destination) || addresses.is_broadcast(destination);
+        let is_from_host = is_unicast(source)
+            && !source.is_unspecified()
+            && !source.is_loopback()
+            && !addresses.is_broadcast(source);
+        is_for_us && is_from_host && addresses.contains(source) == (origin == Origin::Own)
+    }
+
+    /// Gives a whole packet to whom it is for.
+    fn deliver(&mut self, now: Instant, packet: &Ipv4Packet<&[u8]>) {
+        let bytes = packet.clone().into_inner();
+        let is_to_us_only = self.ip.addresses.contains(packet.dst_addr());
+        match packet.next_header() {
+            IpProtocol::Udp => {
+                let is_taken = self.udp.receive(packet, &self.ip, &mut self.counters);
+                if !is_taken && is_to_us_only {
+                    self.ip.refuse(now, bytes);
+                }
+            }
+            // RFC 9293 section 3.9.2.3 (MUST-57): nothing but unicast.
+            _ if !is_to_us_only => self.counters.packets_not_ours += 1,
+            IpProtocol::Tcp => match Segment::parse(packet) {
+                Some(segment) => {
+                    self.tcp.receive(now, &segment, &mut self.ip, &mut self.rng, &mut self.counters);
+                }
+                None => self.counters.packets_malformed += 1,
+            },
+            // RFC 1122 section 3.2.2.1: never an error about an error; echo is the dataplane's.
+            IpProtocol::Icmp => {}
+            _ => self.ip.refuse(now, bytes),
+        }
+    }
+
+    fn check_local(&self, local: SocketAddrV4) -> io::Result<()> {
+        let address: &Ipv4Addr = local.ip();
+        if address.is_unspecified() || self.ip.addresses.contains(*address) {
+            return Ok(());
+        }
+        Err(io::ErrorKind::AddrNotAvailable.into())
+    }
+}

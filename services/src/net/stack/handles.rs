@@ -1,0 +1,232 @@
+//! What the services hold: names of what the engine keeps, with the waiting done here.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::{SocketAddr, SocketAddrV4};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use smoltcp::socket::tcp::{RecvError, State};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+
+use super::tcp::FlowId;
+use super::{Shared, ipv4};
+use crate::net::{Listener, Stream, UdpSocket};
+
+/// A listener of the gateway's stack. When dropped, it resets what it has not handed over.
+pub struct StackListener {
+    shared: Rc<Shared>,
+    local: SocketAddrV4,
+    arrived: Rc<Notify>,
+}
+
+/// A connection of the gateway's stack. Dropping it is closing it: what was written is still sent.
+pub struct StackStream {
+    shared: Rc<Shared>,
+    id: FlowId,
+    local: SocketAddrV4,
+    peer: SocketAddrV4,
+}
+
+/// A UDP socket of the gateway's stack.
+pub struct StackUdp {
+    shared: Rc<Shared>,
+    local: SocketAddrV4,
+    arrived: Rc<Notify>,
+}
+
+impl StackListener {
+    pub(super) fn open(shared: &Rc<Shared>, local: SocketAddrV4) -> io::Result<Self> {
+        let (local, arrived) = shared.engine.borrow_mut().listen(local)?;
+        Ok(Self { shared: Rc::clone(shared), local, arrived })
+    }
+}
+
+impl Listener for StackListener {
+    type Stream = StackStream;
+
+    async fn accept(&self) -> io::Result<StackStream> {
+        loop {
+            let id = self.shared.engine.borrow_mut().tcp.accept(self.local);
+            if let Some(id) = id {
+                return Ok(StackStream::new(&self.shared, id));
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    fn local_addr(&self) -> SocketAddr {
+        self.local.into()
+    }
+}
+
+impl Drop for StackListener {
+    fn drop(&mut self) {
+        let now = self.shared.clock.now();
+        self.shared.engine.borrow_mut().tcp.unlisten(now, self.local);
+        self.shared.changed.notify_one();
+    }
+}
+
+impl StackStream {
+    fn new(shared: &Rc<Shared>, id: FlowId) -> Self {
+        let (local, peer) = shared.engine.borrow_mut().tcp.flow(id).tuple();
+        Self { shared: Rc::clone(shared), id, local, peer }
+    }
+
+    pub(super) async fn connect(shared: &Rc<Shared>, remote: SocketAddrV4) -> io::Result<Self> {
+        let now = shared.clock.now();
+        let id = shared.engine.borrow_mut().connect(now, remote)?;
+        // From here on, whoever stops waiting drops the stream and with it the attempt.
+        let stream = Self::new(shared, id);
+        shared.changed.notify_one();
+        poll_fn(|context| stream.poll_connected(context)).await?;
+        Ok(stream)
+    }
+
+    fn poll_connected(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
+        let mut engine = self.shared.engine.borrow_mut();
+        let flow = engine.tcp.flow(self.id);
+        match (flow.error(), flow.state()) {
+            (Some(error), _) => Poll::Ready(Err(error.into())),
+            (None, State::SynSent | State::SynReceived) => {
+                flow.socket_mut().register_send_waker(context.waker());
+                Poll::Pending
+            }
+            (None, _) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// The flow has something to send, or room.
+    fn touch(&self) {
+        self.shared.engine.borrow_mut().tcp.make_due(self.id);
+        self.shared.changed.notify_one();
+    }
+}
+
+impl Stream for StackStream {
+    fn local_addr(&self) -> SocketAddr {
+        self.local.into()
+    }
+
+    fn peer_addr(&self) -> SocketAddr {
+        self.peer.into()
+    }
+}
+
+impl AsyncRead for StackStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if buffer.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let received = {
+            let mut engine = self.shared.engine.borrow_mut();
+            let flow = engine.tcp.flow(self.id);
+            let error = flow.error();
+            match flow.socket_mut().recv_slice(buffer.initialize_unfilled()) {
+                Ok(0) => {
+                    flow.socket_mut().register_recv_waker(context.waker());
+                    return Poll::Pending;
+                }
+                Ok(len) => len,
+                Err(RecvError::Finished) => return Poll::Ready(Ok(())),
+                Err(RecvError::InvalidState) => {
+                    let error = error.unwrap_or(io::ErrorKind::ConnectionReset);
+                    return Poll::Ready(Err(error.into()));
+                }
+            }
+        };
+        buffer.advance(received);
+        self.touch();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for StackStream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        let sent = {
+            let mut engine = self.shared.engine.borrow_mut();
+            let flow = engine.tcp.flow(self.id);
+            if let Some(error) = flow.error() {
+                return Poll::Ready(Err(error.into()));
+            }
+            match flow.socket_mut().send_slice(octets) {
+                Ok(0) if !octets.is_empty() => {
+                    flow.socket_mut().register_send_waker(context.waker());
+                    return Poll::Pending;
+                }
+                Ok(len) => len,
+                Err(_) => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
+        };
+        self.touch();
+        Poll::Ready(Ok(sent))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(())) // nothing is held back
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.shared.engine.borrow_mut().tcp.flow(self.id).socket_mut().close();
+        self.touch();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for StackStream {
+    fn drop(&mut self) {
+        let now = self.shared.clock.now();
+        self.shared.engine.borrow_mut().tcp.release(now, self.id);
+        self.shared.changed.notify_one();
+    }
+}
+
+impl StackUdp {
+    pub(super) fn open(shared: &Rc<Shared>, local: SocketAddrV4) -> io::Result<Self> {
+        let (local, arrived) = shared.engine.borrow_mut().bind_udp(local)?;
+        Ok(Self { shared: Rc::clone(shared), local, arrived })
+    }
+}
+
+impl UdpSocket for StackUdp {
+    async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        loop {
+            let received = self.shared.engine.borrow_mut().udp.receive_from(self.local);
+            if let Some((remote, datagram)) = received {
+                let len = datagram.len().min(buffer.len());
+                buffer[..len].copy_from_slice(&datagram[..len]);
+                return Ok((len, remote.into()));
+            }
+            self.arrived.notified().await;
+        }
+    }
+
+    async fn send_to(&self, datagram: &[u8], remote: SocketAddr) -> io::Result<()> {
+        let remote = ipv4(remote)?;
+        loop {
+            let room = self.shared.room.notified();
+            if self.shared.engine.borrow_mut().send_udp(self.local, datagram, remote)? {
+                self.shared.changed.notify_one();
+                return Ok(());
+            }
+            room.await;
+        }
+    }
+
+    fn local_addr(&self) -> SocketAddr {
+        self.local.into()
+    }
+}
+
+impl Drop for StackUdp {
+    fn drop(&mut self) {
+        self.shared.engine.borrow_mut().udp.close(self.local);
+    }
+}

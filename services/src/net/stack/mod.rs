@@ -1,0 +1,252 @@
+//! The gateway's own TCP and UDP, over smoltcp.
+//!
+//! # Theory of operation
+//!
+//! The dataplane delivers IPv4 packets that are addressed to the gateway; whoever reads its ring calls
+//! [`Stack::handle_packet`]. What the stack sends goes, packet by packet, to the sink it was made with;
+//! the dataplane routes it. Firewall, ARP and echo are the dataplane's: whoever gets through to here
+//! is answered.
+//!
+//! ```text
+//!   handle_packet ──▶ reassembly ──▶ UDP: socket by port       ──▶ its queue ──▶ recv_from
+//!                                └─▶ TCP: flow by its two ends ──▶ smoltcp   ──▶ accept, read
+//!                                                                     │
+//!   sink ◀── run ◀── outbox ◀──────────── one packet per flow in turn ┘◀── write, connect
+//! ```
+//!
+//! All state is in one `Engine`, a state machine without I/O; streams and sockets are names of what it
+//! holds. It is borrowed for the length of a call and never while waiting. [`Stack::run`] is the one
+//! task that lets flows send: it sleeps until the next deadline of a flow, a packet, or a service's
+//! call. Services are woken by it and by `handle_packet`, and by nothing else.
+//!
+//! A stream that is dropped or shut down leaves its flow behind, which sends what it still has, then
+//! FIN, and goes; see [`flow`]. The limits on all of this are [`StackConfig`]'s and the constants
+//! beside it; what was refused because of one is counted in [`StackCounters`].
+//!
+//! The same packets, calls, times and seed give the same packets.
+//!
+//! Not done: IPv6, IP options, urgent data, SYN cookies, path MTU discovery (packets may be fragmented
+//! on their way), ICMP errors as errors of a socket, and more than one address per send (a socket on
+//! the unspecified address answers from where it was asked).
+
+mod addresses;
+mod engine;
+mod flow;
+mod handles;
+mod ip;
+mod outbox;
+mod port;
+mod reassembly;
+mod tcp;
+#[cfg(test)]
+mod tests;
+mod udp;
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{SocketAddr, SocketAddrV4};
+use std::rc::Rc;
+use std::time::Duration;
+
+use gatepost_dataplane::Instant;
+use ipnet::Ipv4Net;
+use rand::rngs::StdRng;
+use smoltcp::wire::Ipv4Packet;
+use tokio::sync::Notify;
+
+pub use handles::{StackListener, StackStream, StackUdp};
+pub use tcp::BACKLOG_MAX;
+pub use udp::{DATAGRAM_LEN_MAX, UDP_QUEUE_DATAGRAMS_MAX, UDP_QUEUE_OCTETS_MAX};
+
+use super::Net;
+use crate::clock::Clock;
+use engine::{Engine, Origin};
+
+/// How long to wait for room in a sink that took no more.
+const SINK_RETRY: Duration = Duration::from_millis(1);
+
+/// The limits of a stack.
+#[derive(Clone, Copy, Debug)]
+pub struct StackConfig {
+    /// The longest packet to send, in octets: the least MTU of the gateway's segments. Below 576 it
+    /// counts as 576.
+    pub mtu: usize,
+    /// Octets that a connection buffers in each direction.
+    pub tcp_buffer_len: usize,
+    /// The most connections, those included that are being opened or closed.
+    pub connections_max: usize,
+    /// The most UDP sockets.
+    pub udp_sockets_max: usize,
+    /// How long a connection is idle before the peer is asked whether it is still there. After three
+    /// times that without a word it has ended. RFC 9293 section 3.8.4 (MUST-26) wants two hours or
+    /// more unless somebody asked for less.
+    pub keep_alive: Duration,
+}
+
+impl Default for StackConfig {
+    fn default() -> Self {
+        Self {
+            mtu: 1500,
+            tcp_buffer_len: 32 * 1024,
+            connections_max: 4096,
+            udp_sockets_max: 4096,
+            keep_alive: Duration::from_secs(2 * 3600),
+        }
+    }
+}
+
+/// What the stack counted since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StackCounters {
+    /// Connections now, in whatever state.
+    pub connections: u64,
+    /// Packets that are not IPv4, are cut off, or have a wrong checksum.
+    pub packets_malformed: u64,
+    /// Packets to other hosts, or from what cannot be one.
+    pub packets_not_ours: u64,
+    /// SYNs dropped because the listener had [`BACKLOG_MAX`] connections waiting.
+    pub syns_dropped_backlog_full: u64,
+    /// SYNs dropped because there were [`StackConfig::connections_max`] connections.
+    pub syns_dropped_connections_full: u64,
+    /// Datagrams dropped because their socket's queue was full.
+    pub datagrams_dropped_queue_full: u64,
+    /// Resets, ICMP errors and duplicate acknowledgements dropped because too much waited to be sent.
+    pub replies_dropped_outbox_full: u64,
+}
+
+/// The gateway's own stack. Clones share it.
+#[derive(Clone)]
+pub struct Stack {
+    shared: Rc<Shared>,
+}
+
+/// Takes a packet, or says that it cannot now.
+type Sink = Box<dyn FnMut(&[u8]) -> bool>;
+
+struct Shared {
+    engine: RefCell<Engine>,
+    clock: Rc<dyn Clock>,
+    sink: RefCell<Sink>,
+    /// Something happened that [`Stack::run`] has to look at.
+    changed: Notify,
+    /// There is room in the outbox again.
+    room: Notify,
+}
+
+impl Stack {
+    /// A stack without addresses, that sends each IPv4 packet to `sink`. The sink says whether it took
+    /// the packet; if not, it is offered the same one again later. It must not call the stack.
+    pub fn new(
+        config: StackConfig,
+        clock: Rc<dyn Clock>,
+        rng: StdRng,
+        sink: impl FnMut(&[u8]) -> bool + 'static,
+    ) -> Self {
+        let shared = Shared {
+            engine: RefCell::new(Engine::new(clock.now(), config, rng)),
+            clock,
+            sink: RefCell::new(Box::new(sink)),
+            changed: Notify::new(),
+            room: Notify::new(),
+        };
+        Self { shared: Rc::new(shared) }
+    }
+
+    /// Replaces the gateway's addresses, each with its network. Whoever is in none of the networks is
+    /// spoken to from the last address, so the WAN's comes last. Addresses that no host can have, and
+    /// more than eight, are left out.
+    ///
+    /// Connections from an address that is gone end with [`io::ErrorKind::ConnectionAborted`]; sockets
+    /// bound to it stay and hear nothing until it is back.
+    pub fn set_addresses(&self, networks: &[Ipv4Net]) {
+        self.shared.engine.borrow_mut().set_addresses(networks);
+        self.shared.changed.notify_one();
+    }
+
+    /// Processes a packet that the dataplane delivered, from the first octet of its IPv4 header on;
+    /// what follows its end, such as Ethernet's padding, is ignored. Any octets will do.
+    pub fn handle_packet(&self, packet: &[u8]) {
+        let now = self.shared.clock.now();
+        self.shared.engine.borrow_mut().handle_packet(now, packet, Origin::Network);
+        self.shared.changed.notify_one();
+    }
+
+    /// Sends and keeps the timers, for ever. Without it nothing leaves the stack. Run it once.
+    pub async fn run(&self) {
+        loop {
+            let changed = self.shared.changed.notified();
+            match self.shared.pump() {
+                // Either is a reason to look again.
+                Some(wait) => _ = tokio::time::timeout(wait, changed).await,
+                None => changed.await,
+            }
+        }
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> StackCounters {
+        self.shared.engine.borrow().counters()
+    }
+}
+
+impl Shared {
+    /// Moves packets until nobody has any or the sink takes no more. Says how long that lasts.
+    fn pump(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        loop {
+            self.engine.borrow_mut().poll(now);
+            let Some(packet) = self.next_packet() else { break };
+            if !self.emit(now, packet) {
+                return Some(SINK_RETRY);
+            }
+        }
+        self.engine.borrow().tcp.poll_timeout().map(|at| at.since(now))
+    }
+
+    fn next_packet(&self) -> Option<Vec<u8>> {
+        let outbox = &mut self.engine.borrow_mut().ip.outbox;
+        let packet = outbox.pop()?;
+        self.room.notify_waiters();
+        Some(packet)
+    }
+
+    /// Sends a packet where it belongs; puts it back if that takes no more.
+    fn emit(&self, now: Instant, packet: Vec<u8>) -> bool {
+        let destination = Ipv4Packet::new_unchecked(&packet[..]).dst_addr();
+        let is_to_self = self.engine.borrow().ip.addresses.contains(destination);
+        if is_to_self {
+            self.engine.borrow_mut().handle_packet(now, &packet, Origin::Own);
+            return true;
+        }
+        let is_sent = (self.sink.borrow_mut())(&packet);
+        if !is_sent {
+            self.engine.borrow_mut().ip.outbox.put_back(packet);
+        }
+        is_sent
+    }
+}
+
+impl Net for Stack {
+    type Listener = StackListener;
+    type Stream = StackStream;
+    type Udp = StackUdp;
+
+    async fn listen(&self, local: SocketAddr) -> io::Result<StackListener> {
+        StackListener::open(&self.shared, ipv4(local)?)
+    }
+
+    async fn connect(&self, remote: SocketAddr) -> io::Result<StackStream> {
+        StackStream::connect(&self.shared, ipv4(remote)?).await
+    }
+
+    async fn bind_udp(&self, local: SocketAddr) -> io::Result<StackUdp> {
+        StackUdp::open(&self.shared, ipv4(local)?)
+    }
+}
+
+fn ipv4(address: SocketAddr) -> io::Result<SocketAddrV4> {
+    match address {
+        SocketAddr::V4(address) => Ok(address),
+        SocketAddr::V6(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "the gateway speaks IPv4 only")),
+    }
+}

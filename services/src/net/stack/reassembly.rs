@@ -1,0 +1,63 @@
+//! Puts fragmented datagrams together before they are given to anybody (RFC 791 section 3.2).
+//!
+//! smoltcp does the work: an interface of its own sees nothing but fragments, and a raw socket receives
+//! the whole packets. So every packet that is looked at further has its ports. At most eight datagrams
+//! (`SMOLTCP_REASSEMBLY_BUFFER_COUNT` in `.cargo/config.toml`) are under way; fragments of others are
+//! lost meanwhile.
+
+use std::time::Duration;
+
+use gatepost_dataplane::Instant;
+use rand::rngs::StdRng;
+use smoltcp::iface::{SocketHandle, SocketSet};
+use smoltcp::socket::raw;
+use smoltcp::wire::{IPV4_HEADER_LEN, IpVersion, Ipv4Packet};
+
+use super::addresses::Addresses;
+use super::ip::IpLayer;
+
+/// The longest IPv4 packet.
+const PACKET_LEN_MAX: usize = u16::MAX as usize;
+/// RFC 791 section 3.2. RFC 1122 wants a minute, in which eight forged fragments would shut out all
+/// others.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The datagrams that are not complete yet.
+pub(super) struct Reassembly {
+    ip: IpLayer,
+    sockets: SocketSet<'static>,
+    whole: SocketHandle,
+}
+
+impl Reassembly {
+    pub(super) fn new(now: Instant, mtu: usize, rng: &mut StdRng) -> Self {
+        let buffer = |len| raw::PacketBuffer::new(vec![raw::PacketMetadata::EMPTY], vec![0; len]);
+        let socket = raw::Socket::new(Some(IpVersion::Ipv4), None, buffer(PACKET_LEN_MAX), buffer(0));
+        let mut sockets = SocketSet::new(Vec::with_capacity(1));
+        let whole = sockets.add(socket);
+        let mut ip = IpLayer::new(now, mtu, rng);
+        ip.set_reassembly_timeout(TIMEOUT);
+        Self { ip, sockets, whole }
+    }
+
+    pub(super) fn set_addresses(&mut self, addresses: Addresses) {
+        self.ip.set_addresses(addresses);
+    }
+
+    /// Whether `packet` is a part of a datagram.
+    pub(super) fn is_fragment(packet: &Ipv4Packet<&[u8]>) -> bool {
+        packet.more_frags() || packet.frag_offset() != 0
+    }
+
+    /// Adds a fragment; returns the whole packet, without options, if it was the last one missing.
+    pub(super) fn receive(&mut self, now: Instant, fragment: &Ipv4Packet<&[u8]>) -> Option<Vec<u8>> {
+        let end = IPV4_HEADER_LEN + usize::from(fragment.frag_offset()) + fragment.payload().len();
+        if end > PACKET_LEN_MAX {
+            return None; // no length field could hold it
+        }
+        let bytes = fragment.clone().into_inner();
+        self.ip.receive(now, bytes, &mut self.sockets);
+        let socket = self.sockets.get_mut::<raw::Socket<'_>>(self.whole);
+        socket.recv().ok().map(<[u8]>::to_vec)
+    }
+}

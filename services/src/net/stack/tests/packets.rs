@@ -1,0 +1,328 @@
+//! Packets of which no stack would send the like.
+
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+use smoltcp::phy::ChecksumCapabilities;
+use smoltcp::wire::{
+    IPV4_HEADER_LEN, Icmpv4DstUnreachable, Icmpv4Packet, Icmpv4Repr, IpAddress, IpProtocol, Ipv4Repr,
+    TcpPacket, UdpPacket, UdpRepr,
+};
+use tokio::io::AsyncReadExt;
+use tokio::time::sleep;
+
+use super::*;
+use crate::net::UdpSocket;
+
+const PEER: [u8; 4] = B;
+
+/// A stack whose packets stay on the wire.
+fn alone(config: StackConfig) -> (Stack, Wire) {
+    let wire = Wire::default();
+    let stack = Stack::new(config, clock(), StdRng::seed_from_u64(1), wire.sink());
+    stack.set_addresses(&[network(A)]);
+    let driver = stack.clone();
+    spawn_local(async move { driver.run().await });
+    (stack, wire)
+}
+
+fn ipv4(source: [u8; 4], destination: [u8; 4], protocol: IpProtocol, payload: &[u8]) -> Vec<u8> {
+    let repr = Ipv4Repr {
+        src_addr: source.into(),
+        dst_addr: destination.into(),
+        next_header: protocol,
+        payload_len: payload.len(),
+        hop_limit: 64,
+    };
+    let mut packet = [&[0; IPV4_HEADER_LEN], payload].concat();
+    repr.emit(&mut Ipv4Packet::new_unchecked(&mut packet[..]), &ChecksumCapabilities::default());
+    packet
+}
+
+fn udp(source: [u8; 4], destination: [u8; 4], port: u16, data: &[u8]) -> Vec<u8> {
+    let mut datagram = vec![0; 8 + data.len()];
+    let (source_ip, destination_ip) = (IpAddress::Ipv4(source.into()), IpAddress::Ipv4(destination.into()));
+    UdpRepr { src_port: 4000, dst_port: port }.emit(
+        &mut UdpPacket::new_unchecked(&mut datagram[..]),
+        &source_ip,
+        &destination_ip,
+        data.len(),
+        |payload| payload.copy_from_slice(data),
+        &ChecksumCapabilities::default(),
+    );
+    ipv4(source, destination, IpProtocol::Udp, &datagram)
+}
+
+/// The fields of a segment; `flags` are those of octet 13.
+#[derive(Clone, Debug, Default)]
+struct Raw {
+    ports: (u16, u16),
+    sequence: u32,
+    acknowledgement: u32,
+    flags: u8,
+    window: u16,
+    options: Vec<u8>,
+    data: Vec<u8>,
+}
+
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
+
+impl Raw {
+    fn packet(&self, source: [u8; 4], destination: [u8; 4]) -> Vec<u8> {
+        let mut options = self.options.clone();
+        options.truncate(40);
+        options.resize(options.len().next_multiple_of(4), 0);
+        let header_len = 20 + options.len();
+        let mut segment = Vec::new();
+        segment.extend(self.ports.0.to_be_bytes());
+        segment.extend(self.ports.1.to_be_bytes());
+        segment.extend(self.sequence.to_be_bytes());
+        segment.extend(self.acknowledgement.to_be_bytes());
+        segment.extend([u8::try_from(header_len / 4 * 16).expect("at most 240"), self.flags]);
+        segment.extend(self.window.to_be_bytes());
+        segment.extend([0; 4]);
+        segment.extend(&options);
+        segment.extend(&self.data);
+        TcpPacket::new_unchecked(&mut segment[..])
+            .fill_checksum(&IpAddress::Ipv4(source.into()), &IpAddress::Ipv4(destination.into()));
+        ipv4(source, destination, IpProtocol::Tcp, &segment)
+    }
+}
+
+/// The flags, sequence and acknowledgement numbers of the next segment on the wire.
+async fn next_segment(wire: &Wire) -> Option<(u8, u32, u32)> {
+    sleep(Duration::from_millis(20)).await;
+    let packet = wire.take()?;
+    let packet = Ipv4Packet::new_checked(&packet[..]).expect("well-formed");
+    assert!(packet.verify_checksum() && packet.next_header() == IpProtocol::Tcp);
+    let segment = packet.payload();
+    let number = |at: usize| u32::from_be_bytes(segment[at..at + 4].try_into().expect("four"));
+    Some((segment[13], number(4), number(8)))
+}
+
+#[test]
+fn a_flood_of_half_open_connections_is_bounded_and_passes() {
+    simulate(async {
+        let (stack, wire) = alone(StackConfig::default());
+        let listener = stack.listen(on(25)).await.expect("listen");
+        for number in 0..1000_u16 {
+            let [high, low] = number.to_be_bytes();
+            let syn = Raw { ports: (4000, 25), flags: SYN, ..Raw::default() };
+            stack.handle_packet(&syn.packet([10, 9, high, low], A));
+        }
+        assert_eq!(stack.counters().connections, BACKLOG_MAX as u64);
+        assert_eq!(stack.counters().syns_dropped_backlog_full, 1000 - BACKLOG_MAX as u64);
+        let draining = wire.clone();
+        spawn_local(async move {
+            loop {
+                draining.packets.borrow_mut().clear();
+                draining.arrived.notified().await;
+            }
+        });
+        sleep(Duration::from_secs(61)).await;
+        assert_eq!(stack.counters().connections, 0);
+        let client = stack.connect(at(A, 25)).await.expect("there is room again");
+        assert_eq!(listener.accept().await.expect("accept").peer_addr(), client.local_addr());
+    });
+}
+
+#[test]
+fn rfc9293_3_10_7_1_a_segment_for_nobody_is_reset_and_a_reset_is_not() {
+    simulate(async {
+        let (stack, wire) = alone(StackConfig::default());
+        let segment = Raw { ports: (4000, 25), sequence: 7, acknowledgement: 99, ..Raw::default() };
+        let send = |flags| stack.handle_packet(&Raw { flags, ..segment.clone() }.packet(PEER, A));
+        send(SYN);
+        assert_eq!(next_segment(&wire).await, Some((RST | ACK, 0, 8)));
+        send(ACK);
+        let (flags, sequence, _) = next_segment(&wire).await.expect("a reset");
+        assert_eq!((flags, sequence), (RST, 99));
+        send(RST);
+        assert_eq!(next_segment(&wire).await, None);
+        assert_eq!(stack.counters().connections, 0);
+    });
+}
+
+#[test]
+fn rfc9293_must57_a_syn_to_a_broadcast_address_is_ignored() {
+    simulate(async {
+        let (stack, wire) = alone(StackConfig::default());
+        let _listener = stack.listen(on(25)).await.expect("listen");
+        let syn = Raw { ports: (4000, 25), flags: SYN, ..Raw::default() };
+        stack.handle_packet(&syn.packet(PEER, [192, 168, 1, 255]));
+        stack.handle_packet(&syn.packet(PEER, [255; 4]));
+        // Nor does a host send from those, or from the gateway's own address.
+        for source in [[192, 168, 1, 255], [224, 0, 0, 1], [0; 4], [127, 0, 0, 1], A] {
+            stack.handle_packet(&syn.packet(source, A));
+        }
+        assert_eq!(next_segment(&wire).await, None);
+        assert_eq!((stack.counters().connections, stack.counters().packets_not_ours), (0, 7));
+    });
+}
+
+#[test]
+fn a_syn_with_a_wrong_checksum_leaves_nothing_behind() {
+    simulate(async {
+        let (stack, wire) = alone(StackConfig::default());
+        let _listener = stack.listen(on(25)).await.expect("listen");
+        let syn = Raw { ports: (4000, 25), flags: SYN, ..Raw::default() };
+        let mut packet = syn.packet(PEER, A);
+        packet[IPV4_HEADER_LEN + 16] ^= 1;
+        stack.handle_packet(&packet);
+        assert_eq!(next_segment(&wire).await, None);
+        assert_eq!(stack.counters().connections, 0);
+    });
+}
+
+#[test]
+fn rfc1122_3_2_2_1_a_closed_port_is_unreachable_but_not_for_a_broadcast() {
+    simulate(async {
+        let (stack, wire) = alone(StackConfig::default());
+        stack.handle_packet(&udp(PEER, A, 53, b"anybody?"));
+        sleep(Duration::from_millis(1)).await;
+        let packet = wire.take().expect("an answer");
+        let packet = Ipv4Packet::new_checked(&packet[..]).expect("well-formed");
+        assert_eq!((packet.src_addr(), packet.dst_addr()), (Ipv4Addr::from(A), Ipv4Addr::from(PEER)));
+        let icmp = Icmpv4Packet::new_checked(packet.payload()).expect("well-formed");
+        let repr = Icmpv4Repr::parse(&icmp, &ChecksumCapabilities::default()).expect("well-formed");
+        let Icmpv4Repr::DstUnreachable { reason, header, .. } = repr else { panic!("{repr:?}") };
+        assert_eq!((reason, header.dst_addr), (Icmpv4DstUnreachable::PortUnreachable, A.into()));
+
+        stack.handle_packet(&udp(PEER, [192, 168, 1, 255], 53, b"anybody?"));
+        stack.handle_packet(&udp(PEER, [255; 4], 53, b"anybody?"));
+        stack.handle_packet(&udp(PEER, [224, 0, 0, 1], 53, b"anybody?"));
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(wire.take(), None);
+    });
+}
+
+#[test]
+fn a_broadcast_reaches_the_socket_on_every_address() {
+    simulate(async {
+        let (stack, _wire) = alone(StackConfig::default());
+        let socket = stack.bind_udp(on(53)).await.expect("bind");
+        stack.handle_packet(&udp(PEER, [255; 4], 53, b"hello"));
+        let mut buffer = [0; 3];
+        assert_eq!(socket.recv_from(&mut buffer).await.expect("a datagram"), (3, at(PEER, 4000)));
+        assert_eq!(&buffer, b"hel");
+    });
+}
+
+#[test]
+fn fragments_are_put_together_in_any_order_and_never_beyond_the_longest_packet() {
+    simulate(async {
+        let (stack, _wire) = alone(StackConfig::default());
+        let socket = stack.bind_udp(on(53)).await.expect("bind");
+        let data = octets(4000, 9);
+        let mut outbox = outbox::Outbox::new(1500, &mut StdRng::seed_from_u64(1));
+        outbox.push(udp(PEER, A, 53, &data));
+        let mut fragments: Vec<Vec<u8>> = std::iter::from_fn(|| outbox.pop()).collect();
+        fragments.reverse();
+        // A last fragment that ends where no packet can.
+        let mut beyond = ipv4(PEER, A, IpProtocol::Udp, &[0; 1480]);
+        let mut header = Ipv4Packet::new_unchecked(&mut beyond[..]);
+        header.set_ident(4711);
+        header.set_frag_offset(65_528);
+        header.fill_checksum();
+        stack.handle_packet(&beyond);
+        for fragment in &fragments {
+            stack.handle_packet(fragment);
+        }
+        let mut buffer = [0; 5000];
+        let (len, _) = socket.recv_from(&mut buffer).await.expect("a datagram");
+        assert_eq!(buffer[..len], data);
+    });
+}
+
+#[test]
+fn an_acceptable_reset_after_data_is_read_after_the_data() {
+    simulate(async {
+        let (stack, wire) = alone(StackConfig::default());
+        let listener = stack.listen(on(25)).await.expect("listen");
+        let segment = Raw { ports: (4000, 25), window: 1000, ..Raw::default() };
+        stack.handle_packet(&Raw { flags: SYN, ..segment.clone() }.packet(PEER, A));
+        let (_, sequence, _) = next_segment(&wire).await.expect("SYN and ACK");
+        let next = Raw { sequence: 1, acknowledgement: sequence.wrapping_add(1), flags: ACK, ..segment };
+        stack.handle_packet(&Raw { data: b"hello".to_vec(), ..next.clone() }.packet(PEER, A));
+        let mut stream = listener.accept().await.expect("accept");
+        stack.handle_packet(&Raw { sequence: 6, flags: RST, ..next }.packet(PEER, A));
+        let mut received = Vec::new();
+        let error = stream.read_to_end(&mut received).await.expect_err("a reset");
+        assert_eq!((received.as_slice(), error.kind()), (&b"hello"[..], io::ErrorKind::ConnectionReset));
+    });
+}
+
+fn any_segment() -> impl Strategy<Value = Raw> {
+    let near = prop_oneof![0..40_u32, any::<u32>(), (0..40_u32).prop_map(u32::wrapping_neg)];
+    let options = prop::collection::vec(any::<u8>(), 0..40);
+    let data = prop::collection::vec(any::<u8>(), 0..60);
+    (near.clone(), near, any::<u8>(), any::<u16>(), options, data).prop_map(
+        |(sequence, acknowledgement, flags, window, options, data)| Raw {
+            ports: (4000, 25),
+            sequence,
+            acknowledgement,
+            // Rarely a reset, which ends the play.
+            flags: if flags & 0xc0 == 0 { flags & 0x3f } else { flags & 0x3f & !RST | ACK },
+            window,
+            options,
+            data,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn no_octets_panic(octets in prop::collection::vec(any::<u8>(), 0..200)) {
+        simulate(async {
+            let (stack, _wire) = alone(StackConfig::default());
+            stack.handle_packet(&octets);
+            sleep(Duration::from_secs(1)).await;
+        });
+    }
+
+    #[test]
+    fn no_payload_panics(
+        protocol in any::<u8>(),
+        flags_and_offset in any::<u16>(),
+        payload in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        simulate(async {
+            let (stack, _wire) = alone(StackConfig::default());
+            let _udp = stack.bind_udp(on(53)).await;
+            for protocol in [protocol, 1, 6, 17] {
+                let mut packet = ipv4(PEER, A, IpProtocol::from(protocol), &payload);
+                packet[6..8].copy_from_slice(&flags_and_offset.to_be_bytes());
+                Ipv4Packet::new_unchecked(&mut packet[..]).fill_checksum();
+                stack.handle_packet(&packet);
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+    }
+
+    #[test]
+    fn no_segments_panic_a_connection(segments in prop::collection::vec(any_segment(), 1..30)) {
+        simulate(async {
+            let (stack, wire) = alone(StackConfig::default());
+            let listener = stack.listen(on(25)).await.expect("listen");
+            let syn = Raw { ports: (4000, 25), flags: SYN, window: 4000, ..Raw::default() };
+            stack.handle_packet(&syn.packet(PEER, A));
+            let (_, ours, _) = next_segment(&wire).await.expect("SYN and ACK");
+            spawn_local(async move {
+                let (mut reader, mut writer) = tokio::io::split(listener.accept().await.expect("accept"));
+                tokio::io::copy(&mut reader, &mut writer).await
+            });
+            for mut segment in segments {
+                // Near what is expected, so that some are accepted.
+                segment.sequence = segment.sequence.wrapping_add(1);
+                segment.acknowledgement = segment.acknowledgement.wrapping_add(ours);
+                stack.handle_packet(&segment.packet(PEER, A));
+                sleep(Duration::from_millis(u64::from(segment.window) % 3000)).await;
+                wire.packets.borrow_mut().clear();
+            }
+        });
+    }
+}

@@ -1,0 +1,202 @@
+//! The UDP sockets.
+//!
+//! UDP needs no state machine, so smoltcp is used for its codecs only: received datagrams wait in a
+//! bounded queue of their socket, and what is sent goes straight to the outbox. So a socket costs no
+//! buffers while it is idle, and what it has sent survives it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::rc::Rc;
+
+use rand::rngs::StdRng;
+use smoltcp::phy::ChecksumCapabilities;
+use smoltcp::wire::{
+    IPV4_HEADER_LEN, IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, UDP_HEADER_LEN, UdpPacket, UdpRepr,
+};
+use tokio::sync::Notify;
+
+use super::StackCounters;
+use super::ip::IpLayer;
+use super::port::{choose_port, is_taken};
+
+/// Received datagrams that a socket keeps for its service.
+pub const UDP_QUEUE_DATAGRAMS_MAX: usize = 64;
+/// Octets that a socket keeps for its service.
+pub const UDP_QUEUE_OCTETS_MAX: usize = 65_536;
+/// The longest datagram: what the length field of IPv4 leaves.
+pub const DATAGRAM_LEN_MAX: usize = u16::MAX as usize - IPV4_HEADER_LEN - UDP_HEADER_LEN;
+
+/// Peers of a socket that asked at another address than they would be answered from.
+const UNUSUAL_PEERS_MAX: usize = 64;
+/// RFC 1700: the default TTL.
+const HOP_LIMIT: u8 = 64;
+
+/// The state of all UDP.
+pub(super) struct Udp {
+    sockets: BTreeMap<(u16, Ipv4Addr), Bound>,
+    sockets_max: usize,
+}
+
+#[derive(Default)]
+struct Bound {
+    queue: VecDeque<(SocketAddrV4, Vec<u8>)>,
+    queued_octets: usize,
+    arrived: Rc<Notify>,
+    /// RFC 1122 section 4.1.3.5: an answer comes from the address that was asked. Only who would be
+    /// answered from another one is remembered, the latest last.
+    unusual_peers: VecDeque<(SocketAddrV4, Ipv4Addr)>,
+}
+
+impl Udp {
+    pub(super) fn new(sockets_max: usize) -> Self {
+        Self { sockets: BTreeMap::new(), sockets_max }
+    }
+
+    /// Opens a socket; says where, and what tells of arrivals.
+    pub(super) fn bind(
+        &mut self,
+        local: SocketAddrV4,
+        rng: &mut StdRng,
+    ) -> io::Result<(SocketAddrV4, Rc<Notify>)> {
+        if self.sockets.len() >= self.sockets_max {
+            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "too many UDP sockets"));
+        }
+        let port = match local.port() {
+            0 => choose_port(rng, |port| !is_taken(&self.sockets, port, *local.ip())),
+            port => Some(port).filter(|port| !is_taken(&self.sockets, *port, *local.ip())),
+        };
+        let port = port.ok_or(io::ErrorKind::AddrInUse)?;
+        let bound = self.sockets.entry((port, *local.ip())).or_default();
+        Ok((SocketAddrV4::new(*local.ip(), port), Rc::clone(&bound.arrived)))
+    }
+
+    /// Closes a socket; what it has sent is on its way.
+    pub(super) fn close(&mut self, local: SocketAddrV4) {
+        self.sockets.remove(&(local.port(), *local.ip()));
+    }
+
+    /// Takes the oldest datagram that the socket at `local` has received.
+    pub(super) fn receive_from(&mut self, local: SocketAddrV4) -> Option<(SocketAddrV4, Vec<u8>)> {
+        let bound = self.bound(local);
+        let (remote, datagram) = bound.queue.pop_front()?;
+        bound.queued_octets -= datagram.len();
+        Some((remote, datagram))
+    }
+
+    /// Sends a datagram. `Ok(false)` if there is no room in the outbox.
+    pub(super) fn send(
+        &mut self,
+        local: SocketAddrV4,
+        datagram: &[u8],
+        remote: SocketAddrV4,
+        ip: &mut IpLayer,
+    ) -> io::Result<bool> {
+        if datagram.len() > DATAGRAM_LEN_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "datagram too long"));
+        }
+        if remote.port() == 0 || remote.ip().is_unspecified() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no destination"));
+        }
+        let source = self.source_for(local, remote, ip)?;
+        if !ip.outbox.has_room_for(IPV4_HEADER_LEN + UDP_HEADER_LEN + datagram.len()) {
+            return Ok(false);
+        }
+        ip.outbox.push(encode(SocketAddrV4::new(source, local.port()), datagram, remote));
+        Ok(true)
+    }
+
+    /// Processes a whole packet with UDP in it. `false` if nobody has the port.
+    pub(super) fn receive(
+        &mut self,
+        packet: &Ipv4Packet<&[u8]>,
+        ip: &IpLayer,
+        counters: &mut StackCounters,
+    ) -> bool {
+        let (source, destination) = (IpAddress::Ipv4(packet.src_addr()), IpAddress::Ipv4(packet.dst_addr()));
+        let parsed = UdpPacket::new_checked(packet.payload()).and_then(|udp| {
+            UdpRepr::parse(&udp, &source, &destination, &ChecksumCapabilities::default())
+                .map(|repr| (repr, udp.payload()))
+        });
+        let Ok((repr, datagram)) = parsed else {
+            counters.packets_malformed += 1;
+            return true;
+        };
+        let exact = (repr.dst_port, packet.dst_addr());
+        let every = (repr.dst_port, Ipv4Addr::UNSPECIFIED);
+        let key = if self.sockets.contains_key(&exact) { exact } else { every };
+        let Some(bound) = self.sockets.get_mut(&key) else { return false };
+        let remote = SocketAddrV4::new(packet.src_addr(), repr.src_port);
+        if bound.has_room_for(datagram) {
+            bound.remember(remote, packet.dst_addr(), ip);
+            bound.queued_octets += datagram.len();
+            bound.queue.push_back((remote, datagram.to_vec()));
+            bound.arrived.notify_one();
+        } else {
+            counters.datagrams_dropped_queue_full += 1;
+        }
+        true
+    }
+
+    fn source_for(
+        &mut self,
+        local: SocketAddrV4,
+        remote: SocketAddrV4,
+        ip: &IpLayer,
+    ) -> io::Result<Ipv4Addr> {
+        if !local.ip().is_unspecified() {
+            let is_own = ip.addresses.contains(*local.ip());
+            return if is_own { Ok(*local.ip()) } else { Err(io::ErrorKind::AddrNotAvailable.into()) };
+        }
+        let asked = self.bound(local).unusual_peers.iter().find(|(peer, _)| *peer == remote);
+        let asked = asked.map(|(_, asked)| *asked).filter(|asked| ip.addresses.contains(*asked));
+        let source = asked.or_else(|| ip.addresses.source_for(*remote.ip()));
+        source.ok_or_else(|| io::ErrorKind::NetworkUnreachable.into())
+    }
+
+    fn bound(&mut self, local: SocketAddrV4) -> &mut Bound {
+        self.sockets.get_mut(&(local.port(), *local.ip())).expect("a socket stays bound until it is dropped")
+    }
+}
+
+impl Bound {
+    fn has_room_for(&self, datagram: &[u8]) -> bool {
+        self.queue.len() < UDP_QUEUE_DATAGRAMS_MAX
+            && self.queued_octets + datagram.len() <= UDP_QUEUE_OCTETS_MAX
+    }
+
+    fn remember(&mut self, remote: SocketAddrV4, asked: Ipv4Addr, ip: &IpLayer) {
+        self.unusual_peers.retain(|(peer, _)| *peer != remote);
+        if !ip.addresses.contains(asked) || ip.addresses.source_for(*remote.ip()) == Some(asked) {
+            return;
+        }
+        if self.unusual_peers.len() >= UNUSUAL_PEERS_MAX {
+            self.unusual_peers.pop_front();
+        }
+        self.unusual_peers.push_back((remote, asked));
+    }
+}
+
+/// An IPv4 packet with a UDP datagram.
+fn encode(local: SocketAddrV4, datagram: &[u8], remote: SocketAddrV4) -> Vec<u8> {
+    let checksums = ChecksumCapabilities::default();
+    let ip = Ipv4Repr {
+        src_addr: *local.ip(),
+        dst_addr: *remote.ip(),
+        next_header: IpProtocol::Udp,
+        payload_len: UDP_HEADER_LEN + datagram.len(),
+        hop_limit: HOP_LIMIT,
+    };
+    let udp = UdpRepr { src_port: local.port(), dst_port: remote.port() };
+    let mut packet = vec![0; IPV4_HEADER_LEN + ip.payload_len];
+    ip.emit(&mut Ipv4Packet::new_unchecked(&mut packet[..]), &checksums);
+    udp.emit(
+        &mut UdpPacket::new_unchecked(&mut packet[IPV4_HEADER_LEN..]),
+        &IpAddress::Ipv4(ip.src_addr),
+        &IpAddress::Ipv4(ip.dst_addr),
+        datagram.len(),
+        |payload| payload.copy_from_slice(datagram),
+        &checksums,
+    );
+    packet
+}

@@ -28,7 +28,7 @@ use super::identity::Identity;
 use super::inspector::Inspector;
 use super::settings;
 use super::uplink::Uplink;
-use crate::config::{Config, WanAddress};
+use crate::config::WanAddress;
 use crate::error::Error;
 use crate::race::race;
 
@@ -158,45 +158,35 @@ impl Services {
         (sender, Port { mac, frames, transmit })
     }
 
-    /// The name service, listening on the LAN, and the WAN's addresses as far as they are known.
+    /// The name service, and the addresses as far as they are known.
     async fn start_uplink(&mut self, stack: Stack) -> Result<Uplink, Error> {
-        let rng = self.fork_rng();
-        let Inspector { config, plan, clock, wake_worker, leases, dns_upstreams, .. } =
-            self.inspector.clone();
-        let dns = if config.dns.enabled {
-            let names: Rc<dyn LocalNames> = match leases {
-                Some(leases) => Rc::new(LeaseNames { leases, clock: Rc::clone(&clock) }),
-                None => Rc::new(()),
-            };
-            Some(start_dns(&config, stack.clone(), clock, rng, names).await?)
-        } else {
-            None
-        };
-        let uplink = Uplink { config, identity: self.identity, plan, wake_worker, stack, dns, dns_upstreams };
-        uplink.start().await;
+        let dns = self.name_service(stack.clone())?;
+        let Inspector { config, plan, wake_worker, dns_upstreams, .. } = self.inspector.clone();
+        let identity = self.identity;
+        let uplink = Uplink { config, identity, plan, wake_worker, stack, dns, dns_upstreams };
+        let failed = |error| Error::failed("cannot serve names on the LAN", error, "see the log");
+        uplink.start().await.map_err(failed)?;
         Ok(uplink)
+    }
+
+    fn name_service(&mut self, stack: Stack) -> Result<Option<dns::Service<Stack>>, Error> {
+        let Inspector { config, clock, leases, .. } = self.inspector.clone();
+        if !config.dns.enabled {
+            return Ok(None);
+        }
+        let names: Rc<dyn LocalNames> = match leases {
+            Some(leases) => Rc::new(LeaseNames { leases, clock: Rc::clone(&clock) }),
+            None => Rc::new(()),
+        };
+        dns::Service::new(stack, clock, self.fork_rng(), settings::dns(&config), names)
+            .map(Some)
+            .map_err(|error| Error::failed("cannot serve names", error, "correct [system] and [dns]"))
     }
 
     /// A generator of its own for each service, so that none depends on what the others draw.
     fn fork_rng(&mut self) -> StdRng {
         StdRng::from_rng(&mut self.rng)
     }
-}
-
-async fn start_dns(
-    config: &Config,
-    stack: Stack,
-    clock: Rc<dyn Clock>,
-    rng: StdRng,
-    names: Rc<dyn LocalNames>,
-) -> Result<dns::Service<Stack>, Error> {
-    let dns = dns::Service::new(stack, clock, rng, settings::dns(config), names)
-        .map_err(|error| Error::failed("cannot serve names", error, "correct [system] and [dns]"))?;
-    let local = settings::dns_server(config.lan.address.addr());
-    dns.listen(local).await.map_err(|error| {
-        Error::failed(format_args!("cannot serve names on {local}"), error, "see the log")
-    })?;
-    Ok(dns)
 }
 
 /// The names of those who have an address by DHCP.

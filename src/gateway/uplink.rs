@@ -6,6 +6,7 @@
 //! hosts on either side could not be told apart (RFC 4787 REQ-7).
 
 use std::cell::RefCell;
+use std::io;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -41,11 +42,19 @@ pub struct Uplink {
 }
 
 impl Uplink {
-    /// Takes the addresses of the configuration, before any lease.
-    pub async fn start(&self) {
+    /// Takes the addresses of the configuration, before any lease, and serves the LAN.
+    ///
+    /// # Errors
+    ///
+    /// The name service cannot listen on the LAN.
+    pub async fn start(&self) -> io::Result<()> {
         let wan = self.plan.load().wan.address;
         self.move_services(None, wan).await;
         self.ask_upstreams(&[]);
+        if let Some(dns) = &self.dns {
+            dns.listen(settings::dns_server(self.config.lan.address.addr())).await?;
+        }
+        Ok(())
     }
 
     /// Goes over to `lease`, or to none.

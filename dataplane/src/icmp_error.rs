@@ -231,7 +231,7 @@ mod tests {
         let error = IcmpError::HostUnreachable;
         assert_eq!(error.write(&mut [0; 55], GATEWAY, &offender), Err(Malformed::Truncated));
         assert_eq!(error.write(&mut [0; 56], GATEWAY, &offender), Ok(56));
-        assert_eq!(error.write(&mut [0; 576], GATEWAY, &offender[..27]), Err(Malformed::Truncated));
+        assert_eq!(error.write(&mut [0; 576], GATEWAY, &offender[..19]), Err(Malformed::Truncated));
     }
 
     #[test]

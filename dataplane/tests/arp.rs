@@ -94,7 +94,7 @@ fn rfc5227_a_conflicting_claim_is_defended_once() {
         assert!(again.sent.iter().all(|sent| sent.port != LAN0), "a storm");
     }
     // Nobody took the address over: what the thief claimed was not learnt.
-    assert!(bench.dataplane.neighbors(bench.now).all(|neighbor| neighbor.address != GATEWAY_LAN));
+    assert!(bench.dataplane.neighbors(bench.now).all(|neighbor| neighbor.ip != GATEWAY_LAN));
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn rfc4787_req14_a_flood_of_fragments_is_bounded() {
     bench.pass(Duration::from_secs(120));
     bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 4000, b"first")).one();
     let fragments = inbound(9_999);
-    let sent: Vec<_> = fragments.iter().flat_map(|frame| bench.send(WAN, frame).sent).collect();
+    let sent: Vec<_> = fragments.iter().map(|frame| bench.send(WAN, frame).one().clone()).collect();
     verify_whole(&sent, "198.51.100.7:4000 > 192.168.1.10:5000");
 }
 

@@ -168,7 +168,8 @@ fn rfc5382_req10_an_error_never_ends_a_connection() {
     bench.send(LAN0, &tcp(ALICE, 40_000, SERVER.address, 80, "A", 2, 10)).one();
     bench.send(WAN, &icmp_error(ISP, GATEWAY_WAN, 3, 1, 0, &segment)).one();
     bench.pass(Duration::from_secs(3600));
-    bench.send(WAN, &tcp(SERVER, 80, GATEWAY_WAN, 40_000, "PA", 10, 2)).one();
+    let data = bench.send(WAN, &tcp(SERVER, 80, GATEWAY_WAN, 40_000, "PA", 10, 2));
+    assert!(data.sent.iter().any(|sent| sent.port == LAN0 && sent.is_ipv4()));
 }
 
 #[test]

@@ -74,7 +74,8 @@ fn frames_cross_in_both_directions() {
     }
     let namespace = Namespace::new("cross");
     let mut tap = Tap::open(&namespace.tap("eth0"), 1400).expect("root may");
-    assert!(namespace.ip(&["link", "show", "eth0"]).contains("mtu 1400"));
+    let shown = namespace.ip(&["link", "show", "eth0"]);
+    assert!(shown.contains("mtu 1400") && shown.contains("qlen 4096"), "{shown}");
     let mut buffer = [0; 2048];
     // The kernel's IPv6 may have spoken already.
     while tap.receive(&mut buffer).is_ok() {}

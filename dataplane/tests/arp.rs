@@ -161,3 +161,13 @@ fn a_flood_of_requests_makes_no_flood_of_questions() {
     assert_eq!(questions, 1);
     assert!(bench.drops(DropReason::NeighborQueueFull) > 0);
 }
+
+#[test]
+fn rfc5227_s2_1_1_the_host_hears_who_has_the_address_that_it_is_offered() {
+    let mut config = config(Mode::NatDmz);
+    config.wan.address = None;
+    let mut bench = Bench::cold(config);
+    let offered = Host { address: [203, 0, 113, 77].into(), ..ISP };
+    let outcome = bench.send(WAN, &arp_reply(offered, GATEWAY_WAN_MAC, [0, 0, 0, 0].into()));
+    assert_eq!(outcome.verdict, Verdict::Local);
+}

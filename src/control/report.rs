@@ -161,33 +161,57 @@ impl Flows {
     pub const SHOWN_MAX: usize = 10_000;
 }
 
-/// A connection through the gateway, or what stands for one.
+/// A connection through the gateway, or what stands for one. Endpoints are an address and a port; ICMP
+/// queries have an identifier in place of the client's port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flow {
-    /// `tcp`, `udp`, `icmp` or the number of another protocol.
+    /// `tcp`, `udp` or `icmp`.
     pub protocol: String,
-    /// The LAN host's address and port.
-    pub inside: String,
-    /// The address and port that the other end sees.
-    pub external: String,
-    /// The other end's address and port.
-    pub outside: String,
-    /// How far the connection is.
+    /// Who began it.
+    pub client: String,
+    /// Whom the client speaks to.
+    pub destination: String,
+    /// Who answers; another than `destination` behind a forward.
+    pub server: String,
+    /// Whom the server speaks to; another than `client` behind a NAT.
+    pub client_seen_as: String,
+    /// `open` for UDP and ICMP; `opening`, `established`, `closing` or `reset` for TCP.
     pub state: String,
+    /// Packets from the client.
+    pub packets_sent: u64,
+    /// Packets to the client.
+    pub packets_received: u64,
+    /// Octets from the client, IP headers included.
+    pub octets_sent: u64,
+    /// Octets to the client, IP headers included.
+    pub octets_received: u64,
     /// Seconds until it is forgotten if nothing passes.
     pub expires_in_secs: u64,
 }
 
 impl fmt::Display for Flows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new(["protocol", "inside", "external", "outside", "state", "expires in"]);
+        let mut table = Table::new([
+            "protocol",
+            "client",
+            "seen as",
+            "destination",
+            "server",
+            "state",
+            "sent",
+            "received",
+            "expires in",
+        ]);
         for flow in &self.flows {
             table.row([
                 flow.protocol.clone(),
-                flow.inside.clone(),
-                flow.external.clone(),
-                flow.outside.clone(),
+                flow.client.clone(),
+                flow.client_seen_as.clone(),
+                flow.destination.clone(),
+                flow.server.clone(),
                 flow.state.clone(),
+                flow.packets_sent.to_string(),
+                flow.packets_received.to_string(),
                 span(flow.expires_in_secs),
             ]);
         }
@@ -203,9 +227,10 @@ impl fmt::Display for Flows {
 /// `show neighbors`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Neighbors {
-    /// The machines whose hardware address was asked for or heard, by segment and address.
+    /// The machines whose hardware address was asked for or heard, in no particular
+    /// order.
     pub neighbors: Vec<Neighbor>,
-    /// The hardware addresses that the LAN's switch has learnt.
+    /// The hardware addresses that were heard at each port.
     pub stations: Vec<Station>,
 }
 
@@ -218,8 +243,10 @@ pub struct Neighbor {
     pub address: Ipv4Addr,
     /// Its hardware address; `null` while it is being asked for.
     pub mac: Option<String>,
-    /// What is known of it.
+    /// `incomplete` while it is asked for the first time, `reachable`, `stale`, `probe` or `unreachable`.
     pub state: String,
+    /// Frames that wait for its answer.
+    pub held: usize,
 }
 
 /// A hardware address behind a port.
@@ -229,22 +256,25 @@ pub struct Station {
     pub mac: String,
     /// The port it is behind.
     pub port: String,
+    /// Seconds since it was heard.
+    pub age_secs: u64,
 }
 
 impl fmt::Display for Neighbors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut neighbors = Table::new(["segment", "address", "mac", "state"]);
+        let mut neighbors = Table::new(["segment", "address", "mac", "state", "held"]);
         for neighbor in &self.neighbors {
             neighbors.row([
                 neighbor.segment.clone(),
                 neighbor.address.to_string(),
                 or_dash(neighbor.mac.as_ref()),
                 neighbor.state.clone(),
+                neighbor.held.to_string(),
             ]);
         }
-        let mut stations = Table::new(["station", "port"]);
+        let mut stations = Table::new(["station", "port", "age"]);
         for station in &self.stations {
-            stations.row([station.mac.clone(), station.port.clone()]);
+            stations.row([station.mac.clone(), station.port.clone(), span(station.age_secs)]);
         }
         write!(f, "{neighbors}\n{stations}")
     }
@@ -334,10 +364,15 @@ mod tests {
     fn flows_beyond_the_limit_are_counted() {
         let flow = Flow {
             protocol: "tcp".to_owned(),
-            inside: "192.168.1.10:40000".to_owned(),
-            external: "203.0.113.10:40000".to_owned(),
-            outside: "198.51.100.1:80".to_owned(),
+            client: "192.168.1.10:40000".to_owned(),
+            destination: "198.51.100.1:80".to_owned(),
+            server: "198.51.100.1:80".to_owned(),
+            client_seen_as: "203.0.113.10:40000".to_owned(),
             state: "established".to_owned(),
+            packets_sent: 3,
+            packets_received: 2,
+            octets_sent: 300,
+            octets_received: 200,
             expires_in_secs: 7440,
         };
         let text = Flows { total: 7, flows: vec![flow] }.to_string();

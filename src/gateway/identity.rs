@@ -33,7 +33,7 @@ impl Identity {
     /// # Errors
     ///
     /// What the disk refuses.
-    pub fn load_or_make(disk: &impl Disk, rng: &mut impl Rng) -> io::Result<Self> {
+    pub fn load_or_make(disk: &dyn Disk, rng: &mut impl Rng) -> io::Result<Self> {
         if let Some(content) = disk.read(FILE)? {
             match Self::parse(&content) {
                 Some(identity) => return Ok(identity),

@@ -14,13 +14,17 @@
 //! The services own the configuration: when the WAN's address changes they swap in a new one, which the
 //! worker takes over before its next batch.
 
+mod dispatch;
 pub mod identity;
 pub mod inspector;
 pub mod ports;
 pub mod query;
 pub mod services;
+mod settings;
+mod uplink;
 pub mod worker;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -29,6 +33,7 @@ use crossbeam::channel;
 use gatepost_dataplane::Dataplane;
 use gatepost_dataplane::config::Segment;
 use gatepost_services::clock::Clock;
+use gatepost_services::dhcp::server::leases::Leases;
 use gatepost_services::link::link;
 use gatepost_services::store::Disk;
 use rand::RngExt;
@@ -44,11 +49,11 @@ use services::Services;
 use worker::Worker;
 
 /// What the gateway gets from whoever runs it.
-pub struct Environment<C, D> {
+pub struct Environment {
     /// The time.
-    pub clock: C,
+    pub clock: Rc<dyn Clock>,
     /// What survives a restart.
-    pub disk: D,
+    pub disk: Rc<dyn Disk>,
     /// All its randomness.
     pub rng: StdRng,
     /// Makes whoever drives the worker call [`Worker::turn`] soon.
@@ -60,15 +65,16 @@ pub struct Environment<C, D> {
 /// # Errors
 ///
 /// The disk refuses, or a service cannot use its settings.
-pub fn build<P: Port, C: Clock + Clone + 'static, D: Disk + 'static>(
+pub fn build<P: Port>(
     config: Config,
     ports: impl IntoIterator<Item = (String, P)>,
-    environment: Environment<C, D>,
-) -> Result<(Worker<P>, Services<C, D>), Error> {
+    environment: Environment,
+) -> Result<(Worker<P>, Services), Error> {
     let Environment { clock, disk, mut rng, wake_worker } = environment;
-    let identity = Identity::load_or_make(&disk, &mut rng).map_err(|error| {
-        Error::failed("cannot keep the gateway's hardware addresses", error, "see to the state directory")
+    let identity = Identity::load_or_make(&*disk, &mut rng).map_err(|error| {
+        Error::failed("cannot keep the gateway's hardware addresses", error, SEE_TO_STATE_DIR)
     })?;
+    let leases = if config.dhcp.enabled { Some(open_leases(&disk, &*clock)?) } else { None };
     let plan = Arc::new(config.dataplane(identity.lan, identity.wan, None, None));
     let mtu_max = [Segment::Lan, Segment::Wan].map(|segment| plan.interface(segment).mtu).into_iter().max();
     let frame_capacity = FRAME_OVERHEAD + usize::from(mtu_max.unwrap_or_default());
@@ -79,11 +85,26 @@ pub fn build<P: Port, C: Clock + Clone + 'static, D: Disk + 'static>(
     let (asking, asked) = channel::bounded(query::QUERIES_MAX);
     let worker =
         Worker::new(dataplane, Ports::new(ports), worker_link, Arc::clone(&plan), asked, frame_capacity);
-    let inspector =
-        Inspector { config: Rc::new(config), plan, began: clock.now(), clock, queries: asking, wake_worker };
-    let services = Services { inspector, identity, disk: Rc::new(disk), link: host_link, rng };
-    Ok((worker, services))
+    let inspector = Inspector {
+        config: Rc::new(config),
+        plan,
+        began: clock.now(),
+        clock,
+        leases,
+        dns_upstreams: Rc::default(),
+        queries: asking,
+        wake_worker,
+    };
+    Ok((worker, Services { inspector, identity, disk, link: Rc::new(host_link), rng }))
 }
+
+fn open_leases(disk: &Rc<dyn Disk>, clock: &dyn Clock) -> Result<Rc<RefCell<Leases>>, Error> {
+    Leases::open(Rc::clone(disk), clock.now(), clock.unix_time())
+        .map(|leases| Rc::new(RefCell::new(leases)))
+        .map_err(|error| Error::failed("cannot read the leases", error, SEE_TO_STATE_DIR))
+}
+
+const SEE_TO_STATE_DIR: &str = "see to the files in system.state_dir";
 
 /// The Ethernet header, and a VLAN tag so that a tagged frame is recognised whole. // IEEE 802.1Q
 const FRAME_OVERHEAD: usize = 14 + 4;

@@ -6,6 +6,7 @@
 //! there is more to do. In between, and only there, a new configuration is taken in and questions are
 //! answered.
 
+use std::ptr;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Cache};
@@ -95,7 +96,7 @@ impl<P: Port> Worker<P> {
 
     fn take_config(&mut self, now: Instant) {
         let config = self.config.load();
-        if !Arc::ptr_eq(config, self.dataplane.config()) {
+        if !ptr::eq(&raw const **config, self.dataplane.config()) {
             self.dataplane.configure(now, Arc::clone(config));
         }
     }

@@ -64,6 +64,18 @@ impl NetDevice {
         self.ioctl(libc::SIOCSIFMTU, &mut request)
     }
 
+    /// Sets how many packets may wait to be sent by the device; those of a TAP wait for their reader.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn set_queue_len(&self, packets: u16) -> io::Result<()> {
+        let mut request = self.request();
+        // The kernel's `ifr_qlen` shares its place and type with the index.
+        request.ifr_ifru.ifru_ifindex = packets.into();
+        self.ioctl(libc::SIOCSIFTXQLEN, &mut request)
+    }
+
     /// Gives the device its IPv4 address and the prefix of its link, in place of an earlier one.
     ///
     /// # Errors

@@ -4,11 +4,10 @@
 //! outlives the process, however it ends: TAP devices and the lock on the state directory go with their
 //! file descriptors; only a control socket may stay, which the next start replaces.
 
-#![expect(clippy::disallowed_macros, reason = "every `select!` here is biased")]
-
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -30,6 +29,7 @@ use crate::control::server::ControlSocket;
 use crate::error::Error;
 use crate::gateway::worker::Worker;
 use crate::gateway::{self, Environment};
+use crate::race::race;
 
 /// Runs the gateway until SIGTERM or SIGINT. Logs to stderr; prints `ready` on stdout once every port and
 /// service answers.
@@ -68,20 +68,23 @@ async fn serve(config: Config) -> Result<(), Error> {
     let waker = Arc::clone(&handle);
     let clock = SystemClock::new();
     let environment = Environment {
-        clock,
-        disk,
+        clock: Rc::new(clock),
+        disk: Rc::new(disk),
         rng: StdRng::try_from_rng(&mut SysRng).map_err(no_resources)?,
         wake_worker: Arc::new(move || waker.wake()),
     };
     let (worker, services) = gateway::build(config, ports, environment)?;
     let inspector = services.inspector();
     let mut dataplane = DataplaneThread::start(event_loop, worker, specs, clock).map_err(no_resources)?;
-    let outcome = tokio::select! {
-        biased;
-        result = services.run(announce, stop.received()) => result,
-        () = dataplane.ended() => Ok(()),
-        () = control.serve(inspector) => Ok(()),
+    let dataplane_ended = async {
+        dataplane.ended().await;
+        Ok(())
     };
+    let serving = async {
+        control.serve(inspector).await;
+        Ok(())
+    };
+    let outcome = race(services.run(announce, stop.received()), race(dataplane_ended, serving)).await;
     outcome.and(dataplane.stop())
 }
 
@@ -125,11 +128,15 @@ impl StopSignals {
 
     /// Waits for the first of them.
     async fn received(&mut self) {
-        let name = tokio::select! {
-            biased;
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+        let terminate = async {
+            self.terminate.recv().await;
+            "SIGTERM"
         };
+        let interrupt = async {
+            self.interrupt.recv().await;
+            "SIGINT"
+        };
+        let name = race(terminate, interrupt).await;
         info!("stopping: {name}");
     }
 }

@@ -175,6 +175,10 @@ impl Failure {
     }
 }
 
+/// Frames that the kernel keeps for the gateway to read. Its own 500 last 5 ms at 1 Gbit/s, which is less
+/// than a busy machine may take to let the gateway run.
+const KERNEL_QUEUE_FRAMES: u16 = 4096;
+
 const NEEDS_ROOT: &str = "run as root, or with CAP_NET_ADMIN (and CAP_SYS_ADMIN for `netns`)";
 
 /// Creates the device in the calling thread's namespace; `bare`: kept without any address.
@@ -190,6 +194,7 @@ fn create(spec: &PortSpec, mtu: u16, bare: bool) -> Result<Iface, Failure> {
         warn!("port {spec}: the kernel may give it an IPv6 address: {error}");
     }
     device.set_mtu(mtu).map_err(Failure::SetUp)?;
+    device.set_queue_len(KERNEL_QUEUE_FRAMES).map_err(Failure::SetUp)?;
     device.set_up().map_err(Failure::SetUp)?;
     Ok(iface)
 }

@@ -56,6 +56,9 @@ enum Command {
     /// Be a host of the lab; the lab starts it.
     #[command(name = lab::HOST_SUBCOMMAND, hide = true)]
     LabHost { name: String, role: String },
+    /// Be the gateway of the lab; the lab starts it.
+    #[command(name = lab::GATEWAY_SUBCOMMAND, hide = true)]
+    LabGateway { config: PathBuf },
 }
 
 const HOSTS_MAX: i64 = lab::HOSTS_MAX as i64;
@@ -88,6 +91,7 @@ fn run(command: Command) -> Result<bool, Error> {
             control::show(&load(config.as_deref())?.system.control_socket, what, json)?;
         }
         Command::LabHost { name, role } => lab::run_host(&name, &role)?,
+        Command::LabGateway { config } => lab::run_gateway(&config)?,
     }
     Ok(true)
 }

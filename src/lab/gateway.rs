@@ -10,6 +10,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use gatepost_dataplane::config::Mode;
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use serde_json::Value;
@@ -21,11 +22,25 @@ use super::{internet, pc};
 use crate::config::{Config, WanAddress};
 use crate::control::{self, What};
 use crate::error::Error;
+use crate::port;
 
+/// The hidden subcommand that is `run` for the lab.
+pub const SUBCOMMAND: &str = "lab-gateway";
 /// Where the lab keeps the gateway's things, on its own `/run`.
 const DIRECTORY: &str = "/run/gatepost-lab";
 /// How often the lab asks whether the WAN is up, and for how many times.
 const WAN_POLL: (Duration, u32) = (Duration::from_millis(50), 400);
+
+/// `gatepost run` on the configuration `file`, except that it ends with the lab, even if that is killed.
+///
+/// # Errors
+///
+/// See [`port::run`].
+pub fn run(file: &Path) -> Result<(), Error> {
+    set_pdeathsig(Signal::SIGKILL)
+        .map_err(|e| Error::failed("cannot tie the gateway to its lab", e, "start the lab again"))?;
+    port::run(Config::load(file)?)
+}
 
 /// The names of the lab's PCs.
 pub fn pc_names(count: usize) -> impl Iterator<Item = String> {
@@ -118,8 +133,7 @@ impl Gateway {
             .and_then(|()| File::create(log_path()))
             .and_then(|log| {
                 Command::new("/proc/self/exe")
-                    .arg("run")
-                    .arg("--config")
+                    .arg(SUBCOMMAND)
                     .arg(&config_path)
                     .stdin(Stdio::null())
                     .stdout(Stdio::piped())

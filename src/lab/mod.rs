@@ -38,6 +38,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use self::checks::Office;
 use self::gateway::Gateway;
+pub use self::gateway::{SUBCOMMAND as GATEWAY_SUBCOMMAND, run as run_gateway};
 pub use self::host::run as run_host;
 use self::member::Member;
 pub use self::member::SUBCOMMAND as HOST_SUBCOMMAND;
@@ -69,7 +70,6 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<bool, Error> {
     let configuration = gateway::Configuration::new(options.hosts, options.config.as_deref())?;
     sandbox::enter()?;
-    let interrupted = watch_signals()?;
     let mut screen = Screen::new();
     let config = &configuration.config;
 
@@ -85,6 +85,8 @@ pub fn run(options: &Options) -> Result<bool, Error> {
         }
     };
     let mut gateway = Gateway::start(&configuration)?;
+    // Only now, as the processes above would inherit the blocked signals.
+    let interrupted = watch_signals()?;
     if let Some(internet) = &mut internet {
         internet.send(&Request::GoOnline);
     }

@@ -80,8 +80,8 @@ impl Dataplane {
             return;
         }
         let Ok(header) = Header::parse_embedded(quote.bytes()) else { return };
-        let segment = if self.is_in_lan(header.source) { Segment::Lan } else { Segment::Wan };
-        if self.own_segment(header.source).is_none() {
+        let segment = if self.networks.on(Segment::Lan).contains(header.source) { Segment::Lan } else { Segment::Wan };
+        if self.networks.own_segment(header.source).is_none() {
             self.reject_packet(cx, segment, &header, quote.bytes(), IcmpError::HostUnreachable);
         }
     }

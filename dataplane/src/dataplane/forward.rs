@@ -26,7 +26,7 @@ impl Dataplane {
         if !AddressKind::of(header.destination).may_be_forwarded() {
             return Verdict::Drop(DropReason::Martian);
         }
-        if segment == Segment::Wan && self.config.mode.translates() && self.is_in_lan(header.destination) {
+        if segment == Segment::Wan && self.config.mode.translates() && self.networks.on(Segment::Lan).contains(header.destination) {
             return Verdict::Drop(DropReason::LanNotReachable);
         }
         let Some(route) = self.routes.lookup(header.destination) else {

@@ -36,7 +36,7 @@ impl Dataplane {
         // does not pass the check of addresses.
         frame.set_len(ethernet::Header::LEN + usize::from(header.total_len));
 
-        match (segment, self.own_segment(header.destination)) {
+        match (segment, self.networks.own_segment(header.destination)) {
             (_, None) => self.forward(cx, segment, &header, frame),
             (Segment::Wan, Some(Segment::Lan)) if self.config.mode.translates() => {
                 Verdict::Drop(DropReason::LanNotReachable)
@@ -51,25 +51,6 @@ impl Dataplane {
         }
     }
 
-    /// The segment on which `address` is the gateway's own.
-    #[inline]
-    pub(super) fn own_segment(&self, address: Ipv4Addr) -> Option<Segment> {
-        let is_own = |segment: &Segment| self.own_address(*segment) == Some(address);
-        [Segment::Lan, Segment::Wan].into_iter().find(is_own)
-    }
-
-    /// The gateway's own address on `segment`.
-    #[inline]
-    pub(super) fn own_address(&self, segment: Segment) -> Option<Ipv4Addr> {
-        self.config.interface(segment).address.map(|net| net.addr())
-    }
-
-    /// Whether `address` is one of the LAN's.
-    #[inline]
-    pub(super) fn is_in_lan(&self, address: Ipv4Addr) -> bool {
-        self.config.lan.address.is_some_and(|net| net.contains(&address))
-    }
-
     /// Whether a packet is from a DHCP client on the LAN to our server, or the other way on the WAN.
     /// A server may address an offer to the address that it offers, which we do not have yet.
     /// // RFC 2131 section 4.1
@@ -81,13 +62,10 @@ impl Dataplane {
         }
         let packet = &frame.bytes()[ethernet::Header::LEN..];
         let Ok(datagram) = udp::Header::parse(header.payload(packet)) else { return false };
-        let is_for_all = header.destination == Ipv4Addr::BROADCAST
-            || self
-                .config
-                .interface(segment)
-                .address
-                .is_some_and(|net| net.broadcast() == header.destination);
-        let is_ours = is_for_all || self.own_address(segment) == Some(header.destination);
+        let network = self.networks.on(segment);
+        let is_ours = header.destination == Ipv4Addr::BROADCAST
+            || network.is_broadcast(header.destination)
+            || network.own() == Some(header.destination);
         match segment {
             Segment::Lan => datagram.destination_port == SERVER_PORT && is_ours,
             Segment::Wan => {
@@ -102,7 +80,7 @@ impl Dataplane {
     /// Whether a packet from `segment` may have the addresses that it has.
     #[inline]
     fn check_addresses(&self, segment: Segment, cast: Cast, header: &Header) -> Result<(), DropReason> {
-        if !AddressKind::of(header.source).may_be_source() || self.is_directed_broadcast(header.source) {
+        if !AddressKind::of(header.source).may_be_source() || self.networks.is_broadcast(header.source) {
             return Err(DropReason::Martian);
         }
         if !self.is_source_of(segment, header.source) {
@@ -112,7 +90,7 @@ impl Dataplane {
             AddressKind::Multicast | AddressKind::LimitedBroadcast => Err(DropReason::BroadcastNotForwarded),
             kind if !kind.may_be_destination() => Err(DropReason::Martian),
             // RFC 1122 section 3.3.6: a broadcast frame carries no packet for one host.
-            _ if cast == Cast::Group || self.is_directed_broadcast(header.destination) => {
+            _ if cast == Cast::Group || self.networks.is_broadcast(header.destination) => {
                 Err(DropReason::BroadcastNotForwarded)
             }
             _ => Ok(()),
@@ -124,19 +102,10 @@ impl Dataplane {
     fn is_source_of(&self, segment: Segment, address: Ipv4Addr) -> bool {
         let is_segments = match segment {
             // An ordinary host gets packets from anywhere through its LAN's router.
-            Segment::Lan => self.config.mode == Mode::LanOnly || self.is_in_lan(address),
-            Segment::Wan => !self.is_in_lan(address),
+            Segment::Lan => self.config.mode == Mode::LanOnly || self.networks.on(Segment::Lan).contains(address),
+            Segment::Wan => !self.networks.on(Segment::Lan).contains(address),
         };
-        is_segments && self.own_segment(address).is_none()
-    }
-
-    /// Whether `address` is that of all hosts of one of the segments. A prefix of 31 or 32 bits has
-    /// none. // RFC 3021
-    pub(super) fn is_directed_broadcast(&self, address: Ipv4Addr) -> bool {
-        [&self.config.lan, &self.config.wan]
-            .into_iter()
-            .filter_map(|interface| interface.address)
-            .any(|net| net.prefix_len() < 31 && net.broadcast() == address)
+        is_segments && self.networks.own_segment(address).is_none()
     }
 }
 

@@ -36,6 +36,7 @@ mod ipv4;
 mod link;
 mod local;
 mod nat;
+mod network;
 
 use std::sync::Arc;
 
@@ -45,6 +46,7 @@ use rand::{Rng, SeedableRng};
 use self::arp::Announcements;
 use self::link::Links;
 use self::nat::Fate;
+use self::network::Networks;
 use crate::batch::{Batch, Frame, Ingress, Output, Slot, Verdict};
 use crate::bridge::Station;
 use crate::config::{Config, Segment};
@@ -82,6 +84,7 @@ pub struct Dataplane {
     config: Arc<Config>,
     counters: Counters,
     links: Links,
+    networks: Networks,
     routes: Routes,
     neighbors: NeighborTable,
     flows: FlowTable,
@@ -133,6 +136,7 @@ impl Dataplane {
         let mut dataplane = Self {
             counters: Counters::default(),
             links,
+            networks: Networks::of_config(&config),
             routes: Routes::of_config(&config),
             neighbors,
             flows: FlowTable::new(&config.nat, Timeouts::default(), flow_seed),
@@ -158,6 +162,7 @@ impl Dataplane {
     /// longer frames are not held.
     pub fn configure(&mut self, now: Instant, config: Arc<Config>) {
         let old = core::mem::replace(&mut self.config, config);
+        self.networks = Networks::of_config(&self.config);
         self.routes = Routes::of_config(&self.config);
         self.links.configure(&self.config);
         for segment in [Segment::Lan, Segment::Wan] {

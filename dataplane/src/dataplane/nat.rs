@@ -339,7 +339,7 @@ impl Dataplane {
     /// Who a packet with `key` is from, for a flow that it opens: one that is seen by the same port as
     /// when it is asked, if it can be asked, else by its mapping.
     fn client(&self, key: &FlowKey) -> Client {
-        let Some(wan) = self.own_address(Segment::Wan) else { return Client::Mapped(key.source) };
+        let Some(wan) = self.networks.on(Segment::Wan).own() else { return Client::Mapped(key.source) };
         let firewall = &self.config.firewall;
         let port = if key.source.address == wan {
             Some(key.source.port).filter(|port| firewall::is_wan_service(firewall, key.protocol, *port))
@@ -354,7 +354,7 @@ impl Dataplane {
     /// Who gets a packet with `key` that neither a service nor a forward claims.
     fn mapped_or_default(&self, key: &FlowKey) -> Option<(Server, Egress)> {
         if let Some(id) = self.flows.mapping_by_external(key.protocol, key.destination.port) {
-            let is_host = self.own_segment(self.flows.mapping(id).inside.address).is_some();
+            let is_host = self.networks.own_segment(self.flows.mapping(id).inside.address).is_some();
             let to = if is_host { Egress::Host } else { Egress::Segment(Segment::Lan) };
             return Some((Server::Mapped(id), to));
         }

@@ -9,7 +9,7 @@ use crate::batch::{Frame, Verdict};
 use crate::config::{Mode, Segment};
 use crate::counters::DropReason;
 use crate::wire::ipv4::{AddressKind, Header, Protocol};
-use crate::wire::{Malformed, ethernet, udp};
+use crate::wire::{Malformed, ethernet, tcp, udp};
 
 impl Dataplane {
     /// A frame from `segment` that carries IPv4.
@@ -35,6 +35,9 @@ impl Dataplane {
         // Ethernet's padding is no part of the packet. The frame is the gateway's alone: `Cast::Group`
         // does not pass the check of addresses.
         frame.set_len(ethernet::Header::LEN + usize::from(header.total_len));
+        if segment == Segment::Wan {
+            self.clamp_mss(&header, frame);
+        }
 
         match (segment, self.networks.own_segment(header.destination)) {
             (_, None) => self.forward(cx, segment, &header, frame),
@@ -77,6 +80,21 @@ impl Dataplane {
         }
     }
 
+    /// Lowers the segment size that a SYN offers to what the WAN carries, if the LAN carries more. It
+    /// is done where packets enter from the WAN and leave to it, for the office and the host alike.
+    #[inline]
+    pub(super) fn clamp_mss(&self, header: &Header, frame: &mut Frame) {
+        let wan_mtu = self.config.wan.mtu;
+        if wan_mtu >= self.config.lan.mtu || header.protocol != Protocol::TCP || !header.is_first_fragment() {
+            return;
+        }
+        let segment = header.payload_mut(&mut frame.bytes_mut()[ethernet::Header::LEN..]);
+        if tcp::Header::parse(segment).is_ok_and(|header| header.flags.contains(tcp::Flags::SYN)) {
+            // What parses can be clamped.
+            let _ = tcp::clamp_mss(segment, wan_mtu.saturating_sub(TCP_IP_HEADERS_LEN));
+        }
+    }
+
     /// Whether a packet from `segment` may have the addresses that it has.
     #[inline]
     fn check_addresses(&self, segment: Segment, cast: Cast, header: &Header) -> Result<(), DropReason> {
@@ -102,12 +120,18 @@ impl Dataplane {
     fn is_source_of(&self, segment: Segment, address: Ipv4Addr) -> bool {
         let is_segments = match segment {
             // An ordinary host gets packets from anywhere through its LAN's router.
-            Segment::Lan => self.config.mode == Mode::LanOnly || self.networks.on(Segment::Lan).contains(address),
+            Segment::Lan => {
+                self.config.mode == Mode::LanOnly || self.networks.on(Segment::Lan).contains(address)
+            }
             Segment::Wan => !self.networks.on(Segment::Lan).contains(address),
         };
         is_segments && self.networks.own_segment(address).is_none()
     }
 }
+
+/// An IPv4 and a TCP header without options, in octets, which the MSS does not count.
+/// // RFC 9293 section 3.7.1
+const TCP_IP_HEADERS_LEN: u16 = 40;
 
 /// The header of the packet in `frame`.
 pub(super) fn parse(frame: &Frame) -> Result<Header, DropReason> {

@@ -3,7 +3,7 @@
 use super::nat::Way;
 use super::{Context, Dataplane, ipv4};
 use crate::batch::{Frame, Verdict};
-use crate::config::Segment;
+use crate::config::{Mode, Segment};
 use crate::counters::DropReason;
 use crate::wire::ipv4::{AddressKind, Header, Protocol};
 use crate::wire::{checksum, ethernet, icmpv4};
@@ -51,11 +51,15 @@ impl Dataplane {
             _ => return Verdict::Drop(DropReason::Martian),
         }
         let Some(route) = self.routes.lookup(header.destination) else {
-            let is_without_wan = self.networks.on(Segment::Wan).own().is_none();
-            return Verdict::Drop(if is_without_wan { DropReason::NoAddress } else { DropReason::NoRoute });
+            let is_waiting =
+                self.config.mode != Mode::LanOnly && self.networks.on(Segment::Wan).own().is_none();
+            return Verdict::Drop(if is_waiting { DropReason::NoAddress } else { DropReason::NoRoute });
         };
         if self.networks.own_segment(header.source).is_none() {
             return Verdict::Drop(DropReason::SpoofedSource);
+        }
+        if route.segment == Segment::Wan {
+            self.clamp_mss(&header, frame);
         }
         if route.segment == Segment::Wan && self.config.mode.translates() {
             self.nat(cx, Way::HostOutput, &header, frame)

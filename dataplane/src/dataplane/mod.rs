@@ -41,7 +41,7 @@ mod network;
 use std::sync::Arc;
 
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 use self::arp::Announcements;
 use self::link::Links;
@@ -99,6 +99,7 @@ pub struct Dataplane {
     unreachable: Vec<Quote>,
     /// The identification that a translated packet got last.
     identification: u16,
+    rng: StdRng,
 }
 
 /// What the stages share besides the tables: the time, where the frame at hand came from, and the
@@ -126,27 +127,22 @@ impl Dataplane {
     /// same seed and input give the same output.
     pub fn new(config: Arc<Config>, seed: [u8; 32], now: Instant) -> Self {
         let mut rng = StdRng::from_seed(seed);
-        let mut seeds = || [(); 4].map(|()| rng.next_u64());
         let frame_capacity = config.frame_len_max();
-        let links = Links::new(&config, &mut seeds);
-        let neighbors = NeighborTable::new(seeds(), frame_capacity);
-        let fragments = FragmentTracker::new(seeds(), frame_capacity);
-        let mut flow_seed = [0; 32];
-        rng.fill_bytes(&mut flow_seed);
         let mut dataplane = Self {
             counters: Counters::default(),
-            links,
+            links: Links::new(&config, [rng.random(), rng.random()]),
             networks: Networks::of_config(&config),
             routes: Routes::of_config(&config),
-            neighbors,
-            flows: FlowTable::new(&config.nat, Timeouts::default(), flow_seed),
-            fragments: Some(fragments),
+            neighbors: NeighborTable::new(rng.random(), frame_capacity),
+            flows: FlowTable::new(&config.nat, Timeouts::default(), rng.random()),
+            fragments: Some(FragmentTracker::new(rng.random(), frame_capacity)),
             announcements: [Announcements::default(); 2],
             defended_until: [Instant::ZERO; 2],
             error_limit: RateLimit::ICMP_ERRORS,
             syn_refusals: SynRefusals::new(),
             unreachable: Vec::with_capacity(egress::UNREACHABLE_MAX),
-            identification: rng.next_u32() as u16,
+            identification: rng.random(),
+            rng,
             config,
         };
         dataplane.configure_flows();
@@ -172,6 +168,7 @@ impl Dataplane {
             }
         }
         self.configure_flows();
+        self.forget_fragments();
     }
 
     /// The configuration in force.
@@ -219,7 +216,7 @@ impl Dataplane {
         let mut cx = Context::new(now, output);
         self.flows.handle_timeout(now);
         self.neighbor_timeout(&mut cx);
-        self.fragment_timeout(&cx);
+        self.fragment_timeout(now);
         self.refusal_timeout(&mut cx);
         self.announcement_timeout(&mut cx);
         debug_assert!(self.counters.balances(), "{:?}", self.counters);
@@ -300,6 +297,12 @@ impl Dataplane {
             flows.set_reserved_ports(protocol, reserved_ports(&config.firewall, protocol));
         }
         flows.remove_where(|flow| !is_allowed(config, flow));
+    }
+
+    /// What was decided about first fragments need not hold any more.
+    fn forget_fragments(&mut self) {
+        self.fragment_timeout(Instant::FAR_FUTURE);
+        self.fragments = Some(FragmentTracker::new(self.rng.random(), self.config.frame_len_max()));
     }
 
     /// The neighbours of an old network are nobody in the new one.

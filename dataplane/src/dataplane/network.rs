@@ -2,6 +2,8 @@
 
 use core::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
+
 use crate::config::{Config, Mode, Segment};
 
 /// The networks on both segments.
@@ -10,7 +12,8 @@ pub(super) struct Networks([Network; 2]);
 
 impl Networks {
     pub(super) fn of_config(config: &Config) -> Self {
-        Self([Segment::Lan, Segment::Wan].map(|segment| Network::of_segment(config, segment)))
+        let wan = config.wan.address.filter(|_| config.mode != Mode::LanOnly);
+        Self([config.lan.address, wan].map(Network::of_address))
     }
 
     /// The gateway's network on `segment`.
@@ -42,9 +45,8 @@ pub(super) struct Network {
 }
 
 impl Network {
-    fn of_segment(config: &Config, segment: Segment) -> Self {
-        let is_there = segment == Segment::Lan || config.mode != Mode::LanOnly;
-        match config.interface(segment).address.filter(|_| is_there) {
+    fn of_address(address: Option<Ipv4Net>) -> Self {
+        match address {
             Some(net) => Self {
                 own: Some(net.addr()),
                 network: net.network().to_bits(),
@@ -72,5 +74,44 @@ impl Network {
     #[inline]
     pub(super) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
         self.broadcast == Some(address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(text: &str) -> Network {
+        Network::of_address(Some(text.parse().expect("a network")))
+    }
+
+    fn address(text: &str) -> Ipv4Addr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn a_network_knows_its_own() {
+        let network = network("192.168.1.1/24");
+        assert_eq!(network.own(), Some(address("192.168.1.1")));
+        assert!(network.contains(address("192.168.1.200")) && !network.contains(address("192.168.2.1")));
+        assert!(
+            network.is_broadcast(address("192.168.1.255")) && !network.is_broadcast(address("192.168.1.0"))
+        );
+    }
+
+    #[test]
+    fn rfc3021_a_network_of_two_has_no_broadcast() {
+        assert!(!network("10.0.0.0/31").is_broadcast(address("10.0.0.1")));
+        assert!(network("10.0.0.1/32").contains(address("10.0.0.1")));
+        assert!(!network("10.0.0.1/32").contains(address("10.0.0.2")));
+    }
+
+    #[test]
+    fn an_empty_network_has_nobody() {
+        let empty = Network::of_address(None);
+        for text in ["0.0.0.0", "255.255.255.255", "192.168.1.1"] {
+            assert!(!empty.contains(address(text)) && !empty.is_broadcast(address(text)));
+        }
+        assert_eq!(empty.own(), None);
     }
 }

@@ -12,8 +12,8 @@
 //!  host stack ──▶ local ─────────┴──────────────────────────────────────┘
 //! ```
 //!
-//! Each stage is a file with methods of [`Dataplane`]: [`link`], [`arp`], [`ipv4`], [`local`],
-//! [`forward`], [`nat`], [`fragments`], [`egress`]; [`errors`] makes and translates ICMP errors. A stage
+//! Each stage is a file with methods of [`Dataplane`]: `link`, `arp`, `ipv4`, `local`, `forward`, `nat`,
+//! `fragments`, `egress`; `errors` makes and translates ICMP errors. A stage
 //! returns the frame's [`Verdict`] or calls the next. What it reads of a packet it parses itself, and
 //! it trusts what the stage before has checked.
 //!

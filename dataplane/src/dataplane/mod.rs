@@ -12,8 +12,8 @@
 //!  host stack ──▶ local ─────────┴──────────────────────────────────────┘
 //! ```
 //!
-//! Each stage is a file with methods of [`Dataplane`]: [`link`], [`arp`], [`ipv4`], [`local`],
-//! [`forward`], [`nat`], [`fragments`], [`egress`]; [`errors`] makes and translates ICMP errors. A stage
+//! Each stage is a file with methods of [`Dataplane`]: `link`, `arp`, `ipv4`, `local`, `forward`, `nat`,
+//! `fragments`, `egress`; `errors` makes and translates ICMP errors. A stage
 //! returns the frame's [`Verdict`] or calls the next. What it reads of a packet it parses itself, and
 //! it trusts what the stage before has checked.
 //!
@@ -36,15 +36,17 @@ mod ipv4;
 mod link;
 mod local;
 mod nat;
+mod network;
 
 use std::sync::Arc;
 
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 use self::arp::Announcements;
 use self::link::Links;
 use self::nat::Fate;
+use self::network::Networks;
 use crate::batch::{Batch, Frame, Ingress, Output, Slot, Verdict};
 use crate::bridge::Station;
 use crate::config::{Config, Segment};
@@ -82,6 +84,7 @@ pub struct Dataplane {
     config: Arc<Config>,
     counters: Counters,
     links: Links,
+    networks: Networks,
     routes: Routes,
     neighbors: NeighborTable,
     flows: FlowTable,
@@ -96,6 +99,7 @@ pub struct Dataplane {
     unreachable: Vec<Quote>,
     /// The identification that a translated packet got last.
     identification: u16,
+    rng: StdRng,
 }
 
 /// What the stages share besides the tables: the time, where the frame at hand came from, and the
@@ -123,26 +127,22 @@ impl Dataplane {
     /// same seed and input give the same output.
     pub fn new(config: Arc<Config>, seed: [u8; 32], now: Instant) -> Self {
         let mut rng = StdRng::from_seed(seed);
-        let mut seeds = || [(); 4].map(|()| rng.next_u64());
         let frame_capacity = config.frame_len_max();
-        let links = Links::new(&config, &mut seeds);
-        let neighbors = NeighborTable::new(seeds(), frame_capacity);
-        let fragments = FragmentTracker::new(seeds(), frame_capacity);
-        let mut flow_seed = [0; 32];
-        rng.fill_bytes(&mut flow_seed);
         let mut dataplane = Self {
             counters: Counters::default(),
-            links,
+            links: Links::new(&config, [rng.random(), rng.random()]),
+            networks: Networks::of_config(&config),
             routes: Routes::of_config(&config),
-            neighbors,
-            flows: FlowTable::new(&config.nat, Timeouts::default(), flow_seed),
-            fragments: Some(fragments),
+            neighbors: NeighborTable::new(rng.random(), frame_capacity),
+            flows: FlowTable::new(&config.nat, Timeouts::default(), rng.random()),
+            fragments: Some(FragmentTracker::new(rng.random(), frame_capacity)),
             announcements: [Announcements::default(); 2],
             defended_until: [Instant::ZERO; 2],
             error_limit: RateLimit::ICMP_ERRORS,
             syn_refusals: SynRefusals::new(),
             unreachable: Vec::with_capacity(egress::UNREACHABLE_MAX),
-            identification: rng.next_u32() as u16,
+            identification: rng.random(),
+            rng,
             config,
         };
         dataplane.configure_flows();
@@ -158,6 +158,7 @@ impl Dataplane {
     /// longer frames are not held.
     pub fn configure(&mut self, now: Instant, config: Arc<Config>) {
         let old = core::mem::replace(&mut self.config, config);
+        self.networks = Networks::of_config(&self.config);
         self.routes = Routes::of_config(&self.config);
         self.links.configure(&self.config);
         for segment in [Segment::Lan, Segment::Wan] {
@@ -167,6 +168,7 @@ impl Dataplane {
             }
         }
         self.configure_flows();
+        self.forget_fragments();
     }
 
     /// The configuration in force.
@@ -214,7 +216,7 @@ impl Dataplane {
         let mut cx = Context::new(now, output);
         self.flows.handle_timeout(now);
         self.neighbor_timeout(&mut cx);
-        self.fragment_timeout(&cx);
+        self.fragment_timeout(now);
         self.refusal_timeout(&mut cx);
         self.announcement_timeout(&mut cx);
         debug_assert!(self.counters.balances(), "{:?}", self.counters);
@@ -300,6 +302,12 @@ impl Dataplane {
             flows.set_reserved_ports(protocol, reserved_ports(&config.firewall, protocol));
         }
         flows.remove_where(|flow| !is_allowed(config, flow));
+    }
+
+    /// What was decided about first fragments need not hold any more.
+    fn forget_fragments(&mut self) {
+        self.fragment_timeout(Instant::FAR_FUTURE);
+        self.fragments = Some(FragmentTracker::new(self.rng.random(), self.config.frame_len_max()));
     }
 
     /// The neighbours of an old network are nobody in the new one.

@@ -149,7 +149,7 @@ impl Dataplane {
         if let (Some(id), Ok(mut ip)) = (passage.identification, HeaderMut::new(packet)) {
             ip.set_id(id);
         }
-        self.send_translated(cx, way, passage.egress, passage.translation.destination.address, header, frame)
+        self.send_translated(cx, way, passage.egress, passage.translation.destination.address, frame)
     }
 
     /// Sends a rewritten packet to `destination`.
@@ -160,16 +160,14 @@ impl Dataplane {
         way: Way,
         egress: Egress,
         destination: Ipv4Addr,
-        header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
         if egress == Egress::Host {
             return Verdict::Local;
         }
         let Some(route) = self.routes.lookup(destination) else { return Verdict::Drop(DropReason::NoRoute) };
-        if let Some(segment) = way.origin() {
+        if way != Way::HostOutput {
             forward::take_hop(frame);
-            self.clamp_mss(segment, route.segment, header, frame);
         }
         self.egress(cx, route, destination, frame)
     }
@@ -262,8 +260,8 @@ impl Dataplane {
                 let (server, egress) = match firewall::hairpin_target(firewall, protocol, port) {
                     Some(target) => (seen_as(target, key.destination), to_lan),
                     None => match self.mapped_or_default(key) {
-                        Some(claimed) => claimed,
-                        None => return Fate::Local,
+                        Some((server, Egress::Segment(segment))) => (server, Egress::Segment(segment)),
+                        Some((_, Egress::Host)) | None => return Fate::Local,
                     },
                 };
                 (NewFlow::Hairpin { client: self.client(key), server }, egress)
@@ -339,7 +337,7 @@ impl Dataplane {
     /// Who a packet with `key` is from, for a flow that it opens: one that is seen by the same port as
     /// when it is asked, if it can be asked, else by its mapping.
     fn client(&self, key: &FlowKey) -> Client {
-        let Some(wan) = self.own_address(Segment::Wan) else { return Client::Mapped(key.source) };
+        let Some(wan) = self.networks.on(Segment::Wan).own() else { return Client::Mapped(key.source) };
         let firewall = &self.config.firewall;
         let port = if key.source.address == wan {
             Some(key.source.port).filter(|port| firewall::is_wan_service(firewall, key.protocol, *port))
@@ -354,7 +352,7 @@ impl Dataplane {
     /// Who gets a packet with `key` that neither a service nor a forward claims.
     fn mapped_or_default(&self, key: &FlowKey) -> Option<(Server, Egress)> {
         if let Some(id) = self.flows.mapping_by_external(key.protocol, key.destination.port) {
-            let is_host = self.own_segment(self.flows.mapping(id).inside.address).is_some();
+            let is_host = self.networks.own_segment(self.flows.mapping(id).inside.address).is_some();
             let to = if is_host { Egress::Host } else { Egress::Segment(Segment::Lan) };
             return Some((Server::Mapped(id), to));
         }
@@ -428,6 +426,10 @@ fn content(header: &Header, frame: &Frame) -> Result<Content, DropReason> {
             match message.kind {
                 kind if kind.is_query() => (Transport::IcmpQuery, message.identifier(), 0),
                 kind if kind.is_query_reply() => (Transport::IcmpQuery, 0, message.identifier()),
+                // Source quench and redirect mean nothing beyond their link. // RFC 6633, RFC 1812 section 5.2.7.2
+                icmpv4::Type::SOURCE_QUENCH | icmpv4::Type::REDIRECT => {
+                    return Err(DropReason::ProtocolUnsupported);
+                }
                 kind if kind.is_error() => return Ok(Content::Error),
                 _ => return Err(DropReason::ProtocolUnsupported),
             }

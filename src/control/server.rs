@@ -67,9 +67,13 @@ impl ControlSocket {
             let remedy = "stop it, or set another system.control_socket";
             return Err(Error::failed(what, "another gateway answers there", remedy));
         }
-        bind_private(path).map(|listener| Self { listener, path: path.to_owned() }).map_err(|error| {
-            Error::failed(what, error, "set system.control_socket to a path that the gateway can write")
-        })
+        let listener = bind_private(path).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                Error::failed(&what, "there is a file that is no socket", "remove it, or set another path")
+            }
+            _ => Error::failed(&what, error, "set system.control_socket to a path that we may write"),
+        })?;
+        Ok(Self { listener, path: path.to_owned() })
     }
 
     /// Serves clients for ever. It must be called in a [`tokio::task::LocalSet`].

@@ -93,7 +93,9 @@ fn open_state_dir(path: &Path) -> Result<Files, Error> {
         let what = format!("cannot use the state directory {}", path.display());
         match error {
             OpenError::InUse => Error::failed(what, error, "stop it, or set another system.state_dir"),
-            OpenError::Io(_) => Error::failed(what, error, "set system.state_dir to a directory of our own"),
+            OpenError::Io(_) => {
+                Error::failed(what, error, "run as root, or set system.state_dir to a directory that we own")
+            }
         }
     })
 }

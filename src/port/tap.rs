@@ -159,7 +159,9 @@ impl Failure {
                     "this kernel offers no /dev/net/tun",
                     "load it with `modprobe tun`, or give the container the device",
                 ),
-                Errno::EPERM | Errno::EACCES => Error::failed(what, error, NEEDS_ROOT),
+                Errno::EPERM | Errno::EACCES => {
+                    Error::failed(what, format_args!("/dev/net/tun: {error}"), NEEDS_ROOT)
+                }
                 Errno::EBUSY | Errno::EINVAL => Self::NameTaken.explain(spec),
                 _ => Error::failed(what, error, "see what the kernel log says of it"),
             },

@@ -37,6 +37,7 @@ mod ip;
 mod outbox;
 mod port;
 mod reassembly;
+mod sequence;
 mod tcp;
 #[cfg(test)]
 mod tests;

@@ -56,7 +56,7 @@ impl Reassembly {
             return None; // no length field could hold it
         }
         let bytes = fragment.clone().into_inner();
-        self.ip.receive(now, bytes, &mut self.sockets);
+        self.ip.receive(now, bytes, &mut self.sockets, |_| ());
         let socket = self.sockets.get_mut::<raw::Socket<'_>>(self.whole);
         socket.recv().ok().map(<[u8]>::to_vec)
     }

@@ -129,6 +129,21 @@ fn a_flood_of_half_open_connections_is_bounded_and_passes() {
 }
 
 #[test]
+fn the_peers_connections_are_bounded_over_all_listeners() {
+    simulate(async {
+        let (stack, _wire) = alone(StackConfig { connections_max: 2, ..StackConfig::default() });
+        let _listeners =
+            (stack.listen(on(25)).await.expect("listen"), stack.listen(on(26)).await.expect("listen"));
+        for port in [25, 26, 25, 26] {
+            let syn = Raw { ports: (4000 + port, port), flags: SYN, ..Raw::default() };
+            stack.handle_packet(&syn.packet(PEER, A));
+            stack.handle_packet(&Raw { ports: (5000 + port, port), ..syn }.packet(PEER, A));
+        }
+        assert_eq!((stack.counters().connections, stack.counters().syns_dropped_connections_full), (2, 4));
+    });
+}
+
+#[test]
 fn rfc9293_3_10_7_1_a_segment_for_nobody_is_reset_and_a_reset_is_not() {
     simulate(async {
         let (stack, wire) = alone(StackConfig::default());

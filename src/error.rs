@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 /// Why a command could not do its work.
 ///
-/// It prints as `what happened: why; what to do`.
+/// It prints as `what happened: why; what to do`; a configuration with several mistakes is a line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     kind: ErrorKind,
-    message: String,
+    messages: Vec<String>,
 }
 
 /// Whose fault it is, which decides the exit code.
@@ -22,12 +22,23 @@ enum ErrorKind {
 impl Error {
     /// The work failed: exit code 1.
     pub fn failed(what: impl fmt::Display, why: impl fmt::Display, remedy: impl fmt::Display) -> Self {
-        Self { kind: ErrorKind::Failed, message: format!("{what}: {why}; {remedy}") }
+        Self { kind: ErrorKind::Failed, messages: vec![format!("{what}: {why}; {remedy}")] }
     }
 
     /// The command line or the configuration is wrong: exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Usage, message: message.into() }
+        Self { kind: ErrorKind::Usage, messages: vec![message.into()] }
+    }
+
+    /// The configuration has these mistakes: exit code 2.
+    pub fn mistakes<M: ToString>(mistakes: impl IntoIterator<Item = M>) -> Self {
+        let messages = mistakes.into_iter().map(|mistake| mistake.to_string()).collect();
+        Self { kind: ErrorKind::Usage, messages }
+    }
+
+    /// What to tell the user, each a line of its own.
+    pub fn messages(&self) -> &[String] {
+        &self.messages
     }
 
     /// The process's exit code for it.
@@ -41,7 +52,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.messages.join("\n"))
     }
 }
 

@@ -1,1 +1,265 @@
-//! bridge
+//! The learning bridge of one segment: which station is behind which port. (IEEE 802.1D section 7)
+//!
+//! # Theory of operation
+//!
+//! Every frame teaches the bridge that its source is behind the port it came from, for
+//! [`Bridge::AGING`]. A station that turns up behind another port has moved. A frame for a known
+//! station goes out of that one port, any other out of all ports but its own; that is decided by the
+//! caller, who asks [`Bridge::lookup`].
+//!
+//! The table has [`Bridge::STATIONS_MAX`] places, in sets of eight by a keyed hash, all allocated at
+//! the start. A new station takes a place of its set that is free or has aged out, else that of the
+//! station heard longest ago: who speaks is found. So a flood of invented addresses costs some
+//! flooding, and never keeps a true station out.
+//!
+//! The bridge does no spanning tree: loops between ports are the administrator's to avoid.
+
+use core::time::Duration;
+
+use ahash::RandomState;
+
+use crate::batch::PortId;
+use crate::time::Instant;
+use crate::wire::ethernet::MacAddr;
+
+/// The stations of one segment.
+#[derive(Debug)]
+pub struct Bridge {
+    sets: Box<[Set]>,
+    hasher: RandomState,
+}
+
+/// A station, as the bridge knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Station {
+    /// Its address.
+    pub mac: MacAddr,
+    /// Behind which port it is.
+    pub port: PortId,
+    /// How long ago it was heard.
+    pub age: Duration,
+}
+
+impl Bridge {
+    /// The most stations known at one time.
+    pub const STATIONS_MAX: usize = 4096;
+    /// How long a station is known after it was heard.
+    pub const AGING: Duration = Duration::from_secs(300); // IEEE 802.1D table 7-5
+
+    /// A bridge that knows nobody. The `seeds` keep a peer from choosing addresses of one set.
+    pub fn new(seeds: [u64; 4]) -> Self {
+        let [a, b, c, d] = seeds;
+        Self {
+            sets: vec![Set::default(); Self::STATIONS_MAX / Set::WAYS].into_boxed_slice(),
+            hasher: RandomState::with_seeds(a, b, c, d),
+        }
+    }
+
+    /// A frame from `mac` came in by `port`. A group address is no station, and not learnt.
+    #[inline]
+    pub fn learn(&mut self, now: Instant, mac: MacAddr, port: PortId) {
+        if mac.is_multicast() {
+            return;
+        }
+        let index = self.index(mac);
+        let set = &mut self.sets[index];
+        let way = set.find(mac).unwrap_or_else(|| set.least_recently_heard());
+        set.stations[way] = pack(mac, port);
+        set.heard[way] = now;
+    }
+
+    /// The port that `mac` is behind, if it is known.
+    #[inline]
+    pub fn lookup(&self, now: Instant, mac: MacAddr) -> Option<PortId> {
+        let set = &self.sets[self.index(mac)];
+        let way = set.find(mac)?;
+        (now.since(set.heard[way]) < Self::AGING).then(|| unpack(set.stations[way]).1)
+    }
+
+    /// Forgets everybody behind `port`, which has lost its link or its segment.
+    pub fn forget_port(&mut self, port: PortId) {
+        for set in &mut self.sets {
+            for station in &mut set.stations {
+                if *station != EMPTY && unpack(*station).1 == port {
+                    *station = EMPTY;
+                }
+            }
+        }
+    }
+
+    /// All stations known, in no particular but a repeatable order.
+    pub fn stations(&self, now: Instant) -> impl Iterator<Item = Station> {
+        let places = self.sets.iter().flat_map(|set| set.stations.iter().zip(&set.heard));
+        places.filter(|(station, _)| **station != EMPTY).filter_map(move |(station, heard)| {
+            let (mac, port) = unpack(*station);
+            let age = now.since(*heard);
+            (age < Self::AGING).then_some(Station { mac, port, age })
+        })
+    }
+
+    #[inline]
+    fn index(&self, mac: MacAddr) -> usize {
+        self.hasher.hash_one(address(mac)) as usize % (Self::STATIONS_MAX / Set::WAYS)
+    }
+}
+
+/// The places for stations of one hash. The addresses fill a cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Set {
+    stations: [u64; Self::WAYS],
+    heard: [Instant; Self::WAYS],
+}
+
+/// A place without a station.
+const EMPTY: u64 = 0;
+
+impl Set {
+    const WAYS: usize = 8;
+
+    #[inline]
+    fn find(&self, mac: MacAddr) -> Option<usize> {
+        let wanted = pack(mac, PortId(0)) | PORT;
+        self.stations.iter().position(|station| *station | PORT == wanted)
+    }
+
+    /// A free place, or the one of the station heard longest ago.
+    #[cold]
+    fn least_recently_heard(&self) -> usize {
+        let heard = |way: &usize| (self.stations[*way] != EMPTY).then(|| self.heard[*way]);
+        (0..Self::WAYS).min_by_key(heard).unwrap_or_default()
+    }
+}
+
+impl Default for Set {
+    fn default() -> Self {
+        Self { stations: [EMPTY; Self::WAYS], heard: [Instant::ZERO; Self::WAYS] }
+    }
+}
+
+/// The bits of a packed station that hold its port.
+const PORT: u64 = 0xff;
+/// Marks a packed station, so that none is [`EMPTY`].
+const OCCUPIED: u64 = 0x100;
+
+#[inline]
+fn pack(mac: MacAddr, port: PortId) -> u64 {
+    address(mac) << 16 | OCCUPIED | u64::from(port.0)
+}
+
+#[inline]
+fn unpack(station: u64) -> (MacAddr, PortId) {
+    let [a, b, c, d, e, f, _, port] = station.to_be_bytes();
+    (MacAddr([a, b, c, d, e, f]), PortId(port))
+}
+
+#[inline]
+fn address(mac: MacAddr) -> u64 {
+    let [a, b, c, d, e, f] = mac.0;
+    u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Instant = Instant::from_secs(1000);
+
+    fn station(number: u32) -> MacAddr {
+        let [a, b, c, d] = number.to_be_bytes();
+        MacAddr([2, 0, a, b, c, d])
+    }
+
+    fn bridge() -> Bridge {
+        Bridge::new([1, 2, 3, 4])
+    }
+
+    #[test]
+    fn who_was_heard_is_found_until_it_ages() {
+        let mut bridge = bridge();
+        assert_eq!(bridge.lookup(NOW, station(1)), None);
+        bridge.learn(NOW, station(1), PortId(3));
+        let last = NOW + Bridge::AGING - Duration::from_micros(1);
+        assert_eq!(bridge.lookup(last, station(1)), Some(PortId(3)));
+        assert_eq!(bridge.lookup(NOW + Bridge::AGING, station(1)), None);
+        bridge.learn(last, station(1), PortId(3));
+        assert_eq!(bridge.lookup(NOW + Bridge::AGING, station(1)), Some(PortId(3)));
+    }
+
+    #[test]
+    fn a_station_that_moves_is_found_at_its_new_port_alone() {
+        let mut bridge = bridge();
+        bridge.learn(NOW, station(1), PortId(3));
+        bridge.learn(NOW, station(1), PortId(5));
+        assert_eq!(bridge.lookup(NOW, station(1)), Some(PortId(5)));
+        let known: Vec<_> = bridge.stations(NOW).collect();
+        assert_eq!(known, [Station { mac: station(1), port: PortId(5), age: Duration::ZERO }]);
+    }
+
+    #[test]
+    fn groups_are_no_stations() {
+        let mut bridge = bridge();
+        for mac in [MacAddr::BROADCAST, MacAddr([1, 0, 0x5e, 0, 0, 1])] {
+            bridge.learn(NOW, mac, PortId(0));
+            assert_eq!(bridge.lookup(NOW, mac), None);
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_gone_takes_its_stations_along() {
+        let mut bridge = bridge();
+        bridge.learn(NOW, station(1), PortId(0));
+        bridge.learn(NOW, station(2), PortId(1));
+        bridge.forget_port(PortId(0));
+        assert_eq!(bridge.lookup(NOW, station(1)), None);
+        assert_eq!(bridge.lookup(NOW, station(2)), Some(PortId(1)));
+    }
+
+    #[test]
+    fn an_office_full_of_stations_is_all_found() {
+        let mut bridge = bridge();
+        for number in 0..512 {
+            bridge.learn(NOW, station(number), PortId((number % 60) as u8));
+        }
+        assert_eq!(bridge.stations(NOW).count(), 512);
+    }
+
+    #[test]
+    fn a_full_table_forgets_who_was_heard_longest_ago() {
+        let mut bridge = bridge();
+        for number in 0..100_000 {
+            let now = NOW + Duration::from_micros(number.into());
+            bridge.learn(now, station(number), PortId(1));
+            assert_eq!(bridge.lookup(now, station(number)), Some(PortId(1)), "a new station has its place");
+            bridge.learn(now, station(u32::MAX), PortId(2));
+        }
+        let end = NOW + Duration::from_secs(1);
+        assert_eq!(bridge.stations(end).count(), Bridge::STATIONS_MAX);
+        assert_eq!(bridge.lookup(end, station(0)), None, "the oldest is gone");
+        assert_eq!(bridge.lookup(end, station(u32::MAX)), Some(PortId(2)), "who speaks stays");
+    }
+
+    proptest! {
+        #[test]
+        fn never_finds_a_station_where_it_was_not_heard(
+            frames in prop::collection::vec((0u32..40, 0u8..4, 0u64..200), 0..200)
+        ) {
+            let mut bridge = bridge();
+            let mut model = BTreeMap::new();
+            let mut now = NOW;
+            for (number, port, secs) in frames {
+                now = now + Duration::from_secs(secs);
+                bridge.learn(now, station(number), PortId(port));
+                model.insert(number, (PortId(port), now));
+                for (number, (port, heard)) in &model {
+                    let expected = (now.since(*heard) < Bridge::AGING).then_some(*port);
+                    prop_assert_eq!(bridge.lookup(now, station(*number)), expected);
+                }
+            }
+        }
+    }
+}

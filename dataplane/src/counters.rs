@@ -96,6 +96,8 @@ drop_reasons! {
     FlowHostLimit => "flow-host-limit",
     /// No external port is free for a new mapping.
     PortsExhausted => "ports-exhausted",
+    /// Its packets or their replies could not be told from those of another flow.
+    FlowAmbiguous => "flow-ambiguous",
     /// More packets wait for the neighbour than may.
     NeighborQueueFull => "neighbor-queue-full",
     /// The neighbour did not answer ARP.

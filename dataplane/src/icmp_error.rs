@@ -1,1 +1,295 @@
-//! icmp_error
+//! ICMP errors that the gateway sends: whether, what and how often. (RFC 792, RFC 1812 section 4.3)
+
+use core::fmt;
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use crate::time::Instant;
+use crate::wire::ethernet::MacAddr;
+use crate::wire::icmpv4::{self, Type};
+use crate::wire::ipv4::{self, AddressKind, Protocol};
+use crate::wire::{Malformed, transport};
+
+/// What the gateway has to say about a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IcmpError {
+    /// 3/0: there is no route.
+    NetUnreachable,
+    /// 3/1: the next hop does not answer ARP.
+    HostUnreachable,
+    /// 3/2: the gateway does not speak that protocol.
+    ProtocolUnreachable,
+    /// 3/3: nothing listens there.
+    PortUnreachable,
+    /// 3/4: too big, and not to be fragmented.
+    FragmentationNeeded {
+        /// The largest IP packet that would have passed, in octets. (RFC 1191)
+        mtu: u16,
+    },
+    /// 3/13: against the policy, or a table is full. (RFC 5508 REQ-8)
+    AdministrativelyProhibited,
+    /// 11/0: its time to live ended here.
+    TtlExceeded,
+}
+
+/// The largest error, in octets of the IP packet. // RFC 1812 section 4.3.2.3
+const PACKET_LEN_MAX: usize = 576;
+const HEADERS_LEN: usize = ipv4::Header::LEN_MIN + icmpv4::Header::LEN;
+/// Internetwork control. // RFC 1812 section 4.3.2.5, RFC 2474 section 4.2.2.2
+const TRAFFIC_CLASS: u8 = 6 << 5;
+
+impl IcmpError {
+    /// Writes an IPv4 packet with the error about `offender` to the beginning of `packet`, and returns
+    /// its size in octets: at most 576, as much of the offender in it as then fits.
+    ///
+    /// `source` is the gateway's address on the interface that the error leaves by (RFC 1812 section
+    /// 4.3.2.4). The offender is to be as it was received, before the gateway changed anything; behind
+    /// it there may be an Ethernet frame's padding. Ask [`may_answer`] first.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if the offender is no IPv4 packet; [`Malformed::Truncated`] if there is no room.
+    pub fn write(self, packet: &mut [u8], source: Ipv4Addr, offender: &[u8]) -> Result<usize, Malformed> {
+        let offending = ipv4::Header::parse(offender)?;
+        let quoted_len = usize::from(offending.total_len).min(PACKET_LEN_MAX - HEADERS_LEN);
+        let len = HEADERS_LEN + quoted_len;
+        let packet = packet.get_mut(..len).ok_or(Malformed::Truncated)?;
+        let (head, quoted) = packet.split_at_mut(HEADERS_LEN);
+        quoted.copy_from_slice(&offender[..quoted_len]);
+
+        let message_len = icmpv4::Header::LEN + quoted_len;
+        let header = ipv4::Header {
+            traffic_class: TRAFFIC_CLASS,
+            dont_fragment: true,
+            ..ipv4::Header::new(source, offending.source, Protocol::ICMP, message_len as u16)
+        };
+        header.write(head)?;
+        self.header().write(&mut head[ipv4::Header::LEN_MIN..])?;
+        let message = &mut packet[ipv4::Header::LEN_MIN..];
+        transport::fill_checksum(header.source, header.destination, Protocol::ICMP, message)?;
+        Ok(len)
+    }
+
+    fn header(self) -> icmpv4::Header {
+        let mut rest = [0; 4];
+        if let Self::FragmentationNeeded { mtu } = self {
+            rest[2..4].copy_from_slice(&mtu.to_be_bytes());
+        }
+        let (kind, code) = self.kind_and_code();
+        icmpv4::Header { kind, code, checksum: 0, rest }
+    }
+
+    /// The type and the code.
+    pub const fn kind_and_code(self) -> (Type, u8) {
+        match self {
+            Self::NetUnreachable => (Type::DESTINATION_UNREACHABLE, 0),
+            Self::HostUnreachable => (Type::DESTINATION_UNREACHABLE, 1),
+            Self::ProtocolUnreachable => (Type::DESTINATION_UNREACHABLE, 2),
+            Self::PortUnreachable => (Type::DESTINATION_UNREACHABLE, 3),
+            Self::FragmentationNeeded { .. } => (Type::DESTINATION_UNREACHABLE, 4),
+            Self::AdministrativelyProhibited => (Type::DESTINATION_UNREACHABLE, 13),
+            Self::TtlExceeded => (Type::TIME_EXCEEDED, 0),
+        }
+    }
+}
+
+impl fmt::Display for IcmpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, code) = self.kind_and_code();
+        write!(f, "ICMP {}/{code}", kind.0)
+    }
+}
+
+/// Whether an ICMP error about `packet` may be sent at all. (RFC 1812 section 4.3.2.7)
+///
+/// It came in a frame to `link_destination` and has the valid `header`; `networks` are those that the
+/// gateway is connected to, whose broadcast addresses look like any other.
+pub fn may_answer(
+    link_destination: MacAddr,
+    header: &ipv4::Header,
+    packet: &[u8],
+    networks: impl IntoIterator<Item = Ipv4Net>,
+) -> bool {
+    !link_destination.is_multicast()
+        && header.is_first_fragment()
+        && AddressKind::of(header.source).may_be_source()
+        && matches!(AddressKind::of(header.destination), AddressKind::Unicast | AddressKind::LinkLocal)
+        && networks
+            .into_iter()
+            .all(|net| !is_broadcast(net, header.source) && !is_broadcast(net, header.destination))
+        && (header.protocol != Protocol::ICMP || is_query(header.payload(packet)))
+}
+
+/// Whether `addr` stands for all hosts of `net`, in today's form or that of old. (RFC 1812 section 4.2.3.1)
+fn is_broadcast(net: Ipv4Net, addr: Ipv4Addr) -> bool {
+    // RFC 3021: networks of two or one have none.
+    net.prefix_len() <= 30 && (addr == net.broadcast() || addr == net.network())
+}
+
+/// Whether an ICMP message is one that an error may be about. An unknown type may be an error too.
+fn is_query(message: &[u8]) -> bool {
+    icmpv4::Header::parse(message).is_ok_and(|header| header.kind.is_query() || header.kind.is_query_reply())
+}
+
+/// Admits so many per second and, after a pause, so many at once: a token bucket.
+/// (RFC 1812 section 4.3.2.8)
+#[derive(Clone, Copy, Debug)]
+pub struct RateLimit {
+    interval: Duration,
+    burst: Duration,
+    /// When the bucket is full again.
+    full_at: Instant,
+}
+
+impl RateLimit {
+    /// What is usual for ICMP errors: a thousand a second, fifty at once.
+    pub const ICMP_ERRORS: Self = Self::new(1000, 50);
+
+    /// A full bucket that `per_sec` tokens a second flow into and that holds `burst` tokens; either is
+    /// at least one.
+    pub const fn new(per_sec: u32, burst: u32) -> Self {
+        let per_sec = if per_sec == 0 { 1 } else { per_sec };
+        let interval = Duration::from_micros(1_000_000 / per_sec as u64);
+        Self { interval, burst: interval.saturating_mul(burst.saturating_sub(1)), full_at: Instant::ZERO }
+    }
+
+    /// Takes a token, if there is one.
+    pub fn admit(&mut self, now: Instant) -> bool {
+        let full_at = self.full_at.max(now);
+        let admits = full_at.since(now) <= self.burst;
+        if admits {
+            self.full_at = full_at + self.interval;
+        }
+        admits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::checksum;
+
+    const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 20);
+    const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
+    const REMOTE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+    const GATEWAY_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+
+    fn packet(header: ipv4::Header) -> Vec<u8> {
+        let mut packet = vec![0x08; usize::from(header.total_len)]; // an echo request, if it is ICMP
+        header.write(&mut packet).expect("room");
+        packet
+    }
+
+    fn udp(len: u16) -> ipv4::Header {
+        ipv4::Header::new(HOST, REMOTE, Protocol::UDP, len)
+    }
+
+    fn networks() -> [Ipv4Net; 2] {
+        ["192.168.1.1/24", "203.0.113.10/31"].map(|text| text.parse().expect("a network"))
+    }
+
+    fn answers(header: ipv4::Header) -> bool {
+        may_answer(GATEWAY_MAC, &header, &packet(header), networks())
+    }
+
+    #[test]
+    fn rfc1812_4_3_2_3_an_error_quotes_what_fits_into_576_octets() {
+        for (payload_len, quoted_len) in [(8, 28), (528, 548), (529, 548), (1480, 548)] {
+            let mut offender = packet(udp(payload_len));
+            offender.extend([0; 18]); // padding of the frame
+            let mut buffer = [0xee; 600];
+            let len = IcmpError::TtlExceeded.write(&mut buffer, GATEWAY, &offender).expect("room");
+            assert_eq!(len, 28 + quoted_len);
+            let header = ipv4::Header::parse(&buffer[..len]).expect("valid");
+            assert_eq!((header.source, header.destination, header.traffic_class), (GATEWAY, HOST, 0xc0));
+            let message = header.payload(&buffer);
+            assert!(checksum::is_valid(message));
+            assert_eq!(message[8..], offender[..quoted_len]);
+            assert_eq!(buffer[len..], [0xee; 600][len..]);
+        }
+    }
+
+    #[test]
+    fn rfc1191_an_error_names_the_mtu() {
+        let mut buffer = [0; 576];
+        let error = IcmpError::FragmentationNeeded { mtu: 1400 };
+        error.write(&mut buffer, GATEWAY, &packet(udp(8))).expect("room");
+        let message = icmpv4::Header::parse(&buffer[20..]).expect("whole");
+        assert_eq!((message.kind, message.code), (Type::DESTINATION_UNREACHABLE, 4));
+        assert_eq!(message.next_hop_mtu(), 1400);
+        assert_eq!(error.to_string(), "ICMP 3/4");
+    }
+
+    #[test]
+    fn no_room_and_no_packet_are_refused() {
+        let offender = packet(udp(8));
+        let error = IcmpError::HostUnreachable;
+        assert_eq!(error.write(&mut [0; 55], GATEWAY, &offender), Err(Malformed::Truncated));
+        assert_eq!(error.write(&mut [0; 56], GATEWAY, &offender), Ok(56));
+        assert_eq!(error.write(&mut [0; 576], GATEWAY, &offender[..27]), Err(Malformed::Truncated));
+    }
+
+    #[test]
+    fn rfc1812_4_3_2_7_no_error_about_an_icmp_error() {
+        let icmp = ipv4::Header::new(HOST, REMOTE, Protocol::ICMP, 8);
+        assert!(answers(icmp));
+        let mut offender = packet(icmp);
+        for kind in [3, 4, 5, 11, 12, 200] {
+            offender[20] = kind;
+            assert!(!may_answer(GATEWAY_MAC, &icmp, &offender, networks()), "type {kind}");
+        }
+    }
+
+    #[test]
+    fn rfc1812_4_3_2_7_no_error_about_what_was_for_many() {
+        assert!(answers(udp(8)));
+        for destination in ["255.255.255.255", "224.0.0.251", "192.168.1.255", "192.168.1.0", "240.0.0.1"] {
+            let destination = destination.parse().expect("an address");
+            assert!(!answers(ipv4::Header { destination, ..udp(8) }), "{destination}");
+        }
+        // RFC 3021: a network of two has no broadcast.
+        assert!(answers(ipv4::Header { destination: Ipv4Addr::new(203, 0, 113, 11), ..udp(8) }));
+        for mac in [MacAddr::BROADCAST, MacAddr([1, 0, 0x5e, 0, 0, 1])] {
+            assert!(!may_answer(mac, &udp(8), &packet(udp(8)), networks()));
+        }
+    }
+
+    #[test]
+    fn rfc1812_4_3_2_7_no_error_to_who_is_nobody() {
+        for source in ["0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "255.255.255.255", "192.168.1.255"] {
+            let source = source.parse().expect("an address");
+            assert!(!answers(ipv4::Header { source, ..udp(8) }), "{source}");
+        }
+    }
+
+    #[test]
+    fn rfc1812_4_3_2_7_no_error_about_a_later_fragment() {
+        assert!(answers(ipv4::Header { more_fragments: true, ..udp(8) }));
+        assert!(!answers(ipv4::Header { fragment_offset: 8, ..udp(8) }));
+    }
+
+    #[test]
+    fn rfc1812_4_3_2_8_errors_are_limited() {
+        let mut limit = RateLimit::new(10, 3);
+        let at = |millis: u64| Instant::from_millis(5000 + millis);
+        let admitted = [at(0); 5].map(|now| limit.admit(now));
+        assert_eq!(admitted, [true, true, true, false, false]);
+        assert!(!limit.admit(at(99)));
+        assert!(limit.admit(at(100)));
+        assert!(!limit.admit(at(199)));
+        let admitted = [at(10_000); 4].map(|now| limit.admit(now));
+        assert_eq!(admitted, [true, true, true, false], "a pause fills no more than the bucket");
+    }
+
+    proptest! {
+        #[test]
+        fn any_offender_is_answered_or_refused(bytes: Vec<u8>, room in 0usize..600) {
+            let mut buffer = vec![0; room];
+            let _ = IcmpError::NetUnreachable.write(&mut buffer, GATEWAY, &bytes);
+        }
+    }
+}

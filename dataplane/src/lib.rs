@@ -23,6 +23,7 @@ pub mod dataplane;
 pub mod firewall;
 pub mod flow;
 pub mod fragment;
+mod hold;
 pub mod icmp_error;
 pub mod nat;
 pub mod neighbor;

@@ -1,1 +1,171 @@
-//! route
+//! Where an IPv4 packet goes next: longest-prefix match. (RFC 1812 section 5.2.4)
+
+use core::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use crate::config::{Config, Interface, Mode, Segment};
+
+/// The way to a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The segment that the packet leaves on.
+    pub segment: Segment,
+    /// The router there that takes it further; `None` if the destination is on the segment itself.
+    pub gateway: Option<Ipv4Addr>,
+}
+
+impl Route {
+    /// Whose hardware address a packet to `destination` needs.
+    #[inline]
+    pub fn next_hop(self, destination: Ipv4Addr) -> Ipv4Addr {
+        self.gateway.unwrap_or(destination)
+    }
+}
+
+/// The routes of one configuration, longest prefix first.
+///
+/// A gateway has a handful of them, all from its configuration: a walk over an array beats any tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routes(Box<[Entry]>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    network: u32,
+    mask: u32,
+    route: Route,
+}
+
+impl Routes {
+    /// The table of `routes`. Of several with the same prefix, the first counts.
+    pub fn new(routes: impl IntoIterator<Item = (Ipv4Net, Route)>) -> Self {
+        let mut entries: Vec<_> = routes.into_iter().map(Entry::from).collect();
+        entries.sort_by_key(|entry| u32::MAX - entry.mask);
+        Self(entries.into_boxed_slice())
+    }
+
+    /// The segments that the gateway has an address on, and the default by their gateways. The WAN's
+    /// comes before the LAN's, which only [`Mode::LanOnly`] needs; there is no WAN then.
+    pub fn of_config(config: &Config) -> Self {
+        let wan = (config.mode != Mode::LanOnly).then_some((Segment::Wan, &config.wan));
+        let lan = Some((Segment::Lan, &config.lan));
+        // The LAN first: if the WAN has the same network, the office's own hosts stay in reach.
+        let connected = [lan, wan].into_iter().flatten().filter_map(connected);
+        let defaults = [wan, lan].into_iter().flatten().filter_map(default);
+        Self::new(connected.chain(defaults))
+    }
+
+    /// The route of the longest prefix that `destination` is in.
+    #[inline]
+    pub fn lookup(&self, destination: Ipv4Addr) -> Option<Route> {
+        let bits = destination.to_bits();
+        self.0.iter().find(|entry| bits & entry.mask == entry.network).map(|entry| entry.route)
+    }
+}
+
+fn connected((segment, interface): (Segment, &Interface)) -> Option<(Ipv4Net, Route)> {
+    Some((interface.address?, Route { segment, gateway: None }))
+}
+
+fn default((segment, interface): (Segment, &Interface)) -> Option<(Ipv4Net, Route)> {
+    interface.address?;
+    Some((Ipv4Net::default(), Route { segment, gateway: Some(interface.gateway?) }))
+}
+
+impl From<(Ipv4Net, Route)> for Entry {
+    fn from((net, route): (Ipv4Net, Route)) -> Self {
+        Self { network: net.network().to_bits(), mask: net.netmask().to_bits(), route }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::{Filtering, Firewall, Nat};
+    use crate::wire::ethernet::MacAddr;
+
+    const LAN: Route = Route { segment: Segment::Lan, gateway: None };
+    const WAN: Route = Route { segment: Segment::Wan, gateway: None };
+    const WAN_GATEWAY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+    const LAN_GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 254);
+
+    fn addr(text: &str) -> Ipv4Addr {
+        text.parse().expect("an address")
+    }
+
+    fn config(mode: Mode, lan: &str, wan: Option<&str>) -> Config {
+        let interface = |address: Option<&str>, gateway| Interface {
+            mac: MacAddr::ZERO,
+            address: address.map(|text| text.parse().expect("a network")),
+            gateway: Some(gateway),
+            mtu: 1500,
+        };
+        Config {
+            mode,
+            ports: vec![Segment::Lan, Segment::Wan],
+            lan: interface(Some(lan), LAN_GATEWAY),
+            wan: interface(wan, WAN_GATEWAY),
+            firewall: Firewall::default(),
+            nat: Nat { filtering: Filtering::EndpointIndependent, flows_max: 1, flows_per_host_max: 1 },
+        }
+    }
+
+    #[test]
+    fn a_gateway_reaches_its_segments_and_the_rest_by_the_wans_gateway() {
+        let routes = Routes::of_config(&config(Mode::Nat, "192.168.1.1/24", Some("203.0.113.10/24")));
+        assert_eq!(routes.lookup(addr("192.168.1.77")), Some(LAN));
+        assert_eq!(routes.lookup(addr("203.0.113.1")), Some(WAN));
+        let route = routes.lookup(addr("198.51.100.7")).expect("the default");
+        assert_eq!(route, Route { segment: Segment::Wan, gateway: Some(WAN_GATEWAY) });
+        assert_eq!(route.next_hop(addr("198.51.100.7")), WAN_GATEWAY);
+        assert_eq!(WAN.next_hop(addr("203.0.113.1")), addr("203.0.113.1"));
+    }
+
+    #[test]
+    fn a_lan_host_reaches_the_rest_by_the_lans_gateway() {
+        let routes = Routes::of_config(&config(Mode::LanOnly, "192.168.1.1/24", Some("203.0.113.10/24")));
+        let default = Route { segment: Segment::Lan, gateway: Some(LAN_GATEWAY) };
+        assert_eq!(routes.lookup(addr("203.0.113.1")), Some(default));
+    }
+
+    #[test]
+    fn without_an_address_there_is_no_way_out() {
+        let mut config = config(Mode::Nat, "192.168.1.1/24", None);
+        config.lan.gateway = None;
+        let routes = Routes::of_config(&config);
+        assert_eq!(routes.lookup(addr("198.51.100.7")), None);
+        assert_eq!(Routes::default().lookup(addr("192.168.1.1")), None);
+    }
+
+    #[test]
+    fn rfc4787_req7_the_lan_stays_in_reach_if_the_wan_has_its_network() {
+        let routes = Routes::of_config(&config(Mode::Nat, "192.168.1.1/24", Some("192.168.1.5/24")));
+        assert_eq!(routes.lookup(addr("192.168.1.9")), Some(LAN));
+    }
+
+    proptest! {
+        #[test]
+        fn rfc1812_5_2_4_3_the_longest_prefix_wins(
+            prefixes in prop::collection::vec((0u32..16, 0u8..=32), 0..12),
+            host in 0u32..16,
+        ) {
+            // Few addresses, far apart and close by, so that prefixes overlap.
+            let spread = |n: u32| Ipv4Addr::from_bits((n & 0xc) << 28 | n & 3);
+            let nets: Vec<_> = prefixes
+                .iter()
+                .map(|(n, len)| Ipv4Net::new(spread(*n), *len).expect("a prefix"))
+                .collect();
+            let route = |i: usize| Route { segment: Segment::Lan, gateway: Some(Ipv4Addr::from_bits(i as u32)) };
+            let routes = Routes::new(nets.iter().enumerate().map(|(i, net)| (*net, route(i))));
+            let destination = spread(host);
+            let longest = nets
+                .iter()
+                .enumerate()
+                .filter(|(_, net)| net.contains(&destination))
+                .min_by_key(|(i, net)| (32 - net.prefix_len(), *i));
+            prop_assert_eq!(routes.lookup(destination), longest.map(|(i, _)| route(i)));
+        }
+    }
+}

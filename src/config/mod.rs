@@ -3,12 +3,32 @@
 //! Names and meanings are those of `gatepost.example.toml`. Every key is optional; an unknown key, a
 //! wrong type or a contradiction is an error with its place in the file and what to write instead.
 
+mod address;
+mod dataplane;
+mod dhcp;
+mod diagnostic;
+mod dns;
+mod firewall;
+mod interfaces;
+mod name;
+mod nat;
+mod section;
+mod summary;
+mod system;
+mod validate;
+mod value;
+
+use std::fmt;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gatepost_dataplane::MacAddr;
-use gatepost_dataplane::config::{Filtering, Mode};
+use gatepost_dataplane::config::Mode;
 use ipnet::Ipv4Net;
+
+pub use diagnostic::{Diagnostic, Problem};
+
+use crate::error::Error;
 
 /// A validated configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +49,37 @@ pub struct Config {
     pub dhcp: Dhcp,
     /// Names for the LAN.
     pub dns: Dns,
+}
+
+impl Config {
+    /// Reads and validates the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// An [`Error`] of usage: the file cannot be read, or each mistake in it.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Error::usage(format!("{name}: {error}; give a configuration that can be read, as UTF-8 text"))
+        })?;
+        Self::parse(&name, &text).map_err(Error::mistakes)
+    }
+
+    /// Validates `text`, the content of a file called `name`.
+    ///
+    /// # Errors
+    ///
+    /// The mistakes in it, in their order: all of its syntax, or all of its meaning.
+    pub fn parse(name: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
+        validate::parse(name, text)
+    }
+}
+
+/// What an empty file says.
+impl Default for Config {
+    fn default() -> Self {
+        Self::parse("default", "").expect("the defaults do not contradict each other")
+    }
 }
 
 /// `[system]`
@@ -93,6 +144,13 @@ pub struct PortSpec {
     pub driver: Driver,
 }
 
+impl fmt::Display for PortSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.tap)?;
+        self.netns.iter().try_for_each(|netns| write!(f, " in netns {netns}"))
+    }
+}
+
 /// How frames cross between the kernel and the gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Driver {
@@ -126,7 +184,7 @@ pub enum Service {
 /// `[[firewall.forwards]]`: as written; a `tcp+udp` forward is two in the dataplane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
-    /// For people.
+    /// For people; the range of its ports unless it was named.
     pub name: String,
     /// One forward for the dataplane, or two.
     pub rules: Vec<gatepost_dataplane::config::Forward>,
@@ -203,18 +261,9 @@ pub enum RecordValue {
         /// Relative to the domain unless it ends with a dot.
         exchange: String,
     },
-    /// Type TXT.
+    /// Type TXT, at most 1024 octets.
     Text(String),
 }
 
-/// The defaults of one key each, where TOML and code both need them.
-pub mod defaults {
-    use super::Filtering;
-
-    /// `nat.filtering`
-    pub const FILTERING: Filtering = Filtering::AddressAndPortDependent;
-    /// `nat.max_flows`
-    pub const FLOWS_MAX: u32 = 262_144;
-    /// `nat.max_flows_per_host`
-    pub const FLOWS_PER_HOST_MAX: u32 = 16_384;
-}
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,10 @@
-//! nat
+//! NAT44: endpoint-independent mappings, the ports they own, and how long things last.
+//!
+//! [`FlowTable`](crate::flow::FlowTable) drives all of it; a translated flow is an entry there.
+
+pub(crate) mod mapping;
+mod port_allocator;
+mod timeouts;
+
+pub use mapping::{Mapping, MappingId};
+pub use timeouts::Timeouts;

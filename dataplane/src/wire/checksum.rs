@@ -1,1 +1,204 @@
-//! checksum
+//! The Internet checksum. (RFC 1071, RFC 1624)
+//!
+//! [`Sum`] adds up bytes; [`Delta`] is the change that rewriting a field makes to a checksum, worked
+//! out once and applied to every packet of a flow.
+
+use core::net::Ipv4Addr;
+
+use super::ipv4::Protocol;
+
+/// A ones' complement sum in progress, over whole 16-bit words.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sum(u64);
+
+impl Sum {
+    /// Adds `bytes`; if their number is odd, a zero octet follows them.
+    #[inline]
+    pub fn add_bytes(self, bytes: &[u8]) -> Self {
+        // Ones' complement addition works in any width and byte order: sum native 32-bit words into
+        // 64 bits, where 2^32 of them cannot overflow, and swap once at the end. (RFC 1071 section 2)
+        let (words, rest) = bytes.as_chunks::<4>();
+        let mut sum = words.iter().fold(0u64, |sum, word| sum + u64::from(u32::from_ne_bytes(*word)));
+        let mut last = [0; 4];
+        last[..rest.len()].copy_from_slice(rest);
+        sum += u64::from(u32::from_ne_bytes(last));
+        Self(self.0 + u64::from(fold(sum).to_be()))
+    }
+
+    /// Adds one word.
+    #[inline]
+    pub const fn add_u16(self, word: u16) -> Self {
+        Self(self.0 + word as u64)
+    }
+
+    /// Adds an address.
+    #[inline]
+    pub const fn add_addr(self, addr: Ipv4Addr) -> Self {
+        Self(self.0 + addr.to_bits() as u64)
+    }
+
+    /// Adds the pseudo-header of a TCP segment or UDP datagram of `len` octets. (RFC 9293 section 3.1)
+    #[inline]
+    pub const fn add_pseudo_header(
+        self,
+        source: Ipv4Addr,
+        destination: Ipv4Addr,
+        protocol: Protocol,
+        len: u16,
+    ) -> Self {
+        self.add_addr(source).add_addr(destination).add_u16(protocol.0 as u16).add_u16(len)
+    }
+
+    /// The checksum to send: the complement of the sum.
+    #[inline]
+    pub const fn checksum(self) -> u16 {
+        !fold(self.0)
+    }
+
+    /// Whether the bytes added, their checksum field included, are intact.
+    #[inline]
+    pub const fn is_valid(self) -> bool {
+        fold(self.0) == 0xffff
+    }
+}
+
+/// The checksum of `bytes`, in which the checksum field is zero.
+#[inline]
+pub fn of(bytes: &[u8]) -> u16 {
+    Sum::default().add_bytes(bytes).checksum()
+}
+
+/// Whether `bytes`, their checksum field included, are intact.
+#[inline]
+pub fn is_valid(bytes: &[u8]) -> bool {
+    Sum::default().add_bytes(bytes).is_valid()
+}
+
+/// What a rewrite changes in a checksum: `~m + m'` of RFC 1624, for every word m that becomes m'.
+///
+/// ```
+/// use gatepost_dataplane::wire::checksum::Delta;
+///
+/// const PORT: Delta = Delta::NONE.replace_u16(8080, 443);
+/// assert_eq!(PORT.apply(0xdd2f), 0xfb04);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delta(u16);
+
+impl Default for Delta {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+impl Delta {
+    /// No change.
+    pub const NONE: Self = Self(0);
+
+    /// This change, and one word more.
+    #[inline]
+    pub const fn replace_u16(self, old: u16, new: u16) -> Self {
+        Self(fold(self.0 as u64 + !old as u64 + new as u64))
+    }
+
+    /// This change, and two words more.
+    #[inline]
+    pub const fn replace_u32(self, old: u32, new: u32) -> Self {
+        Self(fold(self.0 as u64 + !old as u64 + new as u64))
+    }
+
+    /// This change, and an address more.
+    #[inline]
+    pub const fn replace_addr(self, old: Ipv4Addr, new: Ipv4Addr) -> Self {
+        self.replace_u32(old.to_bits(), new.to_bits())
+    }
+
+    /// Both changes.
+    #[inline]
+    pub const fn and(self, other: Self) -> Self {
+        Self(fold(self.0 as u64 + other.0 as u64))
+    }
+
+    /// The checksum after the change: `~(~HC + ~m + m')`. (RFC 1624 equation 3)
+    #[inline]
+    pub const fn apply(self, checksum: u16) -> u16 {
+        !fold(!checksum as u64 + self.0 as u64)
+    }
+}
+
+/// Folds a sum to 16 bits with end-around carry.
+#[inline]
+const fn fold(sum: u64) -> u16 {
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    sum as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Word by word, as the RFC words it.
+    fn naive(bytes: &[u8]) -> u16 {
+        let mut sum = 0u32;
+        for pair in bytes.chunks(2) {
+            sum += u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |low| u32::from(*low));
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        !(sum as u16)
+    }
+
+    #[test]
+    fn rfc1071_section_3_example() {
+        assert_eq!(of(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
+    }
+
+    #[test]
+    fn rfc1624_section_4_example() {
+        assert_eq!(Delta::NONE.replace_u16(0x5555, 0x3285).apply(0xdd2f), 0x0000);
+    }
+
+    #[test]
+    fn a_delta_of_equal_values_changes_nothing() {
+        for checksum in [0x0000, 0x0001, 0x1234, 0xfffe] {
+            assert_eq!(Delta::NONE.apply(checksum), checksum);
+            assert_eq!(Delta::NONE.replace_u16(7, 7).apply(checksum), checksum);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_naive_sum(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+            prop_assert_eq!(of(&bytes), naive(&bytes));
+        }
+
+        #[test]
+        fn sums_of_parts_add_up(a in prop::collection::vec(any::<[u8; 2]>(), 0..40), b: Vec<u8>) {
+            let whole = [a.as_flattened(), &b].concat();
+            let sum = Sum::default().add_bytes(a.as_flattened()).add_bytes(&b);
+            prop_assert_eq!(sum.checksum(), of(&whole));
+        }
+
+        #[test]
+        fn a_delta_equals_recomputation(
+            mut bytes in prop::collection::vec(any::<u8>(), 8..64),
+            word: u16,
+            addr: u32,
+        ) {
+            bytes[7] |= 1; // not all zero, as no packet ever is
+            let before = of(&bytes);
+            let old_word = u16::from_be_bytes([bytes[0], bytes[1]]);
+            let old_addr = u32::from_be_bytes([bytes[2], bytes[3], bytes[4], bytes[5]]);
+            bytes[0..2].copy_from_slice(&word.to_be_bytes());
+            bytes[2..6].copy_from_slice(&addr.to_be_bytes());
+            let delta = Delta::NONE.replace_addr(old_addr.into(), addr.into());
+            let both = Delta::NONE.replace_u16(old_word, word).and(delta);
+            prop_assert_eq!(both.apply(before), of(&bytes));
+            prop_assert_eq!(delta.replace_u16(old_word, word).apply(before), of(&bytes));
+        }
+    }
+}

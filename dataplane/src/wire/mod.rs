@@ -1,9 +1,50 @@
 //! Bytes on the wire: one file per protocol.
+//!
+//! Each file offers the same things in the same order: a header as a `Copy` value with a checked
+//! `parse`, a mutable view whose setters keep the checksums right, and building. Parsing never
+//! panics and never allocates, whatever the bytes. A length that a header claims is checked against
+//! the bytes there are; what lies behind it, Ethernet's padding for one, is not part of the packet.
+
+use core::fmt;
 
 pub mod arp;
 pub mod checksum;
 pub mod ethernet;
 pub mod icmpv4;
 pub mod ipv4;
+pub mod options;
 pub mod tcp;
+pub mod transport;
 pub mod udp;
+
+/// Why bytes are not what they claim to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// Fewer octets than the header needs or claims.
+    Truncated,
+    /// A version or type that this protocol's parser does not know.
+    Unsupported,
+    /// A length field that cannot be.
+    Length,
+    /// Options that do not add up.
+    Options,
+    /// An address that must not stand where it stands.
+    Address,
+    /// The checksum is wrong.
+    Checksum,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Truncated => "shorter than its headers say",
+            Self::Unsupported => "of an unknown version or type",
+            Self::Length => "a length field is impossible",
+            Self::Options => "the options do not add up",
+            Self::Address => "an address stands where it must not",
+            Self::Checksum => "the checksum is wrong",
+        })
+    }
+}
+
+impl core::error::Error for Malformed {}

@@ -1,1 +1,13 @@
-//! DHCP.
+//! DHCP: the server that the LAN's hosts get their addresses from, and the client by which the gateway
+//! gets its own on the WAN.
+//!
+//! Both are state machines without I/O; [`service`] connects them to a channel of raw Ethernet frames.
+
+pub mod client;
+pub mod frame;
+mod hostname;
+pub mod message;
+pub mod server;
+pub mod service;
+#[cfg(test)]
+mod testing;

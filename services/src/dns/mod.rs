@@ -1,1 +1,44 @@
-//! DNS.
+//! DNS for the office: its own names answered with authority, the others through the provider's servers
+//! and a cache.
+//!
+//! # How a question is answered
+//!
+//! ```text
+//!              ┌────────────── Server ──────────────┐
+//!  client ───▶ │ message ─▶ zone ─▶ cache ─▶ forwarder │ ───▶ upstream
+//!         ◀─── │                      ◀── reply ◀──── │ ◀───
+//!              └──────────── Service: sockets, time ─┘
+//! ```
+//!
+//! 1. [`message`] reads the question and rejects what is malformed or not ours to answer.
+//! 2. [`zone`] knows the office's names: the built-in ones, the static ones and, asked anew for every
+//!    question, those of the leases ([`LocalNames`]). It also knows what must never leave the office:
+//!    reverse zones of private addresses and special names ([`special`]). What lies in a local zone is
+//!    answered from it, also when the answer is "no".
+//! 3. [`cache`] holds what upstream servers said, and that they failed.
+//! 4. [`forwarder`] asks the upstream servers; identical questions share one exchange. [`reply`] takes
+//!    from an answer only what belongs to the question.
+//!
+//! A CNAME from one of these to another is followed, a bounded number of times.
+//!
+//! [`server::Server`] is all of this as one state machine without I/O; [`Service`] connects it to
+//! sockets. What it does not do: validate DNSSEC (it passes signatures to those who ask for them and
+//! never sets AD), transfer zones, or accept updates.
+
+pub mod cache;
+pub mod forwarder;
+pub mod message;
+pub mod name;
+pub mod reply;
+pub mod server;
+pub mod special;
+pub mod zone;
+
+mod config;
+mod service;
+#[cfg(test)]
+mod testing;
+
+pub use config::{Config, ConfigError, LocalNames, RecordValue, StaticRecord};
+pub use server::Stats;
+pub use service::Service;

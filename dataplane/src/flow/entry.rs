@@ -1,0 +1,217 @@
+//! One flow: an entry of the table.
+
+use core::net::Ipv4Addr;
+
+use super::key::{Address, Direction, Endpoint, FlowKey};
+use super::tcp;
+use super::timer::Tick;
+use crate::config::Segment;
+use crate::nat::MappingId;
+use crate::time::Instant;
+use crate::wire::checksum::Delta;
+use crate::wire::ipv4::Protocol;
+use crate::wire::tcp::Flags;
+
+/// Where the packets of one direction of a flow go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Egress {
+    /// Out to a segment.
+    Segment(Segment),
+    /// To the gateway's own host stack.
+    Host,
+}
+
+/// What a packet carries, as far as a flow is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A TCP segment with these control bits.
+    Tcp(Flags),
+    /// A UDP datagram.
+    Udp,
+    /// An ICMP query or the reply to one.
+    IcmpQuery,
+}
+
+impl Transport {
+    /// The protocol's number in the IP header.
+    pub const fn protocol(self) -> Protocol {
+        match self {
+            Self::Tcp(_) => Protocol::TCP,
+            Self::Udp => Protocol::UDP,
+            Self::IcmpQuery => Protocol::ICMP,
+        }
+    }
+}
+
+/// A packet, as far as a flow is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// What it carries.
+    pub transport: Transport,
+    /// Its length from the IP header on.
+    pub octets: u16,
+}
+
+/// How the packets of one direction are rewritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation<A = Ipv4Addr> {
+    /// Their new source.
+    pub source: Endpoint<A>,
+    /// Their new destination.
+    pub destination: Endpoint<A>,
+    /// What that does to the IP header's checksum.
+    pub ip_delta: Delta,
+    /// What that does to the checksum of TCP, UDP or the ICMP query.
+    pub transport_delta: Delta,
+}
+
+/// The packets of one direction of a flow so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// How many.
+    pub packets: u64,
+    /// Their lengths from the IP header on.
+    pub octets: u64,
+}
+
+/// What a flow is, and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// UDP.
+    Udp,
+    /// ICMP queries of one identifier.
+    IcmpQuery,
+    /// TCP.
+    Tcp(tcp::Phase),
+}
+
+/// A flow: both directions of a conversation, how they are translated, and how long it may last.
+#[derive(Clone, Debug)]
+pub struct Flow<A = Ipv4Addr> {
+    /// As the packets of each direction arrive.
+    pub(super) keys: [FlowKey<A>; 2],
+    ip_deltas: [Delta; 2],
+    transport_deltas: [Delta; 2],
+    pub(super) expires: Tick,
+    /// The mapping of each direction's sender.
+    pub(super) mappings: [Option<MappingId>; 2],
+    /// Until when each direction's packets hold their sender's mapping.
+    pub(super) held: [Tick; 2],
+    /// Whether each direction's sender is on the inside.
+    pub(super) inside: [bool; 2],
+    /// Whether each direction has been used.
+    pub(super) used: [bool; 2],
+    /// Whether the filter lets original packets pass.
+    pub(super) admitted: bool,
+    egress: [Egress; 2],
+    pub(super) tcp: tcp::State,
+    pub(super) traffic: [Traffic; 2],
+}
+
+const _: () = assert!(size_of::<Option<Flow>>() <= 96);
+
+impl<A: Address> Flow<A> {
+    /// A flow that no packet has used yet.
+    pub(super) fn new(
+        keys: [FlowKey<A>; 2],
+        mappings: [Option<MappingId>; 2],
+        inside: [bool; 2],
+        admitted: bool,
+        egress: [Egress; 2],
+        expires: Tick,
+    ) -> Self {
+        let [original, reply] = keys;
+        let deltas = [deltas(original, reply.reversed()), deltas(reply, original.reversed())];
+        Self {
+            keys,
+            ip_deltas: deltas.map(|(ip, _)| ip),
+            transport_deltas: deltas.map(|(_, transport)| transport),
+            expires,
+            mappings,
+            held: [Tick::ZERO; 2],
+            inside,
+            used: [false; 2],
+            admitted,
+            egress,
+            tcp: tcp::State::NEW,
+            traffic: [Traffic::default(); 2],
+        }
+    }
+
+    /// What the packets of `direction` look like when they arrive.
+    #[inline]
+    pub fn key(&self, direction: Direction) -> FlowKey<A> {
+        self.keys[direction as usize]
+    }
+
+    /// How the packets of `direction` are rewritten: to the reverse of what a reply looks like.
+    ///
+    /// An ICMP error about a packet of the opposite direction is rewritten alike: its embedded packet's
+    /// source becomes [`Translation::destination`], its destination [`Translation::source`], and the
+    /// embedded checksums change by the same deltas.
+    #[inline]
+    pub fn translation(&self, direction: Direction) -> Translation<A> {
+        let reply = &self.keys[direction.opposite() as usize];
+        Translation {
+            source: reply.destination,
+            destination: reply.source,
+            ip_delta: self.ip_deltas[direction as usize],
+            transport_delta: self.transport_deltas[direction as usize],
+        }
+    }
+
+    /// Where the packets of `direction` go.
+    #[inline]
+    pub fn egress(&self, direction: Direction) -> Egress {
+        self.egress[direction as usize]
+    }
+
+    /// What the flow is, and where it stands.
+    pub fn state(&self) -> State {
+        match self.keys[0].protocol {
+            Protocol::TCP => State::Tcp(self.tcp.phase()),
+            Protocol::UDP => State::Udp,
+            _ => State::IcmpQuery,
+        }
+    }
+
+    /// When it ends if nothing prolongs it.
+    pub fn expires(&self) -> Instant {
+        self.expires.instant()
+    }
+
+    /// What went in `direction` so far.
+    pub fn traffic(&self, direction: Direction) -> Traffic {
+        self.traffic[direction as usize]
+    }
+
+    /// The inside host that the flow is counted for: who opened it, or whom it was opened to.
+    pub fn host(&self) -> A {
+        let direction = if self.inside[0] { Direction::Original } else { Direction::Reply };
+        self.keys[direction as usize].source.address
+    }
+
+    /// Whether the flow passes through the external address `address`.
+    pub(super) fn is_seen_as(&self, address: A) -> bool {
+        self.keys.iter().any(|key| key.destination.address == address)
+    }
+
+    /// A mapping and the address that its inside endpoint has sent to in `direction`, if it has.
+    pub(super) fn permission(&self, direction: Direction) -> Option<(MappingId, A)> {
+        let at = direction as usize;
+        let mapping = self.mappings[at].filter(|_| self.used[at])?;
+        Some((mapping, self.keys[at].destination.address))
+    }
+}
+
+/// What rewriting a packet from one key to another does to the checksums of its IP header and transport.
+fn deltas<A: Address>(from: FlowKey<A>, to: FlowKey<A>) -> (Delta, Delta) {
+    let source = A::replace(Delta::NONE, from.source.address, to.source.address);
+    let ip = A::replace(source, from.destination.address, to.destination.address);
+    // The checksum of ICMP, unlike that of TCP and UDP, covers no addresses. (RFC 792)
+    let pseudo_header = if from.protocol == Protocol::ICMP { Delta::NONE } else { ip };
+    let transport = pseudo_header
+        .replace_u16(from.source.port, to.source.port)
+        .replace_u16(from.destination.port, to.destination.port);
+    (ip, transport)
+}

@@ -1,0 +1,662 @@
+//! The flow table: stateful inspection and NAT44 in one entry.
+//!
+//! # What a flow is
+//!
+//! A [`Flow`] is a conversation between two endpoints, as the gateway sees it from both sides: the key
+//! of its packets in the [original](Direction::Original) direction, that of the packet that opened it,
+//! and the key of its [replies](Direction::Reply) as they arrive. A packet of one direction is rewritten
+//! to the reverse of the other's key. This one rule serves everything, without a case for each:
+//!
+//! | [`NewFlow`]                   | original key              | reply key             |
+//! |-------------------------------|---------------------------|-----------------------|
+//! | outbound, by a mapping        | inside → remote           | remote → external     |
+//! | inbound, to a mapping         | remote → external         | inside → remote       |
+//! | inbound, by a forward         | remote → external         | inside → remote       |
+//! | inbound, gateway's service    | remote → external         | external → remote     |
+//! | hairpin                       | client → server's external | server → client's external |
+//!
+//! The gateway itself is an inside host whose address is the external one: its own connections go
+//! through a mapping like everybody's, so no two hosts ever share an external port.
+//!
+//! # Who owns what
+//!
+//! Both keys of a flow stand in one [hash index](index) that leads to its entry and direction. The
+//! entries lie in a [slab](slab), the timers in a [wheel](timer) by the same number. The
+//! [mappings](crate::nat::mapping) own the external ports and are owned by the flows that use them.
+//!
+//! # What a flow goes through
+//!
+//! [`FlowTable::lookup`] finds the flow of a packet; [`FlowTable::open`] makes one on a miss, if the
+//! limits, the free ports and the filter allow it, and otherwise changes nothing (one exception, at
+//! [`FlowTable::open`], lets two inside hosts meet); [`FlowTable::track`] takes every further packet:
+//! it checks it against the [state of the connection](tcp), counts it and restarts the idle timer.
+//! Who may restart it:
+//!
+//! | flow               | timeout | restarted by                          |
+//! |--------------------|---------|---------------------------------------|
+//! | UDP                | 300 s   | the inside (RFC 4787 REQ-6)           |
+//! | ICMP query         | 60 s    | the inside                            |
+//! | TCP opening        | 240 s   | the inside                            |
+//! | TCP established    | 7440 s  | both: the inside has agreed to it     |
+//! | TCP closing        | 240 s   | the inside                            |
+//! | TCP reset          | 240 s   | nobody                                |
+//!
+//! Time is kept in whole seconds. A flow is over up to a second after its deadline and never before;
+//! until [`FlowTable::handle_timeout`] has taken it out, it lives. ICMP errors are looked up and
+//! rewritten, but not tracked: they neither end nor prolong anything (RFC 4787 REQ-12, RFC 5382
+//! REQ-10, RFC 5508 REQ-6).
+//!
+//! # Limits
+//!
+//! Flows in all and for each inside host, external ports of each protocol, work for each call of
+//! [`FlowTable::handle_timeout`]. When one is reached, what exists goes on and what is new is
+//! [refused](Refused). Memory for all of it is taken at the start, but touched only by use; nothing is
+//! allocated per packet or flow.
+//!
+//! # What it does not do
+//!
+//! It parses and rewrites no packet, knows no policy (who asks has decided), and checks no TCP sequence
+//! numbers. Fragments other than the first carry no ports and cannot be looked up here.
+
+mod entry;
+pub(crate) mod index;
+pub(crate) mod key;
+mod prefetch;
+pub(crate) mod slab;
+pub(crate) mod tally;
+pub mod tcp;
+pub(crate) mod timer;
+
+use core::net::Ipv4Addr;
+use core::num::NonZeroU32;
+use core::ops::RangeInclusive;
+
+use ahash::RandomState;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+pub use self::entry::{Egress, Flow, Packet, State, Traffic, Translation, Transport};
+pub use self::key::{Address, Direction, Endpoint, FlowKey};
+
+use self::index::Index;
+use self::slab::Slab;
+use self::tally::Tally;
+use self::tcp::Timer;
+use self::timer::{Tick, Wheel};
+use crate::config::{Filtering, Nat};
+use crate::counters::DropReason;
+use crate::nat::mapping::{Mappings, Unmapped};
+use crate::nat::{Mapping, MappingId, Timeouts};
+use crate::time::Instant;
+use crate::wire::ipv4::Protocol;
+
+/// A flow's number. It is valid until the flow ends, then used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowId(u32);
+
+/// The hash of a [`FlowKey`], by one table's secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyHash(u32);
+
+/// A flow to be opened: who talks to whom. An endpoint called remote is on the outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewFlow<A = Ipv4Addr> {
+    /// From the inside to the outside.
+    Outbound {
+        /// Who opens it.
+        client: Client<A>,
+        /// To whom.
+        remote: Endpoint<A>,
+    },
+    /// From the outside to the inside.
+    Inbound {
+        /// Who opens it.
+        remote: Endpoint<A>,
+        /// To whom.
+        server: Server<A>,
+    },
+    /// From the inside to the inside, by way of the external address. (RFC 4787 REQ-9)
+    Hairpin {
+        /// Who opens it.
+        client: Client<A>,
+        /// To whom.
+        server: Server<A>,
+    },
+}
+
+/// An inside endpoint that opens a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client<A = Ipv4Addr> {
+    /// It is seen by the external port that its mapping has, or gets.
+    Mapped(Endpoint<A>),
+    /// It is seen by an endpoint that is its own by configuration.
+    Static(Binding<A>),
+}
+
+/// An inside endpoint that a flow is opened to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server<A = Ipv4Addr> {
+    /// The owner of a mapping, if its filter admits the client.
+    Mapped(MappingId),
+    /// One that is seen by an endpoint that is its own by configuration: a forward's target, or a
+    /// service of the gateway.
+    Static(Binding<A>),
+}
+
+/// An inside endpoint and how the outside sees it, by configuration. Both are the same where nothing is
+/// translated. The external port, if it is of the external address, must be reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding<A = Ipv4Addr> {
+    /// The endpoint on the inside.
+    pub inside: Endpoint<A>,
+    /// The endpoint that the outside sees.
+    pub external: Endpoint<A>,
+}
+
+/// Why a packet opens no flow, or is none of its flow's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There are as many flows as there may be.
+    TableFull,
+    /// The inside host has as many flows as it may.
+    HostLimit,
+    /// No external port is free.
+    PortsExhausted,
+    /// There is no external address.
+    NoAddress,
+    /// Its packets or replies could not be told from those of another flow.
+    Ambiguous,
+    /// The mapping's filter does not admit the sender.
+    Filtered,
+    /// The segment fits no state of the TCP connection, or opens none.
+    TcpState,
+}
+
+impl From<Refused> for DropReason {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::TableFull => Self::FlowTableFull,
+            Refused::HostLimit => Self::FlowHostLimit,
+            Refused::PortsExhausted => Self::PortsExhausted,
+            Refused::NoAddress => Self::NoAddress,
+            Refused::Ambiguous => Self::FlowAmbiguous,
+            Refused::Filtered => Self::Filtered,
+            Refused::TcpState => Self::TcpStateInvalid,
+        }
+    }
+}
+
+/// The flow table, with the mappings and ports that its flows use.
+pub struct FlowTable<A = Ipv4Addr> {
+    flows: Slab<Flow<A>>,
+    /// Both keys of every flow.
+    index: Index,
+    hasher: RandomState,
+    wheel: Wheel,
+    mappings: Mappings<A>,
+    /// To which addresses the inside endpoint of a mapping has sent; kept only while the filter asks.
+    permissions: Tally<(MappingId, A)>,
+    hosts: Tally<A>,
+    timeouts: Timeouts,
+    nat: Nat,
+}
+
+impl<A: Address> FlowTable<A> {
+    /// The most flows that a table can be configured for.
+    pub const FLOWS_MAX: u32 = 1 << 24;
+
+    /// The most timers that one [`FlowTable::handle_timeout`] looks at.
+    pub const EXPIRIES_MAX: usize = 1024;
+
+    /// An empty table without an external address. The secret `seed` decides hashes and ports.
+    pub fn new(nat: &Nat, timeouts: Timeouts, seed: [u8; 32]) -> Self {
+        let mut rng = StdRng::from_seed(seed);
+        let mut word = || rng.next_u64();
+        let hasher = RandomState::with_seeds(word(), word(), word(), word());
+        let mut table = Self {
+            flows: Slab::new(),
+            index: Index::new(),
+            wheel: Wheel::new(),
+            mappings: Mappings::new(hasher.clone(), rng),
+            permissions: Tally::new(hasher.clone()),
+            hosts: Tally::new(hasher.clone()),
+            hasher,
+            timeouts,
+            nat: *nat,
+        };
+        table.configure(nat);
+        table
+    }
+
+    /// Changes limits and filtering. Flows above a new limit stay. Memory grows here, if it must.
+    pub fn configure(&mut self, nat: &Nat) {
+        let flows_max = nat.flows_max.min(Self::FLOWS_MAX);
+        self.nat = Nat { flows_max, ..*nat };
+        let flows_max = flows_max as usize;
+        self.flows.reserve(flows_max);
+        self.index.reserve(2 * flows_max);
+        self.wheel.reserve(flows_max);
+        self.mappings.reserve(flows_max);
+        self.hosts.reserve(flows_max);
+        self.permissions.clear();
+        if nat.filtering == Filtering::AddressDependent {
+            self.permissions.reserve(2 * flows_max);
+            for (_, flow) in self.flows.iter() {
+                for permission in Direction::BOTH.into_iter().filter_map(|way| flow.permission(way)) {
+                    self.permissions.add(permission);
+                }
+            }
+        }
+    }
+
+    /// The address of new mappings, if there is one.
+    pub fn external_address(&self) -> Option<A> {
+        self.mappings.external()
+    }
+
+    /// Changes the address of new mappings. If it is another, all flows through the old one end.
+    pub fn set_external_address(&mut self, address: Option<A>) {
+        if let Some(old) = self.external_address().filter(|old| Some(*old) != address) {
+            self.remove_where(|flow| flow.is_seen_as(old));
+        }
+        self.mappings.set_external(address);
+    }
+
+    /// Sets the external ports of `protocol` that belong to services and forwards. Mappings that have
+    /// one of them end, with their flows.
+    pub fn set_reserved_ports(
+        &mut self,
+        protocol: Protocol,
+        ports: impl Iterator<Item = RangeInclusive<u16>>,
+    ) {
+        self.mappings.set_reserved(protocol, ports);
+        for id in 0..self.flows.end() {
+            let mut mappings =
+                self.flows.get(id).map_or([None; 2], |flow| flow.mappings).into_iter().flatten();
+            if mappings.any(|mapping| self.mappings.is_reserved(mapping)) {
+                self.remove(FlowId(id));
+            }
+        }
+    }
+
+    /// The hash of `key`, for the searches below.
+    #[inline]
+    pub fn hash(&self, key: &FlowKey<A>) -> KeyHash {
+        KeyHash(self.hasher.hash_one(key) as u32)
+    }
+
+    /// The flow that packets with `key` belong to, and their direction.
+    #[inline]
+    pub fn lookup(&self, key: &FlowKey<A>) -> Option<(FlowId, Direction)> {
+        self.lookup_hashed(self.hash(key), key)
+    }
+
+    /// As [`FlowTable::lookup`], with the hash of `key` known.
+    #[inline]
+    pub fn lookup_hashed(&self, hash: KeyHash, key: &FlowKey<A>) -> Option<(FlowId, Direction)> {
+        let found = self.index.find(hash.0, |reference| {
+            let (id, direction) = resolve(reference);
+            self.flows[id.0].keys[direction as usize] == *key
+        })?;
+        Some(resolve(found))
+    }
+
+    /// Announces a look-up of `hash`. For a batch: call it for all, then [`FlowTable::prefetch_flow`]
+    /// for all, then look up each.
+    #[inline]
+    pub fn prefetch(&self, hash: KeyHash) {
+        self.index.prefetch(hash.0);
+    }
+
+    /// Announces a look-up of `hash` that [`FlowTable::prefetch`] was called for.
+    #[inline]
+    pub fn prefetch_flow(&self, hash: KeyHash) {
+        if let Some(found) = self.index.candidate(hash.0) {
+            self.flows.prefetch(resolve(found).0.0);
+        }
+    }
+
+    /// The flow `id`.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    #[inline]
+    pub fn flow(&self, id: FlowId) -> &Flow<A> {
+        &self.flows[id.0]
+    }
+
+    /// All flows, with the least number first.
+    pub fn flows(&self) -> impl Iterator<Item = (FlowId, &Flow<A>)> {
+        self.flows.iter().map(|(id, flow)| (FlowId(id), flow))
+    }
+
+    /// How many flows there are.
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Whether there is no flow.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The mapping that owns a port of the external address, if one does.
+    pub fn mapping_by_external(&self, protocol: Protocol, port: u16) -> Option<MappingId> {
+        self.mappings.by_external(protocol, port)
+    }
+
+    /// The mapping `id`.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    pub fn mapping(&self, id: MappingId) -> &Mapping<A> {
+        &self.mappings[id]
+    }
+
+    /// How many mappings there are.
+    pub fn mappings_len(&self) -> usize {
+        self.mappings.len()
+    }
+
+    /// Opens a flow for `packet`, its first, for which [`FlowTable::lookup`] found none. The packets of
+    /// each direction will go where `egress` says.
+    ///
+    /// # Errors
+    ///
+    /// Why the packet must be dropped; nothing has changed then. But one case is like a hole punched
+    /// through two NATs: a hairpin flow that the server's filter does not admit is opened nevertheless,
+    /// for the client did send, and its original packets are [`Refused::Filtered`] until the server has
+    /// sent to the client likewise.
+    pub fn open(
+        &mut self,
+        now: Instant,
+        new: &NewFlow<A>,
+        egress: [Egress; 2],
+        packet: &Packet,
+    ) -> Result<FlowId, Refused> {
+        let flow = self.prepare(now, new, egress, packet.transport)?;
+        let id = self.insert(flow);
+        self.track(now, id, Direction::Original, packet)?;
+        Ok(id)
+    }
+
+    /// Takes a packet of `direction` of the flow `id`, which was just looked up.
+    ///
+    /// # Errors
+    ///
+    /// Why the packet must be dropped: [`Refused::TcpState`] if a segment fits no state of the
+    /// connection, [`Refused::Filtered`] if the other side has not yet admitted the sender.
+    #[inline]
+    pub fn track(
+        &mut self,
+        now: Instant,
+        id: FlowId,
+        direction: Direction,
+        packet: &Packet,
+    ) -> Result<(), Refused> {
+        let flow = &mut self.flows[id.0];
+        let way = direction as usize;
+        let from_inside = flow.inside[way];
+        let (timer, timeout_secs, holds_mapping) = match packet.transport {
+            Transport::Tcp(flags) => {
+                let (state, timer) = flow.tcp.next(direction, flags, flow.inside)?;
+                flow.tcp = state;
+                // RFC 7857 section 7.1: an RST refreshes no mapping.
+                let holds = timer == Timer::Restart && from_inside && state.phase() != tcp::Phase::Reset;
+                (timer, self.timeouts.tcp_secs(state.phase()), holds)
+            }
+            // RFC 4787 REQ-6: only the inside refreshes.
+            _ if !from_inside => (Timer::Keep, 0, false),
+            Transport::Udp => (Timer::Restart, self.timeouts.udp_secs, true),
+            Transport::IcmpQuery => (Timer::Restart, self.timeouts.icmp_query_secs, true),
+        };
+        let deadline = match timer {
+            Timer::Keep => flow.expires,
+            Timer::Restart => Tick::after(now, timeout_secs),
+            Timer::Shorten => flow.expires.min(Tick::after(now, timeout_secs)),
+        };
+        if deadline < flow.expires {
+            self.wheel.hasten(id.0, deadline);
+        }
+        flow.expires = deadline;
+        if holds_mapping && flow.held[way] != deadline {
+            flow.held[way] = deadline;
+            if let Some(mapping) = flow.mappings[way] {
+                self.mappings.hold(mapping, deadline);
+            }
+        }
+        if !flow.used[way] {
+            flow.used[way] = true;
+            flow.admitted |= direction == Direction::Reply;
+            if self.nat.filtering == Filtering::AddressDependent {
+                flow.permission(direction)
+                    .into_iter()
+                    .for_each(|permission| self.permissions.add(permission));
+            }
+        }
+        if !flow.admitted {
+            return Err(Refused::Filtered);
+        }
+        let traffic = &mut flow.traffic[way];
+        traffic.packets += 1;
+        traffic.octets += u64::from(packet.octets);
+        Ok(())
+    }
+
+    /// Ends the flow `id`.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    pub fn remove(&mut self, id: FlowId) {
+        self.wheel.disarm(id.0);
+        self.forget(id);
+    }
+
+    /// Ends the flows for which `is_ended` says so. It looks at all: this is for changes of configuration.
+    pub fn remove_where(&mut self, mut is_ended: impl FnMut(&Flow<A>) -> bool) {
+        for id in 0..self.flows.end() {
+            if self.flows.get(id).is_some_and(&mut is_ended) {
+                self.remove(FlowId(id));
+            }
+        }
+    }
+
+    /// When [`FlowTable::handle_timeout`] wants to be called; `None` while there is no flow.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.wheel.next().map(Tick::instant)
+    }
+
+    /// Ends flows that are due. It does a bounded amount of work; if that was not enough,
+    /// [`FlowTable::poll_timeout`] is not in the future.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = Tick::at(now);
+        for _ in 0..Self::EXPIRIES_MAX {
+            let Some(id) = self.wheel.expire(now) else { return };
+            let expires = self.flows[id].expires;
+            if expires <= now {
+                self.forget(FlowId(id));
+            } else {
+                self.wheel.arm(id, expires);
+            }
+        }
+    }
+
+    /// The flow that `new` asks for, or why there cannot be one. Only a mapping may be new.
+    fn prepare(
+        &mut self,
+        now: Instant,
+        new: &NewFlow<A>,
+        egress: [Egress; 2],
+        transport: Transport,
+    ) -> Result<Flow<A>, Refused> {
+        let protocol = transport.protocol();
+        let admitted = self.admits(now, protocol, new);
+        if !admitted && matches!(new, NewFlow::Inbound { .. }) {
+            return Err(Refused::Filtered);
+        }
+        if matches!(transport, Transport::Tcp(flags) if !tcp::opens(flags)) {
+            return Err(Refused::TcpState);
+        }
+        if self.flows.len() >= self.nat.flows_max as usize {
+            return Err(Refused::TableFull);
+        }
+        if self.hosts.count(self.host(new)) >= self.nat.flows_per_host_max {
+            return Err(Refused::HostLimit);
+        }
+
+        let mut expires = Tick::after(now, self.timeouts.opening_secs(protocol));
+        let (client, server) = match *new {
+            NewFlow::Outbound { client, remote } => (self.client(protocol, client)?, Party::outside(remote)),
+            NewFlow::Inbound { remote, server } => (Party::outside(remote), self.server(server)),
+            NewFlow::Hairpin { client, server } => (self.client(protocol, client)?, self.server(server)),
+        };
+        if let (NewFlow::Inbound { .. }, Some(mapping)) = (new, server.mapping) {
+            // RFC 4787 REQ-6: what comes in does not prolong the mapping.
+            expires = expires.min(self.mappings[mapping].held_until);
+        }
+        let keys = [
+            FlowKey { protocol, source: client.inner, destination: server.outer },
+            FlowKey { protocol, source: server.inner, destination: client.outer },
+        ];
+        if keys.iter().any(|key| self.lookup(key).is_some()) {
+            client.mapping.into_iter().for_each(|mapping| self.mappings.remove_if_unused(mapping));
+            return Err(Refused::Ambiguous);
+        }
+        let mappings = [client.mapping, server.mapping];
+        Ok(Flow::new(keys, mappings, [client.inside, server.inside], admitted, egress, expires))
+    }
+
+    /// Whether the server's filter takes in the client. (RFC 4787 section 5)
+    fn admits(&self, now: Instant, protocol: Protocol, new: &NewFlow<A>) -> bool {
+        let (NewFlow::Inbound { server, .. } | NewFlow::Hairpin { server, .. }) = new else { return true };
+        let Server::Mapped(id) = *server else { return true };
+        let client_address = match *new {
+            NewFlow::Inbound { remote, .. } => Some(remote.address),
+            NewFlow::Hairpin { client: Client::Static(binding), .. } => Some(binding.external.address),
+            _ => self.external_address(),
+        };
+        // A query names its asker and nobody who would be asked: no identifier leads inside.
+        let is_open = protocol != Protocol::ICMP && self.mappings[id].held_until > Tick::at(now);
+        is_open
+            && match self.nat.filtering {
+                Filtering::EndpointIndependent => true,
+                Filtering::AddressDependent => {
+                    client_address.is_some_and(|address| self.permissions.count((id, address)) > 0)
+                }
+                Filtering::AddressAndPortDependent => false,
+            }
+    }
+
+    /// The inside host that a flow is counted for.
+    fn host(&self, new: &NewFlow<A>) -> A {
+        let inside = match *new {
+            NewFlow::Outbound { client, .. } | NewFlow::Hairpin { client, .. } => match client {
+                Client::Mapped(inside) => inside,
+                Client::Static(binding) => binding.inside,
+            },
+            NewFlow::Inbound { server, .. } => self.server(server).inner,
+        };
+        inside.address
+    }
+
+    fn client(&mut self, protocol: Protocol, client: Client<A>) -> Result<Party<A>, Refused> {
+        match client {
+            Client::Mapped(inside) => {
+                let id = self.mappings.find_or_create(protocol, inside)?;
+                Ok(Party::mapped(id, &self.mappings[id]))
+            }
+            Client::Static(binding) => Ok(Party::bound(binding)),
+        }
+    }
+
+    fn server(&self, server: Server<A>) -> Party<A> {
+        match server {
+            Server::Mapped(id) => Party::mapped(id, &self.mappings[id]),
+            Server::Static(binding) => Party::bound(binding),
+        }
+    }
+
+    fn insert(&mut self, flow: Flow<A>) -> FlowId {
+        let (keys, mappings, host, expires) = (flow.keys, flow.mappings, flow.host(), flow.expires);
+        let id = FlowId(self.flows.insert(flow));
+        for (key, direction) in keys.iter().zip(Direction::BOTH) {
+            self.index.insert(self.hash(key).0, reference(id, direction));
+        }
+        self.wheel.arm(id.0, expires);
+        self.hosts.add(host);
+        mappings.into_iter().flatten().for_each(|mapping| self.mappings.acquire(mapping));
+        id
+    }
+
+    /// Takes out a flow whose timer is disarmed.
+    fn forget(&mut self, id: FlowId) {
+        let flow = self.flows.remove(id.0);
+        for (key, direction) in flow.keys.iter().zip(Direction::BOTH) {
+            self.index.remove(self.hash(key).0, reference(id, direction));
+        }
+        self.hosts.subtract(flow.host());
+        if self.nat.filtering == Filtering::AddressDependent {
+            let permissions = Direction::BOTH.into_iter().filter_map(|direction| flow.permission(direction));
+            permissions.for_each(|permission| self.permissions.subtract(permission));
+        }
+        flow.mappings.into_iter().flatten().for_each(|mapping| self.mappings.release(mapping));
+    }
+}
+
+/// One side of a flow.
+struct Party<A> {
+    /// As it sends.
+    inner: Endpoint<A>,
+    /// As the other side sees it.
+    outer: Endpoint<A>,
+    mapping: Option<MappingId>,
+    inside: bool,
+}
+
+impl<A: Address> Party<A> {
+    fn outside(remote: Endpoint<A>) -> Self {
+        Self { inner: remote, outer: remote, mapping: None, inside: false }
+    }
+
+    fn mapped(id: MappingId, mapping: &Mapping<A>) -> Self {
+        Self { inner: mapping.inside, outer: mapping.external, mapping: Some(id), inside: true }
+    }
+
+    fn bound(binding: Binding<A>) -> Self {
+        Self { inner: binding.inside, outer: binding.external, mapping: None, inside: true }
+    }
+}
+
+impl From<tcp::Invalid> for Refused {
+    fn from(_: tcp::Invalid) -> Self {
+        Self::TcpState
+    }
+}
+
+impl From<Unmapped> for Refused {
+    fn from(unmapped: Unmapped) -> Self {
+        match unmapped {
+            Unmapped::NoAddress => Self::NoAddress,
+            Unmapped::PortsExhausted => Self::PortsExhausted,
+        }
+    }
+}
+
+/// What the index keeps of a key: its flow and direction, and never 0.
+fn reference(id: FlowId, direction: Direction) -> NonZeroU32 {
+    NonZeroU32::MIN.saturating_add(id.0 << 1 | direction as u32)
+}
+
+#[inline]
+fn resolve(reference: NonZeroU32) -> (FlowId, Direction) {
+    let bits = reference.get() - 1;
+    (FlowId(bits >> 1), if bits & 1 == 0 { Direction::Original } else { Direction::Reply })
+}
+
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,347 @@
+//! The table against a model: lists that are searched from end to end, with the rules written out.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::Segment;
+use crate::wire::tcp::Flags;
+
+const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+const EGRESS: [Egress; 2] = [Egress::Segment(Segment::Wan), Egress::Segment(Segment::Lan)];
+const FLOWS_MAX: usize = 10;
+const FLOWS_PER_HOST_MAX: usize = 5;
+/// Always free: nobody's own port, and of either parity.
+const RESERVED: RangeInclusive<u16> = 2000..=2003;
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// A packet from the inside to a remote endpoint.
+    Send { protocol: Protocol, client: Endpoint, remote: Endpoint },
+    /// A packet from a remote endpoint to the port of one of the mappings.
+    Knock { mapping: usize, remote: Endpoint },
+    /// A packet from the inside to the external port of one of the mappings.
+    Hairpin { client: Endpoint, mapping: usize },
+    /// A packet of one of the flows.
+    Packet { flow: usize, direction: Direction },
+    /// One flow is ended.
+    Remove { flow: usize },
+    /// Time goes on.
+    Wait { secs: u64 },
+}
+
+struct ModelFlow {
+    keys: [FlowKey; 2],
+    /// The inside endpoint of each direction's sender, if it has a mapping.
+    mapped: [Option<Endpoint>; 2],
+    sent: [bool; 2],
+    admitted: bool,
+    deadline: u64,
+}
+
+struct ModelMapping {
+    external: Endpoint,
+    held_until: u64,
+}
+
+struct Model {
+    flows: Vec<ModelFlow>,
+    mappings: BTreeMap<(Protocol, Endpoint), ModelMapping>,
+    filtering: Filtering,
+    now: u64,
+}
+
+fn timeout(protocol: Protocol) -> u64 {
+    match protocol {
+        Protocol::TCP => 240, // the steps never get beyond a SYN and a SYN-ACK
+        Protocol::UDP => 300,
+        _ => 60,
+    }
+}
+
+fn packet(protocol: Protocol, direction: Direction) -> Packet {
+    let transport = match (protocol, direction) {
+        (Protocol::TCP, Direction::Original) => Transport::Tcp(Flags::SYN),
+        (Protocol::TCP, Direction::Reply) => Transport::Tcp(Flags::SYN | Flags::ACK),
+        (Protocol::UDP, _) => Transport::Udp,
+        _ => Transport::IcmpQuery,
+    };
+    Packet { transport, octets: 50 }
+}
+
+impl Model {
+    fn mapping_at(&self, number: usize) -> Option<(Protocol, Endpoint)> {
+        self.mappings.keys().nth(number % self.mappings.len().max(1)).copied()
+    }
+
+    fn find(&self, key: &FlowKey) -> Option<(usize, Direction)> {
+        let position = |way: usize| self.flows.iter().position(|flow| flow.keys[way] == *key);
+        position(0).map(|at| (at, Direction::Original)).or(position(1).map(|at| (at, Direction::Reply)))
+    }
+
+    fn host(flow: &ModelFlow) -> Ipv4Addr {
+        let way = if flow.mapped[0].is_some() { 0 } else { 1 };
+        flow.keys[way].source.address
+    }
+
+    fn admits(&self, (protocol, inside): (Protocol, Endpoint), from: Ipv4Addr) -> bool {
+        let has_sent = |flow: &ModelFlow, way: usize| {
+            let is_mapping = flow.mapped[way] == Some(inside) && flow.keys[0].protocol == protocol;
+            is_mapping && flow.sent[way] && flow.keys[way].destination.address == from
+        };
+        protocol != Protocol::ICMP
+            && self.mappings[&(protocol, inside)].held_until > self.now
+            && match self.filtering {
+                Filtering::EndpointIndependent => true,
+                Filtering::AddressDependent => {
+                    self.flows.iter().any(|flow| has_sent(flow, 0) || has_sent(flow, 1))
+                }
+                Filtering::AddressAndPortDependent => false,
+            }
+    }
+
+    /// The limits that a new flow of `host` meets.
+    fn limit(&self, host: Ipv4Addr) -> Result<(), Refused> {
+        if self.flows.len() >= FLOWS_MAX {
+            return Err(Refused::TableFull);
+        }
+        let flows = self.flows.iter().filter(|flow| Self::host(flow) == host).count();
+        if flows >= FLOWS_PER_HOST_MAX { Err(Refused::HostLimit) } else { Ok(()) }
+    }
+
+    /// A packet of a flow: what was sent, and whom it keeps alive.
+    fn packet(&mut self, at: usize, direction: Direction) -> Result<(), Refused> {
+        let (flow, way) = (&mut self.flows[at], direction as usize);
+        flow.sent[way] = true;
+        flow.admitted |= direction == Direction::Reply;
+        if let Some(inside) = flow.mapped[way] {
+            flow.deadline = self.now + timeout(flow.keys[0].protocol);
+            let mapping = self.mappings.get_mut(&(flow.keys[0].protocol, inside)).unwrap();
+            mapping.held_until = mapping.held_until.max(flow.deadline);
+        }
+        if flow.admitted { Ok(()) } else { Err(Refused::Filtered) }
+    }
+
+    fn end(&mut self, is_over: impl Fn(usize, &ModelFlow) -> bool) {
+        let mut at = 0..;
+        self.flows.retain(|flow| !is_over(at.next().unwrap(), flow));
+        let flows = &self.flows;
+        self.mappings.retain(|(protocol, inside), _| {
+            flows
+                .iter()
+                .any(|flow| flow.keys[0].protocol == *protocol && flow.mapped.contains(&Some(*inside)))
+        });
+    }
+}
+
+/// The table and its model, stepping together.
+struct Pair {
+    table: FlowTable,
+    model: Model,
+}
+
+impl Pair {
+    fn new(filtering: Filtering) -> Self {
+        let nat =
+            Nat { filtering, flows_max: FLOWS_MAX as u32, flows_per_host_max: FLOWS_PER_HOST_MAX as u32 };
+        let mut table = FlowTable::new(&nat, Timeouts::default(), [3; 32]);
+        table.set_external_address(Some(WAN));
+        for protocol in [Protocol::TCP, Protocol::UDP, Protocol::ICMP] {
+            table.set_reserved_ports(protocol, [RESERVED].into_iter());
+        }
+        Self { table, model: Model { flows: Vec::new(), mappings: BTreeMap::new(), filtering, now: 0 } }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Send { protocol, client, remote } => {
+                let remote = if protocol == Protocol::ICMP { Endpoint { port: 0, ..remote } } else { remote };
+                let new = NewFlow::Outbound { client: Client::Mapped(client), remote };
+                self.arrive(FlowKey { protocol, source: client, destination: remote }, &new, Ok(()));
+            }
+            Step::Knock { mapping, remote } => {
+                let Some((protocol, inside)) = self.model.mapping_at(mapping) else { return };
+                let (id, external) = self.mapping(protocol, inside);
+                let new = NewFlow::Inbound { remote, server: Server::Mapped(id) };
+                let key = FlowKey { protocol, source: remote, destination: external };
+                let admitted = self.model.admits((protocol, inside), remote.address);
+                self.arrive(key, &new, if admitted { Ok(()) } else { Err(Refused::Filtered) });
+            }
+            Step::Hairpin { client, mapping } => {
+                let Some((protocol, inside)) = self.model.mapping_at(mapping) else { return };
+                let (id, external) = self.mapping(protocol, inside);
+                let new = NewFlow::Hairpin { client: Client::Mapped(client), server: Server::Mapped(id) };
+                self.arrive(FlowKey { protocol, source: client, destination: external }, &new, Ok(()));
+            }
+            Step::Packet { flow, direction } => {
+                let Some(at) = flow.checked_rem(self.model.flows.len()) else { return };
+                let key = self.model.flows[at].keys[direction as usize];
+                let (id, found) = self.table.lookup(&key).expect("the model's flow");
+                let packet = packet(key.protocol, found);
+                let result = self.table.track(Instant::from_secs(self.model.now), id, found, &packet);
+                assert_eq!(result, self.model.packet(at, found));
+            }
+            Step::Remove { flow } => {
+                let Some(at) = flow.checked_rem(self.model.flows.len()) else { return };
+                let (id, _) = self.table.lookup(&self.model.flows[at].keys[0]).expect("the model's flow");
+                self.table.remove(id);
+                self.model.end(|number, _| number == at);
+            }
+            Step::Wait { secs } => {
+                self.model.now += secs;
+                let now = Instant::from_secs(self.model.now);
+                while self.table.poll_timeout().is_some_and(|due| due <= now) {
+                    self.table.handle_timeout(now);
+                }
+                let now = self.model.now;
+                self.model.end(|_, flow| flow.deadline <= now);
+            }
+        }
+    }
+
+    fn mapping(&self, protocol: Protocol, inside: Endpoint) -> (MappingId, Endpoint) {
+        let external = self.model.mappings[&(protocol, inside)].external;
+        (self.table.mapping_by_external(protocol, external.port).expect("the model's mapping"), external)
+    }
+
+    /// A packet with `key`: of a flow, or for a new one unless `filter` forbids that.
+    fn arrive(&mut self, key: FlowKey, new: &NewFlow, filter: Result<(), Refused>) {
+        let now = Instant::from_secs(self.model.now);
+        if let Some((at, direction)) = self.model.find(&key) {
+            let (id, found) = self.table.lookup(&key).expect("the model's flow");
+            assert!(found == direction || key == self.table.flow(id).key(direction));
+            let result = self.table.track(now, id, found, &packet(key.protocol, found));
+            assert_eq!(result, self.model.packet(at, found));
+            return;
+        }
+        assert_eq!(self.table.lookup(&key), None);
+        let result = self.table.open(now, new, EGRESS, &packet(key.protocol, Direction::Original));
+        assert_eq!(result.map(|_| ()), filter.and_then(|()| self.model_open(key, new)));
+    }
+
+    fn model_open(&mut self, key: FlowKey, new: &NewFlow) -> Result<(), Refused> {
+        let (client, server) = match *new {
+            NewFlow::Outbound { client: Client::Mapped(client), .. } => (Some(client), None),
+            NewFlow::Inbound { .. } => (None, self.owner(&key)),
+            NewFlow::Hairpin { client: Client::Mapped(client), .. } => (Some(client), self.owner(&key)),
+            _ => unreachable!("the steps open no other flows"),
+        };
+        let admitted = match (client, server) {
+            (Some(_), Some(server)) => self.model.admits((key.protocol, server), WAN),
+            _ => true,
+        };
+        self.model.limit(client.or(server).unwrap().address)?;
+        let mut deadline = self.model.now + timeout(key.protocol);
+        let client_external = match client {
+            Some(client) => self.model_map(key.protocol, client),
+            None => {
+                let mapping = &self.model.mappings[&(key.protocol, server.unwrap())];
+                deadline = deadline.min(mapping.held_until);
+                key.source
+            }
+        };
+        let reply_source = server.unwrap_or(key.destination);
+        let reply = FlowKey { protocol: key.protocol, source: reply_source, destination: client_external };
+        self.model.flows.push(ModelFlow {
+            keys: [key, reply],
+            mapped: [client, server],
+            sent: [false; 2],
+            admitted,
+            deadline,
+        });
+        self.model.packet(self.model.flows.len() - 1, Direction::Original)
+    }
+
+    fn owner(&self, key: &FlowKey) -> Option<Endpoint> {
+        let mut mappings = self.model.mappings.iter();
+        let owned = mappings.find(|((protocol, _), mapping)| {
+            *protocol == key.protocol && mapping.external == key.destination
+        });
+        owned.map(|((_, inside), _)| *inside)
+    }
+
+    /// The external endpoint of `client`: the one that it has, or the one that the table has just chosen,
+    /// which must be one that it may choose.
+    fn model_map(&mut self, protocol: Protocol, client: Endpoint) -> Endpoint {
+        if let Some(mapping) = self.model.mappings.get(&(protocol, client)) {
+            return mapping.external;
+        }
+        let flow = self.table.flows().find(|(_, flow)| {
+            let key = flow.key(Direction::Original);
+            key.protocol == protocol && key.source == client
+        });
+        let external = flow.expect("the flow that was opened").1.key(Direction::Reply).destination;
+        let taken = |port: u16| {
+            let mut mappings = self.model.mappings.iter();
+            RESERVED.contains(&port)
+                || mappings.any(|((other, _), mapping)| *other == protocol && mapping.external.port == port)
+        };
+        assert!(!taken(external.port), "no port is overloaded");
+        assert!(external.port == client.port || taken(client.port), "a free port is preserved");
+        assert_eq!(external.port % 2, client.port % 2);
+        assert_eq!(external.port < 1024, client.port < 1024);
+        self.model.mappings.insert((protocol, client), ModelMapping { external, held_until: 0 });
+        external
+    }
+
+    fn compare(&self) {
+        let (table, model) = (&self.table, &self.model);
+        assert_eq!((table.len(), table.mappings_len()), (model.flows.len(), model.mappings.len()));
+        for expected in &model.flows {
+            let (id, _) = table.lookup(&expected.keys[0]).expect("the model's flow");
+            let flow = table.flow(id);
+            assert_eq!(flow.keys, expected.keys);
+            assert_eq!(flow.expires(), Instant::from_secs(expected.deadline));
+            assert_eq!(table.lookup(&expected.keys[1]).map(|(found, _)| found), Some(id));
+        }
+        for ((protocol, inside), expected) in &model.mappings {
+            let id = table.mapping_by_external(*protocol, expected.external.port).expect("the mapping");
+            let mapping = table.mapping(id);
+            assert_eq!((mapping.inside, mapping.external), (*inside, expected.external));
+            assert_eq!(mapping.held_until.instant(), Instant::from_secs(expected.held_until));
+        }
+    }
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let protocol = || prop::sample::select(vec![Protocol::UDP, Protocol::UDP, Protocol::TCP, Protocol::ICMP]);
+    let client = || {
+        (2u8..5, prop::sample::select(vec![1000u16, 5000, 5000, 2000]))
+            .prop_map(|(host, port)| Endpoint::new(Ipv4Addr::new(192, 168, 1, host), port))
+    };
+    let remote =
+        || (1u8..3, 1u16..3).prop_map(|(host, port)| Endpoint::new(Ipv4Addr::new(198, 51, 100, host), port));
+    let direction = prop::sample::select(Direction::BOTH.to_vec());
+    let step = prop_oneof![
+        4 => (protocol(), client(), remote())
+            .prop_map(|(protocol, client, remote)| Step::Send { protocol, client, remote }),
+        3 => (any::<usize>(), remote()).prop_map(|(mapping, remote)| Step::Knock { mapping, remote }),
+        2 => (client(), any::<usize>()).prop_map(|(client, mapping)| Step::Hairpin { client, mapping }),
+        4 => (any::<usize>(), direction).prop_map(|(flow, direction)| Step::Packet { flow, direction }),
+        1 => any::<usize>().prop_map(|flow| Step::Remove { flow }),
+        2 => (1u64..130).prop_map(|secs| Step::Wait { secs }),
+    ];
+    prop::collection::vec(step, 0..120)
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_the_model(
+        filtering in prop::sample::select(vec![
+            Filtering::EndpointIndependent,
+            Filtering::AddressDependent,
+            Filtering::AddressAndPortDependent,
+        ]),
+        steps in steps(),
+    ) {
+        let mut pair = Pair::new(filtering);
+        for step in steps {
+            pair.step(step);
+            pair.compare();
+        }
+        pair.step(Step::Wait { secs: 300 });
+        prop_assert!(pair.table.is_empty() && pair.table.mappings_len() == 0);
+        prop_assert_eq!(pair.table.poll_timeout(), None);
+    }
+}

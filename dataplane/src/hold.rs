@@ -1,0 +1,148 @@
+//! Frames that wait: a pool of buffers, and queues that share it.
+//!
+//! A frame is held by exchanging its buffer for a spare one of the pool, and let go by exchanging it
+//! back; nothing is copied and nothing allocated. A queue is a list through the pool, so that many
+//! can share few buffers. Whoever owns a queue drains it before forgetting it; what is held at one
+//! time is bounded by the pool, and per queue by its owner.
+
+use core::mem;
+
+use crate::batch::Frame;
+
+/// The buffers, and a note `T` with each frame held.
+#[derive(Debug)]
+pub(crate) struct FramePool<T> {
+    places: Box<[Place<T>]>,
+    spare: FrameQueue,
+}
+
+#[derive(Debug)]
+struct Place<T> {
+    frame: Frame,
+    note: T,
+    next: u16,
+}
+
+/// Frames held in the order they came.
+#[derive(Debug, Default)]
+pub(crate) struct FrameQueue {
+    len: u16,
+    first: u16,
+    last: u16,
+}
+
+impl FrameQueue {
+    /// The number of frames.
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+}
+
+impl<T: Copy> FramePool<T> {
+    /// A pool of `frames` buffers, of `frame_capacity` octets each; spare ones have `note`.
+    pub(crate) fn new(frames: u16, frame_capacity: usize, note: T) -> Self {
+        let place = |_| Place { frame: Frame::with_capacity(frame_capacity), note, next: 0 };
+        let mut pool = Self { places: (0..frames).map(place).collect(), spare: FrameQueue::default() };
+        let mut spare = FrameQueue::default();
+        (0..frames).for_each(|place| pool.append(&mut spare, place));
+        pool.spare = spare;
+        pool
+    }
+
+    /// Whether a frame can be held.
+    pub(crate) fn has_spare(&self) -> bool {
+        self.spare.len > 0
+    }
+
+    /// Takes `frame` into `queue` and leaves a spare buffer in its stead; `false`, and the frame as it
+    /// was, if there is none.
+    pub(crate) fn hold(&mut self, queue: &mut FrameQueue, frame: &mut Frame, note: T) -> bool {
+        let mut spare = mem::take(&mut self.spare);
+        let place = self.remove_first(&mut spare);
+        self.spare = spare;
+        let Some(place) = place else { return false };
+        self.append(queue, place);
+        let place = &mut self.places[usize::from(place)];
+        mem::swap(&mut place.frame, frame);
+        frame.set_len(0);
+        place.note = note;
+        true
+    }
+
+    /// The first frame of `queue`, which leaves it. Its buffer is a spare one as soon as the caller is
+    /// done with it, and may be exchanged for another of the same capacity.
+    pub(crate) fn release(&mut self, queue: &mut FrameQueue) -> Option<(&mut Frame, T)> {
+        let place = self.remove_first(queue)?;
+        let mut spare = mem::take(&mut self.spare);
+        self.append(&mut spare, place);
+        self.spare = spare;
+        let place = &mut self.places[usize::from(place)];
+        Some((&mut place.frame, place.note))
+    }
+
+    fn append(&mut self, queue: &mut FrameQueue, place: u16) {
+        if queue.len == 0 {
+            queue.first = place;
+        } else {
+            self.places[usize::from(queue.last)].next = place;
+        }
+        queue.last = place;
+        queue.len += 1;
+    }
+
+    fn remove_first(&mut self, queue: &mut FrameQueue) -> Option<u16> {
+        queue.len = queue.len.checked_sub(1)?;
+        let place = queue.first;
+        queue.first = self.places[usize::from(place)].next;
+        Some(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(octet: u8) -> Frame {
+        let mut frame = Frame::with_capacity(64);
+        frame.buffer_mut()[0] = octet;
+        frame.set_len(1);
+        frame
+    }
+
+    #[test]
+    fn queues_keep_their_order_and_share_the_pool() {
+        let mut pool = FramePool::new(3, 64, ' ');
+        let (mut a, mut b) = (FrameQueue::default(), FrameQueue::default());
+        assert!(pool.hold(&mut a, &mut frame(1), 'x'));
+        assert!(pool.hold(&mut b, &mut frame(2), 'y'));
+        assert!(pool.hold(&mut a, &mut frame(3), 'z'));
+        let mut refused = frame(4);
+        assert!(!pool.has_spare() && !pool.hold(&mut b, &mut refused, '!'));
+        assert_eq!(refused.bytes(), [4], "a refused frame stays with its owner");
+        assert_eq!((a.len(), b.len()), (2, 1));
+
+        let (first, note) = pool.release(&mut a).expect("held");
+        assert_eq!((first.bytes(), note), (&[1][..], 'x'));
+        assert!(pool.hold(&mut b, &mut refused, '!'), "what was released makes room");
+        let (second, note) = pool.release(&mut a).expect("held");
+        assert_eq!((second.bytes(), note), (&[3][..], 'z'));
+        assert!(pool.release(&mut a).is_none());
+        assert_eq!(pool.release(&mut b).map(|(frame, _)| frame.bytes()[0]), Some(2));
+        assert_eq!(pool.release(&mut b).map(|(frame, _)| frame.bytes()[0]), Some(4));
+    }
+
+    #[test]
+    fn buffers_are_exchanged_and_never_lost() {
+        let mut pool = FramePool::new(2, 64, ());
+        let mut queue = FrameQueue::default();
+        for round in 0..100 {
+            let mut mine = frame(round);
+            assert!(pool.hold(&mut queue, &mut mine, ()));
+            assert!(mine.bytes().is_empty());
+            assert_eq!(mine.buffer_mut().len(), 64);
+            let (held, ()) = pool.release(&mut queue).expect("held");
+            mem::swap(held, &mut mine);
+            assert_eq!(mine.bytes(), [round]);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Which external ports of one protocol are free, and which one a new mapping gets.
+//!
+//! A port is owned by one mapping or by none (RFC 4787 REQ-3). The inside host's own port is preserved
+//! where it is free. Else a free port is searched for from a random place on (RFC 6056), in the range
+//! 0-1023 or 1024-65535 of the original and of its parity (RFC 4787 REQ-3a, REQ-4); then of the other
+//! parity; and for a low port, of which there are few, in the upper range. The search goes over bitmaps
+//! and is exhaustive: the last free port is found as surely as the first. Reserved ports belong to the
+//! gateway's services and forwards and are never given out; neither is port 0.
+
+use core::ops::RangeInclusive;
+
+use rand::{Rng, RngExt};
+
+/// The external ports of one protocol and address.
+pub(crate) struct PortAllocator {
+    owned: Bitmap,
+    reserved: Bitmap,
+}
+
+impl PortAllocator {
+    /// Every port is free, but 0.
+    pub(crate) fn new() -> Self {
+        let mut reserved = Bitmap::default();
+        reserved.insert(0);
+        Self { owned: Bitmap::default(), reserved }
+    }
+
+    /// Takes a port for an inside port `preferred`; `None` if none is free that would do.
+    pub(crate) fn allocate(&mut self, preferred: u16, rng: &mut impl Rng) -> Option<u16> {
+        let port = if self.is_free(preferred) { preferred } else { self.search(preferred, rng)? };
+        self.owned.insert(port);
+        Some(port)
+    }
+
+    /// Gives `port` back.
+    pub(crate) fn release(&mut self, port: u16) {
+        self.owned.remove(port);
+    }
+
+    /// Sets the ports that are never given out. Those that are owned already stay owned.
+    pub(crate) fn set_reserved(&mut self, ports: impl Iterator<Item = RangeInclusive<u16>>) {
+        *self = Self { owned: core::mem::take(&mut self.owned), ..Self::new() };
+        for port in ports.flatten() {
+            self.reserved.insert(port);
+        }
+    }
+
+    /// Whether `port` is never given out.
+    pub(crate) fn is_reserved(&self, port: u16) -> bool {
+        self.reserved.contains(port)
+    }
+
+    fn is_free(&self, port: u16) -> bool {
+        !self.owned.contains(port) && !self.reserved.contains(port)
+    }
+
+    fn search(&self, preferred: u16, rng: &mut impl Rng) -> Option<u16> {
+        let parity = if preferred.is_multiple_of(2) { EVEN } else { ODD };
+        let low = LOW.contains(&preferred);
+        let own_range = if low { LOW } else { HIGH };
+        [(own_range.clone(), parity), (own_range, !parity), (HIGH, parity), (HIGH, !parity)]
+            .into_iter()
+            .take(if low { 4 } else { 2 })
+            .find_map(|(range, parity)| self.search_class(&range, parity, rng))
+    }
+
+    /// The first free port of `range` with `parity`, going around from a random one on.
+    fn search_class(&self, range: &RangeInclusive<u16>, parity: u64, rng: &mut impl Rng) -> Option<u16> {
+        let start = rng.random_range(range.clone());
+        let (first, last) = (usize::from(*range.start()) / 64, usize::from(*range.end()) / 64);
+        let middle = usize::from(start) / 64;
+        let from_start = u64::MAX << (start % 64);
+        core::iter::once((middle, from_start))
+            .chain((middle + 1..=last).map(|word| (word, u64::MAX)))
+            .chain((first..middle).map(|word| (word, u64::MAX)))
+            .chain(core::iter::once((middle, !from_start)))
+            .find_map(|(word, mask)| {
+                let free = !(self.owned.0[word] | self.reserved.0[word]) & parity & mask;
+                (free != 0).then(|| (word * 64 + free.trailing_zeros() as usize) as u16)
+            })
+    }
+}
+
+const LOW: RangeInclusive<u16> = 0..=1023;
+const HIGH: RangeInclusive<u16> = 1024..=65535;
+
+const EVEN: u64 = 0x5555_5555_5555_5555;
+const ODD: u64 = !EVEN;
+
+/// A set of ports.
+struct Bitmap(Vec<u64>);
+
+impl Default for Bitmap {
+    fn default() -> Self {
+        Self(vec![0; 65536 / 64])
+    }
+}
+
+impl Bitmap {
+    fn insert(&mut self, port: u16) {
+        self.0[usize::from(port / 64)] |= 1 << (port % 64);
+    }
+
+    fn remove(&mut self, port: u16) {
+        self.0[usize::from(port / 64)] &= !(1 << (port % 64));
+    }
+
+    fn contains(&self, port: u16) -> bool {
+        self.0[usize::from(port / 64)] & 1 << (port % 64) != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+
+    fn rng() -> StdRng {
+        StdRng::seed_from_u64(7)
+    }
+
+    #[test]
+    fn a_free_port_is_preserved() {
+        let mut ports = PortAllocator::new();
+        assert_eq!(ports.allocate(5060, &mut rng()), Some(5060));
+        assert_eq!(ports.allocate(123, &mut rng()), Some(123));
+    }
+
+    #[test]
+    fn rfc4787_req3_a_port_is_never_given_out_twice() {
+        let (mut ports, mut rng) = (PortAllocator::new(), rng());
+        let mut given = std::collections::BTreeSet::new();
+        for _ in 0..2000 {
+            assert!(given.insert(ports.allocate(40_000, &mut rng).unwrap()));
+        }
+    }
+
+    #[test]
+    fn rfc4787_req3a_and_req4_range_and_parity_are_kept() {
+        let (mut ports, mut rng) = (PortAllocator::new(), rng());
+        for preferred in [122u16, 123, 4000, 4001] {
+            for _ in 0..200 {
+                let port = ports.allocate(preferred, &mut rng).unwrap();
+                assert_eq!((port % 2, port < 1024), (preferred % 2, preferred < 1024));
+            }
+        }
+    }
+
+    #[test]
+    fn exhaustion_goes_over_parity_and_range_to_refusal() {
+        let (mut ports, mut rng) = (PortAllocator::new(), rng());
+        let odd_low: Vec<_> = (0..512).map(|_| ports.allocate(123, &mut rng).unwrap()).collect();
+        assert!(odd_low.iter().all(|port| *port < 1024 && port % 2 == 1));
+        let even_low: Vec<_> = (0..511).map(|_| ports.allocate(123, &mut rng).unwrap()).collect();
+        assert!(even_low.iter().all(|port| (1..1024).contains(port) && port % 2 == 0));
+        assert!(ports.allocate(123, &mut rng).unwrap() >= 1024);
+        let high = core::iter::from_fn(|| ports.allocate(2000, &mut rng)).count();
+        assert_eq!(high, 65536 - 1024 - 1);
+        assert_eq!(ports.allocate(123, &mut rng), None);
+        ports.release(31_337);
+        assert_eq!(ports.allocate(2000, &mut rng), Some(31_337), "the last free port is found");
+    }
+
+    #[test]
+    fn a_high_port_never_becomes_a_low_one() {
+        let (mut ports, mut rng) = (PortAllocator::new(), rng());
+        while let Some(port) = ports.allocate(50_000, &mut rng) {
+            assert!(port >= 1024);
+        }
+        assert_eq!(ports.allocate(80, &mut rng), Some(80));
+    }
+
+    #[test]
+    fn reserved_ports_are_not_given_out() {
+        let (mut ports, mut rng) = (PortAllocator::new(), rng());
+        ports.set_reserved([8000..=8009, 25..=25].into_iter());
+        assert!(ports.is_reserved(8005) && ports.is_reserved(0));
+        assert_ne!(ports.allocate(8005, &mut rng), Some(8005));
+        ports.set_reserved([9000..=9000].into_iter());
+        assert_eq!(ports.allocate(8005, &mut rng), Some(8005));
+        assert!(ports.is_reserved(0), "port 0 stays reserved");
+    }
+
+    #[test]
+    fn rfc4787_req11_the_same_seed_gives_the_same_ports() {
+        let run = || {
+            let (mut ports, mut rng) = (PortAllocator::new(), rng());
+            (0..100).map(|_| ports.allocate(1234, &mut rng)).collect::<Vec<_>>()
+        };
+        assert_eq!(run(), run());
+    }
+}

@@ -1,0 +1,312 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: Instant = Instant::from_secs(1000);
+const US: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const OUR_IP: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
+const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 20);
+const LAN: Segment = Segment::Lan;
+
+/// What happened, with frames by their first octet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Request(Ipv4Addr, Option<MacAddr>),
+    Release(MacAddr, u8),
+    Expired(Ipv4Addr, u8),
+}
+
+fn seen(event: &Event<'_>) -> Seen {
+    match event {
+        Event::SendRequest { ip, unicast_to, .. } => Seen::Request(*ip, *unicast_to),
+        Event::Release { mac, frame, .. } => Seen::Release(*mac, frame.bytes()[0]),
+        Event::Expired { ip, frame, .. } => Seen::Expired(*ip, frame.bytes()[0]),
+    }
+}
+
+fn table() -> NeighborTable {
+    NeighborTable::new([1, 2, 3, 4], 64)
+}
+
+fn secs(secs: u64) -> Instant {
+    NOW + Duration::from_secs(secs)
+}
+
+fn mac(number: u8) -> MacAddr {
+    MacAddr([2, 0, 0, 0, 1, number])
+}
+
+fn frame(octet: u8) -> Frame {
+    let mut frame = Frame::with_capacity(64);
+    frame.buffer_mut()[0] = octet;
+    frame.set_len(1);
+    frame
+}
+
+fn resolve(table: &mut NeighborTable, now: Instant, ip: Ipv4Addr) -> Resolution {
+    table.resolve(now, LAN, ip, &mut frame(1))
+}
+
+fn timeout(table: &mut NeighborTable, now: Instant) -> Vec<Seen> {
+    let mut events = Vec::new();
+    table.handle_timeout(now, &mut |event| events.push(seen(&event)));
+    events
+}
+
+/// A reply to the gateway from `ip` at `mac`.
+fn reply(table: &mut NeighborTable, now: Instant, ip: Ipv4Addr, mac: MacAddr) -> Vec<Seen> {
+    hear(table, now, &arp::Packet::request(US, OUR_IP, ip).reply(mac), true)
+}
+
+fn hear(table: &mut NeighborTable, now: Instant, packet: &arp::Packet, is_for_us: bool) -> Vec<Seen> {
+    let mut events = Vec::new();
+    table.handle_arp(now, LAN, packet, is_for_us, &mut |event| events.push(seen(&event)));
+    events
+}
+
+fn state(table: &NeighborTable, now: Instant, ip: Ipv4Addr) -> Option<State> {
+    table.neighbors(now).find(|neighbor| neighbor.ip == ip).map(|neighbor| neighbor.state)
+}
+
+fn nth(n: u16) -> Ipv4Addr {
+    Ipv4Addr::from_bits(0x0a00_0000 + u32::from(n))
+}
+
+#[test]
+fn a_held_frame_goes_out_when_its_neighbour_answers() {
+    let mut table = table();
+    let mut first = frame(1);
+    assert_eq!(table.resolve(NOW, LAN, HOST, &mut first), Resolution::Held);
+    assert!(first.bytes().is_empty(), "the table left an empty buffer");
+    assert_eq!(table.resolve(NOW, LAN, HOST, &mut frame(2)), Resolution::Held);
+    assert_eq!(table.poll_timeout(), Some(NOW));
+    assert_eq!(timeout(&mut table, NOW), [Seen::Request(HOST, None)]);
+    assert_eq!(timeout(&mut table, NOW), [], "asked once a second, however many frames wait");
+
+    assert_eq!(table.lookup(NOW, LAN, HOST), None);
+    let events = reply(&mut table, NOW, HOST, mac(20));
+    assert_eq!(events, [Seen::Release(mac(20), 1), Seen::Release(mac(20), 2)]);
+    assert_eq!(table.lookup(NOW, LAN, HOST), Some(mac(20)));
+    assert_eq!(table.lookup(NOW, Segment::Wan, HOST), None, "the other segment is another world");
+    assert_eq!(resolve(&mut table, NOW, HOST), Resolution::Known(mac(20)));
+    assert_eq!(timeout(&mut table, secs(1)), []);
+    assert_eq!(table.poll_timeout(), None);
+}
+
+#[test]
+fn rfc1122_2_3_2_1_a_dead_neighbour_is_asked_once_a_second_and_then_left_alone() {
+    let mut table = table();
+    assert_eq!(resolve(&mut table, NOW, HOST), Resolution::Held);
+    for second in 0..3 {
+        assert_eq!(table.poll_timeout(), Some(secs(second)));
+        assert_eq!(timeout(&mut table, secs(second)), [Seen::Request(HOST, None)]);
+    }
+    assert_eq!(timeout(&mut table, secs(3)), [Seen::Expired(HOST, 1)]);
+    assert_eq!(table.poll_timeout(), None);
+    for second in 3..8 {
+        assert_eq!(resolve(&mut table, secs(second), HOST), Resolution::Unreachable);
+        assert_eq!(timeout(&mut table, secs(second)), []);
+    }
+    assert_eq!(resolve(&mut table, secs(8), HOST), Resolution::Held);
+    assert_eq!(timeout(&mut table, secs(8)), [Seen::Request(HOST, None)]);
+}
+
+#[test]
+fn rfc1122_2_3_2_1_a_stale_neighbour_is_polled_by_unicast_and_used_meanwhile() {
+    let mut table = table();
+    resolve(&mut table, NOW, HOST);
+    reply(&mut table, NOW, HOST, mac(20));
+    assert_eq!(table.lookup(secs(59), LAN, HOST), Some(mac(20)));
+    assert_eq!(table.lookup(secs(60), LAN, HOST), None);
+    assert_eq!(state(&table, secs(60), HOST), Some(State::Stale));
+    assert_eq!(timeout(&mut table, secs(60)), [], "who is not used is not asked");
+
+    assert_eq!(resolve(&mut table, secs(61), HOST), Resolution::Known(mac(20)));
+    assert_eq!(table.lookup(secs(61), LAN, HOST), Some(mac(20)));
+    assert_eq!(timeout(&mut table, secs(61)), [Seen::Request(HOST, Some(mac(20)))]);
+    reply(&mut table, secs(61), HOST, mac(20));
+    assert_eq!(state(&table, secs(61), HOST), Some(State::Reachable));
+}
+
+#[test]
+fn a_neighbour_that_does_not_answer_a_poll_is_asked_for_by_broadcast() {
+    let mut table = table();
+    resolve(&mut table, NOW, HOST);
+    reply(&mut table, NOW, HOST, mac(20));
+    resolve(&mut table, secs(60), HOST);
+    for second in 60..63 {
+        assert_eq!(timeout(&mut table, secs(second)), [Seen::Request(HOST, Some(mac(20)))]);
+    }
+    assert_eq!(timeout(&mut table, secs(63)), []);
+    assert_eq!(state(&table, secs(63), HOST), None);
+    assert_eq!(table.lookup(secs(63), LAN, HOST), None);
+    assert_eq!(resolve(&mut table, secs(63), HOST), Resolution::Held);
+    assert_eq!(timeout(&mut table, secs(63)), [Seen::Request(HOST, None)]);
+}
+
+#[test]
+fn rfc826_a_request_to_the_gateway_tells_where_the_asker_is() {
+    let mut table = table();
+    let request = arp::Packet::request(mac(20), HOST, OUR_IP);
+    assert_eq!(hear(&mut table, NOW, &request, true), []);
+    assert_eq!(table.lookup(NOW, LAN, HOST), Some(mac(20)));
+}
+
+#[test]
+fn rfc826_what_was_not_asked_for_changes_only_what_is_known() {
+    let mut table = table();
+    assert_eq!(hear(&mut table, NOW, &arp::Packet::announcement(mac(20), HOST), false), []);
+    assert_eq!(reply(&mut table, NOW, HOST, mac(20)), [], "an answer to no question");
+    assert_eq!(hear(&mut table, NOW, &arp::Packet::request(mac(20), HOST, nth(9)), false), []);
+    assert_eq!(table.neighbors(NOW).count(), 0);
+
+    resolve(&mut table, NOW, HOST);
+    reply(&mut table, NOW, HOST, mac(20));
+    hear(&mut table, NOW, &arp::Packet::announcement(mac(21), HOST), false);
+    assert_eq!(resolve(&mut table, NOW, HOST), Resolution::Known(mac(21)));
+    assert_eq!(timeout(&mut table, NOW), [Seen::Request(HOST, Some(mac(21)))], "asked whether it is true");
+}
+
+#[test]
+fn rfc5227_a_probe_tells_nothing() {
+    let mut table = table();
+    hear(&mut table, NOW, &arp::Packet::request(mac(20), Ipv4Addr::UNSPECIFIED, OUR_IP), true);
+    assert_eq!(table.neighbors(NOW).count(), 0);
+}
+
+#[test]
+fn a_dead_neighbour_that_announces_itself_is_alive() {
+    let mut table = table();
+    resolve(&mut table, NOW, HOST);
+    (0..4).for_each(|second| drop(timeout(&mut table, secs(second))));
+    assert_eq!(resolve(&mut table, secs(4), HOST), Resolution::Unreachable);
+    hear(&mut table, secs(4), &arp::Packet::announcement(mac(20), HOST), false);
+    assert_eq!(resolve(&mut table, secs(4), HOST), Resolution::Known(mac(20)));
+}
+
+#[test]
+fn a_full_queue_refuses_further_frames() {
+    let mut table = table();
+    for _ in 0..NeighborTable::HELD_EACH_MAX {
+        assert_eq!(resolve(&mut table, NOW, HOST), Resolution::Held);
+    }
+    let mut refused = frame(7);
+    assert_eq!(table.resolve(NOW, LAN, HOST, &mut refused), Resolution::QueueFull);
+    assert_eq!(refused.bytes(), [7]);
+    assert_eq!(reply(&mut table, NOW, HOST, mac(20)).len(), NeighborTable::HELD_EACH_MAX);
+}
+
+#[test]
+fn a_full_pool_refuses_frames_but_asks() {
+    let mut table = table();
+    for n in 0..NeighborTable::HELD_MAX {
+        assert_eq!(resolve(&mut table, NOW, nth(n)), Resolution::Held);
+    }
+    assert_eq!(resolve(&mut table, NOW, HOST), Resolution::QueueFull);
+    assert!(timeout(&mut table, NOW).contains(&Seen::Request(HOST, None)));
+    reply(&mut table, NOW, HOST, mac(20));
+    assert_eq!(resolve(&mut table, NOW, HOST), Resolution::Known(mac(20)));
+}
+
+#[test]
+fn a_scan_does_not_displace_the_way_to_the_router() {
+    let mut table = table();
+    resolve(&mut table, NOW, HOST);
+    reply(&mut table, NOW, HOST, mac(20));
+    for n in 0..20_000 {
+        let now = NOW + Duration::from_millis(u64::from(n) * 2);
+        resolve(&mut table, now, nth(n));
+        timeout(&mut table, now);
+        if table.lookup(now, LAN, HOST).is_none() {
+            assert_eq!(resolve(&mut table, now, HOST), Resolution::Known(mac(20)));
+        }
+    }
+    assert!(table.neighbors(secs(60)).count() <= NeighborTable::NEIGHBORS_MAX);
+}
+
+#[test]
+fn a_full_table_recycles_who_was_used_longest_ago() {
+    let mut table = table();
+    for n in 0..20_000 {
+        let now = NOW + Duration::from_micros(n.into());
+        assert_eq!(hear(&mut table, now, &arp::Packet::request(mac(1), nth(n), OUR_IP), true), []);
+    }
+    let now = NOW + Duration::from_millis(20);
+    assert_eq!(table.neighbors(now).count(), NeighborTable::NEIGHBORS_MAX);
+    assert_eq!(table.lookup(now, LAN, nth(0)), None);
+    assert_eq!(table.lookup(now, LAN, nth(19_999)), Some(mac(1)));
+}
+
+#[test]
+fn a_full_set_of_neighbours_with_frames_admits_no_other() {
+    let mut table = table();
+    let index = |n: u16, table: &NeighborTable| table.index(pack(LAN, nth(n)));
+    let target = index(0, &table);
+    let mut same_set = (0..=u16::MAX).filter(|n| index(*n, &table) == target).collect::<Vec<_>>().into_iter();
+    for n in same_set.by_ref().take(WAYS) {
+        assert_eq!(resolve(&mut table, NOW, nth(n)), Resolution::Held);
+    }
+    let ninth = same_set.next().expect("thousands share a set");
+    assert_eq!(resolve(&mut table, NOW, nth(ninth)), Resolution::TableFull);
+    (0..4).for_each(|second| drop(timeout(&mut table, secs(second))));
+    assert_eq!(resolve(&mut table, secs(4), nth(ninth)), Resolution::Held, "the unreachable made room");
+}
+
+#[test]
+fn a_segment_that_changed_is_forgotten() {
+    let mut table = table();
+    resolve(&mut table, NOW, HOST);
+    table.resolve(NOW, Segment::Wan, HOST, &mut frame(2));
+    let mut events = Vec::new();
+    table.forget_segment(LAN, &mut |event| events.push(seen(&event)));
+    assert_eq!(events, [Seen::Expired(HOST, 1)]);
+    let left: Vec<_> = table.neighbors(NOW).collect();
+    let wan = Neighbor { segment: Segment::Wan, ip: HOST, mac: None, state: State::Incomplete, held: 1 };
+    assert_eq!(left, [wan]);
+    assert_eq!(timeout(&mut table, NOW), [Seen::Request(HOST, None)], "of the WAN alone");
+}
+
+proptest! {
+    /// Whatever happens in whatever order: every frame held comes out once, and a neighbour is never
+    /// asked for more often than once a second.
+    #[test]
+    fn every_held_frame_comes_out_once(
+        steps in prop::collection::vec((0u8..4, 0u16..12, 0u64..2_500), 1..300)
+    ) {
+        let mut table = table();
+        let mut now = NOW;
+        let (mut held, mut out) = (0, 0);
+        let mut asked = BTreeMap::new();
+        for (action, host, millis) in steps {
+            now = now + Duration::from_millis(millis);
+            let events = match action {
+                0 | 1 => {
+                    held += usize::from(resolve(&mut table, now, nth(host)) == Resolution::Held);
+                    timeout(&mut table, now)
+                }
+                2 => reply(&mut table, now, nth(host), mac(host as u8)),
+                _ => timeout(&mut table, now),
+            };
+            for event in events {
+                match event {
+                    Seen::Request(ip, _) => {
+                        let last = asked.insert(ip, now);
+                        let is_too_soon = last.is_some_and(|last| now.since(last) < NeighborTable::RETRANSMISSION);
+                        prop_assert!(!is_too_soon, "{} at {}", ip, now);
+                    }
+                    Seen::Release(..) | Seen::Expired(..) => out += 1,
+                }
+            }
+            let waiting: usize = table.neighbors(now).map(|neighbor| neighbor.held).sum();
+            prop_assert_eq!(held, out + waiting);
+        }
+        for _ in 0..4 {
+            now = now + NeighborTable::RETRANSMISSION;
+            out += timeout(&mut table, now).iter().filter(|event| !matches!(event, Seen::Request(..))).count();
+        }
+        prop_assert_eq!(held, out);
+        prop_assert_eq!(table.poll_timeout(), None);
+    }
+}

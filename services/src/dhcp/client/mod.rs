@@ -1,0 +1,394 @@
+//! The DHCP client: a state machine without I/O, over whole Ethernet frames. (RFC 2131 section 4.4, 5227)
+//!
+//! ```text
+//!             ┌───────────────── NAK, no answer, DECLINE ◀─────────────────────┐
+//!             ▼                                                                │
+//!   start ─▶ init ─▶ selecting ─ OFFER ─▶ requesting ─ ACK ─▶ probing ─────────┤
+//!     │                                                          │ quiet       │
+//!     └─ a remembered address ─▶ rebooting ─ ACK ─▶ probing      ▼             │
+//!                                                              bound ◀─ ACK ─┐ │
+//!                                                                │ T1        │ │
+//!                                                                ▼           │ │
+//!                                                             renewing ──────┤ │
+//!                                                                │ T2        │ │
+//!                                                                ▼           │ │
+//!                                                            rebinding ──────┘ │
+//!                                                                └── expiry ───┘
+//! ```
+//!
+//! The caller hands over every frame for UDP port 68 and every ARP frame of the segment
+//! ([`Client::handle_frame`]), calls [`Client::handle_timeout`] when [`Client::poll_timeout`] is due, and
+//! after either drains [`Client::poll_output`]: frames to send, and what has become of the lease. The
+//! first acceptable offer is taken. An address is probed by ARP before it is used, never afterwards: who
+//! uses the address, defends it.
+//!
+//! It serves the gateway on the WAN and any host on a LAN alike. Frames for a server are sent to the
+//! interface that its ACK came from, which is its own, its relay agent's or a router's.
+
+mod lease;
+mod outgoing;
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use gatepost_dataplane::{Instant, MacAddr};
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use self::lease::Timers;
+pub use self::lease::{DNS_SERVERS_MAX, Lease};
+use self::outgoing::Transaction;
+use super::frame::{Arp, CLIENT_PORT, Datagram};
+use super::message::{self, Message, MessageType, Opcode, OptionCode};
+
+/// REQUESTs for an offer before it is given up: about 60 s. // RFC 2131 section 3.1
+const REQUESTS_MAX: u32 = 4;
+/// REQUESTs for a remembered address before the client asks for any: about 12 s.
+const REBOOT_REQUESTS_MAX: u32 = 2;
+/// RFC 2131 section 4.1: 4 s, doubled up to 64 s, give or take one.
+const BACK_OFF_SECS: (u64, u64) = (4, 64);
+const BACK_OFF_JITTER_MILLIS: u64 = 1000;
+/// RFC 2131 section 4.4.5: half of the time left, but not below.
+const RENEW_INTERVAL_MIN: Duration = Duration::from_secs(60);
+/// RFC 2131 section 3.1: before starting over after a DECLINE.
+const DECLINE_DELAY: Duration = Duration::from_secs(10);
+/// Before starting over after a NAK, so that a server that refuses what it offers is not stormed.
+const NAK_DELAY: Duration = Duration::from_secs(1);
+/// RFC 5227 section 1.1 probes 3 times within 4 to 9 s, too long for an office that waits to go online. A
+/// neighbour on the same Ethernet answers within milliseconds.
+const PROBES: u32 = 2;
+const PROBE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What a client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Its interface.
+    pub mac: MacAddr,
+    /// Its client identifier, type octet included; without one it is known by its interface.
+    pub client_id: Option<Vec<u8>>,
+    /// The name that it would like to be known by.
+    pub hostname: Option<String>,
+    /// Asks servers to broadcast their answers, for an interface that takes no packets to an address
+    /// before that is configured.
+    pub broadcast: bool,
+}
+
+/// What a client wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send this Ethernet frame.
+    Transmit(Vec<u8>),
+    /// Let the host know.
+    Event(Event),
+}
+
+/// What has become of the lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Use this lease. It comes again with each renewal, changed or not.
+    Configured(Lease),
+    /// Stop using the lease.
+    Lost,
+}
+
+/// A DHCP client.
+#[derive(Debug)]
+pub struct Client {
+    config: Config,
+    rng: StdRng,
+    state: State,
+    transaction: Transaction,
+    /// When the client began to look for an address; `None` while it has one.
+    began: Option<Instant>,
+    /// The address that it would like to have again.
+    remembered: Option<Ipv4Addr>,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Init { at: Instant },
+    InitReboot { address: Ipv4Addr },
+    Selecting { retry: Retry },
+    Requesting { retry: Retry, requested: Instant, offer: Lease },
+    Rebooting { retry: Retry, requested: Instant, address: Ipv4Addr },
+    Probing { bound: Bound, sent: u32, next: Instant },
+    Bound { bound: Bound },
+    Renewing { bound: Bound, requested: Instant, next: Instant },
+    Rebinding { bound: Bound, requested: Instant, next: Instant },
+    Stopped,
+}
+
+/// Retransmissions with growing pauses.
+#[derive(Clone, Copy, Debug)]
+struct Retry {
+    sent: u32,
+    next: Instant,
+}
+
+/// A lease in use, or about to be.
+#[derive(Clone, Debug)]
+struct Bound {
+    lease: Lease,
+    timers: Timers,
+    server_mac: MacAddr,
+}
+
+impl Client {
+    /// A client that looks for an address: for `remembered`, if it was given that before and the lease has
+    /// not ended. `rng` makes transaction identifiers and jitter.
+    pub fn new(config: Config, rng: StdRng, remembered: Option<Ipv4Addr>) -> Self {
+        let state = match remembered {
+            Some(address) => State::InitReboot { address },
+            None => State::Init { at: Instant::ZERO },
+        };
+        let transaction = Transaction { xid: 0, secs: 0 };
+        Self { config, rng, state, transaction, began: None, remembered, outputs: VecDeque::new() }
+    }
+
+    /// The lease in use.
+    pub fn lease(&self) -> Option<&Lease> {
+        match &self.state {
+            State::Bound { bound } | State::Renewing { bound, .. } | State::Rebinding { bound, .. } => {
+                Some(&bound.lease)
+            }
+            _ => None,
+        }
+    }
+
+    /// What is to be done next; `None` if nothing is for now.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Client::handle_timeout`] wants to be called; `None` after [`Client::release`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.state {
+            State::Init { at } => Some(*at),
+            State::InitReboot { .. } => Some(Instant::ZERO),
+            State::Selecting { retry } | State::Requesting { retry, .. } | State::Rebooting { retry, .. } => {
+                Some(retry.next)
+            }
+            State::Probing { next, .. } => Some(*next),
+            State::Bound { bound } => Some(bound.timers.renew),
+            State::Renewing { bound, next, .. } => Some((*next).min(bound.timers.rebind)),
+            State::Rebinding { bound, next, .. } => Some((*next).min(bound.timers.expire)),
+            State::Stopped => None,
+        }
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_none_or(|due| now < due) {
+            return;
+        }
+        match self.state.clone() {
+            State::Init { .. } => self.discover(now, 0),
+            State::InitReboot { address } => self.verify(now, address),
+            State::Selecting { retry } => self.discover(now, retry.sent),
+            State::Requesting { retry, .. } if retry.sent == REQUESTS_MAX => self.discover(now, 0),
+            State::Requesting { retry, requested, offer } => self.select(now, requested, offer, retry.sent),
+            State::Rebooting { retry, .. } if retry.sent == REBOOT_REQUESTS_MAX => self.discover(now, 0),
+            State::Rebooting { retry, requested, address } => {
+                self.send_verify(now, requested, address, retry.sent);
+            }
+            State::Probing { bound, sent: PROBES, .. } => self.bind(bound),
+            State::Probing { bound, sent, .. } => self.probe(now, bound, sent),
+            State::Bound { bound } | State::Renewing { bound, .. } | State::Rebinding { bound, .. }
+                if now >= bound.timers.expire =>
+            {
+                self.lose(now);
+            }
+            State::Bound { bound } | State::Renewing { bound, .. } if now >= bound.timers.rebind => {
+                self.begin_transaction();
+                self.rebind(now, now, bound);
+            }
+            State::Bound { bound } => {
+                self.begin_transaction();
+                self.renew(now, now, bound);
+            }
+            State::Renewing { bound, requested, .. } => self.renew(now, requested, bound),
+            State::Rebinding { bound, requested, .. } => self.rebind(now, requested, bound),
+            State::Stopped => {}
+        }
+    }
+
+    /// Takes a frame of the segment. What does not concern the client is ignored.
+    pub fn handle_frame(&mut self, now: Instant, frame: &[u8]) {
+        if let Some(arp) = Arp::parse(frame) {
+            self.handle_arp(now, &arp);
+            return;
+        }
+        let Some(datagram) = Datagram::parse(frame).filter(|d| d.destination.port() == CLIENT_PORT) else {
+            return;
+        };
+        if let Ok(message) = message::decode(datagram.payload)
+            && message.opcode() == Opcode::BootReply
+            && message.xid() == self.transaction.xid
+            && message::mac(&message) == self.config.mac
+        {
+            self.handle_message(now, datagram.source_mac, &message);
+        }
+    }
+
+    /// Gives the lease back, if there is one, and stops.
+    pub fn release(&mut self) {
+        self.begin_transaction();
+        let state = std::mem::replace(&mut self.state, State::Stopped);
+        if let State::Bound { bound } | State::Renewing { bound, .. } | State::Rebinding { bound, .. } = state
+        {
+            self.transmit(outgoing::release(&self.config, self.transaction, &bound));
+            self.outputs.push_back(Output::Event(Event::Lost));
+        }
+    }
+
+    fn handle_message(&mut self, now: Instant, source_mac: MacAddr, message: &Message) {
+        let server = message::address_option(message, OptionCode::ServerIdentifier);
+        match (message.opts().msg_type(), self.state.clone()) {
+            (Some(MessageType::Offer), State::Selecting { .. }) => {
+                if let Some(offer) = Lease::from_message(message) {
+                    self.select(now, now, offer, 0);
+                }
+            }
+            (Some(MessageType::Ack), state) => self.handle_ack(now, source_mac, message, state),
+            (Some(MessageType::Nak), State::Requesting { offer, .. }) if server == Some(offer.server) => {
+                self.start_over(now + NAK_DELAY);
+            }
+            (Some(MessageType::Nak), State::Rebooting { .. }) => self.start_over(now + NAK_DELAY),
+            (Some(MessageType::Nak), State::Renewing { .. } | State::Rebinding { .. }) => {
+                self.outputs.push_back(Output::Event(Event::Lost));
+                self.start_over(now + NAK_DELAY);
+            }
+            _ => {}
+        }
+    }
+
+    fn handle_ack(&mut self, now: Instant, server_mac: MacAddr, message: &Message, state: State) {
+        let Some(lease) = Lease::from_message(message) else { return };
+        let mut bound = |requested| {
+            let fuzz = self.rng.random_range(0.0..=1.0);
+            let timers = Timers::new(requested, message, lease.lease_secs, fuzz);
+            Bound { lease: lease.clone(), timers, server_mac }
+        };
+        let is_same = |address: Ipv4Addr| lease.address.addr() == address;
+        match state {
+            State::Requesting { requested, offer, .. }
+                if lease.server == offer.server && is_same(offer.address.addr()) =>
+            {
+                let bound = bound(requested);
+                self.probe(now, bound, 0);
+            }
+            State::Rebooting { requested, address, .. } if is_same(address) => {
+                let bound = bound(requested);
+                self.probe(now, bound, 0);
+            }
+            State::Renewing { bound: old, requested, .. }
+            | State::Rebinding { bound: old, requested, .. }
+                if is_same(old.lease.address.addr()) =>
+            {
+                let bound = bound(requested);
+                self.bind(bound);
+            }
+            _ => {}
+        }
+    }
+
+    /// RFC 5227 section 2.1.1: the address is taken if somebody claims it, or probes for it too.
+    fn handle_arp(&mut self, now: Instant, arp: &Arp) {
+        let State::Probing { bound, .. } = &self.state else { return };
+        let address = bound.lease.address.addr();
+        let is_probe = arp.sender.is_unspecified() && arp.target == address;
+        if arp.sender_mac != self.config.mac && (arp.sender == address || is_probe) {
+            let lease = bound.lease.clone();
+            self.begin_transaction();
+            self.transmit(outgoing::decline(&self.config, self.transaction, &lease));
+            self.start_over(now + DECLINE_DELAY);
+        }
+    }
+
+    fn discover(&mut self, now: Instant, sent: u32) {
+        if sent == 0 {
+            self.begin_transaction();
+        }
+        let began = *self.began.get_or_insert(now);
+        self.transaction.secs = u16::try_from(now.since(began).as_secs()).unwrap_or(u16::MAX);
+        self.transmit(outgoing::discover(&self.config, self.transaction, self.remembered));
+        self.state = State::Selecting { retry: self.retry(now, sent) };
+    }
+
+    // RFC 2131 section 4.4.1: xid and secs are those of the DISCOVER.
+    fn select(&mut self, now: Instant, requested: Instant, offer: Lease, sent: u32) {
+        self.transmit(outgoing::select(&self.config, self.transaction, &offer));
+        self.state = State::Requesting { retry: self.retry(now, sent), requested, offer };
+    }
+
+    fn verify(&mut self, now: Instant, address: Ipv4Addr) {
+        self.began = Some(now);
+        self.begin_transaction();
+        self.send_verify(now, now, address, 0);
+    }
+
+    fn send_verify(&mut self, now: Instant, requested: Instant, address: Ipv4Addr, sent: u32) {
+        self.transmit(outgoing::verify(&self.config, self.transaction, address));
+        self.state = State::Rebooting { retry: self.retry(now, sent), requested, address };
+    }
+
+    fn probe(&mut self, now: Instant, bound: Bound, sent: u32) {
+        self.transmit(Arp::probe_frame(self.config.mac, bound.lease.address.addr()));
+        self.state = State::Probing { bound, sent: sent + 1, next: now + PROBE_INTERVAL };
+    }
+
+    fn bind(&mut self, bound: Bound) {
+        self.began = None;
+        self.remembered = Some(bound.lease.address.addr());
+        self.outputs.push_back(Output::Event(Event::Configured(bound.lease.clone())));
+        self.state = State::Bound { bound };
+    }
+
+    fn renew(&mut self, now: Instant, requested: Instant, bound: Bound) {
+        self.transmit(outgoing::renew(&self.config, self.transaction, &bound));
+        let next = now + half_until(now, bound.timers.rebind);
+        self.state = State::Renewing { bound, requested, next };
+    }
+
+    fn rebind(&mut self, now: Instant, requested: Instant, bound: Bound) {
+        self.transmit(outgoing::rebind(&self.config, self.transaction, &bound));
+        let next = now + half_until(now, bound.timers.expire);
+        self.state = State::Rebinding { bound, requested, next };
+    }
+
+    /// The lease has expired; the client would still like that address best.
+    fn lose(&mut self, now: Instant) {
+        self.outputs.push_back(Output::Event(Event::Lost));
+        self.discover(now, 0);
+    }
+
+    fn start_over(&mut self, at: Instant) {
+        self.remembered = None;
+        self.state = State::Init { at };
+    }
+
+    fn begin_transaction(&mut self) {
+        self.transaction = Transaction { xid: self.rng.random(), secs: 0 };
+    }
+
+    fn retry(&mut self, now: Instant, sent: u32) -> Retry {
+        let (first, last) = BACK_OFF_SECS;
+        let millis = first.saturating_mul(1 << sent.min(8)).min(last) * 1000;
+        let jitter = self.rng.random_range(0..=2 * BACK_OFF_JITTER_MILLIS);
+        let pause = Duration::from_millis(millis - BACK_OFF_JITTER_MILLIS + jitter);
+        Retry { sent: sent + 1, next: now + pause }
+    }
+
+    fn transmit(&mut self, frame: Vec<u8>) {
+        self.outputs.push_back(Output::Transmit(frame));
+    }
+}
+
+fn half_until(now: Instant, end: Instant) -> Duration {
+    (end.since(now) / 2).max(RENEW_INTERVAL_MIN)
+}
+
+#[cfg(test)]
+mod tests;

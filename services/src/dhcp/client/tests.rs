@@ -1,0 +1,440 @@
+//! Transcripts with a client: what it is told, when, and what it does.
+
+use std::net::SocketAddrV4;
+
+use proptest::prelude::*;
+use rand::SeedableRng;
+
+use super::*;
+use crate::dhcp::frame::SERVER_PORT;
+use crate::dhcp::message::DhcpOption;
+use crate::dhcp::testing::{self, message_in};
+
+const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xa]);
+const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
+const SERVER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xb]);
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 51);
+
+fn config() -> Config {
+    Config { mac: MAC, client_id: None, hostname: Some("pc1".to_owned()), broadcast: false }
+}
+
+/// A client at a segment, and the time there.
+struct Host {
+    client: Client,
+    now: Instant,
+}
+
+impl Host {
+    fn new(remembered: Option<Ipv4Addr>) -> Self {
+        let client = Client::new(config(), StdRng::seed_from_u64(7), remembered);
+        Self { client, now: Instant::from_secs(1000) }
+    }
+
+    /// Lets time pass until the client has something to say; its frame, and the seconds that it took.
+    fn next_frame(&mut self) -> (Vec<u8>, f64) {
+        let start = self.now;
+        loop {
+            match self.client.poll_output() {
+                Some(Output::Transmit(frame)) => return (frame, self.now.since(start).as_secs_f64()),
+                Some(Output::Event(event)) => panic!("{event:?} before the next frame"),
+                None => self.wait(),
+            }
+        }
+    }
+
+    fn wait(&mut self) {
+        self.now = self.now.max(self.client.poll_timeout().expect("a running client"));
+        self.client.handle_timeout(self.now);
+    }
+
+    fn next_message(&mut self, expected: MessageType) -> Message {
+        let message = message_in(&self.next_frame().0);
+        assert_eq!(message.opts().msg_type(), Some(expected));
+        message
+    }
+
+    /// Lets time pass until the client has news.
+    fn next_event(&mut self) -> Event {
+        loop {
+            match self.client.poll_output() {
+                Some(Output::Event(event)) => return event,
+                Some(Output::Transmit(_)) => {}
+                None => self.wait(),
+            }
+        }
+    }
+
+    fn hear(&mut self, message: &Message) {
+        self.client.handle_frame(self.now, &frame(message));
+    }
+
+    /// From INIT to BOUND, with a lease of `secs`.
+    fn bind(&mut self, secs: u32) -> Lease {
+        let discover = self.next_message(MessageType::Discover);
+        self.hear(&answer(&discover, MessageType::Offer, secs));
+        let request = self.next_message(MessageType::Request);
+        self.hear(&answer(&request, MessageType::Ack, secs));
+        match self.next_event() {
+            Event::Configured(lease) => lease,
+            Event::Lost => panic!("nothing to lose"),
+        }
+    }
+}
+
+fn answer(question: &Message, kind: MessageType, secs: u32) -> Message {
+    let mut message = question.clone();
+    message.set_opcode(Opcode::BootReply).set_yiaddr(ADDRESS);
+    message.set_opts(
+        [
+            DhcpOption::MessageType(kind),
+            DhcpOption::ServerIdentifier(SERVER),
+            DhcpOption::SubnetMask(Ipv4Addr::new(255, 255, 255, 0)),
+            DhcpOption::Router(vec![SERVER]),
+            DhcpOption::AddressLeaseTime(secs),
+        ]
+        .into_iter()
+        .collect(),
+    );
+    message
+}
+
+fn with(mut message: Message, option: DhcpOption) -> Message {
+    message.opts_mut().insert(option);
+    message
+}
+
+fn frame(message: &Message) -> Vec<u8> {
+    let datagram = Datagram {
+        source_mac: SERVER_MAC,
+        destination_mac: MAC,
+        source: SocketAddrV4::new(SERVER, SERVER_PORT),
+        destination: SocketAddrV4::new(message.yiaddr(), CLIENT_PORT),
+        payload: &message::encode(message),
+    };
+    datagram.to_frame().unwrap()
+}
+
+#[test]
+fn rfc2131_3_1_from_discover_to_bound() {
+    let mut host = Host::new(None);
+    let discover = host.next_message(MessageType::Discover);
+    assert_eq!((discover.ciaddr(), message::mac(&discover)), (Ipv4Addr::UNSPECIFIED, MAC));
+    assert_eq!(message::text_option(&discover, OptionCode::Hostname), Some("pc1"));
+
+    host.now = host.now + Duration::from_secs(3);
+    host.hear(&answer(&discover, MessageType::Offer, 600));
+    let (sent, _) = host.next_frame();
+    assert_eq!(Datagram::parse(&sent).unwrap().destination_mac, MacAddr::BROADCAST);
+    let request = message_in(&sent);
+    assert_eq!((request.xid(), request.secs()), (discover.xid(), discover.secs()), "section 4.4.1");
+    assert!(request.ciaddr().is_unspecified());
+    assert_eq!(message::address_option(&request, OptionCode::RequestedIpAddress), Some(ADDRESS));
+    assert_eq!(message::address_option(&request, OptionCode::ServerIdentifier), Some(SERVER));
+
+    host.hear(&answer(&request, MessageType::Ack, 600));
+    let Event::Configured(lease) = host.next_event() else { panic!("no lease") };
+    assert_eq!(lease.address, "192.168.1.51/24".parse().unwrap());
+    assert_eq!((lease.router, lease.server, lease.lease_secs), (Some(SERVER), SERVER, 600));
+    assert_eq!(host.client.lease(), Some(&lease));
+}
+
+#[test]
+fn a_real_servers_answers_are_understood() {
+    let mut host = Host::new(None);
+    host.wait();
+    host.client.transaction.xid = testing::message_in(&testing::frame(testing::UDHCPD_OFFER)).xid();
+    host.client.handle_frame(host.now, &testing::frame(testing::UDHCPD_OFFER));
+    host.client.handle_frame(host.now, &testing::frame(testing::UDHCPD_ACK));
+    let Event::Configured(lease) = host.next_event() else { panic!("no lease") };
+    assert_eq!(lease.address, "192.168.1.51/24".parse().unwrap());
+    assert_eq!((lease.router, lease.dns_servers), (Some(SERVER), vec![SERVER]));
+    assert_eq!((lease.domain.as_deref(), lease.lease_secs), (Some("office.example"), 600));
+}
+
+#[test]
+fn rfc2131_4_1_discover_backs_off_with_jitter() {
+    let mut host = Host::new(None);
+    let first = host.next_message(MessageType::Discover);
+    let mut pauses = Vec::new();
+    for expected in [4.0, 8.0, 16.0, 32.0, 64.0, 64.0, 64.0] {
+        let (frame, pause) = host.next_frame();
+        assert!((expected - 1.0..=expected + 1.0).contains(&pause), "{pause} instead of {expected}");
+        let message = message_in(&frame);
+        assert_eq!(message.xid(), first.xid());
+        assert_eq!(u64::from(message.secs()), host.now.since(Instant::from_secs(1000)).as_secs());
+        pauses.push(pause);
+    }
+    assert!(pauses[4..].windows(2).any(|pair| pair[0] != pair[1]), "no jitter");
+}
+
+#[test]
+fn rfc2131_3_1_an_unanswered_request_is_given_up() {
+    let mut host = Host::new(None);
+    let discover = host.next_message(MessageType::Discover);
+    host.hear(&answer(&discover, MessageType::Offer, 600));
+    for _ in 0..REQUESTS_MAX {
+        assert_eq!(host.next_message(MessageType::Request).xid(), discover.xid());
+    }
+    assert_ne!(host.next_message(MessageType::Discover).xid(), discover.xid());
+}
+
+#[test]
+fn rfc2131_4_4_5_renews_by_unicast_at_t1_and_by_broadcast_at_t2() {
+    let mut host = Host::new(None);
+    host.bind(1000);
+    let (sent, secs) = host.next_frame();
+    assert!((484.0..=500.0).contains(&secs), "T1 is half of the lease, or a little earlier: {secs}");
+    let datagram = Datagram::parse(&sent).unwrap();
+    assert_eq!(datagram.destination_mac, SERVER_MAC);
+    assert_eq!((*datagram.source.ip(), *datagram.destination.ip()), (ADDRESS, SERVER));
+    let renewal = message_in(&sent);
+    assert_eq!(renewal.ciaddr(), ADDRESS);
+    for code in [OptionCode::RequestedIpAddress, OptionCode::ServerIdentifier] {
+        assert_eq!(message::address_option(&renewal, code), None);
+    }
+
+    let retries: Vec<f64> = (0..3).map(|_| host.next_frame().1).collect();
+    assert!(retries.windows(2).all(|pair| pair[1] <= pair[0]) && retries[2] >= 60.0, "{retries:?}");
+    let (sent, _) = host.next_frame();
+    let datagram = Datagram::parse(&sent).unwrap();
+    assert_eq!(datagram.destination_mac, MacAddr::BROADCAST);
+    let rebinding = message_in(&sent);
+    assert_eq!(rebinding.ciaddr(), ADDRESS);
+
+    let mut ack = answer(&rebinding, MessageType::Ack, 1000);
+    ack.opts_mut().insert(DhcpOption::ServerIdentifier(Ipv4Addr::new(192, 168, 1, 2)));
+    host.hear(&ack);
+    let Event::Configured(lease) = host.next_event() else { panic!("lost") };
+    assert_eq!(lease.server, Ipv4Addr::new(192, 168, 1, 2), "another server may answer");
+    assert!((484.0..=500.0).contains(&host.next_frame().1), "without a probe");
+}
+
+#[test]
+fn rfc2131_4_4_5_the_servers_times_are_kept_if_they_make_sense() {
+    for (renew, rebind, expected) in
+        [(100, 200, 100.0), (200, 100, 500.0), (0, 10, 500.0), (900, 1000, 500.0)]
+    {
+        let mut host = Host::new(None);
+        let discover = host.next_message(MessageType::Discover);
+        host.hear(&answer(&discover, MessageType::Offer, 1000));
+        let ack = answer(&host.next_message(MessageType::Request), MessageType::Ack, 1000);
+        host.hear(&with(with(ack, DhcpOption::Renewal(renew)), DhcpOption::Rebinding(rebind)));
+        assert!(matches!(host.next_event(), Event::Configured(_)));
+        let (_, secs) = host.next_frame();
+        assert!((expected * 0.96..=expected).contains(&secs), "{secs} for {renew} and {rebind}");
+    }
+}
+
+#[test]
+fn rfc2131_4_4_5_an_expired_lease_is_lost_and_asked_for_again() {
+    let mut host = Host::new(None);
+    host.bind(600);
+    let bound = host.now;
+    assert_eq!(host.next_event(), Event::Lost);
+    assert!((599.0..=600.0).contains(&host.now.since(bound).as_secs_f64()));
+    assert_eq!(host.client.lease(), None);
+    let discover = host.next_message(MessageType::Discover);
+    assert_eq!(message::address_option(&discover, OptionCode::RequestedIpAddress), Some(ADDRESS));
+}
+
+#[test]
+fn a_client_that_slept_past_the_end_does_not_use_the_lease() {
+    let mut host = Host::new(None);
+    host.bind(600);
+    host.now = host.now + Duration::from_secs(10_000);
+    host.client.handle_timeout(host.now);
+    assert_eq!(host.client.poll_output(), Some(Output::Event(Event::Lost)));
+    host.next_message(MessageType::Discover);
+}
+
+#[test]
+fn rfc2131_3_3_an_infinite_lease_is_never_renewed() {
+    let mut host = Host::new(None);
+    host.bind(u32::MAX);
+    assert_eq!(host.client.poll_timeout(), Some(Instant::FAR_FUTURE));
+}
+
+#[test]
+fn rfc2131_4_4_a_refused_renewal_starts_over() {
+    let mut host = Host::new(None);
+    host.bind(600);
+    let renewal = host.next_message(MessageType::Request);
+    host.hear(&answer(&renewal, MessageType::Nak, 0));
+    assert_eq!(host.next_event(), Event::Lost);
+    let (frame, pause) = host.next_frame();
+    assert_eq!(pause, NAK_DELAY.as_secs_f64());
+    assert_eq!(message::address_option(&message_in(&frame), OptionCode::RequestedIpAddress), None);
+}
+
+#[test]
+fn rfc2131_4_3_2_a_remembered_address_is_verified() {
+    let mut host = Host::new(Some(ADDRESS));
+    let request = host.next_message(MessageType::Request);
+    assert_eq!(message::address_option(&request, OptionCode::RequestedIpAddress), Some(ADDRESS));
+    assert_eq!(message::address_option(&request, OptionCode::ServerIdentifier), None);
+    assert!(request.ciaddr().is_unspecified());
+    host.hear(&answer(&request, MessageType::Ack, 600));
+    assert!(matches!(host.next_event(), Event::Configured(_)));
+
+    let mut refused = Host::new(Some(ADDRESS));
+    let request = refused.next_message(MessageType::Request);
+    refused.hear(&answer(&request, MessageType::Nak, 0));
+    refused.next_message(MessageType::Discover);
+
+    let mut unanswered = Host::new(Some(ADDRESS));
+    for _ in 0..REBOOT_REQUESTS_MAX {
+        unanswered.next_message(MessageType::Request);
+    }
+    let discover = unanswered.next_message(MessageType::Discover);
+    assert_eq!(message::address_option(&discover, OptionCode::RequestedIpAddress), Some(ADDRESS));
+}
+
+#[test]
+fn rfc5227_2_1_an_address_that_is_in_use_is_declined() {
+    let stranger = MacAddr([2, 0, 0, 0, 0, 0xcc]);
+    let claim = |host: &mut Host| {
+        let discover = host.next_message(MessageType::Discover);
+        host.hear(&answer(&discover, MessageType::Offer, 600));
+        let request = host.next_message(MessageType::Request);
+        host.hear(&answer(&request, MessageType::Ack, 600));
+        let probe = Arp::parse(&host.next_frame().0).expect("an ARP probe");
+        assert_eq!((probe.sender, probe.target), (Ipv4Addr::UNSPECIFIED, ADDRESS));
+    };
+    let mut host = Host::new(None);
+    claim(&mut host);
+    host.client.handle_frame(host.now, &Arp::probe_frame(MAC, ADDRESS));
+    host.client.handle_frame(host.now, &Arp::probe_frame(stranger, SERVER));
+    let (second, pause) = host.next_frame();
+    assert!(Arp::parse(&second).is_some() && pause == PROBE_INTERVAL.as_secs_f64());
+
+    host.client.handle_frame(host.now, &Arp::probe_frame(stranger, ADDRESS));
+    let decline = host.next_message(MessageType::Decline);
+    assert_eq!(message::address_option(&decline, OptionCode::RequestedIpAddress), Some(ADDRESS));
+    assert_eq!(message::address_option(&decline, OptionCode::ServerIdentifier), Some(SERVER));
+    let (frame, pause) = host.next_frame();
+    assert_eq!(message_in(&frame).opts().msg_type(), Some(MessageType::Discover));
+    assert_eq!(pause, DECLINE_DELAY.as_secs_f64());
+
+    let mut reply = Arp::probe_frame(stranger, SERVER);
+    reply[21] = 2;
+    reply[28..32].copy_from_slice(&ADDRESS.octets());
+    let mut host = Host::new(None);
+    claim(&mut host);
+    host.client.handle_frame(host.now, &reply);
+    host.next_message(MessageType::Decline);
+}
+
+#[test]
+fn rfc2131_4_4_6_a_lease_is_given_back_by_unicast() {
+    let mut host = Host::new(None);
+    host.bind(600);
+    host.client.release();
+    let Some(Output::Transmit(frame)) = host.client.poll_output() else { panic!("no RELEASE") };
+    assert_eq!(Datagram::parse(&frame).unwrap().destination_mac, SERVER_MAC);
+    let release = message_in(&frame);
+    assert_eq!(release.opts().msg_type(), Some(MessageType::Release));
+    assert_eq!(release.ciaddr(), ADDRESS);
+    assert_eq!(host.client.poll_output(), Some(Output::Event(Event::Lost)));
+    assert_eq!((host.client.poll_timeout(), host.client.poll_output()), (None, None));
+}
+
+#[test]
+fn answers_to_others_and_offers_that_cannot_be_are_ignored() {
+    let mut host = Host::new(None);
+    let discover = host.next_message(MessageType::Discover);
+    let offer = answer(&discover, MessageType::Offer, 600);
+    let edit = |edit: &dyn Fn(&mut Message)| {
+        let mut message = offer.clone();
+        edit(&mut message);
+        message
+    };
+    for ignored in [
+        edit(&|m| _ = m.set_xid(m.xid().wrapping_add(1))),
+        edit(&|m| _ = m.set_chaddr(&SERVER_MAC.0)),
+        edit(&|m| _ = m.set_opcode(Opcode::BootRequest)),
+        edit(&|m| _ = m.set_yiaddr(Ipv4Addr::UNSPECIFIED)),
+        edit(&|m| _ = m.set_yiaddr(Ipv4Addr::new(192, 168, 1, 255))),
+        edit(&|m| _ = m.set_yiaddr(Ipv4Addr::new(127, 0, 0, 1))),
+        edit(&|m| _ = m.set_yiaddr(Ipv4Addr::new(224, 0, 0, 9))),
+        with(offer.clone(), DhcpOption::SubnetMask(Ipv4Addr::new(255, 0, 255, 0))),
+        with(offer.clone(), DhcpOption::SubnetMask(Ipv4Addr::UNSPECIFIED)),
+        with(offer.clone(), DhcpOption::AddressLeaseTime(0)),
+        with(offer.clone(), DhcpOption::ServerIdentifier(Ipv4Addr::BROADCAST)),
+        edit(&|m| _ = m.opts_mut().remove(OptionCode::ServerIdentifier)),
+        edit(&|m| _ = m.opts_mut().remove(OptionCode::AddressLeaseTime)),
+    ] {
+        host.hear(&ignored);
+        assert_eq!(host.client.poll_output(), None, "{ignored:?}");
+    }
+    host.hear(&offer);
+    let request = host.next_message(MessageType::Request);
+    let other_server = with(answer(&request, MessageType::Ack, 600), DhcpOption::ServerIdentifier(ADDRESS));
+    host.hear(&other_server);
+    let mut other_address = answer(&request, MessageType::Ack, 600);
+    other_address.set_yiaddr(Ipv4Addr::new(192, 168, 1, 52));
+    host.hear(&other_address);
+    assert_eq!(host.client.poll_output(), None);
+}
+
+#[test]
+fn parameters_that_cannot_be_are_left_out() {
+    let mut host = Host::new(None);
+    let discover = host.next_message(MessageType::Discover);
+    host.hear(&answer(&discover, MessageType::Offer, 600));
+    let request = host.next_message(MessageType::Request);
+    let mut ack = answer(&request, MessageType::Ack, 600);
+    let elsewhere = Ipv4Addr::new(10, 0, 0, 1);
+    let five: Vec<_> = (50..55).map(|number| Ipv4Addr::new(192, 0, 2, number)).collect();
+    let servers = [&[Ipv4Addr::UNSPECIFIED, Ipv4Addr::LOCALHOST][..], &five].concat();
+    for option in [
+        DhcpOption::Router(vec![elsewhere, ADDRESS, SERVER]),
+        DhcpOption::DomainNameServer(servers),
+        DhcpOption::DomainName("bad name\n.example".to_owned()),
+        DhcpOption::InterfaceMtu(575),
+    ] {
+        ack.opts_mut().insert(option);
+    }
+    host.hear(&ack);
+    let Event::Configured(lease) = host.next_event() else { panic!("no lease") };
+    assert_eq!((lease.router, lease.domain, lease.mtu), (Some(SERVER), None, None));
+    assert_eq!(lease.dns_servers, five[..DNS_SERVERS_MAX]);
+}
+
+proptest! {
+    #[test]
+    fn no_answer_breaks_a_client(
+        kind in 1u8..9,
+        options in prop::collection::vec(any::<u8>(), 0..300),
+        yiaddr in any::<[u8; 4]>(),
+        steps in 0usize..6,
+    ) {
+        let mut host = Host::new(None);
+        if steps > 1 {
+            host.bind(600);
+        }
+        for _ in 0..steps {
+            host.wait();
+            while host.client.poll_output().is_some() {}
+        }
+        let none = Ipv4Addr::UNSPECIFIED;
+        let xid = host.client.transaction.xid;
+        let mut message = Message::new_with_id(xid, none, yiaddr.into(), none, none, &MAC.0);
+        message.set_opcode(Opcode::BootReply).opts_mut().insert(DhcpOption::MessageType(kind.into()));
+        let mut payload = message::encode(&message);
+        let end = payload.iter().rposition(|byte| *byte == 255).unwrap();
+        payload.splice(end..=end, options);
+        let datagram = Datagram {
+            source_mac: SERVER_MAC,
+            destination_mac: MAC,
+            source: SocketAddrV4::new(SERVER, SERVER_PORT),
+            destination: SocketAddrV4::new(ADDRESS, CLIENT_PORT),
+            payload: &payload,
+        };
+        host.client.handle_frame(host.now, &datagram.to_frame().unwrap());
+        for _ in 0..20 {
+            host.wait();
+            while host.client.poll_output().is_some() {}
+        }
+    }
+}

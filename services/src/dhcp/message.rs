@@ -1,0 +1,332 @@
+//! DHCP messages: `dhcproto`'s types with a decoder that takes any bytes. (RFC 2131, 2132, 3396)
+//!
+//! `dhcproto` decodes options one by one, stops at the first that it cannot read and trusts lengths that
+//! a peer has written. Here the options are gathered first: from the options field and, where option 52
+//! says so, from `file` and `sname`; the parts of one that was split are joined (RFC 3396). Then those
+//! that the gateway uses are checked and typed. The others are kept as [`DhcpOption::Unknown`], byte for
+//! byte, so that option 82 can be returned verbatim (RFC 3046 section 2.2).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use dhcproto::v4::borrowed::{self, DhcpOptionIterator};
+use dhcproto::v4::{DhcpOptions, HType, MAGIC, MIN_PACKET_SIZE, UnknownOption};
+use dhcproto::{Decodable, Decoder, Encodable};
+use gatepost_dataplane::MacAddr;
+
+pub use dhcproto::v4::{DhcpOption, Flags, Message, MessageType, Opcode, OptionCode};
+
+/// The longest client identifier that is understood, in octets: what fits one option.
+pub const CLIENT_ID_OCTETS_MAX: usize = 255;
+
+/// Octets before the options: the header and the magic cookie. // RFC 2131 section 2
+const HEADER_LEN: usize = 240;
+const SNAME: std::ops::Range<usize> = 44..108;
+const FILE: std::ops::Range<usize> = 108..236;
+const COOKIE: std::ops::Range<usize> = 236..240;
+
+/// What is wrong with received bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// Shorter than the fixed part.
+    TooShort,
+    /// The magic cookie is missing: BOOTP without options, or something else.
+    NoCookie,
+    /// The hardware address is not that of an Ethernet interface.
+    HardwareAddress,
+    /// No DHCP message type.
+    NoMessageType,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooShort => "shorter than a DHCP header",
+            Self::NoCookie => "without DHCP's magic cookie",
+            Self::HardwareAddress => "the hardware address is not an Ethernet interface's",
+            Self::NoMessageType => "without a DHCP message type",
+        })
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// Reads a message from a UDP payload.
+///
+/// An option that the gateway uses and whose length is wrong is left out.
+///
+/// # Errors
+///
+/// [`Malformed`]; any other bytes are a message.
+pub fn decode(payload: &[u8]) -> Result<Message, Malformed> {
+    let view = borrowed::Message::new(payload).map_err(|_| Malformed::TooShort)?;
+    if payload.get(COOKIE) != Some(&MAGIC) {
+        return Err(Malformed::NoCookie);
+    }
+    if view.htype() != HType::Eth || usize::from(view.hlen()) != MacAddr::ZERO.0.len() {
+        return Err(Malformed::HardwareAddress);
+    }
+    let header = payload.get(..HEADER_LEN).ok_or(Malformed::TooShort)?;
+    let mut message = Message::decode(&mut Decoder::new(header)).map_err(|_| Malformed::TooShort)?;
+    message.clear_sname();
+    message.clear_fname();
+    message.set_opts(gather_options(payload).into_iter().filter_map(typed).collect::<DhcpOptions>());
+    message.opts().msg_type().ok_or(Malformed::NoMessageType)?;
+    Ok(message)
+}
+
+/// The message as a UDP payload, padded to what BOOTP relays expect (RFC 1542 section 2.1). The relay
+/// agent's information is the last option (RFC 3046 section 2.1).
+pub fn encode(message: &Message) -> Vec<u8> {
+    let mut message = message.clone();
+    let relay = message.opts_mut().remove(OptionCode::RelayAgentInformation);
+    let mut bytes = message.to_vec().expect("what the gateway builds can be encoded");
+    if let Some(DhcpOption::Unknown(relay)) = relay {
+        let end = bytes.pop();
+        for part in relay.data().chunks(usize::from(u8::MAX)) {
+            bytes.push(OptionCode::RelayAgentInformation.into());
+            bytes.push(u8::try_from(part.len()).expect("at most 255"));
+            bytes.extend_from_slice(part);
+        }
+        bytes.extend(end);
+    }
+    bytes.resize(bytes.len().max(MIN_PACKET_SIZE), 0);
+    bytes
+}
+
+/// The client's hardware address. [`decode`] has seen to its length.
+pub fn mac(message: &Message) -> MacAddr {
+    MacAddr(message.chaddr().try_into().unwrap_or_default())
+}
+
+/// The client identifier, if there is one that is neither empty nor too long.
+pub fn client_id(message: &Message) -> Option<&[u8]> {
+    match message.opts().get(OptionCode::ClientIdentifier) {
+        Some(DhcpOption::ClientIdentifier(id)) if (1..=CLIENT_ID_OCTETS_MAX).contains(&id.len()) => Some(id),
+        _ => None,
+    }
+}
+
+/// The address that an option holds.
+pub fn address_option(message: &Message, code: OptionCode) -> Option<Ipv4Addr> {
+    match message.opts().get(code)? {
+        DhcpOption::SubnetMask(address)
+        | DhcpOption::RequestedIpAddress(address)
+        | DhcpOption::ServerIdentifier(address) => Some(*address),
+        _ => None,
+    }
+}
+
+/// The addresses that an option holds; none if it is absent.
+pub fn addresses_option(message: &Message, code: OptionCode) -> &[Ipv4Addr] {
+    match message.opts().get(code) {
+        Some(DhcpOption::Router(addresses) | DhcpOption::DomainNameServer(addresses)) => addresses,
+        _ => &[],
+    }
+}
+
+/// The number of seconds that an option holds.
+pub fn secs_option(message: &Message, code: OptionCode) -> Option<u32> {
+    match message.opts().get(code)? {
+        DhcpOption::AddressLeaseTime(secs) | DhcpOption::Renewal(secs) | DhcpOption::Rebinding(secs) => {
+            Some(*secs)
+        }
+        _ => None,
+    }
+}
+
+/// The 16-bit number that an option holds.
+pub fn u16_option(message: &Message, code: OptionCode) -> Option<u16> {
+    match message.opts().get(code)? {
+        DhcpOption::InterfaceMtu(number) | DhcpOption::MaxMessageSize(number) => Some(*number),
+        _ => None,
+    }
+}
+
+/// The text that an option holds.
+pub fn text_option(message: &Message, code: OptionCode) -> Option<&str> {
+    match message.opts().get(code)? {
+        DhcpOption::Hostname(text) | DhcpOption::DomainName(text) | DhcpOption::Message(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// The bytes of an option that has no type here.
+pub fn raw_option(message: &Message, code: OptionCode) -> Option<&[u8]> {
+    match message.opts().get(code)? {
+        DhcpOption::Unknown(option) => Some(option.data()),
+        _ => None,
+    }
+}
+
+/// An option that consists of `data`, whatever `dhcproto` would make of it.
+pub fn raw(code: OptionCode, data: Vec<u8>) -> DhcpOption {
+    DhcpOption::Unknown(UnknownOption::new(code, data))
+}
+
+/// Which of the two fields hold options as well. // RFC 2132 section 9.3
+#[derive(Clone, Copy)]
+struct Overload(u8);
+
+impl Overload {
+    fn file(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    fn sname(self) -> bool {
+        self.0 & 2 != 0
+    }
+}
+
+fn gather_options(payload: &[u8]) -> BTreeMap<u8, Vec<u8>> {
+    let mut gathered = BTreeMap::<u8, Vec<u8>>::new();
+    let mut gather = |field: Option<&[u8]>| {
+        for option in DhcpOptionIterator::new(field.unwrap_or_default()) {
+            gathered.entry(option.code().into()).or_default().extend_from_slice(option.data());
+        }
+        gathered.get(&OptionCode::OptionOverload.into()).and_then(|data| data.first().copied())
+    };
+    let overload = Overload(gather(payload.get(HEADER_LEN..)).unwrap_or(0));
+    // RFC 3396 section 5: the options field, then file, then sname.
+    if overload.file() {
+        gather(payload.get(FILE));
+    }
+    if overload.sname() {
+        gather(payload.get(SNAME));
+    }
+    gathered
+}
+
+fn typed((code, data): (u8, Vec<u8>)) -> Option<DhcpOption> {
+    let address = || Some(Ipv4Addr::from(<[u8; 4]>::try_from(data.as_slice()).ok()?));
+    let secs = || Some(u32::from_be_bytes(data.as_slice().try_into().ok()?));
+    let number = || Some(u16::from_be_bytes(data.as_slice().try_into().ok()?));
+    // RFC 2132 section 2: a text may wrongly end with NUL.
+    let text = || Some(String::from_utf8_lossy(&data).trim_end_matches('\0').to_owned());
+    let addresses = || {
+        let (addresses, rest) = data.as_chunks::<4>();
+        let whole = rest.is_empty() && !addresses.is_empty();
+        whole.then(|| addresses.iter().map(|octets| Ipv4Addr::from(*octets)).collect())
+    };
+    match OptionCode::from(code) {
+        OptionCode::SubnetMask => address().map(DhcpOption::SubnetMask),
+        OptionCode::RequestedIpAddress => address().map(DhcpOption::RequestedIpAddress),
+        OptionCode::ServerIdentifier => address().map(DhcpOption::ServerIdentifier),
+        OptionCode::Router => addresses().map(DhcpOption::Router),
+        OptionCode::DomainNameServer => addresses().map(DhcpOption::DomainNameServer),
+        OptionCode::AddressLeaseTime => secs().map(DhcpOption::AddressLeaseTime),
+        OptionCode::Renewal => secs().map(DhcpOption::Renewal),
+        OptionCode::Rebinding => secs().map(DhcpOption::Rebinding),
+        OptionCode::InterfaceMtu => number().map(DhcpOption::InterfaceMtu),
+        OptionCode::MaxMessageSize => number().map(DhcpOption::MaxMessageSize),
+        OptionCode::Hostname => text().map(DhcpOption::Hostname),
+        OptionCode::DomainName => text().map(DhcpOption::DomainName),
+        OptionCode::Message => text().map(DhcpOption::Message),
+        OptionCode::ClientIdentifier => Some(DhcpOption::ClientIdentifier(data)),
+        OptionCode::ParameterRequestList => {
+            Some(DhcpOption::ParameterRequestList(data.into_iter().map(OptionCode::from).collect()))
+        }
+        OptionCode::MessageType => match data.as_slice() {
+            [kind] => Some(DhcpOption::MessageType(MessageType::from(*kind))),
+            _ => None,
+        },
+        code => Some(raw(code, data)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn header() -> Vec<u8> {
+        let mut bytes = vec![0; HEADER_LEN];
+        bytes[..3].copy_from_slice(&[1, 1, 6]);
+        bytes[COOKIE].copy_from_slice(&MAGIC);
+        bytes
+    }
+
+    fn with_options(options: &[u8]) -> Vec<u8> {
+        let mut bytes = header();
+        bytes.extend_from_slice(&[53, 1, 1]);
+        bytes.extend_from_slice(options);
+        bytes.push(255);
+        bytes
+    }
+
+    #[test]
+    fn rfc3396_parts_of_an_option_are_joined() {
+        let message = decode(&with_options(&[61, 2, 1, 2, 12, 1, b'a', 61, 3, 3, 4, 5])).unwrap();
+        assert_eq!(client_id(&message), Some(&[1, 2, 3, 4, 5][..]));
+        assert_eq!(text_option(&message, OptionCode::Hostname), Some("a"));
+    }
+
+    #[test]
+    fn rfc3396_a_long_option_is_split() {
+        let mut message = decode(&with_options(&[])).unwrap();
+        let id: Vec<u8> = (0..=255).chain(0..44).collect();
+        message.opts_mut().insert(DhcpOption::ClientIdentifier(id.clone()));
+        let again = decode(&encode(&message)).unwrap();
+        let Some(DhcpOption::ClientIdentifier(joined)) = again.opts().get(OptionCode::ClientIdentifier)
+        else {
+            panic!("no client identifier");
+        };
+        assert_eq!(*joined, id);
+        assert_eq!(client_id(&again), None, "longer than is understood");
+    }
+
+    #[test]
+    fn rfc2132_9_3_overloaded_fields_hold_options() {
+        let mut bytes = with_options(&[52, 1, 3]);
+        bytes[FILE][..4].copy_from_slice(&[12, 1, b'a', 255]);
+        bytes[SNAME][..5].copy_from_slice(&[12, 2, b'b', b'c', 255]);
+        let message = decode(&bytes).unwrap();
+        assert_eq!(text_option(&message, OptionCode::Hostname), Some("abc"));
+    }
+
+    #[test]
+    fn rfc3046_option_82_is_returned_verbatim_and_last() {
+        let relay = [82, 9, 2, 1, 7, 1, 1, 9, 1, 1, 8];
+        let mut message = decode(&with_options(&relay)).unwrap();
+        message.opts_mut().insert(raw(OptionCode::DomainSearch, vec![0]));
+        let bytes = encode(&message);
+        let end = bytes.iter().rposition(|byte| *byte == 255).unwrap();
+        assert_eq!(bytes[end - relay.len()..end], relay);
+        assert_eq!(bytes.windows(relay.len()).filter(|window| *window == relay).count(), 1);
+    }
+
+    #[test]
+    fn options_of_a_wrong_length_are_left_out() {
+        let message = decode(&with_options(&[50, 3, 1, 2, 3, 51, 5, 0, 0, 0, 0, 1, 12, 2, b'p', 0])).unwrap();
+        assert_eq!(address_option(&message, OptionCode::RequestedIpAddress), None);
+        assert_eq!(secs_option(&message, OptionCode::AddressLeaseTime), None);
+        assert_eq!(text_option(&message, OptionCode::Hostname), Some("p"));
+    }
+
+    #[test]
+    fn what_is_no_message_of_an_ethernet_interface_is_refused() {
+        assert_eq!(decode(&[]).unwrap_err(), Malformed::TooShort);
+        assert_eq!(decode(&header()[..239]).unwrap_err(), Malformed::TooShort);
+        assert_eq!(decode(&header()).unwrap_err(), Malformed::NoMessageType);
+        let mut bytes = with_options(&[]);
+        bytes[2] = 200;
+        assert_eq!(decode(&bytes).unwrap_err(), Malformed::HardwareAddress);
+        bytes[COOKIE][0] = 0;
+        assert_eq!(decode(&bytes).unwrap_err(), Malformed::NoCookie);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_decoded_or_refused(options in prop::collection::vec(any::<u8>(), 0..600), overload in 0u8..4) {
+            let mut bytes = with_options(&[52, 1, overload]);
+            bytes.pop();
+            bytes.extend_from_slice(&options);
+            if let Ok(message) = decode(&bytes) {
+                let again = decode(&encode(&message));
+                prop_assert_eq!(again.map(|again| again.opts().msg_type()), Ok(message.opts().msg_type()));
+            }
+        }
+    }
+}

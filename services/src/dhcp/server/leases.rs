@@ -1,0 +1,351 @@
+//! The lease table.
+//!
+//! It knows for each address who last had it and what became of it, and forgets nothing that it still
+//! has room for: a client that comes back after its lease has expired gets its old address again, unless
+//! that was needed meanwhile. Each change is on disk before it is in the table, and an address has one
+//! entry only, so that no failure leases it twice.
+//!
+//! While the process runs, leases expire by monotonic time: a time of day that jumps takes nothing away
+//! from anybody. Across a restart the time of day decides, and no lease has more left than it was given.
+//!
+//! Limits: [`LEASES_MAX`] entries. When full, the entry unused for longest goes; if all are in use there
+//! is no further lease. Which address suits whom is not decided here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+use std::time::Duration;
+
+use gatepost_dataplane::{Instant, MacAddr};
+
+use super::journal::{Journal, Record};
+pub use super::journal::{LoadError, State};
+use crate::clock::UnixTime;
+use crate::store::Disk;
+
+/// The most addresses that are remembered: the hosts of a /16.
+pub const LEASES_MAX: usize = 65_536;
+
+/// Who a client is: what it calls itself or, if it does not say, its interface. // RFC 2131 section 4.2
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ClientKey {
+    /// Its client identifier (option 61).
+    Id(Vec<u8>),
+    /// Its hardware address.
+    Mac(MacAddr),
+}
+
+impl fmt::Display for ClientKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => {
+                f.write_str("id")?;
+                id.iter().try_for_each(|octet| write!(f, ":{octet:02x}"))
+            }
+            Self::Mac(mac) => write!(f, "mac:{mac}"),
+        }
+    }
+}
+
+/// What is known about an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Whose it is or was.
+    pub client: ClientKey,
+    /// The hardware address of that client.
+    pub mac: MacAddr,
+    /// The name of that client, one label in lower case. No other lease has it.
+    pub hostname: Option<String>,
+    /// What was last heard.
+    pub state: State,
+    /// When that was.
+    pub since: UnixTime,
+    /// When the lease or the quarantine ends by the time of day; of a released lease, when it ended.
+    pub until: UnixTime,
+    /// The same by monotonic time.
+    expires: Instant,
+}
+
+impl Lease {
+    /// Whether a client has the address.
+    pub fn is_active(&self, now: Instant) -> bool {
+        self.state == State::Bound && now < self.expires
+    }
+
+    /// Whether the address must not be given to anybody else.
+    pub fn is_blocked(&self, now: Instant) -> bool {
+        self.state != State::Released && now < self.expires
+    }
+}
+
+/// What a client is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The client.
+    pub client: ClientKey,
+    /// Its hardware address.
+    pub mac: MacAddr,
+    /// Its name; taken from whoever has it.
+    pub hostname: Option<String>,
+    /// For how long.
+    pub lease_secs: u32,
+}
+
+/// The lease table.
+pub struct Leases {
+    by_address: BTreeMap<Ipv4Addr, Lease>,
+    by_client: BTreeMap<ClientKey, Ipv4Addr>,
+    by_name: BTreeMap<String, Ipv4Addr>,
+    journal: Journal,
+}
+
+impl Leases {
+    /// Reads the leases that `disk` holds.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses, or holds something that is not a lease.
+    pub fn open(disk: Rc<dyn Disk>, now: Instant, unix_now: UnixTime) -> Result<Self, LoadError> {
+        let (journal, records) = Journal::open(disk)?;
+        let mut leases = Self {
+            by_address: BTreeMap::new(),
+            by_client: BTreeMap::new(),
+            by_name: BTreeMap::new(),
+            journal,
+        };
+        for (index, record) in records.into_iter().enumerate() {
+            let lease = from_record(record, now, unix_now)
+                .map_err(|reason| LoadError::Record { line: index + 1, reason })?;
+            leases.make_room_for(lease.address, now).map_err(LoadError::Disk)?;
+            leases.insert(lease);
+        }
+        Ok(leases)
+    }
+
+    /// The address that the client called `name` has now. Upper and lower case are the same.
+    pub fn address_of(&self, name: &str, now: Instant) -> Option<Ipv4Addr> {
+        let address = self.by_name.get(&name.to_ascii_lowercase())?;
+        self.by_address.get(address).filter(|lease| lease.is_active(now)).map(|lease| lease.address)
+    }
+
+    /// The name of the client that has `address` now, one label in lower case.
+    pub fn name_of(&self, address: Ipv4Addr, now: Instant) -> Option<&str> {
+        self.by_address.get(&address).filter(|lease| lease.is_active(now))?.hostname.as_deref()
+    }
+
+    /// All that is known, by address; expired and released leases are there too.
+    pub fn iter(&self) -> impl Iterator<Item = &Lease> {
+        self.by_address.values()
+    }
+
+    /// What is known about `address`.
+    pub fn at(&self, address: Ipv4Addr) -> Option<&Lease> {
+        self.by_address.get(&address)
+    }
+
+    /// The lease that `client` has or last had.
+    pub fn of_client(&self, client: &ClientKey) -> Option<&Lease> {
+        self.by_address.get(self.by_client.get(client)?)
+    }
+
+    /// The address of `range` that has been out of use for longest, among those that `suits` accepts.
+    pub fn least_recently_used(
+        &self,
+        range: RangeInclusive<Ipv4Addr>,
+        now: Instant,
+        suits: impl Fn(Ipv4Addr) -> bool,
+    ) -> Option<Ipv4Addr> {
+        if range.is_empty() {
+            return None;
+        }
+        let leases = self.by_address.range(range).map(|(_, lease)| lease);
+        let unused = leases.filter(|lease| !lease.is_blocked(now) && suits(lease.address));
+        unused.min_by_key(|lease| lease.until).map(|lease| lease.address)
+    }
+
+    /// Gives or renews a lease. The client's former lease, if for another address, ends.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses, or the table is full; no lease has changed then.
+    pub fn bind(&mut self, now: Instant, unix_now: UnixTime, grant: Grant) -> io::Result<()> {
+        self.make_room_for(grant.address, now)?;
+        let mut changes = Vec::new();
+        let taken_name = grant.hostname.as_ref().and_then(|name| self.by_name.get(name)).copied();
+        let former = self.of_client(&grant.client).filter(|lease| lease.state == State::Bound);
+        if let Some(former) = former.filter(|lease| lease.address != grant.address) {
+            changes.push(released(former, now, unix_now));
+        }
+        if let Some(holder) = taken_name.filter(|address| *address != grant.address)
+            && changes.iter().all(|change| change.address != holder)
+            && let Some(holder) = self.at(holder)
+        {
+            changes.push(Lease { hostname: None, ..holder.clone() });
+        }
+        // The grant first: were the end of the former lease alone on disk, its address could go to
+        // somebody else while the client still uses it.
+        changes.insert(
+            0,
+            Lease {
+                address: grant.address,
+                client: grant.client,
+                mac: grant.mac,
+                hostname: grant.hostname,
+                state: State::Bound,
+                since: unix_now,
+                until: UnixTime(unix_now.0.saturating_add(grant.lease_secs.into())),
+                expires: now + Duration::from_secs(grant.lease_secs.into()),
+            },
+        );
+        self.commit(changes)
+    }
+
+    /// Ends the lease of `address`, of which there must be one; its client is remembered.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses; no lease has changed then.
+    pub fn release(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr) -> io::Result<()> {
+        let Some(lease) = self.at(address) else { return Ok(()) };
+        self.commit(vec![released(lease, now, unix_now)])
+    }
+
+    /// Keeps `address` from everybody for `secs`: `client` has found it in use.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses, or the table is full; no lease has changed then.
+    pub fn quarantine(
+        &mut self,
+        now: Instant,
+        unix_now: UnixTime,
+        (address, client, mac): (Ipv4Addr, ClientKey, MacAddr),
+        secs: u32,
+    ) -> io::Result<()> {
+        self.make_room_for(address, now)?;
+        let lease = Lease {
+            address,
+            client,
+            mac,
+            hostname: None,
+            state: State::Declined,
+            since: unix_now,
+            until: UnixTime(unix_now.0.saturating_add(secs.into())),
+            expires: now + Duration::from_secs(secs.into()),
+        };
+        self.commit(vec![lease])
+    }
+
+    fn commit(&mut self, changes: Vec<Lease>) -> io::Result<()> {
+        let is_changed = |address| changes.iter().any(|change| change.address == address);
+        let kept = self.by_address.values().filter(|lease| !is_changed(lease.address));
+        let records: Vec<Record> = changes.iter().map(to_record).collect();
+        let all = kept.chain(&changes).map(to_record);
+        self.journal.write(&records, self.by_address.len() + changes.len(), all)?;
+        for change in changes {
+            self.insert(change);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that an entry for `address` fits: if there is no place, the entry unused for longest goes.
+    fn make_room_for(&mut self, address: Ipv4Addr, now: Instant) -> io::Result<()> {
+        if self.by_address.len() < LEASES_MAX || self.by_address.contains_key(&address) {
+            return Ok(());
+        }
+        let everywhere = Ipv4Addr::UNSPECIFIED..=Ipv4Addr::BROADCAST;
+        let unused = self.least_recently_used(everywhere, now, |_| true);
+        let removed = unused.and_then(|address| self.remove(address));
+        removed.map(drop).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::QuotaExceeded, format!("all {LEASES_MAX} leases are in use"))
+        })
+    }
+
+    fn insert(&mut self, lease: Lease) {
+        self.remove(lease.address);
+        // Of several entries of one client the one that it uses counts.
+        let is_known = self.by_client.contains_key(&lease.client);
+        if lease.state == State::Bound || (lease.state == State::Released && !is_known) {
+            self.by_client.insert(lease.client.clone(), lease.address);
+        }
+        if let Some(name) = &lease.hostname {
+            self.by_name.insert(name.clone(), lease.address);
+        }
+        self.by_address.insert(lease.address, lease);
+    }
+
+    fn remove(&mut self, address: Ipv4Addr) -> Option<Lease> {
+        let lease = self.by_address.remove(&address)?;
+        if self.by_client.get(&lease.client) == Some(&address) {
+            self.by_client.remove(&lease.client);
+        }
+        if let Some(name) = &lease.hostname
+            && self.by_name.get(name) == Some(&address)
+        {
+            self.by_name.remove(name);
+        }
+        Some(lease)
+    }
+}
+
+fn released(lease: &Lease, now: Instant, unix_now: UnixTime) -> Lease {
+    Lease {
+        hostname: None,
+        state: State::Released,
+        since: unix_now,
+        until: unix_now,
+        expires: now,
+        ..lease.clone()
+    }
+}
+
+fn to_record(lease: &Lease) -> Record {
+    Record {
+        address: lease.address,
+        client: lease.client.to_string(),
+        mac: lease.mac.to_string(),
+        hostname: lease.hostname.clone(),
+        state: lease.state,
+        since: lease.since.0,
+        until: lease.until.0,
+    }
+}
+
+fn from_record(record: Record, now: Instant, unix_now: UnixTime) -> Result<Lease, String> {
+    // A time of day that is behind must not lengthen the lease, one that was set back not end it.
+    let given_secs = record.until.saturating_sub(record.since);
+    let left_secs = record.until.saturating_sub(unix_now.0).min(given_secs);
+    Ok(Lease {
+        address: record.address,
+        client: parse_client(&record.client).ok_or_else(|| format!("no client: {:?}", record.client))?,
+        mac: record.mac.parse().map_err(|error| format!("{:?}: {error}", record.mac))?,
+        hostname: record.hostname,
+        state: record.state,
+        since: UnixTime(record.since),
+        until: UnixTime(record.until),
+        expires: now + Duration::from_secs(left_secs),
+    })
+}
+
+fn parse_client(text: &str) -> Option<ClientKey> {
+    let (kind, value) = text.split_once(':')?;
+    match kind {
+        "mac" => value.parse().ok().map(ClientKey::Mac),
+        "id" => {
+            let octet = |part: &str| u8::from_str_radix(part, 16).ok();
+            value.split(':').map(octet).collect::<Option<_>>().map(ClientKey::Id)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[path = "leases_tests.rs"]
+mod tests;

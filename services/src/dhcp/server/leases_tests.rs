@@ -1,0 +1,209 @@
+//! The lease table against a naive model, against power cuts, and at its limits.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::dhcp::server::journal::{JOURNAL_FILE, JOURNAL_SLACK_RECORDS};
+use crate::store::Memory;
+
+const UNIX: UnixTime = UnixTime(1_700_000_000);
+
+fn client(number: u8) -> ClientKey {
+    ClientKey::Mac(MacAddr([2, 0, 0, 0, 0, number]))
+}
+
+fn address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(192, 168, 1, number)
+}
+
+fn grant(number: u8, to: u8, secs: u32) -> Grant {
+    let mac = MacAddr([2, 0, 0, 0, 0, to]);
+    let hostname = (!to.is_multiple_of(3)).then(|| format!("pc{}", to / 2));
+    Grant { address: address(number), client: client(to), mac, hostname, lease_secs: secs }
+}
+
+fn open(disk: &Rc<Memory>) -> Leases {
+    Leases::open(Rc::clone(disk) as Rc<dyn Disk>, Instant::ZERO, UNIX).expect("a sound journal")
+}
+
+fn journal(disk: &Memory) -> Vec<u8> {
+    disk.read(JOURNAL_FILE).unwrap().unwrap_or_default()
+}
+
+fn disk_with(content: &[u8]) -> Rc<Memory> {
+    let disk = Memory::new();
+    disk.replace(JOURNAL_FILE, content).unwrap();
+    Rc::new(disk)
+}
+
+fn snapshot(leases: &Leases) -> Vec<Lease> {
+    leases.iter().cloned().collect()
+}
+
+#[test]
+fn a_power_cut_at_any_octet_loses_nothing_that_was_promised() {
+    let disk = Rc::new(Memory::new());
+    let mut leases = open(&disk);
+    let mut promised = vec![(0, Vec::new())];
+    let mut promise = |leases: &Leases| promised.push((journal(&disk).len(), snapshot(leases)));
+    for (number, to) in [(2, 1), (3, 2), (4, 3), (5, 1)] {
+        leases.bind(Instant::ZERO, UNIX, grant(number, to, 600)).unwrap();
+        promise(&leases);
+    }
+    leases.release(Instant::ZERO, UNIX, address(3)).unwrap();
+    promise(&leases);
+    leases.quarantine(Instant::ZERO, UNIX, (address(4), client(3), MacAddr([2, 0, 0, 0, 0, 3])), 60).unwrap();
+    promise(&leases);
+
+    let whole = journal(&disk);
+    for cut in 0..=whole.len() {
+        let disk = disk_with(&whole[..cut]);
+        let mut leases = open(&disk);
+        let next = promised.iter().position(|(len, _)| *len > cut).unwrap_or(promised.len());
+        let (_, before) = &promised[next - 1];
+        // Of the change that was cut off, whole lines may have arrived.
+        let after = promised.get(next).map_or(&[][..], |(_, after)| after);
+        for lease in before {
+            let kept = leases.at(lease.address).expect("what was promised");
+            let arrived = after.iter().find(|lease| lease.address == kept.address);
+            assert!(kept == lease || Some(kept) == arrived, "at {cut}");
+        }
+        leases.bind(Instant::ZERO, UNIX, grant(9, 9, 600)).unwrap();
+        assert_eq!(snapshot(&open(&disk)), snapshot(&leases), "what was cut off is gone for good, at {cut}");
+    }
+}
+
+#[test]
+fn garbage_at_the_end_is_cut_off_and_elsewhere_an_error() {
+    let disk = Rc::new(Memory::new());
+    open(&disk).bind(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
+    let line = journal(&disk);
+    let with_end = |end: &[u8]| [&line[..], end].concat();
+    for end in [&b"\0\0\0\0"[..], b"\0\0\0\n", b"{\"address\":\"1.2", b"\xff\n", &line[..line.len() - 1]] {
+        assert_eq!(open(&disk_with(&with_end(end))).iter().count(), 1, "{end:?}");
+    }
+    for (content, line) in [
+        (with_end(b"{\"kind\":\"of a later version\"}\n"), 2),
+        ([b"\0\0\0\n", &line[..]].concat(), 1),
+        (String::from_utf8(line.clone()).unwrap().replace("mac:02", "mac:xx").into_bytes(), 1),
+        (String::from_utf8(line.clone()).unwrap().replace("bound", "bundled").into_bytes(), 1),
+    ] {
+        let error = Leases::open(disk_with(&content), Instant::ZERO, UNIX).map(|_| ()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("{JOURNAL_FILE}, line {line}, is not a lease: ")), "{text}");
+    }
+}
+
+#[test]
+fn the_journal_stays_bounded() {
+    let disk = Rc::new(Memory::new());
+    let mut leases = open(&disk);
+    let mut longest = 0;
+    for round in 0..3 * JOURNAL_SLACK_RECORDS {
+        let number = u8::try_from(round % 7).unwrap();
+        leases.bind(Instant::ZERO, UNIX, grant(number, number, 600)).unwrap();
+        if round.is_multiple_of(64) {
+            longest = longest.max(journal(&disk).iter().filter(|byte| **byte == b'\n').count());
+        }
+    }
+    assert_eq!(snapshot(&open(&disk)), snapshot(&leases));
+    assert!((JOURNAL_SLACK_RECORDS - 64..=JOURNAL_SLACK_RECORDS + 8).contains(&longest), "{longest}");
+}
+
+#[test]
+fn a_full_table_forgets_the_longest_unused_and_never_a_lease() {
+    let disk = Rc::new(Memory::new());
+    let mut leases = open(&disk);
+    let nth = |number: u32| Grant {
+        address: Ipv4Addr::from(0x0a00_0000 + number),
+        client: ClientKey::Id(number.to_be_bytes().to_vec()),
+        mac: MacAddr([2, 0, 0, 0, 0, 1]),
+        hostname: None,
+        lease_secs: 100 + number % 2 * 100,
+    };
+    let full = u32::try_from(LEASES_MAX).unwrap();
+    for number in 0..full {
+        leases.bind(Instant::ZERO, UNIX, nth(number)).unwrap();
+    }
+    let error = leases.bind(Instant::from_secs(99), UNIX, nth(full)).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
+    leases.bind(Instant::from_secs(99), UNIX, nth(full - 1)).unwrap();
+    leases.bind(Instant::from_secs(100), UNIX, nth(full)).unwrap();
+    assert_eq!(leases.iter().count(), LEASES_MAX);
+    assert!(leases.at(nth(0).address).is_none());
+    assert!(leases.of_client(&nth(0).client).is_none());
+}
+
+/// What may happen to the table.
+#[derive(Clone, Debug)]
+enum Step {
+    Bind { address: u8, client: u8, secs: u32 },
+    Release { address: u8 },
+    Quarantine { address: u8, client: u8, secs: u32 },
+    Wait { secs: u64 },
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (2u8..8, 1u8..8, 1u32..100).prop_map(|(address, client, secs)| Step::Bind { address, client, secs }),
+        2 => (2u8..8).prop_map(|address| Step::Release { address }),
+        1 => (2u8..8, 1u8..8, 1u32..100).prop_map(|(address, client, secs)| Step::Quarantine { address, client, secs }),
+        3 => (1u64..60).prop_map(|secs| Step::Wait { secs }),
+        1 => Just(Step::Restart),
+    ]
+}
+
+/// For each address whose it is, by which name and until when.
+type Model = BTreeMap<Ipv4Addr, (ClientKey, Option<String>, u64)>;
+
+proptest! {
+    #[test]
+    fn the_table_agrees_with_a_naive_one(steps in prop::collection::vec(step(), 1..80)) {
+        let disk = Rc::new(Memory::new());
+        let mut leases = open(&disk);
+        let mut model = Model::new();
+        let mut secs_now = 0;
+        for step in steps {
+            let (now, unix_now) = (Instant::from_secs(secs_now), UnixTime(UNIX.0 + secs_now));
+            match step {
+                Step::Bind { address: number, client: to, secs } => {
+                    let grant = grant(number, to, secs);
+                    model.retain(|_, (holder, ..)| *holder != grant.client);
+                    for (_, name, _) in model.values_mut() {
+                        name.take_if(|name| Some(&*name) == grant.hostname.as_ref());
+                    }
+                    let until = secs_now + u64::from(secs);
+                    model.insert(grant.address, (grant.client.clone(), grant.hostname.clone(), until));
+                    leases.bind(now, unix_now, grant).unwrap();
+                }
+                Step::Release { address: number } => {
+                    model.remove(&address(number));
+                    leases.release(now, unix_now, address(number)).unwrap();
+                }
+                Step::Quarantine { address: number, client: by, secs } => {
+                    model.remove(&address(number));
+                    let declined = (address(number), client(by), MacAddr::ZERO);
+                    leases.quarantine(now, unix_now, declined, secs).unwrap();
+                }
+                Step::Wait { secs } => secs_now += secs,
+                Step::Restart => {
+                    leases = Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, now, unix_now).unwrap();
+                }
+            }
+            let now = Instant::from_secs(secs_now);
+            model.retain(|_, (_, _, until)| secs_now < *until);
+            let active = leases.iter().filter(|lease| lease.is_active(now));
+            let active: Vec<_> = active.map(|lease| (lease.address, &lease.client, &lease.hostname)).collect();
+            let expected: Vec<_> = model.iter().map(|(at, (client, name, _))| (*at, client, name)).collect();
+            prop_assert_eq!(active, expected);
+            for (at, (client, name, _)) in &model {
+                prop_assert_eq!(leases.of_client(client).map(|lease| lease.address), Some(*at));
+                prop_assert_eq!(leases.name_of(*at, now), name.as_deref());
+                if let Some(name) = name {
+                    prop_assert_eq!(leases.address_of(name, now), Some(*at));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! The DHCP server: a state machine without I/O. (RFC 2131, 2132, 3046, 3396, 4702, 6842)
+//!
+//! ```text
+//!              DISCOVER                REQUEST                 expiry, RELEASE
+//!   unknown ─────────────▶ offered ─────────────▶ leased ─────────────────────▶ remembered
+//!                             │ 28 s                │ DECLINE                      │ DISCOVER
+//!                             ▼                     ▼                              ▼
+//!                          unknown             quarantined ──────▶ remembered    offered
+//! ```
+//!
+//! The server owns the configuration and the open [offers](offers), which are lost with the process and
+//! may be. The [lease table](leases) is shared with those who only read it, DNS and `show`; the server
+//! alone changes it. [`Server::handle_message`] is given a message with the time and returns the answer,
+//! if there is one, and where it goes. It returns an ACK only after the lease is on disk. Nothing happens
+//! by time alone: what has expired is found out when it matters, so there is no timer to poll.
+//!
+//! A client is known by its client identifier, or else by its hardware address. It is offered, in this
+//! order: the address reserved for it; the one that it has, had last, or was offered; the one that it
+//! asks for; one that nobody has had; the one out of use for longest. If there is none the server is
+//! silent and says so in the log.
+//!
+//! It serves one network. A relay agent's message is answered if its `giaddr` is in that network. Whether
+//! an address answers to somebody unknown is not probed before it is offered; a client that finds out
+//! declines it, which keeps it out of use for [`QUARANTINE_SECS`].
+
+mod answer;
+mod config;
+mod journal;
+pub mod leases;
+pub mod offers;
+
+use std::cell::RefCell;
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use gatepost_dataplane::{Instant, MacAddr};
+
+pub use answer::{Destination, Reply};
+pub use config::{Config, Reservation, ReservedFor};
+
+use self::leases::{ClientKey, Grant, Lease, Leases};
+use self::offers::Offers;
+use super::hostname;
+use super::message::{self, Message, MessageType, Opcode, OptionCode};
+use crate::clock::UnixTime;
+
+/// How long an address that was declined is given to nobody.
+pub const QUARANTINE_SECS: u32 = 3600;
+
+/// How often the log says that there is no address left.
+const EXHAUSTED_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A DHCP server.
+pub struct Server {
+    config: Config,
+    leases: Rc<RefCell<Leases>>,
+    offers: Offers,
+    exhausted_logged: Option<Instant>,
+}
+
+impl Server {
+    /// A server that gives out `leases` by `config`.
+    pub fn new(config: Config, leases: Rc<RefCell<Leases>>) -> Self {
+        Self { config, leases, offers: Offers::default(), exhausted_logged: None }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Serves by `config` from now on. Leases that it does not allow are refused at their next renewal.
+    pub fn set_config(&mut self, config: Config) {
+        self.config = config;
+        self.offers = Offers::default();
+    }
+
+    /// Deals with a message that came in a frame from `source_mac`, and answers it.
+    pub fn handle_message(
+        &mut self,
+        now: Instant,
+        unix_now: UnixTime,
+        source_mac: MacAddr,
+        message: &Message,
+    ) -> Option<Reply> {
+        let client = Client::of(message).filter(|_| message.opcode() == Opcode::BootRequest)?;
+        if !message.giaddr().is_unspecified() && !self.config.prefix.contains(&message.giaddr()) {
+            tracing::debug!(giaddr = %message.giaddr(), "a relay agent of a network that is not served");
+            return None;
+        }
+        let request = Request { now, unix_now, source_mac, message, client };
+        match message.opts().msg_type()? {
+            MessageType::Discover => self.discover(&request),
+            MessageType::Request => self.request(&request),
+            MessageType::Decline => self.decline(&request),
+            MessageType::Release => self.release(&request),
+            MessageType::Inform => self.inform(&request),
+            _ => None,
+        }
+    }
+
+    fn discover(&mut self, request: &Request<'_>) -> Option<Reply> {
+        let Some(address) = self.address_for(request) else {
+            self.log_exhausted(request);
+            return None;
+        };
+        if !self.offers.make(request.now, address, &request.client.key) {
+            tracing::debug!(client = %request.client.key, "too many open offers");
+            return None;
+        }
+        let name = self.name_for(request, address);
+        Some(answer::lease(&self.config, request, MessageType::Offer, address, name.as_deref()))
+    }
+
+    fn request(&mut self, request: &Request<'_>) -> Option<Reply> {
+        let asked = message::address_option(request.message, OptionCode::RequestedIpAddress);
+        let ciaddr = Some(request.message.ciaddr()).filter(|address| !address.is_unspecified());
+        let address = asked.or(ciaddr)?;
+        match request.server() {
+            Some(server) if server != self.config.server_address => {
+                self.offers.withdraw(&request.client.key);
+                return None;
+            }
+            // RFC 2131 section 4.3.2: it answers our offer.
+            Some(_) => {}
+            // It has a lease, or believes so: INIT-REBOOT, RENEWING or REBINDING.
+            None if !self.config.prefix.contains(&address) => {
+                return Some(answer::nak(&self.config, request, "wrong network"));
+            }
+            None => match self.known_address(request) {
+                Some(known) if known == address => {}
+                Some(_) => return Some(answer::nak(&self.config, request, "not your address")),
+                None if self.config.authoritative => {
+                    return Some(answer::nak(&self.config, request, "unknown lease"));
+                }
+                None => return None,
+            },
+        }
+        let reserved = self.reserved_for(request);
+        if reserved.is_some_and(|reserved| reserved != address) {
+            return Some(answer::nak(&self.config, request, "another address is reserved for you"));
+        }
+        if !self.is_free_for(request, address) {
+            return Some(answer::nak(&self.config, request, "address not available"));
+        }
+        self.acknowledge(request, address)
+    }
+
+    fn acknowledge(&mut self, request: &Request<'_>, address: Ipv4Addr) -> Option<Reply> {
+        let hostname = self.name_for(request, address);
+        let answer = answer::lease(&self.config, request, MessageType::Ack, address, hostname.as_deref());
+        let grant = Grant {
+            address,
+            client: request.client.key.clone(),
+            mac: request.client.mac,
+            hostname,
+            lease_secs: self.config.lease_secs,
+        };
+        if let Err(error) = self.leases.borrow_mut().bind(request.now, request.unix_now, grant) {
+            tracing::error!(%address, %error, "no lease: it cannot be kept");
+            return None;
+        }
+        self.offers.withdraw(&request.client.key);
+        tracing::debug!(%address, client = %request.client.key, "leased");
+        Some(answer)
+    }
+
+    fn decline(&mut self, request: &Request<'_>) -> Option<Reply> {
+        let address = message::address_option(request.message, OptionCode::RequestedIpAddress)?;
+        let is_its_own = self.owns(request, address)
+            || self.offers.holder(request.now, address) == Some(&request.client.key);
+        if request.server() != Some(self.config.server_address) || !is_its_own {
+            return None;
+        }
+        tracing::warn!(%address, client = %request.client.key, "declined: somebody else uses the address");
+        self.offers.withdraw(&request.client.key);
+        let declined = (address, request.client.key.clone(), request.client.mac);
+        let mut leases = self.leases.borrow_mut();
+        if let Err(error) = leases.quarantine(request.now, request.unix_now, declined, QUARANTINE_SECS) {
+            tracing::error!(%address, %error, "the quarantine cannot be kept");
+        }
+        None
+    }
+
+    fn release(&mut self, request: &Request<'_>) -> Option<Reply> {
+        let address = request.message.ciaddr();
+        let is_for_us = request.server().is_none_or(|server| server == self.config.server_address);
+        if is_for_us && self.owns(request, address) {
+            let released = self.leases.borrow_mut().release(request.now, request.unix_now, address);
+            if let Err(error) = released {
+                tracing::error!(%address, %error, "the release cannot be kept");
+            }
+        }
+        None
+    }
+
+    fn inform(&self, request: &Request<'_>) -> Option<Reply> {
+        let is_configured = self.config.prefix.contains(&request.message.ciaddr());
+        is_configured.then(|| answer::parameters(&self.config, request))
+    }
+
+    /// The address to offer.
+    fn address_for(&self, request: &Request<'_>) -> Option<Ipv4Addr> {
+        let is_free = |address: &Ipv4Addr| self.is_free_for(request, *address);
+        let asked = || message::address_option(request.message, OptionCode::RequestedIpAddress);
+        let pool = &self.config.pool;
+        let leases = self.leases.borrow();
+        let unused = || {
+            let pool = (u32::from(*pool.start())..=u32::from(*pool.end())).map(Ipv4Addr::from);
+            pool.into_iter().find(|address| leases.at(*address).is_none() && is_free(address))
+        };
+        let oldest = || leases.least_recently_used(pool.clone(), request.now, |address| is_free(&address));
+        self.reserved_for(request)
+            .or_else(|| leases.of_client(&request.client.key).map(|lease| lease.address).filter(is_free))
+            .or_else(|| self.offers.of_client(request.now, &request.client.key).filter(is_free))
+            .or_else(|| asked().filter(is_free))
+            .or_else(unused)
+            .or_else(oldest)
+    }
+
+    /// The address that the client has or had by our records.
+    fn known_address(&self, request: &Request<'_>) -> Option<Ipv4Addr> {
+        let had = self.leases.borrow().of_client(&request.client.key).map(|lease| lease.address);
+        had.or_else(|| self.reserved_for(request))
+    }
+
+    /// The address reserved for the client, unless it is held by somebody else.
+    fn reserved_for(&self, request: &Request<'_>) -> Option<Ipv4Addr> {
+        let mut reservations = self.config.reservations.iter();
+        let reservation = reservations.find(|reservation| request.client.is_meant_by(reservation))?;
+        Some(reservation.address).filter(|address| self.is_free_for(request, *address))
+    }
+
+    /// Whether the client may have `address`, by the configuration and as things are.
+    fn is_free_for(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
+        let is_allowed = match self.config.reservation_at(address) {
+            Some(reservation) => request.client.is_meant_by(reservation),
+            None => self.config.pool.contains(&address),
+        };
+        let offered_to = self.offers.holder(request.now, address);
+        let is_blocked = self.leases.borrow().at(address).is_some_and(|lease| lease.is_blocked(request.now));
+        self.config.is_host(address)
+            && is_allowed
+            && offered_to.is_none_or(|client| *client == request.client.key)
+            && (!is_blocked || self.owns(request, address))
+    }
+
+    /// Whether the client has `address` now.
+    fn owns(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
+        let leases = self.leases.borrow();
+        let lease = leases.at(address).filter(|lease| lease.is_active(request.now));
+        lease.is_some_and(|lease| request.client.has(lease, self.config.reservation_at(address)))
+    }
+
+    /// The name by which the client will be known: the reservation's, or else the one that it asks for or
+    /// has, if nobody else has that.
+    fn name_for(&self, request: &Request<'_>, address: Ipv4Addr) -> Option<String> {
+        let reservation = self.config.reservation_at(address);
+        if let Some(name) = reservation.and_then(|reservation| reservation.hostname.as_deref()) {
+            return hostname::label(name);
+        }
+        let leases = self.leases.borrow();
+        let had = || leases.at(address).filter(|_| self.owns(request, address))?.hostname.clone();
+        let name = hostname::requested(request.message).or_else(had)?;
+        let is_reserved = self.config.reservations.iter().any(|reservation| {
+            reservation.hostname.as_deref().and_then(hostname::label).as_ref() == Some(&name)
+        });
+        let holder = leases.address_of(&name, request.now).and_then(|holder| leases.at(holder));
+        let is_taken = holder.is_some_and(|lease| lease.client != request.client.key);
+        Some(name).filter(|_| !is_reserved && !is_taken)
+    }
+
+    fn log_exhausted(&mut self, request: &Request<'_>) {
+        let is_due = |last: Instant| request.now.since(last) >= EXHAUSTED_LOG_INTERVAL;
+        if self.exhausted_logged.is_none_or(is_due) {
+            self.exhausted_logged = Some(request.now);
+            tracing::warn!(client = %request.client.key, "no address left in the pool");
+        }
+    }
+}
+
+/// A client's message with its circumstances.
+struct Request<'a> {
+    now: Instant,
+    unix_now: UnixTime,
+    source_mac: MacAddr,
+    message: &'a Message,
+    client: Client,
+}
+
+impl Request<'_> {
+    /// The server that the message is for.
+    fn server(&self) -> Option<Ipv4Addr> {
+        message::address_option(self.message, OptionCode::ServerIdentifier)
+    }
+}
+
+/// The client that a message comes from.
+struct Client {
+    key: ClientKey,
+    mac: MacAddr,
+    client_id: Option<Vec<u8>>,
+}
+
+impl Client {
+    /// `None` if nobody could answer to that hardware address.
+    fn of(message: &Message) -> Option<Self> {
+        let mac = Some(message::mac(message)).filter(|mac| !mac.is_multicast() && *mac != MacAddr::ZERO)?;
+        let client_id = message::client_id(message).map(<[u8]>::to_vec);
+        // RFC 2131 section 4.2: the identifier comes before the hardware address. One that only repeats
+        // the hardware address says no more than that; the firmware of the same machine may leave it out.
+        let distinct_id = client_id.clone().filter(|id| !is_hardware_address(id, mac));
+        let key = distinct_id.map_or(ClientKey::Mac(mac), ClientKey::Id);
+        Some(Self { key, mac, client_id })
+    }
+
+    fn is_meant_by(&self, reservation: &Reservation) -> bool {
+        match &reservation.client {
+            ReservedFor::Mac(mac) => *mac == self.mac,
+            ReservedFor::ClientId(id) => self.client_id.as_ref() == Some(id),
+        }
+    }
+
+    /// Whether `lease`, whose address is reserved by `reservation`, is this client's own. One machine may
+    /// call itself differently as its firmware, installer and system come and go: its interface counts
+    /// where the reservation names that.
+    fn has(&self, lease: &Lease, reservation: Option<&Reservation>) -> bool {
+        let is_same_interface = lease.mac == self.mac;
+        let is_by_interface =
+            reservation.is_some_and(|reservation| reservation.client == ReservedFor::Mac(self.mac));
+        lease.client == self.key || (is_same_interface && is_by_interface)
+    }
+}
+
+/// Whether a client identifier is the type octet of Ethernet and `mac`. // RFC 2132 section 9.14
+fn is_hardware_address(id: &[u8], mac: MacAddr) -> bool {
+    matches!(id, [1, octets @ ..] if octets == mac.0)
+}
+
+#[cfg(test)]
+mod tests;

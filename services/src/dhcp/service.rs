@@ -1,0 +1,186 @@
+//! Server and client at work: the state machines on a channel of raw frames, the clock and the disk.
+
+use std::cell::RefCell;
+use std::future::{Future, pending, poll_fn};
+use std::io;
+use std::net::Ipv4Addr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+
+use gatepost_dataplane::MacAddr;
+use rand::rngs::StdRng;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::client::{self, Client, Event, Lease, Output};
+use super::frame::{Datagram, SERVER_PORT};
+use super::message;
+use super::server::Server;
+use crate::clock::{Clock, UnixTime};
+use crate::store::Disk;
+
+/// A good size for [`Port::frames`]: a whole office that asks at once. Whoever fills the channel drops
+/// what does not fit; clients ask again.
+pub const FRAMES_MAX: usize = 256;
+
+/// An interface to an Ethernet segment.
+pub struct Port<T> {
+    /// Its hardware address.
+    pub mac: MacAddr,
+    /// The frames that it receives: at least those for UDP ports 67 (for a server) or 68 (for a client),
+    /// and for a client ARP.
+    pub frames: mpsc::Receiver<Vec<u8>>,
+    /// Sends a frame; `false` if it could not.
+    pub transmit: T,
+}
+
+/// Where a client keeps its address, to ask for it again after a restart.
+#[derive(Clone)]
+pub struct Memory {
+    /// The disk.
+    pub disk: Rc<dyn Disk>,
+    /// The name of the file.
+    pub file: &'static str,
+}
+
+/// Serves the segment of `port` until `stop` is ready or the channel is closed.
+pub async fn serve<T: Fn(&[u8]) -> bool>(
+    server: Rc<RefCell<Server>>,
+    mut port: Port<T>,
+    clock: Rc<dyn Clock>,
+    stop: impl Future<Output = ()>,
+) {
+    let mut stop = pin!(stop);
+    while let Happening::Frame(frame) = next(stop.as_mut(), &mut port.frames, pending()).await {
+        if let Some(answer) = answer(&mut server.borrow_mut(), port.mac, clock.as_ref(), &frame)
+            && !(port.transmit)(&answer)
+        {
+            tracing::debug!("an answer was not sent: the port is busy");
+        }
+    }
+}
+
+/// Gets and keeps an address on the segment of `port`, and tells `on_event` of it, until `stop` is ready
+/// or the channel is closed. A client with a memory keeps its lease for its next start, one without gives
+/// it back.
+pub async fn run_client<T: Fn(&[u8]) -> bool>(
+    (config, rng): (client::Config, StdRng),
+    memory: Option<Memory>,
+    mut port: Port<T>,
+    clock: Rc<dyn Clock>,
+    mut on_event: impl FnMut(Event),
+    stop: impl Future<Output = ()>,
+) {
+    let remembered = memory.as_ref().and_then(|memory| memory.recall(clock.unix_time()));
+    let mut client = Client::new(config, rng, remembered);
+    let mut stop = pin!(stop);
+    let mut drain = |client: &mut Client| {
+        while let Some(output) = client.poll_output() {
+            match output {
+                Output::Transmit(frame) if !(port.transmit)(&frame) => {
+                    tracing::debug!("a message was not sent: the port is busy");
+                }
+                Output::Transmit(_) => {}
+                Output::Event(event) => {
+                    if let Some(memory) = &memory {
+                        memory.keep(&event, clock.unix_time());
+                    }
+                    on_event(event);
+                }
+            }
+        }
+    };
+    while let Some(due) = client.poll_timeout() {
+        let timeout = tokio::time::sleep(due.since(clock.now()));
+        match next(stop.as_mut(), &mut port.frames, timeout).await {
+            Happening::Stop => break,
+            Happening::Frame(frame) => client.handle_frame(clock.now(), &frame),
+            Happening::Timeout => client.handle_timeout(clock.now()),
+        }
+        drain(&mut client);
+    }
+    if memory.is_none() {
+        client.release();
+        drain(&mut client);
+    }
+}
+
+enum Happening {
+    Stop,
+    Frame(Vec<u8>),
+    Timeout,
+}
+
+/// Waits for whatever happens first; of what has happened already, for what stands first here.
+async fn next(
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+    frames: &mut mpsc::Receiver<Vec<u8>>,
+    timeout: impl Future<Output = ()>,
+) -> Happening {
+    let mut timeout = pin!(timeout);
+    poll_fn(|context| {
+        if stop.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Happening::Stop);
+        }
+        if let Poll::Ready(frame) = frames.poll_recv(context) {
+            return Poll::Ready(frame.map_or(Happening::Stop, Happening::Frame));
+        }
+        timeout.as_mut().poll(context).map(|()| Happening::Timeout)
+    })
+    .await
+}
+
+fn answer(server: &mut Server, mac: MacAddr, clock: &dyn Clock, frame: &[u8]) -> Option<Vec<u8>> {
+    let address = server.config().server_address;
+    let is_for_us = |datagram: &Datagram<'_>| {
+        let destination = datagram.destination;
+        destination.port() == SERVER_PORT && (destination.ip().is_broadcast() || *destination.ip() == address)
+    };
+    let datagram = Datagram::parse(frame).filter(is_for_us)?;
+    let message = message::decode(datagram.payload)
+        .inspect_err(|error| tracing::debug!(%error, from = %datagram.source_mac, "not a DHCP message"))
+        .ok()?;
+    let reply = server.handle_message(clock.now(), clock.unix_time(), datagram.source_mac, &message)?;
+    reply.to_frame(mac, address)
+}
+
+/// What a client's file holds; `null` if there is no lease.
+#[derive(Debug, Serialize, Deserialize)]
+struct Remembered {
+    address: Ipv4Addr,
+    /// Unix seconds.
+    until: u64,
+}
+
+impl Memory {
+    fn recall(&self, unix_now: UnixTime) -> Option<Ipv4Addr> {
+        let read = || {
+            let content = self.disk.read(self.file)?;
+            let content = content.map(|content| serde_json::from_slice::<Option<Remembered>>(&content));
+            Ok::<_, io::Error>(content.transpose()?.flatten())
+        };
+        let remembered = read().unwrap_or_else(|error| {
+            tracing::warn!(file = self.file, %error, "the former lease is forgotten");
+            None
+        });
+        remembered.filter(|remembered| unix_now.0 < remembered.until).map(|remembered| remembered.address)
+    }
+
+    fn keep(&self, event: &Event, unix_now: UnixTime) {
+        let remembered = match event {
+            Event::Configured(Lease { address, lease_secs, .. }) => {
+                let until = unix_now.0.saturating_add((*lease_secs).into());
+                Some(Remembered { address: address.addr(), until })
+            }
+            Event::Lost => None,
+        };
+        let content = serde_json::to_vec(&remembered).map_err(io::Error::from);
+        if let Err(error) = content.and_then(|content| self.disk.replace(self.file, &content)) {
+            tracing::warn!(file = self.file, %error, "the lease will be forgotten at a restart");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,428 @@
+//! What upstream servers said, for as long as it holds.
+//!
+//! An entry is known by its question, or, if the answer is that the name does not exist, by the name
+//! alone: it then answers for every type and for all names below it (RFC 8020). Failures are entries
+//! too (RFC 9520). Answers whose time is over stay for a while: if upstream servers fail, they are
+//! better than nothing (RFC 8767).
+//!
+//! The cache holds at most [`RECORDS_MAX`] records; what expires soonest makes room, which is what has
+//! expired longest, if anything has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use gatepost_dataplane::Instant;
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
+
+use super::message::{Answer, Question};
+use super::name::NameKey;
+
+/// Records that are held; an entry without any counts as one.
+pub const RECORDS_MAX: usize = 16_384;
+
+/// An answer that was longer on the wire, in octets, is not kept.
+pub const ANSWER_OCTETS_MAX: usize = 4_096;
+
+/// The longest that an answer is believed.
+pub const TTL_MAX_SECS: u32 = 86_400;
+
+/// The longest that it is believed that something does not exist, RFC 2308 section 5.
+pub const NEGATIVE_TTL_MAX_SECS: u32 = 3_600;
+
+/// How long a failure is remembered: RFC 9520 section 3.2 wants 1 s to 5 min.
+pub const FAILURE_SECS: u32 = 5;
+
+/// How long after its time an answer may still be given, RFC 8767 section 5.
+pub const STALE_MAX: Duration = Duration::from_secs(86_400);
+
+/// The TTL of such an answer, and how long upstream servers are then left in peace, RFC 8767 section 5.
+pub const STALE_TTL_SECS: u32 = 30;
+
+/// The table of answers.
+#[derive(Default)]
+pub struct Cache {
+    entries: BTreeMap<Key, Entry>,
+    by_expiry: BTreeSet<(Instant, Key)>,
+    records: usize,
+}
+
+/// See [`key`].
+type Key = Vec<u8>;
+
+struct Entry {
+    answer: Answer,
+    stored: Instant,
+    expires: Instant,
+    /// A stale answer is given until then without asking again.
+    stale_until: Instant,
+}
+
+impl Cache {
+    /// An empty cache.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many records are held.
+    pub fn len(&self) -> usize {
+        self.records
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What is known about `question`, with the TTLs that are left.
+    pub fn get(&self, now: Instant, question: &Question) -> Option<Answer> {
+        let name = NameKey::new(&question.name);
+        let exact = key(name.as_bytes(), question, Some(question.record_type));
+        if let Some(answer) = self.get_key(now, &exact) {
+            return Some(answer);
+        }
+        // Who validates wants the proof for this very name, and not the one for a name above it.
+        let skipped = if question.dnssec_ok { name.zones().count() - 1 } else { 0 };
+        let mut zones = name.zones().skip(skipped);
+        zones.find_map(|zone| self.get_key(now, &key(zone, question, None)))
+    }
+
+    fn get_key(&self, now: Instant, key: &Key) -> Option<Answer> {
+        let entry = self.entries.get(key)?;
+        let mut answer = entry.answer.clone();
+        if now < entry.expires {
+            let age = u32::try_from(now.since(entry.stored).as_secs()).unwrap_or(u32::MAX);
+            for record in answer.answers.iter_mut().chain(&mut answer.authorities) {
+                record.decrement_ttl(age);
+            }
+            return Some(answer);
+        }
+        if now < entry.stale_until {
+            for record in answer.answers.iter_mut().chain(&mut answer.authorities) {
+                record.ttl = STALE_TTL_SECS;
+            }
+            return Some(answer);
+        }
+        None
+    }
+
+    /// Keeps `answer`, which came in a message of `octets`, for as long as it says itself.
+    pub fn insert(&mut self, now: Instant, question: &Question, answer: &Answer, octets: usize) {
+        let name = NameKey::new(&question.name);
+        let denies_name = answer.code == ResponseCode::NXDomain && answer.answers.is_empty();
+        let covered = if denies_name { None } else { Some(question.record_type) };
+        let key = key(name.as_bytes(), question, covered);
+        match time_to_live(answer) {
+            Some(ttl) if octets <= ANSWER_OCTETS_MAX && weight(answer) <= RECORDS_MAX => {
+                let mut answer = answer.clone();
+                for record in answer.answers.iter_mut().chain(&mut answer.authorities) {
+                    record.ttl = believed(record.ttl).min(TTL_MAX_SECS);
+                }
+                self.put(now, key, answer, ttl);
+            }
+            // What was there before is outdated all the same.
+            _ => self.remove(&key),
+        }
+    }
+
+    /// Notes that upstream servers failed to answer `question`. Gives the answer to make do with: a
+    /// stale one if there is any, else SERVFAIL, which is remembered.
+    pub fn insert_failure(&mut self, now: Instant, question: &Question) -> Answer {
+        let name = NameKey::new(&question.name);
+        let exact = key(name.as_bytes(), question, Some(question.record_type));
+        let name_only = key(name.as_bytes(), question, None);
+        for key in [&exact, &name_only] {
+            if let Some(entry) = self.entries.get_mut(key)
+                && entry.answer.code != ResponseCode::ServFail
+                && now < entry.expires + STALE_MAX
+            {
+                entry.stale_until = now + Duration::from_secs(STALE_TTL_SECS.into());
+                return self.get_key(now, key).unwrap_or_default();
+            }
+        }
+        let failure = Answer::code(ResponseCode::ServFail);
+        self.put(now, exact, failure.clone(), FAILURE_SECS);
+        failure
+    }
+
+    /// Forgets the failures, since there are other servers to ask now.
+    pub fn forget_failures(&mut self) {
+        let failed = |entry: &Entry| entry.answer.code == ResponseCode::ServFail;
+        let keys: Vec<_> =
+            self.entries.iter().filter(|(_, entry)| failed(entry)).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.remove(&key);
+        }
+        for entry in self.entries.values_mut() {
+            entry.stale_until = entry.expires;
+        }
+    }
+
+    fn put(&mut self, now: Instant, key: Key, answer: Answer, ttl: u32) {
+        self.remove(&key);
+        let expires = now + Duration::from_secs(ttl.into());
+        self.records += weight(&answer);
+        self.by_expiry.insert((expires, key.clone()));
+        self.entries.insert(key, Entry { answer, stored: now, expires, stale_until: expires });
+        while let Some((soonest, key)) = self.by_expiry.first() {
+            if self.records <= RECORDS_MAX && now < *soonest + STALE_MAX {
+                break;
+            }
+            let key = key.clone();
+            self.remove(&key);
+        }
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.remove(key) {
+            self.records -= weight(&entry.answer);
+            let was_there = self.by_expiry.remove(&(entry.expires, key.clone()));
+            debug_assert!(was_there, "every entry has its place in the order of expiry");
+        }
+    }
+}
+
+/// The name, an empty label, what else makes the answer a different one, and the type; no type stands
+/// for all of them.
+fn key(name: &[u8], question: &Question, record_type: Option<RecordType>) -> Key {
+    let mut key = Vec::with_capacity(name.len() + 4);
+    key.extend_from_slice(name);
+    key.extend([0, u8::from(question.dnssec_ok) << 1 | u8::from(question.checking_disabled)]);
+    if let Some(record_type) = record_type {
+        key.extend(u16::from(record_type).to_be_bytes());
+    }
+    key
+}
+
+fn weight(answer: &Answer) -> usize {
+    (answer.answers.len() + answer.authorities.len()).max(1)
+}
+
+/// How long an answer may be kept, in seconds; `None` if not at all. RFC 2308 section 5: what is denied
+/// without an SOA is not kept.
+fn time_to_live(answer: &Answer) -> Option<u32> {
+    let is_negative = !answer.authorities.is_empty();
+    if answer.code == ResponseCode::NXDomain && !is_negative {
+        return None;
+    }
+    let records = answer.answers.iter().chain(&answer.authorities);
+    let shortest = records.map(|record| believed(record.ttl)).min();
+    let max = if is_negative { NEGATIVE_TTL_MAX_SECS } else { TTL_MAX_SECS };
+    shortest.map(|ttl| ttl.min(max)).filter(|&ttl| ttl > 0)
+}
+
+/// RFC 2181 section 8: a TTL with its highest bit set is zero.
+fn believed(ttl: u32) -> u32 {
+    if ttl > i32::MAX.unsigned_abs() { 0 } else { ttl }
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::rr::{Name, RecordType};
+    use proptest::prelude::*;
+
+    use super::super::testing::{a, cname, question, soa};
+    use super::*;
+
+    const OCTETS: usize = 100;
+
+    fn at(secs: u64) -> Instant {
+        Instant::from_secs(secs)
+    }
+
+    fn nxdomain(zone: &str, ttl: u32) -> Answer {
+        Answer::negative(ResponseCode::NXDomain, soa(zone, ttl, ttl))
+    }
+
+    fn ttls(answer: Option<Answer>) -> Vec<u32> {
+        let answer = answer.unwrap_or_default();
+        answer.answers.iter().chain(&answer.authorities).map(|record| record.ttl).collect()
+    }
+
+    #[test]
+    fn an_answer_holds_as_long_as_its_shortest_ttl_and_counts_down() {
+        let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
+        let answer = Answer::records(vec![
+            cname("www.example.", 30, "w.example."),
+            a("w.example.", 300, "203.0.113.1"),
+        ]);
+        cache.insert(at(100), &www, &answer, OCTETS);
+        assert_eq!(ttls(cache.get(at(100), &www)), [30, 300]);
+        assert_eq!(ttls(cache.get(at(129), &www)), [1, 271]);
+        assert_eq!(cache.get(at(130), &www), None);
+        assert_eq!(cache.get(at(100), &question("www.example.", RecordType::AAAA)), None);
+        assert!(cache.get(at(100), &question("WWW.example.", RecordType::A)).is_some(), "RFC 4343");
+    }
+
+    #[test]
+    fn rfc2181_ttls_are_bounded() {
+        let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
+        let with_ttl = |ttl| Answer::records(vec![a("www.example.", ttl, "203.0.113.1")]);
+        for unusable in [0, 1 << 31, u32::MAX] {
+            cache.insert(at(0), &www, &with_ttl(unusable), OCTETS);
+            assert_eq!(cache.get(at(0), &www), None, "{unusable}");
+        }
+        cache.insert(at(0), &www, &with_ttl(i32::MAX.unsigned_abs()), OCTETS);
+        assert_eq!(ttls(cache.get(at(0), &www)), [TTL_MAX_SECS]);
+        assert_eq!(cache.get(at(TTL_MAX_SECS.into()), &www), None);
+    }
+
+    #[test]
+    fn rfc2308_a_denial_without_soa_is_not_kept() {
+        let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
+        cache.insert(at(0), &www, &Answer::code(ResponseCode::NXDomain), OCTETS);
+        assert_eq!(cache.get(at(0), &www), None);
+        cache.insert(at(0), &www, &Answer::default(), OCTETS);
+        assert_eq!(cache.get(at(0), &www), None);
+    }
+
+    #[test]
+    fn rfc2308_a_denial_is_believed_for_an_hour_at_most() {
+        let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
+        cache.insert(at(0), &www, &nxdomain("example.", 100_000), OCTETS);
+        assert!(cache.get(at(3_599), &www).is_some());
+        assert_eq!(cache.get(at(3_600), &www), None);
+    }
+
+    #[test]
+    fn rfc8020_a_denied_name_denies_what_is_below_it() {
+        let mut cache = Cache::new();
+        cache.insert(at(0), &question("gone.example.", RecordType::A), &nxdomain("example.", 60), OCTETS);
+        for (below, record_type) in [("gone.example.", RecordType::MX), ("a.b.gone.example.", RecordType::A)]
+        {
+            let denied = cache.get(at(1), &question(below, record_type)).unwrap();
+            assert_eq!(denied.code, ResponseCode::NXDomain);
+        }
+        assert_eq!(cache.get(at(1), &question("begone.example.", RecordType::A)), None);
+        let validating = |owner| Question { dnssec_ok: true, ..question(owner, RecordType::A) };
+        cache.insert(at(0), &validating("gone.example."), &nxdomain("example.", 60), OCTETS);
+        assert!(cache.get(at(1), &validating("gone.example.")).is_some());
+        assert_eq!(cache.get(at(1), &validating("a.gone.example.")), None, "the proof is for one name only");
+    }
+
+    #[test]
+    fn rfc9520_a_failure_is_remembered_for_some_seconds() {
+        let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
+        let failure = cache.insert_failure(at(10), &www);
+        assert_eq!(failure.code, ResponseCode::ServFail);
+        assert_eq!(cache.get(at(14), &www), Some(failure));
+        assert_eq!(cache.get(at(15), &www), None);
+        _ = cache.insert_failure(at(20), &www);
+        cache.forget_failures();
+        assert_eq!(cache.get(at(20), &www), None);
+    }
+
+    #[test]
+    fn rfc8767_a_stale_answer_is_better_than_a_failure() {
+        let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
+        cache.insert(at(0), &www, &Answer::records(vec![a("www.example.", 60, "203.0.113.1")]), OCTETS);
+        assert_eq!(cache.get(at(100), &www), None, "upstream servers are asked first");
+        assert_eq!(ttls(Some(cache.insert_failure(at(106), &www))), [STALE_TTL_SECS]);
+        assert_eq!(ttls(cache.get(at(135), &www)), [STALE_TTL_SECS], "and then left in peace");
+        assert_eq!(cache.get(at(136), &www), None);
+        let too_late = at(60 + 86_400);
+        assert_eq!(cache.insert_failure(too_late, &www).code, ResponseCode::ServFail);
+    }
+
+    #[test]
+    fn what_validators_see_is_kept_apart() {
+        let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
+        cache.insert(at(0), &www, &Answer::records(vec![a("www.example.", 60, "203.0.113.1")]), OCTETS);
+        assert_eq!(cache.get(at(0), &Question { dnssec_ok: true, ..www.clone() }), None);
+        assert_eq!(cache.get(at(0), &Question { checking_disabled: true, ..www }), None);
+    }
+
+    #[test]
+    fn a_full_cache_forgets_what_expires_soonest() {
+        let mut cache = Cache::new();
+        let ask = |i: usize| question(&format!("n{i}.example."), RecordType::A);
+        let put = |cache: &mut Cache, i: usize, ttl: u32| {
+            let owner = format!("n{i}.example.");
+            cache.insert(at(0), &ask(i), &Answer::records(vec![a(&owner, ttl, "203.0.113.1")]), OCTETS);
+        };
+        for i in 0..RECORDS_MAX {
+            put(&mut cache, i, if i == 77 { 10 } else { 1_000 });
+        }
+        assert_eq!(cache.len(), RECORDS_MAX);
+        put(&mut cache, RECORDS_MAX, 500);
+        assert_eq!(cache.len(), RECORDS_MAX);
+        assert_eq!(cache.get(at(0), &ask(77)), None);
+        assert!(cache.get(at(0), &ask(RECORDS_MAX)).is_some());
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_is_not_kept() {
+        let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
+        let answer = Answer::records(vec![a("www.example.", 60, "203.0.113.1")]);
+        cache.insert(at(0), &www, &answer, OCTETS);
+        cache.insert(at(0), &www, &answer, ANSWER_OCTETS_MAX + 1);
+        assert!(cache.is_empty(), "not even the answer before");
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert { host: u8, ttl: u32 },
+        Deny { host: u8, ttl: u32 },
+        Get { host: u8 },
+        Wait(u64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            (0..6_u8, 0..100_u32).prop_map(|(host, ttl)| Step::Insert { host, ttl }),
+            (0..6_u8, 0..100_u32).prop_map(|(host, ttl)| Step::Deny { host, ttl }),
+            (0..6_u8).prop_map(|host| Step::Get { host }),
+            (0..40_000_000_u64).prop_map(Step::Wait),
+        ];
+        prop::collection::vec(step, 1..60)
+    }
+
+    proptest! {
+        /// The model: the last thing said about a host, and when.
+        #[test]
+        fn what_is_given_is_what_was_last_said_with_the_time_that_is_left(steps in steps()) {
+            let (mut cache, mut now) = (Cache::new(), Instant::ZERO);
+            let mut addresses: BTreeMap<u8, (Instant, u32)> = BTreeMap::new();
+            let mut denials: BTreeMap<u8, (Instant, u32)> = BTreeMap::new();
+            let owner = |host: u8| format!("n{host}.example.");
+            for step in steps {
+                match step {
+                    Step::Wait(micros) => now = now + Duration::from_micros(micros),
+                    Step::Insert { host, ttl } => {
+                        let answer = Answer::records(vec![a(&owner(host), ttl, "203.0.113.1")]);
+                        cache.insert(now, &question(&owner(host), RecordType::A), &answer, OCTETS);
+                        addresses.insert(host, (now, ttl));
+                    }
+                    Step::Deny { host, ttl } => {
+                        let asked = question(&owner(host), RecordType::A);
+                        cache.insert(now, &asked, &nxdomain("example.", ttl), OCTETS);
+                        denials.insert(host, (now, ttl));
+                    }
+                    Step::Get { host } => {
+                        let left = |said: Option<&(Instant, u32)>| {
+                            let &(when, ttl) = said?;
+                            let age = u32::try_from(now.since(when).as_secs()).unwrap();
+                            (now < when + Duration::from_secs(ttl.into())).then(|| ttl - age)
+                        };
+                        let expected = left(addresses.get(&host)).or_else(|| left(denials.get(&host)));
+                        let got = cache.get(now, &question(&owner(host), RecordType::A));
+                        prop_assert_eq!(ttls(got), Vec::from_iter(expected));
+                    }
+                }
+                prop_assert!(cache.len() <= RECORDS_MAX);
+                prop_assert_eq!(cache.by_expiry.len(), cache.entries.len());
+                prop_assert_eq!(cache.len(), cache.entries.values().map(|entry| weight(&entry.answer)).sum::<usize>());
+            }
+        }
+    }
+
+    #[test]
+    fn names_with_odd_octets_have_keys_of_their_own() {
+        let odd_name = Name::from_labels([&b"a\0"[..], b"example"]).unwrap();
+        let odd = Question { name: odd_name, ..question("x.example.", RecordType::A) };
+        let mut cache = Cache::new();
+        cache.insert(at(0), &odd, &Answer::records(vec![a("x.example.", 60, "203.0.113.1")]), OCTETS);
+        assert!(cache.get(at(0), &odd).is_some());
+        assert_eq!(cache.get(at(0), &question("a.example.", RecordType::A)), None);
+    }
+}

@@ -1,0 +1,105 @@
+//! What the DNS service is told.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use ipnet::{IpNet, Ipv4Net};
+
+/// The configuration of a [`Service`](super::Service).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The office's domain, with or without a trailing dot: the zone that is served with authority.
+    pub domain: String,
+    /// The gateway's own name in it, a single label.
+    pub hostname: String,
+    /// The gateway's address on the LAN, with the LAN's prefix, whose reverse names are served.
+    pub lan: Ipv4Net,
+    /// The gateway's address on the WAN, as far as there is one yet.
+    pub wan: Option<Ipv4Addr>,
+    /// Static names. One of these replaces the built-in name it equals.
+    pub records: Vec<StaticRecord>,
+    /// `false`: stand-alone. Nobody is asked; what is not known does not exist.
+    pub use_upstream: bool,
+    /// Whom to ask, in this order; at most [`UPSTREAMS_MAX`](super::forwarder::UPSTREAMS_MAX) are
+    /// used, and the gateway's own addresses are left out.
+    pub upstreams: Vec<SocketAddr>,
+    /// Who gets any name resolved. Everybody else gets the names of `domain` and nothing more.
+    pub recursion_for: Vec<IpNet>,
+    /// Removes private addresses, and those of the LAN, from what upstream servers say, so that a
+    /// foreign web page cannot reach LAN hosts under its own name. To be off where upstream servers
+    /// know private names rightly, as in a LAN-only network with a name server of its own.
+    pub rebinding_filter: bool,
+}
+
+/// A static name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaticRecord {
+    /// The name; relative to the domain unless it ends with a dot.
+    pub name: String,
+    /// What it says.
+    pub value: RecordValue,
+}
+
+/// What a static name says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordValue {
+    /// Type A.
+    Address(Ipv4Addr),
+    /// Type CNAME; relative to the domain unless it ends with a dot.
+    Alias(String),
+    /// Type MX.
+    MailExchange {
+        /// Lower comes first.
+        preference: u16,
+        /// Relative to the domain unless it ends with a dot.
+        exchange: String,
+    },
+    /// Type TXT; at most 65,000 octets.
+    Text(String),
+}
+
+/// The names of the LAN's hosts. Asked at every question, so that a name is there as soon as its
+/// lease, and no longer.
+pub trait LocalNames {
+    /// The address of the host `label`, which is in lower case and without the domain.
+    fn address(&self, label: &str) -> Option<Ipv4Addr>;
+
+    /// The host name, a single label, of `address`.
+    fn name(&self, address: Ipv4Addr) -> Option<String>;
+}
+
+/// No hosts at all.
+impl LocalNames for () {
+    fn address(&self, _: &str) -> Option<Ipv4Addr> {
+        None
+    }
+
+    fn name(&self, _: Ipv4Addr) -> Option<String> {
+        None
+    }
+}
+
+/// A configuration that contradicts the protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// Not a domain name.
+    Name(String),
+    /// A name with a CNAME has other records too (RFC 1034 section 3.6.2), or it is the domain itself.
+    AliasNotAlone(String),
+    /// A text too long for a record.
+    TextTooLong(String),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => write!(f, "`{name}` is not a domain name"),
+            Self::AliasNotAlone(name) => {
+                write!(f, "`{name}` is an alias (CNAME) and has other records; an alias must be alone")
+            }
+            Self::TextTooLong(name) => write!(f, "the text of `{name}` is too long"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}

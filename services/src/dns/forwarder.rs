@@ -1,0 +1,315 @@
+//! Asks the upstream servers.
+//!
+//! An *exchange* is the attempt to have one question answered, whoever wants to know; an *attempt* is
+//! one query to one server, with an identifier and a socket of its own (RFC 5452 section 9.2).
+//!
+//! ```text
+//!  ask ──▶ attempt ──┬─ an answer ───────────────────────────▶ done
+//!             ▲      ├─ truncated: the same server over TCP
+//!             │      ├─ FORMERR: the same server without EDNS
+//!             └──────┴─ silence, an error: the next server ──▶ after the last: failed
+//! ```
+//!
+//! Silence lasts [`ATTEMPT_TIMEOUT`]; then the next server is asked, and the earlier attempts stay
+//! open: whoever answers first is heard. After [`ATTEMPTS_MAX`] attempts no further server is asked.
+//! Servers are taken in the order they are configured in, those that were silent within [`DOWN`] last.
+//!
+//! A response that does not match its question is as if it had not come. There is no more than
+//! [`EXCHANGES_MAX`] at a time; who comes then is refused.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use gatepost_dataplane::Instant;
+use hickory_proto::op::{Message, ResponseCode};
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use super::message::{Question, Transport};
+
+/// Upstream servers that are used.
+pub const UPSTREAMS_MAX: usize = 4;
+
+/// Exchanges at a time.
+pub const EXCHANGES_MAX: usize = 256;
+
+/// Attempts after which no further server is asked. With [`ATTEMPT_TIMEOUT`] they take 6 s: stub resolvers give up after 5 s to
+/// 10 s and shall learn of the failure before.
+pub const ATTEMPTS_MAX: usize = 4;
+
+/// How long a server may be silent before the next is asked.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// How long a server that was silent is asked last.
+pub const DOWN: Duration = Duration::from_secs(30);
+
+/// An attempt's handle, never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AttemptId(u64);
+
+/// What the forwarder wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send `query` to `server` from a fresh socket on a random port, and report what comes back.
+    Attempt {
+        /// To report under.
+        attempt: AttemptId,
+        /// Whom to ask; responses from anybody else are to be dropped.
+        server: SocketAddr,
+        /// How.
+        transport: Transport,
+        /// The message.
+        query: Vec<u8>,
+    },
+    /// Close the attempt's socket.
+    Close(AttemptId),
+    /// The exchange is over.
+    Done {
+        /// What was asked.
+        question: Question,
+        /// A response with NOERROR or NXDOMAIN, and its length in octets; `None` if there was none.
+        response: Option<(Message, usize)>,
+    },
+}
+
+/// Why a question cannot be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No upstream server is known.
+    NoUpstream,
+    /// [`EXCHANGES_MAX`] are under way.
+    Full,
+}
+
+/// The exchanges with upstream servers.
+pub struct Forwarder {
+    upstreams: Vec<Upstream>,
+    exchanges: BTreeMap<Question, Exchange>,
+    attempts: BTreeMap<AttemptId, Question>,
+    attempts_made: u64,
+    outputs: VecDeque<Output>,
+    rng: StdRng,
+}
+
+struct Upstream {
+    address: SocketAddr,
+    down_until: Instant,
+}
+
+struct Exchange {
+    attempts: Vec<Attempt>,
+    with_edns: bool,
+    /// When the last attempt has been silent for too long.
+    deadline: Instant,
+}
+
+#[derive(Clone, Copy)]
+struct Attempt {
+    id: AttemptId,
+    server: SocketAddr,
+    transport: Transport,
+    message_id: u16,
+    /// It has failed, or another has taken its place; nothing is expected any more.
+    is_over: bool,
+}
+
+impl Forwarder {
+    /// A forwarder that knows no servers. `rng` is for identifiers and must not be guessable.
+    pub fn new(rng: StdRng) -> Self {
+        Self {
+            upstreams: Vec::new(),
+            exchanges: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            attempts_made: 0,
+            outputs: VecDeque::new(),
+            rng,
+        }
+    }
+
+    /// Replaces the servers; the first [`UPSTREAMS_MAX`] are used. Exchanges under way go on with the
+    /// new ones.
+    pub fn set_upstreams(&mut self, addresses: impl IntoIterator<Item = SocketAddr>) {
+        let upstream = |address| Upstream { address, down_until: Instant::ZERO };
+        self.upstreams = addresses.into_iter().take(UPSTREAMS_MAX).map(upstream).collect();
+    }
+
+    /// Asks `question`, or joins the exchange that already does.
+    ///
+    /// # Errors
+    ///
+    /// Nobody can be asked now; nothing is remembered of it.
+    pub fn ask(&mut self, now: Instant, question: &Question) -> Result<(), Refusal> {
+        if self.exchanges.contains_key(question) {
+            return Ok(());
+        }
+        if self.exchanges.len() == EXCHANGES_MAX {
+            return Err(Refusal::Full);
+        }
+        let exchange = Exchange { attempts: Vec::new(), with_edns: true, deadline: now };
+        let server = self.next_server(now, &exchange, Next::Any).ok_or(Refusal::NoUpstream)?;
+        self.exchanges.insert(question.clone(), exchange);
+        self.attempt(now, question, server, Transport::Udp);
+        Ok(())
+    }
+
+    /// A message came back for an attempt, from the server that it was sent to.
+    pub fn handle_response(&mut self, now: Instant, id: AttemptId, bytes: &[u8]) {
+        let Some((question, attempt)) = self.open_attempt(id) else { return };
+        let Some(response) = question.read_response(attempt.message_id, bytes) else { return };
+        for upstream in &mut self.upstreams {
+            if upstream.address == attempt.server {
+                upstream.down_until = Instant::ZERO;
+            }
+        }
+        if response.metadata.truncation && attempt.transport == Transport::Udp {
+            return self.replace(now, &question, attempt, Transport::Tcp);
+        }
+        match response.metadata.response_code {
+            ResponseCode::NoError | ResponseCode::NXDomain => {
+                self.finish(&question, Some((response, bytes.len())));
+            }
+            // RFC 6891 section 7: it does not know EDNS.
+            ResponseCode::FormErr | ResponseCode::NotImp
+                if response.edns.is_none() && self.drop_edns(&question) =>
+            {
+                self.replace(now, &question, attempt, attempt.transport);
+            }
+            _ => self.fail(now, &question, id),
+        }
+    }
+
+    /// An attempt cannot succeed: the connection was refused or broke.
+    pub fn handle_failure(&mut self, now: Instant, id: AttemptId) {
+        if let Some((question, attempt)) = self.open_attempt(id) {
+            self.mark_down(now, attempt.server);
+            self.fail(now, &question, id);
+        }
+    }
+
+    /// To be called at [`poll_timeout`](Self::poll_timeout).
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let due = |(question, exchange): (&Question, &Exchange)| {
+            (exchange.deadline <= now).then(|| question.clone())
+        };
+        let questions: Vec<_> = self.exchanges.iter().filter_map(due).collect();
+        for question in questions {
+            let attempts = self.exchanges.get(&question).map(|exchange| exchange.attempts.clone());
+            for silent in attempts.iter().flatten().filter(|attempt| !attempt.is_over) {
+                self.mark_down(now, silent.server);
+            }
+            self.go_on(now, &question, Next::Any);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.exchanges.values().map(|exchange| exchange.deadline).min()
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn open_attempt(&self, id: AttemptId) -> Option<(Question, Attempt)> {
+        let question = self.attempts.get(&id)?;
+        let attempts = &self.exchanges.get(question)?.attempts;
+        let attempt = attempts.iter().find(|attempt| attempt.id == id && !attempt.is_over)?;
+        Some((question.clone(), *attempt))
+    }
+
+    fn mark_down(&mut self, now: Instant, server: SocketAddr) {
+        for upstream in &mut self.upstreams {
+            if upstream.address == server {
+                upstream.down_until = now + DOWN;
+            }
+        }
+    }
+
+    /// Whether EDNS was still used.
+    fn drop_edns(&mut self, question: &Question) -> bool {
+        self.exchanges.get_mut(question).is_some_and(|exchange| std::mem::take(&mut exchange.with_edns))
+    }
+
+    /// Asks the same server again in another way.
+    fn replace(&mut self, now: Instant, question: &Question, attempt: Attempt, transport: Transport) {
+        self.close(question, attempt.id);
+        self.attempt(now, question, attempt.server, transport);
+    }
+
+    /// One attempt has come to nothing. The others that are open go on; without any, the next server
+    /// is asked, unless each has been.
+    fn fail(&mut self, now: Instant, question: &Question, id: AttemptId) {
+        self.close(question, id);
+        let is_open = |exchange: &Exchange| exchange.attempts.iter().any(|attempt| !attempt.is_over);
+        if !self.exchanges.get(question).is_some_and(is_open) {
+            self.go_on(now, question, Next::Unasked);
+        }
+    }
+
+    fn go_on(&mut self, now: Instant, question: &Question, next: Next) {
+        let Some(exchange) = self.exchanges.get(question) else { return };
+        match self.next_server(now, exchange, next) {
+            Some(server) => self.attempt(now, question, server, Transport::Udp),
+            None => self.finish(question, None),
+        }
+    }
+
+    /// The server that was asked the fewest times, and among those the first that is not down.
+    fn next_server(&self, now: Instant, exchange: &Exchange, next: Next) -> Option<SocketAddr> {
+        if exchange.attempts.len() >= ATTEMPTS_MAX {
+            return None;
+        }
+        let asked = |upstream: &Upstream| {
+            exchange.attempts.iter().filter(|attempt| attempt.server == upstream.address).count()
+        };
+        let best =
+            self.upstreams.iter().min_by_key(|upstream| (asked(upstream), now < upstream.down_until))?;
+        (next == Next::Any || asked(best) == 0).then_some(best.address)
+    }
+
+    fn attempt(&mut self, now: Instant, question: &Question, server: SocketAddr, transport: Transport) {
+        let Some(exchange) = self.exchanges.get_mut(question) else { return };
+        self.attempts_made += 1;
+        let id = AttemptId(self.attempts_made);
+        let message_id = self.rng.random();
+        exchange.attempts.push(Attempt { id, server, transport, message_id, is_over: false });
+        exchange.deadline = now + ATTEMPT_TIMEOUT;
+        self.attempts.insert(id, question.clone());
+        let query = question.query(message_id, exchange.with_edns);
+        self.outputs.push_back(Output::Attempt { attempt: id, server, transport, query });
+    }
+
+    fn close(&mut self, question: &Question, id: AttemptId) {
+        let attempts = self.exchanges.get_mut(question).map(|exchange| &mut exchange.attempts);
+        for attempt in attempts.into_iter().flatten().filter(|attempt| attempt.id == id) {
+            attempt.is_over = true;
+        }
+        if self.attempts.remove(&id).is_some() {
+            self.outputs.push_back(Output::Close(id));
+        }
+    }
+
+    fn finish(&mut self, question: &Question, response: Option<(Message, usize)>) {
+        let Some(exchange) = self.exchanges.remove(question) else { return };
+        for attempt in exchange.attempts {
+            if self.attempts.remove(&attempt.id).is_some() {
+                self.outputs.push_back(Output::Close(attempt.id));
+            }
+        }
+        self.outputs.push_back(Output::Done { question: question.clone(), response });
+    }
+}
+
+/// Which servers may be asked next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Silent ones too: the query may have been lost.
+    Any,
+    /// Only those that have not been asked.
+    Unasked,
+}
+
+#[cfg(test)]
+mod tests;

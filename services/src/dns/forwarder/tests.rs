@@ -1,0 +1,253 @@
+use rand::SeedableRng;
+
+use super::super::testing::{a, question, respond};
+use super::*;
+use hickory_proto::rr::RecordType;
+
+const PRIMARY: &str = "203.0.113.53:53";
+const SECONDARY: &str = "203.0.113.54:53";
+
+fn forwarder(upstreams: &[&str]) -> Forwarder {
+    let mut forwarder = Forwarder::new(StdRng::seed_from_u64(1));
+    forwarder.set_upstreams(upstreams.iter().map(|address| address.parse().unwrap()));
+    forwarder
+}
+
+fn www() -> Question {
+    question("www.shop.example.", RecordType::A)
+}
+
+fn ms(millis: u64) -> Instant {
+    Instant::from_millis(millis)
+}
+
+struct Sent {
+    attempt: AttemptId,
+    server: String,
+    transport: Transport,
+    query: Vec<u8>,
+}
+
+impl Sent {
+    fn response(&self, code: ResponseCode) -> Message {
+        let answers = (code == ResponseCode::NoError).then(|| a("www.shop.example.", 60, "203.0.113.7"));
+        respond(&self.query, code, answers, [])
+    }
+}
+
+/// The query that is sent now.
+fn sent(forwarder: &mut Forwarder) -> Sent {
+    match forwarder.poll_output() {
+        Some(Output::Attempt { attempt, server, transport, query }) => {
+            Sent { attempt, server: server.to_string(), transport, query }
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Whether the exchange is over now, and with what code; all sockets are closed first.
+fn done(forwarder: &mut Forwarder) -> Option<Option<ResponseCode>> {
+    loop {
+        match forwarder.poll_output()? {
+            Output::Close(_) => {}
+            Output::Done { response, .. } => {
+                assert!(forwarder.poll_output().is_none() && forwarder.attempts.is_empty());
+                return Some(response.map(|(message, _)| message.metadata.response_code));
+            }
+            other @ Output::Attempt { .. } => panic!("{other:?}"),
+        }
+    }
+}
+
+fn answer(forwarder: &mut Forwarder, now: Instant, to: &Sent, response: &Message) {
+    forwarder.handle_response(now, to.attempt, &response.to_vec().unwrap());
+}
+
+#[test]
+fn the_primary_is_asked_and_its_answer_ends_the_exchange() {
+    let mut forwarder = forwarder(&[PRIMARY, SECONDARY]);
+    forwarder.ask(ms(0), &www()).unwrap();
+    let query = sent(&mut forwarder);
+    assert_eq!((query.server.as_str(), query.transport), (PRIMARY, Transport::Udp));
+    let message = Message::from_vec(&query.query).unwrap();
+    assert!(message.metadata.recursion_desired && message.edns.is_some());
+    answer(&mut forwarder, ms(20), &query, &query.response(ResponseCode::NoError));
+    assert_eq!(done(&mut forwarder), Some(Some(ResponseCode::NoError)));
+    assert_eq!(forwarder.poll_timeout(), None);
+}
+
+#[test]
+fn identical_questions_share_one_exchange() {
+    let mut forwarder = forwarder(&[PRIMARY]);
+    forwarder.ask(ms(0), &www()).unwrap();
+    forwarder.ask(ms(1), &question("WWW.shop.example.", RecordType::A)).unwrap();
+    _ = sent(&mut forwarder);
+    assert!(forwarder.poll_output().is_none());
+    forwarder.ask(ms(1), &question("www.shop.example.", RecordType::AAAA)).unwrap();
+    _ = sent(&mut forwarder);
+}
+
+#[test]
+fn after_silence_the_other_server_is_asked_and_the_first_may_still_answer() {
+    let mut forwarder = forwarder(&[PRIMARY, SECONDARY]);
+    forwarder.ask(ms(0), &www()).unwrap();
+    let first = sent(&mut forwarder);
+    assert_eq!(forwarder.poll_timeout(), Some(ms(1_500)));
+    forwarder.handle_timeout(ms(1_500));
+    let second = sent(&mut forwarder);
+    assert_eq!(second.server, SECONDARY);
+    answer(&mut forwarder, ms(1_600), &first, &first.response(ResponseCode::NoError));
+    assert_eq!(done(&mut forwarder), Some(Some(ResponseCode::NoError)));
+    answer(&mut forwarder, ms(1_601), &second, &second.response(ResponseCode::NXDomain));
+    assert!(forwarder.poll_output().is_none(), "too late");
+}
+
+#[test]
+fn when_all_are_silent_the_exchange_fails_within_six_seconds() {
+    let mut forwarder = forwarder(&[PRIMARY, SECONDARY]);
+    forwarder.ask(ms(0), &www()).unwrap();
+    let mut servers = vec![sent(&mut forwarder).server];
+    for _ in 1..ATTEMPTS_MAX {
+        let deadline = forwarder.poll_timeout().unwrap();
+        forwarder.handle_timeout(deadline);
+        servers.push(sent(&mut forwarder).server);
+    }
+    assert_eq!(servers, [PRIMARY, SECONDARY, PRIMARY, SECONDARY]);
+    let deadline = forwarder.poll_timeout().unwrap();
+    assert_eq!(deadline, ms(6_000));
+    forwarder.handle_timeout(deadline);
+    assert_eq!(done(&mut forwarder), Some(None));
+}
+
+#[test]
+fn a_silent_server_is_asked_last_for_a_while() {
+    let mut forwarder = forwarder(&[PRIMARY, SECONDARY]);
+    let mut ask = |at: Instant| {
+        forwarder.ask(at, &www()).unwrap();
+        let query = sent(&mut forwarder);
+        let first = query.server.clone();
+        if at == ms(0) {
+            forwarder.handle_timeout(ms(1_500));
+            let query = sent(&mut forwarder);
+            answer(&mut forwarder, ms(1_510), &query, &query.response(ResponseCode::NoError));
+        } else {
+            answer(&mut forwarder, at, &query, &query.response(ResponseCode::NoError));
+        }
+        assert!(done(&mut forwarder).is_some());
+        first
+    };
+    assert_eq!(ask(ms(0)), PRIMARY);
+    assert_eq!(ask(ms(2_000)), SECONDARY);
+    assert_eq!(ask(ms(31_499)), SECONDARY);
+    assert_eq!(ask(ms(31_500)), PRIMARY);
+}
+
+#[test]
+fn an_error_makes_the_other_server_be_asked_at_once() {
+    for code in [ResponseCode::ServFail, ResponseCode::Refused] {
+        let mut forwarder = forwarder(&[PRIMARY, SECONDARY]);
+        forwarder.ask(ms(0), &www()).unwrap();
+        let first = sent(&mut forwarder);
+        answer(&mut forwarder, ms(5), &first, &first.response(code));
+        assert!(matches!(forwarder.poll_output(), Some(Output::Close(_))));
+        let second = sent(&mut forwarder);
+        assert_eq!(second.server, SECONDARY);
+        answer(&mut forwarder, ms(9), &second, &second.response(code));
+        assert_eq!(done(&mut forwarder), Some(None), "and each only once");
+    }
+}
+
+#[test]
+fn rfc7766_a_truncated_answer_is_fetched_over_tcp() {
+    let mut forwarder = forwarder(&[PRIMARY, SECONDARY]);
+    forwarder.ask(ms(0), &www()).unwrap();
+    let udp = sent(&mut forwarder);
+    let mut truncated = udp.response(ResponseCode::NoError);
+    truncated.metadata.truncation = true;
+    answer(&mut forwarder, ms(5), &udp, &truncated);
+    assert!(matches!(forwarder.poll_output(), Some(Output::Close(id)) if id == udp.attempt));
+    let tcp = sent(&mut forwarder);
+    assert_eq!((tcp.server.as_str(), tcp.transport), (PRIMARY, Transport::Tcp));
+    answer(&mut forwarder, ms(9), &tcp, &tcp.response(ResponseCode::NoError));
+    assert_eq!(done(&mut forwarder), Some(Some(ResponseCode::NoError)));
+}
+
+#[test]
+fn a_refused_connection_makes_the_other_server_be_asked() {
+    let mut forwarder = forwarder(&[PRIMARY, SECONDARY]);
+    forwarder.ask(ms(0), &www()).unwrap();
+    let first = sent(&mut forwarder);
+    forwarder.handle_failure(ms(5), first.attempt);
+    assert!(matches!(forwarder.poll_output(), Some(Output::Close(_))));
+    assert_eq!(sent(&mut forwarder).server, SECONDARY);
+}
+
+#[test]
+fn rfc6891_a_server_without_edns_is_asked_without() {
+    let mut forwarder = forwarder(&[PRIMARY]);
+    forwarder.ask(ms(0), &www()).unwrap();
+    let first = sent(&mut forwarder);
+    let mut error = first.response(ResponseCode::FormErr);
+    error.edns = None;
+    answer(&mut forwarder, ms(5), &first, &error);
+    assert!(matches!(forwarder.poll_output(), Some(Output::Close(_))));
+    let second = sent(&mut forwarder);
+    assert_eq!(Message::from_vec(&second.query).unwrap().edns, None);
+    let mut error = second.response(ResponseCode::FormErr);
+    error.edns = None;
+    answer(&mut forwarder, ms(9), &second, &error);
+    assert_eq!(done(&mut forwarder), Some(None), "and not for ever");
+}
+
+#[test]
+fn rfc5452_what_does_not_match_is_as_if_it_had_not_come() {
+    let mut forwarder = forwarder(&[PRIMARY]);
+    forwarder.ask(ms(0), &www()).unwrap();
+    let query = sent(&mut forwarder);
+    let mut forged = query.response(ResponseCode::NoError);
+    forged.metadata.id ^= 1;
+    answer(&mut forwarder, ms(5), &query, &forged);
+    forwarder.handle_response(ms(5), query.attempt, b"garbage");
+    assert!(forwarder.poll_output().is_none());
+    answer(&mut forwarder, ms(6), &query, &query.response(ResponseCode::NXDomain));
+    assert_eq!(done(&mut forwarder), Some(Some(ResponseCode::NXDomain)));
+}
+
+#[test]
+fn rfc5452_every_attempt_has_another_id() {
+    let mut forwarder = forwarder(&[PRIMARY]);
+    let mut ids = std::collections::BTreeSet::new();
+    for i in 0..200 {
+        forwarder.ask(ms(0), &question(&format!("n{i}.example."), RecordType::A)).unwrap();
+        let query = sent(&mut forwarder).query;
+        ids.insert([query[0], query[1]]);
+    }
+    assert!(ids.len() > 190, "{} of 200 differ", ids.len());
+}
+
+#[test]
+fn a_full_table_refuses() {
+    let mut forwarder = forwarder(&[PRIMARY]);
+    for i in 0..EXCHANGES_MAX {
+        forwarder.ask(ms(0), &question(&format!("n{i}.example."), RecordType::A)).unwrap();
+    }
+    assert_eq!(forwarder.ask(ms(0), &www()), Err(Refusal::Full));
+    assert_eq!(forwarder.ask(ms(0), &question("n0.example.", RecordType::A)), Ok(()), "it is under way");
+}
+
+#[test]
+fn without_servers_nothing_is_asked() {
+    let mut forwarder = forwarder(&[]);
+    assert_eq!(forwarder.ask(ms(0), &www()), Err(Refusal::NoUpstream));
+    assert_eq!(forwarder.poll_timeout(), None);
+}
+
+#[test]
+fn servers_that_go_away_are_not_waited_for_for_ever() {
+    let mut forwarder = forwarder(&[PRIMARY]);
+    forwarder.ask(ms(0), &www()).unwrap();
+    _ = sent(&mut forwarder);
+    forwarder.set_upstreams([]);
+    forwarder.handle_timeout(ms(1_500));
+    assert_eq!(done(&mut forwarder), Some(None));
+}

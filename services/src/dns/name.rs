@@ -1,0 +1,103 @@
+//! Domain names as keys of tables.
+
+use std::borrow::Borrow;
+
+use hickory_proto::rr::Name;
+
+/// A name with its labels from the root down, each after its length octet and in lower case
+/// (RFC 4343). So a zone's key is a prefix of the key of every name in it, and sorts before them with
+/// nothing between.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NameKey(Vec<u8>);
+
+impl NameKey {
+    /// The key of `name`.
+    pub fn new(name: &Name) -> Self {
+        let mut key = Vec::with_capacity(name.len());
+        for label in name.iter().rev() {
+            key.push(u8::try_from(label.len()).expect("a label has at most 63 octets"));
+            key.extend(label.iter().map(u8::to_ascii_lowercase));
+        }
+        Self(key)
+    }
+
+    /// The keys of the zones that this name is in, from the root to the name itself.
+    pub fn zones(&self) -> impl Iterator<Item = &[u8]> {
+        let mut next = Some(0);
+        std::iter::from_fn(move || {
+            let end = next?;
+            next = self.0.get(end).map(|&len| end + 1 + usize::from(len));
+            self.0.get(..end)
+        })
+    }
+
+    /// The labels, outermost first.
+    pub fn labels(&self) -> impl Iterator<Item = &[u8]> {
+        labels(&self.0)
+    }
+
+    /// The labels below `zone`, outermost first; `None` outside of it.
+    pub fn labels_below<'a>(&'a self, zone: &Self) -> Option<impl Iterator<Item = &'a [u8]> + use<'a>> {
+        self.0.strip_prefix(zone.0.as_slice()).map(labels)
+    }
+
+    /// Whether this name is `zone` or below it.
+    pub fn is_in(&self, zone: &Self) -> bool {
+        self.0.starts_with(&zone.0)
+    }
+
+    /// The key's octets, no two names' alike and without a zero octet where a label could begin.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+fn labels(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (&len, tail) = rest.split_first()?;
+        let (label, tail) = tail.split_at_checked(usize::from(len))?;
+        rest = tail;
+        Some(label)
+    })
+}
+
+impl Borrow<[u8]> for NameKey {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> NameKey {
+        NameKey::new(&Name::from_ascii(name).unwrap())
+    }
+
+    #[test]
+    fn rfc4343_keys_do_not_depend_on_case() {
+        assert_eq!(key("WWW.Example."), key("www.example."));
+        assert_ne!(key("www.example."), key("wwwe.xample."));
+    }
+
+    #[test]
+    fn zones_go_from_the_root_to_the_name() {
+        let name = key("www.example.");
+        let zones: Vec<_> = name.zones().collect();
+        assert_eq!(zones, [&b""[..], b"\x07example", b"\x07example\x03www"]);
+        assert_eq!(key(".").zones().count(), 1);
+    }
+
+    #[test]
+    fn a_zone_ends_at_a_label() {
+        assert!(key("a.office.").is_in(&key("office.")));
+        assert!(!key("a.myoffice.").is_in(&key("office.")));
+        assert!(!key("office.").is_in(&key("a.office.")));
+        assert!(key("office.").is_in(&key(".")));
+        let (name, office) = (key("a.b.office."), key("office."));
+        let below: Vec<_> = name.labels_below(&office).unwrap().collect();
+        assert_eq!(below, [b"b", b"a"]);
+        assert!(name.labels_below(&key("else.")).is_none());
+    }
+}

@@ -1,0 +1,235 @@
+//! What is taken from an upstream server's response: the chain that starts at the question's name, and
+//! the SOA that a negative answer needs. Everything else a server may have put in is left out, so that
+//! it can neither be passed on nor cached (RFC 2181 section 5.4.1).
+
+use std::net::IpAddr;
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+use super::message::{Answer, Question, limit_negative_ttl};
+
+/// The most names in the chain of one response.
+const CHAIN_NAMES_MAX: usize = 16;
+
+/// Reads the answer to `question` out of `response`, whose code is NOERROR or NXDOMAIN.
+///
+/// `is_local` tells the names that upstream servers have nothing to say about: a chain that comes to
+/// one continues there. Addresses that `is_forbidden` names are left out.
+pub fn read_answer(
+    question: &Question,
+    response: Message,
+    is_local: impl Fn(&Name) -> bool,
+    is_forbidden: impl Fn(IpAddr) -> bool,
+) -> Answer {
+    let chain = Chain::follow(question, &response.answers, is_local);
+    let code = response.metadata.response_code;
+    let belongs = |record: &Record| chain.has(record) && !record.data.ip_addr().is_some_and(&is_forbidden);
+    let mut answer = Answer::records(response.answers.into_iter().filter(belongs).collect());
+    if chain.found {
+        return answer;
+    }
+    if !chain.left_to_us {
+        let end = chain.end();
+        answer.authorities = response
+            .authorities
+            .into_iter()
+            .filter(|record| denies(record, end, question.dnssec_ok))
+            .collect();
+        answer.authorities.iter_mut().for_each(limit_negative_ttl);
+        answer.code = code;
+    }
+    let is_denied = answer.code == ResponseCode::NXDomain || !answer.authorities.is_empty();
+    if !is_denied && chain.names.len() > 1 {
+        answer.continues_at = chain.names.into_iter().next_back();
+    }
+    answer
+}
+
+/// The names from the question's on along the CNAMEs.
+struct Chain {
+    /// At least the question's name.
+    names: Vec<Name>,
+    /// The last name has what was asked for.
+    found: bool,
+    /// The last name is a local one.
+    left_to_us: bool,
+    record_type: RecordType,
+    dnssec_ok: bool,
+}
+
+impl Chain {
+    fn follow(question: &Question, records: &[Record], is_local: impl Fn(&Name) -> bool) -> Self {
+        let mut chain = Self {
+            names: vec![question.name.clone()],
+            found: false,
+            left_to_us: false,
+            record_type: question.record_type,
+            dnssec_ok: question.dnssec_ok,
+        };
+        loop {
+            let name = chain.end().clone();
+            let here = || records.iter().filter(|record| record.name == name);
+            chain.found = here().any(|record| record.record_type() == question.record_type);
+            let target = here().find_map(|record| match &record.data {
+                RData::CNAME(target) => Some(target.0.clone()),
+                _ => None,
+            });
+            let Some(target) = target.filter(|target| !chain.found && !chain.names.contains(target)) else {
+                return chain;
+            };
+            chain.left_to_us = is_local(&target);
+            chain.names.push(target);
+            if chain.left_to_us || chain.names.len() == CHAIN_NAMES_MAX {
+                return chain;
+            }
+        }
+    }
+
+    fn end(&self) -> &Name {
+        self.names.last().expect("it starts with the question's name")
+    }
+
+    /// Whether `record` is a part of it, or of its proof.
+    fn has(&self, record: &Record) -> bool {
+        let record_type = record.record_type();
+        let is_last = record.name == *self.end();
+        if is_last && self.left_to_us {
+            return false;
+        }
+        if record_type == self.record_type || record_type == RecordType::CNAME {
+            return self.names.contains(&record.name);
+        }
+        self.dnssec_ok && is_proof(record_type) && self.names.iter().any(|name| record.name.zone_of(name))
+    }
+}
+
+/// Whether `record` is the SOA, or for those who want it a part of the proof, of what `name` lacks.
+fn denies(record: &Record, name: &Name, dnssec_ok: bool) -> bool {
+    match record.record_type() {
+        RecordType::SOA => record.name.zone_of(name),
+        proof => dnssec_ok && is_proof(proof),
+    }
+}
+
+fn is_proof(record_type: RecordType) -> bool {
+    matches!(record_type, RecordType::RRSIG | RecordType::NSEC | RecordType::NSEC3) || record_type == DNAME
+}
+
+/// RFC 6672
+const DNAME: RecordType = RecordType::Unknown(39);
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::op::{MessageType, OpCode};
+
+    use super::super::special::is_private;
+    use super::super::testing::{a, cname, name, question, soa};
+    use super::*;
+
+    fn response(code: ResponseCode, answers: Vec<Record>, authorities: Vec<Record>) -> Message {
+        let mut message = Message::new(1, MessageType::Response, OpCode::Query);
+        message.metadata.response_code = code;
+        message.add_answers(answers).add_authorities(authorities);
+        message
+    }
+
+    fn read(answers: Vec<Record>, authorities: Vec<Record>) -> Answer {
+        read_code(ResponseCode::NoError, answers, authorities)
+    }
+
+    fn read_code(code: ResponseCode, answers: Vec<Record>, authorities: Vec<Record>) -> Answer {
+        let is_local = |asked: &Name| name("office.example.").zone_of(asked);
+        let www = question("www.shop.example.", RecordType::A);
+        read_answer(&www, response(code, answers, authorities), is_local, is_private)
+    }
+
+    #[test]
+    fn a_chain_is_taken_whole_and_nothing_beside_it() {
+        let chain = vec![
+            cname("www.shop.example.", 60, "cdn.example."),
+            cname("cdn.example.", 60, "edge.example."),
+            a("edge.example.", 60, "203.0.113.7"),
+        ];
+        let mut with_more = chain.clone();
+        with_more.insert(0, a("bank.example.", 60, "203.0.113.66"));
+        assert_eq!(read(with_more, vec![soa("example.", 60, 60)]), Answer::records(chain));
+    }
+
+    #[test]
+    fn a_chain_without_an_end_continues_there() {
+        let start = vec![cname("www.shop.example.", 60, "cdn.example.")];
+        let answer = read(start.clone(), vec![]);
+        assert_eq!(answer.continues_at, Some(name("cdn.example.")));
+        assert_eq!(answer.answers, start);
+    }
+
+    #[test]
+    fn a_chain_that_comes_to_a_local_name_continues_in_the_zone() {
+        let start = cname("www.shop.example.", 60, "pc1.office.example.");
+        let claimed = a("pc1.office.example.", 60, "203.0.113.66");
+        let answer =
+            read_code(ResponseCode::NXDomain, vec![start.clone(), claimed], vec![soa("example.", 60, 60)]);
+        let expected =
+            Answer { continues_at: Some(name("pc1.office.example.")), ..Answer::records(vec![start]) };
+        assert_eq!(answer, expected);
+    }
+
+    #[test]
+    fn a_chain_in_a_circle_ends() {
+        let circle =
+            vec![cname("www.shop.example.", 60, "b.example."), cname("b.example.", 60, "www.shop.example.")];
+        let answer = read(circle, vec![]);
+        assert_eq!(answer.continues_at, Some(name("b.example.")), "for the limit on aliases to stop");
+    }
+
+    #[test]
+    fn a_chain_is_bounded() {
+        let links: Vec<_> = std::iter::once(cname("www.shop.example.", 60, "n0.example."))
+            .chain((0..100).map(|i| cname(&format!("n{i}.example."), 60, &format!("n{}.example.", i + 1))))
+            .collect();
+        let answer = read(links, vec![]);
+        assert_eq!(answer.answers.len(), CHAIN_NAMES_MAX);
+        assert!(answer.continues_at.is_some());
+    }
+
+    #[test]
+    fn rfc2308_negative_ttl_is_the_smaller_of_ttl_and_minimum() {
+        for (ttl, minimum) in [(300, 60), (60, 300)] {
+            let answer = read_code(ResponseCode::NXDomain, vec![], vec![soa("shop.example.", ttl, minimum)]);
+            assert_eq!(answer.code, ResponseCode::NXDomain);
+            assert_eq!(answer.authorities[0].ttl, 60);
+        }
+    }
+
+    #[test]
+    fn an_soa_from_elsewhere_denies_nothing() {
+        assert_eq!(read(vec![], vec![soa("bank.example.", 60, 60)]), Answer::default());
+    }
+
+    #[test]
+    fn addresses_of_the_inside_are_filtered_from_public_names() {
+        let public = a("www.shop.example.", 60, "203.0.113.7");
+        let answer = read(vec![a("www.shop.example.", 60, "192.168.1.1"), public.clone()], vec![]);
+        assert_eq!(answer, Answer::records(vec![public]));
+        let answer = read(vec![a("www.shop.example.", 60, "127.0.0.1")], vec![]);
+        assert_eq!(answer, Answer::default(), "and then there is no address");
+    }
+
+    #[test]
+    fn signatures_go_to_those_who_ask_for_them() {
+        use hickory_proto::rr::rdata::NULL;
+        let signature = Record::from_rdata(
+            name("www.shop.example."),
+            60,
+            RData::Unknown { code: RecordType::RRSIG, rdata: NULL::with(vec![0; 20]) },
+        );
+        let signed = vec![a("www.shop.example.", 60, "203.0.113.7"), signature];
+        let plain = question("www.shop.example.", RecordType::A);
+        let validating = Question { dnssec_ok: true, ..plain.clone() };
+        for (asked, records) in [(plain, 1), (validating, 2)] {
+            let message = response(ResponseCode::NoError, signed.clone(), vec![]);
+            assert_eq!(read_answer(&asked, message, |_| false, is_private).answers.len(), records);
+        }
+    }
+}

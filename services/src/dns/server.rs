@@ -1,0 +1,397 @@
+//! The name server as one state machine: questions in, answers and queries to upstream servers out.
+//!
+//! A question is resolved in steps: each looks the current name up, in the zone, then in the cache, and
+//! either ends it or follows a CNAME to the next name. Where neither knows, the question waits for an
+//! exchange of the [`Forwarder`](super::forwarder) and goes on with what that brings. The server owns
+//! the zone, the cache, the forwarder and the questions that wait, at most [`WAITING_MAX`].
+//!
+//! Who is in [`Config::recursion_for`] gets everything; others get the names of the domain, and never
+//! make it ask anybody.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+
+use gatepost_dataplane::Instant;
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{Name, RData, RecordType};
+use rand::rngs::StdRng;
+
+use super::cache::Cache;
+use super::config::{Config, ConfigError, LocalNames};
+use super::forwarder::{self, AttemptId, Forwarder};
+use super::message::{Answer, Flags, Parsed, Question, Request, Transport};
+use super::reply::read_answer;
+use super::special;
+use super::zone::{Zone, any_answer};
+
+/// Questions that wait for upstream servers at a time; who comes then gets SERVFAIL.
+pub const WAITING_MAX: usize = 1_024;
+
+/// CNAMEs that are followed for one question, beside those within one upstream answer.
+pub const ALIASES_MAX: usize = 8;
+
+/// Who asked, and where the answer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The client's address and port.
+    pub address: SocketAddr,
+    /// Over what it asked.
+    pub transport: Transport,
+    /// The socket or connection; its meaning is the caller's.
+    pub socket: u64,
+}
+
+/// What the server wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send a response to a client.
+    Reply {
+        /// To whom.
+        client: Client,
+        /// The message.
+        message: Vec<u8>,
+    },
+    /// Send a query from a fresh socket on a random port.
+    Attempt {
+        /// To report the response under.
+        attempt: AttemptId,
+        /// To whom; responses from anybody else are to be dropped.
+        server: SocketAddr,
+        /// How.
+        transport: Transport,
+        /// The message.
+        query: Vec<u8>,
+    },
+    /// Close the attempt's socket.
+    Close(AttemptId),
+}
+
+/// What has happened since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Messages from clients.
+    pub queries: u64,
+    /// Of those, the ones that were no question: ignored or rejected.
+    pub malformed: u64,
+    /// Questions refused to who may not ask them.
+    pub refused: u64,
+    /// Questions answered from the zone alone.
+    pub local: u64,
+    /// Questions answered from the cache, partly at least, and without waiting.
+    pub cached: u64,
+    /// Questions that waited for upstream servers.
+    pub forwarded: u64,
+    /// Exchanges with upstream servers that failed.
+    pub upstream_failures: u64,
+    /// Questions answered with SERVFAIL because a table was full or no upstream server is known.
+    pub unanswerable: u64,
+    /// Records in the cache now.
+    pub cached_records: u64,
+}
+
+/// The name server.
+pub struct Server {
+    config: Config,
+    leases: Rc<dyn LocalNames>,
+    zone: Zone,
+    cache: Cache,
+    forwarder: Forwarder,
+    waiting: BTreeMap<Question, Vec<Waiting>>,
+    outputs: VecDeque<Output>,
+    stats: Stats,
+}
+
+/// A question on its way.
+struct Waiting {
+    client: Client,
+    request: Request,
+    /// The name that is looked up now.
+    name: Name,
+    /// What has been found up to it.
+    so_far: Answer,
+    aliases: usize,
+    authoritative: bool,
+    source: Source,
+}
+
+/// The farthest that had to be gone for an answer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Zone,
+    Cache,
+    Upstream,
+}
+
+impl Server {
+    /// A server with an empty cache. `rng` must not be guessable.
+    ///
+    /// # Errors
+    ///
+    /// A name or a record in `config` that DNS does not allow.
+    pub fn new(config: Config, leases: Rc<dyn LocalNames>, rng: StdRng) -> Result<Self, ConfigError> {
+        let mut server = Self {
+            zone: Zone::new(&config, Rc::clone(&leases))?,
+            config,
+            leases,
+            cache: Cache::new(),
+            forwarder: Forwarder::new(rng),
+            waiting: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            stats: Stats::default(),
+        };
+        server.apply_upstreams();
+        Ok(server)
+    }
+
+    /// Replaces the upstream servers.
+    pub fn set_upstreams(&mut self, upstreams: Vec<SocketAddr>) {
+        self.config.upstreams = upstreams;
+        self.apply_upstreams();
+    }
+
+    /// Tells the address on the WAN; `None` while there is none.
+    pub fn set_wan_address(&mut self, wan: Option<Ipv4Addr>) {
+        self.config.wan = wan;
+        let zone = Zone::new(&self.config, Rc::clone(&self.leases));
+        self.zone = zone.expect("an address makes no name wrong");
+        self.apply_upstreams();
+    }
+
+    /// Takes in what a client sent.
+    pub fn handle_query(&mut self, now: Instant, client: Client, bytes: &[u8]) {
+        self.stats.queries += 1;
+        match Request::parse(bytes, client.transport) {
+            Parsed::Ignore => self.stats.malformed += 1,
+            Parsed::Reject(message) => {
+                self.stats.malformed += 1;
+                self.outputs.push_back(Output::Reply { client, message });
+            }
+            Parsed::Request(request) => {
+                let name = request.name.clone();
+                let authoritative = false;
+                let (so_far, source) = (Answer::default(), Source::Zone);
+                self.resolve(
+                    now,
+                    Waiting { client, request, name, so_far, aliases: 0, authoritative, source },
+                );
+            }
+        }
+        self.drain_forwarder(now);
+    }
+
+    /// Takes in what came back for an attempt, from the server it went to.
+    pub fn handle_response(&mut self, now: Instant, attempt: AttemptId, bytes: &[u8]) {
+        self.forwarder.handle_response(now, attempt, bytes);
+        self.drain_forwarder(now);
+    }
+
+    /// An attempt cannot succeed: the connection was refused or broke.
+    pub fn handle_failure(&mut self, now: Instant, attempt: AttemptId) {
+        self.forwarder.handle_failure(now, attempt);
+        self.drain_forwarder(now);
+    }
+
+    /// To be called at [`poll_timeout`](Self::poll_timeout).
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.forwarder.handle_timeout(now);
+        self.drain_forwarder(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.forwarder.poll_timeout()
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// What has happened so far.
+    pub fn stats(&self) -> Stats {
+        Stats { cached_records: u64::try_from(self.cache.len()).unwrap_or(u64::MAX), ..self.stats }
+    }
+
+    fn apply_upstreams(&mut self) {
+        // A question to ourselves would come back for ever.
+        let (lan, wan) = (self.config.lan.addr(), self.config.wan);
+        let is_self = |ip: IpAddr| ip == lan || wan.is_some_and(|wan| ip == wan);
+        let usable = |upstream: &SocketAddr| {
+            self.config.use_upstream && !is_self(upstream.ip()) && !upstream.ip().is_unspecified()
+        };
+        self.forwarder.set_upstreams(self.config.upstreams.iter().copied().filter(usable));
+        self.cache.forget_failures();
+    }
+
+    /// Takes steps until the question is answered or waits.
+    fn resolve(&mut self, now: Instant, mut question: Waiting) {
+        loop {
+            let may_recurse = self.may_recurse(&question.client);
+            let Waiting { request, name, .. } = &question;
+            let is_served = may_recurse || self.zone.is_own(name);
+            let local = is_served.then(|| self.zone.lookup(name, request.record_type)).flatten();
+            if let Some(answer) = local {
+                question.authoritative |= question.aliases == 0;
+                question = match question.absorb(answer) {
+                    Progress::Finished(question) => return self.reply(question),
+                    Progress::Continues(question) => question,
+                };
+                continue;
+            }
+            if !may_recurse || !request.recursion_desired {
+                return self.stop_short(question);
+            }
+            if request.record_type == RecordType::ANY {
+                let answer = any_answer(name);
+                if let Progress::Finished(question) = question.absorb(answer) {
+                    self.reply(question);
+                }
+                return;
+            }
+            let upstream_question = question.upstream_question();
+            let Some(answer) = self.cache.get(now, &upstream_question) else {
+                return self.wait(now, upstream_question, question);
+            };
+            question.source = question.source.max(Source::Cache);
+            question = match question.absorb(answer) {
+                Progress::Finished(question) => return self.reply(question),
+                Progress::Continues(question) => question,
+            };
+        }
+    }
+
+    fn may_recurse(&self, client: &Client) -> bool {
+        self.config.recursion_for.iter().any(|net| net.contains(&client.address.ip()))
+    }
+
+    /// Answers with what there is, since the rest is not for this client to ask.
+    fn stop_short(&mut self, mut question: Waiting) {
+        if question.aliases == 0 {
+            self.stats.refused += 1;
+            question.so_far.code = ResponseCode::Refused;
+        }
+        self.reply(question);
+    }
+
+    fn wait(&mut self, now: Instant, upstream_question: Question, mut question: Waiting) {
+        let waiting_count: usize = self.waiting.values().map(Vec::len).sum();
+        let same = self.waiting.get(&upstream_question);
+        // The client has lost patience and asks again: one answer is enough.
+        if same.is_some_and(|same| same.iter().any(|other| other.is_repeated_by(&question))) {
+            return;
+        }
+        if waiting_count >= WAITING_MAX || self.forwarder.ask(now, &upstream_question).is_err() {
+            self.stats.unanswerable += 1;
+            question.so_far = Answer::code(ResponseCode::ServFail);
+            return self.reply(question);
+        }
+        question.source = Source::Upstream;
+        self.waiting.entry(upstream_question).or_default().push(question);
+    }
+
+    fn drain_forwarder(&mut self, now: Instant) {
+        while let Some(output) = self.forwarder.poll_output() {
+            match output {
+                forwarder::Output::Attempt { attempt, server, transport, query } => {
+                    self.outputs.push_back(Output::Attempt { attempt, server, transport, query });
+                }
+                forwarder::Output::Close(attempt) => self.outputs.push_back(Output::Close(attempt)),
+                forwarder::Output::Done { question, response } => self.go_on(now, &question, response),
+            }
+        }
+    }
+
+    /// An exchange is over: everybody who waited for it goes on.
+    fn go_on(&mut self, now: Instant, question: &Question, response: Option<(Message, usize)>) {
+        let answer = match response {
+            Some((message, octets)) => {
+                let answer = self.read_answer(question, message);
+                self.cache.insert(now, question, &answer, octets);
+                answer
+            }
+            None => {
+                self.stats.upstream_failures += 1;
+                self.cache.insert_failure(now, question)
+            }
+        };
+        for waiting in self.waiting.remove(question).unwrap_or_default() {
+            match waiting.absorb(answer.clone()) {
+                Progress::Finished(question) => self.reply(question),
+                Progress::Continues(question) => self.resolve(now, question),
+            }
+        }
+    }
+
+    fn read_answer(&self, question: &Question, message: Message) -> Answer {
+        let is_local = |name: &Name| self.zone.lookup(name, question.record_type).is_some();
+        let is_inside = |address: IpAddr| match address {
+            IpAddr::V4(v4) => special::is_private(address) || self.zone.is_on_lan(v4),
+            IpAddr::V6(_) => special::is_private(address),
+        };
+        let is_forbidden = |address: IpAddr| self.config.rebinding_filter && is_inside(address);
+        read_answer(question, message, is_local, is_forbidden)
+    }
+
+    fn reply(&mut self, question: Waiting) {
+        let Waiting { client, request, mut so_far, authoritative, source, .. } = question;
+        match source {
+            _ if so_far.code == ResponseCode::Refused => {}
+            Source::Zone => self.stats.local += 1,
+            Source::Cache => self.stats.cached += 1,
+            Source::Upstream => self.stats.forwarded += 1,
+        }
+        let recursion_available = self.may_recurse(&client);
+        // A name with addresses on both sides: the one on the client's side comes first.
+        let is_far = |data: &RData| match data {
+            RData::A(address) => self.zone.is_on_lan(address.0) != recursion_available,
+            _ => false,
+        };
+        if authoritative {
+            so_far.answers.sort_by_key(|record| is_far(&record.data));
+        }
+        let message = request.respond(&so_far, Flags { authoritative, recursion_available });
+        self.outputs.push_back(Output::Reply { client, message });
+    }
+}
+
+/// Where a question is after a step.
+enum Progress {
+    Finished(Waiting),
+    Continues(Waiting),
+}
+
+impl Waiting {
+    /// Takes in what was found about the current name.
+    fn absorb(mut self, answer: Answer) -> Progress {
+        self.so_far.answers.extend(answer.answers);
+        self.so_far.authorities = answer.authorities;
+        self.so_far.code = answer.code;
+        let Some(target) = answer.continues_at else { return Progress::Finished(self) };
+        self.name = target;
+        self.aliases += 1;
+        if self.aliases > ALIASES_MAX {
+            self.so_far = Answer::code(ResponseCode::ServFail);
+            return Progress::Finished(self);
+        }
+        Progress::Continues(self)
+    }
+
+    fn upstream_question(&self) -> Question {
+        Question {
+            name: self.name.clone(),
+            record_type: self.request.record_type,
+            dnssec_ok: self.request.dnssec_ok,
+            checking_disabled: self.request.checking_disabled,
+        }
+    }
+
+    fn is_repeated_by(&self, other: &Self) -> bool {
+        self.client.transport == Transport::Udp
+            && self.client == other.client
+            && self.request == other.request
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,369 @@
+use hickory_proto::rr::Record;
+use proptest::prelude::*;
+use rand::SeedableRng;
+
+use super::super::config::{RecordValue, StaticRecord};
+use super::super::testing::{Leases, a, addresses, cname, name, office, query, respond, soa};
+use super::*;
+
+const PC: &str = "192.168.1.50:40000";
+const OUTSIDE: &str = "198.51.100.9:40000";
+
+/// A server and the transcript of what it does.
+struct Rig {
+    server: Server,
+    now: Instant,
+    id: u16,
+}
+
+/// A query that the server sent to an upstream server.
+struct Sent {
+    attempt: AttemptId,
+    query: Vec<u8>,
+}
+
+impl Sent {
+    fn name(&self) -> String {
+        Message::from_vec(&self.query).unwrap().queries[0].name.to_string()
+    }
+}
+
+impl Rig {
+    fn new(config: Config) -> Self {
+        let leases = Leases::of(&[("pc1", "192.168.1.50")]);
+        let server = Server::new(config, leases, StdRng::seed_from_u64(7)).unwrap();
+        Self { server, now: Instant::from_secs(1_000), id: 0 }
+    }
+
+    fn client(address: &str) -> Client {
+        Client { address: address.parse().unwrap(), transport: Transport::Udp, socket: 1 }
+    }
+
+    fn send(&mut self, from: &str, owner: &str, record_type: RecordType) {
+        self.id += 1;
+        self.server.handle_query(self.now, Self::client(from), &query(self.id, owner, record_type, None));
+    }
+
+    /// The response that is given without asking anybody.
+    fn ask(&mut self, from: &str, owner: &str, record_type: RecordType) -> Message {
+        self.send(from, owner, record_type);
+        self.replied()
+    }
+
+    fn replied(&mut self) -> Message {
+        loop {
+            match self.server.poll_output() {
+                Some(Output::Reply { message, .. }) => return Message::from_vec(&message).unwrap(),
+                Some(Output::Close(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn sent(&mut self) -> Sent {
+        loop {
+            match self.server.poll_output() {
+                Some(Output::Attempt { attempt, query, .. }) => return Sent { attempt, query },
+                Some(Output::Close(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn upstream(&mut self, to: &Sent, code: ResponseCode, answers: Vec<Record>, authorities: Vec<Record>) {
+        let response = respond(&to.query, code, answers, authorities).to_vec().unwrap();
+        self.server.handle_response(self.now, to.attempt, &response);
+    }
+
+    fn is_idle(&mut self) -> bool {
+        !matches!(self.server.poll_output(), Some(Output::Attempt { .. } | Output::Reply { .. }))
+    }
+}
+
+#[test]
+fn a_foreign_name_is_asked_for_once_and_then_known() {
+    let mut rig = Rig::new(office());
+    rig.send(PC, "www.shop.example.", RecordType::A);
+    let sent = rig.sent();
+    rig.upstream(&sent, ResponseCode::NoError, vec![a("www.shop.example.", 60, "203.0.113.7")], vec![]);
+    let response = rig.replied();
+    assert_eq!(addresses(&response), ["203.0.113.7"]);
+    assert!(response.metadata.recursion_available && !response.metadata.authoritative);
+    rig.now = rig.now + std::time::Duration::from_secs(10);
+    let response = rig.ask(PC, "www.shop.example.", RecordType::A);
+    assert_eq!(response.answers[0].ttl, 50);
+    let stats = rig.server.stats();
+    assert_eq!((stats.queries, stats.forwarded, stats.cached, stats.cached_records), (2, 1, 1, 1));
+}
+
+#[test]
+fn everybody_who_waits_gets_the_answer() {
+    let mut rig = Rig::new(office());
+    rig.send(PC, "www.shop.example.", RecordType::A);
+    rig.send("192.168.1.51:40001", "www.shop.example.", RecordType::A);
+    let sent = rig.sent();
+    assert!(rig.is_idle(), "one query is enough");
+    rig.upstream(&sent, ResponseCode::NoError, vec![a("www.shop.example.", 0, "203.0.113.7")], vec![]);
+    assert_eq!([rig.replied().metadata.id, rig.replied().metadata.id], [1, 2]);
+    rig.send(PC, "www.shop.example.", RecordType::A);
+    _ = rig.sent();
+}
+
+#[test]
+fn a_client_that_repeats_itself_gets_one_answer() {
+    let mut rig = Rig::new(office());
+    rig.send(PC, "www.shop.example.", RecordType::A);
+    rig.id -= 1;
+    rig.send(PC, "www.shop.example.", RecordType::A);
+    let sent = rig.sent();
+    rig.upstream(&sent, ResponseCode::NXDomain, vec![], vec![soa("shop.example.", 60, 60)]);
+    assert_eq!(rig.replied().metadata.response_code, ResponseCode::NXDomain);
+    assert!(rig.is_idle());
+}
+
+#[test]
+fn own_names_are_answered_with_authority_and_never_asked_for() {
+    let mut rig = Rig::new(office());
+    for owner in ["pc1.office.example.", "nobody.office.example.", "9.1.168.192.in-addr.arpa.", "x.onion."] {
+        assert!(rig.ask(PC, owner, RecordType::A).metadata.authoritative, "{owner}");
+    }
+    assert_eq!(rig.server.stats().local, 4);
+}
+
+#[test]
+fn the_address_on_the_clients_side_comes_first() {
+    let mut rig = Rig::new(office());
+    let inside = rig.ask(PC, "smtp.office.example.", RecordType::A);
+    assert_eq!(addresses(&inside), ["192.168.1.1", "203.0.113.10"]);
+    let outside = rig.ask(OUTSIDE, "smtp.office.example.", RecordType::A);
+    assert_eq!(addresses(&outside), ["203.0.113.10", "192.168.1.1"]);
+}
+
+#[test]
+fn outside_clients_get_the_zone_and_nothing_else() {
+    let mut rig = Rig::new(Config {
+        records: vec![StaticRecord {
+            name: "shop".into(),
+            value: RecordValue::Alias("www.shop.example.".into()),
+        }],
+        ..office()
+    });
+    let www = rig.ask(OUTSIDE, "www.office.example.", RecordType::A);
+    assert!(www.metadata.authoritative && !www.metadata.recursion_available);
+    assert_eq!(addresses(&www), ["203.0.113.10"]);
+    let alias = rig.ask(OUTSIDE, "shop.office.example.", RecordType::A);
+    assert_eq!((alias.metadata.response_code, alias.answers.len()), (ResponseCode::NoError, 1));
+    for foreign in ["www.shop.example.", "pc1.", "1.1.168.192.in-addr.arpa.", "localhost."] {
+        let refused = rig.ask(OUTSIDE, foreign, RecordType::A);
+        assert_eq!(refused.metadata.response_code, ResponseCode::Refused, "{foreign}");
+        assert!(refused.answers.is_empty());
+    }
+    assert_eq!(rig.server.stats().refused, 4);
+}
+
+#[test]
+fn without_rd_nobody_is_asked() {
+    let mut rig = Rig::new(office());
+    let mut bytes = query(1, "www.shop.example.", RecordType::A, None);
+    bytes[2] = 0;
+    rig.server.handle_query(rig.now, Rig::client(PC), &bytes);
+    assert_eq!(rig.replied().metadata.response_code, ResponseCode::Refused);
+}
+
+#[test]
+fn aliases_are_followed_between_zone_and_upstream() {
+    let mut rig = Rig::new(Config {
+        records: vec![StaticRecord {
+            name: "shop".into(),
+            value: RecordValue::Alias("www.shop.example.".into()),
+        }],
+        ..office()
+    });
+    rig.send(PC, "shop.office.example.", RecordType::A);
+    let sent = rig.sent();
+    assert_eq!(sent.name(), "www.shop.example.");
+    rig.upstream(
+        &sent,
+        ResponseCode::NoError,
+        vec![cname("www.shop.example.", 60, "pc1.office.example.")],
+        vec![],
+    );
+    let response = rig.replied();
+    let owners: Vec<_> = response.answers.iter().map(|record| record.name.to_string()).collect();
+    assert_eq!(owners, ["shop.office.example.", "www.shop.example.", "pc1.office.example."]);
+    assert_eq!(addresses(&response), ["192.168.1.50"], "our own answer is not taken for rebinding");
+    assert!(response.metadata.authoritative);
+}
+
+#[test]
+fn aliases_in_a_circle_end_in_servfail() {
+    let alias =
+        |from: &str, to: &str| StaticRecord { name: from.into(), value: RecordValue::Alias(to.into()) };
+    let mut rig = Rig::new(Config { records: vec![alias("a", "b"), alias("b", "a")], ..office() });
+    let response = rig.ask(PC, "a.office.example.", RecordType::A);
+    assert_eq!(response.metadata.response_code, ResponseCode::ServFail);
+    assert!(response.answers.is_empty());
+}
+
+#[test]
+fn rfc2308_a_denial_is_passed_on_and_remembered_with_its_soa() {
+    let mut rig = Rig::new(office());
+    rig.send(PC, "gone.shop.example.", RecordType::A);
+    let sent = rig.sent();
+    rig.upstream(&sent, ResponseCode::NXDomain, vec![], vec![soa("shop.example.", 300, 60)]);
+    let first = rig.replied();
+    assert_eq!((first.metadata.response_code, first.authorities[0].ttl), (ResponseCode::NXDomain, 60));
+    rig.now = rig.now + std::time::Duration::from_secs(59);
+    let again = rig.ask(PC, "gone.shop.example.", RecordType::MX);
+    assert_eq!((again.metadata.response_code, again.authorities[0].ttl), (ResponseCode::NXDomain, 1));
+}
+
+#[test]
+fn rfc9520_a_failure_is_not_repeated_at_once() {
+    let mut rig = Rig::new(Config { upstreams: vec!["203.0.113.53:53".parse().unwrap()], ..office() });
+    rig.send(PC, "www.shop.example.", RecordType::A);
+    let sent = rig.sent();
+    rig.upstream(&sent, ResponseCode::ServFail, vec![], vec![]);
+    assert_eq!(rig.replied().metadata.response_code, ResponseCode::ServFail);
+    let again = rig.ask(PC, "www.shop.example.", RecordType::A);
+    assert_eq!(again.metadata.response_code, ResponseCode::ServFail);
+    rig.now = rig.now + std::time::Duration::from_secs(5);
+    rig.send(PC, "www.shop.example.", RecordType::A);
+    _ = rig.sent();
+}
+
+#[test]
+fn silence_ends_in_servfail() {
+    let mut rig = Rig::new(office());
+    rig.send(PC, "www.shop.example.", RecordType::A);
+    let asked = rig.now;
+    while let Some(deadline) = rig.server.poll_timeout() {
+        rig.server.handle_timeout(deadline);
+        rig.now = deadline;
+    }
+    let replies = std::iter::from_fn(|| rig.server.poll_output());
+    let replies: Vec<_> = replies.filter(|output| matches!(output, Output::Reply { .. })).collect();
+    let [Output::Reply { message, .. }] = replies.as_slice() else { panic!("{replies:?}") };
+    assert_eq!(Message::from_vec(message).unwrap().metadata.response_code, ResponseCode::ServFail);
+    assert_eq!(rig.now.since(asked).as_secs(), 6);
+}
+
+#[test]
+fn without_upstream_servers_the_answer_is_servfail_at_once_until_there_are_some() {
+    let mut rig = Rig::new(Config { upstreams: vec![], ..office() });
+    let response = rig.ask(PC, "www.shop.example.", RecordType::A);
+    assert_eq!(response.metadata.response_code, ResponseCode::ServFail);
+    rig.server.set_upstreams(vec!["203.0.113.53:53".parse().unwrap()]);
+    rig.send(PC, "www.shop.example.", RecordType::A);
+    _ = rig.sent();
+}
+
+#[test]
+fn it_never_asks_itself() {
+    let mut rig = Rig::new(office());
+    let own = ["192.168.1.1:53", "203.0.113.10:53", "0.0.0.0:53"].map(|address| address.parse().unwrap());
+    rig.server.set_upstreams(own.to_vec());
+    let response = rig.ask(PC, "www.shop.example.", RecordType::A);
+    assert_eq!(response.metadata.response_code, ResponseCode::ServFail);
+}
+
+#[test]
+fn stand_alone_the_unknown_does_not_exist_at_once() {
+    let mut rig = Rig::new(Config { use_upstream: false, ..office() });
+    let response = rig.ask(PC, "www.shop.example.", RecordType::A);
+    assert_eq!(response.metadata.response_code, ResponseCode::NXDomain);
+    assert!(response.metadata.authoritative && response.metadata.recursion_available);
+    assert_eq!(response.authorities.len(), 1);
+}
+
+#[test]
+fn a_new_wan_address_is_seen_at_once() {
+    let mut rig = Rig::new(Config { wan: None, ..office() });
+    assert!(rig.ask(PC, "www.office.example.", RecordType::A).answers.is_empty());
+    rig.server.set_wan_address(Some("203.0.113.99".parse().unwrap()));
+    assert_eq!(addresses(&rig.ask(PC, "www.office.example.", RecordType::A)), ["203.0.113.99"]);
+}
+
+#[test]
+fn rebinding_is_filtered_unless_switched_off() {
+    for (filter, expected) in [(true, vec![]), (false, vec!["192.168.1.1"])] {
+        let mut rig = Rig::new(Config { rebinding_filter: filter, ..office() });
+        rig.send(PC, "evil.shop.example.", RecordType::A);
+        let sent = rig.sent();
+        rig.upstream(&sent, ResponseCode::NoError, vec![a("evil.shop.example.", 60, "192.168.1.1")], vec![]);
+        assert_eq!(addresses(&rig.replied()), expected);
+    }
+}
+
+#[test]
+fn the_lan_is_filtered_even_with_public_addresses() {
+    let mut rig = Rig::new(Config { lan: "198.51.100.1/24".parse().unwrap(), ..office() });
+    rig.send(PC, "evil.shop.example.", RecordType::A);
+    let sent = rig.sent();
+    rig.upstream(&sent, ResponseCode::NoError, vec![a("evil.shop.example.", 60, "198.51.100.20")], vec![]);
+    assert!(addresses(&rig.replied()).is_empty());
+}
+
+#[test]
+fn rfc8482_any_is_not_forwarded() {
+    let mut rig = Rig::new(office());
+    let response = rig.ask(PC, "www.shop.example.", RecordType::ANY);
+    assert_eq!(response.answers[0].record_type(), RecordType::HINFO);
+}
+
+#[test]
+fn when_too_many_wait_the_next_is_told() {
+    let mut rig = Rig::new(office());
+    for port in 0..WAITING_MAX {
+        let from = format!("192.168.1.50:{}", 1_024 + port);
+        rig.send(&from, "www.shop.example.", RecordType::A);
+    }
+    _ = rig.sent();
+    assert!(rig.is_idle());
+    let response = rig.ask(PC, "www.shop.example.", RecordType::A);
+    assert_eq!(response.metadata.response_code, ResponseCode::ServFail);
+    assert_eq!(rig.server.stats().unanswerable, 1);
+}
+
+#[test]
+fn a_question_about_the_root_is_one() {
+    let mut rig = Rig::new(office());
+    rig.send(PC, ".", RecordType::NS);
+    assert_eq!(rig.sent().name(), name(".").to_string());
+}
+
+proptest! {
+    #[test]
+    fn any_upstream_bytes_are_taken_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let mut rig = Rig::new(office());
+        rig.send(PC, "www.shop.example.", RecordType::A);
+        let sent = rig.sent();
+        rig.server.handle_response(rig.now, sent.attempt, &bytes);
+        let matching = [&sent.query[..2], bytes.get(2..).unwrap_or_default()].concat();
+        rig.server.handle_response(rig.now, sent.attempt, &matching);
+    }
+
+    #[test]
+    fn a_damaged_upstream_response_is_taken_without_a_panic(
+        damage in prop::collection::vec((2_usize..200, any::<u8>()), 1..8),
+    ) {
+        let mut rig = Rig::new(office());
+        rig.send(PC, "www.shop.example.", RecordType::A);
+        let sent = rig.sent();
+        let answers = vec![cname("www.shop.example.", 60, "cdn.example."), a("cdn.example.", 60, "203.0.113.7")];
+        let authorities = vec![soa("shop.example.", 60, 60)];
+        let mut bytes = respond(&sent.query, ResponseCode::NoError, answers, authorities).to_vec().unwrap();
+        for (place, byte) in damage {
+            if let Some(target) = bytes.get_mut(place) {
+                *target = byte;
+            }
+        }
+        rig.server.handle_response(rig.now, sent.attempt, &bytes);
+        while let Some(deadline) = rig.server.poll_timeout() {
+            rig.server.handle_timeout(deadline);
+        }
+        let replies = std::iter::from_fn(|| rig.server.poll_output());
+        let replies = replies.filter(|output| matches!(output, Output::Reply { .. })).count();
+        prop_assert_eq!(replies, 1, "the client is answered whatever comes");
+    }
+}

@@ -1,0 +1,340 @@
+//! The [`Server`](super::server::Server) on sockets.
+//!
+//! Each listening address has a UDP socket and a TCP listener; each attempt at an upstream server has a
+//! socket of its own on a random port. Whatever happens is told the server, and what it wants done in
+//! turn is done at once; nothing here waits while it holds the state. Responses go through a queue per
+//! socket or connection. One task keeps the time. All tasks end with the [`Service`].
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use gatepost_dataplane::Instant;
+use rand::rngs::StdRng;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+use super::config::{Config, ConfigError, LocalNames};
+use super::forwarder::AttemptId;
+use super::message::Transport;
+use super::server::{Client, Output, Server, Stats};
+use crate::clock::Clock;
+use crate::net::{Listener, Net, Stream, UdpSocket};
+
+/// TCP connections at a time on one address; who comes then is disconnected at once.
+pub const CONNECTIONS_MAX: usize = 64;
+
+/// Questions of one TCP connection that are under way; more are not read before.
+pub const QUERIES_PER_CONNECTION_MAX: usize = 16;
+
+/// How long a TCP connection may be silent, or may not take what is sent, before it is closed:
+/// longer than the longest exchange, so that no answer is lost by it (RFC 7766 section 6.2.3).
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Responses that wait for a UDP socket to take them; more are lost, as on the way.
+pub const UDP_REPLIES_MAX: usize = 1_024;
+
+/// No query is longer, and no response to what is asked over UDP.
+const DATAGRAM_OCTETS_MAX: usize = 4_096;
+
+/// The name service on a network.
+pub struct Service<N: Net> {
+    shared: Rc<Shared<N>>,
+    _timer: Task,
+}
+
+struct Shared<N> {
+    net: N,
+    clock: Rc<dyn Clock>,
+    state: RefCell<State>,
+    deadline_moved: Notify,
+}
+
+struct State {
+    server: Server,
+    /// The queues of responses, by the number that [`Client::socket`] has.
+    replies: BTreeMap<u64, Replies>,
+    sockets_opened: u64,
+    listeners: BTreeMap<SocketAddr, [Task; 3]>,
+    attempts: BTreeMap<AttemptId, Task>,
+}
+
+type Replies = mpsc::Sender<(SocketAddr, Vec<u8>)>;
+
+impl<N: Net> Service<N> {
+    /// A service that listens nowhere yet. To be called where tasks can be spawned locally, as on a
+    /// `tokio::task::LocalSet`. `rng` must not be guessable.
+    ///
+    /// # Errors
+    ///
+    /// A name or a record in `config` that DNS does not allow.
+    pub fn new(
+        net: N,
+        clock: Rc<dyn Clock>,
+        rng: StdRng,
+        config: Config,
+        leases: Rc<dyn LocalNames>,
+    ) -> Result<Self, ConfigError> {
+        let state = RefCell::new(State {
+            server: Server::new(config, leases, rng)?,
+            replies: BTreeMap::new(),
+            sockets_opened: 0,
+            listeners: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+        });
+        let shared = Rc::new(Shared { net, clock, state, deadline_moved: Notify::new() });
+        let timer = Task::spawn(Rc::clone(&shared).keep_time());
+        Ok(Self { shared, _timer: timer })
+    }
+
+    /// Serves on `local`, a certain address, over UDP and TCP. Returns where that is, which differs
+    /// from `local` if its port is 0.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::AddrInUse`] if somebody listens there already, and what the stack refuses.
+    pub async fn listen(&self, local: SocketAddr) -> io::Result<SocketAddr> {
+        let socket = Rc::new(self.shared.net.bind_udp(local).await?);
+        let local = socket.local_addr();
+        let listener = self.shared.net.listen(local).await?;
+        let (replies, outgoing) = mpsc::channel(UDP_REPLIES_MAX);
+        let place = ReplyPlace::open(&self.shared, replies);
+        let tasks = [
+            Task::spawn(receive(Rc::clone(&self.shared), Rc::clone(&socket), place)),
+            Task::spawn(send(socket, outgoing)),
+            Task::spawn(accept(Rc::clone(&self.shared), listener)),
+        ];
+        self.shared.state.borrow_mut().listeners.insert(local, tasks);
+        Ok(local)
+    }
+
+    /// Serves on `local` no longer; its TCP connections end.
+    pub fn stop_listening(&self, local: SocketAddr) {
+        let tasks = self.shared.state.borrow_mut().listeners.remove(&local);
+        drop(tasks);
+    }
+
+    /// Replaces the upstream servers, as when the WAN's DHCP names others.
+    pub fn set_upstreams(&self, upstreams: Vec<SocketAddr>) {
+        self.shared.handle(|server, _| server.set_upstreams(upstreams));
+    }
+
+    /// Tells the address on the WAN; `None` while there is none.
+    pub fn set_wan_address(&self, wan: Option<Ipv4Addr>) {
+        self.shared.handle(|server, _| server.set_wan_address(wan));
+    }
+
+    /// What has happened so far.
+    pub fn stats(&self) -> Stats {
+        self.shared.state.borrow().server.stats()
+    }
+}
+
+impl<N: Net> Drop for Service<N> {
+    /// The tasks hold the state, which holds the tasks.
+    fn drop(&mut self) {
+        let mut state = self.shared.state.borrow_mut();
+        state.listeners.clear();
+        state.attempts.clear();
+    }
+}
+
+impl<N: Net> Shared<N> {
+    /// Tells the server something and does what it wants in turn.
+    fn handle(self: &Rc<Self>, tell: impl FnOnce(&mut Server, Instant)) {
+        let mut state = self.state.borrow_mut();
+        let deadline = state.server.poll_timeout();
+        tell(&mut state.server, self.clock.now());
+        while let Some(output) = state.server.poll_output() {
+            match output {
+                Output::Reply { client, message } => {
+                    if let Some(replies) = state.replies.get(&client.socket) {
+                        // A full queue loses it, as the network could.
+                        _ = replies.try_send((client.address, message));
+                    }
+                }
+                Output::Attempt { attempt, server, transport, query } => {
+                    let task = Task::spawn(Rc::clone(self).attempt(attempt, server, transport, query));
+                    state.attempts.insert(attempt, task);
+                }
+                Output::Close(attempt) => _ = state.attempts.remove(&attempt),
+            }
+        }
+        if state.server.poll_timeout() != deadline {
+            self.deadline_moved.notify_one();
+        }
+    }
+
+    async fn keep_time(self: Rc<Self>) {
+        loop {
+            let deadline = self.state.borrow().server.poll_timeout();
+            let moved = self.deadline_moved.notified();
+            match deadline {
+                None => moved.await,
+                Some(deadline) => {
+                    if timeout(deadline.since(self.clock.now()), moved).await.is_err() {
+                        self.handle(Server::handle_timeout);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn attempt(
+        self: Rc<Self>,
+        id: AttemptId,
+        server: SocketAddr,
+        transport: Transport,
+        query: Vec<u8>,
+    ) {
+        // Over UDP it ends only with an error, or when the server has heard enough and closes it.
+        _ = match transport {
+            Transport::Udp => self.attempt_udp(id, server, &query).await,
+            Transport::Tcp => self.attempt_tcp(id, server, &query).await,
+        };
+        self.handle(|server, now| server.handle_failure(now, id));
+    }
+
+    async fn attempt_udp(self: &Rc<Self>, id: AttemptId, server: SocketAddr, query: &[u8]) -> io::Result<()> {
+        let any: IpAddr =
+            if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let socket = self.net.bind_udp(SocketAddr::new(any, 0)).await?;
+        socket.send_to(query, server).await?;
+        let mut buffer = [0; DATAGRAM_OCTETS_MAX];
+        loop {
+            let (len, sender) = socket.recv_from(&mut buffer).await?;
+            // RFC 5452 section 9.1
+            if sender == server {
+                self.handle(|server, now| server.handle_response(now, id, &buffer[..len]));
+            }
+        }
+    }
+
+    async fn attempt_tcp(self: &Rc<Self>, id: AttemptId, server: SocketAddr, query: &[u8]) -> io::Result<()> {
+        let mut stream = self.net.connect(server).await?;
+        write_message(&mut stream, query).await?;
+        let response = read_message(&mut stream).await?;
+        self.handle(|server, now| server.handle_response(now, id, &response));
+        Ok(())
+    }
+}
+
+async fn receive<N: Net>(shared: Rc<Shared<N>>, socket: Rc<N::Udp>, place: ReplyPlace<N>) {
+    let mut buffer = [0; DATAGRAM_OCTETS_MAX];
+    while let Ok((len, address)) = socket.recv_from(&mut buffer).await {
+        let client = Client { address, transport: Transport::Udp, socket: place.number };
+        shared.handle(|server, now| server.handle_query(now, client, &buffer[..len]));
+    }
+}
+
+async fn send<U: UdpSocket>(socket: Rc<U>, mut outgoing: mpsc::Receiver<(SocketAddr, Vec<u8>)>) {
+    while let Some((address, message)) = outgoing.recv().await {
+        // Who cannot be reached asks again.
+        _ = socket.send_to(&message, address).await;
+    }
+}
+
+async fn accept<N: Net>(shared: Rc<Shared<N>>, listener: N::Listener) {
+    let mut connections = JoinSet::new();
+    while let Ok(stream) = listener.accept().await {
+        while connections.try_join_next().is_some() {}
+        if connections.len() < CONNECTIONS_MAX {
+            connections.spawn_local(serve_connection(Rc::clone(&shared), stream));
+        }
+    }
+}
+
+/// Questions come in and answers go out independently of each other, in any order (RFC 7766
+/// section 6.2.1.1).
+async fn serve_connection<N: Net>(shared: Rc<Shared<N>>, stream: N::Stream) {
+    let address = stream.peer_addr();
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let (replies, mut outgoing) = mpsc::channel(QUERIES_PER_CONNECTION_MAX);
+    let place = ReplyPlace::open(&shared, replies);
+    let slots = Semaphore::new(QUERIES_PER_CONNECTION_MAX);
+    let read = async {
+        let client = Client { address, transport: Transport::Tcp, socket: place.number };
+        while let Ok(Ok(slot)) = timeout(IDLE_TIMEOUT, slots.acquire()).await
+            && let Ok(Ok(query)) = timeout(IDLE_TIMEOUT, read_message(&mut reader)).await
+        {
+            slot.forget();
+            shared.handle(|server, now| server.handle_query(now, client, &query));
+        }
+        // Who has nothing more to ask still gets his answers.
+        let all = u32::try_from(QUERIES_PER_CONNECTION_MAX).expect("a small number");
+        _ = timeout(IDLE_TIMEOUT, slots.acquire_many(all)).await;
+        drop(place);
+    };
+    let write = async {
+        while let Some((_, message)) = outgoing.recv().await {
+            match timeout(IDLE_TIMEOUT, write_message(&mut writer, &message)).await {
+                Ok(Ok(())) => slots.add_permits(1),
+                _ => return slots.close(),
+            }
+        }
+        _ = writer.shutdown().await;
+    };
+    tokio::join!(read, write);
+}
+
+async fn read_message(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let len = reader.read_u16().await?;
+    let mut message = vec![0; usize::from(len)];
+    reader.read_exact(&mut message).await?;
+    Ok(message)
+}
+
+/// Length and message go out in one piece (RFC 7766 section 8).
+async fn write_message(writer: &mut (impl AsyncWrite + Unpin), message: &[u8]) -> io::Result<()> {
+    let len = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let mut framed = Vec::with_capacity(2 + message.len());
+    framed.extend(len.to_be_bytes());
+    framed.extend(message);
+    writer.write_all(&framed).await?;
+    writer.flush().await
+}
+
+/// The place of a queue of responses among the others; it is given up when this is dropped.
+struct ReplyPlace<N: Net> {
+    shared: Rc<Shared<N>>,
+    number: u64,
+}
+
+impl<N: Net> ReplyPlace<N> {
+    fn open(shared: &Rc<Shared<N>>, replies: Replies) -> Self {
+        let mut state = shared.state.borrow_mut();
+        state.sockets_opened += 1;
+        let number = state.sockets_opened;
+        state.replies.insert(number, replies);
+        Self { shared: Rc::clone(shared), number }
+    }
+}
+
+impl<N: Net> Drop for ReplyPlace<N> {
+    fn drop(&mut self) {
+        self.shared.state.borrow_mut().replies.remove(&self.number);
+    }
+}
+
+/// A task that ends when this is dropped.
+struct Task(JoinHandle<()>);
+
+impl Task {
+    fn spawn(work: impl Future<Output = ()> + 'static) -> Self {
+        Self(tokio::task::spawn_local(work))
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! Over the machine's loopback; the upstream server is a service of the same kind, stand-alone.
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::RecordType;
+use rand::SeedableRng;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpStream, UdpSocket as TokioUdp};
+use tokio::task::LocalSet;
+
+use super::super::config::{RecordValue, StaticRecord};
+use super::super::testing::{Leases, addresses, office, query};
+use super::*;
+use crate::clock::UnixTime;
+use crate::net::kernel::Kernel;
+
+struct TokioClock(tokio::time::Instant);
+
+impl Clock for TokioClock {
+    fn now(&self) -> Instant {
+        Instant::ZERO + self.0.elapsed()
+    }
+
+    fn unix_time(&self) -> UnixTime {
+        UnixTime::default()
+    }
+}
+
+const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+async fn start(config: Config) -> (Service<Kernel>, SocketAddr) {
+    let clock = Rc::new(TokioClock(tokio::time::Instant::now()));
+    let leases = Leases::of(&[("pc1", "192.168.1.50")]);
+    let config = Config { recursion_for: vec!["127.0.0.0/8".parse().unwrap()], ..config };
+    let service = Service::new(Kernel, clock, StdRng::seed_from_u64(3), config, leases).unwrap();
+    loop {
+        // The port that UDP got may be somebody's TCP port.
+        match service.listen(LOOPBACK).await {
+            Ok(address) => return (service, address),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse),
+        }
+    }
+}
+
+/// The provider: knows `www.shop.example`, with one address, and `many.shop.example`, with too many
+/// for UDP.
+async fn start_upstream() -> (Service<Kernel>, SocketAddr) {
+    let address = |name: &str, octet: u8| StaticRecord {
+        name: name.into(),
+        value: RecordValue::Address(Ipv4Addr::new(203, 0, 113, octet)),
+    };
+    let mut records = vec![address("www.shop.example.", 7)];
+    records.extend((0..100).map(|octet| address("many.shop.example.", octet)));
+    start(Config { domain: "isp.example".into(), records, use_upstream: false, ..office() }).await
+}
+
+async fn start_office(upstream: SocketAddr) -> (Service<Kernel>, SocketAddr) {
+    start(Config { upstreams: vec![upstream], lan: "192.168.1.1/24".parse().unwrap(), ..office() }).await
+}
+
+async fn ask_udp(server: SocketAddr, owner: &str, record_type: RecordType) -> Message {
+    let socket = TokioUdp::bind(LOOPBACK).await.unwrap();
+    socket.send_to(&query(9, owner, record_type, Some(1232)), server).await.unwrap();
+    let mut buffer = [0; DATAGRAM_OCTETS_MAX];
+    let (len, from) = socket.recv_from(&mut buffer).await.unwrap();
+    assert_eq!(from, server);
+    Message::from_vec(&buffer[..len]).unwrap()
+}
+
+async fn read(stream: &mut TcpStream) -> Message {
+    Message::from_vec(&read_message(stream).await.unwrap()).unwrap()
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, test);
+}
+
+#[test]
+fn own_and_foreign_names_are_answered_over_udp() {
+    run(async {
+        let (_upstream, upstream) = start_upstream().await;
+        let (service, server) = start_office(upstream).await;
+        assert_eq!(addresses(&ask_udp(server, "pc1.office.example.", RecordType::A).await), ["192.168.1.50"]);
+        for _ in 0..2 {
+            assert_eq!(
+                addresses(&ask_udp(server, "www.shop.example.", RecordType::A).await),
+                ["203.0.113.7"]
+            );
+        }
+        let unknown = ask_udp(server, "nobody.shop.example.", RecordType::A).await;
+        assert_eq!(unknown.metadata.response_code, ResponseCode::NXDomain);
+        let stats = service.stats();
+        assert_eq!((stats.local, stats.forwarded, stats.cached), (1, 2, 1));
+    });
+}
+
+#[test]
+fn a_long_answer_is_fetched_and_given_over_tcp() {
+    run(async {
+        let (_upstream, upstream) = start_upstream().await;
+        let (_service, server) = start_office(upstream).await;
+        let truncated = ask_udp(server, "many.shop.example.", RecordType::A).await;
+        assert!(truncated.metadata.truncation);
+        let mut stream = TcpStream::connect(server).await.unwrap();
+        write_message(&mut stream, &query(1, "many.shop.example.", RecordType::A, None)).await.unwrap();
+        assert_eq!(read(&mut stream).await.answers.len(), 100);
+    });
+}
+
+#[test]
+fn rfc7766_queries_on_one_connection_are_answered_in_any_order() {
+    run(async {
+        // An upstream server that does not answer until it is told to.
+        let upstream = TokioUdp::bind(LOOPBACK).await.unwrap();
+        let (_service, server) = start_office(upstream.local_addr().unwrap()).await;
+        let mut stream = TcpStream::connect(server).await.unwrap();
+        write_message(&mut stream, &query(1, "slow.shop.example.", RecordType::A, None)).await.unwrap();
+        write_message(&mut stream, &query(2, "pc1.office.example.", RecordType::A, None)).await.unwrap();
+        assert_eq!(read(&mut stream).await.metadata.id, 2);
+        // The client has nothing more to ask, and still waits.
+        stream.shutdown().await.unwrap();
+        let mut buffer = [0; DATAGRAM_OCTETS_MAX];
+        let (len, forwarder) = upstream.recv_from(&mut buffer).await.unwrap();
+        let response = Message::from_vec(&buffer[..len]).unwrap().into_response();
+        upstream.send_to(&response.to_vec().unwrap(), forwarder).await.unwrap();
+        assert_eq!(read(&mut stream).await.metadata.id, 1);
+        assert_eq!(stream.read(&mut buffer).await.unwrap(), 0, "then the connection ends");
+    });
+}
+
+#[test]
+fn more_queries_than_a_connection_may_have_are_answered_in_turn() {
+    run(async {
+        let (_upstream, upstream) = start_upstream().await;
+        let (_service, server) = start_office(upstream).await;
+        let (mut reader, mut writer) = TcpStream::connect(server).await.unwrap().into_split();
+        let count = 5 * u16::try_from(QUERIES_PER_CONNECTION_MAX).unwrap();
+        for id in 0..count {
+            write_message(&mut writer, &query(id, "www.shop.example.", RecordType::A, None)).await.unwrap();
+        }
+        for _ in 0..count {
+            let message = Message::from_vec(&read_message(&mut reader).await.unwrap()).unwrap();
+            assert_eq!(addresses(&message), ["203.0.113.7"]);
+        }
+    });
+}
+
+#[test]
+fn rfc5452_every_query_comes_from_another_port_and_other_senders_are_not_heard() {
+    run(async {
+        let upstream = TokioUdp::bind(LOOPBACK).await.unwrap();
+        let liar = TokioUdp::bind(LOOPBACK).await.unwrap();
+        let (_service, server) = start_office(upstream.local_addr().unwrap()).await;
+        let client = TokioUdp::bind(LOOPBACK).await.unwrap();
+        let mut ports = std::collections::BTreeSet::new();
+        let mut buffer = [0; DATAGRAM_OCTETS_MAX];
+        for host in 0..8 {
+            let owner = format!("n{host}.shop.example.");
+            client.send_to(&query(host, &owner, RecordType::A, None), server).await.unwrap();
+            let (len, forwarder) = upstream.recv_from(&mut buffer).await.unwrap();
+            ports.insert(forwarder.port());
+            let mut response = Message::from_vec(&buffer[..len]).unwrap().into_response();
+            response.metadata.response_code = ResponseCode::NXDomain;
+            liar.send_to(&response.to_vec().unwrap(), forwarder).await.unwrap();
+            response.metadata.response_code = ResponseCode::NoError;
+            upstream.send_to(&response.to_vec().unwrap(), forwarder).await.unwrap();
+            let len = client.recv(&mut buffer).await.unwrap();
+            let answer = Message::from_vec(&buffer[..len]).unwrap();
+            assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
+        }
+        assert!(ports.len() > 4, "{ports:?}");
+    });
+}
+
+#[test]
+fn a_full_house_turns_connections_away() {
+    run(async {
+        let (_upstream, upstream) = start_upstream().await;
+        let (_service, server) = start_office(upstream).await;
+        let mut streams = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            let mut stream = TcpStream::connect(server).await.unwrap();
+            write_message(&mut stream, &query(1, "pc1.office.example.", RecordType::A, None)).await.unwrap();
+            _ = read(&mut stream).await;
+            streams.push(stream);
+        }
+        let mut one_too_many = TcpStream::connect(server).await.unwrap();
+        assert_eq!(one_too_many.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    });
+}
+
+#[test]
+fn who_stops_listening_frees_the_address() {
+    run(async {
+        let (_upstream, upstream) = start_upstream().await;
+        let (service, server) = start_office(upstream).await;
+        assert_eq!(service.listen(server).await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        service.stop_listening(server);
+        // The tasks let go of the sockets when they next run.
+        while service.listen(server).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(addresses(&ask_udp(server, "pc1.office.example.", RecordType::A).await), ["192.168.1.50"]);
+    });
+}
+
+#[test]
+fn a_service_that_is_dropped_ends_its_tasks() {
+    run(async {
+        let upstream = TokioUdp::bind(LOOPBACK).await.unwrap();
+        let (service, server) = start_office(upstream.local_addr().unwrap()).await;
+        let client = TokioUdp::bind(LOOPBACK).await.unwrap();
+        client.send_to(&query(1, "www.shop.example.", RecordType::A, None), server).await.unwrap();
+        upstream.recv_from(&mut [0; 512]).await.unwrap();
+        let shared = Rc::downgrade(&service.shared);
+        drop(service);
+        while shared.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    });
+}

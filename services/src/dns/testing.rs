@@ -1,0 +1,114 @@
+//! What the tests of this module share.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::rdata::{A, CNAME, SOA};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+
+use super::config::{Config, LocalNames};
+use super::message::Question;
+
+/// The office `office.example` at 192.168.1.1/24 with the WAN address 203.0.113.10.
+pub fn office() -> Config {
+    Config {
+        domain: "office.example".into(),
+        hostname: "gatepost".into(),
+        lan: "192.168.1.1/24".parse().unwrap(),
+        wan: Some("203.0.113.10".parse().unwrap()),
+        records: Vec::new(),
+        use_upstream: true,
+        upstreams: vec!["203.0.113.53:53".parse().unwrap(), "203.0.113.54:53".parse().unwrap()],
+        recursion_for: vec!["192.168.1.0/24".parse().unwrap()],
+        rebinding_filter: true,
+    }
+}
+
+/// Leases that a test can change.
+#[derive(Default)]
+pub struct Leases(RefCell<BTreeMap<String, Ipv4Addr>>);
+
+impl Leases {
+    pub fn of(leases: &[(&str, &str)]) -> Rc<Self> {
+        let this = Rc::new(Self::default());
+        for (label, address) in leases {
+            this.0.borrow_mut().insert((*label).to_owned(), address.parse().unwrap());
+        }
+        this
+    }
+
+    pub fn release(&self, label: &str) {
+        self.0.borrow_mut().remove(label);
+    }
+}
+
+impl LocalNames for Leases {
+    fn address(&self, label: &str) -> Option<Ipv4Addr> {
+        self.0.borrow().get(label).copied()
+    }
+
+    fn name(&self, address: Ipv4Addr) -> Option<String> {
+        self.0.borrow().iter().find_map(|(label, &leased)| (leased == address).then(|| label.clone()))
+    }
+}
+
+pub fn name(name: &str) -> Name {
+    let name = Name::from_ascii(name).unwrap();
+    assert!(name.is_fqdn());
+    name
+}
+
+pub fn a(owner: &str, ttl: u32, address: &str) -> Record {
+    Record::from_rdata(name(owner), ttl, RData::A(A(address.parse().unwrap())))
+}
+
+pub fn cname(owner: &str, ttl: u32, target: &str) -> Record {
+    Record::from_rdata(name(owner), ttl, RData::CNAME(CNAME(name(target))))
+}
+
+pub fn soa(owner: &str, ttl: u32, minimum: u32) -> Record {
+    let data = SOA::new(name("ns.example."), name("hostmaster.example."), 1, 2, 3, 4, minimum);
+    Record::from_rdata(name(owner), ttl, RData::SOA(data))
+}
+
+pub fn question(owner: &str, record_type: RecordType) -> Question {
+    Question { name: name(owner), record_type, dnssec_ok: false, checking_disabled: false }
+}
+
+/// A client's query with RD set.
+pub fn query(id: u16, owner: &str, record_type: RecordType, edns_octets: Option<u16>) -> Vec<u8> {
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(name(owner), record_type));
+    if let Some(octets) = edns_octets {
+        let mut edns = Edns::new();
+        edns.set_max_payload(octets);
+        message.set_edns(edns);
+    }
+    message.to_vec().unwrap()
+}
+
+/// The response of an upstream server to `query`.
+pub fn respond(
+    query: &[u8],
+    code: ResponseCode,
+    answers: impl IntoIterator<Item = Record>,
+    authorities: impl IntoIterator<Item = Record>,
+) -> Message {
+    let query = Message::from_vec(query).unwrap();
+    let mut response = Message::response(query.metadata.id, OpCode::Query);
+    response.metadata.response_code = code;
+    response.metadata.recursion_available = true;
+    response.add_queries(query.queries);
+    response.add_answers(answers).add_authorities(authorities);
+    response.edns = query.edns;
+    response
+}
+
+/// The addresses in a response's answer section.
+pub fn addresses(message: &Message) -> Vec<String> {
+    message.answers.iter().filter_map(|record| Some(record.data.ip_addr()?.to_string())).collect()
+}

@@ -1,0 +1,449 @@
+//! What is known without asking: the office's zone, its reverse zones, and what must not leave it.
+//!
+//! A [`Zone`] is made from the configuration and holds
+//!
+//! - *nodes*, names with records: built-in and static ones, in the office's domain or anywhere;
+//! - *cuts*, the tops of the zones that are answered locally. A name below a cut that has no node does
+//!   not exist, or exists without records where other names lie below it.
+//!
+//! The names of leases are in neither: [`LocalNames`] is asked for each question. A node always comes
+//! before a lease, so that no host can take the name of a server. In stand-alone mode the root is a cut
+//! too, and with it every name is local.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, HINFO, MX, NS, PTR, SOA, TXT};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use ipnet::Ipv4Net;
+
+use super::config::{Config, ConfigError, LocalNames, RecordValue, StaticRecord};
+use super::message::Answer;
+use super::name::NameKey;
+use super::special;
+
+/// How long our own names hold: short, so that a change of the WAN address or of the configuration is
+/// seen soon.
+pub const OWN_TTL_SECS: u32 = 60;
+
+/// How long a lease's name holds, and how long it holds that there is none: not beyond the answer. A
+/// lease can come or go the moment after, and asking again costs one round trip on the LAN.
+pub const LEASE_TTL_SECS: u32 = 0;
+
+/// How long it holds that an empty or absent zone has no such name, RFC 6303 section 3.
+pub const EMPTY_ZONE_TTL_SECS: u32 = 10_800;
+
+/// Names that programs trust without being told to: a host must not get them by asking for a lease
+/// (CERT VU#598349).
+const LEASE_NAMES_REFUSED: [&str; 3] = ["wpad", "isatap", "localhost"];
+
+/// The preference of the built-in MX.
+const MX_PREFERENCE: u16 = 10;
+
+/// What is answered locally.
+pub struct Zone {
+    origin: Name,
+    origin_key: NameKey,
+    host: Name,
+    lan: Ipv4Net,
+    wan: Option<Ipv4Addr>,
+    nodes: BTreeMap<NameKey, Vec<RData>>,
+    cuts: BTreeMap<NameKey, Cut>,
+    leases: Rc<dyn LocalNames>,
+}
+
+/// The top of a zone that is answered locally.
+struct Cut {
+    apex: Name,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The office's domain, a reverse zone of the LAN, or in stand-alone mode the root: ours.
+    Own,
+    /// The name and all below it is this host (RFC 6761 section 6.3).
+    Localhost,
+    /// Exists, and nothing below.
+    Empty,
+    /// Does not even exist itself.
+    Absent,
+}
+
+impl Zone {
+    /// Puts the zone together.
+    ///
+    /// # Errors
+    ///
+    /// A name or a record that DNS does not allow.
+    pub fn new(config: &Config, leases: Rc<dyn LocalNames>) -> Result<Self, ConfigError> {
+        let root = Name::root();
+        let origin = absolute(&config.domain, &root)?;
+        let host = absolute(&config.hostname, &origin)?;
+        let mut zone = Self {
+            origin_key: NameKey::new(&origin),
+            origin,
+            host,
+            lan: config.lan,
+            wan: config.wan,
+            nodes: BTreeMap::new(),
+            cuts: BTreeMap::new(),
+            leases,
+        };
+        zone.add_cuts(config.use_upstream);
+        zone.add_built_in_names()?;
+        zone.add_static_names(&config.records)?;
+        Ok(zone)
+    }
+
+    /// Whether `name` is the office's domain or below it.
+    pub fn is_own(&self, name: &Name) -> bool {
+        NameKey::new(name).is_in(&self.origin_key)
+    }
+
+    /// Whether `address` is on the LAN.
+    pub fn is_on_lan(&self, address: Ipv4Addr) -> bool {
+        self.lan.contains(&address)
+    }
+
+    /// The answer to a question about a local name; `None` if the name is none, and upstream servers
+    /// are to be asked.
+    pub fn lookup(&self, name: &Name, record_type: RecordType) -> Option<Answer> {
+        let key = NameKey::new(name);
+        let cut = self.cut_of(&key);
+        if let Some(cut) = cut.filter(|cut| cut.apex == *name && cut.kind != Kind::Absent) {
+            match record_type {
+                RecordType::SOA => return Some(Answer::records(vec![self.soa(cut)])),
+                RecordType::NS => return Some(Answer::records(vec![self.ns(cut)])),
+                _ => {}
+            }
+        }
+        if let Some(node) = self.nodes.get(&key) {
+            return Some(self.answer_from(name, &key, OWN_TTL_SECS, node, record_type));
+        }
+        if let Some(lease) = self.lease(&key) {
+            return Some(self.answer_from(name, &key, LEASE_TTL_SECS, &[lease], record_type));
+        }
+        if let Some(cut) = cut.filter(|cut| !cut.apex.is_root()) {
+            return Some(self.answer_from_cut(cut, name, &key, record_type));
+        }
+        let label = single_label(&key);
+        if let Some(answer) = label.and_then(|label| self.lookup_label(label, name, record_type)) {
+            return Some(answer);
+        }
+        if let Some(root) = cut {
+            return Some(self.answer_from_cut(root, name, &key, record_type));
+        }
+        // Addresses of a bare label are not looked for outside: it is the name of a host that is not
+        // here. "No address" and not "no such name", which would deny a whole top-level domain
+        // (RFC 8020).
+        let is_bare = label.is_some() && matches!(record_type, RecordType::A | RecordType::AAAA);
+        is_bare.then(Answer::default)
+    }
+
+    /// The answer to a question about the bare `label`, asked for as `name`, if the domain has a name
+    /// like this.
+    fn lookup_label(&self, label: &[u8], name: &Name, record_type: RecordType) -> Option<Answer> {
+        let relative = Name::from_labels([label]).ok()?.append_domain(&self.origin).ok()?;
+        let key = NameKey::new(&relative);
+        if !self.nodes.contains_key(&key) && self.lease(&key).is_none() {
+            return None;
+        }
+        let mut answer = self.lookup(&relative, record_type)?;
+        for record in &mut answer.answers {
+            record.name.clone_from(name);
+        }
+        Some(answer)
+    }
+
+    fn answer_from(
+        &self,
+        name: &Name,
+        key: &NameKey,
+        ttl: u32,
+        node: &[RData],
+        record_type: RecordType,
+    ) -> Answer {
+        let records = |wanted: RecordType| -> Vec<Record> {
+            let matching = node.iter().filter(|data| data.record_type() == wanted);
+            matching.map(|data| Record::from_rdata(name.clone(), ttl, data.clone())).collect()
+        };
+        if record_type == RecordType::ANY {
+            return any_answer(name);
+        }
+        let found = records(record_type);
+        if !found.is_empty() {
+            return Answer::records(found);
+        }
+        if let Some(RData::CNAME(CNAME(target))) = node.first() {
+            let continues_at = Some(target.clone());
+            return Answer { continues_at, ..Answer::records(records(RecordType::CNAME)) };
+        }
+        Answer::negative(ResponseCode::NoError, self.soa_for(name, key))
+    }
+
+    /// The answer for a name without records of its own, below `cut`.
+    fn answer_from_cut(&self, cut: &Cut, name: &Name, key: &NameKey, record_type: RecordType) -> Answer {
+        let soa = self.soa(cut);
+        let is_reverse_part = || cut.kind == Kind::Own && is_reverse_part(key);
+        let exists = match cut.kind {
+            Kind::Localhost => true,
+            Kind::Absent => false,
+            Kind::Own | Kind::Empty => *name == cut.apex || self.has_names_below(key) || is_reverse_part(),
+        };
+        match record_type {
+            _ if !exists => Answer::negative(ResponseCode::NXDomain, soa),
+            RecordType::ANY => any_answer(name),
+            RecordType::A | RecordType::AAAA if cut.kind == Kind::Localhost => loopback(name, record_type),
+            _ => Answer::negative(ResponseCode::NoError, soa),
+        }
+    }
+
+    /// The record that a lease gives to a name: its address, or for a reverse name its host.
+    fn lease(&self, key: &NameKey) -> Option<RData> {
+        if let Some(below) = key.labels_below(&self.origin_key) {
+            let label = std::str::from_utf8(only(below)?).ok()?;
+            if LEASE_NAMES_REFUSED.contains(&label) {
+                return None;
+            }
+            return Some(RData::A(A(self.leases.address(label)?)));
+        }
+        let address = reverse_address(key).filter(|&address| self.is_on_lan(address))?;
+        let label = self.leases.name(address)?;
+        if LEASE_NAMES_REFUSED.contains(&label.as_str()) {
+            return None;
+        }
+        Some(RData::PTR(PTR(absolute(&label, &self.origin).ok()?)))
+    }
+
+    fn cut_of(&self, key: &NameKey) -> Option<&Cut> {
+        key.zones().filter_map(|zone| self.cuts.get(zone)).last()
+    }
+
+    fn has_names_below(&self, key: &NameKey) -> bool {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let below = |next: Option<&NameKey>| next.is_some_and(|next| next.is_in(key));
+        let after = (Excluded(key.as_bytes()), Unbounded);
+        below(self.nodes.range::<[u8], _>(after).next().map(|(next, _)| next))
+            || below(self.cuts.range::<[u8], _>(after).next().map(|(next, _)| next))
+    }
+
+    /// The SOA by which `name`, which has a node, lacks something. A static name outside of all our
+    /// zones is a zone of its own.
+    fn soa_for(&self, name: &Name, key: &NameKey) -> Record {
+        match self.cut_of(key) {
+            Some(cut) => self.soa(cut),
+            None => self.soa(&Cut { apex: name.clone(), kind: Kind::Own }),
+        }
+    }
+
+    fn soa(&self, cut: &Cut) -> Record {
+        // RFC 6303 section 3 for zones that are nobody's
+        let nobody = || Name::from_ascii("nobody.invalid.").expect("a constant");
+        let (owner, primary, mailbox, ttl) = match cut.kind {
+            Kind::Own => {
+                let mailbox = self.origin.prepend_label("postmaster").unwrap_or_else(|_| nobody());
+                (&cut.apex, &self.host, mailbox, LEASE_TTL_SECS)
+            }
+            Kind::Localhost | Kind::Empty => (&cut.apex, &cut.apex, nobody(), EMPTY_ZONE_TTL_SECS),
+            Kind::Absent => (&Name::root(), &Name::root(), nobody(), EMPTY_ZONE_TTL_SECS),
+        };
+        // Nobody transfers these zones, so that serial and times matter to none.
+        let soa = SOA::new(primary.clone(), mailbox, 1, 3600, 1200, 604_800, ttl);
+        Record::from_rdata(owner.clone(), ttl.max(OWN_TTL_SECS), RData::SOA(soa))
+    }
+
+    fn ns(&self, cut: &Cut) -> Record {
+        let server = if cut.kind == Kind::Own { &self.host } else { &cut.apex };
+        Record::from_rdata(cut.apex.clone(), OWN_TTL_SECS, RData::NS(NS(server.clone())))
+    }
+
+    fn add_cuts(&mut self, use_upstream: bool) {
+        for zone in special::empty_zones() {
+            self.add_cut(Name::from_ascii(&zone).expect("a constant"), Kind::Empty);
+        }
+        for zone in special::ABSENT_ZONES {
+            self.add_cut(Name::from_ascii(zone).expect("a constant"), Kind::Absent);
+        }
+        self.add_cut(Name::from_ascii("localhost.").expect("a constant"), Kind::Localhost);
+        if !use_upstream {
+            self.add_cut(Name::root(), Kind::Own);
+        }
+        for zone in reverse_zones(self.lan) {
+            self.add_cut(zone, Kind::Own);
+        }
+        self.add_cut(self.origin.clone(), Kind::Own);
+    }
+
+    /// A later cut takes the place of an equal one.
+    fn add_cut(&mut self, apex: Name, kind: Kind) {
+        self.cuts.insert(NameKey::new(&apex), Cut { apex, kind });
+    }
+
+    fn add_built_in_names(&mut self) -> Result<(), ConfigError> {
+        let lan = [self.lan.addr()];
+        let wan = self.wan;
+        for label in ["corp", "admin", "lan"] {
+            self.add_addresses(label, lan)?;
+        }
+        for label in ["www", "wan"] {
+            self.add_addresses(label, wan)?;
+        }
+        for label in ["smtp", "pop"] {
+            self.add_addresses(label, lan.into_iter().chain(wan))?;
+        }
+        let (host, address) = (self.host.clone(), self.lan.addr());
+        self.node(&host).push(RData::A(A(address)));
+        let exchange = absolute("smtp", &self.origin)?;
+        self.node(&self.origin.clone()).push(RData::MX(MX::new(MX_PREFERENCE, exchange)));
+        self.node(&Name::from(address)).push(RData::PTR(PTR(host)));
+        let localhost = Name::from_ascii("localhost.").expect("a constant");
+        self.node(&Name::from(Ipv4Addr::LOCALHOST)).push(RData::PTR(PTR(localhost)));
+        Ok(())
+    }
+
+    fn add_addresses(
+        &mut self,
+        label: &str,
+        addresses: impl IntoIterator<Item = Ipv4Addr>,
+    ) -> Result<(), ConfigError> {
+        let name = absolute(label, &self.origin)?;
+        // The name is there also while the WAN has no address.
+        let node = self.node(&name);
+        node.extend(addresses.into_iter().map(|address| RData::A(A(address))));
+        Ok(())
+    }
+
+    fn node(&mut self, name: &Name) -> &mut Vec<RData> {
+        self.nodes.entry(NameKey::new(name)).or_default()
+    }
+
+    fn add_static_names(&mut self, records: &[StaticRecord]) -> Result<(), ConfigError> {
+        let mut statics: BTreeMap<NameKey, Vec<RData>> = BTreeMap::new();
+        for StaticRecord { name, value } in records {
+            let owner = absolute(name, &self.origin)?;
+            let data = self.record_data(name, value)?;
+            let node = statics.entry(NameKey::new(&owner)).or_default();
+            let is_alias = matches!(data, RData::CNAME(_));
+            let alone = node.is_empty() || !is_alias && !matches!(node.first(), Some(RData::CNAME(_)));
+            if !alone || is_alias && owner == self.origin {
+                return Err(ConfigError::AliasNotAlone(name.clone()));
+            }
+            if let RData::A(A(address)) = data {
+                self.add_reverse(address, owner);
+            }
+            node.push(data);
+        }
+        for (key, node) in statics {
+            // What is static replaces what is built in: all of it under an alias, else type by type.
+            let built_in = self.nodes.entry(key).or_default();
+            let is_alias = matches!(node.first(), Some(RData::CNAME(_)));
+            let types: Vec<_> = node.iter().map(RData::record_type).collect();
+            built_in.retain(|data| !is_alias && !types.contains(&data.record_type()));
+            built_in.extend(node);
+        }
+        Ok(())
+    }
+
+    /// The first name of an address on the LAN is its reverse name.
+    fn add_reverse(&mut self, address: Ipv4Addr, name: Name) {
+        if self.is_on_lan(address) {
+            let node = self.node(&Name::from(address));
+            if node.is_empty() {
+                node.push(RData::PTR(PTR(name)));
+            }
+        }
+    }
+
+    fn record_data(&self, name: &str, value: &RecordValue) -> Result<RData, ConfigError> {
+        Ok(match value {
+            RecordValue::Address(address) => RData::A(A(*address)),
+            RecordValue::Alias(target) => RData::CNAME(CNAME(absolute(target, &self.origin)?)),
+            RecordValue::MailExchange { preference, exchange } => {
+                RData::MX(MX::new(*preference, absolute(exchange, &self.origin)?))
+            }
+            RecordValue::Text(text) => RData::TXT(text_data(name, text)?),
+        })
+    }
+}
+
+/// Longest text of a TXT record, in octets; with its length octets it still fits into a message.
+const TEXT_OCTETS_MAX: usize = 65_000;
+
+/// Cut into strings of 255 octets at most, RFC 1035 section 3.3.14.
+fn text_data(name: &str, text: &str) -> Result<TXT, ConfigError> {
+    if text.len() > TEXT_OCTETS_MAX {
+        return Err(ConfigError::TextTooLong(name.to_owned()));
+    }
+    let strings: Vec<&[u8]> = if text.is_empty() { vec![b""] } else { text.as_bytes().chunks(255).collect() };
+    Ok(TXT::from_bytes(strings))
+}
+
+/// `name` with `origin` appended unless it ends with a dot.
+fn absolute(name: &str, origin: &Name) -> Result<Name, ConfigError> {
+    let parsed = match name {
+        "" => None,
+        // The second way also takes what is no host name, such as an underscore within a label.
+        _ => Name::parse(name, Some(origin)).ok().or_else(|| {
+            let name = Name::from_ascii(name).ok()?;
+            if name.is_fqdn() { Some(name) } else { name.append_domain(origin).ok() }
+        }),
+    };
+    parsed.ok_or_else(|| ConfigError::Name(name.to_owned()))
+}
+
+fn loopback(name: &Name, record_type: RecordType) -> Answer {
+    let data = match record_type {
+        RecordType::AAAA => RData::AAAA(AAAA(Ipv6Addr::LOCALHOST)),
+        _ => RData::A(A(Ipv4Addr::LOCALHOST)),
+    };
+    Answer::records(vec![Record::from_rdata(name.clone(), EMPTY_ZONE_TTL_SECS, data)])
+}
+
+/// The answer to ANY for a name that exists, or that nobody has looked up: RFC 8482 section 4.2.
+pub fn any_answer(name: &Name) -> Answer {
+    let data = RData::HINFO(HINFO::new("RFC8482".to_owned(), String::new()));
+    Answer::records(vec![Record::from_rdata(name.clone(), EMPTY_ZONE_TTL_SECS, data)])
+}
+
+fn only<'a>(mut labels: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
+    let first = labels.next()?;
+    labels.next().is_none().then_some(first)
+}
+
+fn single_label(key: &NameKey) -> Option<&[u8]> {
+    only(key.labels())
+}
+
+/// The address whose reverse name this is.
+fn reverse_address(key: &NameKey) -> Option<Ipv4Addr> {
+    let octets: [u8; 4] = reverse_octets(key)?.try_into().ok()?;
+    Some(Ipv4Addr::from(octets))
+}
+
+/// Whether reverse names of addresses may lie below this name.
+fn is_reverse_part(key: &NameKey) -> bool {
+    reverse_octets(key).is_some_and(|octets| octets.len() < 4)
+}
+
+/// The octets in a name below `in-addr.arpa.`, outermost first.
+fn reverse_octets(key: &NameKey) -> Option<Vec<u8>> {
+    let mut labels = key.labels();
+    if labels.next()? != b"arpa" || labels.next()? != b"in-addr" {
+        return None;
+    }
+    labels.map(|label| std::str::from_utf8(label).ok()?.parse().ok()).collect()
+}
+
+/// The reverse zones that together hold the addresses of `net`, one for each of its parts that ends
+/// at an octet.
+fn reverse_zones(net: Ipv4Net) -> Vec<Name> {
+    let octets = net.prefix_len().div_ceil(8).max(1);
+    let zone = |part: Ipv4Net| Name::from(part.network()).trim_to(usize::from(octets) + 2);
+    net.trunc().subnets(octets * 8).map(|parts| parts.map(zone).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

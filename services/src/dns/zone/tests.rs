@@ -1,0 +1,248 @@
+use super::super::testing::{Leases, name, office};
+use super::*;
+
+fn zone_of(config: &Config) -> Zone {
+    Zone::new(config, Rc::new(())).unwrap()
+}
+
+fn with_records(records: &[(&str, RecordValue)]) -> Config {
+    let record =
+        |(name, value): &(&str, RecordValue)| StaticRecord { name: (*name).into(), value: value.clone() };
+    Config { records: records.iter().map(record).collect(), ..office() }
+}
+
+fn address(address: &str) -> RecordValue {
+    RecordValue::Address(address.parse().unwrap())
+}
+
+fn lookup(zone: &Zone, owner: &str, record_type: RecordType) -> Answer {
+    zone.lookup(&name(owner), record_type).unwrap_or_else(|| panic!("{owner} is not local"))
+}
+
+/// The answer's records as text, without owner and TTL.
+fn data(zone: &Zone, owner: &str, record_type: RecordType) -> Vec<String> {
+    let answer = lookup(zone, owner, record_type);
+    assert_eq!(answer.code, ResponseCode::NoError, "{owner}");
+    answer.answers.iter().map(|record| record.data.to_string()).collect()
+}
+
+/// The code of an answer without records, and the owner of its SOA.
+fn denial(zone: &Zone, owner: &str, record_type: RecordType) -> (ResponseCode, String) {
+    let answer = lookup(zone, owner, record_type);
+    assert!(answer.answers.is_empty(), "{owner}");
+    (answer.code, answer.authorities.first().map(|soa| soa.name.to_string()).unwrap_or_default())
+}
+
+#[test]
+fn built_in_names_have_the_right_addresses() {
+    let zone = zone_of(&office());
+    let expected = [
+        ("gatepost", "192.168.1.1"),
+        ("corp", "192.168.1.1"),
+        ("admin", "192.168.1.1"),
+        ("lan", "192.168.1.1"),
+        ("www", "203.0.113.10"),
+        ("wan", "203.0.113.10"),
+        ("smtp", "192.168.1.1 203.0.113.10"),
+        ("pop", "192.168.1.1 203.0.113.10"),
+    ];
+    for (label, addresses) in expected {
+        let found = data(&zone, &format!("{label}.OFFICE.example."), RecordType::A);
+        assert_eq!(found.join(" "), addresses, "{label}");
+    }
+    assert_eq!(data(&zone, "office.example.", RecordType::MX), ["10 smtp.office.example."]);
+    assert_eq!(data(&zone, "office.example.", RecordType::NS), ["gatepost.office.example."]);
+    assert_eq!(data(&zone, "office.example.", RecordType::SOA).len(), 1);
+    assert_eq!(data(&zone, "1.1.168.192.in-addr.arpa.", RecordType::PTR), ["gatepost.office.example."]);
+}
+
+#[test]
+fn without_a_wan_address_its_names_are_there_and_have_none() {
+    let zone = zone_of(&Config { wan: None, ..office() });
+    let nodata = (ResponseCode::NoError, "office.example.".to_owned());
+    assert_eq!(denial(&zone, "www.office.example.", RecordType::A), nodata);
+    assert_eq!(data(&zone, "smtp.office.example.", RecordType::A), ["192.168.1.1"]);
+}
+
+#[test]
+fn leases_come_and_go_at_once() {
+    let leases = Leases::of(&[("pc1", "192.168.1.50")]);
+    let zone = Zone::new(&office(), Rc::<Leases>::clone(&leases)).unwrap();
+    for owner in ["pc1.office.example.", "PC1.Office.Example.", "pc1."] {
+        let answer = lookup(&zone, owner, RecordType::A);
+        assert_eq!(answer.answers[0].data.to_string(), "192.168.1.50");
+        assert_eq!((&answer.answers[0].name, answer.answers[0].ttl), (&name(owner), LEASE_TTL_SECS));
+    }
+    let reverse = "50.1.168.192.in-addr.arpa.";
+    assert_eq!(data(&zone, reverse, RecordType::PTR), ["pc1.office.example."]);
+    leases.release("pc1");
+    let gone = (ResponseCode::NXDomain, "office.example.".to_owned());
+    assert_eq!(denial(&zone, "pc1.office.example.", RecordType::A), gone);
+    assert_eq!(denial(&zone, reverse, RecordType::PTR).0, ResponseCode::NXDomain);
+    let soa = lookup(&zone, "pc1.office.example.", RecordType::A).authorities.remove(0);
+    assert_eq!(soa.ttl, LEASE_TTL_SECS, "not to be cached");
+}
+
+#[test]
+fn a_lease_never_takes_the_name_of_a_server() {
+    let taken = [("www", "192.168.1.66"), ("wpad", "192.168.1.66"), ("localhost", "192.168.1.66")];
+    let zone = Zone::new(&office(), Leases::of(&taken)).unwrap();
+    assert_eq!(data(&zone, "www.office.example.", RecordType::A), ["203.0.113.10"]);
+    assert_eq!(denial(&zone, "wpad.office.example.", RecordType::A).0, ResponseCode::NXDomain);
+    assert_eq!(data(&zone, "localhost.", RecordType::A), ["127.0.0.1"]);
+}
+
+#[test]
+fn a_missing_type_of_a_local_name_is_nodata() {
+    let zone = Zone::new(&office(), Leases::of(&[("pc1", "192.168.1.50")])).unwrap();
+    let nodata = (ResponseCode::NoError, "office.example.".to_owned());
+    for owner in ["gatepost.office.example.", "pc1.office.example.", "pc1.", "office.example."] {
+        assert_eq!(denial(&zone, owner, RecordType::AAAA), nodata, "{owner}");
+    }
+}
+
+#[test]
+fn static_names_are_relative_or_absolute_and_replace_built_in_ones() {
+    let config = with_records(&[
+        ("nas", address("192.168.1.40")),
+        ("host.partner.example.", address("198.51.100.7")),
+        ("www", RecordValue::Alias("nas".into())),
+    ]);
+    let zone = zone_of(&config);
+    assert_eq!(data(&zone, "nas.office.example.", RecordType::A), ["192.168.1.40"]);
+    assert_eq!(data(&zone, "nas.", RecordType::A), ["192.168.1.40"]);
+    assert_eq!(data(&zone, "40.1.168.192.in-addr.arpa.", RecordType::PTR), ["nas.office.example."]);
+    assert_eq!(data(&zone, "host.partner.example.", RecordType::A), ["198.51.100.7"]);
+    let nodata = (ResponseCode::NoError, "host.partner.example.".to_owned());
+    assert_eq!(denial(&zone, "host.partner.example.", RecordType::AAAA), nodata);
+    assert_eq!(zone.lookup(&name("other.partner.example."), RecordType::A), None);
+    let alias = lookup(&zone, "www.office.example.", RecordType::A);
+    assert_eq!(alias.continues_at, Some(name("nas.office.example.")));
+    assert_eq!(alias.answers[0].data.to_string(), "nas.office.example.");
+}
+
+#[test]
+fn rfc1035_a_long_text_is_cut_into_strings() {
+    let text = "x".repeat(600);
+    let zone = zone_of(&with_records(&[("info", RecordValue::Text(text.clone()))]));
+    let answer = lookup(&zone, "info.office.example.", RecordType::TXT);
+    let RData::TXT(txt) = &answer.answers[0].data else { panic!("{answer:?}") };
+    assert_eq!(txt.txt_data.iter().map(|part| part.len()).collect::<Vec<_>>(), [255, 255, 90]);
+    let too_long = with_records(&[("info", RecordValue::Text("x".repeat(TEXT_OCTETS_MAX + 1)))]);
+    assert_eq!(Zone::new(&too_long, Rc::new(())).err(), Some(ConfigError::TextTooLong("info".into())));
+}
+
+#[test]
+fn rfc1034_an_alias_is_alone() {
+    let alias = || RecordValue::Alias("nas".into());
+    let pairs = [
+        ("x", alias(), address("192.168.1.2")),
+        ("x", address("192.168.1.2"), alias()),
+        ("x", alias(), alias()),
+    ];
+    for (label, first, second) in pairs {
+        let config = with_records(&[(label, first), (label, second)]);
+        assert_eq!(Zone::new(&config, Rc::new(())).err(), Some(ConfigError::AliasNotAlone("x".into())));
+    }
+    let config = with_records(&[("office.example.", alias())]);
+    assert!(Zone::new(&config, Rc::new(())).is_err());
+}
+
+#[test]
+fn what_is_no_name_is_an_error() {
+    for wrong in ["", "a..b", &"x".repeat(64), "white space"] {
+        let config = with_records(&[(wrong, address("192.168.1.2"))]);
+        assert_eq!(Zone::new(&config, Rc::new(())).err(), Some(ConfigError::Name(wrong.into())));
+    }
+    assert!(Zone::new(&with_records(&[("a_b._tcp", address("192.168.1.2"))]), Rc::new(())).is_ok());
+}
+
+#[test]
+fn rfc8020_a_name_with_names_below_it_exists() {
+    let zone = zone_of(&with_records(&[("a.b.c", address("192.168.1.2"))]));
+    let nodata = (ResponseCode::NoError, "office.example.".to_owned());
+    assert_eq!(denial(&zone, "c.office.example.", RecordType::A), nodata);
+    assert_eq!(denial(&zone, "b.c.office.example.", RecordType::A), nodata);
+    assert_eq!(denial(&zone, "d.c.office.example.", RecordType::A).0, ResponseCode::NXDomain);
+    let config = Config { lan: "172.16.5.1/20".parse().unwrap(), ..office() };
+    assert_eq!(denial(&zone_of(&config), "9.16.172.in-addr.arpa.", RecordType::PTR).0, ResponseCode::NoError);
+}
+
+#[test]
+fn rfc6303_reverse_zones_of_private_addresses_are_not_leaked() {
+    let zone = zone_of(&office());
+    let denied = |owner: &str| denial(&zone, owner, RecordType::PTR);
+    let nx = |soa: &str| (ResponseCode::NXDomain, soa.to_owned());
+    assert_eq!(denied("5.2.168.192.in-addr.arpa."), nx("168.192.in-addr.arpa."));
+    assert_eq!(denied("5.1.168.192.in-addr.arpa."), nx("1.168.192.in-addr.arpa."));
+    assert_eq!(denied("1.0.31.172.in-addr.arpa."), nx("31.172.in-addr.arpa."));
+    assert_eq!(denied("1.0.0.0.0.0.d.f.ip6.arpa."), nx("d.f.ip6.arpa."));
+    assert_eq!(denied("10.in-addr.arpa.").0, ResponseCode::NoError);
+    let soa = lookup(&zone, "10.in-addr.arpa.", RecordType::SOA).answers.remove(0);
+    assert_eq!(soa.ttl, EMPTY_ZONE_TTL_SECS);
+    assert!(soa.data.to_string().starts_with("10.in-addr.arpa. nobody.invalid."));
+    assert_eq!(zone.lookup(&name("1.113.0.204.in-addr.arpa."), RecordType::PTR), None);
+    assert_eq!(data(&zone, "1.0.0.127.in-addr.arpa.", RecordType::PTR), ["localhost."]);
+}
+
+#[test]
+fn rfc6761_special_names_are_answered_here() {
+    let zone = zone_of(&office());
+    assert_eq!(data(&zone, "localhost.", RecordType::A), ["127.0.0.1"]);
+    assert_eq!(data(&zone, "x.localhost.", RecordType::AAAA), ["::1"]);
+    assert_eq!(denial(&zone, "localhost.", RecordType::MX).0, ResponseCode::NoError);
+    for absent in ["invalid.", "x.test.", "printer.local.", "abc.onion.", "x.alt.", "x.home.arpa."] {
+        assert_eq!(denial(&zone, absent, RecordType::A).0, ResponseCode::NXDomain, "{absent}");
+    }
+}
+
+#[test]
+fn the_offices_own_domain_comes_before_special_names() {
+    let zone = zone_of(&Config { domain: "office.local".into(), ..office() });
+    assert_eq!(data(&zone, "lan.office.local.", RecordType::A), ["192.168.1.1"]);
+    assert_eq!(denial(&zone, "else.local.", RecordType::A).0, ResponseCode::NXDomain);
+    let zone = zone_of(&Config { domain: "home.arpa".into(), ..office() });
+    assert_eq!(data(&zone, "lan.home.arpa.", RecordType::A), ["192.168.1.1"]);
+}
+
+#[test]
+fn a_bare_label_has_no_address_and_its_domain_is_not_denied() {
+    let zone = zone_of(&office());
+    assert_eq!(zone.lookup(&name("printer."), RecordType::A), Some(Answer::default()));
+    assert_eq!(zone.lookup(&name("com."), RecordType::NS), None);
+    assert_eq!(zone.lookup(&name("www.shop.example."), RecordType::A), None);
+}
+
+#[test]
+fn stand_alone_everything_is_local() {
+    let zone = zone_of(&Config {
+        use_upstream: false,
+        ..with_records(&[("a.isp.example.", address("198.51.100.1"))])
+    });
+    let nx = (ResponseCode::NXDomain, ".".to_owned());
+    assert_eq!(denial(&zone, "www.shop.example.", RecordType::A), nx);
+    assert_eq!(denial(&zone, "printer.", RecordType::A), nx);
+    assert_eq!(denial(&zone, "isp.example.", RecordType::A).0, ResponseCode::NoError);
+    assert_eq!(data(&zone, "a.isp.example.", RecordType::A), ["198.51.100.1"]);
+    assert_eq!(data(&zone, "lan.", RecordType::A), ["192.168.1.1"]);
+}
+
+#[test]
+fn rfc8482_any_is_answered_with_hinfo() {
+    let zone = zone_of(&office());
+    for owner in ["gatepost.office.example.", "office.example.", "localhost."] {
+        assert_eq!(lookup(&zone, owner, RecordType::ANY), any_answer(&name(owner)));
+    }
+    assert_eq!(denial(&zone, "nobody.office.example.", RecordType::ANY).0, ResponseCode::NXDomain);
+}
+
+#[test]
+fn the_lans_reverse_zones_cover_it_exactly() {
+    let names = |net: &str| -> Vec<String> {
+        reverse_zones(net.parse().unwrap()).iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(names("192.168.1.1/24"), ["1.168.192.in-addr.arpa."]);
+    assert_eq!(names("192.168.5.1/23"), ["4.168.192.in-addr.arpa.", "5.168.192.in-addr.arpa."]);
+    assert_eq!(names("10.1.2.3/8"), ["10.in-addr.arpa."]);
+    assert_eq!(names("198.51.100.9/30").len(), 4);
+}

@@ -1,0 +1,189 @@
+//! A [`Disk`] over a directory of the file system.
+//!
+//! A file is replaced by writing a hidden temporary file beside it, syncing that, renaming it over the
+//! old one and syncing the directory. What a power cut leaves of a temporary file is overwritten by the
+//! next replacement. One process at a time owns the directory, by a lock that ends with the process.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::{Disk, checked_name};
+
+/// Held locked while the directory is in use.
+const LOCK_FILE: &str = ".lock";
+/// Only the gateway's own user reads what it keeps.
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
+/// A directory that this process alone uses, until the value is dropped.
+#[derive(Debug)]
+pub struct Files {
+    path: PathBuf,
+    directory: File,
+    _lock: File,
+}
+
+/// Why a directory cannot be used.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another process uses it: a second gateway.
+    InUse,
+    /// The file system refused.
+    Io(io::Error),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse => f.write_str("in use by another gateway"),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Files {
+    /// Takes the directory `path`, which is made, for its owner only, if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::InUse`] if another process (or another `Files`) holds it, else what the file system
+    /// refuses.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(FILE_MODE)
+            .open(path.join(LOCK_FILE))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => OpenError::InUse,
+            TryLockError::Error(error) => OpenError::Io(error),
+        })?;
+        Ok(Self { path: path.to_owned(), directory: File::open(path)?, _lock: lock })
+    }
+
+    fn write_temporary(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let mut file =
+            OpenOptions::new().create(true).truncate(true).write(true).mode(FILE_MODE).open(path)?;
+        file.write_all(content)?;
+        file.sync_all()
+    }
+}
+
+impl Disk for Files {
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.path.join(checked_name(name)?)) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let target = self.path.join(checked_name(name)?);
+        let temporary = self.path.join(format!(".{name}.new"));
+        self.write_temporary(&temporary, content)?;
+        fs::rename(&temporary, &target)?;
+        self.directory.sync_all()
+    }
+
+    fn append(&self, name: &str, record: &[u8]) -> io::Result<()> {
+        let path = self.path.join(checked_name(name)?);
+        let mut options = OpenOptions::new();
+        options.append(true);
+        let (mut file, is_new) = match options.open(&path) {
+            Ok(file) => (file, false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                (options.create_new(true).mode(FILE_MODE).open(&path)?, true)
+            }
+            Err(error) => return Err(error),
+        };
+        file.write_all(record)?;
+        file.sync_data()?;
+        if is_new { self.directory.sync_all() } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// A directory that goes when the test ends.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(test: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("gatepost-{test}-{}", std::process::id()));
+            Self(path)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).expect("the test's own directory");
+        }
+    }
+
+    #[test]
+    fn it_keeps_what_every_disk_must() {
+        let scratch = Scratch::new("promises");
+        crate::store::tests::keeps_its_promises(&Files::open(&scratch.0).unwrap());
+    }
+
+    #[test]
+    fn content_survives_reopening() {
+        let scratch = Scratch::new("reopening");
+        let files = Files::open(&scratch.0).unwrap();
+        files.replace("state", b"one\n").unwrap();
+        files.append("state", b"two\n").unwrap();
+        drop(files);
+        let files = Files::open(&scratch.0).unwrap();
+        assert_eq!(files.read("state").unwrap().unwrap(), b"one\ntwo\n");
+    }
+
+    #[test]
+    fn a_second_user_is_refused_until_the_first_has_gone() {
+        let scratch = Scratch::new("lock");
+        let first = Files::open(&scratch.0).unwrap();
+        assert!(matches!(Files::open(&scratch.0), Err(OpenError::InUse)));
+        drop(first);
+        assert!(Files::open(&scratch.0).is_ok());
+    }
+
+    #[test]
+    fn only_its_owner_can_read() {
+        let scratch = Scratch::new("modes");
+        let files = Files::open(&scratch.0.join("inner")).unwrap();
+        files.replace("replaced", b"").unwrap();
+        files.append("appended", b"").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o077;
+        for name in ["", "replaced", "appended", LOCK_FILE] {
+            assert_eq!(mode(&scratch.0.join("inner").join(name)), 0, "{name}");
+        }
+    }
+
+    #[test]
+    fn remains_of_an_interrupted_replacement_do_no_harm() {
+        let scratch = Scratch::new("remains");
+        let files = Files::open(&scratch.0).unwrap();
+        files.replace("state", b"old").unwrap();
+        fs::write(scratch.0.join(".state.new"), b"half of something much longer").unwrap();
+        assert_eq!(files.read("state").unwrap().unwrap(), b"old");
+        files.replace("state", b"new").unwrap();
+        assert_eq!(files.read("state").unwrap().unwrap(), b"new");
+    }
+}

@@ -1,0 +1,70 @@
+//! The part of a configuration that the dataplane is told.
+
+use std::net::Ipv4Addr;
+
+use gatepost_dataplane::MacAddr;
+use gatepost_dataplane::config::{self as dataplane, Interface, Mode, Segment, WanService};
+use gatepost_dataplane::wire::ipv4::Protocol;
+use ipnet::Ipv4Net;
+
+use super::{Config, PortSpec, Service, WanAddress};
+
+/// Ethernet's own. // RFC 894
+const LAN_MTU: u16 = 1500;
+
+impl Config {
+    /// The ports to create, each with its segment; a port's place here is its
+    /// [`PortId`](gatepost_dataplane::PortId). [`Mode::LanOnly`] has none on the WAN.
+    pub fn ports(&self) -> impl Iterator<Item = (Segment, &PortSpec)> {
+        let wan = if self.mode == Mode::LanOnly { &[][..] } else { &self.wan.ports };
+        let lan = self.lan.ports.iter().map(|port| (Segment::Lan, port));
+        lan.chain(wan.iter().map(|port| (Segment::Wan, port)))
+    }
+
+    /// What the dataplane is told when its interfaces have these hardware addresses.
+    ///
+    /// `wan_address` and `wan_gateway` are what the provider's DHCP server gave, if it has; a static
+    /// [`WanAddress`] goes before them.
+    pub fn dataplane(
+        &self,
+        lan_mac: MacAddr,
+        wan_mac: MacAddr,
+        wan_address: Option<Ipv4Net>,
+        wan_gateway: Option<Ipv4Addr>,
+    ) -> dataplane::Config {
+        let is_lan_only = self.mode == Mode::LanOnly;
+        let (wan_address, wan_gateway) = match self.wan.address {
+            _ if is_lan_only => (None, None),
+            WanAddress::Static { address, gateway } => (Some(address), gateway),
+            WanAddress::Dhcp => (wan_address, wan_gateway),
+        };
+        dataplane::Config {
+            mode: self.mode,
+            ports: self.ports().map(|(segment, _)| segment).collect(),
+            lan: Interface {
+                mac: lan_mac,
+                address: Some(self.lan.address),
+                gateway: self.lan.gateway.filter(|_| is_lan_only),
+                mtu: LAN_MTU,
+            },
+            wan: Interface { mac: wan_mac, address: wan_address, gateway: wan_gateway, mtu: self.wan.mtu },
+            firewall: dataplane::Firewall {
+                stealth: self.firewall.stealth,
+                wan_services: self.firewall.wan_services.iter().flat_map(|service| service.ports()).collect(),
+                forwards: self.firewall.forwards.iter().flat_map(|forward| forward.rules.clone()).collect(),
+                dmz_host: self.firewall.dmz_host,
+            },
+            nat: self.nat,
+        }
+    }
+}
+
+impl Service {
+    /// The ports that it is served on.
+    pub fn ports(self) -> impl Iterator<Item = WanService> {
+        match self {
+            Self::Dns => [Protocol::TCP, Protocol::UDP].map(|protocol| WanService { protocol, port: 53 }),
+        }
+        .into_iter()
+    }
+}

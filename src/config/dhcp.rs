@@ -1,0 +1,162 @@
+//! `[dhcp]` and its reservations.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::address::{address, check_host_of, check_lan_host, hosts, mac};
+use super::diagnostic::{Problem, Report, Span};
+use super::name::host_name;
+use super::section::Section;
+use super::value::{Node, boolean, integer, parsed, quoted};
+use super::{Dhcp, Reservation, ReservedFor};
+
+/// How many of the LAN's hosts are given out unless the pool says otherwise.
+const POOL_HOSTS: u32 = 100;
+const LEASE_SECS: u32 = 86_400;
+/// A year. A lease of 2^32 - 1 would never end (RFC 2131 section 3.3), and its address never recirculate.
+const LEASE_SECS_MAX: u32 = 31_536_000;
+const RESERVATIONS_MAX: usize = 4096;
+/// RFC 2132 section 9.14: a type and at least one octet; one length octet.
+const CLIENT_ID_LENS: std::ops::RangeInclusive<usize> = 2..=255;
+
+pub(super) fn read(mut dhcp: Section<'_>, lan: Option<Ipv4Net>, report: &Report) -> Dhcp {
+    let enabled = dhcp.setting("enabled", true, boolean);
+    let pool = dhcp.setting("pool", lan.map(default_pool), parsed(|text| read_pool(text).map(Some)));
+    let lease_secs = dhcp.setting("lease_secs", LEASE_SECS, integer(1..=LEASE_SECS_MAX));
+    let authoritative = dhcp.setting("authoritative", true, boolean);
+    let reservations: Vec<_> = dhcp
+        .elements("reservations", RESERVATIONS_MAX)
+        .iter()
+        .filter_map(|node| read_reservation(node, lan, report))
+        .collect();
+
+    if let (Some((Some(pool), span)), Some(lan)) = (pool.written(), lan)
+        && let Err(problem) = check_pool(lan, *pool)
+    {
+        dhcp.report(span, problem);
+    }
+    check_duplicates(&reservations, report);
+    dhcp.finish();
+    Dhcp {
+        enabled: enabled.value,
+        pool: pool.value.unwrap_or((Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED)),
+        lease_secs: lease_secs.value,
+        authoritative: authoritative.value,
+        reservations: reservations.into_iter().map(|read| read.reservation).collect(),
+    }
+}
+
+/// The LAN's first hosts.
+fn default_pool(lan: Ipv4Net) -> (Ipv4Addr, Ipv4Addr) {
+    let (first, last) = hosts(lan);
+    (first, last.min(Ipv4Addr::from_bits(u32::from(first) + POOL_HOSTS - 1)))
+}
+
+/// `FIRST-LAST`.
+fn read_pool(text: &str) -> Result<(Ipv4Addr, Ipv4Addr), Problem> {
+    let Some((first, last)) = text.split_once('-') else {
+        let what = format!("{} is no range of addresses", quoted(text));
+        return Err(Problem::new(
+            what,
+            "write the first and the last, such as \"192.168.1.1-192.168.1.100\"",
+        ));
+    };
+    let (first, last) = (address(first.trim())?, address(last.trim())?);
+    if last < first {
+        let what = format!("the pool {} is empty", quoted(text));
+        return Err(Problem::new(what, format!("write \"{last}-{first}\"")));
+    }
+    Ok((first, last))
+}
+
+fn check_pool(lan: Ipv4Net, (first, last): (Ipv4Addr, Ipv4Addr)) -> Result<(), Problem> {
+    check_host_of("LAN", lan, first)?;
+    check_host_of("LAN", lan, last)?;
+    if (first, last) == (lan.addr(), lan.addr()) {
+        let (first, last) = default_pool(lan);
+        let what = "the pool is empty: its only address is the gateway's own";
+        return Err(Problem::new(what, format!("write \"{first}-{last}\"")));
+    }
+    Ok(())
+}
+
+/// A reservation and the places of its address and its client.
+struct ReadReservation {
+    reservation: Reservation,
+    address_span: Span,
+    client_span: Span,
+}
+
+fn read_reservation<'a>(
+    node: &'a Node<'a>,
+    lan: Option<Ipv4Net>,
+    report: &'a Report,
+) -> Option<ReadReservation> {
+    let mut reservation = Section::element(node, "the reservation", report)?;
+    let hostname = reservation.setting("hostname", None, parsed(|text| host_name(text).map(Some)));
+    let mac =
+        reservation.setting("mac", None, parsed(|text| mac(text).map(|mac| Some(ReservedFor::Mac(mac)))));
+    let client_id = reservation.setting("client_id", None, parsed(|text| client_id(text).map(Some)));
+    let address = reservation.required("address", "\"192.168.1.20\"", parsed(address));
+
+    if let (Some((address, span)), Some(lan)) = (&address, lan)
+        && let Err(problem) = check_lan_host(lan, *address)
+    {
+        reservation.report(span.clone(), problem);
+    }
+    let client = match (mac.written(), client_id.written()) {
+        (Some(_), Some((_, span))) => {
+            let what = "the reservation has both a mac and a client_id";
+            reservation.report(span, Problem::new(what, "remove one of them"));
+            None
+        }
+        (None, None) if mac.known().is_some() && client_id.known().is_some() => {
+            let what = "the reservation is for nobody";
+            let remedy = "write mac = \"02:00:00:00:00:20\", or client_id";
+            reservation.report(reservation.span(), Problem::new(what, remedy));
+            None
+        }
+        (written_mac, written_id) => written_mac.or(written_id),
+    };
+    let client = client.and_then(|(client, span)| Some((client.clone()?, span)));
+    reservation.finish();
+
+    let ((address, address_span), (client, client_span)) = (address?, client?);
+    let reservation = Reservation { hostname: hostname.value, client, address };
+    Some(ReadReservation { reservation, address_span, client_span })
+}
+
+/// Octets in hexadecimal, joined by colons.
+fn client_id(text: &str) -> Result<ReservedFor, Problem> {
+    let octet =
+        |part: &str| u8::from_str_radix(part, 16).ok().filter(|_| part.len() == 2 && !part.starts_with('+'));
+    let octets: Option<Vec<_>> = text.split(':').map(octet).collect();
+    octets.filter(|octets| CLIENT_ID_LENS.contains(&octets.len())).map(ReservedFor::ClientId).ok_or_else(
+        || {
+            let what = format!("{} is no client identifier", quoted(text));
+            let remedy = format!(
+                "write {} to {} octets such as \"01:02:00:00:00:00:20\"",
+                CLIENT_ID_LENS.start(),
+                CLIENT_ID_LENS.end()
+            );
+            Problem::new(what, remedy)
+        },
+    )
+}
+
+/// Checks that every client and every address is reserved once.
+fn check_duplicates(reservations: &[ReadReservation], report: &Report) {
+    for (index, later) in reservations.iter().enumerate() {
+        let earlier = || reservations[..index].iter().map(|earlier| &earlier.reservation);
+        let Reservation { address, client, .. } = &later.reservation;
+        if earlier().any(|earlier| earlier.address == *address) {
+            let what = format!("{address} is reserved twice");
+            report.add(later.address_span.clone(), Problem::new(what, "write another address"));
+        }
+        if let Some(earlier) = earlier().find(|earlier| earlier.client == *client) {
+            let what = format!("this host has {} reserved already", earlier.address);
+            report.add(later.client_span.clone(), Problem::new(what, "write another mac or client_id"));
+        }
+    }
+}

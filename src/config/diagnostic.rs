@@ -1,0 +1,182 @@
+//! What is wrong with a configuration file, where, and what to write instead.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+
+use super::value::quoted;
+
+/// One mistake in a configuration file. It prints as `FILE:LINE:COLUMN: what is wrong; what to write`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The file's name, as it was given.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The character in the line, from 1.
+    pub column: usize,
+    /// What is wrong, and what to write.
+    pub problem: Problem,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, column, problem } = self;
+        write!(f, "{file}:{line}:{column}: {problem}")
+    }
+}
+
+/// What is wrong with a value, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong.
+    pub what: String,
+    /// The remedy, in the imperative.
+    pub remedy: String,
+}
+
+impl Problem {
+    /// A problem and its remedy.
+    pub fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { what: what.into(), remedy: remedy.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.what, self.remedy)
+    }
+}
+
+/// The octets of the file that a problem is about.
+pub(super) type Span = Range<usize>;
+
+/// Collects the problems of one file while it is read.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    problems: RefCell<Vec<(Span, Problem)>>,
+}
+
+impl Report {
+    /// Notes `problem`.
+    pub fn add(&self, span: Span, problem: Problem) {
+        self.problems.borrow_mut().push((span, problem));
+    }
+
+    /// The problems in the order of their places in the file, which is called `name` and holds `text`.
+    pub fn into_diagnostics(self, name: &str, text: &str) -> Vec<Diagnostic> {
+        let mut problems = self.problems.into_inner();
+        problems.sort_by_key(|(span, _)| span.start);
+        let diagnostic = |(span, problem): (Span, Problem)| {
+            let (line, column) = line_and_column(text, span.start);
+            Diagnostic { file: name.to_owned(), line, column, problem }
+        };
+        problems.into_iter().map(diagnostic).collect()
+    }
+}
+
+/// What a syntax error of the TOML parser means for the one who wrote `text`, and its place.
+pub(super) fn syntax_problem(error: &toml::de::Error, text: &str) -> (Span, Problem) {
+    let span = error.span().unwrap_or_default();
+    let (what, expected) = match error.message().split_once(", expected ") {
+        Some((what, expected)) => (what, Some(expected)),
+        None => (error.message(), None),
+    };
+    if UNQUOTED.iter().any(|start| what.starts_with(start)) {
+        // The parser takes text without quotes for whatever its first letters look like.
+        let span = word_around(text, span);
+        let word = &text[span.clone()];
+        return (
+            span,
+            Problem::new(format!("{} is no value", word.escape_debug()), format!("write {}", quoted(word))),
+        );
+    }
+    let problem = match expected {
+        Some("nothing") => Problem::new(what, "remove what is too much"),
+        Some(expected) => Problem::new(what, format!("write {}", expected.replace(", ", " or "))),
+        None if what == "duplicate key" => {
+            let key = text.get(span.clone()).unwrap_or_default();
+            Problem::new(format!("{key} was set before"), "write it only once")
+        }
+        None => Problem::new(what, "correct it as TOML (https://toml.io)"),
+    };
+    (span, problem)
+}
+
+/// How the TOML parser's complaints about text without quotes begin.
+const UNQUOTED: [&str; 6] = [
+    "string values must be quoted",
+    "invalid float",
+    "invalid integer",
+    "invalid boolean",
+    "invalid date",
+    "invalid time",
+];
+
+/// `span` and what of the same word stands around it.
+fn word_around(text: &str, span: Span) -> Span {
+    let is_boundary = |c: char| c.is_whitespace() || matches!(c, '=' | ',' | '[' | ']' | '{' | '}' | '#');
+    let middle = text.floor_char_boundary(span.start);
+    let start =
+        text[..middle].char_indices().rfind(|(_, c)| is_boundary(*c)).map_or(0, |(at, c)| at + c.len_utf8());
+    let end = text[middle..].find(is_boundary).map_or(text.len(), |length| middle + length);
+    start..end
+}
+
+/// The candidate that `word` was probably meant to be.
+pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    /// Enough for a slip or two, too little for another word.
+    const SLIPS_MAX: usize = 2;
+    let distance = |candidate: &&str| strsim::damerau_levenshtein(word, candidate);
+    let nearest = candidates.into_iter().min_by_key(distance)?;
+    (distance(&nearest) <= SLIPS_MAX.min(nearest.len() / 2)).then_some(nearest)
+}
+
+/// The line and the column of an octet of `text`, both from 1.
+fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(offset)];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn place_counts_characters_from_one() {
+        let text = "a\nbé = 1\n";
+        assert_eq!(line_and_column(text, 0), (1, 1));
+        assert_eq!(line_and_column(text, 2), (2, 1));
+        assert_eq!(line_and_column(text, text.find('=').unwrap()), (2, 4));
+        assert_eq!(line_and_column(text, text.len()), (3, 1));
+        assert_eq!(line_and_column(text, usize::MAX), (3, 1));
+    }
+
+    #[test]
+    fn word_reaches_to_its_boundaries() {
+        let text = "a = [é192.168.1.1, 2]";
+        assert_eq!(&text[word_around(text, 12..14)], "é192.168.1.1");
+        assert_eq!(&text[word_around(text, 0..0)], "a");
+        assert_eq!(word_around("", 5..6), 0..0);
+    }
+
+    #[test]
+    fn nearest_forgives_slips_and_nothing_else() {
+        let keys = ["address", "gateway", "ports"];
+        assert_eq!(nearest("adress", keys), Some("address"));
+        assert_eq!(nearest("gatewya", keys), Some("gateway"));
+        assert_eq!(nearest("netmask", keys), None);
+        assert_eq!(nearest("a", ["b"]), None);
+    }
+
+    #[test]
+    fn problems_are_told_in_the_order_of_the_file() {
+        let report = Report::default();
+        report.add(4..5, Problem::new("second", "do b"));
+        report.add(0..1, Problem::new("first", "do a"));
+        let told: Vec<_> =
+            report.into_diagnostics("f.toml", "x\ny\nz").iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["f.toml:1:1: first; do a", "f.toml:3:1: second; do b"]);
+    }
+}

@@ -1,0 +1,152 @@
+//! `[dns]` and its records.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::address::address;
+use super::diagnostic::{Problem, Report, Span};
+use super::name::{DOMAIN_OCTETS_MAX, zone_name};
+use super::section::Section;
+use super::value::{Node, boolean, choice, list, parsed, quoted, text};
+use super::{Dns, Record, RecordValue};
+
+const UPSTREAM_MAX: usize = 8;
+const RECORDS_MAX: usize = 4096;
+/// Keeps the longest answer with one text well below a UDP answer's limit of 4096.
+const TEXT_OCTETS_MAX: usize = 1024;
+
+/// `domain` is the gateway's.
+pub(super) fn read(mut dns: Section<'_>, domain: &str, lan: Option<Ipv4Net>, report: &Report) -> Dns {
+    let enabled = dns.setting("enabled", true, boolean);
+    let own = lan.map(|lan| lan.addr());
+    let upstream =
+        dns.setting("upstream", Vec::new(), list(UPSTREAM_MAX, parsed(|text| upstream(text, own))));
+    let use_upstream = dns.setting("use_upstream", true, boolean);
+    let records: Vec<_> = dns
+        .elements("records", RECORDS_MAX)
+        .iter()
+        .filter_map(|node| read_record(node, domain, report))
+        .collect();
+
+    check_aliases(&records, domain, report);
+    dns.finish();
+    Dns {
+        enabled: enabled.value,
+        upstream: upstream.value,
+        use_upstream: use_upstream.value,
+        records: records.into_iter().map(|read| read.record).collect(),
+    }
+}
+
+fn upstream(text: &str, own: Option<Ipv4Addr>) -> Result<Ipv4Addr, Problem> {
+    let server = address(text)?;
+    if Some(server) == own {
+        let what = format!("{server} is the gateway itself, which would ask itself");
+        return Err(Problem::new(what, "write the address of another name server"));
+    }
+    Ok(server)
+}
+
+/// A record, and the place of its name.
+struct ReadRecord {
+    record: Record,
+    /// In lower case, without a trailing dot.
+    full_name: String,
+    span: Span,
+}
+
+#[derive(Clone, Copy)]
+enum RecordType {
+    A,
+    Cname,
+    Mx,
+    Txt,
+}
+
+fn read_record<'a>(node: &'a Node<'a>, domain: &str, report: &'a Report) -> Option<ReadRecord> {
+    let types = [
+        ("A", RecordType::A),
+        ("CNAME", RecordType::Cname),
+        ("MX", RecordType::Mx),
+        ("TXT", RecordType::Txt),
+    ];
+    let mut record = Section::element(node, "the record", report)?;
+    let name = record.required("name", "\"nas\"", parsed(|text| record_name(text, domain)));
+    let record_type = record.required("type", "\"A\"", choice(&types));
+    let value = record.required("value", "\"192.168.1.40\"", text);
+    record.finish();
+
+    let ((name, span), (record_type, _), (value, value_span)) = (name?, record_type?, value?);
+    match read_value(record_type, &value, domain) {
+        Ok(value) => {
+            let full_name = full_name(&name, domain);
+            Some(ReadRecord { record: Record { name, value }, full_name, span })
+        }
+        Err(problem) => {
+            report.add(value_span, problem);
+            None
+        }
+    }
+}
+
+fn read_value(record_type: RecordType, text: &str, domain: &str) -> Result<RecordValue, Problem> {
+    match record_type {
+        RecordType::A => address(text).map(RecordValue::Address),
+        RecordType::Cname => record_name(text, domain).map(RecordValue::Alias),
+        RecordType::Mx => {
+            let exchange = text
+                .split_once(' ')
+                .and_then(|(preference, exchange)| Some((preference.parse().ok()?, exchange.trim())));
+            let Some((preference, exchange)) = exchange else {
+                let what = format!("{} is no preference and host", quoted(text));
+                return Err(Problem::new(what, "write both, such as \"10 smtp\""));
+            };
+            Ok(RecordValue::MailExchange { preference, exchange: record_name(exchange, domain)? })
+        }
+        RecordType::Txt if text.len() > TEXT_OCTETS_MAX => {
+            let what = format!("the text has {} octets", text.len());
+            Err(Problem::new(what, format!("write at most {TEXT_OCTETS_MAX}")))
+        }
+        RecordType::Txt => Ok(RecordValue::Text(text.to_owned())),
+    }
+}
+
+/// A name of the zone that is not too long with the domain behind it.
+fn record_name(text: &str, domain: &str) -> Result<String, Problem> {
+    let name = zone_name(text)?;
+    let octets = full_name(&name, domain).len();
+    if octets > DOMAIN_OCTETS_MAX {
+        let what = format!("{} has {octets} octets together with the domain", quoted(text));
+        return Err(Problem::new(what, format!("write a name of at most {DOMAIN_OCTETS_MAX} in all")));
+    }
+    Ok(name)
+}
+
+fn full_name(name: &str, domain: &str) -> String {
+    let full = name.strip_suffix('.').map_or_else(|| format!("{name}.{domain}"), str::to_owned);
+    full.to_ascii_lowercase()
+}
+
+/// Checks that no record stands twice, and that an alias is alone at its name. // RFC 1034 section 3.6.2
+fn check_aliases(records: &[ReadRecord], domain: &str, report: &Report) {
+    let is_alias = |read: &ReadRecord| matches!(read.record.value, RecordValue::Alias(_));
+    let mut by_name: Vec<_> = records.iter().collect();
+    by_name.sort_by(|a, b| a.full_name.cmp(&b.full_name));
+    for same_name in by_name.chunk_by(|a, b| a.full_name == b.full_name) {
+        for (index, later) in same_name.iter().enumerate() {
+            let earlier = &same_name[..index];
+            let problem = if earlier.iter().any(|earlier| earlier.record.value == later.record.value) {
+                Problem::new(format!("{} has this record twice", later.full_name), "remove one")
+            } else if index > 0 && (is_alias(later) || earlier.iter().any(|earlier| is_alias(earlier))) {
+                let what = format!("{} has a CNAME and another record", later.full_name);
+                Problem::new(what, "remove one of them")
+            } else if is_alias(later) && later.full_name == domain.to_ascii_lowercase() {
+                Problem::new("the domain itself cannot be a CNAME", "write an A record, or another name")
+            } else {
+                continue;
+            };
+            report.add(later.span.clone(), problem);
+        }
+    }
+}

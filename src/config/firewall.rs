@@ -1,0 +1,171 @@
+//! `[firewall]` and its forwards.
+
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+
+use gatepost_dataplane::config as dataplane;
+use gatepost_dataplane::wire::ipv4::Protocol;
+use ipnet::Ipv4Net;
+
+use super::address::{address, check_lan_host, network, overlap, port};
+use super::diagnostic::{Problem, Report, Span};
+use super::section::Section;
+use super::value::{Node, boolean, choice, list, parsed, quoted, text, unless_empty};
+use super::{Firewall, Forward, Service};
+
+/// They are searched one by one for each new flow from the WAN.
+const FORWARDS_MAX: usize = 256;
+const SOURCES_MAX: usize = 64;
+const SERVICES_MAX: usize = 16;
+
+pub(super) fn read(mut firewall: Section<'_>, lan: Option<Ipv4Net>, report: &Report) -> Firewall {
+    let stealth = firewall.setting("stealth", true, boolean);
+    let services = firewall.setting("wan_services", Vec::new(), list(SERVICES_MAX, parsed(service)));
+    let dmz_host = firewall.setting("dmz_host", None, unless_empty(address));
+    let forwards: Vec<_> = firewall
+        .elements("forwards", FORWARDS_MAX)
+        .iter()
+        .filter_map(|node| read_forward(node, lan, report))
+        .collect();
+
+    if let (Some((Some(host), span)), Some(lan)) = (dmz_host.written(), lan)
+        && let Err(problem) = check_lan_host(lan, *host)
+    {
+        firewall.report(span, problem);
+    }
+    check_claims(&forwards, &services.value, report);
+    firewall.finish();
+    Firewall {
+        stealth: stealth.value,
+        wan_services: services.value,
+        dmz_host: dmz_host.value,
+        forwards: forwards.into_iter().map(|read| read.forward).collect(),
+    }
+}
+
+fn service(name: &str) -> Result<Service, Problem> {
+    match name {
+        "dns" => Ok(Service::Dns),
+        _ => {
+            let what = format!("this version has no service {} for the WAN", quoted(name));
+            Err(Problem::new(what, "remove it; there is only \"dns\" yet"))
+        }
+    }
+}
+
+/// A forward and the place of its `wan_port`.
+struct ReadForward {
+    forward: Forward,
+    span: Span,
+}
+
+fn read_forward<'a>(node: &'a Node<'a>, lan: Option<Ipv4Net>, report: &'a Report) -> Option<ReadForward> {
+    const TCP: &[Protocol] = &[Protocol::TCP];
+    const UDP: &[Protocol] = &[Protocol::UDP];
+    const BOTH: &[Protocol] = &[Protocol::TCP, Protocol::UDP];
+
+    let mut forward = Section::element(node, "the forward", report)?;
+    let name = forward.setting("name", None, |node, report| text(node, report).map(Some));
+    let protocols =
+        forward.setting("protocol", TCP, choice(&[("tcp", TCP), ("udp", UDP), ("tcp+udp", BOTH)]));
+    let wan_ports = forward.required("wan_port", "\"8443\"", parsed(port_range));
+    let to = forward.required("to", "\"192.168.1.20:443\"", parsed(endpoint));
+    let everybody = vec![Ipv4Net::default()];
+    let from = forward.setting("from", everybody, list(SOURCES_MAX, parsed(network)));
+
+    if let Some(([], span)) = from.written().map(|(from, span)| (from.as_slice(), span)) {
+        forward.report(span, Problem::new("nobody may use the forward", "write [\"0.0.0.0/0\"] for all"));
+    }
+    if let (Some(((host, _), span)), Some(lan)) = (&to, lan)
+        && let Err(problem) = check_lan_host(lan, *host)
+    {
+        forward.report(span.clone(), problem);
+    }
+    forward.finish();
+
+    let ((wan_ports, span), ((to, to_port), to_span)) = (wan_ports?, to?);
+    let count = wan_ports.end() - wan_ports.start();
+    if to_port.checked_add(count).is_none() {
+        let what = format!("the last of {} ports from {to_port} on is above 65535", u32::from(count) + 1);
+        report.add(to_span, Problem::new(what, format!("write a first port up to {}", u16::MAX - count)));
+    }
+    let rule = |protocol: &Protocol| dataplane::Forward {
+        protocol: *protocol,
+        wan_ports: wan_ports.clone(),
+        to,
+        to_port,
+        from: from.value.clone(),
+    };
+    // A forward with a protocol or sources in error claims nothing for certain.
+    let is_known = protocols.known().is_some() && from.known().is_some();
+    let rules = protocols.value.iter().filter(|_| is_known).map(rule).collect();
+    let name = name.value.unwrap_or_else(|| format!("{}-{}", wan_ports.start(), wan_ports.end()));
+    Some(ReadForward { forward: Forward { name, rules }, span })
+}
+
+/// One port, or `first-last`.
+fn port_range(text: &str) -> Result<RangeInclusive<u16>, Problem> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (port(first.trim()), port(last.trim())) {
+        (Some(first), Some(last)) if first <= last => Ok(first..=last),
+        (Some(first), Some(last)) => {
+            let what = format!("the range {} is empty", quoted(text));
+            Err(Problem::new(what, format!("write \"{last}-{first}\"")))
+        }
+        _ => {
+            let what = format!("{} is no port or range of ports", quoted(text));
+            Err(Problem::new(
+                what,
+                "write one from 1 to 65535 such as \"8443\", or a range such as \"8000-8010\"",
+            ))
+        }
+    }
+}
+
+/// `ADDRESS:PORT`.
+fn endpoint(text: &str) -> Result<(Ipv4Addr, u16), Problem> {
+    let example = "\"192.168.1.20:443\"";
+    let Some((host, to_port)) = text.rsplit_once(':') else {
+        let what = format!("{} has no port", quoted(text));
+        return Err(Problem::new(what, format!("write an address and a port such as {example}")));
+    };
+    let Some(to_port) = port(to_port) else {
+        let what = format!("{} is no port", quoted(to_port));
+        return Err(Problem::new(what, format!("write one from 1 to 65535, such as {example}")));
+    };
+    Ok((address(host)?, to_port))
+}
+
+/// Checks that every port of the WAN address belongs to one forward or service at most.
+fn check_claims(forwards: &[ReadForward], services: &[Service], report: &Report) {
+    let services: Vec<_> = services.iter().flat_map(|service| service.ports()).collect();
+    for (index, claim) in forwards.iter().enumerate() {
+        let taken = |rule: &dataplane::Forward| {
+            services
+                .iter()
+                .any(|service| service.protocol == rule.protocol && rule.wan_ports.contains(&service.port))
+        };
+        if claim.forward.rules.iter().any(taken) {
+            let what = "the forward takes the port of a service in firewall.wan_services";
+            report.add(claim.span.clone(), Problem::new(what, "write another port, or remove the service"));
+        }
+        let rival = forwards[..index].iter().find(|earlier| conflict(&earlier.forward, &claim.forward));
+        if let Some(rival) = rival {
+            let what = format!("the forward takes ports that {} has already", quoted(&rival.forward.name));
+            report.add(claim.span.clone(), Problem::new(what, "write others, or another \"from\""));
+        }
+    }
+}
+
+/// Whether some packet is meant by both.
+fn conflict(a: &Forward, b: &Forward) -> bool {
+    let share_sources = |a: &[Ipv4Net], b: &[Ipv4Net]| a.iter().any(|a| b.iter().any(|b| overlap(*a, *b)));
+    a.rules.iter().any(|a| {
+        b.rules.iter().any(|b| {
+            a.protocol == b.protocol
+                && a.wan_ports.start() <= b.wan_ports.end()
+                && b.wan_ports.start() <= a.wan_ports.end()
+                && share_sources(&a.from, &b.from)
+        })
+    })
+}

@@ -1,0 +1,166 @@
+//! `[lan]` and `[wan]`: addresses and ports.
+
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+
+use gatepost_dataplane::PortId;
+use gatepost_dataplane::config::Mode;
+use ipnet::Ipv4Net;
+
+use super::address::{address, check_host_of, interface_address, overlap};
+use super::diagnostic::{Problem, Report, Span};
+use super::name::{device, namespace};
+use super::section::Section;
+use super::value::{Node, choice, integer, list, parsed, quoted, unless_empty};
+use super::{Driver, Lan, PortSpec, Wan, WanAddress};
+
+const LAN_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
+const LAN_PREFIX_LEN: u8 = 24;
+/// From the largest network in private use (RFC 1918) to the smallest with two hosts besides the
+/// network and the broadcast address.
+const LAN_PREFIX_LENS: RangeInclusive<u8> = 8..=30;
+/// A provider's segment may be a point-to-point link. // RFC 3021
+const WAN_PREFIX_LENS: RangeInclusive<u8> = 1..=31;
+/// From what every host takes (RFC 791) to the largest jumbo frame in common use.
+const MTU_RANGE: RangeInclusive<u32> = 576..=9216;
+const MTU: u32 = 1500;
+
+/// The LAN and what others need to know to judge by it.
+pub(super) struct ReadLan {
+    pub lan: Lan,
+    /// Its address, unless what was written is wrong.
+    pub known_address: Option<Ipv4Net>,
+}
+
+pub(super) fn read(lan: Section<'_>, wan: Section<'_>, mode: Mode, report: &Report) -> (ReadLan, Wan) {
+    let (lan, lan_ports) = read_lan(lan, mode);
+    let (wan, wan_ports) = read_wan(wan, mode, lan.known_address);
+    let ports_in_use = if mode == Mode::LanOnly { lan_ports } else { [lan_ports, wan_ports].concat() };
+    check_ports(&ports_in_use, report);
+    (lan, wan)
+}
+
+fn read_lan(mut lan: Section<'_>, mode: Mode) -> (ReadLan, Vec<ReadPort>) {
+    let default = Ipv4Net::new_assert(LAN_ADDRESS, LAN_PREFIX_LEN);
+    let own = lan.setting("address", default, parsed(|text| interface_address(text, LAN_PREFIX_LENS)));
+    let gateway = lan.setting("gateway", None, unless_empty(address));
+    let ports = read_ports(&mut lan, "gp-lan0");
+
+    if let (Some(own), Some((Some(gateway), span))) = (own.known(), gateway.written()) {
+        if let Err(problem) = check_host_of("LAN", *own, *gateway) {
+            lan.report(span, problem);
+        } else if mode == Mode::LanOnly && *gateway == own.addr() {
+            let what = format!("{gateway} is gatepost itself, which routes nothing in lan-only mode");
+            lan.report(span, Problem::new(what, "write the address of the LAN's router, or \"\""));
+        }
+    }
+    lan.finish();
+    let known_address = own.known().copied();
+    let specs = ports.iter().map(|port| port.spec.clone()).collect();
+    (ReadLan { lan: Lan { address: own.value, ports: specs, gateway: gateway.value }, known_address }, ports)
+}
+
+fn read_wan(mut wan: Section<'_>, mode: Mode, lan: Option<Ipv4Net>) -> (Wan, Vec<ReadPort>) {
+    let own = wan.setting("address", None, parsed(wan_address));
+    let gateway = wan.setting("gateway", None, unless_empty(address));
+    let mtu = wan.setting("mtu", MTU, integer(MTU_RANGE));
+    let ports = read_ports(&mut wan, "gp-wan0");
+
+    if let (Some((Some(own), span)), Some(lan)) = (own.written(), lan)
+        && mode != Mode::LanOnly
+        && overlap(*own, lan)
+    {
+        // RFC 4787 REQ-7: overlapping address spaces cannot be told apart.
+        let what = format!("the WAN {} and the LAN {} overlap", own.trunc(), lan.trunc());
+        let remedy = format!("write another lan.address, such as {}", quoted(lan_apart_from(*own)));
+        wan.report(span, Problem::new(what, remedy));
+    }
+    if let (Some(own), Some((Some(gateway), span))) = (own.known(), gateway.written())
+        && let Err(problem) = check_wan_gateway(*own, *gateway)
+    {
+        wan.report(span, problem);
+    }
+    wan.finish();
+    let address =
+        own.value.map_or(WanAddress::Dhcp, |address| WanAddress::Static { address, gateway: gateway.value });
+    let specs = ports.iter().map(|port| port.spec.clone()).collect();
+    let mtu = u16::try_from(mtu.value).expect("MTU_RANGE is one of u16");
+    (Wan { ports: specs, address, mtu }, ports)
+}
+
+/// `None` for the provider's DHCP server.
+fn wan_address(text: &str) -> Result<Option<Ipv4Net>, Problem> {
+    if text == "dhcp" { Ok(None) } else { interface_address(text, WAN_PREFIX_LENS).map(Some) }
+}
+
+fn check_wan_gateway(own: Option<Ipv4Net>, gateway: Ipv4Addr) -> Result<(), Problem> {
+    let Some(own) = own else {
+        let what = "wan.gateway is set, but wan.address is \"dhcp\"";
+        return Err(Problem::new(what, "write \"\", or a static wan.address"));
+    };
+    if gateway == own.addr() {
+        let what = format!("{gateway} is the gateway's own address");
+        return Err(Problem::new(what, "write the address of the provider's router"));
+    }
+    check_host_of("WAN", own, gateway)
+}
+
+/// A usual LAN that does not overlap with `wan`.
+fn lan_apart_from(wan: Ipv4Net) -> Ipv4Net {
+    let usual = [LAN_ADDRESS, Ipv4Addr::new(10, 0, 0, 1)].map(|own| Ipv4Net::new_assert(own, LAN_PREFIX_LEN));
+    let [first, second] = usual;
+    if overlap(first, wan) { second } else { first }
+}
+
+/// A port, and its place unless it is the default one.
+#[derive(Clone, Debug)]
+struct ReadPort {
+    spec: PortSpec,
+    span: Option<Span>,
+}
+
+/// The ports under `ports`; none if what was written is wrong.
+fn read_ports(section: &mut Section<'_>, default_tap: &str) -> Vec<ReadPort> {
+    let spec = PortSpec { tap: default_tap.to_owned(), netns: None, driver: Driver::Auto };
+    let ports =
+        section.setting("ports", vec![ReadPort { spec, span: None }], list(PortId::COUNT_MAX, read_port));
+    if let Some(([], span)) = ports.written().map(|(ports, span)| (ports.as_slice(), span)) {
+        let remedy = format!("write at least one, such as [{{ tap = {} }}]", quoted(default_tap));
+        section.report(span, Problem::new("there is no port", remedy));
+    }
+    ports.known().cloned().unwrap_or_default()
+}
+
+fn read_port<'a>(node: &'a Node<'a>, report: &'a Report) -> Option<ReadPort> {
+    let mut port = Section::element(node, "the port", report)?;
+    let drivers = [("auto", Some(Driver::Auto)), ("plain", Some(Driver::Plain)), ("offload", None)];
+    let tap = port.required("tap", "\"gp-lan0\"", parsed(device));
+    let netns = port.setting("netns", None, parsed(|text| namespace(text).map(Some)));
+    let driver = port.setting("driver", Some(Driver::Auto), choice(&drivers));
+
+    if let Some((None, span)) = driver.written() {
+        let what = "the driver \"offload\" is not available yet";
+        port.report(span, Problem::new(what, "write \"auto\" or \"plain\""));
+    }
+    port.finish();
+    let spec = PortSpec { tap: tap?.0, netns: netns.value, driver: driver.value.unwrap_or_default() };
+    Some(ReadPort { spec, span: Some(node.span()) })
+}
+
+/// Checks the ports of both sides against each other.
+fn check_ports(ports: &[ReadPort], report: &Report) {
+    for (index, port) in ports.iter().enumerate() {
+        let twin = ports[..index]
+            .iter()
+            .find(|earlier| (&earlier.spec.tap, &earlier.spec.netns) == (&port.spec.tap, &port.spec.netns));
+        if let Some(span) = twin.and_then(|twin| port.span.clone().or(twin.span.clone())) {
+            let place = port.spec.netns.as_ref().map_or("here".to_owned(), |netns| format!("in {netns}"));
+            let what = format!("two ports {place} are called {}", quoted(&port.spec.tap));
+            report.add(span, Problem::new(what, "write another tap or netns"));
+        }
+    }
+    if let Some(span) = ports.get(PortId::COUNT_MAX).and_then(|excess| excess.span.clone()) {
+        let what = "LAN and WAN have too many ports together";
+        report.add(span, Problem::new(what, format!("write at most {}", PortId::COUNT_MAX)));
+    }
+}

@@ -1,0 +1,159 @@
+//! `[lan]` and `[wan]`.
+
+use super::*;
+
+#[test]
+fn lan_address_is_a_host_s() {
+    assert_eq!(accepted("lan.address = '10.1.2.3/8'").lan.address, net("10.1.2.3/8"));
+    assert_mistakes(
+        "lan.address = ▸'192.168.1.1'",
+        &["\"192.168.1.1\" has no prefix length; write \"192.168.1.1/24\""],
+    );
+    assert_mistakes(
+        "lan.address = ▸'192.168.1.256/24'",
+        &[
+            "\"192.168.1.256/24\" is no IPv4 address with a prefix length; write one such as \"192.168.1.1/24\"",
+        ],
+    );
+    for reserved in ["192.168.1.0/24", "192.168.1.255/24"] {
+        assert_mistakes(
+            &format!("lan.address = ▸'{reserved}'"),
+            &[&format!("\"{reserved}\" is no address of a host; write a host's, such as \"192.168.1.1/24\"")],
+        );
+    }
+    assert_mistakes(
+        "lan.address = ▸'127.0.0.1/8'",
+        &["\"127.0.0.1/8\" is no address of a host; write a host's, such as \"192.168.1.1/8\""],
+    );
+    assert_mistakes(
+        "lan.address = ▸'192.168.1.1/31'",
+        &["a prefix length of 31 is out of range; write one from 8 to 30"],
+    );
+}
+
+#[test]
+fn lan_gateway_is_in_the_lan() {
+    assert_eq!(accepted("lan.gateway = '192.168.1.254'").lan.gateway, Some(ip("192.168.1.254")));
+    assert_mistakes(
+        "lan.gateway = ▸'192.168.2.254'",
+        &[
+            "192.168.2.254 is not in the LAN 192.168.1.0/24; write an address from 192.168.1.1 to 192.168.1.254",
+        ],
+    );
+    assert_mistakes(
+        "network.mode = 'lan-only'\nlan.gateway = ▸'192.168.1.1'",
+        &["192.168.1.1 is gatepost itself, which routes nothing in lan-only mode; \
+           write the address of the LAN's router, or \"\""],
+    );
+}
+
+#[test]
+fn wan_is_dhcp_or_static() {
+    let config = accepted("[wan]\naddress = '203.0.113.10/24'\ngateway = '203.0.113.1'\nmtu = 9000");
+    let expected = WanAddress::Static { address: net("203.0.113.10/24"), gateway: Some(ip("203.0.113.1")) };
+    assert_eq!((config.wan.address, config.wan.mtu), (expected, 9000));
+    assert_mistakes(
+        "[wan]\naddress = '203.0.113.10/24'\ngateway = ▸'203.0.114.1'",
+        &["203.0.114.1 is not in the WAN 203.0.113.0/24; write an address from 203.0.113.1 to 203.0.113.254"],
+    );
+    assert_mistakes(
+        "[wan]\naddress = '203.0.113.10/24'\ngateway = ▸'203.0.113.10'",
+        &["203.0.113.10 is the gateway's own address; write the address of the provider's router"],
+    );
+    assert_mistakes(
+        "wan.gateway = ▸'203.0.113.1'",
+        &["wan.gateway is set, but wan.address is \"dhcp\"; write \"\", or a static wan.address"],
+    );
+    for mtu in [575, 9217, -1, i64::MAX] {
+        assert_mistakes(
+            &format!("wan.mtu = ▸{mtu}"),
+            &[&format!("{mtu} is out of range; write an integer from 576 to 9216")],
+        );
+    }
+}
+
+#[test]
+fn point_to_point_wan_has_two_hosts() {
+    accepted("[wan]\naddress = '203.0.113.0/31'\ngateway = '203.0.113.1'");
+}
+
+#[test]
+fn rfc4787_req7_static_wan_does_not_overlap_the_lan() {
+    assert_mistakes(
+        "wan.address = ▸'192.168.1.77/16'",
+        &["the WAN 192.168.0.0/16 and the LAN 192.168.1.0/24 overlap; \
+           write another lan.address, such as \"10.0.0.1/24\""],
+    );
+    accepted("wan.address = '192.168.1.77/16'\nnetwork.mode = 'lan-only'");
+}
+
+#[test]
+fn ports_name_their_devices() {
+    let config =
+        accepted("lan.ports = [{ tap = 'eth0', netns = 'pc1' }, { tap = 'eth0', driver = 'plain' }]");
+    let in_namespace = PortSpec { tap: "eth0".into(), netns: Some("pc1".into()), driver: Driver::Auto };
+    let here = PortSpec { tap: "eth0".into(), netns: None, driver: Driver::Plain };
+    assert_eq!(config.lan.ports, [in_namespace, here]);
+    let remedy = "write 1 to 15 letters, digits, \"-\", \"_\" or \".\"";
+    for (tap, what) in [
+        ("", "the device name \"\" has 0 octets"),
+        ("sixteen-letters-", "the device name \"sixteen-letters-\" has 16 octets"),
+        ("a/b", "\"a/b\" is no device name"),
+        ("tap%d", "\"tap%d\" is no device name"),
+        ("a b", "\"a b\" is no device name"),
+        ("..", "\"..\" is no device name"),
+    ] {
+        assert_mistakes(&format!("lan.ports = [{{ tap = ▸'{tap}' }}]"), &[&format!("{what}; {remedy}")]);
+    }
+    assert_mistakes("lan.ports = [▸{}]", &["the port has no tap; write tap = \"gp-lan0\""]);
+    assert_mistakes(
+        "lan.ports = [{ tap = 'a', netns = ▸'../x' }]",
+        &["\"../x\" is no name of a network namespace; \
+           write one that \"ip netns list\" shows, or leave netns out"],
+    );
+    assert_mistakes(
+        "lan.ports = [{ tap = 'a', driver = ▸'offload' }]",
+        &["the driver \"offload\" is not available yet; write \"auto\" or \"plain\""],
+    );
+    assert_mistakes(
+        "lan.ports = [{ tap = 'a', ▸name = 'b' }]",
+        &["unknown key \"name\" in the port; remove it, or write \"tap\", \"netns\" or \"driver\""],
+    );
+}
+
+#[test]
+fn device_is_one_port_s_in_its_namespace() {
+    assert_mistakes(
+        "lan.ports = [{ tap = 'a' }]\nwan.ports = [▸{ tap = 'a' }]",
+        &["two ports here are called \"a\"; write another tap or netns"],
+    );
+    assert_mistakes(
+        "lan.ports = [{ tap = 'a', netns = 'x' }, ▸{ tap = 'a', netns = 'x' }]",
+        &["two ports in x are called \"a\"; write another tap or netns"],
+    );
+    assert_mistakes(
+        "lan.ports = [▸{ tap = 'gp-wan0' }]",
+        &["two ports here are called \"gp-wan0\"; write another tap or netns"],
+    );
+    accepted("network.mode = 'lan-only'\nlan.ports = [{ tap = 'gp-wan0' }]");
+    assert_mistakes(
+        "lan.ports = [▸{}]\nwan.ports = [{ tap = 'gp-lan0' }]",
+        &["the port has no tap; write tap = \"gp-lan0\""],
+    );
+}
+
+#[test]
+fn ports_are_at_most_64_in_all() {
+    let list = |prefix: &str, count: usize| -> String {
+        (0..count).map(|index| format!("{{ tap = '{prefix}{index}' }}, ")).collect()
+    };
+    assert_eq!(accepted(&format!("lan.ports = [{}]", list("a", 63))).ports().count(), 64);
+    assert_mistakes(
+        &format!("lan.ports = [{}]\nwan.ports = [▸{{ tap = 'b' }}]", list("a", 64)),
+        &["LAN and WAN have too many ports together; write at most 64"],
+    );
+    assert_mistakes(
+        &format!("lan.ports = [{}▸{{ tap = 'b' }}]", list("a", 64)),
+        &["the list is too long; write at most 64"],
+    );
+}

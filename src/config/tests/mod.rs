@@ -1,0 +1,285 @@
+//! Every rule of the configuration: what is accepted, and what is told about what is not.
+//!
+//! In the texts, `▸` stands right before each place that a mistake is expected at.
+
+mod firewall;
+mod interfaces;
+mod services;
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use gatepost_dataplane::config::{Filtering, Mode, Segment, WanService};
+use gatepost_dataplane::wire::ipv4::Protocol;
+use gatepost_dataplane::{MacAddr, config as dataplane};
+use proptest::prelude::*;
+
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../../gatepost.example.toml");
+
+/// The configuration that `text` says.
+fn accepted(text: &str) -> Config {
+    Config::parse("t.toml", text).unwrap_or_else(|mistakes| {
+        panic!("{text}\n{}", mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    })
+}
+
+/// Asserts that exactly `expected` is wrong with `marked`, each at its mark.
+#[track_caller]
+fn assert_mistakes(marked: &str, expected: &[&str]) {
+    let mut places = Vec::new();
+    for (line, text) in (1..).zip(marked.split('\n')) {
+        let pieces: Vec<_> = text.split('▸').map(|piece| piece.chars().count()).collect();
+        for end in 1..pieces.len() {
+            places.push((line, pieces[..end].iter().sum::<usize>() + 1));
+        }
+    }
+    assert_eq!(places.len(), expected.len(), "as many marks as mistakes");
+    let expected: Vec<_> = places
+        .iter()
+        .zip(expected)
+        .map(|((line, column), told)| format!("t.toml:{line}:{column}: {told}"))
+        .collect();
+    let mistakes = Config::parse("t.toml", &marked.replace('▸', "")).expect_err("mistakes");
+    let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+    assert_eq!(mistakes, expected);
+}
+
+/// The example file with the examples in it in force.
+fn full_example() -> String {
+    let in_force = |line: &str| match line.strip_prefix('#') {
+        Some(code) if code.starts_with(|c: char| !c.is_whitespace()) => format!("{code}\n"),
+        _ => format!("{line}\n"),
+    };
+    EXAMPLE.lines().map(in_force).collect()
+}
+
+fn ip(text: &str) -> Ipv4Addr {
+    text.parse().unwrap()
+}
+
+fn net(text: &str) -> Ipv4Net {
+    text.parse().unwrap()
+}
+
+#[test]
+fn default_is_what_the_documentation_says() {
+    let config = Config::default();
+    assert_eq!(config.system.hostname, "gatepost");
+    assert_eq!(config.system.domain, "office.example");
+    assert_eq!(config.system.state_dir, PathBuf::from("/var/lib/gatepost"));
+    assert_eq!(config.system.control_socket, PathBuf::from("/run/gatepost.sock"));
+    assert_eq!(config.system.workers, 1);
+    assert_eq!(config.mode, Mode::NatDmz);
+    assert_eq!(config.lan.address, net("192.168.1.1/24"));
+    assert_eq!(config.lan.gateway, None);
+    assert_eq!(config.lan.ports, [PortSpec { tap: "gp-lan0".into(), netns: None, driver: Driver::Auto }]);
+    assert_eq!(config.wan.ports, [PortSpec { tap: "gp-wan0".into(), netns: None, driver: Driver::Auto }]);
+    assert_eq!(config.wan.address, WanAddress::Dhcp);
+    assert_eq!(config.wan.mtu, 1500);
+    assert!(config.firewall.stealth);
+    assert_eq!(config.firewall.wan_services, []);
+    assert_eq!(config.firewall.dmz_host, None);
+    assert_eq!(config.firewall.forwards, []);
+    assert_eq!(config.nat.filtering, Filtering::AddressAndPortDependent);
+    assert_eq!(config.nat.flows_max, 262_144);
+    assert_eq!(config.nat.flows_per_host_max, 16_384);
+    assert!(config.dhcp.enabled && config.dhcp.authoritative);
+    assert_eq!(config.dhcp.pool, (ip("192.168.1.1"), ip("192.168.1.100")));
+    assert_eq!(config.dhcp.lease_secs, 86_400);
+    assert_eq!(config.dhcp.reservations, []);
+    assert!(config.dns.enabled && config.dns.use_upstream);
+    assert_eq!(config.dns.upstream, [] as [Ipv4Addr; 0]);
+    assert_eq!(config.dns.records, []);
+}
+
+#[test]
+fn example_shows_the_defaults() {
+    assert_eq!(accepted(EXAMPLE), Config::default());
+}
+
+#[test]
+fn example_s_examples_are_accepted() {
+    let config = accepted(&full_example());
+    let camera = dataplane::Forward {
+        protocol: Protocol::TCP,
+        wan_ports: 8443..=8443,
+        to: ip("192.168.1.20"),
+        to_port: 443,
+        from: vec![net("0.0.0.0/0")],
+    };
+    assert_eq!(config.firewall.forwards, [Forward { name: "camera".into(), rules: vec![camera] }]);
+    let printer = Reservation {
+        hostname: Some("printer".into()),
+        client: ReservedFor::Mac(MacAddr([2, 0, 0, 0, 0, 0x20])),
+        address: ip("192.168.1.20"),
+    };
+    assert_eq!(config.dhcp.reservations, [printer]);
+    let nas = Record { name: "nas".into(), value: RecordValue::Address(ip("192.168.1.40")) };
+    assert_eq!(config.dns.records, [nas]);
+}
+
+#[test]
+fn mistake_prints_with_file_line_and_column() {
+    let mistakes = Config::parse("office.toml", "# first\n\n[lan]\n  adress = \"192.168.1.1/24\"\n");
+    let told: Vec<_> = mistakes.unwrap_err().iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["office.toml:4:3: unknown key \"adress\" in [lan]; write \"address\""]);
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    assert_mistakes(
+        "[lan]\n▸adress = '192.168.1.1/24'\nports = ▸[]\n[wan]\nmtu = ▸'1500'\n[▸vpn]\n",
+        &[
+            "unknown key \"adress\" in [lan]; write \"address\"",
+            "there is no port; write at least one, such as [{ tap = \"gp-lan0\" }]",
+            "a text instead of an integer; write 1500",
+            "unknown key \"vpn\" in the file; remove it, or write \"system\", \"network\", \"lan\", \"wan\", \
+             \"firewall\", \"nat\", \"dhcp\", \"dns\", \"ntp\" or \"mail\"",
+        ],
+    );
+}
+
+#[test]
+fn syntax_error_is_told_with_the_remedy() {
+    for unquoted in ["nat", "tcp", "192.168.1.1/24", "8000-8010", "02:00:00:00:00:20"] {
+        let told = format!("{unquoted} is no value; write \"{unquoted}\"");
+        assert_mistakes(&format!("network.mode = ▸{unquoted} # comment"), &[&told]);
+        assert_mistakes(&format!("dns.upstream = [▸{unquoted}]"), &[&told]);
+    }
+    assert_mistakes("[lan▸\naddress = 'x'", &["unclosed table; write `]`"]);
+    assert_mistakes("wan.mtu = 1500\nwan.▸mtu = 1400", &["mtu was set before; write it only once"]);
+}
+
+#[test]
+fn wrong_type_is_told_with_the_value_in_the_right_one() {
+    assert_mistakes("system.hostname = ▸7", &["an integer instead of a text in quotes; write \"7\""]);
+    assert_mistakes("dns.enabled = ▸'false'", &["a text instead of true or false; write false"]);
+    assert_mistakes("dns.enabled = ▸1", &["an integer instead of true or false; write true or false"]);
+    assert_mistakes("wan.mtu = ▸1.5", &["a decimal number instead of an integer; write an integer"]);
+    assert_mistakes(
+        "dns.upstream = ▸'192.0.2.53'",
+        &["a text instead of a list in brackets; write [\"192.0.2.53\"]"],
+    );
+    assert_mistakes("lan = ▸true", &["true or false instead of a table; write a table"]);
+    assert_mistakes("dhcp.reservations = [▸1]", &["an integer instead of a table; write a table"]);
+}
+
+#[test]
+fn system_names_and_paths() {
+    let config = accepted(
+        "[system]\nhostname = 'gw-1'\ndomain = 'lan'\nstate_dir = 'state'\ncontrol_socket = '/tmp/gp.sock'",
+    );
+    assert_eq!((config.system.hostname.as_str(), config.system.domain.as_str()), ("gw-1", "lan"));
+    assert_mistakes(
+        "system.hostname = ▸'gw.office.example'",
+        &["\"gw.office.example\" is more than one label; write \"gw\"; the domain is system.domain"],
+    );
+    let label = "is no label of a name; write 1 to 63 letters, digits and hyphens, no hyphen first or last";
+    assert_mistakes("system.hostname = ▸''", &[&format!("\"\" {label}")]);
+    assert_mistakes("system.hostname = ▸'-gw'", &[&format!("\"-gw\" {label}")]);
+    assert_mistakes("system.domain = ▸'büro.example'", &[&format!("\"büro\" {label}")]);
+    assert_mistakes(
+        "system.domain = ▸'office.example.'",
+        &["\"office.example.\" ends with a dot; write \"office.example\""],
+    );
+    let domain = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(56)].join(".");
+    assert_mistakes(
+        &format!("system.domain = ▸'{domain}'"),
+        &[&format!(
+            "the gateway's name gatepost.{domain} has more than 253 octets; write a shorter domain or hostname"
+        )],
+    );
+    assert_mistakes("system.state_dir = ▸''", &["\"\" is no path; write one such as \"/var/lib/gatepost\""]);
+    let long = format!("/{}", "s".repeat(107));
+    assert_mistakes(
+        &format!("system.control_socket = ▸'{long}'"),
+        &[&format!(
+            "\"{long}\" is no path of a socket; write one of 1 to 107 octets, such as \"/run/gatepost.sock\""
+        )],
+    );
+}
+
+#[test]
+fn only_one_worker_is_available() {
+    assert_mistakes("system.workers = ▸2", &["2 workers are not available yet; write 1"]);
+    assert_mistakes("system.workers = ▸0", &["0 workers are not available yet; write 1"]);
+}
+
+#[test]
+fn mode_is_one_of_four() {
+    assert_eq!(accepted("network.mode = 'router'").mode, Mode::Router);
+    assert_mistakes("network.mode = ▸'nat-dmx'", &["\"nat-dmx\" is not possible here; write \"nat-dmz\""]);
+    assert_mistakes(
+        "network.mode = ▸'bridge'",
+        &["\"bridge\" is not possible here; write \"lan-only\", \"router\", \"nat\" or \"nat-dmz\""],
+    );
+}
+
+#[test]
+fn wrong_lan_brings_no_errors_that_only_follow() {
+    assert_mistakes(
+        "lan.address = ▸'10.0.0.1'\ndhcp.pool = '10.0.0.2-10.0.0.9'\nlan.gateway = '10.0.0.7'\n\
+         firewall.dmz_host = '10.0.0.8'",
+        &["\"10.0.0.1\" has no prefix length; write \"10.0.0.1/24\""],
+    );
+}
+
+#[test]
+fn features_of_later_versions_can_only_be_off() {
+    assert_eq!(accepted("ntp.enabled = false\nmail.enabled = false"), Config::default());
+    assert_mistakes(
+        "▸[ntp]\nenabled = true\n▸[mail]\nhostname = 'smtp.office.example'\n[[mail.users]]\nname = 'alice'",
+        &[
+            "this version has no time service yet; remove the section, or write only enabled = false",
+            "this version has no mail yet; remove the section, or write only enabled = false",
+        ],
+    );
+    assert_mistakes(
+        "[mail]\nenabled = false\n▸smarthost = ''",
+        &["this version has no mail yet; remove the key"],
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in ".*") {
+        let _ = Config::parse("t.toml", &text);
+    }
+
+    #[test]
+    fn no_mutation_of_the_example_panics(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        let mut octets = full_example().into_bytes();
+        for (place, octet) in changes {
+            let place = place.index(octets.len());
+            octets[place] = octet;
+        }
+        let _ = Config::parse("t.toml", &String::from_utf8_lossy(&octets));
+    }
+
+    #[test]
+    fn no_value_panics(
+        line in any::<prop::sample::Index>(),
+        value in prop_oneof![
+            "[-0-9./:a-f]{0,24}".prop_map(|text| format!("'{text}'")),
+            any::<i64>().prop_map(|number| number.to_string()),
+            Just("[[], {}, 1979-05-27, 1e9]".to_owned()),
+            Just("inf".to_owned()),
+        ],
+    ) {
+        let example = full_example();
+        let mut lines: Vec<_> = example.lines().map(str::to_owned).collect();
+        let keys: Vec<_> = (0..lines.len()).filter(|line| lines[*line].contains(" = ")).collect();
+        let line = keys[line.index(keys.len())];
+        let key = lines[line].split(" = ").next().unwrap_or_default().to_owned();
+        lines[line] = format!("{key} = {value}");
+        let text = lines.join("\n");
+        if let Err(mistakes) = Config::parse("t.toml", &text) {
+            let line_count = text.split('\n').count();
+            prop_assert!(mistakes.iter().all(|mistake| (1..=line_count).contains(&mistake.line)));
+        }
+    }
+}

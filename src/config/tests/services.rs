@@ -1,0 +1,172 @@
+//! `[dhcp]` and `[dns]`.
+
+use super::*;
+
+#[test]
+fn pool_follows_the_lan() {
+    let pool = |lan: &str| accepted(&format!("lan.address = '{lan}'")).dhcp.pool;
+    assert_eq!(pool("10.0.0.1/8"), (ip("10.0.0.1"), ip("10.0.0.100")));
+    assert_eq!(pool("10.1.2.129/25"), (ip("10.1.2.129"), ip("10.1.2.228")));
+    assert_eq!(pool("10.1.2.1/29"), (ip("10.1.2.1"), ip("10.1.2.6")));
+    assert_eq!(pool("10.1.2.1/30"), (ip("10.1.2.1"), ip("10.1.2.2")));
+}
+
+#[test]
+fn pool_is_in_the_lan_and_not_empty() {
+    let config = accepted("dhcp.pool = '192.168.1.200 - 192.168.1.200'");
+    assert_eq!(config.dhcp.pool, (ip("192.168.1.200"), ip("192.168.1.200")));
+    assert_mistakes(
+        "lan.address = '10.0.0.1/24'\ndhcp.pool = ▸'192.168.1.1-192.168.1.100'",
+        &["192.168.1.1 is not in the LAN 10.0.0.0/24; write an address from 10.0.0.1 to 10.0.0.254"],
+    );
+    assert_mistakes(
+        "dhcp.pool = ▸'192.168.1.10-192.168.1.255'",
+        &["192.168.1.255 is no host of the LAN 192.168.1.0/24; \
+           write an address from 192.168.1.1 to 192.168.1.254"],
+    );
+    assert_mistakes(
+        "dhcp.pool = ▸'192.168.1.9-192.168.1.8'",
+        &["the pool \"192.168.1.9-192.168.1.8\" is empty; write \"192.168.1.8-192.168.1.9\""],
+    );
+    assert_mistakes(
+        "dhcp.pool = ▸'192.168.1.1-192.168.1.1'",
+        &["the pool is empty: its only address is the gateway's own; write \"192.168.1.1-192.168.1.100\""],
+    );
+    assert_mistakes(
+        "dhcp.pool = ▸'192.168.1.9'",
+        &["\"192.168.1.9\" is no range of addresses; \
+           write the first and the last, such as \"192.168.1.1-192.168.1.100\""],
+    );
+    assert_mistakes("dhcp.lease_secs = ▸0", &["0 is out of range; write an integer from 1 to 31536000"]);
+}
+
+#[test]
+fn reservation_is_a_lan_host_s() {
+    let config = accepted("[[dhcp.reservations]]\nclient_id = '01:0a:Ff'\naddress = '192.168.1.200'");
+    assert_eq!(config.dhcp.reservations[0].client, ReservedFor::ClientId(vec![1, 10, 255]));
+    let reservation = |keys: &str| format!("[[dhcp.reservations]]\n{keys}");
+    assert_mistakes(
+        &reservation("mac = '02:00:00:00:00:20'\naddress = ▸'192.168.2.20'"),
+        &[
+            "192.168.2.20 is not in the LAN 192.168.1.0/24; write an address from 192.168.1.1 to 192.168.1.254",
+        ],
+    );
+    assert_mistakes(
+        &reservation("mac = '02:00:00:00:00:20'\naddress = ▸'192.168.1.1'"),
+        &["192.168.1.1 is the gateway itself; write another host of the LAN 192.168.1.0/24"],
+    );
+    assert_mistakes(
+        &reservation("mac = '02:00:00:00:00:20'\nclient_id = ▸'01:02'\naddress = '192.168.1.20'"),
+        &["the reservation has both a mac and a client_id; remove one of them"],
+    );
+    assert_mistakes(
+        &format!("▸{}", reservation("address = '192.168.1.20'")),
+        &["the reservation is for nobody; write mac = \"02:00:00:00:00:20\", or client_id"],
+    );
+    for mac in ["02:00:00:00:00", "02:00:00:00:00:+1", "020000000020"] {
+        assert_mistakes(
+            &reservation(&format!("mac = ▸'{mac}'\naddress = '192.168.1.20'")),
+            &[&format!("\"{mac}\" is no hardware address; write one such as \"02:00:00:00:00:20\"")],
+        );
+    }
+    assert_mistakes(
+        &reservation("mac = ▸'ff:ff:ff:ff:ff:ff'\naddress = '192.168.1.20'"),
+        &["\"ff:ff:ff:ff:ff:ff\" is no hardware address of a host; write one such as \"02:00:00:00:00:20\""],
+    );
+    assert_mistakes(
+        &reservation("client_id = ▸'01'\naddress = '192.168.1.20'"),
+        &["\"01\" is no client identifier; write 2 to 255 octets such as \"01:02:00:00:00:00:20\""],
+    );
+}
+
+#[test]
+fn host_and_address_are_reserved_once() {
+    assert_mistakes(
+        "[[dhcp.reservations]]\nmac = '02:00:00:00:00:20'\naddress = '192.168.1.20'\n\
+         [[dhcp.reservations]]\nmac = ▸'02:00:00:00:00:20'\naddress = '192.168.1.21'\n\
+         [[dhcp.reservations]]\nclient_id = '01:02'\naddress = ▸'192.168.1.20'",
+        &[
+            "this host has 192.168.1.20 reserved already; write another mac or client_id",
+            "192.168.1.20 is reserved twice; write another address",
+        ],
+    );
+}
+
+#[test]
+fn upstream_is_not_the_gateway() {
+    assert_mistakes(
+        "dns.upstream = ['203.0.113.53', ▸'192.168.1.1', ▸'::1']",
+        &[
+            "192.168.1.1 is the gateway itself, which would ask itself; write the address of another name server",
+            "\"::1\" is an IPv6 address, which this version does not have; \
+             write an IPv4 address such as \"192.168.1.20\"",
+        ],
+    );
+}
+
+#[test]
+fn records_of_every_type() {
+    let record = |name: &str, kind: &str, value: &str| {
+        format!("[[dns.records]]\nname = '{name}'\ntype = '{kind}'\nvalue = '{value}'\n")
+    };
+    let config = accepted(
+        &[
+            record("nas", "A", "192.168.1.40"),
+            record("files", "CNAME", "nas"),
+            record("office.example.", "MX", "10 smtp.isp.example."),
+            record("_dmarc", "TXT", "v=DMARC1; p=none"),
+        ]
+        .concat(),
+    );
+    let values: Vec<_> = config.dns.records.into_iter().map(|record| record.value).collect();
+    assert_eq!(
+        values,
+        [
+            RecordValue::Address(ip("192.168.1.40")),
+            RecordValue::Alias("nas".into()),
+            RecordValue::MailExchange { preference: 10, exchange: "smtp.isp.example.".into() },
+            RecordValue::Text("v=DMARC1; p=none".into()),
+        ]
+    );
+    let text = "x".repeat(1025);
+    assert_mistakes(
+        &[
+            record("a", "A", "nas").replace("value = ", "value = ▸"),
+            record("b", "MX", "smtp").replace("value = ", "value = ▸"),
+            record("c", "AAAA", "::1").replace("type = ", "type = ▸"),
+            record("d", "TXT", &text).replace("value = ", "value = ▸"),
+            record("e..f", "A", "192.168.1.40").replace("name = ", "name = ▸"),
+            "▸[[dns.records]]\ntype = 'A'\nvalue = '192.168.1.40'".to_owned(),
+        ]
+        .concat(),
+        &[
+            "\"nas\" is no IPv4 address; write an IPv4 address such as \"192.168.1.20\"",
+            "\"smtp\" is no preference and host; write both, such as \"10 smtp\"",
+            "\"AAAA\" is not possible here; write \"A\", \"CNAME\", \"MX\" or \"TXT\"",
+            "the text has 1025 octets; write at most 1024",
+            "\"\" is no label of a name; write 1 to 63 letters, digits and hyphens, no hyphen first or last",
+            "the record has no name; write name = \"nas\"",
+        ],
+    );
+}
+
+#[test]
+fn rfc1034_3_6_2_alias_is_alone_at_its_name() {
+    let record = |name: &str, kind: &str, value: &str| {
+        format!("[[dns.records]]\nname = {name}\ntype = '{kind}'\nvalue = '{value}'\n")
+    };
+    assert_mistakes(
+        &[
+            record("'nas'", "A", "192.168.1.40"),
+            record("▸'NAS.office.example.'", "CNAME", "files"),
+            record("▸'nas'", "A", "192.168.1.40"),
+            record("▸'office.example.'", "CNAME", "nas"),
+        ]
+        .concat(),
+        &[
+            "nas.office.example has a CNAME and another record; remove one of them",
+            "nas.office.example has this record twice; remove one",
+            "the domain itself cannot be a CNAME; write an A record, or another name",
+        ],
+    );
+}

@@ -1,0 +1,74 @@
+//! `gatepost check` and the command line, as a shell sees them.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// What a run of the program left behind.
+struct Outcome {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn gatepost(arguments: &[&str]) -> Outcome {
+    let output = Command::new(env!("CARGO_BIN_EXE_gatepost")).args(arguments).output().expect("it starts");
+    let text = |octets| String::from_utf8(octets).expect("UTF-8");
+    Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// Writes a file of this test run's own and returns its path.
+fn file(name: &str, content: &[u8]) -> String {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, content).expect("a file in the target directory");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+#[test]
+fn valid_file_is_summed_up_in_one_line() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/gatepost.example.toml");
+    let outcome = gatepost(&["check", example]);
+    let summary = "nat-dmz, LAN 192.168.1.1/24 on gp-lan0, WAN by DHCP on gp-wan0";
+    assert_eq!(outcome.stdout, format!("{example}: {summary}\n"));
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn every_mistake_is_a_line_with_its_place() {
+    let path = file("mistakes.toml", b"[lan]\nadress = '10.0.0.1/24'\n\n[wan]\nmtu = 100\n");
+    let outcome = gatepost(&["check", &path]);
+    assert_eq!(
+        outcome.stderr,
+        format!(
+            "gatepost: {path}:2:1: unknown key \"adress\" in [lan]; write \"address\"\n\
+             gatepost: {path}:5:7: 100 is out of range; write an integer from 576 to 9216\n"
+        )
+    );
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), ""));
+}
+
+#[test]
+fn unreadable_file_is_a_usage_error() {
+    let binary = file("binary.toml", b"[lan]\n\xff\n");
+    for path in ["/nonexistent/office.toml", "/", &binary] {
+        let outcome = gatepost(&["check", path]);
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), ""));
+        assert!(outcome.stderr.starts_with(&format!("gatepost: {path}: ")), "{}", outcome.stderr);
+        assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn wrong_command_line_is_a_usage_error() {
+    for arguments in [&[][..], &["chek"], &["check"], &["check", "a", "b"], &["--frobnicate"]] {
+        let outcome = gatepost(arguments);
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(outcome.stderr.starts_with("gatepost: "), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn version_is_the_package_s() {
+    let outcome = gatepost(&["--version"]);
+    assert_eq!(outcome.stdout, format!("gatepost {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(outcome.code, Some(0));
+}

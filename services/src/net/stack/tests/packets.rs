@@ -252,6 +252,47 @@ fn fragments_are_put_together_in_any_order_and_never_beyond_the_longest_packet()
 }
 
 #[test]
+fn a_full_reassembly_drops_new_fragments_until_the_old_expire() {
+    simulate(async {
+        let (stack, _wire) = alone(StackConfig::default());
+        let socket = stack.bind_udp(on(53)).await.expect("bind");
+        let mut outbox = outbox::Outbox::new(1500, &mut StdRng::seed_from_u64(1));
+        for _ in 0..8 {
+            outbox.push(udp(PEER, A, 53, &[0; 2000]));
+            stack.handle_packet(&outbox.pop().expect("the first fragment"));
+            outbox.pop();
+        }
+        let mut send_whole = || {
+            outbox.push(udp(PEER, A, 53, &[1; 2000]));
+            while let Some(fragment) = outbox.pop() {
+                stack.handle_packet(&fragment);
+            }
+        };
+        send_whole();
+        sleep(Duration::from_secs(16)).await;
+        send_whole();
+        assert_eq!(socket.recv_from(&mut [0; 2000]).await.expect("one datagram").0, 2000);
+        let another = tokio::time::timeout(Duration::from_secs(1), socket.recv_from(&mut [0; 1])).await;
+        assert!(another.is_err());
+    });
+}
+
+#[test]
+fn addresses_that_are_too_many_or_of_no_host_are_left_out() {
+    simulate(async {
+        let (stack, wire) = alone(StackConfig::default());
+        let mut networks = vec![network([224, 0, 0, 1]), network([255; 4]), network([0; 4])];
+        networks.extend((1..=20).map(|number| network([10, 0, number, 1])));
+        stack.set_addresses(&networks);
+        for (number, is_answered) in [(8, true), (9, false)] {
+            stack.handle_packet(&udp(PEER, [10, 0, number, 1], 53, b"anybody?"));
+            sleep(Duration::from_millis(1)).await;
+            assert_eq!(wire.take().is_some(), is_answered, "{number}");
+        }
+    });
+}
+
+#[test]
 fn an_acceptable_reset_after_data_is_read_after_the_data() {
     simulate(async {
         let (stack, wire) = alone(StackConfig::default());

@@ -8,7 +8,7 @@ use smoltcp::wire::{
     IPV4_HEADER_LEN, Icmpv4DstUnreachable, Icmpv4Packet, Icmpv4Repr, IpAddress, IpProtocol, Ipv4Repr,
     TcpPacket, UdpPacket, UdpRepr,
 };
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
 use super::*;
@@ -235,13 +235,16 @@ fn fragments_are_put_together_in_any_order_and_never_beyond_the_longest_packet()
         outbox.push(udp(PEER, A, 53, &data));
         let mut fragments: Vec<Vec<u8>> = std::iter::from_fn(|| outbox.pop()).collect();
         fragments.reverse();
-        // A last fragment that ends where no packet can.
-        let mut beyond = ipv4(PEER, A, IpProtocol::Udp, &[0; 1480]);
-        let mut header = Ipv4Packet::new_unchecked(&mut beyond[..]);
-        header.set_ident(4711);
-        header.set_frag_offset(65_528);
-        header.fill_checksum();
-        stack.handle_packet(&beyond);
+        // A whole datagram, but for its last fragment, which ends where no packet can.
+        for (offset, len) in (0..65_528).step_by(1480).map(|offset| (offset, 1480)).chain([(65_528, 4)]) {
+            let mut beyond = ipv4(PEER, A, IpProtocol::Udp, &vec![0; len.min(65_532 - usize::from(offset))]);
+            let mut header = Ipv4Packet::new_unchecked(&mut beyond[..]);
+            header.set_ident(4711);
+            header.set_more_frags(offset != 65_528);
+            header.set_frag_offset(offset);
+            header.fill_checksum();
+            stack.handle_packet(&beyond);
+        }
         for fragment in &fragments {
             stack.handle_packet(fragment);
         }
@@ -307,6 +310,30 @@ fn an_acceptable_reset_after_data_is_read_after_the_data() {
         let mut received = Vec::new();
         let error = stream.read_to_end(&mut received).await.expect_err("a reset");
         assert_eq!((received.as_slice(), error.kind()), (&b"hello"[..], io::ErrorKind::ConnectionReset));
+    });
+}
+
+#[test]
+fn an_orphan_whose_peer_takes_nothing_is_given_up() {
+    simulate(async {
+        let (stack, wire) = alone(StackConfig::default());
+        let listener = stack.listen(on(25)).await.expect("listen");
+        let segment = Raw { ports: (4000, 25), ..Raw::default() };
+        stack.handle_packet(&Raw { flags: SYN, ..segment.clone() }.packet(PEER, A));
+        let (_, sequence, _) = next_segment(&wire).await.expect("SYN and ACK");
+        let next = Raw { sequence: 1, acknowledgement: sequence.wrapping_add(1), flags: ACK, ..segment };
+        stack.handle_packet(&next.packet(PEER, A));
+        let mut stream = listener.accept().await.expect("accept");
+        stream.write_all(b"last words").await.expect("buffered");
+        drop(stream);
+        for _ in 0..29 {
+            assert_eq!(stack.counters().connections, 1);
+            sleep(Duration::from_secs(10)).await;
+            wire.packets.borrow_mut().clear();
+            stack.handle_packet(&next.packet(PEER, A)); // still no room
+        }
+        sleep(Duration::from_secs(11)).await;
+        assert_eq!(stack.counters().connections, 0);
     });
 }
 

@@ -126,9 +126,9 @@ fn a_reset_is_an_error_and_no_end() {
         let pair = Pair::perfect();
         let listener = pair.b.listen(on(7)).await.expect("listen");
         let mut client = pair.a.connect(at(B, 7)).await.expect("connect");
-        drop(listener); // resets what was not accepted
-        let error = client.read(&mut [0; 1]).await.expect_err("a reset");
-        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        drop(listener); // resets what was not accepted, at once
+        let read = timeout(Duration::from_secs(1), client.read(&mut [0; 1])).await;
+        assert_eq!(read.expect("at once").expect_err("a reset").kind(), ErrorKind::ConnectionReset);
         let error = client.write(&[0; 1]).await.expect_err("a reset");
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     });
@@ -232,7 +232,7 @@ fn a_dead_peer_holds_no_connection_for_ever() {
 }
 
 #[test]
-fn an_orphan_is_given_up_after_five_minutes() {
+fn an_orphan_that_nobody_answers_is_given_up() {
     simulate(async {
         let pair = Pair::perfect();
         let (mut client, _server) = pair.connected().await;

@@ -67,6 +67,11 @@ fn a_power_cut_at_any_octet_loses_nothing_that_was_promised() {
             let kept = leases.at(lease.address).expect("what was promised");
             let arrived = after.iter().find(|lease| lease.address == kept.address);
             assert!(kept == lease || Some(kept) == arrived, "at {cut}");
+            let current = leases.of_client(&lease.client).filter(|lease| lease.is_active(Instant::ZERO));
+            assert!(
+                current.is_some() || !lease.is_active(Instant::ZERO),
+                "a client without its lease, at {cut}"
+            );
         }
         leases.bind(Instant::ZERO, UNIX, grant(9, 9, 600)).unwrap();
         assert_eq!(snapshot(&open(&disk)), snapshot(&leases), "what was cut off is gone for good, at {cut}");

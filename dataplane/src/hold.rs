@@ -124,6 +124,7 @@ mod tests {
         let (first, note) = pool.release(&mut a).expect("held");
         assert_eq!((first.bytes(), note), (&[1][..], 'x'));
         assert!(pool.hold(&mut b, &mut refused, '!'), "what was released makes room");
+        assert!(refused.bytes().is_empty(), "whatever the spare buffer held before");
         let (second, note) = pool.release(&mut a).expect("held");
         assert_eq!((second.bytes(), note), (&[3][..], 'z'));
         assert!(pool.release(&mut a).is_none());

@@ -220,7 +220,7 @@ impl NeighborTable {
         let entry = &mut self.sets[index].entries[way];
         if is_for_us || matches!(entry.phase, Phase::Incomplete | Phase::Probe) {
             entry.deadline = now + Self::REACHABLE;
-        } else if entry.phase == Phase::Unreachable || entry.mac != packet.sender_mac {
+        } else if entry.mac != packet.sender_mac {
             entry.deadline = now; // to be asked before it is believed for long
         }
         entry.phase = Phase::Known;

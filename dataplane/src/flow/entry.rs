@@ -108,8 +108,6 @@ pub struct Flow<A = Ipv4Addr> {
     pub(super) traffic: [Traffic; 2],
 }
 
-const _: () = assert!(size_of::<Option<Flow>>() <= 96);
-
 impl<A: Address> Flow<A> {
     /// A flow that no packet has used yet.
     pub(super) fn new(

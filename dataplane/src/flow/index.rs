@@ -21,6 +21,9 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    /// What an entry takes: with as many as a power of two, there are two slots for each.
+    pub(crate) const ENTRY_OCTETS: usize = 2 * size_of::<u64>();
+
     /// An index without room.
     pub(crate) fn new() -> Self {
         Self { slots: vec![0; slots_for(0)], len: 0 }

@@ -7,22 +7,22 @@
 //! and the key of its [replies](Direction::Reply) as they arrive. A packet of one direction is rewritten
 //! to the reverse of the other's key. This one rule serves everything, without a case for each:
 //!
-//! | [`NewFlow`]                   | original key              | reply key             |
-//! |-------------------------------|---------------------------|-----------------------|
-//! | outbound, by a mapping        | inside → remote           | remote → external     |
-//! | inbound, to a mapping         | remote → external         | inside → remote       |
-//! | inbound, by a forward         | remote → external         | inside → remote       |
-//! | inbound, gateway's service    | remote → external         | external → remote     |
-//! | hairpin                       | client → server's external | server → client's external |
+//! | [`NewFlow`]                | original key               | reply key                  |
+//! |----------------------------|----------------------------|----------------------------|
+//! | outbound, by a mapping     | inside → remote            | remote → external          |
+//! | inbound, to a mapping      | remote → external          | inside → remote            |
+//! | inbound, by a forward      | remote → external          | inside → remote            |
+//! | inbound, gateway's service | remote → external          | external → remote          |
+//! | hairpin                    | client → server's external | server → client's external |
 //!
 //! The gateway itself is an inside host whose address is the external one: its own connections go
 //! through a mapping like everybody's, so no two hosts ever share an external port.
 //!
 //! # Who owns what
 //!
-//! Both keys of a flow stand in one [hash index](index) that leads to its entry and direction. The
-//! entries lie in a [slab](slab), the timers in a [wheel](timer) by the same number. The
-//! [mappings](crate::nat::mapping) own the external ports and are owned by the flows that use them.
+//! Both keys of a flow stand in one hash index that leads to its entry and direction. The entries lie
+//! in a slab, the timers in a wheel by the same number. The [mappings](Mapping) own the external ports
+//! and are owned by the flows that use them.
 //!
 //! # What a flow goes through
 //!
@@ -61,6 +61,7 @@
 mod entry;
 pub(crate) mod index;
 pub(crate) mod key;
+mod open;
 mod prefetch;
 pub(crate) mod slab;
 pub(crate) mod tally;
@@ -77,6 +78,7 @@ use rand::{Rng, SeedableRng};
 
 pub use self::entry::{Egress, Flow, Packet, State, Traffic, Translation, Transport};
 pub use self::key::{Address, Direction, Endpoint, FlowKey};
+pub use self::open::{Binding, Client, NewFlow, Server};
 
 use self::index::Index;
 use self::slab::Slab;
@@ -97,61 +99,6 @@ pub struct FlowId(u32);
 /// The hash of a [`FlowKey`], by one table's secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyHash(u32);
-
-/// A flow to be opened: who talks to whom. An endpoint called remote is on the outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NewFlow<A = Ipv4Addr> {
-    /// From the inside to the outside.
-    Outbound {
-        /// Who opens it.
-        client: Client<A>,
-        /// To whom.
-        remote: Endpoint<A>,
-    },
-    /// From the outside to the inside.
-    Inbound {
-        /// Who opens it.
-        remote: Endpoint<A>,
-        /// To whom.
-        server: Server<A>,
-    },
-    /// From the inside to the inside, by way of the external address. (RFC 4787 REQ-9)
-    Hairpin {
-        /// Who opens it.
-        client: Client<A>,
-        /// To whom.
-        server: Server<A>,
-    },
-}
-
-/// An inside endpoint that opens a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Client<A = Ipv4Addr> {
-    /// It is seen by the external port that its mapping has, or gets.
-    Mapped(Endpoint<A>),
-    /// It is seen by an endpoint that is its own by configuration.
-    Static(Binding<A>),
-}
-
-/// An inside endpoint that a flow is opened to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Server<A = Ipv4Addr> {
-    /// The owner of a mapping, if its filter admits the client.
-    Mapped(MappingId),
-    /// One that is seen by an endpoint that is its own by configuration: a forward's target, or a
-    /// service of the gateway.
-    Static(Binding<A>),
-}
-
-/// An inside endpoint and how the outside sees it, by configuration. Both are the same where nothing is
-/// translated. The external port, if it is of the external address, must be reserved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Binding<A = Ipv4Addr> {
-    /// The endpoint on the inside.
-    pub inside: Endpoint<A>,
-    /// The endpoint that the outside sees.
-    pub external: Endpoint<A>,
-}
 
 /// Why a packet opens no flow, or is none of its flow's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,7 +187,7 @@ impl<A: Address> FlowTable<A> {
         self.hosts.reserve(flows_max);
         self.permissions.clear();
         if nat.filtering == Filtering::AddressDependent {
-            self.permissions.reserve(2 * flows_max);
+            self.permissions.reserve(2 * flows_max.max(self.len()));
             for (_, flow) in self.flows.iter() {
                 for permission in Direction::BOTH.into_iter().filter_map(|way| flow.permission(way)) {
                     self.permissions.add(permission);
@@ -377,6 +324,9 @@ impl<A: Address> FlowTable<A> {
         packet: &Packet,
     ) -> Result<FlowId, Refused> {
         let flow = self.prepare(now, new, egress, packet.transport)?;
+        if self.is_empty() {
+            self.wheel.skip_to(Tick::at(now));
+        }
         let id = self.insert(flow);
         self.track(now, id, Direction::Original, packet)?;
         Ok(id)
@@ -484,101 +434,6 @@ impl<A: Address> FlowTable<A> {
         }
     }
 
-    /// The flow that `new` asks for, or why there cannot be one. Only a mapping may be new.
-    fn prepare(
-        &mut self,
-        now: Instant,
-        new: &NewFlow<A>,
-        egress: [Egress; 2],
-        transport: Transport,
-    ) -> Result<Flow<A>, Refused> {
-        let protocol = transport.protocol();
-        let admitted = self.admits(now, protocol, new);
-        if !admitted && matches!(new, NewFlow::Inbound { .. }) {
-            return Err(Refused::Filtered);
-        }
-        if matches!(transport, Transport::Tcp(flags) if !tcp::opens(flags)) {
-            return Err(Refused::TcpState);
-        }
-        if self.flows.len() >= self.nat.flows_max as usize {
-            return Err(Refused::TableFull);
-        }
-        if self.hosts.count(self.host(new)) >= self.nat.flows_per_host_max {
-            return Err(Refused::HostLimit);
-        }
-
-        let mut expires = Tick::after(now, self.timeouts.opening_secs(protocol));
-        let (client, server) = match *new {
-            NewFlow::Outbound { client, remote } => (self.client(protocol, client)?, Party::outside(remote)),
-            NewFlow::Inbound { remote, server } => (Party::outside(remote), self.server(server)),
-            NewFlow::Hairpin { client, server } => (self.client(protocol, client)?, self.server(server)),
-        };
-        if let (NewFlow::Inbound { .. }, Some(mapping)) = (new, server.mapping) {
-            // RFC 4787 REQ-6: what comes in does not prolong the mapping.
-            expires = expires.min(self.mappings[mapping].held_until);
-        }
-        let keys = [
-            FlowKey { protocol, source: client.inner, destination: server.outer },
-            FlowKey { protocol, source: server.inner, destination: client.outer },
-        ];
-        if keys.iter().any(|key| self.lookup(key).is_some()) {
-            client.mapping.into_iter().for_each(|mapping| self.mappings.remove_if_unused(mapping));
-            return Err(Refused::Ambiguous);
-        }
-        let mappings = [client.mapping, server.mapping];
-        Ok(Flow::new(keys, mappings, [client.inside, server.inside], admitted, egress, expires))
-    }
-
-    /// Whether the server's filter takes in the client. (RFC 4787 section 5)
-    fn admits(&self, now: Instant, protocol: Protocol, new: &NewFlow<A>) -> bool {
-        let (NewFlow::Inbound { server, .. } | NewFlow::Hairpin { server, .. }) = new else { return true };
-        let Server::Mapped(id) = *server else { return true };
-        let client_address = match *new {
-            NewFlow::Inbound { remote, .. } => Some(remote.address),
-            NewFlow::Hairpin { client: Client::Static(binding), .. } => Some(binding.external.address),
-            _ => self.external_address(),
-        };
-        // A query names its asker and nobody who would be asked: no identifier leads inside.
-        let is_open = protocol != Protocol::ICMP && self.mappings[id].held_until > Tick::at(now);
-        is_open
-            && match self.nat.filtering {
-                Filtering::EndpointIndependent => true,
-                Filtering::AddressDependent => {
-                    client_address.is_some_and(|address| self.permissions.count((id, address)) > 0)
-                }
-                Filtering::AddressAndPortDependent => false,
-            }
-    }
-
-    /// The inside host that a flow is counted for.
-    fn host(&self, new: &NewFlow<A>) -> A {
-        let inside = match *new {
-            NewFlow::Outbound { client, .. } | NewFlow::Hairpin { client, .. } => match client {
-                Client::Mapped(inside) => inside,
-                Client::Static(binding) => binding.inside,
-            },
-            NewFlow::Inbound { server, .. } => self.server(server).inner,
-        };
-        inside.address
-    }
-
-    fn client(&mut self, protocol: Protocol, client: Client<A>) -> Result<Party<A>, Refused> {
-        match client {
-            Client::Mapped(inside) => {
-                let id = self.mappings.find_or_create(protocol, inside)?;
-                Ok(Party::mapped(id, &self.mappings[id]))
-            }
-            Client::Static(binding) => Ok(Party::bound(binding)),
-        }
-    }
-
-    fn server(&self, server: Server<A>) -> Party<A> {
-        match server {
-            Server::Mapped(id) => Party::mapped(id, &self.mappings[id]),
-            Server::Static(binding) => Party::bound(binding),
-        }
-    }
-
     fn insert(&mut self, flow: Flow<A>) -> FlowId {
         let (keys, mappings, host, expires) = (flow.keys, flow.mappings, flow.host(), flow.expires);
         let id = FlowId(self.flows.insert(flow));
@@ -606,30 +461,6 @@ impl<A: Address> FlowTable<A> {
     }
 }
 
-/// One side of a flow.
-struct Party<A> {
-    /// As it sends.
-    inner: Endpoint<A>,
-    /// As the other side sees it.
-    outer: Endpoint<A>,
-    mapping: Option<MappingId>,
-    inside: bool,
-}
-
-impl<A: Address> Party<A> {
-    fn outside(remote: Endpoint<A>) -> Self {
-        Self { inner: remote, outer: remote, mapping: None, inside: false }
-    }
-
-    fn mapped(id: MappingId, mapping: &Mapping<A>) -> Self {
-        Self { inner: mapping.inside, outer: mapping.external, mapping: Some(id), inside: true }
-    }
-
-    fn bound(binding: Binding<A>) -> Self {
-        Self { inner: binding.inside, outer: binding.external, mapping: None, inside: true }
-    }
-}
-
 impl From<tcp::Invalid> for Refused {
     fn from(_: tcp::Invalid) -> Self {
         Self::TcpState
@@ -644,6 +475,13 @@ impl From<Unmapped> for Refused {
         }
     }
 }
+
+// A flow with a mapping of its own takes at most 200 octets, all told.
+const _: () = assert!(
+    Slab::<Flow>::ENTRY_OCTETS + 2 * Index::ENTRY_OCTETS + Wheel::TIMER_OCTETS // the flow
+        + Slab::<Mapping>::ENTRY_OCTETS + Index::ENTRY_OCTETS // the mapping
+        <= 200
+);
 
 /// What the index keeps of a key: its flow and direction, and never 0.
 fn reference(id: FlowId, direction: Direction) -> NonZeroU32 {

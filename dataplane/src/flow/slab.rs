@@ -13,6 +13,9 @@ pub(crate) struct Slab<T> {
 }
 
 impl<T> Slab<T> {
+    /// What an entry takes.
+    pub(crate) const ENTRY_OCTETS: usize = size_of::<Option<T>>() + size_of::<u32>();
+
     /// A store without room.
     pub(crate) fn new() -> Self {
         Self { entries: Vec::new(), free: Vec::new(), capacity: 0 }

@@ -20,7 +20,7 @@
 //! as its other half may run for hours. An RST may be forged, so a segment after it revives the
 //! connection; whoever reset it truly will answer with another RST. (RFC 6146 section 3.5.2.2)
 //!
-//! Sequence numbers are not looked at: a check of windows belongs into [`State::next`].
+//! Sequence numbers are not looked at: a check of windows belongs into `State::next`.
 
 use super::key::Direction;
 use crate::wire::tcp::Flags;

@@ -60,7 +60,10 @@ const SLOTS: usize = 8192;
 const NONE: u32 = u32::MAX;
 
 impl Wheel {
-    /// How far ahead a timer can be armed: longer than the longest timeout, 7440 s.
+    /// What a timer takes.
+    pub(crate) const TIMER_OCTETS: usize = size_of::<Node>();
+
+    /// How far ahead a timer can be armed: longer than the longest default timeout, 7440 s.
     pub(crate) const SPAN_SECS: u32 = SLOTS as u32;
 
     /// A wheel without timers, nor room for any.
@@ -71,6 +74,12 @@ impl Wheel {
     /// Makes room for timers numbered below `timers_max`.
     pub(crate) fn reserve(&mut self, timers_max: usize) {
         self.nodes.reserve_exact(timers_max.saturating_sub(self.nodes.len()));
+    }
+
+    /// Lets time go on to `now` while no timer is armed.
+    pub(crate) fn skip_to(&mut self, now: Tick) {
+        debug_assert_eq!(self.next(), None, "time is skipped only while nobody waits");
+        self.current = self.current.max(now.0);
     }
 
     /// Arms the disarmed timer `id`.

@@ -61,11 +61,6 @@ impl Packet {
         }
     }
 
-    /// Whether it claims an address without having been asked for it.
-    pub fn is_gratuitous(&self) -> bool {
-        self.sender_ip == self.target_ip
-    }
-
     /// Whether it asks if an address is free, without claiming any. (RFC 5227 section 2.1)
     pub fn is_probe(&self) -> bool {
         self.operation == Operation::Request && self.sender_ip.is_unspecified()
@@ -183,7 +178,8 @@ mod tests {
     fn rfc5227_probes_claim_nothing_and_announcements_do() {
         let ip = Ipv4Addr::new(192, 168, 1, 1);
         let announcement = Packet::announcement(GATEWAY, ip);
-        assert!(announcement.is_gratuitous() && !announcement.is_probe());
+        assert_eq!(announcement.sender_ip, announcement.target_ip);
+        assert!(!announcement.is_probe());
         assert!(Packet::request(GATEWAY, Ipv4Addr::UNSPECIFIED, ip).is_probe());
     }
 

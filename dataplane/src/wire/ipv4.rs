@@ -2,7 +2,6 @@
 
 use core::fmt;
 use core::net::Ipv4Addr;
-use core::ops::Range;
 
 use etherparse::Ipv4HeaderSlice;
 use etherparse::err::ipv4::HeaderSliceError;
@@ -173,12 +172,6 @@ impl Header {
     #[inline]
     pub const fn payload_len(&self) -> u16 {
         self.total_len.saturating_sub(self.header_len as u16)
-    }
-
-    /// Where in the packet the payload is, as the header has it.
-    #[inline]
-    pub const fn payload_range(&self) -> Range<usize> {
-        self.header_len as usize..self.total_len as usize
     }
 
     /// The payload of the `packet` that the header is of; without its end if that is missing.

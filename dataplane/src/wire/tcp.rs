@@ -162,27 +162,10 @@ impl Header {
         Ok(())
     }
 
-    /// How far the segment moves the sequence number: its data, its SYN and its FIN.
-    #[inline]
-    pub const fn sequence_len(&self) -> u32 {
-        self.payload_len as u32
-            + self.flags.contains(Flags::SYN) as u32
-            + self.flags.contains(Flags::FIN) as u32
-    }
-
     /// The options of the `segment` that the header is of.
     #[inline]
     pub fn options<'a>(&self, segment: &'a [u8]) -> Options<'a> {
         Options::new(segment.get(Self::LEN_MIN..usize::from(self.header_len)).unwrap_or_default())
-    }
-
-    /// The shift that the `segment` of this header offers for its sender's windows. (RFC 7323 section 2.3)
-    pub fn window_scale(&self, segment: &[u8]) -> Option<u8> {
-        // RFC 7323: a larger shift is taken for 14.
-        self.options(segment).map_while(Result::ok).find_map(|option| match *option.bytes {
-            [OPTION_WINDOW_SCALE, _, shift] => Some(shift.min(14)),
-            _ => None,
-        })
     }
 
     /// The largest segment that the sender of this `segment` takes. (RFC 9293 section 3.7.1)
@@ -203,7 +186,6 @@ impl Header {
 }
 
 const OPTION_MSS: u8 = 2;
-const OPTION_WINDOW_SCALE: u8 = 3;
 
 impl fmt::Display for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -293,8 +275,7 @@ mod tests {
     fn parses_a_captured_syn() {
         let header = Header::parse(&SYN).expect("valid");
         assert_eq!(header.to_string(), "TCP 50000 > 80 SYN seq 305419896 ack 0 win 64240 length 0");
-        assert_eq!((header.mss(&SYN), header.window_scale(&SYN)), (Some(1460), Some(7)));
-        assert_eq!(header.sequence_len(), 1);
+        assert_eq!(header.mss(&SYN), Some(1460));
         assert!(header.flags.is_opening());
     }
 
@@ -335,13 +316,6 @@ mod tests {
         ] {
             assert!(flags.is_possible(), "{flags}");
         }
-    }
-
-    #[test]
-    fn the_window_scale_is_at_most_14() {
-        let mut syn = SYN;
-        syn[39] = 200;
-        assert_eq!(Header::parse(&syn).expect("valid").window_scale(&syn), Some(14));
     }
 
     #[test]
@@ -409,7 +383,7 @@ mod tests {
         #[test]
         fn any_bytes_parse_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             if let Ok(header) = Header::parse(&bytes) {
-                let _ = (header.mss(&bytes), header.window_scale(&bytes), header.to_string());
+                let _ = (header.mss(&bytes), header.to_string());
                 let _ = clamp_mss(&mut bytes.clone(), 536);
             }
         }

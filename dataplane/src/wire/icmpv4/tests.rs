@@ -121,6 +121,14 @@ fn rfc5508_req3d_an_error_about_an_error_is_refused() {
 }
 
 #[test]
+fn a_later_fragment_quoted_has_no_ports() {
+    let mut quoted = packet(Protocol::UDP, OUTSIDE, REMOTE, &[0; 8]);
+    let header = ipv4::Header { fragment_offset: 8, ..ipv4::Header::parse(&quoted).expect("valid") };
+    header.write(&mut quoted).expect("room");
+    assert_eq!(Embedded::parse(&error_about(&quoted, 36)), Err(Malformed::Unsupported));
+}
+
+#[test]
 fn too_little_quoted_is_refused() {
     let quoted = packet(Protocol::TCP, OUTSIDE, REMOTE, b"");
     for len in 0..28 {

@@ -81,10 +81,11 @@ fn source_routes_are_found() {
     let record_route = [1, 7, 7, 4, 0, 0, 0, 0];
     assert_eq!(Header::parse(&with_options(&record_route)).map(|header| header.source_routed), Ok(false));
     for kind in SOURCE_ROUTES {
-        let packet = with_options(&[1, kind, 7, 4, 10, 0, 0, 1]);
+        let options = [1, kind, 7, 4, 10, 0, 0, 1, 148, 4, 0, 0];
+        let packet = with_options(&options);
         let header = Header::parse(&packet).expect("valid");
         assert!(header.source_routed && is_option_copied(kind));
-        assert_eq!(header.options(&packet), [1, kind, 7, 4, 10, 0, 0, 1]);
+        assert_eq!(header.options(&packet), options);
     }
     // What follows the end is padding.
     assert!(!Header::parse(&with_options(&[0, 131, 3, 4])).expect("valid").source_routed);
@@ -217,6 +218,5 @@ proptest! {
             ..header
         };
         prop_assert_eq!(Header::parse_embedded(&reference.to_bytes()), Ok(expected));
-        prop_assert_eq!(expected.payload_range().start, reference.header_len());
     }
 }

@@ -1,0 +1,188 @@
+//! What it takes to open a flow.
+
+use core::net::Ipv4Addr;
+
+use super::entry::{Egress, Flow, Transport};
+use super::key::{Address, Endpoint, FlowKey};
+use super::timer::Tick;
+use super::{FlowTable, Refused, tcp};
+use crate::config::Filtering;
+use crate::nat::{Mapping, MappingId};
+use crate::time::Instant;
+use crate::wire::ipv4::Protocol;
+
+/// A flow to be opened: who talks to whom. An endpoint called remote is on the outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewFlow<A = Ipv4Addr> {
+    /// From the inside to the outside.
+    Outbound {
+        /// Who opens it.
+        client: Client<A>,
+        /// To whom.
+        remote: Endpoint<A>,
+    },
+    /// From the outside to the inside.
+    Inbound {
+        /// Who opens it.
+        remote: Endpoint<A>,
+        /// To whom.
+        server: Server<A>,
+    },
+    /// From the inside to the inside, by way of the external address. (RFC 4787 REQ-9)
+    Hairpin {
+        /// Who opens it.
+        client: Client<A>,
+        /// To whom.
+        server: Server<A>,
+    },
+}
+
+/// An inside endpoint that opens a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client<A = Ipv4Addr> {
+    /// It is seen by the external port that its mapping has, or gets.
+    Mapped(Endpoint<A>),
+    /// It is seen by an endpoint that is its own by configuration.
+    Static(Binding<A>),
+}
+
+/// An inside endpoint that a flow is opened to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server<A = Ipv4Addr> {
+    /// The owner of a mapping, if its filter admits the client.
+    Mapped(MappingId),
+    /// One that is seen by an endpoint that is its own by configuration: a forward's target, or a
+    /// service of the gateway.
+    Static(Binding<A>),
+}
+
+/// An inside endpoint and how the outside sees it, by configuration. Both are the same where nothing is
+/// translated. The external port, if it is of the external address, must be reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding<A = Ipv4Addr> {
+    /// The endpoint on the inside.
+    pub inside: Endpoint<A>,
+    /// The endpoint that the outside sees.
+    pub external: Endpoint<A>,
+}
+
+impl<A: Address> FlowTable<A> {
+    /// The flow that `new` asks for, or why there cannot be one. Only a mapping may be new.
+    pub(super) fn prepare(
+        &mut self,
+        now: Instant,
+        new: &NewFlow<A>,
+        egress: [Egress; 2],
+        transport: Transport,
+    ) -> Result<Flow<A>, Refused> {
+        let protocol = transport.protocol();
+        let admitted = self.admits(now, protocol, new);
+        if !admitted && matches!(new, NewFlow::Inbound { .. }) {
+            return Err(Refused::Filtered);
+        }
+        if matches!(transport, Transport::Tcp(flags) if !tcp::opens(flags)) {
+            return Err(Refused::TcpState);
+        }
+        if self.flows.len() >= self.nat.flows_max as usize {
+            return Err(Refused::TableFull);
+        }
+        if self.hosts.count(self.host(new)) >= self.nat.flows_per_host_max {
+            return Err(Refused::HostLimit);
+        }
+
+        let mut expires = Tick::after(now, self.timeouts.opening_secs(protocol));
+        let (client, server) = match *new {
+            NewFlow::Outbound { client, remote } => (self.client(protocol, client)?, Party::outside(remote)),
+            NewFlow::Inbound { remote, server } => (Party::outside(remote), self.server(server)),
+            NewFlow::Hairpin { client, server } => (self.client(protocol, client)?, self.server(server)),
+        };
+        if let (NewFlow::Inbound { .. }, Some(mapping)) = (new, server.mapping) {
+            // RFC 4787 REQ-6: what comes in does not prolong the mapping.
+            expires = expires.min(self.mappings[mapping].held_until);
+        }
+        let keys = [
+            FlowKey { protocol, source: client.inner, destination: server.outer },
+            FlowKey { protocol, source: server.inner, destination: client.outer },
+        ];
+        if keys.iter().any(|key| self.lookup(key).is_some()) {
+            client.mapping.into_iter().for_each(|mapping| self.mappings.remove_if_unused(mapping));
+            return Err(Refused::Ambiguous);
+        }
+        let mappings = [client.mapping, server.mapping];
+        Ok(Flow::new(keys, mappings, [client.inside, server.inside], admitted, egress, expires))
+    }
+
+    /// Whether the server's filter takes in the client. (RFC 4787 section 5)
+    fn admits(&self, now: Instant, protocol: Protocol, new: &NewFlow<A>) -> bool {
+        let (NewFlow::Inbound { server, .. } | NewFlow::Hairpin { server, .. }) = new else { return true };
+        let Server::Mapped(id) = *server else { return true };
+        let client_address = match *new {
+            NewFlow::Inbound { remote, .. } => Some(remote.address),
+            NewFlow::Hairpin { client: Client::Static(binding), .. } => Some(binding.external.address),
+            _ => self.external_address(),
+        };
+        // A query names its asker and nobody who would be asked: no identifier leads inside.
+        let is_open = protocol != Protocol::ICMP && self.mappings[id].held_until > Tick::at(now);
+        is_open
+            && match self.nat.filtering {
+                Filtering::EndpointIndependent => true,
+                Filtering::AddressDependent => {
+                    client_address.is_some_and(|address| self.permissions.count((id, address)) > 0)
+                }
+                Filtering::AddressAndPortDependent => false,
+            }
+    }
+
+    /// The inside host that a flow is counted for.
+    fn host(&self, new: &NewFlow<A>) -> A {
+        let inside = match *new {
+            NewFlow::Outbound { client, .. } | NewFlow::Hairpin { client, .. } => match client {
+                Client::Mapped(inside) => inside,
+                Client::Static(binding) => binding.inside,
+            },
+            NewFlow::Inbound { server, .. } => self.server(server).inner,
+        };
+        inside.address
+    }
+
+    fn client(&mut self, protocol: Protocol, client: Client<A>) -> Result<Party<A>, Refused> {
+        match client {
+            Client::Mapped(inside) => {
+                let id = self.mappings.find_or_create(protocol, inside)?;
+                Ok(Party::mapped(id, &self.mappings[id]))
+            }
+            Client::Static(binding) => Ok(Party::bound(binding)),
+        }
+    }
+
+    fn server(&self, server: Server<A>) -> Party<A> {
+        match server {
+            Server::Mapped(id) => Party::mapped(id, &self.mappings[id]),
+            Server::Static(binding) => Party::bound(binding),
+        }
+    }
+}
+
+/// One side of a flow.
+struct Party<A> {
+    /// As it sends.
+    inner: Endpoint<A>,
+    /// As the other side sees it.
+    outer: Endpoint<A>,
+    mapping: Option<MappingId>,
+    inside: bool,
+}
+
+impl<A: Address> Party<A> {
+    fn outside(remote: Endpoint<A>) -> Self {
+        Self { inner: remote, outer: remote, mapping: None, inside: false }
+    }
+
+    fn mapped(id: MappingId, mapping: &Mapping<A>) -> Self {
+        Self { inner: mapping.inside, outer: mapping.external, mapping: Some(id), inside: true }
+    }
+
+    fn bound(binding: Binding<A>) -> Self {
+        Self { inner: binding.inside, outer: binding.external, mapping: None, inside: true }
+    }
+}

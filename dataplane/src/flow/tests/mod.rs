@@ -1,0 +1,338 @@
+//! The table's behaviour with explicit times; that which an RFC requires is in files of its own.
+
+mod rfc4787;
+mod rfc5382;
+mod rfc5508;
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::config::Segment;
+use crate::wire::checksum::Sum;
+use crate::wire::tcp::Flags;
+
+const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+const EGRESS: [Egress; 2] = [Egress::Segment(Segment::Wan), Egress::Segment(Segment::Lan)];
+const UDP: Packet = Packet { transport: Transport::Udp, octets: 100 };
+const QUERY: Packet = Packet { transport: Transport::IcmpQuery, octets: 84 };
+const SYN: Packet = tcp(Flags::SYN);
+const RST: Packet = tcp(Flags::RST);
+const ACK: Packet = tcp(Flags::ACK);
+const SYN_ACK: Packet = tcp(Flags(Flags::SYN.0 | Flags::ACK.0));
+const FIN: Packet = tcp(Flags(Flags::FIN.0 | Flags::ACK.0));
+
+use Direction::{Original, Reply};
+use Filtering::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
+
+const fn tcp(flags: Flags) -> Packet {
+    Packet { transport: Transport::Tcp(flags), octets: 40 }
+}
+
+fn at(secs: u64) -> Instant {
+    Instant::from_secs(secs)
+}
+
+fn pc(host: u8, port: u16) -> Endpoint {
+    Endpoint::new(Ipv4Addr::new(192, 168, 1, host), port)
+}
+
+fn remote(host: u8, port: u16) -> Endpoint {
+    Endpoint::new(Ipv4Addr::new(198, 51, 100, host), port)
+}
+
+fn wan(port: u16) -> Endpoint {
+    Endpoint::new(WAN, port)
+}
+
+fn nat(filtering: Filtering) -> Nat {
+    Nat { filtering, flows_max: 64, flows_per_host_max: 32 }
+}
+
+fn table_with(nat: &Nat) -> FlowTable {
+    let mut table = FlowTable::new(nat, Timeouts::default(), [1; 32]);
+    table.set_external_address(Some(WAN));
+    table
+}
+
+fn table() -> FlowTable {
+    table_with(&nat(AddressAndPortDependent))
+}
+
+fn outbound(client: Endpoint, remote: Endpoint) -> NewFlow {
+    NewFlow::Outbound { client: Client::Mapped(client), remote }
+}
+
+fn forwarded(remote: Endpoint, external: Endpoint, inside: Endpoint) -> NewFlow {
+    NewFlow::Inbound { remote, server: Server::Static(Binding { inside, external }) }
+}
+
+fn open(table: &mut FlowTable, secs: u64, new: NewFlow, packet: &Packet) -> FlowId {
+    table.open(at(secs), &new, EGRESS, packet).unwrap()
+}
+
+/// What arrives from outside for a mapping: a new flow if it is let in.
+fn knock(
+    table: &mut FlowTable,
+    secs: u64,
+    from: Endpoint,
+    port: u16,
+    packet: &Packet,
+) -> Result<FlowId, Refused> {
+    let mapping = table.mapping_by_external(packet.transport.protocol(), port).expect("a mapping");
+    let server = Server::Mapped(mapping);
+    table.open(at(secs), &NewFlow::Inbound { remote: from, server }, EGRESS, packet)
+}
+
+fn track(table: &mut FlowTable, secs: u64, id: FlowId, direction: Direction, packet: &Packet) {
+    table.track(at(secs), id, direction, packet).unwrap();
+}
+
+/// Whether `flow` is there at `secs`, after whatever is due then.
+fn lives(table: &mut FlowTable, secs: u64, key: &FlowKey) -> bool {
+    expire(table, secs);
+    table.lookup(key).is_some()
+}
+
+fn expire(table: &mut FlowTable, secs: u64) {
+    while table.poll_timeout().is_some_and(|due| due <= at(secs)) {
+        table.handle_timeout(at(secs));
+    }
+}
+
+/// The key by which the flow's packets of `direction` arrive.
+fn key(table: &FlowTable, id: FlowId, direction: Direction) -> FlowKey {
+    table.flow(id).key(direction)
+}
+
+fn external_port(table: &FlowTable, id: FlowId) -> u16 {
+    key(table, id, Reply).destination.port
+}
+
+/// The external port that `client` gets for UDP.
+fn mapped_port(table: &mut FlowTable, client: Endpoint) -> u16 {
+    let id = open(table, 0, outbound(client, remote(1, 443)), &UDP);
+    external_port(table, id)
+}
+
+#[test]
+fn a_flow_is_found_by_both_keys_and_translated_to_the_reverse_of_the_other() {
+    let mut table = table();
+    let id = open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
+    let out = FlowKey { protocol: Protocol::UDP, source: pc(2, 5000), destination: remote(1, 443) };
+    let back = FlowKey { protocol: Protocol::UDP, source: remote(1, 443), destination: wan(5000) };
+    assert_eq!(table.lookup(&out), Some((id, Original)));
+    assert_eq!(table.lookup(&back), Some((id, Reply)));
+    assert_eq!(table.lookup(&back.reversed()), None);
+    let flow = table.flow(id);
+    let there = flow.translation(Original);
+    assert_eq!((there.source, there.destination), (wan(5000), remote(1, 443)));
+    let here = flow.translation(Reply);
+    assert_eq!((here.source, here.destination), (remote(1, 443), pc(2, 5000)));
+    assert_eq!(flow.egress(Original), EGRESS[0]);
+    assert_eq!(flow.state(), State::Udp);
+    assert_eq!(flow.host(), pc(2, 0).address);
+    assert_eq!(flow.expires(), at(300));
+}
+
+#[test]
+fn deltas_turn_the_checksum_of_what_came_into_that_of_what_goes() {
+    let mut table = table();
+    open(&mut table, 0, outbound(pc(9, 5000), remote(1, 80)), &SYN);
+    open(&mut table, 0, outbound(pc(9, 77), remote(1, 0)), &QUERY);
+    let sum = |key: FlowKey, addresses: bool, ports: bool| {
+        let mut sum = Sum::default().add_u16(0x1234);
+        for end in [key.source, key.destination] {
+            sum = if addresses { sum.add_addr(end.address) } else { sum };
+            sum = if ports { sum.add_u16(end.port) } else { sum };
+        }
+        sum.checksum()
+    };
+    for (client, packet) in [(pc(2, 5000), SYN), (pc(3, 77), QUERY)] {
+        let is_query = packet == QUERY;
+        let id = open(&mut table, 0, outbound(client, remote(1, if is_query { 0 } else { 80 })), &packet);
+        let flow = table.flow(id);
+        for direction in Direction::BOTH {
+            let (before, after) = (flow.key(direction), flow.key(direction.opposite()).reversed());
+            let translation = flow.translation(direction);
+            assert_eq!(translation.ip_delta.apply(sum(before, true, false)), sum(after, true, false));
+            let transport = translation.transport_delta.apply(sum(before, !is_query, true));
+            assert_eq!(transport, sum(after, !is_query, true), "ICMP's covers no addresses");
+        }
+    }
+}
+
+#[test]
+fn packets_and_octets_are_counted_for_each_direction() {
+    let mut table = table();
+    let id = open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
+    track(&mut table, 1, id, Original, &UDP);
+    track(&mut table, 1, id, Reply, &Packet { octets: 1500, ..UDP });
+    let flow = table.flow(id);
+    assert_eq!(flow.traffic(Original), Traffic { packets: 2, octets: 200 });
+    assert_eq!(flow.traffic(Reply), Traffic { packets: 1, octets: 1500 });
+}
+
+#[test]
+fn a_forward_serves_by_its_own_port_and_needs_no_mapping() {
+    let mut table = table();
+    let id = open(&mut table, 0, forwarded(remote(1, 6000), wan(8443), pc(20, 443)), &SYN);
+    let flow = table.flow(id);
+    let there = flow.translation(Original);
+    assert_eq!((there.source, there.destination), (remote(1, 6000), pc(20, 443)));
+    let here = flow.translation(Reply);
+    assert_eq!((here.source, here.destination), (wan(8443), remote(1, 6000)));
+    assert_eq!(flow.host(), pc(20, 0).address);
+    assert_eq!(table.mappings_len(), 0);
+}
+
+#[test]
+fn the_gateways_own_connection_and_a_hosts_never_share_a_port() {
+    let mut table = table();
+    let gateway = open(&mut table, 0, outbound(wan(5000), remote(1, 53)), &UDP);
+    let host = open(&mut table, 0, outbound(pc(2, 5000), remote(1, 53)), &UDP);
+    assert_eq!(external_port(&table, gateway), 5000);
+    assert_ne!(external_port(&table, host), 5000);
+}
+
+#[test]
+fn a_full_table_refuses_what_is_new_and_keeps_what_is_there() {
+    let mut table = table_with(&Nat { flows_max: 2, ..nat(AddressAndPortDependent) });
+    let kept = open(&mut table, 0, outbound(pc(2, 1), remote(1, 443)), &UDP);
+    open(&mut table, 0, outbound(pc(3, 2), remote(1, 443)), &UDP);
+    let new = outbound(pc(4, 3), remote(1, 443));
+    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::TableFull));
+    assert_eq!(table.mappings_len(), 2);
+    track(&mut table, 1, kept, Original, &UDP);
+    table.remove(kept);
+    assert!(table.open(at(1), &new, EGRESS, &UDP).is_ok());
+}
+
+#[test]
+fn one_host_cannot_take_the_table_from_others() {
+    let mut table = table_with(&Nat { flows_per_host_max: 2, ..nat(AddressAndPortDependent) });
+    let first = open(&mut table, 0, outbound(pc(2, 1), remote(1, 443)), &UDP);
+    open(&mut table, 0, forwarded(remote(1, 9), wan(80), pc(2, 80)), &SYN);
+    let new = outbound(pc(2, 2), remote(1, 443));
+    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::HostLimit));
+    open(&mut table, 0, outbound(pc(3, 1), remote(1, 443)), &UDP);
+    table.remove(first);
+    assert!(table.open(at(1), &new, EGRESS, &UDP).is_ok());
+}
+
+#[test]
+fn limits_can_be_raised_and_lowered_while_flows_go_on() {
+    let limited = |flows_max| Nat { flows_max, flows_per_host_max: 4096, ..nat(AddressAndPortDependent) };
+    let mut table = table_with(&limited(4));
+    table.configure(&limited(3000));
+    for port in 1..=3000 {
+        open(&mut table, 0, outbound(pc(2, port), remote(1, port)), &UDP);
+    }
+    table.configure(&Nat { filtering: AddressDependent, ..limited(1) });
+    assert_eq!(table.len(), 3000);
+    let new = outbound(pc(2, 5000), remote(1, 443));
+    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::TableFull));
+    assert!(table.flows().all(|(id, flow)| table.lookup(&flow.key(Reply)) == Some((id, Reply))));
+}
+
+#[test]
+fn without_an_external_address_nothing_is_mapped() {
+    let mut table = FlowTable::new(&nat(AddressAndPortDependent), Timeouts::default(), [1; 32]);
+    let new = outbound(pc(2, 5000), remote(1, 443));
+    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::NoAddress));
+}
+
+#[test]
+fn a_new_external_address_ends_what_went_through_the_old_one() {
+    let mut table = table();
+    open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
+    open(&mut table, 0, forwarded(remote(1, 6000), wan(8443), pc(20, 443)), &SYN);
+    let elsewhere = Ipv4Addr::new(192, 0, 2, 1);
+    let routed = Binding { inside: pc(4, 1), external: pc(4, 1) };
+    let untouched = NewFlow::Outbound { client: Client::Static(routed), remote: remote(1, 2) };
+    open(&mut table, 0, untouched, &UDP);
+    table.set_external_address(Some(WAN));
+    assert_eq!(table.len(), 3);
+    table.set_external_address(Some(elsewhere));
+    assert_eq!((table.len(), table.mappings_len()), (1, 0));
+    let id = open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
+    assert_eq!(key(&table, id, Reply).destination, Endpoint::new(elsewhere, 5000));
+}
+
+#[test]
+fn a_port_that_becomes_reserved_is_taken_from_its_mapping() {
+    let mut table = table();
+    open(&mut table, 0, outbound(pc(2, 8443), remote(1, 443)), &SYN);
+    open(&mut table, 0, outbound(pc(2, 8443), remote(1, 443)), &UDP);
+    table.set_reserved_ports(Protocol::TCP, [8443..=8443].into_iter());
+    assert_eq!(table.mapping_by_external(Protocol::TCP, 8443), None);
+    assert_eq!(table.len(), 1);
+    let id = open(&mut table, 0, outbound(pc(2, 8443), remote(1, 443)), &SYN);
+    assert_ne!(external_port(&table, id), 8443);
+}
+
+#[test]
+fn exhausted_ports_refuse_a_new_mapping_and_serve_an_old_one() {
+    let mut table = table();
+    open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
+    table.set_reserved_ports(Protocol::UDP, [0..=4999, 5001..=65535].into_iter());
+    let new = outbound(pc(3, 5000), remote(1, 443));
+    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::PortsExhausted));
+    open(&mut table, 0, outbound(pc(2, 5000), remote(2, 443)), &UDP);
+}
+
+#[test]
+fn what_could_not_be_told_apart_is_refused_and_leaves_nothing() {
+    let mut table = table();
+    open(&mut table, 0, forwarded(remote(1, 6000), wan(8443), pc(20, 443)), &SYN);
+    let same_target = forwarded(remote(1, 6000), wan(9443), pc(20, 443));
+    assert_eq!(table.open(at(0), &same_target, EGRESS, &SYN), Err(Refused::Ambiguous));
+    let answer = outbound(pc(20, 443), remote(1, 6000));
+    assert_eq!(table.open(at(0), &answer, EGRESS, &SYN), Err(Refused::Ambiguous));
+    assert_eq!((table.len(), table.mappings_len()), (1, 0));
+}
+
+#[test]
+fn timeouts_are_handled_in_bounded_steps() {
+    let flows = FlowTable::<Ipv4Addr>::EXPIRIES_MAX as u32 * 2;
+    let mut table =
+        table_with(&Nat { flows_max: flows, flows_per_host_max: flows, ..nat(EndpointIndependent) });
+    for port in 1..=flows as u16 {
+        open(&mut table, 0, outbound(pc(2, port), remote(1, 443)), &UDP);
+    }
+    table.handle_timeout(at(1000));
+    assert_eq!(table.len(), FlowTable::<Ipv4Addr>::EXPIRIES_MAX);
+    assert!(table.poll_timeout().unwrap() <= at(1000));
+    table.handle_timeout(at(1000));
+    assert_eq!((table.len(), table.poll_timeout()), (0, None));
+}
+
+#[test]
+fn a_long_silence_makes_no_timer_early() {
+    let mut table = table();
+    open(&mut table, 10_000_000, outbound(pc(2, 5000), remote(1, 443)), &UDP);
+    assert_eq!(table.poll_timeout(), Some(at(10_000_300)));
+}
+
+#[test]
+fn flows_can_be_ended_by_what_they_are() {
+    let mut table = table();
+    open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
+    let kept = open(&mut table, 0, outbound(pc(3, 6000), remote(1, 443)), &UDP);
+    table.remove_where(|flow| flow.host() == pc(2, 0).address);
+    assert_eq!(table.flows().map(|(id, _)| id).collect::<Vec<_>>(), [kept]);
+    assert_eq!(table.mappings_len(), 1);
+    expire(&mut table, 1000);
+    assert!(table.is_empty());
+}
+
+#[test]
+fn announced_look_ups_find_the_same() {
+    let mut table = table();
+    let id = open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
+    for key in [key(&table, id, Reply), key(&table, id, Reply).reversed()] {
+        let hash = table.hash(&key);
+        table.prefetch(hash);
+        table.prefetch_flow(hash);
+        assert_eq!(table.lookup_hashed(hash, &key), table.lookup(&key));
+    }
+}

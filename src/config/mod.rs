@@ -27,6 +27,7 @@ use gatepost_dataplane::config::Mode;
 use ipnet::Ipv4Net;
 
 pub use diagnostic::{Diagnostic, Problem};
+pub use gatepost_services::dns::{RecordValue, StaticRecord as Record};
 
 use crate::error::Error;
 
@@ -234,35 +235,8 @@ pub struct Dns {
     pub upstream: Vec<Ipv4Addr>,
     /// `false`: never asks outside.
     pub use_upstream: bool,
-    /// Static names.
+    /// Static names: `[[dns.records]]`.
     pub records: Vec<Record>,
-}
-
-/// `[[dns.records]]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// The name; relative to the domain unless it ends with a dot.
-    pub name: String,
-    /// What it says.
-    pub value: RecordValue,
-}
-
-/// What a static name says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RecordValue {
-    /// Type A.
-    Address(Ipv4Addr),
-    /// Type CNAME; relative to the domain unless it ends with a dot.
-    Alias(String),
-    /// Type MX.
-    MailExchange {
-        /// Lower comes first.
-        preference: u16,
-        /// Relative to the domain unless it ends with a dot.
-        exchange: String,
-    },
-    /// Type TXT, at most 1024 octets.
-    Text(String),
 }
 
 #[cfg(test)]

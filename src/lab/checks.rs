@@ -110,8 +110,8 @@ fn name(office: &mut Office<'_>) -> Option<Result<String, String>> {
             return Some(Err(format!("{question:?}: {} instead of {}", describe(&got), describe(expected))));
         }
     }
-    let outside = if questions.len() > 2 { format!(", {} outside", WEB_NAME) } else { String::new() };
-    Some(Ok(format!("{own} is {address}, and back{outside}")))
+    let names = if questions.len() > 2 { format!("{own} and {WEB_NAME}") } else { own };
+    Some(Ok(format!("{names} have their addresses, and {first} its name")))
 }
 
 fn ping(office: &mut Office<'_>) -> Option<Result<String, String>> {

@@ -63,15 +63,15 @@ fn requests() -> mpsc::Receiver<Request> {
 
 /// A host of either kind.
 enum Host {
-    Pc(Pc),
-    Internet(Internet),
+    Pc(Box<Pc>),
+    Internet(Box<Internet>),
 }
 
 impl Host {
     fn new(name: Rc<str>, role: Role) -> io::Result<Self> {
         Ok(match role {
-            Role::Pc => Self::Pc(Pc::new(name)?),
-            Role::Internet(provider) => Self::Internet(Internet::new(provider)),
+            Role::Pc => Self::Pc(Box::new(Pc::new(name)?)),
+            Role::Internet(provider) => Self::Internet(Box::new(Internet::new(provider))),
         })
     }
 

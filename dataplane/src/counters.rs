@@ -112,8 +112,10 @@ drop_reasons! {
     HostRingFull => "host-ring-full",
     /// The port does not take frames as fast as they come.
     PortBackpressure => "port-backpressure",
-    /// The port is gone.
+    /// The port is gone, or set down.
     PortDown => "port-down",
+    /// The port refused the frame, or took only a part of it.
+    PortRefused => "port-refused",
 }
 
 impl fmt::Display for DropReason {
@@ -176,6 +178,8 @@ pub struct Counters {
     pub made: u64,
     /// Frames that it would have made but that were limited by rate or room.
     pub made_suppressed: u64,
+    /// ARP packets in which somebody else claimed an address of the gateway's.
+    pub address_conflicts: u64,
 }
 
 impl Counters {

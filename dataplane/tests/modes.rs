@@ -268,3 +268,28 @@ fn broadcasts_are_not_forwarded_and_not_answered() {
     unicast_in_broadcast[..6].copy_from_slice(&MacAddr::BROADCAST.0);
     bench.send(WAN, &unicast_in_broadcast).assert_silently_dropped(DropReason::BroadcastNotForwarded);
 }
+
+#[test]
+fn a_damaged_ping_is_not_answered() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let mut ping = echo_request(ALICE, GATEWAY_LAN, 7, 1);
+    ping[42] ^= 1;
+    bench.send(LAN0, &ping).assert_silently_dropped(DropReason::TransportMalformed);
+}
+
+#[test]
+fn the_port_of_a_dhcp_client_is_given_to_nobody() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let outcome = bench.send(LAN0, &udp(ALICE, 68, SERVER.address, 53, b"query"));
+    assert_ne!(outcome.one().ip().source_port(), 68);
+}
+
+#[test]
+fn padding_of_short_frames_is_not_forwarded() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let frame = udp(ALICE, 5000, SERVER.address, 53, b"q");
+    let mut padded = frame.clone();
+    padded.resize(60, 0xee);
+    let outcome = bench.send(LAN0, &padded);
+    assert_eq!(outcome.one().bytes.len(), frame.len());
+}

@@ -166,7 +166,7 @@ pub struct Counters {
     pub flooded: u64,
     /// Frames for the host stack.
     pub local: u64,
-    /// Frames that the dataplane answered or learnt from itself.
+    /// Frames that the dataplane answered or learnt from itself, or cut into fragments.
     pub consumed: u64,
     /// Frames that wait at this moment.
     pub held: u64,

@@ -112,8 +112,10 @@ drop_reasons! {
     HostRingFull => "host-ring-full",
     /// The port does not take frames as fast as they come.
     PortBackpressure => "port-backpressure",
-    /// The port is gone.
+    /// The port is gone, or set down.
     PortDown => "port-down",
+    /// The port refused the frame, or took only a part of it.
+    PortRefused => "port-refused",
 }
 
 impl fmt::Display for DropReason {

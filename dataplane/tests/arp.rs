@@ -186,3 +186,13 @@ fn a_packet_that_waited_is_cut_for_a_smaller_link() {
     Sent { port: WAN, bytes: reassemble(&answered.sent) }.verify();
     assert_eq!(bench.dataplane.counters().held, 0);
 }
+
+#[test]
+fn rfc5227_s2_1_1_the_host_hears_who_has_the_address_that_it_is_offered() {
+    let mut config = config(Mode::NatDmz);
+    config.wan.address = None;
+    let mut bench = Bench::cold(config);
+    let offered = Host { address: [203, 0, 113, 77].into(), ..ISP };
+    let outcome = bench.send(WAN, &arp_reply(offered, GATEWAY_WAN_MAC, [0, 0, 0, 0].into()));
+    assert_eq!(outcome.verdict, Verdict::Local);
+}

@@ -244,6 +244,11 @@ impl Dataplane {
         })
     }
 
+    /// How many flows there are.
+    pub fn flows_len(&self) -> usize {
+        self.flows.len()
+    }
+
     /// All neighbours, in no particular but a repeatable order.
     pub fn neighbors(&self, now: Instant) -> impl Iterator<Item = Neighbor> {
         self.neighbors.neighbors(now)

@@ -87,7 +87,7 @@ pub enum Verdict {
     Transmit(PortId),
     /// Goes out of several ports of its segment, and to the host stack if `local`.
     Flood {
-        /// The ports; never the one of origin.
+        /// The ports; never the one that a bridged frame came from.
         ports: PortSet,
         /// Whether the gateway itself is addressed too.
         local: bool,

@@ -309,9 +309,9 @@ proptest! {
                     Seen::Release(..) | Seen::Expired(..) => out += 1,
                 }
             }
-            let waiting: usize = table.neighbors(now).map(|neighbor| neighbor.held).sum();
-            prop_assert_eq!(held, out + waiting);
         }
+        let waiting: usize = table.neighbors(now).map(|neighbor| neighbor.held).sum();
+        prop_assert_eq!(held, out + waiting);
         for _ in 0..4 {
             now = now + NeighborTable::RETRANSMISSION;
             out += timeout(&mut table, now).iter().filter(|event| !matches!(event, Seen::Request(..))).count();

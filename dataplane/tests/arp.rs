@@ -2,16 +2,18 @@
 
 mod common;
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use common::*;
 use gatepost_dataplane::config::Mode;
 use gatepost_dataplane::{DropReason, MacAddr, Verdict};
 
-/// The sender's and the target's protocol addresses of an ARP frame, and its operation.
-fn fields(frame: &Sent) -> (u16, [u8; 4], [u8; 4]) {
+/// The operation of an ARP frame, and its sender's and its target's protocol address.
+fn fields(frame: &Sent) -> (u16, Ipv4Addr, Ipv4Addr) {
     let arp = &frame.bytes[14..];
-    (u16::from_be_bytes([arp[6], arp[7]]), arp[14..18].try_into().unwrap(), arp[24..28].try_into().unwrap())
+    let address = |at: usize| Ipv4Addr::new(arp[at], arp[at + 1], arp[at + 2], arp[at + 3]);
+    (u16::from_be_bytes([arp[6], arp[7]]), address(14), address(24))
 }
 
 #[test]
@@ -62,7 +64,7 @@ fn no_other_address_is_answered_for() {
 #[test]
 fn rfc5227_a_probe_for_our_address_is_answered_and_one_for_another_is_not() {
     let mut bench = Bench::new(Mode::NatDmz);
-    let prober = Host { address: std::net::Ipv4Addr::UNSPECIFIED, ..ALICE };
+    let prober = Host { address: Ipv4Addr::UNSPECIFIED, ..ALICE };
     let defended = bench.send(LAN0, &arp_request(prober, GATEWAY_LAN));
     assert!(defended.sent.iter().any(|sent| sent.port == LAN0));
     let silent = bench.send(LAN0, &arp_request(prober, BOB.address));
@@ -76,9 +78,9 @@ fn our_addresses_are_announced_when_they_are_set_and_when_they_change() {
     let announcements = bench.pass(Duration::from_secs(10));
     let wan: Vec<_> = announcements.iter().filter(|sent| sent.port == WAN).map(fields).collect();
     assert!(!wan.is_empty());
-    assert!(
-        wan.iter().all(|(op, sender, target)| *op == 1 && sender == target && *sender == [203, 0, 113, 77])
-    );
+    assert!(wan.iter().all(|(op, sender, target)| *op == 1
+        && sender == target
+        && *sender == Ipv4Addr::new(203, 0, 113, 77)));
 }
 
 #[test]
@@ -88,7 +90,7 @@ fn rfc5227_a_conflicting_claim_is_defended_once() {
     let claim = arp(1, thief, MacAddr::ZERO, GATEWAY_LAN, MacAddr::BROADCAST);
     let defence = bench.send(LAN0, &claim);
     let answer = defence.sent.iter().find(|sent| sent.port == LAN0).expect("a defence");
-    assert_eq!(fields(answer).1, GATEWAY_LAN.octets());
+    assert_eq!(fields(answer).1, GATEWAY_LAN);
     for _ in 0..100 {
         let again = bench.send(LAN0, &claim);
         assert!(again.sent.iter().all(|sent| sent.port != LAN0), "a storm");
@@ -117,7 +119,7 @@ fn a_packet_waits_for_its_neighbour_and_goes_out_when_it_answers() {
     assert_eq!(outcome.verdict, Verdict::Hold);
     let question = outcome.one();
     assert_eq!((question.port, question.destination_mac()), (WAN, MacAddr::BROADCAST));
-    assert_eq!(fields(question), (1, GATEWAY_WAN.octets(), ISP.address.octets()));
+    assert_eq!(fields(question), (1, GATEWAY_WAN, ISP.address));
 
     let answered = bench.send(WAN, &arp_reply(ISP, GATEWAY_WAN_MAC, GATEWAY_WAN));
     assert_eq!(answered.verdict, Verdict::Consumed);

@@ -2,6 +2,7 @@
 //! (`etherparse`), so that a mistake in the dataplane's own cannot cancel itself out.
 
 #![allow(dead_code, reason = "each test file uses its own part of the bench")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot build its frames fails")]
 
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
@@ -207,6 +208,21 @@ impl Bench {
         sent.extend(made);
         sent.extend(answers);
         Outcome { verdict, sent, local: is_local.then_some(bytes) }
+    }
+
+    /// Processes many frames as one batch, and returns their verdicts and what was made.
+    pub fn send_batch(&mut self, port: PortId, frames: &[Vec<u8>]) -> (Vec<Verdict>, Vec<Sent>) {
+        self.batch.clear();
+        for frame in frames {
+            let copy = |buffer: &mut [u8]| {
+                buffer[..frame.len()].copy_from_slice(frame);
+                Ok::<_, Infallible>(frame.len())
+            };
+            assert!(self.batch.receive(Ingress::Port(port), copy).unwrap());
+        }
+        self.dataplane.process(self.now, &mut self.batch);
+        let verdicts = self.batch.slots().iter().map(|slot| slot.verdict).collect();
+        (verdicts, self.outputs())
     }
 
     /// Lets time pass, timer by timer, and returns what was sent meanwhile.
@@ -528,7 +544,7 @@ pub fn set_dont_fragment(frame: &mut [u8], dont: bool) {
 
 /// Makes a frame a fragment that begins `offset` octets into its packet.
 pub fn set_fragment(frame: &mut [u8], offset: u16, more: bool) {
-    let field = offset / 8 | u16::from(more) << 13;
+    let field = (offset / 8) | (u16::from(more) << 13);
     change_header(frame, |header| header[6..8].copy_from_slice(&field.to_be_bytes()));
 }
 

@@ -215,7 +215,7 @@ pub struct Dns {
     pub upstream: Vec<Ipv4Addr>,
     /// `false`: never asks outside.
     pub use_upstream: bool,
-    /// Static names.
+    /// Static names: `[[dns.records]]`.
     pub records: Vec<Record>,
 }
 

@@ -8,6 +8,7 @@ use std::mem;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use gatepost_dataplane::MacAddr;
 use ipnet::Ipv4Net;
 use nix::errno::Errno;
 use nix::libc;
@@ -88,17 +89,30 @@ impl NetDevice {
         self.ioctl(libc::SIOCSIFNETMASK, &mut request)
     }
 
-    /// Routes everything that has no closer route to `gateway`, through this device.
+    /// The device's hardware address.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn hardware_address(&self) -> io::Result<MacAddr> {
+        let mut request = self.request();
+        self.ioctl(libc::SIOCGIFHWADDR, &mut request)?;
+        // SAFETY: the kernel has filled in the address, whose octets may have any value.
+        let data = unsafe { request.ifr_ifru.ifru_hwaddr.sa_data };
+        Ok(MacAddr(std::array::from_fn(|i| data[i].cast_unsigned())))
+    }
+
+    /// Routes `destination` to `gateway`, through this device; 0.0.0.0/0 is the default route.
     ///
     /// # Errors
     ///
     /// What the kernel refuses; `gateway` must be on the device's link.
-    pub fn add_default_route(&self, gateway: Ipv4Addr) -> io::Result<()> {
+    pub fn add_route(&self, destination: Ipv4Net, gateway: Ipv4Addr) -> io::Result<()> {
         let mut device = self.request().ifr_name;
         // SAFETY: a C struct of integers and a pointer, for which zeros are valid.
         let mut route: libc::rtentry = unsafe { mem::zeroed() };
-        route.rt_dst = socket_address(Ipv4Addr::UNSPECIFIED);
-        route.rt_genmask = socket_address(Ipv4Addr::UNSPECIFIED);
+        route.rt_dst = socket_address(destination.network());
+        route.rt_genmask = socket_address(destination.netmask());
         route.rt_gateway = socket_address(gateway);
         route.rt_flags = libc::RTF_UP | libc::RTF_GATEWAY;
         route.rt_dev = device.as_mut_ptr();

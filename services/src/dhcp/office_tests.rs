@@ -135,7 +135,7 @@ impl Office {
 
     /// The gateway goes down without warning and comes up again; a record was being written.
     fn cut_power(&mut self) {
-        let torn = b"{\"address\":\"192.168.1.2\",\"client\":\"mac:02:00:00:00:00:99\",\"mac\":\"02:0";
+        let torn = b"[{\"address\":\"192.168.1.2\",\"client\":\"mac:02:00:00:00:00:99\",\"mac\":\"02:0";
         let len = self.rng.random_range(0..=torn.len());
         self.disk.append("dhcp-leases.jsonl", &torn[..len]).unwrap();
         self.server = start(&self.config, &self.disk, self.now);

@@ -24,6 +24,7 @@ use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 
 use super::inspector::Inspector;
+use super::query::QUERIES_MAX;
 use super::services::Services;
 use super::worker::Worker;
 use super::{Environment, build};
@@ -267,5 +268,23 @@ fn a_host_stack_that_does_not_keep_up_costs_only_its_own_frames() {
             .iter()
             .find(|drop| drop["reason"] == DropReason::HostRingFull.name());
         assert_eq!(full.expect("every reason is listed")["count"], 7);
+    });
+}
+
+#[test]
+fn a_worker_takes_so_many_questions_and_refuses_more() {
+    simulate(async {
+        let (mut office, _services) = Office::new("");
+        let ask = |inspector: &Inspector| {
+            let inspector = inspector.clone();
+            spawn_local(async move { inspector.report(What::Counters).await })
+        };
+        let waiting: Vec<_> = (0..QUERIES_MAX).map(|_| ask(&office.inspector)).collect();
+        let refused = ask(&office.inspector).await.expect("no panic");
+        assert_eq!(refused, Err("too many ask at once; ask again".to_owned()));
+        office.pass(Duration::from_millis(5)).await;
+        for report in waiting {
+            assert!(report.await.expect("no panic").is_ok());
+        }
     });
 }

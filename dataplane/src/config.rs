@@ -5,7 +5,7 @@ use core::ops::RangeInclusive;
 
 use ipnet::Ipv4Net;
 
-use crate::batch::{PortId, PortSet};
+use crate::port::{PortId, PortSet};
 use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::ipv4::Protocol;
 

@@ -50,7 +50,8 @@ use self::network::Networks;
 use crate::batch::{Batch, Frame, Ingress, Output, Slot, Verdict};
 use crate::bridge::Station;
 use crate::config::{Config, Segment};
-use crate::counters::{Counters, DropReason};
+use crate::counters::Counters;
+use crate::drop_reason::DropReason;
 use crate::firewall::policy::{is_allowed, reserved_ports};
 use crate::firewall::refusal::{Quote, SynRefusals};
 use crate::flow::{Direction, FlowKey, FlowTable, KeyHash, State, Traffic};
@@ -93,7 +94,8 @@ pub struct Dataplane {
     announcements: [Announcements; 2],
     /// Until when an address conflict on each segment is not answered.
     defended_until: [Instant; 2],
-    error_limit: RateLimit,
+    /// Apart, so that a flood from the WAN leaves the LAN its errors.
+    error_limits: [RateLimit; 2],
     syn_refusals: SynRefusals,
     /// Packets given up in this call, whose senders are still to be told.
     unreachable: Vec<Quote>,
@@ -138,7 +140,7 @@ impl Dataplane {
             fragments: Some(FragmentTracker::new(rng.random(), frame_capacity)),
             announcements: [Announcements::default(); 2],
             defended_until: [Instant::ZERO; 2],
-            error_limit: RateLimit::ICMP_ERRORS,
+            error_limits: [RateLimit::ICMP_ERRORS; 2],
             syn_refusals: SynRefusals::new(),
             unreachable: Vec::with_capacity(egress::UNREACHABLE_MAX),
             identification: rng.random(),

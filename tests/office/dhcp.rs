@@ -46,11 +46,16 @@ impl Note {
 
 impl Client {
     fn udhcpc(pc: &Namespace, hostname: &str) -> Self {
+        Self::udhcpc_with(pc, hostname, "")
+    }
+
+    fn udhcpc_with(pc: &Namespace, hostname: &str, options: &str) -> Self {
         let directory = Directory::new();
         let script = directory.script("script", SCRIPT);
         let notes = directory.join("notes");
         let line = format!(
-            "env NOTES={} busybox udhcpc -f -i eth0 -t 10 -T 1 -A 1 -x hostname:{hostname} -s {script} >&2",
+            "env NOTES={} busybox udhcpc -f -i eth0 -t 10 -T 1 -A 1 -x hostname:{hostname} {options} \
+             -s {script} 2>/dev/null",
             notes.display()
         );
         Self { process: pc.spawn(&line), directory }
@@ -69,7 +74,7 @@ impl Client {
         let home = directory.path().display();
         format!(
             "dhclient {options} -e NOTES={home}/notes -cf {home}/conf -lf {home}/leases -pf {home}/pid \
-             -sf {home}/script eth0"
+             -sf {home}/script eth0 2>/dev/null"
         )
     }
 
@@ -225,10 +230,10 @@ fn reservations_are_honoured() {
 }
 
 #[test]
-fn an_address_in_use_is_not_given_out() {
+fn an_address_that_a_client_declines_is_not_offered_again() {
     let office = Office::bare(2, "dhcp.pool = '192.168.1.50-192.168.1.51'");
     office.pc(2).sh("ip address add 192.168.1.50/24 dev eth0");
-    let client = Client::udhcpc(office.pc(1), "hanna");
+    let client = Client::udhcpc_with(office.pc(1), "hanna", "-a");
     assert_eq!(client.note("bound", 0).address(), Ipv4Addr::new(192, 168, 1, 51));
 }
 

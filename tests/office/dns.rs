@@ -60,7 +60,7 @@ fn a_host_has_its_name_with_its_lease() {
         "dhcp.reservations = [
         { hostname = 'Anna', mac = '02:00:00:00:01:01', address = '192.168.1.20' }]",
     );
-    let line = "busybox udhcpc -f -q -n -i eth0 -t 10 -T 1 -A 1 -s /bin/true >&2";
+    let line = "busybox udhcpc -f -q -n -i eth0 -t 10 -T 1 -A 1 -s /bin/true 2>&1";
     let before = ask(&office, &format!("anna.{DOMAIN}"));
     assert_eq!(before.status, "NXDOMAIN", "{before:?}");
     office.pc(1).sh(line);

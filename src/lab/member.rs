@@ -15,7 +15,7 @@ pub const SUBCOMMAND: &str = "lab-host";
 pub struct Member {
     name: String,
     process: Child,
-    requests: Option<ChildStdin>,
+    requests: ChildStdin,
     responses: BufReader<ChildStdout>,
 }
 
@@ -42,7 +42,7 @@ impl Member {
         let mut member = Self {
             name: name.to_owned(),
             process,
-            requests: Some(requests),
+            requests,
             responses: BufReader::new(responses),
         };
         match member.response() {
@@ -72,10 +72,10 @@ impl Member {
 
     /// Has it do something; [`Member::response`] then waits for what came of it.
     pub fn send(&mut self, request: &Request) {
-        if let (Some(pipe), Ok(mut line)) = (&mut self.requests, serde_json::to_string(request)) {
+        if let Ok(mut line) = serde_json::to_string(request) {
             line.push('\n');
             // A host that is gone shows in its missing response.
-            _ = pipe.write_all(line.as_bytes());
+            _ = self.requests.write_all(line.as_bytes());
         }
     }
 
@@ -92,8 +92,9 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        // A host ends at the end of its input.
-        self.requests = None;
+        // It has nothing to put in order, and while it waits for something it does not see the end of its
+        // input. Both fail, rightly, where it has ended already.
+        _ = self.process.kill();
         _ = self.process.wait();
     }
 }

@@ -48,6 +48,12 @@ impl PortSet {
         self.0 == 0
     }
 
+    /// The port of a set of one.
+    #[inline]
+    pub const fn single(self) -> Option<PortId> {
+        if self.0.is_power_of_two() { Some(PortId(self.0.trailing_zeros() as u8)) } else { None }
+    }
+
     /// The ports, lowest first.
     pub fn iter(self) -> impl Iterator<Item = PortId> {
         (0..64).map(PortId).filter(move |port| self.contains(*port))
@@ -128,6 +134,21 @@ impl Frame {
     pub fn set_len(&mut self, len: usize) {
         self.len = len.min(self.buffer.len());
     }
+
+    /// Gives the frame over to `other`, and is empty then: by exchanging the buffers if they have one
+    /// capacity, else by copying. `false`, and nothing done, if it does not fit.
+    pub(crate) fn give_to(&mut self, other: &mut Self) -> bool {
+        if self.buffer.len() == other.buffer.len() {
+            mem::swap(self, other);
+        } else if let Some(target) = other.buffer.get_mut(..self.len) {
+            target.copy_from_slice(self.bytes());
+            other.len = self.len;
+        } else {
+            return false;
+        }
+        self.len = 0;
+        true
+    }
 }
 
 /// Frames that the dataplane made itself, each with the ports it goes out of.
@@ -147,19 +168,25 @@ impl Output {
         Self { frames: frames.collect(), len: 0 }
     }
 
-    /// A cleared frame that will go out of `ports`, to be filled by the caller; `None` if full.
-    pub fn emit(&mut self, ports: PortSet) -> Option<&mut Frame> {
-        let slot = self.frames.get_mut(self.len)?;
+    /// Adds a frame that will go out of `ports`: `write` is given a buffer and says how many octets it
+    /// wrote. `false`, and no frame, if there is no room or `write` cannot do it.
+    pub fn make(&mut self, ports: PortSet, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+        let Some((slot_ports, frame)) = self.frames.get_mut(self.len) else { return false };
+        let Some(len) = write(frame.buffer_mut()) else { return false };
+        *slot_ports = ports;
+        frame.set_len(len);
         self.len += 1;
-        slot.0 = ports;
-        slot.1.set_len(0);
-        Some(&mut slot.1)
+        true
     }
 
-    /// Hands over a held frame's buffer in exchange for a spare one. `false` and no exchange if full.
+    /// Adds a frame that was held, and leaves it empty. `false`, and nothing done, if there is no room.
     pub fn release(&mut self, ports: PortSet, frame: &mut Frame) -> bool {
-        let Some(slot) = self.emit(ports) else { return false };
-        mem::swap(slot, frame);
+        let Some((slot_ports, slot)) = self.frames.get_mut(self.len) else { return false };
+        if !frame.give_to(slot) {
+            return false;
+        }
+        *slot_ports = ports;
+        self.len += 1;
         true
     }
 
@@ -304,13 +331,25 @@ mod tests {
         held.set_len(9);
         assert!(output.release(PortSet::only(PortId(3)), &mut held));
         assert!(held.bytes().is_empty());
+        assert!(!output.make(PortSet::EMPTY, |_| None));
         for _ in 1..Output::FRAMES_MAX {
-            assert!(output.emit(PortSet::EMPTY).is_some());
+            assert!(output.make(PortSet::EMPTY, |_| Some(1)));
         }
-        assert!(output.emit(PortSet::EMPTY).is_none());
+        assert!(!output.make(PortSet::EMPTY, |_| Some(1)));
         let (ports, frame) = output.iter().next().expect("one frame");
         assert!(ports.contains(PortId(3)));
         assert_eq!(frame.bytes().len(), 9);
+    }
+
+    #[test]
+    fn buffers_of_different_capacity_are_not_exchanged() {
+        let (mut small, mut large) = (Frame::with_capacity(8), Frame::with_capacity(16));
+        small.set_len(5);
+        assert!(small.give_to(&mut large));
+        assert_eq!((small.bytes().len(), large.bytes().len()), (0, 5));
+        large.set_len(9);
+        assert!(!large.give_to(&mut small));
+        assert_eq!((large.buffer_mut().len(), small.buffer_mut().len()), (16, 8));
     }
 
     #[test]
@@ -318,5 +357,7 @@ mod tests {
         let set: PortSet = [PortId(5), PortId(0), PortId(63)].into_iter().collect();
         assert_eq!(set.iter().collect::<Vec<_>>(), [PortId(0), PortId(5), PortId(63)]);
         assert!(!set.without(PortId(5)).contains(PortId(5)));
+        assert_eq!((set.single(), PortSet::EMPTY.single()), (None, None));
+        assert_eq!(PortSet::only(PortId(63)).single(), Some(PortId(63)));
     }
 }

@@ -6,7 +6,7 @@ use core::ops::RangeInclusive;
 use ipnet::Ipv4Net;
 
 use crate::batch::{PortId, PortSet};
-use crate::wire::ethernet::MacAddr;
+use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::ipv4::Protocol;
 
 /// The whole configuration of a [`Dataplane`](crate::Dataplane).
@@ -38,6 +38,11 @@ impl Config {
     /// The segment that `port` is plugged into; `None` for a port that does not exist.
     pub fn segment(&self, port: PortId) -> Option<Segment> {
         self.ports.get(usize::from(port.0)).copied()
+    }
+
+    /// The longest frame on either segment, in octets.
+    pub fn frame_len_max(&self) -> usize {
+        ethernet::Header::LEN + usize::from(self.lan.mtu.max(self.wan.mtu))
     }
 
     /// All ports of `segment`.

@@ -176,6 +176,8 @@ pub struct Counters {
     pub made: u64,
     /// Frames that it would have made but that were limited by rate or room.
     pub made_suppressed: u64,
+    /// ARP packets in which somebody else claimed an address of the gateway's.
+    pub address_conflicts: u64,
 }
 
 impl Counters {

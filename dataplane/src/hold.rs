@@ -55,17 +55,21 @@ impl<T: Copy> FramePool<T> {
     }
 
     /// Takes `frame` into `queue` and leaves a spare buffer in its stead; `false`, and the frame as it
-    /// was, if there is none.
+    /// was, if there is none, or none that it fits in.
     pub(crate) fn hold(&mut self, queue: &mut FrameQueue, frame: &mut Frame, note: T) -> bool {
-        let mut spare = mem::take(&mut self.spare);
-        let place = self.remove_first(&mut spare);
-        self.spare = spare;
-        let Some(place) = place else { return false };
+        if !self.has_spare() {
+            return false;
+        }
+        let place = self.spare.first;
+        let spare = &mut self.places[usize::from(place)];
+        if !frame.give_to(&mut spare.frame) {
+            return false;
+        }
+        spare.note = note;
+        let mut spares = mem::take(&mut self.spare);
+        self.remove_first(&mut spares);
+        self.spare = spares;
         self.append(queue, place);
-        let place = &mut self.places[usize::from(place)];
-        mem::swap(&mut place.frame, frame);
-        frame.set_len(0);
-        place.note = note;
         true
     }
 

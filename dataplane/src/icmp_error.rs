@@ -46,14 +46,15 @@ impl IcmpError {
     ///
     /// `source` is the gateway's address on the interface that the error leaves by (RFC 1812 section
     /// 4.3.2.4). The offender is to be as it was received, before the gateway changed anything; behind
-    /// it there may be an Ethernet frame's padding. Ask [`may_answer`] first.
+    /// it there may be an Ethernet frame's padding, and its end may be missing. Ask [`may_answer`] first.
     ///
     /// # Errors
     ///
     /// [`Malformed`] if the offender is no IPv4 packet; [`Malformed::Truncated`] if there is no room.
     pub fn write(self, packet: &mut [u8], source: Ipv4Addr, offender: &[u8]) -> Result<usize, Malformed> {
-        let offending = ipv4::Header::parse(offender)?;
-        let quoted_len = usize::from(offending.total_len).min(PACKET_LEN_MAX - HEADERS_LEN);
+        let offending = ipv4::Header::parse_embedded(offender)?;
+        let quoted_len =
+            usize::from(offending.total_len).min(offender.len()).min(PACKET_LEN_MAX - HEADERS_LEN);
         let len = HEADERS_LEN + quoted_len;
         let packet = packet.get_mut(..len).ok_or(Malformed::Truncated)?;
         let (head, quoted) = packet.split_at_mut(HEADERS_LEN);
@@ -230,7 +231,7 @@ mod tests {
         let error = IcmpError::HostUnreachable;
         assert_eq!(error.write(&mut [0; 55], GATEWAY, &offender), Err(Malformed::Truncated));
         assert_eq!(error.write(&mut [0; 56], GATEWAY, &offender), Ok(56));
-        assert_eq!(error.write(&mut [0; 576], GATEWAY, &offender[..27]), Err(Malformed::Truncated));
+        assert_eq!(error.write(&mut [0; 576], GATEWAY, &offender[..19]), Err(Malformed::Truncated));
     }
 
     #[test]

@@ -34,6 +34,6 @@ pub mod wire;
 pub use batch::{Batch, Frame, Ingress, Output, PortId, PortSet, Verdict};
 pub use config::Config;
 pub use counters::{Counters, DropReason};
-pub use dataplane::Dataplane;
+pub use dataplane::{Dataplane, FlowInfo};
 pub use time::Instant;
 pub use wire::ethernet::MacAddr;

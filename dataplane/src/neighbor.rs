@@ -169,6 +169,15 @@ impl NeighborTable {
         matches!(entry.state(now), State::Reachable | State::Probe).then_some(entry.mac)
     }
 
+    /// The hardware address at which a neighbour is or was last: good for what is sent in answer to it,
+    /// and asks nobody.
+    pub fn last_known(&self, now: Instant, segment: Segment, ip: Ipv4Addr) -> Option<MacAddr> {
+        let key = pack(segment, ip);
+        let set = &self.sets[self.index(key)];
+        let entry = &set.entries[set.find(key)?];
+        matches!(entry.state(now), State::Reachable | State::Probe | State::Stale).then_some(entry.mac)
+    }
+
     /// Finds out where `frame` for `ip` goes. If that is not known yet, the table takes the frame and
     /// leaves an empty buffer in its stead.
     pub fn resolve(&mut self, now: Instant, segment: Segment, ip: Ipv4Addr, frame: &mut Frame) -> Resolution {

@@ -164,6 +164,12 @@ impl<A: Address> Flow<A> {
         self.egress[direction as usize]
     }
 
+    /// The mapping of who sends the packets of `direction`; `None` if that is outside, or seen at an
+    /// endpoint that is its own by configuration.
+    pub fn mapping(&self, direction: Direction) -> Option<MappingId> {
+        self.mappings[direction as usize]
+    }
+
     /// What the flow is, and where it stands.
     pub fn state(&self) -> State {
         match self.keys[0].protocol {

@@ -2,8 +2,10 @@
 //!
 //! [`FlowTable`](crate::flow::FlowTable) drives all of it; a translated flow is an entry there.
 
+pub mod icmp;
 pub(crate) mod mapping;
 mod port_allocator;
+pub mod rewrite;
 mod timeouts;
 
 pub use mapping::{Mapping, MappingId};

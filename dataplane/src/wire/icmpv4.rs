@@ -221,7 +221,15 @@ impl Embedded {
     /// (RFC 5508 REQ-3a); [`Malformed::Unsupported`] if it is not the first fragment, an ICMP
     /// error itself (RFC 5508 REQ-3d), or of a protocol without ports.
     pub fn parse(message: &[u8]) -> Result<Self, Malformed> {
-        let quoted = message.get(Header::LEN..).ok_or(Malformed::Truncated)?;
+        Self::of_packet(message.get(Header::LEN..).ok_or(Malformed::Truncated)?)
+    }
+
+    /// As [`Embedded::parse`], for the packet itself or its beginning.
+    ///
+    /// # Errors
+    ///
+    /// As [`Embedded::parse`].
+    pub fn of_packet(quoted: &[u8]) -> Result<Self, Malformed> {
         let header = ipv4::Header::parse_embedded(quoted)?;
         if !header.is_first_fragment() {
             return Err(Malformed::Unsupported);

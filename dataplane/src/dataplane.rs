@@ -1,4 +1,0 @@
-//! The pipeline.
-
-/// stub
-pub struct Dataplane;

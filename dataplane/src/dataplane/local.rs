@@ -1,0 +1,75 @@
+//! What is for the gateway itself, and what its own host stack sends.
+
+use super::nat::Way;
+use super::{Context, Dataplane, ipv4};
+use crate::batch::{Frame, Verdict};
+use crate::config::Segment;
+use crate::counters::DropReason;
+use crate::wire::ipv4::{AddressKind, Header, Protocol};
+use crate::wire::{checksum, ethernet, icmpv4};
+
+impl Dataplane {
+    /// A packet for an address of the gateway's. Echo requests are answered here, in place; all else is
+    /// the host stack's.
+    pub(super) fn local_input(
+        &mut self,
+        cx: &mut Context<'_>,
+        header: &Header,
+        frame: &mut Frame,
+    ) -> Verdict {
+        if !is_echo_request(header, frame) {
+            return Verdict::Local;
+        }
+        let packet = &mut frame.bytes_mut()[ethernet::Header::LEN..];
+        if !checksum::is_valid(header.payload(packet)) || icmpv4::make_echo_reply(packet, header).is_err() {
+            return Verdict::Drop(DropReason::TransportMalformed);
+        }
+        let Some(route) = self.routes.lookup(header.source) else {
+            return Verdict::Drop(DropReason::NoRoute);
+        };
+        self.egress(cx, route, header.source, frame)
+    }
+
+    /// A packet of the host stack's own.
+    ///
+    /// On the way to the WAN of a gateway that translates, the host is one more inside host: it shares
+    /// the WAN address's ports with the LAN, and is moved to another port where its own is taken.
+    pub(super) fn host_packet(&mut self, cx: &mut Context<'_>, frame: &mut Frame) -> Verdict {
+        let header = match ipv4::parse(frame) {
+            Ok(header) => header,
+            Err(reason) => return Verdict::Drop(reason),
+        };
+        frame.set_len(ethernet::Header::LEN + usize::from(header.total_len));
+        match AddressKind::of(header.destination) {
+            _ if self.is_directed_broadcast(header.destination) => {
+                return Verdict::Drop(DropReason::BroadcastNotForwarded);
+            }
+            AddressKind::Multicast | AddressKind::LimitedBroadcast => {
+                return Verdict::Drop(DropReason::BroadcastNotForwarded);
+            }
+            AddressKind::Unicast if self.own_segment(header.destination).is_none() => {}
+            _ => return Verdict::Drop(DropReason::Martian),
+        }
+        let Some(route) = self.routes.lookup(header.destination) else {
+            let is_without_wan = self.own_address(Segment::Wan).is_none();
+            return Verdict::Drop(if is_without_wan { DropReason::NoAddress } else { DropReason::NoRoute });
+        };
+        if self.own_segment(header.source).is_none() {
+            return Verdict::Drop(DropReason::SpoofedSource);
+        }
+        if route.segment == Segment::Wan && self.config.mode.translates() {
+            self.nat(cx, Way::HostOutput, &header, frame)
+        } else {
+            self.egress(cx, route, header.destination, frame)
+        }
+    }
+}
+
+/// Whether a packet is a whole echo request.
+pub(super) fn is_echo_request(header: &Header, frame: &Frame) -> bool {
+    let packet = &frame.bytes()[ethernet::Header::LEN..];
+    header.protocol == Protocol::ICMP
+        && !header.is_fragment()
+        && icmpv4::Header::parse(header.payload(packet))
+            .is_ok_and(|message| message.kind == icmpv4::Type::ECHO_REQUEST)
+}

@@ -1,0 +1,423 @@
+//! The NAT stage: packets that cross the WAN address, by their flow or by what opens one.
+//!
+//! ```text
+//!  LAN ─────▶ Output ──────┐
+//!  host ────▶ HostOutput ──┤            yes
+//!  LAN ─────▶ Hairpin ─────┼──▶ flow? ───────▶ track ───▶ rewrite ──▶ egress, or host stack
+//!  WAN ─────▶ Input ───────┘      │                          ▲
+//!                              no │                          │
+//!                                 ▼                          │
+//!                 service, forward, mapping, default? ──▶ open
+//!                                 │ nobody
+//!                                 ▼
+//!                            unsolicited
+//! ```
+//!
+//! Checks that end with an ICMP error to the sender come before the rewriting, as the sender knows the
+//! packet as it was, and before a flow is opened, so that a refused packet leaves nothing behind.
+//! Transport checksums are updated, never verified: a wrong one arrives wrong.
+
+use core::net::Ipv4Addr;
+
+use super::{Context, Dataplane, forward, local};
+use crate::batch::{Frame, Verdict};
+use crate::config::Segment;
+use crate::counters::DropReason;
+use crate::firewall::{self, Claim};
+use crate::flow::{
+    Binding, Client, Direction, Egress, Endpoint, FlowKey, NewFlow, Packet, Refused, Server, Translation,
+    Transport,
+};
+use crate::icmp_error::IcmpError;
+use crate::nat::rewrite;
+use crate::wire::ipv4::{Header, HeaderMut, Protocol};
+use crate::wire::{Malformed, ethernet, icmpv4, tcp, udp};
+
+/// The way a packet takes across the WAN address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// From the LAN to the WAN.
+    Output,
+    /// From the gateway's own host stack to the WAN.
+    HostOutput,
+    /// From the WAN to the WAN address.
+    Input,
+    /// From the LAN to the WAN address.
+    Hairpin,
+}
+
+impl Way {
+    /// Where what goes back to the sender goes.
+    fn back(self) -> Egress {
+        self.origin().map_or(Egress::Host, Egress::Segment)
+    }
+
+    /// The segment that the packet came from; `None` if the host sent it.
+    pub(super) fn origin(self) -> Option<Segment> {
+        match self {
+            Self::Output | Self::Hairpin => Some(Segment::Lan),
+            Self::Input => Some(Segment::Wan),
+            Self::HostOutput => None,
+        }
+    }
+}
+
+/// What is to become of a packet, and of the other fragments of the same.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fate {
+    /// It is rewritten, and goes on.
+    Pass(Passage),
+    /// It is for the gateway, as it is.
+    Local,
+    /// It goes no further.
+    Drop(DropReason),
+}
+
+/// How a packet is rewritten and where it goes then.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passage {
+    pub(super) translation: Translation,
+    pub(super) egress: Egress,
+    /// The identification that it gets, if it does not keep its own.
+    pub(super) identification: Option<u16>,
+}
+
+/// What a packet is to NAT.
+enum Content {
+    /// Part of a conversation.
+    Conversation(FlowKey, Packet),
+    /// An ICMP error about a part of one.
+    Error,
+}
+
+impl Dataplane {
+    /// A packet on its `way` across the WAN address.
+    #[inline]
+    pub(super) fn nat(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: Way,
+        header: &Header,
+        frame: &mut Frame,
+    ) -> Verdict {
+        if header.is_fragment() {
+            return self.nat_fragment(cx, way, header, frame);
+        }
+        match content(header, frame) {
+            Ok(Content::Conversation(key, packet)) => {
+                match self.decide(cx, way, &key, &packet, header, frame) {
+                    Fate::Pass(passage) => self.pass(cx, way, &passage, header, frame),
+                    Fate::Local => self.local_input(cx, header, frame),
+                    Fate::Drop(reason) => Verdict::Drop(reason),
+                }
+            }
+            Ok(Content::Error) => self.nat_error(cx, way, header, frame),
+            // The host tells a LAN host itself that it does not speak a protocol.
+            Err(DropReason::ProtocolUnsupported) if way == Way::Hairpin => Verdict::Local,
+            Err(reason) => Verdict::Drop(reason),
+        }
+    }
+
+    /// What is to become of a first fragment and of those that follow it.
+    pub(super) fn decide_first_fragment(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: Way,
+        header: &Header,
+        frame: &Frame,
+    ) -> Fate {
+        match content(header, frame) {
+            Ok(Content::Conversation(key, packet)) => self.decide(cx, way, &key, &packet, header, frame),
+            // No error is so long that it would have to be fragmented. // RFC 1812 section 4.3.2.3
+            Ok(Content::Error) => Fate::Drop(DropReason::FragmentInvalid),
+            Err(reason) => Fate::Drop(reason),
+        }
+    }
+
+    /// Rewrites a packet and sends it on.
+    #[inline]
+    pub(super) fn pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: Way,
+        passage: &Passage,
+        header: &Header,
+        frame: &mut Frame,
+    ) -> Verdict {
+        let packet = &mut frame.bytes_mut()[ethernet::Header::LEN..];
+        rewrite::packet(packet, header, &passage.translation);
+        if let (Some(id), Ok(mut ip)) = (passage.identification, HeaderMut::new(packet)) {
+            ip.set_id(id);
+        }
+        self.send_translated(cx, way, passage.egress, passage.translation.destination.address, header, frame)
+    }
+
+    /// Sends a rewritten packet to `destination`.
+    #[inline]
+    pub(super) fn send_translated(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: Way,
+        egress: Egress,
+        destination: Ipv4Addr,
+        header: &Header,
+        frame: &mut Frame,
+    ) -> Verdict {
+        if egress == Egress::Host {
+            return Verdict::Local;
+        }
+        let Some(route) = self.routes.lookup(destination) else { return Verdict::Drop(DropReason::NoRoute) };
+        if let Some(segment) = way.origin() {
+            forward::take_hop(frame);
+            self.clamp_mss(segment, route.segment, header, frame);
+        }
+        self.egress(cx, route, destination, frame)
+    }
+
+    /// Whether a packet may go to `destination`: what the host sends or gets makes no hop.
+    #[inline]
+    pub(super) fn check_way(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: Way,
+        egress: Egress,
+        destination: Ipv4Addr,
+        header: &Header,
+        frame: &Frame,
+    ) -> Result<(), DropReason> {
+        match (way.origin(), egress) {
+            (Some(segment), Egress::Segment(_)) => {
+                let route = self.routes.lookup(destination).ok_or(DropReason::NoRoute)?;
+                self.check_hop(cx, segment, route, header, frame)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What is to become of a packet: what its flow says, or one that it opens.
+    #[inline]
+    fn decide(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: Way,
+        key: &FlowKey,
+        packet: &Packet,
+        header: &Header,
+        frame: &Frame,
+    ) -> Fate {
+        let Some((id, direction)) = self.flows.lookup(key) else {
+            return self.decide_new(cx, way, key, packet, header, frame);
+        };
+        let flow = self.flows.flow(id);
+        let (translation, egress) = (flow.translation(direction), flow.egress(direction));
+        if let Err(reason) = self.check_way(cx, way, egress, translation.destination.address, header, frame) {
+            return Fate::Drop(reason);
+        }
+        match self.flows.track(cx.now, id, direction, packet) {
+            Ok(()) => self.passage(translation, egress, header),
+            Err(refused) => Fate::Drop(refused.into()),
+        }
+    }
+
+    /// What is to become of a packet that belongs to no flow.
+    fn decide_new(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: Way,
+        key: &FlowKey,
+        packet: &Packet,
+        header: &Header,
+        frame: &Frame,
+    ) -> Fate {
+        let firewall = &self.config.firewall;
+        let (protocol, port) = (key.protocol, key.destination.port);
+        let to_lan = Egress::Segment(Segment::Lan);
+        let (new, egress) = match way {
+            Way::Output | Way::HostOutput => {
+                let new = NewFlow::Outbound { client: self.client(key), remote: key.destination };
+                (new, Egress::Segment(Segment::Wan))
+            }
+            Way::Input => {
+                if local::is_echo_request(header, frame) {
+                    let is_silent = firewall::is_stealthy(&self.config);
+                    return if is_silent { Fate::Drop(DropReason::Unsolicited) } else { Fate::Local };
+                }
+                let (server, egress) = match firewall::claim(firewall, protocol, port, key.source.address) {
+                    Claim::Service => (seen_as(key.destination, key.destination), Egress::Host),
+                    Claim::Forward(target) => (seen_as(target, key.destination), to_lan),
+                    Claim::ForwardDenied => return Fate::Drop(DropReason::ForwardSourceDenied),
+                    Claim::Unclaimed => match self.mapped_or_default(key) {
+                        Some(claimed) => claimed,
+                        None => return self.unsolicited(cx, packet, header, frame),
+                    },
+                };
+                (NewFlow::Inbound { remote: key.source, server }, egress)
+            }
+            Way::Hairpin => {
+                if local::is_echo_request(header, frame) || firewall::is_wan_service(firewall, protocol, port)
+                {
+                    return Fate::Local;
+                }
+                let (server, egress) = match firewall::hairpin_target(firewall, protocol, port) {
+                    Some(target) => (seen_as(target, key.destination), to_lan),
+                    None => match self.mapped_or_default(key) {
+                        Some(claimed) => claimed,
+                        None => return Fate::Local,
+                    },
+                };
+                (NewFlow::Hairpin { client: self.client(key), server }, egress)
+            }
+        };
+        self.open_flow(cx, way, &new, egress, packet, header, frame)
+    }
+
+    /// Opens a flow for its first packet, the originals of which leave by `egress`.
+    #[expect(clippy::too_many_arguments, reason = "a flow, the packet that opens it, and its context")]
+    fn open_flow(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: Way,
+        new: &NewFlow,
+        egress: Egress,
+        packet: &Packet,
+        header: &Header,
+        frame: &Frame,
+    ) -> Fate {
+        let destination = match new {
+            NewFlow::Outbound { remote, .. } => remote.address,
+            NewFlow::Inbound { server, .. } | NewFlow::Hairpin { server, .. } => match server {
+                Server::Mapped(mapping) => self.flows.mapping(*mapping).inside.address,
+                Server::Static(binding) => binding.inside.address,
+            },
+        };
+        if let Err(reason) = self.check_way(cx, way, egress, destination, header, frame) {
+            return Fate::Drop(reason);
+        }
+        match self.flows.open(cx.now, new, [egress, way.back()], packet) {
+            Ok(id) => {
+                let translation = self.flows.flow(id).translation(Direction::Original);
+                self.passage(translation, egress, header)
+            }
+            Err(refused) => {
+                self.refuse_flow(cx, way, refused, header, frame);
+                Fate::Drop(refused.into())
+            }
+        }
+    }
+
+    /// How a packet of a flow is rewritten.
+    ///
+    /// Behind one address, the identifications of many hosts are told apart by nobody: what may be
+    /// fragmented gets one of the gateway's. // RFC 6864 section 5.3.1
+    #[inline]
+    fn passage(&mut self, translation: Translation, egress: Egress, header: &Header) -> Fate {
+        let is_shared =
+            egress == Egress::Segment(Segment::Wan) && (!header.dont_fragment || header.is_fragment());
+        let identification = is_shared.then(|| {
+            self.identification = self.identification.wrapping_add(1);
+            self.identification
+        });
+        Fate::Pass(Passage { translation, egress, identification })
+    }
+
+    /// Tells an inside host that it gets no flow. // RFC 5508 REQ-8
+    fn refuse_flow(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: Way,
+        refused: Refused,
+        header: &Header,
+        frame: &Frame,
+    ) {
+        let is_limit = matches!(refused, Refused::TableFull | Refused::HostLimit | Refused::PortsExhausted);
+        if way.origin() == Some(Segment::Lan) && is_limit {
+            self.reject(cx, Segment::Lan, header, frame, IcmpError::AdministrativelyProhibited);
+        }
+    }
+
+    /// Who a packet with `key` is from, for a flow that it opens: one that is seen by the same port as
+    /// when it is asked, if it can be asked, else by its mapping.
+    fn client(&self, key: &FlowKey) -> Client {
+        let Some(wan) = self.own_address(Segment::Wan) else { return Client::Mapped(key.source) };
+        let firewall = &self.config.firewall;
+        let port = if key.source.address == wan {
+            Some(key.source.port).filter(|port| firewall::is_wan_service(firewall, key.protocol, *port))
+        } else {
+            firewall::external_port(firewall, key.protocol, key.source)
+        };
+        port.map_or(Client::Mapped(key.source), |port| {
+            Client::Static(Binding { inside: key.source, external: Endpoint::new(wan, port) })
+        })
+    }
+
+    /// Who gets a packet with `key` that neither a service nor a forward claims.
+    fn mapped_or_default(&self, key: &FlowKey) -> Option<(Server, Egress)> {
+        if let Some(id) = self.flows.mapping_by_external(key.protocol, key.destination.port) {
+            let is_host = self.own_segment(self.flows.mapping(id).inside.address).is_some();
+            let to = if is_host { Egress::Host } else { Egress::Segment(Segment::Lan) };
+            return Some((Server::Mapped(id), to));
+        }
+        let host = self.config.firewall.dmz_host.filter(|_| key.protocol != Protocol::ICMP)?;
+        let target = Endpoint::new(host, key.destination.port);
+        Some((seen_as(target, key.destination), Egress::Segment(Segment::Lan)))
+    }
+
+    /// What nobody claims.
+    fn unsolicited(&mut self, cx: &mut Context<'_>, packet: &Packet, header: &Header, frame: &Frame) -> Fate {
+        if !firewall::is_stealthy(&self.config) {
+            match packet.transport {
+                Transport::Udp => self.reject(cx, Segment::Wan, header, frame, IcmpError::PortUnreachable),
+                Transport::Tcp(flags) if flags.is_opening() => {
+                    let packet = &frame.bytes()[ethernet::Header::LEN..];
+                    if !self.syn_refusals.push(cx.now, packet) {
+                        self.counters.made_suppressed += 1;
+                    }
+                }
+                Transport::Tcp(_) | Transport::IcmpQuery => {}
+            }
+        }
+        Fate::Drop(DropReason::Unsolicited)
+    }
+}
+
+/// An inside endpoint that the outside sees at `external`, by configuration.
+fn seen_as(inside: Endpoint, external: Endpoint) -> Server {
+    Server::Static(Binding { inside, external })
+}
+
+/// What the packet in `frame` is to NAT. It is whole, or a first fragment.
+#[inline]
+fn content(header: &Header, frame: &Frame) -> Result<Content, DropReason> {
+    let payload = header.payload(&frame.bytes()[ethernet::Header::LEN..]);
+    let malformed = |_: Malformed| DropReason::TransportMalformed;
+    let (transport, source, destination) = match header.protocol {
+        Protocol::UDP => {
+            let parse = if header.is_fragment() { udp::Header::parse_fragment } else { udp::Header::parse };
+            let datagram = parse(payload).map_err(malformed)?;
+            (Transport::Udp, datagram.source_port, datagram.destination_port)
+        }
+        Protocol::TCP => {
+            let segment = tcp::Header::parse(payload).map_err(malformed)?;
+            if !segment.flags.is_possible() {
+                return Err(DropReason::TransportMalformed);
+            }
+            (Transport::Tcp(segment.flags), segment.source_port, segment.destination_port)
+        }
+        Protocol::ICMP => {
+            let message = icmpv4::Header::parse(payload).map_err(malformed)?;
+            match message.kind {
+                kind if kind.is_query() => (Transport::IcmpQuery, message.identifier(), 0),
+                kind if kind.is_query_reply() => (Transport::IcmpQuery, 0, message.identifier()),
+                kind if kind.is_error() => return Ok(Content::Error),
+                _ => return Err(DropReason::ProtocolUnsupported),
+            }
+        }
+        _ => return Err(DropReason::ProtocolUnsupported),
+    };
+    let key = FlowKey {
+        protocol: header.protocol,
+        source: Endpoint::new(header.source, source),
+        destination: Endpoint::new(header.destination, destination),
+    };
+    Ok(Content::Conversation(key, Packet { transport, octets: header.total_len }))
+}

@@ -1,0 +1,128 @@
+//! Refusals of unsolicited TCP connections, and why they wait.
+//!
+//! Two hosts behind two NATs may open a connection to each other at the same moment. Whoever refused
+//! the first SYN at once would kill the connection just before its own host's SYN opens the way, so an
+//! unsolicited SYN is answered only after [`DELAY`], and only if still nobody has asked for it.
+//! // RFC 5382 REQ-4
+//!
+//! The queue keeps what an ICMP error quotes of each SYN, in the order of arrival, which is the order
+//! of the deadlines. It holds [`SYN_REFUSALS_MAX`]; a SYN that finds it full is not answered. It does
+//! not know flows: whoever takes an entry out asks the flow table whether the connection has come
+//! about meanwhile.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use crate::time::Instant;
+
+/// How long an unsolicited SYN stays unanswered. // RFC 5382 REQ-4
+pub const DELAY: Duration = Duration::from_secs(6);
+
+/// The most SYNs that wait for their refusal.
+pub const SYN_REFUSALS_MAX: usize = 256;
+
+/// The longest IPv4 header and the eight octets after it, which hold the ports. // RFC 792
+const QUOTE_LEN_MAX: usize = 60 + 8;
+
+/// What an ICMP error quotes of a SYN: its IPv4 header and eight octets.
+#[derive(Clone, Copy, Debug)]
+pub struct Quote {
+    bytes: [u8; QUOTE_LEN_MAX],
+    len: usize,
+}
+
+impl Quote {
+    /// The start of `packet`, an IPv4 packet.
+    pub fn of(packet: &[u8]) -> Self {
+        let len = packet.len().min(QUOTE_LEN_MAX);
+        let mut bytes = [0; QUOTE_LEN_MAX];
+        bytes[..len].copy_from_slice(&packet[..len]);
+        Self { bytes, len }
+    }
+
+    /// The octets kept.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// The octets kept, to rewrite.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.len]
+    }
+}
+
+/// The SYNs that wait for their refusal.
+#[derive(Debug)]
+pub struct SynRefusals {
+    waiting: VecDeque<(Instant, Quote)>,
+}
+
+impl SynRefusals {
+    /// An empty queue with all its memory.
+    pub fn new() -> Self {
+        Self { waiting: VecDeque::with_capacity(SYN_REFUSALS_MAX) }
+    }
+
+    /// Remembers an unsolicited SYN; `false` if there is no room.
+    pub fn push(&mut self, now: Instant, packet: &[u8]) -> bool {
+        if self.waiting.len() == SYN_REFUSALS_MAX {
+            return false;
+        }
+        self.waiting.push_back((now + DELAY, Quote::of(packet)));
+        true
+    }
+
+    /// Takes out the oldest SYN if its time has come.
+    pub fn pop_due(&mut self, now: Instant) -> Option<Quote> {
+        let (_, quote) = self.waiting.pop_front_if(|(due, _)| *due <= now)?;
+        Some(quote)
+    }
+
+    /// When the next SYN is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.waiting.front().map(|(due, _)| *due)
+    }
+
+    /// Forgets them all, for a new WAN address.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+    }
+}
+
+impl Default for SynRefusals {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc5382_req4_a_syn_waits_six_seconds() {
+        let mut refusals = SynRefusals::new();
+        assert!(refusals.push(Instant::from_secs(1), &[0x45; 40]));
+        assert_eq!(refusals.poll_timeout(), Some(Instant::from_secs(7)));
+        assert!(refusals.pop_due(Instant::from_millis(6_999)).is_none());
+        let quote = refusals.pop_due(Instant::from_secs(7)).expect("due");
+        assert_eq!(quote.bytes(), [0x45; 40]);
+        assert_eq!(refusals.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_full_queue_keeps_the_oldest() {
+        let mut refusals = SynRefusals::new();
+        for i in 0..SYN_REFUSALS_MAX {
+            assert!(refusals.push(Instant::ZERO, &[u8::try_from(i).expect("256 values")]));
+        }
+        assert!(!refusals.push(Instant::ZERO, &[1]));
+        assert_eq!(refusals.pop_due(Instant::FAR_FUTURE).expect("due").bytes(), [0]);
+        assert!(refusals.push(Instant::ZERO, &[1]));
+    }
+
+    #[test]
+    fn a_quote_is_cut() {
+        assert_eq!(Quote::of(&[7; 1500]).bytes(), [7; QUOTE_LEN_MAX]);
+    }
+}

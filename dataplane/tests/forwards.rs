@@ -1,0 +1,104 @@
+//! What the WAN may reach: services, forwards, the default machine.
+
+mod common;
+
+use common::*;
+use gatepost_dataplane::config::{Config, Mode, WanService};
+use gatepost_dataplane::wire::ipv4::Protocol;
+use gatepost_dataplane::{DropReason, Verdict};
+
+fn office() -> Config {
+    let mut config = config(Mode::NatDmz);
+    config.firewall.stealth = true;
+    config.firewall.forwards = vec![
+        forward(Protocol::TCP, 8443..=8443, ALICE, 443),
+        forward(Protocol::UDP, 9000..=9010, BOB, 19_000),
+    ];
+    config.firewall.wan_services = vec![WanService { protocol: Protocol::TCP, port: 25 }];
+    config
+}
+
+#[test]
+fn a_forward_translates_both_ways() {
+    let mut bench = Bench::with_config(office());
+    let syn = bench.send(WAN, &tcp(STRANGER, 7000, GATEWAY_WAN, 8443, "S", 1, 0));
+    assert_eq!(syn.one().ip().endpoints(), "198.51.100.66:7000 > 192.168.1.10:443");
+    assert_eq!((syn.one().port, syn.one().destination_mac()), (LAN0, ALICE.mac));
+    let answer = bench.send(LAN0, &tcp(ALICE, 443, STRANGER.address, 7000, "SA", 9, 2));
+    assert_eq!(answer.one().ip().endpoints(), "203.0.113.10:8443 > 198.51.100.66:7000");
+    bench.send(WAN, &tcp(STRANGER, 7000, GATEWAY_WAN, 8443, "A", 2, 10)).one();
+}
+
+#[test]
+fn a_range_is_forwarded_in_order() {
+    let mut bench = Bench::with_config(office());
+    for (port, inside) in [(9000, 19_000), (9007, 19_007), (9010, 19_010)] {
+        let outcome = bench.send(WAN, &udp(STRANGER, 7000, GATEWAY_WAN, port, b"x"));
+        assert_eq!(outcome.one().ip().endpoints(), format!("198.51.100.66:7000 > 192.168.1.20:{inside}"));
+        let answer = bench.send(LAN1, &udp(BOB, inside, STRANGER.address, 7000, b"y"));
+        assert_eq!(answer.one().ip().endpoints(), format!("203.0.113.10:{port} > 198.51.100.66:7000"));
+    }
+    bench
+        .send(WAN, &udp(STRANGER, 7000, GATEWAY_WAN, 9011, b"x"))
+        .assert_silently_dropped(DropReason::Unsolicited);
+}
+
+#[test]
+fn a_forward_admits_only_its_sources() {
+    let mut config = office();
+    config.firewall.forwards[0].from = vec!["198.51.100.0/26".parse().unwrap()];
+    let mut bench = Bench::with_config(config);
+    bench
+        .send(WAN, &tcp(STRANGER, 7000, GATEWAY_WAN, 8443, "S", 1, 0))
+        .assert_silently_dropped(DropReason::ForwardSourceDenied);
+    bench.send(WAN, &tcp(SERVER, 7000, GATEWAY_WAN, 8443, "S", 1, 0)).one();
+}
+
+#[test]
+fn a_forwarded_port_is_given_to_nobody_else() {
+    let mut bench = Bench::with_config(office());
+    let outcome = bench.send(LAN1, &tcp(BOB, 8443, SERVER.address, 80, "S", 1, 0));
+    assert_ne!(outcome.one().ip().source_port(), 8443);
+    let outcome = bench.send(LAN1, &tcp(BOB, 25, SERVER.address, 80, "S", 1, 0));
+    assert_ne!(outcome.one().ip().source_port(), 25);
+}
+
+#[test]
+fn a_service_of_the_gateway_is_seen_and_answers() {
+    let mut bench = Bench::with_config(office());
+    let syn = bench.send(WAN, &tcp(STRANGER, 7000, GATEWAY_WAN, 25, "S", 1, 0));
+    assert_eq!(syn.verdict, Verdict::Local);
+    assert_eq!(Ip(&syn.local.unwrap()[14..]).endpoints(), "198.51.100.66:7000 > 203.0.113.10:25");
+    let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
+    let answer = bench.host_sends(&tcp(gateway, 25, STRANGER.address, 7000, "SA", 9, 2));
+    assert_eq!(answer.one().ip().endpoints(), "203.0.113.10:25 > 198.51.100.66:7000");
+    assert_eq!((answer.one().source_mac(), answer.one().destination_mac()), (GATEWAY_WAN_MAC, ISP.mac));
+    bench
+        .send(WAN, &tcp(STRANGER, 7000, GATEWAY_WAN, 8080, "S", 1, 0))
+        .assert_silently_dropped(DropReason::Unsolicited);
+}
+
+#[test]
+fn the_default_machine_gets_what_nothing_else_claims() {
+    let mut config = office();
+    config.firewall.dmz_host = Some(BOB.address);
+    let mut bench = Bench::with_config(config);
+    let claimed = bench.send(WAN, &tcp(STRANGER, 7000, GATEWAY_WAN, 8443, "S", 1, 0));
+    assert_eq!(claimed.one().ip().destination(), ALICE.address);
+    let outcome = bench.send(WAN, &tcp(STRANGER, 7000, GATEWAY_WAN, 4242, "S", 1, 0));
+    assert_eq!(outcome.one().ip().endpoints(), "198.51.100.66:7000 > 192.168.1.20:4242");
+    let answer = bench.send(LAN1, &tcp(BOB, 4242, STRANGER.address, 7000, "SA", 9, 2));
+    assert_eq!(answer.one().ip().endpoints(), "203.0.113.10:4242 > 198.51.100.66:7000");
+}
+
+#[test]
+fn a_policy_change_keeps_what_is_still_allowed_and_ends_the_rest() {
+    let mut bench = Bench::with_config(office());
+    bench.send(WAN, &udp(STRANGER, 7000, GATEWAY_WAN, 9000, b"x")).one();
+    bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query")).one();
+    bench.configure(|config| config.firewall.forwards.clear());
+    bench
+        .send(WAN, &udp(STRANGER, 7000, GATEWAY_WAN, 9000, b"x"))
+        .assert_silently_dropped(DropReason::Unsolicited);
+    bench.send(WAN, &udp(SERVER, 53, GATEWAY_WAN, 5000, b"answer")).one();
+}

@@ -1,0 +1,78 @@
+//! LAN hosts that reach one another, and the gateway, by the WAN address. (RFC 4787 REQ-9, RFC 5382 REQ-8)
+
+mod common;
+
+use common::*;
+use gatepost_dataplane::Verdict;
+use gatepost_dataplane::config::{Filtering, Mode};
+use gatepost_dataplane::wire::ipv4::Protocol;
+
+#[test]
+fn rfc4787_req9a_hairpin_source_is_external() {
+    let mut config = config(Mode::NatDmz);
+    config.firewall.forwards = vec![forward(Protocol::UDP, 7000..=7000, BOB, 7)];
+    let mut bench = Bench::with_config(config);
+    let there = bench.send(LAN0, &udp(ALICE, 5000, GATEWAY_WAN, 7000, b"there"));
+    assert_eq!(there.one().ip().endpoints(), "203.0.113.10:5000 > 192.168.1.20:7");
+    assert_eq!(there.one().port, LAN1);
+    let back = bench.send(LAN1, &udp(BOB, 7, GATEWAY_WAN, 5000, b"back"));
+    assert_eq!(back.one().ip().endpoints(), "203.0.113.10:7000 > 192.168.1.10:5000");
+    assert_eq!(back.one().port, LAN0);
+}
+
+#[test]
+fn rfc4787_req9_two_mappings_reach_each_other() {
+    let mut config = config(Mode::NatDmz);
+    config.nat.filtering = Filtering::EndpointIndependent;
+    let mut bench = Bench::with_config(config);
+    bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 3478, b"stun")).one();
+    bench.send(LAN1, &udp(BOB, 6000, SERVER.address, 3478, b"stun")).one();
+    let there = bench.send(LAN0, &udp(ALICE, 5000, GATEWAY_WAN, 6000, b"there"));
+    assert_eq!(there.one().ip().endpoints(), "203.0.113.10:5000 > 192.168.1.20:6000");
+    let back = bench.send(LAN1, &udp(BOB, 6000, GATEWAY_WAN, 5000, b"back"));
+    assert_eq!(back.one().ip().endpoints(), "203.0.113.10:6000 > 192.168.1.10:5000");
+}
+
+#[test]
+fn rfc5382_req8_tcp_connections_hairpin() {
+    let mut config = config(Mode::NatDmz);
+    config.firewall.forwards = vec![forward(Protocol::TCP, 8443..=8443, BOB, 443)];
+    let mut bench = Bench::with_config(config);
+    let syn = bench.send(LAN0, &tcp(ALICE, 40_000, GATEWAY_WAN, 8443, "S", 1, 0));
+    assert_eq!(syn.one().ip().endpoints(), "203.0.113.10:40000 > 192.168.1.20:443");
+    let syn_ack = bench.send(LAN1, &tcp(BOB, 443, GATEWAY_WAN, 40_000, "SA", 9, 2));
+    assert_eq!(syn_ack.one().ip().endpoints(), "203.0.113.10:8443 > 192.168.1.10:40000");
+    bench.send(LAN0, &tcp(ALICE, 40_000, GATEWAY_WAN, 8443, "A", 2, 10)).one();
+    let data = bench.send(LAN1, &tcp(BOB, 443, GATEWAY_WAN, 40_000, "PA", 10, 2));
+    assert_eq!(data.one().ip().endpoints(), "203.0.113.10:8443 > 192.168.1.10:40000");
+}
+
+#[test]
+fn a_host_reaches_itself_by_the_wan_address() {
+    let mut config = config(Mode::NatDmz);
+    config.firewall.forwards = vec![forward(Protocol::UDP, 7000..=7000, ALICE, 7)];
+    let mut bench = Bench::with_config(config);
+    let there = bench.send(LAN0, &udp(ALICE, 5000, GATEWAY_WAN, 7000, b"there"));
+    assert_eq!(there.one().ip().endpoints(), "203.0.113.10:5000 > 192.168.1.10:7");
+    assert_eq!(there.one().port, LAN0);
+    let back = bench.send(LAN0, &udp(ALICE, 7, GATEWAY_WAN, 5000, b"back"));
+    assert_eq!(back.one().ip().endpoints(), "203.0.113.10:7000 > 192.168.1.10:5000");
+}
+
+#[test]
+fn the_default_machine_is_reached_from_inside_too() {
+    let mut config = config(Mode::NatDmz);
+    config.firewall.dmz_host = Some(BOB.address);
+    let mut bench = Bench::with_config(config);
+    let there = bench.send(LAN0, &udp(ALICE, 5000, GATEWAY_WAN, 7000, b"there"));
+    assert_eq!(there.one().ip().endpoints(), "203.0.113.10:5000 > 192.168.1.20:7000");
+}
+
+#[test]
+fn what_no_forward_claims_is_for_the_gateway() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let outcome = bench.send(LAN0, &udp(ALICE, 5000, GATEWAY_WAN, 53, b"query"));
+    assert_eq!(outcome.verdict, Verdict::Local);
+    let ping = bench.send(LAN0, &echo_request(ALICE, GATEWAY_WAN, 1, 1));
+    assert_eq!(ping.one().ip().icmp(), (0, 0));
+}

@@ -1,0 +1,242 @@
+//! NAT for TCP, requirement by requirement. (RFC 5382, RFC 7857)
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use gatepost_dataplane::DropReason;
+use gatepost_dataplane::config::{Filtering, Mode};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// One connection between a LAN host and a WAN host, as seen from both ends.
+struct Connection {
+    inside: Host,
+    inside_port: u16,
+    outside: Host,
+    outside_port: u16,
+    /// The inside host's port as the WAN sees it.
+    external_port: u16,
+}
+
+impl Connection {
+    fn new(inside: Host, inside_port: u16, outside: Host, outside_port: u16) -> Self {
+        Self { inside, inside_port, outside, outside_port, external_port: inside_port }
+    }
+
+    fn out(&self, bench: &mut Bench, flags: &str, seq: u32, ack: u32) -> Outcome {
+        let segment =
+            tcp(self.inside, self.inside_port, self.outside.address, self.outside_port, flags, seq, ack);
+        bench.send(self.inside.port, &segment)
+    }
+
+    fn back(&self, bench: &mut Bench, flags: &str, seq: u32, ack: u32) -> Outcome {
+        let segment = tcp(self.outside, self.outside_port, GATEWAY_WAN, self.external_port, flags, seq, ack);
+        bench.send(WAN, &segment)
+    }
+
+    /// Three segments.
+    #[track_caller]
+    fn establish(&mut self, bench: &mut Bench) {
+        self.external_port = self.out(bench, "S", 1000, 0).one().ip().source_port();
+        let back = self.back(bench, "SA", 5000, 1001);
+        let expected = format!(
+            "{}:{} > {}:{}",
+            self.outside.address, self.outside_port, self.inside.address, self.inside_port
+        );
+        assert_eq!(back.one().ip().endpoints(), expected);
+        self.out(bench, "A", 1001, 5001).one();
+    }
+
+    fn is_open(&self, bench: &mut Bench) -> bool {
+        !self.back(bench, "A", 5001, 1001).sent.is_empty()
+    }
+}
+
+fn established(bench: &mut Bench) -> Connection {
+    let mut connection = Connection::new(ALICE, 40_000, SERVER, 80);
+    connection.establish(bench);
+    connection
+}
+
+#[test]
+fn a_connection_opens_carries_data_and_closes() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let connection = established(&mut bench);
+    connection.out(&mut bench, "PA", 1001, 5001).one();
+    connection.back(&mut bench, "PA", 5001, 1005).one();
+    connection.out(&mut bench, "FA", 1005, 5005).one();
+    connection.back(&mut bench, "FA", 5005, 1006).one();
+    connection.out(&mut bench, "A", 1006, 5006).one();
+    bench.pass(Duration::from_secs(5 * 60));
+    assert_eq!(bench.dataplane.flows().count(), 0);
+}
+
+#[test]
+fn rfc5382_req1_mapping_is_endpoint_independent() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    Connection::new(BOB, 40_000, SERVER, 80).establish(&mut bench);
+    let mut first = Connection::new(ALICE, 40_000, SERVER, 80);
+    first.establish(&mut bench);
+    let mut second = Connection::new(ALICE, 40_000, STRANGER, 443);
+    second.establish(&mut bench);
+    assert_ne!(first.external_port, 40_000);
+    assert_eq!(first.external_port, second.external_port);
+}
+
+#[test]
+fn rfc5382_req2_simultaneous_open() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let connection = Connection::new(ALICE, 40_000, SERVER, 40_001);
+    connection.out(&mut bench, "S", 1000, 0).one();
+    connection.back(&mut bench, "S", 5000, 0).one();
+    connection.out(&mut bench, "SA", 1000, 5001).one();
+    connection.back(&mut bench, "SA", 5000, 1001).one();
+    connection.out(&mut bench, "A", 1001, 5001).one();
+    bench.pass(MINUTE * 100);
+    assert!(connection.is_open(&mut bench));
+}
+
+#[test]
+fn rfc5382_req3_filtering_is_selectable() {
+    for (filtering, anybody) in
+        [(Filtering::EndpointIndependent, true), (Filtering::AddressAndPortDependent, false)]
+    {
+        let mut config = config(Mode::NatDmz);
+        config.nat.filtering = filtering;
+        let mut bench = Bench::with_config(config);
+        established(&mut bench);
+        let outcome = bench.send(WAN, &tcp(STRANGER, 7, GATEWAY_WAN, 40_000, "S", 1, 0));
+        assert_eq!(!outcome.sent.is_empty(), anybody, "{filtering:?}");
+    }
+}
+
+#[test]
+fn rfc5382_req4_an_unsolicited_syn_is_refused_after_six_seconds() {
+    let mut bench = Bench::new(Mode::Nat);
+    let syn = tcp(STRANGER, 7000, GATEWAY_WAN, 22, "S", 1, 0);
+    bench.send(WAN, &syn).assert_silently_dropped(DropReason::Unsolicited);
+    assert_eq!(bench.pass(Duration::from_millis(5_999)), []);
+    let sent = bench.pass(Duration::from_millis(1));
+    assert_eq!(sent.len(), 1);
+    assert_eq!((sent[0].port, sent[0].destination_mac()), (WAN, ISP.mac));
+    assert_eq!(sent[0].ip().icmp(), (3, 3));
+    assert_eq!((sent[0].ip().source(), sent[0].ip().destination()), (GATEWAY_WAN, STRANGER.address));
+    assert_eq!(sent[0].ip().quoted().endpoints(), "198.51.100.66:7000 > 203.0.113.10:22");
+}
+
+#[test]
+fn rfc5382_req4_no_refusal_if_the_connection_comes_about() {
+    let mut bench = Bench::new(Mode::Nat);
+    let connection = Connection::new(ALICE, 40_000, SERVER, 40_001);
+    connection.back(&mut bench, "S", 5000, 0).assert_silently_dropped(DropReason::Unsolicited);
+    bench.pass(Duration::from_secs(1));
+    connection.out(&mut bench, "S", 1000, 0).one();
+    assert_eq!(bench.pass(Duration::from_secs(10)), []);
+}
+
+#[test]
+fn rfc5382_req4_stealth_never_answers() {
+    let mut config = config(Mode::NatDmz);
+    config.firewall.stealth = true;
+    let mut bench = Bench::with_config(config);
+    bench
+        .send(WAN, &tcp(STRANGER, 7000, GATEWAY_WAN, 22, "S", 1, 0))
+        .assert_silently_dropped(DropReason::Unsolicited);
+    assert_eq!(bench.pass(Duration::from_secs(60)).iter().filter(|sent| sent.port == WAN).count(), 0);
+}
+
+#[test]
+fn rfc5382_req5_an_established_connection_lives_two_hours_and_four_minutes() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let connection = established(&mut bench);
+    bench.pass(MINUTE * 124 - Duration::from_secs(1));
+    assert!(connection.is_open(&mut bench));
+    bench.pass(MINUTE * 60 * 6);
+    assert!(!connection.is_open(&mut bench));
+}
+
+#[test]
+fn rfc5382_req5_a_half_open_connection_is_given_up_after_four_minutes() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let connection = Connection::new(ALICE, 40_000, SERVER, 80);
+    connection.out(&mut bench, "S", 1000, 0).one();
+    bench.pass(Duration::from_secs(239));
+    connection.back(&mut bench, "SA", 5000, 1001).one();
+    bench.pass(MINUTE * 10);
+    assert_eq!(bench.dataplane.flows().count(), 0);
+}
+
+#[test]
+fn rfc7857_state_stays_four_minutes_after_a_reset() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let connection = established(&mut bench);
+    connection.back(&mut bench, "RA", 5001, 1001).one();
+    bench.pass(Duration::from_secs(239));
+    assert_eq!(bench.dataplane.flows().count(), 1);
+    bench.pass(Duration::from_secs(30));
+    assert_eq!(bench.dataplane.flows().count(), 0);
+}
+
+#[test]
+fn rfc5382_req7_two_connections_never_share_a_port() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let mut alices = Connection::new(ALICE, 40_000, SERVER, 80);
+    alices.establish(&mut bench);
+    let mut bobs = Connection::new(BOB, 40_000, SERVER, 80);
+    bobs.establish(&mut bench);
+    assert_ne!(alices.external_port, bobs.external_port);
+    assert!(alices.is_open(&mut bench) && bobs.is_open(&mut bench));
+}
+
+#[test]
+fn a_segment_out_of_nowhere_opens_nothing() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    bench
+        .send(WAN, &tcp(STRANGER, 7000, GATEWAY_WAN, 40_000, "A", 1, 1))
+        .assert_dropped(DropReason::Unsolicited);
+    bench
+        .send(LAN0, &tcp(ALICE, 40_000, SERVER.address, 80, "A", 1, 1))
+        .assert_dropped(DropReason::TcpStateInvalid);
+    assert_eq!(bench.dataplane.flows().count(), 0);
+}
+
+#[test]
+fn impossible_flags_and_lengths_are_dropped() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    for flags in ["SF", "SR", ""] {
+        bench
+            .send(LAN0, &tcp(ALICE, 40_000, SERVER.address, 80, flags, 1, 1))
+            .assert_silently_dropped(DropReason::TransportMalformed);
+    }
+    let mut short = tcp(ALICE, 40_000, SERVER.address, 80, "S", 1, 1);
+    short[14 + 20 + 12] = 0x40;
+    bench.send(LAN0, &short).assert_silently_dropped(DropReason::TransportMalformed);
+}
+
+#[test]
+fn the_mss_is_clamped_to_a_smaller_wan() {
+    let mut config = config(Mode::NatDmz);
+    config.wan.mtu = 1492;
+    let mut bench = Bench::with_config(config);
+    let mss_of = |sent: &Sent| {
+        let options = &sent.ip().payload()[20..24];
+        assert_eq!(options[..2], [2, 4]);
+        u16::from_be_bytes([options[2], options[3]])
+    };
+    let syn = |from: Host, from_port, to, to_port, flags: &str, mss| {
+        let mut header = etherparse::TcpHeader::new(from_port, to_port, 1000, 64_000);
+        header.syn = true;
+        header.ack = flags.contains('A');
+        header.acknowledgment_number = 1001;
+        header.set_options(&[etherparse::TcpOptionElement::MaximumSegmentSize(mss)]).unwrap();
+        tcp_with_header(from, to, header)
+    };
+    let out = bench.send(LAN0, &syn(ALICE, 40_000, SERVER.address, 80, "S", 1460));
+    assert_eq!(mss_of(out.one()), 1452);
+    let back = bench.send(WAN, &syn(SERVER, 80, GATEWAY_WAN, 40_000, "SA", 1460));
+    assert_eq!(mss_of(back.one()), 1452);
+    let small = bench.send(LAN0, &syn(ALICE, 40_001, SERVER.address, 80, "S", 536));
+    assert_eq!(mss_of(small.one()), 536, "never raised");
+}

@@ -212,3 +212,26 @@ fn a_wrong_icmp_checksum_of_an_error_is_not_passed_on() {
     error[36] ^= 1;
     bench.send(WAN, &error).assert_silently_dropped(DropReason::TransportMalformed);
 }
+
+#[test]
+fn redirects_and_source_quenches_stay_on_their_link() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let datagram = translated_datagram(&mut bench);
+    for kind in [4, 5] {
+        bench
+            .send(WAN, &icmp_error(ISP, GATEWAY_WAN, kind, 0, 0, &datagram))
+            .assert_silently_dropped(DropReason::ProtocolUnsupported);
+    }
+}
+
+#[test]
+fn an_error_about_the_gateways_own_packet_is_for_its_host() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
+    bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query")).one();
+    let query = bench.host_sends(&udp(gateway, 5000, SERVER.address, 53, b"q"));
+    let query = query.one().bytes[14..].to_vec();
+    let outcome = bench.send(WAN, &icmp_error(ISP, GATEWAY_WAN, 3, 3, 0, &query));
+    let local = outcome.local.expect("for the host");
+    assert_eq!(Ip(&local[14..]).quoted().endpoints(), "203.0.113.10:5000 > 198.51.100.7:53");
+}

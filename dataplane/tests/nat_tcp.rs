@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use common::*;
+use etherparse::{TcpHeader, TcpOptionElement};
 use gatepost_dataplane::DropReason;
 use gatepost_dataplane::config::{Filtering, Mode};
 
@@ -215,28 +217,54 @@ fn impossible_flags_and_lengths_are_dropped() {
     bench.send(LAN0, &short).assert_silently_dropped(DropReason::TransportMalformed);
 }
 
+/// A SYN, or a SYN-ACK if `flags` has an `A`, that offers `mss`.
+fn syn(from: Host, from_port: u16, to: Ipv4Addr, to_port: u16, flags: &str, mss: u16) -> Vec<u8> {
+    let mut header = TcpHeader::new(from_port, to_port, 1000, 64_000);
+    header.syn = true;
+    header.ack = flags.contains('A');
+    header.acknowledgment_number = 1001;
+    header.set_options(&[TcpOptionElement::MaximumSegmentSize(mss)]).expect("room");
+    tcp_with_header(from, to, header)
+}
+
+fn mss_of(packet: Ip<'_>) -> u16 {
+    let options = &packet.payload()[20..24];
+    assert_eq!(options[..2], [2, 4]);
+    u16::from_be_bytes([options[2], options[3]])
+}
+
 #[test]
 fn the_mss_is_clamped_to_a_smaller_wan() {
     let mut config = config(Mode::NatDmz);
     config.wan.mtu = 1492;
     let mut bench = Bench::with_config(config);
-    let mss_of = |sent: &Sent| {
-        let options = &sent.ip().payload()[20..24];
-        assert_eq!(options[..2], [2, 4]);
-        u16::from_be_bytes([options[2], options[3]])
-    };
-    let syn = |from: Host, from_port, to, to_port, flags: &str, mss| {
-        let mut header = etherparse::TcpHeader::new(from_port, to_port, 1000, 64_000);
-        header.syn = true;
-        header.ack = flags.contains('A');
-        header.acknowledgment_number = 1001;
-        header.set_options(&[etherparse::TcpOptionElement::MaximumSegmentSize(mss)]).unwrap();
-        tcp_with_header(from, to, header)
-    };
     let out = bench.send(LAN0, &syn(ALICE, 40_000, SERVER.address, 80, "S", 1460));
-    assert_eq!(mss_of(out.one()), 1452);
+    assert_eq!(mss_of(out.one().ip()), 1452);
     let back = bench.send(WAN, &syn(SERVER, 80, GATEWAY_WAN, 40_000, "SA", 1460));
-    assert_eq!(mss_of(back.one()), 1452);
+    assert_eq!(mss_of(back.one().ip()), 1452);
     let small = bench.send(LAN0, &syn(ALICE, 40_001, SERVER.address, 80, "S", 536));
-    assert_eq!(mss_of(small.one()), 536, "never raised");
+    assert_eq!(mss_of(small.one().ip()), 536, "never raised");
+}
+
+#[test]
+fn the_mss_of_the_gateways_own_connections_is_clamped_too() {
+    let mut config = config(Mode::NatDmz);
+    config.wan.mtu = 1492;
+    let mut bench = Bench::with_config(config);
+    let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
+    let out = bench.host_sends(&syn(gateway, 40_000, SERVER.address, 80, "S", 1460));
+    assert_eq!(mss_of(out.one().ip()), 1452);
+    let back = bench.send(WAN, &syn(SERVER, 80, GATEWAY_WAN, 40_000, "SA", 1460));
+    assert_eq!(mss_of(Ip(&back.local.expect("for the host")[14..])), 1452);
+}
+
+#[test]
+fn more_unsolicited_syns_than_can_be_remembered_are_not_answered() {
+    let mut bench = Bench::new(Mode::Nat);
+    for port in 0..300 {
+        bench.send(WAN, &tcp(STRANGER, 7000 + port, GATEWAY_WAN, 22, "S", 1, 0));
+    }
+    assert_eq!(bench.dataplane.counters().made_suppressed, 300 - 256);
+    let refusals = bench.pass(Duration::from_secs(10)).len();
+    assert!((1..=256).contains(&refusals), "limited by rate: {refusals}");
 }

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use gatepost_dataplane::config::Mode;
-use gatepost_dataplane::{DropReason, Verdict};
+use gatepost_dataplane::{Batch, DropReason, Output, Verdict};
 
 #[test]
 fn packets_cross_unchanged_but_for_the_ttl() {
@@ -130,4 +130,28 @@ fn rfc4787_req13_too_big_is_fragmented_where_it_may_be() {
         assert_eq!(whole.ip().payload()[8..], [7; 1472]);
         whole.verify();
     }
+}
+
+#[test]
+fn what_cannot_be_made_for_want_of_room_is_counted() {
+    let mut config = config(Mode::Router);
+    config.wan.mtu = 576;
+    let mut bench = Bench::with_config(config);
+    let mut packet = udp(ALICE, 5000, SERVER.address, 53, &[7; 1472]);
+    set_dont_fragment(&mut packet, false);
+    let (verdicts, made) = bench.send_batch(LAN0, &vec![packet; Batch::FRAMES_MAX]);
+    // All pieces of a packet, or none.
+    let cut = Output::FRAMES_MAX / 3;
+    assert_eq!(made.len(), cut * 3);
+    assert_eq!(verdicts.iter().filter(|verdict| **verdict == Verdict::Consumed).count(), cut);
+    assert_eq!(bench.drops(DropReason::OutputFull), (Batch::FRAMES_MAX - cut) as u64);
+}
+
+#[test]
+fn a_caller_that_cannot_deliver_says_so() {
+    let mut bench = Bench::new(Mode::Router);
+    let outcome = bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query"));
+    bench.dataplane.undeliverable(outcome.verdict, DropReason::PortBackpressure);
+    assert_eq!(bench.drops(DropReason::PortBackpressure), 1);
+    assert!(bench.dataplane.counters().balances());
 }

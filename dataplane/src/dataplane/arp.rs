@@ -62,7 +62,7 @@ impl Dataplane {
             let announcement = &mut self.announcements[segment as usize];
             if announcement.due.is_some_and(|due| due <= cx.now) {
                 announcement.sent(cx.now);
-                if let Some(own) = self.own_address(segment) {
+                if let Some(own) = self.networks.on(segment).own() {
                     self.announce(cx, segment, own);
                 }
             }

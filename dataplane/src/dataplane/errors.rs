@@ -80,8 +80,9 @@ impl Dataplane {
             return;
         }
         let Ok(header) = Header::parse_embedded(quote.bytes()) else { return };
-        let segment = if self.is_in_lan(header.source) { Segment::Lan } else { Segment::Wan };
-        if self.own_segment(header.source).is_none() {
+        let segment =
+            if self.networks.on(Segment::Lan).contains(header.source) { Segment::Lan } else { Segment::Wan };
+        if self.networks.own_segment(header.source).is_none() {
             self.reject_packet(cx, segment, &header, quote.bytes(), IcmpError::HostUnreachable);
         }
     }
@@ -132,6 +133,6 @@ impl Dataplane {
         if icmp::translate(packet, header, &quoted, &translation, source).is_err() {
             return Verdict::Drop(DropReason::TransportMalformed);
         }
-        self.send_translated(cx, way, egress, destination, header, frame)
+        self.send_translated(cx, way, egress, destination, frame)
     }
 }

@@ -7,8 +7,8 @@ use crate::config::{Mode, Segment};
 use crate::counters::DropReason;
 use crate::icmp_error::IcmpError;
 use crate::route::Route;
-use crate::wire::ipv4::{AddressKind, Header, HeaderMut, Protocol};
-use crate::wire::{ethernet, tcp};
+use crate::wire::ethernet;
+use crate::wire::ipv4::{AddressKind, Header, HeaderMut};
 
 impl Dataplane {
     /// A packet from `segment` for somebody else.
@@ -26,7 +26,10 @@ impl Dataplane {
         if !AddressKind::of(header.destination).may_be_forwarded() {
             return Verdict::Drop(DropReason::Martian);
         }
-        if segment == Segment::Wan && self.config.mode.translates() && self.is_in_lan(header.destination) {
+        if segment == Segment::Wan
+            && self.config.mode.translates()
+            && self.networks.on(Segment::Lan).contains(header.destination)
+        {
             return Verdict::Drop(DropReason::LanNotReachable);
         }
         let Some(route) = self.routes.lookup(header.destination) else {
@@ -37,6 +40,9 @@ impl Dataplane {
         if (segment, route.segment) == (Segment::Wan, Segment::Wan) {
             return Verdict::Drop(DropReason::Ipv4NotForUs);
         }
+        if route.segment == Segment::Wan {
+            self.clamp_mss(header, frame);
+        }
         if route.segment == Segment::Wan && self.config.mode.translates() {
             return self.nat(cx, Way::Output, header, frame);
         }
@@ -44,7 +50,6 @@ impl Dataplane {
             return Verdict::Drop(reason);
         }
         take_hop(frame);
-        self.clamp_mss(segment, route.segment, header, frame);
         self.egress(cx, route, header.destination, frame)
     }
 
@@ -70,26 +75,7 @@ impl Dataplane {
         }
         Ok(())
     }
-
-    /// Lowers the segment size that a SYN offers to what the WAN carries, if the LAN carries more.
-    #[inline]
-    pub(super) fn clamp_mss(&self, from: Segment, to: Segment, header: &Header, frame: &mut Frame) {
-        let (lan_mtu, wan_mtu) = (self.config.lan.mtu, self.config.wan.mtu);
-        if wan_mtu >= lan_mtu || from == to || header.protocol != Protocol::TCP || !header.is_first_fragment()
-        {
-            return;
-        }
-        let payload = header.payload_mut(&mut frame.bytes_mut()[ethernet::Header::LEN..]);
-        let is_syn = tcp::Header::parse(payload).is_ok_and(|segment| segment.flags.contains(tcp::Flags::SYN));
-        if is_syn {
-            // It parses: nothing can fail. A SYN without the option stays without. // RFC 9293 section 3.7.1
-            let _ = tcp::clamp_mss(payload, wan_mtu.saturating_sub(TCP_IP_HEADERS_LEN));
-        }
-    }
 }
-
-/// An IPv4 and a TCP header without options, in octets.
-const TCP_IP_HEADERS_LEN: u16 = 40;
 
 /// Takes one hop off the packet's time to live.
 #[inline]

@@ -11,6 +11,7 @@ use super::{Context, Dataplane, ipv4};
 use crate::batch::{Frame, Output, PortSet, Verdict};
 use crate::counters::DropReason;
 use crate::fragment::{FragmentKey, Later, Pieces, is_sound};
+use crate::time::Instant;
 use crate::wire::ethernet;
 use crate::wire::ipv4::Header;
 
@@ -42,10 +43,10 @@ impl Dataplane {
     }
 
     /// Gives up the fragments whose first did not come.
-    pub(super) fn fragment_timeout(&mut self, cx: &Context<'_>) {
+    pub(super) fn fragment_timeout(&mut self, now: Instant) {
         let Self { fragments, counters, .. } = self;
         let tracker = fragments.as_mut().expect("time does not pass while fragments are let go");
-        tracker.handle_timeout(cx.now, &mut |_, _| counters.held_dropped(DropReason::FragmentInvalid));
+        tracker.handle_timeout(now, &mut |_, _| counters.held_dropped(DropReason::FragmentInvalid));
     }
 
     /// Does to one fragment what is to become of all.

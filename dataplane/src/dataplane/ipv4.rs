@@ -9,7 +9,7 @@ use crate::batch::{Frame, Verdict};
 use crate::config::{Mode, Segment};
 use crate::counters::DropReason;
 use crate::wire::ipv4::{AddressKind, Header, Protocol};
-use crate::wire::{Malformed, ethernet, udp};
+use crate::wire::{Malformed, ethernet, tcp, udp};
 
 impl Dataplane {
     /// A frame from `segment` that carries IPv4.
@@ -35,8 +35,11 @@ impl Dataplane {
         // Ethernet's padding is no part of the packet. The frame is the gateway's alone: `Cast::Group`
         // does not pass the check of addresses.
         frame.set_len(ethernet::Header::LEN + usize::from(header.total_len));
+        if segment == Segment::Wan {
+            self.clamp_mss(&header, frame);
+        }
 
-        match (segment, self.own_segment(header.destination)) {
+        match (segment, self.networks.own_segment(header.destination)) {
             (_, None) => self.forward(cx, segment, &header, frame),
             (Segment::Wan, Some(Segment::Lan)) if self.config.mode.translates() => {
                 Verdict::Drop(DropReason::LanNotReachable)
@@ -51,25 +54,6 @@ impl Dataplane {
         }
     }
 
-    /// The segment on which `address` is the gateway's own.
-    #[inline]
-    pub(super) fn own_segment(&self, address: Ipv4Addr) -> Option<Segment> {
-        let is_own = |segment: &Segment| self.own_address(*segment) == Some(address);
-        [Segment::Lan, Segment::Wan].into_iter().find(is_own)
-    }
-
-    /// The gateway's own address on `segment`.
-    #[inline]
-    pub(super) fn own_address(&self, segment: Segment) -> Option<Ipv4Addr> {
-        self.config.interface(segment).address.map(|net| net.addr())
-    }
-
-    /// Whether `address` is one of the LAN's.
-    #[inline]
-    pub(super) fn is_in_lan(&self, address: Ipv4Addr) -> bool {
-        self.config.lan.address.is_some_and(|net| net.contains(&address))
-    }
-
     /// Whether a packet is from a DHCP client on the LAN to our server, or the other way on the WAN.
     /// A server may address an offer to the address that it offers, which we do not have yet.
     /// // RFC 2131 section 4.1
@@ -81,13 +65,10 @@ impl Dataplane {
         }
         let packet = &frame.bytes()[ethernet::Header::LEN..];
         let Ok(datagram) = udp::Header::parse(header.payload(packet)) else { return false };
-        let is_for_all = header.destination == Ipv4Addr::BROADCAST
-            || self
-                .config
-                .interface(segment)
-                .address
-                .is_some_and(|net| net.broadcast() == header.destination);
-        let is_ours = is_for_all || self.own_address(segment) == Some(header.destination);
+        let network = self.networks.on(segment);
+        let is_ours = header.destination == Ipv4Addr::BROADCAST
+            || network.is_broadcast(header.destination)
+            || network.own() == Some(header.destination);
         match segment {
             Segment::Lan => datagram.destination_port == SERVER_PORT && is_ours,
             Segment::Wan => {
@@ -99,10 +80,25 @@ impl Dataplane {
         }
     }
 
+    /// Lowers the segment size that a SYN offers to what the WAN carries, if the LAN carries more. It
+    /// is done where packets enter from the WAN and leave to it, for the office and the host alike.
+    #[inline]
+    pub(super) fn clamp_mss(&self, header: &Header, frame: &mut Frame) {
+        let wan_mtu = self.config.wan.mtu;
+        if wan_mtu >= self.config.lan.mtu || header.protocol != Protocol::TCP || !header.is_first_fragment() {
+            return;
+        }
+        let segment = header.payload_mut(&mut frame.bytes_mut()[ethernet::Header::LEN..]);
+        if tcp::Header::parse(segment).is_ok_and(|header| header.flags.contains(tcp::Flags::SYN)) {
+            // What parses can be clamped.
+            let _ = tcp::clamp_mss(segment, wan_mtu.saturating_sub(TCP_IP_HEADERS_LEN));
+        }
+    }
+
     /// Whether a packet from `segment` may have the addresses that it has.
     #[inline]
     fn check_addresses(&self, segment: Segment, cast: Cast, header: &Header) -> Result<(), DropReason> {
-        if !AddressKind::of(header.source).may_be_source() || self.is_directed_broadcast(header.source) {
+        if !AddressKind::of(header.source).may_be_source() || self.networks.is_broadcast(header.source) {
             return Err(DropReason::Martian);
         }
         if !self.is_source_of(segment, header.source) {
@@ -112,7 +108,7 @@ impl Dataplane {
             AddressKind::Multicast | AddressKind::LimitedBroadcast => Err(DropReason::BroadcastNotForwarded),
             kind if !kind.may_be_destination() => Err(DropReason::Martian),
             // RFC 1122 section 3.3.6: a broadcast frame carries no packet for one host.
-            _ if cast == Cast::Group || self.is_directed_broadcast(header.destination) => {
+            _ if cast == Cast::Group || self.networks.is_broadcast(header.destination) => {
                 Err(DropReason::BroadcastNotForwarded)
             }
             _ => Ok(()),
@@ -124,21 +120,18 @@ impl Dataplane {
     fn is_source_of(&self, segment: Segment, address: Ipv4Addr) -> bool {
         let is_segments = match segment {
             // An ordinary host gets packets from anywhere through its LAN's router.
-            Segment::Lan => self.config.mode == Mode::LanOnly || self.is_in_lan(address),
-            Segment::Wan => !self.is_in_lan(address),
+            Segment::Lan => {
+                self.config.mode == Mode::LanOnly || self.networks.on(Segment::Lan).contains(address)
+            }
+            Segment::Wan => !self.networks.on(Segment::Lan).contains(address),
         };
-        is_segments && self.own_segment(address).is_none()
-    }
-
-    /// Whether `address` is that of all hosts of one of the segments. A prefix of 31 or 32 bits has
-    /// none. // RFC 3021
-    pub(super) fn is_directed_broadcast(&self, address: Ipv4Addr) -> bool {
-        [&self.config.lan, &self.config.wan]
-            .into_iter()
-            .filter_map(|interface| interface.address)
-            .any(|net| net.prefix_len() < 31 && net.broadcast() == address)
+        is_segments && self.networks.own_segment(address).is_none()
     }
 }
+
+/// An IPv4 and a TCP header without options, in octets, which the MSS does not count.
+/// // RFC 9293 section 3.7.1
+const TCP_IP_HEADERS_LEN: u16 = 40;
 
 /// The header of the packet in `frame`.
 pub(super) fn parse(frame: &Frame) -> Result<Header, DropReason> {

@@ -85,8 +85,8 @@ pub(super) struct Links {
 }
 
 impl Links {
-    pub(super) fn new(config: &Config, mut seeds: impl FnMut() -> [u64; 4]) -> Self {
-        Self { ports: ports_of(config), bridges: [Bridge::new(seeds()), Bridge::new(seeds())] }
+    pub(super) fn new(config: &Config, seeds: [[u64; 4]; 2]) -> Self {
+        Self { ports: ports_of(config), bridges: seeds.map(Bridge::new) }
     }
 
     /// Takes in other ports. A port that has changed sides leaves its stations behind.

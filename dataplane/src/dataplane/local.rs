@@ -3,7 +3,7 @@
 use super::nat::Way;
 use super::{Context, Dataplane, ipv4};
 use crate::batch::{Frame, Verdict};
-use crate::config::Segment;
+use crate::config::{Mode, Segment};
 use crate::counters::DropReason;
 use crate::wire::ipv4::{AddressKind, Header, Protocol};
 use crate::wire::{checksum, ethernet, icmpv4};
@@ -41,21 +41,25 @@ impl Dataplane {
         };
         frame.set_len(ethernet::Header::LEN + usize::from(header.total_len));
         match AddressKind::of(header.destination) {
-            _ if self.is_directed_broadcast(header.destination) => {
+            _ if self.networks.is_broadcast(header.destination) => {
                 return Verdict::Drop(DropReason::BroadcastNotForwarded);
             }
             AddressKind::Multicast | AddressKind::LimitedBroadcast => {
                 return Verdict::Drop(DropReason::BroadcastNotForwarded);
             }
-            AddressKind::Unicast if self.own_segment(header.destination).is_none() => {}
+            AddressKind::Unicast if self.networks.own_segment(header.destination).is_none() => {}
             _ => return Verdict::Drop(DropReason::Martian),
         }
         let Some(route) = self.routes.lookup(header.destination) else {
-            let is_without_wan = self.own_address(Segment::Wan).is_none();
-            return Verdict::Drop(if is_without_wan { DropReason::NoAddress } else { DropReason::NoRoute });
+            let is_waiting =
+                self.config.mode != Mode::LanOnly && self.networks.on(Segment::Wan).own().is_none();
+            return Verdict::Drop(if is_waiting { DropReason::NoAddress } else { DropReason::NoRoute });
         };
-        if self.own_segment(header.source).is_none() {
+        if self.networks.own_segment(header.source).is_none() {
             return Verdict::Drop(DropReason::SpoofedSource);
+        }
+        if route.segment == Segment::Wan {
+            self.clamp_mss(&header, frame);
         }
         if route.segment == Segment::Wan && self.config.mode.translates() {
             self.nat(cx, Way::HostOutput, &header, frame)

@@ -12,8 +12,8 @@
 //!  host stack ──▶ local ─────────┴──────────────────────────────────────┘
 //! ```
 //!
-//! Each stage is a file with methods of [`Dataplane`]: [`link`], [`arp`], [`ipv4`], [`local`],
-//! [`forward`], [`nat`], [`fragments`], [`egress`]; [`errors`] makes and translates ICMP errors. A stage
+//! Each stage is a file with methods of [`Dataplane`]: `link`, `arp`, `ipv4`, `local`, `forward`, `nat`,
+//! `fragments`, `egress`; `errors` makes and translates ICMP errors. A stage
 //! returns the frame's [`Verdict`] or calls the next. What it reads of a packet it parses itself, and
 //! it trusts what the stage before has checked.
 //!
@@ -36,22 +36,24 @@ mod ipv4;
 mod link;
 mod local;
 mod nat;
+mod network;
 
 use std::sync::Arc;
 
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 use self::arp::Announcements;
 use self::link::Links;
 use self::nat::Fate;
-use crate::batch::{Batch, Frame, Ingress, Output, Verdict};
+use self::network::Networks;
+use crate::batch::{Batch, Frame, Ingress, Output, Slot, Verdict};
 use crate::bridge::Station;
 use crate::config::{Config, Segment};
 use crate::counters::{Counters, DropReason};
 use crate::firewall::policy::{is_allowed, reserved_ports};
 use crate::firewall::refusal::{Quote, SynRefusals};
-use crate::flow::{Direction, FlowKey, FlowTable, State, Traffic};
+use crate::flow::{Direction, FlowKey, FlowTable, KeyHash, State, Traffic};
 use crate::fragment::FragmentTracker;
 use crate::icmp_error::{IcmpError, RateLimit};
 use crate::nat::Timeouts;
@@ -82,6 +84,7 @@ pub struct Dataplane {
     config: Arc<Config>,
     counters: Counters,
     links: Links,
+    networks: Networks,
     routes: Routes,
     neighbors: NeighborTable,
     flows: FlowTable,
@@ -96,6 +99,7 @@ pub struct Dataplane {
     unreachable: Vec<Quote>,
     /// The identification that a translated packet got last.
     identification: u16,
+    rng: StdRng,
 }
 
 /// What the stages share besides the tables: the time, where the frame at hand came from, and the
@@ -103,34 +107,42 @@ pub struct Dataplane {
 struct Context<'a> {
     now: Instant,
     ingress: Ingress,
+    /// The hash of the flow key of the frame at hand, if it was worked out ahead.
+    key_hash: Option<KeyHash>,
     output: &'a mut Output,
 }
+
+impl<'a> Context<'a> {
+    fn new(now: Instant, output: &'a mut Output) -> Self {
+        Self { now, ingress: Ingress::Host, key_hash: None, output }
+    }
+}
+
+/// So many frames of a batch have their flows fetched before the first of them is processed: enough to
+/// wait for memory once, and not so many that the first is gone from the nearest cache again.
+const WAVE_FRAMES: usize = 32;
 
 impl Dataplane {
     /// A dataplane that knows nobody yet. The secret `seed` keys its hashes and picks its ports: the
     /// same seed and input give the same output.
     pub fn new(config: Arc<Config>, seed: [u8; 32], now: Instant) -> Self {
         let mut rng = StdRng::from_seed(seed);
-        let mut seeds = || [(); 4].map(|()| rng.next_u64());
         let frame_capacity = config.frame_len_max();
-        let links = Links::new(&config, &mut seeds);
-        let neighbors = NeighborTable::new(seeds(), frame_capacity);
-        let fragments = FragmentTracker::new(seeds(), frame_capacity);
-        let mut flow_seed = [0; 32];
-        rng.fill_bytes(&mut flow_seed);
         let mut dataplane = Self {
             counters: Counters::default(),
-            links,
+            links: Links::new(&config, [rng.random(), rng.random()]),
+            networks: Networks::of_config(&config),
             routes: Routes::of_config(&config),
-            neighbors,
-            flows: FlowTable::new(&config.nat, Timeouts::default(), flow_seed),
-            fragments: Some(fragments),
+            neighbors: NeighborTable::new(rng.random(), frame_capacity),
+            flows: FlowTable::new(&config.nat, Timeouts::default(), rng.random()),
+            fragments: Some(FragmentTracker::new(rng.random(), frame_capacity)),
             announcements: [Announcements::default(); 2],
             defended_until: [Instant::ZERO; 2],
             error_limit: RateLimit::ICMP_ERRORS,
             syn_refusals: SynRefusals::new(),
             unreachable: Vec::with_capacity(egress::UNREACHABLE_MAX),
-            identification: rng.next_u32() as u16,
+            identification: rng.random(),
+            rng,
             config,
         };
         dataplane.configure_flows();
@@ -146,6 +158,7 @@ impl Dataplane {
     /// longer frames are not held.
     pub fn configure(&mut self, now: Instant, config: Arc<Config>) {
         let old = core::mem::replace(&mut self.config, config);
+        self.networks = Networks::of_config(&self.config);
         self.routes = Routes::of_config(&self.config);
         self.links.configure(&self.config);
         for segment in [Segment::Lan, Segment::Wan] {
@@ -155,6 +168,7 @@ impl Dataplane {
             }
         }
         self.configure_flows();
+        self.forget_fragments();
     }
 
     /// The configuration in force.
@@ -165,11 +179,15 @@ impl Dataplane {
     /// Decides on every frame of `batch`, rewrites them in place, and adds frames of the gateway's own.
     pub fn process(&mut self, now: Instant, batch: &mut Batch) {
         let (slots, output) = batch.split();
-        let mut cx = Context { now, ingress: Ingress::Host, output };
-        for slot in slots {
-            cx.ingress = slot.ingress;
-            slot.verdict = self.frame(&mut cx, &mut slot.frame);
-            self.counters.count(slot.verdict);
+        let mut cx = Context::new(now, output);
+        for wave in slots.chunks_mut(WAVE_FRAMES) {
+            let hashes = self.fetch_flows(wave);
+            for (slot, hash) in wave.iter_mut().zip(hashes) {
+                cx.ingress = slot.ingress;
+                cx.key_hash = hash;
+                slot.verdict = self.frame(&mut cx, &mut slot.frame);
+                self.counters.count(slot.verdict);
+            }
         }
         // A new neighbour is asked for at once.
         if self.neighbors.poll_timeout().is_some_and(|due| due <= now) {
@@ -195,10 +213,10 @@ impl Dataplane {
     /// Does what is due. `batch`, which has no frames received, takes what is to be sent.
     pub fn handle_timeout(&mut self, now: Instant, batch: &mut Batch) {
         let (_, output) = batch.split();
-        let mut cx = Context { now, ingress: Ingress::Host, output };
+        let mut cx = Context::new(now, output);
         self.flows.handle_timeout(now);
         self.neighbor_timeout(&mut cx);
-        self.fragment_timeout(&cx);
+        self.fragment_timeout(now);
         self.refusal_timeout(&mut cx);
         self.announcement_timeout(&mut cx);
         debug_assert!(self.counters.balances(), "{:?}", self.counters);
@@ -235,6 +253,21 @@ impl Dataplane {
         self.links.stations(now)
     }
 
+    /// Works out the flow keys of a wave of frames, and has their flows fetched from memory.
+    #[inline]
+    fn fetch_flows(&self, wave: &[Slot]) -> [Option<KeyHash>; WAVE_FRAMES] {
+        let mut hashes = [None; WAVE_FRAMES];
+        if self.flows.is_empty() {
+            return hashes;
+        }
+        for (slot, hash) in wave.iter().zip(&mut hashes) {
+            *hash = nat::likely_key(&slot.frame).map(|key| self.flows.hash(&key));
+            hash.iter().for_each(|hash| self.flows.prefetch(*hash));
+        }
+        hashes.iter().flatten().for_each(|hash| self.flows.prefetch_flow(*hash));
+        hashes
+    }
+
     #[inline]
     fn frame(&mut self, cx: &mut Context<'_>, frame: &mut Frame) -> Verdict {
         match cx.ingress {
@@ -264,6 +297,12 @@ impl Dataplane {
             flows.set_reserved_ports(protocol, reserved_ports(&config.firewall, protocol));
         }
         flows.remove_where(|flow| !is_allowed(config, flow));
+    }
+
+    /// What was decided about first fragments need not hold any more.
+    fn forget_fragments(&mut self) {
+        self.fragment_timeout(Instant::FAR_FUTURE);
+        self.fragments = Some(FragmentTracker::new(self.rng.random(), self.config.frame_len_max()));
     }
 
     /// The neighbours of an old network are nobody in the new one.

@@ -149,7 +149,7 @@ impl Dataplane {
         if let (Some(id), Ok(mut ip)) = (passage.identification, HeaderMut::new(packet)) {
             ip.set_id(id);
         }
-        self.send_translated(cx, way, passage.egress, passage.translation.destination.address, header, frame)
+        self.send_translated(cx, way, passage.egress, passage.translation.destination.address, frame)
     }
 
     /// Sends a rewritten packet to `destination`.
@@ -160,16 +160,14 @@ impl Dataplane {
         way: Way,
         egress: Egress,
         destination: Ipv4Addr,
-        header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
         if egress == Egress::Host {
             return Verdict::Local;
         }
         let Some(route) = self.routes.lookup(destination) else { return Verdict::Drop(DropReason::NoRoute) };
-        if let Some(segment) = way.origin() {
+        if way != Way::HostOutput {
             forward::take_hop(frame);
-            self.clamp_mss(segment, route.segment, header, frame);
         }
         self.egress(cx, route, destination, frame)
     }
@@ -205,7 +203,8 @@ impl Dataplane {
         header: &Header,
         frame: &Frame,
     ) -> Fate {
-        let Some((id, direction)) = self.flows.lookup(key) else {
+        let hash = cx.key_hash.unwrap_or_else(|| self.flows.hash(key));
+        let Some((id, direction)) = self.flows.lookup_hashed(hash, key) else {
             return self.decide_new(cx, way, key, packet, header, frame);
         };
         let flow = self.flows.flow(id);
@@ -261,8 +260,8 @@ impl Dataplane {
                 let (server, egress) = match firewall::hairpin_target(firewall, protocol, port) {
                     Some(target) => (seen_as(target, key.destination), to_lan),
                     None => match self.mapped_or_default(key) {
-                        Some(claimed) => claimed,
-                        None => return Fate::Local,
+                        Some((server, Egress::Segment(segment))) => (server, Egress::Segment(segment)),
+                        Some((_, Egress::Host)) | None => return Fate::Local,
                     },
                 };
                 (NewFlow::Hairpin { client: self.client(key), server }, egress)
@@ -338,7 +337,7 @@ impl Dataplane {
     /// Who a packet with `key` is from, for a flow that it opens: one that is seen by the same port as
     /// when it is asked, if it can be asked, else by its mapping.
     fn client(&self, key: &FlowKey) -> Client {
-        let Some(wan) = self.own_address(Segment::Wan) else { return Client::Mapped(key.source) };
+        let Some(wan) = self.networks.on(Segment::Wan).own() else { return Client::Mapped(key.source) };
         let firewall = &self.config.firewall;
         let port = if key.source.address == wan {
             Some(key.source.port).filter(|port| firewall::is_wan_service(firewall, key.protocol, *port))
@@ -353,7 +352,7 @@ impl Dataplane {
     /// Who gets a packet with `key` that neither a service nor a forward claims.
     fn mapped_or_default(&self, key: &FlowKey) -> Option<(Server, Egress)> {
         if let Some(id) = self.flows.mapping_by_external(key.protocol, key.destination.port) {
-            let is_host = self.own_segment(self.flows.mapping(id).inside.address).is_some();
+            let is_host = self.networks.own_segment(self.flows.mapping(id).inside.address).is_some();
             let to = if is_host { Egress::Host } else { Egress::Segment(Segment::Lan) };
             return Some((Server::Mapped(id), to));
         }
@@ -385,6 +384,25 @@ fn seen_as(inside: Endpoint, external: Endpoint) -> Server {
     Server::Static(Binding { inside, external })
 }
 
+/// The key of the usual packet: whole, without options, TCP or UDP. For others, and for what turns out
+/// to be none, there is none, or one that is not used.
+#[inline]
+pub(super) fn likely_key(frame: &Frame) -> Option<FlowKey> {
+    let bytes: &[u8; 38] = frame.bytes().first_chunk()?;
+    let u16_at = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+    let address = |at: usize| Ipv4Addr::new(bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]);
+    let protocol = Protocol(bytes[23]);
+    let is_usual = u16_at(12) == ethernet::EtherType::IPV4.0
+        && bytes[14] == 0x45
+        && u16_at(20) & 0x3fff == 0
+        && matches!(protocol, Protocol::TCP | Protocol::UDP);
+    is_usual.then(|| FlowKey {
+        protocol,
+        source: Endpoint::new(address(26), u16_at(34)),
+        destination: Endpoint::new(address(30), u16_at(36)),
+    })
+}
+
 /// What the packet in `frame` is to NAT. It is whole, or a first fragment.
 #[inline]
 fn content(header: &Header, frame: &Frame) -> Result<Content, DropReason> {
@@ -408,6 +426,10 @@ fn content(header: &Header, frame: &Frame) -> Result<Content, DropReason> {
             match message.kind {
                 kind if kind.is_query() => (Transport::IcmpQuery, message.identifier(), 0),
                 kind if kind.is_query_reply() => (Transport::IcmpQuery, 0, message.identifier()),
+                // Source quench and redirect mean nothing beyond their link. // RFC 6633, RFC 1812 section 5.2.7.2
+                icmpv4::Type::SOURCE_QUENCH | icmpv4::Type::REDIRECT => {
+                    return Err(DropReason::ProtocolUnsupported);
+                }
                 kind if kind.is_error() => return Ok(Content::Error),
                 _ => return Err(DropReason::ProtocolUnsupported),
             }

@@ -45,3 +45,79 @@ pub fn undo(bytes: &mut [u8], header: &ipv4::Header, translation: &Translation) 
         Translation { source: translation.destination, destination: translation.source, ..*translation };
     packet(bytes, header, &inverse);
 }
+
+#[cfg(test)]
+mod tests {
+    use core::net::Ipv4Addr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::flow::Endpoint;
+    use crate::wire::checksum::Delta;
+    use crate::wire::transport::{fill_checksum, is_checksum_valid};
+
+    fn whole_packet(protocol: Protocol, addresses: [u32; 2], mut payload: Vec<u8>) -> Vec<u8> {
+        let len = payload.len() as u16;
+        match protocol {
+            Protocol::UDP => payload[4..6].copy_from_slice(&len.to_be_bytes()),
+            Protocol::ICMP => payload[0] = icmpv4::Type::ECHO_REQUEST.0,
+            _ => payload[12] = 0x50,
+        }
+        let [source, destination] = addresses.map(Ipv4Addr::from_bits);
+        fill_checksum(source, destination, protocol, &mut payload).expect("room");
+        let header = ipv4::Header::new(source, destination, protocol, len);
+        let mut packet = vec![0; 20];
+        header.write(&mut packet).expect("room");
+        packet.extend(payload);
+        packet
+    }
+
+    fn translation(header: &ipv4::Header, packet: &[u8], to: [Endpoint; 2]) -> Translation {
+        let [source, destination] = to;
+        let ip_delta = Delta::NONE
+            .replace_addr(header.source, source.address)
+            .replace_addr(header.destination, destination.address);
+        let port = |at: usize| u16::from_be_bytes([packet[20 + at], packet[21 + at]]);
+        let transport_delta =
+            ip_delta.replace_u16(port(0), source.port).replace_u16(port(2), destination.port);
+        Translation { source, destination, ip_delta, transport_delta }
+    }
+
+    proptest! {
+        #[test]
+        fn checksums_stay_right(
+            protocol in prop::sample::select(vec![Protocol::TCP, Protocol::UDP, Protocol::ICMP]),
+            addresses: [u32; 2],
+            to: [(u32, u16); 2],
+            payload in prop::collection::vec(any::<u8>(), 20..80),
+        ) {
+            let original = whole_packet(protocol, addresses, payload);
+            let header = ipv4::Header::parse(&original).expect("valid");
+            let to = to.map(|(address, port)| Endpoint::new(Ipv4Addr::from_bits(address), port));
+            let translation = translation(&header, &original, to);
+            let mut bytes = original.clone();
+            packet(&mut bytes, &header, &translation);
+
+            let rewritten = ipv4::Header::parse(&bytes).expect("its checksum is right");
+            prop_assert_eq!((rewritten.source, rewritten.destination), (to[0].address, to[1].address));
+            prop_assert!(is_checksum_valid(&rewritten, rewritten.payload(&bytes)));
+            let port = |at: usize| u16::from_be_bytes([bytes[20 + at], bytes[21 + at]]);
+            if protocol == Protocol::ICMP {
+                prop_assert_eq!(port(4), to[0].port);
+            } else {
+                prop_assert_eq!([port(0), port(2)], to.map(|endpoint| endpoint.port));
+            }
+        }
+
+        #[test]
+        fn a_later_fragment_has_no_ports(payload in prop::collection::vec(any::<u8>(), 24..=24)) {
+            let original = whole_packet(Protocol::UDP, [1, 2], payload);
+            let header = ipv4::Header { fragment_offset: 8, ..ipv4::Header::parse(&original).expect("valid") };
+            let to = [Endpoint::new(Ipv4Addr::from_bits(3), 3), Endpoint::new(Ipv4Addr::from_bits(4), 4)];
+            let mut bytes = original.clone();
+            packet(&mut bytes, &header, &translation(&header, &original, to));
+            prop_assert_eq!(&bytes[20..], &original[20..]);
+        }
+    }
+}

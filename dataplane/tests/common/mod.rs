@@ -210,6 +210,21 @@ impl Bench {
         Outcome { verdict, sent, local: is_local.then_some(bytes) }
     }
 
+    /// Processes many frames as one batch, and returns their verdicts and what was made.
+    pub fn send_batch(&mut self, port: PortId, frames: &[Vec<u8>]) -> (Vec<Verdict>, Vec<Sent>) {
+        self.batch.clear();
+        for frame in frames {
+            let copy = |buffer: &mut [u8]| {
+                buffer[..frame.len()].copy_from_slice(frame);
+                Ok::<_, Infallible>(frame.len())
+            };
+            assert!(self.batch.receive(Ingress::Port(port), copy).unwrap());
+        }
+        self.dataplane.process(self.now, &mut self.batch);
+        let verdicts = self.batch.slots().iter().map(|slot| slot.verdict).collect();
+        (verdicts, self.outputs())
+    }
+
     /// Lets time pass, timer by timer, and returns what was sent meanwhile.
     pub fn pass(&mut self, time: Duration) -> Vec<Sent> {
         let end = self.now + time;

@@ -8,8 +8,8 @@
 //! - `route`: segments both ways through a gateway that only routes;
 //! - `bridge`: segments from one LAN port to another.
 //!
-//! All times are per packet. Filling the batches is not counted, and the clock is read once for 256
-//! frames, whatever the size of the batches. That no frame was dropped is checked after every sample.
+//! All times are per packet. Filling the batches is not counted, and the clock is read once for 32 frames
+//! at least. That no frame was dropped is checked after every sample.
 
 mod frames;
 mod office;

@@ -20,10 +20,10 @@ pub const GATEWAY_LAN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 1]);
 pub const GATEWAY_WAN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 2, 1]);
 pub const FLOWS_MAX: u32 = 1 << 21;
 
-/// Frames between two looks at the clock.
-pub const ROUND: usize = Batch::FRAMES_MAX;
+/// The least frames between two looks at the clock, so that looking costs a nanosecond each.
+const ROUND_MIN: usize = 32;
 /// Simulated: a million packets a second.
-const ROUND_TIME: Duration = Duration::from_micros(ROUND as u64);
+const PACKET_TIME: Duration = Duration::from_micros(1);
 /// Often enough for neighbours to stay known.
 const GREETING_INTERVAL: Duration = Duration::from_secs(10);
 /// More than a connection that is not answered lasts.
@@ -53,7 +53,7 @@ pub fn config(mode: Mode) -> Config {
     }
 }
 
-/// A gateway, and batches enough for a round in the smallest.
+/// A gateway, and batches for a round of any.
 pub struct Office {
     dataplane: Dataplane,
     now: Instant,
@@ -72,7 +72,7 @@ impl Office {
             dataplane: Dataplane::new(Arc::new(config(mode)), [7; 32], now),
             now,
             greeted: now,
-            batches: (0..ROUND).map(|_| Batch::new(FRAME_CAPACITY)).collect(),
+            batches: (0..ROUND_MIN).map(|_| Batch::new(FRAME_CAPACITY)).collect(),
             connections,
             newcomers: 0,
             generations: 0,
@@ -88,8 +88,8 @@ impl Office {
 
     /// The time that the gateway takes for the next `packets` of `frames`, in batches of `batch_len`.
     pub fn time(&mut self, packets: u64, batch_len: usize, frames: &mut Frames) -> Duration {
-        self.time_rounds(packets, batch_len, |office| {
-            for batch in &mut office.batches[..ROUND / batch_len] {
+        self.time_rounds(packets, batch_len, |office, _| {
+            for batch in office.round(batch_len) {
                 refill(batch, batch_len, || *frames.next());
             }
         })
@@ -97,39 +97,49 @@ impl Office {
 
     /// As [`Office::time`], for packets that each open a connection.
     pub fn time_newcomers(&mut self, packets: u64, batch_len: usize) -> Duration {
-        self.time_rounds(packets, batch_len, |office| {
-            // Not so many that they change the size of the table; then they have to go.
-            if office.newcomers + ROUND > office.connections.clamp(ROUND, Connection::NEWCOMERS_MAX) {
+        let mut newcomers = self.newcomers;
+        // Not so many that the table is of another size then.
+        let newcomers_max = self.connections.min(Connection::NEWCOMERS_MAX);
+        let total = self.time_rounds(packets, batch_len, |office, len| {
+            if newcomers + len > newcomers_max {
                 office.newcomers_go();
+                newcomers = 0;
             }
-            let newcomers = &mut office.newcomers;
-            for batch in &mut office.batches[..ROUND / batch_len] {
+            for batch in office.round(batch_len) {
                 refill(batch, batch_len, || {
-                    *newcomers += 1;
-                    Connection::newcomer(*newcomers - 1).out(Flags::SYN)
+                    newcomers += 1;
+                    Connection::newcomer(newcomers - 1).out(Flags::SYN)
                 });
             }
-        })
+        });
+        self.newcomers = newcomers;
+        total
     }
 
-    /// Whole rounds only; the time is that of `packets` of them.
-    fn time_rounds(&mut self, packets: u64, batch_len: usize, mut fill: impl FnMut(&mut Self)) -> Duration {
-        let rounds = packets.div_ceil(ROUND as u64);
+    /// Whole rounds only; the time is that of `packets` of them. `fill` fills the batches of a round, and
+    /// is told how many frames that takes.
+    fn time_rounds(
+        &mut self,
+        packets: u64,
+        batch_len: usize,
+        mut fill: impl FnMut(&mut Self, usize),
+    ) -> Duration {
+        let round_len = batch_len.max(ROUND_MIN);
+        let rounds = packets.div_ceil(round_len as u64);
         let mut total = Duration::ZERO;
         for _ in 0..rounds {
-            fill(self);
+            fill(self, round_len);
             total += self.time_round(batch_len);
-            self.pass(ROUND_TIME);
+            self.pass(PACKET_TIME * round_len as u32);
         }
         self.assert_nothing_dropped();
-        total.mul_f64(packets as f64 / (rounds * ROUND as u64) as f64)
+        total.mul_f64(packets as f64 / (rounds * round_len as u64) as f64)
     }
 
     #[expect(clippy::disallowed_methods, reason = "a benchmark takes the time")]
     fn time_round(&mut self, batch_len: usize) -> Duration {
-        let batches = &mut self.batches[..ROUND / batch_len];
         let start = std::time::Instant::now();
-        for batch in batches {
+        for batch in &mut self.batches[..batches_in_round(batch_len)] {
             self.dataplane.process(self.now, batch);
         }
         start.elapsed()
@@ -149,6 +159,10 @@ impl Office {
         self.greet();
     }
 
+    fn round(&mut self, batch_len: usize) -> &mut [Batch] {
+        &mut self.batches[..batches_in_round(batch_len)]
+    }
+
     fn greet(&mut self) {
         self.send(greetings());
         self.greeted = self.now;
@@ -157,7 +171,6 @@ impl Office {
     /// Lets the newcomers' flows end, but not the others.
     fn newcomers_go(&mut self) {
         self.pass(NEWCOMERS_GONE);
-        self.newcomers = 0;
         self.generations += 1;
         if self.generations == GENERATIONS_MAX {
             self.generations = 0;
@@ -181,6 +194,10 @@ impl Office {
     }
 }
 
+fn batches_in_round(batch_len: usize) -> usize {
+    batch_len.max(ROUND_MIN) / batch_len
+}
+
 fn refill(batch: &mut Batch, len: usize, mut frame: impl FnMut() -> Prepared) {
     batch.clear();
     for _ in 0..len {
@@ -194,5 +211,5 @@ fn receive(batch: &mut Batch, frame: &Prepared) {
         Ok::<_, Infallible>(frame.bytes.len())
     };
     let Ok(is_taken) = batch.receive(Ingress::Port(frame.port), copy);
-    assert!(is_taken, "a batch holds a round");
+    assert!(is_taken, "there is room for what is sent at once");
 }

@@ -5,6 +5,7 @@
 
 #![no_main]
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -46,26 +47,33 @@ const TRANSPORT_PORTS: [u16; 8] = [53, 67, 68, 443, 5060, 8000, 8001, 40_000];
 
 fuzz_target!(|bytes: &[u8]| {
     let mut input = Input::new(bytes);
-    let mut office = Office::new(config(input.u8()));
-    while !input.is_empty() {
-        office.step(&mut input);
-    }
+    BATCH.with_borrow_mut(|batch| {
+        let mut office = Office::new(config(input.u8()), batch);
+        while !input.is_empty() {
+            office.step(&mut input);
+        }
+    });
 });
 
-struct Office {
+thread_local! {
+    /// It takes long to make, and nothing stays in it.
+    static BATCH: RefCell<Batch> = RefCell::new(Batch::new(2048));
+}
+
+struct Office<'a> {
     dataplane: Dataplane,
-    batch: Batch,
+    batch: &'a mut Batch,
     now: Instant,
     /// What left by each port last.
     last_sent: [Vec<u8>; PORTS as usize],
 }
 
-impl Office {
-    fn new(config: Config) -> Self {
+impl<'a> Office<'a> {
+    fn new(config: Config, batch: &'a mut Batch) -> Self {
         let now = Instant::from_secs(1);
         Self {
             dataplane: Dataplane::new(Arc::new(config), [7; 32], now),
-            batch: Batch::new(2048),
+            batch,
             now,
             last_sent: Default::default(),
         }
@@ -106,7 +114,7 @@ impl Office {
 
     fn handle_timeout(&mut self) {
         self.batch.clear();
-        self.dataplane.handle_timeout(self.now, &mut self.batch);
+        self.dataplane.handle_timeout(self.now, self.batch);
         let next = self.dataplane.poll_timeout();
         assert!(next.is_none_or(|next| next > self.now), "a timer does not move: {next:?}");
         self.check(None, true);
@@ -121,7 +129,7 @@ impl Office {
         };
         let Ok(is_taken) = self.batch.receive(ingress, copy);
         assert!(is_taken);
-        self.dataplane.process(self.now, &mut self.batch);
+        self.dataplane.process(self.now, self.batch);
         self.check(Some(ingress), has_right_checksums(frame));
     }
 

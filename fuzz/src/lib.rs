@@ -3,6 +3,7 @@
 
 pub mod dns;
 
+use etherparse::checksum::Sum16BitWords;
 use etherparse::{EtherType, Ethernet2Header, SlicedPacket};
 use gatepost_dataplane::wire::ipv4::{self, Protocol};
 use gatepost_dataplane::wire::{checksum, transport};
@@ -104,7 +105,7 @@ pub fn has_right_checksums(frame: &[u8]) -> bool {
     let Ok(packet) = SlicedPacket::from_ethernet(frame) else { return true };
     let Some(Ipv4(ip)) = &packet.net else { return true };
     let header = ip.header().to_header();
-    if header.header_checksum != header.calc_header_checksum() {
+    if !is_sum_right(ip.header().slice()) {
         return false;
     }
     match &packet.transport {
@@ -118,12 +119,14 @@ pub fn has_right_checksums(frame: &[u8]) -> bool {
             let computed = tcp.calc_checksum_ipv4(header.source, header.destination);
             computed.ok().is_none_or(|computed| is_same_sum(tcp.checksum(), computed))
         }
-        Some(TransportSlice::Icmpv4(icmp)) => {
-            // The sum of a message with its checksum is nothing.
-            etherparse::checksum::Sum16BitWords::new().add_slice(icmp.slice()).ones_complement() == 0
-        }
+        Some(TransportSlice::Icmpv4(icmp)) => is_sum_right(icmp.slice()),
         _ => true,
     }
+}
+
+/// Whether another implementation finds the checksum right that stands in `bytes` and covers all of them.
+pub fn is_sum_right(bytes: &[u8]) -> bool {
+    Sum16BitWords::new().add_slice(bytes).ones_complement() == 0
 }
 
 /// Whether two checksums are one number: ones' complement has two zeros.

@@ -94,7 +94,7 @@ pub enum Verdict {
     },
     /// For the gateway's own host stack.
     Local,
-    /// Was for the gateway and has been dealt with: ARP.
+    /// Has been dealt with: ARP for the gateway, or a packet whose fragments are in the [`Output`].
     Consumed,
     /// Waits in the dataplane for a neighbour or for the first fragment.
     Hold,

@@ -112,8 +112,10 @@ drop_reasons! {
     HostRingFull => "host-ring-full",
     /// The port does not take frames as fast as they come.
     PortBackpressure => "port-backpressure",
-    /// The port is gone.
+    /// The port is gone, or set down.
     PortDown => "port-down",
+    /// The port refused the frame, or took only a part of it.
+    PortRefused => "port-refused",
 }
 
 impl fmt::Display for DropReason {
@@ -166,7 +168,7 @@ pub struct Counters {
     pub flooded: u64,
     /// Frames for the host stack.
     pub local: u64,
-    /// Frames that the dataplane answered or learnt from itself.
+    /// Frames that the dataplane answered or learnt from itself, or cut into fragments.
     pub consumed: u64,
     /// Frames that wait at this moment.
     pub held: u64,

@@ -102,3 +102,12 @@ fn a_policy_change_keeps_what_is_still_allowed_and_ends_the_rest() {
         .assert_silently_dropped(DropReason::Unsolicited);
     bench.send(WAN, &udp(SERVER, 53, GATEWAY_WAN, 5000, b"answer")).one();
 }
+
+#[test]
+fn a_forwarded_host_is_seen_at_the_same_port_when_it_calls() {
+    let mut bench = Bench::with_config(office());
+    let call = bench.send(LAN1, &udp(BOB, 19_007, SERVER.address, 5060, b"x"));
+    assert_eq!(call.one().ip().endpoints(), "203.0.113.10:9007 > 198.51.100.7:5060");
+    let answer = bench.send(WAN, &udp(SERVER, 5060, GATEWAY_WAN, 9007, b"y"));
+    assert_eq!(answer.one().ip().endpoints(), "198.51.100.7:5060 > 192.168.1.20:19007");
+}

@@ -140,3 +140,21 @@ fn rfc6864_identifications_of_two_hosts_do_not_collide() {
     let alices_second = bench.send(LAN0, &outbound(1)[1]).one().clone();
     assert_eq!(id(&alices_first), id(&alices_second));
 }
+
+#[test]
+fn rfc1858_fragments_that_hide_ports_are_dropped() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let syn = tcp(ALICE, 40_000, SERVER.address, 80, "S", 1, 0);
+    for tiny in fragment(&syn, 1, 8) {
+        bench.send(LAN0, &tiny).assert_silently_dropped(DropReason::FragmentInvalid);
+    }
+    assert_eq!(bench.dataplane.flows().count(), 0);
+}
+
+#[test]
+fn fragments_from_the_lan_to_the_gateways_wan_address_are_for_its_host() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    for frame in fragment(&udp(ALICE, 5000, GATEWAY_WAN, 53, &[9; 1400]), 1, 504) {
+        assert_eq!(bench.send(LAN0, &frame).verdict, Verdict::Local);
+    }
+}

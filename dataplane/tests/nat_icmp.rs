@@ -235,3 +235,14 @@ fn an_error_about_the_gateways_own_packet_is_for_its_host() {
     let local = outcome.local.expect("for the host");
     assert_eq!(Ip(&local[14..]).quoted().endpoints(), "203.0.113.10:5000 > 198.51.100.7:53");
 }
+
+#[test]
+fn an_error_goes_to_nobody_but_the_sender_of_what_it_quotes() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query")).one();
+    let answer = bench.send(WAN, &udp(SERVER, 53, GATEWAY_WAN, 5000, b"answer"));
+    let inside = answer.one().bytes[14..].to_vec();
+    bench
+        .send(LAN0, &icmp_error(ALICE, STRANGER.address, 3, 3, 0, &inside))
+        .assert_silently_dropped(DropReason::IcmpUnrelated);
+}

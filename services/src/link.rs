@@ -8,8 +8,8 @@
 //!         ◀── take ───── [ring] ◀── emit ─────
 //! ```
 
-use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 use gatepost_dataplane::config::Segment;
@@ -18,6 +18,8 @@ use tokio::sync::Notify;
 
 /// Frames that fit in each direction.
 pub const RING_FRAMES_MAX: usize = 1024;
+/// Room for the dataplane's Ethernet header in front of the host's packets.
+const ETHERNET_HEADER_LEN: usize = 14;
 
 /// One direction: filled buffers, and the emptied ones on their way back.
 #[derive(Debug)]
@@ -33,10 +35,13 @@ impl<T> Ring<T> {
         ring
     }
 
-    /// Sends what `fill` writes, unless the ring is full; says whether it did.
-    fn send(&self, tag: T, fill: impl FnOnce(&mut [u8]) -> usize) -> bool {
+    /// Sends what `fill` writes, if it does and unless the ring is full; says whether it did.
+    fn send(&self, tag: T, fill: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
         let Some(mut frame) = self.empty.pop() else { return false };
-        let len = fill(frame.buffer_mut());
+        let Some(len) = fill(frame.buffer_mut()) else {
+            self.put_back(frame);
+            return false;
+        };
         frame.set_len(len);
         self.full.push((tag, frame)).is_ok()
     }
@@ -45,9 +50,13 @@ impl<T> Ring<T> {
     fn receive<R>(&self, read: impl FnOnce(T, &[u8]) -> R) -> Option<R> {
         let (tag, frame) = self.full.pop()?;
         let result = read(tag, frame.bytes());
+        self.put_back(frame);
+        Some(result)
+    }
+
+    fn put_back(&self, frame: Frame) {
         let returned = self.empty.push(frame);
         debug_assert!(returned.is_ok(), "there are as many buffers as places");
-        Some(result)
     }
 }
 
@@ -56,6 +65,9 @@ struct Shared {
     to_host: Ring<Segment>,
     from_host: Ring<Ingress>,
     host_wakeup: Notify,
+    /// The worker has been woken and not looked yet: to wake it again would be a system call for
+    /// nothing.
+    is_worker_woken: AtomicBool,
 }
 
 /// The worker's end.
@@ -71,12 +83,14 @@ pub struct HostLink {
 }
 
 /// Makes a link whose buffers hold `frame_capacity` octets. `wake_worker` is called after the host has
-/// emitted frames and shall make the worker call [`WorkerLink::take`] soon.
+/// emitted the first frame and shall make the worker call [`WorkerLink::take`] soon; after that not again
+/// until the worker has called it.
 pub fn link(frame_capacity: usize, wake_worker: impl Fn() + Send + Sync + 'static) -> (WorkerLink, HostLink) {
     let shared = Arc::new(Shared {
         to_host: Ring::new(frame_capacity),
         from_host: Ring::new(frame_capacity),
         host_wakeup: Notify::new(),
+        is_worker_woken: AtomicBool::new(false),
     });
     (WorkerLink { shared: Arc::clone(&shared) }, HostLink { shared, wake_worker: Box::new(wake_worker) })
 }
@@ -84,18 +98,7 @@ pub fn link(frame_capacity: usize, wake_worker: impl Fn() + Send + Sync + 'stati
 impl WorkerLink {
     /// Hands a frame from `segment` to the host; `false` if the ring is full or the frame too long.
     pub fn deliver(&self, segment: Segment, frame: &[u8]) -> bool {
-        let mut fits = true;
-        let sent = self.shared.to_host.send(segment, |buffer| match buffer.get_mut(..frame.len()) {
-            Some(target) => {
-                target.copy_from_slice(frame);
-                frame.len()
-            }
-            None => {
-                fits = false;
-                0
-            }
-        });
-        sent && fits
+        self.shared.to_host.send(segment, |buffer| copy(frame, buffer))
     }
 
     /// Wakes the host; once after a batch is enough.
@@ -103,16 +106,15 @@ impl WorkerLink {
         self.shared.host_wakeup.notify_one();
     }
 
-    /// Moves what the host emitted into `batch`, as much as fits. Says whether anything is left.
+    /// Moves what the host emitted into `batch`, as much as fits. Says whether anything is left. The
+    /// batch's frames have to be as long as the link's.
     pub fn take(&self, batch: &mut Batch) -> bool {
+        // Before the ring is looked at: whoever emits after this wakes again.
+        self.shared.is_worker_woken.swap(false, Ordering::AcqRel);
         while !batch.is_full() {
             let taken = self.shared.from_host.receive(|ingress, bytes| {
-                let copy = |buffer: &mut [u8]| {
-                    let len = bytes.len().min(buffer.len());
-                    buffer[..len].copy_from_slice(&bytes[..len]);
-                    Ok::<_, Infallible>(len)
-                };
-                let Ok(_) = batch.receive(ingress, copy);
+                let received = batch.receive(ingress, |buffer| copy(bytes, buffer).ok_or(()));
+                debug_assert_eq!(received, Ok(true), "there is room, and it is long enough");
             });
             if taken.is_none() {
                 return false;
@@ -137,15 +139,35 @@ impl HostLink {
     /// full, and then `fill` was not called. For [`Ingress::Host`] the first 14 octets, the Ethernet
     /// header, are left to the dataplane.
     pub fn emit(&self, ingress: Ingress, fill: impl FnOnce(&mut [u8]) -> usize) -> bool {
-        let sent = self.shared.from_host.send(ingress, fill);
-        (self.wake_worker)();
+        let sent = self.shared.from_host.send(ingress, |buffer| Some(fill(buffer)));
+        if !self.shared.is_worker_woken.swap(true, Ordering::AcqRel) {
+            (self.wake_worker)();
+        }
         sent
     }
+
+    /// Sends an IP packet of the host's, for the dataplane to route; `false` if the ring is full.
+    ///
+    /// # Panics
+    ///
+    /// The packet is too long: the host's MTU is greater than the link was made for.
+    pub fn emit_packet(&self, packet: &[u8]) -> bool {
+        self.emit(Ingress::Host, |buffer| {
+            let len = buffer.get_mut(ETHERNET_HEADER_LEN..).and_then(|buffer| copy(packet, buffer));
+            ETHERNET_HEADER_LEN + len.expect("the host's packets fit the link's frames")
+        })
+    }
+}
+
+/// Copies `bytes` to the front of `buffer`; `None`, and nothing copied, if they do not fit.
+fn copy(bytes: &[u8], buffer: &mut [u8]) -> Option<usize> {
+    buffer.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    Some(bytes.len())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
 
@@ -172,6 +194,34 @@ mod tests {
         assert!(!worker.deliver(Segment::Wan, &[0; 14]));
         assert!(host.receive(|_, _| ()).is_some());
         assert!(worker.deliver(Segment::Wan, &[0; 14]));
+    }
+
+    #[test]
+    fn a_frame_too_long_is_refused_and_costs_no_buffer() {
+        let (worker, host) = link(64, || ());
+        for _ in 0..2 * RING_FRAMES_MAX {
+            assert!(!worker.deliver(Segment::Wan, &[0; 65]));
+        }
+        assert_eq!(host.receive(|_, _| ()), None);
+        assert!(worker.deliver(Segment::Wan, &[7; 64]) && host.emit_packet(&[7; 50]));
+        let mut batch = Batch::new(64);
+        assert!(!worker.take(&mut batch));
+        assert_eq!(batch.slots()[0].frame.bytes()[14..], [7; 50]);
+    }
+
+    #[test]
+    fn the_worker_is_woken_once_until_it_looks() {
+        let wakeups = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&wakeups);
+        let (worker, host) = link(64, move || _ = counter.fetch_add(1, Ordering::Relaxed));
+        let mut batch = Batch::new(64);
+        for round in 1..=3 {
+            for _ in 0..10 {
+                assert!(host.emit_packet(&[0; 20]));
+            }
+            assert_eq!(wakeups.load(Ordering::Relaxed), round);
+            assert!(!worker.take(&mut batch));
+        }
     }
 
     #[test]

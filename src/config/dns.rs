@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use gatepost_services::dns::forwarder::UPSTREAMS_MAX;
 use ipnet::Ipv4Net;
 
 use super::address::address;
@@ -11,9 +12,8 @@ use super::section::Section;
 use super::value::{Node, boolean, choice, list, parsed, quoted, text};
 use super::{Dns, Record, RecordValue};
 
-const UPSTREAM_MAX: usize = 8;
 const RECORDS_MAX: usize = 4096;
-/// Keeps the longest answer with one text well below a UDP answer's limit of 4096.
+/// With one text of this length an answer still goes over UDP, unless the name is very long.
 const TEXT_OCTETS_MAX: usize = 1024;
 
 /// `domain` is the gateway's.
@@ -21,7 +21,7 @@ pub(super) fn read(mut dns: Section<'_>, domain: &str, lan: Option<Ipv4Net>, rep
     let enabled = dns.setting("enabled", true, boolean);
     let own = lan.map(|lan| lan.addr());
     let upstream =
-        dns.setting("upstream", Vec::new(), list(UPSTREAM_MAX, parsed(|text| upstream(text, own))));
+        dns.setting("upstream", Vec::new(), list(UPSTREAMS_MAX, parsed(|text| upstream(text, own))));
     let use_upstream = dns.setting("use_upstream", true, boolean);
     let records: Vec<_> = dns
         .elements("records", RECORDS_MAX)

@@ -22,11 +22,12 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use gatepost_dataplane::MacAddr;
 use gatepost_dataplane::config::Mode;
 use ipnet::Ipv4Net;
 
 pub use diagnostic::{Diagnostic, Problem};
+pub use gatepost_services::dhcp::server::{Reservation, ReservedFor};
+pub use gatepost_services::dns::{RecordValue, StaticRecord as Record};
 
 use crate::error::Error;
 
@@ -205,26 +206,6 @@ pub struct Dhcp {
     pub reservations: Vec<Reservation>,
 }
 
-/// `[[dhcp.reservations]]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reservation {
-    /// The host's name in the zone.
-    pub hostname: Option<String>,
-    /// How the host is recognised.
-    pub client: ReservedFor,
-    /// Its address.
-    pub address: Ipv4Addr,
-}
-
-/// How a reservation recognises its host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReservedFor {
-    /// By its hardware address.
-    Mac(MacAddr),
-    /// By its DHCP client identifier (option 61), type octet included.
-    ClientId(Vec<u8>),
-}
-
 /// `[dns]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dns {
@@ -234,35 +215,8 @@ pub struct Dns {
     pub upstream: Vec<Ipv4Addr>,
     /// `false`: never asks outside.
     pub use_upstream: bool,
-    /// Static names.
+    /// Static names: `[[dns.records]]`.
     pub records: Vec<Record>,
-}
-
-/// `[[dns.records]]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// The name; relative to the domain unless it ends with a dot.
-    pub name: String,
-    /// What it says.
-    pub value: RecordValue,
-}
-
-/// What a static name says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RecordValue {
-    /// Type A.
-    Address(Ipv4Addr),
-    /// Type CNAME; relative to the domain unless it ends with a dot.
-    Alias(String),
-    /// Type MX.
-    MailExchange {
-        /// Lower comes first.
-        preference: u16,
-        /// Relative to the domain unless it ends with a dot.
-        exchange: String,
-    },
-    /// Type TXT, at most 1024 octets.
-    Text(String),
 }
 
 #[cfg(test)]

@@ -20,7 +20,8 @@ impl Dataplane {
         };
         let interface = self.config.interface(segment);
         let Some(own) = interface.address.map(|net| net.addr()) else {
-            return Verdict::Drop(DropReason::NoAddress);
+            // The host's DHCP client probes the address that it is offered. // RFC 5227 section 2.1.1
+            return Verdict::Local;
         };
         if packet.sender_mac == interface.mac {
             return Verdict::Drop(DropReason::ArpMalformed);

@@ -1,11 +1,11 @@
 //! ICMP errors: those that the gateway sends, and those that pass through its NAT.
 
-use super::nat::Way;
+use super::nat::{Arrival, Way};
 use super::{Context, Dataplane};
 use crate::batch::{Frame, Verdict};
 use crate::config::Segment;
 use crate::counters::DropReason;
-use crate::firewall::refusal::Quote;
+use crate::firewall::{self, refusal::Quote};
 use crate::icmp_error::{IcmpError, may_answer};
 use crate::nat::{icmp, rewrite};
 use crate::wire::icmpv4::Embedded;
@@ -38,15 +38,24 @@ impl Dataplane {
         let interface = self.config.interface(segment);
         let networks = [self.config.lan.address, self.config.wan.address].into_iter().flatten();
         // Only what came to the gateway's own hardware address gets this far.
-        if !may_answer(interface.mac, header, packet, networks) {
+        if !may_answer(interface.mac, header, packet, networks) || self.is_secret(segment, error) {
             return;
         }
-        let is_made = self.error_limit.admit(cx.now) && self.make_error(cx, segment, header, packet, error);
+        let limit = &mut self.error_limits[segment as usize];
+        let is_made = limit.admit(cx.now) && self.make_error(cx, segment, header, packet, error);
         if is_made {
             self.counters.made += 1;
         } else {
             self.counters.made_suppressed += 1;
         }
+    }
+
+    /// Whether an error is one of those that the WAN is not to hear. What a sender needs to find a
+    /// size that passes, it is told even in stealth.
+    fn is_secret(&self, segment: Segment, error: IcmpError) -> bool {
+        segment == Segment::Wan
+            && firewall::is_stealthy(&self.config)
+            && !matches!(error, IcmpError::FragmentationNeeded { .. })
     }
 
     fn make_error(
@@ -126,7 +135,7 @@ impl Dataplane {
         // A router between the inside host and here would give away an inside address.
         let source = if way == Way::Input { header.source } else { translation.source.address };
         let destination = translation.destination.address;
-        if let Err(reason) = self.check_way(cx, way, egress, destination, header, frame) {
+        if let Err(reason) = self.check_way(cx, Arrival { way, header, frame }, egress, destination) {
             return Verdict::Drop(reason);
         }
         let packet = &mut frame.bytes_mut()[ethernet::Header::LEN..];

@@ -6,7 +6,7 @@
 //! that was held cannot be handed to it any more, for a batch's [`Output`] leads to ports only; it is
 //! dropped.
 
-use super::nat::{Fate, Way};
+use super::nat::{Arrival, Fate, Way};
 use super::{Context, Dataplane, ipv4};
 use crate::batch::{Frame, Output, PortSet, Verdict};
 use crate::counters::DropReason;
@@ -36,7 +36,7 @@ impl Dataplane {
                 Later::Full => Verdict::Drop(DropReason::FragmentTableFull),
             };
         }
-        let fate = self.decide_first_fragment(cx, way, header, frame);
+        let fate = self.decide_first_fragment(cx, Arrival { way, header, frame });
         let verdict = self.meet(cx, way, &fate, header, frame);
         self.release_fragments(cx, way, &key, fate);
         verdict
@@ -64,7 +64,7 @@ impl Dataplane {
             Fate::Drop(reason) => return Verdict::Drop(*reason),
         };
         let destination = passage.translation.destination.address;
-        match self.check_way(cx, way, passage.egress, destination, header, frame) {
+        match self.check_way(cx, Arrival { way, header, frame }, passage.egress, destination) {
             Ok(()) => self.pass(cx, way, passage, header, frame),
             Err(reason) => Verdict::Drop(reason),
         }

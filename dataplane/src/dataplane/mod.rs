@@ -93,7 +93,8 @@ pub struct Dataplane {
     announcements: [Announcements; 2],
     /// Until when an address conflict on each segment is not answered.
     defended_until: [Instant; 2],
-    error_limit: RateLimit,
+    /// Apart, so that a flood from the WAN leaves the LAN its errors.
+    error_limits: [RateLimit; 2],
     syn_refusals: SynRefusals,
     /// Packets given up in this call, whose senders are still to be told.
     unreachable: Vec<Quote>,
@@ -138,7 +139,7 @@ impl Dataplane {
             fragments: Some(FragmentTracker::new(rng.random(), frame_capacity)),
             announcements: [Announcements::default(); 2],
             defended_until: [Instant::ZERO; 2],
-            error_limit: RateLimit::ICMP_ERRORS,
+            error_limits: [RateLimit::ICMP_ERRORS; 2],
             syn_refusals: SynRefusals::new(),
             unreachable: Vec::with_capacity(egress::UNREACHABLE_MAX),
             identification: rng.random(),
@@ -241,6 +242,11 @@ impl Dataplane {
             expires: flow.expires(),
             traffic: Direction::BOTH.map(|direction| flow.traffic(direction)),
         })
+    }
+
+    /// How many flows there are.
+    pub fn flows_len(&self) -> usize {
+        self.flows.len()
     }
 
     /// All neighbours, in no particular but a repeatable order.

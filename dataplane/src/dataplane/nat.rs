@@ -62,6 +62,14 @@ impl Way {
     }
 }
 
+/// A packet that something is to be decided about. It is as it came.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival<'a> {
+    pub(super) way: Way,
+    pub(super) header: &'a Header,
+    pub(super) frame: &'a Frame,
+}
+
 /// What is to become of a packet, and of the other fragments of the same.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
@@ -105,7 +113,7 @@ impl Dataplane {
         }
         match content(header, frame) {
             Ok(Content::Conversation(key, packet)) => {
-                match self.decide(cx, way, &key, &packet, header, frame) {
+                match self.decide(cx, Arrival { way, header, frame }, &key, &packet) {
                     Fate::Pass(passage) => self.pass(cx, way, &passage, header, frame),
                     Fate::Local => self.local_input(cx, header, frame),
                     Fate::Drop(reason) => Verdict::Drop(reason),
@@ -119,15 +127,9 @@ impl Dataplane {
     }
 
     /// What is to become of a first fragment and of those that follow it.
-    pub(super) fn decide_first_fragment(
-        &mut self,
-        cx: &mut Context<'_>,
-        way: Way,
-        header: &Header,
-        frame: &Frame,
-    ) -> Fate {
-        match content(header, frame) {
-            Ok(Content::Conversation(key, packet)) => self.decide(cx, way, &key, &packet, header, frame),
+    pub(super) fn decide_first_fragment(&mut self, cx: &mut Context<'_>, arrival: Arrival<'_>) -> Fate {
+        match content(arrival.header, arrival.frame) {
+            Ok(Content::Conversation(key, packet)) => self.decide(cx, arrival, &key, &packet),
             // No error is so long that it would have to be fragmented. // RFC 1812 section 4.3.2.3
             Ok(Content::Error) => Fate::Drop(DropReason::FragmentInvalid),
             Err(reason) => Fate::Drop(reason),
@@ -177,16 +179,14 @@ impl Dataplane {
     pub(super) fn check_way(
         &mut self,
         cx: &mut Context<'_>,
-        way: Way,
+        arrival: Arrival<'_>,
         egress: Egress,
         destination: Ipv4Addr,
-        header: &Header,
-        frame: &Frame,
     ) -> Result<(), DropReason> {
-        match (way.origin(), egress) {
+        match (arrival.way.origin(), egress) {
             (Some(segment), Egress::Segment(_)) => {
                 let route = self.routes.lookup(destination).ok_or(DropReason::NoRoute)?;
-                self.check_hop(cx, segment, route, header, frame)
+                self.check_hop(cx, segment, route, arrival.header, arrival.frame)
             }
             _ => Ok(()),
         }
@@ -194,26 +194,19 @@ impl Dataplane {
 
     /// What is to become of a packet: what its flow says, or one that it opens.
     #[inline]
-    fn decide(
-        &mut self,
-        cx: &mut Context<'_>,
-        way: Way,
-        key: &FlowKey,
-        packet: &Packet,
-        header: &Header,
-        frame: &Frame,
-    ) -> Fate {
+    fn decide(&mut self, cx: &mut Context<'_>, arrival: Arrival<'_>, key: &FlowKey, packet: &Packet) -> Fate {
+        debug_assert!(cx.key_hash.is_none_or(|hash| hash == self.flows.hash(key)), "of this very packet");
         let hash = cx.key_hash.unwrap_or_else(|| self.flows.hash(key));
         let Some((id, direction)) = self.flows.lookup_hashed(hash, key) else {
-            return self.decide_new(cx, way, key, packet, header, frame);
+            return self.decide_new(cx, arrival, key, packet);
         };
         let flow = self.flows.flow(id);
         let (translation, egress) = (flow.translation(direction), flow.egress(direction));
-        if let Err(reason) = self.check_way(cx, way, egress, translation.destination.address, header, frame) {
+        if let Err(reason) = self.check_way(cx, arrival, egress, translation.destination.address) {
             return Fate::Drop(reason);
         }
         match self.flows.track(cx.now, id, direction, packet) {
-            Ok(()) => self.passage(translation, egress, header),
+            Ok(()) => self.passage(translation, egress, arrival.header),
             Err(refused) => Fate::Drop(refused.into()),
         }
     }
@@ -222,65 +215,70 @@ impl Dataplane {
     fn decide_new(
         &mut self,
         cx: &mut Context<'_>,
-        way: Way,
+        arrival: Arrival<'_>,
         key: &FlowKey,
         packet: &Packet,
-        header: &Header,
-        frame: &Frame,
     ) -> Fate {
-        let firewall = &self.config.firewall;
-        let (protocol, port) = (key.protocol, key.destination.port);
-        let to_lan = Egress::Segment(Segment::Lan);
-        let (new, egress) = match way {
+        let (new, egress) = match arrival.way {
             Way::Output | Way::HostOutput => {
                 let new = NewFlow::Outbound { client: self.client(key), remote: key.destination };
                 (new, Egress::Segment(Segment::Wan))
             }
-            Way::Input => {
-                if local::is_echo_request(header, frame) {
-                    let is_silent = firewall::is_stealthy(&self.config);
-                    return if is_silent { Fate::Drop(DropReason::Unsolicited) } else { Fate::Local };
+            Way::Input => match self.claim_input(arrival, key) {
+                Ok((server, egress)) => (NewFlow::Inbound { remote: key.source, server }, egress),
+                Err(fate) => {
+                    if matches!(fate, Fate::Drop(DropReason::Unsolicited)) {
+                        self.answer_unsolicited(cx, arrival, packet);
+                    }
+                    return fate;
                 }
-                let (server, egress) = match firewall::claim(firewall, protocol, port, key.source.address) {
-                    Claim::Service => (seen_as(key.destination, key.destination), Egress::Host),
-                    Claim::Forward(target) => (seen_as(target, key.destination), to_lan),
-                    Claim::ForwardDenied => return Fate::Drop(DropReason::ForwardSourceDenied),
-                    Claim::Unclaimed => match self.mapped_or_default(key) {
-                        Some(claimed) => claimed,
-                        None => return self.unsolicited(cx, packet, header, frame),
-                    },
-                };
-                (NewFlow::Inbound { remote: key.source, server }, egress)
-            }
-            Way::Hairpin => {
-                if local::is_echo_request(header, frame) || firewall::is_wan_service(firewall, protocol, port)
-                {
-                    return Fate::Local;
-                }
-                let (server, egress) = match firewall::hairpin_target(firewall, protocol, port) {
-                    Some(target) => (seen_as(target, key.destination), to_lan),
-                    None => match self.mapped_or_default(key) {
-                        Some((server, Egress::Segment(segment))) => (server, Egress::Segment(segment)),
-                        Some((_, Egress::Host)) | None => return Fate::Local,
-                    },
-                };
-                (NewFlow::Hairpin { client: self.client(key), server }, egress)
-            }
+            },
+            Way::Hairpin => match self.claim_hairpin(arrival, key) {
+                Some((server, egress)) => (NewFlow::Hairpin { client: self.client(key), server }, egress),
+                None => return Fate::Local,
+            },
         };
-        self.open_flow(cx, way, &new, egress, packet, header, frame)
+        self.open_flow(cx, arrival, &new, egress, packet)
+    }
+
+    /// Who gets a packet from the WAN, and by which way, or what else is to become of it.
+    fn claim_input(&self, arrival: Arrival<'_>, key: &FlowKey) -> Result<(Server, Egress), Fate> {
+        if local::is_echo_request(arrival.header, arrival.frame) {
+            let is_silent = firewall::is_stealthy(&self.config);
+            return Err(if is_silent { Fate::Drop(DropReason::Unsolicited) } else { Fate::Local });
+        }
+        let (remote, external) = (key.source.address, key.destination);
+        match firewall::claim(&self.config.firewall, key.protocol, external.port, remote) {
+            Claim::Service => Ok((seen_as(external, external), Egress::Host)),
+            Claim::Forward(target) => Ok((seen_as(target, external), Egress::Segment(Segment::Lan))),
+            Claim::ForwardDenied => Err(Fate::Drop(DropReason::ForwardSourceDenied)),
+            Claim::Unclaimed => self.mapped_or_default(key).ok_or(Fate::Drop(DropReason::Unsolicited)),
+        }
+    }
+
+    /// Which LAN host gets a packet from the LAN, and by which way; `None` if the gateway itself does.
+    fn claim_hairpin(&self, arrival: Arrival<'_>, key: &FlowKey) -> Option<(Server, Egress)> {
+        let firewall = &self.config.firewall;
+        let external = key.destination;
+        if local::is_echo_request(arrival.header, arrival.frame)
+            || firewall::is_wan_service(firewall, key.protocol, external.port)
+        {
+            return None;
+        }
+        match firewall::hairpin_target(firewall, key.protocol, external.port) {
+            Some(target) => Some((seen_as(target, external), Egress::Segment(Segment::Lan))),
+            None => self.mapped_or_default(key).filter(|(_, egress)| *egress != Egress::Host),
+        }
     }
 
     /// Opens a flow for its first packet, the originals of which leave by `egress`.
-    #[expect(clippy::too_many_arguments, reason = "a flow, the packet that opens it, and its context")]
     fn open_flow(
         &mut self,
         cx: &mut Context<'_>,
-        way: Way,
+        arrival: Arrival<'_>,
         new: &NewFlow,
         egress: Egress,
         packet: &Packet,
-        header: &Header,
-        frame: &Frame,
     ) -> Fate {
         let destination = match new {
             NewFlow::Outbound { remote, .. } => remote.address,
@@ -289,16 +287,16 @@ impl Dataplane {
                 Server::Static(binding) => binding.inside.address,
             },
         };
-        if let Err(reason) = self.check_way(cx, way, egress, destination, header, frame) {
+        if let Err(reason) = self.check_way(cx, arrival, egress, destination) {
             return Fate::Drop(reason);
         }
-        match self.flows.open(cx.now, new, [egress, way.back()], packet) {
+        match self.flows.open(cx.now, new, [egress, arrival.way.back()], packet) {
             Ok(id) => {
                 let translation = self.flows.flow(id).translation(Direction::Original);
-                self.passage(translation, egress, header)
+                self.passage(translation, egress, arrival.header)
             }
             Err(refused) => {
-                self.refuse_flow(cx, way, refused, header, frame);
+                self.answer_refused(cx, arrival, refused);
                 Fate::Drop(refused.into())
             }
         }
@@ -320,17 +318,31 @@ impl Dataplane {
     }
 
     /// Tells an inside host that it gets no flow. // RFC 5508 REQ-8
-    fn refuse_flow(
-        &mut self,
-        cx: &mut Context<'_>,
-        way: Way,
-        refused: Refused,
-        header: &Header,
-        frame: &Frame,
-    ) {
+    fn answer_refused(&mut self, cx: &mut Context<'_>, arrival: Arrival<'_>, refused: Refused) {
         let is_limit = matches!(refused, Refused::TableFull | Refused::HostLimit | Refused::PortsExhausted);
-        if way.origin() == Some(Segment::Lan) && is_limit {
-            self.reject(cx, Segment::Lan, header, frame, IcmpError::AdministrativelyProhibited);
+        if arrival.way.origin() == Some(Segment::Lan) && is_limit {
+            let error = IcmpError::AdministrativelyProhibited;
+            self.reject(cx, Segment::Lan, arrival.header, arrival.frame, error);
+        }
+    }
+
+    /// Tells a sender on the WAN that nobody wants its packet: at once, but of a SYN only later, and
+    /// never in stealth.
+    fn answer_unsolicited(&mut self, cx: &mut Context<'_>, arrival: Arrival<'_>, packet: &Packet) {
+        if firewall::is_stealthy(&self.config) {
+            return;
+        }
+        match packet.transport {
+            Transport::Udp => {
+                self.reject(cx, Segment::Wan, arrival.header, arrival.frame, IcmpError::PortUnreachable);
+            }
+            Transport::Tcp(flags) if flags.is_opening() => {
+                let packet = &arrival.frame.bytes()[ethernet::Header::LEN..];
+                if !self.syn_refusals.push(cx.now, packet) {
+                    self.counters.made_suppressed += 1;
+                }
+            }
+            Transport::Tcp(_) | Transport::IcmpQuery => {}
         }
     }
 
@@ -359,23 +371,6 @@ impl Dataplane {
         let host = self.config.firewall.dmz_host.filter(|_| key.protocol != Protocol::ICMP)?;
         let target = Endpoint::new(host, key.destination.port);
         Some((seen_as(target, key.destination), Egress::Segment(Segment::Lan)))
-    }
-
-    /// What nobody claims.
-    fn unsolicited(&mut self, cx: &mut Context<'_>, packet: &Packet, header: &Header, frame: &Frame) -> Fate {
-        if !firewall::is_stealthy(&self.config) {
-            match packet.transport {
-                Transport::Udp => self.reject(cx, Segment::Wan, header, frame, IcmpError::PortUnreachable),
-                Transport::Tcp(flags) if flags.is_opening() => {
-                    let packet = &frame.bytes()[ethernet::Header::LEN..];
-                    if !self.syn_refusals.push(cx.now, packet) {
-                        self.counters.made_suppressed += 1;
-                    }
-                }
-                Transport::Tcp(_) | Transport::IcmpQuery => {}
-            }
-        }
-        Fate::Drop(DropReason::Unsolicited)
     }
 }
 
@@ -426,7 +421,7 @@ fn content(header: &Header, frame: &Frame) -> Result<Content, DropReason> {
             match message.kind {
                 kind if kind.is_query() => (Transport::IcmpQuery, message.identifier(), 0),
                 kind if kind.is_query_reply() => (Transport::IcmpQuery, 0, message.identifier()),
-                // Source quench and redirect mean nothing beyond their link. // RFC 6633, RFC 1812 section 5.2.7.2
+                // They mean nothing beyond their link. // RFC 6633, RFC 1812 section 5.2.7.2
                 icmpv4::Type::SOURCE_QUENCH | icmpv4::Type::REDIRECT => {
                     return Err(DropReason::ProtocolUnsupported);
                 }

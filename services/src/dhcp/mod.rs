@@ -7,6 +7,8 @@ pub mod client;
 pub mod frame;
 mod hostname;
 pub mod message;
+#[cfg(test)]
+mod office_tests;
 pub mod server;
 pub mod service;
 #[cfg(test)]

@@ -29,7 +29,7 @@ use rand::rngs::StdRng;
 use super::message::{Question, Transport};
 
 /// Upstream servers that are used.
-pub const UPSTREAMS_MAX: usize = 4;
+pub const UPSTREAMS_MAX: usize = 8;
 
 /// Exchanges at a time.
 pub const EXCHANGES_MAX: usize = 256;

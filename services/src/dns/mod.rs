@@ -4,10 +4,10 @@
 //! # How a question is answered
 //!
 //! ```text
-//!              ┌────────────── Server ──────────────┐
+//!              ┌─────────────── Server ────────────────┐
 //!  client ───▶ │ message ─▶ zone ─▶ cache ─▶ forwarder │ ───▶ upstream
-//!         ◀─── │                      ◀── reply ◀──── │ ◀───
-//!              └──────────── Service: sockets, time ─┘
+//!         ◀─── │          ◀──────── reply ◀─────────── │ ◀───
+//!              └──────── Service: sockets, time ───────┘
 //! ```
 //!
 //! 1. [`message`] reads the question and rejects what is malformed or not ours to answer.

@@ -262,6 +262,7 @@ async fn serve_connection<N: Net>(shared: Rc<Shared<N>>, stream: N::Stream) {
         while let Ok(Ok(slot)) = timeout(IDLE_TIMEOUT, slots.acquire()).await
             && let Ok(Ok(query)) = timeout(IDLE_TIMEOUT, read_message(&mut reader)).await
         {
+            // The answer gives it back. Who sends what gets no answer runs out of them.
             slot.forget();
             shared.handle(|server, now| server.handle_query(now, client, &query));
         }

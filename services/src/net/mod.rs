@@ -25,21 +25,24 @@ pub trait Net: Clone + 'static {
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::AddrInUse`] if somebody listens there already, and what the stack refuses.
+    /// [`io::ErrorKind::AddrInUse`] if somebody listens there already,
+    /// [`io::ErrorKind::AddrNotAvailable`] if the address is not the host's, and what the stack refuses.
     fn listen(&self, local: SocketAddr) -> impl Future<Output = io::Result<Self::Listener>>;
 
     /// Connects to `remote`.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::ConnectionRefused`] on a reset, [`io::ErrorKind::TimedOut`] without an answer.
+    /// [`io::ErrorKind::ConnectionRefused`] on a reset, [`io::ErrorKind::TimedOut`] without an answer
+    /// (after minutes: whoever has less time drops the future), and what the stack refuses.
     fn connect(&self, remote: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>>;
 
     /// Opens a UDP socket on `local`; port 0 means any free one, chosen at random.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::AddrInUse`] if the port is taken, and what the stack refuses.
+    /// [`io::ErrorKind::AddrInUse`] if the port is taken, [`io::ErrorKind::AddrNotAvailable`] if the
+    /// address is not the host's, and what the stack refuses.
     fn bind_udp(&self, local: SocketAddr) -> impl Future<Output = io::Result<Self::Udp>>;
 }
 
@@ -60,7 +63,8 @@ pub trait Listener: 'static {
 }
 
 /// A TCP connection. A reset by the peer reads as [`io::ErrorKind::ConnectionReset`], never as an end
-/// of file; what was written before `shutdown` or drop is delivered unless the peer is gone.
+/// of file; what was written before `shutdown` or drop is delivered unless the peer is gone. `flush`
+/// waits for nothing.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {
     /// The gateway's end.
     fn local_addr(&self) -> SocketAddr;
@@ -76,14 +80,15 @@ pub trait UdpSocket: 'static {
     ///
     /// # Errors
     ///
-    /// The stack has shut down.
+    /// The socket itself has failed.
     fn recv_from(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<(usize, SocketAddr)>>;
 
-    /// Sends a datagram; waits while the socket's own queue is full.
+    /// Sends a datagram; waits while there is no room to queue it. Dropping the socket afterwards does
+    /// not take it back.
     ///
     /// # Errors
     ///
-    /// It is too long, or there is no route.
+    /// It is too long, or there is no address to send it from or to.
     fn send_to(&self, datagram: &[u8], remote: SocketAddr) -> impl Future<Output = io::Result<()>>;
 
     /// Where it is bound, with the port that was chosen.

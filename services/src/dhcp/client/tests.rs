@@ -202,6 +202,10 @@ fn rfc2131_4_4_5_renews_by_unicast_at_t1_and_by_broadcast_at_t2() {
     let rebinding = message_in(&sent);
     assert_eq!(rebinding.ciaddr(), ADDRESS);
 
+    let mut another = answer(&rebinding, MessageType::Ack, 1000);
+    another.set_yiaddr(Ipv4Addr::new(192, 168, 1, 52));
+    host.hear(&another);
+    assert_eq!(host.client.poll_output(), None, "not the address that is in use");
     let mut ack = answer(&rebinding, MessageType::Ack, 1000);
     ack.opts_mut().insert(DhcpOption::ServerIdentifier(Ipv4Addr::new(192, 168, 1, 2)));
     host.hear(&ack);

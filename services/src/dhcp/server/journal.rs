@@ -1,10 +1,11 @@
-//! Leases on disk: a journal with one JSON object a line.
+//! Leases on disk: a journal with one change a line.
 //!
-//! Each line is the whole state of one address; the last line about an address counts. Lines are
-//! appended, and durable, before anybody is told. Once the journal has grown past
-//! [`JOURNAL_SLACK_RECORDS`] lines that no longer count, the next write replaces it by what counts.
+//! A change is a JSON array with the whole new state of each address concerned: a client that moves
+//! changes two. The last state of an address counts. Lines are appended, and durable, before anybody is
+//! told. Once the journal has grown past [`JOURNAL_SLACK_RECORDS`] states that no longer count, the next
+//! write replaces it by what counts.
 //!
-//! A power cut can leave a part of the last line: that lease was never promised to anybody, and the part
+//! A power cut can leave a part of the last line: that change was never promised to anybody, and the part
 //! is cut off by the next write. A write that failed may leave one too, so the next write replaces the
 //! whole file. Anything else that cannot be read is an error: guessing would lease an address twice.
 
@@ -20,7 +21,7 @@ use crate::store::Disk;
 /// The journal's file.
 pub const JOURNAL_FILE: &str = "dhcp-leases.jsonl";
 
-/// How many superseded lines the journal may hold.
+/// How many superseded states the journal may hold.
 pub const JOURNAL_SLACK_RECORDS: usize = 4096;
 
 /// Why the leases cannot be read back.
@@ -28,7 +29,7 @@ pub const JOURNAL_SLACK_RECORDS: usize = 4096;
 pub enum LoadError {
     /// The disk refused.
     Disk(io::Error),
-    /// A line is not a lease.
+    /// A line is not a change of leases.
     Record {
         /// The line, from 1.
         line: usize,
@@ -43,8 +44,8 @@ impl fmt::Display for LoadError {
             Self::Disk(error) => write!(f, "{JOURNAL_FILE} cannot be read: {error}"),
             Self::Record { line, reason } => write!(
                 f,
-                "{JOURNAL_FILE}, line {line}, is not a lease: {reason}; correct the line, or remove the file \
-                 to forget all leases"
+                "{JOURNAL_FILE}, line {line}, cannot be understood: {reason}; correct the line, or remove the \
+                 file to forget all leases"
             ),
         }
     }
@@ -52,7 +53,7 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// One line.
+/// The state of an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Record {
@@ -86,68 +87,61 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Reads the journal: the records in the order in which they were written.
-    pub fn open(disk: Rc<dyn Disk>) -> Result<(Self, Vec<Record>), LoadError> {
+    /// Reads the journal: the records, each with its line, in the order in which they were written.
+    pub fn open(disk: Rc<dyn Disk>) -> Result<(Self, Vec<(usize, Record)>), LoadError> {
         let content = disk.read(JOURNAL_FILE).map_err(LoadError::Disk)?.unwrap_or_default();
-        let mut journal = Self { disk, records: 0, must_replace: false };
         let mut records = Vec::new();
-        let mut lines = content.split_inclusive(|byte| *byte == b'\n').enumerate().peekable();
-        while let Some((index, line)) = lines.next() {
-            let error = match serde_json::from_slice(line) {
-                Ok(record) if line.ends_with(b"\n") => {
-                    records.push(record);
-                    continue;
-                }
-                Ok(_) => None,
-                Err(error) => Some(error),
-            };
-            // Blocks of a torn write may reach the disk in any order, so the newline proves nothing. What
-            // reads as JSON was not torn.
-            let is_torn = !line.ends_with(b"\n") || error.as_ref().is_some_and(|error| !error.is_data());
-            if lines.peek().is_some() || !is_torn {
-                let reason = error.map_or_else(String::new, |error| error.to_string());
-                return Err(LoadError::Record { line: index + 1, reason });
+        let mut is_torn = false;
+        let mut lines = (1..).zip(content.split_inclusive(|byte| *byte == b'\n')).peekable();
+        while let Some((line, bytes)) = lines.next() {
+            let is_last = lines.peek().is_none();
+            match serde_json::from_slice::<Vec<Record>>(bytes) {
+                _ if !bytes.ends_with(b"\n") => is_torn = true,
+                Ok(change) => records.extend(change.into_iter().map(|record| (line, record))),
+                // Blocks of a torn line may reach the disk in any order: its newline proves nothing. But
+                // what is JSON was not torn.
+                Err(error) if is_last && !error.is_data() => is_torn = true,
+                Err(error) => return Err(LoadError::Record { line, reason: error.to_string() }),
             }
-            tracing::warn!(line = index + 1, "cut off a lease that was not written completely");
-            journal.must_replace = true;
         }
-        journal.records = records.len();
+        if is_torn {
+            tracing::warn!("cut off a change of leases that was not written completely");
+        }
+        let journal = Self { disk, records: records.len(), must_replace: is_torn };
         Ok((journal, records))
     }
 
-    /// Makes `changes` durable; `all` is what counts with them, as many records as `live`.
+    /// Makes a change durable; `all` is what counts with it, as many records as `live`.
     ///
-    /// After an error some, all or none of the changes may be on disk.
-    pub fn write<'a>(
+    /// After an error the change may be on disk, or a part of it, until the next write.
+    pub fn write(
         &mut self,
-        changes: &[Record],
+        change: &[Record],
         live: usize,
-        all: impl Iterator<Item = Record> + 'a,
+        all: impl Iterator<Item = Record>,
     ) -> io::Result<()> {
-        if self.must_replace || self.records + changes.len() > live + JOURNAL_SLACK_RECORDS {
-            self.must_replace = true;
-            let (content, records) = lines(all)?;
+        let replaces = self.must_replace || self.records + change.len() > live + JOURNAL_SLACK_RECORDS;
+        self.must_replace = true;
+        if replaces {
+            let mut content = Vec::new();
+            for record in all {
+                write_line(&mut content, &[record])?;
+            }
             self.disk.replace(JOURNAL_FILE, &content)?;
-            self.must_replace = false;
-            self.records = records;
+            self.records = live;
         } else {
-            let (content, records) = lines(changes.iter().cloned())?;
-            self.must_replace = true;
-            self.disk.append(JOURNAL_FILE, &content)?;
-            self.must_replace = false;
-            self.records += records;
+            let mut line = Vec::new();
+            write_line(&mut line, change)?;
+            self.disk.append(JOURNAL_FILE, &line)?;
+            self.records += change.len();
         }
+        self.must_replace = false;
         Ok(())
     }
 }
 
-fn lines(records: impl Iterator<Item = Record>) -> io::Result<(Vec<u8>, usize)> {
-    let mut content = Vec::new();
-    let mut count = 0;
-    for record in records {
-        serde_json::to_writer(&mut content, &record)?;
-        content.push(b'\n');
-        count += 1;
-    }
-    Ok((content, count))
+fn write_line(content: &mut Vec<u8>, change: &[Record]) -> io::Result<()> {
+    serde_json::to_writer(&mut *content, change)?;
+    content.push(b'\n');
+    Ok(())
 }

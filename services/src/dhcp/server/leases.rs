@@ -120,9 +120,9 @@ impl Leases {
             by_name: BTreeMap::new(),
             journal,
         };
-        for (index, record) in records.into_iter().enumerate() {
-            let lease = from_record(record, now, unix_now)
-                .map_err(|reason| LoadError::Record { line: index + 1, reason })?;
+        for (line, record) in records {
+            let lease =
+                from_record(record, now, unix_now).map_err(|reason| LoadError::Record { line, reason })?;
             leases.make_room_for(lease.address, now).map_err(LoadError::Disk)?;
             leases.insert(lease);
         }
@@ -177,37 +177,30 @@ impl Leases {
     /// The disk refuses, or the table is full; no lease has changed then.
     pub fn bind(&mut self, now: Instant, unix_now: UnixTime, grant: Grant) -> io::Result<()> {
         self.make_room_for(grant.address, now)?;
-        let mut changes = Vec::new();
         let taken_name = grant.hostname.as_ref().and_then(|name| self.by_name.get(name)).copied();
         let former = self.of_client(&grant.client).filter(|lease| lease.state == State::Bound);
+        let mut changes = vec![Lease {
+            address: grant.address,
+            client: grant.client,
+            mac: grant.mac,
+            hostname: grant.hostname,
+            state: State::Bound,
+            since: unix_now,
+            until: UnixTime(unix_now.0.saturating_add(grant.lease_secs.into())),
+            expires: now + Duration::from_secs(grant.lease_secs.into()),
+        }];
         if let Some(former) = former.filter(|lease| lease.address != grant.address) {
             changes.push(released(former, now, unix_now));
         }
-        if let Some(holder) = taken_name.filter(|address| *address != grant.address)
-            && changes.iter().all(|change| change.address != holder)
-            && let Some(holder) = self.at(holder)
+        if let Some(holder) = taken_name.and_then(|address| self.at(address))
+            && changes.iter().all(|change| change.address != holder.address)
         {
             changes.push(Lease { hostname: None, ..holder.clone() });
         }
-        // The grant first: were the end of the former lease alone on disk, its address could go to
-        // somebody else while the client still uses it.
-        changes.insert(
-            0,
-            Lease {
-                address: grant.address,
-                client: grant.client,
-                mac: grant.mac,
-                hostname: grant.hostname,
-                state: State::Bound,
-                since: unix_now,
-                until: UnixTime(unix_now.0.saturating_add(grant.lease_secs.into())),
-                expires: now + Duration::from_secs(grant.lease_secs.into()),
-            },
-        );
         self.commit(changes)
     }
 
-    /// Ends the lease of `address`, of which there must be one; its client is remembered.
+    /// Ends the lease of `address`, if there is one; its client is remembered.
     ///
     /// # Errors
     ///
@@ -243,12 +236,13 @@ impl Leases {
         self.commit(vec![lease])
     }
 
+    /// Makes the changes, of an address each, all or none.
     fn commit(&mut self, changes: Vec<Lease>) -> io::Result<()> {
-        let is_changed = |address| changes.iter().any(|change| change.address == address);
-        let kept = self.by_address.values().filter(|lease| !is_changed(lease.address));
+        let is_kept = |lease: &&Lease| changes.iter().all(|change| change.address != lease.address);
         let records: Vec<Record> = changes.iter().map(to_record).collect();
-        let all = kept.chain(&changes).map(to_record);
-        self.journal.write(&records, self.by_address.len() + changes.len(), all)?;
+        let all = self.by_address.values().filter(is_kept).chain(&changes).map(to_record);
+        let added = changes.iter().filter(|change| !self.by_address.contains_key(&change.address)).count();
+        self.journal.write(&records, self.by_address.len() + added, all)?;
         for change in changes {
             self.insert(change);
         }

@@ -8,7 +8,7 @@
 //!                          unknown             quarantined ──────▶ remembered    offered
 //! ```
 //!
-//! The server owns the configuration and the open [offers](offers), which are lost with the process and
+//! The server owns the configuration and the open [offers], which are lost with the process and
 //! may be. The [lease table](leases) is shared with those who only read it, DNS and `show`; the server
 //! alone changes it. [`Server::handle_message`] is given a message with the time and returns the answer,
 //! if there is one, and where it goes. It returns an ACK only after the lease is on disk. Nothing happens

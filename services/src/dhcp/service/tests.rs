@@ -1,1 +1,143 @@
+//! The shells, joined by a wire, on paused time.
 
+use std::time::Duration;
+
+use gatepost_dataplane::Instant;
+use rand::SeedableRng;
+use tokio::task::LocalSet;
+
+use super::*;
+use crate::dhcp::server;
+use crate::dhcp::server::leases::{Leases, State};
+use crate::store;
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
+const SERVER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const CLIENT_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+
+/// Tokio's clock, which the tests have paused.
+struct Paused(tokio::time::Instant);
+
+impl Clock for Paused {
+    fn now(&self) -> Instant {
+        Instant::ZERO + self.0.elapsed()
+    }
+
+    fn unix_time(&self) -> UnixTime {
+        UnixTime(1_700_000_000 + self.now().as_secs())
+    }
+}
+
+/// A server and what its client has met with.
+struct Lab {
+    clock: Rc<dyn Clock>,
+    leases: Rc<RefCell<Leases>>,
+    server: Rc<RefCell<Server>>,
+    events: Rc<RefCell<Vec<Event>>>,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let clock = Rc::new(Paused(tokio::time::Instant::now()));
+        let disk = Rc::new(store::Memory::new());
+        let leases = Leases::open(disk, clock.now(), clock.unix_time()).unwrap();
+        let leases = Rc::new(RefCell::new(leases));
+        let config = server::Config {
+            server_address: SERVER,
+            prefix: "192.168.1.0/24".parse().unwrap(),
+            pool: SERVER..=Ipv4Addr::new(192, 168, 1, 9),
+            lease_secs: 3600,
+            authoritative: true,
+            router: Some(SERVER),
+            dns_servers: vec![],
+            domain: String::new(),
+            ntp_servers: vec![],
+            mtu: None,
+            reservations: vec![],
+        };
+        let server = Rc::new(RefCell::new(Server::new(config, Rc::clone(&leases))));
+        Self { clock, leases, server, events: Rc::default() }
+    }
+
+    /// Runs both for `duration` of simulated time, then stops the client and with it the wire.
+    async fn run(&self, memory: Option<Memory>, duration: Duration) {
+        let (to_server, server_frames) = mpsc::channel(FRAMES_MAX);
+        let (to_client, client_frames) = mpsc::channel(FRAMES_MAX);
+        let server_port = Port {
+            mac: SERVER_MAC,
+            frames: server_frames,
+            transmit: move |frame: &[u8]| to_client.try_send(frame.to_vec()).is_ok(),
+        };
+        let client_port = Port {
+            mac: CLIENT_MAC,
+            frames: client_frames,
+            transmit: move |frame: &[u8]| to_server.try_send(frame.to_vec()).is_ok(),
+        };
+        let serve = serve(Rc::clone(&self.server), server_port, Rc::clone(&self.clock), pending());
+        let config = client::Config { mac: CLIENT_MAC, client_id: None, hostname: None, broadcast: false };
+        let events = Rc::clone(&self.events);
+        let on_event = move |event| events.borrow_mut().push(event);
+        let stop = tokio::time::sleep(duration);
+        let clock = Rc::clone(&self.clock);
+        let rng = StdRng::seed_from_u64(3);
+        LocalSet::new()
+            .run_until(async {
+                let server = tokio::task::spawn_local(serve);
+                run_client((config, rng), memory, client_port, clock, on_event, stop).await;
+                server.await.expect("the server ends with the wire");
+            })
+            .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_without_a_memory_renews_and_gives_its_lease_back() {
+    let lab = Lab::new();
+    lab.run(None, Duration::from_secs(2 * 3600)).await;
+    let events = lab.events.borrow();
+    let configured = events.iter().filter(|event| matches!(event, Event::Configured(_))).count();
+    assert!(configured >= 4, "a lease and its renewals: {events:?}");
+    assert_eq!(events.last(), Some(&Event::Lost));
+    let leases = lab.leases.borrow();
+    assert_eq!(leases.iter().map(|lease| lease.state).collect::<Vec<_>>(), [State::Released]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_with_a_memory_asks_for_its_address_again() {
+    let lab = Lab::new();
+    let memory = Memory { disk: Rc::new(store::Memory::new()), file: "dhcp-client.json" };
+    lab.run(Some(memory.clone()), Duration::from_secs(60)).await;
+    assert!(matches!(lab.events.borrow()[..], [Event::Configured(_)]));
+    assert_eq!(memory.recall(lab.clock.unix_time()), Some(Ipv4Addr::new(192, 168, 1, 2)));
+    assert_eq!(memory.recall(UnixTime(lab.clock.unix_time().0 + 3600)), None, "it has ended");
+    lab.run(Some(memory.clone()), Duration::from_secs(60)).await;
+    assert_eq!(lab.leases.borrow().iter().count(), 1);
+    assert_eq!(lab.events.borrow()[0], lab.events.borrow()[1]);
+
+    memory.keep(&Event::Lost, lab.clock.unix_time());
+    assert_eq!(memory.recall(lab.clock.unix_time()), None);
+    memory.disk.replace(memory.file, b"no JSON").unwrap();
+    assert_eq!(memory.recall(lab.clock.unix_time()), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_that_are_no_requests_to_the_server_are_not_answered() {
+    let lab = Lab::new();
+    let (sender, frames) = mpsc::channel(FRAMES_MAX);
+    let mut discover = crate::dhcp::testing::frame(crate::dhcp::testing::UDHCPC_DISCOVER);
+    sender.try_send(discover.clone()).unwrap();
+    sender.try_send(crate::dhcp::testing::frame(crate::dhcp::testing::UDHCPD_ACK)).unwrap();
+    sender.try_send(vec![0xff; 60]).unwrap();
+    discover[30..34].copy_from_slice(&[192, 168, 1, 77]);
+    sender.try_send(discover).unwrap();
+    let answers = RefCell::new(Vec::new());
+    let transmit = |frame: &[u8]| {
+        answers.borrow_mut().push(frame.to_vec());
+        true
+    };
+    let port = Port { mac: SERVER_MAC, frames, transmit };
+    serve(Rc::clone(&lab.server), port, Rc::clone(&lab.clock), tokio::time::sleep(Duration::from_secs(1)))
+        .await;
+    assert_eq!(answers.borrow().len(), 1, "until it was stopped");
+    assert!(sender.is_closed());
+}

@@ -17,6 +17,8 @@ use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 
 use super::StackConfig;
 use super::ip::IpLayer;
+use super::sequence::Sequence;
+use super::tcp::Segment;
 
 /// Waiting for the answer to a SYN. RFC 9293 section 3.8.3 (MUST-23): at least three minutes.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(180);
@@ -67,6 +69,7 @@ pub(super) struct Flow {
     pub(super) owner: Owner,
     sockets: SocketSet<'static>,
     handle: SocketHandle,
+    sequence: Sequence,
     error: Option<io::ErrorKind>,
     /// Since when the peer has been silent, or since when it has something to answer.
     silent_since: Instant,
@@ -100,6 +103,7 @@ impl Flow {
             owner,
             sockets,
             handle,
+            sequence: Sequence::default(),
             error: None,
             silent_since: now,
             is_awaiting: true,
@@ -131,14 +135,15 @@ impl Flow {
     }
 
     /// Processes a segment of this connection.
-    pub(super) fn receive(&mut self, now: Instant, packet: &[u8], is_reset: bool, ip: &mut IpLayer) {
+    pub(super) fn receive(&mut self, now: Instant, segment: &Segment<'_>, ip: &mut IpLayer) {
         let before = self.state();
-        ip.receive(now, packet, &mut self.sockets);
+        self.sequence.note_received(&segment.tcp);
+        ip.receive(now, segment.packet, &mut self.sockets, |packet| self.sequence.correct(packet));
         self.silent_since = now;
         match (before, self.state()) {
             (State::Closed, _) => {}
             (State::SynSent, State::Closed) => self.error = Some(io::ErrorKind::ConnectionRefused),
-            (_, State::Closed) if is_reset => self.error = Some(io::ErrorKind::ConnectionReset),
+            (_, State::Closed) if segment.tcp.rst() => self.error = Some(io::ErrorKind::ConnectionReset),
             (_, State::TimeWait) if before != State::TimeWait => self.time_wait_ends = Some(now + TIME_WAIT),
             _ => {}
         }
@@ -164,7 +169,7 @@ impl Flow {
             }
             self.abort(io::ErrorKind::TimedOut);
         }
-        if ip.send(now, &mut self.sockets) {
+        if ip.send(now, &mut self.sockets, |packet| self.sequence.correct(packet)) {
             return Progress::Sent;
         }
         if self.state() == State::Closed && self.socket().remote_endpoint().is_none() {

@@ -56,12 +56,19 @@ impl IpLayer {
         self.interface.context()
     }
 
-    /// Has `sockets` process a packet; what they answer at once is queued.
-    pub(super) fn receive(&mut self, now: Instant, packet: &[u8], sockets: &mut SocketSet<'_>) {
+    /// Has `sockets` process a packet; what they answer at once is queued, after `correct` has seen it.
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        packet: &[u8],
+        sockets: &mut SocketSet<'_>,
+        correct: impl FnMut(&mut [u8]),
+    ) {
         let mut device = OnePacket {
             received: Some(packet),
             outbox: &mut self.outbox,
             replies_dropped: &mut self.replies_dropped,
+            correct,
         };
         self.interface.poll_ingress_single(smoltcp_instant(now), &mut device, sockets);
     }
@@ -69,15 +76,22 @@ impl IpLayer {
     /// Answers a packet that nobody wants: RST to TCP, port or protocol unreachable to the rest, and
     /// nothing where RFC 1122 section 3.2.2 forbids it.
     pub(super) fn refuse(&mut self, now: Instant, packet: &[u8]) {
-        self.receive(now, packet, &mut SocketSet::new([]));
+        self.receive(now, packet, &mut SocketSet::new([]), |_| ());
     }
 
-    /// Queues the next packet of each of `sockets` that has one. Says whether there was any.
-    pub(super) fn send(&mut self, now: Instant, sockets: &mut SocketSet<'_>) -> bool {
+    /// Queues the next packet of each of `sockets` that has one, after `correct` has seen it. Says
+    /// whether there was any.
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        sockets: &mut SocketSet<'_>,
+        correct: impl FnMut(&mut [u8]),
+    ) -> bool {
         let mut device = OnePacket {
             received: None,
             outbox: &mut self.outbox,
             replies_dropped: &mut self.replies_dropped,
+            correct,
         };
         let result = self.interface.poll_egress(smoltcp_instant(now), &mut device, sockets);
         result == PollResult::SocketStateChanged
@@ -105,7 +119,8 @@ impl IpLayer {
 fn interface(now: Instant, outbox: &mut Outbox, rng: &mut StdRng) -> Interface {
     let mut config = Config::new(HardwareAddress::Ip);
     config.random_seed = rng.random();
-    let mut device = OnePacket { received: None, outbox, replies_dropped: &mut 0 };
+    let mut device =
+        OnePacket { received: None, outbox, replies_dropped: &mut 0, correct: |_: &mut [u8]| () };
     Interface::new(config, &mut device, smoltcp_instant(now))
 }
 
@@ -114,39 +129,46 @@ fn smoltcp_instant(now: Instant) -> SmoltcpInstant {
 }
 
 /// A device that has received at most one packet and sends to the outbox.
-struct OnePacket<'a> {
+struct OnePacket<'a, F> {
     received: Option<&'a [u8]>,
     outbox: &'a mut Outbox,
     replies_dropped: &'a mut u64,
+    correct: F,
 }
 
 struct Received<'a>(&'a [u8]);
 
-struct Sending<'a> {
+struct Sending<'a, F> {
     outbox: &'a mut Outbox,
     replies_dropped: &'a mut u64,
+    correct: &'a mut F,
 }
 
-impl Device for OnePacket<'_> {
+impl<F: FnMut(&mut [u8])> OnePacket<'_, F> {
+    fn sending(&mut self) -> Sending<'_, F> {
+        Sending { outbox: self.outbox, replies_dropped: self.replies_dropped, correct: &mut self.correct }
+    }
+}
+
+impl<F: FnMut(&mut [u8])> Device for OnePacket<'_, F> {
     type RxToken<'a>
         = Received<'a>
     where
         Self: 'a;
     type TxToken<'a>
-        = Sending<'a>
+        = Sending<'a, F>
     where
         Self: 'a;
 
-    fn receive(&mut self, _now: SmoltcpInstant) -> Option<(Received<'_>, Sending<'_>)> {
+    fn receive(&mut self, _now: SmoltcpInstant) -> Option<(Received<'_>, Sending<'_, F>)> {
         let packet = self.received.take()?;
-        let sending = Sending { outbox: self.outbox, replies_dropped: self.replies_dropped };
-        Some((Received(packet), sending))
+        Some((Received(packet), self.sending()))
     }
 
-    fn transmit(&mut self, _now: SmoltcpInstant) -> Option<Sending<'_>> {
+    fn transmit(&mut self, _now: SmoltcpInstant) -> Option<Sending<'_, F>> {
         // Without a token the socket keeps what it has to send.
-        let is_free = !self.outbox.is_full();
-        is_free.then_some(Sending { outbox: self.outbox, replies_dropped: self.replies_dropped })
+        let is_full = self.outbox.is_full();
+        (!is_full).then(|| self.sending())
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -163,10 +185,11 @@ impl RxToken for Received<'_> {
     }
 }
 
-impl TxToken for Sending<'_> {
+impl<C: FnMut(&mut [u8])> TxToken for Sending<'_, C> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, fill: F) -> R {
         let mut packet = vec![0; len];
         let result = fill(&mut packet);
+        (self.correct)(&mut packet);
         if self.outbox.has_room_for(len) {
             self.outbox.push(packet);
         } else {

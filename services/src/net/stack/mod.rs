@@ -20,7 +20,7 @@
 //! call. Services are woken by it and by `handle_packet`, and by nothing else.
 //!
 //! A stream that is dropped or shut down leaves its flow behind, which sends what it still has, then
-//! FIN, and goes; see [`flow`]. The limits on all of this are [`StackConfig`]'s and the constants
+//! FIN, and goes; see the module `flow`. The limits on all of this are [`StackConfig`]'s and the constants
 //! beside it; what was refused because of one is counted in [`StackCounters`].
 //!
 //! The same packets, calls, times and seed give the same packets.
@@ -37,6 +37,7 @@ mod ip;
 mod outbox;
 mod port;
 mod reassembly;
+mod sequence;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -135,7 +136,8 @@ struct Shared {
 
 impl Stack {
     /// A stack without addresses, that sends each IPv4 packet to `sink`. The sink says whether it took
-    /// the packet; if not, it is offered the same one again later. It must not call the stack.
+    /// the packet; if not, it is offered the same one again a millisecond later. It must not call the
+    /// stack.
     pub fn new(
         config: StackConfig,
         clock: Rc<dyn Clock>,

@@ -11,12 +11,12 @@ use gatepost_dataplane::Instant;
 use rand::rngs::StdRng;
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::raw;
-use smoltcp::wire::{IPV4_HEADER_LEN, IpVersion, Ipv4Packet};
+use smoltcp::wire::{IpVersion, Ipv4Packet};
 
 use super::addresses::Addresses;
 use super::ip::IpLayer;
 
-/// The longest IPv4 packet.
+/// The longest IPv4 packet; what fragments make up beyond it does not fit the socket and is lost.
 const PACKET_LEN_MAX: usize = u16::MAX as usize;
 /// RFC 791 section 3.2. RFC 1122 wants a minute, in which eight forged fragments would shut out all
 /// others.
@@ -51,12 +51,8 @@ impl Reassembly {
 
     /// Adds a fragment; returns the whole packet, without options, if it was the last one missing.
     pub(super) fn receive(&mut self, now: Instant, fragment: &Ipv4Packet<&[u8]>) -> Option<Vec<u8>> {
-        let end = IPV4_HEADER_LEN + usize::from(fragment.frag_offset()) + fragment.payload().len();
-        if end > PACKET_LEN_MAX {
-            return None; // no length field could hold it
-        }
         let bytes = fragment.clone().into_inner();
-        self.ip.receive(now, bytes, &mut self.sockets);
+        self.ip.receive(now, bytes, &mut self.sockets, |_| ());
         let socket = self.sockets.get_mut::<raw::Socket<'_>>(self.whole);
         socket.recv().ok().map(<[u8]>::to_vec)
     }

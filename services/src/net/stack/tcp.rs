@@ -40,10 +40,9 @@ pub(super) struct FlowId(u64);
 
 /// A received segment, as far as it says whom it concerns.
 pub(super) struct Segment<'a> {
-    packet: &'a [u8],
+    pub(super) packet: &'a [u8],
+    pub(super) tcp: TcpPacket<&'a [u8]>,
     tuple: Tuple,
-    is_syn: bool,
-    is_reset: bool,
 }
 
 /// The state of all TCP.
@@ -84,12 +83,12 @@ impl<'a> Segment<'a> {
         let tcp = TcpPacket::new_checked(packet.payload()).ok()?;
         let local = SocketAddrV4::new(packet.dst_addr(), tcp.dst_port());
         let remote = SocketAddrV4::new(packet.src_addr(), tcp.src_port());
-        Some(Self {
-            packet: packet.clone().into_inner(),
-            tuple: (local, remote),
-            is_syn: tcp.syn() && !tcp.ack() && !tcp.rst(),
-            is_reset: tcp.rst(),
-        })
+        Some(Self { packet: packet.clone().into_inner(), tcp, tuple: (local, remote) })
+    }
+
+    /// Whether it asks for a connection.
+    fn is_syn(&self) -> bool {
+        self.tcp.syn() && !self.tcp.ack() && !self.tcp.rst()
     }
 }
 
@@ -194,7 +193,7 @@ impl Tcp {
                 Some(_) => return,
             },
         };
-        self.flow(id).receive(now, segment.packet, segment.is_reset, ip);
+        self.flow(id).receive(now, segment, ip);
         self.make_due(id);
     }
 
@@ -272,7 +271,7 @@ impl Tcp {
     /// Who listens for the connection that `segment` begins, if it does begin one.
     fn listener_for(&self, segment: &Segment<'_>) -> Option<SocketAddrV4> {
         let (local, remote) = segment.tuple;
-        if !segment.is_syn || remote.port() == 0 {
+        if !segment.is_syn() || remote.port() == 0 {
             return None;
         }
         let addresses = [*local.ip(), Ipv4Addr::UNSPECIFIED];

@@ -20,6 +20,9 @@ use crate::net::{Listener, Stream};
 const A: [u8; 4] = [192, 168, 1, 1];
 const B: [u8; 4] = [192, 168, 1, 2];
 
+/// Longer than any test takes, in simulated time.
+const FOR_EVER: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// Runs `test` in simulated time, which passes when everybody waits.
 fn simulate<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -27,7 +30,8 @@ fn simulate<T>(test: impl Future<Output = T>) -> T {
         .start_paused(true)
         .build()
         .expect("a runtime");
-    LocalSet::new().block_on(&runtime, test)
+    let bounded = async { tokio::time::timeout(FOR_EVER, test).await.expect("the test ends") };
+    LocalSet::new().block_on(&runtime, bounded)
 }
 
 struct SimulatedClock(tokio::time::Instant);

@@ -8,7 +8,7 @@ use smoltcp::wire::{
     IPV4_HEADER_LEN, Icmpv4DstUnreachable, Icmpv4Packet, Icmpv4Repr, IpAddress, IpProtocol, Ipv4Repr,
     TcpPacket, UdpPacket, UdpRepr,
 };
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
 use super::*;
@@ -129,6 +129,21 @@ fn a_flood_of_half_open_connections_is_bounded_and_passes() {
 }
 
 #[test]
+fn the_peers_connections_are_bounded_over_all_listeners() {
+    simulate(async {
+        let (stack, _wire) = alone(StackConfig { connections_max: 2, ..StackConfig::default() });
+        let _listeners =
+            (stack.listen(on(25)).await.expect("listen"), stack.listen(on(26)).await.expect("listen"));
+        for port in [25, 26, 25, 26] {
+            let syn = Raw { ports: (4000 + port, port), flags: SYN, ..Raw::default() };
+            stack.handle_packet(&syn.packet(PEER, A));
+            stack.handle_packet(&Raw { ports: (5000 + port, port), ..syn }.packet(PEER, A));
+        }
+        assert_eq!((stack.counters().connections, stack.counters().syns_dropped_connections_full), (2, 4));
+    });
+}
+
+#[test]
 fn rfc9293_3_10_7_1_a_segment_for_nobody_is_reset_and_a_reset_is_not() {
     simulate(async {
         let (stack, wire) = alone(StackConfig::default());
@@ -220,19 +235,63 @@ fn fragments_are_put_together_in_any_order_and_never_beyond_the_longest_packet()
         outbox.push(udp(PEER, A, 53, &data));
         let mut fragments: Vec<Vec<u8>> = std::iter::from_fn(|| outbox.pop()).collect();
         fragments.reverse();
-        // A last fragment that ends where no packet can.
-        let mut beyond = ipv4(PEER, A, IpProtocol::Udp, &[0; 1480]);
-        let mut header = Ipv4Packet::new_unchecked(&mut beyond[..]);
-        header.set_ident(4711);
-        header.set_frag_offset(65_528);
-        header.fill_checksum();
-        stack.handle_packet(&beyond);
+        // A whole datagram, but for its last fragment, which ends where no packet can.
+        for (offset, len) in (0..65_528).step_by(1480).map(|offset| (offset, 1480)).chain([(65_528, 4)]) {
+            let mut beyond = ipv4(PEER, A, IpProtocol::Udp, &vec![0; len.min(65_532 - usize::from(offset))]);
+            let mut header = Ipv4Packet::new_unchecked(&mut beyond[..]);
+            header.set_ident(4711);
+            header.set_more_frags(offset != 65_528);
+            header.set_frag_offset(offset);
+            header.fill_checksum();
+            stack.handle_packet(&beyond);
+        }
         for fragment in &fragments {
             stack.handle_packet(fragment);
         }
         let mut buffer = [0; 5000];
         let (len, _) = socket.recv_from(&mut buffer).await.expect("a datagram");
         assert_eq!(buffer[..len], data);
+    });
+}
+
+#[test]
+fn a_full_reassembly_drops_new_fragments_until_the_old_expire() {
+    simulate(async {
+        let (stack, _wire) = alone(StackConfig::default());
+        let socket = stack.bind_udp(on(53)).await.expect("bind");
+        let mut outbox = outbox::Outbox::new(1500, &mut StdRng::seed_from_u64(1));
+        for _ in 0..8 {
+            outbox.push(udp(PEER, A, 53, &[0; 2000]));
+            stack.handle_packet(&outbox.pop().expect("the first fragment"));
+            outbox.pop();
+        }
+        let mut send_whole = || {
+            outbox.push(udp(PEER, A, 53, &[1; 2000]));
+            while let Some(fragment) = outbox.pop() {
+                stack.handle_packet(&fragment);
+            }
+        };
+        send_whole();
+        sleep(Duration::from_secs(16)).await;
+        send_whole();
+        assert_eq!(socket.recv_from(&mut [0; 2000]).await.expect("one datagram").0, 2000);
+        let another = tokio::time::timeout(Duration::from_secs(1), socket.recv_from(&mut [0; 1])).await;
+        assert!(another.is_err());
+    });
+}
+
+#[test]
+fn addresses_that_are_too_many_or_of_no_host_are_left_out() {
+    simulate(async {
+        let (stack, wire) = alone(StackConfig::default());
+        let mut networks = vec![network([224, 0, 0, 1]), network([255; 4]), network([0; 4])];
+        networks.extend((1..=20).map(|number| network([10, 0, number, 1])));
+        stack.set_addresses(&networks);
+        for (number, is_answered) in [(8, true), (9, false)] {
+            stack.handle_packet(&udp(PEER, [10, 0, number, 1], 53, b"anybody?"));
+            sleep(Duration::from_millis(1)).await;
+            assert_eq!(wire.take().is_some(), is_answered, "{number}");
+        }
     });
 }
 
@@ -251,6 +310,30 @@ fn an_acceptable_reset_after_data_is_read_after_the_data() {
         let mut received = Vec::new();
         let error = stream.read_to_end(&mut received).await.expect_err("a reset");
         assert_eq!((received.as_slice(), error.kind()), (&b"hello"[..], io::ErrorKind::ConnectionReset));
+    });
+}
+
+#[test]
+fn an_orphan_whose_peer_takes_nothing_is_given_up() {
+    simulate(async {
+        let (stack, wire) = alone(StackConfig::default());
+        let listener = stack.listen(on(25)).await.expect("listen");
+        let segment = Raw { ports: (4000, 25), ..Raw::default() };
+        stack.handle_packet(&Raw { flags: SYN, ..segment.clone() }.packet(PEER, A));
+        let (_, sequence, _) = next_segment(&wire).await.expect("SYN and ACK");
+        let next = Raw { sequence: 1, acknowledgement: sequence.wrapping_add(1), flags: ACK, ..segment };
+        stack.handle_packet(&next.packet(PEER, A));
+        let mut stream = listener.accept().await.expect("accept");
+        stream.write_all(b"last words").await.expect("buffered");
+        drop(stream);
+        for _ in 0..29 {
+            assert_eq!(stack.counters().connections, 1);
+            sleep(Duration::from_secs(10)).await;
+            wire.packets.borrow_mut().clear();
+            stack.handle_packet(&next.packet(PEER, A)); // still no room
+        }
+        sleep(Duration::from_secs(11)).await;
+        assert_eq!(stack.counters().connections, 0);
     });
 }
 

@@ -7,21 +7,18 @@ use super::*;
 
 const LOSSY: Impairment = Impairment { loss: 5, duplication: 3, delay_max: Duration::from_millis(30) };
 
-/// Sends everything back, to the end of each connection.
-async fn echo_service(stack: Stack, port: u16) {
-    let listener = stack.listen(on(port)).await.expect("listen");
-    loop {
-        let mut stream = listener.accept().await.expect("accept");
-        spawn_local(async move {
-            let mut buffer = [0; 2000];
-            loop {
-                match stream.read(&mut buffer).await.expect("read") {
-                    0 => return,
-                    len => stream.write_all(&buffer[..len]).await.expect("write"),
-                }
-            }
-        });
-    }
+/// Listens, and sends everything back to the end of each connection.
+async fn serve_echo(stack: &Stack) {
+    let listener = stack.listen(on(7)).await.expect("listen");
+    spawn_local(async move {
+        loop {
+            let stream = listener.accept().await.expect("accept");
+            spawn_local(async move {
+                let (mut reader, mut writer) = tokio::io::split(stream);
+                tokio::io::copy(&mut reader, &mut writer).await.expect("echo");
+            });
+        }
+    });
 }
 
 /// Sends `sent`, closes, and reads what comes back.
@@ -40,7 +37,7 @@ async fn echoed(stack: &Stack, remote: SocketAddr, sent: Vec<u8>) -> Vec<u8> {
 
 async fn echo_over_lossy_wire(seed: u64) -> u64 {
     let pair = Pair::new(StackConfig::default(), seed, LOSSY);
-    spawn_local(echo_service(pair.b.clone(), 7));
+    serve_echo(&pair.b).await;
     let sent = octets(300_000, seed);
     assert_eq!(echoed(&pair.a, at(B, 7), sent.clone()).await, sent);
     pair.hash()
@@ -48,7 +45,7 @@ async fn echo_over_lossy_wire(seed: u64) -> u64 {
 
 #[test]
 fn a_lossy_reordering_wire_changes_nothing() {
-    for seed in 0..8 {
+    for seed in 0..100 {
         simulate(echo_over_lossy_wire(seed));
     }
 }
@@ -64,7 +61,7 @@ fn the_same_seed_gives_the_same_packets() {
 fn a_thousand_connections_at_once_are_each_served_right() {
     simulate(async {
         let pair = Pair::perfect();
-        spawn_local(echo_service(pair.b.clone(), 7));
+        serve_echo(&pair.b).await;
         let everybody_connected = Rc::new(tokio::sync::Barrier::new(1000));
         let clients: Vec<_> = (0..1000)
             .map(|seed| {
@@ -129,9 +126,9 @@ fn a_reset_is_an_error_and_no_end() {
         let pair = Pair::perfect();
         let listener = pair.b.listen(on(7)).await.expect("listen");
         let mut client = pair.a.connect(at(B, 7)).await.expect("connect");
-        drop(listener); // resets what was not accepted
-        let error = client.read(&mut [0; 1]).await.expect_err("a reset");
-        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        drop(listener); // resets what was not accepted, at once
+        let read = timeout(Duration::from_secs(1), client.read(&mut [0; 1])).await;
+        assert_eq!(read.expect("at once").expect_err("a reset").kind(), ErrorKind::ConnectionReset);
         let error = client.write(&[0; 1]).await.expect_err("a reset");
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     });
@@ -201,21 +198,18 @@ fn a_full_backlog_drops_the_syn_which_is_repeated() {
 }
 
 #[test]
-fn the_connections_are_bounded_at_both_ends() {
+fn own_connections_are_bounded() {
     simulate(async {
         let config = StackConfig { connections_max: 2, ..StackConfig::default() };
         let pair = Pair::new(config, 1, Impairment::default());
-        let (_listener, own) =
-            (pair.b.listen(on(7)).await.expect("listen"), pair.b.listen(on(8)).await.expect("listen"));
+        let _listener = pair.b.listen(on(7)).await.expect("listen");
         let _first = pair.a.connect(at(B, 7)).await.expect("connect");
-        let _itself = pair.b.connect(at(A, 7)).await.err().expect("refused, and gone again");
-        let _second = pair.a.connect(at(B, 8)).await.expect("connect");
+        let second = pair.a.connect(at(B, 7)).await.expect("connect");
         let error = pair.a.connect(at(B, 7)).await.err().expect("too many");
         assert_eq!(error.kind(), ErrorKind::QuotaExceeded);
-        drop((_first, _second));
-        assert!(timeout(Duration::from_secs(1), pair.a.connect(at(B, 7))).await.is_err());
-        assert_eq!(pair.b.counters().syns_dropped_connections_full, 1);
-        drop(own);
+        drop(second);
+        sleep(Duration::from_secs(400)).await; // the peer never closes
+        let _third = pair.a.connect(at(B, 7)).await.expect("there is room again");
     });
 }
 
@@ -238,7 +232,7 @@ fn a_dead_peer_holds_no_connection_for_ever() {
 }
 
 #[test]
-fn an_orphan_is_given_up_after_five_minutes() {
+fn an_orphan_that_nobody_answers_is_given_up() {
     simulate(async {
         let pair = Pair::perfect();
         let (mut client, _server) = pair.connected().await;
@@ -285,7 +279,7 @@ fn a_connect_that_nobody_waits_for_is_given_up() {
 fn the_stack_can_talk_to_itself() {
     simulate(async {
         let pair = Pair::perfect();
-        spawn_local(echo_service(pair.a.clone(), 7));
+        serve_echo(&pair.a).await;
         let sent = octets(100_000, 3);
         assert_eq!(echoed(&pair.a, at(A, 7), sent.clone()).await, sent);
     });

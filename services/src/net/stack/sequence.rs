@@ -1,0 +1,146 @@
+//! Corrects the sequence numbers of acknowledgements.
+//!
+//! A segment without data has to carry the number after the last octet ever sent. smoltcp gives it the
+//! next one it will send, which after a retransmission timeout is far behind. The peer finds it outside
+//! of its window and ignores its acknowledgement (RFC 9293 section 3.10.7.4), so that two such ends that
+//! time out at once never hear each other again.
+
+use smoltcp::wire::{IpAddress, Ipv4Packet, TcpOption, TcpPacket, TcpSeqNumber};
+
+/// What a connection has sent so far, and was allowed to.
+#[derive(Debug, Default)]
+pub(super) struct Sequence {
+    /// The number after the last octet sent.
+    next: Option<TcpSeqNumber>,
+    /// The right edge of the peer's window. An octet beyond is no more than a question.
+    limit: Option<TcpSeqNumber>,
+    /// The peer's windows count in units of so many bits.
+    window_shift: u8,
+}
+
+impl Sequence {
+    /// Takes notice of a received segment's window.
+    pub(super) fn note_received(&mut self, segment: &TcpPacket<&[u8]>) {
+        if segment.syn() {
+            self.window_shift = window_shift(segment.options());
+        }
+        if !segment.ack() {
+            return;
+        }
+        // The window of a SYN is not scaled (RFC 7323 section 2.2).
+        let shift = if segment.syn() { 0 } else { self.window_shift };
+        let edge = segment.ack_number() + (usize::from(segment.window_len()) << shift);
+        self.limit = Some(self.limit.map_or(edge, |limit| limit.max(edge)));
+    }
+
+    /// Corrects an IPv4 packet of the connection that is to be sent.
+    pub(super) fn correct(&mut self, packet: &mut [u8]) {
+        let mut packet = Ipv4Packet::new_unchecked(packet);
+        let (source, destination) = (packet.src_addr(), packet.dst_addr());
+        let mut segment = TcpPacket::new_unchecked(packet.payload_mut());
+        let begin = segment.seq_number();
+        if segment.segment_len() > 0 {
+            let end = begin + segment.segment_len();
+            let end = if segment.fin() { end } else { self.limit.map_or(end, |limit| end.min(limit)) };
+            self.next = Some(self.next.map_or(end, |next| next.max(end)));
+        } else if let Some(next) = self.next.filter(|next| begin < *next && !segment.rst()) {
+            segment.set_seq_number(next);
+            segment.fill_checksum(&IpAddress::Ipv4(source), &IpAddress::Ipv4(destination));
+        }
+    }
+}
+
+/// The window scale among the options of a SYN; 0 without.
+fn window_shift(mut options: &[u8]) -> u8 {
+    while let Ok((rest, option)) = TcpOption::parse(options) {
+        match option {
+            TcpOption::WindowScale(shift) => return shift.min(14), // RFC 7323 section 2.3
+            TcpOption::EndOfList => break,
+            _ => options = rest,
+        }
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use smoltcp::phy::ChecksumCapabilities;
+    use smoltcp::wire::{IPV4_HEADER_LEN, IpProtocol, Ipv4Repr, TcpControl, TcpRepr};
+
+    use super::*;
+
+    const ENDS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2)];
+    const EMPTY: TcpRepr<'_> = TcpRepr {
+        src_port: 1,
+        dst_port: 2,
+        control: TcpControl::None,
+        seq_number: TcpSeqNumber(0),
+        ack_number: Some(TcpSeqNumber(0)),
+        window_len: 0,
+        window_scale: None,
+        max_seg_size: None,
+        sack_permitted: false,
+        sack_ranges: [None; 3],
+        timestamp: None,
+        payload: &[],
+    };
+
+    /// The IPv4 packet with `tcp` in it.
+    fn packet(tcp: &TcpRepr<'_>) -> Vec<u8> {
+        let checksums = ChecksumCapabilities::default();
+        let [source, destination] = ENDS;
+        let ip = Ipv4Repr {
+            src_addr: source,
+            dst_addr: destination,
+            next_header: IpProtocol::Tcp,
+            payload_len: tcp.buffer_len(),
+            hop_limit: 64,
+        };
+        let mut bytes = vec![0; IPV4_HEADER_LEN + tcp.buffer_len()];
+        ip.emit(&mut Ipv4Packet::new_unchecked(&mut bytes[..]), &checksums);
+        let mut segment = TcpPacket::new_unchecked(&mut bytes[IPV4_HEADER_LEN..]);
+        tcp.emit(&mut segment, &source.into(), &destination.into(), &checksums);
+        bytes
+    }
+
+    /// The sequence number that a segment leaves with.
+    fn sent(sequence: &mut Sequence, seq_number: i32, payload: &[u8]) -> i32 {
+        let mut bytes = packet(&TcpRepr { seq_number: TcpSeqNumber(seq_number), payload, ..EMPTY });
+        sequence.correct(&mut bytes);
+        let segment = TcpPacket::new_checked(&bytes[IPV4_HEADER_LEN..]).expect("well-formed");
+        assert!(segment.verify_checksum(&ENDS[0].into(), &ENDS[1].into()));
+        segment.seq_number().0
+    }
+
+    fn received(sequence: &mut Sequence, repr: &TcpRepr<'_>) {
+        let bytes = packet(repr);
+        sequence.note_received(&TcpPacket::new_unchecked(&bytes[IPV4_HEADER_LEN..]));
+    }
+
+    #[test]
+    fn rfc9293_an_acknowledgement_carries_the_number_after_the_last_octet_sent() {
+        let mut sequence = Sequence::default();
+        for start in [100, i32::MAX - 50] {
+            assert_eq!(sent(&mut sequence, start, &[0; 100]), start);
+            let next = start.wrapping_add(100);
+            assert_eq!(sent(&mut sequence, start, &[]), next); // rewound to retransmit
+            assert_eq!(sent(&mut sequence, start, &[0; 10]), start);
+            assert_eq!(sent(&mut sequence, start, &[]), next);
+        }
+    }
+
+    #[test]
+    fn an_octet_beyond_the_window_does_not_count() {
+        let mut sequence = Sequence::default();
+        let syn = TcpRepr { control: TcpControl::Syn, window_scale: Some(2), window_len: 5, ..EMPTY };
+        received(&mut sequence, &syn);
+        assert_eq!(sequence.limit, Some(TcpSeqNumber(5)));
+        received(&mut sequence, &TcpRepr { window_len: 25, ..EMPTY });
+        assert_eq!(sequence.limit, Some(TcpSeqNumber(100)));
+        sent(&mut sequence, 0, &[0; 100]);
+        sent(&mut sequence, 100, &[0]);
+        assert_eq!(sent(&mut sequence, 0, &[]), 100);
+    }
+}

@@ -1,0 +1,391 @@
+//! The reports that `gatepost show` can ask for: their keys in JSON, and their text for people.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use super::table::{Table, or_dash, span};
+
+/// `show status`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// The gateway's host name.
+    pub hostname: String,
+    /// The office's domain.
+    pub domain: String,
+    /// `lan-only`, `router`, `nat` or `nat-dmz`.
+    pub mode: String,
+    /// Seconds since it began to run.
+    pub uptime_secs: u64,
+    /// The office's side.
+    pub lan: Interface,
+    /// The internet's side; `null` in `lan-only`.
+    pub wan: Option<Interface>,
+    /// The DNS servers that it asks, the first choice first.
+    pub dns_upstream: Vec<Ipv4Addr>,
+    /// The connections through it.
+    pub flows: usize,
+    /// The addresses that it has given out.
+    pub leases: usize,
+    /// Its ports.
+    pub ports: Vec<Port>,
+}
+
+/// One of the gateway's two interfaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its hardware address.
+    pub mac: String,
+    /// Its address with the segment's prefix; `null` while it has none.
+    pub address: Option<Ipv4Net>,
+    /// The next hop beyond the segment.
+    pub gateway: Option<Ipv4Addr>,
+    /// `static` or `dhcp`.
+    pub configured_by: String,
+}
+
+/// A port and the frames that passed there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// Its device, with its network namespace.
+    pub name: String,
+    /// `lan` or `wan`.
+    pub segment: String,
+    /// Whether it carries frames.
+    pub up: bool,
+    /// Frames read from it.
+    pub received: u64,
+    /// Frames written to it.
+    pub transmitted: u64,
+    /// Frames not written because its backlog was full.
+    pub backpressure: u64,
+    /// Frames not written because it was gone or set down.
+    pub down: u64,
+    /// Frames that it refused.
+    pub refused: u64,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { version, hostname, domain, mode, .. } = self;
+        writeln!(f, "{hostname}.{domain}: gatepost {version}, {mode}, up {}", span(self.uptime_secs))?;
+        let mut interfaces = Table::new(["segment", "address", "gateway", "mac", "configured by"]);
+        for (segment, interface) in [("lan", Some(&self.lan)), ("wan", self.wan.as_ref())] {
+            let Some(interface) = interface else { continue };
+            interfaces.row([
+                segment.to_owned(),
+                or_dash(interface.address.as_ref()),
+                or_dash(interface.gateway.as_ref()),
+                interface.mac.clone(),
+                interface.configured_by.clone(),
+            ]);
+        }
+        write!(f, "\n{interfaces}\n{}\n", ports_table(&self.ports))?;
+        let upstream: Vec<_> = self.dns_upstream.iter().map(Ipv4Addr::to_string).collect();
+        let upstream = if upstream.is_empty() { "-".to_owned() } else { upstream.join(", ") };
+        writeln!(f, "{} flows, {} leases, dns upstream {upstream}", self.flows, self.leases)
+    }
+}
+
+fn ports_table(ports: &[Port]) -> Table<8> {
+    let header = ["port", "segment", "state", "received", "transmitted", "backpressure", "down", "refused"];
+    let mut table = Table::new(header);
+    for port in ports {
+        table.row([
+            port.name.clone(),
+            port.segment.clone(),
+            if port.up { "up" } else { "down" }.to_owned(),
+            port.received.to_string(),
+            port.transmitted.to_string(),
+            port.backpressure.to_string(),
+            port.down.to_string(),
+            port.refused.to_string(),
+        ]);
+    }
+    table
+}
+
+/// `show leases`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leases {
+    /// The leases that have not ended, by address.
+    pub leases: Vec<Lease>,
+}
+
+/// An address given out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// The hardware address of who has it.
+    pub mac: String,
+    /// The name it goes by in the zone.
+    pub hostname: Option<String>,
+    /// Its client identifier in hexadecimal, where it gave one.
+    pub client_id: Option<String>,
+    /// Seconds until it ends, if not renewed.
+    pub expires_in_secs: u64,
+}
+
+impl fmt::Display for Leases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new(["address", "mac", "hostname", "expires in", "client id"]);
+        for lease in &self.leases {
+            table.row([
+                lease.address.to_string(),
+                lease.mac.clone(),
+                or_dash(lease.hostname.as_ref()),
+                span(lease.expires_in_secs),
+                or_dash(lease.client_id.as_ref()),
+            ]);
+        }
+        table.fmt(f)
+    }
+}
+
+/// `show flows`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flows {
+    /// How many there are.
+    pub total: usize,
+    /// Some of them: all, up to [`Flows::SHOWN_MAX`].
+    pub flows: Vec<Flow>,
+}
+
+impl Flows {
+    /// The most flows that one report holds.
+    pub const SHOWN_MAX: usize = 10_000;
+}
+
+/// A connection through the gateway, or what stands for one. Endpoints are an address and a port; ICMP
+/// queries have an identifier in place of the client's port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    /// `tcp`, `udp` or `icmp`.
+    pub protocol: String,
+    /// Who began it.
+    pub client: String,
+    /// Whom the client speaks to.
+    pub destination: String,
+    /// Who answers; another than `destination` behind a forward.
+    pub server: String,
+    /// Whom the server speaks to; another than `client` behind a NAT.
+    pub client_seen_as: String,
+    /// `open` for UDP and ICMP; `opening`, `established`, `closing` or `reset` for TCP.
+    pub state: String,
+    /// Packets from the client.
+    pub packets_sent: u64,
+    /// Packets to the client.
+    pub packets_received: u64,
+    /// Octets from the client, IP headers included.
+    pub octets_sent: u64,
+    /// Octets to the client, IP headers included.
+    pub octets_received: u64,
+    /// Seconds until it is forgotten if nothing passes.
+    pub expires_in_secs: u64,
+}
+
+impl fmt::Display for Flows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new([
+            "protocol",
+            "client",
+            "seen as",
+            "destination",
+            "server",
+            "state",
+            "sent",
+            "received",
+            "expires in",
+        ]);
+        for flow in &self.flows {
+            table.row([
+                flow.protocol.clone(),
+                flow.client.clone(),
+                flow.client_seen_as.clone(),
+                flow.destination.clone(),
+                flow.server.clone(),
+                flow.state.clone(),
+                flow.packets_sent.to_string(),
+                flow.packets_received.to_string(),
+                span(flow.expires_in_secs),
+            ]);
+        }
+        table.fmt(f)?;
+        let hidden = self.total.saturating_sub(self.flows.len());
+        if hidden > 0 {
+            writeln!(f, "and {hidden} more")?;
+        }
+        Ok(())
+    }
+}
+
+/// `show neighbors`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Neighbors {
+    /// The machines whose hardware address was asked for or heard, in no particular
+    /// order.
+    pub neighbors: Vec<Neighbor>,
+    /// The hardware addresses that were heard at each port.
+    pub stations: Vec<Station>,
+}
+
+/// A machine on a segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Neighbor {
+    /// `lan` or `wan`.
+    pub segment: String,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its hardware address; `null` while it is being asked for.
+    pub mac: Option<String>,
+    /// `incomplete` while it is asked for the first time, `reachable`, `stale`, `probe` or `unreachable`.
+    pub state: String,
+    /// Frames that wait for its answer.
+    pub held: usize,
+}
+
+/// A hardware address behind a port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Station {
+    /// The hardware address.
+    pub mac: String,
+    /// The port it is behind.
+    pub port: String,
+    /// Seconds since it was heard.
+    pub age_secs: u64,
+}
+
+impl fmt::Display for Neighbors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut neighbors = Table::new(["segment", "address", "mac", "state", "held"]);
+        for neighbor in &self.neighbors {
+            neighbors.row([
+                neighbor.segment.clone(),
+                neighbor.address.to_string(),
+                or_dash(neighbor.mac.as_ref()),
+                neighbor.state.clone(),
+                neighbor.held.to_string(),
+            ]);
+        }
+        let mut stations = Table::new(["station", "port", "age"]);
+        for station in &self.stations {
+            stations.row([station.mac.clone(), station.port.clone(), span(station.age_secs)]);
+        }
+        write!(f, "{neighbors}\n{stations}")
+    }
+}
+
+/// `show counters`: `received` is the sum of `transmitted`, `flooded`, `local`, `consumed`, `held` and
+/// `dropped`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Frames that came in, from the ports and from the gateway's own services.
+    pub received: u64,
+    /// Frames that went out of one port.
+    pub transmitted: u64,
+    /// Frames that went out of several ports.
+    pub flooded: u64,
+    /// Frames for the gateway's own services.
+    pub local: u64,
+    /// Frames that the dataplane itself answered or learnt from.
+    pub consumed: u64,
+    /// Frames that wait at this moment.
+    pub held: u64,
+    /// Frames that went no further.
+    pub dropped: u64,
+    /// Frames that the dataplane made: ARP, ICMP errors, fragments.
+    pub made: u64,
+    /// Frames that it would have made, but for limits of rate and room.
+    pub made_suppressed: u64,
+    /// What happened at each port.
+    pub ports: Vec<Port>,
+}
+
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new(["frames", "count"]);
+        for (name, count) in [
+            ("received", self.received),
+            ("transmitted", self.transmitted),
+            ("flooded", self.flooded),
+            ("local", self.local),
+            ("consumed", self.consumed),
+            ("held", self.held),
+            ("dropped", self.dropped),
+            ("made", self.made),
+            ("made-suppressed", self.made_suppressed),
+        ] {
+            table.row([name.to_owned(), count.to_string()]);
+        }
+        write!(f, "{table}\n{}", ports_table(&self.ports))
+    }
+}
+
+/// `show drops`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drops {
+    /// Frames dropped for any reason.
+    pub total: u64,
+    /// The reasons, those that have not happened included.
+    pub drops: Vec<Drop>,
+}
+
+/// A reason and how often it happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drop {
+    /// The reason's name.
+    pub reason: String,
+    /// Frames dropped for it.
+    pub count: u64,
+    /// What it means.
+    pub meaning: String,
+}
+
+impl fmt::Display for Drops {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new(["reason", "count", "meaning"]);
+        for drop in self.drops.iter().filter(|drop| drop.count > 0) {
+            table.row([drop.reason.clone(), drop.count.to_string(), drop.meaning.clone()]);
+        }
+        writeln!(f, "{table}{} in all", self.total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flows_beyond_the_limit_are_counted() {
+        let flow = Flow {
+            protocol: "tcp".to_owned(),
+            client: "192.168.1.10:40000".to_owned(),
+            destination: "198.51.100.1:80".to_owned(),
+            server: "198.51.100.1:80".to_owned(),
+            client_seen_as: "203.0.113.10:40000".to_owned(),
+            state: "established".to_owned(),
+            packets_sent: 3,
+            packets_received: 2,
+            octets_sent: 300,
+            octets_received: 200,
+            expires_in_secs: 7440,
+        };
+        let text = Flows { total: 7, flows: vec![flow] }.to_string();
+        assert!(text.contains("192.168.1.10:40000"), "{text}");
+        assert!(text.ends_with("and 6 more\n"), "{text}");
+    }
+
+    #[test]
+    fn reasons_that_did_not_happen_are_in_json_only() {
+        let drop = |reason: &str, count| Drop { reason: reason.to_owned(), count, meaning: String::new() };
+        let drops = Drops { total: 2, drops: vec![drop("martian", 2), drop("no-route", 0)] };
+        let text = drops.to_string();
+        assert!(text.contains("martian") && !text.contains("no-route"), "{text}");
+        assert!(serde_json::to_string(&drops).expect("plain data").contains("no-route"));
+    }
+}

@@ -1,0 +1,242 @@
+//! What a running gateway tells of itself: it collects the reports of [`crate::control`].
+
+use std::cell::RefCell;
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use crossbeam::channel::Sender;
+use gatepost_dataplane::config::{self as dataplane, Mode, Segment};
+use gatepost_dataplane::flow::tcp::Phase;
+use gatepost_dataplane::{DropReason, FlowInfo, Instant, bridge, flow, neighbor};
+use gatepost_services::clock::Clock;
+use gatepost_services::dhcp::server::leases::{self as server, ClientKey};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::ports::PortStatus;
+use super::query::{CountersAnswer, Query};
+use crate::config::{Config, WanAddress};
+use crate::control::What;
+use crate::control::report::{
+    Counters, Drop, Drops, Flow, Flows, Interface, Lease, Leases, Neighbor, Neighbors, Port, Station, Status,
+};
+use crate::control::server::Reporter;
+
+/// Asks the worker and the services. Clones ask the same gateway.
+#[derive(Clone)]
+pub struct Inspector {
+    pub(super) config: Rc<Config>,
+    pub(super) plan: Arc<ArcSwap<dataplane::Config>>,
+    pub(super) clock: Rc<dyn Clock>,
+    pub(super) began: Instant,
+    /// The DHCP server's, if there is one.
+    pub(super) leases: Option<Rc<RefCell<server::Leases>>>,
+    /// The name servers that the gateway asks.
+    pub(super) dns_upstreams: Rc<RefCell<Vec<Ipv4Addr>>>,
+    pub(super) queries: Sender<Query>,
+    pub(super) wake_worker: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Reporter for Inspector {
+    async fn report(&self, what: What) -> Result<Value, String> {
+        match what {
+            What::Status => value(&self.status().await?),
+            What::Leases => value(&self.leases()),
+            What::Flows => value(&self.flows().await?),
+            What::Neighbors => value(&self.neighbors().await?),
+            What::Counters => value(&self.counters().await?),
+            What::Drops => value(&self.drops().await?),
+        }
+    }
+}
+
+impl Inspector {
+    async fn status(&self) -> Result<Status, String> {
+        let CountersAnswer { ports, .. } = self.ask(Query::Counters).await?;
+        let flows = self.ask(|reply| Query::Flows(0, reply)).await?.total;
+        let plan = self.plan.load();
+        let wan_by = match self.config.wan.address {
+            WanAddress::Dhcp => "dhcp",
+            WanAddress::Static { .. } => "static",
+        };
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            hostname: self.config.system.hostname.clone(),
+            domain: self.config.system.domain.clone(),
+            mode: mode_name(self.config.mode).to_owned(),
+            uptime_secs: self.clock.now().since(self.began).as_secs(),
+            lan: interface(&plan.lan, "static"),
+            wan: (self.config.mode != Mode::LanOnly).then(|| interface(&plan.wan, wan_by)),
+            dns_upstream: self.dns_upstreams.borrow().clone(),
+            flows,
+            leases: self.leases().leases.len(),
+            ports: self.ports(ports),
+        })
+    }
+
+    fn leases(&self) -> Leases {
+        let now = self.clock.now();
+        let unix_now = self.clock.unix_time();
+        let leases = self.leases.as_ref().map(|leases| leases.borrow());
+        let active = leases.iter().flat_map(|leases| leases.iter()).filter(|lease| lease.is_active(now));
+        let lease = |lease: &server::Lease| Lease {
+            address: lease.address,
+            mac: lease.mac.to_string(),
+            hostname: lease.hostname.clone(),
+            client_id: match &lease.client {
+                ClientKey::Id(id) => Some(hexadecimal(id)),
+                ClientKey::Mac(_) => None,
+            },
+            expires_in_secs: lease.until.0.saturating_sub(unix_now.0),
+        };
+        Leases { leases: active.map(lease).collect() }
+    }
+
+    async fn flows(&self) -> Result<Flows, String> {
+        let answer = self.ask(|reply| Query::Flows(Flows::SHOWN_MAX, reply)).await?;
+        let now = self.clock.now();
+        Ok(Flows { total: answer.total, flows: answer.flows.iter().map(|info| flow(info, now)).collect() })
+    }
+
+    async fn neighbors(&self) -> Result<Neighbors, String> {
+        let answer = self.ask(Query::Neighbors).await?;
+        let ports: Vec<_> = self.config.ports().map(|(_, port)| port.to_string()).collect();
+        let neighbor = |neighbor: &neighbor::Neighbor| Neighbor {
+            segment: segment_name(neighbor.segment).to_owned(),
+            address: neighbor.ip,
+            mac: neighbor.mac.map(|mac| mac.to_string()),
+            state: neighbor_state(neighbor.state).to_owned(),
+            held: neighbor.held,
+        };
+        let station = |station: &bridge::Station| Station {
+            mac: station.mac.to_string(),
+            port: ports.get(usize::from(station.port.0)).cloned().unwrap_or_default(),
+            age_secs: station.age.as_secs(),
+        };
+        Ok(Neighbors {
+            neighbors: answer.neighbors.iter().map(neighbor).collect(),
+            stations: answer.stations.iter().map(station).collect(),
+        })
+    }
+
+    async fn counters(&self) -> Result<Counters, String> {
+        let CountersAnswer { counters, ports } = self.ask(Query::Counters).await?;
+        Ok(Counters {
+            received: counters.received,
+            transmitted: counters.transmitted,
+            flooded: counters.flooded,
+            local: counters.local,
+            consumed: counters.consumed,
+            held: counters.held,
+            dropped: counters.drops.total(),
+            made: counters.made,
+            made_suppressed: counters.made_suppressed,
+            ports: self.ports(ports),
+        })
+    }
+
+    async fn drops(&self) -> Result<Drops, String> {
+        let CountersAnswer { counters, .. } = self.ask(Query::Counters).await?;
+        let drop = |(reason, count): (DropReason, u64)| Drop {
+            reason: reason.name().to_owned(),
+            count,
+            meaning: reason.meaning().to_owned(),
+        };
+        Ok(Drops { total: counters.drops.total(), drops: counters.drops.iter().map(drop).collect() })
+    }
+
+    fn ports(&self, ports: Vec<PortStatus>) -> Vec<Port> {
+        let port = |((segment, _), status): ((Segment, _), PortStatus)| Port {
+            name: status.name,
+            segment: segment_name(segment).to_owned(),
+            up: status.up,
+            received: status.counters.received,
+            transmitted: status.counters.transmitted,
+            backpressure: status.counters.backpressure,
+            down: status.counters.down,
+            refused: status.counters.refused,
+        };
+        self.config.ports().zip(ports).map(port).collect()
+    }
+
+    /// Puts a question to the worker.
+    async fn ask<T>(&self, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, String> {
+        let (reply, answer) = oneshot::channel();
+        self.queries.try_send(query(reply)).map_err(|_| "too many ask at once; ask again".to_owned())?;
+        (self.wake_worker)();
+        answer.await.map_err(|_| "the gateway is stopping".to_owned())
+    }
+}
+
+fn hexadecimal(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":")
+}
+
+fn value(report: &impl Serialize) -> Result<Value, String> {
+    serde_json::to_value(report).map_err(|error| error.to_string())
+}
+
+fn interface(interface: &dataplane::Interface, configured_by: &str) -> Interface {
+    Interface {
+        mac: interface.mac.to_string(),
+        address: interface.address,
+        gateway: interface.gateway,
+        configured_by: configured_by.to_owned(),
+    }
+}
+
+fn flow(info: &FlowInfo, now: Instant) -> Flow {
+    let [sent, received] = info.traffic;
+    Flow {
+        protocol: info.original.protocol.to_string().to_lowercase(),
+        client: info.original.source.to_string(),
+        destination: info.original.destination.to_string(),
+        server: info.reply.source.to_string(),
+        client_seen_as: info.reply.destination.to_string(),
+        state: flow_state(info.state).to_owned(),
+        packets_sent: sent.packets,
+        packets_received: received.packets,
+        octets_sent: sent.octets,
+        octets_received: received.octets,
+        expires_in_secs: info.expires.since(now).as_secs(),
+    }
+}
+
+fn flow_state(state: flow::State) -> &'static str {
+    match state {
+        flow::State::Udp | flow::State::IcmpQuery => "open",
+        flow::State::Tcp(Phase::Opening) => "opening",
+        flow::State::Tcp(Phase::Established) => "established",
+        flow::State::Tcp(Phase::Closing) => "closing",
+        flow::State::Tcp(Phase::Reset) => "reset",
+    }
+}
+
+fn neighbor_state(state: neighbor::State) -> &'static str {
+    match state {
+        neighbor::State::Incomplete => "incomplete",
+        neighbor::State::Reachable => "reachable",
+        neighbor::State::Stale => "stale",
+        neighbor::State::Probe => "probe",
+        neighbor::State::Unreachable => "unreachable",
+    }
+}
+
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::LanOnly => "lan-only",
+        Mode::Router => "router",
+        Mode::Nat => "nat",
+        Mode::NatDmz => "nat-dmz",
+    }
+}
+
+fn segment_name(segment: Segment) -> &'static str {
+    match segment {
+        Segment::Lan => "lan",
+        Segment::Wan => "wan",
+    }
+}

@@ -1,0 +1,498 @@
+//! The way of frames between ports and batches.
+//!
+//! Reading is fair: the ports that have something take turns, [`TURN_FRAMES`] frames each, until the
+//! batch is full. It is edge-triggered: a port counts as readable from [`Ports::set_readable`] until a
+//! read would block.
+//!
+//! Writing keeps the order: what a port does not take at once waits in its backlog, which holds
+//! [`BACKLOG_FRAMES_MAX`] frames; what comes on top is dropped. A port that is gone has a place but no
+//! device; what is to be sent there is dropped until [`Ports::open`] fills the place again.
+//!
+//! The numbers of each port count what happened at its device. The balance of all frames is the
+//! dataplane's: it is told of every frame of a verdict that could not be carried out anywhere.
+
+use std::collections::VecDeque;
+
+use gatepost_dataplane::{Batch, DropReason, Ingress, PortId, Verdict};
+use tracing::{info, warn};
+
+use crate::port::{Port, PortError};
+
+/// Frames that wait for a port that takes no more.
+pub const BACKLOG_FRAMES_MAX: usize = 256;
+
+/// Frames read from one port before it is the next one's turn.
+const TURN_FRAMES: usize = 16;
+
+/// The ports of one worker. A port's [`PortId`] is its place in the order they were given in.
+#[derive(Debug)]
+pub struct Ports<P> {
+    places: Vec<Place<P>>,
+    /// Whose turn it is to be read first.
+    first: usize,
+}
+
+/// What happened at one port's device, in frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortCounters {
+    /// Read from it.
+    pub received: u64,
+    /// Written to it.
+    pub transmitted: u64,
+    /// Not written because its backlog was full.
+    pub backpressure: u64,
+    /// Not written because it was gone or set down.
+    pub down: u64,
+    /// Refused by it, or taken only in part.
+    pub refused: u64,
+}
+
+/// A port as people see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortStatus {
+    /// Its name, with its namespace.
+    pub name: String,
+    /// Whether it carries frames.
+    pub up: bool,
+    /// What happened there.
+    pub counters: PortCounters,
+}
+
+/// Told of each frame whose verdict could not be carried out, and why.
+pub type Undeliverable<'a> = &'a mut dyn FnMut(Verdict, DropReason);
+
+impl<P: Port> Ports<P> {
+    /// The given ports, each with its name.
+    pub fn new(ports: impl IntoIterator<Item = (String, P)>) -> Self {
+        Self { places: ports.into_iter().map(|(name, port)| Place::new(name, port)).collect(), first: 0 }
+    }
+
+    /// The devices there are, with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (PortId, &P)> {
+        ids().zip(&self.places).filter_map(|(id, place)| Some((id, place.port.as_ref()?)))
+    }
+
+    /// The ports that are gone.
+    pub fn gone(&self) -> impl Iterator<Item = PortId> {
+        ids().zip(&self.places).filter(|(_, place)| place.port.is_none()).map(|(id, _)| id)
+    }
+
+    /// Every port as people see it.
+    pub fn status(&self) -> Vec<PortStatus> {
+        self.places.iter().map(Place::status).collect()
+    }
+
+    /// Puts a device in the place of one that is gone.
+    pub fn open(&mut self, id: PortId, port: P) {
+        if let Some(place) = self.place(id) {
+            info!("port {} is back", place.name);
+            place.port = Some(port);
+            place.readable = true;
+        }
+    }
+
+    /// Gives up a port's device: it is gone.
+    pub fn close(&mut self, id: PortId, why: &str, undeliverable: Undeliverable<'_>) {
+        if let Some(place) = self.place(id) {
+            place.close(id, why, undeliverable);
+        }
+    }
+
+    /// The port may have frames to read.
+    pub fn set_readable(&mut self, id: PortId) {
+        if let Some(place) = self.place(id) {
+            place.readable = true;
+        }
+    }
+
+    /// The port may take frames again: sends what waits for it.
+    pub fn set_writable(&mut self, id: PortId, undeliverable: Undeliverable<'_>) {
+        if let Some(place) = self.place(id) {
+            place.flush(id, undeliverable);
+        }
+    }
+
+    /// Whether any port may have frames to read.
+    pub fn is_readable(&self) -> bool {
+        self.places.iter().any(Place::is_readable)
+    }
+
+    /// Reads frames until the batch is full or nothing is left to read.
+    pub fn receive(&mut self, batch: &mut Batch, undeliverable: Undeliverable<'_>) {
+        while !batch.is_full() && self.is_readable() {
+            let (later, sooner) = self.places.split_at_mut(self.first);
+            let from = u8::try_from(self.first).unwrap_or(0);
+            let order = (from..).zip(sooner).chain((0..).zip(later));
+            for (number, place) in order {
+                place.receive(PortId(number), batch, undeliverable);
+            }
+            self.first = (self.first + 1) % self.places.len();
+        }
+    }
+
+    /// Carries out a processed batch's verdicts as far as they concern ports, and sends what the
+    /// dataplane made.
+    pub fn transmit(&mut self, batch: &Batch, undeliverable: Undeliverable<'_>) {
+        for slot in batch.slots() {
+            self.carry_out(slot.verdict, slot.frame.bytes(), undeliverable);
+        }
+        for (ports, frame) in batch.output().iter() {
+            for id in ports.iter() {
+                // What the dataplane made is not part of its balance; the port's numbers have it.
+                _ = self.send(id, frame.bytes(), false, undeliverable);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, verdict: Verdict, frame: &[u8], undeliverable: Undeliverable<'_>) {
+        match verdict {
+            Verdict::Transmit(id) => {
+                if let Err(reason) = self.send(id, frame, true, undeliverable) {
+                    undeliverable(verdict, reason);
+                }
+            }
+            Verdict::Flood { ports, local } => {
+                let mut arrived = local;
+                let mut obstacle = None;
+                for id in ports.iter() {
+                    match self.send(id, frame, false, undeliverable) {
+                        Ok(()) => arrived = true,
+                        Err(reason) => obstacle = Some(reason),
+                    }
+                }
+                if let (false, Some(reason)) = (arrived, obstacle) {
+                    undeliverable(verdict, reason);
+                }
+            }
+            Verdict::Local | Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) | Verdict::Pending => {}
+        }
+    }
+
+    /// Sends a frame or queues it; `sole`: there is no other copy of it.
+    fn send(
+        &mut self,
+        id: PortId,
+        frame: &[u8],
+        sole: bool,
+        undeliverable: Undeliverable<'_>,
+    ) -> Result<(), DropReason> {
+        self.place(id).ok_or(DropReason::PortDown)?.send(id, frame, sole, undeliverable)
+    }
+
+    fn place(&mut self, id: PortId) -> Option<&mut Place<P>> {
+        self.places.get_mut(usize::from(id.0))
+    }
+}
+
+fn ids() -> impl Iterator<Item = PortId> {
+    (0..).map(PortId)
+}
+
+/// A port's place, with or without a device.
+#[derive(Debug)]
+struct Place<P> {
+    name: String,
+    port: Option<P>,
+    readable: bool,
+    /// Whether the device was set down when last written to.
+    set_down: bool,
+    backlog: VecDeque<Waiting>,
+    counters: PortCounters,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    frame: Box<[u8]>,
+    /// Whether the frame's verdict stands and falls with this copy.
+    sole: bool,
+}
+
+impl<P: Port> Place<P> {
+    fn new(name: String, port: P) -> Self {
+        Self {
+            name,
+            port: Some(port),
+            readable: true,
+            set_down: false,
+            backlog: VecDeque::new(),
+            counters: PortCounters::default(),
+        }
+    }
+
+    fn status(&self) -> PortStatus {
+        PortStatus {
+            name: self.name.clone(),
+            up: self.port.is_some() && !self.set_down,
+            counters: self.counters,
+        }
+    }
+
+    fn is_readable(&self) -> bool {
+        self.readable && self.port.is_some()
+    }
+
+    fn receive(&mut self, id: PortId, batch: &mut Batch, undeliverable: Undeliverable<'_>) {
+        if !self.readable {
+            return;
+        }
+        for _ in 0..TURN_FRAMES {
+            let Some(port) = &mut self.port else { return };
+            match batch.receive(Ingress::Port(id), |buffer| port.receive(buffer)) {
+                Ok(true) => self.counters.received += 1,
+                Ok(false) => return,
+                Err(PortError::Gone(error)) => return self.close(id, &error.to_string(), undeliverable),
+                Err(PortError::WouldBlock | PortError::Down | PortError::Refused(_)) => {
+                    self.readable = false;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn send(
+        &mut self,
+        id: PortId,
+        frame: &[u8],
+        sole: bool,
+        undeliverable: Undeliverable<'_>,
+    ) -> Result<(), DropReason> {
+        if self.backlog.is_empty() {
+            match self.write(id, frame, undeliverable) {
+                Err(DropReason::PortBackpressure) => {}
+                result => return result,
+            }
+        }
+        if self.backlog.len() == BACKLOG_FRAMES_MAX {
+            self.counters.backpressure += 1;
+            return Err(DropReason::PortBackpressure);
+        }
+        self.backlog.push_back(Waiting { frame: frame.into(), sole });
+        Ok(())
+    }
+
+    /// Writes what waits, as far as the port takes it.
+    fn flush(&mut self, id: PortId, undeliverable: Undeliverable<'_>) {
+        while let Some(waiting) = self.backlog.pop_front() {
+            match self.write(id, &waiting.frame, undeliverable) {
+                Err(DropReason::PortBackpressure) => return self.backlog.push_front(waiting),
+                Err(reason) if waiting.sole => undeliverable(Verdict::Transmit(id), reason),
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Writes one frame and counts it, unless the port is busy.
+    fn write(
+        &mut self,
+        id: PortId,
+        frame: &[u8],
+        undeliverable: Undeliverable<'_>,
+    ) -> Result<(), DropReason> {
+        let Some(port) = &mut self.port else {
+            self.counters.down += 1;
+            return Err(DropReason::PortDown);
+        };
+        match port.transmit(frame) {
+            Ok(()) => {
+                self.counters.transmitted += 1;
+                if self.set_down {
+                    self.set_down = false;
+                    info!("port {} is up again", self.name);
+                }
+                Ok(())
+            }
+            Err(PortError::WouldBlock) => Err(DropReason::PortBackpressure),
+            Err(PortError::Down) => {
+                self.counters.down += 1;
+                if !self.set_down {
+                    self.set_down = true;
+                    warn!("port {} is down; set it up with `ip link set up`", self.name);
+                }
+                Err(DropReason::PortDown)
+            }
+            Err(PortError::Gone(error)) => {
+                self.counters.down += 1;
+                self.close(id, &error.to_string(), undeliverable);
+                Err(DropReason::PortDown)
+            }
+            Err(PortError::Refused(_)) => {
+                self.counters.refused += 1;
+                Err(DropReason::PortRefused)
+            }
+        }
+    }
+
+    fn close(&mut self, id: PortId, why: &str, undeliverable: Undeliverable<'_>) {
+        if self.port.take().is_none() {
+            return;
+        }
+        warn!("port {} is gone: {why}; it is opened again as soon as it can be", self.name);
+        self.set_down = false;
+        for waiting in self.backlog.drain(..) {
+            self.counters.down += 1;
+            if waiting.sole {
+                undeliverable(Verdict::Transmit(id), DropReason::PortDown);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use gatepost_dataplane::PortSet;
+
+    use super::*;
+
+    /// A port that holds frames to read and takes frames up to its room.
+    #[derive(Debug, Default)]
+    struct FakePort {
+        to_read: usize,
+        room: usize,
+        written: Vec<Vec<u8>>,
+        failure: Option<fn() -> PortError>,
+    }
+
+    impl Port for FakePort {
+        fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, PortError> {
+            if let Some(failure) = self.failure {
+                return Err(failure());
+            }
+            self.to_read = self.to_read.checked_sub(1).ok_or(PortError::WouldBlock)?;
+            buffer[..14].fill(0);
+            Ok(14)
+        }
+
+        fn transmit(&mut self, frame: &[u8]) -> Result<(), PortError> {
+            if let Some(failure) = self.failure {
+                return Err(failure());
+            }
+            self.room = self.room.checked_sub(1).ok_or(PortError::WouldBlock)?;
+            self.written.push(frame.to_vec());
+            Ok(())
+        }
+    }
+
+    fn ports(fakes: impl IntoIterator<Item = FakePort>) -> Ports<FakePort> {
+        Ports::new(fakes.into_iter().map(|fake| ("fake".to_owned(), fake)))
+    }
+
+    fn gone() -> PortError {
+        PortError::Gone(io::Error::other("unplugged"))
+    }
+
+    fn unexpected(verdict: Verdict, reason: DropReason) {
+        panic!("{verdict:?} was dropped: {reason}");
+    }
+
+    #[test]
+    fn a_busy_port_does_not_starve_the_others() {
+        let mut ports = ports([1000, 1000, 5].map(|to_read| FakePort { to_read, ..Default::default() }));
+        let mut batch = Batch::new(64);
+        ports.receive(&mut batch, &mut unexpected);
+        assert!(batch.is_full());
+        let counts: Vec<_> = ports.status().iter().map(|status| status.counters.received).collect();
+        assert_eq!(counts[2], 5);
+        assert!(counts[0].abs_diff(counts[1]) <= 16, "{counts:?}");
+        assert!(ports.is_readable());
+    }
+
+    #[test]
+    fn a_port_is_read_until_it_would_block() {
+        let mut ports = ports([FakePort { to_read: 3, ..Default::default() }]);
+        let mut batch = Batch::new(64);
+        ports.receive(&mut batch, &mut unexpected);
+        assert_eq!(batch.len(), 3);
+        assert!(!ports.is_readable());
+        ports.set_readable(PortId(0));
+        assert!(ports.is_readable());
+    }
+
+    #[test]
+    fn a_backlog_keeps_the_order_and_is_bounded() {
+        let mut ports = ports([FakePort { room: 1, ..Default::default() }]);
+        for number in 0..=BACKLOG_FRAMES_MAX {
+            let frame = u16::try_from(number).expect("small").to_be_bytes();
+            assert_eq!(ports.send(PortId(0), &frame, true, &mut unexpected), Ok(()));
+        }
+        assert_eq!(ports.send(PortId(0), &[9], true, &mut unexpected), Err(DropReason::PortBackpressure));
+        ports.places[0].port.as_mut().expect("open").room = 1000;
+        ports.set_writable(PortId(0), &mut unexpected);
+        let written = &ports.places[0].port.as_ref().expect("open").written;
+        assert!(written.is_sorted());
+        assert_eq!(written.len(), BACKLOG_FRAMES_MAX + 1);
+        assert_eq!(
+            ports.status()[0].counters,
+            PortCounters {
+                transmitted: BACKLOG_FRAMES_MAX as u64 + 1,
+                backpressure: 1,
+                ..PortCounters::default()
+            }
+        );
+    }
+
+    #[test]
+    fn what_waited_for_a_port_that_goes_is_undeliverable_once() {
+        let mut ports = ports([FakePort::default()]);
+        for sole in [true, false, true] {
+            assert_eq!(ports.send(PortId(0), &[0; 14], sole, &mut unexpected), Ok(()));
+        }
+        let mut lost = Vec::new();
+        ports.places[0].port.as_mut().expect("open").failure = Some(gone);
+        ports.set_writable(PortId(0), &mut |verdict, reason| lost.push((verdict, reason)));
+        assert_eq!(lost, [(Verdict::Transmit(PortId(0)), DropReason::PortDown); 2]);
+        assert_eq!(ports.status()[0].counters.down, 3);
+        assert_eq!(ports.gone().collect::<Vec<_>>(), [PortId(0)]);
+    }
+
+    #[test]
+    fn a_port_that_is_gone_drops_until_it_is_back() {
+        let mut ports = ports([FakePort { failure: Some(gone), ..Default::default() }]);
+        let mut batch = Batch::new(64);
+        ports.receive(&mut batch, &mut unexpected);
+        assert!(batch.is_empty());
+        assert_eq!(ports.send(PortId(0), &[0; 14], true, &mut unexpected), Err(DropReason::PortDown));
+        ports.open(PortId(0), FakePort { room: 1, to_read: 1, ..Default::default() });
+        assert_eq!(ports.gone().count(), 0);
+        assert_eq!(ports.send(PortId(0), &[0; 14], true, &mut unexpected), Ok(()));
+        ports.receive(&mut batch, &mut unexpected);
+        assert_eq!(batch.len(), 1);
+    }
+
+    #[test]
+    fn a_port_set_down_is_kept() {
+        let mut ports = ports([FakePort { failure: Some(|| PortError::Down), ..Default::default() }]);
+        assert_eq!(ports.send(PortId(0), &[0; 14], true, &mut unexpected), Err(DropReason::PortDown));
+        assert!(!ports.status()[0].up);
+        let fake = ports.places[0].port.as_mut().expect("still open");
+        *fake = FakePort { room: 1, ..Default::default() };
+        assert_eq!(ports.send(PortId(0), &[0; 14], true, &mut unexpected), Ok(()));
+        assert!(ports.status()[0].up);
+    }
+
+    #[test]
+    fn a_refused_frame_is_counted_and_the_port_goes_on() {
+        let refuse = || PortError::Refused(io::Error::other("3 of 14 octets written"));
+        let mut ports = ports([FakePort { failure: Some(refuse), ..Default::default() }]);
+        assert_eq!(ports.send(PortId(0), &[0; 14], true, &mut unexpected), Err(DropReason::PortRefused));
+        assert_eq!(ports.status()[0].counters.refused, 1);
+        assert_eq!(ports.gone().count(), 0);
+    }
+
+    #[test]
+    fn a_flood_is_undeliverable_only_if_nobody_got_it() {
+        let all: PortSet = [PortId(0), PortId(1)].into_iter().collect();
+        let mut ports = ports([
+            FakePort { room: 1, ..Default::default() },
+            FakePort { failure: Some(gone), ..Default::default() },
+        ]);
+        let flood = Verdict::Flood { ports: all, local: false };
+        ports.carry_out(flood, &[0; 14], &mut unexpected);
+        ports.close(PortId(0), "test", &mut unexpected);
+        ports.carry_out(Verdict::Flood { ports: all, local: true }, &[0; 14], &mut unexpected);
+        let mut lost = Vec::new();
+        ports.carry_out(flood, &[0; 14], &mut |verdict, reason| lost.push((verdict, reason)));
+        assert_eq!(lost, [(flood, DropReason::PortDown)]);
+    }
+}

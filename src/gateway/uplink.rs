@@ -1,0 +1,156 @@
+//! The gateway's address on the WAN, and what has to follow it.
+//!
+//! A lease of the provider's, or its loss, changes four things together: the dataplane's configuration,
+//! the host stack's addresses, the name service's own WAN names, its listeners and upstream servers.
+//! Nothing changes where a lease was only renewed. A lease whose network overlaps the LAN is refused:
+//! hosts on either side could not be told apart (RFC 4787 REQ-7).
+
+use std::cell::RefCell;
+use std::io;
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use gatepost_dataplane::config::{self as dataplane, Mode};
+use gatepost_services::dhcp::client::Lease;
+use gatepost_services::dns;
+use gatepost_services::net::stack::Stack;
+use ipnet::Ipv4Net;
+use tracing::{info, warn};
+
+use super::identity::Identity;
+use super::settings;
+use crate::config::{Config, Service};
+
+/// What follows the WAN address.
+pub struct Uplink {
+    /// The settings.
+    pub config: Rc<Config>,
+    /// The hardware addresses.
+    pub identity: Identity,
+    /// The dataplane's configuration; swapped in whole.
+    pub plan: Arc<ArcSwap<dataplane::Config>>,
+    /// Makes the worker look at it.
+    pub wake_worker: Arc<dyn Fn() + Send + Sync>,
+    /// The host stack.
+    pub stack: Stack,
+    /// The name service, if there is one.
+    pub dns: Option<dns::Service<Stack>>,
+    /// The name servers that the gateway asks, for those who want to know.
+    pub dns_upstreams: Rc<RefCell<Vec<Ipv4Addr>>>,
+}
+
+impl Uplink {
+    /// Takes the addresses of the configuration, before any lease, and serves the LAN.
+    ///
+    /// # Errors
+    ///
+    /// The name service cannot listen on the LAN.
+    pub async fn start(&self) -> io::Result<()> {
+        let wan = self.plan.load().wan.address;
+        self.move_services(None, wan).await;
+        self.ask_upstreams(&[]);
+        if let Some(dns) = &self.dns {
+            dns.listen(settings::dns_server(self.config.lan.address.addr())).await?;
+        }
+        Ok(())
+    }
+
+    /// Goes over to `lease`, or to none.
+    pub async fn apply(&self, lease: Option<&Lease>) {
+        let lease = lease.filter(|lease| self.accepts(lease));
+        let address = lease.map(|lease| lease.address);
+        let router = lease.and_then(|lease| lease.router);
+        let new = self.config.dataplane(self.identity.lan, self.identity.wan, address, router);
+        let old = self.plan.load_full();
+        if new != *old {
+            match (address, router) {
+                (Some(address), Some(router)) => info!("WAN address {address}, router {router}"),
+                (Some(address), None) => warn!("WAN address {address}, and no router to the internet"),
+                (None, _) => warn!("no WAN address any more"),
+            }
+            let address = new.wan.address;
+            self.plan.store(Arc::new(new));
+            (self.wake_worker)();
+            self.move_services(old.wan.address, address).await;
+        }
+        self.ask_upstreams(lease.map_or(&[], |lease| &lease.dns_servers));
+    }
+
+    /// RFC 4787 REQ-7
+    fn accepts(&self, lease: &Lease) -> bool {
+        let lan = self.config.lan.address;
+        let is_apart = !overlap(lease.address, lan);
+        if !is_apart {
+            warn!(
+                "the provider's lease {} is not used: it overlaps the LAN {}; set another lan.address",
+                lease.address,
+                lan.trunc()
+            );
+        }
+        is_apart
+    }
+
+    /// From the WAN address `old` to `new`.
+    async fn move_services(&self, old: Option<Ipv4Net>, new: Option<Ipv4Net>) {
+        // The WAN's comes last: the host speaks to strangers from there.
+        let addresses: Vec<_> = [self.config.lan.address].into_iter().chain(new).collect();
+        self.stack.set_addresses(&addresses);
+        let Some(dns) = &self.dns else { return };
+        let (old, new) = (old.map(|net| net.addr()), new.map(|net| net.addr()));
+        dns.set_wan_address(new);
+        if old == new || !self.serves_names_on_wan() {
+            return;
+        }
+        if let Some(old) = old {
+            dns.stop_listening(settings::dns_server(old));
+        }
+        if let Some(new) = new
+            && let Err(error) = dns.listen(settings::dns_server(new)).await
+        {
+            warn!("no name service on the WAN address {new}: {error}");
+        }
+    }
+
+    /// Asks the servers that the administrator has set, or those that the provider offers.
+    fn ask_upstreams(&self, offered: &[Ipv4Addr]) {
+        let upstreams = settings::dns_upstreams(&self.config, offered);
+        if upstreams == *self.dns_upstreams.borrow() {
+            return;
+        }
+        *self.dns_upstreams.borrow_mut() = upstreams.to_vec();
+        if let Some(dns) = &self.dns {
+            dns.set_upstreams(upstreams.iter().copied().map(settings::dns_server).collect());
+        }
+    }
+
+    /// Where nothing is translated there is no firewall either, and the WAN is a network like the LAN.
+    fn serves_names_on_wan(&self) -> bool {
+        self.config.mode == Mode::Router || self.config.firewall.wan_services.contains(&Service::Dns)
+    }
+}
+
+fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc4787_req7_networks_overlap_when_one_holds_the_other() {
+        let net = |text: &str| text.parse::<Ipv4Net>().expect("a network");
+        for (a, b, expected) in [
+            ("192.168.1.77/24", "192.168.1.1/24", true),
+            ("192.168.0.5/16", "192.168.1.1/24", true),
+            ("192.168.1.200/30", "192.168.1.1/24", true),
+            ("192.168.2.5/24", "192.168.1.1/24", false),
+            ("203.0.113.9/24", "192.168.1.1/24", false),
+        ] {
+            assert_eq!(overlap(net(a), net(b)), expected, "{a} {b}");
+            assert_eq!(overlap(net(b), net(a)), expected, "{b} {a}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! A host's network device: waiting for it, and DHCP on it.
+
+use std::io;
+use std::rc::Rc;
+
+use gatepost_services::dhcp::service::{FRAMES_MAX, Port};
+use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
+use tokio::sync::mpsc;
+use tokio::task::spawn_local;
+
+use super::raw_socket::RawSocket;
+use crate::port::netdevice::NetDevice;
+
+/// The longest frame that matters to DHCP.
+const FRAME_LEN_MAX: usize = 2048;
+
+/// Waits until the device `name` exists in this namespace and returns its index.
+///
+/// # Errors
+///
+/// What the kernel refuses.
+pub async fn wait_for(name: &str) -> io::Result<u32> {
+    let changes = RawSocket::device_changes()?;
+    loop {
+        // Looked up after the subscription, so that no appearance falls between the two.
+        match if_nametoindex(name) {
+            Ok(index) => return Ok(index),
+            Err(Errno::ENODEV) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        match changes.receive(&mut [0; 4096]).await {
+            // ENOBUFS: changes were lost, so there were some.
+            Err(error) if error.raw_os_error() != Some(Errno::ENOBUFS as i32) => return Err(error),
+            _ => {}
+        }
+    }
+}
+
+/// Opens `device`, whose number is `index`, for a DHCP server or client.
+///
+/// # Errors
+///
+/// What the kernel refuses.
+pub fn dhcp_port(index: u32, device: &NetDevice) -> io::Result<Port<impl Fn(&[u8]) -> bool + use<>>> {
+    let socket = Rc::new(RawSocket::packet(index)?);
+    let (sender, frames) = mpsc::channel(FRAMES_MAX);
+    let receiver = Rc::clone(&socket);
+    spawn_local(async move {
+        let mut buffer = [0; FRAME_LEN_MAX];
+        while let Ok(len) = receiver.receive(&mut buffer).await {
+            // A full channel loses the frame, as a full queue of a network card would.
+            if let Err(mpsc::error::TrySendError::Closed(_)) = sender.try_send(buffer[..len].to_vec()) {
+                break;
+            }
+        }
+    });
+    let transmit = move |frame: &[u8]| socket.send(frame).is_ok();
+    Ok(Port { mac: device.hardware_address()?, frames, transmit })
+}

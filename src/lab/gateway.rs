@@ -1,0 +1,295 @@
+//! The lab's gateway: `gatepost run` on a configuration whose ports are in the hosts' namespaces.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use gatepost_dataplane::config::Mode;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
+use serde_json::Value;
+use toml::Table;
+
+use super::protocol::{DEVICE, Provider, Response};
+use super::stays_up;
+use super::{internet, pc};
+use crate::config::{Config, WanAddress};
+use crate::control::{self, What};
+use crate::error::Error;
+use crate::port;
+
+/// The hidden subcommand that is `run` for the lab.
+pub const SUBCOMMAND: &str = "lab-gateway";
+/// Where the lab keeps the gateway's things, on its own `/run`.
+const DIRECTORY: &str = "/run/gatepost-lab";
+/// How often the lab asks whether the WAN is up, and for how many times.
+const WAN_POLL: (Duration, u32) = (Duration::from_millis(50), 400);
+
+/// `gatepost run` on the configuration `file`, except that it ends with the lab, even if that is killed.
+///
+/// # Errors
+///
+/// See [`port::run`].
+pub fn run(file: &Path) -> Result<(), Error> {
+    set_pdeathsig(Signal::SIGKILL)
+        .map_err(|e| Error::failed("cannot tie the gateway to its lab", e, "start the lab again"))?;
+    port::run(Config::load(file)?)
+}
+
+/// The names of the lab's PCs.
+pub fn pc_names(count: usize) -> impl Iterator<Item = String> {
+    (1..=count).map(|number| format!("pc{number}"))
+}
+
+/// The command that enters the namespaces of a process; options say which.
+pub fn enter_command(pid: u32) -> String {
+    if is_user_namespace() {
+        format!("nsenter --target {pid} --user --preserve-credentials")
+    } else if Uid::effective().is_root() && std::env::var_os("SUDO_UID").is_none() {
+        format!("nsenter --target {pid}")
+    } else {
+        format!("sudo nsenter --target {pid}")
+    }
+}
+
+/// What the gateway is told.
+#[derive(Debug)]
+pub struct Configuration {
+    /// Validated.
+    pub config: Config,
+    /// As the gateway reads it.
+    text: String,
+}
+
+impl Configuration {
+    /// The configuration of `file`, or the built-in one, with ports for `hosts` PCs.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or is wrong.
+    pub fn new(hosts: usize, file: Option<&Path>) -> Result<Self, Error> {
+        let text = match file {
+            Some(file) => {
+                Config::load(file)?;
+                fs::read_to_string(file).map_err(|e| {
+                    Error::usage(format!("cannot read {}: {e}; name a readable file", file.display()))
+                })?
+            }
+            None => built_in(),
+        };
+        let mut table: Table = text.parse().map_err(|e| Error::usage(format!("{e}")))?;
+        set(&mut table, "lan", "ports", ports(pc_names(hosts)));
+        set(&mut table, "wan", "ports", ports([internet::NAME.to_owned()].into_iter()));
+        set(&mut table, "system", "state_dir", format!("{DIRECTORY}/state").into());
+        set(&mut table, "system", "control_socket", format!("{DIRECTORY}/control.sock").into());
+        let text = table.to_string();
+        let config = Config::parse("the lab's configuration", &text).map_err(Error::mistakes)?;
+        Ok(Self { config, text })
+    }
+
+    /// The provider that fits to the WAN settings.
+    pub fn provider(&self) -> Provider {
+        let (customer, prefix_len, address) = match self.config.wan.address {
+            WanAddress::Dhcp => internet::DEFAULT_CUSTOMER,
+            WanAddress::Static { address, gateway } => {
+                let hosts = address.hosts().find(|host| *host != address.addr());
+                (address.addr(), address.prefix_len(), gateway.or(hosts).unwrap_or(Ipv4Addr::UNSPECIFIED))
+            }
+        };
+        let name_servers = match &self.config.dns.upstream {
+            none if none.is_empty() => vec![internet::NAME_SERVER],
+            own => own.clone(),
+        };
+        let lan = self.config.lan.address;
+        let customer_network = (!self.config.mode.translates()).then(|| (lan.network(), lan.prefix_len()));
+        Provider { address, prefix_len, customer, name_servers, customer_network }
+    }
+}
+
+/// A running gateway. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Gateway {
+    process: Child,
+    output: BufReader<ChildStdout>,
+    waits_for_wan: bool,
+}
+
+impl Gateway {
+    /// Starts `gatepost run`; [`Gateway::wait_until_ready`] follows.
+    ///
+    /// # Errors
+    ///
+    /// The files for it cannot be written.
+    pub fn start(configuration: &Configuration) -> Result<Self, Error> {
+        let config_path = PathBuf::from(DIRECTORY).join("gatepost.toml");
+        let process = fs::create_dir_all(DIRECTORY)
+            .and_then(|()| fs::write(&config_path, &configuration.text))
+            .and_then(|()| File::create(log_path()))
+            .and_then(|log| {
+                Command::new("/proc/self/exe")
+                    .arg(SUBCOMMAND)
+                    .arg(&config_path)
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::piped())
+                    .stderr(log)
+                    .spawn()
+            });
+        let mut process =
+            process.map_err(|e| Error::failed("cannot start the lab's gateway", e, "make room on /run"))?;
+        let Some(output) = process.stdout.take() else { unreachable!("its output is piped") };
+        let waits_for_wan = configuration.config.mode != Mode::LanOnly;
+        Ok(Self { process, output: BufReader::new(output), waits_for_wan })
+    }
+
+    /// Waits until every port and service answers.
+    ///
+    /// # Errors
+    ///
+    /// The gateway has ended instead; its log is shown.
+    pub fn wait_until_ready(&mut self) -> Result<(), Error> {
+        let mut line = String::new();
+        match self.output.read_line(&mut line) {
+            Ok(_) if line.trim_end() == "ready" => Ok(()),
+            Ok(_) => Err(self.failure("the lab's gateway did not start", "it ended")),
+            Err(e) => Err(self.failure("the lab's gateway did not start", e)),
+        }
+    }
+
+    /// Waits until the WAN has an address.
+    ///
+    /// # Errors
+    ///
+    /// It gets none, or the lab was told to end.
+    pub fn wait_for_wan(&self, interrupted: &Receiver<Signal>) -> Result<(), Error> {
+        let (period, tries) = WAN_POLL;
+        for _ in 0..tries {
+            if !self.waits_for_wan || self.ask(What::Status)?["wan"]["address"].is_string() {
+                return Ok(());
+            }
+            if !stays_up(interrupted, period) {
+                return Err(Error::failed("the lab was interrupted", "a signal came", "start it again"));
+            }
+        }
+        Err(self.failure("the gateway gets no WAN address", "the provider does not answer it"))
+    }
+
+    /// Checks that the internet came up.
+    ///
+    /// # Errors
+    ///
+    /// It did not.
+    pub fn expect_online(&self, response: &Response) -> Result<(), Error> {
+        match response {
+            Response::Online(_) => Ok(()),
+            other => Err(self.failure("the lab's internet did not come up", format!("{other:?}"))),
+        }
+    }
+
+    /// Asks the gateway, as `gatepost show WHAT --json` does.
+    ///
+    /// # Errors
+    ///
+    /// The gateway does not answer.
+    pub fn ask(&self, what: What) -> Result<Value, Error> {
+        control::ask(&PathBuf::from(DIRECTORY).join("control.sock"), what)
+    }
+
+    /// The command that shows something of it, inside of its mount namespace.
+    pub fn show_command(&self, what: &str) -> String {
+        let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("gatepost"));
+        format!("{} show {what} --config {DIRECTORY}/gatepost.toml", program.display())
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Repeats the gateway's log on standard error.
+    pub fn show_log(&self) {
+        let mut text = String::from("The gateway's log:\n");
+        for line in fs::read_to_string(log_path()).unwrap_or_default().lines() {
+            _ = writeln!(text, "  {line}");
+        }
+        eprint!("{text}");
+    }
+
+    /// Ends the gateway in order.
+    ///
+    /// # Errors
+    ///
+    /// It ends with a failure.
+    pub fn stop(&mut self) -> Result<(), Error> {
+        let signalled =
+            i32::try_from(self.pid()).is_ok_and(|pid| kill(Pid::from_raw(pid), Signal::SIGTERM).is_ok());
+        match self.process.wait() {
+            Ok(status) if signalled && status.success() => Ok(()),
+            Ok(status) => Err(self.failure("the lab's gateway did not stop in order", status)),
+            Err(e) => Err(self.failure("the lab's gateway did not stop in order", e)),
+        }
+    }
+
+    fn failure(&self, what: &str, why: impl std::fmt::Display) -> Error {
+        self.show_log();
+        Error::failed(what, why, "see its log above")
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // Both fail, rightly, where it has ended already.
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+/// The default configuration, with a web server on the first PC to forward to.
+fn built_in() -> String {
+    let client_id = pc::client_id("pc1").map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":");
+    format!(
+        r#"
+        [[dhcp.reservations]]
+        hostname = "pc1"
+        client_id = "{client_id}"
+        address = "192.168.1.20"
+
+        [[firewall.forwards]]
+        name = "web"
+        protocol = "tcp"
+        wan_port = "8080"
+        to = "192.168.1.20:80"
+        "#
+    )
+}
+
+fn ports(namespaces: impl Iterator<Item = String>) -> toml::Value {
+    let port = |netns: String| {
+        Table::from_iter(
+            [("tap", DEVICE.to_owned()), ("netns", netns)].map(|(k, v)| (k.to_owned(), v.into())),
+        )
+    };
+    toml::Value::Array(namespaces.map(|netns| toml::Value::Table(port(netns))).collect())
+}
+
+fn set(table: &mut Table, section: &str, key: &str, value: toml::Value) {
+    let section = table.entry(section).or_insert_with(|| Table::new().into());
+    if let Some(section) = section.as_table_mut() {
+        section.insert(key.to_owned(), value);
+    }
+}
+
+fn log_path() -> PathBuf {
+    PathBuf::from(DIRECTORY).join("gateway.log")
+}
+
+/// Whether this process is root only inside of a user namespace.
+fn is_user_namespace() -> bool {
+    fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| map.split_whitespace().nth(2).is_some_and(|count| count == "1"))
+}

@@ -1,0 +1,150 @@
+//! The internet of the lab, in one host: the provider with its DHCP server, a name server and a web
+//! server, each on an address of its own.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::rc::Rc;
+
+use gatepost_services::clock::Clock;
+use gatepost_services::dhcp::server::leases::Leases;
+use gatepost_services::dhcp::server::{Config as DhcpConfig, Server};
+use gatepost_services::dhcp::service;
+use gatepost_services::dns;
+use gatepost_services::net::kernel::Kernel;
+use gatepost_services::store::Memory;
+use ipnet::Ipv4Net;
+use rand::SeedableRng;
+use rand::rngs::{StdRng, SysRng};
+use tokio::task::spawn_local;
+
+use super::protocol::{DEVICE, Provider, Request, Response};
+use super::{device, ping, web};
+use crate::port::clock::SystemClock;
+use crate::port::netdevice::NetDevice;
+
+/// The host's name.
+pub const NAME: &str = "internet";
+/// The name server. // RFC 5737: for documentation
+pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 53);
+/// The web server.
+pub const WEB_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 80);
+/// The web server's name.
+pub const WEB_NAME: &str = "www.example.net.";
+/// The customer's address, the length of its prefix, and the provider's, unless the WAN is static.
+pub const DEFAULT_CUSTOMER: (Ipv4Addr, u8, Ipv4Addr) =
+    (Ipv4Addr::new(203, 0, 113, 10), 24, Ipv4Addr::new(203, 0, 113, 1));
+
+/// The internet.
+pub struct Internet {
+    provider: Provider,
+    clock: Rc<SystemClock>,
+    name_service: Option<dns::Service<Kernel>>,
+}
+
+impl Internet {
+    /// An internet that is not online yet.
+    pub fn new(provider: Provider) -> Self {
+        Self { provider, clock: Rc::new(SystemClock::new()), name_service: None }
+    }
+
+    /// Does what the lab asks.
+    ///
+    /// # Errors
+    ///
+    /// It did not work.
+    pub async fn handle(&mut self, request: Request) -> io::Result<Response> {
+        Ok(match request {
+            Request::GoOnline => {
+                self.go_online().await?;
+                Response::Online(self.provider.address)
+            }
+            Request::Ping(target) => match ping::ping(target, 1).await? {
+                true => Response::Done,
+                false => Response::Silence,
+            },
+            Request::Fetch(server) => web::fetch(server).await?.map_or(Response::Silence, Response::Page),
+            Request::Resolve(_) | Request::ResolveAddress(_) | Request::Serve => {
+                Response::Failed("the internet is not asked for that".to_owned())
+            }
+        })
+    }
+
+    async fn go_online(&mut self) -> io::Result<()> {
+        let index = device::wait_for(DEVICE).await?;
+        let device = NetDevice::new(DEVICE)?;
+        device.set_address(self.segment()?)?;
+        if let Some((network, prefix_len)) = self.provider.customer_network {
+            device.add_route(prefix(network, prefix_len)?, self.provider.customer)?;
+        }
+        for (label, address) in (0..).zip(self.server_addresses()) {
+            NetDevice::new(&format!("lo:{label}"))?.set_address(prefix(address, 32)?)?;
+        }
+        self.serve_dhcp(index, &device)?;
+        self.serve_names().await?;
+        web::serve(NAME.into(), SocketAddrV4::new(WEB_ADDRESS, 80)).await
+    }
+
+    /// Gives the customer its address.
+    fn serve_dhcp(&self, index: u32, device: &NetDevice) -> io::Result<()> {
+        let provider = &self.provider;
+        let config = DhcpConfig {
+            server_address: provider.address,
+            prefix: self.segment()?,
+            pool: provider.customer..=provider.customer,
+            lease_secs: 3600,
+            authoritative: true,
+            router: Some(provider.address),
+            dns_servers: provider.name_servers.clone(),
+            domain: String::new(),
+            ntp_servers: Vec::new(),
+            mtu: None,
+            reservations: Vec::new(),
+        };
+        let (now, unix_now) = (self.clock.now(), self.clock.unix_time());
+        let leases = Leases::open(Rc::new(Memory::new()), now, unix_now).map_err(io::Error::other)?;
+        let server = Rc::new(RefCell::new(Server::new(config, Rc::new(RefCell::new(leases)))));
+        let clock = Rc::clone(&self.clock);
+        spawn_local(service::serve(server, device::dhcp_port(index, device)?, clock, std::future::pending()));
+        Ok(())
+    }
+
+    /// Knows the web server's name, and that nothing else exists.
+    async fn serve_names(&mut self) -> io::Result<()> {
+        let config = dns::Config {
+            domain: "example.net".to_owned(),
+            hostname: "ns".to_owned(),
+            lan: prefix(NAME_SERVER, 32)?,
+            wan: None,
+            records: vec![dns::StaticRecord {
+                name: WEB_NAME.to_owned(),
+                value: dns::RecordValue::Address(WEB_ADDRESS),
+            }],
+            use_upstream: false,
+            upstreams: Vec::new(),
+            recursion_for: vec![Ipv4Net::default().into()],
+            rebinding_filter: false,
+        };
+        let rng = StdRng::try_from_rng(&mut SysRng).map_err(io::Error::other)?;
+        let service = dns::Service::new(Kernel, self.clock.clone(), rng, config, Rc::new(()));
+        let service = service.map_err(io::Error::other)?;
+        for address in &self.provider.name_servers {
+            service.listen(SocketAddr::from((*address, 53))).await?;
+        }
+        self.name_service = Some(service);
+        Ok(())
+    }
+
+    fn segment(&self) -> io::Result<Ipv4Net> {
+        prefix(self.provider.address, self.provider.prefix_len)
+    }
+
+    /// The addresses of the servers behind the provider.
+    fn server_addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
+        std::iter::once(WEB_ADDRESS).chain(self.provider.name_servers.iter().copied())
+    }
+}
+
+fn prefix(address: Ipv4Addr, len: u8) -> io::Result<Ipv4Net> {
+    Ipv4Net::new(address, len).map_err(io::Error::other)
+}

@@ -1,0 +1,112 @@
+//! A host of the lab, seen from the lab: a process of this program in namespaces of its own.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use super::protocol::{Request, Response, Role};
+use super::sandbox;
+use crate::error::Error;
+
+/// The hidden subcommand that makes this program a host of the lab.
+pub const SUBCOMMAND: &str = "lab-host";
+
+/// A running host. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Member {
+    name: String,
+    process: Child,
+    requests: Option<ChildStdin>,
+    responses: BufReader<ChildStdout>,
+}
+
+impl Member {
+    /// Starts the host `name` and gives its network namespace that name.
+    ///
+    /// # Errors
+    ///
+    /// The process cannot be started, or it cannot make its namespaces.
+    pub fn start(name: &str, role: &Role) -> Result<Self, Error> {
+        let lost = |why: &dyn std::fmt::Display| {
+            Error::failed(format!("cannot start the lab's host {name}"), why, "see what it said above")
+        };
+        let role = serde_json::to_string(role).map_err(|e| lost(&e))?;
+        let mut process = Command::new("/proc/self/exe")
+            .args([SUBCOMMAND, name, &role])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|e| lost(&e))?;
+        let (Some(requests), Some(responses)) = (process.stdin.take(), process.stdout.take()) else {
+            unreachable!("both streams are piped");
+        };
+        let mut member = Self {
+            name: name.to_owned(),
+            process,
+            requests: Some(requests),
+            responses: BufReader::new(responses),
+        };
+        match member.response() {
+            Response::Ready => {}
+            Response::Failed(why) => return Err(lost(&why)),
+            other => return Err(lost(&format!("it said {other:?}"))),
+        }
+        sandbox::name_network_namespace(name, member.pid())?;
+        Ok(member)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its process, whose namespaces are the host's.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Has it do something and waits for what came of it.
+    pub fn ask(&mut self, request: &Request) -> Response {
+        self.send(request);
+        self.response()
+    }
+
+    /// Has it do something; [`Member::response`] then waits for what came of it.
+    pub fn send(&mut self, request: &Request) {
+        if let (Some(pipe), Ok(mut line)) = (&mut self.requests, serde_json::to_string(request)) {
+            line.push('\n');
+            // A host that is gone shows in its missing response.
+            _ = pipe.write_all(line.as_bytes());
+        }
+    }
+
+    /// Waits for what came of the last request.
+    pub fn response(&mut self) -> Response {
+        let mut line = String::new();
+        match self.responses.read_line(&mut line) {
+            Ok(0) => Response::Failed("the host is gone".to_owned()),
+            Ok(_) => serde_json::from_str(&line).unwrap_or_else(|e| Response::Failed(e.to_string())),
+            Err(e) => Response::Failed(e.to_string()),
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        // A host ends at the end of its input.
+        self.requests = None;
+        _ = self.process.wait();
+    }
+}
+
+/// The host's end of the streams.
+///
+/// # Errors
+///
+/// The lab is gone.
+pub fn respond(response: &Response) -> io::Result<()> {
+    let mut line = serde_json::to_string(response)?;
+    line.push('\n');
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(line.as_bytes())?;
+    stdout.flush()
+}

@@ -1,0 +1,83 @@
+//! What the lab asks of its hosts: a JSON line each way, over the host process's standard streams.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Every host's one device: the kernel's side of a port of the gateway.
+pub const DEVICE: &str = "eth0";
+/// How long a host tries to go online.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What a host is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// An office PC on its interface `eth0`.
+    Pc,
+    /// The internet: provider and servers in one.
+    Internet(Provider),
+}
+
+/// What the provider does for its customer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provider {
+    /// Its own address on the customer's segment: router and DHCP server.
+    pub address: Ipv4Addr,
+    /// The length of the segment's prefix.
+    pub prefix_len: u8,
+    /// The customer's address.
+    pub customer: Ipv4Addr,
+    /// The addresses of its name servers.
+    pub name_servers: Vec<Ipv4Addr>,
+    /// A network behind the customer's address, with the length of its prefix, where the customer
+    /// routes instead of translating.
+    pub customer_network: Option<(Ipv4Addr, u8)>,
+}
+
+/// Something for a host to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Bring up `eth0` once it is there: a PC by DHCP, the internet by itself with its servers.
+    GoOnline,
+    /// Ask the host's name server for an address.
+    Resolve(String),
+    /// Ask the host's name server for the name of an address.
+    ResolveAddress(Ipv4Addr),
+    /// Ping an address until it answers or some seconds have passed.
+    Ping(Ipv4Addr),
+    /// Fetch the front page of a web server.
+    Fetch(SocketAddrV4),
+    /// Serve a front page on port 80.
+    Serve,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Response {
+    /// The host exists and waits for requests.
+    Ready,
+    /// It is online with this address.
+    Online(Ipv4Addr),
+    /// The address asked for.
+    Address(Ipv4Addr),
+    /// The name asked for.
+    Name(String),
+    /// The front page.
+    Page(Page),
+    /// It was done.
+    Done,
+    /// Nothing answered.
+    Silence,
+    /// It did not work.
+    Failed(String),
+}
+
+/// The front page of a host of the lab.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// The host that served it.
+    pub host: String,
+    /// Whom it saw asking.
+    pub client: Ipv4Addr,
+}

@@ -1,0 +1,52 @@
+//! The process's clock: the one place that reads the machine's time.
+
+#![expect(clippy::disallowed_methods, reason = "everybody else gets the time from here")]
+
+use std::time::{Instant as StdInstant, SystemTime};
+
+use gatepost_dataplane::Instant;
+use gatepost_services::clock::{Clock, UnixTime};
+
+/// The machine's clocks; monotonic time counts from when this value was made. Copies agree.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock {
+    origin: StdInstant,
+}
+
+impl SystemClock {
+    /// A clock that begins now.
+    pub fn new() -> Self {
+        Self { origin: StdInstant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        Instant::ZERO + self.origin.elapsed()
+    }
+
+    fn unix_time(&self) -> UnixTime {
+        // A machine whose clock stands before 1970 does not know the time of day at all.
+        UnixTime(SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_agree_and_time_does_not_go_back() {
+        let clock = SystemClock::new();
+        let earlier = clock.now();
+        let copy = clock;
+        assert!(copy.now() >= earlier);
+        assert!(clock.unix_time() > UnixTime(0));
+    }
+}

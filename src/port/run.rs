@@ -1,0 +1,184 @@
+//! `gatepost run`: the gateway on real devices.
+//!
+//! One thread runs the dataplane's event loop, the main thread everything else. Nothing that is set up
+//! outlives the process, however it ends: TAP devices and the lock on the state directory go with their
+//! file descriptors; only a control socket may stay, which the next start replaces.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use gatepost_dataplane::MacAddr;
+use gatepost_services::store::{Files, OpenError};
+use rand::SeedableRng;
+use rand::rngs::{StdRng, SysRng};
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+use tracing::{Level, info};
+
+use super::clock::SystemClock;
+use super::event_loop::{EventLoop, Handle, TapSpec};
+use super::tap::Tap;
+use crate::config::Config;
+use crate::control::server::ControlSocket;
+use crate::error::Error;
+use crate::gateway::worker::Worker;
+use crate::gateway::{self, Environment};
+use crate::race::race;
+
+/// Runs the gateway until SIGTERM or SIGINT. Logs to stderr; prints `ready` on stdout once every port and
+/// service answers.
+///
+/// # Errors
+///
+/// One sentence with the remedy: what could not be set up, and then nothing of it is left, or what broke
+/// down later.
+pub fn run(config: Config) -> Result<(), Error> {
+    log_to_stderr();
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(no_resources)?;
+    LocalSet::new().block_on(&runtime, serve(config))
+}
+
+fn log_to_stderr() {
+    let log = tracing_subscriber::fmt()
+        .with_max_level(Level::INFO)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
+    // Whoever runs the gateway inside of a bigger program may have set up a log already.
+    _ = log.try_init();
+}
+
+async fn serve(config: Config) -> Result<(), Error> {
+    let mut stop = StopSignals::new().map_err(no_resources)?;
+    let disk = open_state_dir(&config.system.state_dir)?;
+    let control = ControlSocket::bind(&config.system.control_socket)?;
+    let specs = tap_specs(&config);
+    let ports = specs
+        .iter()
+        .map(|spec| Ok((spec.port.to_string(), spec.open()?)))
+        .collect::<Result<Vec<_>, Error>>()?;
+    let event_loop = EventLoop::new().map_err(no_resources)?;
+    let handle = event_loop.handle();
+    let waker = Arc::clone(&handle);
+    let clock = SystemClock::new();
+    let environment = Environment {
+        clock: Rc::new(clock),
+        disk: Rc::new(disk),
+        rng: StdRng::try_from_rng(&mut SysRng).map_err(no_resources)?,
+        wake_worker: Arc::new(move || waker.wake()),
+    };
+    let (worker, services) = gateway::build(config, ports, environment)?;
+    let inspector = services.inspector();
+    let mut dataplane = DataplaneThread::start(event_loop, worker, specs, clock).map_err(no_resources)?;
+    let dataplane_ended = async {
+        dataplane.ended().await;
+        Ok(())
+    };
+    let serving = async {
+        control.serve(inspector).await;
+        Ok(())
+    };
+    let outcome = race(services.run(announce, stop.received()), race(dataplane_ended, serving)).await;
+    outcome.and(dataplane.stop())
+}
+
+fn open_state_dir(path: &Path) -> Result<Files, Error> {
+    Files::open(path).map_err(|error| {
+        let what = format!("cannot use the state directory {}", path.display());
+        match error {
+            OpenError::InUse => Error::failed(what, error, "stop it, or set another system.state_dir"),
+            OpenError::Io(_) => {
+                Error::failed(what, error, "run as root, or set system.state_dir to a directory that we own")
+            }
+        }
+    })
+}
+
+fn tap_specs(config: &Config) -> Vec<TapSpec> {
+    let dataplane = config.dataplane(MacAddr::ZERO, MacAddr::ZERO, None, None);
+    let mtu = |segment| dataplane.interface(segment).mtu;
+    config.ports().map(|(segment, port)| TapSpec { port: port.clone(), mtu: mtu(segment) }).collect()
+}
+
+/// Tells whoever waits on stdout; nobody has to.
+fn announce() {
+    let mut stdout = io::stdout().lock();
+    _ = writeln!(stdout, "ready").and_then(|()| stdout.flush());
+    info!("ready");
+}
+
+fn no_resources(error: impl fmt::Display) -> Error {
+    Error::failed("cannot start the gateway", error, "see what the process may use (`ulimit -a`)")
+}
+
+/// The signals that end the gateway.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the first of them.
+    async fn received(&mut self) {
+        let terminate = async {
+            self.terminate.recv().await;
+            "SIGTERM"
+        };
+        let interrupt = async {
+            self.interrupt.recv().await;
+            "SIGINT"
+        };
+        let name = race(terminate, interrupt).await;
+        info!("stopping: {name}");
+    }
+}
+
+/// The thread of the event loop.
+struct DataplaneThread {
+    handle: Arc<Handle>,
+    thread: JoinHandle<io::Result<()>>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl DataplaneThread {
+    fn start(
+        event_loop: EventLoop,
+        worker: Worker<Tap>,
+        specs: Vec<TapSpec>,
+        clock: SystemClock,
+    ) -> io::Result<Self> {
+        let handle = event_loop.handle();
+        let (alive, ended) = oneshot::channel();
+        let thread = thread::Builder::new().name("dataplane".to_owned()).spawn(move || {
+            // Dropped when the thread ends, in whatever way.
+            let _alive: oneshot::Sender<()> = alive;
+            event_loop.run(worker, &specs, clock)
+        })?;
+        Ok(Self { handle, thread, ended })
+    }
+
+    /// Waits until the thread has ended by itself, which it should not.
+    async fn ended(&mut self) {
+        _ = (&mut self.ended).await;
+    }
+
+    /// Ends the thread. What broke it before is the error.
+    fn stop(self) -> Result<(), Error> {
+        self.handle.stop();
+        let broken = |why: &dyn fmt::Display| Error::failed("the dataplane broke down", why, "see the log");
+        match self.thread.join() {
+            Ok(result) => result.map_err(|error| broken(&error)),
+            Err(_) => Err(broken(&"it panicked")),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! A TAP device: one frame a system call.
+//!
+//! The device is created in the network namespace that its [`PortSpec`] names, by a thread that enters
+//! the namespace and ends there, so that there is no way back that could fail. It is not persistent:
+//! it ends with its file descriptor, also when the process crashes. In the gateway's own namespace the
+//! kernel's end is kept without any address; in a namespace that the configuration names it belongs to
+//! whoever made the namespace, and nothing but its MTU and being up is set.
+//!
+//! An open device holds on to its network namespace, even after `ip netns del`. So that the namespace
+//! can go, [`Tap::is_orphaned`] says when its name is no longer there.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::thread;
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns};
+use tracing::warn;
+use tun_tap::{Iface, Mode};
+
+use super::netdevice::NetDevice;
+use super::{Port, PortError};
+use crate::config::PortSpec;
+use crate::error::Error;
+
+/// An open TAP device. Dropping it removes the device.
+#[derive(Debug)]
+pub struct Tap {
+    iface: Iface,
+    namespace: Option<Namespace>,
+}
+
+impl Tap {
+    /// Creates the device that `spec` names, up and with the given MTU in octets.
+    ///
+    /// # Errors
+    ///
+    /// One sentence with the remedy: the namespace is missing, the name is taken, /dev/net/tun is
+    /// missing or closed to us.
+    pub fn open(spec: &PortSpec, mtu: u16) -> Result<Self, Error> {
+        let failed = |failure: Failure| failure.explain(spec);
+        let Some(name) = &spec.netns else {
+            let iface = create(spec, mtu, true).map_err(failed)?;
+            return Ok(Self { iface, namespace: None });
+        };
+        let (namespace, file) = Namespace::open(name).map_err(|error| failed(Failure::Namespace(error)))?;
+        let enter_and_create = || {
+            setns(&file, CloneFlags::CLONE_NEWNET).map_err(|errno| Failure::Namespace(errno.into()))?;
+            create(spec, mtu, false)
+        };
+        let iface = thread::scope(|scope| scope.spawn(enter_and_create).join())
+            .expect("creating a TAP device does not panic")
+            .map_err(failed)?;
+        Ok(Self { iface, namespace: Some(namespace) })
+    }
+
+    /// Whether the namespace the device was created in has lost its name, or the name now stands for
+    /// another one.
+    pub fn is_orphaned(&self) -> bool {
+        self.namespace.as_ref().is_some_and(|namespace| !namespace.is_in_place())
+    }
+}
+
+impl AsRawFd for Tap {
+    fn as_raw_fd(&self) -> RawFd {
+        self.iface.as_raw_fd()
+    }
+}
+
+impl Port for Tap {
+    fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, PortError> {
+        loop {
+            match self.iface.recv(buffer) {
+                Ok(len) => return Ok(len),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock => return Err(PortError::WouldBlock),
+                    _ => return Err(PortError::Gone(error)),
+                },
+            }
+        }
+    }
+
+    fn transmit(&mut self, frame: &[u8]) -> Result<(), PortError> {
+        loop {
+            let error = match self.iface.send(frame) {
+                Ok(len) if len == frame.len() => return Ok(()),
+                Ok(len) => {
+                    let short = format!("{len} of {} octets written", frame.len());
+                    return Err(PortError::Refused(io::Error::other(short)));
+                }
+                Err(error) => error,
+            };
+            return Err(match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
+                Errno::EINTR => continue,
+                Errno::EAGAIN => PortError::WouldBlock,
+                Errno::EIO => PortError::Down,
+                Errno::EBADFD | Errno::ENODEV | Errno::ENXIO => PortError::Gone(error),
+                _ => PortError::Refused(error),
+            });
+        }
+    }
+}
+
+/// A network namespace as `ip netns` names it.
+#[derive(Debug)]
+struct Namespace {
+    path: PathBuf,
+    /// Device and inode, which tell namespaces apart.
+    identity: (u64, u64),
+}
+
+impl Namespace {
+    fn open(name: &str) -> io::Result<(Self, File)> {
+        let path = PathBuf::from("/run/netns").join(name);
+        let file = File::open(&path)?;
+        let metadata = file.metadata()?;
+        Ok((Self { path, identity: (metadata.dev(), metadata.ino()) }, file))
+    }
+
+    fn is_in_place(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity)
+    }
+}
+
+/// The step at which a device could not be made.
+#[derive(Debug)]
+enum Failure {
+    Namespace(io::Error),
+    Create(io::Error),
+    NameTaken,
+    SetUp(io::Error),
+}
+
+impl Failure {
+    fn explain(self, spec: &PortSpec) -> Error {
+        let what = format!("cannot open port {spec}");
+        let netns = spec.netns.as_deref().unwrap_or_default();
+        match self {
+            Self::Namespace(error) => match error.kind() {
+                io::ErrorKind::NotFound => Error::failed(
+                    what,
+                    format_args!("there is no network namespace {netns}"),
+                    format_args!("make it with `ip netns add {netns}`"),
+                ),
+                io::ErrorKind::PermissionDenied => Error::failed(what, error, NEEDS_ROOT),
+                _ => Error::failed(
+                    what,
+                    format_args!("/run/netns/{netns} cannot be entered: {error}"),
+                    format_args!("make it anew with `ip netns del {netns}; ip netns add {netns}`"),
+                ),
+            },
+            Self::Create(error) => match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
+                Errno::ENOENT | Errno::ENODEV | Errno::ENXIO => Error::failed(
+                    what,
+                    "this kernel offers no /dev/net/tun",
+                    "load it with `modprobe tun`, or give the container the device",
+                ),
+                Errno::EPERM | Errno::EACCES => {
+                    Error::failed(what, format_args!("/dev/net/tun: {error}"), NEEDS_ROOT)
+                }
+                Errno::EBUSY | Errno::EINVAL => Self::NameTaken.explain(spec),
+                _ => Error::failed(what, error, "see what the kernel log says of it"),
+            },
+            Self::NameTaken => Error::failed(
+                what,
+                format_args!("the name {} is taken by another device", spec.tap),
+                "end the program that holds it, or choose another name for `tap`",
+            ),
+            Self::SetUp(error) => {
+                Error::failed(what, format_args!("it cannot be set up: {error}"), NEEDS_ROOT)
+            }
+        }
+    }
+}
+
+/// Frames that the kernel keeps for the gateway to read. Its own 500 last 5 ms at 1 Gbit/s, which is less
+/// than a busy machine may take to let the gateway run.
+const KERNEL_QUEUE_FRAMES: u16 = 4096;
+
+const NEEDS_ROOT: &str = "run as root, or with CAP_NET_ADMIN (and CAP_SYS_ADMIN for `netns`)";
+
+/// Creates the device in the calling thread's namespace; `bare`: kept without any address.
+fn create(spec: &PortSpec, mtu: u16, bare: bool) -> Result<Iface, Failure> {
+    let iface = Iface::without_packet_info(&spec.tap, Mode::Tap).map_err(Failure::Create)?;
+    // The kernel takes a name with `%d` for a pattern.
+    if iface.name() != spec.tap {
+        return Err(Failure::NameTaken);
+    }
+    iface.set_non_blocking().map_err(Failure::SetUp)?;
+    let device = NetDevice::new(&spec.tap).map_err(Failure::SetUp)?;
+    if bare && let Err(error) = device.disable_ipv6() {
+        warn!("port {spec}: the kernel may give it an IPv6 address: {error}");
+    }
+    device.set_mtu(mtu).map_err(Failure::SetUp)?;
+    device.set_queue_len(KERNEL_QUEUE_FRAMES).map_err(Failure::SetUp)?;
+    device.set_up().map_err(Failure::SetUp)?;
+    Ok(iface)
+}

@@ -112,8 +112,12 @@ fn exchange(socket: &Path, show: What) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// The report as text for people.
-fn render(what: What, report: Value) -> Result<String, Error> {
+/// A report that was [asked](ask) for, as text for people.
+///
+/// # Errors
+///
+/// It is not a report of this version.
+pub fn render(what: What, report: Value) -> Result<String, Error> {
     match what {
         What::Status => text::<Status>(report),
         What::Leases => text::<Leases>(report),

@@ -108,3 +108,6 @@ const SEE_TO_STATE_DIR: &str = "see to the files in system.state_dir";
 
 /// The Ethernet header, and a VLAN tag so that a tagged frame is recognised whole. // IEEE 802.1Q
 const FRAME_OVERHEAD: usize = 14 + 4;
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,7 @@ use super::settings;
 use super::uplink::Uplink;
 use crate::config::WanAddress;
 use crate::error::Error;
-use crate::race::race;
+use gatepost_services::race::race;
 
 /// The file that keeps the WAN's address over a restart.
 const WAN_LEASE_FILE: &str = "wan-lease.json";

@@ -44,7 +44,7 @@ use self::member::Member;
 pub use self::member::SUBCOMMAND as HOST_SUBCOMMAND;
 use self::protocol::{Request, Role};
 use self::screen::Screen;
-use crate::control::What;
+use crate::control::{self, What};
 use crate::error::Error;
 
 /// The most PCs that a lab can have: as many as the gateway has ports besides the WAN's.
@@ -73,7 +73,8 @@ pub fn run(options: &Options) -> Result<bool, Error> {
     let mut screen = Screen::new();
     let config = &configuration.config;
 
-    screen.line(&format!("An office of {} PCs: {config}", options.hosts));
+    let (mode, lan) = (config.mode.name(), config.lan.address.trunc());
+    screen.line(&format!("An office of {} PCs on {lan}, its gateway in mode {mode}:", options.hosts));
     let mut pcs = gateway::pc_names(options.hosts)
         .map(|name| Member::start(&name, &Role::Pc))
         .collect::<Result<Vec<_>, _>>()?;
@@ -111,7 +112,7 @@ pub fn run(options: &Options) -> Result<bool, Error> {
     if !options.check {
         explain(&screen, &gateway, &pcs, internet.as_ref());
         while stays_up(&interrupted, Duration::from_secs(1)) {
-            screen.counters(&gateway.ask(What::Counters)?);
+            screen.refresh(&control::render(What::Counters, gateway.ask(What::Counters)?)?);
         }
     }
     gateway.stop()?;

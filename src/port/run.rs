@@ -29,7 +29,7 @@ use crate::control::server::ControlSocket;
 use crate::error::Error;
 use crate::gateway::worker::Worker;
 use crate::gateway::{self, Environment};
-use crate::race::race;
+use gatepost_services::race::race;
 
 /// Runs the gateway until SIGTERM or SIGINT. Logs to stderr; prints `ready` on stdout once every port and
 /// service answers.

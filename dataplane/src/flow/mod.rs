@@ -86,7 +86,7 @@ use self::tally::Tally;
 use self::tcp::Timer;
 use self::timer::{Tick, Wheel};
 use crate::config::{Filtering, Nat};
-use crate::counters::DropReason;
+use crate::drop_reason::DropReason;
 use crate::nat::mapping::{Mappings, Unmapped};
 use crate::nat::{Mapping, MappingId, Timeouts};
 use crate::time::Instant;

@@ -1,12 +1,11 @@
 //! Server and client at work: the state machines on a channel of raw frames, the clock and the disk.
 
 use std::cell::RefCell;
-use std::future::{Future, pending, poll_fn};
+use std::future::{Future, pending};
 use std::io;
 use std::net::Ipv4Addr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
 
 use gatepost_dataplane::MacAddr;
 use rand::rngs::StdRng;
@@ -18,6 +17,7 @@ use super::frame::{Datagram, SERVER_PORT};
 use super::message;
 use super::server::Server;
 use crate::clock::{Clock, UnixTime};
+use crate::race::race;
 use crate::store::Disk;
 
 /// A good size for [`Port::frames`]: a whole office that asks at once. Whoever fills the channel drops
@@ -114,21 +114,20 @@ enum Happening {
 
 /// Waits for whatever happens first; of what has happened already, for what stands first here.
 async fn next(
-    mut stop: Pin<&mut impl Future<Output = ()>>,
+    stop: Pin<&mut impl Future<Output = ()>>,
     frames: &mut mpsc::Receiver<Vec<u8>>,
     timeout: impl Future<Output = ()>,
 ) -> Happening {
-    let mut timeout = pin!(timeout);
-    poll_fn(|context| {
-        if stop.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Happening::Stop);
-        }
-        if let Poll::Ready(frame) = frames.poll_recv(context) {
-            return Poll::Ready(frame.map_or(Happening::Stop, Happening::Frame));
-        }
-        timeout.as_mut().poll(context).map(|()| Happening::Timeout)
-    })
-    .await
+    let stopped = async {
+        stop.await;
+        Happening::Stop
+    };
+    let received = async { frames.recv().await.map_or(Happening::Stop, Happening::Frame) };
+    let timed_out = async {
+        timeout.await;
+        Happening::Timeout
+    };
+    race(stopped, race(received, timed_out)).await
 }
 
 fn answer(server: &mut Server, mac: MacAddr, clock: &dyn Clock, frame: &[u8]) -> Option<Vec<u8>> {

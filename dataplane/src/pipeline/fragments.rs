@@ -8,9 +8,10 @@
 
 use super::nat::{Arrival, Fate, Way};
 use super::{Context, Dataplane, ipv4};
-use crate::batch::{Frame, Output, PortSet, Verdict};
-use crate::counters::DropReason;
+use crate::batch::{Frame, Output, Verdict};
+use crate::drop_reason::DropReason;
 use crate::fragment::{FragmentKey, Later, Pieces, is_sound};
+use crate::port::PortSet;
 use crate::time::Instant;
 use crate::wire::ethernet;
 use crate::wire::ipv4::Header;

@@ -22,7 +22,7 @@ use core::net::Ipv4Addr;
 use super::{Context, Dataplane, forward, local};
 use crate::batch::{Frame, Verdict};
 use crate::config::Segment;
-use crate::counters::DropReason;
+use crate::drop_reason::DropReason;
 use crate::firewall::{self, Claim};
 use crate::flow::{
     Binding, Client, Direction, Egress, Endpoint, FlowKey, NewFlow, Packet, Refused, Server, Translation,

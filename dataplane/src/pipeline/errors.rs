@@ -4,7 +4,7 @@ use super::nat::{Arrival, Way};
 use super::{Context, Dataplane};
 use crate::batch::{Frame, Verdict};
 use crate::config::Segment;
-use crate::counters::DropReason;
+use crate::drop_reason::DropReason;
 use crate::firewall::{self, refusal::Quote};
 use crate::icmp_error::{IcmpError, may_answer};
 use crate::nat::{icmp, rewrite};

@@ -2,10 +2,11 @@
 //! the gateway goes up to ARP or IPv4.
 
 use super::{Context, Dataplane};
-use crate::batch::{Frame, PortId, PortSet, Verdict};
+use crate::batch::{Frame, Verdict};
 use crate::bridge::{Bridge, Station};
 use crate::config::{Config, Segment};
-use crate::counters::DropReason;
+use crate::drop_reason::DropReason;
+use crate::port::{PortId, PortSet};
 use crate::time::Instant;
 use crate::wire::ethernet::{EtherType, Header, MacAddr};
 

@@ -4,7 +4,7 @@ use super::nat::Way;
 use super::{Context, Dataplane};
 use crate::batch::{Frame, Verdict};
 use crate::config::{Mode, Segment};
-use crate::counters::DropReason;
+use crate::drop_reason::DropReason;
 use crate::icmp_error::IcmpError;
 use crate::route::Route;
 use crate::wire::ethernet;

@@ -7,7 +7,7 @@ use super::egress::{NeighborEvents, send_arp};
 use super::{Context, Dataplane};
 use crate::batch::{Frame, Verdict};
 use crate::config::{Interface, Segment};
-use crate::counters::DropReason;
+use crate::drop_reason::DropReason;
 use crate::time::Instant;
 use crate::wire::arp::{Operation, Packet};
 use crate::wire::ethernet::{Header, MacAddr};

@@ -4,7 +4,7 @@ use super::nat::Way;
 use super::{Context, Dataplane, ipv4};
 use crate::batch::{Frame, Verdict};
 use crate::config::{Mode, Segment};
-use crate::counters::DropReason;
+use crate::drop_reason::DropReason;
 use crate::wire::ipv4::{AddressKind, Header, Protocol};
 use crate::wire::{checksum, ethernet, icmpv4};
 

@@ -7,7 +7,7 @@ use super::nat::Way;
 use super::{Context, Dataplane};
 use crate::batch::{Frame, Verdict};
 use crate::config::{Mode, Segment};
-use crate::counters::DropReason;
+use crate::drop_reason::DropReason;
 use crate::wire::ipv4::{AddressKind, Header, Protocol};
 use crate::wire::{Malformed, ethernet, tcp, udp};
 

@@ -1,7 +1,8 @@
 //! Frames on all ports, packets of the host's and time, through a whole dataplane.
 //!
 //! The input is a choice of configuration, and steps: each a kind, a port, a time span and what the
-//! kind needs. Conversations come about because a step can answer what left the gateway last.
+//! kind needs. Frames between which no time passes are one batch. Conversations come about because a
+//! step can answer what left the gateway last.
 
 #![no_main]
 
@@ -52,6 +53,7 @@ fuzz_target!(|bytes: &[u8]| {
         while !input.is_empty() {
             office.step(&mut input);
         }
+        office.flush();
     });
 });
 
@@ -63,6 +65,8 @@ thread_local! {
 struct Office<'a> {
     dataplane: Dataplane,
     batch: &'a mut Batch,
+    /// Of each frame in the batch, whether no checksum in it was wrong.
+    were_right: Vec<bool>,
     now: Instant,
     /// What left by each port last.
     last_sent: [Vec<u8>; PORTS as usize],
@@ -74,6 +78,7 @@ impl<'a> Office<'a> {
         Self {
             dataplane: Dataplane::new(Arc::new(config), [7; 32], now),
             batch,
+            were_right: Vec::new(),
             now,
             last_sent: Default::default(),
         }
@@ -81,19 +86,24 @@ impl<'a> Office<'a> {
 
     fn step(&mut self, input: &mut Input<'_>) {
         let (kind, port) = (input.u8(), PortId(input.u8() % PORTS));
-        self.pass(input.micros());
+        let micros = input.micros();
+        if micros > 0 || self.batch.is_full() {
+            self.flush();
+            self.pass(micros);
+        }
         let on_wire = Ingress::Port(port);
         match kind % 12 {
-            0 => self.process(on_wire, input.chunk()),
-            1 => self.process(on_wire, &repaired(input.chunk())),
-            2 => self.process(Ingress::Host, &repaired(input.chunk())),
-            3 => self.process(Ingress::HostRaw(self.segment(port)), input.chunk()),
-            4..6 => self.process(on_wire, &built(input, port)),
-            6 => self.process(Ingress::Host, &built(input, port)),
-            7 => self.process(on_wire, &self.arp(port, input)),
-            8 | 9 => self.process(on_wire, &self.answer(port, input)),
-            10 => self.process(on_wire, &self.error(port, input)),
+            0 => self.receive(on_wire, input.chunk()),
+            1 => self.receive(on_wire, &repaired(input.chunk())),
+            2 => self.receive(Ingress::Host, &repaired(input.chunk())),
+            3 => self.receive(Ingress::HostRaw(self.segment(port)), input.chunk()),
+            4..6 => self.receive(on_wire, &built(input, port)),
+            6 => self.receive(Ingress::Host, &built(input, port)),
+            7 => self.receive(on_wire, &self.arp(port, input)),
+            8 | 9 => self.receive(on_wire, &self.answer(port, input)),
+            10 => self.receive(on_wire, &self.error(port, input)),
             _ => {
+                self.flush();
                 let config = config(input.u8());
                 self.dataplane.configure(self.now, Arc::new(config));
             }
@@ -109,36 +119,37 @@ impl<'a> Office<'a> {
             self.handle_timeout();
         }
         self.now = end;
-        self.handle_timeout();
     }
 
     fn handle_timeout(&mut self) {
-        self.batch.clear();
         self.dataplane.handle_timeout(self.now, self.batch);
         let next = self.dataplane.poll_timeout();
         assert!(next.is_none_or(|next| next > self.now), "a timer does not move: {next:?}");
-        self.check(None, true);
+        self.check();
     }
 
-    fn process(&mut self, ingress: Ingress, frame: &[u8]) {
-        self.batch.clear();
+    fn receive(&mut self, ingress: Ingress, frame: &[u8]) {
         let copy = |buffer: &mut [u8]| {
             let len = frame.len().min(buffer.len());
             buffer[..len].copy_from_slice(&frame[..len]);
             Ok::<_, Infallible>(len)
         };
         let Ok(is_taken) = self.batch.receive(ingress, copy);
-        assert!(is_taken);
-        self.dataplane.process(self.now, self.batch);
-        self.check(Some(ingress), has_right_checksums(frame));
+        assert!(is_taken, "there is room for one more");
+        self.were_right.push(has_right_checksums(frame));
     }
 
-    /// Checks everything that came of the last call. `were_right`: no checksum that came in was wrong.
-    fn check(&mut self, ingress: Option<Ingress>, were_right: bool) {
+    fn flush(&mut self) {
+        self.dataplane.process(self.now, self.batch);
+        self.check();
+    }
+
+    /// Checks everything that came of the last call, and clears the batch.
+    fn check(&mut self) {
         assert!(self.dataplane.counters().balances(), "{:?}", self.dataplane.counters());
         let flows = self.dataplane.flows().count();
         assert!(flows <= FLOWS_MAX as usize, "{flows} flows");
-        for slot in self.batch.slots() {
+        for (slot, were_right) in self.batch.slots().iter().zip(&self.were_right) {
             let ports = match slot.verdict {
                 Verdict::Transmit(port) => PortSet::only(port),
                 Verdict::Flood { ports, .. } => ports,
@@ -148,11 +159,11 @@ impl<'a> Office<'a> {
             assert!(!ports.is_empty());
             let bytes = slot.frame.bytes();
             let header = ethernet::Header::parse(bytes).expect("what goes out is a frame");
-            if let Some(Ingress::Port(origin)) = ingress {
+            if let Ingress::Port(origin) = slot.ingress {
                 let is_routed = header.source == GATEWAY_LAN_MAC || header.source == GATEWAY_WAN_MAC;
                 assert!(is_routed || !ports.contains(origin), "back to where it came from");
             }
-            let is_own = matches!(ingress, Some(Ingress::HostRaw(_)));
+            let is_own = matches!(slot.ingress, Ingress::HostRaw(_));
             if ports.contains(WAN) && !is_own {
                 self.check_wan(bytes);
             }
@@ -166,6 +177,8 @@ impl<'a> Office<'a> {
             }
             ports.iter().for_each(|port| self.last_sent[usize::from(port.0)] = frame.bytes().to_vec());
         }
+        self.batch.clear();
+        self.were_right.clear();
     }
 
     /// Nothing with an address of the LAN's leaves by the WAN of a gateway that translates.
@@ -196,9 +209,9 @@ impl<'a> Office<'a> {
 
     /// The host of `port` asks for somebody, or answers.
     fn arp(&self, port: PortId, input: &mut Input<'_>) -> Vec<u8> {
-        let (sender, target) = (address(input.u8()), address(input.u8()));
+        let (is_request, sender, target) = (input.u8() & 1 == 0, address(input.u8()), address(input.u8()));
         let request = arp::Packet::request(HOST_MACS[usize::from(port.0)], sender, target);
-        if sender.octets()[3] & 1 == 0 {
+        if is_request {
             return request.to_frame(MacAddr::BROADCAST).to_vec();
         }
         let own = arp::Packet::request(self.gateway_mac(port), target, sender);

@@ -39,12 +39,8 @@ impl Member {
         let (Some(requests), Some(responses)) = (process.stdin.take(), process.stdout.take()) else {
             unreachable!("both streams are piped");
         };
-        let mut member = Self {
-            name: name.to_owned(),
-            process,
-            requests,
-            responses: BufReader::new(responses),
-        };
+        let mut member =
+            Self { name: name.to_owned(), process, requests, responses: BufReader::new(responses) };
         match member.response() {
             Response::Ready => {}
             Response::Failed(why) => return Err(lost(&why)),

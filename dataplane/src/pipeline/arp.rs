@@ -34,7 +34,8 @@ impl Dataplane {
         let is_for_us = packet.target_ip == own;
         let is_asked = is_for_us && packet.operation == Operation::Request;
         let is_of_segment = packet.is_probe() || is_neighbor(interface, packet.sender_ip);
-        if !is_of_segment && !(is_asked && is_stranger(interface, packet.sender_ip)) {
+        let is_answered = is_asked && (is_of_segment || is_stranger(interface, packet.sender_ip));
+        if !is_of_segment && !is_answered {
             return Verdict::Drop(DropReason::SpoofedSource);
         }
 
@@ -46,7 +47,7 @@ impl Dataplane {
         if is_of_segment {
             neighbors.handle_arp(cx.now, segment, &packet, is_for_us, &mut |event| events.handle(cx, event));
         }
-        if is_asked {
+        if is_answered {
             send_arp(counters, links, cx, segment, &reply, packet.sender_mac);
         }
         Verdict::Consumed

@@ -11,6 +11,7 @@ use crate::drop_reason::DropReason;
 use crate::time::Instant;
 use crate::wire::arp::{Operation, Packet};
 use crate::wire::ethernet::{Header, MacAddr};
+use crate::wire::ipv4::AddressKind;
 
 impl Dataplane {
     /// A frame from `segment` that carries ARP. It is only read: others may get the same.
@@ -30,16 +31,21 @@ impl Dataplane {
             self.defend(cx, segment, own);
             return Verdict::Drop(DropReason::ArpMalformed);
         }
-        if !packet.is_probe() && !is_neighbor(interface, packet.sender_ip) {
+        let is_for_us = packet.target_ip == own;
+        let is_asked = is_for_us && packet.operation == Operation::Request;
+        let is_of_segment = packet.is_probe() || is_neighbor(interface, packet.sender_ip);
+        if !is_of_segment && !(is_asked && is_stranger(interface, packet.sender_ip)) {
             return Verdict::Drop(DropReason::SpoofedSource);
         }
 
-        let is_for_us = packet.target_ip == own;
-        let is_asked = is_for_us && packet.operation == Operation::Request;
         let reply = packet.reply(interface.mac);
         let Self { config, counters, links, neighbors, unreachable, .. } = self;
         let mut events = NeighborEvents { config, counters, links, unreachable };
-        neighbors.handle_arp(cx.now, segment, &packet, is_for_us, &mut |event| events.handle(cx, event));
+        // A router with addresses of several networks asks as any of them: it is answered, and nothing
+        // is learnt.
+        if is_of_segment {
+            neighbors.handle_arp(cx.now, segment, &packet, is_for_us, &mut |event| events.handle(cx, event));
+        }
         if is_asked {
             send_arp(counters, links, cx, segment, &reply, packet.sender_mac);
         }
@@ -84,6 +90,12 @@ fn is_neighbor(interface: &Interface, address: Ipv4Addr) -> bool {
         net.contains(&address) && is_host
     });
     is_of_network || interface.gateway == Some(address)
+}
+
+/// Whether `address` may belong to a host of another network.
+fn is_stranger(interface: &Interface, address: Ipv4Addr) -> bool {
+    let is_of_network = interface.address.is_some_and(|net| net.contains(&address));
+    AddressKind::of(address) == AddressKind::Unicast && !is_of_network
 }
 
 /// How often a conflict is answered at most. // RFC 5227 section 1.1: DEFEND_INTERVAL

@@ -133,6 +133,17 @@ fn rfc1812_4_3_3_6_echo_in_fragments_is_between_the_wan_and_the_gateways_host() 
 }
 
 #[test]
+fn the_hosts_fragments_leave_the_wan_with_no_address_of_the_lans() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let gateway = Host { port: LAN0, mac: GATEWAY_LAN_MAC, address: GATEWAY_LAN };
+    let request = icmp_error(gateway, SERVER.address, 8, 0, 7 << 16, &[9; 1400]);
+    let sent: Vec<_> =
+        fragment(&request, 1, 504).iter().flat_map(|frame| bench.host_sends(frame).sent).collect();
+    assert_eq!(sent.len(), 3);
+    assert!(sent.iter().all(|sent| sent.ip().source() == GATEWAY_WAN), "{sent:?}");
+}
+
+#[test]
 fn the_gateways_own_fragmented_answers_reach_its_host() {
     let mut bench = Bench::new(Mode::NatDmz);
     let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };

@@ -125,7 +125,9 @@ fn explain(screen: &Screen, gateway: &Gateway, pcs: &[Member], internet: Option<
     screen.line("\nThe office stays up; Ctrl-C ends it and leaves nothing behind. In another terminal:");
     for member in pcs.iter().chain(internet) {
         let what = format!("a shell on {}", member.name());
-        screen.line(&format!("  {what:<22} {} --all", gateway::enter_command(member.pid())));
+        // Not `--all`: an ordinary user may not enter those that the host shares with the machine.
+        let enter = gateway::enter_command(member.pid());
+        screen.line(&format!("  {what:<22} {enter} --net --uts --mount"));
     }
     let enter = gateway::enter_command(gateway.pid());
     for what in ["leases", "flows", "drops"] {

@@ -1,6 +1,7 @@
 //! A host of the lab, seen from the lab: a process of this program in namespaces of its own.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::protocol::{Request, Response, Role};
@@ -32,6 +33,8 @@ impl Member {
         let role = serde_json::to_string(role).map_err(|e| lost(&e))?;
         let mut process = Command::new("/proc/self/exe")
             .args([SUBCOMMAND, name, &role])
+            // Ctrl-C is for the lab alone, which then ends the others in order.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -88,8 +91,7 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        // It has nothing to put in order, and while it waits for something it does not see the end of its
-        // input. Both fail, rightly, where it has ended already.
+        // Whatever it does at the moment. Both fail, rightly, where it has ended already.
         _ = self.process.kill();
         _ = self.process.wait();
     }

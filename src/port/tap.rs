@@ -18,7 +18,7 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
-use tracing::{info, warn};
+use tracing::{debug, warn};
 use tun_tap::{Iface, Mode};
 
 use super::netdevice::NetDevice;
@@ -196,9 +196,9 @@ fn create(spec: &PortSpec, mtu: u16, bare: bool) -> Result<Iface, Failure> {
         warn!("port {spec}: the kernel may give it an IPv6 address: {error}");
     }
     device.set_mtu(mtu).map_err(Failure::SetUp)?;
-    // Linux lets nobody but the machine's own root do this, also not the root of a user namespace.
+    // The kernel leaves this to its own root: not to that of a user namespace.
     if let Err(error) = device.set_queue_len(KERNEL_QUEUE_FRAMES) {
-        info!("port {spec}: the kernel keeps as few frames as it is used to: {error}");
+        debug!("port {spec}: the kernel's queue stays short: {error}");
     }
     device.set_up().map_err(Failure::SetUp)?;
     Ok(iface)

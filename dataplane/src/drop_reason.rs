@@ -90,7 +90,7 @@ drop_reasons! {
     IcmpUnrelated => "icmp-unrelated",
     /// The flow table is full.
     FlowTableFull => "flow-table-full",
-    /// One LAN host has as many flows as it may.
+    /// One inside host has opened as many flows as it may, or as many were opened to it.
     FlowHostLimit => "flow-host-limit",
     /// No external port is free for a new mapping.
     PortsExhausted => "ports-exhausted",

@@ -86,7 +86,7 @@ drop_reasons! {
     LanNotReachable => "lan-not-reachable",
     /// A TCP segment that fits no state of its flow.
     TcpStateInvalid => "tcp-state-invalid",
-    /// An ICMP error about a packet that nobody sent.
+    /// An ICMP error or reply to what nobody has sent.
     IcmpUnrelated => "icmp-unrelated",
     /// The flow table is full.
     FlowTableFull => "flow-table-full",

@@ -28,8 +28,10 @@ pub enum Transport {
     Tcp(Flags),
     /// A UDP datagram.
     Udp,
-    /// An ICMP query or the reply to one.
+    /// An ICMP query.
     IcmpQuery,
+    /// The reply to one.
+    IcmpReply,
 }
 
 impl Transport {
@@ -38,7 +40,7 @@ impl Transport {
         match self {
             Self::Tcp(_) => Protocol::TCP,
             Self::Udp => Protocol::UDP,
-            Self::IcmpQuery => Protocol::ICMP,
+            Self::IcmpQuery | Self::IcmpReply => Protocol::ICMP,
         }
     }
 }

@@ -119,6 +119,8 @@ pub enum Refused {
     Filtered,
     /// The segment fits no state of the TCP connection, or opens none.
     TcpState,
+    /// The ICMP reply answers no query.
+    Unasked,
 }
 
 impl From<Refused> for DropReason {
@@ -131,6 +133,7 @@ impl From<Refused> for DropReason {
             Refused::Ambiguous => Self::FlowAmbiguous,
             Refused::Filtered => Self::Filtered,
             Refused::TcpState => Self::TcpStateInvalid,
+            Refused::Unasked => Self::IcmpUnrelated,
         }
     }
 }
@@ -362,7 +365,9 @@ impl<A: Address> FlowTable<A> {
             // RFC 4787 REQ-6: only the inside refreshes.
             _ if !from_inside => (Timer::Keep, 0, false),
             Transport::Udp => (Timer::Restart, self.timeouts.udp_secs, true),
-            Transport::IcmpQuery => (Timer::Restart, self.timeouts.icmp_query_secs, true),
+            Transport::IcmpQuery | Transport::IcmpReply => {
+                (Timer::Restart, self.timeouts.icmp_query_secs, true)
+            }
         };
         let deadline = match timer {
             Timer::Keep => flow.expires,

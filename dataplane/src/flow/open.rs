@@ -80,8 +80,10 @@ impl<A: Address> FlowTable<A> {
         if !admitted && matches!(new, NewFlow::Inbound { .. }) {
             return Err(Refused::Filtered);
         }
-        if matches!(transport, Transport::Tcp(flags) if !tcp::opens(flags)) {
-            return Err(Refused::TcpState);
+        match transport {
+            Transport::Tcp(flags) if !tcp::opens(flags) => return Err(Refused::TcpState),
+            Transport::IcmpReply => return Err(Refused::Unasked),
+            Transport::Tcp(_) | Transport::Udp | Transport::IcmpQuery => {}
         }
         if self.flows.len() >= self.nat.flows_max as usize {
             return Err(Refused::TableFull);

@@ -342,7 +342,7 @@ impl Dataplane {
                     self.counters.made_suppressed += 1;
                 }
             }
-            Transport::Tcp(_) | Transport::IcmpQuery => {}
+            Transport::Tcp(_) | Transport::IcmpQuery | Transport::IcmpReply => {}
         }
     }
 
@@ -420,7 +420,7 @@ fn content(header: &Header, frame: &Frame) -> Result<Content, DropReason> {
             let message = icmpv4::Header::parse(payload).map_err(malformed)?;
             match message.kind {
                 kind if kind.is_query() => (Transport::IcmpQuery, message.identifier(), 0),
-                kind if kind.is_query_reply() => (Transport::IcmpQuery, 0, message.identifier()),
+                kind if kind.is_query_reply() => (Transport::IcmpReply, 0, message.identifier()),
                 // They mean nothing beyond their link. // RFC 6633, RFC 1812 section 5.2.7.2
                 icmpv4::Type::SOURCE_QUENCH | icmpv4::Type::REDIRECT => {
                     return Err(DropReason::ProtocolUnsupported);

@@ -81,6 +81,15 @@ impl Frame {
         self.len = len.min(self.buffer.len());
     }
 
+    /// Gives the frame a buffer of `capacity` octets, unless its own holds as much.
+    pub(crate) fn reserve(&mut self, capacity: usize) {
+        if self.buffer.len() < capacity {
+            let mut larger = Self::with_capacity(capacity);
+            self.give_to(&mut larger);
+            *self = larger;
+        }
+    }
+
     /// Gives the frame over to `other`, and is empty then: by exchanging the buffers if they have one
     /// capacity, else by copying. `false`, and nothing done, if it does not fit.
     pub(crate) fn give_to(&mut self, other: &mut Self) -> bool {

@@ -155,9 +155,6 @@ impl Dataplane {
     }
 
     /// Takes in another configuration as a whole. Flows that it still allows go on.
-    ///
-    /// Buffers for frames that wait keep the size of the first configuration: with a greater MTU,
-    /// longer frames are not held.
     pub fn configure(&mut self, now: Instant, config: Arc<Config>) {
         let old = core::mem::replace(&mut self.config, config);
         self.networks = Networks::of_config(&self.config);
@@ -170,7 +167,8 @@ impl Dataplane {
             }
         }
         self.configure_flows();
-        self.forget_fragments();
+        self.neighbors.reserve_frames(self.config.frame_len_max());
+        self.forget_decisions();
     }
 
     /// The configuration in force.
@@ -306,8 +304,9 @@ impl Dataplane {
         flows.remove_where(|flow| !is_allowed(config, flow));
     }
 
-    /// What was decided about first fragments need not hold any more.
-    fn forget_fragments(&mut self) {
+    /// What was decided about first fragments and unsolicited SYNs need not hold any more.
+    fn forget_decisions(&mut self) {
+        self.syn_refusals.clear();
         self.fragment_timeout(Instant::FAR_FUTURE);
         self.fragments = Some(FragmentTracker::new(self.rng.random(), self.config.frame_len_max()));
     }
@@ -320,9 +319,6 @@ impl Dataplane {
                 counters.held_dropped(DropReason::NeighborUnreachable);
             }
         });
-        if segment == Segment::Wan {
-            self.syn_refusals.clear();
-        }
         self.defended_until[segment as usize] = now;
     }
 

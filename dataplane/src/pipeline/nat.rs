@@ -296,7 +296,7 @@ impl Dataplane {
                 self.passage(translation, egress, arrival.header)
             }
             Err(refused) => {
-                self.answer_refused(cx, arrival, refused);
+                self.answer_refused(cx, arrival, packet, refused);
                 Fate::Drop(refused.into())
             }
         }
@@ -317,12 +317,30 @@ impl Dataplane {
         Fate::Pass(Passage { translation, egress, identification })
     }
 
-    /// Tells an inside host that it gets no flow. // RFC 5508 REQ-8
-    fn answer_refused(&mut self, cx: &mut Context<'_>, arrival: Arrival<'_>, refused: Refused) {
-        let is_limit = matches!(refused, Refused::TableFull | Refused::HostLimit | Refused::PortsExhausted);
-        if arrival.way.origin() == Some(Segment::Lan) && is_limit {
-            let error = IcmpError::AdministrativelyProhibited;
-            self.reject(cx, Segment::Lan, arrival.header, arrival.frame, error);
+    /// Tells the sender of a packet that it gets no flow: an inside host that a limit was reached, and
+    /// one outside that a port is closed to it. A datagram that the filter keeps out is not answered: it
+    /// may just have come before the inside host's own, which lets in the next.
+    fn answer_refused(
+        &mut self,
+        cx: &mut Context<'_>,
+        arrival: Arrival<'_>,
+        packet: &Packet,
+        refused: Refused,
+    ) {
+        match (arrival.way, refused, packet.transport) {
+            (
+                Way::Output | Way::Hairpin,
+                Refused::TableFull | Refused::HostLimit | Refused::PortsExhausted,
+                _,
+            ) => {
+                let error = IcmpError::AdministrativelyProhibited; // RFC 5508 REQ-8
+                self.reject(cx, Segment::Lan, arrival.header, arrival.frame, error);
+            }
+            // RFC 5382 REQ-4
+            (Way::Input, Refused::Filtered, Transport::Tcp(_)) => {
+                self.answer_unsolicited(cx, arrival, packet);
+            }
+            _ => {}
         }
     }
 

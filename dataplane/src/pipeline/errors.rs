@@ -137,13 +137,14 @@ impl Dataplane {
         // A router between the inside host and here would give away an inside address.
         let source = if way == Way::Input { header.source } else { translation.source.address };
         let destination = translation.destination.address;
-        if let Err(reason) = self.check_way(cx, Arrival { way, header, frame }, egress, destination) {
-            return Verdict::Drop(reason);
-        }
+        let route = match self.route_out(cx, Arrival { way, header, frame }, egress, destination) {
+            Ok(route) => route,
+            Err(reason) => return Verdict::Drop(reason),
+        };
         let packet = &mut frame.bytes_mut()[ethernet::Header::LEN..];
         if icmp::translate(packet, header, &quoted, &translation, source).is_err() {
             return Verdict::Drop(DropReason::TransportMalformed);
         }
-        self.send_translated(cx, way, egress, destination, frame)
+        self.send_translated(cx, way, route, destination, frame)
     }
 }

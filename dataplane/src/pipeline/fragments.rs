@@ -62,8 +62,7 @@ impl Dataplane {
             Fate::Local => return Verdict::Local,
             Fate::Drop(reason) => return Verdict::Drop(*reason),
         };
-        let destination = passage.translation.destination.address;
-        match self.check_way(cx, Arrival { way, header, frame }, passage.egress, destination) {
+        match self.check_route(cx, Arrival { way, header, frame }, passage.route) {
             Ok(()) => self.pass(cx, way, passage, header, frame),
             Err(reason) => Verdict::Drop(reason),
         }

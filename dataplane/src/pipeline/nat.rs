@@ -30,6 +30,7 @@ use crate::flow::{
 };
 use crate::icmp_error::IcmpError;
 use crate::nat::rewrite;
+use crate::route::Route;
 use crate::wire::ipv4::{Header, HeaderMut, Protocol};
 use crate::wire::{Malformed, ethernet, icmpv4, tcp, udp};
 
@@ -85,7 +86,8 @@ pub(super) enum Fate {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Passage {
     pub(super) translation: Translation,
-    pub(super) egress: Egress,
+    /// `None` if it is for the host stack.
+    pub(super) route: Option<Route>,
     /// The identification that it gets, if it does not keep its own.
     pub(super) identification: Option<u16>,
 }
@@ -151,43 +153,53 @@ impl Dataplane {
         if let (Some(id), Ok(mut ip)) = (passage.identification, HeaderMut::new(packet)) {
             ip.set_id(id);
         }
-        self.send_translated(cx, way, passage.egress, passage.translation.destination.address, frame)
+        self.send_translated(cx, way, passage.route, passage.translation.destination.address, frame)
     }
 
-    /// Sends a rewritten packet to `destination`.
+    /// Sends a rewritten packet to `destination` by `route`, or to the host stack.
     #[inline]
     pub(super) fn send_translated(
         &mut self,
         cx: &mut Context<'_>,
         way: Way,
-        egress: Egress,
+        route: Option<Route>,
         destination: Ipv4Addr,
         frame: &mut Frame,
     ) -> Verdict {
-        if egress == Egress::Host {
-            return Verdict::Local;
-        }
-        let Some(route) = self.routes.lookup(destination) else { return Verdict::Drop(DropReason::NoRoute) };
+        let Some(route) = route else { return Verdict::Local };
         if way != Way::HostOutput {
             forward::take_hop(frame);
         }
         self.egress(cx, route, destination, frame)
     }
 
-    /// Whether a packet may go to `destination`: what the host sends or gets makes no hop.
+    /// The route by which a packet goes to `destination`, if it may; `None` if it is for the host stack.
     #[inline]
-    pub(super) fn check_way(
+    pub(super) fn route_out(
         &mut self,
         cx: &mut Context<'_>,
         arrival: Arrival<'_>,
         egress: Egress,
         destination: Ipv4Addr,
+    ) -> Result<Option<Route>, DropReason> {
+        if egress == Egress::Host {
+            return Ok(None);
+        }
+        let route = self.routes.lookup(destination).ok_or(DropReason::NoRoute)?;
+        self.check_route(cx, arrival, Some(route))?;
+        Ok(Some(route))
+    }
+
+    /// Whether a packet may go by `route`: what the host sends or gets makes no hop.
+    #[inline]
+    pub(super) fn check_route(
+        &mut self,
+        cx: &mut Context<'_>,
+        arrival: Arrival<'_>,
+        route: Option<Route>,
     ) -> Result<(), DropReason> {
-        match (arrival.way.origin(), egress) {
-            (Some(segment), Egress::Segment(_)) => {
-                let route = self.routes.lookup(destination).ok_or(DropReason::NoRoute)?;
-                self.check_hop(cx, segment, route, arrival.header, arrival.frame)
-            }
+        match (arrival.way.origin(), route) {
+            (Some(segment), Some(route)) => self.check_hop(cx, segment, route, arrival.header, arrival.frame),
             _ => Ok(()),
         }
     }
@@ -202,11 +214,12 @@ impl Dataplane {
         };
         let flow = self.flows.flow(id);
         let (translation, egress) = (flow.translation(direction), flow.egress(direction));
-        if let Err(reason) = self.check_way(cx, arrival, egress, translation.destination.address) {
-            return Fate::Drop(reason);
-        }
+        let route = match self.route_out(cx, arrival, egress, translation.destination.address) {
+            Ok(route) => route,
+            Err(reason) => return Fate::Drop(reason),
+        };
         match self.flows.track(cx.now, id, direction, packet) {
-            Ok(()) => self.passage(translation, egress, arrival.header),
+            Ok(()) => self.passage(translation, route, arrival.header),
             Err(refused) => Fate::Drop(refused.into()),
         }
     }
@@ -287,13 +300,14 @@ impl Dataplane {
                 Server::Static(binding) => binding.inside.address,
             },
         };
-        if let Err(reason) = self.check_way(cx, arrival, egress, destination) {
-            return Fate::Drop(reason);
-        }
+        let route = match self.route_out(cx, arrival, egress, destination) {
+            Ok(route) => route,
+            Err(reason) => return Fate::Drop(reason),
+        };
         match self.flows.open(cx.now, new, [egress, arrival.way.back()], packet) {
             Ok(id) => {
                 let translation = self.flows.flow(id).translation(Direction::Original);
-                self.passage(translation, egress, arrival.header)
+                self.passage(translation, route, arrival.header)
             }
             Err(refused) => {
                 self.answer_refused(cx, arrival, packet, refused);
@@ -307,14 +321,14 @@ impl Dataplane {
     /// Behind one address, the identifications of many hosts are told apart by nobody: what may be
     /// fragmented gets one of the gateway's. // RFC 6864 section 5.3.1
     #[inline]
-    fn passage(&mut self, translation: Translation, egress: Egress, header: &Header) -> Fate {
-        let is_shared =
-            egress == Egress::Segment(Segment::Wan) && (!header.dont_fragment || header.is_fragment());
+    fn passage(&mut self, translation: Translation, route: Option<Route>, header: &Header) -> Fate {
+        let is_to_wan = route.is_some_and(|route| route.segment == Segment::Wan);
+        let is_shared = is_to_wan && (!header.dont_fragment || header.is_fragment());
         let identification = is_shared.then(|| {
             self.identification = self.identification.wrapping_add(1);
             self.identification
         });
-        Fate::Pass(Passage { translation, egress, identification })
+        Fate::Pass(Passage { translation, route, identification })
     }
 
     /// Tells the sender of a packet that it gets no flow: an inside host that a limit was reached, and

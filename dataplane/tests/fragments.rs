@@ -154,6 +154,22 @@ fn the_gateways_own_fragmented_answers_reach_its_host() {
 }
 
 #[test]
+fn fragments_for_the_gateway_may_overtake_the_first() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
+    bench.host_sends(&udp(gateway, 5000, SERVER.address, 4000, b"q")).one();
+    let fragments = inbound(1);
+    for late in [2, 1] {
+        assert_eq!(bench.send(WAN, &fragments[late]).verdict, Verdict::Hold);
+    }
+    assert_eq!(bench.send(WAN, &fragments[0]).verdict, Verdict::Local);
+    let delivered: Vec<_> =
+        bench.delivered().map(|bytes| Sent { port: WAN, bytes: bytes.to_vec() }).collect();
+    verify_whole(&delivered, "198.51.100.7:4000 > 203.0.113.10:5000");
+    assert_eq!((bench.dataplane.counters().held, bench.dataplane.counters().local), (0, 3));
+}
+
+#[test]
 fn a_router_forwards_fragments_as_they_come() {
     let mut bench = Bench::new(Mode::Router);
     for index in [2, 0, 1] {

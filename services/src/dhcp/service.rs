@@ -112,7 +112,8 @@ enum Happening {
     Timeout,
 }
 
-/// Waits for whatever happens first; of what has happened already, for what stands first here.
+/// Waits for whatever happens first. Who floods the port with frames must not stop the client's clock: what
+/// is due goes before them.
 async fn next(
     stop: Pin<&mut impl Future<Output = ()>>,
     frames: &mut mpsc::Receiver<Vec<u8>>,
@@ -127,7 +128,7 @@ async fn next(
         timeout.await;
         Happening::Timeout
     };
-    race(stopped, race(received, timed_out)).await
+    race(stopped, race(timed_out, received)).await
 }
 
 fn answer(server: &mut Server, mac: MacAddr, clock: &dyn Clock, frame: &[u8]) -> Option<Vec<u8>> {

@@ -11,6 +11,7 @@ use gatepost_dataplane::MacAddr;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 
 use super::client::{self, Client, Event, Lease, Output};
 use super::frame::{Datagram, SERVER_PORT};
@@ -58,6 +59,8 @@ pub async fn serve<T: Fn(&[u8]) -> bool>(
         {
             tracing::debug!("an answer was not sent: the port is busy");
         }
+        // It may have waited for the disk: whoever else waits comes before the next of a flood.
+        yield_now().await;
     }
 }
 

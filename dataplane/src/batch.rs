@@ -4,7 +4,8 @@
 //! with [`Batch::receive`], [`Dataplane::process`](crate::Dataplane::process) decides and rewrites in
 //! place, the event loop carries the verdicts out and calls [`Batch::clear`]. What the dataplane makes
 //! itself (ARP, ICMP errors, fragments, frames released from a hold queue) stands in the batch's
-//! [`Output`], which is bounded too.
+//! [`Output`], which is bounded too. What waited and turns out to be for the host stack joins the frames
+//! received.
 
 use core::mem;
 
@@ -79,6 +80,15 @@ impl Frame {
     /// Sets the length, cut to the capacity.
     pub fn set_len(&mut self, len: usize) {
         self.len = len.min(self.buffer.len());
+    }
+
+    /// Gives the frame a buffer of `capacity` octets, unless its own holds as much.
+    pub(crate) fn reserve(&mut self, capacity: usize) {
+        if self.buffer.len() < capacity {
+            let mut larger = Self::with_capacity(capacity);
+            self.give_to(&mut larger);
+            *self = larger;
+        }
     }
 
     /// Gives the frame over to `other`, and is empty then: by exchanging the buffers if they have one
@@ -158,6 +168,30 @@ pub struct Slot {
     pub verdict: Verdict,
 }
 
+/// The slots of a batch behind the frames received.
+#[derive(Debug)]
+pub(crate) struct SpareSlots<'a> {
+    slots: &'a mut [Slot],
+    used: usize,
+    batch_len: &'a mut usize,
+}
+
+impl SpareSlots<'_> {
+    /// Adds a frame that came in by `ingress`, was held and is for the host stack, and leaves it empty.
+    /// `false`, and no frame, if there is no room.
+    pub(crate) fn deliver(&mut self, ingress: Ingress, frame: &mut Frame) -> bool {
+        let Some(slot) = self.slots.get_mut(self.used) else { return false };
+        if !frame.give_to(&mut slot.frame) {
+            return false;
+        }
+        slot.ingress = ingress;
+        slot.verdict = Verdict::Local;
+        self.used += 1;
+        *self.batch_len += 1;
+        true
+    }
+}
+
 /// A batch of frames on their way through the dataplane.
 #[derive(Debug)]
 pub struct Batch {
@@ -220,7 +254,8 @@ impl Batch {
         self.len == self.slots.len()
     }
 
-    /// The frames received, with their verdicts.
+    /// The frames received, with their verdicts; once processed, also those received earlier that no
+    /// longer wait and are for the host stack.
     pub fn slots(&self) -> &[Slot] {
         &self.slots[..self.len]
     }
@@ -230,9 +265,10 @@ impl Batch {
         &self.output
     }
 
-    /// The frames received and the place for frames made, for the dataplane.
-    pub(crate) fn split(&mut self) -> (&mut [Slot], &mut Output) {
-        (&mut self.slots[..self.len], &mut self.output)
+    /// The frames received, and the places for others, for the dataplane.
+    pub(crate) fn split(&mut self) -> (&mut [Slot], SpareSlots<'_>, &mut Output) {
+        let (received, spare) = self.slots.split_at_mut(self.len);
+        (received, SpareSlots { slots: spare, used: 0, batch_len: &mut self.len }, &mut self.output)
     }
 
     /// Empties the batch for its next use.
@@ -272,7 +308,7 @@ mod tests {
     #[test]
     fn output_is_bounded_and_exchanges_buffers() {
         let mut batch = Batch::new(64);
-        let (_, output) = batch.split();
+        let (_, _, output) = batch.split();
         let mut held = Frame::with_capacity(64);
         held.set_len(9);
         assert!(output.release(PortSet::only(PortId(3)), &mut held));
@@ -285,6 +321,27 @@ mod tests {
         let (ports, frame) = output.iter().next().expect("one frame");
         assert!(ports.contains(PortId(3)));
         assert_eq!(frame.bytes().len(), 9);
+    }
+
+    #[test]
+    fn what_was_held_for_the_host_joins_the_frames_received() {
+        let mut batch = Batch::new(64);
+        assert!(receive(&mut batch, &[1]));
+        let (received, mut spare, _) = batch.split();
+        assert_eq!(received.len(), 1);
+        let mut held = Frame::with_capacity(64);
+        let mut long = Frame::with_capacity(65);
+        long.set_len(65);
+        assert!(!spare.deliver(Ingress::Host, &mut long), "no room in the slot");
+        for len in 2..=Batch::FRAMES_MAX {
+            held.set_len(len.min(64));
+            assert!(spare.deliver(Ingress::Port(PortId(3)), &mut held));
+        }
+        held.set_len(1);
+        assert!(!spare.deliver(Ingress::Host, &mut held) && held.bytes().len() == 1);
+        let slot = &batch.slots()[1];
+        assert_eq!((slot.ingress, slot.verdict), (Ingress::Port(PortId(3)), Verdict::Local));
+        assert_eq!((slot.frame.bytes().len(), batch.slots().len()), (2, Batch::FRAMES_MAX));
     }
 
     #[test]

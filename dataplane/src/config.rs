@@ -160,7 +160,8 @@ pub struct Nat {
     pub filtering: Filtering,
     /// The most flows at one time.
     pub flows_max: u32,
-    /// The most flows of one LAN host at one time.
+    /// The most flows at one time that one inside host, the gateway included, opened; and likewise that
+    /// were opened to it from outside.
     pub flows_per_host_max: u32,
 }
 

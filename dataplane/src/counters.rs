@@ -52,6 +52,12 @@ impl Counters {
         self.transmitted += 1;
     }
 
+    /// A held frame went to the host stack after all.
+    pub fn held_delivered(&mut self) {
+        self.held -= 1;
+        self.local += 1;
+    }
+
     /// A held frame was given up.
     pub fn held_dropped(&mut self, reason: DropReason) {
         self.held -= 1;
@@ -90,15 +96,17 @@ mod tests {
             Verdict::Consumed,
             Verdict::Hold,
             Verdict::Hold,
+            Verdict::Hold,
             Verdict::Drop(DropReason::Martian),
         ] {
             counters.count(verdict);
         }
         counters.held_transmitted();
+        counters.held_delivered();
         counters.held_dropped(DropReason::NeighborUnreachable);
         counters.undeliverable(Verdict::Local, DropReason::HostRingFull);
         assert!(counters.balances());
-        assert_eq!(counters.drops.total(), 3);
+        assert_eq!((counters.held, counters.local, counters.drops.total()), (0, 1, 3));
         assert_eq!(counters.drops[DropReason::HostRingFull], 1);
     }
 }

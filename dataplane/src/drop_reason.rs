@@ -86,11 +86,11 @@ drop_reasons! {
     LanNotReachable => "lan-not-reachable",
     /// A TCP segment that fits no state of its flow.
     TcpStateInvalid => "tcp-state-invalid",
-    /// An ICMP error about a packet that nobody sent.
+    /// An ICMP error or reply to what nobody has sent.
     IcmpUnrelated => "icmp-unrelated",
     /// The flow table is full.
     FlowTableFull => "flow-table-full",
-    /// One LAN host has as many flows as it may.
+    /// One inside host has opened as many flows as it may, or as many were opened to it.
     FlowHostLimit => "flow-host-limit",
     /// No external port is free for a new mapping.
     PortsExhausted => "ports-exhausted",

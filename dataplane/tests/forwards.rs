@@ -79,6 +79,18 @@ fn a_service_of_the_gateway_is_seen_and_answers() {
 }
 
 #[test]
+fn a_flood_to_a_service_leaves_the_gateway_its_own_queries() {
+    let mut config = office();
+    config.nat.flows_per_host_max = 8;
+    let mut bench = Bench::with_config(config);
+    let visits = (0..20).map(|n| tcp(STRANGER, 7000 + n, GATEWAY_WAN, 25, "S", 1, 0));
+    let verdicts: Vec<_> = visits.map(|syn| bench.send(WAN, &syn).verdict).collect();
+    assert_eq!(verdicts[7..9], [Verdict::Local, Verdict::Drop(DropReason::FlowHostLimit)]);
+    let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
+    bench.host_sends(&udp(gateway, 50_000, SERVER.address, 53, b"q")).one();
+}
+
+#[test]
 fn the_default_machine_gets_what_nothing_else_claims() {
     let mut config = office();
     config.firewall.dmz_host = Some(BOB.address);

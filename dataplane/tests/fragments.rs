@@ -133,6 +133,17 @@ fn rfc1812_4_3_3_6_echo_in_fragments_is_between_the_wan_and_the_gateways_host() 
 }
 
 #[test]
+fn the_hosts_fragments_leave_the_wan_with_no_address_of_the_lans() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let gateway = Host { port: LAN0, mac: GATEWAY_LAN_MAC, address: GATEWAY_LAN };
+    let request = icmp_error(gateway, SERVER.address, 8, 0, 7 << 16, &[9; 1400]);
+    let sent: Vec<_> =
+        fragment(&request, 1, 504).iter().flat_map(|frame| bench.host_sends(frame).sent).collect();
+    assert_eq!(sent.len(), 3);
+    assert!(sent.iter().all(|sent| sent.ip().source() == GATEWAY_WAN), "{sent:?}");
+}
+
+#[test]
 fn the_gateways_own_fragmented_answers_reach_its_host() {
     let mut bench = Bench::new(Mode::NatDmz);
     let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
@@ -140,6 +151,22 @@ fn the_gateways_own_fragmented_answers_reach_its_host() {
     for frame in inbound(1) {
         assert_eq!(bench.send(WAN, &frame).verdict, Verdict::Local);
     }
+}
+
+#[test]
+fn fragments_for_the_gateway_may_overtake_the_first() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
+    bench.host_sends(&udp(gateway, 5000, SERVER.address, 4000, b"q")).one();
+    let fragments = inbound(1);
+    for late in [2, 1] {
+        assert_eq!(bench.send(WAN, &fragments[late]).verdict, Verdict::Hold);
+    }
+    assert_eq!(bench.send(WAN, &fragments[0]).verdict, Verdict::Local);
+    let delivered: Vec<_> =
+        bench.delivered().map(|bytes| Sent { port: WAN, bytes: bytes.to_vec() }).collect();
+    verify_whole(&delivered, "198.51.100.7:4000 > 203.0.113.10:5000");
+    assert_eq!((bench.dataplane.counters().held, bench.dataplane.counters().local), (0, 3));
 }
 
 #[test]

@@ -78,6 +78,17 @@ fn what_no_forward_claims_is_for_the_gateway() {
 }
 
 #[test]
+fn an_error_about_what_the_gateway_sent_is_for_its_host() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let gateway = Host { port: LAN0, mac: GATEWAY_LAN_MAC, address: GATEWAY_WAN };
+    bench.send(LAN0, &udp(ALICE, 5000, GATEWAY_WAN, 53, b"query"));
+    let answer = bench.host_sends(&udp(gateway, 53, ALICE.address, 5000, b"answer"));
+    let packet = answer.one().bytes[14..].to_vec();
+    let error = bench.send(LAN0, &icmp_error(ALICE, GATEWAY_WAN, 3, 3, 0, &packet));
+    assert_eq!(error.verdict, Verdict::Local);
+}
+
+#[test]
 fn a_service_comes_before_a_forward_from_inside_too() {
     let mut config = config(Mode::NatDmz);
     config.firewall.wan_services = vec![WanService { protocol: Protocol::UDP, port: 53 }];

@@ -258,7 +258,8 @@ fn martians_and_liars_are_dropped_on_every_side() {
 #[test]
 fn broadcasts_are_not_forwarded_and_not_answered() {
     let mut bench = Bench::new(Mode::Router);
-    for target in [Ipv4Addr::new(203, 0, 113, 255), Ipv4Addr::new(224, 0, 0, 251), BROADCAST] {
+    let wans = [Ipv4Addr::new(203, 0, 113, 255), Ipv4Addr::new(203, 0, 113, 0)];
+    for target in [wans[0], wans[1], Ipv4Addr::new(224, 0, 0, 251), BROADCAST] {
         bench
             .send(LAN0, &udp(ALICE, 5000, target, 53, b"x"))
             .assert_silently_dropped(DropReason::BroadcastNotForwarded);

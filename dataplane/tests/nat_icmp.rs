@@ -205,6 +205,16 @@ fn an_error_about_nothing_is_dropped() {
 }
 
 #[test]
+fn rfc5508_req1_a_reply_to_nothing_opens_nothing() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    bench.send(LAN1, &echo_request(BOB, SERVER.address, 7, 1)).one();
+    for target in [STRANGER.address, GATEWAY_WAN] {
+        bench.send(LAN0, &echo_reply(ALICE, target, 7, 1)).assert_silently_dropped(DropReason::IcmpUnrelated);
+    }
+    assert_eq!(bench.dataplane.flows().count(), 1);
+}
+
+#[test]
 fn a_wrong_icmp_checksum_of_an_error_is_not_passed_on() {
     let mut bench = Bench::new(Mode::NatDmz);
     let datagram = translated_datagram(&mut bench);

@@ -141,6 +141,17 @@ fn the_secondary_server_is_asked_when_the_primary_is_silent() {
 }
 
 #[test]
+fn a_provider_that_is_silent_is_a_failure_and_no_denial() {
+    let office = Office::new(1, "dns.upstream = ['203.0.113.53']");
+    // RFC 2308 section 7: SERVFAIL, so that the client asks again later. RFC 9520: it is remembered.
+    for _ in 0..2 {
+        assert_eq!(ask(&office, "+timeout=15 web.example").status, "SERVFAIL");
+    }
+    // What the office itself knows does not wait for anybody.
+    assert_eq!(dig(office.pc(1), &format!("lan.{DOMAIN}")), LAN.to_string());
+}
+
+#[test]
 fn what_a_datagram_does_not_hold_is_truncated_and_asked_by_tcp() {
     let office = Office::new(1, &format!("dns.upstream = ['{ISP}']"));
     let texts = |name: &str, count: usize| -> String {

@@ -15,5 +15,6 @@ mod nat;
 mod parallel;
 mod scan;
 mod switch;
+mod taps;
 mod throughput;
 mod wan;

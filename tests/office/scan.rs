@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::harness::programs::{WebServer, udp_socket};
-use crate::harness::{Namespace, Office, WAN};
+use crate::harness::{LAN, Namespace, Office, WAN};
 
 /// A few ports that are open on most gateways, one that is forwarded to a web server, and one that is
 /// forwarded to a port where nobody listens.
@@ -119,7 +119,7 @@ fn a_router_hides_nothing() {
 #[test]
 fn a_lan_only_gateway_is_a_host_with_a_name_service() {
     let office = Office::new(1, "network.mode = 'lan-only'");
-    let lan = crate::harness::LAN.to_string();
+    let lan = LAN.to_string();
     let states = scan(office.pc(1), "-sS", TCP_PORTS, &lan);
     assert_eq!(states, expected(TCP_PORTS, "closed", &[(53, "open")]));
     let states = scan(office.pc(1), "-sU --scan-delay 300ms", "53,123,161", &lan);

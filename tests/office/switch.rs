@@ -1,7 +1,7 @@
 //! Several LAN ports are one switched LAN.
 
 use crate::harness::programs::{pings, wait_for_listener};
-use crate::harness::{Office, eventually};
+use crate::harness::{ISP, Office, eventually};
 
 #[test]
 fn pcs_talk_to_each_other() {
@@ -33,10 +33,14 @@ fn pcs_talk_to_each_other() {
 fn what_two_pcs_say_is_not_heard_by_a_third() {
     let office = Office::new(3, "");
     assert!(pings(office.pc(1), "", Office::address(2)));
-    let received = || office.pc(3).sh("cat /sys/class/net/eth0/statistics/rx_packets");
+    let received = || -> u32 {
+        let count = office.pc(3).sh("cat /sys/class/net/eth0/statistics/rx_packets");
+        count.trim_end().parse().expect("a number")
+    };
     let before = received();
-    office.pc(1).sh(&format!("ping -n -c 5 -i 0.2 -W 2 {}", Office::address(2)));
-    assert_eq!(received(), before);
+    office.pc(1).sh(&format!("ping -n -c 20 -i 0.05 -W 2 {}", Office::address(2)));
+    // Of 40 frames it hears none, and of the gateway's own announcements a few.
+    assert!(received() - before < 10);
 }
 
 #[test]
@@ -55,7 +59,7 @@ fn a_station_moves_to_another_port() {
     ));
     assert!(pings(office.pc(2), "", Office::address(3)));
     assert!(pings(office.pc(3), "", address));
-    assert!(pings(office.pc(2), "", crate::harness::ISP));
+    assert!(pings(office.pc(2), "", ISP));
     eventually("the switch to know the station's new port", || {
         let report = office.gateway().show("neighbors");
         let mut stations = report["stations"].as_array().expect("a list").iter();

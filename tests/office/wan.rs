@@ -3,7 +3,9 @@
 use std::fs;
 use std::net::Ipv4Addr;
 
-use crate::harness::programs::{WebServer, curl, dig, wait_for_listener};
+use crate::harness::programs::{
+    WebServer, assert_echoes, curl, dig, echo_client, echo_server, wait_for_listener,
+};
 use crate::harness::{Background, Directory, ISP, Office, SERVER, eventually};
 
 /// A provider's DHCP server on `eth0` of the internet. It gives out one address.
@@ -72,10 +74,11 @@ fn the_lease_is_renewed_and_connections_stay() {
     let address = Ipv4Addr::new(203, 0, 113, 77);
     let provider = Provider::start(&office, address, 4);
     wait_for_wan_address(&office, address);
-    let ping = format!("ping -n -c 20 -i 0.3 -W 2 {SERVER}");
-    office.pc(1).sh(&format!("{ping} >&2"));
+    let _server = echo_server(&office.internet, 7000);
+    let (mut connection, _) = echo_client(office.pc(1), "", (SERVER, 7000));
     eventually("two renewals", || (provider.acks() >= 3).then_some(()));
     assert_eq!(wan_address(&office), Some(format!("{address}/24")));
+    assert_echoes(&mut connection, "still here");
 }
 
 #[test]

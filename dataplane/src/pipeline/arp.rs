@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::egress::{NeighborEvents, send_arp};
 use super::{Context, Dataplane};
 use crate::batch::{Frame, Verdict};
-use crate::config::{Interface, Segment};
+use crate::config::Segment;
 use crate::drop_reason::DropReason;
 use crate::time::Instant;
 use crate::wire::arp::{Operation, Packet};
@@ -33,8 +33,9 @@ impl Dataplane {
         }
         let is_for_us = packet.target_ip == own;
         let is_asked = is_for_us && packet.operation == Operation::Request;
-        let is_of_segment = packet.is_probe() || is_neighbor(interface, packet.sender_ip);
-        if !is_of_segment && !(is_asked && is_stranger(interface, packet.sender_ip)) {
+        let is_of_segment = packet.is_probe() || self.is_neighbor(segment, packet.sender_ip);
+        let is_answered = is_asked && (is_of_segment || self.is_stranger(segment, packet.sender_ip));
+        if !is_of_segment && !is_answered {
             return Verdict::Drop(DropReason::SpoofedSource);
         }
 
@@ -46,10 +47,23 @@ impl Dataplane {
         if is_of_segment {
             neighbors.handle_arp(cx.now, segment, &packet, is_for_us, &mut |event| events.handle(cx, event));
         }
-        if is_asked {
+        if is_answered {
             send_arp(counters, links, cx, segment, &reply, packet.sender_mac);
         }
         Verdict::Consumed
+    }
+
+    /// Whether `address` may belong to a station on the segment: one of its network, or the router of a
+    /// network of one. That of all hosts never does.
+    fn is_neighbor(&self, segment: Segment, address: Ipv4Addr) -> bool {
+        let network = self.networks.on(segment);
+        let is_host = network.contains(address) && !network.is_broadcast(address);
+        is_host || self.config.interface(segment).gateway == Some(address)
+    }
+
+    /// Whether `address` may belong to a host of another network.
+    fn is_stranger(&self, segment: Segment, address: Ipv4Addr) -> bool {
+        AddressKind::of(address) == AddressKind::Unicast && !self.networks.on(segment).contains(address)
     }
 
     /// Somebody else claims the gateway's address: says once in a while whose it is. A claim that is
@@ -80,22 +94,6 @@ impl Dataplane {
         let packet = Packet::announcement(self.config.interface(segment).mac, own);
         send_arp(&mut self.counters, &self.links, cx, segment, &packet, MacAddr::BROADCAST);
     }
-}
-
-/// Whether `address` may belong to a station on the segment: one of its network, or the router of a
-/// network of one. An address of a group never does.
-fn is_neighbor(interface: &Interface, address: Ipv4Addr) -> bool {
-    let is_of_network = interface.address.is_some_and(|net| {
-        let is_host = net.prefix_len() >= 31 || (address != net.network() && address != net.broadcast());
-        net.contains(&address) && is_host
-    });
-    is_of_network || interface.gateway == Some(address)
-}
-
-/// Whether `address` may belong to a host of another network.
-fn is_stranger(interface: &Interface, address: Ipv4Addr) -> bool {
-    let is_of_network = interface.address.is_some_and(|net| net.contains(&address));
-    AddressKind::of(address) == AddressKind::Unicast && !is_of_network
 }
 
 /// How often a conflict is answered at most. // RFC 5227 section 1.1: DEFEND_INTERVAL

@@ -36,9 +36,9 @@ impl Dataplane {
         error: IcmpError,
     ) {
         let interface = self.config.interface(segment);
-        let networks = [self.config.lan.address, self.config.wan.address].into_iter().flatten();
         // Only what came to the gateway's own hardware address gets this far.
-        if !may_answer(interface.mac, header, packet, networks) || self.is_secret(segment, error) {
+        let is_broadcast = |address| self.networks.is_broadcast(address);
+        if !may_answer(interface.mac, header, packet, is_broadcast) || self.is_secret(segment, error) {
             return;
         }
         let limit = &mut self.error_limits[segment as usize];
@@ -128,20 +128,23 @@ impl Dataplane {
             Err(_) => return Verdict::Drop(DropReason::TransportMalformed),
         };
         let Some((id, direction)) = self.flows.lookup(&icmp::reply_key(&quoted)) else {
-            return Verdict::Drop(DropReason::IcmpUnrelated);
+            // What the gateway's own sends to the LAN belongs to no flow.
+            let is_for_host = way == Way::Hairpin;
+            return if is_for_host { Verdict::Local } else { Verdict::Drop(DropReason::IcmpUnrelated) };
         };
         let flow = self.flows.flow(id);
         let (translation, egress) = (flow.translation(direction), flow.egress(direction));
         // A router between the inside host and here would give away an inside address.
         let source = if way == Way::Input { header.source } else { translation.source.address };
         let destination = translation.destination.address;
-        if let Err(reason) = self.check_way(cx, Arrival { way, header, frame }, egress, destination) {
-            return Verdict::Drop(reason);
-        }
+        let route = match self.route_out(cx, Arrival { way, header, frame }, egress, destination) {
+            Ok(route) => route,
+            Err(reason) => return Verdict::Drop(reason),
+        };
         let packet = &mut frame.bytes_mut()[ethernet::Header::LEN..];
         if icmp::translate(packet, header, &quoted, &translation, source).is_err() {
             return Verdict::Drop(DropReason::TransportMalformed);
         }
-        self.send_translated(cx, way, egress, destination, frame)
+        self.send_translated(cx, way, route, destination, frame)
     }
 }

@@ -64,6 +64,10 @@ impl Dataplane {
         header: &Header,
         frame: &Frame,
     ) -> Result<(), DropReason> {
+        // RFC 3927 section 7
+        if header.source.is_link_local() {
+            return Err(DropReason::Martian);
+        }
         if header.ttl <= 1 {
             self.reject(cx, segment, header, frame, IcmpError::TtlExceeded);
             return Err(DropReason::TtlExpired);

@@ -2,13 +2,11 @@
 //! link.
 //!
 //! What is decided about a first fragment is noted for the others, which carry no ports. Those that
-//! overtake it are held. Fragments for the host stack go to it as they are: it puts them together. One
-//! that was held cannot be handed to it any more, for a batch's [`Output`] leads to ports only; it is
-//! dropped.
+//! overtake it are held. Fragments for the host stack go to it one by one: it puts them together.
 
 use super::nat::{Arrival, Fate, Way};
 use super::{Context, Dataplane, ipv4};
-use crate::batch::{Frame, Output, Verdict};
+use crate::batch::{Frame, Ingress, Output, Verdict};
 use crate::drop_reason::DropReason;
 use crate::fragment::{FragmentKey, Later, Pieces, is_sound};
 use crate::port::PortSet;
@@ -64,8 +62,7 @@ impl Dataplane {
             Fate::Local => return Verdict::Local,
             Fate::Drop(reason) => return Verdict::Drop(*reason),
         };
-        let destination = passage.translation.destination.address;
-        match self.check_way(cx, Arrival { way, header, frame }, passage.egress, destination) {
+        match self.check_route(cx, Arrival { way, header, frame }, passage.route) {
             Ok(()) => self.pass(cx, way, passage, header, frame),
             Err(reason) => Verdict::Drop(reason),
         }
@@ -75,33 +72,35 @@ impl Dataplane {
     fn release_fragments(&mut self, cx: &mut Context<'_>, way: Way, key: &FragmentKey, fate: Fate) {
         // The waiting ones go through this dataplane's stages, so its tracker is set aside meanwhile.
         let Some(mut tracker) = self.fragments.take() else { return };
-        tracker.first(cx.now, key, fate, &mut |_, frame| {
+        tracker.first(cx.now, key, fate, &mut |ingress, frame| {
             let verdict = match ipv4::parse(frame) {
                 Ok(header) => self.meet(cx, way, &fate, &header, frame),
                 Err(reason) => Verdict::Drop(reason),
             };
-            self.release(cx, verdict, frame);
+            self.release(cx, verdict, ingress, frame);
         });
         self.fragments = Some(tracker);
     }
 
     /// Carries out the verdict on a frame that was held.
-    fn release(&mut self, cx: &mut Context<'_>, verdict: Verdict, frame: &mut Frame) {
+    fn release(&mut self, cx: &mut Context<'_>, verdict: Verdict, ingress: Ingress, frame: &mut Frame) {
+        let counters = &mut self.counters;
         let ports = match verdict {
             Verdict::Transmit(port) => PortSet::only(port),
             Verdict::Flood { ports, .. } => ports,
             // It waits on, for a neighbour.
             Verdict::Hold => return,
-            Verdict::Drop(reason) => return self.counters.held_dropped(reason),
-            Verdict::Local => return self.counters.held_dropped(DropReason::FragmentInvalid),
+            Verdict::Drop(reason) => return counters.held_dropped(reason),
+            Verdict::Local if cx.spare.deliver(ingress, frame) => return counters.held_delivered(),
+            Verdict::Local => return counters.held_dropped(DropReason::OutputFull),
             // Its pieces went out.
-            Verdict::Consumed => return self.counters.held_transmitted(),
+            Verdict::Consumed => return counters.held_transmitted(),
             Verdict::Pending => unreachable!("a stage has decided"),
         };
         if cx.output.release(ports, frame) {
-            self.counters.held_transmitted();
+            counters.held_transmitted();
         } else {
-            self.counters.held_dropped(DropReason::OutputFull);
+            counters.held_dropped(DropReason::OutputFull);
         }
     }
 }

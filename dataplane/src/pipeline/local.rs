@@ -61,8 +61,11 @@ impl Dataplane {
         if route.segment == Segment::Wan {
             self.clamp_mss(&header, frame);
         }
-        // Of its ICMP messages only echo replies are long enough to be cut; they belong to no flow.
-        let is_echo_reply = header.protocol == Protocol::ICMP && header.is_fragment();
+        // Of the ICMP messages from its WAN address only echo replies are long enough to be cut; they
+        // belong to no flow.
+        let is_echo_reply = header.protocol == Protocol::ICMP
+            && header.is_fragment()
+            && self.networks.own_segment(header.source) == Some(Segment::Wan);
         if route.segment == Segment::Wan && self.config.mode.translates() && !is_echo_reply {
             self.nat(cx, Way::HostOutput, &header, frame)
         } else {

@@ -47,7 +47,7 @@ use self::arp::Announcements;
 use self::link::Links;
 use self::nat::Fate;
 use self::network::Networks;
-use crate::batch::{Batch, Frame, Ingress, Output, Slot, Verdict};
+use crate::batch::{Batch, Frame, Ingress, Output, Slot, SpareSlots, Verdict};
 use crate::bridge::Station;
 use crate::config::{Config, Segment};
 use crate::counters::Counters;
@@ -105,18 +105,19 @@ pub struct Dataplane {
 }
 
 /// What the stages share besides the tables: the time, where the frame at hand came from, and the
-/// place for frames made.
+/// places for frames made and let go.
 struct Context<'a> {
     now: Instant,
     ingress: Ingress,
     /// The hash of the flow key of the frame at hand, if it was worked out ahead.
     key_hash: Option<KeyHash>,
     output: &'a mut Output,
+    spare: SpareSlots<'a>,
 }
 
 impl<'a> Context<'a> {
-    fn new(now: Instant, output: &'a mut Output) -> Self {
-        Self { now, ingress: Ingress::Host, key_hash: None, output }
+    fn new(now: Instant, output: &'a mut Output, spare: SpareSlots<'a>) -> Self {
+        Self { now, ingress: Ingress::Host, key_hash: None, output, spare }
     }
 }
 
@@ -155,9 +156,6 @@ impl Dataplane {
     }
 
     /// Takes in another configuration as a whole. Flows that it still allows go on.
-    ///
-    /// Buffers for frames that wait keep the size of the first configuration: with a greater MTU,
-    /// longer frames are not held.
     pub fn configure(&mut self, now: Instant, config: Arc<Config>) {
         let old = core::mem::replace(&mut self.config, config);
         self.networks = Networks::of_config(&self.config);
@@ -170,7 +168,8 @@ impl Dataplane {
             }
         }
         self.configure_flows();
-        self.forget_fragments();
+        self.neighbors.reserve_frames(self.config.frame_len_max());
+        self.forget_decisions();
     }
 
     /// The configuration in force.
@@ -180,8 +179,8 @@ impl Dataplane {
 
     /// Decides on every frame of `batch`, rewrites them in place, and adds frames of the gateway's own.
     pub fn process(&mut self, now: Instant, batch: &mut Batch) {
-        let (slots, output) = batch.split();
-        let mut cx = Context::new(now, output);
+        let (slots, spare, output) = batch.split();
+        let mut cx = Context::new(now, output, spare);
         for wave in slots.chunks_mut(WAVE_FRAMES) {
             let hashes = self.fetch_flows(wave);
             for (slot, hash) in wave.iter_mut().zip(hashes) {
@@ -214,8 +213,8 @@ impl Dataplane {
 
     /// Does what is due. `batch`, which has no frames received, takes what is to be sent.
     pub fn handle_timeout(&mut self, now: Instant, batch: &mut Batch) {
-        let (_, output) = batch.split();
-        let mut cx = Context::new(now, output);
+        let (_, spare, output) = batch.split();
+        let mut cx = Context::new(now, output, spare);
         self.flows.handle_timeout(now);
         self.neighbor_timeout(&mut cx);
         self.fragment_timeout(now);
@@ -306,8 +305,9 @@ impl Dataplane {
         flows.remove_where(|flow| !is_allowed(config, flow));
     }
 
-    /// What was decided about first fragments need not hold any more.
-    fn forget_fragments(&mut self) {
+    /// What was decided about first fragments and unsolicited SYNs need not hold any more.
+    fn forget_decisions(&mut self) {
+        self.syn_refusals.clear();
         self.fragment_timeout(Instant::FAR_FUTURE);
         self.fragments = Some(FragmentTracker::new(self.rng.random(), self.config.frame_len_max()));
     }
@@ -320,9 +320,6 @@ impl Dataplane {
                 counters.held_dropped(DropReason::NeighborUnreachable);
             }
         });
-        if segment == Segment::Wan {
-            self.syn_refusals.clear();
-        }
         self.defended_until[segment as usize] = now;
     }
 

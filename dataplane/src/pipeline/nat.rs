@@ -30,6 +30,7 @@ use crate::flow::{
 };
 use crate::icmp_error::IcmpError;
 use crate::nat::rewrite;
+use crate::route::Route;
 use crate::wire::ipv4::{Header, HeaderMut, Protocol};
 use crate::wire::{Malformed, ethernet, icmpv4, tcp, udp};
 
@@ -85,7 +86,8 @@ pub(super) enum Fate {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Passage {
     pub(super) translation: Translation,
-    pub(super) egress: Egress,
+    /// `None` if it is for the host stack.
+    pub(super) route: Option<Route>,
     /// The identification that it gets, if it does not keep its own.
     pub(super) identification: Option<u16>,
 }
@@ -151,43 +153,53 @@ impl Dataplane {
         if let (Some(id), Ok(mut ip)) = (passage.identification, HeaderMut::new(packet)) {
             ip.set_id(id);
         }
-        self.send_translated(cx, way, passage.egress, passage.translation.destination.address, frame)
+        self.send_translated(cx, way, passage.route, passage.translation.destination.address, frame)
     }
 
-    /// Sends a rewritten packet to `destination`.
+    /// Sends a rewritten packet to `destination` by `route`, or to the host stack.
     #[inline]
     pub(super) fn send_translated(
         &mut self,
         cx: &mut Context<'_>,
         way: Way,
-        egress: Egress,
+        route: Option<Route>,
         destination: Ipv4Addr,
         frame: &mut Frame,
     ) -> Verdict {
-        if egress == Egress::Host {
-            return Verdict::Local;
-        }
-        let Some(route) = self.routes.lookup(destination) else { return Verdict::Drop(DropReason::NoRoute) };
+        let Some(route) = route else { return Verdict::Local };
         if way != Way::HostOutput {
             forward::take_hop(frame);
         }
         self.egress(cx, route, destination, frame)
     }
 
-    /// Whether a packet may go to `destination`: what the host sends or gets makes no hop.
+    /// The route by which a packet goes to `destination`, if it may; `None` if it is for the host stack.
     #[inline]
-    pub(super) fn check_way(
+    pub(super) fn route_out(
         &mut self,
         cx: &mut Context<'_>,
         arrival: Arrival<'_>,
         egress: Egress,
         destination: Ipv4Addr,
+    ) -> Result<Option<Route>, DropReason> {
+        if egress == Egress::Host {
+            return Ok(None);
+        }
+        let route = self.routes.lookup(destination).ok_or(DropReason::NoRoute)?;
+        self.check_route(cx, arrival, Some(route))?;
+        Ok(Some(route))
+    }
+
+    /// Whether a packet may go by `route`: what the host sends or gets makes no hop.
+    #[inline]
+    pub(super) fn check_route(
+        &mut self,
+        cx: &mut Context<'_>,
+        arrival: Arrival<'_>,
+        route: Option<Route>,
     ) -> Result<(), DropReason> {
-        match (arrival.way.origin(), egress) {
-            (Some(segment), Egress::Segment(_)) => {
-                let route = self.routes.lookup(destination).ok_or(DropReason::NoRoute)?;
-                self.check_hop(cx, segment, route, arrival.header, arrival.frame)
-            }
+        match (arrival.way.origin(), route) {
+            (Some(segment), Some(route)) => self.check_hop(cx, segment, route, arrival.header, arrival.frame),
             _ => Ok(()),
         }
     }
@@ -202,11 +214,12 @@ impl Dataplane {
         };
         let flow = self.flows.flow(id);
         let (translation, egress) = (flow.translation(direction), flow.egress(direction));
-        if let Err(reason) = self.check_way(cx, arrival, egress, translation.destination.address) {
-            return Fate::Drop(reason);
-        }
+        let route = match self.route_out(cx, arrival, egress, translation.destination.address) {
+            Ok(route) => route,
+            Err(reason) => return Fate::Drop(reason),
+        };
         match self.flows.track(cx.now, id, direction, packet) {
-            Ok(()) => self.passage(translation, egress, arrival.header),
+            Ok(()) => self.passage(translation, route, arrival.header),
             Err(refused) => Fate::Drop(refused.into()),
         }
     }
@@ -287,16 +300,17 @@ impl Dataplane {
                 Server::Static(binding) => binding.inside.address,
             },
         };
-        if let Err(reason) = self.check_way(cx, arrival, egress, destination) {
-            return Fate::Drop(reason);
-        }
+        let route = match self.route_out(cx, arrival, egress, destination) {
+            Ok(route) => route,
+            Err(reason) => return Fate::Drop(reason),
+        };
         match self.flows.open(cx.now, new, [egress, arrival.way.back()], packet) {
             Ok(id) => {
                 let translation = self.flows.flow(id).translation(Direction::Original);
-                self.passage(translation, egress, arrival.header)
+                self.passage(translation, route, arrival.header)
             }
             Err(refused) => {
-                self.answer_refused(cx, arrival, refused);
+                self.answer_refused(cx, arrival, packet, refused);
                 Fate::Drop(refused.into())
             }
         }
@@ -307,22 +321,40 @@ impl Dataplane {
     /// Behind one address, the identifications of many hosts are told apart by nobody: what may be
     /// fragmented gets one of the gateway's. // RFC 6864 section 5.3.1
     #[inline]
-    fn passage(&mut self, translation: Translation, egress: Egress, header: &Header) -> Fate {
-        let is_shared =
-            egress == Egress::Segment(Segment::Wan) && (!header.dont_fragment || header.is_fragment());
+    fn passage(&mut self, translation: Translation, route: Option<Route>, header: &Header) -> Fate {
+        let is_to_wan = route.is_some_and(|route| route.segment == Segment::Wan);
+        let is_shared = is_to_wan && (!header.dont_fragment || header.is_fragment());
         let identification = is_shared.then(|| {
             self.identification = self.identification.wrapping_add(1);
             self.identification
         });
-        Fate::Pass(Passage { translation, egress, identification })
+        Fate::Pass(Passage { translation, route, identification })
     }
 
-    /// Tells an inside host that it gets no flow. // RFC 5508 REQ-8
-    fn answer_refused(&mut self, cx: &mut Context<'_>, arrival: Arrival<'_>, refused: Refused) {
-        let is_limit = matches!(refused, Refused::TableFull | Refused::HostLimit | Refused::PortsExhausted);
-        if arrival.way.origin() == Some(Segment::Lan) && is_limit {
-            let error = IcmpError::AdministrativelyProhibited;
-            self.reject(cx, Segment::Lan, arrival.header, arrival.frame, error);
+    /// Tells the sender of a packet that it gets no flow: an inside host that a limit was reached, and
+    /// one outside that a port is closed to it. A datagram that the filter keeps out is not answered: it
+    /// may just have come before the inside host's own, which lets in the next.
+    fn answer_refused(
+        &mut self,
+        cx: &mut Context<'_>,
+        arrival: Arrival<'_>,
+        packet: &Packet,
+        refused: Refused,
+    ) {
+        match (arrival.way, refused, packet.transport) {
+            (
+                Way::Output | Way::Hairpin,
+                Refused::TableFull | Refused::HostLimit | Refused::PortsExhausted,
+                _,
+            ) => {
+                let error = IcmpError::AdministrativelyProhibited; // RFC 5508 REQ-8
+                self.reject(cx, Segment::Lan, arrival.header, arrival.frame, error);
+            }
+            // RFC 5382 REQ-4
+            (Way::Input, Refused::Filtered, Transport::Tcp(_)) => {
+                self.answer_unsolicited(cx, arrival, packet);
+            }
+            _ => {}
         }
     }
 
@@ -342,7 +374,7 @@ impl Dataplane {
                     self.counters.made_suppressed += 1;
                 }
             }
-            Transport::Tcp(_) | Transport::IcmpQuery => {}
+            Transport::Tcp(_) | Transport::IcmpQuery | Transport::IcmpReply => {}
         }
     }
 
@@ -420,7 +452,7 @@ fn content(header: &Header, frame: &Frame) -> Result<Content, DropReason> {
             let message = icmpv4::Header::parse(payload).map_err(malformed)?;
             match message.kind {
                 kind if kind.is_query() => (Transport::IcmpQuery, message.identifier(), 0),
-                kind if kind.is_query_reply() => (Transport::IcmpQuery, 0, message.identifier()),
+                kind if kind.is_query_reply() => (Transport::IcmpReply, 0, message.identifier()),
                 // They mean nothing beyond their link. // RFC 6633, RFC 1812 section 5.2.7.2
                 icmpv4::Type::SOURCE_QUENCH | icmpv4::Type::REDIRECT => {
                     return Err(DropReason::ProtocolUnsupported);

@@ -28,7 +28,7 @@ impl Networks {
         [Segment::Lan, Segment::Wan].into_iter().find(|segment| self.on(*segment).own() == Some(address))
     }
 
-    /// Whether `address` is that of all hosts of one of the networks.
+    /// Whether `address` stands for all hosts of one of the networks.
     #[inline]
     pub(super) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
         self.0.iter().any(|network| network.is_broadcast(address))
@@ -41,7 +41,7 @@ pub(super) struct Network {
     own: Option<Ipv4Addr>,
     network: u32,
     mask: u32,
-    broadcast: Option<Ipv4Addr>,
+    broadcasts: Option<[Ipv4Addr; 2]>,
 }
 
 impl Network {
@@ -52,10 +52,10 @@ impl Network {
                 network: net.network().to_bits(),
                 mask: net.netmask().to_bits(),
                 // A network of two or one has none. // RFC 3021
-                broadcast: (net.prefix_len() < 31).then(|| net.broadcast()),
+                broadcasts: (net.prefix_len() < 31).then(|| [net.broadcast(), net.network()]),
             },
             // No address has bits where the mask has none.
-            None => Self { own: None, network: u32::MAX, mask: 0, broadcast: None },
+            None => Self { own: None, network: u32::MAX, mask: 0, broadcasts: None },
         }
     }
 
@@ -70,10 +70,11 @@ impl Network {
         address.to_bits() & self.mask == self.network
     }
 
-    /// Whether `address` is that of all its hosts.
+    /// Whether `address` stands for all its hosts, in today's form or that of old.
+    /// // RFC 1812 section 4.2.3.1
     #[inline]
     pub(super) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        self.broadcast == Some(address)
+        self.broadcasts.is_some_and(|broadcasts| broadcasts.contains(&address))
     }
 }
 
@@ -94,14 +95,21 @@ mod tests {
         let network = network("192.168.1.1/24");
         assert_eq!(network.own(), Some(address("192.168.1.1")));
         assert!(network.contains(address("192.168.1.200")) && !network.contains(address("192.168.2.1")));
-        assert!(
-            network.is_broadcast(address("192.168.1.255")) && !network.is_broadcast(address("192.168.1.0"))
-        );
+    }
+
+    #[test]
+    fn rfc1812_4_2_3_1_a_network_has_a_broadcast_of_today_and_one_of_old() {
+        let network = network("192.168.1.1/24");
+        for (text, is_broadcast) in [("192.168.1.255", true), ("192.168.1.0", true), ("192.168.1.1", false)] {
+            assert_eq!(network.is_broadcast(address(text)), is_broadcast, "{text}");
+        }
     }
 
     #[test]
     fn rfc3021_a_network_of_two_has_no_broadcast() {
-        assert!(!network("10.0.0.0/31").is_broadcast(address("10.0.0.1")));
+        for text in ["10.0.0.0", "10.0.0.1"] {
+            assert!(!network("10.0.0.0/31").is_broadcast(address(text)));
+        }
         assert!(network("10.0.0.1/32").contains(address("10.0.0.1")));
         assert!(!network("10.0.0.1/32").contains(address("10.0.0.2")));
     }

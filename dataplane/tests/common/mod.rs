@@ -208,6 +208,12 @@ impl Bench {
         Outcome { verdict, sent, local: is_local.then_some(bytes) }
     }
 
+    /// What the host stack got last.
+    pub fn delivered(&self) -> impl Iterator<Item = &[u8]> {
+        let local = self.batch.slots().iter().filter(|slot| slot.verdict == Verdict::Local);
+        local.map(|slot| slot.frame.bytes())
+    }
+
     /// Processes many frames as one batch, and returns their verdicts and what was made.
     pub fn send_batch(&mut self, port: PortId, frames: &[Vec<u8>]) -> (Vec<Verdict>, Vec<Sent>) {
         self.batch.clear();

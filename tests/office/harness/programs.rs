@@ -71,7 +71,7 @@ pub fn udp_socket(namespace: &Namespace, address: (Ipv4Addr, u16)) -> UdpSocket 
     socket
 }
 
-/// Whether a ping with `options` is answered, by the first of up to three.
+/// Whether a ping with `options` is answered, the first or a second one.
 pub fn pings(client: &Namespace, options: &str, target: Ipv4Addr) -> bool {
     client.succeeds(&format!("ping -n -c 1 -W 2 {options} {target}"))
         || client.succeeds(&format!("ping -n -c 1 -W 2 {options} {target}"))

@@ -104,7 +104,7 @@ impl Uplink {
             return;
         }
         if let Some(old) = old {
-            dns.stop_listening(settings::dns_server(old));
+            dns.stop_listening(settings::dns_server(old)).await;
         }
         if let Some(new) = new
             && let Err(error) = dns.listen(settings::dns_server(new)).await

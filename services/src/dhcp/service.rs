@@ -11,6 +11,7 @@ use gatepost_dataplane::MacAddr;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 
 use super::client::{self, Client, Event, Lease, Output};
 use super::frame::{Datagram, SERVER_PORT};
@@ -58,6 +59,8 @@ pub async fn serve<T: Fn(&[u8]) -> bool>(
         {
             tracing::debug!("an answer was not sent: the port is busy");
         }
+        // It may have waited for the disk: whoever else waits comes before the next of a flood.
+        yield_now().await;
     }
 }
 
@@ -112,7 +115,8 @@ enum Happening {
     Timeout,
 }
 
-/// Waits for whatever happens first; of what has happened already, for what stands first here.
+/// Waits for whatever happens first. Who floods the port with frames must not stop the client's clock: what
+/// is due goes before them.
 async fn next(
     stop: Pin<&mut impl Future<Output = ()>>,
     frames: &mut mpsc::Receiver<Vec<u8>>,
@@ -127,7 +131,7 @@ async fn next(
         timeout.await;
         Happening::Timeout
     };
-    race(stopped, race(received, timed_out)).await
+    race(stopped, race(timed_out, received)).await
 }
 
 fn answer(server: &mut Server, mac: MacAddr, clock: &dyn Clock, frame: &[u8]) -> Option<Vec<u8>> {

@@ -163,12 +163,16 @@ fn a_flood_of_requests_makes_no_flood_of_questions() {
 }
 
 #[test]
-fn a_sender_of_another_network_is_neither_learnt_nor_answered() {
+fn a_sender_of_another_network_is_answered_but_not_learnt() {
     let mut bench = Bench::new(Mode::NatDmz);
     let foreigner = Host { address: Ipv4Addr::new(10, 0, 0, 5), ..ISP };
     bench
-        .send(WAN, &arp(1, foreigner, GATEWAY_WAN_MAC, GATEWAY_WAN, GATEWAY_WAN_MAC))
+        .send(WAN, &arp(2, foreigner, GATEWAY_WAN_MAC, GATEWAY_WAN, GATEWAY_WAN_MAC))
         .assert_silently_dropped(DropReason::SpoofedSource);
+    let answered = bench.send(WAN, &arp(1, foreigner, GATEWAY_WAN_MAC, GATEWAY_WAN, GATEWAY_WAN_MAC));
+    assert_eq!(answered.sent.len(), 1);
+    let group = Host { address: Ipv4Addr::new(224, 0, 0, 1), ..ISP };
+    bench.send(WAN, &arp_request(group, GATEWAY_WAN)).assert_silently_dropped(DropReason::SpoofedSource);
     assert!(bench.dataplane.neighbors(bench.now).all(|neighbor| neighbor.ip != foreigner.address));
 }
 

@@ -112,6 +112,38 @@ fn fragments_to_the_gateway_are_for_its_host() {
 }
 
 #[test]
+fn rfc1812_4_3_3_6_echo_in_fragments_is_between_the_wan_and_the_gateways_host() {
+    let request = icmp_error(SERVER, GATEWAY_WAN, 8, 0, 7 << 16, &[9; 1400]);
+    let mut bench = Bench::new(Mode::Nat);
+    for frame in fragment(&request, 1, 504) {
+        assert_eq!(bench.send(WAN, &frame).verdict, Verdict::Local);
+    }
+    let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
+    let reply = icmp_error(gateway, SERVER.address, 0, 0, 7 << 16, &[9; 1400]);
+    for frame in fragment(&reply, 1, 504) {
+        bench.host_sends(&frame).one();
+    }
+    assert_eq!(bench.dataplane.flows().count(), 0);
+
+    let mut stealthy = Bench::new(Mode::NatDmz);
+    stealthy.configure(|config| config.firewall.stealth = true);
+    for frame in fragment(&request, 1, 504) {
+        stealthy.send(WAN, &frame).assert_silently_dropped(DropReason::Unsolicited);
+    }
+}
+
+#[test]
+fn the_hosts_fragments_leave_the_wan_with_no_address_of_the_lans() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let gateway = Host { port: LAN0, mac: GATEWAY_LAN_MAC, address: GATEWAY_LAN };
+    let request = icmp_error(gateway, SERVER.address, 8, 0, 7 << 16, &[9; 1400]);
+    let sent: Vec<_> =
+        fragment(&request, 1, 504).iter().flat_map(|frame| bench.host_sends(frame).sent).collect();
+    assert_eq!(sent.len(), 3);
+    assert!(sent.iter().all(|sent| sent.ip().source() == GATEWAY_WAN), "{sent:?}");
+}
+
+#[test]
 fn the_gateways_own_fragmented_answers_reach_its_host() {
     let mut bench = Bench::new(Mode::NatDmz);
     let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };

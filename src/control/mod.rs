@@ -91,6 +91,8 @@ pub fn ask(socket: &Path, what: What) -> Result<Value, Error> {
                 Error::failed(what, "none is running there", "start it with `gatepost run`")
             }
             io::ErrorKind::PermissionDenied => Error::failed(what, error, "ask as the user that runs it"),
+            // What a read that timed out is called on a Unix socket.
+            io::ErrorKind::WouldBlock => Error::failed(what, "it does not answer", "see its log"),
             _ => Error::failed(what, error, "see its log"),
         }
     };

@@ -79,7 +79,6 @@ impl Inspector {
 
     fn leases(&self) -> Leases {
         let now = self.clock.now();
-        let unix_now = self.clock.unix_time();
         let leases = self.leases.as_ref().map(|leases| leases.borrow());
         let active = leases.iter().flat_map(|leases| leases.iter()).filter(|lease| lease.is_active(now));
         let lease = |lease: &server::Lease| Lease {
@@ -90,7 +89,7 @@ impl Inspector {
                 ClientKey::Id(id) => Some(hexadecimal(id)),
                 ClientKey::Mac(_) => None,
             },
-            expires_in_secs: lease.until.0.saturating_sub(unix_now.0),
+            expires_in_secs: lease.remaining(now).as_secs(),
         };
         Leases { leases: active.map(lease).collect() }
     }

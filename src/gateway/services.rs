@@ -17,6 +17,7 @@ use gatepost_services::dhcp::service::{self as dhcp_service, Memory, Port};
 use gatepost_services::dns::{self, LocalNames};
 use gatepost_services::link::HostLink;
 use gatepost_services::net::stack::{Stack, StackConfig};
+use gatepost_services::race::race;
 use gatepost_services::store::Disk;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -30,7 +31,6 @@ use super::settings;
 use super::uplink::Uplink;
 use crate::config::WanAddress;
 use crate::error::Error;
-use gatepost_services::race::race;
 
 /// The file that keeps the WAN's address over a restart.
 const WAN_LEASE_FILE: &str = "wan-lease.json";

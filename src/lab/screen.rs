@@ -4,6 +4,9 @@ use std::io::{self, IsTerminal, Write};
 
 use super::checks::Outcome;
 
+/// Lines that every usual terminal shows at once.
+const VIEW_LINES_MAX: usize = 22;
+
 /// Writes to standard output; on a terminal with colours, and a view that refreshes in place.
 #[derive(Debug)]
 pub struct Screen {
@@ -35,7 +38,7 @@ impl Screen {
         });
     }
 
-    /// Shows `view` in place of the one before; nothing if this is no terminal.
+    /// Shows `view`, or what of it fits, in place of the one before; nothing if this is no terminal.
     pub fn refresh(&mut self, view: &str) {
         if !self.terminal {
             return;
@@ -44,10 +47,14 @@ impl Screen {
         if self.view_lines > 0 {
             _ = write!(stdout, "\x1b[{}A", self.view_lines);
         }
-        for line in view.lines() {
+        self.view_lines = 0;
+        // A line that wraps would count as two: meanwhile lines end at the terminal's edge.
+        _ = write!(stdout, "\x1b[?7l");
+        for line in view.lines().take(VIEW_LINES_MAX) {
             _ = writeln!(stdout, "\x1b[2K  {line}");
+            self.view_lines += 1;
         }
+        _ = write!(stdout, "\x1b[?7h");
         _ = stdout.flush();
-        self.view_lines = view.lines().count();
     }
 }

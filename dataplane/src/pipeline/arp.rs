@@ -11,6 +11,7 @@ use crate::drop_reason::DropReason;
 use crate::time::Instant;
 use crate::wire::arp::{Operation, Packet};
 use crate::wire::ethernet::{Header, MacAddr};
+use crate::wire::ipv4::AddressKind;
 
 impl Dataplane {
     /// A frame from `segment` that carries ARP. It is only read: others may get the same.
@@ -30,17 +31,23 @@ impl Dataplane {
             self.defend(cx, segment, own);
             return Verdict::Drop(DropReason::ArpMalformed);
         }
-        if !packet.is_probe() && !self.is_neighbor(segment, packet.sender_ip) {
+        let is_for_us = packet.target_ip == own;
+        let is_asked = is_for_us && packet.operation == Operation::Request;
+        let is_of_segment = packet.is_probe() || self.is_neighbor(segment, packet.sender_ip);
+        let is_answered = is_asked && (is_of_segment || self.is_stranger(segment, packet.sender_ip));
+        if !is_of_segment && !is_answered {
             return Verdict::Drop(DropReason::SpoofedSource);
         }
 
-        let is_for_us = packet.target_ip == own;
-        let is_asked = is_for_us && packet.operation == Operation::Request;
         let reply = packet.reply(interface.mac);
         let Self { config, counters, links, neighbors, unreachable, .. } = self;
         let mut events = NeighborEvents { config, counters, links, unreachable };
-        neighbors.handle_arp(cx.now, segment, &packet, is_for_us, &mut |event| events.handle(cx, event));
-        if is_asked {
+        // A router with addresses of several networks asks as any of them: it is answered, and nothing
+        // is learnt.
+        if is_of_segment {
+            neighbors.handle_arp(cx.now, segment, &packet, is_for_us, &mut |event| events.handle(cx, event));
+        }
+        if is_answered {
             send_arp(counters, links, cx, segment, &reply, packet.sender_mac);
         }
         Verdict::Consumed
@@ -52,6 +59,11 @@ impl Dataplane {
         let network = self.networks.on(segment);
         let is_host = network.contains(address) && !network.is_broadcast(address);
         is_host || self.config.interface(segment).gateway == Some(address)
+    }
+
+    /// Whether `address` may belong to a host of another network.
+    fn is_stranger(&self, segment: Segment, address: Ipv4Addr) -> bool {
+        AddressKind::of(address) == AddressKind::Unicast && !self.networks.on(segment).contains(address)
     }
 
     /// Somebody else claims the gateway's address: says once in a while whose it is. A claim that is

@@ -9,15 +9,15 @@ use crate::wire::ipv4::{AddressKind, Header, Protocol};
 use crate::wire::{checksum, ethernet, icmpv4};
 
 impl Dataplane {
-    /// A packet for an address of the gateway's. Echo requests are answered here, in place; all else is
-    /// the host stack's.
+    /// A packet for an address of the gateway's. Whole echo requests are answered here, in place; all
+    /// else is the host stack's.
     pub(super) fn local_input(
         &mut self,
         cx: &mut Context<'_>,
         header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
-        if !is_echo_request(header, frame) {
+        if header.is_fragment() || !is_echo_request(header, frame) {
             return Verdict::Local;
         }
         let packet = &mut frame.bytes_mut()[ethernet::Header::LEN..];
@@ -61,7 +61,12 @@ impl Dataplane {
         if route.segment == Segment::Wan {
             self.clamp_mss(&header, frame);
         }
-        if route.segment == Segment::Wan && self.config.mode.translates() {
+        // Of the ICMP messages from its WAN address only echo replies are long enough to be cut; they
+        // belong to no flow.
+        let is_echo_reply = header.protocol == Protocol::ICMP
+            && header.is_fragment()
+            && self.networks.own_segment(header.source) == Some(Segment::Wan);
+        if route.segment == Segment::Wan && self.config.mode.translates() && !is_echo_reply {
             self.nat(cx, Way::HostOutput, &header, frame)
         } else {
             self.egress(cx, route, header.destination, frame)
@@ -69,11 +74,11 @@ impl Dataplane {
     }
 }
 
-/// Whether a packet is a whole echo request.
+/// Whether a packet is an echo request, or the first fragment of one.
 pub(super) fn is_echo_request(header: &Header, frame: &Frame) -> bool {
     let packet = &frame.bytes()[ethernet::Header::LEN..];
     header.protocol == Protocol::ICMP
-        && !header.is_fragment()
+        && header.is_first_fragment()
         && icmpv4::Header::parse(header.payload(packet))
             .is_ok_and(|message| message.kind == icmpv4::Type::ECHO_REQUEST)
 }

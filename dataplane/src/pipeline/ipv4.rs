@@ -21,36 +21,39 @@ impl Dataplane {
         cast: Cast,
         frame: &mut Frame,
     ) -> Verdict {
-        let header = match parse(frame) {
+        // Used where it stands: each copy of a header costs some nanoseconds.
+        let parsed = Header::parse(&frame.bytes()[ethernet::Header::LEN..]);
+        let header = match &parsed {
+            Ok(header) if header.source_routed => return Verdict::Drop(DropReason::SourceRouted),
             Ok(header) => header,
-            Err(reason) => return Verdict::Drop(reason),
+            Err(malformed) => return Verdict::Drop(reason(*malformed)),
         };
         // Before the addresses: a DHCP client has none yet.
-        if self.is_dhcp(segment, cast, &header, frame) {
+        if self.is_dhcp(segment, cast, header, frame) {
             return Verdict::Local;
         }
-        if let Err(reason) = self.check_addresses(segment, cast, &header) {
+        if let Err(reason) = self.check_addresses(segment, cast, header) {
             return Verdict::Drop(reason);
         }
         // Ethernet's padding is no part of the packet. The frame is the gateway's alone: `Cast::Group`
         // does not pass the check of addresses.
         frame.set_len(ethernet::Header::LEN + usize::from(header.total_len));
         if segment == Segment::Wan {
-            self.clamp_mss(&header, frame);
+            self.clamp_mss(header, frame);
         }
 
         match (segment, self.networks.own_segment(header.destination)) {
-            (_, None) => self.forward(cx, segment, &header, frame),
+            (_, None) => self.forward(cx, segment, header, frame),
             (Segment::Wan, Some(Segment::Lan)) if self.config.mode.translates() => {
                 Verdict::Drop(DropReason::LanNotReachable)
             }
             (Segment::Wan, Some(Segment::Wan)) if self.config.mode.translates() => {
-                self.nat(cx, Way::Input, &header, frame)
+                self.nat(cx, Way::Input, header, frame)
             }
             (Segment::Lan, Some(Segment::Wan)) if self.config.mode.translates() => {
-                self.nat(cx, Way::Hairpin, &header, frame)
+                self.nat(cx, Way::Hairpin, header, frame)
             }
-            (_, Some(_)) => self.local_input(cx, &header, frame),
+            (_, Some(_)) => self.local_input(cx, header, frame),
         }
     }
 
@@ -139,7 +142,10 @@ pub(super) fn parse(frame: &Frame) -> Result<Header, DropReason> {
     match Header::parse(packet) {
         Ok(header) if header.source_routed => Err(DropReason::SourceRouted),
         Ok(header) => Ok(header),
-        Err(Malformed::Checksum) => Err(DropReason::Ipv4Checksum),
-        Err(_) => Err(DropReason::Ipv4Malformed),
+        Err(malformed) => Err(reason(malformed)),
     }
+}
+
+fn reason(malformed: Malformed) -> DropReason {
+    if malformed == Malformed::Checksum { DropReason::Ipv4Checksum } else { DropReason::Ipv4Malformed }
 }

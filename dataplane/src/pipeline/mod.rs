@@ -186,8 +186,10 @@ impl Dataplane {
             for (slot, hash) in wave.iter_mut().zip(hashes) {
                 cx.ingress = slot.ingress;
                 cx.key_hash = hash;
-                slot.verdict = self.frame(&mut cx, &mut slot.frame);
-                self.counters.count(slot.verdict);
+                // Counted before it is stored: it is not read back from memory then.
+                let verdict = self.frame(&mut cx, &mut slot.frame);
+                self.counters.count(verdict);
+                slot.verdict = verdict;
             }
         }
         // A new neighbour is asked for at once.

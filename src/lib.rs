@@ -10,4 +10,4 @@ pub mod error;
 pub mod gateway;
 pub mod lab;
 pub mod port;
-mod race;
+pub mod race;

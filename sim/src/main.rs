@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
+use gatepost_sim::scenario::Outcome;
 use gatepost_sim::scenario::catalog::{self, SCENARIOS, Scenario};
 
 /// Runs a simulated office and checks every promise of the gateway's.
@@ -64,9 +65,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments, scenario: &Scenario) -> Result<bool, String> {
     let lasting = arguments.minutes.map(|minutes| Duration::from_secs(60 * minutes));
     let Some(seeds) = arguments.seeds else {
-        let office = (scenario.build)(arguments.seed, lasting);
+        let office = scenario.office(arguments.seed, lasting)?;
         let outcome = office.run(scenario.name, arguments.seed, arguments.pcap.as_deref())?;
-        println!("{outcome}");
+        show(&outcome, arguments.minutes);
         return Ok(outcome.passed());
     };
     let jobs = thread::available_parallelism().map_or(1, usize::from);
@@ -78,7 +79,8 @@ fn run(arguments: &Arguments, scenario: &Scenario) -> Result<bool, String> {
             scope.spawn(move || {
                 while !failed.load(Ordering::Relaxed) {
                     let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
-                    let result = (scenario.build)(seed, lasting).run(scenario.name, seed, None);
+                    let office = scenario.office(seed, lasting);
+                    let result = office.and_then(|office| office.run(scenario.name, seed, None));
                     failed
                         .fetch_or(!result.as_ref().is_ok_and(|outcome| outcome.passed()), Ordering::Relaxed);
                     if results.send(result).is_err() {
@@ -88,14 +90,15 @@ fn run(arguments: &Arguments, scenario: &Scenario) -> Result<bool, String> {
             });
         }
         drop(results);
-        report(seeds, finished)
+        report(seeds, finished, arguments.minutes)
     })
 }
 
 /// Shows progress, and every outcome that did not pass; says whether all did.
 fn report(
     seeds: Seeds,
-    finished: mpsc::Receiver<Result<gatepost_sim::scenario::Outcome, String>>,
+    finished: mpsc::Receiver<Result<Outcome, String>>,
+    minutes: Option<u64>,
 ) -> Result<bool, String> {
     let (mut passed, mut frames, mut simulated) = (0_u64, 0, Duration::ZERO);
     let mut all_passed = true;
@@ -112,12 +115,25 @@ fn report(
             }
         } else {
             all_passed = false;
-            println!("{outcome}");
+            show(&outcome, minutes);
         }
     }
-    let minutes = simulated.as_secs() / 60;
-    println!("\r{passed} of {} seeds passed: {minutes} simulated minutes, {frames} frames", seeds.len());
+    let simulated = simulated.as_secs() / 60;
+    println!("\r{passed} of {} seeds passed: {simulated} simulated minutes, {frames} frames", seeds.len());
     Ok(all_passed)
+}
+
+/// Prints an outcome, and if it did not pass the command that repeats it.
+fn show(outcome: &Outcome, minutes: Option<u64>) {
+    println!("{outcome}");
+    if !outcome.passed() {
+        let Outcome { scenario, seed, .. } = outcome;
+        let minutes = minutes.map(|minutes| format!(" --minutes {minutes}")).unwrap_or_default();
+        println!(
+            "  repeat it with: cargo run --release -p gatepost-sim -- --scenario {scenario} --seed {seed}{minutes} \
+             --pcap {scenario}-{seed}.pcapng"
+        );
+    }
 }
 
 impl Seeds {

@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::{tcp, udp};
-use smoltcp::wire::{IpCidr, IpEndpoint, Ipv4Cidr};
+use smoltcp::wire::{IpAddress, IpCidr, IpEndpoint, Ipv4Cidr};
 
 use self::dhcp::DhcpServer;
 pub use self::dns::{DnsMood, address_of};
@@ -108,6 +108,10 @@ impl Internet {
     pub fn renumber(&mut self, network: Ipv4Net) {
         self.dhcp.renumber(network);
         self.take_addresses();
+        // smoltcp keeps what it cannot route any more, and everything behind that.
+        self.stack.sockets.remove(self.dns_socket);
+        self.dns_socket = self.stack.bind_udp(DNS_PORT);
+        self.late.clear();
     }
 
     /// Makes the DHCP server fall silent, or answer again.
@@ -215,6 +219,10 @@ impl Internet {
 
     fn serve_dns(&mut self, now: Instant) {
         while let Ok((payload, from)) = self.stack.udp(self.dns_socket).recv() {
+            let IpAddress::Ipv4(customer) = from.endpoint.addr;
+            if !self.routes_back && !self.dhcp.network().contains(&customer) {
+                continue;
+            }
             let payload = payload.to_vec();
             if let Some((delay, answer)) = self.dns_mood.answer(&payload, &mut self.rng) {
                 self.late.push((now + delay, answer, from));

@@ -223,7 +223,7 @@ impl Pc {
             self.errand = Errand::Pausing { until: now + self.pause() };
             return;
         }
-        let name = if self.rng.random_ratio(1, 4) {
+        let name = if self.diary.pages > 0 && self.rng.random_ratio(1, 4) {
             format!("{}.{DOMAIN}.", HOSTNAMES[self.rng.random_range(0..self.colleagues)])
         } else {
             format!("site-{}.example.", self.rng.random_range(0..SITES))

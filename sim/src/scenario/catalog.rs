@@ -16,8 +16,31 @@ pub struct Scenario {
     pub name: &'static str,
     /// What happens, in a sentence.
     pub about: &'static str,
-    /// Makes the office; only the swarm's depends on the seed. The duration is what was asked for.
-    pub build: fn(seed: u64, lasting: Option<Duration>) -> Office,
+    /// How long it takes, in seconds, unless asked otherwise.
+    pub lasting_secs: u64,
+    /// The least time that it makes sense for, in seconds.
+    pub lasting_secs_min: u64,
+    /// Makes the office; only the swarm's depends on the seed and on how long it lasts.
+    build: fn(seed: u64, lasting: Duration) -> Office,
+}
+
+impl Scenario {
+    /// The office for `seed`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be as short as that.
+    pub fn office(&self, seed: u64, lasting: Option<Duration>) -> Result<Office, String> {
+        let lasting = lasting.unwrap_or(secs(self.lasting_secs));
+        let Self { name, lasting_secs_min, .. } = self;
+        if lasting < secs(*lasting_secs_min) {
+            let minutes = lasting_secs_min.div_ceil(60);
+            return Err(format!(
+                "the scenario {name} takes {minutes} minutes or more; write --minutes {minutes}"
+            ));
+        }
+        Ok((self.build)(seed, lasting).lasting(lasting))
+    }
 }
 
 /// All of them; the first is what runs unless another is asked for.
@@ -25,42 +48,58 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "swarm",
         about: "hosts, cables, faults, mode and load picked by the seed; then calm, and all must work again",
+        lasting_secs: swarm::LASTING_SECS,
+        lasting_secs_min: swarm::LASTING_SECS_MIN,
         build: swarm::office_of,
     },
     Scenario {
         name: "nine-o-clock",
         about: "250 PCs are switched on within a minute",
-        build: |_, lasting| nine_o_clock(250, lasting),
+        lasting_secs: 120,
+        lasting_secs_min: 120,
+        build: |_, _| nine_o_clock(250),
     },
     Scenario {
         name: "through-nat",
         about: "PCs look up names and fetch pages through NAT over a cable that loses frames",
-        build: |_, lasting| through_nat(lasting),
+        lasting_secs: 120,
+        lasting_secs_min: 120,
+        build: |_, _| through_nat(),
     },
     Scenario {
         name: "laptop-moves",
         about: "a laptop moves to another port and keeps its connection",
-        build: |_, lasting| laptop_moves(lasting),
+        lasting_secs: 80,
+        lasting_secs_min: 80,
+        build: |_, _| laptop_moves(),
     },
     Scenario {
         name: "renumbering",
         about: "the provider goes over to another network",
-        build: |_, lasting| renumbering(lasting),
+        lasting_secs: 240,
+        lasting_secs_min: 240,
+        build: |_, _| renumbering(),
     },
     Scenario {
         name: "power-cut",
         about: "the gateway crashes at nine and restarts on what its disk kept",
-        build: |_, lasting| power_cut_at_nine(lasting),
+        lasting_secs: 180,
+        lasting_secs_min: 180,
+        build: |_, _| power_cut_at_nine(),
     },
     Scenario {
         name: "port-scan",
         about: "somebody on the WAN scans the gateway and tries to get past it",
-        build: |_, lasting| scanned(lasting),
+        lasting_secs: 60,
+        lasting_secs_min: 60,
+        build: |_, _| scanned(),
     },
     Scenario {
         name: "bad-names",
         about: "the internet's name server is silent, slow, garbled and forged in turn",
-        build: |_, lasting| bad_names(lasting),
+        lasting_secs: 220,
+        lasting_secs_min: 220,
+        build: |_, _| bad_names(),
     },
 ];
 
@@ -70,49 +109,45 @@ pub fn find(name: &str) -> Option<&'static Scenario> {
 }
 
 /// `pcs` PCs are switched on within a minute, and all have an address and a page soon after.
-pub fn nine_o_clock(pcs: usize, lasting: Option<Duration>) -> Office {
+fn nine_o_clock(pcs: usize) -> Office {
     office()
         .pcs(pcs)
         .arriving_within(secs(60))
         .visiting_every(Some(secs(20)))
-        .lasting(lasting.unwrap_or(secs(120)))
         .expect("every PC has an address", |account| account.every_pc(|diary| diary.address.is_some()))
         .expect("every PC has fetched a page", |account| account.every_pc(|diary| diary.pages > 0))
         .expect("no PC ever lost its address", |account| account.every_pc(|diary| diary.addresses_lost == 0))
 }
 
-fn through_nat(lasting: Option<Duration>) -> Office {
+fn through_nat() -> Office {
     office()
         .pcs(20)
         .mode("nat")
         .visiting_every(Some(secs(4)))
         .link("wan", loss(0.02).delay_ms(10).jitter_ms(5))
-        .lasting(lasting.unwrap_or(secs(120)))
         .expect("every PC fetched pages", |account| account.every_pc(|diary| diary.pages >= 5))
         .expect("every octet was right", |account| account.every_pc(|diary| diary.pages_wrong == 0))
 }
 
-fn laptop_moves(lasting: Option<Duration>) -> Office {
+fn laptop_moves() -> Office {
     office()
         .pcs(4)
         .lan_ports(3)
         .chatting(2)
         .at(secs(20), replug("pc-0", "lan1"))
         .at(secs(40), replug("pc-0", "lan2"))
-        .lasting(lasting.unwrap_or(secs(80)))
         .expect("pc-0's chat went on", |account| {
             let diary = &account.pc("pc-0").diary;
             if chatted(diary, 60) { Ok(()) } else { Err(format!("{diary:?}")) }
         })
 }
 
-fn renumbering(lasting: Option<Duration>) -> Office {
+fn renumbering() -> Office {
     let settled = secs(180);
     office()
         .pcs(6)
         .isp_lease_secs(60)
         .at(secs(40), renumber("192.0.2.0/24"))
-        .lasting(lasting.unwrap_or(secs(240)))
         .expect("the gateway has an address of the new network", |account| {
             let is_new = account.customer.is_some_and(|address| address.octets().starts_with(&[192, 0, 2]));
             if is_new { Ok(()) } else { Err(format!("{:?}", account.customer)) }
@@ -122,7 +157,7 @@ fn renumbering(lasting: Option<Duration>) -> Office {
         })
 }
 
-fn power_cut_at_nine(lasting: Option<Duration>) -> Office {
+fn power_cut_at_nine() -> Office {
     office()
         .pcs(30)
         .arriving_within(secs(20))
@@ -131,18 +166,16 @@ fn power_cut_at_nine(lasting: Option<Duration>) -> Office {
         .at(secs(15), power_back())
         .at(secs(60), power_cut())
         .at(secs(70), power_back())
-        .lasting(lasting.unwrap_or(secs(180)))
         .expect("every PC has an address", |account| account.every_pc(|diary| diary.address.is_some()))
         .expect("every PC fetches pages again", |account| {
             account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > 120))
         })
 }
 
-fn scanned(lasting: Option<Duration>) -> Office {
+fn scanned() -> Office {
     office()
         .pcs(3)
         .at(secs(20), port_scan(1_024))
-        .lasting(lasting.unwrap_or(secs(60)))
         .expect("everything was fired", |account| {
             if account.fired > 2_000 { Ok(()) } else { Err(format!("{} shots", account.fired)) }
         })
@@ -152,7 +185,7 @@ fn scanned(lasting: Option<Duration>) -> Office {
         })
 }
 
-fn bad_names(lasting: Option<Duration>) -> Office {
+fn bad_names() -> Office {
     office()
         .pcs(8)
         .visiting_every(Some(secs(5)))
@@ -162,7 +195,6 @@ fn bad_names(lasting: Option<Duration>) -> Office {
         .at(secs(110), dns(DnsMood::Slow(Duration::from_millis(1_500))))
         .at(secs(140), dns(DnsMood::Truthful))
         .at(secs(140), dhcp_silent(true))
-        .lasting(lasting.unwrap_or(secs(220)))
         .expect("every PC fetches pages again", |account| {
             account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > 180))
         })
@@ -188,7 +220,7 @@ mod tests {
         assert_eq!(names.len(), SCENARIOS.len());
         for scenario in SCENARIOS {
             for seed in 0..50 {
-                let office = (scenario.build)(seed, None);
+                let office = scenario.office(seed, None).expect("it is long enough");
                 assert_eq!(office.validate(), Ok(()), "{} {seed}", scenario.name);
                 office.gateway_config().expect("the gateway accepts it");
             }

@@ -61,8 +61,6 @@ pub struct Outcome {
     pub scenario: String,
     /// The seed.
     pub seed: u64,
-    /// The command that repeats it.
-    pub command: String,
     /// What was chosen.
     pub options: String,
     /// How long the office ran, in its own time.
@@ -127,11 +125,7 @@ impl fmt::Display for Outcome {
             self.simulated.as_secs(),
             self.frames,
             self.trace_hash
-        )?;
-        if !self.passed() {
-            write!(f, "\n  repeat it with: {}", self.command)?;
-        }
-        Ok(())
+        )
     }
 }
 

@@ -24,20 +24,22 @@ use crate::world::link::{Direction, Link, cut, perfect};
 /// Simulated time after the last fault until everything must work.
 pub const SETTLING: Duration = Duration::from_secs(240);
 /// How long a swarm run takes unless asked otherwise.
-pub const LASTING: Duration = Duration::from_secs(600);
+pub const LASTING_SECS: u64 = 600;
+/// A minute of faults, and the time to settle.
+pub const LASTING_SECS_MIN: u64 = 60 + SETTLING.as_secs();
 /// The quiet time before the first fault.
 const OPENING_SECS: u64 = 10;
 /// The longest time that a fault lasts.
 const FAULT_SECS_MAX: u64 = 40;
+/// The longest leases of a provider that may renumber: they end within the time to settle.
+const RENUMBERING_LEASE_SECS_MAX: u32 = 120;
 
-/// The office of `seed`. It lasts long enough to settle.
-pub fn office_of(seed: u64, lasting: Option<Duration>) -> Office {
-    let lasting = lasting.unwrap_or(LASTING).max(SETTLING + Duration::from_secs(60));
-    let calm_at = lasting - SETTLING;
+/// The office of `seed`, whose last [`SETTLING`] of all the time it lasts is calm.
+pub fn office_of(seed: u64, lasting: Duration) -> Office {
+    let calm_at = lasting.saturating_sub(SETTLING);
     Picker { rng: StdRng::seed_from_u64(seed ^ 0x5eed), calm_at_secs: calm_at.as_secs() }
         .pick()
         .at(calm_at, calm())
-        .lasting(lasting)
         .expect("every PC has an address", |account| account.every_pc(|diary| diary.address.is_some()))
         .expect("every PC has fetched a page since the faults ended", move |account| {
             let since = Instant::ZERO + calm_at;
@@ -57,6 +59,7 @@ impl Picker {
         let lan_ports = self.rng.random_range(1..=3);
         let mode = *["nat-dmz", "nat-dmz", "nat", "router"].choose(&mut self.rng).expect("not empty");
         let is_dhcp = mode == "router" || self.rng.random_ratio(3, 4);
+        let isp_lease_secs = *[60, 120, 3_600].choose(&mut self.rng).expect("not empty");
         let mut office = office()
             .pcs(pcs)
             .lan_ports(lan_ports)
@@ -64,7 +67,7 @@ impl Picker {
             .wan(if is_dhcp { dhcp() } else { fixed() })
             .chatting(self.rng.random_range(0..=3))
             .lease_secs(*[60, 120, 600, 3_600].choose(&mut self.rng).expect("not empty"))
-            .isp_lease_secs(*[60, 120, 3_600].choose(&mut self.rng).expect("not empty"))
+            .isp_lease_secs(isp_lease_secs)
             .arriving_within(Duration::from_secs(self.rng.random_range(1..=60)))
             .visiting_every(Some(Duration::from_secs(self.rng.random_range(4..=20))));
         for name in ["lan", "wan", "pcs"] {
@@ -79,7 +82,9 @@ impl Picker {
             office = office.at(self.fault_time(), clock_jumps(by));
         }
         for _ in 0..self.rng.random_range(0..=6) {
-            office = self.fault(office, is_dhcp, pcs, lan_ports);
+            // A customer notices when its lease ends, and not before.
+            let can_renumber = is_dhcp && isp_lease_secs <= RENUMBERING_LEASE_SECS_MAX;
+            office = self.fault(office, can_renumber, pcs, lan_ports);
         }
         office
     }
@@ -100,15 +105,15 @@ impl Picker {
         office
     }
 
-    fn fault(&mut self, office: Office, is_dhcp: bool, pcs: usize, lan_ports: usize) -> Office {
+    fn fault(&mut self, office: Office, can_renumber: bool, pcs: usize, lan_ports: usize) -> Office {
         let begins = self.fault_time();
         let ends = begins + Duration::from_secs(self.rng.random_range(1..=FAULT_SECS_MAX));
         let ends = ends.min(Duration::from_secs(self.calm_at_secs));
         let for_a_while = |office: Office, fault, remedy| office.at(begins, fault).at(ends, remedy);
         match self.rng.random_range(0..8) {
             0 => for_a_while(office, dns(self.dns_mood()), dns(DnsMood::Truthful)),
-            1 if is_dhcp => for_a_while(office, dhcp_silent(true), dhcp_silent(false)),
-            2 if is_dhcp => office.at(begins, renumber("192.0.2.0/24")),
+            1 => for_a_while(office, dhcp_silent(true), dhcp_silent(false)),
+            2 if can_renumber => office.at(begins, renumber("192.0.2.0/24")),
             3 => for_a_while(office, disk_full(true), disk_full(false)),
             4 => for_a_while(office, self.cut_link(pcs), link("lan", perfect())),
             5 => {

@@ -129,7 +129,6 @@ impl World {
         let mut observer = self.observer.borrow_mut();
         observer.finish().map_err(|error| format!("the capture cannot be written: {error}"))?;
         Ok(Outcome {
-            command: repeating_command(&self.name, self.seed, self.office.lasting),
             scenario: self.name,
             seed: self.seed,
             options: self.office.describe(),
@@ -223,14 +222,6 @@ impl World {
             open_ports: attacker.open_ports().to_vec(),
         }
     }
-}
-
-/// The command that runs a scenario once more.
-fn repeating_command(name: &str, seed: u64, lasting: Duration) -> String {
-    let minutes = lasting.as_secs().div_ceil(60);
-    format!(
-        "cargo run --release -p gatepost-sim -- --scenario {name} --seed {seed} --minutes {minutes} --pcap {name}-{seed}.pcapng"
-    )
 }
 
 fn lan_segment(port: usize) -> SegmentId {

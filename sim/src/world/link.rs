@@ -217,6 +217,7 @@ impl Pipe {
     /// Goes over to another cable; what is in the pipe stays.
     pub fn set_link(&mut self, link: Link) {
         self.link = link;
+        self.in_burst = false;
     }
 
     /// What became of the frames.
@@ -384,6 +385,14 @@ mod tests {
         let gaps: Vec<_> = passed.windows(2).map(|pair| pair[1] - pair[0]).filter(|gap| *gap > 1).collect();
         assert!(gaps.iter().any(|gap| *gap > 10), "{gaps:?}");
         assert!(passed.len() > 3_500, "{}", passed.len());
+    }
+
+    #[test]
+    fn a_new_cable_ends_a_burst() {
+        let mut pipe = pipe(perfect().loss_in_bursts(1.0, 1e9));
+        assert!(pass(&mut pipe, 3).is_empty());
+        pipe.set_link(perfect());
+        assert_eq!(pass(&mut pipe, 3).len(), 3);
     }
 
     #[test]

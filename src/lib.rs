@@ -10,4 +10,3 @@ pub mod error;
 pub mod gateway;
 pub mod lab;
 pub mod port;
-pub mod race;

@@ -1,8 +1,10 @@
 //! The command line.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use gatepost::config::Config;
 use gatepost::control::{self, What};
@@ -58,7 +60,7 @@ enum Command {
     LabHost { name: String, role: String },
     /// Be the gateway of the lab; the lab starts it.
     #[command(name = lab::GATEWAY_SUBCOMMAND, hide = true)]
-    LabGateway { config: PathBuf },
+    LabGateway { config: PathBuf, lab: u32 },
 }
 
 const HOSTS_MAX: i64 = lab::HOSTS_MAX as i64;
@@ -67,10 +69,7 @@ fn main() -> ExitCode {
     let command = match CommandLine::try_parse() {
         Ok(command_line) => command_line.command,
         Err(answer) if !answer.use_stderr() => answer.exit(),
-        Err(mistake) => {
-            let message = mistake.to_string();
-            return fail(&Error::usage(message.strip_prefix("error: ").unwrap_or(&message).trim_end()));
-        }
+        Err(mistake) => return fail(&misunderstood(&mistake)),
     };
     match run(command) {
         Ok(true) => ExitCode::SUCCESS,
@@ -86,12 +85,16 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Lab { check, hosts, config } => {
             return lab::run(&lab::Options { check, hosts: usize::from(hosts), config });
         }
-        Command::Check { file } => println!("{}: {}", file.display(), Config::load(&file)?),
+        Command::Check { file } => {
+            let summary = Config::load(&file)?;
+            // Whoever does not want to read it has the exit code.
+            _ = writeln!(io::stdout(), "{}: {summary}", file.display());
+        }
         Command::Show { what, json, config } => {
             control::show(&load(config.as_deref())?.system.control_socket, what, json)?;
         }
         Command::LabHost { name, role } => lab::run_host(&name, &role)?,
-        Command::LabGateway { config } => lab::run_gateway(&config)?,
+        Command::LabGateway { config, lab } => lab::run_gateway(&config, lab)?,
     }
     Ok(true)
 }
@@ -101,9 +104,22 @@ fn load(path: Option<&Path>) -> Result<Config, Error> {
     path.map_or_else(|| Ok(Config::default()), Config::load)
 }
 
+/// What is wrong with the command line, in one sentence instead of clap's paragraphs.
+fn misunderstood(mistake: &clap::Error) -> Error {
+    if mistake.kind() == ErrorKind::MissingSubcommand {
+        return Error::usage("no command was given; write `gatepost lab`, or see `gatepost --help`");
+    }
+    let message = mistake.to_string();
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    let said = message.split("\n\n").next().unwrap_or_default();
+    let said: Vec<_> = said.split_whitespace().collect();
+    Error::usage(format!("{}; see `gatepost --help`", said.join(" ")))
+}
+
 fn fail(error: &Error) -> ExitCode {
     for message in error.messages() {
-        eprintln!("gatepost: {message}");
+        // There is nowhere else to say it.
+        _ = writeln!(io::stderr(), "gatepost: {message}");
     }
     error.exit_code()
 }

@@ -63,7 +63,18 @@ fn wrong_command_line_is_a_usage_error() {
         let outcome = gatepost(arguments);
         assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(outcome.stderr.starts_with("gatepost: "), "{}", outcome.stderr);
+        assert!(outcome.stderr.ends_with("see `gatepost --help`\n"), "{}", outcome.stderr);
+        assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
     }
+}
+
+#[test]
+fn nobody_has_to_read_the_summary() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/gatepost.example.toml");
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let program = env!("CARGO_BIN_EXE_gatepost");
+    let status = Command::new(program).args(["check", example]).stdout(full).status().expect("it starts");
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]

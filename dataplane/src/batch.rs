@@ -4,67 +4,14 @@
 //! with [`Batch::receive`], [`Dataplane::process`](crate::Dataplane::process) decides and rewrites in
 //! place, the event loop carries the verdicts out and calls [`Batch::clear`]. What the dataplane makes
 //! itself (ARP, ICMP errors, fragments, frames released from a hold queue) stands in the batch's
-//! [`Output`], which is bounded too.
+//! [`Output`], which is bounded too. What waited and turns out to be for the host stack joins the frames
+//! received.
 
 use core::mem;
 
 use crate::config::Segment;
-use crate::counters::DropReason;
-
-/// A port's number: its index in [`Config::ports`](crate::Config::ports).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PortId(pub u8);
-
-impl PortId {
-    /// The most ports a gateway can have.
-    pub const COUNT_MAX: usize = 64;
-}
-
-/// A set of ports.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PortSet(u64);
-
-impl PortSet {
-    /// No port.
-    pub const EMPTY: Self = Self(0);
-
-    /// The set of just `port`.
-    pub const fn only(port: PortId) -> Self {
-        Self(1 << (port.0 & 63))
-    }
-
-    /// This set without `port`.
-    pub const fn without(self, port: PortId) -> Self {
-        Self(self.0 & !Self::only(port).0)
-    }
-
-    /// Whether `port` is in the set.
-    pub const fn contains(self, port: PortId) -> bool {
-        self.0 & Self::only(port).0 != 0
-    }
-
-    /// Whether there is no port in the set.
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The port of a set of one.
-    #[inline]
-    pub const fn single(self) -> Option<PortId> {
-        if self.0.is_power_of_two() { Some(PortId(self.0.trailing_zeros() as u8)) } else { None }
-    }
-
-    /// The ports, lowest first.
-    pub fn iter(self) -> impl Iterator<Item = PortId> {
-        (0..64).map(PortId).filter(move |port| self.contains(*port))
-    }
-}
-
-impl FromIterator<PortId> for PortSet {
-    fn from_iter<I: IntoIterator<Item = PortId>>(ports: I) -> Self {
-        Self(ports.into_iter().fold(0, |set, port| set | Self::only(port).0))
-    }
-}
+use crate::drop_reason::DropReason;
+use crate::port::{PortId, PortSet};
 
 /// Where a frame came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,14 +34,14 @@ pub enum Verdict {
     Transmit(PortId),
     /// Goes out of several ports of its segment, and to the host stack if `local`.
     Flood {
-        /// The ports; never the one of origin.
+        /// The ports; never the one that a bridged frame came from.
         ports: PortSet,
         /// Whether the gateway itself is addressed too.
         local: bool,
     },
     /// For the gateway's own host stack.
     Local,
-    /// Was for the gateway and has been dealt with: ARP.
+    /// Has been dealt with: ARP for the gateway, or a packet whose fragments are in the [`Output`].
     Consumed,
     /// Waits in the dataplane for a neighbour or for the first fragment.
     Hold,
@@ -133,6 +80,15 @@ impl Frame {
     /// Sets the length, cut to the capacity.
     pub fn set_len(&mut self, len: usize) {
         self.len = len.min(self.buffer.len());
+    }
+
+    /// Gives the frame a buffer of `capacity` octets, unless its own holds as much.
+    pub(crate) fn reserve(&mut self, capacity: usize) {
+        if self.buffer.len() < capacity {
+            let mut larger = Self::with_capacity(capacity);
+            self.give_to(&mut larger);
+            *self = larger;
+        }
     }
 
     /// Gives the frame over to `other`, and is empty then: by exchanging the buffers if they have one
@@ -212,6 +168,30 @@ pub struct Slot {
     pub verdict: Verdict,
 }
 
+/// The slots of a batch behind the frames received.
+#[derive(Debug)]
+pub(crate) struct SpareSlots<'a> {
+    slots: &'a mut [Slot],
+    used: usize,
+    batch_len: &'a mut usize,
+}
+
+impl SpareSlots<'_> {
+    /// Adds a frame that came in by `ingress`, was held and is for the host stack, and leaves it empty.
+    /// `false`, and no frame, if there is no room.
+    pub(crate) fn deliver(&mut self, ingress: Ingress, frame: &mut Frame) -> bool {
+        let Some(slot) = self.slots.get_mut(self.used) else { return false };
+        if !frame.give_to(&mut slot.frame) {
+            return false;
+        }
+        slot.ingress = ingress;
+        slot.verdict = Verdict::Local;
+        self.used += 1;
+        *self.batch_len += 1;
+        true
+    }
+}
+
 /// A batch of frames on their way through the dataplane.
 #[derive(Debug)]
 pub struct Batch {
@@ -274,7 +254,8 @@ impl Batch {
         self.len == self.slots.len()
     }
 
-    /// The frames received, with their verdicts.
+    /// The frames received, with their verdicts; once processed, also those received earlier that no
+    /// longer wait and are for the host stack.
     pub fn slots(&self) -> &[Slot] {
         &self.slots[..self.len]
     }
@@ -284,9 +265,10 @@ impl Batch {
         &self.output
     }
 
-    /// The frames received and the place for frames made, for the dataplane.
-    pub(crate) fn split(&mut self) -> (&mut [Slot], &mut Output) {
-        (&mut self.slots[..self.len], &mut self.output)
+    /// The frames received, and the places for others, for the dataplane.
+    pub(crate) fn split(&mut self) -> (&mut [Slot], SpareSlots<'_>, &mut Output) {
+        let (received, spare) = self.slots.split_at_mut(self.len);
+        (received, SpareSlots { slots: spare, used: 0, batch_len: &mut self.len }, &mut self.output)
     }
 
     /// Empties the batch for its next use.
@@ -326,7 +308,7 @@ mod tests {
     #[test]
     fn output_is_bounded_and_exchanges_buffers() {
         let mut batch = Batch::new(64);
-        let (_, output) = batch.split();
+        let (_, _, output) = batch.split();
         let mut held = Frame::with_capacity(64);
         held.set_len(9);
         assert!(output.release(PortSet::only(PortId(3)), &mut held));
@@ -342,6 +324,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_held_for_the_host_joins_the_frames_received() {
+        let mut batch = Batch::new(64);
+        assert!(receive(&mut batch, &[1]));
+        let (received, mut spare, _) = batch.split();
+        assert_eq!(received.len(), 1);
+        let mut held = Frame::with_capacity(64);
+        let mut long = Frame::with_capacity(65);
+        long.set_len(65);
+        assert!(!spare.deliver(Ingress::Host, &mut long), "no room in the slot");
+        for len in 2..=Batch::FRAMES_MAX {
+            held.set_len(len.min(64));
+            assert!(spare.deliver(Ingress::Port(PortId(3)), &mut held));
+        }
+        held.set_len(1);
+        assert!(!spare.deliver(Ingress::Host, &mut held) && held.bytes().len() == 1);
+        let slot = &batch.slots()[1];
+        assert_eq!((slot.ingress, slot.verdict), (Ingress::Port(PortId(3)), Verdict::Local));
+        assert_eq!((slot.frame.bytes().len(), batch.slots().len()), (2, Batch::FRAMES_MAX));
+    }
+
+    #[test]
     fn buffers_of_different_capacity_are_not_exchanged() {
         let (mut small, mut large) = (Frame::with_capacity(8), Frame::with_capacity(16));
         small.set_len(5);
@@ -350,14 +353,5 @@ mod tests {
         large.set_len(9);
         assert!(!large.give_to(&mut small));
         assert_eq!((large.buffer_mut().len(), small.buffer_mut().len()), (16, 8));
-    }
-
-    #[test]
-    fn port_sets_list_their_ports_in_order() {
-        let set: PortSet = [PortId(5), PortId(0), PortId(63)].into_iter().collect();
-        assert_eq!(set.iter().collect::<Vec<_>>(), [PortId(0), PortId(5), PortId(63)]);
-        assert!(!set.without(PortId(5)).contains(PortId(5)));
-        assert_eq!((set.single(), PortSet::EMPTY.single()), (None, None));
-        assert_eq!(PortSet::only(PortId(63)).single(), Some(PortId(63)));
     }
 }

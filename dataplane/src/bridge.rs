@@ -18,7 +18,7 @@ use core::time::Duration;
 
 use ahash::RandomState;
 
-use crate::batch::PortId;
+use crate::port::PortId;
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 

@@ -5,7 +5,7 @@ use core::ops::RangeInclusive;
 
 use ipnet::Ipv4Net;
 
-use crate::batch::{PortId, PortSet};
+use crate::port::{PortId, PortSet};
 use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::ipv4::Protocol;
 
@@ -65,6 +65,19 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// All modes.
+    pub const ALL: [Self; 4] = [Self::LanOnly, Self::Router, Self::Nat, Self::NatDmz];
+
+    /// The mode's name, as configuration and reports have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LanOnly => "lan-only",
+            Self::Router => "router",
+            Self::Nat => "nat",
+            Self::NatDmz => "nat-dmz",
+        }
+    }
+
     /// Whether the LAN hides behind the WAN address.
     pub const fn translates(self) -> bool {
         matches!(self, Self::Nat | Self::NatDmz)
@@ -78,6 +91,16 @@ pub enum Segment {
     Lan,
     /// The internet's side.
     Wan,
+}
+
+impl Segment {
+    /// The segment's name, as configuration and reports have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lan => "lan",
+            Self::Wan => "wan",
+        }
+    }
 }
 
 /// The gateway's own presence on a segment.
@@ -137,7 +160,8 @@ pub struct Nat {
     pub filtering: Filtering,
     /// The most flows at one time.
     pub flows_max: u32,
-    /// The most flows of one LAN host at one time.
+    /// The most flows at one time that one inside host, the gateway included, opened; and likewise that
+    /// were opened to it from outside.
     pub flows_per_host_max: u32,
 }
 

@@ -49,6 +49,11 @@ impl<T: Copy> FramePool<T> {
         pool
     }
 
+    /// Makes room for frames of up to `frame_capacity` octets, if there was less.
+    pub(crate) fn reserve_frames(&mut self, frame_capacity: usize) {
+        self.places.iter_mut().for_each(|place| place.frame.reserve(frame_capacity));
+    }
+
     /// Whether a frame can be held.
     pub(crate) fn has_spare(&self) -> bool {
         self.spare.len > 0
@@ -134,6 +139,20 @@ mod tests {
         assert!(pool.release(&mut a).is_none());
         assert_eq!(pool.release(&mut b).map(|(frame, _)| frame.bytes()[0]), Some(2));
         assert_eq!(pool.release(&mut b).map(|(frame, _)| frame.bytes()[0]), Some(4));
+    }
+
+    #[test]
+    fn buffers_that_grow_keep_what_they_hold() {
+        let mut pool = FramePool::new(2, 64, ());
+        let mut queue = FrameQueue::default();
+        assert!(pool.hold(&mut queue, &mut frame(1), ()));
+        let mut long = Frame::with_capacity(100);
+        long.set_len(100);
+        assert!(!pool.hold(&mut queue, &mut long, ()));
+        pool.reserve_frames(100);
+        assert!(pool.hold(&mut queue, &mut long, ()));
+        let mut lengths = core::iter::from_fn(|| Some(pool.release(&mut queue)?.0.bytes().len()));
+        assert_eq!([lengths.next(), lengths.next(), lengths.next()], [Some(1), Some(100), None]);
     }
 
     #[test]

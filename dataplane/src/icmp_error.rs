@@ -4,8 +4,6 @@ use core::fmt;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use ipnet::Ipv4Net;
-
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 use crate::wire::icmpv4::{self, Type};
@@ -105,28 +103,21 @@ impl fmt::Display for IcmpError {
 
 /// Whether an ICMP error about `packet` may be sent at all. (RFC 1812 section 4.3.2.7)
 ///
-/// It came in a frame to `link_destination` and has the valid `header`; `networks` are those that the
-/// gateway is connected to, whose broadcast addresses look like any other.
+/// It came in a frame to `link_destination` and has the valid `header`; `is_broadcast` knows the addresses
+/// that stand for all hosts of the networks that the gateway is connected to, and look like any other.
 pub fn may_answer(
     link_destination: MacAddr,
     header: &ipv4::Header,
     packet: &[u8],
-    networks: impl IntoIterator<Item = Ipv4Net>,
+    is_broadcast: impl Fn(Ipv4Addr) -> bool,
 ) -> bool {
     !link_destination.is_multicast()
         && header.is_first_fragment()
         && AddressKind::of(header.source).may_be_source()
         && matches!(AddressKind::of(header.destination), AddressKind::Unicast | AddressKind::LinkLocal)
-        && networks
-            .into_iter()
-            .all(|net| !is_broadcast(net, header.source) && !is_broadcast(net, header.destination))
+        && !is_broadcast(header.source)
+        && !is_broadcast(header.destination)
         && (header.protocol != Protocol::ICMP || is_query(header.payload(packet)))
-}
-
-/// Whether `addr` stands for all hosts of `net`, in today's form or that of old. (RFC 1812 section 4.2.3.1)
-fn is_broadcast(net: Ipv4Net, addr: Ipv4Addr) -> bool {
-    // RFC 3021: networks of two or one have none.
-    net.prefix_len() <= 30 && (addr == net.broadcast() || addr == net.network())
 }
 
 /// Whether an ICMP message is one that an error may be about. An unknown type may be an error too.
@@ -189,12 +180,12 @@ mod tests {
         ipv4::Header::new(HOST, REMOTE, Protocol::UDP, len)
     }
 
-    fn networks() -> [Ipv4Net; 2] {
-        ["192.168.1.1/24", "203.0.113.10/31"].map(|text| text.parse().expect("a network"))
+    fn is_broadcast(address: Ipv4Addr) -> bool {
+        address == Ipv4Addr::new(192, 168, 1, 255)
     }
 
     fn answers(header: ipv4::Header) -> bool {
-        may_answer(GATEWAY_MAC, &header, &packet(header), networks())
+        may_answer(GATEWAY_MAC, &header, &packet(header), is_broadcast)
     }
 
     #[test]
@@ -241,21 +232,19 @@ mod tests {
         let mut offender = packet(icmp);
         for kind in [3, 4, 5, 11, 12, 200] {
             offender[20] = kind;
-            assert!(!may_answer(GATEWAY_MAC, &icmp, &offender, networks()), "type {kind}");
+            assert!(!may_answer(GATEWAY_MAC, &icmp, &offender, is_broadcast), "type {kind}");
         }
     }
 
     #[test]
     fn rfc1812_4_3_2_7_no_error_about_what_was_for_many() {
         assert!(answers(udp(8)));
-        for destination in ["255.255.255.255", "224.0.0.251", "192.168.1.255", "192.168.1.0", "240.0.0.1"] {
+        for destination in ["255.255.255.255", "224.0.0.251", "192.168.1.255", "240.0.0.1"] {
             let destination = destination.parse().expect("an address");
             assert!(!answers(ipv4::Header { destination, ..udp(8) }), "{destination}");
         }
-        // RFC 3021: a network of two has no broadcast.
-        assert!(answers(ipv4::Header { destination: Ipv4Addr::new(203, 0, 113, 11), ..udp(8) }));
         for mac in [MacAddr::BROADCAST, MacAddr([1, 0, 0x5e, 0, 0, 1])] {
-            assert!(!may_answer(mac, &udp(8), &packet(udp(8)), networks()));
+            assert!(!may_answer(mac, &udp(8), &packet(udp(8)), is_broadcast));
         }
     }
 

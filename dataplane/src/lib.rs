@@ -7,7 +7,7 @@
 //! [`Verdict`] for each frame and the frames the dataplane made itself.
 //!
 //! ```text
-//!            Batch::receive          Dataplane::process             Batch::frames / Batch::outputs
+//!            Batch::receive          Dataplane::process             Batch::slots / Batch::output    
 //!  port  ──────────────────▶ frames ───────────────────▶ verdicts ─────────────────────────────────▶ ports,
 //!                                                                                                    host stack
 //! ```
@@ -19,7 +19,7 @@ pub mod batch;
 pub mod bridge;
 pub mod config;
 pub mod counters;
-pub mod dataplane;
+pub mod drop_reason;
 pub mod firewall;
 pub mod flow;
 pub mod fragment;
@@ -27,13 +27,17 @@ mod hold;
 pub mod icmp_error;
 pub mod nat;
 pub mod neighbor;
+pub mod pipeline;
+pub mod port;
 pub mod route;
 pub mod time;
 pub mod wire;
 
-pub use batch::{Batch, Frame, Ingress, Output, PortId, PortSet, Verdict};
+pub use batch::{Batch, Frame, Ingress, Output, Verdict};
 pub use config::Config;
-pub use counters::{Counters, DropReason};
-pub use dataplane::{Dataplane, FlowInfo};
+pub use counters::Counters;
+pub use drop_reason::DropReason;
+pub use pipeline::{Dataplane, FlowInfo};
+pub use port::{PortId, PortSet};
 pub use time::Instant;
 pub use wire::ethernet::MacAddr;

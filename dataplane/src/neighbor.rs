@@ -160,6 +160,11 @@ impl NeighborTable {
         }
     }
 
+    /// Makes room for frames of up to `frame_capacity` octets, if there was less.
+    pub fn reserve_frames(&mut self, frame_capacity: usize) {
+        self.pool.reserve_frames(frame_capacity);
+    }
+
     /// The hardware address of a neighbour that is known and need not be asked: the fast way.
     #[inline]
     pub fn lookup(&self, now: Instant, segment: Segment, ip: Ipv4Addr) -> Option<MacAddr> {

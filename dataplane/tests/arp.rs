@@ -163,6 +163,35 @@ fn a_flood_of_requests_makes_no_flood_of_questions() {
 }
 
 #[test]
+fn a_sender_of_another_network_is_answered_but_not_learnt() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let foreigner = Host { address: Ipv4Addr::new(10, 0, 0, 5), ..ISP };
+    bench
+        .send(WAN, &arp(2, foreigner, GATEWAY_WAN_MAC, GATEWAY_WAN, GATEWAY_WAN_MAC))
+        .assert_silently_dropped(DropReason::SpoofedSource);
+    let answered = bench.send(WAN, &arp(1, foreigner, GATEWAY_WAN_MAC, GATEWAY_WAN, GATEWAY_WAN_MAC));
+    assert_eq!(answered.sent.len(), 1);
+    let group = Host { address: Ipv4Addr::new(224, 0, 0, 1), ..ISP };
+    bench.send(WAN, &arp_request(group, GATEWAY_WAN)).assert_silently_dropped(DropReason::SpoofedSource);
+    assert!(bench.dataplane.neighbors(bench.now).all(|neighbor| neighbor.ip != foreigner.address));
+}
+
+#[test]
+fn a_packet_that_waited_is_cut_for_a_smaller_link() {
+    let mut config = config(Mode::NatDmz);
+    config.wan.mtu = 576;
+    let mut bench = Bench::cold(config);
+    bench.send(LAN0, &arp_request(ALICE, GATEWAY_LAN));
+    let mut packet = udp(ALICE, 5000, SERVER.address, 53, &[7; 1472]);
+    set_dont_fragment(&mut packet, false);
+    assert_eq!(bench.send(LAN0, &packet).verdict, Verdict::Hold);
+    let answered = bench.send(WAN, &arp_reply(ISP, GATEWAY_WAN_MAC, GATEWAY_WAN));
+    assert_eq!(answered.sent.len(), 3);
+    Sent { port: WAN, bytes: reassemble(&answered.sent) }.verify();
+    assert_eq!(bench.dataplane.counters().held, 0);
+}
+
+#[test]
 fn rfc5227_s2_1_1_the_host_hears_who_has_the_address_that_it_is_offered() {
     let mut config = config(Mode::NatDmz);
     config.wan.address = None;

@@ -108,3 +108,10 @@ fn the_bridge_table_can_be_shown() {
     stations.sort();
     assert_eq!(stations, [(ALICE.mac, LAN0), (BOB.mac, LAN1), (ISP.mac, WAN)]);
 }
+
+#[test]
+fn groups_of_one_link_are_not_bridged() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let spanning_tree = MacAddr([0x01, 0x80, 0xc2, 0, 0, 0]);
+    bench.send(LAN0, &frame(ALICE.mac, spanning_tree)).assert_silently_dropped(DropReason::MacNotForUs);
+}

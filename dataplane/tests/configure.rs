@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use common::*;
 use gatepost_dataplane::config::{Mode, Segment};
+use gatepost_dataplane::wire::ipv4::Protocol;
 use gatepost_dataplane::{DropReason, Verdict};
 
 const OTHER_WAN: std::net::Ipv4Addr = std::net::Ipv4Addr::new(203, 0, 113, 77);
@@ -90,6 +91,29 @@ fn frames_that_wait_on_a_network_that_is_left_are_given_up() {
     bench.configure(|config| config.wan.address = None);
     assert_eq!(bench.dataplane.counters().held, 0);
     assert!(bench.dataplane.counters().balances());
+}
+
+#[test]
+fn a_syn_that_waits_for_its_refusal_is_forgotten() {
+    let mut bench = Bench::new(Mode::Nat);
+    let syn = tcp(STRANGER, 7000, GATEWAY_WAN, 22, "S", 1, 0);
+    bench.send(WAN, &syn).assert_silently_dropped(DropReason::Unsolicited);
+    bench.configure(|config| config.firewall.forwards = vec![forward(Protocol::TCP, 22..=22, BOB, 22)]);
+    assert_eq!(bench.pass(Duration::from_secs(10)), []);
+}
+
+#[test]
+fn frames_of_a_greater_mtu_wait_too() {
+    let mut config = config(Mode::Router);
+    config.lan.mtu = 576;
+    config.wan.mtu = 576;
+    let mut bench = Bench::cold(config);
+    bench.send(LAN0, &arp_request(ALICE, GATEWAY_LAN));
+    let long = udp(ALICE, 5000, SERVER.address, 53, &[7; 1400]);
+    bench.configure(|config| config.wan.mtu = 1500);
+    assert_eq!(bench.send(LAN0, &long).verdict, Verdict::Hold);
+    let released = bench.send(WAN, &arp_reply(ISP, GATEWAY_WAN_MAC, GATEWAY_WAN));
+    assert_eq!(released.one().bytes.len(), long.len());
 }
 
 #[test]

@@ -79,6 +79,18 @@ fn a_service_of_the_gateway_is_seen_and_answers() {
 }
 
 #[test]
+fn a_flood_to_a_service_leaves_the_gateway_its_own_queries() {
+    let mut config = office();
+    config.nat.flows_per_host_max = 8;
+    let mut bench = Bench::with_config(config);
+    let visits = (0..20).map(|n| tcp(STRANGER, 7000 + n, GATEWAY_WAN, 25, "S", 1, 0));
+    let verdicts: Vec<_> = visits.map(|syn| bench.send(WAN, &syn).verdict).collect();
+    assert_eq!(verdicts[7..9], [Verdict::Local, Verdict::Drop(DropReason::FlowHostLimit)]);
+    let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
+    bench.host_sends(&udp(gateway, 50_000, SERVER.address, 53, b"q")).one();
+}
+
+#[test]
 fn the_default_machine_gets_what_nothing_else_claims() {
     let mut config = office();
     config.firewall.dmz_host = Some(BOB.address);
@@ -101,4 +113,13 @@ fn a_policy_change_keeps_what_is_still_allowed_and_ends_the_rest() {
         .send(WAN, &udp(STRANGER, 7000, GATEWAY_WAN, 9000, b"x"))
         .assert_silently_dropped(DropReason::Unsolicited);
     bench.send(WAN, &udp(SERVER, 53, GATEWAY_WAN, 5000, b"answer")).one();
+}
+
+#[test]
+fn a_forwarded_host_is_seen_at_the_same_port_when_it_calls() {
+    let mut bench = Bench::with_config(office());
+    let call = bench.send(LAN1, &udp(BOB, 19_007, SERVER.address, 5060, b"x"));
+    assert_eq!(call.one().ip().endpoints(), "203.0.113.10:9007 > 198.51.100.7:5060");
+    let answer = bench.send(WAN, &udp(SERVER, 5060, GATEWAY_WAN, 9007, b"y"));
+    assert_eq!(answer.one().ip().endpoints(), "198.51.100.7:5060 > 192.168.1.20:19007");
 }

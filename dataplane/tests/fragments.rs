@@ -112,6 +112,38 @@ fn fragments_to_the_gateway_are_for_its_host() {
 }
 
 #[test]
+fn rfc1812_4_3_3_6_echo_in_fragments_is_between_the_wan_and_the_gateways_host() {
+    let request = icmp_error(SERVER, GATEWAY_WAN, 8, 0, 7 << 16, &[9; 1400]);
+    let mut bench = Bench::new(Mode::Nat);
+    for frame in fragment(&request, 1, 504) {
+        assert_eq!(bench.send(WAN, &frame).verdict, Verdict::Local);
+    }
+    let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
+    let reply = icmp_error(gateway, SERVER.address, 0, 0, 7 << 16, &[9; 1400]);
+    for frame in fragment(&reply, 1, 504) {
+        bench.host_sends(&frame).one();
+    }
+    assert_eq!(bench.dataplane.flows().count(), 0);
+
+    let mut stealthy = Bench::new(Mode::NatDmz);
+    stealthy.configure(|config| config.firewall.stealth = true);
+    for frame in fragment(&request, 1, 504) {
+        stealthy.send(WAN, &frame).assert_silently_dropped(DropReason::Unsolicited);
+    }
+}
+
+#[test]
+fn the_hosts_fragments_leave_the_wan_with_no_address_of_the_lans() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let gateway = Host { port: LAN0, mac: GATEWAY_LAN_MAC, address: GATEWAY_LAN };
+    let request = icmp_error(gateway, SERVER.address, 8, 0, 7 << 16, &[9; 1400]);
+    let sent: Vec<_> =
+        fragment(&request, 1, 504).iter().flat_map(|frame| bench.host_sends(frame).sent).collect();
+    assert_eq!(sent.len(), 3);
+    assert!(sent.iter().all(|sent| sent.ip().source() == GATEWAY_WAN), "{sent:?}");
+}
+
+#[test]
 fn the_gateways_own_fragmented_answers_reach_its_host() {
     let mut bench = Bench::new(Mode::NatDmz);
     let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
@@ -119,6 +151,22 @@ fn the_gateways_own_fragmented_answers_reach_its_host() {
     for frame in inbound(1) {
         assert_eq!(bench.send(WAN, &frame).verdict, Verdict::Local);
     }
+}
+
+#[test]
+fn fragments_for_the_gateway_may_overtake_the_first() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
+    bench.host_sends(&udp(gateway, 5000, SERVER.address, 4000, b"q")).one();
+    let fragments = inbound(1);
+    for late in [2, 1] {
+        assert_eq!(bench.send(WAN, &fragments[late]).verdict, Verdict::Hold);
+    }
+    assert_eq!(bench.send(WAN, &fragments[0]).verdict, Verdict::Local);
+    let delivered: Vec<_> =
+        bench.delivered().map(|bytes| Sent { port: WAN, bytes: bytes.to_vec() }).collect();
+    verify_whole(&delivered, "198.51.100.7:4000 > 203.0.113.10:5000");
+    assert_eq!((bench.dataplane.counters().held, bench.dataplane.counters().local), (0, 3));
 }
 
 #[test]
@@ -139,4 +187,22 @@ fn rfc6864_identifications_of_two_hosts_do_not_collide() {
     assert_ne!(id(&alices_first), id(&bobs_first));
     let alices_second = bench.send(LAN0, &outbound(1)[1]).one().clone();
     assert_eq!(id(&alices_first), id(&alices_second));
+}
+
+#[test]
+fn rfc1858_fragments_that_hide_ports_are_dropped() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let syn = tcp(ALICE, 40_000, SERVER.address, 80, "S", 1, 0);
+    for tiny in fragment(&syn, 1, 8) {
+        bench.send(LAN0, &tiny).assert_silently_dropped(DropReason::FragmentInvalid);
+    }
+    assert_eq!(bench.dataplane.flows().count(), 0);
+}
+
+#[test]
+fn fragments_from_the_lan_to_the_gateways_wan_address_are_for_its_host() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    for frame in fragment(&udp(ALICE, 5000, GATEWAY_WAN, 53, &[9; 1400]), 1, 504) {
+        assert_eq!(bench.send(LAN0, &frame).verdict, Verdict::Local);
+    }
 }

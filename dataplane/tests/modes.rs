@@ -3,9 +3,11 @@
 mod common;
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use common::*;
 use gatepost_dataplane::config::Mode;
+use gatepost_dataplane::wire::ipv4::Protocol;
 use gatepost_dataplane::{DropReason, MacAddr, PortSet, Verdict};
 
 const NOBODY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
@@ -256,7 +258,8 @@ fn martians_and_liars_are_dropped_on_every_side() {
 #[test]
 fn broadcasts_are_not_forwarded_and_not_answered() {
     let mut bench = Bench::new(Mode::Router);
-    for target in [Ipv4Addr::new(203, 0, 113, 255), Ipv4Addr::new(224, 0, 0, 251), BROADCAST] {
+    let wans = [Ipv4Addr::new(203, 0, 113, 255), Ipv4Addr::new(203, 0, 113, 0)];
+    for target in [wans[0], wans[1], Ipv4Addr::new(224, 0, 0, 251), BROADCAST] {
         bench
             .send(LAN0, &udp(ALICE, 5000, target, 53, b"x"))
             .assert_silently_dropped(DropReason::BroadcastNotForwarded);
@@ -267,4 +270,49 @@ fn broadcasts_are_not_forwarded_and_not_answered() {
     let mut unicast_in_broadcast = echo_request(STRANGER, GATEWAY_WAN, 7, 1);
     unicast_in_broadcast[..6].copy_from_slice(&MacAddr::BROADCAST.0);
     bench.send(WAN, &unicast_in_broadcast).assert_silently_dropped(DropReason::BroadcastNotForwarded);
+}
+
+#[test]
+fn a_damaged_ping_is_not_answered() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let mut ping = echo_request(ALICE, GATEWAY_LAN, 7, 1);
+    ping[42] ^= 1;
+    bench.send(LAN0, &ping).assert_silently_dropped(DropReason::TransportMalformed);
+}
+
+#[test]
+fn the_port_of_a_dhcp_client_is_given_to_nobody() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let outcome = bench.send(LAN0, &udp(ALICE, 68, SERVER.address, 53, b"query"));
+    assert_ne!(outcome.one().ip().source_port(), 68);
+}
+
+#[test]
+fn padding_of_short_frames_is_not_forwarded() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let frame = udp(ALICE, 5000, SERVER.address, 53, b"q");
+    let mut padded = frame.clone();
+    padded.resize(60, 0xee);
+    let outcome = bench.send(LAN0, &padded);
+    assert_eq!(outcome.one().bytes.len(), frame.len());
+}
+
+#[test]
+fn stealth_hides_whether_a_forwards_host_is_there() {
+    for (stealth, told) in [(false, 1), (true, 0)] {
+        let mut config = config(Mode::NatDmz);
+        config.firewall.stealth = stealth;
+        config.firewall.forwards = vec![forward(Protocol::UDP, 9000..=9000, BOB, 9000)];
+        let mut bench = Bench::cold(config);
+        bench.send(WAN, &arp_request(ISP, GATEWAY_WAN));
+        let outcome = bench.send(WAN, &udp(STRANGER, 5000, GATEWAY_WAN, 9000, b"x"));
+        assert_eq!(outcome.verdict, Verdict::Hold);
+        let sent = bench.pass(Duration::from_secs(10));
+        let errors: Vec<_> = sent.iter().filter(|sent| sent.port == WAN).collect();
+        assert_eq!(errors.len(), told);
+        if let [error] = errors[..] {
+            assert_eq!(error.ip().icmp(), (3, 1));
+            assert_eq!(error.ip().quoted().endpoints(), "198.51.100.66:5000 > 203.0.113.10:9000");
+        }
+    }
 }

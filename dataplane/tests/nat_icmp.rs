@@ -205,6 +205,16 @@ fn an_error_about_nothing_is_dropped() {
 }
 
 #[test]
+fn rfc5508_req1_a_reply_to_nothing_opens_nothing() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    bench.send(LAN1, &echo_request(BOB, SERVER.address, 7, 1)).one();
+    for target in [STRANGER.address, GATEWAY_WAN] {
+        bench.send(LAN0, &echo_reply(ALICE, target, 7, 1)).assert_silently_dropped(DropReason::IcmpUnrelated);
+    }
+    assert_eq!(bench.dataplane.flows().count(), 1);
+}
+
+#[test]
 fn a_wrong_icmp_checksum_of_an_error_is_not_passed_on() {
     let mut bench = Bench::new(Mode::NatDmz);
     let datagram = translated_datagram(&mut bench);
@@ -234,4 +244,15 @@ fn an_error_about_the_gateways_own_packet_is_for_its_host() {
     let outcome = bench.send(WAN, &icmp_error(ISP, GATEWAY_WAN, 3, 3, 0, &query));
     let local = outcome.local.expect("for the host");
     assert_eq!(Ip(&local[14..]).quoted().endpoints(), "203.0.113.10:5000 > 198.51.100.7:53");
+}
+
+#[test]
+fn an_error_goes_to_nobody_but_the_sender_of_what_it_quotes() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query")).one();
+    let answer = bench.send(WAN, &udp(SERVER, 53, GATEWAY_WAN, 5000, b"answer"));
+    let inside = answer.one().bytes[14..].to_vec();
+    bench
+        .send(LAN0, &icmp_error(ALICE, STRANGER.address, 3, 3, 0, &inside))
+        .assert_silently_dropped(DropReason::IcmpUnrelated);
 }

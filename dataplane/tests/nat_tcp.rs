@@ -129,6 +129,18 @@ fn rfc5382_req4_an_unsolicited_syn_is_refused_after_six_seconds() {
 }
 
 #[test]
+fn rfc5382_req4_a_syn_that_the_filter_keeps_out_is_refused_alike() {
+    let mut bench = Bench::new(Mode::Nat);
+    let connection = established(&mut bench);
+    let port = connection.external_port;
+    let syn = tcp(STRANGER, 7000, GATEWAY_WAN, port, "S", 1, 0);
+    bench.send(WAN, &syn).assert_silently_dropped(DropReason::Filtered);
+    let sent = bench.pass(Duration::from_secs(6));
+    assert_eq!(sent.len(), 1);
+    assert_eq!((sent[0].ip().icmp(), sent[0].ip().destination()), ((3, 3), STRANGER.address));
+}
+
+#[test]
 fn rfc5382_req4_no_refusal_if_the_connection_comes_about() {
     let mut bench = Bench::new(Mode::Nat);
     let connection = Connection::new(ALICE, 40_000, SERVER, 40_001);

@@ -4,6 +4,7 @@ mod common;
 
 use common::*;
 use gatepost_dataplane::config::Mode;
+use gatepost_dataplane::wire::ipv4::Protocol;
 use gatepost_dataplane::{Batch, DropReason, Output, Verdict};
 
 #[test]
@@ -95,6 +96,21 @@ fn rfc1812_source_routes_are_refused() {
         let routed = with_ip_options(&packet[14..], &[option, 7, 4, 1, 2, 3, 4, 0]);
         let frame = [&packet[..14], &routed].concat();
         bench.send(LAN0, &frame).assert_silently_dropped(DropReason::SourceRouted);
+    }
+}
+
+#[test]
+fn rfc3927_section_7_link_local_hosts_stay_on_their_link() {
+    let neighbor = Host { address: [169, 254, 1, 1].into(), ..ISP };
+    for mode in [Mode::Router, Mode::Nat] {
+        let mut config = config(mode);
+        config.firewall.forwards = vec![forward(Protocol::UDP, 9000..=9000, ALICE, 9000)];
+        let mut bench = Bench::with_config(config);
+        let target = if mode == Mode::Router { ALICE.address } else { GATEWAY_WAN };
+        bench
+            .send(WAN, &udp(neighbor, 5000, target, 9000, b"x"))
+            .assert_silently_dropped(DropReason::Martian);
+        assert_eq!(bench.dataplane.flows().count(), 0);
     }
 }
 

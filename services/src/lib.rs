@@ -9,4 +9,5 @@ pub mod dhcp;
 pub mod dns;
 pub mod link;
 pub mod net;
+pub mod race;
 pub mod store;

@@ -13,13 +13,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 use gatepost_dataplane::config::Segment;
+use gatepost_dataplane::wire::ethernet::Header;
 use gatepost_dataplane::{Batch, Frame, Ingress};
 use tokio::sync::Notify;
 
 /// Frames that fit in each direction.
 pub const RING_FRAMES_MAX: usize = 1024;
-/// Room for the dataplane's Ethernet header in front of the host's packets.
-const ETHERNET_HEADER_LEN: usize = 14;
 
 /// One direction: filled buffers, and the emptied ones on their way back.
 #[derive(Debug)]
@@ -135,15 +134,9 @@ impl HostLink {
         self.shared.to_host.receive(read)
     }
 
-    /// Sends the Ethernet frame that `fill` writes (it returns the length); `false` if the ring is
-    /// full, and then `fill` was not called. For [`Ingress::Host`] the first 14 octets, the Ethernet
-    /// header, are left to the dataplane.
-    pub fn emit(&self, ingress: Ingress, fill: impl FnOnce(&mut [u8]) -> usize) -> bool {
-        let sent = self.shared.from_host.send(ingress, |buffer| Some(fill(buffer)));
-        if !self.shared.is_worker_woken.swap(true, Ordering::AcqRel) {
-            (self.wake_worker)();
-        }
-        sent
+    /// Sends a whole Ethernet frame out of `segment`; `false` if the ring is full or the frame too long.
+    pub fn emit_frame(&self, segment: Segment, frame: &[u8]) -> bool {
+        self.emit(Ingress::HostRaw(segment), |buffer| copy(frame, buffer))
     }
 
     /// Sends an IP packet of the host's, for the dataplane to route; `false` if the ring is full.
@@ -153,9 +146,18 @@ impl HostLink {
     /// The packet is too long: the host's MTU is greater than the link was made for.
     pub fn emit_packet(&self, packet: &[u8]) -> bool {
         self.emit(Ingress::Host, |buffer| {
-            let len = buffer.get_mut(ETHERNET_HEADER_LEN..).and_then(|buffer| copy(packet, buffer));
-            ETHERNET_HEADER_LEN + len.expect("the host's packets fit the link's frames")
+            let len = buffer.get_mut(Header::LEN..).and_then(|buffer| copy(packet, buffer));
+            Some(Header::LEN + len.expect("the host's packets fit the link's frames"))
         })
+    }
+
+    /// Sends what `fill` writes, if it does.
+    fn emit(&self, ingress: Ingress, fill: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+        let sent = self.shared.from_host.send(ingress, fill);
+        if !self.shared.is_worker_woken.swap(true, Ordering::AcqRel) {
+            (self.wake_worker)();
+        }
+        sent
     }
 }
 
@@ -203,7 +205,8 @@ mod tests {
             assert!(!worker.deliver(Segment::Wan, &[0; 65]));
         }
         assert_eq!(host.receive(|_, _| ()), None);
-        assert!(worker.deliver(Segment::Wan, &[7; 64]) && host.emit_packet(&[7; 50]));
+        assert!(worker.deliver(Segment::Wan, &[7; 64]) && !host.emit_frame(Segment::Wan, &[7; 65]));
+        assert!(host.emit_packet(&[7; 50]));
         let mut batch = Batch::new(64);
         assert!(!worker.take(&mut batch));
         assert_eq!(batch.slots()[0].frame.bytes()[14..], [7; 50]);
@@ -229,13 +232,11 @@ mod tests {
         let wakeups = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&wakeups);
         let (worker, host) = link(64, move || _ = counter.fetch_add(1, Ordering::Relaxed));
-        assert!(host.emit(Ingress::Host, |buffer| {
-            buffer[..3].copy_from_slice(&[1, 2, 3]);
-            3
-        }));
+        assert!(host.emit_frame(Segment::Wan, &[1, 2, 3]));
         let mut batch = Batch::new(64);
         assert!(!worker.take(&mut batch));
         assert_eq!(batch.slots()[0].frame.bytes(), [1, 2, 3]);
+        assert_eq!(batch.slots()[0].ingress, Ingress::HostRaw(Segment::Wan));
         assert_eq!(wakeups.load(Ordering::Relaxed), 1);
     }
 }

@@ -81,8 +81,7 @@ fn run(arguments: &Arguments, scenario: &Scenario) -> Result<bool, String> {
                     let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
                     let office = scenario.office(seed, lasting);
                     let result = office.and_then(|office| office.run(scenario.name, seed, None));
-                    failed
-                        .fetch_or(!result.as_ref().is_ok_and(|outcome| outcome.passed()), Ordering::Relaxed);
+                    failed.fetch_or(!result.as_ref().is_ok_and(Outcome::passed), Ordering::Relaxed);
                     if results.send(result).is_err() {
                         return;
                     }

@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use gatepost_dataplane::config::Mode;
 use ipnet::Ipv4Net;
 
+pub(crate) use address::overlap;
 pub use diagnostic::{Diagnostic, Problem};
 pub use gatepost_services::dhcp::server::{Reservation, ReservedFor};
 pub use gatepost_services::dns::{RecordValue, StaticRecord as Record};

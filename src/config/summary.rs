@@ -4,19 +4,17 @@ use std::fmt;
 
 use gatepost_dataplane::config::{Mode, Segment};
 
-use super::validate::MODES;
 use super::{Config, WanAddress};
 
 /// What is set up, in one line.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mode = MODES.iter().find(|(_, mode)| *mode == self.mode).map_or("", |(name, _)| name);
         let ports = |side: Segment| {
             let names =
                 self.ports().filter(|(segment, _)| *segment == side).map(|(_, port)| port.to_string());
             names.collect::<Vec<_>>().join(", ")
         };
-        write!(f, "{mode}, LAN {} on {}", self.lan.address, ports(Segment::Lan))?;
+        write!(f, "{}, LAN {} on {}", self.mode.name(), self.lan.address, ports(Segment::Lan))?;
         match self.wan.address {
             _ if self.mode == Mode::LanOnly => Ok(()),
             WanAddress::Dhcp => write!(f, ", WAN by DHCP on {}", ports(Segment::Wan)),

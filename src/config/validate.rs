@@ -8,10 +8,6 @@ use super::section::Section;
 use super::value::{boolean, choice};
 use super::{Config, dhcp, dns, firewall, interfaces, nat, system};
 
-/// The modes by their names.
-pub(super) const MODES: [(&str, Mode); 4] =
-    [("lan-only", Mode::LanOnly), ("router", Mode::Router), ("nat", Mode::Nat), ("nat-dmz", Mode::NatDmz)];
-
 /// Reads `text`, the content of the file called `name`.
 pub(super) fn parse(name: &str, text: &str) -> Result<Config, Vec<Diagnostic>> {
     let report = Report::default();
@@ -43,7 +39,7 @@ fn read(mut file: Section<'_>, report: &Report) -> Config {
 }
 
 fn read_mode(mut network: Section<'_>) -> Mode {
-    let mode = network.setting("mode", Mode::NatDmz, choice(&MODES));
+    let mode = network.setting("mode", Mode::NatDmz, choice(&Mode::ALL.map(|mode| (mode.name(), mode))));
     network.finish();
     mode.value
 }

@@ -91,6 +91,8 @@ pub fn ask(socket: &Path, what: What) -> Result<Value, Error> {
                 Error::failed(what, "none is running there", "start it with `gatepost run`")
             }
             io::ErrorKind::PermissionDenied => Error::failed(what, error, "ask as the user that runs it"),
+            // What a read that timed out is called on a Unix socket.
+            io::ErrorKind::WouldBlock => Error::failed(what, "it does not answer", "see its log"),
             _ => Error::failed(what, error, "see its log"),
         }
     };
@@ -112,8 +114,12 @@ fn exchange(socket: &Path, show: What) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// The report as text for people.
-fn render(what: What, report: Value) -> Result<String, Error> {
+/// A report that was [asked](ask) for, as text for people.
+///
+/// # Errors
+///
+/// It is not a report of this version.
+pub fn render(what: What, report: Value) -> Result<String, Error> {
     match what {
         What::Status => text::<Status>(report),
         What::Leases => text::<Leases>(report),

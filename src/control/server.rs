@@ -137,3 +137,87 @@ async fn converse(stream: UnixStream, reporter: &impl Reporter) -> io::Result<()
     timeout(CLIENT_PATIENCE, writer.write_all(&line)).await??;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixListener as StdUnixListener;
+
+    use serde_json::json;
+    use tokio::runtime;
+    use tokio::task::{LocalSet, spawn_blocking};
+
+    use super::*;
+    use crate::control::ask;
+
+    struct Echo;
+
+    impl Reporter for Echo {
+        async fn report(&self, what: What) -> Result<Value, String> {
+            match what {
+                What::Status => Ok(json!({ "hostname": "gatepost" })),
+                _ => Err("busy".to_owned()),
+            }
+        }
+    }
+
+    /// A path for one test's socket, gone with the value.
+    struct SocketPath(PathBuf);
+
+    impl SocketPath {
+        fn new(test: &str) -> Self {
+            Self(std::env::temp_dir().join(format!("gatepost-control-{test}-{}", std::process::id())))
+        }
+    }
+
+    impl Drop for SocketPath {
+        fn drop(&mut self) {
+            _ = fs::remove_file(&self.0);
+        }
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        LocalSet::new().block_on(&runtime, test);
+    }
+
+    #[test]
+    fn clients_are_answered_and_the_socket_goes_with_the_server() {
+        let path = SocketPath::new("answer");
+        run(async {
+            let socket = ControlSocket::bind(&path.0).expect("a free path");
+            let mode = fs::metadata(&path.0).expect("it is there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            let server = spawn_local(async move { socket.serve(Echo).await });
+            for (what, expected) in [(What::Status, Ok("gatepost")), (What::Flows, Err("busy"))] {
+                let asked = path.0.clone();
+                let answer = spawn_blocking(move || ask(&asked, what)).await.expect("no panic");
+                match (answer, expected) {
+                    (Ok(report), Ok(hostname)) => assert_eq!(report["hostname"], hostname),
+                    (Err(error), Err(why)) => assert!(error.to_string().contains(why), "{error}"),
+                    (answer, _) => panic!("{answer:?}"),
+                }
+            }
+            server.abort();
+            assert!(server.await.expect_err("aborted").is_cancelled());
+            assert!(!path.0.exists());
+        });
+    }
+
+    #[test]
+    fn a_crashed_gateways_socket_is_replaced_and_a_living_ones_is_not() {
+        let path = SocketPath::new("stale");
+        run(async {
+            drop(StdUnixListener::bind(&path.0).expect("a free path"));
+            assert!(path.0.exists(), "a socket nobody listens on");
+            let living = ControlSocket::bind(&path.0).expect("it replaces the stale one");
+            let error = ControlSocket::bind(&path.0).expect_err("one listens").to_string();
+            assert!(error.contains("another gateway answers there"), "{error}");
+            drop(living);
+            fs::write(&path.0, "a file").expect("a free path");
+            let error = ControlSocket::bind(&path.0).expect_err("no socket").to_string();
+            assert!(error.contains("a file that is no socket"), "{error}");
+            assert_eq!(fs::read(&path.0).expect("still there"), b"a file");
+        });
+    }
+}

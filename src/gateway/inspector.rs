@@ -66,7 +66,7 @@ impl Inspector {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             hostname: self.config.system.hostname.clone(),
             domain: self.config.system.domain.clone(),
-            mode: mode_name(self.config.mode).to_owned(),
+            mode: self.config.mode.name().to_owned(),
             uptime_secs: self.clock.now().since(self.began).as_secs(),
             lan: interface(&plan.lan, "static"),
             wan: (self.config.mode != Mode::LanOnly).then(|| interface(&plan.wan, wan_by)),
@@ -79,7 +79,6 @@ impl Inspector {
 
     fn leases(&self) -> Leases {
         let now = self.clock.now();
-        let unix_now = self.clock.unix_time();
         let leases = self.leases.as_ref().map(|leases| leases.borrow());
         let active = leases.iter().flat_map(|leases| leases.iter()).filter(|lease| lease.is_active(now));
         let lease = |lease: &server::Lease| Lease {
@@ -90,7 +89,7 @@ impl Inspector {
                 ClientKey::Id(id) => Some(hexadecimal(id)),
                 ClientKey::Mac(_) => None,
             },
-            expires_in_secs: lease.until.0.saturating_sub(unix_now.0),
+            expires_in_secs: lease.remaining(now).as_secs(),
         };
         Leases { leases: active.map(lease).collect() }
     }
@@ -105,7 +104,7 @@ impl Inspector {
         let answer = self.ask(Query::Neighbors).await?;
         let ports: Vec<_> = self.config.ports().map(|(_, port)| port.to_string()).collect();
         let neighbor = |neighbor: &neighbor::Neighbor| Neighbor {
-            segment: segment_name(neighbor.segment).to_owned(),
+            segment: neighbor.segment.name().to_owned(),
             address: neighbor.ip,
             mac: neighbor.mac.map(|mac| mac.to_string()),
             state: neighbor_state(neighbor.state).to_owned(),
@@ -151,7 +150,7 @@ impl Inspector {
     fn ports(&self, ports: Vec<PortStatus>) -> Vec<Port> {
         let port = |((segment, _), status): ((Segment, _), PortStatus)| Port {
             name: status.name,
-            segment: segment_name(segment).to_owned(),
+            segment: segment.name().to_owned(),
             up: status.up,
             received: status.counters.received,
             transmitted: status.counters.transmitted,
@@ -222,21 +221,5 @@ fn neighbor_state(state: neighbor::State) -> &'static str {
         neighbor::State::Stale => "stale",
         neighbor::State::Probe => "probe",
         neighbor::State::Unreachable => "unreachable",
-    }
-}
-
-fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::LanOnly => "lan-only",
-        Mode::Router => "router",
-        Mode::Nat => "nat",
-        Mode::NatDmz => "nat-dmz",
-    }
-}
-
-fn segment_name(segment: Segment) -> &'static str {
-    match segment {
-        Segment::Lan => "lan",
-        Segment::Wan => "wan",
     }
 }

@@ -32,6 +32,7 @@ use arc_swap::ArcSwap;
 use crossbeam::channel;
 use gatepost_dataplane::Dataplane;
 use gatepost_dataplane::config::Segment;
+use gatepost_dataplane::wire::ethernet::Header;
 use gatepost_services::clock::Clock;
 use gatepost_services::dhcp::server::leases::Leases;
 use gatepost_services::link::link;
@@ -107,4 +108,7 @@ fn open_leases(disk: &Rc<dyn Disk>, clock: &dyn Clock) -> Result<Rc<RefCell<Leas
 const SEE_TO_STATE_DIR: &str = "see to the files in system.state_dir";
 
 /// The Ethernet header, and a VLAN tag so that a tagged frame is recognised whole. // IEEE 802.1Q
-const FRAME_OVERHEAD: usize = 14 + 4;
+const FRAME_OVERHEAD: usize = Header::LEN + 4;
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! The way of frames between ports and batches.
 //!
-//! Reading is fair: the ports that have something take turns, [`TURN_FRAMES`] frames each, until the
+//! Reading is fair: the ports that have something take turns, a few frames each, until the
 //! batch is full. It is edge-triggered: a port counts as readable from [`Ports::set_readable`] until a
 //! read would block.
 //!

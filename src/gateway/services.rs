@@ -6,9 +6,8 @@ use std::future::{Future, pending};
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 
+use gatepost_dataplane::MacAddr;
 use gatepost_dataplane::config::{Mode, Segment};
-use gatepost_dataplane::wire::ethernet;
-use gatepost_dataplane::{Ingress, MacAddr};
 use gatepost_services::clock::Clock;
 use gatepost_services::dhcp::client::{self, Event};
 use gatepost_services::dhcp::server::Server;
@@ -17,6 +16,7 @@ use gatepost_services::dhcp::service::{self as dhcp_service, Memory, Port};
 use gatepost_services::dns::{self, LocalNames};
 use gatepost_services::link::HostLink;
 use gatepost_services::net::stack::{Stack, StackConfig};
+use gatepost_services::race::race;
 use gatepost_services::store::Disk;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -30,7 +30,6 @@ use super::settings;
 use super::uplink::Uplink;
 use crate::config::WanAddress;
 use crate::error::Error;
-use crate::race::race;
 
 /// The file that keeps the WAN's address over a restart.
 const WAN_LEASE_FILE: &str = "wan-lease.json";
@@ -94,9 +93,7 @@ impl Services {
         };
         let settings = StackConfig { mtu: mtu.into(), ..StackConfig::default() };
         let link = Rc::clone(&self.link);
-        let emit = move |packet: &[u8]| {
-            link.emit(Ingress::Host, |buffer| fill(buffer, ethernet::Header::LEN, packet))
-        };
+        let emit = move |packet: &[u8]| link.emit_packet(packet);
         let stack = Stack::new(settings, Rc::clone(&self.inspector.clock), self.fork_rng(), emit);
         let running = stack.clone();
         tasks.spawn_local(async move { running.run().await });
@@ -153,8 +150,7 @@ impl Services {
     fn port(&self, segment: Segment, mac: MacAddr) -> (Frames, Port<impl Fn(&[u8]) -> bool + use<>>) {
         let (sender, frames) = mpsc::channel(dhcp_service::FRAMES_MAX);
         let link = Rc::clone(&self.link);
-        let transmit =
-            move |frame: &[u8]| link.emit(Ingress::HostRaw(segment), |buffer| fill(buffer, 0, frame));
+        let transmit = move |frame: &[u8]| link.emit_frame(segment, frame);
         (sender, Port { mac, frames, transmit })
     }
 
@@ -203,13 +199,4 @@ impl LocalNames for LeaseNames {
     fn name(&self, address: Ipv4Addr) -> Option<String> {
         self.leases.borrow().name_of(address, self.clock.now()).map(str::to_owned)
     }
-}
-
-/// Copies `octets` to `buffer` after `offset`, and says how much of it that makes. The stack and DHCP know
-/// the MTU; what is too long in spite of that is cut off, and dropped by the dataplane as truncated.
-fn fill(buffer: &mut [u8], offset: usize, octets: &[u8]) -> usize {
-    let room = buffer.get_mut(offset..).unwrap_or_default();
-    let len = octets.len().min(room.len());
-    room[..len].copy_from_slice(&octets[..len]);
-    offset + len
 }

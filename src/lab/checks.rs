@@ -3,11 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use gatepost_dataplane::config::Mode;
+use gatepost_dataplane::wire::ipv4::Protocol;
 
 use super::internet::{self, WEB_ADDRESS, WEB_NAME};
 use super::member::Member;
 use super::protocol::{Page, Request, Response};
-use crate::config::{Config, Forward};
+use crate::config::{Config, Firewall};
 
 /// What became of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,15 +176,19 @@ fn stealth(office: &mut Office<'_>) -> Option<Result<String, String>> {
         return None;
     }
     let target = office.wan_address;
-    let closed = closed_port(&office.config.firewall.forwards)?;
+    let closed = closed_port(&office.config.firewall);
+    let fetch = closed.map(|port| Request::Fetch(SocketAddrV4::new(target, port)));
     let internet = office.internet.as_deref_mut()?;
-    for request in [Request::Ping(target), Request::Fetch(SocketAddrV4::new(target, closed))] {
+    for request in std::iter::once(Request::Ping(target)).chain(fetch) {
         match internet.ask(&request) {
             Response::Silence => {}
             other => return Some(Err(format!("{request:?}: {}", describe(&other)))),
         }
     }
-    Some(Ok(format!("{target} answers neither a ping nor port {closed}")))
+    Some(Ok(match closed {
+        Some(port) => format!("{target} answers neither a ping nor port {port}"),
+        None => format!("{target} answers no ping"),
+    }))
 }
 
 fn expect_page(client: &mut Member, server: SocketAddrV4, expected: &Page) -> Result<(), String> {
@@ -204,7 +209,7 @@ fn serve(pc: &mut Member) -> Result<(), String> {
     }
 }
 
-/// The PC that a forward leads to on port 80, and the forward's first WAN port.
+/// The PC that a forward leads to on port 80, and the forward's first WAN port, if the internet may use it.
 fn forwarded_web(office: &Office<'_>) -> Option<(usize, u16)> {
     office.internet.as_ref()?;
     if !office.config.mode.translates() {
@@ -212,18 +217,19 @@ fn forwarded_web(office: &Office<'_>) -> Option<(usize, u16)> {
     }
     let rules = office.config.firewall.forwards.iter().flat_map(|forward| &forward.rules);
     rules
-        .filter(|rule| rule.protocol == gatepost_dataplane::wire::ipv4::Protocol::TCP && rule.to_port == 80)
+        .filter(|rule| rule.protocol == Protocol::TCP && rule.to_port == 80)
+        .filter(|rule| rule.from.iter().any(|net| net.contains(&office.provider_address)))
         .find_map(|rule| {
             let pc = office.leases.iter().position(|lease| *lease == rule.to)?;
             Some((pc, *rule.wan_ports.start()))
         })
 }
 
-/// A port below 1024 that no forward claims.
-fn closed_port(forwards: &[Forward]) -> Option<u16> {
-    let claimed =
-        |port: u16| forwards.iter().flat_map(|f| &f.rules).any(|rule| rule.wan_ports.contains(&port));
-    [80, 443, 22, 23].into_iter().find(|port| !claimed(*port))
+/// A well-known port that nobody on the LAN is asked at. With a DMZ host there is none.
+fn closed_port(firewall: &Firewall) -> Option<u16> {
+    let claims = || firewall.forwards.iter().flat_map(|forward| &forward.rules);
+    let is_closed = |port: &u16| claims().all(|rule| !rule.wan_ports.contains(port));
+    [80, 443, 22, 23].into_iter().find(is_closed).filter(|_| firewall.dmz_host.is_none())
 }
 
 fn describe(response: &Response) -> String {

@@ -15,18 +15,19 @@ use crate::port::netdevice::NetDevice;
 /// The longest frame that matters to DHCP.
 const FRAME_LEN_MAX: usize = 2048;
 
-/// Waits until the device `name` exists in this namespace and returns its index.
+/// Waits until `device`, which is called `name`, exists and is up, and returns its index. Before it is
+/// up there is no route through it.
 ///
 /// # Errors
 ///
 /// What the kernel refuses.
-pub async fn wait_for(name: &str) -> io::Result<u32> {
+pub async fn wait_for(name: &str, device: &NetDevice) -> io::Result<u32> {
     let changes = RawSocket::device_changes()?;
     loop {
-        // Looked up after the subscription, so that no appearance falls between the two.
+        // Looked up after the subscription, so that no change falls between the two.
         match if_nametoindex(name) {
-            Ok(index) => return Ok(index),
-            Err(Errno::ENODEV) => {}
+            Ok(index) if device.is_up()? => return Ok(index),
+            Ok(_) | Err(Errno::ENODEV) => {}
             Err(errno) => return Err(errno.into()),
         }
         match changes.receive(&mut [0; 4096]).await {

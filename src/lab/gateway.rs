@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, parent_id};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc::Receiver;
-use std::time::Duration;
 
 use gatepost_dataplane::config::Mode;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
@@ -17,7 +18,6 @@ use serde_json::Value;
 use toml::Table;
 
 use super::protocol::{DEVICE, Provider, Response};
-use super::stays_up;
 use super::{internet, pc};
 use crate::config::{Config, WanAddress};
 use crate::control::{self, What};
@@ -28,17 +28,22 @@ use crate::port;
 pub const SUBCOMMAND: &str = "lab-gateway";
 /// Where the lab keeps the gateway's things, on its own `/run`.
 const DIRECTORY: &str = "/run/gatepost-lab";
-/// How often the lab asks whether the WAN is up, and for how many times.
-const WAN_POLL: (Duration, u32) = (Duration::from_millis(50), 400);
+/// How often the lab asks whether the WAN is up, in milliseconds, and for how many times.
+const WAN_POLL: (u16, u32) = (50, 400);
 
-/// `gatepost run` on the configuration `file`, except that it ends with the lab, even if that is killed.
+/// `gatepost run` on the configuration `file`, except that it ends with the lab, whose process is `lab`, even
+/// if that is killed.
 ///
 /// # Errors
 ///
 /// See [`port::run`].
-pub fn run(file: &Path) -> Result<(), Error> {
+pub fn run(file: &Path, lab: u32) -> Result<(), Error> {
     set_pdeathsig(Signal::SIGKILL)
         .map_err(|e| Error::failed("cannot tie the gateway to its lab", e, "start the lab again"))?;
+    // It may have died before the tie.
+    if parent_id() != lab {
+        return Ok(());
+    }
     port::run(Config::load(file)?)
 }
 
@@ -135,6 +140,8 @@ impl Gateway {
                 Command::new("/proc/self/exe")
                     .arg(SUBCOMMAND)
                     .arg(&config_path)
+                    .arg(std::process::id().to_string())
+                    .process_group(0)
                     .stdin(Stdio::null())
                     .stdout(Stdio::piped())
                     .stderr(log)
@@ -165,15 +172,17 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// It gets none, or the lab was told to end.
-    pub fn wait_for_wan(&self, interrupted: &Receiver<Signal>) -> Result<(), Error> {
-        let (period, tries) = WAN_POLL;
+    /// It gets none, or the gateway has ended.
+    pub fn wait_for_wan(&self) -> Result<(), Error> {
+        let (period_millis, tries) = WAN_POLL;
         for _ in 0..tries {
             if !self.waits_for_wan || self.ask(What::Status)?["wan"]["address"].is_string() {
                 return Ok(());
             }
-            if !stays_up(interrupted, period) {
-                return Err(Error::failed("the lab was interrupted", "a signal came", "start it again"));
+            // Nothing is printed after `ready`: what comes is the end.
+            let end = PollFd::new(self.output.get_ref().as_fd(), PollFlags::POLLIN);
+            if poll(&mut [end], period_millis) == Ok(1) {
+                return Err(self.failure("the lab's gateway does not stay up", "it ended"));
             }
         }
         Err(self.failure("the gateway gets no WAN address", "the provider does not answer it"))

@@ -71,8 +71,8 @@ impl Internet {
     }
 
     async fn go_online(&mut self) -> io::Result<()> {
-        let index = device::wait_for(DEVICE).await?;
         let device = NetDevice::new(DEVICE)?;
+        let index = device::wait_for(DEVICE, &device).await?;
         device.set_address(self.segment()?)?;
         if let Some((network, prefix_len)) = self.provider.customer_network {
             device.add_route(prefix(network, prefix_len)?, self.provider.customer)?;

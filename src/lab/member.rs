@@ -1,6 +1,7 @@
 //! A host of the lab, seen from the lab: a process of this program in namespaces of its own.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::protocol::{Request, Response, Role};
@@ -15,7 +16,7 @@ pub const SUBCOMMAND: &str = "lab-host";
 pub struct Member {
     name: String,
     process: Child,
-    requests: Option<ChildStdin>,
+    requests: ChildStdin,
     responses: BufReader<ChildStdout>,
 }
 
@@ -32,6 +33,8 @@ impl Member {
         let role = serde_json::to_string(role).map_err(|e| lost(&e))?;
         let mut process = Command::new("/proc/self/exe")
             .args([SUBCOMMAND, name, &role])
+            // Ctrl-C is for the lab alone, which then ends the others in order.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -39,12 +42,8 @@ impl Member {
         let (Some(requests), Some(responses)) = (process.stdin.take(), process.stdout.take()) else {
             unreachable!("both streams are piped");
         };
-        let mut member = Self {
-            name: name.to_owned(),
-            process,
-            requests: Some(requests),
-            responses: BufReader::new(responses),
-        };
+        let mut member =
+            Self { name: name.to_owned(), process, requests, responses: BufReader::new(responses) };
         match member.response() {
             Response::Ready => {}
             Response::Failed(why) => return Err(lost(&why)),
@@ -72,10 +71,10 @@ impl Member {
 
     /// Has it do something; [`Member::response`] then waits for what came of it.
     pub fn send(&mut self, request: &Request) {
-        if let (Some(pipe), Ok(mut line)) = (&mut self.requests, serde_json::to_string(request)) {
+        if let Ok(mut line) = serde_json::to_string(request) {
             line.push('\n');
             // A host that is gone shows in its missing response.
-            _ = pipe.write_all(line.as_bytes());
+            _ = self.requests.write_all(line.as_bytes());
         }
     }
 
@@ -92,8 +91,8 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        // A host ends at the end of its input.
-        self.requests = None;
+        // Whatever it does at the moment. Both fail, rightly, where it has ended already.
+        _ = self.process.kill();
         _ = self.process.wait();
     }
 }

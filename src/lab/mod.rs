@@ -44,7 +44,7 @@ use self::member::Member;
 pub use self::member::SUBCOMMAND as HOST_SUBCOMMAND;
 use self::protocol::{Request, Role};
 use self::screen::Screen;
-use crate::control::What;
+use crate::control::{self, What};
 use crate::error::Error;
 
 /// The most PCs that a lab can have: as many as the gateway has ports besides the WAN's.
@@ -62,7 +62,7 @@ pub struct Options {
 }
 
 /// Builds the office, tries everything out and says whether all was well. Without `check` the office
-/// then stays up until SIGINT or SIGTERM. Must be called while the process has one thread.
+/// then stays up until SIGINT or SIGTERM. It must be called while the process has one thread.
 ///
 /// # Errors
 ///
@@ -73,7 +73,9 @@ pub fn run(options: &Options) -> Result<bool, Error> {
     let mut screen = Screen::new();
     let config = &configuration.config;
 
-    screen.line(&format!("An office of {} PCs: {config}", options.hosts));
+    let (mode, lan) = (config.mode.name(), config.lan.address.trunc());
+    let pcs = if options.hosts == 1 { "one PC".to_owned() } else { format!("{} PCs", options.hosts) };
+    screen.line(&format!("An office of {pcs} on {lan}, its gateway in mode {mode}:"));
     let mut pcs = gateway::pc_names(options.hosts)
         .map(|name| Member::start(&name, &Role::Pc))
         .collect::<Result<Vec<_>, _>>()?;
@@ -85,15 +87,13 @@ pub fn run(options: &Options) -> Result<bool, Error> {
         }
     };
     let mut gateway = Gateway::start(&configuration)?;
-    // Only now, as the processes above would inherit the blocked signals.
-    let interrupted = watch_signals()?;
     if let Some(internet) = &mut internet {
         internet.send(&Request::GoOnline);
     }
     gateway.wait_until_ready()?;
     if let Some(internet) = &mut internet {
         gateway.expect_online(&internet.response())?;
-        gateway.wait_for_wan(&interrupted)?;
+        gateway.wait_for_wan()?;
     }
 
     let mut office = Office {
@@ -109,9 +109,11 @@ pub fn run(options: &Options) -> Result<bool, Error> {
         gateway.show_log();
     }
     if !options.check {
+        // Only now: until the office is up, a signal ends the lab at once, and everything with it.
+        let interrupted = watch_signals()?;
         explain(&screen, &gateway, &pcs, internet.as_ref());
         while stays_up(&interrupted, Duration::from_secs(1)) {
-            screen.counters(&gateway.ask(What::Counters)?);
+            screen.refresh(&control::render(What::Counters, gateway.ask(What::Counters)?)?);
         }
     }
     gateway.stop()?;
@@ -123,7 +125,9 @@ fn explain(screen: &Screen, gateway: &Gateway, pcs: &[Member], internet: Option<
     screen.line("\nThe office stays up; Ctrl-C ends it and leaves nothing behind. In another terminal:");
     for member in pcs.iter().chain(internet) {
         let what = format!("a shell on {}", member.name());
-        screen.line(&format!("  {what:<22} {} --all", gateway::enter_command(member.pid())));
+        // Not `--all`: an ordinary user may not enter those that the host shares with the machine.
+        let enter = gateway::enter_command(member.pid());
+        screen.line(&format!("  {what:<22} {enter} --net --uts --mount"));
     }
     let enter = gateway::enter_command(gateway.pid());
     for what in ["leases", "flows", "drops"] {

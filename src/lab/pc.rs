@@ -10,11 +10,12 @@ use gatepost_services::dhcp::service;
 use ipnet::Ipv4Net;
 use rand::rngs::{StdRng, SysRng};
 use rand::{RngExt, SeedableRng};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use super::protocol::{DEADLINE, DEVICE, Request, Response};
+use super::sandbox::RESOLV_CONF;
 use super::{device, lookup, ping, web};
 use crate::port::clock::SystemClock;
 use crate::port::netdevice::NetDevice;
@@ -74,36 +75,37 @@ impl Pc {
 
     /// Gets an address by DHCP and keeps it from then on.
     async fn go_online(&mut self) -> io::Result<Response> {
-        let index = device::wait_for(DEVICE).await?;
         let device = NetDevice::new(DEVICE)?;
+        let index = device::wait_for(DEVICE, &device).await?;
         let config = client::Config {
             mac: device.hardware_address()?,
             client_id: Some(client_id(&self.name).collect()),
             hostname: Some(self.name.to_string()),
             broadcast: false,
         };
-        let (events, mut received) = mpsc::unbounded_channel();
+        let (sender, mut leases) = watch::channel(None);
         let (stop, stopped) = oneshot::channel::<()>();
         spawn_local(service::run_client(
             (config, StdRng::from_rng(&mut self.rng)),
             None,
             device::dhcp_port(index, &device)?,
             Rc::new(SystemClock::new()),
-            move |event| _ = events.send(event),
+            move |event| match event {
+                Event::Configured(lease) => _ = sender.send_replace(Some(lease)),
+                // The kernel keeps the address: a PC of the lab has no use for none.
+                Event::Lost => {}
+            },
             async move { _ = stopped.await },
         ));
         self._stop_dhcp = Some(stop);
-        let first = timeout(DEADLINE, received.recv()).await;
-        let Ok(Some(Event::Configured(lease))) = first else { return Ok(Response::Silence) };
+        let Ok(Ok(())) = timeout(DEADLINE, leases.changed()).await else { return Ok(Response::Silence) };
+        let Some(lease) = leases.borrow_and_update().clone() else { return Ok(Response::Silence) };
         apply(&device, &lease)?;
         self.name_server = lease.dns_servers.first().copied();
         spawn_local(async move {
-            while let Some(event) = received.recv().await {
-                if let Event::Configured(lease) = event
-                    && let Err(error) = apply(&device, &lease)
-                {
-                    tracing::warn!(%error, "a renewed lease cannot be applied");
-                }
+            while leases.changed().await.is_ok() {
+                // What cannot be applied shows on the PC; there is nobody here to tell.
+                _ = leases.borrow_and_update().as_ref().map(|lease| apply(&device, lease));
             }
         });
         Ok(Response::Online(lease.address.addr()))
@@ -127,5 +129,5 @@ fn apply(device: &NetDevice, lease: &Lease) -> io::Result<()> {
     for server in &lease.dns_servers {
         resolv_conf += &format!("nameserver {server}\n");
     }
-    fs::write("/etc/resolv.conf", resolv_conf)
+    fs::write(RESOLV_CONF, resolv_conf)
 }

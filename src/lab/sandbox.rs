@@ -16,6 +16,8 @@ use crate::error::Error;
 
 /// Where `ip netns` keeps the names of network namespaces.
 const NETNS_DIR: &str = "/run/netns";
+/// Where a host keeps what others have in `/etc/resolv.conf`.
+pub const RESOLV_CONF: &str = "/run/resolv.conf";
 /// Where the kernel makes TAP devices.
 const TUN_DEVICE: &str = "/dev/net/tun";
 
@@ -96,12 +98,12 @@ fn enter_mount_namespace() -> Result<(), Error> {
         .map_err(|e| broken("mount a fresh /run", e))
 }
 
-/// Puts a file in `/run` in place of `/etc/resolv.conf`, which on many systems is a link into `/run`.
+/// Puts [`RESOLV_CONF`] in place of `/etc/resolv.conf`, which on many systems is a link into `/run`. Where
+/// there is none, the shells on the hosts have to do without.
 fn own_resolv_conf() -> std::io::Result<()> {
-    const RESOLV_CONF: &str = "/etc/resolv.conf";
-    let own = Path::new("/run/resolv.conf");
-    fs::write(own, "")?;
-    if let Ok(target) = fs::read_link(RESOLV_CONF) {
+    let system = Path::new("/etc/resolv.conf");
+    fs::write(RESOLV_CONF, "")?;
+    if let Ok(target) = fs::read_link(system) {
         let target = Path::new("/etc").join(target);
         if let Some(directory) = target.parent() {
             fs::create_dir_all(directory)?;
@@ -110,8 +112,10 @@ fn own_resolv_conf() -> std::io::Result<()> {
             fs::write(target, "")?;
         }
     }
-    bind(own, Path::new(RESOLV_CONF))?;
-    Ok(())
+    match bind(Path::new(RESOLV_CONF), system) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 fn bind(source: &Path, target: &Path) -> nix::Result<()> {

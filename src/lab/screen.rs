@@ -2,15 +2,16 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use serde_json::Value;
-
 use super::checks::Outcome;
 
-/// Writes to standard output; on a terminal with colours, and counters that refresh in place.
+/// Lines that every usual terminal shows at once.
+const VIEW_LINES_MAX: usize = 22;
+
+/// Writes to standard output; on a terminal with colours, and a view that refreshes in place.
 #[derive(Debug)]
 pub struct Screen {
     terminal: bool,
-    /// How many lines the last view of the counters took.
+    /// How many lines the last view took.
     view_lines: usize,
 }
 
@@ -37,54 +38,23 @@ impl Screen {
         });
     }
 
-    /// The gateway's counters, in place of the ones before; nothing if this is no terminal.
-    pub fn counters(&mut self, counters: &Value) {
+    /// Shows `view`, or what of it fits, in place of the one before; nothing if this is no terminal.
+    pub fn refresh(&mut self, view: &str) {
         if !self.terminal {
             return;
         }
-        let lines = counter_lines(counters);
         let mut stdout = io::stdout().lock();
         if self.view_lines > 0 {
             _ = write!(stdout, "\x1b[{}A", self.view_lines);
         }
-        for line in &lines {
-            _ = writeln!(stdout, "\x1b[2K{line}");
+        self.view_lines = 0;
+        // A line that wraps would count as two: meanwhile lines end at the terminal's edge.
+        _ = write!(stdout, "\x1b[?7l");
+        for line in view.lines().take(VIEW_LINES_MAX) {
+            _ = writeln!(stdout, "\x1b[2K  {line}");
+            self.view_lines += 1;
         }
+        _ = write!(stdout, "\x1b[?7h");
         _ = stdout.flush();
-        self.view_lines = lines.len();
-    }
-}
-
-/// One line for each number, its path in front.
-fn counter_lines(counters: &Value) -> Vec<String> {
-    let mut lines = Vec::new();
-    collect("", counters, &mut lines);
-    lines
-}
-
-fn collect(path: &str, value: &Value, lines: &mut Vec<String>) {
-    match value {
-        Value::Object(fields) => {
-            for (name, field) in fields {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                collect(&path, field, lines);
-            }
-        }
-        Value::Number(number) => lines.push(format!("  {path:<28} {number:>14}")),
-        Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn every_number_has_a_line() {
-        let lines = counter_lines(&json!({"received": 3, "drops": {"martian": 1}, "mode": "nat"}));
-        assert_eq!(lines.len(), 2);
-        assert!(lines.iter().any(|line| line.contains("drops.martian") && line.ends_with('1')));
     }
 }

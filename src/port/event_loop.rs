@@ -147,7 +147,8 @@ impl EventLoop {
     fn note(&self, events: &Events, worker: &mut Worker<Tap>) {
         for event in events {
             if event.token() == WAKE {
-                self.handle.woken.store(false, Ordering::Release);
+                // A swap and no store: what the turn reads next must not be read before this is seen.
+                self.handle.woken.swap(false, Ordering::AcqRel);
                 continue;
             }
             let Ok(number) = u8::try_from(event.token().0) else { continue };

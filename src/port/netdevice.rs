@@ -46,11 +46,17 @@ impl NetDevice {
     /// What the kernel refuses.
     pub fn set_up(&self) -> io::Result<()> {
         let mut request = self.request();
-        self.ioctl(libc::SIOCGIFFLAGS, &mut request)?;
-        // SAFETY: the kernel has filled in the flags; any bit pattern is a valid `c_short`.
-        let flags = unsafe { request.ifr_ifru.ifru_flags };
-        request.ifr_ifru.ifru_flags = flags | UP;
+        request.ifr_ifru.ifru_flags = self.flags()? | UP;
         self.ioctl(libc::SIOCSIFFLAGS, &mut request)
+    }
+
+    /// Whether the device is up.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn is_up(&self) -> io::Result<bool> {
+        Ok(self.flags()? & UP != 0)
     }
 
     /// Sets the largest IP packet that the device carries, in octets.
@@ -135,6 +141,13 @@ impl NetDevice {
         }
     }
 
+    fn flags(&self) -> io::Result<libc::c_short> {
+        let mut request = self.request();
+        self.ioctl(libc::SIOCGIFFLAGS, &mut request)?;
+        // SAFETY: the kernel has filled in the flags; any bit pattern is a valid `c_short`.
+        Ok(unsafe { request.ifr_ifru.ifru_flags })
+    }
+
     /// A request about this device, all else zero.
     fn request(&self) -> libc::ifreq {
         // SAFETY: a C struct of integers and a union of such, for which zeros are valid.
@@ -181,6 +194,7 @@ mod tests {
     fn a_missing_device_is_an_error() {
         let device = NetDevice::new("gp-missing").expect("a valid name");
         assert_eq!(device.set_up().expect_err("no such device").raw_os_error(), Some(libc::ENODEV));
+        assert_eq!(device.is_up().expect_err("no such device").raw_os_error(), Some(libc::ENODEV));
         assert_eq!(device.set_mtu(1500).expect_err("no such device").raw_os_error(), Some(libc::ENODEV));
     }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use gatepost_dataplane::MacAddr;
+use gatepost_services::race::race;
 use gatepost_services::store::{Files, OpenError};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
@@ -29,7 +30,6 @@ use crate::control::server::ControlSocket;
 use crate::error::Error;
 use crate::gateway::worker::Worker;
 use crate::gateway::{self, Environment};
-use crate::race::race;
 
 /// Runs the gateway until SIGTERM or SIGINT. Logs to stderr; prints `ready` on stdout once every port and
 /// service answers.

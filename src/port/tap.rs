@@ -18,7 +18,7 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
-use tracing::warn;
+use tracing::{debug, warn};
 use tun_tap::{Iface, Mode};
 
 use super::netdevice::NetDevice;
@@ -196,7 +196,10 @@ fn create(spec: &PortSpec, mtu: u16, bare: bool) -> Result<Iface, Failure> {
         warn!("port {spec}: the kernel may give it an IPv6 address: {error}");
     }
     device.set_mtu(mtu).map_err(Failure::SetUp)?;
-    device.set_queue_len(KERNEL_QUEUE_FRAMES).map_err(Failure::SetUp)?;
+    // The kernel leaves this to its own root: not to that of a user namespace.
+    if let Err(error) = device.set_queue_len(KERNEL_QUEUE_FRAMES) {
+        debug!("port {spec}: the kernel's queue stays short: {error}");
+    }
     device.set_up().map_err(Failure::SetUp)?;
     Ok(iface)
 }

@@ -83,7 +83,7 @@ impl SynRefusals {
         self.waiting.front().map(|(due, _)| *due)
     }
 
-    /// Forgets them all, for a new WAN address.
+    /// Forgets them all.
     pub fn clear(&mut self) {
         self.waiting.clear();
     }

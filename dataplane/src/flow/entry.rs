@@ -28,8 +28,10 @@ pub enum Transport {
     Tcp(Flags),
     /// A UDP datagram.
     Udp,
-    /// An ICMP query or the reply to one.
+    /// An ICMP query.
     IcmpQuery,
+    /// The reply to one.
+    IcmpReply,
 }
 
 impl Transport {
@@ -38,7 +40,7 @@ impl Transport {
         match self {
             Self::Tcp(_) => Protocol::TCP,
             Self::Udp => Protocol::UDP,
-            Self::IcmpQuery => Protocol::ICMP,
+            Self::IcmpQuery | Self::IcmpReply => Protocol::ICMP,
         }
     }
 }
@@ -63,6 +65,15 @@ pub struct Translation<A = Ipv4Addr> {
     pub ip_delta: Delta,
     /// What that does to the checksum of TCP, UDP or the ICMP query.
     pub transport_delta: Delta,
+}
+
+/// Whose limit a flow counts against: a host that is called by all the world can still call out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Quota<A> {
+    /// The inside host.
+    pub(super) host: A,
+    /// Whether it opened the flow; else the flow was opened to it.
+    pub(super) is_opener: bool,
 }
 
 /// The packets of one direction of a flow so far.
@@ -193,6 +204,11 @@ impl<A: Address> Flow<A> {
     pub fn host(&self) -> A {
         let direction = if self.inside[0] { Direction::Original } else { Direction::Reply };
         self.keys[direction as usize].source.address
+    }
+
+    /// What the flow is counted against.
+    pub(super) fn quota(&self) -> Quota<A> {
+        Quota { host: self.host(), is_opener: self.inside[0] }
     }
 
     /// Whether the flow passes through the external address `address`.

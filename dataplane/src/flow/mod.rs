@@ -48,10 +48,11 @@
 //!
 //! # Limits
 //!
-//! Flows in all and for each inside host, external ports of each protocol, work for each call of
-//! [`FlowTable::handle_timeout`]. When one is reached, what exists goes on and what is new is
-//! [refused](Refused). Memory for all of it is taken at the start, but touched only by use; nothing is
-//! allocated per packet or flow.
+//! Flows in all; for each inside host, the gateway included, flows that it opened and, apart, flows that
+//! were opened to it, so that a flood to a port that it shows leaves it its own; external ports of each
+//! protocol; work for each call of [`FlowTable::handle_timeout`]. When one is reached, what exists goes
+//! on and what is new is [refused](Refused). Memory for all of it is taken at the start, but touched
+//! only by use; nothing is allocated per packet or flow.
 //!
 //! # What it does not do
 //!
@@ -80,13 +81,14 @@ pub use self::entry::{Egress, Flow, Packet, State, Traffic, Translation, Transpo
 pub use self::key::{Address, Direction, Endpoint, FlowKey};
 pub use self::open::{Binding, Client, NewFlow, Server};
 
+use self::entry::Quota;
 use self::index::Index;
 use self::slab::Slab;
 use self::tally::Tally;
 use self::tcp::Timer;
 use self::timer::{Tick, Wheel};
 use crate::config::{Filtering, Nat};
-use crate::counters::DropReason;
+use crate::drop_reason::DropReason;
 use crate::nat::mapping::{Mappings, Unmapped};
 use crate::nat::{Mapping, MappingId, Timeouts};
 use crate::time::Instant;
@@ -105,7 +107,7 @@ pub struct KeyHash(u32);
 pub enum Refused {
     /// There are as many flows as there may be.
     TableFull,
-    /// The inside host has as many flows as it may.
+    /// The inside host has opened as many flows as it may, or as many were opened to it.
     HostLimit,
     /// No external port is free.
     PortsExhausted,
@@ -117,6 +119,8 @@ pub enum Refused {
     Filtered,
     /// The segment fits no state of the TCP connection, or opens none.
     TcpState,
+    /// The ICMP reply answers no query.
+    Unasked,
 }
 
 impl From<Refused> for DropReason {
@@ -129,6 +133,7 @@ impl From<Refused> for DropReason {
             Refused::Ambiguous => Self::FlowAmbiguous,
             Refused::Filtered => Self::Filtered,
             Refused::TcpState => Self::TcpStateInvalid,
+            Refused::Unasked => Self::IcmpUnrelated,
         }
     }
 }
@@ -143,7 +148,7 @@ pub struct FlowTable<A = Ipv4Addr> {
     mappings: Mappings<A>,
     /// To which addresses the inside endpoint of a mapping has sent; kept only while the filter asks.
     permissions: Tally<(MappingId, A)>,
-    hosts: Tally<A>,
+    quotas: Tally<Quota<A>>,
     timeouts: Timeouts,
     nat: Nat,
 }
@@ -166,7 +171,7 @@ impl<A: Address> FlowTable<A> {
             wheel: Wheel::new(),
             mappings: Mappings::new(hasher.clone(), rng),
             permissions: Tally::new(hasher.clone()),
-            hosts: Tally::new(hasher.clone()),
+            quotas: Tally::new(hasher.clone()),
             hasher,
             timeouts,
             nat: *nat,
@@ -184,7 +189,7 @@ impl<A: Address> FlowTable<A> {
         self.index.reserve(2 * flows_max);
         self.wheel.reserve(flows_max);
         self.mappings.reserve(flows_max);
-        self.hosts.reserve(flows_max);
+        self.quotas.reserve(flows_max);
         self.permissions.clear();
         if nat.filtering == Filtering::AddressDependent {
             self.permissions.reserve(2 * flows_max.max(self.len()));
@@ -360,7 +365,9 @@ impl<A: Address> FlowTable<A> {
             // RFC 4787 REQ-6: only the inside refreshes.
             _ if !from_inside => (Timer::Keep, 0, false),
             Transport::Udp => (Timer::Restart, self.timeouts.udp_secs, true),
-            Transport::IcmpQuery => (Timer::Restart, self.timeouts.icmp_query_secs, true),
+            Transport::IcmpQuery | Transport::IcmpReply => {
+                (Timer::Restart, self.timeouts.icmp_query_secs, true)
+            }
         };
         let deadline = match timer {
             Timer::Keep => flow.expires,
@@ -435,13 +442,13 @@ impl<A: Address> FlowTable<A> {
     }
 
     fn insert(&mut self, flow: Flow<A>) -> FlowId {
-        let (keys, mappings, host, expires) = (flow.keys, flow.mappings, flow.host(), flow.expires);
+        let (keys, mappings, quota, expires) = (flow.keys, flow.mappings, flow.quota(), flow.expires);
         let id = FlowId(self.flows.insert(flow));
         for (key, direction) in keys.iter().zip(Direction::BOTH) {
             self.index.insert(self.hash(key).0, reference(id, direction));
         }
         self.wheel.arm(id.0, expires);
-        self.hosts.add(host);
+        self.quotas.add(quota);
         mappings.into_iter().flatten().for_each(|mapping| self.mappings.acquire(mapping));
         id
     }
@@ -452,7 +459,7 @@ impl<A: Address> FlowTable<A> {
         for (key, direction) in flow.keys.iter().zip(Direction::BOTH) {
             self.index.remove(self.hash(key).0, reference(id, direction));
         }
-        self.hosts.subtract(flow.host());
+        self.quotas.subtract(flow.quota());
         if self.nat.filtering == Filtering::AddressDependent {
             let permissions = Direction::BOTH.into_iter().filter_map(|direction| flow.permission(direction));
             permissions.for_each(|permission| self.permissions.subtract(permission));

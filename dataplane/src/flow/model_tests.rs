@@ -80,9 +80,10 @@ impl Model {
         position(0).map(|at| (at, Direction::Original)).or(position(1).map(|at| (at, Direction::Reply)))
     }
 
-    fn host(flow: &ModelFlow) -> Ipv4Addr {
-        let way = if flow.mapped[0].is_some() { 0 } else { 1 };
-        flow.keys[way].source.address
+    /// Whose limit a flow counts against, and whether it opened the flow.
+    fn quota(flow: &ModelFlow) -> (Ipv4Addr, bool) {
+        let is_opener = flow.mapped[0].is_some();
+        (flow.keys[usize::from(!is_opener)].source.address, is_opener)
     }
 
     fn admits(&self, (protocol, inside): (Protocol, Endpoint), from: Ipv4Addr) -> bool {
@@ -101,12 +102,12 @@ impl Model {
             }
     }
 
-    /// The limits that a new flow of `host` meets.
-    fn limit(&self, host: Ipv4Addr) -> Result<(), Refused> {
+    /// The limits that a new flow meets.
+    fn limit(&self, quota: (Ipv4Addr, bool)) -> Result<(), Refused> {
         if self.flows.len() >= FLOWS_MAX {
             return Err(Refused::TableFull);
         }
-        let flows = self.flows.iter().filter(|flow| Self::host(flow) == host).count();
+        let flows = self.flows.iter().filter(|flow| Self::quota(flow) == quota).count();
         if flows >= FLOWS_PER_HOST_MAX { Err(Refused::HostLimit) } else { Ok(()) }
     }
 
@@ -231,7 +232,7 @@ impl Pair {
             (Some(_), Some(server)) => self.model.admits((key.protocol, server), WAN),
             _ => true,
         };
-        self.model.limit(client.or(server).unwrap().address)?;
+        self.model.limit((client.or(server).unwrap().address, client.is_some()))?;
         let mut deadline = self.model.now + timeout(key.protocol);
         let client_external = match client {
             Some(client) => self.model_map(key.protocol, client),

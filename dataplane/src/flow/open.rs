@@ -2,7 +2,7 @@
 
 use core::net::Ipv4Addr;
 
-use super::entry::{Egress, Flow, Transport};
+use super::entry::{Egress, Flow, Quota, Transport};
 use super::key::{Address, Endpoint, FlowKey};
 use super::timer::Tick;
 use super::{FlowTable, Refused, tcp};
@@ -80,13 +80,15 @@ impl<A: Address> FlowTable<A> {
         if !admitted && matches!(new, NewFlow::Inbound { .. }) {
             return Err(Refused::Filtered);
         }
-        if matches!(transport, Transport::Tcp(flags) if !tcp::opens(flags)) {
-            return Err(Refused::TcpState);
+        match transport {
+            Transport::Tcp(flags) if !tcp::opens(flags) => return Err(Refused::TcpState),
+            Transport::IcmpReply => return Err(Refused::Unasked),
+            Transport::Tcp(_) | Transport::Udp | Transport::IcmpQuery => {}
         }
         if self.flows.len() >= self.nat.flows_max as usize {
             return Err(Refused::TableFull);
         }
-        if self.hosts.count(self.host(new)) >= self.nat.flows_per_host_max {
+        if self.quotas.count(self.quota(new)) >= self.nat.flows_per_host_max {
             return Err(Refused::HostLimit);
         }
 
@@ -133,16 +135,16 @@ impl<A: Address> FlowTable<A> {
             }
     }
 
-    /// The inside host that a flow is counted for.
-    fn host(&self, new: &NewFlow<A>) -> A {
-        let inside = match *new {
+    /// What a flow will be counted against.
+    fn quota(&self, new: &NewFlow<A>) -> Quota<A> {
+        let (inside, is_opener) = match *new {
             NewFlow::Outbound { client, .. } | NewFlow::Hairpin { client, .. } => match client {
-                Client::Mapped(inside) => inside,
-                Client::Static(binding) => binding.inside,
+                Client::Mapped(inside) => (inside, true),
+                Client::Static(binding) => (binding.inside, true),
             },
-            NewFlow::Inbound { server, .. } => self.server(server).inner,
+            NewFlow::Inbound { server, .. } => (self.server(server).inner, false),
         };
-        inside.address
+        Quota { host: inside.address, is_opener }
     }
 
     fn client(&mut self, protocol: Protocol, client: Client<A>) -> Result<Party<A>, Refused> {

@@ -176,6 +176,11 @@ impl<'a> HeaderMut<'a> {
     fn apply(&mut self, delta: Delta) {
         let checksum = delta.apply(u16::from_be_bytes([self.0[2], self.0[3]]));
         self.0[2..4].copy_from_slice(&checksum.to_be_bytes());
+        // Nothing but zeros add up to zero, which is no right sum; an echo reply may be so. Of the two
+        // zeros of ones' complement its checksum is the other, which no change of a checksum leads to.
+        if *self.0 == [0; Header::LEN] {
+            self.0[2..4].fill(0xff);
+        }
     }
 }
 

@@ -102,11 +102,12 @@ impl Header {
     /// the largest packet or not at a multiple of 8; [`Malformed::Options`]; [`Malformed::Checksum`].
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        let header = Self::parse_embedded(bytes)?;
-        if usize::from(header.total_len) > bytes.len() {
-            return Err(Malformed::Truncated);
+        // Unwrapping and wrapping it again would copy it.
+        let parsed = Self::parse_embedded(bytes);
+        match &parsed {
+            Ok(header) if usize::from(header.total_len) > bytes.len() => Err(Malformed::Truncated),
+            _ => parsed,
         }
-        Ok(header)
     }
 
     /// As [`Header::parse`], for the packet that an ICMP error quotes: its end may be missing.

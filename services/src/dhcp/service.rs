@@ -1,23 +1,24 @@
 //! Server and client at work: the state machines on a channel of raw frames, the clock and the disk.
 
 use std::cell::RefCell;
-use std::future::{Future, pending, poll_fn};
+use std::future::{Future, pending};
 use std::io;
 use std::net::Ipv4Addr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
 
 use gatepost_dataplane::MacAddr;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 
 use super::client::{self, Client, Event, Lease, Output};
 use super::frame::{Datagram, SERVER_PORT};
 use super::message;
 use super::server::Server;
 use crate::clock::{Clock, UnixTime};
+use crate::race::race;
 use crate::store::Disk;
 
 /// A good size for [`Port::frames`]: a whole office that asks at once. Whoever fills the channel drops
@@ -58,6 +59,8 @@ pub async fn serve<T: Fn(&[u8]) -> bool>(
         {
             tracing::debug!("an answer was not sent: the port is busy");
         }
+        // It may have waited for the disk: whoever else waits comes before the next of a flood.
+        yield_now().await;
     }
 }
 
@@ -112,23 +115,23 @@ enum Happening {
     Timeout,
 }
 
-/// Waits for whatever happens first; of what has happened already, for what stands first here.
+/// Waits for whatever happens first. Who floods the port with frames must not stop the client's clock: what
+/// is due goes before them.
 async fn next(
-    mut stop: Pin<&mut impl Future<Output = ()>>,
+    stop: Pin<&mut impl Future<Output = ()>>,
     frames: &mut mpsc::Receiver<Vec<u8>>,
     timeout: impl Future<Output = ()>,
 ) -> Happening {
-    let mut timeout = pin!(timeout);
-    poll_fn(|context| {
-        if stop.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Happening::Stop);
-        }
-        if let Poll::Ready(frame) = frames.poll_recv(context) {
-            return Poll::Ready(frame.map_or(Happening::Stop, Happening::Frame));
-        }
-        timeout.as_mut().poll(context).map(|()| Happening::Timeout)
-    })
-    .await
+    let stopped = async {
+        stop.await;
+        Happening::Stop
+    };
+    let received = async { frames.recv().await.map_or(Happening::Stop, Happening::Frame) };
+    let timed_out = async {
+        timeout.await;
+        Happening::Timeout
+    };
+    race(stopped, race(timed_out, received)).await
 }
 
 fn answer(server: &mut Server, mac: MacAddr, clock: &dyn Clock, frame: &[u8]) -> Option<Vec<u8>> {

@@ -25,7 +25,7 @@ pub struct Config {
     pub upstreams: Vec<SocketAddr>,
     /// Who gets any name resolved. Everybody else gets the names of `domain` and nothing more.
     pub recursion_for: Vec<IpNet>,
-    /// Removes private addresses, and those of the LAN, from what upstream servers say, so that a
+    /// Removes private addresses, and those of the LAN, from what foreign names say or lead to, so that a
     /// foreign web page cannot reach LAN hosts under its own name. To be off where upstream servers
     /// know private names rightly, as in a LAN-only network with a name server of its own.
     pub rebinding_filter: bool,

@@ -231,8 +231,14 @@ impl Server {
             let Waiting { request, name, .. } = &question;
             let is_served = may_recurse || self.zone.is_own(name);
             let local = is_served.then(|| self.zone.lookup(name, request.record_type)).flatten();
-            if let Some(answer) = local {
+            if let Some(mut answer) = local {
                 question.authoritative |= question.aliases == 0;
+                if question.source > Source::Zone {
+                    // A foreign name led here: it shall not borrow what it may not say itself.
+                    answer
+                        .answers
+                        .retain(|record| !record.data.ip_addr().is_some_and(|ip| self.is_rebinding(ip)));
+                }
                 question = match question.absorb(answer) {
                     Progress::Finished(question) => return self.reply(question),
                     Progress::Continues(question) => question,
@@ -325,12 +331,13 @@ impl Server {
 
     fn read_answer(&self, question: &Question, message: Message) -> Answer {
         let is_local = |name: &Name| self.zone.lookup(name, question.record_type).is_some();
-        let is_inside = |address: IpAddr| match address {
-            IpAddr::V4(v4) => special::is_private(address) || self.zone.is_on_lan(v4),
-            IpAddr::V6(_) => special::is_private(address),
-        };
-        let is_forbidden = |address: IpAddr| self.config.rebinding_filter && is_inside(address);
-        read_answer(question, message, is_local, is_forbidden)
+        read_answer(question, message, is_local, |address| self.is_rebinding(address))
+    }
+
+    /// Whether a foreign name with this address is to be taken for an attempt to reach the inside.
+    fn is_rebinding(&self, address: IpAddr) -> bool {
+        let is_on_lan = matches!(address, IpAddr::V4(v4) if self.zone.is_on_lan(v4));
+        self.config.rebinding_filter && (is_on_lan || special::is_private(address))
     }
 
     fn reply(&mut self, question: Waiting) {

@@ -113,10 +113,12 @@ impl<N: Net> Service<N> {
         Ok(local)
     }
 
-    /// Serves on `local` no longer; its TCP connections end.
-    pub fn stop_listening(&self, local: SocketAddr) {
+    /// Serves on `local` no longer; its TCP connections end. After that the address is free.
+    pub async fn stop_listening(&self, local: SocketAddr) {
         let tasks = self.shared.state.borrow_mut().listeners.remove(&local);
-        drop(tasks);
+        for task in tasks.into_iter().flatten() {
+            task.end().await;
+        }
     }
 
     /// Replaces the upstream servers, as when the WAN's DHCP names others.
@@ -328,6 +330,12 @@ struct Task(JoinHandle<()>);
 impl Task {
     fn spawn(work: impl Future<Output = ()> + 'static) -> Self {
         Self(tokio::task::spawn_local(work))
+    }
+
+    /// Ends it and waits until it has let go of what it held.
+    async fn end(mut self) {
+        self.0.abort();
+        _ = (&mut self.0).await;
     }
 }
 

@@ -9,8 +9,8 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use gatepost::race::race;
 use gatepost_dataplane::{Instant, MacAddr};
+use gatepost_services::race::race;
 use tokio::sync::Notify;
 
 use super::clock::{now, sleep_until};

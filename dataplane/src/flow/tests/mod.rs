@@ -211,12 +211,25 @@ fn a_full_table_refuses_what_is_new_and_keeps_what_is_there() {
 fn one_host_cannot_take_the_table_from_others() {
     let mut table = table_with(&Nat { flows_per_host_max: 2, ..nat(AddressAndPortDependent) });
     let first = open(&mut table, 0, outbound(pc(2, 1), remote(1, 443)), &UDP);
-    open(&mut table, 0, forwarded(remote(1, 9), wan(80), pc(2, 80)), &SYN);
-    let new = outbound(pc(2, 2), remote(1, 443));
+    open(&mut table, 0, outbound(pc(2, 2), remote(1, 443)), &UDP);
+    let new = outbound(pc(2, 3), remote(1, 443));
     assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::HostLimit));
     open(&mut table, 0, outbound(pc(3, 1), remote(1, 443)), &UDP);
     table.remove(first);
     assert!(table.open(at(1), &new, EGRESS, &UDP).is_ok());
+}
+
+#[test]
+fn a_flood_to_a_hosts_port_leaves_it_its_own_flows() {
+    let mut table = table_with(&Nat { flows_per_host_max: 2, ..nat(AddressAndPortDependent) });
+    let visitor = |port| forwarded(remote(1, port), wan(80), pc(2, 80));
+    open(&mut table, 0, visitor(1), &SYN);
+    let second = open(&mut table, 0, visitor(2), &SYN);
+    assert_eq!(table.open(at(0), &visitor(3), EGRESS, &SYN), Err(Refused::HostLimit));
+    open(&mut table, 0, outbound(pc(2, 1), remote(1, 443)), &UDP);
+    open(&mut table, 0, outbound(pc(2, 2), remote(1, 443)), &UDP);
+    table.remove(second);
+    open(&mut table, 0, visitor(3), &SYN);
 }
 
 #[test]

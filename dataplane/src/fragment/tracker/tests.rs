@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::batch::PortId;
+use crate::port::PortId;
 
 type Tracker = FragmentTracker<u32>;
 

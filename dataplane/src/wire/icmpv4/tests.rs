@@ -61,6 +61,18 @@ fn parses_captured_messages() {
 }
 
 #[test]
+fn an_echo_reply_of_zeros_has_a_right_checksum() {
+    let host = SocketAddrV4::new(*INSIDE.ip(), 0);
+    let mut packet = packet(Protocol::ICMP, host, REMOTE, &[0; 8]);
+    packet[27] = 0; // the sequence number
+    transport::fill_checksum(*host.ip(), *REMOTE.ip(), Protocol::ICMP, &mut packet[20..]).expect("room");
+    let header = ipv4::Header::parse(&packet).expect("valid");
+    make_echo_reply(&mut packet, &header).expect("an echo request");
+    assert_eq!(packet[20..28], [0, 0, 0xff, 0xff, 0, 0, 0, 0]);
+    assert!(checksum::is_valid(&packet[20..]));
+}
+
+#[test]
 fn a_type_is_an_error_a_query_a_reply_or_none() {
     let errors = [3, 4, 5, 11, 12];
     for number in 0..=255 {

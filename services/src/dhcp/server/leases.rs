@@ -77,6 +77,11 @@ impl Lease {
         self.state == State::Bound && now < self.expires
     }
 
+    /// How long it lasts from `now` on.
+    pub fn remaining(&self, now: Instant) -> Duration {
+        self.expires.since(now)
+    }
+
     /// Whether the address must not be given to anybody else.
     pub fn is_blocked(&self, now: Instant) -> bool {
         self.state != State::Released && now < self.expires

@@ -30,6 +30,7 @@ pub mod leases;
 pub mod offers;
 
 use std::cell::RefCell;
+use std::io;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -48,21 +49,23 @@ use crate::clock::UnixTime;
 /// How long an address that was declined is given to nobody.
 pub const QUARANTINE_SECS: u32 = 3600;
 
-/// How often the log says that there is no address left.
-const EXHAUSTED_LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// How often the log says the same of what clients can bring about.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A DHCP server.
 pub struct Server {
     config: Config,
     leases: Rc<RefCell<Leases>>,
     offers: Offers,
-    exhausted_logged: Option<Instant>,
+    exhausted: LogLimit,
+    unkept: LogLimit,
 }
 
 impl Server {
     /// A server that gives out `leases` by `config`.
     pub fn new(config: Config, leases: Rc<RefCell<Leases>>) -> Self {
-        Self { config, leases, offers: Offers::default(), exhausted_logged: None }
+        let (exhausted, unkept) = (LogLimit::default(), LogLimit::default());
+        Self { config, leases, offers: Offers::default(), exhausted, unkept }
     }
 
     /// The configuration in force.
@@ -102,7 +105,9 @@ impl Server {
 
     fn discover(&mut self, request: &Request<'_>) -> Option<Reply> {
         let Some(address) = self.address_for(request) else {
-            self.log_exhausted(request);
+            if self.exhausted.is_due(request.now) {
+                tracing::warn!(client = %request.client.key, "no address left in the pool");
+            }
             return None;
         };
         if !self.offers.make(request.now, address, &request.client.key) {
@@ -157,8 +162,9 @@ impl Server {
             hostname,
             lease_secs: self.config.lease_secs,
         };
-        if let Err(error) = self.leases.borrow_mut().bind(request.now, request.unix_now, grant) {
-            tracing::error!(%address, %error, "no lease: it cannot be kept");
+        let bound = self.leases.borrow_mut().bind(request.now, request.unix_now, grant);
+        if let Err(error) = bound {
+            self.log_unkept(request, address, "lease", &error);
             return None;
         }
         self.offers.withdraw(&request.client.key);
@@ -176,9 +182,10 @@ impl Server {
         tracing::warn!(%address, client = %request.client.key, "declined: somebody else uses the address");
         self.offers.withdraw(&request.client.key);
         let declined = (address, request.client.key.clone(), request.client.mac);
-        let mut leases = self.leases.borrow_mut();
-        if let Err(error) = leases.quarantine(request.now, request.unix_now, declined, QUARANTINE_SECS) {
-            tracing::error!(%address, %error, "the quarantine cannot be kept");
+        let (now, unix_now) = (request.now, request.unix_now);
+        let kept = self.leases.borrow_mut().quarantine(now, unix_now, declined, QUARANTINE_SECS);
+        if let Err(error) = kept {
+            self.log_unkept(request, address, "quarantine", &error);
         }
         None
     }
@@ -189,7 +196,7 @@ impl Server {
         if is_for_us && self.owns(request, address) {
             let released = self.leases.borrow_mut().release(request.now, request.unix_now, address);
             if let Err(error) = released {
-                tracing::error!(%address, %error, "the release cannot be kept");
+                self.log_unkept(request, address, "release", &error);
             }
         }
         None
@@ -271,12 +278,27 @@ impl Server {
         Some(name).filter(|_| !is_reserved && !is_taken)
     }
 
-    fn log_exhausted(&mut self, request: &Request<'_>) {
-        let is_due = |last: Instant| request.now.since(last) >= EXHAUSTED_LOG_INTERVAL;
-        if self.exhausted_logged.is_none_or(is_due) {
-            self.exhausted_logged = Some(request.now);
-            tracing::warn!(client = %request.client.key, "no address left in the pool");
+    fn log_unkept(&mut self, request: &Request<'_>, address: Ipv4Addr, what: &str, error: &io::Error) {
+        if self.unkept.is_due(request.now) {
+            tracing::error!(%address, %error, "the {what} is void: it cannot be kept");
         }
+    }
+}
+
+/// When something was last logged that clients can bring about as often as they like.
+#[derive(Default)]
+struct LogLimit {
+    last: Option<Instant>,
+}
+
+impl LogLimit {
+    /// Whether to log it now.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = self.last.is_none_or(|last| now.since(last) >= LOG_INTERVAL);
+        if is_due {
+            self.last = Some(now);
+        }
+        is_due
     }
 }
 

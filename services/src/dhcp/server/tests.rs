@@ -571,6 +571,13 @@ fn leases_survive_a_restart_and_a_time_of_day_that_jumps() {
 }
 
 #[test]
+fn what_clients_bring_about_is_logged_once_a_minute() {
+    let mut limit = LogLimit::default();
+    let due = [0, 1, 59, 60, 61, 200].map(|secs| limit.is_due(Instant::from_secs(secs)));
+    assert_eq!(due, [true, false, false, true, false, true]);
+}
+
+#[test]
 fn messages_that_make_no_sense_are_not_answered() {
     let mut office = Office::new(config());
     let mut reply = discover(pc(1));

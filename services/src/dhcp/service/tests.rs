@@ -90,6 +90,14 @@ impl Lab {
     }
 }
 
+#[tokio::test]
+async fn what_is_due_goes_before_a_flood_of_frames() {
+    let (sender, mut frames) = mpsc::channel(FRAMES_MAX);
+    while sender.try_send(vec![0; 60]).is_ok() {}
+    let happening = next(pin!(pending()), &mut frames, std::future::ready(())).await;
+    assert!(matches!(happening, Happening::Timeout));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_without_a_memory_renews_and_gives_its_lease_back() {
     let lab = Lab::new();

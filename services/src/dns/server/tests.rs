@@ -185,13 +185,13 @@ fn aliases_are_followed_between_zone_and_upstream() {
     rig.upstream(
         &sent,
         ResponseCode::NoError,
-        vec![cname("www.shop.example.", 60, "pc1.office.example.")],
+        vec![cname("www.shop.example.", 60, "wan.office.example.")],
         vec![],
     );
     let response = rig.replied();
     let owners: Vec<_> = response.answers.iter().map(|record| record.name.to_string()).collect();
-    assert_eq!(owners, ["shop.office.example.", "www.shop.example.", "pc1.office.example."]);
-    assert_eq!(addresses(&response), ["192.168.1.50"], "our own answer is not taken for rebinding");
+    assert_eq!(owners, ["shop.office.example.", "www.shop.example.", "wan.office.example."]);
+    assert_eq!(addresses(&response), ["203.0.113.10"]);
     assert!(response.metadata.authoritative);
 }
 
@@ -298,6 +298,20 @@ fn rebinding_is_filtered_unless_switched_off() {
         let sent = rig.sent();
         rig.upstream(&sent, ResponseCode::NoError, vec![a("evil.shop.example.", 60, "192.168.1.1")], vec![]);
         assert_eq!(addresses(&rig.replied()), expected);
+    }
+}
+
+#[test]
+fn a_foreign_name_does_not_borrow_an_address_of_the_inside() {
+    for (filter, expected) in [(true, &[][..]), (false, &["192.168.1.50"])] {
+        let mut rig = Rig::new(Config { rebinding_filter: filter, ..office() });
+        rig.send(PC, "www.evil.example.", RecordType::A);
+        let sent = rig.sent();
+        let alias = cname("www.evil.example.", 60, "pc1.office.example.");
+        rig.upstream(&sent, ResponseCode::NoError, vec![alias], vec![]);
+        assert_eq!(addresses(&rig.replied()), expected);
+        assert_eq!(addresses(&rig.ask(PC, "www.evil.example.", RecordType::A)), expected, "from the cache");
+        assert_eq!(addresses(&rig.ask(PC, "pc1.office.example.", RecordType::A)), ["192.168.1.50"]);
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::rc::Rc;
 
 use gatepost_dataplane::Instant;
+use gatepost_dataplane::wire::{checksum, icmpv4, ipv4};
 use ipnet::Ipv4Net;
 use rand::rngs::StdRng;
 use smoltcp::wire::{IpProtocol, Ipv4Packet};
@@ -151,9 +152,24 @@ impl Engine {
                 }
                 None => self.counters.packets_malformed += 1,
             },
-            // RFC 1122 section 3.2.2.1: never an error about an error; echo is the dataplane's.
-            IpProtocol::Icmp => {}
+            // RFC 1122 section 3.2.2.1: never an error about an error.
+            IpProtocol::Icmp => self.answer_echo(bytes),
             _ => self.ip.refuse(now, bytes),
+        }
+    }
+
+    /// Answers an echo request that came in fragments (RFC 1812 section 4.3.3.6). The dataplane has
+    /// answered those that came whole, and what comes here has no options.
+    fn answer_echo(&mut self, packet: &[u8]) {
+        let Ok(header) = ipv4::Header::parse(packet) else { return };
+        let mut reply = packet.get(..usize::from(header.total_len)).unwrap_or_default().to_vec();
+        let is_intact = checksum::is_valid(header.payload(&reply)) && header.options(&reply).is_empty();
+        if !is_intact || icmpv4::make_echo_reply(&mut reply, &header).is_err() {
+            self.counters.packets_malformed += 1;
+        } else if self.ip.outbox.has_room_for(reply.len()) {
+            self.ip.outbox.push(reply);
+        } else {
+            self.ip.replies_dropped += 1;
         }
     }
 

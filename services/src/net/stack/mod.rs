@@ -4,8 +4,8 @@
 //!
 //! The dataplane delivers IPv4 packets that are addressed to the gateway; whoever reads its ring calls
 //! [`Stack::handle_packet`]. What the stack sends goes, packet by packet, to the sink it was made with;
-//! the dataplane routes it. Firewall, ARP and echo are the dataplane's: whoever gets through to here
-//! is answered.
+//! the dataplane routes it. Firewall and ARP are the dataplane's, and echo of what comes whole: whoever
+//! gets through to here is answered.
 //!
 //! ```text
 //!   handle_packet ──▶ reassembly ──▶ UDP: socket by port       ──▶ its queue ──▶ recv_from

@@ -296,6 +296,42 @@ fn addresses_that_are_too_many_or_of_no_host_are_left_out() {
 }
 
 #[test]
+fn rfc1812_4_3_3_6_an_echo_request_in_fragments_is_answered() {
+    simulate(async {
+        let (stack, wire) = alone(StackConfig::default());
+        let data = octets(4000, 9);
+        let request = Icmpv4Repr::EchoRequest { ident: 7, seq_no: 1, data: &data };
+        let mut message = vec![0; request.buffer_len()];
+        let checksums = ChecksumCapabilities::default();
+        request.emit(&mut Icmpv4Packet::new_unchecked(&mut message[..]), &checksums);
+        let mut damaged = message.clone();
+        damaged[2000] ^= 1;
+        for message in [damaged, message] {
+            let mut outbox = outbox::Outbox::new(1500, &mut StdRng::seed_from_u64(1));
+            outbox.push(ipv4(PEER, A, IpProtocol::Icmp, &message));
+            while let Some(fragment) = outbox.pop() {
+                stack.handle_packet(&fragment);
+            }
+        }
+        sleep(Duration::from_millis(1)).await;
+        let mut reply = Vec::new();
+        while let Some(packet) = wire.take() {
+            let packet = Ipv4Packet::new_checked(&packet[..]).expect("well-formed");
+            assert_eq!((packet.src_addr(), packet.dst_addr()), (Ipv4Addr::from(A), Ipv4Addr::from(PEER)));
+            assert_eq!(usize::from(packet.frag_offset()), reply.len());
+            reply.extend_from_slice(packet.payload());
+        }
+        let icmp = Icmpv4Packet::new_checked(&reply[..]).expect("well-formed");
+        let expected = Icmpv4Repr::EchoReply { ident: 7, seq_no: 1, data: &data };
+        assert_eq!(Icmpv4Repr::parse(&icmp, &checksums).expect("well-formed"), expected);
+        // Not so a reply, nor what nobody speaks.
+        stack.handle_packet(&ipv4(PEER, A, IpProtocol::Icmp, &reply[..64]));
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(wire.take(), None);
+    });
+}
+
+#[test]
 fn an_acceptable_reset_after_data_is_read_after_the_data() {
     simulate(async {
         let (stack, wire) = alone(StackConfig::default());

@@ -1,0 +1,172 @@
+//! Why a frame goes no further: the verdict's reason, and the count of each.
+
+use core::fmt;
+use core::ops::Index;
+
+macro_rules! drop_reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident => $name:literal,)+) => {
+        /// Why a frame went no further.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum DropReason {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl DropReason {
+            /// Every reason, in the order of the stages that give them.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The reason's stable name, as `gatepost show drops` prints it.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// What the reason means, in a sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($doc),+).trim_ascii(),)+
+                }
+            }
+        }
+    };
+}
+
+drop_reasons! {
+    /// Shorter than its headers say.
+    FrameTruncated => "frame-truncated",
+    /// Carries an 802.1Q or 802.1ad tag; VLANs are not supported yet.
+    VlanTagged => "vlan-tagged",
+    /// Comes from a multicast or zero MAC address, or from the gateway's own.
+    SourceMacInvalid => "source-mac-invalid",
+    /// The destination is behind the port the frame came from.
+    BridgeSamePort => "bridge-same-port",
+    /// The destination MAC is neither the gateway's nor behind another port.
+    MacNotForUs => "mac-not-for-us",
+    /// Addressed to the gateway in a protocol that it does not speak; IPv6 is one, for now.
+    EtherTypeUnsupported => "ethertype-unsupported",
+    /// An ARP packet that is none for Ethernet and IPv4, or lies about its sender.
+    ArpMalformed => "arp-malformed",
+    /// Not a valid IPv4 header: version, lengths or options.
+    Ipv4Malformed => "ipv4-malformed",
+    /// The IPv4 header's checksum is wrong.
+    Ipv4Checksum => "ipv4-checksum",
+    /// Asks to be source-routed.
+    SourceRouted => "source-routed",
+    /// A source or destination address that must not be on a wire.
+    Martian => "martian",
+    /// The source address does not belong to the segment it came from.
+    SpoofedSource => "spoofed-source",
+    /// A directed broadcast or multicast that is not forwarded.
+    BroadcastNotForwarded => "broadcast-not-forwarded",
+    /// An IPv4 packet for somebody else on a gateway that does not route.
+    Ipv4NotForUs => "ipv4-not-for-us",
+    /// The time to live ended here.
+    TtlExpired => "ttl-expired",
+    /// No route to the destination.
+    NoRoute => "no-route",
+    /// Too big for the next link and not to be fragmented.
+    MtuExceeded => "mtu-exceeded",
+    /// Not a valid TCP, UDP or ICMP header: lengths, flags or checksum.
+    TransportMalformed => "transport-malformed",
+    /// A transport protocol that NAT cannot translate.
+    ProtocolUnsupported => "protocol-unsupported",
+    /// A fragment whose first part never came, or that overlaps, or is too small to be honest.
+    FragmentInvalid => "fragment-invalid",
+    /// Too many packets are being fragmented at once.
+    FragmentTableFull => "fragment-table-full",
+    /// From the WAN, unasked for, and claimed by no service, forward or default host.
+    Unsolicited => "unsolicited",
+    /// From the WAN to an open mapping, but from somebody its filtering does not admit.
+    Filtered => "filtered",
+    /// From the WAN to a forward that does not admit this source.
+    ForwardSourceDenied => "forward-source-denied",
+    /// From the WAN to an address of the LAN, past the NAT.
+    LanNotReachable => "lan-not-reachable",
+    /// A TCP segment that fits no state of its flow.
+    TcpStateInvalid => "tcp-state-invalid",
+    /// An ICMP error or reply to what nobody has sent.
+    IcmpUnrelated => "icmp-unrelated",
+    /// The flow table is full.
+    FlowTableFull => "flow-table-full",
+    /// One inside host has opened as many flows as it may, or as many were opened to it.
+    FlowHostLimit => "flow-host-limit",
+    /// No external port is free for a new mapping.
+    PortsExhausted => "ports-exhausted",
+    /// Its packets or their replies could not be told from those of another flow.
+    FlowAmbiguous => "flow-ambiguous",
+    /// More packets wait for the neighbour than may.
+    NeighborQueueFull => "neighbor-queue-full",
+    /// The neighbour did not answer ARP.
+    NeighborUnreachable => "neighbor-unreachable",
+    /// The neighbour table is full.
+    NeighborTableFull => "neighbor-table-full",
+    /// The gateway has no address on that segment yet.
+    NoAddress => "no-address",
+    /// More frames were to be made than one batch holds.
+    OutputFull => "output-full",
+    /// The ring to the host stack is full.
+    HostRingFull => "host-ring-full",
+    /// The port does not take frames as fast as they come.
+    PortBackpressure => "port-backpressure",
+    /// The port is gone, or set down.
+    PortDown => "port-down",
+    /// The port refused the frame, or took only a part of it.
+    PortRefused => "port-refused",
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Frames dropped, by reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drops([u64; DropReason::ALL.len()]);
+
+impl Default for Drops {
+    fn default() -> Self {
+        Self([0; DropReason::ALL.len()])
+    }
+}
+
+impl Drops {
+    /// Counts a frame dropped for `reason`.
+    pub fn count(&mut self, reason: DropReason) {
+        self.0[reason as usize] += 1;
+    }
+
+    /// The frames dropped for any reason.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Every reason with its count.
+    pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> {
+        DropReason::ALL.iter().map(|reason| (*reason, self[*reason]))
+    }
+}
+
+impl Index<DropReason> for Drops {
+    type Output = u64;
+
+    fn index(&self, reason: DropReason) -> &u64 {
+        &self.0[reason as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_meanings_are_sentences() {
+        let mut names: Vec<_> = DropReason::ALL.iter().map(|reason| reason.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), DropReason::ALL.len());
+        assert!(DropReason::ALL.iter().all(|reason| reason.meaning().ends_with('.')));
+    }
+}

@@ -1,0 +1,123 @@
+//! The ARP stage: who asks for the gateway is answered, who tells something is learnt from.
+
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use super::egress::{NeighborEvents, send_arp};
+use super::{Context, Dataplane};
+use crate::batch::{Frame, Verdict};
+use crate::config::Segment;
+use crate::drop_reason::DropReason;
+use crate::time::Instant;
+use crate::wire::arp::{Operation, Packet};
+use crate::wire::ethernet::{Header, MacAddr};
+use crate::wire::ipv4::AddressKind;
+
+impl Dataplane {
+    /// A frame from `segment` that carries ARP. It is only read: others may get the same.
+    pub(super) fn arp_input(&mut self, cx: &mut Context<'_>, segment: Segment, frame: &Frame) -> Verdict {
+        let Ok(packet) = Packet::parse(&frame.bytes()[Header::LEN..]) else {
+            return Verdict::Drop(DropReason::ArpMalformed);
+        };
+        let interface = self.config.interface(segment);
+        let Some(own) = interface.address.map(|net| net.addr()) else {
+            // The host's DHCP client probes the address that it is offered. // RFC 5227 section 2.1.1
+            return Verdict::Local;
+        };
+        if packet.sender_mac == interface.mac {
+            return Verdict::Drop(DropReason::ArpMalformed);
+        }
+        if packet.sender_ip == own {
+            self.defend(cx, segment, own);
+            return Verdict::Drop(DropReason::ArpMalformed);
+        }
+        let is_for_us = packet.target_ip == own;
+        let is_asked = is_for_us && packet.operation == Operation::Request;
+        let is_of_segment = packet.is_probe() || self.is_neighbor(segment, packet.sender_ip);
+        let is_answered = is_asked && (is_of_segment || self.is_stranger(segment, packet.sender_ip));
+        if !is_of_segment && !is_answered {
+            return Verdict::Drop(DropReason::SpoofedSource);
+        }
+
+        let reply = packet.reply(interface.mac);
+        let Self { config, counters, links, neighbors, unreachable, .. } = self;
+        let mut events = NeighborEvents { config, counters, links, unreachable };
+        // A router with addresses of several networks asks as any of them: it is answered, and nothing
+        // is learnt.
+        if is_of_segment {
+            neighbors.handle_arp(cx.now, segment, &packet, is_for_us, &mut |event| events.handle(cx, event));
+        }
+        if is_answered {
+            send_arp(counters, links, cx, segment, &reply, packet.sender_mac);
+        }
+        Verdict::Consumed
+    }
+
+    /// Whether `address` may belong to a station on the segment: one of its network, or the router of a
+    /// network of one. That of all hosts never does.
+    fn is_neighbor(&self, segment: Segment, address: Ipv4Addr) -> bool {
+        let network = self.networks.on(segment);
+        let is_host = network.contains(address) && !network.is_broadcast(address);
+        is_host || self.config.interface(segment).gateway == Some(address)
+    }
+
+    /// Whether `address` may belong to a host of another network.
+    fn is_stranger(&self, segment: Segment, address: Ipv4Addr) -> bool {
+        AddressKind::of(address) == AddressKind::Unicast && !self.networks.on(segment).contains(address)
+    }
+
+    /// Somebody else claims the gateway's address: says once in a while whose it is. A claim that is
+    /// answered each time would make a storm of two gateways. // RFC 5227 section 2.4 (b)
+    fn defend(&mut self, cx: &mut Context<'_>, segment: Segment, own: Ipv4Addr) {
+        self.counters.address_conflicts += 1;
+        if cx.now < self.defended_until[segment as usize] {
+            return;
+        }
+        self.defended_until[segment as usize] = cx.now + DEFEND_INTERVAL;
+        self.announce(cx, segment, own);
+    }
+
+    /// Sends the announcements that are due.
+    pub(super) fn announcement_timeout(&mut self, cx: &mut Context<'_>) {
+        for segment in [Segment::Lan, Segment::Wan] {
+            let announcement = &mut self.announcements[segment as usize];
+            if announcement.due.is_some_and(|due| due <= cx.now) {
+                announcement.sent(cx.now);
+                if let Some(own) = self.networks.on(segment).own() {
+                    self.announce(cx, segment, own);
+                }
+            }
+        }
+    }
+
+    fn announce(&mut self, cx: &mut Context<'_>, segment: Segment, own: Ipv4Addr) {
+        let packet = Packet::announcement(self.config.interface(segment).mac, own);
+        send_arp(&mut self.counters, &self.links, cx, segment, &packet, MacAddr::BROADCAST);
+    }
+}
+
+/// How often a conflict is answered at most. // RFC 5227 section 1.1: DEFEND_INTERVAL
+const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a new address is announced. // RFC 5227 section 1.1: ANNOUNCE_NUM
+const ANNOUNCEMENTS: u8 = 2;
+/// The time between two announcements. // RFC 5227 section 1.1: ANNOUNCE_INTERVAL
+const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The announcements of one segment's address.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Announcements {
+    left: u8,
+    pub(super) due: Option<Instant>,
+}
+
+impl Announcements {
+    /// Those of a new address.
+    pub(super) fn begin(now: Instant) -> Self {
+        Self { left: ANNOUNCEMENTS, due: Some(now) }
+    }
+
+    fn sent(&mut self, now: Instant) {
+        self.left = self.left.saturating_sub(1);
+        self.due = (self.left > 0).then(|| now + ANNOUNCE_INTERVAL);
+    }
+}

@@ -1,0 +1,157 @@
+//! The egress stage: a finished IPv4 packet becomes a frame to its next hop, or waits for it.
+
+use core::net::Ipv4Addr;
+
+use super::fragments::send_in_pieces;
+use super::link::Links;
+use super::{Context, Dataplane};
+use crate::batch::{Frame, Verdict};
+use crate::config::{Config, Segment};
+use crate::counters::Counters;
+use crate::drop_reason::DropReason;
+use crate::firewall::refusal::Quote;
+use crate::neighbor::{Event, Resolution};
+use crate::route::Route;
+use crate::wire::arp;
+use crate::wire::ethernet::{EtherType, Header, MacAddr};
+
+impl Dataplane {
+    /// Sends the packet in `frame` to `destination` by `route`.
+    #[inline]
+    pub(super) fn egress(
+        &mut self,
+        cx: &mut Context<'_>,
+        route: Route,
+        destination: Ipv4Addr,
+        frame: &mut Frame,
+    ) -> Verdict {
+        let next_hop = route.next_hop(destination);
+        let known = self.neighbors.lookup(cx.now, route.segment, next_hop);
+        let mac = match known {
+            Some(mac) => mac,
+            None => match self.neighbors.resolve(cx.now, route.segment, next_hop, frame) {
+                Resolution::Known(mac) => mac,
+                Resolution::Held => return Verdict::Hold,
+                Resolution::QueueFull => return Verdict::Drop(DropReason::NeighborQueueFull),
+                Resolution::TableFull => return Verdict::Drop(DropReason::NeighborTableFull),
+                Resolution::Unreachable => {
+                    self.reject_unreachable(cx, &mut Quote::of(&frame.bytes()[Header::LEN..]));
+                    return Verdict::Drop(DropReason::NeighborUnreachable);
+                }
+            },
+        };
+        write_link_header(&self.config, route.segment, mac, frame);
+        let mtu = self.config.interface(route.segment).mtu;
+        if frame.bytes().len() <= Header::LEN + usize::from(mtu) {
+            return self.links.verdict_to(cx.now, route.segment, mac);
+        }
+        match send_in_pieces(cx.output, self.links.ports_to(cx.now, route.segment, mac), frame, mtu) {
+            Ok(pieces) => {
+                self.counters.made += pieces;
+                Verdict::Consumed
+            }
+            Err(reason) => Verdict::Drop(reason),
+        }
+    }
+
+    /// Does what the neighbour table wants done at this time.
+    pub(super) fn neighbor_timeout(&mut self, cx: &mut Context<'_>) {
+        let Self { config, counters, links, neighbors, unreachable, .. } = self;
+        let mut events = NeighborEvents { config, counters, links, unreachable };
+        neighbors.handle_timeout(cx.now, &mut |event| events.handle(cx, event));
+        while let Some(mut quote) = self.unreachable.pop() {
+            self.reject_unreachable(cx, &mut quote);
+        }
+    }
+}
+
+/// The most packets given up at one time whose senders are told. Neighbours' errors are limited by
+/// rate anyway.
+pub(super) const UNREACHABLE_MAX: usize = 32;
+
+/// Carries out the events of the neighbour table.
+pub(super) struct NeighborEvents<'a> {
+    pub(super) config: &'a Config,
+    pub(super) counters: &'a mut Counters,
+    pub(super) links: &'a Links,
+    /// Packets given up, whose senders are to be told.
+    pub(super) unreachable: &'a mut Vec<Quote>,
+}
+
+impl NeighborEvents<'_> {
+    pub(super) fn handle(&mut self, cx: &mut Context<'_>, event: Event<'_>) {
+        match event {
+            Event::SendRequest { segment, ip, unicast_to } => self.ask(cx, segment, ip, unicast_to),
+            Event::Release { segment, mac, frame } => {
+                write_link_header(self.config, segment, mac, frame);
+                match self.release(cx, segment, mac, frame) {
+                    Ok(()) => self.counters.held_transmitted(),
+                    Err(reason) => self.counters.held_dropped(reason),
+                }
+            }
+            Event::Expired { frame, .. } => {
+                self.counters.held_dropped(DropReason::NeighborUnreachable);
+                if self.unreachable.len() < UNREACHABLE_MAX {
+                    self.unreachable.push(Quote::of(&frame.bytes()[Header::LEN..]));
+                } else {
+                    self.counters.made_suppressed += 1;
+                }
+            }
+        }
+    }
+
+    fn release(
+        &mut self,
+        cx: &mut Context<'_>,
+        segment: Segment,
+        mac: MacAddr,
+        frame: &mut Frame,
+    ) -> Result<(), DropReason> {
+        let ports = self.links.ports_to(cx.now, segment, mac);
+        let mtu = self.config.interface(segment).mtu;
+        if frame.bytes().len() > Header::LEN + usize::from(mtu) {
+            self.counters.made += send_in_pieces(cx.output, ports, frame, mtu)?;
+            Ok(())
+        } else if cx.output.release(ports, frame) {
+            Ok(())
+        } else {
+            Err(DropReason::OutputFull)
+        }
+    }
+
+    fn ask(&mut self, cx: &mut Context<'_>, segment: Segment, ip: Ipv4Addr, unicast_to: Option<MacAddr>) {
+        let interface = self.config.interface(segment);
+        let Some(own) = interface.address.map(|net| net.addr()) else { return };
+        let request = arp::Packet::request(interface.mac, own, ip);
+        send_arp(self.counters, self.links, cx, segment, &request, unicast_to.unwrap_or(MacAddr::BROADCAST));
+    }
+}
+
+/// Sends an ARP packet of the gateway's own.
+pub(super) fn send_arp(
+    counters: &mut Counters,
+    links: &Links,
+    cx: &mut Context<'_>,
+    segment: Segment,
+    packet: &arp::Packet,
+    to: MacAddr,
+) {
+    let frame = packet.to_frame(to);
+    let is_made = cx.output.make(links.ports_to(cx.now, segment, to), |buffer| {
+        buffer.get_mut(..frame.len())?.copy_from_slice(&frame);
+        Some(frame.len())
+    });
+    if is_made {
+        counters.made += 1;
+    } else {
+        counters.made_suppressed += 1;
+    }
+}
+
+/// Writes the Ethernet header of a packet that leaves by `segment` for `destination`.
+#[inline]
+fn write_link_header(config: &Config, segment: Segment, destination: MacAddr, frame: &mut Frame) {
+    let header = Header { destination, source: config.interface(segment).mac, ether_type: EtherType::IPV4 };
+    // There is room: the packet behind it was parsed.
+    let _ = header.write(frame.bytes_mut());
+}

@@ -1,0 +1,150 @@
+//! ICMP errors: those that the gateway sends, and those that pass through its NAT.
+
+use super::nat::{Arrival, Way};
+use super::{Context, Dataplane};
+use crate::batch::{Frame, Verdict};
+use crate::config::Segment;
+use crate::drop_reason::DropReason;
+use crate::firewall::{self, refusal::Quote};
+use crate::icmp_error::{IcmpError, may_answer};
+use crate::nat::{icmp, rewrite};
+use crate::wire::icmpv4::Embedded;
+use crate::wire::ipv4::Header;
+use crate::wire::{Malformed, checksum, ethernet};
+
+impl Dataplane {
+    /// Tells the sender of the packet in `frame`, which came from `segment` and is as it came, what
+    /// became of it; unless an error must not be sent, or too many were sent lately.
+    pub(super) fn reject(
+        &mut self,
+        cx: &mut Context<'_>,
+        segment: Segment,
+        header: &Header,
+        frame: &Frame,
+        error: IcmpError,
+    ) {
+        self.reject_packet(cx, segment, header, &frame.bytes()[ethernet::Header::LEN..], error);
+    }
+
+    /// As [`Dataplane::reject`], for the beginning of a packet.
+    pub(super) fn reject_packet(
+        &mut self,
+        cx: &mut Context<'_>,
+        segment: Segment,
+        header: &Header,
+        packet: &[u8],
+        error: IcmpError,
+    ) {
+        let interface = self.config.interface(segment);
+        // Only what came to the gateway's own hardware address gets this far.
+        let is_broadcast = |address| self.networks.is_broadcast(address);
+        if !may_answer(interface.mac, header, packet, is_broadcast) || self.is_secret(segment, error) {
+            return;
+        }
+        let limit = &mut self.error_limits[segment as usize];
+        let is_made = limit.admit(cx.now) && self.make_error(cx, segment, header, packet, error);
+        if is_made {
+            self.counters.made += 1;
+        } else {
+            self.counters.made_suppressed += 1;
+        }
+    }
+
+    /// Whether an error is one of those that the WAN is not to hear. What a sender needs to find a
+    /// size that passes, it is told even in stealth.
+    fn is_secret(&self, segment: Segment, error: IcmpError) -> bool {
+        segment == Segment::Wan
+            && firewall::is_stealthy(&self.config)
+            && !matches!(error, IcmpError::FragmentationNeeded { .. })
+    }
+
+    fn make_error(
+        &self,
+        cx: &mut Context<'_>,
+        segment: Segment,
+        header: &Header,
+        packet: &[u8],
+        error: IcmpError,
+    ) -> bool {
+        let interface = self.config.interface(segment);
+        let Some(source) = interface.address.map(|net| net.addr()) else { return false };
+        let next_hop = match self.routes.lookup(header.source) {
+            Some(route) if route.segment == segment => route.next_hop(header.source),
+            _ => return false,
+        };
+        // An error is not worth a question: who has just sent something is known, or was lately.
+        let Some(destination) = self.neighbors.last_known(cx.now, segment, next_hop) else { return false };
+        let ethernet =
+            ethernet::Header { destination, source: interface.mac, ether_type: ethernet::EtherType::IPV4 };
+        cx.output.make(self.links.ports_to(cx.now, segment, destination), |buffer| {
+            ethernet.write(buffer).ok()?;
+            let len = error.write(buffer.get_mut(ethernet::Header::LEN..)?, source, packet).ok()?;
+            Some(ethernet::Header::LEN + len)
+        })
+    }
+
+    /// Tells the sender of a packet, perhaps translated since, that its next hop does not answer.
+    pub(super) fn reject_unreachable(&mut self, cx: &mut Context<'_>, quote: &mut Quote) {
+        if self.undo_translation(quote.bytes_mut()).is_none() {
+            return;
+        }
+        let Ok(header) = Header::parse_embedded(quote.bytes()) else { return };
+        let segment =
+            if self.networks.on(Segment::Lan).contains(header.source) { Segment::Lan } else { Segment::Wan };
+        if self.networks.own_segment(header.source).is_none() {
+            self.reject_packet(cx, segment, &header, quote.bytes(), IcmpError::HostUnreachable);
+        }
+    }
+
+    /// Makes a packet that may have been translated what it was when it came. `None` if that cannot be
+    /// told.
+    fn undo_translation(&self, packet: &mut [u8]) -> Option<()> {
+        if self.flows.is_empty() {
+            return Some(());
+        }
+        let header = Header::parse_embedded(packet).ok()?;
+        let quoted = Embedded::of_packet(packet).ok()?;
+        if let Some((id, direction)) = self.flows.lookup(&icmp::reply_key(&quoted)) {
+            rewrite::undo(packet, &header, &self.flows.flow(id).translation(direction));
+        }
+        Some(())
+    }
+
+    /// An ICMP error that crosses the WAN address, on its `way`. (RFC 5508 REQ-3 to REQ-7)
+    pub(super) fn nat_error(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: Way,
+        header: &Header,
+        frame: &mut Frame,
+    ) -> Verdict {
+        let message = header.payload(&frame.bytes()[ethernet::Header::LEN..]);
+        if !checksum::is_valid(message) {
+            return Verdict::Drop(DropReason::TransportMalformed);
+        }
+        let quoted = match Embedded::parse(message) {
+            Ok(quoted) if *quoted.source.ip() == header.destination => quoted,
+            Ok(_) | Err(Malformed::Unsupported) => return Verdict::Drop(DropReason::IcmpUnrelated),
+            Err(_) => return Verdict::Drop(DropReason::TransportMalformed),
+        };
+        let Some((id, direction)) = self.flows.lookup(&icmp::reply_key(&quoted)) else {
+            // What the gateway's own sends to the LAN belongs to no flow.
+            let is_for_host = way == Way::Hairpin;
+            return if is_for_host { Verdict::Local } else { Verdict::Drop(DropReason::IcmpUnrelated) };
+        };
+        let flow = self.flows.flow(id);
+        let (translation, egress) = (flow.translation(direction), flow.egress(direction));
+        // A router between the inside host and here would give away an inside address.
+        let source = if way == Way::Input { header.source } else { translation.source.address };
+        let destination = translation.destination.address;
+        let route = match self.route_out(cx, Arrival { way, header, frame }, egress, destination) {
+            Ok(route) => route,
+            Err(reason) => return Verdict::Drop(reason),
+        };
+        let packet = &mut frame.bytes_mut()[ethernet::Header::LEN..];
+        if icmp::translate(packet, header, &quoted, &translation, source).is_err() {
+            return Verdict::Drop(DropReason::TransportMalformed);
+        }
+        self.send_translated(cx, way, route, destination, frame)
+    }
+}

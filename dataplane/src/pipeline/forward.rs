@@ -1,0 +1,90 @@
+//! The forwarding stage: packets that are neither from nor for the gateway.
+
+use super::nat::Way;
+use super::{Context, Dataplane};
+use crate::batch::{Frame, Verdict};
+use crate::config::{Mode, Segment};
+use crate::drop_reason::DropReason;
+use crate::icmp_error::IcmpError;
+use crate::route::Route;
+use crate::wire::ethernet;
+use crate::wire::ipv4::{AddressKind, Header, HeaderMut};
+
+impl Dataplane {
+    /// A packet from `segment` for somebody else.
+    #[inline]
+    pub(super) fn forward(
+        &mut self,
+        cx: &mut Context<'_>,
+        segment: Segment,
+        header: &Header,
+        frame: &mut Frame,
+    ) -> Verdict {
+        if self.config.mode == Mode::LanOnly {
+            return Verdict::Drop(DropReason::Ipv4NotForUs);
+        }
+        if !AddressKind::of(header.destination).may_be_forwarded() {
+            return Verdict::Drop(DropReason::Martian);
+        }
+        if segment == Segment::Wan
+            && self.config.mode.translates()
+            && self.networks.on(Segment::Lan).contains(header.destination)
+        {
+            return Verdict::Drop(DropReason::LanNotReachable);
+        }
+        let Some(route) = self.routes.lookup(header.destination) else {
+            self.reject(cx, segment, header, frame, IcmpError::NetUnreachable);
+            return Verdict::Drop(DropReason::NoRoute);
+        };
+        // The office is nobody's way from one place on the internet to another.
+        if (segment, route.segment) == (Segment::Wan, Segment::Wan) {
+            return Verdict::Drop(DropReason::Ipv4NotForUs);
+        }
+        if route.segment == Segment::Wan {
+            self.clamp_mss(header, frame);
+        }
+        if route.segment == Segment::Wan && self.config.mode.translates() {
+            return self.nat(cx, Way::Output, header, frame);
+        }
+        if let Err(reason) = self.check_hop(cx, segment, route, header, frame) {
+            return Verdict::Drop(reason);
+        }
+        take_hop(frame);
+        self.egress(cx, route, header.destination, frame)
+    }
+
+    /// Whether a packet may make the hop to `route`; if not, its sender is told. It must come before
+    /// any translation, as the sender knows the packet as it was.
+    #[inline]
+    pub(super) fn check_hop(
+        &mut self,
+        cx: &mut Context<'_>,
+        segment: Segment,
+        route: Route,
+        header: &Header,
+        frame: &Frame,
+    ) -> Result<(), DropReason> {
+        // RFC 3927 section 7
+        if header.source.is_link_local() {
+            return Err(DropReason::Martian);
+        }
+        if header.ttl <= 1 {
+            self.reject(cx, segment, header, frame, IcmpError::TtlExceeded);
+            return Err(DropReason::TtlExpired);
+        }
+        let mtu = self.config.interface(route.segment).mtu;
+        if header.total_len > mtu && header.dont_fragment {
+            self.reject(cx, segment, header, frame, IcmpError::FragmentationNeeded { mtu });
+            return Err(DropReason::MtuExceeded);
+        }
+        Ok(())
+    }
+}
+
+/// Takes one hop off the packet's time to live.
+#[inline]
+pub(super) fn take_hop(frame: &mut Frame) {
+    if let Ok(mut header) = HeaderMut::new(&mut frame.bytes_mut()[ethernet::Header::LEN..]) {
+        header.decrement_ttl();
+    }
+}

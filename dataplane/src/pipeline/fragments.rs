@@ -1,0 +1,135 @@
+//! The fragment stage: the pieces of others on their way through NAT, and packets cut for a smaller
+//! link.
+//!
+//! What is decided about a first fragment is noted for the others, which carry no ports. Those that
+//! overtake it are held. Fragments for the host stack go to it one by one: it puts them together.
+
+use super::nat::{Arrival, Fate, Way};
+use super::{Context, Dataplane, ipv4};
+use crate::batch::{Frame, Ingress, Output, Verdict};
+use crate::drop_reason::DropReason;
+use crate::fragment::{FragmentKey, Later, Pieces, is_sound};
+use crate::port::PortSet;
+use crate::time::Instant;
+use crate::wire::ethernet;
+use crate::wire::ipv4::Header;
+
+impl Dataplane {
+    /// A fragment on its `way` across the WAN address.
+    pub(super) fn nat_fragment(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: Way,
+        header: &Header,
+        frame: &mut Frame,
+    ) -> Verdict {
+        if !is_sound(header) {
+            return Verdict::Drop(DropReason::FragmentInvalid);
+        }
+        let key = FragmentKey::new(way.origin(), header);
+        if !header.is_first_fragment() {
+            let tracker = self.fragments.as_mut().expect("no fragment arrives while others are let go");
+            return match tracker.later(cx.now, &key, cx.ingress, frame) {
+                Later::Known(fate) => self.meet(cx, way, &fate, header, frame),
+                Later::Held => Verdict::Hold,
+                Later::Full => Verdict::Drop(DropReason::FragmentTableFull),
+            };
+        }
+        let fate = self.decide_first_fragment(cx, Arrival { way, header, frame });
+        let verdict = self.meet(cx, way, &fate, header, frame);
+        self.release_fragments(cx, way, &key, fate);
+        verdict
+    }
+
+    /// Gives up the fragments whose first did not come.
+    pub(super) fn fragment_timeout(&mut self, now: Instant) {
+        let Self { fragments, counters, .. } = self;
+        let tracker = fragments.as_mut().expect("time does not pass while fragments are let go");
+        tracker.handle_timeout(now, &mut |_, _| counters.held_dropped(DropReason::FragmentInvalid));
+    }
+
+    /// Does to one fragment what is to become of all.
+    fn meet(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: Way,
+        fate: &Fate,
+        header: &Header,
+        frame: &mut Frame,
+    ) -> Verdict {
+        let passage = match fate {
+            Fate::Pass(passage) => passage,
+            Fate::Local => return Verdict::Local,
+            Fate::Drop(reason) => return Verdict::Drop(*reason),
+        };
+        match self.check_route(cx, Arrival { way, header, frame }, passage.route) {
+            Ok(()) => self.pass(cx, way, passage, header, frame),
+            Err(reason) => Verdict::Drop(reason),
+        }
+    }
+
+    /// Notes what becomes of a packet's fragments, and does it to those that wait.
+    fn release_fragments(&mut self, cx: &mut Context<'_>, way: Way, key: &FragmentKey, fate: Fate) {
+        // The waiting ones go through this dataplane's stages, so its tracker is set aside meanwhile.
+        let Some(mut tracker) = self.fragments.take() else { return };
+        tracker.first(cx.now, key, fate, &mut |ingress, frame| {
+            let verdict = match ipv4::parse(frame) {
+                Ok(header) => self.meet(cx, way, &fate, &header, frame),
+                Err(reason) => Verdict::Drop(reason),
+            };
+            self.release(cx, verdict, ingress, frame);
+        });
+        self.fragments = Some(tracker);
+    }
+
+    /// Carries out the verdict on a frame that was held.
+    fn release(&mut self, cx: &mut Context<'_>, verdict: Verdict, ingress: Ingress, frame: &mut Frame) {
+        let counters = &mut self.counters;
+        let ports = match verdict {
+            Verdict::Transmit(port) => PortSet::only(port),
+            Verdict::Flood { ports, .. } => ports,
+            // It waits on, for a neighbour.
+            Verdict::Hold => return,
+            Verdict::Drop(reason) => return counters.held_dropped(reason),
+            Verdict::Local if cx.spare.deliver(ingress, frame) => return counters.held_delivered(),
+            Verdict::Local => return counters.held_dropped(DropReason::OutputFull),
+            // Its pieces went out.
+            Verdict::Consumed => return counters.held_transmitted(),
+            Verdict::Pending => unreachable!("a stage has decided"),
+        };
+        if cx.output.release(ports, frame) {
+            counters.held_transmitted();
+        } else {
+            counters.held_dropped(DropReason::OutputFull);
+        }
+    }
+}
+
+/// Cuts the packet in `frame`, whose Ethernet header is written, for a link of `mtu` octets, and sends
+/// the pieces out of `ports`. All of them go, or none.
+pub(super) fn send_in_pieces(
+    output: &mut Output,
+    ports: PortSet,
+    frame: &Frame,
+    mtu: u16,
+) -> Result<u64, DropReason> {
+    let header = ipv4::parse(frame)?;
+    if header.dont_fragment {
+        return Err(DropReason::MtuExceeded);
+    }
+    let (link_header, packet) = frame.bytes().split_at(ethernet::Header::LEN);
+    let pieces = || Pieces::new(packet, &header, mtu).map_err(|_| DropReason::Ipv4Malformed);
+    let count = pieces()?.count();
+    if output.remaining() < count {
+        return Err(DropReason::OutputFull);
+    }
+    for piece in pieces()? {
+        let is_made = output.make(ports, |buffer| {
+            let (head, rest) = buffer.split_at_mut_checked(link_header.len())?;
+            head.copy_from_slice(link_header);
+            Some(link_header.len() + piece.write(rest).ok()?)
+        });
+        debug_assert!(is_made, "a piece is smaller than the frame that it is of");
+    }
+    Ok(count as u64)
+}

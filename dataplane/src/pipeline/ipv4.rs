@@ -1,0 +1,151 @@
+//! The IPv4 stage: what is no honest packet ends here, the rest is for the gateway or beyond it.
+
+use core::net::Ipv4Addr;
+
+use super::link::Cast;
+use super::nat::Way;
+use super::{Context, Dataplane};
+use crate::batch::{Frame, Verdict};
+use crate::config::{Mode, Segment};
+use crate::drop_reason::DropReason;
+use crate::wire::ipv4::{AddressKind, Header, Protocol};
+use crate::wire::{Malformed, ethernet, tcp, udp};
+
+impl Dataplane {
+    /// A frame from `segment` that carries IPv4.
+    #[inline]
+    pub(super) fn ipv4_input(
+        &mut self,
+        cx: &mut Context<'_>,
+        segment: Segment,
+        cast: Cast,
+        frame: &mut Frame,
+    ) -> Verdict {
+        // Used where it stands: each copy of a header costs some nanoseconds.
+        let parsed = Header::parse(&frame.bytes()[ethernet::Header::LEN..]);
+        let header = match &parsed {
+            Ok(header) if header.source_routed => return Verdict::Drop(DropReason::SourceRouted),
+            Ok(header) => header,
+            Err(malformed) => return Verdict::Drop(reason(*malformed)),
+        };
+        // Before the addresses: a DHCP client has none yet.
+        if self.is_dhcp(segment, cast, header, frame) {
+            return Verdict::Local;
+        }
+        if let Err(reason) = self.check_addresses(segment, cast, header) {
+            return Verdict::Drop(reason);
+        }
+        // Ethernet's padding is no part of the packet. The frame is the gateway's alone: `Cast::Group`
+        // does not pass the check of addresses.
+        frame.set_len(ethernet::Header::LEN + usize::from(header.total_len));
+        if segment == Segment::Wan {
+            self.clamp_mss(header, frame);
+        }
+
+        match (segment, self.networks.own_segment(header.destination)) {
+            (_, None) => self.forward(cx, segment, header, frame),
+            (Segment::Wan, Some(Segment::Lan)) if self.config.mode.translates() => {
+                Verdict::Drop(DropReason::LanNotReachable)
+            }
+            (Segment::Wan, Some(Segment::Wan)) if self.config.mode.translates() => {
+                self.nat(cx, Way::Input, header, frame)
+            }
+            (Segment::Lan, Some(Segment::Wan)) if self.config.mode.translates() => {
+                self.nat(cx, Way::Hairpin, header, frame)
+            }
+            (_, Some(_)) => self.local_input(cx, header, frame),
+        }
+    }
+
+    /// Whether a packet is from a DHCP client on the LAN to our server, or the other way on the WAN.
+    /// A server may address an offer to the address that it offers, which we do not have yet.
+    /// // RFC 2131 section 4.1
+    fn is_dhcp(&self, segment: Segment, cast: Cast, header: &Header, frame: &Frame) -> bool {
+        const SERVER_PORT: u16 = 67;
+        const CLIENT_PORT: u16 = 68;
+        if header.protocol != Protocol::UDP || header.is_fragment() {
+            return false;
+        }
+        let packet = &frame.bytes()[ethernet::Header::LEN..];
+        let Ok(datagram) = udp::Header::parse(header.payload(packet)) else { return false };
+        let network = self.networks.on(segment);
+        let is_ours = header.destination == Ipv4Addr::BROADCAST
+            || network.is_broadcast(header.destination)
+            || network.own() == Some(header.destination);
+        match segment {
+            Segment::Lan => datagram.destination_port == SERVER_PORT && is_ours,
+            Segment::Wan => {
+                let is_offered =
+                    cast == Cast::Unicast && AddressKind::of(header.destination) == AddressKind::Unicast;
+                (datagram.source_port, datagram.destination_port) == (SERVER_PORT, CLIENT_PORT)
+                    && (is_ours || is_offered)
+            }
+        }
+    }
+
+    /// Lowers the segment size that a SYN offers to what the WAN carries, if the LAN carries more. It
+    /// is done where packets enter from the WAN and leave to it, for the office and the host alike.
+    #[inline]
+    pub(super) fn clamp_mss(&self, header: &Header, frame: &mut Frame) {
+        let wan_mtu = self.config.wan.mtu;
+        if wan_mtu >= self.config.lan.mtu || header.protocol != Protocol::TCP || !header.is_first_fragment() {
+            return;
+        }
+        let segment = header.payload_mut(&mut frame.bytes_mut()[ethernet::Header::LEN..]);
+        if tcp::Header::parse(segment).is_ok_and(|header| header.flags.contains(tcp::Flags::SYN)) {
+            // What parses can be clamped.
+            let _ = tcp::clamp_mss(segment, wan_mtu.saturating_sub(TCP_IP_HEADERS_LEN));
+        }
+    }
+
+    /// Whether a packet from `segment` may have the addresses that it has.
+    #[inline]
+    fn check_addresses(&self, segment: Segment, cast: Cast, header: &Header) -> Result<(), DropReason> {
+        if !AddressKind::of(header.source).may_be_source() || self.networks.is_broadcast(header.source) {
+            return Err(DropReason::Martian);
+        }
+        if !self.is_source_of(segment, header.source) {
+            return Err(DropReason::SpoofedSource);
+        }
+        match AddressKind::of(header.destination) {
+            AddressKind::Multicast | AddressKind::LimitedBroadcast => Err(DropReason::BroadcastNotForwarded),
+            kind if !kind.may_be_destination() => Err(DropReason::Martian),
+            // RFC 1122 section 3.3.6: a broadcast frame carries no packet for one host.
+            _ if cast == Cast::Group || self.networks.is_broadcast(header.destination) => {
+                Err(DropReason::BroadcastNotForwarded)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether packets from `address` may come from `segment`. (BCP 38)
+    #[inline]
+    fn is_source_of(&self, segment: Segment, address: Ipv4Addr) -> bool {
+        let is_segments = match segment {
+            // An ordinary host gets packets from anywhere through its LAN's router.
+            Segment::Lan => {
+                self.config.mode == Mode::LanOnly || self.networks.on(Segment::Lan).contains(address)
+            }
+            Segment::Wan => !self.networks.on(Segment::Lan).contains(address),
+        };
+        is_segments && self.networks.own_segment(address).is_none()
+    }
+}
+
+/// An IPv4 and a TCP header without options, in octets, which the MSS does not count.
+/// // RFC 9293 section 3.7.1
+const TCP_IP_HEADERS_LEN: u16 = 40;
+
+/// The header of the packet in `frame`.
+pub(super) fn parse(frame: &Frame) -> Result<Header, DropReason> {
+    let packet = frame.bytes().get(ethernet::Header::LEN..).unwrap_or_default();
+    match Header::parse(packet) {
+        Ok(header) if header.source_routed => Err(DropReason::SourceRouted),
+        Ok(header) => Ok(header),
+        Err(malformed) => Err(reason(malformed)),
+    }
+}
+
+fn reason(malformed: Malformed) -> DropReason {
+    if malformed == Malformed::Checksum { DropReason::Ipv4Checksum } else { DropReason::Ipv4Malformed }
+}

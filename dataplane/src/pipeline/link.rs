@@ -1,0 +1,160 @@
+//! The link stage: what is no valid frame ends here, what is for others is bridged, and what is for
+//! the gateway goes up to ARP or IPv4.
+
+use super::{Context, Dataplane};
+use crate::batch::{Frame, Verdict};
+use crate::bridge::{Bridge, Station};
+use crate::config::{Config, Segment};
+use crate::drop_reason::DropReason;
+use crate::port::{PortId, PortSet};
+use crate::time::Instant;
+use crate::wire::ethernet::{EtherType, Header, MacAddr};
+
+/// How a frame was addressed to the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cast {
+    /// To its own hardware address. The frame may be rewritten.
+    Unicast,
+    /// To a group. Others may get the same frame: it is only read.
+    Group,
+}
+
+impl Dataplane {
+    /// A frame that came in by `port`.
+    #[inline]
+    pub(super) fn link_input(&mut self, cx: &mut Context<'_>, port: PortId, frame: &mut Frame) -> Verdict {
+        let Some(segment) = self.config.segment(port) else { return Verdict::Drop(DropReason::PortDown) };
+        let Ok(header) = Header::parse(frame.bytes()) else {
+            return Verdict::Drop(DropReason::FrameTruncated);
+        };
+        if header.source.is_multicast() || header.source == MacAddr::ZERO || self.is_own_mac(header.source) {
+            return Verdict::Drop(DropReason::SourceMacInvalid);
+        }
+        if header.ether_type.is_vlan() {
+            return Verdict::Drop(DropReason::VlanTagged);
+        }
+        self.links.learn(cx.now, segment, header.source, port);
+
+        if header.destination == self.config.interface(segment).mac {
+            return self.network_input(cx, segment, Cast::Unicast, header, frame);
+        }
+        if !header.destination.is_multicast() {
+            return self.links.bridge(cx.now, segment, port, header.destination);
+        }
+        if is_reserved_group(header.destination) {
+            return Verdict::Drop(DropReason::MacNotForUs);
+        }
+        let own = self.network_input(cx, segment, Cast::Group, header, frame);
+        let others = self.links.others(segment, port);
+        if others.is_empty() { own } else { Verdict::Flood { ports: others, local: own == Verdict::Local } }
+    }
+
+    /// A whole frame of the gateway's own for `segment`.
+    pub(super) fn host_frame(&mut self, cx: &Context<'_>, segment: Segment, frame: &Frame) -> Verdict {
+        match Header::parse(frame.bytes()) {
+            Ok(header) => self.links.verdict_to(cx.now, segment, header.destination),
+            Err(_) => Verdict::Drop(DropReason::FrameTruncated),
+        }
+    }
+
+    #[inline]
+    fn network_input(
+        &mut self,
+        cx: &mut Context<'_>,
+        segment: Segment,
+        cast: Cast,
+        header: Header,
+        frame: &mut Frame,
+    ) -> Verdict {
+        match header.ether_type {
+            EtherType::IPV4 => self.ipv4_input(cx, segment, cast, frame),
+            EtherType::ARP => self.arp_input(cx, segment, frame),
+            _ => Verdict::Drop(DropReason::EtherTypeUnsupported),
+        }
+    }
+
+    fn is_own_mac(&self, mac: MacAddr) -> bool {
+        mac == self.config.lan.mac || mac == self.config.wan.mac
+    }
+}
+
+/// The ports of either segment and the stations behind them.
+#[derive(Debug)]
+pub(super) struct Links {
+    ports: [PortSet; 2],
+    bridges: [Bridge; 2],
+}
+
+impl Links {
+    pub(super) fn new(config: &Config, seeds: [[u64; 4]; 2]) -> Self {
+        Self { ports: ports_of(config), bridges: seeds.map(Bridge::new) }
+    }
+
+    /// Takes in other ports. A port that has changed sides leaves its stations behind.
+    pub(super) fn configure(&mut self, config: &Config) {
+        let ports = ports_of(config);
+        for ((bridge, old), new) in self.bridges.iter_mut().zip(self.ports).zip(ports) {
+            old.iter().filter(|port| !new.contains(*port)).for_each(|port| bridge.forget_port(port));
+        }
+        self.ports = ports;
+    }
+
+    /// All stations known.
+    pub(super) fn stations(&self, now: Instant) -> impl Iterator<Item = Station> {
+        self.bridges.iter().flat_map(move |bridge| bridge.stations(now))
+    }
+
+    /// How a frame of the gateway's for `to` leaves by `segment`.
+    #[inline]
+    pub(super) fn verdict_to(&self, now: Instant, segment: Segment, to: MacAddr) -> Verdict {
+        let ports = self.ports_to(now, segment, to);
+        match ports.single() {
+            Some(port) => Verdict::Transmit(port),
+            None if ports.is_empty() => Verdict::Drop(DropReason::PortDown),
+            None => Verdict::Flood { ports, local: false },
+        }
+    }
+
+    /// The ports by which a frame of the gateway's for `to` leaves: where it is, or all of the segment.
+    #[inline]
+    pub(super) fn ports_to(&self, now: Instant, segment: Segment, to: MacAddr) -> PortSet {
+        let ports = self.ports[segment as usize];
+        if ports.single().is_some() {
+            return ports;
+        }
+        let known = self.bridges[segment as usize].lookup(now, to).filter(|port| ports.contains(*port));
+        known.map_or(ports, PortSet::only)
+    }
+
+    /// A unicast frame from one port of `segment` for another station than the gateway.
+    fn bridge(&self, now: Instant, segment: Segment, from: PortId, to: MacAddr) -> Verdict {
+        let others = self.others(segment, from);
+        if others.is_empty() {
+            return Verdict::Drop(DropReason::MacNotForUs);
+        }
+        match self.bridges[segment as usize].lookup(now, to) {
+            Some(port) if port == from => Verdict::Drop(DropReason::BridgeSamePort),
+            Some(port) => Verdict::Transmit(port),
+            None => Verdict::Flood { ports: others, local: false },
+        }
+    }
+
+    #[inline]
+    fn learn(&mut self, now: Instant, segment: Segment, station: MacAddr, port: PortId) {
+        self.bridges[segment as usize].learn(now, station, port);
+    }
+
+    #[inline]
+    fn others(&self, segment: Segment, port: PortId) -> PortSet {
+        self.ports[segment as usize].without(port)
+    }
+}
+
+fn ports_of(config: &Config) -> [PortSet; 2] {
+    [config.ports_of(Segment::Lan), config.ports_of(Segment::Wan)]
+}
+
+/// Groups of one link, which no bridge passes on: spanning tree, LACP, LLDP. (IEEE 802.1D section 7.12.6)
+fn is_reserved_group(mac: MacAddr) -> bool {
+    matches!(mac.0, [0x01, 0x80, 0xc2, 0, 0, 0..=0x0f])
+}

@@ -1,0 +1,84 @@
+//! What is for the gateway itself, and what its own host stack sends.
+
+use super::nat::Way;
+use super::{Context, Dataplane, ipv4};
+use crate::batch::{Frame, Verdict};
+use crate::config::{Mode, Segment};
+use crate::drop_reason::DropReason;
+use crate::wire::ipv4::{AddressKind, Header, Protocol};
+use crate::wire::{checksum, ethernet, icmpv4};
+
+impl Dataplane {
+    /// A packet for an address of the gateway's. Whole echo requests are answered here, in place; all
+    /// else is the host stack's.
+    pub(super) fn local_input(
+        &mut self,
+        cx: &mut Context<'_>,
+        header: &Header,
+        frame: &mut Frame,
+    ) -> Verdict {
+        if header.is_fragment() || !is_echo_request(header, frame) {
+            return Verdict::Local;
+        }
+        let packet = &mut frame.bytes_mut()[ethernet::Header::LEN..];
+        if !checksum::is_valid(header.payload(packet)) || icmpv4::make_echo_reply(packet, header).is_err() {
+            return Verdict::Drop(DropReason::TransportMalformed);
+        }
+        let Some(route) = self.routes.lookup(header.source) else {
+            return Verdict::Drop(DropReason::NoRoute);
+        };
+        self.egress(cx, route, header.source, frame)
+    }
+
+    /// A packet of the host stack's own.
+    ///
+    /// On the way to the WAN of a gateway that translates, the host is one more inside host: it shares
+    /// the WAN address's ports with the LAN, and is moved to another port where its own is taken.
+    pub(super) fn host_packet(&mut self, cx: &mut Context<'_>, frame: &mut Frame) -> Verdict {
+        let header = match ipv4::parse(frame) {
+            Ok(header) => header,
+            Err(reason) => return Verdict::Drop(reason),
+        };
+        frame.set_len(ethernet::Header::LEN + usize::from(header.total_len));
+        match AddressKind::of(header.destination) {
+            _ if self.networks.is_broadcast(header.destination) => {
+                return Verdict::Drop(DropReason::BroadcastNotForwarded);
+            }
+            AddressKind::Multicast | AddressKind::LimitedBroadcast => {
+                return Verdict::Drop(DropReason::BroadcastNotForwarded);
+            }
+            AddressKind::Unicast if self.networks.own_segment(header.destination).is_none() => {}
+            _ => return Verdict::Drop(DropReason::Martian),
+        }
+        let Some(route) = self.routes.lookup(header.destination) else {
+            let is_waiting =
+                self.config.mode != Mode::LanOnly && self.networks.on(Segment::Wan).own().is_none();
+            return Verdict::Drop(if is_waiting { DropReason::NoAddress } else { DropReason::NoRoute });
+        };
+        if self.networks.own_segment(header.source).is_none() {
+            return Verdict::Drop(DropReason::SpoofedSource);
+        }
+        if route.segment == Segment::Wan {
+            self.clamp_mss(&header, frame);
+        }
+        // Of the ICMP messages from its WAN address only echo replies are long enough to be cut; they
+        // belong to no flow.
+        let is_echo_reply = header.protocol == Protocol::ICMP
+            && header.is_fragment()
+            && self.networks.own_segment(header.source) == Some(Segment::Wan);
+        if route.segment == Segment::Wan && self.config.mode.translates() && !is_echo_reply {
+            self.nat(cx, Way::HostOutput, &header, frame)
+        } else {
+            self.egress(cx, route, header.destination, frame)
+        }
+    }
+}
+
+/// Whether a packet is an echo request, or the first fragment of one.
+pub(super) fn is_echo_request(header: &Header, frame: &Frame) -> bool {
+    let packet = &frame.bytes()[ethernet::Header::LEN..];
+    header.protocol == Protocol::ICMP
+        && header.is_first_fragment()
+        && icmpv4::Header::parse(header.payload(packet))
+            .is_ok_and(|message| message.kind == icmpv4::Type::ECHO_REQUEST)
+}

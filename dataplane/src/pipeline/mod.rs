@@ -1,0 +1,334 @@
+//! The dataplane: all tables of one worker, and the stages that a frame goes through.
+//!
+//! # Theory of operation
+//!
+//! ```text
+//!  port ──▶ link ─┬─▶ bridge ─────────────────────────────────────────────▶ verdict
+//!                 ├─▶ arp ──▶ neighbours
+//!                 └─▶ ipv4 ─┬─▶ local ──▶ host stack, or an echo reply ─┐
+//!                           ├─▶ forward ──────────────┬─────────────────┼─▶ egress ──▶ verdict
+//!                           └─▶ nat ──▶ flows ────────┘                 │
+//!                                ▲                                      │
+//!  host stack ──▶ local ─────────┴──────────────────────────────────────┘
+//! ```
+//!
+//! Each stage is a file with methods of [`Dataplane`]: `link`, `arp`, `ipv4`, `local`, `forward`, `nat`,
+//! `fragments`, `egress`; `errors` makes and translates ICMP errors. A stage
+//! returns the frame's [`Verdict`] or calls the next. What it reads of a packet it parses itself, and
+//! it trusts what the stage before has checked.
+//!
+//! The dataplane owns its tables and no frame: frames are the batch's, and those that wait are in the
+//! pools of the neighbour table and the fragment tracker, which give a spare buffer in exchange. What it
+//! sends of its own goes to the batch's [`Output`], and nowhere if that is full.
+//!
+//! For every frame handed in the [`Counters`] know one fate. A held frame is counted again when it is
+//! let go or given up.
+//!
+//! What it does not do: VLANs, IPv6, IPv4 multicast, ICMP redirects, reassembly (the host stack
+//! reassembles what is its own), application gateways in NAT.
+
+mod arp;
+mod egress;
+mod errors;
+mod forward;
+mod fragments;
+mod ipv4;
+mod link;
+mod local;
+mod nat;
+mod network;
+
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use self::arp::Announcements;
+use self::link::Links;
+use self::nat::Fate;
+use self::network::Networks;
+use crate::batch::{Batch, Frame, Ingress, Output, Slot, SpareSlots, Verdict};
+use crate::bridge::Station;
+use crate::config::{Config, Segment};
+use crate::counters::Counters;
+use crate::drop_reason::DropReason;
+use crate::firewall::policy::{is_allowed, reserved_ports};
+use crate::firewall::refusal::{Quote, SynRefusals};
+use crate::flow::{Direction, FlowKey, FlowTable, KeyHash, State, Traffic};
+use crate::fragment::FragmentTracker;
+use crate::icmp_error::{IcmpError, RateLimit};
+use crate::nat::Timeouts;
+use crate::nat::icmp::reply_key;
+use crate::neighbor::{Neighbor, NeighborTable};
+use crate::route::Routes;
+use crate::time::Instant;
+use crate::wire::icmpv4::Embedded;
+use crate::wire::ipv4::Protocol;
+
+/// A flow, as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowInfo {
+    /// What the packets look like that go as the first one did, when they arrive.
+    pub original: FlowKey,
+    /// What their replies look like when they arrive.
+    pub reply: FlowKey,
+    /// What it is, and where it stands.
+    pub state: State,
+    /// When it ends if nothing prolongs it.
+    pub expires: Instant,
+    /// What went so far, in the original direction and back.
+    pub traffic: [Traffic; 2],
+}
+
+/// Frames in, frames out.
+pub struct Dataplane {
+    config: Arc<Config>,
+    counters: Counters,
+    links: Links,
+    networks: Networks,
+    routes: Routes,
+    neighbors: NeighborTable,
+    flows: FlowTable,
+    /// `None` only while the tracker lets fragments go, which then pass through the stages.
+    fragments: Option<FragmentTracker<Fate>>,
+    announcements: [Announcements; 2],
+    /// Until when an address conflict on each segment is not answered.
+    defended_until: [Instant; 2],
+    /// Apart, so that a flood from the WAN leaves the LAN its errors.
+    error_limits: [RateLimit; 2],
+    syn_refusals: SynRefusals,
+    /// Packets given up in this call, whose senders are still to be told.
+    unreachable: Vec<Quote>,
+    /// The identification that a translated packet got last.
+    identification: u16,
+    rng: StdRng,
+}
+
+/// What the stages share besides the tables: the time, where the frame at hand came from, and the
+/// places for frames made and let go.
+struct Context<'a> {
+    now: Instant,
+    ingress: Ingress,
+    /// The hash of the flow key of the frame at hand, if it was worked out ahead.
+    key_hash: Option<KeyHash>,
+    output: &'a mut Output,
+    spare: SpareSlots<'a>,
+}
+
+impl<'a> Context<'a> {
+    fn new(now: Instant, output: &'a mut Output, spare: SpareSlots<'a>) -> Self {
+        Self { now, ingress: Ingress::Host, key_hash: None, output, spare }
+    }
+}
+
+/// So many frames of a batch have their flows fetched before the first of them is processed: enough to
+/// wait for memory once, and not so many that the first is gone from the nearest cache again.
+const WAVE_FRAMES: usize = 32;
+
+impl Dataplane {
+    /// A dataplane that knows nobody yet. The secret `seed` keys its hashes and picks its ports: the
+    /// same seed and input give the same output.
+    pub fn new(config: Arc<Config>, seed: [u8; 32], now: Instant) -> Self {
+        let mut rng = StdRng::from_seed(seed);
+        let frame_capacity = config.frame_len_max();
+        let mut dataplane = Self {
+            counters: Counters::default(),
+            links: Links::new(&config, [rng.random(), rng.random()]),
+            networks: Networks::of_config(&config),
+            routes: Routes::of_config(&config),
+            neighbors: NeighborTable::new(rng.random(), frame_capacity),
+            flows: FlowTable::new(&config.nat, Timeouts::default(), rng.random()),
+            fragments: Some(FragmentTracker::new(rng.random(), frame_capacity)),
+            announcements: [Announcements::default(); 2],
+            defended_until: [Instant::ZERO; 2],
+            error_limits: [RateLimit::ICMP_ERRORS; 2],
+            syn_refusals: SynRefusals::new(),
+            unreachable: Vec::with_capacity(egress::UNREACHABLE_MAX),
+            identification: rng.random(),
+            rng,
+            config,
+        };
+        dataplane.configure_flows();
+        for segment in [Segment::Lan, Segment::Wan] {
+            dataplane.begin_announcing(now, segment);
+        }
+        dataplane
+    }
+
+    /// Takes in another configuration as a whole. Flows that it still allows go on.
+    pub fn configure(&mut self, now: Instant, config: Arc<Config>) {
+        let old = core::mem::replace(&mut self.config, config);
+        self.networks = Networks::of_config(&self.config);
+        self.routes = Routes::of_config(&self.config);
+        self.links.configure(&self.config);
+        for segment in [Segment::Lan, Segment::Wan] {
+            if old.interface(segment).address != self.config.interface(segment).address {
+                self.leave_network(now, segment);
+                self.begin_announcing(now, segment);
+            }
+        }
+        self.configure_flows();
+        self.neighbors.reserve_frames(self.config.frame_len_max());
+        self.forget_decisions();
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Decides on every frame of `batch`, rewrites them in place, and adds frames of the gateway's own.
+    pub fn process(&mut self, now: Instant, batch: &mut Batch) {
+        let (slots, spare, output) = batch.split();
+        let mut cx = Context::new(now, output, spare);
+        for wave in slots.chunks_mut(WAVE_FRAMES) {
+            let hashes = self.fetch_flows(wave);
+            for (slot, hash) in wave.iter_mut().zip(hashes) {
+                cx.ingress = slot.ingress;
+                cx.key_hash = hash;
+                // Counted before it is stored: it is not read back from memory then.
+                let verdict = self.frame(&mut cx, &mut slot.frame);
+                self.counters.count(verdict);
+                slot.verdict = verdict;
+            }
+        }
+        // A new neighbour is asked for at once.
+        if self.neighbors.poll_timeout().is_some_and(|due| due <= now) {
+            self.neighbor_timeout(&mut cx);
+        }
+        debug_assert!(self.counters.balances(), "{:?}", self.counters);
+    }
+
+    /// When [`Dataplane::handle_timeout`] wants to be called; `None` if nothing is going on.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let [lan, wan] = self.announcements.map(|announcement| announcement.due);
+        let timeouts = [
+            self.flows.poll_timeout(),
+            self.neighbors.poll_timeout(),
+            self.fragments.as_ref().and_then(FragmentTracker::poll_timeout),
+            self.syn_refusals.poll_timeout(),
+            lan,
+            wan,
+        ];
+        timeouts.into_iter().flatten().min()
+    }
+
+    /// Does what is due. `batch`, which has no frames received, takes what is to be sent.
+    pub fn handle_timeout(&mut self, now: Instant, batch: &mut Batch) {
+        let (_, spare, output) = batch.split();
+        let mut cx = Context::new(now, output, spare);
+        self.flows.handle_timeout(now);
+        self.neighbor_timeout(&mut cx);
+        self.fragment_timeout(now);
+        self.refusal_timeout(&mut cx);
+        self.announcement_timeout(&mut cx);
+        debug_assert!(self.counters.balances(), "{:?}", self.counters);
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The caller could not carry out a verdict that `process` gave, for `reason`.
+    pub fn undeliverable(&mut self, verdict: Verdict, reason: DropReason) {
+        self.counters.undeliverable(verdict, reason);
+    }
+
+    /// All flows.
+    pub fn flows(&self) -> impl Iterator<Item = FlowInfo> {
+        self.flows.flows().map(|(_, flow)| FlowInfo {
+            original: flow.key(Direction::Original),
+            reply: flow.key(Direction::Reply),
+            state: flow.state(),
+            expires: flow.expires(),
+            traffic: Direction::BOTH.map(|direction| flow.traffic(direction)),
+        })
+    }
+
+    /// How many flows there are.
+    pub fn flows_len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// All neighbours, in no particular but a repeatable order.
+    pub fn neighbors(&self, now: Instant) -> impl Iterator<Item = Neighbor> {
+        self.neighbors.neighbors(now)
+    }
+
+    /// All stations that the bridges know, in no particular but a repeatable order.
+    pub fn stations(&self, now: Instant) -> impl Iterator<Item = Station> {
+        self.links.stations(now)
+    }
+
+    /// Works out the flow keys of a wave of frames, and has their flows fetched from memory.
+    #[inline]
+    fn fetch_flows(&self, wave: &[Slot]) -> [Option<KeyHash>; WAVE_FRAMES] {
+        let mut hashes = [None; WAVE_FRAMES];
+        if self.flows.is_empty() {
+            return hashes;
+        }
+        for (slot, hash) in wave.iter().zip(&mut hashes) {
+            *hash = nat::likely_key(&slot.frame).map(|key| self.flows.hash(&key));
+            hash.iter().for_each(|hash| self.flows.prefetch(*hash));
+        }
+        hashes.iter().flatten().for_each(|hash| self.flows.prefetch_flow(*hash));
+        hashes
+    }
+
+    #[inline]
+    fn frame(&mut self, cx: &mut Context<'_>, frame: &mut Frame) -> Verdict {
+        match cx.ingress {
+            Ingress::Port(port) => self.link_input(cx, port, frame),
+            Ingress::Host => self.host_packet(cx, frame),
+            Ingress::HostRaw(segment) => self.host_frame(cx, segment, frame),
+        }
+    }
+
+    /// Refuses the SYNs that have waited long enough and that nobody has asked for meanwhile.
+    fn refusal_timeout(&mut self, cx: &mut Context<'_>) {
+        while let Some(quote) = self.syn_refusals.pop_due(cx.now) {
+            let Ok(syn) = Embedded::of_packet(quote.bytes()) else { continue };
+            if self.flows.lookup(&reply_key(&syn).reversed()).is_none() {
+                self.reject_packet(cx, Segment::Wan, &syn.header, quote.bytes(), IcmpError::PortUnreachable);
+            }
+        }
+    }
+
+    /// Brings the flow table in line with the configuration.
+    fn configure_flows(&mut self) {
+        let Self { config, flows, .. } = self;
+        flows.configure(&config.nat);
+        let wan = config.wan.address.map(|net| net.addr());
+        flows.set_external_address(wan.filter(|_| config.mode.translates()));
+        for protocol in [Protocol::TCP, Protocol::UDP] {
+            flows.set_reserved_ports(protocol, reserved_ports(&config.firewall, protocol));
+        }
+        flows.remove_where(|flow| !is_allowed(config, flow));
+    }
+
+    /// What was decided about first fragments and unsolicited SYNs need not hold any more.
+    fn forget_decisions(&mut self) {
+        self.syn_refusals.clear();
+        self.fragment_timeout(Instant::FAR_FUTURE);
+        self.fragments = Some(FragmentTracker::new(self.rng.random(), self.config.frame_len_max()));
+    }
+
+    /// The neighbours of an old network are nobody in the new one.
+    fn leave_network(&mut self, now: Instant, segment: Segment) {
+        let counters = &mut self.counters;
+        self.neighbors.forget_segment(segment, &mut |event| {
+            if let crate::neighbor::Event::Expired { .. } = event {
+                counters.held_dropped(DropReason::NeighborUnreachable);
+            }
+        });
+        self.defended_until[segment as usize] = now;
+    }
+
+    fn begin_announcing(&mut self, now: Instant, segment: Segment) {
+        self.announcements[segment as usize] = match self.config.interface(segment).address {
+            Some(_) => Announcements::begin(now),
+            None => Announcements::default(),
+        };
+    }
+}

@@ -1,0 +1,370 @@
+//! Frames on all ports, packets of the host's and time, through a whole dataplane.
+//!
+//! The input is a choice of configuration, and steps: each a kind, a port, a time span and what the
+//! kind needs. Frames between which no time passes are one batch. Conversations come about because a
+//! step can answer what left the gateway last.
+
+#![no_main]
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use etherparse::PacketBuilder;
+use gatepost_dataplane::config::{
+    Config, Filtering, Firewall, Forward, Interface, Mode, Nat, Segment, WanService,
+};
+use gatepost_dataplane::wire::icmpv4::{HeaderMut, Type};
+use gatepost_dataplane::wire::ipv4::{Header, Protocol};
+use gatepost_dataplane::wire::{arp, ethernet};
+use gatepost_dataplane::{Batch, Dataplane, Ingress, Instant, MacAddr, PortId, PortSet, Verdict};
+use gatepost_fuzz::{Input, PACKET, has_right_checksums, repair};
+use ipnet::Ipv4Net;
+use libfuzzer_sys::fuzz_target;
+
+const PORTS: u8 = 3;
+const WAN: PortId = PortId(2);
+const GATEWAY_LAN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 1]);
+const GATEWAY_WAN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 2, 1]);
+const GATEWAY_WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+const GATEWAY_LAN: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
+/// One host on each port.
+const HOST_MACS: [MacAddr; PORTS as usize] =
+    [MacAddr([2, 0, 0, 0, 1, 10]), MacAddr([2, 0, 0, 0, 1, 20]), MacAddr([2, 0, 0, 0, 2, 2])];
+/// Whom packets are from and for: a host on each port, the gateway, servers outside, and nobody.
+const ADDRESSES: [Ipv4Addr; 8] = [
+    Ipv4Addr::new(192, 168, 1, 10),
+    Ipv4Addr::new(192, 168, 1, 20),
+    Ipv4Addr::new(203, 0, 113, 1),
+    GATEWAY_LAN,
+    GATEWAY_WAN,
+    Ipv4Addr::new(198, 51, 100, 7),
+    Ipv4Addr::new(198, 51, 100, 66),
+    Ipv4Addr::new(192, 168, 1, 99),
+];
+/// Few enough for flows to meet: services, forwards and ports of clients.
+const TRANSPORT_PORTS: [u16; 8] = [53, 67, 68, 443, 5060, 8000, 8001, 40_000];
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut input = Input::new(bytes);
+    BATCH.with_borrow_mut(|batch| {
+        let mut office = Office::new(config(input.u8()), batch);
+        while !input.is_empty() {
+            office.step(&mut input);
+        }
+        office.flush();
+    });
+});
+
+thread_local! {
+    /// It takes long to make, and nothing stays in it.
+    static BATCH: RefCell<Batch> = RefCell::new(Batch::new(2048));
+}
+
+struct Office<'a> {
+    dataplane: Dataplane,
+    batch: &'a mut Batch,
+    /// Of each frame in the batch, whether no checksum in it was wrong.
+    were_right: Vec<bool>,
+    now: Instant,
+    /// What left by each port last.
+    last_sent: [Vec<u8>; PORTS as usize],
+}
+
+impl<'a> Office<'a> {
+    fn new(config: Config, batch: &'a mut Batch) -> Self {
+        let now = Instant::from_secs(1);
+        Self {
+            dataplane: Dataplane::new(Arc::new(config), [7; 32], now),
+            batch,
+            were_right: Vec::new(),
+            now,
+            last_sent: Default::default(),
+        }
+    }
+
+    fn step(&mut self, input: &mut Input<'_>) {
+        let (kind, port) = (input.u8(), PortId(input.u8() % PORTS));
+        let micros = input.micros();
+        if micros > 0 || self.batch.is_full() {
+            self.flush();
+            self.pass(micros);
+        }
+        let on_wire = Ingress::Port(port);
+        match kind % 12 {
+            0 => self.receive(on_wire, input.chunk()),
+            1 => self.receive(on_wire, &repaired(input.chunk())),
+            2 => self.receive(Ingress::Host, &repaired(input.chunk())),
+            3 => self.receive(Ingress::HostRaw(self.segment(port)), input.chunk()),
+            4..6 => self.receive(on_wire, &built(input, port)),
+            6 => self.receive(Ingress::Host, &built(input, port)),
+            7 => self.receive(on_wire, &self.arp(port, input)),
+            8 | 9 => self.receive(on_wire, &self.answer(port, input)),
+            10 => self.receive(on_wire, &self.error(port, input)),
+            _ => {
+                self.flush();
+                let config = config(input.u8());
+                self.dataplane.configure(self.now, Arc::new(config));
+            }
+        }
+    }
+
+    /// Lets time pass. Timers that are due again and again are waited for now and then only.
+    fn pass(&mut self, micros: u64) {
+        let end = Instant::from_micros(self.now.as_micros() + micros);
+        for _ in 0..TIMEOUTS_MAX {
+            let Some(due) = self.dataplane.poll_timeout().filter(|due| *due <= end) else { break };
+            self.now = self.now.max(due);
+            self.handle_timeout();
+        }
+        self.now = end;
+    }
+
+    fn handle_timeout(&mut self) {
+        self.dataplane.handle_timeout(self.now, self.batch);
+        let next = self.dataplane.poll_timeout();
+        assert!(next.is_none_or(|next| next > self.now), "a timer does not move: {next:?}");
+        self.check();
+    }
+
+    fn receive(&mut self, ingress: Ingress, frame: &[u8]) {
+        let copy = |buffer: &mut [u8]| {
+            let len = frame.len().min(buffer.len());
+            buffer[..len].copy_from_slice(&frame[..len]);
+            Ok::<_, Infallible>(len)
+        };
+        let Ok(is_taken) = self.batch.receive(ingress, copy);
+        assert!(is_taken, "there is room for one more");
+        self.were_right.push(has_right_checksums(frame));
+    }
+
+    fn flush(&mut self) {
+        self.dataplane.process(self.now, self.batch);
+        self.check();
+    }
+
+    /// Checks everything that came of the last call, and clears the batch.
+    fn check(&mut self) {
+        assert!(self.dataplane.counters().balances(), "{:?}", self.dataplane.counters());
+        let flows = self.dataplane.flows().count();
+        assert!(flows <= FLOWS_MAX as usize, "{flows} flows");
+        for (slot, were_right) in self.batch.slots().iter().zip(&self.were_right) {
+            let ports = match slot.verdict {
+                Verdict::Transmit(port) => PortSet::only(port),
+                Verdict::Flood { ports, .. } => ports,
+                Verdict::Local | Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) => continue,
+                Verdict::Pending => panic!("no verdict"),
+            };
+            assert!(!ports.is_empty());
+            let bytes = slot.frame.bytes();
+            let header = ethernet::Header::parse(bytes).expect("what goes out is a frame");
+            if let Ingress::Port(origin) = slot.ingress {
+                let is_routed = header.source == GATEWAY_LAN_MAC || header.source == GATEWAY_WAN_MAC;
+                assert!(is_routed || !ports.contains(origin), "back to where it came from");
+            }
+            let is_own = matches!(slot.ingress, Ingress::HostRaw(_));
+            if ports.contains(WAN) && !is_own {
+                self.check_wan(bytes);
+            }
+            assert!(!were_right || is_own || has_right_checksums(bytes), "a checksum was spoilt");
+            ports.iter().for_each(|port| self.last_sent[usize::from(port.0)] = bytes.to_vec());
+        }
+        for (ports, frame) in self.batch.output().iter() {
+            assert!(!ports.is_empty());
+            if ports.contains(WAN) {
+                self.check_wan(frame.bytes());
+            }
+            ports.iter().for_each(|port| self.last_sent[usize::from(port.0)] = frame.bytes().to_vec());
+        }
+        self.batch.clear();
+        self.were_right.clear();
+    }
+
+    /// Nothing with an address of the LAN's leaves by the WAN of a gateway that translates.
+    fn check_wan(&self, frame: &[u8]) {
+        let config = self.dataplane.config();
+        if !config.mode.translates() {
+            return;
+        }
+        let header = ethernet::Header::parse(frame).expect("what goes out is a frame");
+        assert_eq!(header.source, GATEWAY_WAN_MAC);
+        let lan = config.lan.address.expect("the LAN has an address");
+        let source = match header.ether_type {
+            ethernet::EtherType::ARP => {
+                arp::Packet::parse(&frame[PACKET..]).expect("an ARP packet").sender_ip
+            }
+            _ => Header::parse(&frame[PACKET..]).expect("an IPv4 packet").source,
+        };
+        assert!(!lan.contains(&source), "{source} on the WAN");
+    }
+
+    fn segment(&self, port: PortId) -> Segment {
+        self.dataplane.config().segment(port).unwrap_or(Segment::Lan)
+    }
+
+    fn gateway_mac(&self, port: PortId) -> MacAddr {
+        self.dataplane.config().interface(self.segment(port)).mac
+    }
+
+    /// The host of `port` asks for somebody, or answers.
+    fn arp(&self, port: PortId, input: &mut Input<'_>) -> Vec<u8> {
+        let (is_request, sender, target) = (input.u8() & 1 == 0, address(input.u8()), address(input.u8()));
+        let request = arp::Packet::request(HOST_MACS[usize::from(port.0)], sender, target);
+        if is_request {
+            return request.to_frame(MacAddr::BROADCAST).to_vec();
+        }
+        let own = arp::Packet::request(self.gateway_mac(port), target, sender);
+        own.reply(request.sender_mac).to_frame(self.gateway_mac(port)).to_vec()
+    }
+
+    /// The host of `port` answers what it got last.
+    fn answer(&self, port: PortId, input: &mut Input<'_>) -> Vec<u8> {
+        let flags = input.u8();
+        let mut frame = self.last_sent[usize::from(port.0)].clone();
+        let Ok(got) = ethernet::Header::parse(&frame) else { return frame };
+        let own_mac = HOST_MACS[usize::from(port.0)];
+        if let Ok(request) = arp::Packet::parse(&frame[PACKET..]) {
+            return request.reply(own_mac).to_frame(got.source).to_vec();
+        }
+        let header = ethernet::Header { destination: got.source, source: own_mac, ..got };
+        header.write(&mut frame).expect("it has a header");
+        reverse(&mut frame[PACKET..], flags);
+        repaired(&frame)
+    }
+
+    /// Somebody tells the sender of what `port` got last that it did not arrive.
+    fn error(&self, port: PortId, input: &mut Input<'_>) -> Vec<u8> {
+        let (from, kind, code, rest) = (address(input.u8()), input.u8(), input.u8(), input.u16());
+        let quoted_len = usize::from(input.u8()) + 20;
+        let packet = self.last_sent[usize::from(port.0)].get(PACKET..).unwrap_or_default();
+        let Ok(header) = Header::parse(packet) else { return Vec::new() };
+        let kind = [Type::DESTINATION_UNREACHABLE, Type::TIME_EXCEEDED, Type::PARAMETER_PROBLEM, Type(kind)]
+            [usize::from(kind & 3)];
+        let [high, low] = rest.to_be_bytes();
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2(HOST_MACS[usize::from(port.0)].0, self.gateway_mac(port).0)
+            .ipv4(from.octets(), header.source.octets(), 64)
+            .icmpv4_raw(kind.0, code, [0, 0, high, low])
+            .write(&mut frame, &packet[..packet.len().min(quoted_len)])
+            .expect("it fits");
+        frame
+    }
+}
+
+/// Makes a packet the answer to itself. What is too short for that is left as it is.
+fn reverse(packet: &mut [u8], flags: u8) {
+    let Ok(header) = Header::parse(packet) else { return };
+    packet[12..16].copy_from_slice(&header.destination.octets());
+    packet[16..20].copy_from_slice(&header.source.octets());
+    packet[8] = 64;
+    let payload = header.payload_mut(packet);
+    match header.protocol {
+        Protocol::ICMP if payload.first() == Some(&Type::ECHO_REQUEST.0) => {
+            if let Ok(mut message) = HeaderMut::new(payload) {
+                message.set_kind(Type::ECHO_REPLY);
+            }
+        }
+        Protocol::TCP if payload.len() >= 20 => {
+            payload[..4].rotate_left(2);
+            payload[4..12].rotate_left(4);
+            payload[13] = flags;
+        }
+        Protocol::UDP if payload.len() >= 8 => payload[..4].rotate_left(2),
+        _ => {}
+    }
+}
+
+/// A packet from one of the addresses to another, as the host of `port` sends it to the gateway.
+fn built(input: &mut Input<'_>, port: PortId) -> Vec<u8> {
+    let to_mac = if port == WAN { GATEWAY_WAN_MAC } else { GATEWAY_LAN_MAC };
+    let (from, to, ports) = (input.u8(), address(input.u8()), input.u8());
+    let (from_port, to_port) = (transport_port(ports), transport_port(ports >> 4));
+    let (protocol, flags, ttl) = (input.u8(), input.u8(), input.u8());
+    let payload = vec![0x5a; usize::from(input.u16() % 1472)];
+    let ip = PacketBuilder::ethernet2(HOST_MACS[usize::from(port.0)].0, to_mac.0).ipv4(
+        address(from).octets(),
+        to.octets(),
+        ttl,
+    );
+    let mut frame = Vec::new();
+    match protocol % 4 {
+        0 => ip.udp(from_port, to_port).write(&mut frame, &payload),
+        1 => ip.tcp(from_port, to_port, 1, 64_000).write(&mut frame, &payload[..payload.len().min(1460)]),
+        2 => ip.icmpv4_echo_request(from_port, 1).write(&mut frame, &payload),
+        _ => ip.icmpv4_echo_reply(to_port, 1).write(&mut frame, &payload),
+    }
+    .expect("it fits");
+    if protocol % 4 == 1 {
+        frame[PACKET + Header::LEN_MIN + 13] = flags;
+    }
+    // Fragments: of the packet's payload, whose first octets are a transport header or are not.
+    let fragmentation = (u16::from(protocol >> 5) << 13) | (u16::from(protocol >> 2 & 7) * 8);
+    frame[PACKET + 6..PACKET + 8].copy_from_slice(&fragmentation.to_be_bytes());
+    repaired(&frame)
+}
+
+fn address(choice: u8) -> Ipv4Addr {
+    ADDRESSES[usize::from(choice) % ADDRESSES.len()]
+}
+
+fn transport_port(choice: u8) -> u16 {
+    TRANSPORT_PORTS[usize::from(choice) % TRANSPORT_PORTS.len()]
+}
+
+fn repaired(frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    repair(&mut frame);
+    frame
+}
+
+/// More timers than an office has; those of neighbours who do not answer come again and again.
+const TIMEOUTS_MAX: usize = 32;
+const FLOWS_MAX: u32 = 16;
+
+fn config(choice: u8) -> Config {
+    let mode = [Mode::NatDmz, Mode::Nat, Mode::Router, Mode::LanOnly][usize::from(choice & 3)];
+    let filtering =
+        [Filtering::AddressAndPortDependent, Filtering::AddressDependent, Filtering::EndpointIndependent];
+    let mut ports = vec![Segment::Lan, Segment::Lan, Segment::Wan];
+    ports.truncate(if mode == Mode::LanOnly { 2 } else { 3 });
+    let everybody = vec![Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)];
+    let service = |protocol, port| WanService { protocol, port };
+    let forward = |protocol, wan_ports, to, to_port| Forward {
+        protocol,
+        wan_ports,
+        to,
+        to_port,
+        from: everybody.clone(),
+    };
+    Config {
+        mode,
+        ports,
+        lan: Interface {
+            mac: GATEWAY_LAN_MAC,
+            address: Some(Ipv4Net::new_assert(GATEWAY_LAN, 24)),
+            gateway: None,
+            mtu: 1500,
+        },
+        wan: Interface {
+            mac: GATEWAY_WAN_MAC,
+            address: (mode != Mode::LanOnly && choice & 4 == 0).then(|| Ipv4Net::new_assert(GATEWAY_WAN, 24)),
+            gateway: Some(ADDRESSES[2]),
+            mtu: if choice & 8 == 0 { 1500 } else { 576 },
+        },
+        firewall: Firewall {
+            stealth: choice & 16 == 0,
+            wan_services: vec![service(Protocol::UDP, 53), service(Protocol::TCP, 53)],
+            forwards: vec![
+                forward(Protocol::TCP, 443..=443, ADDRESSES[0], 443),
+                forward(Protocol::UDP, 8000..=8001, ADDRESSES[1], 5060),
+            ],
+            dmz_host: (choice & 32 != 0).then_some(ADDRESSES[1]),
+        },
+        nat: Nat {
+            filtering: filtering[usize::from(choice >> 6) % filtering.len()],
+            flows_max: FLOWS_MAX,
+            flows_per_host_max: FLOWS_MAX / 2,
+        },
+    }
+}

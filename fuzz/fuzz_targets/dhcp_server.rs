@@ -1,0 +1,115 @@
+//! Frames from DHCP clients to the server, over time: it never panics, and what it gives is its to give.
+//!
+//! The input is records of a kind, a time span and a chunk: a whole frame, or a message that is put
+//! into one.
+
+#![no_main]
+
+use std::cell::RefCell;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::rc::Rc;
+
+use gatepost_dataplane::{Instant, MacAddr};
+use gatepost_fuzz::{Input, repair};
+use gatepost_services::clock::UnixTime;
+use gatepost_services::dhcp::frame::{CLIENT_PORT, Datagram, SERVER_PORT};
+use gatepost_services::dhcp::message::{self, MessageType};
+use gatepost_services::dhcp::server::leases::Leases;
+use gatepost_services::dhcp::server::{Config, Reply, Reservation, ReservedFor, Server};
+use gatepost_services::store::Memory;
+use libfuzzer_sys::fuzz_target;
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
+const SERVER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 1]);
+const CLIENT_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 10]);
+const PRINTER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 20]);
+const STARTED: u64 = 1_700_000_000;
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut input = Input::new(bytes);
+    let mut now = Instant::from_secs(1);
+    let disk = Rc::new(Memory::new());
+    let leases = Leases::open(Rc::clone(&disk) as _, now, unix_time(now)).expect("an empty disk");
+    let leases = Rc::new(RefCell::new(leases));
+    let mut server = Server::new(config(), Rc::clone(&leases));
+    while !input.is_empty() {
+        let is_frame = input.u8() & 1 == 0;
+        now = Instant::from_micros(now.as_micros() + input.micros());
+        let frame = if is_frame { repaired(input.chunk()) } else { in_frame(input.chunk()) };
+        let Some(datagram) = Datagram::parse(&frame) else { continue };
+        let Ok(message) = message::decode(datagram.payload) else { continue };
+        if let Some(reply) = server.handle_message(now, unix_time(now), datagram.source_mac, &message) {
+            check_reply(&reply, &leases.borrow(), now);
+        }
+    }
+
+    // What was kept is what is known.
+    let again = Leases::open(disk, now, unix_time(now)).expect("the journal can be read again");
+    let addresses = |leases: &Leases| leases.iter().map(|lease| lease.address).collect::<Vec<_>>();
+    assert_eq!(addresses(&again), addresses(&leases.borrow()));
+});
+
+fn check_reply(reply: &Reply, leases: &Leases, now: Instant) {
+    let frame = reply.to_frame(SERVER_MAC, SERVER).expect("an answer fits into a frame");
+    let datagram = Datagram::parse(&frame).expect("an answer is a datagram");
+    let sent = message::decode(datagram.payload).expect("an answer is a message");
+    let given = sent.yiaddr();
+    match sent.opts().msg_type() {
+        Some(MessageType::Offer) => assert!(is_ours_to_give(given), "{given} was offered"),
+        Some(MessageType::Ack) if !given.is_unspecified() => {
+            assert!(is_ours_to_give(given), "{given} was given");
+            let lease = leases.at(given).expect("what was given is known");
+            assert!(lease.is_active(now), "{given} was given and is not in use");
+        }
+        Some(MessageType::Ack | MessageType::Nak) => assert!(given.is_unspecified()),
+        other => panic!("an answer of type {other:?}"),
+    }
+}
+
+fn is_ours_to_give(address: Ipv4Addr) -> bool {
+    let config = config();
+    let is_reserved = config.reservations.iter().any(|reservation| reservation.address == address);
+    address != SERVER && (config.pool.contains(&address) || is_reserved)
+}
+
+fn config() -> Config {
+    Config {
+        server_address: SERVER,
+        prefix: ipnet::Ipv4Net::new_assert(SERVER, 24),
+        pool: SERVER..=Ipv4Addr::new(192, 168, 1, 5),
+        lease_secs: 3600,
+        authoritative: true,
+        router: Some(SERVER),
+        dns_servers: vec![SERVER],
+        domain: "office.example".to_owned(),
+        ntp_servers: vec![SERVER],
+        mtu: Some(1500),
+        reservations: vec![Reservation {
+            hostname: Some("printer".to_owned()),
+            client: ReservedFor::Mac(PRINTER_MAC),
+            address: Ipv4Addr::new(192, 168, 1, 20),
+        }],
+    }
+}
+
+fn unix_time(now: Instant) -> UnixTime {
+    UnixTime(STARTED + now.as_secs())
+}
+
+fn repaired(frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    repair(&mut frame);
+    frame
+}
+
+/// A client's message in the frame that it would come in.
+fn in_frame(message: &[u8]) -> Vec<u8> {
+    let datagram = Datagram {
+        source_mac: CLIENT_MAC,
+        destination_mac: MacAddr::BROADCAST,
+        source: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, CLIENT_PORT),
+        destination: SocketAddrV4::new(Ipv4Addr::BROADCAST, SERVER_PORT),
+        payload: message,
+    };
+    datagram.to_frame().unwrap_or_default()
+}

@@ -1,0 +1,54 @@
+//! Any ICMP message through the parser and the rewriting of the packet that it quotes.
+
+#![no_main]
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use gatepost_dataplane::wire::icmpv4::{Embedded, Header};
+use gatepost_dataplane::wire::{checksum, ipv4};
+use gatepost_fuzz::repair_packet;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|message: &[u8]| {
+    check(message);
+    check(&repaired(message));
+});
+
+fn check(message: &[u8]) {
+    let Ok(quoted) = Embedded::parse(message) else { return };
+    let (source, destination) = (other(quoted.source, 1), other(quoted.destination, 2));
+    let mut rewritten = message.to_vec();
+    quoted.rewrite(&mut rewritten, source, destination).expect("it is the message that was parsed");
+    let changed = Embedded::parse(&rewritten).expect("a rewritten message parses");
+    assert_eq!((changed.source, changed.destination), (source, destination));
+    assert_eq!(
+        changed.header,
+        ipv4::Header { source: *source.ip(), destination: *destination.ip(), ..quoted.header }
+    );
+    if checksum::is_valid(message) {
+        assert!(checksum::is_valid(&rewritten));
+    }
+
+    // The way back leads to the same packet; a checksum may have become its other zero.
+    changed.rewrite(&mut rewritten, quoted.source, quoted.destination).expect("it is the same message");
+    let again = Embedded::parse(&rewritten).expect("a rewritten message parses");
+    assert_eq!((again.source, again.destination), (quoted.source, quoted.destination));
+}
+
+/// Another address, and another port or identifier where there is one.
+fn other(endpoint: SocketAddrV4, n: u8) -> SocketAddrV4 {
+    let port = if endpoint.port() == 0 { 0 } else { 0xfff0 | u16::from(n) };
+    SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, n), port)
+}
+
+/// The message with right checksums: its own, and the quoted packet's.
+fn repaired(message: &[u8]) -> Vec<u8> {
+    let mut message = message.to_vec();
+    if let Some(quoted) = message.get_mut(Header::LEN..) {
+        repair_packet(quoted);
+        message[2..4].fill(0);
+        let sum = checksum::of(&message);
+        message[2..4].copy_from_slice(&sum.to_be_bytes());
+    }
+    message
+}

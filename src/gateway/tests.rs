@@ -1,0 +1,290 @@
+//! A gateway without a device: queues for ports, memory for a disk, and time that passes at once.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::pending;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatepost_dataplane::{DropReason, Instant, MacAddr};
+use gatepost_services::clock::{Clock, UnixTime};
+use gatepost_services::dhcp::client::{self, Event};
+use gatepost_services::dhcp::frame::Datagram;
+use gatepost_services::dhcp::server::leases::Leases;
+use gatepost_services::dhcp::server::{self, Server};
+use gatepost_services::dhcp::service as dhcp;
+use gatepost_services::link::RING_FRAMES_MAX;
+use gatepost_services::store::{Disk, Memory};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::task::{LocalSet, spawn_local};
+
+use super::inspector::Inspector;
+use super::query::QUERIES_MAX;
+use super::services::Services;
+use super::worker::Worker;
+use super::{Environment, build};
+use crate::config::Config;
+use crate::control::What;
+use crate::control::server::Reporter;
+use crate::port::{Port, PortError};
+
+const HOST_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 10]);
+const PROVIDER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 99]);
+
+/// The frames to and from a port.
+#[derive(Clone, Debug, Default)]
+struct Cable {
+    to_gateway: Rc<RefCell<VecDeque<Vec<u8>>>>,
+    from_gateway: Rc<RefCell<VecDeque<Vec<u8>>>>,
+}
+
+impl Port for Cable {
+    fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, PortError> {
+        let frame = self.to_gateway.borrow_mut().pop_front().ok_or(PortError::WouldBlock)?;
+        buffer[..frame.len()].copy_from_slice(&frame);
+        Ok(frame.len())
+    }
+
+    fn transmit(&mut self, frame: &[u8]) -> Result<(), PortError> {
+        self.from_gateway.borrow_mut().push_back(frame.to_vec());
+        Ok(())
+    }
+}
+
+impl Cable {
+    fn send(&self, frame: &[u8]) -> bool {
+        self.to_gateway.borrow_mut().push_back(frame.to_vec());
+        true
+    }
+}
+
+#[derive(Clone, Copy)]
+struct SimulatedClock(tokio::time::Instant);
+
+impl Clock for SimulatedClock {
+    fn now(&self) -> Instant {
+        Instant::ZERO + self.0.elapsed()
+    }
+
+    fn unix_time(&self) -> UnixTime {
+        UnixTime(1_700_000_000 + self.now().as_secs())
+    }
+}
+
+/// A gateway with one port on either side.
+struct Office {
+    clock: SimulatedClock,
+    worker: Worker<Cable>,
+    inspector: Inspector,
+    lan: Cable,
+    wan: Cable,
+    /// Whoever is plugged in, and its cable.
+    peers: Vec<(Cable, mpsc::Sender<Vec<u8>>)>,
+}
+
+impl Office {
+    fn new(settings: &str) -> (Self, Services) {
+        let clock = SimulatedClock(tokio::time::Instant::now());
+        let (lan, wan) = (Cable::default(), Cable::default());
+        let ports = [("lan".to_owned(), lan.clone()), ("wan".to_owned(), wan.clone())];
+        let environment = Environment {
+            clock: Rc::new(clock),
+            disk: Rc::new(Memory::new()),
+            rng: StdRng::seed_from_u64(1),
+            wake_worker: Arc::new(|| ()),
+        };
+        let config = Config::parse("test", settings).expect("a valid configuration");
+        let (worker, services) = build(config, ports, environment).expect("memory does not fail");
+        let inspector = services.inspector();
+        (Self { clock, worker, inspector, lan, wan, peers: Vec::new() }, services)
+    }
+
+    /// As `new`, with the services running.
+    fn running(settings: &str) -> Self {
+        let (office, services) = Self::new(settings);
+        spawn_local(services.run(|| (), pending()));
+        office
+    }
+
+    /// A host on the LAN that gets its address by DHCP.
+    fn plug_in_host(&mut self, name: &str) -> Rc<RefCell<Option<client::Lease>>> {
+        let lease = Rc::new(RefCell::new(None));
+        let known = Rc::clone(&lease);
+        let on_event = move |event| {
+            *known.borrow_mut() = match event {
+                Event::Configured(lease) => Some(lease),
+                Event::Lost => None,
+            };
+        };
+        let hostname = Some(name.to_owned());
+        let config = client::Config { mac: HOST_MAC, client_id: None, hostname, broadcast: false };
+        let port = self.plug_in(self.lan.clone(), HOST_MAC);
+        let rng = StdRng::seed_from_u64(2);
+        spawn_local(dhcp::run_client((config, rng), None, port, Rc::new(self.clock), on_event, pending()));
+        lease
+    }
+
+    /// A provider whose DHCP server gives out addresses of `network`, which is a /24.
+    fn plug_in_provider(&mut self, [a, b, c]: [u8; 3]) {
+        let own = Ipv4Addr::new(a, b, c, 254);
+        let config = server::Config {
+            server_address: own,
+            prefix: ipnet::Ipv4Net::new_assert(own, 24).trunc(),
+            pool: Ipv4Addr::new(a, b, c, 50)..=Ipv4Addr::new(a, b, c, 60),
+            lease_secs: 600,
+            authoritative: true,
+            router: Some(own),
+            dns_servers: vec![own],
+            domain: String::new(),
+            ntp_servers: Vec::new(),
+            mtu: None,
+            reservations: Vec::new(),
+        };
+        let disk: Rc<dyn Disk> = Rc::new(Memory::new());
+        let leases = Leases::open(disk, self.clock.now(), self.clock.unix_time()).expect("an empty disk");
+        let server = Server::new(config, Rc::new(RefCell::new(leases)));
+        let port = self.plug_in(self.wan.clone(), PROVIDER_MAC);
+        let server = Rc::new(RefCell::new(server));
+        spawn_local(dhcp::serve(server, port, Rc::new(self.clock), pending()));
+    }
+
+    fn plug_in(&mut self, cable: Cable, mac: MacAddr) -> dhcp::Port<impl Fn(&[u8]) -> bool + use<>> {
+        let (sender, frames) = mpsc::channel(dhcp::FRAMES_MAX);
+        self.peers.push((cable.clone(), sender));
+        dhcp::Port { mac, frames, transmit: move |frame: &[u8]| cable.send(frame) }
+    }
+
+    /// Lets everybody work for a while.
+    async fn pass(&mut self, time: Duration) {
+        let end = self.clock.now() + time;
+        while self.clock.now() < end {
+            for id in self.worker.ports().iter().map(|(id, _)| id).collect::<Vec<_>>() {
+                self.worker.ports_mut().set_readable(id);
+            }
+            while self.worker.turn(self.clock.now()) {}
+            for (cable, peer) in &self.peers {
+                for frame in cable.from_gateway.borrow_mut().drain(..) {
+                    peer.try_send(frame).expect("the peer listens");
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// A report, which the worker has to be driven for.
+    async fn report(&mut self, what: What) -> Value {
+        let inspector = self.inspector.clone();
+        let report = spawn_local(async move { inspector.report(what).await });
+        self.pass(Duration::from_millis(20)).await;
+        report.await.expect("no panic").expect("a report")
+    }
+}
+
+/// Runs a test where tasks can be spawned locally and time passes as soon as nobody has anything to do.
+fn simulate(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    LocalSet::new().block_on(&runtime.expect("a runtime"), test);
+}
+
+#[test]
+fn an_office_comes_up() {
+    simulate(async {
+        let mut office = Office::running("");
+        office.plug_in_provider([203, 0, 113]);
+        let lease = office.plug_in_host("alice");
+        office.pass(Duration::from_secs(20)).await;
+
+        let lease = lease.borrow_mut().take().expect("a lease");
+        assert_eq!(lease.router, Some(Ipv4Addr::new(192, 168, 1, 1)));
+        let leases = office.report(What::Leases).await;
+        assert_eq!(leases["leases"][0]["hostname"], "alice");
+        assert_eq!(leases["leases"][0]["address"], lease.address.addr().to_string());
+
+        let status = office.report(What::Status).await;
+        let wan_address = status["wan"]["address"].as_str().expect("an address");
+        assert!(wan_address.starts_with("203.0.113."), "{wan_address}");
+        assert_eq!(status["wan"]["gateway"], "203.0.113.254");
+        assert_eq!(status["dns_upstream"][0], "203.0.113.254");
+        assert_eq!(office.report(What::Counters).await["dropped"], 0);
+    });
+}
+
+#[test]
+fn rfc4787_req7_a_lease_in_the_lans_own_network_is_refused() {
+    simulate(async {
+        let mut office = Office::running("");
+        office.plug_in_provider([192, 168, 1]);
+        office.pass(Duration::from_secs(20)).await;
+        let status = office.report(What::Status).await;
+        assert!(status["wan"]["address"].is_null(), "{status}");
+        assert_eq!(status["lan"]["address"], "192.168.1.1/24");
+    });
+}
+
+#[test]
+fn the_same_seed_gives_the_same_frames() {
+    let frames = || {
+        let frames = Rc::new(RefCell::new(Vec::new()));
+        let seen = Rc::clone(&frames);
+        simulate(async move {
+            let mut office = Office::running("");
+            office.pass(Duration::from_secs(60)).await;
+            seen.borrow_mut().extend(office.wan.from_gateway.borrow_mut().drain(..));
+        });
+        frames.take()
+    };
+    let first = frames();
+    assert!(!first.is_empty());
+    assert_eq!(first, frames());
+}
+
+#[test]
+fn a_host_stack_that_does_not_keep_up_costs_only_its_own_frames() {
+    simulate(async {
+        let (mut office, _services) = Office::new("");
+        let datagram = Datagram {
+            source_mac: HOST_MAC,
+            destination_mac: office.inspector.plan.load().lan.mac,
+            source: SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 10), 5000),
+            destination: SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 1), 53),
+            payload: b"query",
+        };
+        let frame = datagram.to_frame().expect("it is short");
+        for _ in 0..RING_FRAMES_MAX + 7 {
+            office.lan.send(&frame);
+        }
+        let counters = office.report(What::Counters).await;
+        assert_eq!(counters["local"], RING_FRAMES_MAX);
+        assert_eq!(counters["dropped"], 7);
+        let drops = office.report(What::Drops).await;
+        let full = drops["drops"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|drop| drop["reason"] == DropReason::HostRingFull.name());
+        assert_eq!(full.expect("every reason is listed")["count"], 7);
+    });
+}
+
+#[test]
+fn a_worker_takes_so_many_questions_and_refuses_more() {
+    simulate(async {
+        let (mut office, _services) = Office::new("");
+        let ask = |inspector: &Inspector| {
+            let inspector = inspector.clone();
+            spawn_local(async move { inspector.report(What::Counters).await })
+        };
+        let waiting: Vec<_> = (0..QUERIES_MAX).map(|_| ask(&office.inspector)).collect();
+        let refused = ask(&office.inspector).await.expect("no panic");
+        assert_eq!(refused, Err("too many ask at once; ask again".to_owned()));
+        office.pass(Duration::from_millis(5)).await;
+        for report in waiting {
+            assert!(report.await.expect("no panic").is_ok());
+        }
+    });
+}

@@ -1,0 +1,249 @@
+//! Addresses for real DHCP clients on the LAN: busybox udhcpc and ISC dhclient.
+
+use std::fs;
+use std::net::Ipv4Addr;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::harness::programs::{dig, pings};
+use crate::harness::{Background, DOMAIN, Directory, Gateway, ISP, LAN, Namespace, Office, eventually};
+
+/// Both clients call this script. It sets up `eth0` and notes what it was told, and nothing else: the
+/// machine's own files are not touched.
+const SCRIPT: &str = r#"
+case "${reason:-$1}" in
+    bound|renew|BOUND|RENEW|REBIND|REBOOT)
+        address=${ip:-$new_ip_address} netmask=${subnet:-$new_subnet_mask}
+        ip address replace "$address/$netmask" dev eth0
+        ip route replace default via "${router:-$new_routers}" ;;
+    deconfig|RELEASE|EXPIRE|FAIL|STOP|PREINIT)
+        ip address flush dev eth0; ip link set eth0 up ;;
+esac
+echo "${reason:-$1} $address $netmask ${router:-$new_routers} ${dns:-$new_domain_name_servers}" \
+     "${domain:-$new_domain_name} ${lease:-$new_dhcp_lease_time}" >>"$NOTES"
+"#;
+
+/// A DHCP client on `eth0` of a PC.
+struct Client {
+    process: Background,
+    directory: Directory,
+}
+
+/// What a client was told: an event, and the settings as text.
+#[derive(Debug)]
+struct Note {
+    event: String,
+    /// Address, netmask, router, DNS server, domain, lease time.
+    settings: Vec<String>,
+}
+
+impl Note {
+    fn address(&self) -> Ipv4Addr {
+        self.settings.first().and_then(|text| text.parse().ok()).expect("an address")
+    }
+}
+
+impl Client {
+    fn udhcpc(pc: &Namespace, hostname: &str) -> Self {
+        Self::udhcpc_with(pc, hostname, "")
+    }
+
+    fn udhcpc_with(pc: &Namespace, hostname: &str, options: &str) -> Self {
+        let directory = Directory::new();
+        let script = directory.script("script", SCRIPT);
+        let notes = directory.join("notes");
+        let line = format!(
+            "env NOTES={} busybox udhcpc -f -i eth0 -t 10 -T 1 -A 1 -x hostname:{hostname} {options} \
+             -s {script} 2>/dev/null",
+            notes.display()
+        );
+        Self { process: pc.spawn(&line), directory }
+    }
+
+    fn dhclient(pc: &Namespace, hostname: &str) -> Self {
+        let directory = Directory::new();
+        directory.script("script", SCRIPT);
+        let config = format!("send host-name \"{hostname}\"; timeout 20; retry 1; initial-interval 1;");
+        fs::write(directory.join("conf"), config).expect("it can be written");
+        Self { process: pc.spawn(&Self::dhclient_line(&directory, "-d")), directory }
+    }
+
+    /// dhclient with only files of the test's own.
+    fn dhclient_line(directory: &Directory, options: &str) -> String {
+        let home = directory.path().display();
+        format!(
+            "dhclient {options} -e NOTES={home}/notes -cf {home}/conf -lf {home}/leases -pf {home}/pid \
+             -sf {home}/script eth0 2>/dev/null"
+        )
+    }
+
+    fn notes(&self) -> Vec<Note> {
+        let text = self.directory.read("notes");
+        let mut notes: Vec<_> = text
+            .lines()
+            .map(|line| {
+                let mut words = line.split_whitespace().map(str::to_owned);
+                Note { event: words.next().unwrap_or_default(), settings: words.collect() }
+            })
+            .collect();
+        if !text.ends_with('\n') {
+            notes.pop();
+        }
+        notes
+    }
+
+    /// Waits for note number `index` of the `event`.
+    fn note(&self, event: &str, index: usize) -> Note {
+        eventually(&format!("{event} number {index} of {:?}", self.directory), || {
+            self.notes().into_iter().filter(|note| note.event.eq_ignore_ascii_case(event)).nth(index)
+        })
+    }
+}
+
+/// What a client in these offices must be told, its address and lease time apart.
+fn assert_complete(note: &Note, lease_secs: u32) {
+    let address = note.address();
+    let pool = Ipv4Addr::new(192, 168, 1, 2)..=Ipv4Addr::new(192, 168, 1, 100);
+    assert!(pool.contains(&address), "{note:?}");
+    let (lan, lease) = (LAN.to_string(), lease_secs.to_string());
+    assert_eq!(note.settings[1..], ["255.255.255.0", &lan, &lan, DOMAIN, &lease], "{note:?}");
+}
+
+fn lease_of(gateway: &Gateway, hostname: &str) -> Option<Value> {
+    let report = gateway.show("leases");
+    let leases = report["leases"].as_array().expect("a list");
+    leases.iter().find(|lease| lease["hostname"] == hostname).cloned()
+}
+
+#[test]
+fn udhcpc_gets_renews_and_releases() {
+    let office = Office::bare(1, "");
+    let client = Client::udhcpc(office.pc(1), "anna");
+    let bound = client.note("bound", 0);
+    assert_complete(&bound, 86_400);
+    let lease = lease_of(office.gateway(), "anna").expect("the gateway shows the lease");
+    assert_eq!(lease["address"], bound.address().to_string());
+    assert_eq!(lease["mac"], "02:00:00:00:01:01");
+    assert!(pings(office.pc(1), "", ISP));
+
+    client.process.signal(Signal::SIGUSR1);
+    let renewed = client.note("renew", 0);
+    assert_complete(&renewed, 86_400);
+    assert_eq!(renewed.address(), bound.address());
+
+    assert_eq!(dig(office.pc(1), &format!("anna.{DOMAIN}")), bound.address().to_string());
+    client.process.signal(Signal::SIGUSR2);
+    client.note("deconfig", 1);
+    eventually("the end of the lease", || lease_of(office.gateway(), "anna").is_none().then_some(()));
+    // The name ends with the lease. A static address asks now.
+    office.pc(1).sh(&format!("ip address add {}/24 dev eth0", Office::address(1)));
+    assert_eq!(dig(office.pc(1), &format!("anna.{DOMAIN}")), "");
+}
+
+#[test]
+fn dhclient_gets_renews_and_releases() {
+    // Clients renew after half of the time.
+    let office = Office::bare(1, "dhcp.lease_secs = 4");
+    let client = Client::dhclient(office.pc(1), "berta");
+    let bound = client.note("bound", 0);
+    assert_complete(&bound, 4);
+    assert!(pings(office.pc(1), "", ISP));
+    for index in 0..2 {
+        let renewed = client.note("renew", index);
+        assert_complete(&renewed, 4);
+        assert_eq!(renewed.address(), bound.address());
+    }
+    assert!(lease_of(office.gateway(), "berta").is_some());
+    // It ends the running client and sends a RELEASE in its place.
+    office.pc(1).sh(&Client::dhclient_line(&client.directory, "-r"));
+    client.note("release", 0);
+    eventually("the end of the lease", || lease_of(office.gateway(), "berta").is_none().then_some(()));
+}
+
+#[test]
+fn a_lease_that_is_not_renewed_ends_with_its_name() {
+    let office = Office::new(2, "dhcp.lease_secs = 3");
+    let name = format!("clara.{DOMAIN}");
+    let client = Client::udhcpc(office.pc(1), "clara");
+    let address = client.note("bound", 0).address();
+    assert_eq!(dig(office.pc(2), &name), address.to_string());
+    client.process.signal(Signal::SIGKILL);
+    eventually("the end of the lease", || lease_of(office.gateway(), "clara").is_none().then_some(()));
+    assert_eq!(dig(office.pc(2), &name), "");
+}
+
+#[test]
+fn clients_get_their_address_again_after_a_restart_and_a_crash() {
+    let mut office = Office::bare(2, "");
+    let hostnames = ["dora", "emil"];
+    let addresses = |office: &Office| {
+        let clients =
+            [Client::udhcpc(office.pc(1), hostnames[0]), Client::dhclient(office.pc(2), hostnames[1])];
+        clients.map(|client| client.note("bound", 0).address())
+    };
+    let before = addresses(&office);
+    assert_ne!(before[0], before[1]);
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let (_, setup) = office.stop(signal);
+        office.start(setup);
+        for (hostname, address) in hostnames.into_iter().zip(before) {
+            let lease = lease_of(office.gateway(), hostname).expect("the lease is kept");
+            assert_eq!(lease["address"], address.to_string(), "after {signal}");
+        }
+        // In the other order, so that a new gateway would give other addresses.
+        let emil = Client::dhclient(office.pc(2), hostnames[1]).note("bound", 0).address();
+        let dora = Client::udhcpc(office.pc(1), hostnames[0]).note("bound", 0).address();
+        assert_eq!([dora, emil], before, "after {signal}");
+    }
+}
+
+#[test]
+fn a_client_that_wakes_up_asks_for_what_it_had() {
+    let office = Office::bare(1, "");
+    let client = Client::dhclient(office.pc(1), "frieda");
+    let bound = client.note("bound", 0);
+    client.process.signal(Signal::SIGKILL);
+    // RFC 2131 INIT-REBOOT: dhclient remembers its lease in its file.
+    let line = Client::dhclient_line(&client.directory, "-d");
+    let _again = office.pc(1).spawn(&line);
+    let reboot = client.note("reboot", 0);
+    assert_complete(&reboot, 86_400);
+    assert_eq!(reboot.address(), bound.address());
+}
+
+#[test]
+fn reservations_are_honoured() {
+    let office = Office::bare(
+        2,
+        "dhcp.reservations = [
+            { hostname = 'printer', mac = '02:00:00:00:01:01', address = '192.168.1.20' },
+            { client_id = '01:02:00:00:00:01:02', address = '192.168.1.200' },
+        ]",
+    );
+    let printer = Client::udhcpc(office.pc(1), "something-else");
+    assert_eq!(printer.note("bound", 0).address(), Ipv4Addr::new(192, 168, 1, 20));
+    // udhcpc's own client identifier is type 1 and the hardware address.
+    let outside_pool = Client::udhcpc(office.pc(2), "gustav");
+    assert_eq!(outside_pool.note("bound", 0).address(), Ipv4Addr::new(192, 168, 1, 200));
+    assert_eq!(dig(office.pc(2), &format!("printer.{DOMAIN}")), "192.168.1.20");
+}
+
+#[test]
+fn an_address_that_a_client_declines_is_not_offered_again() {
+    let office = Office::bare(2, "dhcp.pool = '192.168.1.50-192.168.1.51'");
+    office.pc(2).sh("ip address add 192.168.1.50/24 dev eth0");
+    let client = Client::udhcpc_with(office.pc(1), "hanna", "-a");
+    assert_eq!(client.note("bound", 0).address(), Ipv4Addr::new(192, 168, 1, 51));
+}
+
+#[test]
+fn lan_only_hands_out_what_is_configured() {
+    let settings = "network.mode = 'lan-only'\nlan.gateway = '192.168.1.254'\n\
+                    dns.upstream = ['192.168.1.253', '192.168.1.252']";
+    let office = Office::bare(1, settings);
+    let client = Client::udhcpc(office.pc(1), "ida");
+    let bound = client.note("bound", 0);
+    let expected = ["255.255.255.0", "192.168.1.254", "192.168.1.253", "192.168.1.252", DOMAIN, "86400"];
+    assert_eq!(bound.settings[1..], expected, "{bound:?}");
+}

@@ -1,0 +1,230 @@
+//! Names, asked by dig; the provider's name server is dnsmasq.
+
+use std::net::Ipv4Addr;
+
+use crate::harness::programs::{dig, wait_for_listener};
+use crate::harness::{Background, DOMAIN, ISP, LAN, Namespace, Office, SERVER, WAN};
+
+/// What dig prints of a whole answer.
+#[derive(Debug)]
+struct Answer {
+    status: String,
+    flags: Vec<String>,
+    answers: Vec<String>,
+    authority: Vec<String>,
+}
+
+impl Answer {
+    /// Asks `server` with dig, by UDP unless its `options` say otherwise.
+    fn from(client: &Namespace, server: Ipv4Addr, options: &str) -> Self {
+        let text = client.sh(&format!("dig @{server} +time=3 +tries=2 {options}"));
+        let after = |start: &str| text.split_once(start).map(|(_, rest)| rest).unwrap_or_default();
+        let until = |rest: &str, end: char| rest.split(end).next().unwrap_or_default().to_owned();
+        let section = |name: &str| {
+            let lines = after(&format!(";; {name} SECTION:\n")).lines();
+            lines.take_while(|line| !line.is_empty()).map(|line| line.replace('\t', " ")).collect()
+        };
+        Self {
+            status: until(after("status: "), ','),
+            flags: until(after(";; flags: "), ';').split_whitespace().map(str::to_owned).collect(),
+            answers: section("ANSWER"),
+            authority: section("AUTHORITY"),
+        }
+    }
+
+    fn has_flag(&self, flag: &str) -> bool {
+        self.flags.iter().any(|set| set == flag)
+    }
+}
+
+fn ask(office: &Office, options: &str) -> Answer {
+    Answer::from(office.pc(1), LAN, options)
+}
+
+/// dnsmasq at the provider's, on the `records` of its options.
+fn name_server(office: &Office, records: &str) -> Background {
+    let process = office.internet.spawn(&format!(
+        "dnsmasq --keep-in-foreground --user=root --conf-file=/dev/null --pid-file --no-resolv --no-hosts \
+         --listen-address={ISP} --bind-interfaces --edns-packet-max=4096 --local-ttl=60 {records}"
+    ));
+    for protocol in ["udp", "tcp"] {
+        wait_for_listener(&office.internet, protocol, 53);
+    }
+    process
+}
+
+#[test]
+fn a_host_has_its_name_with_its_lease() {
+    let office = Office::new(
+        1,
+        "dhcp.reservations = [
+        { hostname = 'Anna', mac = '02:00:00:00:01:01', address = '192.168.1.20' }]",
+    );
+    let line = "busybox udhcpc -f -q -n -i eth0 -t 10 -T 1 -A 1 -s /bin/true 2>&1";
+    let before = ask(&office, &format!("anna.{DOMAIN}"));
+    assert_eq!(before.status, "NXDOMAIN", "{before:?}");
+    office.pc(1).sh(line);
+    for transport in ["+notcp", "+tcp"] {
+        let forward = ask(&office, &format!("{transport} aNNa.{DOMAIN}"));
+        assert_eq!(forward.status, "NOERROR", "{forward:?}");
+        assert!(forward.has_flag("aa"), "{forward:?}");
+        assert!(forward.answers.iter().any(|record| record.ends_with("A 192.168.1.20")), "{forward:?}");
+        let reverse = ask(&office, &format!("{transport} -x 192.168.1.20"));
+        let name = format!("PTR anna.{DOMAIN}.");
+        assert!(reverse.answers.iter().any(|record| record.ends_with(&name)), "{reverse:?}");
+    }
+}
+
+#[test]
+fn built_in_names_are_known() {
+    let office = Office::new(1, "system.hostname = 'gate'");
+    let (lan, wan) = (LAN.to_string(), WAN.to_string());
+    for name in ["gate", "lan", "corp", "admin"] {
+        assert_eq!(dig(office.pc(1), &format!("{name}.{DOMAIN}")), lan, "{name}");
+    }
+    for name in ["www", "wan"] {
+        assert_eq!(dig(office.pc(1), &format!("{name}.{DOMAIN}")), wan, "{name}");
+    }
+    for name in ["smtp", "pop"] {
+        let answer = dig(office.pc(1), &format!("{name}.{DOMAIN}"));
+        let mut addresses: Vec<_> = answer.lines().collect();
+        addresses.sort_unstable();
+        assert_eq!(addresses, [&lan, &wan], "{name}");
+    }
+    assert_eq!(dig(office.pc(1), &format!("{DOMAIN} MX")), format!("10 smtp.{DOMAIN}."));
+    assert_eq!(dig(office.pc(1), &format!("-x {LAN}")), format!("gate.{DOMAIN}."));
+}
+
+#[test]
+fn what_the_office_does_not_have_does_not_exist() {
+    let office = Office::new(1, "");
+    // RFC 2308: with the zone's SOA. None of it is asked outside, where nobody would answer.
+    for question in [format!("nobody.{DOMAIN}"), "-x 192.168.1.250".to_owned()] {
+        let answer = ask(&office, &question);
+        assert_eq!(answer.status, "NXDOMAIN", "{answer:?}");
+        assert!(answer.has_flag("aa"), "{answer:?}");
+        assert!(answer.authority.iter().any(|record| record.contains(" SOA ")), "{answer:?}");
+    }
+    let no_data = ask(&office, &format!("lan.{DOMAIN} AAAA"));
+    assert_eq!((no_data.status.as_str(), no_data.answers.len()), ("NOERROR", 0), "{no_data:?}");
+    assert!(no_data.authority.iter().any(|record| record.contains(" SOA ")), "{no_data:?}");
+}
+
+#[test]
+fn other_names_are_asked_at_the_providers() {
+    let office = Office::new(1, &format!("dns.upstream = ['{ISP}']"));
+    let records = format!(
+        "--host-record=web.example,{SERVER} --cname=alias.example,web.example \
+         --address=/rebinding.example/192.168.1.40 --local=/nowhere.example/"
+    );
+    let server = name_server(&office, &records);
+    for transport in ["+notcp", "+tcp"] {
+        let answer = ask(&office, &format!("{transport} web.example"));
+        assert_eq!(answer.status, "NOERROR", "{answer:?}");
+        assert!(answer.answers[0].ends_with(&format!("A {SERVER}")), "{answer:?}");
+        assert!(answer.has_flag("ra") && !answer.has_flag("aa"), "{answer:?}");
+    }
+    assert_eq!(dig(office.pc(1), "alias.example"), format!("web.example.\n{SERVER}"));
+    assert_eq!(ask(&office, "nowhere.example").status, "NXDOMAIN");
+    // A name of the outside must not lead to the inside.
+    assert!(!dig(office.pc(1), "rebinding.example").contains("192.168.1.40"));
+    // What was asked once is known while it holds.
+    drop(server);
+    assert_eq!(dig(office.pc(1), "alias.example"), format!("web.example.\n{SERVER}"));
+}
+
+#[test]
+fn the_secondary_server_is_asked_when_the_primary_is_silent() {
+    let office = Office::new(1, &format!("dns.upstream = ['203.0.113.53', '{ISP}']"));
+    let _server = name_server(&office, &format!("--host-record=web.example,{SERVER}"));
+    assert_eq!(dig(office.pc(1), "web.example"), SERVER.to_string());
+}
+
+#[test]
+fn a_provider_that_is_silent_is_a_failure_and_no_denial() {
+    let office = Office::new(1, "dns.upstream = ['203.0.113.53']");
+    // RFC 2308 section 7: SERVFAIL, so that the client asks again later. RFC 9520: it is remembered.
+    for _ in 0..2 {
+        assert_eq!(ask(&office, "+timeout=15 web.example").status, "SERVFAIL");
+    }
+    // What the office itself knows does not wait for anybody.
+    assert_eq!(dig(office.pc(1), &format!("lan.{DOMAIN}")), LAN.to_string());
+}
+
+#[test]
+fn what_a_datagram_does_not_hold_is_truncated_and_asked_by_tcp() {
+    let office = Office::new(1, &format!("dns.upstream = ['{ISP}']"));
+    let texts = |name: &str, count: usize| -> String {
+        (0..count).map(|n| format!(" --txt-record={name},{n:02}{}", "x".repeat(198))).collect()
+    };
+    let _server = name_server(&office, &(texts("medium.example", 4) + &texts("large.example", 20)));
+    let count = |options: &str| {
+        let answer = ask(&office, options);
+        assert_eq!(answer.status, "NOERROR", "{answer:?}");
+        (answer.has_flag("tc"), answer.answers.len())
+    };
+    assert_eq!(count("+bufsize=1232 +ignore medium.example TXT"), (false, 4));
+    assert!(count("+bufsize=512 +ignore medium.example TXT").0);
+    assert!(count("+noedns +ignore medium.example TXT").0);
+    assert!(count("+bufsize=1232 +ignore large.example TXT").0);
+    for by_tcp in ["+bufsize=1232 large.example TXT", "+tcp large.example TXT", "+noedns large.example TXT"] {
+        assert_eq!(count(by_tcp), (false, 20), "{by_tcp}");
+    }
+}
+
+#[test]
+fn static_records_are_answered_with_authority() {
+    let office = Office::new(
+        1,
+        "dns.records = [
+            { name = 'nas', type = 'A', value = '192.168.1.40' },
+            { name = 'files', type = 'CNAME', value = 'nas' },
+            { name = 'www', type = 'A', value = '198.51.100.7' },
+            { name = 'lists', type = 'MX', value = '5 nas' },
+            { name = 'note', type = 'TXT', value = 'a text; with a semicolon' },
+            { name = 'other.example.', type = 'A', value = '198.51.100.8' },
+        ]",
+    );
+    for (question, expected) in [
+        ("nas.office.example", "192.168.1.40"),
+        ("files.office.example", "nas.office.example.\n192.168.1.40"),
+        ("www.office.example", "198.51.100.7"),
+        ("lists.office.example MX", "5 nas.office.example."),
+        ("note.office.example TXT", "\"a text; with a semicolon\""),
+        ("other.example", "198.51.100.8"),
+        ("-x 192.168.1.40", "nas.office.example."),
+    ] {
+        assert_eq!(dig(office.pc(1), question), expected, "{question}");
+        assert!(ask(&office, question).has_flag("aa"), "{question}");
+    }
+}
+
+#[test]
+fn stand_alone_nothing_is_asked_outside() {
+    let office = Office::new(1, &format!("dns.use_upstream = false\ndns.upstream = ['{ISP}']"));
+    let _server = name_server(&office, &format!("--host-record=web.example,{SERVER}"));
+    assert_eq!(dig(office.pc(1), &format!("lan.{DOMAIN}")), LAN.to_string());
+    let answer = ask(&office, "web.example");
+    assert_eq!(answer.status, "NXDOMAIN", "{answer:?}");
+    assert!(answer.has_flag("aa"), "{answer:?}");
+    assert!(answer.authority.iter().any(|record| record.contains(" SOA ")), "{answer:?}");
+}
+
+#[test]
+fn the_wan_is_answered_only_where_it_may_ask() {
+    let question = format!("www.{DOMAIN}");
+    let closed = Office::new(1, "");
+    assert!(!closed.internet.succeeds(&format!("dig @{WAN} +time=1 +tries=1 {question}")));
+    drop(closed);
+
+    let open = Office::new(1, &format!("firewall.wan_services = ['dns']\ndns.upstream = ['{ISP}']"));
+    let _server = name_server(&open, &format!("--host-record=web.example,{SERVER}"));
+    for transport in ["+notcp", "+tcp"] {
+        let answer = Answer::from(&open.internet, WAN, &format!("{transport} {question}"));
+        assert!(answer.answers.iter().any(|record| record.ends_with(&WAN.to_string())), "{answer:?}");
+        assert!(answer.has_flag("aa"), "{answer:?}");
+        // For its own zone only: nobody outside uses it to ask others.
+        let recursive = Answer::from(&open.internet, WAN, &format!("{transport} web.example"));
+        assert_eq!(recursive.status, "REFUSED", "{recursive:?}");
+    }
+}

@@ -1,0 +1,158 @@
+//! The program under test.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use super::{Directory, eventually, run};
+
+/// The program under test.
+pub fn gatepost(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatepost"));
+    command.args(arguments);
+    command
+}
+
+/// What a gateway runs on: a directory with its configuration, state, control socket and log.
+#[derive(Debug)]
+pub struct Setup {
+    directory: Directory,
+}
+
+impl Setup {
+    /// With the lines of `settings`, in which tables are written as dotted keys.
+    pub fn new(settings: &str) -> Self {
+        let setup = Self { directory: Directory::new() };
+        let directory = &setup.directory;
+        let system = format!(
+            "system.state_dir = '{}'\nsystem.control_socket = '{}'\n",
+            directory.join("state").display(),
+            directory.join("control.sock").display(),
+        );
+        fs::write(setup.config(), format!("{system}{settings}")).expect("the configuration can be written");
+        setup
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> PathBuf {
+        self.directory.join("gatepost.toml")
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// `gatepost run`.
+    pub fn command(&self) -> Command {
+        let mut command = gatepost(&["run", "--config"]);
+        command.arg(self.config());
+        command
+    }
+}
+
+/// `gatepost run`, stopped when dropped.
+#[derive(Debug)]
+pub struct Gateway {
+    process: Child,
+    /// `None` after it was handed on.
+    setup: Option<Setup>,
+}
+
+impl Gateway {
+    /// Starts a gateway and waits until it is ready.
+    pub fn start(setup: Setup) -> Self {
+        let command = setup.command();
+        Self::start_by(command, setup)
+    }
+
+    /// The same by a command of one's own.
+    pub fn start_by(mut command: Command, setup: Setup) -> Self {
+        let log = File::options().append(true).create(true).open(setup.directory.join("log"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.expect("the log can be written"));
+        let mut process = command.spawn().expect("gatepost runs");
+        let stdout = process.stdout.take().expect("it is piped");
+        let gateway = Self { process, setup: Some(setup) };
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("gatepost's output can be read");
+        assert_eq!(line, "ready\n", "gatepost did not become ready");
+        gateway
+    }
+
+    /// What `gatepost show WHAT --json` prints.
+    pub fn show(&self, what: &str) -> Value {
+        let text = run(gatepost(&["show", what, "--json", "--config"]).arg(self.setup().config()));
+        serde_json::from_str(&text).expect("valid JSON")
+    }
+
+    /// What `gatepost show WHAT` prints.
+    pub fn show_text(&self, what: &str) -> String {
+        run(gatepost(&["show", what, "--config"]).arg(self.setup().config()))
+    }
+
+    /// Why frames were dropped so far, and how many.
+    pub fn drops(&self) -> BTreeMap<String, u64> {
+        let report = self.show("drops");
+        let drops = report["drops"].as_array().expect("a list").iter();
+        let counted = drops.map(|drop| {
+            let reason = drop["reason"].as_str().expect("a name").to_owned();
+            (reason, drop["count"].as_u64().expect("a number"))
+        });
+        counted.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Asserts that every frame is accounted for, and that none was dropped but for the reasons given.
+    #[track_caller]
+    pub fn assert_accounts(&self, reasons: &[&str]) {
+        let counters = self.show("counters");
+        let count = |key: &str| counters[key].as_u64().expect("a number");
+        let fates = ["transmitted", "flooded", "local", "consumed", "held", "dropped"];
+        assert_eq!(count("received"), fates.into_iter().map(count).sum::<u64>(), "{counters}");
+        let drops = self.drops();
+        assert!(drops.keys().all(|reason| reasons.contains(&reason.as_str())), "{drops:?}");
+    }
+
+    /// What it wrote to its log.
+    pub fn log(&self) -> String {
+        self.setup().directory.read("log")
+    }
+
+    /// What it runs on.
+    pub fn setup(&self) -> &Setup {
+        self.setup.as_ref().expect("it is handed on only at the end")
+    }
+
+    /// Ends it with `signal`; returns how it ended, and what it ran on.
+    pub fn end(mut self, signal: Signal) -> (ExitStatus, Setup) {
+        let status = self.signal_and_wait(signal);
+        (status, self.setup.take().expect("it is handed on once"))
+    }
+
+    fn signal_and_wait(&mut self, signal: Signal) -> ExitStatus {
+        if let Some(status) = self.process.try_wait().expect("it can be waited for") {
+            return status;
+        }
+        kill(Pid::from_raw(self.process.id().cast_signed()), signal).expect("it can be signalled");
+        eventually("the end of the gateway", || self.process.try_wait().expect("it can be waited for"))
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let Some(setup) = &self.setup else { return };
+        if thread::panicking() {
+            eprintln!("the gateway's log:\n{}", setup.directory.read("log"));
+            _ = self.process.kill();
+            _ = self.process.wait();
+        } else {
+            assert!(self.signal_and_wait(Signal::SIGTERM).success(), "the gateway did not stop in order");
+        }
+    }
+}

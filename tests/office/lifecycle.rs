@@ -1,0 +1,274 @@
+//! How a gateway starts, ends, fails to start, and gets over what happens to it.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::programs::{echo_client, echo_server, pings};
+use crate::harness::{Gateway, ISP, LAN, Namespace, Office, SERVER, Setup, eventually, gatepost};
+
+/// An unprivileged user, by custom `nobody`.
+const NOBODY: u32 = 65_534;
+
+#[test]
+fn signals_end_it_in_order_and_nothing_is_left() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut office = Office::new(2, "");
+        let _server = echo_server(&office.internet, 7000);
+        let _connection = echo_client(office.pc(1), "", (SERVER, 7000));
+        let (status, setup) = office.stop(signal);
+        assert!(status.success(), "{signal}: {status}");
+        for namespace in office.pcs.iter().chain([&office.internet]) {
+            assert!(!namespace.succeeds("ip link show eth0"), "{} keeps its port", namespace.name());
+        }
+        assert_eq!(files(setup.directory().path()), ["gatepost.toml", "log", "state"]);
+        let state = fs::metadata(setup.directory().join("state")).expect("it is there");
+        assert_eq!(state.permissions().mode() & 0o777, 0o700);
+    }
+}
+
+#[test]
+fn after_a_crash_it_starts_again() {
+    let mut office = Office::new(1, "");
+    assert!(pings(office.pc(1), "", SERVER));
+    let mac = |office: &Office| office.gateway().show("status")["wan"]["mac"].clone();
+    let before = mac(&office);
+    let (status, setup) = office.stop(Signal::SIGKILL);
+    assert!(!status.success());
+    assert!(setup.directory().join("control.sock").exists(), "a crash has no time to tidy up");
+    office.start(setup);
+    office.give_static_addresses();
+    assert!(pings(office.pc(1), "", SERVER));
+    assert_eq!(mac(&office), before, "its neighbours know it by that");
+}
+
+#[test]
+fn a_state_directory_has_one_gateway() {
+    let office = Office::new(1, "");
+    let other = Namespace::new("other");
+    let setup = office.gateway().setup();
+    let config = format!(
+        "network.mode = 'lan-only'\nlan.ports = [{{ tap = 'eth0', netns = '{}' }}]\n\
+         system.state_dir = '{}'\nsystem.control_socket = '{}'\n",
+        other.name(),
+        setup.directory().join("state").display(),
+        setup.directory().join("other.sock").display(),
+    );
+    fs::write(setup.directory().join("other.toml"), config).expect("it can be written");
+    let message =
+        refused(1, Command::new("timeout").arg("20").args(run_with(&setup.directory().join("other.toml"))));
+    assert!(
+        message.contains("state") && message.contains("stop it, or set another system.state_dir"),
+        "{message}"
+    );
+    assert!(!other.succeeds("ip link show eth0"));
+    // The first is none the worse for it.
+    assert!(pings(office.pc(1), "", LAN));
+    office.gateway().show("status");
+}
+
+#[test]
+fn a_name_that_is_taken_is_refused() {
+    let namespace = Namespace::new("pc");
+    let config = format!(
+        "network.mode = 'lan-only'\nlan.ports = [{{ tap = 'eth0', netns = '{}' }}]\n",
+        namespace.name()
+    );
+    let first = Gateway::start(Setup::new(&config));
+    let expected = "the name eth0 is taken by another device";
+    let message = refuse(&Setup::new(&config));
+    assert!(message.contains(expected), "{message}");
+    drop(first);
+
+    namespace.sh("ip link add eth0 type veth peer name peer");
+    let message = refuse(&Setup::new(&config));
+    assert!(message.contains(expected), "{message}");
+    assert!(namespace.succeeds("ip link show eth0"), "it belongs to somebody else");
+}
+
+#[test]
+fn a_namespace_that_is_missing_is_named_and_nothing_is_started() {
+    let namespace = Namespace::new("pc");
+    let config = format!(
+        "lan.ports = [{{ tap = 'eth0', netns = '{}' }}]\nwan.ports = [{{ tap = 'eth0', netns = 'gp-none' }}]\n",
+        namespace.name()
+    );
+    let setup = Setup::new(&config);
+    let message = refuse(&setup);
+    assert!(message.contains("no network namespace gp-none"), "{message}");
+    assert!(message.contains("ip netns add gp-none"), "{message}");
+    assert!(!namespace.succeeds("ip link show eth0"));
+    assert!(!setup.directory().join("control.sock").exists());
+}
+
+#[test]
+fn without_a_tun_device_the_remedy_is_told() {
+    let setup = Setup::new("network.mode = 'lan-only'");
+    let hide = "mount -t tmpfs tmpfs /dev/net && exec timeout 20 \"$@\"";
+    let message = refused(
+        1,
+        Command::new("unshare").args(["-m", "sh", "-c", hide, "sh"]).args(run_with(&setup.config())),
+    );
+    assert!(message.contains("modprobe tun"), "{message}");
+}
+
+#[test]
+fn without_permission_the_remedy_is_told() {
+    let namespace = Namespace::new("own");
+    let setup = Setup::new("network.mode = 'lan-only'");
+    for path in [setup.directory().path().to_owned(), setup.config()] {
+        chown(path, Some(NOBODY), Some(NOBODY)).expect("root gives it away");
+    }
+    let program = setup.directory().join("gatepost");
+    fs::copy(gatepost(&[]).get_program(), &program)
+        .expect("the program can be copied to where nobody reaches it");
+    let mut command = namespace.command("setpriv");
+    command.args([
+        &format!("--reuid={NOBODY}"),
+        &format!("--regid={NOBODY}"),
+        "--clear-groups",
+        "timeout",
+        "20",
+    ]);
+    let message = refused(1, command.arg(program).arg("run").arg("--config").arg(setup.config()));
+    assert!(message.contains("run as root"), "{message}");
+}
+
+#[test]
+fn a_wrong_configuration_starts_nothing() {
+    let namespace = Namespace::new("pc");
+    let setup = Setup::new(&format!(
+        "lan.ports = [{{ tap = 'eth0', netns = '{}' }}]\nnetwork.mode = 'nat-dmx'\n",
+        namespace.name()
+    ));
+    let message = refused(2, Command::new("timeout").arg("20").args(run_with(&setup.config())));
+    assert!(message.contains("gatepost.toml:4:16"), "{message}");
+    assert!(message.contains("nat-dmz"), "{message}");
+    assert!(!namespace.succeeds("ip link show eth0"));
+    assert_eq!(files(setup.directory().path()), ["gatepost.toml"]);
+}
+
+#[test]
+fn a_port_that_is_deleted_is_reported_and_comes_back() {
+    let office = Office::new(2, "");
+    assert!(pings(office.pc(1), "", LAN));
+    office.pc(1).sh("ip link del eth0");
+    let name = office.pc(1).name();
+    eventually("the report", || {
+        office.gateway().log().lines().any(|line| line.contains(name) && line.contains("gone")).then_some(())
+    });
+    // The others do not notice.
+    assert!(pings(office.pc(2), "", ISP));
+    eventually("the port to be back", || office.pc(1).succeeds("ip link show eth0").then_some(()));
+    office.give_static_address(1);
+    assert!(pings(office.pc(1), "", ISP));
+    assert!(pings(office.pc(2), "", Office::address(1)));
+    let status = office.gateway().show("status");
+    let ports = status["ports"].as_array().expect("a list");
+    assert!(ports.iter().all(|port| port["up"] == true), "{status}");
+}
+
+#[test]
+fn a_port_that_is_set_down_is_used_again_when_it_is_up() {
+    let office = Office::new(2, "");
+    office.pc(1).sh("ip link set eth0 down");
+    assert!(!pings(office.pc(2), "", Office::address(1)));
+    office.pc(1).sh(&format!("ip link set eth0 up; ip route replace default via {LAN}"));
+    assert!(pings(office.pc(2), "", Office::address(1)));
+    assert!(pings(office.pc(1), "", ISP));
+}
+
+#[test]
+fn a_namespace_that_is_made_anew_is_plugged_in_again() {
+    let office = Office::new(2, "");
+    office.pc(1).renew();
+    eventually("the port in the new namespace", || office.pc(1).succeeds("ip link show eth0").then_some(()));
+    office.give_static_address(1);
+    assert!(pings(office.pc(1), "", ISP));
+}
+
+#[test]
+fn ports_in_its_own_namespace_give_the_kernel_no_address() {
+    let own = Namespace::new("own");
+    // What the kernel does by itself must not depend on the machine's settings.
+    own.sh("for scope in all default; do echo 0 >/proc/sys/net/ipv6/conf/$scope/disable_ipv6; done");
+    let setup = Setup::new(
+        "lan.ports = [{ tap = 'gp-lan0' }, { tap = 'gp-lan1' }]\nwan.ports = [{ tap = 'gp-wan0' }]",
+    );
+    let mut command = own.command(env!("CARGO_BIN_EXE_gatepost"));
+    command.args(["run", "--config"]).arg(setup.config());
+    let gateway = Gateway::start_by(command, setup);
+    for port in ["gp-lan0", "gp-lan1", "gp-wan0"] {
+        assert!(own.sh(&format!("ip link show {port}")).contains("UP"), "{port}");
+        assert_eq!(own.sh(&format!("ip -oneline address show dev {port}")), "");
+    }
+    drop(gateway);
+    assert!(!own.sh("ip link").contains("gp-"));
+}
+
+#[test]
+fn everything_can_be_shown() {
+    let office = Office::new(1, "");
+    let _server = echo_server(&office.internet, 7000);
+    let _connection = echo_client(office.pc(1), ",sourceport=40000", (SERVER, 7000));
+    for (what, key, in_text) in [
+        ("status", "ports", "nat-dmz"),
+        ("leases", "leases", "address"),
+        ("flows", "flows", "192.168.1.101:40000"),
+        ("neighbors", "stations", "02:00:00:00:01:01"),
+        ("counters", "received", "received"),
+        ("drops", "drops", "in all"),
+    ] {
+        let report = office.gateway().show(what);
+        assert!(!report[key].is_null(), "{what}: {report}");
+        let text = office.gateway().show_text(what);
+        assert!(text.contains(in_text), "{what}: {text}");
+    }
+    let flows = office.gateway().show("flows");
+    let flow = &flows["flows"][0];
+    let expected =
+        [("protocol", "tcp"), ("client_seen_as", "203.0.113.10:40000"), ("server", "198.51.100.80:7000")];
+    for (key, value) in expected {
+        assert_eq!(flow[key], value, "{flow}");
+    }
+}
+
+#[test]
+fn without_a_gateway_there_is_nothing_to_show() {
+    let setup = Setup::new("");
+    let message = refused(1, gatepost(&["show", "status", "--config"]).arg(setup.config()));
+    assert!(message.contains("gatepost run"), "{message}");
+}
+
+/// Asserts that a gateway does not start, for another reason than its configuration, and returns why.
+fn refuse(setup: &Setup) -> String {
+    refused(1, Command::new("timeout").arg("20").args(run_with(&setup.config())))
+}
+
+fn run_with(config: &Path) -> [String; 4] {
+    let program = env!("CARGO_BIN_EXE_gatepost");
+    [program, "run", "--config", &config.display().to_string()].map(str::to_owned)
+}
+
+/// Asserts that a command fails with `code` and one sentence, and returns that.
+fn refused(code: i32, command: &mut Command) -> String {
+    let output = command.output().expect("it runs");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{message}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let sentences: Vec<_> = message.lines().filter(|line| line.starts_with("gatepost: ")).collect();
+    assert_eq!(sentences.len(), 1, "{message}");
+    message
+}
+
+fn files(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).expect("it is there");
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.expect("it can be read").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort_unstable();
+    names
+}

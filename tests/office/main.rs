@@ -1,0 +1,20 @@
+//! The whole program with real clients on real TAP devices.
+//!
+//! Every test builds its own office: network namespaces with the process id in their names, a gateway
+//! whose ports are the namespaces' `eth0`, and foreign programs as clients and servers. Whatever it
+//! made is removed when it ends, also when it fails. Needs root; `./dev test` installs the programs.
+
+mod dhcp;
+mod dns;
+mod forwards;
+mod harness;
+mod lab;
+mod lifecycle;
+mod modes;
+mod nat;
+mod parallel;
+mod scan;
+mod switch;
+mod taps;
+mod throughput;
+mod wan;

@@ -1,0 +1,127 @@
+//! What nmap sees of the office from the internet.
+
+use std::collections::BTreeMap;
+
+use crate::harness::programs::{WebServer, udp_socket};
+use crate::harness::{LAN, Namespace, Office, WAN};
+
+/// A few ports that are open on most gateways, one that is forwarded to a web server, and one that is
+/// forwarded to a port where nobody listens.
+const TCP_PORTS: &str = "22,23,53,80,443,7001,7002,8080";
+const UDP_PORTS: &str = "53,67,68,123,161";
+
+const FORWARDS: &str = "firewall.forwards = [
+    { wan_port = '7001', to = '192.168.1.101:80' },
+    { wan_port = '7002', to = '192.168.1.101:81' },
+]";
+
+/// The state of every scanned port of `target`.
+fn scan(scanner: &Namespace, technique: &str, ports: &str, target: &str) -> BTreeMap<u16, String> {
+    let report = scanner.sh(&format!(
+        "nmap -n -Pn {technique} -p {ports} -T4 --max-retries 1 --host-timeout 60s -oG - {target}"
+    ));
+    let listed = report.split_once("Ports: ").map(|(_, rest)| rest).unwrap_or_default();
+    let listed = listed.split(['\t', '\n']).next().unwrap_or_default();
+    let mut states: BTreeMap<_, _> = listed
+        .split(", ")
+        .filter_map(|port| {
+            let mut fields = port.split('/');
+            Some((fields.next()?.trim().parse().ok()?, fields.next()?.to_owned()))
+        })
+        .collect();
+    // Many ports in one state are summed up, and with -p the list is the whole of them.
+    let ignored = report.split_once("Ignored State: ").map(|(_, rest)| rest);
+    let ignored = ignored.and_then(|rest| rest.split_whitespace().next()).unwrap_or("not reported");
+    for port in ports.split(',') {
+        let port = port.parse().expect("a list of ports");
+        states.entry(port).or_insert_with(|| ignored.to_owned());
+    }
+    states
+}
+
+fn tcp(office: &Office, target: &str) -> BTreeMap<u16, String> {
+    scan(&office.internet, "-sS", TCP_PORTS, target)
+}
+
+fn udp(office: &Office, target: &str) -> BTreeMap<u16, String> {
+    scan(&office.internet, "-sU", UDP_PORTS, target)
+}
+
+/// What is expected: `others`, but for the ports named.
+fn expected(ports: &str, others: &str, but: &[(u16, &str)]) -> BTreeMap<u16, String> {
+    let mut states: BTreeMap<u16, String> =
+        ports.split(',').map(|port| (port.parse().expect("a port"), others.to_owned())).collect();
+    states.extend(but.iter().map(|(port, state)| (*port, (*state).to_owned())));
+    states
+}
+
+/// Whether nmap finds the WAN address by ICMP and TCP probes; ARP, which must be answered, apart.
+fn is_found(office: &Office) -> bool {
+    let probes = "-PE -PP -PS443 -PA80 --disable-arp-ping --send-ip";
+    let report = office.internet.sh(&format!("nmap -n -sn {probes} -T4 --max-retries 1 -oG - {WAN}"));
+    report.contains("Status: Up")
+}
+
+#[test]
+fn in_stealth_only_forwards_and_services_are_seen() {
+    let office = Office::new(1, &format!("firewall.wan_services = ['dns']\n{FORWARDS}"));
+    let _server = WebServer::start(office.pc(1), 80);
+    let wan = WAN.to_string();
+    let open = [(53, "open"), (7001, "open"), (7002, "closed")];
+    assert_eq!(tcp(&office, &wan), expected(TCP_PORTS, "filtered", &open));
+    assert_eq!(udp(&office, &wan), expected(UDP_PORTS, "open|filtered", &[(53, "open")]));
+    assert!(!is_found(&office));
+    // What fits no connection is not answered either.
+    for technique in ["-sA", "-sF", "-sX", "-sN"] {
+        let states = scan(&office.internet, technique, "22,80", &wan);
+        assert!(states.values().all(|state| state.ends_with("filtered")), "{technique}: {states:?}");
+    }
+}
+
+#[test]
+fn in_stealth_a_closed_office_shows_nothing() {
+    let office = Office::new(1, "");
+    let wan = WAN.to_string();
+    assert_eq!(tcp(&office, &wan), expected(TCP_PORTS, "filtered", &[]));
+    assert_eq!(udp(&office, &wan), expected(UDP_PORTS, "open|filtered", &[]));
+    assert!(!is_found(&office));
+}
+
+#[test]
+fn without_stealth_the_wan_address_answers_as_a_host_with_closed_ports() {
+    for mode in ["network.mode = 'nat'", "firewall.stealth = false"] {
+        let office = Office::new(1, &format!("{mode}\n{FORWARDS}"));
+        let _server = WebServer::start(office.pc(1), 80);
+        let wan = WAN.to_string();
+        // RFC 5382 REQ-4: a SYN that nobody asked for is refused after 6 seconds, too late for a scan.
+        let open = [(7001, "open"), (7002, "closed")];
+        assert_eq!(tcp(&office, &wan), expected(TCP_PORTS, "filtered", &open), "{mode}");
+        // Errors are limited in rate: a scan slower than the limit sees each.
+        let states = scan(&office.internet, "-sU --scan-delay 300ms", UDP_PORTS, &wan);
+        assert_eq!(states, expected(UDP_PORTS, "closed", &[]), "{mode}");
+        assert!(is_found(&office), "{mode}");
+    }
+}
+
+#[test]
+fn a_router_hides_nothing() {
+    let office = Office::new(1, "network.mode = 'router'");
+    let _server = WebServer::start(office.pc(1), 80);
+    let _datagrams = udp_socket(office.pc(1), (Office::address(1), 67));
+    office.internet.sh(&format!("ip route add 192.168.1.0/24 via {WAN}"));
+    let pc = Office::address(1).to_string();
+    assert_eq!(tcp(&office, &pc), expected(TCP_PORTS, "closed", &[(80, "open")]));
+    let states = scan(&office.internet, "-sU --scan-delay 1100ms", "67,161", &pc);
+    assert_eq!(states, expected("67,161", "closed", &[(67, "open|filtered")]));
+    assert!(is_found(&office));
+}
+
+#[test]
+fn a_lan_only_gateway_is_a_host_with_a_name_service() {
+    let office = Office::new(1, "network.mode = 'lan-only'");
+    let lan = LAN.to_string();
+    let states = scan(office.pc(1), "-sS", TCP_PORTS, &lan);
+    assert_eq!(states, expected(TCP_PORTS, "closed", &[(53, "open")]));
+    let states = scan(office.pc(1), "-sU --scan-delay 300ms", "53,123,161", &lan);
+    assert_eq!(states, expected("53,123,161", "closed", &[(53, "open")]));
+}

@@ -1,0 +1,122 @@
+//! TAP devices as the kernel makes them, one by one.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::process::Command;
+use std::time::Duration;
+
+use gatepost::config::{Driver, PortSpec};
+use gatepost::port::tap::Tap;
+use gatepost::port::{Port, PortError};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::harness::{Namespace, run};
+
+fn wait_until_readable(tap: &Tap) {
+    let mut poll = Poll::new().expect("epoll");
+    let registry = poll.registry();
+    registry.register(&mut SourceFd(&tap.as_raw_fd()), Token(0), Interest::READABLE).expect("a device");
+    let mut events = Events::with_capacity(1);
+    poll.poll(&mut events, Some(Duration::from_secs(10))).expect("epoll");
+    assert!(!events.is_empty(), "no frame came");
+}
+
+fn tap(namespace: &Namespace, name: &str) -> PortSpec {
+    PortSpec { tap: name.to_owned(), netns: Some(namespace.name().to_owned()), driver: Driver::Auto }
+}
+
+fn error_of(spec: &PortSpec) -> String {
+    Tap::open(spec, 1500).expect_err("it must fail").to_string()
+}
+
+#[test]
+fn frames_cross_in_both_directions() {
+    let namespace = Namespace::new("cross");
+    let mut device = Tap::open(&tap(&namespace, "eth0"), 1400).expect("root may");
+    let shown = namespace.sh("ip link show eth0");
+    assert!(shown.contains("mtu 1400") && shown.contains("qlen 4096"), "{shown}");
+    let mut buffer = [0; 2048];
+    assert!(matches!(device.receive(&mut buffer), Err(PortError::WouldBlock)));
+
+    namespace.sh("ip addr add 192.0.2.1/24 dev eth0");
+    let arp_request = [
+        &[0xff; 6][..],
+        &[2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 192, 0, 2, 2],
+        &[0; 6],
+        &[192, 0, 2, 1],
+    ]
+    .concat();
+    device.transmit(&arp_request).expect("the device is up");
+    let len = loop {
+        match device.receive(&mut buffer) {
+            Ok(len) if buffer[12..14] == [8, 6] => break len,
+            Ok(_) => {}
+            Err(PortError::WouldBlock) => wait_until_readable(&device),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!((&buffer[..6], &buffer[20..22], len), (&[2, 0, 0, 0, 0, 1][..], &[0, 2][..], 42));
+}
+
+#[test]
+fn a_device_in_our_own_namespace_has_no_address() {
+    let name = format!("gp{}", std::process::id());
+    let spec = PortSpec { tap: name.clone(), netns: None, driver: Driver::Auto };
+    let device = Tap::open(&spec, 1500).expect("root may");
+    let shown = run(Command::new("ip").args(["addr", "show", "dev", &name]));
+    assert!(shown.contains("UP") && !shown.contains("inet"), "{shown}");
+    assert!(!device.is_orphaned());
+    assert!(error_of(&spec).contains(&format!("the name {name} is taken")));
+    drop(device);
+    assert!(!fs::exists(format!("/sys/class/net/{name}")).expect("sysfs"));
+}
+
+#[test]
+fn a_name_taken_by_another_kind_of_device_is_refused() {
+    let namespace = Namespace::new("taken");
+    let message = error_of(&tap(&namespace, "lo"));
+    assert!(message.contains("the name lo is taken by another device"), "{message}");
+}
+
+#[test]
+fn a_missing_namespace_is_named_with_the_remedy() {
+    let spec =
+        PortSpec { tap: "eth0".to_owned(), netns: Some("gp-nowhere".to_owned()), driver: Driver::Auto };
+    assert!(error_of(&spec).ends_with("make it with `ip netns add gp-nowhere`"));
+}
+
+#[test]
+fn a_device_set_down_is_down_and_one_removed_is_gone() {
+    let namespace = Namespace::new("gone");
+    let mut device = Tap::open(&tap(&namespace, "eth0"), 1500).expect("root may");
+    namespace.sh("ip link set eth0 down");
+    assert!(matches!(device.transmit(&[0; 60]), Err(PortError::Down)));
+    namespace.sh("ip link set eth0 up");
+    assert!(device.transmit(&[0; 60]).is_ok());
+    namespace.sh("ip link del eth0");
+    assert!(matches!(device.transmit(&[0; 60]), Err(PortError::Gone(_))));
+    assert!(matches!(device.receive(&mut [0; 2048]), Err(PortError::Gone(_))));
+}
+
+#[test]
+fn a_device_whose_namespace_was_removed_is_orphaned() {
+    let namespace = Namespace::new("orphan");
+    let device = Tap::open(&tap(&namespace, "eth0"), 1500).expect("root may");
+    assert!(!device.is_orphaned());
+    // Another namespace of the same name is another namespace.
+    namespace.renew();
+    assert!(device.is_orphaned());
+}
+
+#[test]
+fn a_frame_that_the_kernel_refuses_is_refused_alone() {
+    let namespace = Namespace::new("refuse");
+    let mut device = Tap::open(&tap(&namespace, "eth0"), 1500).expect("root may");
+    let refused = device.transmit(&[0; 5]);
+    assert!(
+        matches!(&refused, Err(PortError::Refused(error)) if error.kind() == io::ErrorKind::InvalidInput)
+    );
+    assert!(device.transmit(&[0; 60]).is_ok());
+}

@@ -353,7 +353,9 @@ mod tests {
         }
         let mut out = Vec::new();
         while let Some(due) = pipe.poll_timeout() {
-            assert_eq!(pipe.pop(due - Duration::from_micros(1)), None);
+            if due > Instant::ZERO {
+                assert_eq!(pipe.pop(due - Duration::from_micros(1)), None);
+            }
             let frame = pipe.pop(due).expect("it is due");
             out.push((due, u16::from_be_bytes(frame.try_into().expect("two octets"))));
         }

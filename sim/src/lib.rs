@@ -1,9 +1,28 @@
-//! The world around the gateway, for deterministic simulation on turmoil.
+//! The world around the gateway, simulated: one seed, the same bytes.
 //!
-//! This crate is where the simulated office will live: virtual Ethernet segments, impaired links,
-//! the machines of a LAN packed into racks, an internet with its DHCP, DNS and web servers, and the
-//! checkers that watch every invariant while a seed runs. The gateway in it is the production
-//! [`Gateway`], which knows no device; only ports, clock, randomness and disk are the simulation's.
-//! It is empty until that work lands.
+//! The gateway in it is the production [`gatepost::gateway`], dataplane, host stack and services, unchanged:
+//! only its ports, clock, randomness and disk are the simulation's. Around it are an office of up to
+//! 250 PCs and a provider with the internet behind it, all on turmoil's network, all under one seed.
 //!
-//! [`Gateway`]: https://docs.rs/gatepost
+//! ```text
+//!             turmoil host "office"          turmoil host "gateway"         turmoil host "provider"
+//!   pc-0 ─cable─┐                                                               ┌─cable─ internet
+//!   pc-1 ─cable─┼─ segment lan0 ──cable── lan0 ─ Worker ─ wan ──cable── segment wan ─┤
+//!   pc-2 ─cable─── segment lan1 ──cable── lan1 ─ Services                       └─cable─ attacker
+//! ```
+//!
+//! - [`world`]: segments, cables with their faults, the gateway's host, racks, captures;
+//! - [`machine`]: PCs, the internet, an attacker, each with an Ethernet, ARP and TCP/IP of its own;
+//! - [`checkers`]: the promises that are watched all the time;
+//! - [`scenario`]: the vocabulary, the scenarios with a name, and the swarm.
+//!
+//! What makes a run repeat exactly: every machine draws from a generator of its own that comes from the
+//! seed; time is turmoil's; everything runs on one thread; nothing iterates over a table with a random order. The
+//! trace hash shows it. What is not simulated yet: mail, several name servers, a PC that spoofs another,
+//! IPv6, disks that lose what was not synced (every write of the gateway's is synced when it returns).
+
+pub mod checkers;
+pub mod machine;
+pub mod packet;
+pub mod scenario;
+pub mod world;

@@ -1,0 +1,30 @@
+//! Frames balance: nothing disappears unexplained.
+
+use super::{Checker, Snapshot};
+
+/// Compares the gateway's counters with each other.
+pub struct FramesBalance;
+
+impl Checker for FramesBalance {
+    fn name(&self) -> &'static str {
+        "frames-balance"
+    }
+
+    fn promise(&self) -> &'static str {
+        "frames received = transmitted + flooded + local + consumed + held + dropped, at every moment"
+    }
+
+    fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {
+        let counters = &snapshot.counters;
+        let accounted = counters.transmitted
+            + counters.flooded
+            + counters.local
+            + counters.consumed
+            + counters.held
+            + counters.dropped;
+        if counters.received == accounted {
+            return Ok(());
+        }
+        Err(format!("{} frames received, {accounted} accounted for: {counters:?}", counters.received))
+    }
+}

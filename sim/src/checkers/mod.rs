@@ -1,0 +1,116 @@
+//! The checkers: promises that hold at every moment of every run, one file each.
+//!
+//! A checker sees what passes the gateway's ports ([`Passage`]), just outside of the product and inside of
+//! the cables and their faults, and what the gateway reports of itself ([`Snapshot`]). It keeps books of
+//! its own and shares nothing with the product but the wire.
+
+mod checksums;
+mod frames_balance;
+mod icmp_calm;
+mod lan_hidden;
+mod mapping_not_shared;
+mod names_true;
+mod nothing_unsolicited;
+mod observed_leases;
+mod one_lease_one_host;
+mod tables_bounded;
+
+use gatepost::config::Config;
+use gatepost::control::report::{Counters, Flows, Leases, Neighbors, Status};
+use gatepost_dataplane::Instant;
+use gatepost_dataplane::config::Segment;
+
+use crate::packet::Packet;
+
+/// Which way a frame passes a port of the gateway's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Into the gateway.
+    In,
+    /// Out of it.
+    Out,
+}
+
+/// A frame that passes a port of the gateway's.
+#[derive(Clone, Copy, Debug)]
+pub struct Passage<'a> {
+    /// When.
+    pub now: Instant,
+    /// Which way.
+    pub way: Way,
+    /// On which side of the gateway.
+    pub side: Segment,
+    /// The frame.
+    pub packet: &'a Packet,
+}
+
+/// What the gateway reports of itself, once a second.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When.
+    pub now: Instant,
+    /// `show status`
+    pub status: Status,
+    /// `show counters`
+    pub counters: Counters,
+    /// `show leases`
+    pub leases: Leases,
+    /// `show neighbors`
+    pub neighbors: Neighbors,
+    /// `show flows`, now and then.
+    pub flows: Option<Flows>,
+}
+
+/// Watches one promise. An error is a sentence about how it was broken.
+pub trait Checker {
+    /// A short name.
+    fn name(&self) -> &'static str;
+
+    /// The promise, as a sentence.
+    fn promise(&self) -> &'static str;
+
+    /// A frame passes the gateway.
+    ///
+    /// # Errors
+    ///
+    /// The promise is broken.
+    fn on_passage(&mut self, _passage: &Passage<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// The gateway reports.
+    ///
+    /// # Errors
+    ///
+    /// The promise is broken.
+    fn on_snapshot(&mut self, _snapshot: &Snapshot) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// The gateway lost its power.
+    fn on_crash(&mut self) {}
+}
+
+/// Every checker that applies to a gateway with this configuration. `bits_flip`: some link corrupts
+/// frames, so that a wrong checksum need not be the gateway's.
+pub fn for_config(config: &Config, bits_flip: bool) -> Vec<Box<dyn Checker>> {
+    let mut checkers: Vec<Box<dyn Checker>> = vec![
+        Box::new(frames_balance::FramesBalance),
+        Box::new(tables_bounded::TablesBounded::new(config)),
+        Box::new(icmp_calm::IcmpCalm::default()),
+        Box::new(one_lease_one_host::OneLeaseOneHost::default()),
+        Box::new(names_true::NamesTrue::new(config)),
+    ];
+    if config.mode.translates() {
+        checkers.push(Box::new(lan_hidden::LanHidden::new(config)));
+        checkers.push(Box::new(nothing_unsolicited::NothingUnsolicited::new(config)));
+        checkers.push(Box::new(mapping_not_shared::MappingNotShared::new(config)));
+    }
+    if !bits_flip {
+        checkers.push(Box::new(checksums::Checksums));
+    }
+    checkers
+}
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,98 @@
+//! The LAN's leases, as somebody learns them who listens at the gateway's port.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
+use dhcproto::{Decodable, Decoder};
+use gatepost_dataplane::Instant;
+use gatepost_dataplane::config::Segment;
+
+use super::{Passage, Way};
+
+const SERVER_PORT: u16 = 67;
+const CLIENT_PORT: u16 = 68;
+
+/// A lease that the gateway has acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Whose: the hardware address in the message.
+    pub client: Vec<u8>,
+    /// Until when.
+    pub until: Instant,
+}
+
+/// All leases acknowledged so far, and the names that clients go by.
+#[derive(Default)]
+pub struct ObservedLeases {
+    leases: BTreeMap<Ipv4Addr, Lease>,
+    names: BTreeMap<String, Vec<u8>>,
+}
+
+impl ObservedLeases {
+    /// Takes a frame in. If it is an acknowledgement: the address, and the lease before.
+    pub fn observe(&mut self, passage: &Passage<'_>) -> Option<(Ipv4Addr, Lease, Option<Lease>)> {
+        let (_, source_port, destination_port, payload) = passage.packet.udp()?;
+        if passage.side != Segment::Lan {
+            return None;
+        }
+        let message = Message::decode(&mut Decoder::new(payload)).ok()?;
+        let kind = message.opts().msg_type()?;
+        match (passage.way, source_port, destination_port) {
+            (Way::In, CLIENT_PORT, SERVER_PORT) => {
+                self.observe_client(&message, kind);
+                None
+            }
+            (Way::Out, SERVER_PORT, _) => self.observe_server(&message, kind, passage.now),
+            _ => None,
+        }
+    }
+
+    /// The address of the client called `name`, with the end of its lease, if it has or had one.
+    pub fn address_of(&self, name: &str) -> Option<(Ipv4Addr, Instant)> {
+        let client = self.names.get(name)?;
+        let (address, lease) = self.leases.iter().find(|(_, lease)| lease.client == *client)?;
+        Some((*address, lease.until))
+    }
+
+    fn observe_client(&mut self, message: &Message, kind: MessageType) {
+        if let Some(DhcpOption::Hostname(name)) = message.opts().get(OptionCode::Hostname) {
+            self.names.insert(name.to_lowercase(), message.chaddr().to_vec());
+        }
+        let given_up = match kind {
+            MessageType::Release => Some(message.ciaddr()),
+            MessageType::Decline => match message.opts().get(OptionCode::RequestedIpAddress) {
+                Some(DhcpOption::RequestedIpAddress(address)) => Some(*address),
+                _ => None,
+            },
+            _ => None,
+        };
+        if let Some(address) = given_up
+            && self.leases.get(&address).is_some_and(|lease| lease.client == message.chaddr())
+        {
+            self.leases.remove(&address);
+        }
+    }
+
+    fn observe_server(
+        &mut self,
+        message: &Message,
+        kind: MessageType,
+        now: Instant,
+    ) -> Option<(Ipv4Addr, Lease, Option<Lease>)> {
+        let address = message.yiaddr();
+        let Some(DhcpOption::AddressLeaseTime(secs)) = message.opts().get(OptionCode::AddressLeaseTime)
+        else {
+            return None;
+        };
+        if kind != MessageType::Ack || address.is_unspecified() {
+            return None;
+        }
+        let lease =
+            Lease { client: message.chaddr().to_vec(), until: now + Duration::from_secs(u64::from(*secs)) };
+        self.leases.retain(|other, held| held.client != lease.client || *other == address);
+        let before = self.leases.insert(address, lease.clone());
+        Some((address, lease, before))
+    }
+}

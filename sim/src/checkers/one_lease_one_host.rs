@@ -1,0 +1,63 @@
+//! One address, one host: no address is leased to two clients at a time, crashes or not.
+
+use super::observed_leases::ObservedLeases;
+use super::{Checker, Passage};
+
+/// Reads every DHCP acknowledgement.
+#[derive(Default)]
+pub struct OneLeaseOneHost {
+    leases: ObservedLeases,
+}
+
+impl Checker for OneLeaseOneHost {
+    fn name(&self) -> &'static str {
+        "one-lease-one-host"
+    }
+
+    fn promise(&self) -> &'static str {
+        "no address is leased to a host while another's lease of it lasts"
+    }
+
+    fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
+        let Some((address, lease, Some(before))) = self.leases.observe(passage) else { return Ok(()) };
+        if before.client == lease.client || before.until <= passage.now {
+            return Ok(());
+        }
+        Err(format!(
+            "{address} is leased to {:02x?} while it is {:02x?}'s until {}",
+            lease.client, before.client, before.until
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dhcproto::Encodable;
+    use dhcproto::v4::{DhcpOption, Message, MessageType};
+    use gatepost_dataplane::config::Segment;
+
+    use super::*;
+    use crate::checkers::Way;
+    use crate::checkers::testing::{ip, packet, passage, udp};
+    use crate::packet::Packet;
+
+    fn ack(client: u8, address: &str) -> Packet {
+        let mut message = Message::default();
+        message.set_yiaddr(ip(address)).set_chaddr(&[2, 0, 0, 0, 0, client]);
+        message.opts_mut().insert(DhcpOption::MessageType(MessageType::Ack));
+        message.opts_mut().insert(DhcpOption::AddressLeaseTime(60));
+        packet("192.168.1.1", "255.255.255.255", udp(67, 68, message.to_vec().unwrap()))
+    }
+
+    #[test]
+    fn a_second_client_is_told_while_the_first_lease_lasts() {
+        let mut checker = OneLeaseOneHost::default();
+        let mut told = |secs, client| {
+            checker.on_passage(&passage(secs, Way::Out, Segment::Lan, &ack(client, "192.168.1.9"))).is_err()
+        };
+        assert!(!told(0, 1));
+        assert!(!told(30, 1));
+        assert!(told(60, 2));
+        assert!(!told(120, 3));
+    }
+}

@@ -1,0 +1,178 @@
+//! A machine on the WAN that means no good: it scans the gateway's ports and sends it packets
+//! that claim to come from the LAN or want to go there. Its frames are made by etherparse.
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use etherparse::{
+    ArpEthIpv4Packet, ArpHardwareId, ArpOperation, ArpPacket, EtherType, Ethernet2Header, PacketBuilder,
+};
+use gatepost_dataplane::{Instant, MacAddr};
+
+use super::Machine;
+use crate::packet::{Content, Packet, Transport};
+
+/// Time between two shots.
+const SHOT_INTERVAL: Duration = Duration::from_millis(2);
+/// Time between two questions for the victim's hardware address.
+const ARP_INTERVAL: Duration = Duration::from_secs(1);
+const MAC: MacAddr = MacAddr([0x02, 0x00, 0x5e, 0x66, 0x66, 0x66]);
+const SOURCE_PORT: u16 = 31_337;
+const TTL: u8 = 64;
+
+/// A packet to fire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shot {
+    /// A SYN to the victim's port.
+    Syn(u16),
+    /// A datagram to the victim's port.
+    Udp(u16),
+    /// A ping to the victim.
+    Ping,
+    /// A datagram past the NAT to a LAN address.
+    ToLan(Ipv4Addr),
+    /// A datagram that claims to come from a LAN address.
+    FromLan(Ipv4Addr),
+}
+
+/// The attacker.
+pub struct Attacker {
+    address: Ipv4Addr,
+    victim: Option<(Ipv4Addr, Option<MacAddr>)>,
+    shots: VecDeque<Shot>,
+    next_at: Instant,
+    replies: Vec<Vec<u8>>,
+    /// Ports that accepted a connection.
+    open_ports: Vec<u16>,
+    /// Packets that came back, of any kind.
+    answers: u64,
+    fired: u64,
+}
+
+impl Attacker {
+    /// An attacker at `address` that does nothing yet.
+    pub fn new(address: Ipv4Addr) -> Self {
+        Self {
+            address,
+            victim: None,
+            shots: VecDeque::new(),
+            next_at: Instant::ZERO,
+            replies: Vec::new(),
+            open_ports: Vec::new(),
+            answers: 0,
+            fired: 0,
+        }
+    }
+
+    /// Fires `shots` at `victim`, from now on.
+    pub fn attack(&mut self, victim: Ipv4Addr, shots: impl IntoIterator<Item = Shot>) {
+        self.victim = Some((victim, None));
+        self.shots.extend(shots);
+    }
+
+    /// Packets fired.
+    pub fn fired(&self) -> u64 {
+        self.fired
+    }
+
+    /// Packets that came back, of any kind but ARP.
+    pub fn answers(&self) -> u64 {
+        self.answers
+    }
+
+    /// Ports that accepted a connection.
+    pub fn open_ports(&self) -> &[u16] {
+        &self.open_ports
+    }
+
+    fn packet(&self, shot: Shot, victim: Ipv4Addr, victim_mac: MacAddr) -> Vec<u8> {
+        let mut frame = Vec::new();
+        let own = self.address.octets();
+        let (source, destination) = match shot {
+            Shot::Syn(_) | Shot::Udp(_) | Shot::Ping => (own, victim.octets()),
+            Shot::ToLan(address) => (own, address.octets()),
+            Shot::FromLan(address) => (address.octets(), victim.octets()),
+        };
+        let ip = PacketBuilder::ethernet2(MAC.0, victim_mac.0).ipv4(source, destination, TTL);
+        let written = match shot {
+            Shot::Syn(port) => ip.tcp(SOURCE_PORT, port, 1, 1_024).syn().write(&mut frame, &[]),
+            Shot::Udp(port) => ip.udp(SOURCE_PORT, port).write(&mut frame, b"knock"),
+            Shot::Ping => ip.icmpv4_echo_request(666, 1).write(&mut frame, b"knock"),
+            Shot::ToLan(_) | Shot::FromLan(_) => ip.udp(SOURCE_PORT, 137).write(&mut frame, b"knock"),
+        };
+        written.expect("a vector takes everything");
+        frame
+    }
+
+    fn arp(&self, operation: ArpOperation, target_mac: MacAddr, target: Ipv4Addr) -> Vec<u8> {
+        let destination = if operation == ArpOperation::REQUEST { MacAddr::BROADCAST } else { target_mac };
+        let header =
+            Ethernet2Header { source: MAC.0, destination: destination.0, ether_type: EtherType::ARP };
+        let arp = ArpEthIpv4Packet {
+            operation,
+            sender_mac: MAC.0,
+            sender_ipv4: self.address.octets(),
+            target_mac: target_mac.0,
+            target_ipv4: target.octets(),
+        };
+        debug_assert_eq!(ArpPacket::from(arp.clone()).hw_addr_type, ArpHardwareId::ETHERNET);
+        let mut frame = header.to_bytes().to_vec();
+        frame.extend_from_slice(&ArpPacket::from(arp).to_bytes());
+        frame
+    }
+}
+
+impl Machine for Attacker {
+    fn mac(&self) -> MacAddr {
+        MAC
+    }
+
+    fn handle_frame(&mut self, frame: Vec<u8>) {
+        let Some(packet) = Packet::parse(&frame) else { return };
+        match packet.content {
+            Content::Arp { sender, target, is_request } => {
+                if let Some((victim, mac)) = &mut self.victim
+                    && *victim == sender
+                {
+                    *mac = Some(packet.source_mac);
+                }
+                if is_request && target == self.address {
+                    self.replies.push(self.arp(ArpOperation::REPLY, packet.source_mac, sender));
+                }
+            }
+            Content::Ipv4(ip) if ip.destination == self.address => {
+                self.answers += 1;
+                if let Transport::Tcp { source_port, is_reset: false, .. } = ip.transport {
+                    self.open_ports.push(source_port);
+                }
+            }
+            Content::Ipv4(_) | Content::Other => {}
+        }
+    }
+
+    fn poll(&mut self, now: Instant, transmit: &mut dyn FnMut(Vec<u8>)) {
+        self.replies.drain(..).for_each(&mut *transmit);
+        if self.shots.is_empty() || self.next_at > now {
+            return;
+        }
+        match self.victim {
+            None => {}
+            Some((victim, None)) => {
+                transmit(self.arp(ArpOperation::REQUEST, MacAddr::ZERO, victim));
+                self.next_at = now + ARP_INTERVAL;
+            }
+            Some((victim, Some(mac))) => {
+                if let Some(shot) = self.shots.pop_front() {
+                    transmit(self.packet(shot, victim, mac));
+                    self.fired += 1;
+                }
+                self.next_at = now + SHOT_INTERVAL;
+            }
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        (!self.shots.is_empty()).then_some(self.next_at)
+    }
+}

@@ -1,0 +1,118 @@
+//! The provider's DHCP server, by dhcproto. (RFC 2131)
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode, OptionCode};
+use dhcproto::{Decodable, Decoder, Encodable};
+use ipnet::Ipv4Net;
+
+use super::DNS_ADDRESS;
+
+/// The host number of the first address given out; below it are the provider's own.
+const FIRST_HOST: u32 = 100;
+
+/// The server. It gives each client one address for good, from `.100` on.
+pub struct DhcpServer {
+    /// Answers nobody.
+    pub is_silent: bool,
+    network: Ipv4Net,
+    lease_secs: u32,
+    given: BTreeMap<Vec<u8>, Ipv4Addr>,
+    last_given: Option<Ipv4Addr>,
+}
+
+impl DhcpServer {
+    /// A server for `network`.
+    pub fn new(network: Ipv4Net, lease_secs: u32) -> Self {
+        Self {
+            is_silent: false,
+            network: network.trunc(),
+            lease_secs,
+            given: BTreeMap::new(),
+            last_given: None,
+        }
+    }
+
+    /// Goes over to another network and forgets what it gave.
+    pub fn renumber(&mut self, network: Ipv4Net) {
+        *self = Self { is_silent: self.is_silent, ..Self::new(network, self.lease_secs) };
+    }
+
+    /// The network's router, and the server itself.
+    pub fn router(&self) -> Ipv4Addr {
+        self.host(1)
+    }
+
+    /// The network.
+    pub fn network(&self) -> Ipv4Net {
+        self.network
+    }
+
+    /// The latest address that a client has taken.
+    pub fn last_given(&self) -> Option<Ipv4Addr> {
+        self.last_given
+    }
+
+    /// The answer to a datagram, if there is one.
+    pub fn answer(&mut self, datagram: &[u8]) -> Option<Vec<u8>> {
+        let request = Message::decode(&mut Decoder::new(datagram)).ok()?;
+        if self.is_silent || request.opcode() != Opcode::BootRequest {
+            return None;
+        }
+        let address = self.address_for(request.chaddr());
+        match request.opts().msg_type()? {
+            MessageType::Discover => Some(self.reply(&request, MessageType::Offer, address)),
+            MessageType::Request => {
+                let selected = match request.opts().get(OptionCode::ServerIdentifier) {
+                    Some(DhcpOption::ServerIdentifier(server)) => Some(*server),
+                    _ => None,
+                };
+                if selected.is_some_and(|server| server != self.router()) {
+                    return None;
+                }
+                let wanted = match request.opts().get(OptionCode::RequestedIpAddress) {
+                    Some(DhcpOption::RequestedIpAddress(wanted)) => *wanted,
+                    _ => request.ciaddr(),
+                };
+                if wanted != address {
+                    return Some(self.reply(&request, MessageType::Nak, Ipv4Addr::UNSPECIFIED));
+                }
+                self.last_given = Some(address);
+                Some(self.reply(&request, MessageType::Ack, address))
+            }
+            _ => None,
+        }
+    }
+
+    fn address_for(&mut self, client: &[u8]) -> Ipv4Addr {
+        let number = u32::try_from(self.given.len()).expect("few clients");
+        let next = self.host(FIRST_HOST + number);
+        *self.given.entry(client.to_vec()).or_insert(next)
+    }
+
+    fn host(&self, number: u32) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.network.network().to_bits() + number)
+    }
+
+    fn reply(&self, request: &Message, kind: MessageType, address: Ipv4Addr) -> Vec<u8> {
+        let mut reply = Message::default();
+        reply
+            .set_opcode(Opcode::BootReply)
+            .set_xid(request.xid())
+            .set_flags(request.flags())
+            .set_yiaddr(address)
+            .set_giaddr(request.giaddr())
+            .set_chaddr(request.chaddr());
+        let options = reply.opts_mut();
+        options.insert(DhcpOption::MessageType(kind));
+        options.insert(DhcpOption::ServerIdentifier(self.router()));
+        if kind != MessageType::Nak {
+            options.insert(DhcpOption::AddressLeaseTime(self.lease_secs));
+            options.insert(DhcpOption::SubnetMask(self.network.netmask()));
+            options.insert(DhcpOption::Router(vec![self.router()]));
+            options.insert(DhcpOption::DomainNameServer(vec![DNS_ADDRESS]));
+        }
+        reply.to_vec().expect("a reply can be encoded")
+    }
+}

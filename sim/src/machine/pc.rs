@@ -1,0 +1,449 @@
+//! An office PC: gets its address by DHCP, looks up names, fetches pages, keeps a chat open.
+//!
+//! It keeps a [`Diary`] of what worked; scenarios state their expectations about that. A page is a
+//! number of octets with a known pattern, asked for by that number; every octet is compared. A chat is
+//! one connection on which a counter goes out every second and has to come back.
+
+use std::net::Ipv4Addr;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use gatepost_dataplane::{Instant, MacAddr};
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{Name, RData, RecordType};
+use ipnet::Ipv4Net;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use smoltcp::iface::SocketHandle;
+use smoltcp::socket::{dhcpv4, tcp};
+use smoltcp::wire::{DhcpOption, IpCidr, Ipv4Cidr};
+
+use super::Machine;
+use super::internet::{CHAT_ADDRESS, CHAT_PORT, DNS_PORT, SITES, WEB_PORT, is_page};
+use super::stack::Stack;
+
+/// The most PCs of an office.
+pub const PCS_MAX: usize = 250;
+/// Where every office of the simulation is.
+pub const DOMAIN: &str = "office.example";
+
+/// How long an answer to a question is waited for, and how often it is asked.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+const RESOLVE_TRIES: u8 = 3;
+/// How long a page may take.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a connection may take to close before it is forgotten.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+const CHAT_INTERVAL: Duration = Duration::from_secs(1);
+const CHAT_LINE_LEN: usize = 8;
+const CHAT_RETRY: Duration = Duration::from_secs(5);
+/// The longest page, in octets.
+const PAGE_LEN_MAX: u32 = 20_000;
+const RESOLVER_PORT: u16 = 5_353;
+/// RFC 2132 section 3.14
+const OPTION_HOSTNAME: u8 = 12;
+/// Impatient as people are at nine; smoltcp waits 10 s by default.
+const DISCOVER_TIMEOUT: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(4);
+
+/// What somebody does all day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Habits {
+    /// The mean time between two pages or look-ups; `None`: only has an address.
+    pub visit_every: Option<Duration>,
+    /// Keeps a chat open.
+    pub chats: bool,
+}
+
+/// What worked, and what did not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diary {
+    /// The address, with its prefix.
+    pub address: Option<Ipv4Net>,
+    /// When the latest address was got.
+    pub address_since: Option<Instant>,
+    /// How often an address was lost.
+    pub addresses_lost: u64,
+    /// Names that were answered.
+    pub lookups: u64,
+    /// Look-ups without an answer.
+    pub lookups_failed: u64,
+    /// Pages that came whole.
+    pub pages: u64,
+    /// Pages that did not come.
+    pub pages_failed: u64,
+    /// Pages with wrong octets: this never may happen where no link corrupts.
+    pub pages_wrong: u64,
+    /// When the latest page came.
+    pub last_page_at: Option<Instant>,
+    /// Lines of chat that came back.
+    pub chat_lines: u64,
+    /// When the latest of them did.
+    pub last_chat_at: Option<Instant>,
+    /// Chats that ended without being asked to.
+    pub chats_broken: u64,
+}
+
+/// A PC.
+pub struct Pc {
+    number: usize,
+    colleagues: usize,
+    habits: Habits,
+    stack: Stack,
+    rng: StdRng,
+    dhcp: SocketHandle,
+    resolver: SocketHandle,
+    dns_server: Option<Ipv4Addr>,
+    errand: Errand,
+    chat: Chat,
+    closing: Vec<(SocketHandle, Instant)>,
+    due: Option<Instant>,
+    diary: Diary,
+}
+
+/// What a PC is doing besides chatting.
+enum Errand {
+    Pausing { until: Instant },
+    Resolving { name: String, id: u16, tries: u8, until: Instant },
+    Fetching { handle: SocketHandle, wanted: u32, got: u32, is_asked: bool, until: Instant },
+}
+
+enum Chat {
+    Never,
+    Offline { until: Instant },
+    Online { handle: SocketHandle, next_at: Instant, sent: u64, received: u64 },
+}
+
+impl Pc {
+    /// The PC with this number, below [`PCS_MAX`], in an office of `colleagues`.
+    pub fn new(number: usize, colleagues: usize, habits: Habits, seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut stack = Stack::new(mac_of(number), rng.random());
+        let mut client = dhcpv4::Socket::new();
+        client.set_outgoing_options(&HOSTNAME_OPTIONS[number]);
+        let mut retries = dhcpv4::RetryConfig::default();
+        retries.discover_timeout = DISCOVER_TIMEOUT;
+        client.set_retry_config(retries);
+        let dhcp = stack.sockets.add(client);
+        let resolver = stack.bind_udp(RESOLVER_PORT);
+        Self {
+            number,
+            colleagues,
+            habits,
+            stack,
+            rng,
+            dhcp,
+            resolver,
+            dns_server: None,
+            errand: Errand::Pausing { until: Instant::ZERO },
+            chat: if habits.chats { Chat::Offline { until: Instant::ZERO } } else { Chat::Never },
+            closing: Vec::new(),
+            due: Some(Instant::ZERO),
+            diary: Diary::default(),
+        }
+    }
+
+    /// Its host name, and its name in the world.
+    pub fn name(&self) -> &'static str {
+        &HOSTNAMES[self.number]
+    }
+
+    /// What worked so far.
+    pub fn diary(&self) -> &Diary {
+        &self.diary
+    }
+
+    fn follow_dhcp(&mut self, now: Instant) {
+        let event = self.stack.sockets.get_mut::<dhcpv4::Socket<'_>>(self.dhcp).poll();
+        let Some(event) = event else { return };
+        let configured = match event {
+            dhcpv4::Event::Configured(config) => {
+                Some((config.address, config.router, config.dns_servers.first().copied()))
+            }
+            dhcpv4::Event::Deconfigured => None,
+        };
+        let address = configured.map(|(address, ..)| net(address));
+        if address == self.diary.address {
+            return;
+        }
+        if self.diary.address.is_some() {
+            self.diary.addresses_lost += 1;
+            self.hang_up(now);
+        }
+        self.diary.address = address;
+        self.diary.address_since = address.map(|_| now);
+        let (router, dns_server) = configured.map_or((None, None), |(_, router, dns)| (router, dns));
+        self.dns_server = dns_server;
+        self.stack.iface.update_ip_addrs(|addresses| {
+            addresses.clear();
+            if let Some((address, ..)) = configured {
+                addresses.push(IpCidr::Ipv4(address)).expect("there is room for one address");
+            }
+        });
+        let routes = self.stack.iface.routes_mut();
+        routes.remove_default_ipv4_route();
+        if let Some(router) = router {
+            routes.add_default_ipv4_route(router).expect("there is room for one route");
+        }
+        self.errand = Errand::Pausing { until: now + self.pause() };
+    }
+
+    /// Gives every connection up: they belong to an address that is gone.
+    fn hang_up(&mut self, now: Instant) {
+        if let Errand::Fetching { handle, .. } = self.errand {
+            self.abort(handle, now);
+        }
+        if let Chat::Online { handle, .. } = self.chat {
+            self.abort(handle, now);
+            self.chat = Chat::Offline { until: now };
+        }
+    }
+
+    fn abort(&mut self, handle: SocketHandle, now: Instant) {
+        self.stack.tcp(handle).abort();
+        self.closing.push((handle, now));
+    }
+
+    fn pause(&mut self) -> Duration {
+        let Some(mean) = self.habits.visit_every else { return Duration::from_secs(3_600) };
+        let millis = u64::try_from(mean.as_millis()).unwrap_or(u64::MAX).max(1);
+        Duration::from_millis(self.rng.random_range(millis / 2..=millis + millis / 2))
+    }
+
+    fn run_errand(&mut self, now: Instant) {
+        match &self.errand {
+            Errand::Pausing { until } if *until <= now => self.begin_errand(now),
+            Errand::Pausing { .. } => {}
+            Errand::Resolving { .. } => self.resolve(now),
+            Errand::Fetching { .. } => self.fetch(now),
+        }
+    }
+
+    fn begin_errand(&mut self, now: Instant) {
+        if self.habits.visit_every.is_none() || self.diary.address.is_none() || self.dns_server.is_none() {
+            self.errand = Errand::Pausing { until: now + self.pause() };
+            return;
+        }
+        let name = if self.diary.pages > 0 && self.rng.random_ratio(1, 4) {
+            format!("{}.{DOMAIN}.", HOSTNAMES[self.rng.random_range(0..self.colleagues)])
+        } else {
+            format!("site-{}.example.", self.rng.random_range(0..SITES))
+        };
+        let id = self.rng.random();
+        self.errand = Errand::Resolving { name, id, tries: 0, until: now };
+        self.resolve(now);
+    }
+
+    fn resolve(&mut self, now: Instant) {
+        let Errand::Resolving { name, id, tries, until } = &mut self.errand else { return };
+        let wants_page = !name.ends_with("office.example.");
+        let socket = self.stack.sockets.get_mut::<smoltcp::socket::udp::Socket<'_>>(self.resolver);
+        while let Ok((payload, _)) = socket.recv() {
+            let Some(answer) = Message::from_vec(payload).ok().filter(|m| m.metadata.id == *id) else {
+                continue;
+            };
+            let address = answer.answers.iter().find_map(|record| match &record.data {
+                RData::A(a) => Some(a.0),
+                _ => None,
+            });
+            match (address, answer.metadata.response_code) {
+                (Some(address), _) if wants_page => {
+                    self.diary.lookups += 1;
+                    return self.begin_fetch(address, now);
+                }
+                // A colleague may not be there; that is an answer too.
+                (Some(_), _) | (None, ResponseCode::NXDomain | ResponseCode::NoError) if !wants_page => {
+                    self.diary.lookups += 1;
+                }
+                _ => self.diary.lookups_failed += 1,
+            }
+            self.errand = Errand::Pausing { until: now + self.pause() };
+            return;
+        }
+        if *until > now {
+            return;
+        }
+        let Some(server) = self.dns_server.filter(|_| *tries < RESOLVE_TRIES) else {
+            self.diary.lookups_failed += 1;
+            self.errand = Errand::Pausing { until: now + self.pause() };
+            return;
+        };
+        *tries += 1;
+        *until = now + RESOLVE_TIMEOUT;
+        // A full queue is a lost question: it is asked again.
+        _ = socket.send_slice(&question(*id, name), (server, DNS_PORT));
+    }
+
+    fn begin_fetch(&mut self, address: Ipv4Addr, now: Instant) {
+        let wanted = self.rng.random_range(1..=PAGE_LEN_MAX);
+        let Some(handle) = self.connect(address, WEB_PORT) else {
+            self.diary.pages_failed += 1;
+            self.errand = Errand::Pausing { until: now + self.pause() };
+            return;
+        };
+        let until = now + FETCH_TIMEOUT;
+        self.errand = Errand::Fetching { handle, wanted, got: 0, is_asked: false, until };
+    }
+
+    fn connect(&mut self, address: Ipv4Addr, port: u16) -> Option<SocketHandle> {
+        let local_port: u16 = self.rng.random_range(49_152..=u16::MAX);
+        let handle = self.stack.add_tcp();
+        let Stack { iface, sockets, .. } = &mut self.stack;
+        let socket = sockets.get_mut::<tcp::Socket<'_>>(handle);
+        if socket.connect(iface.context(), (address, port), local_port).is_err() {
+            sockets.remove(handle);
+            return None;
+        }
+        Some(handle)
+    }
+
+    fn fetch(&mut self, now: Instant) {
+        let Errand::Fetching { handle, wanted, got, is_asked, until } = &mut self.errand else { return };
+        let socket = self.stack.sockets.get_mut::<tcp::Socket<'_>>(*handle);
+        if socket.can_send() && !*is_asked {
+            *is_asked = socket.send_slice(&wanted.to_be_bytes()).is_ok_and(|len| len == size_of::<u32>());
+        }
+        let mut is_wrong = false;
+        while socket.can_recv() {
+            let read = socket.recv(|octets| (octets.len(), (is_page(*got, octets), octets.len())));
+            let Ok((is_right, len)) = read else { break };
+            is_wrong |= !is_right;
+            *got = got.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
+        }
+        let is_ended = *is_asked && !socket.may_recv() || !socket.is_open();
+        let is_whole = got == wanted && is_ended;
+        let (handle, is_late) = (*handle, *until <= now);
+        if is_wrong {
+            self.diary.pages_wrong += 1;
+        } else if is_whole {
+            self.diary.pages += 1;
+            self.diary.last_page_at = Some(now);
+        } else if is_ended || is_late {
+            self.diary.pages_failed += 1;
+        } else {
+            return;
+        }
+        if is_whole {
+            self.stack.tcp(handle).close();
+            self.closing.push((handle, now + CLOSE_TIMEOUT));
+        } else {
+            self.abort(handle, now);
+        }
+        self.errand = Errand::Pausing { until: now + self.pause() };
+    }
+
+    fn talk(&mut self, now: Instant) {
+        match &mut self.chat {
+            Chat::Never => {}
+            Chat::Offline { until } => {
+                if *until <= now && self.diary.address.is_some() {
+                    self.chat = match self.connect(CHAT_ADDRESS, CHAT_PORT) {
+                        Some(handle) => Chat::Online { handle, next_at: now, sent: 0, received: 0 },
+                        None => Chat::Offline { until: now + CHAT_RETRY },
+                    };
+                }
+            }
+            Chat::Online { handle, next_at, sent, received } => {
+                let handle = *handle;
+                let socket = self.stack.sockets.get_mut::<tcp::Socket<'_>>(handle);
+                let mut line = [0; CHAT_LINE_LEN];
+                while socket.recv_queue() >= CHAT_LINE_LEN && socket.recv_slice(&mut line).is_ok() {
+                    if u64::from_be_bytes(line) == *received {
+                        self.diary.chat_lines += 1;
+                        self.diary.last_chat_at = Some(now);
+                    }
+                    *received += 1;
+                }
+                if *next_at <= now && socket.can_send() {
+                    *next_at = now + CHAT_INTERVAL;
+                    *sent += u64::from(socket.send_slice(&sent.to_be_bytes()) == Ok(CHAT_LINE_LEN));
+                } else if *next_at <= now {
+                    *next_at = now + CHAT_INTERVAL;
+                }
+                if !socket.is_open() || socket.state() == tcp::State::CloseWait {
+                    self.diary.chats_broken += 1;
+                    self.chat = Chat::Offline { until: now + CHAT_RETRY };
+                    self.abort(handle, now);
+                }
+            }
+        }
+    }
+
+    fn forget_closed(&mut self, now: Instant) {
+        let stack = &mut self.stack;
+        self.closing.retain(|(handle, until)| {
+            let socket = stack.sockets.get_mut::<tcp::Socket<'_>>(*handle);
+            let is_over =
+                matches!(socket.state(), tcp::State::Closed | tcp::State::TimeWait) || *until <= now;
+            if is_over {
+                stack.sockets.remove(*handle);
+            }
+            !is_over
+        });
+    }
+
+    fn next_due(&mut self, now: Instant) -> Option<Instant> {
+        let errand = match self.errand {
+            Errand::Pausing { until } | Errand::Resolving { until, .. } | Errand::Fetching { until, .. } => {
+                until
+            }
+        };
+        let chat = match self.chat {
+            Chat::Never => None,
+            Chat::Offline { until } => self.diary.address.map(|_| until),
+            Chat::Online { next_at, .. } => Some(next_at),
+        };
+        let closing = self.closing.iter().map(|(_, until)| *until);
+        closing.chain([errand]).chain(chat).chain(self.stack.poll_timeout(now)).min()
+    }
+}
+
+impl Machine for Pc {
+    fn mac(&self) -> MacAddr {
+        self.stack.mac()
+    }
+
+    fn handle_frame(&mut self, frame: Vec<u8>) {
+        self.stack.handle_frame(frame);
+    }
+
+    fn poll(&mut self, now: Instant, transmit: &mut dyn FnMut(Vec<u8>)) {
+        self.stack.poll(now);
+        self.follow_dhcp(now);
+        self.run_errand(now);
+        self.talk(now);
+        // What was just begun goes out at once.
+        self.stack.poll(now);
+        self.forget_closed(now);
+        self.stack.drain(transmit);
+        self.due = self.next_due(now);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.due
+    }
+}
+
+/// The hardware address of the PC with this number.
+pub fn mac_of(number: usize) -> MacAddr {
+    let [high, low] = u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes();
+    MacAddr([0x02, 0x00, 0x5e, 0x10, high, low])
+}
+
+/// The host names of all PCs there can be. smoltcp borrows its options for as long as its sockets live.
+static HOSTNAMES: LazyLock<Vec<String>> =
+    LazyLock::new(|| (0..PCS_MAX).map(|number| format!("pc-{number}")).collect());
+static HOSTNAME_OPTIONS: LazyLock<Vec<[DhcpOption<'static>; 1]>> = LazyLock::new(|| {
+    HOSTNAMES.iter().map(|name| [DhcpOption { kind: OPTION_HOSTNAME, data: name.as_bytes() }]).collect()
+});
+
+fn net(cidr: Ipv4Cidr) -> Ipv4Net {
+    Ipv4Net::new(cidr.address(), cidr.prefix_len()).expect("smoltcp has checked the mask")
+}
+
+fn question(id: u16, name: &str) -> Vec<u8> {
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    let name = Name::from_ascii(name).expect("PCs ask for valid names");
+    message.add_query(Query::query(name, RecordType::A));
+    message.to_vec().expect("a question can be encoded")
+}

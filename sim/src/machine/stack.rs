@@ -1,0 +1,144 @@
+//! The TCP/IP of a machine: smoltcp on an Ethernet card.
+
+use std::collections::VecDeque;
+
+use gatepost_dataplane::{Instant, MacAddr};
+use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::socket::{tcp, udp};
+use smoltcp::wire::{EthernetAddress, HardwareAddress};
+
+/// Octets that a TCP socket buffers in each direction.
+const TCP_BUFFER_LEN: usize = 8_192;
+/// Datagrams and octets that a UDP socket buffers in each direction.
+const UDP_QUEUE_DATAGRAMS: usize = 64;
+const UDP_BUFFER_LEN: usize = 32_768;
+/// An Ethernet frame with the usual MTU of 1500 octets.
+const FRAME_LEN_MAX: usize = 1_514;
+
+/// An interface with its sockets.
+pub struct Stack {
+    /// smoltcp's interface, to configure.
+    pub iface: Interface,
+    /// The sockets.
+    pub sockets: SocketSet<'static>,
+    card: Card,
+    mac: MacAddr,
+}
+
+impl Stack {
+    /// A stack without an address. The same `seed` draws the same numbers.
+    pub fn new(mac: MacAddr, seed: u64) -> Self {
+        let mut card = Card::default();
+        let mut config = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac.0)));
+        config.random_seed = seed;
+        let iface = Interface::new(config, &mut card, smoltcp::time::Instant::ZERO);
+        Self { iface, sockets: SocketSet::new(Vec::new()), card, mac }
+    }
+
+    /// The card's address.
+    pub fn mac(&self) -> MacAddr {
+        self.mac
+    }
+
+    /// Takes a frame in.
+    pub fn handle_frame(&mut self, frame: Vec<u8>) {
+        self.card.received.push_back(frame);
+    }
+
+    /// Lets smoltcp work until it has nothing to do at `now`.
+    pub fn poll(&mut self, now: Instant) {
+        self.iface.poll(smol_time(now), &mut self.card, &mut self.sockets);
+    }
+
+    /// Gives the frames made so far to `transmit`.
+    pub fn drain(&mut self, transmit: &mut dyn FnMut(Vec<u8>)) {
+        self.card.sent.drain(..).for_each(transmit);
+    }
+
+    /// When smoltcp next has something to do.
+    pub fn poll_timeout(&mut self, now: Instant) -> Option<Instant> {
+        let due = self.iface.poll_at(smol_time(now), &self.sockets)?;
+        Some(Instant::from_micros(u64::try_from(due.total_micros()).unwrap_or(0)))
+    }
+
+    /// Adds a UDP socket bound to `port` on every address.
+    pub fn bind_udp(&mut self, port: u16) -> SocketHandle {
+        let buffer = || {
+            udp::PacketBuffer::new(
+                vec![udp::PacketMetadata::EMPTY; UDP_QUEUE_DATAGRAMS],
+                vec![0; UDP_BUFFER_LEN],
+            )
+        };
+        let mut socket = udp::Socket::new(buffer(), buffer());
+        socket.bind(port).expect("no port is bound twice");
+        self.sockets.add(socket)
+    }
+
+    /// Adds a TCP socket that does nothing yet.
+    pub fn add_tcp(&mut self) -> SocketHandle {
+        let buffer = || tcp::SocketBuffer::new(vec![0; TCP_BUFFER_LEN]);
+        self.sockets.add(tcp::Socket::new(buffer(), buffer()))
+    }
+
+    /// A UDP socket.
+    pub fn udp(&mut self, handle: SocketHandle) -> &mut udp::Socket<'static> {
+        self.sockets.get_mut(handle)
+    }
+
+    /// A TCP socket.
+    pub fn tcp(&mut self, handle: SocketHandle) -> &mut tcp::Socket<'static> {
+        self.sockets.get_mut(handle)
+    }
+}
+
+fn smol_time(at: Instant) -> smoltcp::time::Instant {
+    smoltcp::time::Instant::from_micros(i64::try_from(at.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// A network card: frames in both directions.
+#[derive(Default)]
+struct Card {
+    received: VecDeque<Vec<u8>>,
+    sent: Vec<Vec<u8>>,
+}
+
+impl Device for Card {
+    type RxToken<'a> = Received;
+    type TxToken<'a> = Sending<'a>;
+
+    fn receive(&mut self, _now: smoltcp::time::Instant) -> Option<(Received, Sending<'_>)> {
+        let frame = self.received.pop_front()?;
+        Some((Received(frame), Sending(&mut self.sent)))
+    }
+
+    fn transmit(&mut self, _now: smoltcp::time::Instant) -> Option<Sending<'_>> {
+        Some(Sending(&mut self.sent))
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ethernet;
+        capabilities.max_transmission_unit = FRAME_LEN_MAX;
+        capabilities
+    }
+}
+
+struct Received(Vec<u8>);
+
+impl RxToken for Received {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
+        read(&self.0)
+    }
+}
+
+struct Sending<'a>(&'a mut Vec<Vec<u8>>);
+
+impl TxToken for Sending<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, write: F) -> R {
+        let mut frame = vec![0; len];
+        let result = write(&mut frame);
+        self.0.push(frame);
+        result
+    }
+}

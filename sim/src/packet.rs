@@ -1,0 +1,228 @@
+//! Packets as the checkers see them: read by etherparse, not by the product's codecs.
+
+use std::net::Ipv4Addr;
+
+use etherparse::{
+    ArpOperation, ArpPacketSlice, LaxSlicedPacket, LinkSlice, NetSlice, SlicedPacket, TransportSlice,
+};
+use gatepost_dataplane::MacAddr;
+
+/// An Ethernet frame, as far as the checkers care.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Who sent it on this segment.
+    pub source_mac: MacAddr,
+    /// Whom it is for on this segment.
+    pub destination_mac: MacAddr,
+    /// What is in it.
+    pub content: Content,
+}
+
+/// What a frame carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// ARP for IPv4.
+    Arp {
+        /// The sender's protocol address.
+        sender: Ipv4Addr,
+        /// The target's protocol address.
+        target: Ipv4Addr,
+        /// Whether it asks.
+        is_request: bool,
+    },
+    /// An IPv4 packet.
+    Ipv4(Ipv4),
+    /// Anything else.
+    Other,
+}
+
+/// An IPv4 packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ipv4 {
+    /// From where.
+    pub source: Ipv4Addr,
+    /// To where.
+    pub destination: Ipv4Addr,
+    /// What is in it.
+    pub transport: Transport,
+}
+
+/// What an IPv4 packet carries. A fragment is [`Transport::Other`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP.
+    Tcp {
+        /// The sender's port.
+        source_port: u16,
+        /// The receiver's port.
+        destination_port: u16,
+        /// SYN without ACK.
+        is_opening: bool,
+        /// RST.
+        is_reset: bool,
+        /// Whether the checksum is right.
+        checksum_ok: bool,
+    },
+    /// UDP.
+    Udp {
+        /// The sender's port.
+        source_port: u16,
+        /// The receiver's port.
+        destination_port: u16,
+        /// The datagram.
+        payload: Vec<u8>,
+        /// Whether the checksum is right, or absent.
+        checksum_ok: bool,
+    },
+    /// An ICMP echo request or reply.
+    Echo {
+        /// Its identifier.
+        id: u16,
+        /// Whether it is a reply.
+        is_reply: bool,
+    },
+    /// An ICMP error.
+    IcmpError {
+        /// The packet it is about, as far as it is quoted.
+        about: Option<Quoted>,
+    },
+    /// Anything else.
+    Other,
+}
+
+/// The packet that an ICMP error is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quoted {
+    /// From where it came.
+    pub source: Ipv4Addr,
+    /// Where it went.
+    pub destination: Ipv4Addr,
+}
+
+const DESTINATION_UNREACHABLE: u8 = 3;
+const TIME_EXCEEDED: u8 = 11;
+const PARAMETER_PROBLEM: u8 = 12;
+const ECHO_REPLY: u8 = 0;
+const ECHO_REQUEST: u8 = 8;
+
+impl Packet {
+    /// Reads a frame; `None` if it is no whole Ethernet frame with what its headers promise.
+    pub fn parse(frame: &[u8]) -> Option<Self> {
+        let sliced = SlicedPacket::from_ethernet(frame).ok()?;
+        let Some(LinkSlice::Ethernet2(ethernet)) = &sliced.link else { return None };
+        let content = match &sliced.net {
+            Some(NetSlice::Arp(arp)) => read_arp(arp),
+            Some(NetSlice::Ipv4(ip)) => Content::Ipv4(Ipv4 {
+                source: ip.header().source_addr(),
+                destination: ip.header().destination_addr(),
+                transport: if ip.is_payload_fragmented() {
+                    Transport::Other
+                } else {
+                    sliced.transport.as_ref().map_or(Transport::Other, |transport| {
+                        read_transport(transport, ip.header().source(), ip.header().destination())
+                    })
+                },
+            }),
+            _ => Content::Other,
+        };
+        Some(Self {
+            source_mac: MacAddr(ethernet.source()),
+            destination_mac: MacAddr(ethernet.destination()),
+            content,
+        })
+    }
+
+    /// The IPv4 packet in it.
+    pub fn ipv4(&self) -> Option<&Ipv4> {
+        match &self.content {
+            Content::Ipv4(packet) => Some(packet),
+            _ => None,
+        }
+    }
+
+    /// The datagram in it from one UDP port to another.
+    pub fn udp(&self) -> Option<(&Ipv4, u16, u16, &[u8])> {
+        let ip = self.ipv4()?;
+        match &ip.transport {
+            Transport::Udp { source_port, destination_port, payload, .. } => {
+                Some((ip, *source_port, *destination_port, payload))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn read_arp(arp: &ArpPacketSlice<'_>) -> Content {
+    let address = |octets: &[u8]| <[u8; 4]>::try_from(octets).ok().map(Ipv4Addr::from);
+    match (address(arp.sender_protocol_addr()), address(arp.target_protocol_addr())) {
+        (Some(sender), Some(target)) => {
+            Content::Arp { sender, target, is_request: arp.operation() == ArpOperation::REQUEST }
+        }
+        _ => Content::Other,
+    }
+}
+
+fn read_transport(transport: &TransportSlice<'_>, source: [u8; 4], destination: [u8; 4]) -> Transport {
+    match transport {
+        TransportSlice::Tcp(tcp) => Transport::Tcp {
+            source_port: tcp.source_port(),
+            destination_port: tcp.destination_port(),
+            is_opening: tcp.syn() && !tcp.ack(),
+            is_reset: tcp.rst(),
+            checksum_ok: tcp.calc_checksum_ipv4(source, destination) == Ok(tcp.checksum()),
+        },
+        TransportSlice::Udp(udp) => Transport::Udp {
+            source_port: udp.source_port(),
+            destination_port: udp.destination_port(),
+            payload: udp.payload().to_vec(),
+            checksum_ok: udp.checksum() == 0
+                || udp.to_header().calc_checksum_ipv4_raw(source, destination, udp.payload())
+                    == Ok(udp.checksum()),
+        },
+        TransportSlice::Icmpv4(icmp) => match icmp.type_u8() {
+            ECHO_REPLY | ECHO_REQUEST => {
+                let [id_high, id_low, ..] = icmp.bytes5to8();
+                let is_reply = icmp.type_u8() == ECHO_REPLY;
+                Transport::Echo { id: u16::from_be_bytes([id_high, id_low]), is_reply }
+            }
+            DESTINATION_UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM => {
+                Transport::IcmpError { about: read_quoted(icmp.payload()) }
+            }
+            _ => Transport::Other,
+        },
+        _ => Transport::Other,
+    }
+}
+
+fn read_quoted(packet: &[u8]) -> Option<Quoted> {
+    let sliced = LaxSlicedPacket::from_ip(packet).ok()?;
+    let etherparse::LaxNetSlice::Ipv4(ip) = sliced.net? else { return None };
+    Some(Quoted { source: ip.header().source_addr(), destination: ip.header().destination_addr() })
+}
+
+#[cfg(test)]
+mod tests {
+    use etherparse::PacketBuilder;
+
+    use super::*;
+
+    #[test]
+    fn a_datagram_is_read_and_a_wrong_bit_noticed() {
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+            .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+            .udp(1000, 53)
+            .write(&mut frame, b"question")
+            .unwrap();
+        let checksum_ok = |frame: &[u8]| match Packet::parse(frame).unwrap().ipv4().unwrap().transport {
+            Transport::Udp { checksum_ok, .. } => checksum_ok,
+            _ => panic!("UDP"),
+        };
+        let packet = Packet::parse(&frame).unwrap();
+        let (ip, from, to, payload) = packet.udp().unwrap();
+        assert_eq!((ip.source.octets(), from, to, payload), ([10, 0, 0, 1], 1000, 53, &b"question"[..]));
+        assert!(checksum_ok(&frame));
+        *frame.last_mut().unwrap() ^= 1;
+        assert!(!checksum_ok(&frame));
+    }
+}

@@ -1,0 +1,134 @@
+//! What a run came to.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use crate::machine::pc::Diary;
+use crate::world::observer::Violation;
+
+/// What the machines have to tell in the end.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The PCs.
+    pub pcs: Vec<PcAccount>,
+    /// The gateway's address with the provider, as far as the provider knows.
+    pub customer: Option<Ipv4Addr>,
+    /// Packets that the attacker fired.
+    pub fired: u64,
+    /// Packets that came back to the attacker.
+    pub attack_answers: u64,
+    /// Ports that accepted the attacker.
+    pub open_ports: Vec<u16>,
+}
+
+impl Account {
+    /// The PC with this name.
+    ///
+    /// # Panics
+    ///
+    /// There is none.
+    pub fn pc(&self, name: &str) -> &PcAccount {
+        self.pcs.iter().find(|pc| pc.name == name).expect("a PC of the scenario")
+    }
+
+    /// Asks every PC.
+    ///
+    /// # Errors
+    ///
+    /// The first for which `holds` does not.
+    pub fn every_pc(&self, holds: impl Fn(&Diary) -> bool) -> Result<(), String> {
+        match self.pcs.iter().find(|pc| !holds(&pc.diary)) {
+            Some(pc) => Err(format!("{}: {:?}", pc.name, pc.diary)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What one PC has to tell.
+#[derive(Clone, Debug)]
+pub struct PcAccount {
+    /// Its name.
+    pub name: String,
+    /// What worked.
+    pub diary: Diary,
+}
+
+/// A run's result.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The seed.
+    pub seed: u64,
+    /// What was chosen.
+    pub options: String,
+    /// How long the office ran, in its own time.
+    pub simulated: Duration,
+    /// Frames on all segments.
+    pub frames: u64,
+    /// The hash over all of them, with their times.
+    pub trace_hash: u128,
+    /// The promises watched, by name.
+    pub promises: Vec<(&'static str, &'static str)>,
+    /// The promises broken.
+    pub violations: Vec<Violation>,
+    /// What was expected, and what was wrong with it.
+    pub expectations: Vec<(String, Result<(), String>)>,
+    /// Why it ended early: the gateway broke down.
+    pub breakdown: Option<String>,
+    /// What the machines have to tell.
+    pub account: Account,
+}
+
+impl Outcome {
+    /// Whether every promise was kept and every expectation met.
+    pub fn passed(&self) -> bool {
+        self.breakdown.is_none()
+            && self.violations.is_empty()
+            && self.expectations.iter().all(|(_, result)| result.is_ok())
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} with seed {}: {}", self.scenario, self.seed, self.options)?;
+        for (name, promise) in &self.promises {
+            let kept = self.violations.iter().all(|violation| violation.checker != *name);
+            writeln!(f, "  {} {name}: {promise}", mark(kept))?;
+        }
+        for Violation { at, checker, what } in &self.violations {
+            writeln!(f, "    {at} {checker}: {what}")?;
+        }
+        for (what, result) in &self.expectations {
+            writeln!(f, "  {} {what}", mark(result.is_ok()))?;
+            if let Err(why) = result {
+                writeln!(f, "    {why}")?;
+            }
+        }
+        if let Some(why) = &self.breakdown {
+            writeln!(f, "  {} the gateway broke down: {why}", mark(false))?;
+        }
+        let sum = |count: fn(&Diary) -> u64| self.account.pcs.iter().map(|pc| count(&pc.diary)).sum::<u64>();
+        writeln!(
+            f,
+            "  {} pages, {} failed; {} names, {} failed; {} lines of chat",
+            sum(|diary| diary.pages),
+            sum(|diary| diary.pages_failed),
+            sum(|diary| diary.lookups),
+            sum(|diary| diary.lookups_failed),
+            sum(|diary| diary.chat_lines),
+        )?;
+        write!(
+            f,
+            "  {} s simulated, {} frames, trace {:032x}",
+            self.simulated.as_secs(),
+            self.frames,
+            self.trace_hash
+        )
+    }
+}
+
+fn mark(passed: bool) -> &'static str {
+    if passed { "✓" } else { "✗" }
+}

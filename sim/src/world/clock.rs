@@ -1,0 +1,58 @@
+//! Simulated time: turmoil's, which every machine reads and nothing else advances.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use gatepost_dataplane::Instant;
+use gatepost_services::clock::{Clock, UnixTime};
+use tokio::runtime::Handle;
+
+/// When a simulation begins by the calendar, in seconds since 1970: a Monday, a minute before nine.
+const BEGINNING_UNIX_SECS: u64 = 1_767_603_540;
+
+/// The simulated time at this moment. Only software that runs on a turmoil host can ask.
+pub fn now() -> Instant {
+    Instant::ZERO + turmoil::sim_elapsed().expect("asked from within a simulated host")
+}
+
+/// Sleeps until `deadline`; for ever if there is none.
+pub async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep(deadline.since(now())).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The gateway's clocks. Monotonic time begins anew when it boots; the time of day is wrong by a
+/// skew that the simulation sets. For what is dropped when the gateway crashes, they stand still.
+pub struct SimClock {
+    booted: Instant,
+    skew: Rc<Cell<Duration>>,
+    latest: Cell<Instant>,
+}
+
+impl SimClock {
+    /// The clocks of a gateway that boots now. `skew` is how far its time of day is ahead.
+    pub fn boot(skew: Rc<Cell<Duration>>) -> Self {
+        Self { booted: now(), skew, latest: Cell::new(now()) }
+    }
+
+    fn read(&self) -> Instant {
+        // Outside of its host's runtime, turmoil would read the machine's clock.
+        if Handle::try_current().is_ok() {
+            self.latest.set(now());
+        }
+        self.latest.get()
+    }
+}
+
+impl Clock for SimClock {
+    fn now(&self) -> Instant {
+        Instant::ZERO + self.read().since(self.booted)
+    }
+
+    fn unix_time(&self) -> UnixTime {
+        UnixTime(BEGINNING_UNIX_SECS + self.read().as_secs() + self.skew.get().as_secs())
+    }
+}

@@ -1,0 +1,221 @@
+//! The gateway in the simulation: the production [`Worker`] and services, with ports that are plugged
+//! into segments, simulated clocks, and a disk that outlives crashes.
+//!
+//! One turmoil host runs three things side by side: what drives the worker, as the event loop of
+//! `gatepost run` does; the services; and an auditor that asks for the gateway's reports, as
+//! `gatepost show` does, and gives them to the checkers. A crash drops all three at once.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatepost::config::Config;
+use gatepost::control::What;
+use gatepost::control::server::Reporter;
+use gatepost::error::Error;
+use gatepost::gateway::inspector::Inspector;
+use gatepost::gateway::worker::Worker;
+use gatepost::gateway::{self, Environment};
+use gatepost::port::{Port, PortError};
+use gatepost_dataplane::PortId;
+use gatepost_dataplane::config::Segment;
+use gatepost_services::clock::Clock;
+use gatepost_services::race::race;
+use gatepost_services::store::Disk;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
+
+use super::clock::{SimClock, now, sleep_until};
+use super::link::Nic;
+use super::observer::Shared;
+use super::segment::{Jack, SegmentId, any_readable};
+use crate::checkers::{Snapshot, Way};
+
+/// How often the auditor asks for the counters and the tables' sizes.
+const AUDIT_INTERVAL: Duration = Duration::from_secs(1);
+/// Every so many audits the flows are asked for one by one.
+const FLOWS_EVERY_AUDITS: u64 = 10;
+
+/// A port of the gateway's, and where it is plugged in.
+#[derive(Clone)]
+pub struct Socket {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Which side of the gateway it is on.
+    pub side: Segment,
+    /// The segment.
+    pub segment: SegmentId,
+    /// Its card and cable; they outlive crashes.
+    pub nic: Rc<RefCell<Nic>>,
+}
+
+/// All that a gateway boots from.
+#[derive(Clone)]
+pub struct Setup {
+    /// The configuration.
+    pub config: Config,
+    /// The ports, in the configuration's order.
+    pub sockets: Vec<Socket>,
+    /// The other turmoil hosts.
+    pub others: Vec<IpAddr>,
+    /// What survives a crash.
+    pub disk: Rc<dyn Disk>,
+    /// How far the time of day is ahead.
+    pub skew: Rc<Cell<Duration>>,
+    /// The generator that each boot takes its own from.
+    pub rng: Rc<RefCell<StdRng>>,
+    /// Who watches.
+    pub observer: Shared,
+}
+
+/// Boots a gateway and runs it for ever.
+///
+/// # Errors
+///
+/// It could not start, or broke down.
+pub async fn run(setup: Setup) -> turmoil::Result {
+    let clock = Rc::new(SimClock::boot(Rc::clone(&setup.skew)));
+    let waker = Arc::new(Notify::new());
+    let wake = Arc::clone(&waker);
+    let environment = Environment {
+        clock: Rc::clone(&clock) as Rc<dyn Clock>,
+        disk: Rc::clone(&setup.disk),
+        rng: StdRng::from_rng(&mut *setup.rng.borrow_mut()),
+        wake_worker: Arc::new(move || wake.notify_one()),
+    };
+    let ports = setup.sockets.iter().map(|socket| {
+        let port = SimPort { socket: socket.clone(), observer: Rc::clone(&setup.observer) };
+        (socket.name.clone(), port)
+    });
+    let (worker, services) = gateway::build(setup.config.clone(), ports, environment)?;
+    let inspector = services.inspector();
+    let mut driver = Driver { worker, clock, waker, wires: plug_in(&setup).await?, observer: setup.observer };
+    let observer = Rc::clone(&driver.observer);
+    let serving = services.run(|| (), std::future::pending());
+    race(serving, race(driver.drive(), audit(inspector, observer))).await?;
+    Ok(())
+}
+
+async fn plug_in(setup: &Setup) -> turmoil::Result<Vec<Wire>> {
+    let mut wires = Vec::new();
+    for socket in &setup.sockets {
+        let jack = Jack::plug_in(socket.segment, &setup.others).await?;
+        wires.push(Wire { socket: socket.clone(), jack });
+    }
+    Ok(wires)
+}
+
+/// A port as the gateway knows it: frames wait in its card.
+struct SimPort {
+    socket: Socket,
+    observer: Shared,
+}
+
+impl Port for SimPort {
+    fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, PortError> {
+        let frame = self.socket.nic.borrow_mut().inward.pop(now()).ok_or(PortError::WouldBlock)?;
+        self.observer.borrow_mut().at_gateway(now(), Way::In, self.socket.side, &frame);
+        let len = frame.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&frame[..len]);
+        Ok(len)
+    }
+
+    fn transmit(&mut self, frame: &[u8]) -> Result<(), PortError> {
+        self.observer.borrow_mut().at_gateway(now(), Way::Out, self.socket.side, frame);
+        self.socket.nic.borrow_mut().outward.push(now(), frame.to_vec());
+        Ok(())
+    }
+}
+
+/// A port's place on its segment.
+struct Wire {
+    socket: Socket,
+    jack: Jack,
+}
+
+/// Drives a worker over simulated ports.
+struct Driver {
+    worker: Worker<SimPort>,
+    clock: Rc<SimClock>,
+    waker: Arc<Notify>,
+    wires: Vec<Wire>,
+    observer: Shared,
+}
+
+impl Driver {
+    async fn drive(&mut self) -> Result<(), Error> {
+        loop {
+            self.receive();
+            let more = self.worker.turn(self.clock.now());
+            self.send();
+            if more {
+                tokio::task::yield_now().await;
+            } else {
+                self.wait().await;
+            }
+        }
+    }
+
+    /// Takes frames from the segments, and tells the worker which ports have any.
+    fn receive(&mut self) {
+        for (number, wire) in (0..).zip(&self.wires) {
+            let mut nic = wire.socket.nic.borrow_mut();
+            while let Some(frame) = wire.jack.receive() {
+                nic.inward.push(now(), frame);
+            }
+            if nic.inward.poll_timeout().is_some_and(|due| due <= now()) {
+                self.worker.ports_mut().set_readable(PortId(number));
+            }
+        }
+    }
+
+    /// Puts frames that are due on the segments.
+    fn send(&self) {
+        for Wire { socket, jack } in &self.wires {
+            while let Some(frame) = socket.nic.borrow_mut().outward.pop(now()) {
+                self.observer.borrow_mut().on_segment(now(), socket.segment, &frame);
+                jack.send(&frame);
+            }
+        }
+    }
+
+    async fn wait(&self) {
+        let worker_due = self.worker.poll_timeout().map(|due| now() + due.since(self.clock.now()));
+        let nics = self.wires.iter().filter_map(|wire| wire.socket.nic.borrow().poll_timeout());
+        let deadline = worker_due.into_iter().chain(nics).min();
+        let arrival = any_readable(self.wires.iter().map(|wire| &wire.jack));
+        race(self.waker.notified(), race(arrival, sleep_until(deadline))).await;
+    }
+}
+
+/// Gives the gateway's reports to the checkers, for ever.
+async fn audit(inspector: Inspector, observer: Shared) -> Result<(), Error> {
+    let mut audits = 0_u64;
+    loop {
+        tokio::time::sleep(AUDIT_INTERVAL).await;
+        audits += 1;
+        let snapshot = Snapshot {
+            status: ask(&inspector, What::Status).await?,
+            counters: ask(&inspector, What::Counters).await?,
+            leases: ask(&inspector, What::Leases).await?,
+            neighbors: ask(&inspector, What::Neighbors).await?,
+            flows: if audits.is_multiple_of(FLOWS_EVERY_AUDITS) {
+                Some(ask(&inspector, What::Flows).await?)
+            } else {
+                None
+            },
+            now: now(),
+        };
+        observer.borrow_mut().on_snapshot(&snapshot);
+    }
+}
+
+async fn ask<T: DeserializeOwned>(inspector: &Inspector, what: What) -> Result<T, Error> {
+    let failed = |why: String| Error::failed("the gateway does not report", why, "see its log");
+    let report = inspector.report(what).await.map_err(failed)?;
+    serde_json::from_value(report).map_err(|error| failed(error.to_string()))
+}

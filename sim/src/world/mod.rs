@@ -1,0 +1,11 @@
+//! What the simulated office is made of below the machines: segments on turmoil's network, impaired
+//! links, the gateway's ports, clock and disk, and the racks that machines are mounted in.
+
+pub mod clock;
+pub mod disk;
+pub mod gateway_host;
+pub mod link;
+pub mod observer;
+pub mod pcapng;
+pub mod rack;
+pub mod segment;

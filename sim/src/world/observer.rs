@@ -1,0 +1,126 @@
+//! Sees everything: every frame on every segment goes into the trace's hash and the capture, every frame
+//! through the gateway's ports and every report of its tables to the checkers.
+
+use std::cell::RefCell;
+use std::hash::Hasher;
+use std::io::{self, Write};
+use std::rc::Rc;
+
+use gatepost_dataplane::Instant;
+use gatepost_dataplane::config::Segment;
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::pcapng::PcapNg;
+use super::segment::SegmentId;
+use crate::checkers::{Checker, Passage, Snapshot, Way};
+use crate::packet::Packet;
+
+/// The most violations that are kept; one is enough to fail.
+pub const VIOLATIONS_MAX: usize = 20;
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// When.
+    pub at: Instant,
+    /// Whose promise.
+    pub checker: &'static str,
+    /// What happened.
+    pub what: String,
+}
+
+/// Where captures are written to.
+pub type Capture = PcapNg<Box<dyn Write>>;
+
+/// All that is seen of a run.
+pub struct Observer {
+    trace: SipHasher13,
+    frames: u64,
+    capture: Option<Capture>,
+    checkers: Vec<Box<dyn Checker>>,
+    violations: Vec<Violation>,
+}
+
+/// An observer that the hosts of a world share.
+pub type Shared = Rc<RefCell<Observer>>;
+
+impl Observer {
+    /// Watches with `checkers`, and captures if there is where to.
+    pub fn new(checkers: Vec<Box<dyn Checker>>, capture: Option<Capture>) -> Self {
+        Self { trace: SipHasher13::new(), frames: 0, capture, checkers, violations: Vec::new() }
+    }
+
+    /// A frame is on a segment.
+    ///
+    /// # Panics
+    ///
+    /// The capture cannot be written.
+    pub fn on_segment(&mut self, now: Instant, segment: SegmentId, frame: &[u8]) {
+        self.frames += 1;
+        self.trace.write_u64(now.as_micros());
+        self.trace.write_u8(segment.0);
+        self.trace.write_u32(u32::try_from(frame.len()).unwrap_or(u32::MAX));
+        self.trace.write(frame);
+        if let Some(capture) = &mut self.capture {
+            capture.frame(now, segment, frame).expect("the capture can be written");
+        }
+    }
+
+    /// A frame passes a port of the gateway's.
+    pub fn at_gateway(&mut self, now: Instant, way: Way, side: Segment, frame: &[u8]) {
+        let Some(packet) = Packet::parse(frame) else { return };
+        let passage = Passage { now, way, side, packet: &packet };
+        self.check(now, |checker| checker.on_passage(&passage));
+    }
+
+    /// The gateway reported its state.
+    pub fn on_snapshot(&mut self, snapshot: &Snapshot) {
+        self.check(snapshot.now, |checker| checker.on_snapshot(snapshot));
+    }
+
+    /// The gateway lost its power; what it knew only in memory is gone.
+    pub fn on_crash(&mut self) {
+        for checker in &mut self.checkers {
+            checker.on_crash();
+        }
+    }
+
+    /// The promises watched, with their names.
+    pub fn promises(&self) -> Vec<(&'static str, &'static str)> {
+        self.checkers.iter().map(|checker| (checker.name(), checker.promise())).collect()
+    }
+
+    /// What was broken.
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    /// Frames on all segments so far.
+    pub fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    /// The hash of every frame on every segment so far, with its time.
+    pub fn trace_hash(&self) -> u128 {
+        self.trace.finish128().as_u128()
+    }
+
+    /// Ends the capture.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.capture.take().map_or(Ok(()), |capture| capture.finish().map(|_| ()))
+    }
+
+    fn check(&mut self, at: Instant, mut ask: impl FnMut(&mut dyn Checker) -> Result<(), String>) {
+        for checker in &mut self.checkers {
+            if let Err(what) = ask(checker.as_mut())
+                && self.violations.len() < VIOLATIONS_MAX
+            {
+                self.violations.push(Violation { at, checker: checker.name(), what });
+            }
+        }
+    }
+}

@@ -86,9 +86,6 @@ pub trait Checker {
     fn on_snapshot(&mut self, _snapshot: &Snapshot) -> Result<(), String> {
         Ok(())
     }
-
-    /// The gateway lost its power.
-    fn on_crash(&mut self) {}
 }
 
 /// Every checker that applies to a gateway with this configuration. `bits_flip`: some link corrupts

@@ -5,9 +5,7 @@ use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use etherparse::{
-    ArpEthIpv4Packet, ArpHardwareId, ArpOperation, ArpPacket, EtherType, Ethernet2Header, PacketBuilder,
-};
+use etherparse::{ArpEthIpv4Packet, ArpOperation, ArpPacket, EtherType, Ethernet2Header, PacketBuilder};
 use gatepost_dataplane::{Instant, MacAddr};
 
 use super::Machine;
@@ -116,7 +114,6 @@ impl Attacker {
             target_mac: target_mac.0,
             target_ipv4: target.octets(),
         };
-        debug_assert_eq!(ArpPacket::from(arp.clone()).hw_addr_type, ArpHardwareId::ETHERNET);
         let mut frame = header.to_bytes().to_vec();
         frame.extend_from_slice(&ArpPacket::from(arp).to_bytes());
         frame

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::action::{dhcp_silent, dns, port_scan, power_back, power_cut, renumber, replug};
+use super::action::{attack, dhcp_silent, dns, port_scan, power_back, power_cut, renumber, replug};
 use super::office::{Office, office};
 use super::swarm;
+use crate::machine::attacker::Shot;
 use crate::machine::internet::DnsMood;
 use crate::machine::pc::Diary;
 use crate::world::link::loss;
@@ -90,8 +91,8 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "port-scan",
         about: "somebody on the WAN scans the gateway and tries to get past it",
-        lasting_secs: 60,
-        lasting_secs_min: 60,
+        lasting_secs: 90,
+        lasting_secs_min: 90,
         build: |_, _| scanned(),
     },
     Scenario {
@@ -174,10 +175,13 @@ fn power_cut_at_nine() -> Office {
 
 fn scanned() -> Office {
     office()
-        .pcs(3)
+        .pcs(10)
+        .visiting_every(Some(secs(4)))
         .at(secs(20), port_scan(1_024))
+        // The ports that connections of PCs are seen with.
+        .at(secs(30), attack((49_152..=u16::MAX).map(Shot::Syn)))
         .expect("everything was fired", |account| {
-            if account.fired > 2_000 { Ok(()) } else { Err(format!("{} shots", account.fired)) }
+            if account.fired > 18_000 { Ok(()) } else { Err(format!("{} shots", account.fired)) }
         })
         .expect("nothing came back", |account| match account.attack_answers {
             0 => Ok(()),

@@ -17,7 +17,7 @@ use super::action::Action;
 use super::office::{Office, WanBy};
 use super::outcome::{Account, Outcome, PcAccount};
 use crate::checkers;
-use crate::machine::attacker::Attacker;
+use crate::machine::attacker::{Attacker, Shot};
 use crate::machine::internet::{DnsMood, Internet};
 use crate::machine::pc::{Habits, Pc};
 use crate::world::disk::SimDisk;
@@ -164,13 +164,12 @@ impl World {
 
     fn cut_power(&mut self) {
         self.sim.crash(GATEWAY);
-        self.observer.borrow_mut().on_crash();
         for socket in &self.sockets {
             socket.nic.borrow_mut().clear();
         }
     }
 
-    fn attack(&mut self, shots: &[crate::machine::attacker::Shot]) {
+    fn attack(&mut self, shots: &[Shot]) {
         let victim = match self.office.wan {
             WanBy::Dhcp => self.internet.borrow().customer(),
             WanBy::Fixed => Some(self.office.fixed_address()),

@@ -78,13 +78,6 @@ impl Observer {
         self.check(snapshot.now, |checker| checker.on_snapshot(snapshot));
     }
 
-    /// The gateway lost its power; what it knew only in memory is gone.
-    pub fn on_crash(&mut self) {
-        for checker in &mut self.checkers {
-            checker.on_crash();
-        }
-    }
-
     /// The promises watched, with their names.
     pub fn promises(&self) -> Vec<(&'static str, &'static str)> {
         self.checkers.iter().map(|checker| (checker.name(), checker.promise())).collect()

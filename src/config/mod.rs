@@ -60,11 +60,20 @@ impl Config {
     ///
     /// An [`Error`] of usage: the file cannot be read, or each mistake in it.
     pub fn load(path: &Path) -> Result<Self, Error> {
+        Self::load_with_text(path).map(|(config, _)| config)
+    }
+
+    /// The same, and the text as it was read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn load_with_text(path: &Path) -> Result<(Self, String), Error> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| {
             Error::usage(format!("{name}: {error}; give a configuration that can be read, as UTF-8 text"))
         })?;
-        Self::parse(&name, &text).map_err(Error::mistakes)
+        Ok((Self::parse(&name, &text).map_err(Error::mistakes)?, text))
     }
 
     /// Validates `text`, the content of a file called `name`.

@@ -9,7 +9,6 @@ use std::os::unix::process::{CommandExt, parent_id};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use gatepost_dataplane::config::Mode;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
@@ -28,6 +27,10 @@ use crate::port;
 pub const SUBCOMMAND: &str = "lab-gateway";
 /// Where the lab keeps the gateway's things, on its own `/run`.
 const DIRECTORY: &str = "/run/gatepost-lab";
+const CONFIG_FILE: &str = "/run/gatepost-lab/gatepost.toml";
+const CONTROL_SOCKET: &str = "/run/gatepost-lab/control.sock";
+const LOG_FILE: &str = "/run/gatepost-lab/gateway.log";
+const STATE_DIR: &str = "/run/gatepost-lab/state";
 /// How often the lab asks whether the WAN is up, in milliseconds, and for how many times.
 const WAN_POLL: (u16, u32) = (50, 400);
 
@@ -80,19 +83,14 @@ impl Configuration {
     /// The file cannot be read, or is wrong.
     pub fn new(hosts: usize, file: Option<&Path>) -> Result<Self, Error> {
         let text = match file {
-            Some(file) => {
-                Config::load(file)?;
-                fs::read_to_string(file).map_err(|e| {
-                    Error::usage(format!("cannot read {}: {e}; name a readable file", file.display()))
-                })?
-            }
+            Some(file) => Config::load_with_text(file)?.1,
             None => built_in(),
         };
         let mut table: Table = text.parse().map_err(|e| Error::usage(format!("{e}")))?;
         set(&mut table, "lan", "ports", ports(pc_names(hosts)));
         set(&mut table, "wan", "ports", ports([internet::NAME.to_owned()].into_iter()));
-        set(&mut table, "system", "state_dir", format!("{DIRECTORY}/state").into());
-        set(&mut table, "system", "control_socket", format!("{DIRECTORY}/control.sock").into());
+        set(&mut table, "system", "state_dir", STATE_DIR.into());
+        set(&mut table, "system", "control_socket", CONTROL_SOCKET.into());
         let text = table.to_string();
         let config = Config::parse("the lab's configuration", &text).map_err(Error::mistakes)?;
         Ok(Self { config, text })
@@ -122,7 +120,6 @@ impl Configuration {
 pub struct Gateway {
     process: Child,
     output: BufReader<ChildStdout>,
-    waits_for_wan: bool,
 }
 
 impl Gateway {
@@ -132,14 +129,13 @@ impl Gateway {
     ///
     /// The files for it cannot be written.
     pub fn start(configuration: &Configuration) -> Result<Self, Error> {
-        let config_path = PathBuf::from(DIRECTORY).join("gatepost.toml");
         let process = fs::create_dir_all(DIRECTORY)
-            .and_then(|()| fs::write(&config_path, &configuration.text))
-            .and_then(|()| File::create(log_path()))
+            .and_then(|()| fs::write(CONFIG_FILE, &configuration.text))
+            .and_then(|()| File::create(LOG_FILE))
             .and_then(|log| {
                 Command::new("/proc/self/exe")
                     .arg(SUBCOMMAND)
-                    .arg(&config_path)
+                    .arg(CONFIG_FILE)
                     .arg(std::process::id().to_string())
                     .process_group(0)
                     .stdin(Stdio::null())
@@ -150,8 +146,7 @@ impl Gateway {
         let mut process =
             process.map_err(|e| Error::failed("cannot start the lab's gateway", e, "make room on /run"))?;
         let Some(output) = process.stdout.take() else { unreachable!("its output is piped") };
-        let waits_for_wan = configuration.config.mode != Mode::LanOnly;
-        Ok(Self { process, output: BufReader::new(output), waits_for_wan })
+        Ok(Self { process, output: BufReader::new(output) })
     }
 
     /// Waits until every port and service answers.
@@ -176,7 +171,7 @@ impl Gateway {
     pub fn wait_for_wan(&self) -> Result<(), Error> {
         let (period_millis, tries) = WAN_POLL;
         for _ in 0..tries {
-            if !self.waits_for_wan || self.ask(What::Status)?["wan"]["address"].is_string() {
+            if self.ask(What::Status)?["wan"]["address"].is_string() {
                 return Ok(());
             }
             // Nothing is printed after `ready`: what comes is the end.
@@ -206,13 +201,13 @@ impl Gateway {
     ///
     /// The gateway does not answer.
     pub fn ask(&self, what: What) -> Result<Value, Error> {
-        control::ask(&PathBuf::from(DIRECTORY).join("control.sock"), what)
+        control::ask(Path::new(CONTROL_SOCKET), what)
     }
 
     /// The command that shows something of it, inside of its mount namespace.
     pub fn show_command(&self, what: &str) -> String {
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("gatepost"));
-        format!("{} show {what} --config {DIRECTORY}/gatepost.toml", program.display())
+        format!("{} show {what} --config {CONFIG_FILE}", program.display())
     }
 
     /// Its process.
@@ -223,7 +218,7 @@ impl Gateway {
     /// Repeats the gateway's log on standard error.
     pub fn show_log(&self) {
         let mut text = String::from("The gateway's log:\n");
-        for line in fs::read_to_string(log_path()).unwrap_or_default().lines() {
+        for line in fs::read_to_string(LOG_FILE).unwrap_or_default().lines() {
             _ = writeln!(text, "  {line}");
         }
         eprint!("{text}");
@@ -291,10 +286,6 @@ fn set(table: &mut Table, section: &str, key: &str, value: toml::Value) {
     if let Some(section) = section.as_table_mut() {
         section.insert(key.to_owned(), value);
     }
-}
-
-fn log_path() -> PathBuf {
-    PathBuf::from(DIRECTORY).join("gateway.log")
 }
 
 /// Whether this process is root only inside of a user namespace.

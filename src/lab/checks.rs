@@ -111,8 +111,11 @@ fn name(office: &mut Office<'_>) -> Option<Result<String, String>> {
             return Some(Err(format!("{question:?}: {} instead of {}", describe(&got), describe(expected))));
         }
     }
-    let names = if questions.len() > 2 { format!("{own} and {WEB_NAME}") } else { own };
-    Some(Ok(format!("{names} have their addresses, and {first} its name")))
+    let known = match questions.len() {
+        2 => format!("{own} has its address"),
+        _ => format!("{own} and {WEB_NAME} have their addresses"),
+    };
+    Some(Ok(format!("{known}, and {first} its name")))
 }
 
 fn ping(office: &mut Office<'_>) -> Option<Result<String, String>> {

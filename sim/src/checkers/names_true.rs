@@ -26,7 +26,7 @@ pub struct NamesTrue {
 impl NamesTrue {
     /// For the domain of `config`.
     pub fn new(config: &Config) -> Self {
-        Self { leases: ObservedLeases::default(), domain: format!(".{}.", config.system.domain) }
+        Self { leases: ObservedLeases::of_config(config), domain: format!(".{}.", config.system.domain) }
     }
 
     fn check(&self, answer: &Message, now: Instant) -> Result<(), String> {
@@ -38,7 +38,7 @@ impl NamesTrue {
             RData::A(a) => Some(a.0),
             _ => None,
         });
-        if let Some(label) = name.strip_suffix(&self.domain).filter(|label| label.starts_with("pc-")) {
+        if let Some(label) = name.strip_suffix(&self.domain).filter(|label| is_machine(label)) {
             let (known, until) = match self.leases.address_of(label) {
                 Some((address, until)) if until > now => (Some(address), until),
                 Some((_, until)) => (None, until),
@@ -58,6 +58,11 @@ impl NamesTrue {
         }
         Ok(())
     }
+}
+
+/// Whether a name of the office's belongs to a machine, which has it with its lease.
+fn is_machine(label: &str) -> bool {
+    label.starts_with("pc-") || label == "printer"
 }
 
 impl Checker for NamesTrue {

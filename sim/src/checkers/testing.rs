@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
+use gatepost::control::report::Flow;
 use gatepost_dataplane::config::Segment;
 use gatepost_dataplane::{Instant, MacAddr};
 
@@ -22,12 +23,61 @@ pub fn packet(source: &str, destination: &str, transport: Transport) -> Packet {
     Packet {
         source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
         destination_mac: MacAddr([2, 0, 0, 0, 0, 2]),
-        content: Content::Ipv4(Ipv4 { source: ip(source), destination: ip(destination), transport }),
+        content: Content::Ipv4(Ipv4 {
+            source: ip(source),
+            destination: ip(destination),
+            transport,
+            content: 0,
+        }),
     }
 }
 
 pub fn tcp(source_port: u16, destination_port: u16) -> Transport {
-    Transport::Tcp { source_port, destination_port, is_opening: false, is_reset: false, checksum_ok: true }
+    segment(source_port, destination_port, "A")
+}
+
+/// A TCP segment with some of the flags S, A, F and R.
+pub fn segment(source_port: u16, destination_port: u16, flags: &str) -> Transport {
+    let has = |flag| flags.contains(flag);
+    Transport::Tcp {
+        source_port,
+        destination_port,
+        is_opening: has('S') && !has('A'),
+        is_accepting: has('S') && has('A'),
+        is_closing: has('F'),
+        is_reset: has('R'),
+        checksum_ok: true,
+    }
+}
+
+pub fn arp(sender: &str, target: &str, is_request: bool) -> Packet {
+    let content = Content::Arp { sender: ip(sender), target: ip(target), is_request };
+    Packet { content, ..packet(sender, target, Transport::Other) }
+}
+
+/// The packet with another content.
+pub fn numbered(mut packet: Packet, number: u64) -> Packet {
+    if let Content::Ipv4(ip) = &mut packet.content {
+        ip.content = number;
+    }
+    packet
+}
+
+/// A flow from `client`, seen as `seen_as`, to `destination`.
+pub fn flow(client: &str, seen_as: &str, destination: &str) -> Flow {
+    Flow {
+        protocol: "udp".to_owned(),
+        client: client.to_owned(),
+        destination: destination.to_owned(),
+        server: destination.to_owned(),
+        client_seen_as: seen_as.to_owned(),
+        state: "open".to_owned(),
+        packets_sent: 1,
+        packets_received: 0,
+        octets_sent: 1,
+        octets_received: 0,
+        expires_in_secs: 1,
+    }
 }
 
 pub fn udp(source_port: u16, destination_port: u16, payload: Vec<u8>) -> Transport {

@@ -143,18 +143,28 @@ impl MappingLives {
         self.leaving.push_back(Waiting { kind, content: ip.content, inside: from, remote: to, at: now });
     }
 
-    /// A packet that leaves as if it came from the WAN's address.
-    fn left(&mut self, ip: &Ipv4, now: Instant) -> Result<(), String> {
+    /// A packet that leaves from an endpoint of the WAN's address: to the WAN, or back to the LAN.
+    fn left(&mut self, side: Segment, ip: &Ipv4, now: Instant) -> Result<(), String> {
         let Some((kind, external, remote)) = endpoints(ip) else { return Ok(()) };
-        let is_it =
-            |leaving: &Waiting| (leaving.kind, leaving.content, leaving.remote) == (kind, ip.content, remote);
+        let own = self.external;
+        let is_it = |leaving: &Waiting| {
+            let is_there = match side {
+                Segment::Wan => leaving.remote == remote,
+                Segment::Lan => Some(leaving.remote.0) == own && self.lan.contains(&remote.0),
+            };
+            (leaving.kind, leaving.content) == (kind, ip.content) && is_there
+        };
         let mut candidates = self.leaving.iter().filter(|leaving| is_it(leaving));
         let Some(first) = candidates.next() else { return Ok(()) };
         // Two hosts that say the same to the same cannot be told apart.
         if candidates.any(|other| other.inside != first.inside) {
             return Ok(());
         }
-        let (inside, sent_at) = (first.inside, first.at);
+        let (inside, remote, sent_at) = (first.inside, first.remote, first.at);
+        if external == inside {
+            let (inside, remote) = (show(inside), show(remote));
+            return Err(format!("{kind:?} {inside} speaks to {remote} and is seen as it is")); // RFC 4787 REQ-9a
+        }
         self.check_identity(kind, inside, external, now)?;
         let mapping = self
             .mappings
@@ -240,7 +250,7 @@ impl MappingLives {
         if let Some(at) = self.entering.iter().position(is_it) {
             self.entering.remove(at);
         }
-        let is_hairpin = self.external == Some(remote.0);
+        let is_hairpin = self.external == Some(remote.0) || self.lan.contains(&remote.0);
         if is_hairpin || self.reachable.contains(&inside.0) || is_echo_request(ip) {
             return Ok(());
         }
@@ -403,13 +413,14 @@ impl Checker for MappingLives {
                 self.note_arp(way, *sender, *target, *is_request, now);
             }
             (Content::Ipv4(ip), Segment::Lan, Way::In) => self.leave(ip, now),
-            (Content::Ipv4(ip), Segment::Lan, Way::Out) if !self.lan.contains(&ip.source) => {
+            (Content::Ipv4(ip), Segment::Lan, Way::Out) => {
+                self.left(side, ip, now)?;
                 self.entered(ip, now)?;
             }
             (Content::Ipv4(ip), Segment::Wan, Way::Out) => {
                 self.wan_mac = Some(packet.source_mac);
                 self.note_external(ip);
-                self.left(ip, now)?;
+                self.left(side, ip, now)?;
             }
             (Content::Ipv4(ip), Segment::Wan, Way::In) if self.wan_mac == Some(packet.destination_mac) => {
                 self.enter(ip, now);
@@ -614,6 +625,20 @@ mod tests {
         office.out(0, PC, 1_000, segment(1_000, 80, "S")).unwrap();
         office.back(1, 1_000, segment(80, 1_000, "RA")).unwrap();
         assert!(office.back(245, 1_000, segment(80, 1_000, "RA")).is_err());
+    }
+
+    #[test]
+    fn a_hairpin_is_seen_as_to_the_internet_and_never_as_it_is() {
+        let mut office = Office::new();
+        office.out(0, PC, 1_001, query()).unwrap();
+        let mut hairpin = |source, port| {
+            office.content += 1;
+            office.pass(1, Way::In, Segment::Lan, packet(PC, WAN, udp(1_000, 8_000, Vec::new()))).unwrap();
+            office.pass(1, Way::Out, Segment::Lan, packet(source, OTHER_PC, udp(port, 80, Vec::new())))
+        };
+        assert_eq!(hairpin(WAN, 1_001), Ok(()));
+        assert!(hairpin(WAN, 1_000).unwrap_err().contains("was to be"));
+        assert!(hairpin(PC, 1_000).unwrap_err().contains("as it is"));
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
-use gatepost::control::report::Flow;
+use gatepost::control::report::{Counters, Flow, Interface, Leases, Neighbors, Status};
 use gatepost_dataplane::config::Segment;
 use gatepost_dataplane::{Instant, MacAddr};
 
-use super::{Passage, Way};
+use super::{Passage, Snapshot, Way};
 use crate::packet::{Content, Ipv4, Packet, Transport};
 
 /// The default configuration: the LAN is 192.168.1.0/24, the mode `nat-dmz`.
@@ -77,6 +77,47 @@ pub fn flow(client: &str, seen_as: &str, destination: &str) -> Flow {
         octets_sent: 1,
         octets_received: 0,
         expires_in_secs: 1,
+    }
+}
+
+/// A report at `secs` of a gateway that nothing has happened to.
+pub fn snapshot(secs: u64) -> Snapshot {
+    let interface = |address: &str| Interface {
+        mac: "02:00:00:00:00:01".to_owned(),
+        address: Some(address.parse().expect("a network")),
+        gateway: None,
+        configured_by: "static".to_owned(),
+    };
+    Snapshot {
+        now: Instant::from_secs(secs),
+        status: Status {
+            version: String::new(),
+            hostname: "gatepost".to_owned(),
+            domain: "office.example".to_owned(),
+            mode: "nat".to_owned(),
+            uptime_secs: secs,
+            lan: interface("192.168.1.1/24"),
+            wan: Some(interface("203.0.113.10/24")),
+            dns_upstream: Vec::new(),
+            flows: 0,
+            leases: 0,
+            ports: Vec::new(),
+        },
+        counters: Counters {
+            received: 0,
+            transmitted: 0,
+            flooded: 0,
+            local: 0,
+            consumed: 0,
+            held: 0,
+            dropped: 0,
+            made: 0,
+            made_suppressed: 0,
+            ports: Vec::new(),
+        },
+        leases: Leases { leases: Vec::new() },
+        neighbors: Neighbors { neighbors: Vec::new(), stations: Vec::new() },
+        flows: None,
     }
 }
 

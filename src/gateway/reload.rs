@@ -21,7 +21,7 @@ pub struct Reloader {
 
 /// A configuration to go over to, and whom to tell of the outcome.
 pub(super) struct Request {
-    pub config: Config,
+    pub config: Box<Config>,
     pub answer: oneshot::Sender<Result<(), Error>>,
 }
 
@@ -34,7 +34,7 @@ impl Reloader {
     pub async fn reload(&self, config: Config) -> Result<(), Error> {
         let (answer, outcome) = oneshot::channel();
         let stopping = || Error::failed("cannot reload", "the gateway is stopping", "start it again");
-        self.requests.send(Request { config, answer }).await.map_err(|_| stopping())?;
+        self.requests.send(Request { config: Box::new(config), answer }).await.map_err(|_| stopping())?;
         outcome.await.unwrap_or_else(|_| Err(stopping()))
     }
 }

@@ -1,5 +1,5 @@
 //! The services' half of a gateway, on one thread: the host stack and the DHCP client for as long as the
-//! gateway runs, the others until a [`reload`](super::reload) starts new ones.
+//! gateway runs, the others until a [`reload`] starts new ones.
 
 use std::cell::RefCell;
 use std::pin::{Pin, pin};
@@ -90,7 +90,7 @@ impl Services {
                     return Err(Error::failed("a service broke down", why, "see the log"));
                 }
                 Happening::Reload(Request { config, answer }) => {
-                    let outcome = match self.prepare(config, &stack) {
+                    let outcome = match self.prepare(*config, &stack) {
                         Ok(prepared) => {
                             generation.end().await;
                             (wan_client, generation) = self.go_over_to(prepared, &stack, wan_client).await?;

@@ -12,7 +12,7 @@
 //! [`Worker`] on a thread of its own; in simulation both halves run in one simulated host.
 //!
 //! The services own the configuration: when the WAN's address changes, or the administrator asks for a
-//! [reload](self::reload), they swap in a new one, which the worker takes over before its next batch.
+//! [`reload`], they swap in a new one, which the worker takes over before its next batch.
 
 mod current;
 mod dispatch;

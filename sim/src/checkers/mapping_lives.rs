@@ -178,7 +178,7 @@ impl MappingLives {
         if conversation.must_until <= now {
             conversation.tcp = Tcp::default();
         }
-        conversation.tcp.from_inside(&ip.transport);
+        conversation.tcp.hear_inside(&ip.transport);
         let life = conversation.tcp.life(kind);
         conversation.must_until = sent_at + life;
         conversation.may_until = now + life + SLACK;
@@ -236,7 +236,7 @@ impl MappingLives {
             self.entering.push_back(Waiting { kind, content: ip.content, inside, remote, at: now });
         }
         if kind == Kind::Tcp {
-            conversation.from_outside(&ip.transport, now);
+            conversation.hear_outside(&ip.transport, now);
         }
     }
 
@@ -335,14 +335,13 @@ impl Mapping {
 impl Conversation {
     /// Only of an established connection, to which the inside has agreed, do segments from outside
     /// prolong the life; what ends it gives the transitory life once.
-    fn from_outside(&mut self, transport: &Transport, now: Instant) {
-        let before = self.tcp;
-        self.tcp.from_outside(transport);
-        let life = self.tcp.life(Kind::Tcp);
-        if self.tcp.is_reset && !before.is_reset || self.tcp.is_closing() && !before.is_closing() {
-            self.must_until = now + life;
-            self.may_until = now + life + SLACK;
-        } else if self.tcp.is_established && !self.tcp.is_closing() && !self.tcp.is_reset {
+    fn hear_outside(&mut self, transport: &Transport, now: Instant) {
+        let before = (self.tcp.is_reset, self.tcp.is_closing());
+        self.tcp.hear_outside(transport);
+        let after = (self.tcp.is_reset, self.tcp.is_closing());
+        let is_prolonged = if after == (false, false) { self.tcp.is_established } else { after != before };
+        if is_prolonged {
+            let life = self.tcp.life(Kind::Tcp);
             self.must_until = now + life;
             self.may_until = now + life + SLACK;
         }
@@ -350,7 +349,7 @@ impl Conversation {
 }
 
 impl Tcp {
-    fn from_inside(&mut self, transport: &Transport) {
+    fn hear_inside(&mut self, transport: &Transport) {
         let Transport::Tcp { is_opening, is_closing, is_reset, .. } = *transport else { return };
         if is_reset {
             self.is_reset = true;
@@ -365,7 +364,7 @@ impl Tcp {
         }
     }
 
-    fn from_outside(&mut self, transport: &Transport) {
+    fn hear_outside(&mut self, transport: &Transport) {
         let Transport::Tcp { is_opening, is_accepting, is_closing, is_reset, .. } = *transport else {
             return;
         };

@@ -387,7 +387,8 @@ impl Pc {
         };
         let closing = self.closing.poll_timeout().into_iter();
         let asker = self.asker.as_ref().and_then(Asker::poll_timeout);
-        let hairpin = self.hairpin.as_ref().filter(|_| self.diary.address.is_some()).map(Visits::poll_timeout);
+        let hairpin =
+            self.hairpin.as_ref().filter(|_| self.diary.address.is_some()).map(Visits::poll_timeout);
         closing
             .chain([errand])
             .chain(chat)

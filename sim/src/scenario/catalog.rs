@@ -260,11 +260,10 @@ fn provider_vanishes() -> Office {
     office()
         .pcs(10)
         .chatting(2)
-        .isp_lease_secs(60)
         .at(secs(30), provider(ProviderMood::NotForwarding))
         .at(secs(60), provider(ProviderMood::Up))
         .at(secs(90), provider(ProviderMood::Gone))
-        .at(secs(180), provider(ProviderMood::Up))
+        .at(secs(150), provider(ProviderMood::Up))
         .expect("the chats outlived the first time and not the second", |account| {
             let broken = [account.pc("pc-0").diary.chats_broken, account.pc("pc-1").diary.chats_broken];
             if broken == [1, 1] { Ok(()) } else { Err(format!("{broken:?} times broken")) }

@@ -255,10 +255,8 @@ mod tests {
     fn in_lan_only_mode_there_is_no_wan() {
         let office = || office().mode("lan-only");
         refused(office().link("wan", perfect()), "there is no wan in lan-only mode");
-        refused(
-            office().at(TIME, provider(ProviderMood::Gone)),
-            "there is no WAN in lan-only mode, and so not",
-        );
+        let no_wan = "there is no WAN in lan-only mode, and so not: the provider is Gone";
+        refused(office().at(TIME, provider(ProviderMood::Gone)), no_wan);
         refused(office().chatting(1), "nobody to chat with in lan-only mode");
     }
 }

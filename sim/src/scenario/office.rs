@@ -300,12 +300,13 @@ impl Office {
     /// The cable that `name` has in the beginning; the last line about it or its group counts.
     pub(super) fn link_of(&self, name: &str, group: &str) -> Link {
         let mut matching = self.links.iter().rev().filter(|(of, ..)| of == name || of == group);
-        matching.next().map_or_else(|| self.good_link(name), |(_, link, _)| link.clone())
+        let link = matching.next().map_or_else(perfect, |(_, link, _)| link.clone());
+        self.fitted(name, link)
     }
 
-    /// The cable of `name` without faults.
-    pub(super) fn good_link(&self, name: &str) -> Link {
-        if matches!(name, "wan" | "internet") { perfect().mtu(self.wan_mtu) } else { perfect() }
+    /// What becomes of `link` where the cable of `name` is.
+    pub(super) fn fitted(&self, name: &str, link: Link) -> Link {
+        if matches!(name, "wan" | "internet") { link.within_mtu(self.wan_mtu) } else { link }
     }
 }
 

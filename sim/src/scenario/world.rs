@@ -216,6 +216,7 @@ impl World {
     }
 
     fn set_link(&mut self, name: &str, link: &Link) {
+        let link = &self.office.fitted(name, link.clone());
         for socket in &self.sockets {
             if socket.name == name || (name == "lan" && socket.side == Segment::Lan) {
                 socket.nic.borrow_mut().set_link(link);
@@ -231,12 +232,12 @@ impl World {
 
     fn calm(&mut self) {
         for socket in &self.sockets {
-            socket.nic.borrow_mut().set_link(&self.office.good_link(&socket.name));
+            socket.nic.borrow_mut().set_link(&self.office.fitted(&socket.name, perfect()));
         }
         self.office_rack.borrow_mut().set_all_links(&perfect());
         self.office_rack.borrow_mut().reunite();
         for name in ["internet", "attacker"] {
-            self.provider_rack.borrow_mut().set_link(name, &self.office.good_link(name));
+            self.provider_rack.borrow_mut().set_link(name, &self.office.fitted(name, perfect()));
         }
         self.set_provider(ProviderMood::Up);
         let mut internet = self.internet.borrow_mut();

@@ -160,6 +160,11 @@ impl Link {
         Self { mtu: Some(octets), ..self.unless(octets >= MTU_MIN, told) }
     }
 
+    /// Takes no longer packets than that, whatever else is wrong with it.
+    pub fn within_mtu(self, octets: u16) -> Self {
+        Self { mtu: Some(self.mtu.map_or(octets, |mtu| mtu.min(octets))), ..self }
+    }
+
     /// Carries nothing in one direction.
     pub fn cut_one_way(mut self, direction: Direction) -> Self {
         match direction {

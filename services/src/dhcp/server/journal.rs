@@ -8,7 +8,8 @@
 //! A power cut can leave a part of the last line: that change was never promised to anybody, and the part
 //! is cut off by the next write. A write that failed may leave one too, and a sync that failed may have lost
 //! anything that it was for, so the next write replaces the whole file; so does the first of a process, for
-//! what it has read may be what the one before could not sync. Anything else that cannot be read is an error: guessing would lease an address twice.
+//! what it has read may be what the one before could not sync. Anything else that cannot be read is an error:
+//! guessing would lease an address twice.
 
 use std::fmt;
 use std::io;

@@ -38,3 +38,18 @@ fn port_scan_sees_nothing() {
 fn bad_names_do_not_get_in() {
     passes("bad-names");
 }
+
+#[test]
+fn bad_disk_loses_no_lease() {
+    passes("bad-disk");
+}
+
+#[test]
+fn provider_vanishes_and_returns() {
+    passes("provider-vanishes");
+}
+
+#[test]
+fn lan_only_has_addresses_and_names() {
+    passes("lan-only");
+}

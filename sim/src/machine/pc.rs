@@ -52,6 +52,8 @@ pub struct Habits {
     pub visit_every: Option<Duration>,
     /// Keeps a chat open.
     pub chats: bool,
+    /// Whether there is an internet with pages. Without, it looks up colleagues only.
+    pub has_internet: bool,
 }
 
 /// What worked, and what did not.
@@ -65,6 +67,8 @@ pub struct Diary {
     pub addresses_lost: u64,
     /// Names that were answered.
     pub lookups: u64,
+    /// When a colleague's name was last answered.
+    pub last_colleague_at: Option<Instant>,
     /// Look-ups without an answer.
     pub lookups_failed: u64,
     /// Pages that came whole.
@@ -223,7 +227,8 @@ impl Pc {
             self.errand = Errand::Pausing { until: now + self.pause() };
             return;
         }
-        let name = if self.diary.pages > 0 && self.rng.random_ratio(1, 4) {
+        let has_time = !self.habits.has_internet || (self.diary.pages > 0 && self.rng.random_ratio(1, 4));
+        let name = if has_time {
             format!("{}.{DOMAIN}.", HOSTNAMES[self.rng.random_range(0..self.colleagues)])
         } else {
             format!("site-{}.example.", self.rng.random_range(0..SITES))
@@ -253,6 +258,7 @@ impl Pc {
                 // A colleague may not be there; that is an answer too.
                 (Some(_), _) | (None, ResponseCode::NXDomain | ResponseCode::NoError) if !wants_page => {
                     self.diary.lookups += 1;
+                    self.diary.last_colleague_at = Some(now);
                 }
                 _ => self.diary.lookups_failed += 1,
             }

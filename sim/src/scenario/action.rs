@@ -45,6 +45,8 @@ pub enum Action {
     ClockJumps(Duration),
     /// The gateway's disk is full, or has room again.
     DiskFull(bool),
+    /// The gateway's code panics when it next has something to send: a bug, to see that it is found.
+    Panic,
 }
 
 impl fmt::Display for Action {
@@ -62,6 +64,7 @@ impl fmt::Display for Action {
             Self::Attack(shots) => write!(f, "{} shots at the gateway", shots.len()),
             Self::ClockJumps(by) => write!(f, "the gateway's time of day jumps by {} s", by.as_secs()),
             Self::DiskFull(true) => f.write_str("the disk is full"),
+            Self::Panic => f.write_str("the gateway's code panics"),
             Self::DiskFull(false) => f.write_str("the disk has room"),
         }
     }
@@ -132,4 +135,9 @@ pub fn clock_jumps(by: Duration) -> Action {
 /// The gateway's disk fills up, or gets room again.
 pub fn disk_full(is_full: bool) -> Action {
     Action::DiskFull(is_full)
+}
+
+/// The gateway's code panics when it next has something to send.
+pub fn panic() -> Action {
+    Action::Panic
 }

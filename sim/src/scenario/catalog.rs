@@ -22,7 +22,7 @@ pub struct Scenario {
     /// The least time that it makes sense for, in seconds.
     pub lasting_secs_min: u64,
     /// Makes the office; only the swarm's depends on the seed and on how long it lasts.
-    build: fn(seed: u64, lasting: Duration) -> Office,
+    pub build: fn(seed: u64, lasting: Duration) -> Office,
 }
 
 impl Scenario {

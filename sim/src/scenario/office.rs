@@ -1,6 +1,7 @@
 //! An office, its provider, and what is to happen to them.
 
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use ipnet::Ipv4Net;
 
 use super::action::Action;
 use super::outcome::{Account, Outcome};
+use super::progress::Watch;
 use super::world::World;
 use crate::machine::internet::DNS_ADDRESS;
 use crate::machine::pc::PCS_MAX;
@@ -162,7 +164,22 @@ impl Office {
     /// The office cannot be built: a sentence that says which line of the scenario to change. Or the
     /// capture cannot be written.
     pub fn run(self, name: &str, seed: u64, pcap: Option<&Path>) -> Result<Outcome, String> {
-        World::build(self, name, seed, pcap)?.run()
+        self.run_watched(name, seed, pcap, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// As [`Office::run`], and tells `watch` how far it is.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Office::run`].
+    pub fn run_watched(
+        self,
+        name: &str,
+        seed: u64,
+        pcap: Option<&Path>,
+        watch: Watch<'_>,
+    ) -> Result<Outcome, String> {
+        World::build(self, name, seed, pcap)?.run(watch)
     }
 
     /// Everything that was chosen, for people.

@@ -4,8 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::BufWriter;
 use std::net::IpAddr;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gatepost_dataplane::Instant;
@@ -16,6 +19,7 @@ use rand::{RngExt, SeedableRng};
 use super::action::Action;
 use super::office::{Office, WanBy};
 use super::outcome::{Account, Outcome, PcAccount};
+use super::progress::{Progress, Watch};
 use crate::checkers;
 use crate::machine::attacker::{Attacker, Shot};
 use crate::machine::internet::{DnsMood, Internet};
@@ -24,6 +28,7 @@ use crate::world::disk::SimDisk;
 use crate::world::gateway_host::{self, Setup, Socket};
 use crate::world::link::{Link, Nic, perfect};
 use crate::world::observer::{Capture, Observer, Shared};
+use crate::world::panics::PanicWatch;
 use crate::world::pcapng::PcapNg;
 use crate::world::rack::{self, Rack};
 use crate::world::segment::{QUEUE_FRAMES_MAX, SegmentId, TICK};
@@ -33,6 +38,11 @@ const OFFICE: &str = "office";
 const PROVIDER: &str = "provider";
 /// The attacker's host number in the provider's network.
 const ATTACKER_HOST: u32 = 66;
+
+/// The internet and the attacker.
+const PROVIDER_MACHINES: usize = 2;
+/// How often who watches is told how far it is.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A world whose time has not begun.
 pub struct World {
@@ -48,6 +58,7 @@ pub struct World {
     attacker: Rc<RefCell<Attacker>>,
     disk: Rc<SimDisk>,
     skew: Rc<Cell<Duration>>,
+    panics: Arc<AtomicBool>,
     observer: Shared,
 }
 
@@ -74,6 +85,7 @@ impl World {
         let sockets = sockets(&office, cable_seed);
         let disk = Rc::new(SimDisk::default());
         let skew = Rc::new(Cell::new(Duration::ZERO));
+        let panics = Arc::new(AtomicBool::new(false));
         let setup = Setup {
             config,
             sockets: sockets.clone(),
@@ -81,6 +93,7 @@ impl World {
             disk: Rc::clone(&disk) as _,
             skew: Rc::clone(&skew),
             rng: Rc::new(RefCell::new(StdRng::from_rng(&mut rng))),
+            panics: Arc::clone(&panics),
             observer: Rc::clone(&observer),
         };
         sim.host(GATEWAY, move || gateway_host::run(setup.clone()));
@@ -104,28 +117,47 @@ impl World {
             attacker,
             disk,
             skew,
+            panics,
             observer,
         })
     }
 
     /// Lets its time pass.
-    pub fn run(mut self) -> Result<Outcome, String> {
+    pub fn run(mut self, watch: Watch<'_>) -> Result<Outcome, String> {
         let mut actions = self.office.actions.clone();
         actions.sort_by_key(|(time, _)| *time);
+        let events_all = actions.len();
         let mut actions = actions.into_iter().peekable();
-        let mut breakdown = None;
+        let panics = PanicWatch::begin();
+        let (mut breakdown, mut is_cut_short) = (None, false);
+        let mut watched_at = WATCH_INTERVAL;
         while self.sim.elapsed() < self.office.lasting {
-            while let Some((_, action)) = actions.next_if(|(time, _)| *time <= self.sim.elapsed()) {
-                self.act(&action);
-            }
-            if let Err(error) = self.sim.step() {
-                breakdown = Some(error.to_string());
+            let stepped = panic::catch_unwind(AssertUnwindSafe(|| {
+                while let Some((_, action)) = actions.next_if(|(time, _)| *time <= self.sim.elapsed()) {
+                    self.act(&action);
+                }
+                self.sim.step()
+            }));
+            let failed = match stepped {
+                Ok(Ok(_)) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some("a panic".to_owned()),
+            };
+            breakdown = panics.first().or(failed);
+            if breakdown.is_some() {
                 break;
+            }
+            if self.sim.elapsed() >= watched_at {
+                watched_at += WATCH_INTERVAL;
+                is_cut_short = watch(&self.progress(events_all - actions.len())).is_break();
+                if is_cut_short {
+                    break;
+                }
             }
         }
         let account = self.account();
-        let checked = self.office.expectations.iter().map(|(what, check)| (what.clone(), check(&account)));
-        let expectations = checked.collect();
+        let expected = self.office.expectations.iter().filter(|_| !is_cut_short);
+        let expectations = expected.map(|(what, check)| (what.clone(), check(&account))).collect();
         let mut observer = self.observer.borrow_mut();
         observer.finish().map_err(|error| format!("the capture cannot be written: {error}"))?;
         Ok(Outcome {
@@ -139,8 +171,19 @@ impl World {
             violations: observer.violations().to_vec(),
             expectations,
             breakdown,
+            is_cut_short,
             account,
         })
+    }
+
+    fn progress(&self, events: usize) -> Progress {
+        Progress {
+            simulated: self.sim.elapsed(),
+            lasting: self.office.lasting,
+            hosts: self.pcs.len() + 1 + PROVIDER_MACHINES,
+            frames: self.observer.borrow().frames(),
+            events,
+        }
     }
 
     fn act(&mut self, action: &Action) {
@@ -159,6 +202,7 @@ impl World {
             Action::Attack(shots) => self.attack(shots),
             Action::ClockJumps(by) => self.skew.set(self.skew.get() + *by),
             Action::DiskFull(is_full) => self.disk.set_full(*is_full),
+            Action::Panic => self.panics.store(true, Ordering::Relaxed),
         }
     }
 

@@ -9,6 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gatepost::config::Config;
@@ -66,6 +67,8 @@ pub struct Setup {
     pub disk: Rc<dyn Disk>,
     /// How far the time of day is ahead.
     pub skew: Rc<Cell<Duration>>,
+    /// Whether the gateway's code panics when it next has something to send.
+    pub panics: Arc<AtomicBool>,
     /// The generator that each boot takes its own from.
     pub rng: Rc<RefCell<StdRng>>,
     /// Who watches.
@@ -80,12 +83,15 @@ pub struct Setup {
 pub async fn run(setup: Setup) -> turmoil::Result {
     let clock = Rc::new(SimClock::boot(Rc::clone(&setup.skew)));
     let waker = Arc::new(Notify::new());
-    let wake = Arc::clone(&waker);
+    let (wake, panics) = (Arc::clone(&waker), Arc::clone(&setup.panics));
     let environment = Environment {
         clock: Rc::clone(&clock) as Rc<dyn Clock>,
         disk: Rc::clone(&setup.disk),
         rng: StdRng::from_rng(&mut *setup.rng.borrow_mut()),
-        wake_worker: Arc::new(move || wake.notify_one()),
+        wake_worker: Arc::new(move || {
+            assert!(!panics.load(Ordering::Relaxed), "the scenario wants a panic");
+            wake.notify_one();
+        }),
     };
     let ports = setup.sockets.iter().map(|socket| {
         let port = SimPort { socket: socket.clone(), observer: Rc::clone(&setup.observer) };

@@ -1,0 +1,87 @@
+//! Captures of the simulation in Wireshark's eyes: every segment is an interface, and nothing is malformed
+//! or has a wrong checksum unless the simulation makes it so.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+
+use gatepost_sim::scenario::catalog;
+
+/// What must not be in a capture.
+const WRONG: &str = "_ws.malformed || ip.checksum.status == \"Bad\" || icmp.checksum.status == \"Bad\" \
+                     || udp.checksum.status == \"Bad\" || tcp.checksum.status == \"Bad\"";
+
+/// A capture that is removed again.
+struct Capture(PathBuf);
+
+impl Capture {
+    fn of(scenario: &str, seed: u64) -> Self {
+        let name = format!("{scenario}-{seed}-{}.pcapng", process::id());
+        let capture = Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name));
+        let office = catalog::find(scenario).expect("a scenario").office(seed, None).expect("it is long enough");
+        let outcome = office.run(scenario, seed, Some(&capture.0)).expect("it can be built");
+        assert!(outcome.passed(), "{outcome}");
+        capture
+    }
+
+    /// What tshark prints with checksums validated, line by line.
+    fn tshark(&self, arguments: &[&str]) -> Vec<String> {
+        let mut command = Command::new("tshark");
+        command.arg("-r").arg(&self.0);
+        for protocol in ["ip", "tcp", "udp"] {
+            command.args(["-o", &format!("{protocol}.check_checksum:TRUE")]);
+        }
+        let output = command.args(arguments).output().expect("tshark is installed by `./dev setup`");
+        let text = String::from_utf8(output.stdout).expect("text");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        _ = fs::remove_file(&self.0);
+    }
+}
+
+#[track_caller]
+fn is_flawless(scenario: &str, seed: u64, interfaces: &[&str]) {
+    let capture = Capture::of(scenario, seed);
+    assert_eq!(capture.tshark(&["-Y", WRONG]), [""; 0], "{scenario} {seed}");
+    let mut seen = capture.tshark(&["-T", "fields", "-e", "frame.interface_name"]);
+    assert!(seen.len() > 500, "{scenario} {seed}: {} frames", seen.len());
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen, interfaces, "{scenario} {seed}");
+}
+
+#[test]
+fn every_segment_is_an_interface_and_nothing_is_malformed_when_a_laptop_moves() {
+    is_flawless("laptop-moves", 1, &["lan0", "lan1", "lan2", "wan"]);
+}
+
+#[test]
+fn nothing_is_malformed_when_a_link_loses_frames() {
+    is_flawless("through-nat", 2, &["lan0", "wan"]);
+}
+
+#[test]
+fn nothing_is_malformed_when_the_power_is_cut() {
+    is_flawless("power-cut", 3, &["lan0", "wan"]);
+}
+
+#[test]
+fn nothing_is_malformed_when_the_provider_renumbers() {
+    is_flawless("renumbering", 4, &["lan0", "wan"]);
+}
+
+#[test]
+fn a_wrong_bit_shows() {
+    let capture = Capture::of("through-nat", 5);
+    let mut bytes = fs::read(&capture.0).expect("it was written");
+    let needle = b"\x06office\x07example";
+    let at = bytes.windows(needle.len()).position(|window| window == needle).expect("somebody looks up a colleague");
+    bytes[at + 1] ^= 1;
+    fs::write(&capture.0, bytes).expect("it can be written");
+    assert_eq!(capture.tshark(&["-Y", WRONG]).len(), 1);
+}

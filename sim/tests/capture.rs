@@ -18,7 +18,8 @@ impl Capture {
     fn of(scenario: &str, seed: u64) -> Self {
         let name = format!("{scenario}-{seed}-{}.pcapng", process::id());
         let capture = Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name));
-        let office = catalog::find(scenario).expect("a scenario").office(seed, None).expect("it is long enough");
+        let office =
+            catalog::find(scenario).expect("a scenario").office(seed, None).expect("it is long enough");
         let outcome = office.run(scenario, seed, Some(&capture.0)).expect("it can be built");
         assert!(outcome.passed(), "{outcome}");
         capture
@@ -80,7 +81,10 @@ fn a_wrong_bit_shows() {
     let capture = Capture::of("through-nat", 5);
     let mut bytes = fs::read(&capture.0).expect("it was written");
     let needle = b"\x06office\x07example";
-    let at = bytes.windows(needle.len()).position(|window| window == needle).expect("somebody looks up a colleague");
+    let at = bytes
+        .windows(needle.len())
+        .position(|window| window == needle)
+        .expect("somebody looks up a colleague");
     bytes[at + 1] ^= 1;
     fs::write(&capture.0, bytes).expect("it can be written");
     assert_eq!(capture.tshark(&["-Y", WRONG]).len(), 1);

@@ -5,8 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// A swarm of which only the faults are run.
-const ARGUMENTS: [&str; 7] =
-    ["--seeds", "1..=100", "--minutes", "5", "--stop-after", "60", "--traces"];
+const ARGUMENTS: [&str; 7] = ["--seeds", "1..=100", "--minutes", "5", "--stop-after", "60", "--traces"];
 
 #[test]
 fn a_hundred_seeds_are_the_same_traces_in_another_process_at_another_optimisation_level() {
@@ -14,7 +13,16 @@ fn a_hundred_seeds_are_the_same_traces_in_another_process_at_another_optimisatio
     let target = here.ancestors().nth(2).expect("it is in a profile's directory of the target directory");
     let (profile, directory) = if cfg!(debug_assertions) { ("release", "release") } else { ("dev", "debug") };
     let built = Command::new(env!("CARGO"))
-        .args(["build", "--locked", "--package", "gatepost-sim", "--bin", "gatepost-sim", "--profile", profile])
+        .args([
+            "build",
+            "--locked",
+            "--package",
+            "gatepost-sim",
+            "--bin",
+            "gatepost-sim",
+            "--profile",
+            profile,
+        ])
         .arg("--target-dir")
         .arg(target)
         .status()
@@ -26,7 +34,8 @@ fn a_hundred_seeds_are_the_same_traces_in_another_process_at_another_optimisatio
         assert_eq!(ours, theirs, "a seed and its trace, here and in the profile {profile}");
     }
     assert_eq!((ours.len(), theirs.len()), (100, 100));
-    let hashes: BTreeSet<_> = ours.iter().filter_map(|line| line.split_once(' ')).map(|(_, hash)| hash).collect();
+    let hashes: BTreeSet<_> =
+        ours.iter().filter_map(|line| line.split_once(' ')).map(|(_, hash)| hash).collect();
     assert_eq!(hashes.len(), 100, "every seed is a trace of its own");
 }
 

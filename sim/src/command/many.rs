@@ -45,7 +45,14 @@ type Finished = Result<(Outcome, Option<Repeat>), String>;
 ///
 /// One of them cannot be run, or not be told.
 pub fn run(plan: &Plan<'_>, seeds: Seeds, options: Options, out: &mut dyn Write) -> Result<Ending, Trouble> {
-    let rounds = Rounds { plan, seeds, options, next: AtomicU64::new(0), failed: AtomicUsize::new(0) };
+    let rounds = Rounds {
+        plan,
+        seeds,
+        options,
+        next: AtomicU64::new(0),
+        failed: AtomicUsize::new(0),
+        simulated_secs: AtomicU64::new(0),
+    };
     let (results, finished) = mpsc::channel();
     thread::scope(|scope| {
         for _ in 0..options.jobs {
@@ -53,7 +60,7 @@ pub fn run(plan: &Plan<'_>, seeds: Seeds, options: Options, out: &mut dyn Write)
             scope.spawn(|| rounds.work(results));
         }
         drop(results);
-        Report::new(plan, seeds).tell(&finished, options.traces, out)
+        Report::new(&rounds).tell(&finished, out)
     })
 }
 
@@ -64,6 +71,8 @@ struct Rounds<'a> {
     options: Options,
     next: AtomicU64,
     failed: AtomicUsize,
+    /// Simulated seconds, of the runs that go on too.
+    simulated_secs: AtomicU64,
 }
 
 impl Rounds<'_> {
@@ -71,7 +80,10 @@ impl Rounds<'_> {
     fn work(&self, results: Sender<Finished>) {
         while !self.is_over() {
             let Some(seed) = self.seeds.get(self.next.fetch_add(1, Ordering::Relaxed)) else { return };
-            let finished = self.plan.run(seed, None, &mut |_| ()).map(|outcome| {
+            let result = self.plan.run(seed, None, &mut |_| {
+                self.simulated_secs.fetch_add(1, Ordering::Relaxed);
+            });
+            let finished = result.map(|outcome| {
                 let is_to_repeat =
                     !outcome.passed() && self.failed.fetch_add(1, Ordering::Relaxed) < CAPTURES_MAX;
                 let repeat = is_to_repeat.then(|| self.plan.repeat(&outcome));
@@ -91,8 +103,7 @@ impl Rounds<'_> {
 
 /// What has come of them so far.
 struct Report<'a> {
-    plan: &'a Plan<'a>,
-    seeds: Seeds,
+    rounds: &'a Rounds<'a>,
     screen: Screen,
     stopwatch: Stopwatch,
     passed: u64,
@@ -103,10 +114,9 @@ struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn new(plan: &'a Plan<'a>, seeds: Seeds) -> Self {
+    fn new(rounds: &'a Rounds<'a>) -> Self {
         Self {
-            plan,
-            seeds,
+            rounds,
             screen: Screen::new(),
             stopwatch: Stopwatch::start(),
             passed: 0,
@@ -117,17 +127,12 @@ impl<'a> Report<'a> {
         }
     }
 
-    fn tell(
-        mut self,
-        finished: &Receiver<Finished>,
-        traces: bool,
-        out: &mut dyn Write,
-    ) -> Result<Ending, Trouble> {
+    fn tell(mut self, finished: &Receiver<Finished>, out: &mut dyn Write) -> Result<Ending, Trouble> {
         loop {
             match finished.recv_timeout(REFRESH) {
                 Ok(finished) => {
                     let (outcome, repeat) = finished?;
-                    if traces {
+                    if self.rounds.options.traces {
                         self.traces.insert(outcome.seed, outcome.trace_hash);
                     }
                     self.add(&outcome, repeat, out)?;
@@ -147,24 +152,25 @@ impl<'a> Report<'a> {
         if !outcome.passed() {
             self.failed.push(outcome.seed);
             self.screen.clear();
-            writeln!(out, "{outcome}\n  repeat it with: {}", self.plan.command(outcome.seed))?;
+            writeln!(out, "{outcome}\n  repeat it with: {}", self.rounds.plan.command(outcome.seed))?;
             match repeat {
                 Some(repeat) => writeln!(out, "  {repeat}")?,
                 None => writeln!(out, "  not captured, as {CAPTURES_MAX} others are")?,
             }
-        } else if !(self.plan.is_stopped() && outcome.is_cut_short) {
+        } else if !(self.rounds.plan.is_stopped() && outcome.is_cut_short) {
             self.passed += 1;
         }
         Ok(())
     }
 
     fn show(&mut self) {
-        let Self { seeds, passed, failed, frames, stopwatch, simulated, .. } = self;
+        let Self { rounds, passed, failed, frames, stopwatch, .. } = self;
         self.screen.show(|| {
             let failed = failed.len();
             let done = *passed + failed as u64;
-            let speed = stopwatch.times_real(*simulated);
-            format!("{done} of {} seeds, {failed} failed, {frames} frames, {speed}", seeds.len())
+            let simulated = Duration::from_secs(rounds.simulated_secs.load(Ordering::Relaxed));
+            let speed = stopwatch.times_real(simulated);
+            format!("{done} of {} seeds, {failed} failed, {frames} frames, {speed}", rounds.seeds.len())
         });
     }
 
@@ -173,7 +179,7 @@ impl<'a> Report<'a> {
             writeln!(out, "{seed} {trace_hash:032x}")?;
         }
         let (minutes, frames) = (self.simulated.as_secs() / 60, self.frames);
-        let (passed, all) = (self.passed, self.seeds.len());
+        let (passed, all) = (self.passed, self.rounds.seeds.len());
         writeln!(out, "{passed} of {all} seeds passed: {minutes} simulated minutes, {frames} frames")?;
         eprintln!("{}", self.stopwatch.speed(self.simulated, frames));
         if !self.failed.is_empty() {
@@ -186,7 +192,7 @@ impl<'a> Report<'a> {
             writeln!(out, "failed: {}{more}", listed.join(", "))?;
             return Ok(Ending::Failed);
         }
-        if self.plan.is_stopped() {
+        if self.rounds.plan.is_stopped() {
             writeln!(out, "interrupted")?;
             return Ok(Ending::Interrupted);
         }

@@ -15,9 +15,13 @@ use super::world::World;
 use crate::machine::internet::DNS_ADDRESS;
 use crate::machine::pc::PCS_MAX;
 use crate::world::link::{Link, perfect};
+use crate::world::segment::TICK;
 
 /// The most ports that the office's switch has.
 pub const LAN_PORTS_MAX: usize = 8;
+
+/// The longest tick: with more, what waits for an answer on the LAN would notice.
+const TICK_MAX: Duration = Duration::from_millis(20);
 
 /// What is expected in the end.
 pub type Expectation = (String, Box<dyn Fn(&Account) -> Result<(), String>>);
@@ -35,6 +39,8 @@ pub struct Office {
     pub(super) isp_lease_secs: u32,
     pub(super) arriving_within: Duration,
     pub(super) visit_every: Option<Duration>,
+    pub(super) page_octets: Option<u32>,
+    pub(super) tick: Duration,
     pub(super) links: Vec<(String, Link)>,
     pub(super) actions: Vec<(Duration, Action)>,
     pub(super) lasting: Duration,
@@ -74,6 +80,8 @@ pub fn office() -> Office {
         isp_lease_secs: 3_600,
         arriving_within: Duration::from_secs(1),
         visit_every: Some(Duration::from_secs(10)),
+        page_octets: None,
+        tick: TICK,
         links: Vec::new(),
         actions: Vec::new(),
         lasting: Duration::from_secs(60),
@@ -126,6 +134,17 @@ impl Office {
     /// Each PC looks up a name, and mostly fetches a page, so often on average; `None`: never.
     pub fn visiting_every(self, mean: Option<Duration>) -> Self {
         Self { visit_every: mean, ..self }
+    }
+
+    /// Every page has so many octets, rather than up to 20,000.
+    pub fn page_octets(self, octets: u32) -> Self {
+        Self { page_octets: Some(octets), ..self }
+    }
+
+    /// So much time passes at once, in milliseconds: 1 unless told otherwise, 10 where hours pass and nobody
+    /// minds that a frame takes 10 ms on each segment. The idle office is several times as fast then.
+    pub fn tick_ms(self, millis: u64) -> Self {
+        Self { tick: Duration::from_millis(millis), ..self }
     }
 
     /// The cable of a machine, port or group, from the beginning on.
@@ -273,6 +292,13 @@ impl Office {
         if !matches!(self.mode.as_str(), "router" | "nat" | "nat-dmz") {
             return Err(format!("no mode {:?} in the simulation; write mode(\"nat\")", self.mode));
         }
+        if !(TICK..=TICK_MAX).contains(&self.tick) {
+            let millis = self.tick.as_millis();
+            return Err(format!(
+                "ticks of {millis} ms are not possible; write tick_ms(1) to tick_ms({})",
+                TICK_MAX.as_millis()
+            ));
+        }
         for (name, _) in &self.links {
             self.validate_name(name, "link()")?;
         }
@@ -337,6 +363,7 @@ mod tests {
         let told = |office: Office| office.validate().expect_err("a mistake");
         assert!(told(office().pcs(251)).contains("pcs(250)"));
         assert!(told(office().lan_ports(0)).contains("lan_ports(1)"));
+        assert!(told(office().tick_ms(0)).contains("tick_ms(1)"));
         assert!(told(office().mode("lan-only")).contains("mode(\"nat\")"));
         assert!(told(office().link("printer", perfect())).contains("\"printer\""));
         let at = |action| office().at(Duration::from_secs(7), action);

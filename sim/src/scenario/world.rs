@@ -31,7 +31,7 @@ use crate::world::observer::{Capture, Observer, Shared};
 use crate::world::panics::PanicWatch;
 use crate::world::pcapng::PcapNg;
 use crate::world::rack::{self, Rack};
-use crate::world::segment::{QUEUE_FRAMES_MAX, SegmentId, TICK};
+use crate::world::segment::{QUEUE_FRAMES_MAX, SegmentId};
 
 const GATEWAY: &str = "gateway";
 const OFFICE: &str = "office";
@@ -73,9 +73,9 @@ impl World {
         let checkers = checkers::for_config(&config, office.bits_flip());
         let observer: Shared = Rc::new(RefCell::new(Observer::new(checkers, capture)));
         let mut sim = turmoil::Builder::new()
-            .tick_duration(TICK)
-            .min_message_latency(TICK)
-            .max_message_latency(TICK)
+            .tick_duration(office.tick)
+            .min_message_latency(office.tick)
+            .max_message_latency(office.tick)
             .udp_capacity(QUEUE_FRAMES_MAX)
             .simulation_duration(Duration::MAX)
             .rng_seed(rng.random())
@@ -290,10 +290,14 @@ fn mount_pcs(
     cable_seed: u64,
     rng: &mut StdRng,
 ) -> (Rc<RefCell<Rack>>, Vec<Rc<RefCell<Pc>>>) {
-    let mut rack = Rack::new();
+    let mut rack = Rack::new(office.tick);
     let mut pcs = Vec::new();
     for number in 0..office.pcs {
-        let habits = Habits { visit_every: office.visit_every, chats: number < office.chatting };
+        let habits = Habits {
+            visit_every: office.visit_every,
+            page_octets: office.page_octets,
+            chats: number < office.chatting,
+        };
         let pc = Pc::new(number, office.pcs, habits, rng.random());
         let name = pc.name();
         let pc = Rc::new(RefCell::new(pc));
@@ -309,7 +313,7 @@ fn mount_pcs(
 type Provider = (Rc<RefCell<Rack>>, Rc<RefCell<Internet>>, Rc<RefCell<Attacker>>);
 
 fn mount_provider(office: &Office, cable_seed: u64, rng: &mut StdRng) -> Provider {
-    let mut rack = Rack::new();
+    let mut rack = Rack::new(office.tick);
     let mut internet = Internet::new(office.isp_network, office.isp_lease_secs, rng.random());
     if office.mode == "router" {
         internet.route_back_to_customer((office.wan == WanBy::Fixed).then(|| office.fixed_address()));

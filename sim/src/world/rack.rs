@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use gatepost_dataplane::{Instant, MacAddr};
 use gatepost_services::race::race;
@@ -16,12 +17,14 @@ use tokio::sync::Notify;
 use super::clock::{now, sleep_until};
 use super::link::{Link, Nic};
 use super::observer::Shared;
-use super::segment::{Jack, SegmentId, TICK, any_readable};
+use super::segment::{Jack, SegmentId, any_readable};
 use crate::machine::Machine;
 
 /// A rack with its machines; the world keeps a hand on it while its host runs.
 pub struct Rack {
     places: Vec<Place>,
+    /// How long a frame takes from one machine to another.
+    tick: Duration,
     /// Woken when the world has changed something.
     changed: Rc<Notify>,
 }
@@ -36,9 +39,9 @@ struct Place {
 }
 
 impl Rack {
-    /// An empty rack.
-    pub fn new() -> Self {
-        Self { places: Vec::new(), changed: Rc::new(Notify::new()) }
+    /// An empty rack in a world with such ticks.
+    pub fn new(tick: Duration) -> Self {
+        Self { places: Vec::new(), tick, changed: Rc::new(Notify::new()) }
     }
 
     /// Mounts a machine that is switched on at `on_at`, and plugs it in.
@@ -123,12 +126,6 @@ impl Rack {
     }
 }
 
-impl Default for Rack {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// Runs a rack for ever, on `segments` with the turmoil hosts `others`.
 ///
 /// # Errors
@@ -158,7 +155,8 @@ pub async fn run(
                 if let Some((_, jack)) = jacks.iter().find(|(id, _)| *id == segment) {
                     jack.send(&frame);
                 }
-                rack.deliver(now() + TICK, segment, &frame, Some(sender));
+                let heard_at = now() + rack.tick;
+                rack.deliver(heard_at, segment, &frame, Some(sender));
             }
             rack.poll_timeout()
         };

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
+use std::time::Duration;
 
 use gatepost_sim::scenario::catalog;
 
@@ -11,18 +12,26 @@ use gatepost_sim::scenario::catalog;
 const WRONG: &str = "_ws.malformed || ip.checksum.status == \"Bad\" || icmp.checksum.status == \"Bad\" \
                      || udp.checksum.status == \"Bad\" || tcp.checksum.status == \"Bad\"";
 
+/// The attacker's: its knocks are no messages of the protocols whose ports they go to.
+const KNOCKS: &str = "udp.port == 31337";
+
 /// A capture that is removed again.
 struct Capture(PathBuf);
 
 impl Capture {
     fn of(scenario: &str, seed: u64) -> Self {
+        Self::of_some_minutes(scenario, seed, None).0
+    }
+
+    /// A capture, and what the run was like.
+    fn of_some_minutes(scenario: &str, seed: u64, lasting: Option<Duration>) -> (Self, String) {
         let name = format!("{scenario}-{seed}-{}.pcapng", process::id());
         let capture = Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name));
         let office =
-            catalog::find(scenario).expect("a scenario").office(seed, None).expect("it is long enough");
+            catalog::find(scenario).expect("a scenario").office(seed, lasting).expect("it is long enough");
         let outcome = office.run(scenario, seed, Some(&capture.0)).expect("it can be built");
         assert!(outcome.passed(), "{outcome}");
-        capture
+        (capture, outcome.options)
     }
 
     /// What tshark prints with checksums validated, line by line.
@@ -74,6 +83,22 @@ fn nothing_is_malformed_when_the_power_is_cut() {
 #[test]
 fn nothing_is_malformed_when_the_provider_renumbers() {
     is_flawless("renumbering", 4, &["lan0", "wan"]);
+}
+
+#[test]
+fn nothing_is_malformed_in_a_swarm_but_what_the_attacker_fires_and_what_is_garbled_on_purpose() {
+    let mut flawless = 0;
+    for seed in 1..=10 {
+        let (capture, options) = Capture::of_some_minutes("swarm", seed, Some(Duration::from_secs(300)));
+        let bits_flip = options.split("corrupt: ").skip(1).any(|rest| !rest.starts_with("0.0,"));
+        if bits_flip || options.contains("Garbage") {
+            continue;
+        }
+        let filter = format!("({WRONG}) && !({KNOCKS})");
+        assert_eq!(capture.tshark(&["-Y", &filter]), [""; 0], "seed {seed}: {options}");
+        flawless += 1;
+    }
+    assert!(flawless >= 3, "hardly any seed leaves its frames as they are");
 }
 
 #[test]

@@ -142,7 +142,7 @@ impl Office {
     }
 
     /// So much time passes at once, in milliseconds: 1 unless told otherwise, 10 where hours pass and nobody
-    /// minds that a frame takes 10 ms on each segment. The idle office is several times as fast then.
+    /// minds that a frame takes 10 ms on each segment. An idle office costs by the tick.
     pub fn tick_ms(self, millis: u64) -> Self {
         Self { tick: Duration::from_millis(millis), ..self }
     }

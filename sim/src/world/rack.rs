@@ -102,12 +102,11 @@ impl Rack {
                 continue;
             }
             let mut machine = machine.borrow_mut();
-            let mut heard = false;
             while let Some(frame) = nic.inward.pop(now) {
                 machine.handle_frame(frame);
-                heard = true;
+                machine.poll(now, &mut |frame| nic.outward.push(now, frame));
             }
-            if heard || machine.poll_timeout().is_some_and(|due| due <= now) {
+            if machine.poll_timeout().is_some_and(|due| due <= now) {
                 machine.poll(now, &mut |frame| nic.outward.push(now, frame));
             }
             while let Some(frame) = nic.outward.pop(now) {

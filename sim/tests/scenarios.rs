@@ -1,6 +1,8 @@
 //! The scenarios with a name, each kept by the product.
 
-use gatepost_sim::scenario::catalog;
+use std::time::Duration;
+
+use gatepost_sim::scenario::{catalog, office};
 
 #[track_caller]
 fn passes(name: &str) {
@@ -52,4 +54,19 @@ fn provider_vanishes_and_returns() {
 #[test]
 fn lan_only_has_addresses_and_names() {
     passes("lan-only");
+}
+
+#[test]
+fn ticks_of_ten_milliseconds_do_for_a_long_day() {
+    let office = office()
+        .pcs(10)
+        .tick_ms(10)
+        .chatting(2)
+        .lasting(Duration::from_secs(600))
+        .expect("every PC fetches pages", |account| account.every_pc(|diary| diary.pages > 20))
+        .expect("nothing fails", |account| {
+            account.every_pc(|diary| diary.pages_failed + diary.lookups_failed + diary.chats_broken == 0)
+        });
+    let outcome = office.run("long-ticks", 1, None).expect("it can be built");
+    assert!(outcome.passed(), "{outcome}");
 }

@@ -50,6 +50,8 @@ const DISCOVER_TIMEOUT: smoltcp::time::Duration = smoltcp::time::Duration::from_
 pub struct Habits {
     /// The mean time between two pages or look-ups; `None`: only has an address.
     pub visit_every: Option<Duration>,
+    /// The length of every page; `None`: up to 20,000 octets.
+    pub page_octets: Option<u32>,
     /// Keeps a chat open.
     pub chats: bool,
     /// Whether there is an internet with pages. Without, it looks up colleagues only.
@@ -280,7 +282,7 @@ impl Pc {
     }
 
     fn begin_fetch(&mut self, address: Ipv4Addr, now: Instant) {
-        let wanted = self.rng.random_range(1..=PAGE_LEN_MAX);
+        let wanted = self.habits.page_octets.unwrap_or_else(|| self.rng.random_range(1..=PAGE_LEN_MAX));
         let Some(handle) = self.connect(address, WEB_PORT) else {
             self.diary.pages_failed += 1;
             self.errand = Errand::Pausing { until: now + self.pause() };

@@ -52,6 +52,8 @@ pub enum Action {
     ClockJumps(i64),
     /// The gateway's disk becomes better or worse.
     Disk(DiskMood),
+    /// The gateway's code panics when it next has something to send: a bug, to see that it is found.
+    Panic,
 }
 
 impl fmt::Display for Action {
@@ -75,6 +77,7 @@ impl fmt::Display for Action {
             Self::Attack(shots) => write!(f, "{} shots at the gateway", shots.len()),
             Self::ClockJumps(secs) => write!(f, "the gateway's time of day jumps by {secs:+} s"),
             Self::Disk(mood) => write!(f, "the disk {mood}"),
+            Self::Panic => f.write_str("the gateway's code panics"),
         }
     }
 }
@@ -160,4 +163,9 @@ pub fn clock_jumps(secs: i64) -> Action {
 /// The gateway's disk is like that from now on.
 pub fn disk(mood: DiskMood) -> Action {
     Action::Disk(mood)
+}
+
+/// The gateway's code panics when it next has something to send.
+pub fn panic() -> Action {
+    Action::Panic
 }

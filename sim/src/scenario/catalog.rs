@@ -28,7 +28,7 @@ pub struct Scenario {
     /// The least time that it makes sense for, in seconds.
     pub lasting_secs_min: u64,
     /// Makes the office; only the swarm's depends on the seed and on how long it lasts.
-    build: fn(seed: u64, lasting: Duration) -> Office,
+    pub build: fn(seed: u64, lasting: Duration) -> Office,
 }
 
 impl Scenario {
@@ -128,6 +128,27 @@ pub const SCENARIOS: &[Scenario] = &[
         lasting_secs: 180,
         lasting_secs_min: 180,
         build: |_, _| lan_only(),
+    },
+    Scenario {
+        name: "idle-50",
+        about: "50 PCs are on and hardly anybody works: to measure speed",
+        lasting_secs: 600,
+        lasting_secs_min: 300,
+        build: |_, _| idle(50),
+    },
+    Scenario {
+        name: "idle-250",
+        about: "250 PCs are on and hardly anybody works: to measure speed",
+        lasting_secs: 600,
+        lasting_secs_min: 300,
+        build: |_, _| idle(250),
+    },
+    Scenario {
+        name: "bulk",
+        about: "10 PCs download 2 MB again and again: to measure speed",
+        lasting_secs: 30,
+        lasting_secs_min: 30,
+        build: |_, _| bulk(),
     },
 ];
 
@@ -296,6 +317,27 @@ fn lan_only() -> Office {
         .expect("every PC looks up its colleagues again", |account| {
             account.every_pc(|diary| diary.last_colleague_at.is_some_and(|at| at.as_secs() > 150))
         })
+}
+
+/// Every PC keeps its lease, and asks the internet for something now and then.
+fn idle(pcs: usize) -> Office {
+    office()
+        .pcs(pcs)
+        .arriving_within(secs(30))
+        .lease_secs(300)
+        .visiting_every(Some(secs(120)))
+        .expect("every PC has an address", |account| account.every_pc(|diary| diary.address.is_some()))
+        .expect("no PC ever lost its address", |account| account.every_pc(|diary| diary.addresses_lost == 0))
+        .expect("every PC has fetched a page", |account| account.every_pc(|diary| diary.pages > 0))
+}
+
+fn bulk() -> Office {
+    office()
+        .pcs(10)
+        .page_octets(2_000_000)
+        .visiting_every(Some(Duration::from_millis(200)))
+        .expect("every PC has downloaded 10 MB", |account| account.every_pc(|diary| diary.pages >= 5))
+        .expect("every octet was right", |account| account.every_pc(|diary| diary.pages_wrong == 0))
 }
 
 fn chatted(diary: &Diary, lines: u64) -> bool {

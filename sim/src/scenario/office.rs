@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 use std::panic::Location;
 use std::path::Path;
 use std::time::Duration;
@@ -11,10 +12,12 @@ use ipnet::Ipv4Net;
 
 use super::action::Action;
 use super::outcome::{Account, Outcome};
+use super::progress::Watch;
 use super::world::World;
 use crate::machine::internet::DNS_ADDRESS;
 use crate::mistake::{Line, Mistake};
 use crate::world::link::{Link, perfect};
+use crate::world::segment::TICK;
 
 /// What is expected in the end.
 pub type Expectation = (String, Box<dyn Fn(&Account) -> Result<(), String>>);
@@ -33,6 +36,8 @@ pub struct Office {
     pub(super) arriving_within: Duration,
     pub(super) visit_every: Option<Duration>,
     pub(super) wan_mtu: u16,
+    pub(super) page_octets: Option<u32>,
+    pub(super) tick: Duration,
     pub(super) links: Vec<(String, Link, Line)>,
     pub(super) actions: Vec<(Duration, Action, Line)>,
     pub(super) lasting: Duration,
@@ -81,6 +86,8 @@ pub fn office() -> Office {
         arriving_within: Duration::from_secs(1),
         visit_every: Some(Duration::from_secs(10)),
         wan_mtu: WAN_MTU,
+        page_octets: None,
+        tick: TICK,
         links: Vec::new(),
         actions: Vec::new(),
         lasting: Duration::from_secs(60),
@@ -150,6 +157,18 @@ impl Office {
         Self { visit_every: mean, ..self.noting("visiting_every") }
     }
 
+    /// Every page has so many octets, rather than up to 20,000.
+    pub fn page_octets(self, octets: u32) -> Self {
+        Self { page_octets: Some(octets), ..self }
+    }
+
+    /// So much time passes at once, in milliseconds: 1 unless told otherwise, 10 where hours pass and nobody
+    /// minds that a frame takes 10 ms on each segment. An idle office costs by the tick.
+    #[track_caller]
+    pub fn tick_ms(self, millis: u64) -> Self {
+        Self { tick: Duration::from_millis(millis), ..self.noting("tick_ms") }
+    }
+
     /// The cable of a machine, port or group, from the beginning on.
     #[track_caller]
     pub fn link(mut self, name: &str, link: Link) -> Self {
@@ -201,7 +220,22 @@ impl Office {
     /// The office cannot be built: a sentence that says which line of the scenario to change. Or the
     /// capture cannot be written.
     pub fn run(self, name: &str, seed: u64, pcap: Option<&Path>) -> Result<Outcome, String> {
-        World::build(self, name, seed, pcap)?.run()
+        self.run_watched(name, seed, pcap, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// As [`Office::run`], and tells `watch` how far it is.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Office::run`].
+    pub fn run_watched(
+        self,
+        name: &str,
+        seed: u64,
+        pcap: Option<&Path>,
+        watch: Watch<'_>,
+    ) -> Result<Outcome, String> {
+        World::build(self, name, seed, pcap)?.run(watch)
     }
 
     /// Everything that was chosen, for people.

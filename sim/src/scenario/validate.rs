@@ -10,9 +10,13 @@ use super::office::Office;
 use crate::machine::pc::PCS_MAX;
 use crate::mistake::{Line, Mistake};
 use crate::world::link::Link;
+use crate::world::segment::TICK;
 
 /// The most ports that the office's switch has.
 pub const LAN_PORTS_MAX: usize = 8;
+
+/// The longest tick: with more, what waits for an answer on the LAN would notice.
+const TICK_MAX: Duration = Duration::from_millis(20);
 
 impl Office {
     /// Finds the first mistake.
@@ -71,6 +75,15 @@ impl Office {
                 "isp_lease_secs",
                 self.isp_lease_secs == 0,
                 "no lease lasts 0 s; write isp_lease_secs(60)".to_owned(),
+            ),
+            (
+                "tick_ms",
+                !(TICK..=TICK_MAX).contains(&self.tick),
+                format!(
+                    "ticks of {} ms are not possible; write tick_ms(1) to tick_ms({})",
+                    self.tick.as_millis(),
+                    TICK_MAX.as_millis()
+                ),
             ),
             ("visiting_every", is_often, "nobody visits so often; write a second or more".to_owned()),
         ] {
@@ -206,6 +219,7 @@ mod tests {
     fn numbers_that_cannot_be_are_told_with_their_line() {
         refused(office().pcs(251), "251 PCs are not possible; write pcs(1) to pcs(250)");
         refused(office().pcs(0), "0 PCs are not possible");
+        refused(office().tick_ms(0), "ticks of 0 ms are not possible; write tick_ms(1) to tick_ms(20)");
         refused(office().lan_ports(9), "9 LAN ports are not possible; write lan_ports(1) to lan_ports(8)");
         refused(office().chatting(6), "6 of 5 PCs cannot chat; write chatting(5)");
         refused(office().mode("bridge"), "there is no mode \"bridge\"; write one of lan-only, router");

@@ -4,8 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::BufWriter;
 use std::net::IpAddr;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gatepost_dataplane::Instant;
@@ -16,6 +19,7 @@ use rand::{RngExt, SeedableRng};
 use super::action::Action;
 use super::office::{Office, WanBy};
 use super::outcome::{Account, Outcome, PcAccount};
+use super::progress::{Progress, Watch};
 use crate::checkers;
 use crate::machine::attacker::{Attacker, Shot};
 use crate::machine::internet::{DnsMood, Internet, ProviderMood};
@@ -24,15 +28,21 @@ use crate::world::disk::{DiskMood, SimDisk};
 use crate::world::gateway_host::{self, Setup, Socket};
 use crate::world::link::{Link, Nic, perfect};
 use crate::world::observer::{Capture, Observer, Shared};
+use crate::world::panics::PanicWatch;
 use crate::world::pcapng::PcapNg;
 use crate::world::rack::{self, Rack};
-use crate::world::segment::{QUEUE_FRAMES_MAX, SegmentId, TICK};
+use crate::world::segment::{QUEUE_FRAMES_MAX, SegmentId};
 
 const GATEWAY: &str = "gateway";
 const OFFICE: &str = "office";
 const PROVIDER: &str = "provider";
 /// The attacker's host number in the provider's network.
 const ATTACKER_HOST: u32 = 66;
+
+/// The internet and the attacker.
+const PROVIDER_MACHINES: usize = 2;
+/// How often who watches is told how far it is.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A world whose time has not begun.
 pub struct World {
@@ -52,6 +62,7 @@ pub struct World {
     /// Whether the gateway's host has crashed.
     has_crashed: bool,
     skew: Rc<Cell<i64>>,
+    panics: Arc<AtomicBool>,
     observer: Shared,
 }
 
@@ -66,9 +77,9 @@ impl World {
         let checkers = checkers::for_config(&config, office.bits_flip(), office.starts_at_a_wrong_time());
         let observer: Shared = Rc::new(RefCell::new(Observer::new(checkers, capture)));
         let mut sim = turmoil::Builder::new()
-            .tick_duration(TICK)
-            .min_message_latency(TICK)
-            .max_message_latency(TICK)
+            .tick_duration(office.tick)
+            .min_message_latency(office.tick)
+            .max_message_latency(office.tick)
             .udp_capacity(QUEUE_FRAMES_MAX)
             .simulation_duration(Duration::MAX)
             .rng_seed(rng.random())
@@ -79,6 +90,7 @@ impl World {
         let power = Rc::new(Cell::new(true));
         let disk = Rc::new(SimDisk::new(Rc::clone(&power), StdRng::from_rng(&mut rng)));
         let skew = Rc::new(Cell::new(0));
+        let panics = Arc::new(AtomicBool::new(false));
         let setup = Setup {
             config,
             sockets: sockets.clone(),
@@ -87,6 +99,7 @@ impl World {
             power: Rc::clone(&power),
             skew: Rc::clone(&skew),
             rng: Rc::new(RefCell::new(StdRng::from_rng(&mut rng))),
+            panics: Arc::clone(&panics),
             observer: Rc::clone(&observer),
         };
         sim.host(GATEWAY, move || gateway_host::run(setup.clone()));
@@ -112,31 +125,50 @@ impl World {
             power,
             has_crashed: false,
             skew,
+            panics,
             observer,
         })
     }
 
     /// Lets its time pass.
-    pub fn run(mut self) -> Result<Outcome, String> {
+    pub fn run(mut self, watch: Watch<'_>) -> Result<Outcome, String> {
         let mut actions = self.office.actions.clone();
         actions.sort_by_key(|(time, ..)| *time);
+        let events_all = actions.len();
         let mut actions = actions.into_iter().peekable();
-        let mut breakdown = None;
+        let panics = PanicWatch::begin();
+        let (mut breakdown, mut is_cut_short) = (None, false);
+        let mut watched_at = WATCH_INTERVAL;
         while self.sim.elapsed() < self.office.lasting {
-            while let Some((_, action, _)) = actions.next_if(|(time, ..)| *time <= self.sim.elapsed()) {
-                self.act(&action);
-            }
-            if let Err(error) = self.sim.step() {
-                breakdown = Some(error.to_string());
+            let stepped = panic::catch_unwind(AssertUnwindSafe(|| {
+                while let Some((_, action, _)) = actions.next_if(|(time, ..)| *time <= self.sim.elapsed()) {
+                    self.act(&action);
+                }
+                self.sim.step()
+            }));
+            let failed = match stepped {
+                Ok(Ok(_)) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some("a panic".to_owned()),
+            };
+            breakdown = panics.first().or(failed);
+            if breakdown.is_some() {
                 break;
             }
             if !self.power.get() && !self.has_crashed {
                 self.cut_power();
             }
+            if self.sim.elapsed() >= watched_at {
+                watched_at += WATCH_INTERVAL;
+                is_cut_short = watch(&self.progress(events_all - actions.len())).is_break();
+                if is_cut_short {
+                    break;
+                }
+            }
         }
         let account = self.account();
-        let checked = self.office.expectations.iter().map(|(what, check)| (what.clone(), check(&account)));
-        let expectations = checked.collect();
+        let expected = self.office.expectations.iter().filter(|_| !is_cut_short);
+        let expectations = expected.map(|(what, check)| (what.clone(), check(&account))).collect();
         let mut observer = self.observer.borrow_mut();
         observer.finish().map_err(|error| format!("the capture cannot be written: {error}"))?;
         Ok(Outcome {
@@ -150,8 +182,19 @@ impl World {
             violations: observer.violations().to_vec(),
             expectations,
             breakdown,
+            is_cut_short,
             account,
         })
+    }
+
+    fn progress(&self, events: usize) -> Progress {
+        Progress {
+            simulated: self.sim.elapsed(),
+            lasting: self.office.lasting,
+            hosts: self.pcs.len() + 1 + PROVIDER_MACHINES,
+            frames: self.observer.borrow().frames(),
+            events,
+        }
     }
 
     fn act(&mut self, action: &Action) {
@@ -178,6 +221,7 @@ impl World {
             Action::Attack(shots) => self.attack(shots),
             Action::ClockJumps(secs) => self.skew.set(self.skew.get().saturating_add(*secs)),
             Action::Disk(mood) => self.disk.set_mood(*mood),
+            Action::Panic => self.panics.store(true, Ordering::Relaxed),
         }
     }
 
@@ -289,11 +333,12 @@ fn sockets(office: &Office, cable_seed: u64) -> Vec<Socket> {
 type Pcs = (Rc<RefCell<Rack>>, Vec<Rc<RefCell<Pc>>>);
 
 fn mount_pcs(office: &Office, cable_seed: u64, rng: &mut StdRng) -> Result<Pcs, String> {
-    let mut rack = Rack::new();
+    let mut rack = Rack::new(office.tick);
     let mut pcs = Vec::new();
     for number in 0..office.pcs {
         let habits = Habits {
             visit_every: office.visit_every,
+            page_octets: office.page_octets,
             chats: number < office.chatting,
             has_internet: office.has_wan(),
         };
@@ -312,7 +357,7 @@ fn mount_pcs(office: &Office, cable_seed: u64, rng: &mut StdRng) -> Result<Pcs, 
 type Provider = (Rc<RefCell<Rack>>, Rc<RefCell<Internet>>, Rc<RefCell<Attacker>>);
 
 fn mount_provider(office: &Office, cable_seed: u64, rng: &mut StdRng) -> Result<Provider, String> {
-    let mut rack = Rack::new();
+    let mut rack = Rack::new(office.tick);
     let mut internet = Internet::new(office.isp_network, office.isp_lease_secs, rng.random());
     if office.mode == "router" {
         internet.route_back_to_customer((office.wan == WanBy::Fixed).then(|| office.fixed_address()));

@@ -11,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gatepost::config::Config;
@@ -72,6 +73,8 @@ pub struct Setup {
     pub power: Rc<Cell<bool>>,
     /// By how many seconds the time of day is ahead.
     pub skew: Rc<Cell<i64>>,
+    /// Whether the gateway's code panics when it next has something to send.
+    pub panics: Arc<AtomicBool>,
     /// The generator that each boot takes its own from.
     pub rng: Rc<RefCell<StdRng>>,
     /// Who watches.
@@ -107,12 +110,15 @@ fn boot(
     clock: &Rc<SimClock>,
     waker: &Arc<Notify>,
 ) -> Result<(Worker<SimPort>, Services), Error> {
-    let wake = Arc::clone(waker);
+    let (wake, panics) = (Arc::clone(waker), Arc::clone(&setup.panics));
     let environment = Environment {
         clock: Rc::clone(clock) as Rc<dyn Clock>,
         disk: Rc::clone(&setup.disk) as _,
         rng: StdRng::from_rng(&mut *setup.rng.borrow_mut()),
-        wake_worker: Arc::new(move || wake.notify_one()),
+        wake_worker: Arc::new(move || {
+            assert!(!panics.load(Ordering::Relaxed), "the scenario wants a panic");
+            wake.notify_one();
+        }),
     };
     let ports = setup.sockets.iter().map(|socket| {
         let (power, observer) = (Rc::clone(&setup.power), Rc::clone(&setup.observer));

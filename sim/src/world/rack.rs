@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use gatepost_dataplane::{Instant, MacAddr};
 use gatepost_services::race::race;
@@ -16,12 +17,14 @@ use tokio::sync::Notify;
 use super::clock::{now, sleep_until};
 use super::link::{Link, Nic};
 use super::observer::Shared;
-use super::segment::{Jack, SegmentId, TICK, any_readable};
+use super::segment::{Jack, SegmentId, any_readable};
 use crate::machine::Machine;
 
 /// A rack with its machines; the world keeps a hand on it while its host runs.
 pub struct Rack {
     places: Vec<Place>,
+    /// How long a frame takes from one machine to another.
+    tick: Duration,
     /// Woken when the world has changed something.
     changed: Rc<Notify>,
 }
@@ -44,9 +47,9 @@ impl Place {
 }
 
 impl Rack {
-    /// An empty rack.
-    pub fn new() -> Self {
-        Self { places: Vec::new(), changed: Rc::new(Notify::new()) }
+    /// An empty rack in a world with such ticks.
+    pub fn new(tick: Duration) -> Self {
+        Self { places: Vec::new(), tick, changed: Rc::new(Notify::new()) }
     }
 
     /// Mounts a machine that is switched on at `on_at`, and plugs it in.
@@ -137,12 +140,11 @@ impl Rack {
                 continue;
             }
             let mut machine = machine.borrow_mut();
-            let mut heard = false;
             while let Some(frame) = nic.inward.pop(now) {
                 machine.handle_frame(frame);
-                heard = true;
+                machine.poll(now, &mut |frame| nic.outward.push(now, frame));
             }
-            if heard || machine.poll_timeout().is_some_and(|due| due <= now) {
+            if machine.poll_timeout().is_some_and(|due| due <= now) {
                 machine.poll(now, &mut |frame| nic.outward.push(now, frame));
             }
             while let Some(frame) = nic.outward.pop(now) {
@@ -158,12 +160,6 @@ impl Rack {
             own.into_iter().chain(place.nic.poll_timeout()).min()
         };
         self.places.iter().filter_map(due).min()
-    }
-}
-
-impl Default for Rack {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -196,7 +192,8 @@ pub async fn run(
                 if let Some((_, jack)) = jacks.iter().find(|(id, _)| *id == segment) {
                     jack.send(&frame);
                 }
-                rack.deliver(now() + TICK, segment, &frame, Some(sender));
+                let heard_at = now() + rack.tick;
+                rack.deliver(heard_at, segment, &frame, Some(sender));
             }
             rack.poll_timeout()
         };
@@ -220,7 +217,7 @@ mod tests {
 
     #[test]
     fn no_two_machines_have_one_name_or_one_mac_address() {
-        let mut rack = Rack::new();
+        let mut rack = Rack::new(TICK);
         let mut mount = |name: &str, machine: Rc<RefCell<dyn Machine>>| {
             rack.mount(name, machine, Nic::new(&perfect(), 1, name), SegmentId(0), Instant::ZERO)
         };

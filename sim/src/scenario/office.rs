@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 use super::action::Action;
 use super::outcome::{Account, Outcome};
 use super::world::World;
-use crate::machine::internet::DNS_ADDRESS;
+use crate::machine::internet::{RESOLVER_ADDRESSES, Tree, authorities, servers_called};
 use crate::machine::pc::PCS_MAX;
 use crate::world::link::{Link, perfect};
 
@@ -193,10 +193,12 @@ impl Office {
         let wan = match self.wan {
             WanBy::Dhcp => "address = 'dhcp'".to_owned(),
             WanBy::Fixed => format!(
-                "address = '{}/{}'\ngateway = '{}'\n[dns]\nupstream = ['{DNS_ADDRESS}']",
+                "address = '{}/{}'\ngateway = '{}'\n[dns]\nupstream = ['{}', '{}']",
                 self.fixed_address(),
                 self.isp_network.prefix_len(),
                 self.isp_router(),
+                RESOLVER_ADDRESSES[0],
+                RESOLVER_ADDRESSES[1],
             ),
         };
         let text = format!(
@@ -276,6 +278,19 @@ impl Office {
                         ));
                     }
                 }
+                Action::Dns { servers, .. } if servers_called(servers).next().is_none() => {
+                    let known: Vec<_> = authorities().collect();
+                    return Err(format!(
+                        "{line} names the name server {servers:?}, which does not exist; write resolver-0, \
+                         resolver-1, resolvers, authorities or one of {}",
+                        known.join(", ")
+                    ));
+                }
+                Action::NameMoves(name) if !Tree::new().can_move(name) => {
+                    return Err(format!(
+                        "{line} moves {name:?}, which has no address of its own; write \"site-3.example\""
+                    ));
+                }
                 _ => {}
             }
         }
@@ -313,7 +328,8 @@ impl Office {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::action::{link, replug};
+    use crate::machine::internet::DnsMood;
+    use crate::scenario::action::{dns_of, link, name_moves, replug};
 
     #[test]
     fn what_cannot_be_built_is_told_with_the_line_to_change() {
@@ -326,6 +342,8 @@ mod tests {
         assert!(told(at(replug("pc-9", "lan0"))).contains("at(7 s)"));
         assert!(told(at(replug("pc-0", "lan1"))).contains("lan_ports()"));
         assert!(told(at(link("nobody", perfect()))).contains("at(7 s)"));
+        assert!(told(at(dns_of("ns-9.example.com", DnsMood::Silent))).contains("ns-0.example.com"));
+        assert!(told(at(name_moves("site-19.example"))).contains("site-3.example"), "an alias");
         assert!(told(office().at(Duration::from_secs(61), Action::Calm)).contains("lasting()"));
         assert!(office().config("[dhcp]\n").gateway_config().unwrap_err().contains("config()"));
     }

@@ -18,7 +18,7 @@ use super::office::{Office, WanBy};
 use super::outcome::{Account, Outcome, PcAccount};
 use crate::checkers;
 use crate::machine::attacker::{Attacker, Shot};
-use crate::machine::internet::{DnsMood, Internet};
+use crate::machine::internet::{Internet, SharedTree, Tree};
 use crate::machine::pc::{Habits, Pc};
 use crate::world::disk::SimDisk;
 use crate::world::gateway_host::{self, Setup, Socket};
@@ -59,7 +59,8 @@ impl World {
         let mut rng = StdRng::seed_from_u64(seed);
         let cable_seed = rng.random();
         let capture = pcap.map(|path| begin_capture(path, &office)).transpose()?;
-        let checkers = checkers::for_config(&config, office.bits_flip());
+        let tree: SharedTree = Rc::new(RefCell::new(Tree::new()));
+        let checkers = checkers::for_config(&config, &tree, office.bits_flip());
         let observer: Shared = Rc::new(RefCell::new(Observer::new(checkers, capture)));
         let mut sim = turmoil::Builder::new()
             .tick_duration(TICK)
@@ -88,7 +89,7 @@ impl World {
         let (office_rack, pcs) = mount_pcs(&office, cable_seed, &mut rng);
         let lan = (0..office.lan_ports).map(lan_segment).collect();
         start_rack(&mut sim, OFFICE, &office_rack, lan, gateway_ip, &observer);
-        let (provider_rack, internet, attacker) = mount_provider(&office, cable_seed, &mut rng);
+        let (provider_rack, internet, attacker) = mount_provider(&office, tree, cable_seed, &mut rng);
         start_rack(&mut sim, PROVIDER, &provider_rack, vec![wan_segment(&office)], gateway_ip, &observer);
         let name = name.to_owned();
         Ok(Self {
@@ -155,7 +156,11 @@ impl World {
             Action::PowerBack => self.sim.bounce(GATEWAY),
             Action::Renumber(network) => self.internet.borrow_mut().renumber(*network),
             Action::DhcpSilent(is_silent) => self.internet.borrow_mut().set_dhcp_silent(*is_silent),
-            Action::Dns(mood) => self.internet.borrow_mut().set_dns_mood(*mood),
+            Action::Dns { servers, mood } => self.internet.borrow_mut().names().set_mood(servers, *mood),
+            Action::NameMoves(name) => {
+                let now = Instant::ZERO + self.sim.elapsed();
+                self.internet.borrow_mut().names().move_name(now, name);
+            }
             Action::Attack(shots) => self.attack(shots),
             Action::ClockJumps(by) => self.skew.set(self.skew.get() + *by),
             Action::DiskFull(is_full) => self.disk.set_full(*is_full),
@@ -202,7 +207,7 @@ impl World {
         self.office_rack.borrow_mut().set_all_links(&link);
         self.provider_rack.borrow_mut().set_all_links(&link);
         let mut internet = self.internet.borrow_mut();
-        internet.set_dns_mood(DnsMood::Truthful);
+        internet.names().calm();
         internet.set_dhcp_silent(false);
         self.disk.set_full(false);
     }
@@ -264,9 +269,9 @@ fn mount_pcs(
 
 type Provider = (Rc<RefCell<Rack>>, Rc<RefCell<Internet>>, Rc<RefCell<Attacker>>);
 
-fn mount_provider(office: &Office, cable_seed: u64, rng: &mut StdRng) -> Provider {
+fn mount_provider(office: &Office, tree: SharedTree, cable_seed: u64, rng: &mut StdRng) -> Provider {
     let mut rack = Rack::new();
-    let mut internet = Internet::new(office.isp_network, office.isp_lease_secs, rng.random());
+    let mut internet = Internet::new(office.isp_network, office.isp_lease_secs, tree, rng.random());
     if office.mode == "router" {
         internet.route_back_to_customer((office.wan == WanBy::Fixed).then(|| office.fixed_address()));
     }

@@ -13,7 +13,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::observed_leases::ObservedLeases;
 use super::{Checker, Passage, Way};
-use crate::machine::internet::SharedTree;
+use crate::machine::internet::{INTERNET, SharedTree};
 use crate::packet::Transport;
 
 const DNS_PORT: u16 = 53;
@@ -21,9 +21,11 @@ const DNS_PORT: u16 = 53;
 const LEASE_END_GRACE: Duration = Duration::from_secs(2);
 /// The longest that an answer is under way from the authority that said it: slow name servers, lost frames.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(20);
-/// How long after its last question to the resolvers the gateway may make do with an answer whose time is
-/// over: as long as the exchange takes to fail, and the 30 s of RFC 8767 section 5.
+/// How long after its last question to the resolvers, or after it was cut off, the gateway may make do with an
+/// answer whose time is over: as long as the exchange takes to fail, and the 30 s of RFC 8767 section 5.
 const STALE_AFTER_QUESTION_MAX: Duration = Duration::from_secs(38);
+/// If nothing has come from the internet for so long, the gateway may be cut off, and its questions with it.
+const CUT_OFF_MIN: Duration = Duration::from_secs(3);
 /// What the TTL of such an answer is at most, in seconds.
 const STALE_TTL_SECS_MAX: u32 = 30;
 /// Identifiers that are remembered of the questions about one name.
@@ -38,6 +40,9 @@ pub struct NamesTrue {
     tree: SharedTree,
     /// What the gateway has asked its resolvers without a good answer so far.
     unanswered: BTreeMap<Name, Unanswered>,
+    /// When the latest packet came from the internet, and when the latest came after a long silence.
+    heard: Instant,
+    heard_again: Instant,
 }
 
 #[derive(Default)]
@@ -51,7 +56,8 @@ impl NamesTrue {
     pub fn new(config: &Config, tree: SharedTree) -> Self {
         let domain = format!(".{}.", config.system.domain);
         let lan = config.lan.address.trunc();
-        Self { leases: ObservedLeases::default(), lan, domain, tree, unanswered: BTreeMap::new() }
+        let (leases, unanswered) = (ObservedLeases::default(), BTreeMap::new());
+        Self { leases, lan, domain, tree, unanswered, heard: Instant::ZERO, heard_again: Instant::ZERO }
     }
 
     fn check(&self, answer: &Message, now: Instant) -> Result<(), String> {
@@ -145,12 +151,26 @@ impl NamesTrue {
     }
 
     fn may_be_stale(&self, answer: &Message, now: Instant) -> bool {
+        let is_cut_off = now.since(self.heard) >= CUT_OFF_MIN;
+        if is_cut_off || now.since(self.heard_again) < STALE_AFTER_QUESTION_MAX {
+            return true;
+        }
         let asked = answer.queries.iter().map(|query| query.name());
         let mut names = asked.chain(answer.answers.iter().map(|record| &record.name));
         names.any(|name| {
             let unanswered = self.unanswered.get(name);
             unanswered.is_some_and(|question| now.since(question.asked_last) < STALE_AFTER_QUESTION_MAX)
         })
+    }
+
+    fn note_packet(&mut self, passage: &Passage<'_>) {
+        let from_internet = passage.packet.ipv4().is_some_and(|ip| INTERNET.contains(&ip.source));
+        if from_internet && (passage.way, passage.side) == (Way::In, Segment::Wan) {
+            if passage.now.since(self.heard) >= CUT_OFF_MIN {
+                self.heard_again = passage.now;
+            }
+            self.heard = passage.now;
+        }
     }
 
     fn note_question(&mut self, question: &Message, now: Instant) {
@@ -189,6 +209,7 @@ impl Checker for NamesTrue {
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
         self.leases.observe(passage);
+        self.note_packet(passage);
         let Some((ip, source_port, destination_port, payload)) = passage.packet.udp() else { return Ok(()) };
         let is_whole = matches!(ip.transport, Transport::Udp { checksum_ok: true, .. });
         if !is_whole || ![source_port, destination_port].contains(&DNS_PORT) {
@@ -224,7 +245,7 @@ mod tests {
     use hickory_proto::rr::rdata::{A, SOA};
 
     use super::*;
-    use crate::checkers::testing::{config, ip, packet, passage, udp};
+    use crate::checkers::testing::{config, ip, packet, passage, tcp, udp};
     use crate::machine::internet::{Tree, WEB_ADDRESSES};
 
     fn name(text: &str) -> Name {
@@ -274,19 +295,28 @@ mod tests {
         let (mut checker, tree) = checker();
         tree.borrow_mut().move_name(Instant::from_secs(100), "site-0.example");
         let stale = told("site-0.example.", 30, WEB_ADDRESSES[0]);
-        let upstream = |payload: &Message, from: &str, to: &str, ports: (u16, u16)| {
-            packet(from, to, udp(ports.0, ports.1, payload.to_vec().unwrap()))
+        let upstream = |message: Message, from: &str, to: &str, ports: (u16, u16)| {
+            packet(from, to, udp(ports.0, ports.1, message.to_vec().unwrap()))
         };
         let question = message(MessageType::Query, "site-0.example.");
-        let question = upstream(&question, "203.0.113.100", "198.18.53.1", (1_024, 53));
-        checker.on_passage(&passage(300, Way::Out, Segment::Wan, &question)).unwrap();
-        assert_eq!(on_lan(&mut checker, 306, &stale), Ok(()));
-        assert!(on_lan(&mut checker, 340, &stale).is_err(), "it has to ask again");
-        checker.on_passage(&passage(340, Way::Out, Segment::Wan, &question)).unwrap();
+        let question = upstream(question, "203.0.113.100", "198.18.53.1", (1_024, 53));
         let answer = told("site-0.example.", 60, WEB_ADDRESSES[1]);
-        let answer = upstream(&answer, "198.18.53.1", "203.0.113.100", (53, 1_024));
-        checker.on_passage(&passage(341, Way::In, Segment::Wan, &answer)).unwrap();
-        assert!(on_lan(&mut checker, 342, &stale).is_err(), "it was told better");
+        let answer = upstream(answer, "198.18.53.1", "203.0.113.100", (53, 1_024));
+        let page = packet("198.18.80.1", "203.0.113.100", tcp(80, 1_025));
+        let mut verdicts = Vec::new();
+        for secs in 200..400 {
+            match secs {
+                300 | 350 => checker.on_passage(&passage(secs, Way::Out, Segment::Wan, &question)).unwrap(),
+                355 => checker.on_passage(&passage(secs, Way::In, Segment::Wan, &answer)).unwrap(),
+                _ => {}
+            }
+            if [200, 299, 306, 345, 352, 356].contains(&secs) {
+                verdicts.push(on_lan(&mut checker, secs, &stale).is_ok());
+            }
+            checker.on_passage(&passage(secs, Way::In, Segment::Wan, &page)).unwrap();
+        }
+        // Cut off; online and has not asked; has asked, long ago, and again; was told better.
+        assert_eq!(verdicts, [true, false, true, false, true, false]);
     }
 
     #[test]

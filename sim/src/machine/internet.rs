@@ -19,8 +19,8 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::socket::udp;
 use smoltcp::wire::{IpAddress, IpCidr, Ipv4Cidr};
 
-pub use self::connections::{CONNECTIONS_MAX, is_page};
-use self::connections::{Asked, ConnectionId, Connections};
+use self::connections::{Asked, Connections};
+pub use self::connections::{CONNECTIONS_MAX, ConnectionId, is_page};
 use self::dhcp::DhcpServer;
 use self::dns::{NameServers, Transport};
 pub use self::dns::{DnsMood, SharedTree, Tree, authorities, reverse, servers_called};
@@ -30,7 +30,7 @@ use crate::packet::{Content, Packet, Transport as Carried};
 
 /// Everything behind the provider's router. No documentation network, as nobody asks a name server for
 /// the names of those (RFC 6303 section 4).
-const INTERNET: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 16);
+pub const INTERNET: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 16);
 /// The provider's recursive resolvers.
 pub const RESOLVER_ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 18, 53, 1), Ipv4Addr::new(198, 18, 53, 2)];
 /// The web servers.
@@ -70,8 +70,10 @@ pub struct Internet {
 
 /// Where the answer to a customer's question goes.
 #[derive(Clone, Copy)]
-enum Caller {
+pub enum Caller {
+    /// Back over UDP.
     Datagram(udp::UdpMetadata),
+    /// Over the connection that it came over.
     Connection(ConnectionId),
 }
 
@@ -112,9 +114,14 @@ impl Internet {
         self.dhcp.is_silent = is_silent;
     }
 
-    /// The name servers, to change.
-    pub fn names(&mut self) -> &mut NameServers {
-        &mut self.names
+    /// How the name servers called `servers` answer from now on.
+    pub fn set_dns_mood(&mut self, servers: &str, mood: DnsMood) {
+        self.names.set_mood(servers, mood);
+    }
+
+    /// Makes every name server truthful.
+    pub fn calm_dns(&mut self) {
+        self.names.calm();
     }
 
     /// Sends what is for networks that nobody here knows to the customer, whose address is

@@ -46,6 +46,7 @@ pub struct World {
     pcs: Vec<Rc<RefCell<Pc>>>,
     internet: Rc<RefCell<Internet>>,
     attacker: Rc<RefCell<Attacker>>,
+    tree: SharedTree,
     disk: Rc<SimDisk>,
     skew: Rc<Cell<Duration>>,
     observer: Shared,
@@ -89,7 +90,7 @@ impl World {
         let (office_rack, pcs) = mount_pcs(&office, cable_seed, &mut rng);
         let lan = (0..office.lan_ports).map(lan_segment).collect();
         start_rack(&mut sim, OFFICE, &office_rack, lan, gateway_ip, &observer);
-        let (provider_rack, internet, attacker) = mount_provider(&office, tree, cable_seed, &mut rng);
+        let (provider_rack, internet, attacker) = mount_provider(&office, &tree, cable_seed, &mut rng);
         start_rack(&mut sim, PROVIDER, &provider_rack, vec![wan_segment(&office)], gateway_ip, &observer);
         let name = name.to_owned();
         Ok(Self {
@@ -103,6 +104,7 @@ impl World {
             pcs,
             internet,
             attacker,
+            tree,
             disk,
             skew,
             observer,
@@ -156,10 +158,10 @@ impl World {
             Action::PowerBack => self.sim.bounce(GATEWAY),
             Action::Renumber(network) => self.internet.borrow_mut().renumber(*network),
             Action::DhcpSilent(is_silent) => self.internet.borrow_mut().set_dhcp_silent(*is_silent),
-            Action::Dns { servers, mood } => self.internet.borrow_mut().names().set_mood(servers, *mood),
+            Action::Dns { servers, mood } => self.internet.borrow_mut().set_dns_mood(servers, *mood),
             Action::NameMoves(name) => {
                 let now = Instant::ZERO + self.sim.elapsed();
-                self.internet.borrow_mut().names().move_name(now, name);
+                self.tree.borrow_mut().move_name(now, name);
             }
             Action::Attack(shots) => self.attack(shots),
             Action::ClockJumps(by) => self.skew.set(self.skew.get() + *by),
@@ -207,7 +209,7 @@ impl World {
         self.office_rack.borrow_mut().set_all_links(&link);
         self.provider_rack.borrow_mut().set_all_links(&link);
         let mut internet = self.internet.borrow_mut();
-        internet.names().calm();
+        internet.calm_dns();
         internet.set_dhcp_silent(false);
         self.disk.set_full(false);
     }
@@ -269,8 +271,9 @@ fn mount_pcs(
 
 type Provider = (Rc<RefCell<Rack>>, Rc<RefCell<Internet>>, Rc<RefCell<Attacker>>);
 
-fn mount_provider(office: &Office, tree: SharedTree, cable_seed: u64, rng: &mut StdRng) -> Provider {
+fn mount_provider(office: &Office, tree: &SharedTree, cable_seed: u64, rng: &mut StdRng) -> Provider {
     let mut rack = Rack::new();
+    let tree = Rc::clone(tree);
     let mut internet = Internet::new(office.isp_network, office.isp_lease_secs, tree, rng.random());
     if office.mode == "router" {
         internet.route_back_to_customer((office.wan == WanBy::Fixed).then(|| office.fixed_address()));

@@ -98,11 +98,6 @@ impl NameServers {
         self.moods.clear();
     }
 
-    /// Moves a name to the next web server.
-    pub fn move_name(&mut self, now: Instant, name: &str) {
-        self.tree.borrow_mut().move_name(now, name);
-    }
-
     /// Takes in what a customer asks the server at an address.
     pub fn ask(
         &mut self,
@@ -255,3 +250,6 @@ fn encode(question: &Message, answer: Message, transport: Transport) -> Vec<u8> 
     }
     octets
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use rand::RngExt;
-use rand::seq::IndexedRandom;
 
 use super::{Picker, World};
 use crate::machine::attacker::Shot;
-use crate::machine::internet::DnsMood;
 use crate::scenario::action::{
-    attack, clock_jumps, dhcp_silent, disk_full, dns, link, port_scan, power_back, power_cut, renumber,
+    attack, clock_jumps, dhcp_silent, disk_full, link, port_scan, power_back, power_cut, renumber,
     replug,
 };
 use crate::scenario::office::Office;
@@ -57,7 +55,7 @@ impl Picker {
         let ends = ends.min(Duration::from_secs(self.calm_at_secs));
         let for_a_while = |office: Office, fault, remedy| office.at(begins, fault).at(ends, remedy);
         match self.rng.random_range(0..8) {
-            0 => for_a_while(office, dns(self.dns_mood()), dns(DnsMood::Truthful)),
+            0 => self.names(office, begins, ends),
             1 => for_a_while(office, dhcp_silent(true), dhcp_silent(false)),
             2 if world.can_renumber => office.at(begins, renumber("192.0.2.0/24")),
             3 => for_a_while(office, disk_full(true), disk_full(false)),
@@ -75,10 +73,5 @@ impl Picker {
     fn fault_time(&mut self) -> Duration {
         let last_secs = self.calm_at_secs.max(OPENING_SECS + 1) - 1;
         Duration::from_millis(self.rng.random_range(OPENING_SECS * 1_000..=last_secs * 1_000))
-    }
-
-    fn dns_mood(&mut self) -> DnsMood {
-        let slow = DnsMood::Slow(Duration::from_millis(self.rng.random_range(100..8_000)));
-        *[DnsMood::Silent, slow, DnsMood::Garbage, DnsMood::Forged].choose(&mut self.rng).expect("not empty")
     }
 }

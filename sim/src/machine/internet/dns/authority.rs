@@ -72,13 +72,14 @@ fn refer(tree: &Tree, zone: &Name, cut: &Name, answer: &mut Message, now: Instan
 mod tests {
     use hickory_proto::op::{MessageType, OpCode, Query};
 
-    use super::super::tree::{name, name_server};
+    use super::super::servers_called;
+    use super::super::tree::name;
     use super::*;
 
     fn ask(server: &str, asked: &str, record_type: RecordType) -> Message {
         let mut question = Message::new(7, MessageType::Query, OpCode::Query);
         question.add_query(Query::query(name(asked), record_type));
-        answer(&Tree::new(), name_server(server).unwrap(), &question, Instant::ZERO)
+        answer(&Tree::new(), servers_called(server).next().unwrap(), &question, Instant::ZERO)
     }
 
     fn owners(records: &[Record]) -> Vec<String> {

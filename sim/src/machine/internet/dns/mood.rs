@@ -136,8 +136,6 @@ fn poisoned(question: &Message, mut truth: Message) -> Message {
     });
     let lies: Vec<_> = coveted.map(|name| lie(name, LIE)).collect();
     truth.add_answers(lies.clone()).add_authorities(lies.clone()).add_additionals(lies);
-    let claimed = Record::from_rdata(name("com."), LIE_TTL_SECS, RData::NS(NS(name(COVETED[0]))));
-    truth.add_authority(claimed);
     truth
 }
 

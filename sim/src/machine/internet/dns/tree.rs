@@ -207,12 +207,6 @@ impl Held {
     }
 }
 
-/// The address of the name server called so, without the dot at the end.
-pub fn name_server(called: &str) -> Option<Ipv4Addr> {
-    let found = NAME_SERVERS.iter().find(|(name, _)| name.strip_suffix('.') == Some(called));
-    found.map(|(_, address)| *address)
-}
-
 /// All name servers' names, without the dot at the end.
 pub fn name_servers() -> impl Iterator<Item = (&'static str, Ipv4Addr)> {
     NAME_SERVERS.into_iter().map(|(name, address)| (name.trim_end_matches('.'), address))

@@ -38,3 +38,13 @@ fn port_scan_sees_nothing() {
 fn bad_names_do_not_get_in() {
     passes("bad-names");
 }
+
+#[test]
+fn bad_authorities_are_got_round() {
+    passes("bad-authorities");
+}
+
+#[test]
+fn one_resolver_of_two_is_enough() {
+    passes("resolver-vanishes");
+}

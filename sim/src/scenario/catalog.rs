@@ -253,7 +253,8 @@ fn resolver_vanishes() -> Office {
             account.every_pc(|diary| diary.lookups_failed == 0 && diary.pages_failed == 0)
         })
         .expect("every PC fetches pages all the time", |account| {
-            account.every_pc(|diary| diary.pages > 15 && diary.last_page_at.is_some_and(|at| at.as_secs() > 180))
+            account
+                .every_pc(|diary| diary.pages > 15 && diary.last_page_at.is_some_and(|at| at.as_secs() > 180))
         })
 }
 

@@ -7,8 +7,7 @@ use rand::RngExt;
 use super::{Picker, World};
 use crate::machine::attacker::Shot;
 use crate::scenario::action::{
-    attack, clock_jumps, dhcp_silent, disk_full, link, port_scan, power_back, power_cut, renumber,
-    replug,
+    attack, clock_jumps, dhcp_silent, disk_full, link, port_scan, power_back, power_cut, renumber, replug,
 };
 use crate::scenario::office::Office;
 use crate::world::link::perfect;

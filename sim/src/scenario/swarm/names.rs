@@ -16,16 +16,22 @@ impl Picker {
         if self.rng.random_ratio(2, 3) {
             for _ in 0..self.rng.random_range(1..=3) {
                 let (servers, mood) = (self.name_servers(), self.dns_mood());
-                office = office.at(begins, dns_of(&servers, mood)).at(ends, dns_of(&servers, DnsMood::Truthful));
+                office =
+                    office.at(begins, dns_of(&servers, mood)).at(ends, dns_of(&servers, DnsMood::Truthful));
             }
         }
         let names: Vec<_> = (0..SITES).map(|site| format!("site-{site}.example")).collect();
         let name = names.choose(&mut self.rng).expect("not empty");
-        if Tree::new().can_move(name) { office.at(begins + (ends - begins) / 2, name_moves(name)) } else { office }
+        if Tree::new().can_move(name) {
+            office.at(begins + (ends - begins) / 2, name_moves(name))
+        } else {
+            office
+        }
     }
 
     fn name_servers(&mut self) -> String {
-        let all: Vec<_> = authorities().chain(["resolver-0", "resolver-1", "resolvers", "resolvers"]).collect();
+        let all: Vec<_> =
+            authorities().chain(["resolver-0", "resolver-1", "resolvers", "resolvers"]).collect();
         (*all.choose(&mut self.rng).expect("not empty")).to_owned()
     }
 

@@ -6,8 +6,8 @@ use gatepost_dataplane::Instant;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
-use super::tree::Tree;
 use super::response_to;
+use super::tree::Tree;
 
 /// The most aliases of one zone in an answer.
 const ALIASES_MAX: usize = 8;
@@ -20,7 +20,8 @@ pub fn answer(tree: &Tree, server: Ipv4Addr, question: &Message, now: Instant) -
         return answer;
     };
     let holder = tree.zones_at(server).filter(|zone| zone.zone_of(&query.name));
-    let Some(zone) = holder.max_by_key(|zone| zone.num_labels()).filter(|_| query.query_class == DNSClass::IN)
+    let Some(zone) =
+        holder.max_by_key(|zone| zone.num_labels()).filter(|_| query.query_class == DNSClass::IN)
     else {
         answer.metadata.response_code = ResponseCode::Refused;
         return answer;

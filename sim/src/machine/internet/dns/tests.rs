@@ -33,7 +33,8 @@ impl World {
             if let Some(answer) = answer {
                 return Some((answer, self.now.since(began)));
             }
-            self.now = self.servers.poll_timeout().filter(|due| due.since(began) < Duration::from_secs(60))?;
+            self.now =
+                self.servers.poll_timeout().filter(|due| due.since(began) < Duration::from_secs(60))?;
         }
     }
 

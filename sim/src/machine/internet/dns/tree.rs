@@ -82,7 +82,8 @@ impl Tree {
                 tree.add(zone, INFRASTRUCTURE_TTL_SECS, RData::NS(NS(name(server))));
             }
             let [primary, _] = servers.map(name);
-            let soa = SOA::new(primary, name("hostmaster.example."), 1, 3_600, 600, 86_400, NEGATIVE_TTL_SECS);
+            let soa =
+                SOA::new(primary, name("hostmaster.example."), 1, 3_600, 600, 86_400, NEGATIVE_TTL_SECS);
             tree.add(zone, NEGATIVE_TTL_SECS, RData::SOA(soa));
         }
         for (server, address) in NAME_SERVERS {
@@ -129,7 +130,12 @@ impl Tree {
     }
 
     /// The records of a name that are true at `now`.
-    pub fn records(&self, name: &Name, record_type: RecordType, now: Instant) -> impl Iterator<Item = &Record> {
+    pub fn records(
+        &self,
+        name: &Name,
+        record_type: RecordType,
+        now: Instant,
+    ) -> impl Iterator<Item = &Record> {
         let held = self.nodes.get(name).into_iter().flatten();
         held.filter(move |held| held.is_true_within(now, now) && held.record.record_type() == record_type)
             .map(|held| &held.record)

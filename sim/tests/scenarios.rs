@@ -1,6 +1,8 @@
 //! The scenarios with a name, each kept by the product.
 
-use gatepost_sim::scenario::catalog;
+use std::time::Duration;
+
+use gatepost_sim::scenario::{catalog, office};
 
 #[track_caller]
 fn passes(name: &str) {
@@ -47,4 +49,14 @@ fn bad_authorities_are_got_round() {
 #[test]
 fn one_resolver_of_two_is_enough() {
     passes("resolver-vanishes");
+}
+
+#[test]
+fn an_authority_answers_the_gateways_own_packets() {
+    let asks_it = office()
+        .visiting_every(Some(Duration::from_secs(4)))
+        .config("[dns]\nupstream = ['198.18.2.1'] # a.nic.example\n")
+        .expect("sites of its zone are found", |account| account.every_pc(|diary| diary.pages > 0));
+    let outcome = asks_it.run("asks-an-authority", 1, None).expect("it can be built");
+    assert!(outcome.passed(), "{outcome}");
 }

@@ -161,7 +161,7 @@ impl NamesTrue {
         if is_cut_off || now.since(self.heard_again) < STALE_AFTER_QUESTION_MAX {
             return true;
         }
-        let asked = answer.queries.iter().map(|query| query.name());
+        let asked = answer.queries.iter().map(Query::name);
         let mut names = asked.chain(answer.answers.iter().map(|record| &record.name));
         names.any(|name| {
             let unanswered = self.unanswered.get(name);

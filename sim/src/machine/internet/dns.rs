@@ -171,7 +171,7 @@ impl NameServers {
                     self.send(now + HOP, Letter::Question { server, from, transport, message });
                 }
                 Output::Answer { caller, transport, question, answer } => {
-                    self.answer(now, address, Asker::Customer(caller), transport, &question, answer);
+                    self.answer(now, address, Asker::Customer(caller), transport, &question, *answer);
                 }
             }
         }

@@ -81,7 +81,6 @@ impl DnsMood {
         let encoded = |answer| encode(question, answer, transport);
         let at_once = |answer| vec![(Duration::ZERO, encoded(answer))];
         match self {
-            Self::Truthful => at_once(truth),
             Self::Silent => Vec::new(),
             Self::Slow(delay) => vec![(delay, encoded(truth))],
             Self::Garbage => {
@@ -114,7 +113,7 @@ impl DnsMood {
                 at_once(referral)
             }
             Self::Truncating if transport == Transport::Udp => at_once(truth.truncate()),
-            Self::Truncating => at_once(truth),
+            Self::Truthful | Self::Truncating => at_once(truth),
         }
     }
 }

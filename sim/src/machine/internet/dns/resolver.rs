@@ -60,9 +60,9 @@ pub enum Output {
         /// Over what it came.
         transport: Transport,
         /// The question.
-        question: Message,
+        question: Box<Message>,
         /// The answer, which has not been truncated yet.
-        answer: Message,
+        answer: Box<Message>,
     },
 }
 
@@ -88,7 +88,7 @@ struct Cached {
 enum Known {
     Records(Vec<Record>),
     /// There is none, and the SOA that says so.
-    Denied(ResponseCode, Record),
+    Denied(ResponseCode, Box<Record>),
 }
 
 /// A question under way.
@@ -309,7 +309,7 @@ impl Resolver {
             };
             let soa = answer.authorities.iter().find(denies);
             if let Some(soa) = soa {
-                self.put(now, &want.name, want.record_type, Known::Denied(code, soa.clone()));
+                self.put(now, &want.name, want.record_type, Known::Denied(code, Box::new(soa.clone())));
             }
             return soa.is_some();
         }
@@ -390,10 +390,11 @@ impl Resolver {
             Ok(Known::Records(records)) => _ = answer.add_answers(aliases).add_answers(records),
             Ok(Known::Denied(code, soa)) => {
                 answer.metadata.response_code = code;
-                answer.add_answers(aliases).add_authority(soa);
+                answer.add_answers(aliases).add_authority(*soa);
             }
             Err(code) => answer.metadata.response_code = code,
         }
+        let (question, answer) = (Box::new(question), Box::new(answer));
         self.outputs.push(Output::Answer { caller, transport, question, answer });
     }
 }

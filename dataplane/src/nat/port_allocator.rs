@@ -220,9 +220,7 @@ mod tests {
             let is_low = |port: u16| port < 1024;
             let is_alike = |port: u16| port % 2 == preferred % 2;
             let may = |port: &u16| !is_low(*port) || is_low(preferred);
-            let rank = |port: u16| {
-                (port != preferred, is_low(port) != is_low(preferred), !is_alike(port))
-            };
+            let rank = |port: u16| (port != preferred, is_low(port) != is_low(preferred), !is_alike(port));
             let free = || USED.iter().cloned().flatten().filter(|port| self.is_free(*port)).filter(may);
             let best = free().map(rank).min();
             free().filter(|port| Some(rank(*port)) == best).collect()

@@ -171,7 +171,8 @@ impl Model {
     }
 
     fn forget(&mut self, segment: Segment) -> Vec<Seen> {
-        let (gone, left): (Vec<_>, Vec<_>) = self.0.drain(..).partition(|neighbor| neighbor.host.0 == segment);
+        let (gone, left): (Vec<_>, Vec<_>) =
+            self.0.drain(..).partition(|neighbor| neighbor.host.0 == segment);
         self.0 = left;
         let expired = |neighbor: &ModelNeighbor| {
             let host = neighbor.host;

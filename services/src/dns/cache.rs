@@ -136,7 +136,8 @@ impl Cache {
                 && entry.answer.code != ResponseCode::ServFail
                 && now < entry.expires + STALE_MAX
             {
-                entry.stale_until = now + Duration::from_secs(STALE_TTL_SECS.into());
+                let pause = Duration::from_secs(STALE_TTL_SECS.into());
+                entry.stale_until = (now + pause).min(entry.expires + STALE_MAX);
                 return self.get_key(now, key).unwrap_or_default();
             }
         }
@@ -320,7 +321,9 @@ mod tests {
         assert_eq!(ttls(Some(cache.insert_failure(at(106), &www))), [STALE_TTL_SECS]);
         assert_eq!(ttls(cache.get(at(135), &www)), [STALE_TTL_SECS], "and then left in peace");
         assert_eq!(cache.get(at(136), &www), None);
-        let too_late = at(60 + 86_400);
+        let (late, too_late) = (at(60 + 86_390), at(60 + 86_400));
+        assert_eq!(ttls(Some(cache.insert_failure(late, &www))), [STALE_TTL_SECS]);
+        assert_eq!(cache.get(too_late, &www), None, "a day is the longest, whoever asked when");
         assert_eq!(cache.insert_failure(too_late, &www).code, ResponseCode::ServFail);
     }
 
@@ -502,7 +505,8 @@ mod tests {
             let mut usable = of_name
                 .filter(|said| said.answer.code != ResponseCode::ServFail && now < said.until + STALE_MAX);
             if let Some(said) = usable.next() {
-                said.given_until = now + Duration::from_secs(STALE_TTL_SECS.into());
+                let pause = Duration::from_secs(STALE_TTL_SECS.into());
+                said.given_until = (now + pause).min(said.until + STALE_MAX);
                 return said.left(now).expect("it was just made to be given");
             }
             let failure = Answer::code(ResponseCode::ServFail);

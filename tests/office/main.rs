@@ -13,6 +13,7 @@ mod lifecycle;
 mod modes;
 mod nat;
 mod parallel;
+mod reload;
 mod scan;
 mod switch;
 mod taps;

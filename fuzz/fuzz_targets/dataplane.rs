@@ -95,7 +95,7 @@ impl Office {
         let (ingress, frame) = match kind % 12 {
             0 => (on_wire, input.chunk().to_vec()),
             1 => (on_wire, repaired(input.chunk())),
-            2 => (Ingress::Host, repaired(input.chunk())),
+            2 => (Ingress::Host, of_host(input.chunk())),
             3 => (Ingress::HostRaw(self.segment(port)), input.chunk().to_vec()),
             4..6 => (on_wire, built(input, port)),
             6 => (Ingress::Host, built(input, port)),
@@ -336,6 +336,16 @@ fn address(choice: u8) -> Ipv4Addr {
 
 fn transport_port(choice: u8) -> u16 {
     TRANSPORT_PORTS[usize::from(choice) % TRANSPORT_PORTS.len()]
+}
+
+/// A frame as the host stack sends it: whatever the rest of its Ethernet header is, it is IPv4.
+fn of_host(frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    if let Some(ether_type) = frame.get_mut(12..PACKET) {
+        ether_type.copy_from_slice(&ethernet::EtherType::IPV4.0.to_be_bytes());
+    }
+    repair(&mut frame);
+    frame
 }
 
 fn repaired(frame: &[u8]) -> Vec<u8> {

@@ -70,13 +70,12 @@ fn is_for_us_to_read(packet: &ArpPacketSlice<'_>) -> bool {
 
 /// Whether it is whole, or a fragment of a packet that there can be.
 fn is_for_us_to_forward(ip: &Ipv4Slice<'_>) -> bool {
-    let (header, len) = (ip.header(), ip.payload().payload.len());
+    let header = ip.header();
+    // etherparse counts an authentication header to the headers.
+    let len = usize::from(header.total_len()) - header.slice().len();
     let end = usize::from(header.fragments_offset().byte_offset()) + len;
-    // etherparse takes a total length of zero for one that the network card will fill in.
-    let is_long_enough = usize::from(header.total_len()) >= header.slice().len();
     let is_possible = len > 0 && (!header.more_fragments() || len.is_multiple_of(8));
-    let is_fragment = header.is_fragmenting_payload();
-    is_long_enough && (!is_fragment || is_possible && ipv4::Header::LEN_MIN + end <= 0xffff)
+    !header.is_fragmenting_payload() || is_possible && ipv4::Header::LEN_MIN + end <= 0xffff
 }
 
 fn check_ipv4(packet: &[u8]) {

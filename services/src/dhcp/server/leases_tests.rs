@@ -173,17 +173,30 @@ struct Breakable {
     is_broken: Cell<bool>,
 }
 
+impl Breakable {
+    fn check(&self) -> io::Result<()> {
+        if self.is_broken.get() { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
+    }
+}
+
 impl Disk for Breakable {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         self.memory.read(name)
     }
 
-    fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        if self.is_broken.get() {
-            Err(io::ErrorKind::Other.into())
-        } else {
-            self.memory.replace(name, content)
-        }
+    fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.check()?;
+        self.memory.write(name, content)
+    }
+
+    fn rename(&self, name: &str, to: &str) -> io::Result<()> {
+        self.check()?;
+        self.memory.rename(name, to)
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        self.check()?;
+        self.memory.sync(name)
     }
 
     fn append(&self, name: &str, record: &[u8]) -> io::Result<()> {
@@ -231,11 +244,13 @@ impl Model {
         self.0.insert(address, ModelLease { client, hostname: None, state: State::Declined, until });
     }
 
-    /// The address that has been out of use for longest.
-    fn least_recently_used(&self, now: u64) -> Option<Ipv4Addr> {
+    /// The address that has been out of use for longest; the doubtful come last.
+    fn least_recently_used(&self, leases: &Leases, now: u64) -> Option<Ipv4Addr> {
+        let is_doubtful =
+            |address| leases.at(address).is_some_and(|lease| lease.is_doubtful(Instant::from_secs(now)));
         let is_free = |lease: &ModelLease| lease.state == State::Released || lease.until <= now;
         let free = self.0.iter().filter(|(_, lease)| is_free(lease));
-        free.min_by_key(|(_, lease)| lease.until).map(|(address, _)| *address)
+        free.min_by_key(|(address, lease)| (is_doubtful(**address), lease.until)).map(|(address, _)| *address)
     }
 
     fn check(&self, leases: &Leases, now_secs: u64) {
@@ -261,7 +276,7 @@ impl Model {
         assert_eq!(leases.iter().count(), self.0.len());
         let everywhere = Ipv4Addr::UNSPECIFIED..=Ipv4Addr::BROADCAST;
         let unused = leases.least_recently_used(everywhere, now, |_| true);
-        assert_eq!(unused, self.least_recently_used(now_secs));
+        assert_eq!(unused, self.least_recently_used(leases, now_secs));
     }
 }
 

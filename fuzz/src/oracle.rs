@@ -42,6 +42,10 @@ impl Oracle {
         if way == Way::In && !is_right(&packet) {
             self.give_up(CHECKSUMS);
         }
+        // The checker does not read the ports of a first fragment, by which the gateway lets answers in.
+        if way == Way::In && packet.ipv4().is_some_and(|ip| ip.transport == Transport::Other) {
+            self.give_up(NOTHING_UNSOLICITED);
+        }
         let passage = Passage { now, way, side, packet: &packet };
         for checker in &mut self.checkers {
             let kept = checker.on_passage(&passage);

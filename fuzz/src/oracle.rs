@@ -5,6 +5,7 @@ use gatepost::control::report::{Counters, Flow, Flows, Interface, Leases, Neighb
 use gatepost_dataplane::config::Segment;
 use gatepost_dataplane::{Dataplane, FlowInfo, Instant};
 use gatepost_sim::checkers::{self, Checker, Passage, Snapshot, Way};
+use gatepost_sim::machine::internet::SharedTree;
 use gatepost_sim::packet::{Packet, Transport};
 
 /// The promises that a dataplane alone keeps.
@@ -71,7 +72,7 @@ impl Oracle {
 
     fn watch(&mut self, config: &Config) {
         let is_wanted = |name| CHECKERS.contains(&name) && !self.given_up.contains(&name);
-        self.checkers = checkers::for_config(config, false);
+        self.checkers = checkers::for_config(config, &SharedTree::default(), false, false);
         self.checkers.retain(|checker| is_wanted(checker.name()));
     }
 

@@ -16,7 +16,7 @@ use super::stack::Stack;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a connection may take to close before it is forgotten.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest page, in octets.
+/// The longest page where nobody says how long, in octets.
 const PAGE_LEN_MAX: u32 = 20_000;
 
 /// A page on its way.
@@ -40,9 +40,15 @@ pub enum Fetched {
 }
 
 impl Fetch {
-    /// Asks `server` for a page of any length; `None` if there is no way there.
-    pub fn begin(stack: &mut Stack, rng: &mut StdRng, server: (Ipv4Addr, u16), now: Instant) -> Option<Self> {
-        let wanted = rng.random_range(1..=PAGE_LEN_MAX);
+    /// Asks `server` for a page of so many `octets`, or else of any length; `None` if there is no way there.
+    pub fn begin(
+        stack: &mut Stack,
+        rng: &mut StdRng,
+        server: (Ipv4Addr, u16),
+        octets: Option<u32>,
+        now: Instant,
+    ) -> Option<Self> {
+        let wanted = octets.unwrap_or_else(|| rng.random_range(1..=PAGE_LEN_MAX));
         let handle = connect(stack, rng, server)?;
         Some(Self { handle, wanted, got: 0, is_asked: false, until: now + FETCH_TIMEOUT })
     }
@@ -162,7 +168,7 @@ impl Visits {
         }
         if self.next_at <= now {
             self.next_at = now + self.every;
-            self.fetch = Fetch::begin(stack, rng, self.server, now);
+            self.fetch = Fetch::begin(stack, rng, self.server, None, now);
         }
     }
 

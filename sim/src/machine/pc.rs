@@ -13,6 +13,7 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use ipnet::Ipv4Net;
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::{dhcpv4, tcp};
@@ -21,7 +22,7 @@ use smoltcp::wire::{DhcpOption, IpCidr, Ipv4Cidr};
 use super::Machine;
 use super::asker::Asker;
 use super::fetch::{Closing, Fetch, Fetched, Visits, connect};
-use super::internet::{CHAT_ADDRESS, CHAT_PORT, DNS_PORT, SITES, WEB_PORT};
+use super::internet::{CHAT_ADDRESS, CHAT_PORT, DNS_PORT, SITES, WEB_ADDRESSES, WEB_PORT, reverse};
 use super::page_server::PageServer;
 use super::stack::Stack;
 
@@ -47,8 +48,12 @@ const DISCOVER_TIMEOUT: smoltcp::time::Duration = smoltcp::time::Duration::from_
 pub struct Habits {
     /// The mean time between two pages or look-ups; `None`: only has an address.
     pub visit_every: Option<Duration>,
+    /// The length of every page; `None`: up to 20,000 octets.
+    pub page_octets: Option<u32>,
     /// Keeps a chat open, and says something so often.
     pub chats_every: Option<Duration>,
+    /// Whether there is an internet with pages. Without, it looks up machines of the office only.
+    pub has_internet: bool,
     /// Looks up the printer, too.
     pub knows_printer: bool,
     /// Serves pages.
@@ -72,6 +77,8 @@ pub struct Diary {
     pub addresses_lost: u64,
     /// Names that were answered.
     pub lookups: u64,
+    /// When a colleague's name was last answered.
+    pub last_colleague_at: Option<Instant>,
     /// Look-ups without an answer.
     pub lookups_failed: u64,
     /// Pages that came whole.
@@ -243,11 +250,9 @@ impl Pc {
             self.errand = Errand::Pausing { until: now + self.pause() };
             return;
         }
-        let name = if self.diary.pages > 0 && self.rng.random_ratio(1, 4) {
-            let machines = self.colleagues + usize::from(self.habits.knows_printer);
-            let machine = self.rng.random_range(0..machines);
-            let name = if machine < self.colleagues { &HOSTNAMES[machine] } else { "printer" };
-            format!("{name}.{DOMAIN}.")
+        let has_time = !self.habits.has_internet || (self.diary.pages > 0 && self.rng.random_ratio(1, 3));
+        let name = if has_time {
+            self.curiosity()
         } else {
             format!("site-{}.example.", self.rng.random_range(0..SITES))
         };
@@ -256,9 +261,27 @@ impl Pc {
         self.resolve(now);
     }
 
+    /// A name that leads to no page: a colleague's, the printer's, an address's, or nobody's.
+    fn curiosity(&mut self) -> String {
+        let host = match self.rng.random_range(0..6) {
+            0 if self.habits.has_internet => {
+                return format!("nobody-{}.example.", self.rng.random_range(0..3));
+            }
+            1 if self.habits.has_internet => WEB_ADDRESSES.choose(&mut self.rng).copied(),
+            2 => self.diary.address.map(|own| own.addr()),
+            _ => None,
+        };
+        if let Some(address) = host {
+            return reverse(address);
+        }
+        let machine = self.rng.random_range(0..self.colleagues + usize::from(self.habits.knows_printer));
+        let name = if machine < self.colleagues { &HOSTNAMES[machine] } else { "printer" };
+        format!("{name}.{DOMAIN}.")
+    }
+
     fn resolve(&mut self, now: Instant) {
         let Errand::Resolving { name, id, tries, until } = &mut self.errand else { return };
-        let wants_page = !name.ends_with("office.example.");
+        let wants_page = name.starts_with("site-");
         let socket = self.stack.sockets.get_mut::<smoltcp::socket::udp::Socket<'_>>(self.resolver);
         while let Ok((payload, _)) = socket.recv() {
             let Some(answer) = Message::from_vec(payload).ok().filter(|m| m.metadata.id == *id) else {
@@ -273,9 +296,10 @@ impl Pc {
                     self.diary.lookups += 1;
                     return self.begin_fetch(address, now);
                 }
-                // A colleague may not be there; that is an answer too.
+                // That nobody is there is an answer too.
                 (Some(_), _) | (None, ResponseCode::NXDomain | ResponseCode::NoError) if !wants_page => {
                     self.diary.lookups += 1;
+                    self.diary.last_colleague_at = Some(now);
                 }
                 _ => self.diary.lookups_failed += 1,
             }
@@ -297,7 +321,8 @@ impl Pc {
     }
 
     fn begin_fetch(&mut self, address: Ipv4Addr, now: Instant) {
-        self.errand = match Fetch::begin(&mut self.stack, &mut self.rng, (address, WEB_PORT), now) {
+        let (server, octets) = ((address, WEB_PORT), self.habits.page_octets);
+        self.errand = match Fetch::begin(&mut self.stack, &mut self.rng, server, octets, now) {
             Some(fetch) => Errand::Fetching(fetch),
             None => {
                 self.diary.pages_failed += 1;
@@ -447,7 +472,8 @@ fn net(cidr: Ipv4Cidr) -> Ipv4Net {
 fn question(id: u16, name: &str) -> Vec<u8> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
+    let wanted = if name.ends_with("in-addr.arpa.") { RecordType::PTR } else { RecordType::A };
     let name = Name::from_ascii(name).expect("PCs ask for valid names");
-    message.add_query(Query::query(name, RecordType::A));
+    message.add_query(Query::query(name, wanted));
     message.to_vec().expect("a question can be encoded")
 }

@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use gatepost_dataplane::{Instant, MacAddr};
 use gatepost_services::race::race;
@@ -16,12 +17,14 @@ use tokio::sync::Notify;
 use super::clock::{now, sleep_until};
 use super::link::{Link, Nic};
 use super::observer::Shared;
-use super::segment::{Jack, SegmentId, TICK, any_readable};
+use super::segment::{Jack, SegmentId, any_readable};
 use crate::machine::Machine;
 
 /// A rack with its machines; the world keeps a hand on it while its host runs.
 pub struct Rack {
     places: Vec<Place>,
+    /// How long a frame takes from one machine to another.
+    tick: Duration,
     /// Woken when the world has changed something.
     changed: Rc<Notify>,
 }
@@ -31,18 +34,34 @@ struct Place {
     machine: Rc<RefCell<dyn Machine>>,
     nic: Nic,
     segment: SegmentId,
+    /// Where it is instead, since a switch between lost its uplink.
+    apart: Option<SegmentId>,
     /// When the machine is switched on.
     on_at: Instant,
     is_asleep: bool,
 }
 
+impl Place {
+    fn segment(&self) -> SegmentId {
+        self.apart.unwrap_or(self.segment)
+    }
+
+    fn is_on(&self, at: Instant) -> bool {
+        self.on_at <= at && !self.is_asleep
+    }
+}
+
 impl Rack {
-    /// An empty rack.
-    pub fn new() -> Self {
-        Self { places: Vec::new(), changed: Rc::new(Notify::new()) }
+    /// An empty rack in a world with such ticks.
+    pub fn new(tick: Duration) -> Self {
+        Self { places: Vec::new(), tick, changed: Rc::new(Notify::new()) }
     }
 
     /// Mounts a machine that is switched on at `on_at`, and plugs it in.
+    ///
+    /// # Errors
+    ///
+    /// Another has its name or its MAC address.
     pub fn mount(
         &mut self,
         name: &str,
@@ -50,8 +69,16 @@ impl Rack {
         nic: Nic,
         segment: SegmentId,
         on_at: Instant,
-    ) {
-        self.places.push(Place { name: name.to_owned(), machine, nic, segment, on_at, is_asleep: false });
+    ) -> Result<(), String> {
+        let mac = machine.borrow().mac();
+        let is_same = |place: &&Place| place.name == name || place.machine.borrow().mac() == mac;
+        if let Some(Place { name: other, .. }) = self.places.iter().find(is_same) {
+            let both = if other == name { format!("name {name:?}") } else { format!("MAC address {mac}") };
+            return Err(format!("{name} and {other} have one {both}; change one of them"));
+        }
+        let name = name.to_owned();
+        self.places.push(Place { name, machine, nic, segment, apart: None, on_at, is_asleep: false });
+        Ok(())
     }
 
     /// Plugs a machine into another segment; `false` if there is none of this name.
@@ -66,6 +93,22 @@ impl Rack {
         if let Some(place) = self.place(name) {
             place.is_asleep = is_asleep;
             place.nic.clear();
+        }
+    }
+
+    /// Puts the machines called `names` on a segment of their own, which no other host is plugged into.
+    pub fn set_apart(&mut self, names: &[String], segment: SegmentId) {
+        for place in &mut self.places {
+            if names.contains(&place.name) {
+                place.apart = Some(segment);
+            }
+        }
+    }
+
+    /// Puts every machine back where it is plugged in.
+    pub fn reunite(&mut self) {
+        for place in &mut self.places {
+            place.apart = None;
         }
     }
 
@@ -95,7 +138,7 @@ impl Rack {
         let Some(destination) = destination(frame) else { return };
         for (number, place) in self.places.iter_mut().enumerate() {
             let is_for_it = destination.is_multicast() || destination == place.machine.borrow().mac();
-            if place.segment == segment && Some(number) != sender && place.is_on(at) && is_for_it {
+            if place.segment() == segment && Some(number) != sender && place.is_on(at) && is_for_it {
                 place.nic.inward.push(at, frame.to_vec());
             }
         }
@@ -104,19 +147,19 @@ impl Rack {
     /// Lets every machine do what is due, and gives back the frames that go out on segments.
     fn work(&mut self, now: Instant) -> Vec<(SegmentId, Vec<u8>, usize)> {
         let mut sent = Vec::new();
-        let awake = self.places.iter_mut().enumerate().filter(|(_, place)| place.is_on(now));
-        for (number, Place { machine, nic, segment, .. }) in awake {
+        for (number, place) in self.places.iter_mut().enumerate().filter(|(_, place)| place.is_on(now)) {
+            let segment = place.segment();
+            let Place { machine, nic, .. } = place;
             let mut machine = machine.borrow_mut();
-            let mut heard = false;
             while let Some(frame) = nic.inward.pop(now) {
                 machine.handle_frame(frame);
-                heard = true;
+                machine.poll(now, &mut |frame| nic.outward.push(now, frame));
             }
-            if heard || machine.poll_timeout().is_some_and(|due| due <= now) {
+            if machine.poll_timeout().is_some_and(|due| due <= now) {
                 machine.poll(now, &mut |frame| nic.outward.push(now, frame));
             }
             while let Some(frame) = nic.outward.pop(now) {
-                sent.push((*segment, frame, number));
+                sent.push((segment, frame, number));
             }
         }
         sent
@@ -128,18 +171,6 @@ impl Rack {
             own.into_iter().chain(place.nic.poll_timeout()).min()
         };
         self.places.iter().filter(|place| !place.is_asleep).filter_map(due).min()
-    }
-}
-
-impl Place {
-    fn is_on(&self, at: Instant) -> bool {
-        self.on_at <= at && !self.is_asleep
-    }
-}
-
-impl Default for Rack {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -172,7 +203,8 @@ pub async fn run(
                 if let Some((_, jack)) = jacks.iter().find(|(id, _)| *id == segment) {
                     jack.send(&frame);
                 }
-                rack.deliver(now() + TICK, segment, &frame, Some(sender));
+                let heard_at = now() + rack.tick;
+                rack.deliver(heard_at, segment, &frame, Some(sender));
             }
             rack.poll_timeout()
         };
@@ -183,4 +215,31 @@ pub async fn run(
 
 fn destination(frame: &[u8]) -> Option<MacAddr> {
     frame.first_chunk::<6>().map(|octets| MacAddr(*octets))
+}
+
+#[cfg(test)]
+mod tests {
+    use ipnet::Ipv4Net;
+
+    use super::*;
+    use crate::machine::attacker::Attacker;
+    use crate::machine::internet::Internet;
+    use crate::world::link::perfect;
+    use crate::world::segment::TICK;
+
+    #[test]
+    fn no_two_machines_have_one_name_or_one_mac_address() {
+        let mut rack = Rack::new(TICK);
+        let mut mount = |name: &str, machine: Rc<RefCell<dyn Machine>>| {
+            rack.mount(name, machine, Nic::new(&perfect(), 1, name), SegmentId(0), Instant::ZERO)
+        };
+        let attacker = || Rc::new(RefCell::new(Attacker::new([203, 0, 113, 66].into())));
+        let network: Ipv4Net = "203.0.113.0/24".parse().expect("a network");
+        assert_eq!(mount("attacker", attacker()), Ok(()));
+        let told = mount("another", attacker()).expect_err("one MAC address");
+        assert!(told.starts_with("another and attacker have one MAC address"), "{told}");
+        let internet = Rc::new(RefCell::new(Internet::new(network, 60, Rc::default(), 1)));
+        let told = mount("attacker", internet).expect_err("one name");
+        assert!(told.contains("one name \"attacker\""), "{told}");
+    }
 }

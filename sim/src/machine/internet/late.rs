@@ -1,10 +1,12 @@
 //! A server that answers when it is told to: once and late, or again and again without hearing anything.
 //! What it is asked is [`ask`]'s; every datagram of its carries the question's number.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use gatepost_dataplane::Instant;
 use smoltcp::socket::udp;
+use smoltcp::wire::IpAddress;
 
 /// Questions are asked here.
 pub const LATE_PORT: u16 = 9_000;
@@ -36,10 +38,18 @@ struct Answer {
 }
 
 impl LateServer {
-    /// Takes questions from `socket`, and sends the answers that are due.
-    pub fn serve(&mut self, socket: &mut udp::Socket<'_>, now: Instant) {
+    /// Takes questions of customers from `socket`, and sends the answers that are due.
+    pub fn serve(
+        &mut self,
+        socket: &mut udp::Socket<'_>,
+        is_customer: impl Fn(Ipv4Addr) -> bool,
+        now: Instant,
+    ) {
         while let Ok((question, from)) = socket.recv() {
-            self.answers.extend(read(question, from, now).filter(|_| self.answers.len() < ANSWERS_MAX));
+            let IpAddress::Ipv4(customer) = from.endpoint.addr;
+            if is_customer(customer) && self.answers.len() < ANSWERS_MAX {
+                self.answers.extend(read(question, from, now));
+            }
         }
         self.answers.retain_mut(|answer| {
             if answer.due > now {

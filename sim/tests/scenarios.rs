@@ -92,6 +92,16 @@ fn lan_only_has_addresses_and_names() {
 }
 
 #[test]
+fn half_the_office_sleeps_over_lunch_and_nothing_breaks() {
+    passes("lunch");
+}
+
+#[test]
+fn mappings_live_as_long_as_their_rfcs_say() {
+    passes("mapping-lives");
+}
+
+#[test]
 fn ticks_of_ten_milliseconds_do_for_a_long_day() {
     let office = office()
         .pcs(10)

@@ -8,8 +8,10 @@
 mod connections;
 mod dhcp;
 mod dns;
+mod echo;
 pub mod late;
 
+use std::mem;
 use std::net::Ipv4Addr;
 
 use gatepost_dataplane::{Instant, MacAddr};
@@ -82,6 +84,8 @@ pub struct Internet {
     late_server: LateServer,
     late_socket: SocketHandle,
     connections: Connections,
+    /// Answers to pings.
+    echoes: Vec<Vec<u8>>,
     due: Option<Instant>,
 }
 
@@ -115,6 +119,7 @@ impl Internet {
             late_server: LateServer::default(),
             late_socket,
             connections: Connections::default(),
+            echoes: Vec::new(),
             due: None,
         };
         this.take_addresses();
@@ -284,6 +289,7 @@ impl Machine for Internet {
         {
             self.connections.expect(&mut self.stack, ip.destination, destination_port);
         }
+        self.echoes.extend(echo::answer(&frame));
         self.stack.handle_frame(frame);
     }
 
@@ -293,7 +299,7 @@ impl Machine for Internet {
         self.serve_names(now);
         self.serve_late(now);
         self.stack.poll(now);
-        let mut sent = Vec::new();
+        let mut sent = mem::take(&mut self.echoes);
         self.stack.drain(&mut |frame| sent.push(frame));
         sent.retain(|frame| Packet::parse(frame).is_none_or(|packet| self.passes(&packet)));
         sent.into_iter().for_each(transmit);

@@ -25,13 +25,36 @@ impl Picker {
             .mode(mode)
             .wan(if is_dhcp { dhcp() } else { fixed() })
             .chatting(if has_wan { self.rng.random_range(0..=3) } else { 0 })
+            .asking(if has_wan { self.rng.random_range(0..=3) } else { 0 })
             .lease_secs(self.pick_of(&[60, 120, 600, 3_600]))
             .isp_lease_secs(isp_lease_secs)
             .wan_mtu(self.pick_of(&[1_500, 1_500, 1_492, 1_400, 576]))
             .arriving_within(Duration::from_secs(self.rng.random_range(1..=60)))
             .visiting_every(Some(Duration::from_secs(self.rng.random_range(4..=20))));
+        let office = self.rules(office, pcs, mode);
         // A customer notices when its lease ends, and not before.
         let can_renumber = is_dhcp && isp_lease_secs <= RENUMBERING_LEASE_SECS_MAX;
         (office, World { pcs, lan_ports, has_wan, can_renumber })
+    }
+
+    /// A printer, servers of the office's, and how strict the NAT's filter is.
+    fn rules(&mut self, mut office: Office, pcs: usize, mode: &str) -> Office {
+        if self.rng.random_ratio(1, 3) {
+            office = office.printer(&self.pc(pcs));
+        }
+        if !mode.starts_with("nat") {
+            return office;
+        }
+        if self.rng.random_ratio(1, 3) {
+            let pc = self.pc(pcs);
+            office = office.forwarded(&pc, self.rng.random_range(1..=u16::MAX));
+            office = office.hairpinning(self.rng.random_range(0..=2));
+        }
+        if self.rng.random_ratio(1, 5) {
+            office = office.dmz_host(&self.pc(pcs));
+        }
+        let filtering =
+            self.pick_of(&["address-and-port-dependent", "address-dependent", "endpoint-independent"]);
+        office.config(&format!("[nat]\nfiltering = '{filtering}'\n"))
     }
 }

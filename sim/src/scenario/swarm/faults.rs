@@ -19,6 +19,8 @@ use crate::world::link::perfect;
 const OPENING_SECS: u64 = 10;
 /// The longest time that a fault lasts.
 const FAULT_SECS_MAX: u64 = 40;
+/// How often an attacker fires.
+const SHOTS: usize = 400;
 
 impl Picker {
     /// Power cuts or a clock that jumps, and up to six faults of other kinds.
@@ -68,8 +70,14 @@ impl Picker {
                 office.at(begins, replug(&machine, &port))
             }
             6 => office.at(begins, port_scan(200)),
-            _ => office.at(begins, attack((0..100).map(|_| Shot::Udp(self.rng.random())))),
+            _ => office.at(begins, attack((0..SHOTS).map(|_| self.shot()))),
         }
+    }
+
+    /// At a port that a connection of a PC's may be seen with.
+    fn shot(&mut self) -> Shot {
+        let port = self.rng.random_range(49_152..=u16::MAX);
+        if self.rng.random() { Shot::Syn(port) } else { Shot::Udp(port) }
     }
 
     fn fault_time(&mut self) -> Duration {

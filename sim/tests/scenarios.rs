@@ -35,6 +35,21 @@ fn port_scan_sees_nothing() {
 }
 
 #[test]
+fn printer_keeps_its_address_and_its_name() {
+    passes("printer");
+}
+
+#[test]
+fn spoofer_gets_nothing_out_and_stops_nobody_for_long() {
+    passes("spoofer");
+}
+
+#[test]
+fn servers_are_seen_from_the_internet_and_from_the_office() {
+    passes("forwarded-server");
+}
+
+#[test]
 fn bad_names_do_not_get_in() {
     passes("bad-names");
 }

@@ -8,11 +8,13 @@ mod checksums;
 mod frames_balance;
 mod icmp_calm;
 mod lan_hidden;
+mod mapping_lives;
 mod mapping_not_shared;
 mod names_true;
 mod nothing_unsolicited;
 mod observed_leases;
 mod one_lease_one_host;
+mod sources_true;
 mod tables_bounded;
 
 use gatepost::config::Config;
@@ -69,6 +71,9 @@ pub trait Checker {
     /// The promise, as a sentence.
     fn promise(&self) -> &'static str;
 
+    /// The gateway boots: all is lost that its disk does not keep.
+    fn on_boot(&mut self) {}
+
     /// A frame passes the gateway.
     ///
     /// # Errors
@@ -89,7 +94,7 @@ pub trait Checker {
 }
 
 /// Every checker that applies to a gateway with this configuration. `bits_flip`: some link corrupts
-/// frames, so that a wrong checksum need not be the gateway's.
+/// frames, so that a wrong checksum need not be the gateway's, and a packet may be none for it.
 pub fn for_config(config: &Config, bits_flip: bool) -> Vec<Box<dyn Checker>> {
     let mut checkers: Vec<Box<dyn Checker>> = vec![
         Box::new(frames_balance::FramesBalance),
@@ -97,6 +102,7 @@ pub fn for_config(config: &Config, bits_flip: bool) -> Vec<Box<dyn Checker>> {
         Box::new(icmp_calm::IcmpCalm::default()),
         Box::new(one_lease_one_host::OneLeaseOneHost::default()),
         Box::new(names_true::NamesTrue::new(config)),
+        Box::new(sources_true::SourcesTrue::new(config)),
     ];
     if config.mode.translates() {
         checkers.push(Box::new(lan_hidden::LanHidden::new(config)));
@@ -105,6 +111,9 @@ pub fn for_config(config: &Config, bits_flip: bool) -> Vec<Box<dyn Checker>> {
     }
     if !bits_flip {
         checkers.push(Box::new(checksums::Checksums));
+        if config.mode.translates() {
+            checkers.push(Box::new(mapping_lives::MappingLives::new(config)));
+        }
     }
     checkers
 }

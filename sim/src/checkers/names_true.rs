@@ -26,7 +26,7 @@ pub struct NamesTrue {
 impl NamesTrue {
     /// For the domain of `config`.
     pub fn new(config: &Config) -> Self {
-        Self { leases: ObservedLeases::default(), domain: format!(".{}.", config.system.domain) }
+        Self { leases: ObservedLeases::of_config(config), domain: format!(".{}.", config.system.domain) }
     }
 
     fn check(&self, answer: &Message, now: Instant) -> Result<(), String> {
@@ -38,7 +38,7 @@ impl NamesTrue {
             RData::A(a) => Some(a.0),
             _ => None,
         });
-        if let Some(label) = name.strip_suffix(&self.domain).filter(|label| label.starts_with("pc-")) {
+        if let Some(label) = name.strip_suffix(&self.domain).filter(|label| is_machine(label)) {
             let (known, until) = match self.leases.address_of(label) {
                 Some((address, until)) if until > now => (Some(address), until),
                 Some((_, until)) => (None, until),
@@ -60,6 +60,11 @@ impl NamesTrue {
     }
 }
 
+/// Whether a name of the office's belongs to a machine, which has it with its lease.
+fn is_machine(label: &str) -> bool {
+    label.starts_with("pc-") || label == "printer"
+}
+
 impl Checker for NamesTrue {
     fn name(&self) -> &'static str {
         "names-true"
@@ -79,5 +84,77 @@ impl Checker for NamesTrue {
             }
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dhcproto::Encodable;
+    use dhcproto::v4::{self, DhcpOption};
+    use hickory_proto::op::{OpCode, Query};
+    use hickory_proto::rr::rdata::A;
+    use hickory_proto::rr::{Name, Record};
+
+    use super::*;
+    use crate::checkers::testing::{config, ip, packet, passage, udp};
+
+    const PC: [u8; 6] = [2, 0, 0, 0, 0, 9];
+
+    fn dhcp(kind: v4::MessageType, edit: impl FnOnce(&mut v4::Message)) -> Vec<u8> {
+        let mut message = v4::Message::default();
+        message.set_chaddr(&PC);
+        message.opts_mut().insert(DhcpOption::MessageType(kind));
+        edit(&mut message);
+        message.to_vec().unwrap()
+    }
+
+    /// A checker that has seen `pc-9` get 192.168.1.9 for a minute, at 0 s.
+    fn having_leased() -> NamesTrue {
+        let mut checker = NamesTrue::new(&config());
+        let request = dhcp(v4::MessageType::Request, |message| {
+            message.opts_mut().insert(DhcpOption::Hostname("PC-9".to_owned()));
+        });
+        let acknowledgement = dhcp(v4::MessageType::Ack, |message| {
+            message.set_yiaddr(ip("192.168.1.9"));
+            message.opts_mut().insert(DhcpOption::AddressLeaseTime(60));
+        });
+        let request = packet("0.0.0.0", "255.255.255.255", udp(68, 67, request));
+        let acknowledgement = packet("192.168.1.1", "255.255.255.255", udp(67, 68, acknowledgement));
+        checker.on_passage(&passage(0, Way::In, Segment::Lan, &request)).unwrap();
+        checker.on_passage(&passage(0, Way::Out, Segment::Lan, &acknowledgement)).unwrap();
+        checker
+    }
+
+    /// Whether the checker tells of an answer to the LAN.
+    fn told(checker: &mut NamesTrue, secs: u64, name: &str, address: Option<&str>) -> bool {
+        let name = Name::from_ascii(name).unwrap();
+        let mut answer = Message::new(1, MessageType::Response, OpCode::Query);
+        answer.add_query(Query::query(name.clone(), RecordType::A));
+        match address {
+            Some(address) => {
+                answer.add_answer(Record::from_rdata(name, 60, RData::A(A(ip(address)))));
+            }
+            None => answer.metadata.response_code = ResponseCode::NXDomain,
+        }
+        let answer = packet("192.168.1.1", "192.168.1.8", udp(53, 1_000, answer.to_vec().unwrap()));
+        checker.on_passage(&passage(secs, Way::Out, Segment::Lan, &answer)).is_err()
+    }
+
+    #[test]
+    fn a_pc_is_where_its_lease_says_and_nowhere_after() {
+        let mut checker = having_leased();
+        let mut told = |secs, address| told(&mut checker, secs, "pc-9.office.example.", address);
+        assert!(!told(30, Some("192.168.1.9")));
+        assert!(told(30, Some("192.168.1.8")));
+        assert!(told(30, None));
+        assert!(!told(70, None));
+        assert!(told(70, Some("192.168.1.9")));
+    }
+
+    #[test]
+    fn a_forged_site_is_told() {
+        let mut checker = NamesTrue::new(&config());
+        assert!(!told(&mut checker, 0, "site-0.example.", Some("198.51.100.80")));
+        assert!(told(&mut checker, 0, "site-0.example.", Some("198.51.100.66")));
     }
 }

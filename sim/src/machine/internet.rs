@@ -6,6 +6,7 @@
 
 mod dhcp;
 mod dns;
+pub mod late;
 
 use std::net::Ipv4Addr;
 
@@ -19,6 +20,7 @@ use smoltcp::wire::{IpAddress, IpCidr, IpEndpoint, Ipv4Cidr};
 
 use self::dhcp::DhcpServer;
 pub use self::dns::{DnsMood, address_of};
+use self::late::LateServer;
 use super::Machine;
 use super::stack::Stack;
 use crate::packet::{Packet, Transport};
@@ -67,6 +69,8 @@ pub struct Internet {
     routes_back: bool,
     /// Answers of a slow name server.
     late: Vec<(Instant, Vec<u8>, udp::UdpMetadata)>,
+    late_server: LateServer,
+    late_socket: SocketHandle,
     connections: Vec<Connection>,
     due: Option<Instant>,
 }
@@ -88,6 +92,7 @@ impl Internet {
         let mut stack = Stack::new(MAC, rng.random());
         let dhcp_socket = stack.bind_udp(DHCP_SERVER_PORT);
         let dns_socket = stack.bind_udp(DNS_PORT);
+        let late_socket = stack.bind_udp(late::LATE_PORT);
         let mut this = Self {
             stack,
             rng,
@@ -97,6 +102,8 @@ impl Internet {
             dns_mood: DnsMood::Truthful,
             routes_back: false,
             late: Vec::new(),
+            late_server: LateServer::default(),
+            late_socket,
             connections: Vec::new(),
             due: None,
         };
@@ -112,6 +119,9 @@ impl Internet {
         self.stack.sockets.remove(self.dns_socket);
         self.dns_socket = self.stack.bind_udp(DNS_PORT);
         self.late.clear();
+        self.stack.sockets.remove(self.late_socket);
+        self.late_socket = self.stack.bind_udp(late::LATE_PORT);
+        self.late_server = LateServer::default();
     }
 
     /// Makes the DHCP server fall silent, or answer again.
@@ -253,11 +263,13 @@ impl Machine for Internet {
         self.stack.poll(now);
         self.serve_dhcp();
         self.serve_dns(now);
+        self.late_server.serve(self.stack.udp(self.late_socket), now);
         self.serve_connections();
         self.stack.poll(now);
         self.stack.drain(transmit);
         let late = self.late.iter().map(|(due, ..)| *due);
-        self.due = late.chain(self.stack.poll_timeout(now)).min();
+        let later = self.late_server.poll_timeout();
+        self.due = late.chain(later).chain(self.stack.poll_timeout(now)).min();
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -265,7 +277,8 @@ impl Machine for Internet {
     }
 }
 
-fn serve_page(socket: &mut tcp::Socket<'_>, wanted: &mut Option<u32>, sent: &mut u32) {
+/// Answers on a connection with the page that is asked for.
+pub(super) fn serve_page(socket: &mut tcp::Socket<'_>, wanted: &mut Option<u32>, sent: &mut u32) {
     if wanted.is_none() && socket.recv_queue() >= size_of::<u32>() {
         let mut request = [0; 4];
         *wanted = socket.recv_slice(&mut request).ok().map(|_| u32::from_be_bytes(request));

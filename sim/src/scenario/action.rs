@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 
 use crate::machine::attacker::Shot;
 use crate::machine::internet::DnsMood;
+use crate::machine::spoofer::Trick;
 use crate::world::link::Link;
 
 /// Something that happens at one moment.
@@ -20,6 +21,10 @@ pub enum Action {
         /// The gateway's port.
         port: String,
     },
+    /// A PC goes to sleep without a word.
+    Sleep(String),
+    /// A PC wakes up.
+    Wake(String),
     /// A cable becomes better or worse.
     Link {
         /// The machine, port or group.
@@ -41,6 +46,8 @@ pub enum Action {
     Dns(DnsMood),
     /// The attacker fires at the gateway.
     Attack(Vec<Shot>),
+    /// The spoofer plays tricks on the LAN.
+    Spoof(Vec<Trick>),
     /// The gateway's time of day jumps ahead.
     ClockJumps(Duration),
     /// The gateway's disk is full, or has room again.
@@ -51,6 +58,8 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Replug { machine, port } => write!(f, "{machine} moves to {port}"),
+            Self::Sleep(machine) => write!(f, "{machine} goes to sleep"),
+            Self::Wake(machine) => write!(f, "{machine} wakes up"),
             Self::Link { name, .. } => write!(f, "the cable of {name} changes"),
             Self::Calm => f.write_str("all faults end"),
             Self::PowerCut => f.write_str("the gateway's power is cut"),
@@ -60,6 +69,7 @@ impl fmt::Display for Action {
             Self::DhcpSilent(false) => f.write_str("the provider's DHCP server answers again"),
             Self::Dns(mood) => write!(f, "the internet's names are {mood:?}"),
             Self::Attack(shots) => write!(f, "{} shots at the gateway", shots.len()),
+            Self::Spoof(tricks) => write!(f, "{} tricks of the spoofer's", tricks.len()),
             Self::ClockJumps(by) => write!(f, "the gateway's time of day jumps by {} s", by.as_secs()),
             Self::DiskFull(true) => f.write_str("the disk is full"),
             Self::DiskFull(false) => f.write_str("the disk has room"),
@@ -70,6 +80,16 @@ impl fmt::Display for Action {
 /// `machine` moves to the gateway's port `port`.
 pub fn replug(machine: &str, port: &str) -> Action {
     Action::Replug { machine: machine.to_owned(), port: port.to_owned() }
+}
+
+/// `machine` goes to sleep without a word.
+pub fn sleep(machine: &str) -> Action {
+    Action::Sleep(machine.to_owned())
+}
+
+/// `machine` wakes up.
+pub fn wake(machine: &str) -> Action {
+    Action::Wake(machine.to_owned())
 }
 
 /// The cable of `name` becomes `link`.
@@ -122,6 +142,11 @@ pub fn port_scan(port_max: u16) -> Action {
     let lan = (1..=20).map(|host| Ipv4Addr::new(192, 168, 1, host));
     let behind = lan.flat_map(|host| [Shot::ToLan(host), Shot::FromLan(host)]);
     attack(ports.chain([Shot::Ping]).chain(behind))
+}
+
+/// The spoofer plays tricks, ten a second.
+pub fn spoof(tricks: impl IntoIterator<Item = Trick>) -> Action {
+    Action::Spoof(tricks.into_iter().collect())
 }
 
 /// The gateway's time of day jumps ahead.

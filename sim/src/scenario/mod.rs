@@ -25,7 +25,8 @@
 //! ```
 //!
 //! The names in it: `pc-0` and so on, the gateway's ports `lan0` and so on and `wan`, `lan` for all of the
-//! former, `pcs` for every PC, `internet`, `attacker`.
+//! former, `pcs` for every PC, `internet`, `attacker` on the
+//! WAN, `spoofer` on the LAN.
 
 pub mod action;
 pub mod catalog;
@@ -36,7 +37,7 @@ mod world;
 
 pub use action::{
     Action, attack, calm, clock_jumps, dhcp_silent, disk_full, dns, link, port_scan, power_back, power_cut,
-    renumber, replug,
+    renumber, replug, sleep, spoof, wake,
 };
 pub use office::{Office, dhcp, fixed, office};
 pub use outcome::{Account, Outcome, PcAccount};

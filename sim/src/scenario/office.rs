@@ -11,11 +11,17 @@ use super::action::Action;
 use super::outcome::{Account, Outcome};
 use super::world::World;
 use crate::machine::internet::DNS_ADDRESS;
-use crate::machine::pc::PCS_MAX;
+use crate::machine::internet::WEB_PORT;
+use crate::machine::pc::{PCS_MAX, mac_of};
 use crate::world::link::{Link, perfect};
 
 /// The most ports that the office's switch has.
 pub const LAN_PORTS_MAX: usize = 8;
+
+/// The host number on the LAN of the first reserved address.
+const RESERVED_FIRST: u8 = 200;
+/// The host number that the provider's DHCP server gives its first customer.
+pub(super) const LEASED_HOST: u32 = 100;
 
 /// What is expected in the end.
 pub type Expectation = (String, Box<dyn Fn(&Account) -> Result<(), String>>);
@@ -25,6 +31,11 @@ pub type Expectation = (String, Box<dyn Fn(&Account) -> Result<(), String>>);
 pub struct Office {
     pub(super) pcs: usize,
     pub(super) chatting: usize,
+    pub(super) chatting_every: Duration,
+    pub(super) asking: usize,
+    servers: Vec<Server>,
+    printer: Option<String>,
+    hairpinning: usize,
     pub(super) lan_ports: usize,
     pub(super) mode: String,
     pub(super) lease_secs: u32,
@@ -38,6 +49,13 @@ pub struct Office {
     pub(super) lasting: Duration,
     pub(super) expectations: Vec<Expectation>,
     extra_config: String,
+}
+
+/// A PC that serves pages to the internet.
+struct Server {
+    pc: String,
+    /// The port of the WAN's address that leads to it; `None`: all that nothing else claims.
+    port: Option<u16>,
 }
 
 /// How the gateway gets its WAN address.
@@ -64,6 +82,11 @@ pub fn office() -> Office {
     Office {
         pcs: 5,
         chatting: 0,
+        chatting_every: Duration::from_secs(1),
+        asking: 0,
+        servers: Vec::new(),
+        printer: None,
+        hairpinning: 0,
         lan_ports: 1,
         mode: "nat-dmz".to_owned(),
         lease_secs: 3_600,
@@ -89,6 +112,37 @@ impl Office {
     /// The first `count` PCs keep a chat open.
     pub fn chatting(self, count: usize) -> Self {
         Self { chatting: count, ..self }
+    }
+
+    /// They say something so often.
+    pub fn chatting_every(self, pause: Duration) -> Self {
+        Self { chatting_every: pause, ..self }
+    }
+
+    /// The first `count` PCs ping, and ask a server on the internet that answers late or over and over.
+    pub fn asking(self, count: usize) -> Self {
+        Self { asking: count, ..self }
+    }
+
+    /// `pc` serves pages, and a forward leads to it from `port` of the WAN's address. Somebody on the WAN
+    /// fetches pages there.
+    pub fn forwarded(self, pc: &str, port: u16) -> Self {
+        self.serving(pc, Some(port))
+    }
+
+    /// `pc` serves pages, and is the default machine. Somebody on the WAN fetches pages there.
+    pub fn dmz_host(self, pc: &str) -> Self {
+        self.serving(pc, None)
+    }
+
+    /// The last `count` PCs fetch pages from the first forwarded server by the address that the WAN knows.
+    pub fn hairpinning(self, count: usize) -> Self {
+        Self { hairpinning: count, ..self }
+    }
+
+    /// `pc` is called `printer` and always has the same address, by a reservation.
+    pub fn printer(self, pc: &str) -> Self {
+        Self { printer: Some(pc.to_owned()), ..self }
     }
 
     /// The gateway's switch has so many ports, `lan0` and on; PCs are plugged in in turn.
@@ -155,6 +209,11 @@ impl Office {
         self
     }
 
+    fn serving(mut self, pc: &str, port: Option<u16>) -> Self {
+        self.servers.push(Server { pc: pc.to_owned(), port });
+        self
+    }
+
     /// Builds the world from `seed` and lets its time pass; a capture goes to `pcap`.
     ///
     /// # Errors
@@ -168,9 +227,10 @@ impl Office {
     /// Everything that was chosen, for people.
     pub(super) fn describe(&self) -> String {
         let mut text = format!(
-            "{} PCs ({} chatting) on {} ports, mode {}, WAN {:?}, leases {} s, the provider's {} s, {} s",
+            "{} PCs ({} chatting, {} asking) on {} ports, mode {}, WAN {:?}, leases {} s, the provider's {} s, {} s",
             self.pcs,
             self.chatting,
+            self.asking,
             self.lan_ports,
             self.mode,
             self.wan,
@@ -178,6 +238,18 @@ impl Office {
             self.isp_lease_secs,
             self.lasting.as_secs(),
         );
+        for Server { pc, port } in &self.servers {
+            let _ = match port {
+                Some(port) => write!(text, "\n  port {port} leads to {pc}"),
+                None => write!(text, "\n  {pc} is the default machine"),
+            };
+        }
+        if let Some(printer) = &self.printer {
+            let _ = write!(text, "\n  {printer} is the printer");
+        }
+        for line in self.extra_config.lines() {
+            let _ = write!(text, "\n  {line}");
+        }
         for (name, link) in &self.links {
             let _ = write!(text, "\n  cable of {name}: {link:?}");
         }
@@ -201,16 +273,78 @@ impl Office {
         };
         let text = format!(
             "network.mode = '{}'\n[dhcp]\npool = '192.168.1.2-192.168.1.254'\nlease_secs = {}\n\
-             [lan]\nports = [{}]\n[wan]\nports = [{{ tap = 'wan' }}]\n{wan}\n{}",
+             [lan]\nports = [{}]\n[wan]\nports = [{{ tap = 'wan' }}]\n{wan}\n{}{}",
             self.mode,
             self.lease_secs,
             ports.join(", "),
+            self.rules(),
             self.extra_config,
         );
         Config::parse("the gateway's configuration", &text).map_err(|mistakes| {
             let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
             format!("{}; see mode(), lease_secs() and config()\n{text}", mistakes.join("\n"))
         })
+    }
+
+    /// The reservations and the firewall's rules, as in the file.
+    fn rules(&self) -> String {
+        let mut text = String::new();
+        for (pc, address) in self.reserved() {
+            let mac = mac_of(pc);
+            let _ = writeln!(text, "[[dhcp.reservations]]\nmac = '{mac}'\naddress = '{address}'");
+            if self.printer.as_deref().and_then(pc_number) == Some(pc) {
+                text.push_str("hostname = 'printer'\n");
+            }
+        }
+        let address_of = |pc: &str| self.reserved().find(|(number, _)| pc_number(pc) == Some(*number));
+        for Server { pc, port } in &self.servers {
+            let Some((_, address)) = address_of(pc) else { continue };
+            let _ = match port {
+                None => writeln!(text, "[firewall]\ndmz_host = '{address}'"),
+                Some(port) => {
+                    writeln!(text, "[[firewall.forwards]]\nwan_port = '{port}'\nto = '{address}:{WEB_PORT}'")
+                }
+            };
+        }
+        text
+    }
+
+    /// Who has a reservation, and of which address.
+    fn reserved(&self) -> impl Iterator<Item = (usize, std::net::Ipv4Addr)> {
+        let mut pcs: Vec<_> = self.servers.iter().map(|server| &server.pc).chain(&self.printer).collect();
+        pcs.dedup();
+        let addresses = (RESERVED_FIRST..).map(|host| std::net::Ipv4Addr::new(192, 168, 1, host));
+        pcs.into_iter().filter_map(|pc| pc_number(pc)).zip(addresses).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Whether there is a printer.
+    pub(super) fn has_printer(&self) -> bool {
+        self.printer.is_some()
+    }
+
+    /// Whether the PC with this number serves pages.
+    pub(super) fn is_server(&self, pc: usize) -> bool {
+        self.servers.iter().any(|server| pc_number(&server.pc) == Some(pc))
+    }
+
+    /// The server that the PC with this number visits by its address outside, if it does.
+    pub(super) fn own_server_for(&self, pc: usize) -> Option<(std::net::Ipv4Addr, u16)> {
+        let is_visitor = pc + self.hairpinning >= self.pcs && !self.is_server(pc);
+        let port = self.servers.iter().find_map(|server| server.port).filter(|_| is_visitor)?;
+        Some((self.wan_address(), port))
+    }
+
+    /// The ports of the WAN's address that lead to servers.
+    pub(super) fn server_ports(&self) -> Vec<u16> {
+        self.servers.iter().map(|server| server.port.unwrap_or(WEB_PORT)).collect()
+    }
+
+    /// The gateway's address on the WAN, until the provider renumbers.
+    pub(super) fn wan_address(&self) -> std::net::Ipv4Addr {
+        match self.wan {
+            WanBy::Dhcp => self.isp_host(LEASED_HOST),
+            WanBy::Fixed => self.fixed_address(),
+        }
     }
 
     /// The gateway's address if it is configured.
@@ -256,6 +390,13 @@ impl Office {
         if !matches!(self.mode.as_str(), "router" | "nat" | "nat-dmz") {
             return Err(format!("no mode {:?} in the simulation; write mode(\"nat\")", self.mode));
         }
+        for pc in self.servers.iter().map(|server| &server.pc).chain(&self.printer) {
+            if !self.is_pc(pc) {
+                return Err(format!(
+                    "{pc:?} is no PC; write forwarded(\"pc-0\", ..), dmz_host(\"pc-0\") or printer(\"pc-0\")"
+                ));
+            }
+        }
         for (name, _) in &self.links {
             self.validate_name(name, "link()")?;
         }
@@ -266,6 +407,9 @@ impl Office {
             }
             match action {
                 Action::Link { name, .. } => self.validate_name(name, &line)?,
+                Action::Sleep(machine) | Action::Wake(machine) if !self.is_pc(machine) => {
+                    return Err(format!("{line} names {machine:?}, which is no PC; write \"pc-0\""));
+                }
                 Action::Replug { machine, port } => {
                     if !self.is_pc(machine) {
                         return Err(format!("{line} moves {machine:?}, which is no PC; write \"pc-0\""));
@@ -292,14 +436,14 @@ impl Office {
     }
 
     fn validate_name(&self, name: &str, line: &str) -> Result<(), String> {
-        let is_known = matches!(name, "lan" | "wan" | "pcs" | "internet" | "attacker")
+        let is_known = matches!(name, "lan" | "wan" | "pcs" | "internet" | "attacker" | "spoofer")
             || self.is_pc(name)
             || self.lan_port(name).is_some();
         if is_known {
             return Ok(());
         }
         Err(format!(
-            "{line} names {name:?}, which does not exist; write lan, lan0, wan, pcs, pc-0, internet or attacker"
+            "{line} names {name:?}, which does not exist; write lan, lan0, wan, pcs, pc-0, internet, attacker or spoofer"
         ))
     }
 
@@ -308,6 +452,11 @@ impl Office {
         let mut matching = self.links.iter().rev().filter(|(of, _)| of == name || of == group);
         matching.next().map_or_else(perfect, |(_, link)| link.clone())
     }
+}
+
+/// The number of the PC called `name`, if one can be.
+fn pc_number(name: &str) -> Option<usize> {
+    name.strip_prefix("pc-")?.parse().ok()
 }
 
 #[cfg(test)]

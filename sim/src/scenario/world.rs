@@ -3,23 +3,26 @@
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::BufWriter;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use gatepost_dataplane::Instant;
 use gatepost_dataplane::config::Segment;
+use ipnet::Ipv4Net;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::action::Action;
-use super::office::{Office, WanBy};
-use super::outcome::{Account, Outcome, PcAccount};
+use super::office::{LEASED_HOST, Office, WanBy};
+use super::outcome::{Account, Outcome, PcAccount, VisitAccount};
 use crate::checkers;
 use crate::machine::attacker::{Attacker, Shot};
 use crate::machine::internet::{DnsMood, Internet};
 use crate::machine::pc::{Habits, Pc};
+use crate::machine::spoofer::Spoofer;
+use crate::machine::visitor::Visitor;
 use crate::world::disk::SimDisk;
 use crate::world::gateway_host::{self, Setup, Socket};
 use crate::world::link::{Link, Nic, perfect};
@@ -33,6 +36,8 @@ const OFFICE: &str = "office";
 const PROVIDER: &str = "provider";
 /// The attacker's host number in the provider's network.
 const ATTACKER_HOST: u32 = 66;
+/// The visitor's.
+const VISITOR_HOST: u32 = 77;
 
 /// A world whose time has not begun.
 pub struct World {
@@ -46,6 +51,8 @@ pub struct World {
     pcs: Vec<Rc<RefCell<Pc>>>,
     internet: Rc<RefCell<Internet>>,
     attacker: Rc<RefCell<Attacker>>,
+    spoofer: Rc<RefCell<Spoofer>>,
+    visitor: Rc<RefCell<Visitor>>,
     disk: Rc<SimDisk>,
     skew: Rc<Cell<Duration>>,
     observer: Shared,
@@ -86,9 +93,18 @@ impl World {
         sim.host(GATEWAY, move || gateway_host::run(setup.clone()));
 
         let (office_rack, pcs) = mount_pcs(&office, cable_seed, &mut rng);
+        let spoofer = Rc::new(RefCell::new(Spoofer::default()));
+        let nic = Nic::new(&office.link_of("spoofer", "spoofer"), cable_seed, "spoofer");
+        office_rack.borrow_mut().mount(
+            "spoofer",
+            Rc::clone(&spoofer) as _,
+            nic,
+            lan_segment(0),
+            Instant::ZERO,
+        );
         let lan = (0..office.lan_ports).map(lan_segment).collect();
         start_rack(&mut sim, OFFICE, &office_rack, lan, gateway_ip, &observer);
-        let (provider_rack, internet, attacker) = mount_provider(&office, cable_seed, &mut rng);
+        let (provider_rack, internet, attacker, visitor) = mount_provider(&office, cable_seed, &mut rng);
         start_rack(&mut sim, PROVIDER, &provider_rack, vec![wan_segment(&office)], gateway_ip, &observer);
         let name = name.to_owned();
         Ok(Self {
@@ -102,6 +118,8 @@ impl World {
             pcs,
             internet,
             attacker,
+            spoofer,
+            visitor,
             disk,
             skew,
             observer,
@@ -149,17 +167,29 @@ impl World {
                 let port = self.office.lan_port(port).expect("validated");
                 self.office_rack.borrow_mut().replug(machine, lan_segment(port));
             }
+            Action::Sleep(machine) => self.office_rack.borrow_mut().set_asleep(machine, true),
+            Action::Wake(machine) => self.office_rack.borrow_mut().set_asleep(machine, false),
             Action::Link { name, link } => self.set_link(name, link),
             Action::Calm => self.calm(),
             Action::PowerCut => self.cut_power(),
             Action::PowerBack => self.sim.bounce(GATEWAY),
-            Action::Renumber(network) => self.internet.borrow_mut().renumber(*network),
+            Action::Renumber(network) => self.renumber(*network),
             Action::DhcpSilent(is_silent) => self.internet.borrow_mut().set_dhcp_silent(*is_silent),
             Action::Dns(mood) => self.internet.borrow_mut().set_dns_mood(*mood),
             Action::Attack(shots) => self.attack(shots),
+            Action::Spoof(tricks) => {
+                self.spoofer.borrow_mut().play(tricks.iter().copied());
+                self.office_rack.borrow().wake();
+            }
             Action::ClockJumps(by) => self.skew.set(self.skew.get() + *by),
             Action::DiskFull(is_full) => self.disk.set_full(*is_full),
         }
+    }
+
+    fn renumber(&mut self, network: Ipv4Net) {
+        self.internet.borrow_mut().renumber(network);
+        let [visitor, office] = [VISITOR_HOST, LEASED_HOST].map(|host| host_of(network, host));
+        self.visitor.borrow_mut().move_to(visitor, office.addr());
     }
 
     fn cut_power(&mut self) {
@@ -201,6 +231,7 @@ impl World {
         }
         self.office_rack.borrow_mut().set_all_links(&link);
         self.provider_rack.borrow_mut().set_all_links(&link);
+        self.spoofer.borrow_mut().stop();
         let mut internet = self.internet.borrow_mut();
         internet.set_dns_mood(DnsMood::Truthful);
         internet.set_dhcp_silent(false);
@@ -213,10 +244,18 @@ impl World {
             PcAccount { name: pc.name().to_owned(), diary: pc.diary().clone() }
         };
         let attacker = self.attacker.borrow();
+        let visitor = self.visitor.borrow();
+        let visits = visitor.visits().iter().map(|visits| VisitAccount {
+            pages: visits.pages,
+            failed: visits.failed,
+            last_page_at: visits.last_page_at,
+        });
         Account {
             pcs: self.pcs.iter().map(account).collect(),
             customer: self.internet.borrow().customer(),
+            visits: visits.collect(),
             fired: attacker.fired(),
+            tricks: self.spoofer.borrow().played(),
             attack_answers: attacker.answers(),
             open_ports: attacker.open_ports().to_vec(),
         }
@@ -249,7 +288,14 @@ fn mount_pcs(
     let mut rack = Rack::new();
     let mut pcs = Vec::new();
     for number in 0..office.pcs {
-        let habits = Habits { visit_every: office.visit_every, chats: number < office.chatting };
+        let habits = Habits {
+            visit_every: office.visit_every,
+            chats_every: (number < office.chatting).then_some(office.chatting_every),
+            asks: number < office.asking,
+            knows_printer: office.has_printer(),
+            serves: office.is_server(number),
+            visits_own: office.own_server_for(number),
+        };
         let pc = Pc::new(number, office.pcs, habits, rng.random());
         let name = pc.name();
         let pc = Rc::new(RefCell::new(pc));
@@ -262,7 +308,7 @@ fn mount_pcs(
     (Rc::new(RefCell::new(rack)), pcs)
 }
 
-type Provider = (Rc<RefCell<Rack>>, Rc<RefCell<Internet>>, Rc<RefCell<Attacker>>);
+type Provider = (Rc<RefCell<Rack>>, Rc<RefCell<Internet>>, Rc<RefCell<Attacker>>, Rc<RefCell<Visitor>>);
 
 fn mount_provider(office: &Office, cable_seed: u64, rng: &mut StdRng) -> Provider {
     let mut rack = Rack::new();
@@ -272,11 +318,21 @@ fn mount_provider(office: &Office, cable_seed: u64, rng: &mut StdRng) -> Provide
     }
     let internet = Rc::new(RefCell::new(internet));
     let attacker = Rc::new(RefCell::new(Attacker::new(office.isp_host(ATTACKER_HOST))));
+    let address = host_of(office.isp_network, VISITOR_HOST);
+    let visitor = Visitor::new(address, office.wan_address(), &office.server_ports(), rng.random());
+    let visitor = Rc::new(RefCell::new(visitor));
     let nic = |name| Nic::new(&office.link_of(name, name), cable_seed, name);
     let segment = wan_segment(office);
     rack.mount("internet", Rc::clone(&internet) as _, nic("internet"), segment, Instant::ZERO);
     rack.mount("attacker", Rc::clone(&attacker) as _, nic("attacker"), segment, Instant::ZERO);
-    (Rc::new(RefCell::new(rack)), internet, attacker)
+    rack.mount("visitor", Rc::clone(&visitor) as _, nic("visitor"), segment, Instant::ZERO);
+    (Rc::new(RefCell::new(rack)), internet, attacker, visitor)
+}
+
+/// A host of a network, with its prefix.
+fn host_of(network: Ipv4Net, number: u32) -> Ipv4Net {
+    let address = Ipv4Addr::from_bits(network.network().to_bits() + number);
+    Ipv4Net::new(address, network.prefix_len()).expect("a network's own prefix")
 }
 
 fn start_rack(

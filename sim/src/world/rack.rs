@@ -33,6 +33,7 @@ struct Place {
     segment: SegmentId,
     /// When the machine is switched on.
     on_at: Instant,
+    is_asleep: bool,
 }
 
 impl Rack {
@@ -50,13 +51,22 @@ impl Rack {
         segment: SegmentId,
         on_at: Instant,
     ) {
-        self.places.push(Place { name: name.to_owned(), machine, nic, segment, on_at });
+        self.places.push(Place { name: name.to_owned(), machine, nic, segment, on_at, is_asleep: false });
     }
 
     /// Plugs a machine into another segment; `false` if there is none of this name.
     pub fn replug(&mut self, name: &str, segment: SegmentId) -> bool {
         self.changed.notify_one();
         self.place(name).map(|place| place.segment = segment).is_some()
+    }
+
+    /// Puts a machine to sleep: it hears and does nothing, and remembers everything. Or wakes it up.
+    pub fn set_asleep(&mut self, name: &str, is_asleep: bool) {
+        self.changed.notify_one();
+        if let Some(place) = self.place(name) {
+            place.is_asleep = is_asleep;
+            place.nic.clear();
+        }
     }
 
     /// Gives a machine another cable; `false` if there is none of this name.
@@ -85,7 +95,7 @@ impl Rack {
         let Some(destination) = destination(frame) else { return };
         for (number, place) in self.places.iter_mut().enumerate() {
             let is_for_it = destination.is_multicast() || destination == place.machine.borrow().mac();
-            if place.segment == segment && Some(number) != sender && place.on_at <= at && is_for_it {
+            if place.segment == segment && Some(number) != sender && place.is_on(at) && is_for_it {
                 place.nic.inward.push(at, frame.to_vec());
             }
         }
@@ -94,10 +104,8 @@ impl Rack {
     /// Lets every machine do what is due, and gives back the frames that go out on segments.
     fn work(&mut self, now: Instant) -> Vec<(SegmentId, Vec<u8>, usize)> {
         let mut sent = Vec::new();
-        for (number, Place { machine, nic, segment, on_at, .. }) in self.places.iter_mut().enumerate() {
-            if *on_at > now {
-                continue;
-            }
+        let awake = self.places.iter_mut().enumerate().filter(|(_, place)| place.is_on(now));
+        for (number, Place { machine, nic, segment, .. }) in awake {
             let mut machine = machine.borrow_mut();
             let mut heard = false;
             while let Some(frame) = nic.inward.pop(now) {
@@ -119,7 +127,13 @@ impl Rack {
             let own = place.machine.borrow().poll_timeout().map(|due| due.max(place.on_at));
             own.into_iter().chain(place.nic.poll_timeout()).min()
         };
-        self.places.iter().filter_map(due).min()
+        self.places.iter().filter(|place| !place.is_asleep).filter_map(due).min()
+    }
+}
+
+impl Place {
+    fn is_on(&self, at: Instant) -> bool {
+        self.on_at <= at && !self.is_asleep
     }
 }
 

@@ -25,12 +25,35 @@ impl Picker {
             .mode(mode)
             .wan(if is_dhcp { dhcp() } else { fixed() })
             .chatting(self.rng.random_range(0..=3))
+            .asking(self.rng.random_range(0..=3))
             .lease_secs(*[60, 120, 600, 3_600].choose(&mut self.rng).expect("not empty"))
             .isp_lease_secs(isp_lease_secs)
             .arriving_within(Duration::from_secs(self.rng.random_range(1..=60)))
             .visiting_every(Some(Duration::from_secs(self.rng.random_range(4..=20))));
+        let office = self.rules(office, pcs, mode);
         // A customer notices when its lease ends, and not before.
         let can_renumber = is_dhcp && isp_lease_secs <= RENUMBERING_LEASE_SECS_MAX;
         (office, World { pcs, lan_ports, can_renumber })
+    }
+
+    /// A printer, servers of the office's, and how strict the NAT's filter is.
+    fn rules(&mut self, mut office: Office, pcs: usize, mode: &str) -> Office {
+        if self.rng.random_ratio(1, 3) {
+            office = office.printer(&format!("pc-{}", self.rng.random_range(0..pcs)));
+        }
+        if mode == "router" {
+            return office;
+        }
+        if self.rng.random_ratio(1, 3) {
+            let pc = format!("pc-{}", self.rng.random_range(0..pcs));
+            office = office.forwarded(&pc, self.rng.random_range(1..=u16::MAX));
+            office = office.hairpinning(self.rng.random_range(0..=2));
+        }
+        if self.rng.random_ratio(1, 5) {
+            office = office.dmz_host(&format!("pc-{}", self.rng.random_range(0..pcs)));
+        }
+        let filterings = ["address-and-port-dependent", "address-dependent", "endpoint-independent"];
+        let filtering = filterings.choose(&mut self.rng).expect("not empty");
+        office.config(&format!("[nat]\nfiltering = '{filtering}'\n"))
     }
 }

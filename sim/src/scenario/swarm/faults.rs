@@ -1,5 +1,6 @@
 //! What goes wrong, and when.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -8,9 +9,11 @@ use rand::seq::IndexedRandom;
 use super::{Picker, World};
 use crate::machine::attacker::Shot;
 use crate::machine::internet::DnsMood;
+use crate::machine::pc::mac_of;
+use crate::machine::spoofer::Trick;
 use crate::scenario::action::{
     attack, clock_jumps, dhcp_silent, disk_full, dns, link, port_scan, power_back, power_cut, renumber,
-    replug,
+    replug, sleep, spoof, wake,
 };
 use crate::scenario::office::Office;
 use crate::world::link::perfect;
@@ -21,6 +24,8 @@ const OPENING_SECS: u64 = 10;
 const FAULT_SECS_MAX: u64 = 40;
 /// How often an attacker fires.
 const SHOTS: usize = 400;
+/// How many tricks a spoofer plays.
+const TRICKS: usize = 40;
 
 impl Picker {
     /// Power cuts or a clock that jumps, and up to six faults of other kinds.
@@ -58,18 +63,26 @@ impl Picker {
         let ends = begins + Duration::from_secs(self.rng.random_range(1..=FAULT_SECS_MAX));
         let ends = ends.min(Duration::from_secs(self.calm_at_secs));
         let for_a_while = |office: Office, fault, remedy| office.at(begins, fault).at(ends, remedy);
-        match self.rng.random_range(0..8) {
+        match self.rng.random_range(0..10) {
             0 => for_a_while(office, dns(self.dns_mood()), dns(DnsMood::Truthful)),
             1 => for_a_while(office, dhcp_silent(true), dhcp_silent(false)),
             2 if world.can_renumber => office.at(begins, renumber("192.0.2.0/24")),
             3 => for_a_while(office, disk_full(true), disk_full(false)),
-            4 => for_a_while(office, self.cut_link(world.pcs), link("lan", perfect())),
+            4 => {
+                let (name, broken) = self.cut_link(world.pcs);
+                for_a_while(office, link(&name, broken), link(&name, perfect()))
+            }
             5 => {
                 let machine = format!("pc-{}", self.rng.random_range(0..world.pcs));
                 let port = format!("lan{}", self.rng.random_range(0..world.lan_ports));
                 office.at(begins, replug(&machine, &port))
             }
             6 => office.at(begins, port_scan(200)),
+            7 => office.at(begins, spoof(self.tricks(world.pcs))),
+            8 => {
+                let pc = format!("pc-{}", self.rng.random_range(0..world.pcs));
+                for_a_while(office, sleep(&pc), wake(&pc))
+            }
             _ => office.at(begins, attack((0..SHOTS).map(|_| self.shot()))),
         }
     }
@@ -78,6 +91,24 @@ impl Picker {
     fn shot(&mut self) -> Shot {
         let port = self.rng.random_range(49_152..=u16::MAX);
         if self.rng.random() { Shot::Syn(port) } else { Shot::Udp(port) }
+    }
+
+    fn tricks(&mut self, pcs: usize) -> Vec<Trick> {
+        let lan = |host: u8| Ipv4Addr::new(192, 168, 1, host);
+        let trick = |_| {
+            let address = match self.rng.random_range(0..4) {
+                0 => lan(1),
+                1 => Ipv4Addr::from_bits(self.rng.random()),
+                _ => lan(self.rng.random()),
+            };
+            match self.rng.random_range(0..4) {
+                0 => Trick::Claim(address),
+                1 => Trick::Take(lan(self.rng.random_range(2..=254))),
+                2 => Trick::SendAs(address),
+                _ => Trick::Borrow(mac_of(self.rng.random_range(0..pcs))),
+            }
+        };
+        (0..TRICKS).map(trick).collect()
     }
 
     fn fault_time(&mut self) -> Duration {

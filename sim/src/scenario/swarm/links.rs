@@ -4,7 +4,6 @@ use rand::RngExt;
 use rand::seq::IndexedRandom;
 
 use super::Picker;
-use crate::scenario::action::{Action, link};
 use crate::scenario::office::Office;
 use crate::world::link::{Direction, Link, cut, perfect};
 
@@ -19,13 +18,13 @@ impl Picker {
         office
     }
 
-    /// A cable that is cut, perhaps one way only.
-    pub(super) fn cut_link(&mut self, pcs: usize) -> Action {
+    /// Whose cable is cut, perhaps one way only, and what it is like then.
+    pub(super) fn cut_link(&mut self, pcs: usize) -> (String, Link) {
         let pc = format!("pc-{}", self.rng.random_range(0..pcs));
         let name = *["lan", "lan0", "wan", "pcs", pc.as_str()].choose(&mut self.rng).expect("not empty");
         let one_way = |direction| perfect().cut_one_way(direction);
         let broken = [cut(), one_way(Direction::Outward), one_way(Direction::Inward)];
-        link(name, broken.choose(&mut self.rng).expect("not empty").clone())
+        (name.to_owned(), broken.choose(&mut self.rng).expect("not empty").clone())
     }
 
     /// Each defect is there or not, and if so between hardly and badly.

@@ -154,13 +154,23 @@ impl MappingLives {
             };
             (leaving.kind, leaving.content) == (kind, ip.content) && is_there
         };
-        let mut candidates = self.leaving.iter().filter(|leaving| is_it(leaving));
-        let Some(first) = candidates.next() else { return Ok(()) };
-        // Two hosts that say the same to the same cannot be told apart.
-        if candidates.any(|other| other.inside != first.inside) {
+        let candidates: BTreeMap<_, _> = self
+            .leaving
+            .iter()
+            .filter(|leaving| is_it(leaving))
+            .map(|leaving| (leaving.inside, (leaving.remote, leaving.at)))
+            .collect();
+        // Hosts that say the same to the same cannot be told apart: each of them may be meant.
+        if candidates.len() > 1 {
+            for (inside, (remote, _)) in candidates {
+                let mapping = self.mappings.get_mut(&(kind, inside));
+                if let Some(known) = mapping.and_then(|mapping| mapping.conversations.get_mut(&remote)) {
+                    known.may_until = known.may_until.max(now + known.tcp.life(kind) + SLACK);
+                }
+            }
             return Ok(());
         }
-        let (inside, remote, sent_at) = (first.inside, first.remote, first.at);
+        let Some((inside, (remote, sent_at))) = candidates.into_iter().next() else { return Ok(()) };
         if external == inside {
             let (inside, remote) = (show(inside), show(remote));
             return Err(format!("{kind:?} {inside} speaks to {remote} and is seen as it is")); // RFC 4787 REQ-9a

@@ -72,11 +72,11 @@ impl Spoofer {
             }
             Trick::SendAs(address) => {
                 let ip = PacketBuilder::ethernet2(MAC.0, gateway.0);
-                datagram(ip.ipv4(address.octets(), CHAT_ADDRESS.octets(), TTL))
+                datagram(ip.ipv4(address.octets(), CHAT_ADDRESS.octets(), TTL), self.played)
             }
             Trick::Borrow(mac) => {
                 let ip = PacketBuilder::ethernet2(mac.0, gateway.0);
-                datagram(ip.ipv4([0; 4], GATEWAY.octets(), TTL))
+                datagram(ip.ipv4([0; 4], GATEWAY.octets(), TTL), self.played)
             }
         }
     }
@@ -140,8 +140,8 @@ fn arp(operation: ArpOperation, sender: Ipv4Addr, target_mac: MacAddr, target: I
     frame
 }
 
-fn datagram(ip: etherparse::PacketBuilderStep<etherparse::IpHeaders>) -> Vec<u8> {
+fn datagram(ip: etherparse::PacketBuilderStep<etherparse::IpHeaders>, number: u64) -> Vec<u8> {
     let mut frame = Vec::new();
-    ip.udp(666, 7).write(&mut frame, b"not me").expect("a vector takes everything");
+    ip.udp(666, 7).write(&mut frame, &number.to_be_bytes()).expect("a vector takes everything");
     frame
 }

@@ -6,6 +6,7 @@
 
 mod checksums;
 mod frames_balance;
+mod hairpin_outside;
 mod icmp_calm;
 mod lan_hidden;
 mod mapping_lives;
@@ -117,6 +118,7 @@ pub fn for_config(
         checkers.push(Box::new(lan_hidden::LanHidden::new(config)));
         checkers.push(Box::new(nothing_unsolicited::NothingUnsolicited::new(config)));
         checkers.push(Box::new(mapping_not_shared::MappingNotShared::new(config)));
+        checkers.push(Box::new(hairpin_outside::HairpinOutside::new(config)));
     }
     if !bits_flip {
         checkers.push(Box::new(checksums::Checksums));

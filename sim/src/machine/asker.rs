@@ -108,7 +108,7 @@ impl Asker {
 
 /// After how many seconds there is an answer, and how many there are.
 fn schedule(rng: &mut StdRng) -> (u32, u32) {
-    match rng.random_range(0..5) {
+    match rng.random_range(0..6) {
         0 => (rng.random_range(1..LIFE_SECS), 1),
         1 => (rng.random_range(LIFE_SECS - 20..LIFE_SECS), 1),
         2 => (rng.random_range(LIFE_SECS + 3..LIFE_SECS + 30), 1),

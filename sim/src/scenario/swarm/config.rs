@@ -1,5 +1,6 @@
 //! The office and its gateway's configuration.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -9,6 +10,8 @@ use crate::scenario::office::{Office, dhcp, fixed, office};
 
 /// The longest leases of a provider that may renumber: they end within the time to settle.
 const RENUMBERING_LEASE_SECS_MAX: u32 = 120;
+/// Flows that limit a busy host and still let it go on.
+const HOST_FLOWS: Range<u32> = 20..40;
 
 impl Picker {
     /// Hosts, mode, leases and load.
@@ -37,7 +40,7 @@ impl Picker {
         (office, World { pcs, lan_ports, has_wan, can_renumber })
     }
 
-    /// A printer, servers of the office's, and how strict the NAT's filter is.
+    /// A printer, servers of the office's, how strict the NAT's filter is, and what a host may take of it.
     fn rules(&mut self, mut office: Office, pcs: usize, mode: &str) -> Office {
         if self.rng.random_ratio(1, 3) {
             office = office.printer(&self.pc(pcs));
@@ -55,6 +58,10 @@ impl Picker {
         }
         let filtering =
             self.pick_of(&["address-and-port-dependent", "address-dependent", "endpoint-independent"]);
-        office.config(&format!("[nat]\nfiltering = '{filtering}'\n"))
+        let mut nat = format!("[nat]\nfiltering = '{filtering}'\n");
+        if self.rng.random_ratio(1, 4) {
+            nat += &format!("max_flows_per_host = {}\n", self.rng.random_range(HOST_FLOWS));
+        }
+        office.config(&nat)
     }
 }

@@ -27,6 +27,8 @@ const FAULT_SECS_MAX: u64 = 40;
 const JUMPS_SECS_MAX: [i64; 3] = [60, 4_000, 1_000_000_000];
 /// The writes after which the power can fail: those of a minute or so.
 const WRITES_MAX: u32 = 30;
+/// How often an attacker fires.
+const SHOTS: usize = 400;
 /// How many tricks a spoofer plays.
 const TRICKS: usize = 40;
 
@@ -120,7 +122,10 @@ impl Picker {
                 self.for_a_while(office, link(name, broken), link(name, perfect()))
             }
             5 => office.at(self.fault_time(), port_scan(200)),
-            _ => office.at(self.fault_time(), attack((0..100).map(|_| Shot::Udp(self.rng.random())))),
+            _ => {
+                let shots: Vec<_> = (0..SHOTS).map(|_| self.shot()).collect();
+                office.at(self.fault_time(), attack(shots))
+            }
         }
     }
 
@@ -134,6 +139,12 @@ impl Picker {
         let begins = self.fault_time();
         let ends = begins + Duration::from_secs(self.rng.random_range(1..=FAULT_SECS_MAX));
         (begins, ends.min(Duration::from_secs(self.calm_at_secs)))
+    }
+
+    /// At a port that a connection of a PC's may be seen with.
+    fn shot(&mut self) -> Shot {
+        let port = self.rng.random_range(49_152..=u16::MAX);
+        if self.rng.random() { Shot::Syn(port) } else { Shot::Udp(port) }
     }
 
     fn tricks(&mut self, pcs: usize) -> Vec<Trick> {

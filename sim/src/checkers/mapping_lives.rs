@@ -140,6 +140,13 @@ impl MappingLives {
         while self.leaving.front().is_some_and(|leaving| leaving.at + WAIT_MAX < now) {
             self.leaving.pop_front();
         }
+        // Where the provider's router is not reachable a packet gets no further, and has been sent all the same.
+        let mapping = self.mappings.get_mut(&(kind, from));
+        if let Some(known) = mapping.and_then(|mapping| mapping.conversations.get_mut(&to))
+            && !known.tcp.is_reset
+        {
+            known.may_until = known.may_until.max(now + known.tcp.life(kind) + SLACK);
+        }
         self.leaving.push_back(Waiting { kind, content: ip.content, inside: from, remote: to, at: now });
     }
 
@@ -657,5 +664,9 @@ mod tests {
         let flow = flow("192.168.1.9:1000", "203.0.113.100:1000", "198.51.100.7:7");
         assert_eq!(office.checker.check_reported(&flow, Instant::from_secs(300)), Ok(()));
         assert!(office.checker.check_reported(&flow, Instant::from_secs(304)).is_err());
+        // The provider's router is gone: the packet does not leave.
+        office.pass(310, Way::In, Segment::Lan, packet(PC, SERVER, query())).unwrap();
+        assert_eq!(office.checker.check_reported(&flow, Instant::from_secs(610)), Ok(()));
+        assert!(office.checker.check_reported(&flow, Instant::from_secs(614)).is_err());
     }
 }

@@ -86,6 +86,8 @@ drop_reasons! {
     LanNotReachable => "lan-not-reachable",
     /// A TCP segment that fits no state of its flow.
     TcpStateInvalid => "tcp-state-invalid",
+    /// A TCP segment with numbers that its receiver could not take: forged, or far too late.
+    TcpSequenceInvalid => "tcp-sequence-invalid",
     /// An ICMP error or reply to what nobody has sent.
     IcmpUnrelated => "icmp-unrelated",
     /// The flow table is full.

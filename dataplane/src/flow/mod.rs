@@ -119,6 +119,8 @@ pub enum Refused {
     Filtered,
     /// The segment fits no state of the TCP connection, or opens none.
     TcpState,
+    /// The segment's sequence or acknowledgment number is not one that its receiver could take.
+    TcpSequence,
     /// The ICMP reply answers no query.
     Unasked,
 }
@@ -133,6 +135,7 @@ impl From<Refused> for DropReason {
             Refused::Ambiguous => Self::FlowAmbiguous,
             Refused::Filtered => Self::Filtered,
             Refused::TcpState => Self::TcpStateInvalid,
+            Refused::TcpSequence => Self::TcpSequenceInvalid,
             Refused::Unasked => Self::IcmpUnrelated,
         }
     }
@@ -341,8 +344,8 @@ impl<A: Address> FlowTable<A> {
     ///
     /// # Errors
     ///
-    /// Why the packet must be dropped: [`Refused::TcpState`] if a segment fits no state of the
-    /// connection, [`Refused::Filtered`] if the other side has not yet admitted the sender.
+    /// Why the packet must be dropped: [`Refused::TcpState`] or [`Refused::TcpSequence`] if a segment
+    /// is none of the connection's, [`Refused::Filtered`] if the other side has not yet admitted the sender.
     #[inline]
     pub fn track(
         &mut self,
@@ -355,12 +358,12 @@ impl<A: Address> FlowTable<A> {
         let way = direction as usize;
         let from_inside = flow.inside[way];
         let (timer, timeout_secs, holds_mapping) = match packet.transport {
-            Transport::Tcp(flags) => {
-                let (state, timer) = flow.tcp.next(direction, flags, flow.inside)?;
-                flow.tcp = state;
+            Transport::Tcp(segment) => {
+                let timer = flow.tcp.next(direction, &segment, flow.inside)?;
+                let phase = flow.tcp.phase();
                 // RFC 7857 section 7.1: an RST refreshes no mapping.
-                let holds = timer == Timer::Restart && from_inside && state.phase() != tcp::Phase::Reset;
-                (timer, self.timeouts.tcp_secs(state.phase()), holds)
+                let holds = timer == Timer::Restart && from_inside && phase != tcp::Phase::Reset;
+                (timer, self.timeouts.tcp_secs(phase), holds)
             }
             // RFC 4787 REQ-6: only the inside refreshes.
             _ if !from_inside => (Timer::Keep, 0, false),
@@ -378,8 +381,10 @@ impl<A: Address> FlowTable<A> {
             self.wheel.hasten(id.0, deadline);
         }
         flow.expires = deadline;
-        if holds_mapping && flow.held[way] != deadline {
-            flow.held[way] = deadline;
+        // Each of two mappings is told apart; for one alone, once a second is enough.
+        let is_hairpin = flow.mappings[0].is_some() && flow.mappings[1].is_some();
+        if holds_mapping && (flow.held != deadline || is_hairpin) {
+            flow.held = deadline;
             if let Some(mapping) = flow.mappings[way] {
                 self.mappings.hold(mapping, deadline);
             }
@@ -396,9 +401,7 @@ impl<A: Address> FlowTable<A> {
         if !flow.admitted {
             return Err(Refused::Filtered);
         }
-        let traffic = &mut flow.traffic[way];
-        traffic.packets += 1;
-        traffic.octets += u64::from(packet.octets);
+        flow.traffic[way].count(packet.octets);
         Ok(())
     }
 
@@ -469,8 +472,11 @@ impl<A: Address> FlowTable<A> {
 }
 
 impl From<tcp::Invalid> for Refused {
-    fn from(_: tcp::Invalid) -> Self {
-        Self::TcpState
+    fn from(invalid: tcp::Invalid) -> Self {
+        match invalid {
+            tcp::Invalid::State => Self::TcpState,
+            tcp::Invalid::Sequence => Self::TcpSequence,
+        }
     }
 }
 

@@ -62,12 +62,17 @@ fn timeout(protocol: Protocol) -> u64 {
 
 fn packet(protocol: Protocol, direction: Direction) -> Packet {
     let transport = match (protocol, direction) {
-        (Protocol::TCP, Direction::Original) => Transport::Tcp(Flags::SYN),
-        (Protocol::TCP, Direction::Reply) => Transport::Tcp(Flags::SYN | Flags::ACK),
+        (Protocol::TCP, Direction::Original) => segment(Flags::SYN),
+        (Protocol::TCP, Direction::Reply) => segment(Flags::SYN | Flags::ACK),
         (Protocol::UDP, _) => Transport::Udp,
         _ => Transport::IcmpQuery,
     };
     Packet { transport, octets: 50 }
+}
+
+/// Both sides begin at 99.
+fn segment(flags: Flags) -> Transport {
+    Transport::Tcp(tcp::Segment { flags, sequence: 99, acknowledgment: 100, ..tcp::Segment::default() })
 }
 
 impl Model {

@@ -81,7 +81,7 @@ impl<A: Address> FlowTable<A> {
             return Err(Refused::Filtered);
         }
         match transport {
-            Transport::Tcp(flags) if !tcp::opens(flags) => return Err(Refused::TcpState),
+            Transport::Tcp(segment) if !tcp::opens(segment.flags) => return Err(Refused::TcpState),
             Transport::IcmpReply => return Err(Refused::Unasked),
             Transport::Tcp(_) | Transport::Udp | Transport::IcmpQuery => {}
         }

@@ -15,17 +15,27 @@ const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 const EGRESS: [Egress; 2] = [Egress::Segment(Segment::Wan), Egress::Segment(Segment::Lan)];
 const UDP: Packet = Packet { transport: Transport::Udp, octets: 100 };
 const QUERY: Packet = Packet { transport: Transport::IcmpQuery, octets: 84 };
-const SYN: Packet = tcp(Flags::SYN);
-const RST: Packet = tcp(Flags::RST);
-const ACK: Packet = tcp(Flags::ACK);
-const SYN_ACK: Packet = tcp(Flags(Flags::SYN.0 | Flags::ACK.0));
-const FIN: Packet = tcp(Flags(Flags::FIN.0 | Flags::ACK.0));
+// Both sides begin at 99, so that each of these is right from either.
+const SYN: Packet = tcp(Flags::SYN, 99);
+const RST: Packet = tcp(Flags(Flags::RST.0 | Flags::ACK.0), 100);
+const ACK: Packet = tcp(Flags::ACK, 100);
+const SYN_ACK: Packet = tcp(Flags(Flags::SYN.0 | Flags::ACK.0), 99);
+const FIN: Packet = tcp(Flags(Flags::FIN.0 | Flags::ACK.0), 100);
 
 use Direction::{Original, Reply};
 use Filtering::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
 
-const fn tcp(flags: Flags) -> Packet {
-    Packet { transport: Transport::Tcp(flags), octets: 40 }
+const fn tcp(flags: Flags, sequence: u32) -> Packet {
+    let segment = tcp::Segment {
+        flags,
+        sequence,
+        acknowledgment: 100,
+        window: 64_000,
+        data_len: 0,
+        scale: None,
+        is_cut: false,
+    };
+    Packet { transport: Transport::Tcp(segment), octets: 40 }
 }
 
 fn at(secs: u64) -> Instant {

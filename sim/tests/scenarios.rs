@@ -35,6 +35,11 @@ fn port_scan_sees_nothing() {
 }
 
 #[test]
+fn blind_attack_breaks_no_chat() {
+    passes("blind-attack");
+}
+
+#[test]
 fn bad_names_do_not_get_in() {
     passes("bad-names");
 }

@@ -22,7 +22,7 @@ pub fn packet(source: &str, destination: &str, transport: Transport) -> Packet {
     Packet {
         source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
         destination_mac: MacAddr([2, 0, 0, 0, 0, 2]),
-        content: Content::Ipv4(Ipv4 { source: ip(source), destination: ip(destination), transport }),
+        content: Content::Ipv4(Ipv4 { source: ip(source), destination: ip(destination), ttl: 63, transport }),
     }
 }
 

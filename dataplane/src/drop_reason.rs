@@ -94,6 +94,8 @@ drop_reasons! {
     FlowTableFull => "flow-table-full",
     /// One inside host has opened as many flows as it may, or as many were opened to it.
     FlowHostLimit => "flow-host-limit",
+    /// One source on the WAN has opened as many flows that nobody answers as it may.
+    FlowSourceLimit => "flow-source-limit",
     /// No external port is free for a new mapping.
     PortsExhausted => "ports-exhausted",
     /// Its packets or their replies could not be told from those of another flow.

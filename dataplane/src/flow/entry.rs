@@ -5,6 +5,7 @@ use core::net::Ipv4Addr;
 use super::key::{Address, Direction, Endpoint, FlowKey};
 use super::tcp;
 use super::timer::Tick;
+use super::visitors::Visit;
 use crate::config::Segment;
 use crate::nat::MappingId;
 use crate::time::Instant;
@@ -146,6 +147,7 @@ pub struct Flow<A = Ipv4Addr> {
     pub(super) used: [bool; 2],
     /// Whether the filter lets original packets pass.
     pub(super) admitted: bool,
+    pub(super) visit: Visit,
     egress: [Egress; 2],
     pub(super) tcp: tcp::Connection,
     pub(super) traffic: [Meter; 2],
@@ -173,6 +175,7 @@ impl<A: Address> Flow<A> {
             inside,
             used: [false; 2],
             admitted,
+            visit: if inside[0] { Visit::None } else { Visit::HalfOpen },
             egress,
             tcp: tcp::Connection::NEW,
             traffic: [Meter::default(); 2],
@@ -241,6 +244,24 @@ impl<A: Address> Flow<A> {
     /// What the flow is counted against.
     pub(super) fn quota(&self) -> Quota<A> {
         Quota { host: self.host(), is_opener: self.inside[0] }
+    }
+
+    /// What a packet of `direction`, already tracked, shows a flow from outside to be.
+    pub(super) fn visit_after(&self, direction: Direction) -> Visit {
+        match (self.state(), self.visit) {
+            (_, Visit::None) => Visit::None,
+            (State::Tcp(tcp::Phase::Established), _) => Visit::Kept,
+            (State::Tcp(tcp::Phase::Closing | tcp::Phase::Reset), _) => Visit::Answered,
+            (State::Tcp(tcp::Phase::Opening), visit) => visit,
+            (_, Visit::HalfOpen) if direction == Direction::Reply => Visit::Answered,
+            (_, Visit::Answered) if direction == Direction::Original => Visit::Kept,
+            (_, visit) => visit,
+        }
+    }
+
+    /// Who opened it, as the inside sees it.
+    pub(super) fn opener(&self) -> A {
+        self.keys[0].source.address
     }
 
     /// Whether the flow passes through the external address `address`.

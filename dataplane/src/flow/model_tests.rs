@@ -12,6 +12,10 @@ const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 const EGRESS: [Egress; 2] = [Egress::Segment(Segment::Wan), Egress::Segment(Segment::Lan)];
 const FLOWS_MAX: usize = 10;
 const FLOWS_PER_HOST_MAX: usize = 5;
+/// What follows for those from outside: a quarter, a quarter of that, and an eighth; one at least.
+const QUEUED_MAX: usize = 2;
+const HALF_OPEN_EACH_MAX: usize = 1;
+const KEPT_EACH_MAX: usize = 1;
 /// Always free: nobody's own port, and of either parity.
 const RESERVED: RangeInclusive<u16> = 2000..=2003;
 
@@ -38,6 +42,9 @@ struct ModelFlow {
     sent: [bool; 2],
     admitted: bool,
     deadline: u64,
+    visit: Visit,
+    /// When it came into the queue of those that can be recycled.
+    queued_at: u64,
 }
 
 struct ModelMapping {
@@ -50,6 +57,8 @@ struct Model {
     mappings: BTreeMap<(Protocol, Endpoint), ModelMapping>,
     filtering: Filtering,
     now: u64,
+    /// How many have come into the queue.
+    queued: u64,
 }
 
 fn timeout(protocol: Protocol) -> u64 {
@@ -116,6 +125,45 @@ impl Model {
         if flows >= FLOWS_PER_HOST_MAX { Err(Refused::HostLimit) } else { Ok(()) }
     }
 
+    /// The flows that can be recycled, the oldest first.
+    fn queue(&self) -> Vec<usize> {
+        let is_queued = |at: &usize| matches!(self.flows[*at].visit, Visit::HalfOpen | Visit::Answered);
+        let mut queue: Vec<_> = (0..self.flows.len()).filter(is_queued).collect();
+        queue.sort_by_key(|at| self.flows[*at].queued_at);
+        queue
+    }
+
+    fn visits(&self, source: Ipv4Addr, visit: Visit) -> usize {
+        let is_one = |flow: &&ModelFlow| flow.visit == visit && flow.keys[0].source.address == source;
+        self.flows.iter().filter(is_one).count()
+    }
+
+    /// Ends a flow to make room for one that was refused.
+    fn recycle(
+        &mut self,
+        quota: (Ipv4Addr, bool),
+        refused: Refused,
+        server: Option<(Protocol, Endpoint)>,
+    ) -> bool {
+        let queue = self.queue();
+        let found = match refused {
+            Refused::TableFull => queue.first().copied(),
+            Refused::HostLimit if !quota.1 => {
+                queue.into_iter().find(|at| Self::quota(&self.flows[*at]) == quota)
+            }
+            _ => None,
+        };
+        found.into_iter().for_each(|found| self.end_but(server, |at| at == found));
+        found.is_some()
+    }
+
+    /// As [`Model::end`], but the mapping of `server` stays.
+    fn end_but(&mut self, server: Option<(Protocol, Endpoint)>, is_over: impl Fn(usize) -> bool) {
+        let kept = server.and_then(|server| Some((server, self.mappings.remove(&server)?)));
+        self.end(|at, _| is_over(at));
+        self.mappings.extend(kept);
+    }
+
     /// A packet of a flow: what was sent, and whom it keeps alive.
     fn packet(&mut self, at: usize, direction: Direction) -> Result<(), Refused> {
         let (flow, way) = (&mut self.flows[at], direction as usize);
@@ -126,7 +174,19 @@ impl Model {
             let mapping = self.mappings.get_mut(&(flow.keys[0].protocol, inside)).unwrap();
             mapping.held_until = mapping.held_until.max(flow.deadline);
         }
-        if flow.admitted { Ok(()) } else { Err(Refused::Filtered) }
+        if !flow.admitted {
+            return Err(Refused::Filtered);
+        }
+        let source = flow.keys[0].source.address;
+        let is_udp = flow.keys[0].protocol == Protocol::UDP;
+        let (visit, has_answered) = (flow.visit, direction == Direction::Reply);
+        let has_room = self.visits(source, Visit::Kept) < KEPT_EACH_MAX;
+        self.flows[at].visit = match visit {
+            Visit::HalfOpen if is_udp && has_answered => Visit::Answered,
+            Visit::Answered if !has_answered && has_room => Visit::Kept,
+            _ => visit,
+        };
+        Ok(())
     }
 
     fn end(&mut self, is_over: impl Fn(usize, &ModelFlow) -> bool) {
@@ -156,7 +216,8 @@ impl Pair {
         for protocol in [Protocol::TCP, Protocol::UDP, Protocol::ICMP] {
             table.set_reserved_ports(protocol, [RESERVED].into_iter());
         }
-        Self { table, model: Model { flows: Vec::new(), mappings: BTreeMap::new(), filtering, now: 0 } }
+        let (flows, mappings) = (Vec::new(), BTreeMap::new());
+        Self { table, model: Model { flows, mappings, filtering, now: 0, queued: 0 } }
     }
 
     fn step(&mut self, step: Step) {
@@ -164,21 +225,20 @@ impl Pair {
             Step::Send { protocol, client, remote } => {
                 let remote = if protocol == Protocol::ICMP { Endpoint { port: 0, ..remote } } else { remote };
                 let new = NewFlow::Outbound { client: Client::Mapped(client), remote };
-                self.arrive(FlowKey { protocol, source: client, destination: remote }, &new, Ok(()));
+                self.arrive(FlowKey { protocol, source: client, destination: remote }, &new);
             }
             Step::Knock { mapping, remote } => {
                 let Some((protocol, inside)) = self.model.mapping_at(mapping) else { return };
                 let (id, external) = self.mapping(protocol, inside);
                 let new = NewFlow::Inbound { remote, server: Server::Mapped(id) };
                 let key = FlowKey { protocol, source: remote, destination: external };
-                let admitted = self.model.admits((protocol, inside), remote.address);
-                self.arrive(key, &new, if admitted { Ok(()) } else { Err(Refused::Filtered) });
+                self.arrive(key, &new);
             }
             Step::Hairpin { client, mapping } => {
                 let Some((protocol, inside)) = self.model.mapping_at(mapping) else { return };
                 let (id, external) = self.mapping(protocol, inside);
                 let new = NewFlow::Hairpin { client: Client::Mapped(client), server: Server::Mapped(id) };
-                self.arrive(FlowKey { protocol, source: client, destination: external }, &new, Ok(()));
+                self.arrive(FlowKey { protocol, source: client, destination: external }, &new);
             }
             Step::Packet { flow, direction } => {
                 let Some(at) = flow.checked_rem(self.model.flows.len()) else { return };
@@ -211,8 +271,8 @@ impl Pair {
         (self.table.mapping_by_external(protocol, external.port).expect("the model's mapping"), external)
     }
 
-    /// A packet with `key`: of a flow, or for a new one unless `filter` forbids that.
-    fn arrive(&mut self, key: FlowKey, new: &NewFlow, filter: Result<(), Refused>) {
+    /// A packet with `key`: of a flow, or for a new one.
+    fn arrive(&mut self, key: FlowKey, new: &NewFlow) {
         let now = Instant::from_secs(self.model.now);
         if let Some((at, direction)) = self.model.find(&key) {
             let (id, found) = self.table.lookup(&key).expect("the model's flow");
@@ -223,7 +283,7 @@ impl Pair {
         }
         assert_eq!(self.table.lookup(&key), None);
         let result = self.table.open(now, new, EGRESS, &packet(key.protocol, Direction::Original));
-        assert_eq!(result.map(|_| ()), filter.and_then(|()| self.model_open(key, new)));
+        assert_eq!(result.map(|_| ()), self.model_open(key, new));
     }
 
     fn model_open(&mut self, key: FlowKey, new: &NewFlow) -> Result<(), Refused> {
@@ -233,11 +293,18 @@ impl Pair {
             NewFlow::Hairpin { client: Client::Mapped(client), .. } => (Some(client), self.owner(&key)),
             _ => unreachable!("the steps open no other flows"),
         };
-        let admitted = match (client, server) {
-            (Some(_), Some(server)) => self.model.admits((key.protocol, server), WAN),
-            _ => true,
+        let quota = (client.or(server).unwrap().address, client.is_some());
+        let mapped = server.map(|server| (key.protocol, server));
+        let admitted = match self.model_admits(&key, client, server, quota) {
+            Err(refused) if self.model.recycle(quota, refused, mapped) => {
+                let again = self.model_admits(&key, client, server, quota);
+                if again.is_err() {
+                    self.model.end(|_, _| false); // its mapping, if that was all that used it
+                }
+                again?
+            }
+            admitted => admitted?,
         };
-        self.model.limit((client.or(server).unwrap().address, client.is_some()))?;
         let mut deadline = self.model.now + timeout(key.protocol);
         let client_external = match client {
             Some(client) => self.model_map(key.protocol, client),
@@ -247,6 +314,12 @@ impl Pair {
                 key.source
             }
         };
+        let visit = if client.is_some() { Visit::None } else { Visit::HalfOpen };
+        let queue = self.model.queue();
+        if visit == Visit::HalfOpen && queue.len() >= QUEUED_MAX {
+            self.model.end_but(mapped, |at| at == queue[0]);
+        }
+        self.model.queued += 1;
         let reply_source = server.unwrap_or(key.destination);
         let reply = FlowKey { protocol: key.protocol, source: reply_source, destination: client_external };
         self.model.flows.push(ModelFlow {
@@ -255,8 +328,30 @@ impl Pair {
             sent: [false; 2],
             admitted,
             deadline,
+            visit,
+            queued_at: self.model.queued,
         });
         self.model.packet(self.model.flows.len() - 1, Direction::Original)
+    }
+
+    /// Whether a new flow meets the filter and the limits, and then whether its packets pass at once.
+    fn model_admits(
+        &self,
+        key: &FlowKey,
+        client: Option<Endpoint>,
+        server: Option<Endpoint>,
+        quota: (Ipv4Addr, bool),
+    ) -> Result<bool, Refused> {
+        let from = if client.is_some() { WAN } else { key.source.address };
+        let admitted = server.is_none_or(|server| self.model.admits((key.protocol, server), from));
+        if client.is_none() && !admitted {
+            return Err(Refused::Filtered);
+        }
+        if client.is_none() && self.model.visits(from, Visit::HalfOpen) >= HALF_OPEN_EACH_MAX {
+            return Err(Refused::SourceLimit);
+        }
+        self.model.limit(quota)?;
+        Ok(admitted)
     }
 
     fn owner(&self, key: &FlowKey) -> Option<Endpoint> {

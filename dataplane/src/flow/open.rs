@@ -5,7 +5,7 @@ use core::net::Ipv4Addr;
 use super::entry::{Egress, Flow, Quota, Transport};
 use super::key::{Address, Endpoint, FlowKey};
 use super::timer::Tick;
-use super::{FlowTable, Refused, tcp};
+use super::{FlowId, FlowTable, Refused, tcp};
 use crate::config::Filtering;
 use crate::nat::{Mapping, MappingId};
 use crate::time::Instant;
@@ -37,6 +37,17 @@ pub enum NewFlow<A = Ipv4Addr> {
     },
 }
 
+impl<A> NewFlow<A> {
+    /// The mapping that it is opened to, if it is.
+    pub(super) fn mapped_server(&self) -> Option<MappingId> {
+        match self {
+            Self::Inbound { server: Server::Mapped(id), .. }
+            | Self::Hairpin { server: Server::Mapped(id), .. } => Some(*id),
+            _ => None,
+        }
+    }
+}
+
 /// An inside endpoint that opens a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Client<A = Ipv4Addr> {
@@ -66,6 +77,9 @@ pub struct Binding<A = Ipv4Addr> {
     pub external: Endpoint<A>,
 }
 
+/// So many flows are looked at for one of a host's: those that flood it fill the queue.
+const RECYCLE_LOOKS_MAX: usize = 64;
+
 impl<A: Address> FlowTable<A> {
     /// The flow that `new` asks for, or why there cannot be one. Only a mapping may be new.
     pub(super) fn prepare(
@@ -84,6 +98,11 @@ impl<A: Address> FlowTable<A> {
             Transport::Tcp(segment) if !tcp::opens(segment.flags) => return Err(Refused::TcpState),
             Transport::IcmpReply => return Err(Refused::Unasked),
             Transport::Tcp(_) | Transport::Udp | Transport::IcmpQuery => {}
+        }
+        if let NewFlow::Inbound { remote, .. } = new
+            && !self.visitors.admits(remote.address)
+        {
+            return Err(Refused::SourceLimit);
         }
         if self.flows.len() >= self.nat.flows_max as usize {
             return Err(Refused::TableFull);
@@ -112,6 +131,23 @@ impl<A: Address> FlowTable<A> {
         }
         let mappings = [client.mapping, server.mapping];
         Ok(Flow::new(keys, mappings, [client.inside, server.inside], admitted, egress, expires))
+    }
+
+    /// Makes room for a flow that was `refused`, by ending one from outside that has proved nothing: the
+    /// oldest, or if a host's limit is reached, the oldest to that host among the first that stand in the
+    /// queue. Whether there is room now.
+    pub(super) fn recycle(&mut self, new: &NewFlow<A>, refused: Refused) -> bool {
+        let quota = self.quota(new);
+        let found = match refused {
+            Refused::TableFull => self.visitors.oldest(),
+            Refused::HostLimit if !quota.is_opener => {
+                let mut queue = self.visitors.queue().take(RECYCLE_LOOKS_MAX);
+                queue.find(|id| self.flows[*id].quota() == quota)
+            }
+            _ => None,
+        };
+        found.into_iter().for_each(|id| self.remove(FlowId(id)));
+        found.is_some()
     }
 
     /// Whether the server's filter takes in the client. (RFC 4787 section 5)

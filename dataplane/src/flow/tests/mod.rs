@@ -3,6 +3,7 @@
 mod rfc4787;
 mod rfc5382;
 mod rfc5508;
+mod visitors;
 
 use std::collections::BTreeSet;
 
@@ -227,19 +228,6 @@ fn one_host_cannot_take_the_table_from_others() {
     open(&mut table, 0, outbound(pc(3, 1), remote(1, 443)), &UDP);
     table.remove(first);
     assert!(table.open(at(1), &new, EGRESS, &UDP).is_ok());
-}
-
-#[test]
-fn a_flood_to_a_hosts_port_leaves_it_its_own_flows() {
-    let mut table = table_with(&Nat { flows_per_host_max: 2, ..nat(AddressAndPortDependent) });
-    let visitor = |port| forwarded(remote(1, port), wan(80), pc(2, 80));
-    open(&mut table, 0, visitor(1), &SYN);
-    let second = open(&mut table, 0, visitor(2), &SYN);
-    assert_eq!(table.open(at(0), &visitor(3), EGRESS, &SYN), Err(Refused::HostLimit));
-    open(&mut table, 0, outbound(pc(2, 1), remote(1, 443)), &UDP);
-    open(&mut table, 0, outbound(pc(2, 2), remote(1, 443)), &UDP);
-    table.remove(second);
-    open(&mut table, 0, visitor(3), &SYN);
 }
 
 #[test]

@@ -68,8 +68,12 @@ drop_reasons! {
     NoRoute => "no-route",
     /// Too big for the next link and not to be fragmented.
     MtuExceeded => "mtu-exceeded",
-    /// Not a valid TCP, UDP or ICMP header: lengths, flags or checksum.
+    /// Not a valid TCP, UDP or ICMP header: lengths or checksum.
     TransportMalformed => "transport-malformed",
+    /// Control bits that no TCP sets together, or none: how scanners tell systems apart.
+    TcpFlagsInvalid => "tcp-flags-invalid",
+    /// TCP options that lie about their length.
+    TcpOptionsMalformed => "tcp-options-malformed",
     /// A transport protocol that NAT cannot translate.
     ProtocolUnsupported => "protocol-unsupported",
     /// A fragment whose first part never came, or that overlaps, or is too small to be honest.

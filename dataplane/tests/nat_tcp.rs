@@ -183,7 +183,7 @@ fn rfc5382_req5_a_half_open_connection_is_given_up_after_four_minutes() {
 }
 
 #[test]
-fn rfc7857_state_stays_four_minutes_after_a_reset() {
+fn rfc7857_section_2_2_the_state_stays_four_minutes_after_a_reset() {
     let mut bench = Bench::new(Mode::NatDmz);
     let connection = established(&mut bench);
     connection.back(&mut bench, "RA", 5001, 1001).one();
@@ -231,7 +231,7 @@ fn a_connection_carries_many_windows_and_wraps_around() {
     connection.external_port = connection.out(&mut bench, "S", u32::MAX - 3, 0).one().ip().source_port();
     connection.back(&mut bench, "SA", u32::MAX, u32::MAX - 2).one();
     connection.out(&mut bench, "A", u32::MAX - 2, 0).one();
-    for round in 0..100_000u32 {
+    for round in 0..20_000u32 {
         let (seq, ack) = ((u32::MAX - 2).wrapping_add(4 * round), 4 * round);
         connection.out(&mut bench, "PA", seq, ack).one();
         connection.back(&mut bench, "PA", ack, seq.wrapping_add(4)).one();
@@ -263,6 +263,22 @@ fn rfc9293_3_5_1_a_half_open_connection_is_found_out() {
 }
 
 #[test]
+fn rfc7857_section_2_1_opening_and_closing_have_timers_of_their_own() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let opening = Connection::new(ALICE, 40_001, SERVER, 80);
+    opening.out(&mut bench, "S", 1000, 0).one();
+    let connection = established(&mut bench);
+    connection.out(&mut bench, "FA", 1001, 5001).one();
+    bench.pass(MINUTE * 5);
+    assert_eq!(bench.dataplane.flows().count(), 1, "half-closed is neither");
+    connection.back(&mut bench, "FA", 5001, 1002);
+    bench.pass(Duration::from_secs(239));
+    assert_eq!(bench.dataplane.flows().count(), 1);
+    bench.pass(Duration::from_secs(2));
+    assert_eq!(bench.dataplane.flows().count(), 0);
+}
+
+#[test]
 fn rfc5382_req7_two_connections_never_share_a_port() {
     let mut bench = Bench::new(Mode::NatDmz);
     let mut alices = Connection::new(ALICE, 40_000, SERVER, 80);
@@ -283,19 +299,6 @@ fn a_segment_out_of_nowhere_opens_nothing() {
         .send(LAN0, &tcp(ALICE, 40_000, SERVER.address, 80, "A", 1, 1))
         .assert_dropped(DropReason::TcpStateInvalid);
     assert_eq!(bench.dataplane.flows().count(), 0);
-}
-
-#[test]
-fn impossible_flags_and_lengths_are_dropped() {
-    let mut bench = Bench::new(Mode::NatDmz);
-    for flags in ["SF", "SR", ""] {
-        bench
-            .send(LAN0, &tcp(ALICE, 40_000, SERVER.address, 80, flags, 1, 1))
-            .assert_silently_dropped(DropReason::TransportMalformed);
-    }
-    let mut short = tcp(ALICE, 40_000, SERVER.address, 80, "S", 1, 1);
-    short[14 + 20 + 12] = 0x40;
-    bench.send(LAN0, &short).assert_silently_dropped(DropReason::TransportMalformed);
 }
 
 /// A SYN, or a SYN-ACK if `flags` has an `A`, that offers `mss`.

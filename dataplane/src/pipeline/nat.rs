@@ -444,7 +444,10 @@ fn content(header: &Header, frame: &Frame) -> Result<Content, DropReason> {
         Protocol::TCP => {
             let segment = tcp::Header::parse(payload).map_err(malformed)?;
             if !segment.flags.is_possible() {
-                return Err(DropReason::TransportMalformed);
+                return Err(DropReason::TcpFlagsInvalid);
+            }
+            if !segment.has_sound_options(payload) {
+                return Err(DropReason::TcpOptionsMalformed);
             }
             let (source, destination) = (segment.source_port, segment.destination_port);
             (

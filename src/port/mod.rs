@@ -9,6 +9,7 @@ use std::io;
 pub mod clock;
 pub mod event_loop;
 pub mod netdevice;
+mod operator;
 mod run;
 pub mod tap;
 

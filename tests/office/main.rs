@@ -14,6 +14,7 @@ mod lifecycle;
 mod modes;
 mod nat;
 mod parallel;
+mod reload;
 mod scan;
 mod stun;
 mod switch;

@@ -41,7 +41,9 @@ fn rfc4787_req1_req8_and_req9_natdiscovery_sees_what_is_configured() {
         let filter = discover("-f");
         assert!(filter.contains(&format!("NAT with {expected}!")), "{filtering}: {filter}");
         let hairpin = discover("-H");
-        assert!(hairpin.contains("successful hairpinning"), "{filtering}: {hairpin}");
+        // It asks from another port, which a stricter filter keeps out from inside as it does from outside.
+        let is_open = filtering == "endpoint-independent";
+        assert_eq!(hairpin.contains("successful hairpinning"), is_open, "{filtering}: {hairpin}");
     }
 }
 

@@ -112,7 +112,7 @@ impl<A: Address> FlowTable<A> {
         }
 
         let mut expires = Tick::after(now, self.timeouts.opening_secs(protocol));
-        let (client, server) = match *new {
+        let (mut client, server) = match *new {
             NewFlow::Outbound { client, remote } => (self.client(protocol, client)?, Party::outside(remote)),
             NewFlow::Inbound { remote, server } => (Party::outside(remote), self.server(server)),
             NewFlow::Hairpin { client, server } => (self.client(protocol, client)?, self.server(server)),
@@ -121,10 +121,19 @@ impl<A: Address> FlowTable<A> {
             // RFC 4787 REQ-6: what comes in does not prolong the mapping.
             expires = expires.min(self.mappings[mapping].held_until);
         }
-        let keys = [
+        let mut keys = [
             FlowKey { protocol, source: client.inner, destination: server.outer },
             FlowKey { protocol, source: server.inner, destination: client.outer },
         ];
+        if let Some(mapping) = client.mapping
+            && self.lookup(&keys[1]).is_some()
+            && self.mappings.move_if_unused(mapping)
+        {
+            // The port that it would keep is in use towards this very remote: the default machine's, which is
+            // not reserved.
+            client = Party::mapped(mapping, &self.mappings[mapping]);
+            keys[1].destination = client.outer;
+        }
         if keys.iter().any(|key| self.lookup(key).is_some()) {
             client.mapping.into_iter().for_each(|mapping| self.mappings.remove_if_unused(mapping));
             return Err(Refused::Ambiguous);

@@ -281,7 +281,8 @@ impl Connection {
             (true, false) => sequence == self.end[way],
             (true, true) => {
                 let is_end = sequence == self.end[way];
-                if !is_end && !(is_after(sequence, self.acked[way]) && is_after(self.limit[way], sequence)) {
+                let is_within = is_after(sequence, self.acked[way]) && is_after(self.limit[way], sequence);
+                if !is_within && !is_end {
                     return Err(Invalid::Sequence);
                 }
                 is_end || sequence == self.acked[way]

@@ -164,6 +164,21 @@ impl<A: Address> Mappings<A> {
         Ok(id)
     }
 
+    /// Gives a mapping that no flow uses yet another port; `false` if one does, or no other is free.
+    pub(crate) fn move_if_unused(&mut self, id: MappingId) -> bool {
+        let mapping = &mut self.mappings[id.slot()];
+        let space = &mut self.spaces[space_of(mapping.protocol)];
+        if mapping.users > NonZeroU32::MIN {
+            return false;
+        }
+        let Some(port) = space.allocator.allocate(mapping.inside.port, &mut self.rng) else { return false };
+        let old = core::mem::replace(&mut mapping.external.port, port);
+        space.owners[usize::from(old)] = None;
+        space.owners[usize::from(port)] = Some(id.0);
+        space.allocator.release(old);
+        true
+    }
+
     /// The mapping that owns an external port.
     pub(crate) fn by_external(&self, protocol: Protocol, port: u16) -> Option<MappingId> {
         self.spaces[space_of(protocol)].owners[usize::from(port)].map(MappingId)

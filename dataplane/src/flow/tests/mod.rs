@@ -303,6 +303,22 @@ fn what_could_not_be_told_apart_is_refused_and_leaves_nothing() {
 }
 
 #[test]
+fn a_new_mapping_evades_the_default_machines_flow_to_the_same_remote() {
+    let mut table = table();
+    // The default machine gets what arrives at any port; none is reserved for it.
+    open(&mut table, 0, forwarded(remote(1, 6000), wan(5000), pc(30, 5000)), &UDP);
+    let id = open(&mut table, 0, outbound(pc(2, 5000), remote(1, 6000)), &UDP);
+    let port = external_port(&table, id);
+    assert!(port != 5000 && port.is_multiple_of(2) && port >= 1024, "{port}");
+    assert_eq!(table.mapping_by_external(Protocol::UDP, 5000), None, "the port is free again");
+    // A mapping that is in use keeps its port, as it must be the same for all. (RFC 4787 REQ-1)
+    open(&mut table, 0, outbound(pc(3, 5002), remote(2, 1)), &UDP);
+    open(&mut table, 0, forwarded(remote(1, 6000), wan(5002), pc(30, 5002)), &UDP);
+    let new = outbound(pc(3, 5002), remote(1, 6000));
+    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::Ambiguous));
+}
+
+#[test]
 fn timeouts_are_handled_in_bounded_steps() {
     let flows = FlowTable::<Ipv4Addr>::EXPIRIES_MAX as u32 * 2;
     let mut table =

@@ -59,8 +59,8 @@ const NAT_UDP: &[Requirement] = &[
     kept(&["rfc4787_req11"], Must, "Deterministic, under contention for a port too."),
     kept(&["rfc4787_req12"], Must, "An ICMP error ends no mapping."),
     kept(&["rfc4787_req13"], Must, "Too big: told with DF, fragmented without."),
-    kept(&["rfc4787_req14"], Must, "Fragments in order are received."),
-    kept(&["rfc4787_req14a"], Must, "Fragments out of order are received, within bounds."),
+    kept(&["rfc4787_req14"], Must, "Fragments are received in order and out of order."),
+    kept(&["rfc4787_req14a", "rfc4787_req14_a_flood"], Must, "A flood of fragments is bounded."),
 ];
 
 const NAT_TCP: &[Requirement] = &[
@@ -101,6 +101,7 @@ const ROUTER: &[Requirement] = &[
         Must,
         "A packet out of hops is dropped, and its sender told from the interface it leaves by.",
     ),
+    kept(&["rfc1812_5_2_6"], Must, "A packet too big for the next link is fragmented where it may be."),
     kept(&["rfc1812_a_wrong", "rfc1812_5_2_2"], Must, "The header's checksum is checked."),
     kept(&["rfc1812_4_3_2_3"], Should, "An error quotes what fits into 576 octets."),
     kept(

@@ -343,10 +343,11 @@ impl<A: Address> FlowTable<A> {
     ///
     /// # Errors
     ///
-    /// Why the packet must be dropped; nothing has changed then. But one case is like a hole punched
-    /// through two NATs: a hairpin flow that the server's filter does not admit is opened nevertheless,
-    /// for the client did send, and its original packets are [`Refused::Filtered`] until the server has
-    /// sent to the client likewise.
+    /// Why the packet must be dropped; nothing has changed then, unless a flow that can be recycled made
+    /// room for one that is refused for another reason. But one case is like a hole punched through two
+    /// NATs: a hairpin flow that the server's filter does not admit is opened nevertheless, for the client
+    /// did send, and its original packets are [`Refused::Filtered`] until the server has sent to the client
+    /// likewise.
     pub fn open(
         &mut self,
         now: Instant,

@@ -104,8 +104,9 @@ impl Attacker {
         let (source, destination) = match shot {
             Shot::Syn(_) | Shot::Udp(_) | Shot::Ping => (own, victim.octets()),
             Shot::ToLan(address) => (own, address.octets()),
-            Shot::FromLan(address) => (address.octets(), victim.octets()),
-            Shot::Forged { server: (address, _), .. } => (address.octets(), victim.octets()),
+            Shot::FromLan(address) | Shot::Forged { server: (address, _), .. } => {
+                (address.octets(), victim.octets())
+            }
         };
         let ttl = if matches!(shot, Shot::Forged { .. }) { FORGED_TTL } else { TTL };
         let ip = PacketBuilder::ethernet2(MAC.0, victim_mac.0).ipv4(source, destination, ttl);

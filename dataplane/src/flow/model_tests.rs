@@ -4,22 +4,23 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::tcp::Phase;
 use super::*;
 use crate::config::Segment;
 use crate::wire::tcp::Flags;
 
-const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+/// The external addresses that the gateway may have.
+const WANS: [Ipv4Addr; 2] = [Ipv4Addr::new(203, 0, 113, 10), Ipv4Addr::new(203, 0, 113, 77)];
 const EGRESS: [Egress; 2] = [Egress::Segment(Segment::Wan), Egress::Segment(Segment::Lan)];
-const FLOWS_MAX: usize = 10;
-const FLOWS_PER_HOST_MAX: usize = 5;
-/// What follows for those from outside: a quarter, a quarter of that, and an eighth; one at least.
-const QUEUED_MAX: usize = 2;
+/// Flows in all and of a host, to choose from.
+const LIMITS: [(usize, usize); 2] = [(10, 5), (4, 2)];
+/// What follows from either for one source outside.
 const HALF_OPEN_EACH_MAX: usize = 1;
 const KEPT_EACH_MAX: usize = 1;
-/// Always free: nobody's own port, and of either parity.
-const RESERVED: RangeInclusive<u16> = 2000..=2003;
+/// Ports that belong to forwards and services, to choose from: what some client likes, and one more.
+const RESERVED: [RangeInclusive<u16>; 2] = [2000..=2003, 5000..=5001];
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Step {
     /// A packet from the inside to a remote endpoint.
     Send { protocol: Protocol, client: Endpoint, remote: Endpoint },
@@ -27,12 +28,18 @@ enum Step {
     Knock { mapping: usize, remote: Endpoint },
     /// A packet from the inside to the external port of one of the mappings.
     Hairpin { client: Endpoint, mapping: usize },
-    /// A packet of one of the flows.
-    Packet { flow: usize, direction: Direction },
+    /// A packet of one of the flows; if it is of TCP, with these flags.
+    Packet { flow: usize, direction: Direction, flags: Flags },
     /// One flow is ended.
     Remove { flow: usize },
     /// Time goes on.
     Wait { secs: u64 },
+    /// Other limits and another filter are configured.
+    Configure { filtering: Filtering, limits: (usize, usize) },
+    /// The gateway gets an external address, maybe the one it has.
+    Renumber { wan: Ipv4Addr },
+    /// Other ports belong to forwards and services.
+    Reserve { ports: RangeInclusive<u16> },
 }
 
 struct ModelFlow {
@@ -42,9 +49,21 @@ struct ModelFlow {
     sent: [bool; 2],
     admitted: bool,
     deadline: u64,
+    tcp: ModelTcp,
     visit: Visit,
     /// When it came into the queue of those that can be recycled.
     queued_at: u64,
+}
+
+/// What was seen of a TCP connection, of each of its sides.
+#[derive(Clone, Copy, Default)]
+struct ModelTcp {
+    syn: [bool; 2],
+    acked: [bool; 2],
+    fin: [bool; 2],
+    /// Its FIN came after its last SYN: it has sent one number more.
+    ended: [bool; 2],
+    reset: bool,
 }
 
 struct ModelMapping {
@@ -56,6 +75,9 @@ struct Model {
     flows: Vec<ModelFlow>,
     mappings: BTreeMap<(Protocol, Endpoint), ModelMapping>,
     filtering: Filtering,
+    limits: (usize, usize),
+    wan: Ipv4Addr,
+    reserved: RangeInclusive<u16>,
     now: u64,
     /// How many have come into the queue.
     queued: u64,
@@ -63,25 +85,78 @@ struct Model {
 
 fn timeout(protocol: Protocol) -> u64 {
     match protocol {
-        Protocol::TCP => 240, // the steps never get beyond a SYN and a SYN-ACK
+        Protocol::TCP => 240,
         Protocol::UDP => 300,
         _ => 60,
     }
 }
 
-fn packet(protocol: Protocol, direction: Direction) -> Packet {
-    let transport = match (protocol, direction) {
-        (Protocol::TCP, Direction::Original) => segment(Flags::SYN),
-        (Protocol::TCP, Direction::Reply) => segment(Flags::SYN | Flags::ACK),
-        (Protocol::UDP, _) => Transport::Udp,
+/// Both sides of a connection begin with the number 99.
+fn packet(protocol: Protocol, flags: Flags) -> Packet {
+    let sequence = if flags.contains(Flags::SYN) { 99 } else { 100 };
+    let segment =
+        tcp::Segment { flags, sequence, acknowledgment: 100, window: 64_000, ..tcp::Segment::default() };
+    let transport = match protocol {
+        Protocol::TCP => Transport::Tcp(segment),
+        Protocol::UDP => Transport::Udp,
         _ => Transport::IcmpQuery,
     };
     Packet { transport, octets: 50 }
 }
 
-/// Both sides begin at 99.
-fn segment(flags: Flags) -> Transport {
-    Transport::Tcp(tcp::Segment { flags, sequence: 99, acknowledgment: 100, ..tcp::Segment::default() })
+impl ModelTcp {
+    fn phase(&self) -> Phase {
+        let both = |facts: [bool; 2]| facts == [true, true];
+        match () {
+            () if self.reset => Phase::Reset,
+            () if both(self.fin) => Phase::Closing,
+            () if both(self.syn) && both(self.acked) => Phase::Established,
+            () => Phase::Opening,
+        }
+    }
+
+    /// What was seen after one more segment of the side `way`, unless only its receiver can tell what it
+    /// means.
+    fn with(mut self, way: usize, flags: Flags) -> Result<Option<Self>, Refused> {
+        let has = |flag| flags.contains(flag);
+        let is_acked = self.acked[1 - way];
+        if has(Flags::RST) {
+            if !self.syn[way] && !has(Flags::ACK) {
+                return Err(Refused::TcpSequence);
+            }
+            // It is at the end of what was sent, or of what was acknowledged.
+            let is_exact = !self.ended[way] || is_acked;
+            return Ok(is_exact.then_some(Self { reset: true, ..self }));
+        }
+        let begins = !self.syn[way] || !is_acked;
+        if has(Flags::SYN) && !has(Flags::ACK) {
+            match self.phase() {
+                Phase::Established => return Ok(None),
+                Phase::Closing | Phase::Reset => self = Self::default(),
+                Phase::Opening => {}
+            }
+            self.syn[way] = true;
+            self.ended[way] &= !begins;
+            return Ok(Some(self));
+        }
+        let answers = self.syn[1 - way];
+        if !has(Flags::ACK) || !answers {
+            return Err(Refused::TcpState);
+        }
+        if !has(Flags::SYN) && !self.syn[way] {
+            // A bare ACK to a SYN is answered with RST; it says nothing of the connection.
+            return if has(Flags::FIN) { Err(Refused::TcpState) } else { Ok(None) };
+        }
+        if has(Flags::SYN) {
+            self.syn[way] = true;
+            self.ended[way] &= !begins;
+        }
+        self.acked[way] = true;
+        self.fin[way] |= has(Flags::FIN);
+        self.ended[way] |= has(Flags::FIN);
+        self.reset = false;
+        Ok(Some(self))
+    }
 }
 
 impl Model {
@@ -118,11 +193,77 @@ impl Model {
 
     /// The limits that a new flow meets.
     fn limit(&self, quota: (Ipv4Addr, bool)) -> Result<(), Refused> {
-        if self.flows.len() >= FLOWS_MAX {
+        let (flows_max, flows_per_host_max) = self.limits;
+        if self.flows.len() >= flows_max {
             return Err(Refused::TableFull);
         }
         let flows = self.flows.iter().filter(|flow| Self::quota(flow) == quota).count();
-        if flows >= FLOWS_PER_HOST_MAX { Err(Refused::HostLimit) } else { Ok(()) }
+        if flows >= flows_per_host_max { Err(Refused::HostLimit) } else { Ok(()) }
+    }
+
+    /// A packet of a flow: what was sent, and whom it keeps alive.
+    fn packet(&mut self, at: usize, direction: Direction, flags: Flags) -> Result<(), Refused> {
+        let (flow, way) = (&mut self.flows[at], direction as usize);
+        let protocol = flow.keys[0].protocol;
+        let inside = flow.mapped[way];
+        let mut holds = inside.is_some();
+        let mut deadline = if holds { self.now + timeout(protocol) } else { flow.deadline };
+        if protocol == Protocol::TCP {
+            let before = flow.tcp.phase();
+            let understood = flow.tcp.with(way, flags)?;
+            flow.tcp = understood.unwrap_or(flow.tcp);
+            let phase = flow.tcp.phase();
+            let wanted = (0..2).any(|way| flow.mapped[way].is_some() && flow.tcp.syn[way]);
+            let restarts = match phase {
+                _ if understood.is_none() => false,
+                Phase::Established => true,
+                Phase::Opening => holds,
+                Phase::Closing => holds || before != phase,
+                Phase::Reset => before != phase && wanted,
+            };
+            let secs = if phase == Phase::Established { 7440 } else { 240 };
+            deadline = match phase {
+                _ if restarts => self.now + secs,
+                Phase::Reset if before != phase => flow.deadline.min(self.now + secs),
+                _ => flow.deadline,
+            };
+            holds &= restarts && phase != Phase::Reset;
+        }
+        flow.deadline = deadline;
+        flow.sent[way] = true;
+        flow.admitted |= direction == Direction::Reply;
+        if let Some(inside) = inside.filter(|_| holds) {
+            let mapping = self.mappings.get_mut(&(protocol, inside)).unwrap();
+            mapping.held_until = mapping.held_until.max(deadline);
+        }
+        if !flow.admitted {
+            return Err(Refused::Filtered);
+        }
+        self.visit(at, direction);
+        Ok(())
+    }
+
+    /// What a packet of a flow from outside shows it to be.
+    fn visit(&mut self, at: usize, direction: Direction) {
+        let flow = &self.flows[at];
+        let visit = flow.visit;
+        let is_tcp = flow.keys[0].protocol == Protocol::TCP;
+        let wanted = match (visit, flow.tcp.phase(), direction) {
+            (Visit::None, ..) => Visit::None,
+            (_, Phase::Established, _) if is_tcp => Visit::Kept,
+            (_, Phase::Closing | Phase::Reset, _) if is_tcp => Visit::Answered,
+            (Visit::HalfOpen, _, Direction::Reply) if !is_tcp => Visit::Answered,
+            (Visit::Answered, _, Direction::Original) if !is_tcp => Visit::Kept,
+            _ => visit,
+        };
+        let is_full = self.visits(flow.keys[0].source.address, Visit::Kept) >= KEPT_EACH_MAX;
+        let becomes =
+            if wanted == Visit::Kept && visit != wanted && is_full { Visit::Answered } else { wanted };
+        if visit == Visit::Kept && becomes != visit {
+            self.queued += 1;
+            self.flows[at].queued_at = self.queued;
+        }
+        self.flows[at].visit = becomes;
     }
 
     /// The flows that can be recycled, the oldest first.
@@ -138,7 +279,7 @@ impl Model {
         self.flows.iter().filter(is_one).count()
     }
 
-    /// Ends a flow to make room for one that was refused.
+    /// Ends a flow to make room for one that was refused, but leaves the mapping of `server`.
     fn recycle(
         &mut self,
         quota: (Ipv4Addr, bool),
@@ -164,31 +305,6 @@ impl Model {
         self.mappings.extend(kept);
     }
 
-    /// A packet of a flow: what was sent, and whom it keeps alive.
-    fn packet(&mut self, at: usize, direction: Direction) -> Result<(), Refused> {
-        let (flow, way) = (&mut self.flows[at], direction as usize);
-        flow.sent[way] = true;
-        flow.admitted |= direction == Direction::Reply;
-        if let Some(inside) = flow.mapped[way] {
-            flow.deadline = self.now + timeout(flow.keys[0].protocol);
-            let mapping = self.mappings.get_mut(&(flow.keys[0].protocol, inside)).unwrap();
-            mapping.held_until = mapping.held_until.max(flow.deadline);
-        }
-        if !flow.admitted {
-            return Err(Refused::Filtered);
-        }
-        let source = flow.keys[0].source.address;
-        let is_udp = flow.keys[0].protocol == Protocol::UDP;
-        let (visit, has_answered) = (flow.visit, direction == Direction::Reply);
-        let has_room = self.visits(source, Visit::Kept) < KEPT_EACH_MAX;
-        self.flows[at].visit = match visit {
-            Visit::HalfOpen if is_udp && has_answered => Visit::Answered,
-            Visit::Answered if !has_answered && has_room => Visit::Kept,
-            _ => visit,
-        };
-        Ok(())
-    }
-
     fn end(&mut self, is_over: impl Fn(usize, &ModelFlow) -> bool) {
         let mut at = 0..;
         self.flows.retain(|flow| !is_over(at.next().unwrap(), flow));
@@ -209,15 +325,21 @@ struct Pair {
 
 impl Pair {
     fn new(filtering: Filtering) -> Self {
-        let nat =
-            Nat { filtering, flows_max: FLOWS_MAX as u32, flows_per_host_max: FLOWS_PER_HOST_MAX as u32 };
-        let mut table = FlowTable::new(&nat, Timeouts::default(), [3; 32]);
-        table.set_external_address(Some(WAN));
-        for protocol in [Protocol::TCP, Protocol::UDP, Protocol::ICMP] {
-            table.set_reserved_ports(protocol, [RESERVED].into_iter());
-        }
-        let (flows, mappings) = (Vec::new(), BTreeMap::new());
-        Self { table, model: Model { flows, mappings, filtering, now: 0, queued: 0 } }
+        let mut table = FlowTable::new(&nat(filtering, LIMITS[0]), Timeouts::default(), [3; 32]);
+        table.set_external_address(Some(WANS[0]));
+        let model = Model {
+            flows: Vec::new(),
+            mappings: BTreeMap::new(),
+            filtering,
+            limits: LIMITS[0],
+            wan: WANS[0],
+            reserved: 0..=0,
+            now: 0,
+            queued: 0,
+        };
+        let mut pair = Self { table, model };
+        pair.step(Step::Reserve { ports: RESERVED[0].clone() });
+        pair
     }
 
     fn step(&mut self, step: Step) {
@@ -240,13 +362,13 @@ impl Pair {
                 let new = NewFlow::Hairpin { client: Client::Mapped(client), server: Server::Mapped(id) };
                 self.arrive(FlowKey { protocol, source: client, destination: external }, &new);
             }
-            Step::Packet { flow, direction } => {
+            Step::Packet { flow, direction, flags } => {
                 let Some(at) = flow.checked_rem(self.model.flows.len()) else { return };
                 let key = self.model.flows[at].keys[direction as usize];
                 let (id, found) = self.table.lookup(&key).expect("the model's flow");
-                let packet = packet(key.protocol, found);
+                let packet = packet(key.protocol, flags);
                 let result = self.table.track(Instant::from_secs(self.model.now), id, found, &packet);
-                assert_eq!(result, self.model.packet(at, found));
+                assert_eq!(result, self.model.packet(at, found, flags));
             }
             Step::Remove { flow } => {
                 let Some(at) = flow.checked_rem(self.model.flows.len()) else { return };
@@ -263,6 +385,29 @@ impl Pair {
                 let now = self.model.now;
                 self.model.end(|_, flow| flow.deadline <= now);
             }
+            Step::Configure { filtering, limits } => {
+                self.table.configure(&nat(filtering, limits));
+                self.model.filtering = filtering;
+                self.model.limits = limits;
+            }
+            Step::Renumber { wan } => {
+                self.table.set_external_address(Some(wan));
+                let is_same = self.model.wan == wan;
+                self.model.wan = wan;
+                self.model.end(|_, _| !is_same);
+            }
+            Step::Reserve { ports } => {
+                for protocol in [Protocol::TCP, Protocol::UDP, Protocol::ICMP] {
+                    self.table.set_reserved_ports(protocol, [ports.clone()].into_iter());
+                }
+                let externals: BTreeMap<_, _> =
+                    self.model.mappings.iter().map(|(key, mapping)| (*key, mapping.external.port)).collect();
+                self.model.end(|_, flow| {
+                    let mut mapped = flow.mapped.into_iter().flatten();
+                    mapped.any(|inside| ports.contains(&externals[&(flow.keys[0].protocol, inside)]))
+                });
+                self.model.reserved = ports;
+            }
         }
     }
 
@@ -277,12 +422,13 @@ impl Pair {
         if let Some((at, direction)) = self.model.find(&key) {
             let (id, found) = self.table.lookup(&key).expect("the model's flow");
             assert!(found == direction || key == self.table.flow(id).key(direction));
-            let result = self.table.track(now, id, found, &packet(key.protocol, found));
-            assert_eq!(result, self.model.packet(at, found));
+            let flags = if found == Direction::Original { Flags::SYN } else { Flags::SYN | Flags::ACK };
+            let result = self.table.track(now, id, found, &packet(key.protocol, flags));
+            assert_eq!(result, self.model.packet(at, found, flags));
             return;
         }
         assert_eq!(self.table.lookup(&key), None);
-        let result = self.table.open(now, new, EGRESS, &packet(key.protocol, Direction::Original));
+        let result = self.table.open(now, new, EGRESS, &packet(key.protocol, Flags::SYN));
         assert_eq!(result.map(|_| ()), self.model_open(key, new));
     }
 
@@ -316,7 +462,7 @@ impl Pair {
         };
         let visit = if client.is_some() { Visit::None } else { Visit::HalfOpen };
         let queue = self.model.queue();
-        if visit == Visit::HalfOpen && queue.len() >= QUEUED_MAX {
+        if visit == Visit::HalfOpen && queue.len() >= (self.model.limits.0 / 4).max(1) {
             self.model.end_but(mapped, |at| at == queue[0]);
         }
         self.model.queued += 1;
@@ -328,10 +474,11 @@ impl Pair {
             sent: [false; 2],
             admitted,
             deadline,
+            tcp: ModelTcp::default(),
             visit,
             queued_at: self.model.queued,
         });
-        self.model.packet(self.model.flows.len() - 1, Direction::Original)
+        self.model.packet(self.model.flows.len() - 1, Direction::Original, Flags::SYN)
     }
 
     /// Whether a new flow meets the filter and the limits, and then whether its packets pass at once.
@@ -342,7 +489,7 @@ impl Pair {
         server: Option<Endpoint>,
         quota: (Ipv4Addr, bool),
     ) -> Result<bool, Refused> {
-        let from = if client.is_some() { WAN } else { key.source.address };
+        let from = if client.is_some() { self.model.wan } else { key.source.address };
         let admitted = server.is_none_or(|server| self.model.admits((key.protocol, server), from));
         if client.is_none() && !admitted {
             return Err(Refused::Filtered);
@@ -375,9 +522,10 @@ impl Pair {
         let external = flow.expect("the flow that was opened").1.key(Direction::Reply).destination;
         let taken = |port: u16| {
             let mut mappings = self.model.mappings.iter();
-            RESERVED.contains(&port)
+            self.model.reserved.contains(&port)
                 || mappings.any(|((other, _), mapping)| *other == protocol && mapping.external.port == port)
         };
+        assert_eq!(external.address, self.model.wan);
         assert!(!taken(external.port), "no port is overloaded");
         assert!(external.port == client.port || taken(client.port), "a free port is preserved");
         assert_eq!(external.port % 2, client.port % 2);
@@ -405,6 +553,26 @@ impl Pair {
     }
 }
 
+fn nat(filtering: Filtering, (flows_max, flows_per_host_max): (usize, usize)) -> Nat {
+    Nat { filtering, flows_max: flows_max as u32, flows_per_host_max: flows_per_host_max as u32 }
+}
+
+fn filtering() -> impl Strategy<Value = Filtering> {
+    prop::sample::select(vec![
+        Filtering::EndpointIndependent,
+        Filtering::AddressDependent,
+        Filtering::AddressAndPortDependent,
+    ])
+}
+
+/// What makes a connection and ends it, most of the time; and only what is let through to the table.
+fn flags() -> impl Strategy<Value = Flags> {
+    let sensible =
+        [Flags::SYN, Flags::SYN | Flags::ACK, Flags::ACK, Flags::ACK, Flags::FIN | Flags::ACK, Flags::RST];
+    prop_oneof![12 => prop::sample::select(sensible.to_vec()), 1 => (0..64_u8).prop_map(Flags)]
+        .prop_filter("no such segment", |flags| flags.is_possible())
+}
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let protocol = || prop::sample::select(vec![Protocol::UDP, Protocol::UDP, Protocol::TCP, Protocol::ICMP]);
     let client = || {
@@ -419,9 +587,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(protocol, client, remote)| Step::Send { protocol, client, remote }),
         3 => (any::<usize>(), remote()).prop_map(|(mapping, remote)| Step::Knock { mapping, remote }),
         2 => (client(), any::<usize>()).prop_map(|(client, mapping)| Step::Hairpin { client, mapping }),
-        4 => (any::<usize>(), direction).prop_map(|(flow, direction)| Step::Packet { flow, direction }),
+        8 => (any::<usize>(), direction, flags())
+            .prop_map(|(flow, direction, flags)| Step::Packet { flow, direction, flags }),
         1 => any::<usize>().prop_map(|flow| Step::Remove { flow }),
-        2 => (1u64..130).prop_map(|secs| Step::Wait { secs }),
+        3 => (1u64..130).prop_map(|secs| Step::Wait { secs }),
+        1 => (filtering(), prop::sample::select(LIMITS.to_vec()))
+            .prop_map(|(filtering, limits)| Step::Configure { filtering, limits }),
+        1 => prop::sample::select(WANS.to_vec()).prop_map(|wan| Step::Renumber { wan }),
+        1 => prop::sample::select(RESERVED.to_vec()).prop_map(|ports| Step::Reserve { ports }),
     ];
     prop::collection::vec(step, 0..120)
 }
@@ -429,11 +602,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #[test]
     fn agrees_with_the_model(
-        filtering in prop::sample::select(vec![
-            Filtering::EndpointIndependent,
-            Filtering::AddressDependent,
-            Filtering::AddressAndPortDependent,
-        ]),
+        filtering in filtering(),
         steps in steps(),
     ) {
         let mut pair = Pair::new(filtering);
@@ -441,7 +610,7 @@ proptest! {
             pair.step(step);
             pair.compare();
         }
-        pair.step(Step::Wait { secs: 300 });
+        pair.step(Step::Wait { secs: 7440 });
         prop_assert!(pair.table.is_empty() && pair.table.mappings_len() == 0);
         prop_assert_eq!(pair.table.poll_timeout(), None);
     }

@@ -10,6 +10,7 @@ mod icmp_calm;
 mod lan_hidden;
 mod mapping_not_shared;
 mod names_true;
+pub mod nothing_forged;
 mod nothing_unsolicited;
 mod observed_leases;
 mod one_lease_one_host;

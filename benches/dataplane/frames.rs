@@ -147,6 +147,9 @@ fn segment(
     let mut tcp = TcpHeader::new(from.1, to.1, 1, 64_000);
     tcp.syn = flags.contains(Flags::SYN);
     tcp.ack = flags.contains(Flags::ACK);
+    // Both ends begin at 0, and say nothing.
+    tcp.sequence_number = u32::from(!tcp.syn);
+    tcp.acknowledgment_number = u32::from(tcp.ack);
     let packet = PacketBuilder::ethernet2(from_mac.0, to_mac.0).ipv4(from.0.octets(), to.0.octets(), 64);
     Prepared::new(port, |bytes| packet.tcp_header(tcp).write(bytes, &[]).expect("it fits"))
 }

@@ -68,8 +68,12 @@ drop_reasons! {
     NoRoute => "no-route",
     /// Too big for the next link and not to be fragmented.
     MtuExceeded => "mtu-exceeded",
-    /// Not a valid TCP, UDP or ICMP header: lengths, flags or checksum.
+    /// Not a valid TCP, UDP or ICMP header: lengths or checksum.
     TransportMalformed => "transport-malformed",
+    /// Control bits that no TCP sets together, or none: how scanners tell systems apart.
+    TcpFlagsInvalid => "tcp-flags-invalid",
+    /// TCP options that lie about their length.
+    TcpOptionsMalformed => "tcp-options-malformed",
     /// A transport protocol that NAT cannot translate.
     ProtocolUnsupported => "protocol-unsupported",
     /// A fragment whose first part never came, or that overlaps, or is too small to be honest.
@@ -86,15 +90,20 @@ drop_reasons! {
     LanNotReachable => "lan-not-reachable",
     /// A TCP segment that fits no state of its flow.
     TcpStateInvalid => "tcp-state-invalid",
+    /// A TCP segment with numbers that its receiver could not take: forged, or far too late.
+    TcpSequenceInvalid => "tcp-sequence-invalid",
     /// An ICMP error or reply to what nobody has sent.
     IcmpUnrelated => "icmp-unrelated",
     /// The flow table is full.
     FlowTableFull => "flow-table-full",
     /// One inside host has opened as many flows as it may, or as many were opened to it.
     FlowHostLimit => "flow-host-limit",
+    /// One source on the WAN has opened as many flows that nobody answers as it may.
+    FlowSourceLimit => "flow-source-limit",
     /// No external port is free for a new mapping.
     PortsExhausted => "ports-exhausted",
-    /// Its packets or their replies could not be told from those of another flow.
+    /// Its packets or replies could not be told from those of another flow: for one, the default machine's with the
+    /// same remote, by a port that a mapping has already.
     FlowAmbiguous => "flow-ambiguous",
     /// More packets wait for the neighbour than may.
     NeighborQueueFull => "neighbor-queue-full",

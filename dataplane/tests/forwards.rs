@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::net::Ipv4Addr;
+
 use common::*;
 use gatepost_dataplane::config::{Config, Mode, WanService};
 use gatepost_dataplane::wire::ipv4::Protocol;
@@ -84,8 +86,8 @@ fn a_flood_to_a_service_leaves_the_gateway_its_own_queries() {
     config.nat.flows_per_host_max = 8;
     let mut bench = Bench::with_config(config);
     let visits = (0..20).map(|n| tcp(STRANGER, 7000 + n, GATEWAY_WAN, 25, "S", 1, 0));
-    let verdicts: Vec<_> = visits.map(|syn| bench.send(WAN, &syn).verdict).collect();
-    assert_eq!(verdicts[7..9], [Verdict::Local, Verdict::Drop(DropReason::FlowHostLimit)]);
+    visits.for_each(|syn| assert_eq!(bench.send(WAN, &syn).verdict, Verdict::Local));
+    assert_eq!(bench.dataplane.flows_len(), 8, "the oldest half-open ones made room");
     let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
     bench.host_sends(&udp(gateway, 50_000, SERVER.address, 53, b"q")).one();
 }
@@ -122,4 +124,71 @@ fn a_forwarded_host_is_seen_at_the_same_port_when_it_calls() {
     assert_eq!(call.one().ip().endpoints(), "203.0.113.10:9007 > 198.51.100.7:5060");
     let answer = bench.send(WAN, &udp(SERVER, 5060, GATEWAY_WAN, 9007, b"y"));
     assert_eq!(answer.one().ip().endpoints(), "198.51.100.7:5060 > 192.168.1.20:19007");
+}
+
+/// A host on the WAN behind the provider's router.
+fn somebody(number: u32) -> Host {
+    Host { address: Ipv4Addr::from_bits(Ipv4Addr::new(198, 18, 0, 1).to_bits() + number), ..STRANGER }
+}
+
+/// Whether a visitor shakes hands with the forward's server, and is heard.
+fn visits(bench: &mut Bench, visitor: Host, port: u16) -> bool {
+    let syn = bench.send(WAN, &tcp(visitor, port, GATEWAY_WAN, 8443, "S", 1, 0));
+    bench.send(LAN0, &tcp(ALICE, 443, visitor.address, port, "SA", 9, 2));
+    let heard = bench.send(WAN, &tcp(visitor, port, GATEWAY_WAN, 8443, "PA", 2, 10));
+    !syn.sent.is_empty() && !heard.sent.is_empty()
+}
+
+#[test]
+fn a_flood_of_syns_through_a_forward_starves_nobody() {
+    let mut bench = Bench::with_config(office());
+    assert!(visits(&mut bench, SERVER, 7000));
+    for port in 1..=1000 {
+        bench.send(WAN, &tcp(STRANGER, port, GATEWAY_WAN, 8443, "S", 1, 0));
+    }
+    assert!(bench.drops(DropReason::FlowSourceLimit) > 900, "one source is limited");
+    assert!(visits(&mut bench, SERVER, 7001));
+    for number in 0..5000 {
+        bench.send(WAN, &tcp(somebody(number), 7000, GATEWAY_WAN, 8443, "S", 1, 0));
+    }
+    assert!(visits(&mut bench, SERVER, 7002), "and all of them in all");
+    for port in 7000..=7002 {
+        let data = tcp(SERVER, port, GATEWAY_WAN, 8443, "PA", 6, 10);
+        assert!(!bench.send(WAN, &data).sent.is_empty(), "who was there is there");
+    }
+    bench.send(LAN1, &udp(BOB, 5000, SERVER.address, 53, b"?")).one();
+    assert!(bench.dataplane.flows_len() <= 512);
+}
+
+#[test]
+fn a_flood_of_datagrams_to_the_gateways_service_starves_nobody() {
+    let mut config = office();
+    config.firewall.wan_services = vec![WanService { protocol: Protocol::UDP, port: 53 }];
+    let mut bench = Bench::with_config(config);
+    let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
+    for port in 1..=1000 {
+        bench.send(WAN, &udp(STRANGER, port, GATEWAY_WAN, 53, b"?"));
+    }
+    for number in 0..5000 {
+        bench.send(WAN, &udp(somebody(number), 53, GATEWAY_WAN, 53, b"?"));
+    }
+    assert!(bench.drops(DropReason::FlowSourceLimit) > 900);
+    // An honest resolver asks from a new port each time.
+    for port in 1..=1000 {
+        assert_eq!(bench.send(WAN, &udp(SERVER, port, GATEWAY_WAN, 53, b"?")).verdict, Verdict::Local);
+        bench.host_sends(&udp(gateway, 53, SERVER.address, port, b"!")).one();
+    }
+    bench.host_sends(&udp(gateway, 5353, ISP.address, 53, b"?"));
+    bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"?")).one();
+}
+
+#[test]
+fn an_infected_pc_takes_only_its_own_share() {
+    let mut bench = Bench::with_config(office());
+    for port in 1..=2000 {
+        bench.send(LAN0, &tcp(ALICE, 40_000, SERVER.address, port, "S", 1, 0));
+    }
+    assert_eq!(bench.drops(DropReason::FlowHostLimit), 2000 - 512);
+    bench.send(LAN1, &udp(BOB, 5000, SERVER.address, 53, b"?")).one();
+    assert!(visits(&mut bench, STRANGER, 7000));
 }

@@ -34,6 +34,28 @@ fn rfc4787_req9_two_mappings_reach_each_other() {
 }
 
 #[test]
+fn rfc4787_req9_every_inside_host_reaches_every_forward_and_mapping() {
+    let mut config = config(Mode::NatDmz);
+    config.nat.filtering = Filtering::EndpointIndependent;
+    config.firewall.forwards =
+        vec![forward(Protocol::UDP, 7000..=7000, ALICE, 7), forward(Protocol::UDP, 7001..=7001, BOB, 7)];
+    let mut bench = Bench::with_config(config);
+    bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 3478, b"stun")).one();
+    bench.send(LAN1, &udp(BOB, 5001, SERVER.address, 3478, b"stun")).one();
+    let targets = [(7000, ALICE, 7), (7001, BOB, 7), (5000, ALICE, 5000), (5001, BOB, 5001)];
+    for (client, port) in [(ALICE, 6000), (BOB, 6001)] {
+        for (external, target, inside) in targets {
+            let there = bench.send(client.port, &udp(client, port, GATEWAY_WAN, external, b"there"));
+            let expected = format!("203.0.113.10:{port} > {}:{inside}", target.address);
+            assert_eq!((there.one().ip().endpoints(), there.one().port), (expected, target.port));
+            let back = bench.send(target.port, &udp(target, inside, GATEWAY_WAN, port, b"back"));
+            let expected = format!("203.0.113.10:{external} > {}:{port}", client.address);
+            assert_eq!((back.one().ip().endpoints(), back.one().port), (expected, client.port));
+        }
+    }
+}
+
+#[test]
 fn rfc5382_req8_tcp_connections_hairpin() {
     let mut config = config(Mode::NatDmz);
     config.firewall.forwards = vec![forward(Protocol::TCP, 8443..=8443, BOB, 443)];

@@ -160,6 +160,37 @@ fn rfc5508_req6_and_rfc4787_req12_errors_refresh_and_kill_nothing() {
 }
 
 #[test]
+fn rfc7857_section_7_1_errors_from_inside_refresh_nothing() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let datagram = translated_datagram(&mut bench);
+    let external = Ip(&datagram).source_port();
+    let answer = bench.send(WAN, &udp(SERVER, 53, GATEWAY_WAN, external, b"answer"));
+    let answer = answer.one().bytes[14..].to_vec();
+    for _ in 0..31 {
+        bench.pass(Duration::from_secs(10));
+        bench.send(LAN0, &icmp_error(ALICE, SERVER.address, 3, 3, 0, &answer));
+    }
+    assert_eq!(bench.dataplane.flows().count(), 0);
+}
+
+#[test]
+fn rfc5508_req10_the_required_types_pass() {
+    // RFC 5508 section 7: unreachable, time exceeded and echo must; parameter problem may.
+    for (kind, code) in [(3, 0), (3, 1), (3, 2), (3, 3), (3, 4), (3, 13), (11, 0), (11, 1), (12, 0)] {
+        let mut bench = Bench::new(Mode::NatDmz);
+        let datagram = translated_datagram(&mut bench);
+        let error = bench.send(WAN, &icmp_error(ISP, GATEWAY_WAN, kind, code, 0, &datagram));
+        assert_eq!(error.one().ip().icmp(), (kind, code));
+    }
+    let mut bench = Bench::new(Mode::NatDmz);
+    let request = bench.send(LAN0, &echo_request(ALICE, SERVER.address, 7, 1));
+    assert_eq!(request.one().ip().icmp(), (8, 0));
+    let id = request.one().ip().icmp_id();
+    let reply = bench.send(WAN, &echo_reply(SERVER, GATEWAY_WAN, id, 1));
+    assert_eq!(reply.one().ip().icmp(), (0, 0));
+}
+
+#[test]
 fn rfc5382_req10_an_error_never_ends_a_connection() {
     let mut bench = Bench::new(Mode::NatDmz);
     let sent = bench.send(LAN0, &tcp(ALICE, 40_000, SERVER.address, 80, "S", 1, 0));

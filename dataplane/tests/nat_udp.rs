@@ -7,6 +7,7 @@ use std::time::Duration;
 use common::*;
 use gatepost_dataplane::DropReason;
 use gatepost_dataplane::config::{Filtering, Mode};
+use gatepost_dataplane::wire::ipv4::Protocol;
 
 /// Sends a datagram outwards and returns the port that it got on the WAN address.
 #[track_caller]
@@ -194,7 +195,7 @@ fn two_hosts_reach_one_server_port_at_the_same_time() {
 }
 
 #[test]
-fn a_host_over_its_limit_is_refused_and_told() {
+fn rfc5508_req8_a_host_over_its_limit_is_refused_and_told() {
     let mut config = config(Mode::NatDmz);
     config.nat.flows_per_host_max = 10;
     let mut bench = Bench::with_config(config);
@@ -211,13 +212,52 @@ fn a_host_over_its_limit_is_refused_and_told() {
 }
 
 #[test]
-fn a_full_table_refuses_and_keeps_what_it_has() {
+fn rfc5508_req8_a_full_table_refuses_tells_and_keeps_what_it_has() {
     let mut config = config(Mode::NatDmz);
     config.nat.flows_max = 16;
     let mut bench = Bench::with_config(config);
     for port in 5000..5016 {
         open(&mut bench, ALICE, port, SERVER, 53);
     }
-    bench.send(LAN1, &udp(BOB, 5000, SERVER.address, 53, b"query")).assert_dropped(DropReason::FlowTableFull);
+    let refused = bench.send(LAN1, &udp(BOB, 5000, SERVER.address, 53, b"query"));
+    refused.assert_dropped(DropReason::FlowTableFull);
+    assert_eq!(refused.one().ip().icmp(), (3, 13));
     assert!(reaches(&mut bench, SERVER, 53, 5000, (ALICE, 5000)));
+}
+
+#[test]
+fn rfc5508_req8_exhausted_ports_are_told() {
+    let mut config = config(Mode::NatDmz);
+    config.firewall.forwards = vec![forward(Protocol::UDP, 1..=65535, BOB, 1)];
+    let mut bench = Bench::with_config(config);
+    let refused = bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query"));
+    refused.assert_dropped(DropReason::PortsExhausted);
+    assert_eq!(refused.one().ip().icmp(), (3, 13));
+}
+
+#[test]
+fn rfc4787_req2_all_of_a_hosts_mappings_have_one_address() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    for (port, to) in [(5000, SERVER), (5001, STRANGER), (5002, ISP)] {
+        let sent = bench.send(LAN0, &udp(ALICE, port, to.address, 53, b"query"));
+        assert_eq!(sent.one().ip().source(), GATEWAY_WAN);
+    }
+    let sent = bench.send(LAN0, &tcp(ALICE, 5000, SERVER.address, 80, "S", 1, 0));
+    assert_eq!(sent.one().ip().source(), GATEWAY_WAN);
+    let sent = bench.send(LAN0, &echo_request(ALICE, SERVER.address, 7, 1));
+    assert_eq!(sent.one().ip().source(), GATEWAY_WAN);
+}
+
+#[test]
+fn rfc4787_req10_what_a_datagram_says_is_not_touched() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let says = b"INVITE sip:bob@198.51.100.7 SIP/2.0\r\nContact: <sip:alice@192.168.1.10:5060>\r\n";
+    let sent = bench.send(LAN0, &udp(ALICE, 5060, SERVER.address, 5060, says));
+    assert_eq!(&sent.one().ip().payload()[8..], says);
+    let sent = bench.send(LAN0, &udp(ALICE, 69, SERVER.address, 69, b"\0\x01file\0octet\0"));
+    assert_eq!(&sent.one().ip().payload()[8..], b"\0\x01file\0octet\0");
+    // The server's answer from another port, which an application gateway would let in.
+    bench
+        .send(WAN, &udp(SERVER, 50_000, GATEWAY_WAN, 69, b"\0\x03data"))
+        .assert_silently_dropped(DropReason::Filtered);
 }

@@ -132,7 +132,7 @@ fn rfc4787_req13_too_big_and_not_to_be_fragmented_is_told() {
 }
 
 #[test]
-fn rfc4787_req13_too_big_is_fragmented_where_it_may_be() {
+fn rfc4787_req13_and_rfc1812_5_2_6_too_big_is_fragmented_where_it_may_be() {
     for mode in [Mode::Router, Mode::Nat] {
         let mut config = config(mode);
         config.wan.mtu = 576;

@@ -45,6 +45,8 @@ pub struct Ipv4 {
     pub source: Ipv4Addr,
     /// To where.
     pub destination: Ipv4Addr,
+    /// How many more hops it may take.
+    pub ttl: u8,
     /// What is in it.
     pub transport: Transport,
     /// What tells it from other packets and NAT leaves as it is: a hash of the datagram or message, or of a
@@ -124,6 +126,7 @@ impl Packet {
             Some(NetSlice::Ipv4(ip)) => Content::Ipv4(Ipv4 {
                 source: ip.header().source_addr(),
                 destination: ip.header().destination_addr(),
+                ttl: ip.header().ttl(),
                 transport: if ip.is_payload_fragmented() {
                     Transport::Other
                 } else {

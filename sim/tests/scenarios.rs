@@ -37,6 +37,11 @@ fn port_scan_sees_nothing() {
 }
 
 #[test]
+fn blind_attack_breaks_no_chat() {
+    passes("blind-attack");
+}
+
+#[test]
 fn printer_keeps_its_address_and_its_name() {
     passes("printer");
 }

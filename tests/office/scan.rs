@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::harness::programs::{WebServer, udp_socket};
-use crate::harness::{LAN, Namespace, Office, WAN};
+use crate::harness::{LAN, Namespace, Office, SERVER, WAN};
 
 /// A few ports that are open on most gateways, one that is forwarded to a web server, and one that is
 /// forwarded to a port where nobody listens.
@@ -85,6 +85,21 @@ fn in_stealth_a_closed_office_shows_nothing() {
     assert_eq!(tcp(&office, &wan), expected(TCP_PORTS, "filtered", &[]));
     assert_eq!(udp(&office, &wan), expected(UDP_PORTS, "open|filtered", &[]));
     assert!(!is_found(&office));
+}
+
+#[test]
+fn in_stealth_the_system_is_not_told() {
+    let office = Office::new(1, "");
+    for technique in ["-sA", "-sF", "-sX", "-sN"] {
+        let states = scan(&office.internet, technique, TCP_PORTS, &WAN.to_string());
+        assert!(states.values().all(|state| state.ends_with("filtered")), "{technique}: {states:?}");
+    }
+    let guess = format!("nmap -n -Pn -O --max-os-tries 1 -T4 --max-retries 1 -p 22,80 {WAN}");
+    let report = office.internet.sh(&guess);
+    assert!(report.contains("Too many fingerprints match this host"), "{report}");
+    // The office itself gets out.
+    let pc = office.pc(1);
+    pc.sh(&format!("ping -n -c 1 -W 2 -M do -s 1472 {SERVER}"));
 }
 
 #[test]

@@ -5,12 +5,12 @@ use core::net::Ipv4Addr;
 use super::key::{Address, Direction, Endpoint, FlowKey};
 use super::tcp;
 use super::timer::Tick;
+use super::visitors::Visit;
 use crate::config::Segment;
 use crate::nat::MappingId;
 use crate::time::Instant;
 use crate::wire::checksum::Delta;
 use crate::wire::ipv4::Protocol;
-use crate::wire::tcp::Flags;
 
 /// Where the packets of one direction of a flow go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub enum Egress {
 /// What a packet carries, as far as a flow is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// A TCP segment with these control bits.
-    Tcp(Flags),
+    /// A TCP segment.
+    Tcp(tcp::Segment),
     /// A UDP datagram.
     Udp,
     /// An ICMP query.
@@ -85,6 +85,38 @@ pub struct Traffic {
     pub octets: u64,
 }
 
+/// [`Traffic`] in 48 bits each, which a flow does not live long enough to use up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Meter {
+    packets: [u16; 3],
+    octets: [u16; 3],
+}
+
+impl Meter {
+    /// Counts a packet.
+    #[inline]
+    pub(super) fn count(&mut self, octets: u16) {
+        let Traffic { packets, octets: before } = self.read();
+        self.packets = split(packets + 1);
+        self.octets = split(before + u64::from(octets));
+    }
+
+    #[inline]
+    fn read(self) -> Traffic {
+        Traffic { packets: join(self.packets), octets: join(self.octets) }
+    }
+}
+
+#[inline]
+const fn split(number: u64) -> [u16; 3] {
+    [number as u16, (number >> 16) as u16, (number >> 32) as u16]
+}
+
+#[inline]
+const fn join([low, middle, high]: [u16; 3]) -> u64 {
+    low as u64 | (middle as u64) << 16 | (high as u64) << 32
+}
+
 /// What a flow is, and where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -101,22 +133,24 @@ pub enum State {
 pub struct Flow<A = Ipv4Addr> {
     /// As the packets of each direction arrive.
     pub(super) keys: [FlowKey<A>; 2],
-    ip_deltas: [Delta; 2],
-    transport_deltas: [Delta; 2],
+    /// What rewriting an original packet does to the checksums of its IP header and transport.
+    ip_delta: Delta,
+    transport_delta: Delta,
     pub(super) expires: Tick,
     /// The mapping of each direction's sender.
     pub(super) mappings: [Option<MappingId>; 2],
-    /// Until when each direction's packets hold their sender's mapping.
-    pub(super) held: [Tick; 2],
+    /// Until when packets hold their sender's mapping: the last that was said to it.
+    pub(super) held: Tick,
     /// Whether each direction's sender is on the inside.
     pub(super) inside: [bool; 2],
     /// Whether each direction has been used.
     pub(super) used: [bool; 2],
     /// Whether the filter lets original packets pass.
     pub(super) admitted: bool,
+    pub(super) visit: Visit,
     egress: [Egress; 2],
-    pub(super) tcp: tcp::State,
-    pub(super) traffic: [Traffic; 2],
+    pub(super) tcp: tcp::Connection,
+    pub(super) traffic: [Meter; 2],
 }
 
 impl<A: Address> Flow<A> {
@@ -130,20 +164,21 @@ impl<A: Address> Flow<A> {
         expires: Tick,
     ) -> Self {
         let [original, reply] = keys;
-        let deltas = [deltas(original, reply.reversed()), deltas(reply, original.reversed())];
+        let (ip_delta, transport_delta) = deltas(original, reply.reversed());
         Self {
             keys,
-            ip_deltas: deltas.map(|(ip, _)| ip),
-            transport_deltas: deltas.map(|(_, transport)| transport),
+            ip_delta,
+            transport_delta,
             expires,
             mappings,
-            held: [Tick::ZERO; 2],
+            held: Tick::ZERO,
             inside,
             used: [false; 2],
             admitted,
+            visit: if inside[0] { Visit::None } else { Visit::HalfOpen },
             egress,
-            tcp: tcp::State::NEW,
-            traffic: [Traffic::default(); 2],
+            tcp: tcp::Connection::NEW,
+            traffic: [Meter::default(); 2],
         }
     }
 
@@ -161,12 +196,12 @@ impl<A: Address> Flow<A> {
     #[inline]
     pub fn translation(&self, direction: Direction) -> Translation<A> {
         let reply = &self.keys[direction.opposite() as usize];
-        Translation {
-            source: reply.destination,
-            destination: reply.source,
-            ip_delta: self.ip_deltas[direction as usize],
-            transport_delta: self.transport_deltas[direction as usize],
-        }
+        // A reply is rewritten from what an original packet is rewritten to, to what that was.
+        let (ip_delta, transport_delta) = match direction {
+            Direction::Original => (self.ip_delta, self.transport_delta),
+            Direction::Reply => (self.ip_delta.inverse(), self.transport_delta.inverse()),
+        };
+        Translation { source: reply.destination, destination: reply.source, ip_delta, transport_delta }
     }
 
     /// Where the packets of `direction` go.
@@ -197,7 +232,7 @@ impl<A: Address> Flow<A> {
 
     /// What went in `direction` so far.
     pub fn traffic(&self, direction: Direction) -> Traffic {
-        self.traffic[direction as usize]
+        self.traffic[direction as usize].read()
     }
 
     /// The inside host that the flow is counted for: who opened it, or whom it was opened to.
@@ -209,6 +244,24 @@ impl<A: Address> Flow<A> {
     /// What the flow is counted against.
     pub(super) fn quota(&self) -> Quota<A> {
         Quota { host: self.host(), is_opener: self.inside[0] }
+    }
+
+    /// What a packet of `direction`, already tracked, shows a flow from outside to be.
+    pub(super) fn visit_after(&self, direction: Direction) -> Visit {
+        match (self.state(), self.visit) {
+            (_, Visit::None) => Visit::None,
+            (State::Tcp(tcp::Phase::Established), _) => Visit::Kept,
+            (State::Tcp(tcp::Phase::Closing | tcp::Phase::Reset), _) => Visit::Answered,
+            (State::Tcp(tcp::Phase::Opening), visit) => visit,
+            (_, Visit::HalfOpen) if direction == Direction::Reply => Visit::Answered,
+            (_, Visit::Answered) if direction == Direction::Original => Visit::Kept,
+            (_, visit) => visit,
+        }
+    }
+
+    /// Who opened it, as the inside sees it.
+    pub(super) fn opener(&self) -> A {
+        self.keys[0].source.address
     }
 
     /// Whether the flow passes through the external address `address`.

@@ -48,16 +48,31 @@
 //!
 //! # Limits
 //!
-//! Flows in all; for each inside host, the gateway included, flows that it opened and, apart, flows that
-//! were opened to it, so that a flood to a port that it shows leaves it its own; external ports of each
-//! protocol; work for each call of [`FlowTable::handle_timeout`]. When one is reached, what exists goes
-//! on and what is new is [refused](Refused). Memory for all of it is taken at the start, but touched
-//! only by use; nothing is allocated per packet or flow.
+//! | what                                               | limit                                   | when it is reached           |
+//! |----------------------------------------------------|-----------------------------------------|------------------------------|
+//! | flows in all                                       | `flows_max`                             | recycled, else `TableFull`   |
+//! | flows that one inside host opened                  | `flows_per_host_max`                    | `HostLimit`                  |
+//! | flows that were opened to it                       | `flows_per_host_max`                    | recycled, else `HostLimit`   |
+//! | flows from outside that are not kept               | `flows_max` / 4                         | recycled                     |
+//! | of one source, those that nobody answered          | a quarter of that, 256 at most          | `SourceLimit`                |
+//! | of one source, those that are kept                 | `flows_per_host_max` / 8                | they can be recycled         |
+//! | external ports of each protocol                    | those that are not reserved             | `PortsExhausted`             |
+//! | timers looked at in [`FlowTable::handle_timeout`]  | [`FlowTable::EXPIRIES_MAX`]             | it wants to be called again  |
+//!
+//! The gateway is one of the inside hosts. What is recycled is a flow from outside that has proved
+//! nothing, or is over, the oldest first: see `visitors`. Nothing else is ever ended to make room: what the
+//! inside opened, and who from outside is in the middle of something, goes on, and what is new is
+//! [refused](Refused). So a flood from outside takes nothing from the inside, one host with a fault nothing
+//! from the others, and a flood to a port that a host shows leaves it its own connections.
+//!
+//! Memory for all of it is taken at the start, but touched only by use; nothing is allocated per packet or
+//! flow. A flow is an entry of 116 octets, and with its place in the index, its timer and a mapping of its
+//! own takes 200.
 //!
 //! # What it does not do
 //!
-//! It parses and rewrites no packet, knows no policy (who asks has decided), and checks no TCP sequence
-//! numbers. Fragments other than the first carry no ports and cannot be looked up here.
+//! It parses and rewrites no packet, and knows no policy (who asks has decided). Fragments other than the
+//! first carry no ports and cannot be looked up here.
 
 mod entry;
 pub(crate) mod index;
@@ -68,6 +83,7 @@ pub(crate) mod slab;
 pub(crate) mod tally;
 pub mod tcp;
 pub(crate) mod timer;
+mod visitors;
 
 use core::net::Ipv4Addr;
 use core::num::NonZeroU32;
@@ -87,6 +103,7 @@ use self::slab::Slab;
 use self::tally::Tally;
 use self::tcp::Timer;
 use self::timer::{Tick, Wheel};
+use self::visitors::{Visit, Visitors};
 use crate::config::{Filtering, Nat};
 use crate::drop_reason::DropReason;
 use crate::nat::mapping::{Mappings, Unmapped};
@@ -109,6 +126,8 @@ pub enum Refused {
     TableFull,
     /// The inside host has opened as many flows as it may, or as many were opened to it.
     HostLimit,
+    /// The source outside has as many flows open that nobody has answered as it may.
+    SourceLimit,
     /// No external port is free.
     PortsExhausted,
     /// There is no external address.
@@ -119,6 +138,8 @@ pub enum Refused {
     Filtered,
     /// The segment fits no state of the TCP connection, or opens none.
     TcpState,
+    /// The segment's sequence or acknowledgment number is not one that its receiver could take.
+    TcpSequence,
     /// The ICMP reply answers no query.
     Unasked,
 }
@@ -128,11 +149,13 @@ impl From<Refused> for DropReason {
         match refused {
             Refused::TableFull => Self::FlowTableFull,
             Refused::HostLimit => Self::FlowHostLimit,
+            Refused::SourceLimit => Self::FlowSourceLimit,
             Refused::PortsExhausted => Self::PortsExhausted,
             Refused::NoAddress => Self::NoAddress,
             Refused::Ambiguous => Self::FlowAmbiguous,
             Refused::Filtered => Self::Filtered,
             Refused::TcpState => Self::TcpStateInvalid,
+            Refused::TcpSequence => Self::TcpSequenceInvalid,
             Refused::Unasked => Self::IcmpUnrelated,
         }
     }
@@ -149,6 +172,7 @@ pub struct FlowTable<A = Ipv4Addr> {
     /// To which addresses the inside endpoint of a mapping has sent; kept only while the filter asks.
     permissions: Tally<(MappingId, A)>,
     quotas: Tally<Quota<A>>,
+    visitors: Visitors,
     timeouts: Timeouts,
     nat: Nat,
 }
@@ -172,6 +196,7 @@ impl<A: Address> FlowTable<A> {
             mappings: Mappings::new(hasher.clone(), rng),
             permissions: Tally::new(hasher.clone()),
             quotas: Tally::new(hasher.clone()),
+            visitors: Visitors::new(hasher.clone()),
             hasher,
             timeouts,
             nat: *nat,
@@ -190,6 +215,7 @@ impl<A: Address> FlowTable<A> {
         self.wheel.reserve(flows_max);
         self.mappings.reserve(flows_max);
         self.quotas.reserve(flows_max);
+        self.visitors.configure(self.nat.flows_max, nat.flows_per_host_max);
         self.permissions.clear();
         if nat.filtering == Filtering::AddressDependent {
             self.permissions.reserve(2 * flows_max.max(self.len()));
@@ -317,10 +343,11 @@ impl<A: Address> FlowTable<A> {
     ///
     /// # Errors
     ///
-    /// Why the packet must be dropped; nothing has changed then. But one case is like a hole punched
-    /// through two NATs: a hairpin flow that the server's filter does not admit is opened nevertheless,
-    /// for the client did send, and its original packets are [`Refused::Filtered`] until the server has
-    /// sent to the client likewise.
+    /// Why the packet must be dropped; nothing has changed then, unless a flow that can be recycled made
+    /// room for one that is refused for another reason. But one case is like a hole punched through two
+    /// NATs: a hairpin flow that the server's filter does not admit is opened nevertheless, for the client
+    /// did send, and its original packets are [`Refused::Filtered`] until the server has sent to the client
+    /// likewise.
     pub fn open(
         &mut self,
         now: Instant,
@@ -328,11 +355,16 @@ impl<A: Address> FlowTable<A> {
         egress: [Egress; 2],
         packet: &Packet,
     ) -> Result<FlowId, Refused> {
-        let flow = self.prepare(now, new, egress, packet.transport)?;
-        if self.is_empty() {
-            self.wheel.skip_to(Tick::at(now));
+        let server = new.mapped_server();
+        // It must not end with a flow that makes room for this one.
+        server.into_iter().for_each(|mapping| self.mappings.acquire(mapping));
+        let inserted = match self.prepare(now, new, egress, packet.transport) {
+            Err(refused) if self.recycle(new, refused) => self.prepare(now, new, egress, packet.transport),
+            prepared => prepared,
         }
-        let id = self.insert(flow);
+        .map(|flow| self.insert(now, flow));
+        server.into_iter().for_each(|mapping| self.mappings.release(mapping));
+        let id = inserted?;
         self.track(now, id, Direction::Original, packet)?;
         Ok(id)
     }
@@ -341,8 +373,8 @@ impl<A: Address> FlowTable<A> {
     ///
     /// # Errors
     ///
-    /// Why the packet must be dropped: [`Refused::TcpState`] if a segment fits no state of the
-    /// connection, [`Refused::Filtered`] if the other side has not yet admitted the sender.
+    /// Why the packet must be dropped: [`Refused::TcpState`] or [`Refused::TcpSequence`] if a segment
+    /// is none of the connection's, [`Refused::Filtered`] if the other side has not yet admitted the sender.
     #[inline]
     pub fn track(
         &mut self,
@@ -355,12 +387,12 @@ impl<A: Address> FlowTable<A> {
         let way = direction as usize;
         let from_inside = flow.inside[way];
         let (timer, timeout_secs, holds_mapping) = match packet.transport {
-            Transport::Tcp(flags) => {
-                let (state, timer) = flow.tcp.next(direction, flags, flow.inside)?;
-                flow.tcp = state;
+            Transport::Tcp(segment) => {
+                let timer = flow.tcp.next(direction, &segment, flow.inside)?;
+                let phase = flow.tcp.phase();
                 // RFC 7857 section 7.1: an RST refreshes no mapping.
-                let holds = timer == Timer::Restart && from_inside && state.phase() != tcp::Phase::Reset;
-                (timer, self.timeouts.tcp_secs(state.phase()), holds)
+                let holds = timer == Timer::Restart && from_inside && phase != tcp::Phase::Reset;
+                (timer, self.timeouts.tcp_secs(phase), holds)
             }
             // RFC 4787 REQ-6: only the inside refreshes.
             _ if !from_inside => (Timer::Keep, 0, false),
@@ -378,8 +410,10 @@ impl<A: Address> FlowTable<A> {
             self.wheel.hasten(id.0, deadline);
         }
         flow.expires = deadline;
-        if holds_mapping && flow.held[way] != deadline {
-            flow.held[way] = deadline;
+        // Each of two mappings is told apart; for one alone, once a second is enough.
+        let is_hairpin = flow.mappings[0].is_some() && flow.mappings[1].is_some();
+        if holds_mapping && (flow.held != deadline || is_hairpin) {
+            flow.held = deadline;
             if let Some(mapping) = flow.mappings[way] {
                 self.mappings.hold(mapping, deadline);
             }
@@ -396,9 +430,13 @@ impl<A: Address> FlowTable<A> {
         if !flow.admitted {
             return Err(Refused::Filtered);
         }
-        let traffic = &mut flow.traffic[way];
-        traffic.packets += 1;
-        traffic.octets += u64::from(packet.octets);
+        flow.traffic[way].count(packet.octets);
+        if flow.visit != Visit::None {
+            let wanted = flow.visit_after(direction);
+            if wanted != flow.visit {
+                flow.visit = self.visitors.advance(id.0, flow.opener(), flow.visit, wanted);
+            }
+        }
         Ok(())
     }
 
@@ -441,14 +479,23 @@ impl<A: Address> FlowTable<A> {
         }
     }
 
-    fn insert(&mut self, flow: Flow<A>) -> FlowId {
+    fn insert(&mut self, now: Instant, flow: Flow<A>) -> FlowId {
         let (keys, mappings, quota, expires) = (flow.keys, flow.mappings, flow.quota(), flow.expires);
+        let visitor = (flow.visit != Visit::None).then(|| flow.opener());
+        if let Some(oldest) = self.visitors.oldest().filter(|_| visitor.is_some() && self.visitors.is_full())
+        {
+            self.remove(FlowId(oldest));
+        }
+        if self.is_empty() {
+            self.wheel.skip_to(Tick::at(now));
+        }
         let id = FlowId(self.flows.insert(flow));
         for (key, direction) in keys.iter().zip(Direction::BOTH) {
             self.index.insert(self.hash(key).0, reference(id, direction));
         }
         self.wheel.arm(id.0, expires);
         self.quotas.add(quota);
+        visitor.into_iter().for_each(|source| self.visitors.arrive(id.0, source));
         mappings.into_iter().flatten().for_each(|mapping| self.mappings.acquire(mapping));
         id
     }
@@ -460,6 +507,7 @@ impl<A: Address> FlowTable<A> {
             self.index.remove(self.hash(key).0, reference(id, direction));
         }
         self.quotas.subtract(flow.quota());
+        self.visitors.leave(id.0, flow.opener(), flow.visit);
         if self.nat.filtering == Filtering::AddressDependent {
             let permissions = Direction::BOTH.into_iter().filter_map(|direction| flow.permission(direction));
             permissions.for_each(|permission| self.permissions.subtract(permission));
@@ -469,8 +517,11 @@ impl<A: Address> FlowTable<A> {
 }
 
 impl From<tcp::Invalid> for Refused {
-    fn from(_: tcp::Invalid) -> Self {
-        Self::TcpState
+    fn from(invalid: tcp::Invalid) -> Self {
+        match invalid {
+            tcp::Invalid::State => Self::TcpState,
+            tcp::Invalid::Sequence => Self::TcpSequence,
+        }
     }
 }
 
@@ -489,6 +540,7 @@ const _: () = assert!(
         + Slab::<Mapping>::ENTRY_OCTETS + Index::ENTRY_OCTETS // the mapping
         <= 200
 );
+const _: () = assert!(Slab::<Flow>::ENTRY_OCTETS == 116);
 
 /// What the index keeps of a key: its flow and direction, and never 0.
 fn reference(id: FlowId, direction: Direction) -> NonZeroU32 {

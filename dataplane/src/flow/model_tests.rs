@@ -14,6 +14,9 @@ const WANS: [Ipv4Addr; 2] = [Ipv4Addr::new(203, 0, 113, 10), Ipv4Addr::new(203, 
 const EGRESS: [Egress; 2] = [Egress::Segment(Segment::Wan), Egress::Segment(Segment::Lan)];
 /// Flows in all and of a host, to choose from.
 const LIMITS: [(usize, usize); 2] = [(10, 5), (4, 2)];
+/// What follows from either for one source outside.
+const HALF_OPEN_EACH_MAX: usize = 1;
+const KEPT_EACH_MAX: usize = 1;
 /// Ports that belong to forwards and services, to choose from: what some client likes, and one more.
 const RESERVED: [RangeInclusive<u16>; 2] = [2000..=2003, 5000..=5001];
 
@@ -47,6 +50,9 @@ struct ModelFlow {
     admitted: bool,
     deadline: u64,
     tcp: ModelTcp,
+    visit: Visit,
+    /// When it came into the queue of those that can be recycled.
+    queued_at: u64,
 }
 
 /// What was seen of a TCP connection, of each of its sides.
@@ -55,6 +61,8 @@ struct ModelTcp {
     syn: [bool; 2],
     acked: [bool; 2],
     fin: [bool; 2],
+    /// Its FIN came after its last SYN: it has sent one number more.
+    ended: [bool; 2],
     reset: bool,
 }
 
@@ -71,6 +79,8 @@ struct Model {
     wan: Ipv4Addr,
     reserved: RangeInclusive<u16>,
     now: u64,
+    /// How many have come into the queue.
+    queued: u64,
 }
 
 fn timeout(protocol: Protocol) -> u64 {
@@ -81,9 +91,13 @@ fn timeout(protocol: Protocol) -> u64 {
     }
 }
 
+/// Both sides of a connection begin with the number 99.
 fn packet(protocol: Protocol, flags: Flags) -> Packet {
+    let sequence = if flags.contains(Flags::SYN) { 99 } else { 100 };
+    let segment =
+        tcp::Segment { flags, sequence, acknowledgment: 100, window: 64_000, ..tcp::Segment::default() };
     let transport = match protocol {
-        Protocol::TCP => Transport::Tcp(flags),
+        Protocol::TCP => Transport::Tcp(segment),
         Protocol::UDP => Transport::Udp,
         _ => Transport::IcmpQuery,
     };
@@ -101,34 +115,47 @@ impl ModelTcp {
         }
     }
 
-    /// What was seen after one more segment of the side `way`; `None` if that fits nothing.
-    fn with(mut self, way: usize, flags: Flags) -> Option<Self> {
+    /// What was seen after one more segment of the side `way`, unless only its receiver can tell what it
+    /// means.
+    fn with(mut self, way: usize, flags: Flags) -> Result<Option<Self>, Refused> {
         let has = |flag| flags.contains(flag);
+        let is_acked = self.acked[1 - way];
         if has(Flags::RST) {
-            return Some(Self { reset: true, ..self });
+            if !self.syn[way] && !has(Flags::ACK) {
+                return Err(Refused::TcpSequence);
+            }
+            // It is at the end of what was sent, or of what was acknowledged.
+            let is_exact = !self.ended[way] || is_acked;
+            return Ok(is_exact.then_some(Self { reset: true, ..self }));
         }
-        if has(Flags::SYN) && !has(Flags::ACK) && !has(Flags::FIN) {
+        let begins = !self.syn[way] || !is_acked;
+        if has(Flags::SYN) && !has(Flags::ACK) {
             match self.phase() {
-                Phase::Established => return Some(self),
+                Phase::Established => return Ok(None),
                 Phase::Closing | Phase::Reset => self = Self::default(),
                 Phase::Opening => {}
             }
             self.syn[way] = true;
-            return Some(self);
+            self.ended[way] &= !begins;
+            return Ok(Some(self));
         }
         let answers = self.syn[1 - way];
         if !has(Flags::ACK) || !answers {
-            return None;
+            return Err(Refused::TcpState);
         }
         if !has(Flags::SYN) && !self.syn[way] {
             // A bare ACK to a SYN is answered with RST; it says nothing of the connection.
-            return (!has(Flags::FIN)).then_some(self);
+            return if has(Flags::FIN) { Err(Refused::TcpState) } else { Ok(None) };
         }
-        self.syn[way] |= has(Flags::SYN);
+        if has(Flags::SYN) {
+            self.syn[way] = true;
+            self.ended[way] &= !begins;
+        }
         self.acked[way] = true;
-        self.fin[way] |= has(Flags::FIN) && !has(Flags::SYN);
+        self.fin[way] |= has(Flags::FIN);
+        self.ended[way] |= has(Flags::FIN);
         self.reset = false;
-        Some(self)
+        Ok(Some(self))
     }
 }
 
@@ -183,10 +210,12 @@ impl Model {
         let mut deadline = if holds { self.now + timeout(protocol) } else { flow.deadline };
         if protocol == Protocol::TCP {
             let before = flow.tcp.phase();
-            flow.tcp = flow.tcp.with(way, flags).ok_or(Refused::TcpState)?;
+            let understood = flow.tcp.with(way, flags)?;
+            flow.tcp = understood.unwrap_or(flow.tcp);
             let phase = flow.tcp.phase();
             let wanted = (0..2).any(|way| flow.mapped[way].is_some() && flow.tcp.syn[way]);
             let restarts = match phase {
+                _ if understood.is_none() => false,
                 Phase::Established => true,
                 Phase::Opening => holds,
                 Phase::Closing => holds || before != phase,
@@ -207,7 +236,73 @@ impl Model {
             let mapping = self.mappings.get_mut(&(protocol, inside)).unwrap();
             mapping.held_until = mapping.held_until.max(deadline);
         }
-        if flow.admitted { Ok(()) } else { Err(Refused::Filtered) }
+        if !flow.admitted {
+            return Err(Refused::Filtered);
+        }
+        self.visit(at, direction);
+        Ok(())
+    }
+
+    /// What a packet of a flow from outside shows it to be.
+    fn visit(&mut self, at: usize, direction: Direction) {
+        let flow = &self.flows[at];
+        let visit = flow.visit;
+        let is_tcp = flow.keys[0].protocol == Protocol::TCP;
+        let wanted = match (visit, flow.tcp.phase(), direction) {
+            (Visit::None, ..) => Visit::None,
+            (_, Phase::Established, _) if is_tcp => Visit::Kept,
+            (_, Phase::Closing | Phase::Reset, _) if is_tcp => Visit::Answered,
+            (Visit::HalfOpen, _, Direction::Reply) if !is_tcp => Visit::Answered,
+            (Visit::Answered, _, Direction::Original) if !is_tcp => Visit::Kept,
+            _ => visit,
+        };
+        let is_full = self.visits(flow.keys[0].source.address, Visit::Kept) >= KEPT_EACH_MAX;
+        let becomes =
+            if wanted == Visit::Kept && visit != wanted && is_full { Visit::Answered } else { wanted };
+        if visit == Visit::Kept && becomes != visit {
+            self.queued += 1;
+            self.flows[at].queued_at = self.queued;
+        }
+        self.flows[at].visit = becomes;
+    }
+
+    /// The flows that can be recycled, the oldest first.
+    fn queue(&self) -> Vec<usize> {
+        let is_queued = |at: &usize| matches!(self.flows[*at].visit, Visit::HalfOpen | Visit::Answered);
+        let mut queue: Vec<_> = (0..self.flows.len()).filter(is_queued).collect();
+        queue.sort_by_key(|at| self.flows[*at].queued_at);
+        queue
+    }
+
+    fn visits(&self, source: Ipv4Addr, visit: Visit) -> usize {
+        let is_one = |flow: &&ModelFlow| flow.visit == visit && flow.keys[0].source.address == source;
+        self.flows.iter().filter(is_one).count()
+    }
+
+    /// Ends a flow to make room for one that was refused, but leaves the mapping of `server`.
+    fn recycle(
+        &mut self,
+        quota: (Ipv4Addr, bool),
+        refused: Refused,
+        server: Option<(Protocol, Endpoint)>,
+    ) -> bool {
+        let queue = self.queue();
+        let found = match refused {
+            Refused::TableFull => queue.first().copied(),
+            Refused::HostLimit if !quota.1 => {
+                queue.into_iter().find(|at| Self::quota(&self.flows[*at]) == quota)
+            }
+            _ => None,
+        };
+        found.into_iter().for_each(|found| self.end_but(server, |at| at == found));
+        found.is_some()
+    }
+
+    /// As [`Model::end`], but the mapping of `server` stays.
+    fn end_but(&mut self, server: Option<(Protocol, Endpoint)>, is_over: impl Fn(usize) -> bool) {
+        let kept = server.and_then(|server| Some((server, self.mappings.remove(&server)?)));
+        self.end(|at, _| is_over(at));
+        self.mappings.extend(kept);
     }
 
     fn end(&mut self, is_over: impl Fn(usize, &ModelFlow) -> bool) {
@@ -240,6 +335,7 @@ impl Pair {
             wan: WANS[0],
             reserved: 0..=0,
             now: 0,
+            queued: 0,
         };
         let mut pair = Self { table, model };
         pair.step(Step::Reserve { ports: RESERVED[0].clone() });
@@ -251,21 +347,20 @@ impl Pair {
             Step::Send { protocol, client, remote } => {
                 let remote = if protocol == Protocol::ICMP { Endpoint { port: 0, ..remote } } else { remote };
                 let new = NewFlow::Outbound { client: Client::Mapped(client), remote };
-                self.arrive(FlowKey { protocol, source: client, destination: remote }, &new, Ok(()));
+                self.arrive(FlowKey { protocol, source: client, destination: remote }, &new);
             }
             Step::Knock { mapping, remote } => {
                 let Some((protocol, inside)) = self.model.mapping_at(mapping) else { return };
                 let (id, external) = self.mapping(protocol, inside);
                 let new = NewFlow::Inbound { remote, server: Server::Mapped(id) };
                 let key = FlowKey { protocol, source: remote, destination: external };
-                let admitted = self.model.admits((protocol, inside), remote.address);
-                self.arrive(key, &new, if admitted { Ok(()) } else { Err(Refused::Filtered) });
+                self.arrive(key, &new);
             }
             Step::Hairpin { client, mapping } => {
                 let Some((protocol, inside)) = self.model.mapping_at(mapping) else { return };
                 let (id, external) = self.mapping(protocol, inside);
                 let new = NewFlow::Hairpin { client: Client::Mapped(client), server: Server::Mapped(id) };
-                self.arrive(FlowKey { protocol, source: client, destination: external }, &new, Ok(()));
+                self.arrive(FlowKey { protocol, source: client, destination: external }, &new);
             }
             Step::Packet { flow, direction, flags } => {
                 let Some(at) = flow.checked_rem(self.model.flows.len()) else { return };
@@ -321,8 +416,8 @@ impl Pair {
         (self.table.mapping_by_external(protocol, external.port).expect("the model's mapping"), external)
     }
 
-    /// A packet with `key`: of a flow, or for a new one unless `filter` forbids that.
-    fn arrive(&mut self, key: FlowKey, new: &NewFlow, filter: Result<(), Refused>) {
+    /// A packet with `key`: of a flow, or for a new one.
+    fn arrive(&mut self, key: FlowKey, new: &NewFlow) {
         let now = Instant::from_secs(self.model.now);
         if let Some((at, direction)) = self.model.find(&key) {
             let (id, found) = self.table.lookup(&key).expect("the model's flow");
@@ -334,7 +429,7 @@ impl Pair {
         }
         assert_eq!(self.table.lookup(&key), None);
         let result = self.table.open(now, new, EGRESS, &packet(key.protocol, Flags::SYN));
-        assert_eq!(result.map(|_| ()), filter.and_then(|()| self.model_open(key, new)));
+        assert_eq!(result.map(|_| ()), self.model_open(key, new));
     }
 
     fn model_open(&mut self, key: FlowKey, new: &NewFlow) -> Result<(), Refused> {
@@ -344,11 +439,18 @@ impl Pair {
             NewFlow::Hairpin { client: Client::Mapped(client), .. } => (Some(client), self.owner(&key)),
             _ => unreachable!("the steps open no other flows"),
         };
-        let admitted = match (client, server) {
-            (Some(_), Some(server)) => self.model.admits((key.protocol, server), self.model.wan),
-            _ => true,
+        let quota = (client.or(server).unwrap().address, client.is_some());
+        let mapped = server.map(|server| (key.protocol, server));
+        let admitted = match self.model_admits(&key, client, server, quota) {
+            Err(refused) if self.model.recycle(quota, refused, mapped) => {
+                let again = self.model_admits(&key, client, server, quota);
+                if again.is_err() {
+                    self.model.end(|_, _| false); // its mapping, if that was all that used it
+                }
+                again?
+            }
+            admitted => admitted?,
         };
-        self.model.limit((client.or(server).unwrap().address, client.is_some()))?;
         let mut deadline = self.model.now + timeout(key.protocol);
         let client_external = match client {
             Some(client) => self.model_map(key.protocol, client),
@@ -358,6 +460,12 @@ impl Pair {
                 key.source
             }
         };
+        let visit = if client.is_some() { Visit::None } else { Visit::HalfOpen };
+        let queue = self.model.queue();
+        if visit == Visit::HalfOpen && queue.len() >= (self.model.limits.0 / 4).max(1) {
+            self.model.end_but(mapped, |at| at == queue[0]);
+        }
+        self.model.queued += 1;
         let reply_source = server.unwrap_or(key.destination);
         let reply = FlowKey { protocol: key.protocol, source: reply_source, destination: client_external };
         self.model.flows.push(ModelFlow {
@@ -367,8 +475,30 @@ impl Pair {
             admitted,
             deadline,
             tcp: ModelTcp::default(),
+            visit,
+            queued_at: self.model.queued,
         });
         self.model.packet(self.model.flows.len() - 1, Direction::Original, Flags::SYN)
+    }
+
+    /// Whether a new flow meets the filter and the limits, and then whether its packets pass at once.
+    fn model_admits(
+        &self,
+        key: &FlowKey,
+        client: Option<Endpoint>,
+        server: Option<Endpoint>,
+        quota: (Ipv4Addr, bool),
+    ) -> Result<bool, Refused> {
+        let from = if client.is_some() { self.model.wan } else { key.source.address };
+        let admitted = server.is_none_or(|server| self.model.admits((key.protocol, server), from));
+        if client.is_none() && !admitted {
+            return Err(Refused::Filtered);
+        }
+        if client.is_none() && self.model.visits(from, Visit::HalfOpen) >= HALF_OPEN_EACH_MAX {
+            return Err(Refused::SourceLimit);
+        }
+        self.model.limit(quota)?;
+        Ok(admitted)
     }
 
     fn owner(&self, key: &FlowKey) -> Option<Endpoint> {
@@ -435,11 +565,12 @@ fn filtering() -> impl Strategy<Value = Filtering> {
     ])
 }
 
-/// What makes a connection and ends it, most of the time.
+/// What makes a connection and ends it, most of the time; and only what is let through to the table.
 fn flags() -> impl Strategy<Value = Flags> {
     let sensible =
         [Flags::SYN, Flags::SYN | Flags::ACK, Flags::ACK, Flags::ACK, Flags::FIN | Flags::ACK, Flags::RST];
     prop_oneof![12 => prop::sample::select(sensible.to_vec()), 1 => (0..64_u8).prop_map(Flags)]
+        .prop_filter("no such segment", |flags| flags.is_possible())
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {

@@ -5,7 +5,7 @@ use core::net::Ipv4Addr;
 use super::entry::{Egress, Flow, Quota, Transport};
 use super::key::{Address, Endpoint, FlowKey};
 use super::timer::Tick;
-use super::{FlowTable, Refused, tcp};
+use super::{FlowId, FlowTable, Refused, tcp};
 use crate::config::Filtering;
 use crate::nat::{Mapping, MappingId};
 use crate::time::Instant;
@@ -37,6 +37,17 @@ pub enum NewFlow<A = Ipv4Addr> {
     },
 }
 
+impl<A> NewFlow<A> {
+    /// The mapping that it is opened to, if it is.
+    pub(super) fn mapped_server(&self) -> Option<MappingId> {
+        match self {
+            Self::Inbound { server: Server::Mapped(id), .. }
+            | Self::Hairpin { server: Server::Mapped(id), .. } => Some(*id),
+            _ => None,
+        }
+    }
+}
+
 /// An inside endpoint that opens a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Client<A = Ipv4Addr> {
@@ -66,6 +77,9 @@ pub struct Binding<A = Ipv4Addr> {
     pub external: Endpoint<A>,
 }
 
+/// So many flows are looked at for one of a host's: those that flood it fill the queue.
+const RECYCLE_LOOKS_MAX: usize = 64;
+
 impl<A: Address> FlowTable<A> {
     /// The flow that `new` asks for, or why there cannot be one. Only a mapping may be new.
     pub(super) fn prepare(
@@ -81,9 +95,14 @@ impl<A: Address> FlowTable<A> {
             return Err(Refused::Filtered);
         }
         match transport {
-            Transport::Tcp(flags) if !tcp::opens(flags) => return Err(Refused::TcpState),
+            Transport::Tcp(segment) if !tcp::opens(segment.flags) => return Err(Refused::TcpState),
             Transport::IcmpReply => return Err(Refused::Unasked),
             Transport::Tcp(_) | Transport::Udp | Transport::IcmpQuery => {}
+        }
+        if let NewFlow::Inbound { remote, .. } = new
+            && !self.visitors.admits(remote.address)
+        {
+            return Err(Refused::SourceLimit);
         }
         if self.flows.len() >= self.nat.flows_max as usize {
             return Err(Refused::TableFull);
@@ -93,7 +112,7 @@ impl<A: Address> FlowTable<A> {
         }
 
         let mut expires = Tick::after(now, self.timeouts.opening_secs(protocol));
-        let (client, server) = match *new {
+        let (mut client, server) = match *new {
             NewFlow::Outbound { client, remote } => (self.client(protocol, client)?, Party::outside(remote)),
             NewFlow::Inbound { remote, server } => (Party::outside(remote), self.server(server)),
             NewFlow::Hairpin { client, server } => (self.client(protocol, client)?, self.server(server)),
@@ -102,16 +121,42 @@ impl<A: Address> FlowTable<A> {
             // RFC 4787 REQ-6: what comes in does not prolong the mapping.
             expires = expires.min(self.mappings[mapping].held_until);
         }
-        let keys = [
+        let mut keys = [
             FlowKey { protocol, source: client.inner, destination: server.outer },
             FlowKey { protocol, source: server.inner, destination: client.outer },
         ];
+        if let Some(mapping) = client.mapping
+            && self.lookup(&keys[1]).is_some()
+            && self.mappings.move_if_unused(mapping)
+        {
+            // The port that it would keep is in use towards this very remote: the default machine's, which is
+            // not reserved.
+            client = Party::mapped(mapping, &self.mappings[mapping]);
+            keys[1].destination = client.outer;
+        }
         if keys.iter().any(|key| self.lookup(key).is_some()) {
             client.mapping.into_iter().for_each(|mapping| self.mappings.remove_if_unused(mapping));
             return Err(Refused::Ambiguous);
         }
         let mappings = [client.mapping, server.mapping];
         Ok(Flow::new(keys, mappings, [client.inside, server.inside], admitted, egress, expires))
+    }
+
+    /// Makes room for a flow that was `refused`, by ending one from outside that has proved nothing: the
+    /// oldest, or if a host's limit is reached, the oldest to that host among the first that stand in the
+    /// queue. Whether there is room now.
+    pub(super) fn recycle(&mut self, new: &NewFlow<A>, refused: Refused) -> bool {
+        let quota = self.quota(new);
+        let found = match refused {
+            Refused::TableFull => self.visitors.oldest(),
+            Refused::HostLimit if !quota.is_opener => {
+                let mut queue = self.visitors.queue().take(RECYCLE_LOOKS_MAX);
+                queue.find(|id| self.flows[*id].quota() == quota)
+            }
+            _ => None,
+        };
+        found.into_iter().for_each(|id| self.remove(FlowId(id)));
+        found.is_some()
     }
 
     /// Whether the server's filter takes in the client. (RFC 4787 section 5)

@@ -7,25 +7,34 @@ use super::prefetch;
 /// A bounded store of entries under small numbers, which are used again after a removal. It
 /// allocates only in [`Slab::reserve`]; memory that no entry has used yet is not resident.
 pub(crate) struct Slab<T> {
-    entries: Vec<Option<T>>,
-    free: Vec<u32>,
+    slots: Vec<Slot<T>>,
+    /// The slot that was freed last, or [`NONE`].
+    free: u32,
+    len: usize,
     capacity: usize,
 }
 
+enum Slot<T> {
+    Used(T),
+    /// The slot that was freed before this one, or [`NONE`].
+    Free(u32),
+}
+
+const NONE: u32 = u32::MAX;
+
 impl<T> Slab<T> {
     /// What an entry takes.
-    pub(crate) const ENTRY_OCTETS: usize = size_of::<Option<T>>() + size_of::<u32>();
+    pub(crate) const ENTRY_OCTETS: usize = size_of::<Slot<T>>();
 
     /// A store without room.
     pub(crate) fn new() -> Self {
-        Self { entries: Vec::new(), free: Vec::new(), capacity: 0 }
+        Self { slots: Vec::new(), free: NONE, len: 0, capacity: 0 }
     }
 
     /// Makes room for `capacity` entries in all.
     pub(crate) fn reserve(&mut self, capacity: usize) {
         if capacity > self.capacity {
-            self.entries.reserve_exact(capacity - self.entries.len());
-            self.free.reserve_exact(capacity - self.free.len());
+            self.slots.reserve_exact(capacity - self.slots.len());
             self.capacity = capacity;
         }
     }
@@ -36,13 +45,17 @@ impl<T> Slab<T> {
     ///
     /// If there is no room: the caller bounds its entries.
     pub(crate) fn insert(&mut self, entry: T) -> u32 {
-        if let Some(id) = self.free.pop() {
-            self.entries[id as usize] = Some(entry);
+        self.len += 1;
+        if let Some(slot) = self.slots.get_mut(self.free as usize) {
+            let id = self.free;
+            if let Slot::Free(next) = core::mem::replace(slot, Slot::Used(entry)) {
+                self.free = next;
+            }
             return id;
         }
-        assert!(self.entries.len() < self.capacity, "a slab holds what it was made for");
-        self.entries.push(Some(entry));
-        self.entries.len() as u32 - 1
+        assert!(self.slots.len() < self.capacity, "a slab holds what it was made for");
+        self.slots.push(Slot::Used(entry));
+        self.slots.len() as u32 - 1
     }
 
     /// Takes out the entry `id`.
@@ -51,42 +64,58 @@ impl<T> Slab<T> {
     ///
     /// If there is none.
     pub(crate) fn remove(&mut self, id: u32) -> T {
-        let entry = self.entries[id as usize].take().expect("only what is in a slab is removed");
-        self.free.push(id);
-        entry
+        match core::mem::replace(&mut self.slots[id as usize], Slot::Free(self.free)) {
+            Slot::Used(entry) => {
+                self.free = id;
+                self.len -= 1;
+                entry
+            }
+            Slot::Free(_) => panic!("only what is in a slab is removed"),
+        }
     }
 
     /// The entry `id`, if there is one.
     #[inline]
     pub(crate) fn get(&self, id: u32) -> Option<&T> {
-        self.entries.get(id as usize)?.as_ref()
+        self.slots.get(id as usize)?.entry()
     }
 
     /// Announces that the entry `id` will be read.
     #[inline]
     pub(crate) fn prefetch(&self, id: u32) {
-        prefetch::read(&self.entries[id as usize]);
+        prefetch::read(&self.slots[id as usize]);
     }
 
     /// Removes all entries.
     pub(crate) fn clear(&mut self) {
-        self.entries.clear();
-        self.free.clear();
+        self.slots.clear();
+        self.free = NONE;
+        self.len = 0;
     }
 
     /// How many entries there are.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len() - self.free.len()
+        self.len
     }
 
     /// One more than the greatest number that was ever used.
     pub(crate) fn end(&self) -> u32 {
-        self.entries.len() as u32
+        self.slots.len() as u32
     }
 
     /// The entries by number.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        (0..).zip(&self.entries).filter_map(|(id, entry)| Some((id, entry.as_ref()?)))
+        (0..).zip(&self.slots).filter_map(|(id, slot)| Some((id, slot.entry()?)))
+    }
+}
+
+impl<T> Slot<T> {
+    #[inline]
+    fn entry(&self) -> Option<&T> {
+        match self {
+            Self::Used(entry) => Some(entry),
+            Self::Free(_) => None,
+        }
     }
 }
 
@@ -95,14 +124,17 @@ impl<T> Index<u32> for Slab<T> {
 
     #[inline]
     fn index(&self, id: u32) -> &T {
-        self.entries[id as usize].as_ref().expect("a number in use names an entry")
+        self.slots[id as usize].entry().expect("a number in use names an entry")
     }
 }
 
 impl<T> IndexMut<u32> for Slab<T> {
     #[inline]
     fn index_mut(&mut self, id: u32) -> &mut T {
-        self.entries[id as usize].as_mut().expect("a number in use names an entry")
+        match &mut self.slots[id as usize] {
+            Slot::Used(entry) => entry,
+            Slot::Free(_) => panic!("a number in use names an entry"),
+        }
     }
 }
 

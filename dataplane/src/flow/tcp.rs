@@ -1,4 +1,4 @@
-//! TCP connection tracking. (RFC 9293, RFC 5382, RFC 7857, RFC 6146 section 3.5.2)
+//! TCP connection tracking. (RFC 9293, RFC 5382, RFC 5961, RFC 7857, RFC 6146 section 3.5.2)
 //!
 //! What was seen of a connection is kept as a set of facts for either side, not as the state of one
 //! side's machine: so every order in which SYN, SYN-ACK, ACK and FIN of two sides may cross is covered,
@@ -20,10 +20,34 @@
 //! as its other half may run for hours. An RST may be forged, so a segment after it revives the
 //! connection; whoever reset it truly will answer with another RST. (RFC 6146 section 3.5.2.2)
 //!
-//! Sequence numbers are not looked at: a check of windows belongs into `State::next`.
+//! # Sequence numbers
+//!
+//! Whoever does not see a connection cannot guess where in the 2³² it stands. So a segment must lie where
+//! its receiver could take it, or where it could be a repetition of what the receiver took:
+//!
+//! ```text
+//!   data:    acked − window of the receiver  ≤  last octet,   first octet  ≤  limit
+//!   ACK:     acked of the receiver − window of the sender  ≤  ACK  ≤  end of the receiver   (RFC 5961 5.2)
+//!   RST:     acked  ≤  RST  ≤  limit                                                        (RFC 5961 3.2)
+//! ```
+//!
+//! where of each side `end` follows the last octet that it sent, `acked` the last that was acknowledged
+//! to it, `limit` the last that it was permitted, and `window` is the largest that it offered. All of it
+//! passes here, and what was lost behind us is sent again, so that an honest segment never lies beyond.
+//! The first ACK of a SYN must acknowledge just that. Selective acknowledgments (RFC 2018) change none
+//! of the bounds, and are not read.
+//!
+//! An RST that is within bounds but neither at `acked` nor at `end` passes, and changes nothing here: its
+//! receiver challenges it, and a true one comes again with the right number. (RFC 5961 section 3.2)
+//! A SYN into an established connection passes too and changes nothing, unless the other end, which has
+//! forgotten the old connection, answers it with a SYN-ACK: then that is a new one. (RFC 5961 section 4)
+//!
+//! A connection of which the beginning was not seen, for it is older than the gateway's last start, is
+//! not picked up: nothing is known of its ports either.
 
 use super::key::Direction;
-use crate::wire::tcp::Flags;
+use crate::wire::options::HeaderOption;
+use crate::wire::tcp::{Flags, Header};
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +60,62 @@ pub enum Phase {
     Closing,
     /// One side has sent RST.
     Reset,
+}
+
+/// Of a segment's header, what its connection is concerned with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Segment {
+    /// The control bits.
+    pub flags: Flags,
+    /// The number of its first octet, or of its SYN.
+    pub sequence: u32,
+    /// What it acknowledges, if [`Flags::ACK`].
+    pub acknowledgment: u32,
+    /// Its window, not yet scaled.
+    pub window: u16,
+    /// Its octets of data.
+    pub data_len: u16,
+    /// The window scale that a SYN offers.
+    pub scale: Option<u8>,
+    /// It is a first fragment: there are more octets of data than `data_len`.
+    pub is_cut: bool,
+}
+
+/// No window is scaled further. // RFC 7323 section 2.3
+const SCALE_MAX: u8 = 14;
+
+const OPTION_WINDOW_SCALE: u8 = 3;
+
+impl Segment {
+    /// Of the `segment` with `header`, the first fragment of one or whole.
+    #[inline]
+    pub fn of(header: &Header, segment: &[u8], is_cut: bool) -> Self {
+        let scale = if header.flags.contains(Flags::SYN) { window_scale(header, segment) } else { None };
+        Self {
+            flags: header.flags,
+            sequence: header.sequence,
+            acknowledgment: header.acknowledgment,
+            window: header.window,
+            data_len: header.payload_len,
+            scale,
+            is_cut,
+        }
+    }
+
+    /// The number after its last octet; SYN and FIN count as one.
+    fn end(&self) -> u32 {
+        let controls = (self.flags.0 & (Flags::SYN.0 | Flags::FIN.0)).count_ones();
+        self.sequence.wrapping_add(u32::from(self.data_len)).wrapping_add(controls)
+    }
+}
+
+#[cold]
+fn window_scale(header: &Header, segment: &[u8]) -> Option<u8> {
+    let scale = |option: HeaderOption<'_>| match *option.bytes {
+        [OPTION_WINDOW_SCALE, 3, shift] => Some(shift.min(SCALE_MAX)),
+        _ => None,
+    };
+    header.options(segment).map_while(Result::ok).find_map(scale)
 }
 
 /// Whether this is the first segment of a connection: SYN without ACK, RST and FIN.
@@ -54,52 +134,319 @@ pub(crate) enum Timer {
     Shorten,
 }
 
-/// The segment fits no state of the connection.
+/// Why a segment is none of the connection's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Invalid;
+pub(crate) enum Invalid {
+    /// It fits no state of it.
+    State,
+    /// Its numbers are out of bounds.
+    Sequence,
+}
 
-/// What was seen of a connection: three facts for either side, and whether it was reset.
+/// What is known of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct State(u8);
+pub(crate) struct Connection {
+    /// After the last octet that each side sent.
+    end: [u32; 2],
+    /// After the last octet that each side was permitted to send.
+    limit: [u32; 2],
+    /// After the last octet that was acknowledged to each side; its initial number before that.
+    acked: [u32; 2],
+    /// The number of the SYN that came into the established connection, if `stray` says so.
+    stray_sequence: u32,
+    /// The largest window that each side offered, to be scaled.
+    window: [u16; 2],
+    /// By how many bits: 0 to [`SCALE_MAX`], or [`NO_SCALE`].
+    scale: [u8; 2],
+    stray: Stray,
+    state: State,
+}
+
+/// A side that has not sent a SYN, or none that offers to scale.
+const NO_SCALE: u8 = 15;
+
+/// Who sent a SYN into the established connection, and by how many bits it offers to scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stray(u8);
+
+impl Stray {
+    const NONE: Self = Self(u8::MAX);
+
+    fn new(direction: Direction, scale: u8) -> Self {
+        Self((direction as u8) << 4 | scale)
+    }
+
+    /// The window scale, if the SYN went in `direction`.
+    fn scale(self, direction: Direction) -> Option<u8> {
+        (self != Self::NONE && self.0 >> 4 == direction as u8).then_some(self.0 & 0x0f)
+    }
+}
+
+impl Connection {
+    /// Nothing was seen yet.
+    pub(crate) const NEW: Self = Self {
+        end: [0; 2],
+        limit: [0; 2],
+        acked: [0; 2],
+        stray_sequence: 0,
+        window: [0; 2],
+        scale: [NO_SCALE; 2],
+        stray: Stray::NONE,
+        state: State::NEW,
+    };
+
+    /// Where the connection stands.
+    pub(crate) fn phase(&self) -> Phase {
+        self.state.phase()
+    }
+
+    /// Takes a segment in `direction`, and tells what that does to the timer. `inside` tells of each
+    /// direction whether its sender is on the protected side. A segment that is not taken changes nothing.
+    ///
+    /// The timer is idle time; but an outsider alone must not be able to keep anything open, so in all
+    /// phases but the established one only the inside's segments restart it, and an RST gives four more
+    /// minutes (RFC 7857 section 2.2) only to a connection that the inside wanted.
+    #[inline]
+    pub(crate) fn next(
+        &mut self,
+        direction: Direction,
+        segment: &Segment,
+        inside: [bool; 2],
+    ) -> Result<Timer, Invalid> {
+        let before = self.phase();
+        if self.take(direction, segment)? == Meaning::Doubtful {
+            return Ok(Timer::Keep);
+        }
+        let from_inside = inside[direction as usize];
+        Ok(match self.phase() {
+            Phase::Established => Timer::Restart,
+            Phase::Closing if before != Phase::Closing || from_inside => Timer::Restart,
+            Phase::Opening if from_inside => Timer::Restart,
+            Phase::Reset if before != Phase::Reset => {
+                let wanted = Direction::BOTH.iter().any(|d| inside[*d as usize] && self.state.saw(SYN, *d));
+                if wanted { Timer::Restart } else { Timer::Shorten }
+            }
+            Phase::Closing | Phase::Opening | Phase::Reset => Timer::Keep,
+        })
+    }
+
+    #[inline]
+    fn take(&mut self, direction: Direction, segment: &Segment) -> Result<Meaning, Invalid> {
+        let flags = segment.flags;
+        let (state, peer) = (self.state, direction.opposite());
+        if flags.intersects(Flags::SYN | Flags::RST) {
+            return self.take_control(direction, segment);
+        }
+        // Every other segment acknowledges. (RFC 9293 section 3.10.7.4)
+        if !flags.contains(Flags::ACK) || !state.saw(SYN, peer) {
+            return Err(Invalid::State);
+        }
+        if !state.saw(SYN, direction) {
+            // An old connection's other end answers a SYN with a bare ACK, so that it is told RST.
+            return if flags.contains(Flags::FIN) { Err(Invalid::State) } else { Ok(Meaning::Doubtful) };
+        }
+        if !self.is_sequence_fit(direction, segment) || !self.is_ack_fit(direction, segment) {
+            return Err(Invalid::Sequence);
+        }
+        let fin = if flags.contains(Flags::FIN) { FIN } else { 0 };
+        self.state = state.revived().and(ACKED | fin, direction);
+        self.learn(direction, segment);
+        Ok(Meaning::Certain)
+    }
+
+    #[cold]
+    fn take_control(&mut self, direction: Direction, segment: &Segment) -> Result<Meaning, Invalid> {
+        if segment.flags.contains(Flags::RST) {
+            self.take_rst(direction, segment)
+        } else if segment.flags.contains(Flags::ACK) {
+            self.take_syn_ack(direction, segment)
+        } else if opens(segment.flags) {
+            Ok(self.take_syn(direction, segment))
+        } else {
+            Err(Invalid::State)
+        }
+    }
+
+    fn take_rst(&mut self, direction: Direction, segment: &Segment) -> Result<Meaning, Invalid> {
+        let (way, sequence) = (direction as usize, segment.sequence);
+        let knows_sender = self.state.saw(SYN, direction);
+        let knows_receiver = self.state.saw(SYN, direction.opposite());
+        let is_exact = match (knows_sender, knows_receiver) {
+            // It refuses the SYN that it acknowledges. (RFC 9293 section 3.10.7.3)
+            (false, _) if !segment.flags.contains(Flags::ACK) || !self.is_ack_fit(direction, segment) => {
+                return Err(Invalid::Sequence);
+            }
+            (false, _) => true,
+            // What is not the end of its own SYN answers the ACK of an old connection's other end.
+            (true, false) => sequence == self.end[way],
+            (true, true) => {
+                let is_end = sequence == self.end[way];
+                let is_within = is_after(sequence, self.acked[way]) && is_after(self.limit[way], sequence);
+                if !is_within && !is_end {
+                    return Err(Invalid::Sequence);
+                }
+                is_end || sequence == self.acked[way]
+            }
+        };
+        if is_exact {
+            self.state = State(self.state.0 | RESET);
+        }
+        Ok(if is_exact { Meaning::Certain } else { Meaning::Doubtful })
+    }
+
+    fn take_syn(&mut self, direction: Direction, segment: &Segment) -> Meaning {
+        let peer = direction.opposite();
+        match self.phase() {
+            // The same ports again, for a new connection.
+            Phase::Closing | Phase::Reset => {
+                *self = Self::NEW;
+                self.begin(direction, segment);
+                Meaning::Certain
+            }
+            Phase::Opening if !self.state.saw(SYN, direction) || !self.state.saw(ACKED, peer) => {
+                self.begin(direction, segment);
+                Meaning::Certain
+            }
+            // Once more, as the answer did not arrive.
+            Phase::Opening if segment.sequence.wrapping_add(1) == self.acked[direction as usize] => {
+                Meaning::Certain
+            }
+            // The peer answers with a challenge, unless it has forgotten the connection.
+            Phase::Opening | Phase::Established => {
+                self.stray_sequence = segment.sequence;
+                self.stray = Stray::new(direction, segment.scale.unwrap_or(NO_SCALE));
+                Meaning::Doubtful
+            }
+        }
+    }
+
+    fn take_syn_ack(&mut self, direction: Direction, segment: &Segment) -> Result<Meaning, Invalid> {
+        let peer = direction.opposite();
+        let is_known = self.state.saw(SYN, direction) && self.state.saw(ACKED, peer);
+        let is_fit =
+            self.is_ack_fit(direction, segment) && (!is_known || self.is_sequence_fit(direction, segment));
+        if !self.state.saw(SYN, peer) {
+            return Err(Invalid::State);
+        } else if is_fit && !is_known {
+            self.begin(direction, segment);
+        } else if !is_fit {
+            let answered = segment.acknowledgment == self.stray_sequence.wrapping_add(1);
+            let scale = self.stray.scale(peer).filter(|_| answered).ok_or(Invalid::Sequence)?;
+            let syn = Segment { sequence: self.stray_sequence, flags: Flags::SYN, ..Segment::default() };
+            *self = Self::NEW;
+            self.begin(peer, &Segment { scale: Some(scale).filter(|scale| *scale != NO_SCALE), ..syn });
+            self.begin(direction, segment);
+        }
+        self.state = self.state.revived().and(ACKED, direction);
+        self.learn(direction, segment);
+        Ok(Meaning::Certain)
+    }
+
+    /// A side's numbers begin with its SYN.
+    fn begin(&mut self, direction: Direction, syn: &Segment) {
+        let (way, peer) = (direction as usize, direction.opposite() as usize);
+        self.state = self.state.revived().and(SYN, direction);
+        self.scale[way] = syn.scale.unwrap_or(NO_SCALE);
+        // The window of a SYN is not scaled. // RFC 7323 section 2.2
+        self.window[way] = (u32::from(syn.window).div_ceil(1 << self.shift(way))) as u16;
+        if self.state.saw_both(SYN) && self.scale.contains(&NO_SCALE) {
+            // Both scale, or none.
+            let unscaled = |way: usize| self.window_of(way).min(u32::from(u16::MAX)) as u16;
+            self.window = [unscaled(0), unscaled(1)];
+            self.scale = [NO_SCALE; 2];
+        }
+        self.acked[way] = syn.sequence;
+        self.end[way] = syn.end();
+        self.limit[way] = syn.end().wrapping_add(self.window_of(peer));
+    }
+
+    /// Whether the receiver could take the segment, or took it before.
+    #[inline]
+    fn is_sequence_fit(&self, direction: Direction, segment: &Segment) -> bool {
+        let (way, peer) = (direction as usize, direction.opposite() as usize);
+        let lowest = self.acked[way].wrapping_sub(self.window_of(peer)).wrapping_sub(PROBE);
+        let highest = self.limit[way].wrapping_add(PROBE);
+        is_after(highest, segment.sequence) && is_after(segment.end(), lowest)
+    }
+
+    /// Whether the receiver could take the acknowledgment, or took it before.
+    #[inline]
+    fn is_ack_fit(&self, direction: Direction, segment: &Segment) -> bool {
+        let (way, peer) = (direction as usize, direction.opposite() as usize);
+        let acknowledgment = segment.acknowledgment;
+        let lowest = if self.state.saw(ACKED, direction) {
+            self.acked[peer].wrapping_sub(self.window_of(way))
+        } else {
+            self.acked[peer].wrapping_add(1) // its SYN
+        };
+        let unseen = if self.state.0 & CUT == 0 { 0 } else { u32::from(u16::MAX) };
+        is_after(acknowledgment, lowest) && is_after(self.end[peer].wrapping_add(unseen), acknowledgment)
+    }
+
+    /// Takes in what a segment that acknowledges says of both sides.
+    #[inline]
+    fn learn(&mut self, direction: Direction, segment: &Segment) {
+        let (way, peer) = (direction as usize, direction.opposite() as usize);
+        let raise = |number: &mut u32, to: u32| *number = if is_after(to, *number) { to } else { *number };
+        if segment.is_cut {
+            self.state = State(self.state.0 | CUT);
+        }
+        raise(&mut self.end[way], segment.end());
+        raise(&mut self.acked[peer], segment.acknowledgment);
+        raise(&mut self.end[peer], segment.acknowledgment);
+        let is_scaled = !segment.flags.contains(Flags::SYN);
+        let window = u32::from(segment.window) << if is_scaled { self.shift(way) } else { 0 };
+        raise(&mut self.limit[peer], segment.acknowledgment.wrapping_add(window));
+        if is_scaled {
+            self.window[way] = self.window[way].max(segment.window);
+        }
+    }
+
+    /// The largest window that a side offered, in octets.
+    #[inline]
+    fn window_of(&self, way: usize) -> u32 {
+        u32::from(self.window[way]) << self.shift(way)
+    }
+
+    #[inline]
+    fn shift(&self, way: usize) -> u8 {
+        let scale = self.scale[way];
+        if scale == NO_SCALE { 0 } else { scale }
+    }
+}
+
+/// Whether a segment is understood, or only its receiver knows what to make of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    Certain,
+    Doubtful,
+}
+
+/// A keep-alive repeats one octet that was acknowledged, a probe or a FIN is one octet beyond the window,
+/// and what follows it comes after that. // RFC 9293 sections 3.8.4 and 3.8.6.1
+const PROBE: u32 = 1;
+
+/// Whether `number` is `other` or comes after it, in numbers that wrap around. // RFC 9293 section 3.4
+#[inline]
+const fn is_after(number: u32, other: u32) -> bool {
+    number.wrapping_sub(other) < 1 << 31
+}
+
+/// What was seen of a connection: three facts for either side, whether it was reset, and whether a
+/// segment came in fragments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct State(u8);
 
 const SYN: u8 = 0b01;
 const ACKED: u8 = 0b01 << 2;
 const FIN: u8 = 0b01 << 4;
 const RESET: u8 = 1 << 6;
+const CUT: u8 = 1 << 7;
 
 impl State {
-    /// Nothing was seen yet.
-    pub(crate) const NEW: Self = Self(0);
+    const NEW: Self = Self(0);
 
-    /// The state after a segment in `direction`, and what that does to the timer. `inside` tells of
-    /// each direction whether its sender is on the protected side.
-    ///
-    /// The timer is idle time; but an outsider alone must not be able to keep anything open, so in all
-    /// phases but the established one only the inside's segments restart it, and an RST gives four more
-    /// minutes (RFC 7857 section 2.2) only to a connection that the inside wanted.
-    pub(crate) fn next(
-        self,
-        direction: Direction,
-        flags: Flags,
-        inside: [bool; 2],
-    ) -> Result<(Self, Timer), Invalid> {
-        let next = self.with(direction, flags)?;
-        let from_inside = inside[direction as usize];
-        let timer = match next.phase() {
-            Phase::Established => Timer::Restart,
-            Phase::Closing if self.phase() != Phase::Closing || from_inside => Timer::Restart,
-            Phase::Opening if from_inside => Timer::Restart,
-            Phase::Reset if self.phase() != Phase::Reset => {
-                let wanted = Direction::BOTH.iter().any(|d| inside[*d as usize] && next.saw(SYN, *d));
-                if wanted { Timer::Restart } else { Timer::Shorten }
-            }
-            Phase::Closing | Phase::Opening | Phase::Reset => Timer::Keep,
-        };
-        Ok((next, timer))
-    }
-
-    /// Where the connection stands.
-    pub(crate) fn phase(self) -> Phase {
+    fn phase(self) -> Phase {
         if self.0 & RESET != 0 {
             Phase::Reset
         } else if self.saw_both(FIN) {
@@ -111,41 +458,8 @@ impl State {
         }
     }
 
-    fn with(self, direction: Direction, flags: Flags) -> Result<Self, Invalid> {
-        let peer = direction.opposite();
-        if flags.contains(Flags::RST) {
-            return Ok(Self(self.0 | RESET));
-        }
-        if opens(flags) {
-            return Ok(match self.phase() {
-                // The same ports again, for a new connection.
-                Phase::Closing | Phase::Reset => Self::NEW.and(SYN, direction),
-                Phase::Opening => self.and(SYN, direction),
-                // The peer answers with a challenge. (RFC 5961 section 4)
-                Phase::Established => self,
-            });
-        }
-        // Every other segment acknowledges. (RFC 9293 section 3.10.7.4)
-        if !flags.contains(Flags::ACK) {
-            return Err(Invalid);
-        }
-        let revived = Self(self.0 & !RESET);
-        if flags.contains(Flags::SYN) {
-            return if revived.saw(SYN, peer) {
-                Ok(revived.and(SYN | ACKED, direction))
-            } else {
-                Err(Invalid)
-            };
-        }
-        if !revived.saw(SYN, direction) {
-            // An old connection's other end answers a SYN with a bare ACK, so that it is told RST.
-            return if self.saw(SYN, peer) && !flags.contains(Flags::FIN) { Ok(self) } else { Err(Invalid) };
-        }
-        if !revived.saw(SYN, peer) {
-            return Err(Invalid);
-        }
-        let fin = if flags.contains(Flags::FIN) { FIN } else { 0 };
-        Ok(revived.and(ACKED | fin, direction))
+    const fn revived(self) -> Self {
+        Self(self.0 & !RESET)
     }
 
     const fn and(self, facts: u8, direction: Direction) -> Self {
@@ -162,130 +476,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::Direction::{Original, Reply};
-    use super::*;
-
-    const SYN: Flags = Flags::SYN;
-    const ACK: Flags = Flags::ACK;
-    const RST: Flags = Flags::RST;
-    const SYN_ACK: Flags = Flags(Flags::SYN.0 | Flags::ACK.0);
-    const FIN: Flags = Flags(Flags::FIN.0 | Flags::ACK.0);
-
-    /// The client is inside.
-    const INSIDE: [bool; 2] = [true, false];
-
-    fn after(segments: &[(Direction, Flags)]) -> Result<State, Invalid> {
-        let follow = |state: State, (direction, flags): &(Direction, Flags)| {
-            state.next(*direction, *flags, INSIDE).map(|(state, _)| state)
-        };
-        segments.iter().try_fold(State::NEW, follow)
-    }
-
-    fn phase(segments: &[(Direction, Flags)]) -> Option<Phase> {
-        after(segments).ok().map(State::phase)
-    }
-
-    const HANDSHAKE: [(Direction, Flags); 3] = [(Original, SYN), (Reply, SYN_ACK), (Original, ACK)];
-
-    fn and_then(segments: &[(Direction, Flags)]) -> Option<Phase> {
-        phase(&[&HANDSHAKE, segments].concat())
-    }
-
-    #[test]
-    fn a_connection_is_established_when_both_have_acknowledged() {
-        assert_eq!(phase(&HANDSHAKE[..1]), Some(Phase::Opening));
-        assert_eq!(phase(&HANDSHAKE[..2]), Some(Phase::Opening));
-        assert_eq!(phase(&HANDSHAKE), Some(Phase::Established));
-    }
-
-    #[test]
-    fn rfc5382_req2_simultaneous_open_in_every_order() {
-        let orders = [
-            [(Original, SYN), (Reply, SYN), (Original, SYN_ACK), (Reply, SYN_ACK)],
-            [(Original, SYN), (Reply, SYN), (Reply, SYN_ACK), (Original, SYN_ACK)],
-            [(Original, SYN), (Reply, SYN), (Original, ACK), (Reply, ACK)],
-        ];
-        for order in orders {
-            assert_eq!(phase(&order), Some(Phase::Established));
-        }
-    }
-
-    #[test]
-    fn a_connection_closes_when_both_have_sent_fin_in_either_order() {
-        assert_eq!(and_then(&[(Reply, FIN)]), Some(Phase::Established));
-        for order in [[Original, Reply], [Reply, Original]] {
-            let [first, second] = order;
-            assert_eq!(and_then(&[(first, FIN), (second, FIN)]), Some(Phase::Closing));
-            assert_eq!(and_then(&[(first, FIN), (second, FIN), (first, ACK)]), Some(Phase::Closing));
-        }
-    }
-
-    #[test]
-    fn a_fin_before_the_last_ack_of_the_handshake_counts() {
-        let segments = [(Original, SYN), (Reply, SYN_ACK), (Reply, FIN), (Original, ACK), (Original, FIN)];
-        assert_eq!(phase(&segments), Some(Phase::Closing));
-    }
-
-    #[test]
-    fn an_rst_resets_from_every_phase_and_anything_else_revives() {
-        assert_eq!(phase(&[(Original, SYN), (Reply, RST)]), Some(Phase::Reset));
-        assert_eq!(and_then(&[(Reply, RST)]), Some(Phase::Reset));
-        assert_eq!(and_then(&[(Reply, RST), (Original, ACK)]), Some(Phase::Established));
-        let closed = [(Original, FIN), (Reply, FIN), (Reply, RST)];
-        assert_eq!(and_then(&closed), Some(Phase::Reset));
-    }
-
-    #[test]
-    fn a_syn_starts_anew_only_after_the_end() {
-        assert_eq!(and_then(&[(Original, SYN)]), Some(Phase::Established));
-        for last in [(Reply, FIN), (Reply, RST)] {
-            for from in Direction::BOTH {
-                assert_eq!(and_then(&[(Original, FIN), last, (from, SYN)]), Some(Phase::Opening));
-            }
-        }
-    }
-
-    #[test]
-    fn an_old_connections_other_end_may_answer_a_syn_with_an_ack() {
-        let segments = [(Original, SYN), (Reply, ACK), (Original, RST), (Original, SYN)];
-        assert_eq!(phase(&segments), Some(Phase::Opening));
-    }
-
-    #[test]
-    fn what_fits_no_state_is_invalid() {
-        assert_eq!(after(&[(Original, SYN), (Original, ACK)]), Err(Invalid));
-        assert_eq!(after(&[(Original, SYN), (Original, SYN_ACK)]), Err(Invalid));
-        assert_eq!(after(&[(Original, SYN), (Reply, FIN)]), Err(Invalid));
-        assert_eq!(after(&[&HANDSHAKE[..], &[(Original, Flags(0))]].concat()), Err(Invalid));
-    }
-
-    #[test]
-    fn outside_the_established_phase_only_the_inside_restarts_the_timer() {
-        let timer = |segments: &[(Direction, Flags)], direction, flags| {
-            after(segments).unwrap().next(direction, flags, INSIDE).unwrap().1
-        };
-        assert_eq!(timer(&HANDSHAKE[..1], Original, SYN), Timer::Restart);
-        assert_eq!(timer(&HANDSHAKE[..1], Reply, SYN_ACK), Timer::Keep);
-        assert_eq!(timer(&HANDSHAKE, Reply, ACK), Timer::Restart);
-        assert_eq!(timer(&HANDSHAKE, Reply, RST), Timer::Restart);
-        assert_eq!(timer(&[(Reply, SYN)], Original, RST), Timer::Shorten);
-        let closing = [&HANDSHAKE[..], &[(Original, FIN), (Reply, FIN)]].concat();
-        assert_eq!(timer(&closing, Reply, FIN), Timer::Keep);
-        assert_eq!(timer(&closing, Original, ACK), Timer::Restart);
-    }
-
-    proptest! {
-        /// After a handshake whatever two honest ends send passes, in whatever order it crosses.
-        #[test]
-        fn no_segment_of_an_established_connection_is_invalid(
-            segments in prop::collection::vec((any::<bool>(), prop::sample::select(vec![ACK, FIN, RST])), 0..20),
-        ) {
-            let segments: Vec<_> =
-                segments.into_iter().map(|(back, flags)| (if back { Reply } else { Original }, flags)).collect();
-            prop_assert!(and_then(&segments).is_some());
-        }
-    }
-}
+mod tests;

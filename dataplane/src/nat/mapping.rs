@@ -56,7 +56,8 @@ pub struct Mapping<A = Ipv4Addr> {
     pub external: Endpoint<A>,
     /// Until when what the inside sent holds the mapping.
     pub(crate) held_until: Tick,
-    flows: u32,
+    /// One more than the flows that use it: never zero, which leaves room for `Option`.
+    users: NonZeroU32,
 }
 
 const PORTS: usize = 1 << 16;
@@ -156,11 +157,26 @@ impl<A: Address> Mappings<A> {
             inside,
             external: Endpoint::new(address, port),
             held_until: Tick::ZERO,
-            flows: 0,
+            users: NonZeroU32::MIN,
         }));
         space.owners[usize::from(port)] = Some(id.0);
         self.by_inside.insert(hash, id.0);
         Ok(id)
+    }
+
+    /// Gives a mapping that no flow uses yet another port; `false` if one does, or no other is free.
+    pub(crate) fn move_if_unused(&mut self, id: MappingId) -> bool {
+        let mapping = &mut self.mappings[id.slot()];
+        let space = &mut self.spaces[space_of(mapping.protocol)];
+        if mapping.users > NonZeroU32::MIN {
+            return false;
+        }
+        let Some(port) = space.allocator.allocate(mapping.inside.port, &mut self.rng) else { return false };
+        let old = core::mem::replace(&mut mapping.external.port, port);
+        space.owners[usize::from(old)] = None;
+        space.owners[usize::from(port)] = Some(id.0);
+        space.allocator.release(old);
+        true
     }
 
     /// The mapping that owns an external port.
@@ -170,18 +186,20 @@ impl<A: Address> Mappings<A> {
 
     /// One flow more uses the mapping.
     pub(crate) fn acquire(&mut self, id: MappingId) {
-        self.mappings[id.slot()].flows += 1;
+        let users = &mut self.mappings[id.slot()].users;
+        *users = users.checked_add(1).expect("no more than there are flows");
     }
 
     /// One flow less uses the mapping.
     pub(crate) fn release(&mut self, id: MappingId) {
-        self.mappings[id.slot()].flows -= 1;
+        let users = &mut self.mappings[id.slot()].users;
+        *users = NonZeroU32::new(users.get() - 1).expect("a flow uses it");
         self.remove_if_unused(id);
     }
 
     /// Removes the mapping if no flow uses it.
     pub(crate) fn remove_if_unused(&mut self, id: MappingId) {
-        if self[id].flows > 0 {
+        if self[id].users > NonZeroU32::MIN {
             return;
         }
         let mapping = self.mappings.remove(id.slot());

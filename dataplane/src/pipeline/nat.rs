@@ -25,8 +25,8 @@ use crate::config::Segment;
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, Claim};
 use crate::flow::{
-    Binding, Client, Direction, Egress, Endpoint, FlowKey, NewFlow, Packet, Refused, Server, Translation,
-    Transport,
+    self, Binding, Client, Direction, Egress, Endpoint, FlowKey, NewFlow, Packet, Refused, Server,
+    Translation, Transport,
 };
 use crate::icmp_error::IcmpError;
 use crate::nat::rewrite;
@@ -368,7 +368,7 @@ impl Dataplane {
             Transport::Udp => {
                 self.reject(cx, Segment::Wan, arrival.header, arrival.frame, IcmpError::PortUnreachable);
             }
-            Transport::Tcp(flags) if flags.is_opening() => {
+            Transport::Tcp(segment) if segment.flags.is_opening() => {
                 let packet = &arrival.frame.bytes()[ethernet::Header::LEN..];
                 if !self.syn_refusals.push(cx.now, packet) {
                     self.counters.made_suppressed += 1;
@@ -444,9 +444,17 @@ fn content(header: &Header, frame: &Frame) -> Result<Content, DropReason> {
         Protocol::TCP => {
             let segment = tcp::Header::parse(payload).map_err(malformed)?;
             if !segment.flags.is_possible() {
-                return Err(DropReason::TransportMalformed);
+                return Err(DropReason::TcpFlagsInvalid);
             }
-            (Transport::Tcp(segment.flags), segment.source_port, segment.destination_port)
+            if !segment.has_sound_options(payload) {
+                return Err(DropReason::TcpOptionsMalformed);
+            }
+            let (source, destination) = (segment.source_port, segment.destination_port);
+            (
+                Transport::Tcp(flow::tcp::Segment::of(&segment, payload, header.is_fragment())),
+                source,
+                destination,
+            )
         }
         Protocol::ICMP => {
             let message = icmpv4::Header::parse(payload).map_err(malformed)?;

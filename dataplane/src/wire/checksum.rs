@@ -119,6 +119,13 @@ impl Delta {
         Self(fold(self.0 as u64 + other.0 as u64))
     }
 
+    /// The change that undoes this one.
+    #[inline]
+    #[must_use]
+    pub const fn inverse(self) -> Self {
+        Self(!self.0)
+    }
+
     /// The checksum after the change: `~(~HC + ~m + m')`. (RFC 1624 equation 3)
     #[inline]
     pub const fn apply(self, checksum: u16) -> u16 {

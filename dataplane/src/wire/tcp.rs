@@ -168,6 +168,16 @@ impl Header {
         Options::new(segment.get(Self::LEN_MIN..usize::from(self.header_len)).unwrap_or_default())
     }
 
+    /// Whether the options of the `segment` that the header is of add up.
+    #[inline]
+    pub fn has_sound_options(&self, segment: &[u8]) -> bool {
+        // Without options, or with timestamps as RFC 7323 appendix A has them: nearly every segment.
+        usize::from(self.header_len) == Self::LEN_MIN
+            || self.header_len == 32
+                && segment.get(Self::LEN_MIN..).is_some_and(|o| o.starts_with(&TIMESTAMPS))
+            || self.options(segment).all(|option| option.is_ok())
+    }
+
     /// The largest segment that the sender of this `segment` takes. (RFC 9293 section 3.7.1)
     pub fn mss(&self, segment: &[u8]) -> Option<u16> {
         self.mss_option(segment).map(|(_, mss)| mss)
@@ -186,6 +196,8 @@ impl Header {
 }
 
 const OPTION_MSS: u8 = 2;
+/// Two octets of padding, then the type and the length of the option.
+const TIMESTAMPS: [u8; 4] = [1, 1, 8, 10];
 
 impl fmt::Display for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -286,6 +298,27 @@ mod tests {
         let mut short = SYN;
         short[12] = 0x40;
         assert_eq!(Header::parse(&short), Err(Malformed::Length));
+    }
+
+    #[test]
+    fn rfc9293_3_1_options_must_add_up() {
+        let header = Header::parse(&SYN).expect("valid");
+        assert!(header.has_sound_options(&SYN));
+        for (at, len) in [(21, 0), (21, 1), (21, 21), (25, 17), (39, 0)] {
+            let mut segment = SYN;
+            segment[at] = len;
+            if at == 39 {
+                segment[38] = 3; // a type at the very end
+                segment[37] = 1;
+                segment[36] = 1;
+                segment[39] = 3;
+            }
+            assert!(!header.has_sound_options(&segment), "{at} {len}");
+        }
+        let mut timestamps = SYN;
+        timestamps[12] = 0x80;
+        timestamps[20..24].copy_from_slice(&TIMESTAMPS);
+        assert!(Header::parse(&timestamps).expect("valid").has_sound_options(&timestamps));
     }
 
     #[test]

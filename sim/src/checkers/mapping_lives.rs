@@ -17,6 +17,7 @@ use gatepost_dataplane::{Instant, MacAddr};
 use ipnet::Ipv4Net;
 
 use super::{Checker, Passage, Snapshot, Way};
+use crate::machine::attacker::FORGED_TTL;
 use crate::packet::{Content, Ipv4, Transport};
 
 const UDP_LIFE: Duration = Duration::from_secs(300); // RFC 4787 REQ-5c
@@ -438,7 +439,10 @@ impl Checker for MappingLives {
                 self.note_external(ip);
                 self.left(side, ip, now)?;
             }
-            (Content::Ipv4(ip), Segment::Wan, Way::In) if self.wan_mac == Some(packet.destination_mac) => {
+            // What is forged has to be kept out.
+            (Content::Ipv4(ip), Segment::Wan, Way::In)
+                if self.wan_mac == Some(packet.destination_mac) && ip.ttl != FORGED_TTL =>
+            {
                 self.enter(ip, now);
             }
             _ => {}

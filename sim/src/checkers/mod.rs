@@ -12,6 +12,7 @@ mod lan_hidden;
 mod mapping_lives;
 mod mapping_not_shared;
 mod names_true;
+pub mod nothing_forged;
 mod nothing_unsolicited;
 mod observed_leases;
 mod one_lease_one_host;

@@ -26,6 +26,7 @@ pub fn packet(source: &str, destination: &str, transport: Transport) -> Packet {
         content: Content::Ipv4(Ipv4 {
             source: ip(source),
             destination: ip(destination),
+            ttl: 63,
             transport,
             content: 0,
         }),

@@ -1,5 +1,6 @@
-//! A machine on the WAN that means no good: it scans the gateway's ports and sends it packets
-//! that claim to come from the LAN or want to go there. Its frames are made by etherparse.
+//! A machine on the WAN that means no good: it scans the gateway's ports, sends it packets that claim to
+//! come from the LAN or want to go there, and puts segments into others' connections, of which it knows
+//! everything but the sequence numbers. Its frames are made by etherparse.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -18,6 +19,8 @@ const ARP_INTERVAL: Duration = Duration::from_secs(1);
 const MAC: MacAddr = MacAddr([0x02, 0x00, 0x5e, 0x66, 0x66, 0x66]);
 const SOURCE_PORT: u16 = 31_337;
 const TTL: u8 = 64;
+/// The time to live of a segment that claims to be another's, by which it is known wherever it gets.
+pub const FORGED_TTL: u8 = 99;
 
 /// A packet to fire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,17 @@ pub enum Shot {
     ToLan(Ipv4Addr),
     /// A datagram that claims to come from a LAN address.
     FromLan(Ipv4Addr),
+    /// A segment to the victim's port that claims to come from a server that the victim talks to.
+    Forged {
+        /// The server and its port.
+        server: (Ipv4Addr, u16),
+        /// The victim's port.
+        port: u16,
+        /// A guess.
+        sequence: u32,
+        /// RST, or else data.
+        is_reset: bool,
+    },
 }
 
 /// The attacker.
@@ -90,14 +104,25 @@ impl Attacker {
         let (source, destination) = match shot {
             Shot::Syn(_) | Shot::Udp(_) | Shot::Ping => (own, victim.octets()),
             Shot::ToLan(address) => (own, address.octets()),
-            Shot::FromLan(address) => (address.octets(), victim.octets()),
+            Shot::FromLan(address) | Shot::Forged { server: (address, _), .. } => {
+                (address.octets(), victim.octets())
+            }
         };
-        let ip = PacketBuilder::ethernet2(MAC.0, victim_mac.0).ipv4(source, destination, TTL);
+        let ttl = if matches!(shot, Shot::Forged { .. }) { FORGED_TTL } else { TTL };
+        let ip = PacketBuilder::ethernet2(MAC.0, victim_mac.0).ipv4(source, destination, ttl);
         let written = match shot {
             Shot::Syn(port) => ip.tcp(SOURCE_PORT, port, 1, 1_024).syn().write(&mut frame, &[]),
             Shot::Udp(port) => ip.udp(SOURCE_PORT, port).write(&mut frame, b"knock"),
             Shot::Ping => ip.icmpv4_echo_request(666, 1).write(&mut frame, b"knock"),
             Shot::ToLan(_) | Shot::FromLan(_) => ip.udp(SOURCE_PORT, 137).write(&mut frame, b"knock"),
+            Shot::Forged { server: (_, from_port), port, sequence, is_reset: true } => {
+                ip.tcp(from_port, port, sequence, 0).rst().write(&mut frame, &[])
+            }
+            Shot::Forged { server: (_, from_port), port, sequence, is_reset: false } => ip
+                .tcp(from_port, port, sequence, 1_024)
+                .ack(sequence)
+                .psh()
+                .write(&mut frame, b"a forged line"),
         };
         written.expect("a vector takes everything");
         frame

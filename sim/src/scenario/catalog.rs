@@ -13,7 +13,7 @@ use super::office::{Office, office};
 use super::outcome::VisitAccount;
 use super::swarm;
 use crate::machine::attacker::Shot;
-use crate::machine::internet::{DnsMood, ProviderMood};
+use crate::machine::internet::{CHAT_ADDRESS, CHAT_PORT, DnsMood, ProviderMood};
 use crate::machine::pc::{Diary, mac_of};
 use crate::machine::spoofer::Trick;
 use crate::world::disk::DiskMood;
@@ -103,6 +103,13 @@ pub const SCENARIOS: &[Scenario] = &[
         lasting_secs: 90,
         lasting_secs_min: 90,
         build: |_, _| scanned(),
+    },
+    Scenario {
+        name: "blind-attack",
+        about: "somebody who does not see the office's chats tries to reset them and to speak in them",
+        lasting_secs: 110,
+        lasting_secs_min: 110,
+        build: |_, _| attacked_blindly(),
     },
     Scenario {
         name: "lunch",
@@ -287,6 +294,26 @@ fn scanned() -> Office {
             0 => Ok(()),
             answers => Err(format!("{answers} answers, open ports {:?}", account.open_ports)),
         })
+}
+
+fn attacked_blindly() -> Office {
+    let shots = |is_reset| {
+        // Every port that a chat may be seen with, and some number for each.
+        (49_152..=u16::MAX).map(move |port| Shot::Forged {
+            server: (CHAT_ADDRESS, CHAT_PORT),
+            port,
+            sequence: u32::from(port).wrapping_mul(0x9e37_79b1),
+            is_reset,
+        })
+    };
+    office()
+        .pcs(8)
+        .chatting(8)
+        .at(secs(30), attack(shots(true).chain(shots(false))))
+        .expect("everything was fired", |account| {
+            if account.fired == 2 * 16_384 { Ok(()) } else { Err(format!("{} shots", account.fired)) }
+        })
+        .expect("every chat went on", |account| account.every_pc(|diary| chatted(diary, 80)))
 }
 
 fn lunch() -> Office {

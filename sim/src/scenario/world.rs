@@ -22,6 +22,7 @@ use super::office::{LEASED_HOST, Office, WanBy};
 use super::outcome::{Account, Outcome, PcAccount, VisitAccount};
 use super::progress::{Progress, Watch};
 use crate::checkers;
+use crate::checkers::nothing_forged::NothingForged;
 use crate::machine::attacker::{Attacker, Shot};
 use crate::machine::internet::{Internet, ProviderMood, SharedTree, Tree};
 use crate::machine::pc::{Habits, Pc};
@@ -84,7 +85,8 @@ impl World {
         let capture = pcap.map(|path| begin_capture(path, &office)).transpose()?;
         let tree: SharedTree = Rc::new(RefCell::new(Tree::new()));
         let wrong_time = office.starts_at_a_wrong_time();
-        let checkers = checkers::for_config(&config, &tree, office.bits_flip(), wrong_time);
+        let mut checkers = checkers::for_config(&config, &tree, office.bits_flip(), wrong_time);
+        checkers.push(Box::new(NothingForged));
         let observer: Shared = Rc::new(RefCell::new(Observer::new(checkers, capture)));
         let mut sim = turmoil::Builder::new()
             .tick_duration(office.tick)

@@ -3,6 +3,7 @@
 mod rfc4787;
 mod rfc5382;
 mod rfc5508;
+mod visitors;
 
 use std::collections::BTreeSet;
 
@@ -15,17 +16,27 @@ const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 const EGRESS: [Egress; 2] = [Egress::Segment(Segment::Wan), Egress::Segment(Segment::Lan)];
 const UDP: Packet = Packet { transport: Transport::Udp, octets: 100 };
 const QUERY: Packet = Packet { transport: Transport::IcmpQuery, octets: 84 };
-const SYN: Packet = tcp(Flags::SYN);
-const RST: Packet = tcp(Flags::RST);
-const ACK: Packet = tcp(Flags::ACK);
-const SYN_ACK: Packet = tcp(Flags(Flags::SYN.0 | Flags::ACK.0));
-const FIN: Packet = tcp(Flags(Flags::FIN.0 | Flags::ACK.0));
+// Both sides begin at 99, so that each of these is right from either.
+const SYN: Packet = tcp(Flags::SYN, 99);
+const RST: Packet = tcp(Flags(Flags::RST.0 | Flags::ACK.0), 100);
+const ACK: Packet = tcp(Flags::ACK, 100);
+const SYN_ACK: Packet = tcp(Flags(Flags::SYN.0 | Flags::ACK.0), 99);
+const FIN: Packet = tcp(Flags(Flags::FIN.0 | Flags::ACK.0), 100);
 
 use Direction::{Original, Reply};
 use Filtering::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
 
-const fn tcp(flags: Flags) -> Packet {
-    Packet { transport: Transport::Tcp(flags), octets: 40 }
+const fn tcp(flags: Flags, sequence: u32) -> Packet {
+    let segment = tcp::Segment {
+        flags,
+        sequence,
+        acknowledgment: 100,
+        window: 64_000,
+        data_len: 0,
+        scale: None,
+        is_cut: false,
+    };
+    Packet { transport: Transport::Tcp(segment), octets: 40 }
 }
 
 fn at(secs: u64) -> Instant {
@@ -220,19 +231,6 @@ fn one_host_cannot_take_the_table_from_others() {
 }
 
 #[test]
-fn a_flood_to_a_hosts_port_leaves_it_its_own_flows() {
-    let mut table = table_with(&Nat { flows_per_host_max: 2, ..nat(AddressAndPortDependent) });
-    let visitor = |port| forwarded(remote(1, port), wan(80), pc(2, 80));
-    open(&mut table, 0, visitor(1), &SYN);
-    let second = open(&mut table, 0, visitor(2), &SYN);
-    assert_eq!(table.open(at(0), &visitor(3), EGRESS, &SYN), Err(Refused::HostLimit));
-    open(&mut table, 0, outbound(pc(2, 1), remote(1, 443)), &UDP);
-    open(&mut table, 0, outbound(pc(2, 2), remote(1, 443)), &UDP);
-    table.remove(second);
-    open(&mut table, 0, visitor(3), &SYN);
-}
-
-#[test]
 fn limits_can_be_raised_and_lowered_while_flows_go_on() {
     let limited = |flows_max| Nat { flows_max, flows_per_host_max: 4096, ..nat(AddressAndPortDependent) };
     let mut table = table_with(&limited(4));
@@ -302,6 +300,22 @@ fn what_could_not_be_told_apart_is_refused_and_leaves_nothing() {
     let answer = outbound(pc(20, 443), remote(1, 6000));
     assert_eq!(table.open(at(0), &answer, EGRESS, &SYN), Err(Refused::Ambiguous));
     assert_eq!((table.len(), table.mappings_len()), (1, 0));
+}
+
+#[test]
+fn a_new_mapping_evades_the_default_machines_flow_to_the_same_remote() {
+    let mut table = table();
+    // The default machine gets what arrives at any port; none is reserved for it.
+    open(&mut table, 0, forwarded(remote(1, 6000), wan(5000), pc(30, 5000)), &UDP);
+    let id = open(&mut table, 0, outbound(pc(2, 5000), remote(1, 6000)), &UDP);
+    let port = external_port(&table, id);
+    assert!(port != 5000 && port.is_multiple_of(2) && port >= 1024, "{port}");
+    assert_eq!(table.mapping_by_external(Protocol::UDP, 5000), None, "the port is free again");
+    // A mapping that is in use keeps its port, as it must be the same for all. (RFC 4787 REQ-1)
+    open(&mut table, 0, outbound(pc(3, 5002), remote(2, 1)), &UDP);
+    open(&mut table, 0, forwarded(remote(1, 6000), wan(5002), pc(30, 5002)), &UDP);
+    let new = outbound(pc(3, 5002), remote(1, 6000));
+    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::Ambiguous));
 }
 
 #[test]

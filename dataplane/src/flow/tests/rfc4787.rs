@@ -70,7 +70,7 @@ fn rfc4787_req6_a_flow_from_outside_does_not_prolong_the_mapping() {
     let mut table = table_with(&nat(EndpointIndependent));
     open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
     for secs in (0..300).step_by(10) {
-        knock(&mut table, secs, remote(2, 1000 + secs as u16), 5000, &UDP).unwrap();
+        knock(&mut table, secs, remote((2 + secs / 10) as u8, 1000), 5000, &UDP).unwrap();
     }
     expire(&mut table, 299);
     assert_eq!(table.mappings_len(), 1);

@@ -1,0 +1,94 @@
+//! The worst of scapy and hping3, on a real TAP: the gateway drops it for its reasons, and goes on.
+
+use std::fs;
+
+use crate::harness::programs::{WebServer, curl};
+use crate::harness::{Directory, ISP, Office, SERVER, WAN};
+
+const FORWARD: &str = "firewall.forwards = [{ wan_port = '7001', to = '192.168.1.101:80' }]";
+
+/// Sends one of each, and then what scapy makes at random. Its arguments are the WAN address and a LAN host's.
+const SHOTS: &str = r#"
+import sys
+from scapy.all import *
+wan, pc = sys.argv[1:]
+conf.verb = 0
+ip, tcp = IP(dst=wan), TCP(sport=7000, dport=7001, flags="S")
+shots = [ip / TCP(sport=7000, dport=7001, flags=f) for f in (0, "F", "SF", "SR", "FPU", 0xff, "P", "A", "FA", "SA")]
+shots += [ip / TCP(sport=7000, dport=7001, flags="S", dataofs=6) / Raw(bytes(o))
+          for o in ((2, 0, 0, 0), (2, 1, 0, 0), (2, 255, 0, 0))]
+shots += [ip / TCP(sport=7000, dport=7001, flags="S", dataofs=o) for o in (0, 4, 15)]
+shots += [IP(dst=wan, ihl=6, proto=17) / Raw(bytes((7, 0, 0, 0)) + bytes(UDP())), IP(dst=wan, ihl=4) / tcp,
+          IP(dst=wan, len=9999) / tcp, IP(dst=wan, len=10) / tcp, IP(dst=wan, chksum=1) / tcp,
+          IP(dst=wan, options=IPOption_LSRR(routers=["192.0.2.1"])) / tcp]
+shots += [ip / UDP(dport=53, len=length) for length in (0, 4, 9999)]
+shots += [IP(src=src, dst=wan) / tcp for src in ("127.0.0.1", "224.0.0.1", "0.1.2.3", "255.255.255.255", pc, wan)]
+shots += [IP(dst="203.0.113.255") / ICMP(), IP(dst="203.0.113.255") / UDP(dport=7)]
+segment = bytes(tcp)
+shots += [IP(dst=wan, id=1, flags="MF", proto=6) / Raw(segment[:8]), IP(dst=wan, id=1, frag=1, proto=6) / Raw(segment[8:]),
+          IP(dst=wan, id=2, frag=0x1fff, proto=17) / Raw(bytes(400)), IP(dst=wan, id=3, flags="MF", proto=17) / Raw(bytes(21))]
+quoted = bytes(IP(src=wan, dst="198.51.100.80") / UDP(sport=1, dport=2))
+shots += [ip / ICMP(type=3, code=3) / Raw(q) for q in (b"", quoted[:20], quoted[:27], quoted, bytes(60))]
+shots += [ip / ICMP(type=11, code=0) / Raw(bytes(IP(src=wan) / ICMP(type=3) / Raw(quoted)))]
+send(shots)
+send([ip / fuzz(layer()) for layer in (TCP, UDP, ICMP) for _ in range(100)])
+send([fuzz(IP(dst=wan)) / Raw(bytes(40)) for _ in range(100)])
+"#;
+
+/// What of that must have been noticed; the rest is random.
+const REASONS: [&str; 12] = [
+    "broadcast-not-forwarded",
+    "fragment-invalid",
+    "icmp-unrelated",
+    "ipv4-checksum",
+    "ipv4-malformed",
+    "martian",
+    "source-routed",
+    "spoofed-source",
+    "tcp-flags-invalid",
+    "tcp-options-malformed",
+    "tcp-state-invalid",
+    "transport-malformed",
+];
+
+/// Asserts that the office is as useful as ever.
+fn assert_works(office: &Office) {
+    assert_eq!(curl(office.pc(1), "", (SERVER, 80)), Ok(WAN));
+    assert_eq!(curl(&office.internet, "", (WAN, 7001)), Ok(ISP));
+}
+
+#[test]
+fn the_worst_of_scapy_is_dropped_for_its_reasons() {
+    let office = Office::new(1, FORWARD);
+    let _servers = [office.pc(1), &office.internet].map(|namespace| WebServer::start(namespace, 80));
+    let directory = Directory::new();
+    fs::write(directory.join("shots.py"), SHOTS).expect("it can be written");
+    let script = directory.join("shots.py");
+    office.internet.sh(&format!("/usr/bin/python3 {} {WAN} {}", script.display(), Office::address(1)));
+    assert_works(&office);
+    let drops = office.gateway().drops();
+    for reason in REASONS {
+        assert!(drops.contains_key(reason), "no {reason}: {drops:?}");
+    }
+    let all: Vec<_> = drops.keys().map(String::as_str).collect();
+    office.gateway().assert_accounts(&all);
+}
+
+#[test]
+fn floods_of_hping3_starve_nobody() {
+    let office = Office::new(1, &format!("nat.max_flows = 1024\nnat.max_flows_per_host = 256\n{FORWARD}"));
+    let _servers = [office.pc(1), &office.internet].map(|namespace| WebServer::start(namespace, 80));
+    // Of every kind a while; hping3 fails, as nobody answers it.
+    for shots in ["-S -p 7001", "-S --rand-source -p 7001", "--udp --rand-source -p 7001", "-F -P -U -p 7001"]
+    {
+        office.internet.try_sh(&format!("hping3 -q -n -c 2000 -i u500 {shots} {WAN}"));
+        assert_works(&office);
+    }
+    // And while it goes on.
+    let _flood = office.internet.spawn(&format!("hping3 -q -n -i u500 -S --rand-source -p 7001 {WAN}"));
+    for _ in 0..5 {
+        assert_works(&office);
+    }
+    let total = office.gateway().show("flows")["total"].as_u64().expect("a number");
+    assert!(total <= 1024, "{total}");
+}

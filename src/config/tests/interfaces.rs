@@ -114,10 +114,6 @@ fn ports_name_their_devices() {
            write one that \"ip netns list\" shows, or leave netns out"],
     );
     assert_mistakes(
-        "lan.ports = [{ tap = 'a', driver = ▸'fast' }]",
-        &["XX"],
-    );
-    assert_mistakes(
         "lan.ports = [{ tap = 'a', ▸name = 'b' }]",
         &["unknown key \"name\" in the port; remove it, or write \"tap\", \"netns\" or \"driver\""],
     );

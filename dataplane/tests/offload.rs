@@ -214,6 +214,12 @@ proptest! {
         }
         prop_assert!(!expected.is_empty(), "{:?}", outcome.verdict);
         prop_assert_eq!(outcome.sent, expected);
+        if mode != Mode::LanOnly {
+            // Nothing that the gateway counts on is behind.
+            let mut next = udp(ALICE, PORT, SERVER.address, 443, b"next");
+            set_dont_fragment(&mut next, false);
+            prop_assert_eq!(one.send(LAN0, &next).sent, many.send(LAN0, &next).sent);
+        }
     }
 
     #[test]

@@ -55,6 +55,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Make a running gateway read its configuration again; a wrong one changes nothing.
+    Reload {
+        /// The running gateway's configuration, which names its control socket.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Be a host of the lab; the lab starts it.
     #[command(name = lab::HOST_SUBCOMMAND, hide = true)]
     LabHost { name: String, role: String },
@@ -81,7 +87,7 @@ fn main() -> ExitCode {
 /// Whether all was well.
 fn run(command: Command) -> Result<bool, Error> {
     match command {
-        Command::Run { config } => port::run(load(config.as_deref())?)?,
+        Command::Run { config } => port::run(load(config.as_deref())?, config)?,
         Command::Lab { check, hosts, config } => {
             return lab::run(&lab::Options { check, hosts: usize::from(hosts), config });
         }
@@ -92,6 +98,9 @@ fn run(command: Command) -> Result<bool, Error> {
         }
         Command::Show { what, json, config } => {
             control::show(&load(config.as_deref())?.system.control_socket, what, json)?;
+        }
+        Command::Reload { config } => {
+            control::reload(&load(config.as_deref())?.system.control_socket)?;
         }
         Command::LabHost { name, role } => lab::run_host(&name, &role)?,
         Command::LabGateway { config, lab } => lab::run_gateway(&config, lab)?,

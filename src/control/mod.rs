@@ -1,9 +1,13 @@
-//! `gatepost show`: what a running gateway tells of itself, over its control socket.
+//! `gatepost show` and `gatepost reload`: what a running gateway tells and is told over its control socket.
 //!
-//! The socket is a Unix stream socket that only its owner may use. A client sends one line, for example
-//! `{"show":"leases"}`, and gets one line back: `{"report":{...}}` with the [`report`] of that name, or
-//! `{"error":"..."}`; then the gateway closes the connection. `--json` prints the report as it came:
-//! its keys are stable, more may be added. Without it the same report is printed as a table.
+//! The socket is a Unix stream socket that only its owner may use. A client sends one line and gets one
+//! line back; then the gateway closes the connection.
+//!
+//! - `{"show":"leases"}`: `{"report":{...}}` with the [`report`] of that name. `--json` prints the report as
+//!   it came: its keys are stable, more may be added. Without it the same report is printed as a table.
+//! - `"reload"`: `{"reloaded":"FILE"}`, or `{"refused":["...", ...]}` with what is wrong.
+//!
+//! What cannot be answered gets `{"error":"..."}`.
 
 pub mod report;
 pub mod server;
@@ -42,9 +46,10 @@ pub enum What {
 
 /// The client's line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Request {
-    show: What,
+#[serde(rename_all = "lowercase")]
+enum Request {
+    Show(What),
+    Reload,
 }
 
 /// The gateway's line.
@@ -52,6 +57,8 @@ struct Request {
 #[serde(rename_all = "lowercase")]
 enum Response {
     Report(Value),
+    Reloaded(String),
+    Refused(Vec<String>),
     Error(String),
 }
 
@@ -84,6 +91,31 @@ pub fn show(socket: &Path, what: What, json: bool) -> Result<(), Error> {
 ///
 /// As [`show`].
 pub fn ask(socket: &Path, what: What) -> Result<Value, Error> {
+    match converse(socket, Request::Show(what))? {
+        Response::Report(report) => Ok(report),
+        _ => Err(misunderstood(socket)),
+    }
+}
+
+/// Makes the gateway behind `socket` read its configuration again, and says so on stdout.
+///
+/// # Errors
+///
+/// No gateway runs there, or it is not ours to tell, or it goes on as before: what is wrong with its
+/// configuration.
+pub fn reload(socket: &Path) -> Result<(), Error> {
+    match converse(socket, Request::Reload)? {
+        Response::Reloaded(file) => {
+            // Whoever does not want to read it has the exit code.
+            _ = writeln!(io::stdout(), "{file} is in force");
+            Ok(())
+        }
+        Response::Refused(mistakes) => Err(Error::mistakes(mistakes)),
+        _ => Err(misunderstood(socket)),
+    }
+}
+
+fn converse(socket: &Path, request: Request) -> Result<Response, Error> {
     let failed = |error: io::Error| {
         let what = format!("cannot ask the gateway at {}", socket.display());
         match error.kind() {
@@ -96,17 +128,22 @@ pub fn ask(socket: &Path, what: What) -> Result<Value, Error> {
             _ => Error::failed(what, error, "see its log"),
         }
     };
-    let line = exchange(socket, what).map_err(failed)?;
+    let line = exchange(socket, request).map_err(failed)?;
     match serde_json::from_slice(&line).map_err(|error| failed(error.into()))? {
-        Response::Report(report) => Ok(report),
         Response::Error(message) => Err(failed(io::Error::other(message))),
+        response => Ok(response),
     }
 }
 
-fn exchange(socket: &Path, show: What) -> io::Result<Vec<u8>> {
+fn misunderstood(socket: &Path) -> Error {
+    let what = format!("cannot ask the gateway at {}", socket.display());
+    Error::failed(what, "it answers something else", "use the version that runs")
+}
+
+fn exchange(socket: &Path, request: Request) -> io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-    let mut request = serde_json::to_vec(&Request { show })?;
+    let mut request = serde_json::to_vec(&request)?;
     request.push(b'\n');
     stream.write_all(&request)?;
     let mut line = Vec::new();
@@ -150,11 +187,14 @@ mod tests {
     #[test]
     fn the_lines_are_as_documented() {
         let request: Request = serde_json::from_str(r#"{"show":"leases"}"#).expect("documented");
-        assert_eq!(request.show, What::Leases);
+        assert_eq!(request, Request::Show(What::Leases));
+        assert_eq!(serde_json::from_str::<Request>("\"reload\"").expect("documented"), Request::Reload);
         assert!(serde_json::from_str::<Request>(r#"{"show":"everything"}"#).is_err());
         let response = serde_json::to_string(&Response::Report(Value::Object(Default::default())));
         assert_eq!(response.expect("plain data"), r#"{"report":{}}"#);
         let response = serde_json::to_string(&Response::Error("busy".to_owned()));
         assert_eq!(response.expect("plain data"), r#"{"error":"busy"}"#);
+        let response = serde_json::to_string(&Response::Refused(vec!["wrong".to_owned()]));
+        assert_eq!(response.expect("plain data"), r#"{"refused":["wrong"]}"#);
     }
 }

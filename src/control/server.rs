@@ -36,14 +36,21 @@ const REQUEST_LEN_MAX: u64 = 1024;
 /// How long to wait before accepting again after the kernel had no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Answers what clients ask.
-pub trait Reporter: 'static {
+/// Does what clients ask for.
+pub trait Operations: 'static {
     /// The report that is called `what`.
     ///
     /// # Errors
     ///
     /// Why there is none, in one sentence.
     fn report(&self, what: What) -> impl Future<Output = Result<Value, String>>;
+
+    /// Reads the configuration's file again and goes over to what it says. Returns the file's name.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing has changed.
+    fn reload(&self) -> impl Future<Output = Result<String, Error>>;
 }
 
 /// The control socket, listening. Dropping it removes it from the file system.
@@ -77,8 +84,7 @@ impl ControlSocket {
     }
 
     /// Serves clients for ever. It must be called in a [`tokio::task::LocalSet`].
-    pub async fn serve(&self, reporter: impl Reporter) {
-        let reporter = Rc::new(reporter);
+    pub async fn serve(&self, operations: Rc<impl Operations>) {
         let places = Arc::new(Semaphore::new(CLIENTS_MAX));
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -90,9 +96,9 @@ impl ControlSocket {
                     continue;
                 }
             };
-            let reporter = Rc::clone(&reporter);
+            let operations = Rc::clone(&operations);
             spawn_local(async move {
-                if let Err(error) = converse(stream, &*reporter).await {
+                if let Err(error) = converse(stream, &*operations).await {
                     debug!("control client: {error}");
                 }
                 drop(place);
@@ -120,15 +126,19 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
     listener
 }
 
-/// One question and its answer.
-async fn converse(stream: UnixStream, reporter: &impl Reporter) -> io::Result<()> {
+/// One request and its answer.
+async fn converse(stream: UnixStream, operations: &impl Operations) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
     timeout(CLIENT_PATIENCE, BufReader::new(reader.take(REQUEST_LEN_MAX)).read_line(&mut line)).await??;
     let response = match serde_json::from_str::<Request>(&line) {
-        Ok(Request { show }) => match reporter.report(show).await {
+        Ok(Request::Show(what)) => match operations.report(what).await {
             Ok(report) => Response::Report(report),
             Err(message) => Response::Error(message),
+        },
+        Ok(Request::Reload) => match operations.reload().await {
+            Ok(file) => Response::Reloaded(file),
+            Err(error) => Response::Refused(error.messages().to_vec()),
         },
         Err(error) => Response::Error(format!("not a request: {error}")),
     };
@@ -148,16 +158,20 @@ mod tests {
     use tokio::task::{LocalSet, spawn_blocking};
 
     use super::*;
-    use crate::control::ask;
+    use crate::control::{ask, reload};
 
     struct Echo;
 
-    impl Reporter for Echo {
+    impl Operations for Echo {
         async fn report(&self, what: What) -> Result<Value, String> {
             match what {
                 What::Status => Ok(json!({ "hostname": "gatepost" })),
                 _ => Err("busy".to_owned()),
             }
+        }
+
+        async fn reload(&self) -> Result<String, Error> {
+            Err(Error::mistakes(["one", "two"]))
         }
     }
 
@@ -188,7 +202,7 @@ mod tests {
             let socket = ControlSocket::bind(&path.0).expect("a free path");
             let mode = fs::metadata(&path.0).expect("it is there").permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
-            let server = spawn_local(async move { socket.serve(Echo).await });
+            let server = spawn_local(async move { socket.serve(Rc::new(Echo)).await });
             for (what, expected) in [(What::Status, Ok("gatepost")), (What::Flows, Err("busy"))] {
                 let asked = path.0.clone();
                 let answer = spawn_blocking(move || ask(&asked, what)).await.expect("no panic");
@@ -198,6 +212,9 @@ mod tests {
                     (answer, _) => panic!("{answer:?}"),
                 }
             }
+            let asked = path.0.clone();
+            let refused = spawn_blocking(move || reload(&asked)).await.expect("no panic");
+            assert_eq!(refused, Err(Error::mistakes(["one", "two"])));
             server.abort();
             assert!(server.await.expect_err("aborted").is_cancelled());
             assert!(!path.0.exists());

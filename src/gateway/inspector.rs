@@ -1,7 +1,6 @@
 //! What a running gateway tells of itself: it collects the reports of [`crate::control`].
 
 use std::cell::RefCell;
-use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,6 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use super::current::Current;
 use super::ports::PortStatus;
 use super::query::{CountersAnswer, Query};
 use crate::config::{Config, WanAddress};
@@ -23,25 +23,25 @@ use crate::control::What;
 use crate::control::report::{
     Counters, Drop, Drops, Flow, Flows, Interface, Lease, Leases, Neighbor, Neighbors, Port, Station, Status,
 };
-use crate::control::server::Reporter;
 
 /// Asks the worker and the services. Clones ask the same gateway.
 #[derive(Clone)]
 pub struct Inspector {
-    pub(super) config: Rc<Config>,
+    pub(super) current: Rc<RefCell<Current>>,
     pub(super) plan: Arc<ArcSwap<dataplane::Config>>,
     pub(super) clock: Rc<dyn Clock>,
     pub(super) began: Instant,
-    /// The DHCP server's, if there is one.
-    pub(super) leases: Option<Rc<RefCell<server::Leases>>>,
-    /// The name servers that the gateway asks.
-    pub(super) dns_upstreams: Rc<RefCell<Vec<Ipv4Addr>>>,
     pub(super) queries: Sender<Query>,
     pub(super) wake_worker: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl Reporter for Inspector {
-    async fn report(&self, what: What) -> Result<Value, String> {
+impl Inspector {
+    /// The report that is called `what`.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none, in one sentence.
+    pub async fn report(&self, what: What) -> Result<Value, String> {
         match what {
             What::Status => value(&self.status().await?),
             What::Leases => value(&self.leases()),
@@ -51,26 +51,25 @@ impl Reporter for Inspector {
             What::Drops => value(&self.drops().await?),
         }
     }
-}
 
-impl Inspector {
     async fn status(&self) -> Result<Status, String> {
         let CountersAnswer { ports, .. } = self.ask(Query::Counters).await?;
         let flows = self.ask(|reply| Query::Flows(0, reply)).await?.total;
         let plan = self.plan.load();
-        let wan_by = match self.config.wan.address {
+        let config = self.config();
+        let wan_by = match config.wan.address {
             WanAddress::Dhcp => "dhcp",
             WanAddress::Static { .. } => "static",
         };
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            hostname: self.config.system.hostname.clone(),
-            domain: self.config.system.domain.clone(),
-            mode: self.config.mode.name().to_owned(),
+            hostname: config.system.hostname.clone(),
+            domain: config.system.domain.clone(),
+            mode: config.mode.name().to_owned(),
             uptime_secs: self.clock.now().since(self.began).as_secs(),
             lan: interface(&plan.lan, "static"),
-            wan: (self.config.mode != Mode::LanOnly).then(|| interface(&plan.wan, wan_by)),
-            dns_upstream: self.dns_upstreams.borrow().clone(),
+            wan: (config.mode != Mode::LanOnly).then(|| interface(&plan.wan, wan_by)),
+            dns_upstream: self.current.borrow().dns_upstreams.clone(),
             flows,
             leases: self.leases().leases.len(),
             ports: self.ports(ports),
@@ -79,7 +78,8 @@ impl Inspector {
 
     fn leases(&self) -> Leases {
         let now = self.clock.now();
-        let leases = self.leases.as_ref().map(|leases| leases.borrow());
+        let current = self.current.borrow();
+        let leases = current.leases.as_ref().map(|leases| leases.borrow());
         let active = leases.iter().flat_map(|leases| leases.iter()).filter(|lease| lease.is_active(now));
         let lease = |lease: &server::Lease| Lease {
             address: lease.address,
@@ -102,7 +102,7 @@ impl Inspector {
 
     async fn neighbors(&self) -> Result<Neighbors, String> {
         let answer = self.ask(Query::Neighbors).await?;
-        let ports: Vec<_> = self.config.ports().map(|(_, port)| port.to_string()).collect();
+        let ports: Vec<_> = self.config().ports().map(|(_, port)| port.to_string()).collect();
         let neighbor = |neighbor: &neighbor::Neighbor| Neighbor {
             segment: neighbor.segment.name().to_owned(),
             address: neighbor.ip,
@@ -147,6 +147,10 @@ impl Inspector {
         Ok(Drops { total: counters.drops.total(), drops: counters.drops.iter().map(drop).collect() })
     }
 
+    fn config(&self) -> Rc<Config> {
+        Rc::clone(&self.current.borrow().config)
+    }
+
     fn ports(&self, ports: Vec<PortStatus>) -> Vec<Port> {
         let port = |((segment, _), status): ((Segment, _), PortStatus)| Port {
             name: status.name,
@@ -158,7 +162,7 @@ impl Inspector {
             down: status.counters.down,
             refused: status.counters.refused,
         };
-        self.config.ports().zip(ports).map(port).collect()
+        self.config().ports().zip(ports).map(port).collect()
     }
 
     /// Puts a question to the worker.

@@ -11,17 +11,21 @@
 //! both halves, each where it likes. In production the event loop of [`crate::port`] drives the
 //! [`Worker`] on a thread of its own; in simulation both halves run in one simulated host.
 //!
-//! The services own the configuration: when the WAN's address changes they swap in a new one, which the
-//! worker takes over before its next batch.
+//! The services own the configuration: when the WAN's address changes, or the administrator asks for a
+//! [`reload`], they swap in a new one, which the worker takes over before its next batch.
 
+mod current;
 mod dispatch;
+mod generation;
 pub mod identity;
 pub mod inspector;
 pub mod ports;
 pub mod query;
+pub mod reload;
 pub mod services;
 mod settings;
 mod uplink;
+mod wan_client;
 pub mod worker;
 
 use std::cell::RefCell;
@@ -34,19 +38,21 @@ use gatepost_dataplane::Dataplane;
 use gatepost_dataplane::config::Segment;
 use gatepost_dataplane::wire::ethernet::Header;
 use gatepost_services::clock::Clock;
-use gatepost_services::dhcp::server::leases::Leases;
 use gatepost_services::link::link;
 use gatepost_services::store::Disk;
 use rand::RngExt;
 use rand::rngs::StdRng;
+use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::error::Error;
 use crate::port::Port;
+use current::Current;
 use identity::Identity;
 use inspector::Inspector;
 use ports::Ports;
-use services::Services;
+use reload::Reloader;
+use services::{Resources, Services};
 use worker::Worker;
 
 /// What the gateway gets from whoever runs it.
@@ -75,7 +81,7 @@ pub fn build<P: Port>(
     let identity = Identity::load_or_make(&*disk, &mut rng).map_err(|error| {
         Error::failed("cannot keep the gateway's hardware addresses", error, SEE_TO_STATE_DIR)
     })?;
-    let leases = if config.dhcp.enabled { Some(open_leases(&disk, &*clock)?) } else { None };
+    let leases = current::open_leases(&config, &disk, &*clock)?;
     let plan = Arc::new(config.dataplane(identity.lan, identity.wan, None, None));
     let mtu_max = [Segment::Lan, Segment::Wan].map(|segment| plan.interface(segment).mtu).into_iter().max();
     let frame_capacity = FRAME_OVERHEAD + usize::from(mtu_max.unwrap_or_default());
@@ -86,23 +92,20 @@ pub fn build<P: Port>(
     let (asking, asked) = channel::bounded(query::QUERIES_MAX);
     let worker =
         Worker::new(dataplane, Ports::new(ports), worker_link, Arc::clone(&plan), asked, frame_capacity);
+    let current = Current { config: Rc::new(config), leases, dns_upstreams: Vec::new() };
+    let current = Rc::new(RefCell::new(current));
     let inspector = Inspector {
-        config: Rc::new(config),
-        plan,
+        current: Rc::clone(&current),
+        plan: Arc::clone(&plan),
         began: clock.now(),
-        clock,
-        leases,
-        dns_upstreams: Rc::default(),
+        clock: Rc::clone(&clock),
         queries: asking,
-        wake_worker,
+        wake_worker: Arc::clone(&wake_worker),
     };
-    Ok((worker, Services { inspector, identity, disk, link: Rc::new(host_link), rng }))
-}
-
-fn open_leases(disk: &Rc<dyn Disk>, clock: &dyn Clock) -> Result<Rc<RefCell<Leases>>, Error> {
-    Leases::open(Rc::clone(disk), clock.now(), clock.unix_time())
-        .map(|leases| Rc::new(RefCell::new(leases)))
-        .map_err(|error| Error::failed("cannot read the leases", error, SEE_TO_STATE_DIR))
+    let resources = Resources { identity, clock, disk, link: Rc::new(host_link), plan, wake_worker, current };
+    let (requests, reloads) = mpsc::channel(reload::RELOADS_MAX);
+    let reloader = Reloader { requests };
+    Ok((worker, Services { resources, inspector, reloader, reloads, rng }))
 }
 
 const SEE_TO_STATE_DIR: &str = "see to the files in system.state_dir";

@@ -1,55 +1,68 @@
-//! The services' half of a gateway, on one thread: host stack, DHCP and DNS, and the tasks that keep them
-//! going.
+//! The services' half of a gateway, on one thread: the host stack and the DHCP client for as long as the
+//! gateway runs, the others until a [`reload`] starts new ones.
 
 use std::cell::RefCell;
-use std::future::{Future, pending};
-use std::net::Ipv4Addr;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 
-use gatepost_dataplane::MacAddr;
-use gatepost_dataplane::config::{Mode, Segment};
+use arc_swap::ArcSwap;
+use gatepost_dataplane::config::{self as dataplane, Mode, Segment};
 use gatepost_services::clock::Clock;
-use gatepost_services::dhcp::client::{self, Event};
-use gatepost_services::dhcp::server::Server;
-use gatepost_services::dhcp::server::leases::Leases;
-use gatepost_services::dhcp::service::{self as dhcp_service, Memory, Port};
-use gatepost_services::dns::{self, LocalNames};
+use gatepost_services::dhcp::service::{FRAMES_MAX, Port};
 use gatepost_services::link::HostLink;
 use gatepost_services::net::stack::{Stack, StackConfig};
 use gatepost_services::race::race;
 use gatepost_services::store::Disk;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::dispatch::Dispatcher;
+use super::current::{Current, open_leases};
+use super::generation::{Generation, Prepared};
 use super::identity::Identity;
 use super::inspector::Inspector;
-use super::settings;
-use super::uplink::Uplink;
-use crate::config::WanAddress;
+use super::reload::{self, Reloader, Request};
+use super::wan_client::WanClient;
+use crate::config::Config;
 use crate::error::Error;
 
-/// The file that keeps the WAN's address over a restart.
-const WAN_LEASE_FILE: &str = "wan-lease.json";
-
 /// Where a DHCP task gets its frames from.
-type Frames = mpsc::Sender<Vec<u8>>;
+pub(super) type Frames = mpsc::Sender<Vec<u8>>;
 
 /// The services, ready to run.
 pub struct Services {
+    pub(super) resources: Resources,
     pub(super) inspector: Inspector,
-    pub(super) identity: Identity,
-    pub(super) disk: Rc<dyn Disk>,
-    pub(super) link: Rc<HostLink>,
+    pub(super) reloader: Reloader,
+    pub(super) reloads: mpsc::Receiver<Request>,
     pub(super) rng: StdRng,
+}
+
+/// What the services work with.
+pub(super) struct Resources {
+    pub identity: Identity,
+    pub clock: Rc<dyn Clock>,
+    pub disk: Rc<dyn Disk>,
+    /// The way to the worker and back.
+    pub link: Rc<HostLink>,
+    /// The dataplane's configuration; swapped in whole.
+    pub plan: Arc<ArcSwap<dataplane::Config>>,
+    /// Makes the worker look at it.
+    pub wake_worker: Arc<dyn Fn() + Send + Sync>,
+    pub current: Rc<RefCell<Current>>,
 }
 
 impl Services {
     /// Tells about the running gateway.
     pub fn inspector(&self) -> Inspector {
         self.inspector.clone()
+    }
+
+    /// Changes the running gateway's configuration.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
     }
 
     /// Runs the services until `stop` is ready; calls `ready` as soon as each of them answers. It must be
@@ -59,144 +72,139 @@ impl Services {
     ///
     /// A service cannot use its settings, or breaks down.
     pub async fn run(mut self, ready: impl FnOnce(), stop: impl Future<Output = ()>) -> Result<(), Error> {
-        let mut tasks = JoinSet::new();
-        let stack = self.start_stack(&mut tasks);
-        let dhcp_server = self.start_dhcp_server(&mut tasks);
-        let (dhcp_client, mut leases) = self.start_dhcp_client(&mut tasks);
-        let uplink = self.start_uplink(stack.clone()).await?;
-        tasks.spawn_local(async move {
-            while leases.changed().await.is_ok() {
-                let lease = leases.borrow_and_update().clone();
-                uplink.apply(lease.as_ref()).await;
-            }
-            pending::<()>().await;
-        });
-        tasks.spawn_local(Dispatcher { link: self.link, stack, dhcp_server, dhcp_client }.run());
+        let mut stop = pin!(stop);
+        let mut stack_task = JoinSet::new();
+        let stack = self.start_stack(&mut stack_task);
+        let prepared = {
+            let current = self.resources.current.borrow();
+            let (config, leases) = (Rc::clone(&current.config), current.leases.clone());
+            let rng = StdRng::from_rng(&mut self.rng);
+            Prepared::new(config, leases, &self.resources, &stack, rng)?
+        };
+        let (mut wan_client, mut generation) = self.go_over_to(prepared, &stack, None).await?;
         ready();
-        let stopped = async {
-            stop.await;
-            Ok(())
-        };
-        let broken_down = async {
-            let ended = tasks.join_next().await;
-            let why = ended.and_then(Result::err).map_or_else(|| "it ended".to_owned(), |e| e.to_string());
-            Err(Error::failed("a service broke down", why, "see the log"))
-        };
-        race(stopped, broken_down).await
+        loop {
+            match self.next(stop.as_mut(), &mut stack_task, wan_client.as_mut(), &mut generation).await {
+                Happening::Stop => return Ok(()),
+                Happening::BrokenDown(why) => {
+                    return Err(Error::failed("a service broke down", why, "see the log"));
+                }
+                Happening::Reload(Request { config, answer }) => {
+                    let outcome = match self.prepare(*config, &stack) {
+                        Ok(prepared) => {
+                            generation.end().await;
+                            (wan_client, generation) = self.go_over_to(prepared, &stack, wan_client).await?;
+                            Ok(())
+                        }
+                        Err(error) => Err(error),
+                    };
+                    // Who has gone away need not be told.
+                    _ = answer.send(outcome);
+                }
+            }
+        }
     }
 
-    fn start_stack(&mut self, tasks: &mut JoinSet<()>) -> Stack {
-        let plan = self.inspector.plan.load();
+    /// Waits for whatever happens first.
+    async fn next(
+        &mut self,
+        stop: Pin<&mut impl Future<Output = ()>>,
+        stack: &mut JoinSet<()>,
+        wan_client: Option<&mut WanClient>,
+        generation: &mut Generation,
+    ) -> Happening {
+        let stopped = async {
+            stop.await;
+            Happening::Stop
+        };
+        let asked = async {
+            match self.reloads.recv().await {
+                Some(request) => Happening::Reload(request),
+                None => std::future::pending().await,
+            }
+        };
+        let client_ended = async {
+            match wan_client {
+                Some(client) => client.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        let broken_down = async {
+            Happening::BrokenDown(race(first_ended(stack), race(client_ended, generation.ended())).await)
+        };
+        race(stopped, race(asked, broken_down)).await
+    }
+
+    /// Makes what `config` needs, or says why it cannot be taken.
+    fn prepare(&mut self, config: Config, stack: &Stack) -> Result<Prepared, Error> {
+        let current = self.resources.current.borrow();
+        reload::check(&current.config, &config)?;
+        let leases = match &current.leases {
+            Some(leases) if config.dhcp.enabled => Some(Rc::clone(leases)),
+            _ => open_leases(&config, &self.resources.disk, &*self.resources.clock)?,
+        };
+        let rng = StdRng::from_rng(&mut self.rng);
+        Prepared::new(Rc::new(config), leases, &self.resources, stack, rng)
+    }
+
+    async fn go_over_to(
+        &mut self,
+        prepared: Prepared,
+        stack: &Stack,
+        wan_client: Option<WanClient>,
+    ) -> Result<(Option<WanClient>, Generation), Error> {
+        let (config, leases) = (Rc::clone(&prepared.config), prepared.leases.clone());
+        let rng = StdRng::from_rng(&mut self.rng);
+        let wan_client = WanClient::for_config(&config, &self.resources, rng, wan_client);
+        *self.resources.current.borrow_mut() = Current { config, leases, dns_upstreams: Vec::new() };
+        Generation::start(prepared, &self.resources, stack, wan_client.as_ref())
+            .await
+            .map(|generation| (wan_client, generation))
+            .map_err(|error| Error::failed("cannot serve names on the LAN", error, "see the log"))
+    }
+
+    fn start_stack(&mut self, task: &mut JoinSet<()>) -> Stack {
+        let plan = self.resources.plan.load();
         let mtu = match plan.mode {
             Mode::LanOnly => plan.lan.mtu,
             Mode::Router | Mode::Nat | Mode::NatDmz => plan.lan.mtu.min(plan.wan.mtu),
         };
         let settings = StackConfig { mtu: mtu.into(), ..StackConfig::default() };
-        let link = Rc::clone(&self.link);
+        let link = Rc::clone(&self.resources.link);
         let emit = move |packet: &[u8]| link.emit_packet(packet);
-        let stack = Stack::new(settings, Rc::clone(&self.inspector.clock), self.fork_rng(), emit);
+        let rng = StdRng::from_rng(&mut self.rng);
+        let stack = Stack::new(settings, Rc::clone(&self.resources.clock), rng, emit);
         let running = stack.clone();
-        tasks.spawn_local(async move { running.run().await });
+        task.spawn_local(async move { running.run().await });
         stack
     }
+}
 
-    fn start_dhcp_server(&self, tasks: &mut JoinSet<()>) -> Option<Frames> {
-        let leases = Rc::clone(self.inspector.leases.as_ref()?);
-        let server = Server::new(settings::dhcp_server(&self.inspector.config), leases);
-        let (sender, port) = self.port(Segment::Lan, self.identity.lan);
-        let clock = Rc::clone(&self.inspector.clock);
-        tasks.spawn_local(dhcp_service::serve(Rc::new(RefCell::new(server)), port, clock, pending()));
-        Some(sender)
-    }
+enum Happening {
+    Stop,
+    Reload(Request),
+    BrokenDown(String),
+}
 
-    /// The client on the WAN, if the provider gives the address, and the leases that it gets.
-    fn start_dhcp_client(
-        &mut self,
-        tasks: &mut JoinSet<()>,
-    ) -> (Option<Frames>, watch::Receiver<Option<client::Lease>>) {
-        let config = &self.inspector.config;
-        let (leases, changes) = watch::channel(None);
-        if config.mode == Mode::LanOnly || config.wan.address != WanAddress::Dhcp {
-            return (None, changes);
-        }
-        let settings = client::Config {
-            mac: self.identity.wan,
-            client_id: None,
-            hostname: Some(config.system.hostname.clone()),
-            broadcast: false,
-        };
-        let memory = Memory { disk: Rc::clone(&self.disk), file: WAN_LEASE_FILE };
-        let (sender, port) = self.port(Segment::Wan, self.identity.wan);
-        let clock = Rc::clone(&self.inspector.clock);
-        let on_event = move |event| {
-            leases.send_replace(match event {
-                Event::Configured(lease) => Some(lease),
-                Event::Lost => None,
-            });
-        };
-        let rng = self.fork_rng();
-        tasks.spawn_local(dhcp_service::run_client(
-            (settings, rng),
-            Some(memory),
-            port,
-            clock,
-            on_event,
-            pending(),
-        ));
-        (Some(sender), changes)
-    }
-
+impl Resources {
     /// A way to send and receive whole frames on `segment`.
-    fn port(&self, segment: Segment, mac: MacAddr) -> (Frames, Port<impl Fn(&[u8]) -> bool + use<>>) {
-        let (sender, frames) = mpsc::channel(dhcp_service::FRAMES_MAX);
+    pub fn port(&self, segment: Segment) -> (Frames, Port<impl Fn(&[u8]) -> bool + use<>>) {
+        let mac = match segment {
+            Segment::Lan => self.identity.lan,
+            Segment::Wan => self.identity.wan,
+        };
+        let (sender, frames) = mpsc::channel(FRAMES_MAX);
         let link = Rc::clone(&self.link);
         let transmit = move |frame: &[u8]| link.emit_frame(segment, frame);
         (sender, Port { mac, frames, transmit })
     }
-
-    /// The name service, and the addresses as far as they are known.
-    async fn start_uplink(&mut self, stack: Stack) -> Result<Uplink, Error> {
-        let dns = self.name_service(stack.clone())?;
-        let Inspector { config, plan, wake_worker, dns_upstreams, .. } = self.inspector.clone();
-        let identity = self.identity;
-        let uplink = Uplink { config, identity, plan, wake_worker, stack, dns, dns_upstreams };
-        let failed = |error| Error::failed("cannot serve names on the LAN", error, "see the log");
-        uplink.start().await.map_err(failed)?;
-        Ok(uplink)
-    }
-
-    fn name_service(&mut self, stack: Stack) -> Result<Option<dns::Service<Stack>>, Error> {
-        let Inspector { config, clock, leases, .. } = self.inspector.clone();
-        if !config.dns.enabled {
-            return Ok(None);
-        }
-        let names: Rc<dyn LocalNames> = match leases {
-            Some(leases) => Rc::new(LeaseNames { leases, clock: Rc::clone(&clock) }),
-            None => Rc::new(()),
-        };
-        dns::Service::new(stack, clock, self.fork_rng(), settings::dns(&config), names)
-            .map(Some)
-            .map_err(|error| Error::failed("cannot serve names", error, "correct [system] and [dns]"))
-    }
-
-    /// A generator of its own for each service, so that none depends on what the others draw.
-    fn fork_rng(&mut self) -> StdRng {
-        StdRng::from_rng(&mut self.rng)
-    }
 }
 
-/// The names of those who have an address by DHCP.
-struct LeaseNames {
-    leases: Rc<RefCell<Leases>>,
-    clock: Rc<dyn Clock>,
-}
-
-impl LocalNames for LeaseNames {
-    fn address(&self, label: &str) -> Option<Ipv4Addr> {
-        self.leases.borrow().address_of(label, self.clock.now())
-    }
-
-    fn name(&self, address: Ipv4Addr) -> Option<String> {
-        self.leases.borrow().name_of(address, self.clock.now()).map(str::to_owned)
+/// Waits until one of `tasks` has ended, and says why; for ever if there is none.
+pub(super) async fn first_ended(tasks: &mut JoinSet<()>) -> String {
+    match tasks.join_next().await {
+        Some(Ok(())) => "it ended".to_owned(),
+        Some(Err(error)) => error.to_string(),
+        None => std::future::pending().await,
     }
 }

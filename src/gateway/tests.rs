@@ -30,7 +30,6 @@ use super::worker::Worker;
 use super::{Environment, build};
 use crate::config::Config;
 use crate::control::What;
-use crate::control::server::Reporter;
 use crate::port::{Abilities, Port, PortError, Received};
 
 const HOST_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 10]);

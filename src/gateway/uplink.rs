@@ -7,7 +7,6 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,6 +18,7 @@ use gatepost_services::net::stack::Stack;
 use ipnet::Ipv4Net;
 use tracing::{info, warn};
 
+use super::current::Current;
 use super::identity::Identity;
 use super::settings;
 use crate::config::{Config, Service, overlap};
@@ -37,20 +37,21 @@ pub struct Uplink {
     pub stack: Stack,
     /// The name service, if there is one.
     pub dns: Option<dns::Service<Stack>>,
-    /// The name servers that the gateway asks, for those who want to know.
-    pub dns_upstreams: Rc<RefCell<Vec<Ipv4Addr>>>,
+    /// Where the name servers that the gateway asks are told to those who want to know.
+    pub current: Rc<RefCell<Current>>,
 }
 
 impl Uplink {
-    /// Takes the addresses of the configuration, before any lease, and serves the LAN.
+    /// Takes the addresses of the configuration and of `lease`, and serves the LAN.
     ///
     /// # Errors
     ///
     /// The name service cannot listen on the LAN.
-    pub async fn start(&self) -> io::Result<()> {
-        let wan = self.plan.load().wan.address;
-        self.move_services(None, wan).await;
-        self.ask_upstreams(&[]);
+    pub async fn start(&self, lease: Option<&Lease>) -> io::Result<()> {
+        let lease = lease.filter(|lease| self.accepts(lease));
+        self.change_plan(lease);
+        self.move_services(None, self.plan.load().wan.address).await;
+        self.ask_upstreams(lease);
         if let Some(dns) = &self.dns {
             dns.listen(settings::dns_server(self.config.lan.address.addr())).await?;
         }
@@ -60,22 +61,38 @@ impl Uplink {
     /// Goes over to `lease`, or to none.
     pub async fn apply(&self, lease: Option<&Lease>) {
         let lease = lease.filter(|lease| self.accepts(lease));
-        let address = lease.map(|lease| lease.address);
-        let router = lease.and_then(|lease| lease.router);
+        let old = self.change_plan(lease);
+        let new = self.plan.load().wan.address;
+        if new != old {
+            self.move_services(old, new).await;
+        }
+        self.ask_upstreams(lease);
+    }
+
+    /// Serves nobody any more. The addresses stay.
+    pub async fn stop(&self) {
+        if let Some(dns) = &self.dns {
+            dns.stop_listening_everywhere().await;
+        }
+    }
+
+    /// Tells the dataplane what the configuration and `lease` say. Returns the WAN address until now.
+    fn change_plan(&self, lease: Option<&Lease>) -> Option<Ipv4Net> {
+        let (address, router) = (lease.map(|lease| lease.address), lease.and_then(|lease| lease.router));
         let new = self.config.dataplane(self.identity.lan, self.identity.wan, address, router);
         let old = self.plan.load_full();
-        if new != *old {
-            match (address, router) {
+        if (new.wan.address, new.wan.gateway) != (old.wan.address, old.wan.gateway) {
+            match (new.wan.address, new.wan.gateway) {
                 (Some(address), Some(router)) => info!("WAN address {address}, router {router}"),
                 (Some(address), None) => warn!("WAN address {address}, and no router to the internet"),
                 (None, _) => warn!("no WAN address any more"),
             }
-            let address = new.wan.address;
+        }
+        if new != *old {
             self.plan.store(Arc::new(new));
             (self.wake_worker)();
-            self.move_services(old.wan.address, address).await;
         }
-        self.ask_upstreams(lease.map_or(&[], |lease| &lease.dns_servers));
+        old.wan.address
     }
 
     /// RFC 4787 REQ-7
@@ -114,12 +131,13 @@ impl Uplink {
     }
 
     /// Asks the servers that the administrator has set, or those that the provider offers.
-    fn ask_upstreams(&self, offered: &[Ipv4Addr]) {
+    fn ask_upstreams(&self, lease: Option<&Lease>) {
+        let offered = lease.map_or(&[][..], |lease| &lease.dns_servers);
         let upstreams = settings::dns_upstreams(&self.config, offered);
-        if upstreams == *self.dns_upstreams.borrow() {
+        if upstreams == self.current.borrow().dns_upstreams {
             return;
         }
-        *self.dns_upstreams.borrow_mut() = upstreams.to_vec();
+        self.current.borrow_mut().dns_upstreams = upstreams.to_vec();
         if let Some(dns) = &self.dns {
             dns.set_upstreams(upstreams.iter().copied().map(settings::dns_server).collect());
         }

@@ -47,7 +47,7 @@ pub fn run(file: &Path, lab: u32) -> Result<(), Error> {
     if parent_id() != lab {
         return Ok(());
     }
-    port::run(Config::load(file)?)
+    port::run(Config::load(file)?, Some(file.to_owned()))
 }
 
 /// The names of the lab's PCs.

@@ -12,6 +12,7 @@ use gatepost_dataplane::offload::SegmentKind;
 pub mod clock;
 pub mod event_loop;
 pub mod netdevice;
+mod operator;
 mod run;
 pub mod tap;
 mod tap_offload;

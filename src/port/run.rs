@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -20,28 +20,29 @@ use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
-use tracing::{Level, info};
+use tracing::{Level, error, info};
 
 use super::clock::SystemClock;
 use super::event_loop::{EventLoop, Handle, TapSpec};
+use super::operator::Operator;
 use super::tap::Tap;
 use crate::config::Config;
-use crate::control::server::ControlSocket;
+use crate::control::server::{ControlSocket, Operations as _};
 use crate::error::Error;
 use crate::gateway::worker::Worker;
 use crate::gateway::{self, Environment};
 
 /// Runs the gateway until SIGTERM or SIGINT. Logs to stderr; prints `ready` on stdout once every port and
-/// service answers.
+/// service answers. At SIGHUP and `gatepost reload` it goes over to what `file`, where `config` is from, says then.
 ///
 /// # Errors
 ///
 /// One sentence with the remedy: what could not be set up, and then nothing of it is left, or what broke
 /// down later.
-pub fn run(config: Config) -> Result<(), Error> {
+pub fn run(config: Config, file: Option<PathBuf>) -> Result<(), Error> {
     log_to_stderr();
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(no_resources)?;
-    LocalSet::new().block_on(&runtime, serve(config))
+    LocalSet::new().block_on(&runtime, serve(config, file))
 }
 
 fn log_to_stderr() {
@@ -54,8 +55,9 @@ fn log_to_stderr() {
     _ = log.try_init();
 }
 
-async fn serve(config: Config) -> Result<(), Error> {
+async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Error> {
     let mut stop = StopSignals::new().map_err(no_resources)?;
+    let hangups = signal(SignalKind::hangup()).map_err(no_resources)?;
     let disk = open_state_dir(&config.system.state_dir)?;
     let control = ControlSocket::bind(&config.system.control_socket)?;
     let specs = tap_specs(&config);
@@ -74,14 +76,14 @@ async fn serve(config: Config) -> Result<(), Error> {
         wake_worker: Arc::new(move || waker.wake()),
     };
     let (worker, services) = gateway::build(config, ports, environment)?;
-    let inspector = services.inspector();
+    let operator = Rc::new(Operator { inspector: services.inspector(), reloader: services.reloader(), file });
     let mut dataplane = DataplaneThread::start(event_loop, worker, specs, clock).map_err(no_resources)?;
     let dataplane_ended = async {
         dataplane.ended().await;
         Ok(())
     };
     let serving = async {
-        control.serve(inspector).await;
+        race(control.serve(Rc::clone(&operator)), reload_at(hangups, &operator)).await;
         Ok(())
     };
     let outcome = race(services.run(announce, stop.received()), race(dataplane_ended, serving)).await;
@@ -115,6 +117,16 @@ fn announce() {
 
 fn no_resources(error: impl fmt::Display) -> Error {
     Error::failed("cannot start the gateway", error, "see what the process may use (`ulimit -a`)")
+}
+
+/// Reads the configuration again at every signal, for ever.
+async fn reload_at(mut signals: Signal, operator: &Operator) {
+    while signals.recv().await.is_some() {
+        if let Err(refusal) = operator.reload().await {
+            refusal.messages().iter().for_each(|message| error!("{message}"));
+            error!("nothing has changed");
+        }
+    }
 }
 
 /// The signals that end the gateway.

@@ -18,6 +18,7 @@ mod lifecycle;
 mod modes;
 mod nat;
 mod parallel;
+mod reload;
 mod scan;
 mod switch;
 mod taps;

@@ -121,6 +121,14 @@ impl<N: Net> Service<N> {
         }
     }
 
+    /// As [`Service::stop_listening`], on every address.
+    pub async fn stop_listening_everywhere(&self) {
+        let listeners = std::mem::take(&mut self.shared.state.borrow_mut().listeners);
+        for task in listeners.into_values().flatten() {
+            task.end().await;
+        }
+    }
+
     /// Replaces the upstream servers, as when the WAN's DHCP names others.
     pub fn set_upstreams(&self, upstreams: Vec<SocketAddr>) {
         self.shared.handle(|server, _| server.set_upstreams(upstreams));

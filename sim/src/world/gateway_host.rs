@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use gatepost::config::Config;
 use gatepost::control::What;
-use gatepost::control::server::Reporter;
 use gatepost::error::Error;
 use gatepost::gateway::inspector::Inspector;
 use gatepost::gateway::worker::Worker;

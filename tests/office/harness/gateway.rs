@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 
 use nix::sys::signal::{Signal, kill};
@@ -43,6 +43,13 @@ impl Setup {
     /// The configuration.
     pub fn config(&self) -> PathBuf {
         self.directory.join("gatepost.toml")
+    }
+
+    /// Replaces `old`, which is there, by `new` in the configuration.
+    pub fn edit(&self, old: &str, new: &str) {
+        let text = fs::read_to_string(self.config()).expect("it is there");
+        assert!(text.contains(old), "{text}");
+        fs::write(self.config(), text.replace(old, new)).expect("it can be written");
     }
 
     /// The directory.
@@ -119,6 +126,16 @@ impl Gateway {
         assert!(drops.keys().all(|reason| reasons.contains(&reason.as_str())), "{drops:?}");
     }
 
+    /// `gatepost reload`.
+    pub fn reload(&self) -> Output {
+        gatepost(&["reload", "--config"]).arg(self.setup().config()).output().expect("it runs")
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.process.id().cast_signed()), signal).expect("it can be signalled");
+    }
+
     /// What it wrote to its log.
     pub fn log(&self) -> String {
         self.setup().directory.read("log")
@@ -139,7 +156,7 @@ impl Gateway {
         if let Some(status) = self.process.try_wait().expect("it can be waited for") {
             return status;
         }
-        kill(Pid::from_raw(self.process.id().cast_signed()), signal).expect("it can be signalled");
+        self.signal(signal);
         eventually("the end of the gateway", || self.process.try_wait().expect("it can be waited for"))
     }
 }

@@ -1,0 +1,61 @@
+//! The random office: everything is picked by the seed.
+//!
+//! It has two phases. In the first, faults come and go while the checkers watch. Then all faults end, and
+//! within [`SETTLING`] of simulated time everything must work again: every PC has an address, and has
+//! looked up a name and fetched a page since. A seed leaves many features out, on purpose: bugs hide
+//! where one fault covers up for another.
+
+mod config;
+mod faults;
+mod links;
+
+use std::time::Duration;
+
+use gatepost_dataplane::Instant;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::action::calm;
+use super::office::Office;
+
+/// Simulated time after the last fault until everything must work.
+pub const SETTLING: Duration = Duration::from_secs(240);
+/// How long a swarm run takes unless asked otherwise.
+pub const LASTING_SECS: u64 = 600;
+/// A minute of faults, and the time to settle.
+pub const LASTING_SECS_MIN: u64 = 60 + SETTLING.as_secs();
+
+/// The office of `seed`, whose last [`SETTLING`] of all the time it lasts is calm.
+pub fn office_of(seed: u64, lasting: Duration) -> Office {
+    let calm_at = lasting.saturating_sub(SETTLING);
+    Picker { rng: StdRng::seed_from_u64(seed ^ 0x5eed), calm_at_secs: calm_at.as_secs() }
+        .pick()
+        .at(calm_at, calm())
+        .expect("every PC has an address", |account| account.every_pc(|diary| diary.address.is_some()))
+        .expect("every PC has fetched a page since the faults ended", move |account| {
+            let since = Instant::ZERO + calm_at;
+            account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at > since))
+        })
+}
+
+/// Rolls the dice.
+struct Picker {
+    rng: StdRng,
+    calm_at_secs: u64,
+}
+
+impl Picker {
+    fn pick(&mut self) -> Office {
+        let (office, world) = self.config();
+        let office = self.links(office);
+        self.faults(office, &world)
+    }
+}
+
+/// What later picks have to know of earlier ones.
+struct World {
+    pcs: usize,
+    lan_ports: usize,
+    /// Whether a customer would notice in time that the provider has gone over to another network.
+    can_renumber: bool,
+}

@@ -1,0 +1,158 @@
+//! The services that go by one configuration. A reload ends them and starts new ones.
+
+use std::cell::RefCell;
+use std::future::pending;
+use std::io;
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+
+use gatepost_dataplane::config::Segment;
+use gatepost_services::clock::Clock;
+use gatepost_services::dhcp::server::Server;
+use gatepost_services::dhcp::service as dhcp_service;
+use gatepost_services::dns::{self, LocalNames};
+use gatepost_services::net::stack::Stack;
+use rand::rngs::StdRng;
+use tokio::task::JoinSet;
+
+use super::current::SharedLeases;
+use super::dispatch::Dispatcher;
+use super::services::{Frames, Resources, first_ended};
+use super::settings;
+use super::uplink::Uplink;
+use super::wan_client::WanClient;
+use crate::config::Config;
+use crate::error::Error;
+
+/// What can go wrong with a configuration's services is done with when this exists.
+pub struct Prepared {
+    /// The settings.
+    pub config: Rc<Config>,
+    /// The DHCP server's, if there is one.
+    pub leases: Option<SharedLeases>,
+    dns: Option<dns::Service<Stack>>,
+}
+
+impl Prepared {
+    /// Makes the services of `config`, which do not serve anybody yet.
+    ///
+    /// # Errors
+    ///
+    /// A service cannot use its settings.
+    pub fn new(
+        config: Rc<Config>,
+        leases: Option<SharedLeases>,
+        resources: &Resources,
+        stack: &Stack,
+        rng: StdRng,
+    ) -> Result<Self, Error> {
+        if !config.dns.enabled {
+            return Ok(Self { config, leases, dns: None });
+        }
+        let names: Rc<dyn LocalNames> = match &leases {
+            Some(leases) => {
+                Rc::new(LeaseNames { leases: Rc::clone(leases), clock: Rc::clone(&resources.clock) })
+            }
+            None => Rc::new(()),
+        };
+        let clock = Rc::clone(&resources.clock);
+        let dns = dns::Service::new(stack.clone(), clock, rng, settings::dns(&config), names)
+            .map_err(|error| Error::failed("cannot serve names", error, "correct [system] and [dns]"))?;
+        Ok(Self { config, leases, dns: Some(dns) })
+    }
+}
+
+/// Services at work.
+pub struct Generation {
+    tasks: JoinSet<()>,
+    uplink: Rc<Uplink>,
+}
+
+impl Generation {
+    /// Starts what was prepared, on the lease that `wan_client` has.
+    ///
+    /// # Errors
+    ///
+    /// The name service cannot listen on the LAN.
+    pub async fn start(
+        prepared: Prepared,
+        resources: &Resources,
+        stack: &Stack,
+        wan_client: Option<&WanClient>,
+    ) -> io::Result<Self> {
+        let Prepared { config, leases, dns } = prepared;
+        let mut tasks = JoinSet::new();
+        let dhcp_server = leases.map(|leases| start_dhcp_server(&config, leases, resources, &mut tasks));
+        let uplink = Rc::new(Uplink {
+            config,
+            identity: resources.identity,
+            plan: resources.plan.clone(),
+            wake_worker: resources.wake_worker.clone(),
+            stack: stack.clone(),
+            dns,
+            current: Rc::clone(&resources.current),
+        });
+        let changes = wan_client.map(|client| client.leases.clone());
+        let lease = changes.as_ref().and_then(|leases| leases.borrow().clone());
+        uplink.start(lease.as_ref()).await?;
+        if let Some(mut leases) = changes {
+            let uplink = Rc::clone(&uplink);
+            // The lease may have changed meanwhile.
+            leases.mark_changed();
+            tasks.spawn_local(async move {
+                while leases.changed().await.is_ok() {
+                    let lease = leases.borrow_and_update().clone();
+                    uplink.apply(lease.as_ref()).await;
+                }
+                pending::<()>().await;
+            });
+        }
+        let dispatcher = Dispatcher {
+            link: Rc::clone(&resources.link),
+            stack: stack.clone(),
+            dhcp_server,
+            dhcp_client: wan_client.map(|client| client.frames.clone()),
+        };
+        tasks.spawn_local(dispatcher.run());
+        Ok(Self { tasks, uplink })
+    }
+
+    /// Ends them all; their addresses are free then.
+    pub async fn end(mut self) {
+        self.tasks.shutdown().await;
+        self.uplink.stop().await;
+    }
+
+    /// Waits until one has ended by itself, which none should; says why.
+    pub async fn ended(&mut self) -> String {
+        first_ended(&mut self.tasks).await
+    }
+}
+
+fn start_dhcp_server(
+    config: &Config,
+    leases: SharedLeases,
+    resources: &Resources,
+    tasks: &mut JoinSet<()>,
+) -> Frames {
+    let server = Rc::new(RefCell::new(Server::new(settings::dhcp_server(config), leases)));
+    let (frames, port) = resources.port(Segment::Lan);
+    tasks.spawn_local(dhcp_service::serve(server, port, Rc::clone(&resources.clock), pending()));
+    frames
+}
+
+/// The names of those who have an address by DHCP.
+struct LeaseNames {
+    leases: SharedLeases,
+    clock: Rc<dyn Clock>,
+}
+
+impl LocalNames for LeaseNames {
+    fn address(&self, label: &str) -> Option<Ipv4Addr> {
+        self.leases.borrow().address_of(label, self.clock.now())
+    }
+
+    fn name(&self, address: Ipv4Addr) -> Option<String> {
+        self.leases.borrow().name_of(address, self.clock.now()).map(str::to_owned)
+    }
+}

@@ -1,0 +1,91 @@
+//! Another configuration for a running gateway.
+//!
+//! It is taken in whole or not at all. What it says of ports and of the process itself has to be what it
+//! was: those are set up once. Everything else changes: the dataplane's rules in one swap, so that flows
+//! that they still allow go on and the others end; the services by starting anew. The provider's lease
+//! and the leases of the office stay. What DNS has cached is asked for again.
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::Config;
+use crate::error::Error;
+
+/// Reloads that wait for one under way.
+pub const RELOADS_MAX: usize = 8;
+
+/// Asks the running services to go over to another configuration.
+#[derive(Clone)]
+pub struct Reloader {
+    pub(super) requests: mpsc::Sender<Request>,
+}
+
+/// A configuration to go over to, and whom to tell of the outcome.
+pub(super) struct Request {
+    pub config: Box<Config>,
+    pub answer: oneshot::Sender<Result<(), Error>>,
+}
+
+impl Reloader {
+    /// Goes over to `config`; it is in force when this returns.
+    ///
+    /// # Errors
+    ///
+    /// It is not taken, and nothing has changed: it needs a restart, or a service cannot use it.
+    pub async fn reload(&self, config: Config) -> Result<(), Error> {
+        let (answer, outcome) = oneshot::channel();
+        let stopping = || Error::failed("cannot reload", "the gateway is stopping", "start it again");
+        self.requests.send(Request { config: Box::new(config), answer }).await.map_err(|_| stopping())?;
+        outcome.await.unwrap_or_else(|_| Err(stopping()))
+    }
+}
+
+/// Whether a gateway that runs on `old` can go over to `new`.
+///
+/// # Errors
+///
+/// What it would need a restart for.
+pub(super) fn check(old: &Config, new: &Config) -> Result<(), Error> {
+    let fixed = [
+        ("system.state_dir", old.system.state_dir == new.system.state_dir),
+        ("system.control_socket", old.system.control_socket == new.system.control_socket),
+        ("system.workers", old.system.workers == new.system.workers),
+        ("the ports, or the mode from or to \"lan-only\",", old.ports().eq(new.ports())),
+        ("wan.mtu", old.wan.mtu == new.wan.mtu),
+    ];
+    let changed: Vec<_> = fixed.iter().filter(|(_, is_same)| !is_same).map(|(what, _)| *what).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let why = format!("{} cannot change while the gateway runs", changed.join(" and "));
+    Err(Error::failed("the configuration is not taken", why, "restart the gateway, or change that back"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::parse("test", text).expect("a valid configuration")
+    }
+
+    #[test]
+    fn rules_and_services_can_change() {
+        let new =
+            "lan.address = '10.0.0.1/24'\ndhcp.enabled = false\nnetwork.mode = 'router'\nnat.max_flows = 100";
+        assert_eq!(check(&config(""), &config(new)), Ok(()));
+    }
+
+    #[test]
+    fn what_is_set_up_once_is_told() {
+        for (new, told) in [
+            ("system.state_dir = '/elsewhere'", "system.state_dir"),
+            ("system.control_socket = '/elsewhere'", "system.control_socket"),
+            ("lan.ports = [{ tap = 'other' }]", "the ports"),
+            ("network.mode = 'lan-only'", "the mode"),
+            ("wan.mtu = 1400", "wan.mtu"),
+        ] {
+            let error = check(&config(""), &config(new)).expect_err(new).to_string();
+            assert!(error.contains(told) && error.contains("restart the gateway"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The DHCP client on the WAN. It outlives the services around it, so that a reload keeps the lease.
+
+use std::rc::Rc;
+
+use gatepost_dataplane::config::{Mode, Segment};
+use gatepost_services::dhcp::client::{self, Event, Lease};
+use gatepost_services::dhcp::service::{self, Memory};
+use rand::rngs::StdRng;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::identity::Identity;
+use super::services::{Frames, Resources};
+use crate::config::{Config, WanAddress};
+
+/// The file that keeps the WAN's address over a restart.
+const WAN_LEASE_FILE: &str = "wan-lease.json";
+
+/// A client at work.
+pub struct WanClient {
+    settings: client::Config,
+    /// Takes its frames.
+    pub frames: Frames,
+    /// The lease that it has.
+    pub leases: watch::Receiver<Option<Lease>>,
+    /// Ends with this.
+    task: JoinSet<()>,
+}
+
+impl WanClient {
+    /// The client that `config` asks for: `current` itself, if it serves as it is. `None` if the provider does
+    /// not give the address.
+    pub fn for_config(
+        config: &Config,
+        resources: &Resources,
+        rng: StdRng,
+        current: Option<Self>,
+    ) -> Option<Self> {
+        let settings = settings(config, resources.identity)?;
+        match current {
+            Some(current) if current.settings == settings => Some(current),
+            _ => Some(Self::start(settings, resources, rng)),
+        }
+    }
+
+    fn start(settings: client::Config, resources: &Resources, rng: StdRng) -> Self {
+        let (sender, leases) = watch::channel(None);
+        let memory = Memory { disk: Rc::clone(&resources.disk), file: WAN_LEASE_FILE };
+        let (frames, port) = resources.port(Segment::Wan);
+        let clock = Rc::clone(&resources.clock);
+        let on_event = move |event| {
+            sender.send_replace(match event {
+                Event::Configured(lease) => Some(lease),
+                Event::Lost => None,
+            });
+        };
+        let mut task = JoinSet::new();
+        let parts = (settings.clone(), rng);
+        let never = std::future::pending();
+        task.spawn_local(service::run_client(parts, Some(memory), port, clock, on_event, never));
+        Self { settings, frames, leases, task }
+    }
+
+    /// Waits until it has ended by itself, which it should not; says why.
+    pub async fn ended(&mut self) -> String {
+        super::services::first_ended(&mut self.task).await
+    }
+}
+
+fn settings(config: &Config, identity: Identity) -> Option<client::Config> {
+    let is_wanted = config.mode != Mode::LanOnly && config.wan.address == WanAddress::Dhcp;
+    is_wanted.then(|| client::Config {
+        mac: identity.wan,
+        client_id: None,
+        hostname: Some(config.system.hostname.clone()),
+        broadcast: false,
+    })
+}

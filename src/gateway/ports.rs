@@ -389,7 +389,10 @@ impl<P: Port> Place<P> {
 mod tests {
     use std::io;
 
+    use std::num::NonZero;
+
     use gatepost_dataplane::PortSet;
+    use gatepost_dataplane::offload::{Partial, SegmentKind, Segmentation};
 
     use super::*;
 
@@ -400,6 +403,8 @@ mod tests {
         room: usize,
         written: Vec<Vec<u8>>,
         abilities: Abilities,
+        /// So many of the first to read are no frames.
+        spoilt: usize,
         failure: Option<fn() -> PortError>,
     }
 
@@ -411,6 +416,10 @@ mod tests {
         fn receive(&mut self, buffer: &mut [u8], _: &mut [u8]) -> Result<Received, PortError> {
             if let Some(failure) = self.failure {
                 return Err(failure());
+            }
+            if let Some(left) = self.spoilt.checked_sub(1) {
+                self.spoilt = left;
+                return Err(PortError::Refused(io::ErrorKind::InvalidData.into()));
             }
             self.to_read = self.to_read.checked_sub(1).ok_or(PortError::WouldBlock)?;
             buffer[..14].fill(0);
@@ -425,6 +434,17 @@ mod tests {
             self.written.push(frame.to_vec());
             Ok(())
         }
+    }
+
+    fn frame_of(bytes: &[u8]) -> Frame {
+        let mut frame = Frame::with_capacity(bytes.len());
+        frame.buffer_mut().copy_from_slice(bytes);
+        frame.set_len(bytes.len());
+        frame
+    }
+
+    fn empty() -> Frame {
+        frame_of(&[0; 14])
     }
 
     fn ports(fakes: impl IntoIterator<Item = FakePort>) -> Ports<FakePort> {
@@ -489,7 +509,7 @@ mod tests {
     fn what_waited_for_a_port_that_goes_is_undeliverable_once() {
         let mut ports = ports([FakePort::default()]);
         for sole in [true, false, true] {
-            assert_eq!(ports.send(PortId(0), &[0; 14], sole, &mut unexpected), Ok(()));
+            assert_eq!(ports.send(PortId(0), &empty(), sole, &mut unexpected), Ok(()));
         }
         let mut lost = Vec::new();
         ports.places[0].port.as_mut().expect("open").failure = Some(gone);
@@ -505,10 +525,10 @@ mod tests {
         let mut batch = Batch::new(64);
         ports.receive(&mut batch, &mut unexpected);
         assert!(batch.is_empty());
-        assert_eq!(ports.send(PortId(0), &[0; 14], true, &mut unexpected), Err(DropReason::PortDown));
+        assert_eq!(ports.send(PortId(0), &empty(), true, &mut unexpected), Err(DropReason::PortDown));
         ports.open(PortId(0), FakePort { room: 1, to_read: 1, ..Default::default() });
         assert_eq!(ports.gone().count(), 0);
-        assert_eq!(ports.send(PortId(0), &[0; 14], true, &mut unexpected), Ok(()));
+        assert_eq!(ports.send(PortId(0), &empty(), true, &mut unexpected), Ok(()));
         ports.receive(&mut batch, &mut unexpected);
         assert_eq!(batch.len(), 1);
     }
@@ -516,11 +536,11 @@ mod tests {
     #[test]
     fn a_port_set_down_is_kept() {
         let mut ports = ports([FakePort { failure: Some(|| PortError::Down), ..Default::default() }]);
-        assert_eq!(ports.send(PortId(0), &[0; 14], true, &mut unexpected), Err(DropReason::PortDown));
+        assert_eq!(ports.send(PortId(0), &empty(), true, &mut unexpected), Err(DropReason::PortDown));
         assert!(!ports.status()[0].up);
         let fake = ports.places[0].port.as_mut().expect("still open");
         *fake = FakePort { room: 1, ..Default::default() };
-        assert_eq!(ports.send(PortId(0), &[0; 14], true, &mut unexpected), Ok(()));
+        assert_eq!(ports.send(PortId(0), &empty(), true, &mut unexpected), Ok(()));
         assert!(ports.status()[0].up);
     }
 
@@ -528,9 +548,71 @@ mod tests {
     fn a_refused_frame_is_counted_and_the_port_goes_on() {
         let refuse = || PortError::Refused(io::Error::other("3 of 14 octets written"));
         let mut ports = ports([FakePort { failure: Some(refuse), ..Default::default() }]);
-        assert_eq!(ports.send(PortId(0), &[0; 14], true, &mut unexpected), Err(DropReason::PortRefused));
+        assert_eq!(ports.send(PortId(0), &empty(), true, &mut unexpected), Err(DropReason::PortRefused));
         assert_eq!(ports.status()[0].counters.refused, 1);
         assert_eq!(ports.gone().count(), 0);
+    }
+
+    /// A super-frame of UDP with three octets of data, to be cut after each.
+    fn super_frame() -> Frame {
+        let mut bytes = vec![0; 14];
+        bytes[12..14].copy_from_slice(&[8, 0]);
+        bytes.extend([0x45, 0, 0, 31, 0, 0, 0, 0, 64, 17, 0, 0, 192, 168, 1, 10, 192, 168, 1, 20]);
+        bytes.extend([0, 1, 0, 2, 0, 11, 0, 0, 7, 8, 9]);
+        let mut frame = frame_of(&bytes);
+        frame.set_offload(Offload::Segmentation(Segmentation {
+            kind: SegmentKind::Udp,
+            size: NonZero::<u16>::MIN,
+            checksum: Partial { start: 34, offset: 6 },
+        }));
+        frame
+    }
+
+    #[test]
+    fn a_port_gets_in_one_piece_what_it_can_cut_itself() {
+        let able = Abilities { checksum: true, udp_segmentation: true, ..Abilities::NONE };
+        let mut ports = ports([able, Abilities::NONE].map(|abilities| FakePort {
+            room: 9,
+            abilities,
+            ..Default::default()
+        }));
+        let frame = super_frame();
+        for (id, written) in [(PortId(0), 1), (PortId(1), 3)] {
+            assert_eq!(ports.send(id, &frame, true, &mut unexpected), Ok(()));
+            assert_eq!(ports.status()[usize::from(id.0)].counters.transmitted, written);
+        }
+        let port = |number: usize| ports.places[number].port.as_ref().expect("open");
+        assert_eq!(port(0).written, [frame.bytes()]);
+        for (written, data) in port(1).written.iter().zip(7..) {
+            assert_eq!((written.len(), written[42]), (43, data));
+        }
+    }
+
+    #[test]
+    fn segments_beyond_the_backlog_are_lost_and_the_first_says_what_becomes_of_the_frame() {
+        let mut ports = ports([FakePort::default()]);
+        for _ in 0..BACKLOG_FRAMES_MAX - 1 {
+            assert_eq!(ports.send(PortId(0), &empty(), true, &mut unexpected), Ok(()));
+        }
+        assert_eq!(ports.send(PortId(0), &super_frame(), true, &mut unexpected), Ok(()));
+        assert_eq!(ports.status()[0].counters.backpressure, 2);
+        let refused = ports.send(PortId(0), &super_frame(), true, &mut unexpected);
+        assert_eq!(refused, Err(DropReason::PortBackpressure));
+        assert_eq!(ports.status()[0].counters.backpressure, 3);
+
+        let mut unfit = super_frame();
+        unfit.set_len(20);
+        assert_eq!(ports.send(PortId(0), &unfit, true, &mut unexpected), Err(DropReason::OffloadInvalid));
+    }
+
+    #[test]
+    fn what_is_no_frame_is_counted_and_those_behind_it_are_read() {
+        let mut ports = ports([FakePort { to_read: 3, spoilt: 2, ..Default::default() }]);
+        let mut batch = Batch::new(64);
+        ports.receive(&mut batch, &mut unexpected);
+        assert_eq!(batch.len(), 3);
+        let counters = ports.status()[0].counters;
+        assert_eq!((counters.received, counters.refused), (3, 2));
     }
 
     #[test]
@@ -541,11 +623,11 @@ mod tests {
             FakePort { failure: Some(gone), ..Default::default() },
         ]);
         let flood = Verdict::Flood { ports: all, local: false };
-        ports.carry_out(flood, &[0; 14], &mut unexpected);
+        ports.carry_out(flood, &empty(), &mut unexpected);
         ports.close(PortId(0), "test", &mut unexpected);
-        ports.carry_out(Verdict::Flood { ports: all, local: true }, &[0; 14], &mut unexpected);
+        ports.carry_out(Verdict::Flood { ports: all, local: true }, &empty(), &mut unexpected);
         let mut lost = Vec::new();
-        ports.carry_out(flood, &[0; 14], &mut |verdict, reason| lost.push((verdict, reason)));
+        ports.carry_out(flood, &empty(), &mut |verdict, reason| lost.push((verdict, reason)));
         assert_eq!(lost, [(flood, DropReason::PortDown)]);
     }
 }

@@ -9,7 +9,7 @@ mod dhcp;
 mod dns;
 #[path = "office/forwards.rs"]
 mod forwards;
-#[allow(dead_code, reason = "some of it is for tests that run on one driver only")]
+#[allow(dead_code, unused_imports, reason = "some of it is for tests that run on one driver only")]
 #[path = "office/harness/mod.rs"]
 mod harness;
 #[path = "office/modes.rs"]

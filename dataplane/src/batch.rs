@@ -462,7 +462,10 @@ mod tests {
             }
             assert!(batch.is_full() && !receive_long(&mut batch, 1));
             let bytes = batch.slots()[1].frame.bytes();
-            assert_eq!((bytes.len(), &bytes[..64], &bytes[64..66]), (FRAME_LEN_MAX, &[1; 64][..], &[2; 2][..]));
+            assert_eq!(
+                (bytes.len(), &bytes[..64], &bytes[64..66]),
+                (FRAME_LEN_MAX, &[1; 64][..], &[2; 2][..])
+            );
             batch.clear();
         }
     }

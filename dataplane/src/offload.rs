@@ -126,9 +126,9 @@ impl Offload {
     #[inline]
     pub fn frame_len_max(self, frame: &[u8]) -> usize {
         match self {
-            Self::Segmentation(_) => {
-                self.layout(frame).map_or(frame.len(), |layout| frame.len().min(layout.head_len + layout.size))
-            }
+            Self::Segmentation(_) => self
+                .layout(frame)
+                .map_or(frame.len(), |layout| frame.len().min(layout.head_len + layout.size)),
             Self::None | Self::Checksum(_) => frame.len(),
         }
     }
@@ -206,7 +206,15 @@ impl Layout {
         let size = usize::from(size.get());
         let segments = data_len.div_ceil(size);
         let field = checksum.field(frame)?;
-        (segments <= SEGMENTS_MAX).then_some(Self { kind, is_ipv4, head_len, size, checksum, field, segments })
+        (segments <= SEGMENTS_MAX).then_some(Self {
+            kind,
+            is_ipv4,
+            head_len,
+            size,
+            checksum,
+            field,
+            segments,
+        })
     }
 }
 

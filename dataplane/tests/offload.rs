@@ -94,9 +94,7 @@ impl Flow {
     fn segments(&self) -> Vec<Vec<u8>> {
         let chunks = self.data.chunks(self.size).enumerate();
         chunks
-            .map(|(index, data)| {
-                self.packet(self.ip.id.wrapping_add(index as u16), index * self.size, data)
-            })
+            .map(|(index, data)| self.packet(self.ip.id.wrapping_add(index as u16), index * self.size, data))
             .collect()
     }
 
@@ -353,7 +351,13 @@ fn segments_to_be_fragmented_go_all_or_none() {
 #[test]
 fn a_super_frame_waits_for_a_neighbour_in_one_piece() {
     let mut bench = Bench::cold(config(Mode::Router));
-    let flow = Flow { from: ISP, to: ALICE, mac: GATEWAY_WAN_MAC, addresses: [ISP.address, ALICE.address], ..upload() };
+    let flow = Flow {
+        from: ISP,
+        to: ALICE,
+        mac: GATEWAY_WAN_MAC,
+        addresses: [ISP.address, ALICE.address],
+        ..upload()
+    };
     let (frame, offload) = flow.super_frame();
     assert_eq!(bench.send_offloaded(WAN, &frame, offload).verdict, Verdict::Hold);
     let released = bench.send(LAN0, &arp_reply(ALICE, GATEWAY_LAN_MAC, GATEWAY_LAN)).sent;
@@ -464,7 +468,11 @@ fn what_a_frame_cannot_be_is_dropped() {
         lie(&mut frame, &mut said);
         assert!(!Offload::Segmentation(said).fits(&frame), "{what}");
         let outcome = bench.send_offloaded(LAN0, &frame, Offload::Segmentation(said));
-        assert_eq!((outcome.verdict, outcome.sent), (Verdict::Drop(DropReason::OffloadInvalid), vec![]), "{what}");
+        assert_eq!(
+            (outcome.verdict, outcome.sent),
+            (Verdict::Drop(DropReason::OffloadInvalid), vec![]),
+            "{what}"
+        );
     }
     for (start, offset) in [(0, 16), (34, 4100), (u16::MAX, u16::MAX), (34 + 4032 - 1, 0)] {
         let (frame, _) = upload().super_frame();
@@ -501,8 +509,9 @@ fn rfc8200_super_frames_of_ipv6_are_segmented_too() {
     let said = Segmentation { kind: SegmentKind::Tcp, size: NonZero::new(1000).unwrap(), checksum };
     let mut bench = Bench::new(Mode::NatDmz);
     let sent = bench.send_offloaded(LAN0, &frame, Offload::Segmentation(said)).sent;
-    let expected: Vec<_> =
-        [(10, 0), (1010, 1000), (2010, 2000)].map(|(seq, at)| packet(seq, at == 2000, &data[at..at + 1000])).into();
+    let expected: Vec<_> = [(10, 0), (1010, 1000), (2010, 2000)]
+        .map(|(seq, at)| packet(seq, at == 2000, &data[at..at + 1000]))
+        .into();
     assert_eq!(sent.into_iter().map(|sent| sent.bytes).collect::<Vec<_>>(), expected);
 }
 

@@ -487,9 +487,12 @@ mod tests {
         let mut ports = ports([FakePort { room: 1, ..Default::default() }]);
         for number in 0..=BACKLOG_FRAMES_MAX {
             let frame = u16::try_from(number).expect("small").to_be_bytes();
-            assert_eq!(ports.send(PortId(0), &frame, true, &mut unexpected), Ok(()));
+            assert_eq!(ports.send(PortId(0), &frame_of(&frame), true, &mut unexpected), Ok(()));
         }
-        assert_eq!(ports.send(PortId(0), &[9], true, &mut unexpected), Err(DropReason::PortBackpressure));
+        assert_eq!(
+            ports.send(PortId(0), &frame_of(&[9]), true, &mut unexpected),
+            Err(DropReason::PortBackpressure)
+        );
         ports.places[0].port.as_mut().expect("open").room = 1000;
         ports.set_writable(PortId(0), &mut unexpected);
         let written = &ports.places[0].port.as_ref().expect("open").written;

@@ -128,7 +128,9 @@ impl<P: Port> Worker<P> {
             };
             // The host stack gets what was on the wire: whole checksums, frames no longer than the MTU.
             let mut frames = slot.frame.segments();
-            if frames.len() > 0 && frames.all(|frame| self.link.deliver_with(segment, |buffer| frame.write(buffer))) {
+            if frames.len() > 0
+                && frames.all(|frame| self.link.deliver_with(segment, |buffer| frame.write(buffer)))
+            {
                 delivered = true;
             } else if slot.verdict == Verdict::Local {
                 self.dataplane.undeliverable(slot.verdict, DropReason::HostRingFull);

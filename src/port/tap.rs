@@ -95,9 +95,7 @@ impl Port for Tap {
     fn receive(&mut self, buffer: &mut [u8], rest: &mut [u8]) -> Result<Received, PortError> {
         loop {
             let received = match &self.queue {
-                Queue::Plain(iface) => {
-                    iface.recv(buffer).map(|len| Received { len, offload: Offload::None })
-                }
+                Queue::Plain(iface) => iface.recv(buffer).map(|len| Received { len, offload: Offload::None }),
                 Queue::Offload(queue) => queue.read(buffer, rest),
             };
             match received {

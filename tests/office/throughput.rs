@@ -6,7 +6,7 @@ use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::UdpGsoSegment;
 use serde_json::Value;
 
-use crate::harness::programs::{udp_socket, wait_for_listener};
+use crate::harness::programs::{pings, udp_socket, wait_for_listener};
 use crate::harness::{Background, Namespace, Office, SERVER};
 
 /// What may be dropped in a rush: what waits where a port or the other end is slow.
@@ -66,6 +66,8 @@ fn datagrams_handed_over_in_one_piece_arrive_one_by_one() {
     office.give_static_addresses();
     let server = udp_socket(&office.internet, (SERVER, 7000));
     for pc in [1, 2] {
+        // What waits for an ARP answer is bounded, and one by one it is more.
+        assert!(pings(office.pc(pc), "", SERVER));
         let client = udp_socket(office.pc(pc), (Office::address(pc), 40000));
         setsockopt(&client, UdpGsoSegment, &(SIZE as i32)).expect("Linux 4.18 or newer");
         let data: Vec<u8> = (0..10 * SIZE + 1).map(|at| (at / SIZE) as u8).collect();

@@ -70,7 +70,7 @@ fn stages(c: &mut Criterion) {
     group.bench_function("rewrite", |b| {
         b.iter(|| {
             let packet = black_box(&mut frame[ethernet::Header::LEN..]);
-            rewrite::packet(packet, &header, black_box(&translation));
+            rewrite::packet(packet, &header, Coverage::Whole, black_box(&translation));
             if let Ok(mut ip) = ipv4::HeaderMut::new(packet) {
                 ip.decrement_ttl();
             }

@@ -26,7 +26,8 @@ use gatepost_dataplane::config::{Mode, Segment};
 use gatepost_dataplane::flow::{
     Client, Direction, Egress, Endpoint, FlowKey, FlowTable, NewFlow, Packet, Transport,
 };
-use gatepost_dataplane::nat::{Timeouts, rewrite};
+use gatepost_dataplane::nat::Timeouts;
+use gatepost_dataplane::nat::rewrite::{self, Coverage};
 use gatepost_dataplane::route::Routes;
 use gatepost_dataplane::wire::ethernet;
 use gatepost_dataplane::wire::ipv4;

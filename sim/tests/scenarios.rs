@@ -1,6 +1,8 @@
 //! The scenarios with a name, each kept by the product.
 
-use gatepost_sim::scenario::catalog;
+use std::time::Duration;
+
+use gatepost_sim::scenario::{catalog, office};
 
 #[track_caller]
 fn passes(name: &str) {
@@ -37,4 +39,34 @@ fn port_scan_sees_nothing() {
 #[test]
 fn bad_names_do_not_get_in() {
     passes("bad-names");
+}
+
+#[test]
+fn bad_disk_loses_no_lease() {
+    passes("bad-disk");
+}
+
+#[test]
+fn provider_vanishes_and_returns() {
+    passes("provider-vanishes");
+}
+
+#[test]
+fn lan_only_has_addresses_and_names() {
+    passes("lan-only");
+}
+
+#[test]
+fn ticks_of_ten_milliseconds_do_for_a_long_day() {
+    let office = office()
+        .pcs(10)
+        .tick_ms(10)
+        .chatting(2)
+        .lasting(Duration::from_secs(600))
+        .expect("every PC fetches pages", |account| account.every_pc(|diary| diary.pages > 20))
+        .expect("nothing fails", |account| {
+            account.every_pc(|diary| diary.pages_failed + diary.lookups_failed + diary.chats_broken == 0)
+        });
+    let outcome = office.run("long-ticks", 1, None).expect("it can be built");
+    assert!(outcome.passed(), "{outcome}");
 }

@@ -150,6 +150,8 @@ async fn converse(stream: UnixStream, operations: &impl Operations) -> io::Resul
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "a client is another process, which waits for its answer")]
+
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixListener as StdUnixListener;
 

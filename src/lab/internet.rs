@@ -1,6 +1,8 @@
 //! The internet of the lab, in one host: the provider with its DHCP server, a name server and a web
 //! server, each on an address of its own.
 
+#![expect(clippy::disallowed_types, reason = "a process draws its seeds from the system")]
+
 use std::cell::RefCell;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};

@@ -1,5 +1,7 @@
 //! An office PC: gets its address by DHCP, and then uses the network as people do.
 
+#![expect(clippy::disallowed_types, reason = "a process draws its seeds from the system")]
+
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};

@@ -4,6 +4,8 @@
 //! outlives the process, however it ends: TAP devices and the lock on the state directory go with their
 //! file descriptors; only a control socket may stay, which the next start replaces.
 
+#![expect(clippy::disallowed_types, reason = "a process draws its seeds from the system")]
+
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};

@@ -1,9 +1,10 @@
 //! A [`Disk`] over a directory of the file system.
 //!
-//! A file is replaced by writing a hidden temporary file beside it, syncing that, renaming it over the
-//! old one and syncing the directory. What a power cut leaves of a temporary file is overwritten by the
-//! next replacement. One process at a time owns the directory, by a lock that ends with the process.
+//! A file that was written to stays open until it is synced, so that a failure to write it back is told to the
+//! one who syncs. One process at a time owns the directory, by a lock that ends with the process.
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -23,6 +24,10 @@ const FILE_MODE: u32 = 0o600;
 pub struct Files {
     path: PathBuf,
     directory: File,
+    /// The files with something to sync.
+    unsynced: RefCell<BTreeMap<String, File>>,
+    /// Whether a file may have come or changed its name since the directory was synced.
+    names_changed: Cell<bool>,
     _lock: File,
 }
 
@@ -71,14 +76,28 @@ impl Files {
             TryLockError::WouldBlock => OpenError::InUse,
             TryLockError::Error(error) => OpenError::Io(error),
         })?;
-        Ok(Self { path: path.to_owned(), directory: File::open(path)?, _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            directory: File::open(path)?,
+            unsynced: RefCell::default(),
+            // Nobody knows what the process before has synced.
+            names_changed: Cell::new(true),
+            _lock: lock,
+        })
     }
 
-    fn write_temporary(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        let mut file =
-            OpenOptions::new().create(true).truncate(true).write(true).mode(FILE_MODE).open(path)?;
-        file.write_all(content)?;
-        file.sync_all()
+    fn add(&self, options: &mut OpenOptions, name: &str, octets: &[u8]) -> io::Result<()> {
+        let path = self.path.join(checked_name(name)?);
+        let mut file = match options.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.names_changed.set(true);
+                options.create_new(true).mode(FILE_MODE).open(&path)?
+            }
+            opened => opened?,
+        };
+        let written = file.write_all(octets);
+        self.unsynced.borrow_mut().insert(name.to_owned(), file);
+        written
     }
 }
 
@@ -91,28 +110,34 @@ impl Disk for Files {
         }
     }
 
-    fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        let target = self.path.join(checked_name(name)?);
-        let temporary = self.path.join(format!(".{name}.new"));
-        self.write_temporary(&temporary, content)?;
-        fs::rename(&temporary, &target)?;
-        self.directory.sync_all()
+    fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.add(OpenOptions::new().write(true).truncate(true), name, content)
     }
 
     fn append(&self, name: &str, record: &[u8]) -> io::Result<()> {
-        let path = self.path.join(checked_name(name)?);
-        let mut options = OpenOptions::new();
-        options.append(true);
-        let (mut file, is_new) = match options.open(&path) {
-            Ok(file) => (file, false),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                (options.create_new(true).mode(FILE_MODE).open(&path)?, true)
-            }
-            Err(error) => return Err(error),
-        };
-        file.write_all(record)?;
-        file.sync_data()?;
-        if is_new { self.directory.sync_all() } else { Ok(()) }
+        self.add(OpenOptions::new().append(true), name, record)
+    }
+
+    fn rename(&self, name: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(checked_name(name)?), self.path.join(checked_name(to)?))?;
+        self.names_changed.set(true);
+        let mut unsynced = self.unsynced.borrow_mut();
+        unsynced.remove(to);
+        if let Some(file) = unsynced.remove(name) {
+            unsynced.insert(to.to_owned(), file);
+        }
+        Ok(())
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        if let Some(file) = self.unsynced.borrow_mut().remove(checked_name(name)?) {
+            file.sync_data()?;
+        }
+        if self.names_changed.get() {
+            self.directory.sync_all()?;
+            self.names_changed.set(false);
+        }
+        Ok(())
     }
 }
 
@@ -181,7 +206,7 @@ mod tests {
         let scratch = Scratch::new("remains");
         let files = Files::open(&scratch.0).unwrap();
         files.replace("state", b"old").unwrap();
-        fs::write(scratch.0.join(".state.new"), b"half of something much longer").unwrap();
+        fs::write(scratch.0.join("state.new"), b"half of something much longer").unwrap();
         assert_eq!(files.read("state").unwrap().unwrap(), b"old");
         files.replace("state", b"new").unwrap();
         assert_eq!(files.read("state").unwrap().unwrap(), b"new");

@@ -6,7 +6,7 @@ use std::io;
 
 use super::{Disk, checked_name};
 
-/// Files in memory. What a call has written is as durable as the value itself.
+/// Files in memory. What is written is as durable as the value itself, synced or not.
 #[derive(Debug, Default)]
 pub struct Memory {
     files: RefCell<BTreeMap<String, Vec<u8>>>,
@@ -24,7 +24,7 @@ impl Disk for Memory {
         Ok(self.files.borrow().get(checked_name(name)?).cloned())
     }
 
-    fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
+    fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
         self.files.borrow_mut().insert(checked_name(name)?.to_owned(), content.to_vec());
         Ok(())
     }
@@ -33,6 +33,18 @@ impl Disk for Memory {
         let mut files = self.files.borrow_mut();
         files.entry(checked_name(name)?.to_owned()).or_default().extend_from_slice(record);
         Ok(())
+    }
+
+    fn rename(&self, name: &str, to: &str) -> io::Result<()> {
+        let (name, to) = (checked_name(name)?, checked_name(to)?);
+        let mut files = self.files.borrow_mut();
+        let content = files.remove(name).ok_or(io::ErrorKind::NotFound)?;
+        files.insert(to.to_owned(), content);
+        Ok(())
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        checked_name(name).map(|_| ())
     }
 }
 

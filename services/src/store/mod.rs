@@ -1,8 +1,9 @@
 //! What survives a restart.
 //!
-//! [`Disk`] is the little that the services need of a file system: whole files replaced at once, and
-//! journals that are appended to. Either is durable when the call returns. [`Files`] keeps them in a
-//! directory, [`Memory`] in memory.
+//! [`Disk`] is the little that the services need of a file system: files that are written, appended to and
+//! renamed, and [`Disk::sync`], before which a power cut can undo any of it. [`Disk::replace`] puts
+//! those together to a whole file that is replaced at once. [`Files`] keeps them in a directory, [`Memory`] in
+//! memory.
 
 mod files;
 mod memory;
@@ -14,6 +15,9 @@ pub use memory::Memory;
 
 /// A directory of the gateway's own. File names are flat, 1 to [`NAME_OCTETS_MAX`] letters, digits,
 /// `-`, `_` and `.`, the first no dot; any other is [`io::ErrorKind::InvalidInput`].
+///
+/// What is written can be read at once, and survives the end of the process. Only what is synced survives
+/// a power cut.
 pub trait Disk {
     /// The whole content of `name`; `None` if there is no such file.
     ///
@@ -22,21 +26,49 @@ pub trait Disk {
     /// What the file system refuses.
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
 
-    /// Puts `content` in place of whatever `name` held. After a crash there is the old content or the
-    /// new, never a mixture; after `Ok` the new.
+    /// Makes `content` all that `name` holds.
     ///
     /// # Errors
     ///
-    /// What the file system refuses; the old content is then still there.
-    fn replace(&self, name: &str, content: &[u8]) -> io::Result<()>;
+    /// What the file system refuses; a part of the content may be there, the old one is not.
+    fn write(&self, name: &str, content: &[u8]) -> io::Result<()>;
 
-    /// Adds `record` at the end of `name`, which is made if missing. After `Ok` it is durable; a crash
-    /// before that may leave a part of it.
+    /// Adds `record` at the end of `name`, which is made if missing.
     ///
     /// # Errors
     ///
     /// What the file system refuses; a part of the record may be there.
     fn append(&self, name: &str, record: &[u8]) -> io::Result<()>;
+
+    /// Calls `name` by the name `to`, in place of the file that was called so: at any time there is one
+    /// or the other.
+    ///
+    /// # Errors
+    ///
+    /// What the file system refuses, or there is no `name`; nothing has changed then.
+    fn rename(&self, name: &str, to: &str) -> io::Result<()>;
+
+    /// Makes durable what `name` holds, and that it is called so.
+    ///
+    /// # Errors
+    ///
+    /// What the file system refuses. Any part of what was not yet durable may be lost then, now or at the
+    /// next power cut, and syncing again does not bring it back: it has to be written again.
+    fn sync(&self, name: &str) -> io::Result<()>;
+
+    /// Puts `content` in place of whatever `name` held, durably, by way of the file `name` with `.new`
+    /// after it. At any time, power cuts or not, there is the old content or the new; after `Ok` the new.
+    ///
+    /// # Errors
+    ///
+    /// What the file system refuses. Which content there is after the next power cut is open then.
+    fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let new = format!("{name}.new");
+        self.write(&new, content)?;
+        self.sync(&new)?;
+        self.rename(&new, name)?;
+        self.sync(name)
+    }
 }
 
 /// The longest file name, in octets.
@@ -62,6 +94,7 @@ mod tests {
     pub(super) fn keeps_its_promises(disk: &dyn Disk) {
         assert_eq!(disk.read("a").unwrap(), None);
         disk.append("a", b"one").unwrap();
+        disk.sync("a").unwrap();
         disk.append("a", b"two").unwrap();
         assert_eq!(disk.read("a").unwrap().unwrap(), b"onetwo");
         disk.replace("a", b"x").unwrap();
@@ -69,6 +102,12 @@ mod tests {
         assert_eq!(disk.read("a").unwrap().unwrap(), b"xy");
         disk.replace("b.json", b"").unwrap();
         assert_eq!(disk.read("b.json").unwrap().unwrap(), b"");
+        disk.write("c", b"longer").unwrap();
+        disk.write("c", b"short").unwrap();
+        disk.rename("c", "a").unwrap();
+        disk.sync("a").unwrap();
+        assert_eq!((disk.read("c").unwrap(), disk.read("a").unwrap().unwrap()), (None, b"short".to_vec()));
+        assert_eq!(disk.rename("c", "a").unwrap_err().kind(), io::ErrorKind::NotFound);
         for name in ["", ".", "..", ".hidden", "a/b", "../a", "a\0", "\u{e4}", &"n".repeat(65)] {
             let refused = |result: io::Result<()>| {
                 assert_eq!(result.unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name:?}");
@@ -76,6 +115,10 @@ mod tests {
             refused(disk.read(name).map(|_| ()));
             refused(disk.replace(name, b""));
             refused(disk.append(name, b""));
+            refused(disk.write(name, b""));
+            refused(disk.rename(name, "a"));
+            refused(disk.rename("a", name));
+            refused(disk.sync(name));
         }
     }
 }

@@ -89,14 +89,15 @@ pub trait Checker {
 }
 
 /// Every checker that applies to a gateway with this configuration. `bits_flip`: some link corrupts
-/// frames, so that a wrong checksum need not be the gateway's.
-pub fn for_config(config: &Config, bits_flip: bool) -> Vec<Box<dyn Checker>> {
+/// frames, so that a wrong checksum need not be the gateway's. `starts_at_a_wrong_time`: so that it cannot know
+/// which leases have ended meanwhile.
+pub fn for_config(config: &Config, bits_flip: bool, starts_at_a_wrong_time: bool) -> Vec<Box<dyn Checker>> {
     let mut checkers: Vec<Box<dyn Checker>> = vec![
         Box::new(frames_balance::FramesBalance),
         Box::new(tables_bounded::TablesBounded::new(config)),
         Box::new(icmp_calm::IcmpCalm::default()),
         Box::new(one_lease_one_host::OneLeaseOneHost::default()),
-        Box::new(names_true::NamesTrue::new(config)),
+        Box::new(names_true::NamesTrue::new(config, !starts_at_a_wrong_time)),
     ];
     if config.mode.translates() {
         checkers.push(Box::new(lan_hidden::LanHidden::new(config)));

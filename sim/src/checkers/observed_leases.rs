@@ -28,6 +28,8 @@ pub struct Lease {
 pub struct ObservedLeases {
     leases: BTreeMap<Ipv4Addr, Lease>,
     names: BTreeMap<String, Vec<u8>>,
+    /// What clients have asked for and not been answered.
+    asked: BTreeMap<Vec<u8>, Ipv4Addr>,
 }
 
 impl ObservedLeases {
@@ -56,9 +58,21 @@ impl ObservedLeases {
         Some((*address, lease.until))
     }
 
+    /// The address that the client called `name` has asked for without an answer.
+    pub fn asked_for(&self, name: &str) -> Option<Ipv4Addr> {
+        self.asked.get(self.names.get(name)?).copied()
+    }
+
     fn observe_client(&mut self, message: &Message, kind: MessageType) {
         if let Some(DhcpOption::Hostname(name)) = message.opts().get(OptionCode::Hostname) {
             self.names.insert(name.to_lowercase(), message.chaddr().to_vec());
+        }
+        if kind == MessageType::Request {
+            let wanted = match message.opts().get(OptionCode::RequestedIpAddress) {
+                Some(DhcpOption::RequestedIpAddress(wanted)) => *wanted,
+                _ => message.ciaddr(),
+            };
+            self.asked.insert(message.chaddr().to_vec(), wanted);
         }
         let given_up = match kind {
             MessageType::Release => Some(message.ciaddr()),
@@ -82,6 +96,9 @@ impl ObservedLeases {
         now: Instant,
     ) -> Option<(Ipv4Addr, Lease, Option<Lease>)> {
         let address = message.yiaddr();
+        if matches!(kind, MessageType::Ack | MessageType::Nak) {
+            self.asked.remove(message.chaddr());
+        }
         let Some(DhcpOption::AddressLeaseTime(secs)) = message.opts().get(OptionCode::AddressLeaseTime)
         else {
             return None;

@@ -2,7 +2,8 @@
 //! beyond it a name server, web sites and a chat server.
 //!
 //! It has all their addresses, so that a packet to any of them goes through the router as far as
-//! the gateway can tell. Its faults are [`DnsMood`]s, a DHCP server that falls silent, and renumbering.
+//! the gateway can tell. Its faults are [`DnsMood`]s, a DHCP server that falls silent, renumbering, and
+//! [`ProviderMood`]s of the machine as a whole.
 
 mod dhcp;
 mod dns;
@@ -55,9 +56,22 @@ fn page_octet(at: u32) -> u8 {
     u8::try_from(at % PAGE_PERIOD).expect("the period is below 256")
 }
 
+/// What the provider's machine is like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProviderMood {
+    /// It works.
+    #[default]
+    Up,
+    /// Its router answers for itself and gives out addresses, but forwards nothing.
+    NotForwarding,
+    /// It is off: router, DHCP, DNS and all that is behind. When it returns it has forgotten its connections.
+    Gone,
+}
+
 /// The provider and the internet.
 pub struct Internet {
     stack: Stack,
+    mood: ProviderMood,
     rng: StdRng,
     dhcp: DhcpServer,
     dhcp_socket: SocketHandle,
@@ -90,6 +104,7 @@ impl Internet {
         let dns_socket = stack.bind_udp(DNS_PORT);
         let mut this = Self {
             stack,
+            mood: ProviderMood::Up,
             rng,
             dhcp: DhcpServer::new(network, lease_secs),
             dhcp_socket,
@@ -117,6 +132,32 @@ impl Internet {
     /// Makes the DHCP server fall silent, or answer again.
     pub fn set_dhcp_silent(&mut self, is_silent: bool) {
         self.dhcp.is_silent = is_silent;
+    }
+
+    /// What the machine is like from now on; it wants to be polled then.
+    pub fn set_mood(&mut self, mood: ProviderMood) {
+        self.mood = mood;
+        if mood == ProviderMood::Gone {
+            for connection in self.connections.drain(..) {
+                self.stack.sockets.remove(connection.handle);
+            }
+            self.late.clear();
+        }
+        self.due = Some(Instant::ZERO);
+    }
+
+    /// Whether a frame to or from here passes the router.
+    fn passes(&self, frame: &[u8]) -> bool {
+        match self.mood {
+            ProviderMood::Up => true,
+            ProviderMood::Gone => false,
+            ProviderMood::NotForwarding => {
+                let packet = Packet::parse(frame);
+                let Some(ip) = packet.as_ref().and_then(Packet::ipv4) else { return true };
+                let router = self.dhcp.router();
+                ip.source == router || ip.destination == router || ip.destination.is_broadcast()
+            }
+        }
     }
 
     /// How names are answered from now on.
@@ -245,8 +286,10 @@ impl Machine for Internet {
     }
 
     fn handle_frame(&mut self, frame: Vec<u8>) {
-        self.expect_connection(&frame);
-        self.stack.handle_frame(frame);
+        if self.passes(&frame) {
+            self.expect_connection(&frame);
+            self.stack.handle_frame(frame);
+        }
     }
 
     fn poll(&mut self, now: Instant, transmit: &mut dyn FnMut(Vec<u8>)) {
@@ -255,7 +298,9 @@ impl Machine for Internet {
         self.serve_dns(now);
         self.serve_connections();
         self.stack.poll(now);
-        self.stack.drain(transmit);
+        let mut sent = Vec::new();
+        self.stack.drain(&mut |frame| sent.push(frame));
+        sent.into_iter().filter(|frame| self.passes(frame)).for_each(transmit);
         let late = self.late.iter().map(|(due, ..)| *due);
         self.due = late.chain(self.stack.poll_timeout(now)).min();
     }

@@ -50,8 +50,12 @@ const DISCOVER_TIMEOUT: smoltcp::time::Duration = smoltcp::time::Duration::from_
 pub struct Habits {
     /// The mean time between two pages or look-ups; `None`: only has an address.
     pub visit_every: Option<Duration>,
+    /// The length of every page; `None`: up to 20,000 octets.
+    pub page_octets: Option<u32>,
     /// Keeps a chat open.
     pub chats: bool,
+    /// Whether there is an internet with pages. Without, it looks up colleagues only.
+    pub has_internet: bool,
 }
 
 /// What worked, and what did not.
@@ -65,6 +69,8 @@ pub struct Diary {
     pub addresses_lost: u64,
     /// Names that were answered.
     pub lookups: u64,
+    /// When a colleague's name was last answered.
+    pub last_colleague_at: Option<Instant>,
     /// Look-ups without an answer.
     pub lookups_failed: u64,
     /// Pages that came whole.
@@ -223,7 +229,8 @@ impl Pc {
             self.errand = Errand::Pausing { until: now + self.pause() };
             return;
         }
-        let name = if self.diary.pages > 0 && self.rng.random_ratio(1, 4) {
+        let has_time = !self.habits.has_internet || (self.diary.pages > 0 && self.rng.random_ratio(1, 4));
+        let name = if has_time {
             format!("{}.{DOMAIN}.", HOSTNAMES[self.rng.random_range(0..self.colleagues)])
         } else {
             format!("site-{}.example.", self.rng.random_range(0..SITES))
@@ -253,6 +260,7 @@ impl Pc {
                 // A colleague may not be there; that is an answer too.
                 (Some(_), _) | (None, ResponseCode::NXDomain | ResponseCode::NoError) if !wants_page => {
                     self.diary.lookups += 1;
+                    self.diary.last_colleague_at = Some(now);
                 }
                 _ => self.diary.lookups_failed += 1,
             }
@@ -274,7 +282,7 @@ impl Pc {
     }
 
     fn begin_fetch(&mut self, address: Ipv4Addr, now: Instant) {
-        let wanted = self.rng.random_range(1..=PAGE_LEN_MAX);
+        let wanted = self.habits.page_octets.unwrap_or_else(|| self.rng.random_range(1..=PAGE_LEN_MAX));
         let Some(handle) = self.connect(address, WEB_PORT) else {
             self.diary.pages_failed += 1;
             self.errand = Errand::Pausing { until: now + self.pause() };

@@ -2,12 +2,10 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::time::Duration;
-
-use ipnet::Ipv4Net;
 
 use crate::machine::attacker::Shot;
-use crate::machine::internet::DnsMood;
+use crate::machine::internet::{DnsMood, ProviderMood};
+use crate::world::disk::DiskMood;
 use crate::world::link::Link;
 
 /// Something that happens at one moment.
@@ -27,24 +25,35 @@ pub enum Action {
         /// The cable from now on.
         link: Link,
     },
-    /// Every cable is perfect again, the disk has room, the internet behaves.
+    /// Some PCs reach each other and nobody else: the switch that they share loses its uplink.
+    Partition(Vec<String>),
+    /// That switch has its uplink again.
+    Reunite,
+    /// Every cable is perfect again, the disk works, the provider and the internet behave.
     Calm,
-    /// The gateway stops at this instant.
+    /// The gateway stops at this instant, and its disk loses what was not synced.
     PowerCut,
+    /// The same in the middle of the so manieth write, sync or renaming from now, the next being 1. If there
+    /// are not so many until [`Action::PowerBack`], the gateway stops then.
+    PowerCutWhileWriting(u32),
     /// The gateway starts again, on what its disk kept.
     PowerBack,
     /// The provider goes over to another network.
-    Renumber(Ipv4Net),
+    Renumber(String),
     /// The provider's DHCP server falls silent, or answers again.
     DhcpSilent(bool),
+    /// The provider's machine vanishes, stops forwarding, or works again.
+    Provider(ProviderMood),
     /// The internet's name server becomes better or worse.
     Dns(DnsMood),
     /// The attacker fires at the gateway.
     Attack(Vec<Shot>),
-    /// The gateway's time of day jumps ahead.
-    ClockJumps(Duration),
-    /// The gateway's disk is full, or has room again.
-    DiskFull(bool),
+    /// The gateway's time of day jumps by so many seconds, ahead or back.
+    ClockJumps(i64),
+    /// The gateway's disk becomes better or worse.
+    Disk(DiskMood),
+    /// The gateway's code panics when it next has something to send: a bug, to see that it is found.
+    Panic,
 }
 
 impl fmt::Display for Action {
@@ -52,17 +61,23 @@ impl fmt::Display for Action {
         match self {
             Self::Replug { machine, port } => write!(f, "{machine} moves to {port}"),
             Self::Link { name, .. } => write!(f, "the cable of {name} changes"),
+            Self::Partition(names) => write!(f, "{} are cut off from the others", names.join(", ")),
+            Self::Reunite => f.write_str("nobody is cut off any more"),
             Self::Calm => f.write_str("all faults end"),
             Self::PowerCut => f.write_str("the gateway's power is cut"),
+            Self::PowerCutWhileWriting(nth) => {
+                write!(f, "the gateway's power is cut during write {nth} from now")
+            }
             Self::PowerBack => f.write_str("the gateway's power is back"),
             Self::Renumber(network) => write!(f, "the provider renumbers to {network}"),
             Self::DhcpSilent(true) => f.write_str("the provider's DHCP server falls silent"),
             Self::DhcpSilent(false) => f.write_str("the provider's DHCP server answers again"),
+            Self::Provider(mood) => write!(f, "the provider is {mood:?}"),
             Self::Dns(mood) => write!(f, "the internet's names are {mood:?}"),
             Self::Attack(shots) => write!(f, "{} shots at the gateway", shots.len()),
-            Self::ClockJumps(by) => write!(f, "the gateway's time of day jumps by {} s", by.as_secs()),
-            Self::DiskFull(true) => f.write_str("the disk is full"),
-            Self::DiskFull(false) => f.write_str("the disk has room"),
+            Self::ClockJumps(secs) => write!(f, "the gateway's time of day jumps by {secs:+} s"),
+            Self::Disk(mood) => write!(f, "the disk {mood}"),
+            Self::Panic => f.write_str("the gateway's code panics"),
         }
     }
 }
@@ -77,6 +92,16 @@ pub fn link(name: &str, link: Link) -> Action {
     Action::Link { name: name.to_owned(), link }
 }
 
+/// The PCs called `names` reach each other and nobody else.
+pub fn partition(names: impl IntoIterator<Item = impl Into<String>>) -> Action {
+    Action::Partition(names.into_iter().map(Into::into).collect())
+}
+
+/// Nobody is cut off any more.
+pub fn reunite() -> Action {
+    Action::Reunite
+}
+
 /// All faults end.
 pub fn calm() -> Action {
     Action::Calm
@@ -87,18 +112,24 @@ pub fn power_cut() -> Action {
     Action::PowerCut
 }
 
+/// The gateway crashes in the middle of the `nth` write, sync or renaming from now, the next being 1.
+pub fn power_cut_while_writing(nth: u32) -> Action {
+    Action::PowerCutWhileWriting(nth)
+}
+
 /// The gateway boots again.
 pub fn power_back() -> Action {
     Action::PowerBack
 }
 
-/// The provider goes over to `network`.
-///
-/// # Panics
-///
-/// It is none.
+/// The provider goes over to `network`, such as `192.0.2.0/24`.
 pub fn renumber(network: &str) -> Action {
-    Action::Renumber(network.parse().expect("a network such as 192.0.2.0/24"))
+    Action::Renumber(network.to_owned())
+}
+
+/// The provider's machine is like that from now on.
+pub fn provider(mood: ProviderMood) -> Action {
+    Action::Provider(mood)
 }
 
 /// The provider's DHCP server falls silent, or answers again.
@@ -124,12 +155,17 @@ pub fn port_scan(port_max: u16) -> Action {
     attack(ports.chain([Shot::Ping]).chain(behind))
 }
 
-/// The gateway's time of day jumps ahead.
-pub fn clock_jumps(by: Duration) -> Action {
-    Action::ClockJumps(by)
+/// The gateway's time of day jumps by so many seconds, ahead or back.
+pub fn clock_jumps(secs: i64) -> Action {
+    Action::ClockJumps(secs)
 }
 
-/// The gateway's disk fills up, or gets room again.
-pub fn disk_full(is_full: bool) -> Action {
-    Action::DiskFull(is_full)
+/// The gateway's disk is like that from now on.
+pub fn disk(mood: DiskMood) -> Action {
+    Action::Disk(mood)
+}
+
+/// The gateway's code panics when it next has something to send.
+pub fn panic() -> Action {
+    Action::Panic
 }

@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
-use super::action::{attack, dhcp_silent, dns, port_scan, power_back, power_cut, renumber, replug};
+use gatepost_dataplane::Instant;
+
+use super::action::{
+    attack, clock_jumps, dhcp_silent, disk, dns, partition, port_scan, power_back, power_cut,
+    power_cut_while_writing, provider, renumber, replug, reunite,
+};
 use super::office::{Office, office};
 use super::swarm;
 use crate::machine::attacker::Shot;
-use crate::machine::internet::DnsMood;
+use crate::machine::internet::{DnsMood, ProviderMood};
 use crate::machine::pc::Diary;
+use crate::world::disk::DiskMood;
 use crate::world::link::loss;
 
 /// A scenario with a name.
@@ -22,7 +28,7 @@ pub struct Scenario {
     /// The least time that it makes sense for, in seconds.
     pub lasting_secs_min: u64,
     /// Makes the office; only the swarm's depends on the seed and on how long it lasts.
-    build: fn(seed: u64, lasting: Duration) -> Office,
+    pub build: fn(seed: u64, lasting: Duration) -> Office,
 }
 
 impl Scenario {
@@ -101,6 +107,48 @@ pub const SCENARIOS: &[Scenario] = &[
         lasting_secs: 220,
         lasting_secs_min: 220,
         build: |_, _| bad_names(),
+    },
+    Scenario {
+        name: "bad-disk",
+        about: "the gateway's disk fills up, fails, and loses its power while it writes",
+        lasting_secs: 300,
+        lasting_secs_min: 300,
+        build: |_, _| bad_disk(),
+    },
+    Scenario {
+        name: "provider-vanishes",
+        about: "the provider forwards nothing for a while, then vanishes altogether and returns",
+        lasting_secs: 300,
+        lasting_secs_min: 300,
+        build: |_, _| provider_vanishes(),
+    },
+    Scenario {
+        name: "lan-only",
+        about: "an office without a provider: addresses and names, over a switch that falls apart",
+        lasting_secs: 180,
+        lasting_secs_min: 180,
+        build: |_, _| lan_only(),
+    },
+    Scenario {
+        name: "idle-50",
+        about: "50 PCs are on and hardly anybody works: to measure speed",
+        lasting_secs: 600,
+        lasting_secs_min: 300,
+        build: |_, _| idle(50),
+    },
+    Scenario {
+        name: "idle-250",
+        about: "250 PCs are on and hardly anybody works: to measure speed",
+        lasting_secs: 600,
+        lasting_secs_min: 300,
+        build: |_, _| idle(250),
+    },
+    Scenario {
+        name: "bulk",
+        about: "10 PCs download 2 MB again and again: to measure speed",
+        lasting_secs: 30,
+        lasting_secs_min: 30,
+        build: |_, _| bulk(),
     },
 ];
 
@@ -202,6 +250,94 @@ fn bad_names() -> Office {
         .expect("every PC fetches pages again", |account| {
             account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > 180))
         })
+}
+
+fn bad_disk() -> Office {
+    office()
+        .pcs(20)
+        .arriving_within(secs(20))
+        .lease_secs(60)
+        .at(secs(5), power_cut_while_writing(8))
+        .at(secs(12), power_back())
+        .at(secs(14), power_cut_while_writing(13))
+        .at(secs(30), power_back())
+        .at(secs(50), disk(DiskMood::LosesWrites))
+        .at(secs(80), power_cut())
+        .at(secs(81), clock_jumps(-7_200))
+        .at(secs(82), power_back())
+        .at(secs(100), disk(DiskMood::Full))
+        .at(secs(130), disk(DiskMood::Unreadable))
+        .at(secs(131), power_cut())
+        .at(secs(132), power_back())
+        .at(secs(150), disk(DiskMood::WriteProtected))
+        .at(secs(180), disk(DiskMood::Sound))
+        .expect("every PC has an address", |account| account.every_pc(|diary| diary.address.is_some()))
+        .expect("every PC fetches pages again", |account| {
+            account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > 240))
+        })
+}
+
+fn provider_vanishes() -> Office {
+    office()
+        .pcs(10)
+        .chatting(2)
+        .at(secs(30), provider(ProviderMood::NotForwarding))
+        .at(secs(60), provider(ProviderMood::Up))
+        .at(secs(90), provider(ProviderMood::Gone))
+        .at(secs(150), provider(ProviderMood::Up))
+        .expect("the chats outlived the first time and not the second", |account| {
+            let broken = [account.pc("pc-0").diary.chats_broken, account.pc("pc-1").diary.chats_broken];
+            if broken == [1, 1] { Ok(()) } else { Err(format!("{broken:?} times broken")) }
+        })
+        .expect("every PC fetches pages and chats again", |account| {
+            let is_late = |at: Option<Instant>| at.is_some_and(|at| at.as_secs() > 240);
+            account.every_pc(|diary| is_late(diary.last_page_at))?;
+            let chats = [&account.pc("pc-0").diary, &account.pc("pc-1").diary];
+            if chats.iter().all(|diary| is_late(diary.last_chat_at)) {
+                Ok(())
+            } else {
+                Err(format!("{chats:?}"))
+            }
+        })
+}
+
+fn lan_only() -> Office {
+    office()
+        .pcs(10)
+        .lan_ports(2)
+        .mode("lan-only")
+        .lease_secs(60)
+        .at(secs(30), partition(["pc-0", "pc-1", "pc-2"]))
+        .at(secs(110), reunite())
+        .expect("who was cut off lost its address, and nobody else did", |account| {
+            let lost: Vec<_> = account.pcs.iter().map(|pc| pc.diary.addresses_lost).collect();
+            if lost == [1, 1, 1, 0, 0, 0, 0, 0, 0, 0] { Ok(()) } else { Err(format!("{lost:?}")) }
+        })
+        .expect("every PC has an address", |account| account.every_pc(|diary| diary.address.is_some()))
+        .expect("every PC looks up its colleagues again", |account| {
+            account.every_pc(|diary| diary.last_colleague_at.is_some_and(|at| at.as_secs() > 150))
+        })
+}
+
+/// Every PC keeps its lease, and asks the internet for something now and then.
+fn idle(pcs: usize) -> Office {
+    office()
+        .pcs(pcs)
+        .arriving_within(secs(30))
+        .lease_secs(300)
+        .visiting_every(Some(secs(120)))
+        .expect("every PC has an address", |account| account.every_pc(|diary| diary.address.is_some()))
+        .expect("no PC ever lost its address", |account| account.every_pc(|diary| diary.addresses_lost == 0))
+        .expect("every PC has fetched a page", |account| account.every_pc(|diary| diary.pages > 0))
+}
+
+fn bulk() -> Office {
+    office()
+        .pcs(10)
+        .page_octets(2_000_000)
+        .visiting_every(Some(Duration::from_millis(200)))
+        .expect("every PC has downloaded 10 MB", |account| account.every_pc(|diary| diary.pages >= 5))
+        .expect("every octet was right", |account| account.every_pc(|diary| diary.pages_wrong == 0))
 }
 
 fn chatted(diary: &Diary, lines: u64) -> bool {

@@ -31,12 +31,15 @@ pub mod action;
 pub mod catalog;
 mod office;
 pub mod outcome;
+mod progress;
 pub mod swarm;
+mod validate;
 mod world;
 
 pub use action::{
-    Action, attack, calm, clock_jumps, dhcp_silent, disk_full, dns, link, port_scan, power_back, power_cut,
-    renumber, replug,
+    Action, attack, calm, clock_jumps, dhcp_silent, disk, dns, link, panic, partition, port_scan, power_back,
+    power_cut, power_cut_while_writing, provider, renumber, replug, reunite,
 };
 pub use office::{Office, dhcp, fixed, office};
 pub use outcome::{Account, Outcome, PcAccount};
+pub use progress::{Progress, Watch};

@@ -1,6 +1,9 @@
 //! An office, its provider, and what is to happen to them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
+use std::panic::Location;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,13 +12,12 @@ use ipnet::Ipv4Net;
 
 use super::action::Action;
 use super::outcome::{Account, Outcome};
+use super::progress::Watch;
 use super::world::World;
 use crate::machine::internet::DNS_ADDRESS;
-use crate::machine::pc::PCS_MAX;
+use crate::mistake::{Line, Mistake};
 use crate::world::link::{Link, perfect};
-
-/// The most ports that the office's switch has.
-pub const LAN_PORTS_MAX: usize = 8;
+use crate::world::segment::TICK;
 
 /// What is expected in the end.
 pub type Expectation = (String, Box<dyn Fn(&Account) -> Result<(), String>>);
@@ -33,12 +35,22 @@ pub struct Office {
     pub(super) isp_lease_secs: u32,
     pub(super) arriving_within: Duration,
     pub(super) visit_every: Option<Duration>,
-    pub(super) links: Vec<(String, Link)>,
-    pub(super) actions: Vec<(Duration, Action)>,
+    pub(super) wan_mtu: u16,
+    pub(super) page_octets: Option<u32>,
+    pub(super) tick: Duration,
+    pub(super) links: Vec<(String, Link, Line)>,
+    pub(super) actions: Vec<(Duration, Action, Line)>,
     pub(super) lasting: Duration,
     pub(super) expectations: Vec<Expectation>,
     extra_config: String,
+    /// Where [`office`] was called.
+    line: Line,
+    /// Where each method was called last.
+    lines: BTreeMap<&'static str, Line>,
 }
+
+/// The usual MTU of a WAN.
+const WAN_MTU: u16 = 1_500;
 
 /// How the gateway gets its WAN address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +72,7 @@ pub fn fixed() -> WanBy {
 }
 
 /// An office with the defaults of [`Office`].
+#[track_caller]
 pub fn office() -> Office {
     Office {
         pcs: 5,
@@ -72,38 +85,48 @@ pub fn office() -> Office {
         isp_lease_secs: 3_600,
         arriving_within: Duration::from_secs(1),
         visit_every: Some(Duration::from_secs(10)),
+        wan_mtu: WAN_MTU,
+        page_octets: None,
+        tick: TICK,
         links: Vec::new(),
         actions: Vec::new(),
         lasting: Duration::from_secs(60),
         expectations: Vec::new(),
         extra_config: String::new(),
+        line: Location::caller(),
+        lines: BTreeMap::new(),
     }
 }
 
 impl Office {
     /// So many PCs, `pc-0` and on.
+    #[track_caller]
     pub fn pcs(self, count: usize) -> Self {
-        Self { pcs: count, ..self }
+        Self { pcs: count, ..self.noting("pcs") }
     }
 
     /// The first `count` PCs keep a chat open.
+    #[track_caller]
     pub fn chatting(self, count: usize) -> Self {
-        Self { chatting: count, ..self }
+        Self { chatting: count, ..self.noting("chatting") }
     }
 
     /// The gateway's switch has so many ports, `lan0` and on; PCs are plugged in in turn.
+    #[track_caller]
     pub fn lan_ports(self, count: usize) -> Self {
-        Self { lan_ports: count, ..self }
+        Self { lan_ports: count, ..self.noting("lan_ports") }
     }
 
-    /// `router`, `nat` or `nat-dmz`.
+    /// `lan-only`, where there is no provider and nothing behind it, `router`, `nat` or `nat-dmz`.
+    #[track_caller]
     pub fn mode(self, mode: &str) -> Self {
-        Self { mode: mode.to_owned(), ..self }
+        Self { mode: mode.to_owned(), ..self.noting("mode") }
     }
 
     /// How long the gateway's leases last.
+    #[track_caller]
     pub fn lease_secs(self, secs: u32) -> Self {
-        Self { lease_secs: secs, ..self }
+        Self { lease_secs: secs, ..self.noting("lease_secs") }
     }
 
     /// How the gateway gets its WAN address.
@@ -112,8 +135,15 @@ impl Office {
     }
 
     /// How long the provider's leases last.
+    #[track_caller]
     pub fn isp_lease_secs(self, secs: u32) -> Self {
-        Self { isp_lease_secs: secs, ..self }
+        Self { isp_lease_secs: secs, ..self.noting("isp_lease_secs") }
+    }
+
+    /// The largest packets of the WAN, in octets: the gateway knows it, and no cable there takes more.
+    #[track_caller]
+    pub fn wan_mtu(self, octets: u16) -> Self {
+        Self { wan_mtu: octets, ..self.noting("wan_mtu") }
     }
 
     /// PCs are switched on at random within this time.
@@ -122,37 +152,65 @@ impl Office {
     }
 
     /// Each PC looks up a name, and mostly fetches a page, so often on average; `None`: never.
+    #[track_caller]
     pub fn visiting_every(self, mean: Option<Duration>) -> Self {
-        Self { visit_every: mean, ..self }
+        Self { visit_every: mean, ..self.noting("visiting_every") }
+    }
+
+    /// Every page has so many octets, rather than up to 20,000.
+    pub fn page_octets(self, octets: u32) -> Self {
+        Self { page_octets: Some(octets), ..self }
+    }
+
+    /// So much time passes at once, in milliseconds: 1 unless told otherwise, 10 where hours pass and nobody
+    /// minds that a frame takes 10 ms on each segment. An idle office costs by the tick.
+    #[track_caller]
+    pub fn tick_ms(self, millis: u64) -> Self {
+        Self { tick: Duration::from_millis(millis), ..self.noting("tick_ms") }
     }
 
     /// The cable of a machine, port or group, from the beginning on.
+    #[track_caller]
     pub fn link(mut self, name: &str, link: Link) -> Self {
-        self.links.push((name.to_owned(), link));
+        self.links.push((name.to_owned(), link, Location::caller()));
         self
     }
 
     /// More of the gateway's configuration, as in its file.
+    #[track_caller]
     pub fn config(mut self, toml: &str) -> Self {
         self.extra_config.push_str(toml);
-        self
+        self.noting("config")
     }
 
     /// `action` happens at `time` after the beginning.
+    #[track_caller]
     pub fn at(mut self, time: Duration, action: Action) -> Self {
-        self.actions.push((time, action));
+        self.actions.push((time, action, Location::caller()));
         self
     }
 
     /// It all takes so long.
+    #[track_caller]
     pub fn lasting(self, span: Duration) -> Self {
-        Self { lasting: span, ..self }
+        Self { lasting: span, ..self.noting("lasting") }
     }
 
     /// What has to be true in the end. `check` says what is wrong.
     pub fn expect(mut self, what: &str, check: impl Fn(&Account) -> Result<(), String> + 'static) -> Self {
         self.expectations.push((what.to_owned(), Box::new(check)));
         self
+    }
+
+    #[track_caller]
+    fn noting(mut self, method: &'static str) -> Self {
+        self.lines.insert(method, Location::caller());
+        self
+    }
+
+    /// The line that calls `method`, or else makes the office.
+    pub(super) fn line_of(&self, method: &str) -> Line {
+        self.lines.get(method).copied().unwrap_or(self.line)
     }
 
     /// Builds the world from `seed` and lets its time pass; a capture goes to `pcap`.
@@ -162,7 +220,22 @@ impl Office {
     /// The office cannot be built: a sentence that says which line of the scenario to change. Or the
     /// capture cannot be written.
     pub fn run(self, name: &str, seed: u64, pcap: Option<&Path>) -> Result<Outcome, String> {
-        World::build(self, name, seed, pcap)?.run()
+        self.run_watched(name, seed, pcap, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// As [`Office::run`], and tells `watch` how far it is.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Office::run`].
+    pub fn run_watched(
+        self,
+        name: &str,
+        seed: u64,
+        pcap: Option<&Path>,
+        watch: Watch<'_>,
+    ) -> Result<Outcome, String> {
+        World::build(self, name, seed, pcap)?.run(watch)
     }
 
     /// Everything that was chosen, for people.
@@ -178,19 +251,45 @@ impl Office {
             self.isp_lease_secs,
             self.lasting.as_secs(),
         );
-        for (name, link) in &self.links {
+        for (name, link, _) in &self.links {
             let _ = write!(text, "\n  cable of {name}: {link:?}");
         }
-        for (time, action) in &self.actions {
+        for (time, action, _) in &self.actions {
             let _ = write!(text, "\n  {:>4} s: {action}", time.as_secs());
         }
         text
     }
 
+    /// Whether there is a WAN.
+    pub(super) fn has_wan(&self) -> bool {
+        self.mode != LAN_ONLY
+    }
+
     /// The gateway's configuration.
-    pub(super) fn gateway_config(&self) -> Result<Config, String> {
+    pub(super) fn gateway_config(&self) -> Result<Config, Mistake> {
         let ports: Vec<_> = (0..self.lan_ports).map(|port| format!("{{ tap = 'lan{port}' }}")).collect();
-        let wan = match self.wan {
+        let text = format!(
+            "network.mode = '{}'\n[dhcp]\npool = '192.168.1.2-192.168.1.254'\nlease_secs = {}\n\
+             [lan]\nports = [{}]\n{}\n{}",
+            self.mode,
+            self.lease_secs,
+            ports.join(", "),
+            self.wan_config(),
+            self.extra_config,
+        );
+        Config::parse("the gateway's configuration", &text).map_err(|mistakes| {
+            let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+            let what =
+                format!("{}; see mode(), lease_secs(), wan_mtu() and config()\n{text}", mistakes.join("\n"));
+            Mistake::at(self.line_of("config"), what)
+        })
+    }
+
+    fn wan_config(&self) -> String {
+        if !self.has_wan() {
+            return "[dns]\nuse_upstream = false".to_owned();
+        }
+        let address = match self.wan {
             WanBy::Dhcp => "address = 'dhcp'".to_owned(),
             WanBy::Fixed => format!(
                 "address = '{}/{}'\ngateway = '{}'\n[dns]\nupstream = ['{DNS_ADDRESS}']",
@@ -199,18 +298,7 @@ impl Office {
                 self.isp_router(),
             ),
         };
-        let text = format!(
-            "network.mode = '{}'\n[dhcp]\npool = '192.168.1.2-192.168.1.254'\nlease_secs = {}\n\
-             [lan]\nports = [{}]\n[wan]\nports = [{{ tap = 'wan' }}]\n{wan}\n{}",
-            self.mode,
-            self.lease_secs,
-            ports.join(", "),
-            self.extra_config,
-        );
-        Config::parse("the gateway's configuration", &text).map_err(|mistakes| {
-            let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
-            format!("{}; see mode(), lease_secs() and config()\n{text}", mistakes.join("\n"))
-        })
+        format!("[wan]\nports = [{{ tap = 'wan' }}]\nmtu = {}\n{address}", self.wan_mtu)
     }
 
     /// The gateway's address if it is configured.
@@ -229,104 +317,31 @@ impl Office {
 
     /// Whether any cable can invert bits, now or later.
     pub(super) fn bits_flip(&self) -> bool {
-        let later = self.actions.iter().filter_map(|(_, action)| match action {
+        let later = self.actions.iter().filter_map(|(_, action, _)| match action {
             Action::Link { link, .. } => Some(link),
             _ => None,
         });
-        self.links.iter().map(|(_, link)| link).chain(later).any(Link::corrupts)
+        self.links.iter().map(|(_, link, _)| link).chain(later).any(Link::corrupts)
     }
 
-    /// What is wrong with the numbers and names.
-    pub(super) fn validate(&self) -> Result<(), String> {
-        if !(1..=PCS_MAX).contains(&self.pcs) {
-            return Err(format!("{} PCs are not possible; write pcs(1) to pcs({PCS_MAX})", self.pcs));
-        }
-        if self.chatting > self.pcs {
-            return Err(format!(
-                "{} of {} PCs cannot chat; change chatting() or pcs()",
-                self.chatting, self.pcs
-            ));
-        }
-        if !(1..=LAN_PORTS_MAX).contains(&self.lan_ports) {
-            let ports = self.lan_ports;
-            return Err(format!(
-                "{ports} LAN ports are not possible; write lan_ports(1) to lan_ports({LAN_PORTS_MAX})"
-            ));
-        }
-        if !matches!(self.mode.as_str(), "router" | "nat" | "nat-dmz") {
-            return Err(format!("no mode {:?} in the simulation; write mode(\"nat\")", self.mode));
-        }
-        for (name, _) in &self.links {
-            self.validate_name(name, "link()")?;
-        }
-        for (time, action) in &self.actions {
-            let line = format!("at({} s)", time.as_secs());
-            if *time > self.lasting {
-                return Err(format!("{line} is after the end; change it or lasting()"));
-            }
-            match action {
-                Action::Link { name, .. } => self.validate_name(name, &line)?,
-                Action::Replug { machine, port } => {
-                    if !self.is_pc(machine) {
-                        return Err(format!("{line} moves {machine:?}, which is no PC; write \"pc-0\""));
-                    }
-                    if self.lan_port(port).is_none() {
-                        return Err(format!(
-                            "{line} uses port {port:?}, which does not exist; see lan_ports()"
-                        ));
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// The number of a port of the office's switch.
-    pub(super) fn lan_port(&self, name: &str) -> Option<usize> {
-        (0..self.lan_ports).find(|port| name == format!("lan{port}"))
-    }
-
-    fn is_pc(&self, name: &str) -> bool {
-        (0..self.pcs).any(|pc| name == format!("pc-{pc}"))
-    }
-
-    fn validate_name(&self, name: &str, line: &str) -> Result<(), String> {
-        let is_known = matches!(name, "lan" | "wan" | "pcs" | "internet" | "attacker")
-            || self.is_pc(name)
-            || self.lan_port(name).is_some();
-        if is_known {
-            return Ok(());
-        }
-        Err(format!(
-            "{line} names {name:?}, which does not exist; write lan, lan0, wan, pcs, pc-0, internet or attacker"
-        ))
+    /// Whether the gateway's time of day can be wrong when it starts, so that it cannot know which leases
+    /// have ended.
+    pub(super) fn starts_at_a_wrong_time(&self) -> bool {
+        let any = |is_it: fn(&Action) -> bool| self.actions.iter().any(|(_, action, _)| is_it(action));
+        any(|action| matches!(action, Action::ClockJumps(_))) && any(|action| *action == Action::PowerBack)
     }
 
     /// The cable that `name` has in the beginning; the last line about it or its group counts.
     pub(super) fn link_of(&self, name: &str, group: &str) -> Link {
-        let mut matching = self.links.iter().rev().filter(|(of, _)| of == name || of == group);
-        matching.next().map_or_else(perfect, |(_, link)| link.clone())
+        let mut matching = self.links.iter().rev().filter(|(of, ..)| of == name || of == group);
+        let link = matching.next().map_or_else(perfect, |(_, link, _)| link.clone());
+        self.fitted(name, link)
+    }
+
+    /// What becomes of `link` where the cable of `name` is.
+    pub(super) fn fitted(&self, name: &str, link: Link) -> Link {
+        if matches!(name, "wan" | "internet") { link.within_mtu(self.wan_mtu) } else { link }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scenario::action::{link, replug};
-
-    #[test]
-    fn what_cannot_be_built_is_told_with_the_line_to_change() {
-        let told = |office: Office| office.validate().expect_err("a mistake");
-        assert!(told(office().pcs(251)).contains("pcs(250)"));
-        assert!(told(office().lan_ports(0)).contains("lan_ports(1)"));
-        assert!(told(office().mode("lan-only")).contains("mode(\"nat\")"));
-        assert!(told(office().link("printer", perfect())).contains("\"printer\""));
-        let at = |action| office().at(Duration::from_secs(7), action);
-        assert!(told(at(replug("pc-9", "lan0"))).contains("at(7 s)"));
-        assert!(told(at(replug("pc-0", "lan1"))).contains("lan_ports()"));
-        assert!(told(at(link("nobody", perfect()))).contains("at(7 s)"));
-        assert!(told(office().at(Duration::from_secs(61), Action::Calm)).contains("lasting()"));
-        assert!(office().config("[dhcp]\n").gateway_config().unwrap_err().contains("config()"));
-    }
-}
+const LAN_ONLY: &str = "lan-only";

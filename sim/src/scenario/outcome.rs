@@ -75,8 +75,10 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// What was expected, and what was wrong with it.
     pub expectations: Vec<(String, Result<(), String>)>,
-    /// Why it ended early: the gateway broke down.
+    /// Why it ended early: the gateway broke down, or something panicked.
     pub breakdown: Option<String>,
+    /// Whether who watched ended it early; nothing is expected of it then.
+    pub is_cut_short: bool,
     /// What the machines have to tell.
     pub account: Account,
 }
@@ -107,7 +109,7 @@ impl fmt::Display for Outcome {
             }
         }
         if let Some(why) = &self.breakdown {
-            writeln!(f, "  {} the gateway broke down: {why}", mark(false))?;
+            writeln!(f, "  {} it broke down: {why}", mark(false))?;
         }
         let sum = |count: fn(&Diary) -> u64| self.account.pcs.iter().map(|pc| count(&pc.diary)).sum::<u64>();
         writeln!(

@@ -4,8 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::BufWriter;
 use std::net::IpAddr;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gatepost_dataplane::Instant;
@@ -16,23 +19,30 @@ use rand::{RngExt, SeedableRng};
 use super::action::Action;
 use super::office::{Office, WanBy};
 use super::outcome::{Account, Outcome, PcAccount};
+use super::progress::{Progress, Watch};
 use crate::checkers;
 use crate::machine::attacker::{Attacker, Shot};
-use crate::machine::internet::{DnsMood, Internet};
+use crate::machine::internet::{DnsMood, Internet, ProviderMood};
 use crate::machine::pc::{Habits, Pc};
-use crate::world::disk::SimDisk;
+use crate::world::disk::{DiskMood, SimDisk};
 use crate::world::gateway_host::{self, Setup, Socket};
 use crate::world::link::{Link, Nic, perfect};
 use crate::world::observer::{Capture, Observer, Shared};
+use crate::world::panics::PanicWatch;
 use crate::world::pcapng::PcapNg;
 use crate::world::rack::{self, Rack};
-use crate::world::segment::{QUEUE_FRAMES_MAX, SegmentId, TICK};
+use crate::world::segment::{QUEUE_FRAMES_MAX, SegmentId};
 
 const GATEWAY: &str = "gateway";
 const OFFICE: &str = "office";
 const PROVIDER: &str = "provider";
 /// The attacker's host number in the provider's network.
 const ATTACKER_HOST: u32 = 66;
+
+/// The internet and the attacker.
+const PROVIDER_MACHINES: usize = 2;
+/// How often who watches is told how far it is.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A world whose time has not begun.
 pub struct World {
@@ -47,7 +57,12 @@ pub struct World {
     internet: Rc<RefCell<Internet>>,
     attacker: Rc<RefCell<Attacker>>,
     disk: Rc<SimDisk>,
-    skew: Rc<Cell<Duration>>,
+    /// Whether the gateway has power.
+    power: Rc<Cell<bool>>,
+    /// Whether the gateway's host has crashed.
+    has_crashed: bool,
+    skew: Rc<Cell<i64>>,
+    panics: Arc<AtomicBool>,
     observer: Shared,
 }
 
@@ -59,12 +74,12 @@ impl World {
         let mut rng = StdRng::seed_from_u64(seed);
         let cable_seed = rng.random();
         let capture = pcap.map(|path| begin_capture(path, &office)).transpose()?;
-        let checkers = checkers::for_config(&config, office.bits_flip());
+        let checkers = checkers::for_config(&config, office.bits_flip(), office.starts_at_a_wrong_time());
         let observer: Shared = Rc::new(RefCell::new(Observer::new(checkers, capture)));
         let mut sim = turmoil::Builder::new()
-            .tick_duration(TICK)
-            .min_message_latency(TICK)
-            .max_message_latency(TICK)
+            .tick_duration(office.tick)
+            .min_message_latency(office.tick)
+            .max_message_latency(office.tick)
             .udp_capacity(QUEUE_FRAMES_MAX)
             .simulation_duration(Duration::MAX)
             .rng_seed(rng.random())
@@ -72,23 +87,27 @@ impl World {
         let [gateway_ip, office_ip, provider_ip] = [GATEWAY, OFFICE, PROVIDER].map(|host| sim.lookup(host));
 
         let sockets = sockets(&office, cable_seed);
-        let disk = Rc::new(SimDisk::default());
-        let skew = Rc::new(Cell::new(Duration::ZERO));
+        let power = Rc::new(Cell::new(true));
+        let disk = Rc::new(SimDisk::new(Rc::clone(&power), StdRng::from_rng(&mut rng)));
+        let skew = Rc::new(Cell::new(0));
+        let panics = Arc::new(AtomicBool::new(false));
         let setup = Setup {
             config,
             sockets: sockets.clone(),
             others: vec![office_ip, provider_ip],
-            disk: Rc::clone(&disk) as _,
+            disk: Rc::clone(&disk),
+            power: Rc::clone(&power),
             skew: Rc::clone(&skew),
             rng: Rc::new(RefCell::new(StdRng::from_rng(&mut rng))),
+            panics: Arc::clone(&panics),
             observer: Rc::clone(&observer),
         };
         sim.host(GATEWAY, move || gateway_host::run(setup.clone()));
 
-        let (office_rack, pcs) = mount_pcs(&office, cable_seed, &mut rng);
+        let (office_rack, pcs) = mount_pcs(&office, cable_seed, &mut rng)?;
         let lan = (0..office.lan_ports).map(lan_segment).collect();
         start_rack(&mut sim, OFFICE, &office_rack, lan, gateway_ip, &observer);
-        let (provider_rack, internet, attacker) = mount_provider(&office, cable_seed, &mut rng);
+        let (provider_rack, internet, attacker) = mount_provider(&office, cable_seed, &mut rng)?;
         start_rack(&mut sim, PROVIDER, &provider_rack, vec![wan_segment(&office)], gateway_ip, &observer);
         let name = name.to_owned();
         Ok(Self {
@@ -103,29 +122,53 @@ impl World {
             internet,
             attacker,
             disk,
+            power,
+            has_crashed: false,
             skew,
+            panics,
             observer,
         })
     }
 
     /// Lets its time pass.
-    pub fn run(mut self) -> Result<Outcome, String> {
+    pub fn run(mut self, watch: Watch<'_>) -> Result<Outcome, String> {
         let mut actions = self.office.actions.clone();
-        actions.sort_by_key(|(time, _)| *time);
+        actions.sort_by_key(|(time, ..)| *time);
+        let events_all = actions.len();
         let mut actions = actions.into_iter().peekable();
-        let mut breakdown = None;
+        let panics = PanicWatch::begin();
+        let (mut breakdown, mut is_cut_short) = (None, false);
+        let mut watched_at = WATCH_INTERVAL;
         while self.sim.elapsed() < self.office.lasting {
-            while let Some((_, action)) = actions.next_if(|(time, _)| *time <= self.sim.elapsed()) {
-                self.act(&action);
-            }
-            if let Err(error) = self.sim.step() {
-                breakdown = Some(error.to_string());
+            let stepped = panic::catch_unwind(AssertUnwindSafe(|| {
+                while let Some((_, action, _)) = actions.next_if(|(time, ..)| *time <= self.sim.elapsed()) {
+                    self.act(&action);
+                }
+                self.sim.step()
+            }));
+            let failed = match stepped {
+                Ok(Ok(_)) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some("a panic".to_owned()),
+            };
+            breakdown = panics.first().or(failed);
+            if breakdown.is_some() {
                 break;
+            }
+            if !self.power.get() && !self.has_crashed {
+                self.cut_power();
+            }
+            if self.sim.elapsed() >= watched_at {
+                watched_at += WATCH_INTERVAL;
+                is_cut_short = watch(&self.progress(events_all - actions.len())).is_break();
+                if is_cut_short {
+                    break;
+                }
             }
         }
         let account = self.account();
-        let checked = self.office.expectations.iter().map(|(what, check)| (what.clone(), check(&account)));
-        let expectations = checked.collect();
+        let expected = self.office.expectations.iter().filter(|_| !is_cut_short);
+        let expectations = expected.map(|(what, check)| (what.clone(), check(&account))).collect();
         let mut observer = self.observer.borrow_mut();
         observer.finish().map_err(|error| format!("the capture cannot be written: {error}"))?;
         Ok(Outcome {
@@ -139,8 +182,19 @@ impl World {
             violations: observer.violations().to_vec(),
             expectations,
             breakdown,
+            is_cut_short,
             account,
         })
+    }
+
+    fn progress(&self, events: usize) -> Progress {
+        Progress {
+            simulated: self.sim.elapsed(),
+            lasting: self.office.lasting,
+            hosts: self.pcs.len() + 1 + PROVIDER_MACHINES,
+            frames: self.observer.borrow().frames(),
+            events,
+        }
     }
 
     fn act(&mut self, action: &Action) {
@@ -150,23 +204,48 @@ impl World {
                 self.office_rack.borrow_mut().replug(machine, lan_segment(port));
             }
             Action::Link { name, link } => self.set_link(name, link),
+            Action::Partition(names) => {
+                self.office_rack.borrow_mut().set_apart(names, apart_segment(&self.office));
+            }
+            Action::Reunite => self.office_rack.borrow_mut().reunite(),
             Action::Calm => self.calm(),
             Action::PowerCut => self.cut_power(),
-            Action::PowerBack => self.sim.bounce(GATEWAY),
-            Action::Renumber(network) => self.internet.borrow_mut().renumber(*network),
+            Action::PowerCutWhileWriting(nth) => self.disk.cut_power_while_writing(*nth),
+            Action::PowerBack => self.restore_power(),
+            Action::Renumber(network) => {
+                self.internet.borrow_mut().renumber(network.parse().expect("validated"));
+            }
+            Action::Provider(mood) => self.set_provider(*mood),
             Action::DhcpSilent(is_silent) => self.internet.borrow_mut().set_dhcp_silent(*is_silent),
             Action::Dns(mood) => self.internet.borrow_mut().set_dns_mood(*mood),
             Action::Attack(shots) => self.attack(shots),
-            Action::ClockJumps(by) => self.skew.set(self.skew.get() + *by),
-            Action::DiskFull(is_full) => self.disk.set_full(*is_full),
+            Action::ClockJumps(secs) => self.skew.set(self.skew.get().saturating_add(*secs)),
+            Action::Disk(mood) => self.disk.set_mood(*mood),
+            Action::Panic => self.panics.store(true, Ordering::Relaxed),
         }
     }
 
     fn cut_power(&mut self) {
+        self.disk.cut_power();
         self.sim.crash(GATEWAY);
+        self.has_crashed = true;
         for socket in &self.sockets {
             socket.nic.borrow_mut().clear();
         }
+    }
+
+    fn restore_power(&mut self) {
+        if !self.has_crashed {
+            self.cut_power();
+        }
+        self.power.set(true);
+        self.has_crashed = false;
+        self.sim.bounce(GATEWAY);
+    }
+
+    fn set_provider(&self, mood: ProviderMood) {
+        self.internet.borrow_mut().set_mood(mood);
+        self.provider_rack.borrow().wake();
     }
 
     fn attack(&mut self, shots: &[Shot]) {
@@ -181,6 +260,7 @@ impl World {
     }
 
     fn set_link(&mut self, name: &str, link: &Link) {
+        let link = &self.office.fitted(name, link.clone());
         for socket in &self.sockets {
             if socket.name == name || (name == "lan" && socket.side == Segment::Lan) {
                 socket.nic.borrow_mut().set_link(link);
@@ -195,16 +275,19 @@ impl World {
     }
 
     fn calm(&mut self) {
-        let link = perfect();
         for socket in &self.sockets {
-            socket.nic.borrow_mut().set_link(&link);
+            socket.nic.borrow_mut().set_link(&self.office.fitted(&socket.name, perfect()));
         }
-        self.office_rack.borrow_mut().set_all_links(&link);
-        self.provider_rack.borrow_mut().set_all_links(&link);
+        self.office_rack.borrow_mut().set_all_links(&perfect());
+        self.office_rack.borrow_mut().reunite();
+        for name in ["internet", "attacker"] {
+            self.provider_rack.borrow_mut().set_link(name, &self.office.fitted(name, perfect()));
+        }
+        self.set_provider(ProviderMood::Up);
         let mut internet = self.internet.borrow_mut();
         internet.set_dns_mood(DnsMood::Truthful);
         internet.set_dhcp_silent(false);
-        self.disk.set_full(false);
+        self.disk.set_mood(DiskMood::Sound);
     }
 
     fn account(&self) -> Account {
@@ -231,6 +314,11 @@ fn wan_segment(office: &Office) -> SegmentId {
     lan_segment(office.lan_ports)
 }
 
+/// Where PCs are whose switch has lost its uplink.
+fn apart_segment(office: &Office) -> SegmentId {
+    lan_segment(office.lan_ports + 1)
+}
+
 fn sockets(office: &Office, cable_seed: u64) -> Vec<Socket> {
     let socket = |name: String, group: &str, side, segment| {
         let nic = Nic::new(&office.link_of(&name, group), cable_seed, &name);
@@ -238,34 +326,38 @@ fn sockets(office: &Office, cable_seed: u64) -> Vec<Socket> {
     };
     let lan = (0..office.lan_ports)
         .map(|port| socket(format!("lan{port}"), "lan", Segment::Lan, lan_segment(port)));
-    lan.chain([socket("wan".to_owned(), "wan", Segment::Wan, wan_segment(office))]).collect()
+    let wan = office.has_wan().then(|| socket("wan".to_owned(), "wan", Segment::Wan, wan_segment(office)));
+    lan.chain(wan).collect()
 }
 
-fn mount_pcs(
-    office: &Office,
-    cable_seed: u64,
-    rng: &mut StdRng,
-) -> (Rc<RefCell<Rack>>, Vec<Rc<RefCell<Pc>>>) {
-    let mut rack = Rack::new();
+type Pcs = (Rc<RefCell<Rack>>, Vec<Rc<RefCell<Pc>>>);
+
+fn mount_pcs(office: &Office, cable_seed: u64, rng: &mut StdRng) -> Result<Pcs, String> {
+    let mut rack = Rack::new(office.tick);
     let mut pcs = Vec::new();
     for number in 0..office.pcs {
-        let habits = Habits { visit_every: office.visit_every, chats: number < office.chatting };
+        let habits = Habits {
+            visit_every: office.visit_every,
+            page_octets: office.page_octets,
+            chats: number < office.chatting,
+            has_internet: office.has_wan(),
+        };
         let pc = Pc::new(number, office.pcs, habits, rng.random());
         let name = pc.name();
         let pc = Rc::new(RefCell::new(pc));
         let micros = u64::try_from(office.arriving_within.as_micros()).unwrap_or(u64::MAX);
         let on_at = Instant::from_micros(rng.random_range(0..=micros));
         let nic = Nic::new(&office.link_of(name, "pcs"), cable_seed, name);
-        rack.mount(name, Rc::clone(&pc) as _, nic, lan_segment(number % office.lan_ports), on_at);
+        rack.mount(name, Rc::clone(&pc) as _, nic, lan_segment(number % office.lan_ports), on_at)?;
         pcs.push(pc);
     }
-    (Rc::new(RefCell::new(rack)), pcs)
+    Ok((Rc::new(RefCell::new(rack)), pcs))
 }
 
 type Provider = (Rc<RefCell<Rack>>, Rc<RefCell<Internet>>, Rc<RefCell<Attacker>>);
 
-fn mount_provider(office: &Office, cable_seed: u64, rng: &mut StdRng) -> Provider {
-    let mut rack = Rack::new();
+fn mount_provider(office: &Office, cable_seed: u64, rng: &mut StdRng) -> Result<Provider, String> {
+    let mut rack = Rack::new(office.tick);
     let mut internet = Internet::new(office.isp_network, office.isp_lease_secs, rng.random());
     if office.mode == "router" {
         internet.route_back_to_customer((office.wan == WanBy::Fixed).then(|| office.fixed_address()));
@@ -274,9 +366,9 @@ fn mount_provider(office: &Office, cable_seed: u64, rng: &mut StdRng) -> Provide
     let attacker = Rc::new(RefCell::new(Attacker::new(office.isp_host(ATTACKER_HOST))));
     let nic = |name| Nic::new(&office.link_of(name, name), cable_seed, name);
     let segment = wan_segment(office);
-    rack.mount("internet", Rc::clone(&internet) as _, nic("internet"), segment, Instant::ZERO);
-    rack.mount("attacker", Rc::clone(&attacker) as _, nic("attacker"), segment, Instant::ZERO);
-    (Rc::new(RefCell::new(rack)), internet, attacker)
+    rack.mount("internet", Rc::clone(&internet) as _, nic("internet"), segment, Instant::ZERO)?;
+    rack.mount("attacker", Rc::clone(&attacker) as _, nic("attacker"), segment, Instant::ZERO)?;
+    Ok((Rc::new(RefCell::new(rack)), internet, attacker))
 }
 
 fn start_rack(
@@ -296,7 +388,9 @@ fn start_rack(
 fn begin_capture(path: &Path, office: &Office) -> Result<Capture, String> {
     let failed = |error| format!("the capture {} cannot be written: {error}", path.display());
     let file = File::create(path).map_err(failed)?;
-    let names: Vec<_> =
-        (0..office.lan_ports).map(|port| format!("lan{port}")).chain(["wan".to_owned()]).collect();
+    let names: Vec<_> = (0..office.lan_ports)
+        .map(|port| format!("lan{port}"))
+        .chain(["wan", "apart"].map(str::to_owned))
+        .collect();
     PcapNg::begin(Box::new(BufWriter::new(file)) as _, names.iter().map(String::as_str)).map_err(failed)
 }

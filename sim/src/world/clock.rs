@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
 
 use gatepost_dataplane::Instant;
 use gatepost_services::clock::{Clock, UnixTime};
@@ -28,13 +27,14 @@ pub async fn sleep_until(deadline: Option<Instant>) {
 /// skew that the simulation sets. For what is dropped when the gateway crashes, they stand still.
 pub struct SimClock {
     booted: Instant,
-    skew: Rc<Cell<Duration>>,
+    skew: Rc<Cell<i64>>,
     latest: Cell<Instant>,
 }
 
 impl SimClock {
-    /// The clocks of a gateway that boots now. `skew` is how far its time of day is ahead.
-    pub fn boot(skew: Rc<Cell<Duration>>) -> Self {
+    /// The clocks of a gateway that boots now. `skew` is by how many seconds its time of day is
+    /// ahead.
+    pub fn boot(skew: Rc<Cell<i64>>) -> Self {
         Self { booted: now(), skew, latest: Cell::new(now()) }
     }
 
@@ -53,6 +53,7 @@ impl Clock for SimClock {
     }
 
     fn unix_time(&self) -> UnixTime {
-        UnixTime(BEGINNING_UNIX_SECS + self.read().as_secs() + self.skew.get().as_secs())
+        let right = BEGINNING_UNIX_SECS + self.read().as_secs();
+        UnixTime(right.saturating_add_signed(self.skew.get()))
     }
 }

@@ -3,18 +3,22 @@
 //!
 //! One turmoil host runs three things side by side: what drives the worker, as the event loop of
 //! `gatepost run` does; the services; and an auditor that asks for the gateway's reports, as
-//! `gatepost show` does, and gives them to the checkers. A crash drops all three at once.
+//! `gatepost show` does, and gives them to the checkers. A crash drops all three at once. turmoil crashes
+//! a host between two ticks; from the instant at which the power fails nothing of what the gateway still
+//! does in its tick gets out.
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gatepost::config::Config;
 use gatepost::control::What;
 use gatepost::error::Error;
 use gatepost::gateway::inspector::Inspector;
+use gatepost::gateway::services::Services;
 use gatepost::gateway::worker::Worker;
 use gatepost::gateway::{self, Environment};
 use gatepost::port::{Abilities, Port, PortError, Received};
@@ -22,13 +26,13 @@ use gatepost_dataplane::config::Segment;
 use gatepost_dataplane::{Offload, PortId};
 use gatepost_services::clock::Clock;
 use gatepost_services::race::race;
-use gatepost_services::store::Disk;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
 use super::clock::{SimClock, now, sleep_until};
+use super::disk::{DiskMood, SimDisk};
 use super::link::Nic;
 use super::observer::Shared;
 use super::segment::{Jack, SegmentId, any_readable};
@@ -38,6 +42,8 @@ use crate::checkers::{Snapshot, Way};
 const AUDIT_INTERVAL: Duration = Duration::from_secs(1);
 /// Every so many audits the flows are asked for one by one.
 const FLOWS_EVERY_AUDITS: u64 = 10;
+/// After this time a gateway that could not start for its disk is started again, as by systemd.
+const RESTART_DELAY: Duration = Duration::from_secs(1);
 
 /// A port of the gateway's, and where it is plugged in.
 #[derive(Clone)]
@@ -62,9 +68,13 @@ pub struct Setup {
     /// The other turmoil hosts.
     pub others: Vec<IpAddr>,
     /// What survives a crash.
-    pub disk: Rc<dyn Disk>,
-    /// How far the time of day is ahead.
-    pub skew: Rc<Cell<Duration>>,
+    pub disk: Rc<SimDisk>,
+    /// Whether it has power.
+    pub power: Rc<Cell<bool>>,
+    /// By how many seconds the time of day is ahead.
+    pub skew: Rc<Cell<i64>>,
+    /// Whether the gateway's code panics when it next has something to send.
+    pub panics: Arc<AtomicBool>,
     /// The generator that each boot takes its own from.
     pub rng: Rc<RefCell<StdRng>>,
     /// Who watches.
@@ -79,24 +89,42 @@ pub struct Setup {
 pub async fn run(setup: Setup) -> turmoil::Result {
     let clock = Rc::new(SimClock::boot(Rc::clone(&setup.skew)));
     let waker = Arc::new(Notify::new());
-    let wake = Arc::clone(&waker);
+    let (worker, services) = loop {
+        match boot(&setup, &clock, &waker) {
+            Err(_) if setup.disk.mood() != DiskMood::Sound => tokio::time::sleep(RESTART_DELAY).await,
+            booted => break booted?,
+        }
+    };
+    let inspector = services.inspector();
+    let wires = plug_in(&setup).await?;
+    let Setup { power, observer, .. } = setup;
+    let audit = audit(inspector, Rc::clone(&power), Rc::clone(&observer));
+    let mut driver = Driver { worker, clock, waker, wires, power, observer };
+    let serving = services.run(|| (), std::future::pending());
+    race(serving, race(driver.drive(), audit)).await?;
+    Ok(())
+}
+
+fn boot(
+    setup: &Setup,
+    clock: &Rc<SimClock>,
+    waker: &Arc<Notify>,
+) -> Result<(Worker<SimPort>, Services), Error> {
+    let (wake, panics) = (Arc::clone(waker), Arc::clone(&setup.panics));
     let environment = Environment {
-        clock: Rc::clone(&clock) as Rc<dyn Clock>,
-        disk: Rc::clone(&setup.disk),
+        clock: Rc::clone(clock) as Rc<dyn Clock>,
+        disk: Rc::clone(&setup.disk) as _,
         rng: StdRng::from_rng(&mut *setup.rng.borrow_mut()),
-        wake_worker: Arc::new(move || wake.notify_one()),
+        wake_worker: Arc::new(move || {
+            assert!(!panics.load(Ordering::Relaxed), "the scenario wants a panic");
+            wake.notify_one();
+        }),
     };
     let ports = setup.sockets.iter().map(|socket| {
-        let port = SimPort { socket: socket.clone(), observer: Rc::clone(&setup.observer) };
-        (socket.name.clone(), port)
+        let (power, observer) = (Rc::clone(&setup.power), Rc::clone(&setup.observer));
+        (socket.name.clone(), SimPort { socket: socket.clone(), power, observer })
     });
-    let (worker, services) = gateway::build(setup.config.clone(), ports, environment)?;
-    let inspector = services.inspector();
-    let mut driver = Driver { worker, clock, waker, wires: plug_in(&setup).await?, observer: setup.observer };
-    let observer = Rc::clone(&driver.observer);
-    let serving = services.run(|| (), std::future::pending());
-    race(serving, race(driver.drive(), audit(inspector, observer))).await?;
-    Ok(())
+    gateway::build(setup.config.clone(), ports, environment)
 }
 
 async fn plug_in(setup: &Setup) -> turmoil::Result<Vec<Wire>> {
@@ -111,6 +139,7 @@ async fn plug_in(setup: &Setup) -> turmoil::Result<Vec<Wire>> {
 /// A port as the gateway knows it: frames wait in its card.
 struct SimPort {
     socket: Socket,
+    power: Rc<Cell<bool>>,
     observer: Shared,
 }
 
@@ -128,6 +157,9 @@ impl Port for SimPort {
     }
 
     fn transmit(&mut self, frame: &[u8], _: Offload) -> Result<(), PortError> {
+        if !self.power.get() {
+            return Ok(());
+        }
         self.observer.borrow_mut().at_gateway(now(), Way::Out, self.socket.side, frame);
         self.socket.nic.borrow_mut().outward.push(now(), frame.to_vec());
         Ok(())
@@ -146,6 +178,7 @@ struct Driver {
     clock: Rc<SimClock>,
     waker: Arc<Notify>,
     wires: Vec<Wire>,
+    power: Rc<Cell<bool>>,
     observer: Shared,
 }
 
@@ -178,6 +211,9 @@ impl Driver {
 
     /// Puts frames that are due on the segments.
     fn send(&self) {
+        if !self.power.get() {
+            return;
+        }
         for Wire { socket, jack } in &self.wires {
             while let Some(frame) = socket.nic.borrow_mut().outward.pop(now()) {
                 self.observer.borrow_mut().on_segment(now(), socket.segment, &frame);
@@ -196,7 +232,7 @@ impl Driver {
 }
 
 /// Gives the gateway's reports to the checkers, for ever.
-async fn audit(inspector: Inspector, observer: Shared) -> Result<(), Error> {
+async fn audit(inspector: Inspector, power: Rc<Cell<bool>>, observer: Shared) -> Result<(), Error> {
     let mut audits = 0_u64;
     loop {
         tokio::time::sleep(AUDIT_INTERVAL).await;
@@ -213,7 +249,9 @@ async fn audit(inspector: Inspector, observer: Shared) -> Result<(), Error> {
             },
             now: now(),
         };
-        observer.borrow_mut().on_snapshot(&snapshot);
+        if power.get() {
+            observer.borrow_mut().on_snapshot(&snapshot);
+        }
     }
 }
 

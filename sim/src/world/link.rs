@@ -20,10 +20,14 @@ use rand::{RngExt, SeedableRng};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 
+use crate::mistake::Mistake;
+
 /// The most frames that one direction of a cable holds at a time.
 pub const WAITING_MAX: usize = 8192;
 /// Octets of an Ethernet header, which the MTU does not count.
 const ETHERNET_HEADER_LEN: usize = 14;
+/// Every link carries packets of so many octets. // RFC 791 section 3.2
+const MTU_MIN: u16 = 68;
 
 /// What a cable does to frames. Probabilities are 0 to 1, per frame.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +42,7 @@ pub struct Link {
     rate: Option<Rate>,
     mtu: Option<u16>,
     cut: Cut,
+    mistake: Option<Mistake>,
 }
 
 /// Losses in a row. // Gilbert's model
@@ -82,10 +87,12 @@ pub fn perfect() -> Link {
         rate: None,
         mtu: None,
         cut: Cut::default(),
+        mistake: None,
     }
 }
 
 /// A cable that loses frames at random.
+#[track_caller]
 pub fn loss(probability: f64) -> Link {
     perfect().loss(probability)
 }
@@ -97,28 +104,35 @@ pub fn cut() -> Link {
 
 impl Link {
     /// Loses each frame with this probability.
+    #[track_caller]
     pub fn loss(self, probability: f64) -> Self {
-        Self { loss: probability, ..self }
+        Self { loss: probability, ..self.with_probability(probability) }
     }
 
     /// Loses frames in a row: a row begins with probability `begins` and has `frames_mean` (at least 1).
+    #[track_caller]
     pub fn loss_in_bursts(self, begins: f64, frames_mean: f64) -> Self {
-        Self { burst: Burst { begins, ends: 1.0 / frames_mean.max(1.0) }, ..self }
+        let burst = Burst { begins, ends: 1.0 / frames_mean };
+        let told = || format!("a row of {frames_mean} frames is none; write 1 or more");
+        Self { burst, ..self.with_probability(begins).unless(frames_mean >= 1.0, told) }
     }
 
     /// Delivers frames twice.
+    #[track_caller]
     pub fn duplicate(self, probability: f64) -> Self {
-        Self { duplicate: probability, ..self }
+        Self { duplicate: probability, ..self.with_probability(probability) }
     }
 
     /// Lets frames be overtaken by up to 20 ms of later ones.
+    #[track_caller]
     pub fn reorder(self, probability: f64) -> Self {
-        Self { reorder: probability, ..self }
+        Self { reorder: probability, ..self.with_probability(probability) }
     }
 
     /// Inverts one bit of a frame, which the frame check sequence does not notice.
+    #[track_caller]
     pub fn corrupt(self, probability: f64) -> Self {
-        Self { corrupt: probability, ..self }
+        Self { corrupt: probability, ..self.with_probability(probability) }
     }
 
     /// Delays every frame by so many milliseconds.
@@ -132,13 +146,23 @@ impl Link {
     }
 
     /// Carries so much, in 1,000 bits a second, and keeps so many frames waiting.
+    #[track_caller]
     pub fn rate(self, kbits_per_sec: u32, queue_frames: usize) -> Self {
-        Self { rate: Some(Rate { kbits_per_sec: kbits_per_sec.max(1), queue_frames }), ..self }
+        let told = || "nothing passes a cable of rate 0 or without a queue; write cut()".to_owned();
+        let link = self.unless(kbits_per_sec > 0 && queue_frames > 0, told);
+        Self { rate: Some(Rate { kbits_per_sec, queue_frames }), ..link }
     }
 
     /// Drops frames whose packet has more octets.
+    #[track_caller]
     pub fn mtu(self, octets: u16) -> Self {
-        Self { mtu: Some(octets), ..self }
+        let told = || format!("no link has an MTU of {octets}; write {MTU_MIN} or more");
+        Self { mtu: Some(octets), ..self.unless(octets >= MTU_MIN, told) }
+    }
+
+    /// Takes no longer packets than that, whatever else is wrong with it.
+    pub fn within_mtu(self, octets: u16) -> Self {
+        Self { mtu: Some(self.mtu.map_or(octets, |mtu| mtu.min(octets))), ..self }
     }
 
     /// Carries nothing in one direction.
@@ -153,6 +177,26 @@ impl Link {
     /// Whether frames can arrive with wrong bits.
     pub fn corrupts(&self) -> bool {
         self.corrupt > 0.0
+    }
+
+    /// The first thing that cannot be.
+    pub fn mistake(&self) -> Option<&Mistake> {
+        self.mistake.as_ref()
+    }
+
+    #[track_caller]
+    fn with_probability(self, probability: f64) -> Self {
+        let told = || format!("{probability} is no probability; write 0.0 to 1.0");
+        self.unless((0.0..=1.0).contains(&probability), told)
+    }
+
+    /// Notes a mistake of the line that calls unless it `can_be`.
+    #[track_caller]
+    fn unless(mut self, can_be: bool, told: impl FnOnce() -> String) -> Self {
+        if !can_be && self.mistake.is_none() {
+            self.mistake = Some(Mistake::here(told()));
+        }
+        self
     }
 
     fn is_cut(&self, direction: Direction) -> bool {
@@ -300,7 +344,7 @@ impl Pipe {
 
     /// Draws nothing where there is nothing to decide.
     fn rolls(&mut self, probability: f64) -> bool {
-        probability > 0.0 && self.rng.random_bool(probability.min(1.0))
+        probability > 0.0 && self.rng.random_bool(probability)
     }
 }
 

@@ -6,6 +6,7 @@ pub mod disk;
 pub mod gateway_host;
 pub mod link;
 pub mod observer;
+pub mod panics;
 pub mod pcapng;
 pub mod rack;
 pub mod segment;

@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use gatepost_dataplane::{Instant, MacAddr};
 use gatepost_services::race::race;
@@ -16,12 +17,14 @@ use tokio::sync::Notify;
 use super::clock::{now, sleep_until};
 use super::link::{Link, Nic};
 use super::observer::Shared;
-use super::segment::{Jack, SegmentId, TICK, any_readable};
+use super::segment::{Jack, SegmentId, any_readable};
 use crate::machine::Machine;
 
 /// A rack with its machines; the world keeps a hand on it while its host runs.
 pub struct Rack {
     places: Vec<Place>,
+    /// How long a frame takes from one machine to another.
+    tick: Duration,
     /// Woken when the world has changed something.
     changed: Rc<Notify>,
 }
@@ -31,17 +34,29 @@ struct Place {
     machine: Rc<RefCell<dyn Machine>>,
     nic: Nic,
     segment: SegmentId,
+    /// Where it is instead, since a switch between lost its uplink.
+    apart: Option<SegmentId>,
     /// When the machine is switched on.
     on_at: Instant,
 }
 
+impl Place {
+    fn segment(&self) -> SegmentId {
+        self.apart.unwrap_or(self.segment)
+    }
+}
+
 impl Rack {
-    /// An empty rack.
-    pub fn new() -> Self {
-        Self { places: Vec::new(), changed: Rc::new(Notify::new()) }
+    /// An empty rack in a world with such ticks.
+    pub fn new(tick: Duration) -> Self {
+        Self { places: Vec::new(), tick, changed: Rc::new(Notify::new()) }
     }
 
     /// Mounts a machine that is switched on at `on_at`, and plugs it in.
+    ///
+    /// # Errors
+    ///
+    /// Another has its name or its MAC address.
     pub fn mount(
         &mut self,
         name: &str,
@@ -49,14 +64,38 @@ impl Rack {
         nic: Nic,
         segment: SegmentId,
         on_at: Instant,
-    ) {
-        self.places.push(Place { name: name.to_owned(), machine, nic, segment, on_at });
+    ) -> Result<(), String> {
+        let mac = machine.borrow().mac();
+        let is_same = |place: &&Place| place.name == name || place.machine.borrow().mac() == mac;
+        if let Some(Place { name: other, .. }) = self.places.iter().find(is_same) {
+            let both = if other == name { format!("name {name:?}") } else { format!("MAC address {mac}") };
+            return Err(format!("{name} and {other} have one {both}; change one of them"));
+        }
+        let name = name.to_owned();
+        self.places.push(Place { name, machine, nic, segment, apart: None, on_at });
+        Ok(())
     }
 
     /// Plugs a machine into another segment; `false` if there is none of this name.
     pub fn replug(&mut self, name: &str, segment: SegmentId) -> bool {
         self.changed.notify_one();
         self.place(name).map(|place| place.segment = segment).is_some()
+    }
+
+    /// Puts the machines called `names` on a segment of their own, which no other host is plugged into.
+    pub fn set_apart(&mut self, names: &[String], segment: SegmentId) {
+        for place in &mut self.places {
+            if names.contains(&place.name) {
+                place.apart = Some(segment);
+            }
+        }
+    }
+
+    /// Puts every machine back where it is plugged in.
+    pub fn reunite(&mut self) {
+        for place in &mut self.places {
+            place.apart = None;
+        }
     }
 
     /// Gives a machine another cable; `false` if there is none of this name.
@@ -85,7 +124,7 @@ impl Rack {
         let Some(destination) = destination(frame) else { return };
         for (number, place) in self.places.iter_mut().enumerate() {
             let is_for_it = destination.is_multicast() || destination == place.machine.borrow().mac();
-            if place.segment == segment && Some(number) != sender && place.on_at <= at && is_for_it {
+            if place.segment() == segment && Some(number) != sender && place.on_at <= at && is_for_it {
                 place.nic.inward.push(at, frame.to_vec());
             }
         }
@@ -94,21 +133,22 @@ impl Rack {
     /// Lets every machine do what is due, and gives back the frames that go out on segments.
     fn work(&mut self, now: Instant) -> Vec<(SegmentId, Vec<u8>, usize)> {
         let mut sent = Vec::new();
-        for (number, Place { machine, nic, segment, on_at, .. }) in self.places.iter_mut().enumerate() {
+        for (number, place) in self.places.iter_mut().enumerate() {
+            let segment = place.segment();
+            let Place { machine, nic, on_at, .. } = place;
             if *on_at > now {
                 continue;
             }
             let mut machine = machine.borrow_mut();
-            let mut heard = false;
             while let Some(frame) = nic.inward.pop(now) {
                 machine.handle_frame(frame);
-                heard = true;
+                machine.poll(now, &mut |frame| nic.outward.push(now, frame));
             }
-            if heard || machine.poll_timeout().is_some_and(|due| due <= now) {
+            if machine.poll_timeout().is_some_and(|due| due <= now) {
                 machine.poll(now, &mut |frame| nic.outward.push(now, frame));
             }
             while let Some(frame) = nic.outward.pop(now) {
-                sent.push((*segment, frame, number));
+                sent.push((segment, frame, number));
             }
         }
         sent
@@ -120,12 +160,6 @@ impl Rack {
             own.into_iter().chain(place.nic.poll_timeout()).min()
         };
         self.places.iter().filter_map(due).min()
-    }
-}
-
-impl Default for Rack {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -158,7 +192,8 @@ pub async fn run(
                 if let Some((_, jack)) = jacks.iter().find(|(id, _)| *id == segment) {
                     jack.send(&frame);
                 }
-                rack.deliver(now() + TICK, segment, &frame, Some(sender));
+                let heard_at = now() + rack.tick;
+                rack.deliver(heard_at, segment, &frame, Some(sender));
             }
             rack.poll_timeout()
         };
@@ -169,4 +204,30 @@ pub async fn run(
 
 fn destination(frame: &[u8]) -> Option<MacAddr> {
     frame.first_chunk::<6>().map(|octets| MacAddr(*octets))
+}
+
+#[cfg(test)]
+mod tests {
+    use ipnet::Ipv4Net;
+
+    use super::*;
+    use crate::machine::attacker::Attacker;
+    use crate::machine::internet::Internet;
+    use crate::world::link::perfect;
+
+    #[test]
+    fn no_two_machines_have_one_name_or_one_mac_address() {
+        let mut rack = Rack::new(TICK);
+        let mut mount = |name: &str, machine: Rc<RefCell<dyn Machine>>| {
+            rack.mount(name, machine, Nic::new(&perfect(), 1, name), SegmentId(0), Instant::ZERO)
+        };
+        let attacker = || Rc::new(RefCell::new(Attacker::new([203, 0, 113, 66].into())));
+        let network: Ipv4Net = "203.0.113.0/24".parse().expect("a network");
+        assert_eq!(mount("attacker", attacker()), Ok(()));
+        let told = mount("another", attacker()).expect_err("one MAC address");
+        assert!(told.starts_with("another and attacker have one MAC address"), "{told}");
+        let internet = Rc::new(RefCell::new(Internet::new(network, 60, 1)));
+        let told = mount("attacker", internet).expect_err("one name");
+        assert!(told.contains("one name \"attacker\""), "{told}");
+    }
 }

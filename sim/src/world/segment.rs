@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use turmoil::net::UdpSocket;
 
-/// How much time passes at once, and how long a frame takes on a segment.
+/// How much time passes at once, and how long a frame takes on a segment, unless the scenario says otherwise.
 pub const TICK: Duration = Duration::from_millis(1);
 /// Datagrams that wait for a turmoil host; far more than a tick brings.
 pub const QUEUE_FRAMES_MAX: usize = 65_536;
@@ -54,10 +54,9 @@ impl Jack {
 
     /// The next frame from somebody else, if one has come.
     pub fn receive(&self) -> Option<Vec<u8>> {
-        let mut frame = vec![0; FRAME_LEN_MAX];
+        let mut frame = [0; FRAME_LEN_MAX];
         let (len, _) = self.socket.try_recv_from(&mut frame).ok()?;
-        frame.truncate(len);
-        Some(frame)
+        Some(frame[..len].to_vec())
     }
 }
 

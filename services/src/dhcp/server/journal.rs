@@ -6,8 +6,10 @@
 //! write replaces it by what counts.
 //!
 //! A power cut can leave a part of the last line: that change was never promised to anybody, and the part
-//! is cut off by the next write. A write that failed may leave one too, so the next write replaces the
-//! whole file. Anything else that cannot be read is an error: guessing would lease an address twice.
+//! is cut off by the next write. A write that failed may leave one too, and a sync that failed may have lost
+//! anything that it was for, so the next write replaces the whole file; so does the first of a process, for
+//! what it has read may be what the one before could not sync. Anything else that cannot be read is an error:
+//! guessing would lease an address twice.
 
 use std::fmt;
 use std::io;
@@ -107,7 +109,7 @@ impl Journal {
         if is_torn {
             tracing::warn!("cut off a change of leases that was not written completely");
         }
-        let journal = Self { disk, records: records.len(), must_replace: is_torn };
+        let journal = Self { disk, records: records.len(), must_replace: true };
         Ok((journal, records))
     }
 
@@ -133,6 +135,7 @@ impl Journal {
             let mut line = Vec::new();
             write_line(&mut line, change)?;
             self.disk.append(JOURNAL_FILE, &line)?;
+            self.disk.sync(JOURNAL_FILE)?;
             self.records += change.len();
         }
         self.must_replace = false;

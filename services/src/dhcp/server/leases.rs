@@ -6,7 +6,9 @@
 //! entry only, so that no failure leases it twice.
 //!
 //! While the process runs, leases expire by monotonic time: a time of day that jumps takes nothing away
-//! from anybody. Across a restart the time of day decides, and no lease has more left than it was given.
+//! from anybody. Across a restart the time of day decides, and no lease has more left than it was given. But
+//! the time of day may have jumped ahead meanwhile: until the whole time that it was given has passed once
+//! more, such a lease is doubtful, and its address given to somebody else only if there is no other.
 //!
 //! Limits: [`LEASES_MAX`] entries. When full, the entry unused for longest goes; if all are in use there
 //! is no further lease. Which address suits whom is not decided here.
@@ -69,12 +71,19 @@ pub struct Lease {
     pub until: UnixTime,
     /// The same by monotonic time.
     expires: Instant,
+    /// When it has ended whatever the time of day was.
+    surely_ended: Instant,
 }
 
 impl Lease {
     /// Whether a client has the address.
     pub fn is_active(&self, now: Instant) -> bool {
         self.state == State::Bound && now < self.expires
+    }
+
+    /// Whether its client may still have the address, if the time of day was wrong.
+    pub fn is_doubtful(&self, now: Instant) -> bool {
+        self.state == State::Bound && !self.is_active(now) && now < self.surely_ended
     }
 
     /// How long it lasts from `now` on.
@@ -160,7 +169,8 @@ impl Leases {
         self.by_address.get(self.by_client.get(client)?)
     }
 
-    /// The address of `range` that has been out of use for longest, among those that `suits` accepts.
+    /// The address of `range` that has been out of use for longest, among those that `suits` accepts. The
+    /// doubtful come last.
     pub fn least_recently_used(
         &self,
         range: RangeInclusive<Ipv4Addr>,
@@ -172,7 +182,7 @@ impl Leases {
         }
         let leases = self.by_address.range(range).map(|(_, lease)| lease);
         let unused = leases.filter(|lease| !lease.is_blocked(now) && suits(lease.address));
-        unused.min_by_key(|lease| lease.until).map(|lease| lease.address)
+        unused.min_by_key(|lease| (lease.is_doubtful(now), lease.until)).map(|lease| lease.address)
     }
 
     /// Gives or renews a lease. The client's former lease, if for another address, ends.
@@ -184,6 +194,7 @@ impl Leases {
         self.make_room_for(grant.address, now)?;
         let taken_name = grant.hostname.as_ref().and_then(|name| self.by_name.get(name)).copied();
         let former = self.of_client(&grant.client).filter(|lease| lease.state == State::Bound);
+        let expires = now + Duration::from_secs(grant.lease_secs.into());
         let mut changes = vec![Lease {
             address: grant.address,
             client: grant.client,
@@ -192,7 +203,8 @@ impl Leases {
             state: State::Bound,
             since: unix_now,
             until: UnixTime(unix_now.0.saturating_add(grant.lease_secs.into())),
-            expires: now + Duration::from_secs(grant.lease_secs.into()),
+            expires,
+            surely_ended: expires,
         }];
         if let Some(former) = former.filter(|lease| lease.address != grant.address) {
             changes.push(released(former, now, unix_now));
@@ -228,6 +240,7 @@ impl Leases {
         secs: u32,
     ) -> io::Result<()> {
         self.make_room_for(address, now)?;
+        let expires = now + Duration::from_secs(secs.into());
         let lease = Lease {
             address,
             client,
@@ -236,7 +249,8 @@ impl Leases {
             state: State::Declined,
             since: unix_now,
             until: UnixTime(unix_now.0.saturating_add(secs.into())),
-            expires: now + Duration::from_secs(secs.into()),
+            expires,
+            surely_ended: expires,
         };
         self.commit(vec![lease])
     }
@@ -301,6 +315,7 @@ fn released(lease: &Lease, now: Instant, unix_now: UnixTime) -> Lease {
         since: unix_now,
         until: unix_now,
         expires: now,
+        surely_ended: now,
         ..lease.clone()
     }
 }
@@ -330,6 +345,7 @@ fn from_record(record: Record, now: Instant, unix_now: UnixTime) -> Result<Lease
         since: UnixTime(record.since),
         until: UnixTime(record.until),
         expires: now + Duration::from_secs(left_secs),
+        surely_ended: now + Duration::from_secs(given_secs),
     })
 }
 

@@ -217,7 +217,10 @@ impl Server {
             let pool = (u32::from(*pool.start())..=u32::from(*pool.end())).map(Ipv4Addr::from);
             pool.into_iter().find(|address| leases.at(*address).is_none() && is_free(address))
         };
-        let oldest = || leases.least_recently_used(pool.clone(), request.now, |address| is_free(&address));
+        let oldest = || {
+            let suits = |address| self.could_be_free_for(request, address);
+            leases.least_recently_used(pool.clone(), request.now, suits)
+        };
         self.reserved_for(request)
             .or_else(|| leases.of_client(&request.client.key).map(|lease| lease.address).filter(is_free))
             .or_else(|| self.offers.of_client(request.now, &request.client.key).filter(is_free))
@@ -241,6 +244,16 @@ impl Server {
 
     /// Whether the client may have `address`, by the configuration and as things are.
     fn is_free_for(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
+        let leases = self.leases.borrow();
+        let doubtful = leases.at(address).filter(|lease| lease.is_doubtful(request.now));
+        let is_sure =
+            doubtful.is_none_or(|lease| request.client.has(lease, self.config.reservation_at(address)));
+        let is_offered = || self.offers.holder(request.now, address) == Some(&request.client.key);
+        self.could_be_free_for(request, address) && (is_sure || is_offered())
+    }
+
+    /// The same, for want of anything better: nobody else surely has it.
+    fn could_be_free_for(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
         let is_allowed = match self.config.reservation_at(address) {
             Some(reservation) => request.client.is_meant_by(reservation),
             None => self.config.pool.contains(&address),

@@ -1,12 +1,14 @@
 //! Transcripts with a server: what a client says, when, and what it is answered.
 
-use std::io;
-
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
+use std::ops::Range;
 
 use super::*;
 use crate::dhcp::frame::{CLIENT_PORT, SERVER_PORT};
 use crate::dhcp::message::{DhcpOption, Flags};
+use crate::dhcp::server::journal::JOURNAL_FILE;
 use crate::dhcp::testing;
 use crate::store::{Disk, Memory};
 
@@ -88,32 +90,66 @@ fn decline(mac: MacAddr, address: Ipv4Addr) -> Message {
     with(message, DhcpOption::ServerIdentifier(SERVER))
 }
 
-/// A disk that refuses to append while told so.
+/// A disk that is full or fails to sync while told so. What it could not sync is still read, as from a
+/// kernel's cache, and zeros after a power cut.
 #[derive(Default)]
 struct Moody {
-    memory: Memory,
-    refuses: std::cell::Cell<bool>,
+    cache: Memory,
+    platter: Memory,
+    /// The octets of a file that a sync has lost.
+    lost: RefCell<BTreeMap<String, Range<usize>>>,
+    is_full: Cell<bool>,
+    fails_to_sync: Cell<bool>,
+}
+
+impl Moody {
+    fn len_on(disk: &Memory, name: &str) -> usize {
+        disk.read(name).unwrap().map_or(0, |content| content.len())
+    }
+
+    fn cut_power(&self) {
+        self.cache.write(JOURNAL_FILE, &self.platter.read(JOURNAL_FILE).unwrap().unwrap()).unwrap();
+    }
 }
 
 impl Disk for Moody {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        self.memory.read(name)
+        self.cache.read(name)
     }
 
-    fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        if self.refuses.get() {
-            Err(io::ErrorKind::StorageFull.into())
-        } else {
-            self.memory.replace(name, content)
+    fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.lost.borrow_mut().remove(name);
+        if self.is_full.get() {
+            return Err(io::ErrorKind::StorageFull.into());
         }
+        self.cache.write(name, content)
     }
 
     fn append(&self, name: &str, record: &[u8]) -> io::Result<()> {
-        if self.refuses.get() {
-            self.memory.append(name, &record[..record.len() / 2])?;
+        if self.is_full.get() {
+            self.cache.append(name, &record[..record.len() / 2])?;
             return Err(io::ErrorKind::StorageFull.into());
         }
-        self.memory.append(name, record)
+        self.cache.append(name, record)
+    }
+
+    fn rename(&self, name: &str, to: &str) -> io::Result<()> {
+        self.lost.borrow_mut().remove(to);
+        self.cache.rename(name, to)?;
+        self.platter.rename(name, to)
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        if self.fails_to_sync.get() {
+            let lost = Self::len_on(&self.platter, name)..Self::len_on(&self.cache, name);
+            self.lost.borrow_mut().insert(name.to_owned(), lost);
+            return Err(io::ErrorKind::Other.into());
+        }
+        let mut content = self.cache.read(name)?.unwrap_or_default();
+        if let Some(lost) = self.lost.borrow().get(name) {
+            content[lost.clone()].fill(0);
+        }
+        self.platter.write(name, &content)
     }
 }
 
@@ -128,18 +164,17 @@ struct Office {
 
 impl Office {
     fn new(config: Config) -> Self {
-        Self::on_disk(config, Rc::new(Moody::default()), Instant::from_secs(1000))
+        Self::on_disk(config, Rc::new(Moody::default()), Instant::from_secs(1000), 1_700_000_000)
     }
 
-    fn on_disk(config: Config, disk: Rc<Moody>, now: Instant) -> Self {
-        let unix_origin = 1_700_000_000;
+    fn on_disk(config: Config, disk: Rc<Moody>, now: Instant, unix_origin: u64) -> Self {
         let unix_now = UnixTime(unix_origin + now.as_secs());
         let leases = Rc::new(RefCell::new(Leases::open(disk.clone(), now, unix_now).unwrap()));
         Self { server: Server::new(config, Rc::clone(&leases)), leases, disk, now, unix_origin }
     }
 
     fn restart(self) -> Self {
-        Self::on_disk(self.server.config.clone(), self.disk, self.now)
+        Self::on_disk(self.server.config.clone(), self.disk, self.now, self.unix_origin)
     }
 
     fn wait(&mut self, secs: u64) {
@@ -542,15 +577,34 @@ fn rfc4702_the_fqdn_option_is_answered() {
 fn without_a_disk_there_is_no_ack_and_afterwards_all_is_as_before() {
     let mut office = Office::new(config());
     office.lease(pc(1));
-    office.disk.refuses.set(true);
+    office.disk.is_full.set(true);
     assert_eq!(office.hear(&select(pc(2), host(3))), None);
     assert_eq!(office.hear(&select(pc(2), host(3))), None);
-    office.disk.refuses.set(false);
+    office.disk.is_full.set(false);
     assert_eq!(office.lease(pc(3)), host(3), "never leased to the second");
     let mut office = office.restart();
     office.ack(&reboot(pc(1), host(2)));
     office.ack(&reboot(pc(3), host(3)));
     office.nak(&reboot(pc(2), host(3)));
+}
+
+#[test]
+fn what_is_not_synced_is_not_acknowledged_and_what_a_failed_sync_lost_is_written_again() {
+    let mut office = Office::new(config());
+    office.lease(pc(1));
+    office.lease(pc(2));
+    office.disk.fails_to_sync.set(true);
+    assert_eq!(office.hear(&select(pc(3), host(4))), None);
+    office.disk.fails_to_sync.set(false);
+    // The next process reads what the kernel still has.
+    let mut office = office.restart();
+    office.lease(pc(4));
+    office.ack(&renew(pc(1), host(2)));
+    office.disk.cut_power();
+    let mut office = office.restart();
+    for (number, address) in [(1, 2), (2, 3), (4, 5)] {
+        office.ack(&reboot(pc(number), host(address)));
+    }
 }
 
 #[test]
@@ -568,6 +622,25 @@ fn leases_survive_a_restart_and_a_time_of_day_that_jumps() {
     }
     office.unix_origin += 1_000_000_000;
     assert_eq!(office.lease(pc(2)), host(3), "a jump ahead expires nothing at run time");
+}
+
+#[test]
+fn a_time_of_day_that_jumps_ahead_over_a_restart_leases_no_address_twice() {
+    // It seems to have expired long ago, or to have a minute left.
+    for jump in [1_000_000, u64::from(LEASE_SECS) - 60] {
+        let mut office = Office::new(config());
+        office.lease(pc(1));
+        office.lease(pc(2));
+        office.unix_origin += jump;
+        let mut office = office.restart();
+        office.wait(70);
+        office.nak(&select(pc(3), host(2)));
+        let wish = with(discover(pc(3)), DhcpOption::RequestedIpAddress(host(2)));
+        assert_eq!(office.offer(&wish), Some(host(4)), "{jump}");
+        office.ack(&reboot(pc(1), host(2)));
+        assert_eq!((office.lease(pc(3)), office.lease(pc(4))), (host(4), host(5)), "{jump}");
+        assert_eq!(office.lease(pc(5)), host(3), "there is no other, {jump}");
+    }
 }
 
 #[test]

@@ -3,34 +3,43 @@
 use std::time::Duration;
 
 use rand::RngExt;
-use rand::seq::IndexedRandom;
 
 use super::{Picker, World};
 use crate::machine::attacker::Shot;
-use crate::machine::internet::DnsMood;
+use crate::machine::internet::{DnsMood, ProviderMood};
 use crate::scenario::action::{
-    attack, clock_jumps, dhcp_silent, disk_full, dns, link, port_scan, power_back, power_cut, renumber,
-    replug,
+    Action, attack, clock_jumps, dhcp_silent, disk, dns, link, partition, port_scan, power_back, power_cut,
+    power_cut_while_writing, provider, renumber, replug, reunite,
 };
 use crate::scenario::office::Office;
+use crate::world::disk::DiskMood;
 use crate::world::link::perfect;
 
 /// The quiet time before the first fault.
 const OPENING_SECS: u64 = 10;
 /// The longest time that a fault lasts.
 const FAULT_SECS_MAX: u64 = 40;
+/// The farthest that the time of day jumps, in seconds: less than leases last, more, and years, as where a clock
+/// is set that nobody ever had.
+const JUMPS_SECS_MAX: [i64; 3] = [60, 4_000, 1_000_000_000];
+/// The writes after which the power can fail: those of a minute or so.
+const WRITES_MAX: u32 = 30;
 
 impl Picker {
-    /// Power cuts or a clock that jumps, and up to six faults of other kinds.
+    /// Power cuts, a clock that jumps, and up to six faults of other kinds.
     pub(super) fn faults(&mut self, mut office: Office, world: &World) -> Office {
         if self.rng.random_ratio(2, 3) {
             office = self.power_cuts(office);
-        } else if self.rng.random_ratio(1, 4) {
-            let by = Duration::from_secs(self.rng.random_range(1..100_000));
-            office = office.at(self.fault_time(), clock_jumps(by));
+        }
+        if self.rng.random_ratio(1, 4) {
+            for _ in 0..self.rng.random_range(1..=2) {
+                let most = self.pick_of(&JUMPS_SECS_MAX);
+                office = office.at(self.fault_time(), clock_jumps(self.rng.random_range(-most..=most)));
+            }
         }
         for _ in 0..self.rng.random_range(0..=6) {
-            office = self.fault(office, world);
+            let is_outside = world.has_wan && self.rng.random();
+            office = if is_outside { self.wan_fault(office, world) } else { self.lan_fault(office, world) };
         }
         office
     }
@@ -45,31 +54,70 @@ impl Picker {
             if ends.as_secs() >= self.calm_at_secs {
                 break;
             }
-            office = office.at(begins, power_cut()).at(ends, power_back());
+            let nth = self.rng.random_range(1..=WRITES_MAX);
+            let cut = self.pick_of(&[power_cut(), power_cut_while_writing(nth)]);
+            office = office.at(begins, cut).at(ends, power_back());
             secs = ends.as_secs() + 1;
         }
         office
     }
 
-    fn fault(&mut self, office: Office, world: &World) -> Office {
+    /// What can happen in the office.
+    fn lan_fault(&mut self, office: Office, world: &World) -> Office {
+        match self.rng.random_range(0..4) {
+            0 => {
+                let moods =
+                    [DiskMood::Full, DiskMood::WriteProtected, DiskMood::LosesWrites, DiskMood::Unreadable];
+                let mood = self.pick_of(&moods);
+                self.for_a_while(office, disk(mood), disk(DiskMood::Sound))
+            }
+            1 => {
+                let port = format!("lan{}", self.rng.random_range(0..world.lan_ports));
+                let pc = self.pc(world);
+                let name = self.pick_of(&["lan", &port, "pcs", &pc]);
+                let broken = self.broken_link();
+                self.for_a_while(office, link(name, broken), link(name, perfect()))
+            }
+            2 => {
+                let port = format!("lan{}", self.rng.random_range(0..world.lan_ports));
+                let machine = self.pc(world);
+                office.at(self.fault_time(), replug(&machine, &port))
+            }
+            _ => {
+                let apart: Vec<_> =
+                    (0..self.rng.random_range(1..=world.pcs)).map(|_| self.pc(world)).collect();
+                self.for_a_while(office, partition(apart), reunite())
+            }
+        }
+    }
+
+    /// What can happen outside.
+    fn wan_fault(&mut self, office: Office, world: &World) -> Office {
+        match self.rng.random_range(0..7) {
+            0 => {
+                let mood = self.dns_mood();
+                self.for_a_while(office, dns(mood), dns(DnsMood::Truthful))
+            }
+            1 => self.for_a_while(office, dhcp_silent(true), dhcp_silent(false)),
+            2 if world.can_renumber => office.at(self.fault_time(), renumber("192.0.2.0/24")),
+            3 => {
+                let mood = self.pick_of(&[ProviderMood::Gone, ProviderMood::NotForwarding]);
+                self.for_a_while(office, provider(mood), provider(ProviderMood::Up))
+            }
+            4 => {
+                let name = self.pick_of(&["wan", "internet"]);
+                let broken = self.broken_link();
+                self.for_a_while(office, link(name, broken), link(name, perfect()))
+            }
+            5 => office.at(self.fault_time(), port_scan(200)),
+            _ => office.at(self.fault_time(), attack((0..100).map(|_| Shot::Udp(self.rng.random())))),
+        }
+    }
+
+    fn for_a_while(&mut self, office: Office, fault: Action, remedy: Action) -> Office {
         let begins = self.fault_time();
         let ends = begins + Duration::from_secs(self.rng.random_range(1..=FAULT_SECS_MAX));
-        let ends = ends.min(Duration::from_secs(self.calm_at_secs));
-        let for_a_while = |office: Office, fault, remedy| office.at(begins, fault).at(ends, remedy);
-        match self.rng.random_range(0..8) {
-            0 => for_a_while(office, dns(self.dns_mood()), dns(DnsMood::Truthful)),
-            1 => for_a_while(office, dhcp_silent(true), dhcp_silent(false)),
-            2 if world.can_renumber => office.at(begins, renumber("192.0.2.0/24")),
-            3 => for_a_while(office, disk_full(true), disk_full(false)),
-            4 => for_a_while(office, self.cut_link(world.pcs), link("lan", perfect())),
-            5 => {
-                let machine = format!("pc-{}", self.rng.random_range(0..world.pcs));
-                let port = format!("lan{}", self.rng.random_range(0..world.lan_ports));
-                office.at(begins, replug(&machine, &port))
-            }
-            6 => office.at(begins, port_scan(200)),
-            _ => office.at(begins, attack((0..100).map(|_| Shot::Udp(self.rng.random())))),
-        }
+        office.at(begins, fault).at(ends.min(Duration::from_secs(self.calm_at_secs)), remedy)
     }
 
     fn fault_time(&mut self) -> Duration {
@@ -77,8 +125,12 @@ impl Picker {
         Duration::from_millis(self.rng.random_range(OPENING_SECS * 1_000..=last_secs * 1_000))
     }
 
+    fn pc(&mut self, world: &World) -> String {
+        format!("pc-{}", self.rng.random_range(0..world.pcs))
+    }
+
     fn dns_mood(&mut self) -> DnsMood {
         let slow = DnsMood::Slow(Duration::from_millis(self.rng.random_range(100..8_000)));
-        *[DnsMood::Silent, slow, DnsMood::Garbage, DnsMood::Forged].choose(&mut self.rng).expect("not empty")
+        self.pick_of(&[DnsMood::Silent, slow, DnsMood::Garbage, DnsMood::Forged])
     }
 }

@@ -1,17 +1,20 @@
 //! Cables that are worse than they should be.
 
-use rand::RngExt;
-use rand::seq::IndexedRandom;
+use std::ops::RangeInclusive;
 
-use super::Picker;
-use crate::scenario::action::{Action, link};
+use rand::RngExt;
+
+use super::{Picker, World};
 use crate::scenario::office::Office;
 use crate::world::link::{Direction, Link, cut, perfect};
 
+/// The MTU of a cable that is too small, and nobody knows.
+const MTUS: RangeInclusive<u16> = 576..=1_499;
+
 impl Picker {
     /// Poor cables from the beginning on.
-    pub(super) fn links(&mut self, mut office: Office) -> Office {
-        for name in ["lan", "wan", "pcs"] {
+    pub(super) fn links(&mut self, mut office: Office, world: &World) -> Office {
+        for name in ["lan", "pcs"].into_iter().chain(world.has_wan.then_some("wan")) {
             if self.rng.random_ratio(1, 2) {
                 office = office.link(name, self.poor_link());
             }
@@ -19,13 +22,17 @@ impl Picker {
         office
     }
 
-    /// A cable that is cut, perhaps one way only.
-    pub(super) fn cut_link(&mut self, pcs: usize) -> Action {
-        let pc = format!("pc-{}", self.rng.random_range(0..pcs));
-        let name = *["lan", "lan0", "wan", "pcs", pc.as_str()].choose(&mut self.rng).expect("not empty");
+    /// A cable that carries nothing in a direction or two, nothing long, or little.
+    pub(super) fn broken_link(&mut self) -> Link {
         let one_way = |direction| perfect().cut_one_way(direction);
-        let broken = [cut(), one_way(Direction::Outward), one_way(Direction::Inward)];
-        link(name, broken.choose(&mut self.rng).expect("not empty").clone())
+        let mtu = self.rng.random_range(MTUS);
+        self.pick_of(&[
+            cut(),
+            one_way(Direction::Outward),
+            one_way(Direction::Inward),
+            perfect().mtu(mtu),
+            perfect().loss_in_bursts(0.05, 30.0),
+        ])
     }
 
     /// Each defect is there or not, and if so between hardly and badly.
@@ -48,6 +55,9 @@ impl Picker {
         }
         if self.rng.random_ratio(1, 2) {
             link = link.delay_ms(self.rng.random_range(0..50)).jitter_ms(self.rng.random_range(0..20));
+        }
+        if self.rng.random_ratio(1, 8) {
+            link = link.mtu(self.rng.random_range(MTUS));
         }
         if self.rng.random_ratio(1, 6) {
             link = link.rate(self.rng.random_range(500..10_000), self.rng.random_range(20..200));

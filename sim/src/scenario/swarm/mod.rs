@@ -2,7 +2,7 @@
 //!
 //! It has two phases. In the first, faults come and go while the checkers watch. Then all faults end, and
 //! within [`SETTLING`] of simulated time everything must work again: every PC has an address, and has
-//! looked up a name and fetched a page since. A seed leaves many features out, on purpose: bugs hide
+//! looked up a name and fetched a page since, or a colleague's name where there is no internet. A seed leaves many features out, on purpose: bugs hide
 //! where one fault covers up for another.
 
 mod config;
@@ -14,6 +14,7 @@ use std::time::Duration;
 use gatepost_dataplane::Instant;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 
 use super::action::calm;
 use super::office::Office;
@@ -28,14 +29,21 @@ pub const LASTING_SECS_MIN: u64 = 60 + SETTLING.as_secs();
 /// The office of `seed`, whose last [`SETTLING`] of all the time it lasts is calm.
 pub fn office_of(seed: u64, lasting: Duration) -> Office {
     let calm_at = lasting.saturating_sub(SETTLING);
-    Picker { rng: StdRng::seed_from_u64(seed ^ 0x5eed), calm_at_secs: calm_at.as_secs() }
-        .pick()
+    let since = Instant::ZERO + calm_at;
+    let picker = Picker { rng: StdRng::seed_from_u64(seed ^ 0x5eed), calm_at_secs: calm_at.as_secs() };
+    let (office, world) = picker.pick();
+    let office = office
         .at(calm_at, calm())
-        .expect("every PC has an address", |account| account.every_pc(|diary| diary.address.is_some()))
-        .expect("every PC has fetched a page since the faults ended", move |account| {
-            let since = Instant::ZERO + calm_at;
+        .expect("every PC has an address", |account| account.every_pc(|diary| diary.address.is_some()));
+    if world.has_wan {
+        office.expect("every PC has fetched a page since the faults ended", move |account| {
             account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at > since))
         })
+    } else {
+        office.expect("every PC has looked up a colleague since the faults ended", move |account| {
+            account.every_pc(|diary| diary.last_colleague_at.is_some_and(|at| at > since))
+        })
+    }
 }
 
 /// Rolls the dice.
@@ -45,10 +53,14 @@ struct Picker {
 }
 
 impl Picker {
-    fn pick(&mut self) -> Office {
+    fn pick(mut self) -> (Office, World) {
         let (office, world) = self.config();
-        let office = self.links(office);
-        self.faults(office, &world)
+        let office = self.links(office, &world);
+        (self.faults(office, &world), world)
+    }
+
+    fn pick_of<T: Clone>(&mut self, choices: &[T]) -> T {
+        choices.choose(&mut self.rng).expect("there is a choice").clone()
     }
 }
 
@@ -56,6 +68,7 @@ impl Picker {
 struct World {
     pcs: usize,
     lan_ports: usize,
+    has_wan: bool,
     /// Whether a customer would notice in time that the provider has gone over to another network.
     can_renumber: bool,
 }

@@ -1,0 +1,276 @@
+//! What cannot be, in an office, and which line of the scenario to change.
+
+use std::time::Duration;
+
+use gatepost_dataplane::config::Mode;
+use ipnet::Ipv4Net;
+
+use super::action::Action;
+use super::office::Office;
+use crate::machine::pc::PCS_MAX;
+use crate::mistake::{Line, Mistake};
+use crate::world::link::Link;
+use crate::world::segment::TICK;
+
+/// The most ports that the office's switch has.
+pub const LAN_PORTS_MAX: usize = 8;
+
+/// The longest tick: with more, what waits for an answer on the LAN would notice.
+const TICK_MAX: Duration = Duration::from_millis(20);
+
+impl Office {
+    /// Finds the first mistake.
+    ///
+    /// # Errors
+    ///
+    /// It, with its line.
+    pub(super) fn validate(&self) -> Result<(), Mistake> {
+        self.validate_numbers()?;
+        for (name, link, line) in &self.links {
+            self.validate_link(name, link, line)?;
+        }
+        for (time, action, line) in &self.actions {
+            if *time > self.lasting {
+                let (time, lasting) = (time.as_secs_f64(), self.lasting.as_secs());
+                return wrong(line, format!("{time} s are after the end, at {lasting} s; see lasting()"));
+            }
+            self.validate_action(action, line)?;
+        }
+        self.validate_power()
+    }
+
+    fn validate_numbers(&self) -> Result<(), Mistake> {
+        let Self { pcs, chatting, lan_ports, mode, .. } = self;
+        let modes = Mode::ALL.map(Mode::name);
+        let is_often = self.visit_every.is_some_and(|mean| mean < Duration::from_millis(1));
+        for (method, is_wrong, what) in [
+            (
+                "pcs",
+                !(1..=PCS_MAX).contains(pcs),
+                format!("{pcs} PCs are not possible; write pcs(1) to pcs({PCS_MAX})"),
+            ),
+            (
+                "lan_ports",
+                !(1..=LAN_PORTS_MAX).contains(lan_ports),
+                format!(
+                    "{lan_ports} LAN ports are not possible; write lan_ports(1) to lan_ports({LAN_PORTS_MAX})"
+                ),
+            ),
+            (
+                "mode",
+                !modes.contains(&mode.as_str()),
+                format!("there is no mode {mode:?}; write one of {}", modes.join(", ")),
+            ),
+            (
+                "chatting",
+                chatting > pcs,
+                format!("{chatting} of {pcs} PCs cannot chat; write chatting({pcs})"),
+            ),
+            (
+                "chatting",
+                *chatting > 0 && !self.has_wan(),
+                "nobody to chat with in lan-only mode; write chatting(0)".to_owned(),
+            ),
+            (
+                "isp_lease_secs",
+                self.isp_lease_secs == 0,
+                "no lease lasts 0 s; write isp_lease_secs(60)".to_owned(),
+            ),
+            (
+                "tick_ms",
+                !(TICK..=TICK_MAX).contains(&self.tick),
+                format!(
+                    "ticks of {} ms are not possible; write tick_ms(1) to tick_ms({})",
+                    self.tick.as_millis(),
+                    TICK_MAX.as_millis()
+                ),
+            ),
+            ("visiting_every", is_often, "nobody visits so often; write a second or more".to_owned()),
+        ] {
+            if is_wrong {
+                return wrong(&self.line_of(method), what);
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_link(&self, name: &str, link: &Link, line: &Line) -> Result<(), Mistake> {
+        if let Some(mistake) = link.mistake() {
+            return Err(mistake.clone());
+        }
+        let is_wan = matches!(name, "wan" | "internet" | "attacker");
+        let is_lan = matches!(name, "lan" | "pcs") || self.is_pc(name) || self.lan_port(name).is_some();
+        match () {
+            () if is_wan && !self.has_wan() => wrong(line, format!("there is no {name} in lan-only mode")),
+            () if is_wan || is_lan => Ok(()),
+            () if name.starts_with("pc-") => self.validate_pc(name, line),
+            () => {
+                let ports = self.port_names();
+                let names = format!("lan, {ports}, pcs, pc-0, wan, internet or attacker");
+                wrong(line, format!("there is no cable {name:?}; name one of {names}"))
+            }
+        }
+    }
+
+    fn validate_action(&self, action: &Action, line: &Line) -> Result<(), Mistake> {
+        let is_about_wan = matches!(
+            action,
+            Action::Renumber(_)
+                | Action::DhcpSilent(_)
+                | Action::Provider(_)
+                | Action::Dns(_)
+                | Action::Attack(_)
+        );
+        if is_about_wan && !self.has_wan() {
+            return wrong(line, format!("there is no WAN in lan-only mode, and so not: {action}"));
+        }
+        match action {
+            Action::Link { name, link } => self.validate_link(name, link, line),
+            Action::Replug { machine, port } => {
+                self.validate_pc(machine, line)?;
+                match self.lan_port(port) {
+                    Some(_) => Ok(()),
+                    None => {
+                        wrong(line, format!("there is no port {port:?}; name one of {}", self.port_names()))
+                    }
+                }
+            }
+            Action::Partition(names) => names.iter().try_for_each(|name| self.validate_pc(name, line)),
+            Action::Renumber(network) if network.parse::<Ipv4Net>().is_err() => {
+                wrong(line, format!("{network:?} is no network; write \"192.0.2.0/24\""))
+            }
+            Action::PowerCutWhileWriting(0) => {
+                wrong(line, "the next write is 1; write power_cut_while_writing(1)".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Power goes and comes in turn.
+    fn validate_power(&self) -> Result<(), Mistake> {
+        let mut actions: Vec<_> = self.actions.iter().collect();
+        actions.sort_by_key(|(time, ..)| *time);
+        let mut has_power = true;
+        for (_, action, line) in actions {
+            match action {
+                Action::PowerCut | Action::PowerCutWhileWriting(_) if !has_power => {
+                    return wrong(line, "the power is cut already; write power_back() before".to_owned());
+                }
+                Action::PowerBack if has_power => {
+                    return wrong(line, "the power is there; write power_cut() before".to_owned());
+                }
+                Action::PowerCut | Action::PowerCutWhileWriting(_) => has_power = false,
+                Action::PowerBack => has_power = true,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_pc(&self, name: &str, line: &Line) -> Result<(), Mistake> {
+        if self.is_pc(name) {
+            return Ok(());
+        }
+        let last = self.pcs - 1;
+        let what = format!("there is no machine {name:?} in an office of {} PCs", self.pcs);
+        wrong(line, format!("{what}; name one of pc-0 to pc-{last}"))
+    }
+
+    /// The number of a port of the office's switch.
+    pub(super) fn lan_port(&self, name: &str) -> Option<usize> {
+        (0..self.lan_ports).find(|port| name == format!("lan{port}"))
+    }
+
+    fn is_pc(&self, name: &str) -> bool {
+        (0..self.pcs).any(|pc| name == format!("pc-{pc}"))
+    }
+
+    fn port_names(&self) -> String {
+        (0..self.lan_ports).map(|port| format!("lan{port}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn wrong(line: &Line, what: String) -> Result<(), Mistake> {
+    Err(Mistake::at(line, what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::internet::ProviderMood;
+    use crate::scenario::action::{
+        calm, link, partition, power_back, power_cut, power_cut_while_writing, provider, renumber, replug,
+    };
+    use crate::scenario::office::office;
+    use crate::world::link::{loss, perfect};
+
+    const TIME: Duration = Duration::from_secs(7);
+
+    /// That the office is refused for the line that is called from, with `told`.
+    #[track_caller]
+    fn refused(office: Office, told: &str) {
+        let line = std::panic::Location::caller();
+        let mistake = office.run("refused", 1, None).map(|_| ()).expect_err("a mistake");
+        let expected = format!("{}:{}: {told}", line.file(), line.line());
+        assert!(mistake.starts_with(&expected), "{mistake}\n{expected}");
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_told_with_their_line() {
+        refused(office().pcs(251), "251 PCs are not possible; write pcs(1) to pcs(250)");
+        refused(office().pcs(0), "0 PCs are not possible");
+        refused(office().tick_ms(0), "ticks of 0 ms are not possible; write tick_ms(1) to tick_ms(20)");
+        refused(office().lan_ports(9), "9 LAN ports are not possible; write lan_ports(1) to lan_ports(8)");
+        refused(office().chatting(6), "6 of 5 PCs cannot chat; write chatting(5)");
+        refused(office().mode("bridge"), "there is no mode \"bridge\"; write one of lan-only, router");
+        refused(office().isp_lease_secs(0), "no lease lasts 0 s");
+        refused(office().visiting_every(Some(Duration::ZERO)), "nobody visits so often");
+        refused(office().config("[dhcp]\n"), "the gateway's configuration:");
+        refused(office().wan_mtu(100), "the gateway's configuration:");
+        refused(office().at(TIME, power_cut_while_writing(0)), "the next write is 1");
+    }
+
+    #[test]
+    fn names_that_do_not_exist_are_told_with_their_line() {
+        let no_pc = "there is no machine \"pc-9\" in an office of 5 PCs; name one of pc-0 to pc-4";
+        refused(office().at(TIME, replug("pc-9", "lan0")), no_pc);
+        refused(office().at(TIME, partition(["pc-0", "pc-9"])), no_pc);
+        refused(office().link("pc-9", perfect()), no_pc);
+        let no_port = "there is no port \"lan2\"; name one of lan0, lan1";
+        refused(office().lan_ports(2).at(TIME, replug("pc-0", "lan2")), no_port);
+        let no_cable = "there is no cable \"printer\"; name one of lan, lan0, pcs, pc-0, wan";
+        refused(office().link("printer", perfect()), no_cable);
+        refused(office().at(TIME, link("printer", perfect())), no_cable);
+        refused(office().at(TIME, renumber("192.0.2")), "\"192.0.2\" is no network");
+    }
+
+    #[test]
+    fn cables_that_cannot_be_are_told_with_the_line_that_makes_them() {
+        refused(office().link("lan", loss(1.5)), "1.5 is no probability; write 0.0 to 1.0");
+        refused(office().at(TIME, link("lan", perfect().corrupt(-0.1))), "-0.1 is no probability");
+        refused(office().link("lan", perfect().duplicate(f64::NAN)), "NaN is no probability");
+        refused(office().link("lan", perfect().reorder(2.0)), "2 is no probability");
+        refused(office().link("lan", perfect().loss_in_bursts(2.0, 5.0)), "2 is no probability");
+        refused(office().link("lan", perfect().loss_in_bursts(0.1, 0.5)), "a row of 0.5 frames is none");
+        refused(office().link("lan", perfect().rate(0, 10)), "nothing passes a cable of rate 0");
+        refused(office().link("lan", perfect().mtu(67)), "no link has an MTU of 67; write 68 or more");
+    }
+
+    #[test]
+    fn actions_at_impossible_times_are_told_with_their_line() {
+        let too_late = "61 s are after the end, at 60 s; see lasting()";
+        refused(office().at(Duration::from_secs(61), calm()), too_late);
+        refused(office().at(TIME, power_back()), "the power is there; write power_cut() before");
+        refused(office().at(TIME, power_cut()).at(TIME, power_cut()), "the power is cut already");
+        assert_eq!(office().at(TIME, power_back()).at(TIME - TIME / 2, power_cut()).validate(), Ok(()));
+    }
+
+    #[test]
+    fn in_lan_only_mode_there_is_no_wan() {
+        let office = || office().mode("lan-only");
+        refused(office().link("wan", perfect()), "there is no wan in lan-only mode");
+        let no_wan = "there is no WAN in lan-only mode, and so not: the provider is Gone";
+        refused(office().at(TIME, provider(ProviderMood::Gone)), no_wan);
+        refused(office().chatting(1), "nobody to chat with in lan-only mode");
+    }
+}

@@ -12,14 +12,15 @@
 //! ```
 //!
 //! - [`world`]: segments, cables with their faults, the gateway's host, racks, captures;
-//! - [`machine`]: PCs, the internet, an attacker, each with an Ethernet, ARP and TCP/IP of its own;
+//! - [`machine`]: PCs, the internet with its tree of names, an attacker, each with an Ethernet, ARP and TCP/IP of
+//!   its own;
 //! - [`checkers`]: the promises that are watched all the time;
 //! - [`scenario`]: the vocabulary, the scenarios with a name, and the swarm.
 //!
 //! What makes a run repeat exactly: every machine draws from a generator of its own that comes from the
 //! seed; time is turmoil's; everything runs on one thread; nothing iterates over a table with a random order. The
-//! trace hash shows it. What is not simulated: mail, several name servers, a PC that spoofs another, IPv6, the
-//! life of a mapping by its RFC, and a disk that is slow: a sync takes no time, so that nothing can overtake it.
+//! trace hash shows it. What is not simulated: mail, DNSSEC, a PC that spoofs another, IPv6, the life of a
+//! mapping by its RFC, and a disk that is slow: a sync takes no time, so that nothing can overtake it.
 
 pub mod checkers;
 pub mod machine;

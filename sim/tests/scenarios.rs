@@ -42,6 +42,26 @@ fn bad_names_do_not_get_in() {
 }
 
 #[test]
+fn bad_authorities_are_got_round() {
+    passes("bad-authorities");
+}
+
+#[test]
+fn one_resolver_of_two_is_enough() {
+    passes("resolver-vanishes");
+}
+
+#[test]
+fn an_authority_answers_the_gateways_own_packets() {
+    let asks_it = office()
+        .visiting_every(Some(Duration::from_secs(4)))
+        .config("[dns]\nupstream = ['198.18.2.1'] # a.nic.example\n")
+        .expect("sites of its zone are found", |account| account.every_pc(|diary| diary.pages > 0));
+    let outcome = asks_it.run("asks-an-authority", 1, None).expect("it can be built");
+    assert!(outcome.passed(), "{outcome}");
+}
+
+#[test]
 fn bad_disk_loses_no_lease() {
     passes("bad-disk");
 }

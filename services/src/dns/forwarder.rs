@@ -7,7 +7,7 @@
 //!  ask ──▶ attempt ──┬─ an answer ───────────────────────────▶ done
 //!             ▲      ├─ truncated: the same server over TCP
 //!             │      ├─ FORMERR: the same server without EDNS
-//!             └──────┴─ silence, an error: the next server ──▶ after the last: failed
+//!             └──────┴─ silence, an error, a referral: the next server ──▶ after the last: failed
 //! ```
 //!
 //! Silence lasts [`ATTEMPT_TIMEOUT`]; then the next server is asked, and the earlier attempts stay
@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use gatepost_dataplane::Instant;
 use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::RecordType;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -48,20 +49,24 @@ pub const DOWN: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AttemptId(u64);
 
+/// A query to send from a fresh socket on a random port.
+#[derive(Debug)]
+pub struct UpstreamQuery {
+    /// What to report the response under.
+    pub attempt: AttemptId,
+    /// Whom to ask; responses from anybody else are to be dropped.
+    pub server: SocketAddr,
+    /// How.
+    pub transport: Transport,
+    /// What to send.
+    pub message: Vec<u8>,
+}
+
 /// What the forwarder wants done.
 #[derive(Debug)]
 pub enum Output {
-    /// Send `query` to `server` from a fresh socket on a random port, and report what comes back.
-    Attempt {
-        /// To report under.
-        attempt: AttemptId,
-        /// Whom to ask; responses from anybody else are to be dropped.
-        server: SocketAddr,
-        /// How.
-        transport: Transport,
-        /// The message.
-        query: Vec<u8>,
-    },
+    /// Send a query, and report what comes back.
+    Attempt(UpstreamQuery),
     /// Close the attempt's socket.
     Close(AttemptId),
     /// The exchange is over.
@@ -166,6 +171,7 @@ impl Forwarder {
             return self.replace(now, &question, attempt, Transport::Tcp);
         }
         match response.metadata.response_code {
+            ResponseCode::NoError if is_referral(&response) => self.fail(now, &question, id),
             ResponseCode::NoError | ResponseCode::NXDomain => {
                 self.finish(&question, Some((response, bytes.len())));
             }
@@ -277,8 +283,8 @@ impl Forwarder {
         exchange.attempts.push(Attempt { id, server, transport, message_id, is_over: false });
         exchange.deadline = now + ATTEMPT_TIMEOUT;
         self.attempts.insert(id, question.clone());
-        let query = question.query(message_id, exchange.with_edns);
-        self.outputs.push_back(Output::Attempt { attempt: id, server, transport, query });
+        let message = question.query(message_id, exchange.with_edns);
+        self.outputs.push_back(Output::Attempt(UpstreamQuery { attempt: id, server, transport, message }));
     }
 
     fn close(&mut self, question: &Question, id: AttemptId) {
@@ -300,6 +306,12 @@ impl Forwarder {
         }
         self.outputs.push_back(Output::Done { question: question.clone(), response });
     }
+}
+
+/// Whether a server says whom else to ask instead of finding out, RFC 2308 section 2.2.
+fn is_referral(response: &Message) -> bool {
+    let has = |kind| response.authorities.iter().any(|record| record.record_type() == kind);
+    response.answers.is_empty() && has(RecordType::NS) && !has(RecordType::SOA)
 }
 
 /// Which servers may be asked next.

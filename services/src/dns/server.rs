@@ -19,7 +19,7 @@ use rand::rngs::StdRng;
 
 use super::cache::Cache;
 use super::config::{Config, ConfigError, LocalNames};
-use super::forwarder::{self, AttemptId, Forwarder};
+use super::forwarder::{self, AttemptId, Forwarder, UpstreamQuery};
 use super::message::{Answer, Flags, Parsed, Question, Request, Transport};
 use super::reply::read_answer;
 use super::special;
@@ -52,17 +52,8 @@ pub enum Output {
         /// The message.
         message: Vec<u8>,
     },
-    /// Send a query from a fresh socket on a random port.
-    Attempt {
-        /// To report the response under.
-        attempt: AttemptId,
-        /// To whom; responses from anybody else are to be dropped.
-        server: SocketAddr,
-        /// How.
-        transport: Transport,
-        /// The message.
-        query: Vec<u8>,
-    },
+    /// Send a query, and report what comes back.
+    Attempt(UpstreamQuery),
     /// Close the attempt's socket.
     Close(AttemptId),
 }
@@ -299,9 +290,7 @@ impl Server {
     fn drain_forwarder(&mut self, now: Instant) {
         while let Some(output) = self.forwarder.poll_output() {
             match output {
-                forwarder::Output::Attempt { attempt, server, transport, query } => {
-                    self.outputs.push_back(Output::Attempt { attempt, server, transport, query });
-                }
+                forwarder::Output::Attempt(query) => self.outputs.push_back(Output::Attempt(query)),
                 forwarder::Output::Close(attempt) => self.outputs.push_back(Output::Close(attempt)),
                 forwarder::Output::Done { question, response } => self.go_on(now, &question, response),
             }

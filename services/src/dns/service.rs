@@ -20,7 +20,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::config::{Config, ConfigError, LocalNames};
-use super::forwarder::AttemptId;
+use super::forwarder::{AttemptId, UpstreamQuery};
 use super::message::Transport;
 use super::server::{Client, Output, Server, Stats};
 use crate::clock::Clock;
@@ -168,9 +168,9 @@ impl<N: Net> Shared<N> {
                         _ = replies.try_send((client.address, message));
                     }
                 }
-                Output::Attempt { attempt, server, transport, query } => {
-                    let task = Task::spawn(Rc::clone(self).attempt(attempt, server, transport, query));
-                    state.attempts.insert(attempt, task);
+                Output::Attempt(query) => {
+                    let attempt = query.attempt;
+                    state.attempts.insert(attempt, Task::spawn(Rc::clone(self).attempt(query)));
                 }
                 Output::Close(attempt) => _ = state.attempts.remove(&attempt),
             }
@@ -195,41 +195,36 @@ impl<N: Net> Shared<N> {
         }
     }
 
-    async fn attempt(
-        self: Rc<Self>,
-        id: AttemptId,
-        server: SocketAddr,
-        transport: Transport,
-        query: Vec<u8>,
-    ) {
+    async fn attempt(self: Rc<Self>, query: UpstreamQuery) {
         // Over UDP it ends only with an error, or when the server has heard enough and closes it.
-        _ = match transport {
-            Transport::Udp => self.attempt_udp(id, server, &query).await,
-            Transport::Tcp => self.attempt_tcp(id, server, &query).await,
+        _ = match query.transport {
+            Transport::Udp => self.attempt_udp(&query).await,
+            Transport::Tcp => self.attempt_tcp(&query).await,
         };
-        self.handle(|server, now| server.handle_failure(now, id));
+        self.handle(|server, now| server.handle_failure(now, query.attempt));
     }
 
-    async fn attempt_udp(self: &Rc<Self>, id: AttemptId, server: SocketAddr, query: &[u8]) -> io::Result<()> {
+    async fn attempt_udp(self: &Rc<Self>, query: &UpstreamQuery) -> io::Result<()> {
+        let server = query.server;
         let any: IpAddr =
             if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = self.net.bind_udp(SocketAddr::new(any, 0)).await?;
-        socket.send_to(query, server).await?;
+        socket.send_to(&query.message, server).await?;
         let mut buffer = [0; DATAGRAM_OCTETS_MAX];
         loop {
             let (len, sender) = socket.recv_from(&mut buffer).await?;
             // RFC 5452 section 9.1
             if sender == server {
-                self.handle(|server, now| server.handle_response(now, id, &buffer[..len]));
+                self.handle(|server, now| server.handle_response(now, query.attempt, &buffer[..len]));
             }
         }
     }
 
-    async fn attempt_tcp(self: &Rc<Self>, id: AttemptId, server: SocketAddr, query: &[u8]) -> io::Result<()> {
-        let mut stream = self.net.connect(server).await?;
-        write_message(&mut stream, query).await?;
+    async fn attempt_tcp(self: &Rc<Self>, query: &UpstreamQuery) -> io::Result<()> {
+        let mut stream = self.net.connect(query.server).await?;
+        write_message(&mut stream, &query.message).await?;
         let response = read_message(&mut stream).await?;
-        self.handle(|server, now| server.handle_response(now, id, &response));
+        self.handle(|server, now| server.handle_response(now, query.attempt, &response));
         Ok(())
     }
 }

@@ -15,11 +15,14 @@ mod observed_leases;
 mod one_lease_one_host;
 mod tables_bounded;
 
+use std::rc::Rc;
+
 use gatepost::config::Config;
 use gatepost::control::report::{Counters, Flows, Leases, Neighbors, Status};
 use gatepost_dataplane::Instant;
 use gatepost_dataplane::config::Segment;
 
+use crate::machine::internet::SharedTree;
 use crate::packet::Packet;
 
 /// Which way a frame passes a port of the gateway's.
@@ -88,16 +91,21 @@ pub trait Checker {
     }
 }
 
-/// Every checker that applies to a gateway with this configuration. `bits_flip`: some link corrupts
-/// frames, so that a wrong checksum need not be the gateway's. `starts_at_a_wrong_time`: so that it cannot know
-/// which leases have ended meanwhile.
-pub fn for_config(config: &Config, bits_flip: bool, starts_at_a_wrong_time: bool) -> Vec<Box<dyn Checker>> {
+/// Every checker that applies to a gateway with this configuration. `tree`: the names of the internet.
+/// `bits_flip`: some link corrupts frames, so that a wrong checksum need not be the gateway's.
+/// `starts_at_a_wrong_time`: so that it cannot know which leases have ended meanwhile.
+pub fn for_config(
+    config: &Config,
+    tree: &SharedTree,
+    bits_flip: bool,
+    starts_at_a_wrong_time: bool,
+) -> Vec<Box<dyn Checker>> {
     let mut checkers: Vec<Box<dyn Checker>> = vec![
         Box::new(frames_balance::FramesBalance),
         Box::new(tables_bounded::TablesBounded::new(config)),
         Box::new(icmp_calm::IcmpCalm::default()),
         Box::new(one_lease_one_host::OneLeaseOneHost::default()),
-        Box::new(names_true::NamesTrue::new(config, !starts_at_a_wrong_time)),
+        Box::new(names_true::NamesTrue::new(config, Rc::clone(tree), !starts_at_a_wrong_time)),
     ];
     if config.mode.translates() {
         checkers.push(Box::new(lan_hidden::LanHidden::new(config)));

@@ -1,70 +1,216 @@
 //! Names are true: what the gateway answers the LAN is right at that moment, for leases and for the internet.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use gatepost::config::Config;
 use gatepost_dataplane::Instant;
 use gatepost_dataplane::config::Segment;
-use hickory_proto::op::{Message, MessageType, ResponseCode};
-use hickory_proto::rr::{RData, RecordType};
+use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use ipnet::{IpNet, Ipv4Net};
 
 use super::observed_leases::ObservedLeases;
 use super::{Checker, Passage, Way};
-use crate::machine::internet::address_of;
+use crate::machine::internet::{INTERNET, SharedTree};
+use crate::packet::Transport;
 
 const DNS_PORT: u16 = 53;
 /// A lease ends for the gateway a little before it ends for who saw its acknowledgement leave.
 const LEASE_END_GRACE: Duration = Duration::from_secs(2);
+/// The longest that an answer is under way from the authority that said it: slow name servers, lost frames.
+const UNDER_WAY_MAX: Duration = Duration::from_secs(20);
+/// How long after its last question to the resolvers, or after it was cut off, the gateway may make do with an
+/// answer whose time is over: as long as the exchange takes to fail, and the 30 s of RFC 8767 section 5.
+const STALE_AFTER_QUESTION_MAX: Duration = Duration::from_secs(38);
+/// If nothing has come from the internet for so long, the gateway may be cut off, and its questions with it.
+const CUT_OFF_MIN: Duration = Duration::from_secs(3);
+/// What the TTL of such an answer is at most, in seconds.
+const STALE_TTL_SECS_MAX: u32 = 30;
+/// Identifiers that are remembered of the questions about one name.
+const IDS_MAX: usize = 32;
 
-/// Compares every answer with the leases it has seen, and with what the internet knows.
+/// Compares every answer with the leases it has seen, and with the internet's tree and its past.
 pub struct NamesTrue {
     leases: ObservedLeases,
     /// Whether the gateway always knows which leases last.
     knows_leases: bool,
+    lan: Ipv4Net,
     /// With a dot before and after.
     domain: String,
+    tree: SharedTree,
+    /// What the gateway has asked its resolvers without a good answer so far.
+    unanswered: BTreeMap<Name, Unanswered>,
+    /// When the latest packet came from the internet, and when the latest came after a long silence.
+    heard: Instant,
+    heard_again: Instant,
+}
+
+#[derive(Default)]
+struct Unanswered {
+    asked_last: Instant,
+    ids: Vec<u16>,
 }
 
 impl NamesTrue {
-    /// For the domain of `config`. The names of PCs are compared if the gateway `knows_leases`.
-    pub fn new(config: &Config, knows_leases: bool) -> Self {
+    /// For the domain of `config`, and the names of `tree`. The names of PCs are compared if the gateway
+    /// `knows_leases`.
+    pub fn new(config: &Config, tree: SharedTree, knows_leases: bool) -> Self {
         Self {
             leases: ObservedLeases::default(),
             knows_leases,
+            lan: config.lan.address.trunc(),
             domain: format!(".{}.", config.system.domain),
+            tree,
+            unanswered: BTreeMap::new(),
+            heard: Instant::ZERO,
+            heard_again: Instant::ZERO,
         }
     }
 
     fn check(&self, answer: &Message, now: Instant) -> Result<(), String> {
-        let Some(query) = answer.queries.first().filter(|query| query.query_type() == RecordType::A) else {
+        let Some(query) = answer.queries.first() else { return Ok(()) };
+        let text = query.name().to_ascii().to_lowercase();
+        if let Some(label) = text.strip_suffix(&self.domain) {
+            return if query.query_type() == RecordType::A {
+                self.check_lease(label, answer, now)
+            } else {
+                Ok(())
+            };
+        }
+        if let Ok(IpNet::V4(asked)) = query.name().parse_arpa_name()
+            && self.lan.contains(&asked.addr())
+        {
+            return self.check_reverse(asked.addr(), answer, now);
+        }
+        for record in &answer.answers {
+            self.check_record(record, answer, now)?;
+        }
+        self.check_denial(query, answer, now)
+    }
+
+    fn check_lease(&self, label: &str, answer: &Message, now: Instant) -> Result<(), String> {
+        if !label.starts_with("pc-") || !self.knows_leases {
             return Ok(());
+        }
+        let (known, until) = match self.leases.address_of(label) {
+            Some((address, until)) if until > now => (Some(address), until),
+            Some((_, until)) => (None, until),
+            None => (None, Instant::ZERO),
         };
-        let name = query.name().to_ascii().to_lowercase();
         let told = answer.answers.iter().find_map(|record| match &record.data {
             RData::A(a) => Some(a.0),
             _ => None,
         });
-        if let Some(label) = name.strip_suffix(&self.domain).filter(|label| label.starts_with("pc-")) {
-            let (known, until) = match self.leases.address_of(label) {
-                Some((address, until)) if until > now => (Some(address), until),
-                Some((_, until)) => (None, until),
-                None => (None, Instant::ZERO),
-            };
-            let is_about_to_end = until.since(now).max(now.since(until)) < LEASE_END_GRACE;
-            // It is on disk before it is acknowledged, and the power can fail between the two.
-            let is_asked_for = told.is_some() && told == self.leases.asked_for(label);
-            let says =
-                matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain);
-            if self.knows_leases && says && told != known && !is_asked_for && !is_about_to_end {
-                return Err(format!("{name} is {told:?} for the gateway, and {known:?} by the leases"));
-            }
-        } else if let Some(told) = told
-            && name.starts_with("site-")
-            && address_of(&name) != Some(told)
-        {
-            return Err(format!("{name} is {told} for the gateway, and {:?} in truth", address_of(&name)));
+        // It is on disk before it is acknowledged, and the power can fail between the two.
+        let is_asked_for = told.is_some() && told == self.leases.asked_for(label);
+        if !says(answer) || told == known || is_asked_for || is_about(until, now) {
+            return Ok(());
         }
-        Ok(())
+        Err(format!("{label} is {told:?} for the gateway, and {known:?} by the leases"))
+    }
+
+    /// The name of an address is the one whose lease it is.
+    fn check_reverse(&self, address: Ipv4Addr, answer: &Message, now: Instant) -> Result<(), String> {
+        let told = answer.answers.iter().find_map(|record| match &record.data {
+            RData::PTR(name) => Some(name.to_ascii().to_lowercase()),
+            _ => None,
+        });
+        let Some(told) = told.filter(|_| self.knows_leases) else { return Ok(()) };
+        match told.strip_suffix(&self.domain).filter(|label| label.starts_with("pc-")) {
+            Some(label) => match self.leases.address_of(label) {
+                Some((leased, until)) if leased == address && (until > now || is_about(until, now)) => Ok(()),
+                _ if self.leases.asked_for(label) == Some(address) => Ok(()),
+                known => {
+                    Err(format!("{address} is {label} for the gateway, and that is {known:?} by the leases"))
+                }
+            },
+            None => Ok(()),
+        }
+    }
+
+    /// What is told of the internet was true when the authority said it, not longer ago than it may be kept.
+    fn check_record(&self, record: &Record, answer: &Message, now: Instant) -> Result<(), String> {
+        if record.name.to_ascii().to_lowercase().ends_with(&self.domain) {
+            return Ok(());
+        }
+        let tree = self.tree.borrow();
+        let ttl = tree.ttl(&record.name, record.record_type()).unwrap_or(0);
+        let age = Duration::from_secs(ttl.saturating_sub(record.ttl).into()) + UNDER_WAY_MAX;
+        let since = Instant::ZERO + now.since(Instant::ZERO).saturating_sub(age);
+        if record.ttl <= ttl && tree.was_true(record, since, now) {
+            return Ok(());
+        }
+        let is_stale = record.ttl <= STALE_TTL_SECS_MAX && tree.was_true(record, Instant::ZERO, now);
+        if is_stale && self.may_be_stale(answer, now) {
+            return Ok(());
+        }
+        Err(format!("{record} is told, and was not true from {since} on"))
+    }
+
+    /// A name is denied only if it does not exist, and a type only if the name has none of it.
+    fn check_denial(&self, query: &Query, answer: &Message, now: Instant) -> Result<(), String> {
+        // Without an SOA it is the filter against rebinding that took something out.
+        if !says(answer) || answer.authorities.is_empty() {
+            return Ok(());
+        }
+        let alias = answer.answers.iter().rev().find_map(|record| match &record.data {
+            RData::CNAME(target) => Some(&target.0),
+            _ => None,
+        });
+        let (name, kind) = (alias.unwrap_or(query.name()), query.query_type());
+        let tree = self.tree.borrow();
+        let is_wrong = match answer.metadata.response_code {
+            ResponseCode::NXDomain => tree.exists(name),
+            _ => [kind, RecordType::CNAME].iter().any(|kind| tree.records(name, *kind, now).next().is_some()),
+        };
+        if is_wrong { Err(format!("{name} {kind} is denied, and there is one")) } else { Ok(()) }
+    }
+
+    fn may_be_stale(&self, answer: &Message, now: Instant) -> bool {
+        let is_cut_off = now.since(self.heard) >= CUT_OFF_MIN;
+        if is_cut_off || now.since(self.heard_again) < STALE_AFTER_QUESTION_MAX {
+            return true;
+        }
+        let asked = answer.queries.iter().map(Query::name);
+        let mut names = asked.chain(answer.answers.iter().map(|record| &record.name));
+        names.any(|name| {
+            let unanswered = self.unanswered.get(name);
+            unanswered.is_some_and(|question| now.since(question.asked_last) < STALE_AFTER_QUESTION_MAX)
+        })
+    }
+
+    fn note_packet(&mut self, passage: &Passage<'_>) {
+        let from_internet = passage.packet.ipv4().is_some_and(|ip| INTERNET.contains(&ip.source));
+        if from_internet && (passage.way, passage.side) == (Way::In, Segment::Wan) {
+            if passage.now.since(self.heard) >= CUT_OFF_MIN {
+                self.heard_again = passage.now;
+            }
+            self.heard = passage.now;
+        }
+    }
+
+    fn note_question(&mut self, question: &Message, now: Instant) {
+        let Some(query) = question.queries.first() else { return };
+        let unanswered = self.unanswered.entry(query.name().clone()).or_default();
+        unanswered.asked_last = now;
+        unanswered.ids.push(question.metadata.id);
+        if unanswered.ids.len() > IDS_MAX {
+            unanswered.ids.remove(0);
+        }
+    }
+
+    fn note_answer(&mut self, answer: &Message) {
+        let Some(query) = answer.queries.first() else { return };
+        let is_good = says(answer)
+            && !answer.metadata.truncation
+            && (answer.answers.iter().chain(&answer.authorities))
+                .any(|record| record.record_type() == RecordType::SOA || record.name == *query.name());
+        let is_asked = |question: &Unanswered| question.ids.contains(&answer.metadata.id);
+        if is_good && self.unanswered.get(query.name()).is_some_and(is_asked) {
+            self.unanswered.remove(query.name());
+        }
     }
 }
 
@@ -74,18 +220,140 @@ impl Checker for NamesTrue {
     }
 
     fn promise(&self) -> &'static str {
-        "the name of a PC is its lease's address while that lasts and nothing after, and no forgery passes"
+        "a name of the office is its lease's address while that lasts, one of the internet what its zone says or said \
+         within its TTL, and no lie passes"
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
         self.leases.observe(passage);
-        match passage.packet.udp() {
-            Some((_, DNS_PORT, _, payload)) if (passage.way, passage.side) == (Way::Out, Segment::Lan) => {
-                let answer = Message::from_vec(payload).ok();
-                let answer = answer.filter(|answer| answer.metadata.message_type == MessageType::Response);
-                answer.map_or(Ok(()), |answer| self.check(&answer, passage.now))
-            }
-            _ => Ok(()),
+        self.note_packet(passage);
+        let Some((ip, source_port, destination_port, payload)) = passage.packet.udp() else { return Ok(()) };
+        let is_whole = matches!(ip.transport, Transport::Udp { checksum_ok: true, .. });
+        if !is_whole || ![source_port, destination_port].contains(&DNS_PORT) {
+            return Ok(());
         }
+        let Ok(message) = Message::from_vec(payload) else { return Ok(()) };
+        let is_answer = message.metadata.message_type == MessageType::Response;
+        match (passage.way, passage.side) {
+            (Way::Out, Segment::Lan) if is_answer => return self.check(&message, passage.now),
+            (Way::Out, Segment::Wan) if !is_answer => self.note_question(&message, passage.now),
+            (Way::In, Segment::Wan) if is_answer => self.note_answer(&message),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether an answer claims anything.
+fn says(answer: &Message) -> bool {
+    matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
+}
+
+fn is_about(until: Instant, now: Instant) -> bool {
+    until.since(now).max(now.since(until)) < LEASE_END_GRACE
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use hickory_proto::op::OpCode;
+    use hickory_proto::rr::rdata::{A, SOA};
+
+    use super::*;
+    use crate::checkers::testing::{config, ip, packet, passage, tcp, udp};
+    use crate::machine::internet::{Tree, WEB_ADDRESSES};
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap()
+    }
+
+    fn message(kind: MessageType, asked: &str) -> Message {
+        let mut message = Message::new(7, kind, OpCode::Query);
+        message.add_query(Query::query(name(asked), RecordType::A));
+        message
+    }
+
+    fn told(asked: &str, ttl: u32, address: Ipv4Addr) -> Message {
+        let mut answer = message(MessageType::Response, asked);
+        answer.add_answer(Record::from_rdata(name(asked), ttl, RData::A(A(address))));
+        answer
+    }
+
+    fn checker() -> (NamesTrue, SharedTree) {
+        let tree: SharedTree = Rc::new(RefCell::new(Tree::new()));
+        (NamesTrue::new(&config(), Rc::clone(&tree), true), tree)
+    }
+
+    fn on_lan(checker: &mut NamesTrue, secs: u64, answer: &Message) -> Result<(), String> {
+        let datagram = udp(53, 5_353, answer.to_vec().unwrap());
+        let answer = packet("192.168.1.1", "192.168.1.9", datagram);
+        checker.on_passage(&passage(secs, Way::Out, Segment::Lan, &answer))
+    }
+
+    fn hear(checker: &mut NamesTrue, secs: u64) {
+        let page = packet("198.18.80.1", "203.0.113.100", tcp(80, 1_025));
+        checker.on_passage(&passage(secs, Way::In, Segment::Wan, &page)).unwrap();
+    }
+
+    #[test]
+    fn an_address_is_told_no_longer_than_its_ttl_after_the_name_has_moved() {
+        let (mut checker, tree) = checker();
+        let [old, new, ..] = WEB_ADDRESSES;
+        tree.borrow_mut().move_name(Instant::from_secs(100), "site-0.example");
+        (0..190).for_each(|secs| hear(&mut checker, secs));
+        let mut tell =
+            |secs, ttl, address| on_lan(&mut checker, secs, &told("site-0.example.", ttl, address));
+        assert_eq!(tell(99, 60, old), Ok(()));
+        assert_eq!(tell(150, 5, old), Ok(()), "kept for 55 s");
+        assert_eq!(tell(150, 5, new), Ok(()));
+        assert!(tell(150, 60, old).is_err(), "as if it was new");
+        assert!(tell(190, 1, old).is_err());
+        assert!(tell(190, 61, new).is_err(), "for longer than its zone says");
+        assert!(tell(190, 1, ip("198.18.66.66")).is_err());
+    }
+
+    #[test]
+    fn what_is_too_old_is_told_only_while_the_resolvers_fail() {
+        let (mut checker, tree) = checker();
+        tree.borrow_mut().move_name(Instant::from_secs(100), "site-0.example");
+        let stale = told("site-0.example.", 30, WEB_ADDRESSES[0]);
+        let upstream = |message: Message, from: &str, to: &str, ports: (u16, u16)| {
+            packet(from, to, udp(ports.0, ports.1, message.to_vec().unwrap()))
+        };
+        let question = message(MessageType::Query, "site-0.example.");
+        let question = upstream(question, "203.0.113.100", "198.18.53.1", (1_024, 53));
+        let answer = told("site-0.example.", 60, WEB_ADDRESSES[1]);
+        let answer = upstream(answer, "198.18.53.1", "203.0.113.100", (53, 1_024));
+        let mut verdicts = Vec::new();
+        for secs in 200..400 {
+            match secs {
+                300 | 350 => checker.on_passage(&passage(secs, Way::Out, Segment::Wan, &question)).unwrap(),
+                355 => checker.on_passage(&passage(secs, Way::In, Segment::Wan, &answer)).unwrap(),
+                _ => {}
+            }
+            if [200, 299, 306, 345, 352, 356].contains(&secs) {
+                verdicts.push(on_lan(&mut checker, secs, &stale).is_ok());
+            }
+            hear(&mut checker, secs);
+        }
+        // Cut off; online and has not asked; has asked, long ago, and again; was told better.
+        assert_eq!(verdicts, [true, false, true, false, true, false]);
+    }
+
+    #[test]
+    fn what_exists_is_not_denied() {
+        let (mut checker, _) = checker();
+        let mut denied = |asked: &str| {
+            let mut denial = message(MessageType::Response, asked);
+            denial.metadata.response_code = ResponseCode::NXDomain;
+            let soa = SOA::new(name("a."), name("b."), 1, 2, 3, 4, 5);
+            denial.add_authority(Record::from_rdata(name("example."), 5, RData::SOA(soa)));
+            on_lan(&mut checker, 1, &denial)
+        };
+        assert_eq!(denied("nobody.example."), Ok(()));
+        assert!(denied("site-0.example.").is_err());
+        assert!(denied("cdn.example.net.").is_err(), "there are names below it");
     }
 }

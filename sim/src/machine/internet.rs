@@ -1,10 +1,11 @@
 //! The provider and the internet behind it, as one machine: the WAN's router with its DHCP server, and
-//! beyond it a name server, web sites and a chat server.
+//! beyond it name servers, web sites and a chat server.
 //!
 //! It has all their addresses, so that a packet to any of them goes through the router as far as
-//! the gateway can tell. Its faults are [`DnsMood`]s, a DHCP server that falls silent, renumbering, and
-//! [`ProviderMood`]s of the machine as a whole.
+//! the gateway can tell. Its faults are the name servers' [`DnsMood`]s, a DHCP server that falls silent,
+//! renumbering, and [`ProviderMood`]s of the machine as a whole.
 
+mod connections;
 mod dhcp;
 mod dns;
 
@@ -15,21 +16,32 @@ use ipnet::Ipv4Net;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use smoltcp::iface::SocketHandle;
-use smoltcp::socket::{tcp, udp};
-use smoltcp::wire::{IpAddress, IpCidr, IpEndpoint, Ipv4Cidr};
+use smoltcp::socket::udp;
+use smoltcp::wire::{IpAddress, IpCidr, Ipv4Cidr};
 
+use self::connections::{Asked, Connections};
+pub use self::connections::{CONNECTIONS_MAX, ConnectionId, is_page};
 use self::dhcp::DhcpServer;
-pub use self::dns::{DnsMood, address_of};
+pub use self::dns::{DnsMood, SharedTree, Tree, authorities, reverse, servers_called};
+use self::dns::{NameServers, Transport};
 use super::Machine;
 use super::stack::Stack;
-use crate::packet::{Packet, Transport};
+use crate::packet::{Content, Packet, Transport as Carried};
 
-/// The name server.
-pub const DNS_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 53);
+/// Everything behind the provider's router. No documentation network, as nobody asks a name server for
+/// the names of those (RFC 6303 section 4).
+pub const INTERNET: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 16);
+/// The provider's recursive resolvers.
+pub const RESOLVER_ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 18, 53, 1), Ipv4Addr::new(198, 18, 53, 2)];
 /// The web servers.
-pub const WEB_ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 51, 100, 80), Ipv4Addr::new(198, 51, 100, 81)];
+pub const WEB_ADDRESSES: [Ipv4Addr; 4] = [
+    Ipv4Addr::new(198, 18, 80, 1),
+    Ipv4Addr::new(198, 18, 80, 2),
+    Ipv4Addr::new(198, 18, 80, 3),
+    Ipv4Addr::new(198, 18, 81, 1),
+];
 /// The chat server.
-pub const CHAT_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+pub const CHAT_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 18, 7, 7);
 /// Web sites: `site-0.example` and so on, on the web servers in turn.
 pub const SITES: usize = 20;
 /// Names are asked for here.
@@ -38,23 +50,10 @@ pub const DNS_PORT: u16 = 53;
 pub const WEB_PORT: u16 = 80;
 /// Chats are held here.
 pub const CHAT_PORT: u16 = 7;
-/// Connections served at a time; further ones are refused.
-pub const CONNECTIONS_MAX: usize = 2_048;
 
 const DHCP_SERVER_PORT: u16 = 67;
 const DHCP_CLIENT_PORT: u16 = 68;
-/// The period of a page's pattern: prime, so that a shift by any packet length shows.
-const PAGE_PERIOD: u32 = 251;
 const MAC: MacAddr = MacAddr([0x02, 0x00, 0x5e, 0x20, 0x00, 0x01]);
-
-/// Whether `octets` are what a page has from `offset` on.
-pub fn is_page(offset: u32, octets: &[u8]) -> bool {
-    (offset..).zip(octets).all(|(at, octet)| *octet == page_octet(at))
-}
-
-fn page_octet(at: u32) -> u8 {
-    u8::try_from(at % PAGE_PERIOD).expect("the period is below 256")
-}
 
 /// What the provider's machine is like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,47 +71,43 @@ pub enum ProviderMood {
 pub struct Internet {
     stack: Stack,
     mood: ProviderMood,
-    rng: StdRng,
     dhcp: DhcpServer,
     dhcp_socket: SocketHandle,
     dns_socket: SocketHandle,
-    dns_mood: DnsMood,
+    names: NameServers,
     /// Whether packets to networks unknown go to the customer: where it does not translate.
     routes_back: bool,
-    /// Answers of a slow name server.
-    late: Vec<(Instant, Vec<u8>, udp::UdpMetadata)>,
-    connections: Vec<Connection>,
+    connections: Connections,
     due: Option<Instant>,
 }
 
-struct Connection {
-    handle: SocketHandle,
-    serves: Serves,
-}
-
-enum Serves {
-    Page { wanted: Option<u32>, sent: u32 },
-    Chat,
+/// Where the answer to a customer's question goes.
+#[derive(Clone, Copy)]
+pub enum Caller {
+    /// Back over UDP.
+    Datagram(udp::UdpMetadata),
+    /// Over the connection that it came over.
+    Connection(ConnectionId),
 }
 
 impl Internet {
-    /// An internet whose provider gives out addresses of `network` for `lease_secs`.
-    pub fn new(network: Ipv4Net, lease_secs: u32, seed: u64) -> Self {
+    /// An internet with the names of `tree`, whose provider gives out addresses of `network` for `lease_secs`.
+    pub fn new(network: Ipv4Net, lease_secs: u32, tree: SharedTree, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut stack = Stack::new(MAC, rng.random());
+        // All addresses are its own; which of them are, `is_for_us` says.
+        stack.iface.set_any_ip(true);
         let dhcp_socket = stack.bind_udp(DHCP_SERVER_PORT);
         let dns_socket = stack.bind_udp(DNS_PORT);
         let mut this = Self {
             stack,
             mood: ProviderMood::Up,
-            rng,
             dhcp: DhcpServer::new(network, lease_secs),
             dhcp_socket,
             dns_socket,
-            dns_mood: DnsMood::Truthful,
+            names: NameServers::new(tree, &mut rng),
             routes_back: false,
-            late: Vec::new(),
-            connections: Vec::new(),
+            connections: Connections::default(),
             due: None,
         };
         this.take_addresses();
@@ -126,7 +121,6 @@ impl Internet {
         // smoltcp keeps what it cannot route any more, and everything behind that.
         self.stack.sockets.remove(self.dns_socket);
         self.dns_socket = self.stack.bind_udp(DNS_PORT);
-        self.late.clear();
     }
 
     /// Makes the DHCP server fall silent, or answer again.
@@ -138,31 +132,33 @@ impl Internet {
     pub fn set_mood(&mut self, mood: ProviderMood) {
         self.mood = mood;
         if mood == ProviderMood::Gone {
-            for connection in self.connections.drain(..) {
-                self.stack.sockets.remove(connection.handle);
-            }
-            self.late.clear();
+            self.connections.forget(&mut self.stack);
+            self.names.lose_letters();
         }
         self.due = Some(Instant::ZERO);
     }
 
     /// Whether a frame to or from here passes the router.
-    fn passes(&self, frame: &[u8]) -> bool {
+    fn passes(&self, packet: &Packet) -> bool {
         match self.mood {
             ProviderMood::Up => true,
             ProviderMood::Gone => false,
             ProviderMood::NotForwarding => {
-                let packet = Packet::parse(frame);
-                let Some(ip) = packet.as_ref().and_then(Packet::ipv4) else { return true };
+                let Some(ip) = packet.ipv4() else { return true };
                 let router = self.dhcp.router();
                 ip.source == router || ip.destination == router || ip.destination.is_broadcast()
             }
         }
     }
 
-    /// How names are answered from now on.
-    pub fn set_dns_mood(&mut self, mood: DnsMood) {
-        self.dns_mood = mood;
+    /// How the name servers called `servers` answer from now on.
+    pub fn set_dns_mood(&mut self, servers: &str, mood: DnsMood) {
+        self.names.set_mood(servers, mood);
+    }
+
+    /// Makes every name server truthful.
+    pub fn calm_dns(&mut self) {
+        self.names.calm();
     }
 
     /// Sends what is for networks that nobody here knows to the customer, whose address is
@@ -190,55 +186,29 @@ impl Internet {
     }
 
     fn take_addresses(&mut self) {
-        let router = Ipv4Cidr::new(self.dhcp.router(), self.dhcp.network().prefix_len());
-        let hosts = [DNS_ADDRESS, CHAT_ADDRESS].into_iter().chain(WEB_ADDRESSES);
+        let router = self.dhcp.router();
+        let own = IpCidr::Ipv4(Ipv4Cidr::new(router, self.dhcp.network().prefix_len()));
         self.stack.iface.update_ip_addrs(|addresses| {
             addresses.clear();
-            for cidr in [router].into_iter().chain(hosts.map(|host| Ipv4Cidr::new(host, 32))) {
-                addresses.push(IpCidr::Ipv4(cidr)).expect("smoltcp is built for as many addresses");
-            }
+            addresses.push(own).expect("there is room for one address");
         });
     }
 
-    /// Listens for a connection that is about to be opened.
-    fn expect_connection(&mut self, frame: &[u8]) {
-        let Some(packet) = Packet::parse(frame) else { return };
-        let Some(ip) = packet.ipv4() else { return };
-        let Transport::Tcp { destination_port, is_opening: true, .. } = ip.transport else { return };
-        let serves = match destination_port {
-            WEB_PORT => Serves::Page { wanted: None, sent: 0 },
-            CHAT_PORT => Serves::Chat,
-            _ => return,
-        };
-        let local = IpEndpoint::new(ip.destination.into(), destination_port);
-        let is_expected = self.connections.iter().any(|connection| {
-            let socket = self.stack.sockets.get::<tcp::Socket<'_>>(connection.handle);
-            socket.is_listening() && socket.listen_endpoint() == local.into()
-        });
-        if !is_expected && self.connections.len() < CONNECTIONS_MAX {
-            let handle = self.stack.add_tcp();
-            self.stack.tcp(handle).listen(local).expect("a new socket can listen");
-            self.connections.push(Connection { handle, serves });
+    /// Whether a frame is for the router or what is behind it.
+    fn is_for_us(&self, packet: &Packet) -> bool {
+        let router = self.dhcp.router();
+        match &packet.content {
+            Content::Arp { target, .. } => *target == router,
+            Content::Ipv4(ip) => {
+                let to = ip.destination;
+                to == router || to.is_broadcast() || INTERNET.contains(&to)
+            }
+            Content::Other => false,
         }
     }
 
-    fn serve_connections(&mut self) {
-        for Connection { handle, serves } in &mut self.connections {
-            let socket = self.stack.tcp(*handle);
-            match serves {
-                Serves::Page { wanted, sent } => serve_page(socket, wanted, sent),
-                Serves::Chat => serve_chat(socket),
-            }
-        }
-        let stack = &mut self.stack;
-        self.connections.retain(|connection| {
-            let state = stack.tcp(connection.handle).state();
-            let is_over = matches!(state, tcp::State::Closed | tcp::State::TimeWait);
-            if is_over {
-                stack.sockets.remove(connection.handle);
-            }
-            !is_over
-        });
+    fn is_customer(&self, address: Ipv4Addr) -> bool {
+        self.routes_back || self.dhcp.network().contains(&address)
     }
 
     fn serve_dhcp(&mut self) {
@@ -258,25 +228,29 @@ impl Internet {
         }
     }
 
-    fn serve_dns(&mut self, now: Instant) {
+    fn serve_names(&mut self, now: Instant) {
         while let Ok((payload, from)) = self.stack.udp(self.dns_socket).recv() {
-            let IpAddress::Ipv4(customer) = from.endpoint.addr;
-            if !self.routes_back && !self.dhcp.network().contains(&customer) {
-                continue;
-            }
-            let payload = payload.to_vec();
-            if let Some((delay, answer)) = self.dns_mood.answer(&payload, &mut self.rng) {
-                self.late.push((now + delay, answer, from));
+            let Some(IpAddress::Ipv4(server)) = from.local_address else { continue };
+            let (caller, message) = (Caller::Datagram(from), payload.to_vec());
+            self.names.ask(now, caller, server, Transport::Udp, message);
+        }
+        for Asked { connection, server, message } in self.connections.serve(&mut self.stack) {
+            self.names.ask(now, Caller::Connection(connection), server, Transport::Tcp, message);
+        }
+        let mut answers = Vec::new();
+        self.names.poll(now, |caller, answer| answers.push((caller, answer)));
+        for (caller, answer) in answers {
+            match caller {
+                Caller::Datagram(to) => {
+                    let IpAddress::Ipv4(customer) = to.endpoint.addr;
+                    if self.is_customer(customer) {
+                        // A full queue is a lost datagram.
+                        _ = self.stack.udp(self.dns_socket).send_slice(&answer, to);
+                    }
+                }
+                Caller::Connection(id) => self.connections.answer(&mut self.stack, id, &answer),
             }
         }
-        let socket = self.stack.udp(self.dns_socket);
-        self.late.retain(|(due, answer, to)| {
-            if *due <= now {
-                // A full queue is a lost datagram.
-                _ = socket.send_slice(answer, *to);
-            }
-            *due > now
-        });
     }
 }
 
@@ -286,65 +260,29 @@ impl Machine for Internet {
     }
 
     fn handle_frame(&mut self, frame: Vec<u8>) {
-        if self.passes(&frame) {
-            self.expect_connection(&frame);
-            self.stack.handle_frame(frame);
+        let is_taken = |packet: &Packet| self.is_for_us(packet) && self.passes(packet);
+        let Some(packet) = Packet::parse(&frame).filter(is_taken) else { return };
+        if let Some(ip) = packet.ipv4()
+            && let Carried::Tcp { destination_port, is_opening: true, .. } = ip.transport
+        {
+            self.connections.expect(&mut self.stack, ip.destination, destination_port);
         }
+        self.stack.handle_frame(frame);
     }
 
     fn poll(&mut self, now: Instant, transmit: &mut dyn FnMut(Vec<u8>)) {
         self.stack.poll(now);
         self.serve_dhcp();
-        self.serve_dns(now);
-        self.serve_connections();
+        self.serve_names(now);
         self.stack.poll(now);
         let mut sent = Vec::new();
         self.stack.drain(&mut |frame| sent.push(frame));
-        sent.into_iter().filter(|frame| self.passes(frame)).for_each(transmit);
-        let late = self.late.iter().map(|(due, ..)| *due);
-        self.due = late.chain(self.stack.poll_timeout(now)).min();
+        sent.retain(|frame| Packet::parse(frame).is_none_or(|packet| self.passes(&packet)));
+        sent.into_iter().for_each(transmit);
+        self.due = self.names.poll_timeout().into_iter().chain(self.stack.poll_timeout(now)).min();
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
         self.due
-    }
-}
-
-fn serve_page(socket: &mut tcp::Socket<'_>, wanted: &mut Option<u32>, sent: &mut u32) {
-    if wanted.is_none() && socket.recv_queue() >= size_of::<u32>() {
-        let mut request = [0; 4];
-        *wanted = socket.recv_slice(&mut request).ok().map(|_| u32::from_be_bytes(request));
-    }
-    let Some(wanted) = *wanted else {
-        // Nobody can ask any more.
-        if socket.state() == tcp::State::CloseWait {
-            socket.close();
-        }
-        return;
-    };
-    while *sent < wanted && socket.can_send() {
-        let write = |room: &mut [u8]| {
-            let len = room.len().min((wanted - *sent) as usize);
-            (*sent..).zip(&mut room[..len]).for_each(|(at, octet)| *octet = page_octet(at));
-            (len, len)
-        };
-        let Ok(len) = socket.send(write) else { return };
-        *sent += u32::try_from(len).expect("a page is that long");
-    }
-    if *sent == wanted {
-        socket.close();
-    }
-}
-
-fn serve_chat(socket: &mut tcp::Socket<'_>) {
-    let mut line = [0; 64];
-    while socket.can_recv() && socket.send_capacity() - socket.send_queue() >= line.len() {
-        let Ok(len) = socket.recv_slice(&mut line) else { return };
-        if socket.send_slice(&line[..len]) != Ok(len) {
-            return;
-        }
-    }
-    if socket.state() == tcp::State::CloseWait {
-        socket.close();
     }
 }

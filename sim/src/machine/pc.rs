@@ -13,13 +13,14 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use ipnet::Ipv4Net;
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::{dhcpv4, tcp};
 use smoltcp::wire::{DhcpOption, IpCidr, Ipv4Cidr};
 
 use super::Machine;
-use super::internet::{CHAT_ADDRESS, CHAT_PORT, DNS_PORT, SITES, WEB_PORT, is_page};
+use super::internet::{CHAT_ADDRESS, CHAT_PORT, DNS_PORT, SITES, WEB_ADDRESSES, WEB_PORT, is_page, reverse};
 use super::stack::Stack;
 
 /// The most PCs of an office.
@@ -229,9 +230,9 @@ impl Pc {
             self.errand = Errand::Pausing { until: now + self.pause() };
             return;
         }
-        let has_time = !self.habits.has_internet || (self.diary.pages > 0 && self.rng.random_ratio(1, 4));
+        let has_time = !self.habits.has_internet || (self.diary.pages > 0 && self.rng.random_ratio(1, 3));
         let name = if has_time {
-            format!("{}.{DOMAIN}.", HOSTNAMES[self.rng.random_range(0..self.colleagues)])
+            self.curiosity()
         } else {
             format!("site-{}.example.", self.rng.random_range(0..SITES))
         };
@@ -240,9 +241,23 @@ impl Pc {
         self.resolve(now);
     }
 
+    /// A name that leads to no page: a colleague's, an address's, or nobody's.
+    fn curiosity(&mut self) -> String {
+        let host = match self.rng.random_range(0..6) {
+            0 => return format!("nobody-{}.example.", self.rng.random_range(0..3)),
+            1 if self.habits.has_internet => WEB_ADDRESSES.choose(&mut self.rng).copied(),
+            2 => self.diary.address.map(|own| own.addr()),
+            _ => None,
+        };
+        match host {
+            Some(address) => reverse(address),
+            None => format!("{}.{DOMAIN}.", HOSTNAMES[self.rng.random_range(0..self.colleagues)]),
+        }
+    }
+
     fn resolve(&mut self, now: Instant) {
         let Errand::Resolving { name, id, tries, until } = &mut self.errand else { return };
-        let wants_page = !name.ends_with("office.example.");
+        let wants_page = name.starts_with("site-");
         let socket = self.stack.sockets.get_mut::<smoltcp::socket::udp::Socket<'_>>(self.resolver);
         while let Ok((payload, _)) = socket.recv() {
             let Some(answer) = Message::from_vec(payload).ok().filter(|m| m.metadata.id == *id) else {
@@ -257,7 +272,7 @@ impl Pc {
                     self.diary.lookups += 1;
                     return self.begin_fetch(address, now);
                 }
-                // A colleague may not be there; that is an answer too.
+                // That nobody is there is an answer too.
                 (Some(_), _) | (None, ResponseCode::NXDomain | ResponseCode::NoError) if !wants_page => {
                     self.diary.lookups += 1;
                     self.diary.last_colleague_at = Some(now);
@@ -451,7 +466,8 @@ fn net(cidr: Ipv4Cidr) -> Ipv4Net {
 fn question(id: u16, name: &str) -> Vec<u8> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
+    let wanted = if name.ends_with("in-addr.arpa.") { RecordType::PTR } else { RecordType::A };
     let name = Name::from_ascii(name).expect("PCs ask for valid names");
-    message.add_query(Query::query(name, RecordType::A));
+    message.add_query(Query::query(name, wanted));
     message.to_vec().expect("a question can be encoded")
 }

@@ -44,8 +44,15 @@ pub enum Action {
     DhcpSilent(bool),
     /// The provider's machine vanishes, stops forwarding, or works again.
     Provider(ProviderMood),
-    /// The internet's name server becomes better or worse.
-    Dns(DnsMood),
+    /// Name servers become better or worse.
+    Dns {
+        /// One of them, `resolvers` or `authorities`.
+        servers: String,
+        /// How they answer from now on.
+        mood: DnsMood,
+    },
+    /// A name of the internet gets the address of another web server.
+    NameMoves(String),
     /// The attacker fires at the gateway.
     Attack(Vec<Shot>),
     /// The gateway's time of day jumps by so many seconds, ahead or back.
@@ -73,7 +80,8 @@ impl fmt::Display for Action {
             Self::DhcpSilent(true) => f.write_str("the provider's DHCP server falls silent"),
             Self::DhcpSilent(false) => f.write_str("the provider's DHCP server answers again"),
             Self::Provider(mood) => write!(f, "the provider is {mood:?}"),
-            Self::Dns(mood) => write!(f, "the internet's names are {mood:?}"),
+            Self::Dns { servers, mood } => write!(f, "name service of {servers}: {mood:?}"),
+            Self::NameMoves(name) => write!(f, "{name} moves to another web server"),
             Self::Attack(shots) => write!(f, "{} shots at the gateway", shots.len()),
             Self::ClockJumps(secs) => write!(f, "the gateway's time of day jumps by {secs:+} s"),
             Self::Disk(mood) => write!(f, "the disk {mood}"),
@@ -137,9 +145,20 @@ pub fn dhcp_silent(is_silent: bool) -> Action {
     Action::DhcpSilent(is_silent)
 }
 
-/// The internet's names are answered so.
+/// The provider's resolvers answer so.
 pub fn dns(mood: DnsMood) -> Action {
-    Action::Dns(mood)
+    dns_of("resolvers", mood)
+}
+
+/// A name server answers so: `resolver-0`, `resolver-1`, an authority such as `a.root` or
+/// `ns-0.example.com`, or all `resolvers` or `authorities`.
+pub fn dns_of(servers: &str, mood: DnsMood) -> Action {
+    Action::Dns { servers: servers.to_owned(), mood }
+}
+
+/// `name` on the internet gets the address of another web server.
+pub fn name_moves(name: &str) -> Action {
+    Action::NameMoves(name.to_owned())
 }
 
 /// The attacker fires.

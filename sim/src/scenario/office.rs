@@ -14,7 +14,7 @@ use super::action::Action;
 use super::outcome::{Account, Outcome};
 use super::progress::Watch;
 use super::world::World;
-use crate::machine::internet::DNS_ADDRESS;
+use crate::machine::internet::RESOLVER_ADDRESSES;
 use crate::mistake::{Line, Mistake};
 use crate::world::link::{Link, perfect};
 use crate::world::segment::TICK;
@@ -292,10 +292,12 @@ impl Office {
         let address = match self.wan {
             WanBy::Dhcp => "address = 'dhcp'".to_owned(),
             WanBy::Fixed => format!(
-                "address = '{}/{}'\ngateway = '{}'\n[dns]\nupstream = ['{DNS_ADDRESS}']",
+                "address = '{}/{}'\ngateway = '{}'\n[dns]\nupstream = ['{}', '{}']",
                 self.fixed_address(),
                 self.isp_network.prefix_len(),
                 self.isp_router(),
+                RESOLVER_ADDRESSES[0],
+                RESOLVER_ADDRESSES[1],
             ),
         };
         format!("[wan]\nports = [{{ tap = 'wan' }}]\nmtu = {}\n{address}", self.wan_mtu)

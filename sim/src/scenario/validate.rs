@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 
 use super::action::Action;
 use super::office::Office;
+use crate::machine::internet::{Tree, authorities, servers_called};
 use crate::machine::pc::PCS_MAX;
 use crate::mistake::{Line, Mistake};
 use crate::world::link::Link;
@@ -118,7 +119,8 @@ impl Office {
             Action::Renumber(_)
                 | Action::DhcpSilent(_)
                 | Action::Provider(_)
-                | Action::Dns(_)
+                | Action::Dns { .. }
+                | Action::NameMoves(_)
                 | Action::Attack(_)
         );
         if is_about_wan && !self.has_wan() {
@@ -126,6 +128,15 @@ impl Office {
         }
         match action {
             Action::Link { name, link } => self.validate_link(name, link, line),
+            Action::Dns { servers, .. } if servers_called(servers).next().is_none() => {
+                let known: Vec<_> = authorities().collect();
+                let known = known.join(", ");
+                let names = format!("resolver-0, resolver-1, resolvers, authorities or one of {known}");
+                wrong(line, format!("there is no name server {servers:?}; write {names}"))
+            }
+            Action::NameMoves(name) if !Tree::new().can_move(name) => {
+                wrong(line, format!("{name:?} has no address of its own; write \"site-3.example\""))
+            }
             Action::Replug { machine, port } => {
                 self.validate_pc(machine, line)?;
                 match self.lan_port(port) {
@@ -197,9 +208,10 @@ fn wrong(line: &Line, what: String) -> Result<(), Mistake> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::internet::ProviderMood;
+    use crate::machine::internet::{DnsMood, ProviderMood};
     use crate::scenario::action::{
-        calm, link, partition, power_back, power_cut, power_cut_while_writing, provider, renumber, replug,
+        calm, dns_of, link, name_moves, partition, power_back, power_cut, power_cut_while_writing, provider,
+        renumber, replug,
     };
     use crate::scenario::office::office;
     use crate::world::link::{loss, perfect};
@@ -242,6 +254,10 @@ mod tests {
         refused(office().link("printer", perfect()), no_cable);
         refused(office().at(TIME, link("printer", perfect())), no_cable);
         refused(office().at(TIME, renumber("192.0.2")), "\"192.0.2\" is no network");
+        let no_server = "there is no name server \"ns-9.example.com\"; write resolver-0";
+        refused(office().at(TIME, dns_of("ns-9.example.com", DnsMood::Silent)), no_server);
+        let alias = office().at(TIME, name_moves("site-19.example"));
+        refused(alias, "\"site-19.example\" has no address of its own");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::outcome::{Account, Outcome, PcAccount};
 use super::progress::{Progress, Watch};
 use crate::checkers;
 use crate::machine::attacker::{Attacker, Shot};
-use crate::machine::internet::{DnsMood, Internet, ProviderMood};
+use crate::machine::internet::{Internet, ProviderMood, SharedTree, Tree};
 use crate::machine::pc::{Habits, Pc};
 use crate::world::disk::{DiskMood, SimDisk};
 use crate::world::gateway_host::{self, Setup, Socket};
@@ -56,6 +56,7 @@ pub struct World {
     pcs: Vec<Rc<RefCell<Pc>>>,
     internet: Rc<RefCell<Internet>>,
     attacker: Rc<RefCell<Attacker>>,
+    tree: SharedTree,
     disk: Rc<SimDisk>,
     /// Whether the gateway has power.
     power: Rc<Cell<bool>>,
@@ -74,7 +75,9 @@ impl World {
         let mut rng = StdRng::seed_from_u64(seed);
         let cable_seed = rng.random();
         let capture = pcap.map(|path| begin_capture(path, &office)).transpose()?;
-        let checkers = checkers::for_config(&config, office.bits_flip(), office.starts_at_a_wrong_time());
+        let tree: SharedTree = Rc::new(RefCell::new(Tree::new()));
+        let wrong_time = office.starts_at_a_wrong_time();
+        let checkers = checkers::for_config(&config, &tree, office.bits_flip(), wrong_time);
         let observer: Shared = Rc::new(RefCell::new(Observer::new(checkers, capture)));
         let mut sim = turmoil::Builder::new()
             .tick_duration(office.tick)
@@ -107,7 +110,7 @@ impl World {
         let (office_rack, pcs) = mount_pcs(&office, cable_seed, &mut rng)?;
         let lan = (0..office.lan_ports).map(lan_segment).collect();
         start_rack(&mut sim, OFFICE, &office_rack, lan, gateway_ip, &observer);
-        let (provider_rack, internet, attacker) = mount_provider(&office, cable_seed, &mut rng)?;
+        let (provider_rack, internet, attacker) = mount_provider(&office, &tree, cable_seed, &mut rng)?;
         start_rack(&mut sim, PROVIDER, &provider_rack, vec![wan_segment(&office)], gateway_ip, &observer);
         let name = name.to_owned();
         Ok(Self {
@@ -121,6 +124,7 @@ impl World {
             pcs,
             internet,
             attacker,
+            tree,
             disk,
             power,
             has_crashed: false,
@@ -217,7 +221,11 @@ impl World {
             }
             Action::Provider(mood) => self.set_provider(*mood),
             Action::DhcpSilent(is_silent) => self.internet.borrow_mut().set_dhcp_silent(*is_silent),
-            Action::Dns(mood) => self.internet.borrow_mut().set_dns_mood(*mood),
+            Action::Dns { servers, mood } => self.internet.borrow_mut().set_dns_mood(servers, *mood),
+            Action::NameMoves(name) => {
+                let now = Instant::ZERO + self.sim.elapsed();
+                self.tree.borrow_mut().move_name(now, name);
+            }
             Action::Attack(shots) => self.attack(shots),
             Action::ClockJumps(secs) => self.skew.set(self.skew.get().saturating_add(*secs)),
             Action::Disk(mood) => self.disk.set_mood(*mood),
@@ -285,7 +293,7 @@ impl World {
         }
         self.set_provider(ProviderMood::Up);
         let mut internet = self.internet.borrow_mut();
-        internet.set_dns_mood(DnsMood::Truthful);
+        internet.calm_dns();
         internet.set_dhcp_silent(false);
         self.disk.set_mood(DiskMood::Sound);
     }
@@ -356,9 +364,15 @@ fn mount_pcs(office: &Office, cable_seed: u64, rng: &mut StdRng) -> Result<Pcs, 
 
 type Provider = (Rc<RefCell<Rack>>, Rc<RefCell<Internet>>, Rc<RefCell<Attacker>>);
 
-fn mount_provider(office: &Office, cable_seed: u64, rng: &mut StdRng) -> Result<Provider, String> {
+fn mount_provider(
+    office: &Office,
+    tree: &SharedTree,
+    cable_seed: u64,
+    rng: &mut StdRng,
+) -> Result<Provider, String> {
     let mut rack = Rack::new(office.tick);
-    let mut internet = Internet::new(office.isp_network, office.isp_lease_secs, rng.random());
+    let tree = Rc::clone(tree);
+    let mut internet = Internet::new(office.isp_network, office.isp_lease_secs, tree, rng.random());
     if office.mode == "router" {
         internet.route_back_to_customer((office.wan == WanBy::Fixed).then(|| office.fixed_address()));
     }

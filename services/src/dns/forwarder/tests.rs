@@ -1,8 +1,9 @@
 use rand::SeedableRng;
 
-use super::super::testing::{a, question, respond};
+use super::super::testing::{a, name, question, respond, soa};
 use super::*;
-use hickory_proto::rr::RecordType;
+use hickory_proto::rr::rdata::NS;
+use hickory_proto::rr::{RData, Record, RecordType};
 
 const PRIMARY: &str = "203.0.113.53:53";
 const SECONDARY: &str = "203.0.113.54:53";
@@ -38,8 +39,8 @@ impl Sent {
 /// The query that is sent now.
 fn sent(forwarder: &mut Forwarder) -> Sent {
     match forwarder.poll_output() {
-        Some(Output::Attempt { attempt, server, transport, query }) => {
-            Sent { attempt, server: server.to_string(), transport, query }
+        Some(Output::Attempt(UpstreamQuery { attempt, server, transport, message })) => {
+            Sent { attempt, server: server.to_string(), transport, query: message }
         }
         other => panic!("{other:?}"),
     }
@@ -54,7 +55,7 @@ fn done(forwarder: &mut Forwarder) -> Option<Option<ResponseCode>> {
                 assert!(forwarder.poll_output().is_none() && forwarder.attempts.is_empty());
                 return Some(response.map(|(message, _)| message.metadata.response_code));
             }
-            other @ Output::Attempt { .. } => panic!("{other:?}"),
+            other @ Output::Attempt(_) => panic!("{other:?}"),
         }
     }
 }
@@ -154,6 +155,25 @@ fn an_error_makes_the_other_server_be_asked_at_once() {
         assert_eq!(second.server, SECONDARY);
         answer(&mut forwarder, ms(9), &second, &second.response(code));
         assert_eq!(done(&mut forwarder), Some(None), "and each only once");
+    }
+}
+
+#[test]
+fn rfc2308_a_referral_is_no_answer_and_a_denial_is_one() {
+    let ns = Record::from_rdata(name("example."), 60, RData::NS(NS(name("ns.example."))));
+    let denial = [ns.clone(), soa("example.", 60, 60)];
+    for (authorities, is_answer) in [(vec![ns], false), (vec![], true), (denial.to_vec(), true)] {
+        let mut forwarder = forwarder(&[PRIMARY, SECONDARY]);
+        forwarder.ask(ms(0), &www()).unwrap();
+        let first = sent(&mut forwarder);
+        let empty = respond(&first.query, ResponseCode::NoError, [], authorities);
+        answer(&mut forwarder, ms(5), &first, &empty);
+        assert!(matches!(forwarder.poll_output(), Some(Output::Close(_))));
+        if is_answer {
+            assert_eq!(done(&mut forwarder), Some(Some(ResponseCode::NoError)));
+        } else {
+            assert_eq!(sent(&mut forwarder).server, SECONDARY);
+        }
     }
 }
 

@@ -63,7 +63,9 @@ impl Rig {
     fn sent(&mut self) -> Sent {
         loop {
             match self.server.poll_output() {
-                Some(Output::Attempt { attempt, query, .. }) => return Sent { attempt, query },
+                Some(Output::Attempt(UpstreamQuery { attempt, message, .. })) => {
+                    return Sent { attempt, query: message };
+                }
                 Some(Output::Close(_)) => {}
                 other => panic!("{other:?}"),
             }
@@ -76,7 +78,7 @@ impl Rig {
     }
 
     fn is_idle(&mut self) -> bool {
-        !matches!(self.server.poll_output(), Some(Output::Attempt { .. } | Output::Reply { .. }))
+        !matches!(self.server.poll_output(), Some(Output::Attempt(_) | Output::Reply { .. }))
     }
 }
 

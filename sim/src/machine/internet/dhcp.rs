@@ -7,7 +7,7 @@ use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode, OptionCode};
 use dhcproto::{Decodable, Decoder, Encodable};
 use ipnet::Ipv4Net;
 
-use super::DNS_ADDRESS;
+use super::RESOLVER_ADDRESSES;
 
 /// The host number of the first address given out; below it are the provider's own.
 const FIRST_HOST: u32 = 100;
@@ -111,7 +111,7 @@ impl DhcpServer {
             options.insert(DhcpOption::AddressLeaseTime(self.lease_secs));
             options.insert(DhcpOption::SubnetMask(self.network.netmask()));
             options.insert(DhcpOption::Router(vec![self.router()]));
-            options.insert(DhcpOption::DomainNameServer(vec![DNS_ADDRESS]));
+            options.insert(DhcpOption::DomainNameServer(RESOLVER_ADDRESSES.to_vec()));
         }
         reply.to_vec().expect("a reply can be encoded")
     }

@@ -1,97 +1,260 @@
-//! The internet's name server, by hickory-proto, and what it is like to ask it.
+//! The internet's names: a tree of zones on authoritative name servers, and the provider's two recursive
+//! resolvers, which walk it for the customer.
+//!
+//! ```text
+//!   customer ──frames──▶ resolver-0, resolver-1 ──letters──▶ a.root, a.gtld.net, ns-0.example.com ...
+//!            ──frames────────────────────────────────────▶
+//! ```
+//!
+//! Every server has an address of its own and can be asked over UDP and TCP by packets. The resolvers
+//! ask the authorities the same questions in the same octets, as letters that take [`HOP`] each way
+//! instead of frames: that costs nothing to simulate, and an authority's [`DnsMood`] acts on either.
 
+mod authority;
+mod mood;
+mod resolver;
+mod tree;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::rc::Rc;
 use std::time::Duration;
 
-use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::{A, SOA};
-use hickory_proto::rr::{Name, RData, Record, RecordType};
-use rand::RngExt;
+use gatepost_dataplane::Instant;
+use hickory_proto::op::{Edns, Message, MessageType, OpCode};
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
-use super::{SITES, WEB_ADDRESSES};
+use self::resolver::{Output, Resolver};
+use super::{Caller, RESOLVER_ADDRESSES};
+pub use mood::DnsMood;
+pub use tree::{Tree, reverse};
 
-/// How long answers may be kept.
-const TTL_SECS: u32 = 60;
-/// What a liar answers for every name.
-pub const LIE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 66);
-/// The longest piece of garbage, in octets.
-const GARBAGE_LEN_MAX: usize = 512;
+/// What a letter between a resolver and an authority takes.
+pub const HOP: Duration = Duration::from_millis(5);
+/// Letters on their way at a time; more are lost.
+pub const LETTERS_MAX: usize = 8_192;
 
-/// How a name server answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum DnsMood {
-    /// At once, and right.
-    #[default]
-    Truthful,
-    /// Not at all.
-    Silent,
-    /// Right, but late.
-    Slow(Duration),
-    /// With random octets.
-    Garbage,
-    /// With a forgery, as somebody would who cannot see the question: under a wrong identifier.
-    Forged,
+/// RFC 1035 section 4.2.1
+const UDP_OCTETS_DEFAULT: u16 = 512;
+/// dnsflagday.net/2020
+const UDP_OCTETS_MAX: u16 = 1_232;
+
+/// The tree, which the checkers know as well.
+pub type SharedTree = Rc<RefCell<Tree>>;
+
+/// How a message travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// One message per datagram.
+    Udp,
+    /// Each message after its length in two octets.
+    Tcp,
 }
 
-/// The address of a name on the internet.
-pub fn address_of(name: &str) -> Option<Ipv4Addr> {
-    let number: usize = name.strip_prefix("site-")?.strip_suffix(".example.")?.parse().ok()?;
-    (number < SITES).then(|| WEB_ADDRESSES[number % WEB_ADDRESSES.len()])
+/// All name servers.
+pub struct NameServers {
+    tree: SharedTree,
+    resolvers: BTreeMap<Ipv4Addr, Resolver>,
+    /// Those that are not truthful.
+    moods: BTreeMap<Ipv4Addr, DnsMood>,
+    /// In the order they are due, and in which they were sent.
+    letters: BTreeMap<(Instant, u64), Letter>,
+    sent: u64,
+    rng: StdRng,
 }
 
-impl DnsMood {
-    /// The answer to a datagram, with how long it takes.
-    pub fn answer(self, datagram: &[u8], rng: &mut StdRng) -> Option<(Duration, Vec<u8>)> {
-        let question = Message::from_vec(datagram).ok()?;
-        match self {
-            Self::Truthful => Some((Duration::ZERO, truth(&question)?)),
-            Self::Slow(delay) => Some((delay, truth(&question)?)),
-            Self::Silent => None,
-            Self::Garbage => {
-                let len = rng.random_range(0..GARBAGE_LEN_MAX);
-                Some((Duration::ZERO, (0..len).map(|_| rng.random()).collect()))
+/// A message on its way.
+enum Letter {
+    Question { server: Ipv4Addr, from: Asker, transport: Transport, message: Vec<u8> },
+    Answer { to: Asker, message: Vec<u8> },
+}
+
+/// Who asks.
+#[derive(Clone, Copy)]
+enum Asker {
+    Customer(Caller),
+    Resolver { address: Ipv4Addr, attempt: u64 },
+}
+
+impl NameServers {
+    /// The name servers of `tree` and the resolvers, with empty caches.
+    pub fn new(tree: SharedTree, rng: &mut StdRng) -> Self {
+        let roots = tree.borrow().root_servers();
+        let resolver = |address| (address, Resolver::new(roots.clone(), StdRng::seed_from_u64(rng.random())));
+        let resolvers = RESOLVER_ADDRESSES.map(resolver).into();
+        let rng = StdRng::seed_from_u64(rng.random());
+        Self { tree, resolvers, moods: BTreeMap::new(), letters: BTreeMap::new(), sent: 0, rng }
+    }
+
+    /// How the servers called `name` answer from now on.
+    pub fn set_mood(&mut self, name: &str, mood: DnsMood) {
+        self.moods.extend(servers_called(name).map(|server| (server, mood)));
+    }
+
+    /// Makes all servers truthful.
+    pub fn calm(&mut self) {
+        self.moods.clear();
+    }
+
+    /// Loses all messages that are under way.
+    pub fn lose_letters(&mut self) {
+        self.letters.clear();
+    }
+
+    /// Takes in what a customer asks the server at an address.
+    pub fn ask(
+        &mut self,
+        now: Instant,
+        caller: Caller,
+        server: Ipv4Addr,
+        transport: Transport,
+        message: Vec<u8>,
+    ) {
+        self.send(now, Letter::Question { server, from: Asker::Customer(caller), transport, message });
+    }
+
+    /// Does what is due, and gives the answers for customers to `reply`.
+    pub fn poll(&mut self, now: Instant, mut reply: impl FnMut(Caller, Vec<u8>)) {
+        let late = self.resolvers.iter_mut().filter(|(_, resolver)| is_due(resolver.poll_timeout(), now));
+        let late: Vec<_> = late.map(|(address, _)| *address).collect();
+        for address in late {
+            self.tell(now, address, |resolver| resolver.handle_timeout(now));
+        }
+        while let Some(entry) = self.letters.first_entry().filter(|entry| entry.key().0 <= now) {
+            match entry.remove() {
+                Letter::Question { server, from, transport, message } => {
+                    self.deliver_question(now, server, from, transport, &message);
+                }
+                Letter::Answer { to: Asker::Customer(caller), message } => reply(caller, message),
+                Letter::Answer { to: Asker::Resolver { address, attempt }, message } => {
+                    self.tell(now, address, |resolver| resolver.handle_answer(now, attempt, &message));
+                }
             }
-            Self::Forged => Some((Duration::ZERO, forgery(&question)?)),
+        }
+    }
+
+    /// When to poll next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let letters = self.letters.first_key_value().map(|((due, _), _)| *due);
+        self.resolvers.values().filter_map(Resolver::poll_timeout).chain(letters).min()
+    }
+
+    fn deliver_question(
+        &mut self,
+        now: Instant,
+        server: Ipv4Addr,
+        from: Asker,
+        transport: Transport,
+        message: &[u8],
+    ) {
+        let question = Message::from_vec(message).ok();
+        let Some(question) = question.filter(|question| question.metadata.message_type == MessageType::Query)
+        else {
+            return;
+        };
+        if self.resolvers.contains_key(&server) {
+            let Asker::Customer(caller) = from else { return };
+            if self.mood(server) != DnsMood::Silent {
+                self.tell(now, server, |resolver| resolver.handle_question(now, caller, transport, question));
+            }
+        } else if tree::name_servers().any(|(_, address)| address == server) {
+            let truth = authority::answer(&self.tree.borrow(), server, &question, now);
+            self.answer(now, server, from, transport, &question, truth);
+        }
+    }
+
+    /// Tells a resolver something, and does what it wants in turn.
+    fn tell(&mut self, now: Instant, address: Ipv4Addr, tell: impl FnOnce(&mut Resolver)) {
+        let Some(resolver) = self.resolvers.get_mut(&address) else { return };
+        tell(resolver);
+        for output in resolver.take_outputs() {
+            match output {
+                Output::Ask { server, attempt, transport, message } => {
+                    let from = Asker::Resolver { address, attempt };
+                    self.send(now + HOP, Letter::Question { server, from, transport, message });
+                }
+                Output::Answer { caller, transport, question, answer } => {
+                    self.answer(now, address, Asker::Customer(caller), transport, &question, *answer);
+                }
+            }
+        }
+    }
+
+    /// Answers as the server is disposed to.
+    fn answer(
+        &mut self,
+        now: Instant,
+        server: Ipv4Addr,
+        to: Asker,
+        transport: Transport,
+        question: &Message,
+        truth: Message,
+    ) {
+        let hop = if matches!(to, Asker::Resolver { .. }) { HOP } else { Duration::ZERO };
+        for (delay, message) in self.mood(server).replies(question, truth, transport, &mut self.rng) {
+            self.send(now + hop + delay, Letter::Answer { to, message });
+        }
+    }
+
+    fn mood(&self, server: Ipv4Addr) -> DnsMood {
+        self.moods.get(&server).copied().unwrap_or_default()
+    }
+
+    fn send(&mut self, due: Instant, letter: Letter) {
+        if self.letters.len() < LETTERS_MAX {
+            self.sent += 1;
+            self.letters.insert((due, self.sent), letter);
         }
     }
 }
 
-fn truth(question: &Message) -> Option<Vec<u8>> {
-    let query = question.queries.first()?;
-    let name = query.name().to_ascii().to_lowercase();
-    let mut answer = response(question, question.metadata.id);
-    match address_of(&name) {
-        Some(address) if query.query_type() == RecordType::A => {
-            answer.add_answer(Record::from_rdata(query.name().clone(), TTL_SECS, RData::A(A(address))));
-        }
-        found => {
-            if found.is_none() {
-                answer.metadata.response_code = ResponseCode::NXDomain;
-            }
-            answer.add_authority(authority());
-        }
-    }
-    answer.to_vec().ok()
+/// The addresses of the name servers that scenarios call `name`: one of them, `resolvers` or `authorities`.
+pub fn servers_called(name: &str) -> impl Iterator<Item = Ipv4Addr> {
+    let resolvers = (0..).zip(RESOLVER_ADDRESSES);
+    let resolvers = resolvers
+        .filter(move |(number, _)| name == "resolvers" || name == format!("resolver-{number}"))
+        .map(|(_, address)| address);
+    let authorities = tree::name_servers()
+        .filter(move |(called, _)| name == "authorities" || name == *called)
+        .map(|(_, address)| address);
+    resolvers.chain(authorities)
 }
 
-fn forgery(question: &Message) -> Option<Vec<u8>> {
-    let query = question.queries.first()?;
-    let mut answer = response(question, question.metadata.id.wrapping_add(1));
-    answer.add_answer(Record::from_rdata(query.name().clone(), TTL_SECS, RData::A(A(LIE))));
-    answer.to_vec().ok()
+/// All names that [`servers_called`] knows of authorities.
+pub fn authorities() -> impl Iterator<Item = &'static str> {
+    tree::name_servers().map(|(name, _)| name)
 }
 
-fn response(question: &Message, id: u16) -> Message {
-    let mut answer = Message::new(id, MessageType::Response, OpCode::Query);
+fn is_due(due: Option<Instant>, now: Instant) -> bool {
+    due.is_some_and(|due| due <= now)
+}
+
+/// An empty answer.
+fn response_to(question: &Message) -> Message {
+    let mut answer = Message::new(question.metadata.id, MessageType::Response, OpCode::Query);
     answer.metadata.recursion_desired = question.metadata.recursion_desired;
-    answer.metadata.recursion_available = true;
     answer.add_queries(question.queries.iter().cloned());
+    if question.edns.is_some() {
+        let mut edns = Edns::new();
+        edns.set_max_payload(UDP_OCTETS_MAX);
+        answer.set_edns(edns);
+    }
     answer
 }
 
-fn authority() -> Record {
-    let name = |text| Name::from_ascii(text).expect("a valid name");
-    let soa = SOA::new(name("ns.example."), name("hostmaster.example."), 1, 3_600, 600, 86_400, TTL_SECS);
-    Record::from_rdata(name("example."), TTL_SECS, RData::SOA(soa))
+/// The octets of an answer; over UDP none that is longer than whoever asked can take.
+fn encode(question: &Message, answer: Message, transport: Transport) -> Vec<u8> {
+    let encoded = |answer: &Message| answer.to_vec().expect("an answer can be encoded");
+    let octets = encoded(&answer);
+    let asked_for = question.edns.as_ref().map_or(UDP_OCTETS_DEFAULT, Edns::max_payload);
+    let octets_max = asked_for.clamp(UDP_OCTETS_DEFAULT, UDP_OCTETS_MAX);
+    if transport == Transport::Udp && octets.len() > usize::from(octets_max) {
+        return encoded(&answer.truncate());
+    }
+    octets
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,9 @@ use rand::RngExt;
 
 use super::{Picker, World};
 use crate::machine::attacker::Shot;
-use crate::machine::internet::{DnsMood, ProviderMood};
+use crate::machine::internet::ProviderMood;
 use crate::scenario::action::{
-    Action, attack, clock_jumps, dhcp_silent, disk, dns, link, partition, port_scan, power_back, power_cut,
+    Action, attack, clock_jumps, dhcp_silent, disk, link, partition, port_scan, power_back, power_cut,
     power_cut_while_writing, provider, renumber, replug, reunite,
 };
 use crate::scenario::office::Office;
@@ -95,8 +95,8 @@ impl Picker {
     fn wan_fault(&mut self, office: Office, world: &World) -> Office {
         match self.rng.random_range(0..7) {
             0 => {
-                let mood = self.dns_mood();
-                self.for_a_while(office, dns(mood), dns(DnsMood::Truthful))
+                let (begins, ends) = self.fault_times();
+                self.names(office, begins, ends)
             }
             1 => self.for_a_while(office, dhcp_silent(true), dhcp_silent(false)),
             2 if world.can_renumber => office.at(self.fault_time(), renumber("192.0.2.0/24")),
@@ -115,9 +115,15 @@ impl Picker {
     }
 
     fn for_a_while(&mut self, office: Office, fault: Action, remedy: Action) -> Office {
+        let (begins, ends) = self.fault_times();
+        office.at(begins, fault).at(ends, remedy)
+    }
+
+    /// When a fault begins and ends.
+    fn fault_times(&mut self) -> (Duration, Duration) {
         let begins = self.fault_time();
         let ends = begins + Duration::from_secs(self.rng.random_range(1..=FAULT_SECS_MAX));
-        office.at(begins, fault).at(ends.min(Duration::from_secs(self.calm_at_secs)), remedy)
+        (begins, ends.min(Duration::from_secs(self.calm_at_secs)))
     }
 
     fn fault_time(&mut self) -> Duration {
@@ -127,10 +133,5 @@ impl Picker {
 
     fn pc(&mut self, world: &World) -> String {
         format!("pc-{}", self.rng.random_range(0..world.pcs))
-    }
-
-    fn dns_mood(&mut self) -> DnsMood {
-        let slow = DnsMood::Slow(Duration::from_millis(self.rng.random_range(100..8_000)));
-        self.pick_of(&[DnsMood::Silent, slow, DnsMood::Garbage, DnsMood::Forged])
     }
 }

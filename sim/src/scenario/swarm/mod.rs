@@ -8,6 +8,7 @@
 mod config;
 mod faults;
 mod links;
+mod names;
 
 use std::time::Duration;
 

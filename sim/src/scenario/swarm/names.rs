@@ -1,0 +1,42 @@
+//! What goes wrong with the internet's names.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+
+use super::Picker;
+use crate::machine::internet::{DnsMood, SITES, Tree, authorities};
+use crate::scenario::action::{dns_of, name_moves};
+use crate::scenario::office::Office;
+
+impl Picker {
+    /// From `begins` to `ends` name servers are bad, or a name moves meanwhile, or both.
+    pub(super) fn names(&mut self, mut office: Office, begins: Duration, ends: Duration) -> Office {
+        if self.rng.random_ratio(2, 3) {
+            for _ in 0..self.rng.random_range(1..=3) {
+                let (servers, mood) = (self.name_servers(), self.dns_mood());
+                office =
+                    office.at(begins, dns_of(&servers, mood)).at(ends, dns_of(&servers, DnsMood::Truthful));
+            }
+        }
+        let names: Vec<_> = (0..SITES).map(|site| format!("site-{site}.example")).collect();
+        let name = names.choose(&mut self.rng).expect("not empty");
+        if Tree::new().can_move(name) {
+            office.at(begins + (ends - begins) / 2, name_moves(name))
+        } else {
+            office
+        }
+    }
+
+    fn name_servers(&mut self) -> String {
+        let all: Vec<_> =
+            authorities().chain(["resolver-0", "resolver-1", "resolvers", "resolvers"]).collect();
+        (*all.choose(&mut self.rng).expect("not empty")).to_owned()
+    }
+
+    fn dns_mood(&mut self) -> DnsMood {
+        let slow = Duration::from_millis(self.rng.random_range(100..8_000));
+        *DnsMood::bad(slow).choose(&mut self.rng).expect("not empty")
+    }
+}

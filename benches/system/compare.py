@@ -48,19 +48,19 @@ def ip(netns, *command):
 
 @contextlib.contextmanager
 def background(*command, netns=None, **options):
-    """A program that runs meanwhile."""
+    """A program that runs meanwhile, with all that it starts."""
     prefix = ["ip", "netns", "exec", netns] if netns else []
     options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options}
-    process = subprocess.Popen([*prefix, *command], **options)
+    process = subprocess.Popen([*prefix, *command], start_new_session=True, **options)
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(2)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def eventually(what, look):
@@ -248,7 +248,7 @@ def received_packets():
 
 def packets(flows, seconds):
     """Packets a second that reach the WAN host, which throws them away, and CPU seconds per million."""
-    run("ping", "-c", "1", "-W", "5", SERVER, netns=LAN)
+    eventually("an answer", lambda: " 0%" in run("ping", "-c", "1", "-W", "1", SERVER, netns=LAN, check=False))
     mac = lambda shown, key: bytes.fromhex(json.loads(shown)[0][key].replace(":", ""))
     to_mac = mac(ip(LAN, "-j", "neighbor", "show", "192.168.1.1"), "lladdr")
     from_mac = mac(ip(LAN, "-j", "link", "show", "dev", "eth0"), "address")

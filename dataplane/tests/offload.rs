@@ -351,13 +351,7 @@ fn segments_to_be_fragmented_go_all_or_none() {
 #[test]
 fn a_super_frame_waits_for_a_neighbour_in_one_piece() {
     let mut bench = Bench::cold(config(Mode::Router));
-    let flow = Flow {
-        from: ISP,
-        to: ALICE,
-        mac: GATEWAY_WAN_MAC,
-        addresses: [ISP.address, ALICE.address],
-        ..upload()
-    };
+    let flow = Flow { from: ISP, mac: GATEWAY_WAN_MAC, addresses: [ISP.address, ALICE.address], ..upload() };
     let (frame, offload) = flow.super_frame();
     assert_eq!(bench.send_offloaded(WAN, &frame, offload).verdict, Verdict::Hold);
     let released = bench.send(LAN0, &arp_reply(ALICE, GATEWAY_LAN_MAC, GATEWAY_LAN)).sent;

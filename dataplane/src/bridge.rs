@@ -161,8 +161,6 @@ fn address(mac: MacAddr) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -243,23 +241,75 @@ mod tests {
         assert_eq!(bridge.lookup(end, station(u32::MAX)), Some(PortId(2)), "who speaks stays");
     }
 
+    #[derive(Clone, Debug)]
+    enum Step {
+        Learn { station: usize, port: u8 },
+        ForgetPort(u8),
+        Wait { secs: u64 },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            12 => (0..STATIONS, 0..4_u8).prop_map(|(station, port)| Step::Learn { station, port }),
+            1 => (0..4_u8).prop_map(Step::ForgetPort),
+            3 => (0..200_u64).prop_map(|secs| Step::Wait { secs }),
+        ]
+    }
+
+    /// More stations than a set has places, all of one set, and as many anywhere.
+    const STATIONS: usize = 2 * (Set::WAYS + 4);
+
+    fn crowded(bridge: &Bridge) -> Vec<MacAddr> {
+        let crowd = (0..).map(station).filter(|mac| bridge.index(*mac) == bridge.index(station(0)));
+        crowd.take(STATIONS / 2).chain((1..).map(station).take(STATIONS / 2)).collect()
+    }
+
     proptest! {
+        /// The model: a list of who was heard where and when, in which the oldest of a full set is
+        /// looked for from end to end.
         #[test]
-        fn never_finds_a_station_where_it_was_not_heard(
-            frames in prop::collection::vec((0u32..40, 0u8..4, 0u64..200), 0..200)
-        ) {
+        fn agrees_with_a_list_of_who_was_heard(steps in prop::collection::vec(step(), 1..120)) {
             let mut bridge = bridge();
-            let mut model = BTreeMap::new();
+            let stations = crowded(&bridge);
+            let mut model: Vec<(MacAddr, PortId, Instant)> = Vec::new();
             let mut now = NOW;
-            for (number, port, secs) in frames {
-                now = now + Duration::from_secs(secs);
-                bridge.learn(now, station(number), PortId(port));
-                model.insert(number, (PortId(port), now));
-                for (number, (port, heard)) in &model {
-                    let expected = (now.since(*heard) < Bridge::AGING).then_some(*port);
-                    prop_assert_eq!(bridge.lookup(now, station(*number)), expected);
+            for step in steps {
+                now = now + Duration::from_micros(1); // nobody is as old as another
+                match step {
+                    Step::Wait { secs } => now = now + Duration::from_secs(secs),
+                    Step::ForgetPort(port) => {
+                        bridge.forget_port(PortId(port));
+                        model.retain(|(_, at, _)| *at != PortId(port));
+                    }
+                    Step::Learn { station, port } => {
+                        let mac = stations[station];
+                        bridge.learn(now, mac, PortId(port));
+                        model.retain(|(other, ..)| *other != mac);
+                        let is_of_set = |(other, ..): &&(MacAddr, _, _)| bridge.index(*other) == bridge.index(mac);
+                        if model.iter().filter(is_of_set).count() == Set::WAYS {
+                            let oldest = model.iter().filter(is_of_set).min_by_key(|(.., heard)| *heard).copied();
+                            model.retain(|station| Some(*station) != oldest);
+                        }
+                        model.push((mac, PortId(port), now));
+                    }
+                }
+                for mac in &stations {
+                    let heard = model.iter().find(|(other, ..)| other == mac);
+                    let at = heard.and_then(|heard| known(now, heard)).map(|station| station.port);
+                    prop_assert_eq!(bridge.lookup(now, *mac), at);
                 }
             }
+            let sorted = |mut stations: Vec<Station>| {
+                stations.sort_by_key(|station| station.mac);
+                stations
+            };
+            let expected = model.iter().filter_map(|heard| known(now, heard)).collect();
+            prop_assert_eq!(sorted(bridge.stations(now).collect()), sorted(expected));
         }
+    }
+
+    fn known(now: Instant, (mac, port, heard): &(MacAddr, PortId, Instant)) -> Option<Station> {
+        let age = now.since(*heard);
+        (age < Bridge::AGING).then_some(Station { mac: *mac, port: *port, age })
     }
 }

@@ -463,4 +463,6 @@ impl Entry {
 }
 
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;

@@ -177,6 +177,16 @@ fn a_sender_of_another_network_is_answered_but_not_learnt() {
 }
 
 #[test]
+fn an_address_of_the_other_segment_is_not_answered() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let spoofers = [Host { address: ALICE.address, ..ISP }, Host { address: ISP.address, ..ALICE }];
+    for (spoofer, own) in spoofers.into_iter().zip([GATEWAY_WAN, GATEWAY_LAN]) {
+        let outcome = bench.send(spoofer.port, &arp_request(spoofer, own));
+        assert!(outcome.sent.iter().all(|sent| sent.port != spoofer.port), "{spoofer:?} is answered");
+    }
+}
+
+#[test]
 fn a_packet_that_waited_is_cut_for_a_smaller_link() {
     let mut config = config(Mode::NatDmz);
     config.wan.mtu = 576;

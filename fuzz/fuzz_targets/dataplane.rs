@@ -2,7 +2,7 @@
 //!
 //! The input is a choice of configuration, and steps: each a kind, a port, a time span and what the
 //! kind needs. Frames between which no time passes are one batch. Conversations come about because a
-//! step can answer what left the gateway last.
+//! step can answer what left the gateway last. The simulation's checkers watch the ports.
 
 #![no_main]
 
@@ -12,23 +12,22 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use etherparse::PacketBuilder;
-use gatepost_dataplane::config::{
-    Config, Filtering, Firewall, Forward, Interface, Mode, Nat, Segment, WanService,
-};
+use gatepost::config::{Config, Forward, Service, WanAddress};
+use gatepost_dataplane::batch::Slot;
+use gatepost_dataplane::config::{self as told, Filtering, Mode, Nat, Segment};
 use gatepost_dataplane::wire::icmpv4::{HeaderMut, Type};
 use gatepost_dataplane::wire::ipv4::{Header, Protocol};
 use gatepost_dataplane::wire::{arp, ethernet};
 use gatepost_dataplane::{Batch, Dataplane, Ingress, Instant, MacAddr, PortId, PortSet, Verdict};
+use gatepost_fuzz::office::{GATEWAY_LAN, GATEWAY_LAN_MAC, GATEWAY_WAN, GATEWAY_WAN_MAC};
+use gatepost_fuzz::oracle::Oracle;
 use gatepost_fuzz::{Input, PACKET, has_right_checksums, repair};
+use gatepost_sim::checkers::Way;
 use ipnet::Ipv4Net;
 use libfuzzer_sys::fuzz_target;
 
 const PORTS: u8 = 3;
 const WAN: PortId = PortId(2);
-const GATEWAY_LAN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 1]);
-const GATEWAY_WAN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 2, 1]);
-const GATEWAY_WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
-const GATEWAY_LAN: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 /// One host on each port.
 const HOST_MACS: [MacAddr; PORTS as usize] =
     [MacAddr([2, 0, 0, 0, 1, 10]), MacAddr([2, 0, 0, 0, 1, 20]), MacAddr([2, 0, 0, 0, 2, 2])];
@@ -49,11 +48,12 @@ const TRANSPORT_PORTS: [u16; 8] = [53, 67, 68, 443, 5060, 8000, 8001, 40_000];
 fuzz_target!(|bytes: &[u8]| {
     let mut input = Input::new(bytes);
     BATCH.with_borrow_mut(|batch| {
-        let mut office = Office::new(config(input.u8()), batch);
+        let mut office = Office::new(&config(input.u8()));
         while !input.is_empty() {
-            office.step(&mut input);
+            office.step(batch, &mut input);
         }
-        office.flush();
+        office.flush(batch);
+        office.oracle.report(office.now, &office.dataplane);
     });
 });
 
@@ -62,141 +62,167 @@ thread_local! {
     static BATCH: RefCell<Batch> = RefCell::new(Batch::new(2048));
 }
 
-struct Office<'a> {
+struct Office {
     dataplane: Dataplane,
-    batch: &'a mut Batch,
-    /// Of each frame in the batch, whether no checksum in it was wrong.
+    oracle: Oracle,
+    /// Of each frame received in the batch, whether no checksum in it was wrong.
     were_right: Vec<bool>,
     now: Instant,
     /// What left by each port last.
     last_sent: [Vec<u8>; PORTS as usize],
 }
 
-impl<'a> Office<'a> {
-    fn new(config: Config, batch: &'a mut Batch) -> Self {
+impl Office {
+    fn new(config: &Config) -> Self {
         let now = Instant::from_secs(1);
         Self {
-            dataplane: Dataplane::new(Arc::new(config), [7; 32], now),
-            batch,
+            dataplane: Dataplane::new(dataplane_config(config), [7; 32], now),
+            oracle: Oracle::new(config),
             were_right: Vec::new(),
             now,
             last_sent: Default::default(),
         }
     }
 
-    fn step(&mut self, input: &mut Input<'_>) {
+    fn step(&mut self, batch: &mut Batch, input: &mut Input<'_>) {
         let (kind, port) = (input.u8(), PortId(input.u8() % PORTS));
         let micros = input.micros();
-        if micros > 0 || self.batch.is_full() {
-            self.flush();
-            self.pass(micros);
+        if micros > 0 || batch.is_full() {
+            self.flush(batch);
+            self.pass(batch, micros);
         }
         let on_wire = Ingress::Port(port);
-        match kind % 12 {
-            0 => self.receive(on_wire, input.chunk()),
-            1 => self.receive(on_wire, &repaired(input.chunk())),
-            2 => self.receive(Ingress::Host, &repaired(input.chunk())),
-            3 => self.receive(Ingress::HostRaw(self.segment(port)), input.chunk()),
-            4..6 => self.receive(on_wire, &built(input, port)),
-            6 => self.receive(Ingress::Host, &built(input, port)),
-            7 => self.receive(on_wire, &self.arp(port, input)),
-            8 | 9 => self.receive(on_wire, &self.answer(port, input)),
-            10 => self.receive(on_wire, &self.error(port, input)),
+        let (ingress, frame) = match kind % 12 {
+            0 => (on_wire, input.chunk().to_vec()),
+            1 => (on_wire, repaired(input.chunk())),
+            2 => (Ingress::Host, of_host(input.chunk())),
+            3 => (Ingress::HostRaw(self.segment(port)), input.chunk().to_vec()),
+            4..6 => (on_wire, built(input, port)),
+            6 => (Ingress::Host, built(input, port)),
+            7 => (on_wire, self.arp(port, input)),
+            8 | 9 => (on_wire, self.answer(port, input)),
+            10 => (on_wire, self.error(port, input)),
             _ => {
-                self.flush();
-                let config = config(input.u8());
-                self.dataplane.configure(self.now, Arc::new(config));
+                self.flush(batch);
+                return self.configure(&config(input.u8()));
             }
-        }
+        };
+        self.receive(batch, ingress, &frame);
     }
 
     /// Lets time pass. Timers that are due again and again are waited for now and then only.
-    fn pass(&mut self, micros: u64) {
+    fn pass(&mut self, batch: &mut Batch, micros: u64) {
         let end = Instant::from_micros(self.now.as_micros() + micros);
         for _ in 0..TIMEOUTS_MAX {
             let Some(due) = self.dataplane.poll_timeout().filter(|due| *due <= end) else { break };
             self.now = self.now.max(due);
-            self.handle_timeout();
+            self.dataplane.handle_timeout(self.now, batch);
+            let next = self.dataplane.poll_timeout();
+            assert!(next.is_none_or(|next| next > self.now), "a timer does not move: {next:?}");
+            self.check(batch);
         }
         self.now = end;
     }
 
-    fn handle_timeout(&mut self) {
-        self.dataplane.handle_timeout(self.now, self.batch);
-        let next = self.dataplane.poll_timeout();
-        assert!(next.is_none_or(|next| next > self.now), "a timer does not move: {next:?}");
-        self.check();
-    }
-
-    fn receive(&mut self, ingress: Ingress, frame: &[u8]) {
+    fn receive(&mut self, batch: &mut Batch, ingress: Ingress, frame: &[u8]) {
+        if ingress == Ingress::Host && is_from_wan_to_lan(frame) {
+            return; // The host stack has an address of its own for each segment.
+        }
         let copy = |buffer: &mut [u8]| {
             let len = frame.len().min(buffer.len());
             buffer[..len].copy_from_slice(&frame[..len]);
             Ok::<_, Infallible>(len)
         };
-        let Ok(is_taken) = self.batch.receive(ingress, copy);
+        let Ok(is_taken) = batch.receive(ingress, copy);
         assert!(is_taken, "there is room for one more");
         self.were_right.push(has_right_checksums(frame));
+        if let Ingress::Port(port) = ingress
+            && let Some(side) = self.dataplane.config().segment(port)
+        {
+            self.oracle.passes(self.now, Way::In, side, frame);
+        } else {
+            self.oracle.is_sent_by_host(frame);
+        }
     }
 
-    fn flush(&mut self) {
-        self.dataplane.process(self.now, self.batch);
-        self.check();
+    fn flush(&mut self, batch: &mut Batch) {
+        self.dataplane.process(self.now, batch);
+        self.check(batch);
+    }
+
+    fn configure(&mut self, config: &Config) {
+        self.oracle.report(self.now, &self.dataplane);
+        self.dataplane.configure(self.now, dataplane_config(config));
+        self.oracle.configure(config);
     }
 
     /// Checks everything that came of the last call, and clears the batch.
-    fn check(&mut self) {
+    fn check(&mut self, batch: &mut Batch) {
         assert!(self.dataplane.counters().balances(), "{:?}", self.dataplane.counters());
-        let flows = self.dataplane.flows().count();
+        let flows = self.dataplane.flows_len();
         assert!(flows <= FLOWS_MAX as usize, "{flows} flows");
-        for (slot, were_right) in self.batch.slots().iter().zip(&self.were_right) {
-            let ports = match slot.verdict {
-                Verdict::Transmit(port) => PortSet::only(port),
-                Verdict::Flood { ports, .. } => ports,
-                Verdict::Local | Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) => continue,
-                Verdict::Pending => panic!("no verdict"),
-            };
-            assert!(!ports.is_empty());
-            let bytes = slot.frame.bytes();
-            let header = ethernet::Header::parse(bytes).expect("what goes out is a frame");
-            if let Ingress::Port(origin) = slot.ingress {
-                let is_routed = header.source == GATEWAY_LAN_MAC || header.source == GATEWAY_WAN_MAC;
-                assert!(is_routed || !ports.contains(origin), "back to where it came from");
-            }
-            let is_own = matches!(slot.ingress, Ingress::HostRaw(_));
-            if ports.contains(WAN) && !is_own {
-                self.check_wan(bytes);
-            }
-            assert!(!were_right || is_own || has_right_checksums(bytes), "a checksum was spoilt");
-            ports.iter().for_each(|port| self.last_sent[usize::from(port.0)] = bytes.to_vec());
+        let were_right = std::mem::take(&mut self.were_right);
+        let (received, released) = batch.slots().split_at(were_right.len());
+        for (slot, was_right) in received.iter().zip(were_right) {
+            self.check_received(slot, was_right);
         }
-        for (ports, frame) in self.batch.output().iter() {
-            assert!(!ports.is_empty());
-            if ports.contains(WAN) {
-                self.check_wan(frame.bytes());
-            }
-            ports.iter().for_each(|port| self.last_sent[usize::from(port.0)] = frame.bytes().to_vec());
+        released.iter().for_each(|slot| self.check_released(slot));
+        for (ports, frame) in batch.output().iter() {
+            self.send(ports, frame.bytes());
         }
-        self.batch.clear();
-        self.were_right.clear();
+        batch.clear();
     }
 
-    /// Nothing with an address of the LAN's leaves by the WAN of a gateway that translates.
-    fn check_wan(&self, frame: &[u8]) {
-        let config = self.dataplane.config();
-        if !config.mode.translates() {
-            return;
-        }
-        let header = ethernet::Header::parse(frame).expect("what goes out is a frame");
-        assert_eq!(header.source, GATEWAY_WAN_MAC);
-        let lan = config.lan.address.expect("the LAN has an address");
-        let source = match header.ether_type {
-            ethernet::EtherType::ARP => {
-                arp::Packet::parse(&frame[PACKET..]).expect("an ARP packet").sender_ip
-            }
-            _ => Header::parse(&frame[PACKET..]).expect("an IPv4 packet").source,
+    fn check_received(&mut self, slot: &Slot, was_right: bool) {
+        let ports = match slot.verdict {
+            Verdict::Transmit(port) => PortSet::only(port),
+            Verdict::Flood { ports, .. } => ports,
+            Verdict::Local | Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) => return,
+            Verdict::Pending => panic!("no verdict"),
         };
-        assert!(!lan.contains(&source), "{source} on the WAN");
+        let bytes = slot.frame.bytes();
+        if let Ingress::HostRaw(_) = slot.ingress {
+            // Whoever sends whole frames answers for what is in them.
+            return self.remember(ports, bytes);
+        }
+        let header = ethernet::Header::parse(bytes).expect("what goes out is a frame");
+        if let Ingress::Port(origin) = slot.ingress {
+            let is_routed = header.source == GATEWAY_LAN_MAC || header.source == GATEWAY_WAN_MAC;
+            assert!(is_routed || !ports.contains(origin), "back to where it came from");
+        }
+        assert!(!was_right || has_right_checksums(bytes), "a checksum was spoilt");
+        self.send(ports, bytes);
+    }
+
+    /// A fragment that waited for its first and is for the host stack, which puts it together.
+    fn check_released(&self, slot: &Slot) {
+        assert_eq!(slot.verdict, Verdict::Local);
+        assert!(matches!(slot.ingress, Ingress::Port(_)), "the host stack's own came back");
+        let packet = slot.frame.bytes().get(PACKET..).expect("what was held is a frame");
+        let header = Header::parse(packet).expect("what was held is a packet");
+        assert!(header.is_fragment() && !header.is_first_fragment(), "{header} had nothing to wait for");
+        let addresses = [Segment::Lan, Segment::Wan].map(|at| self.dataplane.config().interface(at).address);
+        let is_own = addresses.into_iter().flatten().any(|net| net.addr() == header.destination);
+        assert!(is_own, "{header} is for somebody else");
+    }
+
+    /// A frame leaves by `ports`.
+    fn send(&mut self, ports: PortSet, frame: &[u8]) {
+        assert!(!ports.is_empty());
+        let mut sides: Vec<_> =
+            ports.iter().filter_map(|port| self.dataplane.config().segment(port)).collect();
+        sides.dedup();
+        assert_eq!(sides.len(), 1, "a frame leaves by ports of one segment");
+        if sides == [Segment::Wan] && self.dataplane.config().mode.translates() {
+            let header = ethernet::Header::parse(frame).expect("what goes out is a frame");
+            assert_eq!(header.source, GATEWAY_WAN_MAC);
+        }
+        self.oracle.passes(self.now, Way::Out, sides[0], frame);
+        self.remember(ports, frame);
+    }
+
+    fn remember(&mut self, ports: PortSet, frame: &[u8]) {
+        ports.iter().for_each(|port| frame.clone_into(&mut self.last_sent[usize::from(port.0)]));
     }
 
     fn segment(&self, port: PortId) -> Segment {
@@ -312,10 +338,27 @@ fn transport_port(choice: u8) -> u16 {
     TRANSPORT_PORTS[usize::from(choice) % TRANSPORT_PORTS.len()]
 }
 
+/// A frame as the host stack sends it: whatever the rest of its Ethernet header is, it is IPv4.
+fn of_host(frame: &[u8]) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    if let Some(ether_type) = frame.get_mut(12..PACKET) {
+        ether_type.copy_from_slice(&ethernet::EtherType::IPV4.0.to_be_bytes());
+    }
+    repair(&mut frame);
+    frame
+}
+
 fn repaired(frame: &[u8]) -> Vec<u8> {
     let mut frame = frame.to_vec();
     repair(&mut frame);
     frame
+}
+
+/// Whether the packet in `frame` has the gateway's WAN address and goes to the LAN.
+fn is_from_wan_to_lan(frame: &[u8]) -> bool {
+    let packet = frame.get(PACKET..).unwrap_or_default();
+    let lan = Ipv4Net::new_assert(GATEWAY_LAN, 24);
+    Header::parse(packet).is_ok_and(|ip| ip.source == GATEWAY_WAN && lan.contains(&ip.destination))
 }
 
 /// More timers than an office has; those of neighbours who do not answer come again and again.
@@ -326,45 +369,36 @@ fn config(choice: u8) -> Config {
     let mode = [Mode::NatDmz, Mode::Nat, Mode::Router, Mode::LanOnly][usize::from(choice & 3)];
     let filtering =
         [Filtering::AddressAndPortDependent, Filtering::AddressDependent, Filtering::EndpointIndependent];
-    let mut ports = vec![Segment::Lan, Segment::Lan, Segment::Wan];
-    ports.truncate(if mode == Mode::LanOnly { 2 } else { 3 });
     let everybody = vec![Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)];
-    let service = |protocol, port| WanService { protocol, port };
     let forward = |protocol, wan_ports, to, to_port| Forward {
-        protocol,
-        wan_ports,
-        to,
-        to_port,
-        from: everybody.clone(),
+        name: String::new(),
+        rules: vec![told::Forward { protocol, wan_ports, to, to_port, from: everybody.clone() }],
     };
-    Config {
-        mode,
-        ports,
-        lan: Interface {
-            mac: GATEWAY_LAN_MAC,
-            address: Some(Ipv4Net::new_assert(GATEWAY_LAN, 24)),
-            gateway: None,
-            mtu: 1500,
-        },
-        wan: Interface {
-            mac: GATEWAY_WAN_MAC,
-            address: (mode != Mode::LanOnly && choice & 4 == 0).then(|| Ipv4Net::new_assert(GATEWAY_WAN, 24)),
-            gateway: Some(ADDRESSES[2]),
-            mtu: if choice & 8 == 0 { 1500 } else { 576 },
-        },
-        firewall: Firewall {
-            stealth: choice & 16 == 0,
-            wan_services: vec![service(Protocol::UDP, 53), service(Protocol::TCP, 53)],
-            forwards: vec![
-                forward(Protocol::TCP, 443..=443, ADDRESSES[0], 443),
-                forward(Protocol::UDP, 8000..=8001, ADDRESSES[1], 5060),
-            ],
-            dmz_host: (choice & 32 != 0).then_some(ADDRESSES[1]),
-        },
-        nat: Nat {
-            filtering: filtering[usize::from(choice >> 6) % filtering.len()],
-            flows_max: FLOWS_MAX,
-            flows_per_host_max: FLOWS_MAX / 2,
-        },
+    let mut config = DEFAULT.with(Config::clone);
+    config.mode = mode;
+    config.lan.address = Ipv4Net::new_assert(GATEWAY_LAN, 24);
+    config.lan.ports = vec![config.lan.ports[0].clone(); 2];
+    if choice & 4 == 0 {
+        let address = Ipv4Net::new_assert(GATEWAY_WAN, 24);
+        config.wan.address = WanAddress::Static { address, gateway: Some(ADDRESSES[2]) };
     }
+    config.wan.mtu = if choice & 8 == 0 { 1500 } else { 576 };
+    config.firewall.stealth = choice & 16 == 0;
+    config.firewall.wan_services = vec![Service::Dns];
+    config.firewall.forwards = vec![
+        forward(Protocol::TCP, 443..=443, ADDRESSES[0], 443),
+        forward(Protocol::UDP, 8000..=8001, ADDRESSES[1], 5060),
+    ];
+    config.firewall.dmz_host = (choice & 32 != 0).then_some(ADDRESSES[1]);
+    let filtering = filtering[usize::from(choice >> 6) % filtering.len()];
+    config.nat = Nat { filtering, flows_max: FLOWS_MAX, flows_per_host_max: FLOWS_MAX / 2 };
+    config
+}
+
+thread_local! {
+    static DEFAULT: Config = Config::default();
+}
+
+fn dataplane_config(config: &Config) -> Arc<told::Config> {
+    Arc::new(config.dataplane(GATEWAY_LAN_MAC, GATEWAY_WAN_MAC, None, None))
 }

@@ -13,7 +13,7 @@ use gatepost_dataplane::{Instant, MacAddr};
 use gatepost_fuzz::{Input, repair};
 use gatepost_services::clock::UnixTime;
 use gatepost_services::dhcp::frame::{CLIENT_PORT, Datagram, SERVER_PORT};
-use gatepost_services::dhcp::message::{self, MessageType};
+use gatepost_services::dhcp::message::{self, Message, MessageType};
 use gatepost_services::dhcp::server::leases::Leases;
 use gatepost_services::dhcp::server::{Config, Reply, Reservation, ReservedFor, Server};
 use gatepost_services::store::Memory;
@@ -38,6 +38,7 @@ fuzz_target!(|bytes: &[u8]| {
         let frame = if is_frame { repaired(input.chunk()) } else { in_frame(input.chunk()) };
         let Some(datagram) = Datagram::parse(&frame) else { continue };
         let Ok(message) = message::decode(datagram.payload) else { continue };
+        check_printed(&message);
         if let Some(reply) = server.handle_message(now, unix_time(now), datagram.source_mac, &message) {
             check_reply(&reply, &leases.borrow(), now);
         }
@@ -48,6 +49,21 @@ fuzz_target!(|bytes: &[u8]| {
     let addresses = |leases: &Leases| leases.iter().map(|lease| lease.address).collect::<Vec<_>>();
     assert_eq!(addresses(&again), addresses(&leases.borrow()));
 });
+
+/// What is printed is read as what it was, but for an empty option, which is no option.
+fn check_printed(message: &Message) {
+    let print = |message| message::decode(&message::encode(message)).expect("a message");
+    let printed = print(message);
+    assert_eq!(print(&printed), printed);
+    for (code, option) in printed.opts().iter() {
+        assert_eq!(message.opts().get(*code), Some(option));
+    }
+    let header = |message: &Message| {
+        let addresses = [message.ciaddr(), message.yiaddr(), message.siaddr(), message.giaddr()];
+        (message.xid(), message.secs(), message.flags(), addresses, message::mac(message))
+    };
+    assert_eq!(header(&printed), header(message));
+}
 
 fn check_reply(reply: &Reply, leases: &Leases, now: Instant) {
     let frame = reply.to_frame(SERVER_MAC, SERVER).expect("an answer fits into a frame");

@@ -8,8 +8,9 @@ use std::rc::Rc;
 
 use gatepost_dataplane::Instant;
 use gatepost_fuzz::{Input, dns};
-use gatepost_services::dns::message::Transport;
+use gatepost_services::dns::message::{Parsed, Question, Request, Transport};
 use gatepost_services::dns::server::{Client, Output, Server};
+use hickory_proto::op::Message;
 use libfuzzer_sys::fuzz_target;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -27,6 +28,7 @@ fuzz_target!(|bytes: &[u8]| {
     let rng = StdRng::from_seed([7; 32]);
     let mut server = Server::new(dns::office(), Rc::new(dns::Leases), rng).expect("a right configuration");
 
+    check_question(query, transport);
     let mut now = Instant::from_secs(1);
     server.handle_query(now, client, query);
     // Nobody answers what it asks upstream.
@@ -51,11 +53,31 @@ fuzz_target!(|bytes: &[u8]| {
 /// More than an exchange can take.
 const TIMEOUTS_MAX: usize = 64;
 
+/// What upstream servers are asked is what the client asks.
+fn check_question(query: &[u8], transport: Transport) {
+    let Parsed::Request(asked) = Request::parse(query, transport) else { return };
+    let question = Question {
+        name: asked.name.clone(),
+        record_type: asked.record_type,
+        dnssec_ok: asked.dnssec_ok,
+        checking_disabled: asked.checking_disabled,
+    };
+    let Parsed::Request(again) = Request::parse(&question.query(asked.id, true), transport) else {
+        panic!("we do not understand what we ask: {question:?}");
+    };
+    assert_eq!((again.id, again.record_type), (asked.id, asked.record_type));
+    assert!(again.name.eq_case(&asked.name), "{} became {}", asked.name, again.name);
+    assert_eq!((again.dnssec_ok, again.checking_disabled), (asked.dnssec_ok, asked.checking_disabled));
+}
+
 fn check_reply(query: &[u8], reply: &[u8], transport: Transport) {
     assert!(query.len() >= 12 && reply.len() >= 12, "no header");
     assert_eq!(query[..2], reply[..2], "another identifier");
     assert_eq!(query[2] & 0x80, 0, "an answer is answered");
     assert_ne!(reply[2] & 0x80, 0, "the answer is none");
+    let read = Message::from_vec(reply).expect("an answer of ours parses");
+    let again = Message::from_vec(&read.to_vec().expect("it was a message")).expect("and so it does printed");
+    assert_eq!(again, read);
     let is_without_additional = query[10..12] == [0, 0];
     if transport == Transport::Udp && is_without_additional {
         assert!(reply.len() <= UDP_OCTETS, "{} octets over UDP", reply.len());

@@ -90,7 +90,7 @@ impl Exchange {
                     self.answered += 1;
                     check_reply(&message);
                 }
-                Output::Attempt { attempt, query, .. } => self.attempts.push((attempt, query)),
+                Output::Attempt(query) => self.attempts.push((query.attempt, query.message)),
                 Output::Close(closed) => self.attempts.retain(|(attempt, _)| *attempt != closed),
             }
         }

@@ -6,13 +6,13 @@
 use std::net::Ipv4Addr;
 
 use etherparse::{
-    ArpOperation, ArpPacketSlice, Ethernet2HeaderSlice, Icmpv4Slice, LaxIpv4Slice, TcpOptionElement,
-    TcpSlice, UdpHeaderSlice,
+    ArpHardwareId, ArpOperation, ArpPacketSlice, Ethernet2HeaderSlice, Icmpv4Slice, Ipv4Slice, LaxIpv4Slice,
+    TcpOptionElement, TcpSlice, UdpHeaderSlice,
 };
 use gatepost_dataplane::wire::checksum::Delta;
 use gatepost_dataplane::wire::ethernet::{EtherType, Header};
 use gatepost_dataplane::wire::ipv4::Protocol;
-use gatepost_dataplane::wire::{arp, icmpv4, ipv4, tcp, transport, udp};
+use gatepost_dataplane::wire::{Malformed, arp, icmpv4, ipv4, tcp, transport, udp};
 use gatepost_fuzz::{PACKET, is_sum_right, repair};
 use libfuzzer_sys::fuzz_target;
 
@@ -43,8 +43,11 @@ fn check_frame(frame: &[u8]) {
 }
 
 fn check_arp(payload: &[u8]) {
-    let Ok(packet) = arp::Packet::parse(payload) else { return };
-    let theirs = ArpPacketSlice::from_slice(payload).expect("etherparse takes every ARP packet");
+    let theirs = ArpPacketSlice::from_slice(payload);
+    let Ok(packet) = arp::Packet::parse(payload) else {
+        return assert!(!theirs.is_ok_and(|packet| is_for_us_to_read(&packet)), "we do not take it");
+    };
+    let theirs = theirs.expect("etherparse takes every ARP packet");
     assert_eq!(packet.operation == arp::Operation::Request, theirs.operation() == ArpOperation::REQUEST);
     assert_eq!(packet.sender_mac.0, theirs.sender_hw_addr());
     assert_eq!(packet.sender_ip.octets(), theirs.sender_protocol_addr());
@@ -54,10 +57,44 @@ fn check_arp(payload: &[u8]) {
     let _ = packet.to_string();
 }
 
+/// Whether it is for Ethernet and IPv4, a request or a reply, and from one host.
+fn is_for_us_to_read(packet: &ArpPacketSlice<'_>) -> bool {
+    let sender = packet.sender_hw_addr();
+    packet.hw_addr_type() == ArpHardwareId::ETHERNET
+        && packet.proto_addr_type() == etherparse::EtherType::IPV4
+        && (packet.hw_addr_size(), packet.proto_addr_size()) == (6, 4)
+        && [ArpOperation::REQUEST, ArpOperation::REPLY].contains(&packet.operation())
+        && sender != [0; 6]
+        && sender[0] & 1 == 0
+}
+
+/// Whether it is whole, or a fragment of a packet that there can be.
+fn is_for_us_to_forward(ip: &Ipv4Slice<'_>) -> bool {
+    let header = ip.header();
+    // etherparse counts an authentication header to the headers.
+    let len = usize::from(header.total_len()) - header.slice().len();
+    let end = usize::from(header.fragments_offset().byte_offset()) + len;
+    let is_possible = len > 0 && (!header.more_fragments() || len.is_multiple_of(8));
+    !header.is_fragmenting_payload() || is_possible && ipv4::Header::LEN_MIN + end <= 0xffff
+}
+
 fn check_ipv4(packet: &[u8]) {
-    let Ok(header) = ipv4::Header::parse(packet) else { return };
+    let theirs = Ipv4Slice::from_slice(packet);
+    let header = match ipv4::Header::parse(packet) {
+        Ok(header) => header,
+        // What only we look at.
+        Err(Malformed::Checksum | Malformed::Options) => return,
+        Err(_) => {
+            return assert!(!theirs.is_ok_and(|ip| is_for_us_to_forward(&ip)), "we do not take it");
+        }
+    };
     let (theirs, _) = LaxIpv4Slice::from_slice(packet).expect("etherparse takes what we take");
     let ip = theirs.header();
+    assert_eq!((header.ttl, header.id), (ip.ttl(), ip.identification()));
+    assert_eq!(header.traffic_class, packet[1]);
+    assert_eq!(header.dont_fragment, ip.dont_fragment());
+    assert_eq!(header.more_fragments, ip.more_fragments());
+    assert_eq!(header.fragment_offset, ip.fragments_offset().byte_offset());
     assert_eq!(header.source, ip.source_addr());
     assert_eq!(header.destination, ip.destination_addr());
     assert_eq!(header.protocol.0, ip.protocol().0);

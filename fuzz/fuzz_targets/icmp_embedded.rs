@@ -4,7 +4,8 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use gatepost_dataplane::wire::icmpv4::{Embedded, Header};
+use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
+use gatepost_dataplane::wire::icmpv4::{Embedded, Header, Type};
 use gatepost_dataplane::wire::{checksum, ipv4};
 use gatepost_fuzz::repair_packet;
 use libfuzzer_sys::fuzz_target;
@@ -16,6 +17,7 @@ fuzz_target!(|message: &[u8]| {
 
 fn check(message: &[u8]) {
     let Ok(quoted) = Embedded::parse(message) else { return };
+    check_ports(&quoted, &message[Header::LEN..]);
     let (source, destination) = (other(quoted.source, 1), other(quoted.destination, 2));
     let mut rewritten = message.to_vec();
     quoted.rewrite(&mut rewritten, source, destination).expect("it is the message that was parsed");
@@ -33,6 +35,25 @@ fn check(message: &[u8]) {
     changed.rewrite(&mut rewritten, quoted.source, quoted.destination).expect("it is the same message");
     let again = Embedded::parse(&rewritten).expect("a rewritten message parses");
     assert_eq!((again.source, again.destination), (quoted.source, quoted.destination));
+}
+
+/// Compares the addresses and ports that were read with those that etherparse reads.
+fn check_ports(quoted: &Embedded, packet: &[u8]) {
+    let theirs = LaxSlicedPacket::from_ip(packet).expect("etherparse takes what we take");
+    let Some(LaxNetSlice::Ipv4(ip)) = &theirs.net else { panic!("etherparse finds no IPv4") };
+    assert_eq!(*quoted.source.ip(), ip.header().source_addr());
+    assert_eq!(*quoted.destination.ip(), ip.header().destination_addr());
+    let ports = match &theirs.transport {
+        Some(TransportSlice::Tcp(tcp)) => (tcp.source_port(), tcp.destination_port()),
+        Some(TransportSlice::Udp(udp)) => (udp.source_port(), udp.destination_port()),
+        Some(TransportSlice::Icmpv4(icmp)) => {
+            let [high, low, ..] = icmp.bytes5to8();
+            let identifier = u16::from_be_bytes([high, low]);
+            if Type(icmp.type_u8()).is_query() { (identifier, 0) } else { (0, identifier) }
+        }
+        _ => return, // It is cut too short for etherparse.
+    };
+    assert_eq!((quoted.source.port(), quoted.destination.port()), ports);
 }
 
 /// Another address, and another port or identifier where there is one.

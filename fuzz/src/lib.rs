@@ -2,6 +2,8 @@
 //! that a fuzzer cannot guess.
 
 pub mod dns;
+pub mod office;
+pub mod oracle;
 
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{EtherType, Ethernet2Header, SlicedPacket};
@@ -101,8 +103,16 @@ pub fn repair_packet(packet: &mut [u8]) {
 ///
 /// A packet without any, or that is cut, or whose header does not parse, has none that are wrong.
 pub fn has_right_checksums(frame: &[u8]) -> bool {
+    SlicedPacket::from_ethernet(frame).map_or(true, |packet| is_right(&packet))
+}
+
+/// As [`has_right_checksums`], for an IPv4 packet.
+pub fn has_right_packet_checksums(packet: &[u8]) -> bool {
+    SlicedPacket::from_ip(packet).map_or(true, |packet| is_right(&packet))
+}
+
+fn is_right(packet: &SlicedPacket<'_>) -> bool {
     use etherparse::{NetSlice::Ipv4, TransportSlice};
-    let Ok(packet) = SlicedPacket::from_ethernet(frame) else { return true };
     let Some(Ipv4(ip)) = &packet.net else { return true };
     let header = ip.header().to_header();
     if !is_sum_right(ip.header().slice()) {

@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::tcp::Phase;
 use super::*;
 use crate::config::Segment;
 use crate::wire::tcp::Flags;
 
-const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+/// The external addresses that the gateway may have.
+const WANS: [Ipv4Addr; 2] = [Ipv4Addr::new(203, 0, 113, 10), Ipv4Addr::new(203, 0, 113, 77)];
 const EGRESS: [Egress; 2] = [Egress::Segment(Segment::Wan), Egress::Segment(Segment::Lan)];
-const FLOWS_MAX: usize = 10;
-const FLOWS_PER_HOST_MAX: usize = 5;
-/// Always free: nobody's own port, and of either parity.
-const RESERVED: RangeInclusive<u16> = 2000..=2003;
+/// Flows in all and of a host, to choose from.
+const LIMITS: [(usize, usize); 2] = [(10, 5), (4, 2)];
+/// Ports that belong to forwards and services, to choose from: what some client likes, and one more.
+const RESERVED: [RangeInclusive<u16>; 2] = [2000..=2003, 5000..=5001];
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Step {
     /// A packet from the inside to a remote endpoint.
     Send { protocol: Protocol, client: Endpoint, remote: Endpoint },
@@ -23,12 +25,18 @@ enum Step {
     Knock { mapping: usize, remote: Endpoint },
     /// A packet from the inside to the external port of one of the mappings.
     Hairpin { client: Endpoint, mapping: usize },
-    /// A packet of one of the flows.
-    Packet { flow: usize, direction: Direction },
+    /// A packet of one of the flows; if it is of TCP, with these flags.
+    Packet { flow: usize, direction: Direction, flags: Flags },
     /// One flow is ended.
     Remove { flow: usize },
     /// Time goes on.
     Wait { secs: u64 },
+    /// Other limits and another filter are configured.
+    Configure { filtering: Filtering, limits: (usize, usize) },
+    /// The gateway gets an external address, maybe the one it has.
+    Renumber { wan: Ipv4Addr },
+    /// Other ports belong to forwards and services.
+    Reserve { ports: RangeInclusive<u16> },
 }
 
 struct ModelFlow {
@@ -38,6 +46,16 @@ struct ModelFlow {
     sent: [bool; 2],
     admitted: bool,
     deadline: u64,
+    tcp: ModelTcp,
+}
+
+/// What was seen of a TCP connection, of each of its sides.
+#[derive(Clone, Copy, Default)]
+struct ModelTcp {
+    syn: [bool; 2],
+    acked: [bool; 2],
+    fin: [bool; 2],
+    reset: bool,
 }
 
 struct ModelMapping {
@@ -49,25 +67,69 @@ struct Model {
     flows: Vec<ModelFlow>,
     mappings: BTreeMap<(Protocol, Endpoint), ModelMapping>,
     filtering: Filtering,
+    limits: (usize, usize),
+    wan: Ipv4Addr,
+    reserved: RangeInclusive<u16>,
     now: u64,
 }
 
 fn timeout(protocol: Protocol) -> u64 {
     match protocol {
-        Protocol::TCP => 240, // the steps never get beyond a SYN and a SYN-ACK
+        Protocol::TCP => 240,
         Protocol::UDP => 300,
         _ => 60,
     }
 }
 
-fn packet(protocol: Protocol, direction: Direction) -> Packet {
-    let transport = match (protocol, direction) {
-        (Protocol::TCP, Direction::Original) => Transport::Tcp(Flags::SYN),
-        (Protocol::TCP, Direction::Reply) => Transport::Tcp(Flags::SYN | Flags::ACK),
-        (Protocol::UDP, _) => Transport::Udp,
+fn packet(protocol: Protocol, flags: Flags) -> Packet {
+    let transport = match protocol {
+        Protocol::TCP => Transport::Tcp(flags),
+        Protocol::UDP => Transport::Udp,
         _ => Transport::IcmpQuery,
     };
     Packet { transport, octets: 50 }
+}
+
+impl ModelTcp {
+    fn phase(&self) -> Phase {
+        let both = |facts: [bool; 2]| facts == [true, true];
+        match () {
+            () if self.reset => Phase::Reset,
+            () if both(self.fin) => Phase::Closing,
+            () if both(self.syn) && both(self.acked) => Phase::Established,
+            () => Phase::Opening,
+        }
+    }
+
+    /// What was seen after one more segment of the side `way`; `None` if that fits nothing.
+    fn with(mut self, way: usize, flags: Flags) -> Option<Self> {
+        let has = |flag| flags.contains(flag);
+        if has(Flags::RST) {
+            return Some(Self { reset: true, ..self });
+        }
+        if has(Flags::SYN) && !has(Flags::ACK) && !has(Flags::FIN) {
+            match self.phase() {
+                Phase::Established => return Some(self),
+                Phase::Closing | Phase::Reset => self = Self::default(),
+                Phase::Opening => {}
+            }
+            self.syn[way] = true;
+            return Some(self);
+        }
+        let answers = self.syn[1 - way];
+        if !has(Flags::ACK) || !answers {
+            return None;
+        }
+        if !has(Flags::SYN) && !self.syn[way] {
+            // A bare ACK to a SYN is answered with RST; it says nothing of the connection.
+            return (!has(Flags::FIN)).then_some(self);
+        }
+        self.syn[way] |= has(Flags::SYN);
+        self.acked[way] = true;
+        self.fin[way] |= has(Flags::FIN) && !has(Flags::SYN);
+        self.reset = false;
+        Some(self)
+    }
 }
 
 impl Model {
@@ -104,22 +166,46 @@ impl Model {
 
     /// The limits that a new flow meets.
     fn limit(&self, quota: (Ipv4Addr, bool)) -> Result<(), Refused> {
-        if self.flows.len() >= FLOWS_MAX {
+        let (flows_max, flows_per_host_max) = self.limits;
+        if self.flows.len() >= flows_max {
             return Err(Refused::TableFull);
         }
         let flows = self.flows.iter().filter(|flow| Self::quota(flow) == quota).count();
-        if flows >= FLOWS_PER_HOST_MAX { Err(Refused::HostLimit) } else { Ok(()) }
+        if flows >= flows_per_host_max { Err(Refused::HostLimit) } else { Ok(()) }
     }
 
     /// A packet of a flow: what was sent, and whom it keeps alive.
-    fn packet(&mut self, at: usize, direction: Direction) -> Result<(), Refused> {
+    fn packet(&mut self, at: usize, direction: Direction, flags: Flags) -> Result<(), Refused> {
         let (flow, way) = (&mut self.flows[at], direction as usize);
+        let protocol = flow.keys[0].protocol;
+        let inside = flow.mapped[way];
+        let mut holds = inside.is_some();
+        let mut deadline = if holds { self.now + timeout(protocol) } else { flow.deadline };
+        if protocol == Protocol::TCP {
+            let before = flow.tcp.phase();
+            flow.tcp = flow.tcp.with(way, flags).ok_or(Refused::TcpState)?;
+            let phase = flow.tcp.phase();
+            let wanted = (0..2).any(|way| flow.mapped[way].is_some() && flow.tcp.syn[way]);
+            let restarts = match phase {
+                Phase::Established => true,
+                Phase::Opening => holds,
+                Phase::Closing => holds || before != phase,
+                Phase::Reset => before != phase && wanted,
+            };
+            let secs = if phase == Phase::Established { 7440 } else { 240 };
+            deadline = match phase {
+                _ if restarts => self.now + secs,
+                Phase::Reset if before != phase => flow.deadline.min(self.now + secs),
+                _ => flow.deadline,
+            };
+            holds &= restarts && phase != Phase::Reset;
+        }
+        flow.deadline = deadline;
         flow.sent[way] = true;
         flow.admitted |= direction == Direction::Reply;
-        if let Some(inside) = flow.mapped[way] {
-            flow.deadline = self.now + timeout(flow.keys[0].protocol);
-            let mapping = self.mappings.get_mut(&(flow.keys[0].protocol, inside)).unwrap();
-            mapping.held_until = mapping.held_until.max(flow.deadline);
+        if let Some(inside) = inside.filter(|_| holds) {
+            let mapping = self.mappings.get_mut(&(protocol, inside)).unwrap();
+            mapping.held_until = mapping.held_until.max(deadline);
         }
         if flow.admitted { Ok(()) } else { Err(Refused::Filtered) }
     }
@@ -144,14 +230,20 @@ struct Pair {
 
 impl Pair {
     fn new(filtering: Filtering) -> Self {
-        let nat =
-            Nat { filtering, flows_max: FLOWS_MAX as u32, flows_per_host_max: FLOWS_PER_HOST_MAX as u32 };
-        let mut table = FlowTable::new(&nat, Timeouts::default(), [3; 32]);
-        table.set_external_address(Some(WAN));
-        for protocol in [Protocol::TCP, Protocol::UDP, Protocol::ICMP] {
-            table.set_reserved_ports(protocol, [RESERVED].into_iter());
-        }
-        Self { table, model: Model { flows: Vec::new(), mappings: BTreeMap::new(), filtering, now: 0 } }
+        let mut table = FlowTable::new(&nat(filtering, LIMITS[0]), Timeouts::default(), [3; 32]);
+        table.set_external_address(Some(WANS[0]));
+        let model = Model {
+            flows: Vec::new(),
+            mappings: BTreeMap::new(),
+            filtering,
+            limits: LIMITS[0],
+            wan: WANS[0],
+            reserved: 0..=0,
+            now: 0,
+        };
+        let mut pair = Self { table, model };
+        pair.step(Step::Reserve { ports: RESERVED[0].clone() });
+        pair
     }
 
     fn step(&mut self, step: Step) {
@@ -175,13 +267,13 @@ impl Pair {
                 let new = NewFlow::Hairpin { client: Client::Mapped(client), server: Server::Mapped(id) };
                 self.arrive(FlowKey { protocol, source: client, destination: external }, &new, Ok(()));
             }
-            Step::Packet { flow, direction } => {
+            Step::Packet { flow, direction, flags } => {
                 let Some(at) = flow.checked_rem(self.model.flows.len()) else { return };
                 let key = self.model.flows[at].keys[direction as usize];
                 let (id, found) = self.table.lookup(&key).expect("the model's flow");
-                let packet = packet(key.protocol, found);
+                let packet = packet(key.protocol, flags);
                 let result = self.table.track(Instant::from_secs(self.model.now), id, found, &packet);
-                assert_eq!(result, self.model.packet(at, found));
+                assert_eq!(result, self.model.packet(at, found, flags));
             }
             Step::Remove { flow } => {
                 let Some(at) = flow.checked_rem(self.model.flows.len()) else { return };
@@ -198,6 +290,29 @@ impl Pair {
                 let now = self.model.now;
                 self.model.end(|_, flow| flow.deadline <= now);
             }
+            Step::Configure { filtering, limits } => {
+                self.table.configure(&nat(filtering, limits));
+                self.model.filtering = filtering;
+                self.model.limits = limits;
+            }
+            Step::Renumber { wan } => {
+                self.table.set_external_address(Some(wan));
+                let is_same = self.model.wan == wan;
+                self.model.wan = wan;
+                self.model.end(|_, _| !is_same);
+            }
+            Step::Reserve { ports } => {
+                for protocol in [Protocol::TCP, Protocol::UDP, Protocol::ICMP] {
+                    self.table.set_reserved_ports(protocol, [ports.clone()].into_iter());
+                }
+                let externals: BTreeMap<_, _> =
+                    self.model.mappings.iter().map(|(key, mapping)| (*key, mapping.external.port)).collect();
+                self.model.end(|_, flow| {
+                    let mut mapped = flow.mapped.into_iter().flatten();
+                    mapped.any(|inside| ports.contains(&externals[&(flow.keys[0].protocol, inside)]))
+                });
+                self.model.reserved = ports;
+            }
         }
     }
 
@@ -212,12 +327,13 @@ impl Pair {
         if let Some((at, direction)) = self.model.find(&key) {
             let (id, found) = self.table.lookup(&key).expect("the model's flow");
             assert!(found == direction || key == self.table.flow(id).key(direction));
-            let result = self.table.track(now, id, found, &packet(key.protocol, found));
-            assert_eq!(result, self.model.packet(at, found));
+            let flags = if found == Direction::Original { Flags::SYN } else { Flags::SYN | Flags::ACK };
+            let result = self.table.track(now, id, found, &packet(key.protocol, flags));
+            assert_eq!(result, self.model.packet(at, found, flags));
             return;
         }
         assert_eq!(self.table.lookup(&key), None);
-        let result = self.table.open(now, new, EGRESS, &packet(key.protocol, Direction::Original));
+        let result = self.table.open(now, new, EGRESS, &packet(key.protocol, Flags::SYN));
         assert_eq!(result.map(|_| ()), filter.and_then(|()| self.model_open(key, new)));
     }
 
@@ -229,7 +345,7 @@ impl Pair {
             _ => unreachable!("the steps open no other flows"),
         };
         let admitted = match (client, server) {
-            (Some(_), Some(server)) => self.model.admits((key.protocol, server), WAN),
+            (Some(_), Some(server)) => self.model.admits((key.protocol, server), self.model.wan),
             _ => true,
         };
         self.model.limit((client.or(server).unwrap().address, client.is_some()))?;
@@ -250,8 +366,9 @@ impl Pair {
             sent: [false; 2],
             admitted,
             deadline,
+            tcp: ModelTcp::default(),
         });
-        self.model.packet(self.model.flows.len() - 1, Direction::Original)
+        self.model.packet(self.model.flows.len() - 1, Direction::Original, Flags::SYN)
     }
 
     fn owner(&self, key: &FlowKey) -> Option<Endpoint> {
@@ -275,9 +392,10 @@ impl Pair {
         let external = flow.expect("the flow that was opened").1.key(Direction::Reply).destination;
         let taken = |port: u16| {
             let mut mappings = self.model.mappings.iter();
-            RESERVED.contains(&port)
+            self.model.reserved.contains(&port)
                 || mappings.any(|((other, _), mapping)| *other == protocol && mapping.external.port == port)
         };
+        assert_eq!(external.address, self.model.wan);
         assert!(!taken(external.port), "no port is overloaded");
         assert!(external.port == client.port || taken(client.port), "a free port is preserved");
         assert_eq!(external.port % 2, client.port % 2);
@@ -305,6 +423,25 @@ impl Pair {
     }
 }
 
+fn nat(filtering: Filtering, (flows_max, flows_per_host_max): (usize, usize)) -> Nat {
+    Nat { filtering, flows_max: flows_max as u32, flows_per_host_max: flows_per_host_max as u32 }
+}
+
+fn filtering() -> impl Strategy<Value = Filtering> {
+    prop::sample::select(vec![
+        Filtering::EndpointIndependent,
+        Filtering::AddressDependent,
+        Filtering::AddressAndPortDependent,
+    ])
+}
+
+/// What makes a connection and ends it, most of the time.
+fn flags() -> impl Strategy<Value = Flags> {
+    let sensible =
+        [Flags::SYN, Flags::SYN | Flags::ACK, Flags::ACK, Flags::ACK, Flags::FIN | Flags::ACK, Flags::RST];
+    prop_oneof![12 => prop::sample::select(sensible.to_vec()), 1 => (0..64_u8).prop_map(Flags)]
+}
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let protocol = || prop::sample::select(vec![Protocol::UDP, Protocol::UDP, Protocol::TCP, Protocol::ICMP]);
     let client = || {
@@ -319,9 +456,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(protocol, client, remote)| Step::Send { protocol, client, remote }),
         3 => (any::<usize>(), remote()).prop_map(|(mapping, remote)| Step::Knock { mapping, remote }),
         2 => (client(), any::<usize>()).prop_map(|(client, mapping)| Step::Hairpin { client, mapping }),
-        4 => (any::<usize>(), direction).prop_map(|(flow, direction)| Step::Packet { flow, direction }),
+        8 => (any::<usize>(), direction, flags())
+            .prop_map(|(flow, direction, flags)| Step::Packet { flow, direction, flags }),
         1 => any::<usize>().prop_map(|flow| Step::Remove { flow }),
-        2 => (1u64..130).prop_map(|secs| Step::Wait { secs }),
+        3 => (1u64..130).prop_map(|secs| Step::Wait { secs }),
+        1 => (filtering(), prop::sample::select(LIMITS.to_vec()))
+            .prop_map(|(filtering, limits)| Step::Configure { filtering, limits }),
+        1 => prop::sample::select(WANS.to_vec()).prop_map(|wan| Step::Renumber { wan }),
+        1 => prop::sample::select(RESERVED.to_vec()).prop_map(|ports| Step::Reserve { ports }),
     ];
     prop::collection::vec(step, 0..120)
 }
@@ -329,11 +471,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #[test]
     fn agrees_with_the_model(
-        filtering in prop::sample::select(vec![
-            Filtering::EndpointIndependent,
-            Filtering::AddressDependent,
-            Filtering::AddressAndPortDependent,
-        ]),
+        filtering in filtering(),
         steps in steps(),
     ) {
         let mut pair = Pair::new(filtering);
@@ -341,7 +479,7 @@ proptest! {
             pair.step(step);
             pair.compare();
         }
-        pair.step(Step::Wait { secs: 300 });
+        pair.step(Step::Wait { secs: 7440 });
         prop_assert!(pair.table.is_empty() && pair.table.mappings_len() == 0);
         prop_assert_eq!(pair.table.poll_timeout(), None);
     }

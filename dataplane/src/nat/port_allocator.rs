@@ -112,6 +112,9 @@ impl Bitmap {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
@@ -131,7 +134,7 @@ mod tests {
     #[test]
     fn rfc4787_req3_a_port_is_never_given_out_twice() {
         let (mut ports, mut rng) = (PortAllocator::new(), rng());
-        let mut given = std::collections::BTreeSet::new();
+        let mut given = BTreeSet::new();
         for _ in 0..2000 {
             assert!(given.insert(ports.allocate(40_000, &mut rng).unwrap()));
         }
@@ -190,5 +193,90 @@ mod tests {
             (0..100).map(|_| ports.allocate(1234, &mut rng)).collect::<Vec<_>>()
         };
         assert_eq!(run(), run());
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Allocate(u16),
+        /// Gives back one of the ports that are owned.
+        Release(usize),
+        Reserve(RangeInclusive<u16>),
+    }
+
+    /// The model: every port that might do, looked at one by one.
+    struct Model {
+        owned: BTreeSet<u16>,
+        reserved: RangeInclusive<u16>,
+    }
+
+    impl Model {
+        fn is_free(&self, port: u16) -> bool {
+            let is_used = USED.iter().any(|range| range.contains(&port));
+            port != 0 && is_used && !self.owned.contains(&port) && !self.reserved.contains(&port)
+        }
+
+        /// The ports of which a host with `preferred` may get any: the best that there are.
+        fn choices(&self, preferred: u16) -> Vec<u16> {
+            let is_low = |port: u16| port < 1024;
+            let is_alike = |port: u16| port % 2 == preferred % 2;
+            let may = |port: &u16| !is_low(*port) || is_low(preferred);
+            let rank = |port: u16| (port != preferred, is_low(port) != is_low(preferred), !is_alike(port));
+            let free = || USED.iter().cloned().flatten().filter(|port| self.is_free(*port)).filter(may);
+            let best = free().map(rank).min();
+            free().filter(|port| Some(rank(*port)) == best).collect()
+        }
+    }
+
+    /// All other ports are taken, so that few steps exhaust what there is: words of the bitmaps that are
+    /// full, cut, the first and the last.
+    const USED: [RangeInclusive<u16>; 4] = [0..=5, 1020..=1030, 4095..=4097, 65_530..=65_535];
+
+    fn step() -> impl Strategy<Value = Step> {
+        let port = || prop::sample::select(USED.to_vec()).prop_flat_map(|range| range);
+        prop_oneof![
+            6 => port().prop_map(Step::Allocate),
+            3 => any::<usize>().prop_map(Step::Release),
+            1 => (port(), 0..8_u16).prop_map(|(first, len)| Step::Reserve(first..=first.saturating_add(len))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_model_that_looks_at_every_port(
+            steps in prop::collection::vec(step(), 1..100),
+            seed: u64,
+        ) {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let mut ports = PortAllocator::new();
+            ports.owned.0.fill(u64::MAX);
+            USED.into_iter().flatten().for_each(|port| ports.release(port));
+            let mut model = Model { owned: BTreeSet::new(), reserved: 0..=0 };
+            for step in steps {
+                match step {
+                    Step::Allocate(preferred) => {
+                        let choices = model.choices(preferred);
+                        let given = ports.allocate(preferred, &mut rng);
+                        prop_assert_eq!(given.is_none(), choices.is_empty(), "{:?} of {:?}", given, choices);
+                        if let Some(port) = given {
+                            prop_assert!(choices.contains(&port), "{} of {:?}", port, choices);
+                            model.owned.insert(port);
+                        }
+                    }
+                    Step::Release(nth) => {
+                        let Some(nth) = nth.checked_rem(model.owned.len()) else { continue };
+                        let port = *model.owned.iter().nth(nth).expect("as many are owned");
+                        model.owned.remove(&port);
+                        ports.release(port);
+                    }
+                    Step::Reserve(range) => {
+                        ports.set_reserved(core::iter::once(range.clone()));
+                        model.reserved = range;
+                    }
+                }
+                for port in USED.into_iter().flatten() {
+                    prop_assert_eq!(ports.is_free(port), model.is_free(port), "{}", port);
+                }
+            }
+        }
     }
 }

@@ -34,7 +34,7 @@ impl Dataplane {
         let is_for_us = packet.target_ip == own;
         let is_asked = is_for_us && packet.operation == Operation::Request;
         let is_of_segment = packet.is_probe() || self.is_neighbor(segment, packet.sender_ip);
-        let is_answered = is_asked && (is_of_segment || self.is_stranger(segment, packet.sender_ip));
+        let is_answered = is_asked && (is_of_segment || self.is_stranger(packet.sender_ip));
         if !is_of_segment && !is_answered {
             return Verdict::Drop(DropReason::SpoofedSource);
         }
@@ -61,9 +61,10 @@ impl Dataplane {
         is_host || self.config.interface(segment).gateway == Some(address)
     }
 
-    /// Whether `address` may belong to a host of another network.
-    fn is_stranger(&self, segment: Segment, address: Ipv4Addr) -> bool {
-        AddressKind::of(address) == AddressKind::Unicast && !self.networks.on(segment).contains(address)
+    /// Whether `address` may belong to a host of a network that is none of the gateway's.
+    fn is_stranger(&self, address: Ipv4Addr) -> bool {
+        let is_near = |segment| self.networks.on(segment).contains(address);
+        AddressKind::of(address) == AddressKind::Unicast && !is_near(Segment::Lan) && !is_near(Segment::Wan)
     }
 
     /// Somebody else claims the gateway's address: says once in a while whose it is. A claim that is

@@ -208,5 +208,37 @@ mod tests {
             prop_assert_eq!(delta.replace_u16(old_word, word).apply(before), of(&bytes));
             prop_assert_eq!(!both.apply_to_sum(!before), of(&bytes));
         }
+
+        #[test]
+        fn updates_agree_with_full_computation(
+            mut packet: [[u8; 2]; 12],
+            changes in prop::collection::vec((0..11_usize, edge(), edge(), any::<[bool; 2]>()), 1..40),
+        ) {
+            packet[11] = [0x45, 0]; // not all zero, as no packet ever is
+            let mut checksum = of(packet.as_flattened());
+            let mut pending = Delta::NONE;
+            for (at, high, low, [is_address, is_applied]) in changes {
+                let word = |at: usize| u16::from_be_bytes(packet[at]);
+                if is_address && at < 10 {
+                    let join = |high: u16, low: u16| u32::from(high) << 16 | u32::from(low);
+                    pending = pending.replace_u32(join(word(at), word(at + 1)), join(high, low));
+                    packet[at + 1] = low.to_be_bytes();
+                } else {
+                    pending = Delta::NONE.replace_u16(word(at), high).and(pending);
+                }
+                packet[at] = high.to_be_bytes();
+                if is_applied {
+                    checksum = pending.apply(checksum);
+                    pending = Delta::NONE;
+                    prop_assert_eq!(checksum, of(packet.as_flattened()));
+                }
+            }
+            prop_assert_eq!(pending.apply(checksum), of(packet.as_flattened()));
+        }
+    }
+
+    /// Any word, and often those at which a ones' complement sum has its two zeros.
+    fn edge() -> impl Strategy<Value = u16> {
+        prop_oneof![any::<u16>(), prop::sample::select(vec![0, 1, 0x7fff, 0x8000, 0xfffe, 0xffff])]
     }
 }

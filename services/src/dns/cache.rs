@@ -136,7 +136,8 @@ impl Cache {
                 && entry.answer.code != ResponseCode::ServFail
                 && now < entry.expires + STALE_MAX
             {
-                entry.stale_until = now + Duration::from_secs(STALE_TTL_SECS.into());
+                let pause = Duration::from_secs(STALE_TTL_SECS.into());
+                entry.stale_until = (now + pause).min(entry.expires + STALE_MAX);
                 return self.get_key(now, key).unwrap_or_default();
             }
         }
@@ -218,7 +219,7 @@ fn believed(ttl: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use hickory_proto::rr::{Name, RecordType};
+    use hickory_proto::rr::Name;
     use proptest::prelude::*;
 
     use super::super::testing::{a, cname, question, soa};
@@ -320,7 +321,9 @@ mod tests {
         assert_eq!(ttls(Some(cache.insert_failure(at(106), &www))), [STALE_TTL_SECS]);
         assert_eq!(ttls(cache.get(at(135), &www)), [STALE_TTL_SECS], "and then left in peace");
         assert_eq!(cache.get(at(136), &www), None);
-        let too_late = at(60 + 86_400);
+        let (late, too_late) = (at(60 + 86_390), at(60 + 86_400));
+        assert_eq!(ttls(Some(cache.insert_failure(late, &www))), [STALE_TTL_SECS]);
+        assert_eq!(cache.get(too_late, &www), None, "a day is the longest, whoever asked when");
         assert_eq!(cache.insert_failure(too_late, &www).code, ResponseCode::ServFail);
     }
 
@@ -361,55 +364,207 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        Insert { host: u8, ttl: u32 },
-        Deny { host: u8, ttl: u32 },
-        Get { host: u8 },
+        Insert {
+            asked: Asked,
+            ttl: u32,
+        },
+        Deny {
+            asked: Asked,
+            ttl: u32,
+        },
+        /// It exists, but nothing of this type; or it is said in a way that is not to be kept.
+        SayNothing {
+            asked: Asked,
+            ttl: Option<u32>,
+        },
+        Fail {
+            asked: Asked,
+        },
+        ForgetFailures,
         Wait(u64),
     }
 
+    /// A question: a name, of which some are below others, its type, and whether signatures are wanted.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    struct Asked {
+        name: usize,
+        record_type: RecordType,
+        dnssec_ok: bool,
+    }
+
+    const NAMES: [&str; 5] = ["a.example.", "b.a.example.", "c.b.a.example.", "d.example.", "example."];
+
+    impl Asked {
+        fn question(self) -> Question {
+            Question { dnssec_ok: self.dnssec_ok, ..question(NAMES[self.name], self.record_type) }
+        }
+
+        fn is_below(self, above: Self) -> bool {
+            NAMES[self.name].ends_with(&format!(".{}", NAMES[above.name]))
+        }
+    }
+
+    fn asked() -> impl Strategy<Value = Asked> {
+        let record_type = prop::sample::select(vec![RecordType::A, RecordType::A, RecordType::MX]);
+        (0..NAMES.len(), record_type, prop::bool::weighted(0.2))
+            .prop_map(|(name, record_type, dnssec_ok)| Asked { name, record_type, dnssec_ok })
+    }
+
+    fn all_asked() -> impl Iterator<Item = Asked> {
+        let types = [RecordType::A, RecordType::MX];
+        let each = move |name| {
+            types.map(|record_type| [true, false].map(|dnssec_ok| Asked { name, record_type, dnssec_ok }))
+        };
+        (0..NAMES.len()).flat_map(each).flatten()
+    }
+
     fn steps() -> impl Strategy<Value = Vec<Step>> {
+        // Whole seconds, and days: an answer that is too old to be given even for want of a better one.
+        let wait = prop_oneof![4 => 0..40_000_000_u64, 1 => Just(86_380_000_000)];
+        let ttl = || prop_oneof![6 => 0..100_u32, 1 => Just(100_000), 1 => Just(u32::MAX)];
         let step = prop_oneof![
-            (0..6_u8, 0..100_u32).prop_map(|(host, ttl)| Step::Insert { host, ttl }),
-            (0..6_u8, 0..100_u32).prop_map(|(host, ttl)| Step::Deny { host, ttl }),
-            (0..6_u8).prop_map(|host| Step::Get { host }),
-            (0..40_000_000_u64).prop_map(Step::Wait),
+            4 => (asked(), ttl()).prop_map(|(asked, ttl)| Step::Insert { asked, ttl }),
+            3 => (asked(), ttl()).prop_map(|(asked, ttl)| Step::Deny { asked, ttl }),
+            1 => (asked(), prop::option::of(ttl())).prop_map(|(asked, ttl)| Step::SayNothing { asked, ttl }),
+            3 => asked().prop_map(|asked| Step::Fail { asked }),
+            1 => Just(Step::ForgetFailures),
+            5 => wait.prop_map(Step::Wait),
         ];
         prop::collection::vec(step, 1..60)
     }
 
+    /// Something that was said, whether it is of one type or of the whole name, and until when it holds.
+    struct Said {
+        asked: Asked,
+        is_denial: bool,
+        answer: Answer,
+        when: Instant,
+        until: Instant,
+        given_until: Instant,
+    }
+
+    impl Said {
+        fn left(&self, now: Instant) -> Option<Answer> {
+            let mut answer = self.answer.clone();
+            let age = u32::try_from(now.since(self.when).as_secs()).unwrap();
+            for record in answer.answers.iter_mut().chain(&mut answer.authorities) {
+                record.ttl = if now < self.until { record.ttl - age } else { STALE_TTL_SECS };
+            }
+            (now < self.until.max(self.given_until)).then_some(answer)
+        }
+    }
+
+    /// The model: all that was last said about each question, in a list.
+    #[derive(Default)]
+    struct Model(Vec<Said>);
+
+    impl Model {
+        fn forget(&mut self, asked: Asked, is_denial: bool) {
+            let is_same = |said: &Said| {
+                let is_of_type = is_denial || said.asked.record_type == asked.record_type;
+                let is_alike = said.asked.name == asked.name && said.asked.dnssec_ok == asked.dnssec_ok;
+                said.is_denial == is_denial && is_alike && is_of_type
+            };
+            self.0.retain(|said| !is_same(said));
+        }
+
+        /// `ttl` is how long it is believed.
+        fn say(&mut self, now: Instant, asked: Asked, answer: Answer, ttl: u32) {
+            let is_denial = answer.code == ResponseCode::NXDomain;
+            self.forget(asked, is_denial);
+            let until = now + Duration::from_secs(ttl.into());
+            if ttl > 0 {
+                self.0.push(Said { asked, is_denial, answer, when: now, until, given_until: until });
+            }
+        }
+
+        /// What fits the question, the best first: its own answer, then the denial of the name furthest
+        /// above it, or of itself. Who validates is content with the last only.
+        fn fitting(&mut self, asked: Asked) -> Vec<&mut Said> {
+            let rank = |said: &Said| {
+                let is_above =
+                    asked.name == said.asked.name || asked.is_below(said.asked) && !asked.dnssec_ok;
+                match said.is_denial {
+                    _ if said.asked.dnssec_ok != asked.dnssec_ok => None,
+                    false => (said.asked == asked).then_some(0),
+                    true => is_above.then(|| NAMES[said.asked.name].len()),
+                }
+            };
+            let mut fitting: Vec<_> = self.0.iter_mut().filter(|said| rank(said).is_some()).collect();
+            fitting.sort_by_key(|said| rank(said));
+            fitting
+        }
+
+        fn get(&mut self, now: Instant, asked: Asked) -> Option<Answer> {
+            self.fitting(asked).into_iter().find_map(|said| said.left(now))
+        }
+
+        /// Servers failed. What was once said of this very name makes do, if it was no failure.
+        fn fail(&mut self, now: Instant, asked: Asked) -> Answer {
+            let of_name = self.fitting(asked).into_iter().filter(|said| said.asked.name == asked.name);
+            let mut usable = of_name
+                .filter(|said| said.answer.code != ResponseCode::ServFail && now < said.until + STALE_MAX);
+            if let Some(said) = usable.next() {
+                let pause = Duration::from_secs(STALE_TTL_SECS.into());
+                said.given_until = (now + pause).min(said.until + STALE_MAX);
+                return said.left(now).expect("it was just made to be given");
+            }
+            let failure = Answer::code(ResponseCode::ServFail);
+            self.say(now, asked, failure.clone(), FAILURE_SECS);
+            failure
+        }
+    }
+
     proptest! {
-        /// The model: the last thing said about a host, and when.
         #[test]
-        fn what_is_given_is_what_was_last_said_with_the_time_that_is_left(steps in steps()) {
-            let (mut cache, mut now) = (Cache::new(), Instant::ZERO);
-            let mut addresses: BTreeMap<u8, (Instant, u32)> = BTreeMap::new();
-            let mut denials: BTreeMap<u8, (Instant, u32)> = BTreeMap::new();
-            let owner = |host: u8| format!("n{host}.example.");
+        fn agrees_with_a_list_of_what_was_said(steps in steps()) {
+            let (mut cache, mut now, mut model) = (Cache::new(), Instant::ZERO, Model::default());
+            // As it is kept: nothing longer than a day, and what claims decades is not believed at all.
+            let kept = |mut answer: Answer| {
+                for record in answer.answers.iter_mut().chain(&mut answer.authorities) {
+                    record.ttl = if record.ttl == u32::MAX { 0 } else { record.ttl.min(TTL_MAX_SECS) };
+                }
+                let ttl = ttls(Some(answer.clone()))[0];
+                (answer, ttl)
+            };
             for step in steps {
                 match step {
                     Step::Wait(micros) => now = now + Duration::from_micros(micros),
-                    Step::Insert { host, ttl } => {
-                        let answer = Answer::records(vec![a(&owner(host), ttl, "203.0.113.1")]);
-                        cache.insert(now, &question(&owner(host), RecordType::A), &answer, OCTETS);
-                        addresses.insert(host, (now, ttl));
+                    Step::Insert { asked, ttl } => {
+                        let answer = Answer::records(vec![a(NAMES[asked.name], ttl, "203.0.113.1")]);
+                        cache.insert(now, &asked.question(), &answer, OCTETS);
+                        let (answer, ttl) = kept(answer);
+                        model.say(now, asked, answer, ttl);
                     }
-                    Step::Deny { host, ttl } => {
-                        let asked = question(&owner(host), RecordType::A);
-                        cache.insert(now, &asked, &nxdomain("example.", ttl), OCTETS);
-                        denials.insert(host, (now, ttl));
+                    Step::Deny { asked, ttl } => {
+                        let answer = nxdomain("example.", ttl);
+                        cache.insert(now, &asked.question(), &answer, OCTETS);
+                        let (answer, ttl) = kept(answer);
+                        model.say(now, asked, answer, ttl.min(NEGATIVE_TTL_MAX_SECS));
                     }
-                    Step::Get { host } => {
-                        let left = |said: Option<&(Instant, u32)>| {
-                            let &(when, ttl) = said?;
-                            let age = u32::try_from(now.since(when).as_secs()).unwrap();
-                            (now < when + Duration::from_secs(ttl.into())).then(|| ttl - age)
-                        };
-                        let expected = left(addresses.get(&host)).or_else(|| left(denials.get(&host)));
-                        let got = cache.get(now, &question(&owner(host), RecordType::A));
-                        prop_assert_eq!(ttls(got), Vec::from_iter(expected));
+                    Step::SayNothing { asked, ttl: Some(ttl) } => {
+                        let answer = Answer::negative(ResponseCode::NoError, soa("example.", ttl, ttl));
+                        cache.insert(now, &asked.question(), &answer, OCTETS);
+                        let (answer, ttl) = kept(answer);
+                        model.say(now, asked, answer, ttl.min(NEGATIVE_TTL_MAX_SECS));
+                    }
+                    Step::SayNothing { asked, ttl: None } => {
+                        cache.insert(now, &asked.question(), &Answer::default(), OCTETS);
+                        model.forget(asked, false);
+                    }
+                    Step::Fail { asked } => {
+                        let answer = cache.insert_failure(now, &asked.question());
+                        prop_assert_eq!(answer, model.fail(now, asked));
+                    }
+                    Step::ForgetFailures => {
+                        cache.forget_failures();
+                        model.0.retain(|said| said.answer.code != ResponseCode::ServFail);
+                        model.0.iter_mut().for_each(|said| said.given_until = said.until);
                     }
                 }
-                prop_assert!(cache.len() <= RECORDS_MAX);
+                for asked in all_asked() {
+                    prop_assert_eq!(cache.get(now, &asked.question()), model.get(now, asked), "{:?}", asked);
+                }
                 prop_assert_eq!(cache.by_expiry.len(), cache.entries.len());
                 prop_assert_eq!(cache.len(), cache.entries.values().map(|entry| weight(&entry.answer)).sum::<usize>());
             }

@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use gatepost_dataplane::{Instant, MacAddr};
 
+pub use super::journal::{JOURNAL_FILE, LoadError, State};
 use super::journal::{Journal, Record};
-pub use super::journal::{LoadError, State};
 use crate::clock::UnixTime;
 use crate::store::Disk;
 

@@ -1,5 +1,7 @@
 //! The lease table against a naive model, against power cuts, and at its limits.
 
+use std::cell::Cell;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -130,73 +132,203 @@ fn a_full_table_forgets_the_longest_unused_and_never_a_lease() {
 /// What may happen to the table.
 #[derive(Clone, Debug)]
 enum Step {
-    Bind { address: u8, client: u8, secs: u32 },
-    Release { address: u8 },
-    Quarantine { address: u8, client: u8, secs: u32 },
-    Wait { secs: u64 },
+    Bind {
+        address: u8,
+        client: u8,
+        secs: u32,
+    },
+    Release {
+        address: u8,
+    },
+    Quarantine {
+        address: u8,
+        client: u8,
+        secs: u32,
+    },
+    Wait {
+        secs: u64,
+    },
     Restart,
+    /// From now on the disk does or does not work.
+    Disk {
+        works: bool,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (2u8..8, 1u8..8, 1u32..100).prop_map(|(address, client, secs)| Step::Bind { address, client, secs }),
-        2 => (2u8..8).prop_map(|address| Step::Release { address }),
-        1 => (2u8..8, 1u8..8, 1u32..100).prop_map(|(address, client, secs)| Step::Quarantine { address, client, secs }),
-        3 => (1u64..60).prop_map(|secs| Step::Wait { secs }),
-        1 => Just(Step::Restart),
+        8 => (2u8..8, 1u8..8, 1u32..100).prop_map(|(address, client, secs)| Step::Bind { address, client, secs }),
+        3 => (2u8..8).prop_map(|address| Step::Release { address }),
+        2 => (2u8..8, 1u8..8, 1u32..100).prop_map(|(address, client, secs)| Step::Quarantine { address, client, secs }),
+        4 => (1u64..60).prop_map(|secs| Step::Wait { secs }),
+        2 => Just(Step::Restart),
+        2 => any::<bool>().prop_map(|works| Step::Disk { works }),
     ]
 }
 
-/// For each address whose it is, by which name and until when.
-type Model = BTreeMap<Ipv4Addr, (ClientKey, Option<String>, u64)>;
+/// A disk that can be broken: half of a record gets written then, and no file is replaced.
+#[derive(Default)]
+struct Breakable {
+    memory: Memory,
+    is_broken: Cell<bool>,
+}
+
+impl Breakable {
+    fn check(&self) -> io::Result<()> {
+        if self.is_broken.get() { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
+    }
+}
+
+impl Disk for Breakable {
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        self.memory.read(name)
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.check()?;
+        self.memory.write(name, content)
+    }
+
+    fn rename(&self, name: &str, to: &str) -> io::Result<()> {
+        self.check()?;
+        self.memory.rename(name, to)
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        self.check()?;
+        self.memory.sync(name)
+    }
+
+    fn append(&self, name: &str, record: &[u8]) -> io::Result<()> {
+        if !self.is_broken.get() {
+            return self.memory.append(name, record);
+        }
+        self.memory.append(name, &record[..record.len() / 2])?;
+        Err(io::ErrorKind::Other.into())
+    }
+}
+
+/// What is known of an address: whose it is or was, by which name, what was last heard, until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ModelLease {
+    client: ClientKey,
+    hostname: Option<String>,
+    state: State,
+    until: u64,
+}
+
+/// The model: a list of addresses that is gone through from end to end.
+#[derive(Clone, Default)]
+struct Model(BTreeMap<Ipv4Addr, ModelLease>);
+
+impl Model {
+    fn bind(&mut self, now: u64, grant: &Grant) {
+        for (address, lease) in &mut self.0 {
+            if *address != grant.address && lease.client == grant.client && lease.state == State::Bound {
+                *lease = ModelLease { hostname: None, state: State::Released, until: now, ..lease.clone() };
+            }
+            lease.hostname.take_if(|name| Some(&*name) == grant.hostname.as_ref());
+        }
+        let (client, hostname) = (grant.client.clone(), grant.hostname.clone());
+        let until = now + u64::from(grant.lease_secs);
+        self.0.insert(grant.address, ModelLease { client, hostname, state: State::Bound, until });
+    }
+
+    fn release(&mut self, now: u64, address: Ipv4Addr) {
+        if let Some(lease) = self.0.get_mut(&address) {
+            *lease = ModelLease { hostname: None, state: State::Released, until: now, ..lease.clone() };
+        }
+    }
+
+    fn quarantine(&mut self, until: u64, address: Ipv4Addr, client: ClientKey) {
+        self.0.insert(address, ModelLease { client, hostname: None, state: State::Declined, until });
+    }
+
+    /// The address that has been out of use for longest; the doubtful come last.
+    fn least_recently_used(&self, leases: &Leases, now: u64) -> Option<Ipv4Addr> {
+        let is_doubtful =
+            |address| leases.at(address).is_some_and(|lease| lease.is_doubtful(Instant::from_secs(now)));
+        let is_free = |lease: &ModelLease| lease.state == State::Released || lease.until <= now;
+        let free = self.0.iter().filter(|(_, lease)| is_free(lease));
+        free.min_by_key(|(address, lease)| (is_doubtful(**address), lease.until)).map(|(address, _)| *address)
+    }
+
+    fn check(&self, leases: &Leases, now_secs: u64) {
+        let now = Instant::from_secs(now_secs);
+        for (lease, (address, expected)) in leases.iter().zip(&self.0) {
+            let Lease { client, hostname, state, .. } = lease.clone();
+            let known = ModelLease { client, hostname, state, until: lease.until.0 - UNIX.0 };
+            assert_eq!((lease.address, &known), (*address, expected));
+            let is_running = expected.until > now_secs;
+            assert_eq!(lease.is_active(now), is_running && expected.state == State::Bound);
+            assert_eq!(lease.is_blocked(now), is_running && expected.state != State::Released);
+            let name = expected.hostname.as_deref().filter(|_| is_running);
+            assert_eq!(leases.name_of(*address, now), name);
+            if let Some(name) = name {
+                assert_eq!(leases.address_of(&name.to_ascii_uppercase(), now), Some(*address));
+            }
+            let of_client = leases.of_client(&expected.client).map(|lease| (lease.address, lease.state));
+            match (expected.state, of_client) {
+                (State::Bound, found) => assert_eq!(found, Some((*address, State::Bound))),
+                (_, found) => assert_ne!(found.map(|(_, state)| state), Some(State::Declined)),
+            }
+        }
+        assert_eq!(leases.iter().count(), self.0.len());
+        let everywhere = Ipv4Addr::UNSPECIFIED..=Ipv4Addr::BROADCAST;
+        let unused = leases.least_recently_used(everywhere, now, |_| true);
+        assert_eq!(unused, self.least_recently_used(leases, now_secs));
+    }
+}
 
 proptest! {
     #[test]
     fn the_table_agrees_with_a_naive_one(steps in prop::collection::vec(step(), 1..80)) {
-        let disk = Rc::new(Memory::new());
-        let mut leases = open(&disk);
-        let mut model = Model::new();
+        let disk = Rc::new(Breakable::default());
+        let open = |now, unix_now| Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, now, unix_now).unwrap();
+        let mut leases = open(Instant::ZERO, UNIX);
+        let mut model = Model::default();
         let mut secs_now = 0;
         for step in steps {
             let (now, unix_now) = (Instant::from_secs(secs_now), UnixTime(UNIX.0 + secs_now));
-            match step {
+            let mut changed = model.clone();
+            let result = match step {
                 Step::Bind { address: number, client: to, secs } => {
-                    let grant = grant(number, to, secs);
-                    model.retain(|_, (holder, ..)| *holder != grant.client);
-                    for (_, name, _) in model.values_mut() {
-                        name.take_if(|name| Some(&*name) == grant.hostname.as_ref());
-                    }
-                    let until = secs_now + u64::from(secs);
-                    model.insert(grant.address, (grant.client.clone(), grant.hostname.clone(), until));
-                    leases.bind(now, unix_now, grant).unwrap();
+                    changed.bind(secs_now, &grant(number, to, secs));
+                    leases.bind(now, unix_now, grant(number, to, secs))
                 }
                 Step::Release { address: number } => {
-                    model.remove(&address(number));
-                    leases.release(now, unix_now, address(number)).unwrap();
+                    changed.release(secs_now, address(number));
+                    leases.release(now, unix_now, address(number))
                 }
                 Step::Quarantine { address: number, client: by, secs } => {
-                    model.remove(&address(number));
+                    changed.quarantine(secs_now + u64::from(secs), address(number), client(by));
                     let declined = (address(number), client(by), MacAddr::ZERO);
-                    leases.quarantine(now, unix_now, declined, secs).unwrap();
+                    leases.quarantine(now, unix_now, declined, secs)
                 }
-                Step::Wait { secs } => secs_now += secs,
+                Step::Wait { secs } => {
+                    secs_now += secs;
+                    Ok(())
+                }
                 Step::Restart => {
-                    leases = Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, now, unix_now).unwrap();
+                    leases = open(now, unix_now);
+                    Ok(())
                 }
-            }
-            let now = Instant::from_secs(secs_now);
-            model.retain(|_, (_, _, until)| secs_now < *until);
-            let active = leases.iter().filter(|lease| lease.is_active(now));
-            let active: Vec<_> = active.map(|lease| (lease.address, &lease.client, &lease.hostname)).collect();
-            let expected: Vec<_> = model.iter().map(|(at, (client, name, _))| (*at, client, name)).collect();
-            prop_assert_eq!(active, expected);
-            for (at, (client, name, _)) in &model {
-                prop_assert_eq!(leases.of_client(client).map(|lease| lease.address), Some(*at));
-                prop_assert_eq!(leases.name_of(*at, now), name.as_deref());
-                if let Some(name) = name {
-                    prop_assert_eq!(leases.address_of(name, now), Some(*at));
+                Step::Disk { works } => {
+                    disk.is_broken.set(!works);
+                    Ok(())
                 }
+            };
+            // Nothing changes that is not kept, and nothing is refused that can be kept.
+            let is_change = match step {
+                Step::Bind { .. } | Step::Quarantine { .. } => true,
+                Step::Release { address: number } => model.0.contains_key(&address(number)),
+                Step::Wait { .. } | Step::Restart | Step::Disk { .. } => false,
+            };
+            prop_assert_eq!(result.is_err(), is_change && disk.is_broken.get());
+            if result.is_ok() {
+                model = changed;
             }
+            model.check(&leases, secs_now);
         }
     }
 }

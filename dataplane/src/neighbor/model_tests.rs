@@ -1,0 +1,299 @@
+//! The table against a model: a list that is searched from end to end, with the rules written out.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: Instant = Instant::from_secs(1000);
+const US: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const OUR_IP: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
+const SOMEBODY: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 2);
+/// More neighbours than a set has places, and some of other sets.
+const CROWD: usize = WAYS + 3;
+const HOSTS: usize = CROWD + 3;
+
+type Host = (Segment, Ipv4Addr);
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// The gateway has a frame for a host.
+    Resolve { host: usize },
+    /// A host says where it is.
+    Hear { host: usize, mac: u8, how: How },
+    /// The table does what is due.
+    Timeout,
+    /// Time goes on.
+    Wait { millis: u64 },
+    /// A segment has become another.
+    Forget { segment: Segment },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum How {
+    Answer,
+    Question,
+    Announcement,
+}
+
+/// What happened, with frames by their first octet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Request(Host, Option<MacAddr>),
+    Release(MacAddr, u8),
+    Expired(Host, u8),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum ModelPhase {
+    Incomplete { requests: u8, next: Instant },
+    Known { until: Instant },
+    Probe { requests: u8, next: Instant },
+    Unreachable { until: Instant },
+}
+
+#[derive(Clone, Debug)]
+struct ModelNeighbor {
+    host: Host,
+    set: usize,
+    mac: MacAddr,
+    phase: ModelPhase,
+    used: Instant,
+    held: Vec<u8>,
+}
+
+impl ModelNeighbor {
+    fn state(&self, now: Instant) -> Option<State> {
+        match self.phase {
+            ModelPhase::Incomplete { .. } => Some(State::Incomplete),
+            ModelPhase::Known { until } if now < until => Some(State::Reachable),
+            ModelPhase::Known { .. } => Some(State::Stale),
+            ModelPhase::Probe { .. } => Some(State::Probe),
+            ModelPhase::Unreachable { until } => (now < until).then_some(State::Unreachable),
+        }
+    }
+
+    fn shown(&self, now: Instant) -> Option<Neighbor> {
+        let state = self.state(now)?;
+        let is_known = matches!(state, State::Reachable | State::Stale | State::Probe);
+        let ((segment, ip), mac) = (self.host, is_known.then_some(self.mac));
+        Some(Neighbor { segment, ip, mac, state, held: self.held.len() })
+    }
+}
+
+#[derive(Default)]
+struct Model(Vec<ModelNeighbor>);
+
+impl Model {
+    fn find(&mut self, host: Host) -> Option<&mut ModelNeighbor> {
+        self.0.iter_mut().find(|neighbor| neighbor.host == host)
+    }
+
+    /// Adds a neighbour; in a full set it takes the place of the one that can best be spared, but of
+    /// none that frames wait for.
+    fn add(&mut self, now: Instant, host: Host, set: usize) -> Option<&mut ModelNeighbor> {
+        let of_set = |neighbor: &&ModelNeighbor| neighbor.set == set;
+        if self.0.iter().filter(of_set).count() == WAYS {
+            let rank = |neighbor: &&ModelNeighbor| match neighbor.phase {
+                ModelPhase::Unreachable { .. } => (1, neighbor.used),
+                ModelPhase::Incomplete { .. } => (2, neighbor.used),
+                ModelPhase::Known { .. } | ModelPhase::Probe { .. } => (3, neighbor.used),
+            };
+            let spare = self.0.iter().filter(of_set).filter(|neighbor| neighbor.held.is_empty());
+            let displaced = spare.min_by_key(rank)?.host;
+            self.0.retain(|neighbor| neighbor.host != displaced);
+        }
+        let phase = ModelPhase::Incomplete { requests: 0, next: now };
+        self.0.push(ModelNeighbor { host, set, mac: MacAddr::ZERO, phase, used: now, held: Vec::new() });
+        self.0.last_mut()
+    }
+
+    fn resolve(&mut self, now: Instant, host: Host, set: usize, frame: u8) -> Resolution {
+        let neighbor = if self.find(host).is_some() { self.find(host) } else { self.add(now, host, set) };
+        let Some(neighbor) = neighbor else { return Resolution::TableFull };
+        neighbor.used = now;
+        match neighbor.state(now) {
+            None => neighbor.phase = ModelPhase::Incomplete { requests: 0, next: now },
+            Some(State::Stale) => neighbor.phase = ModelPhase::Probe { requests: 0, next: now },
+            Some(_) => {}
+        }
+        match neighbor.phase {
+            ModelPhase::Known { .. } | ModelPhase::Probe { .. } => Resolution::Known(neighbor.mac),
+            ModelPhase::Unreachable { .. } => Resolution::Unreachable,
+            ModelPhase::Incomplete { .. } if neighbor.held.len() == NeighborTable::HELD_EACH_MAX => {
+                Resolution::QueueFull
+            }
+            ModelPhase::Incomplete { .. } => {
+                neighbor.held.push(frame);
+                Resolution::Held
+            }
+        }
+    }
+
+    fn hear(&mut self, now: Instant, host: Host, set: usize, mac: MacAddr, how: How) -> Vec<Seen> {
+        let asks_us_anew = self.find(host).is_none() && matches!(how, How::Question);
+        let neighbor = if asks_us_anew { self.add(now, host, set) } else { self.find(host) };
+        let Some(neighbor) = neighbor else { return Vec::new() };
+        let until = match (how, neighbor.phase) {
+            (How::Answer | How::Question, _)
+            | (How::Announcement, ModelPhase::Incomplete { .. } | ModelPhase::Probe { .. }) => {
+                now + NeighborTable::REACHABLE
+            }
+            (How::Announcement, _) if neighbor.mac != mac => now,
+            (How::Announcement, ModelPhase::Known { until } | ModelPhase::Unreachable { until }) => until,
+        };
+        neighbor.phase = ModelPhase::Known { until };
+        neighbor.mac = mac;
+        neighbor.held.drain(..).map(|frame| Seen::Release(mac, frame)).collect()
+    }
+
+    fn timeout(&mut self, now: Instant) -> Vec<Seen> {
+        let mut events = Vec::new();
+        for neighbor in &mut self.0 {
+            let (requests, next, unicast_to) = match &mut neighbor.phase {
+                ModelPhase::Incomplete { requests, next } => (requests, next, None),
+                ModelPhase::Probe { requests, next } => (requests, next, Some(neighbor.mac)),
+                ModelPhase::Known { .. } | ModelPhase::Unreachable { .. } => continue,
+            };
+            if *next > now {
+                continue;
+            }
+            if *requests < NeighborTable::REQUESTS_MAX {
+                *requests += 1;
+                *next = now + NeighborTable::RETRANSMISSION;
+                events.push(Seen::Request(neighbor.host, unicast_to));
+            } else {
+                let pause = if unicast_to.is_some() { Duration::ZERO } else { NeighborTable::UNREACHABLE };
+                neighbor.phase = ModelPhase::Unreachable { until: now + pause };
+                events.extend(neighbor.held.drain(..).map(|frame| Seen::Expired(neighbor.host, frame)));
+            }
+        }
+        events
+    }
+
+    fn forget(&mut self, segment: Segment) -> Vec<Seen> {
+        let (gone, left): (Vec<_>, Vec<_>) =
+            self.0.drain(..).partition(|neighbor| neighbor.host.0 == segment);
+        self.0 = left;
+        let expired = |neighbor: &ModelNeighbor| {
+            let host = neighbor.host;
+            neighbor.held.iter().map(move |frame| Seen::Expired(host, *frame)).collect::<Vec<_>>()
+        };
+        gone.iter().flat_map(expired).collect()
+    }
+
+    fn next(&self) -> Option<Instant> {
+        let next = |neighbor: &ModelNeighbor| match neighbor.phase {
+            ModelPhase::Incomplete { next, .. } | ModelPhase::Probe { next, .. } => Some(next),
+            ModelPhase::Known { .. } | ModelPhase::Unreachable { .. } => None,
+        };
+        self.0.iter().filter_map(next).min()
+    }
+}
+
+/// Events of one neighbour in their order, neighbours in a defined one.
+fn sorted(mut events: Vec<Seen>) -> Vec<Seen> {
+    events.sort_by_key(|event| match event {
+        Seen::Request((segment, ip), _) | Seen::Expired((segment, ip), _) => (*segment as u8, *ip),
+        Seen::Release(..) => (0, Ipv4Addr::UNSPECIFIED),
+    });
+    events
+}
+
+fn seen(event: &Event<'_>) -> Seen {
+    match event {
+        Event::SendRequest { segment, ip, unicast_to } => Seen::Request((*segment, *ip), *unicast_to),
+        Event::Release { mac, frame, .. } => Seen::Release(*mac, frame.bytes()[0]),
+        Event::Expired { segment, ip, frame } => Seen::Expired((*segment, *ip), frame.bytes()[0]),
+    }
+}
+
+fn hosts(table: &NeighborTable) -> Vec<Host> {
+    let all = || {
+        let ips = (0..).map(|n| Ipv4Addr::from_bits(0x0a00_0000 + n));
+        ips.flat_map(|ip| [(Segment::Lan, ip), (Segment::Wan, ip)])
+    };
+    let index = |(segment, ip): Host| table.index(pack(segment, ip));
+    let crowd = all().filter(|host| index(*host) == index((Segment::Lan, SOMEBODY)));
+    crowd.take(CROWD).chain(all().take(HOSTS - CROWD)).collect()
+}
+
+fn packet(ip: Ipv4Addr, mac: MacAddr, how: How) -> (arp::Packet, bool) {
+    match how {
+        How::Answer => (arp::Packet::request(US, OUR_IP, ip).reply(mac), true),
+        How::Question => (arp::Packet::request(mac, ip, OUR_IP), true),
+        How::Announcement => (arp::Packet::announcement(mac, ip), false),
+    }
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let how = prop::sample::select(vec![How::Answer, How::Answer, How::Question, How::Announcement]);
+    let segment = prop::sample::select(vec![Segment::Lan, Segment::Wan]);
+    let millis = prop::sample::select(vec![1, 400, 1000, 1000, 1700, 5000, 20_000, 60_000]);
+    let step = prop_oneof![
+        10 => (0..HOSTS).prop_map(|host| Step::Resolve { host }),
+        6 => (0..HOSTS, 1..4_u8, how).prop_map(|(host, mac, how)| Step::Hear { host, mac, how }),
+        5 => Just(Step::Timeout),
+        5 => millis.prop_map(|millis| Step::Wait { millis }),
+        1 => segment.prop_map(|segment| Step::Forget { segment }),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_the_model(steps in steps()) {
+        let mut table = NeighborTable::new([1, 2, 3, 4], 64);
+        let hosts = hosts(&table);
+        let set = |table: &NeighborTable, (segment, ip): Host| table.index(pack(segment, ip));
+        let mut model = Model::default();
+        let mut now = NOW;
+        for (step, number) in steps.into_iter().zip(1..) {
+            now = now + Duration::from_micros(1); // nobody was used as long ago as another
+            let (mut events, mut expected) = (Vec::new(), Vec::new());
+            let mut collect = |event: Event<'_>| events.push(seen(&event));
+            match step {
+                Step::Wait { millis } => now = now + Duration::from_millis(millis),
+                Step::Resolve { host } => {
+                    let (segment, ip) = hosts[host];
+                    let mut frame = Frame::with_capacity(64);
+                    frame.buffer_mut()[0] = number;
+                    frame.set_len(1);
+                    let resolution = table.resolve(now, segment, ip, &mut frame);
+                    prop_assert_eq!(resolution, model.resolve(now, hosts[host], set(&table, hosts[host]), number));
+                }
+                Step::Hear { host, mac, how } => {
+                    let (segment, ip) = hosts[host];
+                    let mac = MacAddr([2, 0, 0, 0, 1, mac]);
+                    let (packet, is_for_us) = packet(ip, mac, how);
+                    table.handle_arp(now, segment, &packet, is_for_us, &mut collect);
+                    expected = model.hear(now, hosts[host], set(&table, hosts[host]), mac, how);
+                }
+                Step::Timeout => {
+                    table.handle_timeout(now, &mut collect);
+                    expected = model.timeout(now);
+                    prop_assert!(table.poll_timeout().is_none_or(|due| due > now));
+                }
+                Step::Forget { segment } => {
+                    table.forget_segment(segment, &mut collect);
+                    expected = model.forget(segment);
+                }
+            }
+            prop_assert_eq!(sorted(events), sorted(expected));
+            let is_early_enough = table.poll_timeout().is_some_and(|due| Some(due) <= model.next());
+            prop_assert!(model.next().is_none() || is_early_enough);
+            for host in &hosts {
+                let shown = model.find(*host).and_then(|neighbor| neighbor.shown(now));
+                let mac = shown.and_then(|neighbor| neighbor.mac);
+                let is_fresh = shown.is_some_and(|neighbor| neighbor.state != State::Stale);
+                prop_assert_eq!(table.last_known(now, host.0, host.1), mac);
+                prop_assert_eq!(table.lookup(now, host.0, host.1), mac.filter(|_| is_fresh));
+            }
+        }
+        let by_host = |mut shown: Vec<Neighbor>| {
+            shown.sort_by_key(|neighbor| (neighbor.segment as u8, neighbor.ip));
+            shown
+        };
+        let expected = model.0.iter().filter_map(|neighbor| neighbor.shown(now)).collect();
+        prop_assert_eq!(by_host(table.neighbors(now).collect()), by_host(expected));
+    }
+}

@@ -126,12 +126,14 @@ impl<P: Port> Worker<P> {
                 Ingress::Host => Segment::Lan,
                 Ingress::HostRaw(segment) => segment,
             };
-            // The host stack gets what was on the wire: whole checksums, frames no longer than the MTU.
+            // The host stack gets what a wire would carry: whole checksums, nothing longer than the MTU. What
+            // is lost of a super-frame behind its first segment is sent again.
             let mut frames = slot.frame.segments();
-            if frames.len() > 0
-                && frames.all(|frame| self.link.deliver_with(segment, |buffer| frame.write(buffer)))
-            {
+            let mut deliver =
+                || frames.next().is_some_and(|frame| self.link.deliver_with(segment, |to| frame.write(to)));
+            if deliver() {
                 delivered = true;
+                while deliver() {}
             } else if slot.verdict == Verdict::Local {
                 self.dataplane.undeliverable(slot.verdict, DropReason::HostRingFull);
             }

@@ -2,9 +2,9 @@
 //!
 //! It sleeps until a device becomes readable or writable (edge-triggered), somebody calls
 //! [`Handle::wake`], or the dataplane's next deadline. While things happen in quick succession it only
-//! steps aside for others between two looks ([`Pace`]): to fall asleep and be woken costs more. Once a second it looks after its ports, if there
-//! is reason to: a port that is gone is opened again as soon as that works, and one whose namespace is
-//! gone is given up.
+//! steps aside for others between two looks: to fall asleep and be woken costs more. Once a second it
+//! looks after its ports, if there is reason to: a port that is gone is opened again as soon as that
+//! works, and one whose namespace is gone is given up.
 
 use std::io;
 use std::os::fd::AsRawFd;

@@ -1,7 +1,7 @@
 //! A TAP device.
 //!
 //! Two drivers carry its frames: [`Driver::Offload`], where the kernel can leave checksums and segmentation
-//! undone (see [`tap_offload`](super::tap_offload)), and [`Driver::Plain`], which takes any kernel.
+//! undone (`port/tap_offload`), and [`Driver::Plain`], which takes any kernel.
 //!
 //! The device is created in the network namespace that its [`PortSpec`] names, by a thread that enters
 //! the namespace and ends there, so that there is no way back that could fail. It is not persistent:

@@ -7,20 +7,20 @@
 //! ```text
 //!             turmoil host "office"          turmoil host "gateway"         turmoil host "provider"
 //!   pc-0 ─cable─┐                                                               ┌─cable─ internet
-//!   pc-1 ─cable─┼─ segment lan0 ──cable── lan0 ─ Worker ─ wan ──cable── segment wan ─┤
-//!   pc-2 ─cable─── segment lan1 ──cable── lan1 ─ Services                       └─cable─ attacker
+//!   pc-1 ─cable─┼─ segment lan0 ──cable── lan0 ─ Worker ─ wan ──cable── segment wan ─┼─cable─ attacker
+//!   pc-2 ─cable─── segment lan1 ──cable── lan1 ─ Services                       └─cable─ visitor
 //! ```
 //!
 //! - [`world`]: segments, cables with their faults, the gateway's host, racks, captures;
-//! - [`machine`]: PCs, the internet with its tree of names, an attacker, each with an Ethernet, ARP and TCP/IP of
-//!   its own;
+//! - [`machine`]: PCs, a spoofer among them, the internet with its tree of names, an attacker and a visitor, each
+//!   with an Ethernet, ARP and TCP/IP of its own;
 //! - [`checkers`]: the promises that are watched all the time;
 //! - [`scenario`]: the vocabulary, the scenarios with a name, and the swarm.
 //!
 //! What makes a run repeat exactly: every machine draws from a generator of its own that comes from the
 //! seed; time is turmoil's; everything runs on one thread; nothing iterates over a table with a random order. The
-//! trace hash shows it. What is not simulated: mail, DNSSEC, a PC that spoofs another, IPv6, the life of a
-//! mapping by its RFC, and a disk that is slow: a sync takes no time, so that nothing can overtake it.
+//! trace hash shows it. What is not simulated: mail, DNSSEC, IPv6, PCs that release or decline a lease, and a disk
+//! that is slow: a sync takes no time, so that nothing can overtake it.
 
 pub mod checkers;
 pub mod machine;

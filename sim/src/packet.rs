@@ -1,11 +1,13 @@
 //! Packets as the checkers see them: read by etherparse, not by the product's codecs.
 
+use std::hash::Hasher;
 use std::net::Ipv4Addr;
 
 use etherparse::{
     ArpOperation, ArpPacketSlice, LaxSlicedPacket, LinkSlice, NetSlice, SlicedPacket, TransportSlice,
 };
 use gatepost_dataplane::MacAddr;
+use siphasher::sip::SipHasher13;
 
 /// An Ethernet frame, as far as the checkers care.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +47,9 @@ pub struct Ipv4 {
     pub destination: Ipv4Addr,
     /// What is in it.
     pub transport: Transport,
+    /// What tells it from other packets and NAT leaves as it is: a hash of the datagram or message, or of a
+    /// segment's sequence numbers.
+    pub content: u64,
 }
 
 /// What an IPv4 packet carries. A fragment is [`Transport::Other`].
@@ -58,6 +63,10 @@ pub enum Transport {
         destination_port: u16,
         /// SYN without ACK.
         is_opening: bool,
+        /// SYN with ACK.
+        is_accepting: bool,
+        /// FIN.
+        is_closing: bool,
         /// RST.
         is_reset: bool,
         /// Whether the checksum is right.
@@ -122,6 +131,7 @@ impl Packet {
                         read_transport(transport, ip.header().source(), ip.header().destination())
                     })
                 },
+                content: sliced.transport.as_ref().map_or(0, content_of),
             }),
             _ => Content::Other,
         };
@@ -168,6 +178,8 @@ fn read_transport(transport: &TransportSlice<'_>, source: [u8; 4], destination: 
             source_port: tcp.source_port(),
             destination_port: tcp.destination_port(),
             is_opening: tcp.syn() && !tcp.ack(),
+            is_accepting: tcp.syn() && tcp.ack(),
+            is_closing: tcp.fin(),
             is_reset: tcp.rst(),
             checksum_ok: tcp.calc_checksum_ipv4(source, destination) == Ok(tcp.checksum()),
         },
@@ -192,6 +204,25 @@ fn read_transport(transport: &TransportSlice<'_>, source: [u8; 4], destination: 
         },
         _ => Transport::Other,
     }
+}
+
+fn content_of(transport: &TransportSlice<'_>) -> u64 {
+    let mut hasher = SipHasher13::new();
+    match transport {
+        TransportSlice::Tcp(tcp) => {
+            hasher.write_u32(tcp.sequence_number());
+            hasher.write_u32(tcp.acknowledgment_number());
+            hasher.write_usize(tcp.payload().len());
+        }
+        TransportSlice::Udp(udp) => hasher.write(udp.payload()),
+        TransportSlice::Icmpv4(icmp) => {
+            // The identifier is NAT's, the sequence number the sender's.
+            hasher.write(&icmp.bytes5to8()[2..]);
+            hasher.write(icmp.payload());
+        }
+        TransportSlice::Icmpv6(_) | TransportSlice::Igmp(_) => {}
+    }
+    hasher.finish()
 }
 
 fn read_quoted(packet: &[u8]) -> Option<Quoted> {

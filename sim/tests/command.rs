@@ -37,7 +37,7 @@ fn a_swarm_with_crashes_and_faults_is_one_trace_in_two_processes() {
 #[test]
 fn what_does_not_exist_is_told_with_what_does() {
     for (arguments, told) in [
-        (&["--scenario", "lunch"][..], "laptop-moves"),
+        (&["--scenario", "breakfast"][..], "laptop-moves"),
         (&["--seed", "minus-one"], "from 0 to 18446744073709551615"),
         (&["--seed", "18446744073709551616"], "from 0 to 18446744073709551615"),
         (&["--seeds", "9..1"], "write 1..1000"),

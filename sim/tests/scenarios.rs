@@ -37,6 +37,21 @@ fn port_scan_sees_nothing() {
 }
 
 #[test]
+fn printer_keeps_its_address_and_its_name() {
+    passes("printer");
+}
+
+#[test]
+fn spoofer_gets_nothing_out_and_stops_nobody_for_long() {
+    passes("spoofer");
+}
+
+#[test]
+fn servers_are_seen_from_the_internet_and_from_the_office() {
+    passes("forwarded-server");
+}
+
+#[test]
 fn bad_names_do_not_get_in() {
     passes("bad-names");
 }
@@ -74,6 +89,16 @@ fn provider_vanishes_and_returns() {
 #[test]
 fn lan_only_has_addresses_and_names() {
     passes("lan-only");
+}
+
+#[test]
+fn half_the_office_sleeps_over_lunch_and_nothing_breaks() {
+    passes("lunch");
+}
+
+#[test]
+fn mappings_live_as_long_as_their_rfcs_say() {
+    passes("mapping-lives");
 }
 
 #[test]

@@ -25,3 +25,29 @@ impl Checker for Checksums {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gatepost_dataplane::config::Segment;
+
+    use super::*;
+    use crate::checkers::testing::{packet, passage, tcp, udp};
+
+    #[test]
+    fn a_wrong_checksum_is_told_if_it_leaves() {
+        let spoilt = |mut transport| {
+            if let Transport::Tcp { checksum_ok, .. } | Transport::Udp { checksum_ok, .. } = &mut transport {
+                *checksum_ok = false;
+            }
+            transport
+        };
+        let told = |way, transport| {
+            let packet = packet("192.168.1.9", "198.51.100.1", transport);
+            Checksums.on_passage(&passage(0, way, Segment::Wan, &packet)).is_err()
+        };
+        assert!(!told(Way::Out, tcp(1, 2)));
+        assert!(told(Way::Out, spoilt(tcp(1, 2))));
+        assert!(told(Way::Out, spoilt(udp(1, 2, Vec::new()))));
+        assert!(!told(Way::In, spoilt(tcp(1, 2))));
+    }
+}

@@ -28,3 +28,24 @@ impl Checker for FramesBalance {
         Err(format!("{} frames received, {accounted} accounted for: {counters:?}", counters.received))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::testing::snapshot;
+
+    #[test]
+    fn a_frame_that_is_nowhere_or_twice_is_told() {
+        let mut checker = FramesBalance;
+        let mut told = |received, dropped| {
+            let mut snapshot = snapshot(1);
+            snapshot.counters.received = received;
+            snapshot.counters.transmitted = 3;
+            snapshot.counters.dropped = dropped;
+            checker.on_snapshot(&snapshot).is_err()
+        };
+        assert!(!told(5, 2));
+        assert!(told(6, 2));
+        assert!(told(5, 3));
+    }
+}

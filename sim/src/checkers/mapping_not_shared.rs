@@ -70,19 +70,7 @@ mod tests {
     use crate::checkers::testing::config;
 
     fn flow(client: &str, client_seen_as: &str) -> Flow {
-        Flow {
-            protocol: "udp".to_owned(),
-            client: client.to_owned(),
-            destination: "198.51.100.1:53".to_owned(),
-            server: "198.51.100.1:53".to_owned(),
-            client_seen_as: client_seen_as.to_owned(),
-            state: "open".to_owned(),
-            packets_sent: 1,
-            packets_received: 0,
-            octets_sent: 1,
-            octets_received: 0,
-            expires_in_secs: 1,
-        }
+        crate::checkers::testing::flow(client, client_seen_as, "198.51.100.1:53")
     }
 
     #[test]

@@ -6,13 +6,16 @@
 
 mod checksums;
 mod frames_balance;
+mod hairpin_outside;
 mod icmp_calm;
 mod lan_hidden;
+mod mapping_lives;
 mod mapping_not_shared;
 mod names_true;
 mod nothing_unsolicited;
 mod observed_leases;
 mod one_lease_one_host;
+mod sources_true;
 mod tables_bounded;
 
 use std::rc::Rc;
@@ -72,6 +75,9 @@ pub trait Checker {
     /// The promise, as a sentence.
     fn promise(&self) -> &'static str;
 
+    /// The gateway boots: all is lost that its disk does not keep.
+    fn on_boot(&mut self) {}
+
     /// A frame passes the gateway.
     ///
     /// # Errors
@@ -92,8 +98,8 @@ pub trait Checker {
 }
 
 /// Every checker that applies to a gateway with this configuration. `tree`: the names of the internet.
-/// `bits_flip`: some link corrupts frames, so that a wrong checksum need not be the gateway's.
-/// `starts_at_a_wrong_time`: so that it cannot know which leases have ended meanwhile.
+/// `bits_flip`: some link corrupts frames, so that a wrong checksum need not be the gateway's, and a packet
+/// may be none for it. `starts_at_a_wrong_time`: so that it cannot know which leases have ended meanwhile.
 pub fn for_config(
     config: &Config,
     tree: &SharedTree,
@@ -106,14 +112,19 @@ pub fn for_config(
         Box::new(icmp_calm::IcmpCalm::default()),
         Box::new(one_lease_one_host::OneLeaseOneHost::default()),
         Box::new(names_true::NamesTrue::new(config, Rc::clone(tree), !starts_at_a_wrong_time)),
+        Box::new(sources_true::SourcesTrue::new(config)),
     ];
     if config.mode.translates() {
         checkers.push(Box::new(lan_hidden::LanHidden::new(config)));
         checkers.push(Box::new(nothing_unsolicited::NothingUnsolicited::new(config)));
         checkers.push(Box::new(mapping_not_shared::MappingNotShared::new(config)));
+        checkers.push(Box::new(hairpin_outside::HairpinOutside::new(config)));
     }
     if !bits_flip {
         checkers.push(Box::new(checksums::Checksums));
+        if config.mode.translates() {
+            checkers.push(Box::new(mapping_lives::MappingLives::new(config)));
+        }
     }
     checkers
 }

@@ -54,11 +54,11 @@ struct Unanswered {
 }
 
 impl NamesTrue {
-    /// For the domain of `config`, and the names of `tree`. The names of PCs are compared if the gateway
+    /// For the domain of `config`, and the names of `tree`. The names of machines are compared if the gateway
     /// `knows_leases`.
     pub fn new(config: &Config, tree: SharedTree, knows_leases: bool) -> Self {
         Self {
-            leases: ObservedLeases::default(),
+            leases: ObservedLeases::of_config(config),
             knows_leases,
             lan: config.lan.address.trunc(),
             domain: format!(".{}.", config.system.domain),
@@ -91,7 +91,7 @@ impl NamesTrue {
     }
 
     fn check_lease(&self, label: &str, answer: &Message, now: Instant) -> Result<(), String> {
-        if !label.starts_with("pc-") || !self.knows_leases {
+        if !is_machine(label) || !self.knows_leases {
             return Ok(());
         }
         let (known, until) = match self.leases.address_of(label) {
@@ -118,7 +118,7 @@ impl NamesTrue {
             _ => None,
         });
         let Some(told) = told.filter(|_| self.knows_leases) else { return Ok(()) };
-        match told.strip_suffix(&self.domain).filter(|label| label.starts_with("pc-")) {
+        match told.strip_suffix(&self.domain).filter(|label| is_machine(label)) {
             Some(label) => match self.leases.address_of(label) {
                 Some((leased, until)) if leased == address && (until > now || is_about(until, now)) => Ok(()),
                 _ if self.leases.asked_for(label) == Some(address) => Ok(()),
@@ -244,6 +244,11 @@ impl Checker for NamesTrue {
     }
 }
 
+/// Whether a name of the office's belongs to a machine, which has it with its lease.
+fn is_machine(label: &str) -> bool {
+    label.starts_with("pc-") || label == "printer"
+}
+
 /// Whether an answer claims anything.
 fn says(answer: &Message) -> bool {
     matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
@@ -258,6 +263,8 @@ mod tests {
     use std::cell::RefCell;
     use std::rc::Rc;
 
+    use dhcproto::Encodable;
+    use dhcproto::v4::{self, DhcpOption};
     use hickory_proto::op::OpCode;
     use hickory_proto::rr::rdata::{A, SOA};
 
@@ -355,5 +362,69 @@ mod tests {
         assert_eq!(denied("nobody.example."), Ok(()));
         assert!(denied("site-0.example.").is_err());
         assert!(denied("cdn.example.net.").is_err(), "there are names below it");
+    }
+
+    const PC: [u8; 6] = [2, 0, 0, 0, 0, 9];
+
+    fn dhcp(kind: v4::MessageType, edit: impl FnOnce(&mut v4::Message)) -> Vec<u8> {
+        let mut message = v4::Message::default();
+        message.set_chaddr(&PC);
+        message.opts_mut().insert(DhcpOption::MessageType(kind));
+        edit(&mut message);
+        message.to_vec().unwrap()
+    }
+
+    /// `pc-9` gets 192.168.1.9 for a minute, at 0 s.
+    fn lease(checker: &mut NamesTrue) {
+        let request = dhcp(v4::MessageType::Request, |message| {
+            message.opts_mut().insert(DhcpOption::Hostname("PC-9".to_owned()));
+        });
+        let acknowledgement = dhcp(v4::MessageType::Ack, |message| {
+            message.set_yiaddr(ip("192.168.1.9"));
+            message.opts_mut().insert(DhcpOption::AddressLeaseTime(60));
+        });
+        let request = packet("0.0.0.0", "255.255.255.255", udp(68, 67, request));
+        let acknowledgement = packet("192.168.1.1", "255.255.255.255", udp(67, 68, acknowledgement));
+        checker.on_passage(&passage(0, Way::In, Segment::Lan, &request)).unwrap();
+        checker.on_passage(&passage(0, Way::Out, Segment::Lan, &acknowledgement)).unwrap();
+    }
+
+    /// Whether the checker lets an answer about a machine pass.
+    fn passes(checker: &mut NamesTrue, secs: u64, machine: &str, address: Option<&str>) -> bool {
+        let name = format!("{machine}.office.example.");
+        let answer = match address {
+            Some(address) => told(&name, 60, ip(address)),
+            None => {
+                let mut denial = message(MessageType::Response, &name);
+                denial.metadata.response_code = ResponseCode::NXDomain;
+                denial
+            }
+        };
+        on_lan(checker, secs, &answer).is_ok()
+    }
+
+    #[test]
+    fn a_pc_is_where_its_lease_says_and_nowhere_after() {
+        let (mut checker, _) = checker();
+        lease(&mut checker);
+        let mut passes = |secs, address| passes(&mut checker, secs, "pc-9", address);
+        assert!(passes(30, Some("192.168.1.9")));
+        assert!(!passes(30, Some("192.168.1.8")));
+        assert!(!passes(30, None));
+        assert!(passes(70, None));
+        assert!(!passes(70, Some("192.168.1.9")));
+    }
+
+    #[test]
+    fn a_machine_goes_by_the_name_that_the_configuration_gives_it() {
+        let text = "[dhcp]\npool = '192.168.1.2-192.168.1.254'\n[[dhcp.reservations]]\n\
+                    mac = '02:00:00:00:00:09'\naddress = '192.168.1.9'\nhostname = 'printer'\n\
+                    [lan]\nports = [{ tap = 'lan0' }]\n[wan]\nports = [{ tap = 'wan' }]\naddress = 'dhcp'\n";
+        let config = Config::parse("a test", text).unwrap();
+        let mut checker = NamesTrue::new(&config, Rc::default(), true);
+        lease(&mut checker);
+        assert!(passes(&mut checker, 30, "printer", Some("192.168.1.9")));
+        assert!(!passes(&mut checker, 30, "printer", None));
+        assert!(passes(&mut checker, 30, "pc-9", None));
     }
 }

@@ -5,10 +5,11 @@ use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
 use gatepost_dataplane::config::{Filtering, Forward, Segment};
+use gatepost_dataplane::wire::ipv4::Protocol;
 use ipnet::Ipv4Net;
 
 use super::{Checker, Passage, Way};
-use crate::packet::{Ipv4, Transport};
+use crate::packet::{Content, Ipv4, Transport};
 
 /// Keeps a book of whom each LAN host has spoken to.
 pub struct NothingUnsolicited {
@@ -16,6 +17,8 @@ pub struct NothingUnsolicited {
     filtering: Filtering,
     dmz_host: Option<Ipv4Addr>,
     forwards: Vec<Forward>,
+    /// The gateway's own address on the WAN, by which hosts of the LAN see each other.
+    own: Option<Ipv4Addr>,
     /// Who asked whom. Crashes do not clear it: what was asked for stays asked for.
     asked: BTreeSet<Asked>,
 }
@@ -45,6 +48,7 @@ impl NothingUnsolicited {
             filtering: config.nat.filtering,
             dmz_host: config.firewall.dmz_host,
             forwards: config.firewall.forwards.iter().flat_map(|forward| forward.rules.clone()).collect(),
+            own: None,
             asked: BTreeSet::new(),
         }
     }
@@ -87,6 +91,8 @@ impl NothingUnsolicited {
     fn admitted(&self, asked: Asked) -> Asked {
         let nobody = (Ipv4Addr::UNSPECIFIED, 0);
         let outside = match self.filtering {
+            // No echo identifier leads inside by itself.
+            _ if asked.protocol == Kind::Echo => asked.outside,
             Filtering::AddressAndPortDependent => asked.outside,
             Filtering::AddressDependent => (asked.outside.0, 0),
             Filtering::EndpointIndependent => nobody,
@@ -94,15 +100,37 @@ impl NothingUnsolicited {
         Asked { outside, ..asked }
     }
 
+    /// Whether a rule of the configuration wants the packet, or the error about one that it brought.
     fn is_forwarded(&self, ip: &Ipv4) -> bool {
-        let port = ports(&ip.transport).map(|(_, _, destination_port)| destination_port);
+        let (kind, port) = match (&ip.transport, ports(&ip.transport)) {
+            (_, Some((kind @ (Kind::Tcp | Kind::Udp), _, port))) => (Some(kind), Some(port)),
+            (Transport::IcmpError { about: Some(about) }, _) if about.source == ip.destination => {
+                (None, None)
+            }
+            _ => return false,
+        };
+        let is_from = |forward: &Forward| {
+            // From the LAN, every forward is open.
+            self.own == Some(ip.source) || forward.from.iter().any(|from| from.contains(&ip.source))
+        };
         let wants = |forward: &Forward| {
-            let last = forward.to_port + (forward.wan_ports.end() - forward.wan_ports.start());
+            let last = forward.to_port.saturating_add(forward.wan_ports.end() - forward.wan_ports.start());
             forward.to == ip.destination
+                && kind.is_none_or(|kind| kind == Kind::of(forward.protocol))
                 && port.is_none_or(|port| (forward.to_port..=last).contains(&port))
-                && forward.from.iter().any(|from| from.contains(&ip.source))
+                && (kind.is_none() || is_from(forward))
         };
         self.dmz_host == Some(ip.destination) || self.forwards.iter().any(wants)
+    }
+}
+
+impl Kind {
+    fn of(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::TCP => Self::Tcp,
+            Protocol::UDP => Self::Udp,
+            _ => Self::Any,
+        }
     }
 }
 
@@ -116,6 +144,12 @@ impl Checker for NothingUnsolicited {
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
+        if let (Segment::Wan, Way::Out, Content::Arp { sender, .. }) =
+            (passage.side, passage.way, &passage.packet.content)
+            && !sender.is_unspecified()
+        {
+            self.own = Some(*sender);
+        }
         let (Segment::Lan, Some(ip)) = (passage.side, passage.packet.ipv4()) else { return Ok(()) };
         match passage.way {
             Way::In if self.lan.contains(&ip.source) && !self.lan.contains(&ip.destination) => {
@@ -150,7 +184,77 @@ fn ports(transport: &Transport) -> Option<(Kind, u16, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkers::testing::{config, packet, passage, tcp};
+    use crate::checkers::testing::{arp, config, packet, passage, tcp, udp};
+    use crate::packet::Packet;
+
+    /// Whether the checker tells of a packet that reaches the LAN.
+    fn told(checker: &mut NothingUnsolicited, packet: &Packet) -> bool {
+        checker.on_passage(&passage(1, Way::Out, Segment::Lan, packet)).is_err()
+    }
+
+    fn config_with(rules: &str) -> Config {
+        Config::parse("a test", rules).expect("a valid configuration")
+    }
+
+    fn having_asked(config: &Config, question: Transport) -> NothingUnsolicited {
+        let mut checker = NothingUnsolicited::new(config);
+        let question = packet("192.168.1.9", "198.51.100.1", question);
+        checker.on_passage(&passage(0, Way::In, Segment::Lan, &question)).unwrap();
+        checker
+    }
+
+    #[test]
+    fn the_filter_decides_who_else_may_answer() {
+        for (filtering, others) in [
+            ("address-and-port-dependent", [true, true]),
+            ("address-dependent", [false, true]),
+            ("endpoint-independent", [false, false]),
+        ] {
+            let config = config_with(&format!("nat.filtering = '{filtering}'"));
+            let mut checker = having_asked(&config, tcp(1000, 80));
+            let answers = [("198.51.100.1", 81), ("198.51.100.2", 80)]
+                .map(|(source, port)| told(&mut checker, &packet(source, "192.168.1.9", tcp(port, 1000))));
+            assert_eq!(answers, others, "{filtering}");
+            assert!(told(&mut checker, &packet("198.51.100.1", "192.168.1.9", tcp(80, 1001))));
+        }
+    }
+
+    #[test]
+    fn an_echo_comes_back_from_whom_it_went_to_whatever_the_filter() {
+        let config = config_with("nat.filtering = 'endpoint-independent'");
+        let mut checker = having_asked(&config, Transport::Echo { id: 7, is_reply: false });
+        let reply = |source| packet(source, "192.168.1.9", Transport::Echo { id: 7, is_reply: true });
+        assert!(!told(&mut checker, &reply("198.51.100.1")));
+        assert!(told(&mut checker, &reply("198.51.100.2")));
+    }
+
+    #[test]
+    fn a_forward_wants_its_protocol_ports_and_sources_and_nothing_else() {
+        let config = config_with(
+            "[[firewall.forwards]]\nprotocol = 'tcp'\nwan_port = '8000-8001'\nto = '192.168.1.20:80'\n\
+             from = ['198.51.100.0/24']",
+        );
+        let mut checker = NothingUnsolicited::new(&config);
+        let to = |source, transport| packet(source, "192.168.1.20", transport);
+        assert!(!told(&mut checker, &to("198.51.100.1", tcp(1, 80))));
+        assert!(!told(&mut checker, &to("198.51.100.1", tcp(1, 81))));
+        assert!(told(&mut checker, &to("198.51.100.1", tcp(1, 82))));
+        assert!(told(&mut checker, &to("198.51.101.1", tcp(1, 80))));
+        assert!(told(&mut checker, &to("198.51.100.1", udp(1, 80, Vec::new()))));
+        assert!(told(&mut checker, &packet("198.51.100.1", "192.168.1.21", tcp(1, 80))));
+        let own = arp("203.0.113.10", "203.0.113.1", true);
+        checker.on_passage(&passage(1, Way::Out, Segment::Wan, &own)).unwrap();
+        assert!(!told(&mut checker, &to("203.0.113.10", tcp(1, 80))));
+    }
+
+    #[test]
+    fn the_default_machine_gets_everything_but_pings() {
+        let mut checker = NothingUnsolicited::new(&config_with("firewall.dmz_host = '192.168.1.30'"));
+        let to = |transport| packet("198.51.100.1", "192.168.1.30", transport);
+        assert!(!told(&mut checker, &to(udp(1, 2, Vec::new()))));
+        assert!(told(&mut checker, &to(Transport::Echo { id: 1, is_reply: false })));
+        assert!(told(&mut checker, &packet("198.51.100.1", "192.168.1.31", tcp(1, 2))));
+    }
 
     #[test]
     fn only_the_asked_may_answer() {

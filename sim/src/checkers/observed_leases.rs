@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
 use dhcproto::{Decodable, Decoder};
+use gatepost::config::{Config, ReservedFor};
 use gatepost_dataplane::Instant;
 use gatepost_dataplane::config::Segment;
 
@@ -28,11 +29,22 @@ pub struct Lease {
 pub struct ObservedLeases {
     leases: BTreeMap<Ipv4Addr, Lease>,
     names: BTreeMap<String, Vec<u8>>,
+    /// The names that the configuration gives to clients, by hardware address.
+    given_names: BTreeMap<Vec<u8>, String>,
     /// What clients have asked for and not been answered.
     asked: BTreeMap<Vec<u8>, Ipv4Addr>,
 }
 
 impl ObservedLeases {
+    /// With the names that `config` gives.
+    pub fn of_config(config: &Config) -> Self {
+        let given = config.dhcp.reservations.iter().filter_map(|reservation| match &reservation.client {
+            ReservedFor::Mac(mac) => Some((mac.0.to_vec(), reservation.hostname.clone()?)),
+            ReservedFor::ClientId(_) => None,
+        });
+        Self { given_names: given.collect(), ..Self::default() }
+    }
+
     /// Takes a frame in. If it is an acknowledgement: the address, and the lease before.
     pub fn observe(&mut self, passage: &Passage<'_>) -> Option<(Ipv4Addr, Lease, Option<Lease>)> {
         let (_, source_port, destination_port, payload) = passage.packet.udp()?;
@@ -64,7 +76,9 @@ impl ObservedLeases {
     }
 
     fn observe_client(&mut self, message: &Message, kind: MessageType) {
-        if let Some(DhcpOption::Hostname(name)) = message.opts().get(OptionCode::Hostname) {
+        if let Some(name) = self.given_names.get(message.chaddr()) {
+            self.names.insert(name.clone(), message.chaddr().to_vec());
+        } else if let Some(DhcpOption::Hostname(name)) = message.opts().get(OptionCode::Hostname) {
             self.names.insert(name.to_lowercase(), message.chaddr().to_vec());
         }
         if kind == MessageType::Request {

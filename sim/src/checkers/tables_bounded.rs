@@ -1,15 +1,24 @@
 //! Tables are bounded: none grows past its named maximum.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
 use gatepost_dataplane::bridge::Bridge;
+use gatepost_dataplane::fragment::FragmentTracker;
 use gatepost_dataplane::neighbor::NeighborTable;
+use ipnet::Ipv4Net;
 
 use super::{Checker, Snapshot};
 
+/// One on each side of the gateway.
+const BRIDGES: usize = 2;
+/// Frames that wait for neighbours, and for first fragments.
+const HELD_MAX: usize = NeighborTable::HELD_MAX as usize + FragmentTracker::<()>::HELD_MAX as usize;
+
 /// Compares the sizes that the gateway reports with its limits.
 pub struct TablesBounded {
+    lan: Ipv4Net,
     flows_max: usize,
     flows_per_host_max: usize,
     leases_max: usize,
@@ -21,6 +30,7 @@ impl TablesBounded {
         let (first, last) = config.dhcp.pool;
         let pool = (last.to_bits() - first.to_bits()) as usize + 1;
         Self {
+            lan: config.lan.address.trunc(),
             flows_max: config.nat.flows_max as usize,
             flows_per_host_max: config.nat.flows_per_host_max as usize,
             leases_max: pool + config.dhcp.reservations.len(),
@@ -34,26 +44,81 @@ impl Checker for TablesBounded {
     }
 
     fn promise(&self) -> &'static str {
-        "flows, flows per host, leases, neighbours and stations stay within their maxima"
+        "flows, flows per host, leases, neighbours, stations and frames held stay within their maxima"
     }
 
     fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {
         let mut per_host = BTreeMap::<&str, usize>::new();
         for flow in snapshot.flows.iter().flat_map(|flows| &flows.flows) {
             let host = flow.client.rsplit_once(':').map_or(flow.client.as_str(), |(host, _)| host);
-            *per_host.entry(host).or_default() += 1;
+            if host.parse().is_ok_and(|host: Ipv4Addr| self.lan.contains(&host)) {
+                *per_host.entry(host).or_default() += 1;
+            }
         }
+        let held_each = snapshot.neighbors.neighbors.iter().map(|neighbor| neighbor.held).max();
+        let held = usize::try_from(snapshot.counters.held).unwrap_or(usize::MAX);
         for (table, len, len_max) in [
             ("flows", snapshot.status.flows, self.flows_max),
             ("flows of a host", per_host.into_values().max().unwrap_or(0), self.flows_per_host_max),
             ("leases", snapshot.status.leases, self.leases_max),
             ("neighbours", snapshot.neighbors.neighbors.len(), NeighborTable::NEIGHBORS_MAX),
-            ("stations", snapshot.neighbors.stations.len(), Bridge::STATIONS_MAX),
+            ("stations", snapshot.neighbors.stations.len(), BRIDGES * Bridge::STATIONS_MAX),
+            ("frames waiting for a neighbour", held_each.unwrap_or(0), NeighborTable::HELD_EACH_MAX),
+            ("frames held", held, HELD_MAX),
         ] {
             if len > len_max {
                 return Err(format!("{len} {table}, and {len_max} are the maximum"));
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gatepost::control::report::{Flows, Neighbor, Neighbors, Station};
+
+    use super::*;
+    use crate::checkers::testing::{flow, snapshot};
+
+    /// Whether what `grow` does to an empty report is told.
+    fn told(grow: impl FnOnce(&mut Snapshot)) -> bool {
+        let text = "nat.max_flows = 5\nnat.max_flows_per_host = 2\ndhcp.pool = '192.168.1.2-192.168.1.4'";
+        let config = Config::parse("a test", text).expect("a valid configuration");
+        let mut snapshot = snapshot(1);
+        grow(&mut snapshot);
+        TablesBounded::new(&config).on_snapshot(&snapshot).is_err()
+    }
+
+    #[test]
+    fn each_table_is_told_when_it_is_too_long() {
+        assert!(!told(|_| ()));
+        assert!(!told(|snapshot| snapshot.status.flows = 5));
+        assert!(told(|snapshot| snapshot.status.flows = 6));
+        assert!(!told(|snapshot| snapshot.status.leases = 3));
+        assert!(told(|snapshot| snapshot.status.leases = 4));
+        let flow = |port| flow(&format!("192.168.1.9:{port}"), "203.0.113.9:1", "198.51.100.1:53");
+        let flows = |count| {
+            let flows: Vec<_> = (0..count).map(flow).collect();
+            Some(Flows { total: flows.len(), flows })
+        };
+        assert!(!told(|snapshot| snapshot.flows = flows(2)));
+        assert!(told(|snapshot| snapshot.flows = flows(3)));
+        assert!(told(|snapshot| snapshot.neighbors = neighbors(NeighborTable::NEIGHBORS_MAX + 1, 0)));
+        assert!(told(|snapshot| snapshot.neighbors = neighbors(0, Bridge::STATIONS_MAX * 2 + 1)));
+        assert!(!told(|snapshot| snapshot.neighbors = neighbors(NeighborTable::NEIGHBORS_MAX, 1)));
+        assert!(told(|snapshot| snapshot.counters.held = HELD_MAX as u64 + 1));
+    }
+
+    fn neighbors(neighbors: usize, stations: usize) -> Neighbors {
+        let neighbor = Neighbor {
+            segment: "lan".to_owned(),
+            address: std::net::Ipv4Addr::LOCALHOST,
+            mac: None,
+            state: "stale".to_owned(),
+            held: 0,
+        };
+        let station = Station { mac: String::new(), port: "lan0".to_owned(), age_secs: 0 };
+        Neighbors { neighbors: vec![neighbor; neighbors], stations: vec![station; stations] }
     }
 }

@@ -3,10 +3,11 @@
 use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
+use gatepost::control::report::{Counters, Flow, Interface, Leases, Neighbors, Status};
 use gatepost_dataplane::config::Segment;
 use gatepost_dataplane::{Instant, MacAddr};
 
-use super::{Passage, Way};
+use super::{Passage, Snapshot, Way};
 use crate::packet::{Content, Ipv4, Packet, Transport};
 
 /// The default configuration: the LAN is 192.168.1.0/24, the mode `nat-dmz`.
@@ -22,12 +23,102 @@ pub fn packet(source: &str, destination: &str, transport: Transport) -> Packet {
     Packet {
         source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
         destination_mac: MacAddr([2, 0, 0, 0, 0, 2]),
-        content: Content::Ipv4(Ipv4 { source: ip(source), destination: ip(destination), transport }),
+        content: Content::Ipv4(Ipv4 {
+            source: ip(source),
+            destination: ip(destination),
+            transport,
+            content: 0,
+        }),
     }
 }
 
 pub fn tcp(source_port: u16, destination_port: u16) -> Transport {
-    Transport::Tcp { source_port, destination_port, is_opening: false, is_reset: false, checksum_ok: true }
+    segment(source_port, destination_port, "A")
+}
+
+/// A TCP segment with some of the flags S, A, F and R.
+pub fn segment(source_port: u16, destination_port: u16, flags: &str) -> Transport {
+    let has = |flag| flags.contains(flag);
+    Transport::Tcp {
+        source_port,
+        destination_port,
+        is_opening: has('S') && !has('A'),
+        is_accepting: has('S') && has('A'),
+        is_closing: has('F'),
+        is_reset: has('R'),
+        checksum_ok: true,
+    }
+}
+
+pub fn arp(sender: &str, target: &str, is_request: bool) -> Packet {
+    let content = Content::Arp { sender: ip(sender), target: ip(target), is_request };
+    Packet { content, ..packet(sender, target, Transport::Other) }
+}
+
+/// The packet with another content.
+pub fn numbered(mut packet: Packet, number: u64) -> Packet {
+    if let Content::Ipv4(ip) = &mut packet.content {
+        ip.content = number;
+    }
+    packet
+}
+
+/// A flow from `client`, seen as `seen_as`, to `destination`.
+pub fn flow(client: &str, seen_as: &str, destination: &str) -> Flow {
+    Flow {
+        protocol: "udp".to_owned(),
+        client: client.to_owned(),
+        destination: destination.to_owned(),
+        server: destination.to_owned(),
+        client_seen_as: seen_as.to_owned(),
+        state: "open".to_owned(),
+        packets_sent: 1,
+        packets_received: 0,
+        octets_sent: 1,
+        octets_received: 0,
+        expires_in_secs: 1,
+    }
+}
+
+/// A report at `secs` of a gateway that nothing has happened to.
+pub fn snapshot(secs: u64) -> Snapshot {
+    let interface = |address: &str| Interface {
+        mac: "02:00:00:00:00:01".to_owned(),
+        address: Some(address.parse().expect("a network")),
+        gateway: None,
+        configured_by: "static".to_owned(),
+    };
+    Snapshot {
+        now: Instant::from_secs(secs),
+        status: Status {
+            version: String::new(),
+            hostname: "gatepost".to_owned(),
+            domain: "office.example".to_owned(),
+            mode: "nat".to_owned(),
+            uptime_secs: secs,
+            lan: interface("192.168.1.1/24"),
+            wan: Some(interface("203.0.113.10/24")),
+            dns_upstream: Vec::new(),
+            flows: 0,
+            leases: 0,
+            ports: Vec::new(),
+        },
+        counters: Counters {
+            received: 0,
+            transmitted: 0,
+            flooded: 0,
+            local: 0,
+            consumed: 0,
+            held: 0,
+            dropped: 0,
+            made: 0,
+            made_suppressed: 0,
+            ports: Vec::new(),
+        },
+        leases: Leases { leases: Vec::new() },
+        neighbors: Neighbors { neighbors: Vec::new(), stations: Vec::new() },
+        flows: None,
+    }
 }
 
 pub fn udp(source_port: u16, destination_port: u16, payload: Vec<u8>) -> Transport {

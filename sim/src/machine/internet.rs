@@ -1,5 +1,5 @@
 //! The provider and the internet behind it, as one machine: the WAN's router with its DHCP server, and
-//! beyond it name servers, web sites and a chat server.
+//! beyond it name servers, web sites, a chat server and one that answers late.
 //!
 //! It has all their addresses, so that a packet to any of them goes through the router as far as
 //! the gateway can tell. Its faults are the name servers' [`DnsMood`]s, a DHCP server that falls silent,
@@ -8,7 +8,10 @@
 mod connections;
 mod dhcp;
 mod dns;
+mod echo;
+pub mod late;
 
+use std::mem;
 use std::net::Ipv4Addr;
 
 use gatepost_dataplane::{Instant, MacAddr};
@@ -20,10 +23,11 @@ use smoltcp::socket::udp;
 use smoltcp::wire::{IpAddress, IpCidr, Ipv4Cidr};
 
 use self::connections::{Asked, Connections};
-pub use self::connections::{CONNECTIONS_MAX, ConnectionId, is_page};
+pub use self::connections::{CONNECTIONS_MAX, ConnectionId, is_page, serve_page};
 use self::dhcp::DhcpServer;
 pub use self::dns::{DnsMood, SharedTree, Tree, authorities, reverse, servers_called};
 use self::dns::{NameServers, Transport};
+use self::late::LateServer;
 use super::Machine;
 use super::stack::Stack;
 use crate::packet::{Content, Packet, Transport as Carried};
@@ -77,7 +81,11 @@ pub struct Internet {
     names: NameServers,
     /// Whether packets to networks unknown go to the customer: where it does not translate.
     routes_back: bool,
+    late_server: LateServer,
+    late_socket: SocketHandle,
     connections: Connections,
+    /// Answers to pings.
+    echoes: Vec<Vec<u8>>,
     due: Option<Instant>,
 }
 
@@ -99,6 +107,7 @@ impl Internet {
         stack.iface.set_any_ip(true);
         let dhcp_socket = stack.bind_udp(DHCP_SERVER_PORT);
         let dns_socket = stack.bind_udp(DNS_PORT);
+        let late_socket = stack.bind_udp(late::LATE_PORT);
         let mut this = Self {
             stack,
             mood: ProviderMood::Up,
@@ -107,7 +116,10 @@ impl Internet {
             dns_socket,
             names: NameServers::new(tree, &mut rng),
             routes_back: false,
+            late_server: LateServer::default(),
+            late_socket,
             connections: Connections::default(),
+            echoes: Vec::new(),
             due: None,
         };
         this.take_addresses();
@@ -121,6 +133,9 @@ impl Internet {
         // smoltcp keeps what it cannot route any more, and everything behind that.
         self.stack.sockets.remove(self.dns_socket);
         self.dns_socket = self.stack.bind_udp(DNS_PORT);
+        self.stack.sockets.remove(self.late_socket);
+        self.late_socket = self.stack.bind_udp(late::LATE_PORT);
+        self.late_server = LateServer::default();
     }
 
     /// Makes the DHCP server fall silent, or answer again.
@@ -134,6 +149,7 @@ impl Internet {
         if mood == ProviderMood::Gone {
             self.connections.forget(&mut self.stack);
             self.names.lose_letters();
+            self.late_server = LateServer::default();
         }
         self.due = Some(Instant::ZERO);
     }
@@ -252,6 +268,12 @@ impl Internet {
             }
         }
     }
+
+    fn serve_late(&mut self, now: Instant) {
+        let (routes_back, network) = (self.routes_back, self.dhcp.network());
+        let is_customer = |address: Ipv4Addr| routes_back || network.contains(&address);
+        self.late_server.serve(self.stack.udp(self.late_socket), is_customer, now);
+    }
 }
 
 impl Machine for Internet {
@@ -267,6 +289,7 @@ impl Machine for Internet {
         {
             self.connections.expect(&mut self.stack, ip.destination, destination_port);
         }
+        self.echoes.extend(echo::answer(&frame));
         self.stack.handle_frame(frame);
     }
 
@@ -274,12 +297,14 @@ impl Machine for Internet {
         self.stack.poll(now);
         self.serve_dhcp();
         self.serve_names(now);
+        self.serve_late(now);
         self.stack.poll(now);
-        let mut sent = Vec::new();
+        let mut sent = mem::take(&mut self.echoes);
         self.stack.drain(&mut |frame| sent.push(frame));
         sent.retain(|frame| Packet::parse(frame).is_none_or(|packet| self.passes(&packet)));
         sent.into_iter().for_each(transmit);
-        self.due = self.names.poll_timeout().into_iter().chain(self.stack.poll_timeout(now)).min();
+        let answers = self.names.poll_timeout().into_iter().chain(self.late_server.poll_timeout());
+        self.due = answers.chain(self.stack.poll_timeout(now)).min();
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

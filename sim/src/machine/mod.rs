@@ -1,10 +1,15 @@
 //! The machines of the simulated world. They speak Ethernet, ARP, IP, UDP and TCP themselves, over
 //! smoltcp or with frames made by etherparse; nothing of the product's codecs or clients is in them.
 
+mod asker;
 pub mod attacker;
+mod fetch;
 pub mod internet;
+mod page_server;
 pub mod pc;
+pub mod spoofer;
 mod stack;
+pub mod visitor;
 
 use gatepost_dataplane::{Instant, MacAddr};
 

@@ -20,7 +20,10 @@ use smoltcp::socket::{dhcpv4, tcp};
 use smoltcp::wire::{DhcpOption, IpCidr, Ipv4Cidr};
 
 use super::Machine;
-use super::internet::{CHAT_ADDRESS, CHAT_PORT, DNS_PORT, SITES, WEB_ADDRESSES, WEB_PORT, is_page, reverse};
+use super::asker::Asker;
+use super::fetch::{Closing, Fetch, Fetched, Visits, connect};
+use super::internet::{CHAT_ADDRESS, CHAT_PORT, DNS_PORT, SITES, WEB_ADDRESSES, WEB_PORT, reverse};
+use super::page_server::PageServer;
 use super::stack::Stack;
 
 /// The most PCs of an office.
@@ -31,15 +34,9 @@ pub const DOMAIN: &str = "office.example";
 /// How long an answer to a question is waited for, and how often it is asked.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 const RESOLVE_TRIES: u8 = 3;
-/// How long a page may take.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a connection may take to close before it is forgotten.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
-const CHAT_INTERVAL: Duration = Duration::from_secs(1);
 const CHAT_LINE_LEN: usize = 8;
 const CHAT_RETRY: Duration = Duration::from_secs(5);
-/// The longest page, in octets.
-const PAGE_LEN_MAX: u32 = 20_000;
+const HAIRPIN_INTERVAL: Duration = Duration::from_secs(15);
 const RESOLVER_PORT: u16 = 5_353;
 /// RFC 2132 section 3.14
 const OPTION_HOSTNAME: u8 = 12;
@@ -53,10 +50,18 @@ pub struct Habits {
     pub visit_every: Option<Duration>,
     /// The length of every page; `None`: up to 20,000 octets.
     pub page_octets: Option<u32>,
-    /// Keeps a chat open.
-    pub chats: bool,
-    /// Whether there is an internet with pages. Without, it looks up colleagues only.
+    /// Keeps a chat open, and says something so often.
+    pub chats_every: Option<Duration>,
+    /// Whether there is an internet with pages. Without, it looks up machines of the office only.
     pub has_internet: bool,
+    /// Looks up the printer, too.
+    pub knows_printer: bool,
+    /// Serves pages.
+    pub serves: bool,
+    /// Visits a server of the office's by the address and port that the internet knows.
+    pub visits_own: Option<(Ipv4Addr, u16)>,
+    /// Pings, and asks the server that answers late.
+    pub asks: bool,
 }
 
 /// What worked, and what did not.
@@ -64,6 +69,8 @@ pub struct Habits {
 pub struct Diary {
     /// The address, with its prefix.
     pub address: Option<Ipv4Net>,
+    /// The first address that it ever had.
+    pub first_address: Option<Ipv4Net>,
     /// When the latest address was got.
     pub address_since: Option<Instant>,
     /// How often an address was lost.
@@ -88,6 +95,12 @@ pub struct Diary {
     pub last_chat_at: Option<Instant>,
     /// Chats that ended without being asked to.
     pub chats_broken: u64,
+    /// Pages from a server of the office's, by the address that the internet knows.
+    pub hairpin_pages: u64,
+    /// Answers from the server that answers late.
+    pub late_answers: u64,
+    /// Pings that came back.
+    pub echoes: u64,
 }
 
 /// A PC.
@@ -102,7 +115,10 @@ pub struct Pc {
     dns_server: Option<Ipv4Addr>,
     errand: Errand,
     chat: Chat,
-    closing: Vec<(SocketHandle, Instant)>,
+    asker: Option<Asker>,
+    closing: Closing,
+    server: Option<PageServer>,
+    hairpin: Option<Visits>,
     due: Option<Instant>,
     diary: Diary,
 }
@@ -111,7 +127,7 @@ pub struct Pc {
 enum Errand {
     Pausing { until: Instant },
     Resolving { name: String, id: u16, tries: u8, until: Instant },
-    Fetching { handle: SocketHandle, wanted: u32, got: u32, is_asked: bool, until: Instant },
+    Fetching(Fetch),
 }
 
 enum Chat {
@@ -132,6 +148,8 @@ impl Pc {
         client.set_retry_config(retries);
         let dhcp = stack.sockets.add(client);
         let resolver = stack.bind_udp(RESOLVER_PORT);
+        let server = habits.serves.then(|| PageServer::new(&mut stack));
+        let asker = habits.asks.then(|| Asker::new(&mut stack, rng.random()));
         Self {
             number,
             colleagues,
@@ -142,8 +160,14 @@ impl Pc {
             resolver,
             dns_server: None,
             errand: Errand::Pausing { until: Instant::ZERO },
-            chat: if habits.chats { Chat::Offline { until: Instant::ZERO } } else { Chat::Never },
-            closing: Vec::new(),
+            chat: match habits.chats_every {
+                Some(_) => Chat::Offline { until: Instant::ZERO },
+                None => Chat::Never,
+            },
+            asker,
+            closing: Closing::default(),
+            server,
+            hairpin: habits.visits_own.map(|server| Visits::new(server, HAIRPIN_INTERVAL)),
             due: Some(Instant::ZERO),
             diary: Diary::default(),
         }
@@ -177,6 +201,7 @@ impl Pc {
             self.hang_up(now);
         }
         self.diary.address = address;
+        self.diary.first_address = self.diary.first_address.or(address);
         self.diary.address_since = address.map(|_| now);
         let (router, dns_server) = configured.map_or((None, None), |(_, router, dns)| (router, dns));
         self.dns_server = dns_server;
@@ -196,18 +221,13 @@ impl Pc {
 
     /// Gives every connection up: they belong to an address that is gone.
     fn hang_up(&mut self, now: Instant) {
-        if let Errand::Fetching { handle, .. } = self.errand {
-            self.abort(handle, now);
+        if let Errand::Fetching(fetch) = &self.errand {
+            fetch.abort(&mut self.stack, &mut self.closing, now);
         }
         if let Chat::Online { handle, .. } = self.chat {
-            self.abort(handle, now);
+            self.closing.abort(&mut self.stack, handle, now);
             self.chat = Chat::Offline { until: now };
         }
-    }
-
-    fn abort(&mut self, handle: SocketHandle, now: Instant) {
-        self.stack.tcp(handle).abort();
-        self.closing.push((handle, now));
     }
 
     fn pause(&mut self) -> Duration {
@@ -221,7 +241,7 @@ impl Pc {
             Errand::Pausing { until } if *until <= now => self.begin_errand(now),
             Errand::Pausing { .. } => {}
             Errand::Resolving { .. } => self.resolve(now),
-            Errand::Fetching { .. } => self.fetch(now),
+            Errand::Fetching(_) => self.fetch(now),
         }
     }
 
@@ -241,18 +261,22 @@ impl Pc {
         self.resolve(now);
     }
 
-    /// A name that leads to no page: a colleague's, an address's, or nobody's.
+    /// A name that leads to no page: a colleague's, the printer's, an address's, or nobody's.
     fn curiosity(&mut self) -> String {
         let host = match self.rng.random_range(0..6) {
-            0 => return format!("nobody-{}.example.", self.rng.random_range(0..3)),
+            0 if self.habits.has_internet => {
+                return format!("nobody-{}.example.", self.rng.random_range(0..3));
+            }
             1 if self.habits.has_internet => WEB_ADDRESSES.choose(&mut self.rng).copied(),
             2 => self.diary.address.map(|own| own.addr()),
             _ => None,
         };
-        match host {
-            Some(address) => reverse(address),
-            None => format!("{}.{DOMAIN}.", HOSTNAMES[self.rng.random_range(0..self.colleagues)]),
+        if let Some(address) = host {
+            return reverse(address);
         }
+        let machine = self.rng.random_range(0..self.colleagues + usize::from(self.habits.knows_printer));
+        let name = if machine < self.colleagues { &HOSTNAMES[machine] } else { "printer" };
+        format!("{name}.{DOMAIN}.")
     }
 
     fn resolve(&mut self, now: Instant) {
@@ -297,69 +321,37 @@ impl Pc {
     }
 
     fn begin_fetch(&mut self, address: Ipv4Addr, now: Instant) {
-        let wanted = self.habits.page_octets.unwrap_or_else(|| self.rng.random_range(1..=PAGE_LEN_MAX));
-        let Some(handle) = self.connect(address, WEB_PORT) else {
-            self.diary.pages_failed += 1;
-            self.errand = Errand::Pausing { until: now + self.pause() };
-            return;
+        let (server, octets) = ((address, WEB_PORT), self.habits.page_octets);
+        self.errand = match Fetch::begin(&mut self.stack, &mut self.rng, server, octets, now) {
+            Some(fetch) => Errand::Fetching(fetch),
+            None => {
+                self.diary.pages_failed += 1;
+                Errand::Pausing { until: now + self.pause() }
+            }
         };
-        let until = now + FETCH_TIMEOUT;
-        self.errand = Errand::Fetching { handle, wanted, got: 0, is_asked: false, until };
-    }
-
-    fn connect(&mut self, address: Ipv4Addr, port: u16) -> Option<SocketHandle> {
-        let local_port: u16 = self.rng.random_range(49_152..=u16::MAX);
-        let handle = self.stack.add_tcp();
-        let Stack { iface, sockets, .. } = &mut self.stack;
-        let socket = sockets.get_mut::<tcp::Socket<'_>>(handle);
-        if socket.connect(iface.context(), (address, port), local_port).is_err() {
-            sockets.remove(handle);
-            return None;
-        }
-        Some(handle)
     }
 
     fn fetch(&mut self, now: Instant) {
-        let Errand::Fetching { handle, wanted, got, is_asked, until } = &mut self.errand else { return };
-        let socket = self.stack.sockets.get_mut::<tcp::Socket<'_>>(*handle);
-        if socket.can_send() && !*is_asked {
-            *is_asked = socket.send_slice(&wanted.to_be_bytes()).is_ok_and(|len| len == size_of::<u32>());
-        }
-        let mut is_wrong = false;
-        while socket.can_recv() {
-            let read = socket.recv(|octets| (octets.len(), (is_page(*got, octets), octets.len())));
-            let Ok((is_right, len)) = read else { break };
-            is_wrong |= !is_right;
-            *got = got.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
-        }
-        let is_ended = *is_asked && !socket.may_recv() || !socket.is_open();
-        let is_whole = got == wanted && is_ended;
-        let (handle, is_late) = (*handle, *until <= now);
-        if is_wrong {
-            self.diary.pages_wrong += 1;
-        } else if is_whole {
-            self.diary.pages += 1;
-            self.diary.last_page_at = Some(now);
-        } else if is_ended || is_late {
-            self.diary.pages_failed += 1;
-        } else {
-            return;
-        }
-        if is_whole {
-            self.stack.tcp(handle).close();
-            self.closing.push((handle, now + CLOSE_TIMEOUT));
-        } else {
-            self.abort(handle, now);
+        let Errand::Fetching(fetch) = &mut self.errand else { return };
+        let Some(fetched) = fetch.work(&mut self.stack, &mut self.closing, now) else { return };
+        match fetched {
+            Fetched::Whole => {
+                self.diary.pages += 1;
+                self.diary.last_page_at = Some(now);
+            }
+            Fetched::Wrong => self.diary.pages_wrong += 1,
+            Fetched::Failed => self.diary.pages_failed += 1,
         }
         self.errand = Errand::Pausing { until: now + self.pause() };
     }
 
     fn talk(&mut self, now: Instant) {
+        let pause = self.habits.chats_every.unwrap_or_default();
         match &mut self.chat {
             Chat::Never => {}
             Chat::Offline { until } => {
                 if *until <= now && self.diary.address.is_some() {
-                    self.chat = match self.connect(CHAT_ADDRESS, CHAT_PORT) {
+                    self.chat = match connect(&mut self.stack, &mut self.rng, (CHAT_ADDRESS, CHAT_PORT)) {
                         Some(handle) => Chat::Online { handle, next_at: now, sent: 0, received: 0 },
                         None => Chat::Offline { until: now + CHAT_RETRY },
                     };
@@ -377,46 +369,58 @@ impl Pc {
                     *received += 1;
                 }
                 if *next_at <= now && socket.can_send() {
-                    *next_at = now + CHAT_INTERVAL;
+                    *next_at = now + pause;
                     *sent += u64::from(socket.send_slice(&sent.to_be_bytes()) == Ok(CHAT_LINE_LEN));
                 } else if *next_at <= now {
-                    *next_at = now + CHAT_INTERVAL;
+                    *next_at = now + pause.min(CHAT_RETRY);
                 }
                 if !socket.is_open() || socket.state() == tcp::State::CloseWait {
                     self.diary.chats_broken += 1;
                     self.chat = Chat::Offline { until: now + CHAT_RETRY };
-                    self.abort(handle, now);
+                    self.closing.abort(&mut self.stack, handle, now);
                 }
             }
         }
     }
 
-    fn forget_closed(&mut self, now: Instant) {
-        let stack = &mut self.stack;
-        self.closing.retain(|(handle, until)| {
-            let socket = stack.sockets.get_mut::<tcp::Socket<'_>>(*handle);
-            let is_over =
-                matches!(socket.state(), tcp::State::Closed | tcp::State::TimeWait) || *until <= now;
-            if is_over {
-                stack.sockets.remove(*handle);
-            }
-            !is_over
-        });
+    fn ask(&mut self, now: Instant) {
+        let Some(asker) = &mut self.asker else { return };
+        asker.work(&mut self.stack, self.diary.address.is_some(), now);
+        self.diary.late_answers = asker.answers();
+        self.diary.echoes = asker.echoes();
+    }
+
+    fn serve_and_visit(&mut self, now: Instant) {
+        if let Some(server) = &mut self.server {
+            server.work(&mut self.stack);
+        }
+        if let Some(visits) = self.hairpin.as_mut().filter(|_| self.diary.address.is_some()) {
+            visits.work(&mut self.stack, &mut self.rng, &mut self.closing, now);
+            self.diary.hairpin_pages = visits.pages;
+        }
     }
 
     fn next_due(&mut self, now: Instant) -> Option<Instant> {
-        let errand = match self.errand {
-            Errand::Pausing { until } | Errand::Resolving { until, .. } | Errand::Fetching { until, .. } => {
-                until
-            }
+        let errand = match &self.errand {
+            Errand::Pausing { until } | Errand::Resolving { until, .. } => *until,
+            Errand::Fetching(fetch) => fetch.poll_timeout(),
         };
         let chat = match self.chat {
             Chat::Never => None,
             Chat::Offline { until } => self.diary.address.map(|_| until),
             Chat::Online { next_at, .. } => Some(next_at),
         };
-        let closing = self.closing.iter().map(|(_, until)| *until);
-        closing.chain([errand]).chain(chat).chain(self.stack.poll_timeout(now)).min()
+        let closing = self.closing.poll_timeout().into_iter();
+        let asker = self.asker.as_ref().and_then(Asker::poll_timeout);
+        let hairpin =
+            self.hairpin.as_ref().filter(|_| self.diary.address.is_some()).map(Visits::poll_timeout);
+        closing
+            .chain([errand])
+            .chain(chat)
+            .chain(asker)
+            .chain(hairpin)
+            .chain(self.stack.poll_timeout(now))
+            .min()
     }
 }
 
@@ -434,9 +438,11 @@ impl Machine for Pc {
         self.follow_dhcp(now);
         self.run_errand(now);
         self.talk(now);
+        self.ask(now);
+        self.serve_and_visit(now);
         // What was just begun goes out at once.
         self.stack.poll(now);
-        self.forget_closed(now);
+        self.closing.forget(&mut self.stack, now);
         self.stack.drain(transmit);
         self.due = self.next_due(now);
     }

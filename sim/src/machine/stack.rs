@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use gatepost_dataplane::{Instant, MacAddr};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
-use smoltcp::socket::{tcp, udp};
+use smoltcp::socket::{icmp, tcp, udp};
 use smoltcp::wire::{EthernetAddress, HardwareAddress};
 
 /// Octets that a TCP socket buffers in each direction.
@@ -75,6 +75,19 @@ impl Stack {
         self.sockets.add(socket)
     }
 
+    /// Adds a socket for pings with `identifier`.
+    pub fn bind_icmp(&mut self, identifier: u16) -> SocketHandle {
+        let buffer = || {
+            icmp::PacketBuffer::new(
+                vec![icmp::PacketMetadata::EMPTY; UDP_QUEUE_DATAGRAMS],
+                vec![0; UDP_BUFFER_LEN],
+            )
+        };
+        let mut socket = icmp::Socket::new(buffer(), buffer());
+        socket.bind(icmp::Endpoint::Ident(identifier)).expect("a new socket can be bound");
+        self.sockets.add(socket)
+    }
+
     /// Adds a TCP socket that does nothing yet.
     pub fn add_tcp(&mut self) -> SocketHandle {
         let buffer = || tcp::SocketBuffer::new(vec![0; TCP_BUFFER_LEN]);
@@ -83,6 +96,11 @@ impl Stack {
 
     /// A UDP socket.
     pub fn udp(&mut self, handle: SocketHandle) -> &mut udp::Socket<'static> {
+        self.sockets.get_mut(handle)
+    }
+
+    /// A socket for pings.
+    pub fn icmp(&mut self, handle: SocketHandle) -> &mut icmp::Socket<'static> {
         self.sockets.get_mut(handle)
     }
 

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use crate::machine::attacker::Shot;
 use crate::machine::internet::{DnsMood, ProviderMood};
+use crate::machine::spoofer::Trick;
 use crate::world::disk::DiskMood;
 use crate::world::link::Link;
 
@@ -18,6 +19,10 @@ pub enum Action {
         /// The gateway's port.
         port: String,
     },
+    /// A PC goes to sleep without a word.
+    Sleep(String),
+    /// A PC wakes up.
+    Wake(String),
     /// A cable becomes better or worse.
     Link {
         /// The machine, port or group.
@@ -55,6 +60,8 @@ pub enum Action {
     NameMoves(String),
     /// The attacker fires at the gateway.
     Attack(Vec<Shot>),
+    /// The spoofer plays tricks on the LAN.
+    Spoof(Vec<Trick>),
     /// The gateway's time of day jumps by so many seconds, ahead or back.
     ClockJumps(i64),
     /// The gateway's disk becomes better or worse.
@@ -67,6 +74,8 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Replug { machine, port } => write!(f, "{machine} moves to {port}"),
+            Self::Sleep(machine) => write!(f, "{machine} goes to sleep"),
+            Self::Wake(machine) => write!(f, "{machine} wakes up"),
             Self::Link { name, .. } => write!(f, "the cable of {name} changes"),
             Self::Partition(names) => write!(f, "{} are cut off from the others", names.join(", ")),
             Self::Reunite => f.write_str("nobody is cut off any more"),
@@ -83,6 +92,7 @@ impl fmt::Display for Action {
             Self::Dns { servers, mood } => write!(f, "name service of {servers}: {mood:?}"),
             Self::NameMoves(name) => write!(f, "{name} moves to another web server"),
             Self::Attack(shots) => write!(f, "{} shots at the gateway", shots.len()),
+            Self::Spoof(tricks) => write!(f, "{} tricks of the spoofer's", tricks.len()),
             Self::ClockJumps(secs) => write!(f, "the gateway's time of day jumps by {secs:+} s"),
             Self::Disk(mood) => write!(f, "the disk {mood}"),
             Self::Panic => f.write_str("the gateway's code panics"),
@@ -93,6 +103,16 @@ impl fmt::Display for Action {
 /// `machine` moves to the gateway's port `port`.
 pub fn replug(machine: &str, port: &str) -> Action {
     Action::Replug { machine: machine.to_owned(), port: port.to_owned() }
+}
+
+/// `machine` goes to sleep without a word.
+pub fn sleep(machine: &str) -> Action {
+    Action::Sleep(machine.to_owned())
+}
+
+/// `machine` wakes up.
+pub fn wake(machine: &str) -> Action {
+    Action::Wake(machine.to_owned())
 }
 
 /// The cable of `name` becomes `link`.
@@ -172,6 +192,11 @@ pub fn port_scan(port_max: u16) -> Action {
     let lan = (1..=20).map(|host| Ipv4Addr::new(192, 168, 1, host));
     let behind = lan.flat_map(|host| [Shot::ToLan(host), Shot::FromLan(host)]);
     attack(ports.chain([Shot::Ping]).chain(behind))
+}
+
+/// The spoofer plays tricks, ten a second.
+pub fn spoof(tricks: impl IntoIterator<Item = Trick>) -> Action {
+    Action::Spoof(tricks.into_iter().collect())
 }
 
 /// The gateway's time of day jumps by so many seconds, ahead or back.

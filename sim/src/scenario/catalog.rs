@@ -1,18 +1,21 @@
 //! The scenarios that have a name.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use gatepost_dataplane::Instant;
 
 use super::action::{
-    attack, clock_jumps, dhcp_silent, disk, dns_of, name_moves, partition, port_scan, power_back, power_cut,
-    power_cut_while_writing, provider, renumber, replug, reunite,
+    Action, attack, calm, clock_jumps, dhcp_silent, disk, dns_of, name_moves, partition, port_scan,
+    power_back, power_cut, power_cut_while_writing, provider, renumber, replug, reunite, sleep, spoof, wake,
 };
 use super::office::{Office, office};
+use super::outcome::VisitAccount;
 use super::swarm;
 use crate::machine::attacker::Shot;
 use crate::machine::internet::{DnsMood, ProviderMood};
-use crate::machine::pc::Diary;
+use crate::machine::pc::{Diary, mac_of};
+use crate::machine::spoofer::Trick;
 use crate::world::disk::DiskMood;
 use crate::world::link::loss;
 
@@ -100,6 +103,41 @@ pub const SCENARIOS: &[Scenario] = &[
         lasting_secs: 90,
         lasting_secs_min: 90,
         build: |_, _| scanned(),
+    },
+    Scenario {
+        name: "lunch",
+        about: "half of the PCs sleep for an hour without a word, and go on where they were",
+        lasting_secs: 5_400,
+        lasting_secs_min: 5_400,
+        build: |_, _| lunch(),
+    },
+    Scenario {
+        name: "printer",
+        about: "a printer has its reserved address whatever happens, and its name leads there",
+        lasting_secs: 180,
+        lasting_secs_min: 180,
+        build: |_, _| printer(),
+    },
+    Scenario {
+        name: "spoofer",
+        about: "somebody in the office takes addresses by hand and sends under those of others",
+        lasting_secs: 240,
+        lasting_secs_min: 240,
+        build: |_, _| spoofed(),
+    },
+    Scenario {
+        name: "forwarded-server",
+        about: "two PCs serve pages to the internet, one by a forward and one as the default machine",
+        lasting_secs: 120,
+        lasting_secs_min: 120,
+        build: |_, _| forwarded_server(),
+    },
+    Scenario {
+        name: "mapping-lives",
+        about: "mappings are idle for as long as their RFCs allow, and longer",
+        lasting_secs: 9_000,
+        lasting_secs_min: 9_000,
+        build: |_, _| mapping_lives(),
     },
     Scenario {
         name: "bad-names",
@@ -248,6 +286,99 @@ fn scanned() -> Office {
         .expect("nothing came back", |account| match account.attack_answers {
             0 => Ok(()),
             answers => Err(format!("{answers} answers, open ports {:?}", account.open_ports)),
+        })
+}
+
+fn lunch() -> Office {
+    let half = |office: Office, action: fn(&str) -> Action, at| {
+        (0_u64..10).fold(office, |office, pc| office.at(secs(at + pc), action(&format!("pc-{pc}"))))
+    };
+    let office = office().tick_ms(10).pcs(20).lease_secs(5_400).visiting_every(Some(secs(120)));
+    let office = office.chatting(12).chatting_every(secs(900));
+    half(half(office, sleep, 600), wake, 4_200)
+        .expect("every PC kept its address", |account| {
+            account.every_pc(|diary| diary.addresses_lost == 0 && diary.address.is_some())
+        })
+        .expect("no chat broke", |account| account.every_pc(|diary| diary.chats_broken == 0))
+        .expect("everybody works again", |account| {
+            account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > 4_800))
+        })
+}
+
+fn printer() -> Office {
+    let reserved = Ipv4Addr::new(192, 168, 1, 200);
+    office()
+        .pcs(4)
+        .printer("pc-3")
+        .lease_secs(60)
+        .visiting_every(Some(secs(3)))
+        .at(secs(30), power_cut())
+        .at(secs(40), power_back())
+        .at(secs(70), spoof([Trick::Take(reserved), Trick::Claim(reserved)]))
+        .at(secs(100), calm())
+        .expect("the printer has its address", move |account| {
+            let diary = &account.pc("pc-3").diary;
+            let has = |address: Option<ipnet::Ipv4Net>| address.is_some_and(|net| net.addr() == reserved);
+            if has(diary.address) && has(diary.first_address) { Ok(()) } else { Err(format!("{diary:?}")) }
+        })
+        .expect("names were answered to the end", |account| {
+            account.every_pc(|diary| diary.lookups > 20 && diary.last_page_at.is_some())
+        })
+}
+
+fn spoofed() -> Office {
+    let lan = |host| Ipv4Addr::new(192, 168, 1, host);
+    let taken = (2..=6).map(|host| Trick::Take(lan(host)));
+    let claimed = (1..=20).map(|host| Trick::Claim(lan(host)));
+    let strangers = [Ipv4Addr::new(203, 0, 113, 100), Ipv4Addr::new(9, 9, 9, 9), Ipv4Addr::BROADCAST];
+    let posed = strangers.into_iter().chain((0..=255).map(lan)).map(Trick::SendAs);
+    let borrowed = (0..8).map(|pc| Trick::Borrow(mac_of(pc)));
+    office()
+        .pcs(8)
+        .arriving_within(secs(40))
+        .chatting(2)
+        .at(secs(60), spoof(taken.chain(claimed).chain(posed).chain(borrowed)))
+        .at(secs(120), calm())
+        .expect("every trick was played", |account| match account.tricks {
+            292.. => Ok(()),
+            tricks => Err(format!("{tricks} tricks")),
+        })
+        .expect("everybody works again", |account| {
+            account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > 170))
+        })
+}
+
+fn forwarded_server() -> Office {
+    office()
+        .pcs(5)
+        .forwarded("pc-0", 8_080)
+        .dmz_host("pc-1")
+        .hairpinning(2)
+        .expect("the internet sees both servers", |account| {
+            let is_seen = |visits: &VisitAccount| visits.pages >= 12 && visits.failed <= 2;
+            if account.visits.iter().all(is_seen) { Ok(()) } else { Err(format!("{:?}", account.visits)) }
+        })
+        .expect("colleagues see the first by its outside address", |account| {
+            let pages = ["pc-3", "pc-4"].map(|pc| account.pc(pc).diary.hairpin_pages);
+            if pages.iter().all(|pages| *pages >= 6) { Ok(()) } else { Err(format!("{pages:?}")) }
+        })
+}
+
+fn mapping_lives() -> Office {
+    office()
+        .tick_ms(10)
+        .pcs(4)
+        .asking(4)
+        .chatting(2)
+        // RFC 5382 REQ-5: 2 h 4 min. The server answers at once.
+        .chatting_every(secs(7_430))
+        .visiting_every(Some(secs(600)))
+        .expect("chats outlast two hours of silence", |account| {
+            let diaries = ["pc-0", "pc-1"].map(|pc| account.pc(pc).diary.clone());
+            if diaries.iter().all(|diary| chatted(diary, 2)) { Ok(()) } else { Err(format!("{diaries:?}")) }
+        })
+        .expect("late answers came, and pings came back", |account| {
+            account.every_pc(|diary| diary.late_answers > 50 && diary.echoes > 100)
         })
 }
 

@@ -25,8 +25,8 @@
 //! ```
 //!
 //! The names in it: `pc-0` and so on, the gateway's ports `lan0` and so on and `wan`, `lan` for all of the
-//! former, `pcs` for every PC, `internet`, `attacker`; of name servers `resolver-0`, `resolver-1`, `resolvers`,
-//! `a.root` and the others of the internet's tree, `authorities`.
+//! former, `pcs` for every PC, `spoofer` on the LAN, `internet`, `attacker` and `visitor` on the WAN; of name
+//! servers `resolver-0`, `resolver-1`, `resolvers`, `a.root` and the others of the internet's tree, `authorities`.
 
 pub mod action;
 pub mod catalog;
@@ -39,7 +39,8 @@ mod world;
 
 pub use action::{
     Action, attack, calm, clock_jumps, dhcp_silent, disk, dns, dns_of, link, name_moves, panic, partition,
-    port_scan, power_back, power_cut, power_cut_while_writing, provider, renumber, replug, reunite,
+    port_scan, power_back, power_cut, power_cut_while_writing, provider, renumber, replug, reunite, sleep,
+    spoof, wake,
 };
 pub use office::{Office, dhcp, fixed, office};
 pub use outcome::{Account, Outcome, PcAccount};

@@ -14,10 +14,16 @@ use super::action::Action;
 use super::outcome::{Account, Outcome};
 use super::progress::Watch;
 use super::world::World;
-use crate::machine::internet::RESOLVER_ADDRESSES;
+use crate::machine::internet::{RESOLVER_ADDRESSES, WEB_PORT};
+use crate::machine::pc::mac_of;
 use crate::mistake::{Line, Mistake};
 use crate::world::link::{Link, perfect};
 use crate::world::segment::TICK;
+
+/// The host number on the LAN of the first reserved address.
+const RESERVED_FIRST: u8 = 200;
+/// The host number that the provider's DHCP server gives its first customer.
+pub(super) const LEASED_HOST: u32 = 100;
 
 /// What is expected in the end.
 pub type Expectation = (String, Box<dyn Fn(&Account) -> Result<(), String>>);
@@ -27,6 +33,11 @@ pub type Expectation = (String, Box<dyn Fn(&Account) -> Result<(), String>>);
 pub struct Office {
     pub(super) pcs: usize,
     pub(super) chatting: usize,
+    pub(super) chatting_every: Duration,
+    pub(super) asking: usize,
+    pub(super) servers: Vec<Server>,
+    pub(super) printer: Option<String>,
+    pub(super) hairpinning: usize,
     pub(super) lan_ports: usize,
     pub(super) mode: String,
     pub(super) lease_secs: u32,
@@ -47,6 +58,15 @@ pub struct Office {
     line: Line,
     /// Where each method was called last.
     lines: BTreeMap<&'static str, Line>,
+}
+
+/// A PC that serves pages to the internet.
+pub(super) struct Server {
+    pub(super) pc: String,
+    /// The port of the WAN's address that leads to it; `None`: all that nothing else claims.
+    port: Option<u16>,
+    /// Where it was asked for.
+    pub(super) line: Line,
 }
 
 /// The usual MTU of a WAN.
@@ -77,6 +97,11 @@ pub fn office() -> Office {
     Office {
         pcs: 5,
         chatting: 0,
+        chatting_every: Duration::from_secs(1),
+        asking: 0,
+        servers: Vec::new(),
+        printer: None,
+        hairpinning: 0,
         lan_ports: 1,
         mode: "nat-dmz".to_owned(),
         lease_secs: 3_600,
@@ -109,6 +134,43 @@ impl Office {
     #[track_caller]
     pub fn chatting(self, count: usize) -> Self {
         Self { chatting: count, ..self.noting("chatting") }
+    }
+
+    /// They say something so often.
+    #[track_caller]
+    pub fn chatting_every(self, pause: Duration) -> Self {
+        Self { chatting_every: pause, ..self.noting("chatting_every") }
+    }
+
+    /// The first `count` PCs ping, and ask a server on the internet that answers late or over and over.
+    #[track_caller]
+    pub fn asking(self, count: usize) -> Self {
+        Self { asking: count, ..self.noting("asking") }
+    }
+
+    /// `pc` serves pages, and a forward leads to it from `port` of the WAN's address. Somebody on the WAN
+    /// fetches pages there.
+    #[track_caller]
+    pub fn forwarded(self, pc: &str, port: u16) -> Self {
+        self.serving(pc, Some(port), Location::caller())
+    }
+
+    /// `pc` serves pages, and is the default machine. Somebody on the WAN fetches pages there.
+    #[track_caller]
+    pub fn dmz_host(self, pc: &str) -> Self {
+        self.serving(pc, None, Location::caller())
+    }
+
+    /// The last `count` PCs fetch pages from the first forwarded server by the address that the WAN knows.
+    #[track_caller]
+    pub fn hairpinning(self, count: usize) -> Self {
+        Self { hairpinning: count, ..self.noting("hairpinning") }
+    }
+
+    /// `pc` is called `printer` and always has the same address, by a reservation.
+    #[track_caller]
+    pub fn printer(self, pc: &str) -> Self {
+        Self { printer: Some(pc.to_owned()), ..self.noting("printer") }
     }
 
     /// The gateway's switch has so many ports, `lan0` and on; PCs are plugged in in turn.
@@ -202,6 +264,11 @@ impl Office {
         self
     }
 
+    fn serving(mut self, pc: &str, port: Option<u16>, line: Line) -> Self {
+        self.servers.push(Server { pc: pc.to_owned(), port, line });
+        self
+    }
+
     #[track_caller]
     fn noting(mut self, method: &'static str) -> Self {
         self.lines.insert(method, Location::caller());
@@ -241,9 +308,10 @@ impl Office {
     /// Everything that was chosen, for people.
     pub(super) fn describe(&self) -> String {
         let mut text = format!(
-            "{} PCs ({} chatting) on {} ports, mode {}, WAN {:?}, leases {} s, the provider's {} s, {} s",
+            "{} PCs ({} chatting, {} asking) on {} ports, mode {}, WAN {:?}, leases {} s, the provider's {} s, {} s",
             self.pcs,
             self.chatting,
+            self.asking,
             self.lan_ports,
             self.mode,
             self.wan,
@@ -251,6 +319,18 @@ impl Office {
             self.isp_lease_secs,
             self.lasting.as_secs(),
         );
+        for Server { pc, port, .. } in &self.servers {
+            let _ = match port {
+                Some(port) => write!(text, "\n  port {port} leads to {pc}"),
+                None => write!(text, "\n  {pc} is the default machine"),
+            };
+        }
+        if let Some(printer) = &self.printer {
+            let _ = write!(text, "\n  {printer} is the printer");
+        }
+        for line in self.extra_config.lines() {
+            let _ = write!(text, "\n  {line}");
+        }
         for (name, link, _) in &self.links {
             let _ = write!(text, "\n  cable of {name}: {link:?}");
         }
@@ -270,11 +350,12 @@ impl Office {
         let ports: Vec<_> = (0..self.lan_ports).map(|port| format!("{{ tap = 'lan{port}' }}")).collect();
         let text = format!(
             "network.mode = '{}'\n[dhcp]\npool = '192.168.1.2-192.168.1.254'\nlease_secs = {}\n\
-             [lan]\nports = [{}]\n{}\n{}",
+             [lan]\nports = [{}]\n{}\n{}{}",
             self.mode,
             self.lease_secs,
             ports.join(", "),
             self.wan_config(),
+            self.rules(),
             self.extra_config,
         );
         Config::parse("the gateway's configuration", &text).map_err(|mistakes| {
@@ -301,6 +382,67 @@ impl Office {
             ),
         };
         format!("[wan]\nports = [{{ tap = 'wan' }}]\nmtu = {}\n{address}", self.wan_mtu)
+    }
+
+    /// The reservations and the firewall's rules, as in the file.
+    fn rules(&self) -> String {
+        let mut text = String::new();
+        for (pc, address) in self.reserved() {
+            let mac = mac_of(pc);
+            let _ = writeln!(text, "[[dhcp.reservations]]\nmac = '{mac}'\naddress = '{address}'");
+            if self.printer.as_deref().and_then(pc_number) == Some(pc) {
+                text.push_str("hostname = 'printer'\n");
+            }
+        }
+        let address_of = |pc: &str| self.reserved().find(|(number, _)| pc_number(pc) == Some(*number));
+        for Server { pc, port, .. } in &self.servers {
+            let Some((_, address)) = address_of(pc) else { continue };
+            let _ = match port {
+                None => writeln!(text, "[firewall]\ndmz_host = '{address}'"),
+                Some(port) => {
+                    writeln!(text, "[[firewall.forwards]]\nwan_port = '{port}'\nto = '{address}:{WEB_PORT}'")
+                }
+            };
+        }
+        text
+    }
+
+    /// Who has a reservation, and of which address.
+    fn reserved(&self) -> impl Iterator<Item = (usize, std::net::Ipv4Addr)> {
+        let mut pcs: Vec<_> = self.servers.iter().map(|server| &server.pc).chain(&self.printer).collect();
+        pcs.dedup();
+        let addresses = (RESERVED_FIRST..).map(|host| std::net::Ipv4Addr::new(192, 168, 1, host));
+        pcs.into_iter().filter_map(|pc| pc_number(pc)).zip(addresses).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Whether there is a printer.
+    pub(super) fn has_printer(&self) -> bool {
+        self.printer.is_some()
+    }
+
+    /// Whether the PC with this number serves pages.
+    pub(super) fn is_server(&self, pc: usize) -> bool {
+        self.servers.iter().any(|server| pc_number(&server.pc) == Some(pc))
+    }
+
+    /// The server that the PC with this number visits by its address outside, if it does.
+    pub(super) fn own_server_for(&self, pc: usize) -> Option<(std::net::Ipv4Addr, u16)> {
+        let is_visitor = pc + self.hairpinning >= self.pcs && !self.is_server(pc);
+        let port = self.servers.iter().find_map(|server| server.port).filter(|_| is_visitor)?;
+        Some((self.wan_address(), port))
+    }
+
+    /// The ports of the WAN's address that lead to servers.
+    pub(super) fn server_ports(&self) -> Vec<u16> {
+        self.servers.iter().map(|server| server.port.unwrap_or(WEB_PORT)).collect()
+    }
+
+    /// The gateway's address on the WAN, until the provider renumbers.
+    pub(super) fn wan_address(&self) -> std::net::Ipv4Addr {
+        match self.wan {
+            WanBy::Dhcp => self.isp_host(LEASED_HOST),
+            WanBy::Fixed => self.fixed_address(),
+        }
     }
 
     /// The gateway's address if it is configured.
@@ -342,8 +484,13 @@ impl Office {
 
     /// What becomes of `link` where the cable of `name` is.
     pub(super) fn fitted(&self, name: &str, link: Link) -> Link {
-        if matches!(name, "wan" | "internet") { link.within_mtu(self.wan_mtu) } else { link }
+        if matches!(name, "wan" | "internet" | "visitor") { link.within_mtu(self.wan_mtu) } else { link }
     }
+}
+
+/// The number of the PC called `name`, if one can be.
+fn pc_number(name: &str) -> Option<usize> {
+    name.strip_prefix("pc-")?.parse().ok()
 }
 
 const LAN_ONLY: &str = "lan-only";

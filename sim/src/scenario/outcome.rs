@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use gatepost_dataplane::Instant;
+
 use crate::machine::pc::Diary;
 use crate::world::observer::Violation;
 
@@ -14,8 +16,12 @@ pub struct Account {
     pub pcs: Vec<PcAccount>,
     /// The gateway's address with the provider, as far as the provider knows.
     pub customer: Option<Ipv4Addr>,
+    /// What somebody on the WAN got of each server of the office's.
+    pub visits: Vec<VisitAccount>,
     /// Packets that the attacker fired.
     pub fired: u64,
+    /// Tricks that the spoofer played.
+    pub tricks: u64,
     /// Packets that came back to the attacker.
     pub attack_answers: u64,
     /// Ports that accepted the attacker.
@@ -43,6 +49,17 @@ impl Account {
             None => Ok(()),
         }
     }
+}
+
+/// What somebody on the WAN got of a server of the office's.
+#[derive(Clone, Debug)]
+pub struct VisitAccount {
+    /// Pages that came whole.
+    pub pages: u64,
+    /// Pages that did not.
+    pub failed: u64,
+    /// When the latest page came.
+    pub last_page_at: Option<Instant>,
 }
 
 /// What one PC has to tell.

@@ -6,7 +6,7 @@ use gatepost_dataplane::config::Mode;
 use ipnet::Ipv4Net;
 
 use super::action::Action;
-use super::office::Office;
+use super::office::{Office, Server};
 use crate::machine::internet::{Tree, authorities, servers_called};
 use crate::machine::pc::PCS_MAX;
 use crate::mistake::{Line, Mistake};
@@ -18,6 +18,8 @@ pub const LAN_PORTS_MAX: usize = 8;
 
 /// The longest tick: with more, what waits for an answer on the LAN would notice.
 const TICK_MAX: Duration = Duration::from_millis(20);
+/// The shortest time between two things that somebody does again and again.
+const OFTEN_MIN: Duration = Duration::from_millis(1);
 
 impl Office {
     /// Finds the first mistake.
@@ -27,6 +29,7 @@ impl Office {
     /// It, with its line.
     pub(super) fn validate(&self) -> Result<(), Mistake> {
         self.validate_numbers()?;
+        self.validate_servers()?;
         for (name, link, line) in &self.links {
             self.validate_link(name, link, line)?;
         }
@@ -41,9 +44,9 @@ impl Office {
     }
 
     fn validate_numbers(&self) -> Result<(), Mistake> {
-        let Self { pcs, chatting, lan_ports, mode, .. } = self;
+        let Self { pcs, chatting, asking, hairpinning, lan_ports, mode, .. } = self;
         let modes = Mode::ALL.map(Mode::name);
-        let is_often = self.visit_every.is_some_and(|mean| mean < Duration::from_millis(1));
+        let is_often = self.visit_every.is_some_and(|mean| mean < OFTEN_MIN);
         for (method, is_wrong, what) in [
             (
                 "pcs",
@@ -73,6 +76,27 @@ impl Office {
                 "nobody to chat with in lan-only mode; write chatting(0)".to_owned(),
             ),
             (
+                "chatting_every",
+                self.chatting_every < OFTEN_MIN,
+                "nobody chats so often; write a second or more".to_owned(),
+            ),
+            ("asking", asking > pcs, format!("{asking} of {pcs} PCs cannot ask; write asking({pcs})")),
+            (
+                "asking",
+                *asking > 0 && !self.has_wan(),
+                "nobody to ask in lan-only mode; write asking(0)".to_owned(),
+            ),
+            (
+                "hairpinning",
+                hairpinning > pcs,
+                format!("{hairpinning} of {pcs} PCs cannot visit; write hairpinning({pcs})"),
+            ),
+            (
+                "hairpinning",
+                *hairpinning > 0 && !self.has_wan(),
+                "there is no address outside in lan-only mode; write hairpinning(0)".to_owned(),
+            ),
+            (
                 "isp_lease_secs",
                 self.isp_lease_secs == 0,
                 "no lease lasts 0 s; write isp_lease_secs(60)".to_owned(),
@@ -95,19 +119,30 @@ impl Office {
         Ok(())
     }
 
+    fn validate_servers(&self) -> Result<(), Mistake> {
+        for Server { pc, line, .. } in &self.servers {
+            if !self.has_wan() {
+                return wrong(line, format!("nobody outside visits {pc} in lan-only mode"));
+            }
+            self.validate_pc(pc, line)?;
+        }
+        self.printer.iter().try_for_each(|pc| self.validate_pc(pc, &self.line_of("printer")))
+    }
+
     fn validate_link(&self, name: &str, link: &Link, line: &Line) -> Result<(), Mistake> {
         if let Some(mistake) = link.mistake() {
             return Err(mistake.clone());
         }
-        let is_wan = matches!(name, "wan" | "internet" | "attacker");
-        let is_lan = matches!(name, "lan" | "pcs") || self.is_pc(name) || self.lan_port(name).is_some();
+        let is_wan = matches!(name, "wan" | "internet" | "attacker" | "visitor");
+        let is_lan =
+            matches!(name, "lan" | "pcs" | "spoofer") || self.is_pc(name) || self.lan_port(name).is_some();
         match () {
             () if is_wan && !self.has_wan() => wrong(line, format!("there is no {name} in lan-only mode")),
             () if is_wan || is_lan => Ok(()),
             () if name.starts_with("pc-") => self.validate_pc(name, line),
             () => {
                 let ports = self.port_names();
-                let names = format!("lan, {ports}, pcs, pc-0, wan, internet or attacker");
+                let names = format!("lan, {ports}, pcs, pc-0, wan, internet, attacker, visitor or spoofer");
                 wrong(line, format!("there is no cable {name:?}; name one of {names}"))
             }
         }
@@ -146,6 +181,7 @@ impl Office {
                     }
                 }
             }
+            Action::Sleep(machine) | Action::Wake(machine) => self.validate_pc(machine, line),
             Action::Partition(names) => names.iter().try_for_each(|name| self.validate_pc(name, line)),
             Action::Renumber(network) if network.parse::<Ipv4Net>().is_err() => {
                 wrong(line, format!("{network:?} is no network; write \"192.0.2.0/24\""))
@@ -211,7 +247,7 @@ mod tests {
     use crate::machine::internet::{DnsMood, ProviderMood};
     use crate::scenario::action::{
         calm, dns_of, link, name_moves, partition, power_back, power_cut, power_cut_while_writing, provider,
-        renumber, replug,
+        renumber, replug, sleep,
     };
     use crate::scenario::office::office;
     use crate::world::link::{loss, perfect};
@@ -234,6 +270,9 @@ mod tests {
         refused(office().tick_ms(0), "ticks of 0 ms are not possible; write tick_ms(1) to tick_ms(20)");
         refused(office().lan_ports(9), "9 LAN ports are not possible; write lan_ports(1) to lan_ports(8)");
         refused(office().chatting(6), "6 of 5 PCs cannot chat; write chatting(5)");
+        refused(office().chatting_every(Duration::ZERO), "nobody chats so often");
+        refused(office().asking(6), "6 of 5 PCs cannot ask; write asking(5)");
+        refused(office().hairpinning(6), "6 of 5 PCs cannot visit; write hairpinning(5)");
         refused(office().mode("bridge"), "there is no mode \"bridge\"; write one of lan-only, router");
         refused(office().isp_lease_secs(0), "no lease lasts 0 s");
         refused(office().visiting_every(Some(Duration::ZERO)), "nobody visits so often");
@@ -248,6 +287,10 @@ mod tests {
         refused(office().at(TIME, replug("pc-9", "lan0")), no_pc);
         refused(office().at(TIME, partition(["pc-0", "pc-9"])), no_pc);
         refused(office().link("pc-9", perfect()), no_pc);
+        refused(office().at(TIME, sleep("pc-9")), no_pc);
+        refused(office().forwarded("pc-9", 80), no_pc);
+        refused(office().dmz_host("pc-9"), no_pc);
+        refused(office().printer("pc-9"), no_pc);
         let no_port = "there is no port \"lan2\"; name one of lan0, lan1";
         refused(office().lan_ports(2).at(TIME, replug("pc-0", "lan2")), no_port);
         let no_cable = "there is no cable \"printer\"; name one of lan, lan0, pcs, pc-0, wan";
@@ -256,8 +299,8 @@ mod tests {
         refused(office().at(TIME, renumber("192.0.2")), "\"192.0.2\" is no network");
         let no_server = "there is no name server \"ns-9.example.com\"; write resolver-0";
         refused(office().at(TIME, dns_of("ns-9.example.com", DnsMood::Silent)), no_server);
-        let alias = office().at(TIME, name_moves("site-19.example"));
-        refused(alias, "\"site-19.example\" has no address of its own");
+        let alias = "\"site-19.example\" has no address of its own";
+        refused(office().at(TIME, name_moves("site-19.example")), alias);
     }
 
     #[test]
@@ -288,5 +331,8 @@ mod tests {
         let no_wan = "there is no WAN in lan-only mode, and so not: the provider is Gone";
         refused(office().at(TIME, provider(ProviderMood::Gone)), no_wan);
         refused(office().chatting(1), "nobody to chat with in lan-only mode");
+        refused(office().asking(1), "nobody to ask in lan-only mode");
+        refused(office().hairpinning(1), "there is no address outside in lan-only mode");
+        refused(office().forwarded("pc-0", 80), "nobody outside visits pc-0 in lan-only mode");
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::BufWriter;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::rc::Rc;
@@ -13,17 +13,20 @@ use std::time::Duration;
 
 use gatepost_dataplane::Instant;
 use gatepost_dataplane::config::Segment;
+use ipnet::Ipv4Net;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::action::Action;
-use super::office::{Office, WanBy};
-use super::outcome::{Account, Outcome, PcAccount};
+use super::office::{LEASED_HOST, Office, WanBy};
+use super::outcome::{Account, Outcome, PcAccount, VisitAccount};
 use super::progress::{Progress, Watch};
 use crate::checkers;
 use crate::machine::attacker::{Attacker, Shot};
 use crate::machine::internet::{Internet, ProviderMood, SharedTree, Tree};
 use crate::machine::pc::{Habits, Pc};
+use crate::machine::spoofer::Spoofer;
+use crate::machine::visitor::Visitor;
 use crate::world::disk::{DiskMood, SimDisk};
 use crate::world::gateway_host::{self, Setup, Socket};
 use crate::world::link::{Link, Nic, perfect};
@@ -38,9 +41,11 @@ const OFFICE: &str = "office";
 const PROVIDER: &str = "provider";
 /// The attacker's host number in the provider's network.
 const ATTACKER_HOST: u32 = 66;
+/// The visitor's.
+const VISITOR_HOST: u32 = 77;
 
-/// The internet and the attacker.
-const PROVIDER_MACHINES: usize = 2;
+/// Who is there besides PCs: the gateway, the spoofer, the internet, the attacker and the visitor.
+const OTHER_HOSTS: usize = 5;
 /// How often who watches is told how far it is.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -56,6 +61,8 @@ pub struct World {
     pcs: Vec<Rc<RefCell<Pc>>>,
     internet: Rc<RefCell<Internet>>,
     attacker: Rc<RefCell<Attacker>>,
+    spoofer: Rc<RefCell<Spoofer>>,
+    visitor: Rc<RefCell<Visitor>>,
     tree: SharedTree,
     disk: Rc<SimDisk>,
     /// Whether the gateway has power.
@@ -108,9 +115,14 @@ impl World {
         sim.host(GATEWAY, move || gateway_host::run(setup.clone()));
 
         let (office_rack, pcs) = mount_pcs(&office, cable_seed, &mut rng)?;
+        let spoofer = Rc::new(RefCell::new(Spoofer::default()));
+        let nic = Nic::new(&office.link_of("spoofer", "spoofer"), cable_seed, "spoofer");
+        let segment = lan_segment(0);
+        office_rack.borrow_mut().mount("spoofer", Rc::clone(&spoofer) as _, nic, segment, Instant::ZERO)?;
         let lan = (0..office.lan_ports).map(lan_segment).collect();
         start_rack(&mut sim, OFFICE, &office_rack, lan, gateway_ip, &observer);
-        let (provider_rack, internet, attacker) = mount_provider(&office, &tree, cable_seed, &mut rng)?;
+        let (provider_rack, internet, attacker, visitor) =
+            mount_provider(&office, &tree, cable_seed, &mut rng)?;
         start_rack(&mut sim, PROVIDER, &provider_rack, vec![wan_segment(&office)], gateway_ip, &observer);
         let name = name.to_owned();
         Ok(Self {
@@ -124,6 +136,8 @@ impl World {
             pcs,
             internet,
             attacker,
+            spoofer,
+            visitor,
             tree,
             disk,
             power,
@@ -195,7 +209,7 @@ impl World {
         Progress {
             simulated: self.sim.elapsed(),
             lasting: self.office.lasting,
-            hosts: self.pcs.len() + 1 + PROVIDER_MACHINES,
+            hosts: self.pcs.len() + OTHER_HOSTS,
             frames: self.observer.borrow().frames(),
             events,
         }
@@ -207,6 +221,8 @@ impl World {
                 let port = self.office.lan_port(port).expect("validated");
                 self.office_rack.borrow_mut().replug(machine, lan_segment(port));
             }
+            Action::Sleep(machine) => self.office_rack.borrow_mut().set_asleep(machine, true),
+            Action::Wake(machine) => self.office_rack.borrow_mut().set_asleep(machine, false),
             Action::Link { name, link } => self.set_link(name, link),
             Action::Partition(names) => {
                 self.office_rack.borrow_mut().set_apart(names, apart_segment(&self.office));
@@ -216,9 +232,7 @@ impl World {
             Action::PowerCut => self.cut_power(),
             Action::PowerCutWhileWriting(nth) => self.disk.cut_power_while_writing(*nth),
             Action::PowerBack => self.restore_power(),
-            Action::Renumber(network) => {
-                self.internet.borrow_mut().renumber(network.parse().expect("validated"));
-            }
+            Action::Renumber(network) => self.renumber(network.parse().expect("validated")),
             Action::Provider(mood) => self.set_provider(*mood),
             Action::DhcpSilent(is_silent) => self.internet.borrow_mut().set_dhcp_silent(*is_silent),
             Action::Dns { servers, mood } => self.internet.borrow_mut().set_dns_mood(servers, *mood),
@@ -227,10 +241,20 @@ impl World {
                 self.tree.borrow_mut().move_name(now, name);
             }
             Action::Attack(shots) => self.attack(shots),
+            Action::Spoof(tricks) => {
+                self.spoofer.borrow_mut().play(tricks.iter().copied());
+                self.office_rack.borrow().wake();
+            }
             Action::ClockJumps(secs) => self.skew.set(self.skew.get().saturating_add(*secs)),
             Action::Disk(mood) => self.disk.set_mood(*mood),
             Action::Panic => self.panics.store(true, Ordering::Relaxed),
         }
+    }
+
+    fn renumber(&mut self, network: Ipv4Net) {
+        self.internet.borrow_mut().renumber(network);
+        let [visitor, office] = [VISITOR_HOST, LEASED_HOST].map(|host| host_of(network, host));
+        self.visitor.borrow_mut().move_to(visitor, office.addr());
     }
 
     fn cut_power(&mut self) {
@@ -288,7 +312,8 @@ impl World {
         }
         self.office_rack.borrow_mut().set_all_links(&perfect());
         self.office_rack.borrow_mut().reunite();
-        for name in ["internet", "attacker"] {
+        self.spoofer.borrow_mut().stop();
+        for name in ["internet", "attacker", "visitor"] {
             self.provider_rack.borrow_mut().set_link(name, &self.office.fitted(name, perfect()));
         }
         self.set_provider(ProviderMood::Up);
@@ -304,10 +329,18 @@ impl World {
             PcAccount { name: pc.name().to_owned(), diary: pc.diary().clone() }
         };
         let attacker = self.attacker.borrow();
+        let visitor = self.visitor.borrow();
+        let visits = visitor.visits().iter().map(|visits| VisitAccount {
+            pages: visits.pages,
+            failed: visits.failed,
+            last_page_at: visits.last_page_at,
+        });
         Account {
             pcs: self.pcs.iter().map(account).collect(),
             customer: self.internet.borrow().customer(),
+            visits: visits.collect(),
             fired: attacker.fired(),
+            tricks: self.spoofer.borrow().played(),
             attack_answers: attacker.answers(),
             open_ports: attacker.open_ports().to_vec(),
         }
@@ -347,8 +380,12 @@ fn mount_pcs(office: &Office, cable_seed: u64, rng: &mut StdRng) -> Result<Pcs, 
         let habits = Habits {
             visit_every: office.visit_every,
             page_octets: office.page_octets,
-            chats: number < office.chatting,
+            chats_every: (number < office.chatting).then_some(office.chatting_every),
             has_internet: office.has_wan(),
+            asks: number < office.asking,
+            knows_printer: office.has_printer(),
+            serves: office.is_server(number),
+            visits_own: office.own_server_for(number),
         };
         let pc = Pc::new(number, office.pcs, habits, rng.random());
         let name = pc.name();
@@ -362,7 +399,7 @@ fn mount_pcs(office: &Office, cable_seed: u64, rng: &mut StdRng) -> Result<Pcs, 
     Ok((Rc::new(RefCell::new(rack)), pcs))
 }
 
-type Provider = (Rc<RefCell<Rack>>, Rc<RefCell<Internet>>, Rc<RefCell<Attacker>>);
+type Provider = (Rc<RefCell<Rack>>, Rc<RefCell<Internet>>, Rc<RefCell<Attacker>>, Rc<RefCell<Visitor>>);
 
 fn mount_provider(
     office: &Office,
@@ -378,11 +415,21 @@ fn mount_provider(
     }
     let internet = Rc::new(RefCell::new(internet));
     let attacker = Rc::new(RefCell::new(Attacker::new(office.isp_host(ATTACKER_HOST))));
+    let address = host_of(office.isp_network, VISITOR_HOST);
+    let visitor = Visitor::new(address, office.wan_address(), &office.server_ports(), rng.random());
+    let visitor = Rc::new(RefCell::new(visitor));
     let nic = |name| Nic::new(&office.link_of(name, name), cable_seed, name);
     let segment = wan_segment(office);
     rack.mount("internet", Rc::clone(&internet) as _, nic("internet"), segment, Instant::ZERO)?;
     rack.mount("attacker", Rc::clone(&attacker) as _, nic("attacker"), segment, Instant::ZERO)?;
-    Ok((Rc::new(RefCell::new(rack)), internet, attacker))
+    rack.mount("visitor", Rc::clone(&visitor) as _, nic("visitor"), segment, Instant::ZERO)?;
+    Ok((Rc::new(RefCell::new(rack)), internet, attacker, visitor))
+}
+
+/// A host of a network, with its prefix.
+fn host_of(network: Ipv4Net, number: u32) -> Ipv4Net {
+    let address = Ipv4Addr::from_bits(network.network().to_bits() + number);
+    Ipv4Net::new(address, network.prefix_len()).expect("a network's own prefix")
 }
 
 fn start_rack(

@@ -87,6 +87,7 @@ pub struct Setup {
 ///
 /// It could not start, or broke down.
 pub async fn run(setup: Setup) -> turmoil::Result {
+    setup.observer.borrow_mut().on_boot();
     let clock = Rc::new(SimClock::boot(Rc::clone(&setup.skew)));
     let waker = Arc::new(Notify::new());
     let (worker, services) = loop {

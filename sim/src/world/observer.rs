@@ -73,6 +73,11 @@ impl Observer {
         self.check(now, |checker| checker.on_passage(&passage));
     }
 
+    /// The gateway boots.
+    pub fn on_boot(&mut self) {
+        self.checkers.iter_mut().for_each(|checker| checker.on_boot());
+    }
+
     /// The gateway reported its state.
     pub fn on_snapshot(&mut self, snapshot: &Snapshot) {
         self.check(snapshot.now, |checker| checker.on_snapshot(snapshot));

@@ -38,11 +38,16 @@ struct Place {
     apart: Option<SegmentId>,
     /// When the machine is switched on.
     on_at: Instant,
+    is_asleep: bool,
 }
 
 impl Place {
     fn segment(&self) -> SegmentId {
         self.apart.unwrap_or(self.segment)
+    }
+
+    fn is_on(&self, at: Instant) -> bool {
+        self.on_at <= at && !self.is_asleep
     }
 }
 
@@ -72,7 +77,7 @@ impl Rack {
             return Err(format!("{name} and {other} have one {both}; change one of them"));
         }
         let name = name.to_owned();
-        self.places.push(Place { name, machine, nic, segment, apart: None, on_at });
+        self.places.push(Place { name, machine, nic, segment, apart: None, on_at, is_asleep: false });
         Ok(())
     }
 
@@ -80,6 +85,15 @@ impl Rack {
     pub fn replug(&mut self, name: &str, segment: SegmentId) -> bool {
         self.changed.notify_one();
         self.place(name).map(|place| place.segment = segment).is_some()
+    }
+
+    /// Puts a machine to sleep: it hears and does nothing, and remembers everything. Or wakes it up.
+    pub fn set_asleep(&mut self, name: &str, is_asleep: bool) {
+        self.changed.notify_one();
+        if let Some(place) = self.place(name) {
+            place.is_asleep = is_asleep;
+            place.nic.clear();
+        }
     }
 
     /// Puts the machines called `names` on a segment of their own, which no other host is plugged into.
@@ -124,7 +138,7 @@ impl Rack {
         let Some(destination) = destination(frame) else { return };
         for (number, place) in self.places.iter_mut().enumerate() {
             let is_for_it = destination.is_multicast() || destination == place.machine.borrow().mac();
-            if place.segment() == segment && Some(number) != sender && place.on_at <= at && is_for_it {
+            if place.segment() == segment && Some(number) != sender && place.is_on(at) && is_for_it {
                 place.nic.inward.push(at, frame.to_vec());
             }
         }
@@ -133,12 +147,9 @@ impl Rack {
     /// Lets every machine do what is due, and gives back the frames that go out on segments.
     fn work(&mut self, now: Instant) -> Vec<(SegmentId, Vec<u8>, usize)> {
         let mut sent = Vec::new();
-        for (number, place) in self.places.iter_mut().enumerate() {
+        for (number, place) in self.places.iter_mut().enumerate().filter(|(_, place)| place.is_on(now)) {
             let segment = place.segment();
-            let Place { machine, nic, on_at, .. } = place;
-            if *on_at > now {
-                continue;
-            }
+            let Place { machine, nic, .. } = place;
             let mut machine = machine.borrow_mut();
             while let Some(frame) = nic.inward.pop(now) {
                 machine.handle_frame(frame);
@@ -159,7 +170,7 @@ impl Rack {
             let own = place.machine.borrow().poll_timeout().map(|due| due.max(place.on_at));
             own.into_iter().chain(place.nic.poll_timeout()).min()
         };
-        self.places.iter().filter_map(due).min()
+        self.places.iter().filter(|place| !place.is_asleep).filter_map(due).min()
     }
 }
 

@@ -128,7 +128,8 @@ impl Connections {
     }
 }
 
-fn serve_page(socket: &mut tcp::Socket<'_>, wanted: &mut Option<u32>, sent: &mut u32) {
+/// Answers on a connection with the page that is asked for.
+pub fn serve_page(socket: &mut tcp::Socket<'_>, wanted: &mut Option<u32>, sent: &mut u32) {
     if wanted.is_none() && socket.recv_queue() >= size_of::<u32>() {
         let mut request = [0; 4];
         *wanted = socket.recv_slice(&mut request).ok().map(|_| u32::from_be_bytes(request));

@@ -1,5 +1,6 @@
 //! The office and its gateway's configuration.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -9,6 +10,8 @@ use crate::scenario::office::{Office, dhcp, fixed, office};
 
 /// The longest leases of a provider that may renumber: they end within the time to settle.
 const RENUMBERING_LEASE_SECS_MAX: u32 = 120;
+/// Flows that limit a busy host and still let it go on.
+const HOST_FLOWS: Range<u32> = 20..40;
 
 impl Picker {
     /// Hosts, mode, leases and load.
@@ -25,13 +28,40 @@ impl Picker {
             .mode(mode)
             .wan(if is_dhcp { dhcp() } else { fixed() })
             .chatting(if has_wan { self.rng.random_range(0..=3) } else { 0 })
+            .asking(if has_wan { self.rng.random_range(0..=3) } else { 0 })
             .lease_secs(self.pick_of(&[60, 120, 600, 3_600]))
             .isp_lease_secs(isp_lease_secs)
             .wan_mtu(self.pick_of(&[1_500, 1_500, 1_492, 1_400, 576]))
             .arriving_within(Duration::from_secs(self.rng.random_range(1..=60)))
             .visiting_every(Some(Duration::from_secs(self.rng.random_range(4..=20))));
+        let office = self.rules(office, pcs, mode);
         // A customer notices when its lease ends, and not before.
         let can_renumber = is_dhcp && isp_lease_secs <= RENUMBERING_LEASE_SECS_MAX;
         (office, World { pcs, lan_ports, has_wan, can_renumber })
+    }
+
+    /// A printer, servers of the office's, how strict the NAT's filter is, and what a host may take of it.
+    fn rules(&mut self, mut office: Office, pcs: usize, mode: &str) -> Office {
+        if self.rng.random_ratio(1, 3) {
+            office = office.printer(&self.pc(pcs));
+        }
+        if !mode.starts_with("nat") {
+            return office;
+        }
+        if self.rng.random_ratio(1, 3) {
+            let pc = self.pc(pcs);
+            office = office.forwarded(&pc, self.rng.random_range(1..=u16::MAX));
+            office = office.hairpinning(self.rng.random_range(0..=2));
+        }
+        if self.rng.random_ratio(1, 5) {
+            office = office.dmz_host(&self.pc(pcs));
+        }
+        let filtering =
+            self.pick_of(&["address-and-port-dependent", "address-dependent", "endpoint-independent"]);
+        let mut nat = format!("[nat]\nfiltering = '{filtering}'\n");
+        if self.rng.random_ratio(1, 4) {
+            nat += &format!("max_flows_per_host = {}\n", self.rng.random_range(HOST_FLOWS));
+        }
+        office.config(&nat)
     }
 }

@@ -1,5 +1,6 @@
 //! What goes wrong, and when.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -7,9 +8,11 @@ use rand::RngExt;
 use super::{Picker, World};
 use crate::machine::attacker::Shot;
 use crate::machine::internet::ProviderMood;
+use crate::machine::pc::mac_of;
+use crate::machine::spoofer::Trick;
 use crate::scenario::action::{
     Action, attack, clock_jumps, dhcp_silent, disk, link, partition, port_scan, power_back, power_cut,
-    power_cut_while_writing, provider, renumber, replug, reunite,
+    power_cut_while_writing, provider, renumber, replug, reunite, sleep, spoof, wake,
 };
 use crate::scenario::office::Office;
 use crate::world::disk::DiskMood;
@@ -24,6 +27,10 @@ const FAULT_SECS_MAX: u64 = 40;
 const JUMPS_SECS_MAX: [i64; 3] = [60, 4_000, 1_000_000_000];
 /// The writes after which the power can fail: those of a minute or so.
 const WRITES_MAX: u32 = 30;
+/// How often an attacker fires.
+const SHOTS: usize = 400;
+/// How many tricks a spoofer plays.
+const TRICKS: usize = 40;
 
 impl Picker {
     /// Power cuts, a clock that jumps, and up to six faults of other kinds.
@@ -64,7 +71,7 @@ impl Picker {
 
     /// What can happen in the office.
     fn lan_fault(&mut self, office: Office, world: &World) -> Office {
-        match self.rng.random_range(0..4) {
+        match self.rng.random_range(0..6) {
             0 => {
                 let moods =
                     [DiskMood::Full, DiskMood::WriteProtected, DiskMood::LosesWrites, DiskMood::Unreadable];
@@ -73,19 +80,24 @@ impl Picker {
             }
             1 => {
                 let port = format!("lan{}", self.rng.random_range(0..world.lan_ports));
-                let pc = self.pc(world);
+                let pc = self.pc(world.pcs);
                 let name = self.pick_of(&["lan", &port, "pcs", &pc]);
                 let broken = self.broken_link();
                 self.for_a_while(office, link(name, broken), link(name, perfect()))
             }
             2 => {
                 let port = format!("lan{}", self.rng.random_range(0..world.lan_ports));
-                let machine = self.pc(world);
+                let machine = self.pc(world.pcs);
                 office.at(self.fault_time(), replug(&machine, &port))
+            }
+            3 => office.at(self.fault_time(), spoof(self.tricks(world.pcs))),
+            4 => {
+                let pc = self.pc(world.pcs);
+                self.for_a_while(office, sleep(&pc), wake(&pc))
             }
             _ => {
                 let apart: Vec<_> =
-                    (0..self.rng.random_range(1..=world.pcs)).map(|_| self.pc(world)).collect();
+                    (0..self.rng.random_range(1..=world.pcs)).map(|_| self.pc(world.pcs)).collect();
                 self.for_a_while(office, partition(apart), reunite())
             }
         }
@@ -110,7 +122,10 @@ impl Picker {
                 self.for_a_while(office, link(name, broken), link(name, perfect()))
             }
             5 => office.at(self.fault_time(), port_scan(200)),
-            _ => office.at(self.fault_time(), attack((0..100).map(|_| Shot::Udp(self.rng.random())))),
+            _ => {
+                let shots: Vec<_> = (0..SHOTS).map(|_| self.shot()).collect();
+                office.at(self.fault_time(), attack(shots))
+            }
         }
     }
 
@@ -126,12 +141,32 @@ impl Picker {
         (begins, ends.min(Duration::from_secs(self.calm_at_secs)))
     }
 
+    /// At a port that a connection of a PC's may be seen with.
+    fn shot(&mut self) -> Shot {
+        let port = self.rng.random_range(49_152..=u16::MAX);
+        if self.rng.random() { Shot::Syn(port) } else { Shot::Udp(port) }
+    }
+
+    fn tricks(&mut self, pcs: usize) -> Vec<Trick> {
+        let lan = |host: u8| Ipv4Addr::new(192, 168, 1, host);
+        let trick = |_| {
+            let address = match self.rng.random_range(0..4) {
+                0 => lan(1),
+                1 => Ipv4Addr::from_bits(self.rng.random()),
+                _ => lan(self.rng.random()),
+            };
+            match self.rng.random_range(0..4) {
+                0 => Trick::Claim(address),
+                1 => Trick::Take(lan(self.rng.random_range(2..=254))),
+                2 => Trick::SendAs(address),
+                _ => Trick::Borrow(mac_of(self.rng.random_range(0..pcs))),
+            }
+        };
+        (0..TRICKS).map(trick).collect()
+    }
+
     fn fault_time(&mut self) -> Duration {
         let last_secs = self.calm_at_secs.max(OPENING_SECS + 1) - 1;
         Duration::from_millis(self.rng.random_range(OPENING_SECS * 1_000..=last_secs * 1_000))
-    }
-
-    fn pc(&mut self, world: &World) -> String {
-        format!("pc-{}", self.rng.random_range(0..world.pcs))
     }
 }

@@ -13,9 +13,9 @@ mod names;
 use std::time::Duration;
 
 use gatepost_dataplane::Instant;
-use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
 
 use super::action::calm;
 use super::office::Office;
@@ -58,6 +58,10 @@ impl Picker {
         let (office, world) = self.config();
         let office = self.links(office, &world);
         (self.faults(office, &world), world)
+    }
+
+    fn pc(&mut self, pcs: usize) -> String {
+        format!("pc-{}", self.rng.random_range(0..pcs))
     }
 
     fn pick_of<T: Clone>(&mut self, choices: &[T]) -> T {

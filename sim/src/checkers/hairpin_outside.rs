@@ -1,0 +1,70 @@
+//! Hairpins come from outside: a LAN host that reaches another by way of the WAN address is seen as the
+//! WAN sees it, or the answers would go past the gateway. (RFC 4787 REQ-9a, RFC 5382 REQ-8a)
+
+use std::collections::BTreeSet;
+
+use gatepost::config::Config;
+use gatepost_dataplane::MacAddr;
+use gatepost_dataplane::config::Segment;
+use ipnet::Ipv4Net;
+
+use super::{Checker, Passage, Way};
+
+/// Looks at the source of every packet that the gateway itself sends to the LAN.
+pub struct HairpinOutside {
+    lan: Ipv4Net,
+    /// Who was heard on the LAN: what comes from there the gateway only bridges.
+    stations: BTreeSet<MacAddr>,
+}
+
+impl HairpinOutside {
+    /// For the LAN of `config`.
+    pub fn new(config: &Config) -> Self {
+        Self { lan: config.lan.address, stations: BTreeSet::new() }
+    }
+}
+
+impl Checker for HairpinOutside {
+    fn name(&self) -> &'static str {
+        "hairpin-outside"
+    }
+
+    fn promise(&self) -> &'static str {
+        "what the gateway passes from one LAN host to another does not come from a LAN address"
+    }
+
+    fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
+        let Passage { way, side: Segment::Lan, packet, .. } = *passage else { return Ok(()) };
+        if way == Way::In {
+            self.stations.insert(packet.source_mac);
+            return Ok(());
+        }
+        let Some(ip) = packet.ipv4().filter(|_| !self.stations.contains(&packet.source_mac)) else {
+            return Ok(());
+        };
+        if self.lan.contains(&ip.source) && ip.source != self.lan.addr() {
+            return Err(format!("{} is seen on the LAN behind the gateway: {packet:?}", ip.source));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::testing::{config, packet, passage, tcp};
+
+    #[test]
+    fn a_lan_address_behind_the_gateway_is_told_and_behind_its_station_not() {
+        let mut checker = HairpinOutside::new(&config());
+        let mut told = |way, source| {
+            let packet = packet(source, "192.168.1.9", tcp(1, 2));
+            checker.on_passage(&passage(0, way, Segment::Lan, &packet)).is_err()
+        };
+        assert!(!told(Way::Out, "192.168.1.1"));
+        assert!(!told(Way::Out, "203.0.113.9"));
+        assert!(told(Way::Out, "192.168.1.8"));
+        assert!(!told(Way::In, "192.168.1.8"));
+        assert!(!told(Way::Out, "192.168.1.8"));
+    }
+}

@@ -1,0 +1,80 @@
+//! Sources are true: nobody in the office can send to the internet under an address that is not the
+//! office's. (BCP 38, RFC 1812 section 5.3.8)
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use gatepost::config::Config;
+use gatepost_dataplane::config::Segment;
+use ipnet::Ipv4Net;
+
+use super::{Checker, Passage, Way};
+use crate::packet::Content;
+
+/// Looks at the source of every packet to the WAN. The gateway's own addresses there are those that it
+/// asks for its neighbours with.
+pub struct SourcesTrue {
+    /// Whose addresses may be seen besides: the LAN where nothing is translated.
+    lan: Option<Ipv4Net>,
+    own: BTreeSet<Ipv4Addr>,
+}
+
+impl SourcesTrue {
+    /// For the mode and the LAN of `config`.
+    pub fn new(config: &Config) -> Self {
+        let lan = config.lan.address.trunc();
+        Self { lan: (!config.mode.translates()).then_some(lan), own: BTreeSet::new() }
+    }
+}
+
+impl Checker for SourcesTrue {
+    fn name(&self) -> &'static str {
+        "sources-true"
+    }
+
+    fn promise(&self) -> &'static str {
+        "what leaves to the WAN is from the gateway's own address, or from the LAN where it is a mere router"
+    }
+
+    fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
+        if (passage.way, passage.side) != (Way::Out, Segment::Wan) {
+            return Ok(());
+        }
+        match &passage.packet.content {
+            Content::Arp { sender, .. } => {
+                self.own.insert(*sender);
+                Ok(())
+            }
+            Content::Ipv4(ip) => {
+                let source = ip.source;
+                // Who asks for an address has none yet.
+                let is_true = source.is_unspecified()
+                    || self.own.contains(&source)
+                    || self.lan.is_some_and(|lan| lan.contains(&source));
+                if is_true {
+                    Ok(())
+                } else {
+                    Err(format!("somebody poses as {source}: {:?}", passage.packet))
+                }
+            }
+            Content::Other => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::testing::{arp, config, packet, passage, tcp};
+
+    #[test]
+    fn only_the_gateway_speaks_to_the_wan() {
+        let mut checker = SourcesTrue::new(&config());
+        let mut told = |packet| checker.on_passage(&passage(0, Way::Out, Segment::Wan, &packet)).is_err();
+        assert!(!told(arp("203.0.113.10", "203.0.113.1", true)));
+        assert!(!told(packet("203.0.113.10", "198.51.100.1", tcp(1, 2))));
+        assert!(!told(packet("0.0.0.0", "255.255.255.255", tcp(1, 2))));
+        assert!(told(packet("198.51.100.9", "198.51.100.1", tcp(1, 2))));
+        assert!(told(packet("192.168.1.9", "198.51.100.1", tcp(1, 2))));
+    }
+}

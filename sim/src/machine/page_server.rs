@@ -1,0 +1,47 @@
+//! A PC's own web server: the same pages as on the internet.
+
+use smoltcp::iface::SocketHandle;
+
+use super::internet::{WEB_PORT, serve_page};
+use super::stack::Stack;
+
+/// Visitors served at a time; further ones are refused.
+const VISITORS_MAX: usize = 8;
+/// How long a visitor may be silent.
+const VISITOR_TIMEOUT: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(30);
+
+/// The server.
+pub struct PageServer {
+    visitors: Vec<Visitor>,
+}
+
+struct Visitor {
+    handle: SocketHandle,
+    wanted: Option<u32>,
+    sent: u32,
+}
+
+impl PageServer {
+    /// A server on `stack`.
+    pub fn new(stack: &mut Stack) -> Self {
+        let visitor = |_| {
+            let handle = stack.add_tcp();
+            stack.tcp(handle).set_timeout(Some(VISITOR_TIMEOUT));
+            Visitor { handle, wanted: None, sent: 0 }
+        };
+        Self { visitors: (0..VISITORS_MAX).map(visitor).collect() }
+    }
+
+    /// Serves everybody, and listens for more.
+    pub fn work(&mut self, stack: &mut Stack) {
+        for Visitor { handle, wanted, sent } in &mut self.visitors {
+            let socket = stack.tcp(*handle);
+            if socket.is_open() {
+                serve_page(socket, wanted, sent);
+            } else {
+                (*wanted, *sent) = (None, 0);
+                socket.listen(WEB_PORT).expect("a closed socket can listen");
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! A machine on the LAN that means no good: it says that others' addresses are its own, sends in their name,
+//! or has taken an address of the pool by hand. Its frames are made by etherparse.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use etherparse::{ArpEthIpv4Packet, ArpOperation, ArpPacket, EtherType, Ethernet2Header, PacketBuilder};
+use gatepost_dataplane::{Instant, MacAddr};
+
+use super::Machine;
+use super::internet::CHAT_ADDRESS;
+use crate::packet::{Content, Packet};
+
+/// Its hardware address.
+pub const MAC: MacAddr = MacAddr([0x02, 0x00, 0x5e, 0x66, 0x66, 0x77]);
+/// The gateway, in every office of the simulation.
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
+/// Time between two tricks.
+const TRICK_INTERVAL: Duration = Duration::from_millis(100);
+/// The most answers under way; further ones are not given.
+const REPLIES_MAX: usize = 64;
+const TTL: u8 = 64;
+
+/// What it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trick {
+    /// Tells everybody once that an address is its own.
+    Claim(Ipv4Addr),
+    /// Has an address by hand from now on: tells everybody, and answers for it.
+    Take(Ipv4Addr),
+    /// Sends a datagram to the internet in the name of an address.
+    SendAs(Ipv4Addr),
+    /// Sends a frame under another machine's hardware address.
+    Borrow(MacAddr),
+}
+
+/// The spoofer.
+#[derive(Default)]
+pub struct Spoofer {
+    tricks: VecDeque<Trick>,
+    taken: BTreeSet<Ipv4Addr>,
+    gateway: Option<MacAddr>,
+    replies: Vec<Vec<u8>>,
+    next_at: Instant,
+    played: u64,
+}
+
+impl Spoofer {
+    /// Plays `tricks` from now on, one after the other.
+    pub fn play(&mut self, tricks: impl IntoIterator<Item = Trick>) {
+        self.tricks.extend(tricks);
+    }
+
+    /// Gives everything up.
+    pub fn stop(&mut self) {
+        self.tricks.clear();
+        self.taken.clear();
+    }
+
+    /// Tricks played.
+    pub fn played(&self) -> u64 {
+        self.played
+    }
+
+    fn play_one(&mut self, trick: Trick, gateway: MacAddr) -> Vec<u8> {
+        match trick {
+            Trick::Claim(address) => claim(address),
+            Trick::Take(address) => {
+                self.taken.insert(address);
+                claim(address)
+            }
+            Trick::SendAs(address) => {
+                let ip = PacketBuilder::ethernet2(MAC.0, gateway.0);
+                datagram(ip.ipv4(address.octets(), CHAT_ADDRESS.octets(), TTL), self.played)
+            }
+            Trick::Borrow(mac) => {
+                let ip = PacketBuilder::ethernet2(mac.0, gateway.0);
+                datagram(ip.ipv4([0; 4], GATEWAY.octets(), TTL), self.played)
+            }
+        }
+    }
+}
+
+impl Machine for Spoofer {
+    fn mac(&self) -> MacAddr {
+        MAC
+    }
+
+    fn handle_frame(&mut self, frame: Vec<u8>) {
+        let Some(Packet { source_mac, content: Content::Arp { sender, target, is_request }, .. }) =
+            Packet::parse(&frame)
+        else {
+            return;
+        };
+        if sender == GATEWAY {
+            self.gateway = Some(source_mac);
+        }
+        if is_request && self.taken.contains(&target) && self.replies.len() < REPLIES_MAX {
+            self.replies.push(arp(ArpOperation::REPLY, target, source_mac, sender));
+        }
+    }
+
+    fn poll(&mut self, now: Instant, transmit: &mut dyn FnMut(Vec<u8>)) {
+        self.replies.drain(..).for_each(&mut *transmit);
+        if self.tricks.is_empty() || self.next_at > now {
+            return;
+        }
+        self.next_at = now + TRICK_INTERVAL;
+        let Some(gateway) = self.gateway else {
+            return transmit(arp(ArpOperation::REQUEST, Ipv4Addr::UNSPECIFIED, MacAddr::ZERO, GATEWAY));
+        };
+        if let Some(trick) = self.tricks.pop_front() {
+            transmit(self.play_one(trick, gateway));
+            self.played += 1;
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        (!self.tricks.is_empty()).then_some(self.next_at)
+    }
+}
+
+fn claim(address: Ipv4Addr) -> Vec<u8> {
+    arp(ArpOperation::REQUEST, address, MacAddr::ZERO, address)
+}
+
+fn arp(operation: ArpOperation, sender: Ipv4Addr, target_mac: MacAddr, target: Ipv4Addr) -> Vec<u8> {
+    let destination = if operation == ArpOperation::REQUEST { MacAddr::BROADCAST } else { target_mac };
+    let header = Ethernet2Header { source: MAC.0, destination: destination.0, ether_type: EtherType::ARP };
+    let arp = ArpEthIpv4Packet {
+        operation,
+        sender_mac: MAC.0,
+        sender_ipv4: sender.octets(),
+        target_mac: target_mac.0,
+        target_ipv4: target.octets(),
+    };
+    let mut frame = header.to_bytes().to_vec();
+    frame.extend_from_slice(&ArpPacket::from(arp).to_bytes());
+    frame
+}
+
+fn datagram(ip: etherparse::PacketBuilderStep<etherparse::IpHeaders>, number: u64) -> Vec<u8> {
+    let mut frame = Vec::new();
+    ip.udp(666, 7).write(&mut frame, &number.to_be_bytes()).expect("a vector takes everything");
+    frame
+}

@@ -26,7 +26,8 @@ use gatepost_dataplane::config::{Mode, Segment};
 use gatepost_dataplane::flow::{
     Client, Direction, Egress, Endpoint, FlowKey, FlowTable, NewFlow, Packet, Transport,
 };
-use gatepost_dataplane::nat::{Timeouts, rewrite};
+use gatepost_dataplane::nat::Timeouts;
+use gatepost_dataplane::nat::rewrite::{self, Coverage};
 use gatepost_dataplane::route::Routes;
 use gatepost_dataplane::wire::ethernet;
 use gatepost_dataplane::wire::ipv4;
@@ -70,7 +71,7 @@ fn stages(c: &mut Criterion) {
     group.bench_function("rewrite", |b| {
         b.iter(|| {
             let packet = black_box(&mut frame[ethernet::Header::LEN..]);
-            rewrite::packet(packet, &header, black_box(&translation));
+            rewrite::packet(packet, &header, Coverage::Whole, black_box(&translation));
             if let Ok(mut ip) = ipv4::HeaderMut::new(packet) {
                 ip.decrement_ttl();
             }

@@ -6,11 +6,17 @@
 //! itself (ARP, ICMP errors, fragments, frames released from a hold queue) stands in the batch's
 //! [`Output`], which is bounded too. What waited and turns out to be for the host stack joins the frames
 //! received.
+//!
+//! The buffers are as long as the usual frames and lie close together. A frame that is longer, above all
+//! a super-frame (see [`offload`](crate::offload)), gets one of few large buffers in exchange, so that a
+//! batch holds about half a megabyte at most whatever arrives, and memory is touched only by what
+//! needs it. [`Batch::clear`] puts everything in its place again.
 
 use core::mem;
 
 use crate::config::Segment;
 use crate::drop_reason::DropReason;
+use crate::offload::{FRAME_LEN_MAX, Offload, Segments};
 use crate::port::{PortId, PortSet};
 
 /// Where a frame came from.
@@ -54,12 +60,13 @@ pub enum Verdict {
 pub struct Frame {
     buffer: Box<[u8]>,
     len: usize,
+    offload: Offload,
 }
 
 impl Frame {
     /// An empty frame that can hold `capacity` octets.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { buffer: vec![0; capacity].into_boxed_slice(), len: 0 }
+        Self { buffer: vec![0; capacity].into_boxed_slice(), len: 0, offload: Offload::None }
     }
 
     /// The octets of the frame, from the destination's MAC on, without FCS.
@@ -82,6 +89,36 @@ impl Frame {
         self.len = len.min(self.buffer.len());
     }
 
+    /// What the frame leaves to do.
+    #[inline]
+    pub fn offload(&self) -> Offload {
+        self.offload
+    }
+
+    /// Sets what the frame leaves to do.
+    pub fn set_offload(&mut self, offload: Offload) {
+        self.offload = offload;
+    }
+
+    /// The frames to make of this one, with nothing left to do.
+    pub fn segments(&self) -> Segments<'_> {
+        Segments::new(self.bytes(), self.offload)
+    }
+
+    /// The size of the longest frame to make of this one, in octets.
+    #[inline]
+    pub(crate) fn segment_len_max(&self) -> usize {
+        self.offload.frame_len_max(self.bytes())
+    }
+
+    /// Completes the checksum of a frame that is none of many.
+    pub(crate) fn complete_checksum(&mut self) {
+        if let Offload::Checksum(partial) = self.offload {
+            partial.complete(self.bytes_mut());
+            self.offload = Offload::None;
+        }
+    }
+
     /// Gives the frame a buffer of `capacity` octets, unless its own holds as much.
     pub(crate) fn reserve(&mut self, capacity: usize) {
         if self.buffer.len() < capacity {
@@ -91,19 +128,17 @@ impl Frame {
         }
     }
 
-    /// Gives the frame over to `other`, and is empty then: by exchanging the buffers if they have one
-    /// capacity, else by copying. `false`, and nothing done, if it does not fit.
-    pub(crate) fn give_to(&mut self, other: &mut Self) -> bool {
-        if self.buffer.len() == other.buffer.len() {
-            mem::swap(self, other);
-        } else if let Some(target) = other.buffer.get_mut(..self.len) {
-            target.copy_from_slice(self.bytes());
-            other.len = self.len;
+    /// Gives the frame over to `other`, and is empty then: by copying if the buffers have different
+    /// capacities and it fits, else by exchanging them.
+    pub(crate) fn give_to(&mut self, other: &mut Self) {
+        let capacity = other.buffer.len();
+        if capacity != self.buffer.len() && capacity >= self.len {
+            other.buffer[..self.len].copy_from_slice(self.bytes());
+            (other.len, other.offload) = (self.len, self.offload);
         } else {
-            return false;
+            mem::swap(self, other);
         }
-        self.len = 0;
-        true
+        (self.len, self.offload) = (0, Offload::None);
     }
 }
 
@@ -131,6 +166,7 @@ impl Output {
         let Some(len) = write(frame.buffer_mut()) else { return false };
         *slot_ports = ports;
         frame.set_len(len);
+        frame.set_offload(Offload::None);
         self.len += 1;
         true
     }
@@ -138,9 +174,7 @@ impl Output {
     /// Adds a frame that was held, and leaves it empty. `false`, and nothing done, if there is no room.
     pub fn release(&mut self, ports: PortSet, frame: &mut Frame) -> bool {
         let Some((slot_ports, slot)) = self.frames.get_mut(self.len) else { return false };
-        if !frame.give_to(slot) {
-            return false;
-        }
+        frame.give_to(slot);
         *slot_ports = ports;
         self.len += 1;
         true
@@ -181,9 +215,7 @@ impl SpareSlots<'_> {
     /// `false`, and no frame, if there is no room.
     pub(crate) fn deliver(&mut self, ingress: Ingress, frame: &mut Frame) -> bool {
         let Some(slot) = self.slots.get_mut(self.used) else { return false };
-        if !frame.give_to(&mut slot.frame) {
-            return false;
-        }
+        frame.give_to(&mut slot.frame);
         slot.ingress = ingress;
         slot.verdict = Verdict::Local;
         self.used += 1;
@@ -198,13 +230,21 @@ pub struct Batch {
     slots: Vec<Slot>,
     len: usize,
     output: Output,
+    frame_capacity: usize,
+    /// The large buffers that no frame has.
+    large: Vec<Box<[u8]>>,
+    /// The usual buffers of those frames that have a large one.
+    replaced: Vec<Box<[u8]>>,
 }
 
 impl Batch {
     /// The most frames a batch takes.
     pub const FRAMES_MAX: usize = 256;
 
-    /// An empty batch whose frames hold up to `frame_capacity` octets each.
+    /// The most frames a batch takes that are longer than usual: as many as a core's own cache holds.
+    pub const LARGE_FRAMES_MAX: usize = 8;
+
+    /// An empty batch whose usual frames hold up to `frame_capacity` octets each.
     pub fn new(frame_capacity: usize) -> Self {
         let slot = || Slot {
             ingress: Ingress::Host,
@@ -215,10 +255,13 @@ impl Batch {
             slots: (0..Self::FRAMES_MAX).map(|_| slot()).collect(),
             len: 0,
             output: Output::new(frame_capacity),
+            frame_capacity,
+            large: (0..Self::LARGE_FRAMES_MAX).map(|_| large_buffer()).collect(),
+            replaced: Vec::with_capacity(Self::LARGE_FRAMES_MAX),
         }
     }
 
-    /// Adds a frame: `read` is given a buffer and says how many octets it wrote.
+    /// Adds a frame with nothing left to do: `read` is given a buffer and says how many octets it wrote.
     ///
     /// Returns `Ok(false)`, without calling `read`, if the batch is full.
     ///
@@ -230,9 +273,35 @@ impl Batch {
         ingress: Ingress,
         read: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Result<bool, E> {
-        let Some(slot) = self.slots.get_mut(self.len) else { return Ok(false) };
-        let len = read(slot.frame.buffer_mut())?;
+        self.receive_offloaded(ingress, |buffer, _| Ok((read(buffer)?, Offload::None)))
+    }
+
+    /// Adds a frame that may leave something to do, and may be long: `read` is given two buffers, of which
+    /// it fills the second with what has no room in the first, and says how many octets it wrote in all.
+    ///
+    /// Returns `Ok(false)`, without calling `read`, if the batch is full.
+    ///
+    /// # Errors
+    ///
+    /// Whatever `read` fails with; the batch is then unchanged.
+    pub fn receive_offloaded<E>(
+        &mut self,
+        ingress: Ingress,
+        read: impl FnOnce(&mut [u8], &mut [u8]) -> Result<(usize, Offload), E>,
+    ) -> Result<bool, E> {
+        let (Some(slot), Some(large)) = (self.slots.get_mut(self.len), self.large.last_mut()) else {
+            return Ok(false);
+        };
+        let usual = &mut slot.frame.buffer;
+        let (beginning, rest) = large.split_at_mut(usual.len());
+        let (len, offload) = read(usual, rest)?;
+        if len > usual.len() {
+            beginning.copy_from_slice(usual);
+            mem::swap(usual, large);
+            self.replaced.extend(self.large.pop());
+        }
         slot.frame.set_len(len);
+        slot.frame.set_offload(offload);
         slot.ingress = ingress;
         slot.verdict = Verdict::Pending;
         self.len += 1;
@@ -251,7 +320,7 @@ impl Batch {
 
     /// Whether no further frame fits.
     pub fn is_full(&self) -> bool {
-        self.len == self.slots.len()
+        self.len == self.slots.len() || self.large.is_empty()
     }
 
     /// The frames received, with their verdicts; once processed, also those received earlier that no
@@ -273,9 +342,27 @@ impl Batch {
 
     /// Empties the batch for its next use.
     pub fn clear(&mut self) {
-        self.len = 0;
-        self.output.len = 0;
+        let Self { slots, len, output, frame_capacity, large, replaced } = self;
+        let received = slots[..*len].iter_mut().map(|slot| &mut slot.frame);
+        let made = output.frames[..output.len].iter_mut().map(|(_, frame)| frame);
+        for frame in received.chain(made) {
+            if frame.buffer.len() != *frame_capacity {
+                let usual = replaced.pop().unwrap_or_else(|| Frame::with_capacity(*frame_capacity).buffer);
+                let other = mem::replace(&mut frame.buffer, usual);
+                large.extend(Some(other).filter(|buffer| buffer.len() == FRAME_LEN_MAX));
+            }
+        }
+        // Frames that wait took large buffers with them, and those that waited bring them back.
+        replaced.clear();
+        large.resize_with(Self::LARGE_FRAMES_MAX, large_buffer);
+        *len = 0;
+        output.len = 0;
     }
+}
+
+/// A buffer for the longest frame; its memory is the operating system's until it is written to.
+fn large_buffer() -> Box<[u8]> {
+    vec![0; FRAME_LEN_MAX].into_boxed_slice()
 }
 
 #[cfg(test)]
@@ -330,9 +417,6 @@ mod tests {
         let (received, mut spare, _) = batch.split();
         assert_eq!(received.len(), 1);
         let mut held = Frame::with_capacity(64);
-        let mut long = Frame::with_capacity(65);
-        long.set_len(65);
-        assert!(!spare.deliver(Ingress::Host, &mut long), "no room in the slot");
         for len in 2..=Batch::FRAMES_MAX {
             held.set_len(len.min(64));
             assert!(spare.deliver(Ingress::Port(PortId(3)), &mut held));
@@ -345,13 +429,70 @@ mod tests {
     }
 
     #[test]
-    fn buffers_of_different_capacity_are_not_exchanged() {
+    fn buffers_of_different_capacity_are_exchanged_only_if_they_must() {
         let (mut small, mut large) = (Frame::with_capacity(8), Frame::with_capacity(16));
         small.set_len(5);
-        assert!(small.give_to(&mut large));
+        small.give_to(&mut large);
         assert_eq!((small.bytes().len(), large.bytes().len()), (0, 5));
-        large.set_len(9);
-        assert!(!large.give_to(&mut small));
         assert_eq!((large.buffer_mut().len(), small.buffer_mut().len()), (16, 8));
+        large.set_len(9);
+        large.give_to(&mut small);
+        assert_eq!((large.buffer_mut().len(), small.buffer_mut().len()), (8, 16));
+        assert_eq!((large.bytes().len(), small.bytes().len()), (0, 9));
+    }
+
+    /// Receives a frame of `len` octets as a port that takes long ones.
+    fn receive_long(batch: &mut Batch, len: usize) -> bool {
+        let read = |buffer: &mut [u8], rest: &mut [u8]| {
+            let (first, second) = (len.min(buffer.len()), len.saturating_sub(buffer.len()));
+            buffer[..first].fill(1);
+            rest[..second].fill(2);
+            Ok::<_, Infallible>((len, Offload::None))
+        };
+        batch.receive_offloaded(Ingress::Host, read).expect("infallible")
+    }
+
+    #[test]
+    fn a_batch_takes_few_long_frames_and_many_others() {
+        let mut batch = Batch::new(64);
+        for _ in 0..3 {
+            assert!(receive_long(&mut batch, 64) && batch.slots()[0].frame.bytes() == [1; 64]);
+            for _ in 0..Batch::LARGE_FRAMES_MAX {
+                assert!(!batch.is_full() && receive_long(&mut batch, FRAME_LEN_MAX));
+            }
+            assert!(batch.is_full() && !receive_long(&mut batch, 1));
+            let bytes = batch.slots()[1].frame.bytes();
+            assert_eq!(
+                (bytes.len(), &bytes[..64], &bytes[64..66]),
+                (FRAME_LEN_MAX, &[1; 64][..], &[2; 2][..])
+            );
+            batch.clear();
+        }
+    }
+
+    #[test]
+    fn a_long_frame_can_wait_and_the_batch_is_as_it_was() {
+        let mut batch = Batch::new(64);
+        let mut held = Frame::with_capacity(64);
+        for _ in 0..3 {
+            assert!(receive_long(&mut batch, 65));
+            let (received, _, _) = batch.split();
+            received[0].frame.give_to(&mut held);
+            batch.clear();
+            assert!(batch.slots.iter().all(|slot| slot.frame.buffer.len() == 64));
+
+            let (_, _, output) = batch.split();
+            assert_eq!(held.bytes(), [&[1; 64][..], &[2]].concat());
+            assert!(output.release(PortSet::only(PortId(3)), &mut held));
+            assert!(receive_long(&mut batch, 65), "the batch has other buffers by now");
+            let (received, ..) = batch.split();
+            received[0].frame.give_to(&mut held);
+            let (_, mut spare, _) = batch.split();
+            assert!(spare.deliver(Ingress::Host, &mut held));
+            batch.clear();
+            assert_eq!(batch.large.len(), Batch::LARGE_FRAMES_MAX);
+            assert!(batch.slots.iter().all(|slot| slot.frame.buffer.len() == 64));
+            assert!(batch.output.frames.iter().all(|(_, frame)| frame.buffer.len() == 64));
+        }
     }
 }

@@ -40,6 +40,8 @@ drop_reasons! {
     VlanTagged => "vlan-tagged",
     /// Comes from a multicast or zero MAC address, or from the gateway's own.
     SourceMacInvalid => "source-mac-invalid",
+    /// Is said to be a super-frame, or without its checksum, and cannot be that.
+    OffloadInvalid => "offload-invalid",
     /// The destination is behind the port the frame came from.
     BridgeSamePort => "bridge-same-port",
     /// The destination MAC is neither the gateway's nor behind another port.

@@ -4,8 +4,10 @@ use core::fmt;
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
+use crate::batch::Frame;
+use crate::offload::Offload;
 use crate::time::Instant;
-use crate::wire::ethernet::MacAddr;
+use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::icmpv4::{self, Type};
 use crate::wire::ipv4::{self, AddressKind, Protocol};
 use crate::wire::{Malformed, transport};
@@ -99,6 +101,23 @@ impl fmt::Display for IcmpError {
         let (kind, code) = self.kind_and_code();
         write!(f, "ICMP {}/{code}", kind.0)
     }
+}
+
+/// The most of a packet that an error quotes, in octets, with the headers before it.
+pub(crate) const OFFENDER_LEN_MAX: usize = ethernet::Header::LEN + PACKET_LEN_MAX;
+
+/// The packet in `frame` as a host on the wire would see it: of one that leaves something to do to a
+/// network device, `buffer` gets the beginning of the first packet that this makes.
+pub(crate) fn offender<'a>(frame: &'a Frame, buffer: &'a mut [u8; OFFENDER_LEN_MAX]) -> &'a [u8] {
+    let whole = frame.bytes();
+    let bytes = match frame.offload() {
+        Offload::None => whole,
+        _ => match frame.segments().next().and_then(|segment| segment.write_beginning(buffer)) {
+            Some(len) => &buffer[..len],
+            None => whole,
+        },
+    };
+    bytes.get(ethernet::Header::LEN..).unwrap_or_default()
 }
 
 /// Whether an ICMP error about `packet` may be sent at all. (RFC 1812 section 4.3.2.7)

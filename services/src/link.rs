@@ -97,7 +97,13 @@ pub fn link(frame_capacity: usize, wake_worker: impl Fn() + Send + Sync + 'stati
 impl WorkerLink {
     /// Hands a frame from `segment` to the host; `false` if the ring is full or the frame too long.
     pub fn deliver(&self, segment: Segment, frame: &[u8]) -> bool {
-        self.shared.to_host.send(segment, |buffer| copy(frame, buffer))
+        self.deliver_with(segment, |buffer| copy(frame, buffer))
+    }
+
+    /// Hands a frame from `segment` to the host, which `fill` writes to the buffer that it is given; `false`
+    /// if the ring is full, or `fill` does not.
+    pub fn deliver_with(&self, segment: Segment, fill: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+        self.shared.to_host.send(segment, fill)
     }
 
     /// Wakes the host; once after a batch is enough.

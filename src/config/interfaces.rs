@@ -133,17 +133,12 @@ fn read_ports(section: &mut Section<'_>, default_tap: &str) -> Vec<ReadPort> {
 
 fn read_port<'a>(node: &'a Node<'a>, report: &'a Report) -> Option<ReadPort> {
     let mut port = Section::element(node, "the port", report)?;
-    let drivers = [("auto", Some(Driver::Auto)), ("plain", Some(Driver::Plain)), ("offload", None)];
+    let drivers = [("auto", Driver::Auto), ("offload", Driver::Offload), ("plain", Driver::Plain)];
     let tap = port.required("tap", "\"gp-lan0\"", parsed(device));
     let netns = port.setting("netns", None, parsed(|text| namespace(text).map(Some)));
-    let driver = port.setting("driver", Some(Driver::Auto), choice(&drivers));
-
-    if let Some((None, span)) = driver.written() {
-        let what = "the driver \"offload\" is not available yet";
-        port.report(span, Problem::new(what, "write \"auto\" or \"plain\""));
-    }
+    let driver = port.setting("driver", Driver::Auto, choice(&drivers));
     port.finish();
-    let spec = PortSpec { tap: tap?.0, netns: netns.value, driver: driver.value.unwrap_or_default() };
+    let spec = PortSpec { tap: tap?.0, netns: netns.value, driver: driver.value };
     Some(ReadPort { spec, span: Some(node.span()) })
 }
 

@@ -6,17 +6,20 @@
 //!
 //! Writing keeps the order: what a port does not take at once waits in its backlog, which holds
 //! [`BACKLOG_FRAMES_MAX`] frames; what comes on top is dropped. A port that is gone has a place but no
-//! device; what is to be sent there is dropped until [`Ports::open`] fills the place again.
+//! device; what is to be sent there is dropped until [`Ports::open`] fills the place again. A super-frame
+//! for a port that takes none is cut into its segments here, and whose checksum a port does not make gets
+//! it here.
 //!
 //! The numbers of each port count what happened at its device. The balance of all frames is the
 //! dataplane's: it is told of every frame of a verdict that could not be carried out anywhere.
 
 use std::collections::VecDeque;
+use std::mem;
 
-use gatepost_dataplane::{Batch, DropReason, Ingress, PortId, Verdict};
+use gatepost_dataplane::{Batch, DropReason, Frame, Ingress, Offload, PortId, Verdict};
 use tracing::{info, warn};
 
-use crate::port::{Port, PortError};
+use crate::port::{Abilities, Port, PortError, Received};
 
 /// Frames that wait for a port that takes no more.
 pub const BACKLOG_FRAMES_MAX: usize = 256;
@@ -32,7 +35,7 @@ pub struct Ports<P> {
     first: usize,
 }
 
-/// What happened at one port's device, in frames.
+/// What happened at one port's device, in frames. A super-frame that crosses in one piece is one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortCounters {
     /// Read from it.
@@ -43,7 +46,7 @@ pub struct PortCounters {
     pub backpressure: u64,
     /// Not written because it was gone or set down.
     pub down: u64,
-    /// Refused by it, or taken only in part.
+    /// Refused by it, taken only in part, or read from it and no frame.
     pub refused: u64,
 }
 
@@ -134,17 +137,17 @@ impl<P: Port> Ports<P> {
     /// dataplane made.
     pub fn transmit(&mut self, batch: &Batch, undeliverable: Undeliverable<'_>) {
         for slot in batch.slots() {
-            self.carry_out(slot.verdict, slot.frame.bytes(), undeliverable);
+            self.carry_out(slot.verdict, &slot.frame, undeliverable);
         }
         for (ports, frame) in batch.output().iter() {
             for id in ports.iter() {
                 // What the dataplane made is not part of its balance; the port's numbers have it.
-                _ = self.send(id, frame.bytes(), false, undeliverable);
+                _ = self.send(id, frame, false, undeliverable);
             }
         }
     }
 
-    fn carry_out(&mut self, verdict: Verdict, frame: &[u8], undeliverable: Undeliverable<'_>) {
+    fn carry_out(&mut self, verdict: Verdict, frame: &Frame, undeliverable: Undeliverable<'_>) {
         match verdict {
             Verdict::Transmit(id) => {
                 if let Err(reason) = self.send(id, frame, true, undeliverable) {
@@ -172,11 +175,16 @@ impl<P: Port> Ports<P> {
     fn send(
         &mut self,
         id: PortId,
-        frame: &[u8],
+        frame: &Frame,
         sole: bool,
         undeliverable: Undeliverable<'_>,
     ) -> Result<(), DropReason> {
-        self.place(id).ok_or(DropReason::PortDown)?.send(id, frame, sole, undeliverable)
+        let place = self.place(id).ok_or(DropReason::PortDown)?;
+        if place.abilities().include(frame.offload()) {
+            place.send(id, frame.bytes(), frame.offload(), sole, undeliverable)
+        } else {
+            place.send_segments(id, frame, sole, undeliverable)
+        }
     }
 
     fn place(&mut self, id: PortId) -> Option<&mut Place<P>> {
@@ -197,12 +205,15 @@ struct Place<P> {
     /// Whether the device was set down when last written to.
     set_down: bool,
     backlog: VecDeque<Waiting>,
+    /// Where segments are made.
+    segment: Vec<u8>,
     counters: PortCounters,
 }
 
 #[derive(Debug)]
 struct Waiting {
     frame: Box<[u8]>,
+    offload: Offload,
     /// Whether the frame's verdict stands and falls with this copy.
     sole: bool,
 }
@@ -215,6 +226,7 @@ impl<P: Port> Place<P> {
             readable: true,
             set_down: false,
             backlog: VecDeque::new(),
+            segment: Vec::new(),
             counters: PortCounters::default(),
         }
     }
@@ -237,11 +249,15 @@ impl<P: Port> Place<P> {
         }
         for _ in 0..TURN_FRAMES {
             let Some(port) = &mut self.port else { return };
-            match batch.receive(Ingress::Port(id), |buffer| port.receive(buffer)) {
+            let receive = |buffer: &mut [u8], rest: &mut [u8]| {
+                port.receive(buffer, rest).map(|Received { len, offload }| (len, offload))
+            };
+            match batch.receive_offloaded(Ingress::Port(id), receive) {
                 Ok(true) => self.counters.received += 1,
                 Ok(false) => return,
                 Err(PortError::Gone(error)) => return self.close(id, &error.to_string(), undeliverable),
-                Err(PortError::WouldBlock | PortError::Down | PortError::Refused(_)) => {
+                Err(PortError::Refused(_)) => self.counters.refused += 1,
+                Err(PortError::WouldBlock | PortError::Down) => {
                     self.readable = false;
                     return;
                 }
@@ -249,15 +265,46 @@ impl<P: Port> Place<P> {
         }
     }
 
+    fn abilities(&self) -> Abilities {
+        self.port.as_ref().map_or(Abilities::NONE, P::abilities)
+    }
+
+    /// Sends all that a frame leaves to make. It stands and falls with the first: what is lost of the
+    /// others the port's numbers have.
+    fn send_segments(
+        &mut self,
+        id: PortId,
+        frame: &Frame,
+        sole: bool,
+        undeliverable: Undeliverable<'_>,
+    ) -> Result<(), DropReason> {
+        let mut buffer = mem::take(&mut self.segment);
+        let mut outcome = Err(DropReason::OffloadInvalid);
+        for (index, segment) in frame.segments().enumerate() {
+            buffer.resize(segment.len(), 0);
+            let Some(_) = segment.write(&mut buffer) else { break };
+            let sent = self.send(id, &buffer, Offload::None, sole && index == 0, undeliverable);
+            if index == 0 {
+                outcome = sent;
+                if outcome.is_err() {
+                    break;
+                }
+            }
+        }
+        self.segment = buffer;
+        outcome
+    }
+
     fn send(
         &mut self,
         id: PortId,
         frame: &[u8],
+        offload: Offload,
         sole: bool,
         undeliverable: Undeliverable<'_>,
     ) -> Result<(), DropReason> {
         if self.backlog.is_empty() {
-            match self.write(id, frame, undeliverable) {
+            match self.write(id, frame, offload, undeliverable) {
                 Err(DropReason::PortBackpressure) => {}
                 result => return result,
             }
@@ -266,14 +313,14 @@ impl<P: Port> Place<P> {
             self.counters.backpressure += 1;
             return Err(DropReason::PortBackpressure);
         }
-        self.backlog.push_back(Waiting { frame: frame.into(), sole });
+        self.backlog.push_back(Waiting { frame: frame.into(), offload, sole });
         Ok(())
     }
 
     /// Writes what waits, as far as the port takes it.
     fn flush(&mut self, id: PortId, undeliverable: Undeliverable<'_>) {
         while let Some(waiting) = self.backlog.pop_front() {
-            match self.write(id, &waiting.frame, undeliverable) {
+            match self.write(id, &waiting.frame, waiting.offload, undeliverable) {
                 Err(DropReason::PortBackpressure) => return self.backlog.push_front(waiting),
                 Err(reason) if waiting.sole => undeliverable(Verdict::Transmit(id), reason),
                 Ok(()) | Err(_) => {}
@@ -286,13 +333,14 @@ impl<P: Port> Place<P> {
         &mut self,
         id: PortId,
         frame: &[u8],
+        offload: Offload,
         undeliverable: Undeliverable<'_>,
     ) -> Result<(), DropReason> {
         let Some(port) = &mut self.port else {
             self.counters.down += 1;
             return Err(DropReason::PortDown);
         };
-        match port.transmit(frame) {
+        match port.transmit(frame, offload) {
             Ok(()) => {
                 self.counters.transmitted += 1;
                 if self.set_down {
@@ -341,7 +389,10 @@ impl<P: Port> Place<P> {
 mod tests {
     use std::io;
 
+    use std::num::NonZero;
+
     use gatepost_dataplane::PortSet;
+    use gatepost_dataplane::offload::{Partial, SegmentKind, Segmentation};
 
     use super::*;
 
@@ -351,20 +402,31 @@ mod tests {
         to_read: usize,
         room: usize,
         written: Vec<Vec<u8>>,
+        abilities: Abilities,
+        /// So many of the first to read are no frames.
+        spoilt: usize,
         failure: Option<fn() -> PortError>,
     }
 
     impl Port for FakePort {
-        fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, PortError> {
+        fn abilities(&self) -> Abilities {
+            self.abilities
+        }
+
+        fn receive(&mut self, buffer: &mut [u8], _: &mut [u8]) -> Result<Received, PortError> {
             if let Some(failure) = self.failure {
                 return Err(failure());
             }
+            if let Some(left) = self.spoilt.checked_sub(1) {
+                self.spoilt = left;
+                return Err(PortError::Refused(io::ErrorKind::InvalidData.into()));
+            }
             self.to_read = self.to_read.checked_sub(1).ok_or(PortError::WouldBlock)?;
             buffer[..14].fill(0);
-            Ok(14)
+            Ok(Received { len: 14, offload: Offload::None })
         }
 
-        fn transmit(&mut self, frame: &[u8]) -> Result<(), PortError> {
+        fn transmit(&mut self, frame: &[u8], _: Offload) -> Result<(), PortError> {
             if let Some(failure) = self.failure {
                 return Err(failure());
             }
@@ -372,6 +434,17 @@ mod tests {
             self.written.push(frame.to_vec());
             Ok(())
         }
+    }
+
+    fn frame_of(bytes: &[u8]) -> Frame {
+        let mut frame = Frame::with_capacity(bytes.len());
+        frame.buffer_mut().copy_from_slice(bytes);
+        frame.set_len(bytes.len());
+        frame
+    }
+
+    fn empty() -> Frame {
+        frame_of(&[0; 14])
     }
 
     fn ports(fakes: impl IntoIterator<Item = FakePort>) -> Ports<FakePort> {
@@ -414,9 +487,12 @@ mod tests {
         let mut ports = ports([FakePort { room: 1, ..Default::default() }]);
         for number in 0..=BACKLOG_FRAMES_MAX {
             let frame = u16::try_from(number).expect("small").to_be_bytes();
-            assert_eq!(ports.send(PortId(0), &frame, true, &mut unexpected), Ok(()));
+            assert_eq!(ports.send(PortId(0), &frame_of(&frame), true, &mut unexpected), Ok(()));
         }
-        assert_eq!(ports.send(PortId(0), &[9], true, &mut unexpected), Err(DropReason::PortBackpressure));
+        assert_eq!(
+            ports.send(PortId(0), &frame_of(&[9]), true, &mut unexpected),
+            Err(DropReason::PortBackpressure)
+        );
         ports.places[0].port.as_mut().expect("open").room = 1000;
         ports.set_writable(PortId(0), &mut unexpected);
         let written = &ports.places[0].port.as_ref().expect("open").written;
@@ -436,7 +512,7 @@ mod tests {
     fn what_waited_for_a_port_that_goes_is_undeliverable_once() {
         let mut ports = ports([FakePort::default()]);
         for sole in [true, false, true] {
-            assert_eq!(ports.send(PortId(0), &[0; 14], sole, &mut unexpected), Ok(()));
+            assert_eq!(ports.send(PortId(0), &empty(), sole, &mut unexpected), Ok(()));
         }
         let mut lost = Vec::new();
         ports.places[0].port.as_mut().expect("open").failure = Some(gone);
@@ -452,10 +528,10 @@ mod tests {
         let mut batch = Batch::new(64);
         ports.receive(&mut batch, &mut unexpected);
         assert!(batch.is_empty());
-        assert_eq!(ports.send(PortId(0), &[0; 14], true, &mut unexpected), Err(DropReason::PortDown));
+        assert_eq!(ports.send(PortId(0), &empty(), true, &mut unexpected), Err(DropReason::PortDown));
         ports.open(PortId(0), FakePort { room: 1, to_read: 1, ..Default::default() });
         assert_eq!(ports.gone().count(), 0);
-        assert_eq!(ports.send(PortId(0), &[0; 14], true, &mut unexpected), Ok(()));
+        assert_eq!(ports.send(PortId(0), &empty(), true, &mut unexpected), Ok(()));
         ports.receive(&mut batch, &mut unexpected);
         assert_eq!(batch.len(), 1);
     }
@@ -463,11 +539,11 @@ mod tests {
     #[test]
     fn a_port_set_down_is_kept() {
         let mut ports = ports([FakePort { failure: Some(|| PortError::Down), ..Default::default() }]);
-        assert_eq!(ports.send(PortId(0), &[0; 14], true, &mut unexpected), Err(DropReason::PortDown));
+        assert_eq!(ports.send(PortId(0), &empty(), true, &mut unexpected), Err(DropReason::PortDown));
         assert!(!ports.status()[0].up);
         let fake = ports.places[0].port.as_mut().expect("still open");
         *fake = FakePort { room: 1, ..Default::default() };
-        assert_eq!(ports.send(PortId(0), &[0; 14], true, &mut unexpected), Ok(()));
+        assert_eq!(ports.send(PortId(0), &empty(), true, &mut unexpected), Ok(()));
         assert!(ports.status()[0].up);
     }
 
@@ -475,9 +551,71 @@ mod tests {
     fn a_refused_frame_is_counted_and_the_port_goes_on() {
         let refuse = || PortError::Refused(io::Error::other("3 of 14 octets written"));
         let mut ports = ports([FakePort { failure: Some(refuse), ..Default::default() }]);
-        assert_eq!(ports.send(PortId(0), &[0; 14], true, &mut unexpected), Err(DropReason::PortRefused));
+        assert_eq!(ports.send(PortId(0), &empty(), true, &mut unexpected), Err(DropReason::PortRefused));
         assert_eq!(ports.status()[0].counters.refused, 1);
         assert_eq!(ports.gone().count(), 0);
+    }
+
+    /// A super-frame of UDP with three octets of data, to be cut after each.
+    fn super_frame() -> Frame {
+        let mut bytes = vec![0; 14];
+        bytes[12..14].copy_from_slice(&[8, 0]);
+        bytes.extend([0x45, 0, 0, 31, 0, 0, 0, 0, 64, 17, 0, 0, 192, 168, 1, 10, 192, 168, 1, 20]);
+        bytes.extend([0, 1, 0, 2, 0, 11, 0, 0, 7, 8, 9]);
+        let mut frame = frame_of(&bytes);
+        frame.set_offload(Offload::Segmentation(Segmentation {
+            kind: SegmentKind::Udp,
+            size: NonZero::<u16>::MIN,
+            checksum: Partial { start: 34, offset: 6 },
+        }));
+        frame
+    }
+
+    #[test]
+    fn a_port_gets_in_one_piece_what_it_can_cut_itself() {
+        let able = Abilities { checksum: true, udp_segmentation: true, ..Abilities::NONE };
+        let mut ports = ports([able, Abilities::NONE].map(|abilities| FakePort {
+            room: 9,
+            abilities,
+            ..Default::default()
+        }));
+        let frame = super_frame();
+        for (id, written) in [(PortId(0), 1), (PortId(1), 3)] {
+            assert_eq!(ports.send(id, &frame, true, &mut unexpected), Ok(()));
+            assert_eq!(ports.status()[usize::from(id.0)].counters.transmitted, written);
+        }
+        let port = |number: usize| ports.places[number].port.as_ref().expect("open");
+        assert_eq!(port(0).written, [frame.bytes()]);
+        for (written, data) in port(1).written.iter().zip(7..) {
+            assert_eq!((written.len(), written[42]), (43, data));
+        }
+    }
+
+    #[test]
+    fn segments_beyond_the_backlog_are_lost_and_the_first_says_what_becomes_of_the_frame() {
+        let mut ports = ports([FakePort::default()]);
+        for _ in 0..BACKLOG_FRAMES_MAX - 1 {
+            assert_eq!(ports.send(PortId(0), &empty(), true, &mut unexpected), Ok(()));
+        }
+        assert_eq!(ports.send(PortId(0), &super_frame(), true, &mut unexpected), Ok(()));
+        assert_eq!(ports.status()[0].counters.backpressure, 2);
+        let refused = ports.send(PortId(0), &super_frame(), true, &mut unexpected);
+        assert_eq!(refused, Err(DropReason::PortBackpressure));
+        assert_eq!(ports.status()[0].counters.backpressure, 3);
+
+        let mut unfit = super_frame();
+        unfit.set_len(20);
+        assert_eq!(ports.send(PortId(0), &unfit, true, &mut unexpected), Err(DropReason::OffloadInvalid));
+    }
+
+    #[test]
+    fn what_is_no_frame_is_counted_and_those_behind_it_are_read() {
+        let mut ports = ports([FakePort { to_read: 3, spoilt: 2, ..Default::default() }]);
+        let mut batch = Batch::new(64);
+        ports.receive(&mut batch, &mut unexpected);
+        assert_eq!(batch.len(), 3);
+        let counters = ports.status()[0].counters;
+        assert_eq!((counters.received, counters.refused), (3, 2));
     }
 
     #[test]
@@ -488,11 +626,11 @@ mod tests {
             FakePort { failure: Some(gone), ..Default::default() },
         ]);
         let flood = Verdict::Flood { ports: all, local: false };
-        ports.carry_out(flood, &[0; 14], &mut unexpected);
+        ports.carry_out(flood, &empty(), &mut unexpected);
         ports.close(PortId(0), "test", &mut unexpected);
-        ports.carry_out(Verdict::Flood { ports: all, local: true }, &[0; 14], &mut unexpected);
+        ports.carry_out(Verdict::Flood { ports: all, local: true }, &empty(), &mut unexpected);
         let mut lost = Vec::new();
-        ports.carry_out(flood, &[0; 14], &mut |verdict, reason| lost.push((verdict, reason)));
+        ports.carry_out(flood, &empty(), &mut |verdict, reason| lost.push((verdict, reason)));
         assert_eq!(lost, [(flood, DropReason::PortDown)]);
     }
 }

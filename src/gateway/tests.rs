@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatepost_dataplane::{DropReason, Instant, MacAddr};
+use gatepost_dataplane::{DropReason, Instant, MacAddr, Offload};
 use gatepost_services::clock::{Clock, UnixTime};
 use gatepost_services::dhcp::client::{self, Event};
 use gatepost_services::dhcp::frame::Datagram;
@@ -30,7 +30,7 @@ use super::worker::Worker;
 use super::{Environment, build};
 use crate::config::Config;
 use crate::control::What;
-use crate::port::{Port, PortError};
+use crate::port::{Abilities, Port, PortError, Received};
 
 const HOST_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 10]);
 const PROVIDER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 99]);
@@ -43,13 +43,17 @@ struct Cable {
 }
 
 impl Port for Cable {
-    fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, PortError> {
-        let frame = self.to_gateway.borrow_mut().pop_front().ok_or(PortError::WouldBlock)?;
-        buffer[..frame.len()].copy_from_slice(&frame);
-        Ok(frame.len())
+    fn abilities(&self) -> Abilities {
+        Abilities::NONE
     }
 
-    fn transmit(&mut self, frame: &[u8]) -> Result<(), PortError> {
+    fn receive(&mut self, buffer: &mut [u8], _: &mut [u8]) -> Result<Received, PortError> {
+        let frame = self.to_gateway.borrow_mut().pop_front().ok_or(PortError::WouldBlock)?;
+        buffer[..frame.len()].copy_from_slice(&frame);
+        Ok(Received { len: frame.len(), offload: Offload::None })
+    }
+
+    fn transmit(&mut self, frame: &[u8], _: Offload) -> Result<(), PortError> {
         self.from_gateway.borrow_mut().push_back(frame.to_vec());
         Ok(())
     }

@@ -126,8 +126,14 @@ impl<P: Port> Worker<P> {
                 Ingress::Host => Segment::Lan,
                 Ingress::HostRaw(segment) => segment,
             };
-            if self.link.deliver(segment, slot.frame.bytes()) {
+            // The host stack gets what a wire would carry: whole checksums, nothing longer than the MTU. What
+            // is lost of a super-frame behind its first segment is sent again.
+            let mut frames = slot.frame.segments();
+            let mut deliver =
+                || frames.next().is_some_and(|frame| self.link.deliver_with(segment, |to| frame.write(to)));
+            if deliver() {
                 delivered = true;
+                while deliver() {}
             } else if slot.verdict == Verdict::Local {
                 self.dataplane.undeliverable(slot.verdict, DropReason::HostRingFull);
             }

@@ -1,14 +1,16 @@
 //! The event loop that drives a [`Worker`] over TAP devices: mio, one thread.
 //!
 //! It sleeps until a device becomes readable or writable (edge-triggered), somebody calls
-//! [`Handle::wake`], or the dataplane's next deadline. Once a second it looks after its ports, if there
-//! is reason to: a port that is gone is opened again as soon as that works, and one whose namespace is
-//! gone is given up.
+//! [`Handle::wake`], or the dataplane's next deadline. While things happen in quick succession it only
+//! steps aside for others between two looks: to fall asleep and be woken costs more. Once a second it
+//! looks after its ports, if there is reason to: a port that is gone is opened again as soon as that
+//! works, and one whose namespace is gone is given up.
 
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use gatepost_dataplane::{Instant, PortId};
@@ -112,15 +114,25 @@ impl EventLoop {
         let mut events = Events::with_capacity(PortId::COUNT_MAX + 1);
         let mut upkeep_at = clock.now() + UPKEEP_INTERVAL;
         let mut more = true;
+        let mut pace = Pace::default();
         while !self.handle.stopping.load(Ordering::Acquire) {
             let now = clock.now();
-            let timeout =
-                if more { Some(Duration::ZERO) } else { self.timeout(&worker, specs, upkeep_at, now) };
+            let timeout = if more {
+                Some(Duration::ZERO)
+            } else if pace.is_quick(now) {
+                thread::yield_now();
+                Some(Duration::ZERO)
+            } else {
+                self.timeout(&worker, specs, upkeep_at, now)
+            };
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => self.note(&events, &mut worker),
             }
             let now = clock.now();
+            if !events.is_empty() {
+                pace.something_happened(now);
+            }
             if now >= upkeep_at {
                 upkeep_at = now + UPKEEP_INTERVAL;
                 look_after_ports(self.poll.registry(), &mut worker, specs);
@@ -163,6 +175,29 @@ impl EventLoop {
     }
 }
 
+/// For so long the loop stays awake after something has happened, if things happen that quickly: about
+/// ten times what falling asleep and being woken costs.
+const STAY_AWAKE: Duration = Duration::from_micros(50);
+
+/// How quickly things happen.
+#[derive(Debug, Default)]
+struct Pace {
+    last: Instant,
+    is_quick: bool,
+}
+
+impl Pace {
+    fn something_happened(&mut self, now: Instant) {
+        self.is_quick = now.since(self.last) < STAY_AWAKE;
+        self.last = now;
+    }
+
+    /// Whether the next thing is likely to happen soon.
+    fn is_quick(&self, now: Instant) -> bool {
+        self.is_quick && now.since(self.last) < STAY_AWAKE
+    }
+}
+
 /// Closing the device ends the watch.
 fn watch(registry: &Registry, id: PortId, tap: &Tap) -> io::Result<()> {
     let token = Token(usize::from(id.0));
@@ -183,5 +218,22 @@ fn look_after_ports(registry: &Registry, worker: &mut Worker<Tap>, specs: &[TapS
             Ok(tap) => worker.ports_mut().open(id, tap),
             Err(error) => debug!("port {} stays closed: {error}", spec.port),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loop_stays_awake_only_while_things_happen_quickly() {
+        let at = |micros| Instant::ZERO + Duration::from_micros(micros);
+        let mut pace = Pace::default();
+        pace.something_happened(at(1000));
+        assert!(!pace.is_quick(at(1000)), "alone after a long time");
+        pace.something_happened(at(1049));
+        assert!(pace.is_quick(at(1098)) && !pace.is_quick(at(1099)));
+        pace.something_happened(at(1099));
+        assert!(!pace.is_quick(at(1100)));
     }
 }

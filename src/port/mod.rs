@@ -6,12 +6,16 @@
 use std::fmt;
 use std::io;
 
+use gatepost_dataplane::Offload;
+use gatepost_dataplane::offload::SegmentKind;
+
 pub mod clock;
 pub mod event_loop;
 pub mod netdevice;
 mod operator;
 mod run;
 pub mod tap;
+mod tap_offload;
 
 pub use run::run;
 
@@ -20,19 +24,61 @@ pub use run::run;
 /// How to learn that a port has become readable or writable is not part of it: each event loop has its
 /// own way.
 pub trait Port {
-    /// Copies the next frame to `buffer` and returns its length; what does not fit is cut off.
+    /// What may be left to do in the frames that it sends. Frames received may leave anything to do.
+    fn abilities(&self) -> Abilities;
+
+    /// Copies the next frame to `buffer`, and to `rest` what has no room there if the port has long
+    /// frames; what does not fit is cut off.
     ///
     /// # Errors
     ///
-    /// [`PortError::WouldBlock`] if no frame waits, [`PortError::Gone`] if none will ever come.
-    fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, PortError>;
+    /// [`PortError::WouldBlock`] if no frame waits, [`PortError::Gone`] if none will ever come,
+    /// [`PortError::Refused`] if this one is no frame; others may wait behind it.
+    fn receive(&mut self, buffer: &mut [u8], rest: &mut [u8]) -> Result<Received, PortError>;
 
-    /// Sends `frame`.
+    /// Sends `frame`, which leaves `offload` to do. It must be able to.
     ///
     /// # Errors
     ///
     /// See [`PortError`]; the frame has then not been sent.
-    fn transmit(&mut self, frame: &[u8]) -> Result<(), PortError>;
+    fn transmit(&mut self, frame: &[u8], offload: Offload) -> Result<(), PortError>;
+}
+
+/// A frame that was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its size, in octets.
+    pub len: usize,
+    /// What it leaves to do. The frame need not fit it.
+    pub offload: Offload,
+}
+
+/// What may be left to do in the frames that a port sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// A checksum.
+    pub checksum: bool,
+    /// Segmentation of TCP.
+    pub tcp_segmentation: bool,
+    /// Segmentation of UDP.
+    pub udp_segmentation: bool,
+}
+
+impl Abilities {
+    /// Nothing.
+    pub const NONE: Self = Self { checksum: false, tcp_segmentation: false, udp_segmentation: false };
+
+    /// Whether `offload` may be left to do.
+    pub fn include(self, offload: Offload) -> bool {
+        match offload {
+            Offload::None => true,
+            Offload::Checksum(_) => self.checksum,
+            Offload::Segmentation(segmentation) => match segmentation.kind {
+                SegmentKind::Tcp => self.tcp_segmentation,
+                SegmentKind::Udp => self.udp_segmentation,
+            },
+        }
+    }
 }
 
 /// Why a port did not do what it was asked.
@@ -44,7 +90,7 @@ pub enum PortError {
     Down,
     /// The port does not exist any more and must be opened anew.
     Gone(io::Error),
-    /// The port refused this one frame or took only a part of it.
+    /// The port refused this one frame, took only a part of it, or gave one that is none.
     Refused(io::Error),
 }
 

@@ -1,4 +1,7 @@
-//! A TAP device: one frame a system call.
+//! A TAP device.
+//!
+//! Two drivers carry its frames: [`Driver::Offload`], where the kernel can leave checksums and segmentation
+//! undone (`port/tap_offload`), and [`Driver::Plain`], which takes any kernel.
 //!
 //! The device is created in the network namespace that its [`PortSpec`] names, by a thread that enters
 //! the namespace and ends there, so that there is no way back that could fail. It is not persistent:
@@ -16,21 +19,29 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::thread;
 
+use gatepost_dataplane::Offload;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 use tun_tap::{Iface, Mode};
 
 use super::netdevice::NetDevice;
-use super::{Port, PortError};
-use crate::config::PortSpec;
+use super::{Abilities, Port, PortError, Received, tap_offload};
+use crate::config::{Driver, PortSpec};
 use crate::error::Error;
 
 /// An open TAP device. Dropping it removes the device.
 #[derive(Debug)]
 pub struct Tap {
-    iface: Iface,
+    queue: Queue,
     namespace: Option<Namespace>,
+}
+
+/// What carries the frames.
+#[derive(Debug)]
+enum Queue {
+    Plain(Iface),
+    Offload(tap_offload::Queue),
 }
 
 impl Tap {
@@ -43,18 +54,18 @@ impl Tap {
     pub fn open(spec: &PortSpec, mtu: u16) -> Result<Self, Error> {
         let failed = |failure: Failure| failure.explain(spec);
         let Some(name) = &spec.netns else {
-            let iface = create(spec, mtu, true).map_err(failed)?;
-            return Ok(Self { iface, namespace: None });
+            let queue = create(spec, mtu, true).map_err(failed)?;
+            return Ok(Self { queue, namespace: None });
         };
         let (namespace, file) = Namespace::open(name).map_err(|error| failed(Failure::Namespace(error)))?;
         let enter_and_create = || {
             setns(&file, CloneFlags::CLONE_NEWNET).map_err(|errno| Failure::Namespace(errno.into()))?;
             create(spec, mtu, false)
         };
-        let iface = thread::scope(|scope| scope.spawn(enter_and_create).join())
+        let queue = thread::scope(|scope| scope.spawn(enter_and_create).join())
             .expect("creating a TAP device does not panic")
             .map_err(failed)?;
-        Ok(Self { iface, namespace: Some(namespace) })
+        Ok(Self { queue, namespace: Some(namespace) })
     }
 
     /// Whether the namespace the device was created in has lost its name, or the name now stands for
@@ -66,27 +77,46 @@ impl Tap {
 
 impl AsRawFd for Tap {
     fn as_raw_fd(&self) -> RawFd {
-        self.iface.as_raw_fd()
+        match &self.queue {
+            Queue::Plain(iface) => iface.as_raw_fd(),
+            Queue::Offload(queue) => queue.as_raw_fd(),
+        }
     }
 }
 
 impl Port for Tap {
-    fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, PortError> {
+    fn abilities(&self) -> Abilities {
+        match &self.queue {
+            Queue::Plain(_) => Abilities::NONE,
+            Queue::Offload(queue) => queue.abilities(),
+        }
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], rest: &mut [u8]) -> Result<Received, PortError> {
         loop {
-            match self.iface.recv(buffer) {
-                Ok(len) => return Ok(len),
+            let received = match &self.queue {
+                Queue::Plain(iface) => iface.recv(buffer).map(|len| Received { len, offload: Offload::None }),
+                Queue::Offload(queue) => queue.read(buffer, rest),
+            };
+            match received {
+                Ok(received) => return Ok(received),
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock => return Err(PortError::WouldBlock),
+                    io::ErrorKind::InvalidData => return Err(PortError::Refused(error)),
                     _ => return Err(PortError::Gone(error)),
                 },
             }
         }
     }
 
-    fn transmit(&mut self, frame: &[u8]) -> Result<(), PortError> {
+    fn transmit(&mut self, frame: &[u8], offload: Offload) -> Result<(), PortError> {
         loop {
-            let error = match self.iface.send(frame) {
+            let sent = match &self.queue {
+                Queue::Plain(iface) => iface.send(frame),
+                Queue::Offload(queue) => queue.write(frame, offload),
+            };
+            let error = match sent {
                 Ok(len) if len == frame.len() => return Ok(()),
                 Ok(len) => {
                     let short = format!("{len} of {} octets written", frame.len());
@@ -131,6 +161,7 @@ impl Namespace {
 enum Failure {
     Namespace(io::Error),
     Create(io::Error),
+    NoOffload,
     NameTaken,
     SetUp(io::Error),
 }
@@ -165,6 +196,11 @@ impl Failure {
                 Errno::EBUSY | Errno::EINVAL => Self::NameTaken.explain(spec),
                 _ => Error::failed(what, error, "see what the kernel log says of it"),
             },
+            Self::NoOffload => Error::failed(
+                what,
+                "this kernel's TAP devices have no offloads",
+                "write driver = \"auto\" or \"plain\"",
+            ),
             Self::NameTaken => Error::failed(
                 what,
                 format_args!("the name {} is taken by another device", spec.tap),
@@ -184,13 +220,18 @@ const KERNEL_QUEUE_FRAMES: u16 = 4096;
 const NEEDS_ROOT: &str = "run as root, or with CAP_NET_ADMIN (and CAP_SYS_ADMIN for `netns`)";
 
 /// Creates the device in the calling thread's namespace; `bare`: kept without any address.
-fn create(spec: &PortSpec, mtu: u16, bare: bool) -> Result<Iface, Failure> {
-    let iface = Iface::without_packet_info(&spec.tap, Mode::Tap).map_err(Failure::Create)?;
-    // The kernel takes a name with `%d` for a pattern.
-    if iface.name() != spec.tap {
-        return Err(Failure::NameTaken);
-    }
-    iface.set_non_blocking().map_err(Failure::SetUp)?;
+fn create(spec: &PortSpec, mtu: u16, bare: bool) -> Result<Queue, Failure> {
+    let queue = match spec.driver {
+        Driver::Plain => create_plain(spec)?,
+        Driver::Offload => create_offload(spec)?,
+        Driver::Auto => match create_offload(spec) {
+            Err(Failure::NoOffload) => {
+                info!("port {spec}: this kernel leaves nothing undone in its frames");
+                create_plain(spec)?
+            }
+            queue => queue?,
+        },
+    };
     let device = NetDevice::new(&spec.tap).map_err(Failure::SetUp)?;
     if bare && let Err(error) = device.disable_ipv6() {
         warn!("port {spec}: the kernel may give it an IPv6 address: {error}");
@@ -201,5 +242,22 @@ fn create(spec: &PortSpec, mtu: u16, bare: bool) -> Result<Iface, Failure> {
         debug!("port {spec}: the kernel's queue stays short: {error}");
     }
     device.set_up().map_err(Failure::SetUp)?;
-    Ok(iface)
+    Ok(queue)
+}
+
+fn create_plain(spec: &PortSpec) -> Result<Queue, Failure> {
+    let iface = Iface::without_packet_info(&spec.tap, Mode::Tap).map_err(Failure::Create)?;
+    // The kernel takes a name with `%d` for a pattern.
+    if iface.name() != spec.tap {
+        return Err(Failure::NameTaken);
+    }
+    iface.set_non_blocking().map_err(Failure::SetUp)?;
+    Ok(Queue::Plain(iface))
+}
+
+fn create_offload(spec: &PortSpec) -> Result<Queue, Failure> {
+    tap_offload::Queue::create(&spec.tap).map(Queue::Offload).map_err(|error| match error.kind() {
+        io::ErrorKind::Unsupported => Failure::NoOffload,
+        _ => Failure::Create(error),
+    })
 }

@@ -3,6 +3,11 @@
 //! Every test builds its own office: network namespaces with the process id in their names, a gateway
 //! whose ports are the namespaces' `eth0`, and foreign programs as clients and servers. Whatever it
 //! made is removed when it ends, also when it fails. Needs root; `./dev test` installs the programs.
+//!
+//! The ports have the driver that they have by default. `office_plain` runs what depends on it on the other.
+
+/// The driver of the ports.
+const DRIVER: &str = "auto";
 
 mod dhcp;
 mod dns;

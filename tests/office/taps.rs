@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use gatepost::config::{Driver, PortSpec};
 use gatepost::port::tap::Tap;
-use gatepost::port::{Port, PortError};
+use gatepost::port::{Abilities, Port, PortError, Received};
+use gatepost_dataplane::Offload;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
@@ -23,8 +24,23 @@ fn wait_until_readable(tap: &Tap) {
     assert!(!events.is_empty(), "no frame came");
 }
 
+/// That of the tests; where it is the best that the kernel offers, this kernel is to offer offloads.
+fn driver() -> Driver {
+    if crate::DRIVER == "plain" { Driver::Plain } else { Driver::Offload }
+}
+
+/// Reads a frame without super-frames and checksums in mind.
+fn receive(tap: &mut Tap, buffer: &mut [u8]) -> Result<usize, PortError> {
+    tap.receive(buffer, &mut []).map(|Received { len, .. }| len)
+}
+
+/// Sends a frame that leaves nothing to do.
+fn transmit(tap: &mut Tap, frame: &[u8]) -> Result<(), PortError> {
+    tap.transmit(frame, Offload::None)
+}
+
 fn tap(namespace: &Namespace, name: &str) -> PortSpec {
-    PortSpec { tap: name.to_owned(), netns: Some(namespace.name().to_owned()), driver: Driver::Auto }
+    PortSpec { tap: name.to_owned(), netns: Some(namespace.name().to_owned()), driver: driver() }
 }
 
 fn error_of(spec: &PortSpec) -> String {
@@ -38,7 +54,7 @@ fn frames_cross_in_both_directions() {
     let shown = namespace.sh("ip link show eth0");
     assert!(shown.contains("mtu 1400") && shown.contains("qlen 4096"), "{shown}");
     let mut buffer = [0; 2048];
-    assert!(matches!(device.receive(&mut buffer), Err(PortError::WouldBlock)));
+    assert!(matches!(receive(&mut device, &mut buffer), Err(PortError::WouldBlock)));
 
     namespace.sh("ip addr add 192.0.2.1/24 dev eth0");
     let arp_request = [
@@ -48,9 +64,9 @@ fn frames_cross_in_both_directions() {
         &[192, 0, 2, 1],
     ]
     .concat();
-    device.transmit(&arp_request).expect("the device is up");
+    transmit(&mut device, &arp_request).expect("the device is up");
     let len = loop {
-        match device.receive(&mut buffer) {
+        match receive(&mut device, &mut buffer) {
             Ok(len) if buffer[12..14] == [8, 6] => break len,
             Ok(_) => {}
             Err(PortError::WouldBlock) => wait_until_readable(&device),
@@ -63,7 +79,7 @@ fn frames_cross_in_both_directions() {
 #[test]
 fn a_device_in_our_own_namespace_has_no_address() {
     let name = format!("gp{}", std::process::id());
-    let spec = PortSpec { tap: name.clone(), netns: None, driver: Driver::Auto };
+    let spec = PortSpec { tap: name.clone(), netns: None, driver: driver() };
     let device = Tap::open(&spec, 1500).expect("root may");
     let shown = run(Command::new("ip").args(["addr", "show", "dev", &name]));
     assert!(shown.contains("UP") && !shown.contains("inet"), "{shown}");
@@ -92,12 +108,12 @@ fn a_device_set_down_is_down_and_one_removed_is_gone() {
     let namespace = Namespace::new("gone");
     let mut device = Tap::open(&tap(&namespace, "eth0"), 1500).expect("root may");
     namespace.sh("ip link set eth0 down");
-    assert!(matches!(device.transmit(&[0; 60]), Err(PortError::Down)));
+    assert!(matches!(transmit(&mut device, &[0; 60]), Err(PortError::Down)));
     namespace.sh("ip link set eth0 up");
-    assert!(device.transmit(&[0; 60]).is_ok());
+    assert!(transmit(&mut device, &[0; 60]).is_ok());
     namespace.sh("ip link del eth0");
-    assert!(matches!(device.transmit(&[0; 60]), Err(PortError::Gone(_))));
-    assert!(matches!(device.receive(&mut [0; 2048]), Err(PortError::Gone(_))));
+    assert!(matches!(transmit(&mut device, &[0; 60]), Err(PortError::Gone(_))));
+    assert!(matches!(receive(&mut device, &mut [0; 2048]), Err(PortError::Gone(_))));
 }
 
 #[test]
@@ -114,9 +130,22 @@ fn a_device_whose_namespace_was_removed_is_orphaned() {
 fn a_frame_that_the_kernel_refuses_is_refused_alone() {
     let namespace = Namespace::new("refuse");
     let mut device = Tap::open(&tap(&namespace, "eth0"), 1500).expect("root may");
-    let refused = device.transmit(&[0; 5]);
+    let refused = transmit(&mut device, &[0; 5]);
     assert!(
         matches!(&refused, Err(PortError::Refused(error)) if error.kind() == io::ErrorKind::InvalidInput)
     );
-    assert!(device.transmit(&[0; 60]).is_ok());
+    assert!(transmit(&mut device, &[0; 60]).is_ok());
+}
+
+#[test]
+fn a_device_says_what_it_can_leave_to_do() {
+    let namespace = Namespace::new("able");
+    let abilities = |driver| {
+        let spec = PortSpec { driver, ..tap(&namespace, "eth0") };
+        Tap::open(&spec, 1500).expect("root may").abilities()
+    };
+    assert_eq!(abilities(Driver::Plain), Abilities::NONE);
+    let offload = abilities(Driver::Offload);
+    assert!(offload.checksum && offload.tcp_segmentation, "{offload:?}");
+    assert_eq!(abilities(Driver::Auto), offload);
 }

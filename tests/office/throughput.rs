@@ -1,8 +1,12 @@
 //! Much at a time: iperf3 through NAT, both ways. What arrives is asserted, never how fast.
 
+use std::net::Ipv4Addr;
+
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::UdpGsoSegment;
 use serde_json::Value;
 
-use crate::harness::programs::wait_for_listener;
+use crate::harness::programs::{pings, udp_socket, wait_for_listener};
 use crate::harness::{Background, Namespace, Office, SERVER};
 
 /// What may be dropped in a rush: what waits where a port or the other end is slow.
@@ -22,16 +26,59 @@ fn iperf3(client: &Namespace, options: &str) -> Value {
     report
 }
 
+/// Uses TCP in each way, and asserts that data arrive.
+fn assert_tcp_passes(client: &Namespace, server: Ipv4Addr) {
+    for direction in ["", "--reverse", "--bidir"] {
+        let report = iperf3(client, &format!("--client {server} --parallel 2 {direction}"));
+        let received = &report["end"]["sum_received"]["bytes"];
+        assert!(received.as_u64().is_some_and(|octets| octets > 0), "{direction}: {received}");
+    }
+}
+
 #[test]
 fn tcp_passes_both_ways() {
     let office = Office::new(1, "");
     let _server = iperf3_server(&office);
-    for direction in ["", "--reverse", "--bidir"] {
-        let report = iperf3(office.pc(1), &format!("--client {SERVER} --parallel 2 {direction}"));
-        let received = &report["end"]["sum_received"]["bytes"];
-        assert!(received.as_u64().is_some_and(|octets| octets > 0), "{direction}: {received}");
-    }
+    assert_tcp_passes(office.pc(1), SERVER);
     office.gateway().assert_accounts(OVERLOAD);
+}
+
+/// Super-frames from a port that has them go out in segments by one that has not.
+#[test]
+fn tcp_passes_between_ports_of_different_drivers() {
+    let other = if crate::DRIVER == "plain" { "auto" } else { "plain" };
+    let office = Office::with_drivers(&[crate::DRIVER, other], 2, "");
+    office.give_static_addresses();
+    let _server = iperf3_server(&office);
+    assert_tcp_passes(office.pc(2), SERVER);
+    let neighbor = office.pc(1).spawn("iperf3 --server >/dev/null");
+    wait_for_listener(office.pc(1), "tcp", 5201);
+    assert_tcp_passes(office.pc(2), Office::address(1));
+    drop(neighbor);
+    office.gateway().assert_accounts(OVERLOAD);
+}
+
+/// What one call hands over arrives as the datagrams that it stands for, in their order.
+#[test]
+fn datagrams_handed_over_in_one_piece_arrive_one_by_one() {
+    const SIZE: usize = 1000;
+    let office = Office::with_drivers(&[crate::DRIVER, "plain"], 2, "");
+    office.give_static_addresses();
+    let server = udp_socket(&office.internet, (SERVER, 7000));
+    for pc in [1, 2] {
+        // What waits for an ARP answer is bounded, and one by one it is more.
+        assert!(pings(office.pc(pc), "", SERVER));
+        let client = udp_socket(office.pc(pc), (Office::address(pc), 40000));
+        setsockopt(&client, UdpGsoSegment, &(SIZE as i32)).expect("Linux 4.18 or newer");
+        let data: Vec<u8> = (0..10 * SIZE + 1).map(|at| (at / SIZE) as u8).collect();
+        client.send_to(&data, (SERVER, 7000)).expect("it can be sent");
+        for expected in data.chunks(SIZE) {
+            let mut buffer = [0; 2 * SIZE];
+            let (len, _) = server.recv_from(&mut buffer).expect("a datagram comes");
+            assert_eq!(&buffer[..len], expected, "from PC {pc}");
+        }
+    }
+    office.gateway().assert_accounts(&[]);
 }
 
 #[test]

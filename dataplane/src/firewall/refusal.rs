@@ -13,6 +13,8 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
+use crate::batch::Frame;
+use crate::icmp_error;
 use crate::time::Instant;
 
 /// How long an unsolicited SYN stays unanswered. // RFC 5382 REQ-4
@@ -38,6 +40,12 @@ impl Quote {
         let mut bytes = [0; QUOTE_LEN_MAX];
         bytes[..len].copy_from_slice(&packet[..len]);
         Self { bytes, len }
+    }
+
+    /// The start of the packet in `frame`; that of a super-frame's first segment.
+    pub fn of_frame(frame: &Frame) -> Self {
+        let mut beginning = [0; icmp_error::OFFENDER_LEN_MAX];
+        Self::of(icmp_error::offender(frame, &mut beginning))
     }
 
     /// The octets kept.

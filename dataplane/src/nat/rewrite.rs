@@ -4,12 +4,21 @@ use crate::flow::Translation;
 use crate::wire::ipv4::{self, Protocol};
 use crate::wire::{icmpv4, tcp, udp};
 
+/// What the checksum of a packet's transport header covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// All that it should.
+    Whole,
+    /// The pseudo-header; the rest is left to a network device.
+    PseudoHeader,
+}
+
 /// Gives the IPv4 `packet` with `header` the addresses, ports and checksums of its flow. A fragment
 /// other than the first has only addresses.
 ///
 /// What is missing of a packet that is cut, as in an ICMP error, is not rewritten.
 #[inline]
-pub fn packet(packet: &mut [u8], header: &ipv4::Header, translation: &Translation) {
+pub fn packet(packet: &mut [u8], header: &ipv4::Header, coverage: Coverage, translation: &Translation) {
     let (source, destination) = (translation.source, translation.destination);
     if let Ok(mut ip) = ipv4::HeaderMut::new(packet) {
         ip.set_addresses(source.address, destination.address, translation.ip_delta);
@@ -21,12 +30,26 @@ pub fn packet(packet: &mut [u8], header: &ipv4::Header, translation: &Translatio
     match header.protocol {
         Protocol::TCP => {
             if let Ok(mut segment) = tcp::HeaderMut::new(payload) {
-                segment.set_ports(source.port, destination.port, translation.transport_delta);
+                match coverage {
+                    Coverage::Whole => {
+                        segment.set_ports(source.port, destination.port, translation.transport_delta);
+                    }
+                    Coverage::PseudoHeader => {
+                        segment.set_ports_partial(source.port, destination.port, translation.ip_delta);
+                    }
+                }
             }
         }
         Protocol::UDP => {
             if let Ok(mut datagram) = udp::HeaderMut::new(payload) {
-                datagram.set_ports(source.port, destination.port, translation.transport_delta);
+                match coverage {
+                    Coverage::Whole => {
+                        datagram.set_ports(source.port, destination.port, translation.transport_delta);
+                    }
+                    Coverage::PseudoHeader => {
+                        datagram.set_ports_partial(source.port, destination.port, translation.ip_delta);
+                    }
+                }
             }
         }
         _ => {
@@ -43,7 +66,7 @@ pub fn undo(bytes: &mut [u8], header: &ipv4::Header, translation: &Translation) 
     // A sum has no order: what the reply's destination adds, the packet's source adds too.
     let inverse =
         Translation { source: translation.destination, destination: translation.source, ..*translation };
-    packet(bytes, header, &inverse);
+    packet(bytes, header, Coverage::Whole, &inverse);
 }
 
 #[cfg(test)]
@@ -97,7 +120,7 @@ mod tests {
             let to = to.map(|(address, port)| Endpoint::new(Ipv4Addr::from_bits(address), port));
             let translation = translation(&header, &original, to);
             let mut bytes = original.clone();
-            packet(&mut bytes, &header, &translation);
+            packet(&mut bytes, &header, Coverage::Whole, &translation);
 
             let rewritten = ipv4::Header::parse(&bytes).expect("its checksum is right");
             prop_assert_eq!((rewritten.source, rewritten.destination), (to[0].address, to[1].address));
@@ -116,7 +139,7 @@ mod tests {
             let header = ipv4::Header { fragment_offset: 8, ..ipv4::Header::parse(&original).expect("valid") };
             let to = [Endpoint::new(Ipv4Addr::from_bits(3), 3), Endpoint::new(Ipv4Addr::from_bits(4), 4)];
             let mut bytes = original.clone();
-            packet(&mut bytes, &header, &translation(&header, &original, to));
+            packet(&mut bytes, &header, Coverage::Whole, &translation(&header, &original, to));
             prop_assert_eq!(&bytes[20..], &original[20..]);
         }
     }

@@ -35,14 +35,14 @@ impl Dataplane {
                 Resolution::QueueFull => return Verdict::Drop(DropReason::NeighborQueueFull),
                 Resolution::TableFull => return Verdict::Drop(DropReason::NeighborTableFull),
                 Resolution::Unreachable => {
-                    self.reject_unreachable(cx, &mut Quote::of(&frame.bytes()[Header::LEN..]));
+                    self.reject_unreachable(cx, &mut Quote::of_frame(frame));
                     return Verdict::Drop(DropReason::NeighborUnreachable);
                 }
             },
         };
         write_link_header(&self.config, route.segment, mac, frame);
         let mtu = self.config.interface(route.segment).mtu;
-        if frame.bytes().len() <= Header::LEN + usize::from(mtu) {
+        if frame.segment_len_max() <= Header::LEN + usize::from(mtu) {
             return self.links.verdict_to(cx.now, route.segment, mac);
         }
         match send_in_pieces(cx.output, self.links.ports_to(cx.now, route.segment, mac), frame, mtu) {
@@ -92,7 +92,7 @@ impl NeighborEvents<'_> {
             Event::Expired { frame, .. } => {
                 self.counters.held_dropped(DropReason::NeighborUnreachable);
                 if self.unreachable.len() < UNREACHABLE_MAX {
-                    self.unreachable.push(Quote::of(&frame.bytes()[Header::LEN..]));
+                    self.unreachable.push(Quote::of_frame(frame));
                 } else {
                     self.counters.made_suppressed += 1;
                 }
@@ -109,7 +109,7 @@ impl NeighborEvents<'_> {
     ) -> Result<(), DropReason> {
         let ports = self.links.ports_to(cx.now, segment, mac);
         let mtu = self.config.interface(segment).mtu;
-        if frame.bytes().len() > Header::LEN + usize::from(mtu) {
+        if frame.segment_len_max() > Header::LEN + usize::from(mtu) {
             self.counters.made += send_in_pieces(cx.output, ports, frame, mtu)?;
             Ok(())
         } else if cx.output.release(ports, frame) {

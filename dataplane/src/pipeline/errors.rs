@@ -6,7 +6,7 @@ use crate::batch::{Frame, Verdict};
 use crate::config::Segment;
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, refusal::Quote};
-use crate::icmp_error::{IcmpError, may_answer};
+use crate::icmp_error::{IcmpError, OFFENDER_LEN_MAX, may_answer, offender};
 use crate::nat::{icmp, rewrite};
 use crate::wire::icmpv4::Embedded;
 use crate::wire::ipv4::Header;
@@ -23,7 +23,8 @@ impl Dataplane {
         frame: &Frame,
         error: IcmpError,
     ) {
-        self.reject_packet(cx, segment, header, &frame.bytes()[ethernet::Header::LEN..], error);
+        let mut beginning = [0; OFFENDER_LEN_MAX];
+        self.reject_packet(cx, segment, header, offender(frame, &mut beginning), error);
     }
 
     /// As [`Dataplane::reject`], for the beginning of a packet.

@@ -73,7 +73,8 @@ impl Dataplane {
             return Err(DropReason::TtlExpired);
         }
         let mtu = self.config.interface(route.segment).mtu;
-        if header.total_len > mtu && header.dont_fragment {
+        let is_too_long = frame.segment_len_max() > ethernet::Header::LEN + usize::from(mtu);
+        if is_too_long && header.dont_fragment {
             self.reject(cx, segment, header, frame, IcmpError::FragmentationNeeded { mtu });
             return Err(DropReason::MtuExceeded);
         }

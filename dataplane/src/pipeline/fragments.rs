@@ -9,6 +9,7 @@ use super::{Context, Dataplane, ipv4};
 use crate::batch::{Frame, Ingress, Output, Verdict};
 use crate::drop_reason::DropReason;
 use crate::fragment::{FragmentKey, Later, Pieces, is_sound};
+use crate::offload::Offload;
 use crate::port::PortSet;
 use crate::time::Instant;
 use crate::wire::ethernet;
@@ -113,6 +114,32 @@ pub(super) fn send_in_pieces(
     frame: &Frame,
     mtu: u16,
 ) -> Result<u64, DropReason> {
+    if frame.offload() == Offload::None {
+        return send_whole_in_pieces(output, ports, frame, mtu, 1);
+    }
+    // Rare enough for a buffer of its own: who sends super-frames knows the MTU, or asks for it.
+    let mut whole = Frame::with_capacity(frame.segment_len_max());
+    let mut made = 0;
+    let segments = frame.segments();
+    let count = segments.len();
+    for (segment, left) in segments.zip((1..=count).rev()) {
+        let len = segment.write(whole.buffer_mut()).ok_or(DropReason::OffloadInvalid)?;
+        whole.set_len(len);
+        // The first is as long as any, so that room for as many as that gives is room for all.
+        let room_for = if made == 0 { left } else { 1 };
+        made += send_whole_in_pieces(output, ports, &whole, mtu, room_for)?;
+    }
+    Ok(made)
+}
+
+/// As [`send_in_pieces`], for a frame that leaves nothing to do, if there is room for `room_for` like it.
+fn send_whole_in_pieces(
+    output: &mut Output,
+    ports: PortSet,
+    frame: &Frame,
+    mtu: u16,
+    room_for: usize,
+) -> Result<u64, DropReason> {
     let header = ipv4::parse(frame)?;
     if header.dont_fragment {
         return Err(DropReason::MtuExceeded);
@@ -120,7 +147,7 @@ pub(super) fn send_in_pieces(
     let (link_header, packet) = frame.bytes().split_at(ethernet::Header::LEN);
     let pieces = || Pieces::new(packet, &header, mtu).map_err(|_| DropReason::Ipv4Malformed);
     let count = pieces()?.count();
-    if output.remaining() < count {
+    if output.remaining() < count * room_for {
         return Err(DropReason::OutputFull);
     }
     for piece in pieces()? {
@@ -129,7 +156,7 @@ pub(super) fn send_in_pieces(
             head.copy_from_slice(link_header);
             Some(link_header.len() + piece.write(rest).ok()?)
         });
-        debug_assert!(is_made, "a piece is smaller than the frame that it is of");
+        debug_assert!(is_made, "a piece is no longer than the link takes");
     }
     Ok(count as u64)
 }

@@ -8,6 +8,7 @@ use super::{Context, Dataplane};
 use crate::batch::{Frame, Verdict};
 use crate::config::{Mode, Segment};
 use crate::drop_reason::DropReason;
+use crate::offload::{Offload, Partial};
 use crate::wire::ipv4::{AddressKind, Header, Protocol};
 use crate::wire::{Malformed, ethernet, tcp, udp};
 
@@ -38,6 +39,11 @@ impl Dataplane {
         // Ethernet's padding is no part of the packet. The frame is the gateway's alone: `Cast::Group`
         // does not pass the check of addresses.
         frame.set_len(ethernet::Header::LEN + usize::from(header.total_len));
+        if frame.offload() != Offload::None
+            && let Err(reason) = settle_checksum(header, frame)
+        {
+            return Verdict::Drop(reason);
+        }
         if segment == Segment::Wan {
             self.clamp_mss(header, frame);
         }
@@ -91,8 +97,11 @@ impl Dataplane {
         if wan_mtu >= self.config.lan.mtu || header.protocol != Protocol::TCP || !header.is_first_fragment() {
             return;
         }
-        let segment = header.payload_mut(&mut frame.bytes_mut()[ethernet::Header::LEN..]);
-        if tcp::Header::parse(segment).is_ok_and(|header| header.flags.contains(tcp::Flags::SYN)) {
+        let packet = &frame.bytes()[ethernet::Header::LEN..];
+        let segment = tcp::Header::parse(header.payload(packet));
+        if segment.is_ok_and(|header| header.flags.contains(tcp::Flags::SYN)) {
+            frame.complete_checksum();
+            let segment = header.payload_mut(&mut frame.bytes_mut()[ethernet::Header::LEN..]);
             // What parses can be clamped.
             let _ = tcp::clamp_mss(segment, wan_mtu.saturating_sub(TCP_IP_HEADERS_LEN));
         }
@@ -135,6 +144,21 @@ impl Dataplane {
 /// An IPv4 and a TCP header without options, in octets, which the MSS does not count.
 /// // RFC 9293 section 3.7.1
 const TCP_IP_HEADERS_LEN: u16 = 40;
+
+/// Completes the checksum of a frame that left it to do, unless it is that of the transport header of
+/// a whole packet, of which the stages that follow take care. The packet may be shorter than the frame
+/// was when it was looked at.
+fn settle_checksum(header: &Header, frame: &mut Frame) -> Result<(), DropReason> {
+    if !frame.offload().fits(frame.bytes()) {
+        return Err(DropReason::OffloadInvalid);
+    }
+    let start = ethernet::Header::LEN + usize::from(header.header_len);
+    let is_transports = frame.offload().checksum() == Partial::of_transport(header.protocol, start);
+    if header.is_fragment() || !is_transports {
+        frame.complete_checksum();
+    }
+    Ok(())
+}
 
 /// The header of the packet in `frame`.
 pub(super) fn parse(frame: &Frame) -> Result<Header, DropReason> {

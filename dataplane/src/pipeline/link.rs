@@ -33,6 +33,9 @@ impl Dataplane {
         if header.ether_type.is_vlan() {
             return Verdict::Drop(DropReason::VlanTagged);
         }
+        if !frame.offload().fits(frame.bytes()) {
+            return Verdict::Drop(DropReason::OffloadInvalid);
+        }
         self.links.learn(cx.now, segment, header.source, port);
 
         if header.destination == self.config.interface(segment).mac {

@@ -29,7 +29,8 @@ use crate::flow::{
     Translation, Transport,
 };
 use crate::icmp_error::IcmpError;
-use crate::nat::rewrite;
+use crate::nat::rewrite::{self, Coverage};
+use crate::offload::Offload;
 use crate::route::Route;
 use crate::wire::ipv4::{Header, HeaderMut, Protocol};
 use crate::wire::{Malformed, ethernet, icmpv4, tcp, udp};
@@ -148,8 +149,12 @@ impl Dataplane {
         header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
+        let coverage = match frame.offload() {
+            Offload::None => Coverage::Whole,
+            Offload::Checksum(_) | Offload::Segmentation(_) => Coverage::PseudoHeader,
+        };
         let packet = &mut frame.bytes_mut()[ethernet::Header::LEN..];
-        rewrite::packet(packet, header, &passage.translation);
+        rewrite::packet(packet, header, coverage, &passage.translation);
         if let (Some(id), Ok(mut ip)) = (passage.identification, HeaderMut::new(packet)) {
             ip.set_id(id);
         }
@@ -219,7 +224,7 @@ impl Dataplane {
             Err(reason) => return Fate::Drop(reason),
         };
         match self.flows.track(cx.now, id, direction, packet) {
-            Ok(()) => self.passage(translation, route, arrival.header),
+            Ok(()) => self.passage(translation, route, arrival),
             Err(refused) => Fate::Drop(refused.into()),
         }
     }
@@ -307,7 +312,7 @@ impl Dataplane {
         match self.flows.open(cx.now, new, [egress, arrival.way.back()], packet) {
             Ok(id) => {
                 let translation = self.flows.flow(id).translation(Direction::Original);
-                self.passage(translation, route, arrival.header)
+                self.passage(translation, route, arrival)
             }
             Err(refused) => {
                 self.answer_refused(cx, arrival, packet, refused);
@@ -321,12 +326,15 @@ impl Dataplane {
     /// Behind one address, the identifications of many hosts are told apart by nobody: what may be
     /// fragmented gets one of the gateway's. // RFC 6864 section 5.3.1
     #[inline]
-    fn passage(&mut self, translation: Translation, route: Option<Route>, header: &Header) -> Fate {
+    fn passage(&mut self, translation: Translation, route: Option<Route>, arrival: Arrival<'_>) -> Fate {
+        let Arrival { header, frame, .. } = arrival;
         let is_to_wan = route.is_some_and(|route| route.segment == Segment::Wan);
         let is_shared = is_to_wan && (!header.dont_fragment || header.is_fragment());
         let identification = is_shared.then(|| {
-            self.identification = self.identification.wrapping_add(1);
-            self.identification
+            let first = self.identification.wrapping_add(1);
+            // The segments of a super-frame count on from the first.
+            self.identification = self.identification.wrapping_add(frame.segments().len() as u16);
+            first
         });
         Fate::Pass(Passage { translation, route, identification })
     }

@@ -131,6 +131,13 @@ impl Delta {
     pub const fn apply(self, checksum: u16) -> u16 {
         !fold(!checksum as u64 + self.0 as u64)
     }
+
+    /// The sum after the change, for a field that holds a sum and not its complement: the pseudo-header's,
+    /// where the rest is left to a network device.
+    #[inline]
+    pub const fn apply_to_sum(self, sum: u16) -> u16 {
+        fold(sum as u64 + self.0 as u64)
+    }
 }
 
 /// Folds a sum to 16 bits with end-around carry.
@@ -206,6 +213,7 @@ mod tests {
             let both = Delta::NONE.replace_u16(old_word, word).and(delta);
             prop_assert_eq!(both.apply(before), of(&bytes));
             prop_assert_eq!(delta.replace_u16(old_word, word).apply(before), of(&bytes));
+            prop_assert_eq!(!both.apply_to_sum(!before), of(&bytes));
         }
 
         #[test]

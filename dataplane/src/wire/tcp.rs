@@ -238,6 +238,16 @@ impl<'a> HeaderMut<'a> {
         self.apply(delta);
     }
 
+    /// Sets both ports of a segment whose checksum is not complete: only new addresses, by `delta`, do
+    /// anything to it.
+    #[inline]
+    pub fn set_ports_partial(&mut self, source: u16, destination: u16, delta: Delta) {
+        self.0[0..2].copy_from_slice(&source.to_be_bytes());
+        self.0[2..4].copy_from_slice(&destination.to_be_bytes());
+        let sum = delta.apply_to_sum(u16::from_be_bytes([self.0[16], self.0[17]]));
+        self.0[16..18].copy_from_slice(&sum.to_be_bytes());
+    }
+
     #[inline]
     fn apply(&mut self, delta: Delta) {
         let checksum = delta.apply(u16::from_be_bytes([self.0[16], self.0[17]]));

@@ -100,6 +100,16 @@ impl<'a> HeaderMut<'a> {
         self.0[2..4].copy_from_slice(&destination.to_be_bytes());
         self.0[6..8].copy_from_slice(&checksum.to_be_bytes());
     }
+
+    /// Sets both ports of a datagram whose checksum is not complete: only new addresses, by `delta`, do
+    /// anything to it.
+    #[inline]
+    pub fn set_ports_partial(&mut self, source: u16, destination: u16, delta: Delta) {
+        let sum = delta.apply_to_sum(u16::from_be_bytes([self.0[6], self.0[7]]));
+        self.0[0..2].copy_from_slice(&source.to_be_bytes());
+        self.0[2..4].copy_from_slice(&destination.to_be_bytes());
+        self.0[6..8].copy_from_slice(&sum.to_be_bytes());
+    }
 }
 
 /// A datagram's `checksum` after a change: none stays none, and one of zero is sent as all ones.
@@ -110,7 +120,7 @@ pub(super) const fn updated_checksum(checksum: u16, delta: Delta) -> u16 {
 
 /// A computed checksum as it is sent: zero, which would mean none, as its other ones' complement form.
 #[inline]
-pub(super) const fn nonzero(checksum: u16) -> u16 {
+pub(crate) const fn nonzero(checksum: u16) -> u16 {
     if checksum == 0 { 0xffff } else { checksum }
 }
 

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use gatepost_dataplane::config::{Config, Filtering, Firewall, Forward, Interface, Mode, Nat, Segment};
 use gatepost_dataplane::wire::ipv4::Protocol;
-use gatepost_dataplane::{Batch, Dataplane, DropReason, Ingress, Instant, MacAddr, PortId, PortSet, Verdict};
+use gatepost_dataplane::{
+    Batch, Dataplane, DropReason, Frame, Ingress, Instant, MacAddr, Offload, PortId, PortSet, Verdict,
+};
 
 pub use frames::*;
 pub use sent::*;
@@ -82,7 +84,7 @@ pub fn forward(protocol: Protocol, ports: std::ops::RangeInclusive<u16>, to: Hos
 #[derive(Debug)]
 pub struct Outcome {
     pub verdict: Verdict,
-    /// Everything that left, the frame itself first, then what was made.
+    /// Everything that left as it is on the wire, the frame itself first, then what was made.
     pub sent: Vec<Sent>,
     /// What the host stack got.
     pub local: Option<Vec<u8>>,
@@ -181,17 +183,28 @@ impl Bench {
     }
 
     pub fn process_unverified(&mut self, ingress: Ingress, frame: &[u8]) -> Outcome {
+        self.process_offloaded(ingress, frame, Offload::None)
+    }
+
+    /// A frame that leaves something to do.
+    pub fn send_offloaded(&mut self, port: PortId, frame: &[u8], offload: Offload) -> Outcome {
+        self.process_offloaded(Ingress::Port(port), frame, offload)
+    }
+
+    fn process_offloaded(&mut self, ingress: Ingress, frame: &[u8], offload: Offload) -> Outcome {
         self.batch.clear();
-        let copy = |buffer: &mut [u8]| {
-            buffer[..frame.len()].copy_from_slice(frame);
-            Ok::<_, Infallible>(frame.len())
+        let copy = |buffer: &mut [u8], rest: &mut [u8]| {
+            let (first, second) = frame.split_at(frame.len().min(buffer.len()));
+            buffer[..first.len()].copy_from_slice(first);
+            rest[..second.len()].copy_from_slice(second);
+            Ok::<_, Infallible>((frame.len(), offload))
         };
-        assert!(self.batch.receive(ingress, copy).unwrap());
+        assert!(self.batch.receive_offloaded(ingress, copy).unwrap());
         self.dataplane.process(self.now, &mut self.batch);
         assert!(self.dataplane.counters().balances());
 
         let slot = &self.batch.slots()[0];
-        let bytes = slot.frame.bytes().to_vec();
+        let frames = on_the_wire(&slot.frame);
         let (ports, is_local) = match slot.verdict {
             Verdict::Transmit(port) => (PortSet::only(port), false),
             Verdict::Flood { ports, local } => (ports, local),
@@ -200,12 +213,12 @@ impl Bench {
             Verdict::Pending => panic!("a frame without a verdict"),
         };
         let verdict = slot.verdict;
-        let mut sent: Vec<_> = ports.iter().map(|port| Sent { port, bytes: bytes.clone() }).collect();
+        let mut sent: Vec<_> = sent_by(ports, &frames).collect();
         let made = self.outputs();
         let answers = self.answer(&made);
         sent.extend(made);
         sent.extend(answers);
-        Outcome { verdict, sent, local: is_local.then_some(bytes) }
+        Outcome { verdict, sent, local: is_local.then(|| frames.concat()) }
     }
 
     /// What the host stack got last.
@@ -279,16 +292,27 @@ impl Bench {
     }
 
     fn outputs(&self) -> Vec<Sent> {
-        let frames = self.batch.output().iter();
-        frames
-            .flat_map(|(ports, frame)| {
-                let bytes = frame.bytes().to_vec();
-                ports.iter().map(move |port| Sent { port, bytes: bytes.clone() })
-            })
-            .collect()
+        let made = self.batch.output().iter();
+        made.flat_map(|(ports, frame)| sent_by(ports, &on_the_wire(frame)).collect::<Vec<_>>()).collect()
     }
 
     pub fn drops(&self, reason: DropReason) -> u64 {
         self.dataplane.counters().drops[reason]
     }
+}
+
+/// What a port that leaves nothing to do makes of a frame.
+fn on_the_wire(frame: &Frame) -> Vec<Vec<u8>> {
+    let segments = frame.segments();
+    segments
+        .map(|segment| {
+            let mut bytes = vec![0; segment.len()];
+            segment.write(&mut bytes).unwrap();
+            bytes
+        })
+        .collect()
+}
+
+fn sent_by(ports: PortSet, frames: &[Vec<u8>]) -> impl Iterator<Item = Sent> {
+    ports.iter().flat_map(|port| frames.iter().map(move |bytes| Sent { port, bytes: bytes.clone() }))
 }

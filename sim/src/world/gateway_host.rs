@@ -21,9 +21,9 @@ use gatepost::gateway::inspector::Inspector;
 use gatepost::gateway::services::Services;
 use gatepost::gateway::worker::Worker;
 use gatepost::gateway::{self, Environment};
-use gatepost::port::{Port, PortError};
-use gatepost_dataplane::PortId;
+use gatepost::port::{Abilities, Port, PortError, Received};
 use gatepost_dataplane::config::Segment;
+use gatepost_dataplane::{Offload, PortId};
 use gatepost_services::clock::Clock;
 use gatepost_services::race::race;
 use rand::SeedableRng;
@@ -145,15 +145,19 @@ struct SimPort {
 }
 
 impl Port for SimPort {
-    fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, PortError> {
+    fn abilities(&self) -> Abilities {
+        Abilities::NONE
+    }
+
+    fn receive(&mut self, buffer: &mut [u8], _: &mut [u8]) -> Result<Received, PortError> {
         let frame = self.socket.nic.borrow_mut().inward.pop(now()).ok_or(PortError::WouldBlock)?;
         self.observer.borrow_mut().at_gateway(now(), Way::In, self.socket.side, &frame);
         let len = frame.len().min(buffer.len());
         buffer[..len].copy_from_slice(&frame[..len]);
-        Ok(len)
+        Ok(Received { len, offload: Offload::None })
     }
 
-    fn transmit(&mut self, frame: &[u8]) -> Result<(), PortError> {
+    fn transmit(&mut self, frame: &[u8], _: Offload) -> Result<(), PortError> {
         if !self.power.get() {
             return Ok(());
         }

@@ -33,13 +33,21 @@ impl Office {
     /// Starts an office whose gateway has the static WAN address [`WAN`] and these settings on top. The PCs
     /// have no addresses yet.
     pub fn bare(pcs: usize, settings: &str) -> Self {
+        Self::with_drivers(&[crate::DRIVER], pcs, settings)
+    }
+
+    /// The same, whose ports have these drivers in turn; that of the WAN has the first.
+    pub fn with_drivers(drivers: &[&str], pcs: usize, settings: &str) -> Self {
         let internet = Namespace::new("isp");
         let pcs: Vec<_> = (1..=pcs).map(|number| Namespace::new(&format!("pc{number}"))).collect();
-        let port = |namespace: &Namespace| format!("{{ tap = 'eth0', netns = '{}' }}", namespace.name());
-        let lan_ports: Vec<_> = pcs.iter().map(port).collect();
+        let port = |namespace: &Namespace, driver: &str| {
+            format!("{{ tap = 'eth0', netns = '{}', driver = '{driver}' }}", namespace.name())
+        };
+        let lan_ports: Vec<_> =
+            pcs.iter().zip(drivers.iter().cycle()).map(|(pc, driver)| port(pc, driver)).collect();
         let mut config = format!("lan.ports = [{}]\n", lan_ports.join(", "));
         if !settings.contains("lan-only") {
-            config += &format!("wan.ports = [{}]\n", port(&internet));
+            config += &format!("wan.ports = [{}]\n", port(&internet, drivers[0]));
             if !settings.contains("wan.address") {
                 config += &format!("wan.address = '{WAN}/24'\nwan.gateway = '{ISP}'\n");
             }

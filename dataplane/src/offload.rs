@@ -1,0 +1,412 @@
+//! What a frame leaves to do to whoever sends it on: its checksum, its segmentation.
+//!
+//! An operating system hands a network device up to 64 KiB of one flow in one frame, a *super-frame*,
+//! with the size of the segments to make of it, and leaves the transport checksum to the device too:
+//! its field then has the sum of the pseudo-header, not complemented. Between two ports that can do
+//! this, such a frame goes through the dataplane in one piece: headers are rewritten once, and of the
+//! checksum only the pseudo-header's part. Where the next port cannot, or the host stack is next,
+//! [`Segments`] does in software what was left.
+//!
+//! Nothing here is trusted: [`Offload::fits`] says whether a frame can be what it is said to be, and
+//! nobody looks further at one that cannot.
+
+use core::num::NonZero;
+
+use crate::wire::checksum::Sum;
+use crate::wire::ethernet::{self, EtherType};
+use crate::wire::ipv4::{self, Protocol};
+use crate::wire::{tcp, udp};
+
+/// The longest frame of all: the largest IP packet behind an Ethernet header, in octets.
+pub const FRAME_LEN_MAX: usize = ethernet::Header::LEN + u16::MAX as usize;
+
+/// The most segments of a super-frame: as many as the shortest that a TCP makes (36 octets, what the
+/// usual options leave of an MSS of 48) need for the largest packet.
+pub const SEGMENTS_MAX: usize = 2048;
+
+/// The size of an IPv6 header, in octets. // RFC 8200
+const IPV6_HEADER_LEN: usize = 40;
+
+/// What a frame leaves to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Offload {
+    /// Nothing.
+    #[default]
+    None,
+    /// A checksum.
+    Checksum(Partial),
+    /// A super-frame: segmentation, and a checksum for each segment.
+    Segmentation(Segmentation),
+}
+
+/// A checksum that is not complete: in its field stands the sum of the pseudo-header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partial {
+    /// From where in the frame to its end the checksum is to be made, in octets.
+    pub start: u16,
+    /// Where its field stands, from `start`, in octets.
+    pub offset: u16,
+}
+
+/// How a super-frame is to be cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segmentation {
+    /// What it carries.
+    pub kind: SegmentKind,
+    /// The most data in each segment, in octets.
+    pub size: NonZero<u16>,
+    /// The segments' checksum; its start is that of the transport header.
+    pub checksum: Partial,
+}
+
+/// What a super-frame carries, over IPv4 or IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SegmentKind {
+    /// TCP: its segments follow each other in the sequence.
+    Tcp,
+    /// UDP: each of its segments is a datagram.
+    Udp,
+}
+
+impl SegmentKind {
+    fn protocol(self) -> Protocol {
+        match self {
+            Self::Tcp => Protocol::TCP,
+            Self::Udp => Protocol::UDP,
+        }
+    }
+
+    /// The size of the transport header at `start`, in octets, if it can be one of a super-frame.
+    fn header_len(self, frame: &[u8], start: usize) -> Option<usize> {
+        /// What stands for one moment of a connection, not for each octet of a stream.
+        const NEVER: u8 = tcp::Flags::SYN.0 | tcp::Flags::RST.0 | tcp::Flags::URG.0;
+        let segment = frame.get(start..)?;
+        match self {
+            Self::Tcp => {
+                let header: &[u8; tcp::Header::LEN_MIN] = segment.first_chunk()?;
+                let len = usize::from(header[12] >> 4) * 4;
+                (len >= tcp::Header::LEN_MIN && header[13] & NEVER == 0).then_some(len)
+            }
+            Self::Udp => {
+                let header = udp::Header::parse_fragment(segment).ok()?;
+                (usize::from(header.len) == segment.len()).then_some(udp::Header::LEN)
+            }
+        }
+    }
+}
+
+impl Offload {
+    /// The checksum that is left, if there is one.
+    #[inline]
+    pub fn checksum(self) -> Option<Partial> {
+        match self {
+            Self::None => None,
+            Self::Checksum(partial) => Some(partial),
+            Self::Segmentation(segmentation) => Some(segmentation.checksum),
+        }
+    }
+
+    /// Whether `frame` can be what this says: the checksum stands in it; a super-frame is one whole
+    /// IP packet with its transport header where the checksum starts, which is one that is repeated,
+    /// and no more than [`SEGMENTS_MAX`] segments.
+    pub fn fits(self, frame: &[u8]) -> bool {
+        match self {
+            Self::None => true,
+            Self::Checksum(partial) => partial.field(frame).is_some(),
+            Self::Segmentation(segmentation) => Layout::of(&segmentation, frame).is_some(),
+        }
+    }
+
+    /// How many frames are to be made of `frame`, which it fits.
+    pub fn frames(self, frame: &[u8]) -> usize {
+        self.layout(frame).map_or(1, |layout| layout.segments)
+    }
+
+    /// The size of the longest frame that is to be made of `frame`, which it fits, in octets.
+    #[inline]
+    pub fn frame_len_max(self, frame: &[u8]) -> usize {
+        match self {
+            Self::Segmentation(_) => self
+                .layout(frame)
+                .map_or(frame.len(), |layout| frame.len().min(layout.head_len + layout.size)),
+            Self::None | Self::Checksum(_) => frame.len(),
+        }
+    }
+
+    fn layout(self, frame: &[u8]) -> Option<Layout> {
+        match self {
+            Self::Segmentation(segmentation) => Layout::of(&segmentation, frame),
+            Self::None | Self::Checksum(_) => None,
+        }
+    }
+}
+
+impl Partial {
+    /// The place of the checksum of a transport header of `protocol` at `start`.
+    pub(crate) fn of_transport(protocol: Protocol, start: usize) -> Option<Self> {
+        let offset = match protocol {
+            Protocol::TCP => tcp::Header::CHECKSUM_OFFSET,
+            Protocol::UDP => udp::Header::CHECKSUM_OFFSET,
+            _ => return None,
+        };
+        Some(Self { start: u16::try_from(start).ok()?, offset: offset as u16 })
+    }
+
+    /// Where the checksum stands in `frame`, if it does.
+    fn field(self, frame: &[u8]) -> Option<usize> {
+        let at = usize::from(self.start) + usize::from(self.offset);
+        (usize::from(self.start) >= ethernet::Header::LEN && at + 2 <= frame.len()).then_some(at)
+    }
+
+    /// Completes the checksum of `frame`, as far as it stands in it.
+    pub(crate) fn complete(self, frame: &mut [u8]) {
+        let Some(at) = self.field(frame) else { return };
+        let sum = Sum::default().add_bytes(&frame[usize::from(self.start)..]);
+        self.write(frame, at, sum);
+    }
+
+    fn write(self, frame: &mut [u8], at: usize, sum: Sum) {
+        let checksum = sum.checksum();
+        let is_udp = usize::from(self.offset) == udp::Header::CHECKSUM_OFFSET;
+        let sent = if is_udp { udp::nonzero(checksum) } else { checksum };
+        frame[at..at + 2].copy_from_slice(&sent.to_be_bytes());
+    }
+}
+
+/// The parts of a super-frame.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    kind: SegmentKind,
+    is_ipv4: bool,
+    /// The size of all headers together, which every segment repeats.
+    head_len: usize,
+    size: usize,
+    checksum: Partial,
+    /// Where the checksum stands.
+    field: usize,
+    segments: usize,
+}
+
+impl Layout {
+    fn of(segmentation: &Segmentation, frame: &[u8]) -> Option<Self> {
+        let Segmentation { kind, size, checksum } = *segmentation;
+        let start = usize::from(checksum.start);
+        let is_ipv4 = match ethernet::Header::parse(frame).ok()?.ether_type {
+            EtherType::IPV4 => true,
+            EtherType::IPV6 => false,
+            _ => return None,
+        };
+        let is_whole = if is_ipv4 { is_whole_ipv4(frame, start, kind) } else { is_whole_ipv6(frame, start) };
+        let is_place_right = Partial::of_transport(kind.protocol(), start) == Some(checksum);
+        if !is_whole || !is_place_right {
+            return None;
+        }
+        let head_len = start + kind.header_len(frame, start)?;
+        let data_len = frame.len().checked_sub(head_len).filter(|len| *len > 0)?;
+        let size = usize::from(size.get());
+        let segments = data_len.div_ceil(size);
+        let field = checksum.field(frame)?;
+        (segments <= SEGMENTS_MAX).then_some(Self {
+            kind,
+            is_ipv4,
+            head_len,
+            size,
+            checksum,
+            field,
+            segments,
+        })
+    }
+}
+
+/// Whether `frame` is a whole IPv4 packet, and no fragment, whose payload of `kind` begins at `start`.
+fn is_whole_ipv4(frame: &[u8], start: usize, kind: SegmentKind) -> bool {
+    let Some((packet, header)) = frame.get(ethernet::Header::LEN..).and_then(|packet| {
+        let header: &[u8; ipv4::Header::LEN_MIN] = packet.first_chunk()?;
+        Some((packet, header))
+    }) else {
+        return false;
+    };
+    let header_len = usize::from(header[0] & 15) * 4;
+    let is_fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0;
+    header[0] >> 4 == 4
+        && header_len >= ipv4::Header::LEN_MIN
+        && start == ethernet::Header::LEN + header_len
+        && usize::from(u16::from_be_bytes([header[2], header[3]])) == packet.len()
+        && !is_fragment
+        && header[9] == kind.protocol().0
+}
+
+/// Whether `frame` is a whole IPv6 packet and `start` behind its header. What extension headers there are
+/// in between does not matter to segmentation.
+fn is_whole_ipv6(frame: &[u8], start: usize) -> bool {
+    let Some(packet) = frame.get(ethernet::Header::LEN..).filter(|packet| packet.len() >= IPV6_HEADER_LEN)
+    else {
+        return false;
+    };
+    let payload_len = usize::from(u16::from_be_bytes([packet[4], packet[5]]));
+    packet[0] >> 4 == 6
+        && packet.len() == IPV6_HEADER_LEN + payload_len
+        && start >= ethernet::Header::LEN + IPV6_HEADER_LEN
+}
+
+/// The frames to make of one, first to last, with nothing left to do: its segments, or itself with its
+/// checksum. (RFC 9293 section 3.7, as network devices do it)
+///
+/// Each repeats the headers. TCP's sequence goes on, FIN and PSH are the last one's, CWR the first
+/// one's (RFC 3168 section 6.1.2); IPv4's identification counts up.
+#[derive(Clone, Debug)]
+pub struct Segments<'a> {
+    frame: &'a [u8],
+    offload: Offload,
+    /// That of a super-frame.
+    layout: Option<Layout>,
+    next: usize,
+    len: usize,
+}
+
+impl<'a> Segments<'a> {
+    /// The frames to make of `frame`; none if `offload` does not fit it.
+    pub fn new(frame: &'a [u8], offload: Offload) -> Self {
+        let layout = offload.layout(frame);
+        let len = match (layout, offload) {
+            (Some(layout), _) => layout.segments,
+            (None, Offload::Segmentation(_)) => 0,
+            (None, _) => usize::from(offload.fits(frame)),
+        };
+        Self { frame, offload, layout, next: 0, len }
+    }
+}
+
+impl<'a> Iterator for Segments<'a> {
+    type Item = Segment<'a>;
+
+    fn next(&mut self) -> Option<Segment<'a>> {
+        let index = self.next;
+        let is_last = index + 1 == self.len;
+        self.next = (index < self.len).then_some(index + 1)?;
+        Some(Segment { frame: self.frame, offload: self.offload, layout: self.layout, index, is_last })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.len - self.next, Some(self.len - self.next))
+    }
+}
+
+impl ExactSizeIterator for Segments<'_> {}
+
+/// One frame to make.
+#[derive(Clone, Debug)]
+pub struct Segment<'a> {
+    frame: &'a [u8],
+    offload: Offload,
+    layout: Option<Layout>,
+    index: usize,
+    is_last: bool,
+}
+
+impl Segment<'_> {
+    /// Its size, in octets.
+    pub fn len(&self) -> usize {
+        self.layout.map_or(self.frame.len(), |layout| layout.head_len + self.data(&layout).len())
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Writes the frame to the beginning of `buffer` and returns its size in octets; `None`, and nothing
+    /// written, if it does not fit.
+    pub fn write(&self, buffer: &mut [u8]) -> Option<usize> {
+        let buffer = buffer.get_mut(..self.len())?;
+        let Some(layout) = &self.layout else {
+            buffer.copy_from_slice(self.frame);
+            if let Offload::Checksum(partial) = self.offload {
+                partial.complete(buffer);
+            }
+            return Some(buffer.len());
+        };
+        let (head, data) = buffer.split_at_mut(layout.head_len);
+        head.copy_from_slice(&self.frame[..layout.head_len]);
+        data.copy_from_slice(self.data(layout));
+        self.adapt_head(layout, head, data);
+        Some(buffer.len())
+    }
+
+    /// Writes as much of the frame as `buffer` holds, all headers complete as if it were whole, and
+    /// returns its size in octets; `None` if `buffer` does not even hold the headers.
+    pub(crate) fn write_beginning(&self, buffer: &mut [u8]) -> Option<usize> {
+        let Some(layout) = &self.layout else {
+            let Some(partial) = self.offload.checksum() else {
+                let len = buffer.len().min(self.frame.len());
+                buffer[..len].copy_from_slice(&self.frame[..len]);
+                return Some(len);
+            };
+            let at = partial.field(self.frame)?;
+            let len = buffer.len().min(self.frame.len());
+            let buffer = buffer.get_mut(..len).filter(|buffer| at + 2 <= buffer.len())?;
+            buffer.copy_from_slice(&self.frame[..len]);
+            partial.write(buffer, at, Sum::default().add_bytes(&self.frame[usize::from(partial.start)..]));
+            return Some(len);
+        };
+        let data = self.data(layout);
+        let len = buffer.len().min(self.len());
+        let (head, rest) = buffer.get_mut(..len)?.split_at_mut_checked(layout.head_len)?;
+        head.copy_from_slice(&self.frame[..layout.head_len]);
+        rest.copy_from_slice(&data[..rest.len()]);
+        self.adapt_head(layout, head, data);
+        Some(len)
+    }
+
+    fn data(&self, layout: &Layout) -> &[u8] {
+        let data = &self.frame[layout.head_len..];
+        let begin = self.index * layout.size;
+        &data[begin..data.len().min(begin + layout.size)]
+    }
+
+    /// Makes the super-frame's headers in `head` those of the segment with `data`.
+    fn adapt_head(&self, layout: &Layout, head: &mut [u8], data: &[u8]) {
+        let start = usize::from(layout.checksum.start);
+        // As long as the frame that they are of at most, the lengths fit their fields.
+        let [old_len, new_len] = [self.frame.len(), head.len() + data.len()].map(|len| (len - start) as u16);
+        let packet_len = (head.len() + data.len() - ethernet::Header::LEN) as u16;
+        let packet = &mut head[ethernet::Header::LEN..];
+        if layout.is_ipv4 {
+            adapt_ipv4(&mut packet[..start - ethernet::Header::LEN], packet_len, self.index);
+        } else {
+            let payload_len = packet_len - IPV6_HEADER_LEN as u16;
+            packet[4..6].copy_from_slice(&payload_len.to_be_bytes());
+        }
+
+        let transport = &mut head[start..];
+        match layout.kind {
+            SegmentKind::Tcp => {
+                let sequence = u32::from_be_bytes([transport[4], transport[5], transport[6], transport[7]]);
+                let sequence = sequence.wrapping_add((self.index * layout.size) as u32);
+                transport[4..8].copy_from_slice(&sequence.to_be_bytes());
+                transport[13] &= !self.flags_of_others();
+            }
+            SegmentKind::Udp => transport[4..6].copy_from_slice(&new_len.to_be_bytes()),
+        }
+        // The sum of the pseudo-header has the length of the super-frame.
+        let sum = Sum::default().add_bytes(&head[start..]).add_u16(!old_len).add_u16(new_len);
+        layout.checksum.write(head, layout.field, sum.add_bytes(data));
+    }
+
+    /// The control bits that only another segment of the same super-frame has.
+    fn flags_of_others(&self) -> u8 {
+        let of_last = if self.is_last { 0 } else { tcp::Flags::FIN.0 | tcp::Flags::PSH.0 };
+        let of_first = if self.index == 0 { 0 } else { tcp::Flags::CWR.0 };
+        of_last | of_first
+    }
+}
+
+/// Makes `header` that of segment `index` with `len` octets.
+fn adapt_ipv4(header: &mut [u8], len: u16, index: usize) {
+    let id = u16::from_be_bytes([header[4], header[5]]).wrapping_add(index as u16);
+    header[2..4].copy_from_slice(&len.to_be_bytes());
+    header[4..6].copy_from_slice(&id.to_be_bytes());
+    header[10..12].fill(0);
+    let checksum = Sum::default().add_bytes(header).checksum();
+    header[10..12].copy_from_slice(&checksum.to_be_bytes());
+}

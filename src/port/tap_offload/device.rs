@@ -1,0 +1,86 @@
+//! The ioctls of /dev/net/tun that make a TAP device with the virtio-net header.
+//! (Linux Documentation/networking/tuntap.rst, include/uapi/linux/if_tun.h)
+
+#![expect(unsafe_code, reason = "neither nix nor std knows the ioctls of tun(4)")]
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::mem;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::{ioctl_read, ioctl_readwrite_bad, ioctl_write_int, ioctl_write_ptr, request_code_write};
+
+use super::virtio::Header;
+use crate::port::Abilities;
+
+ioctl_readwrite_bad!(tunsetiff, request_code_write!(b'T', 202, size_of::<libc::c_int>()), libc::ifreq);
+ioctl_read!(tungetfeatures, b'T', 207, libc::c_uint);
+ioctl_write_int!(tunsetoffload, b'T', 208);
+ioctl_write_ptr!(tunsetvnethdrsz, b'T', 216, libc::c_int);
+
+/// What the kernel may leave to do.
+const CSUM: u64 = 0x01;
+const TSO4: u64 = 0x02;
+const TSO6: u64 = 0x04;
+const TSO_ECN: u64 = 0x08;
+const USO4: u64 = 0x20;
+const USO6: u64 = 0x40;
+
+/// Combinations to ask for, best first, and what they mean. UDP segmentation came with Linux 6.2.
+const OFFLOADS: [(u64, Abilities); 3] = [
+    (
+        CSUM | TSO4 | TSO6 | TSO_ECN | USO4 | USO6,
+        Abilities { checksum: true, tcp_segmentation: true, udp_segmentation: true },
+    ),
+    (
+        CSUM | TSO4 | TSO6 | TSO_ECN,
+        Abilities { checksum: true, tcp_segmentation: true, udp_segmentation: false },
+    ),
+    (CSUM, Abilities { checksum: true, tcp_segmentation: false, udp_segmentation: false }),
+];
+
+/// Creates the TAP device `name`, whose frames are read and written behind a [`Header`]. Reading and
+/// writing do not block.
+pub(super) fn create(name: &str) -> io::Result<File> {
+    let file =
+        OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
+    let mut features = 0;
+    // SAFETY: the ioctl writes one `unsigned int`, which outlives the call.
+    unsafe { tungetfeatures(file.as_raw_fd(), &raw mut features) }?;
+    if features & libc::IFF_VNET_HDR.cast_unsigned() == 0 {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    // SAFETY: a C struct of integers and a union of such, for which zeros are valid.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    // A zero stays at the end: the name is checked to be shorter.
+    if name.is_empty() || name.len() >= request.ifr_name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from.cast_signed();
+    }
+    let asked_for = request.ifr_name;
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
+    let header_len = Header::LEN as libc::c_int;
+    // SAFETY: both ioctls read one value of the given type, which outlives the call; what the first
+    // writes back goes to the same place.
+    unsafe {
+        tunsetiff(file.as_raw_fd(), &raw mut request)?;
+        tunsetvnethdrsz(file.as_raw_fd(), &raw const header_len)?;
+    }
+    // The kernel takes a name with `%d` for a pattern.
+    if request.ifr_name == asked_for { Ok(file) } else { Err(Errno::EINVAL.into()) }
+}
+
+/// Takes from the kernel's frames what it offers to leave to do; `None` if that is nothing.
+pub(super) fn enable_offloads(file: &File) -> Option<Abilities> {
+    let takes = |flags| {
+        // SAFETY: the ioctl's argument is a number.
+        unsafe { tunsetoffload(file.as_raw_fd(), flags) }.is_ok()
+    };
+    OFFLOADS.into_iter().find(|(flags, _)| takes(*flags)).map(|(_, abilities)| abilities)
+}

@@ -1,0 +1,204 @@
+//! The header that stands before each frame of such a device. (Virtual I/O Device 1.2, section 5.1.6;
+//! Linux include/uapi/linux/virtio_net.h)
+//!
+//! What the other side writes in it is not trusted. Here it becomes an [`Offload`] or is refused;
+//! whether that fits the frame is for the dataplane to see, which looks at every frame anyway. No length
+//! in it is used to reach for anything.
+
+use std::io;
+use std::num::NonZero;
+
+use gatepost_dataplane::Offload;
+use gatepost_dataplane::offload::{Partial, SegmentKind, Segmentation};
+use gatepost_dataplane::wire::ethernet::{self, EtherType};
+use gatepost_dataplane::wire::tcp::Flags;
+
+/// A checksum is left to be made.
+const NEEDS_CSUM: u8 = 1;
+/// Kinds of super-frames; an older one of UDP, 3, is never asked for.
+const GSO_NONE: u8 = 0;
+const GSO_TCPV4: u8 = 1;
+const GSO_TCPV6: u8 = 4;
+const GSO_UDP_L4: u8 = 5;
+/// A super-frame of TCP with CWR.
+const GSO_ECN: u8 = 0x80;
+/// Where a TCP header's flags stand.
+const TCP_FLAGS_OFFSET: usize = 13;
+
+/// The header. Its numbers are in the machine's byte order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Header {
+    flags: u8,
+    gso_type: u8,
+    /// How long the headers of a super-frame are together: a hint.
+    header_len: u16,
+    gso_size: u16,
+    checksum_start: u16,
+    checksum_offset: u16,
+}
+
+/// The header contradicts itself or its frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Invalid;
+
+impl From<Invalid> for io::Error {
+    fn from(_: Invalid) -> Self {
+        Self::new(io::ErrorKind::InvalidData, "a frame's virtio-net header makes no sense")
+    }
+}
+
+impl Header {
+    /// Its size in octets.
+    pub(super) const LEN: usize = 10;
+
+    /// The header that `bytes` are.
+    pub(super) fn parse(bytes: [u8; Self::LEN]) -> Self {
+        let [flags, gso_type, h0, h1, g0, g1, s0, s1, o0, o1] = bytes;
+        Self {
+            flags,
+            gso_type,
+            header_len: u16::from_ne_bytes([h0, h1]),
+            gso_size: u16::from_ne_bytes([g0, g1]),
+            checksum_start: u16::from_ne_bytes([s0, s1]),
+            checksum_offset: u16::from_ne_bytes([o0, o1]),
+        }
+    }
+
+    /// The header as it is written.
+    pub(super) fn bytes(self) -> [u8; Self::LEN] {
+        let [h0, h1] = self.header_len.to_ne_bytes();
+        let [g0, g1] = self.gso_size.to_ne_bytes();
+        let [s0, s1] = self.checksum_start.to_ne_bytes();
+        let [o0, o1] = self.checksum_offset.to_ne_bytes();
+        [self.flags, self.gso_type, h0, h1, g0, g1, s0, s1, o0, o1]
+    }
+
+    /// What a frame with this header leaves to do. `frame` is its beginning.
+    pub(super) fn offload(self, frame: &[u8]) -> Result<Offload, Invalid> {
+        let checksum = (self.flags & NEEDS_CSUM != 0)
+            .then_some(Partial { start: self.checksum_start, offset: self.checksum_offset });
+        if self.gso_type == GSO_NONE {
+            return Ok(checksum.map_or(Offload::None, Offload::Checksum));
+        }
+        let ether_type = ethernet::Header::parse(frame).map_err(|_| Invalid)?.ether_type;
+        let kind = match (self.gso_type & !GSO_ECN, ether_type) {
+            (GSO_TCPV4, EtherType::IPV4) | (GSO_TCPV6, EtherType::IPV6) => SegmentKind::Tcp,
+            (GSO_UDP_L4, EtherType::IPV4 | EtherType::IPV6) => SegmentKind::Udp,
+            _ => return Err(Invalid),
+        };
+        let size = NonZero::new(self.gso_size).ok_or(Invalid)?;
+        // Segments without a checksum to make cannot be: each one's is another.
+        let checksum = checksum.ok_or(Invalid)?;
+        Ok(Offload::Segmentation(Segmentation { kind, size, checksum }))
+    }
+
+    /// The header of `frame`, which leaves `offload` to do.
+    pub(super) fn of(offload: Offload, frame: &[u8]) -> Self {
+        let Some(checksum) = offload.checksum() else { return Self::default() };
+        let header = Self {
+            flags: NEEDS_CSUM,
+            checksum_start: checksum.start,
+            checksum_offset: checksum.offset,
+            ..Self::default()
+        };
+        let Offload::Segmentation(segmentation) = offload else { return header };
+        let transport = frame.get(usize::from(checksum.start)..).unwrap_or_default();
+        let is_ipv6 = frame.get(12..14) == Some(&EtherType::IPV6.0.to_be_bytes());
+        let (gso_type, transport_header_len) = match segmentation.kind {
+            SegmentKind::Tcp => {
+                let version = if is_ipv6 { GSO_TCPV6 } else { GSO_TCPV4 };
+                let has_cwr = transport.get(TCP_FLAGS_OFFSET).is_some_and(|flags| flags & Flags::CWR.0 != 0);
+                let header_len = transport.get(12).map_or(0, |offset| u16::from(offset >> 4) * 4);
+                (if has_cwr { version | GSO_ECN } else { version }, header_len)
+            }
+            SegmentKind::Udp => (GSO_UDP_L4, 8),
+        };
+        Self {
+            gso_type,
+            gso_size: segmentation.size.get(),
+            header_len: checksum.start.saturating_add(transport_header_len),
+            ..header
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IPV4: [u8; 14] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0];
+    const IPV6: [u8; 14] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd];
+    const ARP: [u8; 14] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 6];
+
+    const TCP: Header = Header {
+        flags: NEEDS_CSUM,
+        gso_type: GSO_TCPV4,
+        header_len: 54,
+        gso_size: 1448,
+        checksum_start: 34,
+        checksum_offset: 16,
+    };
+
+    #[test]
+    fn a_super_frame_of_the_kernels_is_understood_and_said_again() {
+        // As Linux writes it before a part of a stream with timestamps.
+        let mut bytes = [1, 1, 66, 0, 0xa8, 0x05, 34, 0, 16, 0];
+        if cfg!(target_endian = "big") {
+            bytes[2..].as_chunks_mut::<2>().0.iter_mut().for_each(|number| number.reverse());
+        }
+        let header = Header::parse(bytes);
+        assert_eq!((header, header.bytes()), (Header { header_len: 66, ..TCP }, bytes));
+        let mut frame = [&IPV4[..], &[0; 52]].concat();
+        frame[34 + 12] = 0x80;
+        let offload = header.offload(&frame).expect("valid");
+        assert_eq!(Header::of(offload, &frame), header);
+        frame[34 + TCP_FLAGS_OFFSET] = Flags::CWR.0;
+        assert_eq!(Header::of(offload, &frame).gso_type, GSO_TCPV4 | GSO_ECN);
+        frame[..14].copy_from_slice(&IPV6);
+        assert_eq!(Header::of(offload, &frame).gso_type, GSO_TCPV6 | GSO_ECN);
+    }
+
+    #[test]
+    fn what_leaves_nothing_or_a_checksum_to_do() {
+        assert_eq!(Header::default().offload(&ARP), Ok(Offload::None));
+        assert_eq!(Header::of(Offload::None, &ARP), Header::default());
+        // Linux says so of what it has verified itself.
+        let verified = Header { flags: 2, ..Header::default() };
+        assert_eq!(verified.offload(&IPV4), Ok(Offload::None));
+        let partial = Header { gso_type: GSO_NONE, gso_size: 0, header_len: 0, ..TCP };
+        let offload = Offload::Checksum(Partial { start: 34, offset: 16 });
+        assert_eq!(partial.offload(&IPV4), Ok(offload));
+        assert_eq!(Header::of(offload, &IPV4), partial);
+    }
+
+    #[test]
+    fn a_header_that_makes_no_sense_is_refused() {
+        let udp = Header { gso_type: GSO_UDP_L4, ..TCP };
+        assert!(udp.offload(&IPV4).is_ok() && udp.offload(&IPV6).is_ok());
+        for (header, frame) in [
+            (Header { gso_size: 0, ..TCP }, &IPV4[..]),
+            (Header { flags: 0, ..TCP }, &IPV4),
+            (Header { gso_type: 2, ..TCP }, &IPV4),
+            (Header { gso_type: 3, ..TCP }, &IPV4),
+            (Header { gso_type: 0x7f, ..TCP }, &IPV4),
+            (Header { gso_type: GSO_ECN, ..TCP }, &IPV4),
+            (TCP, &IPV6),
+            (Header { gso_type: GSO_TCPV6, ..TCP }, &IPV4),
+            (TCP, &ARP),
+            (udp, &ARP),
+            (TCP, &IPV4[..13]),
+            (TCP, &[]),
+        ] {
+            assert_eq!(header.offload(frame), Err(Invalid), "{header:?}");
+        }
+    }
+
+    #[test]
+    fn absurd_lengths_are_carried_and_never_used() {
+        let absurd =
+            Header { header_len: u16::MAX, checksum_start: u16::MAX, checksum_offset: u16::MAX, ..TCP };
+        let offload = absurd.offload(&IPV4).expect("it is the frame that refutes it");
+        assert!(!offload.fits(&IPV4));
+        assert_eq!(Header::of(offload, &IPV4).header_len, u16::MAX);
+    }
+}

@@ -80,7 +80,8 @@ impl Flow {
         let sequence = tcp.sequence.wrapping_add(offset as u32);
         let mut header = TcpHeader::new(self.ports[0], self.ports[1], sequence, 1000);
         header.ack = true;
-        header.acknowledgment_number = 77;
+        // All that the office's connection has sent before.
+        header.acknowledgment_number = if self.ports[0] == 443 { 2 } else { 77 };
         header.fin = tcp.fin && is_last;
         header.psh = tcp.psh && is_last;
         header.cwr = tcp.cwr && offset == 0;

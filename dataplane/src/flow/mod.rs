@@ -52,6 +52,7 @@
 //! |----------------------------------------------------|-----------------------------------------|------------------------------|
 //! | flows in all                                       | `flows_max`                             | recycled, else `TableFull`   |
 //! | flows that one inside host opened                  | `flows_per_host_max`                    | `HostLimit`                  |
+//! | flows that the gateway opened                      | `flows_max` / 4, if that is more        | `HostLimit`                  |
 //! | flows that were opened to it                       | `flows_per_host_max`                    | recycled, else `HostLimit`   |
 //! | flows from outside that are not kept               | `flows_max` / 4                         | recycled                     |
 //! | of one source, those that nobody answered          | a quarter of that, 256 at most          | `SourceLimit`                |
@@ -59,7 +60,7 @@
 //! | external ports of each protocol                    | those that are not reserved             | `PortsExhausted`             |
 //! | timers looked at in [`FlowTable::handle_timeout`]  | [`FlowTable::EXPIRIES_MAX`]             | it wants to be called again  |
 //!
-//! The gateway is one of the inside hosts. What is recycled is a flow from outside that has proved
+//! The gateway is one of the inside hosts otherwise. What is recycled is a flow from outside that has proved
 //! nothing, or is over, the oldest first: see `visitors`. Nothing else is ever ended to make room: what the
 //! inside opened, and who from outside is in the middle of something, goes on, and what is new is
 //! [refused](Refused). So a flood from outside takes nothing from the inside, one host with a fault nothing

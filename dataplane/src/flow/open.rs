@@ -6,7 +6,7 @@ use super::entry::{Egress, Flow, Quota, Transport};
 use super::key::{Address, Endpoint, FlowKey};
 use super::timer::Tick;
 use super::{FlowId, FlowTable, Refused, tcp};
-use crate::config::Filtering;
+use crate::config::{Filtering, Nat};
 use crate::nat::{Mapping, MappingId};
 use crate::time::Instant;
 use crate::wire::ipv4::Protocol;
@@ -107,7 +107,8 @@ impl<A: Address> FlowTable<A> {
         if self.flows.len() >= self.nat.flows_max as usize {
             return Err(Refused::TableFull);
         }
-        if self.quotas.count(self.quota(new)) >= self.nat.flows_per_host_max {
+        let quota = self.quota(new);
+        if self.quotas.count(quota) >= self.limit_of(quota) {
             return Err(Refused::HostLimit);
         }
 
@@ -181,6 +182,13 @@ impl<A: Address> FlowTable<A> {
     }
 
     /// What a flow will be counted against.
+    /// The gateway opens flows for all hosts together: it asks for each name from another port.
+    fn limit_of(&self, quota: Quota<A>) -> u32 {
+        let Nat { flows_max, flows_per_host_max, .. } = self.nat;
+        let is_own = quota.is_opener && Some(quota.host) == self.external_address();
+        if is_own { flows_per_host_max.max(flows_max / 4) } else { flows_per_host_max }
+    }
+
     fn quota(&self, new: &NewFlow<A>) -> Quota<A> {
         let (inside, is_opener) = match *new {
             NewFlow::Outbound { client, .. } | NewFlow::Hairpin { client, .. } => match client {

@@ -231,6 +231,17 @@ fn one_host_cannot_take_the_table_from_others() {
 }
 
 #[test]
+fn the_gateway_opens_flows_for_all_hosts_and_not_for_the_whole_table() {
+    let mut table = table_with(&Nat { flows_per_host_max: 2, ..nat(AddressAndPortDependent) });
+    for port in 1..=16 {
+        open(&mut table, 0, outbound(wan(port), remote(1, 53)), &UDP);
+    }
+    let new = outbound(wan(17), remote(1, 53));
+    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::HostLimit));
+    open(&mut table, 0, outbound(pc(2, 1), remote(1, 443)), &UDP);
+}
+
+#[test]
 fn limits_can_be_raised_and_lowered_while_flows_go_on() {
     let limited = |flows_max| Nat { flows_max, flows_per_host_max: 4096, ..nat(AddressAndPortDependent) };
     let mut table = table_with(&limited(4));

@@ -285,9 +285,10 @@ impl Machine for Internet {
         let is_taken = |packet: &Packet| self.is_for_us(packet) && self.passes(packet);
         let Some(packet) = Packet::parse(&frame).filter(is_taken) else { return };
         if let Some(ip) = packet.ipv4()
-            && let Carried::Tcp { destination_port, is_opening: true, .. } = ip.transport
+            && let Carried::Tcp { source_port, destination_port, is_opening: true, .. } = ip.transport
         {
-            self.connections.expect(&mut self.stack, ip.destination, destination_port);
+            let client = (ip.source, source_port);
+            self.connections.expect(&mut self.stack, client, ip.destination, destination_port);
         }
         self.echoes.extend(echo::answer(&frame));
         self.stack.handle_frame(frame);

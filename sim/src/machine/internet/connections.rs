@@ -67,8 +67,9 @@ impl Connections {
         }
     }
 
-    /// Listens for a connection that is about to be opened.
-    pub fn expect(&mut self, stack: &mut Stack, server: Ipv4Addr, port: u16) {
+    /// Listens for a connection that `client` is about to open. A SYN that comes twice is for the connection that
+    /// there is: smoltcp would have a listening socket open another one with the same ports.
+    pub fn expect(&mut self, stack: &mut Stack, client: (Ipv4Addr, u16), server: Ipv4Addr, port: u16) {
         let serves = match port {
             WEB_PORT => Serves::Page { wanted: None, sent: 0 },
             CHAT_PORT => Serves::Chat,
@@ -78,7 +79,9 @@ impl Connections {
         let local = IpEndpoint::new(server.into(), port);
         let is_expected = self.open.iter().any(|connection| {
             let socket = stack.sockets.get::<tcp::Socket<'_>>(connection.handle);
-            socket.is_listening() && socket.listen_endpoint() == local.into()
+            let is_open = socket.remote_endpoint() == Some(client.into());
+            let is_listening = socket.is_listening() && socket.listen_endpoint() == local.into();
+            is_listening || (is_open && socket.local_endpoint() == Some(local))
         });
         if !is_expected && self.open.len() < CONNECTIONS_MAX {
             let handle = stack.add_tcp();

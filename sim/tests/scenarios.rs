@@ -17,6 +17,11 @@ fn laptop_moves_and_keeps_its_connection() {
 }
 
 #[test]
+fn everybody_arrives_at_nine() {
+    passes("nine-o-clock");
+}
+
+#[test]
 fn names_and_pages_come_through_nat() {
     passes("through-nat");
 }

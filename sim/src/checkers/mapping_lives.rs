@@ -6,6 +6,8 @@
 //! the first it must stand, from the second on it must be gone. Between the two lies the slack of timers.
 //! A reboot loses every mapping, and so does another WAN address.
 
+mod under_way;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -16,6 +18,7 @@ use gatepost_dataplane::config::{Filtering, Segment};
 use gatepost_dataplane::{Instant, MacAddr};
 use ipnet::Ipv4Net;
 
+use self::under_way::{UnderWay, Waiting};
 use super::{Checker, Passage, Snapshot, Way};
 use crate::machine::attacker::FORGED_TTL;
 use crate::packet::{Content, Ipv4, Transport};
@@ -52,7 +55,7 @@ pub struct MappingLives {
     mappings: BTreeMap<(Kind, Endpoint), Mapping>,
     owners: BTreeMap<(Kind, Endpoint), Endpoint>,
     /// Packets from the LAN that have not left yet.
-    leaving: VecDeque<Waiting>,
+    leaving: UnderWay,
     /// Packets from the WAN that have to reach the LAN.
     entering: VecDeque<Waiting>,
     neighbors: BTreeMap<Ipv4Addr, Neighbor>,
@@ -86,15 +89,6 @@ struct Tcp {
     is_reset: bool,
 }
 
-/// A packet inside the gateway.
-struct Waiting {
-    kind: Kind,
-    content: u64,
-    inside: Endpoint,
-    remote: Endpoint,
-    at: Instant,
-}
-
 /// When the gateway asked for a neighbour, and when that spoke.
 #[derive(Clone, Copy, Default)]
 struct Neighbor {
@@ -113,7 +107,7 @@ impl MappingLives {
             dmz_host: config.firewall.dmz_host,
             mappings: BTreeMap::new(),
             owners: BTreeMap::new(),
-            leaving: VecDeque::new(),
+            leaving: UnderWay::default(),
             entering: VecDeque::new(),
             neighbors: BTreeMap::new(),
             wan_mac: None,
@@ -138,9 +132,6 @@ impl MappingLives {
         if Some(ip.source) == self.dmz_host || is_echo_reply(ip) {
             return;
         }
-        while self.leaving.front().is_some_and(|leaving| leaving.at + WAIT_MAX < now) {
-            self.leaving.pop_front();
-        }
         // Where the provider's router is not reachable a packet gets no further, and has been sent all the same.
         let mapping = self.mappings.get_mut(&(kind, from));
         if let Some(known) = mapping.and_then(|mapping| mapping.conversations.get_mut(&to))
@@ -148,24 +139,21 @@ impl MappingLives {
         {
             known.may_until = known.may_until.max(now + known.tcp.life(kind) + SLACK);
         }
-        self.leaving.push_back(Waiting { kind, content: ip.content, inside: from, remote: to, at: now });
+        self.leaving.push(Waiting { kind, content: ip.content, inside: from, remote: to, at: now });
     }
 
     /// A packet that leaves from an endpoint of the WAN's address: to the WAN, or back to the LAN.
     fn left(&mut self, side: Segment, ip: &Ipv4, now: Instant) -> Result<(), String> {
         let Some((kind, external, remote)) = endpoints(ip) else { return Ok(()) };
         let own = self.external;
-        let is_it = |leaving: &Waiting| {
-            let is_there = match side {
-                Segment::Wan => leaving.remote == remote,
-                Segment::Lan => Some(leaving.remote.0) == own && self.lan.contains(&remote.0),
-            };
-            (leaving.kind, leaving.content) == (kind, ip.content) && is_there
+        let is_it = |leaving: &&Waiting| match side {
+            Segment::Wan => leaving.remote == remote,
+            Segment::Lan => Some(leaving.remote.0) == own && self.lan.contains(&remote.0),
         };
         let candidates: BTreeMap<_, _> = self
             .leaving
-            .iter()
-            .filter(|leaving| is_it(leaving))
+            .alike(kind, ip.content)
+            .filter(is_it)
             .map(|leaving| (leaving.inside, (leaving.remote, leaving.at)))
             .collect();
         // Hosts that say the same to the same cannot be told apart: each of them may be meant.

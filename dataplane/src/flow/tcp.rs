@@ -280,7 +280,10 @@ impl Connection {
             // What is not the end of its own SYN answers the ACK of an old connection's other end.
             (true, false) => sequence == self.end[way],
             (true, true) => {
-                let is_end = sequence == self.end[way];
+                // What was sent before its FIN was heard of is answered with the number of the FIN, and the
+                // other end takes that. (Linux net/ipv4/tcp_input.c, tcp_reset_check)
+                let is_fin = self.state.saw(FIN, direction) && sequence.wrapping_add(1) == self.end[way];
+                let is_end = sequence == self.end[way] || is_fin;
                 let is_within = is_after(sequence, self.acked[way]) && is_after(self.limit[way], sequence);
                 if !is_within && !is_end {
                     return Err(Invalid::Sequence);

@@ -209,6 +209,18 @@ fn rfc5961_section_3_2_only_an_rst_with_the_right_number_resets() {
 }
 
 #[test]
+fn an_rst_with_the_number_of_its_fin_resets() {
+    let mut connection = conversation();
+    let fin = Segment { sequence: 5_101, acknowledgment: 1_101, ..segment(FIN) };
+    let heard = Segment { sequence: 1_101, acknowledgment: 5_102, ..segment(ACK) };
+    connection.next(Reply, &fin, INSIDE).unwrap();
+    connection.next(Original, &heard, INSIDE).unwrap();
+    let rst = Segment { flags: Flags::RST, sequence: 5_101, ..Segment::default() };
+    connection.next(Reply, &rst, INSIDE).unwrap();
+    assert_eq!(connection.phase(), Phase::Reset);
+}
+
+#[test]
 fn an_rst_may_tell_of_what_was_lost_behind_us() {
     let mut connection = conversation();
     let data = Segment { flags: ACK, sequence: 5_101, acknowledgment: 1_101, data_len: 500, ..segment(ACK) };

@@ -61,8 +61,6 @@ struct ModelTcp {
     syn: [bool; 2],
     acked: [bool; 2],
     fin: [bool; 2],
-    /// Its FIN came after its last SYN: it has sent one number more.
-    ended: [bool; 2],
     reset: bool,
 }
 
@@ -119,16 +117,13 @@ impl ModelTcp {
     /// means.
     fn with(mut self, way: usize, flags: Flags) -> Result<Option<Self>, Refused> {
         let has = |flag| flags.contains(flag);
-        let is_acked = self.acked[1 - way];
         if has(Flags::RST) {
             if !self.syn[way] && !has(Flags::ACK) {
                 return Err(Refused::TcpSequence);
             }
-            // It is at the end of what was sent, or of what was acknowledged.
-            let is_exact = !self.ended[way] || is_acked;
-            return Ok(is_exact.then_some(Self { reset: true, ..self }));
+            // It is at the end of what was sent, or has the number of the FIN there.
+            return Ok(Some(Self { reset: true, ..self }));
         }
-        let begins = !self.syn[way] || !is_acked;
         if has(Flags::SYN) && !has(Flags::ACK) {
             match self.phase() {
                 Phase::Established => return Ok(None),
@@ -136,7 +131,6 @@ impl ModelTcp {
                 Phase::Opening => {}
             }
             self.syn[way] = true;
-            self.ended[way] &= !begins;
             return Ok(Some(self));
         }
         let answers = self.syn[1 - way];
@@ -147,13 +141,9 @@ impl ModelTcp {
             // A bare ACK to a SYN is answered with RST; it says nothing of the connection.
             return if has(Flags::FIN) { Err(Refused::TcpState) } else { Ok(None) };
         }
-        if has(Flags::SYN) {
-            self.syn[way] = true;
-            self.ended[way] &= !begins;
-        }
+        self.syn[way] |= has(Flags::SYN);
         self.acked[way] = true;
         self.fin[way] |= has(Flags::FIN);
-        self.ended[way] |= has(Flags::FIN);
         self.reset = false;
         Ok(Some(self))
     }

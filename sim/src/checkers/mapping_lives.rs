@@ -169,6 +169,11 @@ impl MappingLives {
             return Ok(());
         }
         let Some((inside, (remote, sent_at))) = candidates.into_iter().next() else { return Ok(()) };
+        // Resets are all alike: this may be one of the gateway's own.
+        let is_reset = matches!(ip.transport, Transport::Tcp { is_reset: true, .. });
+        if is_reset && self.mappings.get(&(kind, inside)).is_some_and(|known| known.external != external) {
+            return Ok(());
+        }
         if external == inside {
             let (inside, remote) = (show(inside), show(remote));
             return Err(format!("{kind:?} {inside} speaks to {remote} and is seen as it is")); // RFC 4787 REQ-9a

@@ -64,7 +64,7 @@ fn a_terminal_shows_progress_and_anything_else_does_not() {
         String::from_utf8(output.stdout).expect("text")
     };
     for (options, told) in [
-        ("--scenario through-nat", &["of 120 s, ", " x real time, 23 hosts, ", " frames, ", " events"][..]),
+        ("--scenario through-nat", &["of 120 s, ", " x real time, 25 hosts, ", " frames, ", " events"][..]),
         ("--seeds 1..4 --scenario laptop-moves", &[" of 3 seeds, 0 failed, ", " frames, ", " x real time"]),
     ] {
         let text = on_terminal(options);

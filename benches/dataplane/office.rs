@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gatepost_dataplane::config::{Config, Filtering, Firewall, Interface, Mode, Nat, Segment};
 use gatepost_dataplane::wire::tcp::Flags;
-use gatepost_dataplane::{Batch, Dataplane, Ingress, Instant, MacAddr, PortId};
+use gatepost_dataplane::{Batch, Dataplane, Ingress, Instant, MacAddr, PortId, Shard};
 use ipnet::Ipv4Net;
 
 use crate::frames::{Connection, Frames, Prepared, greetings, isp};
@@ -69,7 +69,7 @@ impl Office {
     pub fn new(mode: Mode, connections: usize) -> Self {
         let now = Instant::from_secs(1_000);
         let mut office = Self {
-            dataplane: Dataplane::new(Arc::new(config(mode)), [7; 32], now),
+            dataplane: Dataplane::new(Arc::new(config(mode)), Shard::SOLE, [7; 32], now),
             now,
             greeted: now,
             batches: (0..ROUND_MIN).map(|_| Batch::new(FRAME_CAPACITY)).collect(),

@@ -4,8 +4,8 @@
 //! with [`Batch::receive`], [`Dataplane::process`](crate::Dataplane::process) decides and rewrites in
 //! place, the event loop carries the verdicts out and calls [`Batch::clear`]. What the dataplane makes
 //! itself (ARP, ICMP errors, fragments, frames released from a hold queue) stands in the batch's
-//! [`Output`], which is bounded too. What waited and turns out to be for the host stack joins the frames
-//! received.
+//! [`Output`], which is bounded too. What waited and turns out to be for the host stack, or another
+//! worker, joins the frames received.
 //!
 //! The buffers are as long as the usual frames and lie close together. A frame that is longer, above all
 //! a super-frame (see [`offload`](crate::offload)), gets one of few large buffers in exchange, so that a
@@ -18,6 +18,7 @@ use crate::config::Segment;
 use crate::drop_reason::DropReason;
 use crate::offload::{FRAME_LEN_MAX, Offload, Segments};
 use crate::port::{PortId, PortSet};
+use crate::shard::Taken;
 
 /// Where a frame came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,11 @@ pub enum Ingress {
     Host,
     /// A whole Ethernet frame of the gateway's own for a segment; the dataplane only finds the port.
     HostRaw(Segment),
+    /// Handed over by another worker's dataplane; never seen after
+    /// [`process`](crate::Dataplane::process), but with [`Verdict::HandOver`].
+    Taken(Taken),
+    /// A copy of what another worker read from a port, to learn from.
+    Heard(PortId),
 }
 
 /// What becomes of a frame. Every frame of a batch has exactly one.
@@ -53,6 +59,8 @@ pub enum Verdict {
     Hold,
     /// Goes no further.
     Drop(DropReason),
+    /// Another worker's: it is to get the frame with the slot's [`Ingress`], both as they are now.
+    HandOver(u8),
 }
 
 /// An Ethernet frame in a buffer of fixed capacity.
@@ -200,6 +208,8 @@ pub struct Slot {
     pub frame: Frame,
     /// What becomes of it.
     pub verdict: Verdict,
+    /// Whether all other workers are to get a copy, with [`Ingress::Heard`]. The frame is then as it came.
+    pub tell_others: bool,
 }
 
 /// The slots of a batch behind the frames received.
@@ -211,13 +221,14 @@ pub(crate) struct SpareSlots<'a> {
 }
 
 impl SpareSlots<'_> {
-    /// Adds a frame that came in by `ingress`, was held and is for the host stack, and leaves it empty.
-    /// `false`, and no frame, if there is no room.
-    pub(crate) fn deliver(&mut self, ingress: Ingress, frame: &mut Frame) -> bool {
+    /// Adds a frame that came in by `ingress`, was held and goes to the host stack or another worker, and
+    /// leaves it empty. `false`, and no frame, if there is no room.
+    pub(crate) fn add(&mut self, ingress: Ingress, verdict: Verdict, frame: &mut Frame) -> bool {
         let Some(slot) = self.slots.get_mut(self.used) else { return false };
         frame.give_to(&mut slot.frame);
         slot.ingress = ingress;
-        slot.verdict = Verdict::Local;
+        slot.verdict = verdict;
+        slot.tell_others = false;
         self.used += 1;
         *self.batch_len += 1;
         true
@@ -250,6 +261,7 @@ impl Batch {
             ingress: Ingress::Host,
             frame: Frame::with_capacity(frame_capacity),
             verdict: Verdict::Pending,
+            tell_others: false,
         };
         Self {
             slots: (0..Self::FRAMES_MAX).map(|_| slot()).collect(),
@@ -304,6 +316,7 @@ impl Batch {
         slot.frame.set_offload(offload);
         slot.ingress = ingress;
         slot.verdict = Verdict::Pending;
+        slot.tell_others = false;
         self.len += 1;
         Ok(true)
     }
@@ -324,7 +337,7 @@ impl Batch {
     }
 
     /// The frames received, with their verdicts; once processed, also those received earlier that no
-    /// longer wait and are for the host stack.
+    /// longer wait and are for the host stack or another worker.
     pub fn slots(&self) -> &[Slot] {
         &self.slots[..self.len]
     }
@@ -419,10 +432,10 @@ mod tests {
         let mut held = Frame::with_capacity(64);
         for len in 2..=Batch::FRAMES_MAX {
             held.set_len(len.min(64));
-            assert!(spare.deliver(Ingress::Port(PortId(3)), &mut held));
+            assert!(spare.add(Ingress::Port(PortId(3)), Verdict::Local, &mut held));
         }
         held.set_len(1);
-        assert!(!spare.deliver(Ingress::Host, &mut held) && held.bytes().len() == 1);
+        assert!(!spare.add(Ingress::Host, Verdict::Local, &mut held) && held.bytes().len() == 1);
         let slot = &batch.slots()[1];
         assert_eq!((slot.ingress, slot.verdict), (Ingress::Port(PortId(3)), Verdict::Local));
         assert_eq!((slot.frame.bytes().len(), batch.slots().len()), (2, Batch::FRAMES_MAX));
@@ -488,7 +501,7 @@ mod tests {
             let (received, ..) = batch.split();
             received[0].frame.give_to(&mut held);
             let (_, mut spare, _) = batch.split();
-            assert!(spare.deliver(Ingress::Host, &mut held));
+            assert!(spare.add(Ingress::Host, Verdict::Local, &mut held));
             batch.clear();
             assert_eq!(batch.large.len(), Batch::LARGE_FRAMES_MAX);
             assert!(batch.slots.iter().all(|slot| slot.frame.buffer.len() == 64));

@@ -1,16 +1,21 @@
 //! What happened to the frames: nothing disappears unexplained.
 
+use core::ops::AddAssign;
+
 use crate::batch::Verdict;
 use crate::drop_reason::{DropReason, Drops};
 
-/// What one dataplane counted since it began.
+/// What one dataplane counted since it began, or several did.
 ///
 /// For every frame handed in, at every moment:
-/// `received = transmitted + flooded + local + consumed + held + drops.total()`.
+/// `received + taken_over = transmitted + flooded + local + consumed + held + drops.total() + handed_over`.
+/// Summed over the workers of a gateway, `handed_over` is `taken_over` and what is under way between them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Frames handed in, the host stack's own included.
     pub received: u64,
+    /// Frames that other workers handed over.
+    pub taken_over: u64,
     /// Frames that went out of one port.
     pub transmitted: u64,
     /// Frames that went out of several ports of their segment.
@@ -21,6 +26,8 @@ pub struct Counters {
     pub consumed: u64,
     /// Frames that wait at this moment.
     pub held: u64,
+    /// Frames handed over to other workers.
+    pub handed_over: u64,
     /// Frames dropped, by reason.
     pub drops: Drops,
     /// Frames that the dataplane made: ARP, ICMP errors, fragments.
@@ -33,8 +40,20 @@ pub struct Counters {
 
 impl Counters {
     /// Counts a received frame and its verdict.
+    #[inline]
     pub fn count(&mut self, verdict: Verdict) {
         self.received += 1;
+        self.count_verdict(verdict);
+    }
+
+    /// Counts a frame that another worker handed over, and its verdict.
+    pub fn count_taken_over(&mut self, verdict: Verdict) {
+        self.taken_over += 1;
+        self.count_verdict(verdict);
+    }
+
+    #[inline]
+    fn count_verdict(&mut self, verdict: Verdict) {
         match verdict {
             Verdict::Transmit(_) => self.transmitted += 1,
             Verdict::Flood { .. } => self.flooded += 1,
@@ -42,6 +61,7 @@ impl Counters {
             Verdict::Consumed => self.consumed += 1,
             Verdict::Hold => self.held += 1,
             Verdict::Drop(reason) => self.drops.count(reason),
+            Verdict::HandOver(_) => self.handed_over += 1,
             Verdict::Pending => unreachable!("a processed frame has a verdict"),
         }
     }
@@ -58,6 +78,12 @@ impl Counters {
         self.local += 1;
     }
 
+    /// A held frame went to another worker after all.
+    pub fn held_handed_over(&mut self) {
+        self.held -= 1;
+        self.handed_over += 1;
+    }
+
     /// A held frame was given up.
     pub fn held_dropped(&mut self, reason: DropReason) {
         self.held -= 1;
@@ -70,6 +96,7 @@ impl Counters {
             Verdict::Transmit(_) => self.transmitted -= 1,
             Verdict::Flood { .. } => self.flooded -= 1,
             Verdict::Local => self.local -= 1,
+            Verdict::HandOver(_) => self.handed_over -= 1,
             Verdict::Pending | Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) => return,
         }
         self.drops.count(reason);
@@ -77,8 +104,25 @@ impl Counters {
 
     /// Whether every frame received is accounted for.
     pub fn balances(&self) -> bool {
-        self.received
-            == self.transmitted + self.flooded + self.local + self.consumed + self.held + self.drops.total()
+        let gone = self.transmitted + self.flooded + self.local + self.consumed + self.handed_over;
+        self.received + self.taken_over == gone + self.held + self.drops.total()
+    }
+}
+
+impl AddAssign<&Self> for Counters {
+    fn add_assign(&mut self, other: &Self) {
+        self.received += other.received;
+        self.taken_over += other.taken_over;
+        self.transmitted += other.transmitted;
+        self.flooded += other.flooded;
+        self.local += other.local;
+        self.consumed += other.consumed;
+        self.held += other.held;
+        self.handed_over += other.handed_over;
+        self.drops.add(&other.drops);
+        self.made += other.made;
+        self.made_suppressed += other.made_suppressed;
+        self.address_conflicts += other.address_conflicts;
     }
 }
 
@@ -98,6 +142,8 @@ mod tests {
             Verdict::Hold,
             Verdict::Hold,
             Verdict::Drop(DropReason::Martian),
+            Verdict::HandOver(1),
+            Verdict::HandOver(2),
         ] {
             counters.count(verdict);
         }
@@ -105,8 +151,24 @@ mod tests {
         counters.held_delivered();
         counters.held_dropped(DropReason::NeighborUnreachable);
         counters.undeliverable(Verdict::Local, DropReason::HostRingFull);
+        counters.undeliverable(Verdict::HandOver(2), DropReason::WorkerRingFull);
+        counters.count_taken_over(Verdict::Local);
         assert!(counters.balances());
-        assert_eq!((counters.held, counters.local, counters.drops.total()), (0, 1, 3));
+        assert_eq!((counters.held, counters.local, counters.drops.total()), (0, 2, 4));
+        assert_eq!((counters.received, counters.taken_over, counters.handed_over), (9, 1, 1));
         assert_eq!(counters.drops[DropReason::HostRingFull], 1);
+    }
+
+    #[test]
+    fn the_sum_of_what_balances_balances() {
+        let (mut one, mut other) = (Counters::default(), Counters::default());
+        one.count(Verdict::HandOver(1));
+        one.count(Verdict::Drop(DropReason::Martian));
+        other.count_taken_over(Verdict::Hold);
+        other.count_taken_over(Verdict::Drop(DropReason::Martian));
+        one += &other;
+        assert!(one.balances());
+        assert_eq!((one.received, one.taken_over, one.handed_over, one.held), (2, 2, 1, 1));
+        assert_eq!(one.drops[DropReason::Martian], 2);
     }
 }

@@ -119,6 +119,8 @@ drop_reasons! {
     OutputFull => "output-full",
     /// The ring to the host stack is full.
     HostRingFull => "host-ring-full",
+    /// The ring to the worker that the packet belongs to is full.
+    WorkerRingFull => "worker-ring-full",
     /// The port does not take frames as fast as they come.
     PortBackpressure => "port-backpressure",
     /// The port is gone, or set down.
@@ -152,6 +154,11 @@ impl Drops {
     /// The frames dropped for any reason.
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
+    }
+
+    /// Adds what `other` counted.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(sum, count)| *sum += count);
     }
 
     /// Every reason with its count.

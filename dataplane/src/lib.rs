@@ -13,7 +13,8 @@
 //! ```
 //!
 //! In steady state `process` allocates nothing, reads no clock and makes no system call. Several
-//! dataplanes can run side by side, one per worker thread: none shares state with another.
+//! dataplanes can run side by side, one per worker thread, each with its [`Shard`] of the work: none
+//! shares state with another, and what they have to tell each other the caller carries.
 
 pub mod batch;
 pub mod bridge;
@@ -31,6 +32,7 @@ pub mod offload;
 pub mod pipeline;
 pub mod port;
 pub mod route;
+pub mod shard;
 pub mod time;
 pub mod wire;
 
@@ -41,5 +43,6 @@ pub use drop_reason::DropReason;
 pub use offload::Offload;
 pub use pipeline::{Dataplane, FlowInfo};
 pub use port::{PortId, PortSet};
+pub use shard::{Notice, Shard};
 pub use time::Instant;
 pub use wire::ethernet::MacAddr;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use common::*;
 use gatepost_dataplane::config::Mode;
 use gatepost_dataplane::wire::ipv4::Protocol;
-use gatepost_dataplane::{Batch, Dataplane, Ingress, Instant, MacAddr, PortId, Verdict};
+use gatepost_dataplane::{Batch, Dataplane, Ingress, Instant, MacAddr, PortId, Shard, Verdict};
 
 struct Counting;
 
@@ -106,7 +106,7 @@ fn the_steady_state_allocates_nothing() {
     let mut config = config(Mode::NatDmz);
     config.firewall.forwards = vec![forward(Protocol::UDP, 9000..=9000, BOB, 9000)];
     let now = Instant::from_secs(1_000);
-    let dataplane = Dataplane::new(Arc::new(config), [7; 32], now);
+    let dataplane = Dataplane::new(Arc::new(config), Shard::SOLE, [7; 32], now);
     let mut steady = Loop { dataplane, now, batch: Batch::new(2048) };
 
     // Neighbours and flows first.

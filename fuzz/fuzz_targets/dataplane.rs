@@ -18,7 +18,7 @@ use gatepost_dataplane::config::{self as told, Filtering, Mode, Nat, Segment};
 use gatepost_dataplane::wire::icmpv4::{HeaderMut, Type};
 use gatepost_dataplane::wire::ipv4::{Header, Protocol};
 use gatepost_dataplane::wire::{arp, ethernet};
-use gatepost_dataplane::{Batch, Dataplane, Ingress, Instant, MacAddr, PortId, PortSet, Verdict};
+use gatepost_dataplane::{Batch, Dataplane, Ingress, Instant, MacAddr, PortId, PortSet, Shard, Verdict};
 use gatepost_fuzz::office::{GATEWAY_LAN, GATEWAY_LAN_MAC, GATEWAY_WAN, GATEWAY_WAN_MAC};
 use gatepost_fuzz::oracle::Oracle;
 use gatepost_fuzz::{Input, PACKET, has_right_checksums, repair};
@@ -76,7 +76,7 @@ impl Office {
     fn new(config: &Config) -> Self {
         let now = Instant::from_secs(1);
         Self {
-            dataplane: Dataplane::new(dataplane_config(config), [7; 32], now),
+            dataplane: Dataplane::new(dataplane_config(config), Shard::SOLE, [7; 32], now),
             oracle: Oracle::new(config),
             were_right: Vec::new(),
             now,
@@ -177,7 +177,9 @@ impl Office {
         let ports = match slot.verdict {
             Verdict::Transmit(port) => PortSet::only(port),
             Verdict::Flood { ports, .. } => ports,
-            Verdict::Local | Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) => return,
+            Verdict::Local | Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) | Verdict::HandOver(_) => {
+                return;
+            }
             Verdict::Pending => panic!("no verdict"),
         };
         let bytes = slot.frame.bytes();

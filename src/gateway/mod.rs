@@ -34,9 +34,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use crossbeam::channel;
-use gatepost_dataplane::Dataplane;
 use gatepost_dataplane::config::Segment;
 use gatepost_dataplane::wire::ethernet::Header;
+use gatepost_dataplane::{Dataplane, Shard};
 use gatepost_services::clock::Clock;
 use gatepost_services::link::link;
 use gatepost_services::store::Disk;
@@ -85,7 +85,7 @@ pub fn build<P: Port>(
     let plan = Arc::new(config.dataplane(identity.lan, identity.wan, None, None));
     let mtu_max = [Segment::Lan, Segment::Wan].map(|segment| plan.interface(segment).mtu).into_iter().max();
     let frame_capacity = FRAME_OVERHEAD + usize::from(mtu_max.unwrap_or_default());
-    let dataplane = Dataplane::new(Arc::clone(&plan), rng.random(), clock.now());
+    let dataplane = Dataplane::new(Arc::clone(&plan), Shard::SOLE, rng.random(), clock.now());
     let plan = Arc::new(ArcSwap::new(plan));
     let wake = Arc::clone(&wake_worker);
     let (worker_link, host_link) = link(frame_capacity, move || wake());

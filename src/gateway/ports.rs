@@ -167,7 +167,12 @@ impl<P: Port> Ports<P> {
                     undeliverable(verdict, reason);
                 }
             }
-            Verdict::Local | Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) | Verdict::Pending => {}
+            Verdict::Local
+            | Verdict::Consumed
+            | Verdict::Hold
+            | Verdict::Drop(_)
+            | Verdict::HandOver(_)
+            | Verdict::Pending => {}
         }
     }
 

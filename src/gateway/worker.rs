@@ -123,7 +123,7 @@ impl<P: Port> Worker<P> {
             let (Verdict::Local | Verdict::Flood { local: true, .. }) = slot.verdict else { continue };
             let segment = match slot.ingress {
                 Ingress::Port(id) => self.dataplane.config().segment(id).unwrap_or(Segment::Lan),
-                Ingress::Host => Segment::Lan,
+                Ingress::Host | Ingress::Taken(_) | Ingress::Heard(_) => Segment::Lan,
                 Ingress::HostRaw(segment) => segment,
             };
             // The host stack gets what a wire would carry: whole checksums, nothing longer than the MTU. What

@@ -69,7 +69,7 @@ pub struct Translation<A = Ipv4Addr> {
 
 /// Whose limit a flow counts against: a host that is called by all the world can still call out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Quota<A> {
+pub(crate) struct Quota<A> {
     /// The inside host.
     pub(super) host: A,
     /// Whether it opened the flow; else the flow was opened to it.

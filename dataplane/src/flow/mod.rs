@@ -98,7 +98,7 @@ pub use self::entry::{Egress, Flow, Packet, State, Traffic, Translation, Transpo
 pub use self::key::{Address, Direction, Endpoint, FlowKey};
 pub use self::open::{Binding, Client, NewFlow, Server};
 
-use self::entry::Quota;
+pub(crate) use self::entry::Quota;
 use self::index::Index;
 use self::slab::Slab;
 use self::tally::Tally;

@@ -92,8 +92,11 @@ impl Dataplane {
             // It waits on, for a neighbour.
             Verdict::Hold => return,
             Verdict::Drop(reason) => return counters.held_dropped(reason),
-            Verdict::Local if cx.spare.deliver(ingress, frame) => return counters.held_delivered(),
-            Verdict::Local => return counters.held_dropped(DropReason::OutputFull),
+            Verdict::Local if cx.spare.add(ingress, verdict, frame) => return counters.held_delivered(),
+            Verdict::HandOver(_) if cx.spare.add(cx.ingress, verdict, frame) => {
+                return counters.held_handed_over();
+            }
+            Verdict::Local | Verdict::HandOver(_) => return counters.held_dropped(DropReason::OutputFull),
             // Its pieces went out.
             Verdict::Consumed => return counters.held_transmitted(),
             Verdict::Pending => unreachable!("a stage has decided"),

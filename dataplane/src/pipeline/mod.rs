@@ -37,6 +37,7 @@ mod link;
 mod local;
 mod nat;
 mod network;
+mod steer;
 
 use std::sync::Arc;
 
@@ -61,6 +62,7 @@ use crate::nat::Timeouts;
 use crate::nat::icmp::reply_key;
 use crate::neighbor::{Neighbor, NeighborTable};
 use crate::route::Routes;
+use crate::shard::{Notice, Shard};
 use crate::time::Instant;
 use crate::wire::icmpv4::Embedded;
 use crate::wire::ipv4::Protocol;
@@ -83,6 +85,7 @@ pub struct FlowInfo {
 /// Frames in, frames out.
 pub struct Dataplane {
     config: Arc<Config>,
+    shard: Shard,
     counters: Counters,
     links: Links,
     networks: Networks,
@@ -111,13 +114,15 @@ struct Context<'a> {
     ingress: Ingress,
     /// The hash of the flow key of the frame at hand, if it was worked out ahead.
     key_hash: Option<KeyHash>,
+    /// Whether the other workers are to learn from it, too.
+    tell_others: bool,
     output: &'a mut Output,
     spare: SpareSlots<'a>,
 }
 
 impl<'a> Context<'a> {
     fn new(now: Instant, output: &'a mut Output, spare: SpareSlots<'a>) -> Self {
-        Self { now, ingress: Ingress::Host, key_hash: None, output, spare }
+        Self { now, ingress: Ingress::Host, key_hash: None, tell_others: false, output, spare }
     }
 }
 
@@ -126,10 +131,10 @@ impl<'a> Context<'a> {
 const WAVE_FRAMES: usize = 32;
 
 impl Dataplane {
-    /// A dataplane that knows nobody yet. The secret `seed` keys its hashes and picks its ports: the
-    /// same seed and input give the same output.
-    pub fn new(config: Arc<Config>, seed: [u8; 32], now: Instant) -> Self {
-        let mut rng = StdRng::from_seed(seed);
+    /// The dataplane of `shard`, which knows nobody yet. The secret `seed`, the same for all of a gateway,
+    /// keys its hashes and picks its ports: the same seed and input give the same output.
+    pub fn new(config: Arc<Config>, shard: Shard, seed: [u8; 32], now: Instant) -> Self {
+        let mut rng = StdRng::from_seed(shard.seed(seed));
         let frame_capacity = config.frame_len_max();
         let mut dataplane = Self {
             counters: Counters::default(),
@@ -146,6 +151,7 @@ impl Dataplane {
             unreachable: Vec::with_capacity(egress::UNREACHABLE_MAX),
             identification: rng.random(),
             rng,
+            shard,
             config,
         };
         dataplane.configure_flows();
@@ -186,10 +192,17 @@ impl Dataplane {
             for (slot, hash) in wave.iter_mut().zip(hashes) {
                 cx.ingress = slot.ingress;
                 cx.key_hash = hash;
-                // Counted before it is stored: it is not read back from memory then.
+                cx.tell_others = false;
                 let verdict = self.frame(&mut cx, &mut slot.frame);
-                self.counters.count(verdict);
+                // Counted before it is stored: it is not read back from memory then.
+                match slot.ingress {
+                    Ingress::Port(_) | Ingress::Host | Ingress::HostRaw(_) => self.counters.count(verdict),
+                    Ingress::Taken(_) => self.counters.count_taken_over(verdict),
+                    Ingress::Heard(_) => {}
+                }
                 slot.verdict = verdict;
+                slot.ingress = cx.ingress;
+                slot.tell_others = cx.tell_others;
             }
         }
         // A new neighbour is asked for at once.
@@ -234,6 +247,15 @@ impl Dataplane {
     pub fn undeliverable(&mut self, verdict: Verdict, reason: DropReason) {
         self.counters.undeliverable(verdict, reason);
     }
+
+    /// What all other workers' dataplanes are to [hear](Dataplane::hear) next. What waits here is bounded;
+    /// take it only when it can be told.
+    pub fn pop_notice(&mut self) -> Option<Notice> {
+        None
+    }
+
+    /// Takes in a notice of the worker `from`.
+    pub fn hear(&mut self, _now: Instant, _from: u8, _notice: Notice) {}
 
     /// All flows.
     pub fn flows(&self) -> impl Iterator<Item = FlowInfo> {
@@ -282,6 +304,8 @@ impl Dataplane {
             Ingress::Port(port) => self.link_input(cx, port, frame),
             Ingress::Host => self.host_packet(cx, frame),
             Ingress::HostRaw(segment) => self.host_frame(cx, segment, frame),
+            Ingress::Taken(taken) => self.taken_over(cx, taken, frame),
+            Ingress::Heard(port) => self.heard(cx, port, frame),
         }
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use gatepost_dataplane::config::{Config, Filtering, Firewall, Forward, Interface, Mode, Nat, Segment};
 use gatepost_dataplane::wire::ipv4::Protocol;
 use gatepost_dataplane::{
-    Batch, Dataplane, DropReason, Frame, Ingress, Instant, MacAddr, Offload, PortId, PortSet, Verdict,
+    Batch, Dataplane, DropReason, Frame, Ingress, Instant, MacAddr, Offload, PortId, PortSet, Shard, Verdict,
 };
 
 pub use frames::*;
@@ -144,7 +144,7 @@ impl Bench {
     /// A gateway that has heard nothing yet, and whose questions nobody answers.
     pub fn cold(config: Config) -> Self {
         let now = Instant::from_secs(1_000);
-        let dataplane = Dataplane::new(Arc::new(config), [7; 32], now);
+        let dataplane = Dataplane::new(Arc::new(config), Shard::SOLE, [7; 32], now);
         let mut bench = Self { dataplane, now, batch: Batch::new(2048), hosts_answer: false };
         // The gateway announces itself.
         bench.pass(Duration::from_secs(5));
@@ -209,7 +209,9 @@ impl Bench {
             Verdict::Transmit(port) => (PortSet::only(port), false),
             Verdict::Flood { ports, local } => (ports, local),
             Verdict::Local => (PortSet::EMPTY, true),
-            Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) => (PortSet::EMPTY, false),
+            Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) | Verdict::HandOver(_) => {
+                (PortSet::EMPTY, false)
+            }
             Verdict::Pending => panic!("a frame without a verdict"),
         };
         let verdict = slot.verdict;

@@ -10,4 +10,5 @@ pub mod dns;
 pub mod link;
 pub mod net;
 pub mod race;
+pub mod ring;
 pub mod store;

@@ -1,63 +1,24 @@
-//! The link between a dataplane's worker and the host stack: two bounded lock-free rings.
-//!
-//! Frames are copied into buffers that circulate, so that neither side allocates or waits for the
-//! other. A full ring refuses, and whoever was refused counts it.
+//! The link between the dataplane's workers and the host stack: two [rings](crate::ring).
 //!
 //! ```text
-//!  worker ── deliver ──▶ [ring] ── receive ──▶ host
-//!         ◀── take ───── [ring] ◀── emit ─────
+//!  workers ── deliver ──▶ [ring] ── receive ──▶ host
+//!  one     ◀── take ───── [ring] ◀── emit ─────
 //! ```
+//!
+//! Every worker delivers; one takes what the host emits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam::queue::ArrayQueue;
 use gatepost_dataplane::config::Segment;
 use gatepost_dataplane::wire::ethernet::Header;
-use gatepost_dataplane::{Batch, Frame, Ingress};
+use gatepost_dataplane::{Batch, Ingress};
 use tokio::sync::Notify;
+
+use crate::ring::{Ring, copy};
 
 /// Frames that fit in each direction.
 pub const RING_FRAMES_MAX: usize = 1024;
-
-/// One direction: filled buffers, and the emptied ones on their way back.
-#[derive(Debug)]
-struct Ring<T> {
-    full: ArrayQueue<(T, Frame)>,
-    empty: ArrayQueue<Frame>,
-}
-
-impl<T> Ring<T> {
-    fn new(frame_capacity: usize) -> Self {
-        let ring = Self { full: ArrayQueue::new(RING_FRAMES_MAX), empty: ArrayQueue::new(RING_FRAMES_MAX) };
-        while ring.empty.push(Frame::with_capacity(frame_capacity)).is_ok() {}
-        ring
-    }
-
-    /// Sends what `fill` writes, if it does and unless the ring is full; says whether it did.
-    fn send(&self, tag: T, fill: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
-        let Some(mut frame) = self.empty.pop() else { return false };
-        let Some(len) = fill(frame.buffer_mut()) else {
-            self.put_back(frame);
-            return false;
-        };
-        frame.set_len(len);
-        self.full.push((tag, frame)).is_ok()
-    }
-
-    /// Gives the oldest frame to `read`, if there is one.
-    fn receive<R>(&self, read: impl FnOnce(T, &[u8]) -> R) -> Option<R> {
-        let (tag, frame) = self.full.pop()?;
-        let result = read(tag, frame.bytes());
-        self.put_back(frame);
-        Some(result)
-    }
-
-    fn put_back(&self, frame: Frame) {
-        let returned = self.empty.push(frame);
-        debug_assert!(returned.is_ok(), "there are as many buffers as places");
-    }
-}
 
 #[derive(Debug)]
 struct Shared {
@@ -69,9 +30,15 @@ struct Shared {
     is_worker_woken: AtomicBool,
 }
 
-/// The worker's end.
-#[derive(Debug)]
+/// A worker's end, to deliver.
+#[derive(Clone, Debug)]
 pub struct WorkerLink {
+    shared: Arc<Shared>,
+}
+
+/// The one worker's end that takes what the host emits.
+#[derive(Debug)]
+pub struct HostOutput {
     shared: Arc<Shared>,
 }
 
@@ -82,16 +49,20 @@ pub struct HostLink {
 }
 
 /// Makes a link whose buffers hold `frame_capacity` octets. `wake_worker` is called after the host has
-/// emitted the first frame and shall make the worker call [`WorkerLink::take`] soon; after that not again
+/// emitted the first frame and shall make the worker call [`HostOutput::take`] soon; after that not again
 /// until the worker has called it.
-pub fn link(frame_capacity: usize, wake_worker: impl Fn() + Send + Sync + 'static) -> (WorkerLink, HostLink) {
+pub fn link(
+    frame_capacity: usize,
+    wake_worker: impl Fn() + Send + Sync + 'static,
+) -> (WorkerLink, HostOutput, HostLink) {
     let shared = Arc::new(Shared {
-        to_host: Ring::new(frame_capacity),
-        from_host: Ring::new(frame_capacity),
+        to_host: Ring::new(&[(RING_FRAMES_MAX, frame_capacity)]),
+        from_host: Ring::new(&[(RING_FRAMES_MAX, frame_capacity)]),
         host_wakeup: Notify::new(),
         is_worker_woken: AtomicBool::new(false),
     });
-    (WorkerLink { shared: Arc::clone(&shared) }, HostLink { shared, wake_worker: Box::new(wake_worker) })
+    let host = HostLink { shared: Arc::clone(&shared), wake_worker: Box::new(wake_worker) };
+    (WorkerLink { shared: Arc::clone(&shared) }, HostOutput { shared }, host)
 }
 
 impl WorkerLink {
@@ -103,29 +74,31 @@ impl WorkerLink {
     /// Hands a frame from `segment` to the host, which `fill` writes to the buffer that it is given; `false`
     /// if the ring is full, or `fill` does not.
     pub fn deliver_with(&self, segment: Segment, fill: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
-        self.shared.to_host.send(segment, fill)
+        self.shared.to_host.send_with(segment, fill)
     }
 
     /// Wakes the host; once after a batch is enough.
     pub fn wake_host(&self) {
         self.shared.host_wakeup.notify_one();
     }
+}
 
+impl HostOutput {
     /// Moves what the host emitted into `batch`, as much as fits. Says whether anything is left. The
     /// batch's frames have to be as long as the link's.
     pub fn take(&self, batch: &mut Batch) -> bool {
         // Before the ring is looked at: whoever emits after this wakes again.
         self.shared.is_worker_woken.swap(false, Ordering::AcqRel);
         while !batch.is_full() {
-            let taken = self.shared.from_host.receive(|ingress, bytes| {
-                let received = batch.receive(ingress, |buffer| copy(bytes, buffer).ok_or(()));
+            let taken = self.shared.from_host.receive(|ingress, frame| {
+                let received = batch.receive(ingress, |buffer| copy(frame.bytes(), buffer).ok_or(()));
                 debug_assert_eq!(received, Ok(true), "there is room, and it is long enough");
             });
             if taken.is_none() {
                 return false;
             }
         }
-        !self.shared.from_host.full.is_empty()
+        !self.shared.from_host.is_empty()
     }
 }
 
@@ -137,7 +110,7 @@ impl HostLink {
 
     /// Gives the oldest delivered frame, with its segment, to `read`; `None` if there is none.
     pub fn receive<R>(&self, read: impl FnOnce(Segment, &[u8]) -> R) -> Option<R> {
-        self.shared.to_host.receive(read)
+        self.shared.to_host.receive(|segment, frame| read(segment, frame.bytes()))
     }
 
     /// Sends a whole Ethernet frame out of `segment`; `false` if the ring is full or the frame too long.
@@ -159,18 +132,12 @@ impl HostLink {
 
     /// Sends what `fill` writes, if it does.
     fn emit(&self, ingress: Ingress, fill: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
-        let sent = self.shared.from_host.send(ingress, fill);
+        let sent = self.shared.from_host.send_with(ingress, fill);
         if !self.shared.is_worker_woken.swap(true, Ordering::AcqRel) {
             (self.wake_worker)();
         }
         sent
     }
-}
-
-/// Copies `bytes` to the front of `buffer`; `None`, and nothing copied, if they do not fit.
-fn copy(bytes: &[u8], buffer: &mut [u8]) -> Option<usize> {
-    buffer.get_mut(..bytes.len())?.copy_from_slice(bytes);
-    Some(bytes.len())
 }
 
 #[cfg(test)]
@@ -181,7 +148,7 @@ mod tests {
 
     #[test]
     fn frames_cross_in_order_and_buffers_return() {
-        let (worker, host) = link(64, || ());
+        let (worker, _, host) = link(64, || ());
         for round in 0..3 * RING_FRAMES_MAX {
             let byte = u8::try_from(round % 251).expect("below 251");
             assert!(worker.deliver(Segment::Lan, &[byte; 20]));
@@ -195,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_full_ring_refuses() {
-        let (worker, host) = link(64, || ());
+        let (worker, _, host) = link(64, || ());
         for _ in 0..RING_FRAMES_MAX {
             assert!(worker.deliver(Segment::Wan, &[0; 14]));
         }
@@ -206,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_frame_too_long_is_refused_and_costs_no_buffer() {
-        let (worker, host) = link(64, || ());
+        let (worker, output, host) = link(64, || ());
         for _ in 0..2 * RING_FRAMES_MAX {
             assert!(!worker.deliver(Segment::Wan, &[0; 65]));
         }
@@ -214,7 +181,7 @@ mod tests {
         assert!(worker.deliver(Segment::Wan, &[7; 64]) && !host.emit_frame(Segment::Wan, &[7; 65]));
         assert!(host.emit_packet(&[7; 50]));
         let mut batch = Batch::new(64);
-        assert!(!worker.take(&mut batch));
+        assert!(!output.take(&mut batch));
         assert_eq!(batch.slots()[0].frame.bytes()[14..], [7; 50]);
     }
 
@@ -222,14 +189,14 @@ mod tests {
     fn the_worker_is_woken_once_until_it_looks() {
         let wakeups = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&wakeups);
-        let (worker, host) = link(64, move || _ = counter.fetch_add(1, Ordering::Relaxed));
+        let (_, output, host) = link(64, move || _ = counter.fetch_add(1, Ordering::Relaxed));
         let mut batch = Batch::new(64);
         for round in 1..=3 {
             for _ in 0..10 {
                 assert!(host.emit_packet(&[0; 20]));
             }
             assert_eq!(wakeups.load(Ordering::Relaxed), round);
-            assert!(!worker.take(&mut batch));
+            assert!(!output.take(&mut batch));
         }
     }
 
@@ -237,10 +204,10 @@ mod tests {
     fn what_the_host_emits_wakes_the_worker_and_reaches_its_batch() {
         let wakeups = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&wakeups);
-        let (worker, host) = link(64, move || _ = counter.fetch_add(1, Ordering::Relaxed));
+        let (_, output, host) = link(64, move || _ = counter.fetch_add(1, Ordering::Relaxed));
         assert!(host.emit_frame(Segment::Wan, &[1, 2, 3]));
         let mut batch = Batch::new(64);
-        assert!(!worker.take(&mut batch));
+        assert!(!output.take(&mut batch));
         assert_eq!(batch.slots()[0].frame.bytes(), [1, 2, 3]);
         assert_eq!(batch.slots()[0].ingress, Ingress::HostRaw(Segment::Wan));
         assert_eq!(wakeups.load(Ordering::Relaxed), 1);

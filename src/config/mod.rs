@@ -105,7 +105,7 @@ pub struct System {
     /// Where `gatepost show` asks.
     pub control_socket: PathBuf,
     /// Dataplane threads.
-    pub workers: usize,
+    pub workers: u8,
 }
 
 /// `[lan]`

@@ -227,8 +227,7 @@ impl fmt::Display for Flows {
 /// `show neighbors`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Neighbors {
-    /// The machines whose hardware address was asked for or heard, in no particular
-    /// order.
+    /// The machines whose hardware address was asked for or heard, by segment and address.
     pub neighbors: Vec<Neighbor>,
     /// The hardware addresses that were heard at each port.
     pub stations: Vec<Station>,
@@ -280,12 +279,14 @@ impl fmt::Display for Neighbors {
     }
 }
 
-/// `show counters`: `received` is the sum of `transmitted`, `flooded`, `local`, `consumed`, `held` and
-/// `dropped`.
+/// `show counters`: `received` and `taken_over` together are the sum of `transmitted`, `flooded`, `local`,
+/// `consumed`, `held`, `dropped` and `handed_over`. All workers' are added up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Frames that came in, from the ports and from the gateway's own services.
     pub received: u64,
+    /// Frames that one worker got from another: as many as were handed over, but for those under way.
+    pub taken_over: u64,
     /// Frames that went out of one port.
     pub transmitted: u64,
     /// Frames that went out of several ports.
@@ -296,6 +297,8 @@ pub struct Counters {
     pub consumed: u64,
     /// Frames that wait at this moment.
     pub held: u64,
+    /// Frames that one worker left to another, whose they are.
+    pub handed_over: u64,
     /// Frames that went no further.
     pub dropped: u64,
     /// Frames that the dataplane made: ARP, ICMP errors, fragments.
@@ -311,11 +314,13 @@ impl fmt::Display for Counters {
         let mut table = Table::new(["frames", "count"]);
         for (name, count) in [
             ("received", self.received),
+            ("taken-over", self.taken_over),
             ("transmitted", self.transmitted),
             ("flooded", self.flooded),
             ("local", self.local),
             ("consumed", self.consumed),
             ("held", self.held),
+            ("handed-over", self.handed_over),
             ("dropped", self.dropped),
             ("made", self.made),
             ("made-suppressed", self.made_suppressed),

@@ -87,7 +87,7 @@ impl Generation {
             config,
             identity: resources.identity,
             plan: resources.plan.clone(),
-            wake_worker: resources.wake_worker.clone(),
+            wake_workers: resources.wake_workers.clone(),
             stack: stack.clone(),
             dns,
             current: Rc::clone(&resources.current),

@@ -17,22 +17,23 @@ use tokio::sync::oneshot;
 
 use super::current::Current;
 use super::ports::PortStatus;
-use super::query::{CountersAnswer, Query};
+use super::query::{CountersAnswer, Merge, Query};
 use crate::config::{Config, WanAddress};
 use crate::control::What;
 use crate::control::report::{
     Counters, Drop, Drops, Flow, Flows, Interface, Lease, Leases, Neighbor, Neighbors, Port, Station, Status,
 };
 
-/// Asks the worker and the services. Clones ask the same gateway.
+/// Asks the workers and the services. Clones ask the same gateway.
 #[derive(Clone)]
 pub struct Inspector {
     pub(super) current: Rc<RefCell<Current>>,
     pub(super) plan: Arc<ArcSwap<dataplane::Config>>,
     pub(super) clock: Rc<dyn Clock>,
     pub(super) began: Instant,
-    pub(super) queries: Sender<Query>,
-    pub(super) wake_worker: Arc<dyn Fn() + Send + Sync>,
+    /// To each worker.
+    pub(super) queries: Vec<Sender<Query>>,
+    pub(super) wake_workers: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Inspector {
@@ -97,7 +98,8 @@ impl Inspector {
     async fn flows(&self) -> Result<Flows, String> {
         let answer = self.ask(|reply| Query::Flows(Flows::SHOWN_MAX, reply)).await?;
         let now = self.clock.now();
-        Ok(Flows { total: answer.total, flows: answer.flows.iter().map(|info| flow(info, now)).collect() })
+        let shown = answer.flows.iter().take(Flows::SHOWN_MAX);
+        Ok(Flows { total: answer.total, flows: shown.map(|info| flow(info, now)).collect() })
     }
 
     async fn neighbors(&self) -> Result<Neighbors, String> {
@@ -110,7 +112,7 @@ impl Inspector {
             state: neighbor_state(neighbor.state).to_owned(),
             held: neighbor.held,
         };
-        let station = |station: &bridge::Station| Station {
+        let station = |(_, station): &(Segment, bridge::Station)| Station {
             mac: station.mac.to_string(),
             port: ports.get(usize::from(station.port.0)).cloned().unwrap_or_default(),
             age_secs: station.age.as_secs(),
@@ -125,11 +127,13 @@ impl Inspector {
         let CountersAnswer { counters, ports } = self.ask(Query::Counters).await?;
         Ok(Counters {
             received: counters.received,
+            taken_over: counters.taken_over,
             transmitted: counters.transmitted,
             flooded: counters.flooded,
             local: counters.local,
             consumed: counters.consumed,
             held: counters.held,
+            handed_over: counters.handed_over,
             dropped: counters.drops.total(),
             made: counters.made,
             made_suppressed: counters.made_suppressed,
@@ -165,12 +169,20 @@ impl Inspector {
         self.config().ports().zip(ports).map(port).collect()
     }
 
-    /// Puts a question to the worker.
-    async fn ask<T>(&self, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, String> {
-        let (reply, answer) = oneshot::channel();
-        self.queries.try_send(query(reply)).map_err(|_| "too many ask at once; ask again".to_owned())?;
-        (self.wake_worker)();
-        answer.await.map_err(|_| "the gateway is stopping".to_owned())
+    /// Puts a question to every worker.
+    async fn ask<T: Merge>(&self, query: impl Fn(oneshot::Sender<T>) -> Query) -> Result<T, String> {
+        let mut answers = Vec::with_capacity(self.queries.len());
+        for queries in &self.queries {
+            let (reply, answer) = oneshot::channel();
+            queries.try_send(query(reply)).map_err(|_| "too many ask at once; ask again".to_owned())?;
+            answers.push(answer);
+        }
+        (self.wake_workers)();
+        let mut merged = T::default();
+        for answer in answers {
+            merged.merge(answer.await.map_err(|_| "the gateway is stopping".to_owned())?);
+        }
+        Ok(merged)
     }
 }
 

@@ -1,22 +1,24 @@
-//! The gateway put together: a dataplane at work and the services behind it.
+//! The gateway put together: dataplanes at work and the services behind them.
 //!
 //! ```text
-//!   ports ◀──▶ Worker: dataplane ◀── link: two rings ──▶ Services: host stack, DHCP, DNS
-//!                    ▲    ▲                                 │        │
-//!                    │    └──────── configuration ──────────┘        │
-//!                    └───────────────── queries ──────────── Inspector: `gatepost show`
+//!   ports ◀──▶ Workers: dataplanes ◀── link: two rings ──▶ Services: host stack, DHCP, DNS
+//!              ▲   ▲   ▲   │                                │        │
+//!              └───│───│───┘ inboxes                        │        │
+//!                  │   └──────── configuration ─────────────┘        │
+//!                  └────────────────── queries ──────────────── Inspector: `gatepost show`
 //! ```
 //!
 //! Nothing here knows a device, a thread or a clock: whoever runs the gateway hands those in and drives
-//! both halves, each where it likes. In production the event loop of [`crate::port`] drives the
-//! [`Worker`] on a thread of its own; in simulation both halves run in one simulated host.
+//! both halves, each where it likes. In production an event loop of [`crate::port`] drives each
+//! [`Worker`] on a thread of its own; in simulation all run in one simulated host.
 //!
 //! The services own the configuration: when the WAN's address changes, or the administrator asks for a
-//! [`reload`], they swap in a new one, which the worker takes over before its next batch.
+//! [`reload`], they swap in a new one, which each worker takes over before its next batch.
 
 mod current;
 mod dispatch;
 mod generation;
+pub mod handover;
 pub mod identity;
 pub mod inspector;
 pub mod ports;
@@ -34,9 +36,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use crossbeam::channel;
+use gatepost_dataplane::Dataplane;
 use gatepost_dataplane::config::Segment;
 use gatepost_dataplane::wire::ethernet::Header;
-use gatepost_dataplane::{Dataplane, Shard};
 use gatepost_services::clock::Clock;
 use gatepost_services::link::link;
 use gatepost_services::store::Disk;
@@ -48,12 +50,13 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::port::Port;
 use current::Current;
+use handover::{Handover, Wake};
 use identity::Identity;
 use inspector::Inspector;
 use ports::Ports;
 use reload::Reloader;
 use services::{Resources, Services};
-use worker::Worker;
+use worker::{Ways, Worker};
 
 /// What the gateway gets from whoever runs it.
 pub struct Environment {
@@ -63,20 +66,21 @@ pub struct Environment {
     pub disk: Rc<dyn Disk>,
     /// All its randomness.
     pub rng: StdRng,
-    /// Makes whoever drives the worker call [`Worker::turn`] soon.
-    pub wake_worker: Arc<dyn Fn() + Send + Sync>,
+    /// Makes whoever drives the worker of this number call [`Worker::turn`] soon.
+    pub wake_worker: Wake,
 }
 
-/// Puts a gateway together over `ports`, each with its name, in the order of [`Config::ports`].
+/// Puts a gateway together over `ports`, in the order of [`Config::ports`]: each has a name, and a device for each of
+/// the configuration's workers.
 ///
 /// # Errors
 ///
 /// The disk refuses, or a service cannot use its settings.
 pub fn build<P: Port>(
     config: Config,
-    ports: impl IntoIterator<Item = (String, P)>,
+    ports: impl IntoIterator<Item = (String, Vec<P>)>,
     environment: Environment,
-) -> Result<(Worker<P>, Services), Error> {
+) -> Result<(Vec<Worker<P>>, Services), Error> {
     let Environment { clock, disk, mut rng, wake_worker } = environment;
     let identity = Identity::load_or_make(&*disk, &mut rng).map_err(|error| {
         Error::failed("cannot keep the gateway's hardware addresses", error, SEE_TO_STATE_DIR)
@@ -85,28 +89,40 @@ pub fn build<P: Port>(
     let plan = Arc::new(config.dataplane(identity.lan, identity.wan, None, None));
     let mtu_max = [Segment::Lan, Segment::Wan].map(|segment| plan.interface(segment).mtu).into_iter().max();
     let frame_capacity = FRAME_OVERHEAD + usize::from(mtu_max.unwrap_or_default());
-    let dataplane = Dataplane::new(Arc::clone(&plan), Shard::SOLE, rng.random(), clock.now());
-    let plan = Arc::new(ArcSwap::new(plan));
     let wake = Arc::clone(&wake_worker);
-    let (worker_link, host_link) = link(frame_capacity, move || wake());
-    let (asking, asked) = channel::bounded(query::QUERIES_MAX);
-    let worker =
-        Worker::new(dataplane, Ports::new(ports), worker_link, Arc::clone(&plan), asked, frame_capacity);
+    let (to_host, from_host, host_link) = link(frame_capacity, move || wake(TAKES_HOST_OUTPUT));
+    let (seed, now) = (rng.random(), clock.now());
+    let swapped = Arc::new(ArcSwap::new(Arc::clone(&plan)));
+    let count = config.system.workers;
+    let (mut workers, mut queries, mut from_host) = (Vec::new(), Vec::new(), Some(from_host));
+    let handovers = Handover::for_workers(count, frame_capacity, &wake_worker);
+    for (ports, handover) in Ports::for_workers(count, ports).into_iter().zip(handovers) {
+        let dataplane = Dataplane::new(Arc::clone(&plan), handover.shard(), seed, now);
+        let (asking, asked) = channel::bounded(query::QUERIES_MAX);
+        queries.push(asking);
+        let (to_host, from_host, config) = (to_host.clone(), from_host.take(), Arc::clone(&swapped));
+        let ways = Ways { handover, to_host, from_host, config, queries: asked };
+        workers.push(Worker::new(dataplane, ports, ways, frame_capacity));
+    }
+    let wake_workers: Arc<dyn Fn() + Send + Sync> = Arc::new(move || (0..count).for_each(&*wake_worker));
     let current = Current { config: Rc::new(config), leases, dns_upstreams: Vec::new() };
     let current = Rc::new(RefCell::new(current));
     let inspector = Inspector {
         current: Rc::clone(&current),
-        plan: Arc::clone(&plan),
+        plan: Arc::clone(&swapped),
         began: clock.now(),
         clock: Rc::clone(&clock),
-        queries: asking,
-        wake_worker: Arc::clone(&wake_worker),
+        queries,
+        wake_workers: Arc::clone(&wake_workers),
     };
-    let resources = Resources { identity, clock, disk, link: Rc::new(host_link), plan, wake_worker, current };
+    let resources = Resources { identity, clock, disk, link: Rc::new(host_link), plan: swapped, wake_workers, current };
     let (requests, reloads) = mpsc::channel(reload::RELOADS_MAX);
     let reloader = Reloader { requests };
-    Ok((worker, Services { resources, inspector, reloader, reloads, rng }))
+    Ok((workers, Services { resources, inspector, reloader, reloads, rng }))
 }
+
+/// The worker that takes what the host stack emits.
+const TAKES_HOST_OUTPUT: u8 = 0;
 
 const SEE_TO_STATE_DIR: &str = "see to the files in system.state_dir";
 

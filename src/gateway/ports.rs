@@ -15,6 +15,8 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gatepost_dataplane::{Batch, DropReason, Frame, Ingress, Offload, PortId, Verdict};
 use tracing::{info, warn};
@@ -61,13 +63,34 @@ pub struct PortStatus {
     pub counters: PortCounters,
 }
 
+impl PortStatus {
+    /// Adds what another worker has to say of the same port.
+    pub fn merge(&mut self, other: &Self) {
+        self.up &= other.up;
+        let PortCounters { received, transmitted, backpressure, down, refused } = other.counters;
+        self.counters.received += received;
+        self.counters.transmitted += transmitted;
+        self.counters.backpressure += backpressure;
+        self.counters.down += down;
+        self.counters.refused += refused;
+    }
+}
+
 /// Told of each frame whose verdict could not be carried out, and why.
 pub type Undeliverable<'a> = &'a mut dyn FnMut(Verdict, DropReason);
 
 impl<P: Port> Ports<P> {
-    /// The given ports, each with its name.
-    pub fn new(ports: impl IntoIterator<Item = (String, P)>) -> Self {
-        Self { places: ports.into_iter().map(|(name, port)| Place::new(name, port)).collect(), first: 0 }
+    /// The given ports, each with its name and a device for each worker.
+    pub fn for_workers(count: u8, ports: impl IntoIterator<Item = (String, Vec<P>)>) -> Vec<Self> {
+        let mut workers: Vec<_> = (0..count).map(|_| Self { places: Vec::new(), first: 0 }).collect();
+        for (name, devices) in ports {
+            debug_assert_eq!(devices.len(), workers.len(), "port {name} has a device for each worker");
+            let condition = Arc::new(Condition::default());
+            for (worker, device) in workers.iter_mut().zip(devices) {
+                worker.places.push(Place::new(name.clone(), device, Arc::clone(&condition)));
+            }
+        }
+        workers
     }
 
     /// The devices there are, with their numbers.
@@ -88,7 +111,9 @@ impl<P: Port> Ports<P> {
     /// Puts a device in the place of one that is gone.
     pub fn open(&mut self, id: PortId, port: P) {
         if let Some(place) = self.place(id) {
-            info!("port {} is back", place.name);
+            if place.condition.is_gone.swap(false, Ordering::Relaxed) {
+                info!("port {} is back", place.name);
+            }
             place.port = Some(port);
             place.readable = true;
         }
@@ -207,12 +232,20 @@ struct Place<P> {
     name: String,
     port: Option<P>,
     readable: bool,
-    /// Whether the device was set down when last written to.
-    set_down: bool,
+    condition: Arc<Condition>,
     backlog: VecDeque<Waiting>,
     /// Where segments are made.
     segment: Vec<u8>,
     counters: PortCounters,
+}
+
+/// What is known of a port by all workers together.
+#[derive(Debug, Default)]
+struct Condition {
+    /// Whether the device was set down when last written to.
+    is_set_down: AtomicBool,
+    /// Whether somebody has found it gone, and nobody has it back.
+    is_gone: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -224,12 +257,12 @@ struct Waiting {
 }
 
 impl<P: Port> Place<P> {
-    fn new(name: String, port: P) -> Self {
+    fn new(name: String, port: P, condition: Arc<Condition>) -> Self {
         Self {
             name,
             port: Some(port),
             readable: true,
-            set_down: false,
+            condition,
             backlog: VecDeque::new(),
             segment: Vec::new(),
             counters: PortCounters::default(),
@@ -239,7 +272,7 @@ impl<P: Port> Place<P> {
     fn status(&self) -> PortStatus {
         PortStatus {
             name: self.name.clone(),
-            up: self.port.is_some() && !self.set_down,
+            up: self.port.is_some() && !self.condition.is_set_down.load(Ordering::Relaxed),
             counters: self.counters,
         }
     }
@@ -348,8 +381,8 @@ impl<P: Port> Place<P> {
         match port.transmit(frame, offload) {
             Ok(()) => {
                 self.counters.transmitted += 1;
-                if self.set_down {
-                    self.set_down = false;
+                let is_set_down = &self.condition.is_set_down;
+                if is_set_down.load(Ordering::Relaxed) && is_set_down.swap(false, Ordering::Relaxed) {
                     info!("port {} is up again", self.name);
                 }
                 Ok(())
@@ -357,8 +390,7 @@ impl<P: Port> Place<P> {
             Err(PortError::WouldBlock) => Err(DropReason::PortBackpressure),
             Err(PortError::Down) => {
                 self.counters.down += 1;
-                if !self.set_down {
-                    self.set_down = true;
+                if !self.condition.is_set_down.swap(true, Ordering::Relaxed) {
                     warn!("port {} is down; set it up with `ip link set up`", self.name);
                 }
                 Err(DropReason::PortDown)
@@ -379,8 +411,10 @@ impl<P: Port> Place<P> {
         if self.port.take().is_none() {
             return;
         }
-        warn!("port {} is gone: {why}; it is opened again as soon as it can be", self.name);
-        self.set_down = false;
+        if !self.condition.is_gone.swap(true, Ordering::Relaxed) {
+            warn!("port {} is gone: {why}; it is opened again as soon as it can be", self.name);
+        }
+        self.condition.is_set_down.store(false, Ordering::Relaxed);
         for waiting in self.backlog.drain(..) {
             self.counters.down += 1;
             if waiting.sole {
@@ -453,7 +487,7 @@ mod tests {
     }
 
     fn ports(fakes: impl IntoIterator<Item = FakePort>) -> Ports<FakePort> {
-        Ports::new(fakes.into_iter().map(|fake| ("fake".to_owned(), fake)))
+        Ports::for_workers(1, fakes.into_iter().map(|fake| ("fake".to_owned(), vec![fake]))).remove(0)
     }
 
     fn gone() -> PortError {

@@ -1,8 +1,9 @@
-//! Questions to a worker, answered between two batches. What they copy is bounded, and so is the time that
-//! they keep frames waiting.
+//! Questions to the workers, each answered by all of them, between two batches. What they copy is bounded, and so is
+//! the time that they keep frames waiting.
 
 use gatepost_dataplane::bridge::Station;
-use gatepost_dataplane::neighbor::Neighbor;
+use gatepost_dataplane::config::Segment;
+use gatepost_dataplane::neighbor::{Neighbor, State};
 use gatepost_dataplane::{Counters, Dataplane, FlowInfo, Instant};
 use tokio::sync::oneshot;
 
@@ -24,7 +25,7 @@ pub enum Query {
 }
 
 /// What happened so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct CountersAnswer {
     /// To the frames.
     pub counters: Counters,
@@ -33,7 +34,7 @@ pub struct CountersAnswer {
 }
 
 /// The flows there are.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FlowsAnswer {
     /// Their number.
     pub total: usize,
@@ -42,12 +43,64 @@ pub struct FlowsAnswer {
 }
 
 /// The machines on the segments.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct NeighborsAnswer {
     /// Those spoken to.
     pub neighbors: Vec<Neighbor>,
-    /// Those heard by the bridges.
-    pub stations: Vec<Station>,
+    /// Those heard by the bridges, each with its segment.
+    pub stations: Vec<(Segment, Station)>,
+}
+
+/// What several workers answer together.
+pub trait Merge: Default {
+    /// Adds what another worker answered.
+    fn merge(&mut self, other: Self);
+}
+
+impl Merge for CountersAnswer {
+    fn merge(&mut self, other: Self) {
+        self.counters += &other.counters;
+        if self.ports.is_empty() {
+            self.ports = other.ports;
+        } else {
+            self.ports.iter_mut().zip(&other.ports).for_each(|(port, other)| port.merge(other));
+        }
+    }
+}
+
+impl Merge for FlowsAnswer {
+    fn merge(&mut self, other: Self) {
+        self.total += other.total;
+        self.flows.extend(other.flows);
+    }
+}
+
+impl Merge for NeighborsAnswer {
+    /// Each machine once: as who knows most of it does, or has heard it last. What waits for it anywhere, waits.
+    fn merge(&mut self, other: Self) {
+        let Self { neighbors, stations } = self;
+        neighbors.extend(other.neighbors);
+        neighbors.sort_by_key(|neighbor| (neighbor.segment as u8, neighbor.ip, standing(neighbor.state)));
+        neighbors.dedup_by(|also, known| {
+            let is_same = (also.segment, also.ip) == (known.segment, known.ip);
+            known.held += if is_same { also.held } else { 0 };
+            is_same
+        });
+        stations.extend(other.stations);
+        stations.sort_by_key(|(segment, station)| (*segment as u8, station.mac, station.age));
+        stations.dedup_by_key(|(segment, station)| (*segment, station.mac));
+    }
+}
+
+/// How much is known of a neighbour: less is better.
+fn standing(state: State) -> u8 {
+    match state {
+        State::Reachable => 0,
+        State::Probe => 1,
+        State::Stale => 2,
+        State::Incomplete => 3,
+        State::Unreachable => 4,
+    }
 }
 
 impl Query {
@@ -63,9 +116,87 @@ impl Query {
                 _ = reply.send(FlowsAnswer { total: dataplane.flows_len(), flows });
             }
             Self::Neighbors(reply) => {
+                let segment = |station: &Station| dataplane.config().segment(station.port);
+                let stations = dataplane.stations(now).filter_map(|station| Some((segment(&station)?, station)));
                 let neighbors = dataplane.neighbors(now).collect();
-                _ = reply.send(NeighborsAnswer { neighbors, stations: dataplane.stations(now).collect() });
+                _ = reply.send(NeighborsAnswer { neighbors, stations: stations.collect() });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use gatepost_dataplane::{MacAddr, PortId};
+
+    use super::super::ports::PortCounters;
+    use super::*;
+
+    fn merged<T: Merge>(answers: impl IntoIterator<Item = T>) -> T {
+        answers.into_iter().fold(T::default(), |mut merged, answer| {
+            merged.merge(answer);
+            merged
+        })
+    }
+
+    fn neighbor(segment: Segment, host: u8, state: State, held: usize) -> Neighbor {
+        Neighbor { segment, ip: Ipv4Addr::new(192, 0, 2, host), mac: None, state, held }
+    }
+
+    fn station(segment: Segment, host: u8, port: u8, age_secs: u64) -> (Segment, Station) {
+        let mac = MacAddr([2, 0, 0, 0, 0, host]);
+        (segment, Station { mac, port: PortId(port), age: Duration::from_secs(age_secs) })
+    }
+
+    #[test]
+    fn a_machine_that_several_workers_know_is_one() {
+        let answers = [
+            NeighborsAnswer {
+                neighbors: vec![
+                    neighbor(Segment::Wan, 1, State::Stale, 0),
+                    neighbor(Segment::Lan, 2, State::Reachable, 0),
+                ],
+                stations: vec![station(Segment::Lan, 1, 0, 30), station(Segment::Wan, 1, 3, 5)],
+            },
+            NeighborsAnswer {
+                neighbors: vec![
+                    neighbor(Segment::Lan, 2, State::Incomplete, 3),
+                    neighbor(Segment::Lan, 1, State::Unreachable, 0),
+                ],
+                stations: vec![station(Segment::Lan, 1, 1, 20), station(Segment::Lan, 2, 1, 40)],
+            },
+            NeighborsAnswer {
+                neighbors: vec![neighbor(Segment::Lan, 2, State::Probe, 2)],
+                stations: vec![station(Segment::Lan, 1, 0, 25)],
+            },
+        ];
+        let NeighborsAnswer { neighbors, stations } = merged(answers);
+        let expected = [
+            neighbor(Segment::Lan, 1, State::Unreachable, 0),
+            neighbor(Segment::Lan, 2, State::Reachable, 5),
+            neighbor(Segment::Wan, 1, State::Stale, 0),
+        ];
+        assert_eq!(neighbors, expected);
+        let expected =
+            [station(Segment::Lan, 1, 1, 20), station(Segment::Lan, 2, 1, 40), station(Segment::Wan, 1, 3, 5)];
+        assert_eq!(stations, expected);
+    }
+
+    #[test]
+    fn numbers_add_up_and_a_port_is_up_where_all_have_it() {
+        let answer = |received, up| {
+            let counters = Counters { received, ..Counters::default() };
+            let of_port = PortCounters { received, transmitted: 1, backpressure: 2, down: 3, refused: 4 };
+            let port = PortStatus { name: "eth0".to_owned(), up, counters: of_port };
+            CountersAnswer { counters, ports: vec![port.clone(), PortStatus { up: true, ..port }] }
+        };
+        let CountersAnswer { counters, ports } = merged([answer(10, true), answer(20, false), answer(30, true)]);
+        assert_eq!(counters.received, 60);
+        let sum = PortCounters { received: 60, transmitted: 3, backpressure: 6, down: 9, refused: 12 };
+        assert!(ports.iter().all(|port| port.counters == sum));
+        assert_eq!(ports.iter().map(|port| port.up).collect::<Vec<_>>(), [false, true]);
     }
 }

@@ -49,8 +49,8 @@ pub(super) struct Resources {
     pub link: Rc<HostLink>,
     /// The dataplane's configuration; swapped in whole.
     pub plan: Arc<ArcSwap<dataplane::Config>>,
-    /// Makes the worker look at it.
-    pub wake_worker: Arc<dyn Fn() + Send + Sync>,
+    /// Makes the workers look at it.
+    pub wake_workers: Arc<dyn Fn() + Send + Sync>,
     pub current: Rc<RefCell<Current>>,
 }
 

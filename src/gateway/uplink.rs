@@ -31,8 +31,8 @@ pub struct Uplink {
     pub identity: Identity,
     /// The dataplane's configuration; swapped in whole.
     pub plan: Arc<ArcSwap<dataplane::Config>>,
-    /// Makes the worker look at it.
-    pub wake_worker: Arc<dyn Fn() + Send + Sync>,
+    /// Makes the workers look at it.
+    pub wake_workers: Arc<dyn Fn() + Send + Sync>,
     /// The host stack.
     pub stack: Stack,
     /// The name service, if there is one.
@@ -90,7 +90,7 @@ impl Uplink {
         }
         if new != *old {
             self.plan.store(Arc::new(new));
-            (self.wake_worker)();
+            (self.wake_workers)();
         }
         old.wan.address
     }

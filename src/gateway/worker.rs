@@ -1,10 +1,10 @@
-//! One worker: a dataplane with its ports and its end of the link to the host stack.
+//! One worker: a dataplane with its ports, its end of the link to the host stack and its inbox.
 //!
-//! A turn takes one batch from the ports and one from the host stack, so that neither starves the
-//! other, and carries out every verdict. Whoever drives a worker calls [`Worker::turn`] when a port or
-//! the link may have something and at [`Worker::poll_timeout`], at once again while a turn says that
-//! there is more to do. In between, and only there, a new configuration is taken in and questions are
-//! answered.
+//! A turn takes a batch for each other worker from the inbox, one from the ports and, in the first worker, one from
+//! the host stack, so that none starves the others, and carries out every verdict. Whoever drives a worker calls
+//! [`Worker::turn`] when it was woken or a port may have something and at [`Worker::poll_timeout`], at once again
+//! while a turn says that there is more to do. In between, and only there, a new configuration is taken in and
+//! questions are answered.
 
 use std::ptr;
 use std::sync::Arc;
@@ -13,8 +13,9 @@ use arc_swap::{ArcSwap, Cache};
 use crossbeam::channel::Receiver;
 use gatepost_dataplane::config::Segment;
 use gatepost_dataplane::{Batch, Config, Dataplane, DropReason, Ingress, Instant, PortId, Verdict};
-use gatepost_services::link::WorkerLink;
+use gatepost_services::link::{HostOutput, WorkerLink};
 
+use super::handover::Handover;
 use super::ports::Ports;
 use super::query::Query;
 use crate::port::Port;
@@ -23,30 +24,34 @@ use crate::port::Port;
 pub struct Worker<P> {
     dataplane: Dataplane,
     ports: Ports<P>,
-    link: WorkerLink,
+    handover: Handover,
+    to_host: WorkerLink,
+    from_host: Option<HostOutput>,
     config: Cache<Arc<ArcSwap<Config>>, Arc<Config>>,
     queries: Receiver<Query>,
     batch: Batch,
 }
 
+/// What connects a worker with the rest of its gateway.
+pub(super) struct Ways {
+    /// To the other workers, and from them.
+    pub handover: Handover,
+    /// To the host stack.
+    pub to_host: WorkerLink,
+    /// From the host stack: one worker has it.
+    pub from_host: Option<HostOutput>,
+    /// Where configurations come from.
+    pub config: Arc<ArcSwap<Config>>,
+    /// Where questions come from.
+    pub queries: Receiver<Query>,
+}
+
 impl<P: Port> Worker<P> {
     /// A worker for `ports`, numbered as in the configuration.
-    pub(super) fn new(
-        dataplane: Dataplane,
-        ports: Ports<P>,
-        link: WorkerLink,
-        config: Arc<ArcSwap<Config>>,
-        queries: Receiver<Query>,
-        frame_capacity: usize,
-    ) -> Self {
-        Self {
-            dataplane,
-            ports,
-            link,
-            config: Cache::new(config),
-            queries,
-            batch: Batch::new(frame_capacity),
-        }
+    pub(super) fn new(dataplane: Dataplane, ports: Ports<P>, ways: Ways, frame_capacity: usize) -> Self {
+        let Ways { handover, to_host, from_host, config, queries } = ways;
+        let (config, batch) = (Cache::new(config), Batch::new(frame_capacity));
+        Self { dataplane, ports, handover, to_host, from_host, config, queries, batch }
     }
 
     /// Does what can be done now. Says whether there is more to do at once.
@@ -56,15 +61,24 @@ impl<P: Port> Worker<P> {
             self.dataplane.handle_timeout(now, &mut self.batch);
             self.carry_out();
         }
+        self.take_over(now);
         let Self { dataplane, ports, batch, .. } = self;
         ports.receive(batch, &mut |verdict, reason| dataplane.undeliverable(verdict, reason));
         self.process(now);
-        let more_from_host = self.link.take(&mut self.batch);
+        let more_from_host = self.from_host.as_ref().is_some_and(|output| output.take(&mut self.batch));
         self.process(now);
+        let Self { dataplane, handover, .. } = self;
+        let more_to_tell = handover.tell(|| dataplane.pop_notice());
+        handover.wake();
         while let Ok(query) = self.queries.try_recv() {
             query.answer(now, &self.dataplane, &self.ports);
         }
-        more_from_host || self.ports.is_readable()
+        more_from_host || more_to_tell || self.has_more()
+    }
+
+    /// Whether others have left it something to do, or a port may have.
+    pub fn has_more(&self) -> bool {
+        self.handover.has_any() || self.ports.is_readable()
     }
 
     /// When the next turn is due even if nothing arrives.
@@ -101,6 +115,19 @@ impl<P: Port> Worker<P> {
         }
     }
 
+    /// Takes in what other workers have left.
+    fn take_over(&mut self, now: Instant) {
+        let Self { dataplane, handover, .. } = self;
+        handover.notices(|from, notice| dataplane.hear(now, from, notice));
+        for _ in self.handover.shard().others() {
+            self.handover.take(&mut self.batch);
+            if self.batch.is_empty() {
+                return;
+            }
+            self.process(now);
+        }
+    }
+
     fn process(&mut self, now: Instant) {
         if !self.batch.is_empty() {
             self.dataplane.process(now, &mut self.batch);
@@ -110,10 +137,30 @@ impl<P: Port> Worker<P> {
 
     /// Carries the batch's verdicts out and empties it.
     fn carry_out(&mut self) {
+        self.hand_over();
         self.deliver();
         let Self { dataplane, ports, batch, .. } = self;
         ports.transmit(batch, &mut |verdict, reason| dataplane.undeliverable(verdict, reason));
         batch.clear();
+    }
+
+    /// Leaves frames of the batch for other workers, and copies of what they are to learn from.
+    fn hand_over(&mut self) {
+        let Self { dataplane, handover, batch, .. } = self;
+        for slot in batch.slots() {
+            if let Verdict::HandOver(worker) = slot.verdict
+                && !handover.offer(worker, slot.ingress, &slot.frame)
+            {
+                dataplane.undeliverable(slot.verdict, DropReason::WorkerRingFull);
+            }
+            if let (true, Ingress::Port(port)) = (slot.tell_others, slot.ingress) {
+                // What is lost here is no frame's only copy: who has not learnt from it asks.
+                for other in handover.shard().others() {
+                    handover.offer(other, Ingress::Heard(port), &slot.frame);
+                }
+            }
+        }
+        handover.wake();
     }
 
     /// Hands the batch's local frames to the host stack.
@@ -130,7 +177,7 @@ impl<P: Port> Worker<P> {
             // is lost of a super-frame behind its first segment is sent again.
             let mut frames = slot.frame.segments();
             let mut deliver =
-                || frames.next().is_some_and(|frame| self.link.deliver_with(segment, |to| frame.write(to)));
+                || frames.next().is_some_and(|frame| self.to_host.deliver_with(segment, |to| frame.write(to)));
             if deliver() {
                 delivered = true;
                 while deliver() {}
@@ -139,7 +186,7 @@ impl<P: Port> Worker<P> {
             }
         }
         if delivered {
-            self.link.wake_host();
+            self.to_host.wake_host();
         }
     }
 }

@@ -2,12 +2,10 @@
 //!
 //! It sleeps until a device becomes readable or writable (edge-triggered), somebody calls
 //! [`Handle::wake`], or the dataplane's next deadline. While things happen in quick succession it only
-//! steps aside for others between two looks: to fall asleep and be woken costs more. Once a second it
-//! looks after its ports, if there is reason to: a port that is gone is opened again as soon as that
-//! works, and one whose namespace is gone is given up.
+//! steps aside for others between two looks: to fall asleep and be woken costs more. A [`Caretaker`] opens ports
+//! again that are gone.
 
 use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -15,40 +13,16 @@ use std::time::Duration;
 
 use gatepost_dataplane::{Instant, PortId};
 use gatepost_services::clock::Clock;
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Registry, Token, Waker};
-use tracing::{debug, warn};
+use mio::{Events, Poll, Token, Waker};
+use tracing::warn;
 
 use super::clock::SystemClock;
 use super::tap::Tap;
-use crate::config::PortSpec;
+use super::upkeep::Caretaker;
 use crate::gateway::worker::Worker;
-
-/// How often ports are looked after.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The waker's token; the ports' are their numbers.
 const WAKE: Token = Token(PortId::COUNT_MAX);
-
-/// A device to keep open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TapSpec {
-    /// Its name and namespace.
-    pub port: PortSpec,
-    /// Its MTU, in octets.
-    pub mtu: u16,
-}
-
-impl TapSpec {
-    /// Opens the device.
-    ///
-    /// # Errors
-    ///
-    /// See [`Tap::open`].
-    pub fn open(&self) -> Result<Tap, crate::error::Error> {
-        Tap::open(&self.port, self.mtu)
-    }
-}
 
 /// An event loop that does not run yet.
 #[derive(Debug)]
@@ -102,17 +76,19 @@ impl EventLoop {
         Arc::clone(&self.handle)
     }
 
-    /// Drives `worker`, whose ports are the devices of `specs` in this order, until it is stopped.
+    /// Drives `worker`, whose ports `caretaker` looks after, until it is stopped.
     ///
     /// # Errors
     ///
     /// The kernel refuses to watch a device.
-    pub fn run(mut self, mut worker: Worker<Tap>, specs: &[TapSpec], clock: SystemClock) -> io::Result<()> {
-        for (id, tap) in worker.ports().iter() {
-            watch(self.poll.registry(), id, tap)?;
-        }
+    pub fn run(
+        mut self,
+        mut worker: Worker<Tap>,
+        mut caretaker: Caretaker,
+        clock: SystemClock,
+    ) -> io::Result<()> {
+        caretaker.begin(self.poll.registry(), &worker)?;
         let mut events = Events::with_capacity(PortId::COUNT_MAX + 1);
-        let mut upkeep_at = clock.now() + UPKEEP_INTERVAL;
         let mut more = true;
         let mut pace = Pace::default();
         while !self.handle.stopping.load(Ordering::Acquire) {
@@ -123,7 +99,8 @@ impl EventLoop {
                 thread::yield_now();
                 Some(Duration::ZERO)
             } else {
-                self.timeout(&worker, specs, upkeep_at, now)
+                let deadlines = [worker.poll_timeout(), caretaker.before_sleep(&worker)];
+                deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now))
             };
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -133,27 +110,10 @@ impl EventLoop {
             if !events.is_empty() {
                 pace.something_happened(now);
             }
-            if now >= upkeep_at {
-                upkeep_at = now + UPKEEP_INTERVAL;
-                look_after_ports(self.poll.registry(), &mut worker, specs);
-            }
+            caretaker.look_after(now, self.poll.registry(), &mut worker);
             more = worker.turn(now);
         }
         Ok(())
-    }
-
-    /// How long to sleep: for ever if nothing is due.
-    fn timeout(
-        &self,
-        worker: &Worker<Tap>,
-        specs: &[TapSpec],
-        upkeep_at: Instant,
-        now: Instant,
-    ) -> Option<Duration> {
-        let needs_upkeep =
-            worker.ports().gone().next().is_some() || specs.iter().any(|spec| spec.port.netns.is_some());
-        let deadlines = [worker.poll_timeout(), needs_upkeep.then_some(upkeep_at)];
-        deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now))
     }
 
     fn note(&self, events: &Events, worker: &mut Worker<Tap>) {
@@ -195,29 +155,6 @@ impl Pace {
     /// Whether the next thing is likely to happen soon.
     fn is_quick(&self, now: Instant) -> bool {
         self.is_quick && now.since(self.last) < STAY_AWAKE
-    }
-}
-
-/// Closing the device ends the watch.
-fn watch(registry: &Registry, id: PortId, tap: &Tap) -> io::Result<()> {
-    let token = Token(usize::from(id.0));
-    registry.register(&mut SourceFd(&tap.as_raw_fd()), token, Interest::READABLE | Interest::WRITABLE)
-}
-
-fn look_after_ports(registry: &Registry, worker: &mut Worker<Tap>, specs: &[TapSpec]) {
-    let orphaned: Vec<_> =
-        worker.ports().iter().filter(|(_, tap)| tap.is_orphaned()).map(|(id, _)| id).collect();
-    for id in orphaned {
-        worker.close_port(id, "its network namespace is gone");
-    }
-    let gone: Vec<_> = worker.ports().gone().collect();
-    for id in gone {
-        let Some(spec) = specs.get(usize::from(id.0)) else { continue };
-        let opened = spec.open().map_err(io::Error::other);
-        match opened.and_then(|tap| watch(registry, id, &tap).map(|()| tap)) {
-            Ok(tap) => worker.ports_mut().open(id, tap),
-            Err(error) => debug!("port {} stays closed: {error}", spec.port),
-        }
     }
 }
 

@@ -16,6 +16,7 @@ mod operator;
 mod run;
 pub mod tap;
 mod tap_offload;
+mod upkeep;
 
 pub use run::run;
 

@@ -1,19 +1,23 @@
 //! `gatepost run`: the gateway on real devices.
 //!
-//! One thread runs the dataplane's event loop, the main thread everything else. Nothing that is set up
+//! Each worker's event loop has a thread, the main thread runs everything else. Nothing that is set up
 //! outlives the process, however it ends: TAP devices and the lock on the state directory go with their
 //! file descriptors; only a control socket may stay, which the next start replaces.
 
 #![expect(clippy::disallowed_types, reason = "a process draws its seeds from the system")]
 
 use std::fmt;
+use std::future;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread::{self, JoinHandle};
 
 use gatepost_dataplane::MacAddr;
+use gatepost_services::clock::Clock as _;
 use gatepost_services::race::race;
 use gatepost_services::store::{Files, OpenError};
 use rand::SeedableRng;
@@ -25,9 +29,10 @@ use tokio::task::LocalSet;
 use tracing::{Level, error, info};
 
 use super::clock::SystemClock;
-use super::event_loop::{EventLoop, Handle, TapSpec};
+use super::event_loop::{EventLoop, Handle};
 use super::operator::Operator;
 use super::tap::Tap;
+use super::upkeep::{Caretaker, TapSpec};
 use crate::config::Config;
 use crate::control::server::{ControlSocket, Operations as _};
 use crate::error::Error;
@@ -62,24 +67,29 @@ async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Error> {
     let hangups = signal(SignalKind::hangup()).map_err(no_resources)?;
     let disk = open_state_dir(&config.system.state_dir)?;
     let control = ControlSocket::bind(&config.system.control_socket)?;
-    let specs = tap_specs(&config);
+    let (specs, workers) = (tap_specs(&config), config.system.workers);
     let ports = specs
         .iter()
-        .map(|spec| Ok((spec.port.to_string(), spec.open()?)))
+        .map(|spec| Ok((spec.port.to_string(), spec.open_for(workers)?)))
         .collect::<Result<Vec<_>, Error>>()?;
-    let event_loop = EventLoop::new().map_err(no_resources)?;
-    let handle = event_loop.handle();
-    let waker = Arc::clone(&handle);
+    let event_loops =
+        (0..workers).map(|_| EventLoop::new()).collect::<io::Result<Vec<_>>>().map_err(no_resources)?;
+    let handles: Vec<_> = event_loops.iter().map(EventLoop::handle).collect();
+    let wakers = handles.clone();
     let clock = SystemClock::new();
     let environment = Environment {
         clock: Rc::new(clock),
         disk: Rc::new(disk),
         rng: StdRng::try_from_rng(&mut SysRng).map_err(no_resources)?,
-        wake_worker: Arc::new(move || waker.wake()),
+        wake_worker: Arc::new(move |worker| wakers.get(usize::from(worker)).into_iter().for_each(|to| to.wake())),
     };
-    let (worker, services) = gateway::build(config, ports, environment)?;
+    let (workers, services) = gateway::build(config, ports, environment)?;
     let operator = Rc::new(Operator { inspector: services.inspector(), reloader: services.reloader(), file });
-    let mut dataplane = DataplaneThread::start(event_loop, worker, specs, clock).map_err(no_resources)?;
+    let caretakers = Caretaker::for_workers(handles, specs, clock.now());
+    let mut dataplane = DataplaneThreads::default();
+    for (event_loop, (worker, caretaker)) in event_loops.into_iter().zip(workers.into_iter().zip(caretakers)) {
+        dataplane.start(event_loop, worker, caretaker, clock).map_err(no_resources)?;
+    }
     let dataplane_ended = async {
         dataplane.ended().await;
         Ok(())
@@ -157,42 +167,58 @@ impl StopSignals {
     }
 }
 
-/// The thread of the event loop.
-struct DataplaneThread {
-    handle: Arc<Handle>,
-    thread: JoinHandle<io::Result<()>>,
-    ended: oneshot::Receiver<()>,
+/// The threads of the event loops. Dropping them ends them all, too.
+#[derive(Default)]
+struct DataplaneThreads {
+    threads: Vec<(Arc<Handle>, JoinHandle<io::Result<()>>)>,
+    alive: Vec<oneshot::Receiver<()>>,
 }
 
-impl DataplaneThread {
+impl DataplaneThreads {
     fn start(
+        &mut self,
         event_loop: EventLoop,
         worker: Worker<Tap>,
-        specs: Vec<TapSpec>,
+        caretaker: Caretaker,
         clock: SystemClock,
-    ) -> io::Result<Self> {
+    ) -> io::Result<()> {
         let handle = event_loop.handle();
         let (alive, ended) = oneshot::channel();
-        let thread = thread::Builder::new().name("dataplane".to_owned()).spawn(move || {
+        let name = format!("dataplane-{}", self.threads.len());
+        let thread = thread::Builder::new().name(name).spawn(move || {
             // Dropped when the thread ends, in whatever way.
             let _alive: oneshot::Sender<()> = alive;
-            event_loop.run(worker, &specs, clock)
+            event_loop.run(worker, caretaker, clock)
         })?;
-        Ok(Self { handle, thread, ended })
+        self.threads.push((handle, thread));
+        self.alive.push(ended);
+        Ok(())
     }
 
-    /// Waits until the thread has ended by itself, which it should not.
+    /// Waits until one of them has ended by itself, which none should.
     async fn ended(&mut self) {
-        _ = (&mut self.ended).await;
+        future::poll_fn(|context| {
+            let has_ended = |thread: &mut oneshot::Receiver<()>| Pin::new(thread).poll(context).is_ready();
+            if self.alive.iter_mut().any(has_ended) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
-    /// Ends the thread. What broke it before is the error.
-    fn stop(self) -> Result<(), Error> {
-        self.handle.stop();
+    /// Ends them all. What broke the first before is the error.
+    fn stop(&mut self) -> Result<(), Error> {
+        self.threads.iter().for_each(|(handle, _)| handle.stop());
         let broken = |why: &dyn fmt::Display| Error::failed("the dataplane broke down", why, "see the log");
-        match self.thread.join() {
+        let ended = self.threads.drain(..).map(|(_, thread)| match thread.join() {
             Ok(result) => result.map_err(|error| broken(&error)),
             Err(_) => Err(broken(&"it panicked")),
-        }
+        });
+        ended.fold(Ok(()), Result::and)
+    }
+}
+
+impl Drop for DataplaneThreads {
+    fn drop(&mut self) {
+        // What broke is told by whoever stops them in order.
+        _ = self.stop();
     }
 }

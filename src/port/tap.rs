@@ -3,9 +3,12 @@
 //! Two drivers carry its frames: [`Driver::Offload`], where the kernel can leave checksums and segmentation
 //! undone (`port/tap_offload`), and [`Driver::Plain`], which takes any kernel.
 //!
+//! Several workers have a queue each of a device with offloads. A plain one has one queue, and so has a persistent
+//! one that was made for one: there the first worker reads, and all write, which is atomic for a frame.
+//!
 //! The device is created in the network namespace that its [`PortSpec`] names, by a thread that enters
 //! the namespace and ends there, so that there is no way back that could fail. It is not persistent:
-//! it ends with its file descriptor, also when the process crashes. In the gateway's own namespace the
+//! it ends with its last file descriptor, also when the process crashes. In the gateway's own namespace the
 //! kernel's end is kept without any address; in a namespace that the configuration names it belongs to
 //! whoever made the namespace, and nothing but its MTU and being up is set.
 //!
@@ -17,6 +20,7 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 
 use gatepost_dataplane::Offload;
@@ -30,10 +34,12 @@ use super::{Abilities, Port, PortError, Received, tap_offload};
 use crate::config::{Driver, PortSpec};
 use crate::error::Error;
 
-/// An open TAP device. Dropping it removes the device.
+/// An open TAP device, as one worker has it. Dropping the last removes the device.
 #[derive(Debug)]
 pub struct Tap {
-    queue: Queue,
+    queue: Arc<Queue>,
+    /// Whether it is this one that reads, of several that share a queue.
+    reads: bool,
     namespace: Option<Namespace>,
 }
 
@@ -49,23 +55,51 @@ impl Tap {
     ///
     /// # Errors
     ///
+    /// As [`Tap::open_for`].
+    pub fn open(spec: &PortSpec, mtu: u16) -> Result<Self, Error> {
+        Ok(Self::open_for(1, spec, mtu)?.remove(0))
+    }
+
+    /// The same for several workers: one of it for each.
+    ///
+    /// # Errors
+    ///
     /// One sentence with the remedy: the namespace is missing, the name is taken, /dev/net/tun is
     /// missing or closed to us.
-    pub fn open(spec: &PortSpec, mtu: u16) -> Result<Self, Error> {
+    pub fn open_for(workers: u8, spec: &PortSpec, mtu: u16) -> Result<Vec<Self>, Error> {
         let failed = |failure: Failure| failure.explain(spec);
         let Some(name) = &spec.netns else {
-            let queue = create(spec, mtu, true).map_err(failed)?;
-            return Ok(Self { queue, namespace: None });
+            let queues = create(spec, mtu, workers, true).map_err(failed)?;
+            return Ok(Self::share_out(workers, spec, queues, None));
         };
         let (namespace, file) = Namespace::open(name).map_err(|error| failed(Failure::Namespace(error)))?;
         let enter_and_create = || {
             setns(&file, CloneFlags::CLONE_NEWNET).map_err(|errno| Failure::Namespace(errno.into()))?;
-            create(spec, mtu, false)
+            create(spec, mtu, workers, false)
         };
-        let queue = thread::scope(|scope| scope.spawn(enter_and_create).join())
+        let queues = thread::scope(|scope| scope.spawn(enter_and_create).join())
             .expect("creating a TAP device does not panic")
             .map_err(failed)?;
-        Ok(Self { queue, namespace: Some(namespace) })
+        Ok(Self::share_out(workers, spec, queues, Some(&namespace)))
+    }
+
+    /// Gives each worker its queue, or a share in the first.
+    fn share_out(workers: u8, spec: &PortSpec, queues: Vec<Queue>, namespace: Option<&Namespace>) -> Vec<Self> {
+        let queues: Vec<_> = queues.into_iter().map(Arc::new).collect();
+        if queues.len() < usize::from(workers) {
+            info!("port {spec} has one queue, which dataplane-0 reads for all");
+        }
+        let share = |number: u8| {
+            let own = queues.get(usize::from(number));
+            let queue = Arc::clone(own.unwrap_or(&queues[0]));
+            Self { queue, reads: own.is_some(), namespace: namespace.cloned() }
+        };
+        (0..workers).map(share).collect()
+    }
+
+    /// Whether frames are read from it.
+    pub fn reads(&self) -> bool {
+        self.reads
     }
 
     /// Whether the namespace the device was created in has lost its name, or the name now stands for
@@ -77,7 +111,7 @@ impl Tap {
 
 impl AsRawFd for Tap {
     fn as_raw_fd(&self) -> RawFd {
-        match &self.queue {
+        match &*self.queue {
             Queue::Plain(iface) => iface.as_raw_fd(),
             Queue::Offload(queue) => queue.as_raw_fd(),
         }
@@ -86,15 +120,18 @@ impl AsRawFd for Tap {
 
 impl Port for Tap {
     fn abilities(&self) -> Abilities {
-        match &self.queue {
+        match &*self.queue {
             Queue::Plain(_) => Abilities::NONE,
             Queue::Offload(queue) => queue.abilities(),
         }
     }
 
     fn receive(&mut self, buffer: &mut [u8], rest: &mut [u8]) -> Result<Received, PortError> {
+        if !self.reads {
+            return Err(PortError::WouldBlock);
+        }
         loop {
-            let received = match &self.queue {
+            let received = match &*self.queue {
                 Queue::Plain(iface) => iface.recv(buffer).map(|len| Received { len, offload: Offload::None }),
                 Queue::Offload(queue) => queue.read(buffer, rest),
             };
@@ -112,7 +149,7 @@ impl Port for Tap {
 
     fn transmit(&mut self, frame: &[u8], offload: Offload) -> Result<(), PortError> {
         loop {
-            let sent = match &self.queue {
+            let sent = match &*self.queue {
                 Queue::Plain(iface) => iface.send(frame),
                 Queue::Offload(queue) => queue.write(frame, offload),
             };
@@ -136,7 +173,7 @@ impl Port for Tap {
 }
 
 /// A network namespace as `ip netns` names it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Namespace {
     path: PathBuf,
     /// Device and inode, which tell namespaces apart.
@@ -219,17 +256,18 @@ const KERNEL_QUEUE_FRAMES: u16 = 4096;
 
 const NEEDS_ROOT: &str = "run as root, or with CAP_NET_ADMIN (and CAP_SYS_ADMIN for `netns`)";
 
-/// Creates the device in the calling thread's namespace; `bare`: kept without any address.
-fn create(spec: &PortSpec, mtu: u16, bare: bool) -> Result<Queue, Failure> {
-    let queue = match spec.driver {
-        Driver::Plain => create_plain(spec)?,
-        Driver::Offload => create_offload(spec)?,
-        Driver::Auto => match create_offload(spec) {
+/// Creates the device in the calling thread's namespace, with as many queues if it can have them; `bare`: kept
+/// without any address.
+fn create(spec: &PortSpec, mtu: u16, queues: u8, bare: bool) -> Result<Vec<Queue>, Failure> {
+    let queues = match spec.driver {
+        Driver::Plain => vec![create_plain(spec)?],
+        Driver::Offload => create_offload(spec, queues)?,
+        Driver::Auto => match create_offload(spec, queues) {
             Err(Failure::NoOffload) => {
                 info!("port {spec}: this kernel leaves nothing undone in its frames");
-                create_plain(spec)?
+                vec![create_plain(spec)?]
             }
-            queue => queue?,
+            queues => queues?,
         },
     };
     let device = NetDevice::new(&spec.tap).map_err(Failure::SetUp)?;
@@ -242,7 +280,7 @@ fn create(spec: &PortSpec, mtu: u16, bare: bool) -> Result<Queue, Failure> {
         debug!("port {spec}: the kernel's queue stays short: {error}");
     }
     device.set_up().map_err(Failure::SetUp)?;
-    Ok(queue)
+    Ok(queues)
 }
 
 fn create_plain(spec: &PortSpec) -> Result<Queue, Failure> {
@@ -255,9 +293,10 @@ fn create_plain(spec: &PortSpec) -> Result<Queue, Failure> {
     Ok(Queue::Plain(iface))
 }
 
-fn create_offload(spec: &PortSpec) -> Result<Queue, Failure> {
-    tap_offload::Queue::create(&spec.tap).map(Queue::Offload).map_err(|error| match error.kind() {
+fn create_offload(spec: &PortSpec, queues: u8) -> Result<Vec<Queue>, Failure> {
+    let queues = tap_offload::Queue::create(&spec.tap, queues).map_err(|error| match error.kind() {
         io::ErrorKind::Unsupported => Failure::NoOffload,
         _ => Failure::Create(error),
-    })
+    })?;
+    Ok(queues.into_iter().map(Queue::Offload).collect())
 }

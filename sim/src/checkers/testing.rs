@@ -106,11 +106,13 @@ pub fn snapshot(secs: u64) -> Snapshot {
         },
         counters: Counters {
             received: 0,
+            taken_over: 0,
             transmitted: 0,
             flooded: 0,
             local: 0,
             consumed: 0,
             held: 0,
+            handed_over: 0,
             dropped: 0,
             made: 0,
             made_suppressed: 0,

@@ -1,8 +1,8 @@
-//! The gateway in the simulation: the production [`Worker`] and services, with ports that are plugged
+//! The gateway in the simulation: the production [`Worker`]s and services, with ports that are plugged
 //! into segments, simulated clocks, and a disk that outlives crashes.
 //!
-//! One turmoil host runs three things side by side: what drives the worker, as the event loop of
-//! `gatepost run` does; the services; and an auditor that asks for the gateway's reports, as
+//! One turmoil host runs three things side by side: what drives the workers, as the event loops of
+//! `gatepost run` do, but in turn; the services; and an auditor that asks for the gateway's reports, as
 //! `gatepost show` does, and gives them to the checkers. A crash drops all three at once. turmoil crashes
 //! a host between two ticks; from the instant at which the power fails nothing of what the gateway still
 //! does in its tick gets out.
@@ -35,6 +35,7 @@ use super::clock::{SimClock, now, sleep_until};
 use super::disk::{DiskMood, SimDisk};
 use super::link::Nic;
 use super::observer::Shared;
+use super::queues::Queues;
 use super::segment::{Jack, SegmentId, any_readable};
 use crate::checkers::{Snapshot, Way};
 
@@ -90,7 +91,7 @@ pub async fn run(setup: Setup) -> turmoil::Result {
     setup.observer.borrow_mut().on_boot();
     let clock = Rc::new(SimClock::boot(Rc::clone(&setup.skew)));
     let waker = Arc::new(Notify::new());
-    let (worker, services) = loop {
+    let (workers, services) = loop {
         match boot(&setup, &clock, &waker) {
             Err(_) if setup.disk.mood() != DiskMood::Sound => tokio::time::sleep(RESTART_DELAY).await,
             booted => break booted?,
@@ -100,7 +101,7 @@ pub async fn run(setup: Setup) -> turmoil::Result {
     let wires = plug_in(&setup).await?;
     let Setup { power, observer, .. } = setup;
     let audit = audit(inspector, Rc::clone(&power), Rc::clone(&observer));
-    let mut driver = Driver { worker, clock, waker, wires, power, observer };
+    let mut driver = Driver { workers, clock, waker, wires, power, observer };
     let serving = services.run(|| (), std::future::pending());
     race(serving, race(driver.drive(), audit)).await?;
     Ok(())
@@ -110,20 +111,28 @@ fn boot(
     setup: &Setup,
     clock: &Rc<SimClock>,
     waker: &Arc<Notify>,
-) -> Result<(Worker<SimPort>, Services), Error> {
+) -> Result<(Vec<Worker<SimPort>>, Services), Error> {
     let (wake, panics) = (Arc::clone(waker), Arc::clone(&setup.panics));
     let environment = Environment {
         clock: Rc::clone(clock) as Rc<dyn Clock>,
         disk: Rc::clone(&setup.disk) as _,
         rng: StdRng::from_rng(&mut *setup.rng.borrow_mut()),
-        wake_worker: Arc::new(move || {
+        wake_worker: Arc::new(move |_| {
             assert!(!panics.load(Ordering::Relaxed), "the scenario wants a panic");
             wake.notify_one();
         }),
     };
     let ports = setup.sockets.iter().map(|socket| {
-        let (power, observer) = (Rc::clone(&setup.power), Rc::clone(&setup.observer));
-        (socket.name.clone(), SimPort { socket: socket.clone(), power, observer })
+        let queues = Queues::new(setup.config.system.workers, &mut setup.rng.borrow_mut());
+        let queues = Rc::new(RefCell::new(queues));
+        let port = |queue| SimPort {
+            socket: socket.clone(),
+            queues: Rc::clone(&queues),
+            queue,
+            power: Rc::clone(&setup.power),
+            observer: Rc::clone(&setup.observer),
+        };
+        (socket.name.clone(), (0..setup.config.system.workers).map(port).collect())
     });
     gateway::build(setup.config.clone(), ports, environment)
 }
@@ -137,9 +146,11 @@ async fn plug_in(setup: &Setup) -> turmoil::Result<Vec<Wire>> {
     Ok(wires)
 }
 
-/// A port as the gateway knows it: frames wait in its card.
+/// A worker's queue of a port: frames wait in its card until one of them wants any.
 struct SimPort {
     socket: Socket,
+    queues: Rc<RefCell<Queues>>,
+    queue: u8,
     power: Rc<Cell<bool>>,
     observer: Shared,
 }
@@ -150,7 +161,9 @@ impl Port for SimPort {
     }
 
     fn receive(&mut self, buffer: &mut [u8], _: &mut [u8]) -> Result<Received, PortError> {
-        let frame = self.socket.nic.borrow_mut().inward.pop(now()).ok_or(PortError::WouldBlock)?;
+        let inward = &mut self.socket.nic.borrow_mut().inward;
+        let frame = self.queues.borrow_mut().pop(self.queue, now(), || inward.pop(now()));
+        let frame = frame.ok_or(PortError::WouldBlock)?;
         self.observer.borrow_mut().at_gateway(now(), Way::In, self.socket.side, &frame);
         let len = frame.len().min(buffer.len());
         buffer[..len].copy_from_slice(&frame[..len]);
@@ -173,9 +186,9 @@ struct Wire {
     jack: Jack,
 }
 
-/// Drives a worker over simulated ports.
+/// Drives the workers over simulated ports.
 struct Driver {
-    worker: Worker<SimPort>,
+    workers: Vec<Worker<SimPort>>,
     clock: Rc<SimClock>,
     waker: Arc<Notify>,
     wires: Vec<Wire>,
@@ -187,9 +200,13 @@ impl Driver {
     async fn drive(&mut self) -> Result<(), Error> {
         loop {
             self.receive();
-            let more = self.worker.turn(self.clock.now());
+            let mut more = false;
+            for worker in &mut self.workers {
+                more |= worker.turn(self.clock.now());
+            }
             self.send();
-            if more {
+            // What a later one has left for an earlier one.
+            if more || self.workers.iter().any(Worker::has_more) {
                 tokio::task::yield_now().await;
             } else {
                 self.wait().await;
@@ -197,7 +214,7 @@ impl Driver {
         }
     }
 
-    /// Takes frames from the segments, and tells the worker which ports have any.
+    /// Takes frames from the segments, and tells the workers which ports have any.
     fn receive(&mut self) {
         for (number, wire) in (0..).zip(&self.wires) {
             let mut nic = wire.socket.nic.borrow_mut();
@@ -205,7 +222,7 @@ impl Driver {
                 nic.inward.push(now(), frame);
             }
             if nic.inward.poll_timeout().is_some_and(|due| due <= now()) {
-                self.worker.ports_mut().set_readable(PortId(number));
+                self.workers.iter_mut().for_each(|worker| worker.ports_mut().set_readable(PortId(number)));
             }
         }
     }
@@ -224,7 +241,8 @@ impl Driver {
     }
 
     async fn wait(&self) {
-        let worker_due = self.worker.poll_timeout().map(|due| now() + due.since(self.clock.now()));
+        let worker_due = self.workers.iter().filter_map(Worker::poll_timeout).min();
+        let worker_due = worker_due.map(|due| now() + due.since(self.clock.now()));
         let nics = self.wires.iter().filter_map(|wire| wire.socket.nic.borrow().poll_timeout());
         let deadline = worker_due.into_iter().chain(nics).min();
         let arrival = any_readable(self.wires.iter().map(|wire| &wire.jack));

@@ -202,9 +202,14 @@ fn system_names_and_paths() {
 }
 
 #[test]
-fn only_one_worker_is_available() {
-    assert_mistakes("system.workers = ▸2", &["2 workers are not available yet; write 1"]);
-    assert_mistakes("system.workers = ▸0", &["0 workers are not available yet; write 1"]);
+fn there_are_one_to_sixteen_workers() {
+    for count in 1..=16 {
+        assert_eq!(accepted(&format!("system.workers = {count}")).system.workers, count);
+    }
+    for count in ["0", "17", "4294967297"] {
+        let told = format!("{count} is out of range; write an integer from 1 to 16");
+        assert_mistakes(&format!("system.workers = ▸{count}"), &[&told]);
+    }
 }
 
 #[test]

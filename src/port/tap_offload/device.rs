@@ -42,9 +42,22 @@ const OFFLOADS: [(u64, Abilities); 3] = [
     (CSUM, Abilities { checksum: true, tcp_segmentation: false, udp_segmentation: false }),
 ];
 
-/// Creates the TAP device `name`, whose frames are read and written behind a [`Header`]. Reading and
-/// writing do not block.
-pub(super) fn create(name: &str) -> io::Result<File> {
+/// Creates the TAP device `name` with so many queues, whose frames are read and written behind a [`Header`].
+/// Reading and writing do not block. A persistent device that was made for one queue has one, whatever is asked for.
+pub(super) fn create(name: &str, queues: u8) -> io::Result<Vec<File>> {
+    let is_multi_queue = queues > 1;
+    match attach(name, is_multi_queue) {
+        // What is there was made as the other kind, or is no TAP device at all.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(vec![attach(name, !is_multi_queue)?]),
+        first => {
+            let others = (1..queues).map(|_| attach(name, is_multi_queue));
+            [first].into_iter().chain(others).collect()
+        }
+    }
+}
+
+/// A queue of the TAP device `name`, which comes into being with the first.
+fn attach(name: &str, is_multi_queue: bool) -> io::Result<File> {
     let file =
         OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
     let mut features = 0;
@@ -63,7 +76,8 @@ pub(super) fn create(name: &str) -> io::Result<File> {
         *to = from.cast_signed();
     }
     let asked_for = request.ifr_name;
-    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    let queues = if is_multi_queue { libc::IFF_MULTI_QUEUE } else { 0 };
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | queues;
     request.ifr_ifru.ifru_flags = flags as libc::c_short;
     let header_len = Header::LEN as libc::c_int;
     // SAFETY: both ioctls read one value of the given type, which outlives the call; what the first

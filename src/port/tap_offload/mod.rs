@@ -13,7 +13,7 @@ use gatepost_dataplane::Offload;
 use self::virtio::{Header, Invalid};
 use super::{Abilities, Received};
 
-/// A device's queue.
+/// One queue of a device.
 #[derive(Debug)]
 pub struct Queue {
     file: File,
@@ -21,15 +21,16 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Creates the device `name` in the calling thread's namespace, or takes one that is there and persistent.
+    /// Creates the device `name` with so many queues in the calling thread's namespace, or takes one that is there and
+    /// persistent; that may have one queue only.
     ///
     /// # Errors
     ///
     /// [`io::ErrorKind::Unsupported`] if the kernel leaves nothing to do in its frames; else what it refuses.
-    pub fn create(name: &str) -> io::Result<Self> {
-        let file = device::create(name)?;
-        let abilities = device::enable_offloads(&file).ok_or(io::ErrorKind::Unsupported)?;
-        Ok(Self { file, abilities })
+    pub fn create(name: &str, queues: u8) -> io::Result<Vec<Self>> {
+        let files = device::create(name, queues)?;
+        let abilities = files.first().and_then(device::enable_offloads).ok_or(io::ErrorKind::Unsupported)?;
+        Ok(files.into_iter().map(|file| Self { file, abilities }).collect())
     }
 
     /// What may be left to do in the frames written.

@@ -1,0 +1,256 @@
+//! What the event loops of a gateway do about their ports together.
+//!
+//! A port that is gone is gone for every worker. Who notices gives up its own device and says so to the first; that
+//! tells all others, opens the port anew as soon as that works, and hands every worker its queue.
+//!
+//! Nothing waits for anybody: each opening of a port has a number, and for each port and worker there is a place for
+//! the newest word only, which replaces one that was not read. So there is no queue that could be full, and what
+//! comes late is known by its number.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use crossbeam::queue::ArrayQueue;
+use gatepost_dataplane::{Instant, PortId};
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use tracing::debug;
+
+use super::event_loop::Handle;
+use super::tap::Tap;
+use crate::config::PortSpec;
+use crate::gateway::worker::Worker;
+
+/// How often ports are looked after.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The worker that opens ports.
+const OPENER: usize = 0;
+
+/// A device to keep open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TapSpec {
+    /// Its name and namespace.
+    pub port: PortSpec,
+    /// Its MTU, in octets.
+    pub mtu: u16,
+}
+
+impl TapSpec {
+    /// Opens the device for so many workers.
+    ///
+    /// # Errors
+    ///
+    /// See [`Tap::open_for`].
+    pub fn open_for(&self, workers: u8) -> Result<Vec<Tap>, crate::error::Error> {
+        Tap::open_for(workers, &self.port, self.mtu)
+    }
+}
+
+/// Looks after the ports of one worker.
+#[derive(Debug)]
+pub struct Caretaker {
+    number: usize,
+    board: Arc<Board>,
+    /// What this worker knows of each port.
+    known: Vec<Known>,
+    due: Instant,
+}
+
+/// What a worker knows of a port.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// Which of the port's openings it has, or had last.
+    opening: u32,
+    /// Whether everybody knows that this one is gone who has to.
+    is_loss_told: bool,
+}
+
+/// Where workers leave each other word.
+#[derive(Debug)]
+struct Board {
+    specs: Vec<TapSpec>,
+    handles: Vec<Arc<Handle>>,
+    /// The last opening of each port that somebody other than the opener has found gone.
+    lost: Vec<AtomicU32>,
+    /// For each worker, the newest word of each port.
+    words: Vec<Vec<ArrayQueue<Word>>>,
+    /// Whether there is something to read for each worker.
+    has_news: Vec<AtomicBool>,
+}
+
+/// To a worker, about a port.
+#[derive(Debug)]
+struct Word {
+    opening: u32,
+    /// The device of this opening; `None`: it is gone.
+    tap: Option<Tap>,
+}
+
+impl Board {
+    fn leave_word(&self, worker: usize, port: usize, word: Word) {
+        let place = self.words.get(worker).and_then(|words| words.get(port));
+        // A device that was not fetched before the next word is closed here.
+        drop(place.and_then(|place| place.force_push(word)));
+        self.call(worker);
+    }
+
+    fn call(&self, worker: usize) {
+        if let (Some(has_news), Some(handle)) = (self.has_news.get(worker), self.handles.get(worker)) {
+            has_news.store(true, Ordering::Release);
+            handle.wake();
+        }
+    }
+}
+
+impl Caretaker {
+    /// One for each worker, whose event loops have these handles. The devices of `specs` are open, in this order.
+    pub fn for_workers(handles: Vec<Arc<Handle>>, specs: Vec<TapSpec>, now: Instant) -> Vec<Self> {
+        let workers = handles.len();
+        let words = || specs.iter().map(|_| ArrayQueue::new(1)).collect();
+        let board = Arc::new(Board {
+            lost: specs.iter().map(|_| AtomicU32::new(0)).collect(),
+            words: (0..workers).map(|_| words()).collect(),
+            has_news: (0..workers).map(|_| AtomicBool::new(false)).collect(),
+            handles,
+            specs,
+        });
+        let known = vec![Known { opening: 1, is_loss_told: false }; board.specs.len()];
+        let due = now + UPKEEP_INTERVAL;
+        let caretaker = |number| Self { number, board: Arc::clone(&board), known: known.clone(), due };
+        (0..workers).map(caretaker).collect()
+    }
+
+    /// Watches the devices that `worker` has from the beginning.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn begin(&self, registry: &Registry, worker: &Worker<Tap>) -> io::Result<()> {
+        worker.ports().iter().try_for_each(|(id, tap)| watch(registry, id, tap))
+    }
+
+    /// Reads what others have left word of, and does what is due.
+    pub fn look_after(&mut self, now: Instant, registry: &Registry, worker: &mut Worker<Tap>) {
+        let has_news = &self.board.has_news[self.number];
+        if has_news.load(Ordering::Relaxed) && has_news.swap(false, Ordering::AcqRel) {
+            self.read_words(registry, worker);
+        }
+        if now < self.due {
+            return;
+        }
+        self.due = now + UPKEEP_INTERVAL;
+        if self.number == OPENER {
+            close_orphans(worker);
+            self.tell_losses(worker);
+            self.reopen(registry, worker);
+        } else {
+            self.tell_losses(worker);
+        }
+    }
+
+    /// When [`Caretaker::look_after`] wants to be called although nobody has woken the loop. To be called before
+    /// it sleeps: others learn what is gone.
+    pub fn before_sleep(&mut self, worker: &Worker<Tap>) -> Option<Instant> {
+        self.tell_losses(worker);
+        let mut specs = self.board.specs.iter();
+        let needs_upkeep =
+            worker.ports().gone().next().is_some() || specs.any(|spec| spec.port.netns.is_some());
+        (self.number == OPENER && needs_upkeep).then_some(self.due)
+    }
+
+    fn read_words(&mut self, registry: &Registry, worker: &mut Worker<Tap>) {
+        if self.number == OPENER {
+            for (port, (known, lost)) in self.known.iter().zip(&self.board.lost).enumerate() {
+                if lost.load(Ordering::Acquire) >= known.opening {
+                    close(worker, port);
+                }
+            }
+            return self.tell_losses(worker);
+        }
+        for (port, (known, place)) in self.known.iter_mut().zip(&self.board.words[self.number]).enumerate() {
+            let Some(Word { opening, tap }) = place.pop() else { continue };
+            close(worker, port);
+            *known = Known { opening, is_loss_told: tap.is_none() };
+            if let Some(tap) = tap {
+                open(registry, worker, port, tap, &self.board.specs[port]);
+            }
+        }
+    }
+
+    /// Tells of the ports that are gone whoever does not know yet.
+    fn tell_losses(&mut self, worker: &Worker<Tap>) {
+        for id in worker.ports().gone() {
+            let port = usize::from(id.0);
+            let Some(known) = self.known.get_mut(port).filter(|known| !known.is_loss_told) else { continue };
+            known.is_loss_told = true;
+            if self.number == OPENER {
+                let word = || Word { opening: known.opening, tap: None };
+                (1..self.board.handles.len()).for_each(|other| self.board.leave_word(other, port, word()));
+            } else {
+                self.board.lost[port].fetch_max(known.opening, Ordering::AcqRel);
+                self.board.call(OPENER);
+            }
+        }
+    }
+
+    fn reopen(&mut self, registry: &Registry, worker: &mut Worker<Tap>) {
+        let gone: Vec<_> = worker.ports().gone().map(|id| usize::from(id.0)).collect();
+        let workers = u8::try_from(self.board.handles.len()).unwrap_or(1);
+        for port in gone {
+            let (Some(spec), Some(known)) = (self.board.specs.get(port), self.known.get_mut(port)) else {
+                continue;
+            };
+            let taps = match spec.open_for(workers) {
+                Ok(taps) => taps,
+                Err(error) => {
+                    debug!("port {} stays closed: {error}", spec.port);
+                    continue;
+                }
+            };
+            let opening = known.opening.saturating_add(1);
+            *known = Known { opening, is_loss_told: false };
+            for (other, tap) in taps.into_iter().enumerate() {
+                if other == OPENER {
+                    open(registry, worker, port, tap, spec);
+                } else {
+                    self.board.leave_word(other, port, Word { opening, tap: Some(tap) });
+                }
+            }
+        }
+    }
+}
+
+/// Frames that are read elsewhere wake nobody here. Closing the device ends the watch.
+fn watch(registry: &Registry, id: PortId, tap: &Tap) -> io::Result<()> {
+    let token = Token(usize::from(id.0));
+    let interest =
+        if tap.reads() { Interest::READABLE | Interest::WRITABLE } else { Interest::WRITABLE };
+    registry.register(&mut SourceFd(&tap.as_raw_fd()), token, interest)
+}
+
+fn open(registry: &Registry, worker: &mut Worker<Tap>, port: usize, tap: Tap, spec: &TapSpec) {
+    let Ok(id) = u8::try_from(port).map(PortId) else { return };
+    match watch(registry, id, &tap) {
+        Ok(()) => worker.ports_mut().open(id, tap),
+        Err(error) => debug!("port {} stays closed: {error}", spec.port),
+    }
+}
+
+fn close(worker: &mut Worker<Tap>, port: usize) {
+    if let Ok(number) = u8::try_from(port) {
+        worker.close_port(PortId(number), "another worker has found it so");
+    }
+}
+
+/// Gives up the ports whose network namespace is gone.
+fn close_orphans(worker: &mut Worker<Tap>) {
+    let orphaned: Vec<_> =
+        worker.ports().iter().filter(|(_, tap)| tap.is_orphaned()).map(|(id, _)| id).collect();
+    for id in orphaned {
+        worker.close_port(id, "its network namespace is gone");
+    }
+}

@@ -84,7 +84,12 @@ impl Tap {
     }
 
     /// Gives each worker its queue, or a share in the first.
-    fn share_out(workers: u8, spec: &PortSpec, queues: Vec<Queue>, namespace: Option<&Namespace>) -> Vec<Self> {
+    fn share_out(
+        workers: u8,
+        spec: &PortSpec,
+        queues: Vec<Queue>,
+        namespace: Option<&Namespace>,
+    ) -> Vec<Self> {
         let queues: Vec<_> = queues.into_iter().map(Arc::new).collect();
         if queues.len() < usize::from(workers) {
             info!("port {spec} has one queue, which dataplane-0 reads for all");

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
+use gatepost_dataplane::Shard;
 use gatepost_sim::scenario::catalog::{self, SCENARIOS};
 
 use command::many::{self, Seeds};
@@ -34,6 +35,9 @@ struct Arguments {
     /// Simulated time; by default, as long as the scenario takes
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u64).range(1..=MINUTES_MAX))]
     minutes: Option<u64>,
+    /// How many workers the gateway has; by default, as many as the scenario says, and 1, 2 or 4 in the swarm
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(Shard::COUNT_MAX)))]
+    workers: Option<u8>,
     /// Ends every run after so many simulated seconds, and expects nothing of the end
     #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..=60 * MINUTES_MAX))]
     stop_after: Option<u64>,
@@ -82,6 +86,7 @@ fn run(arguments: &Arguments) -> Result<Ending, Trouble> {
     let plan = Plan {
         scenario,
         minutes: arguments.minutes,
+        workers: arguments.workers,
         stop_after: arguments.stop_after.map(Duration::from_secs),
         captures: &arguments.captures,
         stop: interrupt::listen(),

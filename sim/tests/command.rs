@@ -43,6 +43,7 @@ fn what_does_not_exist_is_told_with_what_does() {
         (&["--seeds", "9..1"], "write 1..1000"),
         (&["--minutes", "0"], "1..=10080"),
         (&["--seeds", "1..9", "--jobs", "0"], "1..=1024"),
+        (&["--workers", "0"], "1..=16"),
         (&["--fail-fast"], "--seeds"),
         (&["--scenario", "renumbering", "--minutes", "1"], "--minutes 4"),
     ] {

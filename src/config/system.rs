@@ -1,20 +1,19 @@
 //! `[system]`
 
+use gatepost_dataplane::Shard;
+
 use super::System;
 use super::diagnostic::Problem;
 use super::name::{DOMAIN_OCTETS_MAX, directory, domain, host_name, socket};
 use super::section::Section;
 use super::value::{integer, parsed};
 
-/// The most threads that share the frames.
-pub const WORKERS_MAX: u8 = 16;
-
 pub(super) fn read(mut system: Section<'_>) -> System {
     let hostname = system.setting("hostname", "gatepost".to_owned(), parsed(host_name));
     let domain = system.setting("domain", "office.example".to_owned(), parsed(domain));
     let state_dir = system.setting("state_dir", "/var/lib/gatepost".into(), parsed(directory));
     let control_socket = system.setting("control_socket", "/run/gatepost.sock".into(), parsed(socket));
-    let workers = system.setting("workers", 1, integer(1..=u32::from(WORKERS_MAX)));
+    let workers = system.setting("workers", 1, integer(1..=u32::from(Shard::COUNT_MAX)));
 
     if let (Some(hostname), Some((domain, span))) = (hostname.known(), domain.written())
         && hostname.len() + 1 + domain.len() > DOMAIN_OCTETS_MAX

@@ -51,8 +51,8 @@ impl Workers {
     }
 
     fn retain(&mut self, mut keeps: impl FnMut(u8) -> bool) {
-        for worker in (0..Shard::COUNT_MAX).filter(|worker| self.0 & (1 << worker) != 0) {
-            if !keeps(worker) {
+        for worker in 0..Shard::COUNT_MAX {
+            if self.0 & (1 << worker) != 0 && !keeps(worker) {
                 self.0 &= !(1 << worker);
             }
         }
@@ -138,7 +138,11 @@ impl Handover {
                     copy(first, buffer).zip(copy(second, rest)).ok_or(())?;
                     Ok::<_, ()>((frame.bytes().len(), frame.offload()))
                 });
-                debug_assert_eq!(received, Ok(true), "there is room, and no frame is longer than its buffers");
+                debug_assert_eq!(
+                    received,
+                    Ok(true),
+                    "there is room, and no frame is longer than its buffers"
+                );
             });
             if taken.is_none() {
                 return;

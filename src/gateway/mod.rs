@@ -115,7 +115,8 @@ pub fn build<P: Port>(
         queries,
         wake_workers: Arc::clone(&wake_workers),
     };
-    let resources = Resources { identity, clock, disk, link: Rc::new(host_link), plan: swapped, wake_workers, current };
+    let resources =
+        Resources { identity, clock, disk, link: Rc::new(host_link), plan: swapped, wake_workers, current };
     let (requests, reloads) = mpsc::channel(reload::RELOADS_MAX);
     let reloader = Reloader { requests };
     Ok((workers, Services { resources, inspector, reloader, reloads, rng }))

@@ -117,7 +117,8 @@ impl Query {
             }
             Self::Neighbors(reply) => {
                 let segment = |station: &Station| dataplane.config().segment(station.port);
-                let stations = dataplane.stations(now).filter_map(|station| Some((segment(&station)?, station)));
+                let stations =
+                    dataplane.stations(now).filter_map(|station| Some((segment(&station)?, station)));
                 let neighbors = dataplane.neighbors(now).collect();
                 _ = reply.send(NeighborsAnswer { neighbors, stations: stations.collect() });
             }
@@ -180,8 +181,11 @@ mod tests {
             neighbor(Segment::Wan, 1, State::Stale, 0),
         ];
         assert_eq!(neighbors, expected);
-        let expected =
-            [station(Segment::Lan, 1, 1, 20), station(Segment::Lan, 2, 1, 40), station(Segment::Wan, 1, 3, 5)];
+        let expected = [
+            station(Segment::Lan, 1, 1, 20),
+            station(Segment::Lan, 2, 1, 40),
+            station(Segment::Wan, 1, 3, 5),
+        ];
         assert_eq!(stations, expected);
     }
 
@@ -193,7 +197,8 @@ mod tests {
             let port = PortStatus { name: "eth0".to_owned(), up, counters: of_port };
             CountersAnswer { counters, ports: vec![port.clone(), PortStatus { up: true, ..port }] }
         };
-        let CountersAnswer { counters, ports } = merged([answer(10, true), answer(20, false), answer(30, true)]);
+        let CountersAnswer { counters, ports } =
+            merged([answer(10, true), answer(20, false), answer(30, true)]);
         assert_eq!(counters.received, 60);
         let sum = PortCounters { received: 60, transmitted: 3, backpressure: 6, down: 9, refused: 12 };
         assert!(ports.iter().all(|port| port.counters == sum));

@@ -35,7 +35,7 @@ use crate::port::{Abilities, Port, PortError, Received};
 const HOST_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 10]);
 const PROVIDER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 99]);
 
-/// The frames to and from a port.
+/// The frames to and from a port; whichever worker looks first gets the next.
 #[derive(Clone, Debug, Default)]
 struct Cable {
     to_gateway: Rc<RefCell<VecDeque<Vec<u8>>>>,
@@ -82,7 +82,7 @@ impl Clock for SimulatedClock {
 /// A gateway with one port on either side.
 struct Office {
     clock: SimulatedClock,
-    worker: Worker<Cable>,
+    workers: Vec<Worker<Cable>>,
     inspector: Inspector,
     lan: Cable,
     wan: Cable,
@@ -94,17 +94,18 @@ impl Office {
     fn new(settings: &str) -> (Self, Services) {
         let clock = SimulatedClock(tokio::time::Instant::now());
         let (lan, wan) = (Cable::default(), Cable::default());
-        let ports = [("lan".to_owned(), lan.clone()), ("wan".to_owned(), wan.clone())];
+        let config = Config::parse("test", settings).expect("a valid configuration");
+        let devices = |cable: &Cable| vec![cable.clone(); config.system.workers.into()];
+        let ports = [("lan".to_owned(), devices(&lan)), ("wan".to_owned(), devices(&wan))];
         let environment = Environment {
             clock: Rc::new(clock),
             disk: Rc::new(Memory::new()),
             rng: StdRng::seed_from_u64(1),
-            wake_worker: Arc::new(|| ()),
+            wake_worker: Arc::new(|_| ()),
         };
-        let config = Config::parse("test", settings).expect("a valid configuration");
-        let (worker, services) = build(config, ports, environment).expect("memory does not fail");
+        let (workers, services) = build(config, ports, environment).expect("memory does not fail");
         let inspector = services.inspector();
-        (Self { clock, worker, inspector, lan, wan, peers: Vec::new() }, services)
+        (Self { clock, workers, inspector, lan, wan, peers: Vec::new() }, services)
     }
 
     /// As `new`, with the services running.
@@ -166,10 +167,19 @@ impl Office {
     async fn pass(&mut self, time: Duration) {
         let end = self.clock.now() + time;
         while self.clock.now() < end {
-            for id in self.worker.ports().iter().map(|(id, _)| id).collect::<Vec<_>>() {
-                self.worker.ports_mut().set_readable(id);
+            for worker in &mut self.workers {
+                for id in worker.ports().iter().map(|(id, _)| id).collect::<Vec<_>>() {
+                    worker.ports_mut().set_readable(id);
+                }
             }
-            while self.worker.turn(self.clock.now()) {}
+            let mut more = true;
+            while more {
+                more = false;
+                for worker in &mut self.workers {
+                    more |= worker.turn(self.clock.now());
+                }
+                more |= self.workers.iter().any(Worker::has_more);
+            }
             for (cable, peer) in &self.peers {
                 for frame in cable.from_gateway.borrow_mut().drain(..) {
                     peer.try_send(frame).expect("the peer listens");

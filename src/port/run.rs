@@ -81,13 +81,16 @@ async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Error> {
         clock: Rc::new(clock),
         disk: Rc::new(disk),
         rng: StdRng::try_from_rng(&mut SysRng).map_err(no_resources)?,
-        wake_worker: Arc::new(move |worker| wakers.get(usize::from(worker)).into_iter().for_each(|to| to.wake())),
+        wake_worker: Arc::new(move |worker| {
+            wakers.get(usize::from(worker)).into_iter().for_each(|to| to.wake())
+        }),
     };
     let (workers, services) = gateway::build(config, ports, environment)?;
     let operator = Rc::new(Operator { inspector: services.inspector(), reloader: services.reloader(), file });
     let caretakers = Caretaker::for_workers(handles, specs, clock.now());
     let mut dataplane = DataplaneThreads::default();
-    for (event_loop, (worker, caretaker)) in event_loops.into_iter().zip(workers.into_iter().zip(caretakers)) {
+    for (event_loop, (worker, caretaker)) in event_loops.into_iter().zip(workers.into_iter().zip(caretakers))
+    {
         dataplane.start(event_loop, worker, caretaker, clock).map_err(no_resources)?;
     }
     let dataplane_ended = async {

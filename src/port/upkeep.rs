@@ -227,8 +227,7 @@ impl Caretaker {
 /// Frames that are read elsewhere wake nobody here. Closing the device ends the watch.
 fn watch(registry: &Registry, id: PortId, tap: &Tap) -> io::Result<()> {
     let token = Token(usize::from(id.0));
-    let interest =
-        if tap.reads() { Interest::READABLE | Interest::WRITABLE } else { Interest::WRITABLE };
+    let interest = if tap.reads() { Interest::READABLE | Interest::WRITABLE } else { Interest::WRITABLE };
     registry.register(&mut SourceFd(&tap.as_raw_fd()), token, interest)
 }
 

@@ -17,6 +17,8 @@ pub struct Plan<'a> {
     pub scenario: &'a Scenario,
     /// How long it takes; `None`: as long as the scenario says.
     pub minutes: Option<u64>,
+    /// How many workers the gateway has; `None`: as many as the scenario says.
+    pub workers: Option<u8>,
     /// When runs are ended early.
     pub stop_after: Option<Duration>,
     /// Where captures of failed runs go; it is made if it does not exist.
@@ -39,6 +41,10 @@ impl Plan<'_> {
     ) -> Result<Outcome, String> {
         let lasting = self.minutes.map(|minutes| Duration::from_secs(60 * minutes));
         let office = self.scenario.office(seed, lasting)?;
+        let office = match self.workers {
+            Some(count) => office.workers(count),
+            None => office,
+        };
         office.run_watched(self.scenario.name, seed, pcap, &mut |progress| {
             show(progress);
             let is_long_enough = self.stop_after.is_some_and(|after| progress.simulated >= after);
@@ -76,10 +82,11 @@ impl Plan<'_> {
     /// The command that repeats the run of `seed`.
     pub fn command(&self, seed: u64) -> String {
         let minutes = self.minutes.map(|minutes| format!(" --minutes {minutes}")).unwrap_or_default();
+        let workers = self.workers.map(|count| format!(" --workers {count}")).unwrap_or_default();
         let stop = self.stop_after.map(|after| format!(" --stop-after {}", after.as_secs()));
         let (name, stop) = (self.scenario.name, stop.unwrap_or_default());
         format!(
-            "cargo run --release -p gatepost-sim -- --scenario {name} --seed {seed}{minutes}{stop} --pcap {}",
+            "cargo run --release -p gatepost-sim -- --scenario {name} --seed {seed}{minutes}{workers}{stop} --pcap {}",
             self.capture_of(seed).display()
         )
     }

@@ -53,7 +53,14 @@ impl Drop for Captures {
 }
 
 fn plan<'a>(scenario: &'a Scenario, captures: &'a Path) -> Plan<'a> {
-    Plan { scenario, minutes: None, stop_after: None, captures, stop: Arc::new(AtomicBool::new(false)) }
+    Plan {
+        scenario,
+        minutes: None,
+        workers: None,
+        stop_after: None,
+        captures,
+        stop: Arc::new(AtomicBool::new(false)),
+    }
 }
 
 fn text(run: impl FnOnce(&mut Vec<u8>) -> Ending) -> (Ending, String) {

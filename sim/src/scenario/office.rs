@@ -39,6 +39,7 @@ pub struct Office {
     pub(super) printer: Option<String>,
     pub(super) hairpinning: usize,
     pub(super) lan_ports: usize,
+    pub(super) workers: u8,
     pub(super) mode: String,
     pub(super) lease_secs: u32,
     pub(super) wan: WanBy,
@@ -103,6 +104,7 @@ pub fn office() -> Office {
         printer: None,
         hairpinning: 0,
         lan_ports: 1,
+        workers: 1,
         mode: "nat-dmz".to_owned(),
         lease_secs: 3_600,
         wan: WanBy::Dhcp,
@@ -177,6 +179,12 @@ impl Office {
     #[track_caller]
     pub fn lan_ports(self, count: usize) -> Self {
         Self { lan_ports: count, ..self.noting("lan_ports") }
+    }
+
+    /// The gateway has so many workers, whose ports have a queue for each.
+    #[track_caller]
+    pub fn workers(self, count: u8) -> Self {
+        Self { workers: count, ..self.noting("workers") }
     }
 
     /// `lan-only`, where there is no provider and nothing behind it, `router`, `nat` or `nat-dmz`.
@@ -319,6 +327,9 @@ impl Office {
             self.isp_lease_secs,
             self.lasting.as_secs(),
         );
+        if self.workers > 1 {
+            let _ = write!(text, "\n  {} workers", self.workers);
+        }
         for Server { pc, port, .. } in &self.servers {
             let _ = match port {
                 Some(port) => write!(text, "\n  port {port} leads to {pc}"),
@@ -349,9 +360,10 @@ impl Office {
     pub(super) fn gateway_config(&self) -> Result<Config, Mistake> {
         let ports: Vec<_> = (0..self.lan_ports).map(|port| format!("{{ tap = 'lan{port}' }}")).collect();
         let text = format!(
-            "network.mode = '{}'\n[dhcp]\npool = '192.168.1.2-192.168.1.254'\nlease_secs = {}\n\
+            "network.mode = '{}'\nsystem.workers = {}\n[dhcp]\npool = '192.168.1.2-192.168.1.254'\nlease_secs = {}\n\
              [lan]\nports = [{}]\n{}\n{}{}",
             self.mode,
+            self.workers,
             self.lease_secs,
             ports.join(", "),
             self.wan_config(),

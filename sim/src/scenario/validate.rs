@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gatepost_dataplane::Shard;
 use gatepost_dataplane::config::Mode;
 use ipnet::Ipv4Net;
 
@@ -44,7 +45,7 @@ impl Office {
     }
 
     fn validate_numbers(&self) -> Result<(), Mistake> {
-        let Self { pcs, chatting, asking, hairpinning, lan_ports, mode, .. } = self;
+        let Self { pcs, chatting, asking, hairpinning, lan_ports, workers, mode, .. } = self;
         let modes = Mode::ALL.map(Mode::name);
         let is_often = self.visit_every.is_some_and(|mean| mean < OFTEN_MIN);
         for (method, is_wrong, what) in [
@@ -52,6 +53,14 @@ impl Office {
                 "pcs",
                 !(1..=PCS_MAX).contains(pcs),
                 format!("{pcs} PCs are not possible; write pcs(1) to pcs({PCS_MAX})"),
+            ),
+            (
+                "workers",
+                Shard::new(0, *workers).is_none(),
+                format!(
+                    "{workers} workers are not possible; write workers(1) to workers({})",
+                    Shard::COUNT_MAX
+                ),
             ),
             (
                 "lan_ports",
@@ -268,6 +277,7 @@ mod tests {
         refused(office().pcs(251), "251 PCs are not possible; write pcs(1) to pcs(250)");
         refused(office().pcs(0), "0 PCs are not possible");
         refused(office().tick_ms(0), "ticks of 0 ms are not possible; write tick_ms(1) to tick_ms(20)");
+        refused(office().workers(17), "17 workers are not possible; write workers(1) to workers(16)");
         refused(office().lan_ports(9), "9 LAN ports are not possible; write lan_ports(1) to lan_ports(8)");
         refused(office().chatting(6), "6 of 5 PCs cannot chat; write chatting(5)");
         refused(office().chatting_every(Duration::ZERO), "nobody chats so often");

@@ -57,7 +57,9 @@ impl Picker {
     fn pick(mut self) -> (Office, World) {
         let (office, world) = self.config();
         let office = self.links(office, &world);
-        (self.faults(office, &world), world)
+        let office = self.faults(office, &world);
+        // Last, so that a seed picks the same office otherwise, however many work there.
+        (office.workers(self.pick_of(&[1, 2, 4])), world)
     }
 
     fn pc(&mut self, pcs: usize) -> String {

@@ -22,6 +22,11 @@ impl PortSet {
         Self(1 << (port.0 & 63))
     }
 
+    /// This set and `port`.
+    pub const fn with(self, port: PortId) -> Self {
+        Self(self.0 | Self::only(port).0)
+    }
+
     /// This set without `port`.
     pub const fn without(self, port: PortId) -> Self {
         Self(self.0 & !Self::only(port).0)

@@ -18,7 +18,7 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use gatepost_dataplane::{Batch, DropReason, Frame, Ingress, Offload, PortId, Verdict};
+use gatepost_dataplane::{Batch, DropReason, Frame, Ingress, Offload, PortId, PortSet, Verdict};
 use tracing::{info, warn};
 
 use crate::port::{Abilities, Port, PortError, Received};
@@ -140,6 +140,12 @@ impl<P: Port> Ports<P> {
         }
     }
 
+    /// The ports that frames were read from since this was last asked.
+    pub fn take_active(&mut self) -> PortSet {
+        let active = |place: &mut Place<P>| mem::take(&mut place.active);
+        ids().zip(&mut self.places).filter_map(|(id, place)| active(place).then_some(id)).collect()
+    }
+
     /// Whether any port may have frames to read.
     pub fn is_readable(&self) -> bool {
         self.places.iter().any(Place::is_readable)
@@ -232,6 +238,8 @@ struct Place<P> {
     name: String,
     port: Option<P>,
     readable: bool,
+    /// Whether a frame was read since somebody asked.
+    active: bool,
     condition: Arc<Condition>,
     backlog: VecDeque<Waiting>,
     /// Where segments are made.
@@ -262,6 +270,7 @@ impl<P: Port> Place<P> {
             name,
             port: Some(port),
             readable: true,
+            active: false,
             condition,
             backlog: VecDeque::new(),
             segment: Vec::new(),
@@ -291,7 +300,10 @@ impl<P: Port> Place<P> {
                 port.receive(buffer, rest).map(|Received { len, offload }| (len, offload))
             };
             match batch.receive_offloaded(Ingress::Port(id), receive) {
-                Ok(true) => self.counters.received += 1,
+                Ok(true) => {
+                    self.active = true;
+                    self.counters.received += 1;
+                }
                 Ok(false) => return,
                 Err(PortError::Gone(error)) => return self.close(id, &error.to_string(), undeliverable),
                 Err(PortError::Refused(_)) => self.counters.refused += 1,
@@ -430,7 +442,6 @@ mod tests {
 
     use std::num::NonZero;
 
-    use gatepost_dataplane::PortSet;
     use gatepost_dataplane::offload::{Partial, SegmentKind, Segmentation};
 
     use super::*;

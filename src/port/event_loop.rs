@@ -2,8 +2,8 @@
 //!
 //! It sleeps until a device becomes readable or writable (edge-triggered), somebody calls
 //! [`Handle::wake`], or the dataplane's next deadline. While things happen in quick succession it only
-//! steps aside for others between two looks: to fall asleep and be woken costs more. A [`Caretaker`] opens ports
-//! again that are gone.
+//! steps aside for others between two looks: to fall asleep and be woken costs more, and to have a busy device
+//! [watched](Watch) costs its sender. A [`Caretaker`] opens ports again that are gone.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use gatepost_dataplane::{Instant, PortId};
+use gatepost_dataplane::PortId;
 use gatepost_services::clock::Clock;
 use mio::{Events, Poll, Token, Waker};
 use tracing::warn;
@@ -19,6 +19,7 @@ use tracing::warn;
 use super::clock::SystemClock;
 use super::tap::Tap;
 use super::upkeep::Caretaker;
+use super::watch::{Pace, Watch};
 use crate::gateway::worker::Worker;
 
 /// The waker's token; the ports' are their numbers.
@@ -80,38 +81,45 @@ impl EventLoop {
     ///
     /// # Errors
     ///
-    /// The kernel refuses to watch a device.
+    /// The kernel refuses to wait for events.
     pub fn run(
         mut self,
         mut worker: Worker<Tap>,
         mut caretaker: Caretaker,
         clock: SystemClock,
     ) -> io::Result<()> {
-        caretaker.begin(self.poll.registry(), &worker)?;
+        let mut watch = Watch::new(self.poll.registry().try_clone()?);
         let mut events = Events::with_capacity(PortId::COUNT_MAX + 1);
         let mut more = true;
         let mut pace = Pace::default();
         while !self.handle.stopping.load(Ordering::Acquire) {
             let now = clock.now();
-            let timeout = if more {
-                Some(Duration::ZERO)
-            } else if pace.is_quick(now) {
+            let is_awake = watch.divide(now, &mut worker) || pace.is_quick(now);
+            if is_awake && !more {
                 thread::yield_now();
-                Some(Duration::ZERO)
-            } else {
-                let deadlines = [worker.poll_timeout(), caretaker.before_sleep(&worker)];
-                deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now))
-            };
-            match self.poll.poll(&mut events, timeout) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                _ => self.note(&events, &mut worker),
+            }
+            // If nothing is watched, the turn will see all there is to see.
+            if !is_awake || watch.is_any_watched() {
+                let timeout = if is_awake || more {
+                    Some(Duration::ZERO)
+                } else {
+                    let deadlines = [worker.poll_timeout(), caretaker.before_sleep(&worker)];
+                    deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now))
+                };
+                match self.poll.poll(&mut events, timeout) {
+                    Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                    _ => self.note(&events, &mut worker),
+                }
             }
             let now = clock.now();
-            if !events.is_empty() {
+            caretaker.look_after(now, &mut watch, &mut worker);
+            more = worker.turn(now);
+            let active = worker.ports_mut().take_active();
+            watch.frames_came(now, active);
+            if !events.is_empty() || !active.is_empty() {
                 pace.something_happened(now);
             }
-            caretaker.look_after(now, self.poll.registry(), &mut worker);
-            more = worker.turn(now);
+            events.clear();
         }
         Ok(())
     }
@@ -132,45 +140,5 @@ impl EventLoop {
                 worker.set_writable(PortId(number));
             }
         }
-    }
-}
-
-/// For so long the loop stays awake after something has happened, if things happen that quickly: about
-/// ten times what falling asleep and being woken costs.
-const STAY_AWAKE: Duration = Duration::from_micros(50);
-
-/// How quickly things happen.
-#[derive(Debug, Default)]
-struct Pace {
-    last: Instant,
-    is_quick: bool,
-}
-
-impl Pace {
-    fn something_happened(&mut self, now: Instant) {
-        self.is_quick = now.since(self.last) < STAY_AWAKE;
-        self.last = now;
-    }
-
-    /// Whether the next thing is likely to happen soon.
-    fn is_quick(&self, now: Instant) -> bool {
-        self.is_quick && now.since(self.last) < STAY_AWAKE
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_loop_stays_awake_only_while_things_happen_quickly() {
-        let at = |micros| Instant::ZERO + Duration::from_micros(micros);
-        let mut pace = Pace::default();
-        pace.something_happened(at(1000));
-        assert!(!pace.is_quick(at(1000)), "alone after a long time");
-        pace.something_happened(at(1049));
-        assert!(pace.is_quick(at(1098)) && !pace.is_quick(at(1099)));
-        pace.something_happened(at(1099));
-        assert!(!pace.is_quick(at(1100)));
     }
 }

@@ -17,6 +17,7 @@ mod run;
 pub mod tap;
 mod tap_offload;
 mod upkeep;
+mod watch;
 
 pub use run::run;
 

@@ -7,20 +7,17 @@
 //! the newest word only, which replaces one that was not read. So there is no queue that could be full, and what
 //! comes late is known by its number.
 
-use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
 use gatepost_dataplane::{Instant, PortId};
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
 use tracing::debug;
 
 use super::event_loop::Handle;
 use super::tap::Tap;
+use super::watch::Watch;
 use crate::config::PortSpec;
 use crate::gateway::worker::Worker;
 
@@ -124,20 +121,11 @@ impl Caretaker {
         (0..workers).map(caretaker).collect()
     }
 
-    /// Watches the devices that `worker` has from the beginning.
-    ///
-    /// # Errors
-    ///
-    /// The kernel refuses.
-    pub fn begin(&self, registry: &Registry, worker: &Worker<Tap>) -> io::Result<()> {
-        worker.ports().iter().try_for_each(|(id, tap)| watch(registry, id, tap))
-    }
-
     /// Reads what others have left word of, and does what is due.
-    pub fn look_after(&mut self, now: Instant, registry: &Registry, worker: &mut Worker<Tap>) {
+    pub fn look_after(&mut self, now: Instant, watch: &mut Watch, worker: &mut Worker<Tap>) {
         let has_news = &self.board.has_news[self.number];
         if has_news.load(Ordering::Relaxed) && has_news.swap(false, Ordering::AcqRel) {
-            self.read_words(registry, worker);
+            self.read_words(watch, worker);
         }
         if now < self.due {
             return;
@@ -146,7 +134,7 @@ impl Caretaker {
         if self.number == OPENER {
             close_orphans(worker);
             self.tell_losses(worker);
-            self.reopen(registry, worker);
+            self.reopen(watch, worker);
         } else {
             self.tell_losses(worker);
         }
@@ -162,7 +150,7 @@ impl Caretaker {
         (self.number == OPENER && needs_upkeep).then_some(self.due)
     }
 
-    fn read_words(&mut self, registry: &Registry, worker: &mut Worker<Tap>) {
+    fn read_words(&mut self, watch: &mut Watch, worker: &mut Worker<Tap>) {
         if self.number == OPENER {
             for (port, (known, lost)) in self.known.iter().zip(&self.board.lost).enumerate() {
                 if lost.load(Ordering::Acquire) >= known.opening {
@@ -176,7 +164,7 @@ impl Caretaker {
             close(worker, port);
             *known = Known { opening, is_loss_told: tap.is_none() };
             if let Some(tap) = tap {
-                open(registry, worker, port, tap, &self.board.specs[port]);
+                open(watch, worker, port, tap);
             }
         }
     }
@@ -197,7 +185,7 @@ impl Caretaker {
         }
     }
 
-    fn reopen(&mut self, registry: &Registry, worker: &mut Worker<Tap>) {
+    fn reopen(&mut self, watch: &mut Watch, worker: &mut Worker<Tap>) {
         let gone: Vec<_> = worker.ports().gone().map(|id| usize::from(id.0)).collect();
         let workers = u8::try_from(self.board.handles.len()).unwrap_or(1);
         for port in gone {
@@ -215,7 +203,7 @@ impl Caretaker {
             *known = Known { opening, is_loss_told: false };
             for (other, tap) in taps.into_iter().enumerate() {
                 if other == OPENER {
-                    open(registry, worker, port, tap, spec);
+                    open(watch, worker, port, tap);
                 } else {
                     self.board.leave_word(other, port, Word { opening, tap: Some(tap) });
                 }
@@ -224,18 +212,10 @@ impl Caretaker {
     }
 }
 
-/// Frames that are read elsewhere wake nobody here. Closing the device ends the watch.
-fn watch(registry: &Registry, id: PortId, tap: &Tap) -> io::Result<()> {
-    let token = Token(usize::from(id.0));
-    let interest = if tap.reads() { Interest::READABLE | Interest::WRITABLE } else { Interest::WRITABLE };
-    registry.register(&mut SourceFd(&tap.as_raw_fd()), token, interest)
-}
-
-fn open(registry: &Registry, worker: &mut Worker<Tap>, port: usize, tap: Tap, spec: &TapSpec) {
-    let Ok(id) = u8::try_from(port).map(PortId) else { return };
-    match watch(registry, id, &tap) {
-        Ok(()) => worker.ports_mut().open(id, tap),
-        Err(error) => debug!("port {} stays closed: {error}", spec.port),
+fn open(watch: &mut Watch, worker: &mut Worker<Tap>, port: usize, tap: Tap) {
+    if let Ok(id) = u8::try_from(port).map(PortId) {
+        watch.forget(id);
+        worker.ports_mut().open(id, tap);
     }
 }
 

@@ -115,9 +115,10 @@ impl EventLoop {
             caretaker.look_after(now, &mut watch, &mut worker);
             more = worker.turn(now);
             let active = worker.ports_mut().take_active();
-            watch.frames_came(now, active);
             if !events.is_empty() || !active.is_empty() {
-                pace.something_happened(now);
+                let turn = now..clock.now();
+                watch.frames_came(active, turn.clone());
+                pace.something_happened(turn);
             }
             events.clear();
         }

@@ -5,6 +5,8 @@
 //! locks to and fro, which takes a fifth of the frames that a second could carry. So a port at which frames come in
 //! quick succession is not watched: the loop reads it at every turn until it falls quiet.
 
+use std::io;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -63,9 +65,9 @@ impl Watch {
         !self.watched.is_empty()
     }
 
-    /// Frames have come from these ports.
-    pub fn frames_came(&mut self, now: Instant, from: PortSet) {
-        from.iter().for_each(|id| self.paces[usize::from(id.0)].something_happened(now));
+    /// Frames of these ports have been worked off in a turn of this time.
+    pub fn frames_came(&mut self, from: PortSet, turn: Range<Instant>) {
+        from.iter().for_each(|id| self.paces[usize::from(id.0)].something_happened(turn.clone()));
     }
 
     /// The port has another device, or none.
@@ -75,7 +77,7 @@ impl Watch {
 }
 
 /// Frames that are read elsewhere wake nobody here. Closing the device ends the watch.
-fn watch(registry: &Registry, id: PortId, tap: &Tap) -> std::io::Result<()> {
+fn watch(registry: &Registry, id: PortId, tap: &Tap) -> io::Result<()> {
     let token = Token(usize::from(id.0));
     let interest = if tap.reads() { Interest::READABLE | Interest::WRITABLE } else { Interest::WRITABLE };
     registry.register(&mut SourceFd(&tap.as_raw_fd()), token, interest)
@@ -93,10 +95,10 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Now.
-    pub fn something_happened(&mut self, now: Instant) {
-        self.is_quick = now.since(self.last) < STAY_AWAKE;
-        self.last = now;
+    /// Something did, and kept the loop at work for this time.
+    pub fn something_happened(&mut self, turn: Range<Instant>) {
+        self.is_quick = turn.start.since(self.last) < STAY_AWAKE;
+        self.last = turn.end;
     }
 
     /// Whether the next thing is likely to happen soon.
@@ -113,11 +115,11 @@ mod tests {
     fn the_loop_stays_awake_only_while_things_happen_quickly() {
         let at = |micros| Instant::ZERO + Duration::from_micros(micros);
         let mut pace = Pace::default();
-        pace.something_happened(at(1000));
-        assert!(!pace.is_quick(at(1000)), "alone after a long time");
-        pace.something_happened(at(1049));
-        assert!(pace.is_quick(at(1098)) && !pace.is_quick(at(1099)));
-        pace.something_happened(at(1099));
-        assert!(!pace.is_quick(at(1100)));
+        pace.something_happened(at(1000)..at(1100));
+        assert!(!pace.is_quick(at(1100)), "alone after a long time");
+        pace.something_happened(at(1149)..at(1249));
+        assert!(pace.is_quick(at(1298)) && !pace.is_quick(at(1299)));
+        pace.something_happened(at(1299)..at(1299));
+        assert!(!pace.is_quick(at(1300)));
     }
 }

@@ -30,6 +30,7 @@ use tracing::{debug, info, warn};
 use tun_tap::{Iface, Mode};
 
 use super::netdevice::NetDevice;
+use super::tap_offload::Staging;
 use super::{Abilities, Port, PortError, Received, tap_offload};
 use crate::config::{Driver, PortSpec};
 use crate::error::Error;
@@ -40,6 +41,7 @@ pub struct Tap {
     queue: Arc<Queue>,
     /// Whether it is this one that reads, of several that share a queue.
     reads: bool,
+    staging: Staging,
     namespace: Option<Namespace>,
 }
 
@@ -97,7 +99,7 @@ impl Tap {
         let share = |number: u8| {
             let own = queues.get(usize::from(number));
             let queue = Arc::clone(own.unwrap_or(&queues[0]));
-            Self { queue, reads: own.is_some(), namespace: namespace.cloned() }
+            Self { queue, reads: own.is_some(), staging: Staging::new(), namespace: namespace.cloned() }
         };
         (0..workers).map(share).collect()
     }
@@ -138,7 +140,7 @@ impl Port for Tap {
         loop {
             let received = match &*self.queue {
                 Queue::Plain(iface) => iface.recv(buffer).map(|len| Received { len, offload: Offload::None }),
-                Queue::Offload(queue) => queue.read(buffer, rest),
+                Queue::Offload(queue) => queue.read(&mut self.staging, buffer, rest),
             };
             match received {
                 Ok(received) => return Ok(received),
@@ -156,7 +158,7 @@ impl Port for Tap {
         loop {
             let sent = match &*self.queue {
                 Queue::Plain(iface) => iface.send(frame),
-                Queue::Offload(queue) => queue.write(frame, offload),
+                Queue::Offload(queue) => queue.write(&mut self.staging, frame, offload),
             };
             let error = match sent {
                 Ok(len) if len == frame.len() => return Ok(()),
@@ -255,9 +257,9 @@ impl Failure {
     }
 }
 
-/// Frames that the kernel keeps for the gateway to read. Its own 500 last 5 ms at 1 Gbit/s, which is less
-/// than a busy machine may take to let the gateway run.
-const KERNEL_QUEUE_FRAMES: u16 = 4096;
+/// Frames that the kernel keeps for the gateway to read: as many as for an Ethernet device, and twice a TAP's. More
+/// would not stay in the processor's caches until they are read.
+const KERNEL_QUEUE_FRAMES: u16 = 1000;
 
 const NEEDS_ROOT: &str = "run as root, or with CAP_NET_ADMIN (and CAP_SYS_ADMIN for `netns`)";
 

@@ -9,6 +9,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 
 use gatepost_dataplane::Offload;
+use gatepost_dataplane::offload::FRAME_LEN_MAX;
 
 use self::virtio::{Header, Invalid};
 use super::{Abilities, Received};
@@ -42,13 +43,29 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// What the kernel refuses; [`io::ErrorKind::InvalidData`] if the frame's header makes no sense: the next frame may be better.
-    pub fn read(&self, buffer: &mut [u8], rest: &mut [u8]) -> io::Result<Received> {
+    /// What the kernel refuses; [`io::ErrorKind::InvalidData`] if the frame's header makes no sense: the next frame
+    /// may be better.
+    pub fn read(&self, staging: &mut Staging, buffer: &mut [u8], rest: &mut [u8]) -> io::Result<Received> {
+        let is_staged = !staging.expects_long;
         let mut header = [0; Header::LEN];
-        let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(buffer), IoSliceMut::new(rest)];
-        let read = (&self.file).read_vectored(&mut parts)?;
+        let read = if is_staged {
+            (&self.file).read(&mut staging.buffer)?
+        } else {
+            let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(buffer), IoSliceMut::new(rest)];
+            (&self.file).read_vectored(&mut parts)?
+        };
         let len = read.checked_sub(Header::LEN).ok_or(Invalid)?.min(buffer.len() + rest.len());
-        let offload = Header::parse(header).offload(&buffer[..len.min(buffer.len())])?;
+        staging.expects_long = len > buffer.len();
+        let beginning_len = len.min(buffer.len());
+        let beginning = &mut buffer[..beginning_len];
+        if is_staged {
+            let (staged_header, frame) = staging.buffer[..Header::LEN + len].split_at(Header::LEN);
+            header.copy_from_slice(staged_header);
+            let (start, end) = frame.split_at(beginning_len);
+            beginning.copy_from_slice(start);
+            rest[..end.len()].copy_from_slice(end);
+        }
+        let offload = Header::parse(header).offload(beginning)?;
         Ok(Received { len, offload })
     }
 
@@ -57,10 +74,37 @@ impl Queue {
     /// # Errors
     ///
     /// What the kernel refuses.
-    pub fn write(&self, frame: &[u8], offload: Offload) -> io::Result<usize> {
+    pub fn write(&self, staging: &mut Staging, frame: &[u8], offload: Offload) -> io::Result<usize> {
         let header = Header::of(offload, frame).bytes();
-        let written = (&self.file).write_vectored(&[IoSlice::new(&header), IoSlice::new(frame)])?;
+        let whole_len = Header::LEN + frame.len();
+        let written = if frame.len() <= Staging::SHORT_LEN_MAX {
+            let whole = &mut staging.buffer[..whole_len];
+            whole[..Header::LEN].copy_from_slice(&header);
+            whole[Header::LEN..].copy_from_slice(frame);
+            (&self.file).write(whole)?
+        } else {
+            (&self.file).write_vectored(&[IoSlice::new(&header), IoSlice::new(frame)])?
+        };
         Ok(written.saturating_sub(Header::LEN))
+    }
+}
+
+/// Where a short frame stands behind its header, to cross in one piece: for the kernel, to gather it from two places costs
+/// more than the copy does.
+#[derive(Debug)]
+pub struct Staging {
+    buffer: Box<[u8]>,
+    /// Whether the frame before was a long one: then the next is read to its place at once.
+    expects_long: bool,
+}
+
+impl Staging {
+    /// The longest frame that is copied to be written.
+    const SHORT_LEN_MAX: usize = 2048;
+
+    /// Room for any frame; memory that only short ones have used is not resident beyond these.
+    pub fn new() -> Self {
+        Self { buffer: vec![0; Header::LEN + FRAME_LEN_MAX].into_boxed_slice(), expects_long: false }
     }
 }
 

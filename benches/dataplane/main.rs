@@ -8,6 +8,8 @@
 //! - `route`: segments both ways through a gateway that only routes;
 //! - `bridge`: segments from one LAN port to another.
 //!
+//! `growth` is `hit` and `miss` in batches of 32 among up to four million flows; `benches/growth.py` plots it.
+//!
 //! All times are per packet. Filling the batches is not counted, and the clock is read once for 32 frames
 //! at least. That no frame was dropped is checked after every sample.
 
@@ -99,6 +101,20 @@ fn process(c: &mut Criterion) {
     without_flows(&mut group, "bridge", Mode::NatDmz, (0..HOSTS).map(between_hosts).collect());
 }
 
+fn growth(c: &mut Criterion) {
+    let mut group = group(c, "growth");
+    for count in [1_000, 4_000, 16_000, 64_000, 256_000, 1_000_000, 4_000_000] {
+        let office = LazyCell::new(|| RefCell::new(Office::new(Mode::NatDmz, count)));
+        let frames = LazyCell::new(|| RefCell::new(Frames::shuffled(both_ways(count, GATEWAY_WAN))));
+        group.bench_function(format!("hit/{count}"), |b| {
+            b.iter_custom(|packets| office.borrow_mut().time(packets, 32, &mut frames.borrow_mut()));
+        });
+        group.bench_function(format!("miss/{count}"), |b| {
+            b.iter_custom(|packets| office.borrow_mut().time_newcomers(packets, 32));
+        });
+    }
+}
+
 fn without_flows(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, mode: Mode, prepared: Vec<Prepared>) {
     let office = LazyCell::new(|| RefCell::new(Office::new(mode, 0)));
     let mut frames = Frames::shuffled(prepared);
@@ -174,5 +190,5 @@ fn group<'a>(c: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     group
 }
 
-criterion_group!(benches, stages, process);
+criterion_group!(benches, stages, process, growth);
 criterion_main!(benches);

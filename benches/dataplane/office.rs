@@ -18,7 +18,7 @@ pub const GATEWAY_LAN: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 pub const GATEWAY_WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 pub const GATEWAY_LAN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 1]);
 pub const GATEWAY_WAN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 2, 1]);
-pub const FLOWS_MAX: u32 = 1 << 21;
+pub const FLOWS_MAX: u32 = 1 << 22;
 
 /// The least frames between two looks at the clock, so that looking costs a nanosecond each.
 const ROUND_MIN: usize = 32;

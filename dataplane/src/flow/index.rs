@@ -10,7 +10,7 @@
 
 use core::num::NonZeroU32;
 
-use super::prefetch;
+use super::{huge_pages, prefetch};
 
 /// The index. It holds a bounded number of entries and never allocates between calls of
 /// [`Index::reserve`].
@@ -34,7 +34,8 @@ impl Index {
         if slots_for(entries_max) <= self.slots.len() {
             return;
         }
-        let grown = vec![0; slots_for(entries_max)];
+        let mut grown = vec![0; slots_for(entries_max)];
+        huge_pages::advise(&mut grown);
         for slot in core::mem::replace(&mut self.slots, grown) {
             if slot != 0 {
                 self.place(slot);

@@ -76,6 +76,7 @@
 //! first carry no ports and cannot be looked up here.
 
 mod entry;
+mod huge_pages;
 pub(crate) mod index;
 pub(crate) mod key;
 mod open;

@@ -2,7 +2,7 @@
 
 use core::ops::{Index, IndexMut};
 
-use super::prefetch;
+use super::{huge_pages, prefetch};
 
 /// A bounded store of entries under small numbers, which are used again after a removal. It
 /// allocates only in [`Slab::reserve`]; memory that no entry has used yet is not resident.
@@ -35,6 +35,7 @@ impl<T> Slab<T> {
     pub(crate) fn reserve(&mut self, capacity: usize) {
         if capacity > self.capacity {
             self.slots.reserve_exact(capacity - self.slots.len());
+            huge_pages::advise(&mut self.slots);
             self.capacity = capacity;
         }
     }

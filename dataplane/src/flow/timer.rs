@@ -8,6 +8,7 @@
 //! The wheel spans [`Wheel::SPAN_SECS`]. A timer for later, or one armed while the wheel lags behind,
 //! is handed out early, and its owner arms it again.
 
+use super::huge_pages;
 use crate::time::Instant;
 
 /// A point in time on the scale of timers, in whole seconds since the origin of [`Instant`].
@@ -74,6 +75,7 @@ impl Wheel {
     /// Makes room for timers numbered below `timers_max`.
     pub(crate) fn reserve(&mut self, timers_max: usize) {
         self.nodes.reserve_exact(timers_max.saturating_sub(self.nodes.len()));
+        huge_pages::advise(&mut self.nodes);
     }
 
     /// Lets time go on to `now` while no timer is armed.

@@ -32,7 +32,8 @@ impl Setup {
         let setup = Self { directory: Directory::new() };
         let directory = &setup.directory;
         let system = format!(
-            "system.state_dir = '{}'\nsystem.control_socket = '{}'\n",
+            "system.workers = {}\nsystem.state_dir = '{}'\nsystem.control_socket = '{}'\n",
+            crate::WORKERS,
             directory.join("state").display(),
             directory.join("control.sock").display(),
         );
@@ -120,8 +121,10 @@ impl Gateway {
     pub fn assert_accounts(&self, reasons: &[&str]) {
         let counters = self.show("counters");
         let count = |key: &str| counters[key].as_u64().expect("a number");
-        let fates = ["transmitted", "flooded", "local", "consumed", "held", "dropped"];
-        assert_eq!(count("received"), fates.into_iter().map(count).sum::<u64>(), "{counters}");
+        let fates = ["transmitted", "flooded", "local", "consumed", "held", "dropped", "handed_over"];
+        let came = count("received") + count("taken_over");
+        assert_eq!(came, fates.into_iter().map(count).sum::<u64>(), "{counters}");
+        assert!(crate::WORKERS > 1 || count("handed_over") == 0, "{counters}");
         let drops = self.drops();
         assert!(drops.keys().all(|reason| reasons.contains(&reason.as_str())), "{drops:?}");
     }
@@ -129,6 +132,11 @@ impl Gateway {
     /// `gatepost reload`.
     pub fn reload(&self) -> Output {
         gatepost(&["reload", "--config"]).arg(self.setup().config()).output().expect("it runs")
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Sends it a signal.

@@ -119,6 +119,8 @@ drop_reasons! {
     OutputFull => "output-full",
     /// The ring to the host stack is full.
     HostRingFull => "host-ring-full",
+    /// Was under way between two workers while the configuration changed, and belongs to another one now.
+    WorkerChanged => "worker-changed",
     /// The ring to the worker that the packet belongs to is full.
     WorkerRingFull => "worker-ring-full",
     /// The port does not take frames as fast as they come.

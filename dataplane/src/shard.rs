@@ -2,16 +2,45 @@
 //!
 //! # Theory of operation
 //!
-//! A gateway with `n` workers has `n` dataplanes, each with its [`Shard`]. They share nothing. What one
-//! has to tell the others it leaves to the caller, who carries frames and [notices](Notice) between them.
+//! A gateway with `n` workers has `n` dataplanes, each with its [`Shard`]. They share nothing, and any of them
+//! may get any frame. What belongs to one conversation is done by one of them, its owner:
+//!
+//! | packet                                           | owner                                          |
+//! |--------------------------------------------------|------------------------------------------------|
+//! | from an inside host's port p                     | shard(p) = p / 2 mod n                         |
+//! | from outside to an external port e               | shard(e)                                       |
+//! | from outside to a forward's external port        | shard(p), p being the inside port              |
+//! | an ICMP query or its reply                       | shard(its identifier)                          |
+//! | an ICMP error                                    | as of the packet that it quotes                |
+//! | a fragment                                       | a keyed hash of its packet finds who gathers   |
+//! |                                                  | them; the first fragment tells him the owner   |
+//! | from an inside host to the external address      | shard(p), then as from outside (`hairpin`)     |
+//! | all that is not translated                       | whoever gets it                                |
+//!
+//! An external port that a shard gives to an inside host is one of its own, so that both ways of a conversation,
+//! the mapping and what its filter has seen lie in one shard, and nobody has to ask anybody. Ports of one shard come
+//! in pairs, as parity is kept. (RFC 4787 REQ-4)
+//!
+//! Where forwards with different sources send one external port to different inside ports, the source decides in
+//! either direction.
+//!
+//! What one dataplane has to tell the others it leaves to the caller, who carries frames and [notices](Notice)
+//! between them. Nothing is handed over twice for the same reason: workers that have another configuration for a
+//! moment, while one is being swapped in, send each other nothing in circles.
 
 use core::net::Ipv4Addr;
 
+use ahash::RandomState;
+
 use crate::batch::Ingress;
-use crate::config::Segment;
-use crate::flow::Quota;
+use crate::config::{Firewall, Segment};
+use crate::firewall::{Claim, claim, external_port, hairpin_target, target};
+use crate::flow::{Endpoint, FlowKey, Quota};
+use crate::fragment::FragmentKey;
+use crate::icmp_error::IcmpError;
 use crate::port::PortId;
 use crate::wire::ethernet::MacAddr;
+use crate::wire::ipv4::Protocol;
 
 /// One dataplane's place among those of a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +86,156 @@ impl Shard {
         shared
     }
 
+    /// Whose an external port is, and an inside host's port that it is preserved for, or the identifier of
+    /// an ICMP query: an even port's and the next one's are the same.
+    #[inline]
+    pub(crate) const fn of_port(self, port: u16) -> u8 {
+        ((port >> 1) % self.count as u16) as u8
+    }
+
     /// The places of the others.
     pub fn others(self) -> impl Iterator<Item = u8> {
         (0..self.count).filter(move |index| *index != self.index)
+    }
+}
+
+/// Who owns what, by a configuration.
+pub(crate) struct Steering {
+    shard: Shard,
+    /// The owners of the external ports of TCP and UDP; empty if there is but one.
+    by_external: [Box<[u8]>; 2],
+    /// Whether there are [`CONTESTED`] ports.
+    is_contested: bool,
+    hasher: RandomState,
+}
+
+/// Marks an external port whose owner depends on the source.
+const CONTESTED: u8 = u8::MAX;
+
+impl Steering {
+    /// Of the dataplane `shard`, for the ports of `firewall`. The secret `seed` is the same for all.
+    pub(crate) fn new(shard: Shard, firewall: &Firewall, seed: [u8; 32]) -> Self {
+        let (words, _) = seed.as_chunks();
+        let word = |at: usize| words.get(at).map_or(0, |word| u64::from_le_bytes(*word));
+        let hasher = RandomState::with_seeds(word(0), word(1), word(2), word(3));
+        let mut steering = Self { shard, by_external: Default::default(), is_contested: false, hasher };
+        steering.configure(firewall);
+        steering
+    }
+
+    /// Takes in other forwards and services.
+    pub(crate) fn configure(&mut self, firewall: &Firewall) {
+        if self.shard.is_sole() {
+            return;
+        }
+        let shard = self.shard;
+        self.by_external = [Protocol::TCP, Protocol::UDP].map(|protocol| owners(shard, firewall, protocol));
+        self.is_contested = self.by_external.iter().any(|owners| owners.contains(&CONTESTED));
+    }
+
+    /// The owner of what comes from `source` outside to an external port.
+    pub(crate) fn of_external(
+        &self,
+        firewall: &Firewall,
+        protocol: Protocol,
+        port: u16,
+        source: Ipv4Addr,
+    ) -> u8 {
+        self.of_target(protocol, port, || match claim(firewall, protocol, port, source) {
+            Claim::Forward(target) => Some(target),
+            // Who is denied may yet be answered.
+            Claim::ForwardDenied => hairpin_target(firewall, protocol, port),
+            Claim::Service | Claim::Unclaimed => None,
+        })
+    }
+
+    /// The owner of what comes in again to an external port.
+    pub(crate) fn of_hairpin(&self, firewall: &Firewall, protocol: Protocol, port: u16) -> u8 {
+        self.of_target(protocol, port, || hairpin_target(firewall, protocol, port))
+    }
+
+    /// The owner of what an inside host sends with `key`.
+    pub(crate) fn of_inside(&self, firewall: &Firewall, key: &FlowKey) -> u8 {
+        if self.is_contested
+            && let Some(port) = external_port(firewall, key.protocol, key.source)
+        {
+            return self.of_external(firewall, key.protocol, port, key.destination.address);
+        }
+        // An ICMP query has its identifier there, its reply here.
+        let port = if key.protocol == Protocol::ICMP {
+            key.source.port | key.destination.port
+        } else {
+            key.source.port
+        };
+        self.shard.of_port(port)
+    }
+
+    /// Who gathers the fragments of a packet.
+    pub(crate) fn of_fragment(&self, key: &FragmentKey) -> u8 {
+        (self.hasher.hash_one(key) % u64::from(self.shard.count)) as u8
+    }
+
+    fn of_target(&self, protocol: Protocol, port: u16, target: impl FnOnce() -> Option<Endpoint>) -> u8 {
+        let owners = match protocol {
+            Protocol::TCP => &self.by_external[0],
+            Protocol::UDP => &self.by_external[1],
+            _ => return self.shard.of_port(port),
+        };
+        match owners.get(usize::from(port)) {
+            Some(&CONTESTED) => self.shard.of_port(target().map_or(port, |target| target.port)),
+            Some(owner) => *owner,
+            None => self.shard.index,
+        }
+    }
+}
+
+/// The owners of the external ports of `protocol`.
+fn owners(shard: Shard, firewall: &Firewall, protocol: Protocol) -> Box<[u8]> {
+    let mut owners: Box<[u8]> = (0..=u16::MAX).map(|port| shard.of_port(port)).collect();
+    let mut is_forwarded = vec![false; owners.len()];
+    for forward in firewall.forwards.iter().filter(|forward| forward.protocol == protocol) {
+        for port in forward.wan_ports.clone() {
+            let at = usize::from(port);
+            let owner = shard.of_port(target(forward, port).port);
+            let is_other = is_forwarded[at] && owners[at] != owner;
+            owners[at] = if is_other { CONTESTED } else { owner };
+            is_forwarded[at] = true;
+        }
+    }
+    for service in firewall.wan_services.iter().filter(|service| service.protocol == protocol) {
+        owners[usize::from(service.port)] = shard.of_port(service.port);
+    }
+    owners
+}
+
+/// Packet identifications that no other dataplane of the gateway gives. // RFC 6864 section 4.1
+#[derive(Debug)]
+pub(crate) struct Identifications {
+    /// The first of this shard's, and how many it has.
+    first: u16,
+    len: u32,
+    /// How many were given since the first.
+    given: u32,
+}
+
+impl Identifications {
+    /// Those of `shard`, beginning somewhere.
+    pub(crate) fn new(shard: Shard, start: u16) -> Self {
+        let len = (1 << 16) / u32::from(shard.count);
+        Self { first: (u32::from(shard.index) * len) as u16, len, given: u32::from(start) % len }
+    }
+
+    /// The first of the next `count` in a row.
+    #[inline]
+    pub(crate) fn take(&mut self, count: usize) -> u16 {
+        // A super-frame has fewer segments than a shard has identifications.
+        let count = count as u32;
+        if self.given + count > self.len {
+            self.given = 0;
+        }
+        let first = self.first + self.given as u16;
+        self.given += count;
+        first
     }
 }
 
@@ -88,6 +264,12 @@ impl From<Origin> for Ingress {
     }
 }
 
+impl From<Taken> for Ingress {
+    fn from(taken: Taken) -> Self {
+        Self::Taken(taken)
+    }
+}
+
 /// How far a frame has come on its way through the dataplanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leg {
@@ -95,6 +277,18 @@ pub(crate) enum Leg {
     First,
     /// It is as it came, and belongs to the one that gets it.
     Steered,
+    /// It is a fragment as it came, and the one that gets it owns its packet.
+    Gathered,
+    /// It is for the WAN address, and the one that gets it knows whether that is a LAN host's port.
+    Asks,
+    /// It is.
+    Claimed,
+    /// It is not.
+    Unclaimed,
+    /// It has gone out to the WAN address, and comes in again.
+    Again,
+    /// It is the beginning of such a packet, whose sender is to be told of an error.
+    Returned(IcmpError),
 }
 
 /// What one dataplane tells all the others.

@@ -13,7 +13,11 @@
 //! | inbound, to a mapping      | remote → external          | inside → remote            |
 //! | inbound, by a forward      | remote → external          | inside → remote            |
 //! | inbound, gateway's service | remote → external          | external → remote          |
-//! | hairpin                    | client → server's external | server → client's external |
+//!
+//! Hairpin is outbound, then inbound: a packet of an inside host to the external address leaves by a flow to
+//! there, and comes in again by another, as from outside, whose remote is the first host's external endpoint.
+//! So two inside hosts are to each other what they are to everybody, filter and holes punched included.
+//! What comes in so is no stranger's: its sender's limit has counted it on the way out. (RFC 4787 REQ-9)
 //!
 //! The gateway itself is an inside host whose address is the external one: its own connections go
 //! through a mapping like everybody's, so no two hosts ever share an external port.
@@ -27,10 +31,9 @@
 //! # What a flow goes through
 //!
 //! [`FlowTable::lookup`] finds the flow of a packet; [`FlowTable::open`] makes one on a miss, if the
-//! limits, the free ports and the filter allow it, and otherwise changes nothing (one exception, at
-//! [`FlowTable::open`], lets two inside hosts meet); [`FlowTable::track`] takes every further packet:
-//! it checks it against the [state of the connection](tcp), counts it and restarts the idle timer.
-//! Who may restart it:
+//! limits, the free ports and the filter allow it, and otherwise changes nothing; [`FlowTable::track`]
+//! takes every further packet: it checks it against the [state of the connection](tcp), counts it and
+//! restarts the idle timer. Who may restart it:
 //!
 //! | flow               | timeout | restarted by                          |
 //! |--------------------|---------|---------------------------------------|
@@ -50,7 +53,7 @@
 //!
 //! | what                                               | limit                                   | when it is reached           |
 //! |----------------------------------------------------|-----------------------------------------|------------------------------|
-//! | flows in all                                       | `flows_max`                             | recycled, else `TableFull`   |
+//! | flows in all                                       | `flows_max`, divided among the shards   | recycled, else `TableFull`   |
 //! | flows that one inside host opened                  | `flows_per_host_max`                    | `HostLimit`                  |
 //! | flows that the gateway opened                      | `flows_max` / 4, if that is more        | `HostLimit`                  |
 //! | flows that were opened to it                       | `flows_per_host_max`                    | recycled, else `HostLimit`   |
@@ -109,6 +112,7 @@ use crate::config::{Filtering, Nat};
 use crate::drop_reason::DropReason;
 use crate::nat::mapping::{Mappings, Unmapped};
 use crate::nat::{Mapping, MappingId, Timeouts};
+use crate::shard::Shard;
 use crate::time::Instant;
 use crate::wire::ipv4::Protocol;
 
@@ -174,8 +178,11 @@ pub struct FlowTable<A = Ipv4Addr> {
     permissions: Tally<(MappingId, A)>,
     quotas: Tally<Quota<A>>,
     visitors: Visitors,
+    shard: Shard,
     timeouts: Timeouts,
     nat: Nat,
+    /// This shard's part of [`Nat::flows_max`].
+    flows_max: u32,
 }
 
 impl<A: Address> FlowTable<A> {
@@ -185,8 +192,8 @@ impl<A: Address> FlowTable<A> {
     /// The most timers that one [`FlowTable::handle_timeout`] looks at.
     pub const EXPIRIES_MAX: usize = 1024;
 
-    /// An empty table without an external address. The secret `seed` decides hashes and ports.
-    pub fn new(nat: &Nat, timeouts: Timeouts, seed: [u8; 32]) -> Self {
+    /// The empty table of `shard`, without an external address. The secret `seed` decides hashes and ports.
+    pub fn new(nat: &Nat, timeouts: Timeouts, shard: Shard, seed: [u8; 32]) -> Self {
         let mut rng = StdRng::from_seed(seed);
         let mut word = || rng.next_u64();
         let hasher = RandomState::with_seeds(word(), word(), word(), word());
@@ -194,13 +201,15 @@ impl<A: Address> FlowTable<A> {
             flows: Slab::new(),
             index: Index::new(),
             wheel: Wheel::new(),
-            mappings: Mappings::new(hasher.clone(), rng),
+            mappings: Mappings::new(shard, hasher.clone(), rng),
             permissions: Tally::new(hasher.clone()),
             quotas: Tally::new(hasher.clone()),
             visitors: Visitors::new(hasher.clone()),
             hasher,
+            shard,
             timeouts,
             nat: *nat,
+            flows_max: 0,
         };
         table.configure(nat);
         table
@@ -208,15 +217,15 @@ impl<A: Address> FlowTable<A> {
 
     /// Changes limits and filtering. Flows above a new limit stay. Memory grows here, if it must.
     pub fn configure(&mut self, nat: &Nat) {
-        let flows_max = nat.flows_max.min(Self::FLOWS_MAX);
-        self.nat = Nat { flows_max, ..*nat };
-        let flows_max = flows_max as usize;
+        self.nat = Nat { flows_max: nat.flows_max.min(Self::FLOWS_MAX), ..*nat };
+        self.flows_max = self.nat.flows_max.div_ceil(self.shard.count().into());
+        let flows_max = self.flows_max as usize;
         self.flows.reserve(flows_max);
         self.index.reserve(2 * flows_max);
         self.wheel.reserve(flows_max);
         self.mappings.reserve(flows_max);
         self.quotas.reserve(flows_max);
-        self.visitors.configure(self.nat.flows_max, nat.flows_per_host_max);
+        self.visitors.configure(self.flows_max, nat.flows_per_host_max);
         self.permissions.clear();
         if nat.filtering == Filtering::AddressDependent {
             self.permissions.reserve(2 * flows_max.max(self.len()));
@@ -345,10 +354,7 @@ impl<A: Address> FlowTable<A> {
     /// # Errors
     ///
     /// Why the packet must be dropped; nothing has changed then, unless a flow that can be recycled made
-    /// room for one that is refused for another reason. But one case is like a hole punched through two
-    /// NATs: a hairpin flow that the server's filter does not admit is opened nevertheless, for the client
-    /// did send, and its original packets are [`Refused::Filtered`] until the server has sent to the client
-    /// likewise.
+    /// room for one that is refused for another reason.
     pub fn open(
         &mut self,
         now: Instant,
@@ -375,7 +381,7 @@ impl<A: Address> FlowTable<A> {
     /// # Errors
     ///
     /// Why the packet must be dropped: [`Refused::TcpState`] or [`Refused::TcpSequence`] if a segment
-    /// is none of the connection's, [`Refused::Filtered`] if the other side has not yet admitted the sender.
+    /// is none of the connection's.
     #[inline]
     pub fn track(
         &mut self,
@@ -411,9 +417,8 @@ impl<A: Address> FlowTable<A> {
             self.wheel.hasten(id.0, deadline);
         }
         flow.expires = deadline;
-        // Each of two mappings is told apart; for one alone, once a second is enough.
-        let is_hairpin = flow.mappings[0].is_some() && flow.mappings[1].is_some();
-        if holds_mapping && (flow.held != deadline || is_hairpin) {
+        // Once a second is enough.
+        if holds_mapping && flow.held != deadline {
             flow.held = deadline;
             if let Some(mapping) = flow.mappings[way] {
                 self.mappings.hold(mapping, deadline);
@@ -421,15 +426,11 @@ impl<A: Address> FlowTable<A> {
         }
         if !flow.used[way] {
             flow.used[way] = true;
-            flow.admitted |= direction == Direction::Reply;
             if self.nat.filtering == Filtering::AddressDependent {
                 flow.permission(direction)
                     .into_iter()
                     .for_each(|permission| self.permissions.add(permission));
             }
-        }
-        if !flow.admitted {
-            return Err(Refused::Filtered);
         }
         flow.traffic[way].count(packet.octets);
         if flow.visit != Visit::None {

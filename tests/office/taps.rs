@@ -104,7 +104,10 @@ fn a_device_in_our_own_namespace_has_no_address() {
     let shown = run(Command::new("ip").args(["addr", "show", "dev", &name]));
     assert!(shown.contains("UP") && !shown.contains("inet"), "{shown}");
     assert!(!device.is_orphaned());
-    assert!(error_of(&spec).contains(&format!("the name {name} is taken")));
+    for workers in [1, 2] {
+        let error = Tap::open_for(workers, &spec, 1500).expect_err("it is ours").to_string();
+        assert!(error.contains(&format!("the name {name} is taken")), "{error}");
+    }
     drop(device);
     assert!(!fs::exists(format!("/sys/class/net/{name}")).expect("sysfs"));
 }
@@ -175,6 +178,10 @@ fn a_device_has_a_queue_for_each_worker_where_it_can() {
     let namespace = Namespace::new("queues");
     let spec = tap(&namespace, "eth0");
     let mut taps = Tap::open_for(4, &spec, 1500).expect("root may");
+    for workers in [1, 2] {
+        let error = Tap::open_for(workers, &spec, 1500).expect_err("it is taken").to_string();
+        assert!(error.contains("the name eth0 is taken"), "{error}");
+    }
     let readers = if crate::DRIVER == "plain" { 1 } else { 4 };
     assert_eq!(taps.iter().filter(|tap| tap.reads()).count(), readers);
     assert!(taps[0].reads() && taps.iter().all(|tap| tap.abilities() == taps[0].abilities()));
@@ -202,8 +209,12 @@ fn a_persistent_device_is_taken_however_many_queues_it_was_made_for() {
     namespace.sh(&format!("ip tuntap add tap0 {kind}; ip addr add 192.0.2.1/24 dev tap0"));
     if crate::DRIVER != "plain" {
         namespace.sh(&format!("ip tuntap add tap1 {kind} multi_queue"));
-        let one = Tap::open(&tap(&namespace, "tap1"), 1500).expect("it is free");
-        assert!(one.reads());
+        for workers in [1, 4] {
+            let taps = Tap::open_for(workers, &tap(&namespace, "tap1"), 1500).expect("it is free");
+            assert!(taps.iter().all(Tap::reads));
+            // It is up by now, and others are kept from it.
+            assert!(error_of(&tap(&namespace, "tap1")).contains("is taken"));
+        }
     }
     let mut taps = Tap::open_for(3, &tap(&namespace, "tap0"), 1500).expect("it is free");
     assert_eq!(taps.iter().map(Tap::reads).collect::<Vec<_>>(), [true, false, false]);

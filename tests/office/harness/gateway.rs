@@ -141,7 +141,7 @@ impl Gateway {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.process.id().cast_signed()), signal).expect("it can be signalled");
+        kill(Pid::from_raw(self.id().cast_signed()), signal).expect("it can be signalled");
     }
 
     /// What it wrote to its log.

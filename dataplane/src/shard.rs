@@ -93,6 +93,12 @@ impl Shard {
         ((port >> 1) % self.count as u16) as u8
     }
 
+    /// Whether it is the one that does what is done for all: announcing the gateway's addresses, for one.
+    #[inline]
+    pub(crate) const fn is_first(self) -> bool {
+        self.index == 0
+    }
+
     /// The places of the others.
     pub fn others(self) -> impl Iterator<Item = u8> {
         (0..self.count).filter(move |index| *index != self.index)

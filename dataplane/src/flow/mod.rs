@@ -83,6 +83,7 @@ pub(crate) mod index;
 pub(crate) mod key;
 mod open;
 mod prefetch;
+mod shares;
 pub(crate) mod slab;
 pub(crate) mod tally;
 pub mod tcp;
@@ -102,7 +103,9 @@ pub use self::key::{Address, Direction, Endpoint, FlowKey};
 pub use self::open::{Binding, Client, NewFlow, Server};
 
 pub(crate) use self::entry::Quota;
+use self::entry::Role;
 use self::index::Index;
+use self::shares::Shares;
 use self::slab::Slab;
 use self::tally::Tally;
 use self::tcp::Timer;
@@ -112,7 +115,7 @@ use crate::config::{Filtering, Nat};
 use crate::drop_reason::DropReason;
 use crate::nat::mapping::{Mappings, Unmapped};
 use crate::nat::{Mapping, MappingId, Timeouts};
-use crate::shard::Shard;
+use crate::shard::{HostFlows, Shard};
 use crate::time::Instant;
 use crate::wire::ipv4::Protocol;
 
@@ -177,6 +180,7 @@ pub struct FlowTable<A = Ipv4Addr> {
     /// To which addresses the inside endpoint of a mapping has sent; kept only while the filter asks.
     permissions: Tally<(MappingId, A)>,
     quotas: Tally<Quota<A>>,
+    shares: Shares<A>,
     visitors: Visitors,
     shard: Shard,
     timeouts: Timeouts,
@@ -204,6 +208,7 @@ impl<A: Address> FlowTable<A> {
             mappings: Mappings::new(shard, hasher.clone(), rng),
             permissions: Tally::new(hasher.clone()),
             quotas: Tally::new(hasher.clone()),
+            shares: Shares::new(shard, hasher.clone()),
             visitors: Visitors::new(hasher.clone()),
             hasher,
             shard,
@@ -481,6 +486,24 @@ impl<A: Address> FlowTable<A> {
         }
     }
 
+    /// What the other shards are to be told next: how many flows a host has here.
+    pub(crate) fn pop_notice(&mut self) -> Option<HostFlows<A>> {
+        let Self { shares, quotas, .. } = self;
+        shares.pop(|quota| quotas.count(quota))
+    }
+
+    /// Takes in how many flows a host has in the shard `from`.
+    pub(crate) fn hear(&mut self, from: u8, flows: HostFlows<A>) {
+        self.shares.hear(from, flows);
+    }
+
+    /// Sees to it that the other shards hear how many flows count against `quota`, if that is worth it.
+    fn tell_count(&mut self, quota: Quota<A>) {
+        if !self.shard.is_sole() && quota.role != Role::Hairpin {
+            self.shares.changed(quota, self.quotas.count(quota), self.limit_of(quota));
+        }
+    }
+
     fn insert(&mut self, now: Instant, flow: Flow<A>) -> FlowId {
         let (keys, mappings, quota, expires) = (flow.keys, flow.mappings, flow.quota(), flow.expires);
         let visitor = (flow.visit != Visit::None).then(|| flow.opener());
@@ -497,6 +520,7 @@ impl<A: Address> FlowTable<A> {
         }
         self.wheel.arm(id.0, expires);
         self.quotas.add(quota);
+        self.tell_count(quota);
         visitor.into_iter().for_each(|source| self.visitors.arrive(id.0, source));
         mappings.into_iter().flatten().for_each(|mapping| self.mappings.acquire(mapping));
         id
@@ -509,6 +533,7 @@ impl<A: Address> FlowTable<A> {
             self.index.remove(self.hash(key).0, reference(id, direction));
         }
         self.quotas.subtract(flow.quota());
+        self.tell_count(flow.quota());
         self.visitors.leave(id.0, flow.opener(), flow.visit);
         if self.nat.filtering == Filtering::AddressDependent {
             let permissions = Direction::BOTH.into_iter().filter_map(|direction| flow.permission(direction));

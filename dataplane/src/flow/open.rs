@@ -100,7 +100,7 @@ impl<A: Address> FlowTable<A> {
             return Err(Refused::TableFull);
         }
         let quota = self.quota(new);
-        if self.quotas.count(quota) >= self.limit_of(quota) {
+        if self.quotas.count(quota).saturating_add(self.shares.elsewhere(quota)) >= self.limit_of(quota) {
             return Err(Refused::HostLimit);
         }
 
@@ -166,7 +166,7 @@ impl<A: Address> FlowTable<A> {
 
     /// What a flow will be counted against.
     /// The gateway opens flows for all hosts together: it asks for each name from another port.
-    fn limit_of(&self, quota: Quota<A>) -> u32 {
+    pub(super) fn limit_of(&self, quota: Quota<A>) -> u32 {
         let Nat { flows_max, flows_per_host_max, .. } = self.nat;
         match quota.role {
             Role::Client if Some(quota.host) == self.external_address() => {

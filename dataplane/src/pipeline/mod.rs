@@ -153,7 +153,7 @@ impl Dataplane {
         let frame_capacity = config.frame_len_max();
         let mut dataplane = Self {
             counters: Counters::default(),
-            links: Links::new(&config, [rng.random(), rng.random()]),
+            links: Links::new(&config, shard, [rng.random(), rng.random()]),
             networks: Networks::of_config(&config),
             routes: Routes::of_config(&config),
             neighbors: NeighborTable::new(rng.random(), frame_capacity),
@@ -273,11 +273,17 @@ impl Dataplane {
     /// What all other workers' dataplanes are to [hear](Dataplane::hear) next. What waits here is bounded;
     /// take it only when it can be told.
     pub fn pop_notice(&mut self) -> Option<Notice> {
-        None
+        let Self { flows, links, .. } = self;
+        flows.pop_notice().map(Notice::HostFlows).or_else(|| links.pop_notice())
     }
 
     /// Takes in a notice of the worker `from`.
-    pub fn hear(&mut self, _now: Instant, _from: u8, _notice: Notice) {}
+    pub fn hear(&mut self, now: Instant, from: u8, notice: Notice) {
+        match notice {
+            Notice::HostFlows(host) => self.flows.hear(from, host),
+            Notice::Station { segment, mac, port } => self.links.hear(now, segment, mac, port),
+        }
+    }
 
     /// All flows.
     pub fn flows(&self) -> impl Iterator<Item = FlowInfo> {
@@ -379,8 +385,8 @@ impl Dataplane {
 
     fn begin_announcing(&mut self, now: Instant, segment: Segment) {
         self.announcements[segment as usize] = match self.config.interface(segment).address {
-            Some(_) => Announcements::begin(now),
-            None => Announcements::default(),
+            Some(_) if self.shard.is_first() => Announcements::begin(now),
+            _ => Announcements::default(),
         };
     }
 }

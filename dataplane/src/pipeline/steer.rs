@@ -55,8 +55,15 @@ impl Dataplane {
         }
     }
 
-    /// A copy of what another worker got from `port`.
-    pub(super) fn heard(&mut self, _cx: &mut Context<'_>, _port: PortId, _frame: &mut Frame) -> Verdict {
+    /// A copy of ARP that another worker got from `port`, and that it found sound.
+    pub(super) fn heard(&mut self, cx: &mut Context<'_>, port: PortId, frame: &mut Frame) -> Verdict {
+        if let (Some(segment), Ok(header)) =
+            (self.config.segment(port), ethernet::Header::parse(frame.bytes()))
+            && header.ether_type == ethernet::EtherType::ARP
+        {
+            self.links.hear(cx.now, segment, header.source, port);
+            self.arp_input(cx, segment, frame);
+        }
         Verdict::Consumed
     }
 

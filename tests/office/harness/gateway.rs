@@ -32,12 +32,13 @@ impl Setup {
         let setup = Self { directory: Directory::new() };
         let directory = &setup.directory;
         let system = format!(
-            "system.workers = {}\nsystem.state_dir = '{}'\nsystem.control_socket = '{}'\n",
-            crate::WORKERS,
+            "system.state_dir = '{}'\nsystem.control_socket = '{}'\n",
             directory.join("state").display(),
             directory.join("control.sock").display(),
         );
-        fs::write(setup.config(), format!("{system}{settings}")).expect("the configuration can be written");
+        // Last, so that mistakes are in the same lines however many there are.
+        let workers = format!("system.workers = {}", crate::WORKERS);
+        fs::write(setup.config(), format!("{system}{settings}\n{workers}\n")).expect("it can be written");
         setup
     }
 

@@ -21,7 +21,6 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use gatepost_dataplane::{Instant, Shard};
 use gatepost_dataplane::config::{Mode, Segment};
 use gatepost_dataplane::flow::{
     Client, Direction, Egress, Endpoint, FlowKey, FlowTable, NewFlow, Packet, Transport,
@@ -32,6 +31,7 @@ use gatepost_dataplane::route::Routes;
 use gatepost_dataplane::wire::ethernet;
 use gatepost_dataplane::wire::ipv4;
 use gatepost_dataplane::wire::tcp::{self, Flags};
+use gatepost_dataplane::{Instant, Shard};
 
 use self::frames::{Connection, Frames, HOSTS, Prepared, between_hosts, host};
 use self::office::{GATEWAY_WAN, Office, config};

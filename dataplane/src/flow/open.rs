@@ -100,7 +100,7 @@ impl<A: Address> FlowTable<A> {
             return Err(Refused::TableFull);
         }
         let quota = self.quota(new);
-        if self.quotas.count(quota).saturating_add(self.shares.elsewhere(quota)) >= self.limit_of(quota) {
+        if self.is_used_up(quota) {
             return Err(Refused::HostLimit);
         }
 
@@ -164,7 +164,16 @@ impl<A: Address> FlowTable<A> {
             }
     }
 
-    /// What a flow will be counted against.
+    /// Whether no more flows may count against `quota`. Of a shard among several, one host may have no more than half,
+    /// so that what it sends from a single port leaves others their room.
+    fn is_used_up(&self, quota: Quota<A>) -> bool {
+        let here = self.quotas.count(quota);
+        let is_crowded =
+            !self.shard.is_sole() && quota.role != Role::Hairpin && here >= (self.flows_max / 2).max(1);
+        is_crowded || here.saturating_add(self.shares.elsewhere(quota)) >= self.limit_of(quota)
+    }
+
+    /// How many flows may count against `quota`, in all shards.
     /// The gateway opens flows for all hosts together: it asks for each name from another port.
     pub(super) fn limit_of(&self, quota: Quota<A>) -> u32 {
         let Nat { flows_max, flows_per_host_max, .. } = self.nat;
@@ -177,6 +186,7 @@ impl<A: Address> FlowTable<A> {
         }
     }
 
+    /// What a flow will be counted against.
     fn quota(&self, new: &NewFlow<A>) -> Quota<A> {
         let (host, role) = match *new {
             NewFlow::Outbound { client: Client::Mapped(inside), .. } => (inside, Role::Client),

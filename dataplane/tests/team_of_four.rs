@@ -1,0 +1,3 @@
+//! A gateway with four workers.
+
+mod team;

@@ -1,0 +1,3 @@
+//! A gateway with two workers.
+
+mod team;

@@ -4,41 +4,178 @@
 //! instants (`world/queues.rs`). The same office with 1, 2 and 4 workers must keep every promise and come to the same
 //! for every host. Which frames there are, and when, may differ: ports of mappings that are not free, for one.
 
-use gatepost_sim::machine::pc::Diary;
-use gatepost_sim::scenario::{Outcome, catalog};
+use std::time::Duration;
+
+use gatepost_sim::scenario::{Account, Office, Outcome, catalog, office};
 
 /// With so many workers each.
 const WORKERS: [u8; 3] = [1, 2, 4];
 
-/// Runs a scenario of the catalog with so many workers; everything in it is as it should be.
 #[track_caller]
-fn outcome(name: &str, workers: u8) -> Outcome {
-    let office = catalog::find(name).expect("a scenario").office(1, None).expect("it is long enough");
+fn run(office: Office, name: &str, workers: u8) -> Outcome {
     let outcome = office.workers(workers).run(name, 1, None).expect("it can be built");
     assert!(outcome.passed(), "with {workers} workers: {outcome}");
     outcome
 }
 
-/// Runs a scenario with each number of workers, and compares what every host has to tell: that what worked works, and
-/// what broke breaks, for the same hosts.
+/// Runs an office with each number of workers, and compares what each host has to tell, as `told` has it.
 #[track_caller]
-fn is_the_same(name: &str) {
-    let outcomes = WORKERS.map(|workers| outcome(name, workers));
-    let told = outcomes.each_ref().map(|outcome| {
-        let pcs = outcome.account.pcs.iter().map(|pc| (pc.name.clone(), results(&pc.diary)));
-        let visits = outcome.account.visits.iter().map(|visit| (visit.pages > 0, visit.failed));
-        let expectations = outcome.expectations.iter().map(|(what, result)| (what.clone(), result.is_ok()));
-        (pcs.collect::<Vec<_>>(), visits.collect::<Vec<_>>(), expectations.collect::<Vec<_>>())
-    });
-    for (told, workers) in told.iter().zip(WORKERS) {
-        assert_eq!(*told, told[0], "with {workers} workers");
+fn compare<T: PartialEq + std::fmt::Debug>(build: impl Fn() -> Office, told: impl Fn(&Account) -> T) {
+    let outcomes = WORKERS.map(|workers| run(build(), "workers", workers));
+    let told = outcomes.each_ref().map(|outcome| told(&outcome.account));
+    for (others, workers) in told.iter().zip(WORKERS) {
+        assert_eq!(*others, told[0], "with {workers} workers and with one");
     }
-    assert!(outcomes.iter().all(|outcome| outcome.account.open_ports == outcomes[0].account.open_ports));
 }
 
-/// What came of all that a PC tried.
-fn results(diary: &Diary) -> impl PartialEq + std::fmt::Debug + use<> {
-    let Diary { address, first_address, addresses_lost, pages_wrong, chats_broken, .. } = diary;
-    let worked = [diary.lookups, diary.pages, diary.chat_lines, diary.hairpin_pages].map(|count| count > 0);
-    (*address, *first_address, *addresses_lost, *pages_wrong, *chats_broken, worked)
+/// What a host has to tell, but for how often and when.
+fn host(account: &Account, name: &str) -> impl PartialEq + std::fmt::Debug + use<> {
+    let diary = &account.pc(name).diary;
+    let failures = [
+        diary.addresses_lost,
+        diary.lookups_failed,
+        diary.pages_failed,
+        diary.pages_wrong,
+        diary.chats_broken,
+    ];
+    let successes =
+        [diary.lookups, diary.pages, diary.chat_lines, diary.hairpin_pages, diary.late_answers, diary.echoes];
+    (diary.address, failures, successes.map(|count| count > 0))
+}
+
+/// A scenario of the catalog, whose faults are another's luck with other frames: its expectations are what is the same.
+#[track_caller]
+fn passes(name: &str) {
+    for workers in WORKERS.into_iter().filter(|workers| *workers > 1) {
+        let office = catalog::find(name).expect("a scenario").office(1, None).expect("it is long enough");
+        run(office, name, workers);
+    }
+}
+
+#[test]
+fn every_host_fares_the_same_behind_nat() {
+    let build = || {
+        office()
+            .pcs(6)
+            .lan_ports(3)
+            .chatting(3)
+            .asking(2)
+            .printer("pc-5")
+            .forwarded("pc-4", 8080)
+            .hairpinning(2)
+            .visiting_every(Some(Duration::from_secs(3)))
+            .lasting(Duration::from_secs(90))
+    };
+    compare(build, |account| {
+        let hosts = (0..6).map(|pc| host(account, &format!("pc-{pc}"))).collect::<Vec<_>>();
+        let visits = account.visits.iter().map(|visit| (visit.pages > 0, visit.failed)).collect::<Vec<_>>();
+        (hosts, visits)
+    });
+}
+
+#[test]
+fn every_host_fares_the_same_behind_a_router_and_in_a_lan_alone() {
+    for mode in ["router", "lan-only"] {
+        let build = || office().pcs(5).lan_ports(2).mode(mode).visiting_every(Some(Duration::from_secs(3)));
+        compare(build, |account| (0..5).map(|pc| host(account, &format!("pc-{pc}"))).collect::<Vec<_>>());
+    }
+}
+
+/// Fragments, which come to the queue of their addresses, and long ICMP errors: a WAN that carries little at a time.
+#[test]
+fn every_host_fares_the_same_over_a_narrow_wan() {
+    let build = || office().pcs(4).wan_mtu(576).chatting(2).visiting_every(Some(Duration::from_secs(3)));
+    compare(build, |account| (0..4).map(|pc| host(account, &format!("pc-{pc}"))).collect::<Vec<_>>());
+}
+
+#[test]
+fn somebody_who_scans_sees_the_same() {
+    let build =
+        || catalog::find("port-scan").expect("a scenario").office(1, None).expect("it is long enough");
+    compare(build, |account| (account.open_ports.clone(), account.attack_answers));
+}
+
+#[test]
+fn nine_o_clock_passes() {
+    passes("nine-o-clock");
+}
+
+#[test]
+fn through_nat_passes() {
+    passes("through-nat");
+}
+
+#[test]
+fn laptop_moves_passes() {
+    passes("laptop-moves");
+}
+
+#[test]
+fn renumbering_passes() {
+    passes("renumbering");
+}
+
+#[test]
+fn power_cut_passes() {
+    passes("power-cut");
+}
+
+#[test]
+fn blind_attack_passes() {
+    passes("blind-attack");
+}
+
+#[test]
+fn printer_passes() {
+    passes("printer");
+}
+
+#[test]
+fn spoofer_passes() {
+    passes("spoofer");
+}
+
+#[test]
+fn forwarded_server_passes() {
+    passes("forwarded-server");
+}
+
+#[test]
+fn mapping_lives_passes() {
+    passes("mapping-lives");
+}
+
+#[test]
+fn bad_names_passes() {
+    passes("bad-names");
+}
+
+#[test]
+fn bad_authorities_passes() {
+    passes("bad-authorities");
+}
+
+#[test]
+fn resolver_vanishes_passes() {
+    passes("resolver-vanishes");
+}
+
+#[test]
+fn bad_disk_passes() {
+    passes("bad-disk");
+}
+
+#[test]
+fn provider_vanishes_passes() {
+    passes("provider-vanishes");
+}
+
+#[test]
+fn lan_only_passes() {
+    passes("lan-only");
+}
+
+#[test]
+fn lunch_passes() {
+    passes("lunch");
 }

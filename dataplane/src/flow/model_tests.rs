@@ -446,7 +446,7 @@ impl Pair {
                 if again.is_err() {
                     self.model.end(|_, _| false); // its mapping, if that was all that used it
                 }
-                again?
+                again?;
             }
             admitted => admitted?,
         }

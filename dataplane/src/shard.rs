@@ -2,8 +2,8 @@
 //!
 //! # Theory of operation
 //!
-//! A gateway with `n` workers has `n` dataplanes, each with its [`Shard`]. They share nothing, and any of them
-//! may get any frame. What belongs to one conversation is done by one of them, its owner:
+//! A gateway with `n` workers has `n` dataplanes, each with its [`Shard`]. They share nothing, and any of
+//! them may get any frame. What belongs to one conversation is done by one of them, its owner:
 //!
 //! | packet                                           | owner                                          |
 //! |--------------------------------------------------|------------------------------------------------|
@@ -17,16 +17,16 @@
 //! | from an inside host to the external address      | shard(p), then as from outside (`hairpin`)     |
 //! | all that is not translated                       | whoever gets it                                |
 //!
-//! An external port that a shard gives to an inside host is one of its own, so that both ways of a conversation,
-//! the mapping and what its filter has seen lie in one shard, and nobody has to ask anybody. Ports of one shard come
-//! in pairs, as parity is kept. (RFC 4787 REQ-4)
+//! An external port that a shard gives to an inside host is one of its own, so that both ways of a
+//! conversation, the mapping and what its filter has seen lie in one shard, and nobody has to ask anybody.
+//! Ports of one shard come in pairs, as parity is kept. (RFC 4787 REQ-4)
 //!
-//! Where forwards with different sources send one external port to different inside ports, the source decides in
-//! either direction.
+//! Where forwards with different sources send one external port to different inside ports, the source decides
+//! in either direction.
 //!
-//! What one dataplane has to tell the others it leaves to the caller, who carries frames and [notices](Notice)
-//! between them. Nothing is handed over twice for the same reason: workers that have another configuration for a
-//! moment, while one is being swapped in, send each other nothing in circles.
+//! What one dataplane has to tell the others it leaves to the caller, who carries frames and
+//! [notices](Notice) between them. Nothing is handed over twice for the same reason: workers that have
+//! another configuration for a moment, while one is being swapped in, send each other nothing in circles.
 
 use core::net::Ipv4Addr;
 

@@ -63,8 +63,8 @@
 //! | external ports of each protocol                    | those that are not reserved             | `PortsExhausted`             |
 //! | timers looked at in [`FlowTable::handle_timeout`]  | [`FlowTable::EXPIRIES_MAX`]             | it wants to be called again  |
 //!
-//! Of several shards, one host has no more than half of the room; see `shares` for how they tell each other of a
-//! host. What one source outside may have, it may have of each.
+//! Of several shards, one host has no more than half of the room; see `shares` for how they tell each other
+//! of a host. What one source outside may have, it may have of each.
 //!
 //! The gateway is one of the inside hosts otherwise. What is recycled is a flow from outside that has proved
 //! nothing, or is over, the oldest first: see `visitors`. Nothing else is ever ended to make room: what the

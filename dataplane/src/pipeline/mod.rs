@@ -14,10 +14,10 @@
 //!  host stack ──▶ local ─────────┴──────────────────────────────────────┘
 //! ```
 //!
-//! Each stage is a file with methods of [`Dataplane`]: `link`, `arp`, `ipv4`, `local`, `forward`, `steer`, `nat`,
-//! `hairpin`, `fragments`, `egress`; `errors` makes and translates ICMP errors. A stage
-//! returns the frame's [`Verdict`] or calls the next. What it reads of a packet it parses itself, and
-//! it trusts what the stage before has checked.
+//! Each stage is a file with methods of [`Dataplane`]: `link`, `arp`, `ipv4`, `local`, `forward`, `steer`,
+//! `nat`, `hairpin`, `fragments`, `egress`; `errors` makes and translates ICMP errors. A stage returns the
+//! frame's [`Verdict`] or calls the next. What it reads of a packet it parses itself, and it trusts what the
+//! stage before has checked.
 //!
 //! The dataplane owns its tables and no frame: frames are the batch's, and those that wait are in the
 //! pools of the neighbour table and the fragment tracker, which give a spare buffer in exchange. What it

@@ -68,9 +68,9 @@ impl Bridge {
         set.heard[way] = now;
     }
 
-    /// Whether who learns otherwise that `mac` is behind `port` is to be told now: the station is new or has moved,
-    /// or this is the first frame from it in this third of the ageing time, as a clock counts them. It is asked
-    /// before the bridge itself learns.
+    /// Whether who learns otherwise that `mac` is behind `port` is to be told now: the station is new or has
+    /// moved, or this is the first frame from it in this third of the ageing time, as a clock counts them. It
+    /// is asked before the bridge itself learns.
     pub fn is_news(&self, now: Instant, mac: MacAddr, port: PortId) -> bool {
         let third = |time: Instant| time.as_micros() / (Self::AGING.as_micros() as u64 / 3);
         let set = &self.sets[self.index(mac)];

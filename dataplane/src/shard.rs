@@ -2,8 +2,8 @@
 //!
 //! # Theory of operation
 //!
-//! A gateway with `n` workers has `n` dataplanes, each with its [`Shard`]. They share nothing, and any of them
-//! may get any frame. What belongs to one conversation is done by one of them, its owner:
+//! A gateway with `n` workers has `n` dataplanes, each with its [`Shard`]. They share nothing, and any of
+//! them may get any frame. What belongs to one conversation is done by one of them, its owner:
 //!
 //! | packet                                           | owner                                          |
 //! |--------------------------------------------------|------------------------------------------------|
@@ -17,16 +17,16 @@
 //! | from an inside host to the external address      | shard(p), then as from outside (`hairpin`)     |
 //! | all that is not translated                       | whoever gets it                                |
 //!
-//! An external port that a shard gives to an inside host is one of its own, so that both ways of a conversation,
-//! the mapping and what its filter has seen lie in one shard, and nobody has to ask anybody. Ports of one shard come
-//! in pairs, as parity is kept. (RFC 4787 REQ-4)
+//! An external port that a shard gives to an inside host is one of its own, so that both ways of a
+//! conversation, the mapping and what its filter has seen lie in one shard, and nobody has to ask anybody.
+//! Ports of one shard come in pairs, as parity is kept. (RFC 4787 REQ-4)
 //!
-//! Where forwards with different sources send one external port to different inside ports, the source decides in
-//! either direction.
+//! Where forwards with different sources send one external port to different inside ports, the source decides
+//! in either direction.
 //!
-//! What one dataplane has to tell the others it leaves to the caller, who carries frames and [notices](Notice)
-//! between them. Nothing is handed over twice for the same reason: workers that have another configuration for a
-//! moment, while one is being swapped in, send each other nothing in circles.
+//! What one dataplane has to tell the others it leaves to the caller, who carries frames and
+//! [notices](Notice) between them. Nothing is handed over twice for the same reason: workers that have
+//! another configuration for a moment, while one is being swapped in, send each other nothing in circles.
 
 use core::net::Ipv4Addr;
 
@@ -318,4 +318,120 @@ pub enum Notice {
 pub struct HostFlows<A = Ipv4Addr> {
     pub(crate) quota: Quota<A>,
     pub(crate) count: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Forward;
+
+    const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 20);
+    const NEAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+    const FAR: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
+
+    fn shard(index: u8, count: u8) -> Shard {
+        Shard::new(index, count).expect("one of them")
+    }
+
+    fn forward(port: u16, to_port: u16, from: &str) -> Forward {
+        Forward {
+            protocol: Protocol::UDP,
+            wan_ports: port..=port,
+            to: HOST,
+            to_port,
+            from: vec![from.parse().expect("a network")],
+        }
+    }
+
+    fn key(port: u16, to: Ipv4Addr) -> FlowKey {
+        FlowKey {
+            protocol: Protocol::UDP,
+            source: Endpoint::new(HOST, port),
+            destination: Endpoint::new(to, 9),
+        }
+    }
+
+    #[test]
+    fn there_are_so_many_places() {
+        assert_eq!(Shard::new(0, 1), Some(Shard::SOLE));
+        assert_eq!(Shard::new(15, 16).map(|shard| shard.others().count()), Some(15));
+        for (index, count) in [(0, 0), (1, 1), (16, 16), (0, 17)] {
+            assert_eq!(Shard::new(index, count), None, "{index} of {count}");
+        }
+    }
+
+    #[test]
+    fn rfc4787_req4_an_even_port_and_the_next_have_one_owner() {
+        for count in 1..=Shard::COUNT_MAX {
+            let shard = shard(0, count);
+            for port in (0..=u16::MAX).step_by(2) {
+                assert_eq!(shard.of_port(port), shard.of_port(port + 1));
+                assert!(shard.of_port(port) < count);
+            }
+        }
+    }
+
+    #[test]
+    fn a_forward_is_owned_by_its_inside_port_from_either_side() {
+        let firewall = Firewall {
+            forwards: vec![forward(8000, 6, "0.0.0.0/0"), forward(8002, 6, "0.0.0.0/0")],
+            ..Firewall::default()
+        };
+        let steering = Steering::new(shard(0, 4), &firewall, [7; 32]);
+        for port in [8000, 8002] {
+            assert_eq!(steering.of_external(&firewall, Protocol::UDP, port, NEAR), 3);
+            assert_eq!(steering.of_hairpin(&firewall, Protocol::UDP, port), 3);
+        }
+        assert_eq!(steering.of_inside(&firewall, &key(6, NEAR)), 3);
+        assert_eq!(steering.of_external(&firewall, Protocol::TCP, 8002, NEAR), 1);
+    }
+
+    #[test]
+    fn of_a_port_with_several_targets_the_source_decides_in_either_direction() {
+        let forwards = vec![forward(8000, 6, "198.51.100.0/24"), forward(8000, 4, "203.0.113.0/24")];
+        let firewall = Firewall { forwards, ..Firewall::default() };
+        let steering = Steering::new(shard(0, 4), &firewall, [7; 32]);
+        for (remote, owner) in [(NEAR, 3), (FAR, 2)] {
+            assert_eq!(steering.of_external(&firewall, Protocol::UDP, 8000, remote), owner);
+            for port in [4, 6] {
+                assert_eq!(
+                    steering.of_inside(&firewall, &key(port, remote)),
+                    owner,
+                    "what is answered to it"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn all_know_who_gathers_a_packets_fragments() {
+        let steerings = [0, 1, 2].map(|index| Steering::new(shard(index, 3), &Firewall::default(), [7; 32]));
+        let mut gatherers = [0; 3];
+        for id in 0..300 {
+            let key =
+                FragmentKey { segment: None, source: NEAR, destination: FAR, protocol: Protocol::UDP, id };
+            let [first, second, third] = steerings.each_ref().map(|steering| steering.of_fragment(&key));
+            assert_eq!((first, first), (second, third));
+            gatherers[usize::from(first)] += 1;
+        }
+        assert!(gatherers.iter().all(|count| *count > 50), "{gatherers:?}");
+    }
+
+    #[test]
+    fn rfc6864_4_1_identifications_of_two_workers_never_meet() {
+        for count in [1, 3, 16] {
+            let mut given = vec![None; 1 << 16];
+            for index in 0..count {
+                let mut identifications = Identifications::new(shard(index, count), 12_345);
+                for _ in 0..2_000 {
+                    let first = identifications.take(45);
+                    for segment in 0..45 {
+                        let owner = &mut given[usize::from(first.wrapping_add(segment))];
+                        assert!(owner.is_none_or(|owner| owner == index));
+                        *owner = Some(index);
+                    }
+                }
+            }
+        }
+    }
 }

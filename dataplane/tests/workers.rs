@@ -1,4 +1,5 @@
-//! A gateway with several workers is to its hosts what one with a single worker is, whichever of them gets a frame.
+//! A gateway with several workers is to its hosts what one with a single worker is, whichever of them gets a
+//! frame.
 
 mod common;
 
@@ -236,7 +237,8 @@ fn forget_ports(bytes: &mut [u8], ip: usize) {
     }
 }
 
-/// A frame without what may differ: identifications, ports that somebody had already, and the checksums over them.
+/// A frame without what may differ: identifications, ports that somebody had already, and the checksums over
+/// them.
 fn comparable(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     let forget = |bytes: &mut [u8], ip: usize| {

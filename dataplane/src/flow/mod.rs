@@ -54,7 +54,7 @@
 //! | what                                               | limit                                   | when it is reached           |
 //! |----------------------------------------------------|-----------------------------------------|------------------------------|
 //! | flows in all                                       | `flows_max`, divided among the shards   | recycled, else `TableFull`   |
-//! | flows that one inside host opened                  | `flows_per_host_max`                    | `HostLimit`                  |
+//! | flows that one inside host opened                  | `flows_per_host_max`, in all shards     | `HostLimit`                  |
 //! | flows that the gateway opened                      | `flows_max` / 4, if that is more        | `HostLimit`                  |
 //! | flows that were opened to it                       | `flows_per_host_max`                    | recycled, else `HostLimit`   |
 //! | flows from outside that are not kept               | `flows_max` / 4                         | recycled                     |
@@ -62,6 +62,9 @@
 //! | of one source, those that are kept                 | `flows_per_host_max` / 8                | they can be recycled         |
 //! | external ports of each protocol                    | those that are not reserved             | `PortsExhausted`             |
 //! | timers looked at in [`FlowTable::handle_timeout`]  | [`FlowTable::EXPIRIES_MAX`]             | it wants to be called again  |
+//!
+//! Of several shards, one host has no more than half of the room; see `shares` for how they tell each other
+//! of a host. What one source outside may have, it may have of each.
 //!
 //! The gateway is one of the inside hosts otherwise. What is recycled is a flow from outside that has proved
 //! nothing, or is over, the oldest first: see `visitors`. Nothing else is ever ended to make room: what the

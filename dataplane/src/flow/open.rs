@@ -164,8 +164,8 @@ impl<A: Address> FlowTable<A> {
             }
     }
 
-    /// Whether no more flows may count against `quota`. Of a shard among several, one host may have no more than half,
-    /// so that what it sends from a single port leaves others their room.
+    /// Whether no more flows may count against `quota`. Of a shard among several, one host may have no more
+    /// than half, so that what it sends from a single port leaves others their room.
     fn is_used_up(&self, quota: Quota<A>) -> bool {
         let here = self.quotas.count(quota);
         let is_crowded =

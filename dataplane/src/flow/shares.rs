@@ -1,12 +1,12 @@
 //! How many flows the inside hosts have in the other shards, so that a host's limit holds over all of them.
 //!
-//! Each shard tells the others how many flows of a host it has as soon as that differs from what it told last by a
-//! sixteenth of the host's share of the limit, or the last one is gone. So a host gets past its limit by a sixteenth
-//! at most, and by what it opens while a notice is under way.
+//! Each shard tells the others how many flows of a host it has as soon as that differs from what it told last
+//! by a sixteenth of the host's share of the limit, or the last one is gone. So a host gets past its limit by
+//! a sixteenth at most, and by what it opens while a notice is under way.
 //!
-//! [`Shares::HOSTS_MAX`] hosts are known, each as a client and as a server; of those beyond, every shard counts its
-//! own flows only. A host that is to be told of waits once, whatever happens to it meanwhile, so that nothing is lost
-//! however long the others cannot be told.
+//! [`Shares::HOSTS_MAX`] hosts are known, each as a client and as a server; of those beyond, every shard
+//! counts its own flows only. A host that is to be told of waits once, whatever happens to it meanwhile, so
+//! that nothing is lost however long the others cannot be told.
 
 use core::hash::Hash;
 use core::num::NonZeroU32;

@@ -192,6 +192,20 @@ mod tests {
     }
 
     #[test]
+    fn a_shard_gives_out_its_own_ports_and_keeps_range_and_parity() {
+        let shard = Shard::new(1, 3).expect("one of three");
+        let (mut ports, mut rng) = (PortAllocator::new(shard), rng());
+        let preferred = (2000..).find(|port| shard.of_port(*port) == 1).expect("one of its own");
+        assert_eq!(ports.allocate(preferred, &mut rng), Some(preferred));
+        let given: Vec<_> = core::iter::from_fn(|| ports.allocate(preferred, &mut rng)).collect();
+        assert!(given.iter().all(|port| *port >= 1024 && shard.of_port(*port) == 1));
+        let (alike, others) = given.split_at(given.len() / 2);
+        assert!(alike.iter().all(|port| port % 2 == preferred % 2));
+        assert!(others.iter().skip(1).all(|port| port % 2 != preferred % 2));
+        assert_eq!(given.len() + 1, (1024..=u16::MAX).filter(|port| shard.of_port(*port) == 1).count());
+    }
+
+    #[test]
     fn rfc4787_req11_the_same_seed_gives_the_same_ports() {
         let run = || {
             let (mut ports, mut rng) = (PortAllocator::new(Shard::SOLE), rng());

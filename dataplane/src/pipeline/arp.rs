@@ -14,8 +14,9 @@ use crate::wire::ethernet::{Header, MacAddr};
 use crate::wire::ipv4::AddressKind;
 
 impl Dataplane {
-    /// A frame from `segment` that carries ARP. It is only read: others may get the same, the other workers for one.
-    /// They learn from it; who has received it answers, and the first worker defends the gateway's address.
+    /// A frame from `segment` that carries ARP. It is only read: others may get the same, the other workers
+    /// for one. They learn from it; who has received it answers, and the first worker defends the gateway's
+    /// address.
     pub(super) fn arp_input(&mut self, cx: &mut Context<'_>, segment: Segment, frame: &Frame) -> Verdict {
         let Ok(packet) = Packet::parse(&frame.bytes()[Header::LEN..]) else {
             return Verdict::Drop(DropReason::ArpMalformed);

@@ -6,14 +6,14 @@
 //!              rewritten to come from c        (goes nowhere)            (nothing but an inbound packet)
 //! ```
 //!
-//! The packet goes out to the WAN address by a flow of the client's, and comes in again by one of the server's:
-//! each host sees the other as the internet does. It makes one hop; what there is to say against it (its time to
-//! live, its size) is said on the way out. Of several workers, the first half is done by the client's, the second
-//! by the server's.
+//! The packet goes out to the WAN address by a flow of the client's, and comes in again by one of the
+//! server's: each host sees the other as the internet does. It makes one hop; what there is to say against it
+//! (its time to live, its size) is said on the way out. Of several workers, the first half is done by the
+//! client's, the second by the server's.
 //!
-//! What neither a forward nor a mapping nor the default host claims is for the gateway, and stays as it came. So a
-//! first packet goes out only when it is known that somebody on the inside has the port. Forwards everybody knows;
-//! of a mapping, its worker is asked: it gets the packet, and hands it back.
+//! What neither a forward nor a mapping nor the default host claims is for the gateway, and stays as it came.
+//! So a first packet goes out only when it is known that somebody on the inside has the port. Forwards
+//! everybody knows; of a mapping, its worker is asked: it gets the packet, and hands it back.
 
 use super::nat::{Content, content, seen_as};
 use super::steer::hand_over;

@@ -95,8 +95,8 @@ pub(super) struct Links {
     news: VecDeque<Notice>,
 }
 
-/// The most stations that the others are still to be told of. Those beyond they hear of, or are told of in the next
-/// third of the ageing time.
+/// The most stations that the others are still to be told of. Those beyond they hear of, or are told of in
+/// the next third of the ageing time.
 const NEWS_MAX: usize = 256;
 
 impl Links {

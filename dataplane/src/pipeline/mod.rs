@@ -7,15 +7,17 @@
 //!                 ├─▶ arp ──▶ neighbours
 //!                 └─▶ ipv4 ─┬─▶ local ──▶ host stack, or an echo reply ─┐
 //!                           ├─▶ forward ──────────────┬─────────────────┼─▶ egress ──▶ verdict
-//!                           └─▶ nat ──▶ flows ────────┘                 │
-//!                                ▲                                      │
+//!                           └─▶ steer ─┬─▶ nat ──▶ flows ─────────────┘
+//!                                ▲     │    ▲  │
+//!                                │     │    └──┘ hairpin
+//!                                │     └─▶ another worker
 //!  host stack ──▶ local ─────────┴──────────────────────────────────────┘
 //! ```
 //!
-//! Each stage is a file with methods of [`Dataplane`]: `link`, `arp`, `ipv4`, `local`, `forward`, `nat`,
-//! `fragments`, `egress`; `errors` makes and translates ICMP errors. A stage
-//! returns the frame's [`Verdict`] or calls the next. What it reads of a packet it parses itself, and
-//! it trusts what the stage before has checked.
+//! Each stage is a file with methods of [`Dataplane`]: `link`, `arp`, `ipv4`, `local`, `forward`, `steer`,
+//! `nat`, `hairpin`, `fragments`, `egress`; `errors` makes and translates ICMP errors. A stage returns the
+//! frame's [`Verdict`] or calls the next. What it reads of a packet it parses itself, and it trusts what the
+//! stage before has checked.
 //!
 //! The dataplane owns its tables and no frame: frames are the batch's, and those that wait are in the
 //! pools of the neighbour table and the fragment tracker, which give a spare buffer in exchange. What it
@@ -23,6 +25,9 @@
 //!
 //! For every frame handed in the [`Counters`] know one fate. A held frame is counted again when it is
 //! let go or given up.
+//!
+//! Of several workers, each has a dataplane with its [`Shard`]. `steer` finds whose a packet is that is to be
+//! translated; the rest is done by whoever has it. With one worker it is a branch that is never taken.
 //!
 //! What it does not do: VLANs, IPv6, IPv4 multicast, ICMP redirects, reassembly (the host stack
 //! reassembles what is its own), application gateways in NAT.

@@ -207,6 +207,8 @@ impl Dataplane {
         let route = match hop {
             Hop::To(route) => route,
             Hop::Host => return Verdict::Local,
+            // Nobody outside sends from an inside address: what comes in does not go out again.
+            Hop::External if way == Way::HairpinInput => return Verdict::Drop(DropReason::FlowAmbiguous),
             Hop::External => return self.hairpin(cx, protocol, destination.port, frame),
         };
         if way != Way::HostOutput {

@@ -67,8 +67,8 @@ impl Dataplane {
         Verdict::Consumed
     }
 
-    /// A fragment that nobody knows the owner of yet. The worker that gathers the fragments of its packet learns
-    /// it from the first, and hands them over with the first in front.
+    /// A fragment that nobody knows the owner of yet. The worker that gathers the fragments of its packet
+    /// learns it from the first, and hands them over with the first in front.
     fn gather(&mut self, cx: &mut Context<'_>, way: Way, header: &Header, frame: &mut Frame) -> Verdict {
         if !is_sound(header) {
             return Verdict::Drop(DropReason::FragmentInvalid);
@@ -144,8 +144,8 @@ impl Dataplane {
     }
 }
 
-/// Who sends a packet to whom; of an ICMP error, who would send a reply to the packet that it quotes. `None` for what
-/// belongs to no conversation.
+/// Who sends a packet to whom; of an ICMP error, who would send a reply to the packet that it quotes. `None`
+/// for what belongs to no conversation.
 fn key(header: &Header, frame: &Frame) -> Option<FlowKey> {
     let payload = header.payload(&frame.bytes()[ethernet::Header::LEN..]);
     let (source, destination) = match header.protocol {

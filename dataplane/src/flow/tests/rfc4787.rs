@@ -226,6 +226,16 @@ fn rfc4787_req9_a_host_reaches_itself_by_its_external_endpoint() {
 }
 
 #[test]
+fn rfc4787_req9_hairpin_to_a_forward_needs_no_admission() {
+    let mut table = table();
+    let out = open(&mut table, 0, outbound(pc(2, 5000), wan(8443)), &SYN);
+    let seen_from = table.flow(out).translation(Original).source;
+    let id = open(&mut table, 0, forwarded(seen_from, wan(8443), pc(20, 443)), &SYN);
+    let there = table.flow(id).translation(Original);
+    assert_eq!((there.source, there.destination), (wan(5000), pc(20, 443)));
+}
+
+#[test]
 fn hairpin_packets_of_the_client_do_not_hold_the_servers_mapping_open_to_others() {
     let mut table = table_with(&nat(EndpointIndependent));
     open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);

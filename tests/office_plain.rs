@@ -3,6 +3,9 @@
 /// The driver of the ports.
 const DRIVER: &str = "plain";
 
+/// The threads of the dataplane.
+const WORKERS: u8 = 1;
+
 #[path = "office/dhcp.rs"]
 mod dhcp;
 #[path = "office/dns.rs"]

@@ -23,7 +23,6 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use gatepost_dataplane::Instant;
 use gatepost_dataplane::config::{Mode, Segment};
 use gatepost_dataplane::flow::{
     Client, Direction, Egress, Endpoint, FlowKey, FlowTable, NewFlow, Packet, Transport,
@@ -34,6 +33,7 @@ use gatepost_dataplane::route::Routes;
 use gatepost_dataplane::wire::ethernet;
 use gatepost_dataplane::wire::ipv4;
 use gatepost_dataplane::wire::tcp::{self, Flags};
+use gatepost_dataplane::{Instant, Shard};
 
 use self::frames::{Connection, Frames, HOSTS, Prepared, between_hosts, host};
 use self::office::{GATEWAY_WAN, Office, config};
@@ -158,7 +158,7 @@ const PACKET: Packet = Packet { transport: Transport::Udp, octets: 46 };
 /// A table with so many flows, and the keys of both ways of all in random order.
 fn flow_table(count: usize) -> (FlowTable, Vec<FlowKey>) {
     let nat = config(Mode::NatDmz).nat;
-    let mut table = FlowTable::new(&nat, Timeouts::default(), [7; 32]);
+    let mut table = FlowTable::new(&nat, Timeouts::default(), Shard::SOLE, [7; 32]);
     table.set_external_address(Some(GATEWAY_WAN));
     let egress = [Egress::Segment(Segment::Wan), Egress::Segment(Segment::Lan)];
     let mut keys = Vec::with_capacity(2 * count);

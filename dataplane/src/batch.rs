@@ -150,6 +150,13 @@ impl Frame {
     }
 }
 
+impl Default for Frame {
+    /// An empty frame that can hold nothing.
+    fn default() -> Self {
+        Self::with_capacity(0)
+    }
+}
+
 /// Frames that the dataplane made itself, each with the ports it goes out of.
 #[derive(Debug)]
 pub struct Output {
@@ -226,12 +233,33 @@ impl SpareSlots<'_> {
     pub(crate) fn add(&mut self, ingress: Ingress, verdict: Verdict, frame: &mut Frame) -> bool {
         let Some(slot) = self.slots.get_mut(self.used) else { return false };
         frame.give_to(&mut slot.frame);
+        self.use_next(ingress, verdict);
+        true
+    }
+
+    /// Adds a frame that `write` makes: it is given a buffer and says how many octets it wrote. `false`,
+    /// and no frame, if there is no room or `write` cannot do it.
+    pub(crate) fn make(
+        &mut self,
+        ingress: Ingress,
+        verdict: Verdict,
+        write: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> bool {
+        let Some(slot) = self.slots.get_mut(self.used) else { return false };
+        let Some(len) = write(slot.frame.buffer_mut()) else { return false };
+        slot.frame.set_len(len);
+        slot.frame.set_offload(Offload::None);
+        self.use_next(ingress, verdict);
+        true
+    }
+
+    fn use_next(&mut self, ingress: Ingress, verdict: Verdict) {
+        let slot = &mut self.slots[self.used];
         slot.ingress = ingress;
         slot.verdict = verdict;
         slot.tell_others = false;
         self.used += 1;
         *self.batch_len += 1;
-        true
     }
 }
 

@@ -68,6 +68,17 @@ impl Bridge {
         set.heard[way] = now;
     }
 
+    /// Whether who learns otherwise that `mac` is behind `port` is to be told now: the station is new or has
+    /// moved, or this is the first frame from it in this third of the ageing time, as a clock counts them. It
+    /// is asked before the bridge itself learns.
+    pub fn is_news(&self, now: Instant, mac: MacAddr, port: PortId) -> bool {
+        let third = |time: Instant| time.as_micros() / (Self::AGING.as_micros() as u64 / 3);
+        let set = &self.sets[self.index(mac)];
+        let is_known =
+            |way: usize| set.stations[way] == pack(mac, port) && third(set.heard[way]) == third(now);
+        !mac.is_multicast() && !set.find(mac).is_some_and(is_known)
+    }
+
     /// The port that `mac` is behind, if it is known.
     #[inline]
     pub fn lookup(&self, now: Instant, mac: MacAddr) -> Option<PortId> {
@@ -186,6 +197,20 @@ mod tests {
         assert_eq!(bridge.lookup(NOW + Bridge::AGING, station(1)), None);
         bridge.learn(last, station(1), PortId(3));
         assert_eq!(bridge.lookup(NOW + Bridge::AGING, station(1)), Some(PortId(3)));
+    }
+
+    #[test]
+    fn it_is_news_who_is_new_or_moves_or_is_heard_after_a_third_of_the_ageing_time() {
+        let mut bridge = bridge();
+        let mut is_news = |secs: u64, port: u8| {
+            let now = NOW + Duration::from_secs(secs);
+            let is_news = bridge.is_news(now, station(1), PortId(port));
+            bridge.learn(now, station(1), PortId(port));
+            is_news
+        };
+        assert_eq!([is_news(0, 3), is_news(99, 3), is_news(99, 4)], [true, false, true]);
+        let told: Vec<_> = (100..500).filter(|secs| is_news(*secs, 4)).collect();
+        assert_eq!(told, [100, 200, 300, 400]);
     }
 
     #[test]

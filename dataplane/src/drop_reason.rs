@@ -104,8 +104,8 @@ drop_reasons! {
     FlowSourceLimit => "flow-source-limit",
     /// No external port is free for a new mapping.
     PortsExhausted => "ports-exhausted",
-    /// Its packets or replies could not be told from those of another flow: for one, the default machine's with the
-    /// same remote, by a port that a mapping has already.
+    /// Its packets or replies could not be told from those of another flow: for one, the default machine's
+    /// with the same remote, by a port that a mapping has already.
     FlowAmbiguous => "flow-ambiguous",
     /// More packets wait for the neighbour than may.
     NeighborQueueFull => "neighbor-queue-full",
@@ -119,6 +119,8 @@ drop_reasons! {
     OutputFull => "output-full",
     /// The ring to the host stack is full.
     HostRingFull => "host-ring-full",
+    /// Was under way between two workers while the configuration changed, and belongs to another one now.
+    WorkerChanged => "worker-changed",
     /// The ring to the worker that the packet belongs to is full.
     WorkerRingFull => "worker-ring-full",
     /// The port does not take frames as fast as they come.

@@ -166,6 +166,13 @@ impl RateLimit {
         Self { interval, burst: interval.saturating_mul(burst.saturating_sub(1)), full_at: Instant::ZERO }
     }
 
+    /// One of `count` parts of this limit: each a bucket of its own, which holds at least one.
+    pub(crate) fn divided(self, count: u8) -> Self {
+        let interval = self.interval.saturating_mul(count.into());
+        let burst = self.burst.saturating_sub(interval.saturating_sub(self.interval));
+        Self { interval, burst, ..self }
+    }
+
     /// Takes a token, if there is one.
     pub fn admit(&mut self, now: Instant) -> bool {
         let full_at = self.full_at.max(now);
@@ -292,6 +299,19 @@ mod tests {
         assert!(!limit.admit(at(199)));
         let admitted = [at(10_000); 4].map(|now| limit.admit(now));
         assert_eq!(admitted, [true, true, true, false], "a pause fills no more than the bucket");
+    }
+
+    #[test]
+    fn a_limit_is_divided() {
+        let parts = [RateLimit::new(1000, 50).divided(4); 4];
+        let admitted = |millis: u64, mut part: RateLimit| {
+            (0..).take_while(|_| part.admit(Instant::from_millis(5000 + millis))).count()
+        };
+        assert_eq!(parts.map(|part| admitted(0, part)), [12; 4]);
+        let mut part = parts[0];
+        while part.admit(Instant::from_millis(5000)) {}
+        assert_eq!(admitted(8, part), 2);
+        assert_eq!(admitted(0, RateLimit::new(10, 3).divided(16)), 1);
     }
 
     proptest! {

@@ -216,8 +216,9 @@ fn rfc5508_req8_a_full_table_refuses_tells_and_keeps_what_it_has() {
     let mut config = config(Mode::NatDmz);
     config.nat.flows_max = 16;
     let mut bench = Bench::with_config(config);
-    for port in 5000..5016 {
+    for port in 5000..5008 {
         open(&mut bench, ALICE, port, SERVER, 53);
+        open(&mut bench, BOB, port + 8, SERVER, 53);
     }
     let refused = bench.send(LAN1, &udp(BOB, 5000, SERVER.address, 53, b"query"));
     refused.assert_dropped(DropReason::FlowTableFull);

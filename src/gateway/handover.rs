@@ -169,3 +169,114 @@ impl Handover {
         self.inboxes.get(usize::from(self.shard.index()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use gatepost_dataplane::config::Segment;
+    use gatepost_dataplane::offload::Partial;
+    use gatepost_dataplane::{MacAddr, Offload, PortId};
+
+    use super::*;
+
+    const CAPACITY: usize = 64;
+
+    /// Workers, and a log of who was woken.
+    fn workers(count: u8) -> (Vec<Handover>, Arc<Mutex<Vec<u8>>>) {
+        let woken = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&woken);
+        let wake: Wake = Arc::new(move |worker| log.lock().expect("nobody panics").push(worker));
+        (Handover::for_workers(count, CAPACITY, &wake), woken)
+    }
+
+    fn frame(len: usize) -> Frame {
+        let mut frame = Frame::with_capacity(len);
+        frame.buffer_mut().iter_mut().zip((0..251).cycle()).for_each(|(octet, value)| *octet = value);
+        frame.set_len(len);
+        frame
+    }
+
+    fn station(number: u8) -> Notice {
+        Notice::Station { segment: Segment::Lan, mac: MacAddr([2, 0, 0, 0, 0, number]), port: PortId(number) }
+    }
+
+    #[test]
+    fn frames_of_any_length_reach_their_owner_in_order_and_it_is_woken_once() {
+        let (mut workers, woken) = workers(3);
+        let mut long = frame(40_000);
+        long.set_offload(Offload::Checksum(Partial { start: 34, offset: 16 }));
+        let frames = [frame(20), long, frame(CAPACITY), frame(CAPACITY + 1)];
+        for (number, frame) in (0..).zip(&frames) {
+            assert!(workers[0].offer(2, Ingress::Heard(PortId(number)), frame));
+        }
+        assert!(woken.lock().expect("nobody panics").is_empty());
+        workers[0].wake();
+        workers[0].wake();
+        assert_eq!(*woken.lock().expect("nobody panics"), [2]);
+        assert!(!workers[0].has_any() && !workers[1].has_any() && workers[2].has_any());
+
+        let mut batch = Batch::new(CAPACITY);
+        workers[1].take(&mut batch);
+        assert!(batch.is_empty());
+        workers[2].take(&mut batch);
+        assert!(!workers[2].has_any());
+        for ((slot, frame), number) in batch.slots().iter().zip(&frames).zip(0..) {
+            assert_eq!(slot.ingress, Ingress::Heard(PortId(number)));
+            assert_eq!((slot.frame.bytes(), slot.frame.offload()), (frame.bytes(), frame.offload()));
+        }
+        assert_eq!(batch.len(), frames.len());
+    }
+
+    #[test]
+    fn a_full_ring_refuses_until_its_owner_looks() {
+        let (mut workers, _) = workers(2);
+        let ingress = Ingress::Heard(PortId(0));
+        for (len, room) in [(CAPACITY, FRAMES_MAX), (CAPACITY + 1, LONG_FRAMES_MAX)] {
+            assert!((0..room).all(|_| workers[1].offer(0, ingress, &frame(len))));
+            assert!(!workers[1].offer(0, ingress, &frame(len)));
+        }
+        let mut batch = Batch::new(CAPACITY);
+        workers[0].take(&mut batch);
+        assert_eq!(batch.len(), Batch::FRAMES_MAX);
+        assert!(workers[1].offer(0, ingress, &frame(CAPACITY)) && workers[0].has_any());
+        assert!(!workers[1].offer(2, ingress, &frame(20)), "there is no such worker");
+    }
+
+    #[test]
+    fn every_notice_reaches_all_others_however_slow_one_of_them_is() {
+        let (mut workers, woken) = workers(3);
+        let all = |from: &Handover| {
+            let mut heard = Vec::new();
+            from.notices(|from, notice| heard.push((from, notice)));
+            heard
+        };
+        let mut numbers = (0..NOTICES_MAX + 100).map(|number| station((number % 200) as u8));
+        assert!(workers[1].tell(|| numbers.next()), "more than there is room for");
+        workers[1].wake();
+        assert_eq!(*woken.lock().expect("nobody panics"), [0, 2]);
+        // One of them has looked, and is told once only.
+        let mut heard = all(&workers[0]);
+        assert!(workers[1].tell(|| numbers.next()));
+        heard.extend(all(&workers[0]));
+        assert_eq!(heard.len(), NOTICES_MAX + 1);
+        let mut heard = all(&workers[2]);
+        assert!(!workers[1].tell(|| numbers.next()));
+        heard.extend(all(&workers[2]));
+        let expected: Vec<_> =
+            (0..NOTICES_MAX + 100).map(|number| (1, station((number % 200) as u8))).collect();
+        assert_eq!(heard, expected);
+        assert_eq!(all(&workers[0]).len(), 99);
+        assert!(!workers[1].has_any() && all(&workers[1]).is_empty());
+    }
+
+    #[test]
+    fn a_sole_worker_has_nobody_to_tell_and_no_buffers() {
+        let (mut workers, woken) = workers(1);
+        assert!(workers[0].inboxes.is_empty() && workers[0].shard() == Shard::SOLE);
+        let mut notices = [station(1)].into_iter();
+        assert!(!workers[0].tell(|| notices.next()) && !workers[0].has_any());
+        workers[0].wake();
+        assert!(woken.lock().expect("nobody panics").is_empty());
+    }
+}

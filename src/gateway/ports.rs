@@ -598,6 +598,23 @@ mod tests {
     }
 
     #[test]
+    fn a_port_set_down_is_down_for_all_workers_until_one_of_them_finds_it_up() {
+        let devices = vec![
+            FakePort { failure: Some(|| PortError::Down), ..Default::default() },
+            FakePort { room: 9, ..Default::default() },
+        ];
+        let mut workers = Ports::for_workers(2, [("fake".to_owned(), devices)]);
+        let sent = workers[0].send(PortId(0), &empty(), true, &mut unexpected);
+        assert_eq!(sent, Err(DropReason::PortDown));
+        assert!(workers.iter().all(|ports| !ports.status()[0].up));
+        assert_eq!(workers[1].send(PortId(0), &empty(), true, &mut unexpected), Ok(()));
+        assert!(workers.iter().all(|ports| ports.status()[0].up));
+        let mut all = workers[0].status()[0].clone();
+        all.merge(&workers[1].status()[0]);
+        assert_eq!((all.up, all.counters.down, all.counters.transmitted), (true, 1, 1));
+    }
+
+    #[test]
     fn a_refused_frame_is_counted_and_the_port_goes_on() {
         let refuse = || PortError::Refused(io::Error::other("3 of 14 octets written"));
         let mut ports = ports([FakePort { failure: Some(refuse), ..Default::default() }]);

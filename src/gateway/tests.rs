@@ -206,8 +206,18 @@ fn simulate(test: impl Future<Output = ()>) {
 
 #[test]
 fn an_office_comes_up() {
-    simulate(async {
-        let mut office = Office::running("");
+    comes_up(1);
+}
+
+#[test]
+fn an_office_with_several_workers_comes_up() {
+    comes_up(2);
+    comes_up(16);
+}
+
+fn comes_up(workers: u8) {
+    simulate(async move {
+        let mut office = Office::running(&format!("system.workers = {workers}"));
         office.plug_in_provider([203, 0, 113]);
         let lease = office.plug_in_host("alice");
         office.pass(Duration::from_secs(20)).await;
@@ -241,25 +251,32 @@ fn rfc4787_req7_a_lease_in_the_lans_own_network_is_refused() {
 
 #[test]
 fn the_same_seed_gives_the_same_frames() {
-    let frames = || {
+    let frames = |settings: &'static str| {
         let frames = Rc::new(RefCell::new(Vec::new()));
         let seen = Rc::clone(&frames);
         simulate(async move {
-            let mut office = Office::running("");
+            let mut office = Office::running(settings);
             office.pass(Duration::from_secs(60)).await;
             seen.borrow_mut().extend(office.wan.from_gateway.borrow_mut().drain(..));
         });
         frames.take()
     };
-    let first = frames();
-    assert!(!first.is_empty());
-    assert_eq!(first, frames());
+    for settings in ["", "system.workers = 3"] {
+        let first = frames(settings);
+        assert!(!first.is_empty());
+        assert_eq!(first, frames(settings));
+    }
 }
 
 #[test]
 fn a_host_stack_that_does_not_keep_up_costs_only_its_own_frames() {
+    host_stack_does_not_keep_up("");
+    host_stack_does_not_keep_up("system.workers = 2");
+}
+
+fn host_stack_does_not_keep_up(settings: &str) {
     simulate(async {
-        let (mut office, _services) = Office::new("");
+        let (mut office, _services) = Office::new(settings);
         let datagram = Datagram {
             source_mac: HOST_MAC,
             destination_mac: office.inspector.plan.load().lan.mac,

@@ -59,6 +59,19 @@ impl NetDevice {
         Ok(self.flags()? & UP != 0)
     }
 
+    /// Whether the device is up and somebody has its other end.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn has_link(&self) -> io::Result<bool> {
+        let mut link = EthtoolValue { command: ETHTOOL_GLINK, data: 0 };
+        let mut request = self.request();
+        request.ifr_ifru.ifru_data = (&raw mut link).cast();
+        self.ioctl(libc::SIOCETHTOOL, &mut request)?;
+        Ok(link.data != 0)
+    }
+
     /// Sets the largest IP packet that the device carries, in octets.
     ///
     /// # Errors
@@ -161,11 +174,21 @@ impl NetDevice {
     /// Calls one of the ioctls that take an `ifreq`.
     fn ioctl(&self, request: libc::Ioctl, argument: &mut libc::ifreq) -> io::Result<()> {
         // SAFETY: every caller passes an ioctl of netdevice(7) that reads and writes one `ifreq`, which
-        // `argument` is, exclusively borrowed.
+        // `argument` is, exclusively borrowed, and what that points to, if it does.
         Errno::result(unsafe { libc::ioctl(self.socket.as_raw_fd(), request, &raw mut *argument) })?;
         Ok(())
     }
 }
+
+/// The argument of simple ethtool commands. (Linux include/uapi/linux/ethtool.h)
+#[repr(C)]
+struct EthtoolValue {
+    command: u32,
+    data: u32,
+}
+
+/// Asks for the link.
+const ETHTOOL_GLINK: u32 = 0x0a;
 
 /// `IFF_UP` in the width that the request has.
 const UP: libc::c_short = libc::IFF_UP as libc::c_short;
@@ -194,6 +217,7 @@ mod tests {
     fn a_missing_device_is_an_error() {
         let device = NetDevice::new("gp-missing").expect("a valid name");
         assert_eq!(device.set_up().expect_err("no such device").raw_os_error(), Some(libc::ENODEV));
+        assert_eq!(device.has_link().expect_err("no such device").raw_os_error(), Some(libc::ENODEV));
         assert_eq!(device.is_up().expect_err("no such device").raw_os_error(), Some(libc::ENODEV));
         assert_eq!(device.set_mtu(1500).expect_err("no such device").raw_os_error(), Some(libc::ENODEV));
     }

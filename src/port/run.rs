@@ -82,7 +82,9 @@ async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Error> {
         disk: Rc::new(disk),
         rng: StdRng::try_from_rng(&mut SysRng).map_err(no_resources)?,
         wake_worker: Arc::new(move |worker| {
-            wakers.get(usize::from(worker)).into_iter().for_each(|to| to.wake())
+            if let Some(handle) = wakers.get(usize::from(worker)) {
+                handle.wake();
+            }
         }),
     };
     let (workers, services) = gateway::build(config, ports, environment)?;

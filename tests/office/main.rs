@@ -4,10 +4,14 @@
 //! whose ports are the namespaces' `eth0`, and foreign programs as clients and servers. Whatever it
 //! made is removed when it ends, also when it fails. Needs root; `./dev test` installs the programs.
 //!
-//! The ports have the driver that they have by default. `office_plain` runs what depends on it on the other.
+//! The ports have the driver that they have by default, and there is one worker. `office_plain` runs what depends on
+//! the driver on the other, `office_workers` and `office_workers_plain` most of it with several workers.
 
 /// The driver of the ports.
 const DRIVER: &str = "auto";
+
+/// The threads of the dataplane.
+const WORKERS: u8 = 1;
 
 mod dhcp;
 mod dns;

@@ -13,7 +13,7 @@ use gatepost_dataplane::Offload;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::harness::{Namespace, run};
+use crate::harness::{Namespace, eventually, run};
 
 fn wait_until_readable(tap: &Tap) {
     let mut poll = Poll::new().expect("epoll");
@@ -27,6 +27,33 @@ fn wait_until_readable(tap: &Tap) {
 /// That of the tests; where it is the best that the kernel offers, this kernel is to offer offloads.
 fn driver() -> Driver {
     if crate::DRIVER == "plain" { Driver::Plain } else { Driver::Offload }
+}
+
+/// Asks for 192.0.2.1, from a MAC address that ends in `number`.
+fn arp_request(number: u8) -> Vec<u8> {
+    let mac = [2, 0, 0, 0, 0, number];
+    let asks = [8, 6, 0, 1, 8, 0, 6, 4, 0, 1];
+    [&[0xff; 6][..], &mac, &asks, &mac, &[192, 0, 2, 1 + number], &[0; 6], &[192, 0, 2, 1]].concat()
+}
+
+/// Waits for an answer to [`arp_request`] at any of `taps`, and returns whom it is for and where it came.
+fn arp_answer(taps: &mut [Tap]) -> (u8, usize) {
+    let mut buffer = [0; 2048];
+    eventually("an answer", || {
+        for (number, tap) in taps.iter_mut().enumerate() {
+            loop {
+                match receive(tap, &mut buffer) {
+                    Ok(42) if buffer[12..14] == [8, 6] && buffer[20..22] == [0, 2] => {
+                        return Some((buffer[5], number));
+                    }
+                    Ok(_) => {}
+                    Err(PortError::WouldBlock) => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+        None
+    })
 }
 
 /// Reads a frame without super-frames and checksums in mind.
@@ -57,14 +84,7 @@ fn frames_cross_in_both_directions() {
     assert!(matches!(receive(&mut device, &mut buffer), Err(PortError::WouldBlock)));
 
     namespace.sh("ip addr add 192.0.2.1/24 dev eth0");
-    let arp_request = [
-        &[0xff; 6][..],
-        &[2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 192, 0, 2, 2],
-        &[0; 6],
-        &[192, 0, 2, 1],
-    ]
-    .concat();
-    transmit(&mut device, &arp_request).expect("the device is up");
+    transmit(&mut device, &arp_request(1)).expect("the device is up");
     let len = loop {
         match receive(&mut device, &mut buffer) {
             Ok(len) if buffer[12..14] == [8, 6] => break len,
@@ -84,7 +104,10 @@ fn a_device_in_our_own_namespace_has_no_address() {
     let shown = run(Command::new("ip").args(["addr", "show", "dev", &name]));
     assert!(shown.contains("UP") && !shown.contains("inet"), "{shown}");
     assert!(!device.is_orphaned());
-    assert!(error_of(&spec).contains(&format!("the name {name} is taken")));
+    for workers in [1, 2] {
+        let error = Tap::open_for(workers, &spec, 1500).expect_err("it is ours").to_string();
+        assert!(error.contains(&format!("the name {name} is taken")), "{error}");
+    }
     drop(device);
     assert!(!fs::exists(format!("/sys/class/net/{name}")).expect("sysfs"));
 }
@@ -148,4 +171,57 @@ fn a_device_says_what_it_can_leave_to_do() {
     let offload = abilities(Driver::Offload);
     assert!(offload.checksum && offload.tcp_segmentation, "{offload:?}");
     assert_eq!(abilities(Driver::Auto), offload);
+}
+
+#[test]
+fn a_device_has_a_queue_for_each_worker_where_it_can() {
+    let namespace = Namespace::new("queues");
+    let spec = tap(&namespace, "eth0");
+    let mut taps = Tap::open_for(4, &spec, 1500).expect("root may");
+    for workers in [1, 2] {
+        let error = Tap::open_for(workers, &spec, 1500).expect_err("it is taken").to_string();
+        assert!(error.contains("the name eth0 is taken"), "{error}");
+    }
+    let readers = if crate::DRIVER == "plain" { 1 } else { 4 };
+    assert_eq!(taps.iter().filter(|tap| tap.reads()).count(), readers);
+    assert!(taps[0].reads() && taps.iter().all(|tap| tap.abilities() == taps[0].abilities()));
+    let shown = namespace.sh("ip -d link show eth0");
+    assert!(shown.contains("multi_queue") == (readers > 1) && shown.contains("mtu 1500"), "{shown}");
+
+    // Whichever sends, what comes back can be read.
+    namespace.sh("ip addr add 192.0.2.1/24 dev eth0");
+    for number in 0..4 {
+        transmit(&mut taps[usize::from(number)], &arp_request(1 + number)).expect("the device is up");
+        let (to, at) = arp_answer(&mut taps);
+        assert!(to == 1 + number && taps[at].reads());
+    }
+    // The device is there as long as anybody has it.
+    drop(taps.drain(..3));
+    assert!(namespace.succeeds("ip link show eth0"));
+    drop(taps);
+    assert!(!namespace.succeeds("ip link show eth0"));
+}
+
+#[test]
+fn a_persistent_device_is_taken_however_many_queues_it_was_made_for() {
+    let namespace = Namespace::new("stays");
+    let kind = if crate::DRIVER == "plain" { "mode tap" } else { "mode tap vnet_hdr" };
+    namespace.sh(&format!("ip tuntap add tap0 {kind}; ip addr add 192.0.2.1/24 dev tap0"));
+    if crate::DRIVER != "plain" {
+        namespace.sh(&format!("ip tuntap add tap1 {kind} multi_queue"));
+        for workers in [1, 4] {
+            let taps = Tap::open_for(workers, &tap(&namespace, "tap1"), 1500).expect("it is free");
+            assert!(taps.iter().all(Tap::reads));
+            // It is up by now, and others are kept from it.
+            assert!(error_of(&tap(&namespace, "tap1")).contains("is taken"));
+        }
+    }
+    let mut taps = Tap::open_for(3, &tap(&namespace, "tap0"), 1500).expect("it is free");
+    assert_eq!(taps.iter().map(Tap::reads).collect::<Vec<_>>(), [true, false, false]);
+    for number in 0..3 {
+        transmit(&mut taps[usize::from(number)], &arp_request(1 + number)).expect("the device is up");
+        assert_eq!(arp_answer(&mut taps), (1 + number, 0));
+    }
+    drop(taps);
+    assert!(namespace.succeeds("ip link show tap0"), "it is persistent");
 }

@@ -78,7 +78,7 @@ fn forwards_of(firewall: &Firewall, protocol: Protocol, port: u16) -> impl Itera
 }
 
 /// The target of a forward that contains `port`. A range that would run past port 65535 ends there.
-fn target(forward: &Forward, port: u16) -> Endpoint {
+pub(crate) fn target(forward: &Forward, port: u16) -> Endpoint {
     let offset = port - forward.wan_ports.start();
     Endpoint::new(forward.to, forward.to_port.saturating_add(offset))
 }

@@ -34,7 +34,7 @@ fn is_end_allowed(config: &Config, flow: &Flow, direction: Direction) -> bool {
     let external = flow.key(direction.opposite()).destination;
     let is_mapped = flow.mapping(direction).is_some();
     match flow.egress(direction.opposite()) {
-        Egress::Segment(Segment::Wan) => true,
+        Egress::Segment(Segment::Wan) | Egress::External => true,
         Egress::Host => {
             let protocol = flow.key(direction).protocol;
             is_own(config, inside.address)

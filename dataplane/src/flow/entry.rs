@@ -19,6 +19,8 @@ pub enum Egress {
     Segment(Segment),
     /// To the gateway's own host stack.
     Host,
+    /// To the external address, where they come in again as if from outside: hairpin, out and in.
+    External,
 }
 
 /// What a packet carries, as far as a flow is concerned.
@@ -72,8 +74,19 @@ pub struct Translation<A = Ipv4Addr> {
 pub(crate) struct Quota<A> {
     /// The inside host.
     pub(super) host: A,
-    /// Whether it opened the flow; else the flow was opened to it.
-    pub(super) is_opener: bool,
+    /// What it has to do with the flow.
+    pub(super) role: Role,
+}
+
+/// What a host has to do with a flow that counts against its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Role {
+    /// It opened the flow.
+    Client,
+    /// The flow was opened to it, from outside.
+    Server,
+    /// It is the gateway, by whose address an inside host reached another: that host's limit counts.
+    Hairpin,
 }
 
 /// The packets of one direction of a flow so far.
@@ -145,8 +158,6 @@ pub struct Flow<A = Ipv4Addr> {
     pub(super) inside: [bool; 2],
     /// Whether each direction has been used.
     pub(super) used: [bool; 2],
-    /// Whether the filter lets original packets pass.
-    pub(super) admitted: bool,
     pub(super) visit: Visit,
     egress: [Egress; 2],
     pub(super) tcp: tcp::Connection,
@@ -159,7 +170,6 @@ impl<A: Address> Flow<A> {
         keys: [FlowKey<A>; 2],
         mappings: [Option<MappingId>; 2],
         inside: [bool; 2],
-        admitted: bool,
         egress: [Egress; 2],
         expires: Tick,
     ) -> Self {
@@ -174,8 +184,7 @@ impl<A: Address> Flow<A> {
             held: Tick::ZERO,
             inside,
             used: [false; 2],
-            admitted,
-            visit: if inside[0] { Visit::None } else { Visit::HalfOpen },
+            visit: if inside[0] || is_hairpin(&original) { Visit::None } else { Visit::HalfOpen },
             egress,
             tcp: tcp::Connection::NEW,
             traffic: [Meter::default(); 2],
@@ -243,7 +252,10 @@ impl<A: Address> Flow<A> {
 
     /// What the flow is counted against.
     pub(super) fn quota(&self) -> Quota<A> {
-        Quota { host: self.host(), is_opener: self.inside[0] }
+        if is_hairpin(&self.keys[0]) {
+            return Quota { host: self.opener(), role: Role::Hairpin };
+        }
+        Quota { host: self.host(), role: if self.inside[0] { Role::Client } else { Role::Server } }
     }
 
     /// What a packet of `direction`, already tracked, shows a flow from outside to be.
@@ -275,6 +287,12 @@ impl<A: Address> Flow<A> {
         let mapping = self.mappings[at].filter(|_| self.used[at])?;
         Some((mapping, self.keys[at].destination.address))
     }
+}
+
+/// Whether packets with `key` are an inside host's to another, on their way in: both ends have the external
+/// address.
+pub(super) fn is_hairpin<A: Address>(key: &FlowKey<A>) -> bool {
+    key.source.address == key.destination.address
 }
 
 /// What rewriting a packet from one key to another does to the checksums of its IP header and transport.

@@ -13,7 +13,11 @@
 //! | inbound, to a mapping      | remote → external          | inside → remote            |
 //! | inbound, by a forward      | remote → external          | inside → remote            |
 //! | inbound, gateway's service | remote → external          | external → remote          |
-//! | hairpin                    | client → server's external | server → client's external |
+//!
+//! Hairpin is outbound, then inbound: a packet of an inside host to the external address leaves by a flow to
+//! there, and comes in again by another, as from outside, whose remote is the first host's external endpoint.
+//! So two inside hosts are to each other what they are to everybody, filter and holes punched included.
+//! What comes in so is no stranger's: its sender's limit has counted it on the way out. (RFC 4787 REQ-9)
 //!
 //! The gateway itself is an inside host whose address is the external one: its own connections go
 //! through a mapping like everybody's, so no two hosts ever share an external port.
@@ -27,10 +31,9 @@
 //! # What a flow goes through
 //!
 //! [`FlowTable::lookup`] finds the flow of a packet; [`FlowTable::open`] makes one on a miss, if the
-//! limits, the free ports and the filter allow it, and otherwise changes nothing (one exception, at
-//! [`FlowTable::open`], lets two inside hosts meet); [`FlowTable::track`] takes every further packet:
-//! it checks it against the [state of the connection](tcp), counts it and restarts the idle timer.
-//! Who may restart it:
+//! limits, the free ports and the filter allow it, and otherwise changes nothing; [`FlowTable::track`]
+//! takes every further packet: it checks it against the [state of the connection](tcp), counts it and
+//! restarts the idle timer. Who may restart it:
 //!
 //! | flow               | timeout | restarted by                          |
 //! |--------------------|---------|---------------------------------------|
@@ -50,8 +53,8 @@
 //!
 //! | what                                               | limit                                   | when it is reached           |
 //! |----------------------------------------------------|-----------------------------------------|------------------------------|
-//! | flows in all                                       | `flows_max`                             | recycled, else `TableFull`   |
-//! | flows that one inside host opened                  | `flows_per_host_max`                    | `HostLimit`                  |
+//! | flows in all                                       | `flows_max`, divided among the shards   | recycled, else `TableFull`   |
+//! | flows that one inside host opened                  | `flows_per_host_max`, in all shards     | `HostLimit`                  |
 //! | flows that the gateway opened                      | `flows_max` / 4, if that is more        | `HostLimit`                  |
 //! | flows that were opened to it                       | `flows_per_host_max`                    | recycled, else `HostLimit`   |
 //! | flows from outside that are not kept               | `flows_max` / 4                         | recycled                     |
@@ -59,6 +62,9 @@
 //! | of one source, those that are kept                 | `flows_per_host_max` / 8                | they can be recycled         |
 //! | external ports of each protocol                    | those that are not reserved             | `PortsExhausted`             |
 //! | timers looked at in [`FlowTable::handle_timeout`]  | [`FlowTable::EXPIRIES_MAX`]             | it wants to be called again  |
+//!
+//! Of several shards, one host has no more than half of the room; see `shares` for how they tell each other
+//! of a host. What one source outside may have, it may have of each.
 //!
 //! The gateway is one of the inside hosts otherwise. What is recycled is a flow from outside that has proved
 //! nothing, or is over, the oldest first: see `visitors`. Nothing else is ever ended to make room: what the
@@ -81,6 +87,7 @@ pub(crate) mod index;
 pub(crate) mod key;
 mod open;
 mod prefetch;
+mod shares;
 pub(crate) mod slab;
 pub(crate) mod tally;
 pub mod tcp;
@@ -100,7 +107,9 @@ pub use self::key::{Address, Direction, Endpoint, FlowKey};
 pub use self::open::{Binding, Client, NewFlow, Server};
 
 pub(crate) use self::entry::Quota;
+use self::entry::Role;
 use self::index::Index;
+use self::shares::Shares;
 use self::slab::Slab;
 use self::tally::Tally;
 use self::tcp::Timer;
@@ -110,6 +119,7 @@ use crate::config::{Filtering, Nat};
 use crate::drop_reason::DropReason;
 use crate::nat::mapping::{Mappings, Unmapped};
 use crate::nat::{Mapping, MappingId, Timeouts};
+use crate::shard::{HostFlows, Shard};
 use crate::time::Instant;
 use crate::wire::ipv4::Protocol;
 
@@ -174,9 +184,13 @@ pub struct FlowTable<A = Ipv4Addr> {
     /// To which addresses the inside endpoint of a mapping has sent; kept only while the filter asks.
     permissions: Tally<(MappingId, A)>,
     quotas: Tally<Quota<A>>,
+    shares: Shares<A>,
     visitors: Visitors,
+    shard: Shard,
     timeouts: Timeouts,
     nat: Nat,
+    /// This shard's part of [`Nat::flows_max`].
+    flows_max: u32,
 }
 
 impl<A: Address> FlowTable<A> {
@@ -186,8 +200,8 @@ impl<A: Address> FlowTable<A> {
     /// The most timers that one [`FlowTable::handle_timeout`] looks at.
     pub const EXPIRIES_MAX: usize = 1024;
 
-    /// An empty table without an external address. The secret `seed` decides hashes and ports.
-    pub fn new(nat: &Nat, timeouts: Timeouts, seed: [u8; 32]) -> Self {
+    /// The empty table of `shard`, without an external address. The secret `seed` decides hashes and ports.
+    pub fn new(nat: &Nat, timeouts: Timeouts, shard: Shard, seed: [u8; 32]) -> Self {
         let mut rng = StdRng::from_seed(seed);
         let mut word = || rng.next_u64();
         let hasher = RandomState::with_seeds(word(), word(), word(), word());
@@ -195,13 +209,16 @@ impl<A: Address> FlowTable<A> {
             flows: Slab::new(),
             index: Index::new(),
             wheel: Wheel::new(),
-            mappings: Mappings::new(hasher.clone(), rng),
+            mappings: Mappings::new(shard, hasher.clone(), rng),
             permissions: Tally::new(hasher.clone()),
             quotas: Tally::new(hasher.clone()),
+            shares: Shares::new(shard, hasher.clone()),
             visitors: Visitors::new(hasher.clone()),
             hasher,
+            shard,
             timeouts,
             nat: *nat,
+            flows_max: 0,
         };
         table.configure(nat);
         table
@@ -209,15 +226,15 @@ impl<A: Address> FlowTable<A> {
 
     /// Changes limits and filtering. Flows above a new limit stay. Memory grows here, if it must.
     pub fn configure(&mut self, nat: &Nat) {
-        let flows_max = nat.flows_max.min(Self::FLOWS_MAX);
-        self.nat = Nat { flows_max, ..*nat };
-        let flows_max = flows_max as usize;
+        self.nat = Nat { flows_max: nat.flows_max.min(Self::FLOWS_MAX), ..*nat };
+        self.flows_max = self.nat.flows_max.div_ceil(self.shard.count().into());
+        let flows_max = self.flows_max as usize;
         self.flows.reserve(flows_max);
         self.index.reserve(2 * flows_max);
         self.wheel.reserve(flows_max);
         self.mappings.reserve(flows_max);
         self.quotas.reserve(flows_max);
-        self.visitors.configure(self.nat.flows_max, nat.flows_per_host_max);
+        self.visitors.configure(self.flows_max, nat.flows_per_host_max);
         self.permissions.clear();
         if nat.filtering == Filtering::AddressDependent {
             self.permissions.reserve(2 * flows_max.max(self.len()));
@@ -346,10 +363,7 @@ impl<A: Address> FlowTable<A> {
     /// # Errors
     ///
     /// Why the packet must be dropped; nothing has changed then, unless a flow that can be recycled made
-    /// room for one that is refused for another reason. But one case is like a hole punched through two
-    /// NATs: a hairpin flow that the server's filter does not admit is opened nevertheless, for the client
-    /// did send, and its original packets are [`Refused::Filtered`] until the server has sent to the client
-    /// likewise.
+    /// room for one that is refused for another reason.
     pub fn open(
         &mut self,
         now: Instant,
@@ -376,7 +390,7 @@ impl<A: Address> FlowTable<A> {
     /// # Errors
     ///
     /// Why the packet must be dropped: [`Refused::TcpState`] or [`Refused::TcpSequence`] if a segment
-    /// is none of the connection's, [`Refused::Filtered`] if the other side has not yet admitted the sender.
+    /// is none of the connection's.
     #[inline]
     pub fn track(
         &mut self,
@@ -412,9 +426,8 @@ impl<A: Address> FlowTable<A> {
             self.wheel.hasten(id.0, deadline);
         }
         flow.expires = deadline;
-        // Each of two mappings is told apart; for one alone, once a second is enough.
-        let is_hairpin = flow.mappings[0].is_some() && flow.mappings[1].is_some();
-        if holds_mapping && (flow.held != deadline || is_hairpin) {
+        // Once a second is enough.
+        if holds_mapping && flow.held != deadline {
             flow.held = deadline;
             if let Some(mapping) = flow.mappings[way] {
                 self.mappings.hold(mapping, deadline);
@@ -422,15 +435,11 @@ impl<A: Address> FlowTable<A> {
         }
         if !flow.used[way] {
             flow.used[way] = true;
-            flow.admitted |= direction == Direction::Reply;
             if self.nat.filtering == Filtering::AddressDependent {
                 flow.permission(direction)
                     .into_iter()
                     .for_each(|permission| self.permissions.add(permission));
             }
-        }
-        if !flow.admitted {
-            return Err(Refused::Filtered);
         }
         flow.traffic[way].count(packet.octets);
         if flow.visit != Visit::None {
@@ -481,6 +490,24 @@ impl<A: Address> FlowTable<A> {
         }
     }
 
+    /// What the other shards are to be told next: how many flows a host has here.
+    pub(crate) fn pop_notice(&mut self) -> Option<HostFlows<A>> {
+        let Self { shares, quotas, .. } = self;
+        shares.pop(|quota| quotas.count(quota))
+    }
+
+    /// Takes in how many flows a host has in the shard `from`.
+    pub(crate) fn hear(&mut self, from: u8, flows: HostFlows<A>) {
+        self.shares.hear(from, flows);
+    }
+
+    /// Sees to it that the other shards hear how many flows count against `quota`, if that is worth it.
+    fn tell_count(&mut self, quota: Quota<A>) {
+        if !self.shard.is_sole() && quota.role != Role::Hairpin {
+            self.shares.changed(quota, self.quotas.count(quota), self.limit_of(quota));
+        }
+    }
+
     fn insert(&mut self, now: Instant, flow: Flow<A>) -> FlowId {
         let (keys, mappings, quota, expires) = (flow.keys, flow.mappings, flow.quota(), flow.expires);
         let visitor = (flow.visit != Visit::None).then(|| flow.opener());
@@ -497,6 +524,7 @@ impl<A: Address> FlowTable<A> {
         }
         self.wheel.arm(id.0, expires);
         self.quotas.add(quota);
+        self.tell_count(quota);
         visitor.into_iter().for_each(|source| self.visitors.arrive(id.0, source));
         mappings.into_iter().flatten().for_each(|mapping| self.mappings.acquire(mapping));
         id
@@ -509,6 +537,7 @@ impl<A: Address> FlowTable<A> {
             self.index.remove(self.hash(key).0, reference(id, direction));
         }
         self.quotas.subtract(flow.quota());
+        self.tell_count(flow.quota());
         self.visitors.leave(id.0, flow.opener(), flow.visit);
         if self.nat.filtering == Filtering::AddressDependent {
             let permissions = Direction::BOTH.into_iter().filter_map(|direction| flow.permission(direction));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::entry::Role;
 use super::tcp::Phase;
 use super::*;
 use crate::config::Segment;
@@ -26,7 +27,7 @@ enum Step {
     Send { protocol: Protocol, client: Endpoint, remote: Endpoint },
     /// A packet from a remote endpoint to the port of one of the mappings.
     Knock { mapping: usize, remote: Endpoint },
-    /// A packet from the inside to the external port of one of the mappings.
+    /// A packet from the inside to the external port of one of the mappings: out, and in again.
     Hairpin { client: Endpoint, mapping: usize },
     /// A packet of one of the flows; if it is of TCP, with these flags.
     Packet { flow: usize, direction: Direction, flags: Flags },
@@ -47,13 +48,15 @@ struct ModelFlow {
     /// The inside endpoint of each direction's sender, if it has a mapping.
     mapped: [Option<Endpoint>; 2],
     sent: [bool; 2],
-    admitted: bool,
     deadline: u64,
     tcp: ModelTcp,
     visit: Visit,
     /// When it came into the queue of those that can be recycled.
     queued_at: u64,
 }
+
+/// Whose limit a flow counts against, and as what.
+type Quota = (Ipv4Addr, Role);
 
 /// What was seen of a TCP connection, of each of its sides.
 #[derive(Clone, Copy, Default)]
@@ -159,10 +162,14 @@ impl Model {
         position(0).map(|at| (at, Direction::Original)).or(position(1).map(|at| (at, Direction::Reply)))
     }
 
-    /// Whose limit a flow counts against, and whether it opened the flow.
-    fn quota(flow: &ModelFlow) -> (Ipv4Addr, bool) {
-        let is_opener = flow.mapped[0].is_some();
-        (flow.keys[usize::from(!is_opener)].source.address, is_opener)
+    /// Whose limit a flow counts against.
+    fn quota(&self, flow: &ModelFlow) -> Quota {
+        let [original, reply] = flow.keys.map(|key| key.source.address);
+        match flow.mapped[0] {
+            Some(_) => (original, Role::Client),
+            None if original == self.wan => (original, Role::Hairpin),
+            None => (reply, Role::Server),
+        }
     }
 
     fn admits(&self, (protocol, inside): (Protocol, Endpoint), from: Ipv4Addr) -> bool {
@@ -182,13 +189,13 @@ impl Model {
     }
 
     /// The limits that a new flow meets.
-    fn limit(&self, quota: (Ipv4Addr, bool)) -> Result<(), Refused> {
+    fn limit(&self, quota: Quota) -> Result<(), Refused> {
         let (flows_max, flows_per_host_max) = self.limits;
         if self.flows.len() >= flows_max {
             return Err(Refused::TableFull);
         }
-        let flows = self.flows.iter().filter(|flow| Self::quota(flow) == quota).count();
-        if flows >= flows_per_host_max { Err(Refused::HostLimit) } else { Ok(()) }
+        let flows = self.flows.iter().filter(|flow| self.quota(flow) == quota).count();
+        if flows >= flows_per_host_max && quota.1 != Role::Hairpin { Err(Refused::HostLimit) } else { Ok(()) }
     }
 
     /// A packet of a flow: what was sent, and whom it keeps alive.
@@ -221,13 +228,9 @@ impl Model {
         }
         flow.deadline = deadline;
         flow.sent[way] = true;
-        flow.admitted |= direction == Direction::Reply;
         if let Some(inside) = inside.filter(|_| holds) {
             let mapping = self.mappings.get_mut(&(protocol, inside)).unwrap();
             mapping.held_until = mapping.held_until.max(deadline);
-        }
-        if !flow.admitted {
-            return Err(Refused::Filtered);
         }
         self.visit(at, direction);
         Ok(())
@@ -270,17 +273,12 @@ impl Model {
     }
 
     /// Ends a flow to make room for one that was refused, but leaves the mapping of `server`.
-    fn recycle(
-        &mut self,
-        quota: (Ipv4Addr, bool),
-        refused: Refused,
-        server: Option<(Protocol, Endpoint)>,
-    ) -> bool {
+    fn recycle(&mut self, quota: Quota, refused: Refused, server: Option<(Protocol, Endpoint)>) -> bool {
         let queue = self.queue();
         let found = match refused {
             Refused::TableFull => queue.first().copied(),
-            Refused::HostLimit if !quota.1 => {
-                queue.into_iter().find(|at| Self::quota(&self.flows[*at]) == quota)
+            Refused::HostLimit if quota.1 == Role::Server => {
+                queue.into_iter().find(|at| self.quota(&self.flows[*at]) == quota)
             }
             _ => None,
         };
@@ -315,7 +313,7 @@ struct Pair {
 
 impl Pair {
     fn new(filtering: Filtering) -> Self {
-        let mut table = FlowTable::new(&nat(filtering, LIMITS[0]), Timeouts::default(), [3; 32]);
+        let mut table = FlowTable::new(&nat(filtering, LIMITS[0]), Timeouts::default(), Shard::SOLE, [3; 32]);
         table.set_external_address(Some(WANS[0]));
         let model = Model {
             flows: Vec::new(),
@@ -348,9 +346,17 @@ impl Pair {
             }
             Step::Hairpin { client, mapping } => {
                 let Some((protocol, inside)) = self.model.mapping_at(mapping) else { return };
-                let (id, external) = self.mapping(protocol, inside);
-                let new = NewFlow::Hairpin { client: Client::Mapped(client), server: Server::Mapped(id) };
+                let (_, external) = self.mapping(protocol, inside);
+                let new = NewFlow::Outbound { client: Client::Mapped(client), remote: external };
                 self.arrive(FlowKey { protocol, source: client, destination: external }, &new);
+                let has = |endpoint| self.model.mappings.contains_key(&(protocol, endpoint));
+                if !has(client) || !has(inside) {
+                    return;
+                }
+                let (id, _) = self.mapping(protocol, inside);
+                let (_, remote) = self.mapping(protocol, client);
+                let new = NewFlow::Inbound { remote, server: Server::Mapped(id) };
+                self.arrive(FlowKey { protocol, source: remote, destination: external }, &new);
             }
             Step::Packet { flow, direction, flags } => {
                 let Some(at) = flow.checked_rem(self.model.flows.len()) else { return };
@@ -426,21 +432,24 @@ impl Pair {
         let (client, server) = match *new {
             NewFlow::Outbound { client: Client::Mapped(client), .. } => (Some(client), None),
             NewFlow::Inbound { .. } => (None, self.owner(&key)),
-            NewFlow::Hairpin { client: Client::Mapped(client), .. } => (Some(client), self.owner(&key)),
             _ => unreachable!("the steps open no other flows"),
         };
-        let quota = (client.or(server).unwrap().address, client.is_some());
+        let quota = match client {
+            Some(client) => (client.address, Role::Client),
+            None if key.source.address == self.model.wan => (self.model.wan, Role::Hairpin),
+            None => (server.unwrap().address, Role::Server),
+        };
         let mapped = server.map(|server| (key.protocol, server));
-        let admitted = match self.model_admits(&key, client, server, quota) {
+        match self.model_admits(&key, server, quota) {
             Err(refused) if self.model.recycle(quota, refused, mapped) => {
-                let again = self.model_admits(&key, client, server, quota);
+                let again = self.model_admits(&key, server, quota);
                 if again.is_err() {
                     self.model.end(|_, _| false); // its mapping, if that was all that used it
                 }
-                again?
+                again?;
             }
             admitted => admitted?,
-        };
+        }
         let mut deadline = self.model.now + timeout(key.protocol);
         let client_external = match client {
             Some(client) => self.model_map(key.protocol, client),
@@ -450,7 +459,7 @@ impl Pair {
                 key.source
             }
         };
-        let visit = if client.is_some() { Visit::None } else { Visit::HalfOpen };
+        let visit = if quota.1 == Role::Server { Visit::HalfOpen } else { Visit::None };
         let queue = self.model.queue();
         if visit == Visit::HalfOpen && queue.len() >= (self.model.limits.0 / 4).max(1) {
             self.model.end_but(mapped, |at| at == queue[0]);
@@ -462,7 +471,6 @@ impl Pair {
             keys: [key, reply],
             mapped: [client, server],
             sent: [false; 2],
-            admitted,
             deadline,
             tcp: ModelTcp::default(),
             visit,
@@ -471,24 +479,16 @@ impl Pair {
         self.model.packet(self.model.flows.len() - 1, Direction::Original, Flags::SYN)
     }
 
-    /// Whether a new flow meets the filter and the limits, and then whether its packets pass at once.
-    fn model_admits(
-        &self,
-        key: &FlowKey,
-        client: Option<Endpoint>,
-        server: Option<Endpoint>,
-        quota: (Ipv4Addr, bool),
-    ) -> Result<bool, Refused> {
-        let from = if client.is_some() { self.model.wan } else { key.source.address };
-        let admitted = server.is_none_or(|server| self.model.admits((key.protocol, server), from));
-        if client.is_none() && !admitted {
+    /// Whether a new flow meets the filter and the limits.
+    fn model_admits(&self, key: &FlowKey, server: Option<Endpoint>, quota: Quota) -> Result<(), Refused> {
+        let from = key.source.address;
+        if server.is_some_and(|server| !self.model.admits((key.protocol, server), from)) {
             return Err(Refused::Filtered);
         }
-        if client.is_none() && self.model.visits(from, Visit::HalfOpen) >= HALF_OPEN_EACH_MAX {
+        if quota.1 == Role::Server && self.model.visits(from, Visit::HalfOpen) >= HALF_OPEN_EACH_MAX {
             return Err(Refused::SourceLimit);
         }
-        self.model.limit(quota)?;
-        Ok(admitted)
+        self.model.limit(quota)
     }
 
     fn owner(&self, key: &FlowKey) -> Option<Endpoint> {

@@ -2,7 +2,7 @@
 
 use core::net::Ipv4Addr;
 
-use super::entry::{Egress, Flow, Quota, Transport};
+use super::entry::{Egress, Flow, Quota, Role, Transport};
 use super::key::{Address, Endpoint, FlowKey};
 use super::timer::Tick;
 use super::{FlowId, FlowTable, Refused, tcp};
@@ -28,21 +28,13 @@ pub enum NewFlow<A = Ipv4Addr> {
         /// To whom.
         server: Server<A>,
     },
-    /// From the inside to the inside, by way of the external address. (RFC 4787 REQ-9)
-    Hairpin {
-        /// Who opens it.
-        client: Client<A>,
-        /// To whom.
-        server: Server<A>,
-    },
 }
 
 impl<A> NewFlow<A> {
     /// The mapping that it is opened to, if it is.
     pub(super) fn mapped_server(&self) -> Option<MappingId> {
         match self {
-            Self::Inbound { server: Server::Mapped(id), .. }
-            | Self::Hairpin { server: Server::Mapped(id), .. } => Some(*id),
+            Self::Inbound { server: Server::Mapped(id), .. } => Some(*id),
             _ => None,
         }
     }
@@ -90,8 +82,7 @@ impl<A: Address> FlowTable<A> {
         transport: Transport,
     ) -> Result<Flow<A>, Refused> {
         let protocol = transport.protocol();
-        let admitted = self.admits(now, protocol, new);
-        if !admitted && matches!(new, NewFlow::Inbound { .. }) {
+        if !self.admits(now, protocol, new) {
             return Err(Refused::Filtered);
         }
         match transport {
@@ -100,15 +91,16 @@ impl<A: Address> FlowTable<A> {
             Transport::Tcp(_) | Transport::Udp | Transport::IcmpQuery => {}
         }
         if let NewFlow::Inbound { remote, .. } = new
+            && Some(remote.address) != self.external_address()
             && !self.visitors.admits(remote.address)
         {
             return Err(Refused::SourceLimit);
         }
-        if self.flows.len() >= self.nat.flows_max as usize {
+        if self.flows.len() >= self.flows_max as usize {
             return Err(Refused::TableFull);
         }
         let quota = self.quota(new);
-        if self.quotas.count(quota) >= self.limit_of(quota) {
+        if self.is_used_up(quota) {
             return Err(Refused::HostLimit);
         }
 
@@ -116,7 +108,6 @@ impl<A: Address> FlowTable<A> {
         let (mut client, server) = match *new {
             NewFlow::Outbound { client, remote } => (self.client(protocol, client)?, Party::outside(remote)),
             NewFlow::Inbound { remote, server } => (Party::outside(remote), self.server(server)),
-            NewFlow::Hairpin { client, server } => (self.client(protocol, client)?, self.server(server)),
         };
         if let (NewFlow::Inbound { .. }, Some(mapping)) = (new, server.mapping) {
             // RFC 4787 REQ-6: what comes in does not prolong the mapping.
@@ -140,7 +131,7 @@ impl<A: Address> FlowTable<A> {
             return Err(Refused::Ambiguous);
         }
         let mappings = [client.mapping, server.mapping];
-        Ok(Flow::new(keys, mappings, [client.inside, server.inside], admitted, egress, expires))
+        Ok(Flow::new(keys, mappings, [client.inside, server.inside], egress, expires))
     }
 
     /// Makes room for a flow that was `refused`, by ending one from outside that has proved nothing: the
@@ -150,7 +141,7 @@ impl<A: Address> FlowTable<A> {
         let quota = self.quota(new);
         let found = match refused {
             Refused::TableFull => self.visitors.oldest(),
-            Refused::HostLimit if !quota.is_opener => {
+            Refused::HostLimit if quota.role == Role::Server => {
                 let mut queue = self.visitors.queue().take(RECYCLE_LOOKS_MAX);
                 queue.find(|id| self.flows[*id].quota() == quota)
             }
@@ -162,42 +153,50 @@ impl<A: Address> FlowTable<A> {
 
     /// Whether the server's filter takes in the client. (RFC 4787 section 5)
     fn admits(&self, now: Instant, protocol: Protocol, new: &NewFlow<A>) -> bool {
-        let (NewFlow::Inbound { server, .. } | NewFlow::Hairpin { server, .. }) = new else { return true };
-        let Server::Mapped(id) = *server else { return true };
-        let client_address = match *new {
-            NewFlow::Inbound { remote, .. } => Some(remote.address),
-            NewFlow::Hairpin { client: Client::Static(binding), .. } => Some(binding.external.address),
-            _ => self.external_address(),
-        };
+        let NewFlow::Inbound { remote, server: Server::Mapped(id) } = *new else { return true };
         // A query names its asker and nobody who would be asked: no identifier leads inside.
         let is_open = protocol != Protocol::ICMP && self.mappings[id].held_until > Tick::at(now);
         is_open
             && match self.nat.filtering {
                 Filtering::EndpointIndependent => true,
-                Filtering::AddressDependent => {
-                    client_address.is_some_and(|address| self.permissions.count((id, address)) > 0)
-                }
+                Filtering::AddressDependent => self.permissions.count((id, remote.address)) > 0,
                 Filtering::AddressAndPortDependent => false,
             }
     }
 
-    /// What a flow will be counted against.
-    /// The gateway opens flows for all hosts together: it asks for each name from another port.
-    fn limit_of(&self, quota: Quota<A>) -> u32 {
-        let Nat { flows_max, flows_per_host_max, .. } = self.nat;
-        let is_own = quota.is_opener && Some(quota.host) == self.external_address();
-        if is_own { flows_per_host_max.max(flows_max / 4) } else { flows_per_host_max }
+    /// Whether no more flows may count against `quota`. Of a shard among several, one host may have no more
+    /// than half, so that what it sends from a single port leaves others their room.
+    fn is_used_up(&self, quota: Quota<A>) -> bool {
+        let here = self.quotas.count(quota);
+        let is_crowded =
+            !self.shard.is_sole() && quota.role != Role::Hairpin && here >= (self.flows_max / 2).max(1);
+        is_crowded || here.saturating_add(self.shares.elsewhere(quota)) >= self.limit_of(quota)
     }
 
+    /// How many flows may count against `quota`, in all shards.
+    /// The gateway opens flows for all hosts together: it asks for each name from another port.
+    pub(super) fn limit_of(&self, quota: Quota<A>) -> u32 {
+        let Nat { flows_max, flows_per_host_max, .. } = self.nat;
+        match quota.role {
+            Role::Client if Some(quota.host) == self.external_address() => {
+                flows_per_host_max.max(flows_max / 4)
+            }
+            Role::Client | Role::Server => flows_per_host_max,
+            Role::Hairpin => flows_max,
+        }
+    }
+
+    /// What a flow will be counted against.
     fn quota(&self, new: &NewFlow<A>) -> Quota<A> {
-        let (inside, is_opener) = match *new {
-            NewFlow::Outbound { client, .. } | NewFlow::Hairpin { client, .. } => match client {
-                Client::Mapped(inside) => (inside, true),
-                Client::Static(binding) => (binding.inside, true),
-            },
-            NewFlow::Inbound { server, .. } => (self.server(server).inner, false),
+        let (host, role) = match *new {
+            NewFlow::Outbound { client: Client::Mapped(inside), .. } => (inside, Role::Client),
+            NewFlow::Outbound { client: Client::Static(binding), .. } => (binding.inside, Role::Client),
+            NewFlow::Inbound { remote, .. } if Some(remote.address) == self.external_address() => {
+                (remote, Role::Hairpin)
+            }
+            NewFlow::Inbound { server, .. } => (self.server(server).inner, Role::Server),
         };
-        Quota { host: inside.address, is_opener }
+        Quota { host: host.address, role }
     }
 
     fn client(&mut self, protocol: Protocol, client: Client<A>) -> Result<Party<A>, Refused> {

@@ -132,24 +132,26 @@ impl<T: Copy> FragmentTracker<T> {
         }
     }
 
-    /// The first fragment of a packet has come, and `value` is what becomes of it: hands every frame
-    /// that waited for it to `release`, with where it came from. A frame's buffer may be exchanged for
-    /// another of the same capacity.
+    /// The first fragment of a packet has come, and `value` is what becomes of it. What waited for it is
+    /// now to be [released](FragmentTracker::release).
     ///
     /// Returns `false` if there was no place to note it; its other fragments will then not pass.
-    pub fn first(
-        &mut self,
-        now: Instant,
-        key: &FragmentKey,
-        value: T,
-        release: &mut impl FnMut(Ingress, &mut Frame),
-    ) -> bool {
+    pub fn first(&mut self, now: Instant, key: &FragmentKey, value: T) -> bool {
         let Some(place) = self.find(now, key).or_else(|| self.insert(key)) else { return false };
         let entry = &mut self.sets[place / WAYS][place % WAYS];
         entry.value = Some(value);
         entry.deadline = now + Self::KNOWN;
-        self.let_go(place, release);
+        self.waiting.retain(|waiting| *waiting != place);
         true
+    }
+
+    /// Takes out the next fragment that waited for the first, which has come, into `frame`; returns where
+    /// it came from.
+    pub fn release(&mut self, now: Instant, key: &FragmentKey, frame: &mut Frame) -> Option<Ingress> {
+        let place = self.find(now, key)?;
+        let (held, ingress) = self.pool.release(&mut self.sets[place / WAYS][place % WAYS].held)?;
+        held.give_to(frame);
+        Some(ingress)
     }
 
     /// A fragment that is not the first has come in `frame`. If the first has not come yet, the

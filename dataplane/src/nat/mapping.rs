@@ -29,6 +29,7 @@ use crate::flow::index::Index;
 use crate::flow::key::{Address, Endpoint};
 use crate::flow::slab::Slab;
 use crate::flow::timer::Tick;
+use crate::shard::Shard;
 use crate::wire::ipv4::Protocol;
 
 /// A mapping's number. It is valid while the mapping lives, then used again.
@@ -89,9 +90,9 @@ struct PortSpace {
 }
 
 impl<A: Address> Mappings<A> {
-    /// No mappings, no external address, and no room.
-    pub(crate) fn new(hasher: RandomState, rng: StdRng) -> Self {
-        let space = || PortSpace { allocator: PortAllocator::new(), owners: vec![None; PORTS] };
+    /// No mappings, no external address, and no room. New ones get ports of `shard`.
+    pub(crate) fn new(shard: Shard, hasher: RandomState, rng: StdRng) -> Self {
+        let space = || PortSpace { allocator: PortAllocator::new(shard), owners: vec![None; PORTS] };
         Self {
             mappings: Slab::new(),
             by_inside: Index::new(),

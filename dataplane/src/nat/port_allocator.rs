@@ -5,24 +5,29 @@
 //! 0-1023 or 1024-65535 of the original and of its parity (RFC 4787 REQ-3a, REQ-4); then of the other
 //! parity; and for a low port, of which there are few, in the upper range. The search goes over bitmaps
 //! and is exhaustive: the last free port is found as surely as the first. Reserved ports belong to the
-//! gateway's services and forwards and are never given out; neither is port 0.
+//! gateway's services and forwards and are never given out; neither are port 0 and, with several workers,
+//! the ports of the other shards.
 
 use core::ops::RangeInclusive;
 
 use rand::{Rng, RngExt};
 
-/// The external ports of one protocol and address.
+use crate::shard::Shard;
+
+/// The external ports of one protocol and address, as far as they are one shard's.
 pub(crate) struct PortAllocator {
+    shard: Shard,
     owned: Bitmap,
     reserved: Bitmap,
 }
 
 impl PortAllocator {
-    /// Every port is free, but 0.
-    pub(crate) fn new() -> Self {
+    /// Every port of `shard` is free, but 0.
+    pub(crate) fn new(shard: Shard) -> Self {
         let mut reserved = Bitmap::default();
-        reserved.insert(0);
-        Self { owned: Bitmap::default(), reserved }
+        let others = (0..=u16::MAX).filter(|port| shard.of_port(*port) != shard.index());
+        others.chain([0]).for_each(|port| reserved.insert(port));
+        Self { shard, owned: Bitmap::default(), reserved }
     }
 
     /// Takes a port for an inside port `preferred`; `None` if none is free that would do.
@@ -39,7 +44,7 @@ impl PortAllocator {
 
     /// Sets the ports that are never given out. Those that are owned already stay owned.
     pub(crate) fn set_reserved(&mut self, ports: impl Iterator<Item = RangeInclusive<u16>>) {
-        *self = Self { owned: core::mem::take(&mut self.owned), ..Self::new() };
+        *self = Self { owned: core::mem::take(&mut self.owned), ..Self::new(self.shard) };
         for port in ports.flatten() {
             self.reserved.insert(port);
         }
@@ -126,14 +131,14 @@ mod tests {
 
     #[test]
     fn a_free_port_is_preserved() {
-        let mut ports = PortAllocator::new();
+        let mut ports = PortAllocator::new(Shard::SOLE);
         assert_eq!(ports.allocate(5060, &mut rng()), Some(5060));
         assert_eq!(ports.allocate(123, &mut rng()), Some(123));
     }
 
     #[test]
     fn rfc4787_req3_a_port_is_never_given_out_twice() {
-        let (mut ports, mut rng) = (PortAllocator::new(), rng());
+        let (mut ports, mut rng) = (PortAllocator::new(Shard::SOLE), rng());
         let mut given = BTreeSet::new();
         for _ in 0..2000 {
             assert!(given.insert(ports.allocate(40_000, &mut rng).unwrap()));
@@ -142,7 +147,7 @@ mod tests {
 
     #[test]
     fn rfc4787_req3a_and_req4_range_and_parity_are_kept() {
-        let (mut ports, mut rng) = (PortAllocator::new(), rng());
+        let (mut ports, mut rng) = (PortAllocator::new(Shard::SOLE), rng());
         for preferred in [122u16, 123, 4000, 4001] {
             for _ in 0..200 {
                 let port = ports.allocate(preferred, &mut rng).unwrap();
@@ -153,7 +158,7 @@ mod tests {
 
     #[test]
     fn exhaustion_goes_over_parity_and_range_to_refusal() {
-        let (mut ports, mut rng) = (PortAllocator::new(), rng());
+        let (mut ports, mut rng) = (PortAllocator::new(Shard::SOLE), rng());
         let odd_low: Vec<_> = (0..512).map(|_| ports.allocate(123, &mut rng).unwrap()).collect();
         assert!(odd_low.iter().all(|port| *port < 1024 && port % 2 == 1));
         let even_low: Vec<_> = (0..511).map(|_| ports.allocate(123, &mut rng).unwrap()).collect();
@@ -168,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_high_port_never_becomes_a_low_one() {
-        let (mut ports, mut rng) = (PortAllocator::new(), rng());
+        let (mut ports, mut rng) = (PortAllocator::new(Shard::SOLE), rng());
         while let Some(port) = ports.allocate(50_000, &mut rng) {
             assert!(port >= 1024);
         }
@@ -177,7 +182,7 @@ mod tests {
 
     #[test]
     fn reserved_ports_are_not_given_out() {
-        let (mut ports, mut rng) = (PortAllocator::new(), rng());
+        let (mut ports, mut rng) = (PortAllocator::new(Shard::SOLE), rng());
         ports.set_reserved([8000..=8009, 25..=25].into_iter());
         assert!(ports.is_reserved(8005) && ports.is_reserved(0));
         assert_ne!(ports.allocate(8005, &mut rng), Some(8005));
@@ -187,9 +192,23 @@ mod tests {
     }
 
     #[test]
+    fn a_shard_gives_out_its_own_ports_and_keeps_range_and_parity() {
+        let shard = Shard::new(1, 3).expect("one of three");
+        let (mut ports, mut rng) = (PortAllocator::new(shard), rng());
+        let preferred = (2000..).find(|port| shard.of_port(*port) == 1).expect("one of its own");
+        assert_eq!(ports.allocate(preferred, &mut rng), Some(preferred));
+        let given: Vec<_> = core::iter::from_fn(|| ports.allocate(preferred, &mut rng)).collect();
+        assert!(given.iter().all(|port| *port >= 1024 && shard.of_port(*port) == 1));
+        let (alike, others) = given.split_at(given.len() / 2);
+        assert!(alike.iter().all(|port| port % 2 == preferred % 2));
+        assert!(others.iter().skip(1).all(|port| port % 2 != preferred % 2));
+        assert_eq!(given.len() + 1, (1024..=u16::MAX).filter(|port| shard.of_port(*port) == 1).count());
+    }
+
+    #[test]
     fn rfc4787_req11_the_same_seed_gives_the_same_ports() {
         let run = || {
-            let (mut ports, mut rng) = (PortAllocator::new(), rng());
+            let (mut ports, mut rng) = (PortAllocator::new(Shard::SOLE), rng());
             (0..100).map(|_| ports.allocate(1234, &mut rng)).collect::<Vec<_>>()
         };
         assert_eq!(run(), run());
@@ -247,7 +266,7 @@ mod tests {
             seed: u64,
         ) {
             let mut rng = StdRng::seed_from_u64(seed);
-            let mut ports = PortAllocator::new();
+            let mut ports = PortAllocator::new(Shard::SOLE);
             ports.owned.0.fill(u64::MAX);
             USED.into_iter().flatten().for_each(|port| ports.release(port));
             let mut model = Model { owned: BTreeSet::new(), reserved: 0..=0 };

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::egress::{NeighborEvents, send_arp};
 use super::{Context, Dataplane};
-use crate::batch::{Frame, Verdict};
+use crate::batch::{Frame, Ingress, Verdict};
 use crate::config::Segment;
 use crate::drop_reason::DropReason;
 use crate::time::Instant;
@@ -14,7 +14,9 @@ use crate::wire::ethernet::{Header, MacAddr};
 use crate::wire::ipv4::AddressKind;
 
 impl Dataplane {
-    /// A frame from `segment` that carries ARP. It is only read: others may get the same.
+    /// A frame from `segment` that carries ARP. It is only read: others may get the same, the other workers
+    /// for one. They learn from it; who has received it answers, and the first worker defends the gateway's
+    /// address.
     pub(super) fn arp_input(&mut self, cx: &mut Context<'_>, segment: Segment, frame: &Frame) -> Verdict {
         let Ok(packet) = Packet::parse(&frame.bytes()[Header::LEN..]) else {
             return Verdict::Drop(DropReason::ArpMalformed);
@@ -27,7 +29,10 @@ impl Dataplane {
         if packet.sender_mac == interface.mac {
             return Verdict::Drop(DropReason::ArpMalformed);
         }
+        let is_first = !matches!(cx.ingress, Ingress::Heard(_));
         if packet.sender_ip == own {
+            cx.tell_others = is_first && !self.shard.is_sole();
+            self.counters.address_conflicts += u64::from(is_first);
             self.defend(cx, segment, own);
             return Verdict::Drop(DropReason::ArpMalformed);
         }
@@ -39,7 +44,12 @@ impl Dataplane {
             return Verdict::Drop(DropReason::SpoofedSource);
         }
 
+        cx.tell_others = is_first && is_of_segment && !self.shard.is_sole();
         let reply = packet.reply(interface.mac);
+        // An answer may be to what another worker has asked: who it is from is then known to all.
+        let is_introduction = is_for_us && !self.shard.is_sole();
+        let operation = if is_introduction { Operation::Request } else { packet.operation };
+        let packet = Packet { operation, ..packet };
         let Self { config, counters, links, neighbors, unreachable, .. } = self;
         let mut events = NeighborEvents { config, counters, links, unreachable };
         // A router with addresses of several networks asks as any of them: it is answered, and nothing
@@ -47,7 +57,7 @@ impl Dataplane {
         if is_of_segment {
             neighbors.handle_arp(cx.now, segment, &packet, is_for_us, &mut |event| events.handle(cx, event));
         }
-        if is_answered {
+        if is_answered && is_first {
             send_arp(counters, links, cx, segment, &reply, packet.sender_mac);
         }
         Verdict::Consumed
@@ -70,8 +80,7 @@ impl Dataplane {
     /// Somebody else claims the gateway's address: says once in a while whose it is. A claim that is
     /// answered each time would make a storm of two gateways. // RFC 5227 section 2.4 (b)
     fn defend(&mut self, cx: &mut Context<'_>, segment: Segment, own: Ipv4Addr) {
-        self.counters.address_conflicts += 1;
-        if cx.now < self.defended_until[segment as usize] {
+        if !self.shard.is_first() || cx.now < self.defended_until[segment as usize] {
             return;
         }
         self.defended_until[segment as usize] = cx.now + DEFEND_INTERVAL;

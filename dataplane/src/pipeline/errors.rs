@@ -86,14 +86,39 @@ impl Dataplane {
 
     /// Tells the sender of a packet, perhaps translated since, that its next hop does not answer.
     pub(super) fn reject_unreachable(&mut self, cx: &mut Context<'_>, quote: &mut Quote) {
-        if self.undo_translation(quote.bytes_mut()).is_none() {
+        self.reject_undone(cx, quote, IcmpError::HostUnreachable);
+    }
+
+    /// Tells the sender of a packet, perhaps translated since, what became of it. If that can only be told
+    /// where it went out to the WAN address, it is told there.
+    pub(super) fn reject_undone(&mut self, cx: &mut Context<'_>, quote: &mut Quote, error: IcmpError) {
+        if !is_hairpinned(quote.bytes()) && self.undo_translation(quote.bytes_mut()).is_none() {
             return;
         }
+        if is_hairpinned(quote.bytes()) {
+            match self.hairpin_sender(quote.bytes()) {
+                Some(worker) if worker == self.shard.index() => self.reject_hairpinned(cx, quote, error),
+                Some(worker) => self.return_quote(cx, worker, quote, error),
+                None => {}
+            }
+            return;
+        }
+        self.reject_quoted(cx, quote, error);
+    }
+
+    /// As [`Dataplane::reject_undone`], for a packet that went out to the WAN address from here.
+    pub(super) fn reject_hairpinned(&mut self, cx: &mut Context<'_>, quote: &mut Quote, error: IcmpError) {
+        if self.undo_translation(quote.bytes_mut()).is_some() {
+            self.reject_quoted(cx, quote, error);
+        }
+    }
+
+    fn reject_quoted(&mut self, cx: &mut Context<'_>, quote: &Quote, error: IcmpError) {
         let Ok(header) = Header::parse_embedded(quote.bytes()) else { return };
         let segment =
             if self.networks.on(Segment::Lan).contains(header.source) { Segment::Lan } else { Segment::Wan };
         if self.networks.own_segment(header.source).is_none() {
-            self.reject_packet(cx, segment, &header, quote.bytes(), IcmpError::HostUnreachable);
+            self.reject_packet(cx, segment, &header, quote.bytes(), error);
         }
     }
 
@@ -136,16 +161,22 @@ impl Dataplane {
         let flow = self.flows.flow(id);
         let (translation, egress) = (flow.translation(direction), flow.egress(direction));
         // A router between the inside host and here would give away an inside address.
-        let source = if way == Way::Input { header.source } else { translation.source.address };
-        let destination = translation.destination.address;
-        let route = match self.route_out(cx, Arrival { way, header, frame }, egress, destination) {
-            Ok(route) => route,
+        let is_from_outside = matches!(way, Way::Input | Way::HairpinInput);
+        let source = if is_from_outside { header.source } else { translation.source.address };
+        let destination = translation.destination;
+        let hop = match self.route_out(cx, Arrival { way, header, frame }, egress, destination.address) {
+            Ok(hop) => hop,
             Err(reason) => return Verdict::Drop(reason),
         };
         let packet = &mut frame.bytes_mut()[ethernet::Header::LEN..];
         if icmp::translate(packet, header, &quoted, &translation, source).is_err() {
             return Verdict::Drop(DropReason::TransportMalformed);
         }
-        self.send_translated(cx, way, route, destination, frame)
+        self.send_translated(cx, way, hop, quoted.header.protocol, destination, frame)
     }
+}
+
+/// Whether a packet is a LAN host's on its way in again.
+fn is_hairpinned(packet: &[u8]) -> bool {
+    Header::parse_embedded(packet).is_ok_and(|header| header.source == header.destination)
 }

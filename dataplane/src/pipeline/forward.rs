@@ -6,7 +6,6 @@ use crate::batch::{Frame, Verdict};
 use crate::config::{Mode, Segment};
 use crate::drop_reason::DropReason;
 use crate::icmp_error::IcmpError;
-use crate::route::Route;
 use crate::wire::ethernet;
 use crate::wire::ipv4::{AddressKind, Header, HeaderMut};
 
@@ -46,21 +45,21 @@ impl Dataplane {
         if route.segment == Segment::Wan && self.config.mode.translates() {
             return self.nat(cx, Way::Output, header, frame);
         }
-        if let Err(reason) = self.check_hop(cx, segment, route, header, frame) {
+        if let Err(reason) = self.check_hop(cx, segment, route.segment, header, frame) {
             return Verdict::Drop(reason);
         }
         take_hop(frame);
         self.egress(cx, route, header.destination, frame)
     }
 
-    /// Whether a packet may make the hop to `route`; if not, its sender is told. It must come before
-    /// any translation, as the sender knows the packet as it was.
+    /// Whether a packet may make the hop from `segment` to `next`; if not, its sender is told. It must
+    /// come before any translation, as the sender knows the packet as it was.
     #[inline]
     pub(super) fn check_hop(
         &mut self,
         cx: &mut Context<'_>,
         segment: Segment,
-        route: Route,
+        next: Segment,
         header: &Header,
         frame: &Frame,
     ) -> Result<(), DropReason> {
@@ -72,7 +71,7 @@ impl Dataplane {
             self.reject(cx, segment, header, frame, IcmpError::TtlExceeded);
             return Err(DropReason::TtlExpired);
         }
-        let mtu = self.config.interface(route.segment).mtu;
+        let mtu = self.config.interface(next).mtu;
         let is_too_long = frame.segment_len_max() > ethernet::Header::LEN + usize::from(mtu);
         if is_too_long && header.dont_fragment {
             self.reject(cx, segment, header, frame, IcmpError::FragmentationNeeded { mtu });

@@ -4,13 +4,17 @@
 //! What is decided about a first fragment is noted for the others, which carry no ports. Those that
 //! overtake it are held. Fragments for the host stack go to it one by one: it puts them together.
 
+use core::mem;
+
 use super::nat::{Arrival, Fate, Way};
+use super::steer::hand_over;
 use super::{Context, Dataplane, ipv4};
-use crate::batch::{Frame, Ingress, Output, Verdict};
+use crate::batch::{Frame, Output, Verdict};
 use crate::drop_reason::DropReason;
 use crate::fragment::{FragmentKey, Later, Pieces, is_sound};
 use crate::offload::Offload;
 use crate::port::PortSet;
+use crate::shard::Leg;
 use crate::time::Instant;
 use crate::wire::ethernet;
 use crate::wire::ipv4::Header;
@@ -29,14 +33,17 @@ impl Dataplane {
         }
         let key = FragmentKey::new(way.origin(), header);
         if !header.is_first_fragment() {
-            let tracker = self.fragments.as_mut().expect("no fragment arrives while others are let go");
-            return match tracker.later(cx.now, &key, cx.ingress, frame) {
+            return match self.fragments.later(cx.now, &key, cx.ingress, frame) {
                 Later::Known(fate) => self.meet(cx, way, &fate, header, frame),
                 Later::Held => Verdict::Hold,
                 Later::Full => Verdict::Drop(DropReason::FragmentTableFull),
             };
         }
         let fate = self.decide_first_fragment(cx, Arrival { way, header, frame });
+        if let Fate::Ask(worker) = fate {
+            // The first comes back; the others wait for it.
+            return hand_over(cx, worker, Leg::Asks);
+        }
         let verdict = self.meet(cx, way, &fate, header, frame);
         self.release_fragments(cx, way, &key, fate);
         verdict
@@ -44,9 +51,10 @@ impl Dataplane {
 
     /// Gives up the fragments whose first did not come.
     pub(super) fn fragment_timeout(&mut self, now: Instant) {
-        let Self { fragments, counters, .. } = self;
-        let tracker = fragments.as_mut().expect("time does not pass while fragments are let go");
-        tracker.handle_timeout(now, &mut |_, _| counters.held_dropped(DropReason::FragmentInvalid));
+        let Self { fragments, gathered, counters, .. } = self;
+        let mut expire = |_, _: &mut Frame| counters.held_dropped(DropReason::FragmentInvalid);
+        fragments.handle_timeout(now, &mut expire);
+        gathered.iter_mut().for_each(|gathered| gathered.handle_timeout(now, &mut expire));
     }
 
     /// Does to one fragment what is to become of all.
@@ -62,8 +70,9 @@ impl Dataplane {
             Fate::Pass(passage) => passage,
             Fate::Local => return Verdict::Local,
             Fate::Drop(reason) => return Verdict::Drop(*reason),
+            Fate::Ask(worker) => return hand_over(cx, *worker, Leg::Asks),
         };
-        match self.check_route(cx, Arrival { way, header, frame }, passage.route) {
+        match self.check_route(cx, Arrival { way, header, frame }, passage.hop) {
             Ok(()) => self.pass(cx, way, passage, header, frame),
             Err(reason) => Verdict::Drop(reason),
         }
@@ -71,20 +80,25 @@ impl Dataplane {
 
     /// Notes what becomes of a packet's fragments, and does it to those that wait.
     fn release_fragments(&mut self, cx: &mut Context<'_>, way: Way, key: &FragmentKey, fate: Fate) {
-        // The waiting ones go through this dataplane's stages, so its tracker is set aside meanwhile.
-        let Some(mut tracker) = self.fragments.take() else { return };
-        tracker.first(cx.now, key, fate, &mut |ingress, frame| {
-            let verdict = match ipv4::parse(frame) {
-                Ok(header) => self.meet(cx, way, &fate, &header, frame),
+        if !self.fragments.first(cx.now, key, fate) {
+            return;
+        }
+        let current = cx.ingress;
+        let mut frame = mem::take(&mut self.released);
+        while let Some(ingress) = self.fragments.release(cx.now, key, &mut frame) {
+            cx.ingress = ingress;
+            let verdict = match ipv4::parse(&frame) {
+                Ok(header) => self.meet(cx, way, &fate, &header, &mut frame),
                 Err(reason) => Verdict::Drop(reason),
             };
-            self.release(cx, verdict, ingress, frame);
-        });
-        self.fragments = Some(tracker);
+            self.release(cx, verdict, &mut frame);
+        }
+        self.released = frame;
+        cx.ingress = current;
     }
 
-    /// Carries out the verdict on a frame that was held.
-    fn release(&mut self, cx: &mut Context<'_>, verdict: Verdict, ingress: Ingress, frame: &mut Frame) {
+    /// Carries out the verdict on a frame that was held, the one at hand.
+    pub(super) fn release(&mut self, cx: &mut Context<'_>, verdict: Verdict, frame: &mut Frame) {
         let counters = &mut self.counters;
         let ports = match verdict {
             Verdict::Transmit(port) => PortSet::only(port),
@@ -92,7 +106,7 @@ impl Dataplane {
             // It waits on, for a neighbour.
             Verdict::Hold => return,
             Verdict::Drop(reason) => return counters.held_dropped(reason),
-            Verdict::Local if cx.spare.add(ingress, verdict, frame) => return counters.held_delivered(),
+            Verdict::Local if cx.spare.add(cx.ingress, verdict, frame) => return counters.held_delivered(),
             Verdict::HandOver(_) if cx.spare.add(cx.ingress, verdict, frame) => {
                 return counters.held_handed_over();
             }

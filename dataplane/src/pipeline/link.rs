@@ -1,12 +1,15 @@
 //! The link stage: what is no valid frame ends here, what is for others is bridged, and what is for
 //! the gateway goes up to ARP or IPv4.
 
+use std::collections::VecDeque;
+
 use super::{Context, Dataplane};
 use crate::batch::{Frame, Verdict};
 use crate::bridge::{Bridge, Station};
 use crate::config::{Config, Segment};
 use crate::drop_reason::DropReason;
 use crate::port::{PortId, PortSet};
+use crate::shard::{Notice, Shard};
 use crate::time::Instant;
 use crate::wire::ethernet::{EtherType, Header, MacAddr};
 
@@ -86,11 +89,25 @@ impl Dataplane {
 pub(super) struct Links {
     ports: [PortSet; 2],
     bridges: [Bridge; 2],
+    /// Whether other workers are to be told of stations.
+    has_others: bool,
+    /// Stations that they are to be told of.
+    news: VecDeque<Notice>,
 }
 
+/// The most stations that the others are still to be told of. Those beyond they hear of, or are told of in
+/// the next third of the ageing time.
+const NEWS_MAX: usize = 256;
+
 impl Links {
-    pub(super) fn new(config: &Config, seeds: [[u64; 4]; 2]) -> Self {
-        Self { ports: ports_of(config), bridges: seeds.map(Bridge::new) }
+    pub(super) fn new(config: &Config, shard: Shard, seeds: [[u64; 4]; 2]) -> Self {
+        let has_others = !shard.is_sole();
+        Self {
+            ports: ports_of(config),
+            bridges: seeds.map(Bridge::new),
+            has_others,
+            news: VecDeque::with_capacity(if has_others { NEWS_MAX } else { 0 }),
+        }
     }
 
     /// Takes in other ports. A port that has changed sides leaves its stations behind.
@@ -144,7 +161,23 @@ impl Links {
 
     #[inline]
     fn learn(&mut self, now: Instant, segment: Segment, station: MacAddr, port: PortId) {
-        self.bridges[segment as usize].learn(now, station, port);
+        let bridge = &mut self.bridges[segment as usize];
+        if self.has_others && bridge.is_news(now, station, port) && self.news.len() < NEWS_MAX {
+            self.news.push_back(Notice::Station { segment, mac: station, port });
+        }
+        bridge.learn(now, station, port);
+    }
+
+    /// What another worker has learnt.
+    pub(super) fn hear(&mut self, now: Instant, segment: Segment, station: MacAddr, port: PortId) {
+        if self.ports[segment as usize].contains(port) {
+            self.bridges[segment as usize].learn(now, station, port);
+        }
+    }
+
+    /// The next station that the other workers are to be told of.
+    pub(super) fn pop_notice(&mut self) -> Option<Notice> {
+        self.news.pop_front()
     }
 
     #[inline]

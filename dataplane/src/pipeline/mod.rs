@@ -7,15 +7,17 @@
 //!                 ├─▶ arp ──▶ neighbours
 //!                 └─▶ ipv4 ─┬─▶ local ──▶ host stack, or an echo reply ─┐
 //!                           ├─▶ forward ──────────────┬─────────────────┼─▶ egress ──▶ verdict
-//!                           └─▶ nat ──▶ flows ────────┘                 │
-//!                                ▲                                      │
+//!                           └─▶ steer ─┬─▶ nat ──▶ flows ─────────────┘
+//!                                ▲     │    ▲  │
+//!                                │     │    └──┘ hairpin
+//!                                │     └─▶ another worker
 //!  host stack ──▶ local ─────────┴──────────────────────────────────────┘
 //! ```
 //!
-//! Each stage is a file with methods of [`Dataplane`]: `link`, `arp`, `ipv4`, `local`, `forward`, `nat`,
-//! `fragments`, `egress`; `errors` makes and translates ICMP errors. A stage
-//! returns the frame's [`Verdict`] or calls the next. What it reads of a packet it parses itself, and
-//! it trusts what the stage before has checked.
+//! Each stage is a file with methods of [`Dataplane`]: `link`, `arp`, `ipv4`, `local`, `forward`, `steer`,
+//! `nat`, `hairpin`, `fragments`, `egress`; `errors` makes and translates ICMP errors. A stage returns the
+//! frame's [`Verdict`] or calls the next. What it reads of a packet it parses itself, and it trusts what the
+//! stage before has checked.
 //!
 //! The dataplane owns its tables and no frame: frames are the batch's, and those that wait are in the
 //! pools of the neighbour table and the fragment tracker, which give a spare buffer in exchange. What it
@@ -23,6 +25,9 @@
 //!
 //! For every frame handed in the [`Counters`] know one fate. A held frame is counted again when it is
 //! let go or given up.
+//!
+//! Of several workers, each has a dataplane with its [`Shard`]. `steer` finds whose a packet is that is to be
+//! translated; the rest is done by whoever has it. With one worker it is a branch that is never taken.
 //!
 //! What it does not do: VLANs, IPv6, IPv4 multicast, ICMP redirects, reassembly (the host stack
 //! reassembles what is its own), application gateways in NAT.
@@ -32,6 +37,7 @@ mod egress;
 mod errors;
 mod forward;
 mod fragments;
+mod hairpin;
 mod ipv4;
 mod link;
 mod local;
@@ -62,7 +68,7 @@ use crate::nat::Timeouts;
 use crate::nat::icmp::reply_key;
 use crate::neighbor::{Neighbor, NeighborTable};
 use crate::route::Routes;
-use crate::shard::{Notice, Shard};
+use crate::shard::{Identifications, Leg, Notice, Shard, Steering};
 use crate::time::Instant;
 use crate::wire::icmpv4::Embedded;
 use crate::wire::ipv4::Protocol;
@@ -86,14 +92,19 @@ pub struct FlowInfo {
 pub struct Dataplane {
     config: Arc<Config>,
     shard: Shard,
+    steering: Steering,
     counters: Counters,
     links: Links,
     networks: Networks,
     routes: Routes,
     neighbors: NeighborTable,
     flows: FlowTable,
-    /// `None` only while the tracker lets fragments go, which then pass through the stages.
-    fragments: Option<FragmentTracker<Fate>>,
+    fragments: FragmentTracker<Fate>,
+    /// Whose the packets are whose fragments this worker gathers; `None` if there are no others.
+    gathered: Option<FragmentTracker<u8>>,
+    /// Where a fragment is while it is let go, and while it is given to its owner.
+    released: Frame,
+    gathered_frame: Frame,
     announcements: [Announcements; 2],
     /// Until when an address conflict on each segment is not answered.
     defended_until: [Instant; 2],
@@ -102,8 +113,7 @@ pub struct Dataplane {
     syn_refusals: SynRefusals,
     /// Packets given up in this call, whose senders are still to be told.
     unreachable: Vec<Quote>,
-    /// The identification that a translated packet got last.
-    identification: u16,
+    identifications: Identifications,
     rng: StdRng,
 }
 
@@ -114,6 +124,8 @@ struct Context<'a> {
     ingress: Ingress,
     /// The hash of the flow key of the frame at hand, if it was worked out ahead.
     key_hash: Option<KeyHash>,
+    /// How far the frame at hand has come.
+    leg: Leg,
     /// Whether the other workers are to learn from it, too.
     tell_others: bool,
     output: &'a mut Output,
@@ -122,7 +134,15 @@ struct Context<'a> {
 
 impl<'a> Context<'a> {
     fn new(now: Instant, output: &'a mut Output, spare: SpareSlots<'a>) -> Self {
-        Self { now, ingress: Ingress::Host, key_hash: None, tell_others: false, output, spare }
+        Self {
+            now,
+            ingress: Ingress::Host,
+            key_hash: None,
+            leg: Leg::First,
+            tell_others: false,
+            output,
+            spare,
+        }
     }
 }
 
@@ -138,18 +158,22 @@ impl Dataplane {
         let frame_capacity = config.frame_len_max();
         let mut dataplane = Self {
             counters: Counters::default(),
-            links: Links::new(&config, [rng.random(), rng.random()]),
+            links: Links::new(&config, shard, [rng.random(), rng.random()]),
             networks: Networks::of_config(&config),
             routes: Routes::of_config(&config),
             neighbors: NeighborTable::new(rng.random(), frame_capacity),
-            flows: FlowTable::new(&config.nat, Timeouts::default(), rng.random()),
-            fragments: Some(FragmentTracker::new(rng.random(), frame_capacity)),
+            flows: FlowTable::new(&config.nat, Timeouts::default(), shard, rng.random()),
+            fragments: FragmentTracker::new(rng.random(), frame_capacity),
             announcements: [Announcements::default(); 2],
             defended_until: [Instant::ZERO; 2],
-            error_limits: [RateLimit::ICMP_ERRORS; 2],
+            error_limits: [RateLimit::ICMP_ERRORS.divided(shard.count()); 2],
             syn_refusals: SynRefusals::new(),
             unreachable: Vec::with_capacity(egress::UNREACHABLE_MAX),
-            identification: rng.random(),
+            identifications: Identifications::new(shard, rng.random()),
+            gathered: (!shard.is_sole()).then(|| FragmentTracker::new(rng.random(), frame_capacity)),
+            released: Frame::with_capacity(frame_capacity),
+            gathered_frame: Frame::with_capacity(if shard.is_sole() { 0 } else { frame_capacity }),
+            steering: Steering::new(shard, &config.firewall, seed),
             rng,
             shard,
             config,
@@ -167,6 +191,7 @@ impl Dataplane {
         self.networks = Networks::of_config(&self.config);
         self.routes = Routes::of_config(&self.config);
         self.links.configure(&self.config);
+        self.steering.configure(&self.config.firewall);
         for segment in [Segment::Lan, Segment::Wan] {
             if old.interface(segment).address != self.config.interface(segment).address {
                 self.leave_network(now, segment);
@@ -192,6 +217,7 @@ impl Dataplane {
             for (slot, hash) in wave.iter_mut().zip(hashes) {
                 cx.ingress = slot.ingress;
                 cx.key_hash = hash;
+                cx.leg = Leg::First;
                 cx.tell_others = false;
                 let verdict = self.frame(&mut cx, &mut slot.frame);
                 // Counted before it is stored: it is not read back from memory then.
@@ -218,7 +244,8 @@ impl Dataplane {
         let timeouts = [
             self.flows.poll_timeout(),
             self.neighbors.poll_timeout(),
-            self.fragments.as_ref().and_then(FragmentTracker::poll_timeout),
+            self.fragments.poll_timeout(),
+            self.gathered.as_ref().and_then(FragmentTracker::poll_timeout),
             self.syn_refusals.poll_timeout(),
             lan,
             wan,
@@ -251,11 +278,17 @@ impl Dataplane {
     /// What all other workers' dataplanes are to [hear](Dataplane::hear) next. What waits here is bounded;
     /// take it only when it can be told.
     pub fn pop_notice(&mut self) -> Option<Notice> {
-        None
+        let Self { flows, links, .. } = self;
+        flows.pop_notice().map(Notice::HostFlows).or_else(|| links.pop_notice())
     }
 
     /// Takes in a notice of the worker `from`.
-    pub fn hear(&mut self, _now: Instant, _from: u8, _notice: Notice) {}
+    pub fn hear(&mut self, now: Instant, from: u8, notice: Notice) {
+        match notice {
+            Notice::HostFlows(host) => self.flows.hear(from, host),
+            Notice::Station { segment, mac, port } => self.links.hear(now, segment, mac, port),
+        }
+    }
 
     /// All flows.
     pub fn flows(&self) -> impl Iterator<Item = FlowInfo> {
@@ -335,7 +368,13 @@ impl Dataplane {
     fn forget_decisions(&mut self) {
         self.syn_refusals.clear();
         self.fragment_timeout(Instant::FAR_FUTURE);
-        self.fragments = Some(FragmentTracker::new(self.rng.random(), self.config.frame_len_max()));
+        let frame_capacity = self.config.frame_len_max();
+        self.fragments = FragmentTracker::new(self.rng.random(), frame_capacity);
+        if let Some(gathered) = &mut self.gathered {
+            *gathered = FragmentTracker::new(self.rng.random(), frame_capacity);
+        }
+        self.released.reserve(frame_capacity);
+        self.gathered_frame.reserve(frame_capacity);
     }
 
     /// The neighbours of an old network are nobody in the new one.
@@ -351,8 +390,8 @@ impl Dataplane {
 
     fn begin_announcing(&mut self, now: Instant, segment: Segment) {
         self.announcements[segment as usize] = match self.config.interface(segment).address {
-            Some(_) => Announcements::begin(now),
-            None => Announcements::default(),
+            Some(_) if self.shard.is_first() => Announcements::begin(now),
+            _ => Announcements::default(),
         };
     }
 }

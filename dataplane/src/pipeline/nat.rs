@@ -4,14 +4,17 @@
 //!  LAN ─────▶ Output ──────┐
 //!  host ────▶ HostOutput ──┤            yes
 //!  LAN ─────▶ Hairpin ─────┼──▶ flow? ───────▶ track ───▶ rewrite ──▶ egress, or host stack
-//!  WAN ─────▶ Input ───────┘      │                          ▲
-//!                              no │                          │
-//!                                 ▼                          │
-//!                 service, forward, mapping, default? ──▶ open
-//!                                 │ nobody
-//!                                 ▼
-//!                            unsolicited
+//!  WAN ─────▶ Input ───────┤      │                          ▲ │
+//!        ┌──▶ HairpinInput ┘   no │                          │ │
+//!        │                        ▼                          │ │
+//!        │        service, forward, mapping, default? ──▶ open │ from Hairpin, or back there
+//!        │                        │ nobody                     │
+//!        │                        ▼                            │
+//!        │                   unsolicited                       │
+//!        └─────────────────────────────────────────────────────┘
 //! ```
+//!
+//! A packet from one LAN host to another by way of the WAN address goes out and in again: see `hairpin`.
 //!
 //! Checks that end with an ICMP error to the sender come before the rewriting, as the sender knows the
 //! packet as it was, and before a flow is opened, so that a refused packet leaves nothing behind.
@@ -19,11 +22,13 @@
 
 use core::net::Ipv4Addr;
 
+use super::hairpin::HairpinClaim;
+use super::steer::hand_over;
 use super::{Context, Dataplane, forward, local};
 use crate::batch::{Frame, Verdict};
 use crate::config::Segment;
 use crate::drop_reason::DropReason;
-use crate::firewall::{self, Claim};
+use crate::firewall::{self, Claim, refusal::Quote};
 use crate::flow::{
     self, Binding, Client, Direction, Egress, Endpoint, FlowKey, NewFlow, Packet, Refused, Server,
     Translation, Transport,
@@ -32,6 +37,7 @@ use crate::icmp_error::IcmpError;
 use crate::nat::rewrite::{self, Coverage};
 use crate::offload::Offload;
 use crate::route::Route;
+use crate::shard::Leg;
 use crate::wire::ipv4::{Header, HeaderMut, Protocol};
 use crate::wire::{Malformed, ethernet, icmpv4, tcp, udp};
 
@@ -46,20 +52,27 @@ pub(super) enum Way {
     Input,
     /// From the LAN to the WAN address.
     Hairpin,
+    /// From the WAN address to itself: a packet that took [`Way::Hairpin`] before.
+    HairpinInput,
 }
 
 impl Way {
     /// Where what goes back to the sender goes.
     fn back(self) -> Egress {
-        self.origin().map_or(Egress::Host, Egress::Segment)
+        match self {
+            Self::Output | Self::Hairpin => Egress::Segment(Segment::Lan),
+            Self::Input => Egress::Segment(Segment::Wan),
+            Self::HostOutput => Egress::Host,
+            Self::HairpinInput => Egress::External,
+        }
     }
 
-    /// The segment that the packet came from; `None` if the host sent it.
+    /// The segment that the packet came from; `None` if it was the gateway itself that sent it.
     pub(super) fn origin(self) -> Option<Segment> {
         match self {
             Self::Output | Self::Hairpin => Some(Segment::Lan),
             Self::Input => Some(Segment::Wan),
-            Self::HostOutput => None,
+            Self::HostOutput | Self::HairpinInput => None,
         }
     }
 }
@@ -81,20 +94,32 @@ pub(super) enum Fate {
     Local,
     /// It goes no further.
     Drop(DropReason),
+    /// Another worker knows whether it is for the gateway.
+    Ask(u8),
+}
+
+/// Where a rewritten packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hop {
+    /// Out.
+    To(Route),
+    /// To the host stack.
+    Host,
+    /// To the WAN address, and in again.
+    External,
 }
 
 /// How a packet is rewritten and where it goes then.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Passage {
     pub(super) translation: Translation,
-    /// `None` if it is for the host stack.
-    pub(super) route: Option<Route>,
+    pub(super) hop: Hop,
     /// The identification that it gets, if it does not keep its own.
     pub(super) identification: Option<u16>,
 }
 
 /// What a packet is to NAT.
-enum Content {
+pub(super) enum Content {
     /// Part of a conversation.
     Conversation(FlowKey, Packet),
     /// An ICMP error about a part of one.
@@ -111,6 +136,11 @@ impl Dataplane {
         header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
+        if !self.shard.is_sole()
+            && let Some(verdict) = self.steer(cx, way, header, frame)
+        {
+            return verdict;
+        }
         if header.is_fragment() {
             return self.nat_fragment(cx, way, header, frame);
         }
@@ -120,6 +150,7 @@ impl Dataplane {
                     Fate::Pass(passage) => self.pass(cx, way, &passage, header, frame),
                     Fate::Local => self.local_input(cx, header, frame),
                     Fate::Drop(reason) => Verdict::Drop(reason),
+                    Fate::Ask(worker) => hand_over(cx, worker, Leg::Asks),
                 }
             }
             Ok(Content::Error) => self.nat_error(cx, way, header, frame),
@@ -158,27 +189,35 @@ impl Dataplane {
         if let (Some(id), Ok(mut ip)) = (passage.identification, HeaderMut::new(packet)) {
             ip.set_id(id);
         }
-        self.send_translated(cx, way, passage.route, passage.translation.destination.address, frame)
+        let destination = passage.translation.destination;
+        self.send_translated(cx, way, passage.hop, header.protocol, destination, frame)
     }
 
-    /// Sends a rewritten packet to `destination` by `route`, or to the host stack.
+    /// Sends a rewritten packet of a conversation in `protocol` to `destination`.
     #[inline]
     pub(super) fn send_translated(
         &mut self,
         cx: &mut Context<'_>,
         way: Way,
-        route: Option<Route>,
-        destination: Ipv4Addr,
+        hop: Hop,
+        protocol: Protocol,
+        destination: Endpoint,
         frame: &mut Frame,
     ) -> Verdict {
-        let Some(route) = route else { return Verdict::Local };
+        let route = match hop {
+            Hop::To(route) => route,
+            Hop::Host => return Verdict::Local,
+            // Nobody outside sends from an inside address: what comes in does not go out again.
+            Hop::External if way == Way::HairpinInput => return Verdict::Drop(DropReason::FlowAmbiguous),
+            Hop::External => return self.hairpin(cx, protocol, destination.port, frame),
+        };
         if way != Way::HostOutput {
             forward::take_hop(frame);
         }
-        self.egress(cx, route, destination, frame)
+        self.egress(cx, route, destination.address, frame)
     }
 
-    /// The route by which a packet goes to `destination`, if it may; `None` if it is for the host stack.
+    /// Where a packet for `destination` goes, if it may.
     #[inline]
     pub(super) fn route_out(
         &mut self,
@@ -186,26 +225,33 @@ impl Dataplane {
         arrival: Arrival<'_>,
         egress: Egress,
         destination: Ipv4Addr,
-    ) -> Result<Option<Route>, DropReason> {
-        if egress == Egress::Host {
-            return Ok(None);
-        }
-        let route = self.routes.lookup(destination).ok_or(DropReason::NoRoute)?;
-        self.check_route(cx, arrival, Some(route))?;
-        Ok(Some(route))
+    ) -> Result<Hop, DropReason> {
+        let hop = match egress {
+            Egress::Host => return Ok(Hop::Host),
+            Egress::External => Hop::External,
+            Egress::Segment(_) => Hop::To(self.routes.lookup(destination).ok_or(DropReason::NoRoute)?),
+        };
+        self.check_route(cx, arrival, hop)?;
+        Ok(hop)
     }
 
-    /// Whether a packet may go by `route`: what the host sends or gets makes no hop.
+    /// Whether a packet may go where it goes: what the host sends or gets makes no hop.
     #[inline]
     pub(super) fn check_route(
         &mut self,
         cx: &mut Context<'_>,
         arrival: Arrival<'_>,
-        route: Option<Route>,
+        hop: Hop,
     ) -> Result<(), DropReason> {
-        match (arrival.way.origin(), route) {
-            (Some(segment), Some(route)) => self.check_hop(cx, segment, route, arrival.header, arrival.frame),
-            _ => Ok(()),
+        let next = match hop {
+            Hop::To(route) => route.segment,
+            // What goes to the WAN address and in again makes one hop, from the LAN to the LAN.
+            Hop::External => Segment::Lan,
+            Hop::Host => return Ok(()),
+        };
+        match arrival.way.origin() {
+            Some(segment) => self.check_hop(cx, segment, next, arrival.header, arrival.frame),
+            None => Ok(()),
         }
     }
 
@@ -219,12 +265,12 @@ impl Dataplane {
         };
         let flow = self.flows.flow(id);
         let (translation, egress) = (flow.translation(direction), flow.egress(direction));
-        let route = match self.route_out(cx, arrival, egress, translation.destination.address) {
-            Ok(route) => route,
+        let hop = match self.route_out(cx, arrival, egress, translation.destination.address) {
+            Ok(hop) => hop,
             Err(reason) => return Fate::Drop(reason),
         };
         match self.flows.track(cx.now, id, direction, packet) {
-            Ok(()) => self.passage(translation, route, arrival),
+            Ok(()) => self.passage(translation, hop, arrival),
             Err(refused) => Fate::Drop(refused.into()),
         }
     }
@@ -251,9 +297,19 @@ impl Dataplane {
                     return fate;
                 }
             },
-            Way::Hairpin => match self.claim_hairpin(arrival, key) {
-                Some((server, egress)) => (NewFlow::Hairpin { client: self.client(key), server }, egress),
-                None => return Fate::Local,
+            Way::Hairpin => match self.claim_hairpin(cx.leg, arrival, key) {
+                HairpinClaim::Inside => {
+                    let new = NewFlow::Outbound { client: self.client(key), remote: key.destination };
+                    (new, Egress::External)
+                }
+                HairpinClaim::Gateway => return Fate::Local,
+                HairpinClaim::Ask(worker) => return Fate::Ask(worker),
+            },
+            Way::HairpinInput => match self.hairpin_server(key) {
+                Some(server) => {
+                    (NewFlow::Inbound { remote: key.source, server }, Egress::Segment(Segment::Lan))
+                }
+                None => return Fate::Drop(DropReason::Unsolicited),
             },
         };
         self.open_flow(cx, arrival, &new, egress, packet)
@@ -274,21 +330,6 @@ impl Dataplane {
         }
     }
 
-    /// Which LAN host gets a packet from the LAN, and by which way; `None` if the gateway itself does.
-    fn claim_hairpin(&self, arrival: Arrival<'_>, key: &FlowKey) -> Option<(Server, Egress)> {
-        let firewall = &self.config.firewall;
-        let external = key.destination;
-        if local::is_echo_request(arrival.header, arrival.frame)
-            || firewall::is_wan_service(firewall, key.protocol, external.port)
-        {
-            return None;
-        }
-        match firewall::hairpin_target(firewall, key.protocol, external.port) {
-            Some(target) => Some((seen_as(target, external), Egress::Segment(Segment::Lan))),
-            None => self.mapped_or_default(key).filter(|(_, egress)| *egress != Egress::Host),
-        }
-    }
-
     /// Opens a flow for its first packet, the originals of which leave by `egress`.
     fn open_flow(
         &mut self,
@@ -300,19 +341,19 @@ impl Dataplane {
     ) -> Fate {
         let destination = match new {
             NewFlow::Outbound { remote, .. } => remote.address,
-            NewFlow::Inbound { server, .. } | NewFlow::Hairpin { server, .. } => match server {
+            NewFlow::Inbound { server, .. } => match server {
                 Server::Mapped(mapping) => self.flows.mapping(*mapping).inside.address,
                 Server::Static(binding) => binding.inside.address,
             },
         };
-        let route = match self.route_out(cx, arrival, egress, destination) {
-            Ok(route) => route,
+        let hop = match self.route_out(cx, arrival, egress, destination) {
+            Ok(hop) => hop,
             Err(reason) => return Fate::Drop(reason),
         };
         match self.flows.open(cx.now, new, [egress, arrival.way.back()], packet) {
             Ok(id) => {
                 let translation = self.flows.flow(id).translation(Direction::Original);
-                self.passage(translation, route, arrival)
+                self.passage(translation, hop, arrival)
             }
             Err(refused) => {
                 self.answer_refused(cx, arrival, packet, refused);
@@ -326,17 +367,17 @@ impl Dataplane {
     /// Behind one address, the identifications of many hosts are told apart by nobody: what may be
     /// fragmented gets one of the gateway's. // RFC 6864 section 5.3.1
     #[inline]
-    fn passage(&mut self, translation: Translation, route: Option<Route>, arrival: Arrival<'_>) -> Fate {
+    fn passage(&mut self, translation: Translation, hop: Hop, arrival: Arrival<'_>) -> Fate {
         let Arrival { header, frame, .. } = arrival;
-        let is_to_wan = route.is_some_and(|route| route.segment == Segment::Wan);
-        let is_shared = is_to_wan && (!header.dont_fragment || header.is_fragment());
-        let identification = is_shared.then(|| {
-            let first = self.identification.wrapping_add(1);
-            // The segments of a super-frame count on from the first.
-            self.identification = self.identification.wrapping_add(frame.segments().len() as u16);
-            first
-        });
-        Fate::Pass(Passage { translation, route, identification })
+        let leaves = match hop {
+            Hop::To(route) => route.segment == Segment::Wan,
+            Hop::External => true,
+            Hop::Host => false,
+        };
+        let is_shared = leaves && (!header.dont_fragment || header.is_fragment());
+        // The segments of a super-frame count on from the first.
+        let identification = is_shared.then(|| self.identifications.take(frame.segments().len()));
+        Fate::Pass(Passage { translation, hop, identification })
     }
 
     /// Tells the sender of a packet that it gets no flow: an inside host that a limit was reached, and
@@ -355,8 +396,10 @@ impl Dataplane {
                 Refused::TableFull | Refused::HostLimit | Refused::PortsExhausted,
                 _,
             ) => {
-                let error = IcmpError::AdministrativelyProhibited; // RFC 5508 REQ-8
-                self.reject(cx, Segment::Lan, arrival.header, arrival.frame, error);
+                self.reject(cx, Segment::Lan, arrival.header, arrival.frame, NO_ROOM);
+            }
+            (Way::HairpinInput, Refused::TableFull | Refused::HostLimit, _) => {
+                self.reject_undone(cx, &mut Quote::of_frame(arrival.frame), NO_ROOM);
             }
             // RFC 5382 REQ-4
             (Way::Input, Refused::Filtered, Transport::Tcp(_)) => {
@@ -402,7 +445,7 @@ impl Dataplane {
     }
 
     /// Who gets a packet with `key` that neither a service nor a forward claims.
-    fn mapped_or_default(&self, key: &FlowKey) -> Option<(Server, Egress)> {
+    pub(super) fn mapped_or_default(&self, key: &FlowKey) -> Option<(Server, Egress)> {
         if let Some(id) = self.flows.mapping_by_external(key.protocol, key.destination.port) {
             let is_host = self.networks.own_segment(self.flows.mapping(id).inside.address).is_some();
             let to = if is_host { Egress::Host } else { Egress::Segment(Segment::Lan) };
@@ -414,8 +457,11 @@ impl Dataplane {
     }
 }
 
+/// What an inside host is told whose packet gets no flow. // RFC 5508 REQ-8
+const NO_ROOM: IcmpError = IcmpError::AdministrativelyProhibited;
+
 /// An inside endpoint that the outside sees at `external`, by configuration.
-fn seen_as(inside: Endpoint, external: Endpoint) -> Server {
+pub(super) fn seen_as(inside: Endpoint, external: Endpoint) -> Server {
     Server::Static(Binding { inside, external })
 }
 
@@ -440,7 +486,7 @@ pub(super) fn likely_key(frame: &Frame) -> Option<FlowKey> {
 
 /// What the packet in `frame` is to NAT. It is whole, or a first fragment.
 #[inline]
-fn content(header: &Header, frame: &Frame) -> Result<Content, DropReason> {
+pub(super) fn content(header: &Header, frame: &Frame) -> Result<Content, DropReason> {
     let payload = header.payload(&frame.bytes()[ethernet::Header::LEN..]);
     let malformed = |_: Malformed| DropReason::TransportMalformed;
     let (transport, source, destination) = match header.protocol {

@@ -1,22 +1,191 @@
-//! The steering stage: frames that are another worker's, and those that come from one.
+//! The steering stage: of several workers, packets that NAT has to do with are each one's, its owner's (see
+//! [`shard`](crate::shard)). Who gets a packet of another's hands it over as it came, and there it comes in
+//! as if it had been received there.
 
-use super::{Context, Dataplane};
+use super::nat::Way;
+use super::{Context, Dataplane, ipv4};
 use crate::batch::{Frame, Ingress, Verdict};
+use crate::drop_reason::DropReason;
+use crate::firewall::refusal::Quote;
+use crate::flow::{Endpoint, FlowKey};
+use crate::fragment::{FragmentKey, Later, is_sound};
+use crate::nat::icmp;
 use crate::port::PortId;
-use crate::shard::{Origin, Taken};
+use crate::shard::{Leg, Origin, Taken};
+use crate::wire::ethernet;
+use crate::wire::icmpv4::{self, Embedded};
+use crate::wire::ipv4::{Header, Protocol};
 
 impl Dataplane {
-    /// A frame that another worker handed over. It comes in again as it did there.
+    /// What becomes of a packet on its `way` across the WAN address that this worker has nothing more to do
+    /// with; `None` for what it goes on with.
+    #[inline(never)]
+    pub(super) fn steer(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: Way,
+        header: &Header,
+        frame: &mut Frame,
+    ) -> Option<Verdict> {
+        match cx.leg {
+            _ if way == Way::HairpinInput => return None,
+            Leg::First | Leg::Steered => {}
+            Leg::Asks => return Some(self.answer_hairpin(cx, way, header, frame)),
+            Leg::Gathered | Leg::Claimed | Leg::Unclaimed | Leg::Again | Leg::Returned(_) => return None,
+        }
+        if header.is_fragment() {
+            return Some(self.gather(cx, way, header, frame));
+        }
+        let owner = self.owner(way, header, frame)?;
+        (owner != self.shard.index()).then(|| steer_to(cx, owner))
+    }
+
+    /// A frame that another worker handed over.
     pub(super) fn taken_over(&mut self, cx: &mut Context<'_>, taken: Taken, frame: &mut Frame) -> Verdict {
         cx.ingress = Ingress::from(taken.origin);
-        match taken.origin {
-            Origin::Port(port) => self.link_input(cx, port, frame),
-            Origin::Host => self.host_packet(cx, frame),
+        cx.leg = taken.leg;
+        match (taken.leg, taken.origin) {
+            (Leg::Again, _) => self.hairpin_input(cx, frame),
+            (Leg::Returned(error), _) => {
+                self.reject_hairpinned(cx, &mut Quote::of_frame(frame), error);
+                Verdict::Consumed
+            }
+            (_, Origin::Port(port)) => self.link_input(cx, port, frame),
+            (_, Origin::Host) => self.host_packet(cx, frame),
         }
     }
 
-    /// A copy of what another worker got from `port`.
-    pub(super) fn heard(&mut self, _cx: &mut Context<'_>, _port: PortId, _frame: &mut Frame) -> Verdict {
+    /// A copy of ARP that another worker got from `port`, and that it found sound.
+    pub(super) fn heard(&mut self, cx: &mut Context<'_>, port: PortId, frame: &mut Frame) -> Verdict {
+        if let (Some(segment), Ok(header)) =
+            (self.config.segment(port), ethernet::Header::parse(frame.bytes()))
+            && header.ether_type == ethernet::EtherType::ARP
+        {
+            self.links.hear(cx.now, segment, header.source, port);
+            self.arp_input(cx, segment, frame);
+        }
         Verdict::Consumed
     }
+
+    /// A fragment that nobody knows the owner of yet. The worker that gathers the fragments of its packet
+    /// learns it from the first, and hands them over with the first in front.
+    fn gather(&mut self, cx: &mut Context<'_>, way: Way, header: &Header, frame: &mut Frame) -> Verdict {
+        if !is_sound(header) {
+            return Verdict::Drop(DropReason::FragmentInvalid);
+        }
+        let key = FragmentKey::new(way.origin(), header);
+        let gatherer = self.steering.of_fragment(&key);
+        let Some(gathered) = self.gathered.as_mut().filter(|_| gatherer == self.shard.index()) else {
+            return steer_to(cx, gatherer);
+        };
+        if !header.is_first_fragment() {
+            return match gathered.later(cx.now, &key, cx.ingress, frame) {
+                Later::Known(owner) => self.give_fragment(cx, owner, way, header, frame),
+                Later::Held => Verdict::Hold,
+                Later::Full => Verdict::Drop(DropReason::FragmentTableFull),
+            };
+        }
+        let owner = self.owner(way, header, frame).unwrap_or(self.shard.index());
+        let verdict = self.give_fragment(cx, owner, way, header, frame);
+        self.give_gathered(cx, way, &key, owner);
+        verdict
+    }
+
+    /// Notes who owns a packet's fragments, and gives him those that wait.
+    fn give_gathered(&mut self, cx: &mut Context<'_>, way: Way, key: &FragmentKey, owner: u8) {
+        if !self.gathered.as_mut().is_some_and(|gathered| gathered.first(cx.now, key, owner)) {
+            return;
+        }
+        let current = cx.ingress;
+        let mut frame = core::mem::take(&mut self.gathered_frame);
+        while let Some(ingress) =
+            self.gathered.as_mut().and_then(|gathered| gathered.release(cx.now, key, &mut frame))
+        {
+            cx.ingress = ingress;
+            let verdict = match ipv4::parse(&frame) {
+                Ok(header) => self.give_fragment(cx, owner, way, &header, &mut frame),
+                Err(reason) => Verdict::Drop(reason),
+            };
+            self.release(cx, verdict, &mut frame);
+        }
+        self.gathered_frame = frame;
+        cx.ingress = current;
+    }
+
+    fn give_fragment(
+        &mut self,
+        cx: &mut Context<'_>,
+        owner: u8,
+        way: Way,
+        header: &Header,
+        frame: &mut Frame,
+    ) -> Verdict {
+        if owner == self.shard.index() {
+            self.nat_fragment(cx, way, header, frame)
+        } else {
+            hand_over(cx, owner, Leg::Gathered)
+        }
+    }
+
+    /// Whose a packet is that is whole, or a first fragment; `None` if all would do the same to it.
+    fn owner(&self, way: Way, header: &Header, frame: &Frame) -> Option<u8> {
+        let key = key(header, frame)?;
+        let firewall = &self.config.firewall;
+        match way {
+            Way::Output | Way::HostOutput | Way::Hairpin => Some(self.steering.of_inside(firewall, &key)),
+            // A ping finds no flow, and nobody but the gateway.
+            Way::Input if key.destination.port == 0 => None,
+            Way::Input => {
+                let (port, source) = (key.destination.port, key.source.address);
+                Some(self.steering.of_external(firewall, key.protocol, port, source))
+            }
+            Way::HairpinInput => None,
+        }
+    }
+}
+
+/// Who sends a packet to whom; of an ICMP error, who would send a reply to the packet that it quotes. `None`
+/// for what belongs to no conversation.
+fn key(header: &Header, frame: &Frame) -> Option<FlowKey> {
+    let payload = header.payload(&frame.bytes()[ethernet::Header::LEN..]);
+    let (source, destination) = match header.protocol {
+        Protocol::TCP | Protocol::UDP => {
+            let [a, b, c, d] = *payload.first_chunk()?;
+            (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]))
+        }
+        Protocol::ICMP => {
+            let message = icmpv4::Header::parse(payload).ok()?;
+            match message.kind {
+                kind if kind.is_query() => (message.identifier(), 0),
+                kind if kind.is_query_reply() => (0, message.identifier()),
+                kind if kind.is_error() => return Some(icmp::reply_key(&Embedded::parse(payload).ok()?)),
+                _ => return None,
+            }
+        }
+        _ => return None,
+    };
+    Some(FlowKey {
+        protocol: header.protocol,
+        source: Endpoint::new(header.source, source),
+        destination: Endpoint::new(header.destination, destination),
+    })
+}
+
+/// Hands over a packet that has not been.
+fn steer_to(cx: &mut Context<'_>, owner: u8) -> Verdict {
+    match cx.leg {
+        Leg::First => hand_over(cx, owner, Leg::Steered),
+        _ => Verdict::Drop(DropReason::WorkerChanged),
+    }
+}
+
+/// Hands over the frame at hand, which has come as far as `leg`.
+pub(super) fn hand_over(cx: &mut Context<'_>, worker: u8, leg: Leg) -> Verdict {
+    let origin = match cx.ingress {
+        Ingress::Port(port) | Ingress::Heard(port) => Origin::Port(port),
+        Ingress::Taken(taken) => taken.origin,
+        Ingress::Host | Ingress::HostRaw(_) => Origin::Host,
+    };
+    cx.ingress = Ingress::Taken(Taken { origin, leg });
+    Verdict::HandOver(worker)
 }

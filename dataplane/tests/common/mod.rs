@@ -6,20 +6,18 @@
 
 mod frames;
 mod sent;
+mod team;
 
-use std::convert::Infallible;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_dataplane::config::{Config, Filtering, Firewall, Forward, Interface, Mode, Nat, Segment};
 use gatepost_dataplane::wire::ipv4::Protocol;
-use gatepost_dataplane::{
-    Batch, Dataplane, DropReason, Frame, Ingress, Instant, MacAddr, Offload, PortId, PortSet, Shard, Verdict,
-};
+use gatepost_dataplane::{DropReason, Frame, Ingress, Instant, MacAddr, Offload, PortId, PortSet, Verdict};
 
 pub use frames::*;
 pub use sent::*;
+pub use team::*;
 
 pub const LAN0: PortId = PortId(0);
 pub const LAN1: PortId = PortId(1);
@@ -72,7 +70,11 @@ pub fn config(mode: Mode) -> Config {
             mtu: 1500,
         },
         firewall: Firewall::default(),
-        nat: Nat { filtering: Filtering::AddressAndPortDependent, flows_max: 1024, flows_per_host_max: 512 },
+        nat: Nat {
+            filtering: Filtering::AddressAndPortDependent,
+            flows_max: 1024 * u32::from(workers()),
+            flows_per_host_max: 512,
+        },
     }
 }
 
@@ -116,9 +118,9 @@ impl Outcome {
 }
 
 pub struct Bench {
-    pub dataplane: Dataplane,
+    pub dataplane: Team,
     pub now: Instant,
-    batch: Batch,
+    delivered: Vec<Vec<u8>>,
     /// Whether the hosts answer ARP.
     hosts_answer: bool,
 }
@@ -130,7 +132,17 @@ impl Bench {
     }
 
     pub fn with_config(config: Config) -> Self {
-        let mut bench = Self::cold(config);
+        Self::cold(config).introduced()
+    }
+
+    /// As [`Bench::with_config`], of a gateway with `workers`, of which `lot` draws one for each frame.
+    pub fn with_workers(workers: u8, lot: u64, config: Config) -> Self {
+        Self::cold_with_workers(workers, lot, config).introduced()
+    }
+
+    /// The hosts make themselves known, and answer from now on.
+    fn introduced(self) -> Self {
+        let mut bench = self;
         for host in [ALICE, BOB, ISP] {
             if bench.dataplane.config().segment(host.port).is_some() {
                 let gateway = if host.port == WAN { GATEWAY_WAN } else { GATEWAY_LAN };
@@ -143,9 +155,13 @@ impl Bench {
 
     /// A gateway that has heard nothing yet, and whose questions nobody answers.
     pub fn cold(config: Config) -> Self {
+        Self::cold_with_workers(workers(), 7, config)
+    }
+
+    fn cold_with_workers(workers: u8, lot: u64, config: Config) -> Self {
         let now = Instant::from_secs(1_000);
-        let dataplane = Dataplane::new(Arc::new(config), Shard::SOLE, [7; 32], now);
-        let mut bench = Self { dataplane, now, batch: Batch::new(2048), hosts_answer: false };
+        let dataplane = Team::new(workers, config, lot, now);
+        let mut bench = Self { dataplane, now, delivered: Vec::new(), hosts_answer: false };
         // The gateway announces itself.
         bench.pass(Duration::from_secs(5));
         bench
@@ -154,7 +170,7 @@ impl Bench {
     pub fn configure(&mut self, change: impl FnOnce(&mut Config)) {
         let mut config = self.dataplane.config().clone();
         change(&mut config);
-        self.dataplane.configure(self.now, Arc::new(config));
+        self.dataplane.configure(self.now, config);
     }
 
     pub fn send(&mut self, port: PortId, frame: &[u8]) -> Outcome {
@@ -192,56 +208,28 @@ impl Bench {
     }
 
     fn process_offloaded(&mut self, ingress: Ingress, frame: &[u8], offload: Offload) -> Outcome {
-        self.batch.clear();
-        let copy = |buffer: &mut [u8], rest: &mut [u8]| {
-            let (first, second) = frame.split_at(frame.len().min(buffer.len()));
-            buffer[..first.len()].copy_from_slice(first);
-            rest[..second.len()].copy_from_slice(second);
-            Ok::<_, Infallible>((frame.len(), offload))
-        };
-        assert!(self.batch.receive_offloaded(ingress, copy).unwrap());
-        self.dataplane.process(self.now, &mut self.batch);
-        assert!(self.dataplane.counters().balances());
-
-        let slot = &self.batch.slots()[0];
-        let frames = on_the_wire(&slot.frame);
-        let (ports, is_local) = match slot.verdict {
-            Verdict::Transmit(port) => (PortSet::only(port), false),
-            Verdict::Flood { ports, local } => (ports, local),
-            Verdict::Local => (PortSet::EMPTY, true),
-            Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) | Verdict::HandOver(_) => {
-                (PortSet::EMPTY, false)
-            }
-            Verdict::Pending => panic!("a frame without a verdict"),
-        };
-        let verdict = slot.verdict;
-        let mut sent: Vec<_> = sent_by(ports, &frames).collect();
-        let made = self.outputs();
+        let (fates, made) = self.dataplane.process(self.now, [(ingress, frame, offload)]);
+        self.delivered = self.dataplane.delivered.clone();
+        self.dataplane.counters();
+        let Fate { verdict, frames } = &fates[0];
+        let (ports, is_local) = ports_of(*verdict);
+        let mut sent: Vec<_> = sent_by(ports, frames).collect();
         let answers = self.answer(&made);
         sent.extend(made);
         sent.extend(answers);
-        Outcome { verdict, sent, local: is_local.then(|| frames.concat()) }
+        Outcome { verdict: *verdict, sent, local: is_local.then(|| frames.concat()) }
     }
 
     /// What the host stack got last.
     pub fn delivered(&self) -> impl Iterator<Item = &[u8]> {
-        let local = self.batch.slots().iter().filter(|slot| slot.verdict == Verdict::Local);
-        local.map(|slot| slot.frame.bytes())
+        self.delivered.iter().map(|bytes| &bytes[..])
     }
 
     /// Processes many frames as one batch, and returns their verdicts and what was made.
     pub fn send_batch(&mut self, port: PortId, frames: &[Vec<u8>]) -> (Vec<Verdict>, Vec<Sent>) {
-        self.batch.clear();
-        for frame in frames {
-            let copy = |buffer: &mut [u8]| {
-                buffer[..frame.len()].copy_from_slice(frame);
-                Ok::<_, Infallible>(frame.len())
-            };
-            assert!(self.batch.receive(Ingress::Port(port), copy).unwrap());
-        }
-        self.dataplane.process(self.now, &mut self.batch);
-        let verdicts = self.batch.slots().iter().map(|slot| slot.verdict).collect();
-        (verdicts, self.outputs())
+        let received = frames.iter().map(|frame| (Ingress::Port(port), &frame[..], Offload::None));
+        let (fates, made) = self.dataplane.process(self.now, received);
+        (fates.into_iter().map(|fate| fate.verdict).collect(), made)
     }
 
     /// Lets time pass, timer by timer, and returns what was sent meanwhile.
@@ -259,10 +247,8 @@ impl Bench {
     }
 
     fn timeouts(&mut self) -> Vec<Sent> {
-        self.batch.clear();
-        self.dataplane.handle_timeout(self.now, &mut self.batch);
-        assert!(self.dataplane.counters().balances());
-        let mut sent = self.outputs();
+        let mut sent = self.dataplane.handle_timeout(self.now);
+        self.dataplane.counters();
         let answers = self.answer(&sent);
         sent.extend(answers);
         sent.iter().for_each(Sent::verify);
@@ -291,11 +277,6 @@ impl Bench {
             }
         }
         released
-    }
-
-    fn outputs(&self) -> Vec<Sent> {
-        let made = self.batch.output().iter();
-        made.flat_map(|(ports, frame)| sent_by(ports, &on_the_wire(frame)).collect::<Vec<_>>()).collect()
     }
 
     pub fn drops(&self, reason: DropReason) -> u64 {

@@ -1,4 +1,5 @@
-//! Tables are bounded: none grows past its named maximum.
+//! Tables are bounded: none grows past its named maximum. Each worker has its own neighbours, stations and waiting
+//! frames; flows are limited together.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -16,9 +17,13 @@ const BRIDGES: usize = 2;
 /// Frames that wait for neighbours, and for first fragments.
 const HELD_MAX: usize = NeighborTable::HELD_MAX as usize + FragmentTracker::<()>::HELD_MAX as usize;
 
+/// Flows that a PC opens before the other workers have heard of the last: a question for a name, and a page.
+const FLOWS_UNDER_WAY: usize = 2;
+
 /// Compares the sizes that the gateway reports with its limits.
 pub struct TablesBounded {
     lan: Ipv4Net,
+    workers: usize,
     flows_max: usize,
     flows_per_host_max: usize,
     leases_max: usize,
@@ -29,13 +34,23 @@ impl TablesBounded {
     pub fn new(config: &Config) -> Self {
         let (first, last) = config.dhcp.pool;
         let pool = (last.to_bits() - first.to_bits()) as usize + 1;
+        let workers = usize::from(config.system.workers);
         Self {
             lan: config.lan.address.trunc(),
-            flows_max: config.nat.flows_max as usize,
-            flows_per_host_max: config.nat.flows_per_host_max as usize,
+            workers,
+            // Shared out in equal parts.
+            flows_max: (config.nat.flows_max as usize).next_multiple_of(workers),
+            flows_per_host_max: flows_per_host_max(config.nat.flows_per_host_max, workers),
             leases_max: pool + config.dhcp.reservations.len(),
         }
     }
+}
+
+/// What a host can have at most: the limit, and what each other worker has not told of, a sixteenth of its share and
+/// what is under way.
+fn flows_per_host_max(limit: u32, workers: usize) -> usize {
+    let share = limit as usize / workers;
+    limit as usize + (workers - 1) * ((share / 16).max(1) + FLOWS_UNDER_WAY)
 }
 
 impl Checker for TablesBounded {
@@ -61,10 +76,14 @@ impl Checker for TablesBounded {
             ("flows", snapshot.status.flows, self.flows_max),
             ("flows of a host", per_host.into_values().max().unwrap_or(0), self.flows_per_host_max),
             ("leases", snapshot.status.leases, self.leases_max),
-            ("neighbours", snapshot.neighbors.neighbors.len(), NeighborTable::NEIGHBORS_MAX),
-            ("stations", snapshot.neighbors.stations.len(), BRIDGES * Bridge::STATIONS_MAX),
-            ("frames waiting for a neighbour", held_each.unwrap_or(0), NeighborTable::HELD_EACH_MAX),
-            ("frames held", held, HELD_MAX),
+            ("neighbours", snapshot.neighbors.neighbors.len(), self.workers * NeighborTable::NEIGHBORS_MAX),
+            ("stations", snapshot.neighbors.stations.len(), self.workers * BRIDGES * Bridge::STATIONS_MAX),
+            (
+                "frames waiting for a neighbour",
+                held_each.unwrap_or(0),
+                self.workers * NeighborTable::HELD_EACH_MAX,
+            ),
+            ("frames held", held, self.workers * HELD_MAX),
         ] {
             if len > len_max {
                 return Err(format!("{len} {table}, and {len_max} are the maximum"));
@@ -83,8 +102,16 @@ mod tests {
 
     /// Whether what `grow` does to an empty report is told.
     fn told(grow: impl FnOnce(&mut Snapshot)) -> bool {
-        let text = "nat.max_flows = 5\nnat.max_flows_per_host = 2\ndhcp.pool = '192.168.1.2-192.168.1.4'";
-        let config = Config::parse("a test", text).expect("a valid configuration");
+        told_with(1, grow)
+    }
+
+    /// The same of so many workers.
+    fn told_with(workers: u8, grow: impl FnOnce(&mut Snapshot)) -> bool {
+        let text = format!(
+            "system.workers = {workers}\nnat.max_flows = 5\nnat.max_flows_per_host = 2\n\
+             dhcp.pool = '192.168.1.2-192.168.1.4'"
+        );
+        let config = Config::parse("a test", &text).expect("a valid configuration");
         let mut snapshot = snapshot(1);
         grow(&mut snapshot);
         TablesBounded::new(&config).on_snapshot(&snapshot).is_err()
@@ -108,6 +135,28 @@ mod tests {
         assert!(told(|snapshot| snapshot.neighbors = neighbors(0, Bridge::STATIONS_MAX * 2 + 1)));
         assert!(!told(|snapshot| snapshot.neighbors = neighbors(NeighborTable::NEIGHBORS_MAX, 1)));
         assert!(told(|snapshot| snapshot.counters.held = HELD_MAX as u64 + 1));
+    }
+
+    #[test]
+    fn what_each_worker_has_may_be_there_so_many_times() {
+        assert_eq!(
+            [(2, 1), (1024, 1), (1024, 2)].map(|(limit, workers)| flows_per_host_max(limit, workers)),
+            [2, 1024, 1058]
+        );
+        assert!(!told_with(3, |snapshot| snapshot.status.flows = 6));
+        assert!(told_with(3, |snapshot| snapshot.status.flows = 7));
+        assert!(!told_with(3, |snapshot| snapshot.counters.held = 3 * HELD_MAX as u64));
+        assert!(told_with(3, |snapshot| snapshot.counters.held = 3 * HELD_MAX as u64 + 1));
+        let held = |each| {
+            let mut known = neighbors(1, 0);
+            known.neighbors[0].held = each;
+            known
+        };
+        assert!(!told_with(2, |snapshot| snapshot.neighbors = held(2 * NeighborTable::HELD_EACH_MAX)));
+        assert!(told_with(2, |snapshot| snapshot.neighbors = held(2 * NeighborTable::HELD_EACH_MAX + 1)));
+        let others = Bridge::STATIONS_MAX * BRIDGES * 2;
+        assert!(!told_with(2, |snapshot| snapshot.neighbors = neighbors(0, others)));
+        assert!(told_with(2, |snapshot| snapshot.neighbors = neighbors(0, others + 1)));
     }
 
     fn neighbors(neighbors: usize, stations: usize) -> Neighbors {

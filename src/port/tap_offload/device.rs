@@ -15,11 +15,15 @@ use nix::{ioctl_read, ioctl_readwrite_bad, ioctl_write_int, ioctl_write_ptr, req
 
 use super::virtio::Header;
 use crate::port::Abilities;
+use crate::port::netdevice::NetDevice;
 
 ioctl_readwrite_bad!(tunsetiff, request_code_write!(b'T', 202, size_of::<libc::c_int>()), libc::ifreq);
 ioctl_read!(tungetfeatures, b'T', 207, libc::c_uint);
 ioctl_write_int!(tunsetoffload, b'T', 208);
 ioctl_write_ptr!(tunsetvnethdrsz, b'T', 216, libc::c_int);
+
+/// Takes no device that is there.
+const IFF_TUN_EXCL: libc::c_int = 0x8000;
 
 /// What the kernel may leave to do.
 const CSUM: u64 = 0x01;
@@ -45,19 +49,32 @@ const OFFLOADS: [(u64, Abilities); 3] = [
 /// Creates the TAP device `name` with so many queues, whose frames are read and written behind a [`Header`].
 /// Reading and writing do not block. A persistent device that was made for one queue has one, whatever is asked for.
 pub(super) fn create(name: &str, queues: u8) -> io::Result<Vec<File>> {
-    let is_multi_queue = queues > 1;
-    match attach(name, is_multi_queue) {
-        // What is there was made as the other kind, or is no TAP device at all.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(vec![attach(name, !is_multi_queue)?]),
-        first => {
-            let others = (1..queues).map(|_| attach(name, is_multi_queue));
-            [first].into_iter().chain(others).collect()
+    // One that can have several queues could be somebody else's, and the kernel would not mind.
+    let first = match queues {
+        1 => attach(name, 0),
+        _ => attach(name, libc::IFF_MULTI_QUEUE | IFF_TUN_EXCL),
+    };
+    match first {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EINVAL)) => {
+            if NetDevice::new(name)?.has_link()? {
+                return Err(error);
+            }
+            match attach(name, libc::IFF_MULTI_QUEUE) {
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(vec![attach(name, 0)?]),
+                first => with_others(first?, name, queues),
+            }
         }
+        first => with_others(first?, name, queues),
     }
 }
 
+fn with_others(first: File, name: &str, queues: u8) -> io::Result<Vec<File>> {
+    let others = (1..queues).map(|_| attach(name, libc::IFF_MULTI_QUEUE));
+    [Ok(first)].into_iter().chain(others).collect()
+}
+
 /// A queue of the TAP device `name`, which comes into being with the first.
-fn attach(name: &str, is_multi_queue: bool) -> io::Result<File> {
+fn attach(name: &str, more_flags: libc::c_int) -> io::Result<File> {
     let file =
         OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
     let mut features = 0;
@@ -76,8 +93,7 @@ fn attach(name: &str, is_multi_queue: bool) -> io::Result<File> {
         *to = from.cast_signed();
     }
     let asked_for = request.ifr_name;
-    let queues = if is_multi_queue { libc::IFF_MULTI_QUEUE } else { 0 };
-    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | queues;
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | more_flags;
     request.ifr_ifru.ifru_flags = flags as libc::c_short;
     let header_len = Header::LEN as libc::c_int;
     // SAFETY: both ioctls read one value of the given type, which outlives the call; what the first

@@ -36,7 +36,9 @@ impl Setup {
             directory.join("state").display(),
             directory.join("control.sock").display(),
         );
-        fs::write(setup.config(), format!("{system}{settings}")).expect("the configuration can be written");
+        // Last, so that mistakes are in the same lines however many there are.
+        let workers = format!("system.workers = {}", crate::WORKERS);
+        fs::write(setup.config(), format!("{system}{settings}\n{workers}\n")).expect("it can be written");
         setup
     }
 
@@ -120,8 +122,10 @@ impl Gateway {
     pub fn assert_accounts(&self, reasons: &[&str]) {
         let counters = self.show("counters");
         let count = |key: &str| counters[key].as_u64().expect("a number");
-        let fates = ["transmitted", "flooded", "local", "consumed", "held", "dropped"];
-        assert_eq!(count("received"), fates.into_iter().map(count).sum::<u64>(), "{counters}");
+        let fates = ["transmitted", "flooded", "local", "consumed", "held", "dropped", "handed_over"];
+        let came = count("received") + count("taken_over");
+        assert_eq!(came, fates.into_iter().map(count).sum::<u64>(), "{counters}");
+        assert!(crate::WORKERS > 1 || count("handed_over") == 0, "{counters}");
         let drops = self.drops();
         assert!(drops.keys().all(|reason| reasons.contains(&reason.as_str())), "{drops:?}");
     }
@@ -131,9 +135,14 @@ impl Gateway {
         gatepost(&["reload", "--config"]).arg(self.setup().config()).output().expect("it runs")
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.process.id().cast_signed()), signal).expect("it can be signalled");
+        kill(Pid::from_raw(self.id().cast_signed()), signal).expect("it can be signalled");
     }
 
     /// What it wrote to its log.

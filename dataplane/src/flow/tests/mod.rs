@@ -60,7 +60,7 @@ fn nat(filtering: Filtering) -> Nat {
 }
 
 fn table_with(nat: &Nat) -> FlowTable {
-    let mut table = FlowTable::new(nat, Timeouts::default(), [1; 32]);
+    let mut table = FlowTable::new(nat, Timeouts::default(), Shard::SOLE, [1; 32]);
     table.set_external_address(Some(WAN));
     table
 }
@@ -258,7 +258,7 @@ fn limits_can_be_raised_and_lowered_while_flows_go_on() {
 
 #[test]
 fn without_an_external_address_nothing_is_mapped() {
-    let mut table = FlowTable::new(&nat(AddressAndPortDependent), Timeouts::default(), [1; 32]);
+    let mut table = FlowTable::new(&nat(AddressAndPortDependent), Timeouts::default(), Shard::SOLE, [1; 32]);
     let new = outbound(pc(2, 5000), remote(1, 443));
     assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::NoAddress));
 }

@@ -138,7 +138,7 @@ fn a_refused_packet_reserves_and_refreshes_nothing() {
     open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
     knock(&mut table, 299, remote(2, 9), 5000, &UDP).unwrap_err();
     assert_eq!(table.len(), 1);
-    assert_eq!(table.quotas.count(Quota { host: pc(2, 0).address, is_opener: false }), 0);
+    assert_eq!(table.quotas.count(Quota { host: pc(2, 0).address, role: super::entry::Role::Server }), 0);
     expire(&mut table, 300);
     assert_eq!((table.len(), table.mappings_len()), (0, 0));
 }
@@ -156,18 +156,44 @@ fn filtering_can_be_changed_while_flows_go_on() {
     knock(&mut table, 1, remote(2, 9), 5000, &UDP).unwrap();
 }
 
+/// An inside host's packet to the external `port`: out by a flow of its own, if it has none, and in again.
+fn hairpin(table: &mut FlowTable, secs: u64, from: Endpoint, port: u16) -> Result<Translation, Refused> {
+    let out = FlowKey { protocol: Protocol::UDP, source: from, destination: wan(port) };
+    let seen_from = follow(table, secs, out, |_| outbound(from, wan(port)))?.source;
+    let back_in = FlowKey { source: seen_from, ..out };
+    follow(table, secs, back_in, |table| {
+        let server = Server::Mapped(table.mapping_by_external(Protocol::UDP, port).expect("a mapping"));
+        NewFlow::Inbound { remote: seen_from, server }
+    })
+}
+
+/// Takes a packet with `key` by its flow, or by the one that it opens.
+fn follow(
+    table: &mut FlowTable,
+    secs: u64,
+    key: FlowKey,
+    new: impl FnOnce(&FlowTable) -> NewFlow,
+) -> Result<Translation, Refused> {
+    let (id, direction) = match table.lookup(&key) {
+        Some((id, direction)) => {
+            table.track(at(secs), id, direction, &UDP)?;
+            (id, direction)
+        }
+        None => {
+            let new = new(table);
+            (table.open(at(secs), &new, EGRESS, &UDP)?, Original)
+        }
+    };
+    Ok(table.flow(id).translation(direction))
+}
+
 #[test]
 fn rfc4787_req9a_hairpin_source_is_external() {
     let mut table = table_with(&nat(EndpointIndependent));
     open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
-    let server = Server::Mapped(table.mapping_by_external(Protocol::UDP, 5000).unwrap());
-    let client = Client::Mapped(pc(3, 7000));
-    let id = open(&mut table, 0, NewFlow::Hairpin { client, server }, &UDP);
-    let there = table.flow(id).translation(Original);
+    let there = hairpin(&mut table, 0, pc(3, 7000), 5000).unwrap();
     assert_eq!((there.source, there.destination), (wan(7000), pc(2, 5000)));
-    let back = FlowKey { protocol: Protocol::UDP, source: pc(2, 5000), destination: wan(7000) };
-    assert_eq!(table.lookup(&back), Some((id, Reply)));
-    let here = table.flow(id).translation(Reply);
+    let here = hairpin(&mut table, 0, pc(2, 5000), 7000).unwrap();
     assert_eq!((here.source, here.destination), (wan(5000), pc(3, 7000)));
 }
 
@@ -177,15 +203,13 @@ fn rfc4787_req9_two_hosts_meet_by_sending_to_each_other_whatever_the_filter() {
         let mut table = table_with(&nat(filtering));
         open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
         open(&mut table, 0, outbound(pc(3, 7000), remote(1, 443)), &UDP);
-        let server = Server::Mapped(table.mapping_by_external(Protocol::UDP, 5000).unwrap());
-        let new = NewFlow::Hairpin { client: Client::Mapped(pc(3, 7000)), server };
-        assert_eq!(table.open(at(1), &new, EGRESS, &UDP), Err(Refused::Filtered));
-        let out = FlowKey { protocol: Protocol::UDP, source: pc(3, 7000), destination: wan(5000) };
-        let (id, _) = table.lookup(&out).expect("the client's half is open");
-        assert_eq!(table.track(at(2), id, Original, &UDP), Err(Refused::Filtered));
-        assert_eq!(table.flow(id).traffic(Original).packets, 0);
-        track(&mut table, 3, id, Reply, &UDP);
-        track(&mut table, 4, id, Original, &UDP);
+        for secs in [1, 2] {
+            assert_eq!(hairpin(&mut table, secs, pc(3, 7000), 5000), Err(Refused::Filtered));
+        }
+        let met = hairpin(&mut table, 3, pc(2, 5000), 7000).unwrap();
+        assert_eq!((met.source, met.destination), (wan(5000), pc(3, 7000)));
+        let met = hairpin(&mut table, 4, pc(3, 7000), 5000).unwrap();
+        assert_eq!((met.source, met.destination), (wan(7000), pc(2, 5000)));
     }
 }
 
@@ -193,23 +217,20 @@ fn rfc4787_req9_two_hosts_meet_by_sending_to_each_other_whatever_the_filter() {
 fn rfc4787_req9_a_host_reaches_itself_by_its_external_endpoint() {
     let mut table = table_with(&nat(EndpointIndependent));
     open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
-    let server = Server::Mapped(table.mapping_by_external(Protocol::UDP, 5000).unwrap());
-    let id = open(&mut table, 0, NewFlow::Hairpin { client: Client::Mapped(pc(2, 5000)), server }, &UDP);
-    let key = key(&table, id, Original);
-    assert_eq!(key, table.flow(id).key(Reply));
-    let translation = table.flow(id).translation(Original);
-    assert_eq!((translation.source, translation.destination), (wan(5000), pc(2, 5000)));
-    assert_eq!(table.lookup(&key).unwrap().0, id);
-    expire(&mut table, 300);
+    for secs in [0, 1] {
+        let translation = hairpin(&mut table, secs, pc(2, 5000), 5000).unwrap();
+        assert_eq!((translation.source, translation.destination), (wan(5000), pc(2, 5000)));
+    }
+    expire(&mut table, 301);
     assert_eq!((table.len(), table.mappings_len()), (0, 0));
 }
 
 #[test]
 fn rfc4787_req9_hairpin_to_a_forward_needs_no_admission() {
     let mut table = table();
-    let binding = Binding { inside: pc(20, 443), external: wan(8443) };
-    let new = NewFlow::Hairpin { client: Client::Mapped(pc(2, 5000)), server: Server::Static(binding) };
-    let id = open(&mut table, 0, new, &SYN);
+    let out = open(&mut table, 0, outbound(pc(2, 5000), wan(8443)), &SYN);
+    let seen_from = table.flow(out).translation(Original).source;
+    let id = open(&mut table, 0, forwarded(seen_from, wan(8443), pc(20, 443)), &SYN);
     let there = table.flow(id).translation(Original);
     assert_eq!((there.source, there.destination), (wan(5000), pc(20, 443)));
 }
@@ -218,12 +239,23 @@ fn rfc4787_req9_hairpin_to_a_forward_needs_no_admission() {
 fn hairpin_packets_of_the_client_do_not_hold_the_servers_mapping_open_to_others() {
     let mut table = table_with(&nat(EndpointIndependent));
     open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
-    let server = Server::Mapped(table.mapping_by_external(Protocol::UDP, 5000).unwrap());
-    let id = open(&mut table, 0, NewFlow::Hairpin { client: Client::Mapped(pc(3, 7000)), server }, &UDP);
-    track(&mut table, 200, id, Original, &UDP);
+    hairpin(&mut table, 0, pc(3, 7000), 5000).unwrap();
+    hairpin(&mut table, 200, pc(3, 7000), 5000).unwrap();
     expire(&mut table, 300);
-    assert_eq!(knock(&mut table, 300, remote(2, 1), 5000, &UDP), Err(Refused::Filtered));
+    assert_eq!(table.mapping_by_external(Protocol::UDP, 5000), None);
     assert!(knock(&mut table, 300, remote(2, 1), 7000, &UDP).is_ok());
+}
+
+#[test]
+fn one_hosts_hairpins_are_limited_as_it_is_and_not_as_strangers_are() {
+    let mut table = table_with(&Nat { flows_max: 4096, flows_per_host_max: 600, ..nat(EndpointIndependent) });
+    open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
+    for port in 0..600 {
+        hairpin(&mut table, 0, pc(3, 7000 + port), 5000).unwrap();
+    }
+    assert_eq!(hairpin(&mut table, 0, pc(3, 9000), 5000), Err(Refused::HostLimit));
+    hairpin(&mut table, 0, pc(4, 9000), 5000).unwrap();
+    assert!(knock(&mut table, 0, remote(2, 1), 5000, &UDP).is_ok(), "others can still call the server");
 }
 
 #[test]

@@ -1,0 +1,208 @@
+//! How many flows the inside hosts have in the other shards, so that a host's limit holds over all of them.
+//!
+//! Each shard tells the others how many flows of a host it has as soon as that differs from what it told last
+//! by a sixteenth of the host's share of the limit, or the last one is gone. So a host gets past its limit by
+//! a sixteenth at most, and by what it opens while a notice is under way.
+//!
+//! [`Shares::HOSTS_MAX`] hosts are known, each as a client and as a server; of those beyond, every shard
+//! counts its own flows only. A host that is to be told of waits once, whatever happens to it meanwhile, so
+//! that nothing is lost however long the others cannot be told.
+
+use core::hash::Hash;
+use core::num::NonZeroU32;
+use std::collections::VecDeque;
+
+use ahash::RandomState;
+
+use super::entry::Quota;
+use super::index::Index;
+use super::slab::Slab;
+use crate::shard::{HostFlows, Shard};
+
+/// The hosts that have flows in several shards.
+pub(super) struct Shares<A> {
+    shard: Shard,
+    hosts: Slab<Host<A>>,
+    index: Index,
+    /// Those that the others are to be told of, each once.
+    pending: VecDeque<u32>,
+    hasher: RandomState,
+}
+
+struct Host<A> {
+    quota: Quota<A>,
+    /// What each other shard said last.
+    heard: [u32; Shard::COUNT_MAX as usize],
+    /// What they were told last.
+    told: u32,
+    is_pending: bool,
+}
+
+impl<A: Copy + Eq + Hash> Shares<A> {
+    /// The most hosts that are known, counted apart as clients and as servers.
+    pub(super) const HOSTS_MAX: usize = 4096;
+
+    /// Of `shard`, which has heard nothing yet.
+    pub(super) fn new(shard: Shard, hasher: RandomState) -> Self {
+        let hosts_max = if shard.is_sole() { 0 } else { Self::HOSTS_MAX };
+        let (mut hosts, mut index) = (Slab::new(), Index::new());
+        hosts.reserve(hosts_max);
+        index.reserve(hosts_max);
+        Self { shard, hosts, index, pending: VecDeque::with_capacity(hosts_max), hasher }
+    }
+
+    /// The flows that count against `quota` in the other shards.
+    pub(super) fn elsewhere(&self, quota: Quota<A>) -> u32 {
+        if self.shard.is_sole() {
+            return 0;
+        }
+        self.find(quota)
+            .map_or(0, |id| self.hosts[id].heard.iter().fold(0, |sum, count| sum.saturating_add(*count)))
+    }
+
+    /// There are now `count` flows here that count against `quota`, of `limit` that there may be in all.
+    pub(super) fn changed(&mut self, quota: Quota<A>, count: u32, limit: u32) {
+        if self.shard.is_sole() {
+            return;
+        }
+        let found = self.find(quota);
+        let told = found.map_or(0, |id| self.hosts[id].told);
+        let step = (limit / u32::from(self.shard.count()) / 16).max(1);
+        if count.abs_diff(told) < step && (count > 0 || told == 0) {
+            return;
+        }
+        let Some(id) = found.or_else(|| self.insert(quota)) else { return };
+        if !self.hosts[id].is_pending {
+            self.hosts[id].is_pending = true;
+            self.pending.push_back(id);
+        }
+    }
+
+    /// What the others are to be told next, by the `count` that there is here.
+    pub(super) fn pop(&mut self, count: impl FnOnce(Quota<A>) -> u32) -> Option<HostFlows<A>> {
+        let id = self.pending.pop_front()?;
+        let host = &mut self.hosts[id];
+        let news = HostFlows { quota: host.quota, count: count(host.quota) };
+        (host.told, host.is_pending) = (news.count, false);
+        self.forget_if_idle(id);
+        Some(news)
+    }
+
+    /// Takes in what the shard `from` says.
+    pub(super) fn hear(&mut self, from: u8, HostFlows { quota, count }: HostFlows<A>) {
+        let Some(id) = self.find(quota).or_else(|| (count > 0).then(|| self.insert(quota)).flatten()) else {
+            return;
+        };
+        if let Some(heard) = self.hosts[id].heard.get_mut(usize::from(from)) {
+            *heard = count;
+        }
+        self.forget_if_idle(id);
+    }
+
+    fn insert(&mut self, quota: Quota<A>) -> Option<u32> {
+        if self.hosts.len() == Self::HOSTS_MAX {
+            return None;
+        }
+        let id = self.hosts.insert(Host {
+            quota,
+            heard: [0; Shard::COUNT_MAX as usize],
+            told: 0,
+            is_pending: false,
+        });
+        self.index.insert(self.hash(quota), NonZeroU32::MIN.saturating_add(id));
+        Some(id)
+    }
+
+    fn forget_if_idle(&mut self, id: u32) {
+        let host = &self.hosts[id];
+        if host.told == 0 && !host.is_pending && host.heard.iter().all(|count| *count == 0) {
+            let quota = host.quota;
+            self.hosts.remove(id);
+            self.index.remove(self.hash(quota), NonZeroU32::MIN.saturating_add(id));
+        }
+    }
+
+    fn find(&self, quota: Quota<A>) -> Option<u32> {
+        let found = self.index.find(self.hash(quota), |value| self.hosts[value.get() - 1].quota == quota)?;
+        Some(found.get() - 1)
+    }
+
+    fn hash(&self, quota: Quota<A>) -> u32 {
+        self.hasher.hash_one(quota) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::Role;
+    use super::*;
+
+    fn shares(index: u8) -> Shares<u32> {
+        let shard = Shard::new(index, 2).expect("one of two");
+        Shares::new(shard, RandomState::with_seeds(1, 2, 3, 4))
+    }
+
+    fn client(host: u32) -> Quota<u32> {
+        Quota { host, role: Role::Client }
+    }
+
+    #[test]
+    fn others_are_told_by_sixteenths_and_of_the_end() {
+        let mut shares = shares(0);
+        let mut told = Vec::new();
+        for count in (1..=20).chain((0..20).rev()) {
+            shares.changed(client(7), count, 256);
+            told.extend(shares.pop(|_| count).map(|news| news.count));
+        }
+        assert_eq!(told, [8, 16, 8, 0]);
+        assert_eq!(shares.hosts.len(), 0, "who has nothing takes no room");
+    }
+
+    #[test]
+    fn a_host_waits_once_and_is_told_of_as_it_is_then() {
+        let mut shares = shares(0);
+        for count in 1..=100 {
+            shares.changed(client(7), count, 16);
+        }
+        assert_eq!(shares.pop(|_| 60).map(|news| news.count), Some(60));
+        assert_eq!(shares.pop(|_| 60), None);
+        shares.changed(client(7), 61, 16);
+        assert_eq!(shares.pop(|_| 0).map(|news| news.count), Some(0));
+        assert_eq!(shares.hosts.len(), 0);
+    }
+
+    #[test]
+    fn what_others_have_is_known_until_they_have_nothing() {
+        let mut shares = shares(0);
+        shares.hear(1, HostFlows { quota: client(7), count: 5 });
+        assert_eq!((shares.elsewhere(client(7)), shares.elsewhere(client(8))), (5, 0));
+        shares.hear(1, HostFlows { quota: client(7), count: 3 });
+        shares.hear(9, HostFlows { quota: client(7), count: 4 });
+        assert_eq!(shares.elsewhere(client(7)), 7);
+        shares.hear(1, HostFlows { quota: client(7), count: 0 });
+        shares.hear(9, HostFlows { quota: client(7), count: 0 });
+        assert_eq!((shares.elsewhere(client(7)), shares.hosts.len()), (0, 0));
+        shares.hear(200, HostFlows { quota: client(7), count: 4 });
+        assert_eq!(shares.elsewhere(client(7)), 0, "there is no such shard");
+    }
+
+    #[test]
+    fn hosts_beyond_the_most_are_not_known() {
+        let mut shares = shares(0);
+        for host in 0..Shares::<u32>::HOSTS_MAX as u32 {
+            shares.hear(1, HostFlows { quota: client(host), count: 5 });
+        }
+        shares.hear(1, HostFlows { quota: client(u32::MAX), count: 5 });
+        shares.changed(client(u32::MAX), 5, 16);
+        assert_eq!((shares.elsewhere(client(u32::MAX)), shares.pop(|_| 5)), (0, None));
+        shares.changed(client(0), 1, 16);
+        assert_eq!(shares.pop(|_| 1), Some(HostFlows { quota: client(0), count: 1 }));
+    }
+
+    #[test]
+    fn alone_nobody_is_told() {
+        let mut shares = Shares::new(Shard::SOLE, RandomState::with_seeds(1, 2, 3, 4));
+        shares.changed(client(7), 100, 16);
+        assert_eq!((shares.elsewhere(client(7)), shares.pop(|_| 100)), (0, None));
+    }
+}

@@ -1,0 +1,156 @@
+//! Hairpin: LAN hosts that reach one another by the WAN address. (RFC 4787 REQ-9, RFC 5382 REQ-8)
+//!
+//! ```text
+//!                  out: Way::Hairpin                    in: Way::HairpinInput
+//!   client ──▶ client → external e, is ──▶ external c → external e ──▶ external c → server ──▶ server
+//!              rewritten to come from c        (goes nowhere)            (nothing but an inbound packet)
+//! ```
+//!
+//! The packet goes out to the WAN address by a flow of the client's, and comes in again by one of the
+//! server's: each host sees the other as the internet does. It makes one hop; what there is to say against it
+//! (its time to live, its size) is said on the way out. Of several workers, the first half is done by the
+//! client's, the second by the server's.
+//!
+//! What neither a forward nor a mapping nor the default host claims is for the gateway, and stays as it came.
+//! So a first packet goes out only when it is known that somebody on the inside has the port. Forwards
+//! everybody knows; of a mapping, its worker is asked: it gets the packet, and hands it back.
+
+use super::nat::{Content, content, seen_as};
+use super::steer::hand_over;
+use super::{Context, Dataplane, ipv4, local};
+use crate::batch::{Frame, Verdict};
+use crate::drop_reason::DropReason;
+use crate::firewall::{self, refusal::Quote};
+use crate::flow::{Egress, FlowKey, Server};
+use crate::icmp_error::IcmpError;
+use crate::pipeline::nat::{Arrival, Way};
+use crate::shard::{Leg, Origin, Taken};
+use crate::wire::ethernet;
+use crate::wire::icmpv4::Embedded;
+use crate::wire::ipv4::{Header, Protocol};
+
+/// Whom a packet from the LAN to the WAN address is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HairpinClaim {
+    /// A LAN host.
+    Inside,
+    /// The gateway itself.
+    Gateway,
+    /// Another worker knows.
+    Ask(u8),
+}
+
+impl Dataplane {
+    /// A packet from the LAN, rewritten on its way out to `port` of the WAN address, comes in again.
+    #[cold]
+    pub(super) fn hairpin(
+        &mut self,
+        cx: &mut Context<'_>,
+        protocol: Protocol,
+        port: u16,
+        frame: &mut Frame,
+    ) -> Verdict {
+        let owner = self.steering.of_hairpin(&self.config.firewall, protocol, port);
+        if owner != self.shard.index() {
+            return hand_over(cx, owner, Leg::Again);
+        }
+        cx.key_hash = None;
+        self.hairpin_input(cx, frame)
+    }
+
+    /// A packet that comes in again.
+    pub(super) fn hairpin_input(&mut self, cx: &mut Context<'_>, frame: &mut Frame) -> Verdict {
+        match ipv4::parse(frame) {
+            Ok(header) => self.nat(cx, Way::HairpinInput, &header, frame),
+            Err(reason) => Verdict::Drop(reason),
+        }
+    }
+
+    /// Who gets a new packet from the LAN to the WAN address, which has come as far as `leg`.
+    pub(super) fn claim_hairpin(&self, leg: Leg, arrival: Arrival<'_>, key: &FlowKey) -> HairpinClaim {
+        let firewall = &self.config.firewall;
+        let port = key.destination.port;
+        if local::is_echo_request(arrival.header, arrival.frame)
+            || firewall::is_wan_service(firewall, key.protocol, port)
+        {
+            return HairpinClaim::Gateway;
+        }
+        if firewall::hairpin_target(firewall, key.protocol, port).is_some() {
+            return HairpinClaim::Inside;
+        }
+        match leg {
+            Leg::Claimed => return HairpinClaim::Inside,
+            Leg::Unclaimed => return HairpinClaim::Gateway,
+            _ => {}
+        }
+        let owner = self.shard.of_port(port);
+        if owner != self.shard.index() && port != 0 {
+            HairpinClaim::Ask(owner)
+        } else if self.hairpin_server(key).is_some() {
+            HairpinClaim::Inside
+        } else {
+            HairpinClaim::Gateway
+        }
+    }
+
+    /// The LAN host that a packet with `key` from the LAN is for, if it is one.
+    pub(super) fn hairpin_server(&self, key: &FlowKey) -> Option<Server> {
+        let firewall = &self.config.firewall;
+        if firewall::is_wan_service(firewall, key.protocol, key.destination.port) {
+            return None;
+        }
+        match firewall::hairpin_target(firewall, key.protocol, key.destination.port) {
+            Some(target) => Some(seen_as(target, key.destination)),
+            None => {
+                self.mapped_or_default(key).filter(|(_, egress)| *egress != Egress::Host).map(|(to, _)| to)
+            }
+        }
+    }
+
+    /// The worker of the packet's sender asks whom it is for.
+    pub(super) fn answer_hairpin(
+        &mut self,
+        cx: &mut Context<'_>,
+        way: Way,
+        header: &Header,
+        frame: &mut Frame,
+    ) -> Verdict {
+        let key = match content(header, frame) {
+            Ok(Content::Conversation(key, _)) if way == Way::Hairpin => key,
+            Err(reason) => return Verdict::Drop(reason),
+            _ => return Verdict::Drop(DropReason::WorkerChanged),
+        };
+        let asker = self.steering.of_inside(&self.config.firewall, &key);
+        if self.hairpin_server(&key).is_some() {
+            hand_over(cx, asker, Leg::Claimed)
+        } else if header.is_fragment() {
+            // The others wait there.
+            hand_over(cx, asker, Leg::Unclaimed)
+        } else {
+            self.local_input(cx, header, frame)
+        }
+    }
+
+    /// The worker by which a packet went out that is on its way in again.
+    pub(super) fn hairpin_sender(&self, packet: &[u8]) -> Option<u8> {
+        let packet = Embedded::of_packet(packet).ok()?;
+        let port = packet.source.port();
+        Some(self.steering.of_hairpin(&self.config.firewall, packet.header.protocol, port))
+    }
+
+    /// Lets the worker by which a packet went out tell its sender of `error`.
+    pub(super) fn return_quote(&mut self, cx: &mut Context<'_>, worker: u8, quote: &Quote, error: IcmpError) {
+        let ingress = Taken { origin: Origin::Host, leg: Leg::Returned(error) }.into();
+        let is_made = cx.spare.make(ingress, Verdict::HandOver(worker), |buffer| {
+            let packet = buffer.get_mut(ethernet::Header::LEN..)?.get_mut(..quote.bytes().len())?;
+            packet.copy_from_slice(quote.bytes());
+            Some(ethernet::Header::LEN + quote.bytes().len())
+        });
+        if is_made {
+            // It enters here, like a packet of the host stack's.
+            self.counters.count(Verdict::HandOver(worker));
+        } else {
+            self.counters.made_suppressed += 1;
+        }
+    }
+}

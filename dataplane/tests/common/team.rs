@@ -1,0 +1,251 @@
+//! The dataplanes of a gateway with several workers, and what carries frames and notices between them.
+//!
+//! Each frame is received by any of them, as if their queues were drawn by lot.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use gatepost_dataplane::bridge::Station;
+use gatepost_dataplane::neighbor::Neighbor;
+use gatepost_dataplane::{
+    Batch, Config, Counters, Dataplane, DropReason, FlowInfo, Frame, Ingress, Instant, Offload, PortSet,
+    Shard, Verdict,
+};
+
+use super::{Sent, on_the_wire, sent_by};
+
+/// The number of workers: the crates that run all tests with a team have it in their names.
+pub fn workers() -> u8 {
+    match env!("CARGO_CRATE_NAME") {
+        "team_of_two" => 2,
+        "team_of_four" => 4,
+        _ => 1,
+    }
+}
+
+pub struct Team {
+    workers: Vec<Worker>,
+    /// The state of the lot.
+    lot: u64,
+    /// Who gave the last verdict on a frame received.
+    last: usize,
+    /// What the host stack got in the last run.
+    pub delivered: Vec<Vec<u8>>,
+}
+
+struct Worker {
+    dataplane: Dataplane,
+    batch: Batch,
+    queue: VecDeque<Item>,
+}
+
+/// A frame on its way to a worker.
+struct Item {
+    ingress: Ingress,
+    frame: Frame,
+    /// Which frame handed in it is, if it is one.
+    number: Option<usize>,
+}
+
+/// What became of one frame handed in.
+pub struct Fate {
+    pub verdict: Verdict,
+    /// As it is on the wire.
+    pub frames: Vec<Vec<u8>>,
+}
+
+impl Team {
+    pub fn new(count: u8, config: Config, lot: u64, now: Instant) -> Self {
+        let config = Arc::new(config);
+        let worker = |index| {
+            let shard = Shard::new(index, count).expect("no more than there may be");
+            let dataplane = Dataplane::new(Arc::clone(&config), shard, [7; 32], now);
+            Worker { dataplane, batch: Batch::new(2048), queue: VecDeque::new() }
+        };
+        Self { workers: (0..count).map(worker).collect(), lot: lot | 1, last: 0, delivered: Vec::new() }
+    }
+
+    pub fn config(&self) -> &Config {
+        self.workers[0].dataplane.config()
+    }
+
+    pub fn configure(&mut self, now: Instant, config: Config) {
+        let config = Arc::new(config);
+        for worker in &mut self.workers {
+            worker.dataplane.configure(now, Arc::clone(&config));
+        }
+    }
+
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        for worker in &self.workers {
+            assert!(worker.dataplane.counters().balances(), "{:?}", worker.dataplane.counters());
+            sum += worker.dataplane.counters();
+        }
+        assert_eq!(sum.handed_over, sum.taken_over, "nothing is under way");
+        sum
+    }
+
+    pub fn flows(&self) -> impl Iterator<Item = FlowInfo> {
+        self.workers.iter().flat_map(|worker| worker.dataplane.flows())
+    }
+
+    pub fn flows_len(&self) -> usize {
+        self.workers.iter().map(|worker| worker.dataplane.flows_len()).sum()
+    }
+
+    /// What one of the workers knows.
+    pub fn stations(&self, now: Instant) -> impl Iterator<Item = Station> {
+        self.workers[self.workers.len() - 1].dataplane.stations(now)
+    }
+
+    /// What one of the workers knows.
+    pub fn neighbors(&self, now: Instant) -> impl Iterator<Item = Neighbor> {
+        self.workers[self.workers.len() - 1].dataplane.neighbors(now)
+    }
+
+    pub fn undeliverable(&mut self, verdict: Verdict, reason: DropReason) {
+        self.workers[self.last].dataplane.undeliverable(verdict, reason);
+    }
+
+    /// Processes frames as one batch of one worker, and whatever comes of them; returns their fates in order,
+    /// and what was made.
+    pub fn process<'a>(
+        &mut self,
+        now: Instant,
+        received: impl IntoIterator<Item = (Ingress, &'a [u8], Offload)>,
+    ) -> (Vec<Fate>, Vec<Sent>) {
+        let mut fates = Vec::new();
+        let mut worker = None;
+        for (ingress, bytes, offload) in received {
+            let mut frame = Frame::with_capacity(bytes.len());
+            frame.buffer_mut().copy_from_slice(bytes);
+            frame.set_len(bytes.len());
+            frame.set_offload(offload);
+            let is_hosts = !matches!(ingress, Ingress::Port(_));
+            let worker = if is_hosts { 0 } else { *worker.get_or_insert_with(|| self.draw()) };
+            self.workers[worker].queue.push_back(Item { ingress, frame, number: Some(fates.len()) });
+            fates.push(Fate { verdict: Verdict::Pending, frames: Vec::new() });
+        }
+        let mut made = Vec::new();
+        self.delivered.clear();
+        self.work(now, &mut fates, &mut made);
+        (fates, made)
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.workers.iter().filter_map(|worker| worker.dataplane.poll_timeout()).min()
+    }
+
+    /// Does what is due, and returns what was made.
+    pub fn handle_timeout(&mut self, now: Instant) -> Vec<Sent> {
+        let mut made = Vec::new();
+        self.delivered.clear();
+        for at in 0..self.workers.len() {
+            let Worker { dataplane, batch, .. } = &mut self.workers[at];
+            if dataplane.poll_timeout().is_some_and(|due| due <= now) {
+                dataplane.handle_timeout(now, batch);
+                self.carry_out(now, at, &[], &mut [], &mut made);
+            }
+        }
+        self.work(now, &mut [], &mut made);
+        made
+    }
+
+    /// Lets the workers process what waits for them, in any order, until nothing does.
+    fn work(&mut self, now: Instant, fates: &mut [Fate], made: &mut Vec<Sent>) {
+        while self.workers.iter().any(|worker| !worker.queue.is_empty()) {
+            let at = self.draw();
+            let Worker { dataplane, batch, queue } = &mut self.workers[at];
+            let mut numbers = Vec::new();
+            while !batch.is_full()
+                && let Some(item) = queue.pop_front()
+            {
+                let bytes = item.frame.bytes();
+                let copy = |buffer: &mut [u8], rest: &mut [u8]| {
+                    let (first, second) = bytes.split_at(bytes.len().min(buffer.len()));
+                    buffer[..first.len()].copy_from_slice(first);
+                    rest[..second.len()].copy_from_slice(second);
+                    Ok::<_, Infallible>((bytes.len(), item.frame.offload()))
+                };
+                let Ok(is_taken) = batch.receive_offloaded(item.ingress, copy);
+                assert!(is_taken);
+                numbers.push(item.number);
+            }
+            dataplane.process(now, batch);
+            self.carry_out(now, at, &numbers, fates, made);
+        }
+    }
+
+    /// Carries out what is in a worker's batch, and empties it. The first frames have these `numbers`.
+    fn carry_out(
+        &mut self,
+        now: Instant,
+        at: usize,
+        numbers: &[Option<usize>],
+        fates: &mut [Fate],
+        made: &mut Vec<Sent>,
+    ) {
+        let (mut under_way, count) = (Vec::new(), self.workers.len());
+        let Worker { dataplane, batch, .. } = &mut self.workers[at];
+        for (i, slot) in batch.slots().iter().enumerate() {
+            let number = numbers.get(i).copied().flatten();
+            if slot.tell_others {
+                let Ingress::Port(port) = slot.ingress else { panic!("{:?} is told", slot.ingress) };
+                for other in (0..count).filter(|other| *other != at) {
+                    let ingress = Ingress::Heard(port);
+                    under_way.push((other, Item { ingress, frame: slot.frame.clone(), number: None }));
+                }
+            }
+            if let Verdict::HandOver(to) = slot.verdict {
+                let item = Item { ingress: slot.ingress, frame: slot.frame.clone(), number };
+                under_way.push((usize::from(to), item));
+                continue;
+            }
+            assert!(!matches!(slot.ingress, Ingress::Taken(_)));
+            if slot.verdict == Verdict::Local {
+                self.delivered.push(slot.frame.bytes().to_vec());
+            }
+            if let Some(number) = number {
+                fates[number] = Fate { verdict: slot.verdict, frames: on_the_wire(&slot.frame) };
+                self.last = at;
+            } else {
+                let (ports, _) = ports_of(slot.verdict);
+                made.extend(sent_by(ports, &on_the_wire(&slot.frame)));
+            }
+        }
+        for (ports, frame) in batch.output().iter() {
+            made.extend(sent_by(ports, &on_the_wire(frame)));
+        }
+        batch.clear();
+        let notices: Vec<_> = std::iter::from_fn(|| dataplane.pop_notice()).collect();
+        for (to, item) in under_way {
+            assert_ne!(to, at, "nobody hands over to himself");
+            self.workers[to].queue.push_back(item);
+        }
+        let from = u8::try_from(at).expect("few workers");
+        for (_, worker) in self.workers.iter_mut().enumerate().filter(|(other, _)| *other != at) {
+            notices.iter().for_each(|notice| worker.dataplane.hear(now, from, *notice));
+        }
+    }
+
+    fn draw(&mut self) -> usize {
+        // xorshift64
+        self.lot ^= self.lot << 13;
+        self.lot ^= self.lot >> 7;
+        self.lot ^= self.lot << 17;
+        usize::try_from(self.lot % self.workers.len() as u64).expect("few workers")
+    }
+}
+
+/// The ports of a verdict, and whether it is for the host stack.
+pub fn ports_of(verdict: Verdict) -> (PortSet, bool) {
+    match verdict {
+        Verdict::Transmit(port) => (PortSet::only(port), false),
+        Verdict::Flood { ports, local } => (ports, local),
+        Verdict::Local => (PortSet::EMPTY, true),
+        Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) => (PortSet::EMPTY, false),
+        Verdict::Pending | Verdict::HandOver(_) => panic!("a frame without a verdict"),
+    }
+}

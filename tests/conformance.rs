@@ -79,11 +79,13 @@ const NAT_TCP: &[Requirement] = &[
     kept(&["rfc5961_section_3", "rfc5961_the", "rfc5961_a"], Should, "Blind resets are not believed."),
     kept(&["rfc5961_section_4"], Should, "A SYN into an established connection changes nothing."),
     kept(&["rfc5961_section_5"], Should, "An acknowledgment of what was never sent is not believed."),
+    kept(&["rfc9293_3_1_a_damaged"], Should, "A segment with a wrong checksum changes nothing."),
 ];
 
 const NAT_ICMP: &[Requirement] = &[
     kept(&["rfc5508_req1"], Must, "Queries have endpoint-independent mappings."),
     kept(&["rfc5508_req2"], Must, "A query lives 60 seconds at least."),
+    kept(&["rfc5508_req3"], Should, "An error with a wrong checksum is dropped."),
     kept(&["rfc5508_req3a"], Should, "A quoted header with a wrong checksum is dropped."),
     kept(&["rfc5508_req3b"], Must, "Quoted IP options are passed over."),
     kept(&["rfc5508_req3d"], Must, "An error about an error is dropped."),

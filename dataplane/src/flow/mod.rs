@@ -176,6 +176,8 @@ pub struct FlowTable<A = Ipv4Addr> {
     visitors: Visitors,
     timeouts: Timeouts,
     nat: Nat,
+    /// How many made room for others.
+    recycled: u64,
 }
 
 impl<A: Address> FlowTable<A> {
@@ -201,6 +203,7 @@ impl<A: Address> FlowTable<A> {
             hasher,
             timeouts,
             nat: *nat,
+            recycled: 0,
         };
         table.configure(nat);
         table
@@ -308,6 +311,11 @@ impl<A: Address> FlowTable<A> {
     /// All flows, with the least number first.
     pub fn flows(&self) -> impl Iterator<Item = (FlowId, &Flow<A>)> {
         self.flows.iter().map(|(id, flow)| (FlowId(id), flow))
+    }
+
+    /// How many flows from outside have made room for others so far.
+    pub fn recycled(&self) -> u64 {
+        self.recycled
     }
 
     /// How many flows there are.
@@ -486,6 +494,7 @@ impl<A: Address> FlowTable<A> {
         if let Some(oldest) = self.visitors.oldest().filter(|_| visitor.is_some() && self.visitors.is_full())
         {
             self.remove(FlowId(oldest));
+            self.recycled += 1;
         }
         if self.is_empty() {
             self.wheel.skip_to(Tick::at(now));

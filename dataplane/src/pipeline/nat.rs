@@ -314,7 +314,9 @@ impl Dataplane {
             Ok(route) => route,
             Err(reason) => return Fate::Drop(reason),
         };
-        match self.flows.open(cx.now, new, [egress, arrival.way.back()], packet) {
+        let opened = self.flows.open(cx.now, new, [egress, arrival.way.back()], packet);
+        self.counters.flows_recycled = self.flows.recycled();
+        match opened {
             Ok(id) => {
                 let translation = self.flows.flow(id).translation(Direction::Original);
                 self.passage(translation, route, arrival)

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use gatepost::config::Config;
 use gatepost::control::report::Flow;
-use gatepost_dataplane::config::{Filtering, Segment};
+use gatepost_dataplane::config::{Filtering, Forward, Segment};
 use gatepost_dataplane::{Instant, MacAddr};
 use ipnet::Ipv4Net;
 
@@ -39,8 +39,10 @@ type Endpoint = (Ipv4Addr, u16);
 /// Keeps a book of every mapping.
 pub struct MappingLives {
     lan: Ipv4Net,
+    /// The laxest there was, as what it let in may still be there.
     filtering: Filtering,
-    /// Hosts that rules let others speak to at any time.
+    forwards: Vec<Forward>,
+    /// Hosts that rules let, or have let, others speak to at any time.
     reachable: Vec<Ipv4Addr>,
     dmz_host: Option<Ipv4Addr>,
     mappings: BTreeMap<(Kind, Endpoint), Mapping>,
@@ -62,11 +64,12 @@ struct Mapping {
 impl MappingLives {
     /// For the LAN, the filtering and the rules of `config`.
     pub fn new(config: &Config) -> Self {
-        let rules = config.firewall.forwards.iter().flat_map(|forward| &forward.rules);
+        let forwards = forwards(config);
         Self {
             lan: config.lan.address.trunc(),
             filtering: config.nat.filtering,
-            reachable: rules.map(|rule| rule.to).chain(config.firewall.dmz_host).collect(),
+            reachable: forwards.iter().map(|rule| rule.to).chain(config.firewall.dmz_host).collect(),
+            forwards,
             dmz_host: config.firewall.dmz_host,
             mappings: BTreeMap::new(),
             owners: BTreeMap::new(),
@@ -83,6 +86,23 @@ impl MappingLives {
         self.owners.clear();
         self.leaving.clear();
         self.entering.clear();
+    }
+
+    /// Forwards may have come or gone: what came in by those is over, and its hosts may get other mappings.
+    fn forget_changed(&mut self, config: &Config) {
+        let new = forwards(config);
+        let is_changed = |rule: &&Forward| !(self.forwards.contains(rule) && new.contains(rule));
+        let hosts: Vec<_> = self.forwards.iter().chain(&new).filter(is_changed).map(|rule| rule.to).collect();
+        if hosts.is_empty() {
+            return;
+        }
+        self.mappings.retain(|(_, inside), _| !hosts.contains(&inside.0));
+        self.entering.retain(|packet| !hosts.contains(&packet.inside.0));
+        // Colleagues went there by the address outside.
+        for mapping in self.mappings.values_mut() {
+            mapping.conversations.retain(|remote, _| Some(remote.0) != self.external);
+        }
+        self.reachable.extend(hosts);
     }
 
     /// A packet from the LAN for somebody beyond it.
@@ -336,6 +356,18 @@ impl Checker for MappingLives {
         self.neighbors.clear();
     }
 
+    fn on_reload(&mut self, config: &Config) {
+        self.forget_changed(config);
+        if config.nat.filtering != Filtering::AddressAndPortDependent {
+            self.filtering = config.nat.filtering;
+        }
+    }
+
+    fn on_configure(&mut self, config: &Config) {
+        self.on_reload(config);
+        self.forwards = forwards(config);
+    }
+
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
         let Passage { now, way, side, packet } = *passage;
         match (&packet.content, side, way) {
@@ -378,6 +410,10 @@ impl Checker for MappingLives {
         self.mappings.retain(|_, mapping| !mapping.conversations.is_empty());
         Ok(())
     }
+}
+
+fn forwards(config: &Config) -> Vec<Forward> {
+    config.firewall.forwards.iter().flat_map(|forward| forward.rules.clone()).collect()
 }
 
 /// What a packet belongs to: its kind, from where it comes and where it goes.

@@ -79,6 +79,13 @@ pub trait Checker {
     /// The gateway boots: all is lost that its disk does not keep.
     fn on_boot(&mut self) {}
 
+    /// The gateway begins to go over to `config`: what was in force before and this may both be, until
+    /// [`Checker::on_configure`].
+    fn on_reload(&mut self, _config: &Config) {}
+
+    /// The gateway has booted with `config`, or has gone over to it.
+    fn on_configure(&mut self, _config: &Config) {}
+
     /// A frame passes the gateway.
     ///
     /// # Errors

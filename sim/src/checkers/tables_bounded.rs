@@ -19,9 +19,31 @@ const HELD_MAX: usize = NeighborTable::HELD_MAX as usize + FragmentTracker::<()>
 /// Compares the sizes that the gateway reports with its limits.
 pub struct TablesBounded {
     lan: Ipv4Net,
-    flows_max: usize,
-    flows_per_host_max: usize,
+    flows: Limit,
+    flows_per_host: Limit,
     leases_max: usize,
+}
+
+/// A limit that can be lowered while there is more: what there is may stay, and nothing is added.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    configured: usize,
+    allowed: usize,
+}
+
+impl Limit {
+    fn new(configured: usize) -> Self {
+        Self { configured, allowed: configured }
+    }
+
+    fn configure(&mut self, configured: usize) {
+        *self = Self { configured, allowed: self.allowed.max(configured) };
+    }
+
+    /// So many there are now.
+    fn see(&mut self, len: usize) {
+        self.allowed = self.allowed.min(len).max(self.configured);
+    }
 }
 
 impl TablesBounded {
@@ -31,8 +53,8 @@ impl TablesBounded {
         let pool = (last.to_bits() - first.to_bits()) as usize + 1;
         Self {
             lan: config.lan.address.trunc(),
-            flows_max: config.nat.flows_max as usize,
-            flows_per_host_max: config.nat.flows_per_host_max as usize,
+            flows: Limit::new(config.nat.flows_max as usize),
+            flows_per_host: Limit::new(config.nat.flows_per_host_max as usize),
             leases_max: pool + config.dhcp.reservations.len(),
         }
     }
@@ -47,6 +69,20 @@ impl Checker for TablesBounded {
         "flows, flows per host, leases, neighbours, stations and frames held stay within their maxima"
     }
 
+    fn on_boot(&mut self) {
+        self.flows.see(0);
+        self.flows_per_host.see(0);
+    }
+
+    fn on_reload(&mut self, config: &Config) {
+        self.flows.configure(config.nat.flows_max as usize);
+        self.flows_per_host.configure(config.nat.flows_per_host_max as usize);
+    }
+
+    fn on_configure(&mut self, config: &Config) {
+        self.on_reload(config);
+    }
+
     fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {
         let mut per_host = BTreeMap::<&str, usize>::new();
         for flow in snapshot.flows.iter().flat_map(|flows| &flows.flows) {
@@ -57,9 +93,10 @@ impl Checker for TablesBounded {
         }
         let held_each = snapshot.neighbors.neighbors.iter().map(|neighbor| neighbor.held).max();
         let held = usize::try_from(snapshot.counters.held).unwrap_or(usize::MAX);
+        let most_of_a_host = per_host.into_values().max().unwrap_or(0);
         for (table, len, len_max) in [
-            ("flows", snapshot.status.flows, self.flows_max),
-            ("flows of a host", per_host.into_values().max().unwrap_or(0), self.flows_per_host_max),
+            ("flows", snapshot.status.flows, self.flows.allowed),
+            ("flows of a host", most_of_a_host, self.flows_per_host.allowed),
             ("leases", snapshot.status.leases, self.leases_max),
             ("neighbours", snapshot.neighbors.neighbors.len(), NeighborTable::NEIGHBORS_MAX),
             ("stations", snapshot.neighbors.stations.len(), BRIDGES * Bridge::STATIONS_MAX),
@@ -69,6 +106,10 @@ impl Checker for TablesBounded {
             if len > len_max {
                 return Err(format!("{len} {table}, and {len_max} are the maximum"));
             }
+        }
+        self.flows.see(snapshot.status.flows);
+        if snapshot.flows.is_some() {
+            self.flows_per_host.see(most_of_a_host);
         }
         Ok(())
     }
@@ -88,6 +129,25 @@ mod tests {
         let mut snapshot = snapshot(1);
         grow(&mut snapshot);
         TablesBounded::new(&config).on_snapshot(&snapshot).is_err()
+    }
+
+    #[test]
+    fn what_there_is_may_stay_when_a_limit_is_lowered_and_nothing_is_added() {
+        let config = |max: u32| Config::parse("a test", &format!("nat.max_flows = {max}")).expect("valid");
+        let mut checker = TablesBounded::new(&config(50));
+        let told = |checker: &mut TablesBounded, flows| {
+            let mut snapshot = snapshot(1);
+            snapshot.status.flows = flows;
+            checker.on_snapshot(&snapshot).is_err()
+        };
+        checker.on_reload(&config(5));
+        checker.on_configure(&config(5));
+        assert!(!told(&mut checker, 40) && told(&mut checker, 41));
+        assert!(!told(&mut checker, 4) && told(&mut checker, 6));
+        checker.on_configure(&config(50));
+        checker.on_configure(&config(5));
+        checker.on_boot();
+        assert!(told(&mut checker, 6), "a reboot leaves nothing");
     }
 
     #[test]

@@ -144,6 +144,23 @@ fn nobody_outside_brings_back_a_connection_that_is_over() {
 }
 
 #[test]
+fn a_forward_that_goes_takes_its_connections_along() {
+    let forwarding = "[[firewall.forwards]]\nwan_port = '1000'\nto = '192.168.1.9:1000'\nprotocol = 'tcp'";
+    let forwarding = Config::parse("a test", forwarding).expect("valid");
+    let mut office = Office::new();
+    office.checker.on_configure(&forwarding);
+    established(&mut office);
+    office.arrives(100, 1_000, segment(80, 1_000, "A"));
+    office.checker.on_configure(&forwarding);
+    assert!(office.lost(100).is_err(), "it is the same forward");
+    office.arrives(110, 1_000, segment(80, 1_000, "A"));
+    office.checker.on_reload(&config());
+    office.arrives(110, 1_000, segment(80, 1_000, "A"));
+    assert_eq!(office.lost(110), Ok(()));
+    assert_eq!(office.out(111, PC, 2_000, segment(1_000, 80, "S")), Ok(()), "and its port");
+}
+
+#[test]
 fn inbound_traffic_prolongs_nothing_and_outbound_does() {
     let mut office = Office::new();
     office.out(0, PC, 1_000, query()).unwrap();

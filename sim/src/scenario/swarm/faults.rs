@@ -12,7 +12,7 @@ use crate::machine::pc::mac_of;
 use crate::machine::spoofer::Trick;
 use crate::scenario::action::{
     Action, attack, clock_jumps, dhcp_silent, disk, link, partition, port_scan, power_back, power_cut,
-    power_cut_while_writing, provider, renumber, replug, reunite, sleep, spoof, wake,
+    power_cut_while_writing, provider, reload, reload_refused, renumber, replug, reunite, sleep, spoof, wake,
 };
 use crate::scenario::office::Office;
 use crate::world::disk::DiskMood;
@@ -127,6 +127,18 @@ impl Picker {
                 office.at(self.fault_time(), attack(shots))
             }
         }
+    }
+
+    /// Other rules for a while, and files that cannot be taken.
+    pub(super) fn reloads(&mut self, mut office: Office, world: &World) -> Office {
+        let Some(rules) = world.nat_rules.as_ref().filter(|_| self.rng.random_ratio(1, 3)) else {
+            return office;
+        };
+        for _ in 0..self.rng.random_range(1..=2) {
+            let others = reload(&self.nat_rules(), self.rng.random());
+            office = self.for_a_while(office, others, reload(rules, true));
+        }
+        if self.rng.random() { office.at(self.fault_time(), reload_refused()) } else { office }
     }
 
     fn for_a_while(&mut self, office: Office, fault: Action, remedy: Action) -> Office {

@@ -110,8 +110,8 @@ drop_reasons! {
     FlowSourceLimit => "flow-source-limit",
     /// No external port is free for a new mapping.
     PortsExhausted => "ports-exhausted",
-    /// Its packets or replies could not be told from those of another flow: for one, the default machine's with the
-    /// same remote, by a port that a mapping has already.
+    /// Its packets or replies could not be told from those of another flow: for one, the default machine's
+    /// with the same remote, by a port that a mapping has already.
     FlowAmbiguous => "flow-ambiguous",
     /// More packets wait for the neighbour than may.
     NeighborQueueFull => "neighbor-queue-full",

@@ -1,4 +1,5 @@
-//! The worst of packet crafters: each shot is dropped for its reason, answered with nothing, and leaves nothing.
+//! The worst of packet crafters: each shot is dropped for its reason, answered with nothing, and leaves
+//! nothing.
 
 mod common;
 

@@ -7,7 +7,8 @@ use crate::harness::{Directory, ISP, Office, SERVER, WAN};
 
 const FORWARD: &str = "firewall.forwards = [{ wan_port = '7001', to = '192.168.1.101:80' }]";
 
-/// Sends one of each, and then what scapy makes at random. Its arguments are the WAN address and a LAN host's.
+/// Sends one of each, and then what scapy makes at random. Its arguments are the WAN address and a LAN
+/// host's.
 const SHOTS: &str = r#"
 import sys
 from scapy.all import *

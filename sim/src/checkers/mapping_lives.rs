@@ -115,7 +115,8 @@ impl MappingLives {
         if Some(ip.source) == self.dmz_host || is_echo_reply(ip) {
             return;
         }
-        // Where the provider's router is not reachable a packet gets no further, and has been sent all the same.
+        // Where the provider's router is not reachable a packet gets no further, and has been sent all the
+        // same.
         if let Some(known) = self.conversation_mut(kind, from, to).filter(|known| !known.tcp.is_reset) {
             known.may_live_on(kind, now);
         }
@@ -283,7 +284,8 @@ impl MappingLives {
         while let Some(late) = self.entering.front().filter(|entering| entering.at + WAIT_MAX < now) {
             let neighbor = self.neighbors.get(&late.inside.0).copied().unwrap_or_default();
             let (kind, remote, inside, at) = (late.kind, show(late.remote), show(late.inside), late.at);
-            // A segment that is overtaken by more than a window is nothing to its receiver. (RFC 9293 section 3.10.7.4)
+            // A segment that is overtaken by more than a window is nothing to its receiver. (RFC 9293 section
+            // 3.10.7.4)
             let conversation = self.conversation(kind, late.inside, late.remote);
             let is_overtaken =
                 kind == Kind::Tcp && conversation.is_some_and(|known| known.reached_at + WAIT_MAX >= at);

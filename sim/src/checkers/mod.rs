@@ -107,7 +107,8 @@ pub trait Checker {
 
 /// Every checker that applies to a gateway with this configuration. `tree`: the names of the internet.
 /// `bits_flip`: some link corrupts frames, so that a wrong checksum need not be the gateway's where it only
-/// bridges or routes, and a packet may be none for it. `starts_at_a_wrong_time`: so that it cannot know which leases have ended meanwhile.
+/// bridges or routes, and a packet may be none for it. `starts_at_a_wrong_time`: so that it cannot know which
+/// leases have ended meanwhile.
 pub fn for_config(
     config: &Config,
     tree: &SharedTree,

@@ -77,7 +77,8 @@ pub enum Action {
 /// What can change of the gateway's configuration while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// What the file says besides what the office is, in place of [`Office::config`](super::office::Office::config).
+    /// What the file says besides what the office is, in place of
+    /// [`Office::config`](super::office::Office::config).
     pub config: String,
     /// Whether the forwards to the office's servers are there.
     pub has_forwards: bool,
@@ -228,8 +229,8 @@ pub fn disk(mood: DiskMood) -> Action {
     Action::Disk(mood)
 }
 
-/// The gateway goes over to `config`, in place of what [`Office::config`](super::office::Office::config) said, with the
-/// office's forwards or without.
+/// The gateway goes over to `config`, in place of what [`Office::config`](super::office::Office::config)
+/// said, with the office's forwards or without.
 pub fn reload(config: &str, has_forwards: bool) -> Action {
     Action::Reload(Rules { config: config.to_owned(), has_forwards })
 }

@@ -210,7 +210,8 @@ pub fn cut(frame: &[u8], offload: Offload) -> Vec<Vec<u8>> {
     data.chunks(size).enumerate().map(segment).collect()
 }
 
-/// The header of the packet of `protocol` that `frame` is, whole and no fragment, and where its payload begins.
+/// The header of the packet of `protocol` that `frame` is, whole and no fragment, and where its payload
+/// begins.
 fn whole_packet(frame: &[u8], protocol: IpNumber) -> Option<(Ipv4HeaderSlice<'_>, usize)> {
     let packet = frame.get(12..)?.strip_prefix(&[8, 0])?;
     let ip = Ipv4HeaderSlice::from_slice(packet).ok()?;

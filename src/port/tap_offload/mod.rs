@@ -21,7 +21,8 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Creates the device `name` in the calling thread's namespace, or takes one that is there and persistent.
+    /// Creates the device `name` in the calling thread's namespace, or takes one that is there and
+    /// persistent.
     ///
     /// # Errors
     ///
@@ -41,7 +42,8 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// What the kernel refuses; [`io::ErrorKind::InvalidData`] if the frame's header makes no sense: the next frame may be better.
+    /// What the kernel refuses; [`io::ErrorKind::InvalidData`] if the frame's header makes no sense: the next
+    /// frame may be better.
     pub fn read(&self, buffer: &mut [u8], rest: &mut [u8]) -> io::Result<Received> {
         let mut header = [0; Header::LEN];
         let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(buffer), IoSliceMut::new(rest)];

@@ -22,8 +22,8 @@ impl Neighbor {
         self.asked_at.is_some() && self.asked_at >= self.heard_at
     }
 
-    /// Whether the gateway asks for it at `now`, or has just done so in vain and asks no more for a while. Packets
-    /// for it come back as unreachable then.
+    /// Whether the gateway asks for it at `now`, or has just done so in vain and asks no more for a while.
+    /// Packets for it come back as unreachable then.
     pub fn is_silent(&self, now: Instant) -> bool {
         self.is_sought() && self.asked_at.is_some_and(|asked| now <= asked + SILENCE)
     }

@@ -22,8 +22,8 @@ use crate::world::link::perfect;
 const OPENING_SECS: u64 = 10;
 /// The longest time that a fault lasts.
 const FAULT_SECS_MAX: u64 = 40;
-/// The farthest that the time of day jumps, in seconds: less than leases last, more, and years, as where a clock
-/// is set that nobody ever had.
+/// The farthest that the time of day jumps, in seconds: less than leases last, more, and years, as where a
+/// clock is set that nobody ever had.
 const JUMPS_SECS_MAX: [i64; 3] = [60, 4_000, 1_000_000_000];
 /// The writes after which the power can fail: those of a minute or so.
 const WRITES_MAX: u32 = 30;

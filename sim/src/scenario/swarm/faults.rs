@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::{Picker, World};
+use crate::machine::asker::ASKING_PORTS;
 use crate::machine::attacker::Shot;
 use crate::machine::internet::ProviderMood;
 use crate::machine::pc::mac_of;
@@ -29,6 +30,8 @@ const JUMPS_SECS_MAX: [i64; 3] = [60, 4_000, 1_000_000_000];
 const WRITES_MAX: u32 = 30;
 /// How often an attacker fires.
 const SHOTS: usize = 400;
+/// How often an intruder comes.
+const INTRUSIONS: usize = 4;
 /// How many tricks a spoofer plays.
 const TRICKS: usize = 40;
 
@@ -129,6 +132,18 @@ impl Picker {
         }
     }
 
+    /// Somebody on the WAN who has seen the ports that the office asks from, and comes again and again.
+    pub(super) fn intruder(&mut self, mut office: Office, world: &World) -> Office {
+        if !world.has_wan || !self.rng.random_ratio(1, 2) {
+            return office;
+        }
+        for _ in 0..INTRUSIONS {
+            let shots = ASKING_PORTS.flat_map(|port| [Shot::Udp(port), Shot::Syn(port)]);
+            office = office.at(self.fault_time(), attack(shots));
+        }
+        office
+    }
+
     /// Other rules for a while, and files that cannot be taken.
     pub(super) fn reloads(&mut self, mut office: Office, world: &World) -> Office {
         let Some(rules) = world.nat_rules.as_ref().filter(|_| self.rng.random_ratio(1, 3)) else {
@@ -147,7 +162,7 @@ impl Picker {
     }
 
     /// When a fault begins and ends.
-    fn fault_times(&mut self) -> (Duration, Duration) {
+    pub(super) fn fault_times(&mut self) -> (Duration, Duration) {
         let begins = self.fault_time();
         let ends = begins + Duration::from_secs(self.rng.random_range(1..=FAULT_SECS_MAX));
         (begins, ends.min(Duration::from_secs(self.calm_at_secs)))

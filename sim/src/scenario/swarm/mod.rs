@@ -61,6 +61,8 @@ impl Picker {
         let office = self.reloads(office, &world);
         // Picked last, like whatever is new: a seed's office is what it was otherwise.
         let office = if self.rng.random_ratio(1, 3) { office.super_frames() } else { office };
+        let office = self.intruder(office, &world);
+        let office = self.liars(office, &world);
         (office, world)
     }
 

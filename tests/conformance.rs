@@ -118,7 +118,11 @@ const ROUTER: &[Requirement] = &[
     kept(&["rfc1812_4_2_3_1", "rfc1812_3_3_2"], Must, "Broadcast addresses are known as such."),
     kept(&["rfc1812_no_route"], Must, "No route: the sender is told."),
     kept(&["rfc1812_source_routes"], Should, "Source routes are refused, as RFC 7126 has it."),
-    kept(&["rfc1191_an_error", "rfc1191_dont"], Must, "An error about a packet too big names the MTU."),
+    kept(
+        &["rfc1191_an_error", "rfc1191_dont", "rfc1191_in_stealth"],
+        Must,
+        "An error about a packet too big names the MTU.",
+    ),
     kept(&["rfc1858"], Should, "Fragments that hide ports are dropped (RFC 3128 too)."),
     kept(&["rfc6864"], Must, "Identifications of hosts behind one address do not collide."),
     kept(&["rfc6056"], Should, "Ports that are not preserved are random."),

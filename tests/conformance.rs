@@ -79,11 +79,13 @@ const NAT_TCP: &[Requirement] = &[
     kept(&["rfc5961_section_3", "rfc5961_the", "rfc5961_a"], Should, "Blind resets are not believed."),
     kept(&["rfc5961_section_4"], Should, "A SYN into an established connection changes nothing."),
     kept(&["rfc5961_section_5"], Should, "An acknowledgment of what was never sent is not believed."),
+    kept(&["rfc9293_3_1_a_damaged"], Should, "A segment with a wrong checksum changes nothing."),
 ];
 
 const NAT_ICMP: &[Requirement] = &[
     kept(&["rfc5508_req1"], Must, "Queries have endpoint-independent mappings."),
     kept(&["rfc5508_req2"], Must, "A query lives 60 seconds at least."),
+    kept(&["rfc5508_req3"], Should, "An error with a wrong checksum is dropped."),
     kept(&["rfc5508_req3a"], Should, "A quoted header with a wrong checksum is dropped."),
     kept(&["rfc5508_req3b"], Must, "Quoted IP options are passed over."),
     kept(&["rfc5508_req3d"], Must, "An error about an error is dropped."),
@@ -116,7 +118,11 @@ const ROUTER: &[Requirement] = &[
     kept(&["rfc1812_4_2_3_1", "rfc1812_3_3_2"], Must, "Broadcast addresses are known as such."),
     kept(&["rfc1812_no_route"], Must, "No route: the sender is told."),
     kept(&["rfc1812_source_routes"], Should, "Source routes are refused, as RFC 7126 has it."),
-    kept(&["rfc1191_an_error", "rfc1191_dont"], Must, "An error about a packet too big names the MTU."),
+    kept(
+        &["rfc1191_an_error", "rfc1191_dont", "rfc1191_in_stealth"],
+        Must,
+        "An error about a packet too big names the MTU.",
+    ),
     kept(&["rfc1858"], Should, "Fragments that hide ports are dropped (RFC 3128 too)."),
     kept(&["rfc6864"], Must, "Identifications of hosts behind one address do not collide."),
     kept(&["rfc6056"], Should, "Ports that are not preserved are random."),

@@ -30,6 +30,7 @@ use gatepost_dataplane::flow::{
 use gatepost_dataplane::nat::Timeouts;
 use gatepost_dataplane::nat::rewrite::{self, Coverage};
 use gatepost_dataplane::route::Routes;
+use gatepost_dataplane::wire::checksum;
 use gatepost_dataplane::wire::ethernet;
 use gatepost_dataplane::wire::ipv4;
 use gatepost_dataplane::wire::tcp::{self, Flags};
@@ -49,6 +50,13 @@ fn stages(c: &mut Criterion) {
 
     let mut frames = both_ways();
     group.bench_function("parse", |b| b.iter(|| parse(black_box(&frames.next().bytes))));
+
+    for len in [46, 1_480] {
+        let payload = vec![0x5a; len];
+        group.bench_function(format!("checksum/{len} octets"), |b| {
+            b.iter(|| checksum::is_valid(black_box(&payload)));
+        });
+    }
 
     let routes = Routes::of_config(&config(Mode::NatDmz));
     let mut frames = both_ways();

@@ -34,6 +34,8 @@ pub struct Counters {
     pub made: u64,
     /// Frames that it would have made but that were limited by rate or room.
     pub made_suppressed: u64,
+    /// Flows from outside that had proved nothing and made room for others.
+    pub flows_recycled: u64,
     /// ARP packets in which somebody else claimed an address of the gateway's.
     pub address_conflicts: u64,
 }
@@ -122,6 +124,7 @@ impl AddAssign<&Self> for Counters {
         self.drops.add(&other.drops);
         self.made += other.made;
         self.made_suppressed += other.made_suppressed;
+        self.flows_recycled += other.flows_recycled;
         self.address_conflicts += other.address_conflicts;
     }
 }

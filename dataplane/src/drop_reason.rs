@@ -70,8 +70,14 @@ drop_reasons! {
     NoRoute => "no-route",
     /// Too big for the next link and not to be fragmented.
     MtuExceeded => "mtu-exceeded",
-    /// Not a valid TCP, UDP or ICMP header: lengths or checksum.
+    /// Not a valid TCP, UDP or ICMP header: its lengths cannot be.
     TransportMalformed => "transport-malformed",
+    /// The checksum of a TCP segment for NAT is wrong.
+    TcpChecksum => "tcp-checksum",
+    /// The checksum of a UDP datagram for NAT is wrong; one that has none is taken as it is.
+    UdpChecksum => "udp-checksum",
+    /// The checksum of an ICMP message is wrong.
+    IcmpChecksum => "icmp-checksum",
     /// Control bits that no TCP sets together, or none: how scanners tell systems apart.
     TcpFlagsInvalid => "tcp-flags-invalid",
     /// TCP options that lie about their length.

@@ -111,7 +111,7 @@ pub(crate) const OFFENDER_LEN_MAX: usize = ethernet::Header::LEN + PACKET_LEN_MA
 pub(crate) fn offender<'a>(frame: &'a Frame, buffer: &'a mut [u8; OFFENDER_LEN_MAX]) -> &'a [u8] {
     let whole = frame.bytes();
     let bytes = match frame.offload() {
-        Offload::None => whole,
+        Offload::None | Offload::Verified => whole,
         _ => match frame.segments().next().and_then(|segment| segment.write_beginning(buffer)) {
             Some(len) => &buffer[..len],
             None => whole,

@@ -33,6 +33,8 @@ pub enum Offload {
     /// Nothing.
     #[default]
     None,
+    /// Nothing, and whoever handed the frame over has verified its transport checksum already.
+    Verified,
     /// A checksum.
     Checksum(Partial),
     /// A super-frame: segmentation, and a checksum for each segment.
@@ -100,7 +102,7 @@ impl Offload {
     #[inline]
     pub fn checksum(self) -> Option<Partial> {
         match self {
-            Self::None => None,
+            Self::None | Self::Verified => None,
             Self::Checksum(partial) => Some(partial),
             Self::Segmentation(segmentation) => Some(segmentation.checksum),
         }
@@ -111,7 +113,7 @@ impl Offload {
     /// and no more than [`SEGMENTS_MAX`] segments.
     pub fn fits(self, frame: &[u8]) -> bool {
         match self {
-            Self::None => true,
+            Self::None | Self::Verified => true,
             Self::Checksum(partial) => partial.field(frame).is_some(),
             Self::Segmentation(segmentation) => Layout::of(&segmentation, frame).is_some(),
         }
@@ -129,14 +131,14 @@ impl Offload {
             Self::Segmentation(_) => self
                 .layout(frame)
                 .map_or(frame.len(), |layout| frame.len().min(layout.head_len + layout.size)),
-            Self::None | Self::Checksum(_) => frame.len(),
+            Self::None | Self::Verified | Self::Checksum(_) => frame.len(),
         }
     }
 
     fn layout(self, frame: &[u8]) -> Option<Layout> {
         match self {
             Self::Segmentation(segmentation) => Layout::of(&segmentation, frame),
-            Self::None | Self::Checksum(_) => None,
+            Self::None | Self::Verified | Self::Checksum(_) => None,
         }
     }
 }

@@ -152,6 +152,8 @@ fn a_flood_of_syns_through_a_forward_starves_nobody() {
         bench.send(WAN, &tcp(somebody(number), 7000, GATEWAY_WAN, 8443, "S", 1, 0));
     }
     assert!(visits(&mut bench, SERVER, 7002), "and all of them in all");
+    let recycled = bench.dataplane.counters().flows_recycled;
+    assert!((4000..5000).contains(&recycled), "{recycled}");
     for port in 7000..=7002 {
         let data = tcp(SERVER, port, GATEWAY_WAN, 8443, "PA", 6, 10);
         assert!(!bench.send(WAN, &data).sent.is_empty(), "who was there is there");

@@ -1,4 +1,5 @@
-//! The worst of packet crafters: each shot is dropped for its reason, answered with nothing, and leaves nothing.
+//! The worst of packet crafters: each shot is dropped for its reason, answered with nothing, and leaves
+//! nothing.
 
 mod common;
 
@@ -8,6 +9,7 @@ use common::*;
 use gatepost_dataplane::DropReason::{self, *};
 use gatepost_dataplane::config::{Config, Mode};
 use gatepost_dataplane::wire::ipv4::Protocol;
+use gatepost_dataplane::wire::transport::fill_checksum;
 
 /// Behind everything that can let something in.
 fn office() -> Config {
@@ -33,6 +35,7 @@ fn segment(flags: u8, options: &[u8]) -> Vec<u8> {
     frame[14 + 20 + 13] = flags;
     let len = (frame.len() - 14) as u16;
     change_header(&mut frame, |header| header[2..4].copy_from_slice(&len.to_be_bytes()));
+    fill_checksum(STRANGER.address, GATEWAY_WAN, Protocol::TCP, &mut frame[34..]).expect("it has a header");
     frame
 }
 
@@ -94,16 +97,25 @@ fn land_and_smurf_and_spoofed_sources_are_dropped() {
 }
 
 #[test]
-fn checksums_that_are_wrong_are_dropped_where_the_gateway_reads_what_they_cover() {
+fn wrong_checksums_are_dropped() {
     let mut bench = Bench::with_config(office());
     let mut frame = udp(STRANGER, 7000, GATEWAY_WAN, 9, b"x");
     frame[14 + 10] ^= 1;
     shoot(&mut bench, &frame, Ipv4Checksum);
+    let mut frame = udp(STRANGER, 7000, GATEWAY_WAN, 9, b"x");
+    frame[14 + 20 + 6] ^= 1;
+    shoot(&mut bench, &frame, UdpChecksum);
+    let mut frame = segment(2, &[]);
+    frame[14 + 20 + 16] ^= 1;
+    shoot(&mut bench, &frame, TcpChecksum);
+    let mut frame = echo_request(STRANGER, GATEWAY_WAN, 1, 1);
+    frame[14 + 20 + 2] ^= 1;
+    shoot(&mut bench, &frame, IcmpChecksum);
     let sent = bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"?"));
     let quoted = sent.one().bytes[14..].to_vec();
     let mut error = icmp_error(ISP, GATEWAY_WAN, 3, 3, 0, &quoted);
     error[14 + 20 + 2] ^= 1;
-    shoot(&mut bench, &error, TransportMalformed);
+    shoot(&mut bench, &error, IcmpChecksum);
 }
 
 #[test]

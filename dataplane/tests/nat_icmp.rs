@@ -246,12 +246,12 @@ fn rfc5508_req1_a_reply_to_nothing_opens_nothing() {
 }
 
 #[test]
-fn a_wrong_icmp_checksum_of_an_error_is_not_passed_on() {
+fn rfc5508_req3_a_wrong_icmp_checksum_of_an_error_is_not_passed_on() {
     let mut bench = Bench::new(Mode::NatDmz);
     let datagram = translated_datagram(&mut bench);
     let mut error = icmp_error(ISP, GATEWAY_WAN, 3, 3, 0, &datagram);
     error[36] ^= 1;
-    bench.send(WAN, &error).assert_silently_dropped(DropReason::TransportMalformed);
+    bench.send(WAN, &error).assert_silently_dropped(DropReason::IcmpChecksum);
 }
 
 #[test]

@@ -218,6 +218,7 @@ impl Office {
         if sides == [Segment::Wan] && self.dataplane.config().mode.translates() {
             let header = ethernet::Header::parse(frame).expect("what goes out is a frame");
             assert_eq!(header.source, GATEWAY_WAN_MAC);
+            assert!(has_right_checksums(frame), "NAT lets nothing damaged through");
         }
         self.oracle.passes(self.now, Way::Out, sides[0], frame);
         self.remember(ports, frame);

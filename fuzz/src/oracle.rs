@@ -1,9 +1,10 @@
 //! The simulation's checkers, for a dataplane without the world around it.
 
 use gatepost::config::Config;
-use gatepost::control::report::{Counters, Flow, Flows, Interface, Leases, Neighbors, Status};
+use gatepost::control::report::{Flows, Interface, Leases, Neighbors, Status};
+use gatepost::gateway::inspector;
 use gatepost_dataplane::config::Segment;
-use gatepost_dataplane::{Dataplane, FlowInfo, Instant};
+use gatepost_dataplane::{Dataplane, Instant};
 use gatepost_sim::checkers::{self, Checker, Passage, Snapshot, Way};
 use gatepost_sim::machine::internet::SharedTree;
 use gatepost_sim::packet::{Packet, Transport};
@@ -94,7 +95,7 @@ fn is_right(packet: &Packet) -> bool {
 
 fn snapshot(now: Instant, dataplane: &Dataplane) -> Snapshot {
     let counters = dataplane.counters();
-    let flows: Vec<_> = dataplane.flows().map(|info| flow(&info)).collect();
+    let flows: Vec<_> = dataplane.flows().map(|info| inspector::flow(&info, now)).collect();
     let nobody = Interface { mac: String::new(), address: None, gateway: None, configured_by: String::new() };
     Snapshot {
         now,
@@ -111,36 +112,9 @@ fn snapshot(now: Instant, dataplane: &Dataplane) -> Snapshot {
             leases: 0,
             ports: Vec::new(),
         },
-        counters: Counters {
-            received: counters.received,
-            transmitted: counters.transmitted,
-            flooded: counters.flooded,
-            local: counters.local,
-            consumed: counters.consumed,
-            held: counters.held,
-            dropped: counters.drops.total(),
-            made: counters.made,
-            made_suppressed: counters.made_suppressed,
-            ports: Vec::new(),
-        },
+        counters: inspector::counters(counters, Vec::new()),
         leases: Leases { leases: Vec::new() },
         neighbors: Neighbors { neighbors: Vec::new(), stations: Vec::new() },
         flows: Some(Flows { total: flows.len(), flows }),
-    }
-}
-
-fn flow(info: &FlowInfo) -> Flow {
-    Flow {
-        protocol: info.original.protocol.to_string(),
-        client: info.original.source.to_string(),
-        destination: info.original.destination.to_string(),
-        server: info.reply.source.to_string(),
-        client_seen_as: info.reply.destination.to_string(),
-        state: String::new(),
-        packets_sent: 0,
-        packets_received: 0,
-        octets_sent: 0,
-        octets_received: 0,
-        expires_in_secs: 0,
     }
 }

@@ -18,9 +18,9 @@
 //! - [`scenario`]: the vocabulary, the scenarios with a name, and the swarm.
 //!
 //! What makes a run repeat exactly: every machine draws from a generator of its own that comes from the
-//! seed; time is turmoil's; everything runs on one thread; nothing iterates over a table with a random order. The
-//! trace hash shows it. What is not simulated: mail, DNSSEC, IPv6, PCs that release or decline a lease, and a disk
-//! that is slow: a sync takes no time, so that nothing can overtake it.
+//! seed; time is turmoil's; everything runs on one thread; nothing iterates over a table with a random order.
+//! The trace hash shows it. What is not simulated: mail, DNSSEC, IPv6, PCs that release or decline a lease,
+//! and a disk that is slow: a sync takes no time, so that nothing can overtake it.
 
 pub mod checkers;
 pub mod machine;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use gatepost_sim::scenario::catalog;
 
-/// What must not be in a capture. An ICMP error quotes the beginning of a segment, and the checksum of all of it.
+/// What must not be in a capture. An ICMP error quotes the beginning of a segment, and the checksum of all of
+/// it.
 const WRONG: &str = "_ws.malformed || ip.checksum.status == \"Bad\" || icmp.checksum.status == \"Bad\" \
                      || (!icmp && (udp.checksum.status == \"Bad\" || tcp.checksum.status == \"Bad\"))";
 

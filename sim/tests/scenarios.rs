@@ -62,6 +62,11 @@ fn servers_are_seen_from_the_internet_and_from_the_office() {
 }
 
 #[test]
+fn rules_change_and_nobody_is_cut_off() {
+    passes("reload");
+}
+
+#[test]
 fn bad_names_do_not_get_in() {
     passes("bad-names");
 }

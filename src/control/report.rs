@@ -305,13 +305,15 @@ pub struct Counters {
     pub made: u64,
     /// Frames that it would have made, but for limits of rate and room.
     pub made_suppressed: u64,
+    /// Half-open flows from outside that made room for others.
+    pub flows_recycled: u64,
     /// What happened at each port.
     pub ports: Vec<Port>,
 }
 
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new(["frames", "count"]);
+        let mut table = Table::new(["frames or flows", "count"]);
         for (name, count) in [
             ("received", self.received),
             ("taken-over", self.taken_over),
@@ -324,6 +326,7 @@ impl fmt::Display for Counters {
             ("dropped", self.dropped),
             ("made", self.made),
             ("made-suppressed", self.made_suppressed),
+            ("flows-recycled", self.flows_recycled),
         ] {
             table.row([name.to_owned(), count.to_string()]);
         }

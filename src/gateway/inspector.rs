@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use crossbeam::channel::Sender;
 use gatepost_dataplane::config::{self as dataplane, Mode, Segment};
 use gatepost_dataplane::flow::tcp::Phase;
-use gatepost_dataplane::{DropReason, FlowInfo, Instant, bridge, flow, neighbor};
+use gatepost_dataplane::{Counters as Counted, DropReason, FlowInfo, Instant, bridge, flow, neighbor};
 use gatepost_services::clock::Clock;
 use gatepost_services::dhcp::server::leases::{self as server, ClientKey};
 use serde::Serialize;
@@ -124,21 +124,8 @@ impl Inspector {
     }
 
     async fn counters(&self) -> Result<Counters, String> {
-        let CountersAnswer { counters, ports } = self.ask(Query::Counters).await?;
-        Ok(Counters {
-            received: counters.received,
-            taken_over: counters.taken_over,
-            transmitted: counters.transmitted,
-            flooded: counters.flooded,
-            local: counters.local,
-            consumed: counters.consumed,
-            held: counters.held,
-            handed_over: counters.handed_over,
-            dropped: counters.drops.total(),
-            made: counters.made,
-            made_suppressed: counters.made_suppressed,
-            ports: self.ports(ports),
-        })
+        let CountersAnswer { counters: counted, ports } = self.ask(Query::Counters).await?;
+        Ok(counters(&counted, self.ports(ports)))
     }
 
     async fn drops(&self) -> Result<Drops, String> {
@@ -203,7 +190,27 @@ fn interface(interface: &dataplane::Interface, configured_by: &str) -> Interface
     }
 }
 
-fn flow(info: &FlowInfo, now: Instant) -> Flow {
+/// What was counted, as it is reported.
+pub fn counters(counted: &Counted, ports: Vec<Port>) -> Counters {
+    Counters {
+        received: counted.received,
+        taken_over: counted.taken_over,
+        transmitted: counted.transmitted,
+        flooded: counted.flooded,
+        local: counted.local,
+        consumed: counted.consumed,
+        held: counted.held,
+        handed_over: counted.handed_over,
+        dropped: counted.drops.total(),
+        made: counted.made,
+        made_suppressed: counted.made_suppressed,
+        flows_recycled: counted.flows_recycled,
+        ports,
+    }
+}
+
+/// A flow, as it is reported at `now`.
+pub fn flow(info: &FlowInfo, now: Instant) -> Flow {
     let [sent, received] = info.traffic;
     Flow {
         protocol: info.original.protocol.to_string().to_lowercase(),

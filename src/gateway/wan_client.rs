@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::identity::Identity;
-use super::services::{Frames, Resources};
+use super::services::{Frames, Resources, first_ended};
 use crate::config::{Config, WanAddress};
 
 /// The file that keeps the WAN's address over a restart.
@@ -28,8 +28,8 @@ pub struct WanClient {
 }
 
 impl WanClient {
-    /// The client that `config` asks for: `current` itself, if it serves as it is. `None` if the provider does
-    /// not give the address.
+    /// The client that `config` asks for: `current` itself, if it serves as it is. `None` if the provider
+    /// does not give the address.
     pub fn for_config(
         config: &Config,
         resources: &Resources,
@@ -63,7 +63,7 @@ impl WanClient {
 
     /// Waits until it has ended by itself, which it should not; says why.
     pub async fn ended(&mut self) -> String {
-        super::services::first_ended(&mut self.task).await
+        first_ended(&mut self.task).await
     }
 }
 

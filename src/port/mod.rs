@@ -73,7 +73,7 @@ impl Abilities {
     /// Whether `offload` may be left to do.
     pub fn include(self, offload: Offload) -> bool {
         match offload {
-            Offload::None => true,
+            Offload::None | Offload::Verified => true,
             Offload::Checksum(_) => self.checksum,
             Offload::Segmentation(segmentation) => match segmentation.kind {
                 SegmentKind::Tcp => self.tcp_segmentation,

@@ -40,7 +40,8 @@ use crate::gateway::worker::Worker;
 use crate::gateway::{self, Environment};
 
 /// Runs the gateway until SIGTERM or SIGINT. Logs to stderr; prints `ready` on stdout once every port and
-/// service answers. At SIGHUP and `gatepost reload` it goes over to what `file`, where `config` is from, says then.
+/// service answers. At SIGHUP and `gatepost reload` it goes over to what `file`, where `config` is from, says
+/// then.
 ///
 /// # Errors
 ///

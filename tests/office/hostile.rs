@@ -7,7 +7,8 @@ use crate::harness::{Directory, ISP, Office, SERVER, WAN};
 
 const FORWARD: &str = "firewall.forwards = [{ wan_port = '7001', to = '192.168.1.101:80' }]";
 
-/// Sends one of each, and then what scapy makes at random. Its arguments are the WAN address and a LAN host's.
+/// Sends one of each, and then what scapy makes at random. Its arguments are the WAN address and a LAN
+/// host's.
 const SHOTS: &str = r#"
 import sys
 from scapy.all import *
@@ -30,25 +31,31 @@ shots += [IP(dst=wan, id=1, flags="MF", proto=6) / Raw(segment[:8]), IP(dst=wan,
 quoted = bytes(IP(src=wan, dst="198.51.100.80") / UDP(sport=1, dport=2))
 shots += [ip / ICMP(type=3, code=3) / Raw(q) for q in (b"", quoted[:20], quoted[:27], quoted, bytes(60))]
 shots += [ip / ICMP(type=11, code=0) / Raw(bytes(IP(src=wan) / ICMP(type=3) / Raw(quoted)))]
+# Nothing else is wrong with these than their checksum.
+shots += [IP(dst=wan, proto=p) / Raw(bytes(s)[:at] + b"\xba\xad" + bytes(s)[at + 2:])
+          for p, s, at in ((6, tcp, 16), (17, UDP(sport=7000, dport=53) / b"bad", 6), (1, ICMP() / b"bad", 2))]
 send(shots)
 send([ip / fuzz(layer()) for layer in (TCP, UDP, ICMP) for _ in range(100)])
 send([fuzz(IP(dst=wan)) / Raw(bytes(40)) for _ in range(100)])
 "#;
 
 /// What of that must have been noticed; the rest is random.
-const REASONS: [&str; 12] = [
+const REASONS: [&str; 15] = [
     "broadcast-not-forwarded",
     "fragment-invalid",
+    "icmp-checksum",
     "icmp-unrelated",
     "ipv4-checksum",
     "ipv4-malformed",
     "martian",
     "source-routed",
     "spoofed-source",
+    "tcp-checksum",
     "tcp-flags-invalid",
     "tcp-options-malformed",
     "tcp-state-invalid",
     "transport-malformed",
+    "udp-checksum",
 ];
 
 /// Asserts that the office is as useful as ever.

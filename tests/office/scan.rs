@@ -1,9 +1,10 @@
 //! What nmap sees of the office from the internet.
 
 use std::collections::BTreeMap;
+use std::fs;
 
-use crate::harness::programs::{WebServer, udp_socket};
-use crate::harness::{LAN, Namespace, Office, SERVER, WAN};
+use crate::harness::programs::{WebServer, curl, pings, udp_socket};
+use crate::harness::{Directory, LAN, Namespace, Office, SERVER, WAN};
 
 /// A few ports that are open on most gateways, one that is forwarded to a web server, and one that is
 /// forwarded to a port where nobody listens.
@@ -100,6 +101,63 @@ fn in_stealth_the_system_is_not_told() {
     // The office itself gets out.
     let pc = office.pc(1);
     pc.sh(&format!("ping -n -c 1 -W 2 -M do -s 1472 {SERVER}"));
+}
+
+/// The IPv4 packets that have come to `namespace` so far.
+fn heard(namespace: &Namespace) -> u64 {
+    let count = namespace.sh("awk '/^Ip: [0-9]/ { print $4 }' /proc/net/snmp");
+    count.trim().parse().expect("a number")
+}
+
+/// Sends more than the path takes, not to be fragmented, and prints what it takes as soon as the sender is told.
+const TOO_BIG: &str = r#"
+import errno, socket, sys
+IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU = 10, 2, 14
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
+s.settimeout(10)
+s.connect((sys.argv[1], int(sys.argv[2])))
+s.send(bytes(int(sys.argv[3])))
+try:
+    s.recv(1)
+except OSError as error:
+    assert error.errno == errno.EMSGSIZE, error
+print(s.getsockopt(socket.IPPROTO_IP, IP_MTU))
+"#;
+
+#[test]
+fn rfc1191_in_stealth_scans_hear_nothing_and_too_big_packets_are_told() {
+    // The WAN takes larger packets than the LAN.
+    let forward = "[{ wan_port = '7003', protocol = 'udp', to = '192.168.1.101:9' }]";
+    let office = Office::new(1, &format!("wan.mtu = 4000\nfirewall.forwards = {forward}"));
+    let (pc, internet) = (office.pc(1), &office.internet);
+    internet.sh("ip link set eth0 mtu 4000");
+    let _server = WebServer::start(internet, 80);
+    assert_eq!(curl(pc, "", (SERVER, 80)), Ok(WAN));
+
+    let before = heard(internet);
+    let nmap = "nmap -n -Pn -T4 --max-retries 1 --host-timeout 60s";
+    for technique in ["-sS", "-sA", "-sN", "-sF", "-sX", "-sS -O --max-os-tries 1"] {
+        internet.sh(&format!("{nmap} {technique} -p {TCP_PORTS} {WAN}"));
+    }
+    internet.sh(&format!("{nmap} -sU -p {UDP_PORTS} {WAN}"));
+    assert!(!is_found(&office) && !pings(internet, "", WAN));
+    assert_eq!(heard(internet) - before, 0, "silence is silence");
+
+    // Somebody outside sends what the LAN cannot take, and the office what a link far away cannot.
+    let directory = Directory::new();
+    let script = directory.join("too_big.py");
+    fs::write(&script, TOO_BIG).expect("it can be written");
+    let too_big = |namespace: &Namespace, target: &str, octets: u32| {
+        namespace.sh(&format!("/usr/bin/python3 {} {target} {octets}", script.display()))
+    };
+    assert_eq!(too_big(internet, &format!("{WAN} 7003"), 2_000).trim(), "1500");
+    internet.sh("sysctl -q -w net.ipv4.ip_forward=1
+         ip tuntap add narrow mode tun
+         ip link set narrow mtu 1280 up
+         ip route add 198.51.100.81/32 dev narrow");
+    assert_eq!(too_big(pc, "198.51.100.81 9", 1_400).trim(), "1280");
+    assert_eq!(curl(pc, "", (SERVER, 80)), Ok(WAN));
 }
 
 #[test]

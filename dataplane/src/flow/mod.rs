@@ -191,6 +191,8 @@ pub struct FlowTable<A = Ipv4Addr> {
     nat: Nat,
     /// This shard's part of [`Nat::flows_max`].
     flows_max: u32,
+    /// How many made room for others.
+    recycled: u64,
 }
 
 impl<A: Address> FlowTable<A> {
@@ -219,6 +221,7 @@ impl<A: Address> FlowTable<A> {
             timeouts,
             nat: *nat,
             flows_max: 0,
+            recycled: 0,
         };
         table.configure(nat);
         table
@@ -326,6 +329,11 @@ impl<A: Address> FlowTable<A> {
     /// All flows, with the least number first.
     pub fn flows(&self) -> impl Iterator<Item = (FlowId, &Flow<A>)> {
         self.flows.iter().map(|(id, flow)| (FlowId(id), flow))
+    }
+
+    /// How many flows from outside have made room for others so far.
+    pub fn recycled(&self) -> u64 {
+        self.recycled
     }
 
     /// How many flows there are.
@@ -514,6 +522,7 @@ impl<A: Address> FlowTable<A> {
         if let Some(oldest) = self.visitors.oldest().filter(|_| visitor.is_some() && self.visitors.is_full())
         {
             self.remove(FlowId(oldest));
+            self.recycled += 1;
         }
         if self.is_empty() {
             self.wheel.skip_to(Tick::at(now));

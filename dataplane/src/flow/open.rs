@@ -147,8 +147,10 @@ impl<A: Address> FlowTable<A> {
             }
             _ => None,
         };
-        found.into_iter().for_each(|id| self.remove(FlowId(id)));
-        found.is_some()
+        let Some(id) = found else { return false };
+        self.remove(FlowId(id));
+        self.recycled += 1;
+        true
     }
 
     /// Whether the server's filter takes in the client. (RFC 4787 section 5)

@@ -146,7 +146,7 @@ impl Dataplane {
     ) -> Verdict {
         let message = header.payload(&frame.bytes()[ethernet::Header::LEN..]);
         if !checksum::is_valid(message) {
-            return Verdict::Drop(DropReason::TransportMalformed);
+            return Verdict::Drop(DropReason::IcmpChecksum);
         }
         let quoted = match Embedded::parse(message) {
             Ok(quoted) if *quoted.source.ip() == header.destination => quoted,

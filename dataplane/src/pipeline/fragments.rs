@@ -131,7 +131,7 @@ pub(super) fn send_in_pieces(
     frame: &Frame,
     mtu: u16,
 ) -> Result<u64, DropReason> {
-    if frame.offload() == Offload::None {
+    if matches!(frame.offload(), Offload::None | Offload::Verified) {
         return send_whole_in_pieces(output, ports, frame, mtu, 1);
     }
     // Rare enough for a buffer of its own: who sends super-frames knows the MTU, or asks for it.

@@ -21,7 +21,10 @@ impl Dataplane {
             return Verdict::Local;
         }
         let packet = &mut frame.bytes_mut()[ethernet::Header::LEN..];
-        if !checksum::is_valid(header.payload(packet)) || icmpv4::make_echo_reply(packet, header).is_err() {
+        if !checksum::is_valid(header.payload(packet)) {
+            return Verdict::Drop(DropReason::IcmpChecksum);
+        }
+        if icmpv4::make_echo_reply(packet, header).is_err() {
             return Verdict::Drop(DropReason::TransportMalformed);
         }
         let Some(route) = self.routes.lookup(header.source) else {

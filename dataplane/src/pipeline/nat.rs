@@ -18,7 +18,8 @@
 //!
 //! Checks that end with an ICMP error to the sender come before the rewriting, as the sender knows the
 //! packet as it was, and before a flow is opened, so that a refused packet leaves nothing behind.
-//! Transport checksums are updated, never verified: a wrong one arrives wrong.
+//! What has a wrong transport checksum ends before it is looked up, so that no damaged or carelessly
+//! forged packet moves a flow. A fragment's cannot be verified; the receiver does when it has all.
 
 use core::net::Ipv4Addr;
 
@@ -39,6 +40,7 @@ use crate::offload::Offload;
 use crate::route::Route;
 use crate::shard::Leg;
 use crate::wire::ipv4::{Header, HeaderMut, Protocol};
+use crate::wire::transport::is_checksum_valid;
 use crate::wire::{Malformed, ethernet, icmpv4, tcp, udp};
 
 /// The way a packet takes across the WAN address.
@@ -146,6 +148,9 @@ impl Dataplane {
         }
         match content(header, frame) {
             Ok(Content::Conversation(key, packet)) => {
+                if let Err(reason) = verify_checksum(header, frame) {
+                    return Verdict::Drop(reason);
+                }
                 match self.decide(cx, Arrival { way, header, frame }, &key, &packet) {
                     Fate::Pass(passage) => self.pass(cx, way, &passage, header, frame),
                     Fate::Local => self.local_input(cx, header, frame),
@@ -181,7 +186,7 @@ impl Dataplane {
         frame: &mut Frame,
     ) -> Verdict {
         let coverage = match frame.offload() {
-            Offload::None => Coverage::Whole,
+            Offload::None | Offload::Verified => Coverage::Whole,
             Offload::Checksum(_) | Offload::Segmentation(_) => Coverage::PseudoHeader,
         };
         let packet = &mut frame.bytes_mut()[ethernet::Header::LEN..];
@@ -350,7 +355,9 @@ impl Dataplane {
             Ok(hop) => hop,
             Err(reason) => return Fate::Drop(reason),
         };
-        match self.flows.open(cx.now, new, [egress, arrival.way.back()], packet) {
+        let opened = self.flows.open(cx.now, new, [egress, arrival.way.back()], packet);
+        self.counters.flows_recycled = self.flows.recycled();
+        match opened {
             Ok(id) => {
                 let translation = self.flows.flow(id).translation(Direction::Original);
                 self.passage(translation, hop, arrival)
@@ -481,6 +488,21 @@ pub(super) fn likely_key(frame: &Frame) -> Option<FlowKey> {
         protocol,
         source: Endpoint::new(address(26), u16_at(34)),
         destination: Endpoint::new(address(30), u16_at(36)),
+    })
+}
+
+/// Whether the transport checksum of the whole packet in `frame` is right, unless a network device has
+/// seen to that or still has to make it. (RFC 9293 section 3.1, RFC 1122 section 4.1.3.4)
+#[inline]
+fn verify_checksum(header: &Header, frame: &Frame) -> Result<(), DropReason> {
+    let payload = header.payload(&frame.bytes()[ethernet::Header::LEN..]);
+    if frame.offload() != Offload::None || is_checksum_valid(header, payload) {
+        return Ok(());
+    }
+    Err(match header.protocol {
+        Protocol::TCP => DropReason::TcpChecksum,
+        Protocol::UDP => DropReason::UdpChecksum,
+        _ => DropReason::IcmpChecksum,
     })
 }
 

@@ -35,8 +35,8 @@ pub const UPSTREAMS_MAX: usize = 8;
 /// Exchanges at a time.
 pub const EXCHANGES_MAX: usize = 256;
 
-/// Attempts after which no further server is asked. With [`ATTEMPT_TIMEOUT`] they take 6 s: stub resolvers give up after 5 s to
-/// 10 s and shall learn of the failure before.
+/// Attempts after which no further server is asked. With [`ATTEMPT_TIMEOUT`] they take 6 s: stub resolvers
+/// give up after 5 s to 10 s and shall learn of the failure before.
 pub const ATTEMPTS_MAX: usize = 4;
 
 /// How long a server may be silent before the next is asked.

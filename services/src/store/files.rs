@@ -1,7 +1,7 @@
 //! A [`Disk`] over a directory of the file system.
 //!
-//! A file that was written to stays open until it is synced, so that a failure to write it back is told to the
-//! one who syncs. One process at a time owns the directory, by a lock that ends with the process.
+//! A file that was written to stays open until it is synced, so that a failure to write it back is told to
+//! the one who syncs. One process at a time owns the directory, by a lock that ends with the process.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -2,8 +2,8 @@
 //!
 //! [`Disk`] is the little that the services need of a file system: files that are written, appended to and
 //! renamed, and [`Disk::sync`], before which a power cut can undo any of it. [`Disk::replace`] puts
-//! those together to a whole file that is replaced at once. [`Files`] keeps them in a directory, [`Memory`] in
-//! memory.
+//! those together to a whole file that is replaced at once. [`Files`] keeps them in a directory, [`Memory`]
+//! in memory.
 
 mod files;
 mod memory;

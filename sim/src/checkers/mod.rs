@@ -79,6 +79,13 @@ pub trait Checker {
     /// The gateway boots: all is lost that its disk does not keep.
     fn on_boot(&mut self) {}
 
+    /// The gateway begins to go over to `config`: what was in force before and this may both be, until
+    /// [`Checker::on_configure`].
+    fn on_reload(&mut self, _config: &Config) {}
+
+    /// The gateway has booted with `config`, or has gone over to it.
+    fn on_configure(&mut self, _config: &Config) {}
+
     /// A frame passes the gateway.
     ///
     /// # Errors
@@ -99,8 +106,9 @@ pub trait Checker {
 }
 
 /// Every checker that applies to a gateway with this configuration. `tree`: the names of the internet.
-/// `bits_flip`: some link corrupts frames, so that a wrong checksum need not be the gateway's, and a packet
-/// may be none for it. `starts_at_a_wrong_time`: so that it cannot know which leases have ended meanwhile.
+/// `bits_flip`: some link corrupts frames, so that a wrong checksum need not be the gateway's where it only
+/// bridges or routes, and a packet may be none for it. `starts_at_a_wrong_time`: so that it cannot know which
+/// leases have ended meanwhile.
 pub fn for_config(
     config: &Config,
     tree: &SharedTree,
@@ -121,11 +129,11 @@ pub fn for_config(
         checkers.push(Box::new(mapping_not_shared::MappingNotShared::new(config)));
         checkers.push(Box::new(hairpin_outside::HairpinOutside::new(config)));
     }
-    if !bits_flip {
-        checkers.push(Box::new(checksums::Checksums));
-        if config.mode.translates() {
-            checkers.push(Box::new(mapping_lives::MappingLives::new(config)));
-        }
+    if !bits_flip || config.mode.translates() {
+        checkers.push(Box::new(checksums::Checksums { is_only_nat: bits_flip }));
+    }
+    if !bits_flip && config.mode.translates() {
+        checkers.push(Box::new(mapping_lives::MappingLives::new(config)));
     }
     checkers
 }

@@ -21,8 +21,8 @@ const DNS_PORT: u16 = 53;
 const LEASE_END_GRACE: Duration = Duration::from_secs(2);
 /// The longest that an answer is under way from the authority that said it: slow name servers, lost frames.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(20);
-/// How long after its last question to the resolvers, or after it was cut off, the gateway may make do with an
-/// answer whose time is over: as long as the exchange takes to fail, and the 30 s of RFC 8767 section 5.
+/// How long after its last question to the resolvers, or after it was cut off, the gateway may make do with
+/// an answer whose time is over: as long as the exchange takes to fail, and the 30 s of RFC 8767 section 5.
 const STALE_AFTER_QUESTION_MAX: Duration = Duration::from_secs(38);
 /// If nothing has come from the internet for so long, the gateway may be cut off, and its questions with it.
 const CUT_OFF_MIN: Duration = Duration::from_secs(3);

@@ -14,13 +14,19 @@ use crate::packet::{Content, Ipv4, Transport};
 /// Keeps a book of whom each LAN host has spoken to.
 pub struct NothingUnsolicited {
     lan: Ipv4Net,
-    filtering: Filtering,
-    dmz_host: Option<Ipv4Addr>,
-    forwards: Vec<Forward>,
+    /// What is in force; more than one while the gateway goes over from one to the next.
+    rules: Vec<Rules>,
     /// The gateway's own address on the WAN, by which hosts of the LAN see each other.
     own: Option<Ipv4Addr>,
     /// Who asked whom. Crashes do not clear it: what was asked for stays asked for.
     asked: BTreeSet<Asked>,
+}
+
+/// Whom the gateway lets in.
+struct Rules {
+    filtering: Filtering,
+    dmz_host: Option<Ipv4Addr>,
+    forwards: Vec<Forward>,
 }
 
 /// An inside endpoint and an outside endpoint; an echo has its identifier for the inside port.
@@ -45,9 +51,7 @@ impl NothingUnsolicited {
     pub fn new(config: &Config) -> Self {
         Self {
             lan: config.lan.address.trunc(),
-            filtering: config.nat.filtering,
-            dmz_host: config.firewall.dmz_host,
-            forwards: config.firewall.forwards.iter().flat_map(|forward| forward.rules.clone()).collect(),
+            rules: vec![Rules::new(config)],
             own: None,
             asked: BTreeSet::new(),
         }
@@ -57,11 +61,21 @@ impl NothingUnsolicited {
         let any = Asked { protocol: Kind::Any, inside: (ip.source, 0), outside: (ip.destination, 0) };
         self.asked.insert(any);
         if let Some((protocol, source_port, destination_port)) = ports(&ip.transport) {
-            self.asked.insert(self.admitted(Asked {
+            let asked = Asked {
                 protocol,
                 inside: (ip.source, source_port),
                 outside: (ip.destination, destination_port),
-            }));
+            };
+            // Whatever the filtering will be.
+            self.asked.extend(FILTERINGS.map(|filtering| asked.admitted(filtering)));
+        }
+    }
+
+    /// Who was let in has a flow, which outlives the filtering that let it in.
+    fn note_admitted(&mut self, ip: &Ipv4) {
+        if let Some((protocol, source_port, destination_port)) = ports(&ip.transport) {
+            let (inside, outside) = ((ip.destination, destination_port), (ip.source, source_port));
+            self.asked.insert(Asked { protocol, inside, outside });
         }
     }
 
@@ -74,7 +88,8 @@ impl NothingUnsolicited {
                     inside: (ip.destination, destination_port),
                     outside: (ip.source, source_port),
                 };
-                self.asked.contains(&self.admitted(asked))
+                self.asked.contains(&asked)
+                    || self.rules.iter().any(|rules| self.asked.contains(&asked.admitted(rules.filtering)))
             }
             None => match ip.transport {
                 Transport::IcmpError { about: Some(about) } => self.asked.contains(&Asked {
@@ -87,20 +102,7 @@ impl NothingUnsolicited {
         }
     }
 
-    /// What of a conversation the filtering looks at. // RFC 4787 section 5
-    fn admitted(&self, asked: Asked) -> Asked {
-        let nobody = (Ipv4Addr::UNSPECIFIED, 0);
-        let outside = match self.filtering {
-            // No echo identifier leads inside by itself.
-            _ if asked.protocol == Kind::Echo => asked.outside,
-            Filtering::AddressAndPortDependent => asked.outside,
-            Filtering::AddressDependent => (asked.outside.0, 0),
-            Filtering::EndpointIndependent => nobody,
-        };
-        Asked { outside, ..asked }
-    }
-
-    /// Whether a rule of the configuration wants the packet, or the error about one that it brought.
+    /// Whether a rule wants the packet, or the error about one that it brought.
     fn is_forwarded(&self, ip: &Ipv4) -> bool {
         let (kind, port) = match (&ip.transport, ports(&ip.transport)) {
             (_, Some((kind @ (Kind::Tcp | Kind::Udp), _, port))) => (Some(kind), Some(port)),
@@ -120,7 +122,37 @@ impl NothingUnsolicited {
                 && port.is_none_or(|port| (forward.to_port..=last).contains(&port))
                 && (kind.is_none() || is_from(forward))
         };
-        self.dmz_host == Some(ip.destination) || self.forwards.iter().any(wants)
+        self.rules
+            .iter()
+            .any(|rules| rules.dmz_host == Some(ip.destination) || rules.forwards.iter().any(wants))
+    }
+}
+
+impl Rules {
+    fn new(config: &Config) -> Self {
+        Self {
+            filtering: config.nat.filtering,
+            dmz_host: config.firewall.dmz_host,
+            forwards: config.firewall.forwards.iter().flat_map(|forward| forward.rules.clone()).collect(),
+        }
+    }
+}
+
+const FILTERINGS: [Filtering; 3] =
+    [Filtering::AddressAndPortDependent, Filtering::AddressDependent, Filtering::EndpointIndependent];
+
+impl Asked {
+    /// What of a conversation the filtering looks at. // RFC 4787 section 5
+    fn admitted(self, filtering: Filtering) -> Self {
+        let nobody = (Ipv4Addr::UNSPECIFIED, 0);
+        let outside = match filtering {
+            // No echo identifier leads inside by itself.
+            _ if self.protocol == Kind::Echo => self.outside,
+            Filtering::AddressAndPortDependent => self.outside,
+            Filtering::AddressDependent => (self.outside.0, 0),
+            Filtering::EndpointIndependent => nobody,
+        };
+        Self { outside, ..self }
     }
 }
 
@@ -143,6 +175,14 @@ impl Checker for NothingUnsolicited {
         "what reaches the LAN from outside answers a LAN host that asked, or a forward wants it"
     }
 
+    fn on_reload(&mut self, config: &Config) {
+        self.rules.push(Rules::new(config));
+    }
+
+    fn on_configure(&mut self, config: &Config) {
+        self.rules = vec![Rules::new(config)];
+    }
+
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
         if let (Segment::Wan, Way::Out, Content::Arp { sender, .. }) =
             (passage.side, passage.way, &passage.packet.content)
@@ -157,7 +197,11 @@ impl Checker for NothingUnsolicited {
                 Ok(())
             }
             Way::Out if !self.lan.contains(&ip.source) && self.lan.contains(&ip.destination) => {
-                if self.is_solicited(ip) || self.is_forwarded(ip) {
+                if self.is_solicited(ip) {
+                    self.note_admitted(ip);
+                    return Ok(());
+                }
+                if self.is_forwarded(ip) {
                     return Ok(());
                 }
                 Err(format!("nobody asked for {:?}", passage.packet))
@@ -217,6 +261,24 @@ mod tests {
             assert_eq!(answers, others, "{filtering}");
             assert!(told(&mut checker, &packet("198.51.100.1", "192.168.1.9", tcp(80, 1001))));
         }
+    }
+
+    #[test]
+    fn rules_that_have_changed_are_the_rules_and_who_was_in_stays() {
+        let lax = config_with("nat.filtering = 'endpoint-independent'");
+        let strict =
+            config_with("[[firewall.forwards]]\nwan_port = '8000'\nto = '192.168.1.20:80'\nprotocol = 'tcp'");
+        let mut checker = having_asked(&lax, tcp(1000, 80));
+        let from = |source| packet(source, "192.168.1.9", tcp(80, 1000));
+        let forwarded = packet("198.51.100.4", "192.168.1.20", tcp(1, 80));
+        assert!(!told(&mut checker, &from("198.51.100.2")) && told(&mut checker, &forwarded));
+        checker.on_reload(&strict);
+        assert!(!told(&mut checker, &from("198.51.100.3")) && !told(&mut checker, &forwarded));
+        checker.on_configure(&strict);
+        assert!(!told(&mut checker, &from("198.51.100.2")) && !told(&mut checker, &from("198.51.100.3")));
+        assert!(told(&mut checker, &from("198.51.100.4")) && !told(&mut checker, &forwarded));
+        checker.on_configure(&lax);
+        assert!(!told(&mut checker, &from("198.51.100.4")) && told(&mut checker, &forwarded));
     }
 
     #[test]

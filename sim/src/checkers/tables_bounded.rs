@@ -24,9 +24,31 @@ const FLOWS_UNDER_WAY: usize = 2;
 pub struct TablesBounded {
     lan: Ipv4Net,
     workers: usize,
-    flows_max: usize,
-    flows_per_host_max: usize,
+    flows: Limit,
+    flows_per_host: Limit,
     leases_max: usize,
+}
+
+/// A limit that can be lowered while there is more: what there is may stay, and nothing is added.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    configured: usize,
+    allowed: usize,
+}
+
+impl Limit {
+    fn new(configured: usize) -> Self {
+        Self { configured, allowed: configured }
+    }
+
+    fn configure(&mut self, configured: usize) {
+        *self = Self { configured, allowed: self.allowed.max(configured) };
+    }
+
+    /// So many there are now.
+    fn see(&mut self, len: usize) {
+        self.allowed = self.allowed.min(len).max(self.configured);
+    }
 }
 
 impl TablesBounded {
@@ -34,16 +56,22 @@ impl TablesBounded {
     pub fn new(config: &Config) -> Self {
         let (first, last) = config.dhcp.pool;
         let pool = (last.to_bits() - first.to_bits()) as usize + 1;
-        let workers = usize::from(config.system.workers);
+        let [flows_max, flows_per_host_max] = flows_max(config);
         Self {
             lan: config.lan.address.trunc(),
-            workers,
-            // Shared out in equal parts.
-            flows_max: (config.nat.flows_max as usize).next_multiple_of(workers),
-            flows_per_host_max: flows_per_host_max(config.nat.flows_per_host_max, workers),
+            workers: config.system.workers.into(),
+            flows: Limit::new(flows_max),
+            flows_per_host: Limit::new(flows_per_host_max),
             leases_max: pool + config.dhcp.reservations.len(),
         }
     }
+}
+
+/// How many flows there can be in all, of which workers have equal parts, and of one host.
+fn flows_max(config: &Config) -> [usize; 2] {
+    let workers = usize::from(config.system.workers);
+    let in_all = (config.nat.flows_max as usize).next_multiple_of(workers);
+    [in_all, flows_per_host_max(config.nat.flows_per_host_max, workers)]
 }
 
 /// What a host can have at most: the limit, and what each other worker has not told of, a sixteenth of its share and
@@ -62,6 +90,21 @@ impl Checker for TablesBounded {
         "flows, flows per host, leases, neighbours, stations and frames held stay within their maxima"
     }
 
+    fn on_boot(&mut self) {
+        self.flows.see(0);
+        self.flows_per_host.see(0);
+    }
+
+    fn on_reload(&mut self, config: &Config) {
+        let [flows_max, flows_per_host_max] = flows_max(config);
+        self.flows.configure(flows_max);
+        self.flows_per_host.configure(flows_per_host_max);
+    }
+
+    fn on_configure(&mut self, config: &Config) {
+        self.on_reload(config);
+    }
+
     fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {
         let mut per_host = BTreeMap::<&str, usize>::new();
         for flow in snapshot.flows.iter().flat_map(|flows| &flows.flows) {
@@ -72,9 +115,10 @@ impl Checker for TablesBounded {
         }
         let held_each = snapshot.neighbors.neighbors.iter().map(|neighbor| neighbor.held).max();
         let held = usize::try_from(snapshot.counters.held).unwrap_or(usize::MAX);
+        let most_of_a_host = per_host.into_values().max().unwrap_or(0);
         for (table, len, len_max) in [
-            ("flows", snapshot.status.flows, self.flows_max),
-            ("flows of a host", per_host.into_values().max().unwrap_or(0), self.flows_per_host_max),
+            ("flows", snapshot.status.flows, self.flows.allowed),
+            ("flows of a host", most_of_a_host, self.flows_per_host.allowed),
             ("leases", snapshot.status.leases, self.leases_max),
             ("neighbours", snapshot.neighbors.neighbors.len(), self.workers * NeighborTable::NEIGHBORS_MAX),
             ("stations", snapshot.neighbors.stations.len(), self.workers * BRIDGES * Bridge::STATIONS_MAX),
@@ -88,6 +132,10 @@ impl Checker for TablesBounded {
             if len > len_max {
                 return Err(format!("{len} {table}, and {len_max} are the maximum"));
             }
+        }
+        self.flows.see(snapshot.status.flows);
+        if snapshot.flows.is_some() {
+            self.flows_per_host.see(most_of_a_host);
         }
         Ok(())
     }
@@ -115,6 +163,25 @@ mod tests {
         let mut snapshot = snapshot(1);
         grow(&mut snapshot);
         TablesBounded::new(&config).on_snapshot(&snapshot).is_err()
+    }
+
+    #[test]
+    fn what_there_is_may_stay_when_a_limit_is_lowered_and_nothing_is_added() {
+        let config = |max: u32| Config::parse("a test", &format!("nat.max_flows = {max}")).expect("valid");
+        let mut checker = TablesBounded::new(&config(50));
+        let told = |checker: &mut TablesBounded, flows| {
+            let mut snapshot = snapshot(1);
+            snapshot.status.flows = flows;
+            checker.on_snapshot(&snapshot).is_err()
+        };
+        checker.on_reload(&config(5));
+        checker.on_configure(&config(5));
+        assert!(!told(&mut checker, 40) && told(&mut checker, 41));
+        assert!(!told(&mut checker, 4) && told(&mut checker, 6));
+        checker.on_configure(&config(50));
+        checker.on_configure(&config(5));
+        checker.on_boot();
+        assert!(told(&mut checker, 6), "a reboot leaves nothing");
     }
 
     #[test]

@@ -116,6 +116,7 @@ pub fn snapshot(secs: u64) -> Snapshot {
             dropped: 0,
             made: 0,
             made_suppressed: 0,
+            flows_recycled: 0,
             ports: Vec::new(),
         },
         leases: Leases { leases: Vec::new() },

@@ -1,7 +1,7 @@
 //! What the command does: one seed or many, progress on a terminal, captures of what failed.
 //!
-//! Standard output is the same for the same arguments; how long it took is told on standard error, and progress
-//! only where standard output is a terminal.
+//! Standard output is the same for the same arguments; how long it took is told on standard error, and
+//! progress only where standard output is a terminal.
 
 pub mod interrupt;
 pub mod many;

@@ -3,6 +3,7 @@
 //! Every asker uses the same ports, so that mappings of several cannot all keep theirs. After a question
 //! its socket is silent until the last answer is over: nothing else holds the mapping.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use gatepost_dataplane::Instant;
@@ -18,6 +19,8 @@ use super::stack::Stack;
 
 const FIRST_PORT: u16 = 40_000;
 const SOCKETS: u16 = 4;
+/// The ports that somebody who asks is seen at outside, unless a colleague has them.
+pub const ASKING_PORTS: Range<u16> = FIRST_PORT..FIRST_PORT + SOCKETS;
 const PING_ID: u16 = 40_000;
 /// RFC 4787 REQ-5c: answers come well within, right before, right after and long after.
 const LIFE_SECS: u32 = 300;

@@ -99,7 +99,8 @@ pub enum Caller {
 }
 
 impl Internet {
-    /// An internet with the names of `tree`, whose provider gives out addresses of `network` for `lease_secs`.
+    /// An internet with the names of `tree`, whose provider gives out addresses of `network` for
+    /// `lease_secs`.
     pub fn new(network: Ipv4Net, lease_secs: u32, tree: SharedTree, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut stack = Stack::new(MAC, rng.random());

@@ -1,7 +1,7 @@
 //! The machines of the simulated world. They speak Ethernet, ARP, IP, UDP and TCP themselves, over
 //! smoltcp or with frames made by etherparse; nothing of the product's codecs or clients is in them.
 
-mod asker;
+pub mod asker;
 pub mod attacker;
 mod fetch;
 pub mod internet;

@@ -66,8 +66,22 @@ pub enum Action {
     ClockJumps(i64),
     /// The gateway's disk becomes better or worse.
     Disk(DiskMood),
+    /// The gateway's file says other rules from now on, and a gateway that runs goes over to them.
+    Reload(Rules),
+    /// A running gateway is offered a file that needs a restart, and has to go on as it was.
+    ReloadRefused,
     /// The gateway's code panics when it next has something to send: a bug, to see that it is found.
     Panic,
+}
+
+/// What can change of the gateway's configuration while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// What the file says besides what the office is, in place of
+    /// [`Office::config`](super::office::Office::config).
+    pub config: String,
+    /// Whether the forwards to the office's servers are there.
+    pub has_forwards: bool,
 }
 
 impl fmt::Display for Action {
@@ -95,6 +109,12 @@ impl fmt::Display for Action {
             Self::Spoof(tricks) => write!(f, "{} tricks of the spoofer's", tricks.len()),
             Self::ClockJumps(secs) => write!(f, "the gateway's time of day jumps by {secs:+} s"),
             Self::Disk(mood) => write!(f, "the disk {mood}"),
+            Self::Reload(Rules { config, has_forwards }) => {
+                let config: Vec<_> = config.lines().collect();
+                let forwards = if *has_forwards { "" } else { ", no forwards" };
+                write!(f, "the gateway goes over to: {}{forwards}", config.join(" "))
+            }
+            Self::ReloadRefused => f.write_str("the gateway is offered a file that needs a restart"),
             Self::Panic => f.write_str("the gateway's code panics"),
         }
     }
@@ -207,6 +227,17 @@ pub fn clock_jumps(secs: i64) -> Action {
 /// The gateway's disk is like that from now on.
 pub fn disk(mood: DiskMood) -> Action {
     Action::Disk(mood)
+}
+
+/// The gateway goes over to `config`, in place of what [`Office::config`](super::office::Office::config)
+/// said, with the office's forwards or without.
+pub fn reload(config: &str, has_forwards: bool) -> Action {
+    Action::Reload(Rules { config: config.to_owned(), has_forwards })
+}
+
+/// A running gateway is offered a file that needs a restart, and has to refuse it.
+pub fn reload_refused() -> Action {
+    Action::ReloadRefused
 }
 
 /// The gateway's code panics when it next has something to send.

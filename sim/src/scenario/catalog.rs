@@ -7,7 +7,8 @@ use gatepost_dataplane::Instant;
 
 use super::action::{
     Action, attack, calm, clock_jumps, dhcp_silent, disk, dns_of, name_moves, partition, port_scan,
-    power_back, power_cut, power_cut_while_writing, provider, renumber, replug, reunite, sleep, spoof, wake,
+    power_back, power_cut, power_cut_while_writing, provider, reload, reload_refused, renumber, replug,
+    reunite, sleep, spoof, wake,
 };
 use super::office::{Office, office};
 use super::outcome::VisitAccount;
@@ -138,6 +139,13 @@ pub const SCENARIOS: &[Scenario] = &[
         lasting_secs: 120,
         lasting_secs_min: 120,
         build: |_, _| forwarded_server(),
+    },
+    Scenario {
+        name: "reload",
+        about: "the gateway's rules change while everybody works: a forward goes and comes, filtering and limits",
+        lasting_secs: 120,
+        lasting_secs_min: 120,
+        build: |_, _| reloaded(),
     },
     Scenario {
         name: "mapping-lives",
@@ -388,6 +396,30 @@ fn forwarded_server() -> Office {
         .expect("colleagues see the first by its outside address", |account| {
             let pages = ["pc-3", "pc-4"].map(|pc| account.pc(pc).diary.hairpin_pages);
             if pages.iter().all(|pages| *pages >= 6) { Ok(()) } else { Err(format!("{pages:?}")) }
+        })
+}
+
+fn reloaded() -> Office {
+    office()
+        .pcs(6)
+        .chatting(3)
+        .forwarded("pc-0", 8_080)
+        .hairpinning(1)
+        .at(secs(20), reload("[nat]\nfiltering = 'endpoint-independent'", true))
+        .at(secs(30), reload_refused())
+        .at(secs(40), reload("[nat]\nfiltering = 'address-dependent'\nmax_flows_per_host = 30", false))
+        .at(secs(70), reload("", true))
+        .expect("chats go on through all of it", |account| {
+            let diaries = ["pc-0", "pc-1", "pc-2"].map(|pc| account.pc(pc).diary.clone());
+            if diaries.iter().all(|diary| chatted(diary, 100)) { Ok(()) } else { Err(format!("{diaries:?}")) }
+        })
+        .expect("the server is seen again when its forward is back", |account| {
+            let visits = &account.visits[0];
+            let is_back = visits.last_page_at.is_some_and(|at| at.as_secs() > 100);
+            if is_back { Ok(()) } else { Err(format!("{visits:?}")) }
+        })
+        .expect("every PC fetches pages in the end", |account| {
+            account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > 80))
         })
 }
 

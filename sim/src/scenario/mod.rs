@@ -26,7 +26,8 @@
 //!
 //! The names in it: `pc-0` and so on, the gateway's ports `lan0` and so on and `wan`, `lan` for all of the
 //! former, `pcs` for every PC, `spoofer` on the LAN, `internet`, `attacker` and `visitor` on the WAN; of name
-//! servers `resolver-0`, `resolver-1`, `resolvers`, `a.root` and the others of the internet's tree, `authorities`.
+//! servers `resolver-0`, `resolver-1`, `resolvers`, `a.root` and the others of the internet's tree,
+//! `authorities`.
 
 pub mod action;
 pub mod catalog;

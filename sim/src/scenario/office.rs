@@ -10,7 +10,7 @@ use std::time::Duration;
 use gatepost::config::Config;
 use ipnet::Ipv4Net;
 
-use super::action::Action;
+use super::action::{Action, Rules};
 use super::outcome::{Account, Outcome};
 use super::progress::Watch;
 use super::world::World;
@@ -50,6 +50,7 @@ pub struct Office {
     pub(super) wan_mtu: u16,
     pub(super) page_octets: Option<u32>,
     pub(super) tick: Duration,
+    pub(super) super_frames: bool,
     pub(super) links: Vec<(String, Link, Line)>,
     pub(super) actions: Vec<(Duration, Action, Line)>,
     pub(super) lasting: Duration,
@@ -115,6 +116,7 @@ pub fn office() -> Office {
         wan_mtu: WAN_MTU,
         page_octets: None,
         tick: TICK,
+        super_frames: false,
         links: Vec::new(),
         actions: Vec::new(),
         lasting: Duration::from_secs(60),
@@ -239,6 +241,11 @@ impl Office {
         Self { tick: Duration::from_millis(millis), ..self.noting("tick_ms") }
     }
 
+    /// The gateway's ports take and hand on super-frames, and checksums that are left to make.
+    pub fn super_frames(self) -> Self {
+        Self { super_frames: true, ..self }
+    }
+
     /// The cable of a machine, port or group, from the beginning on.
     #[track_caller]
     pub fn link(mut self, name: &str, link: Link) -> Self {
@@ -339,6 +346,9 @@ impl Office {
         if let Some(printer) = &self.printer {
             let _ = write!(text, "\n  {printer} is the printer");
         }
+        if self.super_frames {
+            text.push_str("\n  super-frames cross the gateway's ports");
+        }
         for line in self.extra_config.lines() {
             let _ = write!(text, "\n  {line}");
         }
@@ -356,10 +366,29 @@ impl Office {
         self.mode != LAN_ONLY
     }
 
-    /// The gateway's configuration.
+    /// The gateway's configuration in the beginning.
     pub(super) fn gateway_config(&self) -> Result<Config, Mistake> {
+        let text = self.config_text(&self.extra_config, true);
+        Config::parse("the gateway's configuration", &text).map_err(|mistakes| {
+            let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+            let what =
+                format!("{}; see mode(), lease_secs(), wan_mtu() and config()\n{text}", mistakes.join("\n"));
+            Mistake::at(self.line_of("config"), what)
+        })
+    }
+
+    /// The gateway's configuration with other rules.
+    pub(super) fn config_with(&self, rules: &Rules) -> Result<Config, String> {
+        let text = self.config_text(&rules.config, rules.has_forwards);
+        Config::parse("the gateway's configuration", &text).map_err(|mistakes| {
+            let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+            format!("{}\n{text}", mistakes.join("\n"))
+        })
+    }
+
+    fn config_text(&self, extra_config: &str, has_forwards: bool) -> String {
         let ports: Vec<_> = (0..self.lan_ports).map(|port| format!("{{ tap = 'lan{port}' }}")).collect();
-        let text = format!(
+        format!(
             "network.mode = '{}'\nsystem.workers = {}\n[dhcp]\npool = '192.168.1.2-192.168.1.254'\nlease_secs = {}\n\
              [lan]\nports = [{}]\n{}\n{}{}",
             self.mode,
@@ -367,15 +396,9 @@ impl Office {
             self.lease_secs,
             ports.join(", "),
             self.wan_config(),
-            self.rules(),
-            self.extra_config,
-        );
-        Config::parse("the gateway's configuration", &text).map_err(|mistakes| {
-            let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
-            let what =
-                format!("{}; see mode(), lease_secs(), wan_mtu() and config()\n{text}", mistakes.join("\n"));
-            Mistake::at(self.line_of("config"), what)
-        })
+            self.rules(has_forwards),
+            extra_config,
+        )
     }
 
     fn wan_config(&self) -> String {
@@ -397,7 +420,7 @@ impl Office {
     }
 
     /// The reservations and the firewall's rules, as in the file.
-    fn rules(&self) -> String {
+    fn rules(&self, has_forwards: bool) -> String {
         let mut text = String::new();
         for (pc, address) in self.reserved() {
             let mac = mac_of(pc);
@@ -411,6 +434,7 @@ impl Office {
             let Some((_, address)) = address_of(pc) else { continue };
             let _ = match port {
                 None => writeln!(text, "[firewall]\ndmz_host = '{address}'"),
+                Some(_) if !has_forwards => Ok(()),
                 Some(port) => {
                     writeln!(text, "[[firewall.forwards]]\nwan_port = '{port}'\nto = '{address}:{WEB_PORT}'")
                 }

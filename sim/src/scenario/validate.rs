@@ -195,6 +195,10 @@ impl Office {
             Action::Renumber(network) if network.parse::<Ipv4Net>().is_err() => {
                 wrong(line, format!("{network:?} is no network; write \"192.0.2.0/24\""))
             }
+            Action::Reload(rules) => match self.config_with(rules) {
+                Ok(_) => Ok(()),
+                Err(mistakes) => wrong(line, mistakes),
+            },
             Action::PowerCutWhileWriting(0) => {
                 wrong(line, "the next write is 1; write power_cut_while_writing(1)".to_owned())
             }

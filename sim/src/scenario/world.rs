@@ -28,6 +28,7 @@ use crate::machine::internet::{Internet, ProviderMood, SharedTree, Tree};
 use crate::machine::pc::{Habits, Pc};
 use crate::machine::spoofer::Spoofer;
 use crate::machine::visitor::Visitor;
+use crate::world::config_file::ConfigFile;
 use crate::world::disk::{DiskMood, SimDisk};
 use crate::world::gateway_host::{self, Setup, Socket};
 use crate::world::link::{Link, Nic, perfect};
@@ -71,6 +72,7 @@ pub struct World {
     /// Whether the gateway's host has crashed.
     has_crashed: bool,
     skew: Rc<Cell<i64>>,
+    file: Rc<ConfigFile>,
     panics: Arc<AtomicBool>,
     observer: Shared,
 }
@@ -103,8 +105,9 @@ impl World {
         let disk = Rc::new(SimDisk::new(Rc::clone(&power), StdRng::from_rng(&mut rng)));
         let skew = Rc::new(Cell::new(0));
         let panics = Arc::new(AtomicBool::new(false));
+        let file = Rc::new(ConfigFile::new(config));
         let setup = Setup {
-            config,
+            file: Rc::clone(&file),
             sockets: sockets.clone(),
             others: vec![office_ip, provider_ip],
             disk: Rc::clone(&disk),
@@ -145,6 +148,7 @@ impl World {
             power,
             has_crashed: false,
             skew,
+            file,
             panics,
             observer,
         })
@@ -249,6 +253,8 @@ impl World {
             }
             Action::ClockJumps(secs) => self.skew.set(self.skew.get().saturating_add(*secs)),
             Action::Disk(mood) => self.disk.set_mood(*mood),
+            Action::Reload(rules) => self.file.change(self.office.config_with(rules).expect("validated")),
+            Action::ReloadRefused => self.file.offer_what_needs_a_restart(),
             Action::Panic => self.panics.store(true, Ordering::Relaxed),
         }
     }
@@ -365,7 +371,8 @@ fn apart_segment(office: &Office) -> SegmentId {
 fn sockets(office: &Office, cable_seed: u64) -> Vec<Socket> {
     let socket = |name: String, group: &str, side, segment| {
         let nic = Nic::new(&office.link_of(&name, group), cable_seed, &name);
-        Socket { name, side, segment, nic: Rc::new(RefCell::new(nic)) }
+        let has_super_frames = office.super_frames;
+        Socket { name, side, segment, nic: Rc::new(RefCell::new(nic)), has_super_frames }
     };
     let lan = (0..office.lan_ports)
         .map(|port| socket(format!("lan{port}"), "lan", Segment::Lan, lan_segment(port)));

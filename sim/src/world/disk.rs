@@ -5,11 +5,11 @@
 //!
 //! A file has three contents: what is read, which is the kernel's cache; what the next sync makes durable,
 //! which is less if a sync has failed; and what is durable. Names are kept apart from files, and
-//! are durable or not as well. A power cut leaves of what was not synced everything, nothing, or a part, whose
-//! rest can be zeros; dice of the disk's own decide.
+//! are durable or not as well. A power cut leaves of what was not synced everything, nothing, or a part,
+//! whose rest can be zeros; dice of the disk's own decide.
 //!
-//! The gateway has power while its `power` is true. Without, the disk does nothing any more: what the gateway's
-//! program still does until its host has crashed leaves no trace.
+//! The gateway has power while its `power` is true. Without, the disk does nothing any more: what the
+//! gateway's program still does until its host has crashed leaves no trace.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

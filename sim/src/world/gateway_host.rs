@@ -1,9 +1,10 @@
 //! The gateway in the simulation: the production [`Worker`]s and services, with ports that are plugged
 //! into segments, simulated clocks, and a disk that outlives crashes.
 //!
-//! One turmoil host runs three things side by side: what drives the workers, as the event loops of
-//! `gatepost run` do, but in turn; the services; and an auditor that asks for the gateway's reports, as
-//! `gatepost show` does, and gives them to the checkers. A crash drops all three at once. turmoil crashes
+//! One turmoil host runs four things side by side: what drives the workers, as the event loops of
+//! `gatepost run` do, but in turn; the services; an auditor that asks for the gateway's reports, as
+//! `gatepost show` does, and gives them to the checkers; and who tells the gateway that its file has
+//! changed, as `gatepost reload` does. A crash drops all four at once. turmoil crashes
 //! a host between two ticks; from the instant at which the power fails nothing of what the gateway still
 //! does in its tick gets out.
 
@@ -32,11 +33,13 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
 use super::clock::{SimClock, now, sleep_until};
+use super::config_file::{self, ConfigFile};
 use super::disk::{DiskMood, SimDisk};
 use super::link::Nic;
 use super::observer::Shared;
 use super::queues::Queues;
 use super::segment::{Jack, SegmentId, any_readable};
+use super::super_frames::{self, HandedOn, SuperFrames};
 use crate::checkers::{Snapshot, Way};
 
 /// How often the auditor asks for the counters and the tables' sizes.
@@ -57,13 +60,15 @@ pub struct Socket {
     pub segment: SegmentId,
     /// Its card and cable; they outlive crashes.
     pub nic: Rc<RefCell<Nic>>,
+    /// Whether its card makes and cuts super-frames.
+    pub has_super_frames: bool,
 }
 
 /// All that a gateway boots from.
 #[derive(Clone)]
 pub struct Setup {
     /// The configuration.
-    pub config: Config,
+    pub file: Rc<ConfigFile>,
     /// The ports, in the configuration's order.
     pub sockets: Vec<Socket>,
     /// The other turmoil hosts.
@@ -92,23 +97,29 @@ pub async fn run(setup: Setup) -> turmoil::Result {
     let clock = Rc::new(SimClock::boot(Rc::clone(&setup.skew)));
     let waker = Arc::new(Notify::new());
     let (workers, services) = loop {
-        match boot(&setup, &clock, &waker) {
+        let config = setup.file.read();
+        match boot(&setup, config.clone(), &clock, &waker) {
             Err(_) if setup.disk.mood() != DiskMood::Sound => tokio::time::sleep(RESTART_DELAY).await,
-            booted => break booted?,
+            booted => {
+                setup.observer.borrow_mut().on_configure(&config);
+                break booted?;
+            }
         }
     };
-    let inspector = services.inspector();
+    let (inspector, reloader) = (services.inspector(), services.reloader());
     let wires = plug_in(&setup).await?;
-    let Setup { power, observer, .. } = setup;
+    let Setup { power, observer, file, .. } = setup;
     let audit = audit(inspector, Rc::clone(&power), Rc::clone(&observer));
+    let reload = config_file::reload(reloader, file, Rc::clone(&observer));
     let mut driver = Driver { workers, clock, waker, wires, power, observer };
     let serving = services.run(|| (), std::future::pending());
-    race(serving, race(driver.drive(), audit)).await?;
+    race(serving, race(driver.drive(), race(reload, audit))).await?;
     Ok(())
 }
 
 fn boot(
     setup: &Setup,
+    config: Config,
     clock: &Rc<SimClock>,
     waker: &Arc<Notify>,
 ) -> Result<(Vec<Worker<SimPort>>, Services), Error> {
@@ -122,19 +133,21 @@ fn boot(
             wake.notify_one();
         }),
     };
+    let workers = config.system.workers;
     let ports = setup.sockets.iter().map(|socket| {
-        let queues = Queues::new(setup.config.system.workers, &mut setup.rng.borrow_mut());
+        let queues = Queues::new(workers, &mut setup.rng.borrow_mut());
         let queues = Rc::new(RefCell::new(queues));
         let port = |queue| SimPort {
             socket: socket.clone(),
             queues: Rc::clone(&queues),
             queue,
+            card: socket.has_super_frames.then(SuperFrames::default),
             power: Rc::clone(&setup.power),
             observer: Rc::clone(&setup.observer),
         };
-        (socket.name.clone(), (0..setup.config.system.workers).map(port).collect())
+        (socket.name.clone(), (0..workers).map(port).collect())
     });
-    gateway::build(setup.config.clone(), ports, environment)
+    gateway::build(config, ports, environment)
 }
 
 async fn plug_in(setup: &Setup) -> turmoil::Result<Vec<Wire>> {
@@ -151,31 +164,46 @@ struct SimPort {
     socket: Socket,
     queues: Rc<RefCell<Queues>>,
     queue: u8,
+    /// What makes super-frames of what it receives, if it does.
+    card: Option<SuperFrames>,
     power: Rc<Cell<bool>>,
     observer: Shared,
 }
 
 impl Port for SimPort {
     fn abilities(&self) -> Abilities {
-        Abilities::NONE
+        if self.card.is_some() { super_frames::ABILITIES } else { Abilities::NONE }
     }
 
-    fn receive(&mut self, buffer: &mut [u8], _: &mut [u8]) -> Result<Received, PortError> {
-        let inward = &mut self.socket.nic.borrow_mut().inward;
-        let frame = self.queues.borrow_mut().pop(self.queue, now(), || inward.pop(now()));
-        let frame = frame.ok_or(PortError::WouldBlock)?;
-        self.observer.borrow_mut().at_gateway(now(), Way::In, self.socket.side, &frame);
-        let len = frame.len().min(buffer.len());
-        buffer[..len].copy_from_slice(&frame[..len]);
-        Ok(Received { len, offload: Offload::None })
+    fn receive(&mut self, buffer: &mut [u8], rest: &mut [u8]) -> Result<Received, PortError> {
+        let inward = || self.socket.nic.borrow_mut().inward.pop(now());
+        let take = || self.queues.borrow_mut().pop(self.queue, now(), inward);
+        let (frame, offload) = if let Some(card) = &mut self.card {
+            let HandedOn { wire, frame, offload } = card.hand_on(take).ok_or(PortError::WouldBlock)?;
+            for frame in &wire {
+                self.observer.borrow_mut().at_gateway(now(), Way::In, self.socket.side, frame);
+            }
+            (frame, offload)
+        } else {
+            let frame = take().ok_or(PortError::WouldBlock)?;
+            self.observer.borrow_mut().at_gateway(now(), Way::In, self.socket.side, &frame);
+            (frame, Offload::None)
+        };
+        let (first, second) = frame.split_at(frame.len().min(buffer.len()));
+        let second = &second[..second.len().min(rest.len())];
+        buffer[..first.len()].copy_from_slice(first);
+        rest[..second.len()].copy_from_slice(second);
+        Ok(Received { len: first.len() + second.len(), offload })
     }
 
-    fn transmit(&mut self, frame: &[u8], _: Offload) -> Result<(), PortError> {
+    fn transmit(&mut self, frame: &[u8], offload: Offload) -> Result<(), PortError> {
         if !self.power.get() {
             return Ok(());
         }
-        self.observer.borrow_mut().at_gateway(now(), Way::Out, self.socket.side, frame);
-        self.socket.nic.borrow_mut().outward.push(now(), frame.to_vec());
+        for frame in super_frames::cut(frame, offload) {
+            self.observer.borrow_mut().at_gateway(now(), Way::Out, self.socket.side, &frame);
+            self.socket.nic.borrow_mut().outward.push(now(), frame);
+        }
         Ok(())
     }
 }

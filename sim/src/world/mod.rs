@@ -2,6 +2,7 @@
 //! links, the gateway's ports, clock and disk, and the racks that machines are mounted in.
 
 pub mod clock;
+pub mod config_file;
 pub mod disk;
 pub mod gateway_host;
 pub mod link;
@@ -11,3 +12,4 @@ pub mod pcapng;
 mod queues;
 pub mod rack;
 pub mod segment;
+mod super_frames;

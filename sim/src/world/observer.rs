@@ -6,6 +6,7 @@ use std::hash::Hasher;
 use std::io::{self, Write};
 use std::rc::Rc;
 
+use gatepost::config::Config;
 use gatepost_dataplane::Instant;
 use gatepost_dataplane::config::Segment;
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -76,6 +77,16 @@ impl Observer {
     /// The gateway boots.
     pub fn on_boot(&mut self) {
         self.checkers.iter_mut().for_each(|checker| checker.on_boot());
+    }
+
+    /// The gateway begins to go over to another configuration.
+    pub fn on_reload(&mut self, config: &Config) {
+        self.checkers.iter_mut().for_each(|checker| checker.on_reload(config));
+    }
+
+    /// A configuration is in force, and no other.
+    pub fn on_configure(&mut self, config: &Config) {
+        self.checkers.iter_mut().for_each(|checker| checker.on_configure(config));
     }
 
     /// The gateway reported its state.

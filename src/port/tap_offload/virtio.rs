@@ -15,6 +15,8 @@ use gatepost_dataplane::wire::tcp::Flags;
 
 /// A checksum is left to be made.
 const NEEDS_CSUM: u8 = 1;
+/// Whoever wrote the frame has verified its transport checksum.
+const DATA_VALID: u8 = 2;
 /// Kinds of super-frames; an older one of UDP, 3, is never asked for.
 const GSO_NONE: u8 = 0;
 const GSO_TCPV4: u8 = 1;
@@ -78,7 +80,9 @@ impl Header {
         let checksum = (self.flags & NEEDS_CSUM != 0)
             .then_some(Partial { start: self.checksum_start, offset: self.checksum_offset });
         if self.gso_type == GSO_NONE {
-            return Ok(checksum.map_or(Offload::None, Offload::Checksum));
+            let is_verified = self.flags & DATA_VALID != 0;
+            let complete = if is_verified { Offload::Verified } else { Offload::None };
+            return Ok(checksum.map_or(complete, Offload::Checksum));
         }
         let ether_type = ethernet::Header::parse(frame).map_err(|_| Invalid)?.ether_type;
         let kind = match (self.gso_type & !GSO_ECN, ether_type) {
@@ -162,9 +166,12 @@ mod tests {
     fn what_leaves_nothing_or_a_checksum_to_do() {
         assert_eq!(Header::default().offload(&ARP), Ok(Offload::None));
         assert_eq!(Header::of(Offload::None, &ARP), Header::default());
-        // Linux says so of what it has verified itself.
-        let verified = Header { flags: 2, ..Header::default() };
-        assert_eq!(verified.offload(&IPV4), Ok(Offload::None));
+        let verified = Header { flags: DATA_VALID, ..Header::default() };
+        assert_eq!(verified.offload(&IPV4), Ok(Offload::Verified));
+        // It is for who reads to say so: whoever gets the frame next is not told.
+        assert_eq!(Header::of(Offload::Verified, &IPV4), Header::default());
+        let both = Header { flags: NEEDS_CSUM | DATA_VALID, gso_type: GSO_NONE, ..TCP };
+        assert!(matches!(both.offload(&IPV4), Ok(Offload::Checksum(_))));
         let partial = Header { gso_type: GSO_NONE, gso_size: 0, header_len: 0, ..TCP };
         let offload = Offload::Checksum(Partial { start: 34, offset: 16 });
         assert_eq!(partial.offload(&IPV4), Ok(offload));

@@ -72,6 +72,7 @@ fn a_flood_from_everywhere_recycles_the_oldest_half_open_first() {
         assert!(!is_open(&table, source - 16, 1) && is_open(&table, source - 15, 1));
     }
     assert!(is_open(&table, 200, 1), "who is in the middle of something goes on");
+    assert_eq!(table.recycled(), 4);
     assert_eq!(table.len(), 17);
 }
 
@@ -106,6 +107,7 @@ fn a_full_table_recycles_for_the_inside_too() {
         Err(Refused::TableFull),
         "nothing of the inside's own ends"
     );
+    assert_eq!(table.recycled(), 2);
 }
 
 #[test]

@@ -67,8 +67,8 @@ impl Connections {
         }
     }
 
-    /// Listens for a connection that `client` is about to open. A SYN that comes twice is for the connection that
-    /// there is: smoltcp would have a listening socket open another one with the same ports.
+    /// Listens for a connection that `client` is about to open. A SYN that comes twice is for the connection
+    /// that there is: smoltcp would have a listening socket open another one with the same ports.
     pub fn expect(&mut self, stack: &mut Stack, client: (Ipv4Addr, u16), server: Ipv4Addr, port: u16) {
         let serves = match port {
             WEB_PORT => Serves::Page { wanted: None, sent: 0 },

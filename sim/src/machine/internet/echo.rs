@@ -1,5 +1,5 @@
-//! Pings of the internet. smoltcp would answer them by a feature that Cargo would give the gateway's own stack,
-//! too, where the workspace is built as a whole. Frames are read and made by etherparse.
+//! Pings of the internet. smoltcp would answer them by a feature that Cargo would give the gateway's own
+//! stack, too, where the workspace is built as a whole. Frames are read and made by etherparse.
 
 use etherparse::{IcmpEchoHeader, Icmpv4Type, NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 

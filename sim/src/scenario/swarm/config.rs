@@ -34,19 +34,19 @@ impl Picker {
             .wan_mtu(self.pick_of(&[1_500, 1_500, 1_492, 1_400, 576]))
             .arriving_within(Duration::from_secs(self.rng.random_range(1..=60)))
             .visiting_every(Some(Duration::from_secs(self.rng.random_range(4..=20))));
-        let office = self.rules(office, pcs, mode);
+        let (office, nat_rules) = self.rules(office, pcs, mode);
         // A customer notices when its lease ends, and not before.
         let can_renumber = is_dhcp && isp_lease_secs <= RENUMBERING_LEASE_SECS_MAX;
-        (office, World { pcs, lan_ports, has_wan, can_renumber })
+        (office, World { pcs, lan_ports, has_wan, can_renumber, nat_rules })
     }
 
     /// A printer, servers of the office's, how strict the NAT's filter is, and what a host may take of it.
-    fn rules(&mut self, mut office: Office, pcs: usize, mode: &str) -> Office {
+    fn rules(&mut self, mut office: Office, pcs: usize, mode: &str) -> (Office, Option<String>) {
         if self.rng.random_ratio(1, 3) {
             office = office.printer(&self.pc(pcs));
         }
         if !mode.starts_with("nat") {
-            return office;
+            return (office, None);
         }
         if self.rng.random_ratio(1, 3) {
             let pc = self.pc(pcs);
@@ -56,12 +56,18 @@ impl Picker {
         if self.rng.random_ratio(1, 5) {
             office = office.dmz_host(&self.pc(pcs));
         }
+        let nat = self.nat_rules();
+        (office.config(&nat), Some(nat))
+    }
+
+    /// How strict the NAT's filter is, and what a host may take of it.
+    pub(super) fn nat_rules(&mut self) -> String {
         let filtering =
             self.pick_of(&["address-and-port-dependent", "address-dependent", "endpoint-independent"]);
         let mut nat = format!("[nat]\nfiltering = '{filtering}'\n");
         if self.rng.random_ratio(1, 4) {
             nat += &format!("max_flows_per_host = {}\n", self.rng.random_range(HOST_FLOWS));
         }
-        office.config(&nat)
+        nat
     }
 }

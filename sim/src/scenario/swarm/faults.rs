@@ -6,13 +6,14 @@ use std::time::Duration;
 use rand::RngExt;
 
 use super::{Picker, World};
+use crate::machine::asker::ASKING_PORTS;
 use crate::machine::attacker::Shot;
 use crate::machine::internet::ProviderMood;
 use crate::machine::pc::mac_of;
 use crate::machine::spoofer::Trick;
 use crate::scenario::action::{
     Action, attack, clock_jumps, dhcp_silent, disk, link, partition, port_scan, power_back, power_cut,
-    power_cut_while_writing, provider, renumber, replug, reunite, sleep, spoof, wake,
+    power_cut_while_writing, provider, reload, reload_refused, renumber, replug, reunite, sleep, spoof, wake,
 };
 use crate::scenario::office::Office;
 use crate::world::disk::DiskMood;
@@ -22,13 +23,15 @@ use crate::world::link::perfect;
 const OPENING_SECS: u64 = 10;
 /// The longest time that a fault lasts.
 const FAULT_SECS_MAX: u64 = 40;
-/// The farthest that the time of day jumps, in seconds: less than leases last, more, and years, as where a clock
-/// is set that nobody ever had.
+/// The farthest that the time of day jumps, in seconds: less than leases last, more, and years, as where a
+/// clock is set that nobody ever had.
 const JUMPS_SECS_MAX: [i64; 3] = [60, 4_000, 1_000_000_000];
 /// The writes after which the power can fail: those of a minute or so.
 const WRITES_MAX: u32 = 30;
 /// How often an attacker fires.
 const SHOTS: usize = 400;
+/// How often an intruder comes.
+const INTRUSIONS: usize = 4;
 /// How many tricks a spoofer plays.
 const TRICKS: usize = 40;
 
@@ -129,13 +132,37 @@ impl Picker {
         }
     }
 
+    /// Somebody on the WAN who has seen the ports that the office asks from, and comes again and again.
+    pub(super) fn intruder(&mut self, mut office: Office, world: &World) -> Office {
+        if !world.has_wan || !self.rng.random_ratio(1, 2) {
+            return office;
+        }
+        for _ in 0..INTRUSIONS {
+            let shots = ASKING_PORTS.flat_map(|port| [Shot::Udp(port), Shot::Syn(port)]);
+            office = office.at(self.fault_time(), attack(shots));
+        }
+        office
+    }
+
+    /// Other rules for a while, and files that cannot be taken.
+    pub(super) fn reloads(&mut self, mut office: Office, world: &World) -> Office {
+        let Some(rules) = world.nat_rules.as_ref().filter(|_| self.rng.random_ratio(1, 3)) else {
+            return office;
+        };
+        for _ in 0..self.rng.random_range(1..=2) {
+            let others = reload(&self.nat_rules(), self.rng.random());
+            office = self.for_a_while(office, others, reload(rules, true));
+        }
+        if self.rng.random() { office.at(self.fault_time(), reload_refused()) } else { office }
+    }
+
     fn for_a_while(&mut self, office: Office, fault: Action, remedy: Action) -> Office {
         let (begins, ends) = self.fault_times();
         office.at(begins, fault).at(ends, remedy)
     }
 
     /// When a fault begins and ends.
-    fn fault_times(&mut self) -> (Duration, Duration) {
+    pub(super) fn fault_times(&mut self) -> (Duration, Duration) {
         let begins = self.fault_time();
         let ends = begins + Duration::from_secs(self.rng.random_range(1..=FAULT_SECS_MAX));
         (begins, ends.min(Duration::from_secs(self.calm_at_secs)))

@@ -2,8 +2,8 @@
 //!
 //! It has two phases. In the first, faults come and go while the checkers watch. Then all faults end, and
 //! within [`SETTLING`] of simulated time everything must work again: every PC has an address, and has
-//! looked up a name and fetched a page since, or a colleague's name where there is no internet. A seed leaves many features out, on purpose: bugs hide
-//! where one fault covers up for another.
+//! looked up a name and fetched a page since, or a colleague's name where there is no internet. A seed
+//! leaves many features out, on purpose: bugs hide where one fault covers up for another.
 
 mod config;
 mod faults;
@@ -58,7 +58,11 @@ impl Picker {
         let (office, world) = self.config();
         let office = self.links(office, &world);
         let office = self.faults(office, &world);
-        // Last, so that a seed picks the same office otherwise, however many work there.
+        let office = self.reloads(office, &world);
+        // Picked last, like whatever is new: a seed's office is what it was otherwise.
+        let office = if self.rng.random_ratio(1, 3) { office.super_frames() } else { office };
+        let office = self.intruder(office, &world);
+        let office = self.liars(office, &world);
         (office.workers(self.pick_of(&[1, 2, 4])), world)
     }
 
@@ -78,4 +82,6 @@ struct World {
     has_wan: bool,
     /// Whether a customer would notice in time that the provider has gone over to another network.
     can_renumber: bool,
+    /// What the file says of NAT, where there is any.
+    nat_rules: Option<String>,
 }

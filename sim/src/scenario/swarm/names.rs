@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
-use super::Picker;
+use super::{Picker, World};
 use crate::machine::internet::{DnsMood, SITES, Tree, authorities};
 use crate::scenario::action::{dns_of, name_moves};
 use crate::scenario::office::Office;
@@ -27,6 +27,22 @@ impl Picker {
         } else {
             office
         }
+    }
+
+    /// The provider's resolvers lie for a while, or somebody does in their name.
+    pub(super) fn liars(&mut self, office: Office, world: &World) -> Office {
+        if !world.has_wan || !self.rng.random_ratio(1, 4) {
+            return office;
+        }
+        let (begins, ends) = self.fault_times();
+        let mood = self.pick_of(&[
+            DnsMood::Forged,
+            DnsMood::Forged,
+            DnsMood::Misplaced,
+            DnsMood::Poisoned,
+            DnsMood::Rebinding,
+        ]);
+        office.at(begins, dns_of("resolvers", mood)).at(ends, dns_of("resolvers", DnsMood::Truthful))
     }
 
     fn name_servers(&mut self) -> String {

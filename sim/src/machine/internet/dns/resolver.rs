@@ -3,9 +3,9 @@
 //! # Theory of operation
 //!
 //! The cache is all that it knows: each step looks into it for what is wanted, and if that is not there
-//! asks the name servers of the deepest zone that it knows above the name. What an answer brings goes into the
-//! cache, and the step is taken again. The address of a name server that came without glue is wanted in turn,
-//! on top of what is wanted already.
+//! asks the name servers of the deepest zone that it knows above the name. What an answer brings goes into
+//! the cache, and the step is taken again. The address of a name server that came without glue is wanted in
+//! turn, on top of what is wanted already.
 //!
 //! From an answer it takes what the servers of that zone have to say: records of the very name that was
 //! asked for, delegations on the way to it, and addresses below the zone.

@@ -24,7 +24,8 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::super::{SITES, WEB_ADDRESSES};
 
-/// The first site that is reached by aliases alone: one in its zone, one in the next, and the address in a third.
+/// The first site that is reached by aliases alone: one in its zone, one in the next, and the address in a
+/// third.
 pub const FIRST_ALIASED_SITE: usize = 14;
 
 /// Zones, with their name servers.

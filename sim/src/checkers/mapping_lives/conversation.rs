@@ -1,0 +1,115 @@
+//! What an inside and an outside endpoint have with each other, and how long that lives.
+
+use std::time::Duration;
+
+use gatepost_dataplane::Instant;
+
+use crate::packet::Transport;
+
+const UDP_LIFE: Duration = Duration::from_secs(300); // RFC 4787 REQ-5c
+const ECHO_LIFE: Duration = Duration::from_secs(60); // RFC 5508 REQ-2
+const TCP_ESTABLISHED_LIFE: Duration = Duration::from_secs(7_440); // RFC 5382 REQ-5
+const TCP_TRANSITORY_LIFE: Duration = Duration::from_secs(240); // RFC 5382 REQ-5, RFC 7857 section 2
+/// A timer counts whole seconds and is worked off within another.
+pub const SLACK: Duration = Duration::from_secs(3);
+
+/// What is told apart by mappings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Tcp,
+    Udp,
+    Echo,
+}
+
+/// What an inside endpoint has with one outside endpoint.
+#[derive(Default)]
+pub struct Conversation {
+    /// It stands before this moment.
+    pub must_until: Instant,
+    /// It is gone from this moment on.
+    pub may_until: Instant,
+    /// When something from outside reached the inside last.
+    pub reached_at: Instant,
+    pub tcp: Tcp,
+}
+
+/// What was seen of a connection.
+#[derive(Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that are seen in any order")]
+pub struct Tcp {
+    is_accepted: bool,
+    pub is_established: bool,
+    is_closed_inside: bool,
+    is_closed_outside: bool,
+    pub is_reset: bool,
+}
+
+impl Conversation {
+    /// The inside sends at `now`, whatever becomes of that: what is not reset may live on.
+    pub fn may_live_on(&mut self, kind: Kind, now: Instant) {
+        self.may_until = self.may_until.max(now + self.tcp.life(kind) + SLACK);
+    }
+
+    /// Only of an established connection, to which the inside has agreed, do segments from outside
+    /// prolong the life; what ends it gives the transitory life once. What is over nobody outside
+    /// brings back: the port may be somebody else's by then.
+    pub fn hear_outside(&mut self, transport: &Transport, now: Instant) {
+        if now >= self.may_until {
+            return;
+        }
+        let before = (self.tcp.is_reset, self.tcp.is_closing());
+        self.tcp.hear_outside(transport);
+        let after = (self.tcp.is_reset, self.tcp.is_closing());
+        let is_prolonged = if after == (false, false) { self.tcp.is_established } else { after != before };
+        if is_prolonged {
+            let life = self.tcp.life(Kind::Tcp);
+            if now < self.must_until {
+                self.must_until = now + life;
+            }
+            self.may_until = now + life + SLACK;
+        }
+    }
+}
+
+impl Tcp {
+    pub fn hear_inside(&mut self, transport: &Transport) {
+        let Transport::Tcp { is_opening, is_closing, is_reset, .. } = *transport else { return };
+        if is_reset {
+            self.is_reset = true;
+        } else if is_opening {
+            if self.is_reset || self.is_closing() {
+                *self = Self::default();
+            }
+        } else {
+            self.is_reset = false;
+            self.is_established |= self.is_accepted;
+            self.is_closed_inside |= is_closing;
+        }
+    }
+
+    fn hear_outside(&mut self, transport: &Transport) {
+        let Transport::Tcp { is_opening, is_accepting, is_closing, is_reset, .. } = *transport else {
+            return;
+        };
+        if is_reset {
+            self.is_reset = true;
+        } else if !is_opening {
+            self.is_reset = false;
+            self.is_accepted |= is_accepting;
+            self.is_closed_outside |= is_closing && self.is_accepted;
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        self.is_closed_inside && self.is_closed_outside
+    }
+
+    pub fn life(&self, kind: Kind) -> Duration {
+        match kind {
+            Kind::Udp => UDP_LIFE,
+            Kind::Echo => ECHO_LIFE,
+            Kind::Tcp if self.is_established && !self.is_closing() && !self.is_reset => TCP_ESTABLISHED_LIFE,
+            Kind::Tcp => TCP_TRANSITORY_LIFE,
+        }
+    }
+}

@@ -16,7 +16,7 @@ mod operator;
 mod run;
 pub mod tap;
 mod tap_offload;
-mod upkeep;
+pub mod upkeep;
 
 pub use run::run;
 

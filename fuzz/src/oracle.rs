@@ -113,11 +113,13 @@ fn snapshot(now: Instant, dataplane: &Dataplane) -> Snapshot {
         },
         counters: Counters {
             received: counters.received,
+            taken_over: counters.taken_over,
             transmitted: counters.transmitted,
             flooded: counters.flooded,
             local: counters.local,
             consumed: counters.consumed,
             held: counters.held,
+            handed_over: counters.handed_over,
             dropped: counters.drops.total(),
             made: counters.made,
             made_suppressed: counters.made_suppressed,

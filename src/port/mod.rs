@@ -16,8 +16,8 @@ mod operator;
 mod run;
 pub mod tap;
 mod tap_offload;
-mod upkeep;
-mod watch;
+pub mod upkeep;
+pub mod watch;
 
 pub use run::run;
 

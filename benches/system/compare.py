@@ -148,13 +148,14 @@ def kernel():
 
 
 @contextlib.contextmanager
-def gatepost(driver, program):
+def gatepost(program, driver="auto", workers=1):
     with namespaces(LAN, WAN), tempfile.TemporaryDirectory() as directory:
         config = os.path.join(directory, "gatepost.toml")
         with open(config, "w") as file:
             file.write(f"""
                 system.state_dir = "{directory}/state"
                 system.control_socket = "{directory}/control.sock"
+                system.workers = {workers}
                 lan.ports = [{{ tap = "eth0", netns = "{LAN}", driver = "{driver}" }}]
                 wan.ports = [{{ tap = "eth0", netns = "{WAN}", driver = "{driver}" }}]
                 wan.address = "203.0.113.1/24"
@@ -392,14 +393,16 @@ def main():
     parser.add_argument("--gatepost", default="target/release/gatepost", help="the program to measure")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3, help="how long each measurement takes")
-    parser.add_argument("--gateways", default="gatepost,kernel,plain,slirp4netns,pasta,cable",
-                        help="whom to measure; `plain` is gatepost without offloads (default: %(default)s)")
+    parser.add_argument("--gateways", default="gatepost,2-workers,kernel,plain,slirp4netns,pasta,cable",
+                        help="whom to measure; `plain` is gatepost without offloads, `2-workers` with as many "
+                             "(default: %(default)s)")
     parser.add_argument("--what", default=",".join(ALL), help="what to measure (default: %(default)s)")
     options = parser.parse_args()
     gateways = {
-        "gatepost": lambda: gatepost("auto", options.gatepost),
+        "gatepost": lambda: gatepost(options.gatepost),
+        "2-workers": lambda: gatepost(options.gatepost, workers=2),
         "kernel": kernel,
-        "plain": lambda: gatepost("plain", options.gatepost),
+        "plain": lambda: gatepost(options.gatepost, driver="plain"),
         "slirp4netns": slirp4netns,
         "pasta": pasta,
         "cable": direct,

@@ -2,23 +2,29 @@
 //!
 //! The input is a choice of configuration, and steps: each a kind, a port, a time span and what the
 //! kind needs. Frames between which no time passes are one batch. Conversations come about because a
-//! step can answer what left the gateway last. The simulation's checkers watch the ports.
+//! step can answer what left the gateway last. The simulation's checkers watch the ports; what leaves
+//! something to do passes them as the frames that are to be made of it.
 
 #![no_main]
 
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::net::Ipv4Addr;
+use std::num::NonZero;
 use std::sync::Arc;
 
 use etherparse::PacketBuilder;
 use gatepost::config::{Config, Forward, Service, WanAddress};
 use gatepost_dataplane::batch::Slot;
 use gatepost_dataplane::config::{self as told, Filtering, Mode, Nat, Segment};
+use gatepost_dataplane::offload::{Partial, Segment as WireFrame, SegmentKind, Segmentation, Segments};
+use gatepost_dataplane::wire::checksum::Sum;
 use gatepost_dataplane::wire::icmpv4::{HeaderMut, Type};
 use gatepost_dataplane::wire::ipv4::{Header, Protocol};
 use gatepost_dataplane::wire::{arp, ethernet};
-use gatepost_dataplane::{Batch, Dataplane, Ingress, Instant, MacAddr, PortId, PortSet, Shard, Verdict};
+use gatepost_dataplane::{
+    Batch, Dataplane, Ingress, Instant, MacAddr, Offload, PortId, PortSet, Shard, Verdict,
+};
 use gatepost_fuzz::office::{GATEWAY_LAN, GATEWAY_LAN_MAC, GATEWAY_WAN, GATEWAY_WAN_MAC};
 use gatepost_fuzz::oracle::Oracle;
 use gatepost_fuzz::{Input, PACKET, has_right_checksums, repair};
@@ -27,6 +33,10 @@ use ipnet::Ipv4Net;
 use libfuzzer_sys::fuzz_target;
 
 const PORTS: u8 = 3;
+/// The longest frame without anything left to do, in octets.
+const FRAME_LEN: usize = 2048;
+/// The most data that is added to make a super-frame, in octets.
+const SUPER_DATA_MAX: usize = 8_000;
 const WAN: PortId = PortId(2);
 /// One host on each port.
 const HOST_MACS: [MacAddr; PORTS as usize] =
@@ -59,14 +69,25 @@ fuzz_target!(|bytes: &[u8]| {
 
 thread_local! {
     /// It takes long to make, and nothing stays in it.
-    static BATCH: RefCell<Batch> = RefCell::new(Batch::new(2048));
+    static BATCH: RefCell<Batch> = RefCell::new(Batch::new(FRAME_LEN));
+}
+
+/// A frame as it came.
+#[derive(Clone, Copy)]
+struct Arrival {
+    /// Whether it could be what was said of it.
+    is_sound: bool,
+    /// Whether no checksum in it was wrong.
+    is_right: bool,
 }
 
 struct Office {
     dataplane: Dataplane,
     oracle: Oracle,
-    /// Of each frame received in the batch, whether no checksum in it was wrong.
-    were_right: Vec<bool>,
+    /// Each frame received in the batch, as it came.
+    arrivals: Vec<Arrival>,
+    /// Whether a checksum that was left to be made came out wrong, which nobody can see before.
+    is_damaged: bool,
     now: Instant,
     /// What left by each port last.
     last_sent: [Vec<u8>; PORTS as usize],
@@ -78,7 +99,8 @@ impl Office {
         Self {
             dataplane: Dataplane::new(dataplane_config(config), Shard::SOLE, [7; 32], now),
             oracle: Oracle::new(config),
-            were_right: Vec::new(),
+            arrivals: Vec::new(),
+            is_damaged: false,
             now,
             last_sent: Default::default(),
         }
@@ -92,7 +114,8 @@ impl Office {
             self.pass(batch, micros);
         }
         let on_wire = Ingress::Port(port);
-        let (ingress, frame) = match kind % 12 {
+        let mut offload = Offload::None;
+        let (ingress, frame) = match kind % 14 {
             0 => (on_wire, input.chunk().to_vec()),
             1 => (on_wire, repaired(input.chunk())),
             2 => (Ingress::Host, of_host(input.chunk())),
@@ -102,12 +125,22 @@ impl Office {
             7 => (on_wire, self.arp(port, input)),
             8 | 9 => (on_wire, self.answer(port, input)),
             10 => (on_wire, self.error(port, input)),
-            _ => {
+            11 => {
                 self.flush(batch);
                 return self.configure(&config(input.u8()));
             }
+            12 => {
+                let (frame, said) = super_frame(input, port);
+                offload = said;
+                (on_wire, frame)
+            }
+            _ => {
+                let frame = repaired(input.chunk());
+                offload = claim(input, &frame);
+                (on_wire, frame)
+            }
         };
-        self.receive(batch, ingress, &frame);
+        self.receive(batch, ingress, &frame, offload);
     }
 
     /// Lets time pass. Timers that are due again and again are waited for now and then only.
@@ -124,24 +157,32 @@ impl Office {
         self.now = end;
     }
 
-    fn receive(&mut self, batch: &mut Batch, ingress: Ingress, frame: &[u8]) {
+    fn receive(&mut self, batch: &mut Batch, ingress: Ingress, frame: &[u8], offload: Offload) {
         if ingress == Ingress::Host && is_from_wan_to_lan(frame) {
             return; // The host stack has an address of its own for each segment.
         }
-        let copy = |buffer: &mut [u8]| {
-            let len = frame.len().min(buffer.len());
-            buffer[..len].copy_from_slice(&frame[..len]);
-            Ok::<_, Infallible>(len)
+        // Only a device that makes super-frames takes what is longer than usual.
+        let frame = if offload == Offload::None { &frame[..frame.len().min(FRAME_LEN)] } else { frame };
+        let copy = |buffer: &mut [u8], rest: &mut [u8]| {
+            let (first, second) = frame.split_at(frame.len().min(buffer.len()));
+            buffer[..first.len()].copy_from_slice(first);
+            rest[..second.len()].copy_from_slice(second);
+            Ok::<_, Infallible>((frame.len(), offload))
         };
-        let Ok(is_taken) = batch.receive(ingress, copy);
+        let Ok(is_taken) = batch.receive_offloaded(ingress, copy);
         assert!(is_taken, "there is room for one more");
-        self.were_right.push(has_right_checksums(frame));
-        if let Ingress::Port(port) = ingress
-            && let Some(side) = self.dataplane.config().segment(port)
-        {
-            self.oracle.passes(self.now, Way::In, side, frame);
-        } else {
-            self.oracle.is_sent_by_host(frame);
+        let wire = on_the_wire(Segments::new(frame, offload));
+        let is_right = wire.iter().all(|frame| has_right_checksums(frame));
+        self.arrivals.push(Arrival { is_sound: !wire.is_empty(), is_right });
+        self.is_damaged |= offload != Offload::None && !is_right;
+        for frame in &wire {
+            if let Ingress::Port(port) = ingress
+                && let Some(side) = self.dataplane.config().segment(port)
+            {
+                self.oracle.passes(self.now, Way::In, side, frame);
+            } else {
+                self.oracle.is_sent_by_host(frame);
+            }
         }
     }
 
@@ -161,19 +202,21 @@ impl Office {
         assert!(self.dataplane.counters().balances(), "{:?}", self.dataplane.counters());
         let flows = self.dataplane.flows_len();
         assert!(flows <= FLOWS_MAX as usize, "{flows} flows");
-        let were_right = std::mem::take(&mut self.were_right);
-        let (received, released) = batch.slots().split_at(were_right.len());
-        for (slot, was_right) in received.iter().zip(were_right) {
-            self.check_received(slot, was_right);
+        let arrivals = std::mem::take(&mut self.arrivals);
+        let (received, released) = batch.slots().split_at(arrivals.len());
+        for (slot, arrival) in received.iter().zip(arrivals) {
+            self.check_received(slot, arrival);
         }
         released.iter().for_each(|slot| self.check_released(slot));
         for (ports, frame) in batch.output().iter() {
-            self.send(ports, frame.bytes());
+            on_the_wire(frame.segments()).iter().for_each(|frame| self.send(ports, frame));
         }
         batch.clear();
     }
 
-    fn check_received(&mut self, slot: &Slot, was_right: bool) {
+    fn check_received(&mut self, slot: &Slot, arrival: Arrival) {
+        let is_dropped = matches!(slot.verdict, Verdict::Drop(_));
+        assert!(arrival.is_sound || is_dropped, "what cannot be went on");
         let ports = match slot.verdict {
             Verdict::Transmit(port) => PortSet::only(port),
             Verdict::Flood { ports, .. } => ports,
@@ -182,7 +225,13 @@ impl Office {
             }
             Verdict::Pending => panic!("no verdict"),
         };
-        let bytes = slot.frame.bytes();
+        let wire = on_the_wire(slot.frame.segments());
+        assert!(!wire.is_empty(), "what goes out is what is said of it");
+        wire.iter().for_each(|bytes| self.check_sent(slot, ports, bytes, arrival.is_right));
+    }
+
+    /// A frame of a packet that was received leaves by `ports`.
+    fn check_sent(&mut self, slot: &Slot, ports: PortSet, bytes: &[u8], was_right: bool) {
         if let Ingress::HostRaw(_) = slot.ingress {
             // Whoever sends whole frames answers for what is in them.
             return self.remember(ports, bytes);
@@ -218,7 +267,7 @@ impl Office {
         if sides == [Segment::Wan] && self.dataplane.config().mode.translates() {
             let header = ethernet::Header::parse(frame).expect("what goes out is a frame");
             assert_eq!(header.source, GATEWAY_WAN_MAC);
-            assert!(has_right_checksums(frame), "NAT lets nothing damaged through");
+            assert!(self.is_damaged || has_right_checksums(frame), "NAT lets nothing damaged through");
         }
         self.oracle.passes(self.now, Way::Out, sides[0], frame);
         self.remember(ports, frame);
@@ -331,6 +380,59 @@ fn built(input: &mut Input<'_>, port: PortId) -> Vec<u8> {
     let fragmentation = (u16::from(protocol >> 5) << 13) | (u16::from(protocol >> 2 & 7) * 8);
     frame[PACKET + 6..PACKET + 8].copy_from_slice(&fragmentation.to_be_bytes());
     repaired(&frame)
+}
+
+/// As [`built`], a TCP segment or UDP datagram that may be long, with its checksum and its segments left to be
+/// made: as a host's operating system hands it to a device.
+fn super_frame(input: &mut Input<'_>, port: PortId) -> (Vec<u8>, Offload) {
+    let (len, size) = (usize::from(input.u16()) % SUPER_DATA_MAX, u16::from(input.u8()) * 8);
+    let mut frame = built(input, port);
+    let Ok(header) = Header::parse(&frame[PACKET..]) else { return (frame, Offload::None) };
+    let (kind, offset) = match header.protocol {
+        Protocol::TCP => (SegmentKind::Tcp, 16),
+        Protocol::UDP => (SegmentKind::Udp, 6),
+        _ => return (frame, Offload::None),
+    };
+    frame.resize(frame.len() + len, 0xa5);
+    let total_len = (frame.len() - PACKET) as u16;
+    frame[PACKET + 2..PACKET + 4].copy_from_slice(&total_len.to_be_bytes());
+    let mut frame = repaired(&frame);
+    let start = PACKET + usize::from(header.header_len);
+    let payload_len = (frame.len() - start) as u16;
+    let sum = !Sum::default()
+        .add_pseudo_header(header.source, header.destination, header.protocol, payload_len)
+        .checksum();
+    frame[start + offset..start + offset + 2].copy_from_slice(&sum.to_be_bytes());
+    let checksum = Partial { start: start as u16, offset: offset as u16 };
+    let offload = match NonZero::new(size) {
+        Some(size) => Offload::Segmentation(Segmentation { kind, size, checksum }),
+        None => Offload::Checksum(checksum),
+    };
+    (frame, offload)
+}
+
+/// What a host says of a frame, true or not.
+fn claim(input: &mut Input<'_>, frame: &[u8]) -> Offload {
+    let (choice, checksum) = (input.u8(), Partial { start: input.u16(), offset: input.u16() });
+    let size = NonZero::new(input.u16());
+    let kind = if choice & 4 == 0 { SegmentKind::Tcp } else { SegmentKind::Udp };
+    match (choice & 3, size) {
+        (0, _) => Offload::Checksum(checksum),
+        (1 | 2, Some(size)) => Offload::Segmentation(Segmentation { kind, size, checksum }),
+        // A device is believed that it has verified a checksum.
+        _ if has_right_checksums(frame) => Offload::Verified,
+        _ => Offload::None,
+    }
+}
+
+/// What goes over the wire.
+fn on_the_wire(segments: Segments<'_>) -> Vec<Vec<u8>> {
+    let write = |segment: WireFrame<'_>| {
+        let mut frame = vec![0; segment.len()];
+        segment.write(&mut frame).expect("it fits");
+        frame
+    };
+    segments.map(write).collect()
 }
 
 fn address(choice: u8) -> Ipv4Addr {

@@ -162,7 +162,7 @@ impl Picker {
     }
 
     /// When a fault begins and ends.
-    pub(super) fn fault_times(&mut self) -> (Duration, Duration) {
+    fn fault_times(&mut self) -> (Duration, Duration) {
         let begins = self.fault_time();
         let ends = begins + Duration::from_secs(self.rng.random_range(1..=FAULT_SECS_MAX));
         (begins, ends.min(Duration::from_secs(self.calm_at_secs)))

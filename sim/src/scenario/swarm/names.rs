@@ -1,5 +1,6 @@
 //! What goes wrong with the internet's names.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -9,6 +10,9 @@ use super::{Picker, World};
 use crate::machine::internet::{DnsMood, SITES, Tree, authorities};
 use crate::scenario::action::{dns_of, name_moves};
 use crate::scenario::office::Office;
+
+/// How long liars lie.
+const LYING_SECS: RangeInclusive<u64> = 30..=120;
 
 impl Picker {
     /// From `begins` to `ends` name servers are bad, or a name moves meanwhile, or both.
@@ -29,12 +33,14 @@ impl Picker {
         }
     }
 
-    /// The provider's resolvers lie for a while, or somebody does in their name.
+    /// The provider's resolvers lie, or somebody does in their name, from the beginning on: once the gateway has
+    /// cached the office's names, hardly anybody is asked.
     pub(super) fn liars(&mut self, office: Office, world: &World) -> Office {
         if !world.has_wan || !self.rng.random_ratio(1, 4) {
             return office;
         }
-        let (begins, ends) = self.fault_times();
+        let ends = Duration::from_secs(self.rng.random_range(LYING_SECS))
+            .min(Duration::from_secs(self.calm_at_secs));
         let mood = self.pick_of(&[
             DnsMood::Forged,
             DnsMood::Forged,
@@ -42,7 +48,7 @@ impl Picker {
             DnsMood::Poisoned,
             DnsMood::Rebinding,
         ]);
-        office.at(begins, dns_of("resolvers", mood)).at(ends, dns_of("resolvers", DnsMood::Truthful))
+        office.at(Duration::ZERO, dns_of("resolvers", mood)).at(ends, dns_of("resolvers", DnsMood::Truthful))
     }
 
     fn name_servers(&mut self) -> String {

@@ -42,20 +42,8 @@ pub struct Counters {
 
 impl Counters {
     /// Counts a received frame and its verdict.
-    #[inline]
     pub fn count(&mut self, verdict: Verdict) {
         self.received += 1;
-        self.count_verdict(verdict);
-    }
-
-    /// Counts a frame that another worker handed over, and its verdict.
-    pub fn count_taken_over(&mut self, verdict: Verdict) {
-        self.taken_over += 1;
-        self.count_verdict(verdict);
-    }
-
-    #[inline]
-    fn count_verdict(&mut self, verdict: Verdict) {
         match verdict {
             Verdict::Transmit(_) => self.transmitted += 1,
             Verdict::Flood { .. } => self.flooded += 1,
@@ -66,6 +54,12 @@ impl Counters {
             Verdict::HandOver(_) => self.handed_over += 1,
             Verdict::Pending => unreachable!("a processed frame has a verdict"),
         }
+    }
+
+    /// The frame counted last was handed over by another worker.
+    pub fn was_taken_over(&mut self) {
+        self.received -= 1;
+        self.taken_over += 1;
     }
 
     /// A held frame went out after all.
@@ -155,7 +149,8 @@ mod tests {
         counters.held_dropped(DropReason::NeighborUnreachable);
         counters.undeliverable(Verdict::Local, DropReason::HostRingFull);
         counters.undeliverable(Verdict::HandOver(2), DropReason::WorkerRingFull);
-        counters.count_taken_over(Verdict::Local);
+        counters.count(Verdict::Local);
+        counters.was_taken_over();
         assert!(counters.balances());
         assert_eq!((counters.held, counters.local, counters.drops.total()), (0, 2, 4));
         assert_eq!((counters.received, counters.taken_over, counters.handed_over), (9, 1, 1));
@@ -167,8 +162,10 @@ mod tests {
         let (mut one, mut other) = (Counters::default(), Counters::default());
         one.count(Verdict::HandOver(1));
         one.count(Verdict::Drop(DropReason::Martian));
-        other.count_taken_over(Verdict::Hold);
-        other.count_taken_over(Verdict::Drop(DropReason::Martian));
+        for verdict in [Verdict::Hold, Verdict::Drop(DropReason::Martian)] {
+            other.count(verdict);
+            other.was_taken_over();
+        }
         one += &other;
         assert!(one.balances());
         assert_eq!((one.received, one.taken_over, one.handed_over, one.held), (2, 2, 1, 1));

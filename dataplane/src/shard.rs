@@ -293,9 +293,30 @@ pub(crate) enum Leg {
     Unclaimed,
     /// It has gone out to the WAN address, and comes in again.
     Again,
-    /// It is the beginning of such a packet, whose sender is to be told of an error.
-    Returned(IcmpError),
+    /// It is the beginning of such a packet, whose sender is to be told why it got no further.
+    Returned(Refusal),
 }
+
+/// Why a packet that came in again got no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Its next hop does not answer.
+    Unreachable,
+    /// There is no room for its flow.
+    NoRoom,
+}
+
+impl From<Refusal> for IcmpError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unreachable => Self::HostUnreachable,
+            Refusal::NoRoom => Self::AdministrativelyProhibited, // RFC 5508 REQ-8
+        }
+    }
+}
+
+// It stands with every frame.
+const _: () = assert!(size_of::<Ingress>() <= 4);
 
 /// What one dataplane tells all the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

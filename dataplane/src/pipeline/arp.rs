@@ -31,7 +31,7 @@ impl Dataplane {
         }
         let is_first = !matches!(cx.ingress, Ingress::Heard(_));
         if packet.sender_ip == own {
-            cx.tell_others = is_first && !self.shard.is_sole();
+            self.tell_others(cx);
             self.counters.address_conflicts += u64::from(is_first);
             self.defend(cx, segment, own);
             return Verdict::Drop(DropReason::ArpMalformed);
@@ -44,7 +44,9 @@ impl Dataplane {
             return Verdict::Drop(DropReason::SpoofedSource);
         }
 
-        cx.tell_others = is_first && is_of_segment && !self.shard.is_sole();
+        if is_of_segment {
+            self.tell_others(cx);
+        }
         let reply = packet.reply(interface.mac);
         // An answer may be to what another worker has asked: who it is from is then known to all.
         let is_introduction = is_for_us && !self.shard.is_sole();
@@ -61,6 +63,13 @@ impl Dataplane {
             send_arp(counters, links, cx, segment, &reply, packet.sender_mac);
         }
         Verdict::Consumed
+    }
+
+    /// Lets the other workers learn from the frame at hand, unless it was one of them that told of it.
+    fn tell_others(&self, cx: &mut Context<'_>) {
+        let is_told = !self.shard.is_sole() && !matches!(cx.ingress, Ingress::Heard(_));
+        cx.tell_others |= is_told;
+        cx.concerns_others |= is_told;
     }
 
     /// Whether `address` may belong to a station on the segment: one of its network, or the router of a

@@ -8,6 +8,7 @@ use crate::drop_reason::DropReason;
 use crate::firewall::{self, refusal::Quote};
 use crate::icmp_error::{IcmpError, OFFENDER_LEN_MAX, may_answer, offender};
 use crate::nat::{icmp, rewrite};
+use crate::shard::Refusal;
 use crate::wire::icmpv4::Embedded;
 use crate::wire::ipv4::Header;
 use crate::wire::{Malformed, checksum, ethernet};
@@ -86,39 +87,39 @@ impl Dataplane {
 
     /// Tells the sender of a packet, perhaps translated since, that its next hop does not answer.
     pub(super) fn reject_unreachable(&mut self, cx: &mut Context<'_>, quote: &mut Quote) {
-        self.reject_undone(cx, quote, IcmpError::HostUnreachable);
+        self.reject_undone(cx, quote, Refusal::Unreachable);
     }
 
     /// Tells the sender of a packet, perhaps translated since, what became of it. If that can only be told
     /// where it went out to the WAN address, it is told there.
-    pub(super) fn reject_undone(&mut self, cx: &mut Context<'_>, quote: &mut Quote, error: IcmpError) {
+    pub(super) fn reject_undone(&mut self, cx: &mut Context<'_>, quote: &mut Quote, refusal: Refusal) {
         if !is_hairpinned(quote.bytes()) && self.undo_translation(quote.bytes_mut()).is_none() {
             return;
         }
         if is_hairpinned(quote.bytes()) {
             match self.hairpin_sender(quote.bytes()) {
-                Some(worker) if worker == self.shard.index() => self.reject_hairpinned(cx, quote, error),
-                Some(worker) => self.return_quote(cx, worker, quote, error),
+                Some(worker) if worker == self.shard.index() => self.reject_hairpinned(cx, quote, refusal),
+                Some(worker) => self.return_quote(cx, worker, quote, refusal),
                 None => {}
             }
             return;
         }
-        self.reject_quoted(cx, quote, error);
+        self.reject_quoted(cx, quote, refusal);
     }
 
     /// As [`Dataplane::reject_undone`], for a packet that went out to the WAN address from here.
-    pub(super) fn reject_hairpinned(&mut self, cx: &mut Context<'_>, quote: &mut Quote, error: IcmpError) {
+    pub(super) fn reject_hairpinned(&mut self, cx: &mut Context<'_>, quote: &mut Quote, refusal: Refusal) {
         if self.undo_translation(quote.bytes_mut()).is_some() {
-            self.reject_quoted(cx, quote, error);
+            self.reject_quoted(cx, quote, refusal);
         }
     }
 
-    fn reject_quoted(&mut self, cx: &mut Context<'_>, quote: &Quote, error: IcmpError) {
+    fn reject_quoted(&mut self, cx: &mut Context<'_>, quote: &Quote, refusal: Refusal) {
         let Ok(header) = Header::parse_embedded(quote.bytes()) else { return };
         let segment =
             if self.networks.on(Segment::Lan).contains(header.source) { Segment::Lan } else { Segment::Wan };
         if self.networks.own_segment(header.source).is_none() {
-            self.reject_packet(cx, segment, &header, quote.bytes(), error);
+            self.reject_packet(cx, segment, &header, quote.bytes(), refusal.into());
         }
     }
 

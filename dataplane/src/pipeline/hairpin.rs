@@ -22,9 +22,8 @@ use crate::batch::{Frame, Verdict};
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, refusal::Quote};
 use crate::flow::{Egress, FlowKey, Server};
-use crate::icmp_error::IcmpError;
 use crate::pipeline::nat::{Arrival, Way};
-use crate::shard::{Leg, Origin, Taken};
+use crate::shard::{Leg, Origin, Refusal, Taken};
 use crate::wire::ethernet;
 use crate::wire::icmpv4::Embedded;
 use crate::wire::ipv4::{Header, Protocol};
@@ -138,9 +137,9 @@ impl Dataplane {
         Some(self.steering.of_hairpin(&self.config.firewall, packet.header.protocol, port))
     }
 
-    /// Lets the worker by which a packet went out tell its sender of `error`.
-    pub(super) fn return_quote(&mut self, cx: &mut Context<'_>, worker: u8, quote: &Quote, error: IcmpError) {
-        let ingress = Taken { origin: Origin::Host, leg: Leg::Returned(error) }.into();
+    /// Lets the worker by which a packet went out tell its sender of a refusal.
+    pub(super) fn return_quote(&mut self, cx: &mut Context<'_>, worker: u8, quote: &Quote, refusal: Refusal) {
+        let ingress = Taken { origin: Origin::Host, leg: Leg::Returned(refusal) }.into();
         let is_made = cx.spare.make(ingress, Verdict::HandOver(worker), |buffer| {
             let packet = buffer.get_mut(ethernet::Header::LEN..)?.get_mut(..quote.bytes().len())?;
             packet.copy_from_slice(quote.bytes());

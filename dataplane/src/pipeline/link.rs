@@ -161,11 +161,19 @@ impl Links {
 
     #[inline]
     fn learn(&mut self, now: Instant, segment: Segment, station: MacAddr, port: PortId) {
-        let bridge = &mut self.bridges[segment as usize];
-        if self.has_others && bridge.is_news(now, station, port) && self.news.len() < NEWS_MAX {
+        if self.has_others {
+            self.tell(now, segment, station, port);
+        }
+        self.bridges[segment as usize].learn(now, station, port);
+    }
+
+    /// Tells the other workers of a station that is about to be learnt, if that is news.
+    #[inline(never)]
+    fn tell(&mut self, now: Instant, segment: Segment, station: MacAddr, port: PortId) {
+        let is_news = self.bridges[segment as usize].is_news(now, station, port);
+        if is_news && self.news.len() < NEWS_MAX {
             self.news.push_back(Notice::Station { segment, mac: station, port });
         }
-        bridge.learn(now, station, port);
     }
 
     /// What another worker has learnt.

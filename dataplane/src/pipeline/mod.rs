@@ -128,6 +128,8 @@ struct Context<'a> {
     leg: Leg,
     /// Whether the other workers are to learn from it, too.
     tell_others: bool,
+    /// Whether it came from another worker, or goes to others.
+    concerns_others: bool,
     output: &'a mut Output,
     spare: SpareSlots<'a>,
 }
@@ -140,6 +142,7 @@ impl<'a> Context<'a> {
             key_hash: None,
             leg: Leg::First,
             tell_others: false,
+            concerns_others: false,
             output,
             spare,
         }
@@ -217,18 +220,18 @@ impl Dataplane {
             for (slot, hash) in wave.iter_mut().zip(hashes) {
                 cx.ingress = slot.ingress;
                 cx.key_hash = hash;
-                cx.leg = Leg::First;
-                cx.tell_others = false;
+                if matches!(slot.ingress, Ingress::Taken(_) | Ingress::Heard(_))
+                    && !self.enter_again(&mut cx, slot)
+                {
+                    continue;
+                }
                 let verdict = self.frame(&mut cx, &mut slot.frame);
                 // Counted before it is stored: it is not read back from memory then.
-                match slot.ingress {
-                    Ingress::Port(_) | Ingress::Host | Ingress::HostRaw(_) => self.counters.count(verdict),
-                    Ingress::Taken(_) => self.counters.count_taken_over(verdict),
-                    Ingress::Heard(_) => {}
-                }
+                self.counters.count(verdict);
                 slot.verdict = verdict;
-                slot.ingress = cx.ingress;
-                slot.tell_others = cx.tell_others;
+                if cx.concerns_others {
+                    self.settle(&mut cx, slot);
+                }
             }
         }
         // A new neighbour is asked for at once.
@@ -331,14 +334,14 @@ impl Dataplane {
         hashes
     }
 
+    /// A frame as it came in at a port, or from the host stack.
     #[inline]
     fn frame(&mut self, cx: &mut Context<'_>, frame: &mut Frame) -> Verdict {
         match cx.ingress {
             Ingress::Port(port) => self.link_input(cx, port, frame),
             Ingress::Host => self.host_packet(cx, frame),
             Ingress::HostRaw(segment) => self.host_frame(cx, segment, frame),
-            Ingress::Taken(taken) => self.taken_over(cx, taken, frame),
-            Ingress::Heard(port) => self.heard(cx, port, frame),
+            Ingress::Taken(_) | Ingress::Heard(_) => unreachable!("it has entered again"),
         }
     }
 

@@ -38,7 +38,7 @@ use crate::icmp_error::IcmpError;
 use crate::nat::rewrite::{self, Coverage};
 use crate::offload::Offload;
 use crate::route::Route;
-use crate::shard::Leg;
+use crate::shard::{Leg, Refusal};
 use crate::wire::ipv4::{Header, HeaderMut, Protocol};
 use crate::wire::transport::is_checksum_valid;
 use crate::wire::{Malformed, ethernet, icmpv4, tcp, udp};
@@ -403,10 +403,10 @@ impl Dataplane {
                 Refused::TableFull | Refused::HostLimit | Refused::PortsExhausted,
                 _,
             ) => {
-                self.reject(cx, Segment::Lan, arrival.header, arrival.frame, NO_ROOM);
+                self.reject(cx, Segment::Lan, arrival.header, arrival.frame, Refusal::NoRoom.into());
             }
             (Way::HairpinInput, Refused::TableFull | Refused::HostLimit, _) => {
-                self.reject_undone(cx, &mut Quote::of_frame(arrival.frame), NO_ROOM);
+                self.reject_undone(cx, &mut Quote::of_frame(arrival.frame), Refusal::NoRoom);
             }
             // RFC 5382 REQ-4
             (Way::Input, Refused::Filtered, Transport::Tcp(_)) => {
@@ -463,9 +463,6 @@ impl Dataplane {
         Some((seen_as(target, key.destination), Egress::Segment(Segment::Lan)))
     }
 }
-
-/// What an inside host is told whose packet gets no flow. // RFC 5508 REQ-8
-const NO_ROOM: IcmpError = IcmpError::AdministrativelyProhibited;
 
 /// An inside endpoint that the outside sees at `external`, by configuration.
 pub(super) fn seen_as(inside: Endpoint, external: Endpoint) -> Server {

@@ -4,7 +4,7 @@
 
 use super::nat::Way;
 use super::{Context, Dataplane, ipv4};
-use crate::batch::{Frame, Ingress, Verdict};
+use crate::batch::{Frame, Ingress, Slot, Verdict};
 use crate::drop_reason::DropReason;
 use crate::firewall::refusal::Quote;
 use crate::flow::{Endpoint, FlowKey};
@@ -40,23 +40,51 @@ impl Dataplane {
         (owner != self.shard.index()).then(|| steer_to(cx, owner))
     }
 
-    /// A frame that another worker handed over.
-    pub(super) fn taken_over(&mut self, cx: &mut Context<'_>, taken: Taken, frame: &mut Frame) -> Verdict {
-        cx.ingress = Ingress::from(taken.origin);
-        cx.leg = taken.leg;
-        match (taken.leg, taken.origin) {
-            (Leg::Again, _) => self.hairpin_input(cx, frame),
-            (Leg::Returned(error), _) => {
-                self.reject_hairpinned(cx, &mut Quote::of_frame(frame), error);
-                Verdict::Consumed
+    /// A frame that another worker sent. Whether it is now to come in as it did there; else it is done with.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn enter_again(&mut self, cx: &mut Context<'_>, slot: &mut Slot) -> bool {
+        match slot.ingress {
+            Ingress::Taken(taken) => {
+                cx.ingress = taken.origin.into();
+                cx.leg = taken.leg;
+                cx.concerns_others = true;
+                let verdict = match taken.leg {
+                    Leg::Again => self.hairpin_input(cx, &mut slot.frame),
+                    Leg::Returned(refusal) => {
+                        self.reject_hairpinned(cx, &mut Quote::of_frame(&slot.frame), refusal);
+                        Verdict::Consumed
+                    }
+                    _ => return true,
+                };
+                self.counters.count(verdict);
+                slot.verdict = verdict;
+                self.settle(cx, slot);
             }
-            (_, Origin::Port(port)) => self.link_input(cx, port, frame),
-            (_, Origin::Host) => self.host_packet(cx, frame),
+            Ingress::Heard(port) => {
+                self.heard(cx, port, &mut slot.frame);
+                slot.verdict = Verdict::Consumed;
+            }
+            Ingress::Port(_) | Ingress::Host | Ingress::HostRaw(_) => return true,
         }
+        false
+    }
+
+    /// Notes with a frame that has its verdict how it goes to other workers, and counts that it came from one.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn settle(&mut self, cx: &mut Context<'_>, slot: &mut Slot) {
+        if cx.leg != Leg::First {
+            self.counters.was_taken_over();
+        }
+        slot.ingress = cx.ingress;
+        slot.tell_others = core::mem::take(&mut cx.tell_others);
+        cx.leg = Leg::First;
+        cx.concerns_others = false;
     }
 
     /// A copy of ARP that another worker got from `port`, and that it found sound.
-    pub(super) fn heard(&mut self, cx: &mut Context<'_>, port: PortId, frame: &mut Frame) -> Verdict {
+    fn heard(&mut self, cx: &mut Context<'_>, port: PortId, frame: &mut Frame) {
         if let (Some(segment), Ok(header)) =
             (self.config.segment(port), ethernet::Header::parse(frame.bytes()))
             && header.ether_type == ethernet::EtherType::ARP
@@ -64,7 +92,6 @@ impl Dataplane {
             self.links.hear(cx.now, segment, header.source, port);
             self.arp_input(cx, segment, frame);
         }
-        Verdict::Consumed
     }
 
     /// A fragment that nobody knows the owner of yet. The worker that gathers the fragments of its packet
@@ -187,5 +214,6 @@ pub(super) fn hand_over(cx: &mut Context<'_>, worker: u8, leg: Leg) -> Verdict {
         Ingress::Host | Ingress::HostRaw(_) => Origin::Host,
     };
     cx.ingress = Ingress::Taken(Taken { origin, leg });
+    cx.concerns_others = true;
     Verdict::HandOver(worker)
 }

@@ -79,7 +79,7 @@ fn frames_cross_in_both_directions() {
     let namespace = Namespace::new("cross");
     let mut device = Tap::open(&tap(&namespace, "eth0"), 1400).expect("root may");
     let shown = namespace.sh("ip link show eth0");
-    assert!(shown.contains("mtu 1400") && shown.contains("qlen 4096"), "{shown}");
+    assert!(shown.contains("mtu 1400") && shown.contains("qlen 1000"), "{shown}");
     let mut buffer = [0; 2048];
     assert!(matches!(receive(&mut device, &mut buffer), Err(PortError::WouldBlock)));
 

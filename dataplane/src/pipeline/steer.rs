@@ -70,7 +70,8 @@ impl Dataplane {
         false
     }
 
-    /// Notes with a frame that has its verdict how it goes to other workers, and counts that it came from one.
+    /// Notes with a frame that has its verdict how it goes to other workers, and counts that it came from
+    /// one.
     #[cold]
     #[inline(never)]
     pub(super) fn settle(&mut self, cx: &mut Context<'_>, slot: &mut Slot) {

@@ -378,7 +378,7 @@ impl Connection {
         let (way, peer) = (direction as usize, direction.opposite() as usize);
         let acknowledgment = segment.acknowledgment;
         let lowest = if self.state.saw(ACKED, direction) {
-            self.acked[peer].wrapping_sub(self.window_of(way))
+            self.acked[peer].wrapping_sub(self.window_of(way)).wrapping_sub(PROBE)
         } else {
             self.acked[peer].wrapping_add(1) // its SYN
         };

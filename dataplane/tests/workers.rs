@@ -300,7 +300,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
                 Step::Fragments { outwards, port, to, to_port, order }
             }
         ),
-        1 => prop::sample::select(vec![100u64, 3_000, 7_000, 61_000, 310_000]).prop_map(|millis| Step::Wait { millis }),
+        1 => prop::sample::select(vec![100u64, 3_000, 7_000, 61_000, 310_000])
+            .prop_map(|millis| Step::Wait { millis }),
         1 => (0usize..3).prop_map(|which| Step::Forward { which }),
     ];
     prop::collection::vec(step, 1..60)

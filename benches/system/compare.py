@@ -5,8 +5,8 @@ A LAN host and a WAN host are network namespaces; between them stands one of the
 makes has the process id in its name and is removed at the end, also after a failure or Ctrl-C. It needs
 root; `./dev compare` installs what it calls and builds what it measures.
 
-What is printed is the median over the rounds with the smallest and the largest, and the ratio to the
-kernel as the median of the ratios within each round, so that what else the machine does meanwhile
+What is printed is the median over the rounds with the smallest and the largest, and the ratios to the
+others as the median of the ratios within each round, so that what else the machine does meanwhile
 concerns both. Latency is what the gateway adds to a cable between the two hosts.
 """
 
@@ -376,15 +376,23 @@ def spread(values):
     return f"{median} ({number(min(values))}..{number(max(values))})" if len(values) > 1 else median
 
 
+def ratios(names):
+    """Whom to compare with whom: ours with the kernel, and the usual one with the others."""
+    ours = [name for name in ("gatepost", "2-workers", "plain") if name in names]
+    pairs = [(name, "kernel") for name in ours] + [("gatepost", name) for name in ("slirp4netns", "pasta")]
+    return [(name, other) for name, other in pairs if name in names and other in names]
+
+
 def report(rounds, names):
     keys = list(dict.fromkeys(key for each in rounds for name in names for key in each.get(name, {})))
-    print("| | " + " | ".join(names) + " | " + " | ".join(f"{name} : kernel" for name in names if name != "kernel") + " |")
-    print("| --- |" + " --- |" * (2 * len(names) - ("kernel" in names)))
+    pairs = ratios(names)
+    print("| | " + " | ".join([*names, *(f"{name} : {other}" for name, other in pairs)]) + " |")
+    print("| --- |" + " --- |" * (len(names) + len(pairs)))
     for key in keys:
         cells = [spread([each[name][key] for each in rounds if key in each.get(name, {})]) for name in names]
-        for name in (name for name in names if name != "kernel"):
-            pairs = [(each.get(name, {}).get(key), each.get("kernel", {}).get(key)) for each in rounds]
-            cells.append(spread([ours / theirs for ours, theirs in pairs if ours is not None and theirs]))
+        for name, other in pairs:
+            values = [(each.get(name, {}).get(key), each.get(other, {}).get(key)) for each in rounds]
+            cells.append(spread([mine / its for mine, its in values if mine is not None and its]))
         print(f"| {key} | " + " | ".join(cells) + " |")
 
 

@@ -533,6 +533,14 @@ mod tests {
     }
 
     #[test]
+    fn the_ports_that_frames_came_from_are_told_once() {
+        let mut ports = ports([0, 2].map(|to_read| FakePort { to_read, ..Default::default() }));
+        ports.receive(&mut Batch::new(64), &mut unexpected);
+        assert_eq!(ports.take_active(), PortSet::only(PortId(1)));
+        assert!(ports.take_active().is_empty());
+    }
+
+    #[test]
     fn a_backlog_keeps_the_order_and_is_bounded() {
         let mut ports = ports([FakePort { room: 1, ..Default::default() }]);
         for number in 0..=BACKLOG_FRAMES_MAX {

@@ -24,3 +24,17 @@ pub(crate) fn advise<T>(table: &mut Vec<T>) {
     #[cfg(not(target_os = "linux"))]
     let _ = table;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_changes_nothing_that_a_table_holds() {
+        let mut table = Vec::with_capacity(WORTHWHILE_OCTETS);
+        table.extend((0..WORTHWHILE_OCTETS).map(|number| number as u8));
+        advise(&mut table);
+        assert!(table.iter().zip(0..).all(|(octet, number): (_, usize)| *octet == number as u8));
+        advise(&mut Vec::<u64>::new());
+    }
+}

@@ -243,10 +243,15 @@ impl MappingLives {
         if let Some(at) = self.entering.iter().position(is_it) {
             self.entering.remove(at);
         }
+        let is_hairpinned = self.external == Some(remote.0);
         if let Some(conversation) = self.conversation_mut(kind, inside, remote) {
             conversation.reached_at = now;
+            if is_hairpinned && kind == Kind::Tcp {
+                // It came in from beyond the WAN address without being seen there.
+                conversation.hear_outside(&ip.transport, now);
+            }
         }
-        let is_hairpin = self.external == Some(remote.0) || self.lan.contains(&remote.0);
+        let is_hairpin = is_hairpinned || self.lan.contains(&remote.0);
         if is_hairpin || self.reachable.contains(&inside.0) || is_echo_request(ip) {
             return Ok(());
         }

@@ -234,3 +234,29 @@ fn a_flow_that_is_still_reported_after_its_life_is_told() {
     assert_eq!(office.checker.check_reported(&flow, Instant::from_secs(610)), Ok(()));
     assert!(office.checker.check_reported(&flow, Instant::from_secs(614)).is_err());
 }
+
+#[test]
+fn a_hairpinned_connection_lives_as_its_segments_on_the_lan_say() {
+    let mut office = Office::new();
+    office.out(0, PC, 1_001, query()).unwrap();
+    let asks = |office: &mut Office, secs, flags| {
+        office.content += 1;
+        office.pass(secs, Way::In, Segment::Lan, packet(PC, WAN, segment(1_000, 8_000, flags))).unwrap();
+        let onward = packet(WAN, OTHER_PC, segment(1_001, 80, flags));
+        office.pass(secs, Way::Out, Segment::Lan, onward).unwrap();
+    };
+    let is_answered = |office: &mut Office, secs, flags| {
+        office.content += 1;
+        office.pass(secs, Way::Out, Segment::Lan, packet(WAN, PC, segment(8_000, 1_000, flags))).unwrap();
+    };
+    asks(&mut office, 0, "S");
+    is_answered(&mut office, 0, "SA");
+    asks(&mut office, 0, "A");
+    is_answered(&mut office, 1_000, "R");
+    let flow = Flow {
+        protocol: "tcp".to_owned(),
+        ..flow("192.168.1.9:1000", "203.0.113.100:1001", "203.0.113.100:8000")
+    };
+    assert_eq!(office.checker.check_reported(&flow, Instant::from_secs(1_243)), Ok(()));
+    assert!(office.checker.check_reported(&flow, Instant::from_secs(1_244)).is_err());
+}

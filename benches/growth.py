@@ -14,10 +14,11 @@ CURVES = [("hit", "packet of an established flow", "#1565c0"), ("miss", "first p
 def measured(curve):
     """Flows and nanoseconds a packet, with the ends of the confidence interval, by the number of flows."""
     points = []
-    for path in (MEASURED / curve).glob("*/new/estimates.json"):
+    for path in MEASURED.glob(f"{curve}_*/new/estimates.json"):
         median = json.loads(path.read_text())["median"]
         interval = median["confidence_interval"]
-        points.append((int(path.parts[-3]), median["point_estimate"], interval["lower_bound"], interval["upper_bound"]))
+        flows = int(path.parts[-3].removeprefix(f"{curve}_"))
+        points.append((flows, median["point_estimate"], interval["lower_bound"], interval["upper_bound"]))
     return sorted(points)
 
 

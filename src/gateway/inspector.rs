@@ -81,7 +81,7 @@ impl Inspector {
         let now = self.clock.now();
         let current = self.current.borrow();
         let leases = current.leases.as_ref().map(|leases| leases.borrow());
-        let active = leases.iter().flat_map(|leases| leases.iter()).filter(|lease| lease.is_active(now));
+        let active = leases.iter().flat_map(|leases| leases.active(now));
         let lease = |lease: &server::Lease| Lease {
             address: lease.address,
             mac: lease.mac.to_string(),

@@ -48,6 +48,22 @@ fn a_hangup_reloads_names_and_addresses_and_keeps_leases() {
 }
 
 #[test]
+fn after_a_change_of_network_its_former_leases_are_neither_shown_nor_named() {
+    let office = Office::bare(1, "lan.address = '192.168.1.1/24'\ndhcp.pool = '192.168.1.50-192.168.1.60'");
+    office.pc(1).sh("busybox udhcpc -i eth0 -n -q -t 10 -T 1 -x hostname:anna -s /bin/true");
+    let shown = || office.gateway().show("leases")["leases"].as_array().expect("a list").len();
+    assert_eq!(shown(), 1);
+    office.gateway().setup().edit("192.168.1.", "192.168.7.");
+    office.gateway().signal(Signal::SIGHUP);
+    eventually("the reload", || office.gateway().log().contains("is in force").then_some(()));
+    assert_eq!(shown(), 0);
+    office.pc(1).sh("ip address add 192.168.7.9/24 dev eth0; ip route add default via 192.168.7.1");
+    let ask = |name: &str| office.pc(1).sh(&format!("dig +short +time=2 @192.168.7.1 {name}.office.example"));
+    assert_eq!(ask("gatepost").trim_end(), "192.168.7.1");
+    assert_eq!(ask("anna"), "");
+}
+
+#[test]
 fn a_wrong_file_changes_nothing() {
     let office = Office::new(1, FORWARD);
     let _server = WebServer::start(office.pc(1), 7000);

@@ -1,10 +1,14 @@
 //! What a DHCP server is told.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
+use std::rc::Rc;
 
 use gatepost_dataplane::MacAddr;
 use ipnet::Ipv4Net;
+
+use crate::dhcp::hostname;
 
 /// The configuration of a [`Server`](super::Server).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,11 +39,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// The reservation of `address`.
-    pub(super) fn reservation_at(&self, address: Ipv4Addr) -> Option<&Reservation> {
-        self.reservations.iter().find(|reservation| reservation.address == address)
-    }
-
     /// Whether `address` can be a client's.
     pub(super) fn is_host(&self, address: Ipv4Addr) -> bool {
         let is_end = address == self.prefix.network() || address == self.prefix.broadcast();
@@ -68,4 +67,49 @@ pub enum ReservedFor {
     Mac(MacAddr),
     /// By its client identifier (option 61), type octet included.
     ClientId(Vec<u8>),
+}
+
+/// The reservations, found by what is asked of them. Of several for one client the first counts.
+#[derive(Debug, Default)]
+pub(super) struct Reservations {
+    by_address: BTreeMap<Ipv4Addr, Rc<Reservation>>,
+    by_mac: BTreeMap<MacAddr, (usize, Rc<Reservation>)>,
+    by_client_id: BTreeMap<Vec<u8>, (usize, Rc<Reservation>)>,
+    /// The names, as they stand in the zone.
+    names: BTreeSet<String>,
+}
+
+impl Reservations {
+    /// Those of `config`.
+    pub fn of(config: &Config) -> Self {
+        let mut index = Self::default();
+        for (number, reservation) in config.reservations.iter().enumerate() {
+            let reservation = Rc::new(reservation.clone());
+            index.by_address.entry(reservation.address).or_insert_with(|| Rc::clone(&reservation));
+            index.names.extend(reservation.hostname.as_deref().and_then(hostname::label));
+            let numbered = (number, Rc::clone(&reservation));
+            match &reservation.client {
+                ReservedFor::Mac(mac) => _ = index.by_mac.entry(*mac).or_insert(numbered),
+                ReservedFor::ClientId(id) => _ = index.by_client_id.entry(id.clone()).or_insert(numbered),
+            }
+        }
+        index
+    }
+
+    /// The reservation of `address`.
+    pub fn at(&self, address: Ipv4Addr) -> Option<&Reservation> {
+        self.by_address.get(&address).map(Rc::as_ref)
+    }
+
+    /// The reservation for the client of this hardware address and identifier.
+    pub fn for_client(&self, mac: MacAddr, client_id: Option<&[u8]>) -> Option<&Reservation> {
+        let by_id = client_id.and_then(|id| self.by_client_id.get(id));
+        let both = self.by_mac.get(&mac).into_iter().chain(by_id);
+        both.min_by_key(|(number, _)| *number).map(|(_, reservation)| reservation.as_ref())
+    }
+
+    /// Whether `name`, one label in lower case, is reserved.
+    pub fn has_name(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
 }

@@ -10,8 +10,12 @@
 //! the time of day may have jumped ahead meanwhile: until the whole time that it was given has passed once
 //! more, such a lease is doubtful, and its address given to somebody else only if there is no other.
 //!
-//! Limits: [`LEASES_MAX`] entries. When full, the entry unused for longest goes; if all are in use there
-//! is no further lease. Which address suits whom is not decided here.
+//! Once the table [serves](Leases::serve) a network, leases of other networks, from before the office was
+//! renumbered, are neither shown nor named. They stay in the table and in the journal: an office that goes
+//! back to its former network has them again.
+//!
+//! Limits: [`LEASES_MAX`] entries. When full, the entry unused for longest goes; if all are in use, one of
+//! another network; if there is none there is no further lease. Which address suits whom is not decided here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +26,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use gatepost_dataplane::{Instant, MacAddr};
+use ipnet::Ipv4Net;
 
+use super::index::{Ages, Gaps, Use};
 pub use super::journal::{JOURNAL_FILE, LoadError, State};
 use super::journal::{Journal, Record};
 use crate::clock::UnixTime;
@@ -95,6 +101,11 @@ impl Lease {
     pub fn is_blocked(&self, now: Instant) -> bool {
         self.state != State::Released && now < self.expires
     }
+
+    fn in_use(&self) -> Use {
+        let expires = (self.state != State::Released).then_some(self.expires);
+        Use { address: self.address, expires, until: self.until }
+    }
 }
 
 /// What a client is given.
@@ -117,6 +128,10 @@ pub struct Leases {
     by_address: BTreeMap<Ipv4Addr, Lease>,
     by_client: BTreeMap<ClientKey, Ipv4Addr>,
     by_name: BTreeMap<String, Ipv4Addr>,
+    gaps: Gaps,
+    ages: Ages,
+    /// The network that is served.
+    network: Ipv4Net,
     journal: Journal,
 }
 
@@ -132,6 +147,9 @@ impl Leases {
             by_address: BTreeMap::new(),
             by_client: BTreeMap::new(),
             by_name: BTreeMap::new(),
+            gaps: Gaps::default(),
+            ages: Ages::default(),
+            network: Ipv4Net::default(),
             journal,
         };
         for (line, record) in records {
@@ -143,18 +161,33 @@ impl Leases {
         Ok(leases)
     }
 
+    /// Serves `network` from now on; before the first call, every network. Leases of other networks are
+    /// neither [active](Self::active) nor found by name.
+    pub fn serve(&mut self, network: Ipv4Net) {
+        self.network = network;
+    }
+
     /// The address that the client called `name` has now. Upper and lower case are the same.
     pub fn address_of(&self, name: &str, now: Instant) -> Option<Ipv4Addr> {
-        let address = self.by_name.get(&name.to_ascii_lowercase())?;
-        self.by_address.get(address).filter(|lease| lease.is_active(now)).map(|lease| lease.address)
+        self.active_at(*self.by_name.get(&name.to_ascii_lowercase())?, now).map(|lease| lease.address)
     }
 
     /// The name of the client that has `address` now, one label in lower case.
     pub fn name_of(&self, address: Ipv4Addr, now: Instant) -> Option<&str> {
-        self.by_address.get(&address).filter(|lease| lease.is_active(now))?.hostname.as_deref()
+        self.active_at(address, now)?.hostname.as_deref()
     }
 
-    /// All that is known, by address; expired and released leases are there too.
+    /// The leases of the network served that clients have now, by address.
+    pub fn active(&self, now: Instant) -> impl Iterator<Item = &Lease> {
+        let network = self.network.network()..=self.network.broadcast();
+        self.by_address.range(network).map(|(_, lease)| lease).filter(move |lease| lease.is_active(now))
+    }
+
+    fn active_at(&self, address: Ipv4Addr, now: Instant) -> Option<&Lease> {
+        self.at(address).filter(|lease| lease.is_active(now) && self.network.contains(&address))
+    }
+
+    /// All that is known, by address; expired and released leases and those of other networks are there too.
     pub fn iter(&self) -> impl Iterator<Item = &Lease> {
         self.by_address.values()
     }
@@ -169,20 +202,31 @@ impl Leases {
         self.by_address.get(self.by_client.get(client)?)
     }
 
+    /// The addresses of `range` of which nothing is known, in order.
+    pub fn unknown(&self, range: &RangeInclusive<Ipv4Addr>) -> impl Iterator<Item = Ipv4Addr> {
+        self.gaps.within(range)
+    }
+
     /// The address of `range` that has been out of use for longest, among those that `suits` accepts. The
     /// doubtful come last.
     pub fn least_recently_used(
         &self,
-        range: RangeInclusive<Ipv4Addr>,
+        range: &RangeInclusive<Ipv4Addr>,
         now: Instant,
         suits: impl Fn(Ipv4Addr) -> bool,
     ) -> Option<Ipv4Addr> {
-        if range.is_empty() {
-            return None;
-        }
-        let leases = self.by_address.range(range).map(|(_, lease)| lease);
-        let unused = leases.filter(|lease| !lease.is_blocked(now) && suits(lease.address));
-        unused.min_by_key(|lease| (lease.is_doubtful(now), lease.until)).map(|lease| lease.address)
+        let lease =
+            |address: Ipv4Addr| self.at(address).filter(|_| range.contains(&address) && suits(address));
+        let key = |lease: &&Lease| (lease.is_doubtful(now), lease.until, lease.address);
+        let (in_order, not_in_order) = self.ages.unused(now);
+        let mut doubtful = None;
+        let first = in_order.filter_map(lease).find(|lease| {
+            let is_doubtful = lease.is_doubtful(now);
+            doubtful = doubtful.or(is_doubtful.then_some(*lease));
+            !is_doubtful
+        });
+        let candidates = first.into_iter().chain(doubtful).chain(not_in_order.filter_map(lease));
+        candidates.min_by_key(key).map(|lease| lease.address)
     }
 
     /// Gives or renews a lease. The client's former lease, if for another address, ends.
@@ -214,7 +258,7 @@ impl Leases {
         {
             changes.push(Lease { hostname: None, ..holder.clone() });
         }
-        self.commit(changes)
+        self.commit(now, changes)
     }
 
     /// Ends the lease of `address`, if there is one; its client is remembered.
@@ -224,7 +268,7 @@ impl Leases {
     /// The disk refuses; no lease has changed then.
     pub fn release(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr) -> io::Result<()> {
         let Some(lease) = self.at(address) else { return Ok(()) };
-        self.commit(vec![released(lease, now, unix_now)])
+        self.commit(now, vec![released(lease, now, unix_now)])
     }
 
     /// Keeps `address` from everybody for `secs`: `client` has found it in use.
@@ -252,16 +296,17 @@ impl Leases {
             expires,
             surely_ended: expires,
         };
-        self.commit(vec![lease])
+        self.commit(now, vec![lease])
     }
 
     /// Makes the changes, of an address each, all or none.
-    fn commit(&mut self, changes: Vec<Lease>) -> io::Result<()> {
+    fn commit(&mut self, now: Instant, changes: Vec<Lease>) -> io::Result<()> {
         let is_kept = |lease: &&Lease| changes.iter().all(|change| change.address != lease.address);
         let records: Vec<Record> = changes.iter().map(to_record).collect();
         let all = self.by_address.values().filter(is_kept).chain(&changes).map(to_record);
         let added = changes.iter().filter(|change| !self.by_address.contains_key(&change.address)).count();
         self.journal.write(&records, self.by_address.len() + added, all)?;
+        self.ages.advance(now, |address| self.by_address.get(&address).map(|lease| lease.until));
         for change in changes {
             self.insert(change);
         }
@@ -274,8 +319,10 @@ impl Leases {
             return Ok(());
         }
         let everywhere = Ipv4Addr::UNSPECIFIED..=Ipv4Addr::BROADCAST;
-        let unused = self.least_recently_used(everywhere, now, |_| true);
-        let removed = unused.and_then(|address| self.remove(address));
+        let unused = self.least_recently_used(&everywhere, now, |_| true);
+        let ends = || [self.by_address.keys().next(), self.by_address.keys().next_back()];
+        let foreign = || ends().into_iter().flatten().copied().find(|end| !self.network.contains(end));
+        let removed = unused.or_else(foreign).and_then(|address| self.remove(address));
         removed.map(drop).ok_or_else(|| {
             io::Error::new(io::ErrorKind::QuotaExceeded, format!("all {LEASES_MAX} leases are in use"))
         })
@@ -291,11 +338,15 @@ impl Leases {
         if let Some(name) = &lease.hostname {
             self.by_name.insert(name.clone(), lease.address);
         }
+        self.gaps.fill(lease.address);
+        self.ages.insert(lease.in_use());
         self.by_address.insert(lease.address, lease);
     }
 
     fn remove(&mut self, address: Ipv4Addr) -> Option<Lease> {
         let lease = self.by_address.remove(&address)?;
+        self.gaps.open(address);
+        self.ages.remove(lease.in_use());
         if self.by_client.get(&lease.client) == Some(&address) {
             self.by_client.remove(&lease.client);
         }

@@ -129,6 +129,41 @@ fn a_full_table_forgets_the_longest_unused_and_never_a_lease() {
     assert!(leases.of_client(&nth(0).client).is_none());
 }
 
+#[test]
+fn a_full_table_makes_room_with_leases_of_another_network() {
+    let disk = Rc::new(Memory::new());
+    let mut leases = open(&disk);
+    let nth = |number: u32| Grant {
+        address: Ipv4Addr::from(0x0a00_0000 + number),
+        client: ClientKey::Id(number.to_be_bytes().to_vec()),
+        mac: MacAddr([2, 0, 0, 0, 0, 1]),
+        hostname: None,
+        lease_secs: 100,
+    };
+    for number in 0..u32::try_from(LEASES_MAX).unwrap() {
+        leases.insert(lease_of(nth(number)));
+    }
+    leases.serve("192.168.1.0/24".parse().unwrap());
+    leases.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
+    assert_eq!(leases.iter().count(), LEASES_MAX);
+    assert_eq!(leases.active(Instant::ZERO).map(|lease| lease.address).collect::<Vec<_>>(), [address(2)]);
+}
+
+fn lease_of(grant: Grant) -> Lease {
+    let expires = Instant::from_secs(grant.lease_secs.into());
+    Lease {
+        address: grant.address,
+        client: grant.client,
+        mac: grant.mac,
+        hostname: grant.hostname,
+        state: State::Bound,
+        since: UNIX,
+        until: UnixTime(UNIX.0 + u64::from(grant.lease_secs)),
+        expires,
+        surely_ended: expires,
+    }
+}
+
 /// What may happen to the table.
 #[derive(Clone, Debug)]
 enum Step {
@@ -275,7 +310,10 @@ impl Model {
         }
         assert_eq!(leases.iter().count(), self.0.len());
         let everywhere = Ipv4Addr::UNSPECIFIED..=Ipv4Addr::BROADCAST;
-        let unused = leases.least_recently_used(everywhere, now, |_| true);
+        let unused = leases.least_recently_used(&everywhere, now, |_| true);
+        let pool = address(0)..=address(12);
+        let unknown = (0..=12).map(address).filter(|address| !self.0.contains_key(address));
+        assert_eq!(leases.unknown(&pool).collect::<Vec<_>>(), unknown.collect::<Vec<_>>());
         assert_eq!(unused, self.least_recently_used(leases, now_secs));
     }
 }

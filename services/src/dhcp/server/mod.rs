@@ -25,6 +25,7 @@
 
 mod answer;
 mod config;
+mod index;
 mod journal;
 pub mod leases;
 pub mod offers;
@@ -40,6 +41,7 @@ use gatepost_dataplane::{Instant, MacAddr};
 pub use answer::{Destination, Reply};
 pub use config::{Config, Reservation, ReservedFor};
 
+use self::config::Reservations;
 use self::leases::{ClientKey, Grant, Lease, Leases};
 use self::offers::Offers;
 use super::hostname;
@@ -55,6 +57,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// A DHCP server.
 pub struct Server {
     config: Config,
+    reservations: Reservations,
     leases: Rc<RefCell<Leases>>,
     offers: Offers,
     exhausted: LogLimit,
@@ -64,8 +67,15 @@ pub struct Server {
 impl Server {
     /// A server that gives out `leases` by `config`.
     pub fn new(config: Config, leases: Rc<RefCell<Leases>>) -> Self {
-        let (exhausted, unkept) = (LogLimit::default(), LogLimit::default());
-        Self { config, leases, offers: Offers::default(), exhausted, unkept }
+        leases.borrow_mut().serve(config.prefix);
+        Self {
+            reservations: Reservations::of(&config),
+            config,
+            leases,
+            offers: Offers::default(),
+            exhausted: LogLimit::default(),
+            unkept: LogLimit::default(),
+        }
     }
 
     /// The configuration in force.
@@ -75,6 +85,8 @@ impl Server {
 
     /// Serves by `config` from now on. Leases that it does not allow are refused at their next renewal.
     pub fn set_config(&mut self, config: Config) {
+        self.leases.borrow_mut().serve(config.prefix);
+        self.reservations = Reservations::of(&config);
         self.config = config;
         self.offers = Offers::default();
     }
@@ -213,13 +225,10 @@ impl Server {
         let asked = || message::address_option(request.message, OptionCode::RequestedIpAddress);
         let pool = &self.config.pool;
         let leases = self.leases.borrow();
-        let unused = || {
-            let pool = (u32::from(*pool.start())..=u32::from(*pool.end())).map(Ipv4Addr::from);
-            pool.into_iter().find(|address| leases.at(*address).is_none() && is_free(address))
-        };
+        let unused = || leases.unknown(pool).find(is_free);
         let oldest = || {
             let suits = |address| self.could_be_free_for(request, address);
-            leases.least_recently_used(pool.clone(), request.now, suits)
+            leases.least_recently_used(pool, request.now, suits)
         };
         self.reserved_for(request)
             .or_else(|| leases.of_client(&request.client.key).map(|lease| lease.address).filter(is_free))
@@ -237,8 +246,8 @@ impl Server {
 
     /// The address reserved for the client, unless it is held by somebody else.
     fn reserved_for(&self, request: &Request<'_>) -> Option<Ipv4Addr> {
-        let mut reservations = self.config.reservations.iter();
-        let reservation = reservations.find(|reservation| request.client.is_meant_by(reservation))?;
+        let Client { mac, client_id, .. } = &request.client;
+        let reservation = self.reservations.for_client(*mac, client_id.as_deref())?;
         Some(reservation.address).filter(|address| self.is_free_for(request, *address))
     }
 
@@ -246,15 +255,14 @@ impl Server {
     fn is_free_for(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
         let leases = self.leases.borrow();
         let doubtful = leases.at(address).filter(|lease| lease.is_doubtful(request.now));
-        let is_sure =
-            doubtful.is_none_or(|lease| request.client.has(lease, self.config.reservation_at(address)));
+        let is_sure = doubtful.is_none_or(|lease| request.client.has(lease, self.reservations.at(address)));
         let is_offered = || self.offers.holder(request.now, address) == Some(&request.client.key);
         self.could_be_free_for(request, address) && (is_sure || is_offered())
     }
 
     /// The same, for want of anything better: nobody else surely has it.
     fn could_be_free_for(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
-        let is_allowed = match self.config.reservation_at(address) {
+        let is_allowed = match self.reservations.at(address) {
             Some(reservation) => request.client.is_meant_by(reservation),
             None => self.config.pool.contains(&address),
         };
@@ -270,22 +278,20 @@ impl Server {
     fn owns(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
         let leases = self.leases.borrow();
         let lease = leases.at(address).filter(|lease| lease.is_active(request.now));
-        lease.is_some_and(|lease| request.client.has(lease, self.config.reservation_at(address)))
+        lease.is_some_and(|lease| request.client.has(lease, self.reservations.at(address)))
     }
 
     /// The name by which the client will be known: the reservation's, or else the one that it asks for or
     /// has, if nobody else has that.
     fn name_for(&self, request: &Request<'_>, address: Ipv4Addr) -> Option<String> {
-        let reservation = self.config.reservation_at(address);
+        let reservation = self.reservations.at(address);
         if let Some(name) = reservation.and_then(|reservation| reservation.hostname.as_deref()) {
             return hostname::label(name);
         }
         let leases = self.leases.borrow();
         let had = || leases.at(address).filter(|_| self.owns(request, address))?.hostname.clone();
         let name = hostname::requested(request.message).or_else(had)?;
-        let is_reserved = self.config.reservations.iter().any(|reservation| {
-            reservation.hostname.as_deref().and_then(hostname::label).as_ref() == Some(&name)
-        });
+        let is_reserved = self.reservations.has_name(&name);
         let holder = leases.address_of(&name, request.now).and_then(|holder| leases.at(holder));
         let is_taken = holder.is_some_and(|lease| lease.client != request.client.key);
         Some(name).filter(|_| !is_reserved && !is_taken)

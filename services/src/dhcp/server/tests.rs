@@ -508,6 +508,43 @@ fn a_reservation_beats_the_pool_and_an_old_lease() {
 }
 
 #[test]
+fn leases_of_another_network_are_not_served_named_or_shown_and_come_back_with_it() {
+    let mut office = Office::new(config());
+    let name = |message| with(message, DhcpOption::Hostname("anna".to_owned()));
+    let shown = |office: &Office| office.leases.borrow().active(office.now).count();
+    office.ack(&name(select(pc(1), host(2))));
+    let prefix = "192.168.7.0/24".parse().unwrap();
+    let moved = |number| Ipv4Addr::new(192, 168, 7, number);
+    let pool = moved(2)..=moved(5);
+    office.server.set_config(Config { prefix, pool, server_address: moved(1), router: None, ..config() });
+    for restarts in [false, true] {
+        office = if restarts { office.restart() } else { office };
+        assert_eq!(shown(&office), 0);
+        assert_eq!(office.leases.borrow().address_of("anna", office.now), None);
+        assert_eq!(office.leases.borrow().name_of(host(2), office.now), None);
+        office.nak(&renew(pc(1), host(2)));
+    }
+    // Its name is free for somebody in the network of today.
+    let request = with(name(reboot(pc(2), moved(2))), DhcpOption::ServerIdentifier(moved(1)));
+    office.ack(&request);
+    assert_eq!(office.leases.borrow().address_of("anna", office.now), Some(moved(2)));
+    office.server.set_config(config());
+    assert_eq!(shown(&office), 1);
+    office.ack(&renew(pc(1), host(2)));
+}
+
+#[test]
+fn the_first_of_several_reservations_counts() {
+    let by_id = ReservedFor::ClientId(vec![0, 5]);
+    for (first, second) in [(ReservedFor::Mac(pc(1)), by_id.clone()), (by_id, ReservedFor::Mac(pc(1)))] {
+        let reservations = vec![reservation(first, host(20)), reservation(second, host(21))];
+        let mut office = Office::new(Config { reservations, ..config() });
+        let both = with(discover(pc(1)), DhcpOption::ClientIdentifier(vec![0, 5]));
+        assert_eq!(office.offer(&both), Some(host(20)));
+    }
+}
+
+#[test]
 fn a_reserved_address_that_another_has_is_waited_for() {
     let mut office = Office::new(config());
     assert_eq!(office.lease(pc(2)), host(2));

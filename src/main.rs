@@ -61,12 +61,27 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Manage the gateway's persistent TAP devices.
+    #[command(subcommand)]
+    Ports(Ports),
     /// Be a host of the lab; the lab starts it.
     #[command(name = lab::HOST_SUBCOMMAND, hide = true)]
     LabHost { name: String, role: String },
     /// Be the gateway of the lab; the lab starts it.
     #[command(name = lab::GATEWAY_SUBCOMMAND, hide = true)]
     LabGateway { config: PathBuf, lab: u32 },
+}
+
+#[derive(Debug, Subcommand)]
+enum Ports {
+    /// Take away the TAP devices that stay when the gateway stops: all, or one.
+    Remove {
+        /// The port's device, as the configuration calls it.
+        name: Option<String>,
+        /// The configuration that names the ports.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
 }
 
 const HOSTS_MAX: i64 = lab::HOSTS_MAX as i64;
@@ -101,6 +116,9 @@ fn run(command: Command) -> Result<bool, Error> {
         }
         Command::Reload { config } => {
             control::reload(&load(config.as_deref())?.system.control_socket)?;
+        }
+        Command::Ports(Ports::Remove { name, config }) => {
+            port::remove_ports(&load(config.as_deref())?, name.as_deref())?;
         }
         Command::LabHost { name, role } => lab::run_host(&name, &role)?,
         Command::LabGateway { config, lab } => lab::run_gateway(&config, lab)?,

@@ -6,13 +6,14 @@ use std::ops::RangeInclusive;
 use gatepost_dataplane::PortId;
 use gatepost_dataplane::config::Mode;
 use ipnet::Ipv4Net;
+use toml::de::DeValue;
 
 use super::address::{address, check_host_of, interface_address, overlap};
 use super::diagnostic::{Problem, Report, Span};
 use super::name::{device, namespace};
 use super::section::Section;
-use super::value::{Node, choice, integer, list, parsed, quoted, unless_empty};
-use super::{Driver, Lan, PortSpec, Wan, WanAddress};
+use super::value::{Node, boolean, choice, integer, list, parsed, quoted, unless_empty};
+use super::{Driver, Lan, Netns, PortSpec, Wan, WanAddress};
 
 const LAN_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 const LAN_PREFIX_LEN: u8 = 24;
@@ -24,6 +25,8 @@ const WAN_PREFIX_LENS: RangeInclusive<u8> = 1..=31;
 /// From what every host takes (RFC 791) to the largest jumbo frame in common use.
 const MTU_RANGE: RangeInclusive<u32> = 576..=9216;
 const MTU: u32 = 1500;
+/// The kernel's PID_MAX_LIMIT. // proc_sys_kernel(5)
+const PID_MAX: u32 = 1 << 22;
 
 /// The LAN and what others need to know to judge by it.
 pub(super) struct ReadLan {
@@ -121,7 +124,7 @@ struct ReadPort {
 
 /// The ports under `ports`; none if what was written is wrong.
 fn read_ports(section: &mut Section<'_>, default_tap: &str) -> Vec<ReadPort> {
-    let spec = PortSpec { tap: default_tap.to_owned(), netns: None, driver: Driver::Auto };
+    let spec = PortSpec { tap: default_tap.to_owned(), netns: None, driver: Driver::Auto, persist: true };
     let ports =
         section.setting("ports", vec![ReadPort { spec, span: None }], list(PortId::COUNT_MAX, read_port));
     if let Some(([], span)) = ports.written().map(|(ports, span)| (ports.as_slice(), span)) {
@@ -135,11 +138,24 @@ fn read_port<'a>(node: &'a Node<'a>, report: &'a Report) -> Option<ReadPort> {
     let mut port = Section::element(node, "the port", report)?;
     let drivers = [("auto", Driver::Auto), ("offload", Driver::Offload), ("plain", Driver::Plain)];
     let tap = port.required("tap", "\"gp-lan0\"", parsed(device));
-    let netns = port.setting("netns", None, parsed(|text| namespace(text).map(Some)));
+    let netns = port.setting("netns", None, |node, report| read_netns(node, report).map(Some));
     let driver = port.setting("driver", Driver::Auto, choice(&drivers));
+    // What is in somebody else's namespace goes with the gateway, so that the namespace can go, too.
+    let persist = port.setting("persist", netns.value.is_none(), boolean);
     port.finish();
-    let spec = PortSpec { tap: tap?.0, netns: netns.value, driver: driver.value };
+    let spec = PortSpec { tap: tap?.0, netns: netns.value, driver: driver.value, persist: persist.value };
     Some(ReadPort { spec, span: Some(node.span()) })
+}
+
+/// A name, a path, or a process id, as a number or as text.
+fn read_netns(node: &Node<'_>, report: &Report) -> Option<Netns> {
+    if matches!(node.get_ref(), DeValue::Integer(_)) {
+        return integer(1..=PID_MAX)(node, report).map(Netns::Pid);
+    }
+    parsed(|text| match text.parse() {
+        Ok(pid) if (1..=PID_MAX).contains(&pid) => Ok(Netns::Pid(pid)),
+        _ => namespace(text),
+    })(node, report)
 }
 
 /// Checks the ports of both sides against each other.
@@ -149,7 +165,8 @@ fn check_ports(ports: &[ReadPort], report: &Report) {
             .iter()
             .find(|earlier| (&earlier.spec.tap, &earlier.spec.netns) == (&port.spec.tap, &port.spec.netns));
         if let Some(span) = twin.and_then(|twin| port.span.clone().or(twin.span.clone())) {
-            let place = port.spec.netns.as_ref().map_or("here".to_owned(), |netns| format!("in {netns}"));
+            let place =
+                port.spec.netns.as_ref().map_or("here".to_owned(), |netns| format!("in netns {netns}"));
             let what = format!("two ports {place} are called {}", quoted(&port.spec.tap));
             report.add(span, Problem::new(what, "write another tap or netns"));
         }

@@ -149,10 +149,44 @@ pub enum WanAddress {
 pub struct PortSpec {
     /// The device's name, 1 to 15 octets.
     pub tap: String,
-    /// The network namespace it is created in, as `ip netns` names them; the current one if `None`.
-    pub netns: Option<String>,
+    /// The network namespace it is created in; the gateway's own if `None`.
+    pub netns: Option<Netns>,
     /// How frames cross.
     pub driver: Driver,
+    /// Whether the device stays when the gateway stops, with its bridge and its hardware address.
+    pub persist: bool,
+}
+
+/// A network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Netns {
+    /// As `ip netns` names it.
+    Name(String),
+    /// A file that stands for it.
+    Path(PathBuf),
+    /// That of the process with this id.
+    Pid(u32),
+}
+
+impl Netns {
+    /// The file that stands for the namespace.
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::Name(name) => Path::new("/run/netns").join(name),
+            Self::Path(path) => path.clone(),
+            Self::Pid(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
+        }
+    }
+}
+
+impl fmt::Display for Netns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Path(path) => path.display().fmt(f),
+            Self::Pid(pid) => write!(f, "of process {pid}"),
+        }
+    }
 }
 
 impl fmt::Display for PortSpec {

@@ -1,5 +1,6 @@
 //! Names of hosts, domains, devices and files, as text.
 
+use super::Netns;
 use super::diagnostic::Problem;
 use super::value::quoted;
 
@@ -55,14 +56,18 @@ pub(super) fn device(text: &str) -> Result<String, Problem> {
     Err(Problem::new(what, format!("write 1 to {DEVICE_OCTETS_MAX} letters, digits, \"-\", \"_\" or \".\"")))
 }
 
-/// A network namespace's name: a file name.
-pub(super) fn namespace(text: &str) -> Result<String, Problem> {
+/// A network namespace: an absolute path, or a name, which is that of a file.
+pub(super) fn namespace(text: &str) -> Result<Netns, Problem> {
     let is_file_name = !matches!(text, "" | "." | "..") && !text.contains(['/', '\0']);
-    if is_file_name && text.len() <= FILE_OCTETS_MAX {
-        Ok(text.to_owned())
+    if text.starts_with('/') && !text.contains('\0') {
+        Ok(Netns::Path(text.into()))
+    } else if is_file_name && text.len() <= FILE_OCTETS_MAX {
+        Ok(Netns::Name(text.to_owned()))
     } else {
-        let what = format!("{} is no name of a network namespace", quoted(text));
-        Err(Problem::new(what, "write one that \"ip netns list\" shows, or leave netns out"))
+        let what = format!("{} is no network namespace", quoted(text));
+        let remedy =
+            "write a name that \"ip netns list\" shows, an absolute path or a process id, or leave netns out";
+        Err(Problem::new(what, remedy))
     }
 }
 

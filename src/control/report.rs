@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::table::{Table, or_dash, span};
+use crate::port::LinkState;
 
 /// `show status`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +58,9 @@ pub struct Port {
     pub segment: String,
     /// Whether it carries frames.
     pub up: bool,
+    /// `up`; `unattached` if the kernel's side has neither bridge nor address, so that nobody gets them; `down` if the
+    /// port is gone or set down.
+    pub state: String,
     /// Frames read from it.
     pub received: u64,
     /// Frames written to it.
@@ -85,6 +89,13 @@ impl fmt::Display for Status {
             ]);
         }
         write!(f, "\n{interfaces}\n{}\n", ports_table(&self.ports))?;
+        for port in self.ports.iter().filter(|port| port.state == LinkState::Unattached.name()) {
+            let name = &port.name;
+            writeln!(
+                f,
+                "Nobody is attached to {name}: give it to a bridge, `ip link set {name} master BRIDGE`.\n"
+            )?;
+        }
         let upstream: Vec<_> = self.dns_upstream.iter().map(Ipv4Addr::to_string).collect();
         let upstream = if upstream.is_empty() { "-".to_owned() } else { upstream.join(", ") };
         writeln!(f, "{} flows, {} leases, dns upstream {upstream}", self.flows, self.leases)
@@ -98,7 +109,7 @@ fn ports_table(ports: &[Port]) -> Table<8> {
         table.row([
             port.name.clone(),
             port.segment.clone(),
-            if port.up { "up" } else { "down" }.to_owned(),
+            port.state.clone(),
             port.received.to_string(),
             port.transmitted.to_string(),
             port.backpressure.to_string(),

@@ -23,6 +23,7 @@ use crate::control::What;
 use crate::control::report::{
     Counters, Drop, Drops, Flow, Flows, Interface, Lease, Leases, Neighbor, Neighbors, Port, Station, Status,
 };
+use crate::port::LinkState;
 
 /// Asks the workers and the services. Clones ask the same gateway.
 #[derive(Clone)]
@@ -146,7 +147,8 @@ impl Inspector {
         let port = |((segment, _), status): ((Segment, _), PortStatus)| Port {
             name: status.name,
             segment: segment.name().to_owned(),
-            up: status.up,
+            up: status.state != LinkState::Down,
+            state: status.state.name().to_owned(),
             received: status.counters.received,
             transmitted: status.counters.transmitted,
             backpressure: status.counters.backpressure,

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use gatepost_dataplane::{Batch, DropReason, Frame, Ingress, Offload, PortId, PortSet, Verdict};
 use tracing::{info, warn};
 
-use crate::port::{Abilities, Port, PortError, Received};
+use crate::port::{Abilities, LinkState, Port, PortError, Received};
 
 /// Frames that wait for a port that takes no more.
 pub const BACKLOG_FRAMES_MAX: usize = 256;
@@ -57,8 +57,8 @@ pub struct PortCounters {
 pub struct PortStatus {
     /// Its name, with its namespace.
     pub name: String,
-    /// Whether it carries frames.
-    pub up: bool,
+    /// Whether it carries frames, and to somebody.
+    pub state: LinkState,
     /// What happened there.
     pub counters: PortCounters,
 }
@@ -66,7 +66,7 @@ pub struct PortStatus {
 impl PortStatus {
     /// Adds what another worker has to say of the same port.
     pub fn merge(&mut self, other: &Self) {
-        self.up &= other.up;
+        self.state = self.state.max(other.state);
         let PortCounters { received, transmitted, backpressure, down, refused } = other.counters;
         self.counters.received += received;
         self.counters.transmitted += transmitted;
@@ -279,11 +279,11 @@ impl<P: Port> Place<P> {
     }
 
     fn status(&self) -> PortStatus {
-        PortStatus {
-            name: self.name.clone(),
-            up: self.port.is_some() && !self.condition.is_set_down.load(Ordering::Relaxed),
-            counters: self.counters,
-        }
+        let state = match &self.port {
+            Some(port) if !self.condition.is_set_down.load(Ordering::Relaxed) => port.link_state(),
+            _ => LinkState::Down,
+        };
+        PortStatus { name: self.name.clone(), state, counters: self.counters }
     }
 
     fn is_readable(&self) -> bool {
@@ -598,11 +598,11 @@ mod tests {
     fn a_port_set_down_is_kept() {
         let mut ports = ports([FakePort { failure: Some(|| PortError::Down), ..Default::default() }]);
         assert_eq!(ports.send(PortId(0), &empty(), true, &mut unexpected), Err(DropReason::PortDown));
-        assert!(!ports.status()[0].up);
+        assert_eq!(ports.status()[0].state, LinkState::Down);
         let fake = ports.places[0].port.as_mut().expect("still open");
         *fake = FakePort { room: 1, ..Default::default() };
         assert_eq!(ports.send(PortId(0), &empty(), true, &mut unexpected), Ok(()));
-        assert!(ports.status()[0].up);
+        assert_eq!(ports.status()[0].state, LinkState::Up);
     }
 
     #[test]
@@ -614,12 +614,12 @@ mod tests {
         let mut workers = Ports::for_workers(2, [("fake".to_owned(), devices)]);
         let sent = workers[0].send(PortId(0), &empty(), true, &mut unexpected);
         assert_eq!(sent, Err(DropReason::PortDown));
-        assert!(workers.iter().all(|ports| !ports.status()[0].up));
+        assert!(workers.iter().all(|ports| ports.status()[0].state == LinkState::Down));
         assert_eq!(workers[1].send(PortId(0), &empty(), true, &mut unexpected), Ok(()));
-        assert!(workers.iter().all(|ports| ports.status()[0].up));
+        assert!(workers.iter().all(|ports| ports.status()[0].state == LinkState::Up));
         let mut all = workers[0].status()[0].clone();
         all.merge(&workers[1].status()[0]);
-        assert_eq!((all.up, all.counters.down, all.counters.transmitted), (true, 1, 1));
+        assert_eq!((all.state, all.counters.down, all.counters.transmitted), (LinkState::Up, 1, 1));
     }
 
     #[test]

@@ -135,6 +135,7 @@ mod tests {
 
     use super::super::ports::PortCounters;
     use super::*;
+    use crate::port::LinkState;
 
     fn merged<T: Merge>(answers: impl IntoIterator<Item = T>) -> T {
         answers.into_iter().fold(T::default(), |mut merged, answer| {
@@ -190,18 +191,24 @@ mod tests {
     }
 
     #[test]
-    fn numbers_add_up_and_a_port_is_up_where_all_have_it() {
-        let answer = |received, up| {
+    fn numbers_add_up_and_a_port_is_as_bad_as_any_has_it() {
+        let answer = |received, state| {
             let counters = Counters { received, ..Counters::default() };
             let of_port = PortCounters { received, transmitted: 1, backpressure: 2, down: 3, refused: 4 };
-            let port = PortStatus { name: "eth0".to_owned(), up, counters: of_port };
-            CountersAnswer { counters, ports: vec![port.clone(), PortStatus { up: true, ..port }] }
+            let port = PortStatus { name: "eth0".to_owned(), state, counters: of_port };
+            CountersAnswer {
+                counters,
+                ports: vec![port.clone(), PortStatus { state: LinkState::Up, ..port }],
+            }
         };
-        let CountersAnswer { counters, ports } =
-            merged([answer(10, true), answer(20, false), answer(30, true)]);
+        let CountersAnswer { counters, ports } = merged([
+            answer(10, LinkState::Up),
+            answer(20, LinkState::Down),
+            answer(30, LinkState::Unattached),
+        ]);
         assert_eq!(counters.received, 60);
         let sum = PortCounters { received: 60, transmitted: 3, backpressure: 6, down: 9, refused: 12 };
         assert!(ports.iter().all(|port| port.counters == sum));
-        assert_eq!(ports.iter().map(|port| port.up).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(ports.iter().map(|port| port.state).collect::<Vec<_>>(), [LinkState::Down, LinkState::Up]);
     }
 }

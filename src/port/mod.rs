@@ -13,12 +13,14 @@ pub mod clock;
 pub mod event_loop;
 pub mod netdevice;
 mod operator;
+mod removal;
 mod run;
 pub mod tap;
 mod tap_offload;
 pub mod upkeep;
 pub mod watch;
 
+pub use removal::remove as remove_ports;
 pub use run::run;
 
 /// An Ethernet port: whole frames, from the destination's MAC on, without FCS. It never blocks.
@@ -28,6 +30,11 @@ pub use run::run;
 pub trait Port {
     /// What may be left to do in the frames that it sends. Frames received may leave anything to do.
     fn abilities(&self) -> Abilities;
+
+    /// What is at its other end, where the port can tell.
+    fn link_state(&self) -> LinkState {
+        LinkState::Up
+    }
 
     /// Copies the next frame to `buffer`, and to `rest` what has no room there if the port has long
     /// frames; what does not fit is cut off.
@@ -44,6 +51,28 @@ pub trait Port {
     ///
     /// See [`PortError`]; the frame has then not been sent.
     fn transmit(&mut self, frame: &[u8], offload: Offload) -> Result<(), PortError>;
+}
+
+/// What is at a port's other end, from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LinkState {
+    /// Somebody who takes frames, as far as the port can tell.
+    Up,
+    /// Nobody: the kernel's side has neither bridge nor address, so that frames come to nothing.
+    Unattached,
+    /// The port is gone, or somebody has set it down.
+    Down,
+}
+
+impl LinkState {
+    /// The name that reports give it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Unattached => "unattached",
+            Self::Down => "down",
+        }
+    }
 }
 
 /// A frame that was received.

@@ -2,11 +2,13 @@
 
 #![expect(unsafe_code, reason = "neither nix nor std knows the ioctls of netdevice(7)")]
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::mem;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 
 use gatepost_dataplane::MacAddr;
 use ipnet::Ipv4Net;
@@ -48,6 +50,53 @@ impl NetDevice {
         let mut request = self.request();
         request.ifr_ifru.ifru_flags = self.flags()? | UP;
         self.ioctl(libc::SIOCSIFFLAGS, &mut request)
+    }
+
+    /// The number that the device has in its namespace.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn index(&self) -> io::Result<i32> {
+        let mut request = self.request();
+        self.ioctl(libc::SIOCGIFINDEX, &mut request)?;
+        // SAFETY: the kernel has filled in the index, which may have any value.
+        Ok(unsafe { request.ifr_ifru.ifru_ifindex })
+    }
+
+    /// Whether the device has an IPv4 address.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn has_address(&self) -> io::Result<bool> {
+        match self.ioctl(libc::SIOCGIFADDR, &mut self.request()) {
+            Err(error) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) => Ok(false),
+            result => result.map(|()| true),
+        }
+    }
+
+    /// Whether the device is a port of a bridge, or carries another device such as a VLAN's. `None` if this
+    /// process's `/sys` is another namespace's.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn is_lower_device(&self) -> io::Result<Option<bool>> {
+        let directory = Path::new("/sys/class/net").join(&self.name);
+        let is_shown = |file: &str, value: &dyn fmt::Display| {
+            fs::read_to_string(directory.join(file)).is_ok_and(|shown| shown.trim() == value.to_string())
+        };
+        if !is_shown("ifindex", &self.index()?) || !is_shown("address", &self.hardware_address()?) {
+            return Ok(None);
+        }
+        for entry in fs::read_dir(&directory)? {
+            let name = entry?.file_name();
+            if name == "master" || name.as_encoded_bytes().starts_with(b"upper_") {
+                return Ok(Some(true));
+            }
+        }
+        Ok(Some(false))
     }
 
     /// Whether the device is up.

@@ -1,8 +1,9 @@
 //! `gatepost run`: the gateway on real devices.
 //!
-//! Each worker's event loop has a thread, the main thread runs everything else. Nothing that is set up
-//! outlives the process, however it ends: TAP devices and the lock on the state directory go with their
-//! file descriptors; only a control socket may stay, which the next start replaces.
+//! Each worker's event loop has a thread, the main thread runs everything else. What is set up goes with the
+//! process, however it ends: the lock on the state directory and TAP devices that are not persistent with their
+//! file descriptors; only a control socket may stay, which the next start replaces. Persistent TAP devices stay as
+//! they are, for the next start to find their bridges and hosts; a start that fails makes none.
 
 #![expect(clippy::disallowed_types, reason = "a process draws its seeds from the system")]
 
@@ -88,7 +89,13 @@ async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Error> {
             }
         }),
     };
+    let remaining = remaining_ports(&specs);
     let (workers, services) = gateway::build(config, ports, environment)?;
+    // Only now, so that nothing is left of a start that fails.
+    for (spec, (_, tap)) in specs.iter().zip(workers.iter().take(1).flat_map(|worker| worker.ports().iter()))
+    {
+        spec.keep(tap);
+    }
     let operator = Rc::new(Operator { inspector: services.inspector(), reloader: services.reloader(), file });
     let caretakers = Caretaker::for_workers(handles, specs, clock.now());
     let mut dataplane = DataplaneThreads::default();
@@ -105,7 +112,24 @@ async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Error> {
         Ok(())
     };
     let outcome = race(services.run(announce, stop.received()), race(dataplane_ended, serving)).await;
-    outcome.and(dataplane.stop())
+    let ended = outcome.and(dataplane.stop());
+    if !remaining.is_empty() {
+        let config = file_option(operator.file.as_deref());
+        info!("{remaining} stay for the next start; `gatepost ports remove{config}` takes them away");
+    }
+    ended
+}
+
+/// The ports whose devices outlive the gateway, for people; empty if there are none.
+fn remaining_ports(specs: &[TapSpec]) -> String {
+    let names: Vec<_> =
+        specs.iter().filter(|spec| spec.port.persist).map(|spec| spec.port.to_string()).collect();
+    if names.is_empty() { String::new() } else { format!("TAP devices {}", names.join(", ")) }
+}
+
+/// How a command is told of the configuration `file`.
+fn file_option(file: Option<&Path>) -> String {
+    file.map_or_else(String::new, |file| format!(" --config {}", file.display()))
 }
 
 fn open_state_dir(path: &Path) -> Result<Files, Error> {

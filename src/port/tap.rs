@@ -7,15 +7,18 @@
 //! one that was made for one: there the first worker reads, and all write, which is atomic for a frame.
 //!
 //! The device is created in the network namespace that its [`PortSpec`] names, by a thread that enters
-//! the namespace and ends there, so that there is no way back that could fail. It is not persistent:
-//! it ends with its last file descriptor, also when the process crashes. In the gateway's own namespace the
-//! kernel's end is kept without any address; in a namespace that the configuration names it belongs to
+//! the namespace and ends there, so that there is no way back that could fail. In the gateway's own namespace the
+//! kernel gives it no address by itself; in a namespace that the configuration names it belongs to
 //! whoever made the namespace, and nothing but its MTU and being up is set.
+//!
+//! A device ends with its last file descriptor, also when the process crashes, unless [`Tap::keep`] has made it
+//! persistent: then it stays as it is, in its bridge and with its hardware address, for the next start.
+//! [`remove`] takes it away. A device that was persistent before is never made anything else.
 //!
 //! An open device holds on to its network namespace, even after `ip netns del`. So that the namespace
 //! can go, [`Tap::is_orphaned`] says when its name is no longer there.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
@@ -31,8 +34,8 @@ use tun_tap::{Iface, Mode};
 
 use super::netdevice::NetDevice;
 use super::tap_offload::Staging;
-use super::{Abilities, Port, PortError, Received, tap_offload};
-use crate::config::{Driver, PortSpec};
+use super::{Abilities, LinkState, Port, PortError, Received, tap_offload};
+use crate::config::{Driver, Netns, PortSpec};
 use crate::error::Error;
 
 /// An open TAP device, as one worker has it. Dropping the last removes the device.
@@ -43,6 +46,7 @@ pub struct Tap {
     reads: bool,
     staging: Staging,
     namespace: Option<Namespace>,
+    kernel_side: Arc<NetDevice>,
 }
 
 /// What carries the frames.
@@ -69,39 +73,44 @@ impl Tap {
     /// One sentence with the remedy: the namespace is missing, the name is taken, /dev/net/tun is
     /// missing or closed to us.
     pub fn open_for(workers: u8, spec: &PortSpec, mtu: u16) -> Result<Vec<Self>, Error> {
-        let failed = |failure: Failure| failure.explain(spec);
-        let Some(name) = &spec.netns else {
-            let queues = create(spec, mtu, workers, true).map_err(failed)?;
-            return Ok(Self::share_out(workers, spec, queues, None));
-        };
-        let (namespace, file) = Namespace::open(name).map_err(|error| failed(Failure::Namespace(error)))?;
-        let enter_and_create = || {
-            setns(&file, CloneFlags::CLONE_NEWNET).map_err(|errno| Failure::Namespace(errno.into()))?;
-            create(spec, mtu, workers, false)
-        };
-        let queues = thread::scope(|scope| scope.spawn(enter_and_create).join())
-            .expect("creating a TAP device does not panic")
-            .map_err(failed)?;
-        Ok(Self::share_out(workers, spec, queues, Some(&namespace)))
+        let (device, namespace) =
+            in_namespace(spec, || create(spec, mtu, workers)).map_err(|failure| failure.explain(spec))?;
+        Ok(Self::share_out(workers, spec, device, namespace.as_ref()))
     }
 
     /// Gives each worker its queue, or a share in the first.
-    fn share_out(
-        workers: u8,
-        spec: &PortSpec,
-        queues: Vec<Queue>,
-        namespace: Option<&Namespace>,
-    ) -> Vec<Self> {
-        let queues: Vec<_> = queues.into_iter().map(Arc::new).collect();
+    fn share_out(workers: u8, spec: &PortSpec, device: Device, namespace: Option<&Namespace>) -> Vec<Self> {
+        let queues: Vec<_> = device.queues.into_iter().map(Arc::new).collect();
         if queues.len() < usize::from(workers) {
             info!("port {spec} has one queue, which dataplane-0 reads for all");
         }
+        let kernel_side = Arc::new(device.kernel_side);
         let share = |number: u8| {
             let own = queues.get(usize::from(number));
             let queue = Arc::clone(own.unwrap_or(&queues[0]));
-            Self { queue, reads: own.is_some(), staging: Staging::new(), namespace: namespace.cloned() }
+            Self {
+                queue,
+                reads: own.is_some(),
+                staging: Staging::new(),
+                namespace: namespace.cloned(),
+                kernel_side: Arc::clone(&kernel_side),
+            }
         };
         (0..workers).map(share).collect()
+    }
+
+    /// Has the device stay when nobody has it open any more.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn keep(&self) -> io::Result<()> {
+        tap_offload::set_persistent(self.as_raw_fd(), true)
+    }
+
+    /// The name of the driver that carries its frames, as the configuration has it.
+    pub fn driver_name(&self) -> &'static str {
+        if self.abilities() == Abilities::NONE { "plain" } else { "offload" }
     }
 
     /// Whether frames are read from it.
@@ -130,6 +139,21 @@ impl Port for Tap {
         match &*self.queue {
             Queue::Plain(_) => Abilities::NONE,
             Queue::Offload(queue) => queue.abilities(),
+        }
+    }
+
+    fn link_state(&self) -> LinkState {
+        let device = &self.kernel_side;
+        // A device that was given to another namespace cannot be looked at; whoever took it is attached.
+        let Ok(is_up) = device.is_up() else { return LinkState::Up };
+        // In a namespace of its own, a device is the host.
+        let is_attached = self.namespace.is_some()
+            || device.has_address().unwrap_or(true)
+            || device.is_lower_device().unwrap_or_default().unwrap_or(true);
+        match (is_up, is_attached) {
+            (false, _) => LinkState::Down,
+            (true, true) => LinkState::Up,
+            (true, false) => LinkState::Unattached,
         }
     }
 
@@ -179,24 +203,81 @@ impl Port for Tap {
     }
 }
 
-/// A network namespace as `ip netns` names it.
+/// Takes the persistent device of a port away, with its bridge port and its addresses. Whether it was there.
+///
+/// # Errors
+///
+/// One sentence with the remedy: somebody has it, it is no TAP device, or it is not ours to remove.
+pub fn remove(spec: &PortSpec) -> Result<bool, Error> {
+    let remove = || {
+        let device = NetDevice::new(&spec.tap).map_err(Failure::Create)?;
+        // To attach to a device that is not there would make it.
+        match device.index() {
+            Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => return Ok(false),
+            index => index.map_err(Failure::Create)?,
+        };
+        let queue = tap_offload::Queue::take_plain(&spec.tap).map_err(Failure::Create)?;
+        tap_offload::set_persistent(queue.as_raw_fd(), false).map_err(Failure::Create)?;
+        Ok(true)
+    };
+    match in_namespace(spec, remove) {
+        Ok((was_there, _)) => Ok(was_there),
+        // What was in the namespace has gone with it.
+        Err(Failure::Namespace(error)) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(failure) => Err(failure.explain_removal(spec)),
+    }
+}
+
+/// Does something in the network namespace of a port.
+fn in_namespace<T: Send>(
+    spec: &PortSpec,
+    action: impl FnOnce() -> Result<T, Failure> + Send,
+) -> Result<(T, Option<Namespace>), Failure> {
+    let Some(netns) = &spec.netns else {
+        return Ok((action()?, None));
+    };
+    let (namespace, file) = Namespace::open(netns).map_err(Failure::Namespace)?;
+    if matches!(netns, Netns::Pid(_)) && Namespace::own().is_ok_and(|own| own == namespace.identity) {
+        return Err(Failure::OwnNamespace);
+    }
+    let enter_and_act = || {
+        setns(&file, CloneFlags::CLONE_NEWNET).map_err(|errno| Failure::Namespace(errno.into()))?;
+        action()
+    };
+    let outcome = thread::scope(|scope| scope.spawn(enter_and_act).join())
+        .expect("what is done in a namespace does not panic")?;
+    Ok((outcome, Some(namespace)))
+}
+
+/// A network namespace that was named.
 #[derive(Clone, Debug)]
 struct Namespace {
     path: PathBuf,
-    /// Device and inode, which tell namespaces apart.
-    identity: (u64, u64),
+    identity: NamespaceIdentity,
 }
 
+/// Device and inode, which tell namespaces apart.
+type NamespaceIdentity = (u64, u64);
+
 impl Namespace {
-    fn open(name: &str) -> io::Result<(Self, File)> {
-        let path = PathBuf::from("/run/netns").join(name);
+    fn open(netns: &Netns) -> io::Result<(Self, File)> {
+        let path = netns.path();
         let file = File::open(&path)?;
-        let metadata = file.metadata()?;
-        Ok((Self { path, identity: (metadata.dev(), metadata.ino()) }, file))
+        let identity = Self::identity_of(&file.metadata()?);
+        Ok((Self { path, identity }, file))
+    }
+
+    /// That of the calling thread.
+    fn own() -> io::Result<NamespaceIdentity> {
+        fs::metadata("/proc/thread-self/ns/net").map(|metadata| Self::identity_of(&metadata))
+    }
+
+    fn identity_of(metadata: &Metadata) -> NamespaceIdentity {
+        (metadata.dev(), metadata.ino())
     }
 
     fn is_in_place(&self) -> bool {
-        fs::metadata(&self.path).is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity)
+        fs::metadata(&self.path).is_ok_and(|metadata| Self::identity_of(&metadata) == self.identity)
     }
 }
 
@@ -204,6 +285,8 @@ impl Namespace {
 #[derive(Debug)]
 enum Failure {
     Namespace(io::Error),
+    /// A process that was named is in the gateway's own namespace.
+    OwnNamespace,
     Create(io::Error),
     NoOffload,
     NameTaken,
@@ -213,21 +296,16 @@ enum Failure {
 impl Failure {
     fn explain(self, spec: &PortSpec) -> Error {
         let what = format!("cannot open port {spec}");
-        let netns = spec.netns.as_deref().unwrap_or_default();
         match self {
-            Self::Namespace(error) => match error.kind() {
-                io::ErrorKind::NotFound => Error::failed(
-                    what,
-                    format_args!("there is no network namespace {netns}"),
-                    format_args!("make it with `ip netns add {netns}`"),
-                ),
-                io::ErrorKind::PermissionDenied => Error::failed(what, error, NEEDS_ROOT),
-                _ => Error::failed(
-                    what,
-                    format_args!("/run/netns/{netns} cannot be entered: {error}"),
-                    format_args!("make it anew with `ip netns del {netns}; ip netns add {netns}`"),
-                ),
+            Self::Namespace(error) => match &spec.netns {
+                Some(netns) => explain_namespace(&what, netns, &error),
+                None => Error::failed(what, error, NEEDS_ROOT),
             },
+            Self::OwnNamespace => Error::failed(
+                what,
+                "the process is in the gateway's own network namespace",
+                "leave netns out, or give the id of a process in another one",
+            ),
             Self::Create(error) => match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
                 Errno::ENOENT | Errno::ENODEV | Errno::ENXIO => Error::failed(
                     what,
@@ -255,6 +333,56 @@ impl Failure {
             }
         }
     }
+
+    fn explain_removal(self, spec: &PortSpec) -> Error {
+        let what = format!("cannot remove port {spec}");
+        match self {
+            Self::Create(error) => match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
+                Errno::EBUSY => {
+                    Error::failed(what, "somebody has it open", "stop the gateway or program that does")
+                }
+                Errno::EINVAL => Error::failed(
+                    what,
+                    "it is no TAP device of the gateway's",
+                    format_args!("see `ip -d link show {}`", spec.tap),
+                ),
+                _ => Error::failed(what, error, NEEDS_ROOT),
+            },
+            other => other.explain(spec),
+        }
+    }
+}
+
+/// Why a namespace cannot be entered.
+fn explain_namespace(what: &str, netns: &Netns, error: &io::Error) -> Error {
+    match (error.kind(), netns) {
+        (io::ErrorKind::NotFound, Netns::Name(name)) => Error::failed(
+            what,
+            format_args!("there is no network namespace {name}"),
+            format_args!("make it with `ip netns add {name}`"),
+        ),
+        (io::ErrorKind::NotFound, Netns::Path(path)) => Error::failed(
+            what,
+            format_args!("there is no network namespace {}", path.display()),
+            "write the path of one, such as /run/netns/pc1",
+        ),
+        (io::ErrorKind::NotFound, Netns::Pid(pid)) => Error::failed(
+            what,
+            format_args!("there is no process {pid}"),
+            "write the id of one that runs in the namespace",
+        ),
+        (io::ErrorKind::PermissionDenied, _) => Error::failed(what, error, NEEDS_ROOT),
+        (_, Netns::Name(name)) => Error::failed(
+            what,
+            format_args!("/run/netns/{name} cannot be entered: {error}"),
+            format_args!("make it anew with `ip netns del {name}; ip netns add {name}`"),
+        ),
+        (_, Netns::Path(_) | Netns::Pid(_)) => Error::failed(
+            what,
+            format_args!("{} cannot be entered: {error}", netns.path().display()),
+            "write what stands for a network namespace",
+        ),
+    }
 }
 
 /// Frames that the kernel keeps for the gateway to read: as many as for an Ethernet device, and twice a TAP's. More
@@ -263,9 +391,14 @@ const KERNEL_QUEUE_FRAMES: u16 = 1000;
 
 const NEEDS_ROOT: &str = "run as root, or with CAP_NET_ADMIN (and CAP_SYS_ADMIN for `netns`)";
 
-/// Creates the device in the calling thread's namespace, with as many queues if it can have them; `bare`: kept
-/// without any address.
-fn create(spec: &PortSpec, mtu: u16, queues: u8, bare: bool) -> Result<Vec<Queue>, Failure> {
+/// A device that was opened.
+struct Device {
+    queues: Vec<Queue>,
+    kernel_side: NetDevice,
+}
+
+/// Creates the device in the calling thread's namespace, with as many queues if it can have them.
+fn create(spec: &PortSpec, mtu: u16, queues: u8) -> Result<Device, Failure> {
     let queues = match spec.driver {
         Driver::Plain => vec![create_plain(spec)?],
         Driver::Offload => create_offload(spec, queues)?,
@@ -278,7 +411,9 @@ fn create(spec: &PortSpec, mtu: u16, queues: u8, bare: bool) -> Result<Vec<Queue
         },
     };
     let device = NetDevice::new(&spec.tap).map_err(Failure::SetUp)?;
-    if bare && let Err(error) = device.disable_ipv6() {
+    if spec.netns.is_none()
+        && let Err(error) = device.disable_ipv6()
+    {
         warn!("port {spec}: the kernel may give it an IPv6 address: {error}");
     }
     device.set_mtu(mtu).map_err(Failure::SetUp)?;
@@ -287,11 +422,17 @@ fn create(spec: &PortSpec, mtu: u16, queues: u8, bare: bool) -> Result<Vec<Queue
         debug!("port {spec}: the kernel's queue stays short: {error}");
     }
     device.set_up().map_err(Failure::SetUp)?;
-    Ok(queues)
+    Ok(Device { queues, kernel_side: device })
 }
 
 fn create_plain(spec: &PortSpec) -> Result<Queue, Failure> {
-    let iface = Iface::without_packet_info(&spec.tap, Mode::Tap).map_err(Failure::Create)?;
+    let iface = match Iface::without_packet_info(&spec.tap, Mode::Tap) {
+        // A device that was made for several queues takes no attachment without a number.
+        Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
+            return tap_offload::Queue::take_plain(&spec.tap).map(Queue::Offload).map_err(Failure::Create);
+        }
+        iface => iface.map_err(Failure::Create)?,
+    };
     // The kernel takes a name with `%d` for a pattern.
     if iface.name() != spec.tap {
         return Err(Failure::NameTaken);
@@ -301,9 +442,10 @@ fn create_plain(spec: &PortSpec) -> Result<Queue, Failure> {
 }
 
 fn create_offload(spec: &PortSpec, queues: u8) -> Result<Vec<Queue>, Failure> {
-    let queues = tap_offload::Queue::create(&spec.tap, queues).map_err(|error| match error.kind() {
-        io::ErrorKind::Unsupported => Failure::NoOffload,
-        _ => Failure::Create(error),
-    })?;
+    let queues =
+        tap_offload::Queue::create(&spec.tap, queues, spec.persist).map_err(|error| match error.kind() {
+            io::ErrorKind::Unsupported => Failure::NoOffload,
+            _ => Failure::Create(error),
+        })?;
     Ok(queues.into_iter().map(Queue::Offload).collect())
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
 use gatepost_dataplane::{Instant, PortId};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::event_loop::Handle;
 use super::tap::Tap;
@@ -44,6 +44,15 @@ impl TapSpec {
     /// See [`Tap::open_for`].
     pub fn open_for(&self, workers: u8) -> Result<Vec<Tap>, crate::error::Error> {
         Tap::open_for(workers, &self.port, self.mtu)
+    }
+
+    /// Has the device, `tap`, stay when the gateway ends, if it is one that shall.
+    pub fn keep(&self, tap: &Tap) {
+        if self.port.persist
+            && let Err(error) = tap.keep()
+        {
+            warn!("port {} will not outlive the gateway: {error}", self.port);
+        }
     }
 }
 
@@ -199,6 +208,7 @@ impl Caretaker {
                     continue;
                 }
             };
+            taps.iter().take(1).for_each(|tap| spec.keep(tap));
             let opening = known.opening.saturating_add(1);
             *known = Known { opening, is_loss_told: false };
             for (other, tap) in taps.into_iter().enumerate() {

@@ -8,7 +8,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 
 use crate::harness::programs::{echo_client, echo_server, pings};
-use crate::harness::{Gateway, ISP, LAN, Namespace, Office, SERVER, Setup, eventually, gatepost};
+use crate::harness::{Gateway, ISP, LAN, Namespace, Office, SERVER, Setup, eventually, gatepost, run};
 
 /// An unprivileged user, by custom `nobody`.
 const NOBODY: u32 = 65_534;
@@ -205,8 +205,82 @@ fn ports_in_its_own_namespace_give_the_kernel_no_address() {
         assert!(own.sh(&format!("ip link show {port}")).contains("UP"), "{port}");
         assert_eq!(own.sh(&format!("ip -oneline address show dev {port}")), "");
     }
-    drop(gateway);
+    let (status, setup) = gateway.end(Signal::SIGTERM);
+    assert!(status.success(), "{status}");
+    let log = setup.directory().read("log");
+    let file = setup.config().display().to_string();
+    assert!(
+        log.contains(&format!(
+            "gp-lan0, gp-lan1, gp-wan0 stay for the next start; `gatepost ports remove --config {file}`"
+        )),
+        "{log}"
+    );
+    let remove = |name: &str| {
+        let mut command = own.command(env!("CARGO_BIN_EXE_gatepost"));
+        command.args(["ports", "remove", "--config", &file]).args(name.split_whitespace());
+        command
+    };
+    assert_eq!(run(&mut remove("gp-lan1")), "gp-lan1 is removed\n");
+    let message = refused(1, &mut remove("gp-lan1"));
+    assert!(message.contains("its device is not there"), "{message}");
+    assert_eq!(run(&mut remove("")), "gp-lan0 is removed\ngp-wan0 is removed\n");
     assert!(!own.sh("ip link").contains("gp-"));
+}
+
+#[test]
+fn a_restart_keeps_bridge_hosts_and_leases() {
+    let own = Namespace::new("own");
+    let pc = Namespace::new("pc");
+    let setup = Setup::new("network.mode = 'lan-only'");
+    let start = |setup: Setup| {
+        let mut command = own.command(env!("CARGO_BIN_EXE_gatepost"));
+        command.args(["run", "--config"]).arg(setup.config());
+        Gateway::start_by(command, setup)
+    };
+    let state = |gateway: &Gateway| {
+        let port = gateway.show("status")["ports"][0].clone();
+        (port["up"].clone(), port["state"].clone())
+    };
+    let device = || own.sh("ip -oneline link show gp-lan0 | grep -o 'master br0\\|link/ether [0-9a-f:]*'");
+    let gateway = start(setup);
+    assert_eq!(state(&gateway), (true.into(), "unattached".into()));
+    assert!(gateway.show_text("status").contains("Nobody is attached to gp-lan0"));
+    own.sh(&format!(
+        "ip link add br0 type bridge; ip link set br0 up; ip link set gp-lan0 master br0
+         ip link add cable type veth peer name eth0 netns {}; ip link set cable up master br0",
+        pc.name()
+    ));
+    assert_eq!(state(&gateway), (true.into(), "up".into()));
+    let before = device();
+    assert!(before.contains("master br0") && before.contains("link/ether"), "{before}");
+    let lease = "busybox udhcpc -i eth0 -n -q -t 10 -T 1 -s /bin/true 2>&1 | grep -o 'lease of [0-9.]*'";
+    pc.sh("ip link set eth0 up");
+    let leased = pc.sh(lease);
+    pc.sh("ip address add 192.168.1.101/24 dev eth0");
+    assert!(pings(&pc, "", LAN));
+
+    // Another number of workers takes the same device.
+    let (mut setup, counts) = (gateway.end(Signal::SIGTERM).1, [1, 3, 2]);
+    for workers in counts {
+        let now = fs::read_to_string(setup.config()).expect("it is there");
+        let line =
+            now.lines().find(|line| line.starts_with("system.workers")).expect("it is there").to_owned();
+        setup.edit(&line, &format!("system.workers = {workers}"));
+        assert_eq!(device(), before, "as the gateway has left it");
+        let gateway = start(setup);
+        assert_eq!(device(), before);
+        assert_eq!(state(&gateway), (true.into(), "up".into()));
+        assert!(pings(&pc, "", LAN), "the bridge and the host were not touched");
+        let leases = gateway.show("leases");
+        let address = leases["leases"][0]["address"].as_str().expect("an address");
+        assert!(leased.trim_end().ends_with(address), "{leased}{leases}");
+        assert_eq!(pc.sh(lease), leased);
+        setup = gateway.end(Signal::SIGTERM).1;
+    }
+    // Not even a crash takes it away.
+    let gateway = start(setup);
+    gateway.end(Signal::SIGKILL);
+    assert_eq!(device(), before);
 }
 
 #[test]

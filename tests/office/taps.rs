@@ -6,9 +6,9 @@ use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::Duration;
 
-use gatepost::config::{Driver, PortSpec};
-use gatepost::port::tap::Tap;
-use gatepost::port::{Abilities, Port, PortError, Received};
+use gatepost::config::{Driver, Netns, PortSpec};
+use gatepost::port::tap::{self, Tap};
+use gatepost::port::{Abilities, LinkState, Port, PortError, Received};
 use gatepost_dataplane::Offload;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -67,7 +67,8 @@ fn transmit(tap: &mut Tap, frame: &[u8]) -> Result<(), PortError> {
 }
 
 fn tap(namespace: &Namespace, name: &str) -> PortSpec {
-    PortSpec { tap: name.to_owned(), netns: Some(namespace.name().to_owned()), driver: driver() }
+    let netns = Some(Netns::Name(namespace.name().to_owned()));
+    PortSpec { tap: name.to_owned(), netns, driver: driver(), persist: false }
 }
 
 fn error_of(spec: &PortSpec) -> String {
@@ -99,11 +100,12 @@ fn frames_cross_in_both_directions() {
 #[test]
 fn a_device_in_our_own_namespace_has_no_address() {
     let name = format!("gp{}", std::process::id());
-    let spec = PortSpec { tap: name.clone(), netns: None, driver: driver() };
+    let spec = PortSpec { tap: name.clone(), netns: None, driver: driver(), persist: false };
     let device = Tap::open(&spec, 1500).expect("root may");
     let shown = run(Command::new("ip").args(["addr", "show", "dev", &name]));
     assert!(shown.contains("UP") && !shown.contains("inet"), "{shown}");
     assert!(!device.is_orphaned());
+    assert_eq!(device.link_state(), LinkState::Unattached);
     for workers in [1, 2] {
         let error = Tap::open_for(workers, &spec, 1500).expect_err("it is ours").to_string();
         assert!(error.contains(&format!("the name {name} is taken")), "{error}");
@@ -122,8 +124,66 @@ fn a_name_taken_by_another_kind_of_device_is_refused() {
 #[test]
 fn a_missing_namespace_is_named_with_the_remedy() {
     let spec =
-        PortSpec { tap: "eth0".to_owned(), netns: Some("gp-nowhere".to_owned()), driver: Driver::Auto };
-    assert!(error_of(&spec).ends_with("make it with `ip netns add gp-nowhere`"));
+        |netns| PortSpec { tap: "eth0".to_owned(), netns: Some(netns), driver: Driver::Auto, persist: false };
+    let name = Netns::Name("gp-nowhere".to_owned());
+    assert!(error_of(&spec(name)).ends_with("make it with `ip netns add gp-nowhere`"));
+    let path = Netns::Path("/nowhere/ns".into());
+    assert!(error_of(&spec(path)).contains("there is no network namespace /nowhere/ns"));
+    // Of pid_max, 2^22 is beyond every process.
+    assert!(error_of(&spec(Netns::Pid(1 << 22))).contains("there is no process 4194304"));
+    let own = Netns::Pid(std::process::id());
+    assert!(error_of(&spec(own)).contains("in the gateway's own network namespace"));
+}
+
+#[test]
+fn a_namespace_is_entered_by_its_path_or_a_process_in_it() {
+    let namespace = Namespace::new("ways");
+    let mut process = namespace.spawn("cat");
+    // It runs in the namespace once it answers.
+    process.say("there");
+    assert_eq!(process.hear(), "there");
+    let path = Netns::Path(format!("/run/netns/{}", namespace.name()).into());
+    let spec = PortSpec { netns: Some(path), ..tap(&namespace, "eth0") };
+    let by_path = Tap::open(&spec, 1500).expect("root may");
+    let spec = PortSpec { netns: Some(Netns::Pid(process.id())), ..tap(&namespace, "eth1") };
+    let by_process = Tap::open(&spec, 1500).expect("root may");
+    assert!(namespace.succeeds("ip link show eth0 && ip link show eth1"));
+    assert!(!by_path.is_orphaned() && !by_process.is_orphaned());
+    drop(process);
+    assert!(!by_path.is_orphaned() && by_process.is_orphaned());
+}
+
+#[test]
+fn a_device_that_is_kept_stays_as_it_is_for_any_number_of_workers() {
+    let namespace = Namespace::new("kept");
+    let spec = PortSpec { persist: true, ..tap(&namespace, "eth0") };
+    // A program that another test is about to start has all that is open for a moment.
+    let open = |workers, spec: &PortSpec| {
+        eventually("the device to be free", || Tap::open_for(workers, spec, 1500).ok())
+    };
+    let address = || namespace.sh("cat /sys/class/net/eth0/address");
+    Tap::open(&spec, 1500).expect("root may").keep().expect("root may");
+    namespace.sh("ip link add br0 type bridge; ip link set br0 up; ip link set eth0 master br0");
+    let before = address();
+    for workers in [1, 4, 2] {
+        let taps = open(workers, &spec);
+        let readers = if crate::DRIVER == "plain" { 1 } else { usize::from(workers) };
+        assert_eq!(taps.iter().filter(|tap| tap.reads()).count(), readers);
+        assert!(error_of(&spec).contains("is taken"));
+        assert!(tap::remove(&spec).expect_err("it is open").to_string().contains("somebody has it open"));
+    }
+    // Whatever the driver is the next time.
+    for driver in [Driver::Plain, Driver::Offload, Driver::Auto] {
+        let device = open(1, &PortSpec { driver, ..spec.clone() }).remove(0);
+        assert_eq!(device.abilities() == Abilities::NONE, driver == Driver::Plain);
+    }
+    assert_eq!(address(), before);
+    assert!(namespace.sh("ip link show eth0").contains("master br0"));
+    eventually("the removal", || tap::remove(&spec).ok().filter(|was_there| *was_there));
+    assert!(!namespace.succeeds("ip link show eth0"));
+    assert!(!tap::remove(&spec).expect("there is nothing to do"));
+    namespace.sh("ip link add eth0 type veth peer name peer");
+    assert!(tap::remove(&spec).expect_err("another's").to_string().contains("no TAP device"));
 }
 
 #[test]

@@ -91,8 +91,9 @@ fn rfc4787_req7_static_wan_does_not_overlap_the_lan() {
 fn ports_name_their_devices() {
     let config =
         accepted("lan.ports = [{ tap = 'eth0', netns = 'pc1' }, { tap = 'eth0', driver = 'plain' }]");
-    let in_namespace = PortSpec { tap: "eth0".into(), netns: Some("pc1".into()), driver: Driver::Auto };
-    let here = PortSpec { tap: "eth0".into(), netns: None, driver: Driver::Plain };
+    let netns = Some(Netns::Name("pc1".into()));
+    let in_namespace = PortSpec { tap: "eth0".into(), netns, driver: Driver::Auto, persist: false };
+    let here = PortSpec { tap: "eth0".into(), netns: None, driver: Driver::Plain, persist: true };
     assert_eq!(config.lan.ports, [in_namespace, here]);
     let config = accepted("lan.ports = [{ tap = 'eth0', driver = 'offload' }]");
     assert_eq!(config.lan.ports[0].driver, Driver::Offload);
@@ -110,13 +111,39 @@ fn ports_name_their_devices() {
     assert_mistakes("lan.ports = [▸{}]", &["the port has no tap; write tap = \"gp-lan0\""]);
     assert_mistakes(
         "lan.ports = [{ tap = 'a', netns = ▸'../x' }]",
-        &["\"../x\" is no name of a network namespace; \
-           write one that \"ip netns list\" shows, or leave netns out"],
+        &["\"../x\" is no network namespace; write a name that \"ip netns list\" shows, \
+           an absolute path or a process id, or leave netns out"],
     );
     assert_mistakes(
         "lan.ports = [{ tap = 'a', ▸name = 'b' }]",
-        &["unknown key \"name\" in the port; remove it, or write \"tap\", \"netns\" or \"driver\""],
+        &[
+            "unknown key \"name\" in the port; remove it, or write \"tap\", \"netns\", \"driver\" or \"persist\"",
+        ],
     );
+}
+
+#[test]
+fn namespaces_are_named_by_name_path_or_process() {
+    let netns = |written: &str| {
+        let config = accepted(&format!("lan.ports = [{{ tap = 'a', netns = {written} }}]"));
+        let netns = config.lan.ports[0].netns.clone().expect("it was written");
+        (netns.path().display().to_string(), netns)
+    };
+    assert_eq!(netns("'pc1'"), ("/run/netns/pc1".into(), Netns::Name("pc1".into())));
+    assert_eq!(netns("'/run/user/1/ns'"), ("/run/user/1/ns".into(), Netns::Path("/run/user/1/ns".into())));
+    assert_eq!(netns("'4711'"), ("/proc/4711/ns/net".into(), Netns::Pid(4711)));
+    assert_eq!(netns("4711"), ("/proc/4711/ns/net".into(), Netns::Pid(4711)));
+    assert_mistakes(
+        "lan.ports = [{ tap = 'a', netns = ▸0 }]",
+        &["0 is out of range; write an integer from 1 to 4194304"],
+    );
+}
+
+#[test]
+fn ports_in_our_own_namespace_stay_unless_told_otherwise() {
+    let persist = |keys: &str| accepted(&format!("lan.ports = [{{ tap = 'a'{keys} }}]")).lan.ports[0].persist;
+    assert!(persist("") && persist(", netns = 'x', persist = true"));
+    assert!(!persist(", netns = 'x'") && !persist(", persist = false"));
 }
 
 #[test]
@@ -127,7 +154,7 @@ fn device_is_one_port_s_in_its_namespace() {
     );
     assert_mistakes(
         "lan.ports = [{ tap = 'a', netns = 'x' }, ▸{ tap = 'a', netns = 'x' }]",
-        &["two ports in x are called \"a\"; write another tap or netns"],
+        &["two ports in netns x are called \"a\"; write another tap or netns"],
     );
     assert_mistakes(
         "lan.ports = [▸{ tap = 'gp-wan0' }]",

@@ -74,8 +74,9 @@ fn default_is_what_the_documentation_says() {
     assert_eq!(config.mode, Mode::NatDmz);
     assert_eq!(config.lan.address, net("192.168.1.1/24"));
     assert_eq!(config.lan.gateway, None);
-    assert_eq!(config.lan.ports, [PortSpec { tap: "gp-lan0".into(), netns: None, driver: Driver::Auto }]);
-    assert_eq!(config.wan.ports, [PortSpec { tap: "gp-wan0".into(), netns: None, driver: Driver::Auto }]);
+    let port = |tap: &str| PortSpec { tap: tap.into(), netns: None, driver: Driver::Auto, persist: true };
+    assert_eq!(config.lan.ports, [port("gp-lan0")]);
+    assert_eq!(config.wan.ports, [port("gp-wan0")]);
     assert_eq!(config.wan.address, WanAddress::Dhcp);
     assert_eq!(config.wan.mtu, 1500);
     assert!(config.firewall.stealth);

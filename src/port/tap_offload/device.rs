@@ -1,4 +1,4 @@
-//! The ioctls of /dev/net/tun that make a TAP device with the virtio-net header.
+//! The ioctls of /dev/net/tun that make a TAP device with the virtio-net header, and those that keep one.
 //! (Linux Documentation/networking/tuntap.rst, include/uapi/linux/if_tun.h)
 
 #![expect(unsafe_code, reason = "neither nix nor std knows the ioctls of tun(4)")]
@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::mem;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
@@ -19,6 +19,7 @@ use crate::port::netdevice::NetDevice;
 
 ioctl_readwrite_bad!(tunsetiff, request_code_write!(b'T', 202, size_of::<libc::c_int>()), libc::ifreq);
 ioctl_read!(tungetfeatures, b'T', 207, libc::c_uint);
+ioctl_write_int!(tunsetpersist, b'T', 203);
 ioctl_write_int!(tunsetoffload, b'T', 208);
 ioctl_write_ptr!(tunsetvnethdrsz, b'T', 216, libc::c_int);
 
@@ -47,25 +48,39 @@ const OFFLOADS: [(u64, Abilities); 3] = [
 ];
 
 /// Creates the TAP device `name` with so many queues, whose frames are read and written behind a [`Header`].
-/// Reading and writing do not block. A persistent device that was made for one queue has one, whatever is asked for.
-pub(super) fn create(name: &str, queues: u8) -> io::Result<Vec<File>> {
+/// Reading and writing do not block. One that will `persist` is made for several queues in any case, as the number of
+/// workers may change. A persistent device that was made for one queue has one, whatever is asked for.
+pub(super) fn create(name: &str, queues: u8, persist: bool) -> io::Result<Vec<File>> {
     // One that can have several queues could be somebody else's, and the kernel would not mind.
     let first = match queues {
-        1 => attach(name, 0),
+        1 if !persist => attach(name, 0),
         _ => attach(name, libc::IFF_MULTI_QUEUE | IFF_TUN_EXCL),
     };
     match first {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EINVAL)) => {
-            if NetDevice::new(name)?.has_link()? {
-                return Err(error);
-            }
-            match attach(name, libc::IFF_MULTI_QUEUE) {
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(vec![attach(name, 0)?]),
-                first => with_others(first?, name, queues),
-            }
+            let (first, has_several) = attach_to_free(name)?;
+            if has_several { with_others(first, name, queues) } else { Ok(vec![first]) }
         }
         first => with_others(first?, name, queues),
     }
+}
+
+/// A queue of the persistent TAP device `name` that nobody else has, and whether it can have more.
+pub(super) fn attach_to_free(name: &str) -> io::Result<(File, bool)> {
+    if NetDevice::new(name)?.has_link()? {
+        return Err(Errno::EBUSY.into());
+    }
+    match attach(name, libc::IFF_MULTI_QUEUE) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok((attach(name, 0)?, false)),
+        first => Ok((first?, true)),
+    }
+}
+
+/// Whether the TAP device of `device`, one of its queues, stays when nobody has it open any more.
+pub fn set_persistent(device: RawFd, persistent: bool) -> io::Result<()> {
+    // SAFETY: the ioctl's argument is a number.
+    unsafe { tunsetpersist(device, persistent.into()) }?;
+    Ok(())
 }
 
 fn with_others(first: File, name: &str, queues: u8) -> io::Result<Vec<File>> {
@@ -108,9 +123,17 @@ fn attach(name: &str, more_flags: libc::c_int) -> io::Result<File> {
 
 /// Takes from the kernel's frames what it offers to leave to do; `None` if that is nothing.
 pub(super) fn enable_offloads(file: &File) -> Option<Abilities> {
-    let takes = |flags| {
-        // SAFETY: the ioctl's argument is a number.
-        unsafe { tunsetoffload(file.as_raw_fd(), flags) }.is_ok()
-    };
+    let takes = |flags| set_offloads(file, flags).is_ok();
     OFFLOADS.into_iter().find(|(flags, _)| takes(*flags)).map(|(_, abilities)| abilities)
+}
+
+/// Has the kernel's frames leave nothing to do.
+pub(super) fn disable_offloads(file: &File) -> io::Result<()> {
+    set_offloads(file, 0)
+}
+
+fn set_offloads(file: &File, flags: u64) -> io::Result<()> {
+    // SAFETY: the ioctl's argument is a number.
+    unsafe { tunsetoffload(file.as_raw_fd(), flags) }?;
+    Ok(())
 }

@@ -14,6 +14,8 @@ use gatepost_dataplane::offload::FRAME_LEN_MAX;
 use self::virtio::{Header, Invalid};
 use super::{Abilities, Received};
 
+pub use self::device::set_persistent;
+
 /// One queue of a device.
 #[derive(Debug)]
 pub struct Queue {
@@ -23,15 +25,26 @@ pub struct Queue {
 
 impl Queue {
     /// Creates the device `name` with so many queues in the calling thread's namespace, or takes one that is there and
-    /// persistent; that may have one queue only.
+    /// persistent; that may have one queue only. One that will `persist` can have more queues another time.
     ///
     /// # Errors
     ///
     /// [`io::ErrorKind::Unsupported`] if the kernel leaves nothing to do in its frames; else what it refuses.
-    pub fn create(name: &str, queues: u8) -> io::Result<Vec<Self>> {
-        let files = device::create(name, queues)?;
+    pub fn create(name: &str, queues: u8, persist: bool) -> io::Result<Vec<Self>> {
+        let files = device::create(name, queues, persist)?;
         let abilities = files.first().and_then(device::enable_offloads).ok_or(io::ErrorKind::Unsupported)?;
         Ok(files.into_iter().map(|file| Self { file, abilities }).collect())
+    }
+
+    /// A queue of the persistent device `name` that nobody has, in whose frames nothing is left to do.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses; `EBUSY` if somebody has the device.
+    pub fn take_plain(name: &str) -> io::Result<Self> {
+        let (file, _) = device::attach_to_free(name)?;
+        device::disable_offloads(&file)?;
+        Ok(Self { file, abilities: Abilities::NONE })
     }
 
     /// What may be left to do in the frames written.

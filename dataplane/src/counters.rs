@@ -1,16 +1,14 @@
 //! What happened to the frames: nothing disappears unexplained.
 
-use core::ops::AddAssign;
-
 use crate::batch::Verdict;
 use crate::drop_reason::{DropReason, Drops};
 
+crate::counters! {
 /// What one dataplane counted since it began, or several did.
 ///
 /// For every frame handed in, at every moment:
 /// `received + taken_over = transmitted + flooded + local + consumed + held + drops.total() + handed_over`.
 /// Summed over the workers of a gateway, `handed_over` is `taken_over` and what is under way between them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Frames handed in, the host stack's own included.
     pub received: u64,
@@ -28,8 +26,6 @@ pub struct Counters {
     pub held: u64,
     /// Frames handed over to other workers.
     pub handed_over: u64,
-    /// Frames dropped, by reason.
-    pub drops: Drops,
     /// Frames that the dataplane made: ARP, ICMP errors, fragments.
     pub made: u64,
     /// Frames that it would have made but that were limited by rate or room.
@@ -38,6 +34,10 @@ pub struct Counters {
     pub flows_recycled: u64,
     /// ARP packets in which somebody else claimed an address of the gateway's.
     pub address_conflicts: u64,
+    #[serde(skip)]
+    /// Frames dropped, by reason.
+    pub drops: Drops,
+}
 }
 
 impl Counters {
@@ -102,24 +102,6 @@ impl Counters {
     pub fn balances(&self) -> bool {
         let gone = self.transmitted + self.flooded + self.local + self.consumed + self.handed_over;
         self.received + self.taken_over == gone + self.held + self.drops.total()
-    }
-}
-
-impl AddAssign<&Self> for Counters {
-    fn add_assign(&mut self, other: &Self) {
-        self.received += other.received;
-        self.taken_over += other.taken_over;
-        self.transmitted += other.transmitted;
-        self.flooded += other.flooded;
-        self.local += other.local;
-        self.consumed += other.consumed;
-        self.held += other.held;
-        self.handed_over += other.handed_over;
-        self.drops.add(&other.drops);
-        self.made += other.made;
-        self.made_suppressed += other.made_suppressed;
-        self.flows_recycled += other.flows_recycled;
-        self.address_conflicts += other.address_conflicts;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Why a frame goes no further: the verdict's reason, and the count of each.
 
 use core::fmt;
-use core::ops::Index;
+use core::ops::{AddAssign, Index};
 
 macro_rules! drop_reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident => $name:literal,)+) => {
@@ -164,14 +164,15 @@ impl Drops {
         self.0.iter().sum()
     }
 
-    /// Adds what `other` counted.
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.0.iter_mut().zip(other.0).for_each(|(sum, count)| *sum += count);
-    }
-
     /// Every reason with its count.
     pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> {
         DropReason::ALL.iter().map(|reason| (*reason, self[*reason]))
+    }
+}
+
+impl AddAssign<&Self> for Drops {
+    fn add_assign(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(sum, count)| *sum += count);
     }
 }
 

@@ -19,6 +19,7 @@
 pub mod batch;
 pub mod bridge;
 pub mod config;
+mod counted;
 pub mod counters;
 pub mod drop_reason;
 pub mod firewall;

@@ -14,7 +14,8 @@ use tokio::sync::Notify;
 use super::addresses::{Addresses, is_unicast};
 use super::ip::IpLayer;
 use super::reassembly::Reassembly;
-use super::tcp::{FlowId, Segment, Tcp};
+use super::segment::{NoSegment, Segment};
+use super::tcp::{FlowId, Tcp};
 use super::udp::Udp;
 use super::{StackConfig, StackCounters};
 
@@ -56,8 +57,9 @@ impl Engine {
     pub(super) fn counters(&self) -> StackCounters {
         StackCounters {
             connections: self.tcp.len() as u64,
+            half_open: self.tcp.half_open() as u64,
             replies_dropped_outbox_full: self.ip.replies_dropped,
-            ..self.counters
+            ..self.counters.clone()
         }
     }
 
@@ -70,19 +72,22 @@ impl Engine {
 
     /// Processes an IPv4 packet; what lies behind its end is ignored.
     pub(super) fn handle_packet(&mut self, now: Instant, packet: &[u8], origin: Origin) {
-        let Some(packet) = Ipv4Packet::new_checked(packet)
-            .ok()
-            .filter(|packet| packet.version() == 4 && packet.verify_checksum())
-        else {
+        let Some(packet) = Ipv4Packet::new_checked(packet).ok().filter(|packet| packet.version() == 4) else {
             self.counters.packets_malformed += 1;
             return;
         };
-        if !self.is_acceptable(&packet, origin) {
+        if !packet.verify_checksum() {
+            self.counters.checksums_wrong += 1;
+        } else if !self.is_acceptable(&packet, origin) {
             self.counters.packets_not_ours += 1;
         } else if !Reassembly::is_fragment(&packet) {
             self.deliver(now, &packet);
-        } else if let Some(whole) = self.reassembly.receive(now, &packet) {
-            self.deliver(now, &Ipv4Packet::new_unchecked(&whole[..]));
+        } else {
+            self.counters.fragments += 1;
+            if let Some(whole) = self.reassembly.receive(now, &packet) {
+                self.counters.packets_reassembled += 1;
+                self.deliver(now, &Ipv4Packet::new_unchecked(&whole[..]));
+            }
         }
     }
 
@@ -147,14 +152,18 @@ impl Engine {
             // RFC 9293 section 3.9.2.3 (MUST-57): nothing but unicast.
             _ if !is_to_us_only => self.counters.packets_not_ours += 1,
             IpProtocol::Tcp => match Segment::parse(packet) {
-                Some(segment) => {
+                Ok(segment) => {
                     self.tcp.receive(now, &segment, &mut self.ip, &mut self.rng, &mut self.counters);
                 }
-                None => self.counters.packets_malformed += 1,
+                Err(NoSegment::Malformed) => self.counters.packets_malformed += 1,
+                Err(NoSegment::Checksum) => self.counters.checksums_wrong += 1,
             },
             // RFC 1122 section 3.2.2.1: never an error about an error.
             IpProtocol::Icmp => self.answer_echo(bytes),
-            _ => self.ip.refuse(now, bytes),
+            _ => {
+                self.counters.protocols_unknown += 1;
+                self.ip.refuse(now, bytes);
+            }
         }
     }
 
@@ -163,8 +172,13 @@ impl Engine {
     fn answer_echo(&mut self, packet: &[u8]) {
         let Ok(header) = ipv4::Header::parse(packet) else { return };
         let mut reply = packet.get(..usize::from(header.total_len)).unwrap_or_default().to_vec();
-        let is_intact = checksum::is_valid(header.payload(&reply)) && header.options(&reply).is_empty();
-        if !is_intact || icmpv4::make_echo_reply(&mut reply, &header).is_err() {
+        let message = icmpv4::Header::parse(header.payload(&reply));
+        if !checksum::is_valid(header.payload(&reply)) {
+            self.counters.checksums_wrong += 1;
+        } else if message.is_ok_and(|message| message.kind != icmpv4::Type::ECHO_REQUEST) {
+            self.counters.icmp_ignored += 1;
+        } else if !header.options(&reply).is_empty() || icmpv4::make_echo_reply(&mut reply, &header).is_err()
+        {
             self.counters.packets_malformed += 1;
         } else if self.ip.outbox.has_room_for(reply.len()) {
             self.ip.outbox.push(reply);

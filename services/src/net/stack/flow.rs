@@ -14,15 +14,16 @@ use std::time::Duration;
 use gatepost_dataplane::Instant;
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
+use smoltcp::wire::{IPV4_HEADER_LEN, Ipv4Packet, TcpPacket, TcpSeqNumber};
 
 use super::StackConfig;
 use super::ip::IpLayer;
+use super::segment::{Segment, Syn};
 use super::sequence::Sequence;
-use super::tcp::Segment;
 
 /// Waiting for the answer to a SYN. RFC 9293 section 3.8.3 (MUST-23): at least three minutes.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(180);
-/// Waiting for the end of a handshake that the peer began.
+/// Waiting for the end of a handshake that the peer began, from its first SYN on.
 const HALF_OPEN_PATIENCE: Duration = Duration::from_secs(60);
 /// Waiting for an acknowledgement. RFC 9293 section 3.9.1: five minutes.
 const USER_TIMEOUT: Duration = Duration::from_secs(300);
@@ -81,10 +82,29 @@ pub(super) struct Flow {
 
 impl Flow {
     /// A connection about to be begun by the peer's SYN.
-    pub(super) fn listen(now: Instant, tuple: Tuple, listener: SocketAddrV4, config: &StackConfig) -> Self {
+    pub(super) fn listen(now: Instant, tuple: Tuple, owner: Owner, config: &StackConfig) -> Self {
         let mut socket = socket(config);
         socket.listen(tuple.0).expect("a closed socket and a port");
-        Self::new(now, tuple, Owner::HalfOpen(listener), socket, config)
+        Self::new(now, tuple, owner, socket, config)
+    }
+
+    /// A connection whose peer has sent `syn` and acknowledged the gateway's initial sequence number `cookie`; the
+    /// acknowledgement is yet to be [received](Flow::receive). There must be room in the outbox. `None` if smoltcp
+    /// does not take the SYN.
+    pub(super) fn from_cookie(
+        now: Instant,
+        tuple: Tuple,
+        listener: SocketAddrV4,
+        (syn, cookie): (Syn, u32),
+        ip: &mut IpLayer,
+        config: &StackConfig,
+    ) -> Option<Self> {
+        let mut flow = Self::listen(now, tuple, Owner::Backlog(listener), config);
+        ip.receive(now, &syn.packet(tuple), &mut flow.sockets, |_| ());
+        let answer = ip.intercept(now, &mut flow.sockets)?;
+        let own = TcpPacket::new_unchecked(answer.get(IPV4_HEADER_LEN..)?).seq_number();
+        flow.sequence.shift(own, TcpSeqNumber(cookie as i32));
+        Some(flow)
     }
 
     /// A connection about to be begun by the gateway. The ports and the remote address are not zero.
@@ -121,6 +141,11 @@ impl Flow {
         self.socket().state()
     }
 
+    /// Whether the peer has ended the handshake that it began, and not by a reset.
+    pub(super) fn is_handshake_done(&self) -> bool {
+        !matches!(self.state(), State::Listen | State::SynReceived | State::Closed)
+    }
+
     pub(super) fn socket(&self) -> &Socket<'static> {
         self.sockets.get(self.handle)
     }
@@ -137,9 +162,14 @@ impl Flow {
     /// Processes a segment of this connection.
     pub(super) fn receive(&mut self, now: Instant, segment: &Segment<'_>, ip: &mut IpLayer) {
         let before = self.state();
-        self.sequence.note_received(&segment.tcp);
-        ip.receive(now, segment.packet, &mut self.sockets, |packet| self.sequence.correct(packet));
-        self.silent_since = now;
+        let unshifted = self.sequence.unshift(segment.packet);
+        let packet = unshifted.as_deref().unwrap_or(segment.packet);
+        self.sequence.note_received(&TcpPacket::new_unchecked(Ipv4Packet::new_unchecked(packet).payload()));
+        ip.receive(now, packet, &mut self.sockets, |packet| self.sequence.correct(packet));
+        // Who repeats a SYN gets no more time to end the handshake.
+        if (before, self.state()) != (State::SynReceived, State::SynReceived) {
+            self.silent_since = now;
+        }
         match (before, self.state()) {
             (State::Closed, _) => {}
             (State::SynSent, State::Closed) => self.error = Some(io::ErrorKind::ConnectionRefused),

@@ -10,7 +10,7 @@ use gatepost_dataplane::Instant;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use smoltcp::iface::{Config, Context, Interface, PollResult, SocketSet};
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant as SmoltcpInstant;
 use smoltcp::wire::{HardwareAddress, IpCidr, Ipv4Cidr};
 
@@ -97,6 +97,11 @@ impl IpLayer {
         result == PollResult::SocketStateChanged
     }
 
+    /// The next packet of `sockets`, which goes nowhere. There must be room in the outbox.
+    pub(super) fn intercept(&mut self, now: Instant, sockets: &mut SocketSet<'_>) -> Option<Vec<u8>> {
+        self.send(now, sockets, |_| ()).then(|| self.outbox.take_back()).flatten()
+    }
+
     /// When one of `sockets` next wants to send.
     pub(super) fn send_at(&mut self, now: Instant, sockets: &SocketSet<'_>) -> Option<Instant> {
         let at = self.interface.poll_at(smoltcp_instant(now), sockets)?;
@@ -175,6 +180,8 @@ impl<F: FnMut(&mut [u8])> Device for OnePacket<'_, F> {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ip;
         capabilities.max_transmission_unit = self.outbox.mtu();
+        // `Segment::parse` has verified it, and acknowledgements may have been shifted since.
+        capabilities.checksum.tcp = Checksum::Tx;
         capabilities
     }
 }

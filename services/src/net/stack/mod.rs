@@ -25,18 +25,22 @@
 //!
 //! The same packets, calls, times and seed give the same packets.
 //!
-//! Not done: IPv6, IP options, urgent data, SYN cookies, path MTU discovery (packets may be fragmented
+//! Not done: IPv6, IP options, urgent data, path MTU discovery (packets may be fragmented
 //! on their way), ICMP errors as errors of a socket, and more than one address per send (a socket on
 //! the unspecified address answers from where it was asked).
 
 mod addresses;
+mod cookie;
+mod counters;
 mod engine;
 mod flow;
 mod handles;
 mod ip;
+mod listener;
 mod outbox;
 mod port;
 mod reassembly;
+mod segment;
 mod sequence;
 mod tcp;
 #[cfg(test)]
@@ -55,13 +59,17 @@ use rand::rngs::StdRng;
 use smoltcp::wire::Ipv4Packet;
 use tokio::sync::Notify;
 
+pub use counters::StackCounters;
 pub use handles::{StackListener, StackStream, StackUdp};
-pub use tcp::BACKLOG_MAX;
+pub use listener::{BACKLOG_MAX, HALF_OPEN_MAX, HALF_OPEN_PER_SOURCE_MAX, HANDSHAKE_GRACE};
 pub use udp::{DATAGRAM_LEN_MAX, UDP_QUEUE_DATAGRAMS_MAX, UDP_QUEUE_OCTETS_MAX};
 
 use super::Net;
 use crate::clock::Clock;
 use engine::{Engine, Origin};
+
+/// RFC 1700: the default TTL.
+const HOP_LIMIT: u8 = 64;
 
 /// How long to wait for room in a sink that took no more.
 const SINK_RETRY: Duration = Duration::from_millis(1);
@@ -74,7 +82,8 @@ pub struct StackConfig {
     pub mtu: usize,
     /// Octets that a connection buffers in each direction.
     pub tcp_buffer_len: usize,
-    /// The most connections, those included that are being opened or closed.
+    /// The most connections, those included that are being opened or closed. An eighth of them only the gateway
+    /// itself can open; a peer can have a quarter of them, but at least eight.
     pub connections_max: usize,
     /// The most UDP sockets.
     pub udp_sockets_max: usize,
@@ -94,25 +103,6 @@ impl Default for StackConfig {
             keep_alive: Duration::from_secs(2 * 3600),
         }
     }
-}
-
-/// What the stack counted since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StackCounters {
-    /// Connections now, in whatever state.
-    pub connections: u64,
-    /// Packets that are not IPv4, are cut off, or have a wrong checksum.
-    pub packets_malformed: u64,
-    /// Packets to other hosts, or from what cannot be one.
-    pub packets_not_ours: u64,
-    /// SYNs dropped because the listener had [`BACKLOG_MAX`] connections waiting.
-    pub syns_dropped_backlog_full: u64,
-    /// SYNs dropped because there were [`StackConfig::connections_max`] connections.
-    pub syns_dropped_connections_full: u64,
-    /// Datagrams dropped because their socket's queue was full.
-    pub datagrams_dropped_queue_full: u64,
-    /// Resets, ICMP errors and duplicate acknowledgements dropped because too much waited to be sent.
-    pub replies_dropped_outbox_full: u64,
 }
 
 /// The gateway's own stack. Clones share it.

@@ -1,9 +1,13 @@
-//! Corrects the sequence numbers of acknowledgements.
+//! Corrects the sequence numbers of acknowledgements, and shifts those of connections that began with a cookie.
 //!
 //! A segment without data has to carry the number after the last octet ever sent. smoltcp gives it the
 //! next one it will send, which after a retransmission timeout is far behind. The peer finds it outside
 //! of its window and ignores its acknowledgement (RFC 9293 section 3.10.7.4), so that two such ends that
 //! time out at once never hear each other again.
+//!
+//! smoltcp also chooses the initial sequence number itself. A connection whose peer has been given another one, a
+//! SYN cookie, has all its numbers shifted by the difference: smoltcp's side of this module sees its own, the peer
+//! those that follow the cookie.
 
 use smoltcp::wire::{IpAddress, Ipv4Packet, TcpOption, TcpPacket, TcpSeqNumber};
 
@@ -16,9 +20,31 @@ pub(super) struct Sequence {
     limit: Option<TcpSeqNumber>,
     /// The peer's windows count in units of so many bits.
     window_shift: u8,
+    /// What the peer's view of a number is ahead of smoltcp's, modulo 2^32.
+    shift: i32,
 }
 
 impl Sequence {
+    /// Has the peer see `wire` where smoltcp says `own`, and all other numbers as far from it.
+    pub(super) fn shift(&mut self, own: TcpSeqNumber, wire: TcpSeqNumber) {
+        self.shift = wire.0.wrapping_sub(own.0);
+    }
+
+    /// A received IPv4 packet of the connection with the acknowledgement as smoltcp knows it, if that differs. Its
+    /// TCP checksum is not made anew.
+    pub(super) fn unshift(&self, packet: &[u8]) -> Option<Vec<u8>> {
+        if self.shift == 0 {
+            return None;
+        }
+        let mut packet = packet.to_vec();
+        let mut ip = Ipv4Packet::new_unchecked(&mut packet[..]);
+        let mut segment = TcpPacket::new_unchecked(ip.payload_mut());
+        if segment.ack() {
+            segment.set_ack_number(TcpSeqNumber(segment.ack_number().0.wrapping_sub(self.shift)));
+        }
+        Some(packet)
+    }
+
     /// Takes notice of a received segment's window.
     pub(super) fn note_received(&mut self, segment: &TcpPacket<&[u8]>) {
         if segment.syn() {
@@ -39,27 +65,53 @@ impl Sequence {
         let (source, destination) = (packet.src_addr(), packet.dst_addr());
         let mut segment = TcpPacket::new_unchecked(packet.payload_mut());
         let begin = segment.seq_number();
+        let mut corrected = begin;
         if segment.segment_len() > 0 {
             let end = begin + segment.segment_len();
             let end = if segment.fin() { end } else { self.limit.map_or(end, |limit| end.min(limit)) };
             self.next = Some(self.next.map_or(end, |next| next.max(end)));
         } else if let Some(next) = self.next.filter(|next| begin < *next && !segment.rst()) {
-            segment.set_seq_number(next);
+            corrected = next;
+        }
+        let wire = TcpSeqNumber(corrected.0.wrapping_add(self.shift));
+        if wire != begin {
+            segment.set_seq_number(wire);
             segment.fill_checksum(&IpAddress::Ipv4(source), &IpAddress::Ipv4(destination));
         }
     }
 }
 
 /// The window scale among the options of a SYN; 0 without.
-fn window_shift(mut options: &[u8]) -> u8 {
+fn window_shift(options: &[u8]) -> u8 {
+    let shift = find_option(options, |option| match option {
+        TcpOption::WindowScale(shift) => Some(shift.min(14)), // RFC 7323 section 2.3
+        _ => None,
+    });
+    shift.unwrap_or(0)
+}
+
+/// The maximum segment size among the options of a SYN, in octets. Zero counts as absent.
+pub(super) fn segment_size(options: &[u8]) -> Option<u16> {
+    find_option(options, |option| match option {
+        TcpOption::MaxSegmentSize(size) => Some(size).filter(|size| *size != 0),
+        _ => None,
+    })
+}
+
+/// The first of the options for which `read` has a value; what follows one that is malformed is not looked at.
+fn find_option<T>(mut options: &[u8], read: impl Fn(TcpOption<'_>) -> Option<T>) -> Option<T> {
     while let Ok((rest, option)) = TcpOption::parse(options) {
         match option {
-            TcpOption::WindowScale(shift) => return shift.min(14), // RFC 7323 section 2.3
             TcpOption::EndOfList => break,
-            _ => options = rest,
+            option => {
+                if let Some(value) = read(option) {
+                    return Some(value);
+                }
+            }
         }
+        options = rest;
     }
-    0
+    None
 }
 
 #[cfg(test)]
@@ -128,6 +180,31 @@ mod tests {
             assert_eq!(sent(&mut sequence, start, &[]), next); // rewound to retransmit
             assert_eq!(sent(&mut sequence, start, &[0; 10]), start);
             assert_eq!(sent(&mut sequence, start, &[]), next);
+        }
+    }
+
+    #[test]
+    fn numbers_are_shifted_both_ways_and_around_the_end() {
+        for (own, wire) in [(100, 500), (500, 100), (i32::MAX - 10, i32::MIN + 10), (7, 7)] {
+            let mut sequence = Sequence::default();
+            sequence.shift(TcpSeqNumber(own), TcpSeqNumber(wire));
+            assert_eq!(sent(&mut sequence, own.wrapping_add(1), &[0; 40]), wire.wrapping_add(1));
+            let next = own.wrapping_add(41);
+            assert_eq!(sent(&mut sequence, own.wrapping_add(1), &[]), wire.wrapping_add(41));
+            let ack_number = Some(TcpSeqNumber(wire.wrapping_add(41)));
+            let received = packet(&TcpRepr { ack_number, ..EMPTY });
+            let unshifted = sequence.unshift(&received).unwrap_or(received);
+            let segment = TcpPacket::new_unchecked(&unshifted[IPV4_HEADER_LEN..]);
+            assert_eq!(segment.ack_number(), TcpSeqNumber(next));
+        }
+    }
+
+    #[test]
+    fn options_of_a_syn_are_found_or_absent() {
+        let options = [1, 3, 3, 7, 2, 4, 0x05, 0xb4, 0];
+        assert_eq!((window_shift(&options), segment_size(&options)), (7, Some(1460)));
+        for bad in [&[][..], &[0, 2, 4, 5, 180], &[2, 4, 0, 0], &[9, 0, 2, 4, 5, 180], &[2, 4, 5]] {
+            assert_eq!((window_shift(bad), segment_size(bad)), (0, None), "{bad:?}");
         }
     }
 

@@ -3,15 +3,19 @@
 //! A flow is found by its two ends and, from the service's side, by a number that is never used again:
 //! a stream may outlive its connection while the same ends are connected anew. smoltcp has neither
 //! backlog nor index: a SYN is looked at here first, and gets a socket of its own if somebody listens
-//! and there is room.
+//! and there is room. What becomes of it otherwise, the module `listener` tells.
 //!
 //! ```text
 //!            SYN, room                 handshake done            accept
 //!  listener ───────────▶ HalfOpen ───────────────────▶ Backlog ─────────▶ Stream
-//!                                                                            │ dropped
-//!            connect                                                         ▼
+//!     │ SYN, no room                                      ▲                  │ dropped
+//!     └────────────▶ cookie, no state ────────────────────┘                  ▼
 //!  service ──────────────────────────────────────────────────▶ Stream ──▶ Nobody ──▶ gone
+//!            connect
 //! ```
+//!
+//! The table of connections has a share for each peer, a reserve for those that the gateway opens, and gives
+//! up the oldest that no service has any more when a peer begins another.
 //!
 //! A flow with something to do waits in `due`, in turn, one packet each; the others in `deadlines`.
 
@@ -23,27 +27,29 @@ use std::rc::Rc;
 use gatepost_dataplane::Instant;
 use rand::rngs::StdRng;
 use smoltcp::socket::tcp::State;
-use smoltcp::wire::{IpProtocol, Ipv4Packet, TcpPacket};
+use smoltcp::wire::IPV4_HEADER_LEN;
 use tokio::sync::Notify;
 
+use super::cookie::Cookies;
 use super::flow::{Flow, Owner, Progress, Tuple};
 use super::ip::IpLayer;
+use super::listener::{Admission, Listening};
 use super::port::{choose_port, is_taken};
+use super::segment::{Segment, Syn, cookie_answer};
 use super::{StackConfig, StackCounters};
 
-/// Connections that a listener keeps for its service, half open ones included.
-pub const BACKLOG_MAX: usize = 128;
+/// A peer's part of the table of connections.
+const SOURCE_SHARE: usize = 4;
+/// A peer's part, however small the table is.
+const SOURCE_CONNECTIONS_MIN: usize = 8;
+/// The gateway's own part of the table of connections: as many remain for those that it opens.
+const OWN_RESERVE: usize = 8;
+/// The headers of a packet without options, in octets.
+const HEADERS_LEN: usize = IPV4_HEADER_LEN + 20;
 
 /// Names a flow, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FlowId(u64);
-
-/// A received segment, as far as it says whom it concerns.
-pub(super) struct Segment<'a> {
-    pub(super) packet: &'a [u8],
-    pub(super) tcp: TcpPacket<&'a [u8]>,
-    tuple: Tuple,
-}
 
 /// The state of all TCP.
 pub(super) struct Tcp {
@@ -52,6 +58,11 @@ pub(super) struct Tcp {
     ids: BTreeMap<Tuple, FlowId>,
     next_id: u64,
     listeners: BTreeMap<(u16, Ipv4Addr), Listening>,
+    cookies: Cookies,
+    /// How many connections each peer has begun that are still in the table.
+    sources: BTreeMap<Ipv4Addr, usize>,
+    /// Connections that no service has any more, with the time since when.
+    orphans: BTreeSet<(Instant, FlowId)>,
     due: VecDeque<FlowId>,
     deadlines: BTreeSet<(Instant, FlowId)>,
 }
@@ -59,6 +70,8 @@ pub(super) struct Tcp {
 struct Entry {
     flow: Flow,
     schedule: Schedule,
+    /// The peer's address if it is the peer that began the connection.
+    began_by_peer: Option<Ipv4Addr>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,29 +82,6 @@ enum Schedule {
     Never,
 }
 
-#[derive(Default)]
-struct Listening {
-    half_open: usize,
-    ready: VecDeque<FlowId>,
-    arrived: Rc<Notify>,
-}
-
-impl<'a> Segment<'a> {
-    /// What a whole IPv4 packet carries, if it is TCP and long enough.
-    pub(super) fn parse(packet: &Ipv4Packet<&'a [u8]>) -> Option<Self> {
-        debug_assert_eq!(packet.next_header(), IpProtocol::Tcp);
-        let tcp = TcpPacket::new_checked(packet.payload()).ok()?;
-        let local = SocketAddrV4::new(packet.dst_addr(), tcp.dst_port());
-        let remote = SocketAddrV4::new(packet.src_addr(), tcp.src_port());
-        Some(Self { packet: packet.clone().into_inner(), tcp, tuple: (local, remote) })
-    }
-
-    /// Whether it asks for a connection.
-    fn is_syn(&self) -> bool {
-        self.tcp.syn() && !self.tcp.ack() && !self.tcp.rst()
-    }
-}
-
 impl Tcp {
     pub(super) fn new(config: StackConfig) -> Self {
         Self {
@@ -100,6 +90,9 @@ impl Tcp {
             ids: BTreeMap::new(),
             next_id: 0,
             listeners: BTreeMap::new(),
+            cookies: Cookies::default(),
+            sources: BTreeMap::new(),
+            orphans: BTreeSet::new(),
             due: VecDeque::new(),
             deadlines: BTreeSet::new(),
         }
@@ -108,6 +101,11 @@ impl Tcp {
     /// How many connections there are, in whatever state.
     pub(super) fn len(&self) -> usize {
         self.flows.len()
+    }
+
+    /// How many handshakes are under way that peers have begun.
+    pub(super) fn half_open(&self) -> usize {
+        self.listeners.values().map(Listening::half_open).sum()
     }
 
     pub(super) fn flow(&mut self, id: FlowId) -> &mut Flow {
@@ -131,7 +129,7 @@ impl Tcp {
 
     /// Takes the oldest connection that `listener` has ready.
     pub(super) fn accept(&mut self, listener: SocketAddrV4) -> Option<FlowId> {
-        let id = self.listening(listener)?.ready.pop_front()?;
+        let id = self.listening(listener)?.pop_ready()?;
         self.flow(id).owner = Owner::Stream;
         Some(id)
     }
@@ -147,6 +145,7 @@ impl Tcp {
             let flow = self.flow(id);
             flow.owner = Owner::Nobody(now);
             flow.abort(io::ErrorKind::ConnectionAborted);
+            self.orphans.insert((now, id));
             self.make_due(id);
         }
     }
@@ -170,7 +169,7 @@ impl Tcp {
         let port = port.ok_or(io::ErrorKind::AddrInUse)?;
         ip.reseed(now, rng);
         let tuple = (SocketAddrV4::new(source, port), remote);
-        Ok(self.insert(Flow::connect(now, tuple, ip, &self.config)))
+        Ok(self.insert(now, Flow::connect(now, tuple, ip, &self.config)))
     }
 
     /// Processes a segment that is addressed to the gateway.
@@ -182,17 +181,16 @@ impl Tcp {
         rng: &mut StdRng,
         counters: &mut StackCounters,
     ) {
-        let id = match self.ids.get(&segment.tuple) {
-            Some(id) => *id,
-            None => match self.listener_for(segment) {
-                None => return ip.refuse(now, segment.packet),
-                Some(listener) if self.has_room_for(listener, counters) => {
-                    ip.reseed(now, rng);
-                    self.insert(Flow::listen(now, segment.tuple, listener, &self.config))
-                }
-                Some(_) => return,
-            },
-        };
+        let known = self.ids.get(&segment.tuple).copied();
+        if let Some(id) = known
+            && let Owner::HalfOpen(listener) = self.flow(id).owner
+            && let Some(begun) = self.acknowledged_cookie(now, listener, segment, rng)
+        {
+            // A cookie answered its first SYN, and there was room for the repeated one.
+            self.finish(id);
+            return self.begin_by_cookie(now, listener, segment, begun, ip, counters);
+        }
+        let Some(id) = known.or_else(|| self.begin(now, segment, ip, rng, counters)) else { return };
         self.flow(id).receive(now, segment, ip);
         self.make_due(id);
     }
@@ -229,10 +227,11 @@ impl Tcp {
 
     /// The stream was dropped.
     pub(super) fn release(&mut self, now: Instant, id: FlowId) {
-        let Entry { flow, schedule } = self.flows.get_mut(&id).expect("a stream's flow stays");
+        let Entry { flow, schedule, .. } = self.flows.get_mut(&id).expect("a stream's flow stays");
         let is_finished = *schedule == Schedule::Never;
         let is_unanswered = flow.state() == State::SynSent;
         flow.orphan(now);
+        self.orphans.insert((now, id));
         if is_finished || is_unanswered {
             self.finish(id);
         } else {
@@ -252,14 +251,26 @@ impl Tcp {
         }
     }
 
-    fn insert(&mut self, flow: Flow) -> FlowId {
+    fn insert(&mut self, now: Instant, flow: Flow) -> FlowId {
         let id = FlowId(self.next_id);
         self.next_id += 1;
         self.ids.insert(flow.tuple(), id);
-        if let Owner::HalfOpen(listener) = flow.owner {
-            self.listening(listener).expect("its SYN found the listener").half_open += 1;
+        let peer = *flow.tuple().1.ip();
+        let began_by_peer = match flow.owner {
+            Owner::HalfOpen(listener) => {
+                self.listening(listener).expect("it was asked before").handshake_began(now, id, peer);
+                Some(peer)
+            }
+            Owner::Backlog(listener) => {
+                self.listening(listener).expect("it was asked before").push_ready(id);
+                Some(peer)
+            }
+            Owner::Stream | Owner::Nobody(_) => None,
+        };
+        if let Some(peer) = began_by_peer {
+            *self.sources.entry(peer).or_default() += 1;
         }
-        self.flows.insert(id, Entry { flow, schedule: Schedule::Due });
+        self.flows.insert(id, Entry { flow, schedule: Schedule::Due, began_by_peer });
         self.due.push_back(id);
         id
     }
@@ -268,26 +279,164 @@ impl Tcp {
         self.listeners.get_mut(&(listener.port(), *listener.ip()))
     }
 
-    /// Who listens for the connection that `segment` begins, if it does begin one.
-    fn listener_for(&self, segment: &Segment<'_>) -> Option<SocketAddrV4> {
-        let (local, remote) = segment.tuple;
-        if !segment.is_syn() || remote.port() == 0 {
+    /// The connection that `segment` begins by its SYN. One that it begins by acknowledging a cookie has processed
+    /// it already. What begins nothing is answered as it deserves.
+    fn begin(
+        &mut self,
+        now: Instant,
+        segment: &Segment<'_>,
+        ip: &mut IpLayer,
+        rng: &mut StdRng,
+        counters: &mut StackCounters,
+    ) -> Option<FlowId> {
+        if let Some(listener) = self.listener_for(segment.tuple) {
+            if segment.is_syn() {
+                return self.begin_by_syn(now, listener, segment, ip, rng, counters);
+            }
+            if let Some(begun) = self.acknowledged_cookie(now, listener, segment, rng) {
+                self.begin_by_cookie(now, listener, segment, begun, ip, counters);
+                return None;
+            }
+            if segment.is_acknowledgement() && self.listening(listener)?.has_sent_cookies(now) {
+                // It may have overtaken the one that fits, and that one must not find the peer reset.
+                counters.syn_cookies_refused += 1;
+                return None;
+            }
+        }
+        if segment.tcp.rst() {
+            counters.resets_ignored += 1;
+        } else {
+            counters.segments_unwanted += 1;
+            ip.refuse(now, segment.packet);
+        }
+        None
+    }
+
+    fn begin_by_syn(
+        &mut self,
+        now: Instant,
+        listener: SocketAddrV4,
+        segment: &Segment<'_>,
+        ip: &mut IpLayer,
+        rng: &mut StdRng,
+        counters: &mut StackCounters,
+    ) -> Option<FlowId> {
+        let source = *segment.tuple.1.ip();
+        match self.listening(listener)?.admit(now, source) {
+            Admission::Place => {}
+            Admission::PlaceOf(oldest) => {
+                counters.half_open_recycled += 1;
+                self.finish(oldest);
+            }
+            Admission::Cookie => {
+                self.answer_by_cookie(now, listener, segment, ip, rng, counters);
+                return None;
+            }
+            Admission::BacklogFull => {
+                counters.syns_dropped_backlog_full += 1;
+                return None;
+            }
+        }
+        if !self.has_room_for(source, counters) {
             return None;
         }
+        ip.reseed(now, rng);
+        Some(self.insert(now, Flow::listen(now, segment.tuple, Owner::HalfOpen(listener), &self.config)))
+    }
+
+    /// Answers a SYN without keeping anything of it.
+    fn answer_by_cookie(
+        &mut self,
+        now: Instant,
+        listener: SocketAddrV4,
+        segment: &Segment<'_>,
+        ip: &mut IpLayer,
+        rng: &mut StdRng,
+        counters: &mut StackCounters,
+    ) {
+        let peer = segment.tcp.seq_number().0 as u32;
+        let cookie = self.cookies.make(now, segment.tuple, peer, segment.segment_size(), rng);
+        let window = u16::try_from(self.config.tcp_buffer_len).unwrap_or(u16::MAX);
+        let segment_size = u16::try_from(ip.outbox.mtu() - HEADERS_LEN).unwrap_or(u16::MAX);
+        let answer = cookie_answer(segment.tuple, peer, cookie, window, segment_size);
+        if !ip.outbox.has_room_for(answer.len()) {
+            ip.replies_dropped += 1;
+            return;
+        }
+        ip.outbox.push(answer);
+        counters.syn_cookies_sent += 1;
+        self.listening(listener).expect("its SYN found the listener").cookie_sent(now);
+    }
+
+    /// The SYN, and the cookie that answered it, if `segment` is the peer's next after both.
+    fn acknowledged_cookie(
+        &mut self,
+        now: Instant,
+        listener: SocketAddrV4,
+        segment: &Segment<'_>,
+        rng: &mut StdRng,
+    ) -> Option<(Syn, u32)> {
+        if !segment.is_acknowledgement() || !self.listening(listener)?.has_sent_cookies(now) {
+            return None;
+        }
+        let sequence = (segment.tcp.seq_number().0 as u32).wrapping_sub(1);
+        let cookie = (segment.tcp.ack_number().0 as u32).wrapping_sub(1);
+        let segment_size = self.cookies.check(now, segment.tuple, sequence, cookie, rng)?;
+        Some((Syn { sequence, segment_size, window: segment.tcp.window_len() }, cookie))
+    }
+
+    fn begin_by_cookie(
+        &mut self,
+        now: Instant,
+        listener: SocketAddrV4,
+        segment: &Segment<'_>,
+        begun: (Syn, u32),
+        ip: &mut IpLayer,
+        counters: &mut StackCounters,
+    ) {
+        if self.listening(listener).is_none_or(|listening| listening.is_backlog_full()) {
+            counters.syns_dropped_backlog_full += 1;
+        } else if ip.outbox.is_full() {
+            ip.replies_dropped += 1;
+        } else if self.has_room_for(*segment.tuple.1.ip(), counters)
+            && let Some(mut flow) = Flow::from_cookie(now, segment.tuple, listener, begun, ip, &self.config)
+        {
+            flow.receive(now, segment, ip);
+            if flow.is_handshake_done() {
+                counters.syn_cookies_accepted += 1;
+                self.insert(now, flow);
+            }
+        }
+    }
+
+    /// Who listens for connections with these ends.
+    fn listener_for(&self, (local, remote): Tuple) -> Option<SocketAddrV4> {
         let addresses = [*local.ip(), Ipv4Addr::UNSPECIFIED];
-        let address = addresses.into_iter().find(|ip| self.listeners.contains_key(&(local.port(), *ip)))?;
+        let address = addresses
+            .into_iter()
+            .find(|ip| remote.port() != 0 && self.listeners.contains_key(&(local.port(), *ip)))?;
         Some(SocketAddrV4::new(address, local.port()))
     }
 
-    fn has_room_for(&mut self, listener: SocketAddrV4, counters: &mut StackCounters) -> bool {
-        let is_table_full = self.flows.len() >= self.config.connections_max;
-        let waiting = self.listening(listener).map_or(0, |it| it.half_open + it.ready.len());
-        if is_table_full {
-            counters.syns_dropped_connections_full += 1;
-        } else if waiting >= BACKLOG_MAX {
-            counters.syns_dropped_backlog_full += 1;
+    /// Whether there is room for one more connection that `source` begins. If there is not, but a connection that no
+    /// service has any more, that one makes room.
+    fn has_room_for(&mut self, source: Ipv4Addr, counters: &mut StackCounters) -> bool {
+        let connections_max = self.config.connections_max;
+        let share = (connections_max / SOURCE_SHARE).max(SOURCE_CONNECTIONS_MIN);
+        if self.sources.get(&source).is_some_and(|count| *count >= share) {
+            counters.syns_dropped_source_share += 1;
+            return false;
         }
-        !is_table_full && waiting < BACKLOG_MAX
+        if self.flows.len() < connections_max - connections_max / OWN_RESERVE {
+            return true;
+        }
+        let Some((_, oldest)) = self.orphans.first().copied() else {
+            counters.syns_dropped_connections_full += 1;
+            return false;
+        };
+        counters.orphans_recycled += 1;
+        self.finish(oldest);
+        true
     }
 
     fn poll_flow(&mut self, now: Instant, id: FlowId, ip: &mut IpLayer) {
@@ -303,14 +452,13 @@ impl Tcp {
     fn promote(&mut self, id: FlowId) {
         let flow = self.flow(id);
         let Owner::HalfOpen(listener) = flow.owner else { return };
-        if matches!(flow.state(), State::SynReceived | State::Closed) {
+        if !flow.is_handshake_done() {
             return;
         }
         flow.owner = Owner::Backlog(listener);
         let listening = self.listening(listener).expect("closing it disowns its flows");
-        listening.half_open -= 1;
-        listening.ready.push_back(id);
-        listening.arrived.notify_one();
+        listening.handshake_ended(id);
+        listening.push_ready(id);
     }
 
     /// Frees the flow's ends, and all of it unless a stream holds it.
@@ -324,15 +472,22 @@ impl Tcp {
         match owner {
             Owner::Stream => return,
             Owner::HalfOpen(listener) => {
-                self.listening(listener).expect("closing it disowns its flows").half_open -= 1;
+                self.listening(listener).expect("closing it disowns its flows").handshake_ended(id);
             }
             Owner::Backlog(listener) => {
-                let listening = self.listening(listener).expect("closing it disowns its flows");
-                listening.ready.retain(|ready| *ready != id);
+                self.listening(listener).expect("closing it disowns its flows").remove_ready(id);
             }
-            Owner::Nobody(_) => {}
+            Owner::Nobody(since) => _ = self.orphans.remove(&(since, id)),
         }
-        self.flows.remove(&id);
+        let peer = self.flows.remove(&id).and_then(|entry| entry.began_by_peer);
+        if let Some(peer) = peer
+            && let Some(count) = self.sources.get_mut(&peer)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.sources.remove(&peer);
+            }
+        }
     }
 
     fn set_schedule(&mut self, id: FlowId, schedule: Schedule) {

@@ -16,9 +16,9 @@ use smoltcp::wire::{
 };
 use tokio::sync::Notify;
 
-use super::StackCounters;
 use super::ip::IpLayer;
 use super::port::{choose_port, is_taken};
+use super::{HOP_LIMIT, StackCounters};
 
 /// Received datagrams that a socket keeps for its service.
 pub const UDP_QUEUE_DATAGRAMS_MAX: usize = 64;
@@ -29,9 +29,6 @@ pub const DATAGRAM_LEN_MAX: usize = u16::MAX as usize - IPV4_HEADER_LEN - UDP_HE
 
 /// Peers of a socket that asked at another address than they would be answered from.
 const UNUSUAL_PEERS_MAX: usize = 64;
-/// RFC 1700: the default TTL.
-const HOP_LIMIT: u8 = 64;
-
 /// The state of all UDP.
 pub(super) struct Udp {
     sockets: BTreeMap<(u16, Ipv4Addr), Bound>,
@@ -114,18 +111,26 @@ impl Udp {
         counters: &mut StackCounters,
     ) -> bool {
         let (source, destination) = (IpAddress::Ipv4(packet.src_addr()), IpAddress::Ipv4(packet.dst_addr()));
-        let parsed = UdpPacket::new_checked(packet.payload()).and_then(|udp| {
-            UdpRepr::parse(&udp, &source, &destination, &ChecksumCapabilities::default())
-                .map(|repr| (repr, udp.payload()))
-        });
-        let Ok((repr, datagram)) = parsed else {
+        let Ok(udp) = UdpPacket::new_checked(packet.payload()) else {
             counters.packets_malformed += 1;
             return true;
         };
+        if !udp.verify_checksum(&source, &destination) {
+            counters.checksums_wrong += 1;
+            return true;
+        }
+        let Ok(repr) = UdpRepr::parse(&udp, &source, &destination, &ChecksumCapabilities::ignored()) else {
+            counters.packets_malformed += 1;
+            return true;
+        };
+        let datagram = udp.payload();
         let exact = (repr.dst_port, packet.dst_addr());
         let every = (repr.dst_port, Ipv4Addr::UNSPECIFIED);
         let key = if self.sockets.contains_key(&exact) { exact } else { every };
-        let Some(bound) = self.sockets.get_mut(&key) else { return false };
+        let Some(bound) = self.sockets.get_mut(&key) else {
+            counters.datagrams_unwanted += 1;
+            return false;
+        };
         let remote = SocketAddrV4::new(packet.src_addr(), repr.src_port);
         if bound.has_room_for(datagram) {
             bound.remember(remote, packet.dst_addr(), ip);

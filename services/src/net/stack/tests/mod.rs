@@ -1,5 +1,6 @@
 //! Two stacks, back to back over a wire that can lose, repeat and reorder; time is simulated.
 
+mod floods;
 mod packets;
 mod tcp;
 mod udp;

@@ -14,10 +14,10 @@ use tokio::time::sleep;
 use super::*;
 use crate::net::UdpSocket;
 
-const PEER: [u8; 4] = B;
+pub(super) const PEER: [u8; 4] = B;
 
 /// A stack whose packets stay on the wire.
-fn alone(config: StackConfig) -> (Stack, Wire) {
+pub(super) fn alone(config: StackConfig) -> (Stack, Wire) {
     let wire = Wire::default();
     let stack = Stack::new(config, clock(), StdRng::seed_from_u64(1), wire.sink());
     stack.set_addresses(&[network(A)]);
@@ -55,22 +55,23 @@ fn udp(source: [u8; 4], destination: [u8; 4], port: u16, data: &[u8]) -> Vec<u8>
 
 /// The fields of a segment; `flags` are those of octet 13.
 #[derive(Clone, Debug, Default)]
-struct Raw {
-    ports: (u16, u16),
-    sequence: u32,
-    acknowledgement: u32,
-    flags: u8,
-    window: u16,
-    options: Vec<u8>,
-    data: Vec<u8>,
+pub(super) struct Raw {
+    pub(super) ports: (u16, u16),
+    pub(super) sequence: u32,
+    pub(super) acknowledgement: u32,
+    pub(super) flags: u8,
+    pub(super) window: u16,
+    pub(super) options: Vec<u8>,
+    pub(super) data: Vec<u8>,
 }
 
-const SYN: u8 = 0x02;
-const RST: u8 = 0x04;
-const ACK: u8 = 0x10;
+pub(super) const FIN: u8 = 0x01;
+pub(super) const SYN: u8 = 0x02;
+pub(super) const RST: u8 = 0x04;
+pub(super) const ACK: u8 = 0x10;
 
 impl Raw {
-    fn packet(&self, source: [u8; 4], destination: [u8; 4]) -> Vec<u8> {
+    pub(super) fn packet(&self, source: [u8; 4], destination: [u8; 4]) -> Vec<u8> {
         let mut options = self.options.clone();
         options.truncate(40);
         options.resize(options.len().next_multiple_of(4), 0);
@@ -92,7 +93,7 @@ impl Raw {
 }
 
 /// The flags, sequence and acknowledgement numbers of the next segment on the wire.
-async fn next_segment(wire: &Wire) -> Option<(u8, u32, u32)> {
+pub(super) async fn next_segment(wire: &Wire) -> Option<(u8, u32, u32)> {
     sleep(Duration::from_millis(20)).await;
     let packet = wire.take()?;
     let packet = Ipv4Packet::new_checked(&packet[..]).expect("well-formed");
@@ -100,32 +101,6 @@ async fn next_segment(wire: &Wire) -> Option<(u8, u32, u32)> {
     let segment = packet.payload();
     let number = |at: usize| u32::from_be_bytes(segment[at..at + 4].try_into().expect("four"));
     Some((segment[13], number(4), number(8)))
-}
-
-#[test]
-fn a_flood_of_half_open_connections_is_bounded_and_passes() {
-    simulate(async {
-        let (stack, wire) = alone(StackConfig::default());
-        let listener = stack.listen(on(25)).await.expect("listen");
-        for number in 0..1000_u16 {
-            let [high, low] = number.to_be_bytes();
-            let syn = Raw { ports: (4000, 25), flags: SYN, ..Raw::default() };
-            stack.handle_packet(&syn.packet([10, 9, high, low], A));
-        }
-        assert_eq!(stack.counters().connections, BACKLOG_MAX as u64);
-        assert_eq!(stack.counters().syns_dropped_backlog_full, 1000 - BACKLOG_MAX as u64);
-        let draining = wire.clone();
-        spawn_local(async move {
-            loop {
-                draining.packets.borrow_mut().clear();
-                draining.arrived.notified().await;
-            }
-        });
-        sleep(Duration::from_secs(61)).await;
-        assert_eq!(stack.counters().connections, 0);
-        let client = stack.connect(at(A, 25)).await.expect("there is room again");
-        assert_eq!(listener.accept().await.expect("accept").peer_addr(), client.local_addr());
-    });
 }
 
 #[test]

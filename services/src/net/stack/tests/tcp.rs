@@ -8,7 +8,7 @@ use super::*;
 const LOSSY: Impairment = Impairment { loss: 5, duplication: 3, delay_max: Duration::from_millis(30) };
 
 /// Listens, and sends everything back to the end of each connection.
-async fn serve_echo(stack: &Stack) {
+pub(super) async fn serve_echo(stack: &Stack) {
     let listener = stack.listen(on(7)).await.expect("listen");
     spawn_local(async move {
         loop {

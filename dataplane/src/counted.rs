@@ -1,0 +1,70 @@
+//! Structs of counters that are defined once: what is counted, what it means, and how it is reported.
+
+/// Defines a struct of counters. Its documentation is the glossary's text: each field's is a sentence or more without
+/// links.
+///
+/// Besides the struct there are, of the `u64` fields, `GLOSSARY` with the names and meanings, and `iter` with the
+/// counts, both in the order of the fields; and `+=` of another one. Fields of other types come last, begin with
+/// `#[serde(skip)]` and take part in `+=` alone. The calling crate depends on `serde`.
+#[macro_export]
+macro_rules! counters {
+    (
+        $(#[$attribute:meta])*
+        pub struct $name:ident {
+            $($(#[doc = $doc:literal])+ pub $field:ident: u64,)+
+            $(#[serde(skip)] $(#[doc = $other_doc:literal])+ pub $other:ident: $type:ty,)*
+        }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[serde(default)]
+        pub struct $name {
+            $($(#[doc = $doc])+ pub $field: u64,)+
+            $(#[serde(skip)] $(#[doc = $other_doc])+ pub $other: $type,)*
+        }
+
+        impl $name {
+            /// What is counted, each with what it means.
+            pub const GLOSSARY: &[(&str, &str)] =
+                &[$((stringify!($field), concat!($($doc),+).trim_ascii()),)+];
+
+            /// What is counted, each with how much of it there was.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($field), self.$field),)+].into_iter()
+            }
+        }
+
+        impl core::ops::AddAssign<&Self> for $name {
+            fn add_assign(&mut self, other: &Self) {
+                $(self.$field += other.$field;)+
+                $(self.$other += &other.$other;)*
+            }
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    counters! {
+        /// Frames.
+        pub struct Frames {
+            /// Frames
+            /// that came.
+            pub received: u64,
+            /// Frames that went.
+            pub sent: u64,
+            #[serde(skip)]
+            /// Another's.
+            pub other: u32,
+        }
+    }
+
+    #[test]
+    fn what_is_counted_has_a_name_a_meaning_and_a_sum() {
+        assert_eq!(Frames::GLOSSARY, [("received", "Frames that came."), ("sent", "Frames that went.")]);
+        let mut sum = Frames { received: 1, sent: 2, other: 3 };
+        sum += &Frames { received: 10, sent: 20, other: 30 };
+        assert_eq!(sum.other, 33);
+        assert!(sum.iter().eq([("received", 11), ("sent", 22)]));
+    }
+}

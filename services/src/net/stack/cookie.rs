@@ -1,0 +1,165 @@
+//! SYN cookies: the state of a handshake in the sequence number of the gateway's SYN (RFC 4987, section 3.6).
+//!
+//! ```text
+//!   bit 31   which of two secrets
+//!   30..28   the peer's maximum segment size, as an index of `SEGMENT_SIZES`
+//!   27..0    keyed hash of both ends, the peer's initial sequence number and the bits above
+//! ```
+//!
+//! The secrets take turns: a cookie is good for at least [`SECRET_LIFETIME`] and at most twice that. What else
+//! the peer's SYN offered (window scale, selective acknowledgement) is not answered and so not used.
+
+use std::hash::Hasher;
+use std::time::Duration;
+
+use gatepost_dataplane::Instant;
+use rand::RngExt;
+use rand::rngs::StdRng;
+use siphasher::sip::SipHasher24;
+
+use super::flow::Tuple;
+
+/// How long each secret makes cookies. Afterwards it checks them for as long again.
+pub(super) const SECRET_LIFETIME: Duration = Duration::from_secs(30);
+
+/// What a cookie can say of the peer's maximum segment size, in octets: what is usual over Ethernet, PPPoE and
+/// tunnels, the default, and a size that every host takes.
+const SEGMENT_SIZES: [u16; 8] = [64, 536, 1200, 1360, 1400, 1440, 1452, 1460];
+
+/// The peer's maximum segment size if its SYN names none. (RFC 9293, MUST-15)
+const SEGMENT_SIZE_DEFAULT: u16 = 536;
+
+const HASH_BITS: u32 = 28;
+const SECRET_BIT: u32 = 31;
+
+/// Makes and checks cookies.
+#[derive(Debug, Default)]
+pub(super) struct Cookies {
+    secrets: [[u8; 16]; 2],
+    /// The number of the secrets' lifetime that began last, counted from the beginning of time; the parity
+    /// is the index of the secret that makes cookies.
+    period: Option<u64>,
+}
+
+impl Cookies {
+    /// The initial sequence number that answers a SYN from the peer of `tuple` with the initial sequence number
+    /// `peer` and the option `segment_size`.
+    pub(super) fn make(
+        &mut self,
+        now: Instant,
+        tuple: Tuple,
+        peer: u32,
+        segment_size: Option<u16>,
+        rng: &mut StdRng,
+    ) -> u32 {
+        let secret = self.current(now, rng);
+        let wanted = segment_size.unwrap_or(SEGMENT_SIZE_DEFAULT);
+        let index = SEGMENT_SIZES.partition_point(|size| *size <= wanted).saturating_sub(1);
+        self.cookie(secret, tuple, peer, index)
+    }
+
+    /// The peer's maximum segment size, if `cookie` answered its SYN with the initial sequence number `peer` not
+    /// too long ago.
+    pub(super) fn check(
+        &mut self,
+        now: Instant,
+        tuple: Tuple,
+        peer: u32,
+        cookie: u32,
+        rng: &mut StdRng,
+    ) -> Option<u16> {
+        self.current(now, rng);
+        let secret = (cookie >> SECRET_BIT) as usize;
+        let index = (cookie >> HASH_BITS) as usize % SEGMENT_SIZES.len();
+        (self.cookie(secret, tuple, peer, index) == cookie).then(|| SEGMENT_SIZES[index])
+    }
+
+    /// Replaces the secrets that are too old. Says which of them makes cookies.
+    fn current(&mut self, now: Instant, rng: &mut StdRng) -> usize {
+        let period = now.as_micros() / SECRET_LIFETIME.as_micros() as u64;
+        let current = (period % 2) as usize;
+        let age = self.period.map_or(u64::MAX, |known| period.saturating_sub(known));
+        if age >= 1 {
+            self.secrets[current] = rng.random();
+        }
+        if age >= 2 {
+            self.secrets[1 - current] = rng.random();
+        }
+        self.period = Some(self.period.map_or(period, |known| known.max(period)));
+        current
+    }
+
+    fn cookie(&self, secret: usize, (local, remote): Tuple, peer: u32, index: usize) -> u32 {
+        let head = (secret as u32) << SECRET_BIT | (index as u32) << HASH_BITS;
+        let mut hasher = SipHasher24::new_with_key(&self.secrets[secret]);
+        for (address, port) in [(local.ip(), local.port()), (remote.ip(), remote.port())] {
+            hasher.write(&address.octets());
+            hasher.write(&port.to_be_bytes());
+        }
+        hasher.write(&peer.to_be_bytes());
+        hasher.write(&head.to_be_bytes());
+        head | hasher.finish() as u32 & ((1 << HASH_BITS) - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddrV4;
+
+    use rand::SeedableRng;
+
+    use super::*;
+
+    fn tuple(peer_port: u16) -> Tuple {
+        let local = SocketAddrV4::new([192, 168, 1, 1].into(), 53);
+        (local, SocketAddrV4::new([192, 168, 1, 2].into(), peer_port))
+    }
+
+    fn at(secs: u64) -> Instant {
+        Instant::from_millis(secs * 1000)
+    }
+
+    fn rng() -> StdRng {
+        StdRng::seed_from_u64(4987)
+    }
+
+    #[test]
+    fn rfc4987_a_cookie_tells_the_segment_size_and_is_nobody_elses() {
+        let (mut cookies, mut rng) = (Cookies::default(), rng());
+        for (offered, kept) in [
+            (None, 536),
+            (Some(0), 64),
+            (Some(535), 64),
+            (Some(1380), 1360),
+            (Some(1460), 1460),
+            (Some(u16::MAX), 1460),
+        ] {
+            let cookie = cookies.make(at(5), tuple(4000), 7, offered, &mut rng);
+            let mut check = |port, peer, cookie| cookies.check(at(6), tuple(port), peer, cookie, &mut rng);
+            assert_eq!(check(4000, 7, cookie), Some(kept), "{offered:?}");
+            assert_eq!((check(4001, 7, cookie), check(4000, 8, cookie)), (None, None));
+            for bit in 0..32 {
+                assert_eq!(check(4000, 7, cookie ^ (1 << bit)), None, "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_cookie_lives_through_one_change_of_secrets_and_not_through_two() {
+        for (made, good, bad) in [(0, 59, 60), (29, 59, 60), (30, 89, 90), (1000, 1049, 1050)] {
+            let (mut cookies, mut rng) = (Cookies::default(), rng());
+            let cookie = cookies.make(at(made), tuple(4000), 7, None, &mut rng);
+            assert_eq!(cookies.check(at(good), tuple(4000), 7, cookie, &mut rng), Some(536), "{made}");
+            assert_eq!(cookies.check(at(bad), tuple(4000), 7, cookie, &mut rng), None, "{made}");
+        }
+    }
+
+    #[test]
+    fn after_a_long_silence_both_secrets_are_new() {
+        let (mut cookies, mut rng) = (Cookies::default(), rng());
+        let cookie = cookies.make(at(10), tuple(4000), 7, None, &mut rng);
+        for later in [600, 630] {
+            assert_eq!(cookies.check(at(later), tuple(4000), 7, cookie, &mut rng), None);
+        }
+    }
+}

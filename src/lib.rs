@@ -9,4 +9,5 @@ pub mod control;
 pub mod error;
 pub mod gateway;
 pub mod lab;
+pub mod pcapng;
 pub mod port;

@@ -28,17 +28,8 @@ enum Command {
         config: Option<PathBuf>,
     },
     /// Build an office in network namespaces around a gateway and try everything out.
-    Lab {
-        /// End after trying everything out: with 0 if all is well, else with 1.
-        #[arg(long)]
-        check: bool,
-        /// How many PCs the office has.
-        #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=HOSTS_MAX))]
-        hosts: u8,
-        /// The gateway's configuration, instead of the built-in default.
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-    },
+    #[command(args_conflicts_with_subcommands = true)]
+    Lab(lab::Arguments),
     /// Validate a configuration and say what it sets up.
     Check {
         /// The configuration.
@@ -84,8 +75,6 @@ enum Ports {
     },
 }
 
-const HOSTS_MAX: i64 = lab::HOSTS_MAX as i64;
-
 fn main() -> ExitCode {
     let command = match CommandLine::try_parse() {
         Ok(command_line) => command_line.command,
@@ -103,9 +92,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<bool, Error> {
     match command {
         Command::Run { config } => port::run(load(config.as_deref())?, config)?,
-        Command::Lab { check, hosts, config } => {
-            return lab::run(&lab::Options { check, hosts: usize::from(hosts), config });
-        }
+        Command::Lab(arguments) => return lab::run(arguments),
         Command::Check { file } => {
             let summary = Config::load(&file)?;
             // Whoever does not want to read it has the exit code.

@@ -1,6 +1,7 @@
 //! What the lab tries out, in the order in which an office comes to life.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use gatepost_dataplane::config::Mode;
 use gatepost_dataplane::wire::ipv4::Protocol;
@@ -8,6 +9,7 @@ use gatepost_dataplane::wire::ipv4::Protocol;
 use super::internet::{self, WEB_ADDRESS, WEB_NAME};
 use super::member::Member;
 use super::protocol::{Page, Request, Response};
+use super::speed::{Limit, Speed};
 use crate::config::{Config, Firewall};
 
 /// What became of one check.
@@ -47,7 +49,11 @@ const CHECKS: &[(&str, Check)] = &[
     ("forward", forward),
     ("hairpin", hairpin),
     ("stealth", stealth),
+    ("speed", speed),
 ];
+
+/// What is transferred in each direction to see that long transfers pass, and how fast.
+const TRANSFER: Limit = Limit { octets: 32 << 20, time: Duration::from_secs(5) };
 
 /// Tries everything that this office has and hands each outcome to `report` as it is known.
 /// Says whether all was well.
@@ -194,6 +200,20 @@ fn stealth(office: &mut Office<'_>) -> Option<Result<String, String>> {
     }))
 }
 
+fn speed(office: &mut Office<'_>) -> Option<Result<String, String>> {
+    office.internet.as_ref()?;
+    let pc = office.pcs.first_mut()?;
+    Some(match pc.ask(&Request::Measure(WEB_ADDRESS, TRANSFER)) {
+        Response::Speed(speed) => Ok(describe_speed(pc.name(), &speed)),
+        other => Err(format!("{WEB_ADDRESS}: {}", describe(&other))),
+    })
+}
+
+/// How fast the host `name` is, in a sentence.
+pub fn describe_speed(name: &str, speed: &Speed) -> String {
+    format!("{name} downloads at {} and uploads at {}", speed.download.rate(), speed.upload.rate())
+}
+
 fn expect_page(client: &mut Member, server: SocketAddrV4, expected: &Page) -> Result<(), String> {
     match client.ask(&Request::Fetch(server)) {
         Response::Page(page) if page == *expected => Ok(()),
@@ -235,13 +255,15 @@ fn closed_port(firewall: &Firewall) -> Option<u16> {
     [80, 443, 22, 23].into_iter().find(is_closed).filter(|_| firewall.dmz_host.is_none())
 }
 
-fn describe(response: &Response) -> String {
+/// What came of a request, in a few words.
+pub fn describe(response: &Response) -> String {
     match response {
         Response::Silence => "no answer".to_owned(),
         Response::Failed(why) => why.clone(),
         Response::Address(address) | Response::Online(address) => address.to_string(),
         Response::Name(name) => name.clone(),
         Response::Page(page) => format!("the page of {} for {}", page.host, page.client),
+        Response::Speed(speed) => format!("{} down, {} up", speed.download.rate(), speed.upload.rate()),
         Response::Ready | Response::Done => "an answer".to_owned(),
     }
 }

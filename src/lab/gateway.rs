@@ -6,13 +6,13 @@ use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, parent_id};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, Uid};
+use nix::unistd::Pid;
 use serde_json::Value;
 use toml::Table;
 
@@ -28,7 +28,8 @@ pub const SUBCOMMAND: &str = "lab-gateway";
 /// Where the lab keeps the gateway's things, on its own `/run`.
 const DIRECTORY: &str = "/run/gatepost-lab";
 const CONFIG_FILE: &str = "/run/gatepost-lab/gatepost.toml";
-const CONTROL_SOCKET: &str = "/run/gatepost-lab/control.sock";
+/// Where it listens for questions, as the lab sees it.
+pub const CONTROL_SOCKET: &str = "/run/gatepost-lab/control.sock";
 const LOG_FILE: &str = "/run/gatepost-lab/gateway.log";
 const STATE_DIR: &str = "/run/gatepost-lab/state";
 /// How often the lab asks whether the WAN is up, in milliseconds, and for how many times.
@@ -53,17 +54,6 @@ pub fn run(file: &Path, lab: u32) -> Result<(), Error> {
 /// The names of the lab's PCs.
 pub fn pc_names(count: usize) -> impl Iterator<Item = String> {
     (1..=count).map(|number| format!("pc{number}"))
-}
-
-/// The command that enters the namespaces of a process; options say which.
-pub fn enter_command(pid: u32) -> String {
-    if is_user_namespace() {
-        format!("nsenter --target {pid} --user --preserve-credentials")
-    } else if Uid::effective().is_root() && std::env::var_os("SUDO_UID").is_none() {
-        format!("nsenter --target {pid}")
-    } else {
-        format!("sudo nsenter --target {pid}")
-    }
 }
 
 /// What the gateway is told.
@@ -204,12 +194,6 @@ impl Gateway {
         control::ask(Path::new(CONTROL_SOCKET), what)
     }
 
-    /// The command that shows something of it, inside of its mount namespace.
-    pub fn show_command(&self, what: &str) -> String {
-        let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("gatepost"));
-        format!("{} show {what} --config {CONFIG_FILE}", program.display())
-    }
-
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.process.id()
@@ -286,10 +270,4 @@ fn set(table: &mut Table, section: &str, key: &str, value: toml::Value) {
     if let Some(section) = section.as_table_mut() {
         section.insert(key.to_owned(), value);
     }
-}
-
-/// Whether this process is root only inside of a user namespace.
-fn is_user_namespace() -> bool {
-    fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| map.split_whitespace().nth(2).is_some_and(|count| count == "1"))
 }

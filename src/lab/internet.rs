@@ -1,5 +1,5 @@
 //! The internet of the lab, in one host: the provider with its DHCP server, a name server and a web
-//! server, each on an address of its own.
+//! server, each on an address of its own. The web server can also be asked how fast it is reached.
 
 #![expect(clippy::disallowed_types, reason = "a process draws its seeds from the system")]
 
@@ -21,7 +21,7 @@ use rand::rngs::{StdRng, SysRng};
 use tokio::task::spawn_local;
 
 use super::protocol::{DEVICE, Provider, Request, Response};
-use super::{device, ping, web};
+use super::{device, ping, speed, web};
 use crate::port::clock::SystemClock;
 use crate::port::netdevice::NetDevice;
 
@@ -66,7 +66,7 @@ impl Internet {
                 false => Response::Silence,
             },
             Request::Fetch(server) => web::fetch(server).await?.map_or(Response::Silence, Response::Page),
-            Request::Resolve(_) | Request::ResolveAddress(_) | Request::Serve => {
+            Request::Resolve(_) | Request::ResolveAddress(_) | Request::Serve | Request::Measure(..) => {
                 Response::Failed("the internet is not asked for that".to_owned())
             }
         })
@@ -84,6 +84,7 @@ impl Internet {
         }
         self.serve_dhcp(index, &device)?;
         self.serve_names().await?;
+        speed::serve(WEB_ADDRESS).await?;
         web::serve(NAME.into(), SocketAddrV4::new(WEB_ADDRESS, 80)).await
     }
 

@@ -1,6 +1,7 @@
 //! A host of the lab, seen from the lab: a process of this program in namespaces of its own.
 
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -76,6 +77,11 @@ impl Member {
             // A host that is gone shows in its missing response.
             _ = self.requests.write_all(line.as_bytes());
         }
+    }
+
+    /// What is readable when the response to the only request under way is there.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.responses.get_ref().as_fd()
     }
 
     /// Waits for what came of the last request.

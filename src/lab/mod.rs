@@ -5,7 +5,8 @@
 //! the kernel's side of one of the gateway's TAP ports. The gateway is `gatepost run`, as anybody
 //! would start it. What the hosts run, from DHCP client to web server, is the project's own services
 //! over kernel sockets, so that the lab needs nothing but this binary and Linux. Nothing of it
-//! outlives its processes, and they end with the lab, however it ends.
+//! outlives its processes, and they end with the lab, however it ends. A lab that stays up is used from other
+//! terminals (`gatepost lab show`, `on`, `speed`), which find its processes in `/proc`.
 //!
 //! ```text
 //!   pc1 ── eth0 ┐                                        ┌ provider: DHCP, routing
@@ -13,8 +14,11 @@
 //!   pc3 ── eth0 ┘                                        └ web server
 //! ```
 
+mod arguments;
+mod capture;
 mod checks;
 mod device;
+mod enter;
 mod gateway;
 mod host;
 mod internet;
@@ -24,59 +28,75 @@ mod pc;
 mod ping;
 mod protocol;
 mod raw_socket;
+mod running;
 mod sandbox;
 mod screen;
+mod speed;
+mod stay;
+mod terminal;
+mod traffic;
 mod web;
 
-use std::path::PathBuf;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread;
 use std::time::Duration;
 
 use gatepost_dataplane::config::Mode;
-use nix::sys::signal::{SigSet, Signal};
+use tokio::runtime;
 
+pub use self::arguments::Arguments;
+use self::arguments::{Command, Options};
+use self::capture::{Capture, CaptureFile};
 use self::checks::Office;
-use self::gateway::Gateway;
+use self::gateway::{Configuration, Gateway};
 pub use self::gateway::{SUBCOMMAND as GATEWAY_SUBCOMMAND, run as run_gateway};
 pub use self::host::run as run_host;
+use self::internet::{WEB_ADDRESS, WEB_NAME};
 use self::member::Member;
 pub use self::member::SUBCOMMAND as HOST_SUBCOMMAND;
-use self::protocol::{Request, Role};
-use self::screen::Screen;
-use crate::control::{self, What};
+use self::protocol::{Provider, Request, Role};
+use self::running::RunningLab;
+use self::screen::{Line, Screen};
+use self::speed::Limit;
+use crate::control;
 use crate::error::Error;
 
 /// The most PCs that a lab can have: as many as the gateway has ports besides the WAN's.
 pub const HOSTS_MAX: usize = 63;
 
-/// What the lab is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// Whether to end after everything was tried out.
-    pub check: bool,
-    /// How many PCs, 1 to [`HOSTS_MAX`].
-    pub hosts: usize,
-    /// A configuration in place of the built-in one; its ports and paths are the lab's all the same.
-    pub config: Option<PathBuf>,
-}
-
-/// Builds the office, tries everything out and says whether all was well. Without `check` the office
-/// then stays up until SIGINT or SIGTERM. It must be called while the process has one thread.
+/// Builds an office, or asks the one that runs. It must be called while the process has one thread. It says
+/// whether all was well.
 ///
 /// # Errors
 ///
-/// The configuration is wrong, or this system or user cannot have such a lab.
-pub fn run(options: &Options) -> Result<bool, Error> {
-    let configuration = gateway::Configuration::new(options.hosts, options.config.as_deref())?;
+/// The configuration is wrong, or this system or user cannot have such a lab; or none runs that could be asked, or
+/// it cannot do what it is asked for.
+pub fn run(arguments: Arguments) -> Result<bool, Error> {
+    match arguments.command {
+        None => run_office(&arguments.options),
+        Some(Command::Show { what, json, lab }) => {
+            control::show(&RunningLab::find(lab.pid)?.control_socket(), what, json).map(|()| true)
+        }
+        Some(Command::On { lab, host, command }) => {
+            Err(enter::run_in(RunningLab::find(lab.pid)?.host(&host)?, &command))
+        }
+        Some(Command::Speed { host, secs, lab }) => measure(&RunningLab::find(lab.pid)?, &host, secs),
+    }
+}
+
+/// Builds the office, tries everything out and says whether all was well. Without `check` the office then stays up
+/// until somebody ends it.
+fn run_office(options: &Options) -> Result<bool, Error> {
+    let hosts = usize::from(options.hosts);
+    let configuration = Configuration::new(hosts, options.config.as_deref())?;
+    // Before the lab has a `/run` of its own, where the file may be.
+    let capture = options.capture.as_deref().map(CaptureFile::create).transpose()?;
     sandbox::enter()?;
     let mut screen = Screen::new();
     let config = &configuration.config;
 
     let (mode, lan) = (config.mode.name(), config.lan.address.trunc());
-    let pcs = if options.hosts == 1 { "one PC".to_owned() } else { format!("{} PCs", options.hosts) };
-    screen.line(&format!("An office of {pcs} on {lan}, its gateway in mode {mode}:"));
-    let mut pcs = gateway::pc_names(options.hosts)
+    let pcs = if hosts == 1 { "one PC".to_owned() } else { format!("{hosts} PCs") };
+    screen.title(&format!("An office of {pcs} on {lan}, its gateway in mode {mode}:"));
+    let mut pcs = gateway::pc_names(hosts)
         .map(|name| Member::start(&name, &Role::Pc))
         .collect::<Result<Vec<_>, _>>()?;
     let provider = configuration.provider();
@@ -86,6 +106,7 @@ pub fn run(options: &Options) -> Result<bool, Error> {
             Some(Member::start(internet::NAME, &Role::Internet(provider.clone()))?)
         }
     };
+    let capture = capture.map(|file| Capture::begin(file, pcs.iter().chain(&internet))).transpose()?;
     let mut gateway = Gateway::start(&configuration)?;
     if let Some(internet) = &mut internet {
         internet.send(&Request::GoOnline);
@@ -105,55 +126,57 @@ pub fn run(options: &Options) -> Result<bool, Error> {
         leases: Vec::new(),
     };
     let passed = checks::run(&mut office, |outcome| screen.outcome(outcome));
+    let leases = office.leases;
+    if let Some(capture) = &capture {
+        capture.name(config.lan.address.addr(), &config.system.hostname);
+        pcs.iter().zip(&leases).for_each(|(pc, lease)| capture.name(*lease, pc.name()));
+        if internet.is_some() {
+            name_internet(capture, &provider);
+        }
+    }
     if !passed {
         gateway.show_log();
     }
     if !options.check {
-        // Only now: until the office is up, a signal ends the lab at once, and everything with it.
-        let interrupted = watch_signals()?;
-        explain(&screen, &gateway, &pcs, internet.as_ref());
-        while stays_up(&interrupted, Duration::from_secs(1)) {
-            screen.refresh(&control::render(What::Counters, gateway.ask(What::Counters)?)?);
-        }
+        stay::stay_up(&mut screen, &gateway, &mut pcs, internet.as_ref())?;
     }
     gateway.stop()?;
+    if let Some(capture) = capture {
+        screen.line(&Line::plain(capture.finish()?));
+    }
     Ok(passed)
 }
 
-/// Tells how to play with the office.
-fn explain(screen: &Screen, gateway: &Gateway, pcs: &[Member], internet: Option<&Member>) {
-    screen.line("\nThe office stays up; Ctrl-C ends it and leaves nothing behind. In another terminal:");
-    for member in pcs.iter().chain(internet) {
-        let what = format!("a shell on {}", member.name());
-        // Not `--all`: an ordinary user may not enter those that the host shares with the machine.
-        let enter = gateway::enter_command(member.pid());
-        screen.line(&format!("  {what:<22} {enter} --net --uts --mount"));
+/// Tells the names of what is beyond the gateway.
+fn name_internet(capture: &Capture, provider: &Provider) {
+    capture.name(provider.customer, "gatepost-wan");
+    capture.name(provider.address, "provider");
+    for server in &provider.name_servers {
+        capture.name(*server, "ns.example.net");
     }
-    let enter = gateway::enter_command(gateway.pid());
-    for what in ["leases", "flows", "drops"] {
-        let title = format!("the gateway's {what}");
-        screen.line(&format!("  {title:<22} {enter} --mount {}", gateway.show_command(what)));
-    }
-    screen.line("");
+    capture.name(WEB_ADDRESS, WEB_NAME.trim_end_matches('.'));
 }
 
-/// Waits for `time`, or until the lab is told to end; says whether it goes on.
-fn stays_up(interrupted: &Receiver<Signal>, time: Duration) -> bool {
-    interrupted.recv_timeout(time) == Err(RecvTimeoutError::Timeout)
-}
-
-/// Turns SIGINT and SIGTERM into a message, so that the lab ends in order.
-fn watch_signals() -> Result<Receiver<Signal>, Error> {
-    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
-    let blocked = signals.thread_block();
-    blocked.map_err(|e| Error::failed("cannot watch for signals", e, "this is a bug; please report it"))?;
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        while let Ok(signal) = signals.wait() {
-            if sender.send(signal).is_err() {
-                break;
-            }
-        }
-    });
-    Ok(receiver)
+/// Measures how fast `host` transfers to and from the internet of `lab`, from inside of that host.
+fn measure(lab: &RunningLab, host: &str, secs: u64) -> Result<bool, Error> {
+    let what = "cannot measure the lab's speed";
+    if !lab.has_internet() {
+        return Err(Error::failed(
+            what,
+            "it has no internet in mode lan-only",
+            "start a lab in another mode",
+        ));
+    }
+    if host == internet::NAME {
+        return Err(Error::usage("the internet is what a PC's speed is measured with; name a PC"));
+    }
+    enter::enter(lab.host(host)?)?;
+    let failed = |why: &dyn std::fmt::Display| Error::failed(what, why, "see the gateway's `lab show drops`");
+    let runtime =
+        runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
+    let limit = Limit { octets: u64::MAX, time: Duration::from_secs(secs) };
+    let measured = runtime.block_on(speed::measure(WEB_ADDRESS, limit)).map_err(|error| failed(&error))?;
+    let speed = measured.ok_or_else(|| failed(&"its internet does not answer"))?;
+    Screen::new().line(&Line::plain(checks::describe_speed(host, &speed)));
+    Ok(true)
 }

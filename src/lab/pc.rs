@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::protocol::{DEADLINE, DEVICE, Request, Response};
 use super::sandbox::RESOLV_CONF;
-use super::{device, lookup, ping, web};
+use super::{device, lookup, ping, speed, web};
 use crate::port::clock::SystemClock;
 use crate::port::netdevice::NetDevice;
 
@@ -71,6 +71,9 @@ impl Pc {
             Request::Serve => {
                 web::serve(Rc::clone(&self.name), SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 80)).await?;
                 Response::Done
+            }
+            Request::Measure(server, limit) => {
+                speed::measure(server, limit).await?.map_or(Response::Silence, Response::Speed)
             }
         })
     }

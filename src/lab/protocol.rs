@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::speed::{Limit, Speed};
+
 /// Every host's one device: the kernel's side of a port of the gateway.
 pub const DEVICE: &str = "eth0";
 /// How long a host tries to go online.
@@ -50,6 +52,8 @@ pub enum Request {
     Fetch(SocketAddrV4),
     /// Serve a front page on port 80.
     Serve,
+    /// Transfer to and from a server of the internet.
+    Measure(Ipv4Addr, Limit),
 }
 
 /// What came of it.
@@ -65,6 +69,8 @@ pub enum Response {
     Name(String),
     /// The front page.
     Page(Page),
+    /// How fast the host transfers.
+    Speed(Speed),
     /// It was done.
     Done,
     /// Nothing answered.

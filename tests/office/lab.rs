@@ -1,10 +1,13 @@
 //! `gatepost lab`, as root and as an ordinary user; what it leaves behind is nothing.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::chown;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -73,13 +76,20 @@ impl Place {
     }
 }
 
+/// What a lab that stays up has written until it is up.
+fn shown_until_up(lab: &mut Child) -> Vec<String> {
+    let output = BufReader::new(lab.stdout.take().expect("it is piped"));
+    let lines = output.lines().map(|line| line.expect("it is text"));
+    lines.take_while(|line| !line.contains("stays up")).collect()
+}
+
 /// Asserts that a lab had every mark set.
 fn assert_passed(output: &Output) {
     let text = String::from_utf8_lossy(&output.stdout);
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}\n{text}{log}", output.status);
     assert!(!text.contains('✗'), "{text}");
-    for check in ["lease", "name", "ping", "web", "forward", "hairpin", "stealth"] {
+    for check in ["lease", "name", "ping", "web", "forward", "hairpin", "stealth", "speed"] {
         assert!(text.contains(&format!("✓ {check}")), "no {check}: {text}");
     }
 }
@@ -126,16 +136,12 @@ fn a_lab_that_stays_open_ends_with_a_signal() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let mut command = gatepost(&["lab", "--hosts", "1"]);
         let mut lab = place.prepare(&mut command).stdout(Stdio::piped()).spawn().expect("it runs");
-        let output = BufReader::new(lab.stdout.take().expect("it is piped"));
-        let shown: Vec<_> = output
-            .lines()
-            .map(|line| line.expect("it is text"))
-            .take_while(|line| !line.contains("gateway's drops"))
-            .collect();
+        let shown = shown_until_up(&mut lab);
         kill(Pid::from_raw(lab.id().cast_signed()), signal).expect("it can be signalled");
         let status = eventually("the end of the lab", || lab.try_wait().expect("it can be waited for"));
         assert!(status.success(), "{status}\n{shown:#?}");
-        assert!(shown.iter().any(|line| line.contains("a shell on pc1")), "{shown:#?}");
+        let hints = ["lab on pc1 ", "lab show leases", "lab speed"];
+        assert!(hints.iter().all(|hint| shown.iter().any(|line| line.contains(hint))), "{shown:#?}");
         place.assert_untouched();
     }
 }
@@ -165,4 +171,194 @@ fn a_lab_runs_on_a_configuration_of_ones_own() {
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("✓ web") && !text.contains("hairpin"), "{text}");
     place.assert_untouched();
+}
+
+#[test]
+fn a_lab_that_is_up_is_used_from_another_terminal() {
+    let place = Place::new();
+    let mut command = gatepost(&["lab", "--hosts", "2"]);
+    let mut lab = place.prepare(&mut command).stdout(Stdio::piped()).spawn().expect("it runs");
+    shown_until_up(&mut lab);
+    // Other tests have labs of their own.
+    let pid = lab.id().to_string();
+    let ask = |arguments: &[&str]| {
+        let [what, rest @ ..] = arguments else { panic!("nothing is asked") };
+        place.prepare(&mut gatepost(&["lab", what, "--pid", &pid])).args(rest).output().expect("it runs")
+    };
+    let said = |arguments: &[&str]| {
+        let output = ask(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    assert!(said(&["show", "leases"]).contains("pc2"));
+    let leases: serde_json::Value = serde_json::from_str(&said(&["show", "leases", "--json"])).expect("JSON");
+    assert_eq!(leases["leases"].as_array().map(Vec::len), Some(2), "{leases}");
+    assert_eq!(said(&["on", "pc2", "hostname"]), "pc2\n");
+    assert_eq!(
+        said(&["on", "pc1", "curl", "-sS", "www.example.net"]),
+        "This is internet. You are 203.0.113.10.\n"
+    );
+    let speed = said(&["speed", "pc2", "--secs", "1"]);
+    assert!(speed.starts_with("pc2 downloads at ") && speed.contains("bit/s and uploads at "), "{speed}");
+
+    assert_eq!(ask(&["on", "pc1", "false"]).status.code(), Some(1));
+    for mistake in [&["on", "pc9"], &["speed", "internet"], &["show", "nothing"]] {
+        assert_eq!(ask(mistake).status.code(), Some(2), "{mistake:?}");
+    }
+    kill(Pid::from_raw(lab.id().cast_signed()), Signal::SIGTERM).expect("it can be signalled");
+    eventually("the end of the lab", || lab.try_wait().expect("it can be waited for"));
+    let gone = ask(&["show", "leases"]);
+    let message = String::from_utf8_lossy(&gone.stderr);
+    assert_eq!((gone.status.code(), message.contains("no lab of yours")), (Some(1), true), "{message}");
+    place.assert_untouched();
+}
+
+/// A terminal of 80 by 24 characters with a lab on it.
+struct Terminal {
+    lab: Child,
+    screen: File,
+    written: String,
+}
+
+impl Terminal {
+    fn start(place: &Place, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(&size, None).expect("the system has terminals");
+        let stream = || Stdio::from(pty.slave.try_clone().expect("it can be shared"));
+        let mut command = Command::new("setsid");
+        command.args(["--ctty", "--wait", env!("CARGO_BIN_EXE_gatepost"), "lab"]).args(arguments);
+        place.prepare(&mut command).stdin(stream()).stdout(stream()).stderr(stream());
+        command.env("TERM", "xterm").env_remove("NO_COLOR").envs(variables.iter().copied());
+        let lab = command.spawn().expect("it runs");
+        Self { lab, screen: pty.master.into(), written: String::new() }
+    }
+
+    /// Reads on; says whether there was more before the end.
+    fn read(&mut self) -> bool {
+        let mut ready = [PollFd::new(self.screen.as_fd(), PollFlags::POLLIN)];
+        let events = poll(&mut ready, PollTimeout::from(30_000_u16)).expect("it can be waited for");
+        assert_eq!(events, 1, "nothing more is written: {:?}", self.written);
+        let mut buffer = [0; 4096];
+        // Linux gives EIO when the last process has left the terminal.
+        let len = self.screen.read(&mut buffer).unwrap_or(0);
+        self.written += &String::from_utf8_lossy(&buffer[..len]);
+        len > 0
+    }
+
+    /// Waits for a page that contains `text`; its lines without what sets colours.
+    fn page_with(&mut self, text: &str) -> Vec<String> {
+        loop {
+            let whole = self.written.rsplit_once("\x1b[J").map_or("", |(whole, _)| whole);
+            let page = whole.rsplit_once("\x1b[H").map_or("", |(_, page)| page);
+            if page.contains(text) {
+                return page.split("\x1b[K").map(plain).filter(|line| !line.is_empty()).collect();
+            }
+            assert!(self.read(), "{:?}", self.written);
+        }
+    }
+
+    fn press(&mut self, key: u8) {
+        self.screen.write_all(&[key]).expect("the terminal takes keys");
+    }
+
+    /// Everything written until the end of the lab, which is one in order.
+    fn end(mut self) -> String {
+        while self.read() {}
+        let status = eventually("the end of the lab", || self.lab.try_wait().expect("it can be waited for"));
+        assert!(status.success(), "{status}: {:?}", self.written);
+        self.written
+    }
+}
+
+/// A line without colours and ends of lines.
+fn plain(line: &str) -> String {
+    let mut pieces = line.split("\x1b[");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    let text = pieces.fold(first, |text, piece| text + piece.split_once('m').map_or("", |(_, rest)| rest));
+    text.trim_matches(['\r', '\n']).to_owned()
+}
+
+#[test]
+fn all_of_it_is_on_one_page_of_80_by_24_and_q_ends_it() {
+    let place = Place::new();
+    let mut terminal = Terminal::start(&place, &[], &[]);
+    let page = terminal.page_with("keys:");
+    assert!(page.len() <= 24 && page.iter().all(|line| line.chars().count() <= 80), "{page:#?}");
+    for expected in [
+        "An office of 3 PCs",
+        "✓ lease",
+        "✓ speed",
+        "lab on pc1",
+        "lab show leases",
+        "bit/s",
+        "internet",
+        "q quit",
+    ] {
+        assert!(page.iter().any(|line| line.contains(expected)), "no {expected}: {page:#?}");
+    }
+    assert!(terminal.written.contains("\x1b[32m✓"), "no colours: {:?}", terminal.written);
+    terminal.press(b'c');
+    let page = terminal.page_with("transmitted");
+    assert!(page.len() <= 24, "{page:#?}");
+    terminal.press(b's');
+    terminal.page_with("pc1 downloads, then uploads");
+    terminal.press(b'q');
+    terminal.end();
+    place.assert_untouched();
+}
+
+#[test]
+fn no_colours_are_written_where_nobody_wants_them() {
+    let place = Place::new();
+    let shown = Terminal::start(&place, &["--check", "--hosts", "1"], &[("NO_COLOR", "1")]).end();
+    assert!(shown.contains("✓ speed") && !shown.contains('\x1b'), "{shown:?}");
+    let shown = Terminal::start(&place, &["--check", "--hosts", "1"], &[("TERM", "dumb")]).end();
+    assert!(shown.contains("✓ speed") && !shown.contains('\x1b'), "{shown:?}");
+    place.assert_untouched();
+}
+
+#[test]
+fn a_capture_has_every_host_with_its_name() {
+    let place = Place::new();
+    let directory = Directory::new();
+    let path = directory.join("lab.pcapng");
+    let mut command = gatepost(&["lab", "--check", "--hosts", "2", "--capture"]);
+    let output = place.prepare(command.arg(&path)).output().expect("it runs");
+    assert_passed(&output);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.contains(&format!("{} has ", path.display())), "{shown}");
+    let tshark =
+        |arguments: &[&str]| crate::harness::run(Command::new("tshark").arg("-r").arg(&path).args(arguments));
+    let acknowledged = tshark(&["-Y", "dhcp.option.dhcp == 5", "-T", "fields", "-e", "frame.interface_name"]);
+    for host in ["pc1", "pc2", "internet"] {
+        assert!(acknowledged.lines().any(|line| line == host), "{host}: {acknowledged}");
+    }
+    // Twice through the file: the names stand at its end.
+    let web = tshark(&[
+        "-2",
+        "-N",
+        "n",
+        "-Y",
+        "http.response",
+        "-T",
+        "fields",
+        "-e",
+        "ip.dst_host",
+        "-e",
+        "ip.src_host",
+    ]);
+    assert!(web.lines().any(|line| line == "pc1\twww.example.net"), "{web}");
+    assert!(web.lines().any(|line| line == "gatepost-wan\twww.example.net"), "{web}");
+    place.assert_untouched();
+}
+
+#[test]
+fn a_capture_that_cannot_be_written_is_an_error_before_anything_is_built() {
+    let place = Place::new();
+    let mut command = gatepost(&["lab", "--check", "--capture", "/nonexistent/lab.pcapng"]);
+    let output = place.prepare(&mut command).output().expect("it runs");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.starts_with("gatepost: cannot capture to /nonexistent/lab.pcapng: "), "{message}");
+    assert!(output.stdout.is_empty(), "{output:?}");
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use gatepost::pcapng::PcapNg;
 use gatepost_dataplane::Instant;
 use gatepost_dataplane::config::Segment;
 use ipnet::Ipv4Net;
@@ -34,7 +35,6 @@ use crate::world::gateway_host::{self, Setup, Socket};
 use crate::world::link::{Link, Nic, perfect};
 use crate::world::observer::{Capture, Observer, Shared};
 use crate::world::panics::PanicWatch;
-use crate::world::pcapng::PcapNg;
 use crate::world::rack::{self, Rack};
 use crate::world::segment::{QUEUE_FRAMES_MAX, SegmentId};
 

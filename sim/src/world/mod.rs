@@ -8,7 +8,6 @@ pub mod gateway_host;
 pub mod link;
 pub mod observer;
 pub mod panics;
-pub mod pcapng;
 mod queues;
 pub mod rack;
 pub mod segment;

@@ -7,11 +7,11 @@ use std::io::{self, Write};
 use std::rc::Rc;
 
 use gatepost::config::Config;
+use gatepost::pcapng::PcapNg;
 use gatepost_dataplane::Instant;
 use gatepost_dataplane::config::Segment;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::pcapng::PcapNg;
 use super::segment::SegmentId;
 use crate::checkers::{Checker, Passage, Snapshot, Way};
 use crate::packet::Packet;
@@ -63,7 +63,9 @@ impl Observer {
         self.trace.write_u32(u32::try_from(frame.len()).unwrap_or(u32::MAX));
         self.trace.write(frame);
         if let Some(capture) = &mut self.capture {
-            capture.frame(now, segment, frame).expect("the capture can be written");
+            capture
+                .frame(now.as_micros(), segment.0.into(), frame, frame.len(), &[])
+                .expect("the capture can be written");
         }
     }
 

@@ -1,0 +1,245 @@
+//! A capture of what passes the hosts' devices, on request: pcapng, with an interface for each host.
+//!
+//! A thread of its own goes into the network namespace of each host, opens a packet socket there, and from then on
+//! writes what comes. A host's device is one end of its cable, so that what one host sends another stands there
+//! twice, with the times at which it passed either. Long frames are cut to [`SNAP_LEN`] octets. What comes faster
+//! than the disk takes it is lost where the sockets' buffers are full.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::SigSet;
+use nix::sys::socket::sockopt::{RcvBuf, ReceiveTimestampns};
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, recvmsg,
+    setsockopt, socket,
+};
+use nix::sys::time::TimeSpec;
+use nix::unistd::pipe2;
+
+use super::member::Member;
+use crate::error::Error;
+use crate::pcapng::PcapNg;
+
+/// Octets that are kept of a frame: all of it, unless it is a super-frame.
+const SNAP_LEN: usize = 2_048;
+/// Octets that a capture may have; what comes then is not written.
+const CAPTURE_LEN_MAX: u64 = 1 << 30;
+/// Frames that are read of one socket in a turn.
+const TURN_FRAMES_MAX: usize = 256;
+/// The buffer of each socket, in octets; the kernel may give less. // socket(7): rmem_max
+const SOCKET_BUFFER_LEN: usize = 4 << 20;
+/// The kind of the loopback device. // linux/if_arp.h: ARPHRD_LOOPBACK
+const LOOPBACK: u16 = 772;
+
+/// A name for an address, as the capture tells it.
+type HostName = (Ipv4Addr, String);
+
+/// Where a capture goes.
+#[derive(Debug)]
+pub struct CaptureFile {
+    path: PathBuf,
+    file: File,
+}
+
+/// A capture under way.
+#[derive(Debug)]
+pub struct Capture {
+    path: PathBuf,
+    thread: JoinHandle<io::Result<Written>>,
+    names: Sender<HostName>,
+    /// Ends the thread when it is closed.
+    stop: OwnedFd,
+}
+
+/// What a capture came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Written {
+    frames: u64,
+    /// Frames that came after the capture was full.
+    refused: u64,
+}
+
+/// A frame of one host, until it is written.
+struct Caught {
+    at_micros: u64,
+    interface: u32,
+    bytes: Vec<u8>,
+    original_len: usize,
+}
+
+impl CaptureFile {
+    /// Makes the file `path`, or empties it.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn create(path: &Path) -> Result<Self, Error> {
+        let file = File::create(path).map_err(|error| failure(path, error))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+}
+
+impl Capture {
+    /// Begins to capture what passes the devices of `hosts`.
+    ///
+    /// # Errors
+    ///
+    /// The hosts' namespaces cannot be entered, or the file cannot be written.
+    pub fn begin<'a>(to: CaptureFile, hosts: impl IntoIterator<Item = &'a Member>) -> Result<Self, Error> {
+        let CaptureFile { path, file } = to;
+        let hosts: Vec<_> = hosts.into_iter().map(|host| (host.name().to_owned(), host.pid())).collect();
+        let begun = || {
+            let (stopped, stop) = pipe2(OFlag::O_CLOEXEC)?;
+            let (names, named) = mpsc::channel();
+            let (ready, is_ready) = mpsc::channel();
+            let thread = thread::Builder::new().name("capture".to_owned()).spawn(move || {
+                // Signals are for the thread that ends the lab in order.
+                SigSet::all().thread_block()?;
+                let sockets = hosts.iter().map(|(_, pid)| open(*pid)).collect::<io::Result<Vec<_>>>()?;
+                let capture =
+                    PcapNg::begin(BufWriter::new(file), hosts.iter().map(|(name, _)| name.as_str()))?;
+                _ = ready.send(());
+                write(capture, &sockets, &named, &stopped)
+            })?;
+            io::Result::Ok((thread, names, stop, is_ready))
+        };
+        let (thread, names, stop, is_ready) = begun().map_err(|error| failure(&path, error))?;
+        let this = Self { path, thread, names, stop };
+        match is_ready.recv() {
+            Ok(()) => Ok(this),
+            // The thread has ended, and says why.
+            Err(_) => Err(this.finish().err().unwrap_or_else(|| Error::usage("the capture ended at once"))),
+        }
+    }
+
+    /// Names the host that has `address`.
+    pub fn name(&self, address: Ipv4Addr, name: &str) {
+        // A capture that failed says so when it is finished.
+        _ = self.names.send((address, name.to_owned()));
+    }
+
+    /// Ends the capture, and tells what it came to.
+    ///
+    /// # Errors
+    ///
+    /// The file could not be written.
+    pub fn finish(self) -> Result<String, Error> {
+        drop(self.stop);
+        let ended = self.thread.join().unwrap_or_else(|_| Err(io::Error::other("its thread panicked")));
+        let Written { frames, refused } = ended.map_err(|error| failure(&self.path, error))?;
+        let path = self.path.display();
+        Ok(match refused {
+            0 => format!("{path} has {frames} frames"),
+            _ => format!("{path} is full with {frames} frames; {refused} more are not in it"),
+        })
+    }
+}
+
+/// Opens a socket for all frames of the hosts' devices in the network namespace of process `pid`.
+fn open(pid: u32) -> io::Result<OwnedFd> {
+    // Of this thread only.
+    setns(File::open(format!("/proc/{pid}/ns/net"))?, CloneFlags::CLONE_NEWNET)?;
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    // Bound to no device, it hears those that are still to come, too.
+    let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)?;
+    setsockopt(&socket, ReceiveTimestampns, &true)?;
+    setsockopt(&socket, RcvBuf, &SOCKET_BUFFER_LEN)?;
+    Ok(socket)
+}
+
+/// Writes what comes until the other end of `stopped` is closed.
+fn write(
+    mut capture: PcapNg<BufWriter<File>>,
+    sockets: &[OwnedFd],
+    names: &Receiver<HostName>,
+    stopped: &OwnedFd,
+) -> io::Result<Written> {
+    let mut written = Written::default();
+    let mut buffer = vec![0; SNAP_LEN];
+    loop {
+        let mut watched: Vec<_> = [stopped]
+            .into_iter()
+            .chain(sockets)
+            .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN))
+            .collect();
+        match poll(&mut watched, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        // What came before the end belongs to the capture.
+        let is_last = watched[0].any().unwrap_or(true);
+        for (address, name) in names.try_iter() {
+            capture.name(address, &name)?;
+        }
+        let mut caught = Vec::new();
+        for (interface, socket) in (0..).zip(sockets) {
+            receive(socket, interface, &mut buffer, &mut caught)?;
+        }
+        caught.sort_by_key(|frame| frame.at_micros);
+        for frame in &caught {
+            if capture.octets() < CAPTURE_LEN_MAX {
+                capture.frame(frame.at_micros, frame.interface, &frame.bytes, frame.original_len, &[])?;
+                written.frames += 1;
+            } else {
+                written.refused += 1;
+            }
+        }
+        capture.flush()?;
+        if is_last {
+            capture.finish()?;
+            return Ok(written);
+        }
+    }
+}
+
+/// Takes the frames that wait at `socket`, up to [`TURN_FRAMES_MAX`].
+fn receive(socket: &OwnedFd, interface: u32, buffer: &mut [u8], caught: &mut Vec<Caught>) -> io::Result<()> {
+    for _ in 0..TURN_FRAMES_MAX {
+        let mut space = cmsg_space!(TimeSpec);
+        let mut buffers = [io::IoSliceMut::new(buffer)];
+        let flags = MsgFlags::MSG_TRUNC | MsgFlags::MSG_DONTWAIT;
+        let received = recvmsg::<LinkAddr>(socket.as_raw_fd(), &mut buffers, Some(&mut space), flags);
+        let (original_len, source, time) = match received {
+            Ok(message) => {
+                let time = message.cmsgs()?.find_map(|message| match message {
+                    ControlMessageOwned::ScmTimestampns(time) => Some(time),
+                    _ => None,
+                });
+                (message.bytes, message.address, time)
+            }
+            Err(Errno::EAGAIN) => break,
+            // The device was set down, or the buffer was full: what came after it is still there.
+            Err(Errno::ENETDOWN | Errno::ENOBUFS | Errno::EINTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        };
+        if source.is_some_and(|source| source.hatype() == LOOPBACK) {
+            continue;
+        }
+        let bytes = buffer[..original_len.min(SNAP_LEN)].to_vec();
+        let at_micros = time.map_or(0, micros);
+        caught.push(Caught { at_micros, interface, bytes, original_len });
+    }
+    Ok(())
+}
+
+/// Microseconds since 1970.
+fn micros(time: TimeSpec) -> u64 {
+    let (secs, nanos) = (time.tv_sec(), time.tv_nsec());
+    u64::try_from(secs).unwrap_or(0) * 1_000_000 + u64::try_from(nanos).unwrap_or(0) / 1_000
+}
+
+fn failure(path: &Path, why: impl std::fmt::Display) -> Error {
+    let what = format!("cannot capture to {}", path.display());
+    Error::failed(what, why, "name a file in a directory of yours with room")
+}

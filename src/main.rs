@@ -1,11 +1,13 @@
 //! The command line.
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use gatepost::config::Config;
 use gatepost::control::{self, What};
 use gatepost::error::Error;
@@ -55,6 +57,17 @@ enum Command {
     /// Manage the gateway's persistent TAP devices.
     #[command(subcommand)]
     Ports(Ports),
+    /// Print what completes this command line in a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual pages of this command line to a directory.
+    #[command(hide = true)]
+    Manual {
+        /// Is made if it does not exist.
+        directory: PathBuf,
+    },
     /// Be a host of the lab; the lab starts it.
     #[command(name = lab::HOST_SUBCOMMAND, hide = true)]
     LabHost { name: String, role: String },
@@ -107,6 +120,13 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Ports(Ports::Remove { name, config }) => {
             port::remove_ports(&load(config.as_deref())?, name.as_deref())?;
         }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut CommandLine::command(), env!("CARGO_PKG_NAME"), &mut script);
+            // Whoever does not want to read it has the exit code.
+            _ = io::stdout().write_all(&script);
+        }
+        Command::Manual { directory } => manual(&directory)?,
         Command::LabHost { name, role } => lab::run_host(&name, &role)?,
         Command::LabGateway { config, lab } => lab::run_gateway(&config, lab)?,
     }
@@ -116,6 +136,16 @@ fn run(command: Command) -> Result<bool, Error> {
 /// The configuration at `path`, or the built-in default.
 fn load(path: Option<&Path>) -> Result<Config, Error> {
     path.map_or_else(|| Ok(Config::default()), Config::load)
+}
+
+/// Writes a page for the program and one for each of its commands.
+fn manual(directory: &Path) -> Result<(), Error> {
+    let write = || {
+        fs::create_dir_all(directory)?;
+        clap_mangen::generate_to(CommandLine::command(), directory)
+    };
+    let what = format!("cannot write the manual to {}", directory.display());
+    write().map_err(|error| Error::failed(what, error, "name a directory that can be written to"))
 }
 
 /// What is wrong with the command line, in one sentence instead of clap's paragraphs.

@@ -45,7 +45,7 @@ struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
     pcap: Option<PathBuf>,
     /// The directory that captures of failed seeds go to
-    #[arg(long, value_name = "DIR", default_value = ".")]
+    #[arg(long, value_name = "DIR", default_value = "target/captures")]
     captures: PathBuf,
     /// How many seeds run at a time; by default, as many as there are cores
     #[arg(long, value_name = "N", requires = "seeds", value_parser = clap::value_parser!(u16).range(1..=JOBS_MAX))]

@@ -34,6 +34,10 @@ pub struct Counters {
     pub flows_recycled: u64,
     /// ARP packets in which somebody else claimed an address of the gateway's.
     pub address_conflicts: u64,
+    /// Known neighbours that have gone over to another hardware address.
+    pub neighbor_changes: u64,
+    /// Claims to a neighbour's address by another hardware address that were not believed.
+    pub neighbor_claims_refused: u64,
     #[serde(skip)]
     /// Frames dropped, by reason.
     pub drops: Drops,

@@ -16,7 +16,9 @@
 //! dataplanes can run side by side, one per worker thread, each with its [`Shard`] of the work: none
 //! shares state with another, and what they have to tell each other the caller carries.
 
+pub mod alert;
 pub mod batch;
+pub mod binding;
 pub mod bridge;
 pub mod config;
 mod counted;

@@ -17,6 +17,34 @@
 //! still used. *Unreachable*: did not answer; frames for it are refused at once, so that a dead
 //! neighbour costs no more than three requests every eight seconds.
 //!
+//! # A neighbour that is claimed by another hardware address
+//!
+//! ```text
+//!                        ARP from another MAC             the first MAC is heard
+//!   Reachable, Stale, ───────────────────────▶ Contested ────────────────────────▶ Reachable, claim refused
+//!   Probe                                       │  ▲ │
+//!       │ contested less than a second ago      │  │ │ 3 requests in 300 ms in vain
+//!       └──▶ Doubted ── that second ends ───────┼──┘ └──────────────────────────▶ Stale at the other MAC
+//!               │                               │
+//!               └──── the first MAC is heard ───┴──▶ Reachable, claim refused
+//! ```
+//!
+//! ARP is not signed, so that one forged packet could take any neighbour off the network. A claim alone
+//! therefore changes nothing. *Contested*: the hardware address that is known is asked by unicast,
+//! [`NeighborTable::REQUESTS_MAX`] times within [`NeighborTable::VERIFICATION`], and frames for the neighbour
+//! are held. If it answers, the claim is refused; if not, the neighbour has moved to the claimant's address.
+//! *Doubted*: a neighbour is contested at most once in [`NeighborTable::CONTEST_INTERVAL`]; a claim that comes
+//! earlier waits until then, and frames go to the known address meanwhile. So a flood of claims costs three
+//! requests a second, and a network card that was really replaced is believed after 1.3 s at most.
+//!
+//! Where a lease or a reservation says who holds an address ([`Hearing::holder`]), nobody else is believed to
+//! have it, and the holder is believed at once.
+//!
+//! Of several workers, all learn of a claim. The one that received it asks first; the others ask only if no
+//! answer has come within a third of the time.
+//!
+//! # Room
+//!
 //! An entry is made by a frame that needs it, and by a request that the neighbour sends to the gateway
 //! itself. Whatever else is heard, gratuitous ARP for one, only changes what is already known.
 //!
@@ -37,10 +65,14 @@ use ahash::RandomState;
 
 use crate::batch::Frame;
 use crate::config::Segment;
-use crate::hold::{FramePool, FrameQueue};
+use crate::hold::FramePool;
 use crate::time::Instant;
 use crate::wire::arp;
 use crate::wire::ethernet::MacAddr;
+
+mod entry;
+
+use entry::{EMPTY, Entry, Phase, Set, WAYS, pack, unpack};
 
 /// The neighbours on both segments.
 #[derive(Debug)]
@@ -65,6 +97,8 @@ pub enum State {
     Stale,
     /// Known and asked.
     Probe,
+    /// Known, but claimed by another hardware address: asked, and its frames are held meanwhile.
+    Contested,
     /// Did not answer.
     Unreachable,
 }
@@ -82,6 +116,17 @@ pub struct Neighbor {
     pub state: State,
     /// The number of frames held for it.
     pub held: usize,
+}
+
+/// What the table is told with an ARP packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hearing {
+    /// The packet's target is the gateway's address on the segment.
+    pub is_for_us: bool,
+    /// Another worker received the packet, and reports what comes of it.
+    pub is_copy: bool,
+    /// The hardware address to which a lease or a reservation gives the sender's address, if one does.
+    pub holder: Option<MacAddr>,
 }
 
 /// What becomes of a frame for a neighbour.
@@ -129,6 +174,23 @@ pub enum Event<'a> {
         /// The frame.
         frame: &'a mut Frame,
     },
+    /// A known neighbour has another hardware address from now on.
+    Moved(Claim),
+    /// Another hardware address has claimed a neighbour's address, and was not believed.
+    ClaimRefused(Claim),
+}
+
+/// A hardware address that claims the address of a neighbour with another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// On this segment.
+    pub segment: Segment,
+    /// The neighbour's address.
+    pub ip: Ipv4Addr,
+    /// The hardware address that the neighbour has, or that a lease or a reservation gives the address to.
+    pub known: MacAddr,
+    /// The hardware address that claims it.
+    pub claimant: MacAddr,
 }
 
 impl NeighborTable {
@@ -144,6 +206,10 @@ impl NeighborTable {
     pub const RETRANSMISSION: Duration = Duration::from_secs(1);
     /// How often to ask. // RFC 4861 section 10: MAX_MULTICAST_SOLICIT, MAX_UNICAST_SOLICIT
     pub const REQUESTS_MAX: u8 = 3;
+    /// How long a contested neighbour has to answer before its claimant is believed.
+    pub const VERIFICATION: Duration = Duration::from_millis(300);
+    /// The time between two verifications of one neighbour. // RFC 1122 section 2.3.2.1
+    pub const CONTEST_INTERVAL: Duration = Duration::from_secs(1);
     /// How long a neighbour that did not answer is not asked again.
     pub const UNREACHABLE: Duration = Duration::from_secs(5);
 
@@ -180,7 +246,7 @@ impl NeighborTable {
         let key = pack(segment, ip);
         let set = &self.sets[self.index(key)];
         let entry = &set.entries[set.find(key)?];
-        matches!(entry.state(now), State::Reachable | State::Probe | State::Stale).then_some(entry.mac)
+        entry.state(now).has_address().then_some(entry.mac)
     }
 
     /// Finds out where `frame` for `ip` goes. If that is not known yet, the table takes the frame and
@@ -199,16 +265,18 @@ impl NeighborTable {
                 Resolution::Known(mac)
             }
             State::Unreachable => Resolution::Unreachable,
-            State::Incomplete if entry.held.len() == Self::HELD_EACH_MAX => Resolution::QueueFull,
-            State::Incomplete => {
+            State::Incomplete | State::Contested if entry.held.len() == Self::HELD_EACH_MAX => {
+                Resolution::QueueFull
+            }
+            State::Incomplete | State::Contested => {
                 let is_held = self.pool.hold(&mut entry.held, frame, ());
                 if is_held { Resolution::Held } else { Resolution::QueueFull }
             }
         }
     }
 
-    /// Learns from an ARP packet that came in on `segment`, `is_for_us` if its target is the
-    /// gateway's address there, and lets go of the frames that waited for its sender.
+    /// Learns from an ARP packet that came in on `segment`, and lets go of the frames that waited for its
+    /// sender.
     ///
     /// The sender's address is to be one of the segment's network, and not the gateway's own.
     pub fn handle_arp(
@@ -216,15 +284,22 @@ impl NeighborTable {
         now: Instant,
         segment: Segment,
         packet: &arp::Packet,
-        is_for_us: bool,
+        hearing: Hearing,
         events: &mut impl FnMut(Event<'_>),
     ) {
-        if packet.sender_ip.is_unspecified() {
+        let (ip, sender) = (packet.sender_ip, packet.sender_mac);
+        if ip.is_unspecified() {
             return;
         }
-        let key = pack(segment, packet.sender_ip);
+        if let Some(holder) = hearing.holder.filter(|holder| *holder != sender) {
+            if !hearing.is_copy {
+                events(Event::ClaimRefused(Claim { segment, ip, known: holder, claimant: sender }));
+            }
+            return;
+        }
+        let key = pack(segment, ip);
         let index = self.index(key);
-        let asks_us = is_for_us && packet.operation == arp::Operation::Request;
+        let asks_us = hearing.is_for_us && packet.operation == arp::Operation::Request;
         let way = match self.sets[index].find(key) {
             Some(way) => Some(way),
             None if asks_us => self.insert(now, index, key),
@@ -232,15 +307,27 @@ impl NeighborTable {
         };
         let Some(way) = way else { return };
         let entry = &mut self.sets[index].entries[way];
-        if is_for_us || matches!(entry.phase, Phase::Incomplete | Phase::Probe) {
+        let is_claim = entry.state(now).has_address() && entry.mac != sender;
+        if is_claim && hearing.holder.is_none() {
+            self.contest(now, (index, way), sender, hearing.is_copy);
+            return;
+        }
+        let claim = |known, claimant| Claim { segment, ip, known, claimant };
+        if is_claim && !hearing.is_copy {
+            events(Event::Moved(claim(entry.mac, sender)));
+        } else if !is_claim && entry.is_claimed() && !entry.is_copy {
+            events(Event::ClaimRefused(claim(sender, entry.claimant)));
+        }
+        let is_confirmed = hearing.is_for_us || !matches!(entry.phase, Phase::Known | Phase::Unreachable);
+        if is_confirmed {
             entry.deadline = now + Self::REACHABLE;
-        } else if entry.mac != packet.sender_mac {
+        } else if entry.mac != sender {
             entry.deadline = now; // to be asked before it is believed for long
         }
         entry.phase = Phase::Known;
-        entry.mac = packet.sender_mac;
+        entry.mac = sender;
         while let Some((frame, ())) = self.pool.release(&mut entry.held) {
-            events(Event::Release { segment, mac: packet.sender_mac, frame });
+            events(Event::Release { segment, mac: sender, frame });
         }
     }
 
@@ -263,8 +350,8 @@ impl NeighborTable {
             let entry = &mut set.entries[way];
             entry.handle_timeout(now, segment, ip, pool, events);
             match entry.phase {
-                Phase::Incomplete | Phase::Probe => *timeout = (*timeout).min(entry.deadline),
-                Phase::Known | Phase::Unreachable => entry.is_listed = false,
+                phase if phase.is_timed() => *timeout = (*timeout).min(entry.deadline),
+                _ => entry.is_listed = false,
             }
             entry.is_listed
         });
@@ -293,8 +380,8 @@ impl NeighborTable {
         places.filter(move |(key, entry)| **key != EMPTY && !entry.is_over(now)).map(move |(key, entry)| {
             let (segment, ip) = unpack(*key);
             let state = entry.state(now);
-            let is_known = matches!(state, State::Reachable | State::Stale | State::Probe);
-            Neighbor { segment, ip, mac: is_known.then_some(entry.mac), state, held: entry.held.len() }
+            let mac = state.has_address().then_some(entry.mac);
+            Neighbor { segment, ip, mac, state, held: entry.held.len() }
         })
     }
 
@@ -326,7 +413,30 @@ impl NeighborTable {
         entry.phase = phase;
         entry.requests = 0;
         entry.deadline = now;
-        self.timeout = self.timeout.min(now);
+        self.watch(index, way);
+    }
+
+    /// `claimant` says that it has the address of a known neighbour. `is_copy` if another worker was told,
+    /// and asks first.
+    fn contest(&mut self, now: Instant, (index, way): (usize, usize), claimant: MacAddr, is_copy: bool) {
+        let entry = &mut self.sets[index].entries[way];
+        if entry.is_claimed() {
+            return; // The first claimant's turn is not over.
+        }
+        entry.claimant = claimant;
+        entry.is_copy = is_copy;
+        entry.phase = Phase::Doubted;
+        entry.deadline = entry.contest_from.max(now);
+        if entry.deadline == now {
+            entry.contest(now);
+        }
+        self.watch(index, way);
+    }
+
+    /// Sees to it that the deadline of a neighbour in a timed phase is kept.
+    fn watch(&mut self, index: usize, way: usize) {
+        let entry = &mut self.sets[index].entries[way];
+        self.timeout = self.timeout.min(entry.deadline);
         if !entry.is_listed {
             entry.is_listed = true;
             self.asked.push((index * WAYS + way) as u16);
@@ -339,129 +449,8 @@ impl NeighborTable {
     }
 }
 
-/// The places of a set.
-const WAYS: usize = 8;
-
-/// The places for neighbours of one hash. The keys fill a cache line.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Set {
-    keys: [u64; WAYS],
-    entries: [Entry; WAYS],
-}
-
-impl Set {
-    #[inline]
-    fn find(&self, key: u64) -> Option<usize> {
-        self.keys.iter().position(|other| *other == key)
-    }
-
-    /// The place to give to a new neighbour: one without frames, free if there is one.
-    fn most_dispensable(&self) -> Option<usize> {
-        let rank = |way: &usize| {
-            let entry = &self.entries[*way];
-            let rank = match entry.phase {
-                _ if self.keys[*way] == EMPTY => 0,
-                Phase::Unreachable => 1,
-                Phase::Incomplete => 2,
-                Phase::Known | Phase::Probe => 3,
-            };
-            (rank, entry.used)
-        };
-        (0..WAYS).filter(|way| self.entries[*way].held.len() == 0).min_by_key(rank)
-    }
-}
-
-/// A place without a neighbour.
-const EMPTY: u64 = 0;
-/// Marks a packed neighbour, so that none is [`EMPTY`].
-const OCCUPIED: u64 = 1 << 40;
-const ON_WAN: u64 = 1 << 32;
-
-#[inline]
-fn pack(segment: Segment, ip: Ipv4Addr) -> u64 {
-    let segment = if segment == Segment::Wan { ON_WAN } else { 0 };
-    OCCUPIED | segment | u64::from(ip.to_bits())
-}
-
-fn unpack(key: u64) -> (Segment, Ipv4Addr) {
-    let segment = if key & ON_WAN != 0 { Segment::Wan } else { Segment::Lan };
-    (segment, Ipv4Addr::from_bits(key as u32))
-}
-
-#[derive(Debug, Default)]
-struct Entry {
-    mac: MacAddr,
-    phase: Phase,
-    /// How often it was asked in this phase.
-    requests: u8,
-    /// Whether it stands in [`NeighborTable::asked`].
-    is_listed: bool,
-    /// The end of the phase, or the next request.
-    deadline: Instant,
-    /// When a frame last asked for it. [`NeighborTable::lookup`] does not count: who is used is asked
-    /// for again once in a while.
-    used: Instant,
-    held: FrameQueue,
-}
-
-/// The states, as they are stored: `Known` is reachable until its deadline, and then stale.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
-    #[default]
-    Incomplete,
-    Known,
-    Probe,
-    Unreachable,
-}
-
-impl Entry {
-    #[inline]
-    fn state(&self, now: Instant) -> State {
-        match self.phase {
-            Phase::Incomplete => State::Incomplete,
-            Phase::Known if now < self.deadline => State::Reachable,
-            Phase::Known => State::Stale,
-            Phase::Probe => State::Probe,
-            Phase::Unreachable => State::Unreachable,
-        }
-    }
-
-    /// Whether it is as if it were not there.
-    fn is_over(&self, now: Instant) -> bool {
-        self.phase == Phase::Unreachable && now >= self.deadline
-    }
-
-    fn handle_timeout(
-        &mut self,
-        now: Instant,
-        segment: Segment,
-        ip: Ipv4Addr,
-        pool: &mut FramePool<()>,
-        events: &mut impl FnMut(Event<'_>),
-    ) {
-        let unicast_to = match self.phase {
-            _ if now < self.deadline => return,
-            Phase::Incomplete => None,
-            Phase::Probe => Some(self.mac),
-            Phase::Known | Phase::Unreachable => return,
-        };
-        if self.requests < NeighborTable::REQUESTS_MAX {
-            self.requests += 1;
-            self.deadline = now + NeighborTable::RETRANSMISSION;
-            events(Event::SendRequest { segment, ip, unicast_to });
-            return;
-        }
-        // Who moved without a word is asked for by broadcast as soon as there is something to send.
-        let pause = if self.phase == Phase::Probe { Duration::ZERO } else { NeighborTable::UNREACHABLE };
-        self.phase = Phase::Unreachable;
-        self.deadline = now + pause;
-        while let Some((frame, ())) = pool.release(&mut self.held) {
-            events(Event::Expired { segment, ip, frame });
-        }
-    }
-}
-
+#[cfg(test)]
+mod claim_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]

@@ -253,7 +253,8 @@ pub struct Neighbor {
     pub address: Ipv4Addr,
     /// Its hardware address; `null` while it is being asked for.
     pub mac: Option<String>,
-    /// `incomplete` while it is asked for the first time, `reachable`, `stale`, `probe` or `unreachable`.
+    /// `incomplete` while it is asked for the first time, `reachable`, `stale`, `probe`, `contested`
+    /// while another hardware address claims it, or `unreachable`.
     pub state: String,
     /// Frames that wait for its answer.
     pub held: usize,
@@ -318,6 +319,10 @@ pub struct Counters {
     pub made_suppressed: u64,
     /// Half-open flows from outside that made room for others.
     pub flows_recycled: u64,
+    /// Known neighbours that have gone over to another hardware address.
+    pub neighbor_changes: u64,
+    /// Claims to a neighbour's address by another hardware address that were not believed.
+    pub neighbor_claims_refused: u64,
     /// What happened at each port.
     pub ports: Vec<Port>,
 }
@@ -338,6 +343,8 @@ impl fmt::Display for Counters {
             ("made", self.made),
             ("made-suppressed", self.made_suppressed),
             ("flows-recycled", self.flows_recycled),
+            ("neighbor-changes", self.neighbor_changes),
+            ("neighbor-claims-refused", self.neighbor_claims_refused),
         ] {
             table.row([name.to_owned(), count.to_string()]);
         }

@@ -15,6 +15,7 @@ use gatepost_services::net::stack::Stack;
 use rand::rngs::StdRng;
 use tokio::task::JoinSet;
 
+use super::bindings;
 use super::current::SharedLeases;
 use super::dispatch::Dispatcher;
 use super::services::{Frames, Resources, first_ended};
@@ -82,6 +83,9 @@ impl Generation {
     ) -> io::Result<Self> {
         let Prepared { config, leases, dns } = prepared;
         let mut tasks = JoinSet::new();
+        if leases.is_none() {
+            bindings::clear(&resources.bindings);
+        }
         let dhcp_server = leases.map(|leases| start_dhcp_server(&config, leases, resources, &mut tasks));
         let uplink = Rc::new(Uplink {
             config,
@@ -135,7 +139,9 @@ fn start_dhcp_server(
     resources: &Resources,
     tasks: &mut JoinSet<()>,
 ) -> Frames {
-    let server = Rc::new(RefCell::new(Server::new(settings::dhcp_server(config), leases)));
+    let settings = settings::dhcp_server(config);
+    bindings::follow(&resources.bindings, &settings.reservations, &leases, &resources.clock);
+    let server = Rc::new(RefCell::new(Server::new(settings, leases)));
     let (frames, port) = resources.port(Segment::Lan);
     tasks.spawn_local(dhcp_service::serve(server, port, Rc::clone(&resources.clock), pending()));
     frames

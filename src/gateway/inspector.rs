@@ -207,6 +207,8 @@ pub fn counters(counted: &Counted, ports: Vec<Port>) -> Counters {
         made: counted.made,
         made_suppressed: counted.made_suppressed,
         flows_recycled: counted.flows_recycled,
+        neighbor_changes: counted.neighbor_changes,
+        neighbor_claims_refused: counted.neighbor_claims_refused,
         ports,
     }
 }
@@ -245,6 +247,7 @@ fn neighbor_state(state: neighbor::State) -> &'static str {
         neighbor::State::Reachable => "reachable",
         neighbor::State::Stale => "stale",
         neighbor::State::Probe => "probe",
+        neighbor::State::Contested => "contested",
         neighbor::State::Unreachable => "unreachable",
     }
 }

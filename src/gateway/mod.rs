@@ -15,6 +15,7 @@
 //! The services own the configuration: when the WAN's address changes, or the administrator asks for a
 //! [`reload`], they swap in a new one, which each worker takes over before its next batch.
 
+mod bindings;
 mod current;
 mod dispatch;
 mod generation;
@@ -49,6 +50,7 @@ use tokio::sync::mpsc;
 use crate::config::Config;
 use crate::error::Error;
 use crate::port::Port;
+use bindings::SharedBindings;
 use current::Current;
 use handover::{Handover, Wake};
 use identity::Identity;
@@ -93,6 +95,7 @@ pub fn build<P: Port>(
     let (to_host, from_host, host_link) = link(frame_capacity, move || wake(TAKES_HOST_OUTPUT));
     let (seed, now) = (rng.random(), clock.now());
     let swapped = Arc::new(ArcSwap::new(Arc::clone(&plan)));
+    let bindings = SharedBindings::default();
     let count = config.system.workers;
     let (mut workers, mut queries, mut from_host) = (Vec::new(), Vec::new(), Some(from_host));
     let handovers = Handover::for_workers(count, frame_capacity, &wake_worker);
@@ -101,7 +104,8 @@ pub fn build<P: Port>(
         let (asking, asked) = channel::bounded(query::QUERIES_MAX);
         queries.push(asking);
         let (to_host, from_host, config) = (to_host.clone(), from_host.take(), Arc::clone(&swapped));
-        let ways = Ways { handover, to_host, from_host, config, queries: asked };
+        let bindings = Arc::clone(&bindings);
+        let ways = Ways { handover, to_host, from_host, config, bindings, queries: asked };
         workers.push(Worker::new(dataplane, ports, ways, frame_capacity));
     }
     let wake_workers: Arc<dyn Fn() + Send + Sync> = Arc::new(move || (0..count).for_each(&*wake_worker));
@@ -115,8 +119,16 @@ pub fn build<P: Port>(
         queries,
         wake_workers: Arc::clone(&wake_workers),
     };
-    let resources =
-        Resources { identity, clock, disk, link: Rc::new(host_link), plan: swapped, wake_workers, current };
+    let resources = Resources {
+        identity,
+        clock,
+        disk,
+        link: Rc::new(host_link),
+        plan: swapped,
+        bindings,
+        wake_workers,
+        current,
+    };
     let (requests, reloads) = mpsc::channel(reload::RELOADS_MAX);
     let reloader = Reloader { requests };
     Ok((workers, Services { resources, inspector, reloader, reloads, rng }))

@@ -98,8 +98,9 @@ fn standing(state: State) -> u8 {
         State::Reachable => 0,
         State::Probe => 1,
         State::Stale => 2,
-        State::Incomplete => 3,
-        State::Unreachable => 4,
+        State::Contested => 3,
+        State::Incomplete => 4,
+        State::Unreachable => 5,
     }
 }
 

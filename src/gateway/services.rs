@@ -19,6 +19,7 @@ use rand::rngs::StdRng;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::bindings::SharedBindings;
 use super::current::{Current, open_leases};
 use super::generation::{Generation, Prepared};
 use super::identity::Identity;
@@ -49,6 +50,8 @@ pub(super) struct Resources {
     pub link: Rc<HostLink>,
     /// The dataplane's configuration; swapped in whole.
     pub plan: Arc<ArcSwap<dataplane::Config>>,
+    /// Who holds which address of the LAN; swapped in whole.
+    pub bindings: SharedBindings,
     /// Makes the workers look at it.
     pub wake_workers: Arc<dyn Fn() + Send + Sync>,
     pub current: Rc<RefCell<Current>>,

@@ -11,10 +11,13 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Cache};
 use crossbeam::channel::Receiver;
+use gatepost_dataplane::binding::Bindings;
 use gatepost_dataplane::config::Segment;
 use gatepost_dataplane::{Batch, Config, Dataplane, DropReason, Ingress, Instant, PortId, Verdict};
 use gatepost_services::link::{HostOutput, WorkerLink};
+use tracing::warn;
 
+use super::bindings::SharedBindings;
 use super::handover::Handover;
 use super::ports::Ports;
 use super::query::Query;
@@ -28,6 +31,7 @@ pub struct Worker<P> {
     to_host: WorkerLink,
     from_host: Option<HostOutput>,
     config: Cache<Arc<ArcSwap<Config>>, Arc<Config>>,
+    bindings: Cache<SharedBindings, Arc<Bindings>>,
     queries: Receiver<Query>,
     batch: Batch,
 }
@@ -42,6 +46,8 @@ pub(super) struct Ways {
     pub from_host: Option<HostOutput>,
     /// Where configurations come from.
     pub config: Arc<ArcSwap<Config>>,
+    /// Who holds which address of the LAN.
+    pub bindings: SharedBindings,
     /// Where questions come from.
     pub queries: Receiver<Query>,
 }
@@ -49,9 +55,10 @@ pub(super) struct Ways {
 impl<P: Port> Worker<P> {
     /// A worker for `ports`, numbered as in the configuration.
     pub(super) fn new(dataplane: Dataplane, ports: Ports<P>, ways: Ways, frame_capacity: usize) -> Self {
-        let Ways { handover, to_host, from_host, config, queries } = ways;
-        let (config, batch) = (Cache::new(config), Batch::new(frame_capacity));
-        Self { dataplane, ports, handover, to_host, from_host, config, queries, batch }
+        let Ways { handover, to_host, from_host, config, bindings, queries } = ways;
+        let (config, bindings) = (Cache::new(config), Cache::new(bindings));
+        let batch = Batch::new(frame_capacity);
+        Self { dataplane, ports, handover, to_host, from_host, config, bindings, queries, batch }
     }
 
     /// Does what can be done now. Says whether there is more to do at once.
@@ -70,6 +77,9 @@ impl<P: Port> Worker<P> {
         let Self { dataplane, handover, .. } = self;
         let more_to_tell = handover.tell(|| dataplane.pop_notice());
         handover.wake();
+        while let Some(alert) = self.dataplane.pop_alert() {
+            warn!("{alert}");
+        }
         while let Ok(query) = self.queries.try_recv() {
             query.answer(now, &self.dataplane, &self.ports);
         }
@@ -112,6 +122,10 @@ impl<P: Port> Worker<P> {
         let config = self.config.load();
         if !ptr::eq(&raw const **config, self.dataplane.config()) {
             self.dataplane.configure(now, Arc::clone(config));
+        }
+        let bindings = self.bindings.load();
+        if !ptr::eq(&raw const **bindings, self.dataplane.bindings()) {
+            self.dataplane.set_bindings(Arc::clone(bindings));
         }
     }
 

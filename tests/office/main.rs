@@ -13,6 +13,7 @@ const DRIVER: &str = "auto";
 /// The threads of the dataplane.
 const WORKERS: u8 = 1;
 
+mod arp;
 mod dhcp;
 mod dns;
 mod forwards;

@@ -18,8 +18,8 @@ type Host = (Segment, Ipv4Addr);
 enum Step {
     /// The gateway has a frame for a host.
     Resolve { host: usize },
-    /// A host says where it is.
-    Hear { host: usize, mac: u8, how: How },
+    /// A host says where it is; a lease says where it is to be.
+    Hear { host: usize, mac: u8, how: How, is_copy: bool, holder: Option<u8> },
     /// The table does what is due.
     Timeout,
     /// Time goes on.
@@ -41,6 +41,8 @@ enum Seen {
     Request(Host, Option<MacAddr>),
     Release(MacAddr, u8),
     Expired(Host, u8),
+    Moved(Host, MacAddr, MacAddr),
+    Refused(Host, MacAddr, MacAddr),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +50,15 @@ enum ModelPhase {
     Incomplete { requests: u8, next: Instant },
     Known { until: Instant },
     Probe { requests: u8, next: Instant },
+    Doubted { claim: ModelClaim, until: Instant },
+    Contested { claim: ModelClaim, requests: u8, next: Instant },
     Unreachable { until: Instant },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ModelClaim {
+    claimant: MacAddr,
+    is_copy: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -58,6 +68,8 @@ struct ModelNeighbor {
     mac: MacAddr,
     phase: ModelPhase,
     used: Instant,
+    /// When its last contest began.
+    contested: Option<Instant>,
     held: Vec<u8>,
 }
 
@@ -67,16 +79,36 @@ impl ModelNeighbor {
             ModelPhase::Incomplete { .. } => Some(State::Incomplete),
             ModelPhase::Known { until } if now < until => Some(State::Reachable),
             ModelPhase::Known { .. } => Some(State::Stale),
-            ModelPhase::Probe { .. } => Some(State::Probe),
+            ModelPhase::Probe { .. } | ModelPhase::Doubted { .. } => Some(State::Probe),
+            ModelPhase::Contested { .. } => Some(State::Contested),
             ModelPhase::Unreachable { until } => (now < until).then_some(State::Unreachable),
         }
     }
 
     fn shown(&self, now: Instant) -> Option<Neighbor> {
         let state = self.state(now)?;
-        let is_known = matches!(state, State::Reachable | State::Stale | State::Probe);
+        let is_known = !matches!(state, State::Incomplete | State::Unreachable);
         let ((segment, ip), mac) = (self.host, is_known.then_some(self.mac));
         Some(Neighbor { segment, ip, mac, state, held: self.held.len() })
+    }
+}
+
+/// The time between two requests of a contest.
+const THIRD: Duration = Duration::from_millis(100);
+
+impl ModelNeighbor {
+    fn claim(&mut self, now: Instant, claim: ModelClaim) {
+        match (self.phase, self.contested.map(|began| began + Duration::from_secs(1))) {
+            (ModelPhase::Doubted { .. } | ModelPhase::Contested { .. }, _) => {}
+            (_, Some(from)) if from > now => self.phase = ModelPhase::Doubted { claim, until: from },
+            _ => self.begin_contest(now, claim),
+        }
+    }
+
+    fn begin_contest(&mut self, now: Instant, claim: ModelClaim) {
+        self.contested = Some(now);
+        let (requests, next) = if claim.is_copy { (1, now + THIRD) } else { (0, now) };
+        self.phase = ModelPhase::Contested { claim, requests, next };
     }
 }
 
@@ -96,14 +128,18 @@ impl Model {
             let rank = |neighbor: &&ModelNeighbor| match neighbor.phase {
                 ModelPhase::Unreachable { .. } => (1, neighbor.used),
                 ModelPhase::Incomplete { .. } => (2, neighbor.used),
-                ModelPhase::Known { .. } | ModelPhase::Probe { .. } => (3, neighbor.used),
+                ModelPhase::Known { .. }
+                | ModelPhase::Probe { .. }
+                | ModelPhase::Doubted { .. }
+                | ModelPhase::Contested { .. } => (3, neighbor.used),
             };
             let spare = self.0.iter().filter(of_set).filter(|neighbor| neighbor.held.is_empty());
             let displaced = spare.min_by_key(rank)?.host;
             self.0.retain(|neighbor| neighbor.host != displaced);
         }
         let phase = ModelPhase::Incomplete { requests: 0, next: now };
-        self.0.push(ModelNeighbor { host, set, mac: MacAddr::ZERO, phase, used: now, held: Vec::new() });
+        let (mac, contested, held) = (MacAddr::ZERO, None, Vec::new());
+        self.0.push(ModelNeighbor { host, set, mac, phase, used: now, contested, held });
         self.0.last_mut()
     }
 
@@ -117,42 +153,96 @@ impl Model {
             Some(_) => {}
         }
         match neighbor.phase {
-            ModelPhase::Known { .. } | ModelPhase::Probe { .. } => Resolution::Known(neighbor.mac),
-            ModelPhase::Unreachable { .. } => Resolution::Unreachable,
-            ModelPhase::Incomplete { .. } if neighbor.held.len() == NeighborTable::HELD_EACH_MAX => {
-                Resolution::QueueFull
+            ModelPhase::Known { .. } | ModelPhase::Probe { .. } | ModelPhase::Doubted { .. } => {
+                Resolution::Known(neighbor.mac)
             }
-            ModelPhase::Incomplete { .. } => {
+            ModelPhase::Unreachable { .. } => Resolution::Unreachable,
+            _ if neighbor.held.len() == NeighborTable::HELD_EACH_MAX => Resolution::QueueFull,
+            ModelPhase::Incomplete { .. } | ModelPhase::Contested { .. } => {
                 neighbor.held.push(frame);
                 Resolution::Held
             }
         }
     }
 
-    fn hear(&mut self, now: Instant, host: Host, set: usize, mac: MacAddr, how: How) -> Vec<Seen> {
+    fn hear(
+        &mut self,
+        now: Instant,
+        (host, set): (Host, usize),
+        mac: MacAddr,
+        how: How,
+        (is_copy, holder): (bool, Option<MacAddr>),
+    ) -> Vec<Seen> {
+        if let Some(holder) = holder.filter(|holder| *holder != mac) {
+            return if is_copy { Vec::new() } else { vec![Seen::Refused(host, holder, mac)] };
+        }
         let asks_us_anew = self.find(host).is_none() && matches!(how, How::Question);
         let neighbor = if asks_us_anew { self.add(now, host, set) } else { self.find(host) };
         let Some(neighbor) = neighbor else { return Vec::new() };
-        let until = match (how, neighbor.phase) {
-            (How::Answer | How::Question, _)
-            | (How::Announcement, ModelPhase::Incomplete { .. } | ModelPhase::Probe { .. }) => {
-                now + NeighborTable::REACHABLE
+        let mut events = Vec::new();
+        let has_address =
+            !matches!(neighbor.phase, ModelPhase::Incomplete { .. } | ModelPhase::Unreachable { .. });
+        let is_claim = has_address && neighbor.mac != mac;
+        if is_claim && holder.is_none() {
+            neighbor.claim(now, ModelClaim { claimant: mac, is_copy });
+            return events;
+        }
+        match neighbor.phase {
+            _ if is_claim && is_copy => {}
+            _ if is_claim => events.push(Seen::Moved(host, neighbor.mac, mac)),
+            ModelPhase::Doubted { claim, .. } | ModelPhase::Contested { claim, .. } if !claim.is_copy => {
+                events.push(Seen::Refused(host, mac, claim.claimant));
             }
-            (How::Announcement, _) if neighbor.mac != mac => now,
+            _ => {}
+        }
+        let until = match (how, neighbor.phase) {
+            (How::Announcement, ModelPhase::Known { .. } | ModelPhase::Unreachable { .. })
+                if neighbor.mac != mac =>
+            {
+                now
+            }
             (How::Announcement, ModelPhase::Known { until } | ModelPhase::Unreachable { until }) => until,
+            _ => now + NeighborTable::REACHABLE,
         };
         neighbor.phase = ModelPhase::Known { until };
         neighbor.mac = mac;
-        neighbor.held.drain(..).map(|frame| Seen::Release(mac, frame)).collect()
+        events.extend(neighbor.held.drain(..).map(|frame| Seen::Release(mac, frame)));
+        events
     }
 
     fn timeout(&mut self, now: Instant) -> Vec<Seen> {
         let mut events = Vec::new();
         for neighbor in &mut self.0 {
+            if let ModelPhase::Doubted { claim, until } = neighbor.phase
+                && until <= now
+            {
+                neighbor.begin_contest(now, claim);
+            }
             let (requests, next, unicast_to) = match &mut neighbor.phase {
                 ModelPhase::Incomplete { requests, next } => (requests, next, None),
                 ModelPhase::Probe { requests, next } => (requests, next, Some(neighbor.mac)),
-                ModelPhase::Known { .. } | ModelPhase::Unreachable { .. } => continue,
+                ModelPhase::Contested { claim, requests, next } => {
+                    if *next > now {
+                        continue;
+                    }
+                    if *requests < NeighborTable::REQUESTS_MAX {
+                        *requests += 1;
+                        *next = now + THIRD;
+                        events.push(Seen::Request(neighbor.host, Some(neighbor.mac)));
+                        continue;
+                    }
+                    let ModelClaim { claimant, is_copy } = *claim;
+                    if !is_copy {
+                        events.push(Seen::Moved(neighbor.host, neighbor.mac, claimant));
+                    }
+                    neighbor.mac = claimant;
+                    neighbor.phase = ModelPhase::Known { until: now };
+                    events.extend(neighbor.held.drain(..).map(|frame| Seen::Release(claimant, frame)));
+                    continue;
+                }
+                ModelPhase::Known { .. } | ModelPhase::Doubted { .. } | ModelPhase::Unreachable { .. } => {
+                    continue;
+                }
             };
             if *next > now {
                 continue;
@@ -183,7 +273,10 @@ impl Model {
 
     fn next(&self) -> Option<Instant> {
         let next = |neighbor: &ModelNeighbor| match neighbor.phase {
-            ModelPhase::Incomplete { next, .. } | ModelPhase::Probe { next, .. } => Some(next),
+            ModelPhase::Incomplete { next, .. }
+            | ModelPhase::Probe { next, .. }
+            | ModelPhase::Doubted { until: next, .. }
+            | ModelPhase::Contested { next, .. } => Some(next),
             ModelPhase::Known { .. } | ModelPhase::Unreachable { .. } => None,
         };
         self.0.iter().filter_map(next).min()
@@ -193,7 +286,10 @@ impl Model {
 /// Events of one neighbour in their order, neighbours in a defined one.
 fn sorted(mut events: Vec<Seen>) -> Vec<Seen> {
     events.sort_by_key(|event| match event {
-        Seen::Request((segment, ip), _) | Seen::Expired((segment, ip), _) => (*segment as u8, *ip),
+        Seen::Request((segment, ip), _)
+        | Seen::Expired((segment, ip), _)
+        | Seen::Moved((segment, ip), ..)
+        | Seen::Refused((segment, ip), ..) => (*segment as u8, *ip),
         Seen::Release(..) => (0, Ipv4Addr::UNSPECIFIED),
     });
     events
@@ -204,6 +300,8 @@ fn seen(event: &Event<'_>) -> Seen {
         Event::SendRequest { segment, ip, unicast_to } => Seen::Request((*segment, *ip), *unicast_to),
         Event::Release { mac, frame, .. } => Seen::Release(*mac, frame.bytes()[0]),
         Event::Expired { segment, ip, frame } => Seen::Expired((*segment, *ip), frame.bytes()[0]),
+        Event::Moved(claim) => Seen::Moved((claim.segment, claim.ip), claim.known, claim.claimant),
+        Event::ClaimRefused(claim) => Seen::Refused((claim.segment, claim.ip), claim.known, claim.claimant),
     }
 }
 
@@ -228,10 +326,13 @@ fn packet(ip: Ipv4Addr, mac: MacAddr, how: How) -> (arp::Packet, bool) {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let how = prop::sample::select(vec![How::Answer, How::Answer, How::Question, How::Announcement]);
     let segment = prop::sample::select(vec![Segment::Lan, Segment::Wan]);
-    let millis = prop::sample::select(vec![1, 400, 1000, 1000, 1700, 5000, 20_000, 60_000]);
+    let holder = prop::sample::select(vec![None, None, None, Some(1), Some(2)]);
+    let millis = prop::sample::select(vec![1, 100, 100, 300, 400, 1000, 1000, 1700, 5000, 20_000, 60_000]);
     let step = prop_oneof![
         10 => (0..HOSTS).prop_map(|host| Step::Resolve { host }),
-        6 => (0..HOSTS, 1..4_u8, how).prop_map(|(host, mac, how)| Step::Hear { host, mac, how }),
+        8 => (0..HOSTS, 1..4_u8, how, any::<bool>(), holder).prop_map(|(host, mac, how, is_copy, holder)| {
+            Step::Hear { host, mac, how, is_copy, holder }
+        }),
         5 => Just(Step::Timeout),
         5 => millis.prop_map(|millis| Step::Wait { millis }),
         1 => segment.prop_map(|segment| Step::Forget { segment }),
@@ -261,12 +362,14 @@ proptest! {
                     let resolution = table.resolve(now, segment, ip, &mut frame);
                     prop_assert_eq!(resolution, model.resolve(now, hosts[host], set(&table, hosts[host]), number));
                 }
-                Step::Hear { host, mac, how } => {
+                Step::Hear { host, mac, how, is_copy, holder } => {
                     let (segment, ip) = hosts[host];
-                    let mac = MacAddr([2, 0, 0, 0, 1, mac]);
+                    let mac_of = |number| MacAddr([2, 0, 0, 0, 1, number]);
+                    let (mac, holder) = (mac_of(mac), holder.map(mac_of));
                     let (packet, is_for_us) = packet(ip, mac, how);
-                    table.handle_arp(now, segment, &packet, is_for_us, &mut collect);
-                    expected = model.hear(now, hosts[host], set(&table, hosts[host]), mac, how);
+                    table.handle_arp(now, segment, &packet, Hearing { is_for_us, is_copy, holder }, &mut collect);
+                    let host = (hosts[host], set(&table, hosts[host]));
+                    expected = model.hear(now, host, mac, how, (is_copy, holder));
                 }
                 Step::Timeout => {
                     table.handle_timeout(now, &mut collect);
@@ -284,7 +387,8 @@ proptest! {
             for host in &hosts {
                 let shown = model.find(*host).and_then(|neighbor| neighbor.shown(now));
                 let mac = shown.and_then(|neighbor| neighbor.mac);
-                let is_fresh = shown.is_some_and(|neighbor| neighbor.state != State::Stale);
+                let is_fresh =
+                    shown.is_some_and(|neighbor| !matches!(neighbor.state, State::Stale | State::Contested));
                 prop_assert_eq!(table.last_known(now, host.0, host.1), mac);
                 prop_assert_eq!(table.lookup(now, host.0, host.1), mac.filter(|_| is_fresh));
             }

@@ -4,18 +4,20 @@ use proptest::prelude::*;
 
 use super::*;
 
-const NOW: Instant = Instant::from_secs(1000);
-const US: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
-const OUR_IP: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
-const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 20);
-const LAN: Segment = Segment::Lan;
+pub(super) const NOW: Instant = Instant::from_secs(1000);
+pub(super) const US: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+pub(super) const OUR_IP: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
+pub(super) const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 20);
+pub(super) const LAN: Segment = Segment::Lan;
 
 /// What happened, with frames by their first octet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seen {
+pub(super) enum Seen {
     Request(Ipv4Addr, Option<MacAddr>),
     Release(MacAddr, u8),
     Expired(Ipv4Addr, u8),
+    Moved(MacAddr, MacAddr),
+    Refused(MacAddr, MacAddr),
 }
 
 fn seen(event: &Event<'_>) -> Seen {
@@ -23,54 +25,70 @@ fn seen(event: &Event<'_>) -> Seen {
         Event::SendRequest { ip, unicast_to, .. } => Seen::Request(*ip, *unicast_to),
         Event::Release { mac, frame, .. } => Seen::Release(*mac, frame.bytes()[0]),
         Event::Expired { ip, frame, .. } => Seen::Expired(*ip, frame.bytes()[0]),
+        Event::Moved(claim) => Seen::Moved(claim.known, claim.claimant),
+        Event::ClaimRefused(claim) => Seen::Refused(claim.known, claim.claimant),
     }
 }
 
-fn table() -> NeighborTable {
+pub(super) fn table() -> NeighborTable {
     NeighborTable::new([1, 2, 3, 4], 64)
 }
 
-fn secs(secs: u64) -> Instant {
+pub(super) fn secs(secs: u64) -> Instant {
     NOW + Duration::from_secs(secs)
 }
 
-fn mac(number: u8) -> MacAddr {
+pub(super) fn mac(number: u8) -> MacAddr {
     MacAddr([2, 0, 0, 0, 1, number])
 }
 
-fn frame(octet: u8) -> Frame {
+pub(super) fn frame(octet: u8) -> Frame {
     let mut frame = Frame::with_capacity(64);
     frame.buffer_mut()[0] = octet;
     frame.set_len(1);
     frame
 }
 
-fn resolve(table: &mut NeighborTable, now: Instant, ip: Ipv4Addr) -> Resolution {
+pub(super) fn resolve(table: &mut NeighborTable, now: Instant, ip: Ipv4Addr) -> Resolution {
     table.resolve(now, LAN, ip, &mut frame(1))
 }
 
-fn timeout(table: &mut NeighborTable, now: Instant) -> Vec<Seen> {
+pub(super) fn timeout(table: &mut NeighborTable, now: Instant) -> Vec<Seen> {
     let mut events = Vec::new();
     table.handle_timeout(now, &mut |event| events.push(seen(&event)));
     events
 }
 
 /// A reply to the gateway from `ip` at `mac`.
-fn reply(table: &mut NeighborTable, now: Instant, ip: Ipv4Addr, mac: MacAddr) -> Vec<Seen> {
+pub(super) fn reply(table: &mut NeighborTable, now: Instant, ip: Ipv4Addr, mac: MacAddr) -> Vec<Seen> {
     hear(table, now, &arp::Packet::request(US, OUR_IP, ip).reply(mac), true)
 }
 
-fn hear(table: &mut NeighborTable, now: Instant, packet: &arp::Packet, is_for_us: bool) -> Vec<Seen> {
+pub(super) fn hear(
+    table: &mut NeighborTable,
+    now: Instant,
+    packet: &arp::Packet,
+    is_for_us: bool,
+) -> Vec<Seen> {
+    hear_as(table, now, packet, Hearing { is_for_us, ..Hearing::default() })
+}
+
+pub(super) fn hear_as(
+    table: &mut NeighborTable,
+    now: Instant,
+    packet: &arp::Packet,
+    hearing: Hearing,
+) -> Vec<Seen> {
     let mut events = Vec::new();
-    table.handle_arp(now, LAN, packet, is_for_us, &mut |event| events.push(seen(&event)));
+    table.handle_arp(now, LAN, packet, hearing, &mut |event| events.push(seen(&event)));
     events
 }
 
-fn state(table: &NeighborTable, now: Instant, ip: Ipv4Addr) -> Option<State> {
+pub(super) fn state(table: &NeighborTable, now: Instant, ip: Ipv4Addr) -> Option<State> {
     table.neighbors(now).find(|neighbor| neighbor.ip == ip).map(|neighbor| neighbor.state)
 }
 
-fn nth(n: u16) -> Ipv4Addr {
+pub(super) fn nth(n: u16) -> Ipv4Addr {
     Ipv4Addr::from_bits(0x0a00_0000 + u32::from(n))
 }
 
@@ -164,9 +182,8 @@ fn rfc826_what_was_not_asked_for_changes_only_what_is_known() {
 
     resolve(&mut table, NOW, HOST);
     reply(&mut table, NOW, HOST, mac(20));
-    hear(&mut table, NOW, &arp::Packet::announcement(mac(21), HOST), false);
-    assert_eq!(resolve(&mut table, NOW, HOST), Resolution::Known(mac(21)));
-    assert_eq!(timeout(&mut table, NOW), [Seen::Request(HOST, Some(mac(21)))], "asked whether it is true");
+    assert_eq!(hear(&mut table, NOW, &arp::Packet::announcement(mac(20), HOST), false), []);
+    assert_eq!(table.lookup(NOW, LAN, HOST), Some(mac(20)), "it says what was known");
 }
 
 #[test]
@@ -307,6 +324,7 @@ proptest! {
                         prop_assert!(!is_too_soon, "{} at {}", ip, now);
                     }
                     Seen::Release(..) | Seen::Expired(..) => out += 1,
+                    Seen::Moved(..) | Seen::Refused(..) => prop_assert!(false, "nobody claims anything"),
                 }
             }
         }

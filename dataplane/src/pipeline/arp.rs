@@ -8,6 +8,7 @@ use super::{Context, Dataplane};
 use crate::batch::{Frame, Ingress, Verdict};
 use crate::config::Segment;
 use crate::drop_reason::DropReason;
+use crate::neighbor::Hearing;
 use crate::time::Instant;
 use crate::wire::arp::{Operation, Packet};
 use crate::wire::ethernet::{Header, MacAddr};
@@ -52,17 +53,24 @@ impl Dataplane {
         let is_introduction = is_for_us && !self.shard.is_sole();
         let operation = if is_introduction { Operation::Request } else { packet.operation };
         let packet = Packet { operation, ..packet };
-        let Self { config, counters, links, neighbors, unreachable, .. } = self;
-        let mut events = NeighborEvents { config, counters, links, unreachable };
+        let holder = self.holder(cx.now, segment, packet.sender_ip);
+        let hearing = Hearing { is_for_us, is_copy: !is_first, holder };
+        let Self { config, counters, links, neighbors, unreachable, alerts, .. } = self;
+        let mut events = NeighborEvents { config, counters, links, unreachable, alerts };
         // A router with addresses of several networks asks as any of them: it is answered, and nothing
         // is learnt.
         if is_of_segment {
-            neighbors.handle_arp(cx.now, segment, &packet, is_for_us, &mut |event| events.handle(cx, event));
+            neighbors.handle_arp(cx.now, segment, &packet, hearing, &mut |event| events.handle(cx, event));
         }
         if is_answered && is_first {
             send_arp(counters, links, cx, segment, &reply, packet.sender_mac);
         }
         Verdict::Consumed
+    }
+
+    /// The hardware address to which a lease or a reservation gives `address`, if one does.
+    fn holder(&self, now: Instant, segment: Segment, address: Ipv4Addr) -> Option<MacAddr> {
+        if segment == Segment::Lan { self.bindings.holder(now, address) } else { None }
     }
 
     /// Lets the other workers learn from the frame at hand, unless it was one of them that told of it.

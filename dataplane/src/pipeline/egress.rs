@@ -5,6 +5,7 @@ use core::net::Ipv4Addr;
 use super::fragments::send_in_pieces;
 use super::link::Links;
 use super::{Context, Dataplane};
+use crate::alert::{Alert, Alerts};
 use crate::batch::{Frame, Verdict};
 use crate::config::{Config, Segment};
 use crate::counters::Counters;
@@ -56,8 +57,8 @@ impl Dataplane {
 
     /// Does what the neighbour table wants done at this time.
     pub(super) fn neighbor_timeout(&mut self, cx: &mut Context<'_>) {
-        let Self { config, counters, links, neighbors, unreachable, .. } = self;
-        let mut events = NeighborEvents { config, counters, links, unreachable };
+        let Self { config, counters, links, neighbors, unreachable, alerts, .. } = self;
+        let mut events = NeighborEvents { config, counters, links, unreachable, alerts };
         neighbors.handle_timeout(cx.now, &mut |event| events.handle(cx, event));
         while let Some(mut quote) = self.unreachable.pop() {
             self.reject_unreachable(cx, &mut quote);
@@ -76,6 +77,8 @@ pub(super) struct NeighborEvents<'a> {
     pub(super) links: &'a Links,
     /// Packets given up, whose senders are to be told.
     pub(super) unreachable: &'a mut Vec<Quote>,
+    /// What an administrator should hear of.
+    pub(super) alerts: &'a mut Alerts,
 }
 
 impl NeighborEvents<'_> {
@@ -96,6 +99,14 @@ impl NeighborEvents<'_> {
                 } else {
                     self.counters.made_suppressed += 1;
                 }
+            }
+            Event::Moved(claim) => {
+                self.counters.neighbor_changes += 1;
+                self.alerts.raise(cx.now, Alert::NeighborMoved(claim));
+            }
+            Event::ClaimRefused(claim) => {
+                self.counters.neighbor_claims_refused += 1;
+                self.alerts.raise(cx.now, Alert::NeighborClaimRefused(claim));
             }
         }
     }

@@ -54,7 +54,9 @@ use self::arp::Announcements;
 use self::link::Links;
 use self::nat::Fate;
 use self::network::Networks;
+use crate::alert::{Alert, Alerts};
 use crate::batch::{Batch, Frame, Ingress, Output, Slot, SpareSlots, Verdict};
+use crate::binding::Bindings;
 use crate::bridge::Station;
 use crate::config::{Config, Segment};
 use crate::counters::Counters;
@@ -98,6 +100,8 @@ pub struct Dataplane {
     networks: Networks,
     routes: Routes,
     neighbors: NeighborTable,
+    /// Who holds which address of the LAN.
+    bindings: Arc<Bindings>,
     flows: FlowTable,
     fragments: FragmentTracker<Fate>,
     /// Whose the packets are whose fragments this worker gathers; `None` if there are no others.
@@ -113,6 +117,7 @@ pub struct Dataplane {
     syn_refusals: SynRefusals,
     /// Packets given up in this call, whose senders are still to be told.
     unreachable: Vec<Quote>,
+    alerts: Alerts,
     identifications: Identifications,
     rng: StdRng,
 }
@@ -165,6 +170,7 @@ impl Dataplane {
             networks: Networks::of_config(&config),
             routes: Routes::of_config(&config),
             neighbors: NeighborTable::new(rng.random(), frame_capacity),
+            bindings: Arc::default(),
             flows: FlowTable::new(&config.nat, Timeouts::default(), shard, rng.random()),
             fragments: FragmentTracker::new(rng.random(), frame_capacity),
             announcements: [Announcements::default(); 2],
@@ -172,6 +178,7 @@ impl Dataplane {
             error_limits: [RateLimit::ICMP_ERRORS.divided(shard.count()); 2],
             syn_refusals: SynRefusals::new(),
             unreachable: Vec::with_capacity(egress::UNREACHABLE_MAX),
+            alerts: Alerts::new(),
             identifications: Identifications::new(shard, rng.random()),
             gathered: (!shard.is_sole()).then(|| FragmentTracker::new(rng.random(), frame_capacity)),
             released: Frame::with_capacity(frame_capacity),
@@ -204,6 +211,16 @@ impl Dataplane {
         self.configure_flows();
         self.neighbors.reserve_frames(self.config.frame_len_max());
         self.forget_decisions();
+    }
+
+    /// Takes in who holds which address of the LAN, from now on.
+    pub fn set_bindings(&mut self, bindings: Arc<Bindings>) {
+        self.bindings = bindings;
+    }
+
+    /// Who holds which address of the LAN, as it was last told.
+    pub fn bindings(&self) -> &Bindings {
+        &self.bindings
     }
 
     /// The configuration in force.
@@ -276,6 +293,11 @@ impl Dataplane {
     /// The caller could not carry out a verdict that `process` gave, for `reason`.
     pub fn undeliverable(&mut self, verdict: Verdict, reason: DropReason) {
         self.counters.undeliverable(verdict, reason);
+    }
+
+    /// What an administrator should hear of next. What waits here is bounded.
+    pub fn pop_alert(&mut self) -> Option<Alert> {
+        self.alerts.pop()
     }
 
     /// What all other workers' dataplanes are to [hear](Dataplane::hear) next. What waits here is bounded;

@@ -167,6 +167,11 @@ impl Bench {
         bench
     }
 
+    /// Whether the hosts answer ARP from now on.
+    pub fn hosts_answer(&mut self, answer: bool) {
+        self.hosts_answer = answer;
+    }
+
     pub fn configure(&mut self, change: impl FnOnce(&mut Config)) {
         let mut config = self.dataplane.config().clone();
         change(&mut config);

@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use gatepost_dataplane::alert::Alert;
+use gatepost_dataplane::binding::Bindings;
 use gatepost_dataplane::bridge::Station;
 use gatepost_dataplane::neighbor::Neighbor;
 use gatepost_dataplane::{
@@ -75,6 +77,21 @@ impl Team {
         for worker in &mut self.workers {
             worker.dataplane.configure(now, Arc::clone(&config));
         }
+    }
+
+    pub fn set_bindings(&mut self, bindings: Bindings) {
+        let bindings = Arc::new(bindings);
+        for worker in &mut self.workers {
+            worker.dataplane.set_bindings(Arc::clone(&bindings));
+        }
+    }
+
+    /// What the workers want told, by all of them.
+    pub fn alerts(&mut self) -> Vec<Alert> {
+        self.workers
+            .iter_mut()
+            .flat_map(|worker| std::iter::from_fn(|| worker.dataplane.pop_alert()))
+            .collect()
     }
 
     pub fn counters(&self) -> Counters {

@@ -24,6 +24,8 @@ mod nat_icmp;
 mod nat_tcp;
 #[path = "../nat_udp.rs"]
 mod nat_udp;
+#[path = "../neighbor_claims.rs"]
+mod neighbor_claims;
 #[path = "../offload.rs"]
 mod offload;
 #[path = "../router.rs"]

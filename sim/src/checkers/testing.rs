@@ -117,6 +117,8 @@ pub fn snapshot(secs: u64) -> Snapshot {
             made: 0,
             made_suppressed: 0,
             flows_recycled: 0,
+            neighbor_changes: 0,
+            neighbor_claims_refused: 0,
             ports: Vec::new(),
         },
         leases: Leases { leases: Vec::new() },

@@ -133,7 +133,11 @@ pub struct Leases {
     /// The network that is served.
     network: Ipv4Net,
     journal: Journal,
+    observer: Option<Observer>,
 }
+
+/// Is called with each lease that changes.
+type Observer = Box<dyn Fn(&Lease)>;
 
 impl Leases {
     /// Reads the leases that `disk` holds.
@@ -151,6 +155,7 @@ impl Leases {
             ages: Ages::default(),
             network: Ipv4Net::default(),
             journal,
+            observer: None,
         };
         for (line, record) in records {
             let lease =
@@ -165,6 +170,12 @@ impl Leases {
     /// neither [active](Self::active) nor found by name.
     pub fn serve(&mut self, network: Ipv4Net) {
         self.network = network;
+    }
+
+    /// Has `observer` called with each lease that changes from now on, once the change is on disk. There is one
+    /// observer; it may not use the table.
+    pub fn observe(&mut self, observer: impl Fn(&Lease) + 'static) {
+        self.observer = Some(Box::new(observer));
     }
 
     /// The address that the client called `name` has now. Upper and lower case are the same.
@@ -308,6 +319,9 @@ impl Leases {
         self.journal.write(&records, self.by_address.len() + added, all)?;
         self.ages.advance(now, |address| self.by_address.get(&address).map(|lease| lease.until));
         for change in changes {
+            if let Some(observer) = &self.observer {
+                observer(&change);
+            }
             self.insert(change);
         }
         Ok(())

@@ -1,0 +1,115 @@
+//! What an administrator should hear of. The caller of a dataplane writes it to the log.
+//!
+//! A peer can bring these events about as often as it likes, so each kind is limited by rate, and few wait at one
+//! time. What is left out is in the [`Counters`](crate::Counters) all the same.
+
+use core::fmt;
+use std::collections::VecDeque;
+
+use crate::icmp_error::RateLimit;
+use crate::neighbor::Claim;
+use crate::time::Instant;
+
+/// Something that an administrator should hear of. Its text is a sentence without a full stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alert {
+    /// A neighbour has another hardware address than before.
+    NeighborMoved(Claim),
+    /// A hardware address has claimed a neighbour's address, and was not believed.
+    NeighborClaimRefused(Claim),
+}
+
+impl fmt::Display for Alert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::NeighborMoved(claim) | Self::NeighborClaimRefused(claim)) = self;
+        let Claim { segment, ip, known, claimant } = claim;
+        let segment = segment.name();
+        match self {
+            Self::NeighborMoved(_) => {
+                write!(f, "{ip} on the {segment} has moved from {known} to {claimant}")
+            }
+            Self::NeighborClaimRefused(_) => {
+                write!(f, "{claimant} claims {ip} on the {segment}, which is {known}'s: not believed")
+            }
+        }
+    }
+}
+
+/// The alerts that wait for the log.
+#[derive(Debug)]
+pub(crate) struct Alerts {
+    waiting: VecDeque<Alert>,
+    moves: RateLimit,
+    refusals: RateLimit,
+}
+
+impl Alerts {
+    /// The most alerts that wait. Further ones are left out.
+    pub(crate) const WAITING_MAX: usize = 16;
+
+    pub(crate) fn new() -> Self {
+        let limit = RateLimit::new(1, 5);
+        Self { waiting: VecDeque::with_capacity(Self::WAITING_MAX), moves: limit, refusals: limit }
+    }
+
+    /// Adds `alert`, unless there were too many of late.
+    pub(crate) fn raise(&mut self, now: Instant, alert: Alert) {
+        let limit = match alert {
+            Alert::NeighborMoved(_) => &mut self.moves,
+            Alert::NeighborClaimRefused(_) => &mut self.refusals,
+        };
+        if self.waiting.len() < Self::WAITING_MAX && limit.admit(now) {
+            self.waiting.push_back(alert);
+        }
+    }
+
+    /// The alert that has waited longest.
+    pub(crate) fn pop(&mut self) -> Option<Alert> {
+        self.waiting.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Segment;
+    use crate::wire::ethernet::MacAddr;
+
+    const CLAIM: Claim = Claim {
+        segment: Segment::Wan,
+        ip: core::net::Ipv4Addr::new(203, 0, 113, 1),
+        known: MacAddr([2, 0, 0, 0, 0, 1]),
+        claimant: MacAddr([2, 0, 0, 0, 0, 2]),
+    };
+
+    #[test]
+    fn each_kind_is_limited_for_itself() {
+        let mut alerts = Alerts::new();
+        let mut raised = |secs, alert| {
+            (0..1000).for_each(|_| alerts.raise(Instant::from_secs(secs), alert));
+            core::iter::from_fn(|| alerts.pop()).filter(|raised| *raised == alert).count()
+        };
+        assert_eq!(raised(1000, Alert::NeighborClaimRefused(CLAIM)), 5);
+        assert_eq!(raised(1000, Alert::NeighborMoved(CLAIM)), 5);
+        assert_eq!(raised(1002, Alert::NeighborClaimRefused(CLAIM)), 2);
+    }
+
+    #[test]
+    fn few_wait_at_one_time() {
+        let mut alerts = Alerts::new();
+        (0..100).for_each(|secs| alerts.raise(Instant::from_secs(1000 + secs), Alert::NeighborMoved(CLAIM)));
+        assert_eq!(core::iter::from_fn(|| alerts.pop()).count(), Alerts::WAITING_MAX);
+    }
+
+    #[test]
+    fn an_alert_names_who_and_where() {
+        assert_eq!(
+            Alert::NeighborClaimRefused(CLAIM).to_string(),
+            "02:00:00:00:00:02 claims 203.0.113.1 on the wan, which is 02:00:00:00:00:01's: not believed"
+        );
+        assert_eq!(
+            Alert::NeighborMoved(CLAIM).to_string(),
+            "203.0.113.1 on the wan has moved from 02:00:00:00:00:01 to 02:00:00:00:00:02"
+        );
+    }
+}

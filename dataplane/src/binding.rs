@@ -1,0 +1,103 @@
+//! Who holds which address of the LAN, by leases and reservations.
+//!
+//! The DHCP server knows it and publishes the table as a whole, which dataplanes share and only read. An entry ends
+//! by itself when its lease does, so that a lease that nobody renews needs no publication.
+
+use core::net::Ipv4Addr;
+
+use crate::time::Instant;
+use crate::wire::ethernet::MacAddr;
+
+/// An address and the hardware address that holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The address.
+    pub ip: Ipv4Addr,
+    /// The hardware address of the client that it is leased to, or reserved for.
+    pub mac: MacAddr,
+    /// When the lease ends; [`Instant::FAR_FUTURE`] for a reservation.
+    pub until: Instant,
+}
+
+/// The holders of addresses, one for an address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bindings {
+    /// In the order of their addresses.
+    sorted: Vec<Binding>,
+}
+
+impl Bindings {
+    /// The hardware address that holds `ip` now.
+    pub fn holder(&self, now: Instant, ip: Ipv4Addr) -> Option<MacAddr> {
+        let at = self.sorted.binary_search_by_key(&ip, |binding| binding.ip).ok()?;
+        self.sorted.get(at).filter(|binding| now < binding.until).map(|binding| binding.mac)
+    }
+}
+
+impl Bindings {
+    /// A copy of the table in which `ip` is held by `binding`, or by nobody.
+    pub fn with(&self, ip: Ipv4Addr, binding: Option<Binding>) -> Self {
+        let at = self.sorted.partition_point(|known| known.ip < ip);
+        let (before, rest) = self.sorted.split_at(at);
+        let rest = if rest.first().is_some_and(|known| known.ip == ip) { &rest[1..] } else { rest };
+        let mut sorted = Vec::with_capacity(before.len() + rest.len() + usize::from(binding.is_some()));
+        sorted.extend(before.iter().copied().chain(binding).chain(rest.iter().copied()));
+        Self { sorted }
+    }
+}
+
+impl FromIterator<Binding> for Bindings {
+    /// Of several bindings of one address, the first counts.
+    fn from_iter<T: IntoIterator<Item = Binding>>(bindings: T) -> Self {
+        let mut sorted: Vec<_> = bindings.into_iter().collect();
+        sorted.sort_by_key(|binding| binding.ip);
+        sorted.dedup_by_key(|binding| binding.ip);
+        Self { sorted }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Instant = Instant::from_secs(1000);
+
+    fn binding(ip: u8, mac: u8, until: Instant) -> Binding {
+        Binding { ip: Ipv4Addr::new(192, 168, 1, ip), mac: MacAddr([2, 0, 0, 0, 0, mac]), until }
+    }
+
+    #[test]
+    fn a_binding_ends_with_its_lease() {
+        let bindings: Bindings =
+            [binding(20, 1, Instant::from_secs(1060)), binding(10, 2, Instant::FAR_FUTURE)]
+                .into_iter()
+                .collect();
+        let holder = |secs, ip| bindings.holder(Instant::from_secs(secs), Ipv4Addr::new(192, 168, 1, ip));
+        assert_eq!(holder(1059, 20), Some(MacAddr([2, 0, 0, 0, 0, 1])));
+        assert_eq!(holder(1060, 20), None);
+        assert_eq!(holder(1_000_000, 10), Some(MacAddr([2, 0, 0, 0, 0, 2])));
+        assert_eq!(holder(1000, 15), None);
+        assert_eq!(Bindings::default().holder(NOW, Ipv4Addr::UNSPECIFIED), None);
+    }
+
+    #[test]
+    fn one_address_changes_its_holder() {
+        let ip = |ip| Ipv4Addr::new(192, 168, 1, ip);
+        let mut bindings = Bindings::default();
+        for (at, mac) in [(20, 1), (10, 2), (30, 3), (20, 4)] {
+            bindings = bindings.with(ip(at), Some(binding(at, mac, Instant::FAR_FUTURE)));
+        }
+        let holders =
+            |bindings: &Bindings| [10, 20, 30].map(|at| bindings.holder(NOW, ip(at)).map(|mac| mac.0[5]));
+        assert_eq!(holders(&bindings), [Some(2), Some(4), Some(3)]);
+        assert_eq!(holders(&bindings.with(ip(20), None)), [Some(2), None, Some(3)]);
+        assert_eq!(bindings.with(ip(15), None), bindings);
+    }
+
+    #[test]
+    fn the_first_of_an_address_counts() {
+        let bindings: Bindings =
+            [binding(20, 1, Instant::FAR_FUTURE), binding(20, 2, Instant::FAR_FUTURE)].into_iter().collect();
+        assert_eq!(bindings.holder(NOW, Ipv4Addr::new(192, 168, 1, 20)), Some(MacAddr([2, 0, 0, 0, 0, 1])));
+    }
+}

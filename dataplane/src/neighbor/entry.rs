@@ -1,0 +1,205 @@
+//! The places of the neighbour table, and what time does to the neighbour in one.
+
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use super::{Claim, Event, NeighborTable, State};
+use crate::config::Segment;
+use crate::hold::{FramePool, FrameQueue};
+use crate::time::Instant;
+use crate::wire::ethernet::MacAddr;
+
+/// The places of a set.
+pub(super) const WAYS: usize = 8;
+
+/// The places for neighbours of one hash. The keys fill a cache line.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Set {
+    pub(super) keys: [u64; WAYS],
+    pub(super) entries: [Entry; WAYS],
+}
+
+impl Set {
+    #[inline]
+    pub(super) fn find(&self, key: u64) -> Option<usize> {
+        self.keys.iter().position(|other| *other == key)
+    }
+
+    /// The place to give to a new neighbour: one without frames, free if there is one.
+    pub(super) fn most_dispensable(&self) -> Option<usize> {
+        let rank = |way: &usize| {
+            let entry = &self.entries[*way];
+            let rank = match entry.phase {
+                _ if self.keys[*way] == EMPTY => 0,
+                Phase::Unreachable => 1,
+                Phase::Incomplete => 2,
+                Phase::Known | Phase::Probe | Phase::Doubted | Phase::Contested => 3,
+            };
+            (rank, entry.used)
+        };
+        (0..WAYS).filter(|way| self.entries[*way].held.len() == 0).min_by_key(rank)
+    }
+}
+
+/// A place without a neighbour.
+pub(super) const EMPTY: u64 = 0;
+/// Marks a packed neighbour, so that none is [`EMPTY`].
+const OCCUPIED: u64 = 1 << 40;
+const ON_WAN: u64 = 1 << 32;
+
+#[inline]
+pub(super) fn pack(segment: Segment, ip: Ipv4Addr) -> u64 {
+    let segment = if segment == Segment::Wan { ON_WAN } else { 0 };
+    OCCUPIED | segment | u64::from(ip.to_bits())
+}
+
+pub(super) fn unpack(key: u64) -> (Segment, Ipv4Addr) {
+    let segment = if key & ON_WAN != 0 { Segment::Wan } else { Segment::Lan };
+    (segment, Ipv4Addr::from_bits(key as u32))
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Entry {
+    pub(super) mac: MacAddr,
+    /// Of a neighbour that is doubted or contested: the hardware address that claims it.
+    pub(super) claimant: MacAddr,
+    pub(super) phase: Phase,
+    /// How often it was asked in this phase.
+    pub(super) requests: u8,
+    /// Whether it stands in [`NeighborTable::asked`].
+    pub(super) is_listed: bool,
+    /// Whether another worker received the claim, and reports what becomes of it.
+    pub(super) is_copy: bool,
+    /// The end of the phase, or the next request.
+    pub(super) deadline: Instant,
+    /// When it can next be contested.
+    pub(super) contest_from: Instant,
+    /// When a frame last asked for it. [`NeighborTable::lookup`] does not count: who is used is asked
+    /// for again once in a while.
+    pub(super) used: Instant,
+    pub(super) held: FrameQueue,
+}
+
+/// The states, as they are stored: `Known` is reachable until its deadline, and then stale.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    #[default]
+    Incomplete,
+    Known,
+    Probe,
+    /// In use, and to be contested at the deadline.
+    Doubted,
+    Contested,
+    Unreachable,
+}
+
+impl Phase {
+    /// Whether something is to be done at the deadline.
+    pub(super) fn is_timed(self) -> bool {
+        matches!(self, Self::Incomplete | Self::Probe | Self::Doubted | Self::Contested)
+    }
+}
+
+impl State {
+    /// Whether the neighbour's hardware address is known.
+    pub(super) fn has_address(self) -> bool {
+        matches!(self, Self::Reachable | Self::Stale | Self::Probe | Self::Contested)
+    }
+}
+
+impl Entry {
+    #[inline]
+    pub(super) fn state(&self, now: Instant) -> State {
+        match self.phase {
+            Phase::Incomplete => State::Incomplete,
+            Phase::Known if now < self.deadline => State::Reachable,
+            Phase::Known => State::Stale,
+            Phase::Probe | Phase::Doubted => State::Probe,
+            Phase::Contested => State::Contested,
+            Phase::Unreachable => State::Unreachable,
+        }
+    }
+
+    /// Whether another hardware address claims to be this neighbour's.
+    pub(super) fn is_claimed(&self) -> bool {
+        matches!(self.phase, Phase::Doubted | Phase::Contested)
+    }
+
+    /// Whether it is as if it were not there.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.phase == Phase::Unreachable && now >= self.deadline
+    }
+
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        segment: Segment,
+        ip: Ipv4Addr,
+        pool: &mut FramePool<()>,
+        events: &mut impl FnMut(Event<'_>),
+    ) {
+        if now < self.deadline || !self.phase.is_timed() {
+            return;
+        }
+        if self.phase == Phase::Doubted {
+            self.contest(now);
+        }
+        if self.requests < NeighborTable::REQUESTS_MAX {
+            self.requests += 1;
+            self.deadline = now + self.retransmission();
+            let unicast_to = (self.phase != Phase::Incomplete).then_some(self.mac);
+            events(Event::SendRequest { segment, ip, unicast_to });
+            return;
+        }
+        if self.phase == Phase::Contested {
+            self.give_way(now, segment, ip, pool, events);
+            return;
+        }
+        // Who moved without a word is asked for by broadcast as soon as there is something to send.
+        let pause = if self.phase == Phase::Probe { Duration::ZERO } else { NeighborTable::UNREACHABLE };
+        self.phase = Phase::Unreachable;
+        self.deadline = now + pause;
+        while let Some((frame, ())) = pool.release(&mut self.held) {
+            events(Event::Expired { segment, ip, frame });
+        }
+    }
+
+    /// Begins to ask whether the neighbour is still where it was.
+    pub(super) fn contest(&mut self, now: Instant) {
+        self.phase = Phase::Contested;
+        self.contest_from = now + NeighborTable::CONTEST_INTERVAL;
+        self.requests = self.is_copy.into();
+        self.deadline = if self.is_copy { now + self.retransmission() } else { now };
+    }
+
+    /// The time between two requests of this phase.
+    fn retransmission(&self) -> Duration {
+        match self.phase {
+            Phase::Contested => NeighborTable::VERIFICATION / NeighborTable::REQUESTS_MAX.into(),
+            _ => NeighborTable::RETRANSMISSION,
+        }
+    }
+
+    /// The neighbour did not answer: it is at the claimant's hardware address, which is asked when it is next
+    /// used.
+    fn give_way(
+        &mut self,
+        now: Instant,
+        segment: Segment,
+        ip: Ipv4Addr,
+        pool: &mut FramePool<()>,
+        events: &mut impl FnMut(Event<'_>),
+    ) {
+        let (known, claimant) = (self.mac, self.claimant);
+        if !self.is_copy {
+            events(Event::Moved(Claim { segment, ip, known, claimant }));
+        }
+        self.mac = claimant;
+        self.phase = Phase::Known;
+        self.deadline = now;
+        while let Some((frame, ())) = pool.release(&mut self.held) {
+            events(Event::Release { segment, mac: claimant, frame });
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Who holds which address of the LAN, as the dataplanes are told.
+//!
+//! A reservation by hardware address binds its address for good, a lease as long as it lasts. The table is published
+//! as a whole when the DHCP server starts, and again with each lease that changes: before the client learns of it, so
+//! that the client is believed as soon as it speaks. A publication copies the table; whoever can cause one has caused
+//! a write to the disk, which costs more.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use gatepost_dataplane::Instant;
+use gatepost_dataplane::binding::{Binding, Bindings};
+use gatepost_services::clock::Clock;
+use gatepost_services::dhcp::server::leases::Lease;
+use gatepost_services::dhcp::server::{Reservation, ReservedFor};
+
+use super::current::SharedLeases;
+
+/// The table that all workers read.
+pub type SharedBindings = Arc<ArcSwap<Bindings>>;
+
+/// Publishes that nobody holds any address: there is no DHCP server.
+pub fn clear(bindings: &SharedBindings) {
+    bindings.store(Arc::default());
+}
+
+/// Publishes what `reservations` and `leases` say, and from now on every lease that changes.
+pub fn follow(
+    bindings: &SharedBindings,
+    reservations: &[Reservation],
+    leases: &SharedLeases,
+    clock: &Rc<dyn Clock>,
+) {
+    let reserved: Vec<Binding> = reservations.iter().filter_map(of_reservation).collect();
+    let leased: Vec<_> = leases.borrow().iter().filter_map(|lease| of_lease(lease, &**clock)).collect();
+    // Of an address that is reserved, the reservation counts.
+    bindings.store(Arc::new(reserved.iter().copied().chain(leased).collect()));
+    let reserved: BTreeSet<_> = reserved.iter().map(|binding| binding.ip).collect();
+    let (bindings, clock) = (Arc::clone(bindings), Rc::clone(clock));
+    leases.borrow_mut().observe(move |lease| {
+        if !reserved.contains(&lease.address) {
+            let changed = bindings.load().with(lease.address, of_lease(lease, &*clock));
+            bindings.store(Arc::new(changed));
+        }
+    });
+}
+
+fn of_reservation(reservation: &Reservation) -> Option<Binding> {
+    match reservation.client {
+        ReservedFor::Mac(mac) => Some(Binding { ip: reservation.address, mac, until: Instant::FAR_FUTURE }),
+        // Which hardware address it has is known once it has a lease.
+        ReservedFor::ClientId(_) => None,
+    }
+}
+
+/// `None` if nobody has the lease now.
+fn of_lease(lease: &Lease, clock: &dyn Clock) -> Option<Binding> {
+    let now = clock.now();
+    let until = now + lease.remaining(now);
+    lease.is_active(now).then_some(Binding { ip: lease.address, mac: lease.mac, until })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use gatepost_dataplane::MacAddr;
+    use gatepost_services::clock::UnixTime;
+    use gatepost_services::dhcp::server::leases::{ClientKey, Grant, Leases};
+    use gatepost_services::store::Memory;
+
+    use super::*;
+
+    #[derive(Clone)]
+    struct Stopped(Rc<Cell<Instant>>);
+
+    impl Clock for Stopped {
+        fn now(&self) -> Instant {
+            self.0.get()
+        }
+
+        fn unix_time(&self) -> UnixTime {
+            UnixTime(1_800_000_000)
+        }
+    }
+
+    const RESERVED: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 20);
+    const LEASED: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 30);
+
+    fn mac(number: u8) -> MacAddr {
+        MacAddr([2, 0, 0, 0, 0, number])
+    }
+
+    fn reserved_for(client: ReservedFor, address: Ipv4Addr) -> Reservation {
+        Reservation { hostname: None, client, address }
+    }
+
+    #[test]
+    fn leases_and_reservations_bind_their_addresses() {
+        let time = Rc::new(Cell::new(Instant::from_secs(1000)));
+        let stopped = Stopped(Rc::clone(&time));
+        let clock: Rc<dyn Clock> = Rc::new(stopped.clone());
+        let leases = Leases::open(Rc::new(Memory::default()), stopped.now(), stopped.unix_time());
+        let leases = Rc::new(RefCell::new(leases.expect("an empty disk")));
+        let bind = |address, number| {
+            let client = ClientKey::Mac(mac(number));
+            let grant = Grant { address, client, mac: mac(number), hostname: None, lease_secs: 60 };
+            leases.borrow_mut().bind(stopped.now(), stopped.unix_time(), grant).expect("memory");
+        };
+        bind(LEASED, 1);
+        let reservations = [
+            reserved_for(ReservedFor::Mac(mac(9)), RESERVED),
+            reserved_for(ReservedFor::ClientId(vec![7]), Ipv4Addr::new(192, 168, 1, 21)),
+        ];
+        let bindings = SharedBindings::default();
+        follow(&bindings, &reservations, &leases, &clock);
+        let holders = || {
+            let all = [RESERVED, LEASED, Ipv4Addr::new(192, 168, 1, 21)];
+            all.map(|ip| bindings.load().holder(stopped.now(), ip).map(|mac| mac.0[5]))
+        };
+        assert_eq!(holders(), [Some(9), Some(1), None]);
+
+        bind(LEASED, 2);
+        bind(RESERVED, 3);
+        bind(Ipv4Addr::new(192, 168, 1, 21), 4);
+        assert_eq!(holders(), [Some(9), Some(2), Some(4)], "a reservation counts before a lease");
+        leases.borrow_mut().release(stopped.now(), stopped.unix_time(), LEASED).expect("memory");
+        assert_eq!(holders(), [Some(9), None, Some(4)]);
+
+        time.set(stopped.now() + Duration::from_secs(60));
+        assert_eq!(holders(), [Some(9), None, None], "leases end by themselves");
+        clear(&bindings);
+        assert_eq!(holders(), [None; 3]);
+    }
+}

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -107,9 +108,11 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Run { config } => port::run(load(config.as_deref())?, config)?,
         Command::Lab(arguments) => return lab::run(arguments),
         Command::Check { file } => {
-            let summary = Config::load(&file)?;
+            let (config, warnings) = Config::load_with_warnings(&file)?;
+            warnings.iter().for_each(|warning| say(warning));
+            let details: String = config.details().iter().map(|detail| format!("  {detail}\n")).collect();
             // Whoever does not want to read it has the exit code.
-            _ = writeln!(io::stdout(), "{}: {summary}", file.display());
+            _ = write!(io::stdout(), "{}: {config}\n{details}", file.display());
         }
         Command::Show { what, json, config } => {
             control::show(&load(config.as_deref())?.system.control_socket, what, json)?;
@@ -161,9 +164,12 @@ fn misunderstood(mistake: &clap::Error) -> Error {
 }
 
 fn fail(error: &Error) -> ExitCode {
-    for message in error.messages() {
-        // There is nowhere else to say it.
-        _ = writeln!(io::stderr(), "gatepost: {message}");
-    }
+    error.messages().iter().for_each(|message| say(message));
     error.exit_code()
+}
+
+/// Tells what went wrong, or may.
+fn say(message: &dyn fmt::Display) {
+    // There is nowhere else to say it.
+    _ = writeln!(io::stderr(), "gatepost: {message}");
 }

@@ -24,12 +24,34 @@ fn file(name: &str, content: &[u8]) -> String {
 }
 
 #[test]
-fn valid_file_is_summed_up_in_one_line() {
+fn valid_file_is_summed_up_with_what_it_sets_up() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/gatepost.example.toml");
     let outcome = gatepost(&["check", example]);
+    let mut lines = outcome.stdout.lines();
     let summary = "nat-dmz, LAN 192.168.1.1/24 on gp-lan0, WAN by DHCP on gp-wan0";
-    assert_eq!(outcome.stdout, format!("{example}: {summary}\n"));
+    assert_eq!(lines.next(), Some(format!("{example}: {summary}").as_str()));
+    let details = [
+        "  DHCP             192.168.1.1 to 192.168.1.100, for 86400 s",
+        "  DNS              office.example; asks the provider's servers",
+        "  name             gatepost.office.example 192.168.1.1",
+    ];
+    assert_eq!(lines.collect::<Vec<_>>(), details);
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_warning_is_a_line_and_the_file_is_valid() {
+    let path = file("warning.toml", b"[wan]\naddress = '203.0.113.10/24'\n");
+    let outcome = gatepost(&["check", &path]);
+    assert_eq!(
+        outcome.stderr,
+        format!(
+            "gatepost: {path}:2:11: warning: without a gateway nothing beyond 203.0.113.0/24 can be reached; \
+             write the provider's router, such as gateway = \"203.0.113.1\"\n"
+        )
+    );
+    assert!(outcome.stdout.starts_with(&format!("{path}: nat-dmz, ")), "{}", outcome.stdout);
+    assert_eq!(outcome.code, Some(0));
 }
 
 #[test]

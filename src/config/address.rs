@@ -71,14 +71,35 @@ pub(super) fn network(text: &str) -> Result<Ipv4Net, Problem> {
 
 /// A hardware address that a host can have.
 pub(super) fn mac(text: &str) -> Result<MacAddr, Problem> {
-    let remedy = "write one such as \"02:00:00:00:00:20\"";
+    let remedy = match colons_for(text) {
+        Some(meant) => format!("write {}", quoted(meant)),
+        None => "write one such as \"02:00:00:00:00:20\"".to_owned(),
+    };
     let is_octet = |part: &str| part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
     let mac = text.split(':').all(is_octet).then(|| text.parse::<MacAddr>().ok()).flatten();
-    let mac = mac.ok_or_else(|| Problem::new(format!("{} is no hardware address", quoted(text)), remedy))?;
+    let Some(mac) = mac else {
+        return Err(Problem::new(format!("{} is no hardware address", quoted(text)), remedy));
+    };
     if mac.is_multicast() || mac == MacAddr::ZERO {
-        return Err(Problem::new(format!("{} is no hardware address of a host", quoted(text)), remedy));
+        let what = format!("{} is no hardware address of a host", quoted(text));
+        return Err(Problem::new(what, "write one such as \"02:00:00:00:00:20\""));
     }
     Ok(mac)
+}
+
+/// A hardware address that is written with other separators, or none, as it is to be written.
+fn colons_for(text: &str) -> Option<String> {
+    let digits: String = text.chars().filter(|c| !matches!(c, '-' | '.' | ':' | ' ')).collect();
+    let is_meant = digits.len() == 12 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let pairs: Vec<_> = digits.as_bytes().chunks(2).map(String::from_utf8_lossy).collect();
+    is_meant.then(|| pairs.join(":").to_ascii_lowercase())
+}
+
+/// Whether `network` is one of those that nobody has in the internet. (RFC 1918; RFC 6598)
+pub(super) fn is_private(network: Ipv4Net) -> bool {
+    [([10, 0, 0, 0], 8), ([172, 16, 0, 0], 12), ([192, 168, 0, 0], 16), ([100, 64, 0, 0], 10)]
+        .into_iter()
+        .any(|(address, len)| Ipv4Net::new_assert(address.into(), len).contains(&network))
 }
 
 /// A port other than 0.

@@ -60,6 +60,13 @@ impl Config {
 }
 
 impl Service {
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+        }
+    }
+
     /// The ports that it is served on.
     pub fn ports(self) -> impl Iterator<Item = WanService> {
         match self {

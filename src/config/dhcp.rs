@@ -20,7 +20,8 @@ const RESERVATIONS_MAX: usize = 4096;
 /// RFC 2132 section 9.14: a type and at least one octet; one length octet.
 const CLIENT_ID_LENS: std::ops::RangeInclusive<usize> = 2..=255;
 
-pub(super) fn read(mut dhcp: Section<'_>, lan: Option<Ipv4Net>, report: &Report) -> Dhcp {
+/// `hostname` is the gateway's.
+pub(super) fn read(mut dhcp: Section<'_>, hostname: &str, lan: Option<Ipv4Net>, report: &Report) -> Dhcp {
     let enabled = dhcp.setting("enabled", true, boolean);
     let pool = dhcp.setting("pool", lan.map(default_pool), parsed(|text| read_pool(text).map(Some)));
     let lease_secs = dhcp.setting("lease_secs", LEASE_SECS, integer(1..=LEASE_SECS_MAX));
@@ -37,6 +38,17 @@ pub(super) fn read(mut dhcp: Section<'_>, lan: Option<Ipv4Net>, report: &Report)
         dhcp.report(span, problem);
     }
     check_duplicates(&reservations, report);
+    for read in &reservations {
+        let Some((name, span)) = &read.name else { continue };
+        if name.eq_ignore_ascii_case(hostname) {
+            let what = format!("{name} is the gateway's own name");
+            report.add(span.clone(), Problem::new(what, "write another hostname"));
+        }
+    }
+    if let (Some(first), Some(false)) = (reservations.first(), enabled.known()) {
+        let what = "nobody hands out what is reserved: dhcp.enabled is false";
+        report.warn(first.address_span.clone(), Problem::new(what, "write enabled = true, or remove it"));
+    }
     dhcp.finish();
     Dhcp {
         enabled: enabled.value,
@@ -81,9 +93,10 @@ fn check_pool(lan: Ipv4Net, (first, last): (Ipv4Addr, Ipv4Addr)) -> Result<(), P
     Ok(())
 }
 
-/// A reservation and the places of its address and its client.
+/// A reservation and the places of its name, its address and its client.
 struct ReadReservation {
     reservation: Reservation,
+    name: Option<(String, Span)>,
     address_span: Span,
     client_span: Span,
 }
@@ -123,8 +136,9 @@ fn read_reservation<'a>(
     reservation.finish();
 
     let ((address, address_span), (client, client_span)) = (address?, client?);
+    let name = hostname.written().and_then(|(name, span)| Some((name.clone()?, span)));
     let reservation = Reservation { hostname: hostname.value, client, address };
-    Some(ReadReservation { reservation, address_span, client_span })
+    Some(ReadReservation { reservation, name, address_span, client_span })
 }
 
 /// Octets in hexadecimal, joined by colons.
@@ -145,18 +159,27 @@ fn client_id(text: &str) -> Result<ReservedFor, Problem> {
     )
 }
 
-/// Checks that every client and every address is reserved once.
+/// Checks that every client, every address and every name is reserved once.
 fn check_duplicates(reservations: &[ReadReservation], report: &Report) {
     for (index, later) in reservations.iter().enumerate() {
-        let earlier = || reservations[..index].iter().map(|earlier| &earlier.reservation);
+        let earlier = || reservations[..index].iter();
         let Reservation { address, client, .. } = &later.reservation;
-        if earlier().any(|earlier| earlier.address == *address) {
-            let what = format!("{address} is reserved twice");
-            report.add(later.address_span.clone(), Problem::new(what, "write another address"));
+        if let Some(first) = earlier().find(|earlier| earlier.reservation.address == *address) {
+            let problem = Problem::new(format!("{address} is reserved twice"), "write another address");
+            report.add_again(later.address_span.clone(), Some(first.address_span.clone()), problem);
         }
-        if let Some(earlier) = earlier().find(|earlier| earlier.client == *client) {
-            let what = format!("this host has {} reserved already", earlier.address);
-            report.add(later.client_span.clone(), Problem::new(what, "write another mac or client_id"));
+        if let Some(first) = earlier().find(|earlier| earlier.reservation.client == *client) {
+            let what = format!("this host has {} reserved already", first.reservation.address);
+            let problem = Problem::new(what, "write another mac or client_id");
+            report.add_again(later.client_span.clone(), Some(first.client_span.clone()), problem);
+        }
+        let Some((name, span)) = &later.name else { continue };
+        let namesake = |earlier: &ReadReservation| {
+            earlier.name.clone().filter(|(other, _)| other.eq_ignore_ascii_case(name))
+        };
+        if let Some((_, first)) = earlier().find_map(namesake) {
+            let problem = Problem::new(format!("two hosts are called {name}"), "write another hostname");
+            report.add_again(span.clone(), Some(first), problem);
         }
     }
 }

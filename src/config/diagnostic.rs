@@ -4,9 +4,12 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 
+use toml::de::{DeTable, DeValue};
+
 use super::value::quoted;
 
-/// One mistake in a configuration file. It prints as `FILE:LINE:COLUMN: what is wrong; what to write`.
+/// A mistake in a configuration file, or a warning of one that is no contradiction. It prints as
+/// `FILE:LINE:COLUMN: what is wrong; what to write`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// The file's name, as it was given.
@@ -17,12 +20,33 @@ pub struct Diagnostic {
     pub column: usize,
     /// What is wrong, and what to write.
     pub problem: Problem,
+    /// Whether the file can be used all the same.
+    pub severity: Severity,
+    /// Where what stands here again stood first: line and column.
+    pub first: Option<(usize, usize)>,
+}
+
+/// What a problem means for the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It is not used.
+    Error,
+    /// It is used, but something in it does not do what it seems to.
+    Warning,
 }
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, column, problem } = self;
-        write!(f, "{file}:{line}:{column}: {problem}")
+        let Self { file, line, column, problem: Problem { what, remedy }, severity, first } = self;
+        write!(f, "{file}:{line}:{column}: ")?;
+        if *severity == Severity::Warning {
+            f.write_str("warning: ")?;
+        }
+        f.write_str(what)?;
+        if let Some((line, column)) = first {
+            write!(f, " (first in line {line}, column {column})")?;
+        }
+        write!(f, "; {remedy}")
     }
 }
 
@@ -54,29 +78,104 @@ pub(super) type Span = Range<usize>;
 /// Collects the problems of one file while it is read.
 #[derive(Debug, Default)]
 pub(super) struct Report {
-    problems: RefCell<Vec<(Span, Problem)>>,
+    problems: RefCell<Vec<Noted>>,
+}
+
+#[derive(Debug)]
+struct Noted {
+    span: Span,
+    problem: Problem,
+    severity: Severity,
+    first: Option<Span>,
 }
 
 impl Report {
     /// Notes `problem`.
     pub fn add(&self, span: Span, problem: Problem) {
-        self.problems.borrow_mut().push((span, problem));
+        self.note(Noted { span, problem, severity: Severity::Error, first: None });
+    }
+
+    /// Notes `problem` with what stands at `span` and stood at `first` before.
+    pub fn add_again(&self, span: Span, first: Option<Span>, problem: Problem) {
+        self.note(Noted { span, problem, severity: Severity::Error, first });
+    }
+
+    /// Notes `problem`, in spite of which the file can be used.
+    pub fn warn(&self, span: Span, problem: Problem) {
+        self.note(Noted { span, problem, severity: Severity::Warning, first: None });
+    }
+
+    fn note(&self, noted: Noted) {
+        self.problems.borrow_mut().push(noted);
     }
 
     /// The problems in the order of their places in the file, which is called `name` and holds `text`.
     pub fn into_diagnostics(self, name: &str, text: &str) -> Vec<Diagnostic> {
         let mut problems = self.problems.into_inner();
-        problems.sort_by_key(|(span, _)| span.start);
-        let diagnostic = |(span, problem): (Span, Problem)| {
+        problems.sort_by_key(|noted| noted.span.start);
+        let diagnostic = |Noted { span, problem, severity, first }| {
             let (line, column) = line_and_column(text, span.start);
-            Diagnostic { file: name.to_owned(), line, column, problem }
+            let first = first.map(|span| line_and_column(text, span.start));
+            Diagnostic { file: name.to_owned(), line, column, problem, severity, first }
         };
         problems.into_iter().map(diagnostic).collect()
     }
 }
 
+/// Notes a syntax error of the TOML parser, in the words of one who wrote `text`. What could be read is `document`.
+pub(super) fn note_syntax_error(
+    report: &Report,
+    error: &toml::de::Error,
+    text: &str,
+    document: &DeTable<'_>,
+) {
+    let (span, problem) = syntax_problem(error, text);
+    let key = text.get(span.clone()).unwrap_or_default();
+    let stood = error.message() == DUPLICATE_KEY;
+    let find =
+        || first_place(document, key.trim_matches(['"', '\'']), &span).or_else(|| first_header(text, &span));
+    let first = stood.then(find).flatten();
+    report.add_again(span, first, problem);
+}
+
+/// Where the key that stands again at `span` stood first: the last place before where a key is called so.
+fn first_place(entries: &DeTable<'_>, key: &str, span: &Span) -> Option<Span> {
+    let places = entries.iter().flat_map(|(name, value)| {
+        let own = (name.get_ref() == key && name.span().start < span.start).then(|| name.span());
+        let inside = match value.get_ref() {
+            DeValue::Table(table) => first_place(table, key, span),
+            DeValue::Array(values) => values
+                .iter()
+                .filter_map(|value| {
+                    value.get_ref().as_table().and_then(|table| first_place(table, key, span))
+                })
+                .max_by_key(|place| place.start),
+            _ => None,
+        };
+        own.into_iter().chain(inside)
+    });
+    places.max_by_key(|place| place.start)
+}
+
+/// Where the heading of a table that stands again around `span` stood first: of the table, only the last is known.
+fn first_header(text: &str, span: &Span) -> Option<Span> {
+    let start = text.get(..span.start)?.rfind('\n').map_or(0, |newline| newline + 1);
+    let heading = text.get(start..)?.trim_start().split_inclusive(']').next()?;
+    let mut offset = 0;
+    for line in text[..start].split_inclusive('\n') {
+        if heading.starts_with('[') && line.trim_start().starts_with(heading) {
+            let at = offset + line.len() - line.trim_start().len();
+            return Some(at..at + heading.len());
+        }
+        offset += line.len();
+    }
+    None
+}
+
+const DUPLICATE_KEY: &str = "duplicate key";
+
 /// What a syntax error of the TOML parser means for the one who wrote `text`, and its place.
-pub(super) fn syntax_problem(error: &toml::de::Error, text: &str) -> (Span, Problem) {
+fn syntax_problem(error: &toml::de::Error, text: &str) -> (Span, Problem) {
     let span = error.span().unwrap_or_default();
     let (what, expected) = match error.message().split_once(", expected ") {
         Some((what, expected)) => (what, Some(expected)),
@@ -94,7 +193,7 @@ pub(super) fn syntax_problem(error: &toml::de::Error, text: &str) -> (Span, Prob
     let problem = match expected {
         Some("nothing") => Problem::new(what, "remove what is too much"),
         Some(expected) => Problem::new(what, format!("write {}", expected.replace(", ", " or "))),
-        None if what == "duplicate key" => {
+        None if what == DUPLICATE_KEY => {
             let key = text.get(span.clone()).unwrap_or_default();
             Problem::new(format!("{key} was set before"), "write it only once")
         }

@@ -30,6 +30,12 @@ pub(super) fn read(mut dns: Section<'_>, domain: &str, lan: Option<Ipv4Net>, rep
         .collect();
 
     check_aliases(&records, domain, report);
+    if let (Some((upstream, span)), Some(false)) = (upstream.written(), use_upstream.known())
+        && !upstream.is_empty()
+    {
+        let what = "nobody asks these servers: dns.use_upstream is false";
+        dns.warn(span, Problem::new(what, "write use_upstream = true, or remove them"));
+    }
     dns.finish();
     Dns {
         enabled: enabled.value,
@@ -40,6 +46,10 @@ pub(super) fn read(mut dns: Section<'_>, domain: &str, lan: Option<Ipv4Net>, rep
 }
 
 fn upstream(text: &str, own: Option<Ipv4Addr>) -> Result<Ipv4Addr, Problem> {
+    if text.starts_with("tls://") {
+        let what = format!("{} comes with DNS over TLS, which this version does not have yet", quoted(text));
+        return Err(Problem::new(what, "write an IPv4 address such as \"203.0.113.53\""));
+    }
     let server = address(text)?;
     if Some(server) == own {
         let what = format!("{server} is the gateway itself, which would ask itself");
@@ -136,7 +146,10 @@ fn check_aliases(records: &[ReadRecord], domain: &str, report: &Report) {
     for same_name in by_name.chunk_by(|a, b| a.full_name == b.full_name) {
         for (index, later) in same_name.iter().enumerate() {
             let earlier = &same_name[..index];
-            let problem = if earlier.iter().any(|earlier| earlier.record.value == later.record.value) {
+            let mut first = earlier.first().map(|first| first.span.clone());
+            let same = earlier.iter().find(|earlier| earlier.record.value == later.record.value);
+            let problem = if let Some(same) = same {
+                first = Some(same.span.clone());
                 Problem::new(format!("{} has this record twice", later.full_name), "remove one")
             } else if index > 0 && (is_alias(later) || earlier.iter().any(|earlier| is_alias(earlier))) {
                 let what = format!("{} has a CNAME and another record", later.full_name);
@@ -146,7 +159,7 @@ fn check_aliases(records: &[ReadRecord], domain: &str, report: &Report) {
             } else {
                 continue;
             };
-            report.add(later.span.clone(), problem);
+            report.add_again(later.span.clone(), first, problem);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
-use gatepost_dataplane::config as dataplane;
+use gatepost_dataplane::config::{self as dataplane, Mode};
 use gatepost_dataplane::wire::ipv4::Protocol;
 use ipnet::Ipv4Net;
 
@@ -11,14 +11,14 @@ use super::address::{address, check_lan_host, network, overlap, port};
 use super::diagnostic::{Problem, Report, Span};
 use super::section::Section;
 use super::value::{Node, boolean, choice, list, parsed, quoted, text, unless_empty};
-use super::{Firewall, Forward, Service};
+use super::{Firewall, Forward, Service, upcoming};
 
 /// They are searched one by one for each new flow from the WAN.
 const FORWARDS_MAX: usize = 256;
 const SOURCES_MAX: usize = 64;
 const SERVICES_MAX: usize = 16;
 
-pub(super) fn read(mut firewall: Section<'_>, lan: Option<Ipv4Net>, report: &Report) -> Firewall {
+pub(super) fn read(mut firewall: Section<'_>, mode: Mode, lan: Option<Ipv4Net>, report: &Report) -> Firewall {
     let stealth = firewall.setting("stealth", true, boolean);
     let services = firewall.setting("wan_services", Vec::new(), list(SERVICES_MAX, parsed(service)));
     let dmz_host = firewall.setting("dmz_host", None, unless_empty(address));
@@ -34,6 +34,22 @@ pub(super) fn read(mut firewall: Section<'_>, lan: Option<Ipv4Net>, report: &Rep
         firewall.report(span, problem);
     }
     check_claims(&forwards, &services.value, report);
+    if !mode.translates() {
+        let ignored = |what: &str| format!("in mode {} {what}", quoted(mode.name()));
+        let remedy = "remove it, or write mode = \"nat\" or \"nat-dmz\"";
+        for ReadForward { forward, span, .. } in &forwards {
+            let what = ignored(&format!("the forward {} does nothing", quoted(&forward.name)));
+            report.warn(span.clone(), Problem::new(what, remedy));
+        }
+        if let Some((Some(_), span)) = dmz_host.written() {
+            firewall.warn(span, Problem::new(ignored("there is no default machine"), remedy));
+        }
+    }
+    if let (Some((_, span)), Mode::LanOnly) = (services.written().filter(|(list, _)| !list.is_empty()), mode)
+    {
+        let what = "in mode \"lan-only\" there is no WAN to serve";
+        firewall.warn(span, Problem::new(what, "remove it, or write another mode"));
+    }
     firewall.finish();
     Firewall {
         stealth: stealth.value,
@@ -47,8 +63,13 @@ fn service(name: &str) -> Result<Service, Problem> {
     match name {
         "dns" => Ok(Service::Dns),
         _ => {
-            let what = format!("this version has no service {} for the WAN", quoted(name));
-            Err(Problem::new(what, "remove it; there is only \"dns\" yet"))
+            let what = match upcoming::service(name) {
+                Some(feature) => {
+                    format!("{} comes with {feature}, which this version does not have yet", quoted(name))
+                }
+                None => format!("there is no service {}", quoted(name)),
+            };
+            Err(Problem::new(what, "remove it, or write \"dns\""))
         }
     }
 }
@@ -99,7 +120,10 @@ fn read_forward<'a>(node: &'a Node<'a>, lan: Option<Ipv4Net>, report: &'a Report
     // A forward with a protocol or sources in error claims nothing for certain.
     let is_known = protocols.known().is_some() && from.known().is_some();
     let rules = protocols.value.iter().filter(|_| is_known).map(rule).collect();
-    let name = name.value.unwrap_or_else(|| format!("{}-{}", wan_ports.start(), wan_ports.end()));
+    let name = name.value.unwrap_or_else(|| match wan_ports.clone().into_inner() {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}-{last}"),
+    });
     Some(ReadForward { forward: Forward { name, rules }, span })
 }
 
@@ -152,7 +176,8 @@ fn check_claims(forwards: &[ReadForward], services: &[Service], report: &Report)
         let rival = forwards[..index].iter().find(|earlier| conflict(&earlier.forward, &claim.forward));
         if let Some(rival) = rival {
             let what = format!("the forward takes ports that {} has already", quoted(&rival.forward.name));
-            report.add(claim.span.clone(), Problem::new(what, "write others, or another \"from\""));
+            let problem = Problem::new(what, "write others, or another \"from\"");
+            report.add_again(claim.span.clone(), Some(rival.span.clone()), problem);
         }
     }
 }

@@ -8,7 +8,7 @@ use gatepost_dataplane::config::Mode;
 use ipnet::Ipv4Net;
 use toml::de::DeValue;
 
-use super::address::{address, check_host_of, interface_address, overlap};
+use super::address::{address, check_host_of, hosts, interface_address, is_private, overlap};
 use super::diagnostic::{Problem, Report, Span};
 use super::name::{device, namespace};
 use super::section::Section;
@@ -57,6 +57,19 @@ fn read_lan(mut lan: Section<'_>, mode: Mode) -> (ReadLan, Vec<ReadPort>) {
             lan.report(span, Problem::new(what, "write the address of the LAN's router, or \"\""));
         }
     }
+    if let Some((own, span)) = own.written()
+        && mode.translates()
+        && !is_private(own.trunc())
+    {
+        let what = format!("the LAN {} is a public network, whose owners it cuts off", own.trunc());
+        let remedy = "write a private one such as \"192.168.1.1/24\" or \"10.0.0.1/24\" (RFC 1918)";
+        lan.warn(span, Problem::new(what, remedy));
+    }
+    if let (Some((Some(_), span)), true) = (gateway.written(), mode != Mode::LanOnly) {
+        let what =
+            format!("in mode {} DHCP clients are told the gateway itself, not this", quoted(mode.name()));
+        lan.warn(span, Problem::new(what, "write \"\", or mode = \"lan-only\""));
+    }
     lan.finish();
     let known_address = own.known().copied();
     let specs = ports.iter().map(|port| port.spec.clone()).collect();
@@ -82,6 +95,18 @@ fn read_wan(mut wan: Section<'_>, mode: Mode, lan: Option<Ipv4Net>) -> (Wan, Vec
         && let Err(problem) = check_wan_gateway(*own, *gateway)
     {
         wan.report(span, problem);
+    }
+    if let Some((Some(own), span)) = own.written() {
+        if mode == Mode::LanOnly {
+            let what = "in mode \"lan-only\" there is no WAN";
+            wan.warn(span, Problem::new(what, "remove the address, or write another mode"));
+        } else if gateway.known() == Some(&None) {
+            let what = format!("without a gateway nothing beyond {} can be reached", own.trunc());
+            let (first, last) = hosts(*own);
+            let router = if first == own.addr() { last } else { first };
+            let remedy = format!("write the provider's router, such as gateway = \"{router}\"");
+            wan.warn(span, Problem::new(what, remedy));
+        }
     }
     wan.finish();
     let address =
@@ -168,7 +193,8 @@ fn check_ports(ports: &[ReadPort], report: &Report) {
             let place =
                 port.spec.netns.as_ref().map_or("here".to_owned(), |netns| format!("in netns {netns}"));
             let what = format!("two ports {place} are called {}", quoted(&port.spec.tap));
-            report.add(span, Problem::new(what, "write another tap or netns"));
+            let first = twin.and_then(|twin| twin.span.clone()).filter(|first| *first != span);
+            report.add_again(span, first, Problem::new(what, "write another tap or netns"));
         }
     }
     if let Some(span) = ports.get(PortId::COUNT_MAX).and_then(|excess| excess.span.clone()) {

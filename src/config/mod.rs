@@ -15,6 +15,7 @@ mod nat;
 mod section;
 mod summary;
 mod system;
+mod upcoming;
 mod validate;
 mod value;
 
@@ -26,9 +27,10 @@ use gatepost_dataplane::config::Mode;
 use ipnet::Ipv4Net;
 
 pub(crate) use address::overlap;
-pub use diagnostic::{Diagnostic, Problem};
+pub use diagnostic::{Diagnostic, Problem, Severity};
 pub use gatepost_services::dhcp::server::{Reservation, ReservedFor};
 pub use gatepost_services::dns::{RecordValue, StaticRecord as Record};
+pub use summary::Detail;
 
 use crate::error::Error;
 
@@ -60,19 +62,26 @@ impl Config {
     ///
     /// An [`Error`] of usage: the file cannot be read, or each mistake in it.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        Self::load_with_text(path).map(|(config, _)| config)
+        Self::load_with_warnings(path).map(|(config, _)| config)
     }
 
-    /// The same, and the text as it was read.
+    /// The same, and what it is warned of, in the order of the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn load_with_warnings(path: &Path) -> Result<(Self, Vec<Diagnostic>), Error> {
+        let (name, text) = read(path)?;
+        validate::parse(&name, &text).map_err(Error::mistakes)
+    }
+
+    /// The same as [`Config::load`], and the text as it was read.
     ///
     /// # Errors
     ///
     /// As [`Config::load`].
     pub fn load_with_text(path: &Path) -> Result<(Self, String), Error> {
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            Error::usage(format!("{name}: {error}; give a configuration that can be read, as UTF-8 text"))
-        })?;
+        let (name, text) = read(path)?;
         Ok((Self::parse(&name, &text).map_err(Error::mistakes)?, text))
     }
 
@@ -82,7 +91,18 @@ impl Config {
     ///
     /// The mistakes in it, in their order: all of its syntax, or all of its meaning.
     pub fn parse(name: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
-        validate::parse(name, text)
+        validate::parse(name, text).map(|(config, _)| config)
+    }
+}
+
+/// The name of the file at `path`, and its text.
+fn read(path: &Path) -> Result<(String, String), Error> {
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((name, text)),
+        Err(error) => Err(Error::usage(format!(
+            "{name}: {error}; give a configuration that can be read, as UTF-8 text"
+        ))),
     }
 }
 

@@ -77,6 +77,7 @@ pub(super) fn directory(text: &str) -> Result<std::path::PathBuf, Problem> {
         let what = format!("{} is no path", quoted(text));
         return Err(Problem::new(what, "write one such as \"/var/lib/gatepost\""));
     }
+    check_absolute(text, "/var/lib/gatepost")?;
     Ok(text.into())
 }
 
@@ -88,7 +89,17 @@ pub(super) fn socket(text: &str) -> Result<std::path::PathBuf, Problem> {
             format!("write one of 1 to {SOCKET_PATH_OCTETS_MAX} octets, such as \"/run/gatepost.sock\"");
         return Err(Problem::new(what, remedy));
     }
+    check_absolute(text, "/run/gatepost.sock")?;
     Ok(text.into())
+}
+
+/// Checks that a path means the same wherever the program is started.
+fn check_absolute(path: &str, example: &str) -> Result<(), Problem> {
+    if path.starts_with('/') {
+        return Ok(());
+    }
+    let what = format!("{} depends on where the gateway is started", quoted(path));
+    Err(Problem::new(what, format!("write an absolute path such as {}", quoted(example))))
 }
 
 fn check_labels(text: &str, underscore: bool) -> Result<(), Problem> {

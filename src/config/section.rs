@@ -7,6 +7,7 @@
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Problem, Report, Span, nearest};
+use super::upcoming;
 use super::value::{self, Expected, Node, wrong_type};
 
 /// A setting and where it comes from.
@@ -51,13 +52,22 @@ pub(super) struct Section<'a> {
     span: Span,
     entries: Option<&'a DeTable<'a>>,
     known: Vec<&'static str>,
+    /// Keys that were looked for, but are nothing to write.
+    unoffered: Vec<&'static str>,
     report: &'a Report,
 }
 
 impl<'a> Section<'a> {
     /// The whole file.
     pub fn file(entries: &'a DeTable<'a>, report: &'a Report) -> Self {
-        Self { heading: "the file".to_owned(), span: 0..0, entries: Some(entries), known: Vec::new(), report }
+        Self {
+            heading: "the file".to_owned(),
+            span: 0..0,
+            entries: Some(entries),
+            known: Vec::new(),
+            unoffered: Vec::new(),
+            report,
+        }
     }
 
     /// The table in an array of tables, which is called `heading` in messages.
@@ -67,7 +77,14 @@ impl<'a> Section<'a> {
             return None;
         };
         let heading = heading.to_owned();
-        Some(Self { heading, span: node.span(), entries: Some(entries), known: Vec::new(), report })
+        Some(Self {
+            heading,
+            span: node.span(),
+            entries: Some(entries),
+            known: Vec::new(),
+            unoffered: Vec::new(),
+            report,
+        })
     }
 
     /// The table under `key`.
@@ -79,6 +96,7 @@ impl<'a> Section<'a> {
             span: self.span.clone(),
             entries: None,
             known: Vec::new(),
+            unoffered: Vec::new(),
             report: self.report,
         })
     }
@@ -120,9 +138,10 @@ impl<'a> Section<'a> {
         value::elements(node, count_max, self.report).unwrap_or_default()
     }
 
-    /// Whether it stands in the file.
-    pub fn is_present(&self) -> bool {
-        self.entries.is_some()
+    /// What stands under `key`, which nobody is told to write.
+    pub fn unoffered(&mut self, key: &'static str) -> Option<&'a Node<'a>> {
+        self.unoffered.push(key);
+        self.entries?.get(key)
     }
 
     /// Where it stands in the file.
@@ -135,16 +154,27 @@ impl<'a> Section<'a> {
         self.report.add(span, problem);
     }
 
+    /// Notes a problem, in spite of which the file can be used.
+    pub fn warn(&self, span: Span, problem: Problem) {
+        self.report.warn(span, problem);
+    }
+
     /// The keys that nobody has asked for, and where they stand.
-    pub fn unknown(&self) -> impl Iterator<Item = (&'a str, Span)> {
+    fn unknown(&self) -> impl Iterator<Item = (&'a str, Span)> {
         let keys = self.entries.into_iter().flat_map(|entries| entries.keys());
-        keys.filter(|key| !self.known.contains(&key.get_ref().as_ref()))
-            .map(|key| (key.get_ref().as_ref(), key.span()))
+        keys.filter(|key| {
+            ![&self.known, &self.unoffered].iter().any(|keys| keys.contains(&key.get_ref().as_ref()))
+        })
+        .map(|key| (key.get_ref().as_ref(), key.span()))
     }
 
     /// Reports the keys that nobody has asked for.
     pub fn finish(self) {
         for (key, span) in self.unknown() {
+            if let Some(problem) = upcoming::key_problem(&self.heading, key) {
+                self.report(span, problem);
+                continue;
+            }
             let remedy = match nearest(key, self.known.iter().copied()) {
                 Some(meant) => format!("write {meant:?}"),
                 None => format!("remove it, or write {}", value::alternatives(&self.known)),

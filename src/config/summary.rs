@@ -1,10 +1,10 @@
-//! A configuration in one line, for people.
+//! A configuration for people: in one line, and in detail.
 
 use std::fmt;
 
 use gatepost_dataplane::config::{Mode, Segment};
 
-use super::{Config, WanAddress};
+use super::{Config, Forward, RecordValue, Reservation, ReservedFor, System, WanAddress};
 
 /// What is set up, in one line.
 impl fmt::Display for Config {
@@ -23,12 +23,178 @@ impl fmt::Display for Config {
     }
 }
 
+/// One thing that a configuration sets up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detail {
+    /// What kind of thing it is.
+    pub topic: &'static str,
+    /// The thing.
+    pub text: String,
+}
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<TOPIC_WIDTH$}  {}", self.topic, self.text)
+    }
+}
+
+/// The longest topic's.
+const TOPIC_WIDTH: usize = "default machine".len();
+
+impl Config {
+    /// What is set up besides what the one line says: pool, reservations, forwards, names.
+    pub fn details(&self) -> Vec<Detail> {
+        let mut details = Vec::new();
+        let mut tell = |topic, text| details.push(Detail { topic, text });
+        if let (WanAddress::Static { gateway: Some(gateway), .. }, true) =
+            (&self.wan.address, self.mode != Mode::LanOnly)
+        {
+            tell("router", gateway.to_string());
+        }
+        self.services().into_iter().for_each(|(topic, text)| tell(topic, text));
+        self.dhcp.reservations.iter().for_each(|reservation| tell("reservation", reserved(reservation)));
+        if self.mode.translates() {
+            self.firewall.forwards.iter().for_each(|forward| tell("forward", forward.to_string()));
+            self.firewall.dmz_host.iter().for_each(|host| tell("default machine", host.to_string()));
+        }
+        for service in self.firewall.wan_services.iter().filter(|_| self.mode != Mode::LanOnly) {
+            tell("WAN service", service.name().to_owned());
+        }
+        if self.dns.enabled {
+            self.names().for_each(|name| tell("name", name));
+        }
+        details
+    }
+
+    /// The services of the LAN, each with what it goes by.
+    pub fn services(&self) -> [(&'static str, String); 2] {
+        let (first, last) = self.dhcp.pool;
+        let dhcp = format!("{first} to {last}, for {} s", self.dhcp.lease_secs);
+        let upstream: Vec<_> = self.dns.upstream.iter().map(ToString::to_string).collect();
+        let asks = match (self.dns.use_upstream, &self.wan.address) {
+            (false, _) => "nobody".to_owned(),
+            _ if !upstream.is_empty() => upstream.join(", "),
+            (_, WanAddress::Dhcp) if self.mode != Mode::LanOnly => "the provider's servers".to_owned(),
+            _ => "nobody, as dns.upstream is empty".to_owned(),
+        };
+        let dns = format!("{}; asks {asks}", self.system.domain);
+        let unless_off = |enabled, text| if enabled { text } else { "off".to_owned() };
+        [("DHCP", unless_off(self.dhcp.enabled, dhcp)), ("DNS", unless_off(self.dns.enabled, dns))]
+    }
+
+    /// The names that are certain before any host has come.
+    fn names(&self) -> impl Iterator<Item = String> {
+        let System { hostname, domain, .. } = &self.system;
+        let own = format!("{hostname}.{domain} {}", self.lan.address.addr());
+        let reserved = self.dhcp.reservations.iter().filter_map(move |reservation| {
+            let hostname = reservation.hostname.as_ref()?;
+            Some(format!("{hostname}.{domain} {}", reservation.address))
+        });
+        let records = self.dns.records.iter().map(move |record| {
+            let name = record
+                .name
+                .strip_suffix('.')
+                .map_or_else(|| format!("{}.{domain}", record.name), str::to_owned);
+            match &record.value {
+                RecordValue::Address(address) => format!("{name} {address}"),
+                RecordValue::Alias(target) => format!("{name} CNAME {target}"),
+                RecordValue::MailExchange { preference, exchange } => {
+                    format!("{name} MX {preference} {exchange}")
+                }
+                RecordValue::Text(text) => format!("{name} TXT {text:?}"),
+            }
+        });
+        [own].into_iter().chain(reserved).chain(records)
+    }
+}
+
+/// `camera: tcp 8443 to 192.168.1.20:443`
+impl fmt::Display for Forward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.name)?;
+        let Some(rule) = self.rules.first() else { return f.write_str("nothing") };
+        let protocols: Vec<_> =
+            self.rules.iter().map(|rule| rule.protocol.to_string().to_lowercase()).collect();
+        let (first, last) = rule.wan_ports.clone().into_inner();
+        let count = last - first;
+        let range =
+            |first: u16| if count == 0 { first.to_string() } else { format!("{first}-{}", first + count) };
+        write!(f, "{} {} to {}:{}", protocols.join("+"), range(first), rule.to, range(rule.to_port))?;
+        let sources: Vec<_> = rule.from.iter().map(ToString::to_string).collect();
+        let is_for_all = rule.from.iter().any(|from| from.prefix_len() == 0);
+        if is_for_all { Ok(()) } else { write!(f, " from {}", sources.join(", ")) }
+    }
+}
+
+fn reserved(Reservation { hostname, client, address }: &Reservation) -> String {
+    let client = match client {
+        ReservedFor::Mac(mac) => mac.to_string(),
+        ReservedFor::ClientId(id) => {
+            let octets: Vec<_> = id.iter().map(|octet| format!("{octet:02x}")).collect();
+            format!("client {}", octets.join(":"))
+        }
+    };
+    let name = hostname.iter().map(|name| format!(" {name}")).collect::<String>();
+    format!("{address}{name} ({client})")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn config(text: &str) -> Config {
+        Config::parse("test", text).expect("a valid configuration")
+    }
+
     fn summary(text: &str) -> String {
-        Config::parse("test", text).expect("a valid configuration").to_string()
+        config(text).to_string()
+    }
+
+    fn details(text: &str) -> Vec<String> {
+        config(text).details().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn details_name_what_hosts_and_the_outside_get() {
+        assert_eq!(
+            details(
+                "wan.address = '203.0.113.10/24'\nwan.gateway = '203.0.113.1'\nfirewall.wan_services = ['dns']\n\
+                 firewall.dmz_host = '192.168.1.30'\ndns.upstream = ['203.0.113.53']\n\
+                 [[dhcp.reservations]]\nhostname = 'camera'\nmac = '02:00:00:00:00:20'\naddress = '192.168.1.20'\n\
+                 [[dhcp.reservations]]\nclient_id = '01:ab'\naddress = '192.168.1.21'\n\
+                 [[firewall.forwards]]\nname = 'camera'\nwan_port = '8443'\nto = '192.168.1.20:443'\n\
+                 [[firewall.forwards]]\nprotocol = 'tcp+udp'\nwan_port = '8000-8010'\nto = '192.168.1.21:9000'\n\
+                 from = ['198.51.100.0/24']\n\
+                 [[dns.records]]\nname = 'nas'\ntype = 'A'\nvalue = '192.168.1.40'\n\
+                 [[dns.records]]\nname = 'shop.example.'\ntype = 'MX'\nvalue = '10 smtp'"
+            ),
+            [
+                "router           203.0.113.1",
+                "DHCP             192.168.1.1 to 192.168.1.100, for 86400 s",
+                "DNS              office.example; asks 203.0.113.53",
+                "reservation      192.168.1.20 camera (02:00:00:00:00:20)",
+                "reservation      192.168.1.21 (client 01:ab)",
+                "forward          camera: tcp 8443 to 192.168.1.20:443",
+                "forward          8000-8010: tcp+udp 8000-8010 to 192.168.1.21:9000-9010 from 198.51.100.0/24",
+                "default machine  192.168.1.30",
+                "WAN service      dns",
+                "name             gatepost.office.example 192.168.1.1",
+                "name             camera.office.example 192.168.1.20",
+                "name             nas.office.example 192.168.1.40",
+                "name             shop.example MX 10 smtp",
+            ]
+        );
+        assert_eq!(
+            details("network.mode = 'lan-only'\ndhcp.enabled = false\ndns.enabled = false"),
+            ["DHCP             off", "DNS              off"]
+        );
+        assert!(
+            details("").contains(&"DNS              office.example; asks the provider's servers".to_owned())
+        );
+        assert!(
+            details("dns.use_upstream = false")
+                .contains(&"DNS              office.example; asks nobody".to_owned())
+        );
     }
 
     #[test]

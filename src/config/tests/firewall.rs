@@ -13,8 +13,8 @@ fn firewall_services_and_dmz_host() {
     assert_mistakes(
         "firewall.wan_services = ['dns', ▸'smtp', ▸'http']",
         &[
-            "this version has no service \"smtp\" for the WAN; remove it; there is only \"dns\" yet",
-            "this version has no service \"http\" for the WAN; remove it; there is only \"dns\" yet",
+            "\"smtp\" comes with mail, which this version does not have yet; remove it, or write \"dns\"",
+            "\"http\" comes with the web server, which this version does not have yet; remove it, or write \"dns\"",
         ],
     );
     assert_mistakes(
@@ -120,7 +120,9 @@ fn wan_port_belongs_to_one_forward_or_service() {
     };
     assert_mistakes(
         &two("wan_port = '80-90'", "protocol = 'tcp+udp'\nwan_port = ▸'90-99'"),
-        &["the forward takes ports that \"a\" has already; write others, or another \"from\""],
+        &[
+            "the forward takes ports that \"a\" has already (first in line 4, column 12); write others, or another \"from\"",
+        ],
     );
     accepted(&two("wan_port = '80'", "wan_port = '80'\nprotocol = 'udp'"));
     accepted(&two(

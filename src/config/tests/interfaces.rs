@@ -32,6 +32,33 @@ fn lan_address_is_a_host_s() {
 }
 
 #[test]
+fn a_public_lan_is_warned_of_where_it_is_translated() {
+    for (lan, network) in [("203.0.113.1/24", "203.0.113.0/24"), ("172.16.0.1/11", "172.0.0.0/11")] {
+        assert_warnings(
+            &format!("lan.address = ▸'{lan}'"),
+            &[&format!(
+                "the LAN {network} is a public network, whose owners it cuts off; \
+                 write a private one such as \"192.168.1.1/24\" or \"10.0.0.1/24\" (RFC 1918)"
+            )],
+        );
+        assert_warnings(&format!("network.mode = 'router'\nlan.address = '{lan}'"), &[]);
+    }
+    for lan in ["10.0.0.1/8", "172.31.0.1/24", "192.168.9.1/24", "100.64.0.1/24"] {
+        assert_warnings(&format!("lan.address = '{lan}'"), &[]);
+    }
+}
+
+#[test]
+fn a_static_wan_without_a_gateway_is_warned_of() {
+    assert_warnings(
+        "wan.address = ▸'203.0.113.10/24'",
+        &["without a gateway nothing beyond 203.0.113.0/24 can be reached; \
+           write the provider's router, such as gateway = \"203.0.113.1\""],
+    );
+    assert_warnings("wan.address = '203.0.113.10/24'\nwan.gateway = '203.0.113.1'", &[]);
+}
+
+#[test]
 fn lan_gateway_is_in_the_lan() {
     assert_eq!(accepted("lan.gateway = '192.168.1.254'").lan.gateway, Some(ip("192.168.1.254")));
     assert_mistakes(
@@ -150,11 +177,11 @@ fn ports_in_our_own_namespace_stay_unless_told_otherwise() {
 fn device_is_one_port_s_in_its_namespace() {
     assert_mistakes(
         "lan.ports = [{ tap = 'a' }]\nwan.ports = [▸{ tap = 'a' }]",
-        &["two ports here are called \"a\"; write another tap or netns"],
+        &["two ports here are called \"a\" (first in line 1, column 14); write another tap or netns"],
     );
     assert_mistakes(
         "lan.ports = [{ tap = 'a', netns = 'x' }, ▸{ tap = 'a', netns = 'x' }]",
-        &["two ports in netns x are called \"a\"; write another tap or netns"],
+        &["two ports in netns x are called \"a\" (first in line 1, column 14); write another tap or netns"],
     );
     assert_mistakes(
         "lan.ports = [▸{ tap = 'gp-wan0' }]",

@@ -28,6 +28,14 @@ fn accepted(text: &str) -> Config {
 /// Asserts that exactly `expected` is wrong with `marked`, each at its mark.
 #[track_caller]
 fn assert_mistakes(marked: &str, expected: &[&str]) {
+    let mistakes = Config::parse("t.toml", &marked.replace('▸', "")).expect_err("mistakes");
+    let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+    assert_eq!(mistakes, placed(marked, expected, ""));
+}
+
+/// What is told at the marks.
+#[track_caller]
+fn placed(marked: &str, told: &[&str], severity: &str) -> Vec<String> {
     let mut places = Vec::new();
     for (line, text) in (1..).zip(marked.split('\n')) {
         let pieces: Vec<_> = text.split('▸').map(|piece| piece.chars().count()).collect();
@@ -35,15 +43,19 @@ fn assert_mistakes(marked: &str, expected: &[&str]) {
             places.push((line, pieces[..end].iter().sum::<usize>() + 1));
         }
     }
-    assert_eq!(places.len(), expected.len(), "as many marks as mistakes");
-    let expected: Vec<_> = places
-        .iter()
-        .zip(expected)
-        .map(|((line, column), told)| format!("t.toml:{line}:{column}: {told}"))
-        .collect();
-    let mistakes = Config::parse("t.toml", &marked.replace('▸', "")).expect_err("mistakes");
-    let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
-    assert_eq!(mistakes, expected);
+    assert_eq!(places.len(), told.len(), "as many marks as messages");
+    let placed = |((line, column), told): (&(usize, usize), &&str)| {
+        format!("t.toml:{line}:{column}: {severity}{told}")
+    };
+    places.iter().zip(told).map(placed).collect()
+}
+
+/// Asserts that `marked` is accepted, with exactly the warnings `expected`, each at its mark.
+#[track_caller]
+fn assert_warnings(marked: &str, expected: &[&str]) {
+    let (_, warnings) = validate::parse("t.toml", &marked.replace('▸', "")).expect("no mistakes");
+    let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings, placed(marked, expected, "warning: "));
 }
 
 /// The example file with the examples in it in force.
@@ -137,7 +149,7 @@ fn all_mistakes_are_told_at_once() {
             "there is no port; write at least one, such as [{ tap = \"gp-lan0\" }]",
             "a text instead of an integer; write 1500",
             "unknown key \"vpn\" in the file; remove it, or write \"system\", \"network\", \"lan\", \"wan\", \
-             \"firewall\", \"nat\", \"dhcp\", \"dns\", \"ntp\" or \"mail\"",
+             \"firewall\", \"nat\", \"dhcp\" or \"dns\"",
         ],
     );
 }
@@ -150,7 +162,10 @@ fn syntax_error_is_told_with_the_remedy() {
         assert_mistakes(&format!("dns.upstream = [▸{unquoted}]"), &[&told]);
     }
     assert_mistakes("[lan▸\naddress = 'x'", &["unclosed table; write `]`"]);
-    assert_mistakes("wan.mtu = 1500\nwan.▸mtu = 1400", &["mtu was set before; write it only once"]);
+    assert_mistakes(
+        "wan.mtu = 1500\nwan.▸mtu = 1400",
+        &["mtu was set before (first in line 1, column 5); write it only once"],
+    );
 }
 
 #[test]
@@ -170,7 +185,7 @@ fn wrong_type_is_told_with_the_value_in_the_right_one() {
 #[test]
 fn system_names_and_paths() {
     let config = accepted(
-        "[system]\nhostname = 'gw-1'\ndomain = 'lan'\nstate_dir = 'state'\ncontrol_socket = '/tmp/gp.sock'",
+        "[system]\nhostname = 'gw-1'\ndomain = 'lan'\nstate_dir = '/state'\ncontrol_socket = '/tmp/gp.sock'",
     );
     assert_eq!((config.system.hostname.as_str(), config.system.domain.as_str()), ("gw-1", "lan"));
     assert_mistakes(
@@ -234,18 +249,95 @@ fn wrong_lan_brings_no_errors_that_only_follow() {
 
 #[test]
 fn features_of_later_versions_can_only_be_off() {
-    assert_eq!(accepted("ntp.enabled = false\nmail.enabled = false"), Config::default());
+    assert_eq!(accepted("ntp.enabled = false\nmail.enabled = false\nipv6.mode = 'off'"), Config::default());
     assert_mistakes(
         "▸[ntp]\nenabled = true\n▸[mail]\nhostname = 'smtp.office.example'\n[[mail.users]]\nname = 'alice'",
         &[
-            "this version has no time service yet; remove the section, or write only enabled = false",
-            "this version has no mail yet; remove the section, or write only enabled = false",
+            "[ntp] comes with the time service, which this version does not have yet; \
+             remove the section, or write only enabled = false",
+            "[mail] comes with mail, which this version does not have yet; \
+             remove the section, or write only enabled = false",
         ],
     );
     assert_mistakes(
         "[mail]\nenabled = false\n▸smarthost = ''",
-        &["this version has no mail yet; remove the key"],
+        &["smarthost comes with mail, which this version does not have yet; remove the key"],
     );
+    assert_mistakes(
+        "[wan]\n▸vlan = 7\n▸[ipv6]\nmode = 'on'\n▸[[networks]]\nname = 'guest'\n[[networks]]\n▸[web]",
+        &[
+            "\"vlan\" in [wan] comes with VLANs, which this version does not have yet; remove it",
+            "[ipv6] comes with IPv6, which this version does not have yet; \
+             remove the section, or write only mode = \"off\"",
+            "[[networks]] comes with further networks, which this version does not have yet; remove it",
+            "[web] comes with the web server, which this version does not have yet; remove it",
+        ],
+    );
+}
+
+#[test]
+fn what_stands_twice_names_the_first_place() {
+    assert_mistakes(
+        "[lan]\naddress = '10.0.0.1/24'\n[wan]\naddress = 'dhcp'\n▸address = 'dhcp'\n[▸lan]",
+        &[
+            "address was set before (first in line 4, column 1); write it only once",
+            "lan was set before (first in line 1, column 1); write it only once",
+        ],
+    );
+}
+
+#[test]
+fn paths_do_not_depend_on_where_the_gateway_is_started() {
+    assert_mistakes(
+        "[system]\nstate_dir = ▸'state'\ncontrol_socket = ▸'./gatepost.sock'",
+        &[
+            "\"state\" depends on where the gateway is started; \
+             write an absolute path such as \"/var/lib/gatepost\"",
+            "\"./gatepost.sock\" depends on where the gateway is started; \
+             write an absolute path such as \"/run/gatepost.sock\"",
+        ],
+    );
+}
+
+#[test]
+fn what_the_mode_ignores_is_warned_of() {
+    let forward = "[[firewall.forwards]]\nname = 'web'\nwan_port = ▸'80'\nto = '192.168.1.20:80'";
+    for mode in ["router", "lan-only"] {
+        assert_warnings(
+            &format!("network.mode = '{mode}'\nfirewall.dmz_host = ▸'192.168.1.30'\n{forward}"),
+            &[
+                &format!(
+                    "in mode \"{mode}\" there is no default machine; \
+                     remove it, or write mode = \"nat\" or \"nat-dmz\""
+                ),
+                &format!(
+                    "in mode \"{mode}\" the forward \"web\" does nothing; \
+                     remove it, or write mode = \"nat\" or \"nat-dmz\""
+                ),
+            ],
+        );
+    }
+    assert_warnings(
+        "network.mode = 'lan-only'\nwan.address = ▸'203.0.113.9/24'\nfirewall.wan_services = ▸['dns']",
+        &[
+            "in mode \"lan-only\" there is no WAN; remove the address, or write another mode",
+            "in mode \"lan-only\" there is no WAN to serve; remove it, or write another mode",
+        ],
+    );
+    assert_warnings(
+        "lan.gateway = ▸'192.168.1.254'",
+        &["in mode \"nat-dmz\" DHCP clients are told the gateway itself, not this; \
+           write \"\", or mode = \"lan-only\""],
+    );
+    assert_warnings(
+        "dns.use_upstream = false\ndns.upstream = ▸['203.0.113.53']\ndhcp.enabled = false\n\
+         [[dhcp.reservations]]\nmac = '02:00:00:00:00:20'\naddress = ▸'192.168.1.20'",
+        &[
+            "nobody asks these servers: dns.use_upstream is false; write use_upstream = true, or remove them",
+            "nobody hands out what is reserved: dhcp.enabled is false; write enabled = true, or remove it",
+        ],
+    );
+    assert_warnings(EXAMPLE, &[]);
 }
 
 proptest! {

@@ -63,7 +63,13 @@ fn reservation_is_a_lan_host_s() {
         &format!("▸{}", reservation("address = '192.168.1.20'")),
         &["the reservation is for nobody; write mac = \"02:00:00:00:00:20\", or client_id"],
     );
-    for mac in ["02:00:00:00:00", "02:00:00:00:00:+1", "020000000020"] {
+    for mac in ["02-00-00-00-AB-20", "0200.0000.ab20", "02000000AB20", "02:00:00-00:aB:20"] {
+        assert_mistakes(
+            &reservation(&format!("mac = ▸'{mac}'\naddress = '192.168.1.20'")),
+            &[&format!("\"{mac}\" is no hardware address; write \"02:00:00:00:ab:20\"")],
+        );
+    }
+    for mac in ["02:00:00:00:00", "02:00:00:00:00:+1", "02-00-00-00-00-2g"] {
         assert_mistakes(
             &reservation(&format!("mac = ▸'{mac}'\naddress = '192.168.1.20'")),
             &[&format!("\"{mac}\" is no hardware address; write one such as \"02:00:00:00:00:20\"")],
@@ -86,14 +92,31 @@ fn host_and_address_are_reserved_once() {
          [[dhcp.reservations]]\nmac = ▸'02:00:00:00:00:20'\naddress = '192.168.1.21'\n\
          [[dhcp.reservations]]\nclient_id = '01:02'\naddress = ▸'192.168.1.20'",
         &[
-            "this host has 192.168.1.20 reserved already; write another mac or client_id",
-            "192.168.1.20 is reserved twice; write another address",
+            "this host has 192.168.1.20 reserved already (first in line 2, column 7); write another mac or client_id",
+            "192.168.1.20 is reserved twice (first in line 3, column 11); write another address",
+        ],
+    );
+    let named = |name: &str, host: u8| {
+        format!(
+            "[[dhcp.reservations]]\nhostname = {name}\nmac = '02:00:00:00:00:{host:02}'\naddress = '192.168.1.{host}'\n"
+        )
+    };
+    assert_mistakes(
+        &[named("'camera'", 20), named("▸'Camera'", 21), named("▸'gatepost'", 22)].concat(),
+        &[
+            "two hosts are called Camera (first in line 2, column 12); write another hostname",
+            "gatepost is the gateway's own name; write another hostname",
         ],
     );
 }
 
 #[test]
 fn upstream_is_not_the_gateway() {
+    assert_mistakes(
+        "dns.upstream = [▸'tls://9.9.9.9#dns.example']",
+        &["\"tls://9.9.9.9#dns.example\" comes with DNS over TLS, which this version does not have yet; \
+           write an IPv4 address such as \"203.0.113.53\""],
+    );
     assert_mistakes(
         "dns.upstream = ['203.0.113.53', ▸'192.168.1.1', ▸'::1']",
         &[
@@ -164,8 +187,8 @@ fn rfc1034_3_6_2_alias_is_alone_at_its_name() {
         ]
         .concat(),
         &[
-            "nas.office.example has a CNAME and another record; remove one of them",
-            "nas.office.example has this record twice; remove one",
+            "nas.office.example has a CNAME and another record (first in line 2, column 8); remove one of them",
+            "nas.office.example has this record twice (first in line 2, column 8); remove one",
             "the domain itself cannot be a CNAME; write an A record, or another name",
         ],
     );

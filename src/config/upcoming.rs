@@ -1,0 +1,150 @@
+//! What the configuration of later versions has, so that it is not taken for a slip of the pen.
+//!
+//! What a version brings leaves this list. That a feature is off can be said of it before.
+
+use toml::de::DeValue;
+
+use super::diagnostic::Problem;
+use super::section::Section;
+
+/// Sections, what they come with, and the setting that says that it is off, as far as there is one.
+const SECTIONS: [(&str, &str, Option<Off>); 11] = [
+    (
+        "ipv6",
+        "IPv6",
+        Some(Off { key: "mode", is: |value| value.as_str() == Some("off"), written: "mode = \"off\"" }),
+    ),
+    ("networks", "further networks", None),
+    ("routes", "static routes", None),
+    ("uplinks", "several uplinks", None),
+    ("web", "the web server", None),
+    ("access", "access by network", None),
+    ("users", "users", None),
+    ("tls", "TLS", None),
+    ("admin", "the administration pages", Some(Off::ENABLED)),
+    ("mail", "mail", Some(Off::ENABLED)),
+    ("ntp", "the time service", Some(Off::ENABLED)),
+];
+
+/// Keys of sections that are there already, and what they come with.
+const KEYS: [(&str, &[&str], &str); 12] = [
+    ("[wan]", &["mac", "client_id", "vendor_class", "request_options"], "settings for providers"),
+    ("[wan]", &["vlan"], "VLANs"),
+    ("the port", &["nic", "take", "busy_poll"], "network cards"),
+    ("the port", &["bridge"], "bridges of the kernel's"),
+    ("the port", &["vhost_user"], "virtual machines"),
+    ("[firewall]", &["rules"], "firewall rules"),
+    ("[dhcp]", DHCP_OPTIONS, "further DHCP options"),
+    ("the reservation", DHCP_OPTIONS, "further DHCP options"),
+    ("[dns]", &["trust_ad", "validate", "trust_anchors", "negative_anchors"], "DNSSEC"),
+    ("[dns]", &["private_answers_from"], "exceptions from the rebinding filter"),
+    ("[dns]", &["query_log", "blocklists"], "DNS by policy"),
+    ("[dns]", &["forward", "secondaries", "keys"], "zones of other servers"),
+];
+
+const DHCP_OPTIONS: &[&str] = &[
+    "dns_servers",
+    "ntp_servers",
+    "search",
+    "next_server",
+    "boot_file",
+    "options",
+    "ignore_client_id",
+    "match",
+];
+
+/// How a section says that its feature is off.
+struct Off {
+    key: &'static str,
+    is: fn(&DeValue<'_>) -> bool,
+    written: &'static str,
+}
+
+impl Off {
+    const ENABLED: Self =
+        Self { key: "enabled", is: |value| value.as_bool() == Some(false), written: "enabled = false" };
+}
+
+/// Refuses the sections of `file` whose features are yet to come, unless they say that these are off.
+pub(super) fn refuse_sections(file: &mut Section<'_>) {
+    for (name, feature, off) in SECTIONS {
+        let Some(node) = file.unoffered(name) else { continue };
+        let (span, keys) = match node.get_ref() {
+            DeValue::Table(table) => (node.span(), Some(table)),
+            DeValue::Array(tables) => (tables.first().map_or(node.span(), toml::Spanned::span), None),
+            _ => (node.span(), None),
+        };
+        let comes_with =
+            |what: &str| format!("{what} comes with {feature}, which this version does not have yet");
+        let is_off = |off: &Off| {
+            keys.and_then(|keys| keys.get(off.key)).is_some_and(|value| (off.is)(value.get_ref()))
+        };
+        match &off {
+            Some(off) if is_off(off) => {
+                let others =
+                    keys.into_iter().flat_map(|keys| keys.keys()).filter(|key| key.get_ref() != off.key);
+                for key in others {
+                    file.report(key.span(), Problem::new(comes_with(key.get_ref()), "remove the key"));
+                }
+            }
+            Some(off) => {
+                let remedy = format!("remove the section, or write only {}", off.written);
+                file.report(span, Problem::new(comes_with(&format!("[{name}]")), remedy));
+            }
+            None => {
+                let heading = if keys.is_some() { format!("[{name}]") } else { format!("[[{name}]]") };
+                file.report(span, Problem::new(comes_with(&heading), "remove it"));
+            }
+        }
+    }
+}
+
+/// What is wrong with `key` in the section `heading`, if it is one that is yet to come.
+pub(super) fn key_problem(heading: &str, key: &str) -> Option<Problem> {
+    let (_, _, feature) =
+        KEYS.iter().find(|(section, keys, _)| *section == heading && keys.contains(&key))?;
+    let what = format!("{key:?} in {heading} comes with {feature}, which this version does not have yet");
+    Some(Problem::new(what, "remove it"))
+}
+
+/// What a service of `firewall.wan_services` comes with, if it is one that is yet to come.
+pub(super) fn service(name: &str) -> Option<&'static str> {
+    match name {
+        "smtp" | "submission" | "pop3s" | "imaps" => Some("mail"),
+        "http" => Some("the web server"),
+        "admin" => Some("the administration pages"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn told(text: &str) -> Vec<String> {
+        let mistakes = Config::parse("t.toml", text).expect_err(text);
+        mistakes.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_listed_is_really_yet_to_come() {
+        for (name, feature, _) in SECTIONS {
+            let [mistake] = &told(&format!("{name} = {{}}"))[..] else { panic!("{name}") };
+            assert!(mistake.contains(&format!("[{name}] comes with {feature}")), "{mistake}");
+            let [mistake] = &told(&format!("[[{name}]]\n"))[..] else { panic!("{name}") };
+            assert!(mistake.starts_with("t.toml:1:1: ["), "{mistake}");
+        }
+        for (heading, keys, feature) in KEYS {
+            for key in keys {
+                let text = match heading {
+                    "the port" => format!("lan.ports = [{{ tap = 'a', {key} = 1 }}]"),
+                    "the reservation" => format!("[[dhcp.reservations]]\n{key} = 1"),
+                    _ => format!("{heading}\n{key} = 1"),
+                };
+                let expected = format!("{key:?} in {heading} comes with {feature}");
+                assert!(told(&text).iter().any(|mistake| mistake.contains(&expected)), "{text}");
+            }
+        }
+    }
+}

@@ -16,6 +16,7 @@ const WORKERS: u8 = 1;
 mod arp;
 mod dhcp;
 mod dns;
+mod dns_floods;
 mod forwards;
 mod harness;
 mod hostile;

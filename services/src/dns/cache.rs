@@ -30,8 +30,11 @@ pub const TTL_MAX_SECS: u32 = 86_400;
 /// The longest that it is believed that something does not exist, RFC 2308 section 5.
 pub const NEGATIVE_TTL_MAX_SECS: u32 = 3_600;
 
-/// How long a failure is remembered: RFC 9520 section 3.2 wants 1 s to 5 min.
+/// How long a failure is remembered at first: RFC 9520 section 3.2 wants 1 s to 5 min.
 pub const FAILURE_SECS: u32 = 5;
+
+/// How long a failure is remembered at most. // RFC 9520 section 3.2
+pub const FAILURE_SECS_MAX: u32 = 300;
 
 /// How long after its time an answer may still be given, RFC 8767 section 5.
 pub const STALE_MAX: Duration = Duration::from_secs(86_400);
@@ -126,8 +129,9 @@ impl Cache {
     }
 
     /// Notes that upstream servers failed to answer `question`. Gives the answer to make do with: a
-    /// stale one if there is any, else SERVFAIL, which is remembered.
-    pub fn insert_failure(&mut self, now: Instant, question: &Question) -> Answer {
+    /// stale one if there is any, else SERVFAIL, which is remembered: for [`FAILURE_SECS`], and if the question
+    /// fails `alone`, while others are answered, for twice as long as the last time, up to [`FAILURE_SECS_MAX`].
+    pub fn insert_failure(&mut self, now: Instant, question: &Question, alone: bool) -> Answer {
         let name = NameKey::new(&question.name);
         let exact = key(name.as_bytes(), question, Some(question.record_type));
         let name_only = key(name.as_bytes(), question, None);
@@ -142,7 +146,9 @@ impl Cache {
             }
         }
         let failure = Answer::code(ResponseCode::ServFail);
-        self.put(now, exact, failure.clone(), FAILURE_SECS);
+        let earlier = self.entries.get(&exact).filter(|_| alone);
+        let secs = earlier.map_or(FAILURE_SECS, |entry| entry.next_failure_secs(now));
+        self.put(now, exact, failure.clone(), secs);
         failure
     }
 
@@ -180,6 +186,18 @@ impl Cache {
             let was_there = self.by_expiry.remove(&(entry.expires, key.clone()));
             debug_assert!(was_there, "every entry has its place in the order of expiry");
         }
+    }
+}
+
+impl Entry {
+    /// How long the next failure after this one is remembered.
+    fn next_failure_secs(&self, now: Instant) -> u32 {
+        let is_recent = now < self.expires + Duration::from_secs(FAILURE_SECS_MAX.into());
+        if self.answer.code != ResponseCode::ServFail || !is_recent {
+            return FAILURE_SECS;
+        }
+        let secs = u32::try_from(self.expires.since(self.stored).as_secs()).unwrap_or(FAILURE_SECS_MAX);
+        secs.saturating_mul(2).min(FAILURE_SECS_MAX)
     }
 }
 
@@ -304,13 +322,36 @@ mod tests {
     #[test]
     fn rfc9520_a_failure_is_remembered_for_some_seconds() {
         let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
-        let failure = cache.insert_failure(at(10), &www);
+        let failure = cache.insert_failure(at(10), &www, false);
         assert_eq!(failure.code, ResponseCode::ServFail);
         assert_eq!(cache.get(at(14), &www), Some(failure));
         assert_eq!(cache.get(at(15), &www), None);
-        _ = cache.insert_failure(at(20), &www);
+        _ = cache.insert_failure(at(20), &www, false);
         cache.forget_failures();
         assert_eq!(cache.get(at(20), &www), None);
+    }
+
+    #[test]
+    fn rfc9520_a_question_that_fails_alone_is_left_in_peace_for_longer_each_time() {
+        let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
+        let mut now = at(0);
+        for secs in [5, 10, 20, 40, 80, 160, 300, 300] {
+            _ = cache.insert_failure(now, &www, true);
+            now = now + Duration::from_secs(secs - 1);
+            assert!(cache.get(now, &www).is_some(), "{secs}");
+            now = now + Duration::from_secs(1);
+            assert_eq!(cache.get(now, &www), None, "{secs}");
+        }
+        let mut remembered = |now: Instant, alone| {
+            _ = cache.insert_failure(now, &www, alone);
+            let secs = (1..=FAILURE_SECS_MAX)
+                .find(|secs| cache.get(now + Duration::from_secs((*secs).into()), &www).is_none());
+            secs.unwrap()
+        };
+        assert_eq!(remembered(now, false), FAILURE_SECS, "all fail");
+        assert_eq!(remembered(now + Duration::from_secs(5), true), 2 * FAILURE_SECS);
+        let much_later = now + Duration::from_secs(15 + u64::from(FAILURE_SECS_MAX));
+        assert_eq!(remembered(much_later, true), FAILURE_SECS, "it is forgotten");
     }
 
     #[test]
@@ -318,13 +359,13 @@ mod tests {
         let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
         cache.insert(at(0), &www, &Answer::records(vec![a("www.example.", 60, "203.0.113.1")]), OCTETS);
         assert_eq!(cache.get(at(100), &www), None, "upstream servers are asked first");
-        assert_eq!(ttls(Some(cache.insert_failure(at(106), &www))), [STALE_TTL_SECS]);
+        assert_eq!(ttls(Some(cache.insert_failure(at(106), &www, false))), [STALE_TTL_SECS]);
         assert_eq!(ttls(cache.get(at(135), &www)), [STALE_TTL_SECS], "and then left in peace");
         assert_eq!(cache.get(at(136), &www), None);
         let (late, too_late) = (at(60 + 86_390), at(60 + 86_400));
-        assert_eq!(ttls(Some(cache.insert_failure(late, &www))), [STALE_TTL_SECS]);
+        assert_eq!(ttls(Some(cache.insert_failure(late, &www, false))), [STALE_TTL_SECS]);
         assert_eq!(cache.get(too_late, &www), None, "a day is the longest, whoever asked when");
-        assert_eq!(cache.insert_failure(too_late, &www).code, ResponseCode::ServFail);
+        assert_eq!(cache.insert_failure(too_late, &www, false).code, ResponseCode::ServFail);
     }
 
     #[test]
@@ -553,7 +594,7 @@ mod tests {
                         model.forget(asked, false);
                     }
                     Step::Fail { asked } => {
-                        let answer = cache.insert_failure(now, &asked.question());
+                        let answer = cache.insert_failure(now, &asked.question(), false);
                         prop_assert_eq!(answer, model.fail(now, asked));
                     }
                     Step::ForgetFailures => {

@@ -73,9 +73,20 @@ pub enum Output {
     Done {
         /// What was asked.
         question: Question,
-        /// A response with NOERROR or NXDOMAIN, and its length in octets; `None` if there was none.
-        response: Option<(Message, usize)>,
+        /// What came of it.
+        outcome: Outcome,
     },
+}
+
+/// What came of an exchange.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A response with NOERROR or NXDOMAIN, and its length in octets.
+    Answered(Message, usize),
+    /// There was none, and there may be something wrong with the upstream servers as a whole.
+    Failed,
+    /// There was none, though the upstream servers answered another question meanwhile.
+    FailedAlone,
 }
 
 /// Why a question cannot be asked.
@@ -93,6 +104,8 @@ pub struct Forwarder {
     exchanges: BTreeMap<Question, Exchange>,
     attempts: BTreeMap<AttemptId, Question>,
     attempts_made: u64,
+    /// When an exchange last ended with an answer.
+    answered: Option<Instant>,
     outputs: VecDeque<Output>,
     rng: StdRng,
 }
@@ -103,6 +116,7 @@ struct Upstream {
 }
 
 struct Exchange {
+    began: Instant,
     attempts: Vec<Attempt>,
     with_edns: bool,
     /// When the last attempt has been silent for too long.
@@ -127,6 +141,7 @@ impl Forwarder {
             exchanges: BTreeMap::new(),
             attempts: BTreeMap::new(),
             attempts_made: 0,
+            answered: None,
             outputs: VecDeque::new(),
             rng,
         }
@@ -151,11 +166,21 @@ impl Forwarder {
         if self.exchanges.len() == EXCHANGES_MAX {
             return Err(Refusal::Full);
         }
-        let exchange = Exchange { attempts: Vec::new(), with_edns: true, deadline: now };
+        let exchange = Exchange { began: now, attempts: Vec::new(), with_edns: true, deadline: now };
         let server = self.next_server(now, &exchange, Next::Any).ok_or(Refusal::NoUpstream)?;
         self.exchanges.insert(question.clone(), exchange);
         self.attempt(now, question, server, Transport::Udp);
         Ok(())
+    }
+
+    /// Ends the exchange about `question`, if there is one, without an [`Output::Done`].
+    pub fn give_up(&mut self, question: &Question) {
+        let exchange = self.exchanges.remove(question);
+        for attempt in exchange.into_iter().flat_map(|exchange| exchange.attempts) {
+            if self.attempts.remove(&attempt.id).is_some() {
+                self.outputs.push_back(Output::Close(attempt.id));
+            }
+        }
     }
 
     /// A message came back for an attempt, from the server that it was sent to.
@@ -173,7 +198,8 @@ impl Forwarder {
         match response.metadata.response_code {
             ResponseCode::NoError if is_referral(&response) => self.fail(now, &question, id),
             ResponseCode::NoError | ResponseCode::NXDomain => {
-                self.finish(&question, Some((response, bytes.len())));
+                self.answered = Some(now);
+                self.finish(&question, Outcome::Answered(response, bytes.len()));
             }
             // RFC 6891 section 7: it does not know EDNS.
             ResponseCode::FormErr | ResponseCode::NotImp
@@ -258,7 +284,12 @@ impl Forwarder {
         let Some(exchange) = self.exchanges.get(question) else { return };
         match self.next_server(now, exchange, next) {
             Some(server) => self.attempt(now, question, server, Transport::Udp),
-            None => self.finish(question, None),
+            None => {
+                let began = self.exchanges.get(question).map(|exchange| exchange.began);
+                let others_answered = self.answered.is_some() && self.answered >= began;
+                let outcome = if others_answered { Outcome::FailedAlone } else { Outcome::Failed };
+                self.finish(question, outcome);
+            }
         }
     }
 
@@ -297,14 +328,11 @@ impl Forwarder {
         }
     }
 
-    fn finish(&mut self, question: &Question, response: Option<(Message, usize)>) {
-        let Some(exchange) = self.exchanges.remove(question) else { return };
-        for attempt in exchange.attempts {
-            if self.attempts.remove(&attempt.id).is_some() {
-                self.outputs.push_back(Output::Close(attempt.id));
-            }
+    fn finish(&mut self, question: &Question, outcome: Outcome) {
+        if self.exchanges.contains_key(question) {
+            self.give_up(question);
+            self.outputs.push_back(Output::Done { question: question.clone(), outcome });
         }
-        self.outputs.push_back(Output::Done { question: question.clone(), response });
     }
 }
 

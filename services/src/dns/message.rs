@@ -162,14 +162,17 @@ impl Request {
     /// The response to send. One that is too long for the client comes without any records and says so
     /// with TC, so that nobody takes a part for the whole (RFC 2181 section 9).
     pub fn respond(&self, answer: &Answer, flags: Flags) -> Vec<u8> {
-        let mut response = self.response(answer, flags);
-        let full = encode(&response);
+        let full = encode(&self.response(answer, flags));
         if full.len() <= usize::from(self.response_octets_max) {
             return full;
         }
+        self.respond_truncated(flags)
+    }
+
+    /// A response without records that says with TC: ask over TCP. It is no longer than the question.
+    pub fn respond_truncated(&self, flags: Flags) -> Vec<u8> {
+        let mut response = self.response(&Answer::default(), flags);
         response.metadata.truncation = true;
-        response.answers.clear();
-        response.authorities.clear();
         encode(&response)
     }
 

@@ -3,12 +3,13 @@
 //! A question is resolved in steps: each looks the current name up, in the zone, then in the cache, and
 //! either ends it or follows a CNAME to the next name. Where neither knows, the question waits for an
 //! exchange of the [`Forwarder`](super::forwarder) and goes on with what that brings. The server owns
-//! the zone, the cache, the forwarder and the questions that wait, at most [`WAITING_MAX`].
+//! the zone, the cache, the forwarder and the questions that wait ([`WaitingTable`]). A question for which there
+//! is no room is answered with SERVFAIL at once, and so are those that have to give way to another.
 //!
 //! Who is in [`Config::recursion_for`] gets everything; others get the names of the domain, and never
 //! make it ask anybody.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
@@ -19,14 +20,16 @@ use rand::rngs::StdRng;
 
 use super::cache::Cache;
 use super::config::{Config, ConfigError, LocalNames};
-use super::forwarder::{self, AttemptId, Forwarder, UpstreamQuery};
+use super::forwarder::{self, AttemptId, Forwarder, Outcome, UpstreamQuery};
 use super::message::{Answer, Flags, Parsed, Question, Request, Transport};
+use super::name::NameKey;
+use super::rate_limit::{Kind, RateLimiter, Verdict};
 use super::reply::read_answer;
 use super::special;
+use super::stats::Stats;
+use super::upstream_zone::{FailingZones, UpstreamZone};
+use super::waiting::{Asker, Refusal, WaitingTable};
 use super::zone::{Zone, any_answer};
-
-/// Questions that wait for upstream servers at a time; who comes then gets SERVFAIL.
-pub const WAITING_MAX: usize = 1_024;
 
 /// CNAMEs that are followed for one question, beside those within one upstream answer.
 pub const ALIASES_MAX: usize = 8;
@@ -58,29 +61,6 @@ pub enum Output {
     Close(AttemptId),
 }
 
-/// What has happened since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Messages from clients.
-    pub queries: u64,
-    /// Of those, the ones that were no question: ignored or rejected.
-    pub malformed: u64,
-    /// Questions refused to who may not ask them.
-    pub refused: u64,
-    /// Questions answered from the zone alone.
-    pub local: u64,
-    /// Questions answered from the cache, partly at least, and without waiting.
-    pub cached: u64,
-    /// Questions that waited for upstream servers.
-    pub forwarded: u64,
-    /// Exchanges with upstream servers that failed.
-    pub upstream_failures: u64,
-    /// Questions answered with SERVFAIL because a table was full or no upstream server is known.
-    pub unanswerable: u64,
-    /// Records in the cache now.
-    pub cached_records: u64,
-}
-
 /// The name server.
 pub struct Server {
     config: Config,
@@ -88,7 +68,9 @@ pub struct Server {
     zone: Zone,
     cache: Cache,
     forwarder: Forwarder,
-    waiting: BTreeMap<Question, Vec<Waiting>>,
+    waiting: WaitingTable<Waiting>,
+    failing_zones: FailingZones,
+    rate_limiter: RateLimiter,
     outputs: VecDeque<Output>,
     stats: Stats,
 }
@@ -127,7 +109,9 @@ impl Server {
             leases,
             cache: Cache::new(),
             forwarder: Forwarder::new(rng),
-            waiting: BTreeMap::new(),
+            waiting: WaitingTable::default(),
+            failing_zones: FailingZones::default(),
+            rate_limiter: RateLimiter::default(),
             outputs: VecDeque::new(),
             stats: Stats::default(),
         };
@@ -156,7 +140,10 @@ impl Server {
             Parsed::Ignore => self.stats.malformed += 1,
             Parsed::Reject(message) => {
                 self.stats.malformed += 1;
-                self.outputs.push_back(Output::Reply { client, message });
+                // There is nothing in it to cut off.
+                if self.rate_limit(now, &client, Kind::Error) != Verdict::Drop {
+                    self.outputs.push_back(Output::Reply { client, message });
+                }
             }
             Parsed::Request(request) => {
                 let name = request.name.clone();
@@ -213,6 +200,7 @@ impl Server {
         };
         self.forwarder.set_upstreams(self.config.upstreams.iter().copied().filter(usable));
         self.cache.forget_failures();
+        self.failing_zones.clear();
     }
 
     /// Takes steps until the question is answered or waits.
@@ -231,18 +219,18 @@ impl Server {
                         .retain(|record| !record.data.ip_addr().is_some_and(|ip| self.is_rebinding(ip)));
                 }
                 question = match question.absorb(answer) {
-                    Progress::Finished(question) => return self.reply(question),
+                    Progress::Finished(question) => return self.reply(now, question),
                     Progress::Continues(question) => question,
                 };
                 continue;
             }
             if !may_recurse || !request.recursion_desired {
-                return self.stop_short(question);
+                return self.stop_short(now, question);
             }
             if request.record_type == RecordType::ANY {
                 let answer = any_answer(name);
                 if let Progress::Finished(question) = question.absorb(answer) {
-                    self.reply(question);
+                    self.reply(now, question);
                 }
                 return;
             }
@@ -252,7 +240,7 @@ impl Server {
             };
             question.source = question.source.max(Source::Cache);
             question = match question.absorb(answer) {
-                Progress::Finished(question) => return self.reply(question),
+                Progress::Finished(question) => return self.reply(now, question),
                 Progress::Continues(question) => question,
             };
         }
@@ -263,28 +251,61 @@ impl Server {
     }
 
     /// Answers with what there is, since the rest is not for this client to ask.
-    fn stop_short(&mut self, mut question: Waiting) {
+    fn stop_short(&mut self, now: Instant, mut question: Waiting) {
         if question.aliases == 0 {
             self.stats.refused += 1;
             question.so_far.code = ResponseCode::Refused;
         }
-        self.reply(question);
+        self.reply(now, question);
     }
 
     fn wait(&mut self, now: Instant, upstream_question: Question, mut question: Waiting) {
-        let waiting_count: usize = self.waiting.values().map(Vec::len).sum();
-        let same = self.waiting.get(&upstream_question);
         // The client has lost patience and asks again: one answer is enough.
-        if same.is_some_and(|same| same.iter().any(|other| other.is_repeated_by(&question))) {
+        if self.waiting.of(&upstream_question).any(|other| other.is_repeated_by(&question)) {
             return;
         }
-        if waiting_count >= WAITING_MAX || self.forwarder.ask(now, &upstream_question).is_err() {
-            self.stats.unanswerable += 1;
-            question.so_far = Answer::code(ResponseCode::ServFail);
-            return self.reply(question);
+        let zone = UpstreamZone::of(&NameKey::new(&upstream_question.name));
+        let zone_fails = self.failing_zones.contains(now, &zone);
+        let asker = self.asker(&question.client);
+        match self.waiting.make_room(&upstream_question, &zone, zone_fails, asker) {
+            Ok(None) => {}
+            Ok(Some(recycled)) => {
+                self.stats.exchanges_recycled += 1;
+                self.forwarder.give_up(&recycled);
+                for question in self.waiting.take(&recycled) {
+                    self.fail(now, question);
+                }
+            }
+            Err(refusal) => {
+                match refusal {
+                    Refusal::Client => self.stats.client_share_full += 1,
+                    Refusal::Zone => self.stats.zone_share_full += 1,
+                    Refusal::Table => {}
+                }
+                return self.fail(now, question);
+            }
+        }
+        if self.forwarder.ask(now, &upstream_question).is_err() {
+            return self.fail(now, question);
         }
         question.source = Source::Upstream;
-        self.waiting.entry(upstream_question).or_default().push(question);
+        self.waiting.insert(upstream_question, zone, asker, question);
+    }
+
+    fn asker(&self, client: &Client) -> Asker {
+        let address = client.address.ip();
+        let is_known = match address {
+            IpAddr::V4(v4) => self.leases.is_known(v4),
+            IpAddr::V6(_) => true,
+        };
+        Asker { address, is_stranger: !is_known }
+    }
+
+    /// There is no room for the question, or nobody to ask.
+    fn fail(&mut self, now: Instant, mut question: Waiting) {
+        self.stats.unanswerable += 1;
+        question.so_far = Answer::code(ResponseCode::ServFail);
+        self.reply(now, question);
     }
 
     fn drain_forwarder(&mut self, now: Instant) {
@@ -292,27 +313,34 @@ impl Server {
             match output {
                 forwarder::Output::Attempt(query) => self.outputs.push_back(Output::Attempt(query)),
                 forwarder::Output::Close(attempt) => self.outputs.push_back(Output::Close(attempt)),
-                forwarder::Output::Done { question, response } => self.go_on(now, &question, response),
+                forwarder::Output::Done { question, outcome } => self.go_on(now, &question, outcome),
             }
         }
     }
 
     /// An exchange is over: everybody who waited for it goes on.
-    fn go_on(&mut self, now: Instant, question: &Question, response: Option<(Message, usize)>) {
-        let answer = match response {
-            Some((message, octets)) => {
+    fn go_on(&mut self, now: Instant, question: &Question, outcome: Outcome) {
+        let zone = UpstreamZone::of(&NameKey::new(&question.name));
+        let answer = match outcome {
+            Outcome::Answered(message, octets) => {
+                self.failing_zones.note_answer(&zone);
                 let answer = self.read_answer(question, message);
                 self.cache.insert(now, question, &answer, octets);
                 answer
             }
-            None => {
+            Outcome::Failed => {
                 self.stats.upstream_failures += 1;
-                self.cache.insert_failure(now, question)
+                self.cache.insert_failure(now, question, false)
+            }
+            Outcome::FailedAlone => {
+                self.stats.upstream_failures += 1;
+                self.failing_zones.note_failure(now, &zone);
+                self.cache.insert_failure(now, question, true)
             }
         };
-        for waiting in self.waiting.remove(question).unwrap_or_default() {
+        for waiting in self.waiting.take(question) {
             match waiting.absorb(answer.clone()) {
-                Progress::Finished(question) => self.reply(question),
+                Progress::Finished(question) => self.reply(now, question),
                 Progress::Continues(question) => self.resolve(now, question),
             }
         }
@@ -329,7 +357,7 @@ impl Server {
         self.config.rebinding_filter && (is_on_lan || special::is_private(address))
     }
 
-    fn reply(&mut self, question: Waiting) {
+    fn reply(&mut self, now: Instant, question: Waiting) {
         let Waiting { client, request, mut so_far, authoritative, source, .. } = question;
         match source {
             _ if so_far.code == ResponseCode::Refused => {}
@@ -346,8 +374,28 @@ impl Server {
         if authoritative {
             so_far.answers.sort_by_key(|record| is_far(&record.data));
         }
-        let message = request.respond(&so_far, Flags { authoritative, recursion_available });
+        let flags = Flags { authoritative, recursion_available };
+        let message = match self.rate_limit(now, &client, Kind::of(&NameKey::new(&request.name), &so_far)) {
+            Verdict::Send => request.respond(&so_far, flags),
+            Verdict::Truncate => request.respond_truncated(flags),
+            Verdict::Drop => return,
+        };
         self.outputs.push_back(Output::Reply { client, message });
+    }
+
+    /// What is to become of an answer of `kind` to `client`.
+    fn rate_limit(&mut self, now: Instant, client: &Client, kind: Kind) -> Verdict {
+        // Whom the gateway resolves for is on the LAN, and over TCP no address is forged.
+        if client.transport == Transport::Tcp || self.may_recurse(client) {
+            return Verdict::Send;
+        }
+        let verdict = self.rate_limiter.check(now, client.address.ip(), kind);
+        match verdict {
+            Verdict::Send => {}
+            Verdict::Truncate => self.stats.rate_limited_truncated += 1,
+            Verdict::Drop => self.stats.rate_limited += 1,
+        }
+        verdict
     }
 }
 

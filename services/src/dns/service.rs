@@ -16,18 +16,17 @@ use gatepost_dataplane::Instant;
 use rand::rngs::StdRng;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::config::{Config, ConfigError, LocalNames};
+use super::connections::{Admission, ConnectionId, ConnectionTable};
 use super::forwarder::{AttemptId, UpstreamQuery};
 use super::message::Transport;
-use super::server::{Client, Output, Server, Stats};
+use super::server::{Client, Output, Server};
+use super::stats::Stats;
 use crate::clock::Clock;
 use crate::net::{Listener, Net, Stream, UdpSocket};
-
-/// TCP connections at a time on one address; who comes then is disconnected at once.
-pub const CONNECTIONS_MAX: usize = 64;
 
 /// Questions of one TCP connection that are under way; more are not read before.
 pub const QUERIES_PER_CONNECTION_MAX: usize = 16;
@@ -60,6 +59,9 @@ struct State {
     /// The queues of responses, by the number that [`Client::socket`] has.
     replies: BTreeMap<u64, Replies>,
     sockets_opened: u64,
+    replies_lost: u64,
+    connections_recycled: u64,
+    connections_refused: u64,
     listeners: BTreeMap<SocketAddr, [Task; 3]>,
     attempts: BTreeMap<AttemptId, Task>,
 }
@@ -84,6 +86,9 @@ impl<N: Net> Service<N> {
             server: Server::new(config, leases, rng)?,
             replies: BTreeMap::new(),
             sockets_opened: 0,
+            replies_lost: 0,
+            connections_recycled: 0,
+            connections_refused: 0,
             listeners: BTreeMap::new(),
             attempts: BTreeMap::new(),
         });
@@ -141,7 +146,13 @@ impl<N: Net> Service<N> {
 
     /// What has happened so far.
     pub fn stats(&self) -> Stats {
-        self.shared.state.borrow().server.stats()
+        let state = self.shared.state.borrow();
+        Stats {
+            replies_lost: state.replies_lost,
+            connections_recycled: state.connections_recycled,
+            connections_refused: state.connections_refused,
+            ..state.server.stats()
+        }
     }
 }
 
@@ -165,7 +176,8 @@ impl<N: Net> Shared<N> {
                 Output::Reply { client, message } => {
                     if let Some(replies) = state.replies.get(&client.socket) {
                         // A full queue loses it, as the network could.
-                        _ = replies.try_send((client.address, message));
+                        let is_lost = replies.try_send((client.address, message)).is_err();
+                        state.replies_lost += u64::from(is_lost);
                     }
                 }
                 Output::Attempt(query) => {
@@ -245,18 +257,31 @@ async fn send<U: UdpSocket>(socket: Rc<U>, mut outgoing: mpsc::Receiver<(SocketA
 }
 
 async fn accept<N: Net>(shared: Rc<Shared<N>>, listener: N::Listener) {
+    let table = Rc::new(RefCell::new(ConnectionTable::default()));
     let mut connections = JoinSet::new();
+    let mut handles: BTreeMap<ConnectionId, AbortHandle> = BTreeMap::new();
     while let Ok(stream) = listener.accept().await {
         while connections.try_join_next().is_some() {}
-        if connections.len() < CONNECTIONS_MAX {
-            connections.spawn_local(serve_connection(Rc::clone(&shared), stream));
+        handles.retain(|_, handle| !handle.is_finished());
+        let admission = table.borrow_mut().admit(shared.clock.now(), stream.peer_addr().ip());
+        let Some(Admission { id, closes }) = admission else {
+            shared.state.borrow_mut().connections_refused += 1;
+            continue;
+        };
+        if let Some(closed) = closes {
+            shared.state.borrow_mut().connections_recycled += 1;
+            if let Some(handle) = handles.remove(&closed) {
+                handle.abort();
+            }
         }
+        let connection = ConnectionPlace { table: Rc::clone(&table), clock: Rc::clone(&shared.clock), id };
+        handles.insert(id, connections.spawn_local(serve_connection(Rc::clone(&shared), stream, connection)));
     }
 }
 
 /// Questions come in and answers go out independently of each other, in any order (RFC 7766
 /// section 6.2.1.1).
-async fn serve_connection<N: Net>(shared: Rc<Shared<N>>, stream: N::Stream) {
+async fn serve_connection<N: Net>(shared: Rc<Shared<N>>, stream: N::Stream, connection: ConnectionPlace) {
     let address = stream.peer_addr();
     let (mut reader, mut writer) = tokio::io::split(stream);
     let (replies, mut outgoing) = mpsc::channel(QUERIES_PER_CONNECTION_MAX);
@@ -269,6 +294,7 @@ async fn serve_connection<N: Net>(shared: Rc<Shared<N>>, stream: N::Stream) {
         {
             // The answer gives it back. Who sends what gets no answer runs out of them.
             slot.forget();
+            connection.begin();
             shared.handle(|server, now| server.handle_query(now, client, &query));
         }
         // Who has nothing more to ask still gets his answers.
@@ -279,7 +305,10 @@ async fn serve_connection<N: Net>(shared: Rc<Shared<N>>, stream: N::Stream) {
     let write = async {
         while let Some((_, message)) = outgoing.recv().await {
             match timeout(IDLE_TIMEOUT, write_message(&mut writer, &message)).await {
-                Ok(Ok(())) => slots.add_permits(1),
+                Ok(Ok(())) => {
+                    connection.end();
+                    slots.add_permits(1);
+                }
                 _ => return slots.close(),
             }
         }
@@ -324,6 +353,29 @@ impl<N: Net> ReplyPlace<N> {
 impl<N: Net> Drop for ReplyPlace<N> {
     fn drop(&mut self) {
         self.shared.state.borrow_mut().replies.remove(&self.number);
+    }
+}
+
+/// The place of a connection in the table of its listening address; it is given up when this is dropped.
+struct ConnectionPlace {
+    table: Rc<RefCell<ConnectionTable>>,
+    clock: Rc<dyn Clock>,
+    id: ConnectionId,
+}
+
+impl ConnectionPlace {
+    fn begin(&self) {
+        self.table.borrow_mut().begin(self.clock.now(), self.id);
+    }
+
+    fn end(&self) {
+        self.table.borrow_mut().end(self.clock.now(), self.id);
+    }
+}
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        self.table.borrow_mut().remove(self.id);
     }
 }
 

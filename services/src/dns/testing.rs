@@ -53,6 +53,10 @@ impl LocalNames for Leases {
     fn name(&self, address: Ipv4Addr) -> Option<String> {
         self.0.borrow().iter().find_map(|(label, &leased)| (leased == address).then(|| label.clone()))
     }
+
+    fn is_known(&self, address: Ipv4Addr) -> bool {
+        self.name(address).is_some()
+    }
 }
 
 pub fn name(name: &str) -> Name {

@@ -6,8 +6,8 @@
 //! - *cuts*, the tops of the zones that are answered locally. A name below a cut that has no node does
 //!   not exist, or exists without records where other names lie below it.
 //!
-//! The names of leases are in neither: [`LocalNames`] is asked for each question. A node always comes
-//! before a lease, so that no host can take the name of a server. In stand-alone mode the root is a cut
+//! The names of the LAN's hosts are in neither: [`LocalNames`] is asked for each question. A node always comes
+//! before a host, so that no host can take the name of a server. In stand-alone mode the root is a cut
 //! too, and with it every name is local.
 
 use std::collections::BTreeMap;

@@ -51,9 +51,12 @@ fn done(forwarder: &mut Forwarder) -> Option<Option<ResponseCode>> {
     loop {
         match forwarder.poll_output()? {
             Output::Close(_) => {}
-            Output::Done { response, .. } => {
+            Output::Done { outcome, .. } => {
                 assert!(forwarder.poll_output().is_none() && forwarder.attempts.is_empty());
-                return Some(response.map(|(message, _)| message.metadata.response_code));
+                return Some(match outcome {
+                    Outcome::Answered(message, _) => Some(message.metadata.response_code),
+                    Outcome::Failed | Outcome::FailedAlone => None,
+                });
             }
             other @ Output::Attempt(_) => panic!("{other:?}"),
         }

@@ -6,6 +6,8 @@ use super::super::config::{RecordValue, StaticRecord};
 use super::super::testing::{Leases, a, addresses, cname, name, office, query, respond, soa};
 use super::*;
 
+mod shares;
+
 const PC: &str = "192.168.1.50:40000";
 const OUTSIDE: &str = "198.51.100.9:40000";
 
@@ -31,6 +33,10 @@ impl Sent {
 impl Rig {
     fn new(config: Config) -> Self {
         let leases = Leases::of(&[("pc1", "192.168.1.50")]);
+        Self::with_leases(config, leases)
+    }
+
+    fn with_leases(config: Config, leases: Rc<Leases>) -> Self {
         let server = Server::new(config, leases, StdRng::seed_from_u64(7)).unwrap();
         Self { server, now: Instant::from_secs(1_000), id: 0 }
     }
@@ -331,20 +337,6 @@ fn rfc8482_any_is_not_forwarded() {
     let mut rig = Rig::new(office());
     let response = rig.ask(PC, "www.shop.example.", RecordType::ANY);
     assert_eq!(response.answers[0].record_type(), RecordType::HINFO);
-}
-
-#[test]
-fn when_too_many_wait_the_next_is_told() {
-    let mut rig = Rig::new(office());
-    for port in 0..WAITING_MAX {
-        let from = format!("192.168.1.50:{}", 1_024 + port);
-        rig.send(&from, "www.shop.example.", RecordType::A);
-    }
-    _ = rig.sent();
-    assert!(rig.is_idle());
-    let response = rig.ask(PC, "www.shop.example.", RecordType::A);
-    assert_eq!(response.metadata.response_code, ResponseCode::ServFail);
-    assert_eq!(rig.server.stats().unanswerable, 1);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use tokio::net::{TcpStream, UdpSocket as TokioUdp};
 use tokio::task::LocalSet;
 
 use super::super::config::{RecordValue, StaticRecord};
+use super::super::connections::{CONNECTIONS_MAX, CONNECTIONS_PER_SOURCE_MAX};
 use super::super::testing::{Leases, addresses, office, query};
 use super::*;
 use crate::clock::UnixTime;
@@ -172,23 +173,61 @@ fn rfc5452_every_query_comes_from_another_port_and_other_senders_are_not_heard()
     });
 }
 
+/// A connection from 127.0.0.`host`.
+async fn connect_from(host: u8, server: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, host], 0))).unwrap();
+    socket.connect(server).await.unwrap()
+}
+
+async fn asks(stream: &mut TcpStream, owner: &str) -> Option<Message> {
+    // The connection may already be gone.
+    _ = write_message(stream, &query(1, owner, RecordType::A, None)).await;
+    let message = read_message(stream).await.ok()?;
+    Some(Message::from_vec(&message).unwrap())
+}
+
 #[test]
-fn a_full_house_turns_connections_away() {
+fn rfc7766_idle_connections_of_one_source_close_tcp_for_nobody() {
     run(async {
         let (_upstream, upstream) = start_upstream().await;
-        let (_service, server) = start_office(upstream).await;
-        let mut streams = Vec::new();
-        for _ in 0..CONNECTIONS_MAX {
-            let mut stream = TcpStream::connect(server).await.unwrap();
-            write_message(&mut stream, &query(1, "pc1.office.example.", RecordType::A, None)).await.unwrap();
-            _ = read(&mut stream).await;
-            streams.push(stream);
+        let (service, server) = start_office(upstream).await;
+        let mut idle = Vec::new();
+        for n in 1..=2 * CONNECTIONS_MAX {
+            idle.push(connect_from(2, server).await);
+            if n % 16 == 0 {
+                let mut other = connect_from(3, server).await;
+                let answer = asks(&mut other, "pc1.office.example.").await.expect("an answer");
+                assert_eq!(addresses(&answer), ["192.168.1.50"], "{n} idle ones");
+            }
         }
-        let mut one_too_many = TcpStream::connect(server).await.unwrap();
-        let question = query(1, "pc1.office.example.", RecordType::A, None);
-        // The connection may already be gone.
-        _ = write_message(&mut one_too_many, &question).await;
-        assert_eq!(one_too_many.read(&mut [0; 1]).await.unwrap_or(0), 0, "no answer");
+        let mut newest = idle.pop().unwrap();
+        assert!(asks(&mut newest, "pc1.office.example.").await.is_some());
+        assert!(asks(&mut idle[0], "pc1.office.example.").await.is_none(), "it was idle longest");
+        let stats = service.stats();
+        assert!(stats.connections_recycled > 0 && stats.connections_refused == 0, "{stats:?}");
+    });
+}
+
+#[test]
+fn a_connection_that_waits_for_its_answer_is_not_closed_for_another() {
+    run(async {
+        let upstream = TokioUdp::bind(LOOPBACK).await.unwrap();
+        let (service, server) = start_office(upstream.local_addr().unwrap()).await;
+        let mut waiting = connect_from(2, server).await;
+        write_message(&mut waiting, &query(1, "slow.shop.example.", RecordType::A, None)).await.unwrap();
+        let mut buffer = [0; DATAGRAM_OCTETS_MAX];
+        let (len, forwarder) = upstream.recv_from(&mut buffer).await.unwrap();
+        let mut idle = Vec::new();
+        for _ in 0..2 * CONNECTIONS_PER_SOURCE_MAX {
+            let mut stream = connect_from(2, server).await;
+            assert!(asks(&mut stream, "pc1.office.example.").await.is_some());
+            idle.push(stream);
+        }
+        assert!(service.stats().connections_recycled > 0);
+        let response = Message::from_vec(&buffer[..len]).unwrap().into_response();
+        upstream.send_to(&response.to_vec().unwrap(), forwarder).await.unwrap();
+        assert_eq!(read(&mut waiting).await.metadata.id, 1);
     });
 }
 

@@ -3,14 +3,12 @@
 use std::cell::RefCell;
 use std::future::pending;
 use std::io;
-use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use gatepost_dataplane::config::Segment;
-use gatepost_services::clock::Clock;
 use gatepost_services::dhcp::server::Server;
 use gatepost_services::dhcp::service as dhcp_service;
-use gatepost_services::dns::{self, LocalNames};
+use gatepost_services::dns;
 use gatepost_services::net::stack::Stack;
 use rand::rngs::StdRng;
 use tokio::task::JoinSet;
@@ -18,6 +16,7 @@ use tokio::task::JoinSet;
 use super::bindings;
 use super::current::SharedLeases;
 use super::dispatch::Dispatcher;
+use super::office_names::OfficeNames;
 use super::services::{Frames, Resources, first_ended};
 use super::settings;
 use super::uplink::Uplink;
@@ -50,15 +49,11 @@ impl Prepared {
         if !config.dns.enabled {
             return Ok(Self { config, leases, dns: None });
         }
-        let names: Rc<dyn LocalNames> = match &leases {
-            Some(leases) => {
-                Rc::new(LeaseNames { leases: Rc::clone(leases), clock: Rc::clone(&resources.clock) })
-            }
-            None => Rc::new(()),
-        };
-        let clock = Rc::clone(&resources.clock);
-        let dns = dns::Service::new(stack.clone(), clock, rng, settings::dns(&config), names)
-            .map_err(|error| Error::failed("cannot serve names", error, "correct [system] and [dns]"))?;
+        let clock = &resources.clock;
+        let names = OfficeNames::new(leases.clone(), Rc::clone(clock), &config.dhcp.reservations);
+        let dns =
+            (dns::Service::new(stack.clone(), Rc::clone(clock), rng, settings::dns(&config), Rc::new(names)))
+                .map_err(|error| Error::failed("cannot serve names", error, "correct [system] and [dns]"))?;
         Ok(Self { config, leases, dns: Some(dns) })
     }
 }
@@ -145,20 +140,4 @@ fn start_dhcp_server(
     let (frames, port) = resources.port(Segment::Lan);
     tasks.spawn_local(dhcp_service::serve(server, port, Rc::clone(&resources.clock), pending()));
     frames
-}
-
-/// The names of those who have an address by DHCP.
-struct LeaseNames {
-    leases: SharedLeases,
-    clock: Rc<dyn Clock>,
-}
-
-impl LocalNames for LeaseNames {
-    fn address(&self, label: &str) -> Option<Ipv4Addr> {
-        self.leases.borrow().address_of(label, self.clock.now())
-    }
-
-    fn name(&self, address: Ipv4Addr) -> Option<String> {
-        self.leases.borrow().name_of(address, self.clock.now()).map(str::to_owned)
-    }
 }

@@ -22,6 +22,7 @@ mod generation;
 pub mod handover;
 pub mod identity;
 pub mod inspector;
+mod office_names;
 pub mod ports;
 pub mod query;
 pub mod reload;

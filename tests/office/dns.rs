@@ -54,23 +54,31 @@ fn name_server(office: &Office, records: &str) -> Background {
 }
 
 #[test]
-fn a_host_has_its_name_with_its_lease() {
+fn a_reserved_name_is_there_before_its_lease_and_with_it() {
     let office = Office::new(
         1,
         "dhcp.reservations = [
         { hostname = 'Anna', mac = '02:00:00:00:01:01', address = '192.168.1.20' }]",
     );
     let line = "busybox udhcpc -f -q -n -i eth0 -t 10 -T 1 -A 1 -s /bin/true 2>&1";
-    let before = ask(&office, &format!("anna.{DOMAIN}"));
-    assert_eq!(before.status, "NXDOMAIN", "{before:?}");
+    assert_is_named(&office, "aNNa", "192.168.1.20");
     office.pc(1).sh(line);
+    assert_is_named(&office, "aNNa", "192.168.1.20");
+}
+
+/// Asserts that a name of the office and an address lead to each other, over both transports.
+#[track_caller]
+fn assert_is_named(office: &Office, label: &str, address: &str) {
     for transport in ["+notcp", "+tcp"] {
-        let forward = ask(&office, &format!("{transport} aNNa.{DOMAIN}"));
+        let forward = ask(office, &format!("{transport} {label}.{DOMAIN}"));
         assert_eq!(forward.status, "NOERROR", "{forward:?}");
         assert!(forward.has_flag("aa"), "{forward:?}");
-        assert!(forward.answers.iter().any(|record| record.ends_with("A 192.168.1.20")), "{forward:?}");
-        let reverse = ask(&office, &format!("{transport} -x 192.168.1.20"));
-        let name = format!("PTR anna.{DOMAIN}.");
+        assert!(
+            forward.answers.iter().any(|record| record.ends_with(&format!("A {address}"))),
+            "{forward:?}"
+        );
+        let reverse = ask(office, &format!("{transport} -x {address}"));
+        let name = format!("PTR {}.{DOMAIN}.", label.to_lowercase());
         assert!(reverse.answers.iter().any(|record| record.ends_with(&name)), "{reverse:?}");
     }
 }

@@ -34,6 +34,8 @@ const IDS_MAX: usize = 32;
 /// Compares every answer with the leases it has seen, and with the internet's tree and its past.
 pub struct NamesTrue {
     leases: ObservedLeases,
+    /// The addresses of the names that the configuration reserves, which are names without a lease too.
+    reserved: BTreeMap<String, Ipv4Addr>,
     /// Whether the gateway always knows which leases last.
     knows_leases: bool,
     lan: Ipv4Net,
@@ -59,6 +61,7 @@ impl NamesTrue {
     pub fn new(config: &Config, tree: SharedTree, knows_leases: bool) -> Self {
         Self {
             leases: ObservedLeases::of_config(config),
+            reserved: reserved_names(config),
             knows_leases,
             lan: config.lan.address.trunc(),
             domain: format!(".{}.", config.system.domain),
@@ -96,8 +99,8 @@ impl NamesTrue {
         }
         let (known, until) = match self.leases.address_of(label) {
             Some((address, until)) if until > now => (Some(address), until),
-            Some((_, until)) => (None, until),
-            None => (None, Instant::ZERO),
+            Some((_, until)) => (self.reserved.get(label).copied(), until),
+            None => (self.reserved.get(label).copied(), Instant::ZERO),
         };
         let told = answer.answers.iter().find_map(|record| match &record.data {
             RData::A(a) => Some(a.0),
@@ -108,10 +111,10 @@ impl NamesTrue {
         if !says(answer) || told == known || is_asked_for || is_about(until, now) {
             return Ok(());
         }
-        Err(format!("{label} is {told:?} for the gateway, and {known:?} by the leases"))
+        Err(format!("{label} is {told:?} for the gateway, and {known:?} by leases and reservations"))
     }
 
-    /// The name of an address is the one whose lease it is.
+    /// The name of an address is the one whose lease it is, or else the one that it is reserved for.
     fn check_reverse(&self, address: Ipv4Addr, answer: &Message, now: Instant) -> Result<(), String> {
         let told = answer.answers.iter().find_map(|record| match &record.data {
             RData::PTR(name) => Some(name.to_ascii().to_lowercase()),
@@ -122,6 +125,7 @@ impl NamesTrue {
             Some(label) => match self.leases.address_of(label) {
                 Some((leased, until)) if leased == address && (until > now || is_about(until, now)) => Ok(()),
                 _ if self.leases.asked_for(label) == Some(address) => Ok(()),
+                _ if self.reserved.get(label) == Some(&address) => Ok(()),
                 known => {
                     Err(format!("{address} is {label} for the gateway, and that is {known:?} by the leases"))
                 }
@@ -220,7 +224,7 @@ impl Checker for NamesTrue {
     }
 
     fn promise(&self) -> &'static str {
-        "a name of the office is its lease's address while that lasts, one of the internet what its zone says or said \
+        "a name of the office is its lease's address while that lasts, or else its reservation's, one of the internet what its zone says or said \
          within its TTL, and no lie passes"
     }
 
@@ -242,6 +246,12 @@ impl Checker for NamesTrue {
         }
         Ok(())
     }
+}
+
+fn reserved_names(config: &Config) -> BTreeMap<String, Ipv4Addr> {
+    let reservations = config.dhcp.reservations.iter();
+    let named = reservations.filter_map(|it| Some((it.hostname.as_ref()?.to_lowercase(), it.address)));
+    named.collect()
 }
 
 /// Whether a name of the office's belongs to a machine, which has it with its lease.
@@ -426,5 +436,8 @@ mod tests {
         assert!(passes(&mut checker, 30, "printer", Some("192.168.1.9")));
         assert!(!passes(&mut checker, 30, "printer", None));
         assert!(passes(&mut checker, 30, "pc-9", None));
+        assert!(passes(&mut checker, 90, "printer", Some("192.168.1.9")), "reserved without a lease too");
+        assert!(!passes(&mut checker, 90, "printer", Some("192.168.1.8")));
+        assert!(!passes(&mut checker, 90, "printer", None));
     }
 }

@@ -1,0 +1,143 @@
+//! The names of the LAN's hosts, for the name service.
+//!
+//! A host has its name by its lease while that lasts, or by its reservation at any time: a camera whose reserved
+//! address was set by hand never takes a lease. Where the two differ the lease wins, as it tells where a host is
+//! now: its name leads to its address, and its address to its name.
+
+use std::cell::Ref;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+
+use gatepost_services::clock::Clock;
+use gatepost_services::dhcp::server::Reservation;
+use gatepost_services::dhcp::server::leases::Leases;
+use gatepost_services::dns::LocalNames;
+
+use super::current::SharedLeases;
+
+/// The names by leases and reservations.
+pub struct OfficeNames {
+    leases: Option<SharedLeases>,
+    clock: Rc<dyn Clock>,
+    /// The addresses of reserved names, in lower case.
+    reserved: BTreeMap<String, Ipv4Addr>,
+    /// The reserved addresses, with the names of those that have one.
+    reserved_names: BTreeMap<Ipv4Addr, Option<String>>,
+}
+
+impl OfficeNames {
+    /// The names of those in `leases`, which are none without a DHCP server, and in `reservations`.
+    pub fn new(leases: Option<SharedLeases>, clock: Rc<dyn Clock>, reservations: &[Reservation]) -> Self {
+        let (mut reserved, mut reserved_names) = (BTreeMap::new(), BTreeMap::new());
+        for reservation in reservations {
+            let name = reservation.hostname.as_ref().map(|name| name.to_ascii_lowercase());
+            if let Some(name) = &name {
+                reserved.entry(name.clone()).or_insert(reservation.address);
+            }
+            reserved_names.insert(reservation.address, name);
+        }
+        Self { leases, clock, reserved, reserved_names }
+    }
+
+    fn leases(&self) -> Option<Ref<'_, Leases>> {
+        self.leases.as_ref().map(|leases| leases.borrow())
+    }
+}
+
+impl LocalNames for OfficeNames {
+    fn address(&self, label: &str) -> Option<Ipv4Addr> {
+        let leased = self.leases().and_then(|leases| leases.address_of(label, self.clock.now()));
+        leased.or_else(|| self.reserved.get(label).copied())
+    }
+
+    fn name(&self, address: Ipv4Addr) -> Option<String> {
+        let leases = self.leases();
+        let leased = leases.as_ref().and_then(|leases| leases.name_of(address, self.clock.now()));
+        leased.map(str::to_owned).or_else(|| self.reserved_names.get(&address)?.clone())
+    }
+
+    fn is_known(&self, address: Ipv4Addr) -> bool {
+        let Some(leases) = self.leases() else { return true };
+        let is_leased = leases.at(address).is_some_and(|lease| lease.is_active(self.clock.now()));
+        is_leased || self.reserved_names.contains_key(&address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use gatepost_dataplane::{Instant, MacAddr};
+    use gatepost_services::clock::UnixTime;
+    use gatepost_services::dhcp::server::ReservedFor;
+    use gatepost_services::dhcp::server::leases::{ClientKey, Grant};
+    use gatepost_services::store::Memory;
+
+    use super::*;
+
+    struct Stopped;
+
+    impl Clock for Stopped {
+        fn now(&self) -> Instant {
+            Instant::from_secs(100)
+        }
+
+        fn unix_time(&self) -> UnixTime {
+            UnixTime(1_000)
+        }
+    }
+
+    const RESERVED: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 20);
+    const LEASED: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 57);
+
+    fn camera() -> Reservation {
+        Reservation {
+            hostname: Some("Camera".to_owned()),
+            client: ReservedFor::Mac(MacAddr([2, 0, 0, 0, 0, 0x20])),
+            address: RESERVED,
+        }
+    }
+
+    /// Names by the reservation of `camera`, and a lease of `address` for `hostname`.
+    fn names(lease: Option<(Ipv4Addr, Option<&str>)>) -> OfficeNames {
+        let mut leases = Leases::open(Rc::new(Memory::new()), Stopped.now(), Stopped.unix_time()).unwrap();
+        if let Some((address, hostname)) = lease {
+            let mac = MacAddr([2, 0, 0, 0, 0, 0x57]);
+            let hostname = hostname.map(str::to_owned);
+            let grant = Grant { address, client: ClientKey::Mac(mac), mac, hostname, lease_secs: 60 };
+            leases.bind(Stopped.now(), Stopped.unix_time(), grant).unwrap();
+        }
+        OfficeNames::new(Some(Rc::new(RefCell::new(leases))), Rc::new(Stopped), &[camera()])
+    }
+
+    #[test]
+    fn a_reserved_name_is_there_before_any_lease_and_without_a_dhcp_server() {
+        for names in [names(None), OfficeNames::new(None, Rc::new(Stopped), &[camera()])] {
+            assert_eq!(names.address("camera"), Some(RESERVED));
+            assert_eq!(names.name(RESERVED).as_deref(), Some("camera"));
+            assert_eq!((names.address("other"), names.name(LEASED)), (None, None));
+        }
+    }
+
+    #[test]
+    fn where_a_lease_says_otherwise_it_wins() {
+        let elsewhere = names(Some((LEASED, Some("camera"))));
+        assert_eq!(elsewhere.address("camera"), Some(LEASED));
+        assert_eq!(elsewhere.name(LEASED).as_deref(), Some("camera"));
+        assert_eq!(elsewhere.name(RESERVED).as_deref(), Some("camera"));
+        let of_another = names(Some((RESERVED, Some("bob"))));
+        assert_eq!(of_another.name(RESERVED).as_deref(), Some("bob"));
+        assert_eq!(of_another.address("bob"), Some(RESERVED));
+        assert_eq!(of_another.address("camera"), Some(RESERVED));
+    }
+
+    #[test]
+    fn who_has_a_lease_or_a_reservation_is_known() {
+        let names = names(Some((LEASED, None)));
+        assert!(names.is_known(LEASED) && names.is_known(RESERVED));
+        assert!(!names.is_known(Ipv4Addr::new(192, 168, 1, 99)));
+        let without_server = OfficeNames::new(None, Rc::new(Stopped), &[]);
+        assert!(without_server.is_known(LEASED), "nobody keeps leases");
+    }
+}

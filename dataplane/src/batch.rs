@@ -19,6 +19,8 @@ use crate::drop_reason::DropReason;
 use crate::offload::{FRAME_LEN_MAX, Offload, Segments};
 use crate::port::{PortId, PortSet};
 use crate::shard::Taken;
+use crate::wire::ethernet::{EtherType, Header};
+use crate::wire::vlan::Tag;
 
 /// Where a frame came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +127,17 @@ impl Frame {
             partial.complete(self.bytes_mut());
             self.offload = Offload::None;
         }
+    }
+
+    /// Takes off the first VLAN tag of a frame that has one. `false`, and the frame as it was, if what the frame leaves
+    /// to do begins in the tag.
+    pub(crate) fn remove_tag(&mut self) -> bool {
+        let Some(offload) = self.offload.without_tag() else { return false };
+        // The EtherType in the tag takes the place of the one that announced the tag.
+        let announced_at = Header::LEN - size_of::<EtherType>();
+        self.bytes_mut().copy_within(announced_at + Tag::LEN.., announced_at);
+        (self.len, self.offload) = (self.len - Tag::LEN, offload);
+        true
     }
 
     /// Gives the frame a buffer of `capacity` octets, unless its own holds as much.

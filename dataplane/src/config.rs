@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 use crate::port::{PortId, PortSet};
 use crate::wire::ethernet::{self, MacAddr};
 use crate::wire::ipv4::Protocol;
+use crate::wire::vlan::Tag;
 
 /// The whole configuration of a [`Dataplane`](crate::Dataplane).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +41,9 @@ impl Config {
         self.ports.get(usize::from(port.0)).copied()
     }
 
-    /// The longest frame on either segment, in octets.
+    /// The longest frame on either segment, its VLAN tags included, in octets.
     pub fn frame_len_max(&self) -> usize {
-        ethernet::Header::LEN + usize::from(self.lan.mtu.max(self.wan.mtu))
+        ethernet::Header::LEN + Tag::COUNT_MAX * Tag::LEN + usize::from(self.lan.mtu.max(self.wan.mtu))
     }
 
     /// All ports of `segment`.

@@ -90,14 +90,16 @@ impl Counters {
         self.drops.count(reason);
     }
 
-    /// The caller could not carry out a counted verdict.
+    /// The caller could not carry out a counted verdict; [`Verdict::Pending`] is that of a frame that came and could not
+    /// be handed in.
     pub fn undeliverable(&mut self, verdict: Verdict, reason: DropReason) {
         match verdict {
             Verdict::Transmit(_) => self.transmitted -= 1,
             Verdict::Flood { .. } => self.flooded -= 1,
             Verdict::Local => self.local -= 1,
             Verdict::HandOver(_) => self.handed_over -= 1,
-            Verdict::Pending | Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) => return,
+            Verdict::Pending => self.received += 1,
+            Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) => return,
         }
         self.drops.count(reason);
     }
@@ -135,11 +137,12 @@ mod tests {
         counters.held_dropped(DropReason::NeighborUnreachable);
         counters.undeliverable(Verdict::Local, DropReason::HostRingFull);
         counters.undeliverable(Verdict::HandOver(2), DropReason::WorkerRingFull);
+        counters.undeliverable(Verdict::Pending, DropReason::OffloadInvalid);
         counters.count(Verdict::Local);
         counters.was_taken_over();
         assert!(counters.balances());
-        assert_eq!((counters.held, counters.local, counters.drops.total()), (0, 2, 4));
-        assert_eq!((counters.received, counters.taken_over, counters.handed_over), (9, 1, 1));
+        assert_eq!((counters.held, counters.local, counters.drops.total()), (0, 2, 5));
+        assert_eq!((counters.received, counters.taken_over, counters.handed_over), (10, 1, 1));
         assert_eq!(counters.drops[DropReason::HostRingFull], 1);
     }
 

@@ -36,7 +36,7 @@ macro_rules! drop_reasons {
 drop_reasons! {
     /// Shorter than its headers say.
     FrameTruncated => "frame-truncated",
-    /// Carries an 802.1Q or 802.1ad tag; VLANs are not supported yet.
+    /// For the gateway itself, in a VLAN (802.1Q, 802.1ad) other than 0; between LAN ports such a frame is bridged.
     VlanTagged => "vlan-tagged",
     /// Comes from a multicast or zero MAC address, or from the gateway's own.
     SourceMacInvalid => "source-mac-invalid",

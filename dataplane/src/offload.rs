@@ -15,10 +15,11 @@ use core::num::NonZero;
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::{self, EtherType};
 use crate::wire::ipv4::{self, Protocol};
+use crate::wire::vlan::{self, Tag};
 use crate::wire::{tcp, udp};
 
-/// The longest frame of all: the largest IP packet behind an Ethernet header, in octets.
-pub const FRAME_LEN_MAX: usize = ethernet::Header::LEN + u16::MAX as usize;
+/// The longest frame of all: the largest IP packet behind an Ethernet header and VLAN tags, in octets.
+pub const FRAME_LEN_MAX: usize = ethernet::Header::LEN + Tag::COUNT_MAX * Tag::LEN + u16::MAX as usize;
 
 /// The most segments of a super-frame: as many as the shortest that a TCP makes (36 octets, what the
 /// usual options leave of an MSS of 48) need for the largest packet.
@@ -135,6 +136,18 @@ impl Offload {
         }
     }
 
+    /// What is left to do in the same frame without its first VLAN tag; `None` if the checksum starts in the tag.
+    pub(crate) fn without_tag(self) -> Option<Self> {
+        match self {
+            Self::None | Self::Verified => Some(self),
+            Self::Checksum(partial) => Some(Self::Checksum(partial.without_tag()?)),
+            Self::Segmentation(segmentation) => {
+                let checksum = segmentation.checksum.without_tag()?;
+                Some(Self::Segmentation(Segmentation { checksum, ..segmentation }))
+            }
+        }
+    }
+
     fn layout(self, frame: &[u8]) -> Option<Layout> {
         match self {
             Self::Segmentation(segmentation) => Layout::of(&segmentation, frame),
@@ -152,6 +165,11 @@ impl Partial {
             _ => return None,
         };
         Some(Self { start: u16::try_from(start).ok()?, offset: offset as u16 })
+    }
+
+    fn without_tag(self) -> Option<Self> {
+        let start = self.start.checked_sub(Tag::LEN as u16)?;
+        (usize::from(start) >= ethernet::Header::LEN).then_some(Self { start, ..self })
     }
 
     /// Where the checksum stands in `frame`, if it does.
@@ -180,6 +198,8 @@ impl Partial {
 struct Layout {
     kind: SegmentKind,
     is_ipv4: bool,
+    /// The size of the Ethernet header and the VLAN tags.
+    link_len: usize,
     /// The size of all headers together, which every segment repeats.
     head_len: usize,
     size: usize,
@@ -193,12 +213,18 @@ impl Layout {
     fn of(segmentation: &Segmentation, frame: &[u8]) -> Option<Self> {
         let Segmentation { kind, size, checksum } = *segmentation;
         let start = usize::from(checksum.start);
-        let is_ipv4 = match ethernet::Header::parse(frame).ok()?.ether_type {
+        let vlan::Payload { ether_type, start: link_len } = vlan::Payload::of(frame).ok()?;
+        let is_ipv4 = match ether_type {
             EtherType::IPV4 => true,
             EtherType::IPV6 => false,
             _ => return None,
         };
-        let is_whole = if is_ipv4 { is_whole_ipv4(frame, start, kind) } else { is_whole_ipv6(frame, start) };
+        let (packet, network_len) = (&frame[link_len..], start.checked_sub(link_len)?);
+        let is_whole = if is_ipv4 {
+            is_whole_ipv4(packet, network_len, kind)
+        } else {
+            is_whole_ipv6(packet, network_len)
+        };
         let is_place_right = Partial::of_transport(kind.protocol(), start) == Some(checksum);
         if !is_whole || !is_place_right {
             return None;
@@ -211,6 +237,7 @@ impl Layout {
         (segments <= SEGMENTS_MAX).then_some(Self {
             kind,
             is_ipv4,
+            link_len,
             head_len,
             size,
             checksum,
@@ -220,35 +247,29 @@ impl Layout {
     }
 }
 
-/// Whether `frame` is a whole IPv4 packet, and no fragment, whose payload of `kind` begins at `start`.
-fn is_whole_ipv4(frame: &[u8], start: usize, kind: SegmentKind) -> bool {
-    let Some((packet, header)) = frame.get(ethernet::Header::LEN..).and_then(|packet| {
-        let header: &[u8; ipv4::Header::LEN_MIN] = packet.first_chunk()?;
-        Some((packet, header))
-    }) else {
-        return false;
-    };
+/// Whether `packet` is a whole IPv4 packet, and no fragment, whose payload of `kind` begins at `start`.
+fn is_whole_ipv4(packet: &[u8], start: usize, kind: SegmentKind) -> bool {
+    let Some(header) = packet.first_chunk::<{ ipv4::Header::LEN_MIN }>() else { return false };
     let header_len = usize::from(header[0] & 15) * 4;
     let is_fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0;
     header[0] >> 4 == 4
         && header_len >= ipv4::Header::LEN_MIN
-        && start == ethernet::Header::LEN + header_len
+        && start == header_len
         && usize::from(u16::from_be_bytes([header[2], header[3]])) == packet.len()
         && !is_fragment
         && header[9] == kind.protocol().0
 }
 
-/// Whether `frame` is a whole IPv6 packet and `start` behind its header. What extension headers there are
+/// Whether `packet` is a whole IPv6 packet and `start` behind its header. What extension headers there are
 /// in between does not matter to segmentation.
-fn is_whole_ipv6(frame: &[u8], start: usize) -> bool {
-    let Some(packet) = frame.get(ethernet::Header::LEN..).filter(|packet| packet.len() >= IPV6_HEADER_LEN)
-    else {
+fn is_whole_ipv6(packet: &[u8], start: usize) -> bool {
+    if packet.len() < IPV6_HEADER_LEN {
         return false;
-    };
+    }
     let payload_len = usize::from(u16::from_be_bytes([packet[4], packet[5]]));
     packet[0] >> 4 == 6
         && packet.len() == IPV6_HEADER_LEN + payload_len
-        && start >= ethernet::Header::LEN + IPV6_HEADER_LEN
+        && start >= IPV6_HEADER_LEN
 }
 
 /// The frames to make of one, first to last, with nothing left to do: its segments, or itself with its
@@ -371,10 +392,10 @@ impl Segment<'_> {
         let start = usize::from(layout.checksum.start);
         // As long as the frame that they are of at most, the lengths fit their fields.
         let [old_len, new_len] = [self.frame.len(), head.len() + data.len()].map(|len| (len - start) as u16);
-        let packet_len = (head.len() + data.len() - ethernet::Header::LEN) as u16;
-        let packet = &mut head[ethernet::Header::LEN..];
+        let packet_len = (head.len() + data.len() - layout.link_len) as u16;
+        let packet = &mut head[layout.link_len..];
         if layout.is_ipv4 {
-            adapt_ipv4(&mut packet[..start - ethernet::Header::LEN], packet_len, self.index);
+            adapt_ipv4(&mut packet[..start - layout.link_len], packet_len, self.index);
         } else {
             let payload_len = packet_len - IPV6_HEADER_LEN as u16;
             packet[4..6].copy_from_slice(&payload_len.to_be_bytes());

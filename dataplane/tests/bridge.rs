@@ -74,11 +74,6 @@ fn what_is_no_frame_goes_nowhere() {
     for source in [MacAddr::BROADCAST, MacAddr::ZERO, GATEWAY_LAN_MAC] {
         bench.send(LAN0, &frame(source, BOB.mac)).assert_silently_dropped(DropReason::SourceMacInvalid);
     }
-    for tag in [[0x81, 0x00], [0x88, 0xa8]] {
-        let mut tagged = frame(ALICE.mac, BOB.mac);
-        tagged[12..14].copy_from_slice(&tag);
-        bench.send(LAN0, &tagged).assert_silently_dropped(DropReason::VlanTagged);
-    }
     bench
         .send(LAN0, &frame(ALICE.mac, GATEWAY_LAN_MAC))
         .assert_silently_dropped(DropReason::EtherTypeUnsupported);

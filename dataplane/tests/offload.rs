@@ -130,6 +130,14 @@ fn leave_checksum(frame: &mut [u8], checksum: Partial, addresses: [Ipv4Addr; 2],
     frame[at..at + 2].copy_from_slice(&sum(&pseudo).to_be_bytes());
 }
 
+/// What is left to do in the same frame behind so many VLAN tags.
+fn behind_tags(offload: Offload, tags: usize) -> Offload {
+    let Offload::Segmentation(segmentation) = offload else { return offload };
+    let start = segmentation.checksum.start + 4 * tags as u16;
+    let checksum = Partial { start, ..segmentation.checksum };
+    Offload::Segmentation(Segmentation { checksum, ..segmentation })
+}
+
 /// A gateway with an open TCP connection and UDP conversation of Alice's with the server.
 fn office(config: Config) -> Bench {
     let mut bench = Bench::with_config(config);
@@ -221,6 +229,35 @@ proptest! {
             set_dont_fragment(&mut next, false);
             prop_assert_eq!(one.send(LAN0, &next).sent, many.send(LAN0, &next).sent);
         }
+    }
+
+    #[test]
+    fn a_super_frame_of_a_vlan_is_cut_into_segments_of_the_vlan(
+        (_, flow) in modes_and_flows(),
+        vids in prop::collection::vec(1u16..=4095, 1..=2),
+    ) {
+        let tag = |frame: Vec<u8>| vids.iter().fold(frame, |frame, vid| tagged(&frame, *vid));
+        let (frame, offload) = flow.super_frame();
+        let (frame, offload) = (tag(frame), behind_tags(offload, vids.len()));
+        prop_assert!(offload.fits(&frame));
+        let expected: Vec<_> = flow.segments().into_iter().map(tag).collect();
+        prop_assert_eq!(Some(offload.frame_len_max(&frame)), expected.iter().map(Vec::len).max());
+        let mut bench = office(config(Mode::LanOnly));
+        let outcome = bench.send_offloaded(flow.from.port, &frame, offload);
+        if flow.mac == BOB.mac {
+            prop_assert_eq!(outcome.verdict, Verdict::Transmit(LAN1));
+            let sent: Vec<_> = outcome.sent.into_iter().map(|sent| sent.bytes).collect();
+            prop_assert_eq!(sent, expected);
+        }
+    }
+
+    #[test]
+    fn a_super_frame_of_vlan_0_goes_as_an_untagged_one((mode, flow) in modes_and_flows()) {
+        let (mut one, mut other) = (office(config(mode)), office(config(mode)));
+        let (frame, offload) = flow.super_frame();
+        let expected = other.send_offloaded(flow.from.port, &frame, offload);
+        let outcome = one.send_offloaded(flow.from.port, &tagged(&frame, 0), behind_tags(offload, 1));
+        prop_assert_eq!((outcome.verdict, outcome.sent), (expected.verdict, expected.sent));
     }
 
     #[test]

@@ -89,7 +89,11 @@ impl HostOutput {
     pub fn take(&self, batch: &mut Batch) -> bool {
         // Before the ring is looked at: whoever emits after this wakes again.
         self.shared.is_worker_woken.swap(false, Ordering::AcqRel);
-        while !batch.is_full() {
+        // Tries, not frames taken: the host keeps no worker for ever.
+        for _ in 0..Batch::FRAMES_MAX {
+            if batch.is_full() {
+                break;
+            }
             let taken = self.shared.from_host.receive(|ingress, frame| {
                 let received = batch.receive(ingress, |buffer| copy(frame.bytes(), buffer).ok_or(()));
                 debug_assert_eq!(received, Ok(true), "there is room, and it is long enough");

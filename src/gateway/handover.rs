@@ -131,7 +131,11 @@ impl Handover {
     /// Moves frames that others have left into `batch`, as many as fit.
     pub fn take(&self, batch: &mut Batch) {
         let Some(inbox) = self.inbox() else { return };
-        while !batch.is_full() {
+        // Tries, not frames taken: nobody's inbox keeps a worker for ever.
+        for _ in 0..Batch::FRAMES_MAX {
+            if batch.is_full() {
+                return;
+            }
             let taken = inbox.frames.receive(|ingress, frame| {
                 let received = batch.receive_offloaded(ingress, |buffer, rest| {
                     let (first, second) = frame.bytes().split_at(frame.bytes().len().min(buffer.len()));

@@ -39,8 +39,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use crossbeam::channel;
 use gatepost_dataplane::Dataplane;
-use gatepost_dataplane::config::Segment;
-use gatepost_dataplane::wire::ethernet::Header;
 use gatepost_services::clock::Clock;
 use gatepost_services::link::link;
 use gatepost_services::store::Disk;
@@ -90,8 +88,7 @@ pub fn build<P: Port>(
     })?;
     let leases = current::open_leases(&config, &disk, &*clock)?;
     let plan = Arc::new(config.dataplane(identity.lan, identity.wan, None, None));
-    let mtu_max = [Segment::Lan, Segment::Wan].map(|segment| plan.interface(segment).mtu).into_iter().max();
-    let frame_capacity = FRAME_OVERHEAD + usize::from(mtu_max.unwrap_or_default());
+    let frame_capacity = plan.frame_len_max();
     let wake = Arc::clone(&wake_worker);
     let (to_host, from_host, host_link) = link(frame_capacity, move || wake(TAKES_HOST_OUTPUT));
     let (seed, now) = (rng.random(), clock.now());
@@ -139,9 +136,6 @@ pub fn build<P: Port>(
 const TAKES_HOST_OUTPUT: u8 = 0;
 
 const SEE_TO_STATE_DIR: &str = "see to the files in system.state_dir";
-
-/// The Ethernet header, and a VLAN tag so that a tagged frame is recognised whole. // IEEE 802.1Q
-const FRAME_OVERHEAD: usize = Header::LEN + 4;
 
 #[cfg(test)]
 mod tests;

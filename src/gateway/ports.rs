@@ -2,7 +2,8 @@
 //!
 //! Reading is fair: the ports that have something take turns, a few frames each, until the
 //! batch is full. It is edge-triggered: a port counts as readable from [`Ports::set_readable`] until a
-//! read would block.
+//! read would block. A frame that its port refuses to hand over takes no room in the batch, but counts all the
+//! same: a port that has refused [`REFUSED_MAX`] is not read further until the next batch.
 //!
 //! Writing keeps the order: what a port does not take at once waits in its backlog, which holds
 //! [`BACKLOG_FRAMES_MAX`] frames; what comes on top is dropped. A port that is gone has a place but no
@@ -29,6 +30,12 @@ pub const BACKLOG_FRAMES_MAX: usize = 256;
 /// Frames read from one port before it is the next one's turn.
 const TURN_FRAMES: usize = 16;
 
+/// Frames for one batch that a port may refuse to hand over before the others and the next batch have their turn.
+pub const REFUSED_MAX: usize = 16;
+
+/// Rounds of turns for one batch: as many as a single port needs to fill it.
+const ROUNDS_MAX: usize = Batch::FRAMES_MAX / TURN_FRAMES;
+
 /// The ports of one worker. A port's [`PortId`] is its place in the order they were given in.
 #[derive(Debug)]
 pub struct Ports<P> {
@@ -40,7 +47,7 @@ pub struct Ports<P> {
 /// What happened at one port's device, in frames. A super-frame that crosses in one piece is one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortCounters {
-    /// Read from it.
+    /// Read from it, those refused included.
     pub received: u64,
     /// Written to it.
     pub transmitted: u64,
@@ -151,9 +158,13 @@ impl<P: Port> Ports<P> {
         self.places.iter().any(Place::is_readable)
     }
 
-    /// Reads frames until the batch is full or nothing is left to read.
+    /// Reads frames until the batch is full, nothing is left to read, or each port was read as often as one batch allows.
     pub fn receive(&mut self, batch: &mut Batch, undeliverable: Undeliverable<'_>) {
-        while !batch.is_full() && self.is_readable() {
+        self.places.iter_mut().for_each(|place| place.refused_left = REFUSED_MAX);
+        for _ in 0..ROUNDS_MAX {
+            if batch.is_full() || !self.is_readable() {
+                break;
+            }
             let (later, sooner) = self.places.split_at_mut(self.first);
             let from = u8::try_from(self.first).unwrap_or(0);
             let order = (from..).zip(sooner).chain((0..).zip(later));
@@ -240,6 +251,8 @@ struct Place<P> {
     readable: bool,
     /// Whether a frame was read since somebody asked.
     active: bool,
+    /// Frames that the port may still refuse to hand over for the batch at hand.
+    refused_left: usize,
     condition: Arc<Condition>,
     backlog: VecDeque<Waiting>,
     /// Where segments are made.
@@ -271,6 +284,7 @@ impl<P: Port> Place<P> {
             port: Some(port),
             readable: true,
             active: false,
+            refused_left: REFUSED_MAX,
             condition,
             backlog: VecDeque::new(),
             segment: Vec::new(),
@@ -295,6 +309,9 @@ impl<P: Port> Place<P> {
             return;
         }
         for _ in 0..TURN_FRAMES {
+            if self.refused_left == 0 {
+                return;
+            }
             let Some(port) = &mut self.port else { return };
             let receive = |buffer: &mut [u8], rest: &mut [u8]| {
                 port.receive(buffer, rest).map(|Received { len, offload }| (len, offload))
@@ -306,7 +323,13 @@ impl<P: Port> Place<P> {
                 }
                 Ok(false) => return,
                 Err(PortError::Gone(error)) => return self.close(id, &error.to_string(), undeliverable),
-                Err(PortError::Refused(_)) => self.counters.refused += 1,
+                Err(PortError::Refused(_)) => {
+                    self.active = true;
+                    self.refused_left -= 1;
+                    self.counters.received += 1;
+                    self.counters.refused += 1;
+                    undeliverable(Verdict::Pending, DropReason::OffloadInvalid);
+                }
                 Err(PortError::WouldBlock | PortError::Down) => {
                     self.readable = false;
                     return;
@@ -687,10 +710,41 @@ mod tests {
     fn what_is_no_frame_is_counted_and_those_behind_it_are_read() {
         let mut ports = ports([FakePort { to_read: 3, spoilt: 2, ..Default::default() }]);
         let mut batch = Batch::new(64);
-        ports.receive(&mut batch, &mut unexpected);
+        let mut lost = Vec::new();
+        ports.receive(&mut batch, &mut |verdict, reason| lost.push((verdict, reason)));
         assert_eq!(batch.len(), 3);
+        assert_eq!(lost, [(Verdict::Pending, DropReason::OffloadInvalid); 2]);
         let counters = ports.status()[0].counters;
-        assert_eq!((counters.received, counters.refused), (3, 2));
+        assert_eq!((counters.received, counters.refused), (5, 2));
+    }
+
+    #[test]
+    fn a_flood_of_what_is_no_frame_leaves_the_other_ports_their_turn() {
+        let flooded = FakePort { to_read: 1, spoilt: 1_000_000, ..Default::default() };
+        let mut ports = ports([flooded, FakePort { to_read: 1, ..Default::default() }]);
+        let mut batch = Batch::new(64);
+        for turn in 1..=3 {
+            ports.places[1].port.as_mut().expect("open").to_read = 1;
+            ports.set_readable(PortId(1));
+            batch.clear();
+            let mut lost = 0;
+            ports.receive(&mut batch, &mut |_, _| lost += 1);
+            assert_eq!(lost, REFUSED_MAX);
+            assert_eq!(batch.slots()[0].ingress, Ingress::Port(PortId(1)));
+            let received: Vec<_> = ports.status().iter().map(|status| status.counters.received).collect();
+            assert_eq!(received, [turn * REFUSED_MAX as u64, turn]);
+            assert!(ports.is_readable(), "the rest of the flood is for the next turn");
+        }
+    }
+
+    #[test]
+    fn a_port_is_read_as_often_as_one_batch_allows() {
+        let mut ports = ports([5, 1000].map(|to_read| FakePort { to_read, ..Default::default() }));
+        let mut batch = Batch::new(64);
+        ports.receive(&mut batch, &mut unexpected);
+        assert!(batch.is_full());
+        let received = ports.status().iter().map(|status| status.counters.received).sum::<u64>();
+        assert_eq!(received, Batch::FRAMES_MAX as u64);
     }
 
     #[test]

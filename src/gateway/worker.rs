@@ -20,7 +20,7 @@ use tracing::warn;
 use super::bindings::SharedBindings;
 use super::handover::Handover;
 use super::ports::Ports;
-use super::query::Query;
+use super::query::{QUERIES_MAX, Query};
 use crate::port::Port;
 
 /// A dataplane at work. It knows no device, no thread and no clock.
@@ -80,10 +80,10 @@ impl<P: Port> Worker<P> {
         while let Some(alert) = self.dataplane.pop_alert() {
             warn!("{alert}");
         }
-        while let Ok(query) = self.queries.try_recv() {
+        for query in self.queries.try_iter().take(QUERIES_MAX) {
             query.answer(now, &self.dataplane, &self.ports);
         }
-        more_from_host || more_to_tell || self.has_more()
+        more_from_host || more_to_tell || !self.queries.is_empty() || self.has_more()
     }
 
     /// Whether others have left it something to do, or a port may have.

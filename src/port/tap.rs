@@ -161,7 +161,7 @@ impl Port for Tap {
         if !self.reads {
             return Err(PortError::WouldBlock);
         }
-        loop {
+        for _ in 0..INTERRUPTIONS_MAX {
             let received = match &*self.queue {
                 Queue::Plain(iface) => iface.recv(buffer).map(|len| Received { len, offload: Offload::None }),
                 Queue::Offload(queue) => queue.read(&mut self.staging, buffer, rest),
@@ -176,10 +176,11 @@ impl Port for Tap {
                 },
             }
         }
+        Err(PortError::Gone(Errno::EINTR.into()))
     }
 
     fn transmit(&mut self, frame: &[u8], offload: Offload) -> Result<(), PortError> {
-        loop {
+        for _ in 0..INTERRUPTIONS_MAX {
             let sent = match &*self.queue {
                 Queue::Plain(iface) => iface.send(frame),
                 Queue::Offload(queue) => queue.write(&mut self.staging, frame, offload),
@@ -200,6 +201,7 @@ impl Port for Tap {
                 _ => PortError::Refused(error),
             });
         }
+        Err(PortError::Gone(Errno::EINTR.into()))
     }
 }
 
@@ -388,6 +390,10 @@ fn explain_namespace(what: &str, netns: &Netns, error: &io::Error) -> Error {
 /// Frames that the kernel keeps for the gateway to read: as many as for an Ethernet device, and twice a TAP's. More
 /// would not stay in the processor's caches until they are read.
 const KERNEL_QUEUE_FRAMES: u16 = 1000;
+
+/// System calls in a row that signals may interrupt. The kernel interrupts no call that does not wait: a device at which
+/// this happens is broken, and opened anew.
+const INTERRUPTIONS_MAX: usize = 16;
 
 const NEEDS_ROOT: &str = "run as root, or with CAP_NET_ADMIN (and CAP_SYS_ADMIN for `netns`)";
 

@@ -12,6 +12,7 @@ use crate::port::{PortId, PortSet};
 use crate::shard::{Notice, Shard};
 use crate::time::Instant;
 use crate::wire::ethernet::{EtherType, Header, MacAddr};
+use crate::wire::vlan::Tag;
 
 /// How a frame was addressed to the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +35,21 @@ impl Dataplane {
             return Verdict::Drop(DropReason::SourceMacInvalid);
         }
         if header.ether_type.is_vlan() {
-            return Verdict::Drop(DropReason::VlanTagged);
+            return self.tagged_input(cx, segment, port, header, frame);
         }
+        self.untagged_input(cx, segment, port, header, frame)
+    }
+
+    /// A frame of the untagged network.
+    #[inline]
+    fn untagged_input(
+        &mut self,
+        cx: &mut Context<'_>,
+        segment: Segment,
+        port: PortId,
+        header: Header,
+        frame: &mut Frame,
+    ) -> Verdict {
         if !frame.offload().fits(frame.bytes()) {
             return Verdict::Drop(DropReason::OffloadInvalid);
         }
@@ -53,6 +67,54 @@ impl Dataplane {
         let own = self.network_input(cx, segment, Cast::Group, header, frame);
         let others = self.links.others(segment, port);
         if others.is_empty() { own } else { Verdict::Flood { ports: others, local: own == Verdict::Local } }
+    }
+
+    /// A frame with a VLAN tag. Without a tag of VLAN 0 it is a frame of the untagged network (IEEE 802.1Q, priority-tagged
+    /// frames). One of another VLAN is bridged as it is, and the gateway itself does not read it.
+    #[cold]
+    #[inline(never)]
+    fn tagged_input(
+        &mut self,
+        cx: &mut Context<'_>,
+        segment: Segment,
+        port: PortId,
+        mut header: Header,
+        frame: &mut Frame,
+    ) -> Verdict {
+        if !frame.offload().fits(frame.bytes()) {
+            return Verdict::Drop(DropReason::OffloadInvalid);
+        }
+        for _ in 0..Tag::COUNT_MAX {
+            match Tag::parse(frame.bytes()) {
+                Err(_) => return Verdict::Drop(DropReason::FrameTruncated),
+                Ok(Tag { vid: 0 }) if frame.remove_tag() => {}
+                Ok(Tag { vid: 0 }) => return Verdict::Drop(DropReason::OffloadInvalid),
+                Ok(_) => break,
+            }
+            let Ok(inner) = Header::parse(frame.bytes()) else {
+                return Verdict::Drop(DropReason::FrameTruncated);
+            };
+            if !inner.ether_type.is_vlan() {
+                return self.untagged_input(cx, segment, port, inner, frame);
+            }
+            header = inner;
+        }
+        self.links.learn(cx.now, segment, header.source, port);
+        if header.destination == self.config.interface(segment).mac {
+            return Verdict::Drop(DropReason::VlanTagged);
+        }
+        if !header.destination.is_multicast() {
+            return self.links.bridge(cx.now, segment, port, header.destination);
+        }
+        if is_reserved_group(header.destination) {
+            return Verdict::Drop(DropReason::MacNotForUs);
+        }
+        let ports = self.links.others(segment, port);
+        if ports.is_empty() {
+            Verdict::Drop(DropReason::VlanTagged)
+        } else {
+            Verdict::Flood { ports, local: false }
+        }
     }
 
     /// A whole frame of the gateway's own for `segment`.

@@ -290,7 +290,8 @@ impl Dataplane {
         &self.counters
     }
 
-    /// The caller could not carry out a verdict that `process` gave, for `reason`.
+    /// The caller could not carry out a verdict that `process` gave, for `reason`; or a frame came that it could not hand
+    /// in, which has [`Verdict::Pending`].
     pub fn undeliverable(&mut self, verdict: Verdict, reason: DropReason) {
         self.counters.undeliverable(verdict, reason);
     }

@@ -16,6 +16,7 @@ pub mod options;
 pub mod tcp;
 pub mod transport;
 pub mod udp;
+pub mod vlan;
 
 /// Why bytes are not what they claim to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

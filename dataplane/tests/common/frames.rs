@@ -157,3 +157,9 @@ pub fn fragment(frame: &[u8], identification: u16, size: usize) -> Vec<Vec<u8>> 
     };
     payload.chunks(size).enumerate().map(cut).collect()
 }
+
+/// The frame with a VLAN tag of priority 5 in front of those that it has.
+pub fn tagged(frame: &[u8], vid: u16) -> Vec<u8> {
+    let control = (5 << 13 | vid).to_be_bytes();
+    [&frame[..12], &[0x81, 0], &control, &frame[12..]].concat()
+}

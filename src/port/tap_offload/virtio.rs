@@ -10,8 +10,9 @@ use std::num::NonZero;
 
 use gatepost_dataplane::Offload;
 use gatepost_dataplane::offload::{Partial, SegmentKind, Segmentation};
-use gatepost_dataplane::wire::ethernet::{self, EtherType};
+use gatepost_dataplane::wire::ethernet::EtherType;
 use gatepost_dataplane::wire::tcp::Flags;
+use gatepost_dataplane::wire::vlan;
 
 /// A checksum is left to be made.
 const NEEDS_CSUM: u8 = 1;
@@ -84,7 +85,7 @@ impl Header {
             let complete = if is_verified { Offload::Verified } else { Offload::None };
             return Ok(checksum.map_or(complete, Offload::Checksum));
         }
-        let ether_type = ethernet::Header::parse(frame).map_err(|_| Invalid)?.ether_type;
+        let ether_type = vlan::Payload::of(frame).map_err(|_| Invalid)?.ether_type;
         let kind = match (self.gso_type & !GSO_ECN, ether_type) {
             (GSO_TCPV4, EtherType::IPV4) | (GSO_TCPV6, EtherType::IPV6) => SegmentKind::Tcp,
             (GSO_UDP_L4, EtherType::IPV4 | EtherType::IPV6) => SegmentKind::Udp,
@@ -107,7 +108,7 @@ impl Header {
         };
         let Offload::Segmentation(segmentation) = offload else { return header };
         let transport = frame.get(usize::from(checksum.start)..).unwrap_or_default();
-        let is_ipv6 = frame.get(12..14) == Some(&EtherType::IPV6.0.to_be_bytes());
+        let is_ipv6 = vlan::Payload::of(frame).is_ok_and(|payload| payload.ether_type == EtherType::IPV6);
         let (gso_type, transport_header_len) = match segmentation.kind {
             SegmentKind::Tcp => {
                 let version = if is_ipv6 { GSO_TCPV6 } else { GSO_TCPV4 };
@@ -160,6 +161,27 @@ mod tests {
         assert_eq!(Header::of(offload, &frame).gso_type, GSO_TCPV4 | GSO_ECN);
         frame[..14].copy_from_slice(&IPV6);
         assert_eq!(Header::of(offload, &frame).gso_type, GSO_TCPV6 | GSO_ECN);
+    }
+
+    #[test]
+    fn super_frames_are_known_through_vlan_tags() {
+        let tag = |frame: &[u8]| [&frame[..12], &[0x81, 0, 0, 10], &frame[12..]].concat();
+        for tags in 1..=2_u16 {
+            let behind = |frame: &[u8]| (0..tags).fold(frame.to_vec(), |frame, _| tag(&frame));
+            let header = Header { checksum_start: 34 + 4 * tags, header_len: 54 + 4 * tags, ..TCP };
+            for (ip, gso_type) in [(IPV4, GSO_TCPV4), (IPV6, GSO_TCPV6)] {
+                let header = Header { gso_type, ..header };
+                let mut frame = behind(&[&ip[..], &[0; 60]].concat());
+                frame[usize::from(header.checksum_start) + 12] = 0x50;
+                let offload = header.offload(&frame).expect("valid");
+                assert_eq!(offload.checksum(), Some(Partial { start: header.checksum_start, offset: 16 }));
+                assert_eq!(Header::of(offload, &frame), header);
+            }
+            assert_eq!(header.offload(&behind(&ARP)), Err(Invalid));
+        }
+        let triple = [0x81, 0, 0, 10].repeat(3);
+        assert_eq!(TCP.offload(&[&IPV4[..12], &triple, &IPV4[12..]].concat()), Err(Invalid));
+        assert_eq!(TCP.offload(&tag(&IPV4)[..17]), Err(Invalid));
     }
 
     #[test]

@@ -39,6 +39,20 @@ pub enum Ingress {
     Heard(PortId),
 }
 
+/// The part of the gateway that a frame for the gateway itself is for. The dataplane alone decides this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalClass {
+    /// The DHCP server: a whole UDP datagram from the LAN to the server's port, sent to the gateway or to all hosts.
+    DhcpServer,
+    /// The DHCP client: a whole UDP datagram from the WAN, between the ports of servers and clients.
+    DhcpClient,
+    /// The DHCP client, which probes the address that it is offered: ARP from the WAN while the gateway has no address
+    /// there. (RFC 5227, section 2.1.1)
+    Arp,
+    /// The host stack: any other IPv4 packet for an address of the gateway.
+    Stack,
+}
+
 /// What becomes of a frame. Every frame of a batch has exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -46,15 +60,15 @@ pub enum Verdict {
     Pending,
     /// Goes out of one port.
     Transmit(PortId),
-    /// Goes out of several ports of its segment, and to the host stack if `local`.
+    /// Goes out of several ports of its segment, and to a part of the gateway itself if `local` names one.
     Flood {
         /// The ports; never the one that a bridged frame came from.
         ports: PortSet,
-        /// Whether the gateway itself is addressed too.
-        local: bool,
+        /// Which part of the gateway itself gets it too.
+        local: Option<LocalClass>,
     },
-    /// For the gateway's own host stack.
-    Local,
+    /// For the gateway itself.
+    Local(LocalClass),
     /// Has been dealt with: ARP for the gateway, or a packet whose fragments are in the [`Output`].
     Consumed,
     /// Waits in the dataplane for a neighbour or for the first fragment.
@@ -473,12 +487,18 @@ mod tests {
         let mut held = Frame::with_capacity(64);
         for len in 2..=Batch::FRAMES_MAX {
             held.set_len(len.min(64));
-            assert!(spare.add(Ingress::Port(PortId(3)), Verdict::Local, &mut held));
+            assert!(spare.add(Ingress::Port(PortId(3)), Verdict::Local(LocalClass::Stack), &mut held));
         }
         held.set_len(1);
-        assert!(!spare.add(Ingress::Host, Verdict::Local, &mut held) && held.bytes().len() == 1);
+        assert!(
+            !spare.add(Ingress::Host, Verdict::Local(LocalClass::Stack), &mut held)
+                && held.bytes().len() == 1
+        );
         let slot = &batch.slots()[1];
-        assert_eq!((slot.ingress, slot.verdict), (Ingress::Port(PortId(3)), Verdict::Local));
+        assert_eq!(
+            (slot.ingress, slot.verdict),
+            (Ingress::Port(PortId(3)), Verdict::Local(LocalClass::Stack))
+        );
         assert_eq!((slot.frame.bytes().len(), batch.slots().len()), (2, Batch::FRAMES_MAX));
     }
 
@@ -542,7 +562,7 @@ mod tests {
             let (received, ..) = batch.split();
             received[0].frame.give_to(&mut held);
             let (_, mut spare, _) = batch.split();
-            assert!(spare.add(Ingress::Host, Verdict::Local, &mut held));
+            assert!(spare.add(Ingress::Host, Verdict::Local(LocalClass::Stack), &mut held));
             batch.clear();
             assert_eq!(batch.large.len(), Batch::LARGE_FRAMES_MAX);
             assert!(batch.slots.iter().all(|slot| slot.frame.buffer.len() == 64));

@@ -51,12 +51,15 @@ impl Counters {
         match verdict {
             Verdict::Transmit(_) => self.transmitted += 1,
             Verdict::Flood { .. } => self.flooded += 1,
-            Verdict::Local => self.local += 1,
+            Verdict::Local(_) => self.local += 1,
             Verdict::Consumed => self.consumed += 1,
             Verdict::Hold => self.held += 1,
             Verdict::Drop(reason) => self.drops.count(reason),
             Verdict::HandOver(_) => self.handed_over += 1,
-            Verdict::Pending => unreachable!("a processed frame has a verdict"),
+            Verdict::Pending => {
+                debug_assert!(false, "a processed frame has a verdict");
+                self.drops.count(DropReason::InternalError);
+            }
         }
     }
 
@@ -96,7 +99,7 @@ impl Counters {
         match verdict {
             Verdict::Transmit(_) => self.transmitted -= 1,
             Verdict::Flood { .. } => self.flooded -= 1,
-            Verdict::Local => self.local -= 1,
+            Verdict::Local(_) => self.local -= 1,
             Verdict::HandOver(_) => self.handed_over -= 1,
             Verdict::Pending => self.received += 1,
             Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) => return,
@@ -114,6 +117,7 @@ impl Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::LocalClass;
     use crate::port::PortId;
 
     #[test]
@@ -121,7 +125,7 @@ mod tests {
         let mut counters = Counters::default();
         for verdict in [
             Verdict::Transmit(PortId(0)),
-            Verdict::Local,
+            Verdict::Local(LocalClass::Stack),
             Verdict::Consumed,
             Verdict::Hold,
             Verdict::Hold,
@@ -135,10 +139,10 @@ mod tests {
         counters.held_transmitted();
         counters.held_delivered();
         counters.held_dropped(DropReason::NeighborUnreachable);
-        counters.undeliverable(Verdict::Local, DropReason::HostRingFull);
+        counters.undeliverable(Verdict::Local(LocalClass::DhcpServer), DropReason::HostRingFull);
         counters.undeliverable(Verdict::HandOver(2), DropReason::WorkerRingFull);
         counters.undeliverable(Verdict::Pending, DropReason::OffloadInvalid);
-        counters.count(Verdict::Local);
+        counters.count(Verdict::Local(LocalClass::Arp));
         counters.was_taken_over();
         assert!(counters.balances());
         assert_eq!((counters.held, counters.local, counters.drops.total()), (0, 2, 5));

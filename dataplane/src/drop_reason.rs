@@ -135,6 +135,8 @@ drop_reasons! {
     PortDown => "port-down",
     /// The port refused the frame, or took only a part of it.
     PortRefused => "port-refused",
+    /// A fault of the gateway itself: an invariant did not hold while it dealt with the frame. The log says more.
+    InternalError => "internal-error",
 }
 
 impl fmt::Display for DropReason {

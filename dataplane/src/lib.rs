@@ -39,7 +39,7 @@ pub mod shard;
 pub mod time;
 pub mod wire;
 
-pub use batch::{Batch, Frame, Ingress, Output, Verdict};
+pub use batch::{Batch, Frame, Ingress, LocalClass, Output, Verdict};
 pub use config::Config;
 pub use counters::Counters;
 pub use drop_reason::DropReason;

@@ -267,9 +267,7 @@ fn is_whole_ipv6(packet: &[u8], start: usize) -> bool {
         return false;
     }
     let payload_len = usize::from(u16::from_be_bytes([packet[4], packet[5]]));
-    packet[0] >> 4 == 6
-        && packet.len() == IPV6_HEADER_LEN + payload_len
-        && start >= IPV6_HEADER_LEN
+    packet[0] >> 4 == 6 && packet.len() == IPV6_HEADER_LEN + payload_len && start >= IPV6_HEADER_LEN
 }
 
 /// The frames to make of one, first to last, with nothing left to do: its segments, or itself with its

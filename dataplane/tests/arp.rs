@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::*;
 use gatepost_dataplane::config::Mode;
-use gatepost_dataplane::{DropReason, MacAddr, Verdict};
+use gatepost_dataplane::{DropReason, LocalClass, MacAddr, Verdict};
 
 /// The operation of an ARP frame, and its sender's and its target's protocol address.
 fn fields(frame: &Sent) -> (u16, Ipv4Addr, Ipv4Addr) {
@@ -208,5 +208,5 @@ fn rfc5227_s2_1_1_the_host_hears_who_has_the_address_that_it_is_offered() {
     let mut bench = Bench::cold(config);
     let offered = Host { address: [203, 0, 113, 77].into(), ..ISP };
     let outcome = bench.send(WAN, &arp_reply(offered, GATEWAY_WAN_MAC, [0, 0, 0, 0].into()));
-    assert_eq!(outcome.verdict, Verdict::Local);
+    assert_eq!(outcome.verdict, Verdict::Local(LocalClass::Arp));
 }

@@ -17,7 +17,7 @@ fn frame(from: MacAddr, to: MacAddr) -> Vec<u8> {
 fn an_unknown_destination_is_flooded_and_a_known_one_is_not() {
     let mut bench = Bench::cold(config(Mode::NatDmz));
     let flooded = bench.send(LAN0, &frame(ALICE.mac, BOB.mac));
-    assert_eq!(flooded.verdict, Verdict::Flood { ports: PortSet::only(LAN1), local: false });
+    assert_eq!(flooded.verdict, Verdict::Flood { ports: PortSet::only(LAN1), local: None });
     assert_eq!(bench.send(LAN1, &frame(BOB.mac, ALICE.mac)).verdict, Verdict::Transmit(LAN0));
     assert_eq!(bench.send(LAN0, &frame(ALICE.mac, BOB.mac)).verdict, Verdict::Transmit(LAN1));
 }
@@ -45,14 +45,14 @@ fn a_silent_station_is_forgotten_after_300_seconds() {
     assert_eq!(bench.send(LAN1, &frame(BOB.mac, ALICE.mac)).verdict, Verdict::Transmit(LAN0));
     bench.pass(Duration::from_secs(2));
     let flooded = bench.send(LAN1, &frame(BOB.mac, ALICE.mac));
-    assert_eq!(flooded.verdict, Verdict::Flood { ports: PortSet::only(LAN0), local: false });
+    assert_eq!(flooded.verdict, Verdict::Flood { ports: PortSet::only(LAN0), local: None });
 }
 
 #[test]
 fn broadcasts_stay_on_their_segment() {
     let mut bench = Bench::new(Mode::Router);
     let broadcast = bench.send(LAN0, &frame(ALICE.mac, MacAddr::BROADCAST));
-    assert_eq!(broadcast.verdict, Verdict::Flood { ports: PortSet::only(LAN1), local: false });
+    assert_eq!(broadcast.verdict, Verdict::Flood { ports: PortSet::only(LAN1), local: None });
     bench
         .send(WAN, &frame(ISP.mac, MacAddr::BROADCAST))
         .assert_silently_dropped(DropReason::EtherTypeUnsupported);
@@ -63,7 +63,7 @@ fn segments_are_never_bridged_into_one_another() {
     let mut bench = Bench::new(Mode::Router);
     bench.send(WAN, &frame(ISP.mac, ALICE.mac)).assert_silently_dropped(DropReason::MacNotForUs);
     let unknown = bench.send(LAN0, &frame(ALICE.mac, ISP.mac));
-    assert_eq!(unknown.verdict, Verdict::Flood { ports: PortSet::only(LAN1), local: false });
+    assert_eq!(unknown.verdict, Verdict::Flood { ports: PortSet::only(LAN1), local: None });
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn the_hosts_own_frames_find_their_port() {
     let both = [LAN0, LAN1].into_iter().collect();
     assert_eq!(
         bench.process(lan, &from_host(MacAddr::BROADCAST)).verdict,
-        Verdict::Flood { ports: both, local: false }
+        Verdict::Flood { ports: both, local: None }
     );
     assert_eq!(
         bench.process(Ingress::HostRaw(Segment::Wan), &from_host(MacAddr::BROADCAST)).verdict,

@@ -62,7 +62,7 @@ fn what_a_device_has_verified_or_is_to_make_is_not_verified_again() {
         let mut bench = Bench::new(Mode::Nat);
         let frame = damaged(&frame);
         let verdict = bench.send_offloaded(port, &frame, Offload::Verified).verdict;
-        assert!(matches!(verdict, Verdict::Transmit(_) | Verdict::Local), "{verdict:?}");
+        assert!(matches!(verdict, Verdict::Transmit(_) | Verdict::Local(_)), "{verdict:?}");
     }
     let mut frame = tcp(ALICE, 40_000, SERVER.address, 80, "S", 1, 0);
     let checksum = Partial { start: TRANSPORT as u16, offset: 16 };

@@ -5,9 +5,9 @@ mod common;
 use std::net::Ipv4Addr;
 
 use common::*;
+use gatepost_dataplane::DropReason;
 use gatepost_dataplane::config::{Config, Mode, WanService};
 use gatepost_dataplane::wire::ipv4::Protocol;
-use gatepost_dataplane::{DropReason, Verdict};
 
 fn office() -> Config {
     let mut config = config(Mode::NatDmz);
@@ -69,7 +69,7 @@ fn a_forwarded_port_is_given_to_nobody_else() {
 fn a_service_of_the_gateway_is_seen_and_answers() {
     let mut bench = Bench::with_config(office());
     let syn = bench.send(WAN, &tcp(STRANGER, 7000, GATEWAY_WAN, 25, "S", 1, 0));
-    assert_eq!(syn.verdict, Verdict::Local);
+    assert_eq!(syn.verdict, TO_STACK);
     assert_eq!(Ip(&syn.local.unwrap()[14..]).endpoints(), "198.51.100.66:7000 > 203.0.113.10:25");
     let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
     let answer = bench.host_sends(&tcp(gateway, 25, STRANGER.address, 7000, "SA", 9, 2));
@@ -86,7 +86,7 @@ fn a_flood_to_a_service_leaves_the_gateway_its_own_queries() {
     config.nat.flows_per_host_max = 8;
     let mut bench = Bench::with_config(config);
     let visits = (0..20).map(|n| tcp(STRANGER, 7000 + n, GATEWAY_WAN, 25, "S", 1, 0));
-    visits.for_each(|syn| assert_eq!(bench.send(WAN, &syn).verdict, Verdict::Local));
+    visits.for_each(|syn| assert_eq!(bench.send(WAN, &syn).verdict, TO_STACK));
     assert_eq!(bench.dataplane.flows_len(), 8, "the oldest half-open ones made room");
     let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
     bench.host_sends(&udp(gateway, 50_000, SERVER.address, 53, b"q")).one();
@@ -177,7 +177,7 @@ fn a_flood_of_datagrams_to_the_gateways_service_starves_nobody() {
     assert!(bench.drops(DropReason::FlowSourceLimit) > 900);
     // An honest resolver asks from a new port each time.
     for port in 1..=1000 {
-        assert_eq!(bench.send(WAN, &udp(SERVER, port, GATEWAY_WAN, 53, b"?")).verdict, Verdict::Local);
+        assert_eq!(bench.send(WAN, &udp(SERVER, port, GATEWAY_WAN, 53, b"?")).verdict, TO_STACK);
         bench.host_sends(&udp(gateway, 53, SERVER.address, port, b"!")).one();
     }
     bench.host_sends(&udp(gateway, 5353, ISP.address, 53, b"?"));

@@ -110,7 +110,7 @@ fn fragments_to_the_gateway_are_for_its_host() {
     for mode in [Mode::LanOnly, Mode::Router, Mode::Nat] {
         let mut bench = Bench::new(mode);
         for frame in fragment(&udp(ALICE, 5000, GATEWAY_LAN, 53, &[9; 1400]), 1, 504) {
-            assert_eq!(bench.send(LAN0, &frame).verdict, Verdict::Local);
+            assert_eq!(bench.send(LAN0, &frame).verdict, TO_STACK);
         }
     }
 }
@@ -120,7 +120,7 @@ fn rfc1812_4_3_3_6_echo_in_fragments_is_between_the_wan_and_the_gateways_host() 
     let request = icmp_error(SERVER, GATEWAY_WAN, 8, 0, 7 << 16, &[9; 1400]);
     let mut bench = Bench::new(Mode::Nat);
     for frame in fragment(&request, 1, 504) {
-        assert_eq!(bench.send(WAN, &frame).verdict, Verdict::Local);
+        assert_eq!(bench.send(WAN, &frame).verdict, TO_STACK);
     }
     let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
     let reply = icmp_error(gateway, SERVER.address, 0, 0, 7 << 16, &[9; 1400]);
@@ -153,7 +153,7 @@ fn the_gateways_own_fragmented_answers_reach_its_host() {
     let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
     bench.host_sends(&udp(gateway, 5000, SERVER.address, 4000, b"q")).one();
     for frame in inbound(1) {
-        assert_eq!(bench.send(WAN, &frame).verdict, Verdict::Local);
+        assert_eq!(bench.send(WAN, &frame).verdict, TO_STACK);
     }
 }
 
@@ -166,7 +166,7 @@ fn fragments_for_the_gateway_may_overtake_the_first() {
     for late in [2, 1] {
         assert_eq!(bench.send(WAN, &fragments[late]).verdict, Verdict::Hold);
     }
-    assert_eq!(bench.send(WAN, &fragments[0]).verdict, Verdict::Local);
+    assert_eq!(bench.send(WAN, &fragments[0]).verdict, TO_STACK);
     let delivered: Vec<_> =
         bench.delivered().map(|bytes| Sent { port: WAN, bytes: bytes.to_vec() }).collect();
     verify_whole(&delivered, "198.51.100.7:4000 > 203.0.113.10:5000");
@@ -207,6 +207,6 @@ fn rfc1858_fragments_that_hide_ports_are_dropped() {
 fn fragments_from_the_lan_to_the_gateways_wan_address_are_for_its_host() {
     let mut bench = Bench::new(Mode::NatDmz);
     for frame in fragment(&udp(ALICE, 5000, GATEWAY_WAN, 53, &[9; 1400]), 1, 504) {
-        assert_eq!(bench.send(LAN0, &frame).verdict, Verdict::Local);
+        assert_eq!(bench.send(LAN0, &frame).verdict, TO_STACK);
     }
 }

@@ -3,7 +3,6 @@
 mod common;
 
 use common::*;
-use gatepost_dataplane::Verdict;
 use gatepost_dataplane::config::{Filtering, Mode, WanService};
 use gatepost_dataplane::wire::ipv4::Protocol;
 
@@ -94,7 +93,7 @@ fn the_default_machine_is_reached_from_inside_too() {
 fn what_no_forward_claims_is_for_the_gateway() {
     let mut bench = Bench::new(Mode::NatDmz);
     let outcome = bench.send(LAN0, &udp(ALICE, 5000, GATEWAY_WAN, 53, b"query"));
-    assert_eq!(outcome.verdict, Verdict::Local);
+    assert_eq!(outcome.verdict, TO_STACK);
     let ping = bench.send(LAN0, &echo_request(ALICE, GATEWAY_WAN, 1, 1));
     assert_eq!(ping.one().ip().icmp(), (0, 0));
 }
@@ -107,7 +106,7 @@ fn an_error_about_what_the_gateway_sent_is_for_its_host() {
     let answer = bench.host_sends(&udp(gateway, 53, ALICE.address, 5000, b"answer"));
     let packet = answer.one().bytes[14..].to_vec();
     let error = bench.send(LAN0, &icmp_error(ALICE, GATEWAY_WAN, 3, 3, 0, &packet));
-    assert_eq!(error.verdict, Verdict::Local);
+    assert_eq!(error.verdict, TO_STACK);
 }
 
 #[test]
@@ -117,7 +116,7 @@ fn a_service_comes_before_a_forward_from_inside_too() {
     config.firewall.forwards = vec![forward(Protocol::UDP, 50..=60, BOB, 50)];
     let mut bench = Bench::with_config(config);
     let outcome = bench.send(LAN0, &udp(ALICE, 5000, GATEWAY_WAN, 53, b"query"));
-    assert_eq!(outcome.verdict, Verdict::Local);
+    assert_eq!(outcome.verdict, TO_STACK);
     let outcome = bench.send(LAN0, &udp(ALICE, 5000, GATEWAY_WAN, 54, b"query"));
     assert_eq!(outcome.one().ip().destination(), BOB.address);
 }
@@ -130,6 +129,6 @@ fn a_client_port_of_the_gateway_is_no_way_to_hairpin() {
     let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
     bench.host_sends(&udp(gateway, 6000, SERVER.address, 53, b"q")).one();
     let outcome = bench.send(LAN0, &udp(ALICE, 5000, GATEWAY_WAN, 6000, b"x"));
-    assert_eq!(outcome.verdict, Verdict::Local);
+    assert_eq!(outcome.verdict, TO_STACK);
     assert_eq!(Ip(&outcome.local.expect("for the host")[14..]).source(), ALICE.address, "untranslated");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::*;
 use gatepost_dataplane::config::Mode;
 use gatepost_dataplane::wire::ipv4::Protocol;
-use gatepost_dataplane::{DropReason, MacAddr, PortSet, Verdict};
+use gatepost_dataplane::{DropReason, LocalClass, MacAddr, PortSet, Verdict};
 
 const NOBODY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 const BROADCAST: Ipv4Addr = Ipv4Addr::BROADCAST;
@@ -25,9 +25,27 @@ fn dhcp_from_the_lan_is_for_the_host_in_every_mode() {
         let mut bench = Bench::new(mode);
         let nobody = Host { address: NOBODY, ..ALICE };
         let discover = bench.send(LAN0, &broadcast_udp(nobody, 68, BROADCAST, 67));
-        assert_eq!(discover.verdict, Verdict::Flood { ports: PortSet::only(LAN1), local: true });
+        assert_eq!(
+            discover.verdict,
+            Verdict::Flood { ports: PortSet::only(LAN1), local: Some(LocalClass::DhcpServer) }
+        );
         let renew = bench.send(LAN0, &udp(ALICE, 68, GATEWAY_LAN, 67, b"renew"));
-        assert_eq!(renew.verdict, Verdict::Local);
+        assert_eq!(renew.verdict, Verdict::Local(LocalClass::DhcpServer));
+    }
+}
+
+#[test]
+fn dhcp_to_all_hosts_of_the_lan_is_for_the_server_and_what_is_no_dhcp_is_not() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let to_server = Some(LocalClass::DhcpServer);
+    for all_hosts in [Ipv4Addr::new(192, 168, 1, 255), Ipv4Addr::new(192, 168, 1, 0)] {
+        let inform = bench.send(LAN0, &broadcast_udp(ALICE, 68, all_hosts, 67));
+        assert_eq!(inform.verdict, Verdict::Flood { ports: PortSet::only(LAN1), local: to_server });
+    }
+    let other_port = bench.send(LAN0, &broadcast_udp(ALICE, 68, Ipv4Addr::new(192, 168, 1, 255), 68));
+    assert_eq!(other_port.verdict, Verdict::Flood { ports: PortSet::only(LAN1), local: None });
+    for fragment in fragment(&udp(ALICE, 68, GATEWAY_LAN, 67, &[0; 1000]), 1, 512) {
+        assert_eq!(bench.send(LAN0, &fragment).verdict, TO_STACK);
     }
 }
 
@@ -40,9 +58,9 @@ fn a_dhcp_client_on_the_wan_hears_its_server_before_it_has_an_address() {
         config.firewall.stealth = true;
         let mut bench = Bench::with_config(config);
         let offer = bench.send(WAN, &broadcast_udp(ISP, 67, BROADCAST, 68));
-        assert_eq!(offer.verdict, Verdict::Local);
+        assert_eq!(offer.verdict, Verdict::Local(LocalClass::DhcpClient));
         let offer = bench.send(WAN, &udp(ISP, 67, Ipv4Addr::new(203, 0, 113, 55), 68, b"offer"));
-        assert_eq!(offer.verdict, Verdict::Local);
+        assert_eq!(offer.verdict, Verdict::Local(LocalClass::DhcpClient));
     }
 }
 
@@ -95,9 +113,9 @@ fn pings_of_the_wan_address_are_answered_except_in_stealth() {
 fn the_lan_reaches_the_gateways_services() {
     for mode in [Mode::LanOnly, Mode::Router, Mode::Nat, Mode::NatDmz] {
         let mut bench = Bench::new(mode);
-        assert_eq!(bench.send(LAN0, &udp(ALICE, 5000, GATEWAY_LAN, 53, b"q")).verdict, Verdict::Local);
+        assert_eq!(bench.send(LAN0, &udp(ALICE, 5000, GATEWAY_LAN, 53, b"q")).verdict, TO_STACK);
         let syn = tcp(ALICE, 40_000, GATEWAY_LAN, 8080, "S", 1, 0);
-        assert_eq!(bench.send(LAN0, &syn).verdict, Verdict::Local);
+        assert_eq!(bench.send(LAN0, &syn).verdict, TO_STACK);
         let gateway = Host { port: LAN0, mac: GATEWAY_LAN_MAC, address: GATEWAY_LAN };
         let answer = bench.host_sends(&udp(gateway, 53, ALICE.address, 5000, b"a"));
         assert_eq!(answer.verdict, Verdict::Transmit(LAN0));
@@ -124,7 +142,7 @@ fn a_lan_only_host_uses_its_gateway() {
     let query = bench.host_sends(&udp(gateway, 5000, SERVER.address, 53, b"q"));
     assert_eq!((query.one().port, query.one().destination_mac()), (LAN1, BOB.mac));
     let answer = udp(Host { address: SERVER.address, ..BOB }, 53, GATEWAY_LAN, 5000, b"a");
-    assert_eq!(bench.send(LAN1, &answer).verdict, Verdict::Local);
+    assert_eq!(bench.send(LAN1, &answer).verdict, TO_STACK);
 }
 
 #[test]
@@ -180,14 +198,14 @@ fn the_gateways_own_queries_share_the_wan_with_nat() {
     assert_eq!(query.one().ip().endpoints(), "203.0.113.10:50000 > 198.51.100.7:53");
     assert_eq!(query.one().ip().ttl(), 64, "the gateway's own packets are not forwarded");
     let answer = bench.send(WAN, &udp(SERVER, 53, GATEWAY_WAN, 50_000, b"a"));
-    assert_eq!(answer.verdict, Verdict::Local);
+    assert_eq!(answer.verdict, TO_STACK);
     // A LAN host has it: the gateway gets another on the WAN, and its own back.
     bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query")).one();
     let query = bench.host_sends(&udp(gateway, 5000, SERVER.address, 53, b"q"));
     let port = query.one().ip().source_port();
     assert_ne!(port, 5000);
     let answer = bench.send(WAN, &udp(SERVER, 53, GATEWAY_WAN, port, b"a"));
-    assert_eq!(answer.verdict, Verdict::Local);
+    assert_eq!(answer.verdict, TO_STACK);
     assert_eq!(Ip(&answer.local.unwrap()[14..]).endpoints(), "198.51.100.7:53 > 203.0.113.10:5000");
 }
 

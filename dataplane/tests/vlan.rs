@@ -19,7 +19,7 @@ fn a_frame_of_a_vlan_is_bridged_with_its_tags() {
         let tags = |frame: Vec<u8>| vids.iter().fold(frame, |frame, vid| tagged(&frame, *vid));
         let broadcast = tags(frame(ALICE.mac, MacAddr::BROADCAST));
         let flooded = bench.send(LAN0, &broadcast);
-        assert_eq!(flooded.verdict, Verdict::Flood { ports: PortSet::only(LAN1), local: false });
+        assert_eq!(flooded.verdict, Verdict::Flood { ports: PortSet::only(LAN1), local: None });
         assert_eq!(flooded.one().bytes, broadcast);
         // The tagged frame has made its sender known.
         let answer = tags(frame(BOB.mac, ALICE.mac));
@@ -57,7 +57,7 @@ fn a_frame_of_a_vlan_for_the_gateway_is_dropped() {
 fn what_a_vlan_broadcasts_is_bridged_and_not_read() {
     let mut bench = Bench::cold(config(Mode::NatDmz));
     let asked = bench.send(LAN0, &tagged(&arp_request(ALICE, GATEWAY_LAN), 10));
-    assert_eq!(asked.verdict, Verdict::Flood { ports: PortSet::only(LAN1), local: false });
+    assert_eq!(asked.verdict, Verdict::Flood { ports: PortSet::only(LAN1), local: None });
     assert_eq!(asked.sent.len(), 1, "nobody answers: {:?}", asked.sent);
     assert_eq!(bench.dataplane.neighbors(bench.now).count(), 0);
 }

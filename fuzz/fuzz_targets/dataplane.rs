@@ -220,7 +220,7 @@ impl Office {
         let ports = match slot.verdict {
             Verdict::Transmit(port) => PortSet::only(port),
             Verdict::Flood { ports, .. } => ports,
-            Verdict::Local | Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) | Verdict::HandOver(_) => {
+            Verdict::Local(_) | Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) | Verdict::HandOver(_) => {
                 return;
             }
             Verdict::Pending => panic!("no verdict"),
@@ -247,7 +247,7 @@ impl Office {
 
     /// A fragment that waited for its first and is for the host stack, which puts it together.
     fn check_released(&self, slot: &Slot) {
-        assert_eq!(slot.verdict, Verdict::Local);
+        assert_eq!(slot.verdict, Verdict::Local(LocalClass::Stack));
         assert!(matches!(slot.ingress, Ingress::Port(_)), "the host stack's own came back");
         let packet = slot.frame.bytes().get(PACKET..).expect("what was held is a frame");
         let header = Header::parse(packet).expect("what was held is a packet");

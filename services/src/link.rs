@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use gatepost_dataplane::config::Segment;
 use gatepost_dataplane::wire::ethernet::Header;
-use gatepost_dataplane::{Batch, Ingress};
+use gatepost_dataplane::{Batch, Ingress, LocalClass};
 use tokio::sync::Notify;
 
 use crate::ring::{Ring, copy};
@@ -22,7 +22,7 @@ pub const RING_FRAMES_MAX: usize = 1024;
 
 #[derive(Debug)]
 struct Shared {
-    to_host: Ring<Segment>,
+    to_host: Ring<LocalClass>,
     from_host: Ring<Ingress>,
     host_wakeup: Notify,
     /// The worker has been woken and not looked yet: to wake it again would be a system call for
@@ -66,15 +66,15 @@ pub fn link(
 }
 
 impl WorkerLink {
-    /// Hands a frame from `segment` to the host; `false` if the ring is full or the frame too long.
-    pub fn deliver(&self, segment: Segment, frame: &[u8]) -> bool {
-        self.deliver_with(segment, |buffer| copy(frame, buffer))
+    /// Hands the host a frame for the part of it that `class` names; `false` if the ring is full or the frame too long.
+    pub fn deliver(&self, class: LocalClass, frame: &[u8]) -> bool {
+        self.deliver_with(class, |buffer| copy(frame, buffer))
     }
 
-    /// Hands a frame from `segment` to the host, which `fill` writes to the buffer that it is given; `false`
-    /// if the ring is full, or `fill` does not.
-    pub fn deliver_with(&self, segment: Segment, fill: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
-        self.shared.to_host.send_with(segment, fill)
+    /// As [`WorkerLink::deliver`], for a frame that `fill` writes to the buffer that it is given; `false` if the ring is
+    /// full, or `fill` does not.
+    pub fn deliver_with(&self, class: LocalClass, fill: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
+        self.shared.to_host.send_with(class, fill)
     }
 
     /// Wakes the host; once after a batch is enough.
@@ -112,9 +112,9 @@ impl HostLink {
         self.shared.host_wakeup.notified().await;
     }
 
-    /// Gives the oldest delivered frame, with its segment, to `read`; `None` if there is none.
-    pub fn receive<R>(&self, read: impl FnOnce(Segment, &[u8]) -> R) -> Option<R> {
-        self.shared.to_host.receive(|segment, frame| read(segment, frame.bytes()))
+    /// Gives the oldest delivered frame, with the part of the host that it is for, to `read`; `None` if there is none.
+    pub fn receive<R>(&self, read: impl FnOnce(LocalClass, &[u8]) -> R) -> Option<R> {
+        self.shared.to_host.receive(|class, frame| read(class, frame.bytes()))
     }
 
     /// Sends a whole Ethernet frame out of `segment`; `false` if the ring is full or the frame too long.
@@ -122,15 +122,14 @@ impl HostLink {
         self.emit(Ingress::HostRaw(segment), |buffer| copy(frame, buffer))
     }
 
-    /// Sends an IP packet of the host's, for the dataplane to route; `false` if the ring is full.
-    ///
-    /// # Panics
-    ///
-    /// The packet is too long: the host's MTU is greater than the link was made for.
+    /// Sends an IP packet of the host's, for the dataplane to route; `false` if the ring is full. The packet is no longer
+    /// than the MTU that the link was made for.
     pub fn emit_packet(&self, packet: &[u8]) -> bool {
         self.emit(Ingress::Host, |buffer| {
             let len = buffer.get_mut(Header::LEN..).and_then(|buffer| copy(packet, buffer));
-            Some(Header::LEN + len.expect("the host's packets fit the link's frames"))
+            debug_assert!(len.is_some(), "the host's packets fit the link's frames");
+            // One that does not fit goes as an empty one, which the dataplane drops and counts.
+            Some(Header::LEN + len.unwrap_or(0))
         })
     }
 
@@ -155,10 +154,10 @@ mod tests {
         let (worker, _, host) = link(64, || ());
         for round in 0..3 * RING_FRAMES_MAX {
             let byte = u8::try_from(round % 251).expect("below 251");
-            assert!(worker.deliver(Segment::Lan, &[byte; 20]));
+            assert!(worker.deliver(LocalClass::Stack, &[byte; 20]));
             assert_eq!(
-                host.receive(|segment, bytes| (segment, bytes.to_vec())),
-                Some((Segment::Lan, vec![byte; 20]))
+                host.receive(|class, bytes| (class, bytes.to_vec())),
+                Some((LocalClass::Stack, vec![byte; 20]))
             );
         }
         assert_eq!(host.receive(|_, _| ()), None);
@@ -168,21 +167,21 @@ mod tests {
     fn a_full_ring_refuses() {
         let (worker, _, host) = link(64, || ());
         for _ in 0..RING_FRAMES_MAX {
-            assert!(worker.deliver(Segment::Wan, &[0; 14]));
+            assert!(worker.deliver(LocalClass::DhcpClient, &[0; 14]));
         }
-        assert!(!worker.deliver(Segment::Wan, &[0; 14]));
+        assert!(!worker.deliver(LocalClass::DhcpClient, &[0; 14]));
         assert!(host.receive(|_, _| ()).is_some());
-        assert!(worker.deliver(Segment::Wan, &[0; 14]));
+        assert!(worker.deliver(LocalClass::DhcpClient, &[0; 14]));
     }
 
     #[test]
     fn a_frame_too_long_is_refused_and_costs_no_buffer() {
         let (worker, output, host) = link(64, || ());
         for _ in 0..2 * RING_FRAMES_MAX {
-            assert!(!worker.deliver(Segment::Wan, &[0; 65]));
+            assert!(!worker.deliver(LocalClass::DhcpClient, &[0; 65]));
         }
         assert_eq!(host.receive(|_, _| ()), None);
-        assert!(worker.deliver(Segment::Wan, &[7; 64]) && !host.emit_frame(Segment::Wan, &[7; 65]));
+        assert!(worker.deliver(LocalClass::DhcpClient, &[7; 64]) && !host.emit_frame(Segment::Wan, &[7; 65]));
         assert!(host.emit_packet(&[7; 50]));
         let mut batch = Batch::new(64);
         assert!(!output.take(&mut batch));

@@ -197,7 +197,7 @@ impl<P: Port> Ports<P> {
                 }
             }
             Verdict::Flood { ports, local } => {
-                let mut arrived = local;
+                let mut arrived = local.is_some();
                 let mut obstacle = None;
                 for id in ports.iter() {
                     match self.send(id, frame, false, undeliverable) {
@@ -209,7 +209,7 @@ impl<P: Port> Ports<P> {
                     undeliverable(verdict, reason);
                 }
             }
-            Verdict::Local
+            Verdict::Local(_)
             | Verdict::Consumed
             | Verdict::Hold
             | Verdict::Drop(_)
@@ -465,6 +465,7 @@ mod tests {
 
     use std::num::NonZero;
 
+    use gatepost_dataplane::LocalClass;
     use gatepost_dataplane::offload::{Partial, SegmentKind, Segmentation};
 
     use super::*;
@@ -754,10 +755,11 @@ mod tests {
             FakePort { room: 1, ..Default::default() },
             FakePort { failure: Some(gone), ..Default::default() },
         ]);
-        let flood = Verdict::Flood { ports: all, local: false };
+        let flood = Verdict::Flood { ports: all, local: None };
         ports.carry_out(flood, &empty(), &mut unexpected);
         ports.close(PortId(0), "test", &mut unexpected);
-        ports.carry_out(Verdict::Flood { ports: all, local: true }, &empty(), &mut unexpected);
+        let local = Some(LocalClass::DhcpServer);
+        ports.carry_out(Verdict::Flood { ports: all, local }, &empty(), &mut unexpected);
         let mut lost = Vec::new();
         ports.carry_out(flood, &empty(), &mut |verdict, reason| lost.push((verdict, reason)));
         assert_eq!(lost, [(flood, DropReason::PortDown)]);

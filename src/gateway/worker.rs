@@ -12,10 +12,9 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Cache};
 use crossbeam::channel::Receiver;
 use gatepost_dataplane::binding::Bindings;
-use gatepost_dataplane::config::Segment;
 use gatepost_dataplane::{Batch, Config, Dataplane, DropReason, Ingress, Instant, PortId, Verdict};
 use gatepost_services::link::{HostOutput, WorkerLink};
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::bindings::SharedBindings;
 use super::handover::Handover;
@@ -34,6 +33,8 @@ pub struct Worker<P> {
     bindings: Cache<SharedBindings, Arc<Bindings>>,
     queries: Receiver<Query>,
     batch: Batch,
+    /// So many internal errors are the next to be logged.
+    internal_errors_due: u64,
 }
 
 /// What connects a worker with the rest of its gateway.
@@ -57,8 +58,18 @@ impl<P: Port> Worker<P> {
     pub(super) fn new(dataplane: Dataplane, ports: Ports<P>, ways: Ways, frame_capacity: usize) -> Self {
         let Ways { handover, to_host, from_host, config, bindings, queries } = ways;
         let (config, bindings) = (Cache::new(config), Cache::new(bindings));
-        let batch = Batch::new(frame_capacity);
-        Self { dataplane, ports, handover, to_host, from_host, config, bindings, queries, batch }
+        Self {
+            dataplane,
+            ports,
+            handover,
+            to_host,
+            from_host,
+            config,
+            bindings,
+            queries,
+            batch: Batch::new(frame_capacity),
+            internal_errors_due: 1,
+        }
     }
 
     /// Does what can be done now. Says whether there is more to do at once.
@@ -80,6 +91,7 @@ impl<P: Port> Worker<P> {
         while let Some(alert) = self.dataplane.pop_alert() {
             warn!("{alert}");
         }
+        self.log_internal_errors();
         for query in self.queries.try_iter().take(QUERIES_MAX) {
             query.answer(now, &self.dataplane, &self.ports);
         }
@@ -116,6 +128,15 @@ impl<P: Port> Worker<P> {
     pub fn close_port(&mut self, id: PortId, why: &str) {
         let Self { dataplane, ports, .. } = self;
         ports.close(id, why, &mut |verdict, reason| dataplane.undeliverable(verdict, reason));
+    }
+
+    /// Logs the number of frames lost to faults of the gateway itself, each time that it has doubled.
+    fn log_internal_errors(&mut self) {
+        let count = self.dataplane.counters().drops[DropReason::InternalError];
+        if count >= self.internal_errors_due {
+            error!("frames lost to internal errors: {count}; please report it with the log");
+            self.internal_errors_due = count.saturating_mul(2);
+        }
     }
 
     fn take_config(&mut self, now: Instant) {
@@ -181,22 +202,18 @@ impl<P: Port> Worker<P> {
     fn deliver(&mut self) {
         let mut delivered = false;
         for slot in self.batch.slots() {
-            let (Verdict::Local | Verdict::Flood { local: true, .. }) = slot.verdict else { continue };
-            let segment = match slot.ingress {
-                Ingress::Port(id) => self.dataplane.config().segment(id).unwrap_or(Segment::Lan),
-                Ingress::Host | Ingress::Taken(_) | Ingress::Heard(_) => Segment::Lan,
-                Ingress::HostRaw(segment) => segment,
+            let (Verdict::Local(class) | Verdict::Flood { local: Some(class), .. }) = slot.verdict else {
+                continue;
             };
             // The host stack gets what a wire would carry: whole checksums, nothing longer than the MTU. What
             // is lost of a super-frame behind its first segment is sent again.
             let mut frames = slot.frame.segments();
-            let mut deliver = || {
-                frames.next().is_some_and(|frame| self.to_host.deliver_with(segment, |to| frame.write(to)))
-            };
+            let mut deliver =
+                || frames.next().is_some_and(|frame| self.to_host.deliver_with(class, |to| frame.write(to)));
             if deliver() {
                 delivered = true;
                 while deliver() {}
-            } else if slot.verdict == Verdict::Local {
+            } else if matches!(slot.verdict, Verdict::Local(_)) {
                 self.dataplane.undeliverable(slot.verdict, DropReason::HostRingFull);
             }
         }

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::egress::{NeighborEvents, send_arp};
 use super::{Context, Dataplane};
-use crate::batch::{Frame, Ingress, Verdict};
+use crate::batch::{Frame, Ingress, LocalClass, Verdict};
 use crate::config::Segment;
 use crate::drop_reason::DropReason;
 use crate::neighbor::Hearing;
@@ -24,8 +24,11 @@ impl Dataplane {
         };
         let interface = self.config.interface(segment);
         let Some(own) = interface.address.map(|net| net.addr()) else {
-            // The host's DHCP client probes the address that it is offered. // RFC 5227 section 2.1.1
-            return Verdict::Local;
+            // The DHCP client on the WAN probes the address that it is offered. // RFC 5227 section 2.1.1
+            return match segment {
+                Segment::Wan => Verdict::Local(LocalClass::Arp),
+                Segment::Lan => Verdict::Drop(DropReason::NoAddress),
+            };
         };
         if packet.sender_mac == interface.mac {
             return Verdict::Drop(DropReason::ArpMalformed);

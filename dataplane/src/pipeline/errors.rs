@@ -2,7 +2,7 @@
 
 use super::nat::{Arrival, Way};
 use super::{Context, Dataplane};
-use crate::batch::{Frame, Verdict};
+use crate::batch::{Frame, LocalClass, Verdict};
 use crate::config::Segment;
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, refusal::Quote};
@@ -157,7 +157,11 @@ impl Dataplane {
         let Some((id, direction)) = self.flows.lookup(&icmp::reply_key(&quoted)) else {
             // What the gateway's own sends to the LAN belongs to no flow.
             let is_for_host = way == Way::Hairpin;
-            return if is_for_host { Verdict::Local } else { Verdict::Drop(DropReason::IcmpUnrelated) };
+            return if is_for_host {
+                Verdict::Local(LocalClass::Stack)
+            } else {
+                Verdict::Drop(DropReason::IcmpUnrelated)
+            };
         };
         let flow = self.flows.flow(id);
         let (translation, egress) = (flow.translation(direction), flow.egress(direction));

@@ -9,7 +9,7 @@ use core::mem;
 use super::nat::{Arrival, Fate, Way};
 use super::steer::hand_over;
 use super::{Context, Dataplane, ipv4};
-use crate::batch::{Frame, Output, Verdict};
+use crate::batch::{Frame, LocalClass, Output, Verdict};
 use crate::drop_reason::DropReason;
 use crate::fragment::{FragmentKey, Later, Pieces, is_sound};
 use crate::offload::Offload;
@@ -68,7 +68,7 @@ impl Dataplane {
     ) -> Verdict {
         let passage = match fate {
             Fate::Pass(passage) => passage,
-            Fate::Local => return Verdict::Local,
+            Fate::Local => return Verdict::Local(LocalClass::Stack),
             Fate::Drop(reason) => return Verdict::Drop(*reason),
             Fate::Ask(worker) => return hand_over(cx, *worker, Leg::Asks),
         };
@@ -106,14 +106,19 @@ impl Dataplane {
             // It waits on, for a neighbour.
             Verdict::Hold => return,
             Verdict::Drop(reason) => return counters.held_dropped(reason),
-            Verdict::Local if cx.spare.add(cx.ingress, verdict, frame) => return counters.held_delivered(),
+            Verdict::Local(_) if cx.spare.add(cx.ingress, verdict, frame) => {
+                return counters.held_delivered();
+            }
             Verdict::HandOver(_) if cx.spare.add(cx.ingress, verdict, frame) => {
                 return counters.held_handed_over();
             }
-            Verdict::Local | Verdict::HandOver(_) => return counters.held_dropped(DropReason::OutputFull),
+            Verdict::Local(_) | Verdict::HandOver(_) => return counters.held_dropped(DropReason::OutputFull),
             // Its pieces went out.
             Verdict::Consumed => return counters.held_transmitted(),
-            Verdict::Pending => unreachable!("a stage has decided"),
+            Verdict::Pending => {
+                debug_assert!(false, "a stage has decided");
+                return counters.held_dropped(DropReason::InternalError);
+            }
         };
         if cx.output.release(ports, frame) {
             counters.held_transmitted();

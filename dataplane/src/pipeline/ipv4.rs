@@ -5,7 +5,7 @@ use core::net::Ipv4Addr;
 use super::link::Cast;
 use super::nat::Way;
 use super::{Context, Dataplane};
-use crate::batch::{Frame, Verdict};
+use crate::batch::{Frame, LocalClass, Verdict};
 use crate::config::{Mode, Segment};
 use crate::drop_reason::DropReason;
 use crate::offload::{Offload, Partial};
@@ -30,8 +30,8 @@ impl Dataplane {
             Err(malformed) => return Verdict::Drop(reason(*malformed)),
         };
         // Before the addresses: a DHCP client has none yet.
-        if self.is_dhcp(segment, cast, header, frame) {
-            return Verdict::Local;
+        if let Some(class) = self.dhcp_class(segment, cast, header, frame) {
+            return Verdict::Local(class);
         }
         if let Err(reason) = self.check_addresses(segment, cast, header) {
             return Verdict::Drop(reason);
@@ -63,28 +63,31 @@ impl Dataplane {
         }
     }
 
-    /// Whether a packet is from a DHCP client on the LAN to our server, or the other way on the WAN.
-    /// A server may address an offer to the address that it offers, which we do not have yet.
-    /// // RFC 2131 section 4.1
-    fn is_dhcp(&self, segment: Segment, cast: Cast, header: &Header, frame: &Frame) -> bool {
+    /// The part of the gateway that a DHCP message is for: the server for one of a client on the LAN, the client for
+    /// one of a server on the WAN; `None` for any other packet. A server may address an offer to the address that it
+    /// offers, which the gateway does not have yet. // RFC 2131 section 4.1
+    fn dhcp_class(&self, segment: Segment, cast: Cast, header: &Header, frame: &Frame) -> Option<LocalClass> {
         const SERVER_PORT: u16 = 67;
         const CLIENT_PORT: u16 = 68;
         if header.protocol != Protocol::UDP || header.is_fragment() {
-            return false;
+            return None;
         }
         let packet = &frame.bytes()[ethernet::Header::LEN..];
-        let Ok(datagram) = udp::Header::parse(header.payload(packet)) else { return false };
+        let datagram = udp::Header::parse(header.payload(packet)).ok()?;
         let network = self.networks.on(segment);
         let is_ours = header.destination == Ipv4Addr::BROADCAST
             || network.is_broadcast(header.destination)
             || network.own() == Some(header.destination);
         match segment {
-            Segment::Lan => datagram.destination_port == SERVER_PORT && is_ours,
+            Segment::Lan => {
+                (datagram.destination_port == SERVER_PORT && is_ours).then_some(LocalClass::DhcpServer)
+            }
             Segment::Wan => {
                 let is_offered =
                     cast == Cast::Unicast && AddressKind::of(header.destination) == AddressKind::Unicast;
-                (datagram.source_port, datagram.destination_port) == (SERVER_PORT, CLIENT_PORT)
-                    && (is_ours || is_offered)
+                let is_reply =
+                    (datagram.source_port, datagram.destination_port) == (SERVER_PORT, CLIENT_PORT);
+                (is_reply && (is_ours || is_offered)).then_some(LocalClass::DhcpClient)
             }
         }
     }

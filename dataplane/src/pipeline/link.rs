@@ -66,7 +66,14 @@ impl Dataplane {
         }
         let own = self.network_input(cx, segment, Cast::Group, header, frame);
         let others = self.links.others(segment, port);
-        if others.is_empty() { own } else { Verdict::Flood { ports: others, local: own == Verdict::Local } }
+        if others.is_empty() {
+            return own;
+        }
+        let local = match own {
+            Verdict::Local(class) => Some(class),
+            _ => None,
+        };
+        Verdict::Flood { ports: others, local }
     }
 
     /// A frame with a VLAN tag. Without a tag of VLAN 0 it is a frame of the untagged network (IEEE 802.1Q, priority-tagged
@@ -113,7 +120,7 @@ impl Dataplane {
         if ports.is_empty() {
             Verdict::Drop(DropReason::VlanTagged)
         } else {
-            Verdict::Flood { ports, local: false }
+            Verdict::Flood { ports, local: None }
         }
     }
 
@@ -193,7 +200,7 @@ impl Links {
         match ports.single() {
             Some(port) => Verdict::Transmit(port),
             None if ports.is_empty() => Verdict::Drop(DropReason::PortDown),
-            None => Verdict::Flood { ports, local: false },
+            None => Verdict::Flood { ports, local: None },
         }
     }
 
@@ -217,7 +224,7 @@ impl Links {
         match self.bridges[segment as usize].lookup(now, to) {
             Some(port) if port == from => Verdict::Drop(DropReason::BridgeSamePort),
             Some(port) => Verdict::Transmit(port),
-            None => Verdict::Flood { ports: others, local: false },
+            None => Verdict::Flood { ports: others, local: None },
         }
     }
 

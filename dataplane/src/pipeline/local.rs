@@ -2,7 +2,7 @@
 
 use super::nat::Way;
 use super::{Context, Dataplane, ipv4};
-use crate::batch::{Frame, Verdict};
+use crate::batch::{Frame, LocalClass, Verdict};
 use crate::config::{Mode, Segment};
 use crate::drop_reason::DropReason;
 use crate::wire::ipv4::{AddressKind, Header, Protocol};
@@ -18,7 +18,7 @@ impl Dataplane {
         frame: &mut Frame,
     ) -> Verdict {
         if header.is_fragment() || !is_echo_request(header, frame) {
-            return Verdict::Local;
+            return Verdict::Local(LocalClass::Stack);
         }
         let packet = &mut frame.bytes_mut()[ethernet::Header::LEN..];
         if !checksum::is_valid(header.payload(packet)) {

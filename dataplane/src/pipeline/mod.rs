@@ -33,6 +33,7 @@
 //! reassembles what is its own), application gateways in NAT.
 
 mod arp;
+mod contain;
 mod egress;
 mod errors;
 mod forward;
@@ -234,21 +235,13 @@ impl Dataplane {
         let mut cx = Context::new(now, output, spare);
         for wave in slots.chunks_mut(WAVE_FRAMES) {
             let hashes = self.fetch_flows(wave);
-            for (slot, hash) in wave.iter_mut().zip(hashes) {
-                cx.ingress = slot.ingress;
-                cx.key_hash = hash;
-                if matches!(slot.ingress, Ingress::Taken(_) | Ingress::Heard(_))
-                    && !self.enter_again(&mut cx, slot)
-                {
-                    continue;
-                }
-                let verdict = self.frame(&mut cx, &mut slot.frame);
-                // Counted before it is stored: it is not read back from memory then.
-                self.counters.count(verdict);
-                slot.verdict = verdict;
-                if cx.concerns_others {
-                    self.settle(&mut cx, slot);
-                }
+            let mut from = 0;
+            while let Some(failed) = contain::each(from..wave.len(), |at| {
+                cx.key_hash = hashes[at];
+                self.slot(&mut cx, &mut wave[at]);
+            }) {
+                self.give_up(&mut cx, &mut wave[failed]);
+                from = failed + 1;
             }
         }
         // A new neighbour is asked for at once.
@@ -342,6 +335,40 @@ impl Dataplane {
         self.links.stations(now)
     }
 
+    /// Decides on the frame in `slot`.
+    #[inline]
+    fn slot(&mut self, cx: &mut Context<'_>, slot: &mut Slot) {
+        cx.ingress = slot.ingress;
+        if matches!(slot.ingress, Ingress::Taken(_) | Ingress::Heard(_)) && !self.enter_again(cx, slot) {
+            return;
+        }
+        let verdict = self.frame(cx, &mut slot.frame);
+        // Counted before it is stored: it is not read back from memory then.
+        self.counters.count(verdict);
+        slot.verdict = verdict;
+        if cx.concerns_others {
+            self.settle(cx, slot);
+        }
+    }
+
+    /// Drops the frame in `slot`, with which a stage has failed.
+    #[cold]
+    fn give_up(&mut self, cx: &mut Context<'_>, slot: &mut Slot) {
+        (cx.leg, cx.tell_others, cx.concerns_others) = (Leg::First, false, false);
+        slot.tell_others = false;
+        slot.verdict = Verdict::Drop(DropReason::InternalError);
+        match slot.ingress {
+            // A copy, which is not counted.
+            Ingress::Heard(_) => slot.verdict = Verdict::Consumed,
+            Ingress::Taken(taken) => {
+                slot.ingress = taken.origin.into();
+                self.counters.count(slot.verdict);
+                self.counters.was_taken_over();
+            }
+            Ingress::Port(_) | Ingress::Host | Ingress::HostRaw(_) => self.counters.count(slot.verdict),
+        }
+    }
+
     /// Works out the flow keys of a wave of frames, and has their flows fetched from memory.
     #[inline]
     fn fetch_flows(&self, wave: &[Slot]) -> [Option<KeyHash>; WAVE_FRAMES] {
@@ -364,7 +391,10 @@ impl Dataplane {
             Ingress::Port(port) => self.link_input(cx, port, frame),
             Ingress::Host => self.host_packet(cx, frame),
             Ingress::HostRaw(segment) => self.host_frame(cx, segment, frame),
-            Ingress::Taken(_) | Ingress::Heard(_) => unreachable!("it has entered again"),
+            Ingress::Taken(_) | Ingress::Heard(_) => {
+                debug_assert!(false, "it has entered again");
+                Verdict::Drop(DropReason::InternalError)
+            }
         }
     }
 

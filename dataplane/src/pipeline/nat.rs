@@ -26,7 +26,7 @@ use core::net::Ipv4Addr;
 use super::hairpin::HairpinClaim;
 use super::steer::hand_over;
 use super::{Context, Dataplane, forward, local};
-use crate::batch::{Frame, Verdict};
+use crate::batch::{Frame, LocalClass, Verdict};
 use crate::config::Segment;
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, Claim, refusal::Quote};
@@ -160,7 +160,7 @@ impl Dataplane {
             }
             Ok(Content::Error) => self.nat_error(cx, way, header, frame),
             // The host tells a LAN host itself that it does not speak a protocol.
-            Err(DropReason::ProtocolUnsupported) if way == Way::Hairpin => Verdict::Local,
+            Err(DropReason::ProtocolUnsupported) if way == Way::Hairpin => Verdict::Local(LocalClass::Stack),
             Err(reason) => Verdict::Drop(reason),
         }
     }
@@ -211,7 +211,7 @@ impl Dataplane {
     ) -> Verdict {
         let route = match hop {
             Hop::To(route) => route,
-            Hop::Host => return Verdict::Local,
+            Hop::Host => return Verdict::Local(LocalClass::Stack),
             // Nobody outside sends from an inside address: what comes in does not go out again.
             Hop::External if way == Way::HairpinInput => return Verdict::Drop(DropReason::FlowAmbiguous),
             Hop::External => return self.hairpin(cx, protocol, destination.port, frame),

@@ -59,10 +59,8 @@ impl Payload {
             }
             let tag = frame.get(payload.start..).ok_or(Malformed::Truncated)?;
             let [_, _, t0, t1] = *tag.first_chunk::<{ Tag::LEN }>().ok_or(Malformed::Truncated)?;
-            payload = Self {
-                ether_type: EtherType(u16::from_be_bytes([t0, t1])),
-                start: payload.start + Tag::LEN,
-            };
+            payload =
+                Self { ether_type: EtherType(u16::from_be_bytes([t0, t1])), start: payload.start + Tag::LEN };
         }
         Ok(payload)
     }

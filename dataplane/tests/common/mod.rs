@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use gatepost_dataplane::config::{Config, Filtering, Firewall, Forward, Interface, Mode, Nat, Segment};
 use gatepost_dataplane::wire::ipv4::Protocol;
-use gatepost_dataplane::{DropReason, Frame, Ingress, Instant, MacAddr, Offload, PortId, PortSet, Verdict};
+use gatepost_dataplane::{
+    DropReason, Frame, Ingress, Instant, LocalClass, MacAddr, Offload, PortId, PortSet, Verdict,
+};
 
 pub use frames::*;
 pub use sent::*;
@@ -27,6 +29,9 @@ pub const GATEWAY_LAN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 1]);
 pub const GATEWAY_WAN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 2, 1]);
 pub const GATEWAY_LAN: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 pub const GATEWAY_WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
+
+/// For the gateway's host stack.
+pub const TO_STACK: Verdict = Verdict::Local(LocalClass::Stack);
 
 /// A host on one of the segments.
 #[derive(Clone, Copy, Debug)]

@@ -221,7 +221,7 @@ impl Team {
                 continue;
             }
             assert!(!matches!(slot.ingress, Ingress::Taken(_)));
-            if slot.verdict == Verdict::Local {
+            if matches!(slot.verdict, Verdict::Local(_)) {
                 self.delivered.push(slot.frame.bytes().to_vec());
             }
             if let Some(number) = number {
@@ -260,8 +260,8 @@ impl Team {
 pub fn ports_of(verdict: Verdict) -> (PortSet, bool) {
     match verdict {
         Verdict::Transmit(port) => (PortSet::only(port), false),
-        Verdict::Flood { ports, local } => (ports, local),
-        Verdict::Local => (PortSet::EMPTY, true),
+        Verdict::Flood { ports, local } => (ports, local.is_some()),
+        Verdict::Local(_) => (PortSet::EMPTY, true),
         Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) => (PortSet::EMPTY, false),
         Verdict::Pending | Verdict::HandOver(_) => panic!("a frame without a verdict"),
     }

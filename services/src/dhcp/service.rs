@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 
 use super::client::{self, Client, Event, Lease, Output};
-use super::frame::{Datagram, SERVER_PORT};
+use super::frame::Datagram;
 use super::message;
 use super::server::Server;
 use crate::clock::{Clock, UnixTime};
@@ -135,17 +135,13 @@ async fn next(
 }
 
 fn answer(server: &mut Server, mac: MacAddr, clock: &dyn Clock, frame: &[u8]) -> Option<Vec<u8>> {
-    let address = server.config().server_address;
-    let is_for_us = |datagram: &Datagram<'_>| {
-        let destination = datagram.destination;
-        destination.port() == SERVER_PORT && (destination.ip().is_broadcast() || *destination.ip() == address)
-    };
-    let datagram = Datagram::parse(frame).filter(is_for_us)?;
+    // The dataplane has seen that it is for the server.
+    let datagram = Datagram::parse(frame)?;
     let message = message::decode(datagram.payload)
         .inspect_err(|error| tracing::debug!(%error, from = %datagram.source_mac, "not a DHCP message"))
         .ok()?;
     let reply = server.handle_message(clock.now(), clock.unix_time(), datagram.source_mac, &message)?;
-    reply.to_frame(mac, address)
+    reply.to_frame(mac, server.config().server_address)
 }
 
 /// What a client's file holds; `null` if there is no lease.

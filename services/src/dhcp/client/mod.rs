@@ -39,7 +39,7 @@ use rand::rngs::StdRng;
 use self::lease::Timers;
 pub use self::lease::{DNS_SERVERS_MAX, Lease};
 use self::outgoing::Transaction;
-use super::frame::{Arp, CLIENT_PORT, Datagram};
+use super::frame::{Arp, Datagram};
 use super::message::{self, Message, MessageType, Opcode, OptionCode};
 
 /// REQUESTs for an offer before it is given up: about 60 s. // RFC 2131 section 3.1
@@ -220,9 +220,7 @@ impl Client {
             self.handle_arp(now, &arp);
             return;
         }
-        let Some(datagram) = Datagram::parse(frame).filter(|d| d.destination.port() == CLIENT_PORT) else {
-            return;
-        };
+        let Some(datagram) = Datagram::parse(frame) else { return };
         if let Ok(message) = message::decode(datagram.payload)
             && message.opcode() == Opcode::BootReply
             && message.xid() == self.transaction.xid

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 
 use super::*;
-use crate::dhcp::frame::SERVER_PORT;
+use crate::dhcp::frame::{CLIENT_PORT, SERVER_PORT};
 use crate::dhcp::message::DhcpOption;
 use crate::dhcp::testing::{self, message_in};
 

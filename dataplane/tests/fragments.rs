@@ -66,6 +66,26 @@ fn two_packets_with_fragments_in_between_each_other() {
 }
 
 #[test]
+fn rfc6864_a_packet_whose_sender_repeats_its_identification_keeps_one_when_out_of_order() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let mut send = |order: [usize; 3]| {
+        let fragments = outbound(7);
+        let sent: Vec<_> = order.iter().flat_map(|index| bench.send(LAN0, &fragments[*index]).sent).collect();
+        let identifications: Vec<_> = sent.iter().map(|sent| sent.ip().identification()).collect();
+        assert!(identifications.iter().all(|id| *id == identifications[0]), "{identifications:?}");
+        verify_whole(&sent, "203.0.113.10:5000 > 198.51.100.7:4000");
+        bench.pass(Duration::from_secs(1));
+        identifications[0]
+    };
+    let first = send([0, 1, 2]);
+    assert_eq!(send([1, 0, 2]), first, "what overtook the first has what the packet before got");
+    assert_eq!(send([2, 1, 0]), first);
+    bench.pass(Duration::from_secs(15));
+    let fragments = outbound(7);
+    assert_ne!(bench.send(LAN0, &fragments[0]).one().ip().identification(), first, "it is forgotten");
+}
+
+#[test]
 fn fragments_whose_first_is_refused_are_refused() {
     let mut bench = Bench::new(Mode::NatDmz);
     for (index, frame) in inbound(1).iter().enumerate() {

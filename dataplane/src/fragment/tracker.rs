@@ -23,6 +23,10 @@
 //! takes, of its set, a free place, else that of the known packet whose first fragment came longest
 //! ago, which has most likely passed; never one that fragments are held for.
 //!
+//! A sender may use an identification again within that time. A fragment that overtakes the first one of the new packet
+//! is taken for one of the old packet. So whoever notes a new value under the same key keeps of the old one what all
+//! fragments must have in common, which is the identification that NAT gives them.
+//!
 //! A packet's fragments are not counted: its place is free after the time only, so that duplicates and
 //! stragglers find it. Ports must not be forged by overlapping: see [`is_sound`].
 
@@ -145,6 +149,11 @@ impl<T: Copy> FragmentTracker<T> {
         true
     }
 
+    /// What becomes of the fragments of a packet whose first has come, if it is still remembered.
+    pub fn known(&self, now: Instant, key: &FragmentKey) -> Option<T> {
+        self.find(now, key).and_then(|place| self.sets[place / WAYS][place % WAYS].value)
+    }
+
     /// Takes out the next fragment that waited for the first, which has come, into `frame`; returns where
     /// it came from.
     pub fn release(&mut self, now: Instant, key: &FragmentKey, frame: &mut Frame) -> Option<Ingress> {
@@ -163,10 +172,10 @@ impl<T: Copy> FragmentTracker<T> {
         ingress: Ingress,
         frame: &mut Frame,
     ) -> Later<T> {
-        let found = self.find(now, key);
-        if let Some(value) = found.and_then(|place| self.sets[place / WAYS][place % WAYS].value) {
+        if let Some(value) = self.known(now, key) {
             return Later::Known(value);
         }
+        let found = self.find(now, key);
         if !self.pool.has_spare() {
             return Later::Full;
         }

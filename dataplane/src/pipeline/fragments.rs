@@ -6,7 +6,7 @@
 
 use core::mem;
 
-use super::nat::{Arrival, Fate, Way};
+use super::nat::{Arrival, Fate, Passage, Way};
 use super::steer::hand_over;
 use super::{Context, Dataplane, ipv4};
 use crate::batch::{Frame, LocalClass, Output, Verdict};
@@ -39,7 +39,8 @@ impl Dataplane {
                 Later::Full => Verdict::Drop(DropReason::FragmentTableFull),
             };
         }
-        let fate = self.decide_first_fragment(cx, Arrival { way, header, frame });
+        let decided = self.decide_first_fragment(cx, Arrival { way, header, frame });
+        let fate = self.with_former_identification(cx, &key, decided);
         if let Fate::Ask(worker) = fate {
             // The first comes back; the others wait for it.
             return hand_over(cx, worker, Leg::Asks);
@@ -47,6 +48,19 @@ impl Dataplane {
         let verdict = self.meet(cx, way, &fate, header, frame);
         self.release_fragments(cx, way, &key, fate);
         verdict
+    }
+
+    /// The fate of a packet's fragments with the identification that NAT has given to a packet of the same key, if that
+    /// is still remembered. Its sender uses an identification again, and fragments of the new packet that overtook the
+    /// first one have gone out with what the old packet got.
+    fn with_former_identification(&self, cx: &Context<'_>, key: &FragmentKey, fate: Fate) -> Fate {
+        let Fate::Pass(passage @ Passage { identification: Some(_), .. }) = fate else { return fate };
+        match self.fragments.known(cx.now, key) {
+            Some(Fate::Pass(Passage { identification: Some(former), .. })) => {
+                Fate::Pass(Passage { identification: Some(former), ..passage })
+            }
+            _ => fate,
+        }
     }
 
     /// Gives up the fragments whose first did not come.

@@ -104,6 +104,10 @@ impl<'a> Ip<'a> {
         format!("{source}:{} > {destination}:{}", self.source_port(), self.destination_port())
     }
 
+    pub fn identification(&self) -> u16 {
+        self.u16_at(4)
+    }
+
     /// The type and code of an ICMP message.
     pub fn icmp(&self) -> (u8, u8) {
         assert_eq!(self.0[9], 1, "not ICMP");

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::time::Duration;
 
-use gatepost_sim::scenario::catalog;
+use etherparse::PacketBuilder;
+use gatepost_sim::scenario::{Office, catalog, frame, office, sleep, wake};
 
 /// What must not be in a capture. An ICMP error quotes the beginning of a segment, and the checksum of all of
 /// it.
@@ -55,6 +56,15 @@ impl Drop for Capture {
     fn drop(&mut self) {
         _ = fs::remove_file(&self.0);
     }
+}
+
+/// A capture of an office of this test's own.
+fn capture_of(name: &str, office: Office) -> Capture {
+    let capture =
+        Capture(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}.pcapng", process::id())));
+    let outcome = office.run(name, 1, Some(&capture.0)).expect("it can be built");
+    assert!(outcome.passed(), "{outcome}");
+    capture
 }
 
 #[track_caller]
@@ -116,4 +126,40 @@ fn a_wrong_bit_shows() {
     bytes[at + 1] ^= 1;
     fs::write(&capture.0, bytes).expect("it can be written");
     assert_eq!(capture.tshark(&["-Y", WRONG]).len(), 1);
+}
+
+#[test]
+fn hosts_have_names_and_what_happens_is_told_at_its_frame() {
+    let mut by_hand = Vec::new();
+    PacketBuilder::ethernet2([2, 0, 0, 0, 0, 0x77], [0xff; 6])
+        .ipv4([192, 168, 1, 77], [192, 168, 1, 255], 64)
+        .udp(4_444, 4_444)
+        .write(&mut by_hand, b"hello")
+        .expect("memory takes it");
+    let office = office()
+        .pcs(2)
+        .at(Duration::from_secs(40), wake("pc-1"))
+        .at(Duration::from_secs(30), sleep("pc-1"))
+        .at(Duration::from_secs(20), frame("pc-0", by_hand))
+        .visiting_every(Some(Duration::from_secs(2)));
+    let capture = capture_of("by-hand", office);
+    let fields =
+        ["-T", "fields", "-e", "frame.time_epoch", "-e", "frame.interface_name", "-e", "frame.comment"];
+    let by_hand = capture.tshark(&[&["-Y", "udp.port == 4444"], &fields[..]].concat());
+    assert_eq!(by_hand.len(), 1, "{by_hand:?}");
+    let [time, interface, comment] = by_hand[0].split('\t').collect::<Vec<_>>()[..] else {
+        panic!("{by_hand:?}")
+    };
+    assert!(time.starts_with("20.00"), "{time}");
+    assert_eq!((interface, comment), ("lan0", "pc-0 sends a frame of 47 octets"));
+    let comments = capture.tshark(&["-Y", "frame.comment", "-T", "fields", "-e", "frame.comment"]);
+    let expected = ["pc-0 sends a frame of 47 octets", "pc-1 goes to sleep", "pc-1 wakes up"];
+    assert_eq!(comments, expected);
+    // One pass through the file: a name stands before the first frame that needs it.
+    let hosts = capture.tshark(&["-N", "n", "-Y", "tcp", "-T", "fields", "-e", "ip.src_host"]);
+    for name in ["pc-0", "pc-1", "gateway-wan"] {
+        assert!(hosts.iter().any(|host| host == name), "no {name}");
+    }
+    assert!(hosts.iter().any(|host| host.starts_with("web-")), "no web server");
+    assert!(!hosts.iter().any(|host| host.starts_with("192.168.1.")), "a PC without a name");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gatepost_sim::scenario::{catalog, office};
+use gatepost_sim::scenario::{catalog, office, sleep, wake};
 
 #[track_caller]
 fn passes(name: &str) {
@@ -129,4 +129,36 @@ fn ticks_of_ten_milliseconds_do_for_a_long_day() {
         });
     let outcome = office.run("long-ticks", 1, None).expect("it can be built");
     assert!(outcome.passed(), "{outcome}");
+}
+
+#[test]
+fn an_office_is_on_the_network_and_the_pool_that_its_scenario_says() {
+    let lan = office()
+        .lan("10.20.0.0/16")
+        .printer("pc-1")
+        .config("[dhcp]\npool = '10.20.7.1-10.20.7.9'\n")
+        .expect("pc-0 has an address of the pool", |account| {
+            let address = account.pc("pc-0").diary.address.map(|net| net.to_string()).unwrap_or_default();
+            if address.starts_with("10.20.7.") && address.ends_with("/16") { Ok(()) } else { Err(address) }
+        })
+        .expect("the printer has its own", |account| {
+            let address = account.pc("pc-1").diary.address.map(|net| net.to_string());
+            if address.as_deref() == Some("10.20.0.200/16") { Ok(()) } else { Err(format!("{address:?}")) }
+        })
+        .expect("pages come", |account| account.every_pc(|diary| diary.pages > 0));
+    let outcome = lan.run("lan", 1, None).expect("it can be built");
+    assert!(outcome.passed(), "{outcome}");
+    assert!(outcome.options.contains("the LAN is 10.20.0.0/16"), "{outcome}");
+}
+
+#[test]
+fn what_happens_is_told_in_the_order_of_time() {
+    let office = office()
+        .pcs(1)
+        .at(Duration::from_secs(9), wake("pc-0"))
+        .at(Duration::from_millis(1_500), sleep("pc-0"))
+        .lasting(Duration::from_secs(10));
+    let options = office.run("order", 1, None).expect("it can be built").options;
+    let told: Vec<_> = options.lines().filter(|line| line.contains("pc-0")).collect();
+    assert_eq!(told, ["     1.500 s: pc-0 goes to sleep", "     9.000 s: pc-0 wakes up"]);
 }

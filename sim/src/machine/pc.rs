@@ -4,6 +4,7 @@
 //! number of octets with a known pattern, asked for by that number; every octet is compared. A chat is
 //! one connection on which a counter goes out every second and has to come back.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -101,6 +102,38 @@ pub struct Diary {
     pub late_answers: u64,
     /// Pings that came back.
     pub echoes: u64,
+}
+
+/// When something was last seen, for people.
+pub fn when(at: Option<Instant>) -> String {
+    at.map_or_else(|| "never".to_owned(), |at| format!("at {at}"))
+}
+
+impl fmt::Display for Diary {
+    /// Some lines, each about one thing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address =
+            |address: Option<Ipv4Net>| address.map_or_else(|| "none".to_owned(), |net| net.to_string());
+        match self.address {
+            Some(now) => write!(f, "address {now}, got {}", when(self.address_since))?,
+            None => f.write_str("no address")?,
+        }
+        writeln!(
+            f,
+            "; the first was {}, and {} were lost",
+            address(self.first_address),
+            self.addresses_lost
+        )?;
+        let Self { lookups, lookups_failed, pages, pages_failed, pages_wrong, .. } = self;
+        let colleague = when(self.last_colleague_at);
+        writeln!(f, "{lookups} names, {lookups_failed} failed; a colleague's was last answered {colleague}")?;
+        let last_page = when(self.last_page_at);
+        writeln!(f, "{pages} pages, {pages_failed} failed, {pages_wrong} wrong; the last {last_page}")?;
+        let Self { chat_lines, chats_broken, hairpin_pages, late_answers, echoes, .. } = self;
+        let last_chat = when(self.last_chat_at);
+        writeln!(f, "{chat_lines} lines of chat, the last {last_chat}; {chats_broken} chats broken")?;
+        write!(f, "{hairpin_pages} hairpinned pages, {late_answers} late answers, {echoes} pings")
+    }
 }
 
 /// A PC.

@@ -14,8 +14,6 @@ use crate::packet::{Content, Packet};
 
 /// Its hardware address.
 pub const MAC: MacAddr = MacAddr([0x02, 0x00, 0x5e, 0x66, 0x66, 0x77]);
-/// The gateway, in every office of the simulation.
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 /// Time between two tricks.
 const TRICK_INTERVAL: Duration = Duration::from_millis(100);
 /// The most answers under way; further ones are not given.
@@ -36,10 +34,10 @@ pub enum Trick {
 }
 
 /// The spoofer.
-#[derive(Default)]
 pub struct Spoofer {
     tricks: VecDeque<Trick>,
     taken: BTreeSet<Ipv4Addr>,
+    gateway_address: Ipv4Addr,
     gateway: Option<MacAddr>,
     replies: Vec<Vec<u8>>,
     next_at: Instant,
@@ -47,6 +45,19 @@ pub struct Spoofer {
 }
 
 impl Spoofer {
+    /// A spoofer on the LAN of the gateway with this address, which means no good yet.
+    pub fn new(gateway_address: Ipv4Addr) -> Self {
+        Self {
+            tricks: VecDeque::new(),
+            taken: BTreeSet::new(),
+            gateway_address,
+            gateway: None,
+            replies: Vec::new(),
+            next_at: Instant::ZERO,
+            played: 0,
+        }
+    }
+
     /// Plays `tricks` from now on, one after the other.
     pub fn play(&mut self, tricks: impl IntoIterator<Item = Trick>) {
         self.tricks.extend(tricks);
@@ -76,7 +87,7 @@ impl Spoofer {
             }
             Trick::Borrow(mac) => {
                 let ip = PacketBuilder::ethernet2(mac.0, gateway.0);
-                datagram(ip.ipv4([0; 4], GATEWAY.octets(), TTL), self.played)
+                datagram(ip.ipv4([0; 4], self.gateway_address.octets(), TTL), self.played)
             }
         }
     }
@@ -93,7 +104,7 @@ impl Machine for Spoofer {
         else {
             return;
         };
-        if sender == GATEWAY {
+        if sender == self.gateway_address {
             self.gateway = Some(source_mac);
         }
         if is_request && self.taken.contains(&target) && self.replies.len() < REPLIES_MAX {
@@ -108,7 +119,12 @@ impl Machine for Spoofer {
         }
         self.next_at = now + TRICK_INTERVAL;
         let Some(gateway) = self.gateway else {
-            return transmit(arp(ArpOperation::REQUEST, Ipv4Addr::UNSPECIFIED, MacAddr::ZERO, GATEWAY));
+            return transmit(arp(
+                ArpOperation::REQUEST,
+                Ipv4Addr::UNSPECIFIED,
+                MacAddr::ZERO,
+                self.gateway_address,
+            ));
         };
         if let Some(trick) = self.tricks.pop_front() {
             transmit(self.play_one(trick, gateway));

@@ -62,6 +62,13 @@ pub enum Action {
     Attack(Vec<Shot>),
     /// The spoofer plays tricks on the LAN.
     Spoof(Vec<Trick>),
+    /// A machine sends a frame that the scenario made, over its own cable.
+    Frame {
+        /// The PC, `spoofer`, `internet`, `attacker` or `visitor`.
+        machine: String,
+        /// The whole Ethernet frame, without FCS.
+        frame: Vec<u8>,
+    },
     /// The gateway's time of day jumps by so many seconds, ahead or back.
     ClockJumps(i64),
     /// The gateway's disk becomes better or worse.
@@ -107,6 +114,7 @@ impl fmt::Display for Action {
             Self::NameMoves(name) => write!(f, "{name} moves to another web server"),
             Self::Attack(shots) => write!(f, "{} shots at the gateway", shots.len()),
             Self::Spoof(tricks) => write!(f, "{} tricks of the spoofer's", tricks.len()),
+            Self::Frame { machine, frame } => write!(f, "{machine} sends a frame of {} octets", frame.len()),
             Self::ClockJumps(secs) => write!(f, "the gateway's time of day jumps by {secs:+} s"),
             Self::Disk(mood) => write!(f, "the disk {mood}"),
             Self::Reload(Rules { config, has_forwards }) => {
@@ -206,7 +214,8 @@ pub fn attack(shots: impl IntoIterator<Item = Shot>) -> Action {
     Action::Attack(shots.into_iter().collect())
 }
 
-/// The attacker tries the TCP and UDP ports up to `port_max`, pings, and tries what lies behind.
+/// The attacker tries the TCP and UDP ports up to `port_max`, pings, and tries what lies behind in the network
+/// that a LAN has unless told otherwise.
 pub fn port_scan(port_max: u16) -> Action {
     let ports = (1..=port_max).flat_map(|port| [Shot::Syn(port), Shot::Udp(port)]);
     let lan = (1..=20).map(|host| Ipv4Addr::new(192, 168, 1, host));
@@ -217,6 +226,11 @@ pub fn port_scan(port_max: u16) -> Action {
 /// The spoofer plays tricks, ten a second.
 pub fn spoof(tricks: impl IntoIterator<Item = Trick>) -> Action {
     Action::Spoof(tricks.into_iter().collect())
+}
+
+/// `machine` sends `frame`, a whole Ethernet frame without FCS, as it stands.
+pub fn frame(machine: &str, frame: impl Into<Vec<u8>>) -> Action {
+    Action::Frame { machine: machine.to_owned(), frame: frame.into() }
 }
 
 /// The gateway's time of day jumps by so many seconds, ahead or back.

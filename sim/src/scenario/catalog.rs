@@ -11,7 +11,7 @@ use super::action::{
     reunite, sleep, spoof, wake,
 };
 use super::office::{Office, office};
-use super::outcome::VisitAccount;
+use super::outcome::{VisitAccount, in_lines};
 use super::swarm;
 use crate::machine::attacker::Shot;
 use crate::machine::internet::{CHAT_ADDRESS, CHAT_PORT, DnsMood, ProviderMood};
@@ -254,7 +254,7 @@ fn laptop_moves() -> Office {
         .at(secs(40), replug("pc-0", "lan2"))
         .expect("pc-0's chat went on", |account| {
             let diary = &account.pc("pc-0").diary;
-            if chatted(diary, 60) { Ok(()) } else { Err(format!("{diary:?}")) }
+            if chatted(diary, 60) { Ok(()) } else { Err(diary.to_string()) }
         })
 }
 
@@ -354,7 +354,7 @@ fn printer() -> Office {
         .expect("the printer has its address", move |account| {
             let diary = &account.pc("pc-3").diary;
             let has = |address: Option<ipnet::Ipv4Net>| address.is_some_and(|net| net.addr() == reserved);
-            if has(diary.address) && has(diary.first_address) { Ok(()) } else { Err(format!("{diary:?}")) }
+            if has(diary.address) && has(diary.first_address) { Ok(()) } else { Err(diary.to_string()) }
         })
         .expect("names were answered to the end", |account| {
             account.every_pc(|diary| diary.lookups > 20 && diary.last_page_at.is_some())
@@ -391,7 +391,7 @@ fn forwarded_server() -> Office {
         .hairpinning(2)
         .expect("the internet sees both servers", |account| {
             let is_seen = |visits: &VisitAccount| visits.pages >= 12 && visits.failed <= 2;
-            if account.visits.iter().all(is_seen) { Ok(()) } else { Err(format!("{:?}", account.visits)) }
+            if account.visits.iter().all(is_seen) { Ok(()) } else { Err(in_lines(&account.visits)) }
         })
         .expect("colleagues see the first by its outside address", |account| {
             let pages = ["pc-3", "pc-4"].map(|pc| account.pc(pc).diary.hairpin_pages);
@@ -411,12 +411,12 @@ fn reloaded() -> Office {
         .at(secs(70), reload("", true))
         .expect("chats go on through all of it", |account| {
             let diaries = ["pc-0", "pc-1", "pc-2"].map(|pc| account.pc(pc).diary.clone());
-            if diaries.iter().all(|diary| chatted(diary, 100)) { Ok(()) } else { Err(format!("{diaries:?}")) }
+            if diaries.iter().all(|diary| chatted(diary, 100)) { Ok(()) } else { Err(in_lines(&diaries)) }
         })
         .expect("the server is seen again when its forward is back", |account| {
             let visits = &account.visits[0];
             let is_back = visits.last_page_at.is_some_and(|at| at.as_secs() > 100);
-            if is_back { Ok(()) } else { Err(format!("{visits:?}")) }
+            if is_back { Ok(()) } else { Err(visits.to_string()) }
         })
         .expect("every PC fetches pages in the end", |account| {
             account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > 80))
@@ -434,7 +434,7 @@ fn mapping_lives() -> Office {
         .visiting_every(Some(secs(600)))
         .expect("chats outlast two hours of silence", |account| {
             let diaries = ["pc-0", "pc-1"].map(|pc| account.pc(pc).diary.clone());
-            if diaries.iter().all(|diary| chatted(diary, 2)) { Ok(()) } else { Err(format!("{diaries:?}")) }
+            if diaries.iter().all(|diary| chatted(diary, 2)) { Ok(()) } else { Err(in_lines(&diaries)) }
         })
         .expect("late answers came, and pings came back", |account| {
             account.every_pc(|diary| diary.late_answers > 50 && diary.echoes > 100)
@@ -535,11 +535,7 @@ fn provider_vanishes() -> Office {
             let is_late = |at: Option<Instant>| at.is_some_and(|at| at.as_secs() > 240);
             account.every_pc(|diary| is_late(diary.last_page_at))?;
             let chats = [&account.pc("pc-0").diary, &account.pc("pc-1").diary];
-            if chats.iter().all(|diary| is_late(diary.last_chat_at)) {
-                Ok(())
-            } else {
-                Err(format!("{chats:?}"))
-            }
+            if chats.iter().all(|diary| is_late(diary.last_chat_at)) { Ok(()) } else { Err(in_lines(chats)) }
         })
 }
 

@@ -17,7 +17,7 @@
 //!     .lasting(Duration::from_secs(60))
 //!     .expect("pc-0's chat went on", |account| {
 //!         let chat = &account.pc("pc-0").diary;
-//!         if chat.chats_broken == 0 && chat.chat_lines > 40 { Ok(()) } else { Err(format!("{chat:?}")) }
+//!         if chat.chats_broken == 0 && chat.chat_lines > 40 { Ok(()) } else { Err(chat.to_string()) }
 //!     });
 //! let outcome = moves.run("laptop-moves", 1, None).expect("the office can be built");
 //! assert!(outcome.passed(), "{outcome}");
@@ -31,6 +31,7 @@
 
 pub mod action;
 pub mod catalog;
+mod gateway_config;
 mod office;
 pub mod outcome;
 mod progress;
@@ -39,9 +40,9 @@ mod validate;
 mod world;
 
 pub use action::{
-    Action, attack, calm, clock_jumps, dhcp_silent, disk, dns, dns_of, link, name_moves, panic, partition,
-    port_scan, power_back, power_cut, power_cut_while_writing, provider, renumber, replug, reunite, sleep,
-    spoof, wake,
+    Action, attack, calm, clock_jumps, dhcp_silent, disk, dns, dns_of, frame, link, name_moves, panic,
+    partition, port_scan, power_back, power_cut, power_cut_while_writing, provider, reload, reload_refused,
+    renumber, replug, reunite, sleep, spoof, wake,
 };
 pub use office::{Office, dhcp, fixed, office};
 pub use outcome::{Account, Outcome, PcAccount};

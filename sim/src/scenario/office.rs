@@ -7,21 +7,17 @@ use std::panic::Location;
 use std::path::Path;
 use std::time::Duration;
 
-use gatepost::config::Config;
 use ipnet::Ipv4Net;
 
-use super::action::{Action, Rules};
+use super::action::Action;
 use super::outcome::{Account, Outcome};
 use super::progress::Watch;
 use super::world::World;
-use crate::machine::internet::{RESOLVER_ADDRESSES, WEB_PORT};
-use crate::machine::pc::mac_of;
-use crate::mistake::{Line, Mistake};
+use crate::machine::internet::WEB_PORT;
+use crate::mistake::Line;
 use crate::world::link::{Link, perfect};
 use crate::world::segment::TICK;
 
-/// The host number on the LAN of the first reserved address.
-const RESERVED_FIRST: u8 = 200;
 /// The host number that the provider's DHCP server gives its first customer.
 pub(super) const LEASED_HOST: u32 = 100;
 
@@ -41,6 +37,7 @@ pub struct Office {
     pub(super) lan_ports: usize,
     pub(super) workers: u8,
     pub(super) mode: String,
+    pub(super) lan: String,
     pub(super) lease_secs: u32,
     pub(super) wan: WanBy,
     pub(super) isp_network: Ipv4Net,
@@ -55,7 +52,7 @@ pub struct Office {
     pub(super) actions: Vec<(Duration, Action, Line)>,
     pub(super) lasting: Duration,
     pub(super) expectations: Vec<Expectation>,
-    extra_config: String,
+    pub(super) extra_config: String,
     /// Where [`office`] was called.
     line: Line,
     /// Where each method was called last.
@@ -66,11 +63,13 @@ pub struct Office {
 pub(super) struct Server {
     pub(super) pc: String,
     /// The port of the WAN's address that leads to it; `None`: all that nothing else claims.
-    port: Option<u16>,
+    pub(super) port: Option<u16>,
     /// Where it was asked for.
     pub(super) line: Line,
 }
 
+/// The LAN's network, unless the scenario says another.
+pub(super) const DEFAULT_LAN: &str = "192.168.1.0/24";
 /// The usual MTU of a WAN.
 const WAN_MTU: u16 = 1_500;
 
@@ -107,6 +106,7 @@ pub fn office() -> Office {
         lan_ports: 1,
         workers: 1,
         mode: "nat-dmz".to_owned(),
+        lan: DEFAULT_LAN.to_owned(),
         lease_secs: 3_600,
         wan: WanBy::Dhcp,
         isp_network: "203.0.113.0/24".parse().expect("a network"),
@@ -195,6 +195,12 @@ impl Office {
         Self { mode: mode.to_owned(), ..self.noting("mode") }
     }
 
+    /// The LAN's network, such as `10.20.0.0/16`: the gateway has its first address, PCs those from the second on.
+    #[track_caller]
+    pub fn lan(self, network: &str) -> Self {
+        Self { lan: network.to_owned(), ..self.noting("lan") }
+    }
+
     /// How long the gateway's leases last.
     #[track_caller]
     pub fn lease_secs(self, secs: u32) -> Self {
@@ -253,7 +259,7 @@ impl Office {
         self
     }
 
-    /// More of the gateway's configuration, as in its file.
+    /// More of the gateway's configuration, as in its file. Keys win over what the office's own methods say.
     #[track_caller]
     pub fn config(mut self, toml: &str) -> Self {
         self.extra_config.push_str(toml);
@@ -337,6 +343,9 @@ impl Office {
         if self.workers > 1 {
             let _ = write!(text, "\n  {} workers", self.workers);
         }
+        if self.lan != DEFAULT_LAN {
+            let _ = write!(text, "\n  the LAN is {}", self.lan);
+        }
         for Server { pc, port, .. } in &self.servers {
             let _ = match port {
                 Some(port) => write!(text, "\n  port {port} leads to {pc}"),
@@ -355,100 +364,22 @@ impl Office {
         for (name, link, _) in &self.links {
             let _ = write!(text, "\n  cable of {name}: {link:?}");
         }
-        for (time, action, _) in &self.actions {
-            let _ = write!(text, "\n  {:>4} s: {action}", time.as_secs());
+        for (time, action, _) in self.actions_in_order() {
+            let _ = write!(text, "\n  {:>8.3} s: {action}", time.as_secs_f64());
         }
         text
+    }
+
+    /// What happens, in the order of time; at one time, in the order of the scenario.
+    pub(super) fn actions_in_order(&self) -> Vec<&(Duration, Action, Line)> {
+        let mut actions: Vec<_> = self.actions.iter().collect();
+        actions.sort_by_key(|(time, ..)| *time);
+        actions
     }
 
     /// Whether there is a WAN.
     pub(super) fn has_wan(&self) -> bool {
         self.mode != LAN_ONLY
-    }
-
-    /// The gateway's configuration in the beginning.
-    pub(super) fn gateway_config(&self) -> Result<Config, Mistake> {
-        let text = self.config_text(&self.extra_config, true);
-        Config::parse("the gateway's configuration", &text).map_err(|mistakes| {
-            let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
-            let what =
-                format!("{}; see mode(), lease_secs(), wan_mtu() and config()\n{text}", mistakes.join("\n"));
-            Mistake::at(self.line_of("config"), what)
-        })
-    }
-
-    /// The gateway's configuration with other rules.
-    pub(super) fn config_with(&self, rules: &Rules) -> Result<Config, String> {
-        let text = self.config_text(&rules.config, rules.has_forwards);
-        Config::parse("the gateway's configuration", &text).map_err(|mistakes| {
-            let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
-            format!("{}\n{text}", mistakes.join("\n"))
-        })
-    }
-
-    fn config_text(&self, extra_config: &str, has_forwards: bool) -> String {
-        let ports: Vec<_> = (0..self.lan_ports).map(|port| format!("{{ tap = 'lan{port}' }}")).collect();
-        format!(
-            "network.mode = '{}'\nsystem.workers = {}\n[dhcp]\npool = '192.168.1.2-192.168.1.254'\nlease_secs = {}\n\
-             [lan]\nports = [{}]\n{}\n{}{}",
-            self.mode,
-            self.workers,
-            self.lease_secs,
-            ports.join(", "),
-            self.wan_config(),
-            self.rules(has_forwards),
-            extra_config,
-        )
-    }
-
-    fn wan_config(&self) -> String {
-        if !self.has_wan() {
-            return "[dns]\nuse_upstream = false".to_owned();
-        }
-        let address = match self.wan {
-            WanBy::Dhcp => "address = 'dhcp'".to_owned(),
-            WanBy::Fixed => format!(
-                "address = '{}/{}'\ngateway = '{}'\n[dns]\nupstream = ['{}', '{}']",
-                self.fixed_address(),
-                self.isp_network.prefix_len(),
-                self.isp_router(),
-                RESOLVER_ADDRESSES[0],
-                RESOLVER_ADDRESSES[1],
-            ),
-        };
-        format!("[wan]\nports = [{{ tap = 'wan' }}]\nmtu = {}\n{address}", self.wan_mtu)
-    }
-
-    /// The reservations and the firewall's rules, as in the file.
-    fn rules(&self, has_forwards: bool) -> String {
-        let mut text = String::new();
-        for (pc, address) in self.reserved() {
-            let mac = mac_of(pc);
-            let _ = writeln!(text, "[[dhcp.reservations]]\nmac = '{mac}'\naddress = '{address}'");
-            if self.printer.as_deref().and_then(pc_number) == Some(pc) {
-                text.push_str("hostname = 'printer'\n");
-            }
-        }
-        let address_of = |pc: &str| self.reserved().find(|(number, _)| pc_number(pc) == Some(*number));
-        for Server { pc, port, .. } in &self.servers {
-            let Some((_, address)) = address_of(pc) else { continue };
-            let _ = match port {
-                None => writeln!(text, "[firewall]\ndmz_host = '{address}'"),
-                Some(_) if !has_forwards => Ok(()),
-                Some(port) => {
-                    writeln!(text, "[[firewall.forwards]]\nwan_port = '{port}'\nto = '{address}:{WEB_PORT}'")
-                }
-            };
-        }
-        text
-    }
-
-    /// Who has a reservation, and of which address.
-    fn reserved(&self) -> impl Iterator<Item = (usize, std::net::Ipv4Addr)> {
-        let mut pcs: Vec<_> = self.servers.iter().map(|server| &server.pc).chain(&self.printer).collect();
-        pcs.dedup();
-        let addresses = (RESERVED_FIRST..).map(|host| std::net::Ipv4Addr::new(192, 168, 1, host));
-        pcs.into_iter().filter_map(|pc| pc_number(pc)).zip(addresses).collect::<Vec<_>>().into_iter()
     }
 
     /// Whether there is a printer.
@@ -486,7 +417,8 @@ impl Office {
         self.isp_host(10)
     }
 
-    fn isp_router(&self) -> std::net::Ipv4Addr {
+    /// The provider's router.
+    pub(super) fn isp_router(&self) -> std::net::Ipv4Addr {
         self.isp_host(1)
     }
 
@@ -525,7 +457,7 @@ impl Office {
 }
 
 /// The number of the PC called `name`, if one can be.
-fn pc_number(name: &str) -> Option<usize> {
+pub(super) fn pc_number(name: &str) -> Option<usize> {
     name.strip_prefix("pc-")?.parse().ok()
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gatepost_dataplane::Instant;
 
-use crate::machine::pc::Diary;
+use crate::machine::pc::{Diary, when};
 use crate::world::observer::Violation;
 
 /// What the machines have to tell in the end.
@@ -45,7 +45,7 @@ impl Account {
     /// The first for which `holds` does not.
     pub fn every_pc(&self, holds: impl Fn(&Diary) -> bool) -> Result<(), String> {
         match self.pcs.iter().find(|pc| !holds(&pc.diary)) {
-            Some(pc) => Err(format!("{}: {:?}", pc.name, pc.diary)),
+            Some(pc) => Err(format!("{}:\n{}", pc.name, pc.diary)),
             None => Ok(()),
         }
     }
@@ -60,6 +60,19 @@ pub struct VisitAccount {
     pub failed: u64,
     /// When the latest page came.
     pub last_page_at: Option<Instant>,
+}
+
+impl fmt::Display for VisitAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pages, failed, last_page_at } = self;
+        write!(f, "{pages} pages, the last {}, and {failed} that failed", when(*last_page_at))
+    }
+}
+
+/// Several accounts of one kind, below one another.
+pub fn in_lines<T: ToString>(accounts: impl IntoIterator<Item = T>) -> String {
+    let lines: Vec<_> = accounts.into_iter().map(|account| account.to_string()).collect();
+    lines.join("\n")
 }
 
 /// What one PC has to tell.
@@ -122,7 +135,9 @@ impl fmt::Display for Outcome {
         for (what, result) in &self.expectations {
             writeln!(f, "  {} {what}", mark(result.is_ok()))?;
             if let Err(why) = result {
-                writeln!(f, "    {why}")?;
+                for line in why.lines() {
+                    writeln!(f, "      {line}")?;
+                }
             }
         }
         if let Some(why) = &self.breakdown {
@@ -150,4 +165,45 @@ impl fmt::Display for Outcome {
 
 fn mark(passed: bool) -> &'static str {
     if passed { "✓" } else { "✗" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expectation_that_failed_is_told_in_lines_that_fit_a_terminal() {
+        let pc = PcAccount { name: "pc-3".to_owned(), diary: Diary::default() };
+        let visit = VisitAccount { pages: 1, failed: 2, last_page_at: Some(Instant::from_secs(7)) };
+        let account = Account {
+            pcs: vec![pc],
+            customer: None,
+            visits: vec![visit],
+            fired: 0,
+            tricks: 0,
+            attack_answers: 0,
+            open_ports: Vec::new(),
+        };
+        let told = account.every_pc(|diary| diary.pages > 0).expect_err("no page");
+        let expectations =
+            vec![("pages".to_owned(), Err(told)), ("visits".to_owned(), Err(in_lines(&account.visits)))];
+        let outcome = Outcome {
+            scenario: "test".to_owned(),
+            seed: 1,
+            options: String::new(),
+            simulated: Duration::ZERO,
+            frames: 0,
+            trace_hash: 0,
+            promises: Vec::new(),
+            violations: Vec::new(),
+            expectations,
+            breakdown: None,
+            is_cut_short: false,
+            account,
+        };
+        let text = outcome.to_string();
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        assert!(text.contains("✗ pages\n      pc-3:\n      no address"), "{text}");
+        assert!(text.contains("      1 pages, the last at 7.000000s, and 2 that failed\n"), "{text}");
+    }
 }

@@ -7,18 +7,21 @@ use gatepost_dataplane::config::Mode;
 use ipnet::Ipv4Net;
 
 use super::action::Action;
+use super::gateway_config::is_lan_network;
 use super::office::{Office, Server};
 use crate::machine::internet::{Tree, authorities, servers_called};
 use crate::machine::pc::PCS_MAX;
 use crate::mistake::{Line, Mistake};
 use crate::world::link::Link;
-use crate::world::segment::TICK;
+use crate::world::segment::{FRAME_LEN_MAX, TICK};
 
 /// The most ports that the office's switch has.
 pub const LAN_PORTS_MAX: usize = 8;
 
 /// The longest tick: with more, what waits for an answer on the LAN would notice.
 const TICK_MAX: Duration = Duration::from_millis(20);
+/// Octets of an Ethernet header, the least that a frame has.
+const ETHERNET_HEADER_LEN: usize = 14;
 /// The shortest time between two things that somebody does again and again.
 const OFTEN_MIN: Duration = Duration::from_millis(1);
 
@@ -73,6 +76,11 @@ impl Office {
                 "mode",
                 !modes.contains(&mode.as_str()),
                 format!("there is no mode {mode:?}; write one of {}", modes.join(", ")),
+            ),
+            (
+                "lan",
+                !is_lan_network(&self.lan),
+                format!("{:?} is no network with room for the office; write lan(\"10.20.0.0/16\")", self.lan),
             ),
             (
                 "chatting",
@@ -190,6 +198,7 @@ impl Office {
                     }
                 }
             }
+            Action::Frame { machine, frame } => self.validate_frame(machine, frame, line),
             Action::Sleep(machine) | Action::Wake(machine) => self.validate_pc(machine, line),
             Action::Partition(names) => names.iter().try_for_each(|name| self.validate_pc(name, line)),
             Action::Renumber(network) if network.parse::<Ipv4Net>().is_err() => {
@@ -206,12 +215,28 @@ impl Office {
         }
     }
 
+    fn validate_frame(&self, machine: &str, frame: &[u8], line: &Line) -> Result<(), Mistake> {
+        match machine {
+            "spoofer" => {}
+            "internet" | "attacker" | "visitor" if self.has_wan() => {}
+            "internet" | "attacker" | "visitor" => {
+                return wrong(line, format!("there is no {machine} in lan-only mode"));
+            }
+            pc => self.validate_pc(pc, line)?,
+        }
+        match frame.len() {
+            ETHERNET_HEADER_LEN..=FRAME_LEN_MAX => Ok(()),
+            len => wrong(
+                line,
+                format!("{len} octets are no frame; send {ETHERNET_HEADER_LEN} to {FRAME_LEN_MAX}"),
+            ),
+        }
+    }
+
     /// Power goes and comes in turn.
     fn validate_power(&self) -> Result<(), Mistake> {
-        let mut actions: Vec<_> = self.actions.iter().collect();
-        actions.sort_by_key(|(time, ..)| *time);
         let mut has_power = true;
-        for (_, action, line) in actions {
+        for (_, action, line) in self.actions_in_order() {
             match action {
                 Action::PowerCut | Action::PowerCutWhileWriting(_) if !has_power => {
                     return wrong(line, "the power is cut already; write power_back() before".to_owned());
@@ -259,8 +284,8 @@ mod tests {
     use super::*;
     use crate::machine::internet::{DnsMood, ProviderMood};
     use crate::scenario::action::{
-        calm, dns_of, link, name_moves, partition, power_back, power_cut, power_cut_while_writing, provider,
-        renumber, replug, sleep,
+        calm, dns_of, frame, link, name_moves, partition, power_back, power_cut, power_cut_while_writing,
+        provider, renumber, replug, sleep,
     };
     use crate::scenario::office::office;
     use crate::world::link::{loss, perfect};
@@ -290,7 +315,14 @@ mod tests {
         refused(office().mode("bridge"), "there is no mode \"bridge\"; write one of lan-only, router");
         refused(office().isp_lease_secs(0), "no lease lasts 0 s");
         refused(office().visiting_every(Some(Duration::ZERO)), "nobody visits so often");
-        refused(office().config("[dhcp]\n"), "the gateway's configuration:");
+        refused(office().config("[dhcp]\nlease_secs = 'soon'\n"), "the gateway's configuration:");
+        refused(office().config("[dhcp\n"), "the scenario's lines:");
+        refused(office().lan("192.168.1.0/25"), "\"192.168.1.0/25\" is no network");
+        refused(office().at(TIME, frame("pc-9", [0; 60])), "there is no machine \"pc-9\"");
+        refused(office().at(TIME, frame("lan0", [0; 60])), "there is no machine \"lan0\"");
+        refused(office().at(TIME, frame("pc-0", [0; 13])), "13 octets are no frame");
+        let lan_only = office().mode("lan-only");
+        refused(lan_only.at(TIME, frame("visitor", [0; 60])), "there is no visitor in lan-only");
         refused(office().wan_mtu(100), "the gateway's configuration:");
         refused(office().at(TIME, power_cut_while_writing(0)), "the next write is 1");
     }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use gatepost::pcapng::PcapNg;
 use gatepost_dataplane::Instant;
 use gatepost_dataplane::config::Segment;
 use ipnet::Ipv4Net;
@@ -25,15 +24,18 @@ use super::progress::{Progress, Watch};
 use crate::checkers;
 use crate::checkers::nothing_forged::NothingForged;
 use crate::machine::attacker::{Attacker, Shot};
-use crate::machine::internet::{Internet, ProviderMood, SharedTree, Tree};
-use crate::machine::pc::{Habits, Pc};
+use crate::machine::internet::{
+    CHAT_ADDRESS, Internet, ProviderMood, RESOLVER_ADDRESSES, SharedTree, Tree, WEB_ADDRESSES,
+};
+use crate::machine::pc::{Habits, Pc, mac_of};
 use crate::machine::spoofer::Spoofer;
 use crate::machine::visitor::Visitor;
+use crate::world::capture::Capture;
 use crate::world::config_file::ConfigFile;
 use crate::world::disk::{DiskMood, SimDisk};
 use crate::world::gateway_host::{self, Setup, Socket};
 use crate::world::link::{Link, Nic, perfect};
-use crate::world::observer::{Capture, Observer, Shared};
+use crate::world::observer::{Observer, Shared};
 use crate::world::panics::PanicWatch;
 use crate::world::rack::{self, Rack};
 use crate::world::segment::{QUEUE_FRAMES_MAX, SegmentId};
@@ -41,6 +43,8 @@ use crate::world::segment::{QUEUE_FRAMES_MAX, SegmentId};
 const GATEWAY: &str = "gateway";
 const OFFICE: &str = "office";
 const PROVIDER: &str = "provider";
+/// The provider's host number in its network.
+const PROVIDER_HOST: u32 = 1;
 /// The attacker's host number in the provider's network.
 const ATTACKER_HOST: u32 = 66;
 /// The visitor's.
@@ -90,6 +94,7 @@ impl World {
         let mut checkers = checkers::for_config(&config, &tree, office.bits_flip(), wrong_time);
         checkers.push(Box::new(NothingForged));
         let observer: Shared = Rc::new(RefCell::new(Observer::new(checkers, capture)));
+        observer.borrow_mut().on_names(names_of(&office));
         let mut sim = turmoil::Builder::new()
             .tick_duration(office.tick)
             .min_message_latency(office.tick)
@@ -120,7 +125,7 @@ impl World {
         sim.host(GATEWAY, move || gateway_host::run(setup.clone()));
 
         let (office_rack, pcs) = mount_pcs(&office, cable_seed, &mut rng)?;
-        let spoofer = Rc::new(RefCell::new(Spoofer::default()));
+        let spoofer = Rc::new(RefCell::new(Spoofer::new(office.gateway_address())));
         let nic = Nic::new(&office.link_of("spoofer", "spoofer"), cable_seed, "spoofer");
         let segment = lan_segment(0);
         office_rack.borrow_mut().mount("spoofer", Rc::clone(&spoofer) as _, nic, segment, Instant::ZERO)?;
@@ -156,8 +161,7 @@ impl World {
 
     /// Lets its time pass.
     pub fn run(mut self, watch: Watch<'_>) -> Result<Outcome, String> {
-        let mut actions = self.office.actions.clone();
-        actions.sort_by_key(|(time, ..)| *time);
+        let actions: Vec<_> = self.office.actions_in_order().into_iter().cloned().collect();
         let events_all = actions.len();
         let mut actions = actions.into_iter().peekable();
         let panics = PanicWatch::begin();
@@ -222,6 +226,7 @@ impl World {
     }
 
     fn act(&mut self, action: &Action) {
+        self.observer.borrow_mut().on_event(action);
         match action {
             Action::Replug { machine, port } => {
                 let port = self.office.lan_port(port).expect("validated");
@@ -251,6 +256,12 @@ impl World {
                 self.spoofer.borrow_mut().play(tricks.iter().copied());
                 self.office_rack.borrow().wake();
             }
+            Action::Frame { machine, frame } => {
+                let now = Instant::ZERO + self.sim.elapsed();
+                for rack in [&self.office_rack, &self.provider_rack] {
+                    rack.borrow_mut().send(now, machine, frame);
+                }
+            }
             Action::ClockJumps(secs) => self.skew.set(self.skew.get().saturating_add(*secs)),
             Action::Disk(mood) => self.disk.set_mood(*mood),
             Action::Reload(rules) => self.file.change(self.office.config_with(rules).expect("validated")),
@@ -263,6 +274,9 @@ impl World {
         self.internet.borrow_mut().renumber(network);
         let [visitor, office] = [VISITOR_HOST, LEASED_HOST].map(|host| host_of(network, host));
         self.visitor.borrow_mut().move_to(visitor, office.addr());
+        self.observer
+            .borrow_mut()
+            .on_names(names_on_wan(office.addr(), |host| host_of(network, host).addr()));
     }
 
     fn cut_power(&mut self) {
@@ -462,5 +476,30 @@ fn begin_capture(path: &Path, office: &Office) -> Result<Capture, String> {
         .map(|port| format!("lan{port}"))
         .chain(["wan", "apart"].map(str::to_owned))
         .collect();
-    PcapNg::begin(Box::new(BufWriter::new(file)) as _, names.iter().map(String::as_str)).map_err(failed)
+    let machines = (0..office.pcs).map(|pc| (mac_of(pc), format!("pc-{pc}")));
+    Capture::begin(Box::new(BufWriter::new(file)), &names, machines).map_err(failed)
+}
+
+/// Who has an address in the beginning.
+fn names_of(office: &Office) -> impl Iterator<Item = (Ipv4Addr, String)> {
+    let numbered = |name: &str, addresses: &[Ipv4Addr]| {
+        let named = (0..).zip(addresses).map(|(number, address)| (*address, format!("{name}-{number}")));
+        named.collect::<Vec<_>>()
+    };
+    let gateway = [(office.gateway_address(), GATEWAY.to_owned())];
+    let chat = [(CHAT_ADDRESS, "chat".to_owned())];
+    let servers =
+        numbered("resolver", &RESOLVER_ADDRESSES).into_iter().chain(numbered("web", &WEB_ADDRESSES));
+    let wan = names_on_wan(office.wan_address(), |host| office.isp_host(host));
+    gateway.into_iter().chain(chat).chain(servers).chain(wan)
+}
+
+/// Who has an address on the WAN, where the gateway has `gateway`.
+fn names_on_wan(gateway: Ipv4Addr, host: impl Fn(u32) -> Ipv4Addr) -> [(Ipv4Addr, String); 4] {
+    [
+        (gateway, "gateway-wan".to_owned()),
+        (host(PROVIDER_HOST), PROVIDER.to_owned()),
+        (host(ATTACKER_HOST), "attacker".to_owned()),
+        (host(VISITOR_HOST), "visitor".to_owned()),
+    ]
 }

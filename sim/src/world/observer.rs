@@ -3,15 +3,16 @@
 
 use std::cell::RefCell;
 use std::hash::Hasher;
-use std::io::{self, Write};
+use std::io;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use gatepost::config::Config;
-use gatepost::pcapng::PcapNg;
 use gatepost_dataplane::Instant;
 use gatepost_dataplane::config::Segment;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use super::capture::Capture;
 use super::segment::SegmentId;
 use crate::checkers::{Checker, Passage, Snapshot, Way};
 use crate::packet::Packet;
@@ -29,9 +30,6 @@ pub struct Violation {
     /// What happened.
     pub what: String,
 }
-
-/// Where captures are written to.
-pub type Capture = PcapNg<Box<dyn Write>>;
 
 /// All that is seen of a run.
 pub struct Observer {
@@ -63,9 +61,27 @@ impl Observer {
         self.trace.write_u32(u32::try_from(frame.len()).unwrap_or(u32::MAX));
         self.trace.write(frame);
         if let Some(capture) = &mut self.capture {
-            capture
-                .frame(now.as_micros(), segment.0.into(), frame, frame.len(), &[])
-                .expect("the capture can be written");
+            capture.frame(now, segment, frame).expect("the capture can be written");
+        }
+    }
+
+    /// Something happens: the capture tells it at the next frame.
+    pub fn on_event(&mut self, event: impl ToString) {
+        if let Some(capture) = &mut self.capture {
+            capture.comment(event.to_string());
+        }
+    }
+
+    /// Hosts have these addresses from now on.
+    ///
+    /// # Panics
+    ///
+    /// The capture cannot be written.
+    pub fn on_names(&mut self, names: impl IntoIterator<Item = (Ipv4Addr, String)>) {
+        if let Some(capture) = &mut self.capture {
+            for (address, name) in names {
+                capture.name(address, &name).expect("the capture can be written");
+            }
         }
     }
 
@@ -122,7 +138,7 @@ impl Observer {
     ///
     /// It cannot be written.
     pub fn finish(&mut self) -> io::Result<()> {
-        self.capture.take().map_or(Ok(()), |capture| capture.finish().map(|_| ()))
+        self.capture.take().map_or(Ok(()), Capture::finish)
     }
 
     fn check(&mut self, at: Instant, mut ask: impl FnMut(&mut dyn Checker) -> Result<(), String>) {
@@ -130,6 +146,9 @@ impl Observer {
             if let Err(what) = ask(checker.as_mut())
                 && self.violations.len() < VIOLATIONS_MAX
             {
+                if let Some(capture) = &mut self.capture {
+                    capture.comment(format!("{} is broken: {what}", checker.name()));
+                }
                 self.violations.push(Violation { at, checker: checker.name(), what });
             }
         }

@@ -124,6 +124,14 @@ impl Rack {
         }
     }
 
+    /// Sends a frame from a machine over its cable, if it is here; asleep or not yet on, it sends nothing.
+    pub fn send(&mut self, now: Instant, name: &str, frame: &[u8]) {
+        self.changed.notify_one();
+        if let Some(place) = self.place(name).filter(|place| place.is_on(now)) {
+            place.nic.outward.push(now, frame.to_vec());
+        }
+    }
+
     /// Makes the rack look at machines that the world has told something.
     pub fn wake(&self) {
         self.changed.notify_one();

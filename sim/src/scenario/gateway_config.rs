@@ -1,0 +1,190 @@
+//! The gateway's file, as an office asks for it.
+//!
+//! What the office is (mode, ports, networks, reservations, forwards) is merged with what the scenario says in
+//! [`Office::config`]: a table of the same name is one table, where the scenario's keys win; lists of tables are
+//! joined.
+
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+
+use gatepost::config::Config;
+use ipnet::Ipv4Net;
+use toml::{Table, Value};
+
+use super::action::Rules;
+use super::office::{Office, Server, WanBy, pc_number};
+use crate::machine::internet::{RESOLVER_ADDRESSES, WEB_PORT};
+use crate::machine::pc::mac_of;
+use crate::mistake::Mistake;
+
+/// The host number on the LAN of the first reserved address.
+const RESERVED_FIRST: u32 = 200;
+/// The host numbers on the LAN of the pool.
+const POOL: (u32, u32) = (2, 254);
+
+impl Office {
+    /// The gateway's configuration in the beginning.
+    pub(super) fn gateway_config(&self) -> Result<Config, Mistake> {
+        self.config_of(&self.extra_config, true).map_err(|mistakes| {
+            let what = format!("{mistakes}; see mode(), lan(), lease_secs(), wan_mtu() and config()");
+            Mistake::at(self.line_of("config"), what)
+        })
+    }
+
+    /// The gateway's configuration with other rules.
+    pub(super) fn config_with(&self, rules: &Rules) -> Result<Config, String> {
+        self.config_of(&rules.config, rules.has_forwards)
+    }
+
+    fn config_of(&self, extra: &str, has_forwards: bool) -> Result<Config, String> {
+        let extra = extra.parse::<Table>().map_err(|mistake| format!("the scenario's lines:\n{mistake}"))?;
+        let mut table =
+            self.own_config(has_forwards).parse::<Table>().map_err(|mistake| mistake.to_string())?;
+        merge(&mut table, extra);
+        let text = table.to_string();
+        Config::parse("the gateway's configuration", &text).map_err(|mistakes| {
+            let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+            format!("{}\n{text}", mistakes.join("\n"))
+        })
+    }
+
+    fn own_config(&self, has_forwards: bool) -> String {
+        let ports: Vec<_> = (0..self.lan_ports).map(|port| format!("{{ tap = 'lan{port}' }}")).collect();
+        let (pool_first, pool_last) = POOL;
+        format!(
+            "network.mode = '{}'\nsystem.workers = {}\n[dhcp]\npool = '{}-{}'\nlease_secs = {}\n\
+             [lan]\naddress = '{}/{}'\nports = [{}]\n{}\n{}",
+            self.mode,
+            self.workers,
+            self.lan_host(pool_first),
+            self.lan_host(pool_last),
+            self.lease_secs,
+            self.gateway_address(),
+            self.lan_network().prefix_len(),
+            ports.join(", "),
+            self.wan_config(),
+            self.rules(has_forwards),
+        )
+    }
+
+    fn wan_config(&self) -> String {
+        if !self.has_wan() {
+            return "[dns]\nuse_upstream = false".to_owned();
+        }
+        let address = match self.wan {
+            WanBy::Dhcp => "address = 'dhcp'".to_owned(),
+            WanBy::Fixed => format!(
+                "address = '{}/{}'\ngateway = '{}'\n[dns]\nupstream = ['{}', '{}']",
+                self.fixed_address(),
+                self.isp_network.prefix_len(),
+                self.isp_router(),
+                RESOLVER_ADDRESSES[0],
+                RESOLVER_ADDRESSES[1],
+            ),
+        };
+        format!("[wan]\nports = [{{ tap = 'wan' }}]\nmtu = {}\n{address}", self.wan_mtu)
+    }
+
+    /// The reservations and the firewall's rules, as in the file.
+    fn rules(&self, has_forwards: bool) -> String {
+        let mut text = String::new();
+        for (pc, address) in self.reserved() {
+            let mac = mac_of(pc);
+            let _ = writeln!(text, "[[dhcp.reservations]]\nmac = '{mac}'\naddress = '{address}'");
+            if self.printer.as_deref().and_then(pc_number) == Some(pc) {
+                text.push_str("hostname = 'printer'\n");
+            }
+        }
+        let address_of = |pc: &str| self.reserved().find(|(number, _)| pc_number(pc) == Some(*number));
+        for Server { pc, port, .. } in &self.servers {
+            let Some((_, address)) = address_of(pc) else { continue };
+            let _ = match port {
+                None => writeln!(text, "[firewall]\ndmz_host = '{address}'"),
+                Some(_) if !has_forwards => Ok(()),
+                Some(port) => {
+                    writeln!(text, "[[firewall.forwards]]\nwan_port = '{port}'\nto = '{address}:{WEB_PORT}'")
+                }
+            };
+        }
+        text
+    }
+
+    /// Who has a reservation, and of which address.
+    fn reserved(&self) -> impl Iterator<Item = (usize, Ipv4Addr)> {
+        let mut pcs: Vec<_> = self.servers.iter().map(|server| &server.pc).chain(&self.printer).collect();
+        pcs.dedup();
+        let addresses = (RESERVED_FIRST..).map(|host| self.lan_host(host));
+        pcs.into_iter().filter_map(|pc| pc_number(pc)).zip(addresses).collect::<Vec<_>>().into_iter()
+    }
+
+    /// The gateway's address on the LAN: the first of its network.
+    pub(super) fn gateway_address(&self) -> Ipv4Addr {
+        self.lan_host(1)
+    }
+
+    /// A host of the LAN.
+    fn lan_host(&self, number: u32) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.lan_network().network().to_bits().saturating_add(number))
+    }
+
+    /// The LAN's network.
+    fn lan_network(&self) -> Ipv4Net {
+        self.lan.parse().expect("validated")
+    }
+}
+
+/// Whether an office can be on the network `text`: it has room for the pool and the reservations.
+pub(super) fn is_lan_network(text: &str) -> bool {
+    text.parse::<Ipv4Net>().is_ok_and(|network| network.prefix_len() <= 24 && network.trunc() == network)
+}
+
+/// Merges `extra` into `base`.
+fn merge(base: &mut Table, extra: Table) {
+    for (key, value) in extra {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(base)), Value::Table(extra)) => merge(base, extra),
+            (Some(Value::Array(base)), Value::Array(extra)) if extra.iter().all(Value::is_table) => {
+                base.extend(extra);
+            }
+            (_, value) => _ = base.insert(key, value),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::office::office;
+
+    #[test]
+    fn the_scenarios_keys_win_and_lists_are_joined() {
+        let office = office()
+            .printer("pc-1")
+            .config("[dhcp]\nlease_secs = 77\n[[dhcp.reservations]]\nmac = '02:00:00:00:00:99'\n")
+            .config("address = '192.168.1.99'\n");
+        let config = office.gateway_config().expect("the gateway accepts it");
+        assert_eq!(config.dhcp.lease_secs, 77);
+        assert_eq!(config.dhcp.reservations.len(), 2);
+        assert_eq!(config.dhcp.pool.0, Ipv4Addr::new(192, 168, 1, 2));
+    }
+
+    #[test]
+    fn everything_follows_the_lans_network() {
+        let office = office().lan("10.20.0.0/16").printer("pc-1").forwarded("pc-0", 8_080);
+        let config = office.gateway_config().expect("the gateway accepts it");
+        assert_eq!(config.lan.address.to_string(), "10.20.0.1/16");
+        assert_eq!(config.dhcp.pool.1, Ipv4Addr::new(10, 20, 0, 254));
+        let reserved: Vec<_> =
+            config.dhcp.reservations.iter().map(|reservation| reservation.address).collect();
+        assert_eq!(reserved, [Ipv4Addr::new(10, 20, 0, 200), Ipv4Addr::new(10, 20, 0, 201)]);
+    }
+
+    #[test]
+    fn a_network_without_room_for_the_pool_is_none() {
+        for (network, is_one) in
+            [("10.0.0.0/8", true), ("10.0.0.0/25", false), ("10.0.0.1/24", false), ("office", false)]
+        {
+            assert_eq!(is_lan_network(network), is_one, "{network}");
+        }
+    }
+}

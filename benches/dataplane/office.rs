@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatepost_dataplane::config::{Config, Filtering, Firewall, Interface, Mode, Nat, Segment};
+use gatepost_dataplane::config::{Config, Filtering, Firewall, Inspection, Interface, Mode, Nat, Segment};
 use gatepost_dataplane::wire::tcp::Flags;
 use gatepost_dataplane::{Batch, Dataplane, Ingress, Instant, MacAddr, PortId, Shard};
 use ipnet::Ipv4Net;
@@ -50,6 +50,7 @@ pub fn config(mode: Mode) -> Config {
             flows_max: FLOWS_MAX,
             flows_per_host_max: FLOWS_MAX,
         },
+        inspection: Inspection::default(),
     }
 }
 

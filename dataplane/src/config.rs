@@ -25,6 +25,8 @@ pub struct Config {
     pub firewall: Firewall,
     /// How flows are tracked and translated.
     pub nat: Nat,
+    /// What LAN ports may not say to one another.
+    pub inspection: Inspection,
 }
 
 impl Config {
@@ -102,6 +104,15 @@ impl Segment {
             Self::Wan => "wan",
         }
     }
+}
+
+/// What LAN ports may not say to one another; nothing by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// Drops ARP that contradicts leases and reservations, or claims the gateway's address.
+    pub arp: bool,
+    /// Drops what DHCP servers send.
+    pub dhcp: bool,
 }
 
 /// The gateway's own presence on a segment.

@@ -50,6 +50,11 @@ drop_reasons! {
     EtherTypeUnsupported => "ethertype-unsupported",
     /// An ARP packet that is none for Ethernet and IPv4, or lies about its sender.
     ArpMalformed => "arp-malformed",
+    /// An ARP packet from a LAN port that claims an address of the gateway's, or one leased or reserved to another; or
+    /// whose sender is not the frame's.
+    ArpInspection => "arp-inspection",
+    /// From a LAN port, what only a DHCP server sends, and the gateway is the only one.
+    DhcpServerForeign => "dhcp-server-foreign",
     /// Not a valid IPv4 header: version, lengths or options.
     Ipv4Malformed => "ipv4-malformed",
     /// The IPv4 header's checksum is wrong.

@@ -109,6 +109,7 @@ mod tests {
             wan: interface(wan, WAN_GATEWAY),
             firewall: Firewall::default(),
             nat: Nat { filtering: Filtering::EndpointIndependent, flows_max: 1, flows_per_host_max: 1 },
+            inspection: Default::default(),
         }
     }
 

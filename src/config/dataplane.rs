@@ -55,6 +55,7 @@ impl Config {
                 dmz_host: self.firewall.dmz_host,
             },
             nat: self.nat,
+            inspection: dataplane::Inspection { arp: self.lan.inspect_arp, dhcp: self.lan.dhcp_snooping },
         }
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct ReadLan {
     pub lan: Lan,
     /// Its address, unless what was written is wrong.
     pub known_address: Option<Ipv4Net>,
+    /// Where it was written that DHCP servers on the LAN are not heard.
+    pub snooping: Option<Span>,
 }
 
 pub(super) fn read(lan: Section<'_>, wan: Section<'_>, mode: Mode, report: &Report) -> (ReadLan, Wan) {
@@ -48,6 +50,8 @@ fn read_lan(mut lan: Section<'_>, mode: Mode) -> (ReadLan, Vec<ReadPort>) {
     let own = lan.setting("address", default, parsed(|text| interface_address(text, LAN_PREFIX_LENS)));
     let gateway = lan.setting("gateway", None, unless_empty(address));
     let ports = read_ports(&mut lan, "gp-lan0");
+    let inspect_arp = lan.setting("inspect_arp", false, boolean);
+    let dhcp_snooping = lan.setting("dhcp_snooping", false, boolean);
 
     if let (Some(own), Some((Some(gateway), span))) = (own.known(), gateway.written()) {
         if let Err(problem) = check_host_of("LAN", *own, *gateway) {
@@ -70,10 +74,27 @@ fn read_lan(mut lan: Section<'_>, mode: Mode) -> (ReadLan, Vec<ReadPort>) {
             format!("in mode {} DHCP clients are told the gateway itself, not this", quoted(mode.name()));
         lan.warn(span, Problem::new(what, "write \"\", or mode = \"lan-only\""));
     }
+    let snooping = dhcp_snooping.written().filter(|(is_on, _)| **is_on).map(|(_, span)| span);
+    if ports.len() == 1 {
+        let written = inspect_arp.written().filter(|(is_on, _)| **is_on).map(|(_, span)| span);
+        for (key, span) in [("inspect_arp", written), ("dhcp_snooping", snooping.clone())] {
+            if let Some(span) = span {
+                let what =
+                    format!("{key} is for what crosses from one LAN port to another, and there is one");
+                lan.warn(span, Problem::new(what, "add ports, or remove it"));
+            }
+        }
+    }
     lan.finish();
     let known_address = own.known().copied();
-    let specs = ports.iter().map(|port| port.spec.clone()).collect();
-    (ReadLan { lan: Lan { address: own.value, ports: specs, gateway: gateway.value }, known_address }, ports)
+    let lan = Lan {
+        address: own.value,
+        ports: ports.iter().map(|port| port.spec.clone()).collect(),
+        gateway: gateway.value,
+        inspect_arp: inspect_arp.value,
+        dhcp_snooping: dhcp_snooping.value,
+    };
+    (ReadLan { lan, known_address, snooping }, ports)
 }
 
 fn read_wan(mut wan: Section<'_>, mode: Mode, lan: Option<Ipv4Net>) -> (Wan, Vec<ReadPort>) {

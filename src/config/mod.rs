@@ -137,6 +137,10 @@ pub struct Lan {
     pub ports: Vec<PortSpec>,
     /// The router that DHCP clients are told in [`Mode::LanOnly`].
     pub gateway: Option<Ipv4Addr>,
+    /// Whether ARP that contradicts leases and reservations is kept from other ports.
+    pub inspect_arp: bool,
+    /// Whether what other DHCP servers send is kept from other ports.
+    pub dhcp_snooping: bool,
 }
 
 /// `[wan]`

@@ -3,7 +3,7 @@
 use gatepost_dataplane::config::Mode;
 use toml::de::DeTable;
 
-use super::diagnostic::{Diagnostic, Report, Severity, note_syntax_error};
+use super::diagnostic::{Diagnostic, Problem, Report, Severity, note_syntax_error};
 use super::section::Section;
 use super::value::choice;
 use super::{Config, dhcp, dns, firewall, interfaces, nat, system, upcoming};
@@ -32,6 +32,10 @@ fn read(mut file: Section<'_>, report: &Report) -> Config {
     let firewall = firewall::read(file.section("firewall"), mode, lan.known_address, report);
     let nat = nat::read(file.section("nat"));
     let dhcp = dhcp::read(file.section("dhcp"), &system.hostname, lan.known_address, report);
+    if let Some(span) = lan.snooping.filter(|_| !dhcp.enabled) {
+        let what = "dhcp_snooping leaves the gateway as the only DHCP server, and dhcp.enabled is false";
+        report.warn(span, Problem::new(what, "write dhcp.enabled = true, or remove it"));
+    }
     let dns = dns::read(file.section("dns"), &system.domain, lan.known_address, report);
     upcoming::refuse_sections(&mut file);
     file.finish();

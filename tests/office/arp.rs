@@ -130,3 +130,35 @@ fn nobody_takes_the_reserved_address_of_a_pc_that_sleeps() {
     assert_eq!(known_mac(&office, &victim).as_deref(), Some("02:00:00:00:01:01"));
     assert_eq!(counter(&office, "neighbor_changes"), 0);
 }
+
+#[test]
+fn inspected_arp_deceives_no_pc_about_another() {
+    let victim = Office::address(1).to_string();
+    let office = Office::new(
+        3,
+        &format!(
+            "lan.inspect_arp = true
+             dhcp.reservations = [{{ hostname = 'desk', mac = '02:00:00:00:01:01', address = '{victim}' }}]"
+        ),
+    );
+    assert!(pings(office.pc(3), "", Office::address(1)));
+    let directory = Directory::new();
+    let _forger = forge(&office, &directory, office.pc(2), "lan", &victim);
+    let report = office.pc(3).sh(&format!("ping -n -c 40 -i 0.05 -W 2 {victim}"));
+    assert!(report.contains("40 received"), "{report}");
+    assert!(office.pc(3).sh(&format!("ip neigh show {victim}")).contains("02:00:00:00:01:01"));
+    assert!(office.gateway().drops()["arp-inspection"] > 0);
+}
+
+#[test]
+fn another_dhcp_server_is_kept_from_the_pcs() {
+    let office = Office::new(2, "lan.dhcp_snooping = true");
+    office.pc(2).sh(
+        "/usr/bin/python3 -c \"import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1); s.bind(('', 67))
+s.sendto(bytes([2]) * 240, ('255.255.255.255', 68)); s.sendto(bytes([2]) * 240, ('192.168.1.101', 68))\"",
+    );
+    eventually("both to be dropped", || {
+        (office.gateway().drops().get("dhcp-server-foreign") == Some(&2)).then_some(())
+    });
+}

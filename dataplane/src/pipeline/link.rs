@@ -53,6 +53,9 @@ impl Dataplane {
         if !frame.offload().fits(frame.bytes()) {
             return Verdict::Drop(DropReason::OffloadInvalid);
         }
+        if let Some(reason) = self.inspect(cx, segment, &header, frame) {
+            return Verdict::Drop(reason);
+        }
         self.links.learn(cx.now, segment, header.source, port);
 
         if header.destination == self.config.interface(segment).mac {

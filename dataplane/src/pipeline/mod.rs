@@ -39,6 +39,7 @@ mod errors;
 mod forward;
 mod fragments;
 mod hairpin;
+mod inspection;
 mod ipv4;
 mod link;
 mod local;

@@ -11,7 +11,9 @@ mod team;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use gatepost_dataplane::config::{Config, Filtering, Firewall, Forward, Interface, Mode, Nat, Segment};
+use gatepost_dataplane::config::{
+    Config, Filtering, Firewall, Forward, Inspection, Interface, Mode, Nat, Segment,
+};
 use gatepost_dataplane::wire::ipv4::Protocol;
 use gatepost_dataplane::{
     DropReason, Frame, Ingress, Instant, LocalClass, MacAddr, Offload, PortId, PortSet, Verdict,
@@ -80,6 +82,7 @@ pub fn config(mode: Mode) -> Config {
             flows_max: 1024 * u32::from(workers()),
             flows_per_host_max: 512,
         },
+        inspection: Inspection::default(),
     }
 }
 

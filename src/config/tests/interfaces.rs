@@ -209,3 +209,26 @@ fn ports_are_at_most_64_in_all() {
         &["the list is too long; write at most 64"],
     );
 }
+
+#[test]
+fn what_is_inspected_between_lan_ports() {
+    let ports = "lan.ports = [{ tap = 'a' }, { tap = 'b' }]\n";
+    let config = accepted(&format!("{ports}lan.inspect_arp = true\nlan.dhcp_snooping = true"));
+    assert!(config.lan.inspect_arp && config.lan.dhcp_snooping);
+    assert!(!accepted("").lan.inspect_arp && !accepted("").lan.dhcp_snooping);
+    assert_mistakes("lan.inspect_arp = ▸'on'", &["a text instead of true or false; write true or false"]);
+    for key in ["inspect_arp", "dhcp_snooping"] {
+        assert_warnings(
+            &format!("lan.{key} = ▸true"),
+            &[&format!(
+                "{key} is for what crosses from one LAN port to another, and there is one; add ports, or remove it"
+            )],
+        );
+        assert_warnings(&format!("lan.{key} = false"), &[]);
+    }
+    assert_warnings(
+        &format!("{ports}dhcp.enabled = false\nlan.dhcp_snooping = ▸true"),
+        &["dhcp_snooping leaves the gateway as the only DHCP server, and dhcp.enabled is false; \
+           write dhcp.enabled = true, or remove it"],
+    );
+}

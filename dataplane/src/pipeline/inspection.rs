@@ -1,0 +1,85 @@
+//! What LAN ports may not say to one another, where the administrator has asked for it: ARP that contradicts leases
+//! and reservations, and DHCP servers besides the gateway's own.
+//!
+//! The gateway protects its own neighbour table without any of this. What is inspected here protects the stations
+//! from each other, as far as their frames cross the gateway's switch: between two stations of one port there may be
+//! another switch, which does not ask.
+
+use super::{Context, Dataplane};
+use crate::alert::Alert;
+use crate::batch::Frame;
+use crate::config::Segment;
+use crate::drop_reason::DropReason;
+use crate::neighbor::Claim;
+use crate::wire::arp::Packet;
+use crate::wire::ethernet::{EtherType, Header};
+use crate::wire::ipv4::{self, Protocol};
+
+impl Dataplane {
+    /// Why a frame that came in by a port of `segment` may go to nobody; `None` if it may.
+    #[inline]
+    pub(super) fn inspect(
+        &mut self,
+        cx: &mut Context<'_>,
+        segment: Segment,
+        header: &Header,
+        frame: &Frame,
+    ) -> Option<DropReason> {
+        let inspection = self.config.inspection;
+        if segment != Segment::Lan {
+            return None;
+        }
+        match header.ether_type {
+            EtherType::ARP if inspection.arp => self.inspect_arp(cx, header, frame),
+            EtherType::IPV4 if inspection.dhcp && is_from_dhcp_server(frame) => {
+                Some(DropReason::DhcpServerForeign)
+            }
+            _ => None,
+        }
+    }
+
+    /// The sender of ARP has to be the frame's, and may not claim what is leased or reserved to another, nor the
+    /// gateway's own address.
+    #[cold]
+    #[inline(never)]
+    fn inspect_arp(&mut self, cx: &mut Context<'_>, header: &Header, frame: &Frame) -> Option<DropReason> {
+        let Ok(packet) = Packet::parse(&frame.bytes()[Header::LEN..]) else {
+            return Some(DropReason::ArpMalformed);
+        };
+        if packet.sender_mac != header.source {
+            return Some(DropReason::ArpInspection);
+        }
+        if self.networks.on(Segment::Lan).own() == Some(packet.sender_ip) {
+            // The conflict is counted and defended as ever.
+            self.arp_input(cx, Segment::Lan, frame);
+            return Some(DropReason::ArpInspection);
+        }
+        let (ip, claimant) = (packet.sender_ip, packet.sender_mac);
+        let known = self.bindings.holder(cx.now, ip).filter(|holder| *holder != claimant)?;
+        self.counters.neighbor_claims_refused += 1;
+        let claim = Claim { segment: Segment::Lan, ip, known, claimant };
+        self.alerts.raise(cx.now, Alert::NeighborClaimRefused(claim));
+        Some(DropReason::ArpInspection)
+    }
+}
+
+/// Whether a frame carries what only a DHCP server sends: a datagram to a client, or an answer to a relay.
+/// // RFC 2131 section 4.1, RFC 951 section 3: the operation is 1 for a request and 2 for a reply
+#[inline]
+fn is_from_dhcp_server(frame: &Frame) -> bool {
+    const SERVER_PORT: u16 = 67;
+    const CLIENT_PORT: u16 = 68;
+    const REPLY: u8 = 2;
+    let Some(packet) = frame.bytes().get(Header::LEN..) else { return false };
+    let Ok(header) = ipv4::Header::parse(packet) else { return false };
+    if header.protocol != Protocol::UDP || !header.is_first_fragment() {
+        return false;
+    }
+    match *header.payload(packet) {
+        [_, _, a, b, ..] if u16::from_be_bytes([a, b]) == CLIENT_PORT => true,
+        [_, _, a, b, _, _, _, _, operation, ..] => {
+            u16::from_be_bytes([a, b]) == SERVER_PORT && operation == REPLY
+        }
+        _ => false,
+    }
+}

@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod error;
 pub mod gateway;
+pub mod glossary;
 pub mod lab;
 pub mod pcapng;
 pub mod port;

@@ -12,7 +12,7 @@ use clap_complete::Shell;
 use gatepost::config::Config;
 use gatepost::control::{self, What};
 use gatepost::error::Error;
-use gatepost::{lab, port};
+use gatepost::{glossary, lab, port};
 
 /// A small office's gateway in one program.
 #[derive(Debug, Parser)]
@@ -55,6 +55,18 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Say what a drop reason means.
+    #[command(arg_required_else_help = false)]
+    Explain {
+        /// The packet's sender.
+        #[arg(long, hide = true)]
+        from: Option<String>,
+        /// Whom the packet is for.
+        #[arg(long, hide = true)]
+        to: Option<String>,
+        #[command(subcommand)]
+        what: Option<Explained>,
+    },
     /// Manage the gateway's persistent TAP devices.
     #[command(subcommand)]
     Ports(Ports),
@@ -75,6 +87,15 @@ enum Command {
     /// Be the gateway of the lab; the lab starts it.
     #[command(name = lab::GATEWAY_SUBCOMMAND, hide = true)]
     LabGateway { config: PathBuf, lab: u32 },
+}
+
+#[derive(Debug, Subcommand)]
+enum Explained {
+    /// Say what a drop reason means, or list all.
+    Drop {
+        /// The reason's name, as `gatepost show drops` prints it.
+        reason: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -119,6 +140,15 @@ fn run(command: Command) -> Result<bool, Error> {
         }
         Command::Reload { config } => {
             control::reload(&load(config.as_deref())?.system.control_socket)?;
+        }
+        Command::Explain { what: Some(Explained::Drop { reason }), .. } => {
+            // Whoever does not want to read it has the exit code.
+            _ = write!(io::stdout(), "{}", glossary::explain_drop(reason.as_deref())?);
+        }
+        Command::Explain { what: None, .. } => {
+            return Err(Error::usage(
+                "what becomes of a packet cannot be explained yet; write `gatepost explain drop REASON`",
+            ));
         }
         Command::Ports(Ports::Remove { name, config }) => {
             port::remove_ports(&load(config.as_deref())?, name.as_deref())?;

@@ -105,3 +105,26 @@ fn version_is_the_package_s() {
     assert_eq!(outcome.stdout, format!("gatepost {}\n", env!("CARGO_PKG_VERSION")));
     assert_eq!(outcome.code, Some(0));
 }
+
+#[test]
+fn a_drop_reason_is_explained_and_one_that_is_none_is_told_with_what_is_near() {
+    let told = gatepost(&["explain", "drop", "martian"]);
+    assert_eq!((told.code, told.stderr.as_str()), (Some(0), ""));
+    assert_eq!(told.stdout, "martian: A source or destination address that must not be on a wire.\n");
+    let all = gatepost(&["explain", "drop"]);
+    assert_eq!(all.code, Some(0));
+    assert!(all.stdout.contains("\nmartian ") && all.stdout.contains("\nport-down "), "{}", all.stdout);
+    for (arguments, expected) in [
+        (
+            &["explain", "drop", "martain"][..],
+            "gatepost: there is no drop reason \"martain\"; did you mean martian?\n",
+        ),
+        (
+            &["explain", "--from", "192.168.1.10", "--to", "198.51.100.1:80/tcp"][..],
+            "gatepost: what becomes of a packet cannot be explained yet; write `gatepost explain drop REASON`\n",
+        ),
+    ] {
+        let told = gatepost(arguments);
+        assert_eq!((told.code, told.stdout.as_str(), told.stderr.as_str()), (Some(2), "", expected));
+    }
+}

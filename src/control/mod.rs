@@ -11,7 +11,7 @@
 
 pub mod report;
 pub mod server;
-mod table;
+pub mod table;
 
 use std::fmt;
 use std::io::{self, BufWriter, Read, Write};

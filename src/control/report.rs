@@ -3,10 +3,14 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
+use gatepost_dataplane::Counters as Frames;
+use gatepost_services::dns;
+use gatepost_services::net::stack::StackCounters;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::table::{Table, or_dash, span};
+use super::table::{Table, octets, or_dash, span};
+use crate::gateway::DhcpCounters;
 use crate::port::LinkState;
 
 /// `show status`
@@ -210,7 +214,9 @@ impl fmt::Display for Flows {
             "server",
             "state",
             "sent",
+            "octets",
             "received",
+            "octets",
             "expires in",
         ]);
         for flow in &self.flows {
@@ -222,7 +228,9 @@ impl fmt::Display for Flows {
                 flow.server.clone(),
                 flow.state.clone(),
                 flow.packets_sent.to_string(),
+                octets(flow.octets_sent),
                 flow.packets_received.to_string(),
+                octets(flow.octets_received),
                 span(flow.expires_in_secs),
             ]);
         }
@@ -291,38 +299,24 @@ impl fmt::Display for Neighbors {
     }
 }
 
-/// `show counters`: `received` and `taken_over` together are the sum of `transmitted`, `flooded`, `local`,
-/// `consumed`, `held`, `dropped` and `handed_over`. All workers' are added up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// `show counters`. Of the frames, `received` and `taken_over` together are the sum of `transmitted`, `flooded`,
+/// `local`, `consumed`, `held`, `dropped` and `handed_over`. All workers' are added up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
-    /// Frames that came in, from the ports and from the gateway's own services.
-    pub received: u64,
-    /// Frames that one worker got from another: as many as were handed over, but for those under way.
-    pub taken_over: u64,
-    /// Frames that went out of one port.
-    pub transmitted: u64,
-    /// Frames that went out of several ports.
-    pub flooded: u64,
-    /// Frames for the gateway's own services.
-    pub local: u64,
-    /// Frames that the dataplane itself answered or learnt from.
-    pub consumed: u64,
-    /// Frames that wait at this moment.
-    pub held: u64,
-    /// Frames that one worker left to another, whose they are.
-    pub handed_over: u64,
-    /// Frames that went no further.
+    /// What happened to the frames; these keys stand at the top.
+    #[serde(flatten)]
+    pub frames: Frames,
+    /// Frames that went no further; `show drops` tells why.
     pub dropped: u64,
-    /// Frames that the dataplane made: ARP, ICMP errors, fragments.
-    pub made: u64,
-    /// Frames that it would have made, but for limits of rate and room.
-    pub made_suppressed: u64,
-    /// Half-open flows from outside that made room for others.
-    pub flows_recycled: u64,
-    /// Known neighbours that have gone over to another hardware address.
-    pub neighbor_changes: u64,
-    /// Claims to a neighbour's address by another hardware address that were not believed.
-    pub neighbor_claims_refused: u64,
+    /// What the gateway's own TCP and UDP made of the packets that they got.
+    #[serde(default)]
+    pub host_stack: StackCounters,
+    /// What the name service was asked and did.
+    #[serde(default)]
+    pub dns: dns::Stats,
+    /// What became of the frames for the DHCP server and client.
+    #[serde(default)]
+    pub dhcp: DhcpCounters,
     /// What happened at each port.
     pub ports: Vec<Port>,
 }
@@ -330,25 +324,24 @@ pub struct Counters {
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new(["frames or flows", "count"]);
-        for (name, count) in [
-            ("received", self.received),
-            ("taken-over", self.taken_over),
-            ("transmitted", self.transmitted),
-            ("flooded", self.flooded),
-            ("local", self.local),
-            ("consumed", self.consumed),
-            ("held", self.held),
-            ("handed-over", self.handed_over),
-            ("dropped", self.dropped),
-            ("made", self.made),
-            ("made-suppressed", self.made_suppressed),
-            ("flows-recycled", self.flows_recycled),
-            ("neighbor-changes", self.neighbor_changes),
-            ("neighbor-claims-refused", self.neighbor_claims_refused),
-        ] {
-            table.row([name.to_owned(), count.to_string()]);
+        for (name, count) in self.frames.iter().chain([("dropped", self.dropped)]) {
+            table.row([name.replace('_', "-"), count.to_string()]);
         }
-        write!(f, "{table}\n{}", ports_table(&self.ports))
+        write!(f, "{table}")?;
+        let groups: [(_, &mut dyn Iterator<Item = _>); 3] = [
+            ("host stack", &mut self.host_stack.iter()),
+            ("dns", &mut self.dns.iter()),
+            ("dhcp", &mut self.dhcp.iter()),
+        ];
+        for (group, counts) in groups {
+            let mut table = Table::new([group, "count"]);
+            // What did not happen is in JSON only.
+            for (name, count) in counts.filter(|(_, count)| *count > 0) {
+                table.row([name.replace('_', "-"), count.to_string()]);
+            }
+            write!(f, "\n{table}")?;
+        }
+        write!(f, "\n{}", ports_table(&self.ports))
     }
 }
 
@@ -384,7 +377,10 @@ impl fmt::Display for Drops {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::glossary::{CounterGroup, counter_groups};
 
     #[test]
     fn flows_beyond_the_limit_are_counted() {
@@ -398,12 +394,37 @@ mod tests {
             packets_sent: 3,
             packets_received: 2,
             octets_sent: 300,
-            octets_received: 200,
+            octets_received: 1_234_567,
             expires_in_secs: 7440,
         };
         let text = Flows { total: 7, flows: vec![flow] }.to_string();
         assert!(text.contains("192.168.1.10:40000"), "{text}");
         assert!(text.ends_with("and 6 more\n"), "{text}");
+        assert!(text.contains("300 B") && text.contains("1.2 MB"), "{text}");
+    }
+
+    #[test]
+    fn every_counter_is_reported_and_has_a_meaning() {
+        let mut counters = Counters { dropped: 7, ..Counters::default() };
+        (counters.frames.address_conflicts, counters.host_stack.syn_cookies_sent) = (3, 4);
+        (counters.dns.queries, counters.dhcp.to_server_dropped_queue_full) = (5, 6);
+        let report = serde_json::to_value(&counters).expect("plain data");
+        for CounterGroup { key, counters, .. } in counter_groups() {
+            let keys = key.map_or(&report, |key| &report[key]).as_object().expect("an object");
+            let counted: BTreeSet<_> =
+                keys.iter().filter(|(_, value)| value.is_u64()).map(|(key, _)| key.as_str()).collect();
+            assert_eq!(counted, counters.iter().map(|(name, _)| *name).collect(), "{key:?}");
+        }
+        assert_eq!(report["address_conflicts"], 3);
+        assert_eq!(serde_json::from_value::<Counters>(report).expect("its own"), counters);
+        let text = counters.to_string();
+        let words: Vec<_> = text.split_whitespace().collect();
+        for shown in
+            [["address-conflicts", "3"], ["syn-cookies-sent", "4"], ["queries", "5"], ["dropped", "7"]]
+        {
+            assert!(words.windows(2).any(|pair| pair == shown), "{shown:?}: {text}");
+        }
+        assert!(!words.contains(&"segments-unwanted") && words.contains(&"held"), "{text}");
     }
 
     #[test]

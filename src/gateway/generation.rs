@@ -17,6 +17,7 @@ use super::bindings;
 use super::current::SharedLeases;
 use super::dispatch::Dispatcher;
 use super::office_names::OfficeNames;
+use super::service_counters::ServiceCounters;
 use super::services::{Frames, Resources, first_ended};
 use super::settings;
 use super::uplink::Uplink;
@@ -62,6 +63,7 @@ impl Prepared {
 pub struct Generation {
     tasks: JoinSet<()>,
     uplink: Rc<Uplink>,
+    counters: Rc<ServiceCounters>,
 }
 
 impl Generation {
@@ -94,6 +96,7 @@ impl Generation {
         let changes = wan_client.map(|client| client.leases.clone());
         let lease = changes.as_ref().and_then(|leases| leases.borrow().clone());
         uplink.start(lease.as_ref()).await?;
+        resources.counters.dns_began(&uplink);
         if let Some(mut leases) = changes {
             let uplink = Rc::clone(&uplink);
             // The lease may have changed meanwhile.
@@ -111,15 +114,17 @@ impl Generation {
             stack: stack.clone(),
             dhcp_server,
             dhcp_client: wan_client.map(|client| client.frames.clone()),
+            counters: Rc::clone(&resources.counters),
         };
         tasks.spawn_local(dispatcher.run());
-        Ok(Self { tasks, uplink })
+        Ok(Self { tasks, uplink, counters: Rc::clone(&resources.counters) })
     }
 
     /// Ends them all; their addresses are free then.
     pub async fn end(mut self) {
         self.tasks.shutdown().await;
         self.uplink.stop().await;
+        self.counters.dns_ended();
     }
 
     /// Waits until one has ended by itself, which none should; says why.

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::current::Current;
 use super::ports::PortStatus;
 use super::query::{CountersAnswer, Merge, Query};
+use super::service_counters::ServiceCounters;
 use crate::config::{Config, WanAddress};
 use crate::control::What;
 use crate::control::report::{
@@ -29,6 +30,7 @@ use crate::port::LinkState;
 #[derive(Clone)]
 pub struct Inspector {
     pub(super) current: Rc<RefCell<Current>>,
+    pub(super) service_counters: Rc<ServiceCounters>,
     pub(super) plan: Arc<ArcSwap<dataplane::Config>>,
     pub(super) clock: Rc<dyn Clock>,
     pub(super) began: Instant,
@@ -98,9 +100,9 @@ impl Inspector {
 
     async fn flows(&self) -> Result<Flows, String> {
         let answer = self.ask(|reply| Query::Flows(Flows::SHOWN_MAX, reply)).await?;
-        let now = self.clock.now();
-        let shown = answer.flows.iter().take(Flows::SHOWN_MAX);
-        Ok(Flows { total: answer.total, flows: shown.map(|info| flow(info, now)).collect() })
+        let (now, total) = (self.clock.now(), answer.total);
+        let shown = answer.fair_part(Flows::SHOWN_MAX);
+        Ok(Flows { total, flows: shown.iter().map(|info| flow(info, now)).collect() })
     }
 
     async fn neighbors(&self) -> Result<Neighbors, String> {
@@ -126,7 +128,12 @@ impl Inspector {
 
     async fn counters(&self) -> Result<Counters, String> {
         let CountersAnswer { counters: counted, ports } = self.ask(Query::Counters).await?;
-        Ok(counters(&counted, self.ports(ports)))
+        Ok(Counters {
+            host_stack: self.service_counters.host_stack(),
+            dns: self.service_counters.dns(),
+            dhcp: self.service_counters.dhcp(),
+            ..counters(&counted, self.ports(ports))
+        })
     }
 
     async fn drops(&self) -> Result<Drops, String> {
@@ -192,25 +199,9 @@ fn interface(interface: &dataplane::Interface, configured_by: &str) -> Interface
     }
 }
 
-/// What was counted, as it is reported.
+/// What the dataplane counted, as it is reported; of the services there is nothing.
 pub fn counters(counted: &Counted, ports: Vec<Port>) -> Counters {
-    Counters {
-        received: counted.received,
-        taken_over: counted.taken_over,
-        transmitted: counted.transmitted,
-        flooded: counted.flooded,
-        local: counted.local,
-        consumed: counted.consumed,
-        held: counted.held,
-        handed_over: counted.handed_over,
-        dropped: counted.drops.total(),
-        made: counted.made,
-        made_suppressed: counted.made_suppressed,
-        flows_recycled: counted.flows_recycled,
-        neighbor_changes: counted.neighbor_changes,
-        neighbor_claims_refused: counted.neighbor_claims_refused,
-        ports,
-    }
+    Counters { frames: counted.clone(), dropped: counted.drops.total(), ports, ..Counters::default() }
 }
 
 /// A flow, as it is reported at `now`.

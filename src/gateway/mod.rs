@@ -26,6 +26,7 @@ mod office_names;
 pub mod ports;
 pub mod query;
 pub mod reload;
+mod service_counters;
 pub mod services;
 mod settings;
 mod uplink;
@@ -56,8 +57,11 @@ use identity::Identity;
 use inspector::Inspector;
 use ports::Ports;
 use reload::Reloader;
+use service_counters::ServiceCounters;
 use services::{Resources, Services};
 use worker::{Ways, Worker};
+
+pub use service_counters::DhcpCounters;
 
 /// What the gateway gets from whoever runs it.
 pub struct Environment {
@@ -109,8 +113,10 @@ pub fn build<P: Port>(
     let wake_workers: Arc<dyn Fn() + Send + Sync> = Arc::new(move || (0..count).for_each(&*wake_worker));
     let current = Current { config: Rc::new(config), leases, dns_upstreams: Vec::new() };
     let current = Rc::new(RefCell::new(current));
+    let counters = Rc::new(ServiceCounters::default());
     let inspector = Inspector {
         current: Rc::clone(&current),
+        service_counters: Rc::clone(&counters),
         plan: Arc::clone(&swapped),
         began: clock.now(),
         clock: Rc::clone(&clock),
@@ -126,6 +132,7 @@ pub fn build<P: Port>(
         bindings,
         wake_workers,
         current,
+        counters,
     };
     let (requests, reloads) = mpsc::channel(reload::RELOADS_MAX);
     let reloader = Reloader { requests };

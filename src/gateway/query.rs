@@ -38,8 +38,23 @@ pub struct CountersAnswer {
 pub struct FlowsAnswer {
     /// Their number.
     pub total: usize,
-    /// As many of them as were wanted.
-    pub flows: Vec<FlowInfo>,
+    /// Of each worker, as many as were wanted.
+    pub by_worker: Vec<Vec<FlowInfo>>,
+}
+
+impl FlowsAnswer {
+    /// At most `count_max` flows: as many from each worker, and what some have less others give more.
+    pub fn fair_part(mut self, count_max: usize) -> Vec<FlowInfo> {
+        self.by_worker.sort_by_key(Vec::len);
+        let mut part = Vec::new();
+        let mut workers_left = self.by_worker.len();
+        for flows in self.by_worker {
+            let share = (count_max - part.len()) / workers_left;
+            part.extend(flows.into_iter().take(share));
+            workers_left -= 1;
+        }
+        part
+    }
 }
 
 /// The machines on the segments.
@@ -71,7 +86,7 @@ impl Merge for CountersAnswer {
 impl Merge for FlowsAnswer {
     fn merge(&mut self, other: Self) {
         self.total += other.total;
-        self.flows.extend(other.flows);
+        self.by_worker.extend(other.by_worker);
     }
 }
 
@@ -114,7 +129,7 @@ impl Query {
             }
             Self::Flows(count_max, reply) => {
                 let flows = dataplane.flows().take(count_max).collect();
-                _ = reply.send(FlowsAnswer { total: dataplane.flows_len(), flows });
+                _ = reply.send(FlowsAnswer { total: dataplane.flows_len(), by_worker: vec![flows] });
             }
             Self::Neighbors(reply) => {
                 let segment = |station: &Station| dataplane.config().segment(station.port);
@@ -132,6 +147,8 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::time::Duration;
 
+    use gatepost_dataplane::flow::{Endpoint, FlowKey, State as FlowState, Traffic};
+    use gatepost_dataplane::wire::ipv4::Protocol;
     use gatepost_dataplane::{MacAddr, PortId};
 
     use super::super::ports::PortCounters;
@@ -152,6 +169,39 @@ mod tests {
     fn station(segment: Segment, host: u8, port: u8, age_secs: u64) -> (Segment, Station) {
         let mac = MacAddr([2, 0, 0, 0, 0, host]);
         (segment, Station { mac, port: PortId(port), age: Duration::from_secs(age_secs) })
+    }
+
+    #[test]
+    fn of_many_flows_each_worker_gives_a_fair_part() {
+        let flow = |worker: u8| {
+            let end = |host| Endpoint::new(Ipv4Addr::new(192, 0, 2, host), 1);
+            let key = FlowKey { protocol: Protocol::UDP, source: end(worker), destination: end(0) };
+            let (state, expires) = (FlowState::Udp, Instant::ZERO);
+            FlowInfo { original: key, reply: key, state, expires, traffic: [Traffic::default(); 2] }
+        };
+        let part_of = |counts: &[usize], count_max| {
+            let answers = (0..).zip(counts).map(|(worker, count)| FlowsAnswer {
+                total: *count,
+                by_worker: vec![vec![flow(worker); (*count).min(count_max)]],
+            });
+            let answer = merged(answers);
+            assert_eq!(answer.total, counts.iter().sum::<usize>());
+            let part = answer.fair_part(count_max);
+            (0..)
+                .zip(counts)
+                .map(|(worker, _)| part.iter().filter(|of| **of == flow(worker)).count())
+                .collect()
+        };
+        let expect = |counts: &[usize], count_max, expected: &[usize]| {
+            let part: Vec<usize> = part_of(counts, count_max);
+            assert_eq!(part, expected, "{counts:?}");
+        };
+        expect(&[50, 50], 10, &[5, 5]);
+        expect(&[50, 2, 50, 0], 10, &[4, 2, 4, 0]);
+        expect(&[1, 2, 3], 10, &[1, 2, 3]);
+        expect(&[50, 50, 50], 10, &[3, 3, 4]);
+        expect(&[50], 0, &[0]);
+        expect(&[], 10, &[]);
     }
 
     #[test]

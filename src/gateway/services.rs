@@ -25,6 +25,7 @@ use super::generation::{Generation, Prepared};
 use super::identity::Identity;
 use super::inspector::Inspector;
 use super::reload::{self, Reloader, Request};
+use super::service_counters::ServiceCounters;
 use super::wan_client::WanClient;
 use crate::config::Config;
 use crate::error::Error;
@@ -55,6 +56,8 @@ pub(super) struct Resources {
     /// Makes the workers look at it.
     pub wake_workers: Arc<dyn Fn() + Send + Sync>,
     pub current: Rc<RefCell<Current>>,
+    /// Where those who count are told of.
+    pub counters: Rc<ServiceCounters>,
 }
 
 impl Services {
@@ -179,6 +182,7 @@ impl Services {
         let stack = Stack::new(settings, Rc::clone(&self.resources.clock), rng, emit);
         let running = stack.clone();
         task.spawn_local(async move { running.run().await });
+        self.resources.counters.stack_began(&stack);
         stack
     }
 }

@@ -318,3 +318,48 @@ fn a_worker_takes_so_many_questions_and_refuses_more() {
         }
     });
 }
+
+#[test]
+fn what_the_services_count_is_shown_and_outlives_a_reload() {
+    simulate(async {
+        let (mut office, services) = Office::new("");
+        let reloader = services.reloader();
+        spawn_local(services.run(|| (), pending()));
+        office.pass(Duration::from_millis(10)).await;
+        let frame_to = |destination_mac: MacAddr, destination: &str| {
+            let datagram = Datagram {
+                source_mac: HOST_MAC,
+                destination_mac,
+                source: SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 10), 5000),
+                destination: destination.parse().expect("an address"),
+                payload: b"query",
+            };
+            datagram.to_frame().expect("it is short")
+        };
+        let gateway = office.inspector.plan.load().lan.mac;
+        let mut damaged = frame_to(gateway, "192.168.1.1:53");
+        *damaged.last_mut().expect("it has octets") ^= 1;
+        office.lan.send(&damaged);
+        office.lan.send(&frame_to(gateway, "192.168.1.1:53"));
+        office.lan.send(&frame_to(gateway, "192.168.1.1:54"));
+        office.lan.send(&frame_to(MacAddr::BROADCAST, "255.255.255.255:67"));
+        office.pass(Duration::from_millis(10)).await;
+        for is_reloaded in [false, true] {
+            let counters = office.report(What::Counters).await;
+            let host_stack = &counters["host_stack"];
+            assert_eq!(
+                (&host_stack["checksums_wrong"], &host_stack["datagrams_unwanted"]),
+                (&1.into(), &1.into())
+            );
+            assert_eq!((&counters["dns"]["queries"], &counters["dns"]["malformed"]), (&1.into(), &1.into()));
+            assert_eq!(counters["dhcp"]["to_server"], 1, "{counters}");
+            if !is_reloaded {
+                let reloader = reloader.clone();
+                let config = Config::parse("test", "").expect("a valid configuration");
+                let reload = spawn_local(async move { reloader.reload(config).await });
+                office.pass(Duration::from_millis(10)).await;
+                reload.await.expect("no panic").expect("the same configuration");
+            }
+        }
+    });
+}

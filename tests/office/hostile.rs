@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::harness::programs::{WebServer, curl};
-use crate::harness::{Directory, ISP, Office, SERVER, WAN};
+use crate::harness::{DOMAIN, Directory, ISP, LAN, Office, SERVER, WAN, eventually};
 
 const FORWARD: &str = "firewall.forwards = [{ wan_port = '7001', to = '192.168.1.101:80' }]";
 
@@ -98,4 +98,46 @@ fn floods_of_hping3_starve_nobody() {
     }
     let total = office.gateway().show("flows")["total"].as_u64().expect("a number");
     assert!(total <= 1024, "{total}");
+}
+
+/// Begins 200 connections a second to the gateway's name service and ends no handshake, from an address that no
+/// host has: a host's kernel would reset them. It asks for the gateway now and then, so that the gateway knows where
+/// the address is.
+const HALF_OPEN_FLOOD: &str = r#"
+import socket, sys, time
+from scapy.all import ARP, Ether, IP, TCP, getmacbyip
+gateway, source = sys.argv[1:]
+mac = open("/sys/class/net/eth0/address").read().strip()
+ask = bytes(Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=mac, psrc=source, pdst=gateway))
+link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+link.bind(("eth0", 0))
+ether = Ether(src=mac, dst=getmacbyip(gateway))
+syns = [bytes(ether / IP(src=source, dst=gateway) / TCP(sport=port, dport=53, flags="S", seq=port, window=64000))
+        for port in range(10000, 12000)]
+while True:
+    for number, syn in enumerate(syns):
+        if number % 100 == 0:
+            link.send(ask)
+        link.send(syn)
+        time.sleep(0.005)
+"#;
+
+#[test]
+fn rfc4987_of_a_hundred_tcp_queries_all_are_answered_beside_half_open_connections() {
+    const QUERIES: usize = 100;
+    let office = Office::new(2, "");
+    let directory = Directory::new();
+    let (script, queries) = (directory.join("half-open.py"), directory.join("queries"));
+    fs::write(&script, HALF_OPEN_FLOOD).expect("it can be written");
+    fs::write(&queries, format!("gatepost.{DOMAIN} A\n").repeat(QUERIES)).expect("it can be written");
+    let _flood = office.pc(2).spawn(&format!("/usr/bin/python3 {} {LAN} 192.168.1.77", script.display()));
+    let cookies = || office.gateway().show("counters")["host_stack"]["syn_cookies_sent"].as_u64();
+    let before = eventually("the flood", || cookies().filter(|sent| *sent > 128));
+    // Each query has a connection of its own.
+    let answers =
+        office.pc(1).sh(&format!("dig @{LAN} +tcp +tries=1 +time=5 +short -f {}", queries.display()));
+    assert_eq!(answers.lines().filter(|line| *line == LAN.to_string()).count(), QUERIES, "{answers}");
+    eventually("more of the flood", || cookies().filter(|sent| *sent > before));
+    let counters = office.gateway().show("counters");
+    assert_eq!(counters["host_stack"]["half_open"], 16, "{counters}");
 }

@@ -188,7 +188,7 @@ impl Server {
 
     /// What has happened so far.
     pub fn stats(&self) -> Stats {
-        Stats { cached_records: u64::try_from(self.cache.len()).unwrap_or(u64::MAX), ..self.stats }
+        Stats { cached_records: u64::try_from(self.cache.len()).unwrap_or(u64::MAX), ..self.stats.clone() }
     }
 
     fn apply_upstreams(&mut self) {

@@ -1,7 +1,7 @@
 //! What the name service counts.
 
-/// What has happened since the start. Everything but [`Stats::cached_records`] only grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+gatepost_dataplane::counters! {
+/// What has happened since the start. Everything but `cached_records` only grows.
 pub struct Stats {
     /// Messages from clients.
     pub queries: u64,
@@ -18,7 +18,7 @@ pub struct Stats {
     /// Exchanges with upstream servers that failed.
     pub upstream_failures: u64,
     /// Questions answered with SERVFAIL because a table was full or no upstream server is known; those that
-    /// [`Stats::client_share_full`] and [`Stats::zone_share_full`] count are among them.
+    /// `client_share_full` and `zone_share_full` count are among them.
     pub unanswerable: u64,
     /// Questions answered with SERVFAIL because their client had its share of waiting questions.
     pub client_share_full: u64,
@@ -39,4 +39,5 @@ pub struct Stats {
     pub connections_refused: u64,
     /// Records in the cache now.
     pub cached_records: u64,
+}
 }

@@ -17,18 +17,19 @@ impl Checker for FramesBalance {
 
     fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {
         let counters = &snapshot.counters;
-        let accounted = counters.transmitted
-            + counters.flooded
-            + counters.local
-            + counters.consumed
-            + counters.held
+        let frames = &counters.frames;
+        let accounted = frames.transmitted
+            + frames.flooded
+            + frames.local
+            + frames.consumed
+            + frames.held
             + counters.dropped
-            + counters.handed_over;
-        let came = counters.received + counters.taken_over;
+            + frames.handed_over;
+        let came = frames.received + frames.taken_over;
         if came != accounted {
             return Err(format!("{came} frames came, {accounted} accounted for: {counters:?}"));
         }
-        if counters.taken_over > counters.handed_over {
+        if frames.taken_over > frames.handed_over {
             return Err(format!("workers took over more than others handed over: {counters:?}"));
         }
         Ok(())
@@ -45,10 +46,10 @@ mod tests {
         let mut checker = FramesBalance;
         let mut told = |received, dropped, [handed_over, taken_over]: [u64; 2]| {
             let mut snapshot = snapshot(1);
-            snapshot.counters.handed_over = handed_over;
-            snapshot.counters.taken_over = taken_over;
-            snapshot.counters.received = received;
-            snapshot.counters.transmitted = 3;
+            snapshot.counters.frames.handed_over = handed_over;
+            snapshot.counters.frames.taken_over = taken_over;
+            snapshot.counters.frames.received = received;
+            snapshot.counters.frames.transmitted = 3;
             snapshot.counters.dropped = dropped;
             checker.on_snapshot(&snapshot).is_err()
         };

@@ -114,7 +114,7 @@ impl Checker for TablesBounded {
             }
         }
         let held_each = snapshot.neighbors.neighbors.iter().map(|neighbor| neighbor.held).max();
-        let held = usize::try_from(snapshot.counters.held).unwrap_or(usize::MAX);
+        let held = usize::try_from(snapshot.counters.frames.held).unwrap_or(usize::MAX);
         let most_of_a_host = per_host.into_values().max().unwrap_or(0);
         for (table, len, len_max) in [
             ("flows", snapshot.status.flows, self.flows.allowed),
@@ -201,7 +201,7 @@ mod tests {
         assert!(told(|snapshot| snapshot.neighbors = neighbors(NeighborTable::NEIGHBORS_MAX + 1, 0)));
         assert!(told(|snapshot| snapshot.neighbors = neighbors(0, Bridge::STATIONS_MAX * 2 + 1)));
         assert!(!told(|snapshot| snapshot.neighbors = neighbors(NeighborTable::NEIGHBORS_MAX, 1)));
-        assert!(told(|snapshot| snapshot.counters.held = HELD_MAX as u64 + 1));
+        assert!(told(|snapshot| snapshot.counters.frames.held = HELD_MAX as u64 + 1));
     }
 
     #[test]
@@ -212,8 +212,8 @@ mod tests {
         );
         assert!(!told_with(3, |snapshot| snapshot.status.flows = 6));
         assert!(told_with(3, |snapshot| snapshot.status.flows = 7));
-        assert!(!told_with(3, |snapshot| snapshot.counters.held = 3 * HELD_MAX as u64));
-        assert!(told_with(3, |snapshot| snapshot.counters.held = 3 * HELD_MAX as u64 + 1));
+        assert!(!told_with(3, |snapshot| snapshot.counters.frames.held = 3 * HELD_MAX as u64));
+        assert!(told_with(3, |snapshot| snapshot.counters.frames.held = 3 * HELD_MAX as u64 + 1));
         let held = |each| {
             let mut known = neighbors(1, 0);
             known.neighbors[0].held = each;

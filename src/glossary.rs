@@ -1,0 +1,175 @@
+//! The glossary of drop reasons and counters: `gatepost explain drop`, and `docs/glossary.md`. Names and meanings stand
+//! where the reasons and counters are defined.
+
+use std::fmt::Write;
+
+use gatepost_dataplane::{Counters, DropReason};
+use gatepost_services::dns;
+use gatepost_services::net::stack::StackCounters;
+
+use crate::control::table::Table;
+use crate::error::Error;
+use crate::gateway::DhcpCounters;
+
+/// Counters that are reported together.
+pub struct CounterGroup {
+    /// Their key in `gatepost show counters --json`; `None` if they stand at the top.
+    pub key: Option<&'static str>,
+    /// What they are about, in a few words.
+    pub about: &'static str,
+    /// Their names, each with its meaning.
+    pub counters: Vec<(&'static str, &'static str)>,
+}
+
+/// All counters but those of the ports.
+pub fn counter_groups() -> [CounterGroup; 4] {
+    let group = |key, about, counters: &[_]| CounterGroup { key, about, counters: counters.to_vec() };
+    let mut frames = group(None, "Frames and flows", Counters::GLOSSARY);
+    frames.counters.push(("dropped", "Frames that went no further; the drop reasons tell why."));
+    [
+        frames,
+        group(Some("host_stack"), "The gateway's own TCP and UDP", StackCounters::GLOSSARY),
+        group(Some("dns"), "The name service", dns::Stats::GLOSSARY),
+        group(Some("dhcp"), "Frames for the DHCP server and client", DhcpCounters::GLOSSARY),
+    ]
+}
+
+/// What the drop reason `name` means; all of them without a name.
+///
+/// # Errors
+///
+/// There is no such reason.
+pub fn explain_drop(name: Option<&str>) -> Result<String, Error> {
+    let Some(name) = name else {
+        let mut table = Table::new(["reason", "meaning"]);
+        for reason in DropReason::ALL {
+            table.row([reason.name().to_owned(), reason.meaning().to_owned()]);
+        }
+        return Ok(table.to_string());
+    };
+    if let Some(reason) = DropReason::ALL.iter().find(|reason| reason.name() == name) {
+        return Ok(format!("{reason}: {}\n", reason.meaning()));
+    }
+    let near: Vec<_> = near(name).iter().map(|reason| reason.name()).collect();
+    let remedy = match &near[..] {
+        [] => "`gatepost explain drop` lists all".to_owned(),
+        near => format!("did you mean {}?", near.join(" or ")),
+    };
+    Err(Error::usage(format!("there is no drop reason \"{name}\"; {remedy}")))
+}
+
+/// The reasons whose names one could mean by `name`, the nearest first.
+fn near(name: &str) -> Vec<DropReason> {
+    /// Names that are told of.
+    const NEAR_MAX: usize = 3;
+    let name = name.to_lowercase().replace('_', "-");
+    let mut near: Vec<_> = DropReason::ALL
+        .iter()
+        .filter_map(|reason| {
+            let distance = if reason.name().contains(&name) || name.contains(reason.name()) {
+                0
+            } else {
+                distance(reason.name(), &name)
+            };
+            // A third of the letters may be others.
+            (distance * 3 <= reason.name().len()).then_some((distance, *reason))
+        })
+        .collect();
+    near.sort();
+    near.into_iter().take(NEAR_MAX).map(|(_, reason)| reason).collect()
+}
+
+/// How many letters are to be changed, added or removed to make one word of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<_> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (index, letter) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
+        for (column, with) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *with);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+/// The text of `docs/glossary.md`.
+pub fn markdown() -> String {
+    let mut text = String::from(INTRODUCTION);
+    let mut section = |title: &str, head: &str, rows: &mut dyn Iterator<Item = (&str, &str)>| {
+        // A string takes everything.
+        _ = write!(text, "\n## {title}\n\n| {head} | meaning |\n| --- | --- |\n");
+        for (name, meaning) in rows {
+            _ = writeln!(text, "| `{name}` | {meaning} |");
+        }
+    };
+    let mut reasons = DropReason::ALL.iter().map(|reason| (reason.name(), reason.meaning()));
+    section("Drop reasons", "reason", &mut reasons);
+    for CounterGroup { key, about, counters } in counter_groups() {
+        let title = key.map_or_else(|| about.to_owned(), |key| format!("{about} (`{key}`)"));
+        section(&title, "counter", &mut counters.into_iter());
+    }
+    text
+}
+
+const INTRODUCTION: &str = "\
+# Glossary
+
+What `gatepost show drops` and `gatepost show counters` tell. `gatepost explain drop REASON` says the same on the command
+line. The text form of the counters has dashes where the keys here, those of `--json`, have underscores.
+
+This file is made from the sources: `UPDATE_GLOSSARY=1 cargo test --lib glossary` writes it anew.
+";
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_document_is_what_the_sources_say() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/glossary.md");
+        if std::env::var_os("UPDATE_GLOSSARY").is_some() {
+            fs::write(&path, markdown()).expect("it can be written");
+        }
+        let written = fs::read_to_string(&path).expect("it is there");
+        assert!(written == markdown(), "run `UPDATE_GLOSSARY=1 cargo test --lib glossary`");
+    }
+
+    #[test]
+    fn every_reason_and_counter_is_explained_in_a_sentence() {
+        for reason in DropReason::ALL {
+            let told = explain_drop(Some(reason.name())).expect("it is one");
+            assert_eq!(told, format!("{}: {}\n", reason.name(), reason.meaning()));
+        }
+        let all = explain_drop(None).expect("a list");
+        assert!(DropReason::ALL.iter().all(|reason| all.contains(reason.meaning())), "{all}");
+        for (name, meaning) in counter_groups().into_iter().flat_map(|group| group.counters) {
+            assert!(meaning.ends_with('.') && !meaning.contains("[`"), "{name}: {meaning}");
+        }
+    }
+
+    #[test]
+    fn a_reason_that_is_none_is_told_with_those_that_are_near() {
+        for (asked, expected) in [
+            ("martin", "did you mean martian?"),
+            ("Flow_Table_Full", "did you mean flow-table-full"),
+            ("checksum", "did you mean ipv4-checksum or tcp-checksum or udp-checksum?"),
+            ("nonsense-of-all-kinds", "`gatepost explain drop` lists all"),
+        ] {
+            let told = explain_drop(Some(asked)).expect_err("it is none").to_string();
+            assert!(told.contains(expected), "{told}");
+        }
+    }
+
+    #[test]
+    fn distances_count_letters() {
+        for (one, other, expected) in [("", "", 0), ("a", "", 1), ("martian", "martin", 1), ("abc", "cab", 2)]
+        {
+            assert_eq!((distance(one, other), distance(other, one)), (expected, expected), "{one} {other}");
+        }
+    }
+}

@@ -30,6 +30,15 @@ impl Error {
         Self { kind: ErrorKind::Usage, messages: vec![message.into()] }
     }
 
+    /// The command line of `program` is wrong, in one sentence instead of clap's paragraphs: exit code 2.
+    pub fn command_line(program: &str, mistake: &clap::Error) -> Self {
+        let message = mistake.to_string();
+        let message = message.strip_prefix("error: ").unwrap_or(&message);
+        let said = message.split("\n\n").next().unwrap_or_default();
+        let said: Vec<_> = said.split_whitespace().collect();
+        Self::usage(format!("{}; see `{program} --help`", said.join(" ")))
+    }
+
     /// The configuration has these mistakes: exit code 2.
     pub fn mistakes<M: ToString>(mistakes: impl IntoIterator<Item = M>) -> Self {
         let messages = mistakes.into_iter().map(|mistake| mistake.to_string()).collect();

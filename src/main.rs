@@ -9,9 +9,10 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use gatepost::config::Config;
+use gatepost::config::{Config, Source};
 use gatepost::control::{self, What};
 use gatepost::error::Error;
+use gatepost::port::log::LogLevel;
 use gatepost::{glossary, lab, port};
 
 /// A small office's gateway in one program.
@@ -26,9 +27,12 @@ struct CommandLine {
 enum Command {
     /// Run the gateway until SIGTERM.
     Run {
-        /// The configuration, instead of the built-in default.
+        /// The configuration; without it, /etc/gatepost/gatepost.toml if it is there, or the built-in default.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// How much to log on stderr; without it, what RUST_LOG says, or info.
+        #[arg(long, value_name = "LEVEL")]
+        log: Option<LogLevel>,
     },
     /// Build an office in network namespaces around a gateway and try everything out.
     #[command(args_conflicts_with_subcommands = true)]
@@ -114,7 +118,12 @@ fn main() -> ExitCode {
     let command = match CommandLine::try_parse() {
         Ok(command_line) => command_line.command,
         Err(answer) if !answer.use_stderr() => answer.exit(),
-        Err(mistake) => return fail(&misunderstood(&mistake)),
+        Err(mistake) if mistake.kind() == ErrorKind::MissingSubcommand => {
+            return fail(&Error::usage(
+                "no command was given; write `gatepost lab`, or see `gatepost --help`",
+            ));
+        }
+        Err(mistake) => return fail(&Error::command_line("gatepost", &mistake)),
     };
     match run(command) {
         Ok(true) => ExitCode::SUCCESS,
@@ -126,7 +135,7 @@ fn main() -> ExitCode {
 /// Whether all was well.
 fn run(command: Command) -> Result<bool, Error> {
     match command {
-        Command::Run { config } => port::run(load(config.as_deref())?, config)?,
+        Command::Run { config, log } => port::run(Source::new(config), log)?,
         Command::Lab(arguments) => return lab::run(arguments),
         Command::Check { file } => {
             let (config, warnings) = Config::load_with_warnings(&file)?;
@@ -136,10 +145,10 @@ fn run(command: Command) -> Result<bool, Error> {
             _ = write!(io::stdout(), "{}: {config}\n{details}", file.display());
         }
         Command::Show { what, json, config } => {
-            control::show(&load(config.as_deref())?.system.control_socket, what, json)?;
+            control::show(&load(config)?.system.control_socket, what, json)?;
         }
         Command::Reload { config } => {
-            control::reload(&load(config.as_deref())?.system.control_socket)?;
+            control::reload(&load(config)?.system.control_socket)?;
         }
         Command::Explain { what: Some(Explained::Drop { reason }), .. } => {
             // Whoever does not want to read it has the exit code.
@@ -151,7 +160,7 @@ fn run(command: Command) -> Result<bool, Error> {
             ));
         }
         Command::Ports(Ports::Remove { name, config }) => {
-            port::remove_ports(&load(config.as_deref())?, name.as_deref())?;
+            port::remove_ports(&load(config)?, name.as_deref())?;
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -166,9 +175,9 @@ fn run(command: Command) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// The configuration at `path`, or the built-in default.
-fn load(path: Option<&Path>) -> Result<Config, Error> {
-    path.map_or_else(|| Ok(Config::default()), Config::load)
+/// The configuration in the file that was named, or what there is without one.
+fn load(named: Option<PathBuf>) -> Result<Config, Error> {
+    Source::new(named).load().map(|(config, _)| config)
 }
 
 /// Writes a page for the program and one for each of its commands.
@@ -179,18 +188,6 @@ fn manual(directory: &Path) -> Result<(), Error> {
     };
     let what = format!("cannot write the manual to {}", directory.display());
     write().map_err(|error| Error::failed(what, error, "name a directory that can be written to"))
-}
-
-/// What is wrong with the command line, in one sentence instead of clap's paragraphs.
-fn misunderstood(mistake: &clap::Error) -> Error {
-    if mistake.kind() == ErrorKind::MissingSubcommand {
-        return Error::usage("no command was given; write `gatepost lab`, or see `gatepost --help`");
-    }
-    let message = mistake.to_string();
-    let message = message.strip_prefix("error: ").unwrap_or(&message);
-    let said = message.split("\n\n").next().unwrap_or_default();
-    let said: Vec<_> = said.split_whitespace().collect();
-    Error::usage(format!("{}; see `gatepost --help`", said.join(" ")))
 }
 
 fn fail(error: &Error) -> ExitCode {

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
+use gatepost::error::Error;
 use gatepost_dataplane::Shard;
 use gatepost_sim::scenario::catalog::{self, SCENARIOS};
 
@@ -65,7 +66,14 @@ const JOBS_MAX: i64 = 1_024;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(answer) if !answer.use_stderr() => answer.exit(),
+        Err(mistake) => {
+            eprintln!("gatepost-sim: {}", Error::command_line("gatepost-sim", &mistake));
+            return ExitCode::from(2);
+        }
+    };
     match run(&arguments) {
         Ok(Ending::Passed) => ExitCode::SUCCESS,
         Ok(Ending::Failed) => ExitCode::from(1),

@@ -13,6 +13,7 @@ mod interfaces;
 mod name;
 mod nat;
 mod section;
+mod source;
 mod summary;
 mod system;
 mod upcoming;
@@ -30,6 +31,7 @@ pub(crate) use address::overlap;
 pub use diagnostic::{Diagnostic, Problem, Severity};
 pub use gatepost_services::dhcp::server::{Reservation, ReservedFor};
 pub use gatepost_services::dns::{RecordValue, StaticRecord as Record};
+pub use source::Source;
 pub use summary::Detail;
 
 use crate::error::Error;

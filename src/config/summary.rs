@@ -49,7 +49,7 @@ impl Config {
         if let (WanAddress::Static { gateway: Some(gateway), .. }, true) =
             (&self.wan.address, self.mode != Mode::LanOnly)
         {
-            tell("router", gateway.to_string());
+            tell("WAN router", gateway.to_string());
         }
         self.services().into_iter().for_each(|(topic, text)| tell(topic, text));
         self.dhcp.reservations.iter().for_each(|reservation| tell("reservation", reserved(reservation)));
@@ -169,7 +169,7 @@ mod tests {
                  [[dns.records]]\nname = 'shop.example.'\ntype = 'MX'\nvalue = '10 smtp'"
             ),
             [
-                "router           203.0.113.1",
+                "WAN router       203.0.113.1",
                 "DHCP             192.168.1.1 to 192.168.1.100, for 86400 s",
                 "DNS              office.example; asks 203.0.113.53",
                 "reservation      192.168.1.20 camera (02:00:00:00:00:20)",

@@ -18,7 +18,7 @@ use toml::Table;
 
 use super::protocol::{DEVICE, Provider, Response};
 use super::{internet, pc};
-use crate::config::{Config, WanAddress};
+use crate::config::{Config, Source, WanAddress};
 use crate::control::{self, What};
 use crate::error::Error;
 use crate::port;
@@ -48,7 +48,7 @@ pub fn run(file: &Path, lab: u32) -> Result<(), Error> {
     if parent_id() != lab {
         return Ok(());
     }
-    port::run(Config::load(file)?, Some(file.to_owned()))
+    port::run(Source::new(Some(file.to_owned())), None)
 }
 
 /// The names of the lab's PCs.

@@ -6,6 +6,8 @@ use std::time::{Instant as StdInstant, SystemTime};
 
 use gatepost_dataplane::Instant;
 use gatepost_services::clock::{Clock, UnixTime};
+use nix::sys::time::{TimeSpec, TimeValLike};
+use nix::time::{ClockId, clock_gettime};
 
 /// The machine's clocks; monotonic time counts from when this value was made. Copies agree.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +20,12 @@ impl SystemClock {
     pub fn new() -> Self {
         Self { origin: StdInstant::now() }
     }
+}
+
+/// The machine's monotonic time in microseconds, as other programs know it.
+pub fn monotonic_micros() -> u64 {
+    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap_or(TimeSpec::new(0, 0));
+    u64::try_from(time.num_microseconds()).unwrap_or(0)
 }
 
 impl Default for SystemClock {

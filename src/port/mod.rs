@@ -11,7 +11,9 @@ use gatepost_dataplane::offload::SegmentKind;
 
 pub mod clock;
 pub mod event_loop;
+pub mod log;
 pub mod netdevice;
+mod notify;
 mod operator;
 mod removal;
 mod run;

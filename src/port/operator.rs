@@ -1,11 +1,13 @@
 //! What the administrator can ask of the process that runs.
 
-use std::path::PathBuf;
+use std::path::Path;
+use std::rc::Rc;
 
 use serde_json::Value;
-use tracing::info;
+use tracing::{info, warn};
 
-use crate::config::Config;
+use super::notify::Manager;
+use crate::config::Source;
 use crate::control::What;
 use crate::control::server::Operations;
 use crate::error::Error;
@@ -18,8 +20,10 @@ pub struct Operator {
     pub inspector: Inspector,
     /// Changes its configuration.
     pub reloader: Reloader,
-    /// `None`: the built-in default.
-    pub file: Option<PathBuf>,
+    /// The file, or what there is without one.
+    pub source: Source,
+    /// Is told of reloads.
+    pub manager: Rc<Manager>,
 }
 
 impl Operations for Operator {
@@ -28,12 +32,26 @@ impl Operations for Operator {
     }
 
     async fn reload(&self) -> Result<String, Error> {
-        let Some(file) = &self.file else {
+        self.manager.reloading();
+        let outcome = self.read_again().await;
+        self.manager.ready();
+        outcome
+    }
+}
+
+impl Operator {
+    async fn read_again(&self) -> Result<String, Error> {
+        let Some(file) = self.source.file().map(Path::to_owned) else {
             let why = "it runs on the built-in configuration";
-            return Err(Error::failed("there is nothing to reload", why, "start it with `--config FILE`"));
+            let remedy = format!("write {}, or start it with `--config FILE`", Source::DEFAULT_FILE);
+            return Err(Error::failed("there is nothing to reload", why, remedy));
         };
-        self.reloader.reload(Config::load(file)?).await?;
+        let (config, warnings) = self.source.load()?;
+        let details = config.details();
+        self.reloader.reload(config).await?;
+        warnings.iter().for_each(|warning| warn!("{warning}"));
         info!("{} is in force", file.display());
+        details.iter().for_each(|detail| info!("{}: {}", detail.topic, detail.text));
         Ok(file.display().to_string())
     }
 }

@@ -9,8 +9,8 @@
 
 use std::fmt;
 use std::future;
-use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use std::task::Poll;
 use std::thread::{self, JoinHandle};
 
 use gatepost_dataplane::MacAddr;
+use gatepost_dataplane::config::{Mode, Segment};
 use gatepost_services::clock::Clock as _;
 use gatepost_services::race::race;
 use gatepost_services::store::{Files, OpenError};
@@ -27,44 +28,39 @@ use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
-use tracing::{Level, error, info};
+use tracing::{error, info, warn};
 
 use super::clock::SystemClock;
 use super::event_loop::{EventLoop, Handle};
+use super::log::{self, LogLevel};
+use super::notify::Manager;
 use super::operator::Operator;
 use super::tap::Tap;
 use super::upkeep::{Caretaker, TapSpec};
-use crate::config::Config;
+use crate::config::{Config, Source, WanAddress};
 use crate::control::server::{ControlSocket, Operations as _};
 use crate::error::Error;
 use crate::gateway::worker::Worker;
 use crate::gateway::{self, Environment};
 
-/// Runs the gateway until SIGTERM or SIGINT. Logs to stderr; prints `ready` on stdout once every port and
-/// service answers. At SIGHUP and `gatepost reload` it goes over to what `file`, where `config` is from, says
-/// then.
+/// Runs the gateway until SIGTERM or SIGINT. Logs to stderr, as `level` says; prints `ready` on stdout once every port
+/// and service answers, and tells the service manager. At SIGHUP and `gatepost reload` it goes over to what `source`
+/// says then.
 ///
 /// # Errors
 ///
 /// One sentence with the remedy: what could not be set up, and then nothing of it is left, or what broke
 /// down later.
-pub fn run(config: Config, file: Option<PathBuf>) -> Result<(), Error> {
-    log_to_stderr();
+pub fn run(source: Source, level: Option<LogLevel>) -> Result<(), Error> {
+    let (config, warnings) = source.load()?;
+    log::to_stderr(level);
+    warnings.iter().for_each(|warning| warn!("{warning}"));
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(no_resources)?;
-    LocalSet::new().block_on(&runtime, serve(config, file))
+    LocalSet::new().block_on(&runtime, serve(config, source))
 }
 
-fn log_to_stderr() {
-    let log = tracing_subscriber::fmt()
-        .with_max_level(Level::INFO)
-        .with_target(false)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr);
-    // Whoever runs the gateway inside of a bigger program may have set up a log already.
-    _ = log.try_init();
-}
-
-async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Error> {
+async fn serve(config: Config, source: Source) -> Result<(), Error> {
+    let manager = Rc::new(Manager::from_environment());
     let mut stop = StopSignals::new().map_err(no_resources)?;
     let hangups = signal(SignalKind::hangup()).map_err(no_resources)?;
     let disk = open_state_dir(&config.system.state_dir)?;
@@ -90,13 +86,19 @@ async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Error> {
         }),
     };
     let remaining = remaining_ports(&specs);
+    let summary = summary(&config, &ports, &source);
     let (workers, services) = gateway::build(config, ports, environment)?;
     // Only now, so that nothing is left of a start that fails.
     for (spec, (_, tap)) in specs.iter().zip(workers.iter().take(1).flat_map(|worker| worker.ports().iter()))
     {
         spec.keep(tap);
     }
-    let operator = Rc::new(Operator { inspector: services.inspector(), reloader: services.reloader(), file });
+    let operator = Rc::new(Operator {
+        inspector: services.inspector(),
+        reloader: services.reloader(),
+        source,
+        manager: Rc::clone(&manager),
+    });
     let caretakers = Caretaker::for_workers(handles, specs, clock.now());
     let mut dataplane = DataplaneThreads::default();
     for (event_loop, (worker, caretaker)) in event_loops.into_iter().zip(workers.into_iter().zip(caretakers))
@@ -111,13 +113,46 @@ async fn serve(config: Config, file: Option<PathBuf>) -> Result<(), Error> {
         race(control.serve(Rc::clone(&operator)), reload_at(hangups, &operator)).await;
         Ok(())
     };
-    let outcome = race(services.run(announce, stop.received()), race(dataplane_ended, serving)).await;
+    let ready = || {
+        summary.iter().for_each(|line| info!("{line}"));
+        announce();
+        manager.ready();
+    };
+    let stopped = async {
+        stop.received().await;
+        manager.stopping();
+    };
+    let outcome = race(services.run(ready, stopped), race(dataplane_ended, serving)).await;
     let ended = outcome.and(dataplane.stop());
     if !remaining.is_empty() {
-        let config = file_option(operator.file.as_deref());
+        let config = operator.source.option();
         info!("{remaining} stay for the next start; `gatepost ports remove{config}` takes them away");
     }
     ended
+}
+
+/// What the gateway is, where its ports are, what it serves, and where to ask.
+fn summary(config: &Config, ports: &[(String, Vec<Tap>)], source: &Source) -> Vec<String> {
+    let on = |side: Segment| {
+        let of_side = config.ports().zip(ports).filter(|((segment, _), _)| *segment == side);
+        let driver = |taps: &[Tap]| taps.first().map_or("", Tap::driver_name);
+        let names: Vec<_> = of_side.map(|(_, (name, taps))| format!("{name} ({})", driver(taps))).collect();
+        names.join(", ")
+    };
+    let mut lines = vec![
+        format!("gatepost {} is a gateway in mode {}", env!("CARGO_PKG_VERSION"), config.mode.name()),
+        format!("LAN {} on {}", config.lan.address, on(Segment::Lan)),
+    ];
+    match config.wan.address {
+        _ if config.mode == Mode::LanOnly => {}
+        WanAddress::Dhcp => lines.push(format!("WAN by DHCP on {}", on(Segment::Wan))),
+        WanAddress::Static { address, .. } => {
+            lines.push(format!("WAN address {address} on {}", on(Segment::Wan)));
+        }
+    }
+    lines.extend(config.details().iter().map(|detail| format!("{}: {}", detail.topic, detail.text)));
+    lines.push(format!("ask it with `gatepost show status{}`", source.option()));
+    lines
 }
 
 /// The ports whose devices outlive the gateway, for people; empty if there are none.
@@ -125,11 +160,6 @@ fn remaining_ports(specs: &[TapSpec]) -> String {
     let names: Vec<_> =
         specs.iter().filter(|spec| spec.port.persist).map(|spec| spec.port.to_string()).collect();
     if names.is_empty() { String::new() } else { format!("TAP devices {}", names.join(", ")) }
-}
-
-/// How a command is told of the configuration `file`.
-fn file_option(file: Option<&Path>) -> String {
-    file.map_or_else(String::new, |file| format!(" --config {}", file.display()))
 }
 
 fn open_state_dir(path: &Path) -> Result<Files, Error> {
@@ -154,7 +184,6 @@ fn tap_specs(config: &Config) -> Vec<TapSpec> {
 fn announce() {
     let mut stdout = io::stdout().lock();
     _ = writeln!(stdout, "ready").and_then(|()| stdout.flush());
-    info!("ready");
 }
 
 fn no_resources(error: impl fmt::Display) -> Error {

@@ -26,6 +26,7 @@ mod modes;
 mod nat;
 mod parallel;
 mod reload;
+mod running;
 mod scan;
 mod stun;
 mod switch;

@@ -54,6 +54,9 @@ pub const QUARANTINE_SECS: u32 = 3600;
 /// How often the log says the same of what clients can bring about.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
+/// New leases that the log names in each [`LOG_INTERVAL`]: more than an office's morning has, and no flood of them.
+const LEASES_LOGGED_MAX: u32 = 100;
+
 /// A DHCP server.
 pub struct Server {
     config: Config,
@@ -62,6 +65,7 @@ pub struct Server {
     offers: Offers,
     exhausted: LogLimit,
     unkept: LogLimit,
+    leased: LogLimit,
 }
 
 impl Server {
@@ -75,6 +79,7 @@ impl Server {
             offers: Offers::default(),
             exhausted: LogLimit::default(),
             unkept: LogLimit::default(),
+            leased: LogLimit::default(),
         }
     }
 
@@ -171,16 +176,22 @@ impl Server {
             address,
             client: request.client.key.clone(),
             mac: request.client.mac,
-            hostname,
+            hostname: hostname.clone(),
             lease_secs: self.config.lease_secs,
         };
+        let is_renewed = self.owns(request, address);
         let bound = self.leases.borrow_mut().bind(request.now, request.unix_now, grant);
         if let Err(error) = bound {
             self.log_unkept(request, address, "lease", &error);
             return None;
         }
         self.offers.withdraw(&request.client.key);
-        tracing::debug!(%address, client = %request.client.key, "leased");
+        let (mac, hostname) = (request.client.mac, hostname.as_deref().unwrap_or("-"));
+        if !is_renewed && self.leased.allows(request.now, LEASES_LOGGED_MAX) {
+            tracing::info!(%address, %mac, %hostname, "leased");
+        } else {
+            tracing::debug!(%address, %mac, %hostname, client = %request.client.key, "leased");
+        }
         Some(answer)
     }
 
@@ -307,17 +318,23 @@ impl Server {
 /// When something was last logged that clients can bring about as often as they like.
 #[derive(Default)]
 struct LogLimit {
-    last: Option<Instant>,
+    /// When an interval began, and how often it was logged since.
+    since: Option<(Instant, u32)>,
 }
 
 impl LogLimit {
-    /// Whether to log it now.
+    /// Whether to log it now: once in each [`LOG_INTERVAL`].
     fn is_due(&mut self, now: Instant) -> bool {
-        let is_due = self.last.is_none_or(|last| now.since(last) >= LOG_INTERVAL);
-        if is_due {
-            self.last = Some(now);
-        }
-        is_due
+        self.allows(now, 1)
+    }
+
+    /// Whether to log it now, at most `lines_max` times in each [`LOG_INTERVAL`].
+    fn allows(&mut self, now: Instant, lines_max: u32) -> bool {
+        let current = self.since.filter(|(since, _)| now.since(*since) < LOG_INTERVAL);
+        let (since, lines) = current.unwrap_or((now, 0));
+        let is_allowed = lines < lines_max;
+        self.since = Some((since, lines + u32::from(is_allowed)));
+        is_allowed
     }
 }
 

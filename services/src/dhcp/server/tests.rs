@@ -700,3 +700,14 @@ fn messages_that_make_no_sense_are_not_answered() {
     assert_eq!(office.hear(&ask(MessageType::Ack, pc(1))), None);
     assert_eq!(office.leases.borrow().iter().count(), 0);
 }
+
+#[test]
+fn the_log_names_so_many_leases_in_an_interval() {
+    let at = |secs| Instant::ZERO + Duration::from_secs(secs);
+    let mut limit = LogLimit::default();
+    let allowed = |limit: &mut LogLimit, secs| (0..5).filter(|_| limit.allows(at(secs), 3)).count();
+    assert_eq!(allowed(&mut limit, 10), 3);
+    assert_eq!(allowed(&mut limit, 69), 0);
+    assert_eq!(allowed(&mut limit, 70), 3);
+    assert!(LogLimit::default().is_due(at(0)));
+}

@@ -1,0 +1,69 @@
+//! Where the configuration is read from.
+
+use std::path::{Path, PathBuf};
+
+use super::{Config, Diagnostic};
+use crate::error::Error;
+
+/// A file that was named, or what there is without one: [`Source::DEFAULT_FILE`], or else the built-in default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    named: Option<PathBuf>,
+    default: PathBuf,
+}
+
+impl Source {
+    /// Is read if no other file was named and it is there.
+    pub const DEFAULT_FILE: &str = "/etc/gatepost/gatepost.toml";
+
+    /// The file that was named, if any was.
+    pub fn new(named: Option<PathBuf>) -> Self {
+        Self { named, default: Self::DEFAULT_FILE.into() }
+    }
+
+    /// The file to read now; `None` stands for the built-in default.
+    pub fn file(&self) -> Option<&Path> {
+        // What cannot be looked for may be there: reading it says what is wrong.
+        let default = || self.default.try_exists().unwrap_or(true).then_some(self.default.as_path());
+        self.named.as_deref().or_else(default)
+    }
+
+    /// Reads and validates the configuration; warnings come in the order of the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn load(&self) -> Result<(Config, Vec<Diagnostic>), Error> {
+        self.file().map_or_else(|| Ok((Config::default(), Vec::new())), Config::load_with_warnings)
+    }
+
+    /// What tells another command to read the same: an option with a space before it, or nothing.
+    pub fn option(&self) -> String {
+        self.named.as_ref().map_or_else(String::new, |file| format!(" --config {}", file.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_named_goes_before_the_default_one() {
+        assert_eq!(Source::new(None).default, Path::new(Source::DEFAULT_FILE));
+        let example = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/gatepost.example.toml"));
+        let missing = PathBuf::from("/nonexistent/gatepost.toml");
+        let source = |named: Option<&Path>, default: &Path| Source {
+            named: named.map(Path::to_owned),
+            default: default.to_owned(),
+        };
+        let built_in = source(None, &missing);
+        assert_eq!((built_in.file(), built_in.option()), (None, String::new()));
+        assert_eq!(built_in.load(), Ok((Config::default(), Vec::new())));
+        let default = source(None, example);
+        assert_eq!((default.file(), default.option()), (Some(example), String::new()));
+        let named = source(Some(&missing), example);
+        assert_eq!(named.file(), Some(missing.as_path()));
+        assert_eq!(named.option(), " --config /nonexistent/gatepost.toml");
+        assert!(named.load().expect_err("it is missing").to_string().contains("/nonexistent/gatepost.toml"));
+    }
+}

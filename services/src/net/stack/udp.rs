@@ -132,7 +132,8 @@ impl Udp {
             return false;
         };
         let remote = SocketAddrV4::new(packet.src_addr(), repr.src_port);
-        if bound.has_room_for(datagram) {
+        counters.datagrams_dropped_queue_full += bound.make_room(*remote.ip(), datagram.len());
+        if bound.has_room_for(datagram.len()) {
             bound.remember(remote, packet.dst_addr(), ip);
             bound.queued_octets += datagram.len();
             bound.queue.push_back((remote, datagram.to_vec()));
@@ -165,9 +166,29 @@ impl Udp {
 }
 
 impl Bound {
-    fn has_room_for(&self, datagram: &[u8]) -> bool {
-        self.queue.len() < UDP_QUEUE_DATAGRAMS_MAX
-            && self.queued_octets + datagram.len() <= UDP_QUEUE_OCTETS_MAX
+    fn has_room_for(&self, octets: usize) -> bool {
+        self.queue.len() < UDP_QUEUE_DATAGRAMS_MAX && self.queued_octets + octets <= UDP_QUEUE_OCTETS_MAX
+    }
+
+    /// Drops what other senders have in a full queue for a datagram of `source`: of the sender that has most, its
+    /// latest, as long as that sender keeps at least as many as `source` then has. Returns how many were dropped.
+    fn make_room(&mut self, source: Ipv4Addr, octets: usize) -> u64 {
+        let mut dropped = 0;
+        while !self.has_room_for(octets) {
+            let mut counts: BTreeMap<Ipv4Addr, usize> = BTreeMap::new();
+            for (sender, _) in &self.queue {
+                *counts.entry(*sender.ip()).or_default() += 1;
+            }
+            let own = counts.get(&source).copied().unwrap_or(0);
+            let busiest = counts.into_iter().max_by_key(|(_, count)| *count);
+            let Some((busiest, _)) = busiest.filter(|(_, count)| *count > own + 1) else { break };
+            let latest = self.queue.iter().rposition(|(sender, _)| *sender.ip() == busiest);
+            if let Some((_, datagram)) = latest.and_then(|latest| self.queue.remove(latest)) {
+                self.queued_octets -= datagram.len();
+                dropped += 1;
+            }
+        }
+        dropped
     }
 
     fn remember(&mut self, remote: SocketAddrV4, asked: Ipv4Addr, ip: &IpLayer) {
@@ -204,4 +225,53 @@ fn encode(local: SocketAddrV4, datagram: &[u8], remote: SocketAddrV4) -> Vec<u8>
         &checksums,
     );
     packet
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrive(bound: &mut Bound, host: u8, octets: usize) -> (u64, bool) {
+        let sender = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, host), 40_000);
+        let dropped = bound.make_room(*sender.ip(), octets);
+        let is_taken = bound.has_room_for(octets);
+        if is_taken {
+            bound.queued_octets += octets;
+            bound.queue.push_back((sender, vec![host; octets]));
+        }
+        (dropped, is_taken)
+    }
+
+    fn count(bound: &Bound, host: u8) -> usize {
+        bound.queue.iter().filter(|(sender, _)| sender.ip().octets()[3] == host).count()
+    }
+
+    #[test]
+    fn in_a_full_queue_the_busiest_sender_gives_way_to_others() {
+        let mut bound = Bound::default();
+        for _ in 0..UDP_QUEUE_DATAGRAMS_MAX {
+            assert_eq!(arrive(&mut bound, 2, 10), (0, true));
+        }
+        assert_eq!(arrive(&mut bound, 2, 10), (0, false));
+        for _ in 0..UDP_QUEUE_DATAGRAMS_MAX / 2 {
+            assert_eq!(arrive(&mut bound, 3, 10), (1, true));
+        }
+        assert_eq!(arrive(&mut bound, 3, 10), (0, false), "both have half");
+        assert_eq!(arrive(&mut bound, 4, 10), (1, true));
+        assert_eq!(
+            (bound.queue.len(), bound.queued_octets),
+            (UDP_QUEUE_DATAGRAMS_MAX, 10 * UDP_QUEUE_DATAGRAMS_MAX)
+        );
+        assert_eq!(count(&bound, 4), 1);
+    }
+
+    #[test]
+    fn a_long_datagram_takes_no_more_than_its_share_of_places() {
+        let mut bound = Bound::default();
+        while arrive(&mut bound, 2, 8_000).1 {}
+        let before = count(&bound, 2);
+        assert_eq!(arrive(&mut bound, 3, 20_000), (3, true));
+        assert_eq!(count(&bound, 2), before - 3);
+        assert!(bound.queued_octets <= UDP_QUEUE_OCTETS_MAX);
+    }
 }

@@ -57,6 +57,11 @@ fn spoofer_gets_nothing_out_and_stops_nobody_for_long() {
 }
 
 #[test]
+fn name_flood_takes_no_name_and_no_page_from_others() {
+    passes("name-flood");
+}
+
+#[test]
 fn servers_are_seen_from_the_internet_and_from_the_office() {
     passes("forwarded-server");
 }

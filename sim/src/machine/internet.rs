@@ -25,7 +25,7 @@ use smoltcp::wire::{IpAddress, IpCidr, Ipv4Cidr};
 use self::connections::{Asked, Connections};
 pub use self::connections::{CONNECTIONS_MAX, ConnectionId, is_page, serve_page};
 use self::dhcp::DhcpServer;
-pub use self::dns::{DnsMood, SharedTree, Tree, authorities, reverse, servers_called};
+pub use self::dns::{DnsMood, SILENT_ZONE, SharedTree, Tree, authorities, reverse, servers_called};
 use self::dns::{NameServers, Transport};
 use self::late::LateServer;
 use super::Machine;

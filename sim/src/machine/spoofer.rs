@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use etherparse::{ArpEthIpv4Packet, ArpOperation, ArpPacket, EtherType, Ethernet2Header, PacketBuilder};
 use gatepost_dataplane::{Instant, MacAddr};
+use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::rr::{Name, RecordType};
 
 use super::Machine;
-use super::internet::CHAT_ADDRESS;
+use super::internet::{CHAT_ADDRESS, DNS_PORT, SILENT_ZONE};
 use crate::packet::{Content, Packet};
 
 /// Its hardware address.
@@ -19,6 +21,8 @@ const TRICK_INTERVAL: Duration = Duration::from_millis(100);
 /// The most answers under way; further ones are not given.
 const REPLIES_MAX: usize = 64;
 const TTL: u8 = 64;
+/// How many names one trick asks for.
+const NAMES_AT_ONCE: u64 = 10;
 
 /// What it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub enum Trick {
     SendAs(Ipv4Addr),
     /// Sends a frame under another machine's hardware address.
     Borrow(MacAddr),
+    /// Asks the gateway in the name of an address for ten names of a zone whose servers are silent.
+    AskSilent(Ipv4Addr),
 }
 
 /// The spoofer.
@@ -74,8 +80,8 @@ impl Spoofer {
         self.played
     }
 
-    fn play_one(&mut self, trick: Trick, gateway: MacAddr) -> Vec<u8> {
-        match trick {
+    fn play_one(&mut self, trick: Trick, gateway: MacAddr, transmit: &mut dyn FnMut(Vec<u8>)) {
+        let frame = match trick {
             Trick::Claim(address) => claim(address),
             Trick::Take(address) => {
                 self.taken.insert(address);
@@ -89,7 +95,13 @@ impl Spoofer {
                 let ip = PacketBuilder::ethernet2(mac.0, gateway.0);
                 datagram(ip.ipv4([0; 4], self.gateway_address.octets(), TTL), self.played)
             }
-        }
+            Trick::AskSilent(address) => {
+                let names = (0..NAMES_AT_ONCE).map(|n| format!("n{}-{n}.{SILENT_ZONE}", self.played));
+                let gateway = (gateway, self.gateway_address);
+                return names.for_each(|name| transmit(question(address, gateway, &name)));
+            }
+        };
+        transmit(frame);
     }
 }
 
@@ -127,7 +139,7 @@ impl Machine for Spoofer {
             ));
         };
         if let Some(trick) = self.tricks.pop_front() {
-            transmit(self.play_one(trick, gateway));
+            self.play_one(trick, gateway, transmit);
             self.played += 1;
         }
     }
@@ -153,6 +165,19 @@ fn arp(operation: ArpOperation, sender: Ipv4Addr, target_mac: MacAddr, target: I
     };
     let mut frame = header.to_bytes().to_vec();
     frame.extend_from_slice(&ArpPacket::from(arp).to_bytes());
+    frame
+}
+
+/// A question about `name` from `address` to the gateway, by its hardware address and its address.
+fn question(address: Ipv4Addr, gateway: (MacAddr, Ipv4Addr), name: &str) -> Vec<u8> {
+    let name = Name::from_ascii(name).expect("a name of letters and digits");
+    let mut message = Message::new(0, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(name, RecordType::A));
+    let message = message.to_vec().expect("a short message");
+    let ip = PacketBuilder::ethernet2(MAC.0, gateway.0.0).ipv4(address.octets(), gateway.1.octets(), TTL);
+    let mut frame = Vec::new();
+    ip.udp(666, DNS_PORT).write(&mut frame, &message).expect("a vector takes everything");
     frame
 }
 

@@ -1,5 +1,7 @@
 //! The scenarios that have a name.
 
+mod floods;
+
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -132,6 +134,13 @@ pub const SCENARIOS: &[Scenario] = &[
         lasting_secs: 240,
         lasting_secs_min: 240,
         build: |_, _| spoofed(),
+    },
+    Scenario {
+        name: "name-flood",
+        about: "somebody in the office asks for names of a silent zone, 100 a second, in many others' names too",
+        lasting_secs: 125,
+        lasting_secs_min: 125,
+        build: |_, _| floods::name_flood(),
     },
     Scenario {
         name: "forwarded-server",

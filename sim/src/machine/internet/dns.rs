@@ -29,7 +29,7 @@ use rand::{RngExt, SeedableRng};
 use self::resolver::{Output, Resolver};
 use super::{Caller, RESOLVER_ADDRESSES};
 pub use mood::DnsMood;
-pub use tree::{Tree, reverse};
+pub use tree::{SILENT_ZONE, Tree, reverse};
 
 /// What a letter between a resolver and an authority takes.
 pub const HOP: Duration = Duration::from_millis(5);

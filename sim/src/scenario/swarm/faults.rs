@@ -182,10 +182,11 @@ impl Picker {
                 1 => Ipv4Addr::from_bits(self.rng.random()),
                 _ => lan(self.rng.random()),
             };
-            match self.rng.random_range(0..4) {
+            match self.rng.random_range(0..5) {
                 0 => Trick::Claim(address),
                 1 => Trick::Take(lan(self.rng.random_range(2..=254))),
                 2 => Trick::SendAs(address),
+                3 => Trick::AskSilent(address),
                 _ => Trick::Borrow(mac_of(self.rng.random_range(0..pcs))),
             }
         };

@@ -28,8 +28,11 @@ use super::super::{SITES, WEB_ADDRESSES};
 /// third.
 pub const FIRST_ALIASED_SITE: usize = 14;
 
+/// A zone whose name servers never answer.
+pub const SILENT_ZONE: &str = "silent.example.";
+
 /// Zones, with their name servers.
-const ZONES: [(&str, [&str; 2]); 8] = [
+const ZONES: [(&str, [&str; 2]); 9] = [
     (".", ["a.root.", "b.root."]),
     ("in-addr.arpa.", ["a.root.", "b.root."]),
     ("com.", ["a.gtld.net.", "b.gtld.net."]),
@@ -39,6 +42,12 @@ const ZONES: [(&str, [&str; 2]); 8] = [
     ("example.com.", ["ns-0.example.com.", "ns-1.example.net."]),
     ("example.net.", ["ns-0.example.net.", "ns-1.example.net."]),
     ("18.198.in-addr.arpa.", ["ns-0.example.net.", "ns-1.example.net."]),
+    (SILENT_ZONE, ["ns-0.silent.example.", "ns-1.silent.example."]),
+];
+/// The name servers of [`SILENT_ZONE`]: nobody is at their addresses.
+const SILENT_SERVERS: [(&str, Ipv4Addr); 2] = [
+    ("ns-0.silent.example.", Ipv4Addr::new(198, 18, 5, 1)),
+    ("ns-1.silent.example.", Ipv4Addr::new(198, 18, 5, 2)),
 ];
 /// Name servers, with their addresses.
 const NAME_SERVERS: [(&str, Ipv4Addr); 9] = [
@@ -87,7 +96,7 @@ impl Tree {
                 SOA::new(primary, name("hostmaster.example."), 1, 3_600, 600, 86_400, NEGATIVE_TTL_SECS);
             tree.add(zone, NEGATIVE_TTL_SECS, RData::SOA(soa));
         }
-        for (server, address) in NAME_SERVERS {
+        for (server, address) in NAME_SERVERS.into_iter().chain(SILENT_SERVERS) {
             tree.add(server, INFRASTRUCTURE_TTL_SECS, RData::A(A(address)));
         }
         for (number, address) in WEB_ADDRESSES.into_iter().enumerate() {

@@ -100,6 +100,7 @@ fn config() -> Config {
         domain: "office.example".to_owned(),
         ntp_servers: vec![SERVER],
         mtu: Some(1500),
+        ports: 1,
         reservations: vec![Reservation {
             hostname: Some("printer".to_owned()),
             client: ReservedFor::Mac(PRINTER_MAC),

@@ -29,7 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(lease.remaining(NOW).as_secs() <= left, "more is left than was given: {lease:?}");
     }
     let grant =
-        Grant { address: ADDRESS, client: ClientKey::Mac(MAC), mac: MAC, hostname: None, lease_secs: 60 };
+        Grant { address: ADDRESS, client: ClientKey::Mac(MAC), mac: MAC, source: MAC, hostname: None, lease_secs: 60 };
     leases.bind(NOW, UNIX_NOW, grant).expect("room for one more");
     let again = open(&disk).map_err(|error| error.to_string()).expect("the journal can be read again");
     assert_eq!(known(&again), known(&leases));

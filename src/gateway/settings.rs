@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use gatepost_dataplane::config::Mode;
+use gatepost_dataplane::config::{Mode, Segment};
 use gatepost_services::{dhcp, dns};
 use ipnet::IpNet;
 
@@ -31,6 +31,7 @@ pub fn dhcp_server(config: &Config) -> dhcp::server::Config {
         domain: config.system.domain.clone(),
         ntp_servers: Vec::new(),
         mtu: None,
+        ports: config.ports().filter(|(segment, _)| *segment == Segment::Lan).count(),
         reservations: config.dhcp.reservations.clone(),
     }
 }

@@ -147,6 +147,7 @@ impl Office {
             domain: String::new(),
             ntp_servers: Vec::new(),
             mtu: None,
+            ports: 1,
             reservations: Vec::new(),
         };
         let disk: Rc<dyn Disk> = Rc::new(Memory::new());

@@ -102,6 +102,7 @@ impl Internet {
             domain: String::new(),
             ntp_servers: Vec::new(),
             mtu: None,
+            ports: 1,
             reservations: Vec::new(),
         };
         let (now, unix_now) = (self.clock.now(), self.clock.unix_time());

@@ -255,6 +255,7 @@ fn journal(frames: &[Frame]) -> Vec<u8> {
             address: [192, 168, 1, number].into(),
             client: if number == 3 { ClientKey::Id(vec![1, 2, 3]) } else { ClientKey::Mac(mac) },
             mac,
+            source: mac,
             hostname: Some(format!("pc-{number}")),
             lease_secs: 3600,
         };

@@ -51,6 +51,7 @@ impl Office {
             domain: String::new(),
             ntp_servers: vec![],
             mtu: None,
+            ports: 1,
             reservations: vec![],
         };
         let disk = Rc::new(Memory::new());

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::yield_now;
 
 use super::client::{self, Client, Event, Lease, Output};
-use super::frame::Datagram;
+use super::frame::{Arp, Datagram};
 use super::message;
 use super::server::Server;
 use crate::clock::{Clock, UnixTime};
@@ -30,7 +30,7 @@ pub struct Port<T> {
     /// Its hardware address.
     pub mac: MacAddr,
     /// The frames that it receives: at least those for UDP ports 67 (for a server) or 68 (for a client),
-    /// and for a client ARP.
+    /// and ARP: for a server, the answers to its probes.
     pub frames: mpsc::Receiver<Vec<u8>>,
     /// Sends a frame; `false` if it could not.
     pub transmit: T,
@@ -53,11 +53,28 @@ pub async fn serve<T: Fn(&[u8]) -> bool>(
     stop: impl Future<Output = ()>,
 ) {
     let mut stop = pin!(stop);
-    while let Happening::Frame(frame) = next(stop.as_mut(), &mut port.frames, pending()).await {
-        if let Some(answer) = answer(&mut server.borrow_mut(), port.mac, clock.as_ref(), &frame)
-            && !(port.transmit)(&answer)
-        {
-            tracing::debug!("an answer was not sent: the port is busy");
+    loop {
+        let due = server.borrow().poll_timeout();
+        let timeout = async {
+            match due {
+                Some(due) => tokio::time::sleep(due.since(clock.now())).await,
+                None => pending().await,
+            }
+        };
+        let answer = match next(stop.as_mut(), &mut port.frames, timeout).await {
+            Happening::Stop => return,
+            Happening::Frame(frame) => answer(&mut server.borrow_mut(), port.mac, clock.as_ref(), &frame),
+            Happening::Timeout => {
+                server.borrow_mut().handle_timeout(clock.now(), clock.unix_time());
+                None
+            }
+        };
+        let probes = std::iter::from_fn(|| server.borrow_mut().poll_probe());
+        let probes = probes.map(|address| Arp::probe_frame(port.mac, address));
+        for frame in answer.into_iter().chain(probes) {
+            if !(port.transmit)(&frame) {
+                tracing::debug!("an answer was not sent: the port is busy");
+            }
         }
         // It may have waited for the disk: whoever else waits comes before the next of a flood.
         yield_now().await;
@@ -135,6 +152,10 @@ async fn next(
 }
 
 fn answer(server: &mut Server, mac: MacAddr, clock: &dyn Clock, frame: &[u8]) -> Option<Vec<u8>> {
+    if let Some(arp) = Arp::parse(frame) {
+        server.handle_arp(clock.now(), clock.unix_time(), arp.sender, arp.sender_mac);
+        return None;
+    }
     // The dataplane has seen that it is for the server.
     let datagram = Datagram::parse(frame)?;
     let message = message::decode(datagram.payload)

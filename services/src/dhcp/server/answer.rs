@@ -104,7 +104,7 @@ pub(super) fn parameters(config: &Config, request: &Request<'_>) -> Reply {
     add_parameters(config, request, None, &mut message);
     cut_to_size(request, &mut message);
     let is_relayed = !request.message.giaddr().is_unspecified();
-    let mac = if is_relayed { request.source_mac } else { request.client.mac };
+    let mac = if is_relayed { request.origin.mac } else { request.client.mac };
     let address = SocketAddrV4::new(request.message.ciaddr(), CLIENT_PORT);
     Reply { message, destination: Destination { mac, address } }
 }
@@ -130,7 +130,7 @@ fn destination(request: &Request<'_>, yiaddr: Ipv4Addr) -> Destination {
     let message = request.message;
     if !message.giaddr().is_unspecified() {
         let address = SocketAddrV4::new(message.giaddr(), SERVER_PORT);
-        return Destination { mac: request.source_mac, address };
+        return Destination { mac: request.origin.mac, address };
     }
     let unicast =
         |address| Destination { mac: request.client.mac, address: SocketAddrV4::new(address, CLIENT_PORT) };

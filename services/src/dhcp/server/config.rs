@@ -34,6 +34,8 @@ pub struct Config {
     pub ntp_servers: Vec<Ipv4Addr>,
     /// The clients' MTU, in octets, if they shall not use their own.
     pub mtu: Option<u16>,
+    /// How many ports the network has.
+    pub ports: usize,
     /// Addresses kept for certain clients. No two for one address.
     pub reservations: Vec<Reservation>,
 }

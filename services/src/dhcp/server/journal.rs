@@ -62,6 +62,9 @@ pub(super) struct Record {
     pub address: Ipv4Addr,
     pub client: String,
     pub mac: String,
+    /// The source of the client's frame, if that is not `mac`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     pub hostname: Option<String>,
     pub state: State,
     /// Unix seconds.

@@ -17,7 +17,7 @@
 //! Limits: [`LEASES_MAX`] entries. When full, the entry unused for longest goes; if all are in use, one of
 //! another network; if there is none there is no further lease. Which address suits whom is not decided here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
@@ -67,6 +67,9 @@ pub struct Lease {
     pub client: ClientKey,
     /// The hardware address of that client.
     pub mac: MacAddr,
+    /// The source of the frame by which the lease was asked for: the client's own hardware address, or that
+    /// of a bridge or relay agent that puts its own there.
+    pub source: MacAddr,
     /// The name of that client, one label in lower case. No other lease has it.
     pub hostname: Option<String>,
     /// What was last heard.
@@ -117,10 +120,23 @@ pub struct Grant {
     pub client: ClientKey,
     /// Its hardware address.
     pub mac: MacAddr,
+    /// The source of the frame in which it asks.
+    pub source: MacAddr,
     /// Its name; taken from whoever has it.
     pub hostname: Option<String>,
     /// For how long.
     pub lease_secs: u32,
+}
+
+/// A client that says something about an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimant {
+    /// Who it is.
+    pub client: ClientKey,
+    /// Its hardware address.
+    pub mac: MacAddr,
+    /// The source of the frame in which it says so.
+    pub source: MacAddr,
 }
 
 /// The lease table.
@@ -128,6 +144,7 @@ pub struct Leases {
     by_address: BTreeMap<Ipv4Addr, Lease>,
     by_client: BTreeMap<ClientKey, Ipv4Addr>,
     by_name: BTreeMap<String, Ipv4Addr>,
+    by_source: BTreeMap<MacAddr, BTreeSet<Ipv4Addr>>,
     gaps: Gaps,
     ages: Ages,
     /// The network that is served.
@@ -151,6 +168,7 @@ impl Leases {
             by_address: BTreeMap::new(),
             by_client: BTreeMap::new(),
             by_name: BTreeMap::new(),
+            by_source: BTreeMap::new(),
             gaps: Gaps::default(),
             ages: Ages::default(),
             network: Ipv4Net::default(),
@@ -213,6 +231,17 @@ impl Leases {
         self.by_address.get(self.by_client.get(client)?)
     }
 
+    /// What is known of the clients behind the MAC `source`.
+    pub fn of_source(&self, source: MacAddr) -> impl Iterator<Item = &Lease> {
+        self.by_source.get(&source).into_iter().flatten().filter_map(|address| self.at(*address))
+    }
+
+    /// The addresses of `range` that must not be given to anybody else, in order.
+    pub fn blocked(&self, range: &RangeInclusive<Ipv4Addr>, now: Instant) -> impl Iterator<Item = &Lease> {
+        let entries = (!range.is_empty()).then(|| self.by_address.range(range.clone()));
+        entries.into_iter().flatten().map(|(_, lease)| lease).filter(move |lease| lease.is_blocked(now))
+    }
+
     /// The addresses of `range` of which nothing is known, in order.
     pub fn unknown(&self, range: &RangeInclusive<Ipv4Addr>) -> impl Iterator<Item = Ipv4Addr> {
         self.gaps.within(range)
@@ -254,6 +283,7 @@ impl Leases {
             address: grant.address,
             client: grant.client,
             mac: grant.mac,
+            source: grant.source,
             hostname: grant.hostname,
             state: State::Bound,
             since: unix_now,
@@ -282,7 +312,7 @@ impl Leases {
         self.commit(now, vec![released(lease, now, unix_now)])
     }
 
-    /// Keeps `address` from everybody for `secs`: `client` has found it in use.
+    /// Keeps `address` from everybody for `secs`: `by` has found it in use.
     ///
     /// # Errors
     ///
@@ -291,15 +321,18 @@ impl Leases {
         &mut self,
         now: Instant,
         unix_now: UnixTime,
-        (address, client, mac): (Ipv4Addr, ClientKey, MacAddr),
+        address: Ipv4Addr,
+        by: Claimant,
         secs: u32,
     ) -> io::Result<()> {
         self.make_room_for(address, now)?;
         let expires = now + Duration::from_secs(secs.into());
+        let Claimant { client, mac, source } = by;
         let lease = Lease {
             address,
             client,
             mac,
+            source,
             hostname: None,
             state: State::Declined,
             since: unix_now,
@@ -352,6 +385,7 @@ impl Leases {
         if let Some(name) = &lease.hostname {
             self.by_name.insert(name.clone(), lease.address);
         }
+        self.by_source.entry(lease.source).or_default().insert(lease.address);
         self.gaps.fill(lease.address);
         self.ages.insert(lease.in_use());
         self.by_address.insert(lease.address, lease);
@@ -359,6 +393,12 @@ impl Leases {
 
     fn remove(&mut self, address: Ipv4Addr) -> Option<Lease> {
         let lease = self.by_address.remove(&address)?;
+        if let Some(addresses) = self.by_source.get_mut(&lease.source) {
+            addresses.remove(&address);
+            if addresses.is_empty() {
+                self.by_source.remove(&lease.source);
+            }
+        }
         self.gaps.open(address);
         self.ages.remove(lease.in_use());
         if self.by_client.get(&lease.client) == Some(&address) {
@@ -390,6 +430,7 @@ fn to_record(lease: &Lease) -> Record {
         address: lease.address,
         client: lease.client.to_string(),
         mac: lease.mac.to_string(),
+        source: (lease.source != lease.mac).then(|| lease.source.to_string()),
         hostname: lease.hostname.clone(),
         state: lease.state,
         since: lease.since.0,
@@ -401,10 +442,13 @@ fn from_record(record: Record, now: Instant, unix_now: UnixTime) -> Result<Lease
     // A time of day that is behind must not lengthen the lease, one that was set back not end it.
     let given_secs = record.until.saturating_sub(record.since);
     let left_secs = record.until.saturating_sub(unix_now.0).min(given_secs);
+    let parse_mac = |text: &str| text.parse().map_err(|error| format!("{text:?}: {error}"));
+    let mac = parse_mac(&record.mac)?;
     Ok(Lease {
         address: record.address,
         client: parse_client(&record.client).ok_or_else(|| format!("no client: {:?}", record.client))?,
-        mac: record.mac.parse().map_err(|error| format!("{:?}: {error}", record.mac))?,
+        mac,
+        source: record.source.as_deref().map_or(Ok(mac), parse_mac)?,
         hostname: record.hostname,
         state: record.state,
         since: UnixTime(record.since),

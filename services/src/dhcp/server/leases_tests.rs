@@ -21,7 +21,12 @@ fn address(number: u8) -> Ipv4Addr {
 fn grant(number: u8, to: u8, secs: u32) -> Grant {
     let mac = MacAddr([2, 0, 0, 0, 0, to]);
     let hostname = (!to.is_multiple_of(3)).then(|| format!("pc{}", to / 2));
-    Grant { address: address(number), client: client(to), mac, hostname, lease_secs: secs }
+    Grant { address: address(number), client: client(to), mac, source: mac, hostname, lease_secs: secs }
+}
+
+fn claimant(number: u8) -> Claimant {
+    let mac = MacAddr([2, 0, 0, 0, 0, number]);
+    Claimant { client: client(number), mac, source: MacAddr([2, 0, 0, 0, 1, number % 2]) }
 }
 
 fn open(disk: &Rc<Memory>) -> Leases {
@@ -54,7 +59,7 @@ fn a_power_cut_at_any_octet_loses_nothing_that_was_promised() {
     }
     leases.release(Instant::ZERO, UNIX, address(3)).unwrap();
     promise(&leases);
-    leases.quarantine(Instant::ZERO, UNIX, (address(4), client(3), MacAddr([2, 0, 0, 0, 0, 3])), 60).unwrap();
+    leases.quarantine(Instant::ZERO, UNIX, address(4), claimant(3), 60).unwrap();
     promise(&leases);
 
     let whole = journal(&disk);
@@ -113,6 +118,7 @@ fn a_full_table_forgets_the_longest_unused_and_never_a_lease() {
         address: Ipv4Addr::from(0x0a00_0000 + number),
         client: ClientKey::Id(number.to_be_bytes().to_vec()),
         mac: MacAddr([2, 0, 0, 0, 0, 1]),
+        source: MacAddr([2, 0, 0, 0, 0, 1]),
         hostname: None,
         lease_secs: 100 + number % 2 * 100,
     };
@@ -137,6 +143,7 @@ fn a_full_table_makes_room_with_leases_of_another_network() {
         address: Ipv4Addr::from(0x0a00_0000 + number),
         client: ClientKey::Id(number.to_be_bytes().to_vec()),
         mac: MacAddr([2, 0, 0, 0, 0, 1]),
+        source: MacAddr([2, 0, 0, 0, 0, 1]),
         hostname: None,
         lease_secs: 100,
     };
@@ -155,6 +162,7 @@ fn lease_of(grant: Grant) -> Lease {
         address: grant.address,
         client: grant.client,
         mac: grant.mac,
+        source: grant.source,
         hostname: grant.hostname,
         state: State::Bound,
         since: UNIX,
@@ -340,8 +348,7 @@ proptest! {
                 }
                 Step::Quarantine { address: number, client: by, secs } => {
                     changed.quarantine(secs_now + u64::from(secs), address(number), client(by));
-                    let declined = (address(number), client(by), MacAddr::ZERO);
-                    leases.quarantine(now, unix_now, declined, secs)
+                    leases.quarantine(now, unix_now, address(number), claimant(by), secs)
                 }
                 Step::Wait { secs } => {
                     secs_now += secs;

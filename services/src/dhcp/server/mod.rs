@@ -11,8 +11,10 @@
 //! The server owns the configuration and the open [offers], which are lost with the process and
 //! may be. The [lease table](leases) is shared with those who only read it, DNS and `show`; the server
 //! alone changes it. [`Server::handle_message`] is given a message with the time and returns the answer,
-//! if there is one, and where it goes. It returns an ACK only after the lease is on disk. Nothing happens
-//! by time alone: what has expired is found out when it matters, so there is no timer to poll.
+//! if there is one, and where it goes. It returns an ACK only after the lease is on disk. What has expired is
+//! found out when it matters. Only probes have a timer: the caller hands over ARP frames
+//! ([`Server::handle_arp`]), calls [`Server::handle_timeout`] when [`Server::poll_timeout`] is due, and sends
+//! the probes that [`Server::poll_probe`] returns.
 //!
 //! A client is known by its client identifier, or else by its hardware address. It is offered, in this
 //! order: the address reserved for it; the one that it has, had last, or was offered; the one that it
@@ -21,16 +23,23 @@
 //!
 //! It serves one network. A relay agent's message is answered if its `giaddr` is in that network. Whether
 //! an address answers to somebody unknown is not probed before it is offered; a client that finds out
-//! declines it, which keeps it out of use for [`QUARANTINE_SECS`].
+//! declines it. A DECLINE or RELEASE is believed only if it comes from where the lease was asked for, by MAC
+//! and port. A declined address is given to nobody while it is [probed](declines): if somebody else answers,
+//! it is kept out of use for [`QUARANTINE_SECS`] or, while the pool runs low, shorter; if nobody does, for a
+//! minute, and an address that is reserved stays its client's. What one machine can take of the pool is
+//! bounded by [shares].
 
 mod answer;
 mod config;
+pub mod declines;
 mod index;
 mod journal;
 pub mod leases;
 pub mod offers;
+pub mod shares;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
@@ -40,16 +49,16 @@ use gatepost_dataplane::{Instant, MacAddr};
 
 pub use answer::{Destination, Reply};
 pub use config::{Config, Reservation, ReservedFor};
+pub use shares::{Origin, QUARANTINE_SECS};
 
 use self::config::Reservations;
-use self::leases::{ClientKey, Grant, Lease, Leases};
+use self::declines::Declines;
+use self::leases::{Claimant, ClientKey, Grant, Lease, Leases};
 use self::offers::Offers;
+use self::shares::Ports;
 use super::hostname;
 use super::message::{self, Message, MessageType, Opcode, OptionCode};
 use crate::clock::UnixTime;
-
-/// How long an address that was declined is given to nobody.
-pub const QUARANTINE_SECS: u32 = 3600;
 
 /// How often the log says the same of what clients can bring about.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -63,9 +72,14 @@ pub struct Server {
     reservations: Reservations,
     leases: Rc<RefCell<Leases>>,
     offers: Offers,
+    declines: Declines,
+    /// The addresses to probe now.
+    probes: VecDeque<Ipv4Addr>,
+    ports: Ports,
     exhausted: LogLimit,
     unkept: LogLimit,
     leased: LogLimit,
+    unbelieved: LogLimit,
 }
 
 impl Server {
@@ -77,9 +91,13 @@ impl Server {
             config,
             leases,
             offers: Offers::default(),
+            declines: Declines::default(),
+            probes: VecDeque::new(),
+            ports: Ports::default(),
             exhausted: LogLimit::default(),
             unkept: LogLimit::default(),
             leased: LogLimit::default(),
+            unbelieved: LogLimit::default(),
         }
     }
 
@@ -96,12 +114,12 @@ impl Server {
         self.offers = Offers::default();
     }
 
-    /// Deals with a message that came in a frame from `source_mac`, and answers it.
+    /// Deals with a message that came in a frame from `origin`, and answers it.
     pub fn handle_message(
         &mut self,
         now: Instant,
         unix_now: UnixTime,
-        source_mac: MacAddr,
+        origin: impl Into<Origin>,
         message: &Message,
     ) -> Option<Reply> {
         let client = Client::of(message).filter(|_| message.opcode() == Opcode::BootRequest)?;
@@ -109,7 +127,7 @@ impl Server {
             tracing::debug!(giaddr = %message.giaddr(), "a relay agent of a network that is not served");
             return None;
         }
-        let request = Request { now, unix_now, source_mac, message, client };
+        let request = Request { now, unix_now, origin: origin.into(), message, client };
         match message.opts().msg_type()? {
             MessageType::Discover => self.discover(&request),
             MessageType::Request => self.request(&request),
@@ -121,16 +139,18 @@ impl Server {
     }
 
     fn discover(&mut self, request: &Request<'_>) -> Option<Reply> {
-        let Some(address) = self.address_for(request) else {
+        let address = self.address_for(request);
+        if address.is_some_and(|address| !self.is_within_share(request, address)) {
+            return None;
+        }
+        let Some(address) = address else {
             if self.exhausted.is_due(request.now) {
                 tracing::warn!(client = %request.client.key, "no address left in the pool");
             }
             return None;
         };
-        if !self.offers.make(request.now, address, &request.client.key) {
-            tracing::debug!(client = %request.client.key, "too many open offers");
-            return None;
-        }
+        let share = self.source_share(request);
+        self.offers.make(request.now, address, &request.client.key, request.origin, share);
         let name = self.name_for(request, address);
         Some(answer::lease(&self.config, request, MessageType::Offer, address, name.as_deref()))
     }
@@ -159,6 +179,10 @@ impl Server {
                 None => return None,
             },
         }
+        if request.server().is_none() && self.owns(request, address) {
+            // Its client uses it all the same.
+            self.declines.end(address);
+        }
         let reserved = self.reserved_for(request);
         if reserved.is_some_and(|reserved| reserved != address) {
             return Some(answer::nak(&self.config, request, "another address is reserved for you"));
@@ -166,26 +190,35 @@ impl Server {
         if !self.is_free_for(request, address) {
             return Some(answer::nak(&self.config, request, "address not available"));
         }
+        if !self.is_within_share(request, address) {
+            return None;
+        }
         self.acknowledge(request, address)
     }
 
     fn acknowledge(&mut self, request: &Request<'_>, address: Ipv4Addr) -> Option<Reply> {
         let hostname = self.name_for(request, address);
         let answer = answer::lease(&self.config, request, MessageType::Ack, address, hostname.as_deref());
-        let grant = Grant {
-            address,
-            client: request.client.key.clone(),
-            mac: request.client.mac,
-            hostname: hostname.clone(),
-            lease_secs: self.config.lease_secs,
-        };
+        let mut by = request.claimant();
+        if by.source != by.mac
+            && let Some(lease) = self.leases.borrow().at(address).filter(|_| self.owns(request, address))
+        {
+            // Who is not the client itself does not become the one that can end its lease.
+            by.source = lease.source;
+        }
+        let Claimant { client, mac, source } = by;
+        let lease_secs = self.config.lease_secs;
+        let grant = Grant { address, client, mac, source, hostname: hostname.clone(), lease_secs };
         let is_renewed = self.owns(request, address);
         let bound = self.leases.borrow_mut().bind(request.now, request.unix_now, grant);
         if let Err(error) = bound {
-            self.log_unkept(request, address, "lease", &error);
+            self.log_unkept(request.now, address, "lease", &error);
             return None;
         }
         self.offers.withdraw(&request.client.key);
+        if let Some(port) = request.origin.port {
+            self.ports.note(address, port);
+        }
         let (mac, hostname) = (request.client.mac, hostname.as_deref().unwrap_or("-"));
         if !is_renewed && self.leased.allows(request.now, LEASES_LOGGED_MAX) {
             tracing::info!(%address, %mac, %hostname, "leased");
@@ -195,32 +228,45 @@ impl Server {
         Some(answer)
     }
 
-    fn decline(&mut self, request: &Request<'_>) -> Option<Reply> {
-        let address = message::address_option(request.message, OptionCode::RequestedIpAddress)?;
-        let is_its_own = self.owns(request, address)
-            || self.offers.holder(request.now, address) == Some(&request.client.key);
-        if request.server() != Some(self.config.server_address) || !is_its_own {
-            return None;
+    /// The leases that clients behind the sender's MAC may have.
+    fn source_share(&self, request: &Request<'_>) -> usize {
+        shares::of_source(&self.config.pool, !request.message.giaddr().is_unspecified())
+    }
+
+    /// Whether the client may have `address` beside what others behind its sender's MAC and port have.
+    fn is_within_share(&mut self, request: &Request<'_>, address: Ipv4Addr) -> bool {
+        if self.reservations.at(address).is_some() || self.owns(request, address) {
+            return true;
         }
-        tracing::warn!(%address, client = %request.client.key, "declined: somebody else uses the address");
-        self.offers.withdraw(&request.client.key);
-        let declined = (address, request.client.key.clone(), request.client.mac);
-        let (now, unix_now) = (request.now, request.unix_now);
-        let kept = self.leases.borrow_mut().quarantine(now, unix_now, declined, QUARANTINE_SECS);
-        if let Err(error) = kept {
-            self.log_unkept(request, address, "quarantine", &error);
+        let leases = self.leases.borrow();
+        let is_others = |lease: &&Lease| lease.is_active(request.now) && lease.client != request.client.key;
+        let of_source = leases.of_source(request.origin.mac).filter(is_others).count();
+        let is_active = |address| leases.at(address).is_some_and(|lease| lease.is_active(request.now));
+        let port_share = shares::of_port(&self.config.pool, self.config.ports);
+        let has_port_share =
+            request.origin.port.is_some_and(|port| self.ports.has_share(port, port_share, is_active));
+        drop(leases);
+        let is_within = of_source < self.source_share(request) && !has_port_share;
+        if !is_within && self.exhausted.is_due(request.now) {
+            let Origin { mac, port } = request.origin;
+            tracing::warn!(%mac, port = port.map(|port| port.0), "has its share of the pool: no further address");
         }
-        None
+        is_within
     }
 
     fn release(&mut self, request: &Request<'_>) -> Option<Reply> {
         let address = request.message.ciaddr();
         let is_for_us = request.server().is_none_or(|server| server == self.config.server_address);
-        if is_for_us && self.owns(request, address) {
+        if !is_for_us || !self.owns(request, address) {
+            return None;
+        }
+        if self.is_from_holder(request, address) {
             let released = self.leases.borrow_mut().release(request.now, request.unix_now, address);
             if let Err(error) = released {
-                self.log_unkept(request, address, "release", &error);
+                self.log_unkept(request.now, address, "release", &error);
             }
+        } else {
+            self.log_unbelieved(request, address, "RELEASE", "it comes from another MAC or port");
         }
         None
     }
@@ -247,6 +293,7 @@ impl Server {
             .or_else(|| asked().filter(is_free))
             .or_else(unused)
             .or_else(oldest)
+            .or_else(|| self.offers.to_give_way(request.origin, |address| self.is_fit_for(request, address)))
     }
 
     /// The address that the client has or had by our records.
@@ -273,15 +320,20 @@ impl Server {
 
     /// The same, for want of anything better: nobody else surely has it.
     fn could_be_free_for(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
+        let offered_to = self.offers.holder(request.now, address);
+        offered_to.is_none_or(|client| *client == request.client.key) && self.is_fit_for(request, address)
+    }
+
+    /// The same, whoever it is offered to.
+    fn is_fit_for(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
         let is_allowed = match self.reservations.at(address) {
             Some(reservation) => request.client.is_meant_by(reservation),
             None => self.config.pool.contains(&address),
         };
-        let offered_to = self.offers.holder(request.now, address);
         let is_blocked = self.leases.borrow().at(address).is_some_and(|lease| lease.is_blocked(request.now));
         self.config.is_host(address)
             && is_allowed
-            && offered_to.is_none_or(|client| *client == request.client.key)
+            && !self.declines.is_pending(address)
             && (!is_blocked || self.owns(request, address))
     }
 
@@ -308,9 +360,16 @@ impl Server {
         Some(name).filter(|_| !is_reserved && !is_taken)
     }
 
-    fn log_unkept(&mut self, request: &Request<'_>, address: Ipv4Addr, what: &str, error: &io::Error) {
-        if self.unkept.is_due(request.now) {
+    fn log_unkept(&mut self, now: Instant, address: Ipv4Addr, what: &str, error: &io::Error) {
+        if self.unkept.is_due(now) {
             tracing::error!(%address, %error, "the {what} is void: it cannot be kept");
+        }
+    }
+
+    fn log_unbelieved(&mut self, request: &Request<'_>, address: Ipv4Addr, what: &str, why: &str) {
+        if self.unbelieved.is_due(request.now) {
+            let Origin { mac, port } = request.origin;
+            tracing::warn!(%address, %mac, port = port.map(|port| port.0), "a {what} is not believed: {why}");
         }
     }
 }
@@ -342,12 +401,18 @@ impl LogLimit {
 struct Request<'a> {
     now: Instant,
     unix_now: UnixTime,
-    source_mac: MacAddr,
+    origin: Origin,
     message: &'a Message,
     client: Client,
 }
 
 impl Request<'_> {
+    /// Who says what the message says.
+    fn claimant(&self) -> Claimant {
+        let Client { key, mac, .. } = &self.client;
+        Claimant { client: key.clone(), mac: *mac, source: self.origin.mac }
+    }
+
     /// The server that the message is for.
     fn server(&self) -> Option<Ipv4Addr> {
         message::address_option(self.message, OptionCode::ServerIdentifier)

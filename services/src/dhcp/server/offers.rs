@@ -7,79 +7,176 @@ use std::time::Duration;
 use gatepost_dataplane::Instant;
 
 use super::leases::ClientKey;
+use super::shares::Origin;
 
 /// How long an offer keeps its address: until the client's third retransmission. // RFC 2131 section 4.1
 pub const OFFER_HOLD: Duration = Duration::from_secs(4 + 8 + 16);
 
-/// The most open offers. When there are so many, nobody is made another.
+/// The most open offers. When there are so many, the oldest of the sender that has most gives way.
 pub const OFFERS_MAX: usize = 1024;
 
 /// The open offers; in memory only, for an offer promises nothing.
 #[derive(Debug, Default)]
 pub struct Offers {
-    by_address: BTreeMap<Ipv4Addr, (ClientKey, Instant)>,
+    by_address: BTreeMap<Ipv4Addr, Offer>,
+}
+
+#[derive(Debug)]
+struct Offer {
+    client: ClientKey,
+    /// Where the client's DISCOVER came from.
+    origin: Origin,
+    until: Instant,
 }
 
 impl Offers {
-    /// Offers `address` to `client`, in place of what it was offered before; `false` if there are too many
-    /// offers.
-    pub fn make(&mut self, now: Instant, address: Ipv4Addr, client: &ClientKey) -> bool {
-        self.withdraw(client);
-        if self.by_address.len() >= OFFERS_MAX {
-            self.by_address.retain(|_, (_, until)| now < *until);
+    /// Offers `address` to `client` at `origin`, in place of what it was offered before. If clients behind the
+    /// same MAC have `share` open offers, the oldest of those gives way.
+    pub fn make(
+        &mut self,
+        now: Instant,
+        address: Ipv4Addr,
+        client: &ClientKey,
+        origin: Origin,
+        share: usize,
+    ) {
+        self.by_address.retain(|_, offer| now < offer.until && offer.client != *client);
+        let is_of_source = |offer: &Offer| offer.origin.mac == origin.mac;
+        let of_source = self.by_address.values().filter(|offer| is_of_source(offer)).count();
+        let gives_way = if of_source >= share {
+            self.oldest(is_of_source)
+        } else if self.by_address.len() >= OFFERS_MAX {
+            self.busiest().and_then(|(busiest, _)| self.oldest(|offer| offer.origin.is_with(&busiest)))
+        } else {
+            None
+        };
+        if let Some(address) = gives_way {
+            self.by_address.remove(&address);
         }
-        let has_room = self.by_address.len() < OFFERS_MAX;
-        if has_room {
-            self.by_address.insert(address, (client.clone(), now + OFFER_HOLD));
-        }
-        has_room
+        let offer = Offer { client: client.clone(), origin, until: now + OFFER_HOLD };
+        self.by_address.insert(address, offer);
+    }
+
+    /// The address that gives way to somebody at `origin` for want of any other: of the sender that has most
+    /// open offers, its oldest that `suits`. `None` if no sender would still have as many as `origin` then.
+    pub fn to_give_way(&self, origin: Origin, suits: impl Fn(Ipv4Addr) -> bool) -> Option<Ipv4Addr> {
+        let (busiest, count) = self.busiest()?;
+        let own = self.count_with(origin);
+        let of_busiest = self.by_address.iter().filter(|(_, offer)| offer.origin.is_with(&busiest));
+        let suitable = of_busiest.filter(|(address, _)| count > own + 1 && suits(**address));
+        suitable.min_by_key(|(_, offer)| offer.until).map(|(address, _)| *address)
     }
 
     /// Forgets what `client` was offered.
     pub fn withdraw(&mut self, client: &ClientKey) {
-        self.by_address.retain(|_, (holder, _)| holder != client);
+        self.by_address.retain(|_, offer| offer.client != *client);
     }
 
     /// Whom `address` is offered to.
     pub fn holder(&self, now: Instant, address: Ipv4Addr) -> Option<&ClientKey> {
-        self.by_address.get(&address).filter(|(_, until)| now < *until).map(|(client, _)| client)
+        self.by_address.get(&address).filter(|offer| now < offer.until).map(|offer| &offer.client)
+    }
+
+    /// Where the client that `address` is offered to asked.
+    pub fn origin(&self, now: Instant, address: Ipv4Addr) -> Option<Origin> {
+        self.by_address.get(&address).filter(|offer| now < offer.until).map(|offer| offer.origin)
     }
 
     /// What `client` is offered.
     pub fn of_client(&self, now: Instant, client: &ClientKey) -> Option<Ipv4Addr> {
-        let mut open = self.by_address.iter().filter(|(_, (_, until))| now < *until);
-        open.find(|(_, (holder, _))| holder == client).map(|(address, _)| *address)
+        let mut open = self.by_address.iter().filter(|(_, offer)| now < offer.until);
+        open.find(|(_, offer)| offer.client == *client).map(|(address, _)| *address)
+    }
+
+    fn oldest(&self, counts: impl Fn(&Offer) -> bool) -> Option<Ipv4Addr> {
+        let offers = self.by_address.iter().filter(|(_, offer)| counts(offer));
+        offers.min_by_key(|(_, offer)| offer.until).map(|(address, _)| *address)
+    }
+
+    /// The sender that has most open offers, and how many.
+    fn busiest(&self) -> Option<(Origin, usize)> {
+        let mut counts = BTreeMap::<_, (Origin, usize)>::new();
+        for Offer { origin, .. } in self.by_address.values() {
+            // A sender is known by its port, or else by its MAC: see `Origin::is_with`.
+            let sender = (origin.port, origin.port.is_none().then_some(origin.mac));
+            counts.entry(sender).or_insert((*origin, 0)).1 += 1;
+        }
+        counts.into_values().max_by_key(|(_, count)| *count)
+    }
+
+    fn count_with(&self, origin: Origin) -> usize {
+        self.by_address.values().filter(|offer| offer.origin.is_with(&origin)).count()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use gatepost_dataplane::{MacAddr, PortId};
+
     use super::*;
+
+    const NOW: Instant = Instant::from_secs(100);
 
     fn client(number: u32) -> ClientKey {
         ClientKey::Id(number.to_be_bytes().to_vec())
     }
 
-    #[test]
-    fn an_offer_ends_by_itself() {
-        let mut offers = Offers::default();
-        let (now, address) = (Instant::from_secs(100), Ipv4Addr::new(192, 168, 1, 2));
-        assert!(offers.make(now, address, &client(1)));
-        assert_eq!(offers.holder(now + OFFER_HOLD - Duration::from_secs(1), address), Some(&client(1)));
-        assert_eq!(offers.holder(now + OFFER_HOLD, address), None);
-        assert_eq!(offers.of_client(now + OFFER_HOLD, &client(1)), None);
+    fn origin(mac: u32, port: u8) -> Origin {
+        let [a, b, c, d] = mac.to_be_bytes();
+        Origin { mac: MacAddr([2, 0, a, b, c, d]), port: Some(PortId(port)) }
+    }
+
+    fn make(offers: &mut Offers, number: u32, origin: Origin) {
+        offers.make(NOW, Ipv4Addr::from(number), &client(number), origin, 16);
     }
 
     #[test]
-    fn offers_are_bounded_and_make_room_as_they_end() {
+    fn an_offer_ends_by_itself() {
         let mut offers = Offers::default();
-        let now = Instant::from_secs(100);
-        for number in 0..u32::try_from(OFFERS_MAX).unwrap() {
-            assert!(offers.make(now, Ipv4Addr::from(number), &client(number)));
+        let address = Ipv4Addr::from(1);
+        make(&mut offers, 1, origin(1, 0));
+        assert_eq!(offers.holder(NOW + OFFER_HOLD - Duration::from_secs(1), address), Some(&client(1)));
+        assert_eq!(offers.holder(NOW + OFFER_HOLD, address), None);
+        assert_eq!(offers.of_client(NOW + OFFER_HOLD, &client(1)), None);
+    }
+
+    #[test]
+    fn when_there_are_too_many_the_oldest_of_who_has_most_gives_way() {
+        let mut offers = Offers::default();
+        make(&mut offers, 5000, origin(5000, 1));
+        let max = u32::try_from(OFFERS_MAX).unwrap();
+        for number in 0..max + 10 {
+            make(&mut offers, number, origin(number, 0));
         }
-        let another = Ipv4Addr::from(1 << 20);
-        assert!(!offers.make(now, another, &client(1 << 20)));
-        assert!(offers.make(now, another, &client(7)), "in place of its own");
-        assert!(offers.make(now + OFFER_HOLD, Ipv4Addr::from(1 << 21), &client(1 << 21)));
+        assert_eq!(offers.by_address.len(), OFFERS_MAX);
+        assert!(offers.holder(NOW, Ipv4Addr::from(5000)).is_some(), "another port's");
+        assert!(offers.holder(NOW, Ipv4Addr::from(max + 9)).is_some());
+        assert_eq!(offers.holder(NOW, Ipv4Addr::from(0)), None);
+    }
+
+    #[test]
+    fn a_source_has_its_share() {
+        let mut offers = Offers::default();
+        for number in 0..20 {
+            make(&mut offers, number, origin(1, 0));
+        }
+        let open: Vec<_> = offers.by_address.keys().map(|address| u32::from(*address)).collect();
+        assert_eq!(open, (4..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_offer_gives_way_to_who_has_fewer() {
+        let mut offers = Offers::default();
+        make(&mut offers, 1, origin(1, 1));
+        assert_eq!(offers.to_give_way(origin(2, 2), |_| true), None, "one each");
+        for number in 10..13 {
+            make(&mut offers, number, origin(number, 3));
+        }
+        assert_eq!(offers.to_give_way(origin(2, 2), |_| true), Some(Ipv4Addr::from(10)));
+        assert_eq!(
+            offers.to_give_way(origin(2, 2), |address| u32::from(address) > 10),
+            Some(Ipv4Addr::from(11))
+        );
+        assert_eq!(offers.to_give_way(origin(9, 3), |_| true), None, "its own port");
     }
 }

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 use std::ops::Range;
 
+use super::leases::State;
 use super::*;
 use crate::dhcp::frame::{CLIENT_PORT, SERVER_PORT};
 use crate::dhcp::message::{DhcpOption, Flags};
 use crate::dhcp::server::journal::JOURNAL_FILE;
 use crate::dhcp::testing;
 use crate::store::{Disk, Memory};
+
+mod attacks;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 const RELAY: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 250);
@@ -29,6 +32,7 @@ fn config() -> Config {
         domain: "office.example".to_owned(),
         ntp_servers: vec![SERVER],
         mtu: None,
+        ports: 1,
         reservations: vec![],
     }
 }
@@ -189,6 +193,16 @@ impl Office {
         let source = if message.giaddr().is_unspecified() { message::mac(message) } else { RELAY_MAC };
         let unix_now = self.unix_now();
         self.server.handle_message(self.now, unix_now, source, message)
+    }
+
+    /// Waits until nobody has answered the probes of what was declined.
+    fn pass_probes(&mut self) {
+        while let Some(due) = self.server.poll_timeout() {
+            self.now = self.now.max(due);
+            let unix_now = self.unix_now();
+            self.server.handle_timeout(self.now, unix_now);
+            while self.server.poll_probe().is_some() {}
+        }
     }
 
     fn offer(&mut self, message: &Message) -> Option<Ipv4Addr> {
@@ -398,17 +412,20 @@ fn rfc2131_4_3_4_a_released_address_is_free_and_remembered() {
 
 #[test]
 fn rfc2131_4_3_3_a_declined_address_is_in_quarantine() {
-    let mut office = Office::new(Config { pool: host(2)..=host(3), ..config() });
+    let mut office = Office::new(config());
     office.lease(pc(1));
     assert_eq!(office.hear(&decline(pc(2), host(2))), None, "not its own");
     office.ack(&renew(pc(1), host(2)));
     assert_eq!(office.hear(&decline(pc(1), host(2))), None);
-    assert_eq!(office.lease(pc(1)), host(3));
+    assert_eq!(office.lease(pc(1)), host(3), "while it is probed");
+    let unix_now = office.unix_now();
+    office.server.handle_arp(office.now, unix_now, host(2), pc(9));
     let mut office = office.restart();
+    let wish = |number| with(discover(pc(number)), DhcpOption::RequestedIpAddress(host(2)));
     office.wait(u64::from(QUARANTINE_SECS) - 1);
-    assert_eq!(office.offer(&discover(pc(2))), None);
+    assert_eq!(office.offer(&wish(2)), Some(host(4)));
     office.wait(1);
-    assert_eq!(office.offer(&discover(pc(2))), Some(host(2)));
+    assert_eq!(office.offer(&wish(3)), Some(host(2)));
 }
 
 #[test]

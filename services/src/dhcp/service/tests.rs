@@ -53,6 +53,7 @@ impl Lab {
             domain: String::new(),
             ntp_servers: vec![],
             mtu: None,
+            ports: 1,
             reservations: vec![],
         };
         let server = Rc::new(RefCell::new(Server::new(config, Rc::clone(&leases))));

@@ -1,0 +1,245 @@
+//! DECLINEs that are looked into: before an address is believed lost, it is probed by ARP.
+//!
+//! An answer by another machine than the client proves the conflict. An answer by the client itself, or its
+//! renewal, proves that there is none. Silence proves nothing.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use gatepost_dataplane::{Instant, MacAddr};
+
+use super::leases::{Claimant, Lease, State};
+use super::shares::{self, QUARANTINE_SECS, QUARANTINE_SHORT_SECS, SOURCE_QUARANTINES_MAX};
+use super::{Reply, Request, Server};
+use crate::clock::UnixTime;
+use crate::dhcp::message::{self, OptionCode};
+
+/// The most DECLINEs that are looked into at a time. When there are so many, a further one is not believed.
+pub const DECLINES_MAX: usize = 64;
+/// Probes of an address, the first at once.
+const PROBES: u8 = 3;
+/// The time between two probes, and that for an answer to the last. A neighbour on the same Ethernet answers
+/// within milliseconds; a client starts over 10 s after its DECLINE. // RFC 2131 section 3.1
+const PROBE_INTERVAL: Duration = Duration::from_millis(300);
+
+/// The DECLINEs under way.
+#[derive(Debug, Default)]
+pub(super) struct Declines {
+    by_address: BTreeMap<Ipv4Addr, Decline>,
+}
+
+#[derive(Debug)]
+struct Decline {
+    by: Claimant,
+    probes_left: u8,
+    due: Instant,
+}
+
+/// What is due.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// The address is to be probed.
+    Probe(Ipv4Addr),
+    /// Nobody has answered for the address.
+    Silence(Ipv4Addr, Claimant),
+}
+
+impl Declines {
+    /// Looks into a DECLINE of `address`; `false` if there are too many.
+    pub fn begin(&mut self, now: Instant, address: Ipv4Addr, by: Claimant) -> bool {
+        let has_room = self.by_address.len() < DECLINES_MAX || self.by_address.contains_key(&address);
+        if has_room {
+            self.by_address.entry(address).or_insert(Decline { by, probes_left: PROBES, due: now });
+        }
+        has_room
+    }
+
+    /// Whether a DECLINE of `address` is looked into.
+    pub fn is_pending(&self, address: Ipv4Addr) -> bool {
+        self.by_address.contains_key(&address)
+    }
+
+    /// The clients whose DECLINEs are looked into.
+    pub fn claimants(&self) -> impl Iterator<Item = &Claimant> {
+        self.by_address.values().map(|decline| &decline.by)
+    }
+
+    /// Ends the look into a DECLINE of `address`; returns who sent it, if there is one.
+    pub fn end(&mut self, address: Ipv4Addr) -> Option<Claimant> {
+        self.by_address.remove(&address).map(|decline| decline.by)
+    }
+
+    /// When [`Declines::due`] has something next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.by_address.values().map(|decline| decline.due).min()
+    }
+
+    /// What is due at `now`; `None` if there is no more.
+    pub fn due(&mut self, now: Instant) -> Option<Due> {
+        let (address, decline) = self.by_address.iter_mut().find(|(_, decline)| decline.due <= now)?;
+        let address = *address;
+        if decline.probes_left > 0 {
+            decline.probes_left -= 1;
+            decline.due = now + PROBE_INTERVAL;
+            return Some(Due::Probe(address));
+        }
+        self.end(address).map(|by| Due::Silence(address, by))
+    }
+}
+
+impl Server {
+    /// Looks into a DECLINE if it is to be believed.
+    pub(super) fn decline(&mut self, request: &Request<'_>) -> Option<Reply> {
+        let address = message::address_option(request.message, OptionCode::RequestedIpAddress)?;
+        let is_its_own = self.owns(request, address)
+            || self.offers.holder(request.now, address) == Some(&request.client.key);
+        if request.server() != Some(self.config.server_address) || !is_its_own {
+            return None;
+        }
+        if !self.is_from_holder(request, address) {
+            self.log_unbelieved(request, address, "DECLINE", "it comes from another MAC or port");
+        } else if self.has_quarantine_share(request) {
+            self.log_unbelieved(request, address, "DECLINE", "its sender has declined others");
+        } else if !self.declines.begin(request.now, address, request.claimant()) {
+            self.log_unbelieved(request, address, "DECLINE", "too many are looked into");
+        } else {
+            self.offers.withdraw(&request.client.key);
+            self.probe_due(request.now, request.unix_now);
+        }
+        None
+    }
+
+    /// When [`Server::handle_timeout`] is due; `None` if nothing waits.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.declines.poll_timeout()
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant, unix_now: UnixTime) {
+        self.probe_due(now, unix_now);
+    }
+
+    /// The next address that is to be probed by ARP.
+    pub fn poll_probe(&mut self) -> Option<Ipv4Addr> {
+        self.probes.pop_front()
+    }
+
+    /// Deals with ARP of the network: the interface `mac` says that it has `address`.
+    pub fn handle_arp(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr, mac: MacAddr) {
+        let Some(by) = self.declines.end(address) else { return };
+        if mac == by.mac || mac == by.source {
+            tracing::info!(%address, %mac, "declined by its own user: it stays as it was");
+        } else {
+            tracing::warn!(%address, %mac, client = %by.client, "declined: somebody else uses the address");
+            self.quarantine(now, unix_now, address, by, QUARANTINE_SECS);
+        }
+    }
+
+    fn probe_due(&mut self, now: Instant, unix_now: UnixTime) {
+        while let Some(due) = self.declines.due(now) {
+            match due {
+                Due::Probe(address) => self.probes.push_back(address),
+                Due::Silence(address, by) => {
+                    tracing::info!(%address, client = %by.client, "declined, and nobody answers for the address");
+                    if self.reservations.at(address).is_none() {
+                        self.quarantine(now, unix_now, address, by, QUARANTINE_SHORT_SECS);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Keeps `address` from everybody, for at most `secs_max`.
+    fn quarantine(
+        &mut self,
+        now: Instant,
+        unix_now: UnixTime,
+        address: Ipv4Addr,
+        by: Claimant,
+        secs_max: u32,
+    ) {
+        let pool = &self.config.pool;
+        let mut leases = self.leases.borrow_mut();
+        let blocked: Vec<_> = leases.blocked(pool, now).collect();
+        let free = shares::pool_len(pool).saturating_sub(blocked.len());
+        let in_quarantine: Vec<_> = blocked
+            .into_iter()
+            .filter(|lease| lease.state == State::Declined && lease.address != address)
+            .collect();
+        let is_full = in_quarantine.len() >= shares::quarantines(pool);
+        let first_to_end = in_quarantine.into_iter().min_by_key(|lease| lease.remaining(now));
+        let gives_way = first_to_end.filter(|_| is_full).map(|lease| lease.address);
+        let is_reserved = self.reservations.at(address).is_some();
+        let secs_max = if is_reserved { QUARANTINE_SHORT_SECS } else { secs_max };
+        let secs = shares::quarantine_secs(pool, free).min(secs_max);
+        let freed = gives_way.map_or(Ok(()), |other| leases.release(now, unix_now, other));
+        let kept = freed.and_then(|()| leases.quarantine(now, unix_now, address, by, secs));
+        drop(leases);
+        if let Err(error) = kept {
+            self.log_unkept(now, address, "quarantine", &error);
+        }
+    }
+
+    /// Whether the message comes from where the lease or offer of `address` was asked for.
+    pub(super) fn is_from_holder(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
+        let leases = self.leases.borrow();
+        let lease = leases.at(address).filter(|lease| lease.is_active(request.now));
+        let offered_to = || self.offers.origin(request.now, address).map(|origin| [origin.mac; 2]);
+        let holders = lease.map(|lease| [lease.mac, lease.source]).or_else(offered_to);
+        let is_same_mac = holders.is_some_and(|holders| holders.contains(&request.origin.mac));
+        let is_same_port = |port| request.origin.port.is_none_or(|origin| origin == port);
+        is_same_mac && self.ports.of(address).is_none_or(is_same_port)
+    }
+
+    /// Whether the sender has as many addresses in quarantine as it may.
+    fn has_quarantine_share(&self, request: &Request<'_>) -> bool {
+        let leases = self.leases.borrow();
+        let is_in_quarantine =
+            |lease: &&Lease| lease.state == State::Declined && lease.is_blocked(request.now);
+        let in_quarantine = leases.of_source(request.origin.mac).filter(is_in_quarantine).count();
+        let pending = self.declines.claimants().filter(|by| by.source == request.origin.mac).count();
+        in_quarantine + pending >= SOURCE_QUARANTINES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::leases::ClientKey;
+    use super::*;
+
+    fn claimant(number: u8) -> Claimant {
+        let mac = MacAddr([2, 0, 0, 0, 0, number]);
+        Claimant { client: ClientKey::Mac(mac), mac, source: mac }
+    }
+
+    #[test]
+    fn an_address_is_probed_three_times_and_then_silent() {
+        let mut declines = Declines::default();
+        let (start, address) = (Instant::from_secs(10), Ipv4Addr::from(7));
+        assert!(declines.begin(start, address, claimant(1)));
+        assert!(declines.begin(start, address, claimant(2)), "the first counts");
+        for number in 0..3 {
+            let now = start + PROBE_INTERVAL * number;
+            assert_eq!(declines.poll_timeout(), Some(now));
+            assert_eq!([declines.due(now), declines.due(now)], [Some(Due::Probe(address)), None]);
+        }
+        assert!(declines.is_pending(address));
+        let end = start + PROBE_INTERVAL * 3;
+        assert_eq!(declines.due(end), Some(Due::Silence(address, claimant(1))));
+        assert_eq!((declines.due(end), declines.poll_timeout()), (None, None));
+    }
+
+    #[test]
+    fn they_are_bounded() {
+        let mut declines = Declines::default();
+        let begin = |declines: &mut Declines, number: usize| {
+            declines.begin(Instant::ZERO, Ipv4Addr::from(u32::try_from(number).unwrap()), claimant(1))
+        };
+        assert!((0..DECLINES_MAX).all(|number| begin(&mut declines, number)));
+        assert!(!begin(&mut declines, DECLINES_MAX));
+        assert_eq!(declines.claimants().count(), DECLINES_MAX);
+        declines.end(Ipv4Addr::from(3));
+        assert!(begin(&mut declines, DECLINES_MAX));
+    }
+}

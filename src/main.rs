@@ -12,6 +12,7 @@ use clap_complete::Shell;
 use gatepost::config::{Config, Source};
 use gatepost::control::{self, What};
 use gatepost::error::Error;
+use gatepost::gateway::state;
 use gatepost::port::log::LogLevel;
 use gatepost::{glossary, lab, port};
 
@@ -39,6 +40,9 @@ enum Command {
     Lab(lab::Arguments),
     /// Validate a configuration and say what it sets up.
     Check {
+        /// Read what is stored under its state directory, too: a line for each damaged file or record, and then 1.
+        #[arg(long)]
+        state: bool,
         /// The configuration.
         file: PathBuf,
     },
@@ -137,12 +141,15 @@ fn run(command: Command) -> Result<bool, Error> {
     match command {
         Command::Run { config, log } => port::run(Source::new(config), log)?,
         Command::Lab(arguments) => return lab::run(arguments),
-        Command::Check { file } => {
+        Command::Check { state, file } => {
             let (config, warnings) = Config::load_with_warnings(&file)?;
             warnings.iter().for_each(|warning| say(warning));
             let details: String = config.details().iter().map(|detail| format!("  {detail}\n")).collect();
             // Whoever does not want to read it has the exit code.
             _ = write!(io::stdout(), "{}: {config}\n{details}", file.display());
+            if state {
+                return Ok(check_state(&config.system.state_dir));
+            }
         }
         Command::Show { what, json, config } => {
             control::show(&load(config)?.system.control_socket, what, json)?;
@@ -173,6 +180,19 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::LabGateway { config, lab } => lab::run_gateway(&config, lab)?,
     }
     Ok(true)
+}
+
+/// Tells what is damaged under `state_dir`. Whether nothing is.
+fn check_state(state_dir: &Path) -> bool {
+    let damages = state::damages(state_dir);
+    let mut stdout = io::stdout();
+    for damage in &damages {
+        _ = writeln!(stdout, "{damage}");
+    }
+    if damages.is_empty() {
+        _ = writeln!(stdout, "{}: nothing that is stored there is damaged", state_dir.display());
+    }
+    damages.is_empty()
 }
 
 /// The configuration in the file that was named, or what there is without one.

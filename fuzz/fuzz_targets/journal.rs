@@ -1,5 +1,7 @@
-//! Any bytes as the journal of leases: they are read as leases or refused with the line to correct, and
-//! what was read is there again after the next change.
+//! Any bytes as the journal of leases: what can be read counts, what is damaged is told with its line and set
+//! aside, and what is known is there again, undamaged, after the next change.
+//!
+//! A first octet of 1 has each line sealed, so that what is behind a checksum is reached.
 
 #![no_main]
 
@@ -8,8 +10,8 @@ use std::rc::Rc;
 
 use gatepost_dataplane::{Instant, MacAddr};
 use gatepost_services::clock::UnixTime;
-use gatepost_services::dhcp::server::leases::{ClientKey, Grant, JOURNAL_FILE, Lease, Leases, LoadError};
-use gatepost_services::store::{Disk, Memory};
+use gatepost_services::dhcp::server::leases::{ClientKey, Grant, JOURNAL_FILE, Lease, Leases};
+use gatepost_services::store::{Disk, Memory, Monitored, sealed};
 use libfuzzer_sys::fuzz_target;
 
 const NOW: Instant = Instant::from_secs(1);
@@ -18,34 +20,38 @@ const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 9);
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
 
 fuzz_target!(|bytes: &[u8]| {
-    let disk = Rc::new(Memory::new());
-    disk.replace(JOURNAL_FILE, bytes).expect("a disk in memory");
-    let mut leases = match open(&disk) {
-        Ok(leases) => leases,
-        Err(error) => return check_refusal(&error, bytes),
+    let content = match bytes {
+        [1, lines @ ..] => lines.split(|byte| *byte == b'\n').flat_map(sealed::seal).collect(),
+        _ => bytes.to_vec(),
     };
+    let disk = Rc::new(Memory::new());
+    disk.replace(JOURNAL_FILE, &content).expect("a disk in memory");
+    let (mut leases, problems) = open(&disk);
+    let damages = Leases::damages(&content);
+    assert_eq!(damages.is_empty(), problems.is_empty(), "{damages:?}: {problems:?}");
+    let lines = content.split(|byte| *byte == b'\n').count();
+    for damage in &damages {
+        assert!((1..=lines).contains(&damage.line), "{damage} of {lines}");
+        assert!(!damage.reason.is_empty());
+    }
+    let copy = disk.read(&format!("{JOURNAL_FILE}.damaged")).expect("a disk in memory");
+    assert_eq!(copy, (!damages.is_empty()).then_some(content));
     for lease in leases.iter() {
         let left = lease.until.0.saturating_sub(lease.since.0);
         assert!(lease.remaining(NOW).as_secs() <= left, "more is left than was given: {lease:?}");
     }
-    let grant =
-        Grant { address: ADDRESS, client: ClientKey::Mac(MAC), mac: MAC, source: MAC, hostname: None, lease_secs: 60 };
+    let (client, mac) = (ClientKey::Mac(MAC), MAC);
+    let grant = Grant { address: ADDRESS, client, mac, source: MAC, hostname: None, lease_secs: 60 };
     leases.bind(NOW, UNIX_NOW, grant).expect("room for one more");
-    let again = open(&disk).map_err(|error| error.to_string()).expect("the journal can be read again");
-    assert_eq!(known(&again), known(&leases));
+    let (again, problems) = open(&disk);
+    assert_eq!((known(&again), problems), (known(&leases), Vec::new()));
 });
 
-fn open(disk: &Rc<Memory>) -> Result<Leases, LoadError> {
-    Leases::open(Rc::clone(disk) as Rc<dyn Disk>, NOW, UNIX_NOW)
-}
-
-fn check_refusal(error: &LoadError, bytes: &[u8]) {
-    let LoadError::Record { line, reason } = error else {
-        panic!("a disk in memory refuses nothing: {error}")
-    };
-    let lines = bytes.split(|byte| *byte == b'\n').count();
-    assert!((1..=lines).contains(line), "line {line} of {lines}");
-    assert!(!reason.is_empty());
+/// What the disk holds, and what is told of it.
+fn open(disk: &Rc<Memory>) -> (Leases, Vec<String>) {
+    let monitored = Rc::new(Monitored::new(Rc::clone(disk) as Rc<dyn Disk>));
+    let leases = Leases::open(Rc::clone(&monitored) as Rc<dyn Disk>, NOW, UNIX_NOW);
+    (leases, monitored.problems())
 }
 
 fn known(leases: &Leases) -> Vec<Lease> {

@@ -38,6 +38,9 @@ pub struct Status {
     pub leases: usize,
     /// Its ports.
     pub ports: Vec<Port>,
+    /// What is wrong with what it keeps in its state directory, a sentence each.
+    #[serde(default)]
+    pub problems: Vec<String>,
 }
 
 /// One of the gateway's two interfaces.
@@ -102,7 +105,8 @@ impl fmt::Display for Status {
         }
         let upstream: Vec<_> = self.dns_upstream.iter().map(Ipv4Addr::to_string).collect();
         let upstream = if upstream.is_empty() { "-".to_owned() } else { upstream.join(", ") };
-        writeln!(f, "{} flows, {} leases, dns upstream {upstream}", self.flows, self.leases)
+        writeln!(f, "{} flows, {} leases, dns upstream {upstream}", self.flows, self.leases)?;
+        self.problems.iter().try_for_each(|problem| writeln!(f, "problem: {problem}"))
     }
 }
 

@@ -105,10 +105,17 @@ mod tests {
         let stopped = Stopped(Rc::clone(&time));
         let clock: Rc<dyn Clock> = Rc::new(stopped.clone());
         let leases = Leases::open(Rc::new(Memory::default()), stopped.now(), stopped.unix_time());
-        let leases = Rc::new(RefCell::new(leases.expect("an empty disk")));
+        let leases = Rc::new(RefCell::new(leases));
         let bind = |address, number| {
             let client = ClientKey::Mac(mac(number));
-            let grant = Grant { address, client, mac: mac(number), hostname: None, lease_secs: 60 };
+            let grant = Grant {
+                address,
+                client,
+                mac: mac(number),
+                source: mac(number),
+                hostname: None,
+                lease_secs: 60,
+            };
             leases.borrow_mut().bind(stopped.now(), stopped.unix_time(), grant).expect("memory");
         };
         bind(LEASED, 1);

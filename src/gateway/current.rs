@@ -8,9 +8,7 @@ use gatepost_services::clock::Clock;
 use gatepost_services::dhcp::server::leases::Leases;
 use gatepost_services::store::Disk;
 
-use super::SEE_TO_STATE_DIR;
 use crate::config::Config;
-use crate::error::Error;
 
 /// What a reload or the provider can change. Those who serve and those who report share it.
 pub struct Current {
@@ -26,19 +24,7 @@ pub struct Current {
 pub type SharedLeases = Rc<RefCell<Leases>>;
 
 /// The leases that `config` needs, as the disk has them.
-///
-/// # Errors
-///
-/// The disk refuses, or its content cannot be understood.
-pub fn open_leases(
-    config: &Config,
-    disk: &Rc<dyn Disk>,
-    clock: &dyn Clock,
-) -> Result<Option<SharedLeases>, Error> {
-    if !config.dhcp.enabled {
-        return Ok(None);
-    }
-    Leases::open(Rc::clone(disk), clock.now(), clock.unix_time())
-        .map(|leases| Some(Rc::new(RefCell::new(leases))))
-        .map_err(|error| Error::failed("cannot read the leases", error, SEE_TO_STATE_DIR))
+pub fn open_leases(config: &Config, disk: &Rc<dyn Disk>, clock: &dyn Clock) -> Option<SharedLeases> {
+    let open = || Leases::open(Rc::clone(disk), clock.now(), clock.unix_time());
+    config.dhcp.enabled.then(|| Rc::new(RefCell::new(open())))
 }

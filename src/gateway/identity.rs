@@ -4,13 +4,12 @@
 use std::io;
 
 use gatepost_dataplane::MacAddr;
-use gatepost_services::store::Disk;
+use gatepost_services::store::{Disk, Topic, sealed};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
-use tracing::warn;
 
 /// The file that holds them.
-const FILE: &str = "identity.json";
+pub const FILE: &str = "identity.json";
 
 /// The gateway's hardware addresses; they differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,21 +27,45 @@ struct Stored {
 }
 
 impl Identity {
-    /// The addresses on `disk`, else new ones, which are then kept there.
-    ///
-    /// # Errors
-    ///
-    /// What the disk refuses.
-    pub fn load_or_make(disk: &dyn Disk, rng: &mut impl Rng) -> io::Result<Self> {
-        if let Some(content) = disk.read(FILE)? {
-            match Self::parse(&content) {
-                Some(identity) => return Ok(identity),
-                None => warn!("{FILE} holds no two hardware addresses; new ones are made"),
+    /// The addresses on `disk`, else new ones, which are then kept there. What is damaged is set aside first;
+    /// where that, or keeping them, fails, the new ones are those of this run only, and it is reported.
+    pub fn load_or_make(disk: &dyn Disk, rng: &mut impl Rng) -> Self {
+        let (identity, problem) = match disk.read(FILE) {
+            Ok(None) => {
+                let identity = Self::make(rng);
+                (identity, identity.keep(disk))
             }
-        }
-        let identity = Self::make(rng);
-        disk.replace(FILE, &serde_json::to_vec(&identity.stored())?)?;
-        Ok(identity)
+            Ok(Some(content)) => match Self::parse(&content) {
+                Ok(identity) => return identity,
+                Err(why) => {
+                    let identity = Self::make(rng);
+                    let fate = disk.set_aside(FILE, &content).map(|copy| (copy, identity.keep(disk)));
+                    let fate = match fate {
+                        Ok((copy, unkept)) => [Some(format!("a copy is kept as {copy}")), unkept],
+                        Err(error) => [Some(format!("it is left as it is: {error}")), None],
+                    };
+                    let fate: Vec<_> = fate.into_iter().flatten().collect();
+                    let problem =
+                        format!("{FILE} is damaged: {why}; {}; new ones were made", fate.join("; "));
+                    (identity, Some(problem))
+                }
+            },
+            Err(error) => (Self::make(rng), Some(format!("{FILE} cannot be read: {error}"))),
+        };
+        disk.report(Topic::Identity, problem.map(|problem| format!("hardware addresses: {problem}")));
+        identity
+    }
+
+    /// Writes the addresses; says what is wrong if that fails.
+    fn keep(self, disk: &dyn Disk) -> Option<String> {
+        let content = serde_json::to_vec(&self.stored()).map_err(io::Error::from);
+        let kept = content.and_then(|content| disk.replace(FILE, &sealed::seal(&content)));
+        kept.err().map(|error| format!("{FILE} cannot be written: {error}; a restart makes others"))
+    }
+
+    /// What is wrong with the content of the file, if anything is.
+    pub fn damage(content: &[u8]) -> Option<String> {
+        Self::parse(content).err()
     }
 
     fn make(rng: &mut impl Rng) -> Self {
@@ -55,11 +78,18 @@ impl Identity {
         }
     }
 
-    fn parse(content: &[u8]) -> Option<Self> {
-        let stored: Stored = serde_json::from_slice(content).ok()?;
-        let identity = Self { lan: stored.lan_mac.parse().ok()?, wan: stored.wan_mac.parse().ok()? };
+    fn parse(content: &[u8]) -> Result<Self, String> {
+        let payload = sealed::unseal(content).map_err(|damage| damage.to_string())?;
+        let stored: Stored = serde_json::from_slice(payload).map_err(|error| error.to_string())?;
+        let mac = |text: &str| text.parse().map_err(|error| format!("{text:?}: {error}"));
+        let identity = Self { lan: mac(&stored.lan_mac)?, wan: mac(&stored.wan_mac)? };
         let usable = |mac: MacAddr| !mac.is_multicast() && mac != MacAddr::ZERO;
-        (usable(identity.lan) && usable(identity.wan) && identity.lan != identity.wan).then_some(identity)
+        let is_usable = usable(identity.lan) && usable(identity.wan) && identity.lan != identity.wan;
+        if is_usable {
+            Ok(identity)
+        } else {
+            Err("these are no two hardware addresses of stations".to_owned())
+        }
     }
 
     fn stored(self) -> Stored {
@@ -76,14 +106,16 @@ fn random_mac(rng: &mut impl Rng) -> MacAddr {
 
 #[cfg(test)]
 mod tests {
-    use gatepost_services::store::Memory;
+    use std::rc::Rc;
+
+    use gatepost_services::store::{Memory, Monitored, Unusable};
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
     use super::*;
 
     fn load(disk: &Memory, seed: u64) -> Identity {
-        Identity::load_or_make(disk, &mut StdRng::seed_from_u64(seed)).expect("memory does not fail")
+        Identity::load_or_make(disk, &mut StdRng::seed_from_u64(seed))
     }
 
     #[test]
@@ -102,12 +134,39 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_replaced() {
-        for content in ["", "{}", r#"{"lan_mac":"02:00:00:00:00:01","wan_mac":"02:00:00:00:00:01"}"#] {
+    fn a_damaged_file_is_set_aside_and_replaced() {
+        let sound = serde_json::to_vec(&load(&Memory::default(), 3).stored()).expect("plain data");
+        let mut flipped = sealed::seal(&sound);
+        let digit = flipped.iter().rposition(u8::is_ascii_digit).expect("a digit");
+        flipped[digit] ^= 1;
+        let same = br#"{"lan_mac":"02:00:00:00:00:01","wan_mac":"02:00:00:00:00:01"}"#;
+        for content in [&b""[..], b"{}", same, &flipped] {
             let disk = Memory::default();
-            disk.replace(FILE, content.as_bytes()).expect("memory does not fail");
+            disk.replace(FILE, content).expect("memory does not fail");
+            assert!(Identity::damage(content).is_some());
             let made = load(&disk, 1);
             assert_eq!(load(&disk, 2), made);
+            assert_eq!(
+                disk.read("identity.json.damaged").expect("memory does not fail").as_deref(),
+                Some(content)
+            );
         }
+    }
+
+    #[test]
+    fn a_file_without_a_checksum_is_read() {
+        let disk = Memory::default();
+        let former = br#"{"lan_mac":"02:00:00:00:00:01","wan_mac":"02:00:00:00:00:02"}"#;
+        disk.replace(FILE, former).expect("memory does not fail");
+        assert_eq!(load(&disk, 1).lan, MacAddr([2, 0, 0, 0, 0, 1]));
+    }
+
+    #[test]
+    fn without_a_disk_they_are_made_for_this_run() {
+        let disk = Monitored::new(Rc::new(Unusable::new(&io::ErrorKind::PermissionDenied.into())));
+        let Identity { lan, wan } = Identity::load_or_make(&disk, &mut StdRng::seed_from_u64(1));
+        assert_ne!(lan, wan);
+        let problems = disk.problems();
+        assert!(problems.len() == 1 && problems[0].contains("identity.json cannot be read"), "{problems:?}");
     }
 }

@@ -11,6 +11,7 @@ use gatepost_dataplane::flow::tcp::Phase;
 use gatepost_dataplane::{Counters as Counted, DropReason, FlowInfo, Instant, bridge, flow, neighbor};
 use gatepost_services::clock::Clock;
 use gatepost_services::dhcp::server::leases::{self as server, ClientKey};
+use gatepost_services::store::Monitored;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -34,6 +35,7 @@ pub struct Inspector {
     pub(super) plan: Arc<ArcSwap<dataplane::Config>>,
     pub(super) clock: Rc<dyn Clock>,
     pub(super) began: Instant,
+    pub(super) disk: Rc<Monitored>,
     /// To each worker.
     pub(super) queries: Vec<Sender<Query>>,
     pub(super) wake_workers: Arc<dyn Fn() + Send + Sync>,
@@ -77,6 +79,7 @@ impl Inspector {
             flows,
             leases: self.leases().leases.len(),
             ports: self.ports(ports),
+            problems: self.disk.problems(),
         })
     }
 

@@ -29,6 +29,7 @@ pub mod reload;
 mod service_counters;
 pub mod services;
 mod settings;
+pub mod state;
 mod uplink;
 mod wan_client;
 pub mod worker;
@@ -42,7 +43,7 @@ use crossbeam::channel;
 use gatepost_dataplane::Dataplane;
 use gatepost_services::clock::Clock;
 use gatepost_services::link::link;
-use gatepost_services::store::Disk;
+use gatepost_services::store::{Disk, Monitored};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::sync::mpsc;
@@ -87,10 +88,10 @@ pub fn build<P: Port>(
     environment: Environment,
 ) -> Result<(Vec<Worker<P>>, Services), Error> {
     let Environment { clock, disk, mut rng, wake_worker } = environment;
-    let identity = Identity::load_or_make(&*disk, &mut rng).map_err(|error| {
-        Error::failed("cannot keep the gateway's hardware addresses", error, SEE_TO_STATE_DIR)
-    })?;
-    let leases = current::open_leases(&config, &disk, &*clock)?;
+    let monitored = Rc::new(Monitored::new(disk));
+    let disk: Rc<dyn Disk> = Rc::clone(&monitored) as _;
+    let identity = Identity::load_or_make(&*disk, &mut rng);
+    let leases = current::open_leases(&config, &disk, &*clock);
     let plan = Arc::new(config.dataplane(identity.lan, identity.wan, None, None));
     let frame_capacity = plan.frame_len_max();
     let wake = Arc::clone(&wake_worker);
@@ -119,6 +120,7 @@ pub fn build<P: Port>(
         service_counters: Rc::clone(&counters),
         plan: Arc::clone(&swapped),
         began: clock.now(),
+        disk: monitored,
         clock: Rc::clone(&clock),
         queries,
         wake_workers: Arc::clone(&wake_workers),
@@ -141,8 +143,6 @@ pub fn build<P: Port>(
 
 /// The worker that takes what the host stack emits.
 const TAKES_HOST_OUTPUT: u8 = 0;
-
-const SEE_TO_STATE_DIR: &str = "see to the files in system.state_dir";
 
 #[cfg(test)]
 mod tests;

@@ -101,11 +101,12 @@ mod tests {
 
     /// Names by the reservation of `camera`, and a lease of `address` for `hostname`.
     fn names(lease: Option<(Ipv4Addr, Option<&str>)>) -> OfficeNames {
-        let mut leases = Leases::open(Rc::new(Memory::new()), Stopped.now(), Stopped.unix_time()).unwrap();
+        let mut leases = Leases::open(Rc::new(Memory::new()), Stopped.now(), Stopped.unix_time());
         if let Some((address, hostname)) = lease {
             let mac = MacAddr([2, 0, 0, 0, 0, 0x57]);
             let hostname = hostname.map(str::to_owned);
-            let grant = Grant { address, client: ClientKey::Mac(mac), mac, hostname, lease_secs: 60 };
+            let grant =
+                Grant { address, client: ClientKey::Mac(mac), mac, source: mac, hostname, lease_secs: 60 };
             leases.bind(Stopped.now(), Stopped.unix_time(), grant).unwrap();
         }
         OfficeNames::new(Some(Rc::new(RefCell::new(leases))), Rc::new(Stopped), &[camera()])

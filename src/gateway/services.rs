@@ -147,7 +147,7 @@ impl Services {
         reload::check(&current.config, &config)?;
         let leases = match &current.leases {
             Some(leases) if config.dhcp.enabled => Some(Rc::clone(leases)),
-            _ => open_leases(&config, &self.resources.disk, &*self.resources.clock)?,
+            _ => open_leases(&config, &self.resources.disk, &*self.resources.clock),
         };
         let rng = StdRng::from_rng(&mut self.rng);
         Prepared::new(Rc::new(config), leases, &self.resources, stack, rng)

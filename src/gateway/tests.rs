@@ -151,7 +151,7 @@ impl Office {
             reservations: Vec::new(),
         };
         let disk: Rc<dyn Disk> = Rc::new(Memory::new());
-        let leases = Leases::open(disk, self.clock.now(), self.clock.unix_time()).expect("an empty disk");
+        let leases = Leases::open(disk, self.clock.now(), self.clock.unix_time());
         let server = Server::new(config, Rc::new(RefCell::new(leases)));
         let port = self.plug_in(self.wan.clone(), PROVIDER_MAC);
         let server = Rc::new(RefCell::new(server));

@@ -14,7 +14,7 @@ use super::services::{Frames, Resources, first_ended};
 use crate::config::{Config, WanAddress};
 
 /// The file that keeps the WAN's address over a restart.
-const WAN_LEASE_FILE: &str = "wan-lease.json";
+pub(super) const WAN_LEASE_FILE: &str = "wan-lease.json";
 
 /// A client at work.
 pub struct WanClient {

@@ -106,7 +106,7 @@ impl Internet {
             reservations: Vec::new(),
         };
         let (now, unix_now) = (self.clock.now(), self.clock.unix_time());
-        let leases = Leases::open(Rc::new(Memory::new()), now, unix_now).map_err(io::Error::other)?;
+        let leases = Leases::open(Rc::new(Memory::new()), now, unix_now);
         let server = Rc::new(RefCell::new(Server::new(config, Rc::new(RefCell::new(leases)))));
         let clock = Rc::clone(&self.clock);
         spawn_local(service::serve(server, device::dhcp_port(index, device)?, clock, std::future::pending()));

@@ -21,7 +21,7 @@ use gatepost_dataplane::MacAddr;
 use gatepost_dataplane::config::{Mode, Segment};
 use gatepost_services::clock::Clock as _;
 use gatepost_services::race::race;
-use gatepost_services::store::{Files, OpenError};
+use gatepost_services::store::{Disk, Files, OpenError, Unusable};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use tokio::runtime;
@@ -77,7 +77,7 @@ async fn serve(config: Config, source: Source) -> Result<(), Error> {
     let clock = SystemClock::new();
     let environment = Environment {
         clock: Rc::new(clock),
-        disk: Rc::new(disk),
+        disk,
         rng: StdRng::try_from_rng(&mut SysRng).map_err(no_resources)?,
         wake_worker: Arc::new(move |worker| {
             if let Some(handle) = wakers.get(usize::from(worker)) {
@@ -162,16 +162,22 @@ fn remaining_ports(specs: &[TapSpec]) -> String {
     if names.is_empty() { String::new() } else { format!("TAP devices {}", names.join(", ")) }
 }
 
-fn open_state_dir(path: &Path) -> Result<Files, Error> {
-    Files::open(path).map_err(|error| {
-        let what = format!("cannot use the state directory {}", path.display());
-        match error {
-            OpenError::InUse => Error::failed(what, error, "stop it, or set another system.state_dir"),
-            OpenError::Io(_) => {
-                Error::failed(what, error, "run as root, or set system.state_dir to a directory that we own")
-            }
+/// The disk under `path`. Where it cannot be used at all the gateway does what it can without, and says so.
+fn open_state_dir(path: &Path) -> Result<Rc<dyn Disk>, Error> {
+    match Files::open(path) {
+        Ok(files) => Ok(Rc::new(files)),
+        Err(OpenError::Io(error)) => {
+            warn!(
+                "cannot use the state directory {}: {error}; nothing is kept over a restart",
+                path.display()
+            );
+            Ok(Rc::new(Unusable::new(&error)))
         }
-    })
+        Err(OpenError::InUse) => {
+            let what = format!("cannot use the state directory {}", path.display());
+            Err(Error::failed(what, OpenError::InUse, "stop it, or set another system.state_dir"))
+        }
+    }
 }
 
 fn tap_specs(config: &Config) -> Vec<TapSpec> {

@@ -28,6 +28,7 @@ mod parallel;
 mod reload;
 mod running;
 mod scan;
+mod state;
 mod stun;
 mod switch;
 mod taps;

@@ -40,6 +40,10 @@ impl Dataplane {
             self.defend(cx, segment, own);
             return Verdict::Drop(DropReason::ArpMalformed);
         }
+        if segment == Segment::Lan && packet.answers_probe_of(interface.mac) {
+            // The DHCP server probes an address that a client has declined.
+            return Verdict::Local(LocalClass::DhcpServer);
+        }
         let is_for_us = packet.target_ip == own;
         let is_asked = is_for_us && packet.operation == Operation::Request;
         let is_of_segment = packet.is_probe() || self.is_neighbor(segment, packet.sender_ip);

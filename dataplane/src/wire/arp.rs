@@ -66,6 +66,11 @@ impl Packet {
         self.operation == Operation::Request && self.sender_ip.is_unspecified()
     }
 
+    /// Whether it answers a probe that `mac` sent. // RFC 5227 section 2.1.1
+    pub fn answers_probe_of(&self, mac: MacAddr) -> bool {
+        self.operation == Operation::Reply && self.target_ip.is_unspecified() && self.target_mac == mac
+    }
+
     /// The packet at the beginning of `payload`, an Ethernet frame's.
     ///
     /// # Errors

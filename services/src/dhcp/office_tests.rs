@@ -167,7 +167,7 @@ fn client(number: u8, rng: &mut StdRng, remembered: Option<Ipv4Addr>) -> Client 
 
 fn start(config: &server::Config, disk: &Rc<Memory>, now: Instant) -> Server {
     let unix_now = UnixTime(UNIX_ORIGIN + now.as_secs());
-    let leases = Leases::open(Rc::clone(disk) as Rc<dyn Disk>, now, unix_now).unwrap();
+    let leases = Leases::open(Rc::clone(disk) as Rc<dyn Disk>, now, unix_now);
     Server::new(config.clone(), Rc::new(RefCell::new(leases)))
 }
 

@@ -19,7 +19,7 @@ use super::message;
 use super::server::Server;
 use crate::clock::{Clock, UnixTime};
 use crate::race::race;
-use crate::store::Disk;
+use crate::store::{Disk, Topic, sealed};
 
 /// A good size for [`Port::frames`]: a whole office that asks at once. Whoever fills the channel drops
 /// what does not fit; clients ask again.
@@ -176,11 +176,16 @@ struct Remembered {
 impl Memory {
     fn recall(&self, unix_now: UnixTime) -> Option<Ipv4Addr> {
         let read = || {
-            let content = self.disk.read(self.file)?;
-            let content = content.map(|content| serde_json::from_slice::<Option<Remembered>>(&content));
-            Ok::<_, io::Error>(content.transpose()?.flatten())
+            let Some(content) = self.disk.read(self.file)? else { return Ok(None) };
+            parse(&content).or_else(|why| {
+                let copy = self.disk.set_aside(self.file, &content)?;
+                let problem =
+                    format!("{} is damaged: {why}; it is forgotten, and a copy kept as {copy}", self.file);
+                self.disk.report(Topic::WanLeaseDamaged, Some(problem));
+                Ok(None)
+            })
         };
-        let remembered = read().unwrap_or_else(|error| {
+        let remembered = read().unwrap_or_else(|error: io::Error| {
             tracing::warn!(file = self.file, %error, "the former lease is forgotten");
             None
         });
@@ -196,10 +201,25 @@ impl Memory {
             Event::Lost => None,
         };
         let content = serde_json::to_vec(&remembered).map_err(io::Error::from);
-        if let Err(error) = content.and_then(|content| self.disk.replace(self.file, &content)) {
-            tracing::warn!(file = self.file, %error, "the lease will be forgotten at a restart");
-        }
+        let kept = content.and_then(|content| self.disk.replace(self.file, &sealed::seal(&content)));
+        let problem = kept.err().map(|error| {
+            format!(
+                "{} cannot be written: {error}; the WAN's lease will be forgotten at a restart",
+                self.file
+            )
+        });
+        self.disk.report(Topic::WanLeaseNotKept, problem);
     }
+
+    /// What is wrong with the content of a client's file, if anything is.
+    pub fn damage(content: &[u8]) -> Option<String> {
+        parse(content).err()
+    }
+}
+
+fn parse(content: &[u8]) -> Result<Option<Remembered>, String> {
+    let payload = sealed::unseal(content).map_err(|damage| damage.to_string())?;
+    serde_json::from_slice(payload).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

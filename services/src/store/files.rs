@@ -58,7 +58,8 @@ impl From<io::Error> for OpenError {
 }
 
 impl Files {
-    /// Takes the directory `path`, which is made, for its owner only, if it is missing.
+    /// Takes the directory `path`, which is made, for its owner only, if it is missing. One that is read-only or
+    /// full can be taken, too: what is there can be read.
     ///
     /// # Errors
     ///
@@ -66,19 +67,15 @@ impl Files {
     /// refuses.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(FILE_MODE)
-            .open(path.join(LOCK_FILE))?;
+        let directory = File::open(path)?;
+        let lock = lock_file(path, &directory)?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => OpenError::InUse,
             TryLockError::Error(error) => OpenError::Io(error),
         })?;
         Ok(Self {
             path: path.to_owned(),
-            directory: File::open(path)?,
+            directory,
             unsynced: RefCell::default(),
             // Nobody knows what the process before has synced.
             names_changed: Cell::new(true),
@@ -101,13 +98,30 @@ impl Files {
     }
 }
 
+/// The file in `directory`, at `path`, whose lock says that the directory is in use.
+fn lock_file(path: &Path, directory: &File) -> io::Result<File> {
+    let file = path.join(LOCK_FILE);
+    let created = OpenOptions::new().create(true).truncate(false).write(true).mode(FILE_MODE).open(&file);
+    // In a directory that takes no file the one of a former process serves, or the directory itself.
+    created.or_else(|_| File::open(&file)).or_else(|_| directory.try_clone())
+}
+
+/// The content of the file `name` in the directory `path`, whoever uses that; `None` if there is no such file.
+///
+/// # Errors
+///
+/// What the file system refuses.
+pub fn read_file(path: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path.join(checked_name(name)?)) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 impl Disk for Files {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        match fs::read(self.path.join(checked_name(name)?)) {
-            Ok(content) => Ok(Some(content)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        read_file(&self.path, name)
     }
 
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {

@@ -3,15 +3,19 @@
 //! [`Disk`] is the little that the services need of a file system: files that are written, appended to and
 //! renamed, and [`Disk::sync`], before which a power cut can undo any of it. [`Disk::replace`] puts
 //! those together to a whole file that is replaced at once. [`Files`] keeps them in a directory, [`Memory`]
-//! in memory.
+//! in memory. [`Monitored`] is another disk that remembers what was found wrong with it, [`Unusable`] one on
+//! which nothing works. What is stored is [`sealed`] by checksums.
 
 mod files;
 mod memory;
+mod monitored;
+pub mod sealed;
 
 use std::io;
 
-pub use files::{Files, OpenError};
+pub use files::{Files, OpenError, read_file};
 pub use memory::Memory;
+pub use monitored::{Monitored, Unusable};
 
 /// A directory of the gateway's own. File names are flat, 1 to [`NAME_OCTETS_MAX`] letters, digits,
 /// `-`, `_` and `.`, the first no dot; any other is [`io::ErrorKind::InvalidInput`].
@@ -68,6 +72,67 @@ pub trait Disk {
         self.sync(&new)?;
         self.rename(&new, name)?;
         self.sync(name)
+    }
+
+    /// Keeps `content`, which was read from `name` and is damaged, in a file of its own, durably: `name` with
+    /// `.damaged` after it, or `.damaged-2` and so on if there is such a file with other content. Returns the
+    /// file's name.
+    ///
+    /// # Errors
+    ///
+    /// What the file system refuses, or there are [`DAMAGED_MAX`] such files.
+    fn set_aside(&self, name: &str, content: &[u8]) -> io::Result<String> {
+        for number in 1..=DAMAGED_MAX {
+            let aside =
+                if number == 1 { format!("{name}.damaged") } else { format!("{name}.damaged-{number}") };
+            match self.read(&aside)? {
+                Some(former) if former == content => return Ok(aside),
+                Some(_) => {}
+                None => return self.replace(&aside, content).map(|()| aside),
+            }
+        }
+        let why = format!("{DAMAGED_MAX} damaged copies of {name} are kept; look at them and remove them");
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, why))
+    }
+
+    /// Tells whoever watches the disk what is wrong about `topic` from now on, in a sentence; `None` if
+    /// nothing is. Nobody may watch.
+    fn report(&self, topic: Topic, problem: Option<String>) {
+        let _ = (topic, problem);
+    }
+}
+
+/// How many damaged copies of a file are kept.
+pub const DAMAGED_MAX: usize = 8;
+
+/// What can be wrong with what a disk holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// The gateway's hardware addresses.
+    Identity,
+    /// The stored leases are not what was written.
+    LeasesDamaged,
+    /// The stored leases cannot be read.
+    LeasesUnread,
+    /// Leases cannot be written.
+    LeasesNotKept,
+    /// The WAN's lease is not what was written.
+    WanLeaseDamaged,
+    /// The WAN's lease cannot be written.
+    WanLeaseNotKept,
+}
+
+impl Topic {
+    /// What is said when the problem is over.
+    fn when_well(self) -> &'static str {
+        match self {
+            Self::Identity => "the hardware addresses are kept",
+            Self::LeasesDamaged => "the leases are sound",
+            Self::LeasesUnread => "the leases can be read",
+            Self::LeasesNotKept => "leases are kept",
+            Self::WanLeaseDamaged => "the WAN's lease is sound",
+            Self::WanLeaseNotKept => "the WAN's lease is kept",
+        }
     }
 }
 

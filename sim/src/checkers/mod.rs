@@ -17,6 +17,7 @@ mod nothing_unsolicited;
 mod observed_leases;
 mod one_lease_one_host;
 mod sources_true;
+mod state_sound;
 mod tables_bounded;
 
 use std::rc::Rc;
@@ -122,6 +123,7 @@ pub fn for_config(
         Box::new(one_lease_one_host::OneLeaseOneHost::default()),
         Box::new(names_true::NamesTrue::new(config, Rc::clone(tree), !starts_at_a_wrong_time)),
         Box::new(sources_true::SourcesTrue::new(config)),
+        Box::new(state_sound::StateSound),
     ];
     if config.mode.translates() {
         checkers.push(Box::new(lan_hidden::LanHidden::new(config)));

@@ -1,7 +1,7 @@
 //! A gateway with PCs on its LAN and an internet on its WAN.
 
 use std::net::Ipv4Addr;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 
 use nix::sys::signal::Signal;
 
@@ -86,7 +86,13 @@ impl Office {
 
     /// Starts the gateway, and plugs in what it makes anew each time: the hosts' `eth0`.
     pub fn start(&mut self, setup: Setup) {
-        self.gateway = Some(Gateway::start(setup));
+        let command = setup.command();
+        self.start_by(command, setup);
+    }
+
+    /// The same by a command of one's own.
+    pub fn start_by(&mut self, command: Command, setup: Setup) {
+        self.gateway = Some(Gateway::start_by(command, setup));
         for (number, pc) in (1..).zip(&self.pcs) {
             pc.sh(&format!("ip link set eth0 address 02:00:00:00:01:{number:02x} up"));
         }

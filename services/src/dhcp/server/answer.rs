@@ -68,12 +68,12 @@ impl Reply {
     }
 }
 
-/// An OFFER or an ACK of `address` to a client that will be called `name`.
+/// An OFFER or an ACK of an address, for so many seconds, to a client that will be called `name`.
 pub(super) fn lease(
     config: &Config,
     request: &Request<'_>,
     kind: MessageType,
-    address: Ipv4Addr,
+    (address, lease_secs): (Ipv4Addr, u32),
     name: Option<&str>,
 ) -> Reply {
     let mut message = answer(config, request, kind);
@@ -82,7 +82,7 @@ pub(super) fn lease(
         message.set_ciaddr(request.message.ciaddr());
     }
     // RFC 2131 section 4.4.5: T1 is half of the lease, T2 seven eighths.
-    let (lease_secs, eighth) = (config.lease_secs, config.lease_secs / 8);
+    let eighth = lease_secs / 8;
     message.opts_mut().insert(DhcpOption::AddressLeaseTime(lease_secs));
     message.opts_mut().insert(DhcpOption::Renewal(lease_secs / 2));
     message.opts_mut().insert(DhcpOption::Rebinding(lease_secs - eighth));

@@ -1,15 +1,21 @@
 //! Leases on disk: a journal with one change a line.
 //!
-//! A change is a JSON array with the whole new state of each address concerned: a client that moves
-//! changes two. The last state of an address counts. Lines are appended, and durable, before anybody is
-//! told. Once the journal has grown past [`JOURNAL_SLACK_RECORDS`] states that no longer count, the next
-//! write replaces it by what counts.
+//! A change is a JSON array with the whole new state of each address concerned, [sealed](crate::store::sealed)
+//! by a checksum: a client that moves changes two. The last state of an address counts. Lines are appended, and
+//! durable, before anybody is told. Once the journal has grown past [`JOURNAL_SLACK_RECORDS`] states that no
+//! longer count, the next write replaces it by what counts.
 //!
 //! A power cut can leave a part of the last line: that change was never promised to anybody, and the part
 //! is cut off by the next write. A write that failed may leave one too, and a sync that failed may have lost
 //! anything that it was for, so the next write replaces the whole file; so does the first of a process, for
-//! what it has read may be what the one before could not sync. Anything else that cannot be read is an error:
-//! guessing would lease an address twice.
+//! what it has read may be what the one before could not sync.
+//!
+//! Any other line that cannot be read is damaged. The others count all the same, and a copy of the file is set
+//! aside before anything is written: until it is, nothing is. A journal that cannot be read at all is not
+//! written to.
+//!
+//! On a full disk the clients that are known still renew: a file of [`RESERVE_LEN`] octets is kept so that it
+//! can be given up then. Until there is room for it again, no change is taken from others.
 
 use std::fmt;
 use std::io;
@@ -18,7 +24,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::Disk;
+use crate::store::{Disk, Topic, sealed};
 
 /// The journal's file.
 pub const JOURNAL_FILE: &str = "dhcp-leases.jsonl";
@@ -26,34 +32,31 @@ pub const JOURNAL_FILE: &str = "dhcp-leases.jsonl";
 /// How many superseded states the journal may hold.
 pub const JOURNAL_SLACK_RECORDS: usize = 4096;
 
-/// Why the leases cannot be read back.
-#[derive(Debug)]
-pub enum LoadError {
-    /// The disk refused.
-    Disk(io::Error),
-    /// A line is not a change of leases.
-    Record {
-        /// The line, from 1.
-        line: usize,
-        /// What is wrong with it.
-        reason: String,
-    },
+/// The file that is given up on a full disk.
+pub const RESERVE_FILE: &str = "dhcp-reserve";
+
+/// Its length: room to write the leases of some 300 clients anew.
+pub const RESERVE_LEN: usize = 128 << 10;
+
+/// How many damaged lines are told one by one.
+const DAMAGES_TOLD_MAX: usize = 3;
+
+/// A line that is not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub reason: String,
+    /// The addresses that can be read in it: what is known of them may be out of date.
+    pub(super) addresses: Vec<Ipv4Addr>,
 }
 
-impl fmt::Display for LoadError {
+impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Disk(error) => write!(f, "{JOURNAL_FILE} cannot be read: {error}"),
-            Self::Record { line, reason } => write!(
-                f,
-                "{JOURNAL_FILE}, line {line}, cannot be understood: {reason}; correct the line, or remove the \
-                 file to forget all leases"
-            ),
-        }
+        write!(f, "line {}: {}", self.line, self.reason)
     }
 }
-
-impl std::error::Error for LoadError {}
 
 /// The state of an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,41 +88,198 @@ pub enum State {
     Declined,
 }
 
+/// Whose change is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    /// A client that renews: the reserve is there for it.
+    Known,
+    /// Anybody else.
+    Others,
+}
+
+/// What a journal says.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    /// The records in the order in which they were written, each with the octets of its line.
+    pub changes: Vec<(Line, Vec<Record>)>,
+    /// The lines that cannot be read.
+    pub damages: Vec<Damage>,
+    is_torn: bool,
+}
+
+/// A line of the journal.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    /// From 1.
+    pub number: usize,
+    octets: Vec<u8>,
+}
+
+impl Line {
+    /// Says that it cannot be understood.
+    pub fn damage(&self, reason: String) -> Damage {
+        let text = String::from_utf8_lossy(&self.octets);
+        let addresses = text.split('"').filter_map(|word| word.parse().ok()).collect();
+        Damage { line: self.number, reason, addresses }
+    }
+}
+
+impl Content {
+    /// Reads the octets of a journal.
+    pub fn parse(octets: &[u8]) -> Self {
+        let mut content = Self::default();
+        let mut lines = (1..).zip(octets.split_inclusive(|byte| *byte == b'\n')).peekable();
+        while let Some((number, bytes)) = lines.next() {
+            let is_last = lines.peek().is_none();
+            if !bytes.ends_with(b"\n") {
+                content.is_torn = true;
+                continue;
+            }
+            let line = Line { number, octets: bytes.to_vec() };
+            match read_line(bytes) {
+                Ok(change) => content.changes.push((line, change)),
+                Err(Unreadable::Torn) if is_last => content.is_torn = true,
+                Err(Unreadable::Torn) => content.damages.push(line.damage("it is no record".to_owned())),
+                Err(Unreadable::Damaged(reason)) => content.damages.push(line.damage(reason)),
+            }
+        }
+        content
+    }
+}
+
+enum Unreadable {
+    /// As a power cut can leave the last line.
+    Torn,
+    Damaged(String),
+}
+
+fn read_line(line: &[u8]) -> Result<Vec<Record>, Unreadable> {
+    // Blocks of a torn line may reach the disk in any order: its newline proves nothing. Those that did not
+    // reach it are zeros. What has another wrong checksum, or is JSON, was not torn.
+    let payload = match sealed::unseal(line) {
+        Ok(payload) => payload,
+        Err(_) if line.contains(&0) => return Err(Unreadable::Torn),
+        Err(damage) => return Err(Unreadable::Damaged(damage.to_string())),
+    };
+    serde_json::from_slice(payload).map_err(|error| {
+        let is_torn = !sealed::is_sealed(line) && !error.is_data();
+        if is_torn { Unreadable::Torn } else { Unreadable::Damaged(error.to_string()) }
+    })
+}
+
 pub(super) struct Journal {
     disk: Rc<dyn Disk>,
     records: usize,
     must_replace: bool,
+    /// What was read and is damaged, until a copy of it is set aside.
+    to_set_aside: Option<Vec<u8>>,
+    reserve: Reserve,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reserve {
+    /// To be made as soon as something has been written.
+    Missing,
+    Kept,
+    /// It was given up.
+    Spent,
 }
 
 impl Journal {
-    /// Reads the journal: the records, each with its line, in the order in which they were written.
-    pub fn open(disk: Rc<dyn Disk>) -> Result<(Self, Vec<(usize, Record)>), LoadError> {
-        let content = disk.read(JOURNAL_FILE).map_err(LoadError::Disk)?.unwrap_or_default();
-        let mut records = Vec::new();
-        let mut is_torn = false;
-        let mut lines = (1..).zip(content.split_inclusive(|byte| *byte == b'\n')).peekable();
-        while let Some((line, bytes)) = lines.next() {
-            let is_last = lines.peek().is_none();
-            match serde_json::from_slice::<Vec<Record>>(bytes) {
-                _ if !bytes.ends_with(b"\n") => is_torn = true,
-                Ok(change) => records.extend(change.into_iter().map(|record| (line, record))),
-                // Blocks of a torn line may reach the disk in any order: its newline proves nothing. But
-                // what is JSON was not torn.
-                Err(error) if is_last && !error.is_data() => is_torn = true,
-                Err(error) => return Err(LoadError::Record { line, reason: error.to_string() }),
-            }
-        }
-        if is_torn {
+    /// Reads the journal on `disk`.
+    ///
+    /// # Errors
+    ///
+    /// What the disk refuses.
+    pub fn open(disk: Rc<dyn Disk>) -> io::Result<(Self, Content)> {
+        let octets = disk.read(JOURNAL_FILE)?.unwrap_or_default();
+        let content = Content::parse(&octets);
+        if content.is_torn {
             tracing::warn!("cut off a change of leases that was not written completely");
         }
-        let journal = Self { disk, records: records.len(), must_replace: true };
-        Ok((journal, records))
+        let has_reserve =
+            disk.read(RESERVE_FILE).is_ok_and(|reserve| reserve.is_some_and(|r| r.len() >= RESERVE_LEN));
+        let reserve = if has_reserve { Reserve::Kept } else { Reserve::Missing };
+        let records = content.changes.iter().map(|(_, change)| change.len()).sum();
+        Ok((Self { disk, records, must_replace: true, to_set_aside: Some(octets), reserve }, content))
+    }
+
+    /// Tells what is damaged in the journal that was read, and sets a copy of it aside.
+    pub fn settle(&mut self, damages: &[Damage]) {
+        if damages.is_empty() {
+            self.to_set_aside = None;
+            return;
+        }
+        let told: Vec<_> = damages.iter().take(DAMAGES_TOLD_MAX).map(Damage::to_string).collect();
+        let more = if damages.len() > told.len() { ", and more" } else { "" };
+        let copy =
+            self.set_aside().unwrap_or_else(|error| Some(format!("none, and nothing is written: {error}")));
+        let problem = format!(
+            "{JOURNAL_FILE} is damaged: {}{more}; leases in these lines are forgotten; the copy: {}",
+            told.join("; "),
+            copy.unwrap_or_default()
+        );
+        self.disk.report(Topic::LeasesDamaged, Some(problem));
+    }
+
+    /// Keeps a copy of what is damaged, if that is still to be done; returns its name.
+    fn set_aside(&mut self) -> io::Result<Option<String>> {
+        let Some(octets) = &self.to_set_aside else { return Ok(None) };
+        let copy = self.disk.set_aside(JOURNAL_FILE, octets)?;
+        self.to_set_aside = None;
+        Ok(Some(copy))
     }
 
     /// Makes a change durable; `all` is what counts with it, as many records as `live`.
     ///
     /// After an error the change may be on disk, or a part of it, until the next write.
     pub fn write(
+        &mut self,
+        whose: For,
+        change: &[Record],
+        live: usize,
+        all: impl Iterator<Item = Record> + Clone,
+    ) -> io::Result<()> {
+        let written = self.try_write(whose, change, live, all);
+        let problem = written.as_ref().err().map(|error| {
+            format!(
+                "{JOURNAL_FILE} cannot be written: {error}; DHCP clients keep the leases that they have, and others \
+                 get none; see to the disk of system.state_dir"
+            )
+        });
+        self.disk.report(Topic::LeasesNotKept, problem);
+        written
+    }
+
+    fn try_write(
+        &mut self,
+        whose: For,
+        change: &[Record],
+        live: usize,
+        all: impl Iterator<Item = Record> + Clone,
+    ) -> io::Result<()> {
+        self.set_aside()?;
+        if whose == For::Others && self.reserve == Reserve::Spent {
+            self.keep_reserve()?;
+        }
+        match self.append_or_replace(change, live, all.clone()) {
+            Err(error) if is_full(&error) && whose == For::Known && self.reserve == Reserve::Kept => {
+                self.reserve = Reserve::Spent;
+                self.cut_reserve();
+                self.append_or_replace(change, live, all)
+            }
+            written => written,
+        }?;
+        if self.reserve == Reserve::Missing
+            && let Err(error) = self.keep_reserve()
+        {
+            tracing::warn!(%error, "no room is reserved for the renewal of leases");
+            self.reserve = Reserve::Spent;
+        }
+        Ok(())
+    }
+
+    fn append_or_replace(
         &mut self,
         change: &[Record],
         live: usize,
@@ -130,24 +290,42 @@ impl Journal {
         if replaces {
             let mut content = Vec::new();
             for record in all {
-                write_line(&mut content, &[record])?;
+                content.append(&mut line(&[record])?);
             }
             self.disk.replace(JOURNAL_FILE, &content)?;
             self.records = live;
         } else {
-            let mut line = Vec::new();
-            write_line(&mut line, change)?;
-            self.disk.append(JOURNAL_FILE, &line)?;
+            self.disk.append(JOURNAL_FILE, &line(change)?)?;
             self.disk.sync(JOURNAL_FILE)?;
             self.records += change.len();
         }
         self.must_replace = false;
         Ok(())
     }
+
+    fn keep_reserve(&mut self) -> io::Result<()> {
+        let written = self.disk.write(RESERVE_FILE, &[b'.'; RESERVE_LEN]);
+        if let Err(error) = written.and_then(|()| self.disk.sync(RESERVE_FILE)) {
+            self.cut_reserve();
+            return Err(error);
+        }
+        self.reserve = Reserve::Kept;
+        Ok(())
+    }
+
+    /// Gives the reserve's room back.
+    fn cut_reserve(&self) {
+        let cut = self.disk.write(RESERVE_FILE, b"").and_then(|()| self.disk.sync(RESERVE_FILE));
+        if let Err(error) = cut {
+            tracing::debug!(%error, "the reserve cannot be cut");
+        }
+    }
 }
 
-fn write_line(content: &mut Vec<u8>, change: &[Record]) -> io::Result<()> {
-    serde_json::to_writer(&mut *content, change)?;
-    content.push(b'\n');
-    Ok(())
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn line(change: &[Record]) -> io::Result<Vec<u8>> {
+    Ok(sealed::seal(&serde_json::to_vec(change)?))
 }

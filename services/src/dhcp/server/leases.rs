@@ -29,13 +29,19 @@ use gatepost_dataplane::{Instant, MacAddr};
 use ipnet::Ipv4Net;
 
 use super::index::{Ages, Gaps, Use};
-pub use super::journal::{JOURNAL_FILE, LoadError, State};
-use super::journal::{Journal, Record};
+use super::journal::{Content, For, Journal, Record};
+pub use super::journal::{Damage, JOURNAL_FILE, RESERVE_FILE, State};
 use crate::clock::UnixTime;
-use crate::store::Disk;
+use crate::store::{Disk, Topic};
 
 /// The most addresses that are remembered: the hosts of a /16.
 pub const LEASES_MAX: usize = 65_536;
+
+/// How long an address is given to others last of all if a damaged journal may have said more about it: a
+/// lease as long as the default. [`Leases::is_suspect`]
+const SUSPICION: Duration = Duration::from_secs(86_400);
+/// How often a disk that cannot be read is tried again.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Who a client is: what it calls itself or, if it does not say, its interface. // RFC 2131 section 4.2
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,21 +155,28 @@ pub struct Leases {
     ages: Ages,
     /// The network that is served.
     network: Ipv4Net,
-    journal: Journal,
+    /// The addresses of which a damaged journal may have said more.
+    suspects: BTreeSet<Ipv4Addr>,
+    /// Until when they are suspect, and addresses of which nothing is known.
+    suspicion_ends: Instant,
+    disk: Rc<dyn Disk>,
+    journal: Opened,
     observer: Option<Observer>,
+}
+
+enum Opened {
+    Journal(Box<Journal>),
+    /// It could not be read; it is tried again then.
+    Unread(Instant),
 }
 
 /// Is called with each lease that changes.
 type Observer = Box<dyn Fn(&Lease)>;
 
 impl Leases {
-    /// Reads the leases that `disk` holds.
-    ///
-    /// # Errors
-    ///
-    /// The disk refuses, or holds something that is not a lease.
-    pub fn open(disk: Rc<dyn Disk>, now: Instant, unix_now: UnixTime) -> Result<Self, LoadError> {
-        let (journal, records) = Journal::open(disk)?;
+    /// Reads the leases that `disk` holds. Of a damaged journal what can be read counts, and the rest is
+    /// [reported](Disk::report). While the disk refuses to be read nothing is known and no lease is given.
+    pub fn open(disk: Rc<dyn Disk>, now: Instant, unix_now: UnixTime) -> Self {
         let mut leases = Self {
             by_address: BTreeMap::new(),
             by_client: BTreeMap::new(),
@@ -172,16 +185,77 @@ impl Leases {
             gaps: Gaps::default(),
             ages: Ages::default(),
             network: Ipv4Net::default(),
-            journal,
+            suspects: BTreeSet::new(),
+            suspicion_ends: Instant::ZERO,
+            disk,
+            journal: Opened::Unread(now),
             observer: None,
         };
-        for (line, record) in records {
-            let lease =
-                from_record(record, now, unix_now).map_err(|reason| LoadError::Record { line, reason })?;
-            leases.make_room_for(lease.address, now).map_err(LoadError::Disk)?;
-            leases.insert(lease);
+        leases.read_again(now, unix_now);
+        leases
+    }
+
+    /// Tries once more to read a disk that could not be read, if it is time to.
+    pub fn read_again(&mut self, now: Instant, unix_now: UnixTime) {
+        if !matches!(self.journal, Opened::Unread(due) if due <= now) {
+            return;
         }
-        Ok(leases)
+        let opened = Journal::open(Rc::clone(&self.disk));
+        let problem = opened.as_ref().err().map(|error| {
+            format!("{JOURNAL_FILE} cannot be read: {error}; DHCP gives no leases; see to system.state_dir")
+        });
+        self.disk.report(Topic::LeasesUnread, problem);
+        match opened {
+            Ok((mut journal, content)) => {
+                let damages = self.load(content, now, unix_now);
+                journal.settle(&damages);
+                self.journal = Opened::Journal(Box::new(journal));
+                if let Some(observer) = &self.observer {
+                    self.by_address.values().for_each(observer);
+                }
+            }
+            Err(_) => self.journal = Opened::Unread(now + RETRY_INTERVAL),
+        }
+    }
+
+    /// Takes in what the journal says; returns what is damaged in it.
+    fn load(&mut self, content: Content, now: Instant, unix_now: UnixTime) -> Vec<Damage> {
+        let Content { changes, mut damages, .. } = content;
+        for (line, change) in changes {
+            for record in change {
+                let lease = from_record(record, now, unix_now);
+                let loaded = lease.and_then(|lease| {
+                    self.make_room_for(lease.address, now).map_err(|error| error.to_string())?;
+                    self.insert(lease);
+                    Ok(())
+                });
+                if let Err(reason) = loaded {
+                    damages.push(line.damage(reason));
+                }
+            }
+        }
+        damages.sort_by_key(|damage| damage.line);
+        if !damages.is_empty() {
+            self.suspicion_ends = now + SUSPICION;
+            self.suspects.extend(damages.iter().flat_map(|damage| &damage.addresses));
+        }
+        damages
+    }
+
+    /// What is damaged in a journal of these octets.
+    pub fn damages(octets: &[u8]) -> Vec<Damage> {
+        let mut leases = Self::open(Rc::new(crate::store::Memory::new()), Instant::ZERO, UnixTime(0));
+        leases.load(Content::parse(octets), Instant::ZERO, UnixTime(0))
+    }
+
+    /// Whether a damaged journal may have said more about `address`, so that somebody may have it.
+    pub fn is_suspect(&self, address: Ipv4Addr, now: Instant) -> bool {
+        now < self.suspicion_ends && self.suspects.contains(&address)
+    }
+
+    /// Whether a damaged journal may have said something about addresses of which nothing is known.
+    pub fn is_incomplete(&self, now: Instant) -> bool {
+        now < self.suspicion_ends
     }
 
     /// Serves `network` from now on; before the first call, every network. Leases of other networks are
@@ -278,6 +352,8 @@ impl Leases {
         self.make_room_for(grant.address, now)?;
         let taken_name = grant.hostname.as_ref().and_then(|name| self.by_name.get(name)).copied();
         let former = self.of_client(&grant.client).filter(|lease| lease.state == State::Bound);
+        let is_renewal = former.is_some_and(|lease| lease.address == grant.address && lease.is_active(now));
+        let whose = if is_renewal { For::Known } else { For::Others };
         let expires = now + Duration::from_secs(grant.lease_secs.into());
         let mut changes = vec![Lease {
             address: grant.address,
@@ -299,7 +375,7 @@ impl Leases {
         {
             changes.push(Lease { hostname: None, ..holder.clone() });
         }
-        self.commit(now, changes)
+        self.commit(now, whose, changes)
     }
 
     /// Ends the lease of `address`, if there is one; its client is remembered.
@@ -309,7 +385,7 @@ impl Leases {
     /// The disk refuses; no lease has changed then.
     pub fn release(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr) -> io::Result<()> {
         let Some(lease) = self.at(address) else { return Ok(()) };
-        self.commit(now, vec![released(lease, now, unix_now)])
+        self.commit(now, For::Others, vec![released(lease, now, unix_now)])
     }
 
     /// Keeps `address` from everybody for `secs`: `by` has found it in use.
@@ -340,21 +416,25 @@ impl Leases {
             expires,
             surely_ended: expires,
         };
-        self.commit(now, vec![lease])
+        self.commit(now, For::Others, vec![lease])
     }
 
     /// Makes the changes, of an address each, all or none.
-    fn commit(&mut self, now: Instant, changes: Vec<Lease>) -> io::Result<()> {
+    fn commit(&mut self, now: Instant, whose: For, changes: Vec<Lease>) -> io::Result<()> {
         let is_kept = |lease: &&Lease| changes.iter().all(|change| change.address != lease.address);
         let records: Vec<Record> = changes.iter().map(to_record).collect();
         let all = self.by_address.values().filter(is_kept).chain(&changes).map(to_record);
         let added = changes.iter().filter(|change| !self.by_address.contains_key(&change.address)).count();
-        self.journal.write(&records, self.by_address.len() + added, all)?;
+        let Opened::Journal(journal) = &mut self.journal else {
+            return Err(io::Error::other("what the disk holds could not be read"));
+        };
+        journal.write(whose, &records, self.by_address.len() + added, all)?;
         self.ages.advance(now, |address| self.by_address.get(&address).map(|lease| lease.until));
         for change in changes {
             if let Some(observer) = &self.observer {
                 observer(&change);
             }
+            self.suspects.remove(&change.address);
             self.insert(change);
         }
         Ok(())

@@ -5,8 +5,8 @@ use std::cell::Cell;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dhcp::server::journal::{JOURNAL_FILE, JOURNAL_SLACK_RECORDS};
-use crate::store::Memory;
+use crate::dhcp::server::journal::{JOURNAL_FILE, JOURNAL_SLACK_RECORDS, RESERVE_LEN};
+use crate::store::{Memory, Monitored};
 
 const UNIX: UnixTime = UnixTime(1_700_000_000);
 
@@ -30,7 +30,7 @@ fn claimant(number: u8) -> Claimant {
 }
 
 fn open(disk: &Rc<Memory>) -> Leases {
-    Leases::open(Rc::clone(disk) as Rc<dyn Disk>, Instant::ZERO, UNIX).expect("a sound journal")
+    Leases::open(Rc::clone(disk) as Rc<dyn Disk>, Instant::ZERO, UNIX)
 }
 
 fn journal(disk: &Memory) -> Vec<u8> {
@@ -73,24 +73,177 @@ fn a_power_cut_at_any_octet_loses_nothing_that_was_promised() {
     }
 }
 
+/// The leases on a disk with `content`, and what is told of it.
+fn open_monitored(content: &[u8]) -> (Leases, Rc<Monitored>) {
+    let disk = Rc::new(Monitored::new(disk_with(content)));
+    (Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, Instant::ZERO, UNIX), disk)
+}
+
 #[test]
-fn garbage_at_the_end_is_cut_off_and_elsewhere_an_error() {
+fn garbage_at_the_end_is_cut_off_and_elsewhere_damage() {
     let disk = Rc::new(Memory::new());
     open(&disk).bind(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
     let line = journal(&disk);
     let with_end = |end: &[u8]| [&line[..], end].concat();
-    for end in [&b"\0\0\0\0"[..], b"\0\0\0\n", b"[{\"address\":\"1.2", b"\xff\n", &line[..line.len() - 1]] {
-        assert_eq!(open(&disk_with(&with_end(end))).iter().count(), 1, "{end:?}");
+    let mut half_zeros = line.clone();
+    half_zeros[line.len() / 2..line.len() - 1].fill(0);
+    let cut = &line[..line.len() - 1];
+    for end in [&b"\0\0\0\0"[..], b"\0\0\0\n", b"[{\"address\":\"1.2", b"\xff\n", cut, &half_zeros] {
+        let (leases, disk) = open_monitored(&with_end(end));
+        assert_eq!((leases.iter().count(), disk.problems()), (1, vec![]), "{end:?}");
     }
-    for (content, line) in [
-        (with_end(b"[{\"kind\":\"of a later version\"}]\n"), 2),
-        ([b"\0\0\0\n", &line[..]].concat(), 1),
-        (String::from_utf8(line.clone()).unwrap().replace("mac:02", "mac:xx").into_bytes(), 1),
-        (String::from_utf8(line.clone()).unwrap().replace("bound", "bundled").into_bytes(), 1),
+    let sealed = |payload: &str| crate::store::sealed::seal(payload.as_bytes());
+    let payload = String::from_utf8(line[11..].to_vec()).unwrap();
+    for (content, damaged, count) in [
+        (with_end(b"[{\"kind\":\"of a later version\"}]\n"), 2, 1),
+        ([b"\0\0\0\n", &line[..]].concat(), 1, 1),
+        (sealed(payload.replace("mac:02", "mac:xx").trim_end()), 1, 0),
+        (payload.replace("bound", "bundled").into_bytes(), 1, 0),
     ] {
-        let error = Leases::open(disk_with(&content), Instant::ZERO, UNIX).map(|_| ()).unwrap_err();
-        let text = error.to_string();
-        assert!(text.starts_with(&format!("{JOURNAL_FILE}, line {line}, cannot be understood: ")), "{text}");
+        let (mut leases, disk) = open_monitored(&content);
+        assert_eq!(leases.iter().count(), count);
+        let problems = disk.problems();
+        let told = format!("{JOURNAL_FILE} is damaged: line {damaged}: ");
+        assert!(problems.len() == 1 && problems[0].starts_with(&told), "{problems:?}");
+        assert_eq!(Leases::damages(&content).iter().map(|damage| damage.line).collect::<Vec<_>>(), [damaged]);
+        leases.bind(Instant::ZERO, UNIX, grant(9, 9, 600)).unwrap();
+        let copy = disk.read(&format!("{JOURNAL_FILE}.damaged")).unwrap().unwrap();
+        assert_eq!(copy, content);
+        let (again, disk) = open_monitored(&disk.read(JOURNAL_FILE).unwrap().unwrap());
+        assert_eq!((snapshot(&again), disk.problems()), (snapshot(&leases), vec![]));
+    }
+}
+
+#[test]
+fn whatever_digit_flips_no_other_lease_comes_of_it() {
+    let disk = Rc::new(Memory::new());
+    let mut leases = open(&disk);
+    for (number, to) in [(2, 1), (3, 2), (4, 3)] {
+        leases.bind(Instant::ZERO, UNIX, grant(number, to, 600)).unwrap();
+    }
+    let (sound, known) = (journal(&disk), snapshot(&leases));
+    for at in 0..sound.len() {
+        let mut flipped = sound.clone();
+        flipped[at] ^= 1;
+        let (leases, disk) = open_monitored(&flipped);
+        assert!(snapshot(&leases).iter().all(|lease| known.contains(lease)), "octet {at}");
+        // Without its newline, the last line is one that was not written completely.
+        assert!(!disk.problems().is_empty() || at == sound.len() - 1, "octet {at}");
+        assert!(!snapshot(&leases).is_empty(), "octet {at}");
+    }
+}
+
+#[test]
+fn a_journal_without_checksums_is_read_and_gets_them() {
+    let disk = disk_with(
+        b"[{\"address\":\"192.168.1.2\",\"client\":\"mac:02:00:00:00:00:01\",\"mac\":\"02:00:00:00:00:01\",\
+          \"hostname\":null,\"state\":\"bound\",\"since\":1700000000,\"until\":1700000600}]\n",
+    );
+    let mut leases = open(&disk);
+    assert_eq!(leases.active(Instant::ZERO).map(|lease| lease.address).collect::<Vec<_>>(), [address(2)]);
+    leases.bind(Instant::ZERO, UNIX, grant(3, 2, 600)).unwrap();
+    assert!(journal(&disk).split_inclusive(|byte| *byte == b'\n').all(crate::store::sealed::is_sealed));
+    assert_eq!(snapshot(&open(&disk)), snapshot(&leases));
+}
+
+#[test]
+fn after_damage_what_may_have_been_leased_comes_last() {
+    let disk = Rc::new(Memory::new());
+    let mut leases = open(&disk);
+    for (number, to) in [(2, 1), (3, 2), (4, 3)] {
+        leases.bind(Instant::ZERO, UNIX, grant(number, to, 600)).unwrap();
+    }
+    // The second line's checksum is wrong.
+    let mut content = journal(&disk);
+    let second = content.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    content[second + 2] ^= 1;
+    let (mut leases, _) = open_monitored(&content);
+    assert!(leases.is_suspect(address(3), Instant::ZERO) && !leases.is_suspect(address(4), Instant::ZERO));
+    assert!(leases.is_incomplete(Instant::ZERO));
+    assert!(!leases.is_suspect(address(3), Instant::ZERO + SUSPICION));
+    leases.bind(Instant::ZERO, UNIX, grant(3, 2, 600)).unwrap();
+    assert!(!leases.is_suspect(address(3), Instant::ZERO), "its client has come back");
+}
+
+#[test]
+fn what_cannot_be_set_aside_or_read_is_not_written_over() {
+    let disk = Rc::new(Breakable::default());
+    disk.write(JOURNAL_FILE, b"[]garbage\n[]\n").unwrap();
+    let open = || Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, Instant::ZERO, UNIX);
+    disk.is_broken.set(true);
+    let mut leases = open();
+    disk.is_broken.set(false);
+    disk.is_unreadable.set(true);
+    assert!(leases.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).is_err(), "no copy can be made");
+    let mut blind = open();
+    assert!(blind.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).is_err());
+    disk.is_unreadable.set(false);
+    blind.read_again(Instant::from_secs(9), UNIX);
+    assert!(blind.bind(Instant::from_secs(9), UNIX, grant(2, 1, 600)).is_err(), "not tried yet");
+    assert_eq!(disk.read(JOURNAL_FILE).unwrap().unwrap(), b"[]garbage\n[]\n");
+    blind.read_again(Instant::from_secs(10), UNIX);
+    blind.bind(Instant::from_secs(10), UNIX, grant(2, 1, 600)).unwrap();
+    assert!(disk.read(&format!("{JOURNAL_FILE}.damaged")).unwrap().is_some());
+}
+
+#[test]
+fn on_a_full_disk_those_who_are_known_renew_from_the_reserve() {
+    let disk = Rc::new(Bounded { memory: Memory::new(), capacity: Cell::new(1 << 20) });
+    let mut leases = Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, Instant::ZERO, UNIX);
+    leases.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
+    disk.capacity.set(disk.len());
+    assert!(leases.bind(Instant::ZERO, UNIX, grant(3, 2, 600)).is_err());
+    for renewal in 1..500 {
+        let now = Instant::from_secs(renewal);
+        leases.bind(now, UnixTime(UNIX.0 + renewal), grant(2, 1, 600)).unwrap();
+        assert!(leases.bind(now, UNIX, grant(3, 2, 600)).is_err(), "the reserve is not for newcomers");
+    }
+    let again = Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, Instant::ZERO, UNIX);
+    assert_eq!(again.at(address(2)).unwrap().until, leases.at(address(2)).unwrap().until);
+    disk.capacity.set(1 << 20);
+    leases.bind(Instant::from_secs(500), UNIX, grant(3, 2, 600)).unwrap();
+    assert_eq!(disk.memory.read(RESERVE_FILE).unwrap().unwrap().len(), RESERVE_LEN, "it is kept again");
+}
+
+/// A disk with so much room.
+struct Bounded {
+    memory: Memory,
+    capacity: Cell<usize>,
+}
+
+impl Bounded {
+    fn len(&self) -> usize {
+        let names = [JOURNAL_FILE, RESERVE_FILE, "dhcp-leases.jsonl.new"];
+        names.iter().filter_map(|name| self.memory.read(name).unwrap()).map(|content| content.len()).sum()
+    }
+
+    fn write_what_fits(&self, name: &str, octets: &[u8]) -> io::Result<()> {
+        let fits = octets.len().min(self.capacity.get().saturating_sub(self.len()));
+        self.memory.append(name, &octets[..fits])?;
+        if fits == octets.len() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+    }
+}
+
+impl Disk for Bounded {
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        self.memory.read(name)
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.memory.write(name, b"")?;
+        self.write_what_fits(name, content)
+    }
+
+    fn append(&self, name: &str, record: &[u8]) -> io::Result<()> {
+        self.write_what_fits(name, record)
+    }
+
+    fn rename(&self, name: &str, to: &str) -> io::Result<()> {
+        self.memory.rename(name, to)
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        self.memory.sync(name)
     }
 }
 
@@ -214,6 +367,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Breakable {
     memory: Memory,
     is_broken: Cell<bool>,
+    is_unreadable: Cell<bool>,
 }
 
 impl Breakable {
@@ -224,6 +378,9 @@ impl Breakable {
 
 impl Disk for Breakable {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        if self.is_unreadable.get() {
+            return Err(io::ErrorKind::Other.into());
+        }
         self.memory.read(name)
     }
 
@@ -330,7 +487,7 @@ proptest! {
     #[test]
     fn the_table_agrees_with_a_naive_one(steps in prop::collection::vec(step(), 1..80)) {
         let disk = Rc::new(Breakable::default());
-        let open = |now, unix_now| Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, now, unix_now).unwrap();
+        let open = |now, unix_now| Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, now, unix_now);
         let mut leases = open(Instant::ZERO, UNIX);
         let mut model = Model::default();
         let mut secs_now = 0;

@@ -11,7 +11,8 @@
 //! The server owns the configuration and the open [offers], which are lost with the process and
 //! may be. The [lease table](leases) is shared with those who only read it, DNS and `show`; the server
 //! alone changes it. [`Server::handle_message`] is given a message with the time and returns the answer,
-//! if there is one, and where it goes. It returns an ACK only after the lease is on disk. What has expired is
+//! if there is one, and where it goes. It returns an ACK only after the lease is on disk; if the disk refuses,
+//! only for what is on disk already: the rest of the client's lease, or its reservation. What has expired is
 //! found out when it matters. Only probes have a timer: the caller hands over ARP frames
 //! ([`Server::handle_arp`]), calls [`Server::handle_timeout`] when [`Server::poll_timeout`] is due, and sends
 //! the probes that [`Server::poll_probe`] returns.
@@ -59,6 +60,9 @@ use self::shares::Ports;
 use super::hostname;
 use super::message::{self, Message, MessageType, Opcode, OptionCode};
 use crate::clock::UnixTime;
+
+/// How long a reserved address is given to its client while leases cannot be kept.
+const UNKEPT_SECS: u32 = 600;
 
 /// How often the log says the same of what clients can bring about.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -127,6 +131,7 @@ impl Server {
             tracing::debug!(giaddr = %message.giaddr(), "a relay agent of a network that is not served");
             return None;
         }
+        self.leases.borrow_mut().read_again(now, unix_now);
         let request = Request { now, unix_now, origin: origin.into(), message, client };
         match message.opts().msg_type()? {
             MessageType::Discover => self.discover(&request),
@@ -152,7 +157,8 @@ impl Server {
         let share = self.source_share(request);
         self.offers.make(request.now, address, &request.client.key, request.origin, share);
         let name = self.name_for(request, address);
-        Some(answer::lease(&self.config, request, MessageType::Offer, address, name.as_deref()))
+        let offered = (address, self.config.lease_secs);
+        Some(answer::lease(&self.config, request, MessageType::Offer, offered, name.as_deref()))
     }
 
     fn request(&mut self, request: &Request<'_>) -> Option<Reply> {
@@ -198,7 +204,8 @@ impl Server {
 
     fn acknowledge(&mut self, request: &Request<'_>, address: Ipv4Addr) -> Option<Reply> {
         let hostname = self.name_for(request, address);
-        let answer = answer::lease(&self.config, request, MessageType::Ack, address, hostname.as_deref());
+        let offered = (address, self.config.lease_secs);
+        let answer = answer::lease(&self.config, request, MessageType::Ack, offered, hostname.as_deref());
         let mut by = request.claimant();
         if by.source != by.mac
             && let Some(lease) = self.leases.borrow().at(address).filter(|_| self.owns(request, address))
@@ -213,7 +220,7 @@ impl Server {
         let bound = self.leases.borrow_mut().bind(request.now, request.unix_now, grant);
         if let Err(error) = bound {
             self.log_unkept(request.now, address, "lease", &error);
-            return None;
+            return self.acknowledge_unkept(request, address);
         }
         self.offers.withdraw(&request.client.key);
         if let Some(port) = request.origin.port {
@@ -276,6 +283,20 @@ impl Server {
         is_configured.then(|| answer::parameters(&self.config, request))
     }
 
+    /// Acknowledges what needs no record: the rest of a lease that is on disk, and for a short time an address
+    /// that is reserved for the client, as the configuration keeps it from others.
+    fn acknowledge_unkept(&self, request: &Request<'_>, address: Ipv4Addr) -> Option<Reply> {
+        let leases = self.leases.borrow();
+        let lease = leases.at(address).filter(|_| self.owns(request, address));
+        let reservation =
+            self.reservations.at(address).filter(|reserved| request.client.is_meant_by(reserved));
+        let left_secs = lease.and_then(|lease| u32::try_from(lease.remaining(request.now).as_secs()).ok());
+        let secs = left_secs.max(reservation.map(|_| UNKEPT_SECS))?.min(self.config.lease_secs);
+        let name = lease.and_then(|lease| lease.hostname.as_deref());
+        let answer = || answer::lease(&self.config, request, MessageType::Ack, (address, secs), name);
+        (secs > 0).then(answer)
+    }
+
     /// The address to offer.
     fn address_for(&self, request: &Request<'_>) -> Option<Ipv4Addr> {
         let is_free = |address: &Ipv4Addr| self.is_free_for(request, *address);
@@ -283,6 +304,8 @@ impl Server {
         let pool = &self.config.pool;
         let leases = self.leases.borrow();
         let unused = || leases.unknown(pool).find(is_free);
+        // What a damaged journal does not tell of, somebody may have.
+        let unused_first = || if leases.is_incomplete(request.now) { None } else { unused() };
         let oldest = || {
             let suits = |address| self.could_be_free_for(request, address);
             leases.least_recently_used(pool, request.now, suits)
@@ -291,8 +314,9 @@ impl Server {
             .or_else(|| leases.of_client(&request.client.key).map(|lease| lease.address).filter(is_free))
             .or_else(|| self.offers.of_client(request.now, &request.client.key).filter(is_free))
             .or_else(|| asked().filter(is_free))
-            .or_else(unused)
+            .or_else(unused_first)
             .or_else(oldest)
+            .or_else(unused)
             .or_else(|| self.offers.to_give_way(request.origin, |address| self.is_fit_for(request, address)))
     }
 
@@ -313,7 +337,10 @@ impl Server {
     fn is_free_for(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
         let leases = self.leases.borrow();
         let doubtful = leases.at(address).filter(|lease| lease.is_doubtful(request.now));
-        let is_sure = doubtful.is_none_or(|lease| request.client.has(lease, self.reservations.at(address)));
+        let reservation = self.reservations.at(address);
+        let is_suspect = leases.is_suspect(address, request.now) && reservation.is_none();
+        let is_its_own = leases.at(address).is_some_and(|lease| request.client.has(lease, reservation));
+        let is_sure = is_its_own || (doubtful.is_none() && !is_suspect);
         let is_offered = || self.offers.holder(request.now, address) == Some(&request.client.key);
         self.could_be_free_for(request, address) && (is_sure || is_offered())
     }

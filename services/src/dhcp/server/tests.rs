@@ -14,6 +14,7 @@ use crate::dhcp::testing;
 use crate::store::{Disk, Memory};
 
 mod attacks;
+mod disks;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 const RELAY: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 250);
@@ -173,7 +174,7 @@ impl Office {
 
     fn on_disk(config: Config, disk: Rc<Moody>, now: Instant, unix_origin: u64) -> Self {
         let unix_now = UnixTime(unix_origin + now.as_secs());
-        let leases = Rc::new(RefCell::new(Leases::open(disk.clone(), now, unix_now).unwrap()));
+        let leases = Rc::new(RefCell::new(Leases::open(disk.clone(), now, unix_now)));
         Self { server: Server::new(config, Rc::clone(&leases)), leases, disk, now, unix_origin }
     }
 
@@ -668,7 +669,7 @@ fn leases_survive_a_restart_and_a_time_of_day_that_jumps() {
     for jump in [-1_600_000_000, 0, 3599] {
         let now = Instant::from_secs(5);
         let unix_now = UnixTime(office.unix_now().0.checked_add_signed(jump).unwrap());
-        let leases = Leases::open(office.disk.clone(), now, unix_now).unwrap();
+        let leases = Leases::open(office.disk.clone(), now, unix_now);
         let left_secs = if jump == 3599 { 1 } else { 3600 };
         let lease = leases.at(host(2)).unwrap();
         assert!(lease.is_active(now + Duration::from_millis(left_secs * 1000 - 1)), "{jump}");

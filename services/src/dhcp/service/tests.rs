@@ -40,7 +40,7 @@ impl Lab {
     fn new() -> Self {
         let clock = Rc::new(Paused(tokio::time::Instant::now()));
         let disk = Rc::new(store::Memory::new());
-        let leases = Leases::open(disk, clock.now(), clock.unix_time()).unwrap();
+        let leases = Leases::open(disk, clock.now(), clock.unix_time());
         let leases = Rc::new(RefCell::new(leases));
         let config = server::Config {
             server_address: SERVER,

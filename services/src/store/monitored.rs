@@ -1,0 +1,131 @@
+//! A [`Disk`] that remembers what is wrong with what it holds, for `gatepost show status`.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+
+use super::{Disk, Topic};
+
+/// Another disk, and what was [reported](Disk::report) of it.
+pub struct Monitored {
+    disk: Rc<dyn Disk>,
+    problems: RefCell<BTreeMap<Topic, String>>,
+}
+
+impl Monitored {
+    /// Monitors `disk`.
+    pub fn new(disk: Rc<dyn Disk>) -> Self {
+        Self { disk, problems: RefCell::default() }
+    }
+
+    /// What is wrong now, a sentence for each topic.
+    pub fn problems(&self) -> Vec<String> {
+        self.problems.borrow().values().cloned().collect()
+    }
+}
+
+impl Disk for Monitored {
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        self.disk.read(name)
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.disk.write(name, content)
+    }
+
+    fn append(&self, name: &str, record: &[u8]) -> io::Result<()> {
+        self.disk.append(name, record)
+    }
+
+    fn rename(&self, name: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(name, to)
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        self.disk.sync(name)
+    }
+
+    fn report(&self, topic: Topic, problem: Option<String>) {
+        let mut problems = self.problems.borrow_mut();
+        match problem {
+            Some(problem) if problems.get(&topic) != Some(&problem) => {
+                tracing::warn!("{problem}");
+                problems.insert(topic, problem);
+            }
+            None if problems.remove(&topic).is_some() => tracing::info!("{} again", topic.when_well()),
+            Some(_) | None => {}
+        }
+    }
+}
+
+/// A disk that cannot be used at all: everything fails for the same reason.
+#[derive(Debug)]
+pub struct Unusable {
+    kind: io::ErrorKind,
+    why: String,
+}
+
+impl Unusable {
+    /// A disk that fails with `error`, which is of its directory.
+    pub fn new(error: &io::Error) -> Self {
+        Self { kind: error.kind(), why: error.to_string() }
+    }
+
+    fn fail<T>(&self) -> io::Result<T> {
+        Err(io::Error::new(self.kind, self.why.clone()))
+    }
+}
+
+impl Disk for Unusable {
+    fn read(&self, _: &str) -> io::Result<Option<Vec<u8>>> {
+        self.fail()
+    }
+
+    fn write(&self, _: &str, _: &[u8]) -> io::Result<()> {
+        self.fail()
+    }
+
+    fn append(&self, _: &str, _: &[u8]) -> io::Result<()> {
+        self.fail()
+    }
+
+    fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+        self.fail()
+    }
+
+    fn sync(&self, _: &str) -> io::Result<()> {
+        self.fail()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Memory;
+
+    #[test]
+    fn it_keeps_what_every_disk_must_and_remembers_problems() {
+        let disk = Monitored::new(Rc::new(Memory::new()));
+        crate::store::tests::keeps_its_promises(&disk);
+        disk.report(Topic::LeasesDamaged, Some("one".to_owned()));
+        disk.report(Topic::LeasesNotKept, Some("two".to_owned()));
+        disk.report(Topic::LeasesNotKept, Some("three".to_owned()));
+        assert_eq!(disk.problems(), ["one", "three"]);
+        disk.report(Topic::LeasesNotKept, None);
+        assert_eq!(disk.problems(), ["one"]);
+    }
+
+    #[test]
+    fn what_is_damaged_is_set_aside_once_and_under_a_name_of_its_own() {
+        let disk = Memory::new();
+        assert_eq!(disk.set_aside("file", b"one").unwrap(), "file.damaged");
+        assert_eq!(disk.set_aside("file", b"one").unwrap(), "file.damaged");
+        assert_eq!(disk.set_aside("file", b"two").unwrap(), "file.damaged-2");
+        assert_eq!(disk.read("file.damaged").unwrap().unwrap(), b"one");
+        for number in 3..=crate::store::DAMAGED_MAX {
+            disk.set_aside("file", &[u8::try_from(number).unwrap()]).unwrap();
+        }
+        assert_eq!(disk.set_aside("file", b"more").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
+}

@@ -1,0 +1,37 @@
+//! What is stored under the state directory, looked at without changing it.
+
+use std::io;
+use std::path::Path;
+
+use gatepost_services::dhcp::server::leases::{JOURNAL_FILE, Leases};
+use gatepost_services::dhcp::service::Memory;
+use gatepost_services::store::read_file;
+
+use super::identity::{self, Identity};
+use super::wan_client::WAN_LEASE_FILE;
+
+/// What is damaged under `state_dir`: a line for each file or record. A gateway may be running there. A
+/// directory or file that is not there is not damaged.
+pub fn damages(state_dir: &Path) -> Vec<String> {
+    let check = |name: &str, damages: &dyn Fn(&[u8]) -> Vec<String>| match read_file(state_dir, name) {
+        Ok(content) => content.map_or_else(Vec::new, |content| damages(&content)),
+        Err(error) => vec![unreadable(&error)],
+    };
+    let of_file = |name: &str, damages: &dyn Fn(&[u8]) -> Vec<String>| {
+        let damages = check(name, damages);
+        damages
+            .into_iter()
+            .map(|damage| format!("{}: {damage}", state_dir.join(name).display()))
+            .collect::<Vec<_>>()
+    };
+    [
+        of_file(identity::FILE, &|content| Identity::damage(content).into_iter().collect()),
+        of_file(JOURNAL_FILE, &|content| Leases::damages(content).iter().map(ToString::to_string).collect()),
+        of_file(WAN_LEASE_FILE, &|content| Memory::damage(content).into_iter().collect()),
+    ]
+    .concat()
+}
+
+fn unreadable(error: &io::Error) -> String {
+    format!("it cannot be read: {error}")
+}

@@ -1,8 +1,38 @@
-//! A gateway with four workers.
+//! Scenarios over frames again, of a gateway with four workers: those in which what one worker knows decides what
+//! another receives. With four, the worker that receives a fragment, the one that gathers it and the one that owns
+//! its flow can all be different.
+//!
+//! What any worker does alone (bridging, the modes, routing, malformed frames) is not repeated. That hosts see the same
+//! of 2, 3, 4 and 16 workers, `workers.rs` tests with random conversations.
 
 #![allow(
     clippy::duplicate_mod,
     reason = "each scenario brings its own bench along, as a test of its own does"
 )]
 
-mod team;
+/// A configuration reaches every worker.
+#[path = "configure.rs"]
+mod configure;
+/// A forward is owned by its inside port.
+#[path = "forwards.rs"]
+mod forwards;
+/// Fragments are gathered by one worker and owned by another.
+#[path = "fragments.rs"]
+mod fragments;
+/// A hairpinned packet has two owners.
+#[path = "hairpin.rs"]
+mod hairpin;
+/// An error is owned with the packet that it quotes.
+#[path = "nat_icmp.rs"]
+mod nat_icmp;
+/// A mapping is owned by its external port.
+#[path = "nat_tcp.rs"]
+mod nat_tcp;
+#[path = "nat_udp.rs"]
+mod nat_udp;
+/// Every worker hears all ARP.
+#[path = "neighbor_claims.rs"]
+mod neighbor_claims;
+/// A super-frame is handed over in one piece.
+#[path = "offload.rs"]
+mod offload;

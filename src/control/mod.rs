@@ -44,6 +44,29 @@ pub enum What {
     Drops,
 }
 
+/// Why a running gateway does not tell what it was asked for.
+#[derive(Debug)]
+pub enum ReportError {
+    /// Its workers have as many questions to answer as they can keep.
+    TooManyAsk,
+    /// It ends.
+    Stopping,
+    /// The report has no form in JSON.
+    Unprintable(serde_json::Error),
+}
+
+impl fmt::Display for ReportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyAsk => f.write_str("too many ask at once; ask again"),
+            Self::Stopping => f.write_str("the gateway is stopping"),
+            Self::Unprintable(error) => write!(f, "the report cannot be written: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ReportError {}
+
 /// The client's line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -21,7 +21,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::{Request, Response, What};
+use super::{ReportError, Request, Response, What};
 use crate::error::Error;
 
 /// Clients that are served at a time.
@@ -42,8 +42,8 @@ pub trait Operations: 'static {
     ///
     /// # Errors
     ///
-    /// Why there is none, in one sentence.
-    fn report(&self, what: What) -> impl Future<Output = Result<Value, String>>;
+    /// Why there is none.
+    fn report(&self, what: What) -> impl Future<Output = Result<Value, ReportError>>;
 
     /// Reads the configuration's file again and goes over to what it says. Returns the file's name.
     ///
@@ -134,7 +134,7 @@ async fn converse(stream: UnixStream, operations: &impl Operations) -> io::Resul
     let response = match serde_json::from_str::<Request>(&line) {
         Ok(Request::Show(what)) => match operations.report(what).await {
             Ok(report) => Response::Report(report),
-            Err(message) => Response::Error(message),
+            Err(error) => Response::Error(error.to_string()),
         },
         Ok(Request::Reload) => match operations.reload().await {
             Ok(file) => Response::Reloaded(file),
@@ -165,10 +165,10 @@ mod tests {
     struct Echo;
 
     impl Operations for Echo {
-        async fn report(&self, what: What) -> Result<Value, String> {
+        async fn report(&self, what: What) -> Result<Value, ReportError> {
             match what {
                 What::Status => Ok(json!({ "hostname": "gatepost" })),
-                _ => Err("busy".to_owned()),
+                _ => Err(ReportError::TooManyAsk),
             }
         }
 
@@ -205,7 +205,9 @@ mod tests {
             let mode = fs::metadata(&path.0).expect("it is there").permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
             let server = spawn_local(async move { socket.serve(Rc::new(Echo)).await });
-            for (what, expected) in [(What::Status, Ok("gatepost")), (What::Flows, Err("busy"))] {
+            for (what, expected) in
+                [(What::Status, Ok("gatepost")), (What::Flows, Err("too many ask at once"))]
+            {
                 let asked = path.0.clone();
                 let answer = spawn_blocking(move || ask(&asked, what)).await.expect("no panic");
                 match (answer, expected) {

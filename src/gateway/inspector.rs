@@ -21,10 +21,10 @@ use super::ports::PortStatus;
 use super::query::{CountersAnswer, Merge, Query};
 use super::service_counters::ServiceCounters;
 use crate::config::{Config, WanAddress};
-use crate::control::What;
 use crate::control::report::{
     Counters, Drop, Drops, Flow, Flows, Interface, Lease, Leases, Neighbor, Neighbors, Port, Station, Status,
 };
+use crate::control::{ReportError, What};
 use crate::port::LinkState;
 
 /// Asks the workers and the services. Clones ask the same gateway.
@@ -46,8 +46,8 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// Why there is none, in one sentence.
-    pub async fn report(&self, what: What) -> Result<Value, String> {
+    /// Why there is none.
+    pub async fn report(&self, what: What) -> Result<Value, ReportError> {
         match what {
             What::Status => value(&self.status().await?),
             What::Leases => value(&self.leases()),
@@ -58,7 +58,7 @@ impl Inspector {
         }
     }
 
-    async fn status(&self) -> Result<Status, String> {
+    async fn status(&self) -> Result<Status, ReportError> {
         let CountersAnswer { ports, .. } = self.ask(Query::Counters).await?;
         let flows = self.ask(|reply| Query::Flows(0, reply)).await?.total;
         let plan = self.plan.load();
@@ -101,14 +101,14 @@ impl Inspector {
         Leases { leases: active.map(lease).collect() }
     }
 
-    async fn flows(&self) -> Result<Flows, String> {
+    async fn flows(&self) -> Result<Flows, ReportError> {
         let answer = self.ask(|reply| Query::Flows(Flows::SHOWN_MAX, reply)).await?;
         let (now, total) = (self.clock.now(), answer.total);
         let shown = answer.fair_part(Flows::SHOWN_MAX);
         Ok(Flows { total, flows: shown.iter().map(|info| flow(info, now)).collect() })
     }
 
-    async fn neighbors(&self) -> Result<Neighbors, String> {
+    async fn neighbors(&self) -> Result<Neighbors, ReportError> {
         let answer = self.ask(Query::Neighbors).await?;
         let ports: Vec<_> = self.config().ports().map(|(_, port)| port.to_string()).collect();
         let neighbor = |neighbor: &neighbor::Neighbor| Neighbor {
@@ -129,7 +129,7 @@ impl Inspector {
         })
     }
 
-    async fn counters(&self) -> Result<Counters, String> {
+    async fn counters(&self) -> Result<Counters, ReportError> {
         let CountersAnswer { counters: counted, ports } = self.ask(Query::Counters).await?;
         Ok(Counters {
             host_stack: self.service_counters.host_stack(),
@@ -139,7 +139,7 @@ impl Inspector {
         })
     }
 
-    async fn drops(&self) -> Result<Drops, String> {
+    async fn drops(&self) -> Result<Drops, ReportError> {
         let CountersAnswer { counters, .. } = self.ask(Query::Counters).await?;
         let drop = |(reason, count): (DropReason, u64)| Drop {
             reason: reason.name().to_owned(),
@@ -169,17 +169,17 @@ impl Inspector {
     }
 
     /// Puts a question to every worker.
-    async fn ask<T: Merge>(&self, query: impl Fn(oneshot::Sender<T>) -> Query) -> Result<T, String> {
+    async fn ask<T: Merge>(&self, query: impl Fn(oneshot::Sender<T>) -> Query) -> Result<T, ReportError> {
         let mut answers = Vec::with_capacity(self.queries.len());
         for queries in &self.queries {
             let (reply, answer) = oneshot::channel();
-            queries.try_send(query(reply)).map_err(|_| "too many ask at once; ask again".to_owned())?;
+            queries.try_send(query(reply)).map_err(|_| ReportError::TooManyAsk)?;
             answers.push(answer);
         }
         (self.wake_workers)();
         let mut merged = T::default();
         for answer in answers {
-            merged.merge(answer.await.map_err(|_| "the gateway is stopping".to_owned())?);
+            merged.merge(answer.await.map_err(|_| ReportError::Stopping)?);
         }
         Ok(merged)
     }
@@ -189,8 +189,8 @@ fn hexadecimal(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":")
 }
 
-fn value(report: &impl Serialize) -> Result<Value, String> {
-    serde_json::to_value(report).map_err(|error| error.to_string())
+fn value(report: &impl Serialize) -> Result<Value, ReportError> {
+    serde_json::to_value(report).map_err(ReportError::Unprintable)
 }
 
 fn interface(interface: &dataplane::Interface, configured_by: &str) -> Interface {

@@ -22,7 +22,40 @@ pub struct Reloader {
 /// A configuration to go over to, and whom to tell of the outcome.
 pub(super) struct Request {
     pub config: Box<Config>,
-    pub answer: oneshot::Sender<Result<(), Error>>,
+    pub answer: oneshot::Sender<Result<(), ReloadError>>,
+}
+
+/// Why a configuration is not taken. Nothing has changed then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReloadError {
+    /// These settings cannot change while the gateway runs.
+    NeedsRestart(Vec<&'static str>),
+    /// A service cannot use it.
+    Unusable(Error),
+    /// The gateway ends.
+    Stopping,
+}
+
+impl From<Error> for ReloadError {
+    fn from(error: Error) -> Self {
+        Self::Unusable(error)
+    }
+}
+
+impl From<ReloadError> for Error {
+    fn from(error: ReloadError) -> Self {
+        match error {
+            ReloadError::NeedsRestart(changed) => Self::failed(
+                "the configuration is not taken",
+                format_args!("{} cannot change while the gateway runs", changed.join(" and ")),
+                "restart the gateway, or change that back",
+            ),
+            ReloadError::Unusable(error) => error,
+            ReloadError::Stopping => {
+                Self::failed("cannot reload", "the gateway is stopping", "start it again")
+            }
+        }
+    }
 }
 
 impl Reloader {
@@ -31,11 +64,11 @@ impl Reloader {
     /// # Errors
     ///
     /// It is not taken, and nothing has changed: it needs a restart, or a service cannot use it.
-    pub async fn reload(&self, config: Config) -> Result<(), Error> {
+    pub async fn reload(&self, config: Config) -> Result<(), ReloadError> {
         let (answer, outcome) = oneshot::channel();
-        let stopping = || Error::failed("cannot reload", "the gateway is stopping", "start it again");
-        self.requests.send(Request { config: Box::new(config), answer }).await.map_err(|_| stopping())?;
-        outcome.await.unwrap_or_else(|_| Err(stopping()))
+        let request = Request { config: Box::new(config), answer };
+        self.requests.send(request).await.map_err(|_| ReloadError::Stopping)?;
+        outcome.await.unwrap_or(Err(ReloadError::Stopping))
     }
 }
 
@@ -44,7 +77,7 @@ impl Reloader {
 /// # Errors
 ///
 /// What it would need a restart for.
-pub(super) fn check(old: &Config, new: &Config) -> Result<(), Error> {
+pub(super) fn check(old: &Config, new: &Config) -> Result<(), ReloadError> {
     let fixed = [
         ("system.state_dir", old.system.state_dir == new.system.state_dir),
         ("system.control_socket", old.system.control_socket == new.system.control_socket),
@@ -53,11 +86,7 @@ pub(super) fn check(old: &Config, new: &Config) -> Result<(), Error> {
         ("wan.mtu", old.wan.mtu == new.wan.mtu),
     ];
     let changed: Vec<_> = fixed.iter().filter(|(_, is_same)| !is_same).map(|(what, _)| *what).collect();
-    if changed.is_empty() {
-        return Ok(());
-    }
-    let why = format!("{} cannot change while the gateway runs", changed.join(" and "));
-    Err(Error::failed("the configuration is not taken", why, "restart the gateway, or change that back"))
+    if changed.is_empty() { Ok(()) } else { Err(ReloadError::NeedsRestart(changed)) }
 }
 
 #[cfg(test)]
@@ -84,7 +113,7 @@ mod tests {
             ("network.mode = 'lan-only'", "the mode"),
             ("wan.mtu = 1400", "wan.mtu"),
         ] {
-            let error = check(&config(""), &config(new)).expect_err(new).to_string();
+            let error = Error::from(check(&config(""), &config(new)).expect_err(new)).to_string();
             assert!(error.contains(told) && error.contains("restart the gateway"), "{error}");
         }
     }

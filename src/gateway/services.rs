@@ -24,7 +24,7 @@ use super::current::{Current, open_leases};
 use super::generation::{Generation, Prepared};
 use super::identity::Identity;
 use super::inspector::Inspector;
-use super::reload::{self, Reloader, Request};
+use super::reload::{self, ReloadError, Reloader, Request};
 use super::service_counters::ServiceCounters;
 use super::wan_client::WanClient;
 use crate::config::Config;
@@ -142,7 +142,7 @@ impl Services {
     }
 
     /// Makes what `config` needs, or says why it cannot be taken.
-    fn prepare(&mut self, config: Config, stack: &Stack) -> Result<Prepared, Error> {
+    fn prepare(&mut self, config: Config, stack: &Stack) -> Result<Prepared, ReloadError> {
         let current = self.resources.current.borrow();
         reload::check(&current.config, &config)?;
         let leases = match &current.leases {
@@ -150,7 +150,7 @@ impl Services {
             _ => open_leases(&config, &self.resources.disk, &*self.resources.clock),
         };
         let rng = StdRng::from_rng(&mut self.rng);
-        Prepared::new(Rc::new(config), leases, &self.resources, stack, rng)
+        Ok(Prepared::new(Rc::new(config), leases, &self.resources, stack, rng)?)
     }
 
     async fn go_over_to(

@@ -8,8 +8,8 @@ use tracing::{info, warn};
 
 use super::notify::Manager;
 use crate::config::Source;
-use crate::control::What;
 use crate::control::server::Operations;
+use crate::control::{ReportError, What};
 use crate::error::Error;
 use crate::gateway::inspector::Inspector;
 use crate::gateway::reload::Reloader;
@@ -27,7 +27,7 @@ pub struct Operator {
 }
 
 impl Operations for Operator {
-    async fn report(&self, what: What) -> Result<Value, String> {
+    async fn report(&self, what: What) -> Result<Value, ReportError> {
         self.inspector.report(what).await
     }
 

@@ -304,6 +304,6 @@ async fn audit(inspector: Inspector, power: Rc<Cell<bool>>, observer: Shared) ->
 
 async fn ask<T: DeserializeOwned>(inspector: &Inspector, what: What) -> Result<T, Error> {
     let failed = |why: String| Error::failed("the gateway does not report", why, "see its log");
-    let report = inspector.report(what).await.map_err(failed)?;
+    let report = inspector.report(what).await.map_err(|error| failed(error.to_string()))?;
     serde_json::from_value(report).map_err(|error| failed(error.to_string()))
 }

@@ -129,7 +129,7 @@ pub const fn isp() -> Ipv4Addr {
     ISP
 }
 
-fn host_mac(number: usize) -> MacAddr {
+pub fn host_mac(number: usize) -> MacAddr {
     MacAddr([2, 0, 0, 0, 1, 10 + number as u8])
 }
 

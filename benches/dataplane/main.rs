@@ -25,7 +25,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use gatepost_dataplane::config::{Mode, Segment};
 use gatepost_dataplane::flow::{
-    Client, Direction, Egress, Endpoint, FlowKey, FlowTable, NewFlow, Packet, Transport,
+    Client, Direction, Egress, Endpoint, FlowKey, FlowTable, NewFlow, Packet, Source, Transport,
 };
 use gatepost_dataplane::nat::Timeouts;
 use gatepost_dataplane::nat::rewrite::{self, Coverage};
@@ -37,7 +37,7 @@ use gatepost_dataplane::wire::tcp::{self, Flags};
 use gatepost_dataplane::{Instant, Shard};
 
 use self::frames::{Connection, Frames, HOSTS, Prepared, between_hosts, host};
-use self::office::{GATEWAY_WAN, Office, config};
+use self::office::{GATEWAY_WAN, LAN_PORTS, Office, config};
 
 const BATCH_LENS: [usize; 3] = [1, 32, 256];
 const FLOW_COUNTS: [(usize, &str); 2] = [(1_000, "1k flows"), (1_000_000, "1M flows")];
@@ -173,7 +173,8 @@ fn flow_table(count: usize) -> (FlowTable, Vec<FlowKey>) {
     for connection in (0..count).map(Connection::established) {
         let client = Client::Mapped(Endpoint::new(host(connection.host), connection.host_port));
         let remote = Endpoint::new(connection.server, 443);
-        let opened = table.open(NOW, &NewFlow::Outbound { client, remote }, egress, &PACKET);
+        let source = Source::Station(frames::host_mac(connection.host), LAN_PORTS[0]);
+        let opened = table.open(NOW, &NewFlow::Outbound { client, remote, source }, egress, &PACKET);
         let id = opened.expect("there is room");
         keys.extend(Direction::BOTH.map(|direction| table.flow(id).key(direction)));
     }

@@ -173,7 +173,7 @@ pub struct Nat {
     /// The most flows at one time.
     pub flows_max: u32,
     /// The most flows at one time that one inside host, the gateway included, opened; and likewise that
-    /// were opened to it from outside.
+    /// were opened to it from outside. A host is a [`Source`](crate::flow::Source).
     pub flows_per_host_max: u32,
 }
 

@@ -30,7 +30,7 @@ pub struct Counters {
     pub made: u64,
     /// Frames that it would have made but that were limited by rate or room.
     pub made_suppressed: u64,
-    /// Flows from outside that had proved nothing and made room for others.
+    /// Flows that nobody had answered, or that were over, and made room for others.
     pub flows_recycled: u64,
     /// ARP packets in which somebody else claimed an address of the gateway's.
     pub address_conflicts: u64,

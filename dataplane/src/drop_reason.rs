@@ -107,13 +107,14 @@ drop_reasons! {
     TcpSequenceInvalid => "tcp-sequence-invalid",
     /// An ICMP error or reply to what nobody has sent.
     IcmpUnrelated => "icmp-unrelated",
-    /// The flow table is full.
+    /// The flow table is full but for its reserve, and nothing in it gives way.
     FlowTableFull => "flow-table-full",
-    /// One inside host has opened as many flows as it may, or as many were opened to it.
+    /// One inside host has opened as many flows as it may, or as many were opened to it; or the senders behind
+    /// a port that ARP does not know have, together.
     FlowHostLimit => "flow-host-limit",
     /// One source on the WAN has opened as many flows that nobody answers as it may.
     FlowSourceLimit => "flow-source-limit",
-    /// No external port is free for a new mapping.
+    /// No external port is free for a new mapping but those of the reserve, and no flow gives way.
     PortsExhausted => "ports-exhausted",
     /// Its packets or replies could not be told from those of another flow: for one, the default machine's
     /// with the same remote, by a port that a mapping has already.

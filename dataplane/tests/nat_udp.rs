@@ -2,12 +2,13 @@
 
 mod common;
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use common::*;
-use gatepost_dataplane::DropReason;
 use gatepost_dataplane::config::{Filtering, Mode};
 use gatepost_dataplane::wire::ipv4::Protocol;
+use gatepost_dataplane::{DropReason, MacAddr};
 
 /// Sends a datagram outwards and returns the port that it got on the WAN address.
 #[track_caller]
@@ -205,10 +206,14 @@ fn rfc5508_req8_a_full_table_refuses_tells_and_keeps_what_it_has() {
     config.nat.flows_max = 16;
     let mut bench = Bench::with_config(config);
     for port in 5000..5008 {
-        open(&mut bench, ALICE, port, SERVER, 53);
-        open(&mut bench, BOB, port + 8, SERVER, 53);
+        for (host, port) in [(ALICE, port), (BOB, port + 8)] {
+            let external = open(&mut bench, host, port, SERVER, 53);
+            assert!(reaches(&mut bench, SERVER, 53, external, (host, port)), "what is answered stays");
+        }
     }
-    let refused = bench.send(LAN1, &udp(BOB, 5000, SERVER.address, 53, b"query"));
+    let carol = Host { mac: MacAddr([2, 0, 0, 0, 1, 30]), address: Ipv4Addr::new(192, 168, 1, 30), ..ALICE };
+    bench.send(carol.port, &arp_request(carol, GATEWAY_LAN));
+    let refused = bench.send(carol.port, &udp(carol, 5000, SERVER.address, 53, b"query"));
     refused.assert_dropped(DropReason::FlowTableFull);
     assert_eq!(refused.one().ip().icmp(), (3, 13));
     assert!(reaches(&mut bench, SERVER, 53, 5000, (ALICE, 5000)));

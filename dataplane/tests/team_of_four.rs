@@ -36,3 +36,6 @@ mod neighbor_claims;
 /// A super-frame is handed over in one piece.
 #[path = "offload.rs"]
 mod offload;
+/// Each worker makes room among its own flows and ports.
+#[path = "port_exhaustion.rs"]
+mod port_exhaustion;

@@ -2,6 +2,7 @@
 
 use core::net::Ipv4Addr;
 
+use super::holders::{HolderId, Source};
 use super::key::{Address, Direction, Endpoint, FlowKey};
 use super::tcp;
 use super::timer::Tick;
@@ -69,24 +70,15 @@ pub struct Translation<A = Ipv4Addr> {
     pub transport_delta: Delta,
 }
 
-/// Whose limit a flow counts against: a host that is called by all the world can still call out.
+/// The limit that a flow counts against. Inbound flows do not use up what the host may open itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Quota<A> {
-    /// The inside host.
-    pub(super) host: A,
-    /// What it has to do with the flow.
-    pub(super) role: Role,
-}
-
-/// What a host has to do with a flow that counts against its limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Role {
-    /// It opened the flow.
-    Client,
-    /// The flow was opened to it, from outside.
-    Server,
-    /// It is the gateway, by whose address an inside host reached another: that host's limit counts.
-    Hairpin,
+pub(crate) enum Quota<A> {
+    /// That of the machine on the inside that opened the flow.
+    Client(Source),
+    /// That of the inside host to which the flow was opened from outside.
+    Server(A),
+    /// That of the gateway's address, by which an inside host reached another: the limit of that host counts.
+    Hairpin(A),
 }
 
 /// The packets of one direction of a flow so far.
@@ -112,6 +104,12 @@ impl Meter {
         let Traffic { packets, octets: before } = self.read();
         self.packets = split(packets + 1);
         self.octets = split(before + u64::from(octets));
+    }
+
+    /// Whether there was a packet.
+    #[inline]
+    pub(super) fn has_counted(self) -> bool {
+        self.packets != [0; 3]
     }
 
     #[inline]
@@ -156,9 +154,9 @@ pub struct Flow<A = Ipv4Addr> {
     pub(super) held: Tick,
     /// Whether each direction's sender is on the inside.
     pub(super) inside: [bool; 2],
-    /// Whether each direction has been used.
-    pub(super) used: [bool; 2],
     pub(super) visit: Visit,
+    /// Whose flow it is, if the inside opened it.
+    pub(super) holder: Option<HolderId>,
     egress: [Egress; 2],
     pub(super) tcp: tcp::Connection,
     pub(super) traffic: [Meter; 2],
@@ -183,8 +181,12 @@ impl<A: Address> Flow<A> {
             mappings,
             held: Tick::ZERO,
             inside,
-            used: [false; 2],
-            visit: if inside[0] || is_hairpin(&original) { Visit::None } else { Visit::HalfOpen },
+            visit: match () {
+                () if inside[0] => Visit::Pending,
+                () if is_hairpin(&original) => Visit::None,
+                () => Visit::HalfOpen,
+            },
+            holder: None,
             egress,
             tcp: tcp::Connection::NEW,
             traffic: [Meter::default(); 2],
@@ -250,18 +252,25 @@ impl<A: Address> Flow<A> {
         self.keys[direction as usize].source.address
     }
 
-    /// What the flow is counted against.
-    pub(super) fn quota(&self) -> Quota<A> {
-        if is_hairpin(&self.keys[0]) {
-            return Quota { host: self.opener(), role: Role::Hairpin };
+    /// The limit that a flow from outside counts against.
+    pub(super) fn inbound_quota(&self) -> Quota<A> {
+        if is_hairpin(&self.keys[0]) { Quota::Hairpin(self.opener()) } else { Quota::Server(self.host()) }
+    }
+
+    /// What a packet of `direction`, already tracked, shows a flow that the inside opened to be.
+    pub(super) fn pending_after(&self, direction: Direction) -> Visit {
+        match self.state() {
+            State::Tcp(tcp::Phase::Established) => Visit::None,
+            State::Tcp(_) => Visit::Pending,
+            _ if direction == Direction::Reply => Visit::None,
+            _ => self.visit,
         }
-        Quota { host: self.host(), role: if self.inside[0] { Role::Client } else { Role::Server } }
     }
 
     /// What a packet of `direction`, already tracked, shows a flow from outside to be.
     pub(super) fn visit_after(&self, direction: Direction) -> Visit {
         match (self.state(), self.visit) {
-            (_, Visit::None) => Visit::None,
+            (_, Visit::None | Visit::Pending) => self.visit,
             (State::Tcp(tcp::Phase::Established), _) => Visit::Kept,
             (State::Tcp(tcp::Phase::Closing | tcp::Phase::Reset), _) => Visit::Answered,
             (State::Tcp(tcp::Phase::Opening), visit) => visit,
@@ -284,7 +293,7 @@ impl<A: Address> Flow<A> {
     /// A mapping and the address that its inside endpoint has sent to in `direction`, if it has.
     pub(super) fn permission(&self, direction: Direction) -> Option<(MappingId, A)> {
         let at = direction as usize;
-        let mapping = self.mappings[at].filter(|_| self.used[at])?;
+        let mapping = self.mappings[at].filter(|_| self.traffic[at].has_counted())?;
         Some((mapping, self.keys[at].destination.address))
     }
 }

@@ -54,39 +54,51 @@
 //! | what                                               | limit                                   | when it is reached           |
 //! |----------------------------------------------------|-----------------------------------------|------------------------------|
 //! | flows in all                                       | `flows_max`, divided among the shards   | recycled, else `TableFull`   |
-//! | flows that one inside host opened                  | `flows_per_host_max`, in all shards     | `HostLimit`                  |
+//! | flows that one station on the inside opened        | `flows_per_host_max`, in all shards     | `HostLimit`                  |
+//! | flows that the strangers of a port opened          | `flows_per_host_max` / 4, in all shards | recycled, else `HostLimit`   |
 //! | flows that the gateway opened                      | `flows_max` / 4, if that is more        | `HostLimit`                  |
-//! | flows that were opened to it                       | `flows_per_host_max`                    | recycled, else `HostLimit`   |
+//! | flows that were opened to an inside host           | `flows_per_host_max`                    | recycled, else `HostLimit`   |
 //! | flows from outside that are not kept               | `flows_max` / 4                         | recycled                     |
 //! | of one source, those that nobody answered          | a quarter of that, 256 at most          | `SourceLimit`                |
 //! | of one source, those that are kept                 | `flows_per_host_max` / 8                | they can be recycled         |
-//! | external ports of each protocol                    | those that are not reserved             | `PortsExhausted`             |
+//! | external ports of each protocol                    | those that are not reserved             | recycled, `PortsExhausted`   |
 //! | timers looked at in [`FlowTable::handle_timeout`]  | [`FlowTable::EXPIRIES_MAX`]             | it wants to be called again  |
 //!
 //! Of several shards, one host has no more than half of the room; see `shares` for how they tell each other
 //! of a host. What one source outside may have, it may have of each.
 //!
-//! The gateway is one of the inside hosts otherwise. What is recycled is a flow from outside that has proved
-//! nothing, or is over, the oldest first: see `visitors`. Nothing else is ever ended to make room: what the
-//! inside opened, and who from outside is in the middle of something, goes on, and what is new is
-//! [refused](Refused). So a flood from outside takes nothing from the inside, one host with a fault nothing
+//! A flow of the inside counts against its [`Source`], a machine, as an address can be forged. Three kinds of
+//! flows give way to others:
+//!
+//! - from outside, those that have proved nothing or are over, the oldest first (`visitors`);
+//! - from the inside, those that nobody has answered or that are over, the oldest of the machine with the most
+//!   of them first (`holders`), and only for the inside;
+//! - to a host's limit, those of the same host or of the same strangers.
+//!
+//! A part of the ports and of the table is a reserve for machines that have few flows and for the gateway
+//! (`room`). Nothing else is ever ended to make room: what was answered goes on, and what is new is
+//! [refused](Refused). So a flood from outside takes nothing from the inside, a flood from one machine nothing
 //! from the others, and a flood to a port that a host shows leaves it its own connections.
 //!
 //! Memory for all of it is taken at the start, but touched only by use; nothing is allocated per packet or
-//! flow. A flow is an entry of 116 octets, and with its place in the index, its timer and a mapping of its
-//! own takes 200.
+//! flow. A flow is an entry of 116 octets, and with its place in the index, its timer, its links and a mapping
+//! of its own takes 208.
 //!
 //! # What it does not do
 //!
 //! It parses and rewrites no packet, and knows no policy (who asks has decided). Fragments other than the
 //! first carry no ports and cannot be looked up here.
 
+mod books;
 mod entry;
+mod holders;
 mod huge_pages;
 pub(crate) mod index;
 pub(crate) mod key;
+mod list;
 mod open;
 mod prefetch;
+pub(crate) mod room;
 mod shares;
 pub(crate) mod slab;
 pub(crate) mod tally;
@@ -103,12 +115,14 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 pub use self::entry::{Egress, Flow, Packet, State, Traffic, Translation, Transport};
+pub use self::holders::Source;
 pub use self::key::{Address, Direction, Endpoint, FlowKey};
 pub use self::open::{Binding, Client, NewFlow, Server};
 
 pub(crate) use self::entry::Quota;
-use self::entry::Role;
+use self::holders::Holders;
 use self::index::Index;
+use self::list::Links;
 use self::shares::Shares;
 use self::slab::Slab;
 use self::tally::Tally;
@@ -117,7 +131,7 @@ use self::timer::{Tick, Wheel};
 use self::visitors::{Visit, Visitors};
 use crate::config::{Filtering, Nat};
 use crate::drop_reason::DropReason;
-use crate::nat::mapping::{Mappings, Unmapped};
+use crate::nat::mapping::{Mappings, Unmapped, space_of};
 use crate::nat::{Mapping, MappingId, Timeouts};
 use crate::shard::{HostFlows, Shard};
 use crate::time::Instant;
@@ -134,13 +148,14 @@ pub struct KeyHash(u32);
 /// Why a packet opens no flow, or is none of its flow's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// There are as many flows as there may be.
+    /// There are as many flows as there may be, and none gives way.
     TableFull,
-    /// The inside host has opened as many flows as it may, or as many were opened to it.
+    /// The inside host, or the strangers of its port, have opened as many flows as they may; or as many were
+    /// opened to it.
     HostLimit,
     /// The source outside has as many flows open that nobody has answered as it may.
     SourceLimit,
-    /// No external port is free.
+    /// No external port is free that the newcomer may have, and no flow gives way.
     PortsExhausted,
     /// There is no external address.
     NoAddress,
@@ -183,7 +198,10 @@ pub struct FlowTable<A = Ipv4Addr> {
     mappings: Mappings<A>,
     /// To which addresses the inside endpoint of a mapping has sent; kept only while the filter asks.
     permissions: Tally<(MappingId, A)>,
+    /// The limits that flows from outside count against.
     quotas: Tally<Quota<A>>,
+    /// Those that flows of the inside count against.
+    holders: Holders,
     shares: Shares<A>,
     visitors: Visitors,
     shard: Shard,
@@ -193,6 +211,9 @@ pub struct FlowTable<A = Ipv4Addr> {
     flows_max: u32,
     /// How many made room for others.
     recycled: u64,
+    /// The keys of those that made room for the last newcomers, in their order.
+    #[cfg(test)]
+    given_way: Vec<[FlowKey<A>; 2]>,
 }
 
 impl<A: Address> FlowTable<A> {
@@ -214,6 +235,7 @@ impl<A: Address> FlowTable<A> {
             mappings: Mappings::new(shard, hasher.clone(), rng),
             permissions: Tally::new(hasher.clone()),
             quotas: Tally::new(hasher.clone()),
+            holders: Holders::new(hasher.clone()),
             shares: Shares::new(shard, hasher.clone()),
             visitors: Visitors::new(hasher.clone()),
             hasher,
@@ -222,6 +244,8 @@ impl<A: Address> FlowTable<A> {
             nat: *nat,
             flows_max: 0,
             recycled: 0,
+            #[cfg(test)]
+            given_way: Vec::new(),
         };
         table.configure(nat);
         table
@@ -237,6 +261,7 @@ impl<A: Address> FlowTable<A> {
         self.wheel.reserve(flows_max);
         self.mappings.reserve(flows_max);
         self.quotas.reserve(flows_max);
+        self.holders.reserve(flows_max);
         self.visitors.configure(self.flows_max, nat.flows_per_host_max);
         self.permissions.clear();
         if nat.filtering == Filtering::AddressDependent {
@@ -331,7 +356,7 @@ impl<A: Address> FlowTable<A> {
         self.flows.iter().map(|(id, flow)| (FlowId(id), flow))
     }
 
-    /// How many flows from outside have made room for others so far.
+    /// How many flows have made room for others so far.
     pub fn recycled(&self) -> u64 {
         self.recycled
     }
@@ -382,11 +407,9 @@ impl<A: Address> FlowTable<A> {
         let server = new.mapped_server();
         // It must not end with a flow that makes room for this one.
         server.into_iter().for_each(|mapping| self.mappings.acquire(mapping));
-        let inserted = match self.prepare(now, new, egress, packet.transport) {
-            Err(refused) if self.recycle(new, refused) => self.prepare(now, new, egress, packet.transport),
-            prepared => prepared,
-        }
-        .map(|flow| self.insert(now, flow));
+        let inserted = self
+            .admit(now, new, egress, packet.transport)
+            .map(|flow| self.insert(now, flow, self.quota(new)));
         server.into_iter().for_each(|mapping| self.mappings.release(mapping));
         let id = inserted?;
         self.track(now, id, Direction::Original, packet)?;
@@ -410,10 +433,12 @@ impl<A: Address> FlowTable<A> {
         let flow = &mut self.flows[id.0];
         let way = direction as usize;
         let from_inside = flow.inside[way];
+        let mut is_over = false;
         let (timer, timeout_secs, holds_mapping) = match packet.transport {
             Transport::Tcp(segment) => {
                 let timer = flow.tcp.next(direction, &segment, flow.inside)?;
                 let phase = flow.tcp.phase();
+                is_over = matches!(phase, tcp::Phase::Closing | tcp::Phase::Reset);
                 // RFC 7857 section 7.1: an RST refreshes no mapping.
                 let holds = timer == Timer::Restart && from_inside && phase != tcp::Phase::Reset;
                 (timer, self.timeouts.tcp_secs(phase), holds)
@@ -441,22 +466,35 @@ impl<A: Address> FlowTable<A> {
                 self.mappings.hold(mapping, deadline);
             }
         }
-        if !flow.used[way] {
-            flow.used[way] = true;
-            if self.nat.filtering == Filtering::AddressDependent {
-                flow.permission(direction)
-                    .into_iter()
-                    .for_each(|permission| self.permissions.add(permission));
-            }
-        }
+        let is_first = !flow.traffic[way].has_counted();
         flow.traffic[way].count(packet.octets);
-        if flow.visit != Visit::None {
-            let wanted = flow.visit_after(direction);
-            if wanted != flow.visit {
-                flow.visit = self.visitors.advance(id.0, flow.opener(), flow.visit, wanted);
+        if is_first && self.nat.filtering == Filtering::AddressDependent {
+            flow.permission(direction).into_iter().for_each(|permission| self.permissions.add(permission));
+        }
+        // A conversation that goes on is not looked at again until it is over.
+        if flow.visit != Visit::None || is_over {
+            if flow.holder.is_some() {
+                self.advance(id, direction);
+            } else {
+                let wanted = flow.visit_after(direction);
+                if wanted != flow.visit {
+                    flow.visit = self.visitors.advance(id.0, flow.opener(), flow.visit, wanted);
+                }
             }
         }
         Ok(())
+    }
+
+    /// Sees whether a flow that the inside opened is pending after a packet of `direction`.
+    fn advance(&mut self, id: FlowId, direction: Direction) {
+        let flow = &mut self.flows[id.0];
+        let Some(holder) = flow.holder else { return };
+        let (visit, space) = (flow.pending_after(direction), space_of(flow.keys[0].protocol));
+        match (core::mem::replace(&mut flow.visit, visit), visit) {
+            (Visit::Pending, Visit::None) => self.holders.dequeue(holder, space, id.0),
+            (Visit::None, Visit::Pending) => self.holders.enqueue(holder, space, id.0),
+            _ => {}
+        }
     }
 
     /// Ends the flow `id`.
@@ -503,59 +541,13 @@ impl<A: Address> FlowTable<A> {
 
     /// What the other shards are to be told next: how many flows a host has here.
     pub(crate) fn pop_notice(&mut self) -> Option<HostFlows<A>> {
-        let Self { shares, quotas, .. } = self;
-        shares.pop(|quota| quotas.count(quota))
+        let Self { shares, quotas, holders, .. } = self;
+        shares.pop(|quota| open::count(holders, quotas, quota))
     }
 
     /// Takes in how many flows a host has in the shard `from`.
     pub(crate) fn hear(&mut self, from: u8, flows: HostFlows<A>) {
         self.shares.hear(from, flows);
-    }
-
-    /// Sees to it that the other shards hear how many flows count against `quota`, if that is worth it.
-    fn tell_count(&mut self, quota: Quota<A>) {
-        if !self.shard.is_sole() && quota.role != Role::Hairpin {
-            self.shares.changed(quota, self.quotas.count(quota), self.limit_of(quota));
-        }
-    }
-
-    fn insert(&mut self, now: Instant, flow: Flow<A>) -> FlowId {
-        let (keys, mappings, quota, expires) = (flow.keys, flow.mappings, flow.quota(), flow.expires);
-        let visitor = (flow.visit != Visit::None).then(|| flow.opener());
-        if let Some(oldest) = self.visitors.oldest().filter(|_| visitor.is_some() && self.visitors.is_full())
-        {
-            self.remove(FlowId(oldest));
-            self.recycled += 1;
-        }
-        if self.is_empty() {
-            self.wheel.skip_to(Tick::at(now));
-        }
-        let id = FlowId(self.flows.insert(flow));
-        for (key, direction) in keys.iter().zip(Direction::BOTH) {
-            self.index.insert(self.hash(key).0, reference(id, direction));
-        }
-        self.wheel.arm(id.0, expires);
-        self.quotas.add(quota);
-        self.tell_count(quota);
-        visitor.into_iter().for_each(|source| self.visitors.arrive(id.0, source));
-        mappings.into_iter().flatten().for_each(|mapping| self.mappings.acquire(mapping));
-        id
-    }
-
-    /// Takes out a flow whose timer is disarmed.
-    fn forget(&mut self, id: FlowId) {
-        let flow = self.flows.remove(id.0);
-        for (key, direction) in flow.keys.iter().zip(Direction::BOTH) {
-            self.index.remove(self.hash(key).0, reference(id, direction));
-        }
-        self.quotas.subtract(flow.quota());
-        self.tell_count(flow.quota());
-        self.visitors.leave(id.0, flow.opener(), flow.visit);
-        if self.nat.filtering == Filtering::AddressDependent {
-            let permissions = Direction::BOTH.into_iter().filter_map(|direction| flow.permission(direction));
-            permissions.for_each(|permission| self.permissions.subtract(permission));
-        }
-        flow.mappings.into_iter().flatten().for_each(|mapping| self.mappings.release(mapping));
     }
 }
 
@@ -577,11 +569,11 @@ impl From<Unmapped> for Refused {
     }
 }
 
-// A flow with a mapping of its own takes at most 200 octets, all told.
+// A flow with a mapping of its own takes at most 208 octets, all told.
 const _: () = assert!(
-    Slab::<Flow>::ENTRY_OCTETS + 2 * Index::ENTRY_OCTETS + Wheel::TIMER_OCTETS // the flow
+    Slab::<Flow>::ENTRY_OCTETS + 2 * Index::ENTRY_OCTETS + Wheel::TIMER_OCTETS + Links::ENTRY_OCTETS // the flow
         + Slab::<Mapping>::ENTRY_OCTETS + Index::ENTRY_OCTETS // the mapping
-        <= 200
+        <= 208
 );
 const _: () = assert!(Slab::<Flow>::ENTRY_OCTETS == 116);
 

@@ -1,25 +1,30 @@
 //! The table against a model: lists that are searched from end to end, with the rules written out.
 
+mod room;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::entry::Role;
 use super::tcp::Phase;
 use super::*;
 use crate::config::Segment;
+use crate::nat::mapping::space_of;
+use crate::port::PortId;
+use crate::wire::ethernet::MacAddr;
 use crate::wire::tcp::Flags;
 
 /// The external addresses that the gateway may have.
 const WANS: [Ipv4Addr; 2] = [Ipv4Addr::new(203, 0, 113, 10), Ipv4Addr::new(203, 0, 113, 77)];
 const EGRESS: [Egress; 2] = [Egress::Segment(Segment::Wan), Egress::Segment(Segment::Lan)];
 /// Flows in all and of a host, to choose from.
-const LIMITS: [(usize, usize); 2] = [(10, 5), (4, 2)];
-/// What follows from either for one source outside.
-const HALF_OPEN_EACH_MAX: usize = 1;
+const LIMITS: [(usize, usize); 3] = [(10, 5), (4, 2), (40, 8)];
+/// What follows from any of them for one source outside.
 const KEPT_EACH_MAX: usize = 1;
-/// Ports that belong to forwards and services, to choose from: what some client likes, and one more.
-const RESERVED: [RangeInclusive<u16>; 2] = [2000..=2003, 5000..=5001];
+/// Ports that belong to forwards and services, to choose from: what some client likes, one more, and all but
+/// a few.
+const RESERVED: [&[RangeInclusive<u16>]; 3] =
+    [&[2000..=2003], &[5000..=5001], &[1..=999, 1001..=4999, 5008..=65535]];
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -40,7 +45,7 @@ enum Step {
     /// The gateway gets an external address, maybe the one it has.
     Renumber { wan: Ipv4Addr },
     /// Other ports belong to forwards and services.
-    Reserve { ports: RangeInclusive<u16> },
+    Reserve { ports: &'static [RangeInclusive<u16>] },
 }
 
 struct ModelFlow {
@@ -53,10 +58,11 @@ struct ModelFlow {
     visit: Visit,
     /// When it came into the queue of those that can be recycled.
     queued_at: u64,
+    /// Which machine opened it, if one on the inside did.
+    source: Option<Source>,
 }
 
-/// Whose limit a flow counts against, and as what.
-type Quota = (Ipv4Addr, Role);
+type Quota = super::Quota<Ipv4Addr>;
 
 /// What was seen of a TCP connection, of each of its sides.
 #[derive(Clone, Copy, Default)]
@@ -78,7 +84,7 @@ struct Model {
     filtering: Filtering,
     limits: (usize, usize),
     wan: Ipv4Addr,
-    reserved: RangeInclusive<u16>,
+    reserved: &'static [RangeInclusive<u16>],
     now: u64,
     /// How many have come into the queue.
     queued: u64,
@@ -162,13 +168,13 @@ impl Model {
         position(0).map(|at| (at, Direction::Original)).or(position(1).map(|at| (at, Direction::Reply)))
     }
 
-    /// Whose limit a flow counts against.
+    /// The limit that a flow counts against.
     fn quota(&self, flow: &ModelFlow) -> Quota {
         let [original, reply] = flow.keys.map(|key| key.source.address);
-        match flow.mapped[0] {
-            Some(_) => (original, Role::Client),
-            None if original == self.wan => (original, Role::Hairpin),
-            None => (reply, Role::Server),
+        match flow.source {
+            Some(source) => Quota::Client(source),
+            None if original == self.wan => Quota::Hairpin(original),
+            None => Quota::Server(reply),
         }
     }
 
@@ -188,14 +194,20 @@ impl Model {
             }
     }
 
-    /// The limits that a new flow meets.
-    fn limit(&self, quota: Quota) -> Result<(), Refused> {
+    /// The limits that a new flow meets, if it leaves so much room.
+    fn limit(&self, quota: Quota, leaves: usize) -> Result<(), Refused> {
         let (flows_max, flows_per_host_max) = self.limits;
-        if self.flows.len() >= flows_max {
-            return Err(Refused::TableFull);
-        }
+        let limit = match quota {
+            Quota::Client(Source::Stranger(_)) => (flows_per_host_max / 4).max(1),
+            Quota::Client(_) | Quota::Server(_) => flows_per_host_max,
+            Quota::Hairpin(_) => flows_max,
+        };
         let flows = self.flows.iter().filter(|flow| self.quota(flow) == quota).count();
-        if flows >= flows_per_host_max && quota.1 != Role::Hairpin { Err(Refused::HostLimit) } else { Ok(()) }
+        match () {
+            () if flows >= limit => Err(Refused::HostLimit),
+            () if self.flows.len() + leaves >= flows_max => Err(Refused::TableFull),
+            () => Ok(()),
+        }
     }
 
     /// A packet of a flow: what was sent, and whom it keeps alive.
@@ -232,8 +244,26 @@ impl Model {
             let mapping = self.mappings.get_mut(&(protocol, inside)).unwrap();
             mapping.held_until = mapping.held_until.max(deadline);
         }
-        self.visit(at, direction);
+        if self.flows[at].source.is_some() {
+            self.pend(at, direction);
+        } else {
+            self.visit(at, direction);
+        }
         Ok(())
+    }
+
+    /// Whether a flow of the inside is pending after a packet.
+    fn pend(&mut self, at: usize, direction: Direction) {
+        let flow = &mut self.flows[at];
+        let is_pending = match flow.keys[0].protocol {
+            Protocol::TCP => flow.tcp.phase() != Phase::Established,
+            _ => flow.visit == Visit::Pending && direction == Direction::Original,
+        };
+        if is_pending && flow.visit != Visit::Pending {
+            self.queued += 1;
+            flow.queued_at = self.queued;
+        }
+        flow.visit = if is_pending { Visit::Pending } else { Visit::None };
     }
 
     /// What a packet of a flow from outside shows it to be.
@@ -267,23 +297,14 @@ impl Model {
         queue
     }
 
+    /// The most flows of one source outside that nobody has answered.
+    fn half_open_each_max(&self) -> usize {
+        (self.limits.0 / 16).max(1)
+    }
+
     fn visits(&self, source: Ipv4Addr, visit: Visit) -> usize {
         let is_one = |flow: &&ModelFlow| flow.visit == visit && flow.keys[0].source.address == source;
         self.flows.iter().filter(is_one).count()
-    }
-
-    /// Ends a flow to make room for one that was refused, but leaves the mapping of `server`.
-    fn recycle(&mut self, quota: Quota, refused: Refused, server: Option<(Protocol, Endpoint)>) -> bool {
-        let queue = self.queue();
-        let found = match refused {
-            Refused::TableFull => queue.first().copied(),
-            Refused::HostLimit if quota.1 == Role::Server => {
-                queue.into_iter().find(|at| self.quota(&self.flows[*at]) == quota)
-            }
-            _ => None,
-        };
-        found.into_iter().for_each(|found| self.end_but(server, |at| at == found));
-        found.is_some()
     }
 
     /// As [`Model::end`], but the mapping of `server` stays.
@@ -321,12 +342,12 @@ impl Pair {
             filtering,
             limits: LIMITS[0],
             wan: WANS[0],
-            reserved: 0..=0,
+            reserved: &[],
             now: 0,
             queued: 0,
         };
         let mut pair = Self { table, model };
-        pair.step(Step::Reserve { ports: RESERVED[0].clone() });
+        pair.step(Step::Reserve { ports: RESERVED[0] });
         pair
     }
 
@@ -334,7 +355,8 @@ impl Pair {
         match step {
             Step::Send { protocol, client, remote } => {
                 let remote = if protocol == Protocol::ICMP { Endpoint { port: 0, ..remote } } else { remote };
-                let new = NewFlow::Outbound { client: Client::Mapped(client), remote };
+                let source = source_of(client);
+                let new = NewFlow::Outbound { client: Client::Mapped(client), remote, source };
                 self.arrive(FlowKey { protocol, source: client, destination: remote }, &new);
             }
             Step::Knock { mapping, remote } => {
@@ -347,10 +369,16 @@ impl Pair {
             Step::Hairpin { client, mapping } => {
                 let Some((protocol, inside)) = self.model.mapping_at(mapping) else { return };
                 let (_, external) = self.mapping(protocol, inside);
-                let new = NewFlow::Outbound { client: Client::Mapped(client), remote: external };
+                let source = source_of(client);
+                let new = NewFlow::Outbound { client: Client::Mapped(client), remote: external, source };
                 self.arrive(FlowKey { protocol, source: client, destination: external }, &new);
-                let has = |endpoint| self.model.mappings.contains_key(&(protocol, endpoint));
-                if !has(client) || !has(inside) {
+                // The way out may have ended the other's mapping, or given it another port.
+                let is_there = |endpoint, external: Option<Endpoint>| {
+                    let mapping = self.model.mappings.get(&(protocol, endpoint));
+                    mapping
+                        .is_some_and(|mapping| external.is_none_or(|external| mapping.external == external))
+                };
+                if !is_there(client, None) || !is_there(inside, Some(external)) {
                     return;
                 }
                 let (id, _) = self.mapping(protocol, inside);
@@ -394,13 +422,13 @@ impl Pair {
             }
             Step::Reserve { ports } => {
                 for protocol in [Protocol::TCP, Protocol::UDP, Protocol::ICMP] {
-                    self.table.set_reserved_ports(protocol, [ports.clone()].into_iter());
+                    self.table.set_reserved_ports(protocol, ports.iter().cloned());
                 }
                 let externals: BTreeMap<_, _> =
                     self.model.mappings.iter().map(|(key, mapping)| (*key, mapping.external.port)).collect();
                 self.model.end(|_, flow| {
                     let mut mapped = flow.mapped.into_iter().flatten();
-                    mapped.any(|inside| ports.contains(&externals[&(flow.keys[0].protocol, inside)]))
+                    mapped.any(|inside| has(ports, externals[&(flow.keys[0].protocol, inside)]))
                 });
                 self.model.reserved = ports;
             }
@@ -434,22 +462,23 @@ impl Pair {
             NewFlow::Inbound { .. } => (None, self.owner(&key)),
             _ => unreachable!("the steps open no other flows"),
         };
-        let quota = match client {
-            Some(client) => (client.address, Role::Client),
-            None if key.source.address == self.model.wan => (self.model.wan, Role::Hairpin),
-            None => (server.unwrap().address, Role::Server),
+        let source = match *new {
+            NewFlow::Outbound { source, .. } => Some(source),
+            NewFlow::Inbound { .. } => None,
+        };
+        let quota = match source {
+            Some(source) => Quota::Client(source),
+            None if key.source.address == self.model.wan => Quota::Hairpin(self.model.wan),
+            None => Quota::Server(server.unwrap().address),
         };
         let mapped = server.map(|server| (key.protocol, server));
-        match self.model_admits(&key, server, quota) {
-            Err(refused) if self.model.recycle(quota, refused, mapped) => {
-                let again = self.model_admits(&key, server, quota);
-                if again.is_err() {
-                    self.model.end(|_, _| false); // its mapping, if that was all that used it
-                }
-                again?;
-            }
-            admitted => admitted?,
+        let mut gone = core::mem::take(&mut self.table.given_way);
+        let admitted = self.model_admit(&key, client, mapped, quota, &mut gone);
+        assert!(gone.is_empty(), "{gone:?} have given way too");
+        if admitted.is_err() {
+            self.model.end(|_, _| false); // its mapping, if that was all that used it
         }
+        admitted?;
         let mut deadline = self.model.now + timeout(key.protocol);
         let client_external = match client {
             Some(client) => self.model_map(key.protocol, client),
@@ -459,7 +488,11 @@ impl Pair {
                 key.source
             }
         };
-        let visit = if quota.1 == Role::Server { Visit::HalfOpen } else { Visit::None };
+        let visit = match quota {
+            Quota::Server(_) => Visit::HalfOpen,
+            Quota::Client(_) => Visit::Pending,
+            Quota::Hairpin(_) => Visit::None,
+        };
         let queue = self.model.queue();
         if visit == Visit::HalfOpen && queue.len() >= (self.model.limits.0 / 4).max(1) {
             self.model.end_but(mapped, |at| at == queue[0]);
@@ -475,20 +508,9 @@ impl Pair {
             tcp: ModelTcp::default(),
             visit,
             queued_at: self.model.queued,
+            source,
         });
         self.model.packet(self.model.flows.len() - 1, Direction::Original, Flags::SYN)
-    }
-
-    /// Whether a new flow meets the filter and the limits.
-    fn model_admits(&self, key: &FlowKey, server: Option<Endpoint>, quota: Quota) -> Result<(), Refused> {
-        let from = key.source.address;
-        if server.is_some_and(|server| !self.model.admits((key.protocol, server), from)) {
-            return Err(Refused::Filtered);
-        }
-        if quota.1 == Role::Server && self.model.visits(from, Visit::HalfOpen) >= HALF_OPEN_EACH_MAX {
-            return Err(Refused::SourceLimit);
-        }
-        self.model.limit(quota)
     }
 
     fn owner(&self, key: &FlowKey) -> Option<Endpoint> {
@@ -512,14 +534,15 @@ impl Pair {
         let external = flow.expect("the flow that was opened").1.key(Direction::Reply).destination;
         let taken = |port: u16| {
             let mut mappings = self.model.mappings.iter();
-            self.model.reserved.contains(&port)
+            has(self.model.reserved, port)
                 || mappings.any(|((other, _), mapping)| *other == protocol && mapping.external.port == port)
         };
         assert_eq!(external.address, self.model.wan);
         assert!(!taken(external.port), "no port is overloaded");
         assert!(external.port == client.port || taken(client.port), "a free port is preserved");
-        assert_eq!(external.port % 2, client.port % 2);
-        assert_eq!(external.port < 1024, client.port < 1024);
+        let is_alike = |port: u16| (port % 2, port < 1024) == (client.port % 2, client.port < 1024);
+        let is_none_left = || (1..=u16::MAX).all(|port| !is_alike(port) || taken(port));
+        assert!(is_alike(external.port) || is_none_left());
         self.model.mappings.insert((protocol, client), ModelMapping { external, held_until: 0 });
         external
     }
@@ -547,6 +570,18 @@ fn nat(filtering: Filtering, (flows_max, flows_per_host_max): (usize, usize)) ->
     Nat { filtering, flows_max: flows_max as u32, flows_per_host_max: flows_per_host_max as u32 }
 }
 
+/// Two of the hosts are known to ARP, and two are strangers.
+fn source_of(client: Endpoint) -> Source {
+    match client.address.octets() {
+        [_, _, _, host @ 2..=3] => Source::Station(MacAddr([2, 0, 0, 0, 0, host]), PortId(0)),
+        _ => Source::Stranger(PortId(0)),
+    }
+}
+
+fn has(ranges: &[RangeInclusive<u16>], port: u16) -> bool {
+    ranges.iter().any(|range| range.contains(&port))
+}
+
 fn filtering() -> impl Strategy<Value = Filtering> {
     prop::sample::select(vec![
         Filtering::EndpointIndependent,
@@ -566,7 +601,7 @@ fn flags() -> impl Strategy<Value = Flags> {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let protocol = || prop::sample::select(vec![Protocol::UDP, Protocol::UDP, Protocol::TCP, Protocol::ICMP]);
     let client = || {
-        (2u8..5, prop::sample::select(vec![1000u16, 5000, 5000, 2000]))
+        (2u8..6, prop::sample::select(vec![1000u16, 5000, 5000, 2000]))
             .prop_map(|(host, port)| Endpoint::new(Ipv4Addr::new(192, 168, 1, host), port))
     };
     let remote =

@@ -2,10 +2,13 @@
 
 use core::net::Ipv4Addr;
 
-use super::entry::{Egress, Flow, Quota, Role, Transport};
+use super::entry::{Egress, Flow, Quota, Transport};
+use super::holders::{Holders, Source};
 use super::key::{Address, Endpoint, FlowKey};
+use super::room::{Reach, Search};
+use super::tally::Tally;
 use super::timer::Tick;
-use super::{FlowId, FlowTable, Refused, tcp};
+use super::{FlowTable, Refused, tcp};
 use crate::config::{Filtering, Nat};
 use crate::nat::{Mapping, MappingId};
 use crate::time::Instant;
@@ -20,6 +23,8 @@ pub enum NewFlow<A = Ipv4Addr> {
         client: Client<A>,
         /// To whom.
         remote: Endpoint<A>,
+        /// Which machine it counts against.
+        source: Source,
     },
     /// From the outside to the inside.
     Inbound {
@@ -69,17 +74,33 @@ pub struct Binding<A = Ipv4Addr> {
     pub external: Endpoint<A>,
 }
 
-/// So many flows are looked at for one of a host's: those that flood it fill the queue.
-const RECYCLE_LOOKS_MAX: usize = 64;
-
 impl<A: Address> FlowTable<A> {
-    /// The flow that `new` asks for, or why there cannot be one. Only a mapping may be new.
-    pub(super) fn prepare(
+    /// The flow that `new` asks for, for which others may have given way, or why there cannot be one. Only a
+    /// mapping may be new.
+    pub(super) fn admit(
         &mut self,
         now: Instant,
         new: &NewFlow<A>,
         egress: [Egress; 2],
         transport: Transport,
+    ) -> Result<Flow<A>, Refused> {
+        let mut search = Search::default();
+        loop {
+            match self.prepare(now, new, egress, transport, &search) {
+                Err(refused) if self.make_room(new, transport.protocol(), refused, &mut search) => {}
+                prepared => return prepared,
+            }
+        }
+    }
+
+    /// The flow that `new` asks for if there is room so far as it has searched.
+    fn prepare(
+        &mut self,
+        now: Instant,
+        new: &NewFlow<A>,
+        egress: [Egress; 2],
+        transport: Transport,
+        search: &Search,
     ) -> Result<Flow<A>, Refused> {
         let protocol = transport.protocol();
         if !self.admits(now, protocol, new) {
@@ -96,17 +117,20 @@ impl<A: Address> FlowTable<A> {
         {
             return Err(Refused::SourceLimit);
         }
-        if self.flows.len() >= self.flows_max as usize {
-            return Err(Refused::TableFull);
-        }
-        let quota = self.quota(new);
-        if self.is_used_up(quota) {
+        // First, so that nothing gives way to what is refused all the same.
+        if self.is_used_up(self.quota(new)) {
             return Err(Refused::HostLimit);
+        }
+        let leaves = search.flows.reach.leaves_flows(self.flows_max);
+        if self.flows.len() >= (self.flows_max - leaves) as usize {
+            return Err(Refused::TableFull);
         }
 
         let mut expires = Tick::after(now, self.timeouts.opening_secs(protocol));
         let (mut client, server) = match *new {
-            NewFlow::Outbound { client, remote } => (self.client(protocol, client)?, Party::outside(remote)),
+            NewFlow::Outbound { client, remote, .. } => {
+                (self.client(protocol, client, search.ports.reach)?, Party::outside(remote))
+            }
             NewFlow::Inbound { remote, server } => (Party::outside(remote), self.server(server)),
         };
         if let (NewFlow::Inbound { .. }, Some(mapping)) = (new, server.mapping) {
@@ -134,25 +158,6 @@ impl<A: Address> FlowTable<A> {
         Ok(Flow::new(keys, mappings, [client.inside, server.inside], egress, expires))
     }
 
-    /// Makes room for a flow that was `refused`, by ending one from outside that has proved nothing: the
-    /// oldest, or if a host's limit is reached, the oldest to that host among the first that stand in the
-    /// queue. Whether there is room now.
-    pub(super) fn recycle(&mut self, new: &NewFlow<A>, refused: Refused) -> bool {
-        let quota = self.quota(new);
-        let found = match refused {
-            Refused::TableFull => self.visitors.oldest(),
-            Refused::HostLimit if quota.role == Role::Server => {
-                let mut queue = self.visitors.queue().take(RECYCLE_LOOKS_MAX);
-                queue.find(|id| self.flows[*id].quota() == quota)
-            }
-            _ => None,
-        };
-        let Some(id) = found else { return false };
-        self.remove(FlowId(id));
-        self.recycled += 1;
-        true
-    }
-
     /// Whether the server's filter takes in the client. (RFC 4787 section 5)
     fn admits(&self, now: Instant, protocol: Protocol, new: &NewFlow<A>) -> bool {
         let NewFlow::Inbound { remote, server: Server::Mapped(id) } = *new else { return true };
@@ -169,9 +174,10 @@ impl<A: Address> FlowTable<A> {
     /// Whether no more flows may count against `quota`. Of a shard among several, one host may have no more
     /// than half, so that what it sends from a single port leaves others their room.
     fn is_used_up(&self, quota: Quota<A>) -> bool {
-        let here = self.quotas.count(quota);
-        let is_crowded =
-            !self.shard.is_sole() && quota.role != Role::Hairpin && here >= (self.flows_max / 2).max(1);
+        let here = self.count(quota);
+        let is_crowded = !self.shard.is_sole()
+            && !matches!(quota, Quota::Hairpin(_))
+            && here >= (self.flows_max / 2).max(1);
         is_crowded || here.saturating_add(self.shares.elsewhere(quota)) >= self.limit_of(quota)
     }
 
@@ -179,32 +185,39 @@ impl<A: Address> FlowTable<A> {
     /// The gateway opens flows for all hosts together: it asks for each name from another port.
     pub(super) fn limit_of(&self, quota: Quota<A>) -> u32 {
         let Nat { flows_max, flows_per_host_max, .. } = self.nat;
-        match quota.role {
-            Role::Client if Some(quota.host) == self.external_address() => {
-                flows_per_host_max.max(flows_max / 4)
-            }
-            Role::Client | Role::Server => flows_per_host_max,
-            Role::Hairpin => flows_max,
+        match quota {
+            Quota::Client(Source::Gateway) => flows_per_host_max.max(flows_max / 4),
+            Quota::Client(Source::Station(..)) | Quota::Server(_) => flows_per_host_max,
+            Quota::Client(Source::Stranger(_)) => (flows_per_host_max / STRANGERS_PART).max(1),
+            Quota::Hairpin(_) => flows_max,
         }
     }
 
-    /// What a flow will be counted against.
-    fn quota(&self, new: &NewFlow<A>) -> Quota<A> {
-        let (host, role) = match *new {
-            NewFlow::Outbound { client: Client::Mapped(inside), .. } => (inside, Role::Client),
-            NewFlow::Outbound { client: Client::Static(binding), .. } => (binding.inside, Role::Client),
-            NewFlow::Inbound { remote, .. } if Some(remote.address) == self.external_address() => {
-                (remote, Role::Hairpin)
-            }
-            NewFlow::Inbound { server, .. } => (self.server(server).inner, Role::Server),
-        };
-        Quota { host: host.address, role }
+    /// How many flows of this shard count against `quota`.
+    pub(super) fn count(&self, quota: Quota<A>) -> u32 {
+        count(&self.holders, &self.quotas, quota)
     }
 
-    fn client(&mut self, protocol: Protocol, client: Client<A>) -> Result<Party<A>, Refused> {
+    /// What a flow counts against.
+    pub(super) fn quota_of(&self, flow: &Flow<A>) -> Quota<A> {
+        flow.holder.map_or_else(|| flow.inbound_quota(), |holder| Quota::Client(self.holders.source(holder)))
+    }
+
+    /// What a flow will be counted against.
+    pub(super) fn quota(&self, new: &NewFlow<A>) -> Quota<A> {
+        match *new {
+            NewFlow::Outbound { source, .. } => Quota::Client(self.holders.resolve(source)),
+            NewFlow::Inbound { remote, .. } if Some(remote.address) == self.external_address() => {
+                Quota::Hairpin(remote.address)
+            }
+            NewFlow::Inbound { server, .. } => Quota::Server(self.server(server).inner.address),
+        }
+    }
+
+    fn client(&mut self, protocol: Protocol, client: Client<A>, reach: Reach) -> Result<Party<A>, Refused> {
         match client {
             Client::Mapped(inside) => {
-                let id = self.mappings.find_or_create(protocol, inside)?;
+                let id = self.mappings.find_or_create(protocol, inside, reach)?;
                 Ok(Party::mapped(id, &self.mappings[id]))
             }
             Client::Static(binding) => Ok(Party::bound(binding)),
@@ -218,6 +231,17 @@ impl<A: Address> FlowTable<A> {
         }
     }
 }
+
+/// How many flows count against `quota`.
+pub(super) fn count<A: Address>(holders: &Holders, quotas: &Tally<Quota<A>>, quota: Quota<A>) -> u32 {
+    match quota {
+        Quota::Client(source) => holders.count(source),
+        Quota::Server(_) | Quota::Hairpin(_) => quotas.count(quota),
+    }
+}
+
+/// The part of a host's limit that the strangers of a port have together.
+const STRANGERS_PART: u32 = 4;
 
 /// One side of a flow.
 struct Party<A> {

@@ -134,7 +134,6 @@ impl<A: Copy + Eq + Hash> Shares<A> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::entry::Role;
     use super::*;
 
     fn shares(index: u8) -> Shares<u32> {
@@ -142,8 +141,8 @@ mod tests {
         Shares::new(shard, RandomState::with_seeds(1, 2, 3, 4))
     }
 
-    fn client(host: u32) -> Quota<u32> {
-        Quota { host, role: Role::Client }
+    fn host_quota(host: u32) -> Quota<u32> {
+        Quota::Server(host)
     }
 
     #[test]
@@ -151,7 +150,7 @@ mod tests {
         let mut shares = shares(0);
         let mut told = Vec::new();
         for count in (1..=20).chain((0..20).rev()) {
-            shares.changed(client(7), count, 256);
+            shares.changed(host_quota(7), count, 256);
             told.extend(shares.pop(|_| count).map(|news| news.count));
         }
         assert_eq!(told, [8, 16, 8, 0]);
@@ -162,11 +161,11 @@ mod tests {
     fn a_host_waits_once_and_is_told_of_as_it_is_then() {
         let mut shares = shares(0);
         for count in 1..=100 {
-            shares.changed(client(7), count, 16);
+            shares.changed(host_quota(7), count, 16);
         }
         assert_eq!(shares.pop(|_| 60).map(|news| news.count), Some(60));
         assert_eq!(shares.pop(|_| 60), None);
-        shares.changed(client(7), 61, 16);
+        shares.changed(host_quota(7), 61, 16);
         assert_eq!(shares.pop(|_| 0).map(|news| news.count), Some(0));
         assert_eq!(shares.hosts.len(), 0);
     }
@@ -174,35 +173,35 @@ mod tests {
     #[test]
     fn what_others_have_is_known_until_they_have_nothing() {
         let mut shares = shares(0);
-        shares.hear(1, HostFlows { quota: client(7), count: 5 });
-        assert_eq!((shares.elsewhere(client(7)), shares.elsewhere(client(8))), (5, 0));
-        shares.hear(1, HostFlows { quota: client(7), count: 3 });
-        shares.hear(9, HostFlows { quota: client(7), count: 4 });
-        assert_eq!(shares.elsewhere(client(7)), 7);
-        shares.hear(1, HostFlows { quota: client(7), count: 0 });
-        shares.hear(9, HostFlows { quota: client(7), count: 0 });
-        assert_eq!((shares.elsewhere(client(7)), shares.hosts.len()), (0, 0));
-        shares.hear(200, HostFlows { quota: client(7), count: 4 });
-        assert_eq!(shares.elsewhere(client(7)), 0, "there is no such shard");
+        shares.hear(1, HostFlows { quota: host_quota(7), count: 5 });
+        assert_eq!((shares.elsewhere(host_quota(7)), shares.elsewhere(host_quota(8))), (5, 0));
+        shares.hear(1, HostFlows { quota: host_quota(7), count: 3 });
+        shares.hear(9, HostFlows { quota: host_quota(7), count: 4 });
+        assert_eq!(shares.elsewhere(host_quota(7)), 7);
+        shares.hear(1, HostFlows { quota: host_quota(7), count: 0 });
+        shares.hear(9, HostFlows { quota: host_quota(7), count: 0 });
+        assert_eq!((shares.elsewhere(host_quota(7)), shares.hosts.len()), (0, 0));
+        shares.hear(200, HostFlows { quota: host_quota(7), count: 4 });
+        assert_eq!(shares.elsewhere(host_quota(7)), 0, "there is no such shard");
     }
 
     #[test]
     fn hosts_beyond_the_most_are_not_known() {
         let mut shares = shares(0);
         for host in 0..Shares::<u32>::HOSTS_MAX as u32 {
-            shares.hear(1, HostFlows { quota: client(host), count: 5 });
+            shares.hear(1, HostFlows { quota: host_quota(host), count: 5 });
         }
-        shares.hear(1, HostFlows { quota: client(u32::MAX), count: 5 });
-        shares.changed(client(u32::MAX), 5, 16);
-        assert_eq!((shares.elsewhere(client(u32::MAX)), shares.pop(|_| 5)), (0, None));
-        shares.changed(client(0), 1, 16);
-        assert_eq!(shares.pop(|_| 1), Some(HostFlows { quota: client(0), count: 1 }));
+        shares.hear(1, HostFlows { quota: host_quota(u32::MAX), count: 5 });
+        shares.changed(host_quota(u32::MAX), 5, 16);
+        assert_eq!((shares.elsewhere(host_quota(u32::MAX)), shares.pop(|_| 5)), (0, None));
+        shares.changed(host_quota(0), 1, 16);
+        assert_eq!(shares.pop(|_| 1), Some(HostFlows { quota: host_quota(0), count: 1 }));
     }
 
     #[test]
     fn alone_nobody_is_told() {
         let mut shares = Shares::new(Shard::SOLE, RandomState::with_seeds(1, 2, 3, 4));
-        shares.changed(client(7), 100, 16);
-        assert_eq!((shares.elsewhere(client(7)), shares.pop(|_| 100)), (0, None));
+        shares.changed(host_quota(7), 100, 16);
+        assert_eq!((shares.elsewhere(host_quota(7)), shares.pop(|_| 100)), (0, None));
     }
 }

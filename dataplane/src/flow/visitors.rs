@@ -23,11 +23,15 @@ use core::hash::Hash;
 
 use ahash::RandomState;
 
+use super::list::{Links, List};
+
 /// What a flow from outside has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Visit {
-    /// It is none: the inside opened it.
+    /// It is none: the inside opened it, and it is not to be recycled.
     None,
+    /// It is none: the inside opened it, and it can be recycled. See `holders`.
+    Pending,
     /// The inside has not answered, or the TCP connection is not established.
     HalfOpen,
     /// The inside has answered, or the connection is over: nobody would miss it much.
@@ -38,11 +42,10 @@ pub(super) enum Visit {
 
 /// The queue of those that can be recycled, and the counts of all.
 pub(super) struct Visitors {
-    /// By flow. Memory that no flow from outside has used is not resident.
-    nodes: Vec<Node>,
-    oldest: u32,
-    newest: u32,
-    queued: u32,
+    /// By flow.
+    links: Links,
+    /// Those that can be recycled, the oldest first.
+    queue: List,
     half_open: Buckets,
     kept: Buckets,
     hasher: RandomState,
@@ -50,18 +53,11 @@ pub(super) struct Visitors {
     flows_per_host_max: u32,
 }
 
-#[derive(Clone, Copy)]
-struct Node {
-    previous: u32,
-    next: u32,
-}
-
 /// How many flows of the sources that share a bucket are in one state.
 struct Buckets(Vec<u16>);
 
 /// A power of two.
 const BUCKETS: usize = 1 << 14;
-const NONE: u32 = u32::MAX;
 
 /// The most flows that one source may have unanswered, in the largest table.
 const HALF_OPEN_EACH_MAX: u32 = 256;
@@ -70,10 +66,8 @@ impl Visitors {
     /// Nobody, and no room.
     pub(super) fn new(hasher: RandomState) -> Self {
         Self {
-            nodes: Vec::new(),
-            oldest: NONE,
-            newest: NONE,
-            queued: 0,
+            links: Links::new(),
+            queue: List::EMPTY,
             half_open: Buckets(vec![0; BUCKETS]),
             kept: Buckets(vec![0; BUCKETS]),
             hasher,
@@ -86,7 +80,7 @@ impl Visitors {
     pub(super) fn configure(&mut self, flows_max: u32, flows_per_host_max: u32) {
         self.flows_max = flows_max;
         self.flows_per_host_max = flows_per_host_max;
-        self.nodes.reserve_exact((flows_max as usize).saturating_sub(self.nodes.len()));
+        self.links.reserve(flows_max as usize);
     }
 
     /// The most that can stand in the queue: a quarter of the table.
@@ -113,14 +107,14 @@ impl Visitors {
     pub(super) fn arrive(&mut self, id: u32, source: impl Hash) {
         let bucket = self.bucket(source);
         self.half_open.0[bucket] = self.half_open.0[bucket].saturating_add(1);
-        self.enqueue(id);
+        self.links.push(&mut self.queue, id);
     }
 
     /// The flow `id` from `source`, which was `visit`, is done with.
     pub(super) fn leave(&mut self, id: u32, source: impl Hash, visit: Visit) {
         self.discount(source, visit);
         if matches!(visit, Visit::HalfOpen | Visit::Answered) {
-            self.dequeue(id);
+            self.links.remove(&mut self.queue, id);
         }
     }
 
@@ -134,10 +128,10 @@ impl Visitors {
         }
         self.discount(source, visit);
         match (visit, becomes) {
-            (Visit::Kept, _) => self.enqueue(id),
+            (Visit::Kept, _) => self.links.push(&mut self.queue, id),
             (_, Visit::Kept) => {
                 self.kept.0[bucket] += 1;
-                self.dequeue(id);
+                self.links.remove(&mut self.queue, id);
             }
             _ => {}
         }
@@ -146,19 +140,17 @@ impl Visitors {
 
     /// The flow that goes first if room is needed.
     pub(super) fn oldest(&self) -> Option<u32> {
-        (self.oldest != NONE).then_some(self.oldest)
+        self.queue.first()
     }
 
     /// Those that can be recycled, the oldest first.
     pub(super) fn queue(&self) -> impl Iterator<Item = u32> {
-        core::iter::successors(self.oldest(), |id| {
-            Some(self.nodes[*id as usize].next).filter(|next| *next != NONE)
-        })
+        self.links.iter(&self.queue)
     }
 
     /// Whether the queue is full.
     pub(super) fn is_full(&self) -> bool {
-        self.queued >= self.queued_max()
+        self.queue.len() >= self.queued_max()
     }
 
     fn discount(&mut self, source: impl Hash, visit: Visit) {
@@ -166,37 +158,9 @@ impl Visitors {
         let buckets = match visit {
             Visit::HalfOpen => &mut self.half_open,
             Visit::Kept => &mut self.kept,
-            Visit::None | Visit::Answered => return,
+            Visit::None | Visit::Pending | Visit::Answered => return,
         };
         buckets.0[bucket] = buckets.0[bucket].saturating_sub(1);
-    }
-
-    fn enqueue(&mut self, id: u32) {
-        let node = Node { previous: self.newest, next: NONE };
-        if let Some(place) = self.nodes.get_mut(id as usize) {
-            *place = node;
-        } else {
-            self.nodes.resize(id as usize + 1, node);
-        }
-        match self.nodes.get_mut(self.newest as usize) {
-            Some(newest) => newest.next = id,
-            None => self.oldest = id,
-        }
-        self.newest = id;
-        self.queued += 1;
-    }
-
-    fn dequeue(&mut self, id: u32) {
-        let Node { previous, next } = self.nodes[id as usize];
-        match self.nodes.get_mut(previous as usize) {
-            Some(node) => node.next = next,
-            None => self.oldest = next,
-        }
-        match self.nodes.get_mut(next as usize) {
-            Some(node) => node.previous = previous,
-            None => self.newest = previous,
-        }
-        self.queued -= 1;
     }
 
     fn bucket(&self, source: impl Hash) -> usize {

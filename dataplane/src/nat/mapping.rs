@@ -27,6 +27,7 @@ use rand::rngs::StdRng;
 use super::port_allocator::PortAllocator;
 use crate::flow::index::Index;
 use crate::flow::key::{Address, Endpoint};
+use crate::flow::room::Reach;
 use crate::flow::slab::Slab;
 use crate::flow::timer::Tick;
 use crate::shard::Shard;
@@ -136,11 +137,13 @@ impl<A: Address> Mappings<A> {
         self.spaces[space_of(mapping.protocol)].allocator.is_reserved(mapping.external.port)
     }
 
-    /// The mapping of an inside endpoint: the one that it has, or a new one that nothing uses yet.
+    /// The mapping of an inside endpoint: the one that it has, or a new one that nothing uses yet, as far as
+    /// its `reach` among the free ports goes.
     pub(crate) fn find_or_create(
         &mut self,
         protocol: Protocol,
         inside: Endpoint<A>,
+        reach: Reach,
     ) -> Result<MappingId, Unmapped> {
         let hash = self.hash(protocol, inside);
         let is_match = |value| {
@@ -152,7 +155,9 @@ impl<A: Address> Mappings<A> {
         }
         let address = self.external.ok_or(Unmapped::NoAddress)?;
         let space = &mut self.spaces[space_of(protocol)];
-        let port = space.allocator.allocate(inside.port, &mut self.rng).ok_or(Unmapped::PortsExhausted)?;
+        let leaves = reach.leaves_ports(space.allocator.len());
+        let port = space.allocator.allocate(inside.port, leaves, &mut self.rng);
+        let port = port.ok_or(Unmapped::PortsExhausted)?;
         let id = MappingId::new(self.mappings.insert(Mapping {
             protocol,
             inside,
@@ -165,6 +170,11 @@ impl<A: Address> Mappings<A> {
         Ok(id)
     }
 
+    /// Whether a single flow uses the mapping.
+    pub(crate) fn has_one_user(&self, id: MappingId) -> bool {
+        self[id].users.get() == 2
+    }
+
     /// Gives a mapping that no flow uses yet another port; `false` if one does, or no other is free.
     pub(crate) fn move_if_unused(&mut self, id: MappingId) -> bool {
         let mapping = &mut self.mappings[id.slot()];
@@ -172,12 +182,19 @@ impl<A: Address> Mappings<A> {
         if mapping.users > NonZeroU32::MIN {
             return false;
         }
-        let Some(port) = space.allocator.allocate(mapping.inside.port, &mut self.rng) else { return false };
+        let Some(port) = space.allocator.allocate(mapping.inside.port, 0, &mut self.rng) else {
+            return false;
+        };
         let old = core::mem::replace(&mut mapping.external.port, port);
         space.owners[usize::from(old)] = None;
         space.owners[usize::from(port)] = Some(id.0);
         space.allocator.release(old);
         true
+    }
+
+    /// How many ports of `protocol` no mapping owns, those below 1024 aside.
+    pub(crate) fn free_ports(&self, protocol: Protocol) -> u32 {
+        self.spaces[space_of(protocol)].allocator.free()
     }
 
     /// The mapping that owns an external port.
@@ -234,7 +251,8 @@ impl<A> core::ops::Index<MappingId> for Mappings<A> {
     }
 }
 
-fn space_of(protocol: Protocol) -> usize {
+/// The kind of ports that `protocol` has: TCP's, UDP's, or the identifiers of ICMP queries.
+pub(crate) fn space_of(protocol: Protocol) -> usize {
     match protocol {
         Protocol::TCP => 0,
         Protocol::UDP => 1,

@@ -19,6 +19,9 @@ pub(crate) struct PortAllocator {
     shard: Shard,
     owned: Bitmap,
     reserved: Bitmap,
+    /// The upper range's ports that are not reserved, and those of them that are free.
+    len: u32,
+    free: u32,
 }
 
 impl PortAllocator {
@@ -27,19 +30,41 @@ impl PortAllocator {
         let mut reserved = Bitmap::default();
         let others = (0..=u16::MAX).filter(|port| shard.of_port(*port) != shard.index());
         others.chain([0]).for_each(|port| reserved.insert(port));
-        Self { shard, owned: Bitmap::default(), reserved }
+        let mut ports = Self { shard, owned: Bitmap::default(), reserved, len: 0, free: 0 };
+        ports.count();
+        ports
     }
 
-    /// Takes a port for an inside port `preferred`; `None` if none is free that would do.
-    pub(crate) fn allocate(&mut self, preferred: u16, rng: &mut impl Rng) -> Option<u16> {
-        let port = if self.is_free(preferred) { preferred } else { self.search(preferred, rng)? };
+    /// How many ports of the range 1024-65535 can be given out. The few below are not counted, as most inside
+    /// ports cannot get one.
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// How many of those are free.
+    pub(crate) fn free(&self) -> u32 {
+        self.free
+    }
+
+    /// Takes a port for an inside port `preferred`, and leaves so many of the upper range free; `None` if none
+    /// is free that would do.
+    pub(crate) fn allocate(&mut self, preferred: u16, leaves: u32, rng: &mut impl Rng) -> Option<u16> {
+        let takes_high = self.free > leaves;
+        let is_open = takes_high || LOW.contains(&preferred);
+        let port = if is_open && self.is_free(preferred) {
+            preferred
+        } else {
+            self.search(preferred, takes_high, rng)?
+        };
         self.owned.insert(port);
+        self.free -= u32::from(HIGH.contains(&port));
         Some(port)
     }
 
     /// Gives `port` back.
     pub(crate) fn release(&mut self, port: u16) {
         self.owned.remove(port);
+        self.free += u32::from(HIGH.contains(&port) && !self.is_reserved(port));
     }
 
     /// Sets the ports that are never given out. Those that are owned already stay owned.
@@ -48,6 +73,7 @@ impl PortAllocator {
         for port in ports.flatten() {
             self.reserved.insert(port);
         }
+        self.count();
     }
 
     /// Whether `port` is never given out.
@@ -55,17 +81,24 @@ impl PortAllocator {
         self.reserved.contains(port)
     }
 
+    /// Counts the ports anew.
+    fn count(&mut self) {
+        let words = self.owned.0.iter().zip(&self.reserved.0).skip(usize::from(*HIGH.start()) / 64);
+        (self.len, self.free) = words.fold((0, 0), |(len, free), (owned, reserved)| {
+            (len + reserved.count_zeros(), free + (owned | reserved).count_zeros())
+        });
+    }
+
     fn is_free(&self, port: u16) -> bool {
         !self.owned.contains(port) && !self.reserved.contains(port)
     }
 
-    fn search(&self, preferred: u16, rng: &mut impl Rng) -> Option<u16> {
+    fn search(&self, preferred: u16, takes_high: bool, rng: &mut impl Rng) -> Option<u16> {
         let parity = if preferred.is_multiple_of(2) { EVEN } else { ODD };
         let low = LOW.contains(&preferred);
-        let own_range = if low { LOW } else { HIGH };
-        [(own_range.clone(), parity), (own_range, !parity), (HIGH, parity), (HIGH, !parity)]
-            .into_iter()
-            .take(if low { 4 } else { 2 })
+        let ranges = [LOW, HIGH].into_iter().filter(|range| if *range == LOW { low } else { takes_high });
+        ranges
+            .flat_map(|range| [(range.clone(), parity), (range, !parity)])
             .find_map(|(range, parity)| self.search_class(&range, parity, rng))
     }
 
@@ -132,8 +165,8 @@ mod tests {
     #[test]
     fn a_free_port_is_preserved() {
         let mut ports = PortAllocator::new(Shard::SOLE);
-        assert_eq!(ports.allocate(5060, &mut rng()), Some(5060));
-        assert_eq!(ports.allocate(123, &mut rng()), Some(123));
+        assert_eq!(ports.allocate(5060, 0, &mut rng()), Some(5060));
+        assert_eq!(ports.allocate(123, 0, &mut rng()), Some(123));
     }
 
     #[test]
@@ -141,7 +174,7 @@ mod tests {
         let (mut ports, mut rng) = (PortAllocator::new(Shard::SOLE), rng());
         let mut given = BTreeSet::new();
         for _ in 0..2000 {
-            assert!(given.insert(ports.allocate(40_000, &mut rng).unwrap()));
+            assert!(given.insert(ports.allocate(40_000, 0, &mut rng).unwrap()));
         }
     }
 
@@ -150,7 +183,7 @@ mod tests {
         let (mut ports, mut rng) = (PortAllocator::new(Shard::SOLE), rng());
         for preferred in [122u16, 123, 4000, 4001] {
             for _ in 0..200 {
-                let port = ports.allocate(preferred, &mut rng).unwrap();
+                let port = ports.allocate(preferred, 0, &mut rng).unwrap();
                 assert_eq!((port % 2, port < 1024), (preferred % 2, preferred < 1024));
             }
         }
@@ -159,25 +192,40 @@ mod tests {
     #[test]
     fn exhaustion_goes_over_parity_and_range_to_refusal() {
         let (mut ports, mut rng) = (PortAllocator::new(Shard::SOLE), rng());
-        let odd_low: Vec<_> = (0..512).map(|_| ports.allocate(123, &mut rng).unwrap()).collect();
+        let odd_low: Vec<_> = (0..512).map(|_| ports.allocate(123, 0, &mut rng).unwrap()).collect();
         assert!(odd_low.iter().all(|port| *port < 1024 && port % 2 == 1));
-        let even_low: Vec<_> = (0..511).map(|_| ports.allocate(123, &mut rng).unwrap()).collect();
+        let even_low: Vec<_> = (0..511).map(|_| ports.allocate(123, 0, &mut rng).unwrap()).collect();
         assert!(even_low.iter().all(|port| (1..1024).contains(port) && port % 2 == 0));
-        assert!(ports.allocate(123, &mut rng).unwrap() >= 1024);
-        let high = core::iter::from_fn(|| ports.allocate(2000, &mut rng)).count();
+        assert!(ports.allocate(123, 0, &mut rng).unwrap() >= 1024);
+        let high = core::iter::from_fn(|| ports.allocate(2000, 0, &mut rng)).count();
         assert_eq!(high, 65536 - 1024 - 1);
-        assert_eq!(ports.allocate(123, &mut rng), None);
+        assert_eq!(ports.allocate(123, 0, &mut rng), None);
         ports.release(31_337);
-        assert_eq!(ports.allocate(2000, &mut rng), Some(31_337), "the last free port is found");
+        assert_eq!(ports.allocate(2000, 0, &mut rng), Some(31_337), "the last free port is found");
     }
 
     #[test]
     fn a_high_port_never_becomes_a_low_one() {
         let (mut ports, mut rng) = (PortAllocator::new(Shard::SOLE), rng());
-        while let Some(port) = ports.allocate(50_000, &mut rng) {
+        while let Some(port) = ports.allocate(50_000, 0, &mut rng) {
             assert!(port >= 1024);
         }
-        assert_eq!(ports.allocate(80, &mut rng), Some(80));
+        assert_eq!(ports.allocate(80, 0, &mut rng), Some(80));
+    }
+
+    #[test]
+    fn ports_that_are_to_be_left_are_not_given_out() {
+        let (mut ports, mut rng) = (PortAllocator::new(Shard::SOLE), rng());
+        ports.set_reserved([2000..=65535].into_iter());
+        assert_eq!((ports.len(), ports.free), (976, 976));
+        let given = core::iter::from_fn(|| ports.allocate(1500, 100, &mut rng)).count();
+        assert_eq!((given, ports.free), (876, 100));
+        assert_eq!(ports.allocate(80, 100, &mut rng), Some(80), "a low port is none of them");
+        (0..1022).for_each(|_| assert!(ports.allocate(80, 100, &mut rng).is_some_and(|port| port < 1024)));
+        assert_eq!(ports.allocate(80, 100, &mut rng), None);
+        assert!(ports.allocate(80, 99, &mut rng).is_some());
+        ports.release(1024);
+        assert_eq!(ports.free, 99 + u32::from(ports.is_free(1024)));
     }
 
     #[test]
@@ -185,9 +233,9 @@ mod tests {
         let (mut ports, mut rng) = (PortAllocator::new(Shard::SOLE), rng());
         ports.set_reserved([8000..=8009, 25..=25].into_iter());
         assert!(ports.is_reserved(8005) && ports.is_reserved(0));
-        assert_ne!(ports.allocate(8005, &mut rng), Some(8005));
+        assert_ne!(ports.allocate(8005, 0, &mut rng), Some(8005));
         ports.set_reserved([9000..=9000].into_iter());
-        assert_eq!(ports.allocate(8005, &mut rng), Some(8005));
+        assert_eq!(ports.allocate(8005, 0, &mut rng), Some(8005));
         assert!(ports.is_reserved(0), "port 0 stays reserved");
     }
 
@@ -196,8 +244,8 @@ mod tests {
         let shard = Shard::new(1, 3).expect("one of three");
         let (mut ports, mut rng) = (PortAllocator::new(shard), rng());
         let preferred = (2000..).find(|port| shard.of_port(*port) == 1).expect("one of its own");
-        assert_eq!(ports.allocate(preferred, &mut rng), Some(preferred));
-        let given: Vec<_> = core::iter::from_fn(|| ports.allocate(preferred, &mut rng)).collect();
+        assert_eq!(ports.allocate(preferred, 0, &mut rng), Some(preferred));
+        let given: Vec<_> = core::iter::from_fn(|| ports.allocate(preferred, 0, &mut rng)).collect();
         assert!(given.iter().all(|port| *port >= 1024 && shard.of_port(*port) == 1));
         let (alike, others) = given.split_at(given.len() / 2);
         assert!(alike.iter().all(|port| port % 2 == preferred % 2));
@@ -209,7 +257,7 @@ mod tests {
     fn rfc4787_req11_the_same_seed_gives_the_same_ports() {
         let run = || {
             let (mut ports, mut rng) = (PortAllocator::new(Shard::SOLE), rng());
-            (0..100).map(|_| ports.allocate(1234, &mut rng)).collect::<Vec<_>>()
+            (0..100).map(|_| ports.allocate(1234, 0, &mut rng)).collect::<Vec<_>>()
         };
         assert_eq!(run(), run());
     }
@@ -268,13 +316,14 @@ mod tests {
             let mut rng = StdRng::seed_from_u64(seed);
             let mut ports = PortAllocator::new(Shard::SOLE);
             ports.owned.0.fill(u64::MAX);
+            ports.count();
             USED.into_iter().flatten().for_each(|port| ports.release(port));
             let mut model = Model { owned: BTreeSet::new(), reserved: 0..=0 };
             for step in steps {
                 match step {
                     Step::Allocate(preferred) => {
                         let choices = model.choices(preferred);
-                        let given = ports.allocate(preferred, &mut rng);
+                        let given = ports.allocate(preferred, 0, &mut rng);
                         prop_assert_eq!(given.is_none(), choices.is_empty(), "{:?} of {:?}", given, choices);
                         if let Some(port) = given {
                             prop_assert!(choices.contains(&port), "{} of {:?}", port, choices);

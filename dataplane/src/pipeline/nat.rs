@@ -26,12 +26,12 @@ use core::net::Ipv4Addr;
 use super::hairpin::HairpinClaim;
 use super::steer::hand_over;
 use super::{Context, Dataplane, forward, local};
-use crate::batch::{Frame, LocalClass, Verdict};
+use crate::batch::{Frame, Ingress, LocalClass, Verdict};
 use crate::config::Segment;
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, Claim, refusal::Quote};
 use crate::flow::{
-    self, Binding, Client, Direction, Egress, Endpoint, FlowKey, NewFlow, Packet, Refused, Server,
+    self, Binding, Client, Direction, Egress, Endpoint, FlowKey, NewFlow, Packet, Refused, Server, Source,
     Translation, Transport,
 };
 use crate::icmp_error::IcmpError;
@@ -289,10 +289,7 @@ impl Dataplane {
         packet: &Packet,
     ) -> Fate {
         let (new, egress) = match arrival.way {
-            Way::Output | Way::HostOutput => {
-                let new = NewFlow::Outbound { client: self.client(key), remote: key.destination };
-                (new, Egress::Segment(Segment::Wan))
-            }
+            Way::Output | Way::HostOutput => (self.outbound(cx, arrival, key), Egress::Segment(Segment::Wan)),
             Way::Input => match self.claim_input(arrival, key) {
                 Ok((server, egress)) => (NewFlow::Inbound { remote: key.source, server }, egress),
                 Err(fate) => {
@@ -303,10 +300,7 @@ impl Dataplane {
                 }
             },
             Way::Hairpin => match self.claim_hairpin(cx.leg, arrival, key) {
-                HairpinClaim::Inside => {
-                    let new = NewFlow::Outbound { client: self.client(key), remote: key.destination };
-                    (new, Egress::External)
-                }
+                HairpinClaim::Inside => (self.outbound(cx, arrival, key), Egress::External),
                 HairpinClaim::Gateway => return Fate::Local,
                 HairpinClaim::Ask(worker) => return Fate::Ask(worker),
             },
@@ -434,6 +428,21 @@ impl Dataplane {
             }
             Transport::Tcp(_) | Transport::IcmpQuery | Transport::IcmpReply => {}
         }
+    }
+
+    /// The flow that a packet of the inside with `key` opens.
+    fn outbound(&self, cx: &Context<'_>, arrival: Arrival<'_>, key: &FlowKey) -> NewFlow {
+        let source = self.source(cx, arrival);
+        NewFlow::Outbound { client: self.client(key), remote: key.destination, source }
+    }
+
+    /// The machine that a packet of the inside is from.
+    fn source(&self, cx: &Context<'_>, Arrival { header, frame, .. }: Arrival<'_>) -> Source {
+        let (Ingress::Port(port), Ok(link)) = (cx.ingress, ethernet::Header::parse(frame.bytes())) else {
+            return Source::Gateway;
+        };
+        let known = self.neighbors.last_known(cx.now, Segment::Lan, header.source);
+        if known == Some(link.source) { Source::Station(link.source, port) } else { Source::Stranger(port) }
     }
 
     /// Who a packet with `key` is from, for a flow that it opens: one that is seen by the same port as

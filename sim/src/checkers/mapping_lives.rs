@@ -4,7 +4,8 @@
 //! The books are kept from the frames alone. A packet that comes from the LAN is found again on its way out
 //! by its content, which tells the mapping. From then on there are two times for each conversation: until
 //! the first it must stand, from the second on it must be gone. Between the two lies the slack of timers.
-//! A reboot loses every mapping, and so does another WAN address.
+//! A reboot loses every mapping, and so does another WAN address. Where the gateway says that flows have made room
+//! for others, those that nobody has answered or that are over may be the ones.
 
 mod conversation;
 mod neighbor;
@@ -54,6 +55,8 @@ pub struct MappingLives {
     neighbors: BTreeMap<Ipv4Addr, Neighbor>,
     wan_mac: Option<MacAddr>,
     external: Option<Ipv4Addr>,
+    /// What is wrong, unless the gateway says at the next report that flows have made room for others.
+    suspicion: Option<String>,
 }
 
 struct Mapping {
@@ -78,6 +81,7 @@ impl MappingLives {
             neighbors: BTreeMap::new(),
             wan_mac: None,
             external: None,
+            suspicion: None,
         }
     }
 
@@ -120,7 +124,8 @@ impl MappingLives {
         if let Some(known) = self.conversation_mut(kind, from, to).filter(|known| !known.tcp.is_reset) {
             known.may_live_on(kind, now);
         }
-        self.leaving.push(Waiting { kind, content: ip.content, inside: from, remote: to, at: now });
+        let (content, gives_way) = (ip.content, false);
+        self.leaving.push(Waiting { kind, content, inside: from, remote: to, at: now, gives_way });
     }
 
     /// A packet that leaves from an endpoint of the WAN's address: to the WAN, or back to the LAN.
@@ -156,7 +161,12 @@ impl MappingLives {
             let (inside, remote) = (show(inside), show(remote));
             return Err(format!("{kind:?} {inside} speaks to {remote} and is seen as it is")); // RFC 4787 REQ-9a
         }
-        self.check_identity(kind, inside, external, now)?;
+        if let Err((gives_way, message)) = self.check_identity(kind, inside, external, now) {
+            if !gives_way {
+                return Err(message);
+            }
+            self.suspicion.get_or_insert(message);
+        }
         let mapping = self
             .mappings
             .entry((kind, inside))
@@ -168,6 +178,7 @@ impl MappingLives {
         let conversation = mapping.conversations.entry(remote).or_default();
         if conversation.must_until <= now {
             conversation.tcp = Tcp::default();
+            conversation.is_answered = false;
         }
         conversation.tcp.hear_inside(&ip.transport);
         let life = conversation.tcp.life(kind);
@@ -180,23 +191,24 @@ impl MappingLives {
         Ok(())
     }
 
-    /// Whether an inside endpoint may be seen as `external`.
+    /// Whether an inside endpoint may be seen as `external`. If not, whether that is so all the same if the mapping
+    /// that it is not to be has made room for others, and what is wrong.
     fn check_identity(
         &self,
         kind: Kind,
         inside: Endpoint,
         external: Endpoint,
         now: Instant,
-    ) -> Result<(), String> {
+    ) -> Result<(), (bool, String)> {
         if let Some(mapping) = self.mappings.get(&(kind, inside))
             && mapping.external != external
             && mapping.must_until() > now
         {
             let (before, until) = (show(mapping.external), mapping.must_until());
             let (inside, external) = (show(inside), show(external));
-            return Err(format!(
-                "{kind:?} {inside} is seen as {external}, and was to be {before} until {until}"
-            ));
+            let message =
+                format!("{kind:?} {inside} is seen as {external}, and was to be {before} until {until}");
+            return Err((mapping.gives_way(kind), message));
         }
         if let Some(owner) = self.owners.get(&(kind, external)).filter(|owner| **owner != inside)
             && let Some(mapping) = self.mappings.get(&(kind, *owner))
@@ -205,7 +217,8 @@ impl MappingLives {
         {
             let until = mapping.must_until();
             let (owner, inside, external) = (show(*owner), show(inside), show(external));
-            return Err(format!("{kind:?} {external} stands for {inside}, and was {owner}'s until {until}"));
+            let message = format!("{kind:?} {external} stands for {inside}, and was {owner}'s until {until}");
+            return Err((mapping.gives_way(kind), message));
         }
         Ok(())
     }
@@ -226,8 +239,10 @@ impl MappingLives {
         let neighbor = self.neighbors.get(&inside.0).copied().unwrap_or_default();
         let is_told = neighbor.is_silent(now);
         if must_pass && now < conversation.must_until && mapping.external == external && !is_told {
-            self.entering.push_back(Waiting { kind, content: ip.content, inside, remote, at: now });
+            let (content, gives_way) = (ip.content, conversation.gives_way(kind));
+            self.entering.push_back(Waiting { kind, content, inside, remote, at: now, gives_way });
         }
+        conversation.is_answered |= mapping.external == external;
         if kind == Kind::Tcp {
             conversation.hear_outside(&ip.transport, now);
         }
@@ -284,8 +299,8 @@ impl MappingLives {
         self.mappings.get_mut(&(kind, inside))?.conversations.get_mut(&remote)
     }
 
-    /// Tells of a packet that should have reached the LAN by `now`.
-    fn check_entering(&mut self, now: Instant) -> Result<(), String> {
+    /// Tells of a packet that should have reached the LAN by `now`, if flows have not made room for others.
+    fn check_entering(&mut self, now: Instant, has_recycled: bool) -> Result<(), String> {
         while let Some(late) = self.entering.front().filter(|entering| entering.at + WAIT_MAX < now) {
             let neighbor = self.neighbors.get(&late.inside.0).copied().unwrap_or_default();
             let (kind, remote, inside, at) = (late.kind, show(late.remote), show(late.inside), late.at);
@@ -294,8 +309,9 @@ impl MappingLives {
             let conversation = self.conversation(kind, late.inside, late.remote);
             let is_overtaken =
                 kind == Kind::Tcp && conversation.is_some_and(|known| known.reached_at + WAIT_MAX >= at);
+            let is_excused = late.gives_way && has_recycled;
             self.entering.pop_front();
-            if !neighbor.is_sought() && !is_overtaken {
+            if !neighbor.is_sought() && !is_overtaken && !is_excused {
                 return Err(format!("{kind:?} {remote} does not reach {inside}, for all it sent at {at}"));
             }
         }
@@ -347,6 +363,10 @@ impl Mapping {
     fn must_until(&self) -> Instant {
         self.conversations.values().map(|conversation| conversation.must_until).max().unwrap_or_default()
     }
+
+    fn gives_way(&self, kind: Kind) -> bool {
+        self.conversations.values().all(|conversation| conversation.gives_way(kind))
+    }
 }
 
 impl Checker for MappingLives {
@@ -361,6 +381,7 @@ impl Checker for MappingLives {
     fn on_boot(&mut self) {
         self.forget_all();
         self.neighbors.clear();
+        self.suspicion = None;
     }
 
     fn on_reload(&mut self, config: &Config) {
@@ -407,7 +428,11 @@ impl Checker for MappingLives {
         if snapshot.status.wan.as_ref().is_none_or(|wan| wan.address.is_none()) {
             self.forget_all();
         }
-        self.check_entering(now)?;
+        let has_recycled = snapshot.counters.frames.flows_recycled > 0;
+        if let Some(message) = self.suspicion.take().filter(|_| !has_recycled) {
+            return Err(message);
+        }
+        self.check_entering(now, has_recycled)?;
         for flow in snapshot.flows.iter().flat_map(|flows| &flows.flows) {
             self.check_reported(flow, now)?;
         }

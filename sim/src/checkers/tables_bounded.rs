@@ -1,7 +1,7 @@
 //! Tables are bounded: none grows past its named maximum. Each worker has its own neighbours, stations and waiting
 //! frames; flows are limited together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
@@ -26,6 +26,9 @@ pub struct TablesBounded {
     workers: usize,
     flows: Limit,
     flows_per_host: Limit,
+    lan_ports: usize,
+    /// The ports behind which each station was seen since the gateway booted.
+    places: BTreeMap<String, BTreeSet<String>>,
     leases_max: usize,
 }
 
@@ -62,10 +65,15 @@ impl TablesBounded {
             workers: config.system.workers.into(),
             flows: Limit::new(flows_max),
             flows_per_host: Limit::new(flows_per_host_max),
+            lan_ports: config.lan.ports.len(),
+            places: BTreeMap::new(),
             leases_max: pool + config.dhcp.reservations.len(),
         }
     }
 }
+
+/// The part of a host's limit that the senders behind a port that ARP does not know have together.
+const STRANGERS_PART: usize = 4;
 
 /// How many flows there can be in all, of which workers have equal parts, and of one host.
 fn flows_max(config: &Config) -> [usize; 2] {
@@ -81,6 +89,16 @@ fn flows_per_host_max(limit: u32, workers: usize) -> usize {
     limit as usize + (workers - 1) * ((share / 16).max(1) + FLOWS_UNDER_WAY)
 }
 
+impl TablesBounded {
+    /// What can be seen of one address: a station has its limit behind each port that it has been at, and before ARP
+    /// knew the address, or while another machine claimed it, its flows were those of a port's strangers.
+    fn flows_of_an_address_max(&self) -> usize {
+        let each = self.flows_per_host.allowed;
+        let places = self.places.values().map(BTreeSet::len).max().unwrap_or(1);
+        each * places + (each / STRANGERS_PART).max(1) * self.lan_ports
+    }
+}
+
 impl Checker for TablesBounded {
     fn name(&self) -> &'static str {
         "tables-bounded"
@@ -93,6 +111,7 @@ impl Checker for TablesBounded {
     fn on_boot(&mut self) {
         self.flows.see(0);
         self.flows_per_host.see(0);
+        self.places.clear();
     }
 
     fn on_reload(&mut self, config: &Config) {
@@ -113,12 +132,15 @@ impl Checker for TablesBounded {
                 *per_host.entry(host).or_default() += 1;
             }
         }
+        for station in &snapshot.neighbors.stations {
+            self.places.entry(station.mac.clone()).or_default().insert(station.port.clone());
+        }
         let held_each = snapshot.neighbors.neighbors.iter().map(|neighbor| neighbor.held).max();
         let held = usize::try_from(snapshot.counters.frames.held).unwrap_or(usize::MAX);
         let most_of_a_host = per_host.into_values().max().unwrap_or(0);
         for (table, len, len_max) in [
             ("flows", snapshot.status.flows, self.flows.allowed),
-            ("flows of a host", most_of_a_host, self.flows_per_host.allowed),
+            ("flows of a host", most_of_a_host, self.flows_of_an_address_max()),
             ("leases", snapshot.status.leases, self.leases_max),
             ("neighbours", snapshot.neighbors.neighbors.len(), self.workers * NeighborTable::NEIGHBORS_MAX),
             ("stations", snapshot.neighbors.stations.len(), self.workers * BRIDGES * Bridge::STATIONS_MAX),
@@ -196,8 +218,10 @@ mod tests {
             let flows: Vec<_> = (0..count).map(flow).collect();
             Some(Flows { total: flows.len(), flows })
         };
-        assert!(!told(|snapshot| snapshot.flows = flows(2)));
-        assert!(told(|snapshot| snapshot.flows = flows(3)));
+        // One for each of the ports, of a stranger.
+        let flows_max = 2 + Config::default().lan.ports.len();
+        assert!(!told(|snapshot| snapshot.flows = flows(flows_max)));
+        assert!(told(|snapshot| snapshot.flows = flows(flows_max + 1)));
         assert!(told(|snapshot| snapshot.neighbors = neighbors(NeighborTable::NEIGHBORS_MAX + 1, 0)));
         assert!(told(|snapshot| snapshot.neighbors = neighbors(0, Bridge::STATIONS_MAX * 2 + 1)));
         assert!(!told(|snapshot| snapshot.neighbors = neighbors(NeighborTable::NEIGHBORS_MAX, 1)));

@@ -3,13 +3,16 @@
 mod rfc4787;
 mod rfc5382;
 mod rfc5508;
+mod room;
 mod visitors;
 
 use std::collections::BTreeSet;
 
 use super::*;
 use crate::config::Segment;
+use crate::port::PortId;
 use crate::wire::checksum::Sum;
+use crate::wire::ethernet::MacAddr;
 use crate::wire::tcp::Flags;
 
 const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
@@ -70,7 +73,17 @@ fn table() -> FlowTable {
 }
 
 fn outbound(client: Endpoint, remote: Endpoint) -> NewFlow {
-    NewFlow::Outbound { client: Client::Mapped(client), remote }
+    outbound_of(station(client.address), client, remote)
+}
+
+fn outbound_of(source: Source, client: Endpoint, remote: Endpoint) -> NewFlow {
+    NewFlow::Outbound { client: Client::Mapped(client), remote, source }
+}
+
+/// The machine that has an inside address.
+fn station(address: Ipv4Addr) -> Source {
+    let [_, _, c, d] = address.octets();
+    if address == WAN { Source::Gateway } else { Source::Station(MacAddr([2, 0, 0, 0, c, d]), PortId(0)) }
 }
 
 fn forwarded(remote: Endpoint, external: Endpoint, inside: Endpoint) -> NewFlow {
@@ -79,6 +92,13 @@ fn forwarded(remote: Endpoint, external: Endpoint, inside: Endpoint) -> NewFlow 
 
 fn open(table: &mut FlowTable, secs: u64, new: NewFlow, packet: &Packet) -> FlowId {
     table.open(at(secs), &new, EGRESS, packet).unwrap()
+}
+
+/// A flow of UDP that is answered.
+fn converse(table: &mut FlowTable, secs: u64, new: NewFlow) -> FlowId {
+    let id = open(table, secs, new, &UDP);
+    track(table, secs, id, Reply, &UDP);
+    id
 }
 
 /// What arrives from outside for a mapping: a new flow if it is let in.
@@ -208,8 +228,8 @@ fn the_gateways_own_connection_and_a_hosts_never_share_a_port() {
 #[test]
 fn a_full_table_refuses_what_is_new_and_keeps_what_is_there() {
     let mut table = table_with(&Nat { flows_max: 2, ..nat(AddressAndPortDependent) });
-    let kept = open(&mut table, 0, outbound(pc(2, 1), remote(1, 443)), &UDP);
-    open(&mut table, 0, outbound(pc(3, 2), remote(1, 443)), &UDP);
+    let kept = converse(&mut table, 0, outbound(pc(2, 1), remote(1, 443)));
+    converse(&mut table, 0, outbound(pc(3, 2), remote(1, 443)));
     let new = outbound(pc(4, 3), remote(1, 443));
     assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::TableFull));
     assert_eq!(table.mappings_len(), 2);
@@ -245,9 +265,9 @@ fn the_gateway_opens_flows_for_all_hosts_and_not_for_the_whole_table() {
 fn limits_can_be_raised_and_lowered_while_flows_go_on() {
     let limited = |flows_max| Nat { flows_max, flows_per_host_max: 4096, ..nat(AddressAndPortDependent) };
     let mut table = table_with(&limited(4));
-    table.configure(&limited(3000));
+    table.configure(&limited(3100));
     for port in 1..=3000 {
-        open(&mut table, 0, outbound(pc(2, port), remote(1, port)), &UDP);
+        converse(&mut table, 0, outbound(pc(2, port), remote(1, port)));
     }
     table.configure(&Nat { filtering: AddressDependent, ..limited(1) });
     assert_eq!(table.len(), 3000);
@@ -270,7 +290,8 @@ fn a_new_external_address_ends_what_went_through_the_old_one() {
     open(&mut table, 0, forwarded(remote(1, 6000), wan(8443), pc(20, 443)), &SYN);
     let elsewhere = Ipv4Addr::new(192, 0, 2, 1);
     let routed = Binding { inside: pc(4, 1), external: pc(4, 1) };
-    let untouched = NewFlow::Outbound { client: Client::Static(routed), remote: remote(1, 2) };
+    let (client, source) = (Client::Static(routed), station(pc(4, 0).address));
+    let untouched = NewFlow::Outbound { client, remote: remote(1, 2), source };
     open(&mut table, 0, untouched, &UDP);
     table.set_external_address(Some(WAN));
     assert_eq!(table.len(), 3);
@@ -295,7 +316,7 @@ fn a_port_that_becomes_reserved_is_taken_from_its_mapping() {
 #[test]
 fn exhausted_ports_refuse_a_new_mapping_and_serve_an_old_one() {
     let mut table = table();
-    open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
+    converse(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)));
     table.set_reserved_ports(Protocol::UDP, [0..=4999, 5001..=65535].into_iter());
     let new = outbound(pc(3, 5000), remote(1, 443));
     assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::PortsExhausted));
@@ -333,7 +354,7 @@ fn a_new_mapping_evades_the_default_machines_flow_to_the_same_remote() {
 fn timeouts_are_handled_in_bounded_steps() {
     let flows = FlowTable::<Ipv4Addr>::EXPIRIES_MAX as u32 * 2;
     let mut table =
-        table_with(&Nat { flows_max: flows, flows_per_host_max: flows, ..nat(EndpointIndependent) });
+        table_with(&Nat { flows_max: 2 * flows, flows_per_host_max: flows, ..nat(EndpointIndependent) });
     for port in 1..=flows as u16 {
         open(&mut table, 0, outbound(pc(2, port), remote(1, 443)), &UDP);
     }

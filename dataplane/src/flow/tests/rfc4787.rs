@@ -138,7 +138,7 @@ fn a_refused_packet_reserves_and_refreshes_nothing() {
     open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
     knock(&mut table, 299, remote(2, 9), 5000, &UDP).unwrap_err();
     assert_eq!(table.len(), 1);
-    assert_eq!(table.quotas.count(Quota { host: pc(2, 0).address, role: super::entry::Role::Server }), 0);
+    assert_eq!(table.quotas.count(Quota::Server(pc(2, 0).address)), 0);
     expire(&mut table, 300);
     assert_eq!((table.len(), table.mappings_len()), (0, 0));
 }

@@ -94,18 +94,18 @@ fn who_shakes_hands_in_time_is_kept_through_a_flood() {
 fn a_full_table_recycles_for_the_inside_too() {
     let mut table = table_with(&Nat { flows_max: 8, ..nat(AddressAndPortDependent) });
     for port in 1..=6 {
-        open(&mut table, 0, outbound(pc(2, port), remote(9, 443)), &UDP);
+        converse(&mut table, 0, outbound(pc(2, port), remote(9, 443)));
     }
     open(&mut table, 0, visitor(1, 1), &SYN);
     open(&mut table, 0, visitor(2, 1), &SYN);
-    open(&mut table, 0, outbound(pc(3, 1), remote(9, 443)), &UDP);
+    converse(&mut table, 0, outbound(pc(3, 1), remote(9, 443)));
     assert!(!is_open(&table, 1, 1) && is_open(&table, 2, 1));
-    open(&mut table, 0, outbound(pc(3, 2), remote(9, 443)), &UDP);
+    converse(&mut table, 0, outbound(pc(3, 2), remote(9, 443)));
     let more = outbound(pc(3, 3), remote(9, 443));
     assert_eq!(
         knock_with(&mut table, more, &UDP),
         Err(Refused::TableFull),
-        "nothing of the inside's own ends"
+        "nothing of the inside's own ends that is answered"
     );
     assert_eq!(table.recycled(), 2);
 }

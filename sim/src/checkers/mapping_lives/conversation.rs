@@ -30,6 +30,8 @@ pub struct Conversation {
     pub may_until: Instant,
     /// When something from outside reached the inside last.
     pub reached_at: Instant,
+    /// Whether something from outside has answered it.
+    pub is_answered: bool,
     pub tcp: Tcp,
 }
 
@@ -48,6 +50,15 @@ impl Conversation {
     /// The inside sends at `now`, whatever becomes of that: what is not reset may live on.
     pub fn may_live_on(&mut self, kind: Kind, now: Instant) {
         self.may_until = self.may_until.max(now + self.tcp.life(kind) + SLACK);
+    }
+
+    /// Whether it may end to make room for others: nobody has answered it, or it is over.
+    pub fn gives_way(&self, kind: Kind) -> bool {
+        let Tcp { is_established, is_reset, .. } = self.tcp;
+        match kind {
+            Kind::Tcp => !is_established || is_reset || self.tcp.is_closing(),
+            Kind::Udp | Kind::Echo => !self.is_answered,
+        }
     }
 
     /// Only of an established connection, to which the inside has agreed, do segments from outside

@@ -27,7 +27,8 @@ impl Office {
     fn out(&mut self, secs: u64, pc: &str, port: u16, transport: Transport) -> Result<(), String> {
         self.content += 1;
         self.pass(secs, Way::In, Segment::Lan, packet(pc, SERVER, transport.clone()))?;
-        self.pass(secs, Way::Out, Segment::Wan, packet(WAN, SERVER, from(transport, port)))
+        self.pass(secs, Way::Out, Segment::Wan, packet(WAN, SERVER, from(transport, port)))?;
+        self.checker.suspicion.take().map_or(Ok(()), Err)
     }
 
     fn arrives(&mut self, secs: u64, port: u16, transport: Transport) {
@@ -44,7 +45,13 @@ impl Office {
     }
 
     fn lost(&mut self, secs: u64) -> Result<(), String> {
-        self.checker.check_entering(Instant::from_secs(secs) + WAIT_MAX + Duration::from_secs(1))
+        self.lost_though(secs, false)
+    }
+
+    /// As [`Office::lost`], where flows have made room for others or not.
+    fn lost_though(&mut self, secs: u64, has_recycled: bool) -> Result<(), String> {
+        let now = Instant::from_secs(secs) + WAIT_MAX + Duration::from_secs(1);
+        self.checker.check_entering(now, has_recycled)
     }
 }
 
@@ -75,6 +82,38 @@ fn established(office: &mut Office) {
     office.out(0, PC, 1_000, segment(1_000, 80, "S")).unwrap();
     office.back(0, 1_000, segment(80, 1_000, "SA")).unwrap();
     office.out(0, PC, 1_000, segment(1_000, 80, "A")).unwrap();
+}
+
+#[test]
+fn what_nobody_has_answered_may_have_made_room_for_others() {
+    let mut office = Office::new();
+    office.out(0, PC, 1_000, query()).unwrap();
+    office.arrives(1, 1_000, answer());
+    assert_eq!(office.lost_though(1, true), Ok(()));
+    office.arrives(2, 1_000, answer());
+    assert!(office.lost_though(2, true).unwrap_err().contains("does not reach"), "now it is answered");
+}
+
+#[test]
+fn another_endpoint_of_what_nobody_has_answered_is_told_with_the_next_report() {
+    let told = |is_answered: bool, flows_recycled: u64| {
+        let mut office = Office::new();
+        office.out(0, PC, 1_000, query()).unwrap();
+        if is_answered {
+            office.back(1, 1_000, answer()).unwrap();
+        }
+        let report = |recycled| {
+            let mut snapshot = crate::checkers::testing::snapshot(2);
+            snapshot.counters.frames.flows_recycled = recycled;
+            snapshot
+        };
+        office.content += 1;
+        office.pass(2, Way::In, Segment::Lan, packet(PC, SERVER, query())).unwrap();
+        let passed = office.pass(2, Way::Out, Segment::Wan, packet(WAN, SERVER, from(query(), 2_000)));
+        passed.and_then(|()| office.checker.on_snapshot(&report(flows_recycled))).is_err()
+    };
+    assert!(told(true, 0) && told(true, 1) && told(false, 0));
+    assert!(!told(false, 1));
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub struct Waiting {
     pub inside: Endpoint,
     pub remote: Endpoint,
     pub at: Instant,
+    /// What it belongs to may have ended to make room for others.
+    pub gives_way: bool,
 }
 
 /// Those that have come within [`WAIT_MAX`].

@@ -1,0 +1,370 @@
+//! Flows that the inside opened: which machine each counts against, and which gives way when room is needed.
+//!
+//! # Who a flow counts against
+//!
+//! A sender can write any source address into a packet. So a flow counts against its [`Source`]: the
+//! gateway; a station, which is a hardware address behind a port at an address that ARP knows it to have;
+//! or the strangers of a port, which are all other senders behind it together. A machine that forges
+//! addresses is one stranger however many it forges. A machine that forges another's hardware address too
+//! has another port.
+//!
+//! # Which flow gives way
+//!
+//! A flow of which the inside has had an answer stays: an established TCP connection, and UDP or an ICMP
+//! query of which a reply was seen. Every other flow is pending: nobody has answered it, or its connection
+//! is over. A pending flow stands in the queue of its holder and its protocol:
+//!
+//! ```text
+//!             established, or answered
+//!   pending ───────────────────────────▶ (stays)
+//!      ▲                                    │ closed, or reset
+//!      └────────────────────────────────────┘ at the end of the queue
+//! ```
+//!
+//! When room is needed, the oldest pending flow of the holder with the most of them gives way: with at
+//! least half as many as any other, so that this holder is found without a search. Holders are listed by
+//! the number of binary digits of their queues' lengths.
+//!
+//! A newcomer does not take from a holder that has fewer flows than itself: its own oldest pending flow gives
+//! way then.
+//!
+//! # Limits
+//!
+//! [`Holders::STATIONS_MAX`] holders are told apart. A station beyond them counts as a stranger of its port.
+
+use core::num::{NonZeroU16, NonZeroU32};
+
+use ahash::RandomState;
+
+use super::index::Index;
+use super::list::{Links, List};
+use super::slab::Slab;
+use crate::port::PortId;
+use crate::wire::ethernet::MacAddr;
+
+/// Which machine on the inside opens a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The gateway itself.
+    Gateway,
+    /// A hardware address behind a port, which ARP knows to have the flow's inside address.
+    Station(MacAddr, PortId),
+    /// A sender behind a port whose address ARP does not know to be its own.
+    Stranger(PortId),
+}
+
+/// A holder's number. It is valid while one of its flows lives, then used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HolderId(NonZeroU16);
+
+/// The kinds of ports that are counted apart: of TCP, of UDP, and the identifiers of ICMP queries.
+pub(super) const SPACES: usize = 3;
+
+/// All sources that have flows.
+pub(super) struct Holders {
+    holders: Slab<Holder>,
+    index: Index,
+    hasher: RandomState,
+    /// Links of pending flows, by flow.
+    pending: Links,
+    /// Of each space, the holders with pending flows, by the binary digits of their number.
+    ranks: [Ranks; SPACES],
+}
+
+struct Holder {
+    source: Source,
+    /// Flows of each space.
+    flows: [u32; SPACES],
+    /// Those that can be recycled, the oldest first.
+    queues: [List; SPACES],
+}
+
+struct Ranks {
+    links: Links,
+    lists: [List; RANKS],
+}
+
+/// The binary digits of a queue's length, at most those of the largest table's, and zero.
+const RANKS: usize = u32::BITS as usize + 1;
+
+impl Holders {
+    /// The most sources that are told apart, the strangers of each port and the gateway aside.
+    pub(super) const STATIONS_MAX: usize = 4096;
+
+    const HOLDERS_MAX: usize = Self::STATIONS_MAX + PortId::COUNT_MAX + 1;
+
+    /// Nobody, and no room for flows.
+    pub(super) fn new(hasher: RandomState) -> Self {
+        let (mut holders, mut index) = (Slab::new(), Index::new());
+        holders.reserve(Self::HOLDERS_MAX);
+        index.reserve(Self::HOLDERS_MAX);
+        let ranks = || {
+            let mut links = Links::new();
+            links.reserve(Self::HOLDERS_MAX);
+            Ranks { links, lists: [List::EMPTY; RANKS] }
+        };
+        Self { holders, index, hasher, pending: Links::new(), ranks: [ranks(), ranks(), ranks()] }
+    }
+
+    /// Makes room for flows numbered below `flows_max`.
+    pub(super) fn reserve(&mut self, flows_max: usize) {
+        self.pending.reserve(flows_max);
+    }
+
+    /// The source that a flow of `source` counts against: the strangers of its port if there is no place for
+    /// one more station.
+    pub(super) fn resolve(&self, source: Source) -> Source {
+        match source {
+            Source::Station(_, port)
+                if self.holders.len() >= Self::STATIONS_MAX && self.find(source).is_none() =>
+            {
+                Source::Stranger(port)
+            }
+            _ => source,
+        }
+    }
+
+    /// The flows that count against `source`.
+    pub(super) fn count(&self, source: Source) -> u32 {
+        self.find(source).map_or(0, |id| self.holders[id.slot()].flows.iter().sum())
+    }
+
+    /// Of the flows that count against `source`, those of `space`.
+    pub(super) fn count_in(&self, source: Source, space: usize) -> u32 {
+        self.find(source).map_or(0, |id| self.holders[id.slot()].flows[space])
+    }
+
+    /// The source of a holder.
+    pub(super) fn source(&self, id: HolderId) -> Source {
+        self.holders[id.slot()].source
+    }
+
+    /// A new flow of `source`, which is [resolved](Holders::resolve), is pending.
+    pub(super) fn arrive(&mut self, source: Source, space: usize, flow: u32) -> HolderId {
+        let id = self.find(source).unwrap_or_else(|| self.insert(source));
+        self.holders[id.slot()].flows[space] += 1;
+        self.enqueue(id, space, flow);
+        id
+    }
+
+    /// The flow, which `is_pending` or not, ends.
+    pub(super) fn leave(&mut self, id: HolderId, space: usize, flow: u32, is_pending: bool) {
+        if is_pending {
+            self.dequeue(id, space, flow);
+        }
+        let holder = &mut self.holders[id.slot()];
+        holder.flows[space] -= 1;
+        if holder.flows == [0; SPACES] {
+            let source = holder.source;
+            self.holders.remove(id.slot());
+            self.index.remove(self.hash(source), id.value());
+        }
+    }
+
+    /// The flow is pending: nobody would miss it much.
+    pub(super) fn enqueue(&mut self, id: HolderId, space: usize, flow: u32) {
+        let queue = &mut self.holders[id.slot()].queues[space];
+        let before = rank(queue.len());
+        self.pending.push(queue, flow);
+        let after = rank(queue.len());
+        self.ranks[space].change(id, before, after);
+    }
+
+    /// The flow is no longer pending.
+    pub(super) fn dequeue(&mut self, id: HolderId, space: usize, flow: u32) {
+        let queue = &mut self.holders[id.slot()].queues[space];
+        let before = rank(queue.len());
+        self.pending.remove(queue, flow);
+        let after = rank(queue.len());
+        self.ranks[space].change(id, before, after);
+    }
+
+    /// The pending flows of `space` from which a newcomer of `source` may take, the oldest first: those of the
+    /// holder with the most, or of `source` itself if that holder has fewer flows. A holder with fewer than
+    /// `least` flows gives none.
+    pub(super) fn pending_for(&self, source: Source, space: usize, least: u32) -> impl Iterator<Item = u32> {
+        let flows = |id: HolderId| self.holders[id.slot()].flows[space];
+        let giver = self.giver(self.most_pending(space), self.find(source), least, flows);
+        giver.into_iter().flat_map(move |id| self.pending.iter(&self.holders[id.slot()].queues[space]))
+    }
+
+    /// The oldest pending flow of any space from which a newcomer of `source` may take, by the same rule;
+    /// `None` for a newcomer that counts against no source.
+    pub(super) fn oldest_for(&self, source: Option<Source>, least: u32) -> Option<u32> {
+        let flows = |id: HolderId| self.holders[id.slot()].flows.iter().sum();
+        let most = (0..SPACES).filter_map(|space| self.most_pending(space));
+        let most = most.max_by_key(|id| self.longest_queue(*id).len());
+        self.longest_queue(self.giver(most, source.and_then(|source| self.find(source)), least, flows)?)
+            .first()
+    }
+
+    /// The oldest pending flow of `source` itself.
+    pub(super) fn oldest_of(&self, source: Source) -> Option<u32> {
+        self.longest_queue(self.find(source)?).first()
+    }
+
+    /// Of the holder with the `most` pending flows and a newcomer's `own`, the one that gives way.
+    fn giver(
+        &self,
+        most: Option<HolderId>,
+        own: Option<HolderId>,
+        least: u32,
+        flows: impl Fn(HolderId) -> u32,
+    ) -> Option<HolderId> {
+        let own_flows = own.map_or(0, &flows);
+        let is_giver = |most: &HolderId| flows(*most) >= own_flows.max(least);
+        most.filter(is_giver).or(own.filter(|_| own_flows >= least))
+    }
+
+    fn longest_queue(&self, id: HolderId) -> &List {
+        let [first, others @ ..] = &self.holders[id.slot()].queues;
+        others.iter().fold(first, |longest, queue| if queue.len() > longest.len() { queue } else { longest })
+    }
+
+    fn most_pending(&self, space: usize) -> Option<HolderId> {
+        let Ranks { lists, .. } = &self.ranks[space];
+        lists.iter().rev().find_map(List::first).map(HolderId::new)
+    }
+
+    fn insert(&mut self, source: Source) -> HolderId {
+        let slot = self.holders.insert(Holder { source, flows: [0; SPACES], queues: [List::EMPTY; SPACES] });
+        let id = HolderId::new(slot);
+        self.index.insert(self.hash(source), id.value());
+        id
+    }
+
+    fn find(&self, source: Source) -> Option<HolderId> {
+        let is_it = |value: NonZeroU32| self.holders[value.get() - 1].source == source;
+        let found = self.index.find(self.hash(source), is_it)?;
+        Some(HolderId::new(found.get() - 1))
+    }
+
+    fn hash(&self, source: Source) -> u32 {
+        self.hasher.hash_one(source) as u32
+    }
+}
+
+impl HolderId {
+    fn new(slot: u32) -> Self {
+        Self(NonZeroU16::MIN.saturating_add(slot as u16))
+    }
+
+    fn slot(self) -> u32 {
+        u32::from(self.0.get()) - 1
+    }
+
+    fn value(self) -> NonZeroU32 {
+        NonZeroU32::MIN.saturating_add(self.slot())
+    }
+}
+
+// A holder's number has 16 bits.
+const _: () = assert!(Holders::HOLDERS_MAX < 1 << 16);
+
+impl Ranks {
+    /// The holder `id` goes from one rank to another.
+    fn change(&mut self, id: HolderId, before: usize, after: usize) {
+        if before == after {
+            return;
+        }
+        if before > 0 {
+            self.links.remove(&mut self.lists[before], id.slot());
+        }
+        if after > 0 {
+            self.links.push(&mut self.lists[after], id.slot());
+        }
+    }
+}
+
+fn rank(len: u32) -> usize {
+    (u32::BITS - len.leading_zeros()) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PORT: PortId = PortId(0);
+
+    fn holders() -> Holders {
+        let mut holders = Holders::new(RandomState::with_seeds(1, 2, 3, 4));
+        holders.reserve(10_000);
+        holders
+    }
+
+    fn station(number: u16) -> Source {
+        let [a, b] = number.to_be_bytes();
+        Source::Station(MacAddr([2, 0, 0, 0, a, b]), PORT)
+    }
+
+    fn pending(holders: &Holders, source: Source) -> Vec<u32> {
+        holders.pending_for(source, 0, 0).collect()
+    }
+
+    #[test]
+    fn the_holder_with_the_most_pending_flows_gives_its_oldest() {
+        let mut holders = holders();
+        let busy: Vec<_> = (0..8).map(|flow| holders.arrive(station(1), 0, flow)).collect();
+        holders.arrive(station(2), 0, 8);
+        assert_eq!(pending(&holders, station(3)), [0, 1, 2, 3, 4, 5, 6, 7]);
+        for flow in 0..7 {
+            holders.dequeue(busy[0], 0, flow);
+        }
+        assert_eq!(pending(&holders, station(3)).len(), 1, "either has one");
+        holders.leave(busy[0], 0, 7, true);
+        assert_eq!(pending(&holders, station(3)), [8]);
+        holders.enqueue(busy[0], 0, 3);
+        holders.enqueue(busy[0], 0, 1);
+        assert_eq!(pending(&holders, station(3)), [3, 1], "what is over has joined at the end");
+    }
+
+    #[test]
+    fn who_has_more_takes_from_itself_and_who_has_few_gives_none() {
+        let mut holders = holders();
+        let busy = holders.arrive(station(1), 0, 0);
+        (1..5).for_each(|flow| assert_eq!(holders.arrive(station(1), 0, flow), busy));
+        (1..5).for_each(|flow| holders.dequeue(busy, 0, flow));
+        (5..8).for_each(|flow| _ = holders.arrive(station(2), 0, flow));
+        assert_eq!(pending(&holders, station(1)), [0]);
+        assert_eq!(holders.oldest_for(Some(station(1)), 0), Some(0));
+        for newcomer in [station(2), station(3)] {
+            assert_eq!(pending(&holders, newcomer), [5, 6, 7]);
+            assert_eq!(holders.oldest_for(Some(newcomer), 3), Some(5));
+            assert_eq!(holders.oldest_for(Some(newcomer), 4), None);
+        }
+        holders.dequeue(busy, 0, 0);
+        assert_eq!(pending(&holders, station(1)), [0; 0]);
+        assert_eq!(holders.oldest_for(Some(station(1)), 0), None);
+    }
+
+    #[test]
+    fn spaces_are_apart_and_the_table_has_them_all() {
+        let mut holders = holders();
+        (0..4).for_each(|flow| _ = holders.arrive(station(1), 0, flow));
+        (4..10).for_each(|flow| _ = holders.arrive(station(1), 1, flow));
+        holders.arrive(station(2), 2, 10);
+        assert_eq!(holders.pending_for(station(3), 1, 0).next(), Some(4));
+        assert_eq!(holders.pending_for(station(3), 2, 0).next(), Some(10));
+        assert_eq!(holders.oldest_for(None, 10), Some(4));
+        assert_eq!(holders.oldest_of(station(1)), Some(4));
+        assert_eq!((holders.count(station(1)), holders.count_in(station(1), 1)), (10, 6));
+    }
+
+    #[test]
+    fn stations_beyond_the_most_are_strangers_of_their_port() {
+        let mut holders = holders();
+        let last = Holders::STATIONS_MAX as u16;
+        let ids: Vec<_> = (0..last).map(|at| holders.arrive(station(at), 0, at.into())).collect();
+        assert_eq!(holders.resolve(station(0)), station(0));
+        assert_eq!(holders.resolve(station(last)), Source::Stranger(PORT));
+        assert_eq!(holders.resolve(Source::Gateway), Source::Gateway);
+        for (at, source) in
+            (0..64).map(|port| Source::Stranger(PortId(port))).chain([Source::Gateway]).enumerate()
+        {
+            holders.arrive(source, 0, u32::from(last) + at as u32);
+        }
+        holders.leave(ids[7], 0, 7, true);
+        (0..66).for_each(|at| holders.leave(ids[100 + at], 0, 100 + at as u32, true));
+        assert_eq!(holders.resolve(station(last)), station(last), "who has nothing takes no place");
+    }
+}

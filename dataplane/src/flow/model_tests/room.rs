@@ -1,0 +1,272 @@
+//! The model of room: who may have what, and what gives way. Where the table may choose, its choice is checked
+//! and taken over.
+
+use super::*;
+
+/// How far a newcomer has come in its search of a room.
+#[derive(Default)]
+struct Search {
+    /// Steps tried.
+    tried: u32,
+    /// 0: it leaves the reserve. 1: it leaves the gateway's part of that. 2: it leaves nothing.
+    reach: usize,
+}
+
+impl Model {
+    fn floor(&self) -> usize {
+        (self.limits.1 / 4).max(1)
+    }
+
+    /// The ports above 1023 that mappings of `protocol` may have, and those that are free.
+    pub(super) fn ports(&self, protocol: Protocol) -> [usize; 2] {
+        let high = |range: &RangeInclusive<u16>| (*range.start()).max(1024)..=*range.end();
+        let reserved: usize = self.reserved.iter().map(|range| high(range).len()).sum();
+        let mappings = self.mappings.iter().filter(|((other, _), _)| *other == protocol);
+        let owned = mappings.filter(|(_, mapping)| mapping.external.port >= 1024).count();
+        [64512 - reserved, 64512 - reserved - owned]
+    }
+
+    /// The flows of `source`, of one protocol's kind or of all.
+    fn flows_of(&self, source: Source, space: Option<usize>) -> usize {
+        self.of(source, space).count()
+    }
+
+    fn of(&self, source: Source, space: Option<usize>) -> impl Iterator<Item = &ModelFlow> {
+        let is_of = move |flow: &&ModelFlow| {
+            flow.source == Some(source) && space.is_none_or(|space| space_of(flow.keys[0].protocol) == space)
+        };
+        self.flows.iter().filter(is_of)
+    }
+
+    /// The pending flows of `source` in `space`, the oldest first.
+    fn pending(&self, source: Source, space: usize) -> Vec<[FlowKey; 2]> {
+        let mut pending: Vec<_> =
+            self.of(source, Some(space)).filter(|flow| flow.visit == Visit::Pending).collect();
+        pending.sort_by_key(|flow| flow.queued_at);
+        pending.into_iter().map(|flow| flow.keys).collect()
+    }
+
+    fn sources(&self) -> Vec<Source> {
+        let mut sources = Vec::new();
+        for source in self.flows.iter().filter_map(|flow| flow.source) {
+            if !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
+        sources
+    }
+
+    /// The sources with the most pending flows in `space`, to a power of two.
+    fn most_pending(&self, space: usize) -> Vec<Source> {
+        let digits = |source: &Source| usize::BITS - self.pending(*source, space).len().leading_zeros();
+        let sources = self.sources();
+        let most = sources.iter().map(digits).max().unwrap_or(0);
+        sources.into_iter().filter(|source| most > 0 && digits(source) == most).collect()
+    }
+
+    /// What gives way for `own` when it is `most` that has the most pending flows.
+    fn giver(&self, most: Source, own: Option<Source>, least: usize, space: Option<usize>) -> Option<Source> {
+        let own_flows = own.map_or(0, |own| self.flows_of(own, space));
+        if self.flows_of(most, space) >= own_flows.max(least) {
+            return Some(most);
+        }
+        own.filter(|_| own_flows >= least)
+    }
+
+    /// The oldest pending flow of the longest queue of `source`.
+    fn oldest_of(&self, source: Source) -> Vec<[FlowKey; 2]> {
+        let queues = [0, 1, 2].map(|space| self.pending(source, space));
+        let longest = queues.iter().map(Vec::len).max().unwrap_or(0);
+        queues.into_iter().find(|queue| queue.len() == longest).into_iter().flatten().take(1).collect()
+    }
+
+    /// What may give way in the table: sets of flows, of which the table has ended one or another.
+    fn may_give_way(&self, own: Option<Source>, least: usize) -> Vec<Vec<[FlowKey; 2]>> {
+        let most: Vec<_> = (0..3).flat_map(|space| self.most_pending(space)).collect();
+        let givers = most.iter().map(|most| self.giver(*most, own, least, None));
+        let givers =
+            givers.chain(most.is_empty().then(|| own.filter(|own| self.flows_of(*own, None) >= least)));
+        givers.map(|giver| giver.map_or(Vec::new(), |giver| self.oldest_of(giver))).collect()
+    }
+
+    /// What may give way for a port of `protocol`.
+    fn may_free_port(&self, own: Source, protocol: Protocol, least: usize) -> Vec<Vec<[FlowKey; 2]>> {
+        let space = space_of(protocol);
+        let most = self.most_pending(space);
+        let givers = most.iter().map(|most| self.giver(*most, Some(own), least, Some(space)));
+        let alone = Some(own).filter(|own| self.flows_of(*own, Some(space)) >= least);
+        let users = |client: Endpoint| {
+            let uses =
+                |flow: &&ModelFlow| flow.keys[0].protocol == protocol && flow.mapped.contains(&Some(client));
+            self.flows.iter().filter(uses).count()
+        };
+        let ended = |giver: Source| {
+            let pending = self.pending(giver, space);
+            match pending.iter().find(|keys| users(keys[0].source) == 1) {
+                Some(alone) => vec![*alone],
+                None => pending,
+            }
+        };
+        let givers = givers.chain(most.is_empty().then_some(alone));
+        givers.map(|giver| giver.map_or(Vec::new(), ended)).collect()
+    }
+
+    /// The oldest flow from outside of those that count against `quota`.
+    fn queued_to(&self, quota: Quota) -> Vec<[FlowKey; 2]> {
+        let queue = self.queue().into_iter().map(|at| &self.flows[at]);
+        queue.filter(|flow| self.quota(flow) == quota).map(|flow| flow.keys).take(1).collect()
+    }
+
+    /// Ends the flows that the table has ended of one of the sets that `may` give way, but leaves the mapping of
+    /// `server`. The table's choice is taken over: those that it has `gone`. Whether there were any.
+    fn recycle(
+        &mut self,
+        may: &[Vec<[FlowKey; 2]>],
+        gone: &mut Vec<[FlowKey; 2]>,
+        server: Option<(Protocol, Endpoint)>,
+    ) -> bool {
+        let is_gone = |set: &&Vec<[FlowKey; 2]>| gone.starts_with(set);
+        let sets = may.iter().filter(|set| !set.is_empty());
+        let Some(chosen) = sets.clone().find(is_gone).cloned() else {
+            assert!(may.iter().any(Vec::is_empty) || sets.count() == 0, "one of {may:?} gives way");
+            return false;
+        };
+        gone.drain(..chosen.len());
+        let over: Vec<_> = self.flows.iter().map(|flow| chosen.contains(&flow.keys)).collect();
+        self.end_but(server, |at| over[at]);
+        true
+    }
+}
+
+impl Pair {
+    /// Whether there is room for a new flow, for which others may have to give way.
+    pub(super) fn model_admit(
+        &mut self,
+        key: &FlowKey,
+        client: Option<Endpoint>,
+        server: Option<(Protocol, Endpoint)>,
+        quota: Quota,
+        gone: &mut Vec<[FlowKey; 2]>,
+    ) -> Result<(), Refused> {
+        let [ports, _] = self.model.ports(key.protocol);
+        let (mut flows, mut free) = (Search::default(), Search::default());
+        let mut tried_own = false;
+        loop {
+            let leaves = [self.model.limits.0 / 32, self.model.limits.0 / 128, 0][flows.reach];
+            let leaves_ports = [ports / 8, ports / 32, 0][free.reach];
+            let admitted = self.model_admits(key, client, server, quota, leaves, leaves_ports);
+            let Err(refused) = admitted else { return Ok(()) };
+            let own = match quota {
+                Quota::Client(source) => Some(source),
+                Quota::Server(_) | Quota::Hairpin(_) => None,
+            };
+            let floor = self.model.floor();
+            let has_room = match refused {
+                Refused::HostLimit if !tried_own => {
+                    tried_own = true;
+                    let may = match quota {
+                        Quota::Server(_) => self.model.queued_to(quota),
+                        Quota::Client(source @ Source::Stranger(_)) => self.model.oldest_of(source),
+                        _ => Vec::new(),
+                    };
+                    self.model.recycle(&[may], gone, server)
+                }
+                Refused::TableFull => loop {
+                    let (before, mut has_recycled) = (flows.reach, false);
+                    flows.tried += 1;
+                    match flows.tried {
+                        1 | 3 => {
+                            let least = if flows.tried == 1 { floor } else { 0 };
+                            let may = match self.model.queue().first() {
+                                _ if self.model.flows.len() > self.model.limits.0 => Vec::new(),
+                                Some(oldest) => vec![vec![self.model.flows[*oldest].keys]],
+                                None if matches!(quota, Quota::Server(_)) => Vec::new(),
+                                None => self.model.may_give_way(own, least),
+                            };
+                            has_recycled = self.model.recycle(&may, gone, server);
+                            flows.reach = if has_recycled { 2 } else { before };
+                        }
+                        2 => {
+                            let is_entitled = match own {
+                                Some(source) => self.model.flows_of(source, None) < floor,
+                                None => matches!(quota, Quota::Hairpin(_)),
+                            };
+                            if is_entitled {
+                                flows.reach = before.max(1);
+                            }
+                        }
+                        _ => break false,
+                    }
+                    if has_recycled || flows.reach > before {
+                        break true;
+                    }
+                },
+                Refused::PortsExhausted => loop {
+                    let (Some(source), reach, mut has_recycled) = (own, free.reach, false) else {
+                        break false;
+                    };
+                    let space = Some(space_of(key.protocol));
+                    free.tried += 1;
+                    match free.tried {
+                        1 | 3 => {
+                            let least = if free.tried == 1 { floor } else { 0 };
+                            let may = self.model.may_free_port(source, key.protocol, least);
+                            let [_, before] = self.model.ports(key.protocol);
+                            self.model.recycle(&may, gone, server);
+                            let [_, after] = self.model.ports(key.protocol);
+                            has_recycled = after > before;
+                            free.reach = if has_recycled { 2 } else { reach };
+                        }
+                        2 if self.model.flows_of(source, space) < floor => free.reach = reach.max(1),
+                        2 => {}
+                        _ => break false,
+                    }
+                    if has_recycled || free.reach > reach {
+                        break true;
+                    }
+                },
+                _ => false,
+            };
+            if !has_room {
+                return Err(refused);
+            }
+        }
+    }
+
+    /// Whether a new flow meets the filter and the limits, and leaves so much room and so many ports free.
+    fn model_admits(
+        &self,
+        key: &FlowKey,
+        client: Option<Endpoint>,
+        server: Option<(Protocol, Endpoint)>,
+        quota: Quota,
+        leaves: usize,
+        leaves_ports: usize,
+    ) -> Result<(), Refused> {
+        let from = key.source.address;
+        if server.is_some_and(|server| !self.model.admits(server, from)) {
+            return Err(Refused::Filtered);
+        }
+        if matches!(quota, Quota::Server(_))
+            && self.model.visits(from, Visit::HalfOpen) >= self.model.half_open_each_max()
+        {
+            return Err(Refused::SourceLimit);
+        }
+        self.model.limit(quota, leaves)?;
+        let Some(client) = client else { return Ok(()) };
+        let has_mapping = self.model.mappings.contains_key(&(key.protocol, client));
+        let [_, free] = self.model.ports(key.protocol);
+        let is_low_free = || {
+            let is_owned = |port: u16| {
+                let mut mappings = self.model.mappings.iter();
+                mappings.any(|((other, _), mapping)| *other == key.protocol && mapping.external.port == port)
+            };
+            (1..1024).any(|port| !has(self.model.reserved, port) && !is_owned(port))
+        };
+        if has_mapping || free > leaves_ports || client.port < 1024 && is_low_free() {
+            Ok(())
+        } else {
+            Err(Refused::PortsExhausted)
+        }
+    }
+}

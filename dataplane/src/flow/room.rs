@@ -1,0 +1,218 @@
+//! Room for a newcomer: which reserves it may reach into, and what gives way to it.
+//!
+//! The table and the external ports of each protocol are rooms that all share. When one is full but for its
+//! reserve, this is tried in turn:
+//!
+//! 1. A flow gives way: for the table, the oldest from outside that has proved nothing (`visitors`); then,
+//!    for a newcomer from the inside, a pending flow of the inside (`holders`), of a holder that has no less
+//!    than its floor.
+//! 2. A newcomer that has less than its floor takes of the reserve, but leaves the gateway's part of it. The
+//!    gateway takes of all of it.
+//! 3. A pending flow of any holder gives way.
+//!
+//! So no flood takes the last room, whether its flows are answered or not; a host gets its floor while
+//! there are not very many hosts; and the gateway's own questions have ports when the office has none.
+//!
+//! A flow frees a port only if no other uses its mapping. [`LOOKS_MAX`] flows are looked at for one that does.
+//! If there is none, all of them end, as they would stand in the way of the next newcomer too.
+
+use super::entry::Quota;
+use super::holders::Source;
+use super::key::Address;
+use super::open::NewFlow;
+use super::{FlowId, FlowTable, Refused};
+use crate::nat::mapping::space_of;
+use crate::wire::ipv4::Protocol;
+
+/// How far a newcomer reaches into a room's reserve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reach {
+    /// Not into the reserve.
+    #[default]
+    Common,
+    /// Into the reserve, but not into the gateway's part of it.
+    Floor,
+    /// Into all that there is.
+    All,
+}
+
+impl Reach {
+    /// Of `len` ports, how many must stay free.
+    pub(crate) fn leaves_ports(self, len: u32) -> u32 {
+        self.leaves(len / PORTS_RESERVE_PART, len / PORTS_GATEWAY_PART)
+    }
+
+    /// Of a table for `len` flows, how much room must stay free.
+    pub(super) fn leaves_flows(self, len: u32) -> u32 {
+        self.leaves(len / FLOWS_RESERVE_PART, len / FLOWS_GATEWAY_PART)
+    }
+
+    fn leaves(self, reserve: u32, gateway: u32) -> u32 {
+        match self {
+            Self::Common => reserve,
+            Self::Floor => gateway,
+            Self::All => 0,
+        }
+    }
+}
+
+/// The parts of each protocol's ports that are the reserve, and of that the gateway's.
+const PORTS_RESERVE_PART: u32 = 8;
+const PORTS_GATEWAY_PART: u32 = 32;
+/// The same of the table's room. What one host can have is a smaller part of it than of the ports.
+const FLOWS_RESERVE_PART: u32 = 32;
+const FLOWS_GATEWAY_PART: u32 = 128;
+/// A host's floor in each room, of the table's flows and of each protocol's: a part of its limit, and so many at
+/// most. A page with all its parts takes fewer than a hundred.
+const FLOOR_PART: u32 = 4;
+const FLOOR_MAX: u32 = 256;
+/// So many flows are looked at for one that will do: of a host's, those that flood it fill the queue.
+const LOOKS_MAX: usize = 64;
+
+/// What a newcomer has tried in one room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Tried {
+    #[default]
+    Nothing,
+    /// A flow of a holder above its floor.
+    Crowd,
+    /// The reserve.
+    Reserve,
+    /// A flow of any holder.
+    Any,
+}
+
+/// How far a newcomer has come in its search of one room.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Room {
+    pub(super) reach: Reach,
+    tried: Tried,
+}
+
+/// How far a newcomer has come in its search for room.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Search {
+    pub(super) flows: Room,
+    pub(super) ports: Room,
+    has_recycled_own: bool,
+}
+
+impl<A: Address> FlowTable<A> {
+    /// Looks for room for a flow of `protocol` that was `refused`. Whether another attempt is worth it: at most
+    /// three are for each room, and one for a limit.
+    pub(super) fn make_room(
+        &mut self,
+        new: &NewFlow<A>,
+        protocol: Protocol,
+        refused: Refused,
+        search: &mut Search,
+    ) -> bool {
+        let (quota, floor) = (self.quota(new), self.floor());
+        match refused {
+            Refused::HostLimit if !search.has_recycled_own => {
+                search.has_recycled_own = true;
+                self.recycle_own(quota)
+            }
+            Refused::TableFull => {
+                let entitled = self.entitled(quota, |table, source| table.holders.count(source));
+                search.flows.advance(entitled, floor, |least| self.recycle_any(quota, least))
+            }
+            Refused::PortsExhausted => {
+                let Quota::Client(source) = quota else { return false };
+                let space = space_of(protocol);
+                let entitled = self.entitled(quota, |table, source| table.holders.count_in(source, space));
+                search.ports.advance(entitled, floor, |least| self.recycle_port(source, protocol, least))
+            }
+            _ => false,
+        }
+    }
+
+    /// How far a newcomer reaches that has so many `flows` in a room.
+    fn entitled(&self, quota: Quota<A>, flows: impl Fn(&Self, Source) -> u32) -> Reach {
+        match quota {
+            Quota::Client(Source::Gateway) => Reach::All,
+            Quota::Client(source) if flows(self, source) < self.floor() => Reach::Floor,
+            // Its first half, on the way out, was entitled to it.
+            Quota::Hairpin(_) => Reach::Floor,
+            Quota::Client(_) | Quota::Server(_) => Reach::Common,
+        }
+    }
+
+    /// This shard's part of a host's floor.
+    fn floor(&self) -> u32 {
+        let floor = (self.nat.flows_per_host_max / FLOOR_PART).min(FLOOR_MAX);
+        (floor / u32::from(self.shard.count())).max(1)
+    }
+
+    /// Ends the oldest flow that counts against `quota` itself and can be recycled: to a host, the oldest from
+    /// outside among the first that stand in the queue; of the strangers of a port, who may be many machines,
+    /// the oldest pending one. A host that has used up its limit keeps what it has.
+    fn recycle_own(&mut self, quota: Quota<A>) -> bool {
+        let found = match quota {
+            Quota::Server(_) => {
+                let mut queue = self.visitors.queue().take(LOOKS_MAX);
+                queue.find(|id| self.quota_of(&self.flows[*id]) == quota)
+            }
+            Quota::Client(source @ Source::Stranger(_)) => self.holders.oldest_of(source),
+            Quota::Client(_) | Quota::Hairpin(_) => None,
+        };
+        self.recycle(found)
+    }
+
+    /// Ends the flow that makes room in the table: the oldest from outside that has proved nothing, or for the
+    /// inside a pending one of a holder with `least` flows or more. None does while there are more than there may
+    /// be since the limit was lowered, as that would not do.
+    fn recycle_any(&mut self, quota: Quota<A>, least: u32) -> bool {
+        if self.flows.len() > self.flows_max as usize {
+            return false;
+        }
+        let found = self.visitors.oldest().or_else(|| match quota {
+            Quota::Client(source) => self.holders.oldest_for(Some(source), least),
+            Quota::Hairpin(_) => self.holders.oldest_for(None, least),
+            Quota::Server(_) => None,
+        });
+        self.recycle(found)
+    }
+
+    /// Ends flows of a holder with `least` flows or more until a port of `protocol` is free for `source`.
+    fn recycle_port(&mut self, source: Source, protocol: Protocol, least: u32) -> bool {
+        let mut pending = [None; LOOKS_MAX];
+        let oldest = self.holders.pending_for(source, space_of(protocol), least);
+        pending.iter_mut().zip(oldest).for_each(|(place, id)| *place = Some(id));
+        let frees_port =
+            |id: &u32| self.flows[*id].mappings[0].is_some_and(|mapping| self.mappings.has_one_user(mapping));
+        if let Some(id) = pending.into_iter().flatten().find(frees_port) {
+            return self.recycle(Some(id));
+        }
+        let before = self.mappings.free_ports(protocol);
+        pending.into_iter().for_each(|id| _ = self.recycle(id));
+        self.mappings.free_ports(protocol) > before
+    }
+
+    fn recycle(&mut self, found: Option<u32>) -> bool {
+        let Some(id) = found else { return false };
+        #[cfg(test)]
+        self.given_way.push(self.flows[id].keys);
+        self.remove(FlowId(id));
+        self.recycled += 1;
+        true
+    }
+}
+
+impl Room {
+    /// Takes the next step, and those after it while a step does not help. Whether one did.
+    fn advance(&mut self, entitled: Reach, floor: u32, mut recycle: impl FnMut(u32) -> bool) -> bool {
+        while self.tried < Tried::Any {
+            let (tried, reach) = match self.tried {
+                Tried::Nothing => (Tried::Crowd, recycle(floor).then_some(Reach::All)),
+                Tried::Crowd => (Tried::Reserve, Some(entitled).filter(|entitled| *entitled > self.reach)),
+                Tried::Reserve | Tried::Any => (Tried::Any, recycle(0).then_some(Reach::All)),
+            };
+            *self = Self { tried, reach: reach.unwrap_or(self.reach) };
+            if reach.is_some() {
+                return true;
+            }
+        }
+        false
+    }
+}

@@ -38,7 +38,8 @@
 //! requests a second, and a network card that was really replaced is believed after 1.3 s at most.
 //!
 //! Where a lease or a reservation says who holds an address ([`Hearing::holder`]), nobody else is believed to
-//! have it, and the holder is believed at once.
+//! have it, and the holder is believed at once. When a lease begins, the neighbour is taken to be at its holder's
+//! hardware address ([`NeighborTable::follow_holders`]).
 //!
 //! Of several workers, all learn of a claim. The one that received it asks first; the others ask only if no
 //! answer has come within a third of the time.
@@ -355,6 +356,38 @@ impl NeighborTable {
             }
             entry.is_listed
         });
+    }
+
+    /// Moves the neighbours on `segment` whose addresses are held by other hardware addresses, as `holder` gives
+    /// them, to those. They are asked when they are next used. Returns how many were moved.
+    pub fn follow_holders(
+        &mut self,
+        now: Instant,
+        segment: Segment,
+        holder: impl Fn(Ipv4Addr) -> Option<MacAddr>,
+    ) -> u64 {
+        let mut moved = 0;
+        for place in 0..Self::NEIGHBORS_MAX {
+            let (index, way) = (place / WAYS, place % WAYS);
+            let (key_segment, ip) = unpack(self.sets[index].keys[way]);
+            let entry = &mut self.sets[index].entries[way];
+            if self.sets[index].keys[way] == EMPTY
+                || key_segment != segment
+                || !entry.state(now).has_address()
+            {
+                continue;
+            }
+            let Some(mac) = holder(ip).filter(|mac| *mac != entry.mac) else { continue };
+            moved += 1;
+            entry.mac = mac;
+            if entry.held.len() == 0 {
+                entry.phase = Phase::Known;
+                entry.deadline = now;
+            } else {
+                self.ask(now, index, way, Phase::Probe);
+            }
+        }
+        moved
     }
 
     /// Forgets all neighbours on `segment`, which has become another, and gives up their frames.

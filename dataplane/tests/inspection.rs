@@ -21,7 +21,7 @@ fn bench(inspection: Inspection) -> Bench {
     config.inspection = inspection;
     let mut bench = Bench::with_config(config);
     let reserved = Binding { ip: ALICE.address, mac: ALICE.mac, until: Instant::FAR_FUTURE };
-    bench.dataplane.set_bindings([reserved].into_iter().collect());
+    bench.dataplane.set_bindings(bench.now, [reserved].into_iter().collect());
     bench
 }
 

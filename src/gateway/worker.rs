@@ -146,7 +146,7 @@ impl<P: Port> Worker<P> {
         }
         let bindings = self.bindings.load();
         if !ptr::eq(&raw const **bindings, self.dataplane.bindings()) {
-            self.dataplane.set_bindings(Arc::clone(bindings));
+            self.dataplane.set_bindings(now, Arc::clone(bindings));
         }
     }
 

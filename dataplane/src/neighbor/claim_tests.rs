@@ -192,6 +192,12 @@ fn of_several_workers_the_others_ask_only_if_no_answer_has_come() {
     assert_eq!(hear_as(&mut table, millis(50), &answer, COPY), [], "the first tells of it");
     assert_eq!(table.lookup(millis(50), LAN, HOST), Some(mac(20)));
 
+    // A second claim within a second is doubted first, and then the same.
+    hear_as(&mut table, millis(500), &claim(mac(21)), COPY);
+    assert_eq!(timeout(&mut table, secs(1)), []);
+    assert_eq!(state(&table, secs(1), HOST), Some(State::Contested));
+    assert_eq!(hear_as(&mut table, millis(1050), &answer, COPY), []);
+
     hear_as(&mut table, secs(2), &claim(mac(21)), COPY);
     let at = |time| secs(2) + Duration::from_millis(time);
     assert_eq!([100, 200].map(|time| timeout(&mut table, at(time))), [vec![asked()], vec![asked()]]);
@@ -235,4 +241,26 @@ fn the_holder_of_a_lease_ends_a_contest() {
     let held_by = Hearing { holder: Some(mac(22)), ..Hearing::default() };
     let events = hear_as(&mut table, NOW, &claim(mac(22)), held_by);
     assert_eq!(events, [Seen::Moved(mac(20), mac(22)), Seen::Release(mac(22), 1)]);
+}
+
+#[test]
+fn a_neighbour_is_where_a_new_lease_says() {
+    let mut table = table_with_host();
+    let holder = |ip| (ip == HOST).then_some(mac(22));
+    assert_eq!(table.follow_holders(NOW, Segment::Wan, holder), 0);
+    assert_eq!(table.follow_holders(NOW, LAN, holder), 1);
+    assert_eq!(table.follow_holders(NOW, LAN, holder), 0);
+    assert_eq!(state(&table, NOW, HOST), Some(State::Stale));
+    assert_eq!(resolve(&mut table, NOW, HOST), Resolution::Known(mac(22)));
+    assert_eq!(timeout(&mut table, NOW), [Seen::Request(HOST, Some(mac(22)))]);
+}
+
+#[test]
+fn frames_held_for_a_contested_neighbour_wait_for_the_holder_of_a_new_lease() {
+    let mut table = table_with_host();
+    hear(&mut table, NOW, &claim(mac(21)), false);
+    resolve(&mut table, NOW, HOST);
+    assert_eq!(table.follow_holders(NOW, LAN, |_| Some(mac(22))), 1);
+    assert_eq!(timeout(&mut table, NOW), [Seen::Request(HOST, Some(mac(22)))]);
+    assert_eq!(reply(&mut table, NOW, HOST, mac(22)), [Seen::Release(mac(22), 1)]);
 }

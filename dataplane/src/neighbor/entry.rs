@@ -144,6 +144,9 @@ impl Entry {
         }
         if self.phase == Phase::Doubted {
             self.contest(now);
+            if now < self.deadline {
+                return;
+            }
         }
         if self.requests < NeighborTable::REQUESTS_MAX {
             self.requests += 1;

@@ -24,6 +24,8 @@ enum Step {
     Timeout,
     /// Time goes on.
     Wait { millis: u64 },
+    /// Every address of a segment is leased to one.
+    Follow { segment: Segment, mac: u8 },
     /// A segment has become another.
     Forget { segment: Segment },
 }
@@ -260,6 +262,25 @@ impl Model {
         events
     }
 
+    fn follow(&mut self, now: Instant, segment: Segment, mac: MacAddr) -> u64 {
+        let mut moved = 0;
+        for neighbor in &mut self.0 {
+            let is_known =
+                neighbor.shown(now).is_some_and(|shown| shown.mac.is_some_and(|known| known != mac));
+            if neighbor.host.0 != segment || !is_known {
+                continue;
+            }
+            moved += 1;
+            neighbor.mac = mac;
+            neighbor.phase = if neighbor.held.is_empty() {
+                ModelPhase::Known { until: now }
+            } else {
+                ModelPhase::Probe { requests: 0, next: now }
+            };
+        }
+        moved
+    }
+
     fn forget(&mut self, segment: Segment) -> Vec<Seen> {
         let (gone, left): (Vec<_>, Vec<_>) =
             self.0.drain(..).partition(|neighbor| neighbor.host.0 == segment);
@@ -335,6 +356,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         }),
         5 => Just(Step::Timeout),
         5 => millis.prop_map(|millis| Step::Wait { millis }),
+        1 => (segment.clone(), 1..4_u8).prop_map(|(segment, mac)| Step::Follow { segment, mac }),
         1 => segment.prop_map(|segment| Step::Forget { segment }),
     ];
     prop::collection::vec(step, 1..120)
@@ -375,6 +397,11 @@ proptest! {
                     table.handle_timeout(now, &mut collect);
                     expected = model.timeout(now);
                     prop_assert!(table.poll_timeout().is_none_or(|due| due > now));
+                }
+                Step::Follow { segment, mac } => {
+                    let mac = MacAddr([2, 0, 0, 0, 1, mac]);
+                    let moved = table.follow_holders(now, segment, |_| Some(mac));
+                    prop_assert_eq!(moved, model.follow(now, segment, mac));
                 }
                 Step::Forget { segment } => {
                     table.forget_segment(segment, &mut collect);

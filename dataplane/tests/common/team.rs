@@ -75,10 +75,10 @@ impl Team {
         }
     }
 
-    pub fn set_bindings(&mut self, bindings: Bindings) {
+    pub fn set_bindings(&mut self, now: Instant, bindings: Bindings) {
         let bindings = Arc::new(bindings);
         for worker in &mut self.workers {
-            worker.dataplane.set_bindings(Arc::clone(&bindings));
+            worker.dataplane.set_bindings(now, Arc::clone(&bindings));
         }
     }
 

@@ -9,6 +9,7 @@ mod frames_balance;
 mod hairpin_outside;
 mod icmp_calm;
 mod lan_hidden;
+mod leases_reach_holders;
 mod mapping_lives;
 mod mapping_not_shared;
 mod names_true;
@@ -121,6 +122,7 @@ pub fn for_config(
         Box::new(tables_bounded::TablesBounded::new(config)),
         Box::new(icmp_calm::IcmpCalm::default()),
         Box::new(one_lease_one_host::OneLeaseOneHost::default()),
+        Box::new(leases_reach_holders::LeasesReachHolders::default()),
         Box::new(names_true::NamesTrue::new(config, Rc::clone(tree), !starts_at_a_wrong_time)),
         Box::new(sources_true::SourcesTrue::new(config)),
         Box::new(state_sound::StateSound),

@@ -35,6 +35,8 @@ pub enum Shot {
     ToLan(Ipv4Addr),
     /// A datagram that claims to come from a LAN address.
     FromLan(Ipv4Addr),
+    /// An ARP answer that nobody asked for: an address is the attacker's.
+    Poison(Ipv4Addr),
     /// A segment to the victim's port that claims to come from a server that the victim talks to.
     Forged {
         /// The server and its port.
@@ -99,10 +101,13 @@ impl Attacker {
     }
 
     fn packet(&self, shot: Shot, victim: Ipv4Addr, victim_mac: MacAddr) -> Vec<u8> {
+        if let Shot::Poison(address) = shot {
+            return arp(ArpOperation::REPLY, address, victim_mac, victim);
+        }
         let mut frame = Vec::new();
         let own = self.address.octets();
         let (source, destination) = match shot {
-            Shot::Syn(_) | Shot::Udp(_) | Shot::Ping => (own, victim.octets()),
+            Shot::Syn(_) | Shot::Udp(_) | Shot::Ping | Shot::Poison(_) => (own, victim.octets()),
             Shot::ToLan(address) => (own, address.octets()),
             Shot::FromLan(address) | Shot::Forged { server: (address, _), .. } => {
                 (address.octets(), victim.octets())
@@ -113,7 +118,7 @@ impl Attacker {
         let written = match shot {
             Shot::Syn(port) => ip.tcp(SOURCE_PORT, port, 1, 1_024).syn().write(&mut frame, &[]),
             Shot::Udp(port) => ip.udp(SOURCE_PORT, port).write(&mut frame, b"knock"),
-            Shot::Ping => ip.icmpv4_echo_request(666, 1).write(&mut frame, b"knock"),
+            Shot::Ping | Shot::Poison(_) => ip.icmpv4_echo_request(666, 1).write(&mut frame, b"knock"),
             Shot::ToLan(_) | Shot::FromLan(_) => ip.udp(SOURCE_PORT, 137).write(&mut frame, b"knock"),
             Shot::Forged { server: (_, from_port), port, sequence, is_reset: true } => {
                 ip.tcp(from_port, port, sequence, 0).rst().write(&mut frame, &[])
@@ -129,20 +134,24 @@ impl Attacker {
     }
 
     fn arp(&self, operation: ArpOperation, target_mac: MacAddr, target: Ipv4Addr) -> Vec<u8> {
-        let destination = if operation == ArpOperation::REQUEST { MacAddr::BROADCAST } else { target_mac };
-        let header =
-            Ethernet2Header { source: MAC.0, destination: destination.0, ether_type: EtherType::ARP };
-        let arp = ArpEthIpv4Packet {
-            operation,
-            sender_mac: MAC.0,
-            sender_ipv4: self.address.octets(),
-            target_mac: target_mac.0,
-            target_ipv4: target.octets(),
-        };
-        let mut frame = header.to_bytes().to_vec();
-        frame.extend_from_slice(&ArpPacket::from(arp).to_bytes());
-        frame
+        arp(operation, self.address, target_mac, target)
     }
+}
+
+/// ARP by the attacker, who says that `sender` is its address.
+fn arp(operation: ArpOperation, sender: Ipv4Addr, target_mac: MacAddr, target: Ipv4Addr) -> Vec<u8> {
+    let destination = if operation == ArpOperation::REQUEST { MacAddr::BROADCAST } else { target_mac };
+    let header = Ethernet2Header { source: MAC.0, destination: destination.0, ether_type: EtherType::ARP };
+    let arp = ArpEthIpv4Packet {
+        operation,
+        sender_mac: MAC.0,
+        sender_ipv4: sender.octets(),
+        target_mac: target_mac.0,
+        target_ipv4: target.octets(),
+    };
+    let mut frame = header.to_bytes().to_vec();
+    frame.extend_from_slice(&ArpPacket::from(arp).to_bytes());
+    frame
 }
 
 impl Machine for Attacker {

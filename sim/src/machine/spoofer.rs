@@ -29,6 +29,8 @@ const NAMES_AT_ONCE: u64 = 10;
 pub enum Trick {
     /// Tells everybody once that an address is its own.
     Claim(Ipv4Addr),
+    /// Tells the gateway alone that an address is its own, by an answer that nobody asked for.
+    Poison(Ipv4Addr),
     /// Has an address by hand from now on: tells everybody, and answers for it.
     Take(Ipv4Addr),
     /// Sends a datagram to the internet in the name of an address.
@@ -83,6 +85,7 @@ impl Spoofer {
     fn play_one(&mut self, trick: Trick, gateway: MacAddr, transmit: &mut dyn FnMut(Vec<u8>)) {
         let frame = match trick {
             Trick::Claim(address) => claim(address),
+            Trick::Poison(address) => arp(ArpOperation::REPLY, address, gateway, self.gateway_address),
             Trick::Take(address) => {
                 self.taken.insert(address);
                 claim(address)

@@ -143,6 +143,13 @@ pub const SCENARIOS: &[Scenario] = &[
         build: |_, _| floods::name_flood(),
     },
     Scenario {
+        name: "poisoner",
+        about: "somebody in the office and somebody outside say that others' addresses are their own, all the time",
+        lasting_secs: 120,
+        lasting_secs_min: 120,
+        build: |_, _| poisoned(),
+    },
+    Scenario {
         name: "forwarded-server",
         about: "two PCs serve pages to the internet, one by a forward and one as the default machine",
         lasting_secs: 120,
@@ -227,6 +234,9 @@ pub const SCENARIOS: &[Scenario] = &[
         build: |_, _| bulk(),
     },
 ];
+
+/// The provider's router, in the network that an office has unless it says otherwise.
+const ROUTER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 
 /// The scenario called `name`.
 pub fn find(name: &str) -> Option<&'static Scenario> {
@@ -390,6 +400,25 @@ fn spoofed() -> Office {
         .expect("everybody works again", |account| {
             account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > 170))
         })
+}
+
+fn poisoned() -> Office {
+    // Every PC of the pool, and the provider's router, again and again for a minute.
+    let pcs = (0..600_u16).map(|round| Ipv4Addr::new(192, 168, 1, 2 + (round % 8) as u8));
+    let router = (0..3_000).map(|_| Shot::Poison(ROUTER));
+    office()
+        .pcs(8)
+        .lan_ports(2)
+        .chatting(8)
+        .visiting_every(Some(secs(4)))
+        .at(secs(30), spoof(pcs.map(Trick::Poison)))
+        .at(secs(30), attack(router))
+        .expect("every trick was played", |account| match (account.tricks, account.fired) {
+            (600, 3_000) => Ok(()),
+            played => Err(format!("{played:?}")),
+        })
+        .expect("every chat went on", |account| account.every_pc(|diary| chatted(diary, 100)))
+        .expect("no page failed", |account| account.every_pc(|diary| diary.pages_failed == 0))
 }
 
 fn forwarded_server() -> Office {

@@ -183,6 +183,7 @@ impl Picker {
                 _ => lan(self.rng.random()),
             };
             match self.rng.random_range(0..5) {
+                0 if address.octets()[3].is_multiple_of(2) => Trick::Poison(address),
                 0 => Trick::Claim(address),
                 1 => Trick::Take(lan(self.rng.random_range(2..=254))),
                 2 => Trick::SendAs(address),

@@ -1,0 +1,121 @@
+//! A lease is its holder's: what the gateway sends to a leased address goes to the hardware address that holds the
+//! lease, whoever else claims the address.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use gatepost_dataplane::MacAddr;
+use gatepost_dataplane::config::Segment;
+
+use super::{Checker, Passage, Snapshot, Way};
+use crate::packet::Content;
+
+/// Compares where packets go with what the gateway reports of its leases before and after.
+#[derive(Default)]
+pub struct LeasesReachHolders {
+    gateway: String,
+    holders: BTreeMap<Ipv4Addr, String>,
+    /// Where packets went, of those that did not go to the holder as it was last reported. A lease may have begun
+    /// since then.
+    elsewhere: BTreeMap<Ipv4Addr, MacAddr>,
+}
+
+impl Checker for LeasesReachHolders {
+    fn name(&self) -> &'static str {
+        "leases-reach-holders"
+    }
+
+    fn promise(&self) -> &'static str {
+        "what the gateway sends to a leased address goes to the holder of the lease"
+    }
+
+    fn on_boot(&mut self) {
+        *self = Self::default();
+    }
+
+    fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
+        let Content::Ipv4(ip) = &passage.packet.content else { return Ok(()) };
+        let is_gateways = passage.packet.source_mac.to_string() == self.gateway;
+        if passage.side != Segment::Lan || passage.way != Way::Out || !is_gateways {
+            return Ok(());
+        }
+        let to = passage.packet.destination_mac;
+        // DHCP speaks to everybody.
+        if !to.is_multicast()
+            && self.holders.get(&ip.destination).is_some_and(|holder| *holder != to.to_string())
+        {
+            self.elsewhere.insert(ip.destination, to);
+        }
+        Ok(())
+    }
+
+    fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {
+        let leases = snapshot.leases.leases.iter();
+        let holders: BTreeMap<_, _> = leases.map(|lease| (lease.address, lease.mac.clone())).collect();
+        let before = std::mem::replace(&mut self.holders, holders);
+        self.gateway.clone_from(&snapshot.status.lan.mac);
+        for (address, to) in std::mem::take(&mut self.elsewhere) {
+            let holder = before.get(&address).filter(|holder| self.holders.get(&address) == Some(holder));
+            if let Some(holder) = holder {
+                return Err(format!("a packet for {address} went to {to}, and {holder} holds the lease"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gatepost::control::report::Lease;
+
+    use super::*;
+    use crate::checkers::testing::{ip, packet, passage, snapshot, tcp};
+    use crate::packet::Packet;
+
+    const HOLDER: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+
+    fn leased(secs: u64, mac: MacAddr) -> Snapshot {
+        let lease = Lease {
+            address: ip("192.168.1.9"),
+            mac: mac.to_string(),
+            hostname: None,
+            client_id: None,
+            expires_in_secs: 60,
+        };
+        let mut snapshot = snapshot(secs);
+        snapshot.leases.leases.push(lease);
+        snapshot
+    }
+
+    fn sent_to(mac: MacAddr) -> Packet {
+        Packet { destination_mac: mac, ..packet("198.51.100.1", "192.168.1.9", tcp(80, 5000)) }
+    }
+
+    /// Whether it is told that a packet goes to `mac`, while the lease is reported as `before` and `after`.
+    fn told(mac: MacAddr, before: MacAddr, after: MacAddr) -> bool {
+        let mut checker = LeasesReachHolders::default();
+        checker.on_snapshot(&leased(0, before)).expect("nothing was sent");
+        checker.on_passage(&passage(0, Way::Out, Segment::Lan, &sent_to(mac))).expect("it is judged later");
+        checker.on_snapshot(&leased(1, after)).is_err()
+    }
+
+    #[test]
+    fn a_packet_that_goes_to_another_is_told() {
+        let other = MacAddr([2, 0, 0, 0, 0, 8]);
+        assert!(told(other, HOLDER, HOLDER));
+        assert!(!told(HOLDER, HOLDER, HOLDER));
+        assert!(!told(MacAddr::BROADCAST, HOLDER, HOLDER));
+        assert!(!told(other, HOLDER, other), "the lease has changed");
+        assert!(!told(HOLDER, other, HOLDER));
+    }
+
+    #[test]
+    fn what_others_send_is_theirs() {
+        let mut checker = LeasesReachHolders::default();
+        checker.on_snapshot(&leased(0, HOLDER)).expect("nothing was sent");
+        let bridged =
+            Packet { source_mac: MacAddr([2, 0, 0, 0, 0, 7]), ..sent_to(MacAddr([2, 0, 0, 0, 0, 8])) };
+        checker.on_passage(&passage(0, Way::Out, Segment::Lan, &bridged)).expect("it is a PC's");
+        checker.on_snapshot(&leased(1, HOLDER)).expect("it is a PC's");
+    }
+}

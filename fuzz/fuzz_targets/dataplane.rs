@@ -23,7 +23,7 @@ use gatepost_dataplane::wire::icmpv4::{HeaderMut, Type};
 use gatepost_dataplane::wire::ipv4::{Header, Protocol};
 use gatepost_dataplane::wire::{arp, ethernet};
 use gatepost_dataplane::{
-    Batch, Dataplane, Ingress, Instant, MacAddr, Offload, PortId, PortSet, Shard, Verdict,
+    Batch, Dataplane, Ingress, Instant, LocalClass, MacAddr, Offload, PortId, PortSet, Shard, Verdict,
 };
 use gatepost_fuzz::office::{GATEWAY_LAN, GATEWAY_LAN_MAC, GATEWAY_WAN, GATEWAY_WAN_MAC};
 use gatepost_fuzz::oracle::Oracle;
@@ -220,7 +220,11 @@ impl Office {
         let ports = match slot.verdict {
             Verdict::Transmit(port) => PortSet::only(port),
             Verdict::Flood { ports, .. } => ports,
-            Verdict::Local(_) | Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) | Verdict::HandOver(_) => {
+            Verdict::Local(_)
+            | Verdict::Consumed
+            | Verdict::Hold
+            | Verdict::Drop(_)
+            | Verdict::HandOver(_) => {
                 return;
             }
             Verdict::Pending => panic!("no verdict"),

@@ -24,6 +24,7 @@ pub mod watch;
 
 pub use removal::remove as remove_ports;
 pub use run::run;
+pub use tap_offload::virtio;
 
 /// An Ethernet port: whole frames, from the destination's MAC on, without FCS. It never blocks.
 ///

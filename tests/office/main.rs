@@ -33,4 +33,5 @@ mod stun;
 mod switch;
 mod taps;
 mod throughput;
+mod vlan;
 mod wan;

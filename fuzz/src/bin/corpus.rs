@@ -123,6 +123,9 @@ impl Corpus {
         for frame in frames {
             let Ok(packet) = SlicedPacket::from_ethernet(&frame.bytes) else { continue };
             corpus.add("ethernet", shape(&packet), &frame.bytes);
+            if let Some(input) = super_frame(&packet, &frame.bytes) {
+                corpus.add("virtio", shape(&packet), &input);
+            }
             let mac = MacAddr(frame.bytes[6..12].try_into().expect("six octets"));
             let is_own = mac == office::GATEWAY_LAN_MAC || mac == office::GATEWAY_WAN_MAC;
             let mut waited = |conversation: &Vec<u8>| {
@@ -206,6 +209,21 @@ impl Corpus {
             }
         }
     }
+}
+
+/// The packet of a frame as a super-frame, behind the virtio-net header that says so.
+fn super_frame(packet: &SlicedPacket<'_>, frame: &[u8]) -> Option<Vec<u8>> {
+    const NEEDS_CSUM: u8 = 1;
+    const SEGMENT_LEN: u16 = 100;
+    let Some(NetSlice::Ipv4(ip)) = &packet.net else { return None };
+    let (gso_type, offset) = match &packet.transport {
+        Some(TransportSlice::Tcp(_)) => (1, 16u16),
+        Some(TransportSlice::Udp(_)) => (5, 6),
+        _ => return None,
+    };
+    let start = u16::try_from(PACKET + ip.header().slice().len()).ok()?;
+    let numbers = [0, SEGMENT_LEN, start, offset].map(u16::to_ne_bytes);
+    Some([&[NEEDS_CSUM, gso_type], numbers.as_flattened(), frame].concat())
 }
 
 /// What is like in frames of one kind.

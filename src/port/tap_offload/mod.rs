@@ -2,7 +2,7 @@
 //! left to whoever they get to. One frame a system call, however long it is.
 
 mod device;
-mod virtio;
+pub mod virtio;
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};

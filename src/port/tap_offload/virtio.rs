@@ -30,7 +30,7 @@ const TCP_FLAGS_OFFSET: usize = 13;
 
 /// The header. Its numbers are in the machine's byte order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Header {
+pub struct Header {
     flags: u8,
     gso_type: u8,
     /// How long the headers of a super-frame are together: a hint.
@@ -42,7 +42,7 @@ pub(super) struct Header {
 
 /// The header contradicts itself or its frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Invalid;
+pub struct Invalid;
 
 impl From<Invalid> for io::Error {
     fn from(_: Invalid) -> Self {
@@ -52,10 +52,10 @@ impl From<Invalid> for io::Error {
 
 impl Header {
     /// Its size in octets.
-    pub(super) const LEN: usize = 10;
+    pub const LEN: usize = 10;
 
     /// The header that `bytes` are.
-    pub(super) fn parse(bytes: [u8; Self::LEN]) -> Self {
+    pub fn parse(bytes: [u8; Self::LEN]) -> Self {
         let [flags, gso_type, h0, h1, g0, g1, s0, s1, o0, o1] = bytes;
         Self {
             flags,
@@ -68,7 +68,7 @@ impl Header {
     }
 
     /// The header as it is written.
-    pub(super) fn bytes(self) -> [u8; Self::LEN] {
+    pub fn bytes(self) -> [u8; Self::LEN] {
         let [h0, h1] = self.header_len.to_ne_bytes();
         let [g0, g1] = self.gso_size.to_ne_bytes();
         let [s0, s1] = self.checksum_start.to_ne_bytes();
@@ -77,7 +77,11 @@ impl Header {
     }
 
     /// What a frame with this header leaves to do. `frame` is its beginning.
-    pub(super) fn offload(self, frame: &[u8]) -> Result<Offload, Invalid> {
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`] if the header contradicts itself or the frame's EtherType.
+    pub fn offload(self, frame: &[u8]) -> Result<Offload, Invalid> {
         let checksum = (self.flags & NEEDS_CSUM != 0)
             .then_some(Partial { start: self.checksum_start, offset: self.checksum_offset });
         if self.gso_type == GSO_NONE {
@@ -98,7 +102,7 @@ impl Header {
     }
 
     /// The header of `frame`, which leaves `offload` to do.
-    pub(super) fn of(offload: Offload, frame: &[u8]) -> Self {
+    pub fn of(offload: Offload, frame: &[u8]) -> Self {
         let Some(checksum) = offload.checksum() else { return Self::default() };
         let header = Self {
             flags: NEEDS_CSUM,

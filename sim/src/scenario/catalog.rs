@@ -194,8 +194,8 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "bad-disk",
         about: "the gateway's disk fills up, fails, and loses its power while it writes",
-        lasting_secs: 300,
-        lasting_secs_min: 300,
+        lasting_secs: 360,
+        lasting_secs_min: 360,
         build: |_, _| bad_disk(),
     },
     Scenario {

@@ -91,6 +91,14 @@ fn a_flood_of_silent_names_takes_no_names_from_others() {
         let names = format!("www.good%d-{round}.example");
         assert_eq!(resolved(office.pc(2), &directory, "", &names), 100, "{round}");
     }
+    for share in ["zone_share_full", "client_share_full"] {
+        assert!(counted(&office, share) > 0, "{share}");
+    }
+}
+
+/// What the gateway shows of a counter of its name service.
+fn counted(office: &Office, counter: &str) -> u64 {
+    office.gateway().show("counters")["dns"][counter].as_u64().expect("a number")
 }
 
 #[test]
@@ -104,6 +112,7 @@ fn idle_tcp_connections_of_one_host_close_tcp_for_nobody() {
         let names = format!("www.good%d-{count}.example");
         assert_eq!(resolved(office.pc(2), &directory, "+tcp", &names), 100, "beside {count} idle ones");
     }
+    assert!(counted(&office, "connections_recycled") > 0);
 }
 
 #[test]
@@ -147,6 +156,8 @@ fn what_is_asked_in_the_name_of_a_victim_is_mostly_not_answered() {
         }
     }
     assert!(whole > 0 && truncated > 0 && whole + truncated < QUESTIONS / 2, "{whole} and {truncated}");
+    assert_eq!(counted(&office, "rate_limited_truncated"), u64::try_from(truncated).expect("not so many"));
+    assert!(counted(&office, "rate_limited") > 0);
     // Over TCP the answer is there all the same.
     let answer = office.internet.sh(&format!("dig @{WAN} +tcp +short www.{DOMAIN}"));
     assert_eq!(answer.trim_end(), WAN.to_string());

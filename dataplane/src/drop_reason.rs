@@ -129,7 +129,7 @@ drop_reasons! {
     NoAddress => "no-address",
     /// More frames were to be made than one batch holds.
     OutputFull => "output-full",
-    /// The ring to the host stack is full.
+    /// The ring to the host stack is full, or has the share of its port in it.
     HostRingFull => "host-ring-full",
     /// Was under way between two workers while the configuration changed, and belongs to another one now.
     WorkerChanged => "worker-changed",

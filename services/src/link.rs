@@ -8,11 +8,11 @@
 //! Every worker delivers; one takes what the host emits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use gatepost_dataplane::config::Segment;
 use gatepost_dataplane::wire::ethernet::Header;
-use gatepost_dataplane::{Batch, Ingress, LocalClass};
+use gatepost_dataplane::{Batch, Ingress, LocalClass, PortId};
 use tokio::sync::Notify;
 
 use crate::ring::{Ring, copy};
@@ -20,9 +20,14 @@ use crate::ring::{Ring, copy};
 /// Frames that fit in each direction.
 pub const RING_FRAMES_MAX: usize = 1024;
 
+/// Frames from one port that may wait for the host: a port that is flooded leaves the others the rest.
+pub const RING_FRAMES_OF_PORT_MAX: usize = RING_FRAMES_MAX / 2;
+
 #[derive(Debug)]
 struct Shared {
-    to_host: Ring<LocalClass>,
+    to_host: Ring<(LocalClass, Option<PortId>)>,
+    /// How many frames of each port wait in `to_host`.
+    waiting: [AtomicUsize; PortId::COUNT_MAX],
     from_host: Ring<Ingress>,
     host_wakeup: Notify,
     /// The worker has been woken and not looked yet: to wake it again would be a system call for
@@ -57,6 +62,7 @@ pub fn link(
 ) -> (WorkerLink, HostOutput, HostLink) {
     let shared = Arc::new(Shared {
         to_host: Ring::new(&[(RING_FRAMES_MAX, frame_capacity)]),
+        waiting: [const { AtomicUsize::new(0) }; PortId::COUNT_MAX],
         from_host: Ring::new(&[(RING_FRAMES_MAX, frame_capacity)]),
         host_wakeup: Notify::new(),
         is_worker_woken: AtomicBool::new(false),
@@ -65,16 +71,30 @@ pub fn link(
     (WorkerLink { shared: Arc::clone(&shared) }, HostOutput { shared }, host)
 }
 
-impl WorkerLink {
-    /// Hands the host a frame for the part of it that `class` names; `false` if the ring is full or the frame too long.
-    pub fn deliver(&self, class: LocalClass, frame: &[u8]) -> bool {
-        self.deliver_with(class, |buffer| copy(frame, buffer))
+impl Shared {
+    fn waiting_of(&self, port: Option<PortId>) -> Option<&AtomicUsize> {
+        self.waiting.get(usize::from(port?.0))
     }
+}
 
-    /// As [`WorkerLink::deliver`], for a frame that `fill` writes to the buffer that it is given; `false` if the ring is
-    /// full, or `fill` does not.
-    pub fn deliver_with(&self, class: LocalClass, fill: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
-        self.shared.to_host.send_with(class, fill)
+impl WorkerLink {
+    /// Hands the host a frame that `fill` writes to the buffer that it is given, for the part of the host that `class`
+    /// names. `from` is the port that the frame came from, if it came from one. `false` if the ring is full, the port
+    /// has [`RING_FRAMES_OF_PORT_MAX`] frames in it, or `fill` writes none.
+    pub fn deliver_with(
+        &self,
+        class: LocalClass,
+        from: Option<PortId>,
+        fill: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> bool {
+        let waiting = self.shared.waiting_of(from);
+        // Counted before it is sent, so that the host never takes out more than was counted.
+        let before = waiting.map_or(0, |waiting| waiting.fetch_add(1, Ordering::Relaxed));
+        let is_sent = before < RING_FRAMES_OF_PORT_MAX && self.shared.to_host.send_with((class, from), fill);
+        if !is_sent && let Some(waiting) = waiting {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        is_sent
     }
 
     /// Wakes the host; once after a batch is enough.
@@ -114,7 +134,12 @@ impl HostLink {
 
     /// Gives the oldest delivered frame, with the part of the host that it is for, to `read`; `None` if there is none.
     pub fn receive<R>(&self, read: impl FnOnce(LocalClass, &[u8]) -> R) -> Option<R> {
-        self.shared.to_host.receive(|class, frame| read(class, frame.bytes()))
+        self.shared.to_host.receive(|(class, from), frame| {
+            if let Some(waiting) = self.shared.waiting_of(from) {
+                waiting.fetch_sub(1, Ordering::Relaxed);
+            }
+            read(class, frame.bytes())
+        })
     }
 
     /// Sends a whole Ethernet frame out of `segment`; `false` if the ring is full or the frame too long.
@@ -149,12 +174,35 @@ mod tests {
 
     use super::*;
 
+    /// Delivers a frame of no port.
+    fn deliver(worker: &WorkerLink, class: LocalClass, frame: &[u8]) -> bool {
+        worker.deliver_with(class, None, |buffer| copy(frame, buffer))
+    }
+
+    #[test]
+    fn a_port_has_its_share_of_the_ring() {
+        let (worker, _, host) = link(64, || ());
+        let from = |port| worker.deliver_with(LocalClass::Stack, Some(PortId(port)), |to| copy(&[0; 14], to));
+        for _ in 0..RING_FRAMES_OF_PORT_MAX {
+            assert!(from(1));
+        }
+        assert!(!from(1) && !from(1));
+        for _ in 0..RING_FRAMES_MAX - RING_FRAMES_OF_PORT_MAX {
+            assert!(from(2), "the rest is for others");
+        }
+        assert!(!from(3), "it is full");
+        assert!(host.receive(|_, _| ()).is_some());
+        assert!(!from(2) && from(1));
+        while host.receive(|_, _| ()).is_some() {}
+        assert!(from(1) && from(2) && from(3));
+    }
+
     #[test]
     fn frames_cross_in_order_and_buffers_return() {
         let (worker, _, host) = link(64, || ());
         for round in 0..3 * RING_FRAMES_MAX {
             let byte = u8::try_from(round % 251).expect("below 251");
-            assert!(worker.deliver(LocalClass::Stack, &[byte; 20]));
+            assert!(deliver(&worker, LocalClass::Stack, &[byte; 20]));
             assert_eq!(
                 host.receive(|class, bytes| (class, bytes.to_vec())),
                 Some((LocalClass::Stack, vec![byte; 20]))
@@ -167,21 +215,23 @@ mod tests {
     fn a_full_ring_refuses() {
         let (worker, _, host) = link(64, || ());
         for _ in 0..RING_FRAMES_MAX {
-            assert!(worker.deliver(LocalClass::DhcpClient, &[0; 14]));
+            assert!(deliver(&worker, LocalClass::DhcpClient, &[0; 14]));
         }
-        assert!(!worker.deliver(LocalClass::DhcpClient, &[0; 14]));
+        assert!(!deliver(&worker, LocalClass::DhcpClient, &[0; 14]));
         assert!(host.receive(|_, _| ()).is_some());
-        assert!(worker.deliver(LocalClass::DhcpClient, &[0; 14]));
+        assert!(deliver(&worker, LocalClass::DhcpClient, &[0; 14]));
     }
 
     #[test]
     fn a_frame_too_long_is_refused_and_costs_no_buffer() {
         let (worker, output, host) = link(64, || ());
         for _ in 0..2 * RING_FRAMES_MAX {
-            assert!(!worker.deliver(LocalClass::DhcpClient, &[0; 65]));
+            assert!(!deliver(&worker, LocalClass::DhcpClient, &[0; 65]));
         }
         assert_eq!(host.receive(|_, _| ()), None);
-        assert!(worker.deliver(LocalClass::DhcpClient, &[7; 64]) && !host.emit_frame(Segment::Wan, &[7; 65]));
+        assert!(
+            deliver(&worker, LocalClass::DhcpClient, &[7; 64]) && !host.emit_frame(Segment::Wan, &[7; 65])
+        );
         assert!(host.emit_packet(&[7; 50]));
         let mut batch = Batch::new(64);
         assert!(!output.take(&mut batch));

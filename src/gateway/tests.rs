@@ -15,7 +15,7 @@ use gatepost_services::dhcp::frame::Datagram;
 use gatepost_services::dhcp::server::leases::Leases;
 use gatepost_services::dhcp::server::{self, Server};
 use gatepost_services::dhcp::service as dhcp;
-use gatepost_services::link::RING_FRAMES_MAX;
+use gatepost_services::link::RING_FRAMES_OF_PORT_MAX;
 use gatepost_services::store::{Disk, Memory};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -286,11 +286,11 @@ fn host_stack_does_not_keep_up(settings: &str) {
             payload: b"query",
         };
         let frame = datagram.to_frame().expect("it is short");
-        for _ in 0..RING_FRAMES_MAX + 7 {
+        for _ in 0..RING_FRAMES_OF_PORT_MAX + 7 {
             office.lan.send(&frame);
         }
         let counters = office.report(What::Counters).await;
-        assert_eq!(counters["local"], RING_FRAMES_MAX);
+        assert_eq!(counters["local"], RING_FRAMES_OF_PORT_MAX);
         assert_eq!(counters["dropped"], 7);
         let drops = office.report(What::Drops).await;
         let full = drops["drops"]

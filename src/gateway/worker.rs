@@ -208,8 +208,15 @@ impl<P: Port> Worker<P> {
             // The host stack gets what a wire would carry: whole checksums, nothing longer than the MTU. What
             // is lost of a super-frame behind its first segment is sent again.
             let mut frames = slot.frame.segments();
-            let mut deliver =
-                || frames.next().is_some_and(|frame| self.to_host.deliver_with(class, |to| frame.write(to)));
+            let from = match slot.ingress {
+                Ingress::Port(port) => Some(port),
+                _ => None,
+            };
+            let mut deliver = || {
+                frames
+                    .next()
+                    .is_some_and(|frame| self.to_host.deliver_with(class, from, |to| frame.write(to)))
+            };
             if deliver() {
                 delivered = true;
                 while deliver() {}

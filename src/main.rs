@@ -53,6 +53,9 @@ enum Command {
         /// Print JSON, for programs.
         #[arg(long)]
         json: bool,
+        /// Ask again every second until Ctrl-C: in place on a terminal; with --json a line each.
+        #[arg(long)]
+        watch: bool,
         /// The running gateway's configuration, which names its control socket.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
@@ -151,8 +154,9 @@ fn run(command: Command) -> Result<bool, Error> {
                 return Ok(check_state(&config.system.state_dir));
             }
         }
-        Command::Show { what, json, config } => {
-            control::show(&load(config)?.system.control_socket, what, json)?;
+        Command::Show { what, json, watch, config } => {
+            let show = if watch { control::watch } else { control::show };
+            show(&load(config)?.system.control_socket, what, json)?;
         }
         Command::Reload { config } => {
             control::reload(&load(config)?.system.control_socket)?;

@@ -17,11 +17,17 @@ pub enum Alert {
     NeighborMoved(Claim),
     /// A hardware address has claimed a neighbour's address, and was not believed.
     NeighborClaimRefused(Claim),
+    /// A hardware address has claimed an address of the gateway's.
+    AddressConflict(Claim),
 }
 
 impl fmt::Display for Alert {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::NeighborMoved(claim) | Self::NeighborClaimRefused(claim)) = self;
+        let claim = match self {
+            Self::NeighborMoved(claim) | Self::NeighborClaimRefused(claim) | Self::AddressConflict(claim) => {
+                claim
+            }
+        };
         let Claim { segment, ip, known, claimant } = claim;
         let segment = segment.name();
         match self {
@@ -30,6 +36,9 @@ impl fmt::Display for Alert {
             }
             Self::NeighborClaimRefused(_) => {
                 write!(f, "{claimant} claims {ip} on the {segment}, which is {known}'s: not believed")
+            }
+            Self::AddressConflict(_) => {
+                write!(f, "{claimant} on the {segment} has the gateway's address {ip}, too: give it another")
             }
         }
     }
@@ -41,6 +50,7 @@ pub(crate) struct Alerts {
     waiting: VecDeque<Alert>,
     moves: RateLimit,
     refusals: RateLimit,
+    conflicts: RateLimit,
 }
 
 impl Alerts {
@@ -49,7 +59,8 @@ impl Alerts {
 
     pub(crate) fn new() -> Self {
         let limit = RateLimit::new(1, 5);
-        Self { waiting: VecDeque::with_capacity(Self::WAITING_MAX), moves: limit, refusals: limit }
+        let waiting = VecDeque::with_capacity(Self::WAITING_MAX);
+        Self { waiting, moves: limit, refusals: limit, conflicts: limit }
     }
 
     /// Adds `alert`, unless there were too many of late.
@@ -57,6 +68,7 @@ impl Alerts {
         let limit = match alert {
             Alert::NeighborMoved(_) => &mut self.moves,
             Alert::NeighborClaimRefused(_) => &mut self.refusals,
+            Alert::AddressConflict(_) => &mut self.conflicts,
         };
         if self.waiting.len() < Self::WAITING_MAX && limit.admit(now) {
             self.waiting.push_back(alert);
@@ -91,6 +103,7 @@ mod tests {
         };
         assert_eq!(raised(1000, Alert::NeighborClaimRefused(CLAIM)), 5);
         assert_eq!(raised(1000, Alert::NeighborMoved(CLAIM)), 5);
+        assert_eq!(raised(1000, Alert::AddressConflict(CLAIM)), 5);
         assert_eq!(raised(1002, Alert::NeighborClaimRefused(CLAIM)), 2);
     }
 
@@ -110,6 +123,10 @@ mod tests {
         assert_eq!(
             Alert::NeighborMoved(CLAIM).to_string(),
             "203.0.113.1 on the wan has moved from 02:00:00:00:00:01 to 02:00:00:00:00:02"
+        );
+        assert_eq!(
+            Alert::AddressConflict(CLAIM).to_string(),
+            "02:00:00:00:00:02 on the wan has the gateway's address 203.0.113.1, too: give it another"
         );
     }
 }

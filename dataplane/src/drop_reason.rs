@@ -107,6 +107,8 @@ drop_reasons! {
     TcpSequenceInvalid => "tcp-sequence-invalid",
     /// An ICMP error or reply to what nobody has sent.
     IcmpUnrelated => "icmp-unrelated",
+    /// An echo request whose sender has had as many replies as one address may, or as all may together.
+    EchoLimited => "echo-limited",
     /// The flow table is full but for its reserve, and nothing in it gives way.
     FlowTableFull => "flow-table-full",
     /// One inside host has opened as many flows as it may, or as many were opened to it; or the senders behind

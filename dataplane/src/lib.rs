@@ -24,6 +24,7 @@ pub mod config;
 mod counted;
 pub mod counters;
 pub mod drop_reason;
+pub mod echo_limit;
 pub mod firewall;
 pub mod flow;
 pub mod fragment;

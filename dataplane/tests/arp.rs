@@ -6,7 +6,9 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use common::*;
-use gatepost_dataplane::config::Mode;
+use gatepost_dataplane::alert::Alert;
+use gatepost_dataplane::config::{Mode, Segment};
+use gatepost_dataplane::neighbor::Claim;
 use gatepost_dataplane::{DropReason, LocalClass, MacAddr, Verdict};
 
 /// The operation of an ARP frame, and its sender's and its target's protocol address.
@@ -95,6 +97,10 @@ fn rfc5227_a_conflicting_claim_is_defended_once() {
         let again = bench.send(LAN0, &claim);
         assert!(again.sent.iter().all(|sent| sent.port != LAN0), "a storm");
     }
+    assert_eq!(bench.dataplane.counters().address_conflicts, 101);
+    let claim = Claim { segment: Segment::Lan, ip: GATEWAY_LAN, known: GATEWAY_LAN_MAC, claimant: ALICE.mac };
+    let alerts = bench.dataplane.alerts();
+    assert!(alerts.contains(&Alert::AddressConflict(claim)) && alerts.len() <= 20, "{alerts:?}");
     // Nobody took the address over: what the thief claimed was not learnt.
     assert!(bench.dataplane.neighbors(bench.now).all(|neighbor| neighbor.ip != GATEWAY_LAN));
 }

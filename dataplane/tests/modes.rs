@@ -110,6 +110,22 @@ fn pings_of_the_wan_address_are_answered_except_in_stealth() {
 }
 
 #[test]
+fn rfc1812_4_3_2_8_nobody_gets_more_echo_replies_than_a_few() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let mut answered = |port, from, to| {
+        let answers = |bench: &mut Bench| bench.send(port, &echo_request(from, to, 7, 1)).sent.len();
+        (0..200).map(|_| answers(&mut bench)).sum::<usize>()
+    };
+    let to_victim = answered(WAN, STRANGER, GATEWAY_WAN);
+    assert!((1..=50).contains(&to_victim), "{to_victim}");
+    assert!(answered(WAN, SERVER, GATEWAY_WAN) > 0, "another's are its own");
+    assert_eq!(answered(LAN0, ALICE, GATEWAY_LAN), 200, "on the LAN nobody is limited");
+    assert!(bench.drops(DropReason::EchoLimited) >= 300);
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.send(WAN, &echo_request(STRANGER, GATEWAY_WAN, 7, 1)).one().ip().icmp(), (0, 0));
+}
+
+#[test]
 fn the_lan_reaches_the_gateways_services() {
     for mode in [Mode::LanOnly, Mode::Router, Mode::Nat, Mode::NatDmz] {
         let mut bench = Bench::new(mode);

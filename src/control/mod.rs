@@ -12,6 +12,7 @@
 pub mod report;
 pub mod server;
 pub mod table;
+mod watch;
 
 use std::fmt;
 use std::io::{self, BufWriter, Read, Write};
@@ -25,6 +26,8 @@ use serde_json::Value;
 
 use crate::error::Error;
 use report::{Counters, Drops, Flows, Leases, Neighbors, Status};
+
+pub use watch::watch;
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -101,11 +104,13 @@ pub fn show(socket: &Path, what: What, json: bool) -> Result<(), Error> {
     let text = if json { format!("{report}\n") } else { render(what, report)? };
     let mut stdout = BufWriter::new(io::stdout().lock());
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::failed("cannot print the report", error, "look at where stdout goes"))
-        }
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unprintable(error)),
         _ => Ok(()),
     }
+}
+
+fn unprintable(error: io::Error) -> Error {
+    Error::failed("cannot print the report", error, "look at where stdout goes")
 }
 
 /// Asks the gateway behind `socket` for one report.

@@ -33,7 +33,7 @@ mod sandbox;
 mod screen;
 mod speed;
 mod stay;
-mod terminal;
+pub(crate) mod terminal;
 mod traffic;
 mod web;
 

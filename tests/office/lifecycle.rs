@@ -1,11 +1,14 @@
 //! How a gateway starts, ends, fails to start, and gets over what happens to it.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
 
 use crate::harness::programs::{echo_client, echo_server, pings};
 use crate::harness::{Gateway, ISP, LAN, Namespace, Office, SERVER, Setup, eventually, gatepost, run};
@@ -308,6 +311,22 @@ fn everything_can_be_shown() {
     for (key, value) in expected {
         assert_eq!(flow[key], value, "{flow}");
     }
+}
+
+#[test]
+fn what_is_watched_is_told_again_until_interrupted() {
+    let office = Office::new(1, "");
+    let mut command = gatepost(&["show", "counters", "--json", "--watch", "--config"]);
+    let mut watching =
+        command.arg(office.gateway().setup().config()).stdout(Stdio::piped()).spawn().expect("gatepost runs");
+    let mut lines = BufReader::new(watching.stdout.take().expect("it is piped")).lines();
+    for _ in 0..2 {
+        let line = lines.next().expect("a report").expect("it can be read");
+        let report: Value = serde_json::from_str(&line).expect("one object a line");
+        assert!(report["host_stack"]["connections"].is_u64(), "{report}");
+    }
+    kill(Pid::from_raw(watching.id().cast_signed()), Signal::SIGINT).expect("it can be signalled");
+    assert_eq!(watching.wait().expect("it ends").code(), Some(0));
 }
 
 #[test]

@@ -5,10 +5,11 @@ use core::time::Duration;
 
 use super::egress::{NeighborEvents, send_arp};
 use super::{Context, Dataplane};
+use crate::alert::Alert;
 use crate::batch::{Frame, Ingress, LocalClass, Verdict};
 use crate::config::Segment;
 use crate::drop_reason::DropReason;
-use crate::neighbor::Hearing;
+use crate::neighbor::{Claim, Hearing};
 use crate::time::Instant;
 use crate::wire::arp::{Operation, Packet};
 use crate::wire::ethernet::{Header, MacAddr};
@@ -36,7 +37,12 @@ impl Dataplane {
         let is_first = !matches!(cx.ingress, Ingress::Heard(_));
         if packet.sender_ip == own {
             self.tell_others(cx);
-            self.counters.address_conflicts += u64::from(is_first);
+            if is_first {
+                let known = self.config.interface(segment).mac;
+                let claim = Claim { segment, ip: own, known, claimant: packet.sender_mac };
+                self.alerts.raise(cx.now, Alert::AddressConflict(claim));
+                self.counters.address_conflicts += 1;
+            }
             self.defend(cx, segment, own);
             return Verdict::Drop(DropReason::ArpMalformed);
         }

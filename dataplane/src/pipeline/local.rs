@@ -24,12 +24,16 @@ impl Dataplane {
         if !checksum::is_valid(header.payload(packet)) {
             return Verdict::Drop(DropReason::IcmpChecksum);
         }
-        if icmpv4::make_echo_reply(packet, header).is_err() {
-            return Verdict::Drop(DropReason::TransportMalformed);
-        }
         let Some(route) = self.routes.lookup(header.source) else {
             return Verdict::Drop(DropReason::NoRoute);
         };
+        // On the WAN the sender may be forged; on the LAN `spoofed-source` has a say in that.
+        if route.segment == Segment::Wan && !self.echo_limit.admit(cx.now, header.source) {
+            return Verdict::Drop(DropReason::EchoLimited);
+        }
+        if icmpv4::make_echo_reply(packet, header).is_err() {
+            return Verdict::Drop(DropReason::TransportMalformed);
+        }
         self.egress(cx, route, header.source, frame)
     }
 

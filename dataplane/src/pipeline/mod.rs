@@ -63,6 +63,7 @@ use crate::bridge::Station;
 use crate::config::{Config, Segment};
 use crate::counters::Counters;
 use crate::drop_reason::DropReason;
+use crate::echo_limit::EchoLimit;
 use crate::firewall::policy::{is_allowed, reserved_ports};
 use crate::firewall::refusal::{Quote, SynRefusals};
 use crate::flow::{Direction, FlowKey, FlowTable, KeyHash, State, Traffic};
@@ -116,6 +117,8 @@ pub struct Dataplane {
     defended_until: [Instant; 2],
     /// Apart, so that a flood from the WAN leaves the LAN its errors.
     error_limits: [RateLimit; 2],
+    /// Echo replies to the WAN.
+    echo_limit: EchoLimit,
     syn_refusals: SynRefusals,
     /// Packets given up in this call, whose senders are still to be told.
     unreachable: Vec<Quote>,
@@ -178,6 +181,7 @@ impl Dataplane {
             announcements: [Announcements::default(); 2],
             defended_until: [Instant::ZERO; 2],
             error_limits: [RateLimit::ICMP_ERRORS.divided(shard.count()); 2],
+            echo_limit: EchoLimit::new(seed, shard.count()),
             syn_refusals: SynRefusals::new(),
             unreachable: Vec::with_capacity(egress::UNREACHABLE_MAX),
             alerts: Alerts::new(),

@@ -21,6 +21,8 @@ gatepost_dataplane::counters! {
         pub protocols_unknown: u64,
         /// ICMP messages that ask for nothing.
         pub icmp_ignored: u64,
+        /// Echo requests in fragments whose sender has had as many replies as one address may.
+        pub echo_replies_limited: u64,
         /// TCP segments for no connection and no listener; answered by a reset.
         pub segments_unwanted: u64,
         /// TCP resets for no connection.

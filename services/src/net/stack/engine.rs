@@ -5,8 +5,10 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::rc::Rc;
 
 use gatepost_dataplane::Instant;
+use gatepost_dataplane::echo_limit::EchoLimit;
 use gatepost_dataplane::wire::{checksum, icmpv4, ipv4};
 use ipnet::Ipv4Net;
+use rand::RngExt;
 use rand::rngs::StdRng;
 use smoltcp::wire::{IpProtocol, Ipv4Packet};
 use tokio::sync::Notify;
@@ -38,6 +40,7 @@ pub(super) struct Engine {
     pub(super) udp: Udp,
     reassembly: Reassembly,
     counters: StackCounters,
+    echo_limit: EchoLimit,
     rng: StdRng,
 }
 
@@ -50,6 +53,7 @@ impl Engine {
             udp: Udp::new(config.udp_sockets_max),
             reassembly: Reassembly::new(now, mtu, &mut rng),
             counters: StackCounters::default(),
+            echo_limit: EchoLimit::new(rng.random(), 1),
             rng,
         }
     }
@@ -159,7 +163,7 @@ impl Engine {
                 Err(NoSegment::Checksum) => self.counters.checksums_wrong += 1,
             },
             // RFC 1122 section 3.2.2.1: never an error about an error.
-            IpProtocol::Icmp => self.answer_echo(bytes),
+            IpProtocol::Icmp => self.answer_echo(now, bytes),
             _ => {
                 self.counters.protocols_unknown += 1;
                 self.ip.refuse(now, bytes);
@@ -169,7 +173,7 @@ impl Engine {
 
     /// Answers an echo request that came in fragments (RFC 1812 section 4.3.3.6). The dataplane has
     /// answered those that came whole, and what comes here has no options.
-    fn answer_echo(&mut self, packet: &[u8]) {
+    fn answer_echo(&mut self, now: Instant, packet: &[u8]) {
         let Ok(header) = ipv4::Header::parse(packet) else { return };
         let mut reply = packet.get(..usize::from(header.total_len)).unwrap_or_default().to_vec();
         let message = icmpv4::Header::parse(header.payload(&reply));
@@ -180,6 +184,8 @@ impl Engine {
         } else if !header.options(&reply).is_empty() || icmpv4::make_echo_reply(&mut reply, &header).is_err()
         {
             self.counters.packets_malformed += 1;
+        } else if !self.echo_limit.admit(now, header.source) {
+            self.counters.echo_replies_limited += 1;
         } else if self.ip.outbox.has_room_for(reply.len()) {
             self.ip.outbox.push(reply);
         } else {

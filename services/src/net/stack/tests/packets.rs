@@ -307,6 +307,27 @@ fn rfc1812_4_3_3_6_an_echo_request_in_fragments_is_answered() {
 }
 
 #[test]
+fn rfc1812_4_3_2_8_echo_replies_to_fragments_are_limited() {
+    simulate(async {
+        let (stack, wire) = alone(StackConfig::default());
+        let request = Icmpv4Repr::EchoRequest { ident: 7, seq_no: 1, data: &[0; 2000] };
+        let mut message = vec![0; request.buffer_len()];
+        request.emit(&mut Icmpv4Packet::new_unchecked(&mut message[..]), &ChecksumCapabilities::default());
+        let mut outbox = outbox::Outbox::new(1500, &mut StdRng::seed_from_u64(1));
+        for _ in 0..60 {
+            outbox.push(ipv4(PEER, A, IpProtocol::Icmp, &message));
+            while let Some(fragment) = outbox.pop() {
+                stack.handle_packet(&fragment);
+            }
+        }
+        let counters = stack.counters();
+        assert_eq!((counters.packets_reassembled, counters.echo_replies_limited), (60, 10));
+        sleep(Duration::from_secs(1)).await;
+        wire.packets.borrow_mut().clear();
+    });
+}
+
+#[test]
 fn an_acceptable_reset_after_data_is_read_after_the_data() {
     simulate(async {
         let (stack, wire) = alone(StackConfig::default());

@@ -1,0 +1,93 @@
+//! How many echo replies the gateway sends: so many to one address, and so many in all. (RFC 1812, section 4.3.2.8)
+//!
+//! The source of an echo request can be forged, and the replies then go to a victim. RFC 1812 wants a limit for
+//! errors; RFC 4443 (section 2.4) describes the token bucket that is used here for either.
+//!
+//! The buckets of addresses are a table of fixed size, in which a keyed hash finds an address its bucket. Addresses
+//! that share a bucket share its rate; nobody outside can tell which those are.
+
+use core::net::Ipv4Addr;
+
+use ahash::RandomState;
+
+use crate::icmp_error::RateLimit;
+use crate::time::Instant;
+
+/// Limits echo replies by destination and in all.
+#[derive(Debug)]
+pub struct EchoLimit {
+    all: RateLimit,
+    destinations: Box<[RateLimit]>,
+    hasher: RandomState,
+}
+
+impl EchoLimit {
+    /// Replies to one address, a second. A path's test with `ping -i 0.02` gets all of its replies.
+    pub const PER_DESTINATION: u32 = 50;
+    /// Replies to one address that may go out at once after a pause.
+    pub const PER_DESTINATION_BURST: u32 = 50;
+    /// Replies to all addresses, a second.
+    pub const PER_SEC: u32 = 1000;
+    /// Replies to all addresses that may go out at once after a pause.
+    pub const BURST: u32 = 500;
+    /// The buckets that addresses have.
+    pub const BUCKETS: usize = 1024;
+
+    /// One of `parts` parts of the limit, with full buckets. The secret `seed` keys the hash.
+    pub fn new(seed: [u8; 32], parts: u8) -> Self {
+        let word = |at: usize| (0..8).fold(0, |word, byte| word << 8 | u64::from(seed[at * 8 + byte]));
+        let of_one = RateLimit::new(Self::PER_DESTINATION, Self::PER_DESTINATION_BURST).divided(parts);
+        Self {
+            all: RateLimit::new(Self::PER_SEC, Self::BURST).divided(parts),
+            destinations: vec![of_one; Self::BUCKETS].into(),
+            hasher: RandomState::with_seeds(word(0), word(1), word(2), word(3)),
+        }
+    }
+
+    /// Whether a reply to `destination` may be sent now. It is counted as sent.
+    pub fn admit(&mut self, now: Instant, destination: Ipv4Addr) -> bool {
+        let bucket = self.hasher.hash_one(destination.to_bits()) as usize % Self::BUCKETS;
+        self.destinations[bucket].admit(now) && self.all.admit(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VICTIM: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+
+    fn limit(parts: u8) -> EchoLimit {
+        EchoLimit::new([7; 32], parts)
+    }
+
+    #[test]
+    fn one_destination_gets_its_rate_and_others_theirs() {
+        let mut limit = limit(1);
+        let mut admitted = |secs, destination: u32, count: u32| {
+            let now = Instant::from_secs(secs);
+            (0..count).filter(|_| limit.admit(now, Ipv4Addr::from_bits(destination))).count()
+        };
+        assert_eq!(admitted(10, VICTIM.to_bits(), 1000), 50);
+        assert_eq!(admitted(10, 1, 10), 10, "another's");
+        assert_eq!(admitted(11, VICTIM.to_bits(), 1000), 50);
+        assert_eq!(admitted(100, VICTIM.to_bits(), 1000), 50, "a pause fills no more than the bucket");
+    }
+
+    #[test]
+    fn all_together_get_no_more_than_the_rate_of_all() {
+        let mut limit = limit(1);
+        let mut admitted =
+            |now| (0..100_000_u32).filter(|host| limit.admit(now, Ipv4Addr::from_bits(*host))).count();
+        assert_eq!(admitted(Instant::from_secs(10)), 500);
+        assert_eq!(admitted(Instant::from_millis(10_100)), 100);
+    }
+
+    #[test]
+    fn several_parts_are_no_more_than_the_whole() {
+        let mut parts = [limit(4), limit(4), limit(4), limit(4)];
+        let now = Instant::from_secs(10);
+        let of_one = parts.iter_mut().map(|part| (0..1000).filter(|_| part.admit(now, VICTIM)).count());
+        assert!((4..=50).contains(&of_one.sum::<usize>()));
+    }
+}

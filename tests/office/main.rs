@@ -4,14 +4,7 @@
 //! whose ports are the namespaces' `eth0`, and foreign programs as clients and servers. Whatever it
 //! made is removed when it ends, also when it fails. Needs root; `./dev test` installs the programs.
 //!
-//! The ports have the driver that they have by default, and there is one worker. `office_plain` runs what depends on
-//! the driver on the other, `office_workers` and `office_workers_plain` most of it with several workers.
-
-/// The driver of the ports.
-const DRIVER: &str = "auto";
-
-/// The threads of the dataplane.
-const WORKERS: u8 = 1;
+//! `profile.rs` runs most of it again over plain TAP devices, and with several workers.
 
 mod arp;
 mod dhcp;
@@ -25,6 +18,7 @@ mod lifecycle;
 mod modes;
 mod nat;
 mod parallel;
+mod profile;
 mod reload;
 mod running;
 mod scan;
@@ -35,3 +29,6 @@ mod taps;
 mod throughput;
 mod vlan;
 mod wan;
+mod workers;
+
+use profile::profile;

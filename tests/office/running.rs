@@ -34,7 +34,7 @@ fn the_log_sums_up_once_what_the_gateway_is() {
     );
     let log = office.gateway().log();
     let config = office.gateway().setup().config().display().to_string();
-    let driver = if crate::DRIVER == "plain" { "plain" } else { "offload" };
+    let driver = if crate::profile().driver == "plain" { "plain" } else { "offload" };
     for expected in [
         "is a gateway in mode nat-dmz".to_owned(),
         format!("LAN 192.168.1.1/24 on eth0 in netns {} ({driver})", office.pc(1).name()),

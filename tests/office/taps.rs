@@ -26,7 +26,7 @@ fn wait_until_readable(tap: &Tap) {
 
 /// That of the tests; where it is the best that the kernel offers, this kernel is to offer offloads.
 fn driver() -> Driver {
-    if crate::DRIVER == "plain" { Driver::Plain } else { Driver::Offload }
+    if crate::profile().driver == "plain" { Driver::Plain } else { Driver::Offload }
 }
 
 /// Asks for 192.0.2.1, from a MAC address that ends in `number`.
@@ -167,7 +167,7 @@ fn a_device_that_is_kept_stays_as_it_is_for_any_number_of_workers() {
     let before = address();
     for workers in [1, 4, 2] {
         let taps = open(workers, &spec);
-        let readers = if crate::DRIVER == "plain" { 1 } else { usize::from(workers) };
+        let readers = if crate::profile().driver == "plain" { 1 } else { usize::from(workers) };
         assert_eq!(taps.iter().filter(|tap| tap.reads()).count(), readers);
         assert!(error_of(&spec).contains("is taken"));
         assert!(tap::remove(&spec).expect_err("it is open").to_string().contains("somebody has it open"));
@@ -242,7 +242,7 @@ fn a_device_has_a_queue_for_each_worker_where_it_can() {
         let error = Tap::open_for(workers, &spec, 1500).expect_err("it is taken").to_string();
         assert!(error.contains("the name eth0 is taken"), "{error}");
     }
-    let readers = if crate::DRIVER == "plain" { 1 } else { 4 };
+    let readers = if crate::profile().driver == "plain" { 1 } else { 4 };
     assert_eq!(taps.iter().filter(|tap| tap.reads()).count(), readers);
     assert!(taps[0].reads() && taps.iter().all(|tap| tap.abilities() == taps[0].abilities()));
     let shown = namespace.sh("ip -d link show eth0");
@@ -265,9 +265,9 @@ fn a_device_has_a_queue_for_each_worker_where_it_can() {
 #[test]
 fn a_persistent_device_is_taken_however_many_queues_it_was_made_for() {
     let namespace = Namespace::new("stays");
-    let kind = if crate::DRIVER == "plain" { "mode tap" } else { "mode tap vnet_hdr" };
+    let kind = if crate::profile().driver == "plain" { "mode tap" } else { "mode tap vnet_hdr" };
     namespace.sh(&format!("ip tuntap add tap0 {kind}; ip addr add 192.0.2.1/24 dev tap0"));
-    if crate::DRIVER != "plain" {
+    if crate::profile().driver != "plain" {
         namespace.sh(&format!("ip tuntap add tap1 {kind} multi_queue"));
         for workers in [1, 4] {
             let taps = Tap::open_for(workers, &tap(&namespace, "tap1"), 1500).expect("it is free");

@@ -44,8 +44,8 @@ fn tcp_passes_both_ways() {
 /// Super-frames from a port that has them go out in segments by one that has not.
 #[test]
 fn tcp_passes_between_ports_of_different_drivers() {
-    let other = if crate::DRIVER == "plain" { "auto" } else { "plain" };
-    let office = Office::with_drivers(&[crate::DRIVER, other], 2, "");
+    let other = if crate::profile().driver == "plain" { "auto" } else { "plain" };
+    let office = Office::with_drivers(&[crate::profile().driver, other], 2, "");
     office.give_static_addresses();
     assert_tcp_passes(office.pc(2), &office.internet, SERVER);
     assert_tcp_passes(office.pc(2), office.pc(1), Office::address(1));
@@ -56,7 +56,7 @@ fn tcp_passes_between_ports_of_different_drivers() {
 #[test]
 fn datagrams_handed_over_in_one_piece_arrive_one_by_one() {
     const SIZE: usize = 1000;
-    let office = Office::with_drivers(&[crate::DRIVER, "plain"], 2, "");
+    let office = Office::with_drivers(&[crate::profile().driver, "plain"], 2, "");
     office.give_static_addresses();
     let server = udp_socket(&office.internet, (SERVER, 7000));
     for pc in [1, 2] {

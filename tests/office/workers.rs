@@ -2,12 +2,22 @@
 
 use serde_json::Value;
 
-use crate::WORKERS;
 use crate::harness::programs::{assert_echoes, echo_client, echo_server, pings};
 use crate::harness::{LAN, Namespace, Office, SERVER, eventually};
+use crate::profile;
 
 /// So many that their frames do not all come to their owners by chance.
 const CONNECTIONS: usize = 24;
+
+/// As many as the profile has, but several.
+fn workers() -> u8 {
+    profile().workers.max(2)
+}
+
+/// An office with so many workers.
+fn office(pcs: usize) -> Office {
+    Office::new(pcs, &format!("system.workers = {}", workers()))
+}
 
 fn count(report: &Value, key: &str) -> u64 {
     report[key].as_u64().unwrap_or_else(|| panic!("no number {key} in {report}"))
@@ -22,7 +32,7 @@ fn kernels_count(host: &Namespace) -> [u64; 2] {
 
 #[test]
 fn there_are_as_many_threads_as_workers() {
-    let office = Office::new(1, "");
+    let office = office(1);
     let pid = office.gateway().id();
     let mut names: Vec<_> = std::fs::read_dir(format!("/proc/{pid}/task"))
         .expect("it runs")
@@ -30,7 +40,7 @@ fn there_are_as_many_threads_as_workers() {
         .filter(|name| name.starts_with("dataplane"))
         .collect();
     names.sort();
-    let expected: Vec<_> = (0..WORKERS).map(|number| format!("dataplane-{number}\n")).collect();
+    let expected: Vec<_> = (0..workers()).map(|number| format!("dataplane-{number}\n")).collect();
     assert_eq!(names, expected);
 }
 
@@ -38,7 +48,7 @@ fn there_are_as_many_threads_as_workers() {
 /// connection's frames: so connections change their queue while they go on.
 #[test]
 fn connections_come_to_any_queue_and_go_on() {
-    let office = Office::new(2, "");
+    let office = office(2);
     let _server = echo_server(&office.internet, 7000);
     assert!([1, 2].into_iter().all(|pc| pings(office.pc(pc), "", SERVER)));
     let connect = |number| echo_client(office.pc(1 + number % 2), "", (SERVER, 7000)).0;
@@ -54,7 +64,7 @@ fn connections_come_to_any_queue_and_go_on() {
 
 #[test]
 fn what_is_shown_adds_up_over_all_workers() {
-    let office = Office::new(2, "");
+    let office = office(2);
     let _server = echo_server(&office.internet, 7000);
     let connect = |number| echo_client(office.pc(1 + number % 2), "", (SERVER, 7000)).0;
     let mut connections: Vec<_> = (0..CONNECTIONS).map(connect).collect();
@@ -97,7 +107,7 @@ fn what_is_shown_adds_up_over_all_workers() {
 /// Whoever finds a port gone, all have it again.
 #[test]
 fn a_port_that_comes_back_does_so_for_every_worker() {
-    let office = Office::new(2, "");
+    let office = office(2);
     let _server = echo_server(&office.internet, 7000);
     for _ in 0..3 {
         assert!(pings(office.pc(1), "", LAN));
@@ -122,8 +132,8 @@ fn a_port_that_comes_back_does_so_for_every_worker() {
 
 #[test]
 fn another_number_of_workers_needs_a_restart() {
-    let office = Office::new(1, "");
-    office.gateway().setup().edit(&format!("system.workers = {WORKERS}"), "system.workers = 5");
+    let office = office(1);
+    office.gateway().setup().edit(&format!("system.workers = {}", workers()), "system.workers = 5");
     let refused = office.gateway().reload();
     let message = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && message.contains("system.workers"), "{message}");

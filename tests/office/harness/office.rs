@@ -33,7 +33,7 @@ impl Office {
     /// Starts an office whose gateway has the static WAN address [`WAN`] and these settings on top. The PCs
     /// have no addresses yet.
     pub fn bare(pcs: usize, settings: &str) -> Self {
-        Self::with_drivers(&[crate::DRIVER], pcs, settings)
+        Self::with_drivers(&[crate::profile().driver], pcs, settings)
     }
 
     /// The same, whose ports have these drivers in turn; that of the WAN has the first.

@@ -53,12 +53,13 @@ fn python(
     namespace.spawn(&format!("/usr/bin/python3 {} {arguments}", script.display()))
 }
 
-/// How many of a hundred names that nobody has asked for before `client` is told, at the first attempt.
+/// How many of a hundred names that nobody has asked for before `client` is told. A question that was lost on the way is
+/// asked again, one that failed is not.
 fn resolved(client: &Namespace, directory: &Directory, options: &str, names: &str) -> usize {
     let list: String = (0..100).map(|n| format!("{}\n", names.replace("%d", &n.to_string()))).collect();
     let file = directory.join("names");
     fs::write(&file, list).expect("it can be written");
-    let line = format!("dig @{LAN} +time=10 +tries=1 +short {options} -f {}", file.display());
+    let line = format!("dig @{LAN} +time=3 +tries=3 +short {options} -f {}", file.display());
     client.sh(&line).lines().filter(|line| line.parse::<Ipv4Addr>().is_ok()).count()
 }
 

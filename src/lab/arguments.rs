@@ -45,6 +45,9 @@ pub(super) enum Command {
         /// Print JSON, for programs.
         #[arg(long)]
         json: bool,
+        /// Ask again every second until Ctrl-C: in place on a terminal; with --json a line each.
+        #[arg(long)]
+        watch: bool,
         #[command(flatten)]
         lab: Lab,
     },

@@ -72,8 +72,9 @@ pub const HOSTS_MAX: usize = 63;
 pub fn run(arguments: Arguments) -> Result<bool, Error> {
     match arguments.command {
         None => run_office(&arguments.options),
-        Some(Command::Show { what, json, lab }) => {
-            control::show(&RunningLab::find(lab.pid)?.control_socket(), what, json).map(|()| true)
+        Some(Command::Show { what, json, watch, lab }) => {
+            let show = if watch { control::watch } else { control::show };
+            show(&RunningLab::find(lab.pid)?.control_socket(), what, json).map(|()| true)
         }
         Some(Command::On { lab, host, command }) => {
             Err(enter::run_in(RunningLab::find(lab.pid)?.host(&host)?, &command))

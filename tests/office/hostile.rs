@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::programs::{WebServer, curl};
+use crate::harness::programs::{WebServer, curl, wait_for_listener};
 use crate::harness::{DOMAIN, Directory, ISP, LAN, Office, SERVER, WAN, eventually};
 
 const FORWARD: &str = "firewall.forwards = [{ wan_port = '7001', to = '192.168.1.101:80' }]";
@@ -140,4 +140,106 @@ fn rfc4987_of_a_hundred_tcp_queries_all_are_answered_beside_half_open_connection
     eventually("more of the flood", || cookies().filter(|sent| *sent > before));
     let counters = office.gateway().show("counters");
     assert_eq!(counters["host_stack"]["half_open"], 16, "{counters}");
+}
+
+/// Sends 15,000 SYNs and as many datagrams from each of six forged addresses, as one who knows the gateway's
+/// hardware address; then says so, and goes on without end. Its arguments are that address, and whether it
+/// makes its addresses known by ARP first.
+const FLOOD: &str = r#"
+import socket, struct, sys
+gateway, is_known = bytes.fromhex(sys.argv[1].replace(":", "")), sys.argv[2] == "known"
+raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+raw.bind(("eth0", 0))
+to = bytes((198, 51, 100, 99))
+def fold(data):
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    while total >> 16: total = (total & 0xffff) + (total >> 16)
+    return total
+def source(number): return bytes((192, 168, 1, 240 + number)), bytes((2, 0, 0, 9, 9, number))
+def ip(source, protocol, length):
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0, 0x4000, 64, protocol, 0) + source + to
+    return header[:10] + struct.pack("!H", 0xffff ^ fold(header)) + header[12:]
+def packets(number):
+    address, mac = source(number)
+    link = gateway + mac + b"\x08\0"
+    syn, datagram = link + ip(address, 6, 20), link + ip(address, 17, 8)
+    rest = struct.pack("!HIIBBH", 80, 1, 0, 0x50, 2, 64000)
+    base = fold(address + to + struct.pack("!HH", 6, 20) + rest + b"\0\0\0\0")
+    for port in range(20001, 35001):
+        total = base + port
+        total = (total & 0xffff) + (total >> 16)
+        yield syn + struct.pack("!H", port) + rest + struct.pack("!HH", 0xffff ^ total, 0)
+        yield datagram + struct.pack("!HHHH", port, 53, 8, 0)
+if is_known:
+    for number in range(6):
+        address, mac = source(number)
+        arp = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mac + address + bytes(6) + bytes((192, 168, 1, 1))
+        raw.send(b"\xff" * 6 + mac + b"\x08\x06" + arp)
+while True:
+    for number in range(6):
+        for packet in packets(number):
+            try: raw.send(packet)
+            except OSError: pass
+    print("flooded", flush=True)
+"#;
+
+/// Opens 100 connections to a server, and prints how many it got.
+const CONNECTIONS: &str = r#"
+import socket, sys
+got = 0
+for _ in range(100):
+    try:
+        socket.create_connection((sys.argv[1], 80), timeout=3).close()
+        got += 1
+    except OSError as error: print(error, file=sys.stderr)
+print(got)
+"#;
+
+/// Answers every question by the address that is its second argument, on port 53 of the first.
+const NAME_SERVER: &str = r#"
+import socket, sys
+names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+names.bind((sys.argv[1], 53))
+while True:
+    question, client = names.recvfrom(512)
+    end = question.index(b"\0", 12) + 5
+    answer = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04" + socket.inet_aton(sys.argv[2])
+    names.sendto(question[:2] + b"\x81\x80\0\x01\0\x01\0\0\0\0" + question[12:end] + answer, client)
+"#;
+
+fn a_flood_of_forged_addresses_starves_nobody(is_known: &str) {
+    let office = Office::new(2, &format!("dns.upstream = ['{ISP}']"));
+    let _server = WebServer::start(&office.internet, 80);
+    let directory = Directory::new();
+    let [flood, connections, name_server, names] =
+        ["flood.py", "connections.py", "names.py", "names"].map(|name| directory.join(name));
+    fs::write(&name_server, NAME_SERVER).expect("it can be written");
+    fs::write(&flood, FLOOD).expect("it can be written");
+    fs::write(&connections, CONNECTIONS).expect("it can be written");
+    let _names = office.internet.spawn(&format!("/usr/bin/python3 {} {ISP} {SERVER}", name_server.display()));
+    wait_for_listener(&office.internet, "udp", 53);
+    // The gateway is asked for its hardware address.
+    assert_eq!(curl(office.pc(1), "", (SERVER, 80)), Ok(WAN));
+    let mac = office.pc(1).sh(&format!("ip neigh show {LAN} | grep -o '[0-9a-f:]\\{{17\\}}'"));
+    let mut flood =
+        office.pc(1).spawn(&format!("/usr/bin/python3 {} {} {is_known}", flood.display(), mac.trim()));
+    assert_eq!(flood.hear(), "flooded");
+    // The flooder's own machine shares its cable with the flood.
+    let got = office.pc(2).sh(&format!("/usr/bin/python3 {} {SERVER}", connections.display()));
+    assert_eq!(got.trim(), "100", "connections of the other host");
+    let lines: String = (0..100).map(|number| format!("n{number}.flood.example\n")).collect();
+    fs::write(&names, lines).expect("it can be written");
+    let answers = office.pc(2).sh(&format!("dig @{LAN} +short -f {}", names.display()));
+    assert_eq!(answers.lines().filter(|line| *line == SERVER.to_string()).count(), 100, "{answers}");
+    assert_eq!(office.gateway().drops().get("ports-exhausted"), None);
+}
+
+#[test]
+fn a_flood_of_forged_addresses_that_arp_does_not_know_starves_nobody() {
+    a_flood_of_forged_addresses_starves_nobody("unknown");
+}
+
+#[test]
+fn a_flood_of_forged_addresses_that_arp_knows_starves_nobody() {
+    a_flood_of_forged_addresses_starves_nobody("known");
 }

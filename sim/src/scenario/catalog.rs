@@ -20,7 +20,7 @@ use crate::machine::internet::{CHAT_ADDRESS, CHAT_PORT, DnsMood, ProviderMood};
 use crate::machine::pc::{Diary, mac_of};
 use crate::machine::spoofer::Trick;
 use crate::world::disk::DiskMood;
-use crate::world::link::loss;
+use crate::world::link::{loss, perfect};
 
 /// A scenario with a name.
 #[derive(Clone, Copy)]
@@ -78,6 +78,13 @@ pub const SCENARIOS: &[Scenario] = &[
         lasting_secs: 120,
         lasting_secs_min: 120,
         build: |_, _| through_nat(),
+    },
+    Scenario {
+        name: "priority-tags",
+        about: "the switches of the office and of the provider tag the gateway's frames with VLAN 0, and nobody notices",
+        lasting_secs: 60,
+        lasting_secs_min: 60,
+        build: |_, _| priority_tags(),
     },
     Scenario {
         name: "laptop-moves",
@@ -260,6 +267,18 @@ fn through_nat() -> Office {
         .mode("nat")
         .visiting_every(Some(secs(4)))
         .link("wan", loss(0.02).delay_ms(10).jitter_ms(5))
+        .expect("every PC fetched pages", |account| account.every_pc(|diary| diary.pages >= 5))
+        .expect("every octet was right", |account| account.every_pc(|diary| diary.pages_wrong == 0))
+}
+
+fn priority_tags() -> Office {
+    office()
+        .pcs(6)
+        .lan_ports(2)
+        .mode("nat")
+        .visiting_every(Some(secs(4)))
+        .link("lan0", perfect().priority_tagged())
+        .link("wan", perfect().priority_tagged())
         .expect("every PC fetched pages", |account| account.every_pc(|diary| diary.pages >= 5))
         .expect("every octet was right", |account| account.every_pc(|diary| diary.pages_wrong == 0))
 }

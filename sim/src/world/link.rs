@@ -26,6 +26,10 @@ use crate::mistake::Mistake;
 pub const WAITING_MAX: usize = 8192;
 /// Octets of an Ethernet header, which the MTU does not count.
 const ETHERNET_HEADER_LEN: usize = 14;
+/// Octets of an Ethernet header before its EtherType.
+const MAC_ADDRESSES_LEN: usize = 12;
+/// A VLAN tag of priority 5 and VLAN 0. // IEEE 802.1Q
+const PRIORITY_TAG: [u8; 4] = [0x81, 0, 0xa0, 0];
 /// Every link carries packets of so many octets. // RFC 791 section 3.2
 const MTU_MIN: u16 = 68;
 
@@ -41,6 +45,7 @@ pub struct Link {
     jitter: Duration,
     rate: Option<Rate>,
     mtu: Option<u16>,
+    priority_tags: bool,
     cut: Cut,
     mistake: Option<Mistake>,
 }
@@ -86,6 +91,7 @@ pub fn perfect() -> Link {
         jitter: Duration::ZERO,
         rate: None,
         mtu: None,
+        priority_tags: false,
         cut: Cut::default(),
         mistake: None,
     }
@@ -163,6 +169,11 @@ impl Link {
     /// Takes no longer packets than that, whatever else is wrong with it.
     pub fn within_mtu(self, octets: u16) -> Self {
         Self { mtu: Some(self.mtu.map_or(octets, |mtu| mtu.min(octets))), ..self }
+    }
+
+    /// Gives frames on their way to the machine a tag of VLAN 0, as switches with priorities do. // IEEE 802.1Q
+    pub fn priority_tagged(self) -> Self {
+        Self { priority_tags: true, ..self }
     }
 
     /// Carries nothing in one direction.
@@ -280,6 +291,10 @@ impl Pipe {
             self.counters.lost += 1;
             return;
         };
+        if self.link.priority_tags && self.direction == Direction::Inward && frame.len() >= MAC_ADDRESSES_LEN
+        {
+            frame.splice(MAC_ADDRESSES_LEN..MAC_ADDRESSES_LEN, PRIORITY_TAG);
+        }
         if self.rolls(self.link.corrupt) && !frame.is_empty() {
             let bit = self.rng.random_range(0..frame.len() * 8);
             frame[bit / 8] ^= 1 << (bit % 8);
@@ -408,6 +423,17 @@ mod tests {
 
     fn numbers(passed: &[(Instant, u16)]) -> Vec<u16> {
         passed.iter().map(|(_, number)| *number).collect()
+    }
+
+    #[test]
+    fn a_cable_with_priorities_tags_what_the_machine_gets() {
+        let frame: Vec<u8> = (0..20).collect();
+        let tagged = [&frame[..12], &PRIORITY_TAG, &frame[12..]].concat();
+        for (direction, expected) in [(Direction::Outward, &frame), (Direction::Inward, &tagged)] {
+            let mut pipe = Pipe::new(perfect().priority_tagged(), direction, 7, "cable");
+            pipe.push(Instant::ZERO, frame.clone());
+            assert_eq!(pipe.pop(Instant::ZERO).as_ref(), Some(expected));
+        }
     }
 
     #[test]

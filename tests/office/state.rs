@@ -126,7 +126,7 @@ fn on_a_full_disk_known_clients_renew() {
     let filler = format!("/proc/{}/root{}/filler", gateway.id(), state.display());
     fs::write(&filler, vec![b'x'; 1 << 20]).expect_err("it is full");
     // More than fits the rest of the journal's last block.
-    for _ in 0..20 {
+    for _ in 0..40 {
         assert_eq!(lease(&office, 1, "anna"), Some(86_400));
     }
     assert_eq!(lease(&office, 2, "berta"), None, "the reserve is for those who are known");

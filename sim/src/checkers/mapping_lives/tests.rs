@@ -254,7 +254,8 @@ fn a_hairpin_is_seen_as_to_the_internet_and_never_as_it_is() {
     let mut hairpin = |source, port| {
         office.content += 1;
         office.pass(1, Way::In, Segment::Lan, packet(PC, WAN, udp(1_000, 8_000, Vec::new()))).unwrap();
-        office.pass(1, Way::Out, Segment::Lan, packet(source, OTHER_PC, udp(port, 80, Vec::new())))
+        office.pass(1, Way::Out, Segment::Lan, packet(source, OTHER_PC, udp(port, 80, Vec::new())))?;
+        office.checker.suspicion.take().map_or(Ok(()), Err)
     };
     assert_eq!(hairpin(WAN, 1_001), Ok(()));
     assert!(hairpin(WAN, 1_000).unwrap_err().contains("was to be"));

@@ -129,10 +129,13 @@ fn on_a_full_disk_known_clients_renew() {
     for _ in 0..40 {
         assert_eq!(lease(&office, 1, "anna"), Some(86_400));
     }
+    // What the reserve has given up is taken, too.
+    fs::write(format!("{filler}-2"), vec![b'x'; 1 << 20]).expect_err("it is full");
     assert_eq!(lease(&office, 2, "berta"), None, "the reserve is for those who are known");
     let told = problems(gateway);
     assert!(told.len() == 1 && told[0].contains("dhcp-leases.jsonl cannot be written: "), "{told:?}");
-    assert_eq!(lease(&office, 1, "anna"), Some(86_400));
+    assert!(lease(&office, 1, "anna").is_some());
+    fs::remove_file(format!("{filler}-2")).expect("it is there");
     fs::remove_file(filler).expect("it is there");
     assert_eq!(lease(&office, 2, "berta"), Some(86_400));
     assert_eq!(problems(gateway), Vec::<String>::new());

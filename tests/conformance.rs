@@ -1,7 +1,10 @@
-//! `docs/conformance.md`: each requirement that the NAT and the router keep, with the tests that show it.
+//! `docs/conformance.md`: each requirement that the NAT and the router keep, with the tests that show it, and what
+//! the tests of other RFCs show.
 //!
-//! The table is made here, from the requirements below and from the names of all tests in the sources. This
-//! test fails if the file is not what it makes; `GATEPOST_WRITE=1 cargo test --test conformance` writes it.
+//! A test says what it shows in the documentation above it, one line for each requirement:
+//! `RFC 4787, REQ-9a: The source of a hairpinned packet is external.` The table is made from these lines and from the
+//! requirements below. This test fails if the file is not what it makes; `GATEPOST_WRITE=1 cargo test --test
+//! conformance` writes it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,116 +21,116 @@ use Level::{Must, Should};
 
 /// What an RFC asks for.
 struct Requirement {
-    /// What the names of its tests contain; `rfc4787_req1` is no `rfc4787_req13`.
-    marks: &'static [&'static str],
+    /// The RFC, and the number that it gives to the requirement or the section that has it.
+    citation: &'static str,
     level: Level,
     text: &'static str,
     /// Why it is not kept.
     declined: Option<&'static str>,
 }
 
-const fn kept(marks: &'static [&'static str], level: Level, text: &'static str) -> Requirement {
-    Requirement { marks, level, text, declined: None }
+const fn kept(citation: &'static str, level: Level, text: &'static str) -> Requirement {
+    Requirement { citation, level, text, declined: None }
 }
 
-const fn declined(mark: &'static [&'static str], text: &'static str, why: &'static str) -> Requirement {
-    Requirement { marks: mark, level: Should, text, declined: Some(why) }
+const fn declined(citation: &'static str, text: &'static str, why: &'static str) -> Requirement {
+    Requirement { citation, level: Should, text, declined: Some(why) }
 }
 
 const NAT_UDP: &[Requirement] = &[
-    kept(&["rfc4787_req1"], Must, "Mapping is endpoint-independent."),
+    kept("RFC 4787, REQ-1", Must, "Mapping is endpoint-independent."),
     kept(
-        &["rfc4787_req2"],
+        "RFC 4787, REQ-2",
         Should,
         "An inside address always has the same external address (paired pooling).",
     ),
-    kept(&["rfc4787_req3"], Must, "No external port is shared (no port overloading)."),
-    kept(&["rfc4787_req3a"], Should, "Ports 0 to 1023 and 1024 to 65535 stay in their range."),
-    kept(&["rfc4787_req4"], Should, "Even ports stay even, odd ones odd."),
-    kept(&["rfc4787_req5"], Must, "A mapping lives 2 minutes at least, 5 by default."),
+    kept("RFC 4787, REQ-3", Must, "No external port is shared (no port overloading)."),
+    kept("RFC 4787, REQ-3a", Should, "Ports 0 to 1023 and 1024 to 65535 stay in their range."),
+    kept("RFC 4787, REQ-4", Should, "Even ports stay even, odd ones odd."),
+    kept("RFC 4787, REQ-5", Must, "A mapping lives 2 minutes at least, 5 by default."),
     declined(
-        &["rfc4787_req5a"],
+        "RFC 4787, REQ-5a",
         "Some well-known ports may have shorter timers.",
         "It is an allowance, and 5 minutes for all is simpler to foresee.",
     ),
-    kept(&["rfc4787_req6"], Must, "What goes out refreshes a mapping; what comes in does not."),
-    kept(&["rfc4787_req7"], Must, "A WAN inside the LAN's own subnet is noticed and handled."),
-    kept(&["rfc4787_req8"], Should, "Filtering is selectable."),
-    kept(&["rfc4787_req9"], Must, "Hairpinning."),
-    kept(&["rfc4787_req9a"], Must, "The source of a hairpinned packet is external."),
-    kept(&["rfc4787_req10"], Should, "No application gateways by default."),
-    kept(&["rfc4787_req11"], Must, "Deterministic, under contention for a port too."),
-    kept(&["rfc4787_req12"], Must, "An ICMP error ends no mapping."),
-    kept(&["rfc4787_req13"], Must, "Too big: told with DF, fragmented without."),
-    kept(&["rfc4787_req14"], Must, "Fragments are received in order and out of order."),
-    kept(&["rfc4787_req14a", "rfc4787_req14_a_flood"], Must, "A flood of fragments is bounded."),
+    kept("RFC 4787, REQ-6", Must, "What goes out refreshes a mapping; what comes in does not."),
+    kept("RFC 4787, REQ-7", Must, "A WAN inside the LAN's own subnet is noticed and handled."),
+    kept("RFC 4787, REQ-8", Should, "Filtering is selectable."),
+    kept("RFC 4787, REQ-9", Must, "Hairpinning."),
+    kept("RFC 4787, REQ-9a", Must, "The source of a hairpinned packet is external."),
+    kept("RFC 4787, REQ-10", Should, "No application gateways by default."),
+    kept("RFC 4787, REQ-11", Must, "Deterministic, under contention for a port too."),
+    kept("RFC 4787, REQ-12", Must, "An ICMP error ends no mapping."),
+    kept("RFC 4787, REQ-13", Must, "Too big: told with DF, fragmented without."),
+    kept("RFC 4787, REQ-14", Must, "Fragments are received in order and out of order."),
+    kept("RFC 4787, REQ-14a", Must, "A flood of fragments is bounded."),
 ];
 
 const NAT_TCP: &[Requirement] = &[
-    kept(&["rfc5382_req1"], Must, "Mapping is endpoint-independent."),
-    kept(&["rfc5382_req2"], Must, "All valid sequences of segments, simultaneous open included."),
-    kept(&["rfc5382_req3"], Should, "Filtering is selectable, up to endpoint-independent."),
-    kept(&["rfc5382_req4"], Must, "An unsolicited SYN is not answered for 6 seconds."),
-    kept(&["rfc5382_req5"], Must, "Idle 2 hours 4 minutes when established, 4 minutes otherwise."),
-    kept(&["rfc5382_req7"], Must, "No port overloading."),
-    kept(&["rfc5382_req8"], Must, "Hairpinning."),
-    kept(&["rfc5382_req10"], Must, "An ICMP error ends no connection."),
-    kept(&["rfc7857_section_2_1"], Must, "Separate timers for opening and closing."),
-    kept(&["rfc7857_section_2_2", "rfc7857_state"], Must, "After an RST the state stays 4 minutes."),
-    kept(&["rfc7857_section_5"], Must, "Mappings of two protocols are apart."),
-    kept(&["rfc7857_section_7_1"], Must, "RSTs and ICMP errors refresh nothing."),
-    kept(&["rfc5961_section_3", "rfc5961_the", "rfc5961_a"], Should, "Blind resets are not believed."),
-    kept(&["rfc5961_section_4"], Should, "A SYN into an established connection changes nothing."),
-    kept(&["rfc5961_section_5"], Should, "An acknowledgment of what was never sent is not believed."),
-    kept(&["rfc9293_3_1_a_damaged"], Should, "A segment with a wrong checksum changes nothing."),
+    kept("RFC 5382, REQ-1", Must, "Mapping is endpoint-independent."),
+    kept("RFC 5382, REQ-2", Must, "All valid sequences of segments, simultaneous open included."),
+    kept("RFC 5382, REQ-3", Should, "Filtering is selectable, up to endpoint-independent."),
+    kept("RFC 5382, REQ-4", Must, "An unsolicited SYN is not answered for 6 seconds."),
+    kept("RFC 5382, REQ-5", Must, "Idle 2 hours 4 minutes when established, 4 minutes otherwise."),
+    kept("RFC 5382, REQ-7", Must, "No port overloading."),
+    kept("RFC 5382, REQ-8", Must, "Hairpinning."),
+    kept("RFC 5382, REQ-10", Must, "An ICMP error ends no connection."),
+    kept("RFC 7857, section 2.1", Must, "Separate timers for opening and closing."),
+    kept("RFC 7857, section 2.2", Must, "After an RST the state stays 4 minutes."),
+    kept("RFC 7857, section 5", Must, "Mappings of two protocols are apart."),
+    kept("RFC 7857, section 7.1", Must, "RSTs and ICMP errors refresh nothing."),
+    kept("RFC 5961, section 3", Should, "Blind resets are not believed."),
+    kept("RFC 5961, section 4", Should, "A SYN into an established connection changes nothing."),
+    kept("RFC 5961, section 5", Should, "An acknowledgment of what was never sent is not believed."),
+    kept("RFC 9293, section 3.1", Should, "A segment with a wrong checksum changes nothing."),
 ];
 
 const NAT_ICMP: &[Requirement] = &[
-    kept(&["rfc5508_req1"], Must, "Queries have endpoint-independent mappings."),
-    kept(&["rfc5508_req2"], Must, "A query lives 60 seconds at least."),
-    kept(&["rfc5508_req3"], Should, "An error with a wrong checksum is dropped."),
-    kept(&["rfc5508_req3a"], Should, "A quoted header with a wrong checksum is dropped."),
-    kept(&["rfc5508_req3b"], Must, "Quoted IP options are passed over."),
-    kept(&["rfc5508_req3d"], Must, "An error about an error is dropped."),
-    kept(&["rfc5508_req4"], Must, "The quoted packet of an error from outside is translated, cut ones too."),
-    kept(&["rfc5508_req5"], Must, "The quoted packet of an error from inside is translated."),
-    kept(&["rfc5508_req6"], Must, "Errors refresh nothing."),
-    kept(&["rfc5508_req7"], Must, "Errors about hairpinned packets are hairpinned."),
-    kept(&["rfc5508_req8"], Should, "Code 13 where the policy or a full table refuses."),
-    kept(&["rfc5508_req10"], Must, "The types that are required pass."),
+    kept("RFC 5508, REQ-1", Must, "Queries have endpoint-independent mappings."),
+    kept("RFC 5508, REQ-2", Must, "A query lives 60 seconds at least."),
+    kept("RFC 5508, REQ-3", Should, "An error with a wrong checksum is dropped."),
+    kept("RFC 5508, REQ-3a", Should, "A quoted header with a wrong checksum is dropped."),
+    kept("RFC 5508, REQ-3b", Must, "Quoted IP options are passed over."),
+    kept("RFC 5508, REQ-3d", Must, "An error about an error is dropped."),
+    kept("RFC 5508, REQ-4", Must, "The quoted packet of an error from outside is translated, cut ones too."),
+    kept("RFC 5508, REQ-5", Must, "The quoted packet of an error from inside is translated."),
+    kept("RFC 5508, REQ-6", Must, "Errors refresh nothing."),
+    kept("RFC 5508, REQ-7", Must, "Errors about hairpinned packets are hairpinned."),
+    kept("RFC 5508, REQ-8", Should, "Code 13 where the policy or a full table refuses."),
+    kept("RFC 5508, REQ-10", Must, "The types that are required pass."),
 ];
 
 const ROUTER: &[Requirement] = &[
     kept(
-        &["rfc1812_ttl"],
+        "RFC 1812, section 5.3.1",
         Must,
         "A packet out of hops is dropped, and its sender told from the interface it leaves by.",
     ),
-    kept(&["rfc1812_5_2_6"], Must, "A packet too big for the next link is fragmented where it may be."),
-    kept(&["rfc1812_a_wrong", "rfc1812_5_2_2"], Must, "The header's checksum is checked."),
-    kept(&["rfc1812_4_3_2_3"], Should, "An error quotes what fits into 576 octets."),
     kept(
-        &["rfc1812_4_3_2_7", "rfc1812_no_error"],
+        "RFC 1812, section 5.2.6",
+        Must,
+        "A packet too big for the next link is fragmented where it may be.",
+    ),
+    kept("RFC 1812, section 5.2.2", Must, "The header's checksum is checked."),
+    kept("RFC 1812, section 4.3.2.3", Should, "An error quotes what fits into 576 octets."),
+    kept(
+        "RFC 1812, section 4.3.2.7",
         Must,
         "No error about an error, a broadcast, a multicast or a later fragment, or to nobody.",
     ),
-    kept(&["rfc1812_4_3_2_8"], Should, "Errors are limited in rate."),
-    kept(&["rfc1812_4_3_3_6"], Must, "Echo requests are answered, in fragments too."),
-    kept(&["rfc1812_5_2_4_3"], Must, "The longest prefix wins."),
-    kept(&["rfc1812_5_3_7"], Must, "Martians are dropped."),
-    kept(&["rfc1812_4_2_3_1", "rfc1812_3_3_2"], Must, "Broadcast addresses are known as such."),
-    kept(&["rfc1812_no_route"], Must, "No route: the sender is told."),
-    kept(&["rfc1812_source_routes"], Should, "Source routes are refused, as RFC 7126 has it."),
-    kept(
-        &["rfc1191_an_error", "rfc1191_dont", "rfc1191_in_stealth"],
-        Must,
-        "An error about a packet too big names the MTU.",
-    ),
-    kept(&["rfc1858"], Should, "Fragments that hide ports are dropped (RFC 3128 too)."),
-    kept(&["rfc6864"], Must, "Identifications of hosts behind one address do not collide."),
-    kept(&["rfc6056"], Should, "Ports that are not preserved are random."),
+    kept("RFC 1812, section 4.3.2.8", Should, "Errors are limited in rate."),
+    kept("RFC 1812, section 4.3.3.6", Must, "Echo requests are answered, in fragments too."),
+    kept("RFC 1812, section 5.2.4.3", Must, "The longest prefix wins."),
+    kept("RFC 1812, section 5.3.7", Must, "Martians are dropped."),
+    kept("RFC 1812, section 4.2.3.1", Must, "Broadcast addresses are known as such."),
+    kept("RFC 1812, section 5.2.7.1", Must, "No route: the sender is told."),
+    kept("RFC 1812, section 5.2.4.1", Should, "Source routes are refused, as RFC 7126 has it."),
+    kept("RFC 1191, section 4", Must, "An error about a packet too big names the MTU."),
+    kept("RFC 1858", Should, "Fragments that hide ports are dropped (RFC 3128 too)."),
+    kept("RFC 6864", Must, "Identifications of hosts behind one address do not collide."),
+    kept("RFC 6056", Should, "Ports that are not preserved are random."),
     declined(
-        &["rfc1812_5_2_7_2"],
+        "RFC 1812, section 5.2.7.2",
         "Redirects are sent to hosts.",
         "Behind one gateway there is no better way to redirect to; nor is a redirect translated.",
     ),
@@ -142,8 +145,8 @@ const SECTIONS: [(&str, &[Requirement]); 4] = [
 
 const HEAD: &str = "# Conformance
 
-Each requirement on NAT and forwarding with the tests that show it; a requirement stands in its test's name.
-The table is made by `tests/conformance.rs`, which fails when it is out of date.
+Each requirement on NAT and forwarding with the tests that show it; after them, what the tests of other RFCs show.
+`tests/conformance.rs` makes this file from the lines above each test, and fails when it is out of date:
 `GATEPOST_WRITE=1 cargo test --test conformance` writes it anew.
 ";
 
@@ -153,9 +156,69 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All tests that carry a requirement, with the file of each.
-fn tests() -> Vec<(String, PathBuf)> {
-    let mut found = Vec::new();
+/// A line above a test.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Shown {
+    /// As in [`Requirement::citation`].
+    citation: String,
+    file: PathBuf,
+    test: String,
+    /// What the test shows of the requirement: a sentence.
+    sentence: String,
+}
+
+/// Splits `RFC 4787, REQ-9a: A sentence.` into citation and sentence.
+fn marker(line: &str) -> Option<(&str, &str)> {
+    let (citation, sentence) = line.split_once(": ")?;
+    let mut parts = citation.split(", ");
+    let number = parts.next()?.strip_prefix("RFC ")?;
+    let place = parts.next();
+    let is_place = |place: &str| {
+        ["REQ-", "MUST-", "section "]
+            .iter()
+            .any(|kind| place.strip_prefix(kind).is_some_and(|rest| !rest.is_empty()))
+    };
+    let is_citation = number.parse::<u16>().is_ok() && place.is_none_or(is_place) && parts.next().is_none();
+    (is_citation && sentence.ends_with('.')).then_some((citation, sentence))
+}
+
+/// All that tests show, sorted; `Err` has the tests that carry an RFC in their name and show nothing of it.
+fn shown_in(file: &Path, text: &str) -> Result<Vec<Shown>, Vec<String>> {
+    let (mut shown, mut silent) = (Vec::new(), Vec::new());
+    let mut markers = Vec::new();
+    let mut is_test = false;
+    for line in text.lines().map(str::trim_start) {
+        if let Some(doc) = line.strip_prefix("///") {
+            markers.extend(marker(doc.trim_start()));
+        } else if line.starts_with("#[") {
+            is_test |= line == "#[test]";
+        } else {
+            let name = line.strip_prefix("fn ").and_then(|rest| rest.split('(').next());
+            if let Some(test) = name.filter(|_| is_test) {
+                let of_its_name = |(citation, _): &(&str, &str)| {
+                    let number = citation.split([' ', ',']).nth(1).unwrap_or_default();
+                    test.split('_').any(|word| word.strip_prefix("rfc") == Some(number))
+                };
+                if test.starts_with("rfc") && !markers.iter().any(of_its_name) {
+                    silent.push(format!("{}: {test}", file.display()));
+                }
+                shown.extend(markers.iter().map(|(citation, sentence)| Shown {
+                    citation: (*citation).to_owned(),
+                    file: file.to_owned(),
+                    test: test.to_owned(),
+                    sentence: (*sentence).to_owned(),
+                }));
+            }
+            markers.clear();
+            is_test = false;
+        }
+    }
+    if silent.is_empty() { Ok(shown) } else { Err(silent) }
+}
+
+/// All that the tests of all sources show, sorted.
+fn shown() -> Vec<Shown> {
+    let (mut shown, mut silent) = (Vec::new(), Vec::new());
     let mut open: Vec<PathBuf> = SOURCES.iter().map(|name| root().join(name)).collect();
     while let Some(path) = open.pop() {
         if path.is_dir() {
@@ -164,97 +227,84 @@ fn tests() -> Vec<(String, PathBuf)> {
             );
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).expect("it is text");
-            let mut is_test = false;
-            for line in text.lines().map(str::trim_start) {
-                if let Some(name) = line.strip_prefix("fn rfc").and_then(|rest| rest.split('(').next()) {
-                    assert!(is_test, "{}: rfc{name} is no test", path.display());
-                    let file = path.strip_prefix(root()).expect("it is below").to_owned();
-                    found.push((format!("rfc{name}"), file));
-                }
-                is_test = line == "#[test]";
+            match shown_in(path.strip_prefix(root()).expect("it is below"), &text) {
+                Ok(more) => shown.extend(more),
+                Err(more) => silent.extend(more),
             }
         }
     }
-    found.sort();
-    found
+    assert!(silent.is_empty(), "no line like `/// RFC 4787, REQ-9: ...` above these tests: {silent:#?}");
+    shown.sort();
+    shown
 }
 
-/// The requirements in a test's name, each written out: `rfc4787_req3a_and_req4_kept` has two.
-fn written_out(name: &str) -> String {
-    let mut rfc = "";
-    let mut words = Vec::new();
-    for word in name.split('_') {
-        if word.starts_with("rfc") {
-            rfc = word;
-        } else if word.starts_with("req") && !words.last().is_some_and(|last: &&str| last.starts_with("rfc"))
-        {
-            words.push(rfc);
-        }
-        words.push(word);
+/// The tests that show what is cited: each file with its sentences and the tests' names.
+fn cell<'a>(shown: impl Iterator<Item = &'a Shown>) -> String {
+    let mut files = BTreeMap::<&Path, Vec<String>>::new();
+    for Shown { file, test, sentence, .. } in shown {
+        files.entry(file).or_default().push(format!("{sentence} (`{test}`)"));
     }
-    format!("_{}_", words.join("_"))
+    let cells: Vec<_> =
+        files.iter().map(|(file, tests)| format!("{}: {}", file.display(), tests.join(" "))).collect();
+    cells.join("<br>")
 }
 
-fn shows(requirement: &Requirement, name: &str) -> bool {
-    let name = written_out(name);
-    requirement.marks.iter().any(|mark| name.contains(&format!("_{mark}_")))
+/// Sorts `section 4.10` behind `section 4.9`: each number by its value.
+fn numbers(citation: &str) -> Vec<u32> {
+    citation.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
 }
 
-/// RFC 4787 REQ-1, from its mark.
-fn title(mark: &str) -> String {
-    let (rfc, rest) = mark.split_once('_').unwrap_or((mark, ""));
-    let number = rfc.trim_start_matches("rfc");
-    match rest.strip_prefix("req") {
-        Some(requirement) => format!("RFC {number} REQ-{requirement}"),
-        None => {
-            let section: Vec<_> = rest.split('_').filter(|word| word.parse::<u8>().is_ok()).collect();
-            let section = section.join(".");
-            if section.is_empty() {
-                format!("RFC {number}")
-            } else {
-                format!("RFC {number} section {section}")
-            }
-        }
-    }
-}
-
-fn table(tests: &[(String, PathBuf)]) -> String {
+fn table(shown: &[Shown]) -> String {
     let mut text = HEAD.to_owned();
     for (heading, requirements) in SECTIONS {
         text += &format!(
             "\n## {heading}\n\n| requirement | | what | verdict | tests |\n| --- | --- | --- | --- | --- |\n"
         );
-        for requirement in requirements {
-            let level = if requirement.level == Must { "must" } else { "should" };
-            let verdict = requirement.declined.map_or("yes".to_owned(), |why| format!("declined: {why}"));
-            let mut files = BTreeMap::<&Path, Vec<String>>::new();
-            for (name, file) in tests.iter().filter(|(name, _)| shows(requirement, name)) {
-                files.entry(file).or_default().push(format!("`{name}`"));
-            }
-            let of_file =
-                |(file, names): (&&Path, &Vec<String>)| format!("{}: {}", file.display(), names.join(", "));
-            let shown: Vec<_> = files.iter().map(of_file).collect();
-            let title = title(requirement.marks[0]);
-            text +=
-                &format!("| {title} | {level} | {} | {verdict} | {} |\n", requirement.text, shown.join("; "));
+        for Requirement { citation, level, text: what, declined } in requirements {
+            let level = if *level == Must { "must" } else { "should" };
+            let verdict = declined.map_or("yes".to_owned(), |why| format!("declined: {why}"));
+            let tests = cell(shown.iter().filter(|shown| shown.citation == *citation));
+            text += &format!("| {citation} | {level} | {what} | {verdict} | {tests} |\n");
         }
+    }
+    let mut others: Vec<_> =
+        shown.iter().map(|shown| shown.citation.as_str()).filter(|citation| !is_listed(citation)).collect();
+    others.sort_by_key(|citation| (numbers(citation), *citation));
+    others.dedup();
+    text += "\n## Other RFCs\n\n| RFC | tests |\n| --- | --- |\n";
+    for citation in others {
+        let tests = cell(shown.iter().filter(|shown| shown.citation == citation));
+        text += &format!("| {citation} | {tests} |\n");
     }
     text
 }
 
+fn requirements() -> impl Iterator<Item = &'static Requirement> {
+    SECTIONS.iter().flat_map(|(_, requirements)| *requirements)
+}
+
+fn is_listed(citation: &str) -> bool {
+    requirements().any(|requirement| requirement.citation == citation)
+}
+
 #[test]
 fn the_table_is_complete_and_true() {
-    let tests = tests();
-    for requirement in SECTIONS.iter().flat_map(|(_, requirements)| *requirements) {
-        let mark = requirement.marks[0];
-        let is_shown = tests.iter().any(|(name, _)| shows(requirement, name));
-        assert!(requirement.declined.is_none() || requirement.level != Must, "{mark} must not be declined");
-        assert!(is_shown != requirement.declined.is_some(), "{mark}: shown {is_shown}");
+    let shown = shown();
+    for Requirement { citation, level, declined, .. } in requirements() {
+        let is_shown = shown.iter().any(|shown| shown.citation == *citation);
+        assert!(declined.is_none() || *level != Must, "{citation} must not be declined");
+        assert!(is_shown != declined.is_some(), "{citation}: shown {is_shown}");
     }
-    let made = table(&tests);
+    // An RFC that numbers its requirements is listed whole, so that a wrong number is a mistake.
+    let unknown: Vec<_> = shown
+        .iter()
+        .filter(|shown| shown.citation.contains(", REQ-") && !is_listed(&shown.citation))
+        .map(|shown| (&shown.citation, &shown.test))
+        .collect();
+    assert!(unknown.is_empty(), "no such requirement: {unknown:?}");
+    let made = table(&shown);
     let path = root().join("docs/conformance.md");
     if env::var_os("GATEPOST_WRITE").is_some() {
-        fs::create_dir_all(path.parent().expect("docs")).expect("it can be made");
         fs::write(&path, &made).expect("it can be written");
     }
     let kept = fs::read_to_string(&path).expect("it is there");
@@ -265,10 +315,22 @@ fn the_table_is_complete_and_true() {
 }
 
 #[test]
-fn a_mark_is_a_whole_number() {
-    let shown = |mark: &'static [&'static str], name| shows(&kept(mark, Must, ""), name);
-    assert!(shown(&["rfc4787_req1"], "rfc4787_req1_mapping"));
-    assert!(!shown(&["rfc4787_req1"], "rfc4787_req13_too_big"));
-    assert!(shown(&["rfc4787_req4"], "rfc4787_req3a_and_req4_kept"));
-    assert!(shown(&["rfc4787_req12"], "rfc5508_req6_and_rfc4787_req12_errors"));
+fn a_marker_is_a_citation_and_a_sentence() {
+    assert_eq!(marker("RFC 4787, REQ-9a: It is external."), Some(("RFC 4787, REQ-9a", "It is external.")));
+    assert_eq!(marker("RFC 1812, section 5.3.7: Martians."), Some(("RFC 1812, section 5.3.7", "Martians.")));
+    assert_eq!(marker("RFC 768: None."), Some(("RFC 768", "None.")));
+    for prose in ["RFC 4787 REQ-9: no.", "RFC 4787, REQ-: no.", "RFC 4787, REQ-9: no", "(RFC 768): no."] {
+        assert_eq!(marker(prose), None, "{prose}");
+    }
+}
+
+#[test]
+fn a_test_shows_what_stands_above_it_and_nothing_else() {
+    let text = "/// RFC 1: Not a test's.\nfn helper() {}\n/// RFC 2: One.\n/// RFC 3: Two.\n#[test]\nfn rfc2_a() {\n";
+    let shown = shown_in(Path::new("file.rs"), text).expect("all show something");
+    let citations: Vec<_> = shown.iter().map(|shown| shown.citation.as_str()).collect();
+    assert_eq!(citations, ["RFC 2", "RFC 3"]);
+    for silent in ["#[test]\nfn rfc2_a() {\n", "/// RFC 20: Other.\n#[test]\nfn rfc2_a() {\n"] {
+        assert!(shown_in(Path::new("file.rs"), silent).is_err(), "{silent}");
+    }
 }

@@ -192,6 +192,7 @@ mod tests {
         assert_eq!(pieces(&whole, 576), [whole]);
     }
 
+    /// RFC 791: Options are copied only if they say so.
     #[test]
     fn rfc791_options_are_copied_only_if_they_say_so() {
         // Record route, which stays in the first, and router alert, which is copied.

@@ -214,6 +214,7 @@ mod tests {
         may_answer(GATEWAY_MAC, &header, &packet(header), is_broadcast)
     }
 
+    /// RFC 1812, section 4.3.2.3: An error quotes what fits into 576 octets.
     #[test]
     fn rfc1812_4_3_2_3_an_error_quotes_what_fits_into_576_octets() {
         for (payload_len, quoted_len) in [(8, 28), (528, 548), (529, 548), (1480, 548)] {
@@ -231,6 +232,7 @@ mod tests {
         }
     }
 
+    /// RFC 1191, section 4: An error names the MTU.
     #[test]
     fn rfc1191_an_error_names_the_mtu() {
         let mut buffer = [0; 576];
@@ -251,6 +253,7 @@ mod tests {
         assert_eq!(error.write(&mut [0; 576], GATEWAY, &offender[..19]), Err(Malformed::Truncated));
     }
 
+    /// RFC 1812, section 4.3.2.7: No error about an ICMP error.
     #[test]
     fn rfc1812_4_3_2_7_no_error_about_an_icmp_error() {
         let icmp = ipv4::Header::new(HOST, REMOTE, Protocol::ICMP, 8);
@@ -262,6 +265,7 @@ mod tests {
         }
     }
 
+    /// RFC 1812, section 4.3.2.7: No error about what was for many.
     #[test]
     fn rfc1812_4_3_2_7_no_error_about_what_was_for_many() {
         assert!(answers(udp(8)));
@@ -274,6 +278,7 @@ mod tests {
         }
     }
 
+    /// RFC 1812, section 4.3.2.7: No error to who is nobody.
     #[test]
     fn rfc1812_4_3_2_7_no_error_to_who_is_nobody() {
         for source in ["0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "255.255.255.255", "192.168.1.255"] {
@@ -282,12 +287,14 @@ mod tests {
         }
     }
 
+    /// RFC 1812, section 4.3.2.7: No error about a later fragment.
     #[test]
     fn rfc1812_4_3_2_7_no_error_about_a_later_fragment() {
         assert!(answers(ipv4::Header { more_fragments: true, ..udp(8) }));
         assert!(!answers(ipv4::Header { fragment_offset: 8, ..udp(8) }));
     }
 
+    /// RFC 1812, section 4.3.2.8: Errors are limited.
     #[test]
     fn rfc1812_4_3_2_8_errors_are_limited() {
         let mut limit = RateLimit::new(10, 3);

@@ -140,6 +140,7 @@ mod tests {
         assert_eq!(Routes::default().lookup(addr("192.168.1.1")), None);
     }
 
+    /// RFC 4787, REQ-7: The LAN stays in reach if the WAN has its network.
     #[test]
     fn rfc4787_req7_the_lan_stays_in_reach_if_the_wan_has_its_network() {
         let routes = Routes::of_config(&config(Mode::Nat, "192.168.1.1/24", Some("192.168.1.5/24")));
@@ -147,6 +148,7 @@ mod tests {
     }
 
     proptest! {
+        /// RFC 1812, section 5.2.4.3: The longest prefix wins.
         #[test]
         fn rfc1812_5_2_4_3_the_longest_prefix_wins(
             prefixes in prop::collection::vec((0u32..16, 0u8..=32), 0..12),

@@ -381,6 +381,7 @@ mod tests {
         }
     }
 
+    /// RFC 4787, REQ-4: An even port and the next have one owner.
     #[test]
     fn rfc4787_req4_an_even_port_and_the_next_have_one_owner() {
         for count in 1..=Shard::COUNT_MAX {
@@ -438,6 +439,7 @@ mod tests {
         assert!(gatherers.iter().all(|count| *count > 50), "{gatherers:?}");
     }
 
+    /// RFC 6864: Identifications of two workers never meet.
     #[test]
     fn rfc6864_4_1_identifications_of_two_workers_never_meet() {
         for count in [1, 3, 16] {

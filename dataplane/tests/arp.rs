@@ -63,6 +63,7 @@ fn no_other_address_is_answered_for() {
     }
 }
 
+/// RFC 5227: A probe for our address is answered and one for another is not.
 #[test]
 fn rfc5227_a_probe_for_our_address_is_answered_and_one_for_another_is_not() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -85,6 +86,7 @@ fn our_addresses_are_announced_when_they_are_set_and_when_they_change() {
         && *sender == Ipv4Addr::new(203, 0, 113, 77)));
 }
 
+/// RFC 5227: A conflicting claim is defended once.
 #[test]
 fn rfc5227_a_conflicting_claim_is_defended_once() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -207,6 +209,7 @@ fn a_packet_that_waited_is_cut_for_a_smaller_link() {
     assert_eq!(bench.dataplane.counters().held, 0);
 }
 
+/// RFC 5227, section 2.1.1: The host hears who has the address that it is offered.
 #[test]
 fn rfc5227_s2_1_1_the_host_hears_who_has_the_address_that_it_is_offered() {
     let mut config = config(Mode::NatDmz);

@@ -40,6 +40,7 @@ fn a_damaged_packet_is_dropped_and_opens_nothing() {
     }
 }
 
+/// RFC 9293, section 3.1: A damaged segment neither resets nor speaks.
 #[test]
 fn rfc9293_3_1_a_damaged_segment_neither_resets_nor_speaks() {
     let mut bench = Bench::new(Mode::Nat);
@@ -74,6 +75,7 @@ fn what_a_device_has_verified_or_is_to_make_is_not_verified_again() {
     bench.send_offloaded(LAN0, &frame, Offload::Checksum(checksum)).one().verify();
 }
 
+/// RFC 768: A datagram without a checksum has none that is wrong.
 #[test]
 fn rfc768_a_datagram_without_a_checksum_has_none_that_is_wrong() {
     let mut bench = Bench::new(Mode::Nat);

@@ -25,6 +25,7 @@ fn verify_whole(fragments: &[Sent], endpoints: &str) {
     assert_eq!(whole.ip().endpoints(), endpoints);
 }
 
+/// RFC 4787, REQ-14: Fragments in order are translated.
 #[test]
 fn rfc4787_req14_fragments_in_order_are_translated() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -35,6 +36,7 @@ fn rfc4787_req14_fragments_in_order_are_translated() {
     verify_whole(&sent, &format!("203.0.113.10:{port} > 198.51.100.7:4000"));
 }
 
+/// RFC 4787, REQ-14: Fragments out of order are translated.
 #[test]
 fn rfc4787_req14_fragments_out_of_order_are_translated() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -65,6 +67,7 @@ fn two_packets_with_fragments_in_between_each_other() {
     }
 }
 
+/// RFC 6864: A packet whose sender repeats its identification keeps one when out of order.
 #[test]
 fn rfc6864_a_packet_whose_sender_repeats_its_identification_keeps_one_when_out_of_order() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -105,6 +108,7 @@ fn fragments_whose_first_never_comes_are_given_up() {
     assert_eq!(bench.drops(DropReason::FragmentInvalid), 1);
 }
 
+/// RFC 4787, REQ-14a: A flood of fragments is bounded.
 #[test]
 fn rfc4787_req14_a_flood_of_fragments_is_bounded() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -135,6 +139,7 @@ fn fragments_to_the_gateway_are_for_its_host() {
     }
 }
 
+/// RFC 1812, section 4.3.3.6: Echo in fragments is between the WAN and the gateways host.
 #[test]
 fn rfc1812_4_3_3_6_echo_in_fragments_is_between_the_wan_and_the_gateways_host() {
     let request = icmp_error(SERVER, GATEWAY_WAN, 8, 0, 7 << 16, &[9; 1400]);
@@ -201,6 +206,7 @@ fn a_router_forwards_fragments_as_they_come() {
     }
 }
 
+/// RFC 6864: Identifications of two hosts do not collide.
 #[test]
 fn rfc6864_identifications_of_two_hosts_do_not_collide() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -213,6 +219,7 @@ fn rfc6864_identifications_of_two_hosts_do_not_collide() {
     assert_eq!(id(&alices_first), id(&alices_second));
 }
 
+/// RFC 1858: Fragments that hide ports are dropped.
 #[test]
 fn rfc1858_fragments_that_hide_ports_are_dropped() {
     let mut bench = Bench::new(Mode::NatDmz);

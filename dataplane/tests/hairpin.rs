@@ -6,6 +6,7 @@ use common::*;
 use gatepost_dataplane::config::{Filtering, Mode, WanService};
 use gatepost_dataplane::wire::ipv4::Protocol;
 
+/// RFC 4787, REQ-9a: Hairpin source is external.
 #[test]
 fn rfc4787_req9a_hairpin_source_is_external() {
     let mut config = config(Mode::NatDmz);
@@ -19,6 +20,7 @@ fn rfc4787_req9a_hairpin_source_is_external() {
     assert_eq!(back.one().port, LAN0);
 }
 
+/// RFC 4787, REQ-9: Two mappings reach each other.
 #[test]
 fn rfc4787_req9_two_mappings_reach_each_other() {
     let mut config = config(Mode::NatDmz);
@@ -32,6 +34,7 @@ fn rfc4787_req9_two_mappings_reach_each_other() {
     assert_eq!(back.one().ip().endpoints(), "203.0.113.10:6000 > 192.168.1.10:5000");
 }
 
+/// RFC 4787, REQ-9: Every inside host reaches every forward and mapping.
 #[test]
 fn rfc4787_req9_every_inside_host_reaches_every_forward_and_mapping() {
     let mut config = config(Mode::NatDmz);
@@ -54,6 +57,7 @@ fn rfc4787_req9_every_inside_host_reaches_every_forward_and_mapping() {
     }
 }
 
+/// RFC 5382, REQ-8: TCP connections hairpin.
 #[test]
 fn rfc5382_req8_tcp_connections_hairpin() {
     let mut config = config(Mode::NatDmz);

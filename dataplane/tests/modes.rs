@@ -109,6 +109,7 @@ fn pings_of_the_wan_address_are_answered_except_in_stealth() {
     }
 }
 
+/// RFC 1812, section 4.3.2.8: Nobody gets more echo replies than a few.
 #[test]
 fn rfc1812_4_3_2_8_nobody_gets_more_echo_replies_than_a_few() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -238,6 +239,7 @@ fn without_a_wan_address_nothing_goes_out() {
     assert!(matches!(outcome.verdict, Verdict::Drop(DropReason::NoRoute | DropReason::NoAddress)));
 }
 
+/// RFC 4787, REQ-7: A WAN inside the lans subnet is noticed.
 #[test]
 fn rfc4787_req7_a_wan_inside_the_lans_subnet_is_noticed() {
     let mut config = config(Mode::NatDmz);

@@ -22,6 +22,7 @@ fn translated_datagram(bench: &mut Bench) -> Vec<u8> {
     sent.one().bytes[14..].to_vec()
 }
 
+/// RFC 5508, REQ-1: Queries are translated both ways.
 #[test]
 fn rfc5508_req1_queries_are_translated_both_ways() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -37,6 +38,7 @@ fn rfc5508_req1_queries_are_translated_both_ways() {
     }
 }
 
+/// RFC 5508, REQ-1: Mapping is endpoint independent.
 #[test]
 fn rfc5508_req1_mapping_is_endpoint_independent() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -46,6 +48,7 @@ fn rfc5508_req1_mapping_is_endpoint_independent() {
     assert_eq!(first, second);
 }
 
+/// RFC 5508, REQ-2: A query lives sixty seconds.
 #[test]
 fn rfc5508_req2_a_query_lives_sixty_seconds() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -57,6 +60,7 @@ fn rfc5508_req2_a_query_lives_sixty_seconds() {
     bench.send(WAN, &echo_reply(SERVER, GATEWAY_WAN, 77, 1)).assert_silently_dropped(DropReason::Unsolicited);
 }
 
+/// RFC 5508, REQ-4: An error from outside reaches its sender as he knows it.
 #[test]
 fn rfc5508_req4_an_error_from_outside_reaches_its_sender_as_he_knows_it() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -76,6 +80,7 @@ fn rfc5508_req4_an_error_from_outside_reaches_its_sender_as_he_knows_it() {
     }
 }
 
+/// RFC 5508, REQ-4: Truncated quotes are translated too.
 #[test]
 fn rfc5508_req4_truncated_quotes_are_translated_too() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -91,6 +96,7 @@ fn rfc5508_req4_truncated_quotes_are_translated_too() {
         .assert_silently_dropped(DropReason::TransportMalformed);
 }
 
+/// RFC 5508, REQ-4: A quoted TCP segment may end before its checksum.
 #[test]
 fn rfc5508_req4_a_quoted_tcp_segment_may_end_before_its_checksum() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -103,6 +109,7 @@ fn rfc5508_req4_a_quoted_tcp_segment_may_end_before_its_checksum() {
     }
 }
 
+/// RFC 5508, REQ-3b: Quoted IP options are skipped.
 #[test]
 fn rfc5508_req3b_quoted_ip_options_are_skipped() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -114,6 +121,7 @@ fn rfc5508_req3b_quoted_ip_options_are_skipped() {
     quoted.verify_header();
 }
 
+/// RFC 5508, REQ-5: An error from inside comes from the WAN address.
 #[test]
 fn rfc5508_req5_an_error_from_inside_comes_from_the_wan_address() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -143,6 +151,8 @@ fn an_error_about_a_query_finds_who_asked() {
     ip.quoted().verify_icmp();
 }
 
+/// RFC 5508, REQ-6: Errors refresh and kill nothing.
+/// RFC 4787, REQ-12: Errors refresh and kill nothing.
 #[test]
 fn rfc5508_req6_and_rfc4787_req12_errors_refresh_and_kill_nothing() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -159,6 +169,7 @@ fn rfc5508_req6_and_rfc4787_req12_errors_refresh_and_kill_nothing() {
     assert_eq!(bench.dataplane.flows().count(), 0, "errors keep the mapping");
 }
 
+/// RFC 7857, section 7.1: Errors from inside refresh nothing.
 #[test]
 fn rfc7857_section_7_1_errors_from_inside_refresh_nothing() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -173,6 +184,7 @@ fn rfc7857_section_7_1_errors_from_inside_refresh_nothing() {
     assert_eq!(bench.dataplane.flows().count(), 0);
 }
 
+/// RFC 5508, REQ-10: The required types pass.
 #[test]
 fn rfc5508_req10_the_required_types_pass() {
     // RFC 5508 section 7: unreachable, time exceeded and echo must; parameter problem may.
@@ -190,6 +202,7 @@ fn rfc5508_req10_the_required_types_pass() {
     assert_eq!(reply.one().ip().icmp(), (0, 0));
 }
 
+/// RFC 5382, REQ-10: An error never ends a connection.
 #[test]
 fn rfc5382_req10_an_error_never_ends_a_connection() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -203,6 +216,7 @@ fn rfc5382_req10_an_error_never_ends_a_connection() {
     assert!(data.sent.iter().any(|sent| sent.port == LAN0 && sent.is_ipv4()));
 }
 
+/// RFC 5508, REQ-7: An error about a hairpinned packet is hairpinned.
 #[test]
 fn rfc5508_req7_an_error_about_a_hairpinned_packet_is_hairpinned() {
     let mut config = config(Mode::NatDmz);
@@ -235,6 +249,7 @@ fn an_error_about_nothing_is_dropped() {
         .assert_silently_dropped(DropReason::IcmpUnrelated);
 }
 
+/// RFC 5508, REQ-1: A reply to nothing opens nothing.
 #[test]
 fn rfc5508_req1_a_reply_to_nothing_opens_nothing() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -245,6 +260,7 @@ fn rfc5508_req1_a_reply_to_nothing_opens_nothing() {
     assert_eq!(bench.dataplane.flows().count(), 1);
 }
 
+/// RFC 5508, REQ-3: A wrong ICMP checksum of an error is not passed on.
 #[test]
 fn rfc5508_req3_a_wrong_icmp_checksum_of_an_error_is_not_passed_on() {
     let mut bench = Bench::new(Mode::NatDmz);

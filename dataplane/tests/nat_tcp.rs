@@ -75,6 +75,7 @@ fn a_connection_opens_carries_data_and_closes() {
     assert_eq!(bench.dataplane.flows().count(), 0);
 }
 
+/// RFC 5382, REQ-1: Mapping is endpoint independent.
 #[test]
 fn rfc5382_req1_mapping_is_endpoint_independent() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -87,6 +88,7 @@ fn rfc5382_req1_mapping_is_endpoint_independent() {
     assert_eq!(first.external_port, second.external_port);
 }
 
+/// RFC 5382, REQ-2: Simultaneous open.
 #[test]
 fn rfc5382_req2_simultaneous_open() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -100,6 +102,7 @@ fn rfc5382_req2_simultaneous_open() {
     assert!(connection.is_open(&mut bench));
 }
 
+/// RFC 5382, REQ-3: Filtering is selectable.
 #[test]
 fn rfc5382_req3_filtering_is_selectable() {
     for (filtering, anybody) in
@@ -114,6 +117,7 @@ fn rfc5382_req3_filtering_is_selectable() {
     }
 }
 
+/// RFC 5382, REQ-4: An unsolicited SYN is refused after six seconds.
 #[test]
 fn rfc5382_req4_an_unsolicited_syn_is_refused_after_six_seconds() {
     let mut bench = Bench::new(Mode::Nat);
@@ -128,6 +132,7 @@ fn rfc5382_req4_an_unsolicited_syn_is_refused_after_six_seconds() {
     assert_eq!(sent[0].ip().quoted().endpoints(), "198.51.100.66:7000 > 203.0.113.10:22");
 }
 
+/// RFC 5382, REQ-4: A SYN that the filter keeps out is refused alike.
 #[test]
 fn rfc5382_req4_a_syn_that_the_filter_keeps_out_is_refused_alike() {
     let mut bench = Bench::new(Mode::Nat);
@@ -140,6 +145,7 @@ fn rfc5382_req4_a_syn_that_the_filter_keeps_out_is_refused_alike() {
     assert_eq!((sent[0].ip().icmp(), sent[0].ip().destination()), ((3, 3), STRANGER.address));
 }
 
+/// RFC 5382, REQ-4: No refusal if the connection comes about.
 #[test]
 fn rfc5382_req4_no_refusal_if_the_connection_comes_about() {
     let mut bench = Bench::new(Mode::Nat);
@@ -150,6 +156,7 @@ fn rfc5382_req4_no_refusal_if_the_connection_comes_about() {
     assert_eq!(bench.pass(Duration::from_secs(10)), []);
 }
 
+/// RFC 5382, REQ-4: Stealth never answers.
 #[test]
 fn rfc5382_req4_stealth_never_answers() {
     let mut config = config(Mode::NatDmz);
@@ -161,6 +168,7 @@ fn rfc5382_req4_stealth_never_answers() {
     assert_eq!(bench.pass(Duration::from_secs(60)).iter().filter(|sent| sent.port == WAN).count(), 0);
 }
 
+/// RFC 5382, REQ-5: An established connection lives two hours and four minutes.
 #[test]
 fn rfc5382_req5_an_established_connection_lives_two_hours_and_four_minutes() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -171,6 +179,7 @@ fn rfc5382_req5_an_established_connection_lives_two_hours_and_four_minutes() {
     assert!(!connection.is_open(&mut bench));
 }
 
+/// RFC 5382, REQ-5: A half open connection is given up after four minutes.
 #[test]
 fn rfc5382_req5_a_half_open_connection_is_given_up_after_four_minutes() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -182,6 +191,7 @@ fn rfc5382_req5_a_half_open_connection_is_given_up_after_four_minutes() {
     assert_eq!(bench.dataplane.flows().count(), 0);
 }
 
+/// RFC 7857, section 2.2: The state stays four minutes after a reset.
 #[test]
 fn rfc7857_section_2_2_the_state_stays_four_minutes_after_a_reset() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -193,6 +203,7 @@ fn rfc7857_section_2_2_the_state_stays_four_minutes_after_a_reset() {
     assert_eq!(bench.dataplane.flows().count(), 0);
 }
 
+/// RFC 5961, section 3: A blind attacker neither resets nor injects.
 #[test]
 fn rfc5961_a_blind_attacker_neither_resets_nor_injects() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -215,6 +226,7 @@ fn rfc5961_a_blind_attacker_neither_resets_nor_injects() {
     assert!(connection.is_open(&mut bench));
 }
 
+/// RFC 5961, section 3: The next octets RST resets.
 #[test]
 fn rfc5961_the_next_octets_rst_resets() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -249,6 +261,7 @@ fn a_port_is_used_again_after_an_end_that_was_not_seen() {
     connection.back(&mut bench, "PA", 3_000_001, 900_005).one();
 }
 
+/// RFC 9293, section 3.5.1: A half open connection is found out.
 #[test]
 fn rfc9293_3_5_1_a_half_open_connection_is_found_out() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -262,6 +275,7 @@ fn rfc9293_3_5_1_a_half_open_connection_is_found_out() {
     connection.out(&mut bench, "A", 900_001, 3_000_001).one();
 }
 
+/// RFC 7857, section 2.1: Opening and closing have timers of their own.
 #[test]
 fn rfc7857_section_2_1_opening_and_closing_have_timers_of_their_own() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -278,6 +292,7 @@ fn rfc7857_section_2_1_opening_and_closing_have_timers_of_their_own() {
     assert_eq!(bench.dataplane.flows().count(), 0);
 }
 
+/// RFC 5382, REQ-7: Two connections never share a port.
 #[test]
 fn rfc5382_req7_two_connections_never_share_a_port() {
     let mut bench = Bench::new(Mode::NatDmz);

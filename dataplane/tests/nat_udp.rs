@@ -44,6 +44,7 @@ fn a_query_goes_out_and_its_answer_comes_back() {
     assert!(reaches(&mut bench, SERVER, 53, 5000, (ALICE, 5000)));
 }
 
+/// RFC 4787, REQ-1: Mapping is endpoint independent.
 #[test]
 fn rfc4787_req1_mapping_is_endpoint_independent() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -54,6 +55,7 @@ fn rfc4787_req1_mapping_is_endpoint_independent() {
     assert_eq!(open(&mut bench, ALICE, 5000, ISP, 123), first);
 }
 
+/// RFC 4787, REQ-3: Ports are preserved where free and never overloaded.
 #[test]
 fn rfc4787_req3_ports_are_preserved_where_free_and_never_overloaded() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -65,6 +67,7 @@ fn rfc4787_req3_ports_are_preserved_where_free_and_never_overloaded() {
     assert!(reaches(&mut bench, STRANGER, 53, bobs, (BOB, 5000)));
 }
 
+/// RFC 4787, REQ-3a: Low ports stay low and high ports high.
 #[test]
 fn rfc4787_req3a_low_ports_stay_low_and_high_ports_high() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -76,6 +79,7 @@ fn rfc4787_req3a_low_ports_stay_low_and_high_ports_high() {
     }
 }
 
+/// RFC 4787, REQ-4: Parity is kept.
 #[test]
 fn rfc4787_req4_parity_is_kept() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -85,6 +89,7 @@ fn rfc4787_req4_parity_is_kept() {
     }
 }
 
+/// RFC 4787, REQ-5: A mapping lives five minutes.
 #[test]
 fn rfc4787_req5_a_mapping_lives_five_minutes() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -98,6 +103,7 @@ fn rfc4787_req5_a_mapping_lives_five_minutes() {
     assert_eq!(bench.dataplane.flows().count(), 0);
 }
 
+/// RFC 4787, REQ-6: Outbound refreshes and inbound alone does not.
 #[test]
 fn rfc4787_req6_outbound_refreshes_and_inbound_alone_does_not() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -116,6 +122,7 @@ fn rfc4787_req6_outbound_refreshes_and_inbound_alone_does_not() {
     assert!(alive < 4, "a flood from outside holds the mapping");
 }
 
+/// RFC 4787, REQ-8: Filtering is selectable.
 #[test]
 fn rfc4787_req8_filtering_is_selectable() {
     for (filtering, same_address, anybody) in [
@@ -147,6 +154,7 @@ fn what_filtering_refuses_is_counted_and_opens_nothing() {
     assert_eq!(open(&mut bench, BOB, 5001, SERVER, 4000), 5001);
 }
 
+/// RFC 4787, REQ-11: The same contention has the same outcome.
 #[test]
 fn rfc4787_req11_the_same_contention_has_the_same_outcome() {
     let run = || {
@@ -183,6 +191,7 @@ fn two_hosts_reach_one_server_port_at_the_same_time() {
     assert!(reaches(&mut bench, SERVER, 443, bobs, (BOB, 40_000)));
 }
 
+/// RFC 5508, REQ-8: A host over its limit is refused and told.
 #[test]
 fn rfc5508_req8_a_host_over_its_limit_is_refused_and_told() {
     let mut config = config(Mode::NatDmz);
@@ -200,6 +209,7 @@ fn rfc5508_req8_a_host_over_its_limit_is_refused_and_told() {
     assert!(reaches(&mut bench, SERVER, 53, 5000, (ALICE, 5000)));
 }
 
+/// RFC 5508, REQ-8: A full table refuses tells and keeps what it has.
 #[test]
 fn rfc5508_req8_a_full_table_refuses_tells_and_keeps_what_it_has() {
     let mut config = config(Mode::NatDmz);
@@ -219,6 +229,7 @@ fn rfc5508_req8_a_full_table_refuses_tells_and_keeps_what_it_has() {
     assert!(reaches(&mut bench, SERVER, 53, 5000, (ALICE, 5000)));
 }
 
+/// RFC 5508, REQ-8: Exhausted ports are told.
 #[test]
 fn rfc5508_req8_exhausted_ports_are_told() {
     let mut config = config(Mode::NatDmz);
@@ -229,6 +240,7 @@ fn rfc5508_req8_exhausted_ports_are_told() {
     assert_eq!(refused.one().ip().icmp(), (3, 13));
 }
 
+/// RFC 4787, REQ-2: All of a hosts mappings have one address.
 #[test]
 fn rfc4787_req2_all_of_a_hosts_mappings_have_one_address() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -242,6 +254,7 @@ fn rfc4787_req2_all_of_a_hosts_mappings_have_one_address() {
     assert_eq!(sent.one().ip().source(), GATEWAY_WAN);
 }
 
+/// RFC 4787, REQ-10: What a datagram says is not touched.
 #[test]
 fn rfc4787_req10_what_a_datagram_says_is_not_touched() {
     let mut bench = Bench::new(Mode::NatDmz);

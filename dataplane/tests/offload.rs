@@ -331,6 +331,7 @@ fn a_super_frame_is_one_frame_of_the_balance() {
     assert_eq!((after.received, after.transmitted), (before.received + 1, before.transmitted + 1));
 }
 
+/// RFC 1191: Segments too long for the WAN are refused with its MTU.
 #[test]
 fn rfc1191_segments_too_long_for_the_wan_are_refused_with_its_mtu() {
     let mut config = config(Mode::NatDmz);
@@ -528,6 +529,7 @@ fn a_checksum_in_the_padding_of_a_packet_is_none() {
     outcome.assert_silently_dropped(DropReason::OffloadInvalid);
 }
 
+/// RFC 8200: Super frames of IPv6 are segmented too.
 #[test]
 fn rfc8200_super_frames_of_ipv6_are_segmented_too() {
     let (source, destination) = ([1; 16], [2; 16]);
@@ -553,6 +555,7 @@ fn rfc8200_super_frames_of_ipv6_are_segmented_too() {
     assert_eq!(sent.into_iter().map(|sent| sent.bytes).collect::<Vec<_>>(), expected);
 }
 
+/// RFC 768: A segment whose checksum is zero has all ones.
 #[test]
 fn rfc768_a_segment_whose_checksum_is_zero_has_all_ones() {
     // The first two octets of data are chosen so that the checksum comes out as zero.

@@ -38,6 +38,7 @@ fn everything_to_the_gateways_addresses_is_the_hosts() {
     }
 }
 
+/// RFC 1812, section 5.3.1: TTL expires with an error from the interface it leaves by.
 #[test]
 fn rfc1812_ttl_expires_with_an_error_from_the_interface_it_leaves_by() {
     for (mode, from, target, source) in [
@@ -58,6 +59,7 @@ fn rfc1812_ttl_expires_with_an_error_from_the_interface_it_leaves_by() {
     }
 }
 
+/// RFC 1812, section 4.3.2.7: No error about an error a broadcast or a later fragment.
 #[test]
 fn rfc1812_no_error_about_an_error_a_broadcast_or_a_later_fragment() {
     let mut bench = Bench::new(Mode::Router);
@@ -70,6 +72,7 @@ fn rfc1812_no_error_about_an_error_a_broadcast_or_a_later_fragment() {
     bench.send(LAN0, &later_fragment).assert_silently_dropped(DropReason::TtlExpired);
 }
 
+/// RFC 1812, section 5.2.2: A wrong header checksum is dropped.
 #[test]
 fn rfc1812_a_wrong_header_checksum_is_dropped() {
     let mut bench = Bench::new(Mode::Router);
@@ -78,6 +81,7 @@ fn rfc1812_a_wrong_header_checksum_is_dropped() {
     bench.send(LAN0, &packet).assert_silently_dropped(DropReason::Ipv4Checksum);
 }
 
+/// RFC 1812, section 5.2.7.1: No route is told.
 #[test]
 fn rfc1812_no_route_is_told() {
     let mut config = config(Mode::Router);
@@ -88,6 +92,7 @@ fn rfc1812_no_route_is_told() {
     assert_eq!(outcome.one().ip().icmp(), (3, 0));
 }
 
+/// RFC 1812, section 5.2.4.1: Source routes are refused.
 #[test]
 fn rfc1812_source_routes_are_refused() {
     let mut bench = Bench::new(Mode::Router);
@@ -99,6 +104,7 @@ fn rfc1812_source_routes_are_refused() {
     }
 }
 
+/// RFC 3927, section 7: Link local hosts stay on their link.
 #[test]
 fn rfc3927_section_7_link_local_hosts_stay_on_their_link() {
     let neighbor = Host { address: [169, 254, 1, 1].into(), ..ISP };
@@ -114,6 +120,7 @@ fn rfc3927_section_7_link_local_hosts_stay_on_their_link() {
     }
 }
 
+/// RFC 4787, REQ-13: Too big and not to be fragmented is told.
 #[test]
 fn rfc4787_req13_too_big_and_not_to_be_fragmented_is_told() {
     for mode in [Mode::Router, Mode::Nat] {
@@ -131,6 +138,8 @@ fn rfc4787_req13_too_big_and_not_to_be_fragmented_is_told() {
     }
 }
 
+/// RFC 4787, REQ-13: Too big is fragmented where it may be.
+/// RFC 1812, section 5.2.6: Too big is fragmented where it may be.
 #[test]
 fn rfc4787_req13_and_rfc1812_5_2_6_too_big_is_fragmented_where_it_may_be() {
     for mode in [Mode::Router, Mode::Nat] {

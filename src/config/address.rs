@@ -167,6 +167,7 @@ fn ipv4(bits: u32) -> Ipv4Addr {
 mod tests {
     use super::*;
 
+    /// RFC 4787, REQ-7: Networks overlap when one holds the other.
     #[test]
     fn rfc4787_req7_networks_overlap_when_one_holds_the_other() {
         let net = |text: &str| text.parse::<Ipv4Net>().expect("a network");

@@ -238,6 +238,7 @@ fn comes_up(workers: u8) {
     });
 }
 
+/// RFC 4787, REQ-7: A lease in the lans own network is refused.
 #[test]
 fn rfc4787_req7_a_lease_in_the_lans_own_network_is_refused() {
     simulate(async {

@@ -125,6 +125,7 @@ except OSError as error:
 print(s.getsockopt(socket.IPPROTO_IP, IP_MTU))
 "#;
 
+/// RFC 1191, section 4: In stealth scans hear nothing and too big packets are told.
 #[test]
 fn rfc1191_in_stealth_scans_hear_nothing_and_too_big_packets_are_told() {
     // The WAN takes larger packets than the LAN.

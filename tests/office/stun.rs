@@ -30,6 +30,9 @@ fn office(filtering: &str) -> (Office, Background) {
     (office, server)
 }
 
+/// RFC 4787, REQ-1: Natdiscovery sees what is configured.
+/// RFC 4787, REQ-8: Natdiscovery sees what is configured.
+/// RFC 4787, REQ-9: Natdiscovery sees what is configured.
 #[test]
 fn rfc4787_req1_req8_and_req9_natdiscovery_sees_what_is_configured() {
     for [filtering, expected, _] in FILTERS {
@@ -47,6 +50,8 @@ fn rfc4787_req1_req8_and_req9_natdiscovery_sees_what_is_configured() {
     }
 }
 
+/// RFC 4787, REQ-1: Pystun sees what is configured.
+/// RFC 4787, REQ-8: Pystun sees what is configured.
 #[test]
 fn rfc4787_req1_and_req8_pystun_sees_what_is_configured() {
     let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients/bin/pystun3");

@@ -107,6 +107,7 @@ impl Default for SynRefusals {
 mod tests {
     use super::*;
 
+    /// RFC 5382, REQ-4: A SYN waits six seconds.
     #[test]
     fn rfc5382_req4_a_syn_waits_six_seconds() {
         let mut refusals = SynRefusals::new();

@@ -169,6 +169,7 @@ mod tests {
         assert_eq!(ports.allocate(123, 0, &mut rng()), Some(123));
     }
 
+    /// RFC 4787, REQ-3: A port is never given out twice.
     #[test]
     fn rfc4787_req3_a_port_is_never_given_out_twice() {
         let (mut ports, mut rng) = (PortAllocator::new(Shard::SOLE), rng());
@@ -178,6 +179,8 @@ mod tests {
         }
     }
 
+    /// RFC 4787, REQ-3a: Range and parity are kept.
+    /// RFC 4787, REQ-4: Range and parity are kept.
     #[test]
     fn rfc4787_req3a_and_req4_range_and_parity_are_kept() {
         let (mut ports, mut rng) = (PortAllocator::new(Shard::SOLE), rng());
@@ -253,6 +256,7 @@ mod tests {
         assert_eq!(given.len() + 1, (1024..=u16::MAX).filter(|port| shard.of_port(*port) == 1).count());
     }
 
+    /// RFC 4787, REQ-11: The same seed gives the same ports.
     #[test]
     fn rfc4787_req11_the_same_seed_gives_the_same_ports() {
         let run = || {

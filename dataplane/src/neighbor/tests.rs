@@ -113,6 +113,7 @@ fn a_held_frame_goes_out_when_its_neighbour_answers() {
     assert_eq!(table.poll_timeout(), None);
 }
 
+/// RFC 1122, section 2.3.2.1: A dead neighbour is asked once a second and then left alone.
 #[test]
 fn rfc1122_2_3_2_1_a_dead_neighbour_is_asked_once_a_second_and_then_left_alone() {
     let mut table = table();
@@ -131,6 +132,7 @@ fn rfc1122_2_3_2_1_a_dead_neighbour_is_asked_once_a_second_and_then_left_alone()
     assert_eq!(timeout(&mut table, secs(8)), [Seen::Request(HOST, None)]);
 }
 
+/// RFC 1122, section 2.3.2.1: A stale neighbour is polled by unicast and used meanwhile.
 #[test]
 fn rfc1122_2_3_2_1_a_stale_neighbour_is_polled_by_unicast_and_used_meanwhile() {
     let mut table = table();
@@ -164,6 +166,7 @@ fn a_neighbour_that_does_not_answer_a_poll_is_asked_for_by_broadcast() {
     assert_eq!(timeout(&mut table, secs(63)), [Seen::Request(HOST, None)]);
 }
 
+/// RFC 826: A request to the gateway tells where the asker is.
 #[test]
 fn rfc826_a_request_to_the_gateway_tells_where_the_asker_is() {
     let mut table = table();
@@ -172,6 +175,7 @@ fn rfc826_a_request_to_the_gateway_tells_where_the_asker_is() {
     assert_eq!(table.lookup(NOW, LAN, HOST), Some(mac(20)));
 }
 
+/// RFC 826: What was not asked for changes only what is known.
 #[test]
 fn rfc826_what_was_not_asked_for_changes_only_what_is_known() {
     let mut table = table();
@@ -186,6 +190,7 @@ fn rfc826_what_was_not_asked_for_changes_only_what_is_known() {
     assert_eq!(table.lookup(NOW, LAN, HOST), Some(mac(20)), "it says what was known");
 }
 
+/// RFC 5227: A probe tells nothing.
 #[test]
 fn rfc5227_a_probe_tells_nothing() {
     let mut table = table();

@@ -97,6 +97,7 @@ mod tests {
         assert!(network.contains(address("192.168.1.200")) && !network.contains(address("192.168.2.1")));
     }
 
+    /// RFC 1812, section 4.2.3.1: A network has a broadcast of today and one of old.
     #[test]
     fn rfc1812_4_2_3_1_a_network_has_a_broadcast_of_today_and_one_of_old() {
         let network = network("192.168.1.1/24");
@@ -105,6 +106,7 @@ mod tests {
         }
     }
 
+    /// RFC 3021: A network of two has no broadcast.
     #[test]
     fn rfc3021_a_network_of_two_has_no_broadcast() {
         for text in ["10.0.0.0", "10.0.0.1"] {

@@ -170,6 +170,7 @@ mod tests {
         }
     }
 
+    /// RFC 1812, section 4.2.3.1: A group is nobodys hardware address.
     #[test]
     fn rfc1812_3_3_2_a_group_is_nobodys_hardware_address() {
         let mut packet = Packet::parse(&REQUEST).expect("valid");
@@ -179,6 +180,7 @@ mod tests {
         }
     }
 
+    /// RFC 5227: Probes claim nothing and announcements do.
     #[test]
     fn rfc5227_probes_claim_nothing_and_announcements_do() {
         let ip = Ipv4Addr::new(192, 168, 1, 1);

@@ -192,11 +192,13 @@ mod tests {
         !(sum as u16)
     }
 
+    /// RFC 1071, section 3: Example.
     #[test]
     fn rfc1071_section_3_example() {
         assert_eq!(of(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
     }
 
+    /// RFC 1624, section 4: Example.
     #[test]
     fn rfc1624_section_4_example() {
         assert_eq!(Delta::NONE.replace_u16(0x5555, 0x3285).apply(0xdd2f), 0x0000);

@@ -310,6 +310,7 @@ mod tests {
         assert_eq!(Header::parse(&short), Err(Malformed::Length));
     }
 
+    /// RFC 9293, section 3.1: Options must add up.
     #[test]
     fn rfc9293_3_1_options_must_add_up() {
         let header = Header::parse(&SYN).expect("valid");
@@ -331,6 +332,7 @@ mod tests {
         assert!(Header::parse(&timestamps).expect("valid").has_sound_options(&timestamps));
     }
 
+    /// RFC 9293, section 3.10: Impossible flags.
     #[test]
     fn rfc9293_3_10_impossible_flags() {
         use Flags as F;

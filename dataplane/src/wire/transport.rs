@@ -92,6 +92,7 @@ mod tests {
         }
     }
 
+    /// RFC 768: A datagram without a checksum is taken as it is.
     #[test]
     fn rfc768_a_datagram_without_a_checksum_is_taken_as_it_is() {
         let datagram = [0, 1, 0, 2, 0, 9, 0, 0, 0x55];

@@ -151,6 +151,7 @@ mod tests {
         assert!(Header::parse(&short).is_ok());
     }
 
+    /// RFC 768: A datagram without a checksum stays without.
     #[test]
     fn rfc768_a_datagram_without_a_checksum_stays_without() {
         let mut datagram = QUERY;
@@ -162,6 +163,7 @@ mod tests {
         );
     }
 
+    /// RFC 768: A checksum of zero is sent as all ones.
     #[test]
     fn rfc768_a_checksum_of_zero_is_sent_as_all_ones() {
         let mut datagram = QUERY;

@@ -164,6 +164,7 @@ mod tests {
         }
     }
 
+    /// RFC 768: A zero checksum is none.
     #[test]
     fn rfc768_a_zero_checksum_is_none() {
         let mut frame = datagram(b"payload").to_frame().unwrap();
@@ -171,6 +172,7 @@ mod tests {
         assert_eq!(Datagram::parse(&frame), Some(datagram(b"payload")));
     }
 
+    /// RFC 5227: A probe has no sender address.
     #[test]
     fn rfc5227_a_probe_has_no_sender_address() {
         let address = Ipv4Addr::new(192, 168, 1, 9);

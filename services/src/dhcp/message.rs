@@ -256,6 +256,7 @@ mod tests {
         bytes
     }
 
+    /// RFC 3396: Parts of an option are joined.
     #[test]
     fn rfc3396_parts_of_an_option_are_joined() {
         let message = decode(&with_options(&[61, 2, 1, 2, 12, 1, b'a', 61, 3, 3, 4, 5])).unwrap();
@@ -263,6 +264,7 @@ mod tests {
         assert_eq!(text_option(&message, OptionCode::Hostname), Some("a"));
     }
 
+    /// RFC 3396: A long option is split.
     #[test]
     fn rfc3396_a_long_option_is_split() {
         let mut message = decode(&with_options(&[])).unwrap();
@@ -277,6 +279,7 @@ mod tests {
         assert_eq!(client_id(&again), None, "longer than is understood");
     }
 
+    /// RFC 2132, section 9.3: Overloaded fields hold options.
     #[test]
     fn rfc2132_9_3_overloaded_fields_hold_options() {
         let mut bytes = with_options(&[52, 1, 3]);
@@ -286,6 +289,7 @@ mod tests {
         assert_eq!(text_option(&message, OptionCode::Hostname), Some("abc"));
     }
 
+    /// RFC 3046: Option 82 is returned verbatim and last.
     #[test]
     fn rfc3046_option_82_is_returned_verbatim_and_last() {
         let relay = [82, 9, 2, 1, 7, 1, 1, 9, 1, 1, 8];

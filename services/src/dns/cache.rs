@@ -273,6 +273,7 @@ mod tests {
         assert!(cache.get(at(100), &question("WWW.example.", RecordType::A)).is_some(), "RFC 4343");
     }
 
+    /// RFC 2181: Ttls are bounded.
     #[test]
     fn rfc2181_ttls_are_bounded() {
         let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
@@ -286,6 +287,7 @@ mod tests {
         assert_eq!(cache.get(at(TTL_MAX_SECS.into()), &www), None);
     }
 
+    /// RFC 2308: A denial without SOA is not kept.
     #[test]
     fn rfc2308_a_denial_without_soa_is_not_kept() {
         let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
@@ -295,6 +297,7 @@ mod tests {
         assert_eq!(cache.get(at(0), &www), None);
     }
 
+    /// RFC 2308: A denial is believed for an hour at most.
     #[test]
     fn rfc2308_a_denial_is_believed_for_an_hour_at_most() {
         let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
@@ -303,6 +306,7 @@ mod tests {
         assert_eq!(cache.get(at(3_600), &www), None);
     }
 
+    /// RFC 8020: A denied name denies what is below it.
     #[test]
     fn rfc8020_a_denied_name_denies_what_is_below_it() {
         let mut cache = Cache::new();
@@ -319,6 +323,7 @@ mod tests {
         assert_eq!(cache.get(at(1), &validating("a.gone.example.")), None, "the proof is for one name only");
     }
 
+    /// RFC 9520: A failure is remembered for some seconds.
     #[test]
     fn rfc9520_a_failure_is_remembered_for_some_seconds() {
         let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
@@ -331,6 +336,7 @@ mod tests {
         assert_eq!(cache.get(at(20), &www), None);
     }
 
+    /// RFC 9520: A question that fails alone is left in peace for longer each time.
     #[test]
     fn rfc9520_a_question_that_fails_alone_is_left_in_peace_for_longer_each_time() {
         let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
@@ -354,6 +360,7 @@ mod tests {
         assert_eq!(remembered(much_later, true), FAILURE_SECS, "it is forgotten");
     }
 
+    /// RFC 8767: A stale answer is better than a failure.
     #[test]
     fn rfc8767_a_stale_answer_is_better_than_a_failure() {
         let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));

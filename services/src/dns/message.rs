@@ -295,6 +295,7 @@ mod tests {
         Answer::records((0..count).map(|i| Record::from_rdata(owner.clone(), 60, address(i))).collect())
     }
 
+    /// RFC 1035: A response echoes id question and RD.
     #[test]
     fn rfc1035_a_response_echoes_id_question_and_rd() {
         let request = request(&query(0x1234, "WwW.example.", RecordType::A, None), Transport::Udp);
@@ -325,6 +326,7 @@ mod tests {
         assert_eq!((rejected.metadata.id, rejected.metadata.response_code), (0xbeef, ResponseCode::FormErr));
     }
 
+    /// RFC 9619: A query has one question.
     #[test]
     fn rfc9619_a_query_has_one_question() {
         for count in [0, 2] {
@@ -334,6 +336,7 @@ mod tests {
         }
     }
 
+    /// RFC 1035: A name that points at itself is a format error.
     #[test]
     fn rfc1035_a_name_that_points_at_itself_is_a_format_error() {
         let mut bytes = query(7, ".", RecordType::A, None);
@@ -362,6 +365,7 @@ mod tests {
         assert_eq!(rejected.queries[0].query_class, DNSClass::CH);
     }
 
+    /// RFC 6891: An unknown version is BADVERS.
     #[test]
     fn rfc6891_an_unknown_version_is_badvers() {
         let mut message = Message::from_vec(&query(7, "www.example.", RecordType::A, Some(1232))).unwrap();
@@ -371,6 +375,7 @@ mod tests {
         assert_eq!(rejected.edns.map(|edns| edns.version()), Some(0));
     }
 
+    /// RFC 6891: OPT answers OPT.
     #[test]
     fn rfc6891_opt_answers_opt() {
         let request = request(&query(7, "www.example.", RecordType::A, Some(4096)), Transport::Udp);
@@ -378,6 +383,7 @@ mod tests {
         assert_eq!(response.edns.map(|edns| edns.max_payload()), Some(UDP_OCTETS_MAX));
     }
 
+    /// RFC 2181: A response that is too long is cut to its question.
     #[test]
     fn rfc2181_a_response_that_is_too_long_is_cut_to_its_question() {
         // 12 octets of header, 18 of question, 16 for each further address, 11 for OPT.
@@ -392,6 +398,7 @@ mod tests {
         }
     }
 
+    /// RFC 7766: Over TCP nothing is cut.
     #[test]
     fn rfc7766_over_tcp_nothing_is_cut() {
         let request = request(&query(7, "many.example.", RecordType::A, None), Transport::Tcp);
@@ -399,6 +406,7 @@ mod tests {
         assert_eq!((response.answers.len(), response.metadata.truncation), (200, false));
     }
 
+    /// RFC 5452: A response matches its query or is none.
     #[test]
     fn rfc5452_a_response_matches_its_query_or_is_none() {
         let question = question("www.example.", RecordType::A);

@@ -104,6 +104,7 @@ fn point_to_point_wan_has_two_hosts() {
     accepted("[wan]\naddress = '203.0.113.0/31'\ngateway = '203.0.113.1'");
 }
 
+/// RFC 4787, REQ-7: Static WAN does not overlap the LAN.
 #[test]
 fn rfc4787_req7_static_wan_does_not_overlap_the_lan() {
     assert_mistakes(

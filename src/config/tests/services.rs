@@ -173,6 +173,7 @@ fn records_of_every_type() {
     );
 }
 
+/// RFC 1034, section 3.6.2: Alias is alone at its name.
 #[test]
 fn rfc1034_3_6_2_alias_is_alone_at_its_name() {
     let record = |name: &str, kind: &str, value: &str| {

@@ -51,6 +51,7 @@ fn a_connection_is_established_when_both_have_acknowledged() {
     assert_eq!(phase(&HANDSHAKE), Some(Phase::Established));
 }
 
+/// RFC 5382, REQ-2: Simultaneous open in every order.
 #[test]
 fn rfc5382_req2_simultaneous_open_in_every_order() {
     let orders = [
@@ -184,6 +185,7 @@ fn data_must_lie_in_the_window_or_repeat_what_was_in_it() {
     assert_eq!(answer(ACK, 5_101u32.wrapping_add(1 << 31), 1_101, 10), Err(Invalid::Sequence));
 }
 
+/// RFC 5961, section 5: An acknowledgment must be of what was sent lately.
 #[test]
 fn rfc5961_section_5_an_acknowledgment_must_be_of_what_was_sent_lately() {
     assert_eq!(answer(ACK, 5_101, 1_102, 10), Err(Invalid::Sequence), "never sent");
@@ -193,6 +195,7 @@ fn rfc5961_section_5_an_acknowledgment_must_be_of_what_was_sent_lately() {
     assert_eq!(answer(FIN, 5_101, 1_102, 0), Err(Invalid::Sequence));
 }
 
+/// RFC 5961, section 3: Only an RST with the right number resets.
 #[test]
 fn rfc5961_section_3_2_only_an_rst_with_the_right_number_resets() {
     let after = |sequence| {
@@ -234,6 +237,7 @@ fn an_rst_may_tell_of_what_was_lost_behind_us() {
     }
 }
 
+/// RFC 9293, section 3.10.7.3: An RST refuses only the SYN that it acknowledges.
 #[test]
 fn rfc9293_3_10_7_3_an_rst_refuses_only_the_syn_that_it_acknowledges() {
     let syn = [(Original, segment(SYN))];
@@ -277,6 +281,7 @@ fn data_in_a_syn_may_be_acknowledged_or_not() {
     }
 }
 
+/// RFC 5961, section 4: A SYN into an established connection changes nothing.
 #[test]
 fn rfc5961_section_4_a_syn_into_an_established_connection_changes_nothing() {
     let mut connection = conversation();
@@ -307,6 +312,7 @@ fn ports_can_be_used_again_though_the_end_of_their_connection_was_not_seen() {
     }
 }
 
+/// RFC 7323: Windows are scaled if both offer it.
 #[test]
 fn rfc7323_windows_are_scaled_if_both_offer_it() {
     let permitted = |scales: [Option<u8>; 2]| {

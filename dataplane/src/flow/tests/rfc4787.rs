@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// RFC 4787, REQ-1: One inside endpoint has one external endpoint.
 #[test]
 fn rfc4787_req1_one_inside_endpoint_has_one_external_endpoint() {
     let mut table = table();
@@ -12,6 +13,7 @@ fn rfc4787_req1_one_inside_endpoint_has_one_external_endpoint() {
     assert_eq!(table.mappings_len(), 2);
 }
 
+/// RFC 7857, section 5: Mappings of two protocols are apart.
 #[test]
 fn rfc7857_section_5_mappings_of_two_protocols_are_apart() {
     let mut table = table();
@@ -21,6 +23,7 @@ fn rfc7857_section_5_mappings_of_two_protocols_are_apart() {
     assert_eq!(table.mappings_len(), 2);
 }
 
+/// RFC 4787, REQ-3: Two hosts never share an external port.
 #[test]
 fn rfc4787_req3_two_hosts_never_share_an_external_port() {
     let mut table = table();
@@ -28,6 +31,7 @@ fn rfc4787_req3_two_hosts_never_share_an_external_port() {
     assert_eq!(ports.len(), 38);
 }
 
+/// RFC 4787, REQ-5: UDP lives five minutes and never less.
 #[test]
 fn rfc4787_req5_udp_lives_five_minutes_and_never_less() {
     let mut table = table();
@@ -41,6 +45,7 @@ fn rfc4787_req5_udp_lives_five_minutes_and_never_less() {
     assert_eq!((table.len(), table.mappings_len(), table.poll_timeout()), (0, 0, None));
 }
 
+/// RFC 4787, REQ-6: Outbound refreshes every flow it goes through.
 #[test]
 fn rfc4787_req6_outbound_refreshes_every_flow_it_goes_through() {
     let mut table = table();
@@ -54,6 +59,7 @@ fn rfc4787_req6_outbound_refreshes_every_flow_it_goes_through() {
     assert!(!lives(&mut table, 1197, &key));
 }
 
+/// RFC 4787, REQ-6: Inbound does not refresh.
 #[test]
 fn rfc4787_req6_inbound_does_not_refresh() {
     let mut table = table();
@@ -65,6 +71,7 @@ fn rfc4787_req6_inbound_does_not_refresh() {
     assert!(!lives(&mut table, 300, &key));
 }
 
+/// RFC 4787, REQ-6: A flow from outside does not prolong the mapping.
 #[test]
 fn rfc4787_req6_a_flow_from_outside_does_not_prolong_the_mapping() {
     let mut table = table_with(&nat(EndpointIndependent));
@@ -78,6 +85,7 @@ fn rfc4787_req6_a_flow_from_outside_does_not_prolong_the_mapping() {
     assert_eq!((table.len(), table.mappings_len()), (0, 0));
 }
 
+/// RFC 4787, REQ-6: An answer to a flow from outside prolongs the mapping.
 #[test]
 fn rfc4787_req6_an_answer_to_a_flow_from_outside_prolongs_the_mapping() {
     let mut table = table_with(&nat(EndpointIndependent));
@@ -91,6 +99,7 @@ fn rfc4787_req6_an_answer_to_a_flow_from_outside_prolongs_the_mapping() {
     assert_eq!((table.len(), table.mappings_len()), (0, 0));
 }
 
+/// RFC 4787, REQ-8: Endpoint independent filtering admits anybody.
 #[test]
 fn rfc4787_req8_endpoint_independent_filtering_admits_anybody() {
     let mut table = table_with(&nat(EndpointIndependent));
@@ -99,6 +108,7 @@ fn rfc4787_req8_endpoint_independent_filtering_admits_anybody() {
     assert_eq!(table.flow(id).translation(Original).destination, pc(2, 5000));
 }
 
+/// RFC 4787, REQ-8: Address dependent filtering admits an address that was sent to.
 #[test]
 fn rfc4787_req8_address_dependent_filtering_admits_an_address_that_was_sent_to() {
     let mut table = table_with(&nat(AddressDependent));
@@ -111,6 +121,7 @@ fn rfc4787_req8_address_dependent_filtering_admits_an_address_that_was_sent_to()
     assert!(!lives(&mut table, 300, &key));
 }
 
+/// RFC 4787, REQ-8: Only what the inside sends opens the filter for an address.
 #[test]
 fn rfc4787_req8_only_what_the_inside_sends_opens_the_filter_for_an_address() {
     let mut table = table_with(&nat(AddressDependent));
@@ -125,6 +136,7 @@ fn rfc4787_req8_only_what_the_inside_sends_opens_the_filter_for_an_address() {
     assert!(knock(&mut table, 302, remote(1, 2), 5000, &UDP).is_ok());
 }
 
+/// RFC 4787, REQ-8: Address and port dependent filtering admits only flows.
 #[test]
 fn rfc4787_req8_address_and_port_dependent_filtering_admits_only_flows() {
     let mut table = table();
@@ -187,6 +199,7 @@ fn follow(
     Ok(table.flow(id).translation(direction))
 }
 
+/// RFC 4787, REQ-9a: Hairpin source is external.
 #[test]
 fn rfc4787_req9a_hairpin_source_is_external() {
     let mut table = table_with(&nat(EndpointIndependent));
@@ -197,6 +210,7 @@ fn rfc4787_req9a_hairpin_source_is_external() {
     assert_eq!((here.source, here.destination), (wan(5000), pc(3, 7000)));
 }
 
+/// RFC 4787, REQ-9: Two hosts meet by sending to each other whatever the filter.
 #[test]
 fn rfc4787_req9_two_hosts_meet_by_sending_to_each_other_whatever_the_filter() {
     for filtering in [AddressDependent, AddressAndPortDependent] {
@@ -213,6 +227,7 @@ fn rfc4787_req9_two_hosts_meet_by_sending_to_each_other_whatever_the_filter() {
     }
 }
 
+/// RFC 4787, REQ-9: A host reaches itself by its external endpoint.
 #[test]
 fn rfc4787_req9_a_host_reaches_itself_by_its_external_endpoint() {
     let mut table = table_with(&nat(EndpointIndependent));
@@ -225,6 +240,7 @@ fn rfc4787_req9_a_host_reaches_itself_by_its_external_endpoint() {
     assert_eq!((table.len(), table.mappings_len()), (0, 0));
 }
 
+/// RFC 4787, REQ-9: Hairpin to a forward needs no admission.
 #[test]
 fn rfc4787_req9_hairpin_to_a_forward_needs_no_admission() {
     let mut table = table();
@@ -258,6 +274,7 @@ fn one_hosts_hairpins_are_limited_as_it_is_and_not_as_strangers_are() {
     assert!(knock(&mut table, 0, remote(2, 1), 5000, &UDP).is_ok(), "others can still call the server");
 }
 
+/// RFC 4787, REQ-11: The same packets get the same ports.
 #[test]
 fn rfc4787_req11_the_same_packets_get_the_same_ports() {
     let run = || {

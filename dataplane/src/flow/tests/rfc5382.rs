@@ -10,6 +10,7 @@ fn established(table: &mut FlowTable) -> (FlowId, FlowKey) {
     (id, key(table, id, Original))
 }
 
+/// RFC 5382, REQ-1: TCP mappings are endpoint independent.
 #[test]
 fn rfc5382_req1_tcp_mappings_are_endpoint_independent() {
     let mut table = table();
@@ -19,6 +20,7 @@ fn rfc5382_req1_tcp_mappings_are_endpoint_independent() {
     assert_eq!(external_port(&table, first), external_port(&table, second));
 }
 
+/// RFC 5382, REQ-2: Simultaneous open.
 #[test]
 fn rfc5382_req2_simultaneous_open() {
     let mut table = table();
@@ -30,6 +32,7 @@ fn rfc5382_req2_simultaneous_open() {
     assert_eq!(table.flow(id).state(), State::Tcp(tcp::Phase::Established));
 }
 
+/// RFC 5382, REQ-3: A SYN from outside is admitted as the filter says.
 #[test]
 fn rfc5382_req3_a_syn_from_outside_is_admitted_as_the_filter_says() {
     let mut open_table = table_with(&nat(EndpointIndependent));
@@ -40,6 +43,7 @@ fn rfc5382_req3_a_syn_from_outside_is_admitted_as_the_filter_says() {
     assert_eq!(knock(&mut closed, 1, remote(2, 1), 5000, &SYN), Err(Refused::Filtered));
 }
 
+/// RFC 5382, REQ-5: Established lives two hours four minutes.
 #[test]
 fn rfc5382_req5_established_lives_two_hours_four_minutes() {
     let mut table = table();
@@ -50,6 +54,7 @@ fn rfc5382_req5_established_lives_two_hours_four_minutes() {
     assert!(!lives(&mut table, 7439 + 7440, &key));
 }
 
+/// RFC 5382, REQ-5: Opening lives four minutes.
 #[test]
 fn rfc5382_req5_opening_lives_four_minutes() {
     let mut table = table();
@@ -61,6 +66,7 @@ fn rfc5382_req5_opening_lives_four_minutes() {
     assert!(!lives(&mut table, 250, &key), "what comes from outside refreshes no opening");
 }
 
+/// RFC 5382, REQ-5: Closing lives four minutes.
 #[test]
 fn rfc5382_req5_closing_lives_four_minutes() {
     let mut table = table();
@@ -75,6 +81,7 @@ fn rfc5382_req5_closing_lives_four_minutes() {
     assert!(!lives(&mut table, 7241, &key));
 }
 
+/// RFC 7857, section 2.2: After an RST the state stays four minutes.
 #[test]
 fn rfc7857_section_2_2_after_an_rst_the_state_stays_four_minutes() {
     let mut table = table();
@@ -103,6 +110,7 @@ fn a_forged_rst_does_not_end_a_connection_that_goes_on() {
     assert!(!lives(&mut table, 7460, &key));
 }
 
+/// RFC 7857, section 7.1: An RST in answer does not refresh.
 #[test]
 fn rfc7857_section_7_1_an_rst_in_answer_does_not_refresh() {
     let mut table = table_with(&nat(EndpointIndependent));
@@ -117,6 +125,7 @@ fn rfc7857_section_7_1_an_rst_in_answer_does_not_refresh() {
     assert_eq!((table.len(), table.mappings_len()), (0, 0));
 }
 
+/// RFC 7857, section 7.1: An RST from inside does not hold the mapping.
 #[test]
 fn rfc7857_section_7_1_an_rst_from_inside_does_not_hold_the_mapping() {
     let mut table = table_with(&nat(EndpointIndependent));

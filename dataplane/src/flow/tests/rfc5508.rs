@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// RFC 5508, REQ-1: Query mappings are endpoint independent and exclusive.
 #[test]
 fn rfc5508_req1_query_mappings_are_endpoint_independent_and_exclusive() {
     let mut table = table();
@@ -12,6 +13,7 @@ fn rfc5508_req1_query_mappings_are_endpoint_independent_and_exclusive() {
     assert_ne!(external_port(&table, other), 77);
 }
 
+/// RFC 5508, REQ-2: Queries live a minute.
 #[test]
 fn rfc5508_req2_queries_live_a_minute() {
     let mut table = table();

@@ -48,6 +48,7 @@ fn expired(tracker: &mut Tracker, now: Instant) -> Vec<u8> {
     expired
 }
 
+/// RFC 4787, REQ-14: Fragments in order follow the first.
 #[test]
 fn rfc4787_req14_fragments_in_order_follow_the_first() {
     let mut tracker = tracker();
@@ -58,6 +59,7 @@ fn rfc4787_req14_fragments_in_order_follow_the_first() {
     assert_eq!(later(&mut tracker, NOW + Tracker::KNOWN, 1, 0), Later::Held);
 }
 
+/// RFC 4787, REQ-14: Fragments out of order wait for the first.
 #[test]
 fn rfc4787_req14a_fragments_out_of_order_wait_for_the_first() {
     let mut tracker = tracker();
@@ -105,6 +107,7 @@ fn fragments_whose_first_does_not_come_expire() {
     assert_eq!(first(&mut tracker, then + Tracker::HELD, 1, 77), []);
 }
 
+/// RFC 4787, REQ-14a: A flood of later fragments is bounded and firsts still pass.
 #[test]
 fn rfc4787_req14_a_flood_of_later_fragments_is_bounded_and_firsts_still_pass() {
     let mut tracker = tracker();
@@ -155,6 +158,8 @@ fn a_full_set_of_packets_that_wait_admits_no_other() {
     assert!(!tracker.first(NOW, &key(ninth), 77));
 }
 
+/// RFC 1858: Tiny and overlapping fragments are not sound.
+/// RFC 3128: Tiny and overlapping fragments are not sound.
 #[test]
 fn rfc1858_rfc3128_tiny_and_overlapping_fragments_are_not_sound() {
     let fragment = |protocol, fragment_offset, len| {

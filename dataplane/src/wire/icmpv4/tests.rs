@@ -83,6 +83,7 @@ fn a_type_is_an_error_a_query_a_reply_or_none() {
     }
 }
 
+/// RFC 1122, section 3.2.2.6: An echo reply returns the data.
 #[test]
 fn rfc1122_3_2_2_6_an_echo_reply_returns_the_data() {
     let mut ping = packet(Protocol::ICMP, INSIDE, REMOTE, b"0123456789");
@@ -98,6 +99,7 @@ fn rfc1122_3_2_2_6_an_echo_reply_returns_the_data() {
     assert_eq!(make_echo_reply(&mut ping, &reply), Err(Malformed::Unsupported));
 }
 
+/// RFC 5508, REQ-3b: Embedded options are passed over.
 #[test]
 fn rfc5508_req3b_embedded_options_are_passed_over() {
     let plain = packet(Protocol::UDP, OUTSIDE, REMOTE, b"data");
@@ -115,6 +117,7 @@ fn rfc5508_req3b_embedded_options_are_passed_over() {
     assert!(checksum::is_valid(&message));
 }
 
+/// RFC 5508, REQ-3a: An embedded header with a wrong checksum is refused.
 #[test]
 fn rfc5508_req3a_an_embedded_header_with_a_wrong_checksum_is_refused() {
     let mut quoted = packet(Protocol::UDP, OUTSIDE, REMOTE, b"");
@@ -122,6 +125,7 @@ fn rfc5508_req3a_an_embedded_header_with_a_wrong_checksum_is_refused() {
     assert_eq!(Embedded::parse(&error_about(&quoted, 28)), Err(Malformed::Checksum));
 }
 
+/// RFC 5508, REQ-3d: An error about an error is refused.
 #[test]
 fn rfc5508_req3d_an_error_about_an_error_is_refused() {
     let inner = error_about(&packet(Protocol::UDP, OUTSIDE, REMOTE, b""), 28);
@@ -149,6 +153,7 @@ fn too_little_quoted_is_refused() {
     assert!(Embedded::parse(&error_about(&quoted, 28)).is_ok());
 }
 
+/// RFC 768: An embedded datagram without a checksum stays without.
 #[test]
 fn rfc768_an_embedded_datagram_without_a_checksum_stays_without() {
     let mut quoted = packet(Protocol::UDP, OUTSIDE, REMOTE, b"data");
@@ -161,6 +166,7 @@ fn rfc768_an_embedded_datagram_without_a_checksum_stays_without() {
 }
 
 proptest! {
+    /// RFC 5508, REQ-4: A rewritten error is the error about the rewritten packet.
     #[test]
     fn rfc5508_req4_a_rewritten_error_is_the_error_about_the_rewritten_packet(
         protocol in prop::sample::select(vec![Protocol::TCP, Protocol::UDP, Protocol::ICMP]),

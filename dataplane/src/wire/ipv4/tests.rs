@@ -69,6 +69,7 @@ fn what_cannot_be_is_refused() {
     assert_eq!(Header::parse(&with_checksum(ragged)), Err(Malformed::Length));
 }
 
+/// RFC 1812, section 5.2.2: A wrong checksum is told apart.
 #[test]
 fn rfc1812_5_2_2_a_wrong_checksum_is_told_apart() {
     let mut packet = with_options(&[]);
@@ -109,6 +110,7 @@ fn a_ttl_of_zero_stays() {
     }
 }
 
+/// RFC 6890: Kinds of addresses.
 #[test]
 fn rfc6890_kinds_of_addresses() {
     let kind = |text: &str| AddressKind::of(text.parse().expect("an address"));
@@ -129,6 +131,7 @@ fn rfc6890_kinds_of_addresses() {
     }
 }
 
+/// RFC 1812, section 5.3.7: Martians.
 #[test]
 fn rfc1812_5_3_7_martians() {
     use AddressKind::*;

@@ -115,6 +115,7 @@ fn frame(message: &Message) -> Vec<u8> {
     datagram.to_frame().unwrap()
 }
 
+/// RFC 2131, section 3.1: From discover to bound.
 #[test]
 fn rfc2131_3_1_from_discover_to_bound() {
     let mut host = Host::new(None);
@@ -152,6 +153,7 @@ fn a_real_servers_answers_are_understood() {
     assert_eq!((lease.domain.as_deref(), lease.lease_secs), (Some("office.example"), 600));
 }
 
+/// RFC 2131, section 4.1: Discover backs off with jitter.
 #[test]
 fn rfc2131_4_1_discover_backs_off_with_jitter() {
     let mut host = Host::new(None);
@@ -168,6 +170,7 @@ fn rfc2131_4_1_discover_backs_off_with_jitter() {
     assert!(pauses[4..].windows(2).any(|pair| pair[0] != pair[1]), "no jitter");
 }
 
+/// RFC 2131, section 3.1: An unanswered request is given up.
 #[test]
 fn rfc2131_3_1_an_unanswered_request_is_given_up() {
     let mut host = Host::new(None);
@@ -179,6 +182,7 @@ fn rfc2131_3_1_an_unanswered_request_is_given_up() {
     assert_ne!(host.next_message(MessageType::Discover).xid(), discover.xid());
 }
 
+/// RFC 2131, section 4.4.5: Renews by unicast at T1 and by broadcast at T2.
 #[test]
 fn rfc2131_4_4_5_renews_by_unicast_at_t1_and_by_broadcast_at_t2() {
     let mut host = Host::new(None);
@@ -214,6 +218,7 @@ fn rfc2131_4_4_5_renews_by_unicast_at_t1_and_by_broadcast_at_t2() {
     assert!((484.0..=500.0).contains(&host.next_frame().1), "without a probe");
 }
 
+/// RFC 2131, section 4.4.5: The servers times are kept if they make sense.
 #[test]
 fn rfc2131_4_4_5_the_servers_times_are_kept_if_they_make_sense() {
     for (renew, rebind, expected) in
@@ -230,6 +235,7 @@ fn rfc2131_4_4_5_the_servers_times_are_kept_if_they_make_sense() {
     }
 }
 
+/// RFC 2131, section 4.4.5: An expired lease is lost and asked for again.
 #[test]
 fn rfc2131_4_4_5_an_expired_lease_is_lost_and_asked_for_again() {
     let mut host = Host::new(None);
@@ -252,6 +258,7 @@ fn a_client_that_slept_past_the_end_does_not_use_the_lease() {
     host.next_message(MessageType::Discover);
 }
 
+/// RFC 2131, section 3.3: An infinite lease is never renewed.
 #[test]
 fn rfc2131_3_3_an_infinite_lease_is_never_renewed() {
     let mut host = Host::new(None);
@@ -259,6 +266,7 @@ fn rfc2131_3_3_an_infinite_lease_is_never_renewed() {
     assert_eq!(host.client.poll_timeout(), Some(Instant::FAR_FUTURE));
 }
 
+/// RFC 2131, section 4.4: A refused renewal starts over.
 #[test]
 fn rfc2131_4_4_a_refused_renewal_starts_over() {
     let mut host = Host::new(None);
@@ -271,6 +279,7 @@ fn rfc2131_4_4_a_refused_renewal_starts_over() {
     assert_eq!(message::address_option(&message_in(&frame), OptionCode::RequestedIpAddress), None);
 }
 
+/// RFC 2131, section 4.3.2: A remembered address is verified.
 #[test]
 fn rfc2131_4_3_2_a_remembered_address_is_verified() {
     let mut host = Host::new(Some(ADDRESS));
@@ -294,6 +303,7 @@ fn rfc2131_4_3_2_a_remembered_address_is_verified() {
     assert_eq!(message::address_option(&discover, OptionCode::RequestedIpAddress), Some(ADDRESS));
 }
 
+/// RFC 5227, section 2.1: An address that is in use is declined.
 #[test]
 fn rfc5227_2_1_an_address_that_is_in_use_is_declined() {
     let stranger = MacAddr([2, 0, 0, 0, 0, 0xcc]);
@@ -329,6 +339,7 @@ fn rfc5227_2_1_an_address_that_is_in_use_is_declined() {
     host.next_message(MessageType::Decline);
 }
 
+/// RFC 2131, section 4.4.6: A lease is given back by unicast.
 #[test]
 fn rfc2131_4_4_6_a_lease_is_given_back_by_unicast() {
     let mut host = Host::new(None);

@@ -237,6 +237,7 @@ impl Office {
     }
 }
 
+/// RFC 2131, section 4.3.1: An offer and its ACK say what a host needs.
 #[test]
 fn rfc2131_4_3_1_an_offer_and_its_ack_say_what_a_host_needs() {
     let mut office = Office::new(config());
@@ -279,6 +280,7 @@ fn real_clients_get_their_leases() {
     }
 }
 
+/// RFC 2131, section 4.1: Answers go where their client can hear them.
 #[test]
 fn rfc2131_4_1_answers_go_where_their_client_can_hear_them() {
     let mut office = Office::new(config());
@@ -299,6 +301,7 @@ fn rfc2131_4_1_answers_go_where_their_client_can_hear_them() {
     assert_eq!(office.nak(&renew(pc(1), host(3))).destination, everybody);
 }
 
+/// RFC 2131, section 4.1: A relayed answer goes to the relay agent.
 #[test]
 fn rfc2131_4_1_a_relayed_answer_goes_to_the_relay_agent() {
     let mut office = Office::new(config());
@@ -318,6 +321,7 @@ fn rfc2131_4_1_a_relayed_answer_goes_to_the_relay_agent() {
     assert_eq!(office.hear(&message), None, "not our network");
 }
 
+/// RFC 2131: A renewal prolongs the lease.
 #[test]
 fn rfc2131_a_renewal_prolongs_the_lease() {
     let mut office = Office::new(config());
@@ -334,6 +338,7 @@ fn rfc2131_a_renewal_prolongs_the_lease() {
     assert_eq!(lease.until, UnixTime(unix_now.0 + 3600));
 }
 
+/// RFC 2131, section 4.3.2: Init reboot is confirmed refused or not answered.
 #[test]
 fn rfc2131_4_3_2_init_reboot_is_confirmed_refused_or_not_answered() {
     let mut office = Office::new(Config { authoritative: false, ..config() });
@@ -349,6 +354,7 @@ fn rfc2131_4_3_2_init_reboot_is_confirmed_refused_or_not_answered() {
     office.nak(&renew(pc(2), host(3)));
 }
 
+/// RFC 2131: A client that chooses another server frees its offer.
 #[test]
 fn rfc2131_a_client_that_chooses_another_server_frees_its_offer() {
     let mut office = Office::new(Config { pool: host(2)..=host(2), ..config() });
@@ -387,6 +393,7 @@ fn a_client_gets_its_address_again_and_the_longest_unused_goes_first() {
     assert_eq!(office.lease(pc(1)), host(2));
 }
 
+/// RFC 2131, section 3.1: A wish is granted if it can be.
 #[test]
 fn rfc2131_3_1_a_wish_is_granted_if_it_can_be() {
     let mut office = Office::new(config());
@@ -398,6 +405,7 @@ fn rfc2131_3_1_a_wish_is_granted_if_it_can_be() {
     }
 }
 
+/// RFC 2131, section 4.3.4: A released address is free and remembered.
 #[test]
 fn rfc2131_4_3_4_a_released_address_is_free_and_remembered() {
     let mut office = Office::new(Config { pool: host(2)..=host(3), ..config() });
@@ -411,6 +419,7 @@ fn rfc2131_4_3_4_a_released_address_is_free_and_remembered() {
     office.nak(&renew(pc(1), host(2)));
 }
 
+/// RFC 2131, section 4.3.3: A declined address is in quarantine.
 #[test]
 fn rfc2131_4_3_3_a_declined_address_is_in_quarantine() {
     let mut office = Office::new(config());
@@ -429,6 +438,7 @@ fn rfc2131_4_3_3_a_declined_address_is_in_quarantine() {
     assert_eq!(office.offer(&wish(3)), Some(host(2)));
 }
 
+/// RFC 2131, section 4.3.5: Inform is answered without a lease.
 #[test]
 fn rfc2131_4_3_5_inform_is_answered_without_a_lease() {
     let mut office = Office::new(config());
@@ -449,6 +459,7 @@ fn rfc2131_4_3_5_inform_is_answered_without_a_lease() {
     assert_eq!(office.hear(&message), None);
 }
 
+/// RFC 6842: The client identifier is returned.
 #[test]
 fn rfc6842_the_client_identifier_is_returned() {
     let mut office = Office::new(config());
@@ -461,6 +472,7 @@ fn rfc6842_the_client_identifier_is_returned() {
     assert_eq!(message::client_id(&offer.message), None);
 }
 
+/// RFC 2131, section 4.2: The client identifier comes before the hardware address.
 #[test]
 fn rfc2131_4_2_the_client_identifier_comes_before_the_hardware_address() {
     let mut office = Office::new(config());
@@ -476,6 +488,7 @@ fn rfc2131_4_2_the_client_identifier_comes_before_the_hardware_address() {
     );
 }
 
+/// RFC 3046: Option 82 is returned as it came.
 #[test]
 fn rfc3046_option_82_is_returned_as_it_came() {
     let mut office = Office::new(config());
@@ -486,6 +499,7 @@ fn rfc3046_option_82_is_returned_as_it_came() {
     assert_eq!(offer.message.opts().get(OptionCode::RelayAgentInformation), Some(&relay));
 }
 
+/// RFC 2132, section 9.8: What is asked for is told and nothing else.
 #[test]
 fn rfc2132_9_8_what_is_asked_for_is_told_and_nothing_else() {
     let mut office = Office::new(Config { mtu: Some(1400), ..config() });
@@ -495,6 +509,7 @@ fn rfc2132_9_8_what_is_asked_for_is_told_and_nothing_else() {
     assert_eq!(codes, [1, 26, 42, 51, 53, 54, 58, 59]);
 }
 
+/// RFC 2132, section 9.10: An answer is no longer than its client takes.
 #[test]
 fn rfc2132_9_10_an_answer_is_no_longer_than_its_client_takes() {
     let domain = ["x".repeat(63), "y".repeat(63), "z".repeat(63)].join(".");
@@ -618,6 +633,7 @@ fn names_are_the_reservations_or_the_first_comers() {
     assert_eq!(office.leases.borrow().name_of(host(3), office.now), None);
 }
 
+/// RFC 4702: The FQDN option is answered.
 #[test]
 fn rfc4702_the_fqdn_option_is_answered() {
     let mut office = Office::new(config());

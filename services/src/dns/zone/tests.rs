@@ -121,6 +121,7 @@ fn static_names_are_relative_or_absolute_and_replace_built_in_ones() {
     assert_eq!(alias.answers[0].data.to_string(), "nas.office.example.");
 }
 
+/// RFC 1035: A long text is cut into strings.
 #[test]
 fn rfc1035_a_long_text_is_cut_into_strings() {
     let text = "x".repeat(600);
@@ -132,6 +133,7 @@ fn rfc1035_a_long_text_is_cut_into_strings() {
     assert_eq!(Zone::new(&too_long, Rc::new(())).err(), Some(ConfigError::TextTooLong("info".into())));
 }
 
+/// RFC 1034: An alias is alone.
 #[test]
 fn rfc1034_an_alias_is_alone() {
     let alias = || RecordValue::Alias("nas".into());
@@ -157,6 +159,7 @@ fn what_is_no_name_is_an_error() {
     assert!(Zone::new(&with_records(&[("a_b._tcp", address("192.168.1.2"))]), Rc::new(())).is_ok());
 }
 
+/// RFC 8020: A name with names below it exists.
 #[test]
 fn rfc8020_a_name_with_names_below_it_exists() {
     let zone = zone_of(&with_records(&[("a.b.c", address("192.168.1.2"))]));
@@ -168,6 +171,7 @@ fn rfc8020_a_name_with_names_below_it_exists() {
     assert_eq!(denial(&zone_of(&config), "9.16.172.in-addr.arpa.", RecordType::PTR).0, ResponseCode::NoError);
 }
 
+/// RFC 6303: Reverse zones of private addresses are not leaked.
 #[test]
 fn rfc6303_reverse_zones_of_private_addresses_are_not_leaked() {
     let zone = zone_of(&office());
@@ -185,6 +189,7 @@ fn rfc6303_reverse_zones_of_private_addresses_are_not_leaked() {
     assert_eq!(data(&zone, "1.0.0.127.in-addr.arpa.", RecordType::PTR), ["localhost."]);
 }
 
+/// RFC 6761: Special names are answered here.
 #[test]
 fn rfc6761_special_names_are_answered_here() {
     let zone = zone_of(&office());
@@ -227,6 +232,7 @@ fn stand_alone_everything_is_local() {
     assert_eq!(data(&zone, "lan.", RecordType::A), ["192.168.1.1"]);
 }
 
+/// RFC 8482: Any is answered with HINFO.
 #[test]
 fn rfc8482_any_is_answered_with_hinfo() {
     let zone = zone_of(&office());

@@ -73,6 +73,7 @@ mod tests {
         assert_eq!(networks(&[]).source_for([8, 8, 8, 8].into()), None);
     }
 
+    /// RFC 3021: A network of two has no broadcast address.
     #[test]
     fn rfc3021_a_network_of_two_has_no_broadcast_address() {
         let addresses = networks(&["192.168.1.1/24", "203.0.113.10/31"]);

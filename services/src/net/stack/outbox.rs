@@ -125,6 +125,7 @@ mod tests {
         Outbox::new(mtu, &mut StdRng::seed_from_u64(1))
     }
 
+    /// RFC 1191, section 4: Don't fragment is cleared and the identification is not repeated.
     #[test]
     fn rfc1191_dont_fragment_is_cleared_and_the_identification_is_not_repeated() {
         let mut outbox = outbox(1500);
@@ -138,6 +139,7 @@ mod tests {
         }
     }
 
+    /// RFC 791: Fragments cover the payload once.
     #[test]
     fn rfc791_fragments_cover_the_payload_once() {
         for (mtu, payload_len, count) in [(1500, 1480, 1), (1500, 1481, 2), (576, 65_515, 119)] {

@@ -33,6 +33,7 @@ mod tests {
 
     use super::*;
 
+    /// RFC 6056: Ports are spread over the whole range.
     #[test]
     fn rfc6056_ports_are_spread_over_the_whole_range() {
         let mut rng = StdRng::seed_from_u64(7);

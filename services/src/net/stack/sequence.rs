@@ -171,6 +171,7 @@ mod tests {
         sequence.note_received(&TcpPacket::new_unchecked(&bytes[IPV4_HEADER_LEN..]));
     }
 
+    /// RFC 9293: An acknowledgement carries the number after the last octet sent.
     #[test]
     fn rfc9293_an_acknowledgement_carries_the_number_after_the_last_octet_sent() {
         let mut sequence = Sequence::default();

@@ -118,6 +118,7 @@ fn the_peers_connections_are_bounded_over_all_listeners() {
     });
 }
 
+/// RFC 9293, section 3.10.7.1: A segment for nobody is reset and a reset is not.
 #[test]
 fn rfc9293_3_10_7_1_a_segment_for_nobody_is_reset_and_a_reset_is_not() {
     simulate(async {
@@ -135,6 +136,7 @@ fn rfc9293_3_10_7_1_a_segment_for_nobody_is_reset_and_a_reset_is_not() {
     });
 }
 
+/// RFC 9293, MUST-57: A SYN to a broadcast address is ignored.
 #[test]
 fn rfc9293_must57_a_syn_to_a_broadcast_address_is_ignored() {
     simulate(async {
@@ -166,6 +168,7 @@ fn a_syn_with_a_wrong_checksum_leaves_nothing_behind() {
     });
 }
 
+/// RFC 1122, section 3.2.2.1: A closed port is unreachable but not for a broadcast.
 #[test]
 fn rfc1122_3_2_2_1_a_closed_port_is_unreachable_but_not_for_a_broadcast() {
     simulate(async {
@@ -270,6 +273,7 @@ fn addresses_that_are_too_many_or_of_no_host_are_left_out() {
     });
 }
 
+/// RFC 1812, section 4.3.3.6: An echo request in fragments is answered.
 #[test]
 fn rfc1812_4_3_3_6_an_echo_request_in_fragments_is_answered() {
     simulate(async {
@@ -306,6 +310,7 @@ fn rfc1812_4_3_3_6_an_echo_request_in_fragments_is_answered() {
     });
 }
 
+/// RFC 1812, section 4.3.2.8: Echo replies to fragments are limited.
 #[test]
 fn rfc1812_4_3_2_8_echo_replies_to_fragments_are_limited() {
     simulate(async {

@@ -148,6 +148,7 @@ fn nobody_listening_is_refused_and_nobody_there_times_out() {
     });
 }
 
+/// RFC 1122, section 4.2.2.13: Data for nobody is reset.
 #[test]
 fn rfc1122_4_2_2_13_data_for_nobody_is_reset() {
     simulate(async {

@@ -100,6 +100,7 @@ fn snapshot(now: Instant, dataplane: &Dataplane) -> Snapshot {
     Snapshot {
         now,
         status: Status {
+            problems: Vec::new(),
             version: String::new(),
             hostname: String::new(),
             domain: String::new(),

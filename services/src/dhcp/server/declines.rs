@@ -2,6 +2,11 @@
 //!
 //! An answer by another machine than the client proves the conflict. An answer by the client itself, or its
 //! renewal, proves that there is none. Silence proves nothing.
+//!
+//! A proven conflict counts for the machine that answered and not for the sender of the DECLINE: where printers
+//! have addresses of the pool by hand, a new client may have to decline one after the other. A DECLINE that is
+//! not looked into, for its sender has declined too many others, ends the lease all the same: the client does not
+//! use the address, and is offered another.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -101,13 +106,28 @@ impl Server {
             self.log_unbelieved(request, address, "DECLINE", "it comes from another MAC or port");
         } else if self.has_quarantine_share(request) {
             self.log_unbelieved(request, address, "DECLINE", "its sender has declined others");
+            self.forget_declined(request, address);
         } else if !self.declines.begin(request.now, address, request.claimant()) {
             self.log_unbelieved(request, address, "DECLINE", "too many are looked into");
+            self.forget_declined(request, address);
         } else {
             self.offers.withdraw(&request.client.key);
             self.probe_due(request.now, request.unix_now);
         }
         None
+    }
+
+    /// Ends the sender's offer or lease of `address`, which it does not use, so that another address comes next.
+    fn forget_declined(&mut self, request: &Request<'_>, address: Ipv4Addr) {
+        self.offers.withdraw(&request.client.key);
+        let reservation = self.reservations.at(address);
+        let mut leases = self.leases.borrow_mut();
+        let is_its_own = leases.at(address).is_some_and(|lease| request.client.has(lease, reservation));
+        let ended = if is_its_own { leases.forget(request.now, request.unix_now, address) } else { Ok(()) };
+        drop(leases);
+        if let Err(error) = ended {
+            self.log_unkept(request.now, address, "end of a declined lease", &error);
+        }
     }
 
     /// When [`Server::handle_timeout`] is due; `None` if nothing waits.
@@ -132,7 +152,7 @@ impl Server {
             tracing::info!(%address, %mac, "declined by its own user: it stays as it was");
         } else {
             tracing::warn!(%address, %mac, client = %by.client, "declined: somebody else uses the address");
-            self.quarantine(now, unix_now, address, by, QUARANTINE_SECS);
+            self.quarantine(now, unix_now, address, Claimant { source: mac, ..by }, QUARANTINE_SECS);
         }
     }
 

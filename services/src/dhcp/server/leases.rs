@@ -74,7 +74,8 @@ pub struct Lease {
     /// The hardware address of that client.
     pub mac: MacAddr,
     /// The source of the frame by which the lease was asked for: the client's own hardware address, or that
-    /// of a bridge or relay agent that puts its own there.
+    /// of a bridge or relay agent that puts its own there. Of an address in quarantine for which another machine
+    /// answered, that machine's.
     pub source: MacAddr,
     /// The name of that client, one label in lower case. No other lease has it.
     pub hostname: Option<String>,
@@ -258,6 +259,11 @@ impl Leases {
         now < self.suspicion_ends
     }
 
+    /// Whether the disk could not be read so far: nobody knows who has which address.
+    pub fn is_unread(&self) -> bool {
+        matches!(self.journal, Opened::Unread(_))
+    }
+
     /// Serves `network` from now on; before the first call, every network. Leases of other networks are
     /// neither [active](Self::active) nor found by name.
     pub fn serve(&mut self, network: Ipv4Net) {
@@ -417,6 +423,19 @@ impl Leases {
             surely_ended: expires,
         };
         self.commit(now, For::Others, vec![lease])
+    }
+
+    /// Ends the lease of `address`, if there is one, for a client that must not be given it again:
+    /// unlike after a [release](Self::release), it is no address that the client had.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses; nothing has changed then.
+    pub fn forget(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr) -> io::Result<()> {
+        let Some(lease) = self.at(address) else { return Ok(()) };
+        // A quarantine of no length.
+        let ended = Lease { state: State::Declined, ..released(lease, now, unix_now) };
+        self.commit(now, For::Others, vec![ended])
     }
 
     /// Makes the changes, of an address each, all or none.

@@ -336,6 +336,9 @@ enum Step {
     Release {
         address: u8,
     },
+    Forget {
+        address: u8,
+    },
     Quarantine {
         address: u8,
         client: u8,
@@ -355,6 +358,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (2u8..8, 1u8..8, 1u32..100).prop_map(|(address, client, secs)| Step::Bind { address, client, secs }),
         3 => (2u8..8).prop_map(|address| Step::Release { address }),
+        1 => (2u8..8).prop_map(|address| Step::Forget { address }),
         2 => (2u8..8, 1u8..8, 1u32..100).prop_map(|(address, client, secs)| Step::Quarantine { address, client, secs }),
         4 => (1u64..60).prop_map(|secs| Step::Wait { secs }),
         2 => Just(Step::Restart),
@@ -440,6 +444,12 @@ impl Model {
         }
     }
 
+    fn forget(&mut self, now: u64, address: Ipv4Addr) {
+        if let Some(lease) = self.0.get_mut(&address) {
+            *lease = ModelLease { hostname: None, state: State::Declined, until: now, ..lease.clone() };
+        }
+    }
+
     fn quarantine(&mut self, until: u64, address: Ipv4Addr, client: ClientKey) {
         self.0.insert(address, ModelLease { client, hostname: None, state: State::Declined, until });
     }
@@ -503,6 +513,10 @@ proptest! {
                     changed.release(secs_now, address(number));
                     leases.release(now, unix_now, address(number))
                 }
+                Step::Forget { address: number } => {
+                    changed.forget(secs_now, address(number));
+                    leases.forget(now, unix_now, address(number))
+                }
                 Step::Quarantine { address: number, client: by, secs } => {
                     changed.quarantine(secs_now + u64::from(secs), address(number), client(by));
                     leases.quarantine(now, unix_now, address(number), claimant(by), secs)
@@ -523,7 +537,9 @@ proptest! {
             // Nothing changes that is not kept, and nothing is refused that can be kept.
             let is_change = match step {
                 Step::Bind { .. } | Step::Quarantine { .. } => true,
-                Step::Release { address: number } => model.0.contains_key(&address(number)),
+                Step::Release { address: number } | Step::Forget { address: number } => {
+                    model.0.contains_key(&address(number))
+                }
                 Step::Wait { .. } | Step::Restart | Step::Disk { .. } => false,
             };
             prop_assert_eq!(result.is_err(), is_change && disk.is_broken.get());

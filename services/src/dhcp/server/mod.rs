@@ -29,6 +29,11 @@
 //! it is kept out of use for [`QUARANTINE_SECS`] or, while the pool runs low, shorter; if nobody does, for a
 //! minute, and an address that is reserved stays its client's. What one machine can take of the pool is
 //! bounded by [shares].
+//!
+//! While the lease table could not be read nobody but the client of a reservation is offered anything, and no
+//! REQUEST is refused for want of a lease: the server does not know what it has promised, and a client that
+//! hears nothing keeps its address for the rest of its lease. The same silence meets an unknown REQUEST while a
+//! damaged journal may have held its lease.
 
 mod answer;
 mod config;
@@ -144,6 +149,10 @@ impl Server {
     }
 
     fn discover(&mut self, request: &Request<'_>) -> Option<Reply> {
+        if self.leases.borrow().is_unread() && self.reserved_for(request).is_none() {
+            // No ACK could follow: what is not on disk is not promised.
+            return None;
+        }
         let address = self.address_for(request);
         if address.is_some_and(|address| !self.is_within_share(request, address)) {
             return None;
@@ -179,7 +188,7 @@ impl Server {
             None => match self.known_address(request) {
                 Some(known) if known == address => {}
                 Some(_) => return Some(answer::nak(&self.config, request, "not your address")),
-                None if self.config.authoritative => {
+                None if self.config.authoritative && self.knows_all_leases(request.now) => {
                     return Some(answer::nak(&self.config, request, "unknown lease"));
                 }
                 None => return None,
@@ -324,6 +333,12 @@ impl Server {
     fn known_address(&self, request: &Request<'_>) -> Option<Ipv4Addr> {
         let had = self.leases.borrow().of_client(&request.client.key).map(|lease| lease.address);
         had.or_else(|| self.reserved_for(request))
+    }
+
+    /// Whether a client without a lease in the table has none. It may have one that could not be read.
+    fn knows_all_leases(&self, now: Instant) -> bool {
+        let leases = self.leases.borrow();
+        !leases.is_unread() && !leases.is_incomplete(now)
     }
 
     /// The address reserved for the client, unless it is held by somebody else.

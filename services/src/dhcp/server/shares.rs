@@ -5,7 +5,7 @@
 //! | leases | of one source MAC 16, or a quarter of a pool that is smaller than 64; of a relay agent half of the pool | no further address; silence |
 //! | leases | of one port of several three quarters of the pool | no further address; silence |
 //! | open offers | as many as leases; [`OFFERS_MAX`](super::offers::OFFERS_MAX) in all | the source's oldest, or the oldest of who has most, gives way |
-//! | quarantines | of one source MAC [`SOURCE_QUARANTINES_MAX`] | its DECLINE is not believed |
+//! | quarantines | of one source MAC [`SOURCE_QUARANTINES_MAX`], without those where another machine answered for the address | its DECLINE ends its lease, without a quarantine |
 //! | quarantines | of all a quarter of the pool | the one that ends first gives way |
 //!
 //! Renewals and reserved addresses are exempt: who is known is served before who is new.
@@ -23,7 +23,8 @@ use super::leases::LEASES_MAX;
 const SOURCE_LEASES_MAX: usize = 16;
 /// What a source may have even of the smallest pool.
 const SOURCE_LEASES_MIN: usize = 4;
-/// The most addresses that one source MAC has in quarantine.
+/// The most addresses that one source MAC has in quarantine. An address for which another machine has answered
+/// counts for that machine.
 pub const SOURCE_QUARANTINES_MAX: usize = 4;
 
 /// How long an address is given to nobody after somebody else has been seen to use it.

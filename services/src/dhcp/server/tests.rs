@@ -95,7 +95,7 @@ fn decline(mac: MacAddr, address: Ipv4Addr) -> Message {
     with(message, DhcpOption::ServerIdentifier(SERVER))
 }
 
-/// A disk that is full or fails to sync while told so. What it could not sync is still read, as from a
+/// A disk that is full, cannot be read or fails to sync while told so. What it could not sync is still read, as from a
 /// kernel's cache, and zeros after a power cut.
 #[derive(Default)]
 struct Moody {
@@ -104,6 +104,7 @@ struct Moody {
     /// The octets of a file that a sync has lost.
     lost: RefCell<BTreeMap<String, Range<usize>>>,
     is_full: Cell<bool>,
+    is_unreadable: Cell<bool>,
     fails_to_sync: Cell<bool>,
 }
 
@@ -119,6 +120,9 @@ impl Moody {
 
 impl Disk for Moody {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        if self.is_unreadable.get() {
+            return Err(io::ErrorKind::Other.into());
+        }
         self.cache.read(name)
     }
 

@@ -47,7 +47,8 @@ impl Office {
 
 #[test]
 fn declines_of_one_machine_leave_the_pool_to_the_others() {
-    for is_answering in [false, true] {
+    // Of those for which another machine answers, a quarter of the pool.
+    for (is_answering, in_quarantine) in [(false, shares::SOURCE_QUARANTINES_MAX), (true, 22)] {
         let mut office = office(90);
         let known = office.lease(pc(1));
         for _ in 0..100 {
@@ -59,12 +60,66 @@ fn declines_of_one_machine_leave_the_pool_to_the_others() {
                 office.pass_probes();
             }
         }
-        assert_eq!(office.in_quarantine(), shares::SOURCE_QUARANTINES_MAX);
+        assert_eq!(office.in_quarantine(), in_quarantine);
         office.ack(&renew(pc(1), known));
-        for number in 2..80 {
+        for number in 2..=90 - u8::try_from(in_quarantine).unwrap() {
             office.lease(pc(number));
         }
     }
+}
+
+#[test]
+fn a_new_client_passes_the_addresses_that_others_have_by_hand() {
+    // Five are more than one machine may keep from the others by its word alone, ten more than a quarter of
+    // the pool.
+    for (by_hand, pool_len) in [(5, 99), (10, 16)] {
+        let mut office = office(pool_len);
+        for number in 0..3 {
+            let mut declined = Vec::new();
+            let address = loop {
+                let address = office.lease(pc(100 + number));
+                let [.., last] = address.octets();
+                if last > by_hand + 1 {
+                    break address;
+                }
+                assert!(!declined.contains(&address), "{address} was offered again after {declined:?}");
+                declined.push(address);
+                office.hear(&decline(pc(100 + number), address));
+                office.answer_probe(address, numbered(last));
+            };
+            office.ack(&renew(pc(100 + number), address));
+        }
+    }
+}
+
+#[test]
+fn who_has_declined_too_many_is_offered_another_address_all_the_same() {
+    let mut office = office(20);
+    let mut addresses = Vec::new();
+    for _ in 0..12 {
+        let address = office.lease(pc(1));
+        assert!(!addresses.contains(&address), "{address} after {addresses:?}");
+        addresses.push(address);
+        office.hear(&decline(pc(1), address));
+        office.pass_probes();
+        assert!(!office.leases.borrow().at(address).unwrap().is_active(office.now));
+    }
+    assert_eq!(office.in_quarantine(), shares::SOURCE_QUARANTINES_MAX);
+    office.lease(pc(2));
+}
+
+#[test]
+fn a_decline_for_which_there_is_no_place_ends_its_lease() {
+    let mut office = office(100);
+    for number in 0..u8::try_from(declines::DECLINES_MAX).unwrap() {
+        let address = office.lease(numbered(number));
+        office.hear(&decline(numbered(number), address));
+    }
+    let address = office.lease(pc(1));
+    office.hear(&decline(pc(1), address));
+    assert!(!office.server.declines.is_pending(address));
+    assert_ne!(office.lease(pc(1)), address);
+    assert_eq!(office.leases.borrow().at(address).unwrap().remaining(office.now), Duration::ZERO);
 }
 
 #[test]

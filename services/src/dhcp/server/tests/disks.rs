@@ -31,3 +31,40 @@ fn on_a_disk_that_refuses_a_reserved_address_is_given_for_a_while() {
     assert_eq!(message::secs_option(&ack, OptionCode::AddressLeaseTime), Some(UNKEPT_SECS));
     assert_eq!(office.leases.borrow().iter().count(), 0);
 }
+
+#[test]
+fn while_the_leases_cannot_be_read_nobody_is_refused_and_nothing_is_offered_that_cannot_be_kept() {
+    let reservations = vec![reservation(ReservedFor::Mac(pc(9)), host(200))];
+    let mut office = Office::new(Config { reservations, ..config() });
+    office.lease(pc(1));
+    office.disk.is_unreadable.set(true);
+    let mut office = office.restart();
+    for known in [renew(pc(1), host(2)), reboot(pc(1), host(2)), discover(pc(1)), discover(pc(2))] {
+        assert_eq!(office.hear(&known), None);
+    }
+    office.nak(&reboot(pc(2), Ipv4Addr::new(10, 0, 0, 7)));
+    assert_eq!(office.offer(&discover(pc(9))), Some(host(200)), "the configuration promises it");
+    office.ack(&select(pc(9), host(200)));
+    office.disk.is_unreadable.set(false);
+    office.wait(10);
+    office.ack(&renew(pc(1), host(2)));
+    office.nak(&reboot(pc(2), host(2)));
+    assert_eq!(office.lease(pc(2)), host(3));
+}
+
+#[test]
+fn a_client_whose_lease_may_have_been_damaged_is_not_refused() {
+    let mut office = Office::new(config());
+    office.lease(pc(1));
+    office.lease(pc(2));
+    let mut journal = office.disk.read(JOURNAL_FILE).unwrap().unwrap();
+    journal[2] ^= 1;
+    office.disk.cache.write(JOURNAL_FILE, &journal).unwrap();
+    let mut office = office.restart();
+    assert_eq!(office.hear(&renew(pc(1), host(2))), None);
+    assert_eq!(office.hear(&reboot(pc(1), host(2))), None);
+    office.ack(&renew(pc(2), host(3)));
+    office.nak(&renew(pc(2), host(4)));
+    office.wait(86_400);
+    office.nak(&renew(pc(1), host(2)));
+}

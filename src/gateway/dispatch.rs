@@ -6,14 +6,16 @@ use std::rc::Rc;
 use gatepost_dataplane::LocalClass;
 use gatepost_dataplane::wire::ethernet::Header;
 use gatepost_services::link::HostLink;
-use gatepost_services::net::stack::Stack;
+use gatepost_services::net::stack::{Stack, UDP_QUEUE_DATAGRAMS_MAX};
 use tokio::sync::mpsc;
 use tokio::task::yield_now;
 
 use super::service_counters::ServiceCounters;
 
-/// Frames that are sorted before other tasks have their turn.
-const TURN_FRAMES: usize = 256;
+/// Frames that are sorted before other tasks have their turn. A socket's queue has room for more, so that its service
+/// reads before forged senders fill it.
+const TURN_FRAMES: usize = 32;
+const _: () = assert!(TURN_FRAMES < UDP_QUEUE_DATAGRAMS_MAX);
 
 /// Where frames go.
 pub struct Dispatcher {

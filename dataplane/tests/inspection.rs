@@ -122,6 +122,20 @@ fn another_dhcp_server_is_heard_by_nobody() {
 }
 
 #[test]
+fn tags_of_vlan_0_take_nothing_past_the_inspection() {
+    let mut bench = bench(Inspection { arp: true, dhcp: true });
+    let answer = udp_to(ROGUE, 67, ALICE, 68, &[2; 240]);
+    let claim = arp_reply(FORGER, ALICE.mac, ALICE.address);
+    for (frame, inspected) in [(answer, DropReason::DhcpServerForeign), (claim, DropReason::ArpInspection)] {
+        let mut frame = frame;
+        for reason in [inspected, inspected, inspected, DropReason::VlanTagged, DropReason::VlanTagged] {
+            bench.send(LAN1, &frame).assert_silently_dropped(reason);
+            frame = tagged(&frame, 0);
+        }
+    }
+}
+
+#[test]
 fn the_provider_s_dhcp_server_is_none_of_the_lan_s() {
     let mut bench = bench(DHCP);
     let answer = udp(ISP, 67, GATEWAY_WAN, 68, &[2; 240]);

@@ -109,6 +109,10 @@ impl Dataplane {
             }
             header = inner;
         }
+        // A station that removes them all would read a frame that nobody here has inspected.
+        if matches!(Tag::parse(frame.bytes()), Ok(Tag { vid: 0 })) {
+            return Verdict::Drop(DropReason::VlanTagged);
+        }
         self.links.learn(cx.now, segment, header.source, port);
         if header.destination == self.config.interface(segment).mac {
             return Verdict::Drop(DropReason::VlanTagged);

@@ -33,10 +33,12 @@ impl EchoLimit {
     /// The buckets that addresses have.
     pub const BUCKETS: usize = 1024;
 
-    /// One of `parts` parts of the limit, with full buckets. The secret `seed` keys the hash.
+    /// One of `parts` parts of the limit of all, with full buckets. Each part has the whole limit of one address. The
+    /// secret `seed` keys the hash.
     pub fn new(seed: [u8; 32], parts: u8) -> Self {
         let word = |at: usize| (0..8).fold(0, |word, byte| word << 8 | u64::from(seed[at * 8 + byte]));
-        let of_one = RateLimit::new(Self::PER_DESTINATION, Self::PER_DESTINATION_BURST).divided(parts);
+        // Requests of one address may all come to one worker, which then has to answer them all.
+        let of_one = RateLimit::new(Self::PER_DESTINATION, Self::PER_DESTINATION_BURST);
         Self {
             all: RateLimit::new(Self::PER_SEC, Self::BURST).divided(parts),
             destinations: vec![of_one; Self::BUCKETS].into(),
@@ -84,10 +86,14 @@ mod tests {
     }
 
     #[test]
-    fn several_parts_are_no_more_than_the_whole() {
-        let mut parts = [limit(4), limit(4), limit(4), limit(4)];
+    fn several_parts_share_the_rate_of_all_and_each_has_that_of_an_address() {
         let now = Instant::from_secs(10);
-        let of_one = parts.iter_mut().map(|part| (0..1000).filter(|_| part.admit(now, VICTIM)).count());
-        assert!((4..=50).contains(&of_one.sum::<usize>()));
+        let mut parts = [limit(4), limit(4), limit(4), limit(4)];
+        assert_eq!((0..1000).filter(|_| parts[0].admit(now, VICTIM)).count(), 50);
+        let hosts = |part: &mut EchoLimit| {
+            (0..10_000_u32).filter(|host| part.admit(now, Ipv4Addr::from_bits(*host))).count()
+        };
+        let admitted: usize = parts.iter_mut().map(hosts).sum();
+        assert_eq!(50 + admitted, EchoLimit::BURST as usize);
     }
 }

@@ -322,12 +322,9 @@ impl Tcp {
         counters: &mut StackCounters,
     ) -> Option<FlowId> {
         let source = *segment.tuple.1.ip();
-        match self.listening(listener)?.admit(now, source) {
-            Admission::Place => {}
-            Admission::PlaceOf(oldest) => {
-                counters.half_open_recycled += 1;
-                self.finish(oldest);
-            }
+        let gives_way = match self.listening(listener)?.admit(now, source) {
+            Admission::Place => None,
+            Admission::PlaceOf(oldest) => Some(oldest),
             Admission::Cookie => {
                 self.answer_by_cookie(now, listener, segment, ip, rng, counters);
                 return None;
@@ -336,8 +333,16 @@ impl Tcp {
                 counters.syns_dropped_backlog_full += 1;
                 return None;
             }
+        };
+        // First, so that nothing gives way to what is refused all the same.
+        if !self.is_within_share(source, counters) {
+            return None;
         }
-        if !self.has_room_for(source, counters) {
+        if let Some(oldest) = gives_way {
+            counters.half_open_recycled += 1;
+            self.finish(oldest);
+        }
+        if !self.has_room(counters) {
             return None;
         }
         ip.reseed(now, rng);
@@ -398,7 +403,8 @@ impl Tcp {
             counters.syns_dropped_backlog_full += 1;
         } else if ip.outbox.is_full() {
             ip.replies_dropped += 1;
-        } else if self.has_room_for(*segment.tuple.1.ip(), counters)
+        } else if self.is_within_share(*segment.tuple.1.ip(), counters)
+            && self.has_room(counters)
             && let Some(mut flow) = Flow::from_cookie(now, segment.tuple, listener, begun, ip, &self.config)
         {
             flow.receive(now, segment, ip);
@@ -418,15 +424,18 @@ impl Tcp {
         Some(SocketAddrV4::new(address, local.port()))
     }
 
-    /// Whether there is room for one more connection that `source` begins. If there is not, but a connection that no
+    /// Whether `source` has begun fewer connections than its share.
+    fn is_within_share(&self, source: Ipv4Addr, counters: &mut StackCounters) -> bool {
+        let share = (self.config.connections_max / SOURCE_SHARE).max(SOURCE_CONNECTIONS_MIN);
+        let is_within = self.sources.get(&source).is_none_or(|count| *count < share);
+        counters.syns_dropped_source_share += u64::from(!is_within);
+        is_within
+    }
+
+    /// Whether there is room for one more connection that a peer begins. If there is not, but a connection that no
     /// service has any more, that one makes room.
-    fn has_room_for(&mut self, source: Ipv4Addr, counters: &mut StackCounters) -> bool {
+    fn has_room(&mut self, counters: &mut StackCounters) -> bool {
         let connections_max = self.config.connections_max;
-        let share = (connections_max / SOURCE_SHARE).max(SOURCE_CONNECTIONS_MIN);
-        if self.sources.get(&source).is_some_and(|count| *count >= share) {
-            counters.syns_dropped_source_share += 1;
-            return false;
-        }
         if self.flows.len() < connections_max - connections_max / OWN_RESERVE {
             return true;
         }

@@ -290,3 +290,24 @@ fn a_full_table_has_a_share_for_each_source_and_a_reserve_for_the_gateway() {
         assert_eq!(stack.counters().syns_dropped_source_share, 1);
     });
 }
+
+#[test]
+fn a_syn_beyond_its_source_s_share_takes_no_place_of_another_s_handshake() {
+    simulate(async {
+        let config = StackConfig { connections_max: 4 * BACKLOG_MAX, ..StackConfig::default() };
+        let (stack, wire) = alone(config);
+        let listener = stack.listen(on(7)).await.expect("listen");
+        let greedy = [10, 8, 0, 1];
+        for port in 0..u16::try_from(BACKLOG_MAX).expect("few") {
+            handshake(&stack, &wire, greedy, 4000 + port).await.expect("it has its share");
+        }
+        let _accepted = listener.accept().await.expect("accept");
+        overwhelm(&stack, &wire).await;
+        sleep(HANDSHAKE_GRACE).await;
+        clear(&wire);
+        stack.handle_packet(&syn(5000).packet(greedy, A));
+        let counters = stack.counters();
+        assert_eq!((counters.syns_dropped_source_share, counters.half_open_recycled), (1, 0));
+        assert_eq!(counters.half_open, HALF_OPEN_MAX as u64);
+    });
+}

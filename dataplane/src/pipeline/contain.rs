@@ -35,7 +35,56 @@ fn each_caught(range: Range<usize>, mut step: impl FnMut(usize)) -> Option<usize
 
 #[cfg(test)]
 mod tests {
+    use core::convert::Infallible;
+    use std::sync::Arc;
+
+    use super::super::{Context, Dataplane};
     use super::*;
+    use crate::DropReason;
+    use crate::batch::{Batch, Frame, Ingress, Verdict};
+    use crate::config::{Config, Filtering, Firewall, Inspection, Interface, Mode, Nat, Segment};
+    use crate::port::PortId;
+    use crate::shard::Shard;
+    use crate::time::Instant;
+    use crate::wire::ethernet::MacAddr;
+
+    fn config() -> Config {
+        let interface = |number| Interface {
+            mac: MacAddr([2, 0, 0, 0, 0, number]),
+            address: None,
+            gateway: None,
+            mtu: 1500,
+        };
+        Config {
+            mode: Mode::NatDmz,
+            ports: vec![Segment::Lan, Segment::Wan],
+            lan: interface(1),
+            wan: interface(2),
+            firewall: Firewall::default(),
+            nat: Nat { filtering: Filtering::AddressAndPortDependent, flows_max: 16, flows_per_host_max: 16 },
+            inspection: Inspection::default(),
+        }
+    }
+
+    #[test]
+    fn a_frame_given_up_is_dropped_and_leaves_buffers_for_held_fragments() {
+        let (config, now) = (config(), Instant::from_secs(10));
+        let frame_capacity = config.frame_len_max();
+        let shard = Shard::new(0, 2).expect("one of two");
+        let mut dataplane = Dataplane::new(Arc::new(config), shard, [1; 32], now);
+        // The stage that has failed held both.
+        (dataplane.released, dataplane.gathered_frame) = (Frame::default(), Frame::default());
+        let mut batch = Batch::new(frame_capacity);
+        let received = batch.receive(Ingress::Port(PortId(0)), |_| Ok::<_, Infallible>(60));
+        assert_eq!(received, Ok(true));
+        let (slots, spare, output) = batch.split();
+        dataplane.give_up(&mut Context::new(now, output, spare), &mut slots[0]);
+        assert_eq!(slots[0].verdict, Verdict::Drop(DropReason::InternalError));
+        assert!(dataplane.counters.balances());
+        for buffer in [&mut dataplane.released, &mut dataplane.gathered_frame] {
+            assert!(buffer.buffer_mut().len() >= frame_capacity);
+        }
+    }
 
     #[test]
     fn a_panic_ends_one_step_and_says_which() {

@@ -365,6 +365,8 @@ impl Dataplane {
         (cx.leg, cx.tell_others, cx.concerns_others) = (Leg::First, false, false);
         slot.tell_others = false;
         slot.verdict = Verdict::Drop(DropReason::InternalError);
+        // The stage may have failed with one of the buffers in its hands.
+        self.reserve_frames();
         match slot.ingress {
             // A copy, which is not counted.
             Ingress::Heard(_) => slot.verdict = Verdict::Consumed,
@@ -437,8 +439,16 @@ impl Dataplane {
         if let Some(gathered) = &mut self.gathered {
             *gathered = FragmentTracker::new(self.rng.random(), frame_capacity);
         }
+        self.reserve_frames();
+    }
+
+    /// Makes room for the longest frame in the buffers through which held fragments go.
+    fn reserve_frames(&mut self) {
+        let frame_capacity = self.config.frame_len_max();
         self.released.reserve(frame_capacity);
-        self.gathered_frame.reserve(frame_capacity);
+        if self.gathered.is_some() {
+            self.gathered_frame.reserve(frame_capacity);
+        }
     }
 
     /// The neighbours of an old network are nobody in the new one.

@@ -132,13 +132,14 @@ impl HostLink {
         self.shared.host_wakeup.notified().await;
     }
 
-    /// Gives the oldest delivered frame, with the part of the host that it is for, to `read`; `None` if there is none.
-    pub fn receive<R>(&self, read: impl FnOnce(LocalClass, &[u8]) -> R) -> Option<R> {
+    /// Gives the oldest delivered frame to `read`, with the part of the host that the frame is for and the port that
+    /// the frame came from, if it came from one; `None` if there is none.
+    pub fn receive<R>(&self, read: impl FnOnce(LocalClass, Option<PortId>, &[u8]) -> R) -> Option<R> {
         self.shared.to_host.receive(|(class, from), frame| {
             if let Some(waiting) = self.shared.waiting_of(from) {
                 waiting.fetch_sub(1, Ordering::Relaxed);
             }
-            read(class, frame.bytes())
+            read(class, from, frame.bytes())
         })
     }
 
@@ -191,10 +192,21 @@ mod tests {
             assert!(from(2), "the rest is for others");
         }
         assert!(!from(3), "it is full");
-        assert!(host.receive(|_, _| ()).is_some());
+        assert!(host.receive(|_, _, _| ()).is_some());
         assert!(!from(2) && from(1));
-        while host.receive(|_, _| ()).is_some() {}
+        while host.receive(|_, _, _| ()).is_some() {}
         assert!(from(1) && from(2) && from(3));
+    }
+
+    #[test]
+    fn a_frame_crosses_with_the_port_that_it_came_from() {
+        let (worker, _, host) = link(64, || ());
+        let ports = [Some(PortId(3)), None, Some(PortId(0))];
+        for from in ports {
+            assert!(worker.deliver_with(LocalClass::DhcpServer, from, |to| copy(&[0; 14], to)));
+        }
+        let received = ports.map(|_| host.receive(|_, from, _| from));
+        assert_eq!(received, ports.map(Some));
     }
 
     #[test]
@@ -204,11 +216,11 @@ mod tests {
             let byte = u8::try_from(round % 251).expect("below 251");
             assert!(deliver(&worker, LocalClass::Stack, &[byte; 20]));
             assert_eq!(
-                host.receive(|class, bytes| (class, bytes.to_vec())),
-                Some((LocalClass::Stack, vec![byte; 20]))
+                host.receive(|class, from, bytes| (class, from, bytes.to_vec())),
+                Some((LocalClass::Stack, None, vec![byte; 20]))
             );
         }
-        assert_eq!(host.receive(|_, _| ()), None);
+        assert_eq!(host.receive(|_, _, _| ()), None);
     }
 
     #[test]
@@ -218,7 +230,7 @@ mod tests {
             assert!(deliver(&worker, LocalClass::DhcpClient, &[0; 14]));
         }
         assert!(!deliver(&worker, LocalClass::DhcpClient, &[0; 14]));
-        assert!(host.receive(|_, _| ()).is_some());
+        assert!(host.receive(|_, _, _| ()).is_some());
         assert!(deliver(&worker, LocalClass::DhcpClient, &[0; 14]));
     }
 
@@ -228,7 +240,7 @@ mod tests {
         for _ in 0..2 * RING_FRAMES_MAX {
             assert!(!deliver(&worker, LocalClass::DhcpClient, &[0; 65]));
         }
-        assert_eq!(host.receive(|_, _| ()), None);
+        assert_eq!(host.receive(|_, _, _| ()), None);
         assert!(
             deliver(&worker, LocalClass::DhcpClient, &[7; 64]) && !host.emit_frame(Segment::Wan, &[7; 65])
         );

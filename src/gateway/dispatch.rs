@@ -3,14 +3,15 @@
 
 use std::rc::Rc;
 
-use gatepost_dataplane::LocalClass;
 use gatepost_dataplane::wire::ethernet::Header;
+use gatepost_dataplane::{LocalClass, PortId};
+use gatepost_services::dhcp::service::Incoming;
 use gatepost_services::link::HostLink;
 use gatepost_services::net::stack::{Stack, UDP_QUEUE_DATAGRAMS_MAX};
-use tokio::sync::mpsc;
 use tokio::task::yield_now;
 
 use super::service_counters::ServiceCounters;
+use super::services::Frames;
 
 /// Frames that are sorted before other tasks have their turn. A socket's queue has room for more, so that its service
 /// reads before forged senders fill it.
@@ -24,9 +25,9 @@ pub struct Dispatcher {
     /// Takes what is not DHCP's.
     pub stack: Stack,
     /// The DHCP server on the LAN, if there is one.
-    pub dhcp_server: Option<mpsc::Sender<Vec<u8>>>,
+    pub dhcp_server: Option<Frames>,
     /// The DHCP client on the WAN, if there is one.
-    pub dhcp_client: Option<mpsc::Sender<Vec<u8>>>,
+    pub dhcp_client: Option<Frames>,
     /// Counts what is given to DHCP's.
     pub counters: Rc<ServiceCounters>,
 }
@@ -44,13 +45,14 @@ impl Dispatcher {
 
     /// Sorts some frames. Says whether there may be more.
     fn turn(&self) -> bool {
-        (0..TURN_FRAMES).all(|_| self.link.receive(|class, frame| self.sort(class, frame)).is_some())
+        (0..TURN_FRAMES)
+            .all(|_| self.link.receive(|class, port, frame| self.sort(class, port, frame)).is_some())
     }
 
-    fn sort(&self, class: LocalClass, frame: &[u8]) {
+    fn sort(&self, class: LocalClass, port: Option<PortId>, frame: &[u8]) {
         match class {
             LocalClass::DhcpServer => {
-                let outcome = give(self.dhcp_server.as_ref(), frame);
+                let outcome = give(self.dhcp_server.as_ref(), port, frame);
                 self.counters.count_dhcp(|counters| match outcome {
                     Outcome::Taken => counters.to_server += 1,
                     Outcome::QueueFull => counters.to_server_dropped_queue_full += 1,
@@ -58,7 +60,7 @@ impl Dispatcher {
                 });
             }
             LocalClass::DhcpClient | LocalClass::Arp => {
-                let outcome = give(self.dhcp_client.as_ref(), frame);
+                let outcome = give(self.dhcp_client.as_ref(), port, frame);
                 self.counters.count_dhcp(|counters| match outcome {
                     Outcome::Taken => counters.to_client += 1,
                     Outcome::QueueFull => counters.to_client_dropped_queue_full += 1,
@@ -79,10 +81,10 @@ enum Outcome {
     Unwanted,
 }
 
-/// Gives a frame to the DHCP server or client behind `to`. A full channel drops it: a peer that asks by DHCP asks
-/// again.
-fn give(to: Option<&mpsc::Sender<Vec<u8>>>, frame: &[u8]) -> Outcome {
-    match to.map(|to| to.try_send(frame.to_vec())) {
+/// Gives a frame that came in by `port` to the DHCP server or client behind `to`. A full channel drops it: a peer that
+/// asks by DHCP asks again.
+fn give(to: Option<&Frames>, port: Option<PortId>, frame: &[u8]) -> Outcome {
+    match to.map(|to| to.try_send(Incoming { frame: frame.to_vec(), port })) {
         Some(Ok(())) => Outcome::Taken,
         Some(Err(_)) => Outcome::QueueFull,
         None => Outcome::Unwanted,
@@ -91,15 +93,19 @@ fn give(to: Option<&mpsc::Sender<Vec<u8>>>, frame: &[u8]) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
+
     use super::*;
+
+    const PORT: Option<PortId> = Some(PortId(2));
 
     #[test]
     fn a_full_channel_drops_and_no_channel_wants_nothing() {
         let (sender, mut frames) = mpsc::channel(2);
-        let given = [0; 3].map(|_| give(Some(&sender), b"frame"));
+        let given = [0; 3].map(|_| give(Some(&sender), PORT, b"frame"));
         assert_eq!(given, [Outcome::Taken, Outcome::Taken, Outcome::QueueFull]);
-        assert_eq!(frames.try_recv().as_deref(), Ok(&b"frame"[..]));
-        assert_eq!(give(Some(&sender), b"frame"), Outcome::Taken);
-        assert_eq!(give(None, b"frame"), Outcome::Unwanted);
+        assert_eq!(frames.try_recv(), Ok(Incoming { frame: b"frame".to_vec(), port: PORT }));
+        assert_eq!(give(Some(&sender), PORT, b"frame"), Outcome::Taken);
+        assert_eq!(give(None, PORT, b"frame"), Outcome::Unwanted);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use gatepost_dataplane::config::{self as dataplane, Mode, Segment};
 use gatepost_services::clock::Clock;
-use gatepost_services::dhcp::service::{FRAMES_MAX, Port};
+use gatepost_services::dhcp::service::{FRAMES_MAX, Incoming, Port};
 use gatepost_services::link::HostLink;
 use gatepost_services::net::stack::{Stack, StackConfig};
 use gatepost_services::race::race;
@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::error::Error;
 
 /// Where a DHCP task gets its frames from.
-pub(super) type Frames = mpsc::Sender<Vec<u8>>;
+pub(super) type Frames = mpsc::Sender<Incoming>;
 
 /// The services, ready to run.
 pub struct Services {

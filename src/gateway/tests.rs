@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gatepost_dataplane::config::Segment;
 use gatepost_dataplane::{DropReason, Instant, MacAddr, Offload};
 use gatepost_services::clock::{Clock, UnixTime};
 use gatepost_services::dhcp::client::{self, Event};
@@ -31,6 +32,8 @@ use super::{Environment, build};
 use crate::config::Config;
 use crate::control::{ReportError, What};
 use crate::port::{Abilities, Port, PortError, Received};
+
+mod lease_shares;
 
 const HOST_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 10]);
 const PROVIDER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 99]);
@@ -79,24 +82,31 @@ impl Clock for SimulatedClock {
     }
 }
 
-/// A gateway with one port on either side.
+/// A gateway with one port on either side, and a second one on the LAN if the settings name it.
 struct Office {
     clock: SimulatedClock,
     workers: Vec<Worker<Cable>>,
     inspector: Inspector,
     lan: Cable,
+    lan2: Cable,
     wan: Cable,
     /// Whoever is plugged in, and its cable.
-    peers: Vec<(Cable, mpsc::Sender<Vec<u8>>)>,
+    peers: Vec<(Cable, mpsc::Sender<dhcp::Incoming>)>,
 }
 
 impl Office {
     fn new(settings: &str) -> (Self, Services) {
         let clock = SimulatedClock(tokio::time::Instant::now());
-        let (lan, wan) = (Cable::default(), Cable::default());
+        let (lan, lan2, wan) = (Cable::default(), Cable::default(), Cable::default());
         let config = Config::parse("test", settings).expect("a valid configuration");
+        let cable_of = |segment, name: &str| match (segment, name) {
+            (Segment::Wan, _) => &wan,
+            (Segment::Lan, "lan2") => &lan2,
+            (Segment::Lan, _) => &lan,
+        };
         let devices = |cable: &Cable| vec![cable.clone(); config.system.workers.into()];
-        let ports = [("lan".to_owned(), devices(&lan)), ("wan".to_owned(), devices(&wan))];
+        let ports = config.ports().map(|(segment, port)| (&port.tap, devices(cable_of(segment, &port.tap))));
+        let ports: Vec<_> = ports.map(|(name, devices)| (name.clone(), devices)).collect();
         let environment = Environment {
             clock: Rc::new(clock),
             disk: Rc::new(Memory::new()),
@@ -105,7 +115,7 @@ impl Office {
         };
         let (workers, services) = build(config, ports, environment).expect("memory does not fail");
         let inspector = services.inspector();
-        (Self { clock, workers, inspector, lan, wan, peers: Vec::new() }, services)
+        (Self { clock, workers, inspector, lan, lan2, wan, peers: Vec::new() }, services)
     }
 
     /// As `new`, with the services running.
@@ -183,7 +193,7 @@ impl Office {
             }
             for (cable, peer) in &self.peers {
                 for frame in cable.from_gateway.borrow_mut().drain(..) {
-                    peer.try_send(frame).expect("the peer listens");
+                    peer.try_send(frame.into()).expect("the peer listens");
                 }
             }
             tokio::time::sleep(Duration::from_millis(1)).await;

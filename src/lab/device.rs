@@ -51,7 +51,8 @@ pub fn dhcp_port(index: u32, device: &NetDevice) -> io::Result<Port<impl Fn(&[u8
         let mut buffer = [0; FRAME_LEN_MAX];
         while let Ok(len) = receiver.receive(&mut buffer).await {
             // A full channel loses the frame, as a full queue of a network card would.
-            if let Err(mpsc::error::TrySendError::Closed(_)) = sender.try_send(buffer[..len].to_vec()) {
+            if let Err(mpsc::error::TrySendError::Closed(_)) = sender.try_send(buffer[..len].to_vec().into())
+            {
                 break;
             }
         }

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 
-use gatepost_dataplane::MacAddr;
+use gatepost_dataplane::{MacAddr, PortId};
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -16,7 +16,7 @@ use tokio::task::yield_now;
 use super::client::{self, Client, Event, Lease, Output};
 use super::frame::{Arp, Datagram};
 use super::message;
-use super::server::Server;
+use super::server::{Origin, Server};
 use crate::clock::{Clock, UnixTime};
 use crate::race::race;
 use crate::store::{Disk, Topic, sealed};
@@ -31,9 +31,24 @@ pub struct Port<T> {
     pub mac: MacAddr,
     /// The frames that it receives: at least those for UDP ports 67 (for a server) or 68 (for a client),
     /// and ARP: for a server, the answers to its probes.
-    pub frames: mpsc::Receiver<Vec<u8>>,
+    pub frames: mpsc::Receiver<Incoming>,
     /// Sends a frame; `false` if it could not.
     pub transmit: T,
+}
+
+/// A frame that an interface has received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incoming {
+    /// The whole Ethernet frame.
+    pub frame: Vec<u8>,
+    /// The port of the gateway that the frame came in by; `None` at an interface that has no ports.
+    pub port: Option<PortId>,
+}
+
+impl From<Vec<u8>> for Incoming {
+    fn from(frame: Vec<u8>) -> Self {
+        Self { frame, port: None }
+    }
 }
 
 /// Where a client keeps its address, to ask for it again after a restart.
@@ -63,7 +78,9 @@ pub async fn serve<T: Fn(&[u8]) -> bool>(
         };
         let answer = match next(stop.as_mut(), &mut port.frames, timeout).await {
             Happening::Stop => return,
-            Happening::Frame(frame) => answer(&mut server.borrow_mut(), port.mac, clock.as_ref(), &frame),
+            Happening::Frame(incoming) => {
+                answer(&mut server.borrow_mut(), port.mac, clock.as_ref(), &incoming)
+            }
             Happening::Timeout => {
                 server.borrow_mut().handle_timeout(clock.now(), clock.unix_time());
                 None
@@ -115,7 +132,7 @@ pub async fn run_client<T: Fn(&[u8]) -> bool>(
         let timeout = tokio::time::sleep(due.since(clock.now()));
         match next(stop.as_mut(), &mut port.frames, timeout).await {
             Happening::Stop => break,
-            Happening::Frame(frame) => client.handle_frame(clock.now(), &frame),
+            Happening::Frame(incoming) => client.handle_frame(clock.now(), &incoming.frame),
             Happening::Timeout => client.handle_timeout(clock.now()),
         }
         drain(&mut client);
@@ -128,7 +145,7 @@ pub async fn run_client<T: Fn(&[u8]) -> bool>(
 
 enum Happening {
     Stop,
-    Frame(Vec<u8>),
+    Frame(Incoming),
     Timeout,
 }
 
@@ -136,7 +153,7 @@ enum Happening {
 /// is due goes before them.
 async fn next(
     stop: Pin<&mut impl Future<Output = ()>>,
-    frames: &mut mpsc::Receiver<Vec<u8>>,
+    frames: &mut mpsc::Receiver<Incoming>,
     timeout: impl Future<Output = ()>,
 ) -> Happening {
     let stopped = async {
@@ -151,17 +168,18 @@ async fn next(
     race(stopped, race(timed_out, received)).await
 }
 
-fn answer(server: &mut Server, mac: MacAddr, clock: &dyn Clock, frame: &[u8]) -> Option<Vec<u8>> {
-    if let Some(arp) = Arp::parse(frame) {
+fn answer(server: &mut Server, mac: MacAddr, clock: &dyn Clock, incoming: &Incoming) -> Option<Vec<u8>> {
+    if let Some(arp) = Arp::parse(&incoming.frame) {
         server.handle_arp(clock.now(), clock.unix_time(), arp.sender, arp.sender_mac);
         return None;
     }
     // The dataplane has seen that it is for the server.
-    let datagram = Datagram::parse(frame)?;
+    let datagram = Datagram::parse(&incoming.frame)?;
     let message = message::decode(datagram.payload)
         .inspect_err(|error| tracing::debug!(%error, from = %datagram.source_mac, "not a DHCP message"))
         .ok()?;
-    let reply = server.handle_message(clock.now(), clock.unix_time(), datagram.source_mac, &message)?;
+    let origin = Origin { mac: datagram.source_mac, port: incoming.port };
+    let reply = server.handle_message(clock.now(), clock.unix_time(), origin, &message)?;
     reply.to_frame(mac, server.config().server_address)
 }
 

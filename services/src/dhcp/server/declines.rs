@@ -205,11 +205,14 @@ impl Server {
     pub(super) fn is_from_holder(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
         let leases = self.leases.borrow();
         let lease = leases.at(address).filter(|lease| lease.is_active(request.now));
-        let offered_to = || self.offers.origin(request.now, address).map(|origin| [origin.mac; 2]);
-        let holders = lease.map(|lease| [lease.mac, lease.source]).or_else(offered_to);
-        let is_same_mac = holders.is_some_and(|holders| holders.contains(&request.origin.mac));
+        let leased_to = lease.map(|lease| ([lease.mac, lease.source], self.ports.of(address)));
+        // Who had the address before, and where, says nothing of whom it is offered to now.
+        let offered_to =
+            || self.offers.origin(request.now, address).map(|origin| ([origin.mac; 2], origin.port));
         let is_same_port = |port| request.origin.port.is_none_or(|origin| origin == port);
-        is_same_mac && self.ports.of(address).is_none_or(is_same_port)
+        leased_to
+            .or_else(offered_to)
+            .is_some_and(|(macs, port)| macs.contains(&request.origin.mac) && port.is_none_or(is_same_port))
     }
 
     /// Whether the sender has as many addresses in quarantine as it may.

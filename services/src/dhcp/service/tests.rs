@@ -67,12 +67,12 @@ impl Lab {
         let server_port = Port {
             mac: SERVER_MAC,
             frames: server_frames,
-            transmit: move |frame: &[u8]| to_client.try_send(frame.to_vec()).is_ok(),
+            transmit: move |frame: &[u8]| to_client.try_send(frame.to_vec().into()).is_ok(),
         };
         let client_port = Port {
             mac: CLIENT_MAC,
             frames: client_frames,
-            transmit: move |frame: &[u8]| to_server.try_send(frame.to_vec()).is_ok(),
+            transmit: move |frame: &[u8]| to_server.try_send(frame.to_vec().into()).is_ok(),
         };
         let serve = serve(Rc::clone(&self.server), server_port, Rc::clone(&self.clock), pending());
         let config = client::Config { mac: CLIENT_MAC, client_id: None, hostname: None, broadcast: false };
@@ -94,7 +94,7 @@ impl Lab {
 #[tokio::test]
 async fn what_is_due_goes_before_a_flood_of_frames() {
     let (sender, mut frames) = mpsc::channel(FRAMES_MAX);
-    while sender.try_send(vec![0; 60]).is_ok() {}
+    while sender.try_send(vec![0; 60].into()).is_ok() {}
     let happening = next(pin!(pending()), &mut frames, std::future::ready(())).await;
     assert!(matches!(happening, Happening::Timeout));
 }
@@ -134,11 +134,11 @@ async fn frames_that_are_no_requests_to_the_server_are_not_answered() {
     let lab = Lab::new();
     let (sender, frames) = mpsc::channel(FRAMES_MAX);
     let mut discover = crate::dhcp::testing::frame(crate::dhcp::testing::UDHCPC_DISCOVER);
-    sender.try_send(discover.clone()).unwrap();
-    sender.try_send(crate::dhcp::testing::frame(crate::dhcp::testing::UDHCPD_ACK)).unwrap();
-    sender.try_send(vec![0xff; 60]).unwrap();
+    sender.try_send(discover.clone().into()).unwrap();
+    sender.try_send(crate::dhcp::testing::frame(crate::dhcp::testing::UDHCPD_ACK).into()).unwrap();
+    sender.try_send(vec![0xff; 60].into()).unwrap();
     discover[30..34].copy_from_slice(&[192, 168, 1, 77]);
-    sender.try_send(discover).unwrap();
+    sender.try_send(discover.into()).unwrap();
     let answers = RefCell::new(Vec::new());
     let transmit = |frame: &[u8]| {
         answers.borrow_mut().push(frame.to_vec());

@@ -149,6 +149,33 @@ fn a_decline_or_release_is_believed_only_from_where_the_lease_was_asked_for() {
 }
 
 #[test]
+fn a_station_that_has_moved_to_another_port_renews_and_then_releases_there() {
+    let mut office = office(10);
+    let address = office.lease_from(at(pc(1), 1), pc(1)).expect("a lease");
+    office.hear_from(at(pc(1), 2), &release(pc(1), address));
+    assert!(office.leases.borrow().at(address).unwrap().is_active(office.now), "it was never heard there");
+    let renewed = office.hear_from(at(pc(1), 2), &renew(pc(1), address)).expect("an answer");
+    assert_eq!(renewed.message.opts().msg_type(), Some(MessageType::Ack));
+    office.hear_from(at(pc(1), 1), &release(pc(1), address));
+    assert!(office.leases.borrow().at(address).unwrap().is_active(office.now), "it has moved away");
+    office.hear_from(at(pc(1), 2), &release(pc(1), address));
+    assert!(!office.leases.borrow().at(address).unwrap().is_active(office.now));
+}
+
+#[test]
+fn an_offer_can_be_declined_whatever_port_its_address_was_last_used_at() {
+    let mut office = office(1);
+    let address = office.lease_from(at(pc(1), 1), pc(1)).expect("a lease");
+    office.hear_from(at(pc(1), 1), &release(pc(1), address));
+    let offer = office.hear_from(at(pc(2), 2), &discover(pc(2))).expect("an offer");
+    assert_eq!(offer.message.yiaddr(), address);
+    office.hear_from(at(pc(2), 1), &decline(pc(2), address));
+    assert_eq!(office.server.poll_probe(), None, "it was offered at the other port");
+    office.hear_from(at(pc(2), 2), &decline(pc(2), address));
+    assert_eq!(office.server.poll_probe(), Some(address));
+}
+
+#[test]
 fn who_borrows_an_identifier_cannot_end_its_lease() {
     let mut office = office(10);
     let id = || DhcpOption::ClientIdentifier(vec![0, 5]);

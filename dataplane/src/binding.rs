@@ -8,13 +8,16 @@ use core::net::Ipv4Addr;
 use crate::time::Instant;
 use crate::wire::ethernet::MacAddr;
 
-/// An address and the hardware address that holds it.
+/// An address and the hardware addresses of the client that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding {
     /// The address.
     pub ip: Ipv4Addr,
     /// The hardware address of the client that it is leased to, or reserved for.
     pub mac: MacAddr,
+    /// The source of the frame by which the lease was asked for: the client's own hardware address, or that of a
+    /// bridge (a Wi-Fi repeater) that puts its own there. Of a reservation without a lease, the same as `mac`.
+    pub source: MacAddr,
     /// When the lease ends; [`Instant::FAR_FUTURE`] for a reservation.
     pub until: Instant,
 }
@@ -29,8 +32,19 @@ pub struct Bindings {
 impl Bindings {
     /// The hardware address that holds `ip` now.
     pub fn holder(&self, now: Instant, ip: Ipv4Addr) -> Option<MacAddr> {
+        self.at(now, ip).map(|binding| binding.mac)
+    }
+
+    /// Whether a frame from the hardware address `mac` may carry a packet from `ip`: its holder's, if it has one now,
+    /// and anybody's otherwise.
+    pub fn may_send(&self, now: Instant, ip: Ipv4Addr, mac: MacAddr) -> bool {
+        self.at(now, ip).is_none_or(|binding| mac == binding.mac || mac == binding.source)
+    }
+
+    /// The binding of `ip` now.
+    fn at(&self, now: Instant, ip: Ipv4Addr) -> Option<&Binding> {
         let at = self.sorted.binary_search_by_key(&ip, |binding| binding.ip).ok()?;
-        self.sorted.get(at).filter(|binding| now < binding.until).map(|binding| binding.mac)
+        self.sorted.get(at).filter(|binding| now < binding.until)
     }
 }
 
@@ -63,7 +77,8 @@ mod tests {
     const NOW: Instant = Instant::from_secs(1000);
 
     fn binding(ip: u8, mac: u8, until: Instant) -> Binding {
-        Binding { ip: Ipv4Addr::new(192, 168, 1, ip), mac: MacAddr([2, 0, 0, 0, 0, mac]), until }
+        let mac = MacAddr([2, 0, 0, 0, 0, mac]);
+        Binding { ip: Ipv4Addr::new(192, 168, 1, ip), mac, source: mac, until }
     }
 
     #[test]
@@ -78,6 +93,22 @@ mod tests {
         assert_eq!(holder(1_000_000, 10), Some(MacAddr([2, 0, 0, 0, 0, 2])));
         assert_eq!(holder(1000, 15), None);
         assert_eq!(Bindings::default().holder(NOW, Ipv4Addr::UNSPECIFIED), None);
+    }
+
+    #[test]
+    fn a_bound_address_sends_from_its_client_and_the_bridge_before_it_only() {
+        let mac = |number| MacAddr([2, 0, 0, 0, 0, number]);
+        let behind_bridge = Binding { source: mac(9), ..binding(20, 1, Instant::from_secs(1060)) };
+        let bindings: Bindings = [behind_bridge, binding(10, 2, Instant::FAR_FUTURE)].into_iter().collect();
+        let may_send = |secs, ip| {
+            [1, 2, 9].map(|number| {
+                bindings.may_send(Instant::from_secs(secs), Ipv4Addr::new(192, 168, 1, ip), mac(number))
+            })
+        };
+        assert_eq!(may_send(1059, 20), [true, false, true]);
+        assert_eq!(may_send(1060, 20), [true; 3], "the lease has ended");
+        assert_eq!(may_send(1059, 10), [false, true, false]);
+        assert_eq!(may_send(1059, 15), [true; 3], "nobody holds it");
     }
 
     #[test]

@@ -63,7 +63,8 @@ drop_reasons! {
     SourceRouted => "source-routed",
     /// A source or destination address that must not be on a wire.
     Martian => "martian",
-    /// The source address does not belong to the segment it came from.
+    /// The source address does not belong to the segment it came from; or a packet for the gateway itself whose
+    /// source address is leased or reserved to another machine of the LAN.
     SpoofedSource => "spoofed-source",
     /// A directed broadcast or multicast that is not forwarded.
     BroadcastNotForwarded => "broadcast-not-forwarded",

@@ -20,7 +20,8 @@ fn bench(inspection: Inspection) -> Bench {
     let mut config = config(Mode::NatDmz);
     config.inspection = inspection;
     let mut bench = Bench::with_config(config);
-    let reserved = Binding { ip: ALICE.address, mac: ALICE.mac, until: Instant::FAR_FUTURE };
+    let reserved =
+        Binding { ip: ALICE.address, mac: ALICE.mac, source: ALICE.mac, until: Instant::FAR_FUTURE };
     bench.dataplane.set_bindings(bench.now, [reserved].into_iter().collect());
     bench
 }

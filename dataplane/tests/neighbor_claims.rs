@@ -107,8 +107,9 @@ fn a_neighbour_whose_card_was_replaced_is_found_again_with_what_waited_for_it() 
 fn a_lease_decides_without_asking() {
     let mut bench = Bench::new(Mode::NatDmz);
     let until = bench.now + Duration::from_secs(60);
-    let lease =
-        |mac, until| -> Bindings { [Binding { ip: ALICE.address, mac, until }].into_iter().collect() };
+    let lease = |mac, until| -> Bindings {
+        [Binding { ip: ALICE.address, mac, source: mac, until }].into_iter().collect()
+    };
     bench.dataplane.set_bindings(bench.now, lease(ALICE.mac, until));
     for forgery in forgeries(ALICE) {
         let claimed = bench.send(ALICE.port, &forgery);
@@ -126,7 +127,8 @@ fn a_lease_decides_without_asking() {
 #[test]
 fn a_lease_that_has_ended_decides_nothing() {
     let mut bench = Bench::new(Mode::NatDmz);
-    let ended = Binding { ip: ALICE.address, mac: thief(ALICE).mac, until: Instant::from_secs(1) };
+    let mac = thief(ALICE).mac;
+    let ended = Binding { ip: ALICE.address, mac, source: mac, until: Instant::from_secs(1) };
     bench.dataplane.set_bindings(bench.now, [ended].into_iter().collect());
     bench.send(ALICE.port, &arp_request(ALICE, GATEWAY_LAN));
     assert_eq!(packet_for(&mut bench, ALICE).one().destination_mac(), ALICE.mac);
@@ -136,7 +138,7 @@ fn a_lease_that_has_ended_decides_nothing() {
 #[test]
 fn what_is_leased_on_the_lan_says_nothing_of_the_wan() {
     let mut bench = Bench::new(Mode::NatDmz);
-    let lease = Binding { ip: ISP.address, mac: ALICE.mac, until: Instant::FAR_FUTURE };
+    let lease = Binding { ip: ISP.address, mac: ALICE.mac, source: ALICE.mac, until: Instant::FAR_FUTURE };
     bench.dataplane.set_bindings(bench.now, [lease].into_iter().collect());
     bench.send(WAN, &arp_request(ISP, GATEWAY_WAN));
     assert_eq!(bench.dataplane.counters().neighbor_claims_refused, 0);

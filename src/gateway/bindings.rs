@@ -1,11 +1,13 @@
 //! Who holds which address of the LAN, as the dataplanes are told.
 //!
-//! A reservation by hardware address binds its address for good, a lease as long as it lasts. The table is published
+//! A reservation by hardware address binds its address for good, a lease as long as it lasts. Of a reservation whose
+//! client has a lease, the lease tells from where its frames come. The table is published
 //! as a whole when the DHCP server starts, and again with each lease that changes: before the client learns of it, so
 //! that the client is believed as soon as it speaks. A publication copies the table; whoever can cause one has caused
 //! a write to the disk, which costs more.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -33,23 +35,35 @@ pub fn follow(
     leases: &SharedLeases,
     clock: &Rc<dyn Clock>,
 ) {
-    let reserved: Vec<Binding> = reservations.iter().filter_map(of_reservation).collect();
-    let leased: Vec<_> = leases.borrow().iter().filter_map(|lease| of_lease(lease, &**clock)).collect();
-    // Of an address that is reserved, the reservation counts.
-    bindings.store(Arc::new(reserved.iter().copied().chain(leased).collect()));
-    let reserved: BTreeSet<_> = reserved.iter().map(|binding| binding.ip).collect();
+    let reserved: Reserved =
+        reservations.iter().filter_map(of_reservation).map(|binding| (binding.ip, binding)).collect();
+    let leased: Vec<_> =
+        leases.borrow().iter().filter_map(|lease| of_address(&reserved, lease, &**clock)).collect();
+    bindings.store(Arc::new(leased.into_iter().chain(reserved.values().copied()).collect()));
     let (bindings, clock) = (Arc::clone(bindings), Rc::clone(clock));
     leases.borrow_mut().observe(move |lease| {
-        if !reserved.contains(&lease.address) {
-            let changed = bindings.load().with(lease.address, of_lease(lease, &*clock));
-            bindings.store(Arc::new(changed));
-        }
+        let changed = bindings.load().with(lease.address, of_address(&reserved, lease, &*clock));
+        bindings.store(Arc::new(changed));
     });
+}
+
+/// The reservations by hardware address.
+type Reserved = BTreeMap<Ipv4Addr, Binding>;
+
+/// The binding of the address of `lease`: of an address that is reserved, the reservation counts.
+fn of_address(reserved: &Reserved, lease: &Lease, clock: &dyn Clock) -> Option<Binding> {
+    let leased = of_lease(lease, clock);
+    let Some(reserved) = reserved.get(&lease.address) else { return leased };
+    let source =
+        leased.filter(|leased| leased.mac == reserved.mac).map_or(reserved.mac, |leased| leased.source);
+    Some(Binding { source, ..*reserved })
 }
 
 fn of_reservation(reservation: &Reservation) -> Option<Binding> {
     match reservation.client {
-        ReservedFor::Mac(mac) => Some(Binding { ip: reservation.address, mac, until: Instant::FAR_FUTURE }),
+        ReservedFor::Mac(mac) => {
+            Some(Binding { ip: reservation.address, mac, source: mac, until: Instant::FAR_FUTURE })
+        }
         // Which hardware address it has is known once it has a lease.
         ReservedFor::ClientId(_) => None,
     }
@@ -59,13 +73,12 @@ fn of_reservation(reservation: &Reservation) -> Option<Binding> {
 fn of_lease(lease: &Lease, clock: &dyn Clock) -> Option<Binding> {
     let now = clock.now();
     let until = now + lease.remaining(now);
-    lease.is_active(now).then_some(Binding { ip: lease.address, mac: lease.mac, until })
+    lease.is_active(now).then_some(Binding { ip: lease.address, mac: lease.mac, source: lease.source, until })
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::{Cell, RefCell};
-    use std::net::Ipv4Addr;
     use std::time::Duration;
 
     use gatepost_dataplane::MacAddr;
@@ -142,5 +155,34 @@ mod tests {
         assert_eq!(holders(), [Some(9), None, None], "leases end by themselves");
         clear(&bindings);
         assert_eq!(holders(), [None; 3]);
+    }
+
+    #[test]
+    fn frames_come_from_the_client_or_the_bridge_by_which_it_asked() {
+        let clock: Rc<dyn Clock> = Rc::new(Stopped(Rc::new(Cell::new(Instant::from_secs(1000)))));
+        let leases = Leases::open(Rc::new(Memory::default()), clock.now(), clock.unix_time());
+        let leases = Rc::new(RefCell::new(leases));
+        let bind = |address, number, source| {
+            let client = ClientKey::Id(vec![1]);
+            let (mac, source) = (mac(number), mac(source));
+            let grant = Grant { address, client, mac, source, hostname: None, lease_secs: 60 };
+            leases.borrow_mut().bind(clock.now(), clock.unix_time(), grant).expect("memory");
+        };
+        bind(LEASED, 1, 8);
+        let bindings = SharedBindings::default();
+        follow(&bindings, &[reserved_for(ReservedFor::Mac(mac(9)), RESERVED)], &leases, &clock);
+        let senders = |ip| {
+            let may_send = |number: &u8| bindings.load().may_send(clock.now(), ip, mac(*number));
+            (1..=9).filter(may_send).collect::<Vec<_>>()
+        };
+        assert_eq!((senders(LEASED), senders(RESERVED)), (vec![1, 8], vec![9]));
+        // The client's card is replaced: it asks again under its client identifier.
+        bind(LEASED, 2, 2);
+        assert_eq!(senders(LEASED), [2]);
+        // The host of the reservation asks through a bridge, too.
+        bind(RESERVED, 9, 8);
+        assert_eq!(senders(RESERVED), [8, 9]);
+        leases.borrow_mut().release(clock.now(), clock.unix_time(), RESERVED).expect("memory");
+        assert_eq!(senders(RESERVED), [9]);
     }
 }

@@ -48,7 +48,11 @@ impl Dataplane {
             self.clamp_mss(header, frame);
         }
 
-        match (segment, self.networks.own_segment(header.destination)) {
+        let own_segment = self.networks.own_segment(header.destination);
+        if own_segment.is_some() && segment == Segment::Lan && self.is_forged(cx, header, frame) {
+            return Verdict::Drop(DropReason::SpoofedSource);
+        }
+        match (segment, own_segment) {
             (_, None) => self.forward(cx, segment, header, frame),
             (Segment::Wan, Some(Segment::Lan)) if self.config.mode.translates() => {
                 Verdict::Drop(DropReason::LanNotReachable)
@@ -128,6 +132,14 @@ impl Dataplane {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a packet for an address of the gateway comes from the address of a LAN host with a lease or a
+    /// reservation, in a frame of another machine. The gateway's services share out by source address what they
+    /// have; a forger would use up the share of the host. Packets through the gateway are not looked at.
+    fn is_forged(&self, cx: &Context<'_>, header: &Header, frame: &Frame) -> bool {
+        ethernet::Header::parse(frame.bytes())
+            .is_ok_and(|link| !self.bindings.may_send(cx.now, header.source, link.source))
     }
 
     /// Whether packets from `address` may come from `segment`. (BCP 38)

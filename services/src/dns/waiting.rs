@@ -5,7 +5,7 @@
 //!
 //! | | at most | a question beyond |
 //! | --- | --- | --- |
-//! | questions of one client | [`WAITING_PER_CLIENT_MAX`] | is refused |
+//! | questions of one client | [`WAITING_PER_CLIENT_MAX`], [`WAITING_PER_CLIENT_BUSY_MAX`] while the table is at least half full | is refused |
 //! | exchanges about one zone | [`EXCHANGES_PER_ZONE_MAX`], [`EXCHANGES_PER_FAILING_ZONE_MAX`] if it fails | takes the place of another in the zone, or is refused |
 //! | exchanges of strangers | [`EXCHANGES_OF_STRANGERS_MAX`] | takes the place of another stranger's, or is refused |
 //! | exchanges, questions | [`EXCHANGES_MAX`], [`WAITING_MAX`] | takes the place of another, or is refused |
@@ -26,8 +26,13 @@ use super::upstream_zone::UpstreamZone;
 /// Questions that wait at a time.
 pub const WAITING_MAX: usize = 1_024;
 
-/// Questions of one client that wait at a time: a sixteenth of all, and more than a browser asks at once.
-pub const WAITING_PER_CLIENT_MAX: usize = 64;
+/// Questions of one client that wait at a time: a quarter of all. A browser that restores its session, or a resolver
+/// or NAT router behind one address, asks for so many names at once.
+pub const WAITING_PER_CLIENT_MAX: usize = 256;
+
+/// Questions of one client that wait at a time while half of all questions or exchanges are under way: a sixteenth of
+/// all. A client that has more already keeps them, but gets no further one.
+pub const WAITING_PER_CLIENT_BUSY_MAX: usize = 64;
 
 /// Exchanges at a time about the names of one zone: an eighth of all.
 pub const EXCHANGES_PER_ZONE_MAX: usize = 32;
@@ -102,7 +107,9 @@ impl<T> WaitingTable<T> {
         asker: Asker,
     ) -> Result<Option<Question>, Refusal> {
         let questions = || self.exchanges.values().flat_map(|exchange| &exchange.questions);
-        if questions().filter(|(other, _)| other.address == asker.address).count() >= WAITING_PER_CLIENT_MAX {
+        let is_busy = self.exchanges.len() >= EXCHANGES_MAX / 2 || questions().count() >= WAITING_MAX / 2;
+        let client_max = if is_busy { WAITING_PER_CLIENT_BUSY_MAX } else { WAITING_PER_CLIENT_MAX };
+        if questions().filter(|(other, _)| other.address == asker.address).count() >= client_max {
             return Err(Refusal::Client);
         }
         let begins = !self.exchanges.contains_key(question);

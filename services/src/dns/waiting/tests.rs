@@ -55,20 +55,49 @@ fn own_zone(part: usize, asker: Asker) -> String {
     format!("z{part}-{}.example.", asker.address.to_string().replace('.', "-"))
 }
 
-/// Fills with the share of `asker`, without reaching the share of a zone.
+/// Fills with the share that `asker` has of a busy table, without reaching the share of a zone.
 fn fill_client(rig: &mut Rig, asker: Asker) {
-    for part in 0..WAITING_PER_CLIENT_MAX / EXCHANGES_PER_ZONE_MAX {
+    for part in 0..WAITING_PER_CLIENT_BUSY_MAX / EXCHANGES_PER_ZONE_MAX {
         rig.fill(asker, EXCHANGES_PER_ZONE_MAX, &own_zone(part, asker));
     }
 }
 
 #[test]
-fn a_client_has_its_share_of_questions_and_no_more() {
+fn a_client_has_its_share_of_a_busy_table_and_no_more() {
     let mut rig = Rig::default();
     fill_client(&mut rig, known(2));
+    fill_client(&mut rig, known(4));
+    assert_eq!(rig.table.exchanges.len(), EXCHANGES_MAX / 2);
     assert_eq!(rig.ask(known(2), "www.shop.example."), Err(Refusal::Client));
     assert!(rig.ask(known(3), "www.shop.example.").is_ok());
     assert_eq!(rig.ask(known(2), "www.shop.example."), Err(Refusal::Client), "joining needs room too");
+}
+
+#[test]
+fn a_client_may_have_more_while_few_others_ask() {
+    let mut rig = Rig::default();
+    let zones = EXCHANGES_MAX / 2 / EXCHANGES_PER_ZONE_MAX;
+    for part in 0..zones {
+        rig.fill(known(2), EXCHANGES_PER_ZONE_MAX, &own_zone(part, known(2)));
+    }
+    // It has made the table busy itself, and leaves the other half to others.
+    assert_eq!(rig.ask(known(2), "www.shop.example."), Err(Refusal::Client));
+    for host in 3..=4 {
+        fill_client(&mut rig, known(host));
+    }
+    assert_eq!(rig.table.exchanges.len(), EXCHANGES_MAX);
+    let busiest = "n0-192-168-1-2.z0-192-168-1-2.example.";
+    assert_eq!(rig.ask(known(5), "www.shop.example.").unwrap().1.as_deref(), Some(busiest));
+}
+
+#[test]
+fn one_client_never_has_more_than_a_quarter_of_all_questions() {
+    let mut rig = Rig::default();
+    for n in 0..WAITING_PER_CLIENT_MAX {
+        assert!(rig.ask(known(2), &format!("n{}.shop.example.", n % 8)).is_ok(), "{n}");
+    }
+    assert_eq!(rig.ask(known(2), "n0.shop.example."), Err(Refusal::Client));
+    assert!(rig.ask(known(3), "n0.shop.example.").is_ok());
 }
 
 #[test]
@@ -107,7 +136,7 @@ fn a_zone_that_fails_has_less() {
 #[test]
 fn a_full_table_is_shared_out_among_those_who_ask() {
     let mut rig = Rig::default();
-    let clients = EXCHANGES_MAX / WAITING_PER_CLIENT_MAX;
+    let clients = EXCHANGES_MAX / WAITING_PER_CLIENT_BUSY_MAX;
     let hosts = || (0_u8..).map(|host| known(10 + host)).take(clients);
     hosts().for_each(|host| fill_client(&mut rig, host));
     // A newcomer takes from each in turn, the busiest, until it has as much as they.
@@ -166,9 +195,9 @@ fn a_known_client_comes_before_strangers_in_a_zone() {
 #[test]
 fn questions_that_join_are_bounded_in_all() {
     let mut rig = Rig::default();
-    let clients = WAITING_MAX / WAITING_PER_CLIENT_MAX;
+    let clients = WAITING_MAX / WAITING_PER_CLIENT_BUSY_MAX;
     for host in 0..clients {
-        for n in 0..WAITING_PER_CLIENT_MAX {
+        for n in 0..WAITING_PER_CLIENT_BUSY_MAX {
             let (owner, host) = (format!("n{n}.zone{}.example.", n % 8), u8::try_from(host).unwrap());
             assert_eq!(rig.ask(known(host), &owner).unwrap().1, None);
         }

@@ -65,12 +65,16 @@ pub trait Disk {
     ///
     /// # Errors
     ///
-    /// What the file system refuses. Which content there is after the next power cut is open then.
+    /// What the file system refuses. Which content there is after the next power cut is open then. The file with
+    /// `.new` is empty if the file system allows it, so that it takes no room on a full disk.
     fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let new = format!("{name}.new");
-        self.write(&new, content)?;
-        self.sync(&new)?;
-        self.rename(&new, name)?;
+        let written = self.write(&new, content).and_then(|()| self.sync(&new));
+        if let Err(error) = written.and_then(|()| self.rename(&new, name)) {
+            // The first error is the one to tell.
+            let _ = self.write(&new, b"").and_then(|()| self.sync(&new));
+            return Err(error);
+        }
         self.sync(name)
     }
 

@@ -14,16 +14,19 @@
 //! aside before anything is written: until it is, nothing is. A journal that cannot be read at all is not
 //! written to.
 //!
-//! On a full disk the clients that are known still renew: a file of [`RESERVE_LEN`] octets is kept so that it
-//! can be given up then. Until there is room for it again, no change is taken from others.
+//! On a full disk the clients that are known still renew: a [file](RESERVE_FILE) is kept so that it can be given
+//! up then. It has room to set the journal aside and to write it anew, and grows with it. Until there is room for
+//! it again, no change is taken from others; whether there is, is tried once in [`RETRY_INTERVAL`].
 
 use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 
+use gatepost_dataplane::Instant;
 use serde::{Deserialize, Serialize};
 
+use super::leases::RETRY_INTERVAL;
 use crate::store::{Disk, Topic, sealed};
 
 /// The journal's file.
@@ -35,8 +38,11 @@ pub const JOURNAL_SLACK_RECORDS: usize = 4096;
 /// The file that is given up on a full disk.
 pub const RESERVE_FILE: &str = "dhcp-reserve";
 
-/// Its length: room to write the leases of some 300 clients anew.
-pub const RESERVE_LEN: usize = 128 << 10;
+/// Its least length: room for the leases of some 150 clients, twice.
+pub const RESERVE_LEN_MIN: usize = 128 << 10;
+
+/// The room in the reserve beyond twice the journal.
+const RESERVE_SLACK: usize = 64 << 10;
 
 /// How many damaged lines are told one by one.
 const DAMAGES_TOLD_MAX: usize = 3;
@@ -155,14 +161,15 @@ enum Unreadable {
 
 fn read_line(line: &[u8]) -> Result<Vec<Record>, Unreadable> {
     // Blocks of a torn line may reach the disk in any order: its newline proves nothing. Those that did not
-    // reach it are zeros. What has another wrong checksum, or is JSON, was not torn.
+    // reach it are zeros. A whole line without zeros was torn only if it is of the format without checksums.
+    let has_zeros = line.contains(&0);
     let payload = match sealed::unseal(line) {
         Ok(payload) => payload,
-        Err(_) if line.contains(&0) => return Err(Unreadable::Torn),
+        Err(_) if has_zeros => return Err(Unreadable::Torn),
         Err(damage) => return Err(Unreadable::Damaged(damage.to_string())),
     };
     serde_json::from_slice(payload).map_err(|error| {
-        let is_torn = !sealed::is_sealed(line) && !error.is_data();
+        let is_torn = !sealed::is_sealed(line) && !error.is_data() && (has_zeros || line.starts_with(b"["));
         if is_torn { Unreadable::Torn } else { Unreadable::Damaged(error.to_string()) }
     })
 }
@@ -170,19 +177,21 @@ fn read_line(line: &[u8]) -> Result<Vec<Record>, Unreadable> {
 pub(super) struct Journal {
     disk: Rc<dyn Disk>,
     records: usize,
+    /// The file's length in octets.
+    len: usize,
     must_replace: bool,
     /// What was read and is damaged, until a copy of it is set aside.
-    to_set_aside: Option<Vec<u8>>,
-    reserve: Reserve,
+    to_set_aside: Option<ToSetAside>,
+    /// The octets of the reserve; none if it was given up.
+    reserve_len: usize,
+    /// When a change of others than known clients is tried again; `None` while the disk has room.
+    others_wait: Option<Instant>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reserve {
-    /// To be made as soon as something has been written.
-    Missing,
-    Kept,
-    /// It was given up.
-    Spent,
+struct ToSetAside {
+    octets: Vec<u8>,
+    /// What is damaged in it, for people.
+    told: String,
 }
 
 impl Journal {
@@ -197,11 +206,17 @@ impl Journal {
         if content.is_torn {
             tracing::warn!("cut off a change of leases that was not written completely");
         }
-        let has_reserve =
-            disk.read(RESERVE_FILE).is_ok_and(|reserve| reserve.is_some_and(|r| r.len() >= RESERVE_LEN));
-        let reserve = if has_reserve { Reserve::Kept } else { Reserve::Missing };
-        let records = content.changes.iter().map(|(_, change)| change.len()).sum();
-        Ok((Self { disk, records, must_replace: true, to_set_aside: Some(octets), reserve }, content))
+        let reserve_len = disk.read(RESERVE_FILE).ok().flatten().map_or(0, |reserve| reserve.len());
+        let journal = Self {
+            disk,
+            records: content.changes.iter().map(|(_, change)| change.len()).sum(),
+            len: octets.len(),
+            must_replace: true,
+            to_set_aside: Some(ToSetAside { octets, told: String::new() }),
+            reserve_len,
+            others_wait: None,
+        };
+        Ok((journal, content))
     }
 
     /// Tells what is damaged in the journal that was read, and sets a copy of it aside.
@@ -212,22 +227,29 @@ impl Journal {
         }
         let told: Vec<_> = damages.iter().take(DAMAGES_TOLD_MAX).map(Damage::to_string).collect();
         let more = if damages.len() > told.len() { ", and more" } else { "" };
-        let copy =
-            self.set_aside().unwrap_or_else(|error| Some(format!("none, and nothing is written: {error}")));
-        let problem = format!(
-            "{JOURNAL_FILE} is damaged: {}{more}; leases in these lines are forgotten; the copy: {}",
-            told.join("; "),
-            copy.unwrap_or_default()
-        );
-        self.disk.report(Topic::LeasesDamaged, Some(problem));
+        let told = told.join("; ") + more;
+        if let Some(to_set_aside) = &mut self.to_set_aside {
+            to_set_aside.told.clone_from(&told);
+        }
+        if let Err(error) = self.set_aside() {
+            self.report_damage(&told, &format!("none, and nothing is written: {error}"));
+        }
     }
 
-    /// Keeps a copy of what is damaged, if that is still to be done; returns its name.
-    fn set_aside(&mut self) -> io::Result<Option<String>> {
-        let Some(octets) = &self.to_set_aside else { return Ok(None) };
+    /// Keeps a copy of what is damaged, if that is still to be done, and tells its name.
+    fn set_aside(&mut self) -> io::Result<()> {
+        let Some(ToSetAside { octets, told }) = &self.to_set_aside else { return Ok(()) };
         let copy = self.disk.set_aside(JOURNAL_FILE, octets)?;
+        self.report_damage(told, &copy);
         self.to_set_aside = None;
-        Ok(Some(copy))
+        Ok(())
+    }
+
+    fn report_damage(&self, told: &str, copy: &str) {
+        let problem = format!(
+            "{JOURNAL_FILE} is damaged: {told}; leases in these lines are forgotten; the copy: {copy}"
+        );
+        self.disk.report(Topic::LeasesDamaged, Some(problem));
     }
 
     /// Makes a change durable; `all` is what counts with it, as many records as `live`.
@@ -235,12 +257,13 @@ impl Journal {
     /// After an error the change may be on disk, or a part of it, until the next write.
     pub fn write(
         &mut self,
+        now: Instant,
         whose: For,
         change: &[Record],
         live: usize,
         all: impl Iterator<Item = Record> + Clone,
     ) -> io::Result<()> {
-        let written = self.try_write(whose, change, live, all);
+        let written = self.try_write(now, whose, change, live, all);
         let problem = written.as_ref().err().map(|error| {
             format!(
                 "{JOURNAL_FILE} cannot be written: {error}; DHCP clients keep the leases that they have, and others \
@@ -253,38 +276,53 @@ impl Journal {
 
     fn try_write(
         &mut self,
+        now: Instant,
         whose: For,
         change: &[Record],
         live: usize,
         all: impl Iterator<Item = Record> + Clone,
     ) -> io::Result<()> {
-        self.set_aside()?;
-        if whose == For::Others && self.reserve == Reserve::Spent {
-            self.keep_reserve()?;
+        let is_waiting = self.others_wait.is_some_and(|due| now < due);
+        if whose == For::Others && is_waiting {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "the disk was full a moment ago"));
+        }
+        if whose == For::Others && self.others_wait.is_some() {
+            self.try_to_keep_reserve(now)?;
         }
         match self.append_or_replace(change, live, all.clone()) {
-            Err(error) if is_full(&error) && whose == For::Known && self.reserve == Reserve::Kept => {
-                self.reserve = Reserve::Spent;
-                self.cut_reserve();
+            Err(error) if is_full(&error) => {
+                self.others_wait.get_or_insert(now + RETRY_INTERVAL);
+                if whose == For::Others || self.reserve_len == 0 {
+                    return Err(error);
+                }
+                self.give_up_reserve();
                 self.append_or_replace(change, live, all)
             }
             written => written,
         }?;
-        if self.reserve == Reserve::Missing
-            && let Err(error) = self.keep_reserve()
+        if self.others_wait.is_none_or(|due| due <= now)
+            && let Err(error) = self.try_to_keep_reserve(now)
         {
             tracing::warn!(%error, "no room is reserved for the renewal of leases");
-            self.reserve = Reserve::Spent;
         }
         Ok(())
     }
 
+    /// Makes the reserve as long as the journal needs it; while there is no room for it, others wait.
+    fn try_to_keep_reserve(&mut self, now: Instant) -> io::Result<()> {
+        let kept = self.keep_reserve();
+        self.others_wait = kept.is_err().then(|| now + RETRY_INTERVAL);
+        kept
+    }
+
+    /// Makes the change durable, once what is damaged is set aside.
     fn append_or_replace(
         &mut self,
         change: &[Record],
         live: usize,
         all: impl Iterator<Item = Record>,
     ) -> io::Result<()> {
+        self.set_aside()?;
         let replaces = self.must_replace || self.records + change.len() > live + JOURNAL_SLACK_RECORDS;
         self.must_replace = true;
         if replaces {
@@ -294,30 +332,44 @@ impl Journal {
             }
             self.disk.replace(JOURNAL_FILE, &content)?;
             self.records = live;
+            self.len = content.len();
         } else {
-            self.disk.append(JOURNAL_FILE, &line(change)?)?;
+            let line = line(change)?;
+            self.disk.append(JOURNAL_FILE, &line)?;
             self.disk.sync(JOURNAL_FILE)?;
             self.records += change.len();
+            self.len += line.len();
         }
         self.must_replace = false;
         Ok(())
     }
 
     fn keep_reserve(&mut self) -> io::Result<()> {
-        let written = self.disk.write(RESERVE_FILE, &[b'.'; RESERVE_LEN]);
-        if let Err(error) = written.and_then(|()| self.disk.sync(RESERVE_FILE)) {
-            self.cut_reserve();
-            return Err(error);
+        let needed = (2 * self.len + RESERVE_SLACK).max(RESERVE_LEN_MIN);
+        if self.reserve_len >= needed {
+            return Ok(());
         }
-        self.reserve = Reserve::Kept;
+        // Some more, so that it is written anew seldom.
+        let len = if needed > RESERVE_LEN_MIN { needed + needed / 4 } else { needed };
+        let kept = self.write_reserve(len);
+        if kept.is_err() && (self.reserve_len == 0 || self.write_reserve(self.reserve_len).is_err()) {
+            self.give_up_reserve();
+        }
+        kept
+    }
+
+    fn write_reserve(&mut self, len: usize) -> io::Result<()> {
+        self.disk.write(RESERVE_FILE, &vec![b'.'; len])?;
+        self.disk.sync(RESERVE_FILE)?;
+        self.reserve_len = len;
         Ok(())
     }
 
     /// Gives the reserve's room back.
-    fn cut_reserve(&self) {
-        let cut = self.disk.write(RESERVE_FILE, b"").and_then(|()| self.disk.sync(RESERVE_FILE));
-        if let Err(error) = cut {
+    fn give_up_reserve(&mut self) {
+        if let Err(error) = self.write_reserve(0) {
             tracing::debug!(%error, "the reserve cannot be cut");
+            self.reserve_len = 0;
         }
     }
 }

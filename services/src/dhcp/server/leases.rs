@@ -40,8 +40,8 @@ pub const LEASES_MAX: usize = 65_536;
 /// How long an address is given to others last of all if a damaged journal may have said more about it: a
 /// lease as long as the default. [`Leases::is_suspect`]
 const SUSPICION: Duration = Duration::from_secs(86_400);
-/// How often a disk that cannot be read is tried again.
-const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a disk that cannot be read, or was full, is tried again.
+pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Who a client is: what it calls itself or, if it does not say, its interface. // RFC 2131 section 4.2
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -447,7 +447,7 @@ impl Leases {
         let Opened::Journal(journal) = &mut self.journal else {
             return Err(io::Error::other("what the disk holds could not be read"));
         };
-        journal.write(whose, &records, self.by_address.len() + added, all)?;
+        journal.write(now, whose, &records, self.by_address.len() + added, all)?;
         self.ages.advance(now, |address| self.by_address.get(&address).map(|lease| lease.until));
         for change in changes {
             if let Some(observer) = &self.observer {

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dhcp::server::journal::{JOURNAL_FILE, JOURNAL_SLACK_RECORDS, RESERVE_LEN};
+use crate::dhcp::server::journal::{JOURNAL_FILE, JOURNAL_SLACK_RECORDS, RESERVE_LEN_MIN};
 use crate::store::{Memory, Monitored};
 
 const UNIX: UnixTime = UnixTime(1_700_000_000);
@@ -88,7 +88,7 @@ fn garbage_at_the_end_is_cut_off_and_elsewhere_damage() {
     let mut half_zeros = line.clone();
     half_zeros[line.len() / 2..line.len() - 1].fill(0);
     let cut = &line[..line.len() - 1];
-    for end in [&b"\0\0\0\0"[..], b"\0\0\0\n", b"[{\"address\":\"1.2", b"\xff\n", cut, &half_zeros] {
+    for end in [&b"\0\0\0\0"[..], b"\0\0\0\n", b"[{\"address\":\"1.2", b"[{\"addr\n", cut, &half_zeros] {
         let (leases, disk) = open_monitored(&with_end(end));
         assert_eq!((leases.iter().count(), disk.problems()), (1, vec![]), "{end:?}");
     }
@@ -96,6 +96,7 @@ fn garbage_at_the_end_is_cut_off_and_elsewhere_damage() {
     let payload = String::from_utf8(line[11..].to_vec()).unwrap();
     for (content, damaged, count) in [
         (with_end(b"[{\"kind\":\"of a later version\"}]\n"), 2, 1),
+        (with_end(b"\xff\n"), 2, 1),
         ([b"\0\0\0\n", &line[..]].concat(), 1, 1),
         (sealed(payload.replace("mac:02", "mac:xx").trim_end()), 1, 0),
         (payload.replace("bound", "bundled").into_bytes(), 1, 0),
@@ -122,14 +123,15 @@ fn whatever_digit_flips_no_other_lease_comes_of_it() {
         leases.bind(Instant::ZERO, UNIX, grant(number, to, 600)).unwrap();
     }
     let (sound, known) = (journal(&disk), snapshot(&leases));
-    for at in 0..sound.len() {
+    for (at, bit) in (0..sound.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
         let mut flipped = sound.clone();
-        flipped[at] ^= 1;
+        flipped[at] ^= 1 << bit;
         let (leases, disk) = open_monitored(&flipped);
-        assert!(snapshot(&leases).iter().all(|lease| known.contains(lease)), "octet {at}");
-        // Without its newline, the last line is one that was not written completely.
-        assert!(!disk.problems().is_empty() || at == sound.len() - 1, "octet {at}");
-        assert!(!snapshot(&leases).is_empty(), "octet {at}");
+        assert!(snapshot(&leases).iter().all(|lease| known.contains(lease)), "bit {bit} of octet {at}");
+        // Without its newline, or with zeros, the last line is one that was not written completely.
+        let seems_torn = at == sound.len() - 1 || flipped[at] == 0;
+        assert!(!disk.problems().is_empty() || seems_torn, "bit {bit} of octet {at}");
+        assert!(!snapshot(&leases).is_empty(), "bit {bit} of octet {at}");
     }
 }
 
@@ -188,7 +190,7 @@ fn what_cannot_be_set_aside_or_read_is_not_written_over() {
 
 #[test]
 fn on_a_full_disk_those_who_are_known_renew_from_the_reserve() {
-    let disk = Rc::new(Bounded { memory: Memory::new(), capacity: Cell::new(1 << 20) });
+    let disk = Rc::new(Bounded::new(Memory::new()));
     let mut leases = Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, Instant::ZERO, UNIX);
     leases.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
     disk.capacity.set(disk.len());
@@ -202,25 +204,109 @@ fn on_a_full_disk_those_who_are_known_renew_from_the_reserve() {
     assert_eq!(again.at(address(2)).unwrap().until, leases.at(address(2)).unwrap().until);
     disk.capacity.set(1 << 20);
     leases.bind(Instant::from_secs(500), UNIX, grant(3, 2, 600)).unwrap();
-    assert_eq!(disk.memory.read(RESERVE_FILE).unwrap().unwrap().len(), RESERVE_LEN, "it is kept again");
+    assert!(disk.len_of(RESERVE_FILE) >= RESERVE_LEN_MIN, "it is kept again");
+}
+
+/// Has so many clients lease an address each.
+fn bind_many(leases: &mut Leases, clients: u16) {
+    for number in 0..clients {
+        let grant = Grant { address: Ipv4Addr::from(0x0a00_0000 + u32::from(number)), ..grant(2, 1, 600) };
+        let client = ClientKey::Id(number.to_be_bytes().to_vec());
+        leases.bind(Instant::ZERO, UNIX, Grant { client, hostname: None, ..grant }).unwrap();
+    }
+}
+
+#[test]
+fn the_reserve_has_room_to_write_a_long_journal_anew() {
+    let disk = Rc::new(Bounded::new(Memory::new()));
+    let mut leases = Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, Instant::ZERO, UNIX);
+    bind_many(&mut leases, 1000);
+    leases.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
+    assert!(disk.len_of(JOURNAL_FILE) > RESERVE_LEN_MIN);
+    disk.capacity.set(disk.len());
+    for renewal in 1..500 {
+        leases.bind(Instant::from_secs(renewal), UNIX, grant(2, 1, 600)).unwrap();
+    }
+    assert_eq!(disk.len_of(RESERVE_FILE), 0, "it was needed");
+    let again = Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, Instant::ZERO, UNIX);
+    assert_eq!(again.iter().count(), leases.iter().count());
+}
+
+#[test]
+fn on_a_full_disk_others_try_once_in_a_while_and_leave_no_half_written_file() {
+    let disk = Rc::new(Bounded::new(Memory::new()));
+    let mut leases = Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, Instant::ZERO, UNIX);
+    bind_many(&mut leases, 20);
+    // The first appends a part of its line, the next one would replace the journal.
+    for (secs, tries) in [(0, 1), (0, 0), (9, 0), (10, 1), (19, 0), (20, 1)] {
+        disk.refusals.set(0);
+        disk.capacity.set(disk.len() + 50);
+        assert!(leases.bind(Instant::from_secs(secs), UNIX, grant(3, 2, 600)).is_err());
+        assert_eq!((disk.refusals.get(), disk.len_of("dhcp-leases.jsonl.new")), (tries, 0), "at {secs}");
+    }
+    disk.capacity.set(1 << 20);
+    assert!(leases.bind(Instant::from_secs(29), UNIX, grant(3, 2, 600)).is_err());
+    leases.bind(Instant::from_secs(30), UNIX, grant(3, 2, 600)).unwrap();
+}
+
+#[test]
+fn on_a_full_disk_a_damaged_journal_is_set_aside_from_the_reserve() {
+    let memory = Memory::new();
+    {
+        let disk = Rc::new(Bounded::new(Memory::new()));
+        let mut leases = Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, Instant::ZERO, UNIX);
+        bind_many(&mut leases, 1000);
+        leases.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
+        for name in [JOURNAL_FILE, RESERVE_FILE] {
+            memory.write(name, &disk.read(name).unwrap().unwrap()).unwrap();
+        }
+    }
+    memory.append(JOURNAL_FILE, b"2 garbage\n").unwrap();
+    let damaged = journal(&memory);
+    let disk = Rc::new(Bounded::new(memory));
+    disk.capacity.set(disk.len());
+    let monitored = Rc::new(Monitored::new(Rc::clone(&disk) as Rc<dyn Disk>));
+    let mut leases = Leases::open(Rc::clone(&monitored) as Rc<dyn Disk>, Instant::ZERO, UNIX);
+    let copy = |told: &str| {
+        let problems = monitored.problems();
+        assert!(problems.len() == 1 && problems[0].contains(told), "{problems:?}");
+    };
+    copy("the copy: none, and nothing is written: ");
+    leases.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
+    copy("the copy: dhcp-leases.jsonl.damaged");
+    assert_eq!(disk.read("dhcp-leases.jsonl.damaged").unwrap().unwrap(), damaged);
 }
 
 /// A disk with so much room.
 struct Bounded {
     memory: Memory,
     capacity: Cell<usize>,
+    /// How often something did not fit.
+    refusals: Cell<u32>,
 }
 
 impl Bounded {
+    fn new(memory: Memory) -> Self {
+        Self { memory, capacity: Cell::new(4 << 20), refusals: Cell::new(0) }
+    }
+
     fn len(&self) -> usize {
-        let names = [JOURNAL_FILE, RESERVE_FILE, "dhcp-leases.jsonl.new"];
-        names.iter().filter_map(|name| self.memory.read(name).unwrap()).map(|content| content.len()).sum()
+        let names = [JOURNAL_FILE, RESERVE_FILE, "dhcp-leases.jsonl.damaged"];
+        names.iter().map(|name| self.len_of(name) + self.len_of(&format!("{name}.new"))).sum()
+    }
+
+    fn len_of(&self, name: &str) -> usize {
+        self.memory.read(name).unwrap().map_or(0, |content| content.len())
     }
 
     fn write_what_fits(&self, name: &str, octets: &[u8]) -> io::Result<()> {
         let fits = octets.len().min(self.capacity.get().saturating_sub(self.len()));
         self.memory.append(name, &octets[..fits])?;
-        if fits == octets.len() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+        if fits == octets.len() {
+            return Ok(());
+        }
+        self.refusals.set(self.refusals.get() + 1);
+        Err(io::ErrorKind::StorageFull.into())
     }
 }
 

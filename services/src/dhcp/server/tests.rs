@@ -656,6 +656,7 @@ fn without_a_disk_there_is_no_ack_and_afterwards_all_is_as_before() {
     assert_eq!(office.hear(&select(pc(2), host(3))), None);
     assert_eq!(office.hear(&select(pc(2), host(3))), None);
     office.disk.is_full.set(false);
+    office.wait(10);
     assert_eq!(office.lease(pc(3)), host(3), "never leased to the second");
     let mut office = office.restart();
     office.ack(&reboot(pc(1), host(2)));

@@ -17,6 +17,7 @@ fn on_a_disk_that_refuses_a_known_client_has_the_rest_of_its_lease() {
     office.wait(1);
     assert_eq!(office.hear(&select(pc(1), host(2))), None, "its end is what was promised");
     office.disk.is_full.set(false);
+    office.wait(10);
     assert_eq!(office.lease(pc(1)), host(2));
     assert_eq!(office.lease(pc(2)), host(3));
 }

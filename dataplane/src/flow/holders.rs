@@ -25,8 +25,11 @@
 //! least half as many as any other, so that this holder is found without a search. Holders are listed by
 //! the number of binary digits of their queues' lengths.
 //!
-//! A newcomer does not take from a holder that has fewer flows than itself: its own oldest pending flow gives
-//! way then.
+//! A newcomer does not take from a holder that has fewer pending flows than itself: its own oldest pending flow
+//! gives way then. Its answered flows do not count in this.
+//!
+//! The pending flows of a holder may share so few mappings that none of them frees a port. So a port is looked
+//! for among the flows of the next holders, too.
 //!
 //! # Limits
 //!
@@ -79,6 +82,13 @@ struct Holder {
     queues: [List; SPACES],
 }
 
+/// What decides whether a holder gives way.
+#[derive(Clone, Copy, Default)]
+struct Count {
+    flows: u32,
+    pending: u32,
+}
+
 struct Ranks {
     links: Links,
     lists: [List; RANKS],
@@ -90,6 +100,9 @@ const RANKS: usize = u32::BITS as usize + 1;
 impl Holders {
     /// The most sources that are told apart, the strangers of each port and the gateway aside.
     pub(super) const STATIONS_MAX: usize = 4096;
+
+    /// The most holders among whose flows a port is looked for.
+    const GIVERS_MAX: usize = 8;
 
     const HOLDERS_MAX: usize = Self::STATIONS_MAX + PortId::COUNT_MAX + 1;
 
@@ -179,23 +192,43 @@ impl Holders {
         self.ranks[space].change(id, before, after);
     }
 
-    /// The pending flows of `space` from which a newcomer of `source` may take, the oldest first: those of the
-    /// holder with the most, or of `source` itself if that holder has fewer flows. A holder with fewer than
+    /// The holders from whose pending flows of `space` a newcomer of `source` may take, in this order: those with
+    /// the most, of which none has fewer than `source`; `source` itself if there are none. A holder with fewer than
     /// `least` flows gives none.
-    pub(super) fn pending_for(&self, source: Source, space: usize, least: u32) -> impl Iterator<Item = u32> {
-        let flows = |id: HolderId| self.holders[id.slot()].flows[space];
-        let giver = self.giver(self.most_pending(space), self.find(source), least, flows);
-        giver.into_iter().flat_map(move |id| self.pending.iter(&self.holders[id.slot()].queues[space]))
+    pub(super) fn givers(
+        &self,
+        source: Source,
+        space: usize,
+        least: u32,
+    ) -> [Option<HolderId>; Self::GIVERS_MAX] {
+        let count = |id: HolderId| {
+            let holder = &self.holders[id.slot()];
+            Count { flows: holder.flows[space], pending: holder.queues[space].len() }
+        };
+        let ranked = self.most_pending(space).take(Self::GIVERS_MAX);
+        let mut givers = [None; Self::GIVERS_MAX];
+        let found = self.givers_of(ranked, self.find(source), least, count);
+        givers.iter_mut().zip(found).for_each(|(place, id)| *place = Some(id));
+        givers
+    }
+
+    /// The pending flows of `space` of a holder, the oldest first.
+    pub(super) fn pending(&self, id: HolderId, space: usize) -> impl Iterator<Item = u32> {
+        self.pending.iter(&self.holders[id.slot()].queues[space])
     }
 
     /// The oldest pending flow of any space from which a newcomer of `source` may take, by the same rule;
     /// `None` for a newcomer that counts against no source.
     pub(super) fn oldest_for(&self, source: Option<Source>, least: u32) -> Option<u32> {
-        let flows = |id: HolderId| self.holders[id.slot()].flows.iter().sum();
-        let most = (0..SPACES).filter_map(|space| self.most_pending(space));
+        let count = |id: HolderId| {
+            let Holder { flows, queues, .. } = &self.holders[id.slot()];
+            Count { flows: flows.iter().sum(), pending: queues.iter().map(List::len).sum() }
+        };
+        let most = (0..SPACES).filter_map(|space| self.most_pending(space).next());
         let most = most.max_by_key(|id| self.longest_queue(*id).len());
-        self.longest_queue(self.giver(most, source.and_then(|source| self.find(source)), least, flows)?)
-            .first()
+        let own = source.and_then(|source| self.find(source));
+        let giver = self.givers_of(most.into_iter(), own, least, count).next()?;
+        self.longest_queue(giver).first()
     }
 
     /// The oldest pending flow of `source` itself.
@@ -203,17 +236,23 @@ impl Holders {
         self.longest_queue(self.find(source)?).first()
     }
 
-    /// Of the holder with the `most` pending flows and a newcomer's `own`, the one that gives way.
-    fn giver(
+    /// Of the holders with the most pending flows, in the order of their ranks, and a newcomer's `own`, those that
+    /// give way: `own`, with `least` pending flows, if no other does. Its answered flows are no reason to take from it.
+    fn givers_of(
         &self,
-        most: Option<HolderId>,
+        ranked: impl Iterator<Item = HolderId>,
         own: Option<HolderId>,
         least: u32,
-        flows: impl Fn(HolderId) -> u32,
-    ) -> Option<HolderId> {
-        let own_flows = own.map_or(0, &flows);
-        let is_giver = |most: &HolderId| flows(*most) >= own_flows.max(least);
-        most.filter(is_giver).or(own.filter(|_| own_flows >= least))
+        count: impl Fn(HolderId) -> Count,
+    ) -> impl Iterator<Item = HolderId> {
+        let own_count = own.map_or(Count::default(), &count);
+        let gives = move |id: &HolderId| {
+            let Count { flows, pending } = count(*id);
+            own != Some(*id) && flows >= least && pending >= own_count.pending
+        };
+        let mut others = ranked.filter(gives).peekable();
+        let own = own.filter(|_| own_count.pending >= least && others.peek().is_none());
+        others.chain(own)
     }
 
     fn longest_queue(&self, id: HolderId) -> &List {
@@ -221,9 +260,10 @@ impl Holders {
         others.iter().fold(first, |longest, queue| if queue.len() > longest.len() { queue } else { longest })
     }
 
-    fn most_pending(&self, space: usize) -> Option<HolderId> {
-        let Ranks { lists, .. } = &self.ranks[space];
-        lists.iter().rev().find_map(List::first).map(HolderId::new)
+    /// The holders with pending flows of `space`: those with the most first, to a power of two.
+    fn most_pending(&self, space: usize) -> impl Iterator<Item = HolderId> {
+        let Ranks { links, lists } = &self.ranks[space];
+        lists.iter().rev().flat_map(|list| links.iter(list)).map(HolderId::new)
     }
 
     fn insert(&mut self, source: Source) -> HolderId {
@@ -298,7 +338,8 @@ mod tests {
     }
 
     fn pending(holders: &Holders, source: Source) -> Vec<u32> {
-        holders.pending_for(source, 0, 0).collect()
+        let giver = holders.givers(source, 0, 0)[0];
+        giver.into_iter().flat_map(|giver| holders.pending(giver, 0)).collect()
     }
 
     #[test]
@@ -321,20 +362,47 @@ mod tests {
     #[test]
     fn who_has_more_takes_from_itself_and_who_has_few_gives_none() {
         let mut holders = holders();
+        (0..3).for_each(|flow| _ = holders.arrive(station(1), 0, flow));
+        (4..9).for_each(|flow| _ = holders.arrive(station(2), 0, flow));
+        assert_eq!(pending(&holders, station(2)), [4, 5, 6, 7, 8]);
+        assert_eq!(holders.oldest_for(Some(station(2)), 0), Some(4));
+        for newcomer in [station(1), station(3)] {
+            assert_eq!(holders.oldest_for(Some(newcomer), 5), Some(4));
+            assert_eq!(holders.oldest_for(Some(newcomer), 6), None);
+        }
+    }
+
+    #[test]
+    fn a_newcomer_s_answered_flows_do_not_keep_it_from_taking() {
+        let mut holders = holders();
         let busy = holders.arrive(station(1), 0, 0);
         (1..5).for_each(|flow| assert_eq!(holders.arrive(station(1), 0, flow), busy));
-        (1..5).for_each(|flow| holders.dequeue(busy, 0, flow));
+        (0..5).for_each(|flow| holders.dequeue(busy, 0, flow));
         (5..8).for_each(|flow| _ = holders.arrive(station(2), 0, flow));
-        assert_eq!(pending(&holders, station(1)), [0]);
-        assert_eq!(holders.oldest_for(Some(station(1)), 0), Some(0));
-        for newcomer in [station(2), station(3)] {
-            assert_eq!(pending(&holders, newcomer), [5, 6, 7]);
-            assert_eq!(holders.oldest_for(Some(newcomer), 3), Some(5));
-            assert_eq!(holders.oldest_for(Some(newcomer), 4), None);
+        assert_eq!(pending(&holders, station(1)), [5, 6, 7]);
+        assert_eq!(holders.oldest_for(Some(station(1)), 0), Some(5));
+        assert_eq!(holders.oldest_for(Some(station(1)), 3), Some(5));
+        assert_eq!(holders.oldest_for(Some(station(1)), 4), None, "who has answered ones only gives none");
+    }
+
+    #[test]
+    fn holders_give_in_the_order_of_their_ranks_and_a_newcomer_that_has_most_itself() {
+        let mut holders = holders();
+        let mut flow = 0;
+        for (number, count) in [(1, 1), (2, 2), (3, 9), (4, 4), (5, 3)] {
+            for _ in 0..count {
+                holders.arrive(station(number), 0, flow);
+                flow += 1;
+            }
         }
-        holders.dequeue(busy, 0, 0);
-        assert_eq!(pending(&holders, station(1)), [0; 0]);
-        assert_eq!(holders.oldest_for(Some(station(1)), 0), None);
+        let givers = |newcomer, least| {
+            let givers = holders.givers(station(newcomer), 0, least);
+            givers.into_iter().flatten().map(|id| holders.source(id)).collect::<Vec<_>>()
+        };
+        assert_eq!(givers(6, 0), [3, 4, 2, 5, 1].map(station));
+        assert_eq!(givers(6, 3), [3, 4, 5].map(station));
+        assert_eq!(givers(5, 0), [3, 4].map(station));
+        assert_eq!(givers(3, 0), [station(3)]);
     }
 
     #[test]
@@ -343,8 +411,8 @@ mod tests {
         (0..4).for_each(|flow| _ = holders.arrive(station(1), 0, flow));
         (4..10).for_each(|flow| _ = holders.arrive(station(1), 1, flow));
         holders.arrive(station(2), 2, 10);
-        assert_eq!(holders.pending_for(station(3), 1, 0).next(), Some(4));
-        assert_eq!(holders.pending_for(station(3), 2, 0).next(), Some(10));
+        assert_eq!(holders.givers(station(3), 1, 0)[0].map(|id| holders.source(id)), Some(station(1)));
+        assert_eq!(holders.givers(station(3), 2, 0)[0].map(|id| holders.source(id)), Some(station(2)));
         assert_eq!(holders.oldest_for(None, 10), Some(4));
         assert_eq!(holders.oldest_of(station(1)), Some(4));
         assert_eq!((holders.count(station(1)), holders.count_in(station(1), 1)), (10, 6));

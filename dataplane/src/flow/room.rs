@@ -13,11 +13,12 @@
 //! So no flood takes the last room, whether its flows are answered or not; a host gets its floor while
 //! there are not very many hosts; and the gateway's own questions have ports when the office has none.
 //!
-//! A flow frees a port only if no other uses its mapping. [`LOOKS_MAX`] flows are looked at for one that does.
-//! If there is none, all of them end, as they would stand in the way of the next newcomer too.
+//! A flow frees a port only if no other uses its mapping. [`LOOKS_MAX`] flows of a holder are looked at for one that
+//! does. If there is none, all of them end, as they would stand in the way of the next newcomer too, and the next
+//! holder's are looked at ([`Holders::givers`](super::holders::Holders::givers)).
 
 use super::entry::Quota;
-use super::holders::Source;
+use super::holders::{HolderId, Source};
 use super::key::Address;
 use super::open::NewFlow;
 use super::{FlowId, FlowTable, Refused};
@@ -174,10 +175,17 @@ impl<A: Address> FlowTable<A> {
         self.recycle(found)
     }
 
-    /// Ends flows of a holder with `least` flows or more until a port of `protocol` is free for `source`.
+    /// Ends flows of holders with `least` flows or more until a port of `protocol` is free for `source`.
     fn recycle_port(&mut self, source: Source, protocol: Protocol, least: u32) -> bool {
+        let space = space_of(protocol);
+        let givers = self.holders.givers(source, space, least);
+        givers.into_iter().flatten().any(|giver| self.recycle_port_of(giver, protocol))
+    }
+
+    /// Ends flows of the holder `giver` until a port of `protocol` is free.
+    fn recycle_port_of(&mut self, giver: HolderId, protocol: Protocol) -> bool {
         let mut pending = [None; LOOKS_MAX];
-        let oldest = self.holders.pending_for(source, space_of(protocol), least);
+        let oldest = self.holders.pending(giver, space_of(protocol));
         pending.iter_mut().zip(oldest).for_each(|(place, id)| *place = Some(id));
         let frees_port =
             |id: &u32| self.flows[*id].mappings[0].is_some_and(|mapping| self.mappings.has_one_user(mapping));

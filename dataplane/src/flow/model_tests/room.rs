@@ -56,21 +56,38 @@ impl Model {
         sources
     }
 
+    fn digits(&self, source: Source, space: usize) -> u32 {
+        usize::BITS - self.pending(source, space).len().leading_zeros()
+    }
+
     /// The sources with the most pending flows in `space`, to a power of two.
     fn most_pending(&self, space: usize) -> Vec<Source> {
-        let digits = |source: &Source| usize::BITS - self.pending(*source, space).len().leading_zeros();
         let sources = self.sources();
-        let most = sources.iter().map(digits).max().unwrap_or(0);
-        sources.into_iter().filter(|source| most > 0 && digits(source) == most).collect()
+        let most = sources.iter().map(|source| self.digits(*source, space)).max().unwrap_or(0);
+        sources.into_iter().filter(|source| most > 0 && self.digits(*source, space) == most).collect()
+    }
+
+    /// The flows of `source` in `spaces`, all and pending ones.
+    fn counts(&self, source: Source, spaces: &[usize]) -> [usize; 2] {
+        [
+            spaces.iter().map(|space| self.flows_of(source, Some(*space))).sum(),
+            spaces.iter().map(|space| self.pending(source, *space).len()).sum(),
+        ]
+    }
+
+    /// Whether `other` gives way for `own`.
+    fn gives(&self, other: Source, own: Option<Source>, least: usize, spaces: &[usize]) -> bool {
+        let [_, own_pending] = own.map_or([0; 2], |own| self.counts(own, spaces));
+        let [flows, pending] = self.counts(other, spaces);
+        own != Some(other) && flows >= least && pending >= own_pending
     }
 
     /// What gives way for `own` when it is `most` that has the most pending flows.
-    fn giver(&self, most: Source, own: Option<Source>, least: usize, space: Option<usize>) -> Option<Source> {
-        let own_flows = own.map_or(0, |own| self.flows_of(own, space));
-        if self.flows_of(most, space) >= own_flows.max(least) {
+    fn giver(&self, most: Source, own: Option<Source>, least: usize) -> Option<Source> {
+        if self.gives(most, own, least, &[0, 1, 2]) {
             return Some(most);
         }
-        own.filter(|_| own_flows >= least)
+        own.filter(|own| self.counts(*own, &[0, 1, 2])[1] >= least)
     }
 
     /// The oldest pending flow of the longest queue of `source`.
@@ -83,32 +100,63 @@ impl Model {
     /// What may give way in the table: sets of flows, of which the table has ended one or another.
     fn may_give_way(&self, own: Option<Source>, least: usize) -> Vec<Vec<[FlowKey; 2]>> {
         let most: Vec<_> = (0..3).flat_map(|space| self.most_pending(space)).collect();
-        let givers = most.iter().map(|most| self.giver(*most, own, least, None));
-        let givers =
-            givers.chain(most.is_empty().then(|| own.filter(|own| self.flows_of(*own, None) >= least)));
+        let givers = most.iter().map(|most| self.giver(*most, own, least));
+        let givers = givers
+            .chain(most.is_empty().then(|| own.filter(|own| self.counts(*own, &[0, 1, 2])[1] >= least)));
         givers.map(|giver| giver.map_or(Vec::new(), |giver| self.oldest_of(giver))).collect()
     }
 
-    /// What may give way for a port of `protocol`.
+    /// What may give way for a port of `protocol`: of each order in which the holders may be asked, all that ends.
     fn may_free_port(&self, own: Source, protocol: Protocol, least: usize) -> Vec<Vec<[FlowKey; 2]>> {
         let space = space_of(protocol);
-        let most = self.most_pending(space);
-        let givers = most.iter().map(|most| self.giver(*most, Some(own), least, Some(space)));
-        let alone = Some(own).filter(|own| self.flows_of(*own, Some(space)) >= least);
-        let users = |client: Endpoint| {
-            let uses =
-                |flow: &&ModelFlow| flow.keys[0].protocol == protocol && flow.mapped.contains(&Some(client));
+        let mut givers = self.sources();
+        givers.retain(|source| {
+            self.digits(*source, space) > 0 && self.gives(*source, Some(own), least, &[space])
+        });
+        if givers.is_empty() && self.pending(own, space).len() >= least {
+            givers.push(own);
+        }
+        let mut may = Vec::new();
+        self.free_port_of(&givers, protocol, &[], &mut may);
+        may
+    }
+
+    /// Adds to `may` what ends when `givers`, of which those with more pending flows come first, are asked for a port
+    /// after the flows that have `ended`.
+    fn free_port_of(
+        &self,
+        givers: &[Source],
+        protocol: Protocol,
+        ended: &[[FlowKey; 2]],
+        may: &mut Vec<Vec<[FlowKey; 2]>>,
+    ) {
+        let space = space_of(protocol);
+        let Some(most) = givers.iter().map(|giver| self.digits(*giver, space)).max() else {
+            may.push(ended.to_vec());
+            return;
+        };
+        let users = |client: Endpoint, ended: &[[FlowKey; 2]]| {
+            let uses = |flow: &&ModelFlow| {
+                flow.keys[0].protocol == protocol
+                    && flow.mapped.contains(&Some(client))
+                    && !ended.contains(&flow.keys)
+            };
             self.flows.iter().filter(uses).count()
         };
-        let ended = |giver: Source| {
-            let pending = self.pending(giver, space);
-            match pending.iter().find(|keys| users(keys[0].source) == 1) {
-                Some(alone) => vec![*alone],
-                None => pending,
+        for giver in givers.iter().filter(|giver| self.digits(**giver, space) == most) {
+            let pending = self.pending(*giver, space);
+            if let Some(alone) = pending.iter().find(|keys| users(keys[0].source, ended) == 1) {
+                may.push([ended, &[*alone]].concat());
+                continue;
             }
-        };
-        let givers = givers.chain(most.is_empty().then_some(alone));
-        givers.map(|giver| giver.map_or(Vec::new(), ended)).collect()
+            let ended = [ended, &pending].concat();
+            if pending.iter().any(|keys| users(keys[0].source, &ended) == 0) {
+                may.push(ended);
+                continue;
+            }
+            let others: Vec<_> = givers.iter().copied().filter(|other| other != giver).collect();
+            self.free_port_of(&others, protocol, &ended, may);
+        }
     }
 
     /// The oldest flow from outside of those that count against `quota`.

@@ -121,6 +121,49 @@ fn flows_that_share_a_mapping_free_no_port_and_do_not_stand_in_the_way_for_long(
     assert!((10..40).all(&mut opens));
 }
 
+/// Seven stations have all ports but the reserve, and no answer.
+fn unanswered_flood(table: &mut FlowTable) {
+    for host in 10..17 {
+        assert_eq!(flood(table, station(pc(host, 0).address), host, 2000..=10_063, &UDP), 8064);
+    }
+    assert_eq!(free_ports(table), PORTS / 8);
+}
+
+#[test]
+fn a_holder_whose_flows_share_a_mapping_hides_no_flood_behind_it() {
+    let mut table = table_with(&OFFICE);
+    unanswered_flood(&mut table);
+    let decoy = |table: &mut FlowTable, number: u16| {
+        let new = outbound_of(station(pc(20, 0).address), pc(20, 1), remote(8, number));
+        table.open(at(0), &new, EGRESS, &UDP).is_ok()
+    };
+    assert!((1..=16_384).all(|number| decoy(&mut table, number)));
+    // Small machines have what the reserve has for them.
+    for host in 30..54 {
+        assert_eq!(flood(&mut table, station(pc(host, 0).address), host, 2000..=2255, &UDP), 256);
+    }
+    for port in 2001..=2300 {
+        assert_eq!(flood(&mut table, station(pc(2, 0).address), 2, port..=port, &UDP), 1, "{port}");
+        // What has given way comes again.
+        (0..70).for_each(|number| _ = decoy(&mut table, 16_384 + 70 * (port - 2000) + number));
+    }
+    assert!((2001..=2300).all(|port| is_open(&table, Protocol::UDP, pc(2, port))));
+}
+
+#[test]
+fn answered_flows_of_a_newcomer_do_not_shut_it_out() {
+    let mut table = table_with(&OFFICE);
+    let server = station(pc(2, 0).address);
+    assert_eq!(flood(&mut table, server, 2, 2001..=2300, &UDP), 300);
+    answer_all(&mut table);
+    // Each of many machines has fewer flows than the server.
+    let opened: usize =
+        (20..=255).map(|host| flood(&mut table, station(pc(host, 0).address), host, 2000..=2239, &UDP)).sum();
+    assert!(opened > 0 && free_ports(&table) <= PORTS / 8);
+    assert_eq!(flood(&mut table, server, 2, 2301..=2400, &UDP), 100);
+    assert!((2001..=2400).all(|port| is_open(&table, Protocol::UDP, pc(2, port))));
+}
+
 #[test]
 fn a_full_table_takes_from_the_largest_flood_of_the_inside() {
     let mut table = table_with(&Nat { flows_max: 256, flows_per_host_max: 200, ..OFFICE });

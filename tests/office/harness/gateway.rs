@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::{Directory, eventually, run};
+use super::{Directory, look_for, run};
 
 /// The program under test.
 pub fn gatepost(arguments: &[&str]) -> Command {
@@ -175,17 +175,29 @@ impl Gateway {
             return status;
         }
         self.signal(signal);
-        eventually("the end of the gateway", || self.process.try_wait().expect("it can be waited for"))
+        look_for(|| self.process.try_wait().expect("it can be waited for")).unwrap_or_else(|| {
+            self.kill();
+            panic!("the gateway did not obey {signal}");
+        })
+    }
+
+    /// Ends it by force, and shows its log.
+    fn kill(&mut self) {
+        if let Some(setup) = &self.setup {
+            eprintln!("the gateway's log:\n{}", setup.directory.read("log"));
+        }
+        _ = self.process.kill();
+        _ = self.process.wait();
     }
 }
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        let Some(setup) = &self.setup else { return };
+        if self.setup.is_none() {
+            return;
+        }
         if thread::panicking() {
-            eprintln!("the gateway's log:\n{}", setup.directory.read("log"));
-            _ = self.process.kill();
-            _ = self.process.wait();
+            self.kill();
         } else {
             assert!(self.signal_and_wait(Signal::SIGTERM).success(), "the gateway did not stop in order");
         }

@@ -24,14 +24,19 @@ const LOOKS_MAX: u32 = 1000;
 ///
 /// This is the one place that waits by time, for what foreign programs do not tell of.
 #[track_caller]
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    look_for(look).unwrap_or_else(|| panic!("in vain waited for: {what}"))
+}
+
+/// As [`eventually`]; `None` if it is not there within seconds.
+fn look_for<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     for _ in 0..LOOKS_MAX {
         if let Some(found) = look() {
-            return found;
+            return Some(found);
         }
         _ = poll(&mut [], PollTimeout::from(LOOK_EVERY_MS));
     }
-    panic!("in vain waited for: {what}");
+    None
 }
 
 /// Runs a command that must succeed and returns what it printed.

@@ -157,7 +157,8 @@ fn what_is_asked_in_the_name_of_a_victim_is_mostly_not_answered() {
         }
     }
     assert!(whole > 0 && truncated > 0 && whole + truncated < QUESTIONS / 2, "{whole} and {truncated}");
-    assert_eq!(counted(&office, "rate_limited_truncated"), u64::try_from(truncated).expect("not so many"));
+    // What was lost on the way to the victim was sent all the same.
+    assert!(counted(&office, "rate_limited_truncated") >= u64::try_from(truncated).expect("not so many"));
     assert!(counted(&office, "rate_limited") > 0);
     // Over TCP the answer is there all the same.
     let answer = office.internet.sh(&format!("dig @{WAN} +tcp +short www.{DOMAIN}"));

@@ -6,7 +6,7 @@
 //! than the disk takes it is lost where the sockets' buffers are full.
 
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -37,6 +37,8 @@ const SNAP_LEN: usize = 2_048;
 const CAPTURE_LEN_MAX: u64 = 1 << 30;
 /// Frames that are read of one socket in a turn.
 const TURN_FRAMES_MAX: usize = 256;
+/// Turns after the end: more than a full buffer of the shortest frames needs.
+const LAST_TURNS_MAX: usize = 64;
 /// The buffer of each socket, in octets; the kernel may give less. // socket(7): rmem_max
 const SOCKET_BUFFER_LEN: usize = 4 << 20;
 /// The kind of the loopback device. // linux/if_arp.h: ARPHRD_LOOPBACK
@@ -158,15 +160,17 @@ fn open(pid: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Writes what comes until the other end of `stopped` is closed.
+/// Writes what comes until the other end of `stopped` is closed, and what waits then at the sockets. Hosts that go on
+/// sending do not keep it from its end.
 fn write(
-    mut capture: PcapNg<BufWriter<File>>,
+    mut capture: PcapNg<impl Write>,
     sockets: &[OwnedFd],
     names: &Receiver<HostName>,
     stopped: &OwnedFd,
 ) -> io::Result<Written> {
     let mut written = Written::default();
     let mut buffer = vec![0; SNAP_LEN];
+    let mut last_turns = 0;
     loop {
         let mut watched: Vec<_> = [stopped]
             .into_iter()
@@ -177,14 +181,14 @@ fn write(
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
-        // What came before the end belongs to the capture.
-        let is_last = watched[0].any().unwrap_or(true);
+        let is_stopped = watched[0].any().unwrap_or(true);
         for (address, name) in names.try_iter() {
             capture.name(address, &name)?;
         }
         let mut caught = Vec::new();
+        let mut is_drained = true;
         for (interface, socket) in (0..).zip(sockets) {
-            receive(socket, interface, &mut buffer, &mut caught)?;
+            is_drained &= receive(socket, interface, &mut buffer, &mut caught)?;
         }
         caught.sort_by_key(|frame| frame.at_micros);
         for frame in &caught {
@@ -196,15 +200,21 @@ fn write(
             }
         }
         capture.flush()?;
-        if is_last {
+        last_turns += usize::from(is_stopped);
+        if is_stopped && (is_drained || last_turns == LAST_TURNS_MAX) {
             capture.finish()?;
             return Ok(written);
         }
     }
 }
 
-/// Takes the frames that wait at `socket`, up to [`TURN_FRAMES_MAX`].
-fn receive(socket: &OwnedFd, interface: u32, buffer: &mut [u8], caught: &mut Vec<Caught>) -> io::Result<()> {
+/// Takes the frames that wait at `socket`, up to [`TURN_FRAMES_MAX`]. Returns whether that were all.
+fn receive(
+    socket: &OwnedFd,
+    interface: u32,
+    buffer: &mut [u8],
+    caught: &mut Vec<Caught>,
+) -> io::Result<bool> {
     for _ in 0..TURN_FRAMES_MAX {
         let mut space = cmsg_space!(TimeSpec);
         let mut buffers = [io::IoSliceMut::new(buffer)];
@@ -218,7 +228,7 @@ fn receive(socket: &OwnedFd, interface: u32, buffer: &mut [u8], caught: &mut Vec
                 });
                 (message.bytes, message.address, time)
             }
-            Err(Errno::EAGAIN) => break,
+            Err(Errno::EAGAIN) => return Ok(true),
             // The device was set down, or the buffer was full: what came after it is still there.
             Err(Errno::ENETDOWN | Errno::ENOBUFS | Errno::EINTR) => continue,
             Err(errno) => return Err(errno.into()),
@@ -230,7 +240,7 @@ fn receive(socket: &OwnedFd, interface: u32, buffer: &mut [u8], caught: &mut Vec
         let at_micros = time.map_or(0, micros);
         caught.push(Caught { at_micros, interface, bytes, original_len });
     }
-    Ok(())
+    Ok(false)
 }
 
 /// Microseconds since 1970.
@@ -242,4 +252,28 @@ fn micros(time: TimeSpec) -> u64 {
 fn failure(path: &Path, why: impl std::fmt::Display) -> Error {
     let what = format!("cannot capture to {}", path.display());
     Error::failed(what, why, "name a file in a directory of yours with room")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    #[test]
+    fn what_waits_at_the_end_is_in_the_capture() {
+        const FRAMES: usize = TURN_FRAMES_MAX + 10;
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has ports");
+        setsockopt(&socket, RcvBuf, &SOCKET_BUFFER_LEN).expect("a socket has a buffer");
+        for _ in 0..FRAMES {
+            let to = socket.local_addr().expect("it is bound");
+            socket.send_to(&[7], to).expect("loopback takes it");
+        }
+        let capture = PcapNg::begin(Vec::new(), ["pc-1"]).expect("memory takes it");
+        let (stopped, stop) = pipe2(OFlag::O_CLOEXEC).expect("a pipe");
+        drop(stop);
+        let (_names, named) = mpsc::channel();
+        let written = write(capture, &[socket.into()], &named, &stopped).expect("memory takes it");
+        assert_eq!(written, Written { frames: FRAMES as u64, refused: 0 });
+    }
 }

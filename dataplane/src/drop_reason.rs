@@ -37,6 +37,7 @@ drop_reasons! {
     /// Shorter than its headers say.
     FrameTruncated => "frame-truncated",
     /// For the gateway itself, in a VLAN (802.1Q, 802.1ad) other than 0; between LAN ports such a frame is bridged.
+    /// Also a frame with more than two tags, if the first three are of VLAN 0.
     VlanTagged => "vlan-tagged",
     /// Comes from a multicast or zero MAC address, or from the gateway's own.
     SourceMacInvalid => "source-mac-invalid",

@@ -41,6 +41,13 @@ impl Bindings {
         self.at(now, ip).is_none_or(|binding| mac == binding.mac || mac == binding.source)
     }
 
+    /// Where the neighbour `ip` is from now on that is known at the hardware address `known`: by which its lease was
+    /// asked for. `None` if it stays, as `known` is one of its holder's or nobody holds it.
+    pub fn station(&self, now: Instant, ip: Ipv4Addr, known: MacAddr) -> Option<MacAddr> {
+        let binding = self.at(now, ip).filter(|binding| known != binding.mac && known != binding.source)?;
+        Some(binding.source)
+    }
+
     /// The binding of `ip` now.
     fn at(&self, now: Instant, ip: Ipv4Addr) -> Option<&Binding> {
         let at = self.sorted.binary_search_by_key(&ip, |binding| binding.ip).ok()?;

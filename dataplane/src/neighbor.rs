@@ -39,7 +39,9 @@
 //!
 //! Where a lease or a reservation says who holds an address ([`Hearing::holder`]), nobody else is believed to
 //! have it, and the holder is believed at once. When a lease begins, the neighbour is taken to be at its holder's
-//! hardware address ([`NeighborTable::follow_holders`]).
+//! hardware address ([`NeighborTable::follow_holders`]). A bridge that puts its own hardware address in place of its
+//! clients' (a Wi-Fi repeater) is believed as where there is no lease, if the lease was asked for through it: whoever
+//! asks for another's lease does not get its packets while the holder answers.
 //!
 //! Of several workers, all learn of a claim. The one that received it asks first; the others ask only if no
 //! answer has come within a third of the time.
@@ -126,7 +128,9 @@ pub struct Hearing {
     pub is_for_us: bool,
     /// Another worker received the packet, and reports what comes of it.
     pub is_copy: bool,
-    /// The hardware address to which a lease or a reservation gives the sender's address, if one does.
+    /// The hardware address to which a lease or a reservation gives the sender's address, if one does. `None` also of
+    /// a packet from a bridge that puts its own hardware address in place of its clients', if the lease was asked for
+    /// through it: it is believed as if there were no lease.
     pub holder: Option<MacAddr>,
 }
 
@@ -358,13 +362,13 @@ impl NeighborTable {
         });
     }
 
-    /// Moves the neighbours on `segment` whose addresses are held by other hardware addresses, as `holder` gives
-    /// them, to those. They are asked when they are next used. Returns how many were moved.
+    /// Moves the neighbours on `segment` to the hardware addresses that `holder` gives for their own and the one at
+    /// which each is known. They are asked when they are next used. Returns how many were moved.
     pub fn follow_holders(
         &mut self,
         now: Instant,
         segment: Segment,
-        holder: impl Fn(Ipv4Addr) -> Option<MacAddr>,
+        holder: impl Fn(Ipv4Addr, MacAddr) -> Option<MacAddr>,
     ) -> u64 {
         let mut moved = 0;
         for place in 0..Self::NEIGHBORS_MAX {
@@ -377,7 +381,7 @@ impl NeighborTable {
             {
                 continue;
             }
-            let Some(mac) = holder(ip).filter(|mac| *mac != entry.mac) else { continue };
+            let Some(mac) = holder(ip, entry.mac).filter(|mac| *mac != entry.mac) else { continue };
             moved += 1;
             entry.mac = mac;
             if entry.held.len() == 0 {

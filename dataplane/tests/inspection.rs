@@ -54,6 +54,18 @@ fn arp_that_contradicts_a_lease_reaches_nobody() {
 }
 
 #[test]
+fn arp_of_a_client_behind_a_bridge_that_translates_hardware_addresses_passes() {
+    let mut bench = bench(ARP);
+    let bridge = MacAddr([2, 0, 0, 0, 7, 7]);
+    let lease = Binding { ip: ALICE.address, mac: ALICE.mac, source: bridge, until: Instant::FAR_FUTURE };
+    bench.dataplane.set_bindings(bench.now, [lease].into_iter().collect());
+    let reply = arp_reply(Host { mac: bridge, ..ALICE }, BOB.mac, BOB.address);
+    assert!(!matches!(bench.send(LAN0, &reply).verdict, Verdict::Drop(_)));
+    let claim = arp_reply(FORGER, BOB.mac, BOB.address);
+    bench.send(LAN1, &claim).assert_silently_dropped(DropReason::ArpInspection);
+}
+
+#[test]
 fn nobody_poses_as_the_gateway() {
     let mut bench = bench(ARP);
     for claim in claims(Host { address: GATEWAY_LAN, ..FORGER }) {

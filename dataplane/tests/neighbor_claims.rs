@@ -125,6 +125,39 @@ fn a_lease_decides_without_asking() {
 }
 
 #[test]
+fn a_client_behind_a_bridge_that_translates_hardware_addresses_is_reached_through_it() {
+    let mut bench = Bench::cold(config(Mode::NatDmz));
+    bench.hosts_answer(false);
+    let bridged = thief(ALICE);
+    let until = bench.now + Duration::from_secs(60);
+    let lease = Binding { ip: ALICE.address, mac: ALICE.mac, source: bridged.mac, until };
+    bench.dataplane.set_bindings(bench.now, [lease].into_iter().collect());
+    bench.send(ALICE.port, &arp_request(bridged, GATEWAY_LAN));
+    assert_eq!(packet_for(&mut bench, ALICE).one().destination_mac(), bridged.mac);
+    bench.dataplane.set_bindings(bench.now, [lease].into_iter().collect());
+    assert_eq!(packet_for(&mut bench, ALICE).one().destination_mac(), bridged.mac);
+    // Nobody else is believed, and the client itself is, at once.
+    bench.send(ALICE.port, &arp_request(Host { mac: BOB.mac, ..ALICE }, GATEWAY_LAN));
+    assert_eq!(packet_for(&mut bench, ALICE).one().destination_mac(), bridged.mac);
+    bench.send(ALICE.port, &arp_request(ALICE, GATEWAY_LAN));
+    assert_eq!(packet_for(&mut bench, ALICE).one().destination_mac(), ALICE.mac);
+    let counters = bench.dataplane.counters();
+    assert_eq!((counters.neighbor_changes, counters.neighbor_claims_refused), (1, 1));
+}
+
+#[test]
+fn who_asks_for_another_s_lease_does_not_get_its_packets() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let until = bench.now + Duration::from_secs(60);
+    let lease = Binding { ip: ALICE.address, mac: ALICE.mac, source: thief(ALICE).mac, until };
+    bench.dataplane.set_bindings(bench.now, [lease].into_iter().collect());
+    assert_eq!(packet_for(&mut bench, ALICE).one().destination_mac(), ALICE.mac);
+    bench.send(ALICE.port, &arp_request(thief(ALICE), GATEWAY_LAN));
+    assert_eq!(packet_for(&mut bench, ALICE).one().destination_mac(), ALICE.mac);
+    assert_eq!(bench.dataplane.counters().neighbor_claims_refused, 1);
+}
+
+#[test]
 fn a_lease_that_has_ended_decides_nothing() {
     let mut bench = Bench::new(Mode::NatDmz);
     let mac = thief(ALICE).mac;

@@ -246,7 +246,7 @@ fn the_holder_of_a_lease_ends_a_contest() {
 #[test]
 fn a_neighbour_is_where_a_new_lease_says() {
     let mut table = table_with_host();
-    let holder = |ip| (ip == HOST).then_some(mac(22));
+    let holder = |ip, _| (ip == HOST).then_some(mac(22));
     assert_eq!(table.follow_holders(NOW, Segment::Wan, holder), 0);
     assert_eq!(table.follow_holders(NOW, LAN, holder), 1);
     assert_eq!(table.follow_holders(NOW, LAN, holder), 0);
@@ -260,7 +260,7 @@ fn frames_held_for_a_contested_neighbour_wait_for_the_holder_of_a_new_lease() {
     let mut table = table_with_host();
     hear(&mut table, NOW, &claim(mac(21)), false);
     resolve(&mut table, NOW, HOST);
-    assert_eq!(table.follow_holders(NOW, LAN, |_| Some(mac(22))), 1);
+    assert_eq!(table.follow_holders(NOW, LAN, |_, _| Some(mac(22))), 1);
     assert_eq!(timeout(&mut table, NOW), [Seen::Request(HOST, Some(mac(22)))]);
     assert_eq!(reply(&mut table, NOW, HOST, mac(22)), [Seen::Release(mac(22), 1)]);
 }

@@ -400,7 +400,7 @@ proptest! {
                 }
                 Step::Follow { segment, mac } => {
                     let mac = MacAddr([2, 0, 0, 0, 1, mac]);
-                    let moved = table.follow_holders(now, segment, |_| Some(mac));
+                    let moved = table.follow_holders(now, segment, |_, _| Some(mac));
                     prop_assert_eq!(moved, model.follow(now, segment, mac));
                 }
                 Step::Forget { segment } => {

@@ -66,7 +66,7 @@ impl Dataplane {
         let is_introduction = is_for_us && !self.shard.is_sole();
         let operation = if is_introduction { Operation::Request } else { packet.operation };
         let packet = Packet { operation, ..packet };
-        let holder = self.holder(cx.now, segment, packet.sender_ip);
+        let holder = self.holder(cx.now, segment, &packet);
         let hearing = Hearing { is_for_us, is_copy: !is_first, holder };
         let Self { config, counters, links, neighbors, unreachable, alerts, .. } = self;
         let mut events = NeighborEvents { config, counters, links, unreachable, alerts };
@@ -81,9 +81,12 @@ impl Dataplane {
         Verdict::Consumed
     }
 
-    /// The hardware address to which a lease or a reservation gives `address`, if one does.
-    fn holder(&self, now: Instant, segment: Segment, address: Ipv4Addr) -> Option<MacAddr> {
-        if segment == Segment::Lan { self.bindings.holder(now, address) } else { None }
+    /// The hardware address to which a lease or a reservation gives the sender's address, if one does. Of a packet from
+    /// the bridge through which the lease was asked for, nobody's: it counts if the holder itself does not answer.
+    fn holder(&self, now: Instant, segment: Segment, packet: &Packet) -> Option<MacAddr> {
+        let (ip, sender) = (packet.sender_ip, packet.sender_mac);
+        let holder = self.bindings.holder(now, ip).filter(|_| segment == Segment::Lan)?;
+        (holder == sender || !self.bindings.may_send(now, ip, sender)).then_some(holder)
     }
 
     /// Lets the other workers learn from the frame at hand, unless it was one of them that told of it.

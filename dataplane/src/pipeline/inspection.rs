@@ -55,7 +55,10 @@ impl Dataplane {
             return Some(DropReason::ArpInspection);
         }
         let (ip, claimant) = (packet.sender_ip, packet.sender_mac);
-        let known = self.bindings.holder(cx.now, ip).filter(|holder| *holder != claimant)?;
+        if self.bindings.may_send(cx.now, ip, claimant) {
+            return None;
+        }
+        let known = self.bindings.holder(cx.now, ip)?;
         self.counters.neighbor_claims_refused += 1;
         let claim = Claim { segment: Segment::Lan, ip, known, claimant };
         self.alerts.raise(cx.now, Alert::NeighborClaimRefused(claim));

@@ -221,7 +221,8 @@ impl Dataplane {
 
     /// Takes in who holds which address of the LAN, from now on.
     pub fn set_bindings(&mut self, now: Instant, bindings: Arc<Bindings>) {
-        let moved = self.neighbors.follow_holders(now, Segment::Lan, |ip| bindings.holder(now, ip));
+        let moved =
+            self.neighbors.follow_holders(now, Segment::Lan, |ip, known| bindings.station(now, ip, known));
         // All workers do the same.
         self.counters.neighbor_changes += if self.shard.is_first() { moved } else { 0 };
         self.bindings = bindings;

@@ -41,11 +41,12 @@ impl Bindings {
         self.at(now, ip).is_none_or(|binding| mac == binding.mac || mac == binding.source)
     }
 
-    /// Where the neighbour `ip` is from now on that is known at the hardware address `known`: by which its lease was
-    /// asked for. `None` if it stays, as `known` is one of its holder's or nobody holds it.
+    /// Where the neighbour `ip` is that is known at the hardware address `known`: there if that is its holder's, else
+    /// at that by which the lease was asked for. `None` if nobody holds the address, or `known` is that of the bridge
+    /// that asked for the lease.
     pub fn station(&self, now: Instant, ip: Ipv4Addr, known: MacAddr) -> Option<MacAddr> {
-        let binding = self.at(now, ip).filter(|binding| known != binding.mac && known != binding.source)?;
-        Some(binding.source)
+        let Binding { mac, source, .. } = *self.at(now, ip)?;
+        if known == mac { Some(mac) } else { Some(source).filter(|source| *source != known) }
     }
 
     /// The binding of `ip` now.

@@ -363,14 +363,15 @@ impl NeighborTable {
     }
 
     /// Moves the neighbours on `segment` to the hardware addresses that `holder` gives for their own and the one at
-    /// which each is known. They are asked when they are next used. Returns how many were moved.
+    /// which each is known. They are asked when they are next used. A contest that this decides for the known address ends, and the
+    /// claim is refused. Returns how many neighbours were moved, and how many claims refused.
     pub fn follow_holders(
         &mut self,
         now: Instant,
         segment: Segment,
         holder: impl Fn(Ipv4Addr, MacAddr) -> Option<MacAddr>,
-    ) -> u64 {
-        let mut moved = 0;
+    ) -> (u64, u64) {
+        let (mut moved, mut refused) = (0, 0);
         for place in 0..Self::NEIGHBORS_MAX {
             let (index, way) = (place / WAYS, place % WAYS);
             let (key_segment, ip) = unpack(self.sets[index].keys[way]);
@@ -381,7 +382,14 @@ impl NeighborTable {
             {
                 continue;
             }
-            let Some(mac) = holder(ip, entry.mac).filter(|mac| *mac != entry.mac) else { continue };
+            let Some(mac) = holder(ip, entry.mac) else { continue };
+            if mac == entry.mac {
+                if entry.is_claimed() {
+                    refused += u64::from(!entry.is_copy);
+                    self.ask(now, index, way, Phase::Probe);
+                }
+                continue;
+            }
             moved += 1;
             entry.mac = mac;
             if entry.held.len() == 0 {
@@ -391,7 +399,7 @@ impl NeighborTable {
                 self.ask(now, index, way, Phase::Probe);
             }
         }
-        moved
+        (moved, refused)
     }
 
     /// Forgets all neighbours on `segment`, which has become another, and gives up their frames.

@@ -247,9 +247,9 @@ fn the_holder_of_a_lease_ends_a_contest() {
 fn a_neighbour_is_where_a_new_lease_says() {
     let mut table = table_with_host();
     let holder = |ip, _| (ip == HOST).then_some(mac(22));
-    assert_eq!(table.follow_holders(NOW, Segment::Wan, holder), 0);
-    assert_eq!(table.follow_holders(NOW, LAN, holder), 1);
-    assert_eq!(table.follow_holders(NOW, LAN, holder), 0);
+    assert_eq!(table.follow_holders(NOW, Segment::Wan, holder), (0, 0));
+    assert_eq!(table.follow_holders(NOW, LAN, holder), (1, 0));
+    assert_eq!(table.follow_holders(NOW, LAN, holder), (0, 0));
     assert_eq!(state(&table, NOW, HOST), Some(State::Stale));
     assert_eq!(resolve(&mut table, NOW, HOST), Resolution::Known(mac(22)));
     assert_eq!(timeout(&mut table, NOW), [Seen::Request(HOST, Some(mac(22)))]);
@@ -260,7 +260,18 @@ fn frames_held_for_a_contested_neighbour_wait_for_the_holder_of_a_new_lease() {
     let mut table = table_with_host();
     hear(&mut table, NOW, &claim(mac(21)), false);
     resolve(&mut table, NOW, HOST);
-    assert_eq!(table.follow_holders(NOW, LAN, |_, _| Some(mac(22))), 1);
+    assert_eq!(table.follow_holders(NOW, LAN, |_, _| Some(mac(22))), (1, 0));
     assert_eq!(timeout(&mut table, NOW), [Seen::Request(HOST, Some(mac(22)))]);
     assert_eq!(reply(&mut table, NOW, HOST, mac(22)), [Seen::Release(mac(22), 1)]);
+}
+
+#[test]
+fn a_new_lease_of_the_known_address_ends_the_contest() {
+    let mut table = table_with_host();
+    let known = table.last_known(NOW, LAN, HOST);
+    hear(&mut table, NOW, &claim(mac(21)), false);
+    assert_eq!(state(&table, NOW, HOST), Some(State::Contested));
+    assert_eq!(table.follow_holders(NOW, LAN, |_, _| known), (0, 1));
+    assert_eq!(table.follow_holders(NOW, LAN, |_, _| known), (0, 0));
+    assert_eq!(resolve(&mut table, NOW, HOST), Resolution::Known(known.expect("it was heard")));
 }

@@ -262,12 +262,20 @@ impl Model {
         events
     }
 
-    fn follow(&mut self, now: Instant, segment: Segment, mac: MacAddr) -> u64 {
-        let mut moved = 0;
+    fn follow(&mut self, now: Instant, segment: Segment, mac: MacAddr) -> (u64, u64) {
+        let (mut moved, mut refused) = (0, 0);
         for neighbor in &mut self.0 {
-            let is_known =
-                neighbor.shown(now).is_some_and(|shown| shown.mac.is_some_and(|known| known != mac));
-            if neighbor.host.0 != segment || !is_known {
+            let Some(known) = neighbor.shown(now).and_then(|shown| shown.mac) else { continue };
+            if neighbor.host.0 != segment {
+                continue;
+            }
+            if known == mac {
+                if let ModelPhase::Doubted { claim, .. } | ModelPhase::Contested { claim, .. } =
+                    neighbor.phase
+                {
+                    refused += u64::from(!claim.is_copy);
+                    neighbor.phase = ModelPhase::Probe { requests: 0, next: now };
+                }
                 continue;
             }
             moved += 1;
@@ -278,7 +286,7 @@ impl Model {
                 ModelPhase::Probe { requests: 0, next: now }
             };
         }
-        moved
+        (moved, refused)
     }
 
     fn forget(&mut self, segment: Segment) -> Vec<Seen> {

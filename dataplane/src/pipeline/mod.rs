@@ -221,10 +221,11 @@ impl Dataplane {
 
     /// Takes in who holds which address of the LAN, from now on.
     pub fn set_bindings(&mut self, now: Instant, bindings: Arc<Bindings>) {
-        let moved =
+        let (moved, refused) =
             self.neighbors.follow_holders(now, Segment::Lan, |ip, known| bindings.station(now, ip, known));
         // All workers do the same.
         self.counters.neighbor_changes += if self.shard.is_first() { moved } else { 0 };
+        self.counters.neighbor_claims_refused += refused;
         self.bindings = bindings;
     }
 

@@ -239,7 +239,10 @@ impl Checker for NamesTrue {
         let Ok(message) = Message::from_vec(payload) else { return Ok(()) };
         let is_answer = message.metadata.message_type == MessageType::Response;
         match (passage.way, passage.side) {
-            (Way::Out, Segment::Lan) if is_answer => return self.check(&message, passage.now),
+            // An answer of the internet's own passes on to a host that asked there itself, or to the default machine.
+            (Way::Out, Segment::Lan) if is_answer && !INTERNET.contains(&ip.source) => {
+                return self.check(&message, passage.now);
+            }
             (Way::Out, Segment::Wan) if !is_answer => self.note_question(&message, passage.now),
             (Way::In, Segment::Wan) if is_answer => self.note_answer(&message),
             _ => {}
@@ -312,6 +315,18 @@ mod tests {
     fn hear(checker: &mut NamesTrue, secs: u64) {
         let page = packet("198.18.80.1", "203.0.113.100", tcp(80, 1_025));
         checker.on_passage(&passage(secs, Way::In, Segment::Wan, &page)).unwrap();
+    }
+
+    #[test]
+    fn what_a_server_of_the_internet_says_itself_is_not_told_by_the_gateway() {
+        let (mut checker, _) = checker();
+        let lie = told("site-0.example.", 30, Ipv4Addr::new(192, 168, 1, 1)).to_vec().unwrap();
+        let mut passes = |source| {
+            let answer = packet(source, "192.168.1.9", udp(53, 5_353, lie.clone()));
+            checker.on_passage(&passage(10, Way::Out, Segment::Lan, &answer))
+        };
+        assert!(passes("192.168.1.1").is_err());
+        assert_eq!(passes("198.18.53.1"), Ok(()));
     }
 
     #[test]

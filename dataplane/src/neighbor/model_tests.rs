@@ -1,5 +1,7 @@
 //! The table against a model: a list that is searched from end to end, with the rules written out.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -312,14 +314,18 @@ impl Model {
     }
 }
 
-/// Events of one neighbour in their order, neighbours in a defined one.
-fn sorted(mut events: Vec<Seen>) -> Vec<Seen> {
-    events.sort_by_key(|event| match event {
-        Seen::Request((segment, ip), _)
-        | Seen::Expired((segment, ip), _)
-        | Seen::Moved((segment, ip), ..)
-        | Seen::Refused((segment, ip), ..) => (*segment as u8, *ip),
-        Seen::Release(..) => (0, Ipv4Addr::UNSPECIFIED),
+/// Events of one neighbour in their order, neighbours in a defined one. `destinations` has the neighbour that each
+/// frame is for.
+fn sorted(mut events: Vec<Seen>, destinations: &BTreeMap<u8, Host>) -> Vec<Seen> {
+    events.sort_by_key(|event| {
+        let (segment, ip) = match event {
+            Seen::Request(host, _)
+            | Seen::Expired(host, _)
+            | Seen::Moved(host, ..)
+            | Seen::Refused(host, ..) => *host,
+            Seen::Release(_, frame) => destinations[frame],
+        };
+        (segment as u8, ip)
     });
     events
 }
@@ -377,6 +383,7 @@ proptest! {
         let hosts = hosts(&table);
         let set = |table: &NeighborTable, (segment, ip): Host| table.index(pack(segment, ip));
         let mut model = Model::default();
+        let mut destinations = BTreeMap::new();
         let mut now = NOW;
         for (step, number) in steps.into_iter().zip(1..) {
             now = now + Duration::from_micros(1); // nobody was used as long ago as another
@@ -387,6 +394,7 @@ proptest! {
                 Step::Resolve { host } => {
                     let (segment, ip) = hosts[host];
                     let mut frame = Frame::with_capacity(64);
+                    destinations.insert(number, hosts[host]);
                     frame.buffer_mut()[0] = number;
                     frame.set_len(1);
                     let resolution = table.resolve(now, segment, ip, &mut frame);
@@ -416,7 +424,7 @@ proptest! {
                     expected = model.forget(segment);
                 }
             }
-            prop_assert_eq!(sorted(events), sorted(expected));
+            prop_assert_eq!(sorted(events, &destinations), sorted(expected, &destinations));
             let is_early_enough = table.poll_timeout().is_some_and(|due| Some(due) <= model.next());
             prop_assert!(model.next().is_none() || is_early_enough);
             for host in &hosts {

@@ -160,6 +160,9 @@ pub struct Leases {
     suspects: BTreeSet<Ipv4Addr>,
     /// Until when they are suspect, and addresses of which nothing is known.
     suspicion_ends: Instant,
+    /// The names of clients that have an address though the disk keeps no lease of it, and until when: of reserved
+    /// addresses alone.
+    unkept: BTreeMap<Ipv4Addr, (String, Instant)>,
     disk: Rc<dyn Disk>,
     journal: Opened,
     observer: Option<Observer>,
@@ -188,6 +191,7 @@ impl Leases {
             network: Ipv4Net::default(),
             suspects: BTreeSet::new(),
             suspicion_ends: Instant::ZERO,
+            unkept: BTreeMap::new(),
             disk,
             journal: Opened::Unread(now),
             observer: None,
@@ -278,12 +282,28 @@ impl Leases {
 
     /// The address that the client called `name` has now. Upper and lower case are the same.
     pub fn address_of(&self, name: &str, now: Instant) -> Option<Ipv4Addr> {
-        self.active_at(*self.by_name.get(&name.to_ascii_lowercase())?, now).map(|lease| lease.address)
+        let name = name.to_ascii_lowercase();
+        let kept = self.by_name.get(&name).and_then(|address| self.active_at(*address, now));
+        let mut unkept = self.unkept.keys().copied();
+        kept.map(|lease| lease.address)
+            .or_else(|| unkept.find(|address| self.unkept_name(*address, now) == Some(name.as_str())))
     }
 
     /// The name of the client that has `address` now, one label in lower case.
     pub fn name_of(&self, address: Ipv4Addr, now: Instant) -> Option<&str> {
-        self.active_at(address, now)?.hostname.as_deref()
+        let kept = self.active_at(address, now).and_then(|lease| lease.hostname.as_deref());
+        kept.or_else(|| self.unkept_name(address, now))
+    }
+
+    fn unkept_name(&self, address: Ipv4Addr, now: Instant) -> Option<&str> {
+        let (name, ends) = self.unkept.get(&address).filter(|_| self.network.contains(&address))?;
+        (*ends > now).then_some(name.as_str())
+    }
+
+    /// The client called `name`, one label in lower case, has its reserved `address` until `ends`, and the disk keeps no
+    /// lease of it.
+    pub fn note_unkept(&mut self, address: Ipv4Addr, name: String, ends: Instant) {
+        self.unkept.insert(address, (name, ends));
     }
 
     /// The leases of the network served that clients have now, by address.
@@ -356,6 +376,7 @@ impl Leases {
     /// The disk refuses, or the table is full; no lease has changed then.
     pub fn bind(&mut self, now: Instant, unix_now: UnixTime, grant: Grant) -> io::Result<()> {
         self.make_room_for(grant.address, now)?;
+        let address = grant.address;
         let taken_name = grant.hostname.as_ref().and_then(|name| self.by_name.get(name)).copied();
         let former = self.of_client(&grant.client).filter(|lease| lease.state == State::Bound);
         let is_renewal = former.is_some_and(|lease| lease.address == grant.address && lease.is_active(now));
@@ -381,7 +402,9 @@ impl Leases {
         {
             changes.push(Lease { hostname: None, ..holder.clone() });
         }
-        self.commit(now, whose, changes)
+        self.commit(now, whose, changes)?;
+        self.unkept.remove(&address);
+        Ok(())
     }
 
     /// Ends the lease of `address`, if there is one; its client is remembered.

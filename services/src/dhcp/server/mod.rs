@@ -295,14 +295,19 @@ impl Server {
     /// Acknowledges what needs no record: the rest of a lease that is on disk, and for a short time an address
     /// that is reserved for the client, as the configuration keeps it from others.
     fn acknowledge_unkept(&self, request: &Request<'_>, address: Ipv4Addr) -> Option<Reply> {
-        let leases = self.leases.borrow();
-        let lease = leases.at(address).filter(|_| self.owns(request, address));
-        let reservation =
-            self.reservations.at(address).filter(|reserved| request.client.is_meant_by(reserved));
-        let left_secs = lease.and_then(|lease| u32::try_from(lease.remaining(request.now).as_secs()).ok());
-        let secs = left_secs.max(reservation.map(|_| UNKEPT_SECS))?.min(self.config.lease_secs);
-        let name = lease.and_then(|lease| lease.hostname.as_deref());
-        let answer = || answer::lease(&self.config, request, MessageType::Ack, (address, secs), name);
+        let is_reserved =
+            self.reservations.at(address).is_some_and(|reserved| request.client.is_meant_by(reserved));
+        let lease = self.leases.borrow().at(address).filter(|_| self.owns(request, address)).cloned();
+        let left_secs =
+            lease.as_ref().and_then(|lease| u32::try_from(lease.remaining(request.now).as_secs()).ok());
+        let secs = left_secs.max(is_reserved.then_some(UNKEPT_SECS))?.min(self.config.lease_secs);
+        let name = if is_reserved { self.name_for(request, address) } else { lease?.hostname };
+        if is_reserved && let Some(name) = &name {
+            let ends = request.now + Duration::from_secs(secs.into());
+            self.leases.borrow_mut().note_unkept(address, name.clone(), ends);
+        }
+        let answer =
+            || answer::lease(&self.config, request, MessageType::Ack, (address, secs), name.as_deref());
         (secs > 0).then(answer)
     }
 

@@ -31,6 +31,18 @@ fn on_a_disk_that_refuses_a_reserved_address_is_given_for_a_while() {
     let ack = office.ack(&select(pc(1), host(200))).message;
     assert_eq!(message::secs_option(&ack, OptionCode::AddressLeaseTime), Some(UNKEPT_SECS));
     assert_eq!(office.leases.borrow().iter().count(), 0);
+
+    // Its name is there as long, though nothing is on disk.
+    let known = |office: &Office| {
+        let leases = office.leases.borrow();
+        let name = leases.name_of(host(200), office.now).map(str::to_owned);
+        (leases.address_of("PRINTER", office.now), name)
+    };
+    assert_eq!(known(&office), (Some(host(200)), Some("printer".to_owned())));
+    office.wait(u64::from(UNKEPT_SECS) - 1);
+    assert_eq!(known(&office).0, Some(host(200)));
+    office.wait(1);
+    assert_eq!(known(&office), (None, None));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use gatepost_dataplane::wire::ethernet::Header;
 use gatepost_dataplane::{LocalClass, PortId};
-use gatepost_services::dhcp::service::Incoming;
+use gatepost_services::dhcp::inbox::Incoming;
 use gatepost_services::link::HostLink;
 use gatepost_services::net::stack::{Stack, UDP_QUEUE_DATAGRAMS_MAX};
 use tokio::task::yield_now;
@@ -81,8 +81,8 @@ enum Outcome {
     Unwanted,
 }
 
-/// Gives a frame that came in by `port` to the DHCP server or client behind `to`. A full channel drops it: a peer that
-/// asks by DHCP asks again.
+/// Gives a frame that came in by `port` to the DHCP server or client behind `to`. Beyond the port's share of its inbox
+/// the frame is dropped: a peer that asks by DHCP asks again.
 fn give(to: Option<&Frames>, port: Option<PortId>, frame: &[u8]) -> Outcome {
     match to.map(|to| to.try_send(Incoming { frame: frame.to_vec(), port })) {
         Some(Ok(())) => Outcome::Taken,
@@ -93,19 +93,24 @@ fn give(to: Option<&Frames>, port: Option<PortId>, frame: &[u8]) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::mpsc;
+    use gatepost_services::dhcp::inbox::{FRAMES_MAX, inbox};
 
     use super::*;
 
-    const PORT: Option<PortId> = Some(PortId(2));
-
-    #[test]
-    fn a_full_channel_drops_and_no_channel_wants_nothing() {
-        let (sender, mut frames) = mpsc::channel(2);
-        let given = [0; 3].map(|_| give(Some(&sender), PORT, b"frame"));
-        assert_eq!(given, [Outcome::Taken, Outcome::Taken, Outcome::QueueFull]);
-        assert_eq!(frames.try_recv(), Ok(Incoming { frame: b"frame".to_vec(), port: PORT }));
-        assert_eq!(give(Some(&sender), PORT, b"frame"), Outcome::Taken);
-        assert_eq!(give(None, PORT, b"frame"), Outcome::Unwanted);
+    #[tokio::test]
+    async fn beyond_a_ports_share_frames_are_dropped_and_without_an_inbox_unwanted() {
+        let (sender, mut frames) = inbox();
+        let from = |port| give(Some(&sender), Some(PortId(port)), b"frame");
+        for _ in 0..FRAMES_MAX / 2 {
+            assert_eq!(from(2), Outcome::Taken);
+        }
+        assert_eq!(
+            [2, 2, 3, 2].map(from),
+            [Outcome::QueueFull, Outcome::QueueFull, Outcome::Taken, Outcome::QueueFull,]
+        );
+        let of_port = |port| Some(Incoming { frame: b"frame".to_vec(), port: Some(PortId(port)) });
+        assert_eq!([frames.recv().await, frames.recv().await], [of_port(2), of_port(3)]);
+        assert_eq!(from(2), Outcome::Taken);
+        assert_eq!(give(None, Some(PortId(2)), b"frame"), Outcome::Unwanted);
     }
 }

@@ -13,11 +13,11 @@ gatepost_dataplane::counters! {
     pub struct DhcpCounters {
         /// Frames that the DHCP server on the LAN got.
         pub to_server: u64,
-        /// Frames for the DHCP server that were dropped because too many waited for it.
+        /// Frames for the DHCP server that were dropped because too many of their port waited for it.
         pub to_server_dropped_queue_full: u64,
         /// Frames that the DHCP client on the WAN got.
         pub to_client: u64,
-        /// Frames for the DHCP client that were dropped because too many waited for it.
+        /// Frames for the DHCP client that were dropped because too many of their port waited for it.
         pub to_client_dropped_queue_full: u64,
         /// Frames for a DHCP server or client that the gateway has not.
         pub unwanted: u64,

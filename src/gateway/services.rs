@@ -9,7 +9,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use gatepost_dataplane::config::{self as dataplane, Mode, Segment};
 use gatepost_services::clock::Clock;
-use gatepost_services::dhcp::service::{FRAMES_MAX, Incoming, Port};
+use gatepost_services::dhcp::inbox::{self, inbox};
+use gatepost_services::dhcp::service::Port;
 use gatepost_services::link::HostLink;
 use gatepost_services::net::stack::{Stack, StackConfig};
 use gatepost_services::race::race;
@@ -31,7 +32,7 @@ use crate::config::Config;
 use crate::error::Error;
 
 /// Where a DHCP task gets its frames from.
-pub(super) type Frames = mpsc::Sender<Incoming>;
+pub(super) type Frames = inbox::Sender;
 
 /// The services, ready to run.
 pub struct Services {
@@ -200,7 +201,7 @@ impl Resources {
             Segment::Lan => self.identity.lan,
             Segment::Wan => self.identity.wan,
         };
-        let (sender, frames) = mpsc::channel(FRAMES_MAX);
+        let (sender, frames) = inbox();
         let link = Rc::clone(&self.link);
         let transmit = move |frame: &[u8]| link.emit_frame(segment, frame);
         (sender, Port { mac, frames, transmit })

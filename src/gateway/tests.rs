@@ -13,6 +13,7 @@ use gatepost_dataplane::{DropReason, Instant, MacAddr, Offload};
 use gatepost_services::clock::{Clock, UnixTime};
 use gatepost_services::dhcp::client::{self, Event};
 use gatepost_services::dhcp::frame::Datagram;
+use gatepost_services::dhcp::inbox::{self, inbox};
 use gatepost_services::dhcp::server::leases::Leases;
 use gatepost_services::dhcp::server::{self, Server};
 use gatepost_services::dhcp::service as dhcp;
@@ -21,7 +22,6 @@ use gatepost_services::store::{Disk, Memory};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::Value;
-use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 
 use super::inspector::Inspector;
@@ -91,7 +91,7 @@ struct Office {
     lan2: Cable,
     wan: Cable,
     /// Whoever is plugged in, and its cable.
-    peers: Vec<(Cable, mpsc::Sender<dhcp::Incoming>)>,
+    peers: Vec<(Cable, inbox::Sender)>,
 }
 
 impl Office {
@@ -169,7 +169,7 @@ impl Office {
     }
 
     fn plug_in(&mut self, cable: Cable, mac: MacAddr) -> dhcp::Port<impl Fn(&[u8]) -> bool + use<>> {
-        let (sender, frames) = mpsc::channel(dhcp::FRAMES_MAX);
+        let (sender, frames) = inbox();
         self.peers.push((cable.clone(), sender));
         dhcp::Port { mac, frames, transmit: move |frame: &[u8]| cable.send(frame) }
     }

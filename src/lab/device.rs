@@ -3,10 +3,10 @@
 use std::io;
 use std::rc::Rc;
 
-use gatepost_services::dhcp::service::{FRAMES_MAX, Port};
+use gatepost_services::dhcp::inbox::{Refused, inbox};
+use gatepost_services::dhcp::service::Port;
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
-use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 
 use super::raw_socket::RawSocket;
@@ -45,14 +45,13 @@ pub async fn wait_for(name: &str, device: &NetDevice) -> io::Result<u32> {
 /// What the kernel refuses.
 pub fn dhcp_port(index: u32, device: &NetDevice) -> io::Result<Port<impl Fn(&[u8]) -> bool + use<>>> {
     let socket = Rc::new(RawSocket::packet(index)?);
-    let (sender, frames) = mpsc::channel(FRAMES_MAX);
+    let (sender, frames) = inbox();
     let receiver = Rc::clone(&socket);
     spawn_local(async move {
         let mut buffer = [0; FRAME_LEN_MAX];
         while let Ok(len) = receiver.receive(&mut buffer).await {
-            // A full channel loses the frame, as a full queue of a network card would.
-            if let Err(mpsc::error::TrySendError::Closed(_)) = sender.try_send(buffer[..len].to_vec().into())
-            {
+            // A full inbox loses the frame, as a full queue of a network card would.
+            if sender.try_send(buffer[..len].to_vec().into()) == Err(Refused::Closed) {
                 break;
             }
         }

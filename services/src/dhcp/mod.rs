@@ -1,11 +1,12 @@
 //! DHCP: the server that the LAN's hosts get their addresses from, and the client by which the gateway
 //! gets its own on the WAN.
 //!
-//! Both are state machines without I/O; [`service`] connects them to a channel of raw Ethernet frames.
+//! Both are state machines without I/O; [`service`] connects them to an [`inbox`] of raw Ethernet frames.
 
 pub mod client;
 pub mod frame;
 mod hostname;
+pub mod inbox;
 pub mod message;
 #[cfg(test)]
 mod office_tests;

@@ -1,4 +1,4 @@
-//! Server and client at work: the state machines on a channel of raw frames, the clock and the disk.
+//! Server and client at work: the state machines on an inbox of raw frames, the clock and the disk.
 
 use std::cell::RefCell;
 use std::future::{Future, pending};
@@ -7,23 +7,19 @@ use std::net::Ipv4Addr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 
-use gatepost_dataplane::{MacAddr, PortId};
+use gatepost_dataplane::MacAddr;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 use tokio::task::yield_now;
 
 use super::client::{self, Client, Event, Lease, Output};
 use super::frame::{Arp, Datagram};
+use super::inbox::{Incoming, Receiver};
 use super::message;
 use super::server::{Origin, Server};
 use crate::clock::{Clock, UnixTime};
 use crate::race::race;
 use crate::store::{Disk, Topic, sealed};
-
-/// A good size for [`Port::frames`]: a whole office that asks at once. Whoever fills the channel drops
-/// what does not fit; clients ask again.
-pub const FRAMES_MAX: usize = 256;
 
 /// An interface to an Ethernet segment.
 pub struct Port<T> {
@@ -31,24 +27,9 @@ pub struct Port<T> {
     pub mac: MacAddr,
     /// The frames that it receives: at least those for UDP ports 67 (for a server) or 68 (for a client),
     /// and ARP: for a server, the answers to its probes.
-    pub frames: mpsc::Receiver<Incoming>,
+    pub frames: Receiver,
     /// Sends a frame; `false` if it could not.
     pub transmit: T,
-}
-
-/// A frame that an interface has received.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Incoming {
-    /// The whole Ethernet frame.
-    pub frame: Vec<u8>,
-    /// The port of the gateway that the frame came in by; `None` at an interface that has no ports.
-    pub port: Option<PortId>,
-}
-
-impl From<Vec<u8>> for Incoming {
-    fn from(frame: Vec<u8>) -> Self {
-        Self { frame, port: None }
-    }
 }
 
 /// Where a client keeps its address, to ask for it again after a restart.
@@ -60,7 +41,7 @@ pub struct Memory {
     pub file: &'static str,
 }
 
-/// Serves the segment of `port` until `stop` is ready or the channel is closed.
+/// Serves the segment of `port` until `stop` is ready or all senders of its frames are gone.
 pub async fn serve<T: Fn(&[u8]) -> bool>(
     server: Rc<RefCell<Server>>,
     mut port: Port<T>,
@@ -99,7 +80,7 @@ pub async fn serve<T: Fn(&[u8]) -> bool>(
 }
 
 /// Gets and keeps an address on the segment of `port`, and tells `on_event` of it, until `stop` is ready
-/// or the channel is closed. A client with a memory keeps its lease for its next start, one without gives
+/// or all senders of its frames are gone. A client with a memory keeps its lease for its next start, one without gives
 /// it back.
 pub async fn run_client<T: Fn(&[u8]) -> bool>(
     (config, rng): (client::Config, StdRng),
@@ -153,7 +134,7 @@ enum Happening {
 /// is due goes before them.
 async fn next(
     stop: Pin<&mut impl Future<Output = ()>>,
-    frames: &mut mpsc::Receiver<Incoming>,
+    frames: &mut Receiver,
     timeout: impl Future<Output = ()>,
 ) -> Happening {
     let stopped = async {

@@ -7,6 +7,7 @@ use rand::SeedableRng;
 use tokio::task::LocalSet;
 
 use super::*;
+use crate::dhcp::inbox::inbox;
 use crate::dhcp::server;
 use crate::dhcp::server::leases::{Leases, State};
 use crate::store;
@@ -62,8 +63,8 @@ impl Lab {
 
     /// Runs both for `duration` of simulated time, then stops the client and with it the wire.
     async fn run(&self, memory: Option<Memory>, duration: Duration) {
-        let (to_server, server_frames) = mpsc::channel(FRAMES_MAX);
-        let (to_client, client_frames) = mpsc::channel(FRAMES_MAX);
+        let (to_server, server_frames) = inbox();
+        let (to_client, client_frames) = inbox();
         let server_port = Port {
             mac: SERVER_MAC,
             frames: server_frames,
@@ -93,7 +94,7 @@ impl Lab {
 
 #[tokio::test]
 async fn what_is_due_goes_before_a_flood_of_frames() {
-    let (sender, mut frames) = mpsc::channel(FRAMES_MAX);
+    let (sender, mut frames) = inbox();
     while sender.try_send(vec![0; 60].into()).is_ok() {}
     let happening = next(pin!(pending()), &mut frames, std::future::ready(())).await;
     assert!(matches!(happening, Happening::Timeout));
@@ -132,7 +133,7 @@ async fn a_client_with_a_memory_asks_for_its_address_again() {
 #[tokio::test(start_paused = true)]
 async fn frames_that_are_no_requests_to_the_server_are_not_answered() {
     let lab = Lab::new();
-    let (sender, frames) = mpsc::channel(FRAMES_MAX);
+    let (sender, frames) = inbox();
     let mut discover = crate::dhcp::testing::frame(crate::dhcp::testing::UDHCPC_DISCOVER);
     sender.try_send(discover.clone().into()).unwrap();
     sender.try_send(crate::dhcp::testing::frame(crate::dhcp::testing::UDHCPD_ACK).into()).unwrap();

@@ -162,7 +162,11 @@ impl RateLimit {
     /// at least one.
     pub const fn new(per_sec: u32, burst: u32) -> Self {
         let per_sec = if per_sec == 0 { 1 } else { per_sec };
-        let interval = Duration::from_micros(1_000_000 / per_sec as u64);
+        Self::once_in(Duration::from_micros(1_000_000 / per_sec as u64), burst)
+    }
+
+    /// A full bucket that one token flows into in each `interval` and that holds `burst` tokens, at least one.
+    pub const fn once_in(interval: Duration, burst: u32) -> Self {
         Self { interval, burst: interval.saturating_mul(burst.saturating_sub(1)), full_at: Instant::ZERO }
     }
 

@@ -104,6 +104,8 @@ impl Server {
         }
         if !self.is_from_holder(request, address) {
             self.log_unbelieved(request, address, "DECLINE", "it comes from another MAC or port");
+        } else if !self.may_change(request) {
+            // Whoever sends so many DECLINEs has no use for an address.
         } else if self.has_quarantine_share(request) {
             self.log_unbelieved(request, address, "DECLINE", "its sender has declined others");
             self.forget_declined(request, address);

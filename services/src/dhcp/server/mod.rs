@@ -28,7 +28,8 @@
 //! and port. A declined address is given to nobody while it is [probed](declines): if somebody else answers,
 //! it is kept out of use for [`QUARANTINE_SECS`] or, while the pool runs low, shorter; if nobody does, for a
 //! minute, and an address that is reserved stays its client's. What one machine can take of the pool is
-//! bounded by [shares].
+//! bounded by [shares], and so is what it has written to the disk: the rest of a lease that was renewed often
+//! is acknowledged as it stands there.
 //!
 //! While the lease table could not be read nobody but the client of a reservation is offered anything, and no
 //! REQUEST is refused for want of a lease: the server does not know what it has promised, and a client that
@@ -43,6 +44,7 @@ mod journal;
 pub mod leases;
 pub mod offers;
 pub mod shares;
+mod writes;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -62,6 +64,7 @@ use self::declines::Declines;
 use self::leases::{Claimant, ClientKey, Grant, Lease, Leases};
 use self::offers::Offers;
 use self::shares::Ports;
+use self::writes::Writes;
 use super::hostname;
 use super::message::{self, Message, MessageType, Opcode, OptionCode};
 use crate::clock::UnixTime;
@@ -85,6 +88,7 @@ pub struct Server {
     /// The addresses to probe now.
     probes: VecDeque<Ipv4Addr>,
     ports: Ports,
+    writes: Writes,
     exhausted: LogLimit,
     unkept: LogLimit,
     leased: LogLimit,
@@ -103,6 +107,7 @@ impl Server {
             declines: Declines::default(),
             probes: VecDeque::new(),
             ports: Ports::default(),
+            writes: Writes::new(),
             exhausted: LogLimit::default(),
             unkept: LogLimit::default(),
             leased: LogLimit::default(),
@@ -226,6 +231,15 @@ impl Server {
         let lease_secs = self.config.lease_secs;
         let grant = Grant { address, client, mac, source, hostname: hostname.clone(), lease_secs };
         let is_renewed = self.owns(request, address);
+        let is_known = is_renewed || self.reservations.at(address).is_some();
+        let is_admitted =
+            if is_known { self.writes.admit_known(request.now, address) } else { self.may_change(request) };
+        if !is_admitted {
+            return match is_renewed {
+                true => self.acknowledge_rest(request, address),
+                false => self.acknowledge_unkept(request, address),
+            };
+        }
         let bound = self.leases.borrow_mut().bind(request.now, request.unix_now, grant);
         if let Err(error) = bound {
             self.log_unkept(request.now, address, "lease", &error);
@@ -276,13 +290,13 @@ impl Server {
         if !is_for_us || !self.owns(request, address) {
             return None;
         }
-        if self.is_from_holder(request, address) {
+        if !self.is_from_holder(request, address) {
+            self.log_unbelieved(request, address, "RELEASE", "it comes from another MAC or port");
+        } else if self.may_change(request) {
             let released = self.leases.borrow_mut().release(request.now, request.unix_now, address);
             if let Err(error) = released {
                 self.log_unkept(request.now, address, "release", &error);
             }
-        } else {
-            self.log_unbelieved(request, address, "RELEASE", "it comes from another MAC or port");
         }
         None
     }
@@ -290,6 +304,27 @@ impl Server {
     fn inform(&self, request: &Request<'_>) -> Option<Reply> {
         let is_configured = self.config.prefix.contains(&request.message.ciaddr());
         is_configured.then(|| answer::parameters(&self.config, request))
+    }
+
+    /// Whether what the message of a sender who is not known changes may be written now.
+    fn may_change(&mut self, request: &Request<'_>) -> bool {
+        let is_relayed = !request.message.giaddr().is_unspecified();
+        let is_admitted = self.writes.admit(request.now, request.origin, is_relayed);
+        if !is_admitted && self.exhausted.is_due(request.now) {
+            let Origin { mac, port } = request.origin;
+            tracing::warn!(%mac, port = port.map(|port| port.0), "has changed many leases: no further change now");
+        }
+        is_admitted
+    }
+
+    /// Acknowledges the rest of the client's lease of `address` as it is on disk.
+    fn acknowledge_rest(&self, request: &Request<'_>, address: Ipv4Addr) -> Option<Reply> {
+        let leases = self.leases.borrow();
+        let lease = leases.at(address)?;
+        let left_secs = u32::try_from(lease.remaining(request.now).as_secs()).unwrap_or(u32::MAX);
+        let given = (address, left_secs.min(self.config.lease_secs));
+        let name = lease.hostname.as_deref();
+        (left_secs > 0).then(|| answer::lease(&self.config, request, MessageType::Ack, given, name))
     }
 
     /// Acknowledges what needs no record: the rest of a lease that is on disk, and for a short time an address

@@ -15,6 +15,7 @@ use crate::store::{Disk, Memory};
 
 mod attacks;
 mod disks;
+mod writes;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 const RELAY: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 250);

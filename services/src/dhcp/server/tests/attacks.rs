@@ -244,6 +244,27 @@ fn a_quarantine_is_shorter_while_the_pool_runs_low_and_if_nobody_answers() {
 }
 
 #[test]
+fn a_declined_address_is_given_again_after_a_minute_unless_another_machine_answers_for_it() {
+    for (is_answered, secs) in [(false, 60), (true, 3600)] {
+        let mut office = office(12);
+        let address = office.lease(pc(1));
+        office.hear(&decline(pc(1), address));
+        if is_answered {
+            office.answer_probe(address, pc(99));
+        } else {
+            office.pass_probes();
+        }
+        let asked = || with(discover(pc(2)), DhcpOption::RequestedIpAddress(address));
+        assert_ne!(office.offer(&asked()), Some(address));
+        office.wait(secs - 1);
+        assert_ne!(office.offer(&asked()), Some(address));
+        office.server.offers.withdraw(&ClientKey::Mac(pc(2)));
+        office.wait(1);
+        assert_eq!(office.offer(&asked()), Some(address), "after {secs} s");
+    }
+}
+
+#[test]
 fn one_machine_of_many_names_has_its_share_of_leases() {
     let mut office = office(90);
     let known = office.lease(pc(1));

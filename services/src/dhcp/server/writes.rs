@@ -1,0 +1,129 @@
+//! How many changes of leases a sender may have written.
+//!
+//! Each change is synced to the disk before it is answered, and all that the gateway serves waits meanwhile. So
+//! changes are limited by what a sender can forge least:
+//!
+//! | change | limit | beyond it |
+//! | --- | --- | --- |
+//! | renewal, or an address that is reserved for the client | of one address 64, then one in 10 s | the client is told the rest of its lease, which is on disk; a reservation for some minutes |
+//! | any other | of one source MAC 256, then 2 a second; a relay agent has the limit of its port | silence, and nothing changes |
+//! | any other | of one port 512, then 16 a second | the same |
+//!
+//! What is known does not count against MAC or port: it is served beside a flood behind the same port. A renewal that is
+//! not written follows one that was written a moment before, so that the client is told nearly the whole time.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use gatepost_dataplane::icmp_error::RateLimit;
+use gatepost_dataplane::{Instant, MacAddr, PortId};
+
+use super::shares::Origin;
+
+/// Of one address: more than a client has that its user restarts again and again.
+const OF_ADDRESS: RateLimit = RateLimit::once_in(Duration::from_secs(10), 64);
+/// Other changes by one source MAC.
+const OF_SOURCE: RateLimit = RateLimit::new(2, 256);
+/// Other changes by one port: a whole office that asks at once, twice.
+const OF_PORT: RateLimit = RateLimit::new(16, 512);
+
+/// The most addresses, or source MACs, whose changes are counted. When there are more, all are counted anew: a port's
+/// limit holds all the same, and a sender has no more leases than its share.
+const COUNTED_MAX: usize = 4096;
+
+/// The changes that may still be written.
+#[derive(Debug)]
+pub(super) struct Writes {
+    of_address: Limits<Ipv4Addr>,
+    of_source: Limits<MacAddr>,
+    of_port: Limits<Option<PortId>>,
+}
+
+impl Writes {
+    /// Nobody has had anything written.
+    pub fn new() -> Self {
+        Self {
+            of_address: Limits::new(OF_ADDRESS),
+            of_source: Limits::new(OF_SOURCE),
+            of_port: Limits::new(OF_PORT),
+        }
+    }
+
+    /// Whether a lease of `address` to the client that has it, or for which it is reserved, may be written now. It is
+    /// counted as written.
+    pub fn admit_known(&mut self, now: Instant, address: Ipv4Addr) -> bool {
+        self.of_address.admit(now, address)
+    }
+
+    /// Whether another change that a message from `origin`, by way of a relay agent or not, brings about may be written
+    /// now. It is counted as written.
+    pub fn admit(&mut self, now: Instant, origin: Origin, is_relayed: bool) -> bool {
+        (is_relayed || self.of_source.admit(now, origin.mac)) && self.of_port.admit(now, origin.port)
+    }
+}
+
+#[derive(Debug)]
+struct Limits<K> {
+    of_each: RateLimit,
+    by_key: BTreeMap<K, RateLimit>,
+}
+
+impl<K: Ord> Limits<K> {
+    fn new(of_each: RateLimit) -> Self {
+        Self { of_each, by_key: BTreeMap::new() }
+    }
+
+    fn admit(&mut self, now: Instant, key: K) -> bool {
+        if self.by_key.len() >= COUNTED_MAX && !self.by_key.contains_key(&key) {
+            self.by_key.clear();
+        }
+        self.by_key.entry(key).or_insert(self.of_each).admit(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Instant = Instant::from_secs(1000);
+
+    fn mac(number: u32) -> MacAddr {
+        let [a, b, c, d] = number.to_be_bytes();
+        MacAddr([2, 0, a, b, c, d])
+    }
+
+    fn at(number: u32, port: u8) -> Origin {
+        Origin { mac: mac(number), port: Some(PortId(port)) }
+    }
+
+    #[test]
+    fn an_address_a_source_and_a_port_have_their_limits() {
+        let mut writes = Writes::new();
+        let mut renewals = |secs| {
+            let now = NOW + Duration::from_secs(secs);
+            (0..1000).filter(|_| writes.admit_known(now, Ipv4Addr::from(7))).count()
+        };
+        assert_eq!([0, 9, 10, 40].map(&mut renewals), [64, 0, 1, 3]);
+        let mut writes = Writes::new();
+        let mut changes = |numbers: core::ops::Range<u32>, port| {
+            numbers.filter(|number| writes.admit(NOW, at(number / 1000, port), false)).count()
+        };
+        assert_eq!(changes(0..1000, 1), 256, "of one MAC");
+        assert_eq!(changes(1000..10_000, 1), 256, "the rest of its port");
+        assert_eq!(changes(10_000..11_000, 2), 256, "another port");
+        assert!(
+            !writes.admit(NOW, at(10, 2), false) && writes.admit(NOW, at(10, 2), true),
+            "by a relay agent"
+        );
+    }
+
+    #[test]
+    fn forged_sources_are_bounded_by_their_port() {
+        let mut writes = Writes::new();
+        let admitted = (0..100_000).filter(|number| writes.admit(NOW, at(*number, 1), false)).count();
+        assert_eq!(admitted, 512);
+        assert!(writes.of_source.by_key.len() <= COUNTED_MAX);
+        assert!(writes.admit(NOW, at(1, 2), false));
+    }
+}

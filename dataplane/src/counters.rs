@@ -38,6 +38,9 @@ pub struct Counters {
     pub neighbor_changes: u64,
     /// Claims to a neighbour's address by another hardware address that were not believed.
     pub neighbor_claims_refused: u64,
+    /// Timers, notices, leases and configurations that the dataplane gave up because of a fault of its own; a frame that it
+    /// gives up is dropped as internal-error.
+    pub tasks_given_up: u64,
     #[serde(skip)]
     /// Frames dropped, by reason.
     pub drops: Drops,

@@ -33,7 +33,7 @@ pub struct Worker<P> {
     bindings: Cache<SharedBindings, Arc<Bindings>>,
     queries: Receiver<Query>,
     batch: Batch,
-    /// So many internal errors are the next to be logged.
+    /// So many frames and tasks given up are the next to be logged.
     internal_errors_due: u64,
 }
 
@@ -130,11 +130,12 @@ impl<P: Port> Worker<P> {
         ports.close(id, why, &mut |verdict, reason| dataplane.undeliverable(verdict, reason));
     }
 
-    /// Logs the number of frames lost to faults of the gateway itself, each time that it has doubled.
+    /// Logs the number of frames and tasks lost to faults of the gateway itself, each time that it has doubled.
     fn log_internal_errors(&mut self) {
-        let count = self.dataplane.counters().drops[DropReason::InternalError];
+        let counters = self.dataplane.counters();
+        let count = counters.drops[DropReason::InternalError] + counters.tasks_given_up;
         if count >= self.internal_errors_due {
-            error!("frames lost to internal errors: {count}; please report it with the log");
+            error!("frames and tasks lost to internal errors: {count}; please report it with the log");
             self.internal_errors_due = count.saturating_mul(2);
         }
     }

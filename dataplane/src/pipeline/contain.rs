@@ -1,12 +1,98 @@
-//! Panics for broken invariants, one frame at a time.
+//! Panics for broken invariants, one frame or task at a time.
 //!
 //! A stage that finds an invariant of the dataplane broken panics. Builds with debug assertions, and the simulation's
 //! tests with them, let the panic end the program, so that the fault is found. A release build, which routes an
 //! office, gives up the frame at hand as [`internal-error`](crate::DropReason::InternalError) and goes on with the next.
 //! Tables that were being changed may then lack an entry, which ends by its time-out or is made anew.
+//!
+//! The same goes for what a dataplane does besides deciding on frames: each [`Task`] is given up by itself, and counted
+//! as `tasks_given_up`. As whatever was due is due again at once, no timer is looked at for [`PAUSE`] then.
 
 use core::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use super::Dataplane;
+use crate::time::Instant;
+
+/// How long timers wait after a task was given up.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What a dataplane does besides deciding on frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    /// Ends flows that are due.
+    Flows,
+    /// Asks for neighbours, and gives up those that do not answer.
+    Neighbors,
+    /// Gives up fragments that are due.
+    Fragments,
+    /// Refuses unsolicited SYNs that are due.
+    Refusals,
+    /// Announces the gateway's addresses.
+    Announcements,
+    /// Takes in what another worker tells.
+    Notice,
+    /// Takes in who holds which address.
+    Bindings,
+    /// Takes in another configuration.
+    Configuration,
+}
+
+/// Whether panics are caught, and until when timers wait since one was.
+#[derive(Debug)]
+pub(super) struct Containment {
+    catches: bool,
+    paused_until: Instant,
+    /// The task that panics.
+    #[cfg(test)]
+    broken: Option<Task>,
+}
+
+impl Default for Containment {
+    fn default() -> Self {
+        Self {
+            catches: !cfg!(debug_assertions),
+            paused_until: Instant::ZERO,
+            #[cfg(test)]
+            broken: None,
+        }
+    }
+}
+
+impl Containment {
+    /// When that which is due at `due` can be looked at.
+    #[inline]
+    pub fn defer(&self, due: Instant) -> Instant {
+        due.max(self.paused_until)
+    }
+}
+
+impl Dataplane {
+    /// Has `task` done by `run`, or given up if that panics and panics are caught.
+    pub(super) fn contained(&mut self, now: Instant, task: Task, run: impl FnOnce(&mut Self)) {
+        let run = |dataplane: &mut Self| {
+            #[cfg(test)]
+            assert_ne!(dataplane.containment.broken, Some(task), "an invariant");
+            run(dataplane);
+        };
+        if !self.containment.catches {
+            run(self);
+        } else if catch_unwind(AssertUnwindSafe(|| run(self))).is_err() {
+            self.task_given_up(now, task);
+        }
+    }
+
+    #[cold]
+    fn task_given_up(&mut self, now: Instant, task: Task) {
+        // The task may have failed with one of the buffers in its hands.
+        self.reserve_frames();
+        self.counters.tasks_given_up += 1;
+        if !matches!(task, Task::Notice | Task::Bindings | Task::Configuration) {
+            self.containment.paused_until = now + PAUSE;
+        }
+    }
+}
 
 /// Gives each number of `range` to `step`, in order. Returns the number whose step has panicked, if the panic was
 /// caught; those behind it are then still to do.
@@ -38,14 +124,13 @@ mod tests {
     use core::convert::Infallible;
     use std::sync::Arc;
 
-    use super::super::{Context, Dataplane};
+    use super::super::Context;
     use super::*;
     use crate::DropReason;
     use crate::batch::{Batch, Frame, Ingress, Verdict};
     use crate::config::{Config, Filtering, Firewall, Inspection, Interface, Mode, Nat, Segment};
     use crate::port::PortId;
-    use crate::shard::Shard;
-    use crate::time::Instant;
+    use crate::shard::{Notice, Shard};
     use crate::wire::ethernet::MacAddr;
 
     fn config() -> Config {
@@ -83,6 +168,86 @@ mod tests {
         assert!(dataplane.counters.balances());
         for buffer in [&mut dataplane.released, &mut dataplane.gathered_frame] {
             assert!(buffer.buffer_mut().len() >= frame_capacity);
+        }
+    }
+
+    /// A dataplane with an address on the LAN that is to be announced, in which `broken` panics.
+    fn broken(broken: Task, is_caught: bool) -> Dataplane {
+        let mut config = config();
+        config.lan.address = Some(ipnet::Ipv4Net::new_assert([192, 168, 1, 1].into(), 24));
+        let shard = Shard::new(0, 2).expect("one of two");
+        let mut dataplane = Dataplane::new(Arc::new(config), shard, [1; 32], Instant::from_secs(10));
+        dataplane.containment =
+            Containment { catches: is_caught, broken: Some(broken), ..Containment::default() };
+        dataplane
+    }
+
+    /// Has `dataplane` do every task.
+    fn do_everything(dataplane: &mut Dataplane, now: Instant) -> usize {
+        let mut batch = Batch::new(dataplane.config.frame_len_max());
+        dataplane.handle_timeout(now, &mut batch);
+        let notice =
+            Notice::Station { segment: Segment::Lan, mac: MacAddr([2, 0, 0, 0, 0, 9]), port: PortId(0) };
+        dataplane.hear(now, 1, notice);
+        dataplane.set_bindings(now, Arc::default());
+        let config = Arc::clone(&dataplane.config);
+        dataplane.configure(now, config);
+        batch.output().iter().count()
+    }
+
+    const TASKS: [Task; 8] = [
+        Task::Flows,
+        Task::Neighbors,
+        Task::Fragments,
+        Task::Refusals,
+        Task::Announcements,
+        Task::Notice,
+        Task::Bindings,
+        Task::Configuration,
+    ];
+
+    #[test]
+    fn a_task_that_fails_is_given_up_alone_and_not_tried_again_at_once() {
+        for task in TASKS {
+            let mut now = Instant::from_secs(10);
+            let mut dataplane = broken(task, true);
+            let announced = do_everything(&mut dataplane, now);
+            assert_eq!(dataplane.counters.tasks_given_up, 1, "{task:?}");
+            assert_eq!(announced, usize::from(task != Task::Announcements), "{task:?}");
+            assert_eq!(dataplane.stations(now).count(), usize::from(task != Task::Notice), "{task:?}");
+            assert!(dataplane.counters.balances());
+            // What is due does not keep the worker busy.
+            let is_timer = !matches!(task, Task::Notice | Task::Bindings | Task::Configuration);
+            let due = dataplane.poll_timeout().expect("an announcement");
+            assert!(!is_timer || due >= now + PAUSE, "{task:?}");
+            dataplane.containment.broken = None;
+            now = now + Duration::from_secs(10);
+            assert_eq!(do_everything(&mut dataplane, now), 1, "{task:?}");
+            assert_eq!(dataplane.counters.tasks_given_up, 1, "{task:?}");
+        }
+    }
+
+    #[test]
+    fn a_build_with_debug_assertions_ends_with_a_task() {
+        for task in TASKS {
+            let mut dataplane = broken(task, false);
+            let ended =
+                catch_unwind(AssertUnwindSafe(|| do_everything(&mut dataplane, Instant::from_secs(10))));
+            assert!(ended.is_err(), "{task:?}");
+        }
+    }
+
+    #[test]
+    fn neighbours_that_fail_do_not_end_a_batch_of_frames() {
+        let now = Instant::from_secs(10);
+        let mut dataplane = broken(Task::Neighbors, true);
+        let mut batch = Batch::new(dataplane.config.frame_len_max());
+        let mut frame = Frame::with_capacity(dataplane.config.frame_len_max());
+        dataplane.neighbors.resolve(now, Segment::Lan, [192, 168, 1, 7].into(), &mut frame);
+        assert!(dataplane.neighbors.poll_timeout().is_some_and(|due| due <= now), "it is to be asked for");
+        for _ in 0..2 {
+            dataplane.process(now, &mut batch);
+            assert_eq!(dataplane.counters.tasks_given_up, 1, "not again at once");
         }
     }
 

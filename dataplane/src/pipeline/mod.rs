@@ -53,6 +53,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use self::arp::Announcements;
+use self::contain::{Containment, Task};
 use self::link::Links;
 use self::nat::Fate;
 use self::network::Networks;
@@ -124,6 +125,7 @@ pub struct Dataplane {
     unreachable: Vec<Quote>,
     alerts: Alerts,
     identifications: Identifications,
+    containment: Containment,
     rng: StdRng,
 }
 
@@ -186,6 +188,7 @@ impl Dataplane {
             unreachable: Vec::with_capacity(egress::UNREACHABLE_MAX),
             alerts: Alerts::new(),
             identifications: Identifications::new(shard, rng.random()),
+            containment: Containment::default(),
             gathered: (!shard.is_sole()).then(|| FragmentTracker::new(rng.random(), frame_capacity)),
             released: Frame::with_capacity(frame_capacity),
             gathered_frame: Frame::with_capacity(if shard.is_sole() { 0 } else { frame_capacity }),
@@ -204,6 +207,11 @@ impl Dataplane {
     /// Takes in another configuration as a whole. Flows that it still allows go on.
     pub fn configure(&mut self, now: Instant, config: Arc<Config>) {
         let old = core::mem::replace(&mut self.config, config);
+        self.contained(now, Task::Configuration, |dataplane| dataplane.follow_config(now, &old));
+    }
+
+    /// Brings the tables in line with the configuration, which was `old` before.
+    fn follow_config(&mut self, now: Instant, old: &Config) {
         self.networks = Networks::of_config(&self.config);
         self.routes = Routes::of_config(&self.config);
         self.links.configure(&self.config);
@@ -221,12 +229,15 @@ impl Dataplane {
 
     /// Takes in who holds which address of the LAN, from now on.
     pub fn set_bindings(&mut self, now: Instant, bindings: Arc<Bindings>) {
-        let (moved, refused) =
-            self.neighbors.follow_holders(now, Segment::Lan, |ip, known| bindings.station(now, ip, known));
-        // All workers do the same.
-        self.counters.neighbor_changes += if self.shard.is_first() { moved } else { 0 };
-        self.counters.neighbor_claims_refused += refused;
-        self.bindings = bindings;
+        // Whatever comes of it, the caller need not tell again.
+        self.bindings = Arc::clone(&bindings);
+        self.contained(now, Task::Bindings, |Self { neighbors, counters, shard, .. }| {
+            let holder = |ip, known| bindings.station(now, ip, known);
+            let (moved, refused) = neighbors.follow_holders(now, Segment::Lan, holder);
+            // All workers do the same.
+            counters.neighbor_changes += if shard.is_first() { moved } else { 0 };
+            counters.neighbor_claims_refused += refused;
+        });
     }
 
     /// Who holds which address of the LAN, as it was last told.
@@ -255,13 +266,14 @@ impl Dataplane {
             }
         }
         // A new neighbour is asked for at once.
-        if self.neighbors.poll_timeout().is_some_and(|due| due <= now) {
-            self.neighbor_timeout(&mut cx);
+        if self.neighbors.poll_timeout().is_some_and(|due| self.containment.defer(due) <= now) {
+            self.contained(now, Task::Neighbors, |dataplane| dataplane.neighbor_timeout(&mut cx));
         }
         debug_assert!(self.counters.balances(), "{:?}", self.counters);
     }
 
-    /// When [`Dataplane::handle_timeout`] wants to be called; `None` if nothing is going on.
+    /// When [`Dataplane::handle_timeout`] wants to be called; `None` if nothing is going on. After a fault of its own
+    /// not for a moment.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let [lan, wan] = self.announcements.map(|announcement| announcement.due);
         let timeouts = [
@@ -273,18 +285,18 @@ impl Dataplane {
             lan,
             wan,
         ];
-        timeouts.into_iter().flatten().min()
+        timeouts.into_iter().flatten().min().map(|due| self.containment.defer(due))
     }
 
     /// Does what is due. `batch`, which has no frames received, takes what is to be sent.
     pub fn handle_timeout(&mut self, now: Instant, batch: &mut Batch) {
         let (_, spare, output) = batch.split();
         let mut cx = Context::new(now, output, spare);
-        self.flows.handle_timeout(now);
-        self.neighbor_timeout(&mut cx);
-        self.fragment_timeout(now);
-        self.refusal_timeout(&mut cx);
-        self.announcement_timeout(&mut cx);
+        self.contained(now, Task::Flows, |dataplane| dataplane.flows.handle_timeout(now));
+        self.contained(now, Task::Neighbors, |dataplane| dataplane.neighbor_timeout(&mut cx));
+        self.contained(now, Task::Fragments, |dataplane| dataplane.fragment_timeout(now));
+        self.contained(now, Task::Refusals, |dataplane| dataplane.refusal_timeout(&mut cx));
+        self.contained(now, Task::Announcements, |dataplane| dataplane.announcement_timeout(&mut cx));
         debug_assert!(self.counters.balances(), "{:?}", self.counters);
     }
 
@@ -313,10 +325,10 @@ impl Dataplane {
 
     /// Takes in a notice of the worker `from`.
     pub fn hear(&mut self, now: Instant, from: u8, notice: Notice) {
-        match notice {
-            Notice::HostFlows(host) => self.flows.hear(from, host),
-            Notice::Station { segment, mac, port } => self.links.hear(now, segment, mac, port),
-        }
+        self.contained(now, Task::Notice, |Self { flows, links, .. }| match notice {
+            Notice::HostFlows(host) => flows.hear(from, host),
+            Notice::Station { segment, mac, port } => links.hear(now, segment, mac, port),
+        });
     }
 
     /// All flows.

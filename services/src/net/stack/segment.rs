@@ -106,7 +106,8 @@ pub(super) fn cookie_answer(
     packet(local, remote, &repr)
 }
 
-fn empty(from: SocketAddrV4, to: SocketAddrV4) -> TcpRepr<'static> {
+/// A segment without anything in it.
+pub(super) fn empty(from: SocketAddrV4, to: SocketAddrV4) -> TcpRepr<'static> {
     TcpRepr {
         src_port: from.port(),
         dst_port: to.port(),
@@ -124,7 +125,7 @@ fn empty(from: SocketAddrV4, to: SocketAddrV4) -> TcpRepr<'static> {
 }
 
 /// The IPv4 packet with `tcp` in it.
-fn packet(from: SocketAddrV4, to: SocketAddrV4, tcp: &TcpRepr<'_>) -> Vec<u8> {
+pub(super) fn packet(from: SocketAddrV4, to: SocketAddrV4, tcp: &TcpRepr<'_>) -> Vec<u8> {
     let checksums = ChecksumCapabilities::default();
     let ip = Ipv4Repr {
         src_addr: *from.ip(),

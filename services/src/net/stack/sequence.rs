@@ -116,53 +116,33 @@ fn find_option<T>(mut options: &[u8], read: impl Fn(TcpOption<'_>) -> Option<T>)
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, SocketAddrV4};
 
-    use smoltcp::phy::ChecksumCapabilities;
-    use smoltcp::wire::{IPV4_HEADER_LEN, IpProtocol, Ipv4Repr, TcpControl, TcpRepr};
+    use smoltcp::wire::{IPV4_HEADER_LEN, TcpControl, TcpRepr};
 
+    use super::super::segment;
     use super::*;
 
-    const ENDS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2)];
-    const EMPTY: TcpRepr<'_> = TcpRepr {
-        src_port: 1,
-        dst_port: 2,
-        control: TcpControl::None,
-        seq_number: TcpSeqNumber(0),
-        ack_number: Some(TcpSeqNumber(0)),
-        window_len: 0,
-        window_scale: None,
-        max_seg_size: None,
-        sack_permitted: false,
-        sack_ranges: [None; 3],
-        timestamp: None,
-        payload: &[],
-    };
+    const ENDS: [SocketAddrV4; 2] =
+        [SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 1), SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), 2)];
+
+    fn acknowledgement() -> TcpRepr<'static> {
+        TcpRepr { ack_number: Some(TcpSeqNumber(0)), ..segment::empty(ENDS[0], ENDS[1]) }
+    }
 
     /// The IPv4 packet with `tcp` in it.
     fn packet(tcp: &TcpRepr<'_>) -> Vec<u8> {
-        let checksums = ChecksumCapabilities::default();
-        let [source, destination] = ENDS;
-        let ip = Ipv4Repr {
-            src_addr: source,
-            dst_addr: destination,
-            next_header: IpProtocol::Tcp,
-            payload_len: tcp.buffer_len(),
-            hop_limit: 64,
-        };
-        let mut bytes = vec![0; IPV4_HEADER_LEN + tcp.buffer_len()];
-        ip.emit(&mut Ipv4Packet::new_unchecked(&mut bytes[..]), &checksums);
-        let mut segment = TcpPacket::new_unchecked(&mut bytes[IPV4_HEADER_LEN..]);
-        tcp.emit(&mut segment, &source.into(), &destination.into(), &checksums);
-        bytes
+        segment::packet(ENDS[0], ENDS[1], tcp)
     }
 
     /// The sequence number that a segment leaves with.
     fn sent(sequence: &mut Sequence, seq_number: i32, payload: &[u8]) -> i32 {
-        let mut bytes = packet(&TcpRepr { seq_number: TcpSeqNumber(seq_number), payload, ..EMPTY });
+        let mut bytes =
+            packet(&TcpRepr { seq_number: TcpSeqNumber(seq_number), payload, ..acknowledgement() });
         sequence.correct(&mut bytes);
         let segment = TcpPacket::new_checked(&bytes[IPV4_HEADER_LEN..]).expect("well-formed");
-        assert!(segment.verify_checksum(&ENDS[0].into(), &ENDS[1].into()));
+        let [source, destination] = ENDS.map(|end| IpAddress::Ipv4(*end.ip()));
+        assert!(segment.verify_checksum(&source, &destination));
         segment.seq_number().0
     }
 
@@ -193,7 +173,7 @@ mod tests {
             let next = own.wrapping_add(41);
             assert_eq!(sent(&mut sequence, own.wrapping_add(1), &[]), wire.wrapping_add(41));
             let ack_number = Some(TcpSeqNumber(wire.wrapping_add(41)));
-            let received = packet(&TcpRepr { ack_number, ..EMPTY });
+            let received = packet(&TcpRepr { ack_number, ..acknowledgement() });
             let unshifted = sequence.unshift(&received).unwrap_or(received);
             let segment = TcpPacket::new_unchecked(&unshifted[IPV4_HEADER_LEN..]);
             assert_eq!(segment.ack_number(), TcpSeqNumber(next));
@@ -212,10 +192,11 @@ mod tests {
     #[test]
     fn an_octet_beyond_the_window_does_not_count() {
         let mut sequence = Sequence::default();
-        let syn = TcpRepr { control: TcpControl::Syn, window_scale: Some(2), window_len: 5, ..EMPTY };
+        let syn =
+            TcpRepr { control: TcpControl::Syn, window_scale: Some(2), window_len: 5, ..acknowledgement() };
         received(&mut sequence, &syn);
         assert_eq!(sequence.limit, Some(TcpSeqNumber(5)));
-        received(&mut sequence, &TcpRepr { window_len: 25, ..EMPTY });
+        received(&mut sequence, &TcpRepr { window_len: 25, ..acknowledgement() });
         assert_eq!(sequence.limit, Some(TcpSeqNumber(100)));
         sent(&mut sequence, 0, &[0; 100]);
         sent(&mut sequence, 100, &[0]);

@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType, PacketBuilder, TcpHeader};
-use gatepost_dataplane::wire::tcp::Flags;
-use gatepost_dataplane::{MacAddr, PortId};
+use gatepost_ground::wire::tcp::Flags;
+use gatepost_ground::{MacAddr, PortId};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;

@@ -23,18 +23,17 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use gatepost_dataplane::config::{Mode, Segment};
+use gatepost_dataplane::Shard;
+use gatepost_dataplane::config::Mode;
 use gatepost_dataplane::flow::{
     Client, Direction, Egress, Endpoint, FlowKey, FlowTable, NewFlow, Packet, Source, Transport,
 };
 use gatepost_dataplane::nat::Timeouts;
 use gatepost_dataplane::nat::rewrite::{self, Coverage};
 use gatepost_dataplane::route::Routes;
-use gatepost_dataplane::wire::checksum;
-use gatepost_dataplane::wire::ethernet;
-use gatepost_dataplane::wire::ipv4;
-use gatepost_dataplane::wire::tcp::{self, Flags};
-use gatepost_dataplane::{Instant, Shard};
+use gatepost_ground::wire::tcp::{self, Flags};
+use gatepost_ground::wire::{checksum, ethernet, ipv4};
+use gatepost_ground::{Instant, Segment};
 
 use self::frames::{Connection, Frames, HOSTS, Prepared, between_hosts, host};
 use self::office::{GATEWAY_WAN, LAN_PORTS, Office, config};

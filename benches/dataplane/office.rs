@@ -5,9 +5,10 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatepost_dataplane::config::{Config, Filtering, Firewall, Inspection, Interface, Mode, Nat, Segment};
-use gatepost_dataplane::wire::tcp::Flags;
-use gatepost_dataplane::{Batch, Dataplane, Ingress, Instant, MacAddr, PortId, Shard};
+use gatepost_dataplane::config::{Config, Filtering, Firewall, Inspection, Interface, Mode, Nat};
+use gatepost_dataplane::{Batch, Dataplane, Ingress, Shard};
+use gatepost_ground::wire::tcp::Flags;
+use gatepost_ground::{Instant, MacAddr, PortId, Segment};
 use ipnet::Ipv4Net;
 
 use crate::frames::{Connection, Frames, Prepared, greetings, isp};

@@ -6,9 +6,9 @@
 use core::fmt;
 use std::collections::VecDeque;
 
-use crate::icmp_error::RateLimit;
+use gatepost_ground::{Instant, RateLimit};
+
 use crate::neighbor::Claim;
-use crate::time::Instant;
 
 /// Something that an administrator should hear of. Its text is a sentence without a full stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,9 +83,9 @@ impl Alerts {
 
 #[cfg(test)]
 mod tests {
+    use gatepost_ground::{MacAddr, Segment};
+
     use super::*;
-    use crate::config::Segment;
-    use crate::wire::ethernet::MacAddr;
 
     const CLAIM: Claim = Claim {
         segment: Segment::Wan,

@@ -8,19 +8,17 @@
 //! worker, joins the frames received.
 //!
 //! The buffers are as long as the usual frames and lie close together. A frame that is longer, above all
-//! a super-frame (see [`offload`](crate::offload)), gets one of few large buffers in exchange, so that a
+//! a super-frame (see [`offload`](gatepost_ground::offload)), gets one of few large buffers in exchange, so that a
 //! batch holds about half a megabyte at most whatever arrives, and memory is touched only by what
 //! needs it. [`Batch::clear`] puts everything in its place again.
 
 use core::mem;
 
-use crate::config::Segment;
+use gatepost_ground::offload::FRAME_LEN_MAX;
+use gatepost_ground::{Frame, Offload, PortId, PortSet, Segment};
+
 use crate::drop_reason::DropReason;
-use crate::offload::{FRAME_LEN_MAX, Offload, Segments};
-use crate::port::{PortId, PortSet};
 use crate::shard::Taken;
-use crate::wire::ethernet::{EtherType, Header};
-use crate::wire::vlan::Tag;
 
 /// Where a frame came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,111 +75,6 @@ pub enum Verdict {
     Drop(DropReason),
     /// Another worker's: it is to get the frame with the slot's [`Ingress`], both as they are now.
     HandOver(u8),
-}
-
-/// An Ethernet frame in a buffer of fixed capacity.
-#[derive(Clone, Debug)]
-pub struct Frame {
-    buffer: Box<[u8]>,
-    len: usize,
-    offload: Offload,
-}
-
-impl Frame {
-    /// An empty frame that can hold `capacity` octets.
-    pub fn with_capacity(capacity: usize) -> Self {
-        Self { buffer: vec![0; capacity].into_boxed_slice(), len: 0, offload: Offload::None }
-    }
-
-    /// The octets of the frame, from the destination's MAC on, without FCS.
-    pub fn bytes(&self) -> &[u8] {
-        &self.buffer[..self.len]
-    }
-
-    /// The octets of the frame, to rewrite.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer[..self.len]
-    }
-
-    /// The whole buffer, to fill; [`Frame::set_len`] then says how much of it counts.
-    pub fn buffer_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer
-    }
-
-    /// Sets the length, cut to the capacity.
-    pub fn set_len(&mut self, len: usize) {
-        self.len = len.min(self.buffer.len());
-    }
-
-    /// What the frame leaves to do.
-    #[inline]
-    pub fn offload(&self) -> Offload {
-        self.offload
-    }
-
-    /// Sets what the frame leaves to do.
-    pub fn set_offload(&mut self, offload: Offload) {
-        self.offload = offload;
-    }
-
-    /// The frames to make of this one, with nothing left to do.
-    pub fn segments(&self) -> Segments<'_> {
-        Segments::new(self.bytes(), self.offload)
-    }
-
-    /// The size of the longest frame to make of this one, in octets.
-    #[inline]
-    pub(crate) fn segment_len_max(&self) -> usize {
-        self.offload.frame_len_max(self.bytes())
-    }
-
-    /// Completes the checksum of a frame that is none of many.
-    pub(crate) fn complete_checksum(&mut self) {
-        if let Offload::Checksum(partial) = self.offload {
-            partial.complete(self.bytes_mut());
-            self.offload = Offload::None;
-        }
-    }
-
-    /// Takes off the first VLAN tag of a frame that has one. `false`, and the frame as it was, if what the frame leaves
-    /// to do begins in the tag.
-    pub(crate) fn remove_tag(&mut self) -> bool {
-        let Some(offload) = self.offload.without_tag() else { return false };
-        // The EtherType in the tag takes the place of the one that announced the tag.
-        let announced_at = Header::LEN - size_of::<EtherType>();
-        self.bytes_mut().copy_within(announced_at + Tag::LEN.., announced_at);
-        (self.len, self.offload) = (self.len - Tag::LEN, offload);
-        true
-    }
-
-    /// Gives the frame a buffer of `capacity` octets, unless its own holds as much.
-    pub(crate) fn reserve(&mut self, capacity: usize) {
-        if self.buffer.len() < capacity {
-            let mut larger = Self::with_capacity(capacity);
-            self.give_to(&mut larger);
-            *self = larger;
-        }
-    }
-
-    /// Gives the frame over to `other`, and is empty then: by copying if the buffers have different
-    /// capacities and it fits, else by exchanging them.
-    pub(crate) fn give_to(&mut self, other: &mut Self) {
-        let capacity = other.buffer.len();
-        if capacity != self.buffer.len() && capacity >= self.len {
-            other.buffer[..self.len].copy_from_slice(self.bytes());
-            (other.len, other.offload) = (self.len, self.offload);
-        } else {
-            mem::swap(self, other);
-        }
-        (self.len, self.offload) = (0, Offload::None);
-    }
-}
-
-impl Default for Frame {
-    /// An empty frame that can hold nothing.
-    fn default() -> Self {
-        Self::with_capacity(0)
-    }
 }
 
 /// Frames that the dataplane made itself, each with the ports it goes out of.
@@ -297,10 +190,10 @@ pub struct Batch {
     len: usize,
     output: Output,
     frame_capacity: usize,
-    /// The large buffers that no frame has.
-    large: Vec<Box<[u8]>>,
-    /// The usual buffers of those frames that have a large one.
-    replaced: Vec<Box<[u8]>>,
+    /// The large buffers that no slot has.
+    large: Vec<Frame>,
+    /// The usual buffers of those slots that have a large one.
+    replaced: Vec<Frame>,
 }
 
 impl Batch {
@@ -359,12 +252,12 @@ impl Batch {
         let (Some(slot), Some(large)) = (self.slots.get_mut(self.len), self.large.last_mut()) else {
             return Ok(false);
         };
-        let usual = &mut slot.frame.buffer;
-        let (beginning, rest) = large.split_at_mut(usual.len());
+        let usual = slot.frame.buffer_mut();
+        let (beginning, rest) = large.buffer_mut().split_at_mut(usual.len());
         let (len, offload) = read(usual, rest)?;
         if len > usual.len() {
             beginning.copy_from_slice(usual);
-            mem::swap(usual, large);
+            mem::swap(&mut slot.frame, large);
             self.replaced.extend(self.large.pop());
         }
         slot.frame.set_len(len);
@@ -414,10 +307,10 @@ impl Batch {
         let received = slots[..*len].iter_mut().map(|slot| &mut slot.frame);
         let made = output.frames[..output.len].iter_mut().map(|(_, frame)| frame);
         for frame in received.chain(made) {
-            if frame.buffer.len() != *frame_capacity {
-                let usual = replaced.pop().unwrap_or_else(|| Frame::with_capacity(*frame_capacity).buffer);
-                let other = mem::replace(&mut frame.buffer, usual);
-                large.extend(Some(other).filter(|buffer| buffer.len() == FRAME_LEN_MAX));
+            if frame.capacity() != *frame_capacity {
+                let usual = replaced.pop().unwrap_or_else(|| Frame::with_capacity(*frame_capacity));
+                let other = mem::replace(frame, usual);
+                large.extend(Some(other).filter(|frame| frame.capacity() == FRAME_LEN_MAX));
             }
         }
         // Frames that wait took large buffers with them, and those that waited bring them back.
@@ -429,8 +322,8 @@ impl Batch {
 }
 
 /// A buffer for the longest frame; its memory is the operating system's until it is written to.
-fn large_buffer() -> Box<[u8]> {
-    vec![0; FRAME_LEN_MAX].into_boxed_slice()
+fn large_buffer() -> Frame {
+    Frame::with_capacity(FRAME_LEN_MAX)
 }
 
 #[cfg(test)]
@@ -502,19 +395,6 @@ mod tests {
         assert_eq!((slot.frame.bytes().len(), batch.slots().len()), (2, Batch::FRAMES_MAX));
     }
 
-    #[test]
-    fn buffers_of_different_capacity_are_exchanged_only_if_they_must() {
-        let (mut small, mut large) = (Frame::with_capacity(8), Frame::with_capacity(16));
-        small.set_len(5);
-        small.give_to(&mut large);
-        assert_eq!((small.bytes().len(), large.bytes().len()), (0, 5));
-        assert_eq!((large.buffer_mut().len(), small.buffer_mut().len()), (16, 8));
-        large.set_len(9);
-        large.give_to(&mut small);
-        assert_eq!((large.buffer_mut().len(), small.buffer_mut().len()), (8, 16));
-        assert_eq!((large.bytes().len(), small.bytes().len()), (0, 9));
-    }
-
     /// Receives a frame of `len` octets as a port that takes long ones.
     fn receive_long(batch: &mut Batch, len: usize) -> bool {
         let read = |buffer: &mut [u8], rest: &mut [u8]| {
@@ -553,7 +433,7 @@ mod tests {
             let (received, _, _) = batch.split();
             received[0].frame.give_to(&mut held);
             batch.clear();
-            assert!(batch.slots.iter().all(|slot| slot.frame.buffer.len() == 64));
+            assert!(batch.slots.iter().all(|slot| slot.frame.capacity() == 64));
 
             let (_, _, output) = batch.split();
             assert_eq!(held.bytes(), [&[1; 64][..], &[2]].concat());
@@ -565,8 +445,8 @@ mod tests {
             assert!(spare.add(Ingress::Host, Verdict::Local(LocalClass::Stack), &mut held));
             batch.clear();
             assert_eq!(batch.large.len(), Batch::LARGE_FRAMES_MAX);
-            assert!(batch.slots.iter().all(|slot| slot.frame.buffer.len() == 64));
-            assert!(batch.output.frames.iter().all(|(_, frame)| frame.buffer.len() == 64));
+            assert!(batch.slots.iter().all(|slot| slot.frame.capacity() == 64));
+            assert!(batch.output.frames.iter().all(|(_, frame)| frame.capacity() == 64));
         }
     }
 }

@@ -5,8 +5,7 @@
 
 use core::net::Ipv4Addr;
 
-use crate::time::Instant;
-use crate::wire::ethernet::MacAddr;
+use gatepost_ground::{Instant, MacAddr};
 
 /// An address and the hardware addresses of the client that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

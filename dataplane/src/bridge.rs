@@ -17,10 +17,7 @@
 use core::time::Duration;
 
 use ahash::RandomState;
-
-use crate::port::PortId;
-use crate::time::Instant;
-use crate::wire::ethernet::MacAddr;
+use gatepost_ground::{Instant, MacAddr, PortId};
 
 /// The stations of one segment.
 #[derive(Debug)]

@@ -3,12 +3,10 @@
 use core::net::Ipv4Addr;
 use core::ops::RangeInclusive;
 
+use gatepost_ground::wire::vlan::Tag;
+use gatepost_ground::wire::{Protocol, ethernet};
+use gatepost_ground::{MacAddr, PortId, PortSet, Segment};
 use ipnet::Ipv4Net;
-
-use crate::port::{PortId, PortSet};
-use crate::wire::ethernet::{self, MacAddr};
-use crate::wire::ipv4::Protocol;
-use crate::wire::vlan::Tag;
 
 /// The whole configuration of a [`Dataplane`](crate::Dataplane).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,25 +82,6 @@ impl Mode {
     /// Whether the LAN hides behind the WAN address.
     pub const fn translates(self) -> bool {
         matches!(self, Self::Nat | Self::NatDmz)
-    }
-}
-
-/// One of the two Ethernet segments between which the gateway stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Segment {
-    /// The office's side.
-    Lan,
-    /// The internet's side.
-    Wan,
-}
-
-impl Segment {
-    /// The segment's name, as configuration and reports have it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Lan => "lan",
-            Self::Wan => "wan",
-        }
     }
 }
 

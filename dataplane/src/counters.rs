@@ -3,7 +3,7 @@
 use crate::batch::Verdict;
 use crate::drop_reason::{DropReason, Drops};
 
-crate::counters! {
+gatepost_ground::counters! {
 /// What one dataplane counted since it began, or several did.
 ///
 /// For every frame handed in, at every moment:
@@ -119,9 +119,10 @@ impl Counters {
 
 #[cfg(test)]
 mod tests {
+    use gatepost_ground::PortId;
+
     use super::*;
     use crate::batch::LocalClass;
-    use crate::port::PortId;
 
     #[test]
     fn every_verdict_keeps_the_balance() {

@@ -1,10 +1,9 @@
 //! IPv4 fragments: cutting packets that are too big, and keeping the pieces of others together.
 //! (RFC 791 section 3.2, RFC 4787 section 11)
 
-use crate::wire::Malformed;
-use crate::wire::checksum;
-use crate::wire::ipv4::{self, Header};
-use crate::wire::options::Options;
+use gatepost_ground::wire::ipv4::{self, Header};
+use gatepost_ground::wire::options::Options;
+use gatepost_ground::wire::{Malformed, checksum};
 
 mod tracker;
 
@@ -136,10 +135,10 @@ impl Head {
 mod tests {
     use core::net::Ipv4Addr;
 
+    use gatepost_ground::wire::Protocol;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::ipv4::Protocol;
 
     const SOURCE: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 20);
     const DESTINATION: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);

@@ -7,7 +7,7 @@
 
 use core::mem;
 
-use crate::batch::Frame;
+use gatepost_ground::Frame;
 
 /// The buffers, and a note `T` with each frame held.
 #[derive(Debug)]

@@ -12,6 +12,8 @@
 //!                                                                                                    host stack
 //! ```
 //!
+//! Types that the other crates speak in too (frames, instants, wire formats) are in [`gatepost_ground`].
+//!
 //! In steady state `process` allocates nothing, reads no clock and makes no system call. Several
 //! dataplanes can run side by side, one per worker thread, each with its [`Shard`] of the work: none
 //! shares state with another, and what they have to tell each other the caller carries.
@@ -21,10 +23,8 @@ pub mod batch;
 pub mod binding;
 pub mod bridge;
 pub mod config;
-mod counted;
 pub mod counters;
 pub mod drop_reason;
-pub mod echo_limit;
 pub mod firewall;
 pub mod flow;
 pub mod fragment;
@@ -32,21 +32,13 @@ mod hold;
 pub mod icmp_error;
 pub mod nat;
 pub mod neighbor;
-pub mod offload;
 pub mod pipeline;
-pub mod port;
 pub mod route;
 pub mod shard;
-pub mod time;
-pub mod wire;
 
-pub use batch::{Batch, Frame, Ingress, LocalClass, Output, Verdict};
+pub use batch::{Batch, Ingress, LocalClass, Output, Verdict};
 pub use config::Config;
 pub use counters::Counters;
 pub use drop_reason::DropReason;
-pub use offload::Offload;
 pub use pipeline::{Dataplane, FlowInfo};
-pub use port::{PortId, PortSet};
 pub use shard::{Notice, Shard};
-pub use time::Instant;
-pub use wire::ethernet::MacAddr;

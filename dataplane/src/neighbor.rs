@@ -65,13 +65,10 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use ahash::RandomState;
+use gatepost_ground::wire::arp;
+use gatepost_ground::{Frame, Instant, MacAddr, Segment};
 
-use crate::batch::Frame;
-use crate::config::Segment;
 use crate::hold::FramePool;
-use crate::time::Instant;
-use crate::wire::arp;
-use crate::wire::ethernet::MacAddr;
 
 mod entry;
 

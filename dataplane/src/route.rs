@@ -2,9 +2,10 @@
 
 use core::net::Ipv4Addr;
 
+use gatepost_ground::Segment;
 use ipnet::Ipv4Net;
 
-use crate::config::{Config, Interface, Mode, Segment};
+use crate::config::{Config, Interface, Mode};
 
 /// The way to a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,11 +81,11 @@ impl From<(Ipv4Net, Route)> for Entry {
 
 #[cfg(test)]
 mod tests {
+    use gatepost_ground::MacAddr;
     use proptest::prelude::*;
 
     use super::*;
     use crate::config::{Filtering, Firewall, Nat};
-    use crate::wire::ethernet::MacAddr;
 
     const LAN: Route = Route { segment: Segment::Lan, gateway: None };
     const WAN: Route = Route { segment: Segment::Wan, gateway: None };

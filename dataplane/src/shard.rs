@@ -31,16 +31,15 @@
 use core::net::Ipv4Addr;
 
 use ahash::RandomState;
+use gatepost_ground::wire::Protocol;
+use gatepost_ground::{MacAddr, PortId, Segment};
 
 use crate::batch::Ingress;
-use crate::config::{Firewall, Segment};
+use crate::config::Firewall;
 use crate::firewall::{Claim, claim, external_port, hairpin_target, target};
 use crate::flow::{Endpoint, FlowKey, Quota};
 use crate::fragment::FragmentKey;
 use crate::icmp_error::IcmpError;
-use crate::port::PortId;
-use crate::wire::ethernet::MacAddr;
-use crate::wire::ipv4::Protocol;
 
 /// One dataplane's place among those of a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

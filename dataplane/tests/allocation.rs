@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use common::*;
 use gatepost_dataplane::config::Mode;
-use gatepost_dataplane::wire::ipv4::Protocol;
-use gatepost_dataplane::{Batch, Dataplane, Ingress, Instant, MacAddr, PortId, Shard, Verdict};
+use gatepost_dataplane::{Batch, Dataplane, Ingress, Shard, Verdict};
+use gatepost_ground::wire::Protocol;
+use gatepost_ground::{Instant, MacAddr, PortId};
 
 struct Counting;
 

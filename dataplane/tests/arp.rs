@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use common::*;
 use gatepost_dataplane::alert::Alert;
-use gatepost_dataplane::config::{Mode, Segment};
+use gatepost_dataplane::config::Mode;
 use gatepost_dataplane::neighbor::Claim;
-use gatepost_dataplane::{DropReason, LocalClass, MacAddr, Verdict};
+use gatepost_dataplane::{DropReason, LocalClass, Verdict};
+use gatepost_ground::{MacAddr, Segment};
 
 /// The operation of an ARP frame, and its sender's and its target's protocol address.
 fn fields(frame: &Sent) -> (u16, Ipv4Addr, Ipv4Addr) {

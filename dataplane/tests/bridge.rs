@@ -5,8 +5,9 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use gatepost_dataplane::config::{Mode, Segment};
-use gatepost_dataplane::{DropReason, Ingress, MacAddr, PortSet, Verdict};
+use gatepost_dataplane::config::Mode;
+use gatepost_dataplane::{DropReason, Ingress, Verdict};
+use gatepost_ground::{MacAddr, PortSet, Segment};
 
 /// A frame in a protocol that the gateway does not speak.
 fn frame(from: MacAddr, to: MacAddr) -> Vec<u8> {

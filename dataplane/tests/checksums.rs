@@ -4,8 +4,9 @@ mod common;
 
 use common::*;
 use gatepost_dataplane::config::Mode;
-use gatepost_dataplane::offload::Partial;
-use gatepost_dataplane::{DropReason, Offload, PortId, Verdict};
+use gatepost_dataplane::{DropReason, Verdict};
+use gatepost_ground::offload::Partial;
+use gatepost_ground::{Offload, PortId};
 
 const TRANSPORT: usize = 34;
 

@@ -5,9 +5,10 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use gatepost_dataplane::config::{Mode, Segment};
-use gatepost_dataplane::wire::ipv4::Protocol;
+use gatepost_dataplane::config::Mode;
 use gatepost_dataplane::{DropReason, Verdict};
+use gatepost_ground::Segment;
+use gatepost_ground::wire::Protocol;
 
 const OTHER_WAN: std::net::Ipv4Addr = std::net::Ipv4Addr::new(203, 0, 113, 77);
 

@@ -8,7 +8,8 @@ use common::*;
 use gatepost_dataplane::batch::LocalClass;
 use gatepost_dataplane::binding::Binding;
 use gatepost_dataplane::config::Mode;
-use gatepost_dataplane::{DropReason, MacAddr, Verdict};
+use gatepost_dataplane::{DropReason, Verdict};
+use gatepost_ground::MacAddr;
 
 const STACK: Verdict = Verdict::Local(LocalClass::Stack);
 

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use common::*;
 use gatepost_dataplane::DropReason;
 use gatepost_dataplane::config::{Config, Mode, WanService};
-use gatepost_dataplane::wire::ipv4::Protocol;
+use gatepost_ground::wire::Protocol;
 
 fn office() -> Config {
     let mut config = config(Mode::NatDmz);

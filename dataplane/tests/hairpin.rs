@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use gatepost_dataplane::config::{Filtering, Mode, WanService};
-use gatepost_dataplane::wire::ipv4::Protocol;
+use gatepost_ground::wire::Protocol;
 
 /// RFC 4787, REQ-9a: Hairpin source is external.
 #[test]

@@ -8,8 +8,8 @@ use std::net::Ipv4Addr;
 use common::*;
 use gatepost_dataplane::DropReason::{self, *};
 use gatepost_dataplane::config::{Config, Mode};
-use gatepost_dataplane::wire::ipv4::Protocol;
-use gatepost_dataplane::wire::transport::fill_checksum;
+use gatepost_ground::wire::Protocol;
+use gatepost_ground::wire::transport::fill_checksum;
 
 /// Behind everything that can let something in.
 fn office() -> Config {

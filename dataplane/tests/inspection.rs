@@ -9,7 +9,8 @@ use common::*;
 use gatepost_dataplane::alert::Alert;
 use gatepost_dataplane::binding::Binding;
 use gatepost_dataplane::config::{Inspection, Mode};
-use gatepost_dataplane::{DropReason, Instant, MacAddr, Verdict};
+use gatepost_dataplane::{DropReason, Verdict};
+use gatepost_ground::{Instant, MacAddr};
 
 /// A machine at the other port than its victim.
 const FORGER: Host = Host { port: LAN1, mac: MacAddr([2, 0, 0, 0, 6, 6]), address: ALICE.address };

@@ -5,9 +5,10 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use gatepost_dataplane::config::{Config, Mode, Segment, WanService};
-use gatepost_dataplane::wire::ipv4::Protocol;
+use gatepost_dataplane::config::{Config, Mode, WanService};
 use gatepost_dataplane::{Ingress, Verdict};
+use gatepost_ground::Segment;
+use gatepost_ground::wire::Protocol;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use common::*;
 use gatepost_dataplane::config::Mode;
-use gatepost_dataplane::wire::ipv4::Protocol;
-use gatepost_dataplane::{DropReason, LocalClass, MacAddr, PortSet, Verdict};
+use gatepost_dataplane::{DropReason, LocalClass, Verdict};
+use gatepost_ground::wire::Protocol;
+use gatepost_ground::{MacAddr, PortSet};
 
 const NOBODY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 const BROADCAST: Ipv4Addr = Ipv4Addr::BROADCAST;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::*;
 use gatepost_dataplane::DropReason;
 use gatepost_dataplane::config::Mode;
-use gatepost_dataplane::wire::ipv4::Protocol;
+use gatepost_ground::wire::Protocol;
 
 const PORT_UNREACHABLE: (u8, u8) = (3, 3);
 const FRAGMENTATION_NEEDED: (u8, u8) = (3, 4);

@@ -6,9 +6,10 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use common::*;
+use gatepost_dataplane::DropReason;
 use gatepost_dataplane::config::{Filtering, Mode};
-use gatepost_dataplane::wire::ipv4::Protocol;
-use gatepost_dataplane::{DropReason, MacAddr};
+use gatepost_ground::MacAddr;
+use gatepost_ground::wire::Protocol;
 
 /// Sends a datagram outwards and returns the port that it got on the WAN address.
 #[track_caller]

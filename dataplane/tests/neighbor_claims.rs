@@ -6,11 +6,12 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use common::*;
+use gatepost_dataplane::Verdict;
 use gatepost_dataplane::alert::Alert;
 use gatepost_dataplane::binding::{Binding, Bindings};
-use gatepost_dataplane::config::{Mode, Segment};
+use gatepost_dataplane::config::Mode;
 use gatepost_dataplane::neighbor::Claim;
-use gatepost_dataplane::{Instant, MacAddr, Verdict};
+use gatepost_ground::{Instant, MacAddr, Segment};
 
 /// A machine at the port of `victim` that says that it has its address.
 fn thief(victim: Host) -> Host {

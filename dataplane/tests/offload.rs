@@ -12,10 +12,11 @@ use std::time::Duration;
 use common::*;
 use etherparse::{IpNumber, Ipv4Header, PacketBuilder, TcpHeader, TcpOptionElement, UdpHeader};
 use gatepost_dataplane::config::{Config, Mode, WanService};
-use gatepost_dataplane::offload::{Partial, SEGMENTS_MAX, SegmentKind, Segmentation, Segments};
-use gatepost_dataplane::wire::ipv4::Protocol;
-use gatepost_dataplane::wire::transport::fill_checksum;
-use gatepost_dataplane::{DropReason, MacAddr, Offload, Verdict};
+use gatepost_dataplane::{DropReason, Verdict};
+use gatepost_ground::offload::{Partial, SEGMENTS_MAX, SegmentKind, Segmentation, Segments};
+use gatepost_ground::wire::Protocol;
+use gatepost_ground::wire::transport::fill_checksum;
+use gatepost_ground::{MacAddr, Offload};
 use proptest::prelude::*;
 
 const PORT: u16 = 40_000;

@@ -4,8 +4,9 @@ mod common;
 
 use common::*;
 use gatepost_dataplane::config::{Config, Mode};
-use gatepost_dataplane::wire::ipv4::Protocol;
-use gatepost_dataplane::{DropReason, MacAddr, Verdict};
+use gatepost_dataplane::{DropReason, Verdict};
+use gatepost_ground::MacAddr;
+use gatepost_ground::wire::Protocol;
 
 /// Few external ports, as most belong to a forward: 1,536 of each protocol.
 fn office() -> Config {

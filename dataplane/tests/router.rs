@@ -4,8 +4,8 @@ mod common;
 
 use common::*;
 use gatepost_dataplane::config::Mode;
-use gatepost_dataplane::wire::ipv4::Protocol;
 use gatepost_dataplane::{Batch, DropReason, Output, Verdict};
+use gatepost_ground::wire::Protocol;
 
 #[test]
 fn packets_cross_unchanged_but_for_the_ttl() {

@@ -3,9 +3,10 @@
 mod common;
 
 use common::*;
-use gatepost_dataplane::config::{Config, Mode, Segment};
-use gatepost_dataplane::offload::Partial;
-use gatepost_dataplane::{DropReason, MacAddr, Offload, PortSet, Verdict};
+use gatepost_dataplane::config::{Config, Mode};
+use gatepost_dataplane::{DropReason, Verdict};
+use gatepost_ground::offload::Partial;
+use gatepost_ground::{MacAddr, Offload, PortSet, Segment};
 
 /// A frame in a protocol that the gateway does not speak.
 fn frame(from: MacAddr, to: MacAddr) -> Vec<u8> {

@@ -6,9 +6,10 @@ mod common;
 use std::time::Duration;
 
 use common::*;
+use gatepost_dataplane::DropReason;
 use gatepost_dataplane::config::{Config, Filtering, Mode, WanService};
-use gatepost_dataplane::wire::ipv4::Protocol;
-use gatepost_dataplane::{DropReason, PortId};
+use gatepost_ground::PortId;
+use gatepost_ground::wire::Protocol;
 use proptest::prelude::*;
 
 #[derive(Clone, Copy, Debug)]

@@ -3,8 +3,8 @@
 #![no_main]
 
 use gatepost::config::{Config, Diagnostic};
-use gatepost_dataplane::MacAddr;
 use libfuzzer_sys::fuzz_target;
+use gatepost_ground::MacAddr;
 
 const LAN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 1]);
 const WAN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 2, 1]);

@@ -16,21 +16,20 @@ use std::sync::Arc;
 use etherparse::PacketBuilder;
 use gatepost::config::{Config, Forward, Service, WanAddress};
 use gatepost_dataplane::batch::Slot;
-use gatepost_dataplane::config::{self as told, Filtering, Mode, Nat, Segment};
-use gatepost_dataplane::offload::{Partial, Segment as WireFrame, SegmentKind, Segmentation, Segments};
-use gatepost_dataplane::wire::checksum::Sum;
-use gatepost_dataplane::wire::icmpv4::{HeaderMut, Type};
-use gatepost_dataplane::wire::ipv4::{Header, Protocol};
-use gatepost_dataplane::wire::{arp, ethernet};
-use gatepost_dataplane::{
-    Batch, Dataplane, Ingress, Instant, LocalClass, MacAddr, Offload, PortId, PortSet, Shard, Verdict,
-};
+use gatepost_dataplane::config::{Filtering, Mode, Nat, self as told};
+use gatepost_dataplane::{Batch, Dataplane, Ingress, LocalClass, Shard, Verdict};
 use gatepost_fuzz::office::{GATEWAY_LAN, GATEWAY_LAN_MAC, GATEWAY_WAN, GATEWAY_WAN_MAC};
 use gatepost_fuzz::oracle::Oracle;
 use gatepost_fuzz::{Input, PACKET, has_right_checksums, repair};
 use gatepost_sim::checkers::Way;
 use ipnet::Ipv4Net;
 use libfuzzer_sys::fuzz_target;
+use gatepost_ground::offload::{Partial, Segment as WireFrame, SegmentKind, Segmentation, Segments};
+use gatepost_ground::wire::checksum::Sum;
+use gatepost_ground::wire::icmpv4::{HeaderMut, Type};
+use gatepost_ground::wire::ipv4::Header;
+use gatepost_ground::wire::{Protocol, arp, ethernet};
+use gatepost_ground::{Instant, MacAddr, Offload, PortId, PortSet, Segment};
 
 const PORTS: u8 = 3;
 /// The longest frame without anything left to do, in octets.

@@ -9,7 +9,6 @@ use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::rc::Rc;
 
-use gatepost_dataplane::{Instant, MacAddr};
 use gatepost_fuzz::{Input, repair};
 use gatepost_services::clock::UnixTime;
 use gatepost_services::dhcp::frame::{CLIENT_PORT, Datagram, SERVER_PORT};
@@ -18,6 +17,7 @@ use gatepost_services::dhcp::server::leases::Leases;
 use gatepost_services::dhcp::server::{Config, Reply, Reservation, ReservedFor, Server};
 use gatepost_services::store::Memory;
 use libfuzzer_sys::fuzz_target;
+use gatepost_ground::{Instant, MacAddr};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 const SERVER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 1]);

@@ -9,7 +9,6 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use gatepost_dataplane::Instant;
 use gatepost_fuzz::{Input, dns};
 use gatepost_services::dns::forwarder::AttemptId;
 use gatepost_services::dns::message::Transport;
@@ -17,6 +16,7 @@ use gatepost_services::dns::server::{Client, Output, Server};
 use libfuzzer_sys::fuzz_target;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use gatepost_ground::Instant;
 
 const CLIENT: Client =
     Client { address: SocketAddr::V4(dns::LAN_CLIENT), transport: Transport::Tcp, socket: 3 };

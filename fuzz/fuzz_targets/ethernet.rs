@@ -9,12 +9,11 @@ use etherparse::{
     ArpHardwareId, ArpOperation, ArpPacketSlice, Ethernet2HeaderSlice, Icmpv4Slice, Ipv4Slice, LaxIpv4Slice,
     TcpOptionElement, TcpSlice, UdpHeaderSlice,
 };
-use gatepost_dataplane::wire::checksum::Delta;
-use gatepost_dataplane::wire::ethernet::{EtherType, Header};
-use gatepost_dataplane::wire::ipv4::Protocol;
-use gatepost_dataplane::wire::{Malformed, arp, icmpv4, ipv4, tcp, transport, udp};
 use gatepost_fuzz::{PACKET, is_sum_right, repair};
 use libfuzzer_sys::fuzz_target;
+use gatepost_ground::wire::checksum::Delta;
+use gatepost_ground::wire::ethernet::{EtherType, Header};
+use gatepost_ground::wire::{Malformed, Protocol, arp, icmpv4, ipv4, tcp, transport, udp};
 
 fuzz_target!(|frame: &[u8]| {
     check_frame(frame);

@@ -13,9 +13,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use etherparse::PacketBuilder;
-use gatepost_dataplane::Instant;
-use gatepost_dataplane::wire::ipv4::{AddressKind, Header, Protocol};
-use gatepost_dataplane::wire::tcp::{self, Flags};
 use gatepost_fuzz::office::{GATEWAY_LAN as LAN, GATEWAY_WAN as WAN};
 use gatepost_fuzz::{Input, has_right_packet_checksums, repair_packet};
 use gatepost_services::clock::{Clock, UnixTime};
@@ -27,6 +24,10 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::{LocalSet, spawn_local};
+use gatepost_ground::Instant;
+use gatepost_ground::wire::Protocol;
+use gatepost_ground::wire::ipv4::{AddressKind, Header};
+use gatepost_ground::wire::tcp::{Flags, self};
 
 /// Whom packets are from and for: peers, the stack itself, everybody and nobody.
 const ADDRESSES: [Ipv4Addr; 8] = [

@@ -6,11 +6,11 @@
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{EtherType, Ethernet2HeaderSlice, Ipv4HeaderSlice, SingleVlanHeaderSlice};
 use gatepost::port::virtio::Header;
-use gatepost_dataplane::Offload;
-use gatepost_dataplane::offload::{Partial, SEGMENTS_MAX, SegmentKind, Segmentation, Segments};
-use gatepost_dataplane::wire::vlan::{Payload, Tag};
 use gatepost_fuzz::is_sum_right;
 use libfuzzer_sys::fuzz_target;
+use gatepost_ground::Offload;
+use gatepost_ground::offload::{Partial, SEGMENTS_MAX, SegmentKind, Segmentation, Segments};
+use gatepost_ground::wire::vlan::{Payload, Tag};
 
 const NEEDS_CSUM: u8 = 1;
 const TCPV4: u8 = 1;
@@ -80,7 +80,7 @@ fn payload(frame: &[u8]) -> Option<(EtherType, usize)> {
 }
 
 fn written(segments: Segments<'_>) -> Vec<Vec<u8>> {
-    let write = |segment: gatepost_dataplane::offload::Segment<'_>| {
+    let write = |segment: gatepost_ground::offload::Segment<'_>| {
         let mut bytes = vec![0; segment.len()];
         assert_eq!(segment.write(&mut bytes), Some(segment.len()));
         if let Some((_, too_short)) = bytes.split_first_mut() {

@@ -7,8 +7,7 @@ pub mod oracle;
 
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{EtherType, Ethernet2Header, SlicedPacket};
-use gatepost_dataplane::wire::ipv4::{self, Protocol};
-use gatepost_dataplane::wire::{checksum, transport};
+use gatepost_ground::wire::{Protocol, checksum, ipv4, transport};
 
 /// An input, read field by field. What is missing at its end reads as zero or as empty.
 #[derive(Clone, Copy, Debug)]

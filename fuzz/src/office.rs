@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use gatepost_dataplane::MacAddr;
+use gatepost_ground::MacAddr;
 
 /// Its hardware address on the LAN.
 pub const GATEWAY_LAN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 1]);

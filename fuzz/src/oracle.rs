@@ -3,11 +3,11 @@
 use gatepost::config::Config;
 use gatepost::control::report::{Flows, Interface, Leases, Neighbors, Status};
 use gatepost::gateway::inspector;
-use gatepost_dataplane::config::Segment;
-use gatepost_dataplane::{Dataplane, Instant};
+use gatepost_dataplane::Dataplane;
 use gatepost_sim::checkers::{self, Checker, Passage, Snapshot, Way};
 use gatepost_sim::machine::internet::SharedTree;
 use gatepost_sim::packet::{Packet, Transport};
+use gatepost_ground::{Instant, Segment};
 
 /// The promises that a dataplane alone keeps.
 const CHECKERS: [&str; 6] =

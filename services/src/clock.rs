@@ -1,6 +1,6 @@
 //! Time as the services see it: handed over by whoever runs them.
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 
 /// Seconds since 1970-01-01T00:00:00Z, leap seconds not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

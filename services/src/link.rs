@@ -10,9 +10,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use gatepost_dataplane::config::Segment;
-use gatepost_dataplane::wire::ethernet::Header;
-use gatepost_dataplane::{Batch, Ingress, LocalClass, PortId};
+use gatepost_dataplane::{Batch, Ingress, LocalClass};
+use gatepost_ground::wire::ethernet::Header;
+use gatepost_ground::{PortId, Segment};
 use tokio::sync::Notify;
 
 use crate::ring::{Ring, copy};

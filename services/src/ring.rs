@@ -5,7 +5,7 @@
 //! in which they were sent. A ring without a free buffer refuses, and whoever was refused counts it.
 
 use crossbeam::queue::ArrayQueue;
-use gatepost_dataplane::{Frame, Offload};
+use gatepost_ground::{Frame, Offload};
 
 /// A ring of frames, each with a tag. Any number of threads may send and receive.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ pub fn copy(bytes: &[u8], buffer: &mut [u8]) -> Option<usize> {
 mod tests {
     use std::thread;
 
-    use gatepost_dataplane::offload::Partial;
+    use gatepost_ground::offload::Partial;
 
     use super::*;
 

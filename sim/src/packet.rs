@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use etherparse::{
     ArpOperation, ArpPacketSlice, LaxSlicedPacket, LinkSlice, NetSlice, SlicedPacket, TransportSlice,
 };
-use gatepost_dataplane::MacAddr;
+use gatepost_ground::MacAddr;
 use siphasher::sip::SipHasher13;
 
 /// An Ethernet frame, as far as the checkers care.

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
-use gatepost_dataplane::MacAddr;
+use gatepost_ground::MacAddr;
 use ipnet::Ipv4Net;
 
 use super::diagnostic::Problem;

@@ -2,9 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use gatepost_dataplane::MacAddr;
-use gatepost_dataplane::config::{self as dataplane, Interface, Mode, Segment, WanService};
-use gatepost_dataplane::wire::ipv4::Protocol;
+use gatepost_dataplane::config::{self as dataplane, Interface, Mode, WanService};
+use gatepost_ground::wire::Protocol;
+use gatepost_ground::{MacAddr, Segment};
 use ipnet::Ipv4Net;
 
 use super::{Config, PortSpec, Service, WanAddress};
@@ -14,7 +14,7 @@ const LAN_MTU: u16 = 1500;
 
 impl Config {
     /// The ports to create, each with its segment; a port's place here is its
-    /// [`PortId`](gatepost_dataplane::PortId). [`Mode::LanOnly`] has none on the WAN.
+    /// [`PortId`](gatepost_ground::PortId). [`Mode::LanOnly`] has none on the WAN.
     pub fn ports(&self) -> impl Iterator<Item = (Segment, &PortSpec)> {
         let wan = if self.mode == Mode::LanOnly { &[][..] } else { &self.wan.ports };
         let lan = self.lan.ports.iter().map(|port| (Segment::Lan, port));

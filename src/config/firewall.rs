@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
 use gatepost_dataplane::config::{self as dataplane, Mode};
-use gatepost_dataplane::wire::ipv4::Protocol;
+use gatepost_ground::wire::Protocol;
 use ipnet::Ipv4Net;
 
 use super::address::{address, check_lan_host, network, overlap, port};

@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
-use gatepost_dataplane::PortId;
 use gatepost_dataplane::config::Mode;
+use gatepost_ground::PortId;
 use ipnet::Ipv4Net;
 use toml::de::DeValue;
 

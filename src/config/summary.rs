@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use gatepost_dataplane::config::{Mode, Segment};
+use gatepost_dataplane::config::Mode;
+use gatepost_ground::Segment;
 
 use super::{Config, Forward, RecordValue, Reservation, ReservedFor, System, WanAddress};
 

@@ -12,8 +12,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use gatepost_dataplane::Instant;
 use gatepost_dataplane::binding::{Binding, Bindings};
+use gatepost_ground::Instant;
 use gatepost_services::clock::Clock;
 use gatepost_services::dhcp::server::leases::Lease;
 use gatepost_services::dhcp::server::{Reservation, ReservedFor};
@@ -81,7 +81,7 @@ mod tests {
     use std::cell::{Cell, RefCell};
     use std::time::Duration;
 
-    use gatepost_dataplane::MacAddr;
+    use gatepost_ground::MacAddr;
     use gatepost_services::clock::UnixTime;
     use gatepost_services::dhcp::server::leases::{ClientKey, Grant, Leases};
     use gatepost_services::store::Memory;

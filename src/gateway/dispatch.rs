@@ -3,8 +3,9 @@
 
 use std::rc::Rc;
 
-use gatepost_dataplane::wire::ethernet::Header;
-use gatepost_dataplane::{LocalClass, PortId};
+use gatepost_dataplane::LocalClass;
+use gatepost_ground::PortId;
+use gatepost_ground::wire::ethernet::Header;
 use gatepost_services::dhcp::inbox::Incoming;
 use gatepost_services::link::HostLink;
 use gatepost_services::net::stack::{Stack, UDP_QUEUE_DATAGRAMS_MAX};

@@ -5,7 +5,7 @@ use std::future::pending;
 use std::io;
 use std::rc::Rc;
 
-use gatepost_dataplane::config::Segment;
+use gatepost_ground::Segment;
 use gatepost_services::dhcp::server::Server;
 use gatepost_services::dhcp::service as dhcp_service;
 use gatepost_services::dns;

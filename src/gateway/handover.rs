@@ -7,8 +7,9 @@
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
-use gatepost_dataplane::offload::FRAME_LEN_MAX;
-use gatepost_dataplane::{Batch, Frame, Ingress, Notice, Shard};
+use gatepost_dataplane::{Batch, Ingress, Notice, Shard};
+use gatepost_ground::Frame;
+use gatepost_ground::offload::FRAME_LEN_MAX;
 use gatepost_services::ring::{Ring, copy};
 
 /// Usual frames that wait for a worker.
@@ -178,9 +179,8 @@ impl Handover {
 mod tests {
     use std::sync::Mutex;
 
-    use gatepost_dataplane::config::Segment;
-    use gatepost_dataplane::offload::Partial;
-    use gatepost_dataplane::{MacAddr, Offload, PortId};
+    use gatepost_ground::offload::Partial;
+    use gatepost_ground::{MacAddr, Offload, PortId, Segment};
 
     use super::*;
 

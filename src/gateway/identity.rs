@@ -3,7 +3,7 @@
 
 use std::io;
 
-use gatepost_dataplane::MacAddr;
+use gatepost_ground::MacAddr;
 use gatepost_services::store::{Disk, Topic, sealed};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};

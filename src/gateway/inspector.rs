@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use crossbeam::channel::Sender;
-use gatepost_dataplane::config::{self as dataplane, Mode, Segment};
+use gatepost_dataplane::config::{self as dataplane, Mode};
 use gatepost_dataplane::flow::tcp::Phase;
-use gatepost_dataplane::{Counters as Counted, DropReason, FlowInfo, Instant, bridge, flow, neighbor};
+use gatepost_dataplane::{Counters as Counted, DropReason, FlowInfo, bridge, flow, neighbor};
+use gatepost_ground::{Instant, Segment};
 use gatepost_services::clock::Clock;
 use gatepost_services::dhcp::server::leases::{self as server, ClientKey};
 use gatepost_services::store::Monitored;

@@ -68,7 +68,7 @@ impl LocalNames for OfficeNames {
 mod tests {
     use std::cell::RefCell;
 
-    use gatepost_dataplane::{Instant, MacAddr};
+    use gatepost_ground::{Instant, MacAddr};
     use gatepost_services::clock::UnixTime;
     use gatepost_services::dhcp::server::ReservedFor;
     use gatepost_services::dhcp::server::leases::{ClientKey, Grant};

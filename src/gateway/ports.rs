@@ -19,7 +19,8 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use gatepost_dataplane::{Batch, DropReason, Frame, Ingress, Offload, PortId, PortSet, Verdict};
+use gatepost_dataplane::{Batch, DropReason, Ingress, Verdict};
+use gatepost_ground::{Frame, Offload, PortId, PortSet};
 use tracing::{info, warn};
 
 use crate::port::{Abilities, LinkState, Port, PortError, Received};
@@ -466,7 +467,7 @@ mod tests {
     use std::num::NonZero;
 
     use gatepost_dataplane::LocalClass;
-    use gatepost_dataplane::offload::{Partial, SegmentKind, Segmentation};
+    use gatepost_ground::offload::{Partial, SegmentKind, Segmentation};
 
     use super::*;
 

@@ -2,9 +2,9 @@
 //! the time that they keep frames waiting.
 
 use gatepost_dataplane::bridge::Station;
-use gatepost_dataplane::config::Segment;
 use gatepost_dataplane::neighbor::{Neighbor, State};
-use gatepost_dataplane::{Counters, Dataplane, FlowInfo, Instant};
+use gatepost_dataplane::{Counters, Dataplane, FlowInfo};
+use gatepost_ground::{Instant, Segment};
 use tokio::sync::oneshot;
 
 use super::ports::{PortStatus, Ports};
@@ -148,8 +148,8 @@ mod tests {
     use std::time::Duration;
 
     use gatepost_dataplane::flow::{Endpoint, FlowKey, State as FlowState, Traffic};
-    use gatepost_dataplane::wire::ipv4::Protocol;
-    use gatepost_dataplane::{MacAddr, PortId};
+    use gatepost_ground::wire::Protocol;
+    use gatepost_ground::{MacAddr, PortId};
 
     use super::super::ports::PortCounters;
     use super::*;

@@ -8,7 +8,7 @@ use gatepost_services::net::stack::{Stack, StackCounters};
 
 use super::uplink::Uplink;
 
-gatepost_dataplane::counters! {
+gatepost_ground::counters! {
     /// What became of the frames that the dataplane delivered to the DHCP server and the DHCP client.
     pub struct DhcpCounters {
         /// Frames that the DHCP server on the LAN got.

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use gatepost_dataplane::config::{self as dataplane, Mode, Segment};
+use gatepost_dataplane::config::{self as dataplane, Mode};
+use gatepost_ground::Segment;
 use gatepost_services::clock::Clock;
 use gatepost_services::dhcp::inbox::{self, inbox};
 use gatepost_services::dhcp::service::Port;

@@ -2,7 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use gatepost_dataplane::config::{Mode, Segment};
+use gatepost_dataplane::config::Mode;
+use gatepost_ground::Segment;
 use gatepost_services::{dhcp, dns};
 use ipnet::IpNet;
 

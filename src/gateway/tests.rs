@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatepost_dataplane::config::Segment;
-use gatepost_dataplane::{DropReason, Instant, MacAddr, Offload};
+use gatepost_dataplane::DropReason;
+use gatepost_ground::{Instant, MacAddr, Offload, Segment};
 use gatepost_services::clock::{Clock, UnixTime};
 use gatepost_services::dhcp::client::{self, Event};
 use gatepost_services::dhcp::frame::Datagram;

@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use gatepost_dataplane::config::{Mode, Segment};
+use gatepost_dataplane::config::Mode;
+use gatepost_ground::Segment;
 use gatepost_services::dhcp::client::{self, Event, Lease};
 use gatepost_services::dhcp::service::{self, Memory};
 use rand::rngs::StdRng;

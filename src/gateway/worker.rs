@@ -12,7 +12,8 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Cache};
 use crossbeam::channel::Receiver;
 use gatepost_dataplane::binding::Bindings;
-use gatepost_dataplane::{Batch, Config, Dataplane, DropReason, Ingress, Instant, PortId, Verdict};
+use gatepost_dataplane::{Batch, Config, Dataplane, DropReason, Ingress, Verdict};
+use gatepost_ground::{Instant, PortId};
 use gatepost_services::link::{HostOutput, WorkerLink};
 use tracing::{error, warn};
 

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use gatepost_dataplane::config::Mode;
-use gatepost_dataplane::wire::ipv4::Protocol;
+use gatepost_ground::wire::Protocol;
 
 use super::internet::{self, WEB_ADDRESS, WEB_NAME};
 use super::member::Member;

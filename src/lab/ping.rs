@@ -4,7 +4,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use gatepost_dataplane::wire::checksum;
+use gatepost_ground::wire::checksum;
 use tokio::time::timeout;
 
 use super::raw_socket::RawSocket;

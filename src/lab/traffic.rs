@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 use serde_json::Value;
 
 use super::protocol::DEVICE;

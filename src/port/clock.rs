@@ -4,7 +4,7 @@
 
 use std::time::{Instant as StdInstant, SystemTime};
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 use gatepost_services::clock::{Clock, UnixTime};
 use nix::sys::time::{TimeSpec, TimeValLike};
 use nix::time::{ClockId, clock_gettime};

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use gatepost_dataplane::PortId;
+use gatepost_ground::PortId;
 use gatepost_services::clock::Clock;
 use mio::{Events, Poll, Token, Waker};
 use tracing::warn;

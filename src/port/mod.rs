@@ -6,8 +6,8 @@
 use std::fmt;
 use std::io;
 
-use gatepost_dataplane::Offload;
-use gatepost_dataplane::offload::SegmentKind;
+use gatepost_ground::Offload;
+use gatepost_ground::offload::SegmentKind;
 
 pub mod clock;
 pub mod event_loop;

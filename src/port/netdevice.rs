@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
-use gatepost_dataplane::MacAddr;
+use gatepost_ground::MacAddr;
 use ipnet::Ipv4Net;
 use nix::errno::Errno;
 use nix::libc;

@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::thread::{self, JoinHandle};
 
-use gatepost_dataplane::MacAddr;
-use gatepost_dataplane::config::{Mode, Segment};
+use gatepost_dataplane::config::Mode;
+use gatepost_ground::{MacAddr, Segment};
 use gatepost_services::clock::Clock as _;
 use gatepost_services::race::race;
 use gatepost_services::store::{Disk, Files, OpenError, Unusable};

@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use gatepost_dataplane::Offload;
+use gatepost_ground::Offload;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use tracing::{debug, info, warn};

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
-use gatepost_dataplane::{Instant, PortId};
+use gatepost_ground::{Instant, PortId};
 use tracing::{debug, warn};
 
 use super::event_loop::Handle;

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use gatepost_dataplane::{Instant, PortId, PortSet};
+use gatepost_ground::{Instant, PortId, PortSet};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 

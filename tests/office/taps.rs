@@ -9,7 +9,7 @@ use std::time::Duration;
 use gatepost::config::{Driver, Netns, PortSpec};
 use gatepost::port::tap::{self, Tap};
 use gatepost::port::{Abilities, LinkState, Port, PortError, Received};
-use gatepost_dataplane::Offload;
+use gatepost_ground::Offload;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 

@@ -11,9 +11,10 @@ pub mod refusal;
 
 use core::net::Ipv4Addr;
 
+use gatepost_ground::wire::Protocol;
+
 use crate::config::{Config, Firewall, Forward, Mode};
 use crate::flow::Endpoint;
-use crate::wire::ipv4::Protocol;
 
 /// Who claims a packet that arrived at the WAN address without a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

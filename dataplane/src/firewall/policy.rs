@@ -4,10 +4,12 @@
 use core::net::Ipv4Addr;
 use core::ops::RangeInclusive;
 
+use gatepost_ground::Segment;
+use gatepost_ground::wire::Protocol;
+
 use super::{Claim, claim, external_port, hairpin_target, is_wan_service};
-use crate::config::{Config, Firewall, Segment};
+use crate::config::{Config, Firewall};
 use crate::flow::{Direction, Egress, Endpoint, Flow};
-use crate::wire::ipv4::Protocol;
 
 /// The port of a DHCP client, whose server's answers never belong to anybody else. // RFC 2131
 const DHCP_CLIENT_PORT: u16 = 68;

@@ -13,9 +13,9 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use crate::batch::Frame;
+use gatepost_ground::{Frame, Instant};
+
 use crate::icmp_error;
-use crate::time::Instant;
 
 /// How long an unsolicited SYN stays unanswered. // RFC 5382 REQ-4
 pub const DELAY: Duration = Duration::from_secs(6);

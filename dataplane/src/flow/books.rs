@@ -1,5 +1,7 @@
 //! The books that a flow stands in from its beginning to its end: index, timers, limits, queues, mappings.
 
+use gatepost_ground::Instant;
+
 use super::entry::{Flow, Quota};
 use super::key::{Address, Direction};
 use super::timer::Tick;
@@ -7,7 +9,6 @@ use super::visitors::Visit;
 use super::{FlowId, FlowTable, reference};
 use crate::config::Filtering;
 use crate::nat::mapping::space_of;
-use crate::time::Instant;
 
 impl<A: Address> FlowTable<A> {
     /// Sees to it that the other shards hear how many flows count against `quota`, if that is worth it.

@@ -2,16 +2,16 @@
 
 use core::net::Ipv4Addr;
 
+use gatepost_ground::wire::Protocol;
+use gatepost_ground::wire::checksum::Delta;
+use gatepost_ground::{Instant, Segment};
+
 use super::holders::{HolderId, Source};
 use super::key::{Address, Direction, Endpoint, FlowKey};
 use super::tcp;
 use super::timer::Tick;
 use super::visitors::Visit;
-use crate::config::Segment;
 use crate::nat::MappingId;
-use crate::time::Instant;
-use crate::wire::checksum::Delta;
-use crate::wire::ipv4::Protocol;
 
 /// Where the packets of one direction of a flow go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

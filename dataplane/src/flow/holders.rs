@@ -38,12 +38,11 @@
 use core::num::{NonZeroU16, NonZeroU32};
 
 use ahash::RandomState;
+use gatepost_ground::{MacAddr, PortId};
 
 use super::index::Index;
 use super::list::{Links, List};
 use super::slab::Slab;
-use crate::port::PortId;
-use crate::wire::ethernet::MacAddr;
 
 /// Which machine on the inside opens a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,8 +4,8 @@ use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::net::Ipv4Addr;
 
-use crate::wire::checksum::Delta;
-use crate::wire::ipv4::Protocol;
+use gatepost_ground::wire::Protocol;
+use gatepost_ground::wire::checksum::Delta;
 
 /// A network address, as far as flows need to know it. The IPv4 one keeps its keys at 14 octets.
 pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display {

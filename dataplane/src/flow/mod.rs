@@ -111,6 +111,8 @@ use core::num::NonZeroU32;
 use core::ops::RangeInclusive;
 
 use ahash::RandomState;
+use gatepost_ground::Instant;
+use gatepost_ground::wire::Protocol;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -134,8 +136,6 @@ use crate::drop_reason::DropReason;
 use crate::nat::mapping::{Mappings, Unmapped, space_of};
 use crate::nat::{Mapping, MappingId, Timeouts};
 use crate::shard::{HostFlows, Shard};
-use crate::time::Instant;
-use crate::wire::ipv4::Protocol;
 
 /// A flow's number. It is valid until the flow ends, then used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,15 +4,13 @@ mod room;
 
 use std::collections::BTreeMap;
 
+use gatepost_ground::wire::tcp::Flags;
+use gatepost_ground::{MacAddr, PortId, Segment};
 use proptest::prelude::*;
 
 use super::tcp::Phase;
 use super::*;
-use crate::config::Segment;
 use crate::nat::mapping::space_of;
-use crate::port::PortId;
-use crate::wire::ethernet::MacAddr;
-use crate::wire::tcp::Flags;
 
 /// The external addresses that the gateway may have.
 const WANS: [Ipv4Addr; 2] = [Ipv4Addr::new(203, 0, 113, 10), Ipv4Addr::new(203, 0, 113, 77)];

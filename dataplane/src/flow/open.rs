@@ -2,6 +2,9 @@
 
 use core::net::Ipv4Addr;
 
+use gatepost_ground::Instant;
+use gatepost_ground::wire::Protocol;
+
 use super::entry::{Egress, Flow, Quota, Transport};
 use super::holders::{Holders, Source};
 use super::key::{Address, Endpoint, FlowKey};
@@ -11,8 +14,6 @@ use super::timer::Tick;
 use super::{FlowTable, Refused, tcp};
 use crate::config::{Filtering, Nat};
 use crate::nat::{Mapping, MappingId};
-use crate::time::Instant;
-use crate::wire::ipv4::Protocol;
 
 /// A flow to be opened: who talks to whom. An endpoint called remote is on the outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

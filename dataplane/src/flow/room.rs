@@ -17,13 +17,14 @@
 //! does. If there is none, all of them end, as they would stand in the way of the next newcomer too, and the next
 //! holder's are looked at ([`Holders::givers`](super::holders::Holders::givers)).
 
+use gatepost_ground::wire::Protocol;
+
 use super::entry::Quota;
 use super::holders::{HolderId, Source};
 use super::key::Address;
 use super::open::NewFlow;
 use super::{FlowId, FlowTable, Refused};
 use crate::nat::mapping::space_of;
-use crate::wire::ipv4::Protocol;
 
 /// How far a newcomer reaches into a room's reserve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

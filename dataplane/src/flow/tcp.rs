@@ -45,9 +45,10 @@
 //! A connection of which the beginning was not seen, for it is older than the gateway's last start, is
 //! not picked up: nothing is known of its ports either.
 
+use gatepost_ground::wire::options::HeaderOption;
+use gatepost_ground::wire::tcp::{Flags, Header};
+
 use super::key::Direction;
-use crate::wire::options::HeaderOption;
-use crate::wire::tcp::{Flags, Header};
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,9 @@
 //! The wheel spans [`Wheel::SPAN_SECS`]. A timer for later, or one armed while the wheel lags behind,
 //! is handed out early, and its owner arms it again.
 
+use gatepost_ground::Instant;
+
 use super::huge_pages;
-use crate::time::Instant;
 
 /// A point in time on the scale of timers, in whole seconds since the origin of [`Instant`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

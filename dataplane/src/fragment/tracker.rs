@@ -34,13 +34,12 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use ahash::RandomState;
+use gatepost_ground::wire::ipv4::Header;
+use gatepost_ground::wire::{Protocol, icmpv4, tcp, udp};
+use gatepost_ground::{Frame, Instant, Segment};
 
-use crate::batch::{Frame, Ingress};
-use crate::config::Segment;
+use crate::batch::Ingress;
 use crate::hold::{FramePool, FrameQueue};
-use crate::time::Instant;
-use crate::wire::ipv4::{Header, Protocol};
-use crate::wire::{icmpv4, tcp, udp};
 
 /// Which packet a fragment is of. (RFC 791 section 3.2)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -8,10 +8,11 @@
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 
+use gatepost_ground::wire::Malformed;
+use gatepost_ground::wire::icmpv4::Embedded;
+use gatepost_ground::wire::ipv4::{Header, HeaderMut};
+
 use crate::flow::{Endpoint, FlowKey, Translation};
-use crate::wire::Malformed;
-use crate::wire::icmpv4::Embedded;
-use crate::wire::ipv4::{Header, HeaderMut};
 
 /// The key of the replies to the packet that an error quotes.
 pub fn reply_key(quoted: &Embedded) -> FlowKey {

@@ -22,6 +22,7 @@ use core::num::NonZeroU32;
 use core::ops::RangeInclusive;
 
 use ahash::RandomState;
+use gatepost_ground::wire::Protocol;
 use rand::rngs::StdRng;
 
 use super::port_allocator::PortAllocator;
@@ -31,7 +32,6 @@ use crate::flow::room::Reach;
 use crate::flow::slab::Slab;
 use crate::flow::timer::Tick;
 use crate::shard::Shard;
-use crate::wire::ipv4::Protocol;
 
 /// A mapping's number. It is valid while the mapping lives, then used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,8 +1,8 @@
 //! Rewriting the packets of a flow.
 
+use gatepost_ground::wire::{Protocol, icmpv4, ipv4, tcp, udp};
+
 use crate::flow::Translation;
-use crate::wire::ipv4::{self, Protocol};
-use crate::wire::{icmpv4, tcp, udp};
 
 /// What the checksum of a packet's transport header covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,12 +73,12 @@ pub fn undo(bytes: &mut [u8], header: &ipv4::Header, translation: &Translation) 
 mod tests {
     use core::net::Ipv4Addr;
 
+    use gatepost_ground::wire::checksum::Delta;
+    use gatepost_ground::wire::transport::{fill_checksum, is_checksum_valid};
     use proptest::prelude::*;
 
     use super::*;
     use crate::flow::Endpoint;
-    use crate::wire::checksum::Delta;
-    use crate::wire::transport::{fill_checksum, is_checksum_valid};
 
     fn whole_packet(protocol: Protocol, addresses: [u32; 2], mut payload: Vec<u8>) -> Vec<u8> {
         let len = payload.len() as u16;

@@ -1,7 +1,8 @@
 //! How long a flow may be idle.
 
+use gatepost_ground::wire::Protocol;
+
 use crate::flow::tcp::Phase;
-use crate::wire::ipv4::Protocol;
 
 /// How long a flow may be idle before it ends, in seconds, by what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

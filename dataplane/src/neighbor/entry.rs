@@ -3,11 +3,10 @@
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
+use gatepost_ground::{Instant, MacAddr, Segment};
+
 use super::{Claim, Event, NeighborTable, State};
-use crate::config::Segment;
 use crate::hold::{FramePool, FrameQueue};
-use crate::time::Instant;
-use crate::wire::ethernet::MacAddr;
 
 /// The places of a set.
 pub(super) const WAYS: usize = 8;

@@ -3,17 +3,17 @@
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
+use gatepost_ground::wire::arp::{Operation, Packet};
+use gatepost_ground::wire::ethernet::Header;
+use gatepost_ground::wire::ipv4::AddressKind;
+use gatepost_ground::{Frame, Instant, MacAddr, Segment};
+
 use super::egress::{NeighborEvents, send_arp};
 use super::{Context, Dataplane};
 use crate::alert::Alert;
-use crate::batch::{Frame, Ingress, LocalClass, Verdict};
-use crate::config::Segment;
+use crate::batch::{Ingress, LocalClass, Verdict};
 use crate::drop_reason::DropReason;
 use crate::neighbor::{Claim, Hearing};
-use crate::time::Instant;
-use crate::wire::arp::{Operation, Packet};
-use crate::wire::ethernet::{Header, MacAddr};
-use crate::wire::ipv4::AddressKind;
 
 impl Dataplane {
     /// A frame from `segment` that carries ARP. It is only read: others may get the same, the other workers

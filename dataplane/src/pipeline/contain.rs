@@ -12,8 +12,9 @@ use core::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use gatepost_ground::Instant;
+
 use super::Dataplane;
-use crate::time::Instant;
 
 /// How long timers wait after a task was given up.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -124,14 +125,14 @@ mod tests {
     use core::convert::Infallible;
     use std::sync::Arc;
 
+    use gatepost_ground::{Frame, MacAddr, PortId, Segment};
+
     use super::super::Context;
     use super::*;
     use crate::DropReason;
-    use crate::batch::{Batch, Frame, Ingress, Verdict};
-    use crate::config::{Config, Filtering, Firewall, Inspection, Interface, Mode, Nat, Segment};
-    use crate::port::PortId;
+    use crate::batch::{Batch, Ingress, Verdict};
+    use crate::config::{Config, Filtering, Firewall, Inspection, Interface, Mode, Nat};
     use crate::shard::{Notice, Shard};
-    use crate::wire::ethernet::MacAddr;
 
     fn config() -> Config {
         let interface = |number| Interface {

@@ -2,19 +2,21 @@
 
 use core::net::Ipv4Addr;
 
+use gatepost_ground::wire::arp;
+use gatepost_ground::wire::ethernet::{EtherType, Header};
+use gatepost_ground::{Frame, MacAddr, Segment};
+
 use super::fragments::send_in_pieces;
 use super::link::Links;
 use super::{Context, Dataplane};
 use crate::alert::{Alert, Alerts};
-use crate::batch::{Frame, Verdict};
-use crate::config::{Config, Segment};
+use crate::batch::Verdict;
+use crate::config::Config;
 use crate::counters::Counters;
 use crate::drop_reason::DropReason;
 use crate::firewall::refusal::Quote;
 use crate::neighbor::{Event, Resolution};
 use crate::route::Route;
-use crate::wire::arp;
-use crate::wire::ethernet::{EtherType, Header, MacAddr};
 
 impl Dataplane {
     /// Sends the packet in `frame` to `destination` by `route`.

@@ -1,17 +1,18 @@
 //! ICMP errors: those that the gateway sends, and those that pass through its NAT.
 
+use gatepost_ground::wire::icmpv4::Embedded;
+use gatepost_ground::wire::ipv4::Header;
+use gatepost_ground::wire::{Malformed, checksum, ethernet};
+use gatepost_ground::{Frame, Segment};
+
 use super::nat::{Arrival, Way};
 use super::{Context, Dataplane};
-use crate::batch::{Frame, LocalClass, Verdict};
-use crate::config::Segment;
+use crate::batch::{LocalClass, Verdict};
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, refusal::Quote};
 use crate::icmp_error::{IcmpError, OFFENDER_LEN_MAX, may_answer, offender};
 use crate::nat::{icmp, rewrite};
 use crate::shard::Refusal;
-use crate::wire::icmpv4::Embedded;
-use crate::wire::ipv4::Header;
-use crate::wire::{Malformed, checksum, ethernet};
 
 impl Dataplane {
     /// Tells the sender of the packet in `frame`, which came from `segment` and is as it came, what

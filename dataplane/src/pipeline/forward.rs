@@ -1,13 +1,15 @@
 //! The forwarding stage: packets that are neither from nor for the gateway.
 
+use gatepost_ground::wire::ethernet;
+use gatepost_ground::wire::ipv4::{AddressKind, Header, HeaderMut};
+use gatepost_ground::{Frame, Segment};
+
 use super::nat::Way;
 use super::{Context, Dataplane};
-use crate::batch::{Frame, Verdict};
-use crate::config::{Mode, Segment};
+use crate::batch::Verdict;
+use crate::config::Mode;
 use crate::drop_reason::DropReason;
 use crate::icmp_error::IcmpError;
-use crate::wire::ethernet;
-use crate::wire::ipv4::{AddressKind, Header, HeaderMut};
 
 impl Dataplane {
     /// A packet from `segment` for somebody else.

@@ -6,18 +6,17 @@
 
 use core::mem;
 
+use gatepost_ground::wire::ethernet;
+use gatepost_ground::wire::ipv4::Header;
+use gatepost_ground::{Frame, Instant, Offload, PortSet};
+
 use super::nat::{Arrival, Fate, Passage, Way};
 use super::steer::hand_over;
 use super::{Context, Dataplane, ipv4};
-use crate::batch::{Frame, LocalClass, Output, Verdict};
+use crate::batch::{LocalClass, Output, Verdict};
 use crate::drop_reason::DropReason;
 use crate::fragment::{FragmentKey, Later, Pieces, is_sound};
-use crate::offload::Offload;
-use crate::port::PortSet;
 use crate::shard::Leg;
-use crate::time::Instant;
-use crate::wire::ethernet;
-use crate::wire::ipv4::Header;
 
 impl Dataplane {
     /// A fragment on its `way` across the WAN address.

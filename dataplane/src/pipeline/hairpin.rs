@@ -15,18 +15,20 @@
 //! So a first packet goes out only when it is known that somebody on the inside has the port. Forwards
 //! everybody knows; of a mapping, its worker is asked: it gets the packet, and hands it back.
 
+use gatepost_ground::Frame;
+use gatepost_ground::wire::icmpv4::Embedded;
+use gatepost_ground::wire::ipv4::Header;
+use gatepost_ground::wire::{Protocol, ethernet};
+
 use super::nat::{Content, content, seen_as};
 use super::steer::hand_over;
 use super::{Context, Dataplane, ipv4, local};
-use crate::batch::{Frame, Verdict};
+use crate::batch::Verdict;
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, refusal::Quote};
 use crate::flow::{Egress, FlowKey, Server};
 use crate::pipeline::nat::{Arrival, Way};
 use crate::shard::{Leg, Origin, Refusal, Taken};
-use crate::wire::ethernet;
-use crate::wire::icmpv4::Embedded;
-use crate::wire::ipv4::{Header, Protocol};
 
 /// Whom a packet from the LAN to the WAN address is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,15 +5,15 @@
 //! from each other, as far as their frames cross the gateway's switch: between two stations of one port there may be
 //! another switch, which does not ask.
 
+use gatepost_ground::wire::arp::Packet;
+use gatepost_ground::wire::ethernet::{EtherType, Header};
+use gatepost_ground::wire::{Protocol, ipv4};
+use gatepost_ground::{Frame, Segment};
+
 use super::{Context, Dataplane};
 use crate::alert::Alert;
-use crate::batch::Frame;
-use crate::config::Segment;
 use crate::drop_reason::DropReason;
 use crate::neighbor::Claim;
-use crate::wire::arp::Packet;
-use crate::wire::ethernet::{EtherType, Header};
-use crate::wire::ipv4::{self, Protocol};
 
 impl Dataplane {
     /// Why a frame that came in by a port of `segment` may go to nobody; `None` if it may.

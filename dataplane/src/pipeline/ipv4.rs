@@ -2,15 +2,17 @@
 
 use core::net::Ipv4Addr;
 
+use gatepost_ground::offload::Partial;
+use gatepost_ground::wire::ipv4::{AddressKind, Header};
+use gatepost_ground::wire::{Malformed, Protocol, ethernet, tcp, udp};
+use gatepost_ground::{Frame, Offload, Segment};
+
 use super::link::Cast;
 use super::nat::Way;
 use super::{Context, Dataplane};
-use crate::batch::{Frame, LocalClass, Verdict};
-use crate::config::{Mode, Segment};
+use crate::batch::{LocalClass, Verdict};
+use crate::config::Mode;
 use crate::drop_reason::DropReason;
-use crate::offload::{Offload, Partial};
-use crate::wire::ipv4::{AddressKind, Header, Protocol};
-use crate::wire::{Malformed, ethernet, tcp, udp};
 
 impl Dataplane {
     /// A frame from `segment` that carries IPv4.

@@ -3,16 +3,16 @@
 
 use std::collections::VecDeque;
 
+use gatepost_ground::wire::ethernet::{EtherType, Header};
+use gatepost_ground::wire::vlan::Tag;
+use gatepost_ground::{Frame, Instant, MacAddr, PortId, PortSet, Segment};
+
 use super::{Context, Dataplane};
-use crate::batch::{Frame, Verdict};
+use crate::batch::Verdict;
 use crate::bridge::{Bridge, Station};
-use crate::config::{Config, Segment};
+use crate::config::Config;
 use crate::drop_reason::DropReason;
-use crate::port::{PortId, PortSet};
 use crate::shard::{Notice, Shard};
-use crate::time::Instant;
-use crate::wire::ethernet::{EtherType, Header, MacAddr};
-use crate::wire::vlan::Tag;
 
 /// How a frame was addressed to the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,12 +1,14 @@
 //! What is for the gateway itself, and what its own host stack sends.
 
+use gatepost_ground::wire::ipv4::{AddressKind, Header};
+use gatepost_ground::wire::{Protocol, checksum, ethernet, icmpv4};
+use gatepost_ground::{Frame, Segment};
+
 use super::nat::Way;
 use super::{Context, Dataplane, ipv4};
-use crate::batch::{Frame, LocalClass, Verdict};
-use crate::config::{Mode, Segment};
+use crate::batch::{LocalClass, Verdict};
+use crate::config::Mode;
 use crate::drop_reason::DropReason;
-use crate::wire::ipv4::{AddressKind, Header, Protocol};
-use crate::wire::{checksum, ethernet, icmpv4};
 
 impl Dataplane {
     /// A packet for an address of the gateway's. Whole echo requests are answered here, in place; all

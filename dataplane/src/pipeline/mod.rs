@@ -49,6 +49,9 @@ mod steer;
 
 use std::sync::Arc;
 
+use gatepost_ground::wire::Protocol;
+use gatepost_ground::wire::icmpv4::Embedded;
+use gatepost_ground::{EchoLimit, Frame, Instant, RateLimit, Segment};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -58,26 +61,22 @@ use self::link::Links;
 use self::nat::Fate;
 use self::network::Networks;
 use crate::alert::{Alert, Alerts};
-use crate::batch::{Batch, Frame, Ingress, Output, Slot, SpareSlots, Verdict};
+use crate::batch::{Batch, Ingress, Output, Slot, SpareSlots, Verdict};
 use crate::binding::Bindings;
 use crate::bridge::Station;
-use crate::config::{Config, Segment};
+use crate::config::Config;
 use crate::counters::Counters;
 use crate::drop_reason::DropReason;
-use crate::echo_limit::EchoLimit;
 use crate::firewall::policy::{is_allowed, reserved_ports};
 use crate::firewall::refusal::{Quote, SynRefusals};
 use crate::flow::{Direction, FlowKey, FlowTable, KeyHash, State, Traffic};
 use crate::fragment::FragmentTracker;
-use crate::icmp_error::{IcmpError, RateLimit};
+use crate::icmp_error::IcmpError;
 use crate::nat::Timeouts;
 use crate::nat::icmp::reply_key;
 use crate::neighbor::{Neighbor, NeighborTable};
 use crate::route::Routes;
 use crate::shard::{Identifications, Leg, Notice, Shard, Steering};
-use crate::time::Instant;
-use crate::wire::icmpv4::Embedded;
-use crate::wire::ipv4::Protocol;
 
 /// A flow, as it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,11 +23,15 @@
 
 use core::net::Ipv4Addr;
 
+use gatepost_ground::wire::ipv4::{Header, HeaderMut};
+use gatepost_ground::wire::transport::is_checksum_valid;
+use gatepost_ground::wire::{Malformed, Protocol, ethernet, icmpv4, tcp, udp};
+use gatepost_ground::{Frame, Offload, Segment};
+
 use super::hairpin::HairpinClaim;
 use super::steer::hand_over;
 use super::{Context, Dataplane, forward, local};
-use crate::batch::{Frame, Ingress, LocalClass, Verdict};
-use crate::config::Segment;
+use crate::batch::{Ingress, LocalClass, Verdict};
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, Claim, refusal::Quote};
 use crate::flow::{
@@ -36,12 +40,8 @@ use crate::flow::{
 };
 use crate::icmp_error::IcmpError;
 use crate::nat::rewrite::{self, Coverage};
-use crate::offload::Offload;
 use crate::route::Route;
 use crate::shard::{Leg, Refusal};
-use crate::wire::ipv4::{Header, HeaderMut, Protocol};
-use crate::wire::transport::is_checksum_valid;
-use crate::wire::{Malformed, ethernet, icmpv4, tcp, udp};
 
 /// The way a packet takes across the WAN address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,10 @@
 
 use core::net::Ipv4Addr;
 
+use gatepost_ground::Segment;
 use ipnet::Ipv4Net;
 
-use crate::config::{Config, Mode, Segment};
+use crate::config::{Config, Mode};
 
 /// The networks on both segments.
 #[derive(Clone, Copy, Debug)]

@@ -2,19 +2,20 @@
 //! [`shard`](crate::shard)). Who gets a packet of another's hands it over as it came, and there it comes in
 //! as if it had been received there.
 
+use gatepost_ground::wire::icmpv4::{self, Embedded};
+use gatepost_ground::wire::ipv4::Header;
+use gatepost_ground::wire::{Protocol, ethernet};
+use gatepost_ground::{Frame, PortId};
+
 use super::nat::Way;
 use super::{Context, Dataplane, ipv4};
-use crate::batch::{Frame, Ingress, Slot, Verdict};
+use crate::batch::{Ingress, Slot, Verdict};
 use crate::drop_reason::DropReason;
 use crate::firewall::refusal::Quote;
 use crate::flow::{Endpoint, FlowKey};
 use crate::fragment::{FragmentKey, Later, is_sound};
 use crate::nat::icmp;
-use crate::port::PortId;
 use crate::shard::{Leg, Origin, Taken};
-use crate::wire::ethernet;
-use crate::wire::icmpv4::{self, Embedded};
-use crate::wire::ipv4::{Header, Protocol};
 
 impl Dataplane {
     /// What becomes of a packet on its `way` across the WAN address that this worker has nothing more to do

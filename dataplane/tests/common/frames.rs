@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use etherparse::{PacketBuilder, TcpHeader};
-use gatepost_dataplane::MacAddr;
+use gatepost_ground::MacAddr;
 
 use super::sent::sum;
 use super::{GATEWAY_LAN_MAC, GATEWAY_WAN_MAC, Host, WAN};

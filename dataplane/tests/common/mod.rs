@@ -11,13 +11,10 @@ mod team;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use gatepost_dataplane::config::{
-    Config, Filtering, Firewall, Forward, Inspection, Interface, Mode, Nat, Segment,
-};
-use gatepost_dataplane::wire::ipv4::Protocol;
-use gatepost_dataplane::{
-    DropReason, Frame, Ingress, Instant, LocalClass, MacAddr, Offload, PortId, PortSet, Verdict,
-};
+use gatepost_dataplane::config::{Config, Filtering, Firewall, Forward, Inspection, Interface, Mode, Nat};
+use gatepost_dataplane::{DropReason, Ingress, LocalClass, Verdict};
+use gatepost_ground::wire::Protocol;
+use gatepost_ground::{Frame, Instant, MacAddr, Offload, PortId, PortSet, Segment};
 
 pub use frames::*;
 pub use sent::*;

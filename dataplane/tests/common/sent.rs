@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
-use gatepost_dataplane::{MacAddr, PortId};
+use gatepost_ground::{MacAddr, PortId};
 
 use super::frames::change_header;
 

@@ -10,10 +10,8 @@ use gatepost_dataplane::alert::Alert;
 use gatepost_dataplane::binding::Bindings;
 use gatepost_dataplane::bridge::Station;
 use gatepost_dataplane::neighbor::Neighbor;
-use gatepost_dataplane::{
-    Batch, Config, Counters, Dataplane, DropReason, FlowInfo, Frame, Ingress, Instant, Offload, PortSet,
-    Shard, Verdict,
-};
+use gatepost_dataplane::{Batch, Config, Counters, Dataplane, DropReason, FlowInfo, Ingress, Shard, Verdict};
+use gatepost_ground::{Frame, Instant, Offload, PortSet};
 
 use super::{Sent, on_the_wire, sent_by};
 

@@ -9,7 +9,7 @@ use etherparse::{
     ArpHardwareId, ArpOperation, ArpPacket, EtherType, Ethernet2Header, Ethernet2Slice, IpNumber, Ipv4Header,
     Ipv4HeaderSlice, UdpHeader, UdpSlice,
 };
-use gatepost_dataplane::MacAddr;
+use gatepost_ground::MacAddr;
 
 /// UDP port of servers and relay agents. // RFC 2131 section 4.1
 pub const SERVER_PORT: u16 = dhcproto::v4::SERVER_PORT;

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use gatepost_dataplane::PortId;
+use gatepost_ground::PortId;
 use tokio::sync::mpsc;
 
 /// The most frames that wait. Half of them are those of a whole office behind one port that asks at once.

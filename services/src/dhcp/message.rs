@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 use dhcproto::v4::borrowed::{self, DhcpOptionIterator};
 use dhcproto::v4::{DhcpOptions, HType, MAGIC, MIN_PACKET_SIZE, UnknownOption};
 use dhcproto::{Decodable, Decoder, Encodable};
-use gatepost_dataplane::MacAddr;
+use gatepost_ground::MacAddr;
 
 pub use dhcproto::v4::{DhcpOption, Flags, Message, MessageType, Opcode, OptionCode};
 

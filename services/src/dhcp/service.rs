@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 
-use gatepost_dataplane::MacAddr;
+use gatepost_ground::MacAddr;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use tokio::task::yield_now;

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 
 /// Connections at a time on one address.
 pub const CONNECTIONS_MAX: usize = 128;

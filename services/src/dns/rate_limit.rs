@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 use hickory_proto::op::ResponseCode;
 
 use super::message::Answer;

@@ -1,6 +1,6 @@
 //! What the name service counts.
 
-gatepost_dataplane::counters! {
+gatepost_ground::counters! {
 /// What has happened since the start. Everything but `cached_records` only grows.
 pub struct Stats {
     /// Messages from clients.

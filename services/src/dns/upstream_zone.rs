@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 
 use super::name::NameKey;
 

@@ -1,6 +1,6 @@
 //! Checksums: what leaves the gateway is right, also after NAT has rewritten it.
 
-use gatepost_dataplane::config::Segment;
+use gatepost_ground::Segment;
 
 use super::{Checker, Passage, Way};
 use crate::packet::Transport;

@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 
 use gatepost::config::Config;
-use gatepost_dataplane::MacAddr;
-use gatepost_dataplane::config::Segment;
+use gatepost_ground::{MacAddr, Segment};
 use ipnet::Ipv4Net;
 
 use super::{Checker, Passage, Way};

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 
 use super::{Checker, Passage, Way};
 use crate::packet::Transport;
@@ -49,7 +49,7 @@ impl Checker for IcmpCalm {
 
 #[cfg(test)]
 mod tests {
-    use gatepost_dataplane::config::Segment;
+    use gatepost_ground::Segment;
 
     use super::*;
     use crate::checkers::testing::{ip, packet, passage};

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
-use gatepost_dataplane::config::Segment;
+use gatepost_ground::Segment;
 use ipnet::Ipv4Net;
 
 use super::{Checker, Passage, Way};

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use gatepost_dataplane::MacAddr;
-use gatepost_dataplane::config::Segment;
+use gatepost_ground::{MacAddr, Segment};
 
 use super::{Checker, Passage, Snapshot, Way};
 use crate::packet::Content;

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use gatepost::config::Config;
 use gatepost::control::report::Flow;
-use gatepost_dataplane::config::{Filtering, Forward, Segment};
-use gatepost_dataplane::{Instant, MacAddr};
+use gatepost_dataplane::config::{Filtering, Forward};
+use gatepost_ground::{Instant, MacAddr, Segment};
 use ipnet::Ipv4Net;
 
 use self::conversation::{Conversation, Kind, SLACK, Tcp};

@@ -25,8 +25,7 @@ use std::rc::Rc;
 
 use gatepost::config::Config;
 use gatepost::control::report::{Counters, Flows, Leases, Neighbors, Status};
-use gatepost_dataplane::Instant;
-use gatepost_dataplane::config::Segment;
+use gatepost_ground::{Instant, Segment};
 
 use crate::machine::internet::SharedTree;
 use crate::packet::Packet;

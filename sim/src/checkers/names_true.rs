@@ -5,8 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use gatepost::config::Config;
-use gatepost_dataplane::Instant;
-use gatepost_dataplane::config::Segment;
+use gatepost_ground::{Instant, Segment};
 use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use ipnet::{IpNet, Ipv4Net};

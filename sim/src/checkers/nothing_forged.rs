@@ -1,6 +1,6 @@
 //! Nothing forged: what an attacker puts blindly into others' connections does not get through.
 
-use gatepost_dataplane::config::Segment;
+use gatepost_ground::Segment;
 
 use super::{Checker, Passage, Way};
 use crate::machine::attacker::FORGED_TTL;

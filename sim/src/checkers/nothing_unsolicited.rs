@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
-use gatepost_dataplane::config::{Filtering, Forward, Segment};
-use gatepost_dataplane::wire::ipv4::Protocol;
+use gatepost_dataplane::config::{Filtering, Forward};
+use gatepost_ground::Segment;
+use gatepost_ground::wire::Protocol;
 use ipnet::Ipv4Net;
 
 use super::{Checker, Passage, Way};

@@ -7,8 +7,7 @@ use std::time::Duration;
 use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
 use dhcproto::{Decodable, Decoder};
 use gatepost::config::{Config, ReservedFor};
-use gatepost_dataplane::Instant;
-use gatepost_dataplane::config::Segment;
+use gatepost_ground::{Instant, Segment};
 
 use super::{Passage, Way};
 

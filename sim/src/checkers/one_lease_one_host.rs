@@ -34,7 +34,7 @@ impl Checker for OneLeaseOneHost {
 mod tests {
     use dhcproto::Encodable;
     use dhcproto::v4::{DhcpOption, Message, MessageType};
-    use gatepost_dataplane::config::Segment;
+    use gatepost_ground::Segment;
 
     use super::*;
     use crate::checkers::Way;

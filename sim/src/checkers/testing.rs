@@ -4,8 +4,7 @@ use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
 use gatepost::control::report::{Counters, Flow, Interface, Leases, Neighbors, Status};
-use gatepost_dataplane::config::Segment;
-use gatepost_dataplane::{Instant, MacAddr};
+use gatepost_ground::{Instant, MacAddr, Segment};
 
 use super::{Passage, Snapshot, Way};
 use crate::packet::{Content, Ipv4, Packet, Transport};

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use gatepost::port::clock::SystemClock;
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 use gatepost_services::clock::Clock;
 
 /// How often the line is written anew.

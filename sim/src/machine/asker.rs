@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use smoltcp::iface::SocketHandle;

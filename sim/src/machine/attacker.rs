@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use etherparse::{ArpEthIpv4Packet, ArpOperation, ArpPacket, EtherType, Ethernet2Header, PacketBuilder};
-use gatepost_dataplane::{Instant, MacAddr};
+use gatepost_ground::{Instant, MacAddr};
 
 use super::Machine;
 use crate::packet::{Content, Packet, Transport};

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use smoltcp::iface::SocketHandle;

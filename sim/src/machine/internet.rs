@@ -14,7 +14,7 @@ pub mod late;
 use std::mem;
 use std::net::Ipv4Addr;
 
-use gatepost_dataplane::{Instant, MacAddr};
+use gatepost_ground::{Instant, MacAddr};
 use ipnet::Ipv4Net;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

@@ -11,7 +11,7 @@ pub mod spoofer;
 mod stack;
 pub mod visitor;
 
-use gatepost_dataplane::{Instant, MacAddr};
+use gatepost_ground::{Instant, MacAddr};
 
 /// A simulated machine with one network card.
 pub trait Machine {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use gatepost_dataplane::{Instant, MacAddr};
+use gatepost_ground::{Instant, MacAddr};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::{icmp, tcp, udp};

@@ -5,7 +5,7 @@ mod floods;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 
 use super::action::{
     Action, attack, calm, clock_jumps, dhcp_silent, disk, dns_of, name_moves, partition, port_scan,

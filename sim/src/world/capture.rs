@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use dhcproto::v4::{Message, MessageType};
 use dhcproto::{Decodable, Decoder};
 use gatepost::pcapng::PcapNg;
-use gatepost_dataplane::{Instant, MacAddr};
+use gatepost_ground::{Instant, MacAddr};
 
 use super::segment::SegmentId;
 use crate::packet::Packet;

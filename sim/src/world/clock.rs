@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 use gatepost_services::clock::{Clock, UnixTime};
 use tokio::runtime::Handle;
 

@@ -8,8 +8,7 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use gatepost::config::Config;
-use gatepost_dataplane::Instant;
-use gatepost_dataplane::config::Segment;
+use gatepost_ground::{Instant, Segment};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::capture::Capture;

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use gatepost_dataplane::{Instant, MacAddr};
+use gatepost_ground::{Instant, MacAddr};
 use gatepost_services::race::race;
 use tokio::sync::Notify;
 

@@ -2,7 +2,7 @@
 //! handed on as one super-frame, and one that is sent is cut into its segments.
 //!
 //! It is written from the standards and with etherparse, so that the product's own segmentation
-//! ([`gatepost_dataplane::offload`]) meets another.
+//! ([`gatepost_ground::offload`]) meets another.
 
 use std::net::Ipv4Addr;
 use std::num::NonZero;
@@ -10,8 +10,8 @@ use std::num::NonZero;
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{Ethernet2Header, IpNumber, Ipv4HeaderSlice, TcpHeaderSlice, UdpHeaderSlice};
 use gatepost::port::Abilities;
-use gatepost_dataplane::Offload;
-use gatepost_dataplane::offload::{Partial, SegmentKind, Segmentation};
+use gatepost_ground::Offload;
+use gatepost_ground::offload::{Partial, SegmentKind, Segmentation};
 
 /// All that such a device does.
 pub const ABILITIES: Abilities = Abilities { checksum: true, tcp_segmentation: true, udp_segmentation: true };

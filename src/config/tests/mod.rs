@@ -9,9 +9,10 @@ mod services;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use gatepost_dataplane::config::{Filtering, Mode, Segment, WanService};
-use gatepost_dataplane::wire::ipv4::Protocol;
-use gatepost_dataplane::{MacAddr, config as dataplane};
+use gatepost_dataplane::config as dataplane;
+use gatepost_dataplane::config::{Filtering, Mode, WanService};
+use gatepost_ground::wire::Protocol;
+use gatepost_ground::{MacAddr, Segment};
 use proptest::prelude::*;
 
 use super::*;

@@ -8,8 +8,8 @@ use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 
-use gatepost_dataplane::Offload;
-use gatepost_dataplane::offload::FRAME_LEN_MAX;
+use gatepost_ground::Offload;
+use gatepost_ground::offload::FRAME_LEN_MAX;
 
 use self::virtio::{Header, Invalid};
 use super::{Abilities, Received};

@@ -8,11 +8,11 @@
 use std::io;
 use std::num::NonZero;
 
-use gatepost_dataplane::Offload;
-use gatepost_dataplane::offload::{Partial, SegmentKind, Segmentation};
-use gatepost_dataplane::wire::ethernet::EtherType;
-use gatepost_dataplane::wire::tcp::Flags;
-use gatepost_dataplane::wire::vlan;
+use gatepost_ground::Offload;
+use gatepost_ground::offload::{Partial, SegmentKind, Segmentation};
+use gatepost_ground::wire::ethernet::EtherType;
+use gatepost_ground::wire::tcp::Flags;
+use gatepost_ground::wire::vlan;
 
 /// A checksum is left to be made.
 const NEEDS_CSUM: u8 = 1;

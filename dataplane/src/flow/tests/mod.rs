@@ -8,12 +8,11 @@ mod visitors;
 
 use std::collections::BTreeSet;
 
+use gatepost_ground::wire::checksum::Sum;
+use gatepost_ground::wire::tcp::Flags;
+use gatepost_ground::{MacAddr, PortId, Segment};
+
 use super::*;
-use crate::config::Segment;
-use crate::port::PortId;
-use crate::wire::checksum::Sum;
-use crate::wire::ethernet::MacAddr;
-use crate::wire::tcp::Flags;
 
 const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 const EGRESS: [Egress; 2] = [Egress::Segment(Segment::Wan), Egress::Segment(Segment::Lan)];

@@ -1,7 +1,7 @@
+use gatepost_ground::PortId;
 use proptest::prelude::*;
 
 use super::*;
-use crate::port::PortId;
 
 type Tracker = FragmentTracker<u32>;
 

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 use ipnet::Ipv4Net;
 
 use crate::dhcp::message::{self, Message, OptionCode};

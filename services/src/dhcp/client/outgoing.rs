@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use gatepost_dataplane::MacAddr;
+use gatepost_ground::MacAddr;
 
 use super::{Bound, Config, Lease};
 use crate::dhcp::frame::{CLIENT_PORT, Datagram, SERVER_PORT};

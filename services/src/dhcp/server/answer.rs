@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use gatepost_dataplane::MacAddr;
+use gatepost_ground::MacAddr;
 
 use super::Request;
 use super::config::Config;

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
-use gatepost_dataplane::MacAddr;
+use gatepost_ground::MacAddr;
 use ipnet::Ipv4Net;
 
 use crate::dhcp::hostname;

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use gatepost_dataplane::{Instant, MacAddr};
+use gatepost_ground::{Instant, MacAddr};
 
 use super::leases::{Claimant, Lease, State};
 use super::shares::{self, QUARANTINE_SECS, QUARANTINE_SHORT_SECS, SOURCE_QUARANTINES_MAX};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 
 use crate::clock::UnixTime;
 

@@ -23,7 +23,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::leases::RETRY_INTERVAL;

@@ -25,7 +25,7 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
-use gatepost_dataplane::{Instant, MacAddr};
+use gatepost_ground::{Instant, MacAddr};
 use ipnet::Ipv4Net;
 
 use super::index::{Ages, Gaps, Use};

@@ -53,10 +53,9 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use gatepost_dataplane::{Instant, MacAddr};
-
 pub use answer::{Destination, Reply};
 pub use config::{Config, Reservation, ReservedFor};
+use gatepost_ground::{Instant, MacAddr};
 pub use shares::{Origin, QUARANTINE_SECS};
 
 use self::config::Reservations;

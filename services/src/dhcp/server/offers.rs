@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 
 use super::leases::ClientKey;
 use super::shares::Origin;
@@ -111,7 +111,7 @@ impl Offers {
 
 #[cfg(test)]
 mod tests {
-    use gatepost_dataplane::{MacAddr, PortId};
+    use gatepost_ground::{MacAddr, PortId};
 
     use super::*;
 

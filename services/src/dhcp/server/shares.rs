@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
-use gatepost_dataplane::{MacAddr, PortId};
+use gatepost_ground::{MacAddr, PortId};
 
 use super::leases::LEASES_MAX;
 

@@ -16,8 +16,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use gatepost_dataplane::icmp_error::RateLimit;
-use gatepost_dataplane::{Instant, MacAddr, PortId};
+use gatepost_ground::{Instant, MacAddr, PortId, RateLimit};
 
 use super::shares::Origin;
 

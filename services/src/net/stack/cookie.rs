@@ -12,7 +12,7 @@
 use std::hash::Hasher;
 use std::time::Duration;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use siphasher::sip::SipHasher24;

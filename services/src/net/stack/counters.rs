@@ -1,6 +1,6 @@
 //! What the host stack counts.
 
-gatepost_dataplane::counters! {
+gatepost_ground::counters! {
     /// What the host stack counted since it was made.
     pub struct StackCounters {
         /// TCP connections now, in whatever state.

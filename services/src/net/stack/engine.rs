@@ -4,9 +4,8 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::rc::Rc;
 
-use gatepost_dataplane::Instant;
-use gatepost_dataplane::echo_limit::EchoLimit;
-use gatepost_dataplane::wire::{checksum, icmpv4, ipv4};
+use gatepost_ground::wire::{checksum, icmpv4, ipv4};
+use gatepost_ground::{EchoLimit, Instant};
 use ipnet::Ipv4Net;
 use rand::RngExt;
 use rand::rngs::StdRng;

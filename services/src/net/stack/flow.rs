@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
 use smoltcp::wire::{IPV4_HEADER_LEN, Ipv4Packet, TcpPacket, TcpSeqNumber};

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use smoltcp::iface::{Config, Context, Interface, PollResult, SocketSet};

@@ -18,7 +18,7 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 use tokio::sync::Notify;
 
 use super::cookie::SECRET_LIFETIME;

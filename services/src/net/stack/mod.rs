@@ -53,7 +53,7 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::rc::Rc;
 use std::time::Duration;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 use ipnet::Ipv4Net;
 use rand::rngs::StdRng;
 use smoltcp::wire::Ipv4Packet;

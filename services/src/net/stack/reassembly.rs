@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 use rand::rngs::StdRng;
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::raw;

@@ -24,7 +24,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::rc::Rc;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 use rand::rngs::StdRng;
 use smoltcp::socket::tcp::State;
 use smoltcp::wire::IPV4_HEADER_LEN;

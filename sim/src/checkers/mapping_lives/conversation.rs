@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 
 use crate::packet::Transport;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use gatepost_dataplane::Instant;
 use gatepost_dataplane::neighbor::NeighborTable;
+use gatepost_ground::Instant;
 
 /// From the last question to a neighbour who does not answer until he is asked for anew.
 const SILENCE: Duration =

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 
 use super::{Endpoint, Kind, WAIT_MAX};
 

@@ -21,7 +21,7 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

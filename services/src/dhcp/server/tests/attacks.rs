@@ -1,6 +1,6 @@
 //! One machine against the others: what it says of their leases, and what it takes of the pool.
 
-use gatepost_dataplane::PortId;
+use gatepost_ground::PortId;
 
 use super::*;
 

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 use rand::{RngExt, SeedableRng};
 use tokio::task::{LocalSet, spawn_local};
 

@@ -18,7 +18,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use gatepost_dataplane::Instant;
+use gatepost_ground::Instant;
 use hickory_proto::rr::rdata::{A, CNAME, NS, PTR, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 

@@ -13,10 +13,13 @@ pub mod ethernet;
 pub mod icmpv4;
 pub mod ipv4;
 pub mod options;
+mod protocol;
 pub mod tcp;
 pub mod transport;
 pub mod udp;
 pub mod vlan;
+
+pub use protocol::Protocol;
 
 /// Why bytes are not what they claim to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use core::net::SocketAddrV4;
 
 use super::Malformed;
 use super::checksum::Delta;
-use super::ipv4::{self, Protocol};
+use super::ipv4;
+use super::protocol::Protocol;
 use super::transport;
 use super::udp;
 

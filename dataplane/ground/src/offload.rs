@@ -14,9 +14,8 @@ use core::num::NonZero;
 
 use crate::wire::checksum::Sum;
 use crate::wire::ethernet::{self, EtherType};
-use crate::wire::ipv4::{self, Protocol};
 use crate::wire::vlan::{self, Tag};
-use crate::wire::{tcp, udp};
+use crate::wire::{Protocol, ipv4, tcp, udp};
 
 /// The longest frame of all: the largest IP packet behind an Ethernet header and VLAN tags, in octets.
 pub const FRAME_LEN_MAX: usize = ethernet::Header::LEN + Tag::COUNT_MAX * Tag::LEN + u16::MAX as usize;
@@ -158,7 +157,7 @@ impl Offload {
 
 impl Partial {
     /// The place of the checksum of a transport header of `protocol` at `start`.
-    pub(crate) fn of_transport(protocol: Protocol, start: usize) -> Option<Self> {
+    pub fn of_transport(protocol: Protocol, start: usize) -> Option<Self> {
         let offset = match protocol {
             Protocol::TCP => tcp::Header::CHECKSUM_OFFSET,
             Protocol::UDP => udp::Header::CHECKSUM_OFFSET,
@@ -356,7 +355,7 @@ impl Segment<'_> {
 
     /// Writes as much of the frame as `buffer` holds, all headers complete as if it were whole, and
     /// returns its size in octets; `None` if `buffer` does not even hold the headers.
-    pub(crate) fn write_beginning(&self, buffer: &mut [u8]) -> Option<usize> {
+    pub fn write_beginning(&self, buffer: &mut [u8]) -> Option<usize> {
         let Some(layout) = &self.layout else {
             let Some(partial) = self.offload.checksum() else {
                 let len = buffer.len().min(self.frame.len());

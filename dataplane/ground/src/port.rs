@@ -1,6 +1,6 @@
 //! Ports by number, and sets of them.
 
-/// A port's number: its index in [`Config::ports`](crate::Config::ports).
+/// A port's number: its index in the dataplane's list of ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortId(pub u8);
 

@@ -1,4 +1,4 @@
-//! Time as the dataplane sees it: an argument.
+//! Time as all crates see it: an argument.
 
 use core::fmt;
 use core::ops::{Add, Sub};

@@ -10,7 +10,7 @@ use core::net::Ipv4Addr;
 
 use ahash::RandomState;
 
-use crate::icmp_error::RateLimit;
+use crate::rate_limit::RateLimit;
 use crate::time::Instant;
 
 /// Limits echo replies by destination and in all.

@@ -5,7 +5,7 @@
 
 use core::net::Ipv4Addr;
 
-use super::ipv4::Protocol;
+use super::protocol::Protocol;
 
 /// A ones' complement sum in progress, over whole 16-bit words.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,7 +83,7 @@ pub fn is_valid(bytes: &[u8]) -> bool {
 /// What a rewrite changes in a checksum: `~m + m'` of RFC 1624, for every word m that becomes m'.
 ///
 /// ```
-/// use gatepost_dataplane::wire::checksum::Delta;
+/// use gatepost_ground::wire::checksum::Delta;
 ///
 /// const PORT: Delta = Delta::NONE.replace_u16(8080, 443);
 /// assert_eq!(PORT.apply(0xdd2f), 0xfb04);

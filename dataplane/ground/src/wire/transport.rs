@@ -4,8 +4,8 @@ use core::net::Ipv4Addr;
 
 use super::Malformed;
 use super::checksum::{self, Sum};
-use super::ipv4::{self, Protocol};
-use super::{icmpv4, tcp, udp};
+use super::protocol::Protocol;
+use super::{icmpv4, ipv4, tcp, udp};
 
 /// Where the checksum stands in the payload of a packet of `protocol`; `None` if that is not known.
 #[inline]

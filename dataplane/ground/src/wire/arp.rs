@@ -5,7 +5,8 @@ use core::fmt;
 use core::net::Ipv4Addr;
 
 use super::Malformed;
-use super::ethernet::{EtherType, Header, MacAddr};
+use super::ethernet::{EtherType, Header};
+use crate::mac::MacAddr;
 
 /// What an ARP packet wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,34 @@
+//! What stands below all of Gatepost's crates: time, addresses of hardware, wire formats, frames.
+//!
+//! The dataplane, the services, the gateway that puts them together and the simulation around it speak of
+//! the same things in these types, and none of them imports another for a type. Like the dataplane it is
+//! pure: no I/O, no clock, nothing global.
+//!
+//! | module                    | what it has                                                                |
+//! |---------------------------|----------------------------------------------------------------------------|
+//! | `time`                    | [`Instant`]: time is an argument                                           |
+//! | `mac`, `port`, `segment`  | [`MacAddr`]; [`PortId`] and [`PortSet`]; [`Segment`]                       |
+//! | [`wire`]                  | bytes on the wire: one file per protocol                                   |
+//! | `frame`, [`offload`]      | [`Frame`]: the octets of a frame, and what they leave to do                |
+//! | `rate_limit`, `echo_limit`| [`RateLimit`], [`EchoLimit`]: how much is sent in answer to others         |
+//! | `counted`                 | [`counters!`]: structs of counters with a glossary                         |
+
+mod counted;
+mod echo_limit;
+mod frame;
+mod mac;
+pub mod offload;
+mod port;
+mod rate_limit;
+mod segment;
+mod time;
+pub mod wire;
+
+pub use echo_limit::EchoLimit;
+pub use frame::Frame;
+pub use mac::{MacAddr, ParseMacAddrError};
+pub use offload::Offload;
+pub use port::{PortId, PortSet};
+pub use rate_limit::RateLimit;
+pub use segment::Segment;
+pub use time::Instant;

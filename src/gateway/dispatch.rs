@@ -7,10 +7,10 @@ use gatepost_dataplane::LocalClass;
 use gatepost_ground::PortId;
 use gatepost_ground::wire::ethernet::Header;
 use gatepost_services::dhcp::inbox::Incoming;
-use gatepost_services::link::HostLink;
 use gatepost_services::net::stack::{Stack, UDP_QUEUE_DATAGRAMS_MAX};
 use tokio::task::yield_now;
 
+use super::link::HostLink;
 use super::service_counters::ServiceCounters;
 use super::services::Frames;
 

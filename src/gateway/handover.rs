@@ -1,7 +1,7 @@
 //! Between workers: frames that another one owns, and what each tells the others.
 //!
 //! Each worker has an inbox, in which all others leave frames and notices: two bounded lock-free rings. A full
-//! [ring](gatepost_services::ring) refuses a frame, which is a drop with a reason. A notice is never lost: it waits
+//! [ring](super::ring) refuses a frame, which is a drop with a reason. A notice is never lost: it waits
 //! until each of the others has room, and the next ones wait in the dataplane.
 
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use crossbeam::queue::ArrayQueue;
 use gatepost_dataplane::{Batch, Ingress, Notice, Shard};
 use gatepost_ground::Frame;
 use gatepost_ground::offload::FRAME_LEN_MAX;
-use gatepost_services::ring::{Ring, copy};
+
+use super::ring::{Ring, copy};
 
 /// Usual frames that wait for a worker.
 pub const FRAMES_MAX: usize = 1024;

@@ -17,7 +17,6 @@ use gatepost_services::dhcp::inbox::{self, inbox};
 use gatepost_services::dhcp::server::leases::Leases;
 use gatepost_services::dhcp::server::{self, Server};
 use gatepost_services::dhcp::service as dhcp;
-use gatepost_services::link::RING_FRAMES_OF_PORT_MAX;
 use gatepost_services::store::{Disk, Memory};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -25,6 +24,7 @@ use serde_json::Value;
 use tokio::task::{LocalSet, spawn_local};
 
 use super::inspector::Inspector;
+use super::link::RING_FRAMES_OF_PORT_MAX;
 use super::query::QUERIES_MAX;
 use super::services::Services;
 use super::worker::Worker;

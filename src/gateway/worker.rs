@@ -14,11 +14,11 @@ use crossbeam::channel::Receiver;
 use gatepost_dataplane::binding::Bindings;
 use gatepost_dataplane::{Batch, Config, Dataplane, DropReason, Ingress, Verdict};
 use gatepost_ground::{Instant, PortId};
-use gatepost_services::link::{HostOutput, WorkerLink};
 use tracing::{error, warn};
 
 use super::bindings::SharedBindings;
 use super::handover::Handover;
+use super::link::{HostOutput, WorkerLink};
 use super::ports::Ports;
 use super::query::{QUERIES_MAX, Query};
 use crate::port::Port;

@@ -1,4 +1,4 @@
-//! The link between the dataplane's workers and the host stack: two [rings](crate::ring).
+//! The link between the dataplane's workers and the host stack: two [rings](super::ring).
 //!
 //! ```text
 //!  workers ── deliver ──▶ [ring] ── receive ──▶ host
@@ -15,7 +15,7 @@ use gatepost_ground::wire::ethernet::Header;
 use gatepost_ground::{PortId, Segment};
 use tokio::sync::Notify;
 
-use crate::ring::{Ring, copy};
+use super::ring::{Ring, copy};
 
 /// Frames that fit in each direction.
 pub const RING_FRAMES_MAX: usize = 1024;

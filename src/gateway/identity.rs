@@ -50,7 +50,10 @@ impl Identity {
                     (identity, Some(problem))
                 }
             },
-            Err(error) => (Self::make(rng), Some(format!("{FILE} cannot be read: {error}"))),
+            Err(error) => (
+                Self::make(rng),
+                Some(format!("{FILE} cannot be read: {error}; new ones were made for this run")),
+            ),
         };
         disk.report(Topic::Identity, problem.map(|problem| format!("hardware addresses: {problem}")));
         identity
@@ -106,9 +109,10 @@ fn random_mac(rng: &mut impl Rng) -> MacAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::rc::Rc;
 
-    use gatepost_services::store::{Memory, Monitored, Unusable};
+    use gatepost_services::store::{LateFiles, Memory, Monitored};
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
@@ -163,7 +167,7 @@ mod tests {
 
     #[test]
     fn without_a_disk_they_are_made_for_this_run() {
-        let disk = Monitored::new(Rc::new(Unusable::new(&io::ErrorKind::PermissionDenied.into())));
+        let disk = Monitored::new(Rc::new(LateFiles::new(Path::new("/dev/null/state"))));
         let Identity { lan, wan } = Identity::load_or_make(&disk, &mut StdRng::seed_from_u64(1));
         assert_ne!(lan, wan);
         let problems = disk.problems();

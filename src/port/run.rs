@@ -21,7 +21,7 @@ use gatepost_dataplane::config::Mode;
 use gatepost_ground::{MacAddr, Segment};
 use gatepost_services::clock::Clock as _;
 use gatepost_services::race::race;
-use gatepost_services::store::{Disk, Files, OpenError, Unusable};
+use gatepost_services::store::{Disk, Files, LateFiles, OpenError};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use tokio::runtime;
@@ -162,16 +162,17 @@ fn remaining_ports(specs: &[TapSpec]) -> String {
     if names.is_empty() { String::new() } else { format!("TAP devices {}", names.join(", ")) }
 }
 
-/// The disk under `path`. Where it cannot be used at all the gateway does what it can without, and says so.
+/// The disk under `path`. While it cannot be used at all the gateway does what it can without, and says so.
 fn open_state_dir(path: &Path) -> Result<Rc<dyn Disk>, Error> {
     match Files::open(path) {
         Ok(files) => Ok(Rc::new(files)),
         Err(OpenError::Io(error)) => {
             warn!(
-                "cannot use the state directory {}: {error}; nothing is kept over a restart",
+                "cannot use the state directory {}: {error}; nothing is kept over a restart, and no new DHCP client \
+                 gets a lease; it is tried again",
                 path.display()
             );
-            Ok(Rc::new(Unusable::new(&error)))
+            Ok(Rc::new(LateFiles::new(path)))
         }
         Err(OpenError::InUse) => {
             let what = format!("cannot use the state directory {}", path.display());

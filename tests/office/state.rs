@@ -103,7 +103,7 @@ fn on_a_read_only_state_directory_it_routes_and_known_clients_keep_what_they_hav
 }
 
 #[test]
-fn without_a_state_directory_it_routes() {
+fn without_a_state_directory_it_routes_and_leases_come_with_it() {
     let mut office = Office::bare(1, "");
     let (_, setup) = office.stop(Signal::SIGTERM);
     fs::remove_dir_all(setup.directory().join("state")).expect("it is there");
@@ -113,6 +113,14 @@ fn without_a_state_directory_it_routes() {
     assert!(pings(office.pc(1), "", ISP));
     let told = problems(office.gateway());
     assert!(told.len() == 2 && told.iter().all(|problem| problem.contains("cannot be read")), "{told:?}");
+    assert_eq!(lease(&office, 1, "anna"), None);
+    // The leases are tried to be read again once in ten seconds.
+    let state = office.gateway().setup().directory().join("state");
+    fs::remove_file(&state).expect("it is there");
+    assert_eq!(eventually("a lease", || lease(&office, 1, "anna")), 86_400);
+    let told = problems(office.gateway());
+    assert!(told.len() == 1 && told[0].contains("identity.json cannot be read"), "{told:?}");
+    assert!(state.join("dhcp-leases.jsonl").exists());
 }
 
 #[test]

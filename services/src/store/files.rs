@@ -1,9 +1,11 @@
 //! A [`Disk`] over a directory of the file system.
 //!
 //! A file that was written to stays open until it is synced, so that a failure to write it back is told to
-//! the one who syncs. One process at a time owns the directory, by a lock that ends with the process.
+//! the one who syncs. One process at a time owns the directory, by locks that end with the process: of the directory
+//! itself, and of a file in it, where there is one. On a disk without inodes there is no place for the file, and not
+//! every file system locks directories; either lock keeps a second gateway out.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -28,7 +30,7 @@ pub struct Files {
     unsynced: RefCell<BTreeMap<String, File>>,
     /// Whether a file may have come or changed its name since the directory was synced.
     names_changed: Cell<bool>,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// Why a directory cannot be used.
@@ -68,11 +70,19 @@ impl Files {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
         let directory = File::open(path)?;
-        let lock = lock_file(path, &directory)?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => OpenError::InUse,
-            TryLockError::Error(error) => OpenError::Io(error),
-        })?;
+        let of_directory = directory.try_lock();
+        if matches!(of_directory, Err(TryLockError::WouldBlock)) {
+            return Err(OpenError::InUse);
+        }
+        let lock = match lock_file(path) {
+            Ok(file) => match (file.try_lock(), of_directory) {
+                (Err(TryLockError::WouldBlock), _) => return Err(OpenError::InUse),
+                (Err(TryLockError::Error(error)), Err(_)) => return Err(error.into()),
+                _ => Some(file),
+            },
+            Err(error) if of_directory.is_err() => return Err(error.into()),
+            Err(_) => None,
+        };
         Ok(Self {
             path: path.to_owned(),
             directory,
@@ -98,12 +108,61 @@ impl Files {
     }
 }
 
-/// The file in `directory`, at `path`, whose lock says that the directory is in use.
-fn lock_file(path: &Path, directory: &File) -> io::Result<File> {
+/// The file in the directory `path` whose lock says that the directory is in use.
+fn lock_file(path: &Path) -> io::Result<File> {
     let file = path.join(LOCK_FILE);
     let created = OpenOptions::new().create(true).truncate(false).write(true).mode(FILE_MODE).open(&file);
-    // In a directory that takes no file the one of a former process serves, or the directory itself.
-    created.or_else(|_| File::open(&file)).or_else(|_| directory.try_clone())
+    // In a directory that takes no file the one of a former process serves.
+    created.or_else(|_| File::open(&file))
+}
+
+/// A directory that could not be used when the process began. Each use tries to take it until one has; those who use it
+/// wait between two tries.
+#[derive(Debug)]
+pub struct LateFiles {
+    path: PathBuf,
+    files: OnceCell<Files>,
+}
+
+impl LateFiles {
+    /// The directory `path`, which is not looked at yet.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), files: OnceCell::new() }
+    }
+
+    fn files(&self) -> io::Result<&Files> {
+        if let Some(files) = self.files.get() {
+            return Ok(files);
+        }
+        let files = Files::open(&self.path).map_err(|error| match error {
+            OpenError::InUse => io::Error::new(io::ErrorKind::ResourceBusy, error.to_string()),
+            OpenError::Io(error) => error,
+        })?;
+        tracing::info!("the state directory {} can be used now", self.path.display());
+        Ok(self.files.get_or_init(|| files))
+    }
+}
+
+impl Disk for LateFiles {
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        self.files()?.read(name)
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.files()?.write(name, content)
+    }
+
+    fn append(&self, name: &str, record: &[u8]) -> io::Result<()> {
+        self.files()?.append(name, record)
+    }
+
+    fn rename(&self, name: &str, to: &str) -> io::Result<()> {
+        self.files()?.rename(name, to)
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        self.files()?.sync(name)
+    }
 }
 
 /// The content of the file `name` in the directory `path`, whoever uses that; `None` if there is no such file.
@@ -201,6 +260,42 @@ mod tests {
         assert!(matches!(Files::open(&scratch.0), Err(OpenError::InUse)));
         drop(first);
         assert!(Files::open(&scratch.0).is_ok());
+    }
+
+    #[test]
+    fn a_second_user_is_refused_also_if_the_first_has_found_no_place_for_the_lock() {
+        use std::os::unix::fs::symlink;
+
+        let scratch = Scratch::new("inodes");
+        fs::create_dir(&scratch.0).unwrap();
+        // As on a disk without inodes.
+        symlink("nowhere/lock", scratch.0.join(LOCK_FILE)).unwrap();
+        let first = Files::open(&scratch.0).unwrap();
+        assert!(matches!(Files::open(&scratch.0), Err(OpenError::InUse)));
+        fs::remove_file(scratch.0.join(LOCK_FILE)).unwrap();
+        assert!(matches!(Files::open(&scratch.0), Err(OpenError::InUse)), "there is room again");
+        drop(first);
+        let second = Files::open(&scratch.0).unwrap();
+        assert!(scratch.0.join(LOCK_FILE).exists());
+        // Former versions lock the file alone.
+        assert!(File::open(scratch.0.join(LOCK_FILE)).unwrap().try_lock().is_err());
+        drop(second);
+    }
+
+    #[test]
+    fn a_directory_that_comes_late_is_taken_with_the_first_use() {
+        let scratch = Scratch::new("late");
+        fs::create_dir(&scratch.0).unwrap();
+        let path = scratch.0.join("state");
+        fs::write(&path, "a file").unwrap();
+        let late = LateFiles::new(&path);
+        assert!(late.read("leases").is_err() && late.append("leases", b"one").is_err());
+        fs::remove_file(&path).unwrap();
+        let other = Files::open(&path).unwrap();
+        assert_eq!(late.read("leases").unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        drop(other);
+        crate::store::tests::keeps_its_promises(&late);
+        assert!(matches!(Files::open(&path), Err(OpenError::InUse)));
     }
 
     #[test]

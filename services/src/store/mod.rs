@@ -3,8 +3,8 @@
 //! [`Disk`] is the little that the services need of a file system: files that are written, appended to and
 //! renamed, and [`Disk::sync`], before which a power cut can undo any of it. [`Disk::replace`] puts
 //! those together to a whole file that is replaced at once. [`Files`] keeps them in a directory, [`Memory`]
-//! in memory. [`Monitored`] is another disk that remembers what was found wrong with it, [`Unusable`] one on
-//! which nothing works. What is stored is [`sealed`] by checksums.
+//! in memory. [`Monitored`] is another disk that remembers what was found wrong with it, [`LateFiles`] a directory that
+//! cannot be used yet. What is stored is [`sealed`] by checksums.
 
 mod files;
 mod memory;
@@ -13,9 +13,9 @@ pub mod sealed;
 
 use std::io;
 
-pub use files::{Files, OpenError, read_file};
+pub use files::{Files, LateFiles, OpenError, read_file};
 pub use memory::Memory;
-pub use monitored::{Monitored, Unusable};
+pub use monitored::Monitored;
 
 /// A directory of the gateway's own. File names are flat, 1 to [`NAME_OCTETS_MAX`] letters, digits,
 /// `-`, `_` and `.`, the first no dot; any other is [`io::ErrorKind::InvalidInput`].

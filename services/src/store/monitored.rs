@@ -59,46 +59,6 @@ impl Disk for Monitored {
     }
 }
 
-/// A disk that cannot be used at all: everything fails for the same reason.
-#[derive(Debug)]
-pub struct Unusable {
-    kind: io::ErrorKind,
-    why: String,
-}
-
-impl Unusable {
-    /// A disk that fails with `error`, which is of its directory.
-    pub fn new(error: &io::Error) -> Self {
-        Self { kind: error.kind(), why: error.to_string() }
-    }
-
-    fn fail<T>(&self) -> io::Result<T> {
-        Err(io::Error::new(self.kind, self.why.clone()))
-    }
-}
-
-impl Disk for Unusable {
-    fn read(&self, _: &str) -> io::Result<Option<Vec<u8>>> {
-        self.fail()
-    }
-
-    fn write(&self, _: &str, _: &[u8]) -> io::Result<()> {
-        self.fail()
-    }
-
-    fn append(&self, _: &str, _: &[u8]) -> io::Result<()> {
-        self.fail()
-    }
-
-    fn rename(&self, _: &str, _: &str) -> io::Result<()> {
-        self.fail()
-    }
-
-    fn sync(&self, _: &str) -> io::Result<()> {
-        self.fail()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

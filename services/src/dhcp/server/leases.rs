@@ -207,7 +207,10 @@ impl Leases {
         }
         let opened = Journal::open(Rc::clone(&self.disk));
         let problem = opened.as_ref().err().map(|error| {
-            format!("{JOURNAL_FILE} cannot be read: {error}; DHCP gives no leases; see to system.state_dir")
+            format!(
+                "{JOURNAL_FILE} cannot be read: {error}; DHCP gives no leases, and tries again while clients ask; see to \
+                 system.state_dir"
+            )
         });
         self.disk.report(Topic::LeasesUnread, problem);
         match opened {

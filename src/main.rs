@@ -10,7 +10,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use gatepost::config::{Config, Source};
-use gatepost::control::{self, What};
+use gatepost::control::{self, Question};
 use gatepost::error::Error;
 use gatepost::gateway::state;
 use gatepost::port::log::LogLevel;
@@ -48,14 +48,8 @@ enum Command {
     },
     /// Ask a running gateway.
     Show {
-        /// What to ask for.
-        what: What,
-        /// Print JSON, for programs.
-        #[arg(long)]
-        json: bool,
-        /// Ask again every second until Ctrl-C: in place on a terminal; with --json a line each.
-        #[arg(long)]
-        watch: bool,
+        #[command(flatten)]
+        question: Question,
         /// The running gateway's configuration, which names its control socket.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
@@ -154,10 +148,7 @@ fn run(command: Command) -> Result<bool, Error> {
                 return Ok(check_state(&config.system.state_dir));
             }
         }
-        Command::Show { what, json, watch, config } => {
-            let show = if watch { control::watch } else { control::show };
-            show(&load(config)?.system.control_socket, what, json)?;
-        }
+        Command::Show { question, config } => question.ask(&load(config)?.system.control_socket)?,
         Command::Reload { config } => {
             control::reload(&load(config)?.system.control_socket)?;
         }

@@ -33,15 +33,15 @@
 //! therefore changes nothing. *Contested*: the hardware address that is known is asked by unicast,
 //! [`NeighborTable::REQUESTS_MAX`] times within [`NeighborTable::VERIFICATION`], and frames for the neighbour
 //! are held. If it answers, the claim is refused; if not, the neighbour has moved to the claimant's address.
-//! *Doubted*: a neighbour is contested at most once in [`NeighborTable::CONTEST_INTERVAL`]; a claim that comes
-//! earlier waits until then, and frames go to the known address meanwhile. So a flood of claims costs three
-//! requests a second, and a network card that was really replaced is believed after 1.3 s at most.
+//! *Doubted*: a neighbour is contested at most once in [`NeighborTable::CONTEST_INTERVAL`]; a claim that
+//! comes earlier waits until then, and frames go to the known address meanwhile. So a flood of claims costs
+//! three requests a second, and a network card that was really replaced is believed after 1.3 s at most.
 //!
 //! Where a lease or a reservation says who holds an address ([`Hearing::holder`]), nobody else is believed to
-//! have it, and the holder is believed at once. When a lease begins, the neighbour is taken to be at its holder's
-//! hardware address ([`NeighborTable::follow_holders`]). A bridge that puts its own hardware address in place of its
-//! clients' (a Wi-Fi repeater) is believed as where there is no lease, if the lease was asked for through it: whoever
-//! asks for another's lease does not get its packets while the holder answers.
+//! have it, and the holder is believed at once. When a lease begins, the neighbour is taken to be at its
+//! holder's hardware address ([`NeighborTable::follow_holders`]). A bridge that puts its own hardware address
+//! in place of its clients' (a Wi-Fi repeater) is believed as where there is no lease, if the lease was asked
+//! for through it: a host that asks for another's lease does not get its packets while the holder answers.
 //!
 //! Of several workers, all learn of a claim. The one that received it asks first; the others ask only if no
 //! answer has come within a third of the time.
@@ -125,9 +125,9 @@ pub struct Hearing {
     pub is_for_us: bool,
     /// Another worker received the packet, and reports what comes of it.
     pub is_copy: bool,
-    /// The hardware address to which a lease or a reservation gives the sender's address, if one does. `None` also of
-    /// a packet from a bridge that puts its own hardware address in place of its clients', if the lease was asked for
-    /// through it: it is believed as if there were no lease.
+    /// The hardware address to which a lease or a reservation gives the sender's address, if one does. `None`
+    /// also of a packet from a bridge that puts its own hardware address in place of its clients', if the lease
+    /// was asked for through it: it is believed as if there were no lease.
     pub holder: Option<MacAddr>,
 }
 
@@ -359,9 +359,10 @@ impl NeighborTable {
         });
     }
 
-    /// Moves the neighbours on `segment` to the hardware addresses that `holder` gives for their own and the one at
-    /// which each is known. They are asked when they are next used. A contest that this decides for the known address ends, and the
-    /// claim is refused. Returns how many neighbours were moved, and how many claims refused.
+    /// Moves the neighbours on `segment` to the hardware addresses that `holder` gives for their own and the
+    /// one at which each is known. They are asked when they are next used. A contest that this decides for the
+    /// known address ends, and the claim is refused. Returns how many neighbours were moved, and how many claims
+    /// refused.
     pub fn follow_holders(
         &mut self,
         now: Instant,

@@ -60,9 +60,9 @@ fn rfc5508_req2_a_query_lives_sixty_seconds() {
     bench.send(WAN, &echo_reply(SERVER, GATEWAY_WAN, 77, 1)).assert_silently_dropped(DropReason::Unsolicited);
 }
 
-/// RFC 5508, REQ-4: An error from outside reaches its sender as he knows it.
+/// RFC 5508, REQ-4: An error from outside reaches the host with the quoted packet as the host sent it.
 #[test]
-fn rfc5508_req4_an_error_from_outside_reaches_its_sender_as_he_knows_it() {
+fn rfc5508_req4_an_error_from_outside_quotes_the_packet_as_its_host_sent_it() {
     let mut bench = Bench::new(Mode::NatDmz);
     let datagram = translated_datagram(&mut bench);
     for (kind, code) in [PORT_UNREACHABLE, FRAGMENTATION_NEEDED, TTL_EXPIRED] {

@@ -27,8 +27,6 @@ use serde_json::Value;
 use crate::error::Error;
 use report::{Counters, Drops, Flows, Leases, Neighbors, Status};
 
-pub use watch::watch;
-
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -45,6 +43,31 @@ pub enum What {
     Counters,
     /// Why frames went no further.
     Drops,
+}
+
+/// The arguments of `gatepost show` and `gatepost lab show`: the question and the form of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
+pub struct Question {
+    /// What to ask for.
+    what: What,
+    /// Print JSON, for programs.
+    #[arg(long)]
+    json: bool,
+    /// Ask again every second until Ctrl-C: in place on a terminal; with --json a line each.
+    #[arg(long)]
+    watch: bool,
+}
+
+impl Question {
+    /// Asks the gateway behind `socket` and prints what it says on stdout, once or every second.
+    ///
+    /// # Errors
+    ///
+    /// No gateway runs there, it is not ours to ask, or it does not answer in its protocol.
+    pub fn ask(&self, socket: &Path) -> Result<(), Error> {
+        let show = if self.watch { watch::watch } else { show };
+        show(socket, self.what, self.json)
+    }
 }
 
 /// Why a running gateway does not tell what it was asked for.
@@ -94,12 +117,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// An answer longer than this is not read, in octets.
 const RESPONSE_LEN_MAX: u64 = 64 << 20;
 
-/// Asks the gateway behind `socket` and prints what it says on stdout.
-///
-/// # Errors
-///
-/// No gateway runs there, it is not ours to ask, or it does not answer in its protocol.
-pub fn show(socket: &Path, what: What, json: bool) -> Result<(), Error> {
+fn show(socket: &Path, what: What, json: bool) -> Result<(), Error> {
     let report = ask(socket, what)?;
     let text = if json { format!("{report}\n") } else { render(what, report)? };
     let mut stdout = BufWriter::new(io::stdout().lock());
@@ -117,7 +135,7 @@ fn unprintable(error: io::Error) -> Error {
 ///
 /// # Errors
 ///
-/// As [`show`].
+/// As [`Question::ask`].
 pub fn ask(socket: &Path, what: What) -> Result<Value, Error> {
     match converse(socket, Request::Show(what))? {
         Response::Report(report) => Ok(report),

@@ -28,7 +28,7 @@ const END: &str = "\x1b[?25h\n";
 ///
 /// # Errors
 ///
-/// As [`show`](super::show), at once or later.
+/// As [`Question::ask`](super::Question::ask), at once or later.
 pub fn watch(socket: &Path, what: What, json: bool) -> Result<(), Error> {
     let stop = stop_signals()?;
     let is_in_place = !json && terminal::is_there();

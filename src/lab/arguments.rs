@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::HOSTS_MAX;
-use crate::control::What;
+use crate::control::Question;
 
 /// How long a speed test may take in each direction, in seconds.
 const SPEED_SECS_MAX: u64 = 60;
@@ -40,14 +40,8 @@ pub(super) struct Options {
 pub(super) enum Command {
     /// Ask the running lab's gateway.
     Show {
-        /// What to ask for.
-        what: What,
-        /// Print JSON, for programs.
-        #[arg(long)]
-        json: bool,
-        /// Ask again every second until Ctrl-C: in place on a terminal; with --json a line each.
-        #[arg(long)]
-        watch: bool,
+        #[command(flatten)]
+        question: Question,
         #[command(flatten)]
         lab: Lab,
     },

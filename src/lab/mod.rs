@@ -56,7 +56,6 @@ use self::protocol::{Provider, Request, Role};
 use self::running::RunningLab;
 use self::screen::{Line, Screen};
 use self::speed::Limit;
-use crate::control;
 use crate::error::Error;
 
 /// The most PCs that a lab can have: as many as the gateway has ports besides the WAN's.
@@ -72,9 +71,8 @@ pub const HOSTS_MAX: usize = 63;
 pub fn run(arguments: Arguments) -> Result<bool, Error> {
     match arguments.command {
         None => run_office(&arguments.options),
-        Some(Command::Show { what, json, watch, lab }) => {
-            let show = if watch { control::watch } else { control::show };
-            show(&RunningLab::find(lab.pid)?.control_socket(), what, json).map(|()| true)
+        Some(Command::Show { question, lab }) => {
+            question.ask(&RunningLab::find(lab.pid)?.control_socket()).map(|()| true)
         }
         Some(Command::On { lab, host, command }) => {
             Err(enter::run_in(RunningLab::find(lab.pid)?.host(&host)?, &command))

@@ -314,8 +314,8 @@ impl Model {
     }
 }
 
-/// Events of one neighbour in their order, neighbours in a defined one. `destinations` has the neighbour that each
-/// frame is for.
+/// Events of one neighbour in their order, neighbours in a defined one. `destinations` has the neighbour that
+/// each frame is for.
 fn sorted(mut events: Vec<Seen>, destinations: &BTreeMap<u8, Host>) -> Vec<Seen> {
     events.sort_by_key(|event| {
         let (segment, ip) = match event {

@@ -18,14 +18,13 @@ use super::current::SharedLeases;
 use super::dispatch::Dispatcher;
 use super::office_names::OfficeNames;
 use super::service_counters::ServiceCounters;
-use super::services::{Frames, Resources, first_ended};
+use super::services::{Frames, Resources, TaskEnd, first_ended};
 use super::settings;
 use super::uplink::Uplink;
 use super::wan_client::WanClient;
 use crate::config::Config;
-use crate::error::Error;
 
-/// What can go wrong with a configuration's services is done with when this exists.
+/// The services of one configuration, before they serve. Making them can fail because of their settings.
 pub struct Prepared {
     /// The settings.
     pub config: Rc<Config>,
@@ -39,22 +38,21 @@ impl Prepared {
     ///
     /// # Errors
     ///
-    /// A service cannot use its settings.
+    /// The name service cannot use its settings.
     pub fn new(
         config: Rc<Config>,
         leases: Option<SharedLeases>,
         resources: &Resources,
         stack: &Stack,
         rng: StdRng,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, dns::ConfigError> {
         if !config.dns.enabled {
             return Ok(Self { config, leases, dns: None });
         }
         let clock = &resources.clock;
         let names = OfficeNames::new(leases.clone(), Rc::clone(clock), &config.dhcp.reservations);
-        let dns =
-            (dns::Service::new(stack.clone(), Rc::clone(clock), rng, settings::dns(&config), Rc::new(names)))
-                .map_err(|error| Error::failed("cannot serve names", error, "correct [system] and [dns]"))?;
+        let (names, settings) = (Rc::new(names), settings::dns(&config));
+        let dns = dns::Service::new(stack.clone(), Rc::clone(clock), rng, settings, names)?;
         Ok(Self { config, leases, dns: Some(dns) })
     }
 }
@@ -127,8 +125,8 @@ impl Generation {
         self.counters.dns_ended();
     }
 
-    /// Waits until one has ended by itself, which none should; says why.
-    pub async fn ended(&mut self) -> String {
+    /// Waits until one has ended by itself, which none should; says how.
+    pub async fn ended(&mut self) -> TaskEnd {
         first_ended(&mut self.tasks).await
     }
 }

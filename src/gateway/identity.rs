@@ -1,9 +1,10 @@
 //! The gateway's hardware addresses: made once, kept on disk, so that a restart changes nothing for its
 //! neighbours and for the provider's DHCP server.
 
+use std::fmt;
 use std::io;
 
-use gatepost_ground::MacAddr;
+use gatepost_ground::{MacAddr, ParseMacAddrError};
 use gatepost_services::store::{Disk, Topic, sealed};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,32 @@ struct Stored {
     lan_mac: String,
     wan_mac: String,
 }
+
+/// What is wrong with the stored hardware addresses.
+#[derive(Debug)]
+pub enum IdentityDamage {
+    /// The file is not what was written.
+    Seal(sealed::Damage),
+    /// It has not the form of stored addresses.
+    Json(serde_json::Error),
+    /// This text is no hardware address.
+    Mac(String, ParseMacAddrError),
+    /// The addresses are one and the same, or not of a station.
+    NotTwoStations,
+}
+
+impl fmt::Display for IdentityDamage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seal(damage) => damage.fmt(f),
+            Self::Json(error) => error.fmt(f),
+            Self::Mac(text, error) => write!(f, "{text:?}: {error}"),
+            Self::NotTwoStations => f.write_str("these are no two hardware addresses of stations"),
+        }
+    }
+}
+
+impl std::error::Error for IdentityDamage {}
 
 impl Identity {
     /// The addresses on `disk`, else new ones, which are then kept there. What is damaged is set aside first;
@@ -67,7 +94,7 @@ impl Identity {
     }
 
     /// What is wrong with the content of the file, if anything is.
-    pub fn damage(content: &[u8]) -> Option<String> {
+    pub fn damage(content: &[u8]) -> Option<IdentityDamage> {
         Self::parse(content).err()
     }
 
@@ -81,18 +108,14 @@ impl Identity {
         }
     }
 
-    fn parse(content: &[u8]) -> Result<Self, String> {
-        let payload = sealed::unseal(content).map_err(|damage| damage.to_string())?;
-        let stored: Stored = serde_json::from_slice(payload).map_err(|error| error.to_string())?;
-        let mac = |text: &str| text.parse().map_err(|error| format!("{text:?}: {error}"));
-        let identity = Self { lan: mac(&stored.lan_mac)?, wan: mac(&stored.wan_mac)? };
+    fn parse(content: &[u8]) -> Result<Self, IdentityDamage> {
+        let payload = sealed::unseal(content).map_err(IdentityDamage::Seal)?;
+        let stored: Stored = serde_json::from_slice(payload).map_err(IdentityDamage::Json)?;
+        let mac = |text: String| text.parse().map_err(|error| IdentityDamage::Mac(text, error));
+        let identity = Self { lan: mac(stored.lan_mac)?, wan: mac(stored.wan_mac)? };
         let usable = |mac: MacAddr| !mac.is_multicast() && mac != MacAddr::ZERO;
         let is_usable = usable(identity.lan) && usable(identity.wan) && identity.lan != identity.wan;
-        if is_usable {
-            Ok(identity)
-        } else {
-            Err("these are no two hardware addresses of stations".to_owned())
-        }
+        if is_usable { Ok(identity) } else { Err(IdentityDamage::NotTwoStations) }
     }
 
     fn stored(self) -> Stored {

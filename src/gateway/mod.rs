@@ -50,7 +50,6 @@ use rand::rngs::StdRng;
 use tokio::sync::mpsc;
 
 use crate::config::Config;
-use crate::error::Error;
 use crate::port::Port;
 use bindings::SharedBindings;
 use current::Current;
@@ -80,15 +79,11 @@ pub struct Environment {
 
 /// Puts a gateway together over `ports`, in the order of [`Config::ports`]: each has a name, and a device for each of
 /// the configuration's workers.
-///
-/// # Errors
-///
-/// The disk refuses, or a service cannot use its settings.
 pub fn build<P: Port>(
     config: Config,
     ports: impl IntoIterator<Item = (String, Vec<P>)>,
     environment: Environment,
-) -> Result<(Vec<Worker<P>>, Services), Error> {
+) -> (Vec<Worker<P>>, Services) {
     let Environment { clock, disk, mut rng, wake_worker } = environment;
     let monitored = Rc::new(Monitored::new(disk));
     let disk: Rc<dyn Disk> = Rc::clone(&monitored) as _;
@@ -140,7 +135,7 @@ pub fn build<P: Port>(
     };
     let (requests, reloads) = mpsc::channel(reload::RELOADS_MAX);
     let reloader = Reloader { requests };
-    Ok((workers, Services { resources, inspector, reloader, reloads, rng }))
+    (workers, Services { resources, inspector, reloader, reloads, rng })
 }
 
 /// The worker that takes what the host stack emits.

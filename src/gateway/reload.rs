@@ -5,8 +5,10 @@
 //! that they still allow go on and the others end; the services by starting anew. The provider's lease
 //! and the leases of the office stay. What DNS has cached is asked for again.
 
+use gatepost_services::dns;
 use tokio::sync::{mpsc, oneshot};
 
+use super::services::ServicesError;
 use crate::config::Config;
 use crate::error::Error;
 
@@ -30,15 +32,15 @@ pub(super) struct Request {
 pub enum ReloadError {
     /// These settings cannot change while the gateway runs.
     NeedsRestart(Vec<&'static str>),
-    /// A service cannot use it.
-    Unusable(Error),
+    /// The name service cannot use it.
+    DnsUnusable(dns::ConfigError),
     /// The gateway ends.
     Stopping,
 }
 
-impl From<Error> for ReloadError {
-    fn from(error: Error) -> Self {
-        Self::Unusable(error)
+impl From<dns::ConfigError> for ReloadError {
+    fn from(error: dns::ConfigError) -> Self {
+        Self::DnsUnusable(error)
     }
 }
 
@@ -50,7 +52,7 @@ impl From<ReloadError> for Error {
                 format_args!("{} cannot change while the gateway runs", changed.join(" and ")),
                 "restart the gateway, or change that back",
             ),
-            ReloadError::Unusable(error) => error,
+            ReloadError::DnsUnusable(error) => ServicesError::DnsUnusable(error).into(),
             ReloadError::Stopping => {
                 Self::failed("cannot reload", "the gateway is stopping", "start it again")
             }

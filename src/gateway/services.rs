@@ -2,6 +2,8 @@
 //! gateway runs, the others until a [`reload`] starts new ones.
 
 use std::cell::RefCell;
+use std::fmt;
+use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,13 +14,14 @@ use gatepost_ground::Segment;
 use gatepost_services::clock::Clock;
 use gatepost_services::dhcp::inbox::{self, inbox};
 use gatepost_services::dhcp::service::Port;
+use gatepost_services::dns;
 use gatepost_services::net::stack::{Stack, StackConfig};
 use gatepost_services::race::race;
 use gatepost_services::store::Disk;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use super::bindings::SharedBindings;
 use super::current::{Current, open_leases};
@@ -62,6 +65,55 @@ pub(super) struct Resources {
     pub counters: Rc<ServiceCounters>,
 }
 
+/// Why the services do not run, or no longer.
+#[derive(Debug)]
+pub enum ServicesError {
+    /// The name service cannot use its settings.
+    DnsUnusable(dns::ConfigError),
+    /// The name service cannot listen on the LAN.
+    DnsNotListening(io::Error),
+    /// A task ended that should run as long as the gateway.
+    BrokenDown(TaskEnd),
+}
+
+/// How a task ended by itself.
+#[derive(Debug)]
+pub enum TaskEnd {
+    /// It returned.
+    Returned,
+    /// It panicked, or was cancelled.
+    Failed(JoinError),
+}
+
+impl fmt::Display for TaskEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Returned => f.write_str("it ended"),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<ServicesError> for Error {
+    fn from(error: ServicesError) -> Self {
+        match error {
+            ServicesError::DnsUnusable(error) => {
+                Self::failed("cannot serve names", error, "correct [system] and [dns]")
+            }
+            ServicesError::DnsNotListening(error) => {
+                Self::failed("cannot serve names on the LAN", error, "see the log")
+            }
+            ServicesError::BrokenDown(end) => Self::failed("a service broke down", end, "see the log"),
+        }
+    }
+}
+
+impl From<dns::ConfigError> for ServicesError {
+    fn from(error: dns::ConfigError) -> Self {
+        Self::DnsUnusable(error)
+    }
+}
+
 impl Services {
     /// Tells about the running gateway.
     pub fn inspector(&self) -> Inspector {
@@ -79,7 +131,11 @@ impl Services {
     /// # Errors
     ///
     /// A service cannot use its settings, or breaks down.
-    pub async fn run(mut self, ready: impl FnOnce(), stop: impl Future<Output = ()>) -> Result<(), Error> {
+    pub async fn run(
+        mut self,
+        ready: impl FnOnce(),
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), ServicesError> {
         let mut stop = pin!(stop);
         let mut stack_task = JoinSet::new();
         let stack = self.start_stack(&mut stack_task);
@@ -94,9 +150,7 @@ impl Services {
         loop {
             match self.next(stop.as_mut(), &mut stack_task, wan_client.as_mut(), &mut generation).await {
                 Happening::Stop => return Ok(()),
-                Happening::BrokenDown(why) => {
-                    return Err(Error::failed("a service broke down", why, "see the log"));
-                }
+                Happening::BrokenDown(end) => return Err(ServicesError::BrokenDown(end)),
                 Happening::Reload(Request { config, answer }) => {
                     let outcome = match self.prepare(*config, &stack) {
                         Ok(prepared) => {
@@ -160,7 +214,7 @@ impl Services {
         prepared: Prepared,
         stack: &Stack,
         wan_client: Option<WanClient>,
-    ) -> Result<(Option<WanClient>, Generation), Error> {
+    ) -> Result<(Option<WanClient>, Generation), ServicesError> {
         let (config, leases) = (Rc::clone(&prepared.config), prepared.leases.clone());
         let rng = StdRng::from_rng(&mut self.rng);
         let wan_client = WanClient::for_config(&config, &self.resources, rng, wan_client);
@@ -168,7 +222,7 @@ impl Services {
         Generation::start(prepared, &self.resources, stack, wan_client.as_ref())
             .await
             .map(|generation| (wan_client, generation))
-            .map_err(|error| Error::failed("cannot serve names on the LAN", error, "see the log"))
+            .map_err(ServicesError::DnsNotListening)
     }
 
     fn start_stack(&mut self, task: &mut JoinSet<()>) -> Stack {
@@ -192,7 +246,7 @@ impl Services {
 enum Happening {
     Stop,
     Reload(Request),
-    BrokenDown(String),
+    BrokenDown(TaskEnd),
 }
 
 impl Resources {
@@ -209,11 +263,11 @@ impl Resources {
     }
 }
 
-/// Waits until one of `tasks` has ended, and says why; for ever if there is none.
-pub(super) async fn first_ended(tasks: &mut JoinSet<()>) -> String {
+/// Waits until one of `tasks` has ended, and says how; for ever if there is none.
+pub(super) async fn first_ended(tasks: &mut JoinSet<()>) -> TaskEnd {
     match tasks.join_next().await {
-        Some(Ok(())) => "it ended".to_owned(),
-        Some(Err(error)) => error.to_string(),
+        Some(Ok(())) => TaskEnd::Returned,
+        Some(Err(error)) => TaskEnd::Failed(error),
         None => std::future::pending().await,
     }
 }

@@ -25,7 +25,9 @@ pub fn damages(state_dir: &Path) -> Vec<String> {
             .collect::<Vec<_>>()
     };
     [
-        of_file(identity::FILE, &|content| Identity::damage(content).into_iter().collect()),
+        of_file(identity::FILE, &|content| {
+            Identity::damage(content).iter().map(ToString::to_string).collect()
+        }),
         of_file(JOURNAL_FILE, &|content| Leases::damages(content).iter().map(ToString::to_string).collect()),
         of_file(WAN_LEASE_FILE, &|content| Memory::damage(content).into_iter().collect()),
     ]

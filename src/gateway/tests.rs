@@ -113,7 +113,7 @@ impl Office {
             rng: StdRng::seed_from_u64(1),
             wake_worker: Arc::new(|_| ()),
         };
-        let (workers, services) = build(config, ports, environment).expect("memory does not fail");
+        let (workers, services) = build(config, ports, environment);
         let inspector = services.inspector();
         (Self { clock, workers, inspector, lan, lan2, wan, peers: Vec::new() }, services)
     }

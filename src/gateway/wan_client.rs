@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::identity::Identity;
-use super::services::{Frames, Resources, first_ended};
+use super::services::{Frames, Resources, TaskEnd, first_ended};
 use crate::config::{Config, WanAddress};
 
 /// The file that keeps the WAN's address over a restart.
@@ -62,8 +62,8 @@ impl WanClient {
         Self { settings, frames, leases, task }
     }
 
-    /// Waits until it has ended by itself, which it should not; says why.
-    pub async fn ended(&mut self) -> String {
+    /// Waits until it has ended by itself, which it should not; says how.
+    pub async fn ended(&mut self) -> TaskEnd {
         first_ended(&mut self.task).await
     }
 }

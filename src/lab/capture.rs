@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
@@ -64,6 +64,17 @@ pub struct Capture {
     stop: OwnedFd,
 }
 
+/// Why there is no capture in the file of this path, or not all of it.
+#[derive(Debug)]
+pub struct CaptureError(PathBuf, io::Error);
+
+impl From<CaptureError> for Error {
+    fn from(CaptureError(path, why): CaptureError) -> Self {
+        let what = format!("cannot capture to {}", path.display());
+        Self::failed(what, why, "name a file in a directory of yours with room")
+    }
+}
+
 /// What a capture came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Written {
@@ -86,9 +97,11 @@ impl CaptureFile {
     /// # Errors
     ///
     /// It cannot be written.
-    pub fn create(path: &Path) -> Result<Self, Error> {
-        let file = File::create(path).map_err(|error| failure(path, error))?;
-        Ok(Self { path: path.to_owned(), file })
+    pub fn create(path: PathBuf) -> Result<Self, CaptureError> {
+        match File::create(&path) {
+            Ok(file) => Ok(Self { path, file }),
+            Err(error) => Err(CaptureError(path, error)),
+        }
     }
 }
 
@@ -98,7 +111,7 @@ impl Capture {
     /// # Errors
     ///
     /// The hosts' namespaces cannot be entered, or the file cannot be written.
-    pub fn begin<'a>(to: CaptureFile, hosts: impl IntoIterator<Item = &'a Member>) -> Result<Self, Error> {
+    pub fn begin<'a>(to: CaptureFile, hosts: impl IntoIterator<Item = &'a Member>) -> Result<Self, CaptureError> {
         let CaptureFile { path, file } = to;
         let hosts: Vec<_> = hosts.into_iter().map(|host| (host.name().to_owned(), host.pid())).collect();
         let begun = || {
@@ -116,13 +129,15 @@ impl Capture {
             })?;
             io::Result::Ok((thread, names, stop, is_ready))
         };
-        let (thread, names, stop, is_ready) = begun().map_err(|error| failure(&path, error))?;
-        let this = Self { path, thread, names, stop };
-        match is_ready.recv() {
-            Ok(()) => Ok(this),
-            // The thread has ended, and says why.
-            Err(_) => Err(this.finish().err().unwrap_or_else(|| Error::usage("the capture ended at once"))),
+        let (thread, names, stop, is_ready) = match begun() {
+            Ok(begun) => begun,
+            Err(error) => return Err(CaptureError(path, error)),
+        };
+        if is_ready.recv().is_ok() {
+            return Ok(Self { path, thread, names, stop });
         }
+        let ended = ended(thread).and_then(|_| Err(io::Error::other("it ended at once")));
+        ended.map_err(|error| CaptureError(path, error))
     }
 
     /// Names the host that has `address`.
@@ -136,15 +151,16 @@ impl Capture {
     /// # Errors
     ///
     /// The file could not be written.
-    pub fn finish(self) -> Result<String, Error> {
+    pub fn finish(self) -> Result<String, CaptureError> {
         drop(self.stop);
-        let ended = self.thread.join().unwrap_or_else(|_| Err(io::Error::other("its thread panicked")));
-        let Written { frames, refused } = ended.map_err(|error| failure(&self.path, error))?;
         let path = self.path.display();
-        Ok(match refused {
-            0 => format!("{path} has {frames} frames"),
-            _ => format!("{path} is full with {frames} frames; {refused} more are not in it"),
-        })
+        match ended(self.thread) {
+            Ok(Written { frames, refused: 0 }) => Ok(format!("{path} has {frames} frames")),
+            Ok(Written { frames, refused }) => {
+                Ok(format!("{path} is full with {frames} frames; {refused} more are not in it"))
+            }
+            Err(error) => Err(CaptureError(self.path, error)),
+        }
     }
 }
 
@@ -249,9 +265,9 @@ fn micros(time: TimeSpec) -> u64 {
     u64::try_from(secs).unwrap_or(0) * 1_000_000 + u64::try_from(nanos).unwrap_or(0) / 1_000
 }
 
-fn failure(path: &Path, why: impl std::fmt::Display) -> Error {
-    let what = format!("cannot capture to {}", path.display());
-    Error::failed(what, why, "name a file in a directory of yours with room")
+/// Waits for the end of a capture's thread.
+fn ended(thread: JoinHandle<io::Result<Written>>) -> io::Result<Written> {
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("its thread panicked")))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What the lab tries out, in the order in which an office comes to life.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -18,7 +19,45 @@ pub struct Outcome {
     /// What was tried.
     pub title: &'static str,
     /// What was seen, or what was wrong.
-    pub result: Result<String, String>,
+    pub result: Result<String, Failure>,
+}
+
+/// Why a check failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// These PCs did not go online: their names, and what they said.
+    Offline(Vec<(String, Response)>),
+    /// Something else than it should have came of what a host was asked for.
+    Unexpected(Box<Unexpected>),
+}
+
+/// What a host was asked for, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unexpected {
+    /// The host's name.
+    host: String,
+    /// What it was asked for.
+    request: Request,
+    /// What it said.
+    got: Response,
+    /// What it should have said, where only one thing is right.
+    expected: Option<Response>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Offline(hosts) => {
+                let hosts: Vec<_> = hosts.iter().map(|(name, said)| format!("{name}: {said}")).collect();
+                f.write_str(&hosts.join("; "))
+            }
+            Self::Unexpected(unexpected) => {
+                let Unexpected { host, request, got, expected } = &**unexpected;
+                write!(f, "{host} asked for {request}: {got}")?;
+                expected.as_ref().map_or(Ok(()), |expected| write!(f, " instead of {expected}"))
+            }
+        }
+    }
 }
 
 /// The office as far as the checks have seen it.
@@ -39,7 +78,7 @@ pub struct Office<'a> {
 }
 
 /// A check, if this office has what it tries.
-type Check = fn(&mut Office<'_>) -> Option<Result<String, String>>;
+type Check = fn(&mut Office<'_>) -> Option<Result<String, Failure>>;
 
 const CHECKS: &[(&str, Check)] = &[
     ("lease", lease),
@@ -71,7 +110,7 @@ pub fn run(office: &mut Office<'_>, mut report: impl FnMut(&Outcome)) -> bool {
     passed
 }
 
-fn lease(office: &mut Office<'_>) -> Option<Result<String, String>> {
+fn lease(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
     for pc in office.pcs.iter_mut() {
         pc.send(&Request::GoOnline);
     }
@@ -80,7 +119,7 @@ fn lease(office: &mut Office<'_>) -> Option<Result<String, String>> {
     for pc in office.pcs.iter_mut() {
         match pc.response() {
             Response::Online(address) => leases.push(address),
-            other => missing.push(format!("{}: {}", pc.name(), describe(&other))),
+            other => missing.push((pc.name().to_owned(), other)),
         }
     }
     Some(if missing.is_empty() {
@@ -89,11 +128,11 @@ fn lease(office: &mut Office<'_>) -> Option<Result<String, String>> {
         office.leases = leases;
         Ok(format!("every PC has an address: {list}"))
     } else {
-        Err(missing.join("; "))
+        Err(Failure::Offline(missing))
     })
 }
 
-fn name(office: &mut Office<'_>) -> Option<Result<String, String>> {
+fn name(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
     if !office.config.dns.enabled {
         return None;
     }
@@ -111,35 +150,33 @@ fn name(office: &mut Office<'_>) -> Option<Result<String, String>> {
     if office.internet.is_some() && office.config.dns.use_upstream {
         questions.push((Request::Resolve(WEB_NAME.to_owned()), Response::Address(WEB_ADDRESS)));
     }
-    for (question, expected) in &questions {
-        let got = pc.ask(question);
-        if got != *expected {
-            return Some(Err(format!("{question:?}: {} instead of {}", describe(&got), describe(expected))));
-        }
-    }
     let known = match questions.len() {
         2 => format!("{own} has its address"),
         _ => format!("{own} and {WEB_NAME} have their addresses"),
     };
+    for (question, expected) in questions {
+        if let Err(failure) = expect(pc, question, expected) {
+            return Some(Err(failure));
+        }
+    }
     Some(Ok(format!("{known}, and {first} its name")))
 }
 
-fn ping(office: &mut Office<'_>) -> Option<Result<String, String>> {
+fn ping(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
     let mut targets = vec![office.config.lan.address.addr()];
     targets.extend(office.leases.get(1..)?.last());
     targets.extend(office.internet.as_ref().map(|_| WEB_ADDRESS));
     let pc = office.pcs.first_mut()?;
     for target in &targets {
-        match pc.ask(&Request::Ping(*target)) {
-            Response::Done => {}
-            other => return Some(Err(format!("{target}: {}", describe(&other)))),
+        if let Err(failure) = expect(pc, Request::Ping(*target), Response::Done) {
+            return Some(Err(failure));
         }
     }
     let list: Vec<_> = targets.iter().map(Ipv4Addr::to_string).collect();
     Some(Ok(format!("{} reaches {}", pc.name(), list.join(", "))))
 }
 
-fn web(office: &mut Office<'_>) -> Option<Result<String, String>> {
+fn web(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
     office.internet.as_ref()?;
     let expected =
         if office.config.mode.translates() { office.wan_address } else { *office.leases.first()? };
@@ -152,10 +189,10 @@ fn web(office: &mut Office<'_>) -> Option<Result<String, String>> {
     )
 }
 
-fn forward(office: &mut Office<'_>) -> Option<Result<String, String>> {
+fn forward(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
     let (server, port) = forwarded_web(office)?;
-    if let Err(why) = serve(&mut office.pcs[server]) {
-        return Some(Err(why));
+    if let Err(failure) = expect(&mut office.pcs[server], Request::Serve, Response::Done) {
+        return Some(Err(failure));
     }
     let target = SocketAddrV4::new(office.wan_address, port);
     let page = Page { host: office.pcs[server].name().to_owned(), client: office.provider_address };
@@ -166,7 +203,7 @@ fn forward(office: &mut Office<'_>) -> Option<Result<String, String>> {
     )
 }
 
-fn hairpin(office: &mut Office<'_>) -> Option<Result<String, String>> {
+fn hairpin(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
     let (server, port) = forwarded_web(office)?;
     let client = (0..office.pcs.len()).rev().find(|index| *index != server)?;
     let target = SocketAddrV4::new(office.wan_address, port);
@@ -180,7 +217,7 @@ fn hairpin(office: &mut Office<'_>) -> Option<Result<String, String>> {
     )
 }
 
-fn stealth(office: &mut Office<'_>) -> Option<Result<String, String>> {
+fn stealth(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
     if office.config.mode != Mode::NatDmz || !office.config.firewall.stealth {
         return None;
     }
@@ -189,9 +226,8 @@ fn stealth(office: &mut Office<'_>) -> Option<Result<String, String>> {
     let fetch = closed.map(|port| Request::Fetch(SocketAddrV4::new(target, port)));
     let internet = office.internet.as_deref_mut()?;
     for request in std::iter::once(Request::Ping(target)).chain(fetch) {
-        match internet.ask(&request) {
-            Response::Silence => {}
-            other => return Some(Err(format!("{request:?}: {}", describe(&other)))),
+        if let Err(failure) = expect(internet, request, Response::Silence) {
+            return Some(Err(failure));
         }
     }
     Some(Ok(match closed {
@@ -200,12 +236,13 @@ fn stealth(office: &mut Office<'_>) -> Option<Result<String, String>> {
     }))
 }
 
-fn speed(office: &mut Office<'_>) -> Option<Result<String, String>> {
+fn speed(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
     office.internet.as_ref()?;
     let pc = office.pcs.first_mut()?;
-    Some(match pc.ask(&Request::Measure(WEB_ADDRESS, TRANSFER)) {
+    let request = Request::Measure(WEB_ADDRESS, TRANSFER);
+    Some(match pc.ask(&request) {
         Response::Speed(speed) => Ok(describe_speed(pc.name(), &speed)),
-        other => Err(format!("{WEB_ADDRESS}: {}", describe(&other))),
+        got => Err(unexpected(pc, request, got, None)),
     })
 }
 
@@ -214,22 +251,21 @@ pub fn describe_speed(name: &str, speed: &Speed) -> String {
     format!("{name} downloads at {} and uploads at {}", speed.download.rate(), speed.upload.rate())
 }
 
-fn expect_page(client: &mut Member, server: SocketAddrV4, expected: &Page) -> Result<(), String> {
-    match client.ask(&Request::Fetch(server)) {
-        Response::Page(page) if page == *expected => Ok(()),
-        Response::Page(page) => Err(format!(
-            "{server}: {} saw {}, instead of {} {}",
-            page.host, page.client, expected.host, expected.client
-        )),
-        other => Err(format!("{server}: {}", describe(&other))),
+/// Asks `host` for something, of which `expected` should come.
+fn expect(host: &mut Member, request: Request, expected: Response) -> Result<(), Failure> {
+    let got = host.ask(&request);
+    if got == expected {
+        return Ok(());
     }
+    Err(unexpected(host, request, got, Some(expected)))
 }
 
-fn serve(pc: &mut Member) -> Result<(), String> {
-    match pc.ask(&Request::Serve) {
-        Response::Done => Ok(()),
-        other => Err(format!("{}: {}", pc.name(), describe(&other))),
-    }
+fn unexpected(host: &Member, request: Request, got: Response, expected: Option<Response>) -> Failure {
+    Failure::Unexpected(Box::new(Unexpected { host: host.name().to_owned(), request, got, expected }))
+}
+
+fn expect_page(client: &mut Member, server: SocketAddrV4, expected: &Page) -> Result<(), Failure> {
+    expect(client, Request::Fetch(server), Response::Page(expected.clone()))
 }
 
 /// The PC that a forward leads to on port 80, and the forward's first WAN port, if the internet may use it.
@@ -255,15 +291,36 @@ fn closed_port(firewall: &Firewall) -> Option<u16> {
     [80, 443, 22, 23].into_iter().find(is_closed).filter(|_| firewall.dmz_host.is_none())
 }
 
-/// What came of a request, in a few words.
-pub fn describe(response: &Response) -> String {
-    match response {
-        Response::Silence => "no answer".to_owned(),
-        Response::Failed(why) => why.clone(),
-        Response::Address(address) | Response::Online(address) => address.to_string(),
-        Response::Name(name) => name.clone(),
-        Response::Page(page) => format!("the page of {} for {}", page.host, page.client),
-        Response::Speed(speed) => format!("{} down, {} up", speed.download.rate(), speed.upload.rate()),
-        Response::Ready | Response::Done => "an answer".to_owned(),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_who_was_asked_for_what_and_what_came_of_it() {
+        let offline = vec![("pc1".to_owned(), Response::Silence), ("pc2".to_owned(), Response::Done)];
+        assert_eq!(Failure::Offline(offline).to_string(), "pc1: no answer; pc2: an answer");
+        let page = |host: &str| Response::Page(Page { host: host.to_owned(), client: WEB_ADDRESS });
+        let failure = |request, got, expected| {
+            let unexpected = Unexpected { host: "pc1".to_owned(), request, got, expected };
+            Failure::Unexpected(Box::new(unexpected)).to_string()
+        };
+        let fetch = Request::Fetch(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 80));
+        assert_eq!(
+            failure(fetch, page("pc2"), Some(page("pc3"))),
+            format!(
+                "pc1 asked for the page of 127.0.0.1:80: the page of pc2 for {WEB_ADDRESS} \
+                 instead of the page of pc3 for {WEB_ADDRESS}"
+            )
+        );
+        let name = Request::Resolve("pc2.office.example.".to_owned());
+        assert_eq!(
+            failure(name, Response::Silence, Some(Response::Address(Ipv4Addr::LOCALHOST))),
+            "pc1 asked for the address of pc2.office.example.: no answer instead of 127.0.0.1"
+        );
+        let broken = Response::Failed("no route to host".to_owned());
+        assert_eq!(
+            failure(Request::Measure(WEB_ADDRESS, TRANSFER), broken, None),
+            format!("pc1 asked for its speed to {WEB_ADDRESS}: no route to host")
+        );
     }
 }

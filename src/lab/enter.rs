@@ -21,15 +21,36 @@ const NAMESPACES: [(&str, CloneFlags); 4] = [
     ("mnt", CloneFlags::CLONE_NEWNS),
 ];
 
+/// Why nothing can be run on a host.
+#[derive(Debug)]
+pub enum EnterError {
+    /// Its namespaces cannot be entered.
+    Namespaces(io::Error),
+    /// This program cannot be run there.
+    Program(OsString, io::Error),
+}
+
+impl From<EnterError> for Error {
+    fn from(error: EnterError) -> Self {
+        match error {
+            EnterError::Namespaces(why) => {
+                Self::failed("cannot enter the lab's host", why, "run this as the user who started the lab")
+            }
+            EnterError::Program(program, why) => {
+                let what = format!("cannot run {}", program.display());
+                Self::failed(what, why, "install it, or name another program")
+            }
+        }
+    }
+}
+
 /// Brings this process into the namespaces of process `pid`. It must have one thread.
 ///
 /// # Errors
 ///
 /// The process is gone, or belongs to somebody else.
-pub fn enter(pid: u32) -> Result<(), Error> {
-    enter_namespaces(pid).map_err(|error| {
-        Error::failed("cannot enter the lab's host", error, "run this as the user who started the lab")
-    })
+pub fn enter(pid: u32) -> Result<(), EnterError> {
+    enter_namespaces(pid).map_err(EnterError::Namespaces)
 }
 
 /// Runs `command` in the namespaces of process `pid`, in place of this program; without a command, the user's shell.
@@ -38,7 +59,7 @@ pub fn enter(pid: u32) -> Result<(), Error> {
 /// # Errors
 ///
 /// As [`enter`], or there is no such program.
-pub fn run_in(pid: u32, command: &[OsString]) -> Error {
+pub fn run_in(pid: u32, command: &[OsString]) -> EnterError {
     // The mount namespace begins at its root.
     let directory = env::current_dir();
     if let Err(error) = enter(pid) {
@@ -53,7 +74,7 @@ pub fn run_in(pid: u32, command: &[OsString]) -> Error {
         unreachable!("there is a command or the shell");
     };
     let why = Command::new(program).args(arguments).exec();
-    Error::failed(format!("cannot run {}", program.display()), why, "install it, or name another program")
+    EnterError::Program(program.clone(), why)
 }
 
 fn enter_namespaces(pid: u32) -> io::Result<()> {

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, parent_id};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl::set_pdeathsig;
@@ -105,6 +105,52 @@ impl Configuration {
     }
 }
 
+/// Why the lab's gateway does not serve it.
+#[derive(Debug)]
+pub enum GatewayError {
+    /// Its process cannot be started.
+    Process(io::Error),
+    /// It ended before it was ready.
+    NotReady,
+    /// What it says cannot be read.
+    Unreadable(io::Error),
+    /// It ended after it was ready.
+    Ended,
+    /// It does not answer a question.
+    Unanswered(Error),
+    /// It gets no address from the provider.
+    NoWanAddress,
+    /// The internet behind it said this instead of going online.
+    InternetOffline(Response),
+    /// It ended like this when it was told to stop.
+    Stopped(ExitStatus),
+    /// Its end cannot be waited for.
+    NotStopped(io::Error),
+}
+
+impl From<GatewayError> for Error {
+    fn from(error: GatewayError) -> Self {
+        let failed = |what: &str, why: &dyn std::fmt::Display| Self::failed(what, why, "see its log above");
+        let (not_started, not_stopped) =
+            ("the lab's gateway did not start", "the lab's gateway did not stop in order");
+        match error {
+            GatewayError::Process(why) => {
+                Self::failed("cannot start the lab's gateway", why, "make room on /run")
+            }
+            GatewayError::NotReady => failed(not_started, &"it ended"),
+            GatewayError::Unreadable(why) => failed(not_started, &why),
+            GatewayError::Ended => failed("the lab's gateway does not stay up", &"it ended"),
+            GatewayError::Unanswered(error) => error,
+            GatewayError::NoWanAddress => {
+                failed("the gateway gets no WAN address", &"the provider does not answer it")
+            }
+            GatewayError::InternetOffline(said) => failed("the lab's internet did not come up", &said),
+            GatewayError::Stopped(status) => failed(not_stopped, &status),
+            GatewayError::NotStopped(why) => failed(not_stopped, &why),
+        }
+    }
+}
+
 /// A running gateway. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Gateway {
@@ -118,7 +164,7 @@ impl Gateway {
     /// # Errors
     ///
     /// The files for it cannot be written.
-    pub fn start(configuration: &Configuration) -> Result<Self, Error> {
+    pub fn start(configuration: &Configuration) -> Result<Self, GatewayError> {
         let process = fs::create_dir_all(DIRECTORY)
             .and_then(|()| fs::write(CONFIG_FILE, &configuration.text))
             .and_then(|()| File::create(LOG_FILE))
@@ -133,8 +179,7 @@ impl Gateway {
                     .stderr(log)
                     .spawn()
             });
-        let mut process =
-            process.map_err(|e| Error::failed("cannot start the lab's gateway", e, "make room on /run"))?;
+        let mut process = process.map_err(GatewayError::Process)?;
         let Some(output) = process.stdout.take() else { unreachable!("its output is piped") };
         Ok(Self { process, output: BufReader::new(output) })
     }
@@ -144,12 +189,12 @@ impl Gateway {
     /// # Errors
     ///
     /// The gateway has ended instead; its log is shown.
-    pub fn wait_until_ready(&mut self) -> Result<(), Error> {
+    pub fn wait_until_ready(&mut self) -> Result<(), GatewayError> {
         let mut line = String::new();
         match self.output.read_line(&mut line) {
             Ok(_) if line.trim_end() == "ready" => Ok(()),
-            Ok(_) => Err(self.failure("the lab's gateway did not start", "it ended")),
-            Err(e) => Err(self.failure("the lab's gateway did not start", e)),
+            Ok(_) => Err(self.failure(GatewayError::NotReady)),
+            Err(error) => Err(self.failure(GatewayError::Unreadable(error))),
         }
     }
 
@@ -158,7 +203,7 @@ impl Gateway {
     /// # Errors
     ///
     /// It gets none, or the gateway has ended.
-    pub fn wait_for_wan(&self) -> Result<(), Error> {
+    pub fn wait_for_wan(&self) -> Result<(), GatewayError> {
         let (period_millis, tries) = WAN_POLL;
         for _ in 0..tries {
             if self.ask(What::Status)?["wan"]["address"].is_string() {
@@ -167,10 +212,10 @@ impl Gateway {
             // Nothing is printed after `ready`: what comes is the end.
             let end = PollFd::new(self.output.get_ref().as_fd(), PollFlags::POLLIN);
             if poll(&mut [end], period_millis) == Ok(1) {
-                return Err(self.failure("the lab's gateway does not stay up", "it ended"));
+                return Err(self.failure(GatewayError::Ended));
             }
         }
-        Err(self.failure("the gateway gets no WAN address", "the provider does not answer it"))
+        Err(self.failure(GatewayError::NoWanAddress))
     }
 
     /// Checks that the internet came up.
@@ -178,10 +223,10 @@ impl Gateway {
     /// # Errors
     ///
     /// It did not.
-    pub fn expect_online(&self, response: &Response) -> Result<(), Error> {
+    pub fn expect_online(&self, response: Response) -> Result<(), GatewayError> {
         match response {
             Response::Online(_) => Ok(()),
-            other => Err(self.failure("the lab's internet did not come up", format!("{other:?}"))),
+            other => Err(self.failure(GatewayError::InternetOffline(other))),
         }
     }
 
@@ -190,8 +235,8 @@ impl Gateway {
     /// # Errors
     ///
     /// The gateway does not answer.
-    pub fn ask(&self, what: What) -> Result<Value, Error> {
-        control::ask(Path::new(CONTROL_SOCKET), what)
+    pub fn ask(&self, what: What) -> Result<Value, GatewayError> {
+        control::ask(Path::new(CONTROL_SOCKET), what).map_err(GatewayError::Unanswered)
     }
 
     /// Its process.
@@ -213,19 +258,20 @@ impl Gateway {
     /// # Errors
     ///
     /// It ends with a failure.
-    pub fn stop(&mut self) -> Result<(), Error> {
+    pub fn stop(&mut self) -> Result<(), GatewayError> {
         let signalled =
             i32::try_from(self.pid()).is_ok_and(|pid| kill(Pid::from_raw(pid), Signal::SIGTERM).is_ok());
         match self.process.wait() {
             Ok(status) if signalled && status.success() => Ok(()),
-            Ok(status) => Err(self.failure("the lab's gateway did not stop in order", status)),
-            Err(e) => Err(self.failure("the lab's gateway did not stop in order", e)),
+            Ok(status) => Err(self.failure(GatewayError::Stopped(status))),
+            Err(error) => Err(self.failure(GatewayError::NotStopped(error))),
         }
     }
 
-    fn failure(&self, what: &str, why: impl std::fmt::Display) -> Error {
+    /// An error that its log may explain: shows it.
+    fn failure(&self, error: GatewayError) -> GatewayError {
         self.show_log();
-        Error::failed(what, why, "see its log above")
+        error
     }
 }
 

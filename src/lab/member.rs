@@ -1,16 +1,41 @@
 //! A host of the lab, seen from the lab: a process of this program in namespaces of its own.
 
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::protocol::{Request, Response, Role};
-use super::sandbox;
+use super::sandbox::{self, SandboxError};
 use crate::error::Error;
 
 /// The hidden subcommand that makes this program a host of the lab.
 pub const SUBCOMMAND: &str = "lab-host";
+
+/// Why the host of this name does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// Its process cannot be started.
+    Process(String, io::Error),
+    /// It said this instead of being ready.
+    NotReady(String, Response),
+    /// Its network namespace gets no name.
+    Unnamed(SandboxError),
+}
+
+impl From<StartError> for Error {
+    fn from(error: StartError) -> Self {
+        let failed = |name: &str, why: &dyn fmt::Display| {
+            Self::failed(format!("cannot start the lab's host {name}"), why, "see what it said above")
+        };
+        match error {
+            StartError::Process(name, why) => failed(&name, &why),
+            StartError::NotReady(name, said) => failed(&name, &said),
+            StartError::Unnamed(error) => error.into(),
+        }
+    }
+}
 
 /// A running host. It ends when this is dropped.
 #[derive(Debug)]
@@ -27,11 +52,9 @@ impl Member {
     /// # Errors
     ///
     /// The process cannot be started, or it cannot make its namespaces.
-    pub fn start(name: &str, role: &Role) -> Result<Self, Error> {
-        let lost = |why: &dyn std::fmt::Display| {
-            Error::failed(format!("cannot start the lab's host {name}"), why, "see what it said above")
-        };
-        let role = serde_json::to_string(role).map_err(|e| lost(&e))?;
+    pub fn start(name: &str, role: &Role) -> Result<Self, StartError> {
+        let lost = |why: io::Error| StartError::Process(name.to_owned(), why);
+        let role = serde_json::to_string(role).map_err(|error| lost(error.into()))?;
         let mut process = Command::new("/proc/self/exe")
             .args([SUBCOMMAND, name, &role])
             // Ctrl-C is for the lab alone, which then ends the others in order.
@@ -39,7 +62,7 @@ impl Member {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|e| lost(&e))?;
+            .map_err(lost)?;
         let (Some(requests), Some(responses)) = (process.stdin.take(), process.stdout.take()) else {
             unreachable!("both streams are piped");
         };
@@ -47,10 +70,9 @@ impl Member {
             Self { name: name.to_owned(), process, requests, responses: BufReader::new(responses) };
         match member.response() {
             Response::Ready => {}
-            Response::Failed(why) => return Err(lost(&why)),
-            other => return Err(lost(&format!("it said {other:?}"))),
+            other => return Err(StartError::NotReady(name.to_owned(), other)),
         }
-        sandbox::name_network_namespace(name, member.pid())?;
+        sandbox::name_network_namespace(name, member.pid()).map_err(StartError::Unnamed)?;
         Ok(member)
     }
 

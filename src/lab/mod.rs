@@ -75,7 +75,7 @@ pub fn run(arguments: Arguments) -> Result<bool, Error> {
             question.ask(&RunningLab::find(lab.pid)?.control_socket()).map(|()| true)
         }
         Some(Command::On { lab, host, command }) => {
-            Err(enter::run_in(RunningLab::find(lab.pid)?.host(&host)?, &command))
+            Err(enter::run_in(RunningLab::find(lab.pid)?.host(&host)?, &command).into())
         }
         Some(Command::Speed { host, secs, lab }) => measure(&RunningLab::find(lab.pid)?, &host, secs),
     }
@@ -87,7 +87,7 @@ fn run_office(options: &Options) -> Result<bool, Error> {
     let hosts = usize::from(options.hosts);
     let configuration = Configuration::new(hosts, options.config.as_deref())?;
     // Before the lab has a `/run` of its own, where the file may be.
-    let capture = options.capture.as_deref().map(CaptureFile::create).transpose()?;
+    let capture = options.capture.clone().map(CaptureFile::create).transpose()?;
     sandbox::enter()?;
     let mut screen = Screen::new();
     let config = &configuration.config;
@@ -112,7 +112,7 @@ fn run_office(options: &Options) -> Result<bool, Error> {
     }
     gateway.wait_until_ready()?;
     if let Some(internet) = &mut internet {
-        gateway.expect_online(&internet.response())?;
+        gateway.expect_online(internet.response())?;
         gateway.wait_for_wan()?;
     }
 

@@ -1,5 +1,6 @@
 //! What the lab asks of its hosts: a JSON line each way, over the host process's standard streams.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -77,6 +78,34 @@ pub enum Response {
     Silence,
     /// It did not work.
     Failed(String),
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::GoOnline => f.write_str("going online"),
+            Self::Resolve(name) => write!(f, "the address of {name}"),
+            Self::ResolveAddress(address) => write!(f, "the name of {address}"),
+            Self::Ping(target) => write!(f, "a ping to {target}"),
+            Self::Fetch(server) => write!(f, "the page of {server}"),
+            Self::Serve => f.write_str("a web server"),
+            Self::Measure(server, _) => write!(f, "its speed to {server}"),
+        }
+    }
+}
+
+impl fmt::Display for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silence => f.write_str("no answer"),
+            Self::Failed(why) => f.write_str(why),
+            Self::Address(address) | Self::Online(address) => address.fmt(f),
+            Self::Name(name) => f.write_str(name),
+            Self::Page(page) => write!(f, "the page of {} for {}", page.host, page.client),
+            Self::Speed(speed) => write!(f, "{} down, {} up", speed.download.rate(), speed.upload.rate()),
+            Self::Ready | Self::Done => f.write_str("an answer"),
+        }
+    }
 }
 
 /// The front page of a host of the lab.

@@ -22,30 +22,58 @@ pub struct RunningLab {
     hosts: Vec<(String, u32)>,
 }
 
+/// Why a lab, or a host of it, is not found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SearchError {
+    /// No lab of this user runs.
+    NoLab,
+    /// No lab of this user has the process id that was given.
+    NoSuchLab,
+    /// Several labs run, with these process ids, and none was chosen.
+    Several(Vec<u32>),
+    /// The lab has no host of the first name, but hosts of the others.
+    NoSuchHost(String, Vec<String>),
+}
+
+impl From<SearchError> for Error {
+    fn from(error: SearchError) -> Self {
+        let what = "cannot find the lab";
+        match error {
+            SearchError::NoLab => {
+                let remedy = "start one with `gatepost lab` in another terminal, as the same user";
+                Self::failed(what, "none of yours runs", remedy)
+            }
+            SearchError::NoSuchLab => {
+                Self::failed(what, "no lab of yours has this process id", "leave `--pid` away")
+            }
+            SearchError::Several(pids) => {
+                let pids: Vec<_> = pids.iter().map(u32::to_string).collect();
+                let why = format!("several run, with process ids {}", pids.join(", "));
+                Self::failed(what, why, "say which one with `--pid`")
+            }
+            SearchError::NoSuchHost(name, hosts) => {
+                Self::usage(format!("the lab has no host {name:?}; it has {}", hosts.join(", ")))
+            }
+        }
+    }
+}
+
 impl RunningLab {
     /// The lab with process `pid`, or else the only one that runs.
     ///
     /// # Errors
     ///
     /// There is none, or `pid` was not given and there are several.
-    pub fn find(pid: Option<u32>) -> Result<Self, Error> {
+    pub fn find(pid: Option<u32>) -> Result<Self, SearchError> {
         let mut labs = labs(Path::new("/proc"), Uid::effective().as_raw());
         labs.retain(|lab| pid.is_none_or(|pid| lab.pid == pid));
-        let what = "cannot find the lab";
         match (labs.pop(), &labs[..]) {
             (Some(lab), []) => Ok(lab),
             (Some(last), others) => {
-                let pids: Vec<_> = others.iter().chain([&last]).map(|lab| lab.pid.to_string()).collect();
-                let why = format!("several run, with process ids {}", pids.join(", "));
-                Err(Error::failed(what, why, "say which one with `--pid`"))
+                Err(SearchError::Several(others.iter().chain([&last]).map(|lab| lab.pid).collect()))
             }
-            (None, _) if pid.is_some() => {
-                Err(Error::failed(what, "no lab of yours has this process id", "leave `--pid` away"))
-            }
-            (None, _) => {
-                let remedy = "start one with `gatepost lab` in another terminal, as the same user";
-                Err(Error::failed(what, "none of yours runs", remedy))
-            }
+            (None, _) if pid.is_some() => Err(SearchError::NoSuchLab),
+            (None, _) => Err(SearchError::NoLab),
         }
     }
 
@@ -54,11 +82,11 @@ impl RunningLab {
     /// # Errors
     ///
     /// The lab has no such host.
-    pub fn host(&self, name: &str) -> Result<u32, Error> {
+    pub fn host(&self, name: &str) -> Result<u32, SearchError> {
         let host = self.hosts.iter().find(|(host, _)| host == name);
         host.map(|(_, pid)| *pid).ok_or_else(|| {
-            let names: Vec<_> = self.hosts.iter().map(|(name, _)| name.as_str()).collect();
-            Error::usage(format!("the lab has no host {name:?}; it has {}", names.join(", ")))
+            let hosts = self.hosts.iter().map(|(name, _)| name.clone()).collect();
+            SearchError::NoSuchHost(name.to_owned(), hosts)
         })
     }
 
@@ -178,7 +206,7 @@ mod tests {
         let hosts = vec![("pc1".to_owned(), 11), ("pc2".to_owned(), 12)];
         let lab = RunningLab { pid: 10, gateway: 13, hosts };
         assert_eq!(lab.host("pc2"), Ok(12));
-        let message = lab.host("pc3").expect_err("there is none").to_string();
+        let message = Error::from(lab.host("pc3").expect_err("there is none")).to_string();
         assert!(message.contains("pc1, pc2"), "{message}");
         assert!(!lab.has_internet());
         assert_eq!(lab.control_socket(), Path::new("/proc/13/root/run/gatepost-lab/control.sock"));

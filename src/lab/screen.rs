@@ -125,8 +125,8 @@ impl Screen {
     /// A mark for a check and what was seen.
     pub fn outcome(&mut self, outcome: &Outcome) {
         let (style, mark, text) = match &outcome.result {
-            Ok(seen) => (Style::Good, "✓", seen),
-            Err(wrong) => (Style::Bad, "✗", wrong),
+            Ok(seen) => (Style::Good, "✓", seen.clone()),
+            Err(failure) => (Style::Bad, "✗", failure.to_string()),
         };
         let mut line = Line::plain("  ");
         line.push(style, mark);

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use super::checks::{describe, describe_speed};
+use super::checks::describe_speed;
 use super::gateway::Gateway;
 use super::internet::{WEB_ADDRESS, WEB_NAME};
 use super::member::Member;
@@ -62,7 +62,7 @@ pub fn stay_up(
     internet: Option<&Member>,
 ) -> Result<(), Error> {
     // Only now: until the office is up, a signal ends the lab at once, and everything with it.
-    let signals = watch_signals()?;
+    let signals = watch_signals().map_err(unwatchable)?;
     let mut keyboard = Keyboard::open();
     let clock = SystemClock::new();
     let hosts = pcs.iter().chain(internet).map(|host| (host.name().to_owned(), host.pid()));
@@ -84,7 +84,7 @@ pub fn stay_up(
         };
         screen.draw(&page, &lines);
         let measuring = pcs.first().filter(|_| is_measuring);
-        match next_event(&signals, &mut keyboard, measuring)? {
+        match next_event(&signals, &mut keyboard, measuring).map_err(unwatchable)? {
             Event::Tick => {}
             Event::End => break,
             Event::Measured => {
@@ -126,7 +126,7 @@ fn next_event(
     signals: &SignalFd,
     keyboard: &mut Option<Keyboard>,
     measuring: Option<&Member>,
-) -> Result<Event, Error> {
+) -> nix::Result<Event> {
     let watch = |fd| PollFd::new(fd, PollFlags::POLLIN);
     let mut watched = vec![watch(signals.as_fd())];
     watched.extend(measuring.map(|member| watch(member.fd())));
@@ -134,7 +134,7 @@ fn next_event(
     match poll(&mut watched, PollTimeout::from(PERIOD_MILLIS)) {
         // A terminal that changes its size interrupts: the page is drawn anew.
         Ok(_) | Err(Errno::EINTR) => {}
-        Err(errno) => return Err(unwatchable(errno)),
+        Err(errno) => return Err(errno),
     }
     let is_ready: Vec<_> = watched.iter().map(|fd| fd.any().unwrap_or(false)).collect();
     Ok(match (&is_ready[..], &*keyboard) {
@@ -155,9 +155,7 @@ fn next_event(
 fn measured(pc: &mut Member) -> Line {
     match pc.response() {
         Response::Speed(speed) => Line::of(Style::Good, describe_speed(pc.name(), &speed)),
-        other => {
-            Line::of(Style::Bad, format!("The speed test of {} failed: {}", pc.name(), describe(&other)))
-        }
+        other => Line::of(Style::Bad, format!("The speed test of {} failed: {other}", pc.name())),
     }
 }
 
@@ -191,10 +189,10 @@ fn hints(pcs: &[Member], has_internet: bool) -> Vec<Line> {
 }
 
 /// Has SIGINT and SIGTERM read instead of ending the process, so that the lab ends in order.
-fn watch_signals() -> Result<SignalFd, Error> {
+fn watch_signals() -> nix::Result<SignalFd> {
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
-    signals.thread_block().map_err(unwatchable)?;
-    SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).map_err(unwatchable)
+    signals.thread_block()?;
+    SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC)
 }
 
 fn unwatchable(errno: Errno) -> Error {

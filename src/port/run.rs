@@ -87,7 +87,7 @@ async fn serve(config: Config, source: Source) -> Result<(), Error> {
     };
     let remaining = remaining_ports(&specs);
     let summary = summary(&config, &ports, &source);
-    let (workers, services) = gateway::build(config, ports, environment)?;
+    let (workers, services) = gateway::build(config, ports, environment);
     // Only now, so that nothing is left of a start that fails.
     for (spec, (_, tap)) in specs.iter().zip(workers.iter().take(1).flat_map(|worker| worker.ports().iter()))
     {
@@ -122,7 +122,8 @@ async fn serve(config: Config, source: Source) -> Result<(), Error> {
         stop.received().await;
         manager.stopping();
     };
-    let outcome = race(services.run(ready, stopped), race(dataplane_ended, serving)).await;
+    let served = async { services.run(ready, stopped).await.map_err(Error::from) };
+    let outcome = race(served, race(dataplane_ended, serving)).await;
     let ended = outcome.and(dataplane.stop());
     if !remaining.is_empty() {
         let config = operator.source.option();

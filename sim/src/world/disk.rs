@@ -83,11 +83,6 @@ impl SimDisk {
         Self { power, mood: Cell::default(), changes_left: Cell::new(None), state: RefCell::new(state) }
     }
 
-    /// What it is like.
-    pub fn mood(&self) -> DiskMood {
-        self.mood.get()
-    }
-
     /// Makes it better or worse.
     pub fn set_mood(&self, mood: DiskMood) {
         self.mood.set(mood);

@@ -33,7 +33,7 @@ use tokio::sync::Notify;
 
 use super::clock::{SimClock, now, sleep_until};
 use super::config_file::{self, ConfigFile};
-use super::disk::{DiskMood, SimDisk};
+use super::disk::SimDisk;
 use super::link::Nic;
 use super::observer::Shared;
 use super::queues::Queues;
@@ -45,8 +45,6 @@ use crate::checkers::{Snapshot, Way};
 const AUDIT_INTERVAL: Duration = Duration::from_secs(1);
 /// Every so many audits the flows are asked for one by one.
 const FLOWS_EVERY_AUDITS: u64 = 10;
-/// After this time a gateway that could not start for its disk is started again, as by systemd.
-const RESTART_DELAY: Duration = Duration::from_secs(1);
 
 /// A port of the gateway's, and where it is plugged in.
 #[derive(Clone)]
@@ -90,28 +88,21 @@ pub struct Setup {
 ///
 /// # Errors
 ///
-/// It could not start, or broke down.
+/// A service cannot use its settings, or breaks down.
 pub async fn run(setup: Setup) -> turmoil::Result {
     setup.observer.borrow_mut().on_boot();
     let clock = Rc::new(SimClock::boot(Rc::clone(&setup.skew)));
     let waker = Arc::new(Notify::new());
-    let (workers, services) = loop {
-        let config = setup.file.read();
-        match boot(&setup, config.clone(), &clock, &waker) {
-            Err(_) if setup.disk.mood() != DiskMood::Sound => tokio::time::sleep(RESTART_DELAY).await,
-            booted => {
-                setup.observer.borrow_mut().on_configure(&config);
-                break booted?;
-            }
-        }
-    };
+    let config = setup.file.read();
+    let (workers, services) = boot(&setup, config.clone(), &clock, &waker);
+    setup.observer.borrow_mut().on_configure(&config);
     let (inspector, reloader) = (services.inspector(), services.reloader());
     let wires = plug_in(&setup).await?;
     let Setup { power, observer, file, .. } = setup;
     let audit = audit(inspector, Rc::clone(&power), Rc::clone(&observer));
     let reload = config_file::reload(reloader, file, Rc::clone(&observer));
     let mut driver = Driver { workers, clock, waker, wires, power, observer };
-    let serving = services.run(|| (), std::future::pending());
+    let serving = async { services.run(|| (), std::future::pending()).await.map_err(Error::from) };
     race(serving, race(driver.drive(), race(reload, audit))).await?;
     Ok(())
 }
@@ -121,7 +112,7 @@ fn boot(
     config: Config,
     clock: &Rc<SimClock>,
     waker: &Arc<Notify>,
-) -> Result<(Vec<Worker<SimPort>>, Services), Error> {
+) -> (Vec<Worker<SimPort>>, Services) {
     let (wake, panics) = (Arc::clone(waker), Arc::clone(&setup.panics));
     let environment = Environment {
         clock: Rc::clone(clock) as Rc<dyn Clock>,

@@ -128,3 +128,35 @@ fn a_drop_reason_is_explained_and_one_that_is_none_is_told_with_what_is_near() {
         assert_eq!((told.code, told.stdout.as_str(), told.stderr.as_str()), (Some(2), "", expected));
     }
 }
+
+/// The blocks of the README in this language.
+fn readme_blocks(language: &str) -> Vec<&'static str> {
+    let blocks = include_str!("../README.md").split("```").skip(1).step_by(2);
+    blocks.filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n')).collect()
+}
+
+#[test]
+fn the_readme_s_configuration_is_valid() {
+    let blocks = readme_blocks("toml");
+    assert!(!blocks.is_empty());
+    for text in blocks {
+        let outcome = gatepost(&["check", &file("readme.toml", text.as_bytes())]);
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{text}");
+    }
+}
+
+#[test]
+fn the_readme_s_commands_are_understood() {
+    let lines = readme_blocks("sh").into_iter().flat_map(str::lines);
+    let commands: Vec<_> = lines
+        .filter_map(|line| line.split('#').next()?.trim_start_matches("sudo ").strip_prefix("gatepost "))
+        .collect();
+    assert!(commands.len() > 5, "{commands:?}");
+    for command in commands {
+        // What follows a host is a command of that host's.
+        let known = command.find(" on ").map_or(command, |at| &command[..at + " on".len()]);
+        let arguments: Vec<_> = known.split_whitespace().chain(["--help"]).collect();
+        let outcome = gatepost(&arguments);
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+}

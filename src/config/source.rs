@@ -66,4 +66,13 @@ mod tests {
         assert_eq!(named.option(), " --config /nonexistent/gatepost.toml");
         assert!(named.load().expect_err("it is missing").to_string().contains("/nonexistent/gatepost.toml"));
     }
+
+    #[test]
+    fn a_default_file_that_cannot_be_looked_for_is_no_reason_for_the_built_in_default() {
+        let below_a_file =
+            Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/gatepost.example.toml/gatepost.toml"));
+        let source = Source { named: None, default: below_a_file.to_owned() };
+        assert_eq!(source.file(), Some(below_a_file));
+        assert!(source.load().is_err());
+    }
 }

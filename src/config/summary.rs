@@ -189,13 +189,31 @@ mod tests {
             details("network.mode = 'lan-only'\ndhcp.enabled = false\ndns.enabled = false"),
             ["DHCP             off", "DNS              off"]
         );
-        assert!(
-            details("").contains(&"DNS              office.example; asks the provider's servers".to_owned())
-        );
-        assert!(
-            details("dns.use_upstream = false")
-                .contains(&"DNS              office.example; asks nobody".to_owned())
-        );
+    }
+
+    #[test]
+    fn details_leave_out_what_the_mode_ignores() {
+        let told = |mode: &str| {
+            let text = "wan.address = '203.0.113.10/24'\nwan.gateway = '203.0.113.1'\n\
+                        firewall.wan_services = ['dns']\nfirewall.dmz_host = '192.168.1.30'\n\
+                        [[firewall.forwards]]\nwan_port = '8443'\nto = '192.168.1.20:443'";
+            let details = config(&format!("network.mode = '{mode}'\n{text}")).details();
+            details.iter().map(|detail| detail.topic).collect::<Vec<_>>()
+        };
+        assert_eq!(told("router"), ["WAN router", "DHCP", "DNS", "WAN service", "name"]);
+        assert_eq!(told("lan-only"), ["DHCP", "DNS", "name"]);
+    }
+
+    #[test]
+    fn details_name_whom_the_gateway_asks_for_names() {
+        let asked = |text: &str| {
+            let [_, (_, dns)] = config(text).services();
+            dns.strip_prefix("office.example; asks ").expect("whom it asks").to_owned()
+        };
+        assert_eq!(asked(""), "the provider's servers");
+        assert_eq!(asked("dns.upstream = ['203.0.113.53', '203.0.113.54']"), "203.0.113.53, 203.0.113.54");
+        assert_eq!(asked("dns.upstream = ['203.0.113.53']\ndns.use_upstream = false"), "nobody");
+        assert_eq!(asked("network.mode = 'lan-only'"), "nobody, as dns.upstream is empty");
     }
 
     #[test]

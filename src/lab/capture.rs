@@ -111,7 +111,10 @@ impl Capture {
     /// # Errors
     ///
     /// The hosts' namespaces cannot be entered, or the file cannot be written.
-    pub fn begin<'a>(to: CaptureFile, hosts: impl IntoIterator<Item = &'a Member>) -> Result<Self, CaptureError> {
+    pub fn begin<'a>(
+        to: CaptureFile,
+        hosts: impl IntoIterator<Item = &'a Member>,
+    ) -> Result<Self, CaptureError> {
         let CaptureFile { path, file } = to;
         let hosts: Vec<_> = hosts.into_iter().map(|host| (host.name().to_owned(), host.pid())).collect();
         let begun = || {
@@ -125,7 +128,7 @@ impl Capture {
                 let capture =
                     PcapNg::begin(BufWriter::new(file), hosts.iter().map(|(name, _)| name.as_str()))?;
                 _ = ready.send(());
-                write(capture, &sockets, &named, &stopped)
+                write(capture, CAPTURE_LEN_MAX, &sockets, &named, &stopped)
             })?;
             io::Result::Ok((thread, names, stop, is_ready))
         };
@@ -176,10 +179,11 @@ fn open(pid: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Writes what comes until the other end of `stopped` is closed, and what waits then at the sockets. Hosts that go on
-/// sending do not keep it from its end.
+/// Writes what comes until the other end of `stopped` is closed, and what waits then at the sockets, up to `len_max`
+/// octets and one frame. Hosts that go on sending do not keep it from its end.
 fn write(
     mut capture: PcapNg<impl Write>,
+    len_max: u64,
     sockets: &[OwnedFd],
     names: &Receiver<HostName>,
     stopped: &OwnedFd,
@@ -208,7 +212,7 @@ fn write(
         }
         caught.sort_by_key(|frame| frame.at_micros);
         for frame in &caught {
-            if capture.octets() < CAPTURE_LEN_MAX {
+            if capture.octets() < len_max {
                 capture.frame(frame.at_micros, frame.interface, &frame.bytes, frame.original_len, &[])?;
                 written.frames += 1;
             } else {
@@ -276,12 +280,11 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn what_waits_at_the_end_is_in_the_capture() {
-        const FRAMES: usize = TURN_FRAMES_MAX + 10;
+    /// What a capture of at most `len_max` octets comes to if `frames` frames wait at its end.
+    fn written(frames: usize, len_max: u64) -> Written {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has ports");
         setsockopt(&socket, RcvBuf, &SOCKET_BUFFER_LEN).expect("a socket has a buffer");
-        for _ in 0..FRAMES {
+        for _ in 0..frames {
             let to = socket.local_addr().expect("it is bound");
             socket.send_to(&[7], to).expect("loopback takes it");
         }
@@ -289,7 +292,20 @@ mod tests {
         let (stopped, stop) = pipe2(OFlag::O_CLOEXEC).expect("a pipe");
         drop(stop);
         let (_names, named) = mpsc::channel();
-        let written = write(capture, &[socket.into()], &named, &stopped).expect("memory takes it");
-        assert_eq!(written, Written { frames: FRAMES as u64, refused: 0 });
+        write(capture, len_max, &[socket.into()], &named, &stopped).expect("memory takes it")
+    }
+
+    #[test]
+    fn what_waits_at_the_end_is_in_the_capture() {
+        const FRAMES: usize = TURN_FRAMES_MAX + 10;
+        assert_eq!(written(FRAMES, u64::MAX), Written { frames: FRAMES as u64, refused: 0 });
+    }
+
+    #[test]
+    fn what_comes_to_a_full_capture_is_counted() {
+        assert_eq!(written(10, 0), Written { frames: 0, refused: 10 });
+        let Written { frames, refused } = written(100, 1_000);
+        assert!((1..100).contains(&frames), "{frames}");
+        assert_eq!(frames + refused, 100);
     }
 }

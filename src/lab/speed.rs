@@ -93,23 +93,26 @@ pub fn rate(octets: u64, micros: u64) -> String {
 pub async fn serve(address: Ipv4Addr) -> io::Result<()> {
     for port in [DISCARD_PORT, GENERATOR_PORT] {
         let listener = Kernel.listen(SocketAddrV4::new(address, port).into()).await?;
-        let transfers = Rc::new(Cell::new(0));
-        spawn_local(async move {
-            while let Ok(stream) = listener.accept().await {
-                if transfers.get() == TRANSFERS_MAX {
-                    continue;
-                }
-                transfers.set(transfers.get() + 1);
-                let transfers = Rc::clone(&transfers);
-                spawn_local(async move {
-                    // Every transfer ends with an error, or with the client's end.
-                    _ = if port == DISCARD_PORT { discard(stream).await } else { generate(stream).await };
-                    transfers.set(transfers.get() - 1);
-                });
-            }
-        });
+        spawn_local(serve_at(listener, port == DISCARD_PORT));
     }
     Ok(())
+}
+
+/// Serves one of the services at `listener` for ever.
+async fn serve_at(listener: impl Listener, is_discard: bool) {
+    let transfers = Rc::new(Cell::new(0));
+    while let Ok(stream) = listener.accept().await {
+        if transfers.get() == TRANSFERS_MAX {
+            continue;
+        }
+        transfers.set(transfers.get() + 1);
+        let transfers = Rc::clone(&transfers);
+        spawn_local(async move {
+            // Every transfer ends with an error, or with the client's end.
+            _ = if is_discard { discard(stream).await } else { generate(stream).await };
+            transfers.set(transfers.get() - 1);
+        });
+    }
 }
 
 /// Transfers to and from `server`, in each direction until `limit`; `None` if it does not answer.
@@ -227,6 +230,24 @@ mod tests {
         };
         let (served, ()) = tokio::join!(service, send);
         served.expect("the end is no error");
+    }
+
+    #[tokio::test]
+    async fn a_client_beyond_the_most_transfers_is_turned_away() {
+        let serve_all = async {
+            let listener = Kernel.listen((Ipv4Addr::LOCALHOST, 0).into()).await.expect("loopback has ports");
+            let server = listener.local_addr();
+            spawn_local(serve_at(listener, false));
+            let mut served = Vec::new();
+            for _ in 0..TRANSFERS_MAX {
+                let mut client = Kernel.connect(server).await.expect("it listens");
+                client.read_exact(&mut [0]).await.expect("it is served");
+                served.push(client);
+            }
+            let mut refused = Kernel.connect(server).await.expect("it listens");
+            refused.read(&mut [0]).await.expect("it is closed in order")
+        };
+        assert_eq!(tokio::task::LocalSet::new().run_until(serve_all).await, 0);
     }
 
     #[tokio::test]

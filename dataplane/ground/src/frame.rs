@@ -21,21 +21,25 @@ impl Frame {
     }
 
     /// The octets of the frame, from the destination's MAC on, without FCS.
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[..self.len]
     }
 
     /// The octets of the frame, to rewrite.
+    #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.buffer[..self.len]
     }
 
     /// The whole buffer, to fill; [`Frame::set_len`] then says how much of it counts.
+    #[inline]
     pub fn buffer_mut(&mut self) -> &mut [u8] {
         &mut self.buffer
     }
 
     /// Sets the length, cut to the capacity.
+    #[inline]
     pub fn set_len(&mut self, len: usize) {
         self.len = len.min(self.buffer.len());
     }
@@ -47,6 +51,7 @@ impl Frame {
     }
 
     /// Sets what the frame leaves to do.
+    #[inline]
     pub fn set_offload(&mut self, offload: Offload) {
         self.offload = offload;
     }

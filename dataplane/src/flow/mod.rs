@@ -407,9 +407,7 @@ impl<A: Address> FlowTable<A> {
         let server = new.mapped_server();
         // It must not end with a flow that makes room for this one.
         server.into_iter().for_each(|mapping| self.mappings.acquire(mapping));
-        let inserted = self
-            .admit(now, new, egress, packet.transport)
-            .map(|flow| self.insert(now, flow, self.quota(new)));
+        let inserted = self.admit(now, new, egress, packet.transport);
         server.into_iter().for_each(|mapping| self.mappings.release(mapping));
         let id = inserted?;
         self.track(now, id, Direction::Original, packet)?;

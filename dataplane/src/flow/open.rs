@@ -11,7 +11,7 @@ use super::key::{Address, Endpoint, FlowKey};
 use super::room::{Reach, Search};
 use super::tally::Tally;
 use super::timer::Tick;
-use super::{FlowTable, Refused, tcp};
+use super::{FlowId, FlowTable, Refused, tcp};
 use crate::config::{Filtering, Nat};
 use crate::nat::{Mapping, MappingId};
 
@@ -76,25 +76,26 @@ pub struct Binding<A = Ipv4Addr> {
 }
 
 impl<A: Address> FlowTable<A> {
-    /// The flow that `new` asks for, for which others may have given way, or why there cannot be one. Only a
-    /// mapping may be new.
+    /// Puts in the flow that `new` asks for, for which others may have given way, or says why there cannot be one.
     pub(super) fn admit(
         &mut self,
         now: Instant,
         new: &NewFlow<A>,
         egress: [Egress; 2],
         transport: Transport,
-    ) -> Result<Flow<A>, Refused> {
+    ) -> Result<FlowId, Refused> {
         let mut search = Search::default();
         loop {
             match self.prepare(now, new, egress, transport, &search) {
+                Ok(flow) => return Ok(self.insert(now, flow, self.quota(new))),
                 Err(refused) if self.make_room(new, transport.protocol(), refused, &mut search) => {}
-                prepared => return prepared,
+                Err(refused) => return Err(refused),
             }
         }
     }
 
-    /// The flow that `new` asks for if there is room so far as it has searched.
+    /// The flow that `new` asks for if there is room so far as it has searched. Only a mapping may be new.
+    #[inline]
     fn prepare(
         &mut self,
         now: Instant,

@@ -8,7 +8,6 @@
 //! The same goes for what a dataplane does besides deciding on frames: each [`Task`] is given up by itself, and counted
 //! as `tasks_given_up`. As whatever was due is due again at once, no timer is looked at for [`PAUSE`] then.
 
-use core::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -95,29 +94,22 @@ impl Dataplane {
     }
 }
 
-/// Gives each number of `range` to `step`, in order. Returns the number whose step has panicked, if the panic was
-/// caught; those behind it are then still to do.
+/// Gives each of `items` to `step`, in order. `true` if a step has panicked and the panic was caught: that was for the
+/// last item taken, and those behind it are still to do.
 #[inline]
-pub(super) fn each(range: Range<usize>, step: impl FnMut(usize)) -> Option<usize> {
+pub(super) fn each<T>(items: &mut impl Iterator<Item = T>, step: impl FnMut(T)) -> bool {
     if cfg!(debug_assertions) {
-        range.for_each(step);
-        None
+        items.for_each(step);
+        false
     } else {
-        each_caught(range, step)
+        each_caught(items, step)
     }
 }
 
 #[inline]
-fn each_caught(range: Range<usize>, mut step: impl FnMut(usize)) -> Option<usize> {
-    let mut at = range.start;
+fn each_caught<T>(items: &mut impl Iterator<Item = T>, step: impl FnMut(T)) -> bool {
     // What a step leaves half done is in the caller's tables, which bear it; see above.
-    let caught = catch_unwind(AssertUnwindSafe(|| {
-        while at < range.end {
-            step(at);
-            at += 1;
-        }
-    }));
-    caught.is_err().then_some(at)
+    catch_unwind(AssertUnwindSafe(|| items.for_each(step))).is_err()
 }
 
 #[cfg(test)]
@@ -255,15 +247,14 @@ mod tests {
     #[test]
     fn a_panic_ends_one_step_and_says_which() {
         let mut done = Vec::new();
-        let mut from = 0;
         let mut panicked = Vec::new();
-        let mut step = |number: usize| {
+        let mut numbers = 0..6;
+        let mut step = |number: i32| {
             assert!(number % 3 != 1, "an invariant");
             done.push(number);
         };
-        while let Some(at) = each_caught(from..6, &mut step) {
-            panicked.push(at);
-            from = at + 1;
+        while each_caught(&mut numbers, &mut step) {
+            panicked.push(numbers.start - 1);
         }
         assert_eq!((done, panicked), (vec![0, 2, 3, 5], vec![1, 4]));
     }
@@ -271,6 +262,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "an invariant")]
     fn a_build_with_debug_assertions_ends() {
-        assert_eq!(each(0..2, |number| assert!(number == 0, "an invariant")), None);
+        assert!(!each(&mut (0..2), |number| assert!(number == 0, "an invariant")));
     }
 }

@@ -12,6 +12,7 @@ use gatepost_ground::{Frame, Segment};
 
 use super::{Context, Dataplane};
 use crate::alert::Alert;
+use crate::config::Inspection;
 use crate::drop_reason::DropReason;
 use crate::neighbor::Claim;
 
@@ -25,23 +26,23 @@ impl Dataplane {
         header: &Header,
         frame: &Frame,
     ) -> Option<DropReason> {
-        let inspection = self.config.inspection;
-        if segment != Segment::Lan {
-            return None;
-        }
+        let Inspection { arp, dhcp } = self.config.inspection;
+        if segment == Segment::Lan && (arp || dhcp) { self.inspect_lan(cx, header, frame) } else { None }
+    }
+
+    /// Out of the way of all the offices that have not asked for it.
+    #[inline(never)]
+    fn inspect_lan(&mut self, cx: &mut Context<'_>, header: &Header, frame: &Frame) -> Option<DropReason> {
+        let Inspection { arp, dhcp } = self.config.inspection;
         match header.ether_type {
-            EtherType::ARP if inspection.arp => self.inspect_arp(cx, header, frame),
-            EtherType::IPV4 if inspection.dhcp && is_from_dhcp_server(frame) => {
-                Some(DropReason::DhcpServerForeign)
-            }
+            EtherType::ARP if arp => self.inspect_arp(cx, header, frame),
+            EtherType::IPV4 if dhcp && is_from_dhcp_server(frame) => Some(DropReason::DhcpServerForeign),
             _ => None,
         }
     }
 
     /// The sender of ARP has to be the frame's, and may not claim what is leased or reserved to another, nor the
     /// gateway's own address.
-    #[cold]
-    #[inline(never)]
     fn inspect_arp(&mut self, cx: &mut Context<'_>, header: &Header, frame: &Frame) -> Option<DropReason> {
         let Ok(packet) = Packet::parse(&frame.bytes()[Header::LEN..]) else {
             return Some(DropReason::ArpMalformed);

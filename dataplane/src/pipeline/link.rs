@@ -28,28 +28,18 @@ impl Dataplane {
     #[inline]
     pub(super) fn link_input(&mut self, cx: &mut Context<'_>, port: PortId, frame: &mut Frame) -> Verdict {
         let Some(segment) = self.config.segment(port) else { return Verdict::Drop(DropReason::PortDown) };
-        let Ok(header) = Header::parse(frame.bytes()) else {
+        let Ok(mut header) = Header::parse(frame.bytes()) else {
             return Verdict::Drop(DropReason::FrameTruncated);
         };
         if header.source.is_multicast() || header.source == MacAddr::ZERO || self.is_own_mac(header.source) {
             return Verdict::Drop(DropReason::SourceMacInvalid);
         }
         if header.ether_type.is_vlan() {
-            return self.tagged_input(cx, segment, port, header, frame);
+            match self.tagged_input(cx.now, segment, port, header, frame) {
+                Ok(inner) => header = inner,
+                Err(verdict) => return verdict,
+            }
         }
-        self.untagged_input(cx, segment, port, header, frame)
-    }
-
-    /// A frame of the untagged network.
-    #[inline]
-    fn untagged_input(
-        &mut self,
-        cx: &mut Context<'_>,
-        segment: Segment,
-        port: PortId,
-        header: Header,
-        frame: &mut Frame,
-    ) -> Verdict {
         if !frame.offload().fits(frame.bytes()) {
             return Verdict::Drop(DropReason::OffloadInvalid);
         }
@@ -79,46 +69,48 @@ impl Dataplane {
         Verdict::Flood { ports: others, local }
     }
 
-    /// A frame with a VLAN tag. Without a tag of VLAN 0 it is a frame of the untagged network (IEEE 802.1Q, priority-tagged
-    /// frames). One of another VLAN is bridged as it is, and the gateway itself does not read it.
+    /// A frame with a VLAN tag. Without tags of VLAN 0 it is a frame of the untagged network (IEEE 802.1Q, priority-tagged
+    /// frames), whose header is returned. One of another VLAN is bridged as it is, and the gateway itself does not read it.
     #[cold]
     #[inline(never)]
     fn tagged_input(
         &mut self,
-        cx: &mut Context<'_>,
+        now: Instant,
         segment: Segment,
         port: PortId,
         mut header: Header,
         frame: &mut Frame,
-    ) -> Verdict {
+    ) -> Result<Header, Verdict> {
         if !frame.offload().fits(frame.bytes()) {
-            return Verdict::Drop(DropReason::OffloadInvalid);
+            return Err(Verdict::Drop(DropReason::OffloadInvalid));
         }
         for _ in 0..Tag::COUNT_MAX {
             match Tag::parse(frame.bytes()) {
-                Err(_) => return Verdict::Drop(DropReason::FrameTruncated),
+                Err(_) => return Err(Verdict::Drop(DropReason::FrameTruncated)),
                 Ok(Tag { vid: 0 }) if frame.remove_tag() => {}
-                Ok(Tag { vid: 0 }) => return Verdict::Drop(DropReason::OffloadInvalid),
+                Ok(Tag { vid: 0 }) => return Err(Verdict::Drop(DropReason::OffloadInvalid)),
                 Ok(_) => break,
             }
-            let Ok(inner) = Header::parse(frame.bytes()) else {
-                return Verdict::Drop(DropReason::FrameTruncated);
-            };
-            if !inner.ether_type.is_vlan() {
-                return self.untagged_input(cx, segment, port, inner, frame);
+            header = Header::parse(frame.bytes()).map_err(|_| Verdict::Drop(DropReason::FrameTruncated))?;
+            if !header.ether_type.is_vlan() {
+                return Ok(header);
             }
-            header = inner;
         }
         // A station that removes them all would read a frame that nobody here has inspected.
         if matches!(Tag::parse(frame.bytes()), Ok(Tag { vid: 0 })) {
-            return Verdict::Drop(DropReason::VlanTagged);
+            return Err(Verdict::Drop(DropReason::VlanTagged));
         }
-        self.links.learn(cx.now, segment, header.source, port);
+        Err(self.bridge_tagged(now, segment, port, &header))
+    }
+
+    /// A frame of a VLAN that the gateway has no part in.
+    fn bridge_tagged(&mut self, now: Instant, segment: Segment, port: PortId, header: &Header) -> Verdict {
+        self.links.learn(now, segment, header.source, port);
         if header.destination == self.config.interface(segment).mac {
             return Verdict::Drop(DropReason::VlanTagged);
         }
         if !header.destination.is_multicast() {
-            return self.links.bridge(cx.now, segment, port, header.destination);
+            return self.links.bridge(now, segment, port, header.destination);
         }
         if is_reserved_group(header.destination) {
             return Verdict::Drop(DropReason::MacNotForUs);
@@ -223,6 +215,8 @@ impl Links {
     }
 
     /// A unicast frame from one port of `segment` for another station than the gateway.
+    // Tagged frames come here too, and would have it called instead of inlined.
+    #[inline(always)]
     fn bridge(&self, now: Instant, segment: Segment, from: PortId, to: MacAddr) -> Verdict {
         let others = self.others(segment, from);
         if others.is_empty() {
@@ -235,7 +229,9 @@ impl Links {
         }
     }
 
-    #[inline]
+    /// Takes in that `station` is at `port`.
+    // As for `bridge`.
+    #[inline(always)]
     fn learn(&mut self, now: Instant, segment: Segment, station: MacAddr, port: PortId) {
         if self.has_others {
             self.tell(now, segment, station, port);

@@ -255,13 +255,18 @@ impl Dataplane {
         let mut cx = Context::new(now, output, spare);
         for wave in slots.chunks_mut(WAVE_FRAMES) {
             let hashes = self.fetch_flows(wave);
-            let mut from = 0;
-            while let Some(failed) = contain::each(from..wave.len(), |at| {
-                cx.key_hash = hashes[at];
-                self.slot(&mut cx, &mut wave[at]);
-            }) {
-                self.give_up(&mut cx, &mut wave[failed]);
-                from = failed + 1;
+            let mut done = 0;
+            while done < wave.len() {
+                let mut rest = wave[done..].iter_mut().zip(&hashes[done..]);
+                let has_failed = contain::each(&mut rest, |(slot, hash)| {
+                    cx.key_hash = *hash;
+                    self.slot(&mut cx, slot);
+                });
+                let left = rest.len();
+                done = wave.len() - left;
+                if has_failed {
+                    self.give_up(&mut cx, &mut wave[done - 1]);
+                }
             }
         }
         // A new neighbour is asked for at once.

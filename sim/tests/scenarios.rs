@@ -67,6 +67,26 @@ fn name_flood_takes_no_name_and_no_page_from_others() {
 }
 
 #[test]
+fn half_open_connections_keep_nobody_from_the_name_service() {
+    passes("syn-flood-at-the-gateway");
+}
+
+#[test]
+fn idle_connections_keep_nobody_from_the_name_service() {
+    passes("idle-dns-connections");
+}
+
+#[test]
+fn ports_that_one_machine_takes_are_had_by_others() {
+    passes("port-exhaustion");
+}
+
+#[test]
+fn dhcp_flood_takes_no_lease_from_others() {
+    passes("dhcp-flood");
+}
+
+#[test]
 fn servers_are_seen_from_the_internet_and_from_the_office() {
     passes("forwarded-server");
 }

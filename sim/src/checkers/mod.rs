@@ -4,6 +4,7 @@
 //! the cables and their faults, and what the gateway reports of itself ([`Snapshot`]). It keeps books of
 //! its own and shares nothing with the product but the wire.
 
+mod bystanders_served;
 mod checksums;
 mod frames_balance;
 mod hairpin_outside;
@@ -134,6 +135,9 @@ pub fn for_config(
     }
     if !bits_flip || config.mode.translates() {
         checkers.push(Box::new(checksums::Checksums { is_only_nat: bits_flip }));
+    }
+    if !bits_flip {
+        checkers.push(Box::new(bystanders_served::BystandersServed::new(config)));
     }
     if !bits_flip && config.mode.translates() {
         checkers.push(Box::new(mapping_lives::MappingLives::new(config)));

@@ -96,9 +96,10 @@ impl NamesTrue {
         if !is_machine(label) || !self.knows_leases {
             return Ok(());
         }
-        let (known, until) = match self.leases.address_of(label) {
-            Some((address, until)) if until > now => (Some(address), until),
-            Some((_, until)) => (self.reserved.get(label).copied(), until),
+        let (known, until) = match self.leases.lease_of(label) {
+            Some((_, lease)) if lease.may_be_over => return Ok(()),
+            Some((address, lease)) if lease.until > now => (Some(address), lease.until),
+            Some((_, lease)) => (self.reserved.get(label).copied(), lease.until),
             None => (self.reserved.get(label).copied(), Instant::ZERO),
         };
         let told = answer.answers.iter().find_map(|record| match &record.data {
@@ -121,8 +122,12 @@ impl NamesTrue {
         });
         let Some(told) = told.filter(|_| self.knows_leases) else { return Ok(()) };
         match told.strip_suffix(&self.domain).filter(|label| is_machine(label)) {
-            Some(label) => match self.leases.address_of(label) {
-                Some((leased, until)) if leased == address && (until > now || is_about(until, now)) => Ok(()),
+            Some(label) => match self.leases.lease_of(label) {
+                Some((leased, lease))
+                    if leased == address && (lease.until > now || is_about(lease.until, now)) =>
+                {
+                    Ok(())
+                }
                 _ if self.leases.asked_for(label) == Some(address) => Ok(()),
                 _ if self.reserved.get(label) == Some(&address) => Ok(()),
                 known => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
 use dhcproto::{Decodable, Decoder};
 use gatepost::config::{Config, ReservedFor};
-use gatepost_ground::{Instant, Segment};
+use gatepost_ground::{Instant, MacAddr, Segment};
 
 use super::{Passage, Way};
 
@@ -21,6 +21,8 @@ pub struct Lease {
     pub client: Vec<u8>,
     /// Until when.
     pub until: Instant,
+    /// Whether it may be over: a frame under the client's hardware address gave it up, which another can have sent.
+    pub may_be_over: bool,
 }
 
 /// All leases acknowledged so far, and the names that clients go by.
@@ -54,7 +56,7 @@ impl ObservedLeases {
         let kind = message.opts().msg_type()?;
         match (passage.way, source_port, destination_port) {
             (Way::In, CLIENT_PORT, SERVER_PORT) => {
-                self.observe_client(&message, kind);
+                self.observe_client(&message, kind, passage.packet.source_mac);
                 None
             }
             (Way::Out, SERVER_PORT, _) => self.observe_server(&message, kind, passage.now),
@@ -62,11 +64,17 @@ impl ObservedLeases {
         }
     }
 
-    /// The address of the client called `name`, with the end of its lease, if it has or had one.
-    pub fn address_of(&self, name: &str) -> Option<(Ipv4Addr, Instant)> {
+    /// Whether the client surely has a lease of `address` at `now`.
+    pub fn is_held_by(&self, address: Ipv4Addr, client: MacAddr, now: Instant) -> bool {
+        let lease = self.leases.get(&address).filter(|lease| lease.client == client.0);
+        lease.is_some_and(|lease| now < lease.until && !lease.may_be_over)
+    }
+
+    /// The lease of the client called `name`, if it has or had one, with its address.
+    pub fn lease_of(&self, name: &str) -> Option<(Ipv4Addr, &Lease)> {
         let client = self.names.get(name)?;
         let (address, lease) = self.leases.iter().find(|(_, lease)| lease.client == *client)?;
-        Some((*address, lease.until))
+        Some((*address, lease))
     }
 
     /// The address that the client called `name` has asked for without an answer.
@@ -74,7 +82,7 @@ impl ObservedLeases {
         self.asked.get(self.names.get(name)?).copied()
     }
 
-    fn observe_client(&mut self, message: &Message, kind: MessageType) {
+    fn observe_client(&mut self, message: &Message, kind: MessageType, sender: MacAddr) {
         if let Some(name) = self.given_names.get(message.chaddr()) {
             self.names.insert(name.clone(), message.chaddr().to_vec());
         } else if let Some(DhcpOption::Hostname(name)) = message.opts().get(OptionCode::Hostname) {
@@ -95,10 +103,12 @@ impl ObservedLeases {
             },
             _ => None,
         };
-        if let Some(address) = given_up
-            && self.leases.get(&address).is_some_and(|lease| lease.client == message.chaddr())
+        // Anybody can say that another gives up its lease.
+        if let Some(address) = given_up.filter(|_| message.chaddr() == sender.0)
+            && let Some(lease) = self.leases.get_mut(&address)
+            && lease.client == message.chaddr()
         {
-            self.leases.remove(&address);
+            lease.may_be_over = true;
         }
     }
 
@@ -119,8 +129,8 @@ impl ObservedLeases {
         if kind != MessageType::Ack || address.is_unspecified() {
             return None;
         }
-        let lease =
-            Lease { client: message.chaddr().to_vec(), until: now + Duration::from_secs(u64::from(*secs)) };
+        let until = now + Duration::from_secs(u64::from(*secs));
+        let lease = Lease { client: message.chaddr().to_vec(), until, may_be_over: false };
         self.leases.retain(|other, held| held.client != lease.client || *other == address);
         let before = self.leases.insert(address, lease.clone());
         Some((address, lease, before))

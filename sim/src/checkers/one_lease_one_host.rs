@@ -20,7 +20,7 @@ impl Checker for OneLeaseOneHost {
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
         let Some((address, lease, Some(before))) = self.leases.observe(passage) else { return Ok(()) };
-        if before.client == lease.client || before.until <= passage.now {
+        if before.client == lease.client || before.until <= passage.now || before.may_be_over {
             return Ok(());
         }
         Err(format!(
@@ -34,7 +34,7 @@ impl Checker for OneLeaseOneHost {
 mod tests {
     use dhcproto::Encodable;
     use dhcproto::v4::{DhcpOption, Message, MessageType};
-    use gatepost_ground::Segment;
+    use gatepost_ground::{MacAddr, Segment};
 
     use super::*;
     use crate::checkers::Way;
@@ -59,5 +59,27 @@ mod tests {
         assert!(!told(30, 1));
         assert!(told(60, 2));
         assert!(!told(120, 3));
+    }
+
+    /// Whether it is told that another client gets the address after a RELEASE in the first one's name that the
+    /// machine `sender` sent.
+    fn told_after_release(sender: u8) -> bool {
+        let mut checker = OneLeaseOneHost::default();
+        let first = ack(1, "192.168.1.9");
+        checker.on_passage(&passage(0, Way::Out, Segment::Lan, &first)).expect("the first lease");
+        let mut message = Message::default();
+        message.set_ciaddr(ip("192.168.1.9")).set_chaddr(&[2, 0, 0, 0, 0, 1]);
+        message.opts_mut().insert(DhcpOption::MessageType(MessageType::Release));
+        let release = packet("192.168.1.9", "192.168.1.1", udp(68, 67, message.to_vec().unwrap()));
+        let release = Packet { source_mac: MacAddr([2, 0, 0, 0, 0, sender]), ..release };
+        checker.on_passage(&passage(1, Way::In, Segment::Lan, &release)).expect("nobody gets the address");
+        let second = ack(2, "192.168.1.9");
+        checker.on_passage(&passage(2, Way::Out, Segment::Lan, &second)).is_err()
+    }
+
+    #[test]
+    fn a_lease_ends_by_its_clients_release_and_by_nobody_elses() {
+        assert!(!told_after_release(1));
+        assert!(told_after_release(7));
     }
 }

@@ -6,10 +6,11 @@ use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use etherparse::{ArpEthIpv4Packet, ArpOperation, ArpPacket, EtherType, Ethernet2Header, PacketBuilder};
+use etherparse::{ArpOperation, PacketBuilder};
 use gatepost_ground::{Instant, MacAddr};
 
 use super::Machine;
+use super::forgery;
 use crate::packet::{Content, Packet, Transport};
 
 /// Time between two shots.
@@ -102,7 +103,7 @@ impl Attacker {
 
     fn packet(&self, shot: Shot, victim: Ipv4Addr, victim_mac: MacAddr) -> Vec<u8> {
         if let Shot::Poison(address) = shot {
-            return arp(ArpOperation::REPLY, address, victim_mac, victim);
+            return forgery::arp(MAC, ArpOperation::REPLY, address, victim_mac, victim);
         }
         let mut frame = Vec::new();
         let own = self.address.octets();
@@ -134,24 +135,8 @@ impl Attacker {
     }
 
     fn arp(&self, operation: ArpOperation, target_mac: MacAddr, target: Ipv4Addr) -> Vec<u8> {
-        arp(operation, self.address, target_mac, target)
+        forgery::arp(MAC, operation, self.address, target_mac, target)
     }
-}
-
-/// ARP by the attacker, who says that `sender` is its address.
-fn arp(operation: ArpOperation, sender: Ipv4Addr, target_mac: MacAddr, target: Ipv4Addr) -> Vec<u8> {
-    let destination = if operation == ArpOperation::REQUEST { MacAddr::BROADCAST } else { target_mac };
-    let header = Ethernet2Header { source: MAC.0, destination: destination.0, ether_type: EtherType::ARP };
-    let arp = ArpEthIpv4Packet {
-        operation,
-        sender_mac: MAC.0,
-        sender_ipv4: sender.octets(),
-        target_mac: target_mac.0,
-        target_ipv4: target.octets(),
-    };
-    let mut frame = header.to_bytes().to_vec();
-    frame.extend_from_slice(&ArpPacket::from(arp).to_bytes());
-    frame
 }
 
 impl Machine for Attacker {

@@ -4,11 +4,13 @@
 pub mod asker;
 pub mod attacker;
 mod fetch;
+mod forgery;
 pub mod internet;
 mod page_server;
 pub mod pc;
 pub mod spoofer;
 mod stack;
+mod tcp_names;
 pub mod visitor;
 
 use gatepost_ground::{Instant, MacAddr};

@@ -26,6 +26,7 @@ use super::fetch::{Closing, Fetch, Fetched, Visits, connect};
 use super::internet::{CHAT_ADDRESS, CHAT_PORT, DNS_PORT, SITES, WEB_ADDRESSES, WEB_PORT, reverse};
 use super::page_server::PageServer;
 use super::stack::Stack;
+use super::tcp_names::TcpNames;
 
 /// The most PCs of an office.
 pub const PCS_MAX: usize = 250;
@@ -63,6 +64,8 @@ pub struct Habits {
     pub visits_own: Option<(Ipv4Addr, u16)>,
     /// Pings, and asks the server that answers late.
     pub asks: bool,
+    /// Asks the gateway over TCP for its own name, every second.
+    pub asks_by_tcp: bool,
 }
 
 /// What worked, and what did not.
@@ -102,6 +105,10 @@ pub struct Diary {
     pub late_answers: u64,
     /// Pings that came back.
     pub echoes: u64,
+    /// Names that were answered over TCP.
+    pub tcp_lookups: u64,
+    /// Look-ups over TCP without an answer.
+    pub tcp_lookups_failed: u64,
 }
 
 /// When something was last seen, for people.
@@ -132,7 +139,9 @@ impl fmt::Display for Diary {
         let Self { chat_lines, chats_broken, hairpin_pages, late_answers, echoes, .. } = self;
         let last_chat = when(self.last_chat_at);
         writeln!(f, "{chat_lines} lines of chat, the last {last_chat}; {chats_broken} chats broken")?;
-        write!(f, "{hairpin_pages} hairpinned pages, {late_answers} late answers, {echoes} pings")
+        writeln!(f, "{hairpin_pages} hairpinned pages, {late_answers} late answers, {echoes} pings")?;
+        let Self { tcp_lookups, tcp_lookups_failed, .. } = self;
+        write!(f, "{tcp_lookups} names over TCP, {tcp_lookups_failed} failed")
     }
 }
 
@@ -149,6 +158,7 @@ pub struct Pc {
     errand: Errand,
     chat: Chat,
     asker: Option<Asker>,
+    tcp_names: Option<TcpNames>,
     closing: Closing,
     server: Option<PageServer>,
     hairpin: Option<Visits>,
@@ -183,6 +193,8 @@ impl Pc {
         let resolver = stack.bind_udp(RESOLVER_PORT);
         let server = habits.serves.then(|| PageServer::new(&mut stack));
         let asker = habits.asks.then(|| Asker::new(&mut stack, rng.random()));
+        let own_name = || question(0, &format!("{}.{DOMAIN}.", HOSTNAMES[number]));
+        let tcp_names = habits.asks_by_tcp.then(|| TcpNames::new(own_name(), rng.random()));
         Self {
             number,
             colleagues,
@@ -198,6 +210,7 @@ impl Pc {
                 None => Chat::Never,
             },
             asker,
+            tcp_names,
             closing: Closing::default(),
             server,
             hairpin: habits.visits_own.map(|server| Visits::new(server, HAIRPIN_INTERVAL)),
@@ -260,6 +273,9 @@ impl Pc {
         if let Chat::Online { handle, .. } = self.chat {
             self.closing.abort(&mut self.stack, handle, now);
             self.chat = Chat::Offline { until: now };
+        }
+        if let Some(names) = &mut self.tcp_names {
+            names.hang_up(&mut self.stack, &mut self.closing, now);
         }
     }
 
@@ -423,6 +439,14 @@ impl Pc {
         self.diary.echoes = asker.echoes();
     }
 
+    fn ask_by_tcp(&mut self, now: Instant) {
+        let server = self.dns_server.filter(|_| self.diary.address.is_some());
+        let (Some(names), Some(server)) = (&mut self.tcp_names, server) else { return };
+        names.work(&mut self.stack, &mut self.closing, server, now);
+        self.diary.tcp_lookups = names.answered;
+        self.diary.tcp_lookups_failed = names.failed;
+    }
+
     fn serve_and_visit(&mut self, now: Instant) {
         if let Some(server) = &mut self.server {
             server.work(&mut self.stack);
@@ -447,11 +471,14 @@ impl Pc {
         let asker = self.asker.as_ref().and_then(Asker::poll_timeout);
         let hairpin =
             self.hairpin.as_ref().filter(|_| self.diary.address.is_some()).map(Visits::poll_timeout);
+        let tcp_names =
+            self.tcp_names.as_ref().filter(|_| self.dns_server.is_some()).map(TcpNames::poll_timeout);
         closing
             .chain([errand])
             .chain(chat)
             .chain(asker)
             .chain(hairpin)
+            .chain(tcp_names)
             .chain(self.stack.poll_timeout(now))
             .min()
     }
@@ -472,6 +499,7 @@ impl Machine for Pc {
         self.run_errand(now);
         self.talk(now);
         self.ask(now);
+        self.ask_by_tcp(now);
         self.serve_and_visit(now);
         // What was just begun goes out at once.
         self.stack.poll(now);

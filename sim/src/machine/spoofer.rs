@@ -1,28 +1,47 @@
 //! A machine on the LAN that means no good: it says that others' addresses are its own, sends in their name,
-//! or has taken an address of the pool by hand. Its frames are made by etherparse.
+//! has taken addresses of the pool by hand, or asks for more than its share of what the gateway has. Its frames
+//! are made by etherparse.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::time::Duration;
 
-use etherparse::{ArpEthIpv4Packet, ArpOperation, ArpPacket, EtherType, Ethernet2Header, PacketBuilder};
+use etherparse::ArpOperation;
 use gatepost_ground::{Instant, MacAddr};
-use hickory_proto::op::{Message, MessageType, OpCode, Query};
-use hickory_proto::rr::{Name, RecordType};
 
 use super::Machine;
+use super::forgery::{Accepted, DhcpClaim, Overheard, Path, Saying, arp};
 use super::internet::{CHAT_ADDRESS, DNS_PORT, SILENT_ZONE};
+use super::pc::PCS_MAX;
 use crate::packet::{Content, Packet};
 
 /// Its hardware address.
 pub const MAC: MacAddr = MacAddr([0x02, 0x00, 0x5e, 0x66, 0x66, 0x77]);
+/// The first octets of the hardware addresses of DHCP clients that do not exist.
+const NOBODY_MAC: [u8; 2] = [0x02, 0x66];
 /// Time between two tricks.
 const TRICK_INTERVAL: Duration = Duration::from_millis(100);
 /// The most answers under way; further ones are not given.
 const REPLIES_MAX: usize = 64;
-const TTL: u8 = 64;
 /// How many names one trick asks for.
 const NAMES_AT_ONCE: u64 = 10;
+/// How many connections to the gateway one trick begins, how many it opens, and how many flows to the internet.
+const HALF_OPEN_AT_ONCE: u16 = 20;
+const HELD_AT_ONCE: u16 = 10;
+const FLOWS_AT_ONCE: u16 = 100;
+/// How many clients that do not exist one trick has ask for an address.
+const CLIENTS_AT_ONCE: u32 = 10;
+/// Of those that are offered an address, one in so many declines it.
+const DECLINING_PART: u32 = 4;
+/// The ports of connections that are begun only, and of those that are opened.
+const HALF_OPEN_PORTS: Range<u16> = 40_000..60_000;
+const HELD_PORTS: Range<u16> = 10_000..30_000;
+/// An address on the internet that nobody has.
+const NOBODY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 99);
+const SOURCE_PORT: u16 = 666;
+/// RFC 862
+const ECHO_PORT: u16 = 7;
 
 /// What it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +58,28 @@ pub enum Trick {
     Borrow(MacAddr),
     /// Asks the gateway in the name of an address for ten names of a zone whose servers are silent.
     AskSilent(Ipv4Addr),
+    /// Begins twenty connections to the gateway's name service in the name of an address, and no more.
+    OpenHalf(Ipv4Addr),
+    /// Opens ten connections to the gateway's name service from an address that it has taken, and says nothing
+    /// on them.
+    HoldOpen(Ipv4Addr),
+    /// Sends a hundred SYNs and as many datagrams to the internet in the name of an address, to nobody.
+    OpenFlows {
+        /// The address.
+        address: Ipv4Addr,
+        /// The first port.
+        port: u16,
+        /// From each port to the next.
+        step: u16,
+    },
+    /// Has ten DHCP clients that do not exist ask for addresses. They take or decline what they are offered.
+    AskForAddresses,
+    /// Gives up by DHCP each address that it has overheard others ask for, by a DECLINE and a RELEASE. Then a
+    /// client that does not exist asks for the address.
+    GiveUpOthers {
+        /// Whether it sends under the other machine's hardware address, and not its own.
+        borrows: bool,
+    },
 }
 
 /// The spoofer.
@@ -48,6 +89,13 @@ pub struct Spoofer {
     gateway_address: Ipv4Addr,
     gateway: Option<MacAddr>,
     replies: Vec<Vec<u8>>,
+    /// The address that each client was last heard to ask for.
+    overheard: BTreeMap<MacAddr, Ipv4Addr>,
+    /// DHCP clients made up so far.
+    clients: u32,
+    /// Ports of connections to the gateway used so far.
+    half_open_ports: Ports,
+    held_ports: Ports,
     next_at: Instant,
     played: u64,
 }
@@ -61,6 +109,10 @@ impl Spoofer {
             gateway_address,
             gateway: None,
             replies: Vec::new(),
+            overheard: BTreeMap::new(),
+            clients: 0,
+            half_open_ports: Ports::of(HALF_OPEN_PORTS),
+            held_ports: Ports::of(HELD_PORTS),
             next_at: Instant::ZERO,
             played: 0,
         }
@@ -82,29 +134,106 @@ impl Spoofer {
         self.played
     }
 
+    /// Plays a trick in frames to the gateway, whose hardware address is `gateway`.
     fn play_one(&mut self, trick: Trick, gateway: MacAddr, transmit: &mut dyn FnMut(Vec<u8>)) {
-        let frame = match trick {
-            Trick::Claim(address) => claim(address),
-            Trick::Poison(address) => arp(ArpOperation::REPLY, address, gateway, self.gateway_address),
+        let number = self.played.to_be_bytes();
+        let own = Path {
+            source_mac: MAC,
+            source: Ipv4Addr::UNSPECIFIED,
+            destination_mac: gateway,
+            destination: self.gateway_address,
+        };
+        match trick {
+            Trick::Claim(address) => transmit(claim(address)),
+            Trick::Poison(address) => {
+                transmit(arp(MAC, ArpOperation::REPLY, address, gateway, self.gateway_address));
+            }
             Trick::Take(address) => {
                 self.taken.insert(address);
-                claim(address)
+                transmit(claim(address));
             }
-            Trick::SendAs(address) => {
-                let ip = PacketBuilder::ethernet2(MAC.0, gateway.0);
-                datagram(ip.ipv4(address.octets(), CHAT_ADDRESS.octets(), TTL), self.played)
+            Trick::SendAs(source) => {
+                let out = Path { source, destination: CHAT_ADDRESS, ..own };
+                transmit(out.datagram(SOURCE_PORT, ECHO_PORT, &number));
             }
-            Trick::Borrow(mac) => {
-                let ip = PacketBuilder::ethernet2(mac.0, gateway.0);
-                datagram(ip.ipv4([0; 4], self.gateway_address.octets(), TTL), self.played)
+            Trick::Borrow(source_mac) => {
+                transmit(Path { source_mac, ..own }.datagram(SOURCE_PORT, ECHO_PORT, &number));
             }
-            Trick::AskSilent(address) => {
+            Trick::AskSilent(source) => {
                 let names = (0..NAMES_AT_ONCE).map(|n| format!("n{}-{n}.{SILENT_ZONE}", self.played));
-                let gateway = (gateway, self.gateway_address);
-                return names.for_each(|name| transmit(question(address, gateway, &name)));
+                names.for_each(|name| transmit(Path { source, ..own }.question(SOURCE_PORT, &name)));
             }
-        };
-        transmit(frame);
+            Trick::OpenHalf(source) => {
+                for _ in 0..HALF_OPEN_AT_ONCE {
+                    transmit(Path { source, ..own }.syn(self.half_open_ports.take(), DNS_PORT));
+                }
+            }
+            Trick::HoldOpen(source) => {
+                for _ in 0..HELD_AT_ONCE {
+                    transmit(Path { source, ..own }.syn(self.held_ports.take(), DNS_PORT));
+                }
+            }
+            Trick::OpenFlows { address, port, step } => {
+                let out = Path { source: address, destination: NOBODY, ..own };
+                for n in 0..FLOWS_AT_ONCE {
+                    let port = port.wrapping_add(step.wrapping_mul(n));
+                    transmit(out.syn(port, ECHO_PORT));
+                    let [.., host] = address.octets();
+                    let [high, low] = port.to_be_bytes();
+                    transmit(out.datagram(port, ECHO_PORT, &[host, high, low]));
+                }
+            }
+            Trick::AskForAddresses => {
+                (0..CLIENTS_AT_ONCE).for_each(|_| transmit(self.nobody(None).frame(Saying::Discover)));
+            }
+            Trick::GiveUpOthers { borrows } => {
+                for (client, address) in self.overheard.clone() {
+                    let source_mac = if borrows { client } else { MAC };
+                    let claim = self.dhcp_claim(source_mac, client, Some(address));
+                    transmit(claim.frame(Saying::Decline));
+                    transmit(claim.frame(Saying::Release));
+                    transmit(self.nobody(Some(address)).frame(Saying::Discover));
+                }
+            }
+        }
+    }
+
+    /// What one more client that does not exist says of `address`.
+    fn nobody(&mut self, address: Option<Ipv4Addr>) -> DhcpClaim {
+        self.clients += 1;
+        let [high, low] = NOBODY_MAC;
+        let [a, b, c, d] = self.clients.to_be_bytes();
+        let client = MacAddr([high, low, a, b, c, d]);
+        self.dhcp_claim(client, client, address)
+    }
+
+    fn dhcp_claim(&self, source_mac: MacAddr, client: MacAddr, address: Option<Ipv4Addr>) -> DhcpClaim {
+        DhcpClaim { source_mac, client, address, server: self.gateway_address }
+    }
+
+    /// Answers as long as there is room.
+    fn reply(&mut self, frame: Vec<u8>) {
+        if self.replies.len() < REPLIES_MAX {
+            self.replies.push(frame);
+        }
+    }
+
+    fn hear_dhcp(&mut self, overheard: Overheard) {
+        match overheard {
+            Overheard::Wanted(client, address) => {
+                if !is_nobody(client) && self.overheard.len() < PCS_MAX {
+                    self.overheard.insert(client, address);
+                }
+            }
+            Overheard::Offered(client, address) => {
+                let [.., low] = client.0;
+                let declines = u32::from(low).is_multiple_of(DECLINING_PART);
+                let saying = if declines { Saying::Decline } else { Saying::Request };
+                if is_nobody(client) {
+                    self.reply(self.dhcp_claim(client, client, Some(address)).frame(saying));
+                }
+            }
+        }
     }
 }
 
@@ -114,16 +243,27 @@ impl Machine for Spoofer {
     }
 
     fn handle_frame(&mut self, frame: Vec<u8>) {
-        let Some(Packet { source_mac, content: Content::Arp { sender, target, is_request }, .. }) =
-            Packet::parse(&frame)
-        else {
+        let Some(packet) = Packet::parse(&frame) else { return };
+        if let Some((_, source_port, _, payload)) = packet.udp() {
+            if let Some(overheard) = Overheard::parse(source_port, payload) {
+                self.hear_dhcp(overheard);
+            }
             return;
-        };
-        if sender == self.gateway_address {
-            self.gateway = Some(source_mac);
         }
-        if is_request && self.taken.contains(&target) && self.replies.len() < REPLIES_MAX {
-            self.replies.push(arp(ArpOperation::REPLY, target, source_mac, sender));
+        if let Some(accepted) = Accepted::parse(&frame) {
+            let is_held =
+                HELD_PORTS.contains(&accepted.own_port) && self.taken.contains(&accepted.back.source);
+            if is_held {
+                self.reply(accepted.acknowledgement());
+            }
+            return;
+        }
+        let Content::Arp { sender, target, is_request } = packet.content else { return };
+        if sender == self.gateway_address {
+            self.gateway = Some(packet.source_mac);
+        }
+        if is_request && self.taken.contains(&target) {
+            self.reply(arp(MAC, ArpOperation::REPLY, target, packet.source_mac, sender));
         }
     }
 
@@ -134,12 +274,8 @@ impl Machine for Spoofer {
         }
         self.next_at = now + TRICK_INTERVAL;
         let Some(gateway) = self.gateway else {
-            return transmit(arp(
-                ArpOperation::REQUEST,
-                Ipv4Addr::UNSPECIFIED,
-                MacAddr::ZERO,
-                self.gateway_address,
-            ));
+            let (nobody, asked) = (Ipv4Addr::UNSPECIFIED, self.gateway_address);
+            return transmit(arp(MAC, ArpOperation::REQUEST, nobody, MacAddr::ZERO, asked));
         };
         if let Some(trick) = self.tricks.pop_front() {
             self.play_one(trick, gateway, transmit);
@@ -152,40 +288,29 @@ impl Machine for Spoofer {
     }
 }
 
+/// Ports that are used in turn.
+struct Ports {
+    range: Range<u16>,
+    next: u16,
+}
+
+impl Ports {
+    fn of(range: Range<u16>) -> Self {
+        Self { next: range.start, range }
+    }
+
+    fn take(&mut self) -> u16 {
+        let port = self.next;
+        self.next = if port + 1 == self.range.end { self.range.start } else { port + 1 };
+        port
+    }
+}
+
 fn claim(address: Ipv4Addr) -> Vec<u8> {
-    arp(ArpOperation::REQUEST, address, MacAddr::ZERO, address)
+    arp(MAC, ArpOperation::REQUEST, address, MacAddr::ZERO, address)
 }
 
-fn arp(operation: ArpOperation, sender: Ipv4Addr, target_mac: MacAddr, target: Ipv4Addr) -> Vec<u8> {
-    let destination = if operation == ArpOperation::REQUEST { MacAddr::BROADCAST } else { target_mac };
-    let header = Ethernet2Header { source: MAC.0, destination: destination.0, ether_type: EtherType::ARP };
-    let arp = ArpEthIpv4Packet {
-        operation,
-        sender_mac: MAC.0,
-        sender_ipv4: sender.octets(),
-        target_mac: target_mac.0,
-        target_ipv4: target.octets(),
-    };
-    let mut frame = header.to_bytes().to_vec();
-    frame.extend_from_slice(&ArpPacket::from(arp).to_bytes());
-    frame
-}
-
-/// A question about `name` from `address` to the gateway, by its hardware address and its address.
-fn question(address: Ipv4Addr, gateway: (MacAddr, Ipv4Addr), name: &str) -> Vec<u8> {
-    let name = Name::from_ascii(name).expect("a name of letters and digits");
-    let mut message = Message::new(0, MessageType::Query, OpCode::Query);
-    message.metadata.recursion_desired = true;
-    message.add_query(Query::query(name, RecordType::A));
-    let message = message.to_vec().expect("a short message");
-    let ip = PacketBuilder::ethernet2(MAC.0, gateway.0.0).ipv4(address.octets(), gateway.1.octets(), TTL);
-    let mut frame = Vec::new();
-    ip.udp(666, DNS_PORT).write(&mut frame, &message).expect("a vector takes everything");
-    frame
-}
-
-fn datagram(ip: etherparse::PacketBuilderStep<etherparse::IpHeaders>, number: u64) -> Vec<u8> {
-    let mut frame = Vec::new();
-    ip.udp(666, 7).write(&mut frame, &number.to_be_bytes()).expect("a vector takes everything");
-    frame
+/// Whether the spoofer has made the client up.
+fn is_nobody(client: MacAddr) -> bool {
+    client.0.starts_with(&NOBODY_MAC)
 }

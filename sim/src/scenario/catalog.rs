@@ -1,5 +1,6 @@
 //! The scenarios that have a name.
 
+mod attacks;
 mod floods;
 
 use std::net::Ipv4Addr;
@@ -8,16 +9,14 @@ use std::time::Duration;
 use gatepost_ground::Instant;
 
 use super::action::{
-    Action, attack, calm, clock_jumps, dhcp_silent, disk, dns_of, name_moves, partition, port_scan,
-    power_back, power_cut, power_cut_while_writing, provider, reload, reload_refused, renumber, replug,
-    reunite, sleep, spoof, wake,
+    Action, calm, clock_jumps, dhcp_silent, disk, dns_of, name_moves, partition, power_back, power_cut,
+    power_cut_while_writing, provider, reload, reload_refused, renumber, replug, reunite, sleep, spoof, wake,
 };
 use super::office::{Office, office};
 use super::outcome::{VisitAccount, in_lines};
 use super::swarm;
-use crate::machine::attacker::Shot;
-use crate::machine::internet::{CHAT_ADDRESS, CHAT_PORT, DnsMood, ProviderMood};
-use crate::machine::pc::{Diary, mac_of};
+use crate::machine::internet::{DnsMood, ProviderMood};
+use crate::machine::pc::Diary;
 use crate::machine::spoofer::Trick;
 use crate::world::disk::DiskMood;
 use crate::world::link::{loss, perfect};
@@ -112,14 +111,14 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "somebody on the WAN scans the gateway and tries to get past it",
         lasting_secs: 90,
         lasting_secs_min: 90,
-        build: |_, _| scanned(),
+        build: |_, _| attacks::scanned(),
     },
     Scenario {
         name: "blind-attack",
         about: "somebody who does not see the office's chats tries to reset them and to speak in them",
         lasting_secs: 110,
         lasting_secs_min: 110,
-        build: |_, _| attacked_blindly(),
+        build: |_, _| attacks::attacked_blindly(),
     },
     Scenario {
         name: "lunch",
@@ -140,7 +139,7 @@ pub const SCENARIOS: &[Scenario] = &[
         about: "somebody in the office takes addresses by hand and sends under those of others",
         lasting_secs: 240,
         lasting_secs_min: 240,
-        build: |_, _| spoofed(),
+        build: |_, _| attacks::spoofed(),
     },
     Scenario {
         name: "name-flood",
@@ -150,11 +149,39 @@ pub const SCENARIOS: &[Scenario] = &[
         build: |_, _| floods::name_flood(),
     },
     Scenario {
+        name: "syn-flood-at-the-gateway",
+        about: "somebody in the office leaves 200 connections a second to the gateway half open, in many names",
+        lasting_secs: 90,
+        lasting_secs_min: 90,
+        build: |_, _| floods::syn_flood_at_the_gateway(),
+    },
+    Scenario {
+        name: "idle-dns-connections",
+        about: "somebody in the office opens 100 connections a second to the name service and says nothing",
+        lasting_secs: 90,
+        lasting_secs_min: 90,
+        build: |_, _| floods::idle_dns_connections(),
+    },
+    Scenario {
+        name: "port-exhaustion",
+        about: "somebody in the office opens more flows to nobody than there are ports, in six names",
+        lasting_secs: 70,
+        lasting_secs_min: 70,
+        build: |_, _| floods::port_exhaustion(),
+    },
+    Scenario {
+        name: "dhcp-flood",
+        about: "somebody in the office takes addresses for hosts that do not exist, and gives up those of others",
+        lasting_secs: 120,
+        lasting_secs_min: 120,
+        build: |_, _| floods::dhcp_flood(),
+    },
+    Scenario {
         name: "poisoner",
         about: "somebody in the office and somebody outside say that others' addresses are their own, all the time",
         lasting_secs: 120,
         lasting_secs_min: 120,
-        build: |_, _| poisoned(),
+        build: |_, _| attacks::poisoned(),
     },
     Scenario {
         name: "forwarded-server",
@@ -242,9 +269,6 @@ pub const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-/// The provider's router, in the network that an office has unless it says otherwise.
-const ROUTER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
-
 /// The scenario called `name`.
 pub fn find(name: &str) -> Option<&'static Scenario> {
     SCENARIOS.iter().find(|scenario| scenario.name == name)
@@ -326,42 +350,6 @@ fn power_cut_at_nine() -> Office {
         })
 }
 
-fn scanned() -> Office {
-    office()
-        .pcs(10)
-        .visiting_every(Some(secs(4)))
-        .at(secs(20), port_scan(1_024))
-        // The ports that connections of PCs are seen with.
-        .at(secs(30), attack((49_152..=u16::MAX).map(Shot::Syn)))
-        .expect("everything was fired", |account| {
-            if account.fired > 18_000 { Ok(()) } else { Err(format!("{} shots", account.fired)) }
-        })
-        .expect("nothing came back", |account| match account.attack_answers {
-            0 => Ok(()),
-            answers => Err(format!("{answers} answers, open ports {:?}", account.open_ports)),
-        })
-}
-
-fn attacked_blindly() -> Office {
-    let shots = |is_reset| {
-        // Every port that a chat may be seen with, and some number for each.
-        (49_152..=u16::MAX).map(move |port| Shot::Forged {
-            server: (CHAT_ADDRESS, CHAT_PORT),
-            port,
-            sequence: u32::from(port).wrapping_mul(0x9e37_79b1),
-            is_reset,
-        })
-    };
-    office()
-        .pcs(8)
-        .chatting(8)
-        .at(secs(30), attack(shots(true).chain(shots(false))))
-        .expect("everything was fired", |account| {
-            if account.fired == 2 * 16_384 { Ok(()) } else { Err(format!("{} shots", account.fired)) }
-        })
-        .expect("every chat went on", |account| account.every_pc(|diary| chatted(diary, 80)))
-}
-
 fn lunch() -> Office {
     let half = |office: Office, action: fn(&str) -> Action, at| {
         (0_u64..10).fold(office, |office, pc| office.at(secs(at + pc), action(&format!("pc-{pc}"))))
@@ -397,47 +385,6 @@ fn printer() -> Office {
         .expect("names were answered to the end", |account| {
             account.every_pc(|diary| diary.lookups > 20 && diary.last_page_at.is_some())
         })
-}
-
-fn spoofed() -> Office {
-    let lan = |host| Ipv4Addr::new(192, 168, 1, host);
-    let taken = (2..=6).map(|host| Trick::Take(lan(host)));
-    let claimed = (1..=20).map(|host| Trick::Claim(lan(host)));
-    let strangers = [Ipv4Addr::new(203, 0, 113, 100), Ipv4Addr::new(9, 9, 9, 9), Ipv4Addr::BROADCAST];
-    let posed = strangers.into_iter().chain((0..=255).map(lan)).map(Trick::SendAs);
-    let borrowed = (0..8).map(|pc| Trick::Borrow(mac_of(pc)));
-    office()
-        .pcs(8)
-        .arriving_within(secs(40))
-        .chatting(2)
-        .at(secs(60), spoof(taken.chain(claimed).chain(posed).chain(borrowed)))
-        .at(secs(120), calm())
-        .expect("every trick was played", |account| match account.tricks {
-            292.. => Ok(()),
-            tricks => Err(format!("{tricks} tricks")),
-        })
-        .expect("everybody works again", |account| {
-            account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > 170))
-        })
-}
-
-fn poisoned() -> Office {
-    // Every PC of the pool, and the provider's router, again and again for a minute.
-    let pcs = (0..600_u16).map(|round| Ipv4Addr::new(192, 168, 1, 2 + (round % 8) as u8));
-    let router = (0..3_000).map(|_| Shot::Poison(ROUTER));
-    office()
-        .pcs(8)
-        .lan_ports(2)
-        .chatting(8)
-        .visiting_every(Some(secs(4)))
-        .at(secs(30), spoof(pcs.map(Trick::Poison)))
-        .at(secs(30), attack(router))
-        .expect("every trick was played", |account| match (account.tricks, account.fired) {
-            (600, 3_000) => Ok(()),
-            played => Err(format!("{played:?}")),
-        })
-        .expect("every chat went on", |account| account.every_pc(|diary| chatted(diary, 100)))
-        .expect("no page failed", |account| account.every_pc(|diary| diary.pages_failed == 0))
 }
 
 fn forwarded_server() -> Office {

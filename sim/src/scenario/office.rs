@@ -31,6 +31,7 @@ pub struct Office {
     pub(super) chatting: usize,
     pub(super) chatting_every: Duration,
     pub(super) asking: usize,
+    pub(super) asking_by_tcp: usize,
     pub(super) servers: Vec<Server>,
     pub(super) printer: Option<String>,
     pub(super) hairpinning: usize,
@@ -100,6 +101,7 @@ pub fn office() -> Office {
         chatting: 0,
         chatting_every: Duration::from_secs(1),
         asking: 0,
+        asking_by_tcp: 0,
         servers: Vec::new(),
         printer: None,
         hairpinning: 0,
@@ -150,6 +152,12 @@ impl Office {
     #[track_caller]
     pub fn asking(self, count: usize) -> Self {
         Self { asking: count, ..self.noting("asking") }
+    }
+
+    /// The first `count` PCs ask the gateway for their own name every second, over TCP.
+    #[track_caller]
+    pub fn asking_by_tcp(self, count: usize) -> Self {
+        Self { asking_by_tcp: count, ..self.noting("asking_by_tcp") }
     }
 
     /// `pc` serves pages, and a forward leads to it from `port` of the WAN's address. Somebody on the WAN
@@ -340,6 +348,9 @@ impl Office {
             self.isp_lease_secs,
             self.lasting.as_secs(),
         );
+        if self.asking_by_tcp > 0 {
+            let _ = write!(text, "\n  {} PCs ask for names over TCP", self.asking_by_tcp);
+        }
         if self.workers > 1 {
             let _ = write!(text, "\n  {} workers", self.workers);
         }

@@ -1,0 +1,221 @@
+//! Bystanders are served: whoever holds a lease renews it, looks up names of the office and opens connections to
+//! the name service, whatever others do meanwhile.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use dhcproto::v4::{DhcpOption, Message as DhcpMessage, MessageType as DhcpKind, OptionCode};
+use dhcproto::{Decodable, Decoder};
+use gatepost::config::Config;
+use gatepost_ground::{Instant, MacAddr, Segment};
+use hickory_proto::op::{Message, MessageType};
+
+use super::observed_leases::ObservedLeases;
+use super::{Checker, Passage, Snapshot, Way};
+use crate::packet::{Content, Ipv4, Transport};
+
+const DHCP_CLIENT_PORT: u16 = 68;
+const DHCP_SERVER_PORT: u16 = 67;
+const DNS_PORT: u16 = 53;
+/// How long an answer may take that the gateway gives without asking anybody.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+
+/// Waits for the answer to whatever a holder of a lease asks the gateway under its own hardware address.
+///
+/// What the gateway may fail to answer is not waited for: names and connections while it must first ask for the
+/// hardware address of who asks, renewals while its disk is out of order, and all while it goes over to another
+/// configuration.
+pub struct BystandersServed {
+    gateway_address: Ipv4Addr,
+    /// The gateway's hardware address on the LAN, once it is known.
+    gateway_mac: Option<String>,
+    /// With a dot before and after.
+    domain: String,
+    /// Since the gateway booted.
+    leases: ObservedLeases,
+    waiting: BTreeMap<Asked, Instant>,
+}
+
+/// What somebody has asked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Asked {
+    /// To have its lease renewed: the client and its transaction.
+    Renewal { client: [u8; 6], xid: u32, address: Ipv4Addr },
+    /// A name of the office: the address, its port, and the question's identifier.
+    Name { address: Ipv4Addr, port: u16, id: u16 },
+    /// A connection to the name service.
+    Connection { address: Ipv4Addr, port: u16 },
+}
+
+impl Asked {
+    fn is_renewal(&self) -> bool {
+        matches!(self, Self::Renewal { .. })
+    }
+
+    fn address(&self) -> Ipv4Addr {
+        match self {
+            Self::Renewal { address, .. } | Self::Name { address, .. } | Self::Connection { address, .. } => {
+                *address
+            }
+        }
+    }
+}
+
+impl BystandersServed {
+    /// For the addresses and the domain of `config`.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            gateway_address: config.lan.address.addr(),
+            gateway_mac: None,
+            domain: format!(".{}.", config.system.domain),
+            leases: ObservedLeases::default(),
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    /// What a frame asks of the gateway, if it has to be answered.
+    fn asked(&self, passage: &Passage<'_>) -> Option<Asked> {
+        let ip = passage.packet.ipv4()?;
+        let to = passage.packet.destination_mac;
+        let is_for_gateway = to.is_multicast() || self.gateway_mac.as_ref() == Some(&to.to_string());
+        let is_holders = self.leases.is_held_by(ip.source, passage.packet.source_mac, passage.now);
+        if !is_for_gateway || !is_holders {
+            return None;
+        }
+        match &ip.transport {
+            Transport::Udp {
+                source_port: DHCP_CLIENT_PORT,
+                destination_port: DHCP_SERVER_PORT,
+                payload,
+                ..
+            } => renewal(ip, payload),
+            Transport::Udp { source_port, destination_port: DNS_PORT, payload, .. }
+                if ip.destination == self.gateway_address =>
+            {
+                let message = Message::from_vec(payload).ok()?;
+                let name = message.queries.first()?.name().to_ascii().to_lowercase();
+                let is_of_office = name.ends_with(&self.domain);
+                let id = message.metadata.id;
+                is_of_office.then_some(Asked::Name { address: ip.source, port: *source_port, id })
+            }
+            Transport::Tcp { source_port, destination_port: DNS_PORT, is_opening: true, .. }
+                if ip.destination == self.gateway_address =>
+            {
+                Some(Asked::Connection { address: ip.source, port: *source_port })
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes in what the gateway says.
+    fn answered(&mut self, passage: &Passage<'_>) -> Result<(), String> {
+        if let Content::Arp { target, is_request: true, .. } = &passage.packet.content {
+            // DHCP answers without.
+            let is_held_up = |asked: &Asked| !asked.is_renewal() && asked.address() == *target;
+            self.waiting.retain(|asked, _| !is_held_up(asked));
+        }
+        let Some(ip) = passage.packet.ipv4() else { return Ok(()) };
+        match &ip.transport {
+            Transport::Udp { source_port: DHCP_SERVER_PORT, payload, .. } => return self.renewed(payload),
+            Transport::Udp { source_port: DNS_PORT, destination_port: port, payload, .. } => {
+                if let Ok(message) = Message::from_vec(payload)
+                    && message.metadata.message_type == MessageType::Response
+                {
+                    let (address, id) = (ip.destination, message.metadata.id);
+                    self.waiting.remove(&Asked::Name { address, port: *port, id });
+                }
+            }
+            Transport::Tcp { source_port: DNS_PORT, destination_port: port, is_accepting: true, .. } => {
+                self.waiting.remove(&Asked::Connection { address: ip.destination, port: *port });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn renewed(&mut self, payload: &[u8]) -> Result<(), String> {
+        let Ok(message) = DhcpMessage::decode(&mut Decoder::new(payload)) else { return Ok(()) };
+        let Ok(client) = <[u8; 6]>::try_from(message.chaddr()) else { return Ok(()) };
+        let is_it = |asked: &&Asked| match asked {
+            Asked::Renewal { client: own, xid, .. } => (*own, *xid) == (client, message.xid()),
+            Asked::Name { .. } | Asked::Connection { .. } => false,
+        };
+        let Some(asked) = self.waiting.keys().find(is_it).cloned() else { return Ok(()) };
+        match message.opts().msg_type() {
+            Some(DhcpKind::Ack) => {
+                self.waiting.remove(&asked);
+                Ok(())
+            }
+            Some(DhcpKind::Nak) => {
+                self.waiting.remove(&asked);
+                Err(format!("{} is refused to {}, who holds its lease", asked.address(), MacAddr(client)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The renewal that a datagram from the holder of an address asks for.
+fn renewal(ip: &Ipv4, payload: &[u8]) -> Option<Asked> {
+    let message = DhcpMessage::decode(&mut Decoder::new(payload)).ok()?;
+    let is_request = message.opts().msg_type() == Some(DhcpKind::Request);
+    let is_renewal = message.opts().get(OptionCode::RequestedIpAddress).is_none()
+        && !matches!(message.opts().get(OptionCode::ServerIdentifier), Some(DhcpOption::ServerIdentifier(_)));
+    let client = message.chaddr().try_into().ok()?;
+    let asked = Asked::Renewal { client, xid: message.xid(), address: ip.source };
+    (is_request && is_renewal && message.ciaddr() == ip.source).then_some(asked)
+}
+
+impl Checker for BystandersServed {
+    fn name(&self) -> &'static str {
+        "bystanders-served"
+    }
+
+    fn promise(&self) -> &'static str {
+        "who holds a lease renews it, gets the names of the office and connects to the name service within a second"
+    }
+
+    fn on_boot(&mut self) {
+        self.leases = ObservedLeases::default();
+        self.waiting.clear();
+    }
+
+    fn on_reload(&mut self, _config: &Config) {
+        self.waiting.clear();
+    }
+
+    fn on_configure(&mut self, _config: &Config) {
+        self.waiting.clear();
+    }
+
+    fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
+        if passage.side != Segment::Lan {
+            return Ok(());
+        }
+        if passage.way == Way::Out {
+            self.leases.observe(passage);
+            return self.answered(passage);
+        }
+        if let Some(asked) = self.asked(passage) {
+            self.waiting.entry(asked).or_insert(passage.now);
+        }
+        self.leases.observe(passage);
+        Ok(())
+    }
+
+    fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {
+        self.gateway_mac = Some(snapshot.status.lan.mac.clone());
+        if !snapshot.status.problems.is_empty() {
+            self.waiting.retain(|asked, _| !asked.is_renewal());
+        }
+        let is_late = |since: &Instant| snapshot.now.since(*since) > ANSWER_MAX;
+        let late = self.waiting.iter().find(|(_, since)| is_late(since));
+        let told = late.map(|(asked, since)| format!("asked for at {since} and not answered: {asked:?}"));
+        self.waiting.retain(|_, since| !is_late(since));
+        told.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests;

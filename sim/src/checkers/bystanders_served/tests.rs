@@ -1,0 +1,136 @@
+use dhcproto::Encodable;
+use hickory_proto::op::{OpCode, Query};
+use hickory_proto::rr::{Name, RecordType};
+
+use super::*;
+use crate::checkers::testing::{arp, config, ip, packet, segment, snapshot, udp};
+use crate::packet::Packet;
+
+const HOST: &str = "192.168.1.9";
+const GATEWAY: &str = "192.168.1.1";
+const CLIENT: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+const OTHER: MacAddr = MacAddr([2, 0, 0, 0, 0, 8]);
+const LEASE_SECS: u32 = 60;
+
+/// A checker that has seen a lease of [`HOST`] for [`CLIENT`] begin at 0 s.
+struct World(BystandersServed);
+
+impl World {
+    fn new() -> Self {
+        let mut this = Self(BystandersServed::new(&config()));
+        this.0.on_snapshot(&snapshot(0)).expect("nothing was asked");
+        this.says(0, &dhcp(DhcpKind::Ack)).expect("a lease begins");
+        this
+    }
+
+    /// The gateway says something.
+    fn says(&mut self, secs: u64, packet: &Packet) -> Result<(), String> {
+        self.0.on_passage(&passage(secs, Way::Out, packet))
+    }
+
+    /// `sender` asks the gateway.
+    fn asks(&mut self, secs: u64, sender: MacAddr, packet: &Packet) {
+        let gateway = snapshot(0).status.lan.mac.parse().expect("a hardware address");
+        let packet = Packet { source_mac: sender, destination_mac: gateway, ..packet.clone() };
+        self.0.on_passage(&passage(secs, Way::In, &packet)).expect("a question breaks nothing");
+    }
+
+    fn is_told(&mut self, secs: u64) -> bool {
+        self.0.on_snapshot(&snapshot(secs)).is_err()
+    }
+}
+
+fn passage(secs: u64, way: Way, packet: &Packet) -> Passage<'_> {
+    crate::checkers::testing::passage(secs, way, Segment::Lan, packet)
+}
+
+/// A message about the lease: to the client what a server says, else from it.
+fn dhcp(kind: DhcpKind) -> Packet {
+    let mut message = DhcpMessage::default();
+    message.set_xid(7).set_chaddr(&CLIENT.0);
+    message.opts_mut().insert(DhcpOption::MessageType(kind));
+    if kind == DhcpKind::Request {
+        message.set_ciaddr(ip(HOST));
+        return packet(HOST, GATEWAY, udp(68, 67, message.to_vec().unwrap()));
+    }
+    message.set_yiaddr(ip(HOST));
+    message.opts_mut().insert(DhcpOption::AddressLeaseTime(LEASE_SECS));
+    packet(GATEWAY, HOST, udp(67, 68, message.to_vec().unwrap()))
+}
+
+fn dns(name: &str, kind: MessageType) -> Packet {
+    let mut message = Message::new(5, kind, OpCode::Query);
+    message.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
+    let message = message.to_vec().unwrap();
+    match kind {
+        MessageType::Query => packet(HOST, GATEWAY, udp(5_000, 53, message)),
+        MessageType::Response => packet(GATEWAY, HOST, udp(53, 5_000, message)),
+    }
+}
+
+fn questions() -> [(Packet, Packet); 3] {
+    let name = format!("pc-1.{}.", config().system.domain);
+    [
+        (dhcp(DhcpKind::Request), dhcp(DhcpKind::Ack)),
+        (dns(&name, MessageType::Query), dns(&name, MessageType::Response)),
+        (packet(HOST, GATEWAY, segment(5_000, 53, "S")), packet(GATEWAY, HOST, segment(53, 5_000, "SA"))),
+    ]
+}
+
+#[test]
+fn what_is_not_answered_is_told_once() {
+    for (question, answer) in questions() {
+        let mut world = World::new();
+        world.asks(10, CLIENT, &question);
+        world.says(11, &answer).expect("it is answered");
+        assert!(!world.is_told(13), "{question:?}");
+        world.asks(20, CLIENT, &question);
+        assert!(!world.is_told(21), "{question:?} may take a second");
+        assert!(world.is_told(23), "{question:?}");
+        assert!(!world.is_told(24), "{question:?} once is enough");
+    }
+}
+
+#[test]
+fn a_lease_that_is_refused_to_its_holder_is_told() {
+    let mut world = World::new();
+    assert!(world.says(9, &dhcp(DhcpKind::Nak)).is_ok(), "to nobody's question");
+    world.asks(10, CLIENT, &dhcp(DhcpKind::Request));
+    assert!(world.says(10, &dhcp(DhcpKind::Nak)).is_err());
+}
+
+#[test]
+fn only_who_holds_a_lease_has_to_be_answered() {
+    for (question, _) in questions() {
+        let mut world = World::new();
+        world.asks(10, OTHER, &question);
+        assert!(!world.is_told(13), "{question:?} of somebody else");
+        world.asks(u64::from(LEASE_SECS), CLIENT, &question);
+        assert!(!world.is_told(u64::from(LEASE_SECS) + 3), "{question:?} after the lease's end");
+        let mut world = World::new();
+        world.0.on_boot();
+        world.asks(10, CLIENT, &question);
+        assert!(!world.is_told(13), "{question:?} of whom a gateway that has just booted need not know");
+    }
+}
+
+#[test]
+fn what_the_gateway_cannot_answer_is_not_waited_for() {
+    for (question, _) in questions() {
+        let mut world = World::new();
+        world.asks(10, CLIENT, &question);
+        world.says(10, &arp(GATEWAY, HOST, true)).expect("it asks for the hardware address");
+        assert_eq!(world.is_told(13), question == dhcp(DhcpKind::Request), "DHCP needs no ARP: {question:?}");
+        world.asks(20, CLIENT, &question);
+        world.0.on_configure(&config());
+        assert!(!world.is_told(23), "{question:?}");
+    }
+    let mut world = World::new();
+    world.asks(10, CLIENT, &dhcp(DhcpKind::Request));
+    let mut report = snapshot(13);
+    report.status.problems.push("the disk is full".to_owned());
+    assert!(world.0.on_snapshot(&report).is_ok());
+    let elsewhere = dns("site-1.example.", MessageType::Query);
+    world.asks(20, CLIENT, &elsewhere);
+    assert!(!world.is_told(23), "others know that name");
+}

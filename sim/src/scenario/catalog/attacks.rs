@@ -1,0 +1,95 @@
+//! Scenarios in which somebody means no good.
+
+use std::net::Ipv4Addr;
+
+use super::{chatted, secs};
+use crate::machine::attacker::Shot;
+use crate::machine::internet::{CHAT_ADDRESS, CHAT_PORT};
+use crate::machine::pc::mac_of;
+use crate::machine::spoofer::Trick;
+use crate::scenario::action::{attack, calm, port_scan, spoof};
+use crate::scenario::office::{Office, office};
+
+/// The provider's router, in the network that an office has unless it says otherwise.
+const ROUTER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+
+/// Somebody on the WAN scans the gateway, and the ports that PCs are seen with.
+pub fn scanned() -> Office {
+    office()
+        .pcs(10)
+        .visiting_every(Some(secs(4)))
+        .at(secs(20), port_scan(1_024))
+        // The ports that connections of PCs are seen with.
+        .at(secs(30), attack((49_152..=u16::MAX).map(Shot::Syn)))
+        .expect("everything was fired", |account| {
+            if account.fired > 18_000 { Ok(()) } else { Err(format!("{} shots", account.fired)) }
+        })
+        .expect("nothing came back", |account| match account.attack_answers {
+            0 => Ok(()),
+            answers => Err(format!("{answers} answers, open ports {:?}", account.open_ports)),
+        })
+}
+
+/// Somebody on the WAN fires into the chats of the office without seeing them.
+pub fn attacked_blindly() -> Office {
+    let shots = |is_reset| {
+        // Every port that a chat may be seen with, and some number for each.
+        (49_152..=u16::MAX).map(move |port| Shot::Forged {
+            server: (CHAT_ADDRESS, CHAT_PORT),
+            port,
+            sequence: u32::from(port).wrapping_mul(0x9e37_79b1),
+            is_reset,
+        })
+    };
+    office()
+        .pcs(8)
+        .chatting(8)
+        .at(secs(30), attack(shots(true).chain(shots(false))))
+        .expect("everything was fired", |account| {
+            if account.fired == 2 * 16_384 { Ok(()) } else { Err(format!("{} shots", account.fired)) }
+        })
+        .expect("every chat went on", |account| account.every_pc(|diary| chatted(diary, 80)))
+}
+
+/// Somebody on the LAN takes addresses and sends under those of others.
+pub fn spoofed() -> Office {
+    let lan = |host| Ipv4Addr::new(192, 168, 1, host);
+    let taken = (2..=6).map(|host| Trick::Take(lan(host)));
+    let claimed = (1..=20).map(|host| Trick::Claim(lan(host)));
+    let strangers = [Ipv4Addr::new(203, 0, 113, 100), Ipv4Addr::new(9, 9, 9, 9), Ipv4Addr::BROADCAST];
+    let posed = strangers.into_iter().chain((0..=255).map(lan)).map(Trick::SendAs);
+    let borrowed = (0..8).map(|pc| Trick::Borrow(mac_of(pc)));
+    office()
+        .pcs(8)
+        .arriving_within(secs(40))
+        .chatting(2)
+        .at(secs(60), spoof(taken.chain(claimed).chain(posed).chain(borrowed)))
+        .at(secs(120), calm())
+        .expect("every trick was played", |account| match account.tricks {
+            292.. => Ok(()),
+            tricks => Err(format!("{tricks} tricks")),
+        })
+        .expect("everybody works again", |account| {
+            account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > 170))
+        })
+}
+
+/// Somebody on the LAN and somebody on the WAN claim the addresses of others, all the time.
+pub fn poisoned() -> Office {
+    // Every PC of the pool, and the provider's router, again and again for a minute.
+    let pcs = (0..600_u16).map(|round| Ipv4Addr::new(192, 168, 1, 2 + (round % 8) as u8));
+    let router = (0..3_000).map(|_| Shot::Poison(ROUTER));
+    office()
+        .pcs(8)
+        .lan_ports(2)
+        .chatting(8)
+        .visiting_every(Some(secs(4)))
+        .at(secs(30), spoof(pcs.map(Trick::Poison)))
+        .at(secs(30), attack(router))
+        .expect("every trick was played", |account| match (account.tricks, account.fired) {
+            (600, 3_000) => Ok(()),
+            played => Err(format!("{played:?}")),
+        })
+        .expect("every chat went on", |account| account.every_pc(|diary| chatted(diary, 100)))
+        .expect("no page failed", |account| account.every_pc(|diary| diary.pages_failed == 0))
+}

@@ -194,7 +194,7 @@ impl Picker {
         (0..TRICKS).map(trick).collect()
     }
 
-    fn fault_time(&mut self) -> Duration {
+    pub(super) fn fault_time(&mut self) -> Duration {
         let last_secs = self.calm_at_secs.max(OPENING_SECS + 1) - 1;
         Duration::from_millis(self.rng.random_range(OPENING_SECS * 1_000..=last_secs * 1_000))
     }

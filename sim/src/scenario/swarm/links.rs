@@ -22,6 +22,17 @@ impl Picker {
         office
     }
 
+    /// Switches that tag frames with VLAN 0, from the beginning on, whatever else is wrong with the cables.
+    pub(super) fn priority_tags(&mut self, mut office: Office, world: &World) -> Office {
+        for name in ["lan", "wan"].into_iter().filter(|name| *name == "lan" || world.has_wan) {
+            if self.rng.random_ratio(1, 5) {
+                let link = office.link_of(name, name).priority_tagged();
+                office = office.link(name, link);
+            }
+        }
+        office
+    }
+
     /// A cable that carries nothing in a direction or two, nothing long, or little.
     pub(super) fn broken_link(&mut self) -> Link {
         let one_way = |direction| perfect().cut_one_way(direction);

@@ -7,6 +7,7 @@
 
 mod config;
 mod faults;
+mod floods;
 mod links;
 mod names;
 
@@ -63,7 +64,9 @@ impl Picker {
         let office = if self.rng.random_ratio(1, 3) { office.super_frames() } else { office };
         let office = self.intruder(office, &world);
         let office = self.liars(office, &world);
-        (office.workers(self.pick_of(&[1, 2, 4])), world)
+        let office = office.workers(self.pick_of(&[1, 2, 4]));
+        let office = self.priority_tags(office, &world);
+        (self.floods(office, &world), world)
     }
 
     fn pc(&mut self, pcs: usize) -> String {

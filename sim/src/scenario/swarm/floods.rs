@@ -1,0 +1,65 @@
+//! One machine on the LAN asks for more than its share.
+
+use std::net::Ipv4Addr;
+
+use rand::RngExt;
+
+use super::{Picker, World};
+use crate::machine::spoofer::Trick;
+use crate::scenario::action::spoof;
+use crate::scenario::office::Office;
+
+/// How many tricks one flood has, ten a second. With a new lease for each client the pool is not used up.
+const TRICKS: usize = 12;
+/// The most PCs that ask over TCP.
+const ASKING_BY_TCP_MAX: usize = 3;
+/// The farthest from the first port of one trick to that of the next.
+const PORTS_STEP_MAX: u16 = 16;
+
+impl Picker {
+    /// A flood or two, and PCs that ask over TCP what nobody may keep them from.
+    pub(super) fn floods(&mut self, mut office: Office, world: &World) -> Office {
+        if self.rng.random_ratio(1, 3) {
+            office = office.asking_by_tcp(self.rng.random_range(1..=world.pcs.min(ASKING_BY_TCP_MAX)));
+        }
+        if !self.rng.random_ratio(1, 3) {
+            return office;
+        }
+        for _ in 0..self.rng.random_range(1..=2) {
+            let flood = self.flood(world);
+            office = office.at(self.fault_time(), spoof(flood));
+        }
+        office
+    }
+
+    fn flood(&mut self, world: &World) -> Vec<Trick> {
+        let own = lan(self.rng.random_range(240..=254));
+        let (port, step) = (self.rng.random(), self.rng.random_range(1..=PORTS_STEP_MAX));
+        match self.rng.random_range(0..4) {
+            0 => {
+                let names = [own, lan(self.rng.random_range(2..=60))];
+                let begins = names.map(Trick::OpenHalf).into_iter().cycle();
+                std::iter::once(Trick::Take(own)).chain(begins).take(TRICKS).collect()
+            }
+            1 => {
+                let opens = std::iter::repeat_n(Trick::HoldOpen(own), TRICKS);
+                std::iter::once(Trick::Take(own)).chain(opens).collect()
+            }
+            2 if world.has_wan => {
+                let ports = std::iter::successors(Some(port), |port: &u16| Some(port.wrapping_add(step)));
+                let opens =
+                    ports.map(|port| Trick::OpenFlows { address: own, port, step: 2 * PORTS_STEP_MAX });
+                opens.take(TRICKS / 2).collect()
+            }
+            _ => {
+                let gives_up = Trick::GiveUpOthers { borrows: self.rng.random() };
+                std::iter::repeat_n(Trick::AskForAddresses, TRICKS / 2).chain([gives_up; 2]).collect()
+            }
+        }
+    }
+}
+
+/// A host of the network that a LAN has unless told otherwise.
+fn lan(host: u8) -> Ipv4Addr {
+    Ipv4Addr::new(192, 168, 1, host)
+}

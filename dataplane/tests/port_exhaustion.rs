@@ -89,6 +89,27 @@ fn forged_addresses_that_ask_for_the_gateway_first_starve_nobody() {
 }
 
 #[test]
+fn answered_flows_of_a_host_leave_the_reserve_to_others_and_the_gateway() {
+    let mut bench = Bench::with_config(office());
+    let opened = (10_000..11_536).filter(|port| {
+        let question = bench.send(LAN0, &udp(ALICE, *port, SERVER.address, 4_000, b"?"));
+        let Verdict::Transmit(WAN) = question.verdict else { return false };
+        let external = question.one().ip().source_port();
+        let answer = bench.send(WAN, &udp(SERVER, 4_000, GATEWAY_WAN, external, b"!"));
+        assert_eq!(answer.verdict, Verdict::Transmit(LAN0));
+        true
+    });
+    assert_eq!(opened.count(), 1_536 - 1_536 / 8);
+    assert_eq!(bench.drops(DropReason::PortsExhausted), 1_536 / 8);
+    assert!((0..100).all(|port| gets_through(&mut bench, BOB, 50_000 + port)));
+    let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
+    for port in 0..40 {
+        let query = bench.host_sends(&udp(gateway, 20_000 + port, SERVER.address, 53, b"q"));
+        assert_eq!(query.verdict, Verdict::Transmit(WAN));
+    }
+}
+
+#[test]
 fn who_sends_under_a_hosts_addresses_from_another_port_does_not_use_up_its_limit() {
     let mut config = office();
     config.nat.flows_per_host_max = 160;

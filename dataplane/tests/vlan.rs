@@ -16,7 +16,7 @@ fn frame(from: MacAddr, to: MacAddr) -> Vec<u8> {
 #[test]
 fn a_frame_of_a_vlan_is_bridged_with_its_tags() {
     let mut bench = Bench::cold(config(Mode::NatDmz));
-    for vids in [&[10][..], &[4095], &[10, 20], &[0x0fff, 0, 7]] {
+    for vids in [&[10][..], &[2048], &[4095], &[10, 20], &[0x0fff, 0, 7]] {
         let tags = |frame: Vec<u8>| vids.iter().fold(frame, |frame, vid| tagged(&frame, *vid));
         let broadcast = tags(frame(ALICE.mac, MacAddr::BROADCAST));
         let flooded = bench.send(LAN0, &broadcast);
@@ -41,8 +41,10 @@ fn the_longest_packet_fits_with_two_tags_in_a_usual_buffer() {
 #[test]
 fn a_frame_of_a_vlan_for_the_gateway_is_dropped() {
     let mut bench = Bench::new(Mode::NatDmz);
-    let ping = tagged(&echo_request(ALICE, GATEWAY_LAN, 1, 1), 10);
-    bench.send(LAN0, &ping).assert_silently_dropped(DropReason::VlanTagged);
+    for vid in (0..12).map(|bit| 1 << bit) {
+        let ping = tagged(&echo_request(ALICE, GATEWAY_LAN, 1, 1), vid);
+        bench.send(LAN0, &ping).assert_silently_dropped(DropReason::VlanTagged);
+    }
     let datagram = tagged(&udp(ALICE, 5000, SERVER.address, 53, b"?"), 10);
     bench.send(LAN0, &datagram).assert_silently_dropped(DropReason::VlanTagged);
     // A group on the WAN, and the gateway on a segment with one port: there is nobody else.
@@ -106,6 +108,16 @@ fn a_frame_that_ends_in_its_tags_goes_nowhere() {
     for len in 14..=21 {
         bench.send(LAN0, &short[..len]).assert_silently_dropped(DropReason::FrameTruncated);
     }
+}
+
+#[test]
+fn a_frame_of_a_vlan_that_is_not_what_is_said_of_it_is_refused() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let datagram = tagged(&udp(ALICE, 5000, BOB.address, 53, b"?"), 10);
+    let to_bob = [&BOB.mac.0[..], &datagram[6..]].concat();
+    let offload = |start| Offload::Checksum(Partial { start, offset: 6 });
+    bench.send_offloaded(LAN0, &to_bob, offload(1400)).assert_silently_dropped(DropReason::OffloadInvalid);
+    assert_eq!(bench.send_offloaded(LAN0, &to_bob, offload(38)).verdict, Verdict::Transmit(LAN1));
 }
 
 #[test]

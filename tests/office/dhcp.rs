@@ -293,6 +293,11 @@ fn an_address_that_a_client_declines_is_not_offered_again() {
     office.pc(2).sh("ip address add 192.168.1.50/24 dev eth0");
     let client = Client::udhcpc_with(office.pc(1), "hanna", "-a");
     assert_eq!(client.note("bound", 0).address(), Ipv4Addr::new(192, 168, 1, 51));
+    // Its user has answered the gateway's probe, too: the address is kept out of use for longer than after silence.
+    eventually("the answer", || {
+        let log = office.gateway().log();
+        log.contains("declined: somebody else uses the address").then_some(())
+    });
 }
 
 #[test]

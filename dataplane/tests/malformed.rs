@@ -85,7 +85,7 @@ fn survives(mode: Mode, frames: &[(Index, Vec<u8>)]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn arbitrary_bytes_do_no_harm(

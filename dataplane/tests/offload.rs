@@ -196,7 +196,7 @@ fn modes_and_flows() -> impl Strategy<Value = (Mode, Flow)> {
 
 proptest! {
     // Of several workers, only what they hand over is new.
-    #![proptest_config(ProptestConfig::with_cases(if workers() == 1 { 96 } else { 8 }))]
+    #![proptest_config(cases(if workers() == 1 { 96 } else { 8 }))]
 
     #[test]
     fn segments_are_what_a_stack_without_offloads_sends((_, flow) in modes_and_flows()) {

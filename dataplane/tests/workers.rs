@@ -328,7 +328,7 @@ fn office() -> impl Strategy<Value = (Config, usize)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(cases(96))]
     #[test]
     fn hosts_see_the_same_of_any_number_of_workers(
         (config, which) in office(),

@@ -10,3 +10,10 @@ pub mod dns;
 pub mod net;
 pub mod race;
 pub mod store;
+
+/// As many cases or seeds as `full`, or the share of them that PROPTEST_CASES is of proptest's own 256.
+#[cfg(test)]
+fn cases(full: u32) -> u32 {
+    let share = u64::from(full) * u64::from(proptest::test_runner::Config::default().cases) / 256;
+    u32::try_from(share.max(1)).unwrap_or(u32::MAX)
+}

@@ -15,6 +15,7 @@ use gatepost_dataplane::config::{Config, Filtering, Firewall, Forward, Inspectio
 use gatepost_dataplane::{DropReason, Ingress, LocalClass, Verdict};
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::{Frame, Instant, MacAddr, Offload, PortId, PortSet, Segment};
+use proptest::test_runner::Config as ProptestConfig;
 
 pub use frames::*;
 pub use sent::*;
@@ -51,6 +52,14 @@ pub const SERVER: Host =
     Host { port: WAN, mac: MacAddr([2, 0, 0, 0, 2, 2]), address: Ipv4Addr::new(198, 51, 100, 7) };
 pub const STRANGER: Host =
     Host { port: WAN, mac: MacAddr([2, 0, 0, 0, 2, 2]), address: Ipv4Addr::new(198, 51, 100, 66) };
+
+/// As many cases of a property as `full`, or the share of them that PROPTEST_CASES is of proptest's own 256: the
+/// tests before a commit try fewer, and a long night may try more.
+pub fn cases(full: u32) -> ProptestConfig {
+    let own = ProptestConfig::default();
+    let share = u64::from(full) * u64::from(own.cases) / 256;
+    ProptestConfig { cases: u32::try_from(share.max(1)).unwrap_or(u32::MAX), ..own }
+}
 
 /// The office of these tests.
 pub fn config(mode: Mode) -> Config {

@@ -15,6 +15,7 @@ use super::frame::Datagram;
 use super::message;
 use super::server::leases::Leases;
 use super::server::{self, Server};
+use crate::cases;
 use crate::clock::UnixTime;
 use crate::store::{Disk, Memory};
 
@@ -184,7 +185,7 @@ fn a_year_of_renewals_keeps_every_address() {
 
 #[test]
 fn whatever_happens_no_address_is_leased_twice_and_all_come_up_in_the_end() {
-    for seed in 0..6 {
+    for seed in 0..cases(6).into() {
         let mut office = Office::new(seed, 12, 600);
         office.loss = 0.2;
         office.duplication = 0.1;

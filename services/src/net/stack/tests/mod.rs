@@ -15,6 +15,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
+use crate::cases;
 use crate::clock::UnixTime;
 use crate::net::{Listener, Stream};
 

@@ -393,7 +393,7 @@ fn any_segment() -> impl Strategy<Value = Raw> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(cases(300)))]
 
     #[test]
     fn no_octets_panic(octets in prop::collection::vec(any::<u8>(), 0..200)) {

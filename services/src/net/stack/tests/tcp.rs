@@ -45,7 +45,7 @@ async fn echo_over_lossy_wire(seed: u64) -> u64 {
 
 #[test]
 fn a_lossy_reordering_wire_changes_nothing() {
-    for seed in 0..100 {
+    for seed in 0..cases(100).into() {
         simulate(echo_over_lossy_wire(seed));
     }
 }

@@ -69,3 +69,22 @@ fn nothing_unknown_stands_at_the_root() {
         .collect();
     assert!(unknown.is_empty(), "move these, or name them in this test: {unknown:?}");
 }
+
+/// The names of the test programs in a package's `tests/`.
+fn test_programs(package: &str) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(package).join("tests");
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".rs").map(str::to_owned)).collect()
+}
+
+#[test]
+fn no_test_of_another_package_has_the_name_of_a_scenario() {
+    // `cargo test --workspace --test NAME` runs all that have the name, and `./dev check` means the dataplane's.
+    let scenarios = test_programs("dataplane");
+    assert!(scenarios.len() > 10, "{scenarios:?}");
+    for package in [".", "services", "sim", "dataplane/ground"] {
+        let mut same = test_programs(package);
+        same.retain(|name| scenarios.contains(name));
+        assert!(same.is_empty(), "give these of {package} other names: {same:?}");
+    }
+}

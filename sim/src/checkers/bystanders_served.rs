@@ -20,12 +20,14 @@ const DHCP_SERVER_PORT: u16 = 67;
 const DNS_PORT: u16 = 53;
 /// How long an answer may take that the gateway gives without asking anybody.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// How long a SYN may be a copy of one that has been answered.
+const COPY_MAX: Duration = Duration::from_secs(60);
 
 /// Waits for the answer to whatever a holder of a lease asks the gateway under its own hardware address.
 ///
 /// What the gateway may fail to answer is not waited for: names and connections while it must first ask for the
 /// hardware address of who asks, renewals while its disk is out of order, and all while it goes over to another
-/// configuration.
+/// configuration. Nor has it to answer a copy of the SYN of a connection that is there already.
 pub struct BystandersServed {
     gateway_address: Ipv4Addr,
     /// The gateway's hardware address on the LAN, once it is known.
@@ -35,6 +37,8 @@ pub struct BystandersServed {
     /// Since the gateway booted.
     leases: ObservedLeases,
     waiting: BTreeMap<Asked, Instant>,
+    /// The connections that were last accepted, and when.
+    accepted: BTreeMap<Asked, Instant>,
 }
 
 /// What somebody has asked.
@@ -71,6 +75,7 @@ impl BystandersServed {
             domain: format!(".{}.", config.system.domain),
             leases: ObservedLeases::default(),
             waiting: BTreeMap::new(),
+            accepted: BTreeMap::new(),
         }
     }
 
@@ -127,7 +132,9 @@ impl BystandersServed {
                 }
             }
             Transport::Tcp { source_port: DNS_PORT, destination_port: port, is_accepting: true, .. } => {
-                self.waiting.remove(&Asked::Connection { address: ip.destination, port: *port });
+                let connection = Asked::Connection { address: ip.destination, port: *port };
+                self.waiting.remove(&connection);
+                self.accepted.insert(connection, passage.now);
             }
             _ => {}
         }
@@ -179,6 +186,7 @@ impl Checker for BystandersServed {
     fn on_boot(&mut self) {
         self.leases = ObservedLeases::default();
         self.waiting.clear();
+        self.accepted.clear();
     }
 
     fn on_reload(&mut self, _config: &Config) {
@@ -197,7 +205,9 @@ impl Checker for BystandersServed {
             self.leases.observe(passage);
             return self.answered(passage);
         }
-        if let Some(asked) = self.asked(passage) {
+        if let Some(asked) = self.asked(passage)
+            && !self.accepted.contains_key(&asked)
+        {
             self.waiting.entry(asked).or_insert(passage.now);
         }
         self.leases.observe(passage);
@@ -206,6 +216,7 @@ impl Checker for BystandersServed {
 
     fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {
         self.gateway_mac = Some(snapshot.status.lan.mac.clone());
+        self.accepted.retain(|_, since| snapshot.now.since(*since) < COPY_MAX);
         if !snapshot.status.problems.is_empty() {
             self.waiting.retain(|asked, _| !asked.is_renewal());
         }

@@ -84,11 +84,26 @@ fn what_is_not_answered_is_told_once() {
         world.asks(10, CLIENT, &question);
         world.says(11, &answer).expect("it is answered");
         assert!(!world.is_told(13), "{question:?}");
+        let mut world = World::new();
         world.asks(20, CLIENT, &question);
         assert!(!world.is_told(21), "{question:?} may take a second");
         assert!(world.is_told(23), "{question:?}");
         assert!(!world.is_told(24), "{question:?} once is enough");
     }
+}
+
+#[test]
+fn copy_of_a_syn_that_was_answered_is_not_waited_for() {
+    let [.., (syn, accepting)] = questions();
+    let mut world = World::new();
+    world.says(0, &accepting).expect("nobody waits for it");
+    world.asks(10, CLIENT, &syn);
+    assert!(!world.is_told(13));
+    // The port is used again.
+    world.says(20, &dhcp(DhcpKind::Ack)).expect("the lease goes on");
+    assert!(!world.is_told(60));
+    world.asks(70, CLIENT, &syn);
+    assert!(world.is_told(73));
 }
 
 #[test]

@@ -71,7 +71,7 @@ fn every_mistake_is_a_line_with_its_place() {
 #[test]
 fn unreadable_file_is_a_usage_error() {
     let binary = file("binary.toml", b"[lan]\n\xff\n");
-    for path in ["/nonexistent/office.toml", "/", &binary] {
+    for path in ["/nonexistent/office.toml", "/", "/dev/null", &binary] {
         let outcome = gatepost(&["check", path]);
         assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), ""));
         assert!(outcome.stderr.starts_with(&format!("gatepost: {path}: ")), "{}", outcome.stderr);

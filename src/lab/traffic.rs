@@ -58,6 +58,10 @@ impl Traffic {
 
     /// Looks at all devices again, unless that has just been done.
     pub fn look(&mut self, now: Instant) {
+        self.look_with(now, look);
+    }
+
+    fn look_with(&mut self, now: Instant, look: impl Fn(u32) -> Octets) {
         let interval = u64::try_from(now.since(self.looked_at).as_micros()).unwrap_or(u64::MAX);
         if interval < INTERVAL_MIN_MICROS {
             return;
@@ -180,13 +184,27 @@ mod tests {
     fn every_host_has_its_rates() {
         let lines = texts(&traffic(&[("pc1", 125, 0), ("internet", 0, 125_000)]).lines(9));
         assert_eq!(lines.len(), 3, "{lines:?}");
-        assert!(lines[1].contains("pc1") && lines[1].contains("1.00 kbit/s"), "{lines:?}");
-        assert!(lines[2].contains("1.00 Mbit/s"), "{lines:?}");
+        assert_eq!(lines[1].trim_end(), "  pc1         1.00 kbit/s   0 bit/s");
+        assert_eq!(lines[2].trim_end(), "  internet    0 bit/s       1.00 Mbit/s");
+    }
+
+    #[test]
+    fn what_passed_is_what_came_since_the_last_look() {
+        let mut traffic = traffic(&[("pc1", 0, 0)]);
+        let mut passed = |millis, received| {
+            traffic.look_with(Instant::from_millis(millis), |_| Octets { received, sent: 2 * received });
+            let Octets { received, sent } = traffic.hosts[0].passed;
+            (received, sent, traffic.interval_micros)
+        };
+        assert_eq!(passed(1_000, 100), (100, 200, 1_000_000));
+        assert_eq!(passed(1_499, 150), (100, 200, 1_000_000), "too soon for a rate");
+        assert_eq!(passed(1_500, 160), (60, 120, 500_000));
+        assert_eq!(passed(2_500, 0), (0, 0, 1_000_000), "another device");
     }
 
     #[test]
     fn the_busiest_are_shown_where_there_is_no_room_for_all() {
-        let hosts = traffic(&[("pc1", 1, 0), ("pc2", 9, 9), ("pc3", 0, 0), ("pc4", 0, 5)]);
+        let hosts = traffic(&[("pc1", 1, 0), ("pc2", 0, 5), ("pc3", 0, 0), ("pc4", 9, 9)]);
         let lines = texts(&hosts.lines(4));
         assert_eq!(lines.len(), 4, "{lines:?}");
         assert!(lines[1].contains("pc2") && lines[2].contains("pc4"), "{lines:?}");

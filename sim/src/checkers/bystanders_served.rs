@@ -1,7 +1,7 @@
 //! Bystanders are served: whoever holds a lease renews it, looks up names of the office and opens connections to
 //! the name service, whatever others do meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ const COPY_MAX: Duration = Duration::from_secs(60);
 
 /// Waits for the answer to whatever a holder of a lease asks the gateway under its own hardware address.
 ///
-/// What the gateway may fail to answer is not waited for: names and connections while it must first ask for the
+/// What the gateway may fail to answer is not waited for: names and connections while it has asked in vain for the
 /// hardware address of who asks, renewals while its disk is out of order, and all while it goes over to another
 /// configuration. Nor has it to answer a copy of the SYN of a connection that is there already.
 pub struct BystandersServed {
@@ -37,6 +37,8 @@ pub struct BystandersServed {
     /// Since the gateway booted.
     leases: ObservedLeases,
     waiting: BTreeMap<Asked, Instant>,
+    /// The addresses that the gateway has asked for by ARP, and not been told by their holders.
+    unresolved: BTreeSet<Ipv4Addr>,
     /// The connections that were last accepted, and when.
     accepted: BTreeMap<Asked, Instant>,
 }
@@ -75,6 +77,7 @@ impl BystandersServed {
             domain: format!(".{}.", config.system.domain),
             leases: ObservedLeases::default(),
             waiting: BTreeMap::new(),
+            unresolved: BTreeSet::new(),
             accepted: BTreeMap::new(),
         }
     }
@@ -119,6 +122,7 @@ impl BystandersServed {
             // DHCP answers without.
             let is_held_up = |asked: &Asked| !asked.is_renewal() && asked.address() == *target;
             self.waiting.retain(|asked, _| !is_held_up(asked));
+            self.unresolved.insert(*target);
         }
         let Some(ip) = passage.packet.ipv4() else { return Ok(()) };
         match &ip.transport {
@@ -186,6 +190,7 @@ impl Checker for BystandersServed {
     fn on_boot(&mut self) {
         self.leases = ObservedLeases::default();
         self.waiting.clear();
+        self.unresolved.clear();
         self.accepted.clear();
     }
 
@@ -205,8 +210,14 @@ impl Checker for BystandersServed {
             self.leases.observe(passage);
             return self.answered(passage);
         }
+        if let Content::Arp { sender, .. } = &passage.packet.content
+            && self.leases.is_held_by(*sender, passage.packet.source_mac, passage.now)
+        {
+            self.unresolved.remove(sender);
+        }
         if let Some(asked) = self.asked(passage)
             && !self.accepted.contains_key(&asked)
+            && (asked.is_renewal() || !self.unresolved.contains(&asked.address()))
         {
             self.waiting.entry(asked).or_insert(passage.now);
         }

@@ -136,9 +136,21 @@ fn what_the_gateway_cannot_answer_is_not_waited_for() {
         world.asks(10, CLIENT, &question);
         world.says(10, &arp(GATEWAY, HOST, true)).expect("it asks for the hardware address");
         assert_eq!(world.is_told(13), question == dhcp(DhcpKind::Request), "DHCP needs no ARP: {question:?}");
-        world.asks(20, CLIENT, &question);
+        world.asks(15, CLIENT, &question);
+        assert_eq!(world.is_told(18), question == dhcp(DhcpKind::Request), "nor later: {question:?}");
+        world.asks(19, OTHER, &arp(HOST, GATEWAY, false));
+        world.asks(19, CLIENT, &question);
+        assert_eq!(
+            world.is_told(22),
+            question == dhcp(DhcpKind::Request),
+            "that was another's: {question:?}"
+        );
+        world.asks(25, CLIENT, &arp(HOST, GATEWAY, false));
+        world.asks(25, CLIENT, &question);
+        assert!(world.is_told(28), "it has its answer: {question:?}");
+        world.asks(30, CLIENT, &question);
         world.0.on_configure(&config());
-        assert!(!world.is_told(23), "{question:?}");
+        assert!(!world.is_told(33), "{question:?}");
     }
     let mut world = World::new();
     world.asks(10, CLIENT, &dhcp(DhcpKind::Request));

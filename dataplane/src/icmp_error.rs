@@ -113,7 +113,7 @@ pub(crate) fn offender<'a>(frame: &'a Frame, buffer: &'a mut [u8; OFFENDER_LEN_M
             None => whole,
         },
     };
-    bytes.get(ethernet::Header::LEN..).unwrap_or_default()
+    bytes.get(frame.link_len()..).unwrap_or_default()
 }
 
 /// Whether an ICMP error about `packet` may be sent at all. (RFC 1812 section 4.3.2.7)

@@ -77,9 +77,9 @@ impl<T> Ring<T> {
 
     /// Gives the oldest frame to `read`, if there is one.
     pub fn receive<R>(&self, read: impl FnOnce(T, &Frame) -> R) -> Option<R> {
-        let (tag, mut frame) = self.full.pop()?;
+        let (tag, frame) = self.full.pop()?;
         let result = read(tag, &frame);
-        let capacity = frame.buffer_mut().len();
+        let capacity = frame.capacity();
         if let Some(pool) = self.pools.iter().find(|pool| pool.capacity == capacity) {
             put_back(pool, frame);
         }

@@ -1,4 +1,17 @@
-//! A frame on its way: its octets, and what they leave to do.
+//! A frame on its way: its octets, where in them the packet begins, and what they leave to do.
+//!
+//! ```text
+//!           ◀──── start ────▶◀── link header ──▶◀───── packet ─────▶
+//!  buffer  ┌────────────────┬───────────────────┬───────────────────┬──────┐
+//!          │ headroom       │ Ethernet, tags    │ IPv4, ARP ...     │ free │
+//!          └────────────────┴───────────────────┴───────────────────┴──────┘
+//!                           ◀──────────── the frame's octets ──────▶
+//! ```
+//!
+//! A frame is received behind [`Frame::HEADROOM`] free octets, and knows where its packet begins. A link header of
+//! another length (VLAN tags, PPPoE, the outer headers of a tunnel) takes room from the headroom or gives room to it,
+//! so that the packet stays where it is: see [`Frame::relink`]. Stages that work on the packet ask for
+//! [`Frame::packet`] and need not know what stands before it.
 
 use core::mem;
 
@@ -6,42 +19,93 @@ use crate::offload::{Offload, Segments};
 use crate::wire::ethernet::{EtherType, Header};
 use crate::wire::vlan::Tag;
 
-/// An Ethernet frame in a buffer of fixed capacity.
+/// A frame in a buffer of fixed capacity.
 #[derive(Clone, Debug)]
 pub struct Frame {
     buffer: Box<[u8]>,
-    len: usize,
+    /// Where the frame begins in the buffer.
+    start: u16,
+    /// How long its link header is.
+    link_len: u16,
+    len: u32,
     offload: Offload,
 }
 
 impl Frame {
-    /// An empty frame that can hold `capacity` octets.
+    /// Free octets before a frame that is received: more than the longest headers that the gateway puts before a
+    /// packet, an outer IPv6 header with UDP and WireGuard's behind Ethernet, two VLAN tags and PPPoE.
+    pub const HEADROOM: usize = 128;
+
+    /// An empty frame that can hold `capacity` octets behind its headroom.
     pub fn with_capacity(capacity: usize) -> Self {
-        Self { buffer: vec![0; capacity].into_boxed_slice(), len: 0, offload: Offload::None }
+        let headroom = if capacity == 0 { 0 } else { Self::HEADROOM };
+        let buffer = vec![0; headroom + capacity].into_boxed_slice();
+        Self { buffer, start: headroom as u16, link_len: Header::LEN as u16, len: 0, offload: Offload::None }
+    }
+
+    /// How many octets a frame that is received can have.
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        self.buffer.len().saturating_sub(Self::HEADROOM)
     }
 
     /// The octets of the frame, from the destination's MAC on, without FCS.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        &self.buffer[..self.len]
+        &self.buffer[usize::from(self.start)..][..self.len as usize]
     }
 
     /// The octets of the frame, to rewrite.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer[..self.len]
+        &mut self.buffer[usize::from(self.start)..][..self.len as usize]
     }
 
-    /// The whole buffer, to fill; [`Frame::set_len`] then says how much of it counts.
+    /// The packet in the frame: what stands behind the link header, padding included.
+    #[inline]
+    pub fn packet(&self) -> &[u8] {
+        self.bytes().get(usize::from(self.link_len)..).unwrap_or_default()
+    }
+
+    /// The packet in the frame, to rewrite.
+    #[inline]
+    pub fn packet_mut(&mut self) -> &mut [u8] {
+        let link_len = usize::from(self.link_len);
+        self.bytes_mut().get_mut(link_len..).unwrap_or_default()
+    }
+
+    /// Where in the frame the packet begins, in octets.
+    #[inline]
+    pub fn link_len(&self) -> usize {
+        usize::from(self.link_len)
+    }
+
+    /// Says where in the frame the packet begins, for a frame that came in with another link header than Ethernet's
+    /// alone.
+    #[inline]
+    pub fn set_link_len(&mut self, len: usize) {
+        debug_assert!(len <= self.len as usize, "the link header stands in the frame");
+        self.link_len = len as u16;
+    }
+
+    /// The buffer behind the headroom, to fill; [`Frame::set_len`] then says how much of it counts. The packet begins
+    /// behind an Ethernet header.
     #[inline]
     pub fn buffer_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer
+        (self.start, self.link_len) = (Self::HEADROOM.min(self.buffer.len()) as u16, Header::LEN as u16);
+        &mut self.buffer[usize::from(self.start)..]
     }
 
-    /// Sets the length, cut to the capacity.
+    /// Sets the length, cut to what the buffer holds.
     #[inline]
     pub fn set_len(&mut self, len: usize) {
-        self.len = len.min(self.buffer.len());
+        self.len = len.min(self.buffer.len() - usize::from(self.start)) as u32;
+    }
+
+    /// Sets the length of the packet in the frame, cut to what the buffer holds.
+    #[inline]
+    pub fn set_packet_len(&mut self, len: usize) {
+        self.set_len(self.link_len() + len);
     }
 
     /// What the frame leaves to do.
@@ -61,10 +125,10 @@ impl Frame {
         Segments::new(self.bytes(), self.offload)
     }
 
-    /// The size of the longest frame to make of this one, in octets.
+    /// The size of the longest packet in the frames to make of this one, in octets: what an MTU is compared with.
     #[inline]
-    pub fn segment_len_max(&self) -> usize {
-        self.offload.frame_len_max(self.bytes())
+    pub fn packet_len_max(&self) -> usize {
+        self.offload.frame_len_max(self.bytes()).saturating_sub(self.link_len())
     }
 
     /// Completes the checksum of a frame that is none of many.
@@ -75,26 +139,48 @@ impl Frame {
         }
     }
 
-    /// Takes off the first VLAN tag of a frame that has one. `false`, and the frame as it was, if what the frame leaves
-    /// to do begins in the tag.
-    pub fn remove_tag(&mut self) -> bool {
-        let Some(offload) = self.offload.without_tag() else { return false };
-        // The EtherType in the tag takes the place of the one that announced the tag.
-        let announced_at = Header::LEN - size_of::<EtherType>();
-        self.bytes_mut().copy_within(announced_at + Tag::LEN.., announced_at);
-        (self.len, self.offload) = (self.len - Tag::LEN, offload);
+    /// Puts a link header of `len` octets before the packet instead of the one that stands there, and returns it to be
+    /// written. `None`, and the frame as it was, if there is no room for it.
+    #[inline]
+    pub fn relink(&mut self, len: usize) -> Option<&mut [u8]> {
+        if len != self.link_len() && !self.move_start(len) {
+            return None;
+        }
+        self.bytes_mut().get_mut(..len)
+    }
+
+    /// Moves the frame's beginning so that its link header has `link_len` octets. `false`, and the frame as it was, if
+    /// the headroom does not have as many, or what the frame leaves to do begins in the link header.
+    #[cold]
+    fn move_start(&mut self, link_len: usize) -> bool {
+        let old_len = self.link_len();
+        let start = (usize::from(self.start) + old_len).checked_sub(link_len);
+        let packet_len = (self.len as usize).checked_sub(old_len);
+        let offload = self.offload.behind(old_len, link_len);
+        let (Some(start), Some(packet_len), Some(offload)) = (start, packet_len, offload) else {
+            return false;
+        };
+        // Both are no more than the old beginning of the packet, which 16 bits held.
+        (self.start, self.link_len) = (start as u16, link_len as u16);
+        (self.len, self.offload) = ((link_len + packet_len) as u32, offload);
         true
     }
 
-    /// How many octets the buffer holds.
-    #[inline]
-    pub fn capacity(&self) -> usize {
-        self.buffer.len()
+    /// Takes off the first VLAN tag of a frame that has one. `false`, and the frame as it was, if what the frame leaves
+    /// to do begins in the tag.
+    pub fn remove_tag(&mut self) -> bool {
+        let Some(offload) = self.offload.behind(Header::LEN + Tag::LEN, Header::LEN) else { return false };
+        // The addresses move to the tag; the EtherType in the tag takes the place of the one that announced it.
+        let announced_at = Header::LEN - size_of::<EtherType>();
+        self.bytes_mut().copy_within(..announced_at, Tag::LEN);
+        self.start += Tag::LEN as u16;
+        (self.len, self.offload) = (self.len - Tag::LEN as u32, offload);
+        true
     }
 
     /// Gives the frame a buffer of `capacity` octets, unless its own holds as much.
     pub fn reserve(&mut self, capacity: usize) {
-        if self.buffer.len() < capacity {
+        if self.capacity() < capacity {
             let mut larger = Self::with_capacity(capacity);
             self.give_to(&mut larger);
             *self = larger;
@@ -104,9 +190,10 @@ impl Frame {
     /// Gives the frame over to `other`, and is empty then: by copying if the buffers have different
     /// capacities and it fits, else by exchanging them.
     pub fn give_to(&mut self, other: &mut Self) {
-        let capacity = other.buffer.len();
-        if capacity != self.buffer.len() && capacity >= self.len {
-            other.buffer[..self.len].copy_from_slice(self.bytes());
+        let (start, end) = (usize::from(self.start), usize::from(self.start) + self.len as usize);
+        if other.buffer.len() != self.buffer.len() && end <= other.buffer.len() {
+            other.buffer[start..end].copy_from_slice(self.bytes());
+            (other.start, other.link_len) = (self.start, self.link_len);
             (other.len, other.offload) = (self.len, self.offload);
         } else {
             mem::swap(self, other);
@@ -125,6 +212,7 @@ impl Default for Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::offload::Partial;
 
     #[test]
     fn buffers_of_different_capacity_are_exchanged_only_if_they_must() {
@@ -132,10 +220,95 @@ mod tests {
         small.set_len(5);
         small.give_to(&mut large);
         assert_eq!((small.bytes().len(), large.bytes().len()), (0, 5));
-        assert_eq!((large.buffer_mut().len(), small.buffer_mut().len()), (16, 8));
+        assert_eq!((large.capacity(), small.capacity()), (16, 8));
         large.set_len(9);
         large.give_to(&mut small);
-        assert_eq!((large.buffer_mut().len(), small.buffer_mut().len()), (8, 16));
+        assert_eq!((large.capacity(), small.capacity()), (8, 16));
         assert_eq!((large.bytes().len(), small.bytes().len()), (0, 9));
+    }
+
+    const MACS: [u8; 12] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+
+    /// A frame that was received, with these octets behind its addresses.
+    fn received(behind_macs: &[u8]) -> Frame {
+        let mut frame = Frame::with_capacity(64);
+        let bytes = [&MACS, behind_macs].concat();
+        frame.buffer_mut()[..bytes.len()].copy_from_slice(&bytes);
+        frame.set_len(bytes.len());
+        frame
+    }
+
+    #[test]
+    fn the_packet_stands_behind_the_link_header() {
+        let mut frame = received(&[8, 0, 0x45, 7, 9]);
+        assert_eq!((frame.packet(), frame.packet_len_max()), (&[0x45, 7, 9][..], 3));
+        frame.set_packet_len(2);
+        frame.packet_mut()[1] = 8;
+        assert_eq!((frame.packet(), frame.bytes().len()), (&[0x45, 8][..], 16));
+        frame.set_len(5);
+        assert!(frame.packet().is_empty() && frame.packet_mut().is_empty(), "shorter than its link header");
+
+        let mut tagged = received(&[0x81, 0, 0, 5, 8, 0, 0x45]);
+        tagged.set_link_len(18);
+        assert_eq!((tagged.packet(), tagged.link_len()), (&[0x45][..], 18));
+        tagged.buffer_mut();
+        assert_eq!(tagged.link_len(), Header::LEN, "of the next frame in this buffer");
+    }
+
+    #[test]
+    fn another_link_header_leaves_the_packet_where_it_is() {
+        let partial = |start| Offload::Checksum(Partial { start, offset: 1 });
+        let mut frame = received(&[8, 0, 1, 2, 3, 4]);
+        frame.set_offload(partial(15));
+        let packet_at = frame.packet().as_ptr();
+        for len in [14 + 8, 14, 14 + 4, 0, Frame::HEADROOM + Header::LEN, 14] {
+            let header = frame.relink(len).expect("there is room");
+            assert_eq!(header.len(), len);
+            header.fill(0xee);
+            assert_eq!((frame.packet(), frame.packet().as_ptr()), (&[1, 2, 3, 4][..], packet_at), "{len}");
+            assert_eq!((frame.bytes().len(), frame.offload()), (len + 4, partial(len as u16 + 1)));
+        }
+        assert_eq!(frame.bytes(), [&[0xee; 14][..], &[1, 2, 3, 4]].concat());
+    }
+
+    #[test]
+    fn a_link_header_without_room_changes_nothing() {
+        let mut frame = received(&[8, 0, 1, 2]);
+        assert!(frame.relink(Frame::HEADROOM + Header::LEN + 1).is_none());
+        frame.set_offload(Offload::Checksum(Partial { start: 13, offset: 1 }));
+        assert!(frame.relink(18).is_none(), "what is left to do begins in the header");
+        frame.set_offload(Offload::None);
+        assert_eq!((frame.bytes(), frame.link_len()), (&[&MACS[..], &[8, 0, 1, 2]].concat()[..], 14));
+        frame.set_len(13);
+        assert!(frame.relink(18).is_none(), "there is no packet");
+        assert!(Frame::default().relink(14).is_none());
+    }
+
+    #[test]
+    fn a_tag_is_taken_off_without_touching_the_packet() {
+        let mut frame = received(&[0x81, 0, 0xa0, 0, 8, 0, 1, 2]);
+        let end = frame.bytes().as_ptr_range().end;
+        frame.set_offload(Offload::Checksum(Partial { start: 17, offset: 0 }));
+        assert!(!frame.remove_tag(), "what is left to do begins in the tag");
+        frame.set_offload(Offload::Checksum(Partial { start: 18, offset: 0 }));
+        assert!(frame.remove_tag());
+        assert_eq!(frame.bytes(), [&MACS[..], &[8, 0, 1, 2]].concat());
+        assert_eq!((frame.packet(), frame.bytes().as_ptr_range().end), (&[1, 2][..], end));
+        assert_eq!(frame.offload(), Offload::Checksum(Partial { start: 14, offset: 0 }));
+        let mut copy = Frame::with_capacity(16);
+        frame.give_to(&mut copy);
+        assert_eq!((copy.packet(), copy.bytes().len()), (&[1, 2][..], 16));
+    }
+
+    #[test]
+    fn a_frame_given_over_keeps_its_link_header() {
+        for capacity in [64, 65] {
+            let mut frame = received(&[8, 0, 1, 2]);
+            frame.relink(22).expect("there is room").fill(0xee);
+            let mut other = Frame::with_capacity(capacity);
+            frame.give_to(&mut other);
+            assert_eq!((other.packet(), other.link_len()), (&[1, 2][..], 22), "{capacity}");
+            assert!(frame.bytes().is_empty());
+        }
     }
 }

@@ -135,13 +135,14 @@ impl Offload {
         }
     }
 
-    /// What is left to do in the same frame without its first VLAN tag; `None` if the checksum starts in the tag.
-    pub(crate) fn without_tag(self) -> Option<Self> {
+    /// What is left to do in the same frame once other `to` octets stand at its front instead of its first `from`;
+    /// `None` if what is left begins in those.
+    pub(crate) fn behind(self, from: usize, to: usize) -> Option<Self> {
         match self {
             Self::None | Self::Verified => Some(self),
-            Self::Checksum(partial) => Some(Self::Checksum(partial.without_tag()?)),
+            Self::Checksum(partial) => Some(Self::Checksum(partial.behind(from, to)?)),
             Self::Segmentation(segmentation) => {
-                let checksum = segmentation.checksum.without_tag()?;
+                let checksum = segmentation.checksum.behind(from, to)?;
                 Some(Self::Segmentation(Segmentation { checksum, ..segmentation }))
             }
         }
@@ -166,9 +167,9 @@ impl Partial {
         Some(Self { start: u16::try_from(start).ok()?, offset: offset as u16 })
     }
 
-    fn without_tag(self) -> Option<Self> {
-        let start = self.start.checked_sub(Tag::LEN as u16)?;
-        (usize::from(start) >= ethernet::Header::LEN).then_some(Self { start, ..self })
+    fn behind(self, from: usize, to: usize) -> Option<Self> {
+        let start = usize::from(self.start).checked_sub(from)?;
+        Some(Self { start: u16::try_from(start + to).ok()?, ..self })
     }
 
     /// Where the checksum stands in `frame`, if it does.

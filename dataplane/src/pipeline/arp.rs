@@ -4,7 +4,6 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use gatepost_ground::wire::arp::{Operation, Packet};
-use gatepost_ground::wire::ethernet::Header;
 use gatepost_ground::wire::ipv4::AddressKind;
 use gatepost_ground::{Frame, Instant, MacAddr, Segment};
 
@@ -20,7 +19,7 @@ impl Dataplane {
     /// for one. They learn from it; who has received it answers, and the first worker defends the gateway's
     /// address.
     pub(super) fn arp_input(&mut self, cx: &mut Context<'_>, segment: Segment, frame: &Frame) -> Verdict {
-        let Ok(packet) = Packet::parse(&frame.bytes()[Header::LEN..]) else {
+        let Ok(packet) = Packet::parse(frame.packet()) else {
             return Verdict::Drop(DropReason::ArpMalformed);
         };
         let interface = self.config.interface(segment);

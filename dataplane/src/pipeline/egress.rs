@@ -45,7 +45,7 @@ impl Dataplane {
         };
         write_link_header(&self.config, route.segment, mac, frame);
         let mtu = self.config.interface(route.segment).mtu;
-        if frame.segment_len_max() <= Header::LEN + usize::from(mtu) {
+        if frame.packet_len_max() <= usize::from(mtu) {
             return self.links.verdict_to(cx.now, route.segment, mac);
         }
         match send_in_pieces(cx.output, self.links.ports_to(cx.now, route.segment, mac), frame, mtu) {
@@ -122,7 +122,7 @@ impl NeighborEvents<'_> {
     ) -> Result<(), DropReason> {
         let ports = self.links.ports_to(cx.now, segment, mac);
         let mtu = self.config.interface(segment).mtu;
-        if frame.segment_len_max() > Header::LEN + usize::from(mtu) {
+        if frame.packet_len_max() > usize::from(mtu) {
             self.counters.made += send_in_pieces(cx.output, ports, frame, mtu)?;
             Ok(())
         } else if cx.output.release(ports, frame) {
@@ -166,5 +166,6 @@ pub(super) fn send_arp(
 fn write_link_header(config: &Config, segment: Segment, destination: MacAddr, frame: &mut Frame) {
     let header = Header { destination, source: config.interface(segment).mac, ether_type: EtherType::IPV4 };
     // There is room: the packet behind it was parsed.
-    let _ = header.write(frame.bytes_mut());
+    let is_written = frame.relink(Header::LEN).is_some_and(|link_header| header.write(link_header).is_ok());
+    debug_assert!(is_written, "an Ethernet header has room before any packet");
 }

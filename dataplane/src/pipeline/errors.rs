@@ -146,7 +146,7 @@ impl Dataplane {
         header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
-        let message = header.payload(&frame.bytes()[ethernet::Header::LEN..]);
+        let message = header.payload(frame.packet());
         if !checksum::is_valid(message) {
             return Verdict::Drop(DropReason::IcmpChecksum);
         }
@@ -174,7 +174,7 @@ impl Dataplane {
             Ok(hop) => hop,
             Err(reason) => return Verdict::Drop(reason),
         };
-        let packet = &mut frame.bytes_mut()[ethernet::Header::LEN..];
+        let packet = frame.packet_mut();
         if icmp::translate(packet, header, &quoted, &translation, source).is_err() {
             return Verdict::Drop(DropReason::TransportMalformed);
         }

@@ -1,6 +1,5 @@
 //! The forwarding stage: packets that are neither from nor for the gateway.
 
-use gatepost_ground::wire::ethernet;
 use gatepost_ground::wire::ipv4::{AddressKind, Header, HeaderMut};
 use gatepost_ground::{Frame, Segment};
 
@@ -74,7 +73,7 @@ impl Dataplane {
             return Err(DropReason::TtlExpired);
         }
         let mtu = self.config.interface(next).mtu;
-        let is_too_long = frame.segment_len_max() > ethernet::Header::LEN + usize::from(mtu);
+        let is_too_long = frame.packet_len_max() > usize::from(mtu);
         if is_too_long && header.dont_fragment {
             self.reject(cx, segment, header, frame, IcmpError::FragmentationNeeded { mtu });
             return Err(DropReason::MtuExceeded);
@@ -86,7 +85,7 @@ impl Dataplane {
 /// Takes one hop off the packet's time to live.
 #[inline]
 pub(super) fn take_hop(frame: &mut Frame) {
-    if let Ok(mut header) = HeaderMut::new(&mut frame.bytes_mut()[ethernet::Header::LEN..]) {
+    if let Ok(mut header) = HeaderMut::new(frame.packet_mut()) {
         header.decrement_ttl();
     }
 }

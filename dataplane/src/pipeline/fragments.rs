@@ -6,7 +6,6 @@
 
 use core::mem;
 
-use gatepost_ground::wire::ethernet;
 use gatepost_ground::wire::ipv4::Header;
 use gatepost_ground::{Frame, Instant, Offload, PortSet};
 
@@ -153,13 +152,14 @@ pub(super) fn send_in_pieces(
         return send_whole_in_pieces(output, ports, frame, mtu, 1);
     }
     // Rare enough for a buffer of its own: who sends super-frames knows the MTU, or asks for it.
-    let mut whole = Frame::with_capacity(frame.segment_len_max());
+    let mut whole = Frame::with_capacity(frame.link_len() + frame.packet_len_max());
     let mut made = 0;
     let segments = frame.segments();
     let count = segments.len();
     for (segment, left) in segments.zip((1..=count).rev()) {
         let len = segment.write(whole.buffer_mut()).ok_or(DropReason::OffloadInvalid)?;
         whole.set_len(len);
+        whole.set_link_len(frame.link_len());
         // The first is as long as any, so that room for as many as that gives is room for all.
         let room_for = if made == 0 { left } else { 1 };
         made += send_whole_in_pieces(output, ports, &whole, mtu, room_for)?;
@@ -179,7 +179,7 @@ fn send_whole_in_pieces(
     if header.dont_fragment {
         return Err(DropReason::MtuExceeded);
     }
-    let (link_header, packet) = frame.bytes().split_at(ethernet::Header::LEN);
+    let (link_header, packet) = frame.bytes().split_at(frame.link_len());
     let pieces = || Pieces::new(packet, &header, mtu).map_err(|_| DropReason::Ipv4Malformed);
     let count = pieces()?.count();
     if output.remaining() < count * room_for {

@@ -44,7 +44,7 @@ impl Dataplane {
     /// The sender of ARP has to be the frame's, and may not claim what is leased or reserved to another, nor the
     /// gateway's own address.
     fn inspect_arp(&mut self, cx: &mut Context<'_>, header: &Header, frame: &Frame) -> Option<DropReason> {
-        let Ok(packet) = Packet::parse(&frame.bytes()[Header::LEN..]) else {
+        let Ok(packet) = Packet::parse(frame.packet()) else {
             return Some(DropReason::ArpMalformed);
         };
         if packet.sender_mac != header.source {
@@ -74,7 +74,7 @@ fn is_from_dhcp_server(frame: &Frame) -> bool {
     const SERVER_PORT: u16 = 67;
     const CLIENT_PORT: u16 = 68;
     const REPLY: u8 = 2;
-    let Some(packet) = frame.bytes().get(Header::LEN..) else { return false };
+    let packet = frame.packet();
     let Ok(header) = ipv4::Header::parse(packet) else { return false };
     if header.protocol != Protocol::UDP || !header.is_first_fragment() {
         return false;

@@ -25,7 +25,7 @@ impl Dataplane {
         frame: &mut Frame,
     ) -> Verdict {
         // Used where it stands: each copy of a header costs some nanoseconds.
-        let parsed = Header::parse(&frame.bytes()[ethernet::Header::LEN..]);
+        let parsed = Header::parse(frame.packet());
         let header = match &parsed {
             Ok(header) if header.source_routed => return Verdict::Drop(DropReason::SourceRouted),
             Ok(header) => header,
@@ -40,7 +40,7 @@ impl Dataplane {
         }
         // Ethernet's padding is no part of the packet. The frame is the gateway's alone: `Cast::Group`
         // does not pass the check of addresses.
-        frame.set_len(ethernet::Header::LEN + usize::from(header.total_len));
+        frame.set_packet_len(header.total_len.into());
         if frame.offload() != Offload::None
             && let Err(reason) = settle_checksum(header, frame)
         {
@@ -78,8 +78,7 @@ impl Dataplane {
         if header.protocol != Protocol::UDP || header.is_fragment() {
             return None;
         }
-        let packet = &frame.bytes()[ethernet::Header::LEN..];
-        let datagram = udp::Header::parse(header.payload(packet)).ok()?;
+        let datagram = udp::Header::parse(header.payload(frame.packet())).ok()?;
         let network = self.networks.on(segment);
         let is_ours = header.destination == Ipv4Addr::BROADCAST
             || network.is_broadcast(header.destination)
@@ -106,11 +105,10 @@ impl Dataplane {
         if wan_mtu >= self.config.lan.mtu || header.protocol != Protocol::TCP || !header.is_first_fragment() {
             return;
         }
-        let packet = &frame.bytes()[ethernet::Header::LEN..];
-        let segment = tcp::Header::parse(header.payload(packet));
+        let segment = tcp::Header::parse(header.payload(frame.packet()));
         if segment.is_ok_and(|header| header.flags.contains(tcp::Flags::SYN)) {
             frame.complete_checksum();
-            let segment = header.payload_mut(&mut frame.bytes_mut()[ethernet::Header::LEN..]);
+            let segment = header.payload_mut(frame.packet_mut());
             // What parses can be clamped.
             let _ = tcp::clamp_mss(segment, wan_mtu.saturating_sub(TCP_IP_HEADERS_LEN));
         }
@@ -169,7 +167,7 @@ fn settle_checksum(header: &Header, frame: &mut Frame) -> Result<(), DropReason>
     if !frame.offload().fits(frame.bytes()) {
         return Err(DropReason::OffloadInvalid);
     }
-    let start = ethernet::Header::LEN + usize::from(header.header_len);
+    let start = frame.link_len() + usize::from(header.header_len);
     let is_transports = frame.offload().checksum() == Partial::of_transport(header.protocol, start);
     if header.is_fragment() || !is_transports {
         frame.complete_checksum();
@@ -179,8 +177,7 @@ fn settle_checksum(header: &Header, frame: &mut Frame) -> Result<(), DropReason>
 
 /// The header of the packet in `frame`.
 pub(super) fn parse(frame: &Frame) -> Result<Header, DropReason> {
-    let packet = frame.bytes().get(ethernet::Header::LEN..).unwrap_or_default();
-    match Header::parse(packet) {
+    match Header::parse(frame.packet()) {
         Ok(header) if header.source_routed => Err(DropReason::SourceRouted),
         Ok(header) => Ok(header),
         Err(malformed) => Err(reason(malformed)),

@@ -40,6 +40,7 @@ impl Dataplane {
                 Err(verdict) => return verdict,
             }
         }
+        frame.set_link_len(Header::LEN);
         if !frame.offload().fits(frame.bytes()) {
             return Verdict::Drop(DropReason::OffloadInvalid);
         }

@@ -1,7 +1,7 @@
 //! What is for the gateway itself, and what its own host stack sends.
 
 use gatepost_ground::wire::ipv4::{AddressKind, Header};
-use gatepost_ground::wire::{Protocol, checksum, ethernet, icmpv4};
+use gatepost_ground::wire::{Protocol, checksum, icmpv4};
 use gatepost_ground::{Frame, Segment};
 
 use super::nat::Way;
@@ -22,7 +22,7 @@ impl Dataplane {
         if header.is_fragment() || !is_echo_request(header, frame) {
             return Verdict::Local(LocalClass::Stack);
         }
-        let packet = &mut frame.bytes_mut()[ethernet::Header::LEN..];
+        let packet = frame.packet_mut();
         if !checksum::is_valid(header.payload(packet)) {
             return Verdict::Drop(DropReason::IcmpChecksum);
         }
@@ -48,7 +48,7 @@ impl Dataplane {
             Ok(header) => header,
             Err(reason) => return Verdict::Drop(reason),
         };
-        frame.set_len(ethernet::Header::LEN + usize::from(header.total_len));
+        frame.set_packet_len(header.total_len.into());
         match AddressKind::of(header.destination) {
             _ if self.networks.is_broadcast(header.destination) => {
                 return Verdict::Drop(DropReason::BroadcastNotForwarded);
@@ -85,9 +85,8 @@ impl Dataplane {
 
 /// Whether a packet is an echo request, or the first fragment of one.
 pub(super) fn is_echo_request(header: &Header, frame: &Frame) -> bool {
-    let packet = &frame.bytes()[ethernet::Header::LEN..];
     header.protocol == Protocol::ICMP
         && header.is_first_fragment()
-        && icmpv4::Header::parse(header.payload(packet))
+        && icmpv4::Header::parse(header.payload(frame.packet()))
             .is_ok_and(|message| message.kind == icmpv4::Type::ECHO_REQUEST)
 }

@@ -189,7 +189,7 @@ impl Dataplane {
             Offload::None | Offload::Verified => Coverage::Whole,
             Offload::Checksum(_) | Offload::Segmentation(_) => Coverage::PseudoHeader,
         };
-        let packet = &mut frame.bytes_mut()[ethernet::Header::LEN..];
+        let packet = frame.packet_mut();
         rewrite::packet(packet, header, coverage, &passage.translation);
         if let (Some(id), Ok(mut ip)) = (passage.identification, HeaderMut::new(packet)) {
             ip.set_id(id);
@@ -421,7 +421,7 @@ impl Dataplane {
                 self.reject(cx, Segment::Wan, arrival.header, arrival.frame, IcmpError::PortUnreachable);
             }
             Transport::Tcp(segment) if segment.flags.is_opening() => {
-                let packet = &arrival.frame.bytes()[ethernet::Header::LEN..];
+                let packet = arrival.frame.packet();
                 if !self.syn_refusals.push(cx.now, packet) {
                     self.counters.made_suppressed += 1;
                 }
@@ -501,7 +501,7 @@ pub(super) fn likely_key(frame: &Frame) -> Option<FlowKey> {
 /// seen to that or still has to make it. (RFC 9293 section 3.1, RFC 1122 section 4.1.3.4)
 #[inline]
 fn verify_checksum(header: &Header, frame: &Frame) -> Result<(), DropReason> {
-    let payload = header.payload(&frame.bytes()[ethernet::Header::LEN..]);
+    let payload = header.payload(frame.packet());
     if frame.offload() != Offload::None || is_checksum_valid(header, payload) {
         return Ok(());
     }
@@ -515,7 +515,7 @@ fn verify_checksum(header: &Header, frame: &Frame) -> Result<(), DropReason> {
 /// What the packet in `frame` is to NAT. It is whole, or a first fragment.
 #[inline]
 pub(super) fn content(header: &Header, frame: &Frame) -> Result<Content, DropReason> {
-    let payload = header.payload(&frame.bytes()[ethernet::Header::LEN..]);
+    let payload = header.payload(frame.packet());
     let malformed = |_: Malformed| DropReason::TransportMalformed;
     let (transport, source, destination) = match header.protocol {
         Protocol::UDP => {

@@ -176,7 +176,7 @@ impl Dataplane {
 /// Who sends a packet to whom; of an ICMP error, who would send a reply to the packet that it quotes. `None`
 /// for what belongs to no conversation.
 fn key(header: &Header, frame: &Frame) -> Option<FlowKey> {
-    let payload = header.payload(&frame.bytes()[ethernet::Header::LEN..]);
+    let payload = header.payload(frame.packet());
     let (source, destination) = match header.protocol {
         Protocol::TCP | Protocol::UDP => {
             let [a, b, c, d] = *payload.first_chunk()?;

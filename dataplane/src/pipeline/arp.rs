@@ -7,8 +7,9 @@ use gatepost_ground::wire::arp::{Operation, Packet};
 use gatepost_ground::wire::ipv4::AddressKind;
 use gatepost_ground::{Frame, Instant, MacAddr, Segment};
 
+use super::Dataplane;
+use super::context::{Call, Context};
 use super::egress::{NeighborEvents, send_arp};
-use super::{Context, Dataplane};
 use crate::alert::Alert;
 use crate::batch::{Ingress, LocalClass, Verdict};
 use crate::drop_reason::DropReason;
@@ -18,7 +19,7 @@ impl Dataplane {
     /// A frame from `segment` that carries ARP. It is only read: others may get the same, the other workers
     /// for one. They learn from it; who has received it answers, and the first worker defends the gateway's
     /// address.
-    pub(super) fn arp_input(&mut self, cx: &mut Context<'_>, segment: Segment, frame: &Frame) -> Verdict {
+    pub(super) fn arp_input(&mut self, cx: &mut Context<'_, '_>, segment: Segment, frame: &Frame) -> Verdict {
         let Ok(packet) = Packet::parse(frame.packet()) else {
             return Verdict::Drop(DropReason::ArpMalformed);
         };
@@ -39,10 +40,10 @@ impl Dataplane {
             if is_first {
                 let known = self.config.interface(segment).mac;
                 let claim = Claim { segment, ip: own, known, claimant: packet.sender_mac };
-                self.alerts.raise(cx.now, Alert::AddressConflict(claim));
+                self.alerts.raise(cx.call.now, Alert::AddressConflict(claim));
                 self.counters.address_conflicts += 1;
             }
-            self.defend(cx, segment, own);
+            self.defend(cx.call, segment, own);
             return Verdict::Drop(DropReason::ArpMalformed);
         }
         if segment == Segment::Lan && packet.answers_probe_of(interface.mac) {
@@ -65,17 +66,19 @@ impl Dataplane {
         let is_introduction = is_for_us && !self.shard.is_sole();
         let operation = if is_introduction { Operation::Request } else { packet.operation };
         let packet = Packet { operation, ..packet };
-        let holder = self.holder(cx.now, segment, &packet);
+        let holder = self.holder(cx.call.now, segment, &packet);
         let hearing = Hearing { is_for_us, is_copy: !is_first, holder };
         let Self { config, counters, links, neighbors, unreachable, alerts, .. } = self;
         let mut events = NeighborEvents { config, counters, links, unreachable, alerts };
         // A router with addresses of several networks asks as any of them: it is answered, and nothing
         // is learnt.
         if is_of_segment {
-            neighbors.handle_arp(cx.now, segment, &packet, hearing, &mut |event| events.handle(cx, event));
+            neighbors.handle_arp(cx.call.now, segment, &packet, hearing, &mut |event| {
+                events.handle(cx.call, event);
+            });
         }
         if is_answered && is_first {
-            send_arp(counters, links, cx, segment, &reply, packet.sender_mac);
+            send_arp(counters, links, cx.call, segment, &reply, packet.sender_mac);
         }
         Verdict::Consumed
     }
@@ -89,7 +92,7 @@ impl Dataplane {
     }
 
     /// Lets the other workers learn from the frame at hand, unless it was one of them that told of it.
-    fn tell_others(&self, cx: &mut Context<'_>) {
+    fn tell_others(&self, cx: &mut Context<'_, '_>) {
         let is_told = !self.shard.is_sole() && !matches!(cx.ingress, Ingress::Heard(_));
         cx.tell_others |= is_told;
         cx.concerns_others |= is_told;
@@ -111,30 +114,30 @@ impl Dataplane {
 
     /// Somebody else claims the gateway's address: says once in a while whose it is. A claim that is
     /// answered each time would make a storm of two gateways. // RFC 5227 section 2.4 (b)
-    fn defend(&mut self, cx: &mut Context<'_>, segment: Segment, own: Ipv4Addr) {
-        if !self.shard.is_first() || cx.now < self.defended_until[segment as usize] {
+    fn defend(&mut self, call: &mut Call<'_>, segment: Segment, own: Ipv4Addr) {
+        if !self.shard.is_first() || call.now < self.defended_until[segment as usize] {
             return;
         }
-        self.defended_until[segment as usize] = cx.now + DEFEND_INTERVAL;
-        self.announce(cx, segment, own);
+        self.defended_until[segment as usize] = call.now + DEFEND_INTERVAL;
+        self.announce(call, segment, own);
     }
 
     /// Sends the announcements that are due.
-    pub(super) fn announcement_timeout(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn announcement_timeout(&mut self, call: &mut Call<'_>) {
         for segment in [Segment::Lan, Segment::Wan] {
             let announcement = &mut self.announcements[segment as usize];
-            if announcement.due.is_some_and(|due| due <= cx.now) {
-                announcement.sent(cx.now);
+            if announcement.due.is_some_and(|due| due <= call.now) {
+                announcement.sent(call.now);
                 if let Some(own) = self.networks.on(segment).own() {
-                    self.announce(cx, segment, own);
+                    self.announce(call, segment, own);
                 }
             }
         }
     }
 
-    fn announce(&mut self, cx: &mut Context<'_>, segment: Segment, own: Ipv4Addr) {
+    fn announce(&mut self, call: &mut Call<'_>, segment: Segment, own: Ipv4Addr) {
         let packet = Packet::announcement(self.config.interface(segment).mac, own);
-        send_arp(&mut self.counters, &self.links, cx, segment, &packet, MacAddr::BROADCAST);
+        send_arp(&mut self.counters, &self.links, call, segment, &packet, MacAddr::BROADCAST);
     }
 }
 

@@ -119,7 +119,6 @@ mod tests {
 
     use gatepost_ground::{Frame, MacAddr, PortId, Segment};
 
-    use super::super::Context;
     use super::*;
     use crate::DropReason;
     use crate::batch::{Batch, Ingress, Verdict};
@@ -155,8 +154,8 @@ mod tests {
         let mut batch = Batch::new(frame_capacity);
         let received = batch.receive(Ingress::Port(PortId(0)), |_| Ok::<_, Infallible>(60));
         assert_eq!(received, Ok(true));
-        let (slots, spare, output) = batch.split();
-        dataplane.give_up(&mut Context::new(now, output, spare), &mut slots[0]);
+        let (slots, ..) = batch.split();
+        dataplane.give_up(&mut slots[0]);
         assert_eq!(slots[0].verdict, Verdict::Drop(DropReason::InternalError));
         assert!(dataplane.counters.balances());
         for buffer in [&mut dataplane.released, &mut dataplane.gathered_frame] {

@@ -6,9 +6,10 @@ use gatepost_ground::wire::arp;
 use gatepost_ground::wire::ethernet::{EtherType, Header};
 use gatepost_ground::{Frame, MacAddr, Segment};
 
+use super::Dataplane;
+use super::context::Call;
 use super::fragments::send_in_pieces;
 use super::link::Links;
-use super::{Context, Dataplane};
 use crate::alert::{Alert, Alerts};
 use crate::batch::Verdict;
 use crate::config::Config;
@@ -23,22 +24,22 @@ impl Dataplane {
     #[inline]
     pub(super) fn egress(
         &mut self,
-        cx: &mut Context<'_>,
+        call: &mut Call<'_>,
         route: Route,
         destination: Ipv4Addr,
         frame: &mut Frame,
     ) -> Verdict {
         let next_hop = route.next_hop(destination);
-        let known = self.neighbors.lookup(cx.now, route.segment, next_hop);
+        let known = self.neighbors.lookup(call.now, route.segment, next_hop);
         let mac = match known {
             Some(mac) => mac,
-            None => match self.neighbors.resolve(cx.now, route.segment, next_hop, frame) {
+            None => match self.neighbors.resolve(call.now, route.segment, next_hop, frame) {
                 Resolution::Known(mac) => mac,
                 Resolution::Held => return Verdict::Hold,
                 Resolution::QueueFull => return Verdict::Drop(DropReason::NeighborQueueFull),
                 Resolution::TableFull => return Verdict::Drop(DropReason::NeighborTableFull),
                 Resolution::Unreachable => {
-                    self.reject_unreachable(cx, &mut Quote::of_frame(frame));
+                    self.reject_unreachable(call, &mut Quote::of_frame(frame));
                     return Verdict::Drop(DropReason::NeighborUnreachable);
                 }
             },
@@ -46,9 +47,9 @@ impl Dataplane {
         write_link_header(&self.config, route.segment, mac, frame);
         let mtu = self.config.interface(route.segment).mtu;
         if frame.packet_len_max() <= usize::from(mtu) {
-            return self.links.verdict_to(cx.now, route.segment, mac);
+            return self.links.verdict_to(call.now, route.segment, mac);
         }
-        match send_in_pieces(cx.output, self.links.ports_to(cx.now, route.segment, mac), frame, mtu) {
+        match send_in_pieces(call.output, self.links.ports_to(call.now, route.segment, mac), frame, mtu) {
             Ok(pieces) => {
                 self.counters.made += pieces;
                 Verdict::Consumed
@@ -58,12 +59,12 @@ impl Dataplane {
     }
 
     /// Does what the neighbour table wants done at this time.
-    pub(super) fn neighbor_timeout(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn neighbor_timeout(&mut self, call: &mut Call<'_>) {
         let Self { config, counters, links, neighbors, unreachable, alerts, .. } = self;
         let mut events = NeighborEvents { config, counters, links, unreachable, alerts };
-        neighbors.handle_timeout(cx.now, &mut |event| events.handle(cx, event));
+        neighbors.handle_timeout(call.now, &mut |event| events.handle(call, event));
         while let Some(mut quote) = self.unreachable.pop() {
-            self.reject_unreachable(cx, &mut quote);
+            self.reject_unreachable(call, &mut quote);
         }
     }
 }
@@ -84,12 +85,12 @@ pub(super) struct NeighborEvents<'a> {
 }
 
 impl NeighborEvents<'_> {
-    pub(super) fn handle(&mut self, cx: &mut Context<'_>, event: Event<'_>) {
+    pub(super) fn handle(&mut self, call: &mut Call<'_>, event: Event<'_>) {
         match event {
-            Event::SendRequest { segment, ip, unicast_to } => self.ask(cx, segment, ip, unicast_to),
+            Event::SendRequest { segment, ip, unicast_to } => self.ask(call, segment, ip, unicast_to),
             Event::Release { segment, mac, frame } => {
                 write_link_header(self.config, segment, mac, frame);
-                match self.release(cx, segment, mac, frame) {
+                match self.release(call, segment, mac, frame) {
                     Ok(()) => self.counters.held_transmitted(),
                     Err(reason) => self.counters.held_dropped(reason),
                 }
@@ -104,39 +105,46 @@ impl NeighborEvents<'_> {
             }
             Event::Moved(claim) => {
                 self.counters.neighbor_changes += 1;
-                self.alerts.raise(cx.now, Alert::NeighborMoved(claim));
+                self.alerts.raise(call.now, Alert::NeighborMoved(claim));
             }
             Event::ClaimRefused(claim) => {
                 self.counters.neighbor_claims_refused += 1;
-                self.alerts.raise(cx.now, Alert::NeighborClaimRefused(claim));
+                self.alerts.raise(call.now, Alert::NeighborClaimRefused(claim));
             }
         }
     }
 
     fn release(
         &mut self,
-        cx: &mut Context<'_>,
+        call: &mut Call<'_>,
         segment: Segment,
         mac: MacAddr,
         frame: &mut Frame,
     ) -> Result<(), DropReason> {
-        let ports = self.links.ports_to(cx.now, segment, mac);
+        let ports = self.links.ports_to(call.now, segment, mac);
         let mtu = self.config.interface(segment).mtu;
         if frame.packet_len_max() > usize::from(mtu) {
-            self.counters.made += send_in_pieces(cx.output, ports, frame, mtu)?;
+            self.counters.made += send_in_pieces(call.output, ports, frame, mtu)?;
             Ok(())
-        } else if cx.output.release(ports, frame) {
+        } else if call.output.release(ports, frame) {
             Ok(())
         } else {
             Err(DropReason::OutputFull)
         }
     }
 
-    fn ask(&mut self, cx: &mut Context<'_>, segment: Segment, ip: Ipv4Addr, unicast_to: Option<MacAddr>) {
+    fn ask(&mut self, call: &mut Call<'_>, segment: Segment, ip: Ipv4Addr, unicast_to: Option<MacAddr>) {
         let interface = self.config.interface(segment);
         let Some(own) = interface.address.map(|net| net.addr()) else { return };
         let request = arp::Packet::request(interface.mac, own, ip);
-        send_arp(self.counters, self.links, cx, segment, &request, unicast_to.unwrap_or(MacAddr::BROADCAST));
+        send_arp(
+            self.counters,
+            self.links,
+            call,
+            segment,
+            &request,
+            unicast_to.unwrap_or(MacAddr::BROADCAST),
+        );
     }
 }
 
@@ -144,13 +152,13 @@ impl NeighborEvents<'_> {
 pub(super) fn send_arp(
     counters: &mut Counters,
     links: &Links,
-    cx: &mut Context<'_>,
+    call: &mut Call<'_>,
     segment: Segment,
     packet: &arp::Packet,
     to: MacAddr,
 ) {
     let frame = packet.to_frame(to);
-    let is_made = cx.output.make(links.ports_to(cx.now, segment, to), |buffer| {
+    let is_made = call.output.make(links.ports_to(call.now, segment, to), |buffer| {
         buffer.get_mut(..frame.len())?.copy_from_slice(&frame);
         Some(frame.len())
     });

@@ -5,8 +5,9 @@ use gatepost_ground::wire::ipv4::Header;
 use gatepost_ground::wire::{Malformed, checksum, ethernet};
 use gatepost_ground::{Frame, Segment};
 
+use super::Dataplane;
+use super::context::{Call, Context};
 use super::nat::{Arrival, Way};
-use super::{Context, Dataplane};
 use crate::batch::{LocalClass, Verdict};
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, refusal::Quote};
@@ -19,20 +20,20 @@ impl Dataplane {
     /// became of it; unless an error must not be sent, or too many were sent lately.
     pub(super) fn reject(
         &mut self,
-        cx: &mut Context<'_>,
+        call: &mut Call<'_>,
         segment: Segment,
         header: &Header,
         frame: &Frame,
         error: IcmpError,
     ) {
         let mut beginning = [0; OFFENDER_LEN_MAX];
-        self.reject_packet(cx, segment, header, offender(frame, &mut beginning), error);
+        self.reject_packet(call, segment, header, offender(frame, &mut beginning), error);
     }
 
     /// As [`Dataplane::reject`], for the beginning of a packet.
     pub(super) fn reject_packet(
         &mut self,
-        cx: &mut Context<'_>,
+        call: &mut Call<'_>,
         segment: Segment,
         header: &Header,
         packet: &[u8],
@@ -45,7 +46,7 @@ impl Dataplane {
             return;
         }
         let limit = &mut self.error_limits[segment as usize];
-        let is_made = limit.admit(cx.now) && self.make_error(cx, segment, header, packet, error);
+        let is_made = limit.admit(call.now) && self.make_error(call, segment, header, packet, error);
         if is_made {
             self.counters.made += 1;
         } else {
@@ -63,7 +64,7 @@ impl Dataplane {
 
     fn make_error(
         &self,
-        cx: &mut Context<'_>,
+        call: &mut Call<'_>,
         segment: Segment,
         header: &Header,
         packet: &[u8],
@@ -76,10 +77,10 @@ impl Dataplane {
             _ => return false,
         };
         // An error is not worth a question: who has just sent something is known, or was lately.
-        let Some(destination) = self.neighbors.last_known(cx.now, segment, next_hop) else { return false };
+        let Some(destination) = self.neighbors.last_known(call.now, segment, next_hop) else { return false };
         let ethernet =
             ethernet::Header { destination, source: interface.mac, ether_type: ethernet::EtherType::IPV4 };
-        cx.output.make(self.links.ports_to(cx.now, segment, destination), |buffer| {
+        call.output.make(self.links.ports_to(call.now, segment, destination), |buffer| {
             ethernet.write(buffer).ok()?;
             let len = error.write(buffer.get_mut(ethernet::Header::LEN..)?, source, packet).ok()?;
             Some(ethernet::Header::LEN + len)
@@ -87,40 +88,40 @@ impl Dataplane {
     }
 
     /// Tells the sender of a packet, perhaps translated since, that its next hop does not answer.
-    pub(super) fn reject_unreachable(&mut self, cx: &mut Context<'_>, quote: &mut Quote) {
-        self.reject_undone(cx, quote, Refusal::Unreachable);
+    pub(super) fn reject_unreachable(&mut self, call: &mut Call<'_>, quote: &mut Quote) {
+        self.reject_undone(call, quote, Refusal::Unreachable);
     }
 
     /// Tells the sender of a packet, perhaps translated since, what became of it. If that can only be told
     /// where it went out to the WAN address, it is told there.
-    pub(super) fn reject_undone(&mut self, cx: &mut Context<'_>, quote: &mut Quote, refusal: Refusal) {
+    pub(super) fn reject_undone(&mut self, call: &mut Call<'_>, quote: &mut Quote, refusal: Refusal) {
         if !is_hairpinned(quote.bytes()) && self.undo_translation(quote.bytes_mut()).is_none() {
             return;
         }
         if is_hairpinned(quote.bytes()) {
             match self.hairpin_sender(quote.bytes()) {
-                Some(worker) if worker == self.shard.index() => self.reject_hairpinned(cx, quote, refusal),
-                Some(worker) => self.return_quote(cx, worker, quote, refusal),
+                Some(worker) if worker == self.shard.index() => self.reject_hairpinned(call, quote, refusal),
+                Some(worker) => self.return_quote(call, worker, quote, refusal),
                 None => {}
             }
             return;
         }
-        self.reject_quoted(cx, quote, refusal);
+        self.reject_quoted(call, quote, refusal);
     }
 
     /// As [`Dataplane::reject_undone`], for a packet that went out to the WAN address from here.
-    pub(super) fn reject_hairpinned(&mut self, cx: &mut Context<'_>, quote: &mut Quote, refusal: Refusal) {
+    pub(super) fn reject_hairpinned(&mut self, call: &mut Call<'_>, quote: &mut Quote, refusal: Refusal) {
         if self.undo_translation(quote.bytes_mut()).is_some() {
-            self.reject_quoted(cx, quote, refusal);
+            self.reject_quoted(call, quote, refusal);
         }
     }
 
-    fn reject_quoted(&mut self, cx: &mut Context<'_>, quote: &Quote, refusal: Refusal) {
+    fn reject_quoted(&mut self, call: &mut Call<'_>, quote: &Quote, refusal: Refusal) {
         let Ok(header) = Header::parse_embedded(quote.bytes()) else { return };
         let segment =
             if self.networks.on(Segment::Lan).contains(header.source) { Segment::Lan } else { Segment::Wan };
         if self.networks.own_segment(header.source).is_none() {
-            self.reject_packet(cx, segment, &header, quote.bytes(), refusal.into());
+            self.reject_packet(call, segment, &header, quote.bytes(), refusal.into());
         }
     }
 
@@ -141,7 +142,7 @@ impl Dataplane {
     /// An ICMP error that crosses the WAN address, on its `way`. (RFC 5508 REQ-3 to REQ-7)
     pub(super) fn nat_error(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &mut Context<'_, '_>,
         way: Way,
         header: &Header,
         frame: &mut Frame,
@@ -170,7 +171,7 @@ impl Dataplane {
         let is_from_outside = matches!(way, Way::Input | Way::HairpinInput);
         let source = if is_from_outside { header.source } else { translation.source.address };
         let destination = translation.destination;
-        let hop = match self.route_out(cx, Arrival { way, header, frame }, egress, destination.address) {
+        let hop = match self.route_out(cx.call, Arrival { way, header, frame }, egress, destination.address) {
             Ok(hop) => hop,
             Err(reason) => return Verdict::Drop(reason),
         };

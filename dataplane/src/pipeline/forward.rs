@@ -3,8 +3,9 @@
 use gatepost_ground::wire::ipv4::{AddressKind, Header, HeaderMut};
 use gatepost_ground::{Frame, Segment};
 
+use super::Dataplane;
+use super::context::{Call, Context};
 use super::nat::Way;
-use super::{Context, Dataplane};
 use crate::batch::Verdict;
 use crate::config::Mode;
 use crate::drop_reason::DropReason;
@@ -15,7 +16,7 @@ impl Dataplane {
     #[inline]
     pub(super) fn forward(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &mut Context<'_, '_>,
         segment: Segment,
         header: &Header,
         frame: &mut Frame,
@@ -33,7 +34,7 @@ impl Dataplane {
             return Verdict::Drop(DropReason::LanNotReachable);
         }
         let Some(route) = self.routes.lookup(header.destination) else {
-            self.reject(cx, segment, header, frame, IcmpError::NetUnreachable);
+            self.reject(cx.call, segment, header, frame, IcmpError::NetUnreachable);
             return Verdict::Drop(DropReason::NoRoute);
         };
         // The office is nobody's way from one place on the internet to another.
@@ -46,11 +47,11 @@ impl Dataplane {
         if route.segment == Segment::Wan && self.config.mode.translates() {
             return self.nat(cx, Way::Output, header, frame);
         }
-        if let Err(reason) = self.check_hop(cx, segment, route.segment, header, frame) {
+        if let Err(reason) = self.check_hop(cx.call, segment, route.segment, header, frame) {
             return Verdict::Drop(reason);
         }
         take_hop(frame);
-        self.egress(cx, route, header.destination, frame)
+        self.egress(cx.call, route, header.destination, frame)
     }
 
     /// Whether a packet may make the hop from `segment` to `next`; if not, its sender is told. It must
@@ -58,7 +59,7 @@ impl Dataplane {
     #[inline]
     pub(super) fn check_hop(
         &mut self,
-        cx: &mut Context<'_>,
+        call: &mut Call<'_>,
         segment: Segment,
         next: Segment,
         header: &Header,
@@ -69,13 +70,13 @@ impl Dataplane {
             return Err(DropReason::Martian);
         }
         if header.ttl <= 1 {
-            self.reject(cx, segment, header, frame, IcmpError::TtlExceeded);
+            self.reject(call, segment, header, frame, IcmpError::TtlExceeded);
             return Err(DropReason::TtlExpired);
         }
         let mtu = self.config.interface(next).mtu;
         let is_too_long = frame.packet_len_max() > usize::from(mtu);
         if is_too_long && header.dont_fragment {
-            self.reject(cx, segment, header, frame, IcmpError::FragmentationNeeded { mtu });
+            self.reject(call, segment, header, frame, IcmpError::FragmentationNeeded { mtu });
             return Err(DropReason::MtuExceeded);
         }
         Ok(())

@@ -9,9 +9,9 @@ use core::mem;
 use gatepost_ground::wire::ipv4::Header;
 use gatepost_ground::{Frame, Instant, Offload, PortSet};
 
+use super::context::{Call, Context};
 use super::nat::{Arrival, Fate, Passage, Way};
-use super::steer::hand_over;
-use super::{Context, Dataplane, ipv4};
+use super::{Dataplane, ipv4};
 use crate::batch::{LocalClass, Output, Verdict};
 use crate::drop_reason::DropReason;
 use crate::fragment::{FragmentKey, Later, Pieces, is_sound};
@@ -21,7 +21,7 @@ impl Dataplane {
     /// A fragment on its `way` across the WAN address.
     pub(super) fn nat_fragment(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &mut Context<'_, '_>,
         way: Way,
         header: &Header,
         frame: &mut Frame,
@@ -31,17 +31,17 @@ impl Dataplane {
         }
         let key = FragmentKey::new(way.origin(), header);
         if !header.is_first_fragment() {
-            return match self.fragments.later(cx.now, &key, cx.ingress, frame) {
+            return match self.fragments.later(cx.call.now, &key, cx.ingress, frame) {
                 Later::Known(fate) => self.meet(cx, way, &fate, header, frame),
                 Later::Held => Verdict::Hold,
                 Later::Full => Verdict::Drop(DropReason::FragmentTableFull),
             };
         }
         let decided = self.decide_first_fragment(cx, Arrival { way, header, frame });
-        let fate = self.with_former_identification(cx, &key, decided);
+        let fate = self.with_former_identification(cx.call, &key, decided);
         if let Fate::Ask(worker) = fate {
             // The first comes back; the others wait for it.
-            return hand_over(cx, worker, Leg::Asks);
+            return cx.hand_over(worker, Leg::Asks);
         }
         let verdict = self.meet(cx, way, &fate, header, frame);
         self.release_fragments(cx, way, &key, fate);
@@ -51,9 +51,9 @@ impl Dataplane {
     /// The fate of a packet's fragments with the identification that NAT has given to a packet of the same key, if that
     /// is still remembered. Its sender uses an identification again, and fragments of the new packet that overtook the
     /// first one have gone out with what the old packet got.
-    fn with_former_identification(&self, cx: &Context<'_>, key: &FragmentKey, fate: Fate) -> Fate {
+    fn with_former_identification(&self, call: &Call<'_>, key: &FragmentKey, fate: Fate) -> Fate {
         let Fate::Pass(passage @ Passage { identification: Some(_), .. }) = fate else { return fate };
-        match self.fragments.known(cx.now, key) {
+        match self.fragments.known(call.now, key) {
             Some(Fate::Pass(Passage { identification: Some(former), .. })) => {
                 Fate::Pass(Passage { identification: Some(former), ..passage })
             }
@@ -72,7 +72,7 @@ impl Dataplane {
     /// Does to one fragment what is to become of all.
     fn meet(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &mut Context<'_, '_>,
         way: Way,
         fate: &Fate,
         header: &Header,
@@ -82,35 +82,33 @@ impl Dataplane {
             Fate::Pass(passage) => passage,
             Fate::Local => return Verdict::Local(LocalClass::Stack),
             Fate::Drop(reason) => return Verdict::Drop(*reason),
-            Fate::Ask(worker) => return hand_over(cx, *worker, Leg::Asks),
+            Fate::Ask(worker) => return cx.hand_over(*worker, Leg::Asks),
         };
-        match self.check_route(cx, Arrival { way, header, frame }, passage.hop) {
+        match self.check_route(cx.call, Arrival { way, header, frame }, passage.hop) {
             Ok(()) => self.pass(cx, way, passage, header, frame),
             Err(reason) => Verdict::Drop(reason),
         }
     }
 
     /// Notes what becomes of a packet's fragments, and does it to those that wait.
-    fn release_fragments(&mut self, cx: &mut Context<'_>, way: Way, key: &FragmentKey, fate: Fate) {
-        if !self.fragments.first(cx.now, key, fate) {
+    fn release_fragments(&mut self, cx: &mut Context<'_, '_>, way: Way, key: &FragmentKey, fate: Fate) {
+        if !self.fragments.first(cx.call.now, key, fate) {
             return;
         }
-        let current = cx.ingress;
         let mut frame = mem::take(&mut self.released);
-        while let Some(ingress) = self.fragments.release(cx.now, key, &mut frame) {
-            cx.ingress = ingress;
+        while let Some(ingress) = self.fragments.release(cx.call.now, key, &mut frame) {
+            let mut released = cx.of_released(ingress);
             let verdict = match ipv4::parse(&frame) {
-                Ok(header) => self.meet(cx, way, &fate, &header, &mut frame),
+                Ok(header) => self.meet(&mut released, way, &fate, &header, &mut frame),
                 Err(reason) => Verdict::Drop(reason),
             };
-            self.release(cx, verdict, &mut frame);
+            self.release(&mut released, verdict, &mut frame);
         }
         self.released = frame;
-        cx.ingress = current;
     }
 
     /// Carries out the verdict on a frame that was held, the one at hand.
-    pub(super) fn release(&mut self, cx: &mut Context<'_>, verdict: Verdict, frame: &mut Frame) {
+    pub(super) fn release(&mut self, cx: &mut Context<'_, '_>, verdict: Verdict, frame: &mut Frame) {
         let counters = &mut self.counters;
         let ports = match verdict {
             Verdict::Transmit(port) => PortSet::only(port),
@@ -118,10 +116,10 @@ impl Dataplane {
             // It waits on, for a neighbour.
             Verdict::Hold => return,
             Verdict::Drop(reason) => return counters.held_dropped(reason),
-            Verdict::Local(_) if cx.spare.add(cx.ingress, verdict, frame) => {
+            Verdict::Local(_) if cx.call.spare.add(cx.ingress, verdict, frame) => {
                 return counters.held_delivered();
             }
-            Verdict::HandOver(_) if cx.spare.add(cx.ingress, verdict, frame) => {
+            Verdict::HandOver(_) if cx.call.spare.add(cx.ingress, verdict, frame) => {
                 return counters.held_handed_over();
             }
             Verdict::Local(_) | Verdict::HandOver(_) => return counters.held_dropped(DropReason::OutputFull),
@@ -132,7 +130,7 @@ impl Dataplane {
                 return counters.held_dropped(DropReason::InternalError);
             }
         };
-        if cx.output.release(ports, frame) {
+        if cx.call.output.release(ports, frame) {
             counters.held_transmitted();
         } else {
             counters.held_dropped(DropReason::OutputFull);

@@ -20,9 +20,9 @@ use gatepost_ground::wire::icmpv4::Embedded;
 use gatepost_ground::wire::ipv4::Header;
 use gatepost_ground::wire::{Protocol, ethernet};
 
+use super::context::{Call, Context};
 use super::nat::{Content, content, seen_as};
-use super::steer::hand_over;
-use super::{Context, Dataplane, ipv4, local};
+use super::{Dataplane, ipv4, local};
 use crate::batch::Verdict;
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, refusal::Quote};
@@ -46,21 +46,21 @@ impl Dataplane {
     #[cold]
     pub(super) fn hairpin(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &mut Context<'_, '_>,
         protocol: Protocol,
         port: u16,
         frame: &mut Frame,
     ) -> Verdict {
         let owner = self.steering.of_hairpin(&self.config.firewall, protocol, port);
         if owner != self.shard.index() {
-            return hand_over(cx, owner, Leg::Again);
+            return cx.hand_over(owner, Leg::Again);
         }
         cx.key_hash = None;
         self.hairpin_input(cx, frame)
     }
 
     /// A packet that comes in again.
-    pub(super) fn hairpin_input(&mut self, cx: &mut Context<'_>, frame: &mut Frame) -> Verdict {
+    pub(super) fn hairpin_input(&mut self, cx: &mut Context<'_, '_>, frame: &mut Frame) -> Verdict {
         match ipv4::parse(frame) {
             Ok(header) => self.nat(cx, Way::HairpinInput, &header, frame),
             Err(reason) => Verdict::Drop(reason),
@@ -111,7 +111,7 @@ impl Dataplane {
     /// The worker of the packet's sender asks whom it is for.
     pub(super) fn answer_hairpin(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &mut Context<'_, '_>,
         way: Way,
         header: &Header,
         frame: &mut Frame,
@@ -123,10 +123,10 @@ impl Dataplane {
         };
         let asker = self.steering.of_inside(&self.config.firewall, &key);
         if self.hairpin_server(&key).is_some() {
-            hand_over(cx, asker, Leg::Claimed)
+            cx.hand_over(asker, Leg::Claimed)
         } else if header.is_fragment() {
             // The others wait there.
-            hand_over(cx, asker, Leg::Unclaimed)
+            cx.hand_over(asker, Leg::Unclaimed)
         } else {
             self.local_input(cx, header, frame)
         }
@@ -140,9 +140,9 @@ impl Dataplane {
     }
 
     /// Lets the worker by which a packet went out tell its sender of a refusal.
-    pub(super) fn return_quote(&mut self, cx: &mut Context<'_>, worker: u8, quote: &Quote, refusal: Refusal) {
+    pub(super) fn return_quote(&mut self, call: &mut Call<'_>, worker: u8, quote: &Quote, refusal: Refusal) {
         let ingress = Taken { origin: Origin::Host, leg: Leg::Returned(refusal) }.into();
-        let is_made = cx.spare.make(ingress, Verdict::HandOver(worker), |buffer| {
+        let is_made = call.spare.make(ingress, Verdict::HandOver(worker), |buffer| {
             let packet = buffer.get_mut(ethernet::Header::LEN..)?.get_mut(..quote.bytes().len())?;
             packet.copy_from_slice(quote.bytes());
             Some(ethernet::Header::LEN + quote.bytes().len())

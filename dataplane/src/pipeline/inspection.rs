@@ -10,7 +10,8 @@ use gatepost_ground::wire::ethernet::{EtherType, Header};
 use gatepost_ground::wire::{Protocol, ipv4};
 use gatepost_ground::{Frame, Segment};
 
-use super::{Context, Dataplane};
+use super::Dataplane;
+use super::context::Context;
 use crate::alert::Alert;
 use crate::config::Inspection;
 use crate::drop_reason::DropReason;
@@ -21,7 +22,7 @@ impl Dataplane {
     #[inline]
     pub(super) fn inspect(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &mut Context<'_, '_>,
         segment: Segment,
         header: &Header,
         frame: &Frame,
@@ -32,7 +33,12 @@ impl Dataplane {
 
     /// Out of the way of all the offices that have not asked for it.
     #[inline(never)]
-    fn inspect_lan(&mut self, cx: &mut Context<'_>, header: &Header, frame: &Frame) -> Option<DropReason> {
+    fn inspect_lan(
+        &mut self,
+        cx: &mut Context<'_, '_>,
+        header: &Header,
+        frame: &Frame,
+    ) -> Option<DropReason> {
         let Inspection { arp, dhcp } = self.config.inspection;
         match header.ether_type {
             EtherType::ARP if arp => self.inspect_arp(cx, header, frame),
@@ -43,7 +49,12 @@ impl Dataplane {
 
     /// The sender of ARP has to be the frame's, and may not claim what is leased or reserved to another, nor the
     /// gateway's own address.
-    fn inspect_arp(&mut self, cx: &mut Context<'_>, header: &Header, frame: &Frame) -> Option<DropReason> {
+    fn inspect_arp(
+        &mut self,
+        cx: &mut Context<'_, '_>,
+        header: &Header,
+        frame: &Frame,
+    ) -> Option<DropReason> {
         let Ok(packet) = Packet::parse(frame.packet()) else {
             return Some(DropReason::ArpMalformed);
         };
@@ -56,13 +67,13 @@ impl Dataplane {
             return Some(DropReason::ArpInspection);
         }
         let (ip, claimant) = (packet.sender_ip, packet.sender_mac);
-        if self.bindings.may_send(cx.now, ip, claimant) {
+        if self.bindings.may_send(cx.call.now, ip, claimant) {
             return None;
         }
-        let known = self.bindings.holder(cx.now, ip)?;
+        let known = self.bindings.holder(cx.call.now, ip)?;
         self.counters.neighbor_claims_refused += 1;
         let claim = Claim { segment: Segment::Lan, ip, known, claimant };
-        self.alerts.raise(cx.now, Alert::NeighborClaimRefused(claim));
+        self.alerts.raise(cx.call.now, Alert::NeighborClaimRefused(claim));
         Some(DropReason::ArpInspection)
     }
 }

@@ -7,9 +7,10 @@ use gatepost_ground::wire::ipv4::{AddressKind, Header};
 use gatepost_ground::wire::{Malformed, Protocol, ethernet, tcp, udp};
 use gatepost_ground::{Frame, Offload, Segment};
 
+use super::Dataplane;
+use super::context::Context;
 use super::link::Cast;
 use super::nat::Way;
-use super::{Context, Dataplane};
 use crate::batch::{LocalClass, Verdict};
 use crate::config::Mode;
 use crate::drop_reason::DropReason;
@@ -19,7 +20,7 @@ impl Dataplane {
     #[inline]
     pub(super) fn ipv4_input(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &mut Context<'_, '_>,
         segment: Segment,
         cast: Cast,
         frame: &mut Frame,
@@ -137,9 +138,9 @@ impl Dataplane {
     /// Whether a packet for an address of the gateway comes from the address of a LAN host with a lease or a
     /// reservation, in a frame of another machine. The gateway's services share out by source address what they
     /// have; a forger would use up the share of the host. Packets through the gateway are not looked at.
-    fn is_forged(&self, cx: &Context<'_>, header: &Header, frame: &Frame) -> bool {
+    fn is_forged(&self, cx: &Context<'_, '_>, header: &Header, frame: &Frame) -> bool {
         ethernet::Header::parse(frame.bytes())
-            .is_ok_and(|link| !self.bindings.may_send(cx.now, header.source, link.source))
+            .is_ok_and(|link| !self.bindings.may_send(cx.call.now, header.source, link.source))
     }
 
     /// Whether packets from `address` may come from `segment`. (BCP 38)

@@ -7,7 +7,8 @@ use gatepost_ground::wire::ethernet::{EtherType, Header};
 use gatepost_ground::wire::vlan::Tag;
 use gatepost_ground::{Frame, Instant, MacAddr, PortId, PortSet, Segment};
 
-use super::{Context, Dataplane};
+use super::Dataplane;
+use super::context::{Call, Context};
 use crate::batch::Verdict;
 use crate::bridge::{Bridge, Station};
 use crate::config::Config;
@@ -26,7 +27,12 @@ pub(super) enum Cast {
 impl Dataplane {
     /// A frame that came in by `port`.
     #[inline]
-    pub(super) fn link_input(&mut self, cx: &mut Context<'_>, port: PortId, frame: &mut Frame) -> Verdict {
+    pub(super) fn link_input(
+        &mut self,
+        cx: &mut Context<'_, '_>,
+        port: PortId,
+        frame: &mut Frame,
+    ) -> Verdict {
         let Some(segment) = self.config.segment(port) else { return Verdict::Drop(DropReason::PortDown) };
         let Ok(mut header) = Header::parse(frame.bytes()) else {
             return Verdict::Drop(DropReason::FrameTruncated);
@@ -35,7 +41,7 @@ impl Dataplane {
             return Verdict::Drop(DropReason::SourceMacInvalid);
         }
         if header.ether_type.is_vlan() {
-            match self.tagged_input(cx.now, segment, port, header, frame) {
+            match self.tagged_input(cx.call.now, segment, port, header, frame) {
                 Ok(inner) => header = inner,
                 Err(verdict) => return verdict,
             }
@@ -47,13 +53,13 @@ impl Dataplane {
         if let Some(reason) = self.inspect(cx, segment, &header, frame) {
             return Verdict::Drop(reason);
         }
-        self.links.learn(cx.now, segment, header.source, port);
+        self.links.learn(cx.call.now, segment, header.source, port);
 
         if header.destination == self.config.interface(segment).mac {
             return self.network_input(cx, segment, Cast::Unicast, header, frame);
         }
         if !header.destination.is_multicast() {
-            return self.links.bridge(cx.now, segment, port, header.destination);
+            return self.links.bridge(cx.call.now, segment, port, header.destination);
         }
         if is_reserved_group(header.destination) {
             return Verdict::Drop(DropReason::MacNotForUs);
@@ -125,9 +131,9 @@ impl Dataplane {
     }
 
     /// A whole frame of the gateway's own for `segment`.
-    pub(super) fn host_frame(&mut self, cx: &Context<'_>, segment: Segment, frame: &Frame) -> Verdict {
+    pub(super) fn host_frame(&mut self, call: &Call<'_>, segment: Segment, frame: &Frame) -> Verdict {
         match Header::parse(frame.bytes()) {
-            Ok(header) => self.links.verdict_to(cx.now, segment, header.destination),
+            Ok(header) => self.links.verdict_to(call.now, segment, header.destination),
             Err(_) => Verdict::Drop(DropReason::FrameTruncated),
         }
     }
@@ -135,7 +141,7 @@ impl Dataplane {
     #[inline]
     fn network_input(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &mut Context<'_, '_>,
         segment: Segment,
         cast: Cast,
         header: Header,

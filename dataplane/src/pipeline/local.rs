@@ -4,8 +4,9 @@ use gatepost_ground::wire::ipv4::{AddressKind, Header};
 use gatepost_ground::wire::{Protocol, checksum, icmpv4};
 use gatepost_ground::{Frame, Segment};
 
+use super::context::Context;
 use super::nat::Way;
-use super::{Context, Dataplane, ipv4};
+use super::{Dataplane, ipv4};
 use crate::batch::{LocalClass, Verdict};
 use crate::config::Mode;
 use crate::drop_reason::DropReason;
@@ -15,7 +16,7 @@ impl Dataplane {
     /// else is the host stack's.
     pub(super) fn local_input(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &mut Context<'_, '_>,
         header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
@@ -30,20 +31,20 @@ impl Dataplane {
             return Verdict::Drop(DropReason::NoRoute);
         };
         // On the WAN the sender may be forged; on the LAN `spoofed-source` has a say in that.
-        if route.segment == Segment::Wan && !self.echo_limit.admit(cx.now, header.source) {
+        if route.segment == Segment::Wan && !self.echo_limit.admit(cx.call.now, header.source) {
             return Verdict::Drop(DropReason::EchoLimited);
         }
         if icmpv4::make_echo_reply(packet, header).is_err() {
             return Verdict::Drop(DropReason::TransportMalformed);
         }
-        self.egress(cx, route, header.source, frame)
+        self.egress(cx.call, route, header.source, frame)
     }
 
     /// A packet of the host stack's own.
     ///
     /// On the way to the WAN of a gateway that translates, the host is one more inside host: it shares
     /// the WAN address's ports with the LAN, and is moved to another port where its own is taken.
-    pub(super) fn host_packet(&mut self, cx: &mut Context<'_>, frame: &mut Frame) -> Verdict {
+    pub(super) fn host_packet(&mut self, cx: &mut Context<'_, '_>, frame: &mut Frame) -> Verdict {
         let header = match ipv4::parse(frame) {
             Ok(header) => header,
             Err(reason) => return Verdict::Drop(reason),
@@ -78,7 +79,7 @@ impl Dataplane {
         if route.segment == Segment::Wan && self.config.mode.translates() && !is_echo_reply {
             self.nat(cx, Way::HostOutput, &header, frame)
         } else {
-            self.egress(cx, route, header.destination, frame)
+            self.egress(cx.call, route, header.destination, frame)
         }
     }
 }

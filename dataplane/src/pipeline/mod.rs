@@ -34,6 +34,7 @@
 
 mod arp;
 mod contain;
+mod context;
 mod egress;
 mod errors;
 mod forward;
@@ -57,11 +58,12 @@ use rand::{RngExt, SeedableRng};
 
 use self::arp::Announcements;
 use self::contain::{Containment, Task};
+use self::context::{Call, Context};
 use self::link::Links;
 use self::nat::Fate;
 use self::network::Networks;
 use crate::alert::{Alert, Alerts};
-use crate::batch::{Batch, Ingress, Output, Slot, SpareSlots, Verdict};
+use crate::batch::{Batch, Ingress, Slot, Verdict};
 use crate::binding::Bindings;
 use crate::bridge::Station;
 use crate::config::Config;
@@ -76,7 +78,7 @@ use crate::nat::Timeouts;
 use crate::nat::icmp::reply_key;
 use crate::neighbor::{Neighbor, NeighborTable};
 use crate::route::Routes;
-use crate::shard::{Identifications, Leg, Notice, Shard, Steering};
+use crate::shard::{Identifications, Notice, Shard, Steering};
 
 /// A flow, as it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,38 +128,6 @@ pub struct Dataplane {
     identifications: Identifications,
     containment: Containment,
     rng: StdRng,
-}
-
-/// What the stages share besides the tables: the time, where the frame at hand came from, and the
-/// places for frames made and let go.
-struct Context<'a> {
-    now: Instant,
-    ingress: Ingress,
-    /// The hash of the flow key of the frame at hand, if it was worked out ahead.
-    key_hash: Option<KeyHash>,
-    /// How far the frame at hand has come.
-    leg: Leg,
-    /// Whether the other workers are to learn from it, too.
-    tell_others: bool,
-    /// Whether it came from another worker, or goes to others.
-    concerns_others: bool,
-    output: &'a mut Output,
-    spare: SpareSlots<'a>,
-}
-
-impl<'a> Context<'a> {
-    fn new(now: Instant, output: &'a mut Output, spare: SpareSlots<'a>) -> Self {
-        Self {
-            now,
-            ingress: Ingress::Host,
-            key_hash: None,
-            leg: Leg::First,
-            tell_others: false,
-            concerns_others: false,
-            output,
-            spare,
-        }
-    }
 }
 
 /// So many frames of a batch have their flows fetched before the first of them is processed: enough to
@@ -252,26 +222,25 @@ impl Dataplane {
     /// Decides on every frame of `batch`, rewrites them in place, and adds frames of the gateway's own.
     pub fn process(&mut self, now: Instant, batch: &mut Batch) {
         let (slots, spare, output) = batch.split();
-        let mut cx = Context::new(now, output, spare);
+        let mut call = Call { now, output, spare };
         for wave in slots.chunks_mut(WAVE_FRAMES) {
             let hashes = self.fetch_flows(wave);
             let mut done = 0;
             while done < wave.len() {
                 let mut rest = wave[done..].iter_mut().zip(&hashes[done..]);
                 let has_failed = contain::each(&mut rest, |(slot, hash)| {
-                    cx.key_hash = *hash;
-                    self.slot(&mut cx, slot);
+                    self.slot(&mut call, *hash, slot);
                 });
                 let left = rest.len();
                 done = wave.len() - left;
                 if has_failed {
-                    self.give_up(&mut cx, &mut wave[done - 1]);
+                    self.give_up(&mut wave[done - 1]);
                 }
             }
         }
         // A new neighbour is asked for at once.
         if self.neighbors.poll_timeout().is_some_and(|due| self.containment.defer(due) <= now) {
-            self.contained(now, Task::Neighbors, |dataplane| dataplane.neighbor_timeout(&mut cx));
+            self.contained(now, Task::Neighbors, |dataplane| dataplane.neighbor_timeout(&mut call));
         }
         debug_assert!(self.counters.balances(), "{:?}", self.counters);
     }
@@ -295,12 +264,12 @@ impl Dataplane {
     /// Does what is due. `batch`, which has no frames received, takes what is to be sent.
     pub fn handle_timeout(&mut self, now: Instant, batch: &mut Batch) {
         let (_, spare, output) = batch.split();
-        let mut cx = Context::new(now, output, spare);
+        let mut call = Call { now, output, spare };
         self.contained(now, Task::Flows, |dataplane| dataplane.flows.handle_timeout(now));
-        self.contained(now, Task::Neighbors, |dataplane| dataplane.neighbor_timeout(&mut cx));
+        self.contained(now, Task::Neighbors, |dataplane| dataplane.neighbor_timeout(&mut call));
         self.contained(now, Task::Fragments, |dataplane| dataplane.fragment_timeout(now));
-        self.contained(now, Task::Refusals, |dataplane| dataplane.refusal_timeout(&mut cx));
-        self.contained(now, Task::Announcements, |dataplane| dataplane.announcement_timeout(&mut cx));
+        self.contained(now, Task::Refusals, |dataplane| dataplane.refusal_timeout(&mut call));
+        self.contained(now, Task::Announcements, |dataplane| dataplane.announcement_timeout(&mut call));
         debug_assert!(self.counters.balances(), "{:?}", self.counters);
     }
 
@@ -363,24 +332,23 @@ impl Dataplane {
 
     /// Decides on the frame in `slot`.
     #[inline]
-    fn slot(&mut self, cx: &mut Context<'_>, slot: &mut Slot) {
-        cx.ingress = slot.ingress;
-        if matches!(slot.ingress, Ingress::Taken(_) | Ingress::Heard(_)) && !self.enter_again(cx, slot) {
+    fn slot(&mut self, call: &mut Call<'_>, key_hash: Option<KeyHash>, slot: &mut Slot) {
+        let mut cx = Context::new(call, slot.ingress, key_hash);
+        if matches!(slot.ingress, Ingress::Taken(_) | Ingress::Heard(_)) && !self.enter_again(&mut cx, slot) {
             return;
         }
-        let verdict = self.frame(cx, &mut slot.frame);
+        let verdict = self.frame(&mut cx, &mut slot.frame);
         // Counted before it is stored: it is not read back from memory then.
         self.counters.count(verdict);
         slot.verdict = verdict;
         if cx.concerns_others {
-            self.settle(cx, slot);
+            self.settle(&cx, slot);
         }
     }
 
     /// Drops the frame in `slot`, with which a stage has failed.
     #[cold]
-    fn give_up(&mut self, cx: &mut Context<'_>, slot: &mut Slot) {
-        (cx.leg, cx.tell_others, cx.concerns_others) = (Leg::First, false, false);
+    fn give_up(&mut self, slot: &mut Slot) {
         slot.tell_others = false;
         slot.verdict = Verdict::Drop(DropReason::InternalError);
         // The stage may have failed with one of the buffers in its hands.
@@ -414,11 +382,11 @@ impl Dataplane {
 
     /// A frame as it came in at a port, or from the host stack.
     #[inline]
-    fn frame(&mut self, cx: &mut Context<'_>, frame: &mut Frame) -> Verdict {
+    fn frame(&mut self, cx: &mut Context<'_, '_>, frame: &mut Frame) -> Verdict {
         match cx.ingress {
             Ingress::Port(port) => self.link_input(cx, port, frame),
             Ingress::Host => self.host_packet(cx, frame),
-            Ingress::HostRaw(segment) => self.host_frame(cx, segment, frame),
+            Ingress::HostRaw(segment) => self.host_frame(cx.call, segment, frame),
             Ingress::Taken(_) | Ingress::Heard(_) => {
                 debug_assert!(false, "it has entered again");
                 Verdict::Drop(DropReason::InternalError)
@@ -427,11 +395,17 @@ impl Dataplane {
     }
 
     /// Refuses the SYNs that have waited long enough and that nobody has asked for meanwhile.
-    fn refusal_timeout(&mut self, cx: &mut Context<'_>) {
-        while let Some(quote) = self.syn_refusals.pop_due(cx.now) {
+    fn refusal_timeout(&mut self, call: &mut Call<'_>) {
+        while let Some(quote) = self.syn_refusals.pop_due(call.now) {
             let Ok(syn) = Embedded::of_packet(quote.bytes()) else { continue };
             if self.flows.lookup(&reply_key(&syn).reversed()).is_none() {
-                self.reject_packet(cx, Segment::Wan, &syn.header, quote.bytes(), IcmpError::PortUnreachable);
+                self.reject_packet(
+                    call,
+                    Segment::Wan,
+                    &syn.header,
+                    quote.bytes(),
+                    IcmpError::PortUnreachable,
+                );
             }
         }
     }

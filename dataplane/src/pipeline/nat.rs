@@ -28,9 +28,9 @@ use gatepost_ground::wire::transport::is_checksum_valid;
 use gatepost_ground::wire::{Malformed, Protocol, ethernet, icmpv4, tcp, udp};
 use gatepost_ground::{Frame, Offload, Segment};
 
+use super::context::{Call, Context};
 use super::hairpin::HairpinClaim;
-use super::steer::hand_over;
-use super::{Context, Dataplane, forward, local};
+use super::{Dataplane, forward, local};
 use crate::batch::{Ingress, LocalClass, Verdict};
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, Claim, refusal::Quote};
@@ -133,7 +133,7 @@ impl Dataplane {
     #[inline]
     pub(super) fn nat(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &mut Context<'_, '_>,
         way: Way,
         header: &Header,
         frame: &mut Frame,
@@ -155,7 +155,7 @@ impl Dataplane {
                     Fate::Pass(passage) => self.pass(cx, way, &passage, header, frame),
                     Fate::Local => self.local_input(cx, header, frame),
                     Fate::Drop(reason) => Verdict::Drop(reason),
-                    Fate::Ask(worker) => hand_over(cx, worker, Leg::Asks),
+                    Fate::Ask(worker) => cx.hand_over(worker, Leg::Asks),
                 }
             }
             Ok(Content::Error) => self.nat_error(cx, way, header, frame),
@@ -166,7 +166,7 @@ impl Dataplane {
     }
 
     /// What is to become of a first fragment and of those that follow it.
-    pub(super) fn decide_first_fragment(&mut self, cx: &mut Context<'_>, arrival: Arrival<'_>) -> Fate {
+    pub(super) fn decide_first_fragment(&mut self, cx: &mut Context<'_, '_>, arrival: Arrival<'_>) -> Fate {
         match content(arrival.header, arrival.frame) {
             Ok(Content::Conversation(key, packet)) => self.decide(cx, arrival, &key, &packet),
             // No error is so long that it would have to be fragmented. // RFC 1812 section 4.3.2.3
@@ -179,7 +179,7 @@ impl Dataplane {
     #[inline]
     pub(super) fn pass(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &mut Context<'_, '_>,
         way: Way,
         passage: &Passage,
         header: &Header,
@@ -202,7 +202,7 @@ impl Dataplane {
     #[inline]
     pub(super) fn send_translated(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &mut Context<'_, '_>,
         way: Way,
         hop: Hop,
         protocol: Protocol,
@@ -219,14 +219,14 @@ impl Dataplane {
         if way != Way::HostOutput {
             forward::take_hop(frame);
         }
-        self.egress(cx, route, destination.address, frame)
+        self.egress(cx.call, route, destination.address, frame)
     }
 
     /// Where a packet for `destination` goes, if it may.
     #[inline]
     pub(super) fn route_out(
         &mut self,
-        cx: &mut Context<'_>,
+        call: &mut Call<'_>,
         arrival: Arrival<'_>,
         egress: Egress,
         destination: Ipv4Addr,
@@ -236,7 +236,7 @@ impl Dataplane {
             Egress::External => Hop::External,
             Egress::Segment(_) => Hop::To(self.routes.lookup(destination).ok_or(DropReason::NoRoute)?),
         };
-        self.check_route(cx, arrival, hop)?;
+        self.check_route(call, arrival, hop)?;
         Ok(hop)
     }
 
@@ -244,7 +244,7 @@ impl Dataplane {
     #[inline]
     pub(super) fn check_route(
         &mut self,
-        cx: &mut Context<'_>,
+        call: &mut Call<'_>,
         arrival: Arrival<'_>,
         hop: Hop,
     ) -> Result<(), DropReason> {
@@ -255,14 +255,20 @@ impl Dataplane {
             Hop::Host => return Ok(()),
         };
         match arrival.way.origin() {
-            Some(segment) => self.check_hop(cx, segment, next, arrival.header, arrival.frame),
+            Some(segment) => self.check_hop(call, segment, next, arrival.header, arrival.frame),
             None => Ok(()),
         }
     }
 
     /// What is to become of a packet: what its flow says, or one that it opens.
     #[inline]
-    fn decide(&mut self, cx: &mut Context<'_>, arrival: Arrival<'_>, key: &FlowKey, packet: &Packet) -> Fate {
+    fn decide(
+        &mut self,
+        cx: &mut Context<'_, '_>,
+        arrival: Arrival<'_>,
+        key: &FlowKey,
+        packet: &Packet,
+    ) -> Fate {
         debug_assert!(cx.key_hash.is_none_or(|hash| hash == self.flows.hash(key)), "of this very packet");
         let hash = cx.key_hash.unwrap_or_else(|| self.flows.hash(key));
         let Some((id, direction)) = self.flows.lookup_hashed(hash, key) else {
@@ -270,11 +276,11 @@ impl Dataplane {
         };
         let flow = self.flows.flow(id);
         let (translation, egress) = (flow.translation(direction), flow.egress(direction));
-        let hop = match self.route_out(cx, arrival, egress, translation.destination.address) {
+        let hop = match self.route_out(cx.call, arrival, egress, translation.destination.address) {
             Ok(hop) => hop,
             Err(reason) => return Fate::Drop(reason),
         };
-        match self.flows.track(cx.now, id, direction, packet) {
+        match self.flows.track(cx.call.now, id, direction, packet) {
             Ok(()) => self.passage(translation, hop, arrival),
             Err(refused) => Fate::Drop(refused.into()),
         }
@@ -283,7 +289,7 @@ impl Dataplane {
     /// What is to become of a packet that belongs to no flow.
     fn decide_new(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &mut Context<'_, '_>,
         arrival: Arrival<'_>,
         key: &FlowKey,
         packet: &Packet,
@@ -294,7 +300,7 @@ impl Dataplane {
                 Ok((server, egress)) => (NewFlow::Inbound { remote: key.source, server }, egress),
                 Err(fate) => {
                     if matches!(fate, Fate::Drop(DropReason::Unsolicited)) {
-                        self.answer_unsolicited(cx, arrival, packet);
+                        self.answer_unsolicited(cx.call, arrival, packet);
                     }
                     return fate;
                 }
@@ -311,7 +317,7 @@ impl Dataplane {
                 None => return Fate::Drop(DropReason::Unsolicited),
             },
         };
-        self.open_flow(cx, arrival, &new, egress, packet)
+        self.open_flow(cx.call, arrival, &new, egress, packet)
     }
 
     /// Who gets a packet from the WAN, and by which way, or what else is to become of it.
@@ -332,7 +338,7 @@ impl Dataplane {
     /// Opens a flow for its first packet, the originals of which leave by `egress`.
     fn open_flow(
         &mut self,
-        cx: &mut Context<'_>,
+        call: &mut Call<'_>,
         arrival: Arrival<'_>,
         new: &NewFlow,
         egress: Egress,
@@ -345,11 +351,11 @@ impl Dataplane {
                 Server::Static(binding) => binding.inside.address,
             },
         };
-        let hop = match self.route_out(cx, arrival, egress, destination) {
+        let hop = match self.route_out(call, arrival, egress, destination) {
             Ok(hop) => hop,
             Err(reason) => return Fate::Drop(reason),
         };
-        let opened = self.flows.open(cx.now, new, [egress, arrival.way.back()], packet);
+        let opened = self.flows.open(call.now, new, [egress, arrival.way.back()], packet);
         self.counters.flows_recycled = self.flows.recycled();
         match opened {
             Ok(id) => {
@@ -357,7 +363,7 @@ impl Dataplane {
                 self.passage(translation, hop, arrival)
             }
             Err(refused) => {
-                self.answer_refused(cx, arrival, packet, refused);
+                self.answer_refused(call, arrival, packet, refused);
                 Fate::Drop(refused.into())
             }
         }
@@ -386,7 +392,7 @@ impl Dataplane {
     /// may just have come before the inside host's own, which lets in the next.
     fn answer_refused(
         &mut self,
-        cx: &mut Context<'_>,
+        call: &mut Call<'_>,
         arrival: Arrival<'_>,
         packet: &Packet,
         refused: Refused,
@@ -397,14 +403,14 @@ impl Dataplane {
                 Refused::TableFull | Refused::HostLimit | Refused::PortsExhausted,
                 _,
             ) => {
-                self.reject(cx, Segment::Lan, arrival.header, arrival.frame, Refusal::NoRoom.into());
+                self.reject(call, Segment::Lan, arrival.header, arrival.frame, Refusal::NoRoom.into());
             }
             (Way::HairpinInput, Refused::TableFull | Refused::HostLimit, _) => {
-                self.reject_undone(cx, &mut Quote::of_frame(arrival.frame), Refusal::NoRoom);
+                self.reject_undone(call, &mut Quote::of_frame(arrival.frame), Refusal::NoRoom);
             }
             // RFC 5382 REQ-4
             (Way::Input, Refused::Filtered, Transport::Tcp(_)) => {
-                self.answer_unsolicited(cx, arrival, packet);
+                self.answer_unsolicited(call, arrival, packet);
             }
             _ => {}
         }
@@ -412,17 +418,17 @@ impl Dataplane {
 
     /// Tells a sender on the WAN that nobody wants its packet: at once, but of a SYN only later, and
     /// never in stealth.
-    fn answer_unsolicited(&mut self, cx: &mut Context<'_>, arrival: Arrival<'_>, packet: &Packet) {
+    fn answer_unsolicited(&mut self, call: &mut Call<'_>, arrival: Arrival<'_>, packet: &Packet) {
         if firewall::is_stealthy(&self.config) {
             return;
         }
         match packet.transport {
             Transport::Udp => {
-                self.reject(cx, Segment::Wan, arrival.header, arrival.frame, IcmpError::PortUnreachable);
+                self.reject(call, Segment::Wan, arrival.header, arrival.frame, IcmpError::PortUnreachable);
             }
             Transport::Tcp(segment) if segment.flags.is_opening() => {
                 let packet = arrival.frame.packet();
-                if !self.syn_refusals.push(cx.now, packet) {
+                if !self.syn_refusals.push(call.now, packet) {
                     self.counters.made_suppressed += 1;
                 }
             }
@@ -431,17 +437,17 @@ impl Dataplane {
     }
 
     /// The flow that a packet of the inside with `key` opens.
-    fn outbound(&self, cx: &Context<'_>, arrival: Arrival<'_>, key: &FlowKey) -> NewFlow {
+    fn outbound(&self, cx: &Context<'_, '_>, arrival: Arrival<'_>, key: &FlowKey) -> NewFlow {
         let source = self.source(cx, arrival);
         NewFlow::Outbound { client: self.client(key), remote: key.destination, source }
     }
 
     /// The machine that a packet of the inside is from.
-    fn source(&self, cx: &Context<'_>, Arrival { header, frame, .. }: Arrival<'_>) -> Source {
+    fn source(&self, cx: &Context<'_, '_>, Arrival { header, frame, .. }: Arrival<'_>) -> Source {
         let (Ingress::Port(port), Ok(link)) = (cx.ingress, ethernet::Header::parse(frame.bytes())) else {
             return Source::Gateway;
         };
-        let known = self.neighbors.last_known(cx.now, Segment::Lan, header.source);
+        let known = self.neighbors.last_known(cx.call.now, Segment::Lan, header.source);
         if known == Some(link.source) { Source::Station(link.source, port) } else { Source::Stranger(port) }
     }
 

@@ -7,15 +7,16 @@ use gatepost_ground::wire::ipv4::Header;
 use gatepost_ground::wire::{Protocol, ethernet};
 use gatepost_ground::{Frame, PortId};
 
+use super::context::Context;
 use super::nat::Way;
-use super::{Context, Dataplane, ipv4};
+use super::{Dataplane, ipv4};
 use crate::batch::{Ingress, Slot, Verdict};
 use crate::drop_reason::DropReason;
 use crate::firewall::refusal::Quote;
 use crate::flow::{Endpoint, FlowKey};
 use crate::fragment::{FragmentKey, Later, is_sound};
 use crate::nat::icmp;
-use crate::shard::{Leg, Origin, Taken};
+use crate::shard::Leg;
 
 impl Dataplane {
     /// What becomes of a packet on its `way` across the WAN address that this worker has nothing more to do
@@ -23,7 +24,7 @@ impl Dataplane {
     #[inline(never)]
     pub(super) fn steer(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &mut Context<'_, '_>,
         way: Way,
         header: &Header,
         frame: &mut Frame,
@@ -44,7 +45,7 @@ impl Dataplane {
     /// A frame that another worker sent. Whether it is now to come in as it did there; else it is done with.
     #[cold]
     #[inline(never)]
-    pub(super) fn enter_again(&mut self, cx: &mut Context<'_>, slot: &mut Slot) -> bool {
+    pub(super) fn enter_again(&mut self, cx: &mut Context<'_, '_>, slot: &mut Slot) -> bool {
         match slot.ingress {
             Ingress::Taken(taken) => {
                 cx.ingress = taken.origin.into();
@@ -53,7 +54,7 @@ impl Dataplane {
                 let verdict = match taken.leg {
                     Leg::Again => self.hairpin_input(cx, &mut slot.frame),
                     Leg::Returned(refusal) => {
-                        self.reject_hairpinned(cx, &mut Quote::of_frame(&slot.frame), refusal);
+                        self.reject_hairpinned(cx.call, &mut Quote::of_frame(&slot.frame), refusal);
                         Verdict::Consumed
                     }
                     _ => return true,
@@ -75,30 +76,28 @@ impl Dataplane {
     /// one.
     #[cold]
     #[inline(never)]
-    pub(super) fn settle(&mut self, cx: &mut Context<'_>, slot: &mut Slot) {
+    pub(super) fn settle(&mut self, cx: &Context<'_, '_>, slot: &mut Slot) {
         if cx.leg != Leg::First {
             self.counters.was_taken_over();
         }
         slot.ingress = cx.ingress;
-        slot.tell_others = core::mem::take(&mut cx.tell_others);
-        cx.leg = Leg::First;
-        cx.concerns_others = false;
+        slot.tell_others = cx.tell_others;
     }
 
     /// A copy of ARP that another worker got from `port`, and that it found sound.
-    fn heard(&mut self, cx: &mut Context<'_>, port: PortId, frame: &mut Frame) {
+    fn heard(&mut self, cx: &mut Context<'_, '_>, port: PortId, frame: &mut Frame) {
         if let (Some(segment), Ok(header)) =
             (self.config.segment(port), ethernet::Header::parse(frame.bytes()))
             && header.ether_type == ethernet::EtherType::ARP
         {
-            self.links.hear(cx.now, segment, header.source, port);
+            self.links.hear(cx.call.now, segment, header.source, port);
             self.arp_input(cx, segment, frame);
         }
     }
 
     /// A fragment that nobody knows the owner of yet. The worker that gathers the fragments of its packet
     /// learns it from the first, and hands them over with the first in front.
-    fn gather(&mut self, cx: &mut Context<'_>, way: Way, header: &Header, frame: &mut Frame) -> Verdict {
+    fn gather(&mut self, cx: &mut Context<'_, '_>, way: Way, header: &Header, frame: &mut Frame) -> Verdict {
         if !is_sound(header) {
             return Verdict::Drop(DropReason::FragmentInvalid);
         }
@@ -108,7 +107,7 @@ impl Dataplane {
             return steer_to(cx, gatherer);
         };
         if !header.is_first_fragment() {
-            return match gathered.later(cx.now, &key, cx.ingress, frame) {
+            return match gathered.later(cx.call.now, &key, cx.ingress, frame) {
                 Later::Known(owner) => self.give_fragment(cx, owner, way, header, frame),
                 Later::Held => Verdict::Hold,
                 Later::Full => Verdict::Drop(DropReason::FragmentTableFull),
@@ -121,29 +120,27 @@ impl Dataplane {
     }
 
     /// Notes who owns a packet's fragments, and gives him those that wait.
-    fn give_gathered(&mut self, cx: &mut Context<'_>, way: Way, key: &FragmentKey, owner: u8) {
-        if !self.gathered.as_mut().is_some_and(|gathered| gathered.first(cx.now, key, owner)) {
+    fn give_gathered(&mut self, cx: &mut Context<'_, '_>, way: Way, key: &FragmentKey, owner: u8) {
+        if !self.gathered.as_mut().is_some_and(|gathered| gathered.first(cx.call.now, key, owner)) {
             return;
         }
-        let current = cx.ingress;
         let mut frame = core::mem::take(&mut self.gathered_frame);
         while let Some(ingress) =
-            self.gathered.as_mut().and_then(|gathered| gathered.release(cx.now, key, &mut frame))
+            self.gathered.as_mut().and_then(|gathered| gathered.release(cx.call.now, key, &mut frame))
         {
-            cx.ingress = ingress;
+            let mut released = cx.of_released(ingress);
             let verdict = match ipv4::parse(&frame) {
-                Ok(header) => self.give_fragment(cx, owner, way, &header, &mut frame),
+                Ok(header) => self.give_fragment(&mut released, owner, way, &header, &mut frame),
                 Err(reason) => Verdict::Drop(reason),
             };
-            self.release(cx, verdict, &mut frame);
+            self.release(&mut released, verdict, &mut frame);
         }
         self.gathered_frame = frame;
-        cx.ingress = current;
     }
 
     fn give_fragment(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &mut Context<'_, '_>,
         owner: u8,
         way: Way,
         header: &Header,
@@ -152,7 +149,7 @@ impl Dataplane {
         if owner == self.shard.index() {
             self.nat_fragment(cx, way, header, frame)
         } else {
-            hand_over(cx, owner, Leg::Gathered)
+            cx.hand_over(owner, Leg::Gathered)
         }
     }
 
@@ -201,21 +198,9 @@ fn key(header: &Header, frame: &Frame) -> Option<FlowKey> {
 }
 
 /// Hands over a packet that has not been.
-fn steer_to(cx: &mut Context<'_>, owner: u8) -> Verdict {
+fn steer_to(cx: &mut Context<'_, '_>, owner: u8) -> Verdict {
     match cx.leg {
-        Leg::First => hand_over(cx, owner, Leg::Steered),
+        Leg::First => cx.hand_over(owner, Leg::Steered),
         _ => Verdict::Drop(DropReason::WorkerChanged),
     }
-}
-
-/// Hands over the frame at hand, which has come as far as `leg`.
-pub(super) fn hand_over(cx: &mut Context<'_>, worker: u8, leg: Leg) -> Verdict {
-    let origin = match cx.ingress {
-        Ingress::Port(port) | Ingress::Heard(port) => Origin::Port(port),
-        Ingress::Taken(taken) => taken.origin,
-        Ingress::Host | Ingress::HostRaw(_) => Origin::Host,
-    };
-    cx.ingress = Ingress::Taken(Taken { origin, leg });
-    cx.concerns_others = true;
-    Verdict::HandOver(worker)
 }

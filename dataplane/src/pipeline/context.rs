@@ -1,0 +1,57 @@
+//! What the stages share besides the tables: one call of the dataplane, and in it one frame at hand.
+//!
+//! What belongs to the call lasts as long as the call. What belongs to a frame is a value that is made for the frame,
+//! received or let go, and is gone with it: nothing of one frame is left over for the next.
+
+use gatepost_ground::Instant;
+
+use crate::batch::{Ingress, Output, SpareSlots, Verdict};
+use crate::flow::KeyHash;
+use crate::shard::{Leg, Origin, Taken};
+
+/// One call of the dataplane: the time, and the places for frames made and let go.
+pub(super) struct Call<'a> {
+    pub(super) now: Instant,
+    pub(super) output: &'a mut Output,
+    pub(super) spare: SpareSlots<'a>,
+}
+
+/// The frame at hand, as far as the frame itself does not say it.
+pub(super) struct Context<'c, 'a> {
+    pub(super) call: &'c mut Call<'a>,
+    /// Where the frame came from. Of one that is handed over, how it goes to the other worker.
+    pub(super) ingress: Ingress,
+    /// The hash of the frame's flow key, if it was worked out ahead.
+    pub(super) key_hash: Option<KeyHash>,
+    /// How far the frame had come when it came in here.
+    pub(super) leg: Leg,
+    /// Whether the other workers are to learn from the frame, too.
+    pub(super) tell_others: bool,
+    /// Whether the frame came from another worker, or goes to others.
+    pub(super) concerns_others: bool,
+}
+
+impl<'c, 'a> Context<'c, 'a> {
+    /// A frame that has come in by `ingress`.
+    #[inline]
+    pub(super) fn new(call: &'c mut Call<'a>, ingress: Ingress, key_hash: Option<KeyHash>) -> Self {
+        Self { call, ingress, key_hash, leg: Leg::First, tell_others: false, concerns_others: false }
+    }
+
+    /// A frame that came in by `ingress`, was held, and is let go by the frame at hand, of the same packet.
+    pub(super) fn of_released(&mut self, ingress: Ingress) -> Context<'_, 'a> {
+        Context { leg: self.leg, ..Context::new(self.call, ingress, None) }
+    }
+
+    /// Hands over the frame, which has come as far as `leg`.
+    pub(super) fn hand_over(&mut self, worker: u8, leg: Leg) -> Verdict {
+        let origin = match self.ingress {
+            Ingress::Port(port) | Ingress::Heard(port) => Origin::Port(port),
+            Ingress::Taken(taken) => taken.origin,
+            Ingress::Host | Ingress::HostRaw(_) => Origin::Host,
+        };
+        self.ingress = Ingress::Taken(Taken { origin, leg });
+        self.concerns_others = true;
+        Verdict::HandOver(worker)
+    }
+}

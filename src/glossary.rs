@@ -143,6 +143,7 @@ mod tests {
             ("martin", "did you mean martian?"),
             ("Flow_Table_Full", "did you mean flow-table-full"),
             ("checksum", "did you mean ipv4-checksum or tcp-checksum or udp-checksum?"),
+            ("Host_Ring", "did you mean host-ring-full?"),
             ("udp-checksun", "did you mean udp-checksum or tcp-checksum or icmp-checksum?"),
             ("nonsense-of-all-kinds", "`gatepost explain drop` lists all"),
         ] {

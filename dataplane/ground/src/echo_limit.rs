@@ -96,4 +96,16 @@ mod tests {
         let admitted: usize = parts.iter_mut().map(hosts).sum();
         assert_eq!(50 + admitted, EchoLimit::BURST as usize);
     }
+
+    #[test]
+    fn which_addresses_share_a_bucket_depends_on_the_secret() {
+        let shares_with_victim = |seed: u8| {
+            let (mut limit, now) = (EchoLimit::new([seed; 32], 1), Instant::from_secs(10));
+            while limit.admit(now, VICTIM) {}
+            let hosts = (0..400_u32).map(Ipv4Addr::from_bits);
+            hosts.filter(|host| !limit.admit(now, *host)).collect::<Vec<_>>()
+        };
+        assert_eq!(shares_with_victim(7), shares_with_victim(7));
+        assert_ne!(shares_with_victim(7), shares_with_victim(8));
+    }
 }

@@ -1,6 +1,6 @@
 //! The list of mutations does not rot: every patch applies to the tree, and the table tells of every one.
 //!
-//! Whether the swarm finds them is for `./dev mutations` to show, which takes its time.
+//! Whether the swarm or a scenario finds them is for `./dev mutations` to show, which takes its time.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,14 +42,19 @@ fn row(patch: &Path) -> String {
     let name = patch.file_stem().expect("a name").to_string_lossy();
     let [bug, breaks, found_by, seeds] =
         ["Bug", "Breaks", "Found by", "Seeds"].map(|name| field(&text, name));
-    format!("| `{name}` | {bug} | {breaks} | {found_by} | {seeds} |")
+    let scenario = find_field(&text, "Scenario").map(|name| format!(", in `{name}`")).unwrap_or_default();
+    format!("| `{name}` | {bug} | {breaks} | {found_by}{scenario} | {seeds} |")
 }
 
 /// A line of a patch's header, without its name.
 fn field<'a>(patch: &'a str, name: &str) -> &'a str {
+    find_field(patch, name).unwrap_or_else(|| panic!("no line {name:?} before the patch:\n{patch}"))
+}
+
+/// The same of a line that need not be there.
+fn find_field<'a>(patch: &'a str, name: &str) -> Option<&'a str> {
     let mut header = patch.lines().take_while(|line| !line.starts_with("--- "));
-    let found = header.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-    found.unwrap_or_else(|| panic!("no line {name:?} before the patch:\n{patch}"))
+    header.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
 fn patches() -> Vec<PathBuf> {

@@ -25,10 +25,9 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use gatepost_dataplane::Shard;
 use gatepost_dataplane::config::Mode;
-use gatepost_dataplane::flow::{
-    Client, Direction, Egress, Endpoint, FlowKey, FlowTable, NewFlow, Packet, Source, Transport,
-};
-use gatepost_dataplane::nat::Timeouts;
+use gatepost_dataplane::flow::Timeouts;
+use gatepost_dataplane::flow::{Client, Egress, FlowTable, NewFlow, Packet, Source, Transport};
+use gatepost_dataplane::key::{Direction, Endpoint, FlowKey};
 use gatepost_dataplane::nat::rewrite::{self, Coverage};
 use gatepost_dataplane::route::Routes;
 use gatepost_ground::wire::tcp::{self, Flags};

@@ -1,7 +1,7 @@
 //! What happened to the frames: nothing disappears unexplained.
 
-use crate::batch::Verdict;
 use crate::drop_reason::{DropReason, Drops};
+use crate::verdict::Verdict;
 
 gatepost_ground::counters! {
 /// What one dataplane counted since it began, or several did.
@@ -122,7 +122,7 @@ mod tests {
     use gatepost_ground::PortId;
 
     use super::*;
-    use crate::batch::LocalClass;
+    use crate::verdict::LocalClass;
 
     #[test]
     fn every_verdict_keeps_the_balance() {

@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use gatepost_dataplane::batch::LocalClass;
+use gatepost_dataplane::LocalClass;
 use gatepost_dataplane::binding::Binding;
 use gatepost_dataplane::config::Mode;
 use gatepost_dataplane::{DropReason, Verdict};

@@ -147,7 +147,8 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::time::Duration;
 
-    use gatepost_dataplane::flow::{Endpoint, FlowKey, State as FlowState, Traffic};
+    use gatepost_dataplane::flow::{State as FlowState, Traffic};
+    use gatepost_dataplane::key::{Endpoint, FlowKey};
     use gatepost_ground::wire::Protocol;
     use gatepost_ground::{MacAddr, PortId};
 

@@ -14,7 +14,7 @@ use core::net::Ipv4Addr;
 use gatepost_ground::wire::Protocol;
 
 use crate::config::{Config, Firewall, Forward, Mode};
-use crate::flow::Endpoint;
+use crate::key::Endpoint;
 
 /// Who claims a packet that arrived at the WAN address without a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

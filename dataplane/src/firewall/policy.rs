@@ -9,7 +9,8 @@ use gatepost_ground::wire::Protocol;
 
 use super::{Claim, claim, external_port, hairpin_target, is_wan_service};
 use crate::config::{Config, Firewall};
-use crate::flow::{Direction, Egress, Endpoint, Flow};
+use crate::flow::{Egress, Flow};
+use crate::key::{Direction, Endpoint};
 
 /// The port of a DHCP client, whose server's answers never belong to anybody else. // RFC 2131
 const DHCP_CLIENT_PORT: u16 = 68;

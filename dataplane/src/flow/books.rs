@@ -3,12 +3,13 @@
 use gatepost_ground::Instant;
 
 use super::entry::{Flow, Quota};
-use super::key::{Address, Direction};
-use super::timer::Tick;
+use super::lookup::reference;
+use super::table::{FlowId, FlowTable};
 use super::visitors::Visit;
-use super::{FlowId, FlowTable, reference};
 use crate::config::Filtering;
+use crate::key::{Address, Direction};
 use crate::nat::mapping::space_of;
+use crate::table::timer::Tick;
 
 impl<A: Address> FlowTable<A> {
     /// Sees to it that the other shards hear how many flows count against `quota`, if that is worth it.

@@ -7,11 +7,12 @@ use gatepost_ground::wire::checksum::Delta;
 use gatepost_ground::{Instant, Segment};
 
 use super::holders::{HolderId, Source};
-use super::key::{Address, Direction, Endpoint, FlowKey};
 use super::tcp;
-use super::timer::Tick;
 use super::visitors::Visit;
+use crate::key::{Address, Direction, FlowKey};
 use crate::nat::MappingId;
+use crate::nat::rewrite::Translation;
+use crate::table::timer::Tick;
 
 /// Where the packets of one direction of a flow go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,19 +56,6 @@ pub struct Packet {
     pub transport: Transport,
     /// Its length from the IP header on.
     pub octets: u16,
-}
-
-/// How the packets of one direction are rewritten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Translation<A = Ipv4Addr> {
-    /// Their new source.
-    pub source: Endpoint<A>,
-    /// Their new destination.
-    pub destination: Endpoint<A>,
-    /// What that does to the IP header's checksum.
-    pub ip_delta: Delta,
-    /// What that does to the checksum of TCP, UDP or the ICMP query.
-    pub transport_delta: Delta,
 }
 
 /// The limit that a flow counts against. Inbound flows do not use up what the host may open itself.

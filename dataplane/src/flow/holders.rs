@@ -40,9 +40,9 @@ use core::num::{NonZeroU16, NonZeroU32};
 use ahash::RandomState;
 use gatepost_ground::{MacAddr, PortId};
 
-use super::index::Index;
-use super::list::{Links, List};
-use super::slab::Slab;
+use crate::table::index::Index;
+use crate::table::list::{Links, List};
+use crate::table::slab::Slab;
 
 /// Which machine on the inside opens a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,15 +2,24 @@
 
 mod room;
 
+use core::net::Ipv4Addr;
+use core::ops::RangeInclusive;
 use std::collections::BTreeMap;
 
+use gatepost_ground::Instant;
+use gatepost_ground::wire::Protocol;
 use gatepost_ground::wire::tcp::Flags;
 use gatepost_ground::{MacAddr, PortId, Segment};
 use proptest::prelude::*;
 
 use super::tcp::Phase;
+use super::visitors::Visit;
 use super::*;
+use crate::config::{Filtering, Nat};
+use crate::key::{Direction, Endpoint, FlowKey};
+use crate::nat::MappingId;
 use crate::nat::mapping::space_of;
+use crate::shard::Shard;
 
 /// The external addresses that the gateway may have.
 const WANS: [Ipv4Addr; 2] = [Ipv4Addr::new(203, 0, 113, 10), Ipv4Addr::new(203, 0, 113, 77)];
@@ -60,7 +69,7 @@ struct ModelFlow {
     source: Option<Source>,
 }
 
-type Quota = super::Quota<Ipv4Addr>;
+type Quota = super::entry::Quota<Ipv4Addr>;
 
 /// What was seen of a TCP connection, of each of its sides.
 #[derive(Clone, Copy, Default)]

@@ -1,81 +1,44 @@
 //! What it takes to open a flow.
 
-use core::net::Ipv4Addr;
-
 use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
 
-use super::entry::{Egress, Flow, Quota, Transport};
-use super::holders::{Holders, Source};
-use super::key::{Address, Endpoint, FlowKey};
+use super::entry::{Egress, Flow, Packet, Transport};
+use super::new::{Binding, Client, NewFlow, Server};
+use super::refused::Refused;
 use super::room::{Reach, Search};
-use super::tally::Tally;
-use super::timer::Tick;
-use super::{FlowId, FlowTable, Refused, tcp};
-use crate::config::{Filtering, Nat};
+use super::table::{FlowId, FlowTable};
+use super::tcp;
+use crate::config::Filtering;
+use crate::key::{Address, Direction, Endpoint, FlowKey};
 use crate::nat::{Mapping, MappingId};
-
-/// A flow to be opened: who talks to whom. An endpoint called remote is on the outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NewFlow<A = Ipv4Addr> {
-    /// From the inside to the outside.
-    Outbound {
-        /// Who opens it.
-        client: Client<A>,
-        /// To whom.
-        remote: Endpoint<A>,
-        /// Which machine it counts against.
-        source: Source,
-    },
-    /// From the outside to the inside.
-    Inbound {
-        /// Who opens it.
-        remote: Endpoint<A>,
-        /// To whom.
-        server: Server<A>,
-    },
-}
-
-impl<A> NewFlow<A> {
-    /// The mapping that it is opened to, if it is.
-    pub(super) fn mapped_server(&self) -> Option<MappingId> {
-        match self {
-            Self::Inbound { server: Server::Mapped(id), .. } => Some(*id),
-            _ => None,
-        }
-    }
-}
-
-/// An inside endpoint that opens a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Client<A = Ipv4Addr> {
-    /// It is seen by the external port that its mapping has, or gets.
-    Mapped(Endpoint<A>),
-    /// It is seen by an endpoint that is its own by configuration.
-    Static(Binding<A>),
-}
-
-/// An inside endpoint that a flow is opened to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Server<A = Ipv4Addr> {
-    /// The owner of a mapping, if its filter admits the client.
-    Mapped(MappingId),
-    /// One that is seen by an endpoint that is its own by configuration: a forward's target, or a
-    /// service of the gateway.
-    Static(Binding<A>),
-}
-
-/// An inside endpoint and how the outside sees it, by configuration. Both are the same where nothing is
-/// translated. The external port, if it is of the external address, must be reserved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Binding<A = Ipv4Addr> {
-    /// The endpoint on the inside.
-    pub inside: Endpoint<A>,
-    /// The endpoint that the outside sees.
-    pub external: Endpoint<A>,
-}
+use crate::table::timer::Tick;
 
 impl<A: Address> FlowTable<A> {
+    /// Opens a flow for `packet`, its first, for which [`FlowTable::lookup`] found none. The packets of
+    /// each direction will go where `egress` says.
+    ///
+    /// # Errors
+    ///
+    /// Why the packet must be dropped; nothing has changed then, unless a flow that can be recycled made
+    /// room for one that is refused for another reason.
+    pub fn open(
+        &mut self,
+        now: Instant,
+        new: &NewFlow<A>,
+        egress: [Egress; 2],
+        packet: &Packet,
+    ) -> Result<FlowId, Refused> {
+        let server = new.mapped_server();
+        // It must not end with a flow that makes room for this one.
+        server.into_iter().for_each(|mapping| self.mappings.acquire(mapping));
+        let inserted = self.admit(now, new, egress, packet.transport);
+        server.into_iter().for_each(|mapping| self.mappings.release(mapping));
+        let id = inserted?;
+        self.track(now, id, Direction::Original, packet)?;
+        Ok(id)
+    }
+
     /// Puts in the flow that `new` asks for, for which others may have given way, or says why there cannot be one.
     pub(super) fn admit(
         &mut self,
@@ -173,56 +136,21 @@ impl<A: Address> FlowTable<A> {
             }
     }
 
-    /// Whether no more flows may count against `quota`. Of a shard among several, one host may have no more
-    /// than half, so that what it sends from a single port leaves others their room.
-    fn is_used_up(&self, quota: Quota<A>) -> bool {
-        let here = self.count(quota);
-        let is_crowded = !self.shard.is_sole()
-            && !matches!(quota, Quota::Hairpin(_))
-            && here >= (self.flows_max / 2).max(1);
-        is_crowded || here.saturating_add(self.shares.elsewhere(quota)) >= self.limit_of(quota)
-    }
-
-    /// How many flows may count against `quota`, in all shards.
-    /// The gateway opens flows for all hosts together: it asks for each name from another port.
-    pub(super) fn limit_of(&self, quota: Quota<A>) -> u32 {
-        let Nat { flows_max, flows_per_host_max, .. } = self.nat;
-        match quota {
-            Quota::Client(Source::Gateway) => flows_per_host_max.max(flows_max / 4),
-            Quota::Client(Source::Station(..)) | Quota::Server(_) => flows_per_host_max,
-            Quota::Client(Source::Stranger(_)) => (flows_per_host_max / STRANGERS_PART).max(1),
-            Quota::Hairpin(_) => flows_max,
-        }
-    }
-
-    /// How many flows of this shard count against `quota`.
-    pub(super) fn count(&self, quota: Quota<A>) -> u32 {
-        count(&self.holders, &self.quotas, quota)
-    }
-
-    /// What a flow counts against.
-    pub(super) fn quota_of(&self, flow: &Flow<A>) -> Quota<A> {
-        flow.holder.map_or_else(|| flow.inbound_quota(), |holder| Quota::Client(self.holders.source(holder)))
-    }
-
-    /// What a flow will be counted against.
-    pub(super) fn quota(&self, new: &NewFlow<A>) -> Quota<A> {
-        match *new {
-            NewFlow::Outbound { source, .. } => Quota::Client(self.holders.resolve(source)),
-            NewFlow::Inbound { remote, .. } if Some(remote.address) == self.external_address() => {
-                Quota::Hairpin(remote.address)
-            }
-            NewFlow::Inbound { server, .. } => Quota::Server(self.server(server).inner.address),
-        }
-    }
-
     fn client(&mut self, protocol: Protocol, client: Client<A>, reach: Reach) -> Result<Party<A>, Refused> {
         match client {
             Client::Mapped(inside) => {
-                let id = self.mappings.find_or_create(protocol, inside, reach)?;
+                let id = self.mappings.find_or_create(protocol, inside, |ports| reach.leaves_ports(ports))?;
                 Ok(Party::mapped(id, &self.mappings[id]))
             }
             Client::Static(binding) => Ok(Party::bound(binding)),
+        }
+    }
+
+    /// The inside host that `server` is.
+    pub fn server_host(&self, server: &Server<A>) -> A {
+        match server {
+            Server::Mapped(id) => self.mappings[*id].inside.address,
+            Server::Static(binding) => binding.inside.address,
         }
     }
 
@@ -233,17 +161,6 @@ impl<A: Address> FlowTable<A> {
         }
     }
 }
-
-/// How many flows count against `quota`.
-pub(super) fn count<A: Address>(holders: &Holders, quotas: &Tally<Quota<A>>, quota: Quota<A>) -> u32 {
-    match quota {
-        Quota::Client(source) => holders.count(source),
-        Quota::Server(_) | Quota::Hairpin(_) => quotas.count(quota),
-    }
-}
-
-/// The part of a host's limit that the strangers of a port have together.
-const STRANGERS_PART: u32 = 4;
 
 /// One side of a flow.
 struct Party<A> {

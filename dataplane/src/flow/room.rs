@@ -21,14 +21,15 @@ use gatepost_ground::wire::Protocol;
 
 use super::entry::Quota;
 use super::holders::{HolderId, Source};
-use super::key::Address;
-use super::open::NewFlow;
-use super::{FlowId, FlowTable, Refused};
+use super::new::NewFlow;
+use super::refused::Refused;
+use super::table::{FlowId, FlowTable};
+use crate::key::Address;
 use crate::nat::mapping::space_of;
 
 /// How far a newcomer reaches into a room's reserve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reach {
+pub(super) enum Reach {
     /// Not into the reserve.
     #[default]
     Common,
@@ -40,7 +41,7 @@ pub(crate) enum Reach {
 
 impl Reach {
     /// Of `len` ports, how many must stay free.
-    pub(crate) fn leaves_ports(self, len: u32) -> u32 {
+    pub(super) fn leaves_ports(self, len: u32) -> u32 {
         self.leaves(len / PORTS_RESERVE_PART, len / PORTS_GATEWAY_PART)
     }
 

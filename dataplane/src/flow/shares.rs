@@ -9,15 +9,23 @@
 //! that nothing is lost however long the others cannot be told.
 
 use core::hash::Hash;
+use core::net::Ipv4Addr;
 use core::num::NonZeroU32;
 use std::collections::VecDeque;
 
 use ahash::RandomState;
 
 use super::entry::Quota;
-use super::index::Index;
-use super::slab::Slab;
-use crate::shard::{HostFlows, Shard};
+use crate::shard::Shard;
+use crate::table::index::Index;
+use crate::table::slab::Slab;
+
+/// How many flows of one dataplane count against one limit of an inside host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostFlows<A = Ipv4Addr> {
+    pub(crate) quota: Quota<A>,
+    pub(crate) count: u32,
+}
 
 /// The hosts that have flows in several shards.
 pub(super) struct Shares<A> {

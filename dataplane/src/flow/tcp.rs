@@ -48,7 +48,7 @@
 use gatepost_ground::wire::options::HeaderOption;
 use gatepost_ground::wire::tcp::{Flags, Header};
 
-use super::key::Direction;
+use crate::key::Direction;
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use core::hash::Hash;
 
 use ahash::RandomState;
 
-use super::list::{Links, List};
+use crate::table::list::{Links, List};
 
 /// What a flow from outside has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -38,8 +38,8 @@ use gatepost_ground::wire::ipv4::Header;
 use gatepost_ground::wire::{Protocol, icmpv4, tcp, udp};
 use gatepost_ground::{Frame, Instant, Segment};
 
-use crate::batch::Ingress;
 use crate::hold::{FramePool, FrameQueue};
+use crate::ingress::Ingress;
 
 /// Which packet a fragment is of. (RFC 791 section 3.2)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

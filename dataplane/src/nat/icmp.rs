@@ -12,7 +12,8 @@ use gatepost_ground::wire::Malformed;
 use gatepost_ground::wire::icmpv4::Embedded;
 use gatepost_ground::wire::ipv4::{Header, HeaderMut};
 
-use crate::flow::{Endpoint, FlowKey, Translation};
+use crate::key::{Endpoint, FlowKey};
+use crate::nat::rewrite::Translation;
 
 /// The key of the replies to the packet that an error quotes.
 pub fn reply_key(quoted: &Embedded) -> FlowKey {

@@ -26,12 +26,11 @@ use gatepost_ground::wire::Protocol;
 use rand::rngs::StdRng;
 
 use super::port_allocator::PortAllocator;
-use crate::flow::index::Index;
-use crate::flow::key::{Address, Endpoint};
-use crate::flow::room::Reach;
-use crate::flow::slab::Slab;
-use crate::flow::timer::Tick;
+use crate::key::{Address, Endpoint};
 use crate::shard::Shard;
+use crate::table::index::Index;
+use crate::table::slab::Slab;
+use crate::table::timer::Tick;
 
 /// A mapping's number. It is valid while the mapping lives, then used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -137,13 +136,13 @@ impl<A: Address> Mappings<A> {
         self.spaces[space_of(mapping.protocol)].allocator.is_reserved(mapping.external.port)
     }
 
-    /// The mapping of an inside endpoint: the one that it has, or a new one that nothing uses yet, as far as
-    /// its `reach` among the free ports goes.
+    /// The mapping of an inside endpoint: the one that it has, or a new one that nothing uses yet. `leaves` says how
+    /// many of so many ports must stay free for others.
     pub(crate) fn find_or_create(
         &mut self,
         protocol: Protocol,
         inside: Endpoint<A>,
-        reach: Reach,
+        leaves: impl FnOnce(u32) -> u32,
     ) -> Result<MappingId, Unmapped> {
         let hash = self.hash(protocol, inside);
         let is_match = |value| {
@@ -155,7 +154,7 @@ impl<A: Address> Mappings<A> {
         }
         let address = self.external.ok_or(Unmapped::NoAddress)?;
         let space = &mut self.spaces[space_of(protocol)];
-        let leaves = reach.leaves_ports(space.allocator.len());
+        let leaves = leaves(space.allocator.len());
         let port = space.allocator.allocate(inside.port, leaves, &mut self.rng);
         let port = port.ok_or(Unmapped::PortsExhausted)?;
         let id = MappingId::new(self.mappings.insert(Mapping {

@@ -1,4 +1,4 @@
-//! NAT44: endpoint-independent mappings, the ports they own, and how long things last.
+//! NAT44: endpoint-independent mappings, the ports they own, and how packets are rewritten.
 //!
 //! [`FlowTable`](crate::flow::FlowTable) drives all of it; a translated flow is an entry there.
 
@@ -6,7 +6,5 @@ pub mod icmp;
 pub(crate) mod mapping;
 mod port_allocator;
 pub mod rewrite;
-mod timeouts;
 
 pub use mapping::{Mapping, MappingId};
-pub use timeouts::Timeouts;

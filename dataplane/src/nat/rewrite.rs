@@ -1,8 +1,24 @@
 //! Rewriting the packets of a flow.
 
+use core::net::Ipv4Addr;
+
+use gatepost_ground::wire::checksum::Delta;
 use gatepost_ground::wire::{Protocol, icmpv4, ipv4, tcp, udp};
 
-use crate::flow::Translation;
+use crate::key::Endpoint;
+
+/// How the packets of one direction are rewritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation<A = Ipv4Addr> {
+    /// Their new source.
+    pub source: Endpoint<A>,
+    /// Their new destination.
+    pub destination: Endpoint<A>,
+    /// What that does to the IP header's checksum.
+    pub ip_delta: Delta,
+    /// What that does to the checksum of TCP, UDP or the ICMP query.
+    pub transport_delta: Delta,
+}
 
 /// What the checksum of a packet's transport header covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,14 +87,10 @@ pub fn undo(bytes: &mut [u8], header: &ipv4::Header, translation: &Translation) 
 
 #[cfg(test)]
 mod tests {
-    use core::net::Ipv4Addr;
-
-    use gatepost_ground::wire::checksum::Delta;
     use gatepost_ground::wire::transport::{fill_checksum, is_checksum_valid};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::flow::Endpoint;
 
     fn whole_packet(protocol: Protocol, addresses: [u32; 2], mut payload: Vec<u8>) -> Vec<u8> {
         let len = payload.len() as u16;

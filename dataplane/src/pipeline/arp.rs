@@ -11,9 +11,10 @@ use super::Dataplane;
 use super::context::{Call, Context};
 use super::egress::{NeighborEvents, send_arp};
 use crate::alert::Alert;
-use crate::batch::{Ingress, LocalClass, Verdict};
 use crate::drop_reason::DropReason;
+use crate::ingress::Ingress;
 use crate::neighbor::{Claim, Hearing};
+use crate::verdict::{LocalClass, Verdict};
 
 impl Dataplane {
     /// A frame from `segment` that carries ARP. It is only read: others may get the same, the other workers

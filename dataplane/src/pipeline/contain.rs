@@ -121,9 +121,12 @@ mod tests {
 
     use super::*;
     use crate::DropReason;
-    use crate::batch::{Batch, Ingress, Verdict};
+    use crate::batch::Batch;
     use crate::config::{Config, Filtering, Firewall, Inspection, Interface, Mode, Nat};
-    use crate::shard::{Notice, Shard};
+    use crate::ingress::Ingress;
+    use crate::notice::Notice;
+    use crate::shard::Shard;
+    use crate::verdict::Verdict;
 
     fn config() -> Config {
         let interface = |number| Interface {

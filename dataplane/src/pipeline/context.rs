@@ -5,9 +5,11 @@
 
 use gatepost_ground::Instant;
 
-use crate::batch::{Ingress, Output, SpareSlots, Verdict};
+use crate::batch::{Output, SpareSlots};
 use crate::flow::KeyHash;
-use crate::shard::{Leg, Origin, Taken};
+use crate::handoff::{Leg, Origin, Taken};
+use crate::ingress::Ingress;
+use crate::verdict::Verdict;
 
 /// One call of the dataplane: the time, and the places for frames made and let go.
 pub(super) struct Call<'a> {

@@ -11,13 +11,13 @@ use super::context::Call;
 use super::fragments::send_in_pieces;
 use super::link::Links;
 use crate::alert::{Alert, Alerts};
-use crate::batch::Verdict;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::drop_reason::DropReason;
 use crate::firewall::refusal::Quote;
 use crate::neighbor::{Event, Resolution};
 use crate::route::Route;
+use crate::verdict::Verdict;
 
 impl Dataplane {
     /// Sends the packet in `frame` to `destination` by `route`.

@@ -7,13 +7,13 @@ use gatepost_ground::{Frame, Segment};
 
 use super::Dataplane;
 use super::context::{Call, Context};
-use super::nat::{Arrival, Way};
-use crate::batch::{LocalClass, Verdict};
+use super::way::{Arrival, Way};
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, refusal::Quote};
+use crate::handoff::Refusal;
 use crate::icmp_error::{IcmpError, OFFENDER_LEN_MAX, may_answer, offender};
 use crate::nat::{icmp, rewrite};
-use crate::shard::Refusal;
+use crate::verdict::{LocalClass, Verdict};
 
 impl Dataplane {
     /// Tells the sender of the packet in `frame`, which came from `segment` and is as it came, what

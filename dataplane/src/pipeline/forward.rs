@@ -1,15 +1,16 @@
 //! The forwarding stage: packets that are neither from nor for the gateway.
 
-use gatepost_ground::wire::ipv4::{AddressKind, Header, HeaderMut};
+use gatepost_ground::wire::ipv4::{AddressKind, Header};
 use gatepost_ground::{Frame, Segment};
 
 use super::Dataplane;
 use super::context::{Call, Context};
-use super::nat::Way;
-use crate::batch::Verdict;
+use super::packet::take_hop;
+use super::way::Way;
 use crate::config::Mode;
 use crate::drop_reason::DropReason;
 use crate::icmp_error::IcmpError;
+use crate::verdict::Verdict;
 
 impl Dataplane {
     /// A packet from `segment` for somebody else.
@@ -80,13 +81,5 @@ impl Dataplane {
             return Err(DropReason::MtuExceeded);
         }
         Ok(())
-    }
-}
-
-/// Takes one hop off the packet's time to live.
-#[inline]
-pub(super) fn take_hop(frame: &mut Frame) {
-    if let Ok(mut header) = HeaderMut::new(frame.packet_mut()) {
-        header.decrement_ttl();
     }
 }

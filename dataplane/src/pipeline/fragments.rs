@@ -9,13 +9,15 @@ use core::mem;
 use gatepost_ground::wire::ipv4::Header;
 use gatepost_ground::{Frame, Instant, Offload, PortSet};
 
+use super::Dataplane;
 use super::context::{Call, Context};
-use super::nat::{Arrival, Fate, Passage, Way};
-use super::{Dataplane, ipv4};
-use crate::batch::{LocalClass, Output, Verdict};
+use super::packet;
+use super::way::{Arrival, Fate, Passage, Way};
+use crate::batch::Output;
 use crate::drop_reason::DropReason;
 use crate::fragment::{FragmentKey, Later, Pieces, is_sound};
-use crate::shard::Leg;
+use crate::handoff::Leg;
+use crate::verdict::{LocalClass, Verdict};
 
 impl Dataplane {
     /// A fragment on its `way` across the WAN address.
@@ -98,7 +100,7 @@ impl Dataplane {
         let mut frame = mem::take(&mut self.released);
         while let Some(ingress) = self.fragments.release(cx.call.now, key, &mut frame) {
             let mut released = cx.of_released(ingress);
-            let verdict = match ipv4::parse(&frame) {
+            let verdict = match packet::parse(&frame) {
                 Ok(header) => self.meet(&mut released, way, &fate, &header, &mut frame),
                 Err(reason) => Verdict::Drop(reason),
             };
@@ -173,7 +175,7 @@ fn send_whole_in_pieces(
     mtu: u16,
     room_for: usize,
 ) -> Result<u64, DropReason> {
-    let header = ipv4::parse(frame)?;
+    let header = packet::parse(frame)?;
     if header.dont_fragment {
         return Err(DropReason::MtuExceeded);
     }

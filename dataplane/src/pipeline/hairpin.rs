@@ -20,15 +20,16 @@ use gatepost_ground::wire::icmpv4::Embedded;
 use gatepost_ground::wire::ipv4::Header;
 use gatepost_ground::wire::{Protocol, ethernet};
 
+use super::Dataplane;
 use super::context::{Call, Context};
-use super::nat::{Content, content, seen_as};
-use super::{Dataplane, ipv4, local};
-use crate::batch::Verdict;
+use super::packet::{self, Content};
+use super::way::{Arrival, Way};
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, refusal::Quote};
-use crate::flow::{Egress, FlowKey, Server};
-use crate::pipeline::nat::{Arrival, Way};
-use crate::shard::{Leg, Origin, Refusal, Taken};
+use crate::flow::{Egress, Server};
+use crate::handoff::{Leg, Origin, Refusal, Taken};
+use crate::key::FlowKey;
+use crate::verdict::Verdict;
 
 /// Whom a packet from the LAN to the WAN address is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl Dataplane {
 
     /// A packet that comes in again.
     pub(super) fn hairpin_input(&mut self, cx: &mut Context<'_, '_>, frame: &mut Frame) -> Verdict {
-        match ipv4::parse(frame) {
+        match packet::parse(frame) {
             Ok(header) => self.nat(cx, Way::HairpinInput, &header, frame),
             Err(reason) => Verdict::Drop(reason),
         }
@@ -71,7 +72,7 @@ impl Dataplane {
     pub(super) fn claim_hairpin(&self, leg: Leg, arrival: Arrival<'_>, key: &FlowKey) -> HairpinClaim {
         let firewall = &self.config.firewall;
         let port = key.destination.port;
-        if local::is_echo_request(arrival.header, arrival.frame)
+        if packet::is_echo_request(arrival.header, arrival.frame)
             || firewall::is_wan_service(firewall, key.protocol, port)
         {
             return HairpinClaim::Gateway;
@@ -101,7 +102,7 @@ impl Dataplane {
             return None;
         }
         match firewall::hairpin_target(firewall, key.protocol, key.destination.port) {
-            Some(target) => Some(seen_as(target, key.destination)),
+            Some(target) => Some(Server::seen_as(target, key.destination)),
             None => {
                 self.mapped_or_default(key).filter(|(_, egress)| *egress != Egress::Host).map(|(to, _)| to)
             }
@@ -116,7 +117,7 @@ impl Dataplane {
         header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
-        let key = match content(header, frame) {
+        let key = match packet::content(header, frame) {
             Ok(Content::Conversation(key, _)) if way == Way::Hairpin => key,
             Err(reason) => return Verdict::Drop(reason),
             _ => return Verdict::Drop(DropReason::WorkerChanged),

@@ -4,16 +4,17 @@ use core::net::Ipv4Addr;
 
 use gatepost_ground::offload::Partial;
 use gatepost_ground::wire::ipv4::{AddressKind, Header};
-use gatepost_ground::wire::{Malformed, Protocol, ethernet, tcp, udp};
+use gatepost_ground::wire::{Protocol, ethernet, tcp, udp};
 use gatepost_ground::{Frame, Offload, Segment};
 
 use super::Dataplane;
 use super::context::Context;
 use super::link::Cast;
-use super::nat::Way;
-use crate::batch::{LocalClass, Verdict};
+use super::packet::reason;
+use super::way::Way;
 use crate::config::Mode;
 use crate::drop_reason::DropReason;
+use crate::verdict::{LocalClass, Verdict};
 
 impl Dataplane {
     /// A frame from `segment` that carries IPv4.
@@ -174,17 +175,4 @@ fn settle_checksum(header: &Header, frame: &mut Frame) -> Result<(), DropReason>
         frame.complete_checksum();
     }
     Ok(())
-}
-
-/// The header of the packet in `frame`.
-pub(super) fn parse(frame: &Frame) -> Result<Header, DropReason> {
-    match Header::parse(frame.packet()) {
-        Ok(header) if header.source_routed => Err(DropReason::SourceRouted),
-        Ok(header) => Ok(header),
-        Err(malformed) => Err(reason(malformed)),
-    }
-}
-
-fn reason(malformed: Malformed) -> DropReason {
-    if malformed == Malformed::Checksum { DropReason::Ipv4Checksum } else { DropReason::Ipv4Malformed }
 }

@@ -9,11 +9,12 @@ use gatepost_ground::{Frame, Instant, MacAddr, PortId, PortSet, Segment};
 
 use super::Dataplane;
 use super::context::{Call, Context};
-use crate::batch::Verdict;
 use crate::bridge::{Bridge, Station};
 use crate::config::Config;
 use crate::drop_reason::DropReason;
-use crate::shard::{Notice, Shard};
+use crate::notice::Notice;
+use crate::shard::Shard;
+use crate::verdict::Verdict;
 
 /// How a frame was addressed to the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

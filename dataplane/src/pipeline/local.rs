@@ -4,12 +4,13 @@ use gatepost_ground::wire::ipv4::{AddressKind, Header};
 use gatepost_ground::wire::{Protocol, checksum, icmpv4};
 use gatepost_ground::{Frame, Segment};
 
+use super::Dataplane;
 use super::context::Context;
-use super::nat::Way;
-use super::{Dataplane, ipv4};
-use crate::batch::{LocalClass, Verdict};
+use super::packet;
+use super::way::Way;
 use crate::config::Mode;
 use crate::drop_reason::DropReason;
+use crate::verdict::{LocalClass, Verdict};
 
 impl Dataplane {
     /// A packet for an address of the gateway's. Whole echo requests are answered here, in place; all
@@ -20,7 +21,7 @@ impl Dataplane {
         header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
-        if header.is_fragment() || !is_echo_request(header, frame) {
+        if header.is_fragment() || !packet::is_echo_request(header, frame) {
             return Verdict::Local(LocalClass::Stack);
         }
         let packet = frame.packet_mut();
@@ -45,7 +46,7 @@ impl Dataplane {
     /// On the way to the WAN of a gateway that translates, the host is one more inside host: it shares
     /// the WAN address's ports with the LAN, and is moved to another port where its own is taken.
     pub(super) fn host_packet(&mut self, cx: &mut Context<'_, '_>, frame: &mut Frame) -> Verdict {
-        let header = match ipv4::parse(frame) {
+        let header = match packet::parse(frame) {
             Ok(header) => header,
             Err(reason) => return Verdict::Drop(reason),
         };
@@ -82,12 +83,4 @@ impl Dataplane {
             self.egress(cx.call, route, header.destination, frame)
         }
     }
-}
-
-/// Whether a packet is an echo request, or the first fragment of one.
-pub(super) fn is_echo_request(header: &Header, frame: &Frame) -> bool {
-    header.protocol == Protocol::ICMP
-        && header.is_first_fragment()
-        && icmpv4::Header::parse(header.payload(frame.packet()))
-            .is_ok_and(|message| message.kind == icmpv4::Type::ECHO_REQUEST)
 }

@@ -14,14 +14,14 @@
 //!  host stack ──▶ local ─────────┴──────────────────────────────────────┘
 //! ```
 //!
-//! Each stage is a file with methods of [`Dataplane`]: `link`, `arp`, `ipv4`, `local`, `forward`, `steer`,
+//! Each stage is a file or a folder with methods of [`Dataplane`]: `link`, `arp`, `ipv4`, `local`, `forward`, `steer`,
 //! `nat`, `hairpin`, `fragments`, `egress`; `errors` makes and translates ICMP errors. A stage returns the
 //! frame's [`Verdict`] or calls the next. What it reads of a packet it parses itself, and it trusts what the
 //! stage before has checked.
 //!
 //! The dataplane owns its tables and no frame: frames are the batch's, and those that wait are in the
 //! pools of the neighbour table and the fragment tracker, which give a spare buffer in exchange. What it
-//! sends of its own goes to the batch's [`Output`], and nowhere if that is full.
+//! sends of its own goes to the batch's [`Output`](crate::Output), and nowhere if that is full.
 //!
 //! For every frame handed in the [`Counters`] know one fate. A held frame is counted again when it is
 //! let go or given up.
@@ -40,13 +40,16 @@ mod errors;
 mod forward;
 mod fragments;
 mod hairpin;
+mod identification;
 mod inspection;
 mod ipv4;
 mod link;
 mod local;
 mod nat;
 mod network;
+mod packet;
 mod steer;
+mod way;
 
 use std::sync::Arc;
 
@@ -59,11 +62,13 @@ use rand::{RngExt, SeedableRng};
 use self::arp::Announcements;
 use self::contain::{Containment, Task};
 use self::context::{Call, Context};
+use self::identification::Identifications;
 use self::link::Links;
-use self::nat::Fate;
 use self::network::Networks;
+use self::steer::owners::Steering;
+use self::way::Fate;
 use crate::alert::{Alert, Alerts};
-use crate::batch::{Batch, Ingress, Slot, Verdict};
+use crate::batch::{Batch, Slot};
 use crate::binding::Bindings;
 use crate::bridge::Station;
 use crate::config::Config;
@@ -71,14 +76,17 @@ use crate::counters::Counters;
 use crate::drop_reason::DropReason;
 use crate::firewall::policy::{is_allowed, reserved_ports};
 use crate::firewall::refusal::{Quote, SynRefusals};
-use crate::flow::{Direction, FlowKey, FlowTable, KeyHash, State, Traffic};
+use crate::flow::{FlowTable, KeyHash, State, Timeouts, Traffic};
 use crate::fragment::FragmentTracker;
 use crate::icmp_error::IcmpError;
-use crate::nat::Timeouts;
+use crate::ingress::Ingress;
+use crate::key::{Direction, FlowKey};
 use crate::nat::icmp::reply_key;
 use crate::neighbor::{Neighbor, NeighborTable};
+use crate::notice::Notice;
 use crate::route::Routes;
-use crate::shard::{Identifications, Notice, Shard, Steering};
+use crate::shard::Shard;
+use crate::verdict::Verdict;
 
 /// A flow, as it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -373,7 +381,7 @@ impl Dataplane {
             return hashes;
         }
         for (slot, hash) in wave.iter().zip(&mut hashes) {
-            *hash = nat::likely_key(&slot.frame).map(|key| self.flows.hash(&key));
+            *hash = packet::likely_key(&slot.frame).map(|key| self.flows.hash(&key));
             hash.iter().for_each(|hash| self.flows.prefetch(*hash));
         }
         hashes.iter().flatten().for_each(|hash| self.flows.prefetch_flow(*hash));

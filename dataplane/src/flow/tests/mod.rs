@@ -6,13 +6,22 @@ mod rfc5508;
 mod room;
 mod visitors;
 
+use core::net::Ipv4Addr;
+use core::ops::RangeInclusive;
 use std::collections::BTreeSet;
 
+use gatepost_ground::Instant;
+use gatepost_ground::wire::Protocol;
 use gatepost_ground::wire::checksum::Sum;
 use gatepost_ground::wire::tcp::Flags;
 use gatepost_ground::{MacAddr, PortId, Segment};
 
+use super::entry::Quota;
 use super::*;
+use crate::config::{Filtering, Nat};
+use crate::key::{Direction, Endpoint, FlowKey};
+use crate::nat::rewrite::Translation;
+use crate::shard::Shard;
 
 const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 const EGRESS: [Egress; 2] = [Egress::Segment(Segment::Wan), Egress::Segment(Segment::Lan)];

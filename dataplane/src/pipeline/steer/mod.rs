@@ -1,28 +1,32 @@
-//! The steering stage: of several workers, packets that NAT has to do with are each one's, its owner's (see
-//! [`shard`](crate::shard)). Who gets a packet of another's hands it over as it came, and there it comes in
-//! as if it had been received there.
+//! The steering stage: of several workers, packets that NAT has to do with are each one's, its owner's (see `owners`).
+//! Who gets a packet of another's hands it over as it came, and there it comes in as if it had been received there.
+
+pub(super) mod owners;
 
 use gatepost_ground::wire::icmpv4::{self, Embedded};
 use gatepost_ground::wire::ipv4::Header;
 use gatepost_ground::wire::{Protocol, ethernet};
 use gatepost_ground::{Frame, PortId};
 
+use super::Dataplane;
 use super::context::Context;
-use super::nat::Way;
-use super::{Dataplane, ipv4};
-use crate::batch::{Ingress, Slot, Verdict};
+use super::packet;
+use super::way::Way;
+use crate::batch::Slot;
 use crate::drop_reason::DropReason;
 use crate::firewall::refusal::Quote;
-use crate::flow::{Endpoint, FlowKey};
 use crate::fragment::{FragmentKey, Later, is_sound};
+use crate::handoff::Leg;
+use crate::ingress::Ingress;
+use crate::key::{Endpoint, FlowKey};
 use crate::nat::icmp;
-use crate::shard::Leg;
+use crate::verdict::Verdict;
 
 impl Dataplane {
     /// What becomes of a packet on its `way` across the WAN address that this worker has nothing more to do
     /// with; `None` for what it goes on with.
     #[inline(never)]
-    pub(super) fn steer(
+    pub(in crate::pipeline) fn steer(
         &mut self,
         cx: &mut Context<'_, '_>,
         way: Way,
@@ -45,7 +49,7 @@ impl Dataplane {
     /// A frame that another worker sent. Whether it is now to come in as it did there; else it is done with.
     #[cold]
     #[inline(never)]
-    pub(super) fn enter_again(&mut self, cx: &mut Context<'_, '_>, slot: &mut Slot) -> bool {
+    pub(in crate::pipeline) fn enter_again(&mut self, cx: &mut Context<'_, '_>, slot: &mut Slot) -> bool {
         match slot.ingress {
             Ingress::Taken(taken) => {
                 cx.ingress = taken.origin.into();
@@ -76,7 +80,7 @@ impl Dataplane {
     /// one.
     #[cold]
     #[inline(never)]
-    pub(super) fn settle(&mut self, cx: &Context<'_, '_>, slot: &mut Slot) {
+    pub(in crate::pipeline) fn settle(&mut self, cx: &Context<'_, '_>, slot: &mut Slot) {
         if cx.leg != Leg::First {
             self.counters.was_taken_over();
         }
@@ -129,7 +133,7 @@ impl Dataplane {
             self.gathered.as_mut().and_then(|gathered| gathered.release(cx.call.now, key, &mut frame))
         {
             let mut released = cx.of_released(ingress);
-            let verdict = match ipv4::parse(&frame) {
+            let verdict = match packet::parse(&frame) {
                 Ok(header) => self.give_fragment(&mut released, owner, way, &header, &mut frame),
                 Err(reason) => Verdict::Drop(reason),
             };

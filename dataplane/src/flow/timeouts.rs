@@ -2,7 +2,7 @@
 
 use gatepost_ground::wire::Protocol;
 
-use crate::flow::tcp::Phase;
+use super::tcp::Phase;
 
 /// How long a flow may be idle before it ends, in seconds, by what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

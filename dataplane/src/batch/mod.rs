@@ -12,176 +12,19 @@
 //! batch holds about half a megabyte at most whatever arrives, and memory is touched only by what
 //! needs it. [`Batch::clear`] puts everything in its place again.
 
+mod output;
+mod slot;
+
 use core::mem;
 
 use gatepost_ground::offload::FRAME_LEN_MAX;
-use gatepost_ground::{Frame, Offload, PortId, PortSet, Segment};
+use gatepost_ground::{Frame, Offload};
 
-use crate::drop_reason::DropReason;
-use crate::shard::Taken;
-
-/// Where a frame came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ingress {
-    /// Read from a port.
-    Port(PortId),
-    /// An IPv4 packet of the gateway's own host stack. Its Ethernet header is not yet set; the
-    /// dataplane routes it.
-    Host,
-    /// A whole Ethernet frame of the gateway's own for a segment; the dataplane only finds the port.
-    HostRaw(Segment),
-    /// Handed over by another worker's dataplane; never seen after
-    /// [`process`](crate::Dataplane::process), but with [`Verdict::HandOver`].
-    Taken(Taken),
-    /// A copy of what another worker read from a port, to learn from.
-    Heard(PortId),
-}
-
-/// The part of the gateway that a frame for the gateway itself is for. The dataplane alone decides this.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LocalClass {
-    /// The DHCP server: a whole UDP datagram from the LAN to the server's port, sent to the gateway or to all hosts.
-    DhcpServer,
-    /// The DHCP client: a whole UDP datagram from the WAN, between the ports of servers and clients.
-    DhcpClient,
-    /// The DHCP client, which probes the address that it is offered: ARP from the WAN while the gateway has no address
-    /// there. (RFC 5227, section 2.1.1)
-    Arp,
-    /// The host stack: any other IPv4 packet for an address of the gateway.
-    Stack,
-}
-
-/// What becomes of a frame. Every frame of a batch has exactly one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Not decided yet; never seen after [`process`](crate::Dataplane::process).
-    Pending,
-    /// Goes out of one port.
-    Transmit(PortId),
-    /// Goes out of several ports of its segment, and to a part of the gateway itself if `local` names one.
-    Flood {
-        /// The ports; never the one that a bridged frame came from.
-        ports: PortSet,
-        /// Which part of the gateway itself gets it too.
-        local: Option<LocalClass>,
-    },
-    /// For the gateway itself.
-    Local(LocalClass),
-    /// Has been dealt with: ARP for the gateway, or a packet whose fragments are in the [`Output`].
-    Consumed,
-    /// Waits in the dataplane for a neighbour or for the first fragment.
-    Hold,
-    /// Goes no further.
-    Drop(DropReason),
-    /// Another worker's: it is to get the frame with the slot's [`Ingress`], both as they are now.
-    HandOver(u8),
-}
-
-/// Frames that the dataplane made itself, each with the ports it goes out of.
-#[derive(Debug)]
-pub struct Output {
-    frames: Vec<(PortSet, Frame)>,
-    len: usize,
-}
-
-impl Output {
-    /// The most frames that one [`process`](crate::Dataplane::process) or
-    /// [`handle_timeout`](crate::Dataplane::handle_timeout) can make.
-    pub const FRAMES_MAX: usize = 512;
-
-    fn new(frame_capacity: usize) -> Self {
-        let frames = (0..Self::FRAMES_MAX).map(|_| (PortSet::EMPTY, Frame::with_capacity(frame_capacity)));
-        Self { frames: frames.collect(), len: 0 }
-    }
-
-    /// Adds a frame that will go out of `ports`: `write` is given a buffer and says how many octets it
-    /// wrote. `false`, and no frame, if there is no room or `write` cannot do it.
-    pub fn make(&mut self, ports: PortSet, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
-        let Some((slot_ports, frame)) = self.frames.get_mut(self.len) else { return false };
-        let Some(len) = write(frame.buffer_mut()) else { return false };
-        *slot_ports = ports;
-        frame.set_len(len);
-        frame.set_offload(Offload::None);
-        self.len += 1;
-        true
-    }
-
-    /// Adds a frame that was held, and leaves it empty. `false`, and nothing done, if there is no room.
-    pub fn release(&mut self, ports: PortSet, frame: &mut Frame) -> bool {
-        let Some((slot_ports, slot)) = self.frames.get_mut(self.len) else { return false };
-        frame.give_to(slot);
-        *slot_ports = ports;
-        self.len += 1;
-        true
-    }
-
-    /// How many more frames fit.
-    pub fn remaining(&self) -> usize {
-        self.frames.len() - self.len
-    }
-
-    /// The frames made, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (PortSet, &Frame)> {
-        self.frames[..self.len].iter().map(|(ports, frame)| (*ports, frame))
-    }
-}
-
-/// One received frame of a batch.
-#[derive(Debug)]
-pub struct Slot {
-    /// Where it came from.
-    pub ingress: Ingress,
-    /// The frame itself.
-    pub frame: Frame,
-    /// What becomes of it.
-    pub verdict: Verdict,
-    /// Whether all other workers are to get a copy, with [`Ingress::Heard`]. The frame is then as it came.
-    pub tell_others: bool,
-}
-
-/// The slots of a batch behind the frames received.
-#[derive(Debug)]
-pub(crate) struct SpareSlots<'a> {
-    slots: &'a mut [Slot],
-    used: usize,
-    batch_len: &'a mut usize,
-}
-
-impl SpareSlots<'_> {
-    /// Adds a frame that came in by `ingress`, was held and goes to the host stack or another worker, and
-    /// leaves it empty. `false`, and no frame, if there is no room.
-    pub(crate) fn add(&mut self, ingress: Ingress, verdict: Verdict, frame: &mut Frame) -> bool {
-        let Some(slot) = self.slots.get_mut(self.used) else { return false };
-        frame.give_to(&mut slot.frame);
-        self.use_next(ingress, verdict);
-        true
-    }
-
-    /// Adds a frame that `write` makes: it is given a buffer and says how many octets it wrote. `false`,
-    /// and no frame, if there is no room or `write` cannot do it.
-    pub(crate) fn make(
-        &mut self,
-        ingress: Ingress,
-        verdict: Verdict,
-        write: impl FnOnce(&mut [u8]) -> Option<usize>,
-    ) -> bool {
-        let Some(slot) = self.slots.get_mut(self.used) else { return false };
-        let Some(len) = write(slot.frame.buffer_mut()) else { return false };
-        slot.frame.set_len(len);
-        slot.frame.set_offload(Offload::None);
-        self.use_next(ingress, verdict);
-        true
-    }
-
-    fn use_next(&mut self, ingress: Ingress, verdict: Verdict) {
-        let slot = &mut self.slots[self.used];
-        slot.ingress = ingress;
-        slot.verdict = verdict;
-        slot.tell_others = false;
-        self.used += 1;
-        *self.batch_len += 1;
-    }
-}
+pub use self::output::Output;
+pub use self::slot::Slot;
+pub(crate) use self::slot::SpareSlots;
+use crate::ingress::Ingress;
+use crate::verdict::Verdict;
 
 /// A batch of frames on their way through the dataplane.
 #[derive(Debug)]
@@ -276,7 +119,7 @@ impl Batch {
 
     /// Whether no frame was received and none made.
     pub fn is_empty(&self) -> bool {
-        self.len == 0 && self.output.len == 0
+        self.len == 0 && self.output.is_empty()
     }
 
     /// Whether no further frame fits.
@@ -298,14 +141,14 @@ impl Batch {
     /// The frames received, and the places for others, for the dataplane.
     pub(crate) fn split(&mut self) -> (&mut [Slot], SpareSlots<'_>, &mut Output) {
         let (received, spare) = self.slots.split_at_mut(self.len);
-        (received, SpareSlots { slots: spare, used: 0, batch_len: &mut self.len }, &mut self.output)
+        (received, SpareSlots::new(spare, &mut self.len), &mut self.output)
     }
 
     /// Empties the batch for its next use.
     pub fn clear(&mut self) {
         let Self { slots, len, output, frame_capacity, large, replaced } = self;
         let received = slots[..*len].iter_mut().map(|slot| &mut slot.frame);
-        let made = output.frames[..output.len].iter_mut().map(|(_, frame)| frame);
+        let made = output.frames_mut();
         for frame in received.chain(made) {
             if frame.capacity() != *frame_capacity {
                 let usual = replaced.pop().unwrap_or_else(|| Frame::with_capacity(*frame_capacity));
@@ -317,7 +160,7 @@ impl Batch {
         replaced.clear();
         large.resize_with(Self::LARGE_FRAMES_MAX, large_buffer);
         *len = 0;
-        output.len = 0;
+        output.clear();
     }
 }
 
@@ -330,7 +173,10 @@ fn large_buffer() -> Frame {
 mod tests {
     use core::convert::Infallible;
 
+    use gatepost_ground::{PortId, PortSet};
+
     use super::*;
+    use crate::verdict::LocalClass;
 
     fn receive(batch: &mut Batch, bytes: &[u8]) -> bool {
         let copy = |buffer: &mut [u8]| {
@@ -446,7 +292,7 @@ mod tests {
             batch.clear();
             assert_eq!(batch.large.len(), Batch::LARGE_FRAMES_MAX);
             assert!(batch.slots.iter().all(|slot| slot.frame.capacity() == 64));
-            assert!(batch.output.frames.iter().all(|(_, frame)| frame.capacity() == 64));
+            assert!(batch.output.frames_mut().all(|frame| frame.capacity() == 64));
         }
     }
 }

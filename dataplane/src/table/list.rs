@@ -4,7 +4,7 @@
 //! time, so that the set needs one pair of links for each entry, however many lists there are.
 
 /// The links of all entries of a set of lists. Memory that no entry has used yet is not resident.
-pub(super) struct Links(Vec<Link>);
+pub(crate) struct Links(Vec<Link>);
 
 #[derive(Clone, Copy)]
 struct Link {
@@ -14,7 +14,7 @@ struct Link {
 
 /// One list: its ends and its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct List {
+pub(crate) struct List {
     first: u32,
     last: u32,
     len: u32,
@@ -24,20 +24,20 @@ const NONE: u32 = u32::MAX;
 
 impl Links {
     /// What an entry takes.
-    pub(super) const ENTRY_OCTETS: usize = size_of::<Link>();
+    pub(crate) const ENTRY_OCTETS: usize = size_of::<Link>();
 
     /// No links, and no room.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Vec::new())
     }
 
     /// Makes room for entries numbered below `entries_max`.
-    pub(super) fn reserve(&mut self, entries_max: usize) {
+    pub(crate) fn reserve(&mut self, entries_max: usize) {
         self.0.reserve_exact(entries_max.saturating_sub(self.0.len()));
     }
 
     /// Appends the entry `id`, which is in no list of the set, to `list`.
-    pub(super) fn push(&mut self, list: &mut List, id: u32) {
+    pub(crate) fn push(&mut self, list: &mut List, id: u32) {
         let link = Link { previous: list.last, next: NONE };
         if let Some(place) = self.0.get_mut(id as usize) {
             *place = link;
@@ -53,7 +53,7 @@ impl Links {
     }
 
     /// Takes the entry `id` out of `list`, which it is in.
-    pub(super) fn remove(&mut self, list: &mut List, id: u32) {
+    pub(crate) fn remove(&mut self, list: &mut List, id: u32) {
         let Link { previous, next } = self.0[id as usize];
         match self.0.get_mut(previous as usize) {
             Some(link) => link.next = next,
@@ -67,7 +67,7 @@ impl Links {
     }
 
     /// The entries of `list`, in the order in which they joined.
-    pub(super) fn iter(&self, list: &List) -> impl Iterator<Item = u32> {
+    pub(crate) fn iter(&self, list: &List) -> impl Iterator<Item = u32> {
         core::iter::successors(list.first(), |id| {
             Some(self.0[*id as usize].next).filter(|next| *next != NONE)
         })
@@ -76,15 +76,15 @@ impl Links {
 
 impl List {
     /// The list without entries.
-    pub(super) const EMPTY: Self = Self { first: NONE, last: NONE, len: 0 };
+    pub(crate) const EMPTY: Self = Self { first: NONE, last: NONE, len: 0 };
 
     /// The entry that joined first.
-    pub(super) fn first(&self) -> Option<u32> {
+    pub(crate) fn first(&self) -> Option<u32> {
         (self.first != NONE).then_some(self.first)
     }
 
     /// The number of entries.
-    pub(super) fn len(&self) -> u32 {
+    pub(crate) fn len(&self) -> u32 {
         self.len
     }
 }

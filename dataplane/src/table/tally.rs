@@ -1,4 +1,4 @@
-//! How many flows share something: an inside host, or a mapping and a remote address.
+//! Counts by key: how many flows share an inside host, or a mapping and a remote address, for one.
 
 use core::hash::Hash;
 use core::num::NonZeroU32;

@@ -1,0 +1,60 @@
+//! Finding a packet's flow by its key.
+
+use core::num::NonZeroU32;
+
+use super::table::{FlowId, FlowTable};
+use crate::key::{Address, Direction, FlowKey};
+
+/// The hash of a [`FlowKey`], by one table's secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyHash(pub(super) u32);
+
+impl<A: Address> FlowTable<A> {
+    /// The hash of `key`, for the searches below.
+    #[inline]
+    pub fn hash(&self, key: &FlowKey<A>) -> KeyHash {
+        KeyHash(self.hasher.hash_one(key) as u32)
+    }
+
+    /// The flow that packets with `key` belong to, and their direction.
+    #[inline]
+    pub fn lookup(&self, key: &FlowKey<A>) -> Option<(FlowId, Direction)> {
+        self.lookup_hashed(self.hash(key), key)
+    }
+
+    /// As [`FlowTable::lookup`], with the hash of `key` known.
+    #[inline]
+    pub fn lookup_hashed(&self, hash: KeyHash, key: &FlowKey<A>) -> Option<(FlowId, Direction)> {
+        let found = self.index.find(hash.0, |reference| {
+            let (id, direction) = resolve(reference);
+            self.flows[id.0].keys[direction as usize] == *key
+        })?;
+        Some(resolve(found))
+    }
+
+    /// Announces a look-up of `hash`. For a batch: call it for all, then [`FlowTable::prefetch_flow`]
+    /// for all, then look up each.
+    #[inline]
+    pub fn prefetch(&self, hash: KeyHash) {
+        self.index.prefetch(hash.0);
+    }
+
+    /// Announces a look-up of `hash` that [`FlowTable::prefetch`] was called for.
+    #[inline]
+    pub fn prefetch_flow(&self, hash: KeyHash) {
+        if let Some(found) = self.index.candidate(hash.0) {
+            self.flows.prefetch(resolve(found).0.0);
+        }
+    }
+}
+
+/// What the index keeps of a key: its flow and direction, and never 0.
+pub(super) fn reference(id: FlowId, direction: Direction) -> NonZeroU32 {
+    NonZeroU32::MIN.saturating_add(id.0 << 1 | direction as u32)
+}
+
+#[inline]
+fn resolve(reference: NonZeroU32) -> (FlowId, Direction) {
+    let bits = reference.get() - 1;
+    (FlowId(bits >> 1), if bits & 1 == 0 { Direction::Original } else { Direction::Reply })
+}

@@ -1,0 +1,248 @@
+//! The table itself: what it consists of, how it is configured, and how its flows end.
+
+use core::net::Ipv4Addr;
+use core::ops::RangeInclusive;
+
+use ahash::RandomState;
+use gatepost_ground::Instant;
+use gatepost_ground::wire::Protocol;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::entry::{Flow, Quota};
+use super::holders::Holders;
+use super::shares::Shares;
+use super::timeouts::Timeouts;
+use super::visitors::Visitors;
+use crate::config::{Filtering, Nat};
+#[cfg(test)]
+use crate::key::FlowKey;
+use crate::key::{Address, Direction};
+use crate::nat::mapping::Mappings;
+use crate::nat::{Mapping, MappingId};
+use crate::shard::Shard;
+use crate::table::index::Index;
+use crate::table::list::Links;
+use crate::table::slab::Slab;
+use crate::table::tally::Tally;
+use crate::table::timer::{Tick, Wheel};
+
+/// A flow's number. It is valid until the flow ends, then used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FlowId(pub(super) u32);
+
+/// The flow table, with the mappings and ports that its flows use.
+pub struct FlowTable<A = Ipv4Addr> {
+    pub(super) flows: Slab<Flow<A>>,
+    /// Both keys of every flow.
+    pub(super) index: Index,
+    pub(super) hasher: RandomState,
+    pub(super) wheel: Wheel,
+    pub(super) mappings: Mappings<A>,
+    /// To which addresses the inside endpoint of a mapping has sent; kept only while the filter asks.
+    pub(super) permissions: Tally<(MappingId, A)>,
+    /// The limits that flows from outside count against.
+    pub(super) quotas: Tally<Quota<A>>,
+    /// Those that flows of the inside count against.
+    pub(super) holders: Holders,
+    pub(super) shares: Shares<A>,
+    pub(super) visitors: Visitors,
+    pub(super) shard: Shard,
+    pub(super) timeouts: Timeouts,
+    pub(super) nat: Nat,
+    /// This shard's part of [`Nat::flows_max`].
+    pub(super) flows_max: u32,
+    /// How many made room for others.
+    pub(super) recycled: u64,
+    /// The keys of those that made room for the last newcomers, in their order.
+    #[cfg(test)]
+    pub(super) given_way: Vec<[FlowKey<A>; 2]>,
+}
+
+impl<A: Address> FlowTable<A> {
+    /// The most flows that a table can be configured for.
+    pub const FLOWS_MAX: u32 = 1 << 24;
+
+    /// The most timers that one [`FlowTable::handle_timeout`] looks at.
+    pub const EXPIRIES_MAX: usize = 1024;
+
+    /// The empty table of `shard`, without an external address. The secret `seed` decides hashes and ports.
+    pub fn new(nat: &Nat, timeouts: Timeouts, shard: Shard, seed: [u8; 32]) -> Self {
+        let mut rng = StdRng::from_seed(seed);
+        let mut word = || rng.next_u64();
+        let hasher = RandomState::with_seeds(word(), word(), word(), word());
+        let mut table = Self {
+            flows: Slab::new(),
+            index: Index::new(),
+            wheel: Wheel::new(),
+            mappings: Mappings::new(shard, hasher.clone(), rng),
+            permissions: Tally::new(hasher.clone()),
+            quotas: Tally::new(hasher.clone()),
+            holders: Holders::new(hasher.clone()),
+            shares: Shares::new(shard, hasher.clone()),
+            visitors: Visitors::new(hasher.clone()),
+            hasher,
+            shard,
+            timeouts,
+            nat: *nat,
+            flows_max: 0,
+            recycled: 0,
+            #[cfg(test)]
+            given_way: Vec::new(),
+        };
+        table.configure(nat);
+        table
+    }
+
+    /// Changes limits and filtering. Flows above a new limit stay. Memory grows here, if it must.
+    pub fn configure(&mut self, nat: &Nat) {
+        self.nat = Nat { flows_max: nat.flows_max.min(Self::FLOWS_MAX), ..*nat };
+        self.flows_max = self.nat.flows_max.div_ceil(self.shard.count().into());
+        let flows_max = self.flows_max as usize;
+        self.flows.reserve(flows_max);
+        self.index.reserve(2 * flows_max);
+        self.wheel.reserve(flows_max);
+        self.mappings.reserve(flows_max);
+        self.quotas.reserve(flows_max);
+        self.holders.reserve(flows_max);
+        self.visitors.configure(self.flows_max, nat.flows_per_host_max);
+        self.permissions.clear();
+        if nat.filtering == Filtering::AddressDependent {
+            self.permissions.reserve(2 * flows_max.max(self.len()));
+            for (_, flow) in self.flows.iter() {
+                for permission in Direction::BOTH.into_iter().filter_map(|way| flow.permission(way)) {
+                    self.permissions.add(permission);
+                }
+            }
+        }
+    }
+
+    /// The address of new mappings, if there is one.
+    pub fn external_address(&self) -> Option<A> {
+        self.mappings.external()
+    }
+
+    /// Changes the address of new mappings. If it is another, all flows through the old one end.
+    pub fn set_external_address(&mut self, address: Option<A>) {
+        if let Some(old) = self.external_address().filter(|old| Some(*old) != address) {
+            self.remove_where(|flow| flow.is_seen_as(old));
+        }
+        self.mappings.set_external(address);
+    }
+
+    /// Sets the external ports of `protocol` that belong to services and forwards. Mappings that have
+    /// one of them end, with their flows.
+    pub fn set_reserved_ports(
+        &mut self,
+        protocol: Protocol,
+        ports: impl Iterator<Item = RangeInclusive<u16>>,
+    ) {
+        self.mappings.set_reserved(protocol, ports);
+        for id in 0..self.flows.end() {
+            let mut mappings =
+                self.flows.get(id).map_or([None; 2], |flow| flow.mappings).into_iter().flatten();
+            if mappings.any(|mapping| self.mappings.is_reserved(mapping)) {
+                self.remove(FlowId(id));
+            }
+        }
+    }
+
+    /// The flow `id`.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    #[inline]
+    pub fn flow(&self, id: FlowId) -> &Flow<A> {
+        &self.flows[id.0]
+    }
+
+    /// All flows, with the least number first.
+    pub fn flows(&self) -> impl Iterator<Item = (FlowId, &Flow<A>)> {
+        self.flows.iter().map(|(id, flow)| (FlowId(id), flow))
+    }
+
+    /// How many flows have made room for others so far.
+    pub fn recycled(&self) -> u64 {
+        self.recycled
+    }
+
+    /// How many flows there are.
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Whether there is no flow.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The mapping that owns a port of the external address, if one does.
+    pub fn mapping_by_external(&self, protocol: Protocol, port: u16) -> Option<MappingId> {
+        self.mappings.by_external(protocol, port)
+    }
+
+    /// The mapping `id`.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    pub fn mapping(&self, id: MappingId) -> &Mapping<A> {
+        &self.mappings[id]
+    }
+
+    /// How many mappings there are.
+    pub fn mappings_len(&self) -> usize {
+        self.mappings.len()
+    }
+
+    /// Ends the flow `id`.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    pub fn remove(&mut self, id: FlowId) {
+        self.wheel.disarm(id.0);
+        self.forget(id);
+    }
+
+    /// Ends the flows for which `is_ended` says so. It looks at all: this is for changes of configuration.
+    pub fn remove_where(&mut self, mut is_ended: impl FnMut(&Flow<A>) -> bool) {
+        for id in 0..self.flows.end() {
+            if self.flows.get(id).is_some_and(&mut is_ended) {
+                self.remove(FlowId(id));
+            }
+        }
+    }
+
+    /// When [`FlowTable::handle_timeout`] wants to be called; `None` while there is no flow.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.wheel.next().map(Tick::instant)
+    }
+
+    /// Ends flows that are due. It does a bounded amount of work; if that was not enough,
+    /// [`FlowTable::poll_timeout`] is not in the future.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = Tick::at(now);
+        for _ in 0..Self::EXPIRIES_MAX {
+            let Some(id) = self.wheel.expire(now) else { return };
+            let Some(expires) = self.flows.get(id).map(|flow| flow.expires) else {
+                debug_assert!(false, "a flow that has ended has no timer");
+                continue;
+            };
+            if expires <= now {
+                self.forget(FlowId(id));
+            } else {
+                self.wheel.arm(id, expires);
+            }
+        }
+    }
+}
+
+// A flow with a mapping of its own takes at most 208 octets, all told.
+const _: () = assert!(
+    Slab::<Flow>::ENTRY_OCTETS + 2 * Index::ENTRY_OCTETS + Wheel::TIMER_OCTETS + Links::ENTRY_OCTETS // the flow
+        + Slab::<Mapping>::ENTRY_OCTETS + Index::ENTRY_OCTETS // the mapping
+        <= 208
+);
+const _: () = assert!(Slab::<Flow>::ENTRY_OCTETS == 116);

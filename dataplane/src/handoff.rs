@@ -1,0 +1,60 @@
+//! Frames on their way from one worker's dataplane to another's.
+
+use gatepost_ground::PortId;
+
+use crate::icmp_error::IcmpError;
+
+/// How a frame came from another dataplane of the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub(crate) origin: Origin,
+    pub(crate) leg: Leg,
+}
+
+/// Where a frame entered the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// At a port.
+    Port(PortId),
+    /// From its own host stack.
+    Host,
+}
+
+/// How far a frame has come on its way through the dataplanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leg {
+    /// It has entered here.
+    First,
+    /// It is as it came, and belongs to the one that gets it.
+    Steered,
+    /// It is a fragment as it came, and the one that gets it owns its packet.
+    Gathered,
+    /// It is for the WAN address, and the one that gets it knows whether that is a LAN host's port.
+    Asks,
+    /// It is.
+    Claimed,
+    /// It is not.
+    Unclaimed,
+    /// It has gone out to the WAN address, and comes in again.
+    Again,
+    /// It is the beginning of such a packet, whose sender is to be told why it got no further.
+    Returned(Refusal),
+}
+
+/// Why a packet that came in again got no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Its next hop does not answer.
+    Unreachable,
+    /// There is no room for its flow.
+    NoRoom,
+}
+
+impl From<Refusal> for IcmpError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unreachable => Self::HostUnreachable,
+            Refusal::NoRoom => Self::AdministrativelyProhibited, // RFC 5508 REQ-8
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Where frames come from.
+
+use gatepost_ground::{PortId, Segment};
+
+use crate::handoff::{Origin, Taken};
+
+/// Where a frame came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ingress {
+    /// Read from a port.
+    Port(PortId),
+    /// An IPv4 packet of the gateway's own host stack. Its Ethernet header is not yet set; the
+    /// dataplane routes it.
+    Host,
+    /// A whole Ethernet frame of the gateway's own for a segment; the dataplane only finds the port.
+    HostRaw(Segment),
+    /// Handed over by another worker's dataplane; never seen after
+    /// [`process`](crate::Dataplane::process), but with [`Verdict::HandOver`](crate::Verdict::HandOver).
+    Taken(Taken),
+    /// A copy of what another worker read from a port, to learn from.
+    Heard(PortId),
+}
+
+impl From<Origin> for Ingress {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Port(port) => Self::Port(port),
+            Origin::Host => Self::Host,
+        }
+    }
+}
+
+impl From<Taken> for Ingress {
+    fn from(taken: Taken) -> Self {
+        Self::Taken(taken)
+    }
+}
+
+// It stands with every frame.
+const _: () = assert!(size_of::<Ingress>() <= 4);

@@ -1,0 +1,223 @@
+//! The NAT stage: packets that cross the WAN address, by their flow or by what opens one.
+//!
+//! ```text
+//!  LAN ─────▶ Output ──────┐
+//!  host ────▶ HostOutput ──┤            yes
+//!  LAN ─────▶ Hairpin ─────┼──▶ flow? ───────▶ track ───▶ rewrite ──▶ egress, or host stack
+//!  WAN ─────▶ Input ───────┤      │                          ▲ │
+//!        ┌──▶ HairpinInput ┘   no │                          │ │
+//!        │                        ▼                          │ │
+//!        │        service, forward, mapping, default? ──▶ open │ from Hairpin, or back there
+//!        │                        │ nobody                     │
+//!        │                        ▼                            │
+//!        │                   unsolicited                       │
+//!        └─────────────────────────────────────────────────────┘
+//! ```
+//!
+//! A packet from one LAN host to another by way of the WAN address goes out and in again: see `hairpin`.
+//!
+//! Checks that end with an ICMP error to the sender come before the rewriting, as the sender knows the
+//! packet as it was, and before a flow is opened, so that a refused packet leaves nothing behind.
+//! What has a wrong transport checksum ends before it is looked up, so that no damaged or carelessly
+//! forged packet moves a flow. A fragment's cannot be verified; the receiver does when it has all.
+
+mod open;
+mod refuse;
+
+use core::net::Ipv4Addr;
+
+use gatepost_ground::wire::Protocol;
+use gatepost_ground::wire::ipv4::{Header, HeaderMut};
+use gatepost_ground::{Frame, Offload, Segment};
+
+use super::Dataplane;
+use super::context::{Call, Context};
+use super::packet::{self, Content};
+use super::way::{Arrival, Fate, Hop, Passage, Way};
+use crate::drop_reason::DropReason;
+use crate::flow::{Egress, Packet};
+use crate::handoff::Leg;
+use crate::key::{Endpoint, FlowKey};
+use crate::nat::rewrite::{self, Coverage, Translation};
+use crate::verdict::{LocalClass, Verdict};
+
+impl Dataplane {
+    /// A packet on its `way` across the WAN address.
+    #[inline]
+    pub(in crate::pipeline) fn nat(
+        &mut self,
+        cx: &mut Context<'_, '_>,
+        way: Way,
+        header: &Header,
+        frame: &mut Frame,
+    ) -> Verdict {
+        if !self.shard.is_sole()
+            && let Some(verdict) = self.steer(cx, way, header, frame)
+        {
+            return verdict;
+        }
+        if header.is_fragment() {
+            return self.nat_fragment(cx, way, header, frame);
+        }
+        match packet::content(header, frame) {
+            Ok(Content::Conversation(key, packet)) => {
+                if let Err(reason) = packet::verify_checksum(header, frame) {
+                    return Verdict::Drop(reason);
+                }
+                match self.decide(cx, Arrival { way, header, frame }, &key, &packet) {
+                    Fate::Pass(passage) => self.pass(cx, way, &passage, header, frame),
+                    Fate::Local => self.local_input(cx, header, frame),
+                    Fate::Drop(reason) => Verdict::Drop(reason),
+                    Fate::Ask(worker) => cx.hand_over(worker, Leg::Asks),
+                }
+            }
+            Ok(Content::Error) => self.nat_error(cx, way, header, frame),
+            // The host tells a LAN host itself that it does not speak a protocol.
+            Err(DropReason::ProtocolUnsupported) if way == Way::Hairpin => Verdict::Local(LocalClass::Stack),
+            Err(reason) => Verdict::Drop(reason),
+        }
+    }
+
+    /// What is to become of a first fragment and of those that follow it.
+    pub(in crate::pipeline) fn decide_first_fragment(
+        &mut self,
+        cx: &mut Context<'_, '_>,
+        arrival: Arrival<'_>,
+    ) -> Fate {
+        match packet::content(arrival.header, arrival.frame) {
+            Ok(Content::Conversation(key, packet)) => self.decide(cx, arrival, &key, &packet),
+            // No error is so long that it would have to be fragmented. // RFC 1812 section 4.3.2.3
+            Ok(Content::Error) => Fate::Drop(DropReason::FragmentInvalid),
+            Err(reason) => Fate::Drop(reason),
+        }
+    }
+
+    /// Rewrites a packet and sends it on.
+    #[inline]
+    pub(in crate::pipeline) fn pass(
+        &mut self,
+        cx: &mut Context<'_, '_>,
+        way: Way,
+        passage: &Passage,
+        header: &Header,
+        frame: &mut Frame,
+    ) -> Verdict {
+        let coverage = match frame.offload() {
+            Offload::None | Offload::Verified => Coverage::Whole,
+            Offload::Checksum(_) | Offload::Segmentation(_) => Coverage::PseudoHeader,
+        };
+        let packet = frame.packet_mut();
+        rewrite::packet(packet, header, coverage, &passage.translation);
+        if let (Some(id), Ok(mut ip)) = (passage.identification, HeaderMut::new(packet)) {
+            ip.set_id(id);
+        }
+        let destination = passage.translation.destination;
+        self.send_translated(cx, way, passage.hop, header.protocol, destination, frame)
+    }
+
+    /// Sends a rewritten packet of a conversation in `protocol` to `destination`.
+    #[inline]
+    pub(in crate::pipeline) fn send_translated(
+        &mut self,
+        cx: &mut Context<'_, '_>,
+        way: Way,
+        hop: Hop,
+        protocol: Protocol,
+        destination: Endpoint,
+        frame: &mut Frame,
+    ) -> Verdict {
+        let route = match hop {
+            Hop::To(route) => route,
+            Hop::Host => return Verdict::Local(LocalClass::Stack),
+            // Nobody outside sends from an inside address: what comes in does not go out again.
+            Hop::External if way == Way::HairpinInput => return Verdict::Drop(DropReason::FlowAmbiguous),
+            Hop::External => return self.hairpin(cx, protocol, destination.port, frame),
+        };
+        if way != Way::HostOutput {
+            packet::take_hop(frame);
+        }
+        self.egress(cx.call, route, destination.address, frame)
+    }
+
+    /// Where a packet for `destination` goes, if it may.
+    #[inline]
+    pub(in crate::pipeline) fn route_out(
+        &mut self,
+        call: &mut Call<'_>,
+        arrival: Arrival<'_>,
+        egress: Egress,
+        destination: Ipv4Addr,
+    ) -> Result<Hop, DropReason> {
+        let hop = match egress {
+            Egress::Host => return Ok(Hop::Host),
+            Egress::External => Hop::External,
+            Egress::Segment(_) => Hop::To(self.routes.lookup(destination).ok_or(DropReason::NoRoute)?),
+        };
+        self.check_route(call, arrival, hop)?;
+        Ok(hop)
+    }
+
+    /// Whether a packet may go where it goes: what the host sends or gets makes no hop.
+    #[inline]
+    pub(in crate::pipeline) fn check_route(
+        &mut self,
+        call: &mut Call<'_>,
+        arrival: Arrival<'_>,
+        hop: Hop,
+    ) -> Result<(), DropReason> {
+        let next = match hop {
+            Hop::To(route) => route.segment,
+            // What goes to the WAN address and in again makes one hop, from the LAN to the LAN.
+            Hop::External => Segment::Lan,
+            Hop::Host => return Ok(()),
+        };
+        match arrival.way.origin() {
+            Some(segment) => self.check_hop(call, segment, next, arrival.header, arrival.frame),
+            None => Ok(()),
+        }
+    }
+
+    /// What is to become of a packet: what its flow says, or one that it opens.
+    #[inline]
+    fn decide(
+        &mut self,
+        cx: &mut Context<'_, '_>,
+        arrival: Arrival<'_>,
+        key: &FlowKey,
+        packet: &Packet,
+    ) -> Fate {
+        debug_assert!(cx.key_hash.is_none_or(|hash| hash == self.flows.hash(key)), "of this very packet");
+        let hash = cx.key_hash.unwrap_or_else(|| self.flows.hash(key));
+        let Some((id, direction)) = self.flows.lookup_hashed(hash, key) else {
+            return self.decide_new(cx, arrival, key, packet);
+        };
+        let flow = self.flows.flow(id);
+        let (translation, egress) = (flow.translation(direction), flow.egress(direction));
+        let hop = match self.route_out(cx.call, arrival, egress, translation.destination.address) {
+            Ok(hop) => hop,
+            Err(reason) => return Fate::Drop(reason),
+        };
+        match self.flows.track(cx.call.now, id, direction, packet) {
+            Ok(()) => self.passage(translation, hop, arrival),
+            Err(refused) => Fate::Drop(refused.into()),
+        }
+    }
+
+    /// How a packet of a flow is rewritten.
+    ///
+    /// Behind one address, the identifications of many hosts are told apart by nobody: what may be
+    /// fragmented gets one of the gateway's. // RFC 6864 section 5.3.1
+    #[inline]
+    fn passage(&mut self, translation: Translation, hop: Hop, arrival: Arrival<'_>) -> Fate {
+        let Arrival { header, frame, .. } = arrival;
+        let leaves = match hop {
+            Hop::To(route) => route.segment == Segment::Wan,
+            Hop::External => true,
+            Hop::Host => false,
+        };
+        let is_shared = leaves && (!header.dont_fragment || header.is_fragment());
+        // The segments of a super-frame count on from the first.
+        let identification = is_shared.then(|| self.identifications.take(frame.segments().len()));
+        Fate::Pass(Passage { translation, hop, identification })
+    }
+}

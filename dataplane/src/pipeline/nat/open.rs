@@ -1,0 +1,139 @@
+//! Packets that belong to no flow: who gets them, and the flows that they open.
+
+use gatepost_ground::Segment;
+use gatepost_ground::wire::{Protocol, ethernet};
+
+use crate::drop_reason::DropReason;
+use crate::firewall::{self, Claim};
+use crate::flow::{Binding, Client, Egress, NewFlow, Packet, Server, Source};
+use crate::ingress::Ingress;
+use crate::key::{Direction, Endpoint, FlowKey};
+use crate::pipeline::Dataplane;
+use crate::pipeline::context::{Call, Context};
+use crate::pipeline::hairpin::HairpinClaim;
+use crate::pipeline::packet;
+use crate::pipeline::way::{Arrival, Fate, Way};
+
+impl Dataplane {
+    /// What is to become of a packet that belongs to no flow.
+    pub(super) fn decide_new(
+        &mut self,
+        cx: &mut Context<'_, '_>,
+        arrival: Arrival<'_>,
+        key: &FlowKey,
+        packet: &Packet,
+    ) -> Fate {
+        let (new, egress) = match arrival.way {
+            Way::Output | Way::HostOutput => (self.outbound(cx, arrival, key), Egress::Segment(Segment::Wan)),
+            Way::Input => match self.claim_input(arrival, key) {
+                Ok((server, egress)) => (NewFlow::Inbound { remote: key.source, server }, egress),
+                Err(fate) => {
+                    if matches!(fate, Fate::Drop(DropReason::Unsolicited)) {
+                        self.answer_unsolicited(cx.call, arrival, packet);
+                    }
+                    return fate;
+                }
+            },
+            Way::Hairpin => match self.claim_hairpin(cx.leg, arrival, key) {
+                HairpinClaim::Inside => (self.outbound(cx, arrival, key), Egress::External),
+                HairpinClaim::Gateway => return Fate::Local,
+                HairpinClaim::Ask(worker) => return Fate::Ask(worker),
+            },
+            Way::HairpinInput => match self.hairpin_server(key) {
+                Some(server) => {
+                    (NewFlow::Inbound { remote: key.source, server }, Egress::Segment(Segment::Lan))
+                }
+                None => return Fate::Drop(DropReason::Unsolicited),
+            },
+        };
+        self.open_flow(cx.call, arrival, &new, egress, packet)
+    }
+
+    /// Who gets a packet from the WAN, and by which way, or what else is to become of it.
+    fn claim_input(&self, arrival: Arrival<'_>, key: &FlowKey) -> Result<(Server, Egress), Fate> {
+        if packet::is_echo_request(arrival.header, arrival.frame) {
+            let is_silent = firewall::is_stealthy(&self.config);
+            return Err(if is_silent { Fate::Drop(DropReason::Unsolicited) } else { Fate::Local });
+        }
+        let (remote, external) = (key.source.address, key.destination);
+        match firewall::claim(&self.config.firewall, key.protocol, external.port, remote) {
+            Claim::Service => Ok((Server::seen_as(external, external), Egress::Host)),
+            Claim::Forward(target) => Ok((Server::seen_as(target, external), Egress::Segment(Segment::Lan))),
+            Claim::ForwardDenied => Err(Fate::Drop(DropReason::ForwardSourceDenied)),
+            Claim::Unclaimed => self.mapped_or_default(key).ok_or(Fate::Drop(DropReason::Unsolicited)),
+        }
+    }
+
+    /// Opens a flow for its first packet, the originals of which leave by `egress`.
+    fn open_flow(
+        &mut self,
+        call: &mut Call<'_>,
+        arrival: Arrival<'_>,
+        new: &NewFlow,
+        egress: Egress,
+        packet: &Packet,
+    ) -> Fate {
+        let destination = match new {
+            NewFlow::Outbound { remote, .. } => remote.address,
+            NewFlow::Inbound { server, .. } => self.flows.server_host(server),
+        };
+        let hop = match self.route_out(call, arrival, egress, destination) {
+            Ok(hop) => hop,
+            Err(reason) => return Fate::Drop(reason),
+        };
+        let opened = self.flows.open(call.now, new, [egress, arrival.way.back()], packet);
+        self.counters.flows_recycled = self.flows.recycled();
+        match opened {
+            Ok(id) => {
+                let translation = self.flows.flow(id).translation(Direction::Original);
+                self.passage(translation, hop, arrival)
+            }
+            Err(refused) => {
+                self.answer_refused(call, arrival, packet, refused);
+                Fate::Drop(refused.into())
+            }
+        }
+    }
+
+    /// The flow that a packet of the inside with `key` opens.
+    fn outbound(&self, cx: &Context<'_, '_>, arrival: Arrival<'_>, key: &FlowKey) -> NewFlow {
+        let source = self.source(cx, arrival);
+        NewFlow::Outbound { client: self.client(key), remote: key.destination, source }
+    }
+
+    /// The machine that a packet of the inside is from.
+    fn source(&self, cx: &Context<'_, '_>, Arrival { header, frame, .. }: Arrival<'_>) -> Source {
+        let (Ingress::Port(port), Ok(link)) = (cx.ingress, ethernet::Header::parse(frame.bytes())) else {
+            return Source::Gateway;
+        };
+        let known = self.neighbors.last_known(cx.call.now, Segment::Lan, header.source);
+        if known == Some(link.source) { Source::Station(link.source, port) } else { Source::Stranger(port) }
+    }
+
+    /// Who a packet with `key` is from, for a flow that it opens: one that is seen by the same port as
+    /// when it is asked, if it can be asked, else by its mapping.
+    fn client(&self, key: &FlowKey) -> Client {
+        let Some(wan) = self.networks.on(Segment::Wan).own() else { return Client::Mapped(key.source) };
+        let firewall = &self.config.firewall;
+        let port = if key.source.address == wan {
+            Some(key.source.port).filter(|port| firewall::is_wan_service(firewall, key.protocol, *port))
+        } else {
+            firewall::external_port(firewall, key.protocol, key.source)
+        };
+        port.map_or(Client::Mapped(key.source), |port| {
+            Client::Static(Binding { inside: key.source, external: Endpoint::new(wan, port) })
+        })
+    }
+
+    /// Who gets a packet with `key` that neither a service nor a forward claims.
+    pub(in crate::pipeline) fn mapped_or_default(&self, key: &FlowKey) -> Option<(Server, Egress)> {
+        if let Some(id) = self.flows.mapping_by_external(key.protocol, key.destination.port) {
+            let is_host = self.networks.own_segment(self.flows.mapping(id).inside.address).is_some();
+            let to = if is_host { Egress::Host } else { Egress::Segment(Segment::Lan) };
+            return Some((Server::Mapped(id), to));
+        }
+        let host = self.config.firewall.dmz_host.filter(|_| key.protocol != Protocol::ICMP)?;
+        let target = Endpoint::new(host, key.destination.port);
+        Some((Server::seen_as(target, key.destination), Egress::Segment(Segment::Lan)))
+    }
+}

@@ -1,0 +1,62 @@
+//! What the senders of packets that get no flow are told.
+
+use gatepost_ground::Segment;
+
+use crate::firewall::{self, refusal::Quote};
+use crate::flow::{Packet, Refused, Transport};
+use crate::handoff::Refusal;
+use crate::icmp_error::IcmpError;
+use crate::pipeline::Dataplane;
+use crate::pipeline::context::Call;
+use crate::pipeline::way::{Arrival, Way};
+
+impl Dataplane {
+    /// Tells the sender of a packet that it gets no flow: an inside host that a limit was reached, and
+    /// one outside that a port is closed to it. A datagram that the filter keeps out is not answered: it
+    /// may just have come before the inside host's own, which lets in the next.
+    pub(super) fn answer_refused(
+        &mut self,
+        call: &mut Call<'_>,
+        arrival: Arrival<'_>,
+        packet: &Packet,
+        refused: Refused,
+    ) {
+        match (arrival.way, refused, packet.transport) {
+            (
+                Way::Output | Way::Hairpin,
+                Refused::TableFull | Refused::HostLimit | Refused::PortsExhausted,
+                _,
+            ) => {
+                self.reject(call, Segment::Lan, arrival.header, arrival.frame, Refusal::NoRoom.into());
+            }
+            (Way::HairpinInput, Refused::TableFull | Refused::HostLimit, _) => {
+                self.reject_undone(call, &mut Quote::of_frame(arrival.frame), Refusal::NoRoom);
+            }
+            // RFC 5382 REQ-4
+            (Way::Input, Refused::Filtered, Transport::Tcp(_)) => {
+                self.answer_unsolicited(call, arrival, packet);
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells a sender on the WAN that nobody wants its packet: at once, but of a SYN only later, and
+    /// never in stealth.
+    pub(super) fn answer_unsolicited(&mut self, call: &mut Call<'_>, arrival: Arrival<'_>, packet: &Packet) {
+        if firewall::is_stealthy(&self.config) {
+            return;
+        }
+        match packet.transport {
+            Transport::Udp => {
+                self.reject(call, Segment::Wan, arrival.header, arrival.frame, IcmpError::PortUnreachable);
+            }
+            Transport::Tcp(segment) if segment.flags.is_opening() => {
+                let packet = arrival.frame.packet();
+                if !self.syn_refusals.push(call.now, packet) {
+                    self.counters.made_suppressed += 1;
+                }
+            }
+            Transport::Tcp(_) | Transport::IcmpQuery | Transport::IcmpReply => {}
+        }
+    }
+}

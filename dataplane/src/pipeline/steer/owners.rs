@@ -1,0 +1,227 @@
+//! Which worker owns a packet.
+//!
+//! # Theory of operation
+//!
+//! A gateway with `n` workers has `n` dataplanes, each with its [`Shard`]. They share nothing, and any of
+//! them may get any frame. What belongs to one conversation is done by one of them, its owner:
+//!
+//! | packet                                           | owner                                          |
+//! |--------------------------------------------------|------------------------------------------------|
+//! | from an inside host's port p                     | shard(p) = p / 2 mod n                         |
+//! | from outside to an external port e               | shard(e)                                       |
+//! | from outside to a forward's external port        | shard(p), p being the inside port              |
+//! | an ICMP query or its reply                       | shard(its identifier)                          |
+//! | an ICMP error                                    | as of the packet that it quotes                |
+//! | a fragment                                       | a keyed hash of its packet finds who gathers   |
+//! |                                                  | them; the first fragment tells him the owner   |
+//! | from an inside host to the external address      | shard(p), then as from outside (`hairpin`)     |
+//! | all that is not translated                       | whoever gets it                                |
+//!
+//! An external port that a shard gives to an inside host is one of its own, so that both ways of a
+//! conversation, the mapping and what its filter has seen lie in one shard, and nobody has to ask anybody.
+//! Ports of one shard come in pairs, as parity is kept. (RFC 4787 REQ-4)
+//!
+//! Where forwards with different sources send one external port to different inside ports, the source decides
+//! in either direction.
+//!
+//! What one dataplane has to tell the others it leaves to the caller, who carries frames and
+//! [notices](crate::Notice) between them. Nothing is handed over twice for the same reason: workers that have
+//! another configuration for a moment, while one is being swapped in, send each other nothing in circles.
+
+use core::net::Ipv4Addr;
+
+use ahash::RandomState;
+use gatepost_ground::wire::Protocol;
+
+use crate::config::Firewall;
+use crate::firewall::{Claim, claim, external_port, hairpin_target, target};
+use crate::fragment::FragmentKey;
+use crate::key::{Endpoint, FlowKey};
+use crate::shard::Shard;
+
+/// Who owns what, by a configuration.
+pub(in crate::pipeline) struct Steering {
+    shard: Shard,
+    /// The owners of the external ports of TCP and UDP; empty if there is but one.
+    by_external: [Box<[u8]>; 2],
+    /// Whether there are [`CONTESTED`] ports.
+    is_contested: bool,
+    hasher: RandomState,
+}
+
+/// Marks an external port whose owner depends on the source.
+const CONTESTED: u8 = u8::MAX;
+
+impl Steering {
+    /// Of the dataplane `shard`, for the ports of `firewall`. The secret `seed` is the same for all.
+    pub(in crate::pipeline) fn new(shard: Shard, firewall: &Firewall, seed: [u8; 32]) -> Self {
+        let (words, _) = seed.as_chunks();
+        let word = |at: usize| words.get(at).map_or(0, |word| u64::from_le_bytes(*word));
+        let hasher = RandomState::with_seeds(word(0), word(1), word(2), word(3));
+        let mut steering = Self { shard, by_external: Default::default(), is_contested: false, hasher };
+        steering.configure(firewall);
+        steering
+    }
+
+    /// Takes in other forwards and services.
+    pub(in crate::pipeline) fn configure(&mut self, firewall: &Firewall) {
+        if self.shard.is_sole() {
+            return;
+        }
+        let shard = self.shard;
+        self.by_external = [Protocol::TCP, Protocol::UDP].map(|protocol| owners(shard, firewall, protocol));
+        self.is_contested = self.by_external.iter().any(|owners| owners.contains(&CONTESTED));
+    }
+
+    /// The owner of what comes from `source` outside to an external port.
+    pub(in crate::pipeline) fn of_external(
+        &self,
+        firewall: &Firewall,
+        protocol: Protocol,
+        port: u16,
+        source: Ipv4Addr,
+    ) -> u8 {
+        self.of_target(protocol, port, || match claim(firewall, protocol, port, source) {
+            Claim::Forward(target) => Some(target),
+            // Who is denied may yet be answered.
+            Claim::ForwardDenied => hairpin_target(firewall, protocol, port),
+            Claim::Service | Claim::Unclaimed => None,
+        })
+    }
+
+    /// The owner of what comes in again to an external port.
+    pub(in crate::pipeline) fn of_hairpin(&self, firewall: &Firewall, protocol: Protocol, port: u16) -> u8 {
+        self.of_target(protocol, port, || hairpin_target(firewall, protocol, port))
+    }
+
+    /// The owner of what an inside host sends with `key`.
+    pub(in crate::pipeline) fn of_inside(&self, firewall: &Firewall, key: &FlowKey) -> u8 {
+        if self.is_contested
+            && let Some(port) = external_port(firewall, key.protocol, key.source)
+        {
+            return self.of_external(firewall, key.protocol, port, key.destination.address);
+        }
+        // An ICMP query has its identifier there, its reply here.
+        let port = if key.protocol == Protocol::ICMP {
+            key.source.port | key.destination.port
+        } else {
+            key.source.port
+        };
+        self.shard.of_port(port)
+    }
+
+    /// Who gathers the fragments of a packet.
+    pub(in crate::pipeline) fn of_fragment(&self, key: &FragmentKey) -> u8 {
+        (self.hasher.hash_one(key) % u64::from(self.shard.count())) as u8
+    }
+
+    fn of_target(&self, protocol: Protocol, port: u16, target: impl FnOnce() -> Option<Endpoint>) -> u8 {
+        let owners = match protocol {
+            Protocol::TCP => &self.by_external[0],
+            Protocol::UDP => &self.by_external[1],
+            _ => return self.shard.of_port(port),
+        };
+        match owners.get(usize::from(port)) {
+            Some(&CONTESTED) => self.shard.of_port(target().map_or(port, |target| target.port)),
+            Some(owner) => *owner,
+            None => self.shard.index(),
+        }
+    }
+}
+
+/// The owners of the external ports of `protocol`.
+fn owners(shard: Shard, firewall: &Firewall, protocol: Protocol) -> Box<[u8]> {
+    let mut owners: Box<[u8]> = (0..=u16::MAX).map(|port| shard.of_port(port)).collect();
+    let mut is_forwarded = vec![false; owners.len()];
+    for forward in firewall.forwards.iter().filter(|forward| forward.protocol == protocol) {
+        for port in forward.wan_ports.clone() {
+            let at = usize::from(port);
+            let owner = shard.of_port(target(forward, port).port);
+            let is_other = is_forwarded[at] && owners[at] != owner;
+            owners[at] = if is_other { CONTESTED } else { owner };
+            is_forwarded[at] = true;
+        }
+    }
+    for service in firewall.wan_services.iter().filter(|service| service.protocol == protocol) {
+        owners[usize::from(service.port)] = shard.of_port(service.port);
+    }
+    owners
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Forward;
+
+    const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 20);
+    const NEAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+    const FAR: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
+
+    fn shard(index: u8, count: u8) -> Shard {
+        Shard::new(index, count).expect("one of them")
+    }
+
+    fn forward(port: u16, to_port: u16, from: &str) -> Forward {
+        Forward {
+            protocol: Protocol::UDP,
+            wan_ports: port..=port,
+            to: HOST,
+            to_port,
+            from: vec![from.parse().expect("a network")],
+        }
+    }
+
+    fn key(port: u16, to: Ipv4Addr) -> FlowKey {
+        FlowKey {
+            protocol: Protocol::UDP,
+            source: Endpoint::new(HOST, port),
+            destination: Endpoint::new(to, 9),
+        }
+    }
+
+    #[test]
+    fn a_forward_is_owned_by_its_inside_port_from_either_side() {
+        let firewall = Firewall {
+            forwards: vec![forward(8000, 6, "0.0.0.0/0"), forward(8002, 6, "0.0.0.0/0")],
+            ..Firewall::default()
+        };
+        let steering = Steering::new(shard(0, 4), &firewall, [7; 32]);
+        for port in [8000, 8002] {
+            assert_eq!(steering.of_external(&firewall, Protocol::UDP, port, NEAR), 3);
+            assert_eq!(steering.of_hairpin(&firewall, Protocol::UDP, port), 3);
+        }
+        assert_eq!(steering.of_inside(&firewall, &key(6, NEAR)), 3);
+        assert_eq!(steering.of_external(&firewall, Protocol::TCP, 8002, NEAR), 1);
+    }
+
+    #[test]
+    fn of_a_port_with_several_targets_the_source_decides_in_either_direction() {
+        let forwards = vec![forward(8000, 6, "198.51.100.0/24"), forward(8000, 4, "203.0.113.0/24")];
+        let firewall = Firewall { forwards, ..Firewall::default() };
+        let steering = Steering::new(shard(0, 4), &firewall, [7; 32]);
+        for (remote, owner) in [(NEAR, 3), (FAR, 2)] {
+            assert_eq!(steering.of_external(&firewall, Protocol::UDP, 8000, remote), owner);
+            for port in [4, 6] {
+                assert_eq!(
+                    steering.of_inside(&firewall, &key(port, remote)),
+                    owner,
+                    "what is answered to it"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn all_know_who_gathers_a_packets_fragments() {
+        let steerings = [0, 1, 2].map(|index| Steering::new(shard(index, 3), &Firewall::default(), [7; 32]));
+        let mut gatherers = [0; 3];
+        for id in 0..300 {
+            let key =
+                FragmentKey { segment: None, source: NEAR, destination: FAR, protocol: Protocol::UDP, id };
+            let [first, second, third] = steerings.each_ref().map(|steering| steering.of_fragment(&key));
+            assert_eq!((first, first), (second, third));
+            gatherers[usize::from(first)] += 1;
+        }
+        assert!(gatherers.iter().all(|count| *count > 50), "{gatherers:?}");
+    }
+}

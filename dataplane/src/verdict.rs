@@ -1,0 +1,45 @@
+//! What becomes of frames.
+
+use gatepost_ground::{PortId, PortSet};
+
+use crate::drop_reason::DropReason;
+
+/// The part of the gateway that a frame for the gateway itself is for. The dataplane alone decides this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalClass {
+    /// The DHCP server: a whole UDP datagram from the LAN to the server's port, sent to the gateway or to all hosts.
+    DhcpServer,
+    /// The DHCP client: a whole UDP datagram from the WAN, between the ports of servers and clients.
+    DhcpClient,
+    /// The DHCP client, which probes the address that it is offered: ARP from the WAN while the gateway has no address
+    /// there. (RFC 5227, section 2.1.1)
+    Arp,
+    /// The host stack: any other IPv4 packet for an address of the gateway.
+    Stack,
+}
+
+/// What becomes of a frame. Every frame of a batch has exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not decided yet; never seen after [`process`](crate::Dataplane::process).
+    Pending,
+    /// Goes out of one port.
+    Transmit(PortId),
+    /// Goes out of several ports of its segment, and to a part of the gateway itself if `local` names one.
+    Flood {
+        /// The ports; never the one that a bridged frame came from.
+        ports: PortSet,
+        /// Which part of the gateway itself gets it too.
+        local: Option<LocalClass>,
+    },
+    /// For the gateway itself.
+    Local(LocalClass),
+    /// Has been dealt with: ARP for the gateway, or a packet whose fragments are in the [`Output`](crate::Output).
+    Consumed,
+    /// Waits in the dataplane for a neighbour or for the first fragment.
+    Hold,
+    /// Goes no further.
+    Drop(DropReason),
+    /// Another worker's: it is to get the frame with the slot's [`Ingress`](crate::Ingress), both as they are now.
+    HandOver(u8),
+}

@@ -47,6 +47,9 @@ pub(super) struct Containment {
     /// The task that panics.
     #[cfg(test)]
     broken: Option<Task>,
+    /// The stages panic at frames that begin with this octet.
+    #[cfg(test)]
+    broken_frames: Option<u8>,
 }
 
 impl Default for Containment {
@@ -56,11 +59,25 @@ impl Default for Containment {
             paused_until: Instant::ZERO,
             #[cfg(test)]
             broken: None,
+            #[cfg(test)]
+            broken_frames: None,
         }
     }
 }
 
 impl Containment {
+    /// Whether panics are caught.
+    #[inline]
+    pub const fn catches(&self) -> bool {
+        self.catches
+    }
+
+    /// Panics as a stage would if `frame` is one that the test wants broken.
+    #[cfg(test)]
+    pub fn check(&self, frame: &[u8]) {
+        assert!(self.broken_frames.is_none_or(|octet| frame.first() != Some(&octet)), "an invariant");
+    }
+
     /// When that which is due at `due` can be looked at.
     #[inline]
     pub fn defer(&self, due: Instant) -> Instant {
@@ -95,21 +112,17 @@ impl Dataplane {
 }
 
 /// Gives each of `items` to `step`, in order. `true` if a step has panicked and the panic was caught: that was for the
-/// last item taken, and those behind it are still to do.
+/// last item taken, and those behind it are still to do. A build without debug assertions catches panics whatever
+/// `catches` says, so that the packet path asks nothing there.
 #[inline]
-pub(super) fn each<T>(items: &mut impl Iterator<Item = T>, step: impl FnMut(T)) -> bool {
-    if cfg!(debug_assertions) {
+pub(super) fn each<T>(catches: bool, items: &mut impl Iterator<Item = T>, step: impl FnMut(T)) -> bool {
+    if cfg!(debug_assertions) && !catches {
         items.for_each(step);
         false
     } else {
-        each_caught(items, step)
+        // What a step leaves half done is in the caller's tables, which bear it; see above.
+        catch_unwind(AssertUnwindSafe(|| items.for_each(step))).is_err()
     }
-}
-
-#[inline]
-fn each_caught<T>(items: &mut impl Iterator<Item = T>, step: impl FnMut(T)) -> bool {
-    // What a step leaves half done is in the caller's tables, which bear it; see above.
-    catch_unwind(AssertUnwindSafe(|| items.for_each(step))).is_err()
 }
 
 #[cfg(test)]
@@ -119,6 +132,7 @@ mod tests {
 
     use gatepost_ground::{Frame, MacAddr, PortId, Segment};
 
+    use super::super::WAVE_FRAMES;
     use super::*;
     use crate::DropReason;
     use crate::batch::Batch;
@@ -247,23 +261,36 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_ends_one_step_and_says_which() {
-        let mut done = Vec::new();
-        let mut panicked = Vec::new();
-        let mut numbers = 0..6;
-        let mut step = |number: i32| {
-            assert!(number % 3 != 1, "an invariant");
-            done.push(number);
-        };
-        while each_caught(&mut numbers, &mut step) {
-            panicked.push(numbers.start - 1);
+    fn of_a_batch_the_frames_with_which_a_stage_fails_are_dropped_alone() {
+        const BROKEN: u8 = 0xbb;
+        let (config, now) = (Arc::new(config()), Instant::from_secs(10));
+        let mut batch = Batch::new(config.frame_len_max());
+        let mut dataplane = Dataplane::new(config, Shard::new(0, 2).expect("one of two"), [1; 32], now);
+        dataplane.containment =
+            Containment { catches: true, broken_frames: Some(BROKEN), ..Containment::default() };
+        // At both ends of two waves, and next to each other.
+        let broken = [0, 1, 7, WAVE_FRAMES - 1, WAVE_FRAMES, 2 * WAVE_FRAMES - 1];
+        for at in 0..2 * WAVE_FRAMES {
+            let received = batch.receive(Ingress::Port(PortId(0)), |buffer| {
+                buffer[0] = if broken.contains(&at) { BROKEN } else { 2 };
+                // Too short for a header.
+                Ok::<_, Infallible>(8)
+            });
+            assert_eq!(received, Ok(true));
         }
-        assert_eq!((done, panicked), (vec![0, 2, 3, 5], vec![1, 4]));
+        dataplane.process(now, &mut batch);
+        for (at, slot) in batch.slots().iter().enumerate() {
+            let is_broken = broken.contains(&at);
+            let reason = if is_broken { DropReason::InternalError } else { DropReason::FrameTruncated };
+            assert_eq!(slot.verdict, Verdict::Drop(reason), "{at}");
+        }
+        assert_eq!(dataplane.counters.drops[DropReason::InternalError], broken.len() as u64);
+        assert!(dataplane.counters.balances());
     }
 
     #[test]
     #[should_panic(expected = "an invariant")]
     fn a_build_with_debug_assertions_ends() {
-        assert!(!each(&mut (0..2), |number| assert!(number == 0, "an invariant")));
+        assert!(!each(false, &mut (0..2), |number| assert!(number == 0, "an invariant")));
     }
 }

@@ -236,7 +236,9 @@ impl Dataplane {
             let mut done = 0;
             while done < wave.len() {
                 let mut rest = wave[done..].iter_mut().zip(&hashes[done..]);
-                let has_failed = contain::each(&mut rest, |(slot, hash)| {
+                let has_failed = contain::each(self.containment.catches(), &mut rest, |(slot, hash)| {
+                    #[cfg(test)]
+                    self.containment.check(slot.frame.bytes());
                     self.slot(&mut call, *hash, slot);
                 });
                 let left = rest.len();

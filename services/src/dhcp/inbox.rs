@@ -1,8 +1,8 @@
 //! The frames that wait for a DHCP server or client: bounded, shared out among ports, and served in turn.
 //!
 //! A port may have as many frames waiting as there is room left for others: of [`FRAMES_MAX`] places one port that is
-//! flooded takes half, two take a third each, and some are always free for a port that has none. Of the ports that have
-//! frames each is served one in turn, so that a frame waits for one of each other port, not for all of a flood.
+//! flooded takes half, and two come to a third each. A port that has none has a place in any case. Of the ports that
+//! have frames each is served one in turn, so that a frame waits for one of each other port, not for all of a flood.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,8 +11,11 @@ use std::rc::Rc;
 use gatepost_ground::PortId;
 use tokio::sync::mpsc;
 
-/// The most frames that wait. Half of them are those of a whole office behind one port that asks at once.
+/// The most frames that wait, besides one of each port. Half of them are those of a whole office behind one port that
+/// asks at once.
 pub const FRAMES_MAX: usize = 512;
+/// The most lanes: one of each port, and one of frames that no port received.
+const LANES_MAX: usize = PortId::COUNT_MAX + 1;
 
 /// A frame that an interface has received.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +58,7 @@ pub enum Refused {
 
 /// An inbox without frames.
 pub fn inbox() -> (Sender, Receiver) {
-    let (sender, receiver) = mpsc::channel(FRAMES_MAX);
+    let (sender, receiver) = mpsc::channel(FRAMES_MAX + LANES_MAX);
     let lanes = Rc::new(RefCell::new(Lanes::default()));
     (Sender { lanes: Rc::clone(&lanes), tokens: sender }, Receiver { lanes, tokens: receiver })
 }
@@ -112,7 +115,7 @@ impl Lanes {
     /// Whether one more frame of `port` may wait.
     fn has_room(&self, port: Option<PortId>) -> bool {
         let waiting = self.lanes.iter().find(|lane| lane.port == port).map_or(0, |lane| lane.frames.len());
-        waiting < FRAMES_MAX.saturating_sub(self.len)
+        waiting == 0 || waiting < FRAMES_MAX.saturating_sub(self.len)
     }
 
     fn push(&mut self, Incoming { frame, port }: Incoming) {
@@ -170,6 +173,20 @@ mod tests {
         }
         assert_eq!(sender.try_send(of_port(3, 3)), Ok(()));
         assert_eq!(sender.try_send(of_port(1, 1)), Err(Refused::Full));
+    }
+
+    #[test]
+    fn beside_all_other_ports_that_flood_one_that_has_no_frame_has_a_place() {
+        let (sender, mut receiver) = inbox();
+        let ports = u8::try_from(PortId::COUNT_MAX).unwrap();
+        for number in 1..ports {
+            assert!(flood(&sender, number) > 0, "{number}");
+        }
+        assert_eq!(sender.try_send(of_port(0, 0)), Ok(()));
+        assert_eq!(sender.try_send(of_port(0, 0)), Err(Refused::Full));
+        assert_eq!(sender.try_send(vec![0].into()), Ok(()));
+        let received = std::iter::repeat_with(|| try_recv(&mut receiver)).take_while(Poll::is_ready).count();
+        assert!(received <= FRAMES_MAX + LANES_MAX, "{received}");
     }
 
     #[test]

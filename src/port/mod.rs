@@ -15,6 +15,7 @@ pub mod log;
 pub mod netdevice;
 mod notify;
 mod operator;
+mod panics;
 mod removal;
 mod run;
 pub mod tap;

@@ -35,6 +35,7 @@ use super::event_loop::{EventLoop, Handle};
 use super::log::{self, LogLevel};
 use super::notify::Manager;
 use super::operator::Operator;
+use super::panics;
 use super::tap::Tap;
 use super::upkeep::{Caretaker, TapSpec};
 use crate::config::{Config, Source, WanAddress};
@@ -54,6 +55,7 @@ use crate::gateway::{self, Environment};
 pub fn run(source: Source, level: Option<LogLevel>) -> Result<(), Error> {
     let (config, warnings) = source.load()?;
     log::to_stderr(level);
+    panics::limit_messages();
     warnings.iter().for_each(|warning| warn!("{warning}"));
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(no_resources)?;
     LocalSet::new().block_on(&runtime, serve(config, source))

@@ -1,8 +1,8 @@
 //! Between workers: frames that another one owns, and what each tells the others.
 //!
 //! Each worker has an inbox, in which all others leave frames and notices: two bounded lock-free rings. A full
-//! [ring](super::ring) refuses a frame, which is a drop with a reason. A notice is never lost: it waits
-//! until each of the others has room, and the next ones wait in the dataplane.
+//! ring refuses a frame, which is a drop with a reason. A notice is never lost: it waits until each of the
+//! others has room, and the next ones wait in the dataplane.
 
 use std::sync::Arc;
 

@@ -32,7 +32,7 @@ use gatepost_dataplane::nat::rewrite::{self, Coverage};
 use gatepost_dataplane::route::Routes;
 use gatepost_ground::wire::tcp::{self, Flags};
 use gatepost_ground::wire::{checksum, ethernet, ipv4};
-use gatepost_ground::{Instant, Segment};
+use gatepost_ground::{Instant, Role};
 
 use self::frames::{Connection, Frames, HOSTS, Prepared, between_hosts, host};
 use self::office::{GATEWAY_WAN, LAN_PORTS, Office, config};
@@ -166,7 +166,7 @@ fn flow_table(count: usize) -> (FlowTable, Vec<FlowKey>) {
     let nat = config(Mode::NatDmz).nat;
     let mut table = FlowTable::new(&nat, Timeouts::default(), Shard::SOLE, [7; 32]);
     table.set_external_address(Some(GATEWAY_WAN));
-    let egress = [Egress::Segment(Segment::Wan), Egress::Segment(Segment::Lan)];
+    let egress = [Egress::To(Role::Outside), Egress::To(Role::Inside)];
     let mut keys = Vec::with_capacity(2 * count);
     for connection in (0..count).map(Connection::established) {
         let client = Client::Mapped(Endpoint::new(host(connection.host), connection.host_port));

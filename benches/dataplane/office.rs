@@ -5,10 +5,10 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatepost_dataplane::config::{Config, Filtering, Firewall, Inspection, Interface, Mode, Nat};
+use gatepost_dataplane::config::{Config, Filtering, Firewall, Inspection, Interface, Link, Mode, Nat};
 use gatepost_dataplane::{Batch, Dataplane, Ingress, Shard};
 use gatepost_ground::wire::tcp::Flags;
-use gatepost_ground::{Instant, MacAddr, PortId, Segment};
+use gatepost_ground::{Instant, InterfaceId, MacAddr, PortId, Role};
 use ipnet::Ipv4Net;
 
 use crate::frames::{Connection, Frames, Prepared, greetings, isp};
@@ -34,17 +34,21 @@ const GENERATIONS_MAX: u32 = 25;
 const FRAME_CAPACITY: usize = 128;
 
 pub fn config(mode: Mode) -> Config {
-    let interface = |mac, address, gateway| Interface {
-        mac,
+    let interface = |name: &str, role, mac, address, gateway| Interface {
+        name: name.to_owned(),
+        role,
+        link: Link::Ethernet { mac },
         address: Some(Ipv4Net::new_assert(address, 24)),
         gateway,
         mtu: 1500,
     };
     Config {
         mode,
-        ports: vec![Segment::Lan, Segment::Lan, Segment::Wan],
-        lan: interface(GATEWAY_LAN_MAC, GATEWAY_LAN, None),
-        wan: interface(GATEWAY_WAN_MAC, GATEWAY_WAN, Some(isp())),
+        ports: [0, 0, 1].map(InterfaceId).to_vec(),
+        interfaces: vec![
+            interface("lan", Role::Inside, GATEWAY_LAN_MAC, GATEWAY_LAN, None),
+            interface("wan", Role::Outside, GATEWAY_WAN_MAC, GATEWAY_WAN, Some(isp())),
+        ],
         firewall: Firewall { stealth: true, ..Firewall::default() },
         nat: Nat {
             filtering: Filtering::AddressAndPortDependent,

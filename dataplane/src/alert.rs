@@ -3,14 +3,14 @@
 //! A peer can bring these events about as often as it likes, so each kind is limited by rate, and few wait at one
 //! time. What is left out is in the [`Counters`](crate::Counters) all the same.
 
-use core::fmt;
 use std::collections::VecDeque;
 
 use gatepost_ground::{Instant, RateLimit};
 
+use crate::config::Config;
 use crate::neighbor::Claim;
 
-/// Something that an administrator should hear of. Its text is a sentence without a full stop.
+/// Something that an administrator should hear of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alert {
     /// A neighbour has another hardware address than before.
@@ -21,24 +21,21 @@ pub enum Alert {
     AddressConflict(Claim),
 }
 
-impl fmt::Display for Alert {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let claim = match self {
-            Self::NeighborMoved(claim) | Self::NeighborClaimRefused(claim) | Self::AddressConflict(claim) => {
-                claim
-            }
-        };
-        let Claim { segment, ip, known, claimant } = claim;
-        let segment = segment.name();
+impl Alert {
+    /// A sentence without a full stop, in which interfaces have the names that `config` gives them.
+    pub fn text(&self, config: &Config) -> String {
+        let (Self::NeighborMoved(claim) | Self::NeighborClaimRefused(claim) | Self::AddressConflict(claim)) =
+            self;
+        let Claim { interface, ip, known, claimant } = claim;
+        // An alert can be older than the configuration.
+        let interface = config.interfaces.get(interface.index()).map_or("", |interface| &interface.name);
         match self {
-            Self::NeighborMoved(_) => {
-                write!(f, "{ip} on the {segment} has moved from {known} to {claimant}")
-            }
+            Self::NeighborMoved(_) => format!("{ip} on the {interface} has moved from {known} to {claimant}"),
             Self::NeighborClaimRefused(_) => {
-                write!(f, "{claimant} claims {ip} on the {segment}, which is {known}'s: not believed")
+                format!("{claimant} claims {ip} on the {interface}, which is {known}'s: not believed")
             }
             Self::AddressConflict(_) => {
-                write!(f, "{claimant} on the {segment} has the gateway's address {ip}, too: give it another")
+                format!("{claimant} on the {interface} has the gateway's address {ip}, too: give it another")
             }
         }
     }
@@ -83,12 +80,13 @@ impl Alerts {
 
 #[cfg(test)]
 mod tests {
-    use gatepost_ground::{MacAddr, Segment};
+    use gatepost_ground::{InterfaceId, MacAddr};
 
     use super::*;
+    use crate::config::{Mode, testing};
 
     const CLAIM: Claim = Claim {
-        segment: Segment::Wan,
+        interface: InterfaceId(1),
         ip: core::net::Ipv4Addr::new(203, 0, 113, 1),
         known: MacAddr([2, 0, 0, 0, 0, 1]),
         claimant: MacAddr([2, 0, 0, 0, 0, 2]),
@@ -116,16 +114,17 @@ mod tests {
 
     #[test]
     fn an_alert_names_who_and_where() {
+        let config = testing::config(Mode::Nat);
         assert_eq!(
-            Alert::NeighborClaimRefused(CLAIM).to_string(),
+            Alert::NeighborClaimRefused(CLAIM).text(&config),
             "02:00:00:00:00:02 claims 203.0.113.1 on the wan, which is 02:00:00:00:00:01's: not believed"
         );
         assert_eq!(
-            Alert::NeighborMoved(CLAIM).to_string(),
+            Alert::NeighborMoved(CLAIM).text(&config),
             "203.0.113.1 on the wan has moved from 02:00:00:00:00:01 to 02:00:00:00:00:02"
         );
         assert_eq!(
-            Alert::AddressConflict(CLAIM).to_string(),
+            Alert::AddressConflict(CLAIM).text(&config),
             "02:00:00:00:00:02 on the wan has the gateway's address 203.0.113.1, too: give it another"
         );
     }

@@ -1,4 +1,4 @@
-//! The learning bridge of one segment: which station is behind which port. (IEEE 802.1D section 7)
+//! The learning bridge of one interface: which station is behind which port. (IEEE 802.1D section 7)
 //!
 //! # Theory of operation
 //!
@@ -19,7 +19,7 @@ use core::time::Duration;
 use ahash::RandomState;
 use gatepost_ground::{Instant, MacAddr, PortId};
 
-/// The stations of one segment.
+/// The stations of one interface.
 #[derive(Debug)]
 pub struct Bridge {
     sets: Box<[Set]>,
@@ -84,7 +84,7 @@ impl Bridge {
         (now.since(set.heard[way]) < Self::AGING).then(|| unpack(set.stations[way]).1)
     }
 
-    /// Forgets everybody behind `port`, which has lost its link or its segment.
+    /// Forgets everybody behind `port`, which has lost its link or its interface.
     pub fn forget_port(&mut self, port: PortId) {
         for set in &mut self.sets {
             for station in &mut set.stations {

@@ -5,7 +5,7 @@ use core::ops::RangeInclusive;
 
 use gatepost_ground::wire::vlan::Tag;
 use gatepost_ground::wire::{Protocol, ethernet};
-use gatepost_ground::{MacAddr, PortId, PortSet, Segment};
+use gatepost_ground::{InterfaceId, MacAddr, PortId, PortSet, Role};
 use ipnet::Ipv4Net;
 
 /// The whole configuration of a [`Dataplane`](crate::Dataplane).
@@ -13,12 +13,11 @@ use ipnet::Ipv4Net;
 pub struct Config {
     /// What the gateway is to its networks.
     pub mode: Mode,
-    /// The segment of every port, indexed by [`PortId`]; at most [`PortId::COUNT_MAX`] ports.
-    pub ports: Vec<Segment>,
-    /// The gateway's interface on the LAN.
-    pub lan: Interface,
-    /// The gateway's interface on the WAN; without ports in [`Mode::LanOnly`].
-    pub wan: Interface,
+    /// The interface that every port leads to, indexed by [`PortId`]; at most [`PortId::COUNT_MAX`] ports.
+    pub ports: Vec<InterfaceId>,
+    /// The gateway's interfaces, indexed by [`InterfaceId`]; at most [`InterfaceId::COUNT_MAX`], of which one is
+    /// [`Role::Outside`]. In [`Mode::LanOnly`] that one has no ports, and its address does not count.
+    pub interfaces: Vec<Interface>,
     /// What the firewall lets in.
     pub firewall: Firewall,
     /// How flows are tracked and translated.
@@ -28,27 +27,42 @@ pub struct Config {
 }
 
 impl Config {
-    /// The interface on `segment`.
-    pub fn interface(&self, segment: Segment) -> &Interface {
-        match segment {
-            Segment::Lan => &self.lan,
-            Segment::Wan => &self.wan,
-        }
+    /// The interface with this number, which is that of one.
+    #[inline]
+    pub fn interface(&self, id: InterfaceId) -> &Interface {
+        &self.interfaces[id.index()]
     }
 
-    /// The segment that `port` is plugged into; `None` for a port that does not exist.
-    pub fn segment(&self, port: PortId) -> Option<Segment> {
+    /// All interfaces with their numbers.
+    pub fn interfaces(&self) -> impl DoubleEndedIterator<Item = (InterfaceId, &Interface)> + Clone {
+        self.interfaces.iter().enumerate().map(|(index, interface)| (InterfaceId(index as u8), interface))
+    }
+
+    /// The interfaces of one role.
+    pub fn interfaces_of(&self, role: Role) -> impl Iterator<Item = (InterfaceId, &Interface)> + Clone {
+        self.interfaces().filter(move |(_, interface)| interface.role == role)
+    }
+
+    /// The interface that `port` leads to; `None` for a port that does not exist.
+    #[inline]
+    pub fn interface_of(&self, port: PortId) -> Option<InterfaceId> {
         self.ports.get(usize::from(port.0)).copied()
     }
 
-    /// The longest frame on either segment, its VLAN tags included, in octets.
-    pub fn frame_len_max(&self) -> usize {
-        ethernet::Header::LEN + Tag::COUNT_MAX * Tag::LEN + usize::from(self.lan.mtu.max(self.wan.mtu))
+    /// The address that the inside shares on its way out; `None` while there is none.
+    pub fn external_address(&self) -> Option<Ipv4Addr> {
+        self.interfaces_of(Role::Outside).find_map(|(_, interface)| interface.address).map(|net| net.addr())
     }
 
-    /// All ports of `segment`.
-    pub fn ports_of(&self, segment: Segment) -> PortSet {
-        (0u8..).zip(&self.ports).filter(|(_, s)| **s == segment).map(|(i, _)| PortId(i)).collect()
+    /// The longest frame on any interface, its VLAN tags included, in octets.
+    pub fn frame_len_max(&self) -> usize {
+        let mtu = self.interfaces.iter().map(|interface| interface.mtu).max().unwrap_or(0);
+        ethernet::Header::LEN + Tag::COUNT_MAX * Tag::LEN + usize::from(mtu)
+    }
+
+    /// All ports that lead to the interface `id`.
+    pub fn ports_of(&self, id: InterfaceId) -> PortSet {
+        (0u8..).zip(&self.ports).filter(|(_, of)| **of == id).map(|(port, _)| PortId(port)).collect()
     }
 }
 
@@ -94,17 +108,41 @@ pub struct Inspection {
     pub dhcp: bool,
 }
 
-/// The gateway's own presence on a segment.
+/// The gateway's presence on one network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// The gateway's hardware address there.
-    pub mac: MacAddr,
-    /// Its address with the prefix of the segment; `None` while a DHCP client has not got one.
+    /// The name, as configuration and reports have it.
+    pub name: String,
+    /// What the network is to the policy.
+    pub role: Role,
+    /// What carries the interface's packets.
+    pub link: Link,
+    /// The gateway's address with the prefix of the network; `None` while a DHCP client has not got one.
     pub address: Option<Ipv4Net>,
-    /// The next hop for everything that is not on a segment.
+    /// The next hop for everything that is on none of the gateway's networks.
     pub gateway: Option<Ipv4Addr>,
-    /// The largest IP packet that the segment carries, in octets, 576 to 65535.
+    /// The largest IP packet that the interface carries, in octets, 576 to 65535.
     pub mtu: u16,
+}
+
+impl Interface {
+    /// The gateway's hardware address on the interface.
+    #[inline]
+    pub const fn mac(&self) -> MacAddr {
+        match self.link {
+            Link::Ethernet { mac } => mac,
+        }
+    }
+}
+
+/// What carries an interface's packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// One switched Ethernet behind all ports that lead to the interface.
+    Ethernet {
+        /// The gateway's hardware address.
+        mac: MacAddr,
+    },
 }
 
 /// What the firewall lets in. It has a meaning in [`Mode::Nat`] and [`Mode::NatDmz`] only.
@@ -165,4 +203,29 @@ pub enum Filtering {
     AddressDependent,
     /// From addresses and ports that the LAN host has sent to.
     AddressAndPortDependent,
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// An inside and an outside interface with a port each, and no addresses.
+    pub(crate) fn config(mode: Mode) -> Config {
+        let interface = |name: &str, role, number| Interface {
+            name: name.to_owned(),
+            role,
+            link: Link::Ethernet { mac: MacAddr([2, 0, 0, 0, 0, number]) },
+            address: None,
+            gateway: None,
+            mtu: 1500,
+        };
+        Config {
+            mode,
+            ports: vec![InterfaceId(0), InterfaceId(1)],
+            interfaces: vec![interface("lan", Role::Inside, 1), interface("wan", Role::Outside, 2)],
+            firewall: Firewall::default(),
+            nat: Nat { filtering: Filtering::AddressAndPortDependent, flows_max: 16, flows_per_host_max: 16 },
+            inspection: Inspection::default(),
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Where frames come from.
 
-use gatepost_ground::{PortId, Segment};
+use gatepost_ground::{InterfaceId, PortId};
 
 use crate::handoff::{Origin, Taken};
 
@@ -12,8 +12,8 @@ pub enum Ingress {
     /// An IPv4 packet of the gateway's own host stack. Its Ethernet header is not yet set; the
     /// dataplane routes it.
     Host,
-    /// A whole Ethernet frame of the gateway's own for a segment; the dataplane only finds the port.
-    HostRaw(Segment),
+    /// A whole Ethernet frame of the gateway's own for an interface; the dataplane only finds the port.
+    HostRaw(InterfaceId),
     /// Handed over by another worker's dataplane; never seen after
     /// [`process`](crate::Dataplane::process), but with [`Verdict::HandOver`](crate::Verdict::HandOver).
     Taken(Taken),

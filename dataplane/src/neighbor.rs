@@ -1,4 +1,4 @@
-//! The neighbour table: which hardware address an IPv4 address of a segment is at.
+//! The neighbour table: which hardware address an IPv4 address of an interface is at.
 //! (RFC 826, RFC 1122 section 2.3.2, and the states of RFC 4861)
 //!
 //! # Theory of operation
@@ -66,7 +66,7 @@ use core::time::Duration;
 
 use ahash::RandomState;
 use gatepost_ground::wire::arp;
-use gatepost_ground::{Frame, Instant, MacAddr, Segment};
+use gatepost_ground::{Frame, Instant, InterfaceId, MacAddr};
 
 use crate::hold::FramePool;
 
@@ -74,7 +74,7 @@ mod entry;
 
 use entry::{EMPTY, Entry, Phase, Set, WAYS, pack, unpack};
 
-/// The neighbours on both segments.
+/// The neighbours on all interfaces.
 #[derive(Debug)]
 pub struct NeighborTable {
     sets: Box<[Set]>,
@@ -106,8 +106,8 @@ pub enum State {
 /// A neighbour, as the table knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neighbor {
-    /// On which segment it is.
-    pub segment: Segment,
+    /// On which interface it is.
+    pub interface: InterfaceId,
     /// Its address.
     pub ip: Ipv4Addr,
     /// Its hardware address, if it is known.
@@ -121,7 +121,7 @@ pub struct Neighbor {
 /// What the table is told with an ARP packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hearing {
-    /// The packet's target is the gateway's address on the segment.
+    /// The packet's target is the gateway's address on the interface.
     pub is_for_us: bool,
     /// Another worker received the packet, and reports what comes of it.
     pub is_copy: bool,
@@ -151,8 +151,8 @@ pub enum Resolution {
 pub enum Event<'a> {
     /// Ask who has `ip`.
     SendRequest {
-        /// On this segment.
-        segment: Segment,
+        /// On this interface.
+        interface: InterfaceId,
         /// The neighbour's address.
         ip: Ipv4Addr,
         /// Where the neighbour was last; `None` to ask everybody.
@@ -160,8 +160,8 @@ pub enum Event<'a> {
     },
     /// Send a frame that was held; its buffer may be exchanged for another of the same capacity.
     Release {
-        /// On this segment.
-        segment: Segment,
+        /// On this interface.
+        interface: InterfaceId,
         /// To this hardware address, which its header does not have yet.
         mac: MacAddr,
         /// The frame.
@@ -169,8 +169,8 @@ pub enum Event<'a> {
     },
     /// Give up a frame that was held: the neighbour did not answer.
     Expired {
-        /// It was for this segment.
-        segment: Segment,
+        /// It was for this interface.
+        interface: InterfaceId,
         /// And for this neighbour.
         ip: Ipv4Addr,
         /// The frame.
@@ -185,8 +185,8 @@ pub enum Event<'a> {
 /// A hardware address that claims the address of a neighbour with another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// On this segment.
-    pub segment: Segment,
+    /// On this interface.
+    pub interface: InterfaceId,
     /// The neighbour's address.
     pub ip: Ipv4Addr,
     /// The hardware address that the neighbour has, or that a lease or a reservation gives the address to.
@@ -235,8 +235,8 @@ impl NeighborTable {
 
     /// The hardware address of a neighbour that is known and need not be asked: the fast way.
     #[inline]
-    pub fn lookup(&self, now: Instant, segment: Segment, ip: Ipv4Addr) -> Option<MacAddr> {
-        let key = pack(segment, ip);
+    pub fn lookup(&self, now: Instant, interface: InterfaceId, ip: Ipv4Addr) -> Option<MacAddr> {
+        let key = pack(interface, ip);
         let set = &self.sets[self.index(key)];
         let entry = &set.entries[set.find(key)?];
         matches!(entry.state(now), State::Reachable | State::Probe).then_some(entry.mac)
@@ -244,8 +244,8 @@ impl NeighborTable {
 
     /// The hardware address at which a neighbour is or was last: good for what is sent in answer to it,
     /// and asks nobody.
-    pub fn last_known(&self, now: Instant, segment: Segment, ip: Ipv4Addr) -> Option<MacAddr> {
-        let key = pack(segment, ip);
+    pub fn last_known(&self, now: Instant, interface: InterfaceId, ip: Ipv4Addr) -> Option<MacAddr> {
+        let key = pack(interface, ip);
         let set = &self.sets[self.index(key)];
         let entry = &set.entries[set.find(key)?];
         entry.state(now).has_address().then_some(entry.mac)
@@ -253,8 +253,14 @@ impl NeighborTable {
 
     /// Finds out where `frame` for `ip` goes. If that is not known yet, the table takes the frame and
     /// leaves an empty buffer in its stead.
-    pub fn resolve(&mut self, now: Instant, segment: Segment, ip: Ipv4Addr, frame: &mut Frame) -> Resolution {
-        let key = pack(segment, ip);
+    pub fn resolve(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        ip: Ipv4Addr,
+        frame: &mut Frame,
+    ) -> Resolution {
+        let key = pack(interface, ip);
         let index = self.index(key);
         let Some(way) = self.find_or_insert(now, index, key) else { return Resolution::TableFull };
         let entry = &mut self.sets[index].entries[way];
@@ -277,14 +283,14 @@ impl NeighborTable {
         }
     }
 
-    /// Learns from an ARP packet that came in on `segment`, and lets go of the frames that waited for its
+    /// Learns from an ARP packet that came in on `interface`, and lets go of the frames that waited for its
     /// sender.
     ///
-    /// The sender's address is to be one of the segment's network, and not the gateway's own.
+    /// The sender's address is to be one of the interface's network, and not the gateway's own.
     pub fn handle_arp(
         &mut self,
         now: Instant,
-        segment: Segment,
+        interface: InterfaceId,
         packet: &arp::Packet,
         hearing: Hearing,
         events: &mut impl FnMut(Event<'_>),
@@ -295,11 +301,11 @@ impl NeighborTable {
         }
         if let Some(holder) = hearing.holder.filter(|holder| *holder != sender) {
             if !hearing.is_copy {
-                events(Event::ClaimRefused(Claim { segment, ip, known: holder, claimant: sender }));
+                events(Event::ClaimRefused(Claim { interface, ip, known: holder, claimant: sender }));
             }
             return;
         }
-        let key = pack(segment, ip);
+        let key = pack(interface, ip);
         let index = self.index(key);
         let asks_us = hearing.is_for_us && packet.operation == arp::Operation::Request;
         let way = match self.sets[index].find(key) {
@@ -314,7 +320,7 @@ impl NeighborTable {
             self.contest(now, (index, way), sender, hearing.is_copy);
             return;
         }
-        let claim = |known, claimant| Claim { segment, ip, known, claimant };
+        let claim = |known, claimant| Claim { interface, ip, known, claimant };
         if is_claim && !hearing.is_copy {
             events(Event::Moved(claim(entry.mac, sender)));
         } else if !is_claim && entry.is_claimed() && !entry.is_copy {
@@ -329,7 +335,7 @@ impl NeighborTable {
         entry.phase = Phase::Known;
         entry.mac = sender;
         while let Some((frame, ())) = self.pool.release(&mut entry.held) {
-            events(Event::Release { segment, mac: sender, frame });
+            events(Event::Release { interface, mac: sender, frame });
         }
     }
 
@@ -348,9 +354,9 @@ impl NeighborTable {
         asked.retain(|place| {
             let (index, way) = (usize::from(*place) / WAYS, usize::from(*place) % WAYS);
             let set = &mut sets[index];
-            let (segment, ip) = unpack(set.keys[way]);
+            let (interface, ip) = unpack(set.keys[way]);
             let entry = &mut set.entries[way];
-            entry.handle_timeout(now, segment, ip, pool, events);
+            entry.handle_timeout(now, interface, ip, pool, events);
             match entry.phase {
                 phase if phase.is_timed() => *timeout = (*timeout).min(entry.deadline),
                 _ => entry.is_listed = false,
@@ -359,23 +365,23 @@ impl NeighborTable {
         });
     }
 
-    /// Moves the neighbours on `segment` to the hardware addresses that `holder` gives for their own and the
+    /// Moves the neighbours on `interface` to the hardware addresses that `holder` gives for their own and the
     /// one at which each is known. They are asked when they are next used. A contest that this decides for the
     /// known address ends, and the claim is refused. Returns how many neighbours were moved, and how many claims
     /// refused.
     pub fn follow_holders(
         &mut self,
         now: Instant,
-        segment: Segment,
+        interface: InterfaceId,
         holder: impl Fn(Ipv4Addr, MacAddr) -> Option<MacAddr>,
     ) -> (u64, u64) {
         let (mut moved, mut refused) = (0, 0);
         for place in 0..Self::NEIGHBORS_MAX {
             let (index, way) = (place / WAYS, place % WAYS);
-            let (key_segment, ip) = unpack(self.sets[index].keys[way]);
+            let (key_interface, ip) = unpack(self.sets[index].keys[way]);
             let entry = &mut self.sets[index].entries[way];
             if self.sets[index].keys[way] == EMPTY
-                || key_segment != segment
+                || key_interface != interface
                 || !entry.state(now).has_address()
             {
                 continue;
@@ -400,16 +406,16 @@ impl NeighborTable {
         (moved, refused)
     }
 
-    /// Forgets all neighbours on `segment`, which has become another, and gives up their frames.
-    pub fn forget_segment(&mut self, segment: Segment, events: &mut impl FnMut(Event<'_>)) {
+    /// Forgets all neighbours on `interface`, which has become another, and gives up their frames.
+    pub fn forget_interface(&mut self, interface: InterfaceId, events: &mut impl FnMut(Event<'_>)) {
         for set in &mut self.sets {
             for (key, entry) in set.keys.iter_mut().zip(&mut set.entries) {
-                let (key_segment, ip) = unpack(*key);
-                if *key == EMPTY || key_segment != segment {
+                let (key_interface, ip) = unpack(*key);
+                if *key == EMPTY || key_interface != interface {
                     continue;
                 }
                 while let Some((frame, ())) = self.pool.release(&mut entry.held) {
-                    events(Event::Expired { segment, ip, frame });
+                    events(Event::Expired { interface, ip, frame });
                 }
                 entry.phase = Phase::Unreachable;
                 *key = EMPTY;
@@ -421,10 +427,10 @@ impl NeighborTable {
     pub fn neighbors(&self, now: Instant) -> impl Iterator<Item = Neighbor> {
         let places = self.sets.iter().flat_map(|set| set.keys.iter().zip(&set.entries));
         places.filter(move |(key, entry)| **key != EMPTY && !entry.is_over(now)).map(move |(key, entry)| {
-            let (segment, ip) = unpack(*key);
+            let (interface, ip) = unpack(*key);
             let state = entry.state(now);
             let mac = state.has_address().then_some(entry.mac);
-            Neighbor { segment, ip, mac, state, held: entry.held.len() }
+            Neighbor { interface, ip, mac, state, held: entry.held.len() }
         })
     }
 

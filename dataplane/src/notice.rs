@@ -1,6 +1,6 @@
 //! What dataplanes tell one another.
 
-use gatepost_ground::{MacAddr, PortId, Segment};
+use gatepost_ground::{InterfaceId, MacAddr, PortId};
 
 use crate::flow::HostFlows;
 
@@ -11,8 +11,8 @@ pub enum Notice {
     HostFlows(HostFlows),
     /// A station was heard.
     Station {
-        /// On this segment.
-        segment: Segment,
+        /// On this interface.
+        interface: InterfaceId,
         /// Its address.
         mac: MacAddr,
         /// Behind this port.

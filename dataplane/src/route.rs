@@ -2,7 +2,7 @@
 
 use core::net::Ipv4Addr;
 
-use gatepost_ground::Segment;
+use gatepost_ground::{InterfaceId, Role};
 use ipnet::Ipv4Net;
 
 use crate::config::{Config, Interface, Mode};
@@ -10,9 +10,11 @@ use crate::config::{Config, Interface, Mode};
 /// The way to a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The segment that the packet leaves on.
-    pub segment: Segment,
-    /// The router there that takes it further; `None` if the destination is on the segment itself.
+    /// The interface that the packet leaves on.
+    pub interface: InterfaceId,
+    /// What that interface is to the policy.
+    pub role: Role,
+    /// The router there that takes it further; `None` if the destination is on the interface itself.
     pub gateway: Option<Ipv4Addr>,
 }
 
@@ -45,14 +47,14 @@ impl Routes {
         Self(entries.into_boxed_slice())
     }
 
-    /// The segments that the gateway has an address on, and the default by their gateways. The WAN's
-    /// comes before the LAN's, which only [`Mode::LanOnly`] needs; there is no WAN then.
+    /// The networks that the gateway has an address on, and the default by their gateways. Those outside come
+    /// before those inside, which only [`Mode::LanOnly`] needs; there is no outside then.
     pub fn of_config(config: &Config) -> Self {
-        let wan = (config.mode != Mode::LanOnly).then_some((Segment::Wan, &config.wan));
-        let lan = Some((Segment::Lan, &config.lan));
-        // The LAN first: if the WAN has the same network, the office's own hosts stay in reach.
-        let connected = [lan, wan].into_iter().flatten().filter_map(connected);
-        let defaults = [wan, lan].into_iter().flatten().filter_map(default);
+        let inside = config.interfaces_of(Role::Inside);
+        let outside = config.interfaces_of(Role::Outside).filter(|_| config.mode != Mode::LanOnly);
+        // The inside first: if the outside has the same network, the office's own hosts stay in reach.
+        let connected = inside.clone().chain(outside.clone()).filter_map(connected);
+        let defaults = outside.chain(inside).filter_map(default);
         Self::new(connected.chain(defaults))
     }
 
@@ -64,13 +66,14 @@ impl Routes {
     }
 }
 
-fn connected((segment, interface): (Segment, &Interface)) -> Option<(Ipv4Net, Route)> {
-    Some((interface.address?, Route { segment, gateway: None }))
+fn connected((id, interface): (InterfaceId, &Interface)) -> Option<(Ipv4Net, Route)> {
+    Some((interface.address?, Route { interface: id, role: interface.role, gateway: None }))
 }
 
-fn default((segment, interface): (Segment, &Interface)) -> Option<(Ipv4Net, Route)> {
+fn default((id, interface): (InterfaceId, &Interface)) -> Option<(Ipv4Net, Route)> {
     interface.address?;
-    Some((Ipv4Net::default(), Route { segment, gateway: Some(interface.gateway?) }))
+    let gateway = Some(interface.gateway?);
+    Some((Ipv4Net::default(), Route { interface: id, role: interface.role, gateway }))
 }
 
 impl From<(Ipv4Net, Route)> for Entry {
@@ -81,14 +84,13 @@ impl From<(Ipv4Net, Route)> for Entry {
 
 #[cfg(test)]
 mod tests {
-    use gatepost_ground::MacAddr;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::{Filtering, Firewall, Nat};
+    use crate::config::testing;
 
-    const LAN: Route = Route { segment: Segment::Lan, gateway: None };
-    const WAN: Route = Route { segment: Segment::Wan, gateway: None };
+    const LAN: Route = Route { interface: InterfaceId(0), role: Role::Inside, gateway: None };
+    const WAN: Route = Route { interface: InterfaceId(1), role: Role::Outside, gateway: None };
     const WAN_GATEWAY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
     const LAN_GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 254);
 
@@ -97,21 +99,13 @@ mod tests {
     }
 
     fn config(mode: Mode, lan: &str, wan: Option<&str>) -> Config {
-        let interface = |address: Option<&str>, gateway| Interface {
-            mac: MacAddr::ZERO,
-            address: address.map(|text| text.parse().expect("a network")),
-            gateway: Some(gateway),
-            mtu: 1500,
-        };
-        Config {
-            mode,
-            ports: vec![Segment::Lan, Segment::Wan],
-            lan: interface(Some(lan), LAN_GATEWAY),
-            wan: interface(wan, WAN_GATEWAY),
-            firewall: Firewall::default(),
-            nat: Nat { filtering: Filtering::EndpointIndependent, flows_max: 1, flows_per_host_max: 1 },
-            inspection: Default::default(),
+        let mut config = testing::config(mode);
+        let addresses = [(Some(lan), LAN_GATEWAY), (wan, WAN_GATEWAY)];
+        for (interface, (address, gateway)) in config.interfaces.iter_mut().zip(addresses) {
+            interface.address = address.map(|text| text.parse().expect("a network"));
+            interface.gateway = Some(gateway);
         }
+        config
     }
 
     #[test]
@@ -120,7 +114,7 @@ mod tests {
         assert_eq!(routes.lookup(addr("192.168.1.77")), Some(LAN));
         assert_eq!(routes.lookup(addr("203.0.113.1")), Some(WAN));
         let route = routes.lookup(addr("198.51.100.7")).expect("the default");
-        assert_eq!(route, Route { segment: Segment::Wan, gateway: Some(WAN_GATEWAY) });
+        assert_eq!(route, Route { gateway: Some(WAN_GATEWAY), ..WAN });
         assert_eq!(route.next_hop(addr("198.51.100.7")), WAN_GATEWAY);
         assert_eq!(WAN.next_hop(addr("203.0.113.1")), addr("203.0.113.1"));
     }
@@ -128,14 +122,14 @@ mod tests {
     #[test]
     fn a_lan_host_reaches_the_rest_by_the_lans_gateway() {
         let routes = Routes::of_config(&config(Mode::LanOnly, "192.168.1.1/24", Some("203.0.113.10/24")));
-        let default = Route { segment: Segment::Lan, gateway: Some(LAN_GATEWAY) };
+        let default = Route { gateway: Some(LAN_GATEWAY), ..LAN };
         assert_eq!(routes.lookup(addr("203.0.113.1")), Some(default));
     }
 
     #[test]
     fn without_an_address_there_is_no_way_out() {
         let mut config = config(Mode::Nat, "192.168.1.1/24", None);
-        config.lan.gateway = None;
+        config.interfaces[0].gateway = None;
         let routes = Routes::of_config(&config);
         assert_eq!(routes.lookup(addr("198.51.100.7")), None);
         assert_eq!(Routes::default().lookup(addr("192.168.1.1")), None);
@@ -161,7 +155,7 @@ mod tests {
                 .iter()
                 .map(|(n, len)| Ipv4Net::new(spread(*n), *len).expect("a prefix"))
                 .collect();
-            let route = |i: usize| Route { segment: Segment::Lan, gateway: Some(Ipv4Addr::from_bits(i as u32)) };
+            let route = |i: usize| Route { gateway: Some(Ipv4Addr::from_bits(i as u32)), ..LAN };
             let routes = Routes::new(nets.iter().enumerate().map(|(i, net)| (*net, route(i))));
             let destination = spread(host);
             let longest = nets

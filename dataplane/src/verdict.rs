@@ -25,7 +25,7 @@ pub enum Verdict {
     Pending,
     /// Goes out of one port.
     Transmit(PortId),
-    /// Goes out of several ports of its segment, and to a part of the gateway itself if `local` names one.
+    /// Goes out of several ports of its interface, and to a part of the gateway itself if `local` names one.
     Flood {
         /// The ports; never the one that a bridged frame came from.
         ports: PortSet,

@@ -10,7 +10,7 @@ use gatepost_dataplane::alert::Alert;
 use gatepost_dataplane::config::Mode;
 use gatepost_dataplane::neighbor::Claim;
 use gatepost_dataplane::{DropReason, LocalClass, Verdict};
-use gatepost_ground::{MacAddr, Segment};
+use gatepost_ground::MacAddr;
 
 /// The operation of an ARP frame, and its sender's and its target's protocol address.
 fn fields(frame: &Sent) -> (u16, Ipv4Addr, Ipv4Addr) {
@@ -78,7 +78,9 @@ fn rfc5227_a_probe_for_our_address_is_answered_and_one_for_another_is_not() {
 #[test]
 fn our_addresses_are_announced_when_they_are_set_and_when_they_change() {
     let mut bench = Bench::cold(config(Mode::NatDmz));
-    bench.configure(|config| config.wan.address = Some("203.0.113.77/24".parse().unwrap()));
+    bench.configure(|config| {
+        config.interfaces[WAN_SIDE.index()].address = Some("203.0.113.77/24".parse().unwrap());
+    });
     let announcements = bench.pass(Duration::from_secs(10));
     let wan: Vec<_> = announcements.iter().filter(|sent| sent.port == WAN).map(fields).collect();
     assert!(!wan.is_empty());
@@ -101,7 +103,7 @@ fn rfc5227_a_conflicting_claim_is_defended_once() {
         assert!(again.sent.iter().all(|sent| sent.port != LAN0), "a storm");
     }
     assert_eq!(bench.dataplane.counters().address_conflicts, 101);
-    let claim = Claim { segment: Segment::Lan, ip: GATEWAY_LAN, known: GATEWAY_LAN_MAC, claimant: ALICE.mac };
+    let claim = Claim { interface: LAN_SIDE, ip: GATEWAY_LAN, known: GATEWAY_LAN_MAC, claimant: ALICE.mac };
     let alerts = bench.dataplane.alerts();
     assert!(alerts.contains(&Alert::AddressConflict(claim)) && alerts.len() <= 20, "{alerts:?}");
     // Nobody took the address over: what the thief claimed was not learnt.
@@ -198,7 +200,7 @@ fn an_address_of_the_other_segment_is_not_answered() {
 #[test]
 fn a_packet_that_waited_is_cut_for_a_smaller_link() {
     let mut config = config(Mode::NatDmz);
-    config.wan.mtu = 576;
+    config.interfaces[WAN_SIDE.index()].mtu = 576;
     let mut bench = Bench::cold(config);
     bench.send(LAN0, &arp_request(ALICE, GATEWAY_LAN));
     let mut packet = udp(ALICE, 5000, SERVER.address, 53, &[7; 1472]);
@@ -214,7 +216,7 @@ fn a_packet_that_waited_is_cut_for_a_smaller_link() {
 #[test]
 fn rfc5227_s2_1_1_the_host_hears_who_has_the_address_that_it_is_offered() {
     let mut config = config(Mode::NatDmz);
-    config.wan.address = None;
+    config.interfaces[WAN_SIDE.index()].address = None;
     let mut bench = Bench::cold(config);
     let offered = Host { address: [203, 0, 113, 77].into(), ..ISP };
     let outcome = bench.send(WAN, &arp_reply(offered, GATEWAY_WAN_MAC, [0, 0, 0, 0].into()));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::*;
 use gatepost_dataplane::config::Mode;
 use gatepost_dataplane::{DropReason, Ingress, Verdict};
-use gatepost_ground::{MacAddr, PortSet, Segment};
+use gatepost_ground::{MacAddr, PortSet};
 
 /// A frame in a protocol that the gateway does not speak.
 fn frame(from: MacAddr, to: MacAddr) -> Vec<u8> {
@@ -84,7 +84,7 @@ fn what_is_no_frame_goes_nowhere() {
 fn the_hosts_own_frames_find_their_port() {
     let mut bench = Bench::new(Mode::NatDmz);
     let from_host = |to| frame(GATEWAY_LAN_MAC, to);
-    let lan = Ingress::HostRaw(Segment::Lan);
+    let lan = Ingress::HostRaw(LAN_SIDE);
     assert_eq!(bench.process(lan, &from_host(ALICE.mac)).verdict, Verdict::Transmit(LAN0));
     let both = [LAN0, LAN1].into_iter().collect();
     assert_eq!(
@@ -92,7 +92,7 @@ fn the_hosts_own_frames_find_their_port() {
         Verdict::Flood { ports: both, local: None }
     );
     assert_eq!(
-        bench.process(Ingress::HostRaw(Segment::Wan), &from_host(MacAddr::BROADCAST)).verdict,
+        bench.process(Ingress::HostRaw(WAN_SIDE), &from_host(MacAddr::BROADCAST)).verdict,
         Verdict::Transmit(WAN)
     );
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use common::*;
 use gatepost_dataplane::config::Mode;
 use gatepost_dataplane::{DropReason, Verdict};
-use gatepost_ground::Segment;
 use gatepost_ground::wire::Protocol;
 
 const OTHER_WAN: std::net::Ipv4Addr = std::net::Ipv4Addr::new(203, 0, 113, 77);
@@ -32,7 +31,9 @@ fn the_same_configuration_again_changes_nothing() {
 #[test]
 fn another_wan_address_ends_the_flows_of_the_old_one() {
     let mut bench = bench_with_flow();
-    bench.configure(|config| config.wan.address = Some("203.0.113.77/24".parse().expect("a network")));
+    bench.configure(|config| {
+        config.interfaces[WAN_SIDE.index()].address = Some("203.0.113.77/24".parse().expect("a network"));
+    });
     assert_eq!(bench.dataplane.flows().count(), 0);
     bench
         .send(WAN, &udp(SERVER, 53, GATEWAY_WAN, 5000, b"answer"))
@@ -47,8 +48,8 @@ fn another_wan_address_ends_the_flows_of_the_old_one() {
 fn a_wan_address_that_is_lost_takes_the_flows_with_it() {
     let mut bench = bench_with_flow();
     bench.configure(|config| {
-        config.wan.address = None;
-        config.wan.gateway = None;
+        config.interfaces[WAN_SIDE.index()].address = None;
+        config.interfaces[WAN_SIDE.index()].gateway = None;
     });
     assert_eq!(bench.dataplane.flows().count(), 0);
     bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query")).assert_dropped(DropReason::NoRoute);
@@ -57,7 +58,9 @@ fn a_wan_address_that_is_lost_takes_the_flows_with_it() {
 #[test]
 fn another_lan_ends_the_flows_of_its_hosts() {
     let mut bench = bench_with_flow();
-    bench.configure(|config| config.lan.address = Some("10.0.0.1/24".parse().expect("a network")));
+    bench.configure(|config| {
+        config.interfaces[LAN_SIDE.index()].address = Some("10.0.0.1/24".parse().expect("a network"));
+    });
     assert_eq!(bench.dataplane.flows().count(), 0);
 }
 
@@ -89,7 +92,7 @@ fn frames_that_wait_on_a_network_that_is_left_are_given_up() {
     assert_eq!(held.verdict, Verdict::Hold);
     let fragments = fragment(&udp(SERVER, 4000, GATEWAY_WAN, 5000, &[9; 1400]), 1, 504);
     assert_eq!(bench.send(WAN, &fragments[1]).verdict, Verdict::Hold);
-    bench.configure(|config| config.wan.address = None);
+    bench.configure(|config| config.interfaces[WAN_SIDE.index()].address = None);
     assert_eq!(bench.dataplane.counters().held, 0);
     assert!(bench.dataplane.counters().balances());
 }
@@ -106,12 +109,12 @@ fn a_syn_that_waits_for_its_refusal_is_forgotten() {
 #[test]
 fn frames_of_a_greater_mtu_wait_too() {
     let mut config = config(Mode::Router);
-    config.lan.mtu = 576;
-    config.wan.mtu = 576;
+    config.interfaces[LAN_SIDE.index()].mtu = 576;
+    config.interfaces[WAN_SIDE.index()].mtu = 576;
     let mut bench = Bench::cold(config);
     bench.send(LAN0, &arp_request(ALICE, GATEWAY_LAN));
     let long = udp(ALICE, 5000, SERVER.address, 53, &[7; 1400]);
-    bench.configure(|config| config.wan.mtu = 1500);
+    bench.configure(|config| config.interfaces[WAN_SIDE.index()].mtu = 1500);
     assert_eq!(bench.send(LAN0, &long).verdict, Verdict::Hold);
     let released = bench.send(WAN, &arp_reply(ISP, GATEWAY_WAN_MAC, GATEWAY_WAN));
     assert_eq!(released.one().bytes.len(), long.len());
@@ -121,6 +124,6 @@ fn frames_of_a_greater_mtu_wait_too() {
 fn a_port_that_changes_sides_leaves_its_stations_behind() {
     let mut bench = Bench::new(Mode::NatDmz);
     assert!(bench.dataplane.stations(bench.now).any(|station| station.port == LAN1));
-    bench.configure(|config| config.ports[1] = Segment::Wan);
+    bench.configure(|config| config.ports[1] = WAN_SIDE);
     assert!(bench.dataplane.stations(bench.now).all(|station| station.port != LAN1));
 }

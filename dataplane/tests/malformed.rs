@@ -7,7 +7,6 @@ use std::time::Duration;
 use common::*;
 use gatepost_dataplane::config::{Config, Mode, WanService};
 use gatepost_dataplane::{Ingress, Verdict};
-use gatepost_ground::Segment;
 use gatepost_ground::wire::Protocol;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -20,16 +19,16 @@ fn busy(mode: Mode) -> Config {
     ];
     config.firewall.wan_services = vec![WanService { protocol: Protocol::UDP, port: 53 }];
     config.firewall.dmz_host = (mode == Mode::Nat).then_some(BOB.address);
-    config.wan.mtu = 1000;
+    config.interfaces[WAN_SIDE.index()].mtu = 1000;
     config
 }
 
 /// Every way in. A port that does not exist is none.
 fn ingresses(mode: Mode) -> Vec<Ingress> {
     let mut ingresses =
-        vec![Ingress::Port(LAN0), Ingress::Port(LAN1), Ingress::Host, Ingress::HostRaw(Segment::Lan)];
+        vec![Ingress::Port(LAN0), Ingress::Port(LAN1), Ingress::Host, Ingress::HostRaw(LAN_SIDE)];
     if mode != Mode::LanOnly {
-        ingresses.extend([Ingress::Port(WAN), Ingress::HostRaw(Segment::Wan)]);
+        ingresses.extend([Ingress::Port(WAN), Ingress::HostRaw(WAN_SIDE)]);
     }
     ingresses
 }

@@ -335,7 +335,7 @@ fn mss_of(packet: Ip<'_>) -> u16 {
 #[test]
 fn the_mss_is_clamped_to_a_smaller_wan() {
     let mut config = config(Mode::NatDmz);
-    config.wan.mtu = 1492;
+    config.interfaces[WAN_SIDE.index()].mtu = 1492;
     let mut bench = Bench::with_config(config);
     let out = bench.send(LAN0, &syn(ALICE, 40_000, SERVER.address, 80, "S", 1460));
     assert_eq!(mss_of(out.one().ip()), 1452);
@@ -348,7 +348,7 @@ fn the_mss_is_clamped_to_a_smaller_wan() {
 #[test]
 fn the_mss_of_the_gateways_own_connections_is_clamped_too() {
     let mut config = config(Mode::NatDmz);
-    config.wan.mtu = 1492;
+    config.interfaces[WAN_SIDE.index()].mtu = 1492;
     let mut bench = Bench::with_config(config);
     let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
     let out = bench.host_sends(&syn(gateway, 40_000, SERVER.address, 80, "S", 1460));

@@ -11,7 +11,7 @@ use gatepost_dataplane::alert::Alert;
 use gatepost_dataplane::binding::{Binding, Bindings};
 use gatepost_dataplane::config::Mode;
 use gatepost_dataplane::neighbor::Claim;
-use gatepost_ground::{Instant, MacAddr, Segment};
+use gatepost_ground::{Instant, MacAddr};
 
 /// A machine at the port of `victim` that says that it has its address.
 fn thief(victim: Host) -> Host {
@@ -63,7 +63,7 @@ fn a_forged_claim_takes_no_packet_from_a_neighbour_that_answers() {
             let counters = bench.dataplane.counters();
             assert_eq!((counters.neighbor_changes, counters.neighbor_claims_refused), (0, 1));
             let claim = Claim {
-                segment: if victim.port == WAN { Segment::Wan } else { Segment::Lan },
+                interface: if victim.port == WAN { WAN_SIDE } else { LAN_SIDE },
                 ip: victim.address,
                 known: victim.mac,
                 claimant: thief(victim).mac,

@@ -336,7 +336,7 @@ fn a_super_frame_is_one_frame_of_the_balance() {
 #[test]
 fn rfc1191_segments_too_long_for_the_wan_are_refused_with_its_mtu() {
     let mut config = config(Mode::NatDmz);
-    config.wan.mtu = 1400;
+    config.interfaces[WAN_SIDE.index()].mtu = 1400;
     let mut bench = office(config);
     let flow = upload();
     let (frame, offload) = flow.super_frame();
@@ -374,7 +374,7 @@ fn segments_to_be_fragmented_go_all_or_none() {
     flow.ip.dont_fragment = false;
     flow.tcp = None;
     let mut config = config(Mode::NatDmz);
-    config.wan.mtu = 576;
+    config.interfaces[WAN_SIDE.index()].mtu = 576;
     let (frame, offload) = flow.super_frame();
     let mut bench = office(config.clone());
     let outcome = bench.send_offloaded(LAN0, &frame, offload);
@@ -384,7 +384,7 @@ fn segments_to_be_fragmented_go_all_or_none() {
     // More than a batch can make.
     flow.data = vec![7; 60_000];
     flow.size = 600;
-    config.wan.mtu = 100;
+    config.interfaces[WAN_SIDE.index()].mtu = 100;
     let (frame, offload) = flow.super_frame();
     let outcome = office(config).send_offloaded(LAN0, &frame, offload);
     outcome.assert_silently_dropped(DropReason::OutputFull);
@@ -433,7 +433,7 @@ fn the_host_stack_gets_whole_checksums() {
 #[test]
 fn a_syn_without_checksum_has_its_mss_clamped() {
     let mut config = config(Mode::NatDmz);
-    config.wan.mtu = 1400;
+    config.interfaces[WAN_SIDE.index()].mtu = 1400;
     let mut header = TcpHeader::new(PORT + 1, 443, 1, 1000);
     header.syn = true;
     header.set_options(&[TcpOptionElement::MaximumSegmentSize(1460)]).unwrap();

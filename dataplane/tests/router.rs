@@ -85,7 +85,7 @@ fn rfc1812_a_wrong_header_checksum_is_dropped() {
 #[test]
 fn rfc1812_no_route_is_told() {
     let mut config = config(Mode::Router);
-    config.wan.gateway = None;
+    config.interfaces[WAN_SIDE.index()].gateway = None;
     let mut bench = Bench::with_config(config);
     let outcome = bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query"));
     outcome.assert_dropped(DropReason::NoRoute);
@@ -125,7 +125,7 @@ fn rfc3927_section_7_link_local_hosts_stay_on_their_link() {
 fn rfc4787_req13_too_big_and_not_to_be_fragmented_is_told() {
     for mode in [Mode::Router, Mode::Nat] {
         let mut config = config(mode);
-        config.wan.mtu = 1400;
+        config.interfaces[WAN_SIDE.index()].mtu = 1400;
         let mut bench = Bench::with_config(config);
         let mut packet = udp(ALICE, 5000, SERVER.address, 53, &[7; 1472]);
         set_dont_fragment(&mut packet, true);
@@ -144,7 +144,7 @@ fn rfc4787_req13_too_big_and_not_to_be_fragmented_is_told() {
 fn rfc4787_req13_and_rfc1812_5_2_6_too_big_is_fragmented_where_it_may_be() {
     for mode in [Mode::Router, Mode::Nat] {
         let mut config = config(mode);
-        config.wan.mtu = 576;
+        config.interfaces[WAN_SIDE.index()].mtu = 576;
         let mut bench = Bench::with_config(config);
         let mut packet = udp(ALICE, 5000, SERVER.address, 53, &[7; 1472]);
         set_dont_fragment(&mut packet, false);
@@ -160,7 +160,7 @@ fn rfc4787_req13_and_rfc1812_5_2_6_too_big_is_fragmented_where_it_may_be() {
 #[test]
 fn what_cannot_be_made_for_want_of_room_is_counted() {
     let mut config = config(Mode::Router);
-    config.wan.mtu = 576;
+    config.interfaces[WAN_SIDE.index()].mtu = 576;
     let mut bench = Bench::with_config(config);
     let mut packet = udp(ALICE, 5000, SERVER.address, 53, &[7; 1472]);
     set_dont_fragment(&mut packet, false);

@@ -22,6 +22,9 @@ mod fragments;
 /// A hairpinned packet has two owners.
 #[path = "hairpin.rs"]
 mod hairpin;
+/// Whoever owns a packet knows the interface that it came in by.
+#[path = "interfaces.rs"]
+mod interfaces;
 /// An error is owned with the packet that it quotes.
 #[path = "nat_icmp.rs"]
 mod nat_icmp;

@@ -6,7 +6,7 @@ use common::*;
 use gatepost_dataplane::config::{Config, Mode};
 use gatepost_dataplane::{DropReason, Verdict};
 use gatepost_ground::offload::Partial;
-use gatepost_ground::{MacAddr, Offload, PortSet, Segment};
+use gatepost_ground::{MacAddr, Offload, PortSet};
 
 /// A frame in a protocol that the gateway does not speak.
 fn frame(from: MacAddr, to: MacAddr) -> Vec<u8> {
@@ -92,13 +92,13 @@ fn vlan_0_is_the_untagged_network() {
 #[test]
 fn a_client_on_the_wan_hears_a_server_that_tags_with_vlan_0() {
     let mut config: Config = config(Mode::Nat);
-    config.wan.address = None;
-    config.wan.gateway = None;
+    config.interfaces[WAN_SIDE.index()].address = None;
+    config.interfaces[WAN_SIDE.index()].gateway = None;
     let mut bench = Bench::with_config(config);
     let offer = udp(ISP, 67, [203, 0, 113, 55].into(), 68, b"offer");
     let outcome = bench.send(WAN, &tagged(&offer, 0));
     assert_eq!(outcome.local, Some(offer));
-    assert_eq!(bench.dataplane.config().segment(WAN), Some(Segment::Wan));
+    assert_eq!(bench.dataplane.config().interface_of(WAN), Some(WAN_SIDE));
 }
 
 #[test]

@@ -21,7 +21,7 @@ use gatepost_dataplane::{Batch, Dataplane, Ingress, LocalClass, Shard, Verdict};
 use gatepost_fuzz::office::{GATEWAY_LAN, GATEWAY_LAN_MAC, GATEWAY_WAN, GATEWAY_WAN_MAC};
 use gatepost_fuzz::oracle::Oracle;
 use gatepost_fuzz::{Input, PACKET, has_right_checksums, repair};
-use gatepost_sim::checkers::Way;
+use gatepost_sim::checkers::{Side, Way};
 use ipnet::Ipv4Net;
 use libfuzzer_sys::fuzz_target;
 use gatepost_ground::offload::{Partial, Segment as WireFrame, SegmentKind, Segmentation, Segments};
@@ -29,7 +29,7 @@ use gatepost_ground::wire::checksum::Sum;
 use gatepost_ground::wire::icmpv4::{HeaderMut, Type};
 use gatepost_ground::wire::ipv4::Header;
 use gatepost_ground::wire::{Protocol, arp, ethernet};
-use gatepost_ground::{Instant, MacAddr, Offload, PortId, PortSet, Segment};
+use gatepost_ground::{Instant, InterfaceId, MacAddr, Offload, PortId, PortSet, Role};
 
 const PORTS: u8 = 3;
 /// The longest frame without anything left to do, in octets.
@@ -118,7 +118,7 @@ impl Office {
             0 => (on_wire, input.chunk().to_vec()),
             1 => (on_wire, repaired(input.chunk())),
             2 => (Ingress::Host, of_host(input.chunk())),
-            3 => (Ingress::HostRaw(self.segment(port)), input.chunk().to_vec()),
+            3 => (Ingress::HostRaw(self.interface(port)), input.chunk().to_vec()),
             4..6 => (on_wire, built(input, port)),
             6 => (Ingress::Host, built(input, port)),
             7 => (on_wire, self.arp(port, input)),
@@ -176,7 +176,7 @@ impl Office {
         self.is_damaged |= offload != Offload::None && !is_right;
         for frame in &wire {
             if let Ingress::Port(port) = ingress
-                && let Some(side) = self.dataplane.config().segment(port)
+                && let Some(side) = self.side(port)
             {
                 self.oracle.passes(self.now, Way::In, side, frame);
             } else {
@@ -255,19 +255,18 @@ impl Office {
         let packet = slot.frame.bytes().get(PACKET..).expect("what was held is a frame");
         let header = Header::parse(packet).expect("what was held is a packet");
         assert!(header.is_fragment() && !header.is_first_fragment(), "{header} had nothing to wait for");
-        let addresses = [Segment::Lan, Segment::Wan].map(|at| self.dataplane.config().interface(at).address);
-        let is_own = addresses.into_iter().flatten().any(|net| net.addr() == header.destination);
+        let addresses = self.dataplane.config().interfaces.iter().filter_map(|interface| interface.address);
+        let is_own = addresses.into_iter().any(|net| net.addr() == header.destination);
         assert!(is_own, "{header} is for somebody else");
     }
 
     /// A frame leaves by `ports`.
     fn send(&mut self, ports: PortSet, frame: &[u8]) {
         assert!(!ports.is_empty());
-        let mut sides: Vec<_> =
-            ports.iter().filter_map(|port| self.dataplane.config().segment(port)).collect();
+        let mut sides: Vec<_> = ports.iter().filter_map(|port| self.side(port)).collect();
         sides.dedup();
-        assert_eq!(sides.len(), 1, "a frame leaves by ports of one segment");
-        if sides == [Segment::Wan] && self.dataplane.config().mode.translates() {
+        assert_eq!(sides.len(), 1, "a frame leaves by ports of one interface");
+        if sides == [Side::Wan] && self.dataplane.config().mode.translates() {
             let header = ethernet::Header::parse(frame).expect("what goes out is a frame");
             assert_eq!(header.source, GATEWAY_WAN_MAC);
             assert!(self.is_damaged || has_right_checksums(frame), "NAT lets nothing damaged through");
@@ -280,12 +279,21 @@ impl Office {
         ports.iter().for_each(|port| frame.clone_into(&mut self.last_sent[usize::from(port.0)]));
     }
 
-    fn segment(&self, port: PortId) -> Segment {
-        self.dataplane.config().segment(port).unwrap_or(Segment::Lan)
+    fn interface(&self, port: PortId) -> InterfaceId {
+        self.dataplane.config().interface_of(port).unwrap_or(InterfaceId(0))
+    }
+
+    /// The side of the gateway that `port` is on.
+    fn side(&self, port: PortId) -> Option<Side> {
+        let config = self.dataplane.config();
+        Some(match config.interface(config.interface_of(port)?).role {
+            Role::Inside => Side::Lan,
+            Role::Outside => Side::Wan,
+        })
     }
 
     fn gateway_mac(&self, port: PortId) -> MacAddr {
-        self.dataplane.config().interface(self.segment(port)).mac
+        self.dataplane.config().interface(self.interface(port)).mac()
     }
 
     /// The host of `port` asks for somebody, or answers.

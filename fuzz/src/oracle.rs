@@ -4,10 +4,10 @@ use gatepost::config::Config;
 use gatepost::control::report::{Flows, Interface, Leases, Neighbors, Status};
 use gatepost::gateway::inspector;
 use gatepost_dataplane::Dataplane;
-use gatepost_sim::checkers::{self, Checker, Passage, Snapshot, Way};
+use gatepost_sim::checkers::{self, Checker, Passage, Side, Snapshot, Way};
 use gatepost_sim::machine::internet::SharedTree;
 use gatepost_sim::packet::{Packet, Transport};
-use gatepost_ground::{Instant, Segment};
+use gatepost_ground::Instant;
 
 /// The promises that a dataplane alone keeps.
 const CHECKERS: [&str; 6] =
@@ -39,7 +39,7 @@ impl Oracle {
     }
 
     /// A frame passes a port.
-    pub fn passes(&mut self, now: Instant, way: Way, side: Segment, frame: &[u8]) {
+    pub fn passes(&mut self, now: Instant, way: Way, side: Side, frame: &[u8]) {
         let Some(packet) = Packet::parse(frame) else { return };
         if way == Way::In && !is_right(&packet) {
             self.give_up(CHECKSUMS);

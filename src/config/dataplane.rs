@@ -2,9 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use gatepost_dataplane::config::{self as dataplane, Interface, Mode, WanService};
+use gatepost_dataplane::config::{self as dataplane, Interface, Link, Mode, WanService};
 use gatepost_ground::wire::Protocol;
-use gatepost_ground::{MacAddr, Segment};
+use gatepost_ground::{InterfaceId, MacAddr, Role};
 use ipnet::Ipv4Net;
 
 use super::{Config, PortSpec, Service, WanAddress};
@@ -13,12 +13,22 @@ use super::{Config, PortSpec, Service, WanAddress};
 const LAN_MTU: u16 = 1500;
 
 impl Config {
-    /// The ports to create, each with its segment; a port's place here is its
+    /// The interface that `[lan]` becomes.
+    pub const LAN: InterfaceId = InterfaceId(0);
+    /// The interface that `[wan]` becomes.
+    pub const WAN: InterfaceId = InterfaceId(1);
+
+    /// The name of the interface `id` in the file and in reports.
+    pub fn interface_name(id: InterfaceId) -> &'static str {
+        if id == Self::LAN { "lan" } else { "wan" }
+    }
+
+    /// The ports to create, each with the interface that it leads to; a port's place here is its
     /// [`PortId`](gatepost_ground::PortId). [`Mode::LanOnly`] has none on the WAN.
-    pub fn ports(&self) -> impl Iterator<Item = (Segment, &PortSpec)> {
+    pub fn ports(&self) -> impl Iterator<Item = (InterfaceId, &PortSpec)> {
         let wan = if self.mode == Mode::LanOnly { &[][..] } else { &self.wan.ports };
-        let lan = self.lan.ports.iter().map(|port| (Segment::Lan, port));
-        lan.chain(wan.iter().map(|port| (Segment::Wan, port)))
+        let lan = self.lan.ports.iter().map(|port| (Config::LAN, port));
+        lan.chain(wan.iter().map(|port| (Config::WAN, port)))
     }
 
     /// What the dataplane is told when its interfaces have these hardware addresses.
@@ -40,14 +50,25 @@ impl Config {
         };
         dataplane::Config {
             mode: self.mode,
-            ports: self.ports().map(|(segment, _)| segment).collect(),
-            lan: Interface {
-                mac: lan_mac,
-                address: Some(self.lan.address),
-                gateway: self.lan.gateway.filter(|_| is_lan_only),
-                mtu: LAN_MTU,
-            },
-            wan: Interface { mac: wan_mac, address: wan_address, gateway: wan_gateway, mtu: self.wan.mtu },
+            ports: self.ports().map(|(interface, _)| interface).collect(),
+            interfaces: vec![
+                Interface {
+                    name: Self::interface_name(Self::LAN).to_owned(),
+                    role: Role::Inside,
+                    link: Link::Ethernet { mac: lan_mac },
+                    address: Some(self.lan.address),
+                    gateway: self.lan.gateway.filter(|_| is_lan_only),
+                    mtu: LAN_MTU,
+                },
+                Interface {
+                    name: Self::interface_name(Self::WAN).to_owned(),
+                    role: Role::Outside,
+                    link: Link::Ethernet { mac: wan_mac },
+                    address: wan_address,
+                    gateway: wan_gateway,
+                    mtu: self.wan.mtu,
+                },
+            ],
             firewall: dataplane::Firewall {
                 stealth: self.firewall.stealth,
                 wan_services: self.firewall.wan_services.iter().flat_map(|service| service.ports()).collect(),

@@ -3,23 +3,23 @@
 use std::fmt;
 
 use gatepost_dataplane::config::Mode;
-use gatepost_ground::Segment;
+use gatepost_ground::InterfaceId;
 
 use super::{Config, Forward, RecordValue, Reservation, ReservedFor, System, WanAddress};
 
 /// What is set up, in one line.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ports = |side: Segment| {
+        let ports = |id: InterfaceId| {
             let names =
-                self.ports().filter(|(segment, _)| *segment == side).map(|(_, port)| port.to_string());
+                self.ports().filter(|(interface, _)| *interface == id).map(|(_, port)| port.to_string());
             names.collect::<Vec<_>>().join(", ")
         };
-        write!(f, "{}, LAN {} on {}", self.mode.name(), self.lan.address, ports(Segment::Lan))?;
+        write!(f, "{}, LAN {} on {}", self.mode.name(), self.lan.address, ports(Config::LAN))?;
         match self.wan.address {
             _ if self.mode == Mode::LanOnly => Ok(()),
-            WanAddress::Dhcp => write!(f, ", WAN by DHCP on {}", ports(Segment::Wan)),
-            WanAddress::Static { address, .. } => write!(f, ", WAN {address} on {}", ports(Segment::Wan)),
+            WanAddress::Dhcp => write!(f, ", WAN by DHCP on {}", ports(Config::WAN)),
+            WanAddress::Static { address, .. } => write!(f, ", WAN {address} on {}", ports(Config::WAN)),
         }
     }
 }

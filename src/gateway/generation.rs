@@ -5,7 +5,6 @@ use std::future::pending;
 use std::io;
 use std::rc::Rc;
 
-use gatepost_ground::Segment;
 use gatepost_services::dhcp::server::Server;
 use gatepost_services::dhcp::service as dhcp_service;
 use gatepost_services::dns;
@@ -140,7 +139,7 @@ fn start_dhcp_server(
     let settings = settings::dhcp_server(config);
     bindings::follow(&resources.bindings, &settings.reservations, &leases, &resources.clock);
     let server = Rc::new(RefCell::new(Server::new(settings, leases)));
-    let (frames, port) = resources.port(Segment::Lan);
+    let (frames, port) = resources.port(Config::LAN);
     tasks.spawn_local(dhcp_service::serve(server, port, Rc::clone(&resources.clock), pending()));
     frames
 }

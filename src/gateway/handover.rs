@@ -181,7 +181,7 @@ mod tests {
     use std::sync::Mutex;
 
     use gatepost_ground::offload::Partial;
-    use gatepost_ground::{MacAddr, Offload, PortId, Segment};
+    use gatepost_ground::{InterfaceId, MacAddr, Offload, PortId};
 
     use super::*;
 
@@ -203,7 +203,11 @@ mod tests {
     }
 
     fn station(number: u8) -> Notice {
-        Notice::Station { segment: Segment::Lan, mac: MacAddr([2, 0, 0, 0, 0, number]), port: PortId(number) }
+        Notice::Station {
+            interface: InterfaceId(0),
+            mac: MacAddr([2, 0, 0, 0, 0, number]),
+            port: PortId(number),
+        }
     }
 
     #[test]

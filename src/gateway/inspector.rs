@@ -9,7 +9,7 @@ use crossbeam::channel::Sender;
 use gatepost_dataplane::config::{self as dataplane, Mode};
 use gatepost_dataplane::flow::tcp::Phase;
 use gatepost_dataplane::{Counters as Counted, DropReason, FlowInfo, bridge, flow, neighbor};
-use gatepost_ground::{Instant, Segment};
+use gatepost_ground::{Instant, InterfaceId};
 use gatepost_services::clock::Clock;
 use gatepost_services::dhcp::server::leases::{self as server, ClientKey};
 use gatepost_services::store::Monitored;
@@ -74,8 +74,8 @@ impl Inspector {
             domain: config.system.domain.clone(),
             mode: config.mode.name().to_owned(),
             uptime_secs: self.clock.now().since(self.began).as_secs(),
-            lan: interface(&plan.lan, "static"),
-            wan: (config.mode != Mode::LanOnly).then(|| interface(&plan.wan, wan_by)),
+            lan: interface(plan.interface(Config::LAN), "static"),
+            wan: (config.mode != Mode::LanOnly).then(|| interface(plan.interface(Config::WAN), wan_by)),
             dns_upstream: self.current.borrow().dns_upstreams.clone(),
             flows,
             leases: self.leases().leases.len(),
@@ -113,13 +113,13 @@ impl Inspector {
         let answer = self.ask(Query::Neighbors).await?;
         let ports: Vec<_> = self.config().ports().map(|(_, port)| port.to_string()).collect();
         let neighbor = |neighbor: &neighbor::Neighbor| Neighbor {
-            segment: neighbor.segment.name().to_owned(),
+            segment: Config::interface_name(neighbor.interface).to_owned(),
             address: neighbor.ip,
             mac: neighbor.mac.map(|mac| mac.to_string()),
             state: neighbor_state(neighbor.state).to_owned(),
             held: neighbor.held,
         };
-        let station = |(_, station): &(Segment, bridge::Station)| Station {
+        let station = |(_, station): &(InterfaceId, bridge::Station)| Station {
             mac: station.mac.to_string(),
             port: ports.get(usize::from(station.port.0)).cloned().unwrap_or_default(),
             age_secs: station.age.as_secs(),
@@ -155,9 +155,9 @@ impl Inspector {
     }
 
     fn ports(&self, ports: Vec<PortStatus>) -> Vec<Port> {
-        let port = |((segment, _), status): ((Segment, _), PortStatus)| Port {
+        let port = |((interface, _), status): ((InterfaceId, _), PortStatus)| Port {
             name: status.name,
-            segment: segment.name().to_owned(),
+            segment: Config::interface_name(interface).to_owned(),
             up: status.state != LinkState::Down,
             state: status.state.name().to_owned(),
             received: status.counters.received,
@@ -196,7 +196,7 @@ fn value(report: &impl Serialize) -> Result<Value, ReportError> {
 
 fn interface(interface: &dataplane::Interface, configured_by: &str) -> Interface {
     Interface {
-        mac: interface.mac.to_string(),
+        mac: interface.mac().to_string(),
         address: interface.address,
         gateway: interface.gateway,
         configured_by: configured_by.to_owned(),

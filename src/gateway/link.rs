@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use gatepost_dataplane::{Batch, Ingress, LocalClass};
 use gatepost_ground::wire::ethernet::Header;
-use gatepost_ground::{PortId, Segment};
+use gatepost_ground::{InterfaceId, PortId};
 use tokio::sync::Notify;
 
 use super::ring::{Ring, copy};
@@ -143,9 +143,9 @@ impl HostLink {
         })
     }
 
-    /// Sends a whole Ethernet frame out of `segment`; `false` if the ring is full or the frame too long.
-    pub fn emit_frame(&self, segment: Segment, frame: &[u8]) -> bool {
-        self.emit(Ingress::HostRaw(segment), |buffer| copy(frame, buffer))
+    /// Sends a whole Ethernet frame out of `interface`; `false` if the ring is full or the frame too long.
+    pub fn emit_frame(&self, interface: InterfaceId, frame: &[u8]) -> bool {
+        self.emit(Ingress::HostRaw(interface), |buffer| copy(frame, buffer))
     }
 
     /// Sends an IP packet of the host's, for the dataplane to route; `false` if the ring is full. The packet is no longer
@@ -242,7 +242,7 @@ mod tests {
         }
         assert_eq!(host.receive(|_, _, _| ()), None);
         assert!(
-            deliver(&worker, LocalClass::DhcpClient, &[7; 64]) && !host.emit_frame(Segment::Wan, &[7; 65])
+            deliver(&worker, LocalClass::DhcpClient, &[7; 64]) && !host.emit_frame(InterfaceId(1), &[7; 65])
         );
         assert!(host.emit_packet(&[7; 50]));
         let mut batch = Batch::new(64);
@@ -270,11 +270,11 @@ mod tests {
         let wakeups = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&wakeups);
         let (_, output, host) = link(64, move || _ = counter.fetch_add(1, Ordering::Relaxed));
-        assert!(host.emit_frame(Segment::Wan, &[1, 2, 3]));
+        assert!(host.emit_frame(InterfaceId(1), &[1, 2, 3]));
         let mut batch = Batch::new(64);
         assert!(!output.take(&mut batch));
         assert_eq!(batch.slots()[0].frame.bytes(), [1, 2, 3]);
-        assert_eq!(batch.slots()[0].ingress, Ingress::HostRaw(Segment::Wan));
+        assert_eq!(batch.slots()[0].ingress, Ingress::HostRaw(InterfaceId(1)));
         assert_eq!(wakeups.load(Ordering::Relaxed), 1);
     }
 }

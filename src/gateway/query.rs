@@ -4,7 +4,7 @@
 use gatepost_dataplane::bridge::Station;
 use gatepost_dataplane::neighbor::{Neighbor, State};
 use gatepost_dataplane::{Counters, Dataplane, FlowInfo};
-use gatepost_ground::{Instant, Segment};
+use gatepost_ground::{Instant, InterfaceId};
 use tokio::sync::oneshot;
 
 use super::ports::{PortStatus, Ports};
@@ -20,7 +20,7 @@ pub enum Query {
     Counters(oneshot::Sender<CountersAnswer>),
     /// The flows there are: their number, and at most so many of them.
     Flows(usize, oneshot::Sender<FlowsAnswer>),
-    /// The machines on the segments.
+    /// The machines on the interfaces' networks.
     Neighbors(oneshot::Sender<NeighborsAnswer>),
 }
 
@@ -57,13 +57,13 @@ impl FlowsAnswer {
     }
 }
 
-/// The machines on the segments.
+/// The machines on the interfaces' networks.
 #[derive(Debug, Default)]
 pub struct NeighborsAnswer {
     /// Those spoken to.
     pub neighbors: Vec<Neighbor>,
-    /// Those heard by the bridges, each with its segment.
-    pub stations: Vec<(Segment, Station)>,
+    /// Those heard by the bridges, each with its interface.
+    pub stations: Vec<(InterfaceId, Station)>,
 }
 
 /// What several workers answer together.
@@ -95,15 +95,15 @@ impl Merge for NeighborsAnswer {
     fn merge(&mut self, other: Self) {
         let Self { neighbors, stations } = self;
         neighbors.extend(other.neighbors);
-        neighbors.sort_by_key(|neighbor| (neighbor.segment as u8, neighbor.ip, standing(neighbor.state)));
+        neighbors.sort_by_key(|neighbor| (neighbor.interface, neighbor.ip, standing(neighbor.state)));
         neighbors.dedup_by(|also, known| {
-            let is_same = (also.segment, also.ip) == (known.segment, known.ip);
+            let is_same = (also.interface, also.ip) == (known.interface, known.ip);
             known.held += if is_same { also.held } else { 0 };
             is_same
         });
         stations.extend(other.stations);
-        stations.sort_by_key(|(segment, station)| (*segment as u8, station.mac, station.age));
-        stations.dedup_by_key(|(segment, station)| (*segment, station.mac));
+        stations.sort_by_key(|(interface, station)| (*interface, station.mac, station.age));
+        stations.dedup_by_key(|(interface, station)| (*interface, station.mac));
     }
 }
 
@@ -132,9 +132,9 @@ impl Query {
                 _ = reply.send(FlowsAnswer { total: dataplane.flows_len(), by_worker: vec![flows] });
             }
             Self::Neighbors(reply) => {
-                let segment = |station: &Station| dataplane.config().segment(station.port);
+                let interface = |station: &Station| dataplane.config().interface_of(station.port);
                 let stations =
-                    dataplane.stations(now).filter_map(|station| Some((segment(&station)?, station)));
+                    dataplane.stations(now).filter_map(|station| Some((interface(&station)?, station)));
                 let neighbors = dataplane.neighbors(now).collect();
                 _ = reply.send(NeighborsAnswer { neighbors, stations: stations.collect() });
             }
@@ -163,13 +163,13 @@ mod tests {
         })
     }
 
-    fn neighbor(segment: Segment, host: u8, state: State, held: usize) -> Neighbor {
-        Neighbor { segment, ip: Ipv4Addr::new(192, 0, 2, host), mac: None, state, held }
+    fn neighbor(interface: InterfaceId, host: u8, state: State, held: usize) -> Neighbor {
+        Neighbor { interface, ip: Ipv4Addr::new(192, 0, 2, host), mac: None, state, held }
     }
 
-    fn station(segment: Segment, host: u8, port: u8, age_secs: u64) -> (Segment, Station) {
+    fn station(interface: InterfaceId, host: u8, port: u8, age_secs: u64) -> (InterfaceId, Station) {
         let mac = MacAddr([2, 0, 0, 0, 0, host]);
-        (segment, Station { mac, port: PortId(port), age: Duration::from_secs(age_secs) })
+        (interface, Station { mac, port: PortId(port), age: Duration::from_secs(age_secs) })
     }
 
     #[test]
@@ -210,34 +210,34 @@ mod tests {
         let answers = [
             NeighborsAnswer {
                 neighbors: vec![
-                    neighbor(Segment::Wan, 1, State::Stale, 0),
-                    neighbor(Segment::Lan, 2, State::Reachable, 0),
+                    neighbor(InterfaceId(1), 1, State::Stale, 0),
+                    neighbor(InterfaceId(0), 2, State::Reachable, 0),
                 ],
-                stations: vec![station(Segment::Lan, 1, 0, 30), station(Segment::Wan, 1, 3, 5)],
+                stations: vec![station(InterfaceId(0), 1, 0, 30), station(InterfaceId(1), 1, 3, 5)],
             },
             NeighborsAnswer {
                 neighbors: vec![
-                    neighbor(Segment::Lan, 2, State::Incomplete, 3),
-                    neighbor(Segment::Lan, 1, State::Unreachable, 0),
+                    neighbor(InterfaceId(0), 2, State::Incomplete, 3),
+                    neighbor(InterfaceId(0), 1, State::Unreachable, 0),
                 ],
-                stations: vec![station(Segment::Lan, 1, 1, 20), station(Segment::Lan, 2, 1, 40)],
+                stations: vec![station(InterfaceId(0), 1, 1, 20), station(InterfaceId(0), 2, 1, 40)],
             },
             NeighborsAnswer {
-                neighbors: vec![neighbor(Segment::Lan, 2, State::Probe, 2)],
-                stations: vec![station(Segment::Lan, 1, 0, 25)],
+                neighbors: vec![neighbor(InterfaceId(0), 2, State::Probe, 2)],
+                stations: vec![station(InterfaceId(0), 1, 0, 25)],
             },
         ];
         let NeighborsAnswer { neighbors, stations } = merged(answers);
         let expected = [
-            neighbor(Segment::Lan, 1, State::Unreachable, 0),
-            neighbor(Segment::Lan, 2, State::Reachable, 5),
-            neighbor(Segment::Wan, 1, State::Stale, 0),
+            neighbor(InterfaceId(0), 1, State::Unreachable, 0),
+            neighbor(InterfaceId(0), 2, State::Reachable, 5),
+            neighbor(InterfaceId(1), 1, State::Stale, 0),
         ];
         assert_eq!(neighbors, expected);
         let expected = [
-            station(Segment::Lan, 1, 1, 20),
-            station(Segment::Lan, 2, 1, 40),
-            station(Segment::Wan, 1, 3, 5),
+            station(InterfaceId(0), 1, 1, 20),
+            station(InterfaceId(0), 2, 1, 40),
+            station(InterfaceId(1), 1, 3, 5),
         ];
         assert_eq!(stations, expected);
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use gatepost_dataplane::config::{self as dataplane, Mode};
-use gatepost_ground::Segment;
+use gatepost_ground::InterfaceId;
 use gatepost_services::clock::Clock;
 use gatepost_services::dhcp::inbox::{self, inbox};
 use gatepost_services::dhcp::service::Port;
@@ -228,8 +228,10 @@ impl Services {
     fn start_stack(&mut self, task: &mut JoinSet<()>) -> Stack {
         let plan = self.resources.plan.load();
         let mtu = match plan.mode {
-            Mode::LanOnly => plan.lan.mtu,
-            Mode::Router | Mode::Nat | Mode::NatDmz => plan.lan.mtu.min(plan.wan.mtu),
+            Mode::LanOnly => plan.interface(Config::LAN).mtu,
+            Mode::Router | Mode::Nat | Mode::NatDmz => {
+                plan.interfaces.iter().map(|i| i.mtu).min().unwrap_or(0)
+            }
         };
         let settings = StackConfig { mtu: mtu.into(), ..StackConfig::default() };
         let link = Rc::clone(&self.resources.link);
@@ -250,15 +252,12 @@ enum Happening {
 }
 
 impl Resources {
-    /// A way to send and receive whole frames on `segment`.
-    pub fn port(&self, segment: Segment) -> (Frames, Port<impl Fn(&[u8]) -> bool + use<>>) {
-        let mac = match segment {
-            Segment::Lan => self.identity.lan,
-            Segment::Wan => self.identity.wan,
-        };
+    /// A way to send and receive whole frames on `interface`.
+    pub fn port(&self, interface: InterfaceId) -> (Frames, Port<impl Fn(&[u8]) -> bool + use<>>) {
+        let mac = if interface == Config::LAN { self.identity.lan } else { self.identity.wan };
         let (sender, frames) = inbox();
         let link = Rc::clone(&self.link);
-        let transmit = move |frame: &[u8]| link.emit_frame(segment, frame);
+        let transmit = move |frame: &[u8]| link.emit_frame(interface, frame);
         (sender, Port { mac, frames, transmit })
     }
 }

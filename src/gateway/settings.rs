@@ -3,7 +3,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use gatepost_dataplane::config::Mode;
-use gatepost_ground::Segment;
 use gatepost_services::{dhcp, dns};
 use ipnet::IpNet;
 
@@ -32,7 +31,7 @@ pub fn dhcp_server(config: &Config) -> dhcp::server::Config {
         domain: config.system.domain.clone(),
         ntp_servers: Vec::new(),
         mtu: None,
-        ports: config.ports().filter(|(segment, _)| *segment == Segment::Lan).count(),
+        ports: config.ports().filter(|(interface, _)| *interface == Config::LAN).count(),
         reservations: config.dhcp.reservations.clone(),
     }
 }

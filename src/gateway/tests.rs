@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_dataplane::DropReason;
-use gatepost_ground::{Instant, MacAddr, Offload, Segment};
+use gatepost_ground::{Instant, MacAddr, Offload};
 use gatepost_services::clock::{Clock, UnixTime};
 use gatepost_services::dhcp::client::{self, Event};
 use gatepost_services::dhcp::frame::Datagram;
@@ -99,13 +99,14 @@ impl Office {
         let clock = SimulatedClock(tokio::time::Instant::now());
         let (lan, lan2, wan) = (Cable::default(), Cable::default(), Cable::default());
         let config = Config::parse("test", settings).expect("a valid configuration");
-        let cable_of = |segment, name: &str| match (segment, name) {
-            (Segment::Wan, _) => &wan,
-            (Segment::Lan, "lan2") => &lan2,
-            (Segment::Lan, _) => &lan,
+        let cable_of = |interface, name: &str| match (interface, name) {
+            (Config::WAN, _) => &wan,
+            (_, "lan2") => &lan2,
+            _ => &lan,
         };
         let devices = |cable: &Cable| vec![cable.clone(); config.system.workers.into()];
-        let ports = config.ports().map(|(segment, port)| (&port.tap, devices(cable_of(segment, &port.tap))));
+        let ports =
+            config.ports().map(|(interface, port)| (&port.tap, devices(cable_of(interface, &port.tap))));
         let ports: Vec<_> = ports.map(|(name, devices)| (name.clone(), devices)).collect();
         let environment = Environment {
             clock: Rc::new(clock),
@@ -291,7 +292,7 @@ fn host_stack_does_not_keep_up(settings: &str) {
         let (mut office, _services) = Office::new(settings);
         let datagram = Datagram {
             source_mac: HOST_MAC,
-            destination_mac: office.inspector.plan.load().lan.mac,
+            destination_mac: office.inspector.plan.load().interface(Config::LAN).mac(),
             source: SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 10), 5000),
             destination: SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 1), 53),
             payload: b"query",
@@ -348,7 +349,7 @@ fn what_the_services_count_is_shown_and_outlives_a_reload() {
             };
             datagram.to_frame().expect("it is short")
         };
-        let gateway = office.inspector.plan.load().lan.mac;
+        let gateway = office.inspector.plan.load().interface(Config::LAN).mac();
         let mut damaged = frame_to(gateway, "192.168.1.1:53");
         *damaged.last_mut().expect("it has octets") ^= 1;
         office.lan.send(&damaged);

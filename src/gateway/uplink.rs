@@ -50,7 +50,7 @@ impl Uplink {
     pub async fn start(&self, lease: Option<&Lease>) -> io::Result<()> {
         let lease = lease.filter(|lease| self.accepts(lease));
         self.change_plan(lease);
-        self.move_services(None, self.plan.load().wan.address).await;
+        self.move_services(None, self.plan.load().interface(Config::WAN).address).await;
         self.ask_upstreams(lease);
         if let Some(dns) = &self.dns {
             dns.listen(settings::dns_server(self.config.lan.address.addr())).await?;
@@ -62,7 +62,7 @@ impl Uplink {
     pub async fn apply(&self, lease: Option<&Lease>) {
         let lease = lease.filter(|lease| self.accepts(lease));
         let old = self.change_plan(lease);
-        let new = self.plan.load().wan.address;
+        let new = self.plan.load().interface(Config::WAN).address;
         if new != old {
             self.move_services(old, new).await;
         }
@@ -81,8 +81,12 @@ impl Uplink {
         let (address, router) = (lease.map(|lease| lease.address), lease.and_then(|lease| lease.router));
         let new = self.config.dataplane(self.identity.lan, self.identity.wan, address, router);
         let old = self.plan.load_full();
-        if (new.wan.address, new.wan.gateway) != (old.wan.address, old.wan.gateway) {
-            match (new.wan.address, new.wan.gateway) {
+        let wan = |plan: &dataplane::Config| {
+            let interface = plan.interface(Config::WAN);
+            (interface.address, interface.gateway)
+        };
+        if wan(&new) != wan(&old) {
+            match wan(&new) {
                 (Some(address), Some(router)) => info!("WAN address {address}, router {router}"),
                 (Some(address), None) => warn!("WAN address {address}, and no router to the internet"),
                 (None, _) => warn!("no WAN address any more"),
@@ -92,7 +96,7 @@ impl Uplink {
             self.plan.store(Arc::new(new));
             (self.wake_workers)();
         }
-        old.wan.address
+        old.interface(Config::WAN).address
     }
 
     /// RFC 4787 REQ-7

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use gatepost_dataplane::config::Mode;
-use gatepost_ground::Segment;
 use gatepost_services::dhcp::client::{self, Event, Lease};
 use gatepost_services::dhcp::service::{self, Memory};
 use rand::rngs::StdRng;
@@ -47,7 +46,7 @@ impl WanClient {
     fn start(settings: client::Config, resources: &Resources, rng: StdRng) -> Self {
         let (sender, leases) = watch::channel(None);
         let memory = Memory { disk: Rc::clone(&resources.disk), file: WAN_LEASE_FILE };
-        let (frames, port) = resources.port(Segment::Wan);
+        let (frames, port) = resources.port(Config::WAN);
         let clock = Rc::clone(&resources.clock);
         let on_event = move |event| {
             sender.send_replace(match event {

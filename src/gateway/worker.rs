@@ -90,7 +90,7 @@ impl<P: Port> Worker<P> {
         let more_to_tell = handover.tell(|| dataplane.pop_notice());
         handover.wake();
         while let Some(alert) = self.dataplane.pop_alert() {
-            warn!("{alert}");
+            warn!("{}", alert.text(self.dataplane.config()));
         }
         self.log_internal_errors();
         for query in self.queries.try_iter().take(QUERIES_MAX) {

@@ -18,7 +18,7 @@ use std::task::Poll;
 use std::thread::{self, JoinHandle};
 
 use gatepost_dataplane::config::Mode;
-use gatepost_ground::{MacAddr, Segment};
+use gatepost_ground::{InterfaceId, MacAddr};
 use gatepost_services::clock::Clock as _;
 use gatepost_services::race::race;
 use gatepost_services::store::{Disk, Files, LateFiles, OpenError};
@@ -136,21 +136,21 @@ async fn serve(config: Config, source: Source) -> Result<(), Error> {
 
 /// What the gateway is, where its ports are, what it serves, and where to ask.
 fn summary(config: &Config, ports: &[(String, Vec<Tap>)], source: &Source) -> Vec<String> {
-    let on = |side: Segment| {
-        let of_side = config.ports().zip(ports).filter(|((segment, _), _)| *segment == side);
+    let on = |id: InterfaceId| {
+        let of_side = config.ports().zip(ports).filter(|((interface, _), _)| *interface == id);
         let driver = |taps: &[Tap]| taps.first().map_or("", Tap::driver_name);
         let names: Vec<_> = of_side.map(|(_, (name, taps))| format!("{name} ({})", driver(taps))).collect();
         names.join(", ")
     };
     let mut lines = vec![
         format!("gatepost {} is a gateway in mode {}", env!("CARGO_PKG_VERSION"), config.mode.name()),
-        format!("LAN {} on {}", config.lan.address, on(Segment::Lan)),
+        format!("LAN {} on {}", config.lan.address, on(Config::LAN)),
     ];
     match config.wan.address {
         _ if config.mode == Mode::LanOnly => {}
-        WanAddress::Dhcp => lines.push(format!("WAN by DHCP on {}", on(Segment::Wan))),
+        WanAddress::Dhcp => lines.push(format!("WAN by DHCP on {}", on(Config::WAN))),
         WanAddress::Static { address, .. } => {
-            lines.push(format!("WAN address {address} on {}", on(Segment::Wan)));
+            lines.push(format!("WAN address {address} on {}", on(Config::WAN)));
         }
     }
     lines.extend(config.details().iter().map(|detail| format!("{}: {}", detail.topic, detail.text)));
@@ -186,8 +186,8 @@ fn open_state_dir(path: &Path) -> Result<Rc<dyn Disk>, Error> {
 
 fn tap_specs(config: &Config) -> Vec<TapSpec> {
     let dataplane = config.dataplane(MacAddr::ZERO, MacAddr::ZERO, None, None);
-    let mtu = |segment| dataplane.interface(segment).mtu;
-    config.ports().map(|(segment, port)| TapSpec { port: port.clone(), mtu: mtu(segment) }).collect()
+    let mtu = |interface| dataplane.interface(interface).mtu;
+    config.ports().map(|(interface, port)| TapSpec { port: port.clone(), mtu: mtu(interface) }).collect()
 }
 
 /// Tells whoever waits on stdout; nobody has to.

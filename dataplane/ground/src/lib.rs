@@ -7,7 +7,7 @@
 //! | module                    | what it has                                                                |
 //! |---------------------------|----------------------------------------------------------------------------|
 //! | `time`                    | [`Instant`]: time is an argument                                           |
-//! | `mac`, `port`, `segment`  | [`MacAddr`]; [`PortId`] and [`PortSet`]; [`Segment`]                       |
+//! | `mac`, `port`, `interface`| [`MacAddr`]; [`PortId`] and [`PortSet`]; [`InterfaceId`] and [`Role`]      |
 //! | [`wire`]                  | bytes on the wire: one file per protocol                                   |
 //! | `frame`, [`offload`]      | [`Frame`]: the octets of a frame, and what they leave to do                |
 //! | `rate_limit`, `echo_limit`| [`RateLimit`], [`EchoLimit`]: how much is sent in answer to others         |
@@ -16,19 +16,19 @@
 mod counted;
 mod echo_limit;
 mod frame;
+mod interface;
 mod mac;
 pub mod offload;
 mod port;
 mod rate_limit;
-mod segment;
 mod time;
 pub mod wire;
 
 pub use echo_limit::EchoLimit;
 pub use frame::Frame;
+pub use interface::{InterfaceId, Role};
 pub use mac::{MacAddr, ParseMacAddrError};
 pub use offload::Offload;
 pub use port::{PortId, PortSet};
 pub use rate_limit::RateLimit;
-pub use segment::Segment;
 pub use time::Instant;

@@ -4,7 +4,7 @@
 use core::net::Ipv4Addr;
 use core::ops::RangeInclusive;
 
-use gatepost_ground::Segment;
+use gatepost_ground::Role;
 use gatepost_ground::wire::Protocol;
 
 use super::{Claim, claim, external_port, hairpin_target, is_wan_service};
@@ -37,24 +37,24 @@ fn is_end_allowed(config: &Config, flow: &Flow, direction: Direction) -> bool {
     let external = flow.key(direction.opposite()).destination;
     let is_mapped = flow.mapping(direction).is_some();
     match flow.egress(direction.opposite()) {
-        Egress::Segment(Segment::Wan) | Egress::External => true,
+        Egress::To(Role::Outside) | Egress::External => true,
         Egress::Host => {
             let protocol = flow.key(direction).protocol;
             is_own(config, inside.address)
                 && (is_mapped || is_wan_service(&config.firewall, protocol, external.port))
         }
-        Egress::Segment(Segment::Lan) => {
-            config.lan.address.is_some_and(|net| net.contains(&inside.address))
+        Egress::To(Role::Inside) => {
+            config
+                .interfaces_of(Role::Inside)
+                .filter_map(|(_, interface)| interface.address)
+                .any(|net| net.contains(&inside.address))
                 && (is_mapped || is_bound(&config.firewall, flow, direction, inside, external))
         }
     }
 }
 
 fn is_own(config: &Config, address: Ipv4Addr) -> bool {
-    [&config.lan, &config.wan]
-        .into_iter()
-        .filter_map(|interface| interface.address)
-        .any(|net| net.addr() == address)
+    config.interfaces.iter().filter_map(|interface| interface.address).any(|net| net.addr() == address)
 }
 
 /// Whether the firewall shows the LAN's `inside` to the flow's other end at `external`.
@@ -70,7 +70,7 @@ fn is_bound(
     if direction == Direction::Original {
         return external_port(firewall, protocol, inside) == Some(external.port);
     }
-    let is_from_wan = flow.egress(Direction::Reply) == Egress::Segment(Segment::Wan);
+    let is_from_wan = flow.egress(Direction::Reply) == Egress::To(Role::Outside);
     let target = if is_from_wan {
         match claim(firewall, protocol, external.port, flow.key(Direction::Original).source.address) {
             Claim::Forward(target) => Some(target),

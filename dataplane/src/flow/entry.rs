@@ -4,7 +4,7 @@ use core::net::Ipv4Addr;
 
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::wire::checksum::Delta;
-use gatepost_ground::{Instant, Segment};
+use gatepost_ground::{Instant, Role};
 
 use super::holders::{HolderId, Source};
 use super::tcp;
@@ -17,8 +17,8 @@ use crate::table::timer::Tick;
 /// Where the packets of one direction of a flow go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Egress {
-    /// Out to a segment.
-    Segment(Segment),
+    /// Out by an interface of this role.
+    To(Role),
     /// To the gateway's own host stack.
     Host,
     /// To the external address, where they come in again as if from outside: hairpin, out and in.
@@ -152,6 +152,7 @@ pub struct Flow<A = Ipv4Addr> {
 
 impl<A: Address> Flow<A> {
     /// A flow that no packet has used yet.
+    #[inline]
     pub(super) fn new(
         keys: [FlowKey<A>; 2],
         mappings: [Option<MappingId>; 2],
@@ -293,6 +294,7 @@ pub(super) fn is_hairpin<A: Address>(key: &FlowKey<A>) -> bool {
 }
 
 /// What rewriting a packet from one key to another does to the checksums of its IP header and transport.
+#[inline]
 fn deltas<A: Address>(from: FlowKey<A>, to: FlowKey<A>) -> (Delta, Delta) {
     let source = A::replace(Delta::NONE, from.source.address, to.source.address);
     let ip = A::replace(source, from.destination.address, to.destination.address);

@@ -315,6 +315,7 @@ const _: () = assert!(Holders::HOLDERS_MAX < 1 << 16);
 
 impl Ranks {
     /// The holder `id` goes from one rank to another.
+    #[inline]
     fn change(&mut self, id: HolderId, before: usize, after: usize) {
         if before == after {
             return;

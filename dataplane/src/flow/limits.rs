@@ -69,6 +69,7 @@ impl<A: Address> FlowTable<A> {
 }
 
 /// How many flows count against `quota`.
+#[inline]
 fn count<A: Address>(holders: &Holders, quotas: &Tally<Quota<A>>, quota: Quota<A>) -> u32 {
     match quota {
         Quota::Client(source) => holders.count(source),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::wire::tcp::Flags;
-use gatepost_ground::{MacAddr, PortId, Segment};
+use gatepost_ground::{MacAddr, PortId, Role};
 use proptest::prelude::*;
 
 use super::tcp::Phase;
@@ -23,7 +23,7 @@ use crate::shard::Shard;
 
 /// The external addresses that the gateway may have.
 const WANS: [Ipv4Addr; 2] = [Ipv4Addr::new(203, 0, 113, 10), Ipv4Addr::new(203, 0, 113, 77)];
-const EGRESS: [Egress; 2] = [Egress::Segment(Segment::Wan), Egress::Segment(Segment::Lan)];
+const EGRESS: [Egress; 2] = [Egress::To(Role::Outside), Egress::To(Role::Inside)];
 /// Flows in all and of a host, to choose from.
 const LIMITS: [(usize, usize); 3] = [(10, 5), (4, 2), (40, 8)];
 /// What follows from any of them for one source outside.

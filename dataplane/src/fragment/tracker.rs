@@ -36,7 +36,7 @@ use core::time::Duration;
 use ahash::RandomState;
 use gatepost_ground::wire::ipv4::Header;
 use gatepost_ground::wire::{Protocol, icmpv4, tcp, udp};
-use gatepost_ground::{Frame, Instant, Segment};
+use gatepost_ground::{Frame, Instant, InterfaceId};
 
 use crate::hold::{FramePool, FrameQueue};
 use crate::ingress::Ingress;
@@ -44,8 +44,8 @@ use crate::ingress::Ingress;
 /// Which packet a fragment is of. (RFC 791 section 3.2)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FragmentKey {
-    /// The segment it came from; `None` from the gateway's own host stack.
-    pub segment: Option<Segment>,
+    /// The interface it came from; `None` from the gateway's own host stack.
+    pub interface: Option<InterfaceId>,
     /// As it came, before NAT.
     pub source: Ipv4Addr,
     /// As it came, before NAT.
@@ -57,10 +57,10 @@ pub struct FragmentKey {
 }
 
 impl FragmentKey {
-    /// The key of a fragment with `header` that came from `segment`.
-    pub fn new(segment: Option<Segment>, header: &Header) -> Self {
+    /// The key of a fragment with `header` that came from `interface`.
+    pub fn new(interface: Option<InterfaceId>, header: &Header) -> Self {
         let Header { source, destination, protocol, id, .. } = *header;
-        Self { segment, source, destination, protocol, id }
+        Self { interface, source, destination, protocol, id }
     }
 }
 

@@ -176,7 +176,7 @@ fn a_segment_that_changed_forgets_its_contests() {
     hear(&mut table, NOW, &claim(mac(21)), false);
     resolve(&mut table, NOW, HOST);
     let mut events = Vec::new();
-    table.forget_segment(LAN, &mut |event| events.push(matches!(event, Event::Expired { .. })));
+    table.forget_interface(LAN, &mut |event| events.push(matches!(event, Event::Expired { .. })));
     assert_eq!(events, [true]);
     assert_eq!(timeout(&mut table, secs(1)), []);
     assert_eq!(table.poll_timeout(), None);
@@ -247,7 +247,7 @@ fn the_holder_of_a_lease_ends_a_contest() {
 fn a_neighbour_is_where_a_new_lease_says() {
     let mut table = table_with_host();
     let holder = |ip, _| (ip == HOST).then_some(mac(22));
-    assert_eq!(table.follow_holders(NOW, Segment::Wan, holder), (0, 0));
+    assert_eq!(table.follow_holders(NOW, WAN, holder), (0, 0));
     assert_eq!(table.follow_holders(NOW, LAN, holder), (1, 0));
     assert_eq!(table.follow_holders(NOW, LAN, holder), (0, 0));
     assert_eq!(state(&table, NOW, HOST), Some(State::Stale));

@@ -3,7 +3,7 @@
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use gatepost_ground::{Instant, MacAddr, Segment};
+use gatepost_ground::{Instant, InterfaceId, MacAddr};
 
 use super::{Claim, Event, NeighborTable, State};
 use crate::hold::{FramePool, FrameQueue};
@@ -45,17 +45,16 @@ impl Set {
 pub(super) const EMPTY: u64 = 0;
 /// Marks a packed neighbour, so that none is [`EMPTY`].
 const OCCUPIED: u64 = 1 << 40;
-const ON_WAN: u64 = 1 << 32;
+/// The bits of a packed neighbour's interface begin here.
+const INTERFACE_SHIFT: u32 = 32;
 
 #[inline]
-pub(super) fn pack(segment: Segment, ip: Ipv4Addr) -> u64 {
-    let segment = if segment == Segment::Wan { ON_WAN } else { 0 };
-    OCCUPIED | segment | u64::from(ip.to_bits())
+pub(super) fn pack(interface: InterfaceId, ip: Ipv4Addr) -> u64 {
+    OCCUPIED | u64::from(interface.0) << INTERFACE_SHIFT | u64::from(ip.to_bits())
 }
 
-pub(super) fn unpack(key: u64) -> (Segment, Ipv4Addr) {
-    let segment = if key & ON_WAN != 0 { Segment::Wan } else { Segment::Lan };
-    (segment, Ipv4Addr::from_bits(key as u32))
+pub(super) fn unpack(key: u64) -> (InterfaceId, Ipv4Addr) {
+    (InterfaceId((key >> INTERFACE_SHIFT) as u8), Ipv4Addr::from_bits(key as u32))
 }
 
 #[derive(Debug, Default)]
@@ -133,7 +132,7 @@ impl Entry {
     pub(super) fn handle_timeout(
         &mut self,
         now: Instant,
-        segment: Segment,
+        interface: InterfaceId,
         ip: Ipv4Addr,
         pool: &mut FramePool<()>,
         events: &mut impl FnMut(Event<'_>),
@@ -151,11 +150,11 @@ impl Entry {
             self.requests += 1;
             self.deadline = now + self.retransmission();
             let unicast_to = (self.phase != Phase::Incomplete).then_some(self.mac);
-            events(Event::SendRequest { segment, ip, unicast_to });
+            events(Event::SendRequest { interface, ip, unicast_to });
             return;
         }
         if self.phase == Phase::Contested {
-            self.give_way(now, segment, ip, pool, events);
+            self.give_way(now, interface, ip, pool, events);
             return;
         }
         // Who moved without a word is asked for by broadcast as soon as there is something to send.
@@ -163,7 +162,7 @@ impl Entry {
         self.phase = Phase::Unreachable;
         self.deadline = now + pause;
         while let Some((frame, ())) = pool.release(&mut self.held) {
-            events(Event::Expired { segment, ip, frame });
+            events(Event::Expired { interface, ip, frame });
         }
     }
 
@@ -188,20 +187,20 @@ impl Entry {
     fn give_way(
         &mut self,
         now: Instant,
-        segment: Segment,
+        interface: InterfaceId,
         ip: Ipv4Addr,
         pool: &mut FramePool<()>,
         events: &mut impl FnMut(Event<'_>),
     ) {
         let (known, claimant) = (self.mac, self.claimant);
         if !self.is_copy {
-            events(Event::Moved(Claim { segment, ip, known, claimant }));
+            events(Event::Moved(Claim { interface, ip, known, claimant }));
         }
         self.mac = claimant;
         self.phase = Phase::Known;
         self.deadline = now;
         while let Some((frame, ())) = pool.release(&mut self.held) {
-            events(Event::Release { segment, mac: claimant, frame });
+            events(Event::Release { interface, mac: claimant, frame });
         }
     }
 }

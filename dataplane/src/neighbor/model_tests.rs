@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::tests::{LAN, WAN};
 use super::*;
 
 const NOW: Instant = Instant::from_secs(1000);
@@ -14,7 +15,7 @@ const SOMEBODY: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 2);
 const CROWD: usize = WAYS + 3;
 const HOSTS: usize = CROWD + 3;
 
-type Host = (Segment, Ipv4Addr);
+type Host = (InterfaceId, Ipv4Addr);
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -26,10 +27,10 @@ enum Step {
     Timeout,
     /// Time goes on.
     Wait { millis: u64 },
-    /// Every address of a segment is leased to one.
-    Follow { segment: Segment, mac: u8 },
-    /// A segment has become another.
-    Forget { segment: Segment },
+    /// Every address of an interface is leased to one.
+    Follow { interface: InterfaceId, mac: u8 },
+    /// A interface has become another.
+    Forget { interface: InterfaceId },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -92,8 +93,8 @@ impl ModelNeighbor {
     fn shown(&self, now: Instant) -> Option<Neighbor> {
         let state = self.state(now)?;
         let is_known = !matches!(state, State::Incomplete | State::Unreachable);
-        let ((segment, ip), mac) = (self.host, is_known.then_some(self.mac));
-        Some(Neighbor { segment, ip, mac, state, held: self.held.len() })
+        let ((interface, ip), mac) = (self.host, is_known.then_some(self.mac));
+        Some(Neighbor { interface, ip, mac, state, held: self.held.len() })
     }
 }
 
@@ -264,11 +265,11 @@ impl Model {
         events
     }
 
-    fn follow(&mut self, now: Instant, segment: Segment, mac: MacAddr) -> (u64, u64) {
+    fn follow(&mut self, now: Instant, interface: InterfaceId, mac: MacAddr) -> (u64, u64) {
         let (mut moved, mut refused) = (0, 0);
         for neighbor in &mut self.0 {
             let Some(known) = neighbor.shown(now).and_then(|shown| shown.mac) else { continue };
-            if neighbor.host.0 != segment {
+            if neighbor.host.0 != interface {
                 continue;
             }
             if known == mac {
@@ -291,9 +292,9 @@ impl Model {
         (moved, refused)
     }
 
-    fn forget(&mut self, segment: Segment) -> Vec<Seen> {
+    fn forget(&mut self, interface: InterfaceId) -> Vec<Seen> {
         let (gone, left): (Vec<_>, Vec<_>) =
-            self.0.drain(..).partition(|neighbor| neighbor.host.0 == segment);
+            self.0.drain(..).partition(|neighbor| neighbor.host.0 == interface);
         self.0 = left;
         let expired = |neighbor: &ModelNeighbor| {
             let host = neighbor.host;
@@ -318,35 +319,35 @@ impl Model {
 /// each frame is for.
 fn sorted(mut events: Vec<Seen>, destinations: &BTreeMap<u8, Host>) -> Vec<Seen> {
     events.sort_by_key(|event| {
-        let (segment, ip) = match event {
+        let (interface, ip) = match event {
             Seen::Request(host, _)
             | Seen::Expired(host, _)
             | Seen::Moved(host, ..)
             | Seen::Refused(host, ..) => *host,
             Seen::Release(_, frame) => destinations[frame],
         };
-        (segment as u8, ip)
+        (interface.0, ip)
     });
     events
 }
 
 fn seen(event: &Event<'_>) -> Seen {
     match event {
-        Event::SendRequest { segment, ip, unicast_to } => Seen::Request((*segment, *ip), *unicast_to),
+        Event::SendRequest { interface, ip, unicast_to } => Seen::Request((*interface, *ip), *unicast_to),
         Event::Release { mac, frame, .. } => Seen::Release(*mac, frame.bytes()[0]),
-        Event::Expired { segment, ip, frame } => Seen::Expired((*segment, *ip), frame.bytes()[0]),
-        Event::Moved(claim) => Seen::Moved((claim.segment, claim.ip), claim.known, claim.claimant),
-        Event::ClaimRefused(claim) => Seen::Refused((claim.segment, claim.ip), claim.known, claim.claimant),
+        Event::Expired { interface, ip, frame } => Seen::Expired((*interface, *ip), frame.bytes()[0]),
+        Event::Moved(claim) => Seen::Moved((claim.interface, claim.ip), claim.known, claim.claimant),
+        Event::ClaimRefused(claim) => Seen::Refused((claim.interface, claim.ip), claim.known, claim.claimant),
     }
 }
 
 fn hosts(table: &NeighborTable) -> Vec<Host> {
     let all = || {
         let ips = (0..).map(|n| Ipv4Addr::from_bits(0x0a00_0000 + n));
-        ips.flat_map(|ip| [(Segment::Lan, ip), (Segment::Wan, ip)])
+        ips.flat_map(|ip| [(LAN, ip), (WAN, ip)])
     };
-    let index = |(segment, ip): Host| table.index(pack(segment, ip));
-    let crowd = all().filter(|host| index(*host) == index((Segment::Lan, SOMEBODY)));
+    let index = |(interface, ip): Host| table.index(pack(interface, ip));
+    let crowd = all().filter(|host| index(*host) == index((LAN, SOMEBODY)));
     crowd.take(CROWD).chain(all().take(HOSTS - CROWD)).collect()
 }
 
@@ -360,7 +361,7 @@ fn packet(ip: Ipv4Addr, mac: MacAddr, how: How) -> (arp::Packet, bool) {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let how = prop::sample::select(vec![How::Answer, How::Answer, How::Question, How::Announcement]);
-    let segment = prop::sample::select(vec![Segment::Lan, Segment::Wan]);
+    let interface = prop::sample::select(vec![LAN, WAN]);
     let holder = prop::sample::select(vec![None, None, None, Some(1), Some(2)]);
     let millis = prop::sample::select(vec![1, 100, 100, 300, 400, 1000, 1000, 1700, 5000, 20_000, 60_000]);
     let step = prop_oneof![
@@ -370,8 +371,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         }),
         5 => Just(Step::Timeout),
         5 => millis.prop_map(|millis| Step::Wait { millis }),
-        1 => (segment.clone(), 1..4_u8).prop_map(|(segment, mac)| Step::Follow { segment, mac }),
-        1 => segment.prop_map(|segment| Step::Forget { segment }),
+        1 => (interface.clone(), 1..4_u8).prop_map(|(interface, mac)| Step::Follow { interface, mac }),
+        1 => interface.prop_map(|interface| Step::Forget { interface }),
     ];
     prop::collection::vec(step, 1..120)
 }
@@ -381,7 +382,7 @@ proptest! {
     fn agrees_with_the_model(steps in steps()) {
         let mut table = NeighborTable::new([1, 2, 3, 4], 64);
         let hosts = hosts(&table);
-        let set = |table: &NeighborTable, (segment, ip): Host| table.index(pack(segment, ip));
+        let set = |table: &NeighborTable, (interface, ip): Host| table.index(pack(interface, ip));
         let mut model = Model::default();
         let mut destinations = BTreeMap::new();
         let mut now = NOW;
@@ -392,20 +393,20 @@ proptest! {
             match step {
                 Step::Wait { millis } => now = now + Duration::from_millis(millis),
                 Step::Resolve { host } => {
-                    let (segment, ip) = hosts[host];
+                    let (interface, ip) = hosts[host];
                     let mut frame = Frame::with_capacity(64);
                     destinations.insert(number, hosts[host]);
                     frame.buffer_mut()[0] = number;
                     frame.set_len(1);
-                    let resolution = table.resolve(now, segment, ip, &mut frame);
+                    let resolution = table.resolve(now, interface, ip, &mut frame);
                     prop_assert_eq!(resolution, model.resolve(now, hosts[host], set(&table, hosts[host]), number));
                 }
                 Step::Hear { host, mac, how, is_copy, holder } => {
-                    let (segment, ip) = hosts[host];
+                    let (interface, ip) = hosts[host];
                     let mac_of = |number| MacAddr([2, 0, 0, 0, 1, number]);
                     let (mac, holder) = (mac_of(mac), holder.map(mac_of));
                     let (packet, is_for_us) = packet(ip, mac, how);
-                    table.handle_arp(now, segment, &packet, Hearing { is_for_us, is_copy, holder }, &mut collect);
+                    table.handle_arp(now, interface, &packet, Hearing { is_for_us, is_copy, holder }, &mut collect);
                     let host = (hosts[host], set(&table, hosts[host]));
                     expected = model.hear(now, host, mac, how, (is_copy, holder));
                 }
@@ -414,14 +415,14 @@ proptest! {
                     expected = model.timeout(now);
                     prop_assert!(table.poll_timeout().is_none_or(|due| due > now));
                 }
-                Step::Follow { segment, mac } => {
+                Step::Follow { interface, mac } => {
                     let mac = MacAddr([2, 0, 0, 0, 1, mac]);
-                    let moved = table.follow_holders(now, segment, |_, _| Some(mac));
-                    prop_assert_eq!(moved, model.follow(now, segment, mac));
+                    let moved = table.follow_holders(now, interface, |_, _| Some(mac));
+                    prop_assert_eq!(moved, model.follow(now, interface, mac));
                 }
-                Step::Forget { segment } => {
-                    table.forget_segment(segment, &mut collect);
-                    expected = model.forget(segment);
+                Step::Forget { interface } => {
+                    table.forget_interface(interface, &mut collect);
+                    expected = model.forget(interface);
                 }
             }
             prop_assert_eq!(sorted(events, &destinations), sorted(expected, &destinations));
@@ -437,7 +438,7 @@ proptest! {
             }
         }
         let by_host = |mut shown: Vec<Neighbor>| {
-            shown.sort_by_key(|neighbor| (neighbor.segment as u8, neighbor.ip));
+            shown.sort_by_key(|neighbor| (neighbor.interface, neighbor.ip));
             shown
         };
         let expected = model.0.iter().filter_map(|neighbor| neighbor.shown(now)).collect();

@@ -8,7 +8,8 @@ pub(super) const NOW: Instant = Instant::from_secs(1000);
 pub(super) const US: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 pub(super) const OUR_IP: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 pub(super) const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 20);
-pub(super) const LAN: Segment = Segment::Lan;
+pub(super) const LAN: InterfaceId = InterfaceId(0);
+pub(super) const WAN: InterfaceId = InterfaceId(1);
 
 /// What happened, with frames by their first octet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +108,7 @@ fn a_held_frame_goes_out_when_its_neighbour_answers() {
     let events = reply(&mut table, NOW, HOST, mac(20));
     assert_eq!(events, [Seen::Release(mac(20), 1), Seen::Release(mac(20), 2)]);
     assert_eq!(table.lookup(NOW, LAN, HOST), Some(mac(20)));
-    assert_eq!(table.lookup(NOW, Segment::Wan, HOST), None, "the other segment is another world");
+    assert_eq!(table.lookup(NOW, WAN, HOST), None, "the other interface is another world");
     assert_eq!(resolve(&mut table, NOW, HOST), Resolution::Known(mac(20)));
     assert_eq!(timeout(&mut table, secs(1)), []);
     assert_eq!(table.poll_timeout(), None);
@@ -290,12 +291,12 @@ fn a_full_set_of_neighbours_with_frames_admits_no_other() {
 fn a_segment_that_changed_is_forgotten() {
     let mut table = table();
     resolve(&mut table, NOW, HOST);
-    table.resolve(NOW, Segment::Wan, HOST, &mut frame(2));
+    table.resolve(NOW, WAN, HOST, &mut frame(2));
     let mut events = Vec::new();
-    table.forget_segment(LAN, &mut |event| events.push(seen(&event)));
+    table.forget_interface(LAN, &mut |event| events.push(seen(&event)));
     assert_eq!(events, [Seen::Expired(HOST, 1)]);
     let left: Vec<_> = table.neighbors(NOW).collect();
-    let wan = Neighbor { segment: Segment::Wan, ip: HOST, mac: None, state: State::Incomplete, held: 1 };
+    let wan = Neighbor { interface: WAN, ip: HOST, mac: None, state: State::Incomplete, held: 1 };
     assert_eq!(left, [wan]);
     assert_eq!(timeout(&mut table, NOW), [Seen::Request(HOST, None)], "of the WAN alone");
 }

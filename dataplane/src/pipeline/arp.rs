@@ -5,11 +5,12 @@ use core::time::Duration;
 
 use gatepost_ground::wire::arp::{Operation, Packet};
 use gatepost_ground::wire::ipv4::AddressKind;
-use gatepost_ground::{Frame, Instant, MacAddr, Segment};
+use gatepost_ground::{Frame, Instant, InterfaceId, MacAddr, Role};
 
 use super::Dataplane;
 use super::context::{Call, Context};
 use super::egress::{NeighborEvents, send_arp};
+use super::network::Network;
 use crate::alert::Alert;
 use crate::drop_reason::DropReason;
 use crate::ingress::Ingress;
@@ -17,43 +18,43 @@ use crate::neighbor::{Claim, Hearing};
 use crate::verdict::{LocalClass, Verdict};
 
 impl Dataplane {
-    /// A frame from `segment` that carries ARP. It is only read: others may get the same, the other workers
+    /// A frame from the interface `id` that carries ARP. It is only read: others may get the same, the other workers
     /// for one. They learn from it; who has received it answers, and the first worker defends the gateway's
     /// address.
-    pub(super) fn arp_input(&mut self, cx: &mut Context<'_, '_>, segment: Segment, frame: &Frame) -> Verdict {
+    pub(super) fn arp_input(&mut self, cx: &mut Context<'_, '_>, id: InterfaceId, frame: &Frame) -> Verdict {
         let Ok(packet) = Packet::parse(frame.packet()) else {
             return Verdict::Drop(DropReason::ArpMalformed);
         };
-        let interface = self.config.interface(segment);
+        let interface = self.config.interface(id);
         let Some(own) = interface.address.map(|net| net.addr()) else {
-            // The DHCP client on the WAN probes the address that it is offered. // RFC 5227 section 2.1.1
-            return match segment {
-                Segment::Wan => Verdict::Local(LocalClass::Arp),
-                Segment::Lan => Verdict::Drop(DropReason::NoAddress),
+            // The DHCP client on the outside probes the address that it is offered. // RFC 5227 section 2.1.1
+            return match interface.role {
+                Role::Outside => Verdict::Local(LocalClass::Arp),
+                Role::Inside => Verdict::Drop(DropReason::NoAddress),
             };
         };
-        if packet.sender_mac == interface.mac {
+        if packet.sender_mac == interface.mac() {
             return Verdict::Drop(DropReason::ArpMalformed);
         }
         let is_first = !matches!(cx.ingress, Ingress::Heard(_));
         if packet.sender_ip == own {
             self.tell_others(cx);
             if is_first {
-                let known = self.config.interface(segment).mac;
-                let claim = Claim { segment, ip: own, known, claimant: packet.sender_mac };
+                let known = interface.mac();
+                let claim = Claim { interface: id, ip: own, known, claimant: packet.sender_mac };
                 self.alerts.raise(cx.call.now, Alert::AddressConflict(claim));
                 self.counters.address_conflicts += 1;
             }
-            self.defend(cx.call, segment, own);
+            self.defend(cx.call, id, own);
             return Verdict::Drop(DropReason::ArpMalformed);
         }
-        if segment == Segment::Lan && packet.answers_probe_of(interface.mac) {
+        if interface.role == Role::Inside && packet.answers_probe_of(interface.mac()) {
             // The DHCP server probes an address that a client has declined.
             return Verdict::Local(LocalClass::DhcpServer);
         }
         let is_for_us = packet.target_ip == own;
         let is_asked = is_for_us && packet.operation == Operation::Request;
-        let is_of_segment = packet.is_probe() || self.is_neighbor(segment, packet.sender_ip);
+        let is_of_segment = packet.is_probe() || self.is_neighbor(id, packet.sender_ip);
         let is_answered = is_asked && (is_of_segment || self.is_stranger(packet.sender_ip));
         if !is_of_segment && !is_answered {
             return Verdict::Drop(DropReason::SpoofedSource);
@@ -62,33 +63,33 @@ impl Dataplane {
         if is_of_segment {
             self.tell_others(cx);
         }
-        let reply = packet.reply(interface.mac);
+        let reply = packet.reply(interface.mac());
         // An answer may be to what another worker has asked: who it is from is then known to all.
         let is_introduction = is_for_us && !self.shard.is_sole();
         let operation = if is_introduction { Operation::Request } else { packet.operation };
         let packet = Packet { operation, ..packet };
-        let holder = self.holder(cx.call.now, segment, &packet);
+        let holder = self.holder(cx.call.now, interface.role, &packet);
         let hearing = Hearing { is_for_us, is_copy: !is_first, holder };
         let Self { config, counters, links, neighbors, unreachable, alerts, .. } = self;
         let mut events = NeighborEvents { config, counters, links, unreachable, alerts };
         // A router with addresses of several networks asks as any of them: it is answered, and nothing
         // is learnt.
         if is_of_segment {
-            neighbors.handle_arp(cx.call.now, segment, &packet, hearing, &mut |event| {
+            neighbors.handle_arp(cx.call.now, id, &packet, hearing, &mut |event| {
                 events.handle(cx.call, event);
             });
         }
         if is_answered && is_first {
-            send_arp(counters, links, cx.call, segment, &reply, packet.sender_mac);
+            send_arp(counters, links, cx.call, id, &reply, packet.sender_mac);
         }
         Verdict::Consumed
     }
 
     /// The hardware address to which a lease or a reservation gives the sender's address, if one does. Of a packet from
     /// the bridge through which the lease was asked for, nobody's: it counts if the holder itself does not answer.
-    fn holder(&self, now: Instant, segment: Segment, packet: &Packet) -> Option<MacAddr> {
+    fn holder(&self, now: Instant, role: Role, packet: &Packet) -> Option<MacAddr> {
         let (ip, sender) = (packet.sender_ip, packet.sender_mac);
-        let holder = self.bindings.holder(now, ip).filter(|_| segment == Segment::Lan)?;
+        let holder = self.bindings.holder(now, ip).filter(|_| role == Role::Inside)?;
         (holder == sender || !self.bindings.may_send(now, ip, sender)).then_some(holder)
     }
 
@@ -99,46 +100,46 @@ impl Dataplane {
         cx.concerns_others |= is_told;
     }
 
-    /// Whether `address` may belong to a station on the segment: one of its network, or the router of a
+    /// Whether `address` may belong to a station on the interface: one of its network, or the router of a
     /// network of one. That of all hosts never does.
-    fn is_neighbor(&self, segment: Segment, address: Ipv4Addr) -> bool {
-        let network = self.networks.on(segment);
-        let is_host = network.contains(address) && !network.is_broadcast(address);
-        is_host || self.config.interface(segment).gateway == Some(address)
+    fn is_neighbor(&self, interface: InterfaceId, address: Ipv4Addr) -> bool {
+        let networks = self.networks.on(interface);
+        let is_host = networks.iter().any(|network| network.contains(address))
+            && !networks.iter().any(|network| network.is_broadcast(address));
+        is_host || self.config.interface(interface).gateway == Some(address)
     }
 
     /// Whether `address` may belong to a host of a network that is none of the gateway's.
     fn is_stranger(&self, address: Ipv4Addr) -> bool {
-        let is_near = |segment| self.networks.on(segment).contains(address);
-        AddressKind::of(address) == AddressKind::Unicast && !is_near(Segment::Lan) && !is_near(Segment::Wan)
+        AddressKind::of(address) == AddressKind::Unicast && !self.networks.is_near(address)
     }
 
     /// Somebody else claims the gateway's address: says once in a while whose it is. A claim that is
     /// answered each time would make a storm of two gateways. // RFC 5227 section 2.4 (b)
-    fn defend(&mut self, call: &mut Call<'_>, segment: Segment, own: Ipv4Addr) {
-        if !self.shard.is_first() || call.now < self.defended_until[segment as usize] {
+    fn defend(&mut self, call: &mut Call<'_>, interface: InterfaceId, own: Ipv4Addr) {
+        if !self.shard.is_first() || call.now < self.defended_until[interface] {
             return;
         }
-        self.defended_until[segment as usize] = call.now + DEFEND_INTERVAL;
-        self.announce(call, segment, own);
+        self.defended_until[interface] = call.now + DEFEND_INTERVAL;
+        self.announce(call, interface, own);
     }
 
     /// Sends the announcements that are due.
     pub(super) fn announcement_timeout(&mut self, call: &mut Call<'_>) {
-        for segment in [Segment::Lan, Segment::Wan] {
-            let announcement = &mut self.announcements[segment as usize];
+        for interface in (0..self.config.interfaces.len()).map(|index| InterfaceId(index as u8)) {
+            let announcement = &mut self.announcements[interface];
             if announcement.due.is_some_and(|due| due <= call.now) {
                 announcement.sent(call.now);
-                if let Some(own) = self.networks.on(segment).own() {
-                    self.announce(call, segment, own);
+                if let Some(own) = self.networks.on(interface).first().map(Network::own) {
+                    self.announce(call, interface, own);
                 }
             }
         }
     }
 
-    fn announce(&mut self, call: &mut Call<'_>, segment: Segment, own: Ipv4Addr) {
-        let packet = Packet::announcement(self.config.interface(segment).mac, own);
-        send_arp(&mut self.counters, &self.links, call, segment, &packet, MacAddr::BROADCAST);
+    fn announce(&mut self, call: &mut Call<'_>, interface: InterfaceId, own: Ipv4Addr) {
+        let packet = Packet::announcement(self.config.interface(interface).mac(), own);
+        send_arp(&mut self.counters, &self.links, call, interface, &packet, MacAddr::BROADCAST);
     }
 }
 
@@ -149,7 +150,7 @@ const ANNOUNCEMENTS: u8 = 2;
 /// The time between two announcements. // RFC 5227 section 1.1: ANNOUNCE_INTERVAL
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The announcements of one segment's address.
+/// The announcements of one interface's address.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Announcements {
     left: u8,

@@ -130,39 +130,21 @@ mod tests {
     use core::convert::Infallible;
     use std::sync::Arc;
 
-    use gatepost_ground::{Frame, MacAddr, PortId, Segment};
+    use gatepost_ground::{Frame, InterfaceId, MacAddr, PortId};
 
     use super::super::WAVE_FRAMES;
     use super::*;
     use crate::DropReason;
     use crate::batch::Batch;
-    use crate::config::{Config, Filtering, Firewall, Inspection, Interface, Mode, Nat};
+    use crate::config::{Mode, testing};
     use crate::ingress::Ingress;
     use crate::notice::Notice;
     use crate::shard::Shard;
     use crate::verdict::Verdict;
 
-    fn config() -> Config {
-        let interface = |number| Interface {
-            mac: MacAddr([2, 0, 0, 0, 0, number]),
-            address: None,
-            gateway: None,
-            mtu: 1500,
-        };
-        Config {
-            mode: Mode::NatDmz,
-            ports: vec![Segment::Lan, Segment::Wan],
-            lan: interface(1),
-            wan: interface(2),
-            firewall: Firewall::default(),
-            nat: Nat { filtering: Filtering::AddressAndPortDependent, flows_max: 16, flows_per_host_max: 16 },
-            inspection: Inspection::default(),
-        }
-    }
-
     #[test]
     fn a_frame_given_up_is_dropped_and_leaves_buffers_for_held_fragments() {
-        let (config, now) = (config(), Instant::from_secs(10));
+        let (config, now) = (testing::config(Mode::NatDmz), Instant::from_secs(10));
         let frame_capacity = config.frame_len_max();
         let shard = Shard::new(0, 2).expect("one of two");
         let mut dataplane = Dataplane::new(Arc::new(config), shard, [1; 32], now);
@@ -182,8 +164,8 @@ mod tests {
 
     /// A dataplane with an address on the LAN that is to be announced, in which `broken` panics.
     fn broken(broken: Task, is_caught: bool) -> Dataplane {
-        let mut config = config();
-        config.lan.address = Some(ipnet::Ipv4Net::new_assert([192, 168, 1, 1].into(), 24));
+        let mut config = testing::config(Mode::NatDmz);
+        config.interfaces[0].address = Some(ipnet::Ipv4Net::new_assert([192, 168, 1, 1].into(), 24));
         let shard = Shard::new(0, 2).expect("one of two");
         let mut dataplane = Dataplane::new(Arc::new(config), shard, [1; 32], Instant::from_secs(10));
         dataplane.containment =
@@ -196,7 +178,7 @@ mod tests {
         let mut batch = Batch::new(dataplane.config.frame_len_max());
         dataplane.handle_timeout(now, &mut batch);
         let notice =
-            Notice::Station { segment: Segment::Lan, mac: MacAddr([2, 0, 0, 0, 0, 9]), port: PortId(0) };
+            Notice::Station { interface: InterfaceId(0), mac: MacAddr([2, 0, 0, 0, 0, 9]), port: PortId(0) };
         dataplane.hear(now, 1, notice);
         dataplane.set_bindings(now, Arc::default());
         let config = Arc::clone(&dataplane.config);
@@ -252,7 +234,7 @@ mod tests {
         let mut dataplane = broken(Task::Neighbors, true);
         let mut batch = Batch::new(dataplane.config.frame_len_max());
         let mut frame = Frame::with_capacity(dataplane.config.frame_len_max());
-        dataplane.neighbors.resolve(now, Segment::Lan, [192, 168, 1, 7].into(), &mut frame);
+        dataplane.neighbors.resolve(now, InterfaceId(0), [192, 168, 1, 7].into(), &mut frame);
         assert!(dataplane.neighbors.poll_timeout().is_some_and(|due| due <= now), "it is to be asked for");
         for _ in 0..2 {
             dataplane.process(now, &mut batch);
@@ -263,7 +245,7 @@ mod tests {
     #[test]
     fn of_a_batch_the_frames_with_which_a_stage_fails_are_dropped_alone() {
         const BROKEN: u8 = 0xbb;
-        let (config, now) = (Arc::new(config()), Instant::from_secs(10));
+        let (config, now) = (Arc::new(testing::config(Mode::NatDmz)), Instant::from_secs(10));
         let mut batch = Batch::new(config.frame_len_max());
         let mut dataplane = Dataplane::new(config, Shard::new(0, 2).expect("one of two"), [1; 32], now);
         dataplane.containment =

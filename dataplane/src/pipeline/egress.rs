@@ -4,12 +4,13 @@ use core::net::Ipv4Addr;
 
 use gatepost_ground::wire::arp;
 use gatepost_ground::wire::ethernet::{EtherType, Header};
-use gatepost_ground::{Frame, MacAddr, Segment};
+use gatepost_ground::{Frame, InterfaceId, MacAddr};
 
 use super::Dataplane;
 use super::context::Call;
 use super::fragments::send_in_pieces;
 use super::link::Links;
+use super::network::Facts;
 use crate::alert::{Alert, Alerts};
 use crate::config::Config;
 use crate::counters::Counters;
@@ -30,10 +31,10 @@ impl Dataplane {
         frame: &mut Frame,
     ) -> Verdict {
         let next_hop = route.next_hop(destination);
-        let known = self.neighbors.lookup(call.now, route.segment, next_hop);
+        let known = self.neighbors.lookup(call.now, route.interface, next_hop);
         let mac = match known {
             Some(mac) => mac,
-            None => match self.neighbors.resolve(call.now, route.segment, next_hop, frame) {
+            None => match self.neighbors.resolve(call.now, route.interface, next_hop, frame) {
                 Resolution::Known(mac) => mac,
                 Resolution::Held => return Verdict::Hold,
                 Resolution::QueueFull => return Verdict::Drop(DropReason::NeighborQueueFull),
@@ -44,12 +45,12 @@ impl Dataplane {
                 }
             },
         };
-        write_link_header(&self.config, route.segment, mac, frame);
-        let mtu = self.config.interface(route.segment).mtu;
+        let Facts { mac: own, mtu, .. } = *self.networks.facts(route.interface);
+        write_link_header(own, mac, frame);
         if frame.packet_len_max() <= usize::from(mtu) {
-            return self.links.verdict_to(call.now, route.segment, mac);
+            return self.links.verdict_to(call.now, route.interface, mac);
         }
-        match send_in_pieces(call.output, self.links.ports_to(call.now, route.segment, mac), frame, mtu) {
+        match send_in_pieces(call.output, self.links.ports_to(call.now, route.interface, mac), frame, mtu) {
             Ok(pieces) => {
                 self.counters.made += pieces;
                 Verdict::Consumed
@@ -87,10 +88,10 @@ pub(super) struct NeighborEvents<'a> {
 impl NeighborEvents<'_> {
     pub(super) fn handle(&mut self, call: &mut Call<'_>, event: Event<'_>) {
         match event {
-            Event::SendRequest { segment, ip, unicast_to } => self.ask(call, segment, ip, unicast_to),
-            Event::Release { segment, mac, frame } => {
-                write_link_header(self.config, segment, mac, frame);
-                match self.release(call, segment, mac, frame) {
+            Event::SendRequest { interface, ip, unicast_to } => self.ask(call, interface, ip, unicast_to),
+            Event::Release { interface, mac, frame } => {
+                write_link_header(self.config.interface(interface).mac(), mac, frame);
+                match self.release(call, interface, mac, frame) {
                     Ok(()) => self.counters.held_transmitted(),
                     Err(reason) => self.counters.held_dropped(reason),
                 }
@@ -117,12 +118,12 @@ impl NeighborEvents<'_> {
     fn release(
         &mut self,
         call: &mut Call<'_>,
-        segment: Segment,
+        interface: InterfaceId,
         mac: MacAddr,
         frame: &mut Frame,
     ) -> Result<(), DropReason> {
-        let ports = self.links.ports_to(call.now, segment, mac);
-        let mtu = self.config.interface(segment).mtu;
+        let ports = self.links.ports_to(call.now, interface, mac);
+        let mtu = self.config.interface(interface).mtu;
         if frame.packet_len_max() > usize::from(mtu) {
             self.counters.made += send_in_pieces(call.output, ports, frame, mtu)?;
             Ok(())
@@ -133,18 +134,12 @@ impl NeighborEvents<'_> {
         }
     }
 
-    fn ask(&mut self, call: &mut Call<'_>, segment: Segment, ip: Ipv4Addr, unicast_to: Option<MacAddr>) {
-        let interface = self.config.interface(segment);
+    fn ask(&mut self, call: &mut Call<'_>, id: InterfaceId, ip: Ipv4Addr, unicast_to: Option<MacAddr>) {
+        let interface = self.config.interface(id);
         let Some(own) = interface.address.map(|net| net.addr()) else { return };
-        let request = arp::Packet::request(interface.mac, own, ip);
-        send_arp(
-            self.counters,
-            self.links,
-            call,
-            segment,
-            &request,
-            unicast_to.unwrap_or(MacAddr::BROADCAST),
-        );
+        let request = arp::Packet::request(interface.mac(), own, ip);
+        let to = unicast_to.unwrap_or(MacAddr::BROADCAST);
+        send_arp(self.counters, self.links, call, id, &request, to);
     }
 }
 
@@ -153,12 +148,12 @@ pub(super) fn send_arp(
     counters: &mut Counters,
     links: &Links,
     call: &mut Call<'_>,
-    segment: Segment,
+    interface: InterfaceId,
     packet: &arp::Packet,
     to: MacAddr,
 ) {
     let frame = packet.to_frame(to);
-    let is_made = call.output.make(links.ports_to(call.now, segment, to), |buffer| {
+    let is_made = call.output.make(links.ports_to(call.now, interface, to), |buffer| {
         buffer.get_mut(..frame.len())?.copy_from_slice(&frame);
         Some(frame.len())
     });
@@ -169,10 +164,10 @@ pub(super) fn send_arp(
     }
 }
 
-/// Writes the Ethernet header of a packet that leaves by `segment` for `destination`.
+/// Writes the Ethernet header of a packet of the gateway's hardware address `source` for `destination`.
 #[inline]
-fn write_link_header(config: &Config, segment: Segment, destination: MacAddr, frame: &mut Frame) {
-    let header = Header { destination, source: config.interface(segment).mac, ether_type: EtherType::IPV4 };
+fn write_link_header(source: MacAddr, destination: MacAddr, frame: &mut Frame) {
+    let header = Header { destination, source, ether_type: EtherType::IPV4 };
     // There is room: the packet behind it was parsed.
     let is_written = frame.relink(Header::LEN).is_some_and(|link_header| header.write(link_header).is_ok());
     debug_assert!(is_written, "an Ethernet header has room before any packet");

@@ -3,7 +3,7 @@
 use gatepost_ground::wire::icmpv4::Embedded;
 use gatepost_ground::wire::ipv4::Header;
 use gatepost_ground::wire::{Malformed, checksum, ethernet};
-use gatepost_ground::{Frame, Segment};
+use gatepost_ground::{Frame, InterfaceId, Role};
 
 use super::Dataplane;
 use super::context::{Call, Context};
@@ -12,41 +12,44 @@ use crate::drop_reason::DropReason;
 use crate::firewall::{self, refusal::Quote};
 use crate::handoff::Refusal;
 use crate::icmp_error::{IcmpError, OFFENDER_LEN_MAX, may_answer, offender};
+use crate::ingress::Ingress;
 use crate::nat::{icmp, rewrite};
 use crate::verdict::{LocalClass, Verdict};
 
 impl Dataplane {
-    /// Tells the sender of the packet in `frame`, which came from `segment` and is as it came, what
+    /// Tells the sender of the packet in `frame`, which came in by `ingress` and is as it came, what
     /// became of it; unless an error must not be sent, or too many were sent lately.
     pub(super) fn reject(
         &mut self,
         call: &mut Call<'_>,
-        segment: Segment,
+        ingress: Ingress,
         header: &Header,
         frame: &Frame,
         error: IcmpError,
     ) {
+        let Some(interface) = self.ingress_interface(ingress) else { return };
         let mut beginning = [0; OFFENDER_LEN_MAX];
-        self.reject_packet(call, segment, header, offender(frame, &mut beginning), error);
+        self.reject_packet(call, interface, header, offender(frame, &mut beginning), error);
     }
 
     /// As [`Dataplane::reject`], for the beginning of a packet.
     pub(super) fn reject_packet(
         &mut self,
         call: &mut Call<'_>,
-        segment: Segment,
+        id: InterfaceId,
         header: &Header,
         packet: &[u8],
         error: IcmpError,
     ) {
-        let interface = self.config.interface(segment);
+        let interface = self.config.interface(id);
         // Only what came to the gateway's own hardware address gets this far.
         let is_broadcast = |address| self.networks.is_broadcast(address);
-        if !may_answer(interface.mac, header, packet, is_broadcast) || self.is_secret(segment, error) {
+        if !may_answer(interface.mac(), header, packet, is_broadcast) || self.is_secret(interface.role, error)
+        {
             return;
         }
-        let limit = &mut self.error_limits[segment as usize];
-        let is_made = limit.admit(call.now) && self.make_error(call, segment, header, packet, error);
+        let limit = &mut self.error_limits[id];
+        let is_made = limit.admit(call.now) && self.make_error(call, id, header, packet, error);
         if is_made {
             self.counters.made += 1;
         } else {
@@ -54,10 +57,10 @@ impl Dataplane {
         }
     }
 
-    /// Whether an error is one of those that the WAN is not to hear. What a sender needs to find a
+    /// Whether an error is one of those that the outside is not to hear. What a sender needs to find a
     /// size that passes, it is told even in stealth.
-    fn is_secret(&self, segment: Segment, error: IcmpError) -> bool {
-        segment == Segment::Wan
+    fn is_secret(&self, role: Role, error: IcmpError) -> bool {
+        role == Role::Outside
             && firewall::is_stealthy(&self.config)
             && !matches!(error, IcmpError::FragmentationNeeded { .. })
     }
@@ -65,22 +68,22 @@ impl Dataplane {
     fn make_error(
         &self,
         call: &mut Call<'_>,
-        segment: Segment,
+        id: InterfaceId,
         header: &Header,
         packet: &[u8],
         error: IcmpError,
     ) -> bool {
-        let interface = self.config.interface(segment);
+        let interface = self.config.interface(id);
         let Some(source) = interface.address.map(|net| net.addr()) else { return false };
         let next_hop = match self.routes.lookup(header.source) {
-            Some(route) if route.segment == segment => route.next_hop(header.source),
+            Some(route) if route.interface == id => route.next_hop(header.source),
             _ => return false,
         };
         // An error is not worth a question: who has just sent something is known, or was lately.
-        let Some(destination) = self.neighbors.last_known(call.now, segment, next_hop) else { return false };
+        let Some(destination) = self.neighbors.last_known(call.now, id, next_hop) else { return false };
         let ethernet =
-            ethernet::Header { destination, source: interface.mac, ether_type: ethernet::EtherType::IPV4 };
-        call.output.make(self.links.ports_to(call.now, segment, destination), |buffer| {
+            ethernet::Header { destination, source: interface.mac(), ether_type: ethernet::EtherType::IPV4 };
+        call.output.make(self.links.ports_to(call.now, id, destination), |buffer| {
             ethernet.write(buffer).ok()?;
             let len = error.write(buffer.get_mut(ethernet::Header::LEN..)?, source, packet).ok()?;
             Some(ethernet::Header::LEN + len)
@@ -118,10 +121,22 @@ impl Dataplane {
 
     fn reject_quoted(&mut self, call: &mut Call<'_>, quote: &Quote, refusal: Refusal) {
         let Ok(header) = Header::parse_embedded(quote.bytes()) else { return };
-        let segment =
-            if self.networks.on(Segment::Lan).contains(header.source) { Segment::Lan } else { Segment::Wan };
-        if self.networks.own_segment(header.source).is_none() {
-            self.reject_packet(call, segment, &header, quote.bytes(), refusal.into());
+        if self.networks.own_role(header.source).is_none() {
+            self.reject_distant(call, &header, quote.bytes(), refusal.into());
+        }
+    }
+
+    /// As [`Dataplane::reject_packet`], for a packet of which only its source tells where it came in.
+    pub(super) fn reject_distant(
+        &mut self,
+        call: &mut Call<'_>,
+        header: &Header,
+        packet: &[u8],
+        error: IcmpError,
+    ) {
+        match self.routes.lookup(header.source) {
+            Some(route) => self.reject_packet(call, route.interface, header, packet, error),
+            None => self.counters.made_suppressed += 1,
         }
     }
 
@@ -171,7 +186,12 @@ impl Dataplane {
         let is_from_outside = matches!(way, Way::Input | Way::HairpinInput);
         let source = if is_from_outside { header.source } else { translation.source.address };
         let destination = translation.destination;
-        let hop = match self.route_out(cx.call, Arrival { way, header, frame }, egress, destination.address) {
+        let hop = match self.route_out(
+            cx.call,
+            Arrival { way, ingress: cx.ingress, header, frame },
+            egress,
+            destination.address,
+        ) {
             Ok(hop) => hop,
             Err(reason) => return Verdict::Drop(reason),
         };

@@ -31,7 +31,7 @@ impl Dataplane {
         if !is_sound(header) {
             return Verdict::Drop(DropReason::FragmentInvalid);
         }
-        let key = FragmentKey::new(way.origin(), header);
+        let key = FragmentKey::new(self.entered_by(way, cx.ingress), header);
         if !header.is_first_fragment() {
             return match self.fragments.later(cx.call.now, &key, cx.ingress, frame) {
                 Later::Known(fate) => self.meet(cx, way, &fate, header, frame),
@@ -39,7 +39,7 @@ impl Dataplane {
                 Later::Full => Verdict::Drop(DropReason::FragmentTableFull),
             };
         }
-        let decided = self.decide_first_fragment(cx, Arrival { way, header, frame });
+        let decided = self.decide_first_fragment(cx, Arrival { way, ingress: cx.ingress, header, frame });
         let fate = self.with_former_identification(cx.call, &key, decided);
         if let Fate::Ask(worker) = fate {
             // The first comes back; the others wait for it.
@@ -86,7 +86,7 @@ impl Dataplane {
             Fate::Drop(reason) => return Verdict::Drop(*reason),
             Fate::Ask(worker) => return cx.hand_over(*worker, Leg::Asks),
         };
-        match self.check_route(cx.call, Arrival { way, header, frame }, passage.hop) {
+        match self.check_route(cx.call, Arrival { way, ingress: cx.ingress, header, frame }, passage.hop) {
             Ok(()) => self.pass(cx, way, passage, header, frame),
             Err(reason) => Verdict::Drop(reason),
         }

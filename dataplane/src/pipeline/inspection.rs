@@ -8,7 +8,7 @@
 use gatepost_ground::wire::arp::Packet;
 use gatepost_ground::wire::ethernet::{EtherType, Header};
 use gatepost_ground::wire::{Protocol, ipv4};
-use gatepost_ground::{Frame, Segment};
+use gatepost_ground::{Frame, InterfaceId, Role};
 
 use super::Dataplane;
 use super::context::Context;
@@ -18,30 +18,32 @@ use crate::drop_reason::DropReason;
 use crate::neighbor::Claim;
 
 impl Dataplane {
-    /// Why a frame that came in by a port of `segment` may go to nobody; `None` if it may.
+    /// Why a frame that came in by a port of `interface` may go to nobody; `None` if it may.
     #[inline]
     pub(super) fn inspect(
         &mut self,
         cx: &mut Context<'_, '_>,
-        segment: Segment,
+        interface: InterfaceId,
         header: &Header,
         frame: &Frame,
     ) -> Option<DropReason> {
         let Inspection { arp, dhcp } = self.config.inspection;
-        if segment == Segment::Lan && (arp || dhcp) { self.inspect_lan(cx, header, frame) } else { None }
+        let is_inside = || self.networks.facts(interface).role == Role::Inside;
+        if (arp || dhcp) && is_inside() { self.inspect_inside(cx, interface, header, frame) } else { None }
     }
 
     /// Out of the way of all the offices that have not asked for it.
     #[inline(never)]
-    fn inspect_lan(
+    fn inspect_inside(
         &mut self,
         cx: &mut Context<'_, '_>,
+        interface: InterfaceId,
         header: &Header,
         frame: &Frame,
     ) -> Option<DropReason> {
         let Inspection { arp, dhcp } = self.config.inspection;
         match header.ether_type {
-            EtherType::ARP if arp => self.inspect_arp(cx, header, frame),
+            EtherType::ARP if arp => self.inspect_arp(cx, interface, header, frame),
             EtherType::IPV4 if dhcp && is_from_dhcp_server(frame) => Some(DropReason::DhcpServerForeign),
             _ => None,
         }
@@ -52,6 +54,7 @@ impl Dataplane {
     fn inspect_arp(
         &mut self,
         cx: &mut Context<'_, '_>,
+        interface: InterfaceId,
         header: &Header,
         frame: &Frame,
     ) -> Option<DropReason> {
@@ -61,9 +64,9 @@ impl Dataplane {
         if packet.sender_mac != header.source {
             return Some(DropReason::ArpInspection);
         }
-        if self.networks.on(Segment::Lan).own() == Some(packet.sender_ip) {
+        if self.networks.on(interface).iter().any(|network| network.own() == packet.sender_ip) {
             // The conflict is counted and defended as ever.
-            self.arp_input(cx, Segment::Lan, frame);
+            self.arp_input(cx, interface, frame);
             return Some(DropReason::ArpInspection);
         }
         let (ip, claimant) = (packet.sender_ip, packet.sender_mac);
@@ -72,7 +75,7 @@ impl Dataplane {
         }
         let known = self.bindings.holder(cx.call.now, ip)?;
         self.counters.neighbor_claims_refused += 1;
-        let claim = Claim { segment: Segment::Lan, ip, known, claimant };
+        let claim = Claim { interface, ip, known, claimant };
         self.alerts.raise(cx.call.now, Alert::NeighborClaimRefused(claim));
         Some(DropReason::ArpInspection)
     }

@@ -5,11 +5,12 @@ use core::net::Ipv4Addr;
 use gatepost_ground::offload::Partial;
 use gatepost_ground::wire::ipv4::{AddressKind, Header};
 use gatepost_ground::wire::{Protocol, ethernet, tcp, udp};
-use gatepost_ground::{Frame, Offload, Segment};
+use gatepost_ground::{Frame, InterfaceId, Offload, Role};
 
 use super::Dataplane;
 use super::context::Context;
 use super::link::Cast;
+use super::network::Place;
 use super::packet::reason;
 use super::way::Way;
 use crate::config::Mode;
@@ -17,12 +18,12 @@ use crate::drop_reason::DropReason;
 use crate::verdict::{LocalClass, Verdict};
 
 impl Dataplane {
-    /// A frame from `segment` that carries IPv4.
+    /// A frame from `interface`, which has this `role`, that carries IPv4.
     #[inline]
     pub(super) fn ipv4_input(
         &mut self,
         cx: &mut Context<'_, '_>,
-        segment: Segment,
+        (interface, role): (InterfaceId, Role),
         cast: Cast,
         frame: &mut Frame,
     ) -> Verdict {
@@ -34,12 +35,13 @@ impl Dataplane {
             Err(malformed) => return Verdict::Drop(reason(*malformed)),
         };
         // Before the addresses: a DHCP client has none yet.
-        if let Some(class) = self.dhcp_class(segment, cast, header, frame) {
+        if let Some(class) = self.dhcp_class((interface, role), cast, header, frame) {
             return Verdict::Local(class);
         }
-        if let Err(reason) = self.check_addresses(segment, cast, header) {
-            return Verdict::Drop(reason);
-        }
+        let own_role = match self.check_addresses((interface, role), cast, header) {
+            Ok(destination) => destination.own,
+            Err(reason) => return Verdict::Drop(reason),
+        };
         // Ethernet's padding is no part of the packet. The frame is the gateway's alone: `Cast::Group`
         // does not pass the check of addresses.
         frame.set_packet_len(header.total_len.into());
@@ -48,63 +50,73 @@ impl Dataplane {
         {
             return Verdict::Drop(reason);
         }
-        if segment == Segment::Wan {
-            self.clamp_mss(header, frame);
+        if role == Role::Outside {
+            self.clamp_mss(interface, header, frame);
         }
 
-        let own_segment = self.networks.own_segment(header.destination);
-        if own_segment.is_some() && segment == Segment::Lan && self.is_forged(cx, header, frame) {
+        if own_role.is_some() && role == Role::Inside && self.is_forged(cx, header, frame) {
             return Verdict::Drop(DropReason::SpoofedSource);
         }
-        match (segment, own_segment) {
-            (_, None) => self.forward(cx, segment, header, frame),
-            (Segment::Wan, Some(Segment::Lan)) if self.config.mode.translates() => {
+        match (role, own_role) {
+            (_, None) => self.forward(cx, role, header, frame),
+            (Role::Outside, Some(Role::Inside)) if self.config.mode.translates() => {
                 Verdict::Drop(DropReason::LanNotReachable)
             }
-            (Segment::Wan, Some(Segment::Wan)) if self.config.mode.translates() => {
+            (Role::Outside, Some(Role::Outside)) if self.config.mode.translates() => {
                 self.nat(cx, Way::Input, header, frame)
             }
-            (Segment::Lan, Some(Segment::Wan)) if self.config.mode.translates() => {
+            (Role::Inside, Some(Role::Outside)) if self.config.mode.translates() => {
                 self.nat(cx, Way::Hairpin, header, frame)
             }
             (_, Some(_)) => self.local_input(cx, header, frame),
         }
     }
 
-    /// The part of the gateway that a DHCP message is for: the server for one of a client on the LAN, the client for
-    /// one of a server on the WAN; `None` for any other packet. A server may address an offer to the address that it
+    /// The part of the gateway that a DHCP message is for: the server for one of a client inside, the client for
+    /// one of a server outside; `None` for any other packet. A server may address an offer to the address that it
     /// offers, which the gateway does not have yet. // RFC 2131 section 4.1
-    fn dhcp_class(&self, segment: Segment, cast: Cast, header: &Header, frame: &Frame) -> Option<LocalClass> {
+    fn dhcp_class(
+        &self,
+        (interface, role): (InterfaceId, Role),
+        cast: Cast,
+        header: &Header,
+        frame: &Frame,
+    ) -> Option<LocalClass> {
         const SERVER_PORT: u16 = 67;
         const CLIENT_PORT: u16 = 68;
         if header.protocol != Protocol::UDP || header.is_fragment() {
             return None;
         }
         let datagram = udp::Header::parse(header.payload(frame.packet())).ok()?;
-        let network = self.networks.on(segment);
-        let is_ours = header.destination == Ipv4Addr::BROADCAST
-            || network.is_broadcast(header.destination)
-            || network.own() == Some(header.destination);
-        match segment {
-            Segment::Lan => {
-                (datagram.destination_port == SERVER_PORT && is_ours).then_some(LocalClass::DhcpServer)
+        let is_ours = || {
+            header.destination == Ipv4Addr::BROADCAST
+                || self.networks.on(interface).iter().any(|network| {
+                    network.is_broadcast(header.destination) || network.own() == header.destination
+                })
+        };
+        match role {
+            Role::Inside => {
+                (datagram.destination_port == SERVER_PORT && is_ours()).then_some(LocalClass::DhcpServer)
             }
-            Segment::Wan => {
+            Role::Outside => {
                 let is_offered =
                     cast == Cast::Unicast && AddressKind::of(header.destination) == AddressKind::Unicast;
                 let is_reply =
                     (datagram.source_port, datagram.destination_port) == (SERVER_PORT, CLIENT_PORT);
-                (is_reply && (is_ours || is_offered)).then_some(LocalClass::DhcpClient)
+                (is_reply && (is_ours() || is_offered)).then_some(LocalClass::DhcpClient)
             }
         }
     }
 
-    /// Lowers the segment size that a SYN offers to what the WAN carries, if the LAN carries more. It
-    /// is done where packets enter from the WAN and leave to it, for the office and the host alike.
+    /// Lowers the segment size that a SYN offers to what the outside interface `outside` carries, if the inside carries
+    /// more. It is done where packets enter from outside and leave to it, for the office and the host alike.
     #[inline]
-    pub(super) fn clamp_mss(&self, header: &Header, frame: &mut Frame) {
-        let wan_mtu = self.config.wan.mtu;
-        if wan_mtu >= self.config.lan.mtu || header.protocol != Protocol::TCP || !header.is_first_fragment() {
+    pub(super) fn clamp_mss(&self, outside: InterfaceId, header: &Header, frame: &mut Frame) {
+        let mtu = self.networks.facts(outside).mtu;
+        if mtu >= self.networks.inside_mtus().end
+            || header.protocol != Protocol::TCP
+            || !header.is_first_fragment()
+        {
             return;
         }
         let segment = tcp::Header::parse(header.payload(frame.packet()));
@@ -112,27 +124,40 @@ impl Dataplane {
             frame.complete_checksum();
             let segment = header.payload_mut(frame.packet_mut());
             // What parses can be clamped.
-            let _ = tcp::clamp_mss(segment, wan_mtu.saturating_sub(TCP_IP_HEADERS_LEN));
+            let _ = tcp::clamp_mss(segment, mtu.saturating_sub(TCP_IP_HEADERS_LEN));
         }
     }
 
-    /// Whether a packet from `segment` may have the addresses that it has.
+    /// Whether a packet from `interface` may have the addresses that it has. Returns where its destination stands.
     #[inline]
-    fn check_addresses(&self, segment: Segment, cast: Cast, header: &Header) -> Result<(), DropReason> {
-        if !AddressKind::of(header.source).may_be_source() || self.networks.is_broadcast(header.source) {
+    fn check_addresses(
+        &self,
+        (interface, role): (InterfaceId, Role),
+        cast: Cast,
+        header: &Header,
+    ) -> Result<Place, DropReason> {
+        let source = self.networks.place(header.source);
+        if !AddressKind::of(header.source).may_be_source() || source.is_broadcast {
             return Err(DropReason::Martian);
         }
-        if !self.is_source_of(segment, header.source) {
+        // BCP 38
+        let is_beyond = match role {
+            // An ordinary host gets packets from anywhere through its LAN's router.
+            Role::Inside => {
+                self.config.mode == Mode::LanOnly || self.networks.is_on_inside(interface, header.source)
+            }
+            Role::Outside => !self.networks.is_inside(header.source),
+        };
+        if !is_beyond || source.own.is_some() {
             return Err(DropReason::SpoofedSource);
         }
+        let destination = self.networks.place(header.destination);
         match AddressKind::of(header.destination) {
             AddressKind::Multicast | AddressKind::LimitedBroadcast => Err(DropReason::BroadcastNotForwarded),
             kind if !kind.may_be_destination() => Err(DropReason::Martian),
             // RFC 1122 section 3.3.6: a broadcast frame carries no packet for one host.
-            _ if cast == Cast::Group || self.networks.is_broadcast(header.destination) => {
-                Err(DropReason::BroadcastNotForwarded)
-            }
-            _ => Ok(()),
+            _ if cast == Cast::Group || destination.is_broadcast => Err(DropReason::BroadcastNotForwarded),
+            _ => Ok(destination),
         }
     }
 
@@ -142,19 +167,6 @@ impl Dataplane {
     fn is_forged(&self, cx: &Context<'_, '_>, header: &Header, frame: &Frame) -> bool {
         ethernet::Header::parse(frame.bytes())
             .is_ok_and(|link| !self.bindings.may_send(cx.call.now, header.source, link.source))
-    }
-
-    /// Whether packets from `address` may come from `segment`. (BCP 38)
-    #[inline]
-    fn is_source_of(&self, segment: Segment, address: Ipv4Addr) -> bool {
-        let is_segments = match segment {
-            // An ordinary host gets packets from anywhere through its LAN's router.
-            Segment::Lan => {
-                self.config.mode == Mode::LanOnly || self.networks.on(Segment::Lan).contains(address)
-            }
-            Segment::Wan => !self.networks.on(Segment::Lan).contains(address),
-        };
-        is_segments && self.networks.own_segment(address).is_none()
     }
 }
 

@@ -5,15 +5,17 @@ use std::collections::VecDeque;
 
 use gatepost_ground::wire::ethernet::{EtherType, Header};
 use gatepost_ground::wire::vlan::Tag;
-use gatepost_ground::{Frame, Instant, MacAddr, PortId, PortSet, Segment};
+use gatepost_ground::{Frame, Instant, InterfaceId, MacAddr, PortId, PortSet, Role};
 
 use super::Dataplane;
 use super::context::{Call, Context};
+use super::network::Facts;
 use crate::bridge::{Bridge, Station};
 use crate::config::Config;
 use crate::drop_reason::DropReason;
 use crate::notice::Notice;
 use crate::shard::Shard;
+use crate::table::per_interface::PerInterface;
 use crate::verdict::Verdict;
 
 /// How a frame was addressed to the gateway.
@@ -34,15 +36,20 @@ impl Dataplane {
         port: PortId,
         frame: &mut Frame,
     ) -> Verdict {
-        let Some(segment) = self.config.segment(port) else { return Verdict::Drop(DropReason::PortDown) };
+        let Some(interface) = self.config.interface_of(port) else {
+            return Verdict::Drop(DropReason::PortDown);
+        };
         let Ok(mut header) = Header::parse(frame.bytes()) else {
             return Verdict::Drop(DropReason::FrameTruncated);
         };
-        if header.source.is_multicast() || header.source == MacAddr::ZERO || self.is_own_mac(header.source) {
+        if header.source.is_multicast()
+            || header.source == MacAddr::ZERO
+            || self.networks.is_own_mac(header.source)
+        {
             return Verdict::Drop(DropReason::SourceMacInvalid);
         }
         if header.ether_type.is_vlan() {
-            match self.tagged_input(cx.call.now, segment, port, header, frame) {
+            match self.tagged_input(cx.call.now, interface, port, header, frame) {
                 Ok(inner) => header = inner,
                 Err(verdict) => return verdict,
             }
@@ -51,22 +58,23 @@ impl Dataplane {
         if !frame.offload().fits(frame.bytes()) {
             return Verdict::Drop(DropReason::OffloadInvalid);
         }
-        if let Some(reason) = self.inspect(cx, segment, &header, frame) {
+        if let Some(reason) = self.inspect(cx, interface, &header, frame) {
             return Verdict::Drop(reason);
         }
-        self.links.learn(cx.call.now, segment, header.source, port);
+        self.links.learn(cx.call.now, interface, header.source, port);
 
-        if header.destination == self.config.interface(segment).mac {
-            return self.network_input(cx, segment, Cast::Unicast, header, frame);
+        let Facts { role, mac, .. } = *self.networks.facts(interface);
+        if header.destination == mac {
+            return self.network_input(cx, (interface, role), Cast::Unicast, header, frame);
         }
         if !header.destination.is_multicast() {
-            return self.links.bridge(cx.call.now, segment, port, header.destination);
+            return self.links.bridge(cx.call.now, interface, port, header.destination);
         }
         if is_reserved_group(header.destination) {
             return Verdict::Drop(DropReason::MacNotForUs);
         }
-        let own = self.network_input(cx, segment, Cast::Group, header, frame);
-        let others = self.links.others(segment, port);
+        let own = self.network_input(cx, (interface, role), Cast::Group, header, frame);
+        let others = self.links.others(interface, port);
         if others.is_empty() {
             return own;
         }
@@ -84,7 +92,7 @@ impl Dataplane {
     fn tagged_input(
         &mut self,
         now: Instant,
-        segment: Segment,
+        interface: InterfaceId,
         port: PortId,
         mut header: Header,
         frame: &mut Frame,
@@ -108,22 +116,28 @@ impl Dataplane {
         if matches!(Tag::parse(frame.bytes()), Ok(Tag { vid: 0 })) {
             return Err(Verdict::Drop(DropReason::VlanTagged));
         }
-        Err(self.bridge_tagged(now, segment, port, &header))
+        Err(self.bridge_tagged(now, interface, port, &header))
     }
 
     /// A frame of a VLAN that the gateway has no part in.
-    fn bridge_tagged(&mut self, now: Instant, segment: Segment, port: PortId, header: &Header) -> Verdict {
-        self.links.learn(now, segment, header.source, port);
-        if header.destination == self.config.interface(segment).mac {
+    fn bridge_tagged(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        port: PortId,
+        header: &Header,
+    ) -> Verdict {
+        self.links.learn(now, interface, header.source, port);
+        if header.destination == self.networks.facts(interface).mac {
             return Verdict::Drop(DropReason::VlanTagged);
         }
         if !header.destination.is_multicast() {
-            return self.links.bridge(now, segment, port, header.destination);
+            return self.links.bridge(now, interface, port, header.destination);
         }
         if is_reserved_group(header.destination) {
             return Verdict::Drop(DropReason::MacNotForUs);
         }
-        let ports = self.links.others(segment, port);
+        let ports = self.links.others(interface, port);
         if ports.is_empty() {
             Verdict::Drop(DropReason::VlanTagged)
         } else {
@@ -131,10 +145,10 @@ impl Dataplane {
         }
     }
 
-    /// A whole frame of the gateway's own for `segment`.
-    pub(super) fn host_frame(&mut self, call: &Call<'_>, segment: Segment, frame: &Frame) -> Verdict {
+    /// A whole frame of the gateway's own for `interface`.
+    pub(super) fn host_frame(&mut self, call: &Call<'_>, interface: InterfaceId, frame: &Frame) -> Verdict {
         match Header::parse(frame.bytes()) {
-            Ok(header) => self.links.verdict_to(call.now, segment, header.destination),
+            Ok(header) => self.links.verdict_to(call.now, interface, header.destination),
             Err(_) => Verdict::Drop(DropReason::FrameTruncated),
         }
     }
@@ -143,28 +157,25 @@ impl Dataplane {
     fn network_input(
         &mut self,
         cx: &mut Context<'_, '_>,
-        segment: Segment,
+        (interface, role): (InterfaceId, Role),
         cast: Cast,
         header: Header,
         frame: &mut Frame,
     ) -> Verdict {
         match header.ether_type {
-            EtherType::IPV4 => self.ipv4_input(cx, segment, cast, frame),
-            EtherType::ARP => self.arp_input(cx, segment, frame),
+            EtherType::IPV4 => self.ipv4_input(cx, (interface, role), cast, frame),
+            EtherType::ARP => self.arp_input(cx, interface, frame),
             _ => Verdict::Drop(DropReason::EtherTypeUnsupported),
         }
     }
-
-    fn is_own_mac(&self, mac: MacAddr) -> bool {
-        mac == self.config.lan.mac || mac == self.config.wan.mac
-    }
 }
 
-/// The ports of either segment and the stations behind them.
+/// The ports of each interface and the stations behind them.
 #[derive(Debug)]
 pub(super) struct Links {
-    ports: [PortSet; 2],
-    bridges: [Bridge; 2],
+    ports: PerInterface<PortSet>,
+    /// A bridge for each interface, indexed by [`InterfaceId`].
+    bridges: Vec<Bridge>,
     /// Whether other workers are to be told of stations.
     has_others: bool,
     /// Stations that they are to be told of.
@@ -176,23 +187,25 @@ pub(super) struct Links {
 const NEWS_MAX: usize = 256;
 
 impl Links {
-    pub(super) fn new(config: &Config, shard: Shard, seeds: [[u64; 4]; 2]) -> Self {
+    pub(super) fn new(config: &Config, shard: Shard, mut seeds: impl FnMut() -> [u64; 4]) -> Self {
         let has_others = !shard.is_sole();
         Self {
             ports: ports_of(config),
-            bridges: seeds.map(Bridge::new),
+            bridges: config.interfaces.iter().map(|_| Bridge::new(seeds())).collect(),
             has_others,
             news: VecDeque::with_capacity(if has_others { NEWS_MAX } else { 0 }),
         }
     }
 
-    /// Takes in other ports. A port that has changed sides leaves its stations behind.
-    pub(super) fn configure(&mut self, config: &Config) {
+    /// Takes in other ports and interfaces. A port that leads elsewhere leaves its stations behind. The bridges of new
+    /// interfaces get `seeds`.
+    pub(super) fn configure(&mut self, config: &Config, mut seeds: impl FnMut() -> [u64; 4]) {
         let ports = ports_of(config);
-        for ((bridge, old), new) in self.bridges.iter_mut().zip(self.ports).zip(ports) {
+        for ((bridge, old), new) in self.bridges.iter_mut().zip(self.ports.iter()).zip(ports.iter()) {
             old.iter().filter(|port| !new.contains(*port)).for_each(|port| bridge.forget_port(port));
         }
         self.ports = ports;
+        self.bridges.resize_with(config.interfaces.len(), || Bridge::new(seeds()));
     }
 
     /// All stations known.
@@ -200,10 +213,10 @@ impl Links {
         self.bridges.iter().flat_map(move |bridge| bridge.stations(now))
     }
 
-    /// How a frame of the gateway's for `to` leaves by `segment`.
+    /// How a frame of the gateway's for `to` leaves by `interface`.
     #[inline]
-    pub(super) fn verdict_to(&self, now: Instant, segment: Segment, to: MacAddr) -> Verdict {
-        let ports = self.ports_to(now, segment, to);
+    pub(super) fn verdict_to(&self, now: Instant, interface: InterfaceId, to: MacAddr) -> Verdict {
+        let ports = self.ports_to(now, interface, to);
         match ports.single() {
             Some(port) => Verdict::Transmit(port),
             None if ports.is_empty() => Verdict::Drop(DropReason::PortDown),
@@ -211,26 +224,28 @@ impl Links {
         }
     }
 
-    /// The ports by which a frame of the gateway's for `to` leaves: where it is, or all of the segment.
+    /// The ports by which a frame of the gateway's for `to` leaves: where it is, or all of the interface.
     #[inline]
-    pub(super) fn ports_to(&self, now: Instant, segment: Segment, to: MacAddr) -> PortSet {
-        let ports = self.ports[segment as usize];
+    pub(super) fn ports_to(&self, now: Instant, interface: InterfaceId, to: MacAddr) -> PortSet {
+        let ports = self.ports[interface];
         if ports.single().is_some() {
             return ports;
         }
-        let known = self.bridges[segment as usize].lookup(now, to).filter(|port| ports.contains(*port));
+        // The gateway's own may have sent it when there was such an interface.
+        let bridge = self.bridges.get(interface.index());
+        let known = bridge.and_then(|bridge| bridge.lookup(now, to)).filter(|port| ports.contains(*port));
         known.map_or(ports, PortSet::only)
     }
 
-    /// A unicast frame from one port of `segment` for another station than the gateway.
+    /// A unicast frame from one port of `interface` for another station than the gateway.
     // Tagged frames come here too, and would have it called instead of inlined.
     #[inline(always)]
-    fn bridge(&self, now: Instant, segment: Segment, from: PortId, to: MacAddr) -> Verdict {
-        let others = self.others(segment, from);
+    fn bridge(&self, now: Instant, interface: InterfaceId, from: PortId, to: MacAddr) -> Verdict {
+        let others = self.others(interface, from);
         if others.is_empty() {
             return Verdict::Drop(DropReason::MacNotForUs);
         }
-        match self.bridges[segment as usize].lookup(now, to) {
+        match self.bridges[interface.index()].lookup(now, to) {
             Some(port) if port == from => Verdict::Drop(DropReason::BridgeSamePort),
             Some(port) => Verdict::Transmit(port),
             None => Verdict::Flood { ports: others, local: None },
@@ -240,26 +255,26 @@ impl Links {
     /// Takes in that `station` is at `port`.
     // As for `bridge`.
     #[inline(always)]
-    fn learn(&mut self, now: Instant, segment: Segment, station: MacAddr, port: PortId) {
+    fn learn(&mut self, now: Instant, interface: InterfaceId, station: MacAddr, port: PortId) {
         if self.has_others {
-            self.tell(now, segment, station, port);
+            self.tell(now, interface, station, port);
         }
-        self.bridges[segment as usize].learn(now, station, port);
+        self.bridges[interface.index()].learn(now, station, port);
     }
 
     /// Tells the other workers of a station that is about to be learnt, if that is news.
     #[inline(never)]
-    fn tell(&mut self, now: Instant, segment: Segment, station: MacAddr, port: PortId) {
-        let is_news = self.bridges[segment as usize].is_news(now, station, port);
+    fn tell(&mut self, now: Instant, interface: InterfaceId, station: MacAddr, port: PortId) {
+        let is_news = self.bridges[interface.index()].is_news(now, station, port);
         if is_news && self.news.len() < NEWS_MAX {
-            self.news.push_back(Notice::Station { segment, mac: station, port });
+            self.news.push_back(Notice::Station { interface, mac: station, port });
         }
     }
 
     /// What another worker has learnt.
-    pub(super) fn hear(&mut self, now: Instant, segment: Segment, station: MacAddr, port: PortId) {
-        if self.ports[segment as usize].contains(port) {
-            self.bridges[segment as usize].learn(now, station, port);
+    pub(super) fn hear(&mut self, now: Instant, interface: InterfaceId, station: MacAddr, port: PortId) {
+        if self.ports[interface].contains(port) {
+            self.bridges[interface.index()].learn(now, station, port);
         }
     }
 
@@ -269,13 +284,13 @@ impl Links {
     }
 
     #[inline]
-    fn others(&self, segment: Segment, port: PortId) -> PortSet {
-        self.ports[segment as usize].without(port)
+    fn others(&self, interface: InterfaceId, port: PortId) -> PortSet {
+        self.ports[interface].without(port)
     }
 }
 
-fn ports_of(config: &Config) -> [PortSet; 2] {
-    [config.ports_of(Segment::Lan), config.ports_of(Segment::Wan)]
+fn ports_of(config: &Config) -> PerInterface<PortSet> {
+    PerInterface::from_fn(|interface| config.ports_of(interface))
 }
 
 /// Groups of one link, which no bridge passes on: spanning tree, LACP, LLDP. (IEEE 802.1D section 7.12.6)

@@ -2,7 +2,7 @@
 
 use gatepost_ground::wire::ipv4::{AddressKind, Header};
 use gatepost_ground::wire::{Protocol, checksum, icmpv4};
-use gatepost_ground::{Frame, Segment};
+use gatepost_ground::{Frame, Role};
 
 use super::Dataplane;
 use super::context::Context;
@@ -31,8 +31,8 @@ impl Dataplane {
         let Some(route) = self.routes.lookup(header.source) else {
             return Verdict::Drop(DropReason::NoRoute);
         };
-        // On the WAN the sender may be forged; on the LAN `spoofed-source` has a say in that.
-        if route.segment == Segment::Wan && !self.echo_limit.admit(cx.call.now, header.source) {
+        // Outside the sender may be forged; inside `spoofed-source` has a say in that.
+        if route.role == Role::Outside && !self.echo_limit.admit(cx.call.now, header.source) {
             return Verdict::Drop(DropReason::EchoLimited);
         }
         if icmpv4::make_echo_reply(packet, header).is_err() {
@@ -58,26 +58,25 @@ impl Dataplane {
             AddressKind::Multicast | AddressKind::LimitedBroadcast => {
                 return Verdict::Drop(DropReason::BroadcastNotForwarded);
             }
-            AddressKind::Unicast if self.networks.own_segment(header.destination).is_none() => {}
+            AddressKind::Unicast if self.networks.own_role(header.destination).is_none() => {}
             _ => return Verdict::Drop(DropReason::Martian),
         }
         let Some(route) = self.routes.lookup(header.destination) else {
-            let is_waiting =
-                self.config.mode != Mode::LanOnly && self.networks.on(Segment::Wan).own().is_none();
+            let is_waiting = self.config.mode != Mode::LanOnly && self.networks.external().is_none();
             return Verdict::Drop(if is_waiting { DropReason::NoAddress } else { DropReason::NoRoute });
         };
-        if self.networks.own_segment(header.source).is_none() {
+        if self.networks.own_role(header.source).is_none() {
             return Verdict::Drop(DropReason::SpoofedSource);
         }
-        if route.segment == Segment::Wan {
-            self.clamp_mss(&header, frame);
+        if route.role == Role::Outside {
+            self.clamp_mss(route.interface, &header, frame);
         }
         // Of the ICMP messages from its WAN address only echo replies are long enough to be cut; they
         // belong to no flow.
         let is_echo_reply = header.protocol == Protocol::ICMP
             && header.is_fragment()
-            && self.networks.own_segment(header.source) == Some(Segment::Wan);
-        if route.segment == Segment::Wan && self.config.mode.translates() && !is_echo_reply {
+            && self.networks.own_role(header.source) == Some(Role::Outside);
+        if route.role == Role::Outside && self.config.mode.translates() && !is_echo_reply {
             self.nat(cx, Way::HostOutput, &header, frame)
         } else {
             self.egress(cx.call, route, header.destination, frame)

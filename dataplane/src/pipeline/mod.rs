@@ -55,7 +55,7 @@ use std::sync::Arc;
 
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::wire::icmpv4::Embedded;
-use gatepost_ground::{EchoLimit, Frame, Instant, RateLimit, Segment};
+use gatepost_ground::{EchoLimit, Frame, Instant, InterfaceId, RateLimit, Role};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -86,6 +86,7 @@ use crate::neighbor::{Neighbor, NeighborTable};
 use crate::notice::Notice;
 use crate::route::Routes;
 use crate::shard::Shard;
+use crate::table::per_interface::PerInterface;
 use crate::verdict::Verdict;
 
 /// A flow, as it is shown.
@@ -122,12 +123,12 @@ pub struct Dataplane {
     /// Where a fragment is while it is let go, and while it is given to its owner.
     released: Frame,
     gathered_frame: Frame,
-    announcements: [Announcements; 2],
-    /// Until when an address conflict on each segment is not answered.
-    defended_until: [Instant; 2],
-    /// Apart, so that a flood from the WAN leaves the LAN its errors.
-    error_limits: [RateLimit; 2],
-    /// Echo replies to the WAN.
+    announcements: PerInterface<Announcements>,
+    /// Until when an address conflict on each interface is not answered.
+    defended_until: PerInterface<Instant>,
+    /// Apart, so that a flood from the outside leaves the inside its errors.
+    error_limits: PerInterface<RateLimit>,
+    /// Echo replies to the outside.
     echo_limit: EchoLimit,
     syn_refusals: SynRefusals,
     /// Packets given up in this call, whose senders are still to be told.
@@ -150,16 +151,16 @@ impl Dataplane {
         let frame_capacity = config.frame_len_max();
         let mut dataplane = Self {
             counters: Counters::default(),
-            links: Links::new(&config, shard, [rng.random(), rng.random()]),
+            links: Links::new(&config, shard, || rng.random()),
             networks: Networks::of_config(&config),
             routes: Routes::of_config(&config),
             neighbors: NeighborTable::new(rng.random(), frame_capacity),
             bindings: Arc::default(),
             flows: FlowTable::new(&config.nat, Timeouts::default(), shard, rng.random()),
             fragments: FragmentTracker::new(rng.random(), frame_capacity),
-            announcements: [Announcements::default(); 2],
-            defended_until: [Instant::ZERO; 2],
-            error_limits: [RateLimit::ICMP_ERRORS.divided(shard.count()); 2],
+            announcements: PerInterface::from_fn(|_| Announcements::default()),
+            defended_until: PerInterface::from_fn(|_| Instant::ZERO),
+            error_limits: PerInterface::from_fn(|_| RateLimit::ICMP_ERRORS.divided(shard.count())),
             echo_limit: EchoLimit::new(seed, shard.count()),
             syn_refusals: SynRefusals::new(),
             unreachable: Vec::with_capacity(egress::UNREACHABLE_MAX),
@@ -175,8 +176,8 @@ impl Dataplane {
             config,
         };
         dataplane.configure_flows();
-        for segment in [Segment::Lan, Segment::Wan] {
-            dataplane.begin_announcing(now, segment);
+        for index in 0..dataplane.config.interfaces.len() {
+            dataplane.begin_announcing(now, InterfaceId(index as u8));
         }
         dataplane
     }
@@ -191,12 +192,13 @@ impl Dataplane {
     fn follow_config(&mut self, now: Instant, old: &Config) {
         self.networks = Networks::of_config(&self.config);
         self.routes = Routes::of_config(&self.config);
-        self.links.configure(&self.config);
+        self.links.configure(&self.config, || self.rng.random());
         self.steering.configure(&self.config.firewall);
-        for segment in [Segment::Lan, Segment::Wan] {
-            if old.interface(segment).address != self.config.interface(segment).address {
-                self.leave_network(now, segment);
-                self.begin_announcing(now, segment);
+        for index in 0..old.interfaces.len().max(self.config.interfaces.len()) {
+            let address = |config: &Config| config.interfaces.get(index).map(|interface| interface.address);
+            if address(old) != address(&self.config) {
+                self.leave_network(now, InterfaceId(index as u8));
+                self.begin_announcing(now, InterfaceId(index as u8));
             }
         }
         self.configure_flows();
@@ -208,12 +210,14 @@ impl Dataplane {
     pub fn set_bindings(&mut self, now: Instant, bindings: Arc<Bindings>) {
         // Whatever comes of it, the caller need not tell again.
         self.bindings = Arc::clone(&bindings);
-        self.contained(now, Task::Bindings, |Self { neighbors, counters, shard, .. }| {
-            let holder = |ip, known| bindings.station(now, ip, known);
-            let (moved, refused) = neighbors.follow_holders(now, Segment::Lan, holder);
-            // All workers do the same.
-            counters.neighbor_changes += if shard.is_first() { moved } else { 0 };
-            counters.neighbor_claims_refused += refused;
+        self.contained(now, Task::Bindings, |Self { config, neighbors, counters, shard, .. }| {
+            for (interface, _) in config.interfaces_of(Role::Inside) {
+                let holder = |ip, known| bindings.station(now, ip, known);
+                let (moved, refused) = neighbors.follow_holders(now, interface, holder);
+                // All workers do the same.
+                counters.neighbor_changes += if shard.is_first() { moved } else { 0 };
+                counters.neighbor_claims_refused += refused;
+            }
         });
     }
 
@@ -258,15 +262,13 @@ impl Dataplane {
     /// When [`Dataplane::handle_timeout`] wants to be called; `None` if nothing is going on. After a fault of its own
     /// not for a moment.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let [lan, wan] = self.announcements.map(|announcement| announcement.due);
         let timeouts = [
             self.flows.poll_timeout(),
             self.neighbors.poll_timeout(),
             self.fragments.poll_timeout(),
             self.gathered.as_ref().and_then(FragmentTracker::poll_timeout),
             self.syn_refusals.poll_timeout(),
-            lan,
-            wan,
+            self.announcements.iter().filter_map(|announcement| announcement.due).min(),
         ];
         timeouts.into_iter().flatten().min().map(|due| self.containment.defer(due))
     }
@@ -310,7 +312,7 @@ impl Dataplane {
     pub fn hear(&mut self, now: Instant, from: u8, notice: Notice) {
         self.contained(now, Task::Notice, |Self { flows, links, .. }| match notice {
             Notice::HostFlows(host) => flows.hear(from, host),
-            Notice::Station { segment, mac, port } => links.hear(now, segment, mac, port),
+            Notice::Station { interface, mac, port } => links.hear(now, interface, mac, port),
         });
     }
 
@@ -396,7 +398,7 @@ impl Dataplane {
         match cx.ingress {
             Ingress::Port(port) => self.link_input(cx, port, frame),
             Ingress::Host => self.host_packet(cx, frame),
-            Ingress::HostRaw(segment) => self.host_frame(cx.call, segment, frame),
+            Ingress::HostRaw(interface) => self.host_frame(cx.call, interface, frame),
             Ingress::Taken(_) | Ingress::Heard(_) => {
                 debug_assert!(false, "it has entered again");
                 Verdict::Drop(DropReason::InternalError)
@@ -409,13 +411,7 @@ impl Dataplane {
         while let Some(quote) = self.syn_refusals.pop_due(call.now) {
             let Ok(syn) = Embedded::of_packet(quote.bytes()) else { continue };
             if self.flows.lookup(&reply_key(&syn).reversed()).is_none() {
-                self.reject_packet(
-                    call,
-                    Segment::Wan,
-                    &syn.header,
-                    quote.bytes(),
-                    IcmpError::PortUnreachable,
-                );
+                self.reject_distant(call, &syn.header, quote.bytes(), IcmpError::PortUnreachable);
             }
         }
     }
@@ -424,8 +420,7 @@ impl Dataplane {
     fn configure_flows(&mut self) {
         let Self { config, flows, .. } = self;
         flows.configure(&config.nat);
-        let wan = config.wan.address.map(|net| net.addr());
-        flows.set_external_address(wan.filter(|_| config.mode.translates()));
+        flows.set_external_address(config.external_address().filter(|_| config.mode.translates()));
         for protocol in [Protocol::TCP, Protocol::UDP] {
             flows.set_reserved_ports(protocol, reserved_ports(&config.firewall, protocol));
         }
@@ -454,19 +449,20 @@ impl Dataplane {
     }
 
     /// The neighbours of an old network are nobody in the new one.
-    fn leave_network(&mut self, now: Instant, segment: Segment) {
+    fn leave_network(&mut self, now: Instant, interface: InterfaceId) {
         let counters = &mut self.counters;
-        self.neighbors.forget_segment(segment, &mut |event| {
+        self.neighbors.forget_interface(interface, &mut |event| {
             if let crate::neighbor::Event::Expired { .. } = event {
                 counters.held_dropped(DropReason::NeighborUnreachable);
             }
         });
-        self.defended_until[segment as usize] = now;
+        self.defended_until[interface] = now;
     }
 
-    fn begin_announcing(&mut self, now: Instant, segment: Segment) {
-        self.announcements[segment as usize] = match self.config.interface(segment).address {
-            Some(_) if self.shard.is_first() => Announcements::begin(now),
+    fn begin_announcing(&mut self, now: Instant, interface: InterfaceId) {
+        let has_address = self.config.interfaces.get(interface.index()).is_some_and(|i| i.address.is_some());
+        self.announcements[interface] = match has_address {
+            true if self.shard.is_first() => Announcements::begin(now),
             _ => Announcements::default(),
         };
     }

@@ -1,68 +1,212 @@
 //! The networks that the gateway is connected to, as every packet asks for them.
 
 use core::net::Ipv4Addr;
+use core::ops::Range;
 
-use gatepost_ground::Segment;
+use gatepost_ground::{InterfaceId, MacAddr, Role};
 use ipnet::Ipv4Net;
 
-use crate::config::{Config, Mode};
+use crate::config::{Config, Interface, Mode};
+use crate::table::per_interface::PerInterface;
 
-/// The networks on both segments.
+/// The networks on all interfaces, and what packets ask of the interfaces themselves.
+#[derive(Clone, Debug)]
+pub(super) struct Networks {
+    /// The networks of the inside come first.
+    all: Box<[Network]>,
+    inside: Box<[Network]>,
+    /// Where the networks of each interface stand in `all`.
+    places: PerInterface<Range<u8>>,
+    facts: PerInterface<Facts>,
+    /// The gateway's own addresses and those that stand for all hosts of a network.
+    special: Box<[(Ipv4Addr, Place)]>,
+    special_marks: Marks,
+    /// The gateway's hardware addresses.
+    macs: Box<[MacAddr]>,
+    mac_marks: Marks,
+    external: Option<Ipv4Addr>,
+    inside_mtus: Range<u16>,
+}
+
+/// The last six bits of a few addresses. Most addresses are none of them, and need not be compared with each.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks(u64);
+
+impl Marks {
+    fn of(addresses: impl Iterator<Item = u8>) -> Self {
+        Self(addresses.fold(0, |marks, last| marks | 1 << (last & 63)))
+    }
+
+    #[inline]
+    fn may_have(self, last: u8) -> bool {
+        self.0 >> (last & 63) & 1 != 0
+    }
+}
+
+/// What packets ask of an interface.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Networks([Network; 2]);
+// A power of two is quicker to find.
+#[repr(align(16))]
+pub(super) struct Facts {
+    /// What the interface is to the policy.
+    pub(super) role: Role,
+    /// The gateway's hardware address there.
+    pub(super) mac: MacAddr,
+    /// The largest packet that it carries, in octets.
+    pub(super) mtu: u16,
+}
+
+/// Where an address stands among the gateway's networks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    /// If it is the gateway's own, the role of its interface.
+    pub(super) own: Option<Role>,
+    /// Whether it stands for all hosts of a network.
+    pub(super) is_broadcast: bool,
+}
 
 impl Networks {
     pub(super) fn of_config(config: &Config) -> Self {
-        let wan = config.wan.address.filter(|_| config.mode != Mode::LanOnly);
-        Self([config.lan.address, wan].map(Network::of_address))
+        let mut all = Vec::new();
+        let mut places = PerInterface::from_fn(|_| 0..0);
+        // The places without an interface are never asked for.
+        let mut facts = PerInterface::from_fn(|_| Facts { role: Role::Outside, mac: MacAddr::ZERO, mtu: 0 });
+        let outside = config.interfaces_of(Role::Outside);
+        for (id, interface) in config.interfaces_of(Role::Inside).chain(outside) {
+            let counts = config.mode != Mode::LanOnly || interface.role == Role::Inside;
+            let start = all.len() as u8;
+            let address = interface.address.filter(|_| counts);
+            all.extend(address.map(|net| Network::of_address(net, id, interface.role)));
+            places[id] = start..all.len() as u8;
+            facts[id] = Facts { role: interface.role, mac: interface.mac(), mtu: interface.mtu };
+        }
+        let mtus = || config.interfaces_of(Role::Inside).map(|(_, interface)| interface.mtu);
+        let place = |address| Place {
+            own: all.iter().find(|network: &&Network| network.own == address).map(|network| network.role),
+            is_broadcast: all.iter().any(|network| network.is_broadcast(address)),
+        };
+        let special: Box<[_]> =
+            all.iter().flat_map(Network::special).map(|address| (address, place(address))).collect();
+        let macs: Box<[_]> = config.interfaces.iter().map(Interface::mac).collect();
+        Self {
+            external: all.iter().find(|network| network.role == Role::Outside).map(Network::own),
+            inside: all.iter().filter(|network| network.role == Role::Inside).copied().collect(),
+            special_marks: Marks::of(special.iter().map(|(address, _)| address.octets()[3])),
+            special,
+            all: all.into_boxed_slice(),
+            places,
+            facts,
+            mac_marks: Marks::of(macs.iter().map(|mac| mac.0[5])),
+            macs,
+            inside_mtus: mtus().min().unwrap_or(0)..mtus().max().unwrap_or(0),
+        }
     }
 
-    /// The gateway's network on `segment`.
+    /// What packets ask of the interface `id`.
     #[inline]
-    pub(super) fn on(&self, segment: Segment) -> &Network {
-        &self.0[segment as usize]
+    pub(super) fn facts(&self, id: InterfaceId) -> &Facts {
+        &self.facts[id]
     }
 
-    /// The segment on which `address` is the gateway's own.
+    /// Whether `mac` is one of the gateway's.
     #[inline]
-    pub(super) fn own_segment(&self, address: Ipv4Addr) -> Option<Segment> {
-        [Segment::Lan, Segment::Wan].into_iter().find(|segment| self.on(*segment).own() == Some(address))
+    pub(super) fn is_own_mac(&self, mac: MacAddr) -> bool {
+        self.mac_marks.may_have(mac.0[5]) && self.macs.contains(&mac)
+    }
+
+    /// The gateway's networks on the interface `id`.
+    #[inline]
+    pub(super) fn on(&self, id: InterfaceId) -> &[Network] {
+        let Range { start, end } = self.places[id];
+        self.all.get(usize::from(start)..usize::from(end)).unwrap_or(&[])
+    }
+
+    /// Whether `address` stands for the gateway, or for all hosts of a network.
+    #[inline]
+    pub(super) fn place(&self, address: Ipv4Addr) -> Place {
+        if !self.special_marks.may_have(address.octets()[3]) {
+            return Place::default();
+        }
+        self.special
+            .iter()
+            .find(|(special, _)| *special == address)
+            .map_or(Place::default(), |(_, place)| *place)
+    }
+
+    /// Whether the inside interface `id` has a network with `address`.
+    #[inline]
+    pub(super) fn is_on_inside(&self, id: InterfaceId, address: Ipv4Addr) -> bool {
+        self.inside.iter().any(|network| network.contains(address) && network.interface == id)
+    }
+
+    /// Whether a network of the inside has `address`.
+    #[inline]
+    pub(super) fn is_inside(&self, address: Ipv4Addr) -> bool {
+        self.inside.iter().any(|network| network.contains(address))
+    }
+
+    /// Whether one of the networks has `address`.
+    pub(super) fn is_near(&self, address: Ipv4Addr) -> bool {
+        self.all.iter().any(|network| network.contains(address))
+    }
+
+    /// The role of the interface on which `address` is the gateway's own.
+    #[inline]
+    pub(super) fn own_role(&self, address: Ipv4Addr) -> Option<Role> {
+        self.place(address).own
+    }
+
+    /// The gateway's address that the inside shares; `None` while there is none.
+    #[inline]
+    pub(super) fn external(&self) -> Option<Ipv4Addr> {
+        self.external
     }
 
     /// Whether `address` stands for all hosts of one of the networks.
     #[inline]
     pub(super) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        self.0.iter().any(|network| network.is_broadcast(address))
+        self.place(address).is_broadcast
+    }
+
+    /// The smallest and the largest MTU of the inside.
+    #[inline]
+    pub(super) fn inside_mtus(&self) -> Range<u16> {
+        self.inside_mtus.clone()
     }
 }
 
-/// The gateway's network on one segment; an empty one while the gateway has no address there.
+/// The gateway's network on one interface.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Network {
-    own: Option<Ipv4Addr>,
+    own: Ipv4Addr,
     network: u32,
     mask: u32,
-    broadcasts: Option<[Ipv4Addr; 2]>,
+    /// Whether it has addresses that stand for all its hosts: a network of two or one has none. // RFC 3021
+    has_broadcasts: bool,
+    interface: InterfaceId,
+    role: Role,
 }
 
 impl Network {
-    fn of_address(address: Option<Ipv4Net>) -> Self {
-        match address {
-            Some(net) => Self {
-                own: Some(net.addr()),
-                network: net.network().to_bits(),
-                mask: net.netmask().to_bits(),
-                // A network of two or one has none. // RFC 3021
-                broadcasts: (net.prefix_len() < 31).then(|| [net.broadcast(), net.network()]),
-            },
-            // No address has bits where the mask has none.
-            None => Self { own: None, network: u32::MAX, mask: 0, broadcasts: None },
+    fn of_address(net: Ipv4Net, interface: InterfaceId, role: Role) -> Self {
+        Self {
+            own: net.addr(),
+            network: net.network().to_bits(),
+            mask: net.netmask().to_bits(),
+            has_broadcasts: net.prefix_len() < 31,
+            interface,
+            role,
         }
+    }
+
+    /// The addresses in the network that no host of it has, at most.
+    fn special(&self) -> [Ipv4Addr; 3] {
+        [self.own, Ipv4Addr::from_bits(self.network), Ipv4Addr::from_bits(self.network | !self.mask)]
     }
 
     /// The gateway's own address there.
     #[inline]
-    pub(super) fn own(&self) -> Option<Ipv4Addr> {
+    pub(super) fn own(&self) -> Ipv4Addr {
         self.own
     }
 
@@ -75,7 +219,8 @@ impl Network {
     /// // RFC 1812 section 4.2.3.1
     #[inline]
     pub(super) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        self.broadcasts.is_some_and(|broadcasts| broadcasts.contains(&address))
+        let host = address.to_bits() & !self.mask;
+        self.contains(address) && self.has_broadcasts && (host == 0 || host == !self.mask)
     }
 }
 
@@ -84,7 +229,7 @@ mod tests {
     use super::*;
 
     fn network(text: &str) -> Network {
-        Network::of_address(Some(text.parse().expect("a network")))
+        Network::of_address(text.parse().expect("a network"), InterfaceId(0), Role::Inside)
     }
 
     fn address(text: &str) -> Ipv4Addr {
@@ -94,7 +239,7 @@ mod tests {
     #[test]
     fn a_network_knows_its_own() {
         let network = network("192.168.1.1/24");
-        assert_eq!(network.own(), Some(address("192.168.1.1")));
+        assert_eq!(network.own(), address("192.168.1.1"));
         assert!(network.contains(address("192.168.1.200")) && !network.contains(address("192.168.2.1")));
     }
 
@@ -115,14 +260,5 @@ mod tests {
         }
         assert!(network("10.0.0.1/32").contains(address("10.0.0.1")));
         assert!(!network("10.0.0.1/32").contains(address("10.0.0.2")));
-    }
-
-    #[test]
-    fn an_empty_network_has_nobody() {
-        let empty = Network::of_address(None);
-        for text in ["0.0.0.0", "255.255.255.255", "192.168.1.1"] {
-            assert!(!empty.contains(address(text)) && !empty.is_broadcast(address(text)));
-        }
-        assert_eq!(empty.own(), None);
     }
 }

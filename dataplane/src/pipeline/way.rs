@@ -1,10 +1,11 @@
 //! Packets across the WAN address, as the stages speak of them: the way that a packet takes, and what becomes of it.
 
 use gatepost_ground::wire::ipv4::Header;
-use gatepost_ground::{Frame, Segment};
+use gatepost_ground::{Frame, Role};
 
 use crate::drop_reason::DropReason;
 use crate::flow::Egress;
+use crate::ingress::Ingress;
 use crate::nat::rewrite::Translation;
 use crate::route::Route;
 
@@ -27,20 +28,16 @@ impl Way {
     /// Where what goes back to the sender goes.
     pub(super) fn back(self) -> Egress {
         match self {
-            Self::Output | Self::Hairpin => Egress::Segment(Segment::Lan),
-            Self::Input => Egress::Segment(Segment::Wan),
+            Self::Output | Self::Hairpin => Egress::To(Role::Inside),
+            Self::Input => Egress::To(Role::Outside),
             Self::HostOutput => Egress::Host,
             Self::HairpinInput => Egress::External,
         }
     }
 
-    /// The segment that the packet came from; `None` if it was the gateway itself that sent it.
-    pub(super) fn origin(self) -> Option<Segment> {
-        match self {
-            Self::Output | Self::Hairpin => Some(Segment::Lan),
-            Self::Input => Some(Segment::Wan),
-            Self::HostOutput | Self::HairpinInput => None,
-        }
+    /// Whether it is the gateway itself that sends the packet, and no interface by which it came in.
+    pub(super) fn is_from_gateway(self) -> bool {
+        matches!(self, Self::HostOutput | Self::HairpinInput)
     }
 }
 
@@ -48,6 +45,7 @@ impl Way {
 #[derive(Clone, Copy)]
 pub(super) struct Arrival<'a> {
     pub(super) way: Way,
+    pub(super) ingress: Ingress,
     pub(super) header: &'a Header,
     pub(super) frame: &'a Frame,
 }

@@ -11,10 +11,12 @@ mod team;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use gatepost_dataplane::config::{Config, Filtering, Firewall, Forward, Inspection, Interface, Mode, Nat};
+use gatepost_dataplane::config::{
+    Config, Filtering, Firewall, Forward, Inspection, Interface, Link, Mode, Nat,
+};
 use gatepost_dataplane::{DropReason, Ingress, LocalClass, Verdict};
 use gatepost_ground::wire::Protocol;
-use gatepost_ground::{Frame, Instant, MacAddr, Offload, PortId, PortSet, Segment};
+use gatepost_ground::{Frame, Instant, InterfaceId, MacAddr, Offload, PortId, PortSet, Role};
 use proptest::test_runner::Config as ProptestConfig;
 
 pub use frames::*;
@@ -27,6 +29,10 @@ pub const WAN: PortId = PortId(2);
 
 pub const GATEWAY_LAN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 1]);
 pub const GATEWAY_WAN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 2, 1]);
+/// The interface on the LAN.
+pub const LAN_SIDE: InterfaceId = InterfaceId(0);
+/// The interface on the WAN.
+pub const WAN_SIDE: InterfaceId = InterfaceId(1);
 pub const GATEWAY_LAN: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 pub const GATEWAY_WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
 
@@ -66,22 +72,28 @@ pub fn config(mode: Mode) -> Config {
     Config {
         mode,
         ports: if mode == Mode::LanOnly {
-            vec![Segment::Lan, Segment::Lan]
+            vec![LAN_SIDE, LAN_SIDE]
         } else {
-            vec![Segment::Lan, Segment::Lan, Segment::Wan]
+            vec![LAN_SIDE, LAN_SIDE, WAN_SIDE]
         },
-        lan: Interface {
-            mac: GATEWAY_LAN_MAC,
-            address: Some("192.168.1.1/24".parse().unwrap()),
-            gateway: None,
-            mtu: 1500,
-        },
-        wan: Interface {
-            mac: GATEWAY_WAN_MAC,
-            address: (mode != Mode::LanOnly).then(|| "203.0.113.10/24".parse().unwrap()),
-            gateway: (mode != Mode::LanOnly).then_some(ISP.address),
-            mtu: 1500,
-        },
+        interfaces: vec![
+            Interface {
+                name: "lan".to_owned(),
+                role: Role::Inside,
+                link: Link::Ethernet { mac: GATEWAY_LAN_MAC },
+                address: Some("192.168.1.1/24".parse().unwrap()),
+                gateway: None,
+                mtu: 1500,
+            },
+            Interface {
+                name: "wan".to_owned(),
+                role: Role::Outside,
+                link: Link::Ethernet { mac: GATEWAY_WAN_MAC },
+                address: (mode != Mode::LanOnly).then(|| "203.0.113.10/24".parse().unwrap()),
+                gateway: (mode != Mode::LanOnly).then_some(ISP.address),
+                mtu: 1500,
+            },
+        ],
         firewall: Firewall::default(),
         nat: Nat {
             filtering: Filtering::AddressAndPortDependent,
@@ -158,7 +170,7 @@ impl Bench {
     fn introduced(self) -> Self {
         let mut bench = self;
         for host in [ALICE, BOB, ISP] {
-            if bench.dataplane.config().segment(host.port).is_some() {
+            if bench.dataplane.config().interface_of(host.port).is_some() {
                 let gateway = if host.port == WAN { GATEWAY_WAN } else { GATEWAY_LAN };
                 bench.send(host.port, &arp_request(host, gateway));
             }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use dhcproto::v4::{DhcpOption, Message as DhcpMessage, MessageType as DhcpKind, OptionCode};
 use dhcproto::{Decodable, Decoder};
 use gatepost::config::Config;
-use gatepost_ground::{Instant, MacAddr, Segment};
+use gatepost_ground::{Instant, MacAddr};
 use hickory_proto::op::{Message, MessageType};
 
 use super::observed_leases::ObservedLeases;
-use super::{Checker, Passage, Snapshot, Way};
+use super::{Checker, Passage, Side, Snapshot, Way};
 use crate::packet::{Content, Ipv4, Transport};
 
 const DHCP_CLIENT_PORT: u16 = 68;
@@ -203,7 +203,7 @@ impl Checker for BystandersServed {
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
-        if passage.side != Segment::Lan {
+        if passage.side != Side::Lan {
             return Ok(());
         }
         if passage.way == Way::Out {

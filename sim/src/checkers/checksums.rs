@@ -1,8 +1,6 @@
 //! Checksums: what leaves the gateway is right, also after NAT has rewritten it.
 
-use gatepost_ground::Segment;
-
-use super::{Checker, Passage, Way};
+use super::{Checker, Passage, Side, Way};
 use crate::packet::Transport;
 
 /// Computes the checksum of every TCP segment and UDP datagram in full.
@@ -22,7 +20,7 @@ impl Checker for Checksums {
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
-        if passage.way == Way::In || (self.is_only_nat && passage.side == Segment::Lan) {
+        if passage.way == Way::In || (self.is_only_nat && passage.side == Side::Lan) {
             return Ok(());
         }
         let Some(ip) = passage.packet.ipv4() else { return Ok(()) };
@@ -50,11 +48,11 @@ mod tests {
         };
         let told = |way, transport| {
             let packet = packet("192.168.1.9", "198.51.100.1", transport);
-            Checksums { is_only_nat: true }.on_passage(&passage(0, way, Segment::Wan, &packet)).is_err()
+            Checksums { is_only_nat: true }.on_passage(&passage(0, way, Side::Wan, &packet)).is_err()
         };
         let on_lan = |is_only_nat| {
             let packet = packet("192.168.1.9", "192.168.1.8", spoilt(tcp(1, 2)));
-            Checksums { is_only_nat }.on_passage(&passage(0, Way::Out, Segment::Lan, &packet)).is_err()
+            Checksums { is_only_nat }.on_passage(&passage(0, Way::Out, Side::Lan, &packet)).is_err()
         };
         assert!(on_lan(false) && !on_lan(true));
         assert!(!told(Way::Out, tcp(1, 2)));

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use gatepost::config::Config;
-use gatepost_ground::{MacAddr, Segment};
+use gatepost_ground::MacAddr;
 use ipnet::Ipv4Net;
 
-use super::{Checker, Passage, Way};
+use super::{Checker, Passage, Side, Way};
 
 /// Looks at the source of every packet that the gateway itself sends to the LAN.
 pub struct HairpinOutside {
@@ -33,7 +33,7 @@ impl Checker for HairpinOutside {
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
-        let Passage { way, side: Segment::Lan, packet, .. } = *passage else { return Ok(()) };
+        let Passage { way, side: Side::Lan, packet, .. } = *passage else { return Ok(()) };
         if way == Way::In {
             self.stations.insert(packet.source_mac);
             return Ok(());
@@ -58,7 +58,7 @@ mod tests {
         let mut checker = HairpinOutside::new(&config());
         let mut told = |way, source| {
             let packet = packet(source, "192.168.1.9", tcp(1, 2));
-            checker.on_passage(&passage(0, way, Segment::Lan, &packet)).is_err()
+            checker.on_passage(&passage(0, way, Side::Lan, &packet)).is_err()
         };
         assert!(!told(Way::Out, "192.168.1.1"));
         assert!(!told(Way::Out, "203.0.113.9"));

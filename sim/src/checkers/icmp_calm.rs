@@ -49,9 +49,8 @@ impl Checker for IcmpCalm {
 
 #[cfg(test)]
 mod tests {
-    use gatepost_ground::Segment;
-
     use super::*;
+    use crate::checkers::Side;
     use crate::checkers::testing::{ip, packet, passage};
     use crate::packet::Quoted;
 
@@ -66,11 +65,11 @@ mod tests {
         let mut checker = IcmpCalm::default();
         let error = packet("192.168.1.1", "192.168.1.9", error_about("198.51.100.1"));
         let told = |checker: &mut IcmpCalm, secs| {
-            let passage = passage(secs, Way::Out, Segment::Lan, &error);
+            let passage = passage(secs, Way::Out, Side::Lan, &error);
             (0..ERRORS_PER_WINDOW_MAX + 9).filter(|_| checker.on_passage(&passage).is_err()).count()
         };
         assert_eq!((told(&mut checker, 1), told(&mut checker, 2)), (1, 1));
         let about_broadcast = packet("192.168.1.1", "192.168.1.9", error_about("255.255.255.255"));
-        assert!(checker.on_passage(&passage(3, Way::Out, Segment::Lan, &about_broadcast)).is_err());
+        assert!(checker.on_passage(&passage(3, Way::Out, Side::Lan, &about_broadcast)).is_err());
     }
 }

@@ -3,10 +3,9 @@
 use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
-use gatepost_ground::Segment;
 use ipnet::Ipv4Net;
 
-use super::{Checker, Passage, Way};
+use super::{Checker, Passage, Side, Way};
 use crate::packet::{Content, Ipv4, Transport};
 
 /// Looks into every frame to the WAN, the packets quoted in ICMP errors included.
@@ -40,7 +39,7 @@ impl Checker for LanHidden {
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
-        if (passage.way, passage.side) != (Way::Out, Segment::Wan) {
+        if (passage.way, passage.side) != (Way::Out, Side::Wan) {
             return Ok(());
         }
         let shown = match &passage.packet.content {
@@ -63,7 +62,7 @@ mod tests {
     #[test]
     fn lan_addresses_are_found_wherever_they_stand() {
         let mut checker = LanHidden::new(&config());
-        let mut told = |packet| checker.on_passage(&passage(0, Way::Out, Segment::Wan, &packet)).is_err();
+        let mut told = |packet| checker.on_passage(&passage(0, Way::Out, Side::Wan, &packet)).is_err();
         assert!(!told(packet("203.0.113.9", "198.51.100.1", tcp(1, 2))));
         assert!(told(packet("192.168.1.9", "198.51.100.1", tcp(1, 2))));
         assert!(told(packet("203.0.113.9", "192.168.1.9", tcp(1, 2))));

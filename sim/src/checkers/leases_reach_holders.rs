@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use gatepost_ground::{MacAddr, Segment};
+use gatepost_ground::MacAddr;
 
-use super::{Checker, Passage, Snapshot, Way};
+use super::{Checker, Passage, Side, Snapshot, Way};
 use crate::packet::Content;
 
 /// Compares where packets go with what the gateway reports of its leases before and after.
@@ -35,7 +35,7 @@ impl Checker for LeasesReachHolders {
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
         let Content::Ipv4(ip) = &passage.packet.content else { return Ok(()) };
         let is_gateways = passage.packet.source_mac.to_string() == self.gateway;
-        if passage.side != Segment::Lan || passage.way != Way::Out || !is_gateways {
+        if passage.side != Side::Lan || passage.way != Way::Out || !is_gateways {
             return Ok(());
         }
         let to = passage.packet.destination_mac;
@@ -94,7 +94,7 @@ mod tests {
     fn told(mac: MacAddr, before: MacAddr, after: MacAddr) -> bool {
         let mut checker = LeasesReachHolders::default();
         checker.on_snapshot(&leased(0, before)).expect("nothing was sent");
-        checker.on_passage(&passage(0, Way::Out, Segment::Lan, &sent_to(mac))).expect("it is judged later");
+        checker.on_passage(&passage(0, Way::Out, Side::Lan, &sent_to(mac))).expect("it is judged later");
         checker.on_snapshot(&leased(1, after)).is_err()
     }
 
@@ -114,7 +114,7 @@ mod tests {
         checker.on_snapshot(&leased(0, HOLDER)).expect("nothing was sent");
         let bridged =
             Packet { source_mac: MacAddr([2, 0, 0, 0, 0, 7]), ..sent_to(MacAddr([2, 0, 0, 0, 0, 8])) };
-        checker.on_passage(&passage(0, Way::Out, Segment::Lan, &bridged)).expect("it is a PC's");
+        checker.on_passage(&passage(0, Way::Out, Side::Lan, &bridged)).expect("it is a PC's");
         checker.on_snapshot(&leased(1, HOLDER)).expect("it is a PC's");
     }
 }

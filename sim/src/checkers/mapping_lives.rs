@@ -18,13 +18,13 @@ use std::time::Duration;
 use gatepost::config::Config;
 use gatepost::control::report::Flow;
 use gatepost_dataplane::config::{Filtering, Forward};
-use gatepost_ground::{Instant, MacAddr, Segment};
+use gatepost_ground::{Instant, MacAddr};
 use ipnet::Ipv4Net;
 
 use self::conversation::{Conversation, Kind, SLACK, Tcp};
 use self::neighbor::Neighbor;
 use self::under_way::{UnderWay, Waiting};
-use super::{Checker, Passage, Snapshot, Way};
+use super::{Checker, Passage, Side, Snapshot, Way};
 use crate::machine::attacker::FORGED_TTL;
 use crate::packet::{Content, Ipv4, Transport};
 
@@ -129,12 +129,12 @@ impl MappingLives {
     }
 
     /// A packet that leaves from an endpoint of the WAN's address: to the WAN, or back to the LAN.
-    fn left(&mut self, side: Segment, ip: &Ipv4, now: Instant) -> Result<(), String> {
+    fn left(&mut self, side: Side, ip: &Ipv4, now: Instant) -> Result<(), String> {
         let Some((kind, external, remote)) = endpoints(ip) else { return Ok(()) };
         let own = self.external;
         let is_it = |leaving: &&Waiting| match side {
-            Segment::Wan => leaving.remote == remote,
-            Segment::Lan => Some(leaving.remote.0) == own && self.lan.contains(&remote.0),
+            Side::Wan => leaving.remote == remote,
+            Side::Lan => Some(leaving.remote.0) == own && self.lan.contains(&remote.0),
         };
         let candidates: BTreeMap<_, _> = self
             .leaving
@@ -399,21 +399,21 @@ impl Checker for MappingLives {
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
         let Passage { now, way, side, packet } = *passage;
         match (&packet.content, side, way) {
-            (Content::Arp { sender, target, is_request }, Segment::Lan, _) => {
+            (Content::Arp { sender, target, is_request }, Side::Lan, _) => {
                 self.note_arp(way, *sender, *target, *is_request, now);
             }
-            (Content::Ipv4(ip), Segment::Lan, Way::In) => self.leave(ip, now),
-            (Content::Ipv4(ip), Segment::Lan, Way::Out) => {
+            (Content::Ipv4(ip), Side::Lan, Way::In) => self.leave(ip, now),
+            (Content::Ipv4(ip), Side::Lan, Way::Out) => {
                 self.left(side, ip, now)?;
                 self.entered(ip, now)?;
             }
-            (Content::Ipv4(ip), Segment::Wan, Way::Out) => {
+            (Content::Ipv4(ip), Side::Wan, Way::Out) => {
                 self.wan_mac = Some(packet.source_mac);
                 self.note_external(ip);
                 self.left(side, ip, now)?;
             }
             // What is forged has to be kept out.
-            (Content::Ipv4(ip), Segment::Wan, Way::In)
+            (Content::Ipv4(ip), Side::Wan, Way::In)
                 if self.wan_mac == Some(packet.destination_mac) && ip.ttl != FORGED_TTL =>
             {
                 self.enter(ip, now);

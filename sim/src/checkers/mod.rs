@@ -26,7 +26,7 @@ use std::rc::Rc;
 
 use gatepost::config::Config;
 use gatepost::control::report::{Counters, Flows, Leases, Neighbors, Status};
-use gatepost_ground::{Instant, Segment};
+use gatepost_ground::Instant;
 
 use crate::machine::internet::SharedTree;
 use crate::packet::Packet;
@@ -40,6 +40,15 @@ pub enum Way {
     Out,
 }
 
+/// The gateway's two sides in the simulated world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The office's.
+    Lan,
+    /// The internet's.
+    Wan,
+}
+
 /// A frame that passes a port of the gateway's.
 #[derive(Clone, Copy, Debug)]
 pub struct Passage<'a> {
@@ -48,7 +57,7 @@ pub struct Passage<'a> {
     /// Which way.
     pub way: Way,
     /// On which side of the gateway.
-    pub side: Segment,
+    pub side: Side,
     /// The frame.
     pub packet: &'a Packet,
 }

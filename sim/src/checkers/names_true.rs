@@ -5,13 +5,13 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use gatepost::config::Config;
-use gatepost_ground::{Instant, Segment};
+use gatepost_ground::Instant;
 use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::observed_leases::ObservedLeases;
-use super::{Checker, Passage, Way};
+use super::{Checker, Passage, Side, Way};
 use crate::machine::internet::{INTERNET, SharedTree};
 use crate::packet::Transport;
 
@@ -191,7 +191,7 @@ impl NamesTrue {
 
     fn note_packet(&mut self, passage: &Passage<'_>) {
         let from_internet = passage.packet.ipv4().is_some_and(|ip| INTERNET.contains(&ip.source));
-        if from_internet && (passage.way, passage.side) == (Way::In, Segment::Wan) {
+        if from_internet && (passage.way, passage.side) == (Way::In, Side::Wan) {
             if passage.now.since(self.heard) >= CUT_OFF_MIN {
                 self.heard_again = passage.now;
             }
@@ -244,11 +244,11 @@ impl Checker for NamesTrue {
         let is_answer = message.metadata.message_type == MessageType::Response;
         match (passage.way, passage.side) {
             // An answer of the internet's own passes on to a host that asked there itself, or to the default machine.
-            (Way::Out, Segment::Lan) if is_answer && !INTERNET.contains(&ip.source) => {
+            (Way::Out, Side::Lan) if is_answer && !INTERNET.contains(&ip.source) => {
                 return self.check(&message, passage.now);
             }
-            (Way::Out, Segment::Wan) if !is_answer => self.note_question(&message, passage.now),
-            (Way::In, Segment::Wan) if is_answer => self.note_answer(&message),
+            (Way::Out, Side::Wan) if !is_answer => self.note_question(&message, passage.now),
+            (Way::In, Side::Wan) if is_answer => self.note_answer(&message),
             _ => {}
         }
         Ok(())
@@ -313,12 +313,12 @@ mod tests {
     fn on_lan(checker: &mut NamesTrue, secs: u64, answer: &Message) -> Result<(), String> {
         let datagram = udp(53, 5_353, answer.to_vec().unwrap());
         let answer = packet("192.168.1.1", "192.168.1.9", datagram);
-        checker.on_passage(&passage(secs, Way::Out, Segment::Lan, &answer))
+        checker.on_passage(&passage(secs, Way::Out, Side::Lan, &answer))
     }
 
     fn hear(checker: &mut NamesTrue, secs: u64) {
         let page = packet("198.18.80.1", "203.0.113.100", tcp(80, 1_025));
-        checker.on_passage(&passage(secs, Way::In, Segment::Wan, &page)).unwrap();
+        checker.on_passage(&passage(secs, Way::In, Side::Wan, &page)).unwrap();
     }
 
     #[test]
@@ -327,7 +327,7 @@ mod tests {
         let lie = told("site-0.example.", 30, Ipv4Addr::new(192, 168, 1, 1)).to_vec().unwrap();
         let mut passes = |source| {
             let answer = packet(source, "192.168.1.9", udp(53, 5_353, lie.clone()));
-            checker.on_passage(&passage(10, Way::Out, Segment::Lan, &answer))
+            checker.on_passage(&passage(10, Way::Out, Side::Lan, &answer))
         };
         assert!(passes("192.168.1.1").is_err());
         assert_eq!(passes("198.18.53.1"), Ok(()));
@@ -365,8 +365,8 @@ mod tests {
         let mut verdicts = Vec::new();
         for secs in 200..400 {
             match secs {
-                300 | 350 => checker.on_passage(&passage(secs, Way::Out, Segment::Wan, &question)).unwrap(),
-                355 => checker.on_passage(&passage(secs, Way::In, Segment::Wan, &answer)).unwrap(),
+                300 | 350 => checker.on_passage(&passage(secs, Way::Out, Side::Wan, &question)).unwrap(),
+                355 => checker.on_passage(&passage(secs, Way::In, Side::Wan, &answer)).unwrap(),
                 _ => {}
             }
             if [200, 299, 306, 345, 352, 356].contains(&secs) {
@@ -414,8 +414,8 @@ mod tests {
         });
         let request = packet("0.0.0.0", "255.255.255.255", udp(68, 67, request));
         let acknowledgement = packet("192.168.1.1", "255.255.255.255", udp(67, 68, acknowledgement));
-        checker.on_passage(&passage(0, Way::In, Segment::Lan, &request)).unwrap();
-        checker.on_passage(&passage(0, Way::Out, Segment::Lan, &acknowledgement)).unwrap();
+        checker.on_passage(&passage(0, Way::In, Side::Lan, &request)).unwrap();
+        checker.on_passage(&passage(0, Way::Out, Side::Lan, &acknowledgement)).unwrap();
     }
 
     /// Whether the checker lets an answer about a machine pass.

@@ -1,8 +1,6 @@
 //! Nothing forged: what an attacker puts blindly into others' connections does not get through.
 
-use gatepost_ground::Segment;
-
-use super::{Checker, Passage, Way};
+use super::{Checker, Passage, Side, Way};
 use crate::machine::attacker::FORGED_TTL;
 
 /// Knows what the simulated attacker forges by its time to live, which no other machine uses.
@@ -19,7 +17,7 @@ impl Checker for NothingForged {
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
         let is_forged = passage.packet.ipv4().is_some_and(|ip| ip.ttl == FORGED_TTL - 1);
-        if (passage.side, passage.way, is_forged) == (Segment::Lan, Way::Out, true) {
+        if (passage.side, passage.way, is_forged) == (Side::Lan, Way::Out, true) {
             return Err(format!("a forged segment came through: {:?}", passage.packet));
         }
         Ok(())
@@ -38,7 +36,7 @@ mod tests {
         let mut passes = |ttl| {
             let Content::Ipv4(ip) = &mut segment.content else { unreachable!("it is one") };
             ip.ttl = ttl;
-            NothingForged.on_passage(&passage(0, Way::Out, Segment::Lan, &segment)).is_ok()
+            NothingForged.on_passage(&passage(0, Way::Out, Side::Lan, &segment)).is_ok()
         };
         assert!(passes(63) && !passes(FORGED_TTL - 1));
     }

@@ -5,11 +5,10 @@ use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
 use gatepost_dataplane::config::{Filtering, Forward};
-use gatepost_ground::Segment;
 use gatepost_ground::wire::Protocol;
 use ipnet::Ipv4Net;
 
-use super::{Checker, Passage, Way};
+use super::{Checker, Passage, Side, Way};
 use crate::packet::{Content, Ipv4, Transport};
 
 /// Keeps a book of whom each LAN host has spoken to.
@@ -185,13 +184,13 @@ impl Checker for NothingUnsolicited {
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
-        if let (Segment::Wan, Way::Out, Content::Arp { sender, .. }) =
+        if let (Side::Wan, Way::Out, Content::Arp { sender, .. }) =
             (passage.side, passage.way, &passage.packet.content)
             && !sender.is_unspecified()
         {
             self.own = Some(*sender);
         }
-        let (Segment::Lan, Some(ip)) = (passage.side, passage.packet.ipv4()) else { return Ok(()) };
+        let (Side::Lan, Some(ip)) = (passage.side, passage.packet.ipv4()) else { return Ok(()) };
         match passage.way {
             Way::In if self.lan.contains(&ip.source) && !self.lan.contains(&ip.destination) => {
                 self.ask(ip);
@@ -234,7 +233,7 @@ mod tests {
 
     /// Whether the checker tells of a packet that reaches the LAN.
     fn told(checker: &mut NothingUnsolicited, packet: &Packet) -> bool {
-        checker.on_passage(&passage(1, Way::Out, Segment::Lan, packet)).is_err()
+        checker.on_passage(&passage(1, Way::Out, Side::Lan, packet)).is_err()
     }
 
     fn config_with(rules: &str) -> Config {
@@ -244,7 +243,7 @@ mod tests {
     fn having_asked(config: &Config, question: Transport) -> NothingUnsolicited {
         let mut checker = NothingUnsolicited::new(config);
         let question = packet("192.168.1.9", "198.51.100.1", question);
-        checker.on_passage(&passage(0, Way::In, Segment::Lan, &question)).unwrap();
+        checker.on_passage(&passage(0, Way::In, Side::Lan, &question)).unwrap();
         checker
     }
 
@@ -306,7 +305,7 @@ mod tests {
         assert!(told(&mut checker, &to("198.51.100.1", udp(1, 80, Vec::new()))));
         assert!(told(&mut checker, &packet("198.51.100.1", "192.168.1.21", tcp(1, 80))));
         let own = arp("203.0.113.10", "203.0.113.1", true);
-        checker.on_passage(&passage(1, Way::Out, Segment::Wan, &own)).unwrap();
+        checker.on_passage(&passage(1, Way::Out, Side::Wan, &own)).unwrap();
         assert!(!told(&mut checker, &to("203.0.113.10", tcp(1, 80))));
     }
 
@@ -323,10 +322,10 @@ mod tests {
     fn only_the_asked_may_answer() {
         let mut checker = NothingUnsolicited::new(&config());
         let question = packet("192.168.1.9", "198.51.100.1", tcp(1000, 80));
-        checker.on_passage(&passage(0, Way::In, Segment::Lan, &question)).unwrap();
+        checker.on_passage(&passage(0, Way::In, Side::Lan, &question)).unwrap();
         let mut told = |source, port| {
             let answer = packet(source, "192.168.1.9", tcp(port, 1000));
-            checker.on_passage(&passage(1, Way::Out, Segment::Lan, &answer)).is_err()
+            checker.on_passage(&passage(1, Way::Out, Side::Lan, &answer)).is_err()
         };
         assert!(!told("198.51.100.1", 80));
         assert!(told("198.51.100.1", 81));

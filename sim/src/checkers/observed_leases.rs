@@ -7,9 +7,9 @@ use std::time::Duration;
 use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
 use dhcproto::{Decodable, Decoder};
 use gatepost::config::{Config, ReservedFor};
-use gatepost_ground::{Instant, MacAddr, Segment};
+use gatepost_ground::{Instant, MacAddr};
 
-use super::{Passage, Way};
+use super::{Passage, Side, Way};
 
 const SERVER_PORT: u16 = 67;
 const CLIENT_PORT: u16 = 68;
@@ -49,7 +49,7 @@ impl ObservedLeases {
     /// Takes a frame in. If it is an acknowledgement: the address, and the lease before.
     pub fn observe(&mut self, passage: &Passage<'_>) -> Option<(Ipv4Addr, Lease, Option<Lease>)> {
         let (_, source_port, destination_port, payload) = passage.packet.udp()?;
-        if passage.side != Segment::Lan {
+        if passage.side != Side::Lan {
             return None;
         }
         let message = Message::decode(&mut Decoder::new(payload)).ok()?;

@@ -34,11 +34,11 @@ impl Checker for OneLeaseOneHost {
 mod tests {
     use dhcproto::Encodable;
     use dhcproto::v4::{DhcpOption, Message, MessageType};
-    use gatepost_ground::{MacAddr, Segment};
+    use gatepost_ground::MacAddr;
 
     use super::*;
-    use crate::checkers::Way;
     use crate::checkers::testing::{ip, packet, passage, udp};
+    use crate::checkers::{Side, Way};
     use crate::packet::Packet;
 
     fn ack(client: u8, address: &str) -> Packet {
@@ -53,7 +53,7 @@ mod tests {
     fn a_second_client_is_told_while_the_first_lease_lasts() {
         let mut checker = OneLeaseOneHost::default();
         let mut told = |secs, client| {
-            checker.on_passage(&passage(secs, Way::Out, Segment::Lan, &ack(client, "192.168.1.9"))).is_err()
+            checker.on_passage(&passage(secs, Way::Out, Side::Lan, &ack(client, "192.168.1.9"))).is_err()
         };
         assert!(!told(0, 1));
         assert!(!told(30, 1));
@@ -66,15 +66,15 @@ mod tests {
     fn told_after_release(sender: u8) -> bool {
         let mut checker = OneLeaseOneHost::default();
         let first = ack(1, "192.168.1.9");
-        checker.on_passage(&passage(0, Way::Out, Segment::Lan, &first)).expect("the first lease");
+        checker.on_passage(&passage(0, Way::Out, Side::Lan, &first)).expect("the first lease");
         let mut message = Message::default();
         message.set_ciaddr(ip("192.168.1.9")).set_chaddr(&[2, 0, 0, 0, 0, 1]);
         message.opts_mut().insert(DhcpOption::MessageType(MessageType::Release));
         let release = packet("192.168.1.9", "192.168.1.1", udp(68, 67, message.to_vec().unwrap()));
         let release = Packet { source_mac: MacAddr([2, 0, 0, 0, 0, sender]), ..release };
-        checker.on_passage(&passage(1, Way::In, Segment::Lan, &release)).expect("nobody gets the address");
+        checker.on_passage(&passage(1, Way::In, Side::Lan, &release)).expect("nobody gets the address");
         let second = ack(2, "192.168.1.9");
-        checker.on_passage(&passage(2, Way::Out, Segment::Lan, &second)).is_err()
+        checker.on_passage(&passage(2, Way::Out, Side::Lan, &second)).is_err()
     }
 
     #[test]

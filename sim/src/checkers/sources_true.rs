@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
-use gatepost_ground::Segment;
 use ipnet::Ipv4Net;
 
-use super::{Checker, Passage, Way};
+use super::{Checker, Passage, Side, Way};
 use crate::packet::Content;
 
 /// Looks at the source of every packet to the WAN. The gateway's own addresses there are those that it
@@ -37,7 +36,7 @@ impl Checker for SourcesTrue {
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
-        if (passage.way, passage.side) != (Way::Out, Segment::Wan) {
+        if (passage.way, passage.side) != (Way::Out, Side::Wan) {
             return Ok(());
         }
         match &passage.packet.content {
@@ -70,7 +69,7 @@ mod tests {
     #[test]
     fn only_the_gateway_speaks_to_the_wan() {
         let mut checker = SourcesTrue::new(&config());
-        let mut told = |packet| checker.on_passage(&passage(0, Way::Out, Segment::Wan, &packet)).is_err();
+        let mut told = |packet| checker.on_passage(&passage(0, Way::Out, Side::Wan, &packet)).is_err();
         assert!(!told(arp("203.0.113.10", "203.0.113.1", true)));
         assert!(!told(packet("203.0.113.10", "198.51.100.1", tcp(1, 2))));
         assert!(!told(packet("0.0.0.0", "255.255.255.255", tcp(1, 2))));

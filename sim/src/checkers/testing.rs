@@ -4,9 +4,9 @@ use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
 use gatepost::control::report::{Counters, Flow, Interface, Leases, Neighbors, Status};
-use gatepost_ground::{Instant, MacAddr, Segment};
+use gatepost_ground::{Instant, MacAddr};
 
-use super::{Passage, Snapshot, Way};
+use super::{Passage, Side, Snapshot, Way};
 use crate::packet::{Content, Ipv4, Packet, Transport};
 
 /// The default configuration: the LAN is 192.168.1.0/24, the mode `nat-dmz`.
@@ -115,6 +115,6 @@ pub fn udp(source_port: u16, destination_port: u16, payload: Vec<u8>) -> Transpo
     Transport::Udp { source_port, destination_port, payload, checksum_ok: true }
 }
 
-pub fn passage(secs: u64, way: Way, side: Segment, packet: &Packet) -> Passage<'_> {
+pub fn passage(secs: u64, way: Way, side: Side, packet: &Packet) -> Passage<'_> {
     Passage { now: Instant::from_secs(secs), way, side, packet }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use gatepost_ground::{Instant, Segment};
+use gatepost_ground::Instant;
 use ipnet::Ipv4Net;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -20,8 +20,8 @@ use super::action::Action;
 use super::office::{LEASED_HOST, Office, WanBy};
 use super::outcome::{Account, Outcome, PcAccount, VisitAccount};
 use super::progress::{Progress, Watch};
-use crate::checkers;
 use crate::checkers::nothing_forged::NothingForged;
+use crate::checkers::{self, Side};
 use crate::machine::attacker::{Attacker, Shot};
 use crate::machine::internet::{
     CHAT_ADDRESS, Internet, ProviderMood, RESOLVER_ADDRESSES, SharedTree, Tree, WEB_ADDRESSES,
@@ -315,7 +315,7 @@ impl World {
     fn set_link(&mut self, name: &str, link: &Link) {
         let link = &self.office.fitted(name, link.clone());
         for socket in &self.sockets {
-            if socket.name == name || (name == "lan" && socket.side == Segment::Lan) {
+            if socket.name == name || (name == "lan" && socket.side == Side::Lan) {
                 socket.nic.borrow_mut().set_link(link);
             }
         }
@@ -387,9 +387,9 @@ fn sockets(office: &Office, cable_seed: u64) -> Vec<Socket> {
         let has_super_frames = office.super_frames;
         Socket { name, side, segment, nic: Rc::new(RefCell::new(nic)), has_super_frames }
     };
-    let lan = (0..office.lan_ports)
-        .map(|port| socket(format!("lan{port}"), "lan", Segment::Lan, lan_segment(port)));
-    let wan = office.has_wan().then(|| socket("wan".to_owned(), "wan", Segment::Wan, wan_segment(office)));
+    let lan =
+        (0..office.lan_ports).map(|port| socket(format!("lan{port}"), "lan", Side::Lan, lan_segment(port)));
+    let wan = office.has_wan().then(|| socket("wan".to_owned(), "wan", Side::Wan, wan_segment(office)));
     lan.chain(wan).collect()
 }
 

@@ -23,7 +23,7 @@ use gatepost::gateway::services::Services;
 use gatepost::gateway::worker::Worker;
 use gatepost::gateway::{self, Environment};
 use gatepost::port::{Abilities, Port, PortError, Received};
-use gatepost_ground::{Offload, PortId, Segment};
+use gatepost_ground::{Offload, PortId};
 use gatepost_services::clock::Clock;
 use gatepost_services::race::race;
 use rand::SeedableRng;
@@ -39,7 +39,7 @@ use super::observer::Shared;
 use super::queues::Queues;
 use super::segment::{Jack, SegmentId, any_readable};
 use super::super_frames::{self, HandedOn, SuperFrames};
-use crate::checkers::{Snapshot, Way};
+use crate::checkers::{Side, Snapshot, Way};
 
 /// How often the auditor asks for the counters and the tables' sizes.
 const AUDIT_INTERVAL: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ pub struct Socket {
     /// Its name in the configuration.
     pub name: String,
     /// Which side of the gateway it is on.
-    pub side: Segment,
+    pub side: Side,
     /// The segment.
     pub segment: SegmentId,
     /// Its card and cable; they outlive crashes.

@@ -8,12 +8,12 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use gatepost::config::Config;
-use gatepost_ground::{Instant, Segment};
+use gatepost_ground::Instant;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::capture::Capture;
 use super::segment::SegmentId;
-use crate::checkers::{Checker, Passage, Snapshot, Way};
+use crate::checkers::{Checker, Passage, Side, Snapshot, Way};
 use crate::packet::Packet;
 
 /// The most violations that are kept; one is enough to fail.
@@ -85,7 +85,7 @@ impl Observer {
     }
 
     /// A frame passes a port of the gateway's.
-    pub fn at_gateway(&mut self, now: Instant, way: Way, side: Segment, frame: &[u8]) {
+    pub fn at_gateway(&mut self, now: Instant, way: Way, side: Side, frame: &[u8]) {
         let Some(packet) = Packet::parse(frame) else { return };
         let passage = Passage { now, way, side, packet: &packet };
         self.check(now, |checker| checker.on_passage(&passage));

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 
 use gatepost_dataplane::config as dataplane;
 use gatepost_dataplane::config::{Filtering, Mode, WanService};
+use gatepost_ground::MacAddr;
 use gatepost_ground::wire::Protocol;
-use gatepost_ground::{MacAddr, Segment};
 use proptest::prelude::*;
 
 use super::*;

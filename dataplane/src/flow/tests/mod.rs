@@ -14,7 +14,7 @@ use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::wire::checksum::Sum;
 use gatepost_ground::wire::tcp::Flags;
-use gatepost_ground::{MacAddr, PortId, Segment};
+use gatepost_ground::{MacAddr, PortId, Role};
 
 use super::entry::Quota;
 use super::*;
@@ -24,7 +24,7 @@ use crate::nat::rewrite::Translation;
 use crate::shard::Shard;
 
 const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
-const EGRESS: [Egress; 2] = [Egress::Segment(Segment::Wan), Egress::Segment(Segment::Lan)];
+const EGRESS: [Egress; 2] = [Egress::To(Role::Outside), Egress::To(Role::Inside)];
 const UDP: Packet = Packet { transport: Transport::Udp, octets: 100 };
 const QUERY: Packet = Packet { transport: Transport::IcmpQuery, octets: 84 };
 // Both sides begin at 99, so that each of these is right from either.

@@ -16,7 +16,7 @@ fn tracker() -> Tracker {
 
 fn key(id: u16) -> FragmentKey {
     let header = Header { id, ..Header::new(SOURCE, DESTINATION, Protocol::UDP, 8) };
-    FragmentKey::new(Some(Segment::Lan), &header)
+    FragmentKey::new(Some(InterfaceId(0)), &header)
 }
 
 fn frame(octet: u8) -> Frame {
@@ -78,8 +78,8 @@ fn a_packet_is_told_by_all_that_names_it() {
     let mut tracker = tracker();
     first(&mut tracker, NOW, 1, 77);
     let others = [
-        FragmentKey { segment: Some(Segment::Wan), ..key(1) },
-        FragmentKey { segment: None, ..key(1) },
+        FragmentKey { interface: Some(InterfaceId(1)), ..key(1) },
+        FragmentKey { interface: None, ..key(1) },
         FragmentKey { source: DESTINATION, ..key(1) },
         FragmentKey { destination: SOURCE, ..key(1) },
         FragmentKey { protocol: Protocol::TCP, ..key(1) },

@@ -28,7 +28,7 @@ use core::net::Ipv4Addr;
 
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::wire::ipv4::{Header, HeaderMut};
-use gatepost_ground::{Frame, Offload, Segment};
+use gatepost_ground::{Frame, InterfaceId, Offload, Role};
 
 use super::Dataplane;
 use super::context::{Call, Context};
@@ -36,7 +36,8 @@ use super::packet::{self, Content};
 use super::way::{Arrival, Fate, Hop, Passage, Way};
 use crate::drop_reason::DropReason;
 use crate::flow::{Egress, Packet};
-use crate::handoff::Leg;
+use crate::handoff::{Leg, Origin, Taken};
+use crate::ingress::Ingress;
 use crate::key::{Endpoint, FlowKey};
 use crate::nat::rewrite::{self, Coverage, Translation};
 use crate::verdict::{LocalClass, Verdict};
@@ -64,7 +65,7 @@ impl Dataplane {
                 if let Err(reason) = packet::verify_checksum(header, frame) {
                     return Verdict::Drop(reason);
                 }
-                match self.decide(cx, Arrival { way, header, frame }, &key, &packet) {
+                match self.decide(cx, Arrival { way, ingress: cx.ingress, header, frame }, &key, &packet) {
                     Fate::Pass(passage) => self.pass(cx, way, &passage, header, frame),
                     Fate::Local => self.local_input(cx, header, frame),
                     Fate::Drop(reason) => Verdict::Drop(reason),
@@ -151,7 +152,7 @@ impl Dataplane {
         let hop = match egress {
             Egress::Host => return Ok(Hop::Host),
             Egress::External => Hop::External,
-            Egress::Segment(_) => Hop::To(self.routes.lookup(destination).ok_or(DropReason::NoRoute)?),
+            Egress::To(_) => Hop::To(self.routes.lookup(destination).ok_or(DropReason::NoRoute)?),
         };
         self.check_route(call, arrival, hop)?;
         Ok(hop)
@@ -165,15 +166,30 @@ impl Dataplane {
         arrival: Arrival<'_>,
         hop: Hop,
     ) -> Result<(), DropReason> {
-        let next = match hop {
-            Hop::To(route) => route.segment,
-            // What goes to the WAN address and in again makes one hop, from the LAN to the LAN.
-            Hop::External => Segment::Lan,
+        let mtu = match hop {
+            Hop::To(route) => self.networks.facts(route.interface).mtu,
+            // What goes to the WAN address and in again makes one hop, from the inside to the inside.
+            Hop::External => self.networks.inside_mtus().start,
             Hop::Host => return Ok(()),
         };
-        match arrival.way.origin() {
-            Some(segment) => self.check_hop(call, segment, next, arrival.header, arrival.frame),
-            None => Ok(()),
+        if arrival.way.is_from_gateway() {
+            return Ok(());
+        }
+        self.check_hop(call, arrival.ingress, mtu, arrival.header, arrival.frame)
+    }
+
+    /// The interface that a packet on its `way` came in by; `None` if it was the gateway itself that sent it.
+    pub(in crate::pipeline) fn entered_by(&self, way: Way, ingress: Ingress) -> Option<InterfaceId> {
+        if way.is_from_gateway() { None } else { self.ingress_interface(ingress) }
+    }
+
+    /// The interface by which a frame came in; `None` if it is of the gateway itself.
+    pub(in crate::pipeline) fn ingress_interface(&self, ingress: Ingress) -> Option<InterfaceId> {
+        match ingress {
+            Ingress::Port(port)
+            | Ingress::Heard(port)
+            | Ingress::Taken(Taken { origin: Origin::Port(port), .. }) => self.config.interface_of(port),
+            Ingress::Host | Ingress::HostRaw(_) | Ingress::Taken(_) => None,
         }
     }
 
@@ -211,7 +227,7 @@ impl Dataplane {
     fn passage(&mut self, translation: Translation, hop: Hop, arrival: Arrival<'_>) -> Fate {
         let Arrival { header, frame, .. } = arrival;
         let leaves = match hop {
-            Hop::To(route) => route.segment == Segment::Wan,
+            Hop::To(route) => route.role == Role::Outside,
             Hop::External => true,
             Hop::Host => false,
         };

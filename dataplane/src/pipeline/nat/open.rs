@@ -1,6 +1,6 @@
 //! Packets that belong to no flow: who gets them, and the flows that they open.
 
-use gatepost_ground::Segment;
+use gatepost_ground::Role;
 use gatepost_ground::wire::{Protocol, ethernet};
 
 use crate::drop_reason::DropReason;
@@ -24,7 +24,7 @@ impl Dataplane {
         packet: &Packet,
     ) -> Fate {
         let (new, egress) = match arrival.way {
-            Way::Output | Way::HostOutput => (self.outbound(cx, arrival, key), Egress::Segment(Segment::Wan)),
+            Way::Output | Way::HostOutput => (self.outbound(cx, arrival, key), Egress::To(Role::Outside)),
             Way::Input => match self.claim_input(arrival, key) {
                 Ok((server, egress)) => (NewFlow::Inbound { remote: key.source, server }, egress),
                 Err(fate) => {
@@ -40,9 +40,7 @@ impl Dataplane {
                 HairpinClaim::Ask(worker) => return Fate::Ask(worker),
             },
             Way::HairpinInput => match self.hairpin_server(key) {
-                Some(server) => {
-                    (NewFlow::Inbound { remote: key.source, server }, Egress::Segment(Segment::Lan))
-                }
+                Some(server) => (NewFlow::Inbound { remote: key.source, server }, Egress::To(Role::Inside)),
                 None => return Fate::Drop(DropReason::Unsolicited),
             },
         };
@@ -58,7 +56,7 @@ impl Dataplane {
         let (remote, external) = (key.source.address, key.destination);
         match firewall::claim(&self.config.firewall, key.protocol, external.port, remote) {
             Claim::Service => Ok((Server::seen_as(external, external), Egress::Host)),
-            Claim::Forward(target) => Ok((Server::seen_as(target, external), Egress::Segment(Segment::Lan))),
+            Claim::Forward(target) => Ok((Server::seen_as(target, external), Egress::To(Role::Inside))),
             Claim::ForwardDenied => Err(Fate::Drop(DropReason::ForwardSourceDenied)),
             Claim::Unclaimed => self.mapped_or_default(key).ok_or(Fate::Drop(DropReason::Unsolicited)),
         }
@@ -106,14 +104,17 @@ impl Dataplane {
         let (Ingress::Port(port), Ok(link)) = (cx.ingress, ethernet::Header::parse(frame.bytes())) else {
             return Source::Gateway;
         };
-        let known = self.neighbors.last_known(cx.call.now, Segment::Lan, header.source);
+        let known = self
+            .config
+            .interface_of(port)
+            .and_then(|interface| self.neighbors.last_known(cx.call.now, interface, header.source));
         if known == Some(link.source) { Source::Station(link.source, port) } else { Source::Stranger(port) }
     }
 
     /// Who a packet with `key` is from, for a flow that it opens: one that is seen by the same port as
     /// when it is asked, if it can be asked, else by its mapping.
     fn client(&self, key: &FlowKey) -> Client {
-        let Some(wan) = self.networks.on(Segment::Wan).own() else { return Client::Mapped(key.source) };
+        let Some(wan) = self.networks.external() else { return Client::Mapped(key.source) };
         let firewall = &self.config.firewall;
         let port = if key.source.address == wan {
             Some(key.source.port).filter(|port| firewall::is_wan_service(firewall, key.protocol, *port))
@@ -128,12 +129,12 @@ impl Dataplane {
     /// Who gets a packet with `key` that neither a service nor a forward claims.
     pub(in crate::pipeline) fn mapped_or_default(&self, key: &FlowKey) -> Option<(Server, Egress)> {
         if let Some(id) = self.flows.mapping_by_external(key.protocol, key.destination.port) {
-            let is_host = self.networks.own_segment(self.flows.mapping(id).inside.address).is_some();
-            let to = if is_host { Egress::Host } else { Egress::Segment(Segment::Lan) };
+            let is_host = self.networks.own_role(self.flows.mapping(id).inside.address).is_some();
+            let to = if is_host { Egress::Host } else { Egress::To(Role::Inside) };
             return Some((Server::Mapped(id), to));
         }
         let host = self.config.firewall.dmz_host.filter(|_| key.protocol != Protocol::ICMP)?;
         let target = Endpoint::new(host, key.destination.port);
-        Some((Server::seen_as(target, key.destination), Egress::Segment(Segment::Lan)))
+        Some((Server::seen_as(target, key.destination), Egress::To(Role::Inside)))
     }
 }

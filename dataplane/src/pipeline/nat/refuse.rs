@@ -1,7 +1,5 @@
 //! What the senders of packets that get no flow are told.
 
-use gatepost_ground::Segment;
-
 use crate::firewall::{self, refusal::Quote};
 use crate::flow::{Packet, Refused, Transport};
 use crate::handoff::Refusal;
@@ -27,7 +25,7 @@ impl Dataplane {
                 Refused::TableFull | Refused::HostLimit | Refused::PortsExhausted,
                 _,
             ) => {
-                self.reject(call, Segment::Lan, arrival.header, arrival.frame, Refusal::NoRoom.into());
+                self.reject(call, arrival.ingress, arrival.header, arrival.frame, Refusal::NoRoom.into());
             }
             (Way::HairpinInput, Refused::TableFull | Refused::HostLimit, _) => {
                 self.reject_undone(call, &mut Quote::of_frame(arrival.frame), Refusal::NoRoom);
@@ -48,7 +46,7 @@ impl Dataplane {
         }
         match packet.transport {
             Transport::Udp => {
-                self.reject(call, Segment::Wan, arrival.header, arrival.frame, IcmpError::PortUnreachable);
+                self.reject(call, arrival.ingress, arrival.header, arrival.frame, IcmpError::PortUnreachable);
             }
             Transport::Tcp(segment) if segment.flags.is_opening() => {
                 let packet = arrival.frame.packet();

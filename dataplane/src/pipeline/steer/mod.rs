@@ -90,12 +90,12 @@ impl Dataplane {
 
     /// A copy of ARP that another worker got from `port`, and that it found sound.
     fn heard(&mut self, cx: &mut Context<'_, '_>, port: PortId, frame: &mut Frame) {
-        if let (Some(segment), Ok(header)) =
-            (self.config.segment(port), ethernet::Header::parse(frame.bytes()))
+        if let (Some(interface), Ok(header)) =
+            (self.config.interface_of(port), ethernet::Header::parse(frame.bytes()))
             && header.ether_type == ethernet::EtherType::ARP
         {
-            self.links.hear(cx.call.now, segment, header.source, port);
-            self.arp_input(cx, segment, frame);
+            self.links.hear(cx.call.now, interface, header.source, port);
+            self.arp_input(cx, interface, frame);
         }
     }
 
@@ -105,7 +105,7 @@ impl Dataplane {
         if !is_sound(header) {
             return Verdict::Drop(DropReason::FragmentInvalid);
         }
-        let key = FragmentKey::new(way.origin(), header);
+        let key = FragmentKey::new(self.entered_by(way, cx.ingress), header);
         let gatherer = self.steering.of_fragment(&key);
         let Some(gathered) = self.gathered.as_mut().filter(|_| gatherer == self.shard.index()) else {
             return steer_to(cx, gatherer);

@@ -217,7 +217,7 @@ mod tests {
         let mut gatherers = [0; 3];
         for id in 0..300 {
             let key =
-                FragmentKey { segment: None, source: NEAR, destination: FAR, protocol: Protocol::UDP, id };
+                FragmentKey { interface: None, source: NEAR, destination: FAR, protocol: Protocol::UDP, id };
             let [first, second, third] = steerings.each_ref().map(|steering| steering.of_fragment(&key));
             assert_eq!((first, first), (second, third));
             gatherers[usize::from(first)] += 1;

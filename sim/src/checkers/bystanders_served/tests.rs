@@ -41,7 +41,7 @@ impl World {
 }
 
 fn passage(secs: u64, way: Way, packet: &Packet) -> Passage<'_> {
-    crate::checkers::testing::passage(secs, way, Segment::Lan, packet)
+    crate::checkers::testing::passage(secs, way, Side::Lan, packet)
 }
 
 /// A message about the lease: to the client what a server says, else from it.

@@ -19,15 +19,15 @@ impl Office {
         Self { checker: MappingLives::new(&config()), content: 0 }
     }
 
-    fn pass(&mut self, secs: u64, way: Way, side: Segment, packet: Packet) -> Result<(), String> {
+    fn pass(&mut self, secs: u64, way: Way, side: Side, packet: Packet) -> Result<(), String> {
         self.checker.on_passage(&passage(secs, way, side, &numbered(packet, self.content)))
     }
 
     /// A packet from `pc` leaves the gateway from `port`.
     fn out(&mut self, secs: u64, pc: &str, port: u16, transport: Transport) -> Result<(), String> {
         self.content += 1;
-        self.pass(secs, Way::In, Segment::Lan, packet(pc, SERVER, transport.clone()))?;
-        self.pass(secs, Way::Out, Segment::Wan, packet(WAN, SERVER, from(transport, port)))?;
+        self.pass(secs, Way::In, Side::Lan, packet(pc, SERVER, transport.clone()))?;
+        self.pass(secs, Way::Out, Side::Wan, packet(WAN, SERVER, from(transport, port)))?;
         self.checker.suspicion.take().map_or(Ok(()), Err)
     }
 
@@ -35,13 +35,13 @@ impl Office {
         self.content += 1;
         let mut packet = packet(SERVER, WAN, to(transport, port));
         packet.destination_mac = packet.source_mac;
-        self.pass(secs, Way::In, Segment::Wan, packet).unwrap();
+        self.pass(secs, Way::In, Side::Wan, packet).unwrap();
     }
 
     /// A packet from the server to `port` reaches the PC.
     fn back(&mut self, secs: u64, port: u16, transport: Transport) -> Result<(), String> {
         self.arrives(secs, port, transport.clone());
-        self.pass(secs, Way::Out, Segment::Lan, packet(SERVER, PC, to(transport, 1_000)))
+        self.pass(secs, Way::Out, Side::Lan, packet(SERVER, PC, to(transport, 1_000)))
     }
 
     fn lost(&mut self, secs: u64) -> Result<(), String> {
@@ -108,8 +108,8 @@ fn another_endpoint_of_what_nobody_has_answered_is_told_with_the_next_report() {
             snapshot
         };
         office.content += 1;
-        office.pass(2, Way::In, Segment::Lan, packet(PC, SERVER, query())).unwrap();
-        let passed = office.pass(2, Way::Out, Segment::Wan, packet(WAN, SERVER, from(query(), 2_000)));
+        office.pass(2, Way::In, Side::Lan, packet(PC, SERVER, query())).unwrap();
+        let passed = office.pass(2, Way::Out, Side::Wan, packet(WAN, SERVER, from(query(), 2_000)));
         passed.and_then(|()| office.checker.on_snapshot(&report(flows_recycled))).is_err()
     };
     assert!(told(true, 0) && told(true, 1) && told(false, 0));
@@ -133,7 +133,7 @@ fn a_host_that_does_not_answer_the_gateway_need_not_be_reached() {
     office.out(0, PC, 1_000, query()).unwrap();
     office.arrives(10, 1_000, answer());
     let question = arp("192.168.1.1", PC, true);
-    office.checker.on_passage(&passage(10, Way::Out, Segment::Lan, &question)).unwrap();
+    office.checker.on_passage(&passage(10, Way::Out, Side::Lan, &question)).unwrap();
     assert_eq!(office.lost(10), Ok(()));
 }
 
@@ -142,11 +142,11 @@ fn a_host_that_has_just_not_answered_is_not_sought_for_every_packet() {
     let mut office = Office::new();
     office.out(0, PC, 1_000, query()).unwrap();
     let question = arp("192.168.1.1", PC, true);
-    office.checker.on_passage(&passage(10, Way::Out, Segment::Lan, &question)).unwrap();
+    office.checker.on_passage(&passage(10, Way::Out, Side::Lan, &question)).unwrap();
     office.arrives(15, 1_000, answer());
     // It is found when the gateway asks for it again.
-    office.checker.on_passage(&passage(17, Way::Out, Segment::Lan, &question)).unwrap();
-    office.checker.on_passage(&passage(18, Way::In, Segment::Lan, &arp(PC, "192.168.1.1", false))).unwrap();
+    office.checker.on_passage(&passage(17, Way::Out, Side::Lan, &question)).unwrap();
+    office.checker.on_passage(&passage(18, Way::In, Side::Lan, &arp(PC, "192.168.1.1", false))).unwrap();
     assert_eq!(office.lost(15), Ok(()));
     office.arrives(19, 1_000, answer());
     assert!(office.lost(19).is_err());
@@ -253,8 +253,8 @@ fn a_hairpin_is_seen_as_to_the_internet_and_never_as_it_is() {
     office.out(0, PC, 1_001, query()).unwrap();
     let mut hairpin = |source, port| {
         office.content += 1;
-        office.pass(1, Way::In, Segment::Lan, packet(PC, WAN, udp(1_000, 8_000, Vec::new()))).unwrap();
-        office.pass(1, Way::Out, Segment::Lan, packet(source, OTHER_PC, udp(port, 80, Vec::new())))?;
+        office.pass(1, Way::In, Side::Lan, packet(PC, WAN, udp(1_000, 8_000, Vec::new()))).unwrap();
+        office.pass(1, Way::Out, Side::Lan, packet(source, OTHER_PC, udp(port, 80, Vec::new())))?;
         office.checker.suspicion.take().map_or(Ok(()), Err)
     };
     assert_eq!(hairpin(WAN, 1_001), Ok(()));
@@ -270,7 +270,7 @@ fn a_flow_that_is_still_reported_after_its_life_is_told() {
     assert_eq!(office.checker.check_reported(&flow, Instant::from_secs(300)), Ok(()));
     assert!(office.checker.check_reported(&flow, Instant::from_secs(304)).is_err());
     // The provider's router is gone: the packet does not leave.
-    office.pass(310, Way::In, Segment::Lan, packet(PC, SERVER, query())).unwrap();
+    office.pass(310, Way::In, Side::Lan, packet(PC, SERVER, query())).unwrap();
     assert_eq!(office.checker.check_reported(&flow, Instant::from_secs(610)), Ok(()));
     assert!(office.checker.check_reported(&flow, Instant::from_secs(614)).is_err());
 }
@@ -281,13 +281,13 @@ fn a_hairpinned_connection_lives_as_its_segments_on_the_lan_say() {
     office.out(0, PC, 1_001, query()).unwrap();
     let asks = |office: &mut Office, secs, flags| {
         office.content += 1;
-        office.pass(secs, Way::In, Segment::Lan, packet(PC, WAN, segment(1_000, 8_000, flags))).unwrap();
+        office.pass(secs, Way::In, Side::Lan, packet(PC, WAN, segment(1_000, 8_000, flags))).unwrap();
         let onward = packet(WAN, OTHER_PC, segment(1_001, 80, flags));
-        office.pass(secs, Way::Out, Segment::Lan, onward).unwrap();
+        office.pass(secs, Way::Out, Side::Lan, onward).unwrap();
     };
     let is_answered = |office: &mut Office, secs, flags| {
         office.content += 1;
-        office.pass(secs, Way::Out, Segment::Lan, packet(WAN, PC, segment(8_000, 1_000, flags))).unwrap();
+        office.pass(secs, Way::Out, Side::Lan, packet(WAN, PC, segment(8_000, 1_000, flags))).unwrap();
     };
     asks(&mut office, 0, "S");
     is_answered(&mut office, 0, "SA");

@@ -23,11 +23,12 @@ use crate::wire::vlan::Tag;
 #[derive(Clone, Debug)]
 pub struct Frame {
     buffer: Box<[u8]>,
-    /// Where the frame begins in the buffer.
-    start: u16,
-    /// How long its link header is.
-    link_len: u16,
-    len: u32,
+    /// Where in the buffer the frame begins.
+    start: u32,
+    /// Where in the buffer its packet begins: behind the end of a frame that is shorter than its link header.
+    packet: u32,
+    /// Where in the buffer it ends.
+    end: u32,
     offload: Offload,
 }
 
@@ -40,7 +41,8 @@ impl Frame {
     pub fn with_capacity(capacity: usize) -> Self {
         let headroom = if capacity == 0 { 0 } else { Self::HEADROOM };
         let buffer = vec![0; headroom + capacity].into_boxed_slice();
-        Self { buffer, start: headroom as u16, link_len: Header::LEN as u16, len: 0, offload: Offload::None }
+        let (start, packet) = (headroom as u32, (headroom + Header::LEN) as u32);
+        Self { buffer, start, packet, end: start, offload: Offload::None }
     }
 
     /// How many octets a frame that is received can have.
@@ -52,54 +54,54 @@ impl Frame {
     /// The octets of the frame, from the destination's MAC on, without FCS.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        &self.buffer[usize::from(self.start)..][..self.len as usize]
+        &self.buffer[self.start as usize..self.end as usize]
     }
 
     /// The octets of the frame, to rewrite.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.buffer[usize::from(self.start)..][..self.len as usize]
+        &mut self.buffer[self.start as usize..self.end as usize]
     }
 
     /// The packet in the frame: what stands behind the link header, padding included.
     #[inline]
     pub fn packet(&self) -> &[u8] {
-        self.bytes().get(usize::from(self.link_len)..).unwrap_or_default()
+        self.buffer.get(self.packet as usize..self.end as usize).unwrap_or_default()
     }
 
     /// The packet in the frame, to rewrite.
     #[inline]
     pub fn packet_mut(&mut self) -> &mut [u8] {
-        let link_len = usize::from(self.link_len);
-        self.bytes_mut().get_mut(link_len..).unwrap_or_default()
+        self.buffer.get_mut(self.packet as usize..self.end as usize).unwrap_or_default()
     }
 
     /// Where in the frame the packet begins, in octets.
     #[inline]
     pub fn link_len(&self) -> usize {
-        usize::from(self.link_len)
+        (self.packet - self.start) as usize
     }
 
     /// Says where in the frame the packet begins, for a frame that came in with another link header than Ethernet's
     /// alone.
     #[inline]
     pub fn set_link_len(&mut self, len: usize) {
-        debug_assert!(len <= self.len as usize, "the link header stands in the frame");
-        self.link_len = len as u16;
+        debug_assert!(len <= self.bytes().len(), "the link header stands in the frame");
+        self.packet = self.start + len as u32;
     }
 
-    /// The buffer behind the headroom, to fill; [`Frame::set_len`] then says how much of it counts. The packet begins
-    /// behind an Ethernet header.
+    /// The buffer behind the headroom, to fill. The frame is empty until [`Frame::set_len`] says how much of it counts;
+    /// its packet begins behind an Ethernet header.
     #[inline]
     pub fn buffer_mut(&mut self) -> &mut [u8] {
-        (self.start, self.link_len) = (Self::HEADROOM.min(self.buffer.len()) as u16, Header::LEN as u16);
-        &mut self.buffer[usize::from(self.start)..]
+        self.start = Self::HEADROOM.min(self.buffer.len()) as u32;
+        (self.packet, self.end) = (self.start + Header::LEN as u32, self.start);
+        &mut self.buffer[self.start as usize..]
     }
 
     /// Sets the length, cut to what the buffer holds.
     #[inline]
     pub fn set_len(&mut self, len: usize) {
-        self.len = len.min(self.buffer.len() - usize::from(self.start)) as u32;
+        self.end = (self.start as usize).saturating_add(len).min(self.buffer.len()) as u32;
     }
 
     /// Sets the length of the packet in the frame, cut to what the buffer holds.
@@ -153,16 +155,12 @@ impl Frame {
     /// the headroom does not have as many, or what the frame leaves to do begins in the link header.
     #[cold]
     fn move_start(&mut self, link_len: usize) -> bool {
-        let old_len = self.link_len();
-        let start = (usize::from(self.start) + old_len).checked_sub(link_len);
-        let packet_len = (self.len as usize).checked_sub(old_len);
-        let offload = self.offload.behind(old_len, link_len);
-        let (Some(start), Some(packet_len), Some(offload)) = (start, packet_len, offload) else {
+        let start = (self.packet as usize).checked_sub(link_len);
+        let offload = self.offload.behind(self.link_len(), link_len);
+        let (Some(start), Some(offload), true) = (start, offload, self.packet <= self.end) else {
             return false;
         };
-        // Both are no more than the old beginning of the packet, which 16 bits held.
-        (self.start, self.link_len) = (start as u16, link_len as u16);
-        (self.len, self.offload) = ((link_len + packet_len) as u32, offload);
+        (self.start, self.offload) = (start as u32, offload);
         true
     }
 
@@ -173,8 +171,8 @@ impl Frame {
         // The addresses move to the tag; the EtherType in the tag takes the place of the one that announced it.
         let announced_at = Header::LEN - size_of::<EtherType>();
         self.bytes_mut().copy_within(..announced_at, Tag::LEN);
-        self.start += Tag::LEN as u16;
-        (self.len, self.offload) = (self.len - Tag::LEN as u32, offload);
+        self.start += Tag::LEN as u32;
+        (self.packet, self.offload) = (self.packet + Tag::LEN as u32, offload);
         true
     }
 
@@ -190,15 +188,14 @@ impl Frame {
     /// Gives the frame over to `other`, and is empty then: by copying if the buffers have different
     /// capacities and it fits, else by exchanging them.
     pub fn give_to(&mut self, other: &mut Self) {
-        let (start, end) = (usize::from(self.start), usize::from(self.start) + self.len as usize);
-        if other.buffer.len() != self.buffer.len() && end <= other.buffer.len() {
-            other.buffer[start..end].copy_from_slice(self.bytes());
-            (other.start, other.link_len) = (self.start, self.link_len);
-            (other.len, other.offload) = (self.len, self.offload);
+        if other.buffer.len() != self.buffer.len() && self.end as usize <= other.buffer.len() {
+            other.buffer[self.start as usize..self.end as usize].copy_from_slice(self.bytes());
+            (other.start, other.packet, other.end) = (self.start, self.packet, self.end);
+            other.offload = self.offload;
         } else {
             mem::swap(self, other);
         }
-        (self.len, self.offload) = (0, Offload::None);
+        (self.end, self.offload) = (self.start, Offload::None);
     }
 }
 

@@ -31,9 +31,9 @@ pub(crate) enum Leg {
     Gathered,
     /// It is for the WAN address, and the one that gets it knows whether that is a LAN host's port.
     Asks,
-    /// It is.
+    /// It is for the WAN address, and the port is a LAN host's.
     Claimed,
-    /// It is not.
+    /// It is for the WAN address, and the port is no LAN host's.
     Unclaimed,
     /// It has gone out to the WAN address, and comes in again.
     Again,

@@ -12,8 +12,8 @@
 //! | from outside to a forward's external port        | shard(p), p being the inside port              |
 //! | an ICMP query or its reply                       | shard(its identifier)                          |
 //! | an ICMP error                                    | as of the packet that it quotes                |
-//! | a fragment                                       | a keyed hash of its packet finds who gathers   |
-//! |                                                  | them; the first fragment tells him the owner   |
+//! | a fragment                                       | a keyed hash of its packet finds the shard     |
+//! |                                                  | that gathers; the first one tells it the owner |
 //! | from an inside host to the external address      | shard(p), then as from outside (`hairpin`)     |
 //! | all that is not translated                       | whoever gets it                                |
 //!

@@ -219,6 +219,16 @@ fn stand_alone_nothing_is_asked_outside() {
 }
 
 #[test]
+fn a_lan_host_asks_at_the_wan_address_as_well() {
+    let office = Office::new(1, "");
+    for transport in ["+notcp", "+tcp"] {
+        let answer = Answer::from(office.pc(1), WAN, &format!("{transport} wan.{DOMAIN}"));
+        assert!(answer.answers.iter().any(|record| record.ends_with(&WAN.to_string())), "{answer:?}");
+        assert!(!office.internet.succeeds(&format!("dig @{WAN} +time=1 +tries=1 {transport} wan.{DOMAIN}")));
+    }
+}
+
+#[test]
 fn the_wan_is_answered_only_where_it_may_ask() {
     let question = format!("www.{DOMAIN}");
     let closed = Office::new(1, "");

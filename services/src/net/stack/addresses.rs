@@ -40,8 +40,18 @@ impl Addresses {
 
     /// Where to speak to `remote` from: the address in its network, else the last.
     pub(super) fn source_for(&self, remote: Ipv4Addr) -> Option<Ipv4Addr> {
-        let near = self.networks.iter().find(|network| network.contains(&remote));
-        near.or(self.networks.last()).map(Ipv4Net::addr)
+        self.near(remote).or_else(|| self.networks.last().map(Ipv4Net::addr))
+    }
+
+    /// The address at whose services `remote` may ask for what nobody has at `asked`: the own address in the network
+    /// of `remote`, if `asked` is another own address. A stranger has no such address.
+    pub(super) fn stands_in_for(&self, asked: Ipv4Addr, remote: Ipv4Addr) -> Option<Ipv4Addr> {
+        self.near(remote).filter(|near| *near != asked && self.contains(asked))
+    }
+
+    /// The own address in the network of `remote`.
+    fn near(&self, remote: Ipv4Addr) -> Option<Ipv4Addr> {
+        self.networks.iter().find(|network| network.contains(&remote)).map(Ipv4Net::addr)
     }
 }
 
@@ -71,6 +81,20 @@ mod tests {
             Some([192, 168, 1, 1].into())
         );
         assert_eq!(networks(&[]).source_for([8, 8, 8, 8].into()), None);
+    }
+
+    #[test]
+    fn the_near_address_stands_in_for_another_own_one_and_for_nothing_else() {
+        let addresses = networks(&["192.168.1.1/24", "203.0.113.10/24"]);
+        let (lan, wan, host) = ([192, 168, 1, 1], [203, 0, 113, 10], [192, 168, 1, 77]);
+        let stand_in = |asked: [u8; 4], remote: [u8; 4]| {
+            addresses.stands_in_for(asked.into(), remote.into()).map(|address| address.octets())
+        };
+        assert_eq!(stand_in(wan, host), Some(lan));
+        assert_eq!(stand_in(lan, host), None, "it is the near one itself");
+        assert_eq!(stand_in([255; 4], host), None, "it is no own address");
+        assert_eq!(stand_in(wan, [8, 8, 8, 8]), None, "a stranger");
+        assert_eq!(stand_in(wan, [203, 0, 113, 1]), None, "a neighbour outside");
     }
 
     /// RFC 3021: A network of two has no broadcast address.

@@ -19,6 +19,10 @@
 //! task that lets flows send: it sleeps until the next deadline of a flow, a packet, or a service's
 //! call. Services are woken by it and by `handle_packet`, and by nothing else.
 //!
+//! A host in the network of one of the stack's addresses that asks at another of them, where nobody has the port, is
+//! served by whoever has it at the first, and answered from where it asked. So LAN hosts find at the WAN address what
+//! they find at the LAN's. Strangers do not.
+//!
 //! A stream that is dropped or shut down leaves its flow behind, which sends what it still has, then
 //! FIN, and goes; see the module `flow`. The limits on all of this are [`StackConfig`]'s and the constants
 //! beside it; what was refused because of one is counted in [`StackCounters`].
@@ -157,6 +161,9 @@ impl Stack {
 
     /// Processes a packet that the dataplane delivered, from the first octet of its IPv4 header on;
     /// what follows its end, such as Ethernet's padding, is ignored. Any octets will do.
+    ///
+    /// The dataplane has seen to it that a source address in the network of an inside address comes from the inside
+    /// (BCP 38): such a host is served at every address as at that of its own network.
     pub fn handle_packet(&self, packet: &[u8]) {
         let now = self.shared.clock.now();
         self.shared.engine.borrow_mut().handle_packet(now, packet, Origin::Network);

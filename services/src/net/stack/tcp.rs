@@ -30,6 +30,7 @@ use smoltcp::socket::tcp::State;
 use smoltcp::wire::IPV4_HEADER_LEN;
 use tokio::sync::Notify;
 
+use super::addresses::Addresses;
 use super::cookie::Cookies;
 use super::flow::{Flow, Owner, Progress, Tuple};
 use super::ip::IpLayer;
@@ -289,7 +290,7 @@ impl Tcp {
         rng: &mut StdRng,
         counters: &mut StackCounters,
     ) -> Option<FlowId> {
-        if let Some(listener) = self.listener_for(segment.tuple) {
+        if let Some(listener) = self.listener_for(segment.tuple, &ip.addresses) {
             if segment.is_syn() {
                 return self.begin_by_syn(now, listener, segment, ip, rng, counters);
             }
@@ -415,11 +416,13 @@ impl Tcp {
         }
     }
 
-    /// Who listens for connections with these ends.
-    fn listener_for(&self, (local, remote): Tuple) -> Option<SocketAddrV4> {
-        let addresses = [*local.ip(), Ipv4Addr::UNSPECIFIED];
-        let address = addresses
+    /// Who listens for connections with these ends. What nobody listens for at its own address is for whoever does at
+    /// the one that [stands in](Addresses::stands_in_for) for it.
+    fn listener_for(&self, (local, remote): Tuple, addresses: &Addresses) -> Option<SocketAddrV4> {
+        let stand_in = addresses.stands_in_for(*local.ip(), *remote.ip());
+        let address = [*local.ip(), Ipv4Addr::UNSPECIFIED]
             .into_iter()
+            .chain(stand_in)
             .find(|ip| remote.port() != 0 && self.listeners.contains_key(&(local.port(), *ip)))?;
         Some(SocketAddrV4::new(address, local.port()))
     }

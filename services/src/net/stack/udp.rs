@@ -124,17 +124,20 @@ impl Udp {
             return true;
         };
         let datagram = udp.payload();
-        let exact = (repr.dst_port, packet.dst_addr());
-        let every = (repr.dst_port, Ipv4Addr::UNSPECIFIED);
-        let key = if self.sockets.contains_key(&exact) { exact } else { every };
-        let Some(bound) = self.sockets.get_mut(&key) else {
+        let (remote, asked) = (packet.src_addr(), packet.dst_addr());
+        let key = [asked, Ipv4Addr::UNSPECIFIED]
+            .into_iter()
+            .chain(ip.addresses.stands_in_for(asked, remote))
+            .map(|address| (repr.dst_port, address))
+            .find(|key| self.sockets.contains_key(key));
+        let Some((key, bound)) = key.and_then(|key| Some((key, self.sockets.get_mut(&key)?))) else {
             counters.datagrams_unwanted += 1;
             return false;
         };
-        let remote = SocketAddrV4::new(packet.src_addr(), repr.src_port);
+        let remote = SocketAddrV4::new(remote, repr.src_port);
         counters.datagrams_dropped_queue_full += bound.make_room(*remote.ip(), datagram.len());
         if bound.has_room_for(datagram.len()) {
-            bound.remember(remote, packet.dst_addr(), ip);
+            bound.remember(key.1, remote, asked, ip);
             bound.queued_octets += datagram.len();
             bound.queue.push_back((remote, datagram.to_vec()));
             bound.arrived.notify_one();
@@ -150,13 +153,12 @@ impl Udp {
         remote: SocketAddrV4,
         ip: &IpLayer,
     ) -> io::Result<Ipv4Addr> {
-        if !local.ip().is_unspecified() {
-            let is_own = ip.addresses.contains(*local.ip());
-            return if is_own { Ok(*local.ip()) } else { Err(io::ErrorKind::AddrNotAvailable.into()) };
+        if !local.ip().is_unspecified() && !ip.addresses.contains(*local.ip()) {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
         }
         let asked = self.bound(local).unusual_peers.iter().find(|(peer, _)| *peer == remote);
         let asked = asked.map(|(_, asked)| *asked).filter(|asked| ip.addresses.contains(*asked));
-        let source = asked.or_else(|| ip.addresses.source_for(*remote.ip()));
+        let source = asked.or_else(|| usual_source(*local.ip(), *remote.ip(), ip));
         source.ok_or_else(|| io::ErrorKind::NetworkUnreachable.into())
     }
 
@@ -191,9 +193,10 @@ impl Bound {
         dropped
     }
 
-    fn remember(&mut self, remote: SocketAddrV4, asked: Ipv4Addr, ip: &IpLayer) {
+    /// Notes where `remote` has asked a socket that is bound to `local`.
+    fn remember(&mut self, local: Ipv4Addr, remote: SocketAddrV4, asked: Ipv4Addr, ip: &IpLayer) {
         self.unusual_peers.retain(|(peer, _)| *peer != remote);
-        if !ip.addresses.contains(asked) || ip.addresses.source_for(*remote.ip()) == Some(asked) {
+        if !ip.addresses.contains(asked) || usual_source(local, *remote.ip(), ip) == Some(asked) {
             return;
         }
         if self.unusual_peers.len() >= UNUSUAL_PEERS_MAX {
@@ -201,6 +204,11 @@ impl Bound {
         }
         self.unusual_peers.push_back((remote, asked));
     }
+}
+
+/// Where a socket that is bound to `local` speaks to `remote` from, if that has not asked at another address.
+fn usual_source(local: Ipv4Addr, remote: Ipv4Addr, ip: &IpLayer) -> Option<Ipv4Addr> {
+    if local.is_unspecified() { ip.addresses.source_for(remote) } else { Some(local) }
 }
 
 /// An IPv4 packet with a UDP datagram.

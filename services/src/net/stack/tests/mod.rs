@@ -1,6 +1,7 @@
 //! Two stacks, back to back over a wire that can lose, repeat and reorder; time is simulated.
 
 mod floods;
+mod other_address;
 mod packets;
 mod tcp;
 mod udp;

@@ -39,7 +39,7 @@ fn ipv4(source: [u8; 4], destination: [u8; 4], protocol: IpProtocol, payload: &[
     packet
 }
 
-fn udp(source: [u8; 4], destination: [u8; 4], port: u16, data: &[u8]) -> Vec<u8> {
+pub(super) fn udp(source: [u8; 4], destination: [u8; 4], port: u16, data: &[u8]) -> Vec<u8> {
     let mut datagram = vec![0; 8 + data.len()];
     let (source_ip, destination_ip) = (IpAddress::Ipv4(source.into()), IpAddress::Ipv4(destination.into()));
     UdpRepr { src_port: 4000, dst_port: port }.emit(

@@ -1,11 +1,12 @@
 //! Gatepost: a small office's gateway in one program.
 //!
 //! The [`gateway`] puts a [`gatepost_dataplane::Dataplane`] and the services of [`gatepost_services`]
-//! together and knows no device; [`port`] gives it real TAP devices and clocks; [`lab`] builds a whole
-//! office of network namespaces around it.
+//! together and knows no more of a device than [`device`] says; [`port`] gives it real TAP devices and
+//! clocks; [`lab`] builds a whole office of network namespaces around it.
 
 pub mod config;
 pub mod control;
+pub mod device;
 pub mod error;
 pub mod gateway;
 pub mod glossary;

@@ -10,8 +10,8 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::table::{Table, octets, or_dash, span};
+use crate::device::LinkState;
 use crate::gateway::DhcpCounters;
-use crate::port::LinkState;
 
 /// `show status`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

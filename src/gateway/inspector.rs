@@ -26,7 +26,7 @@ use crate::control::report::{
     Counters, Drop, Drops, Flow, Flows, Interface, Lease, Leases, Neighbor, Neighbors, Port, Station, Status,
 };
 use crate::control::{ReportError, What};
-use crate::port::LinkState;
+use crate::device::LinkState;
 
 /// Asks the workers and the services. Clones ask the same gateway.
 #[derive(Clone)]

@@ -50,7 +50,7 @@ use rand::rngs::StdRng;
 use tokio::sync::mpsc;
 
 use crate::config::Config;
-use crate::port::Port;
+use crate::device::Port;
 use bindings::SharedBindings;
 use current::Current;
 use handover::{Handover, Wake};

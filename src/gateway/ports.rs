@@ -23,7 +23,7 @@ use gatepost_dataplane::{Batch, DropReason, Ingress, Verdict};
 use gatepost_ground::{Frame, Offload, PortId, PortSet};
 use tracing::{info, warn};
 
-use crate::port::{Abilities, LinkState, Port, PortError, Received};
+use crate::device::{Abilities, LinkState, Port, PortError, Received};
 
 /// Frames that wait for a port that takes no more.
 pub const BACKLOG_FRAMES_MAX: usize = 256;

@@ -8,7 +8,7 @@ use gatepost_ground::{Instant, InterfaceId};
 use tokio::sync::oneshot;
 
 use super::ports::{PortStatus, Ports};
-use crate::port::Port;
+use crate::device::Port;
 
 /// Questions that may wait for a worker.
 pub const QUERIES_MAX: usize = 16;
@@ -154,7 +154,7 @@ mod tests {
 
     use super::super::ports::PortCounters;
     use super::*;
-    use crate::port::LinkState;
+    use crate::device::LinkState;
 
     fn merged<T: Merge>(answers: impl IntoIterator<Item = T>) -> T {
         answers.into_iter().fold(T::default(), |mut merged, answer| {

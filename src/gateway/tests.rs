@@ -31,7 +31,7 @@ use super::worker::Worker;
 use super::{Environment, build};
 use crate::config::Config;
 use crate::control::{ReportError, What};
-use crate::port::{Abilities, Port, PortError, Received};
+use crate::device::{Abilities, Port, PortError, Received};
 
 mod lease_shares;
 

@@ -21,7 +21,7 @@ use super::handover::Handover;
 use super::link::{HostOutput, WorkerLink};
 use super::ports::Ports;
 use super::query::{QUERIES_MAX, Query};
-use crate::port::Port;
+use crate::device::Port;
 
 /// A dataplane at work. It knows no device, no thread and no clock.
 pub struct Worker<P> {

@@ -33,9 +33,10 @@ use tracing::{debug, info, warn};
 use tun_tap::{Iface, Mode};
 
 use super::netdevice::NetDevice;
+use super::tap_offload;
 use super::tap_offload::Staging;
-use super::{Abilities, LinkState, Port, PortError, Received, tap_offload};
 use crate::config::{Driver, Netns, PortSpec};
+use crate::device::{Abilities, LinkState, Port, PortError, Received};
 use crate::error::Error;
 
 /// An open TAP device, as one worker has it. Dropping the last removes the device.

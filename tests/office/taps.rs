@@ -7,8 +7,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use gatepost::config::{Driver, Netns, PortSpec};
+use gatepost::device::{Abilities, LinkState, Port, PortError, Received};
 use gatepost::port::tap::{self, Tap};
-use gatepost::port::{Abilities, LinkState, Port, PortError, Received};
 use gatepost_ground::Offload;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};

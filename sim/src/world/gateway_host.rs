@@ -17,12 +17,12 @@ use std::time::Duration;
 
 use gatepost::config::Config;
 use gatepost::control::What;
+use gatepost::device::{Abilities, Port, PortError, Received};
 use gatepost::error::Error;
 use gatepost::gateway::inspector::Inspector;
 use gatepost::gateway::services::Services;
 use gatepost::gateway::worker::Worker;
 use gatepost::gateway::{self, Environment};
-use gatepost::port::{Abilities, Port, PortError, Received};
 use gatepost_ground::{Offload, PortId};
 use gatepost_services::clock::Clock;
 use gatepost_services::race::race;

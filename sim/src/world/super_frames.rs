@@ -9,7 +9,7 @@ use std::num::NonZero;
 
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{Ethernet2Header, IpNumber, Ipv4HeaderSlice, TcpHeaderSlice, UdpHeaderSlice};
-use gatepost::port::Abilities;
+use gatepost::device::Abilities;
 use gatepost_ground::Offload;
 use gatepost_ground::offload::{Partial, SegmentKind, Segmentation};
 

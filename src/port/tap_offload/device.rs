@@ -14,7 +14,7 @@ use nix::libc;
 use nix::{ioctl_read, ioctl_readwrite_bad, ioctl_write_int, ioctl_write_ptr, request_code_write};
 
 use super::virtio::Header;
-use crate::port::Abilities;
+use crate::device::Abilities;
 use crate::port::netdevice::NetDevice;
 
 ioctl_readwrite_bad!(tunsetiff, request_code_write!(b'T', 202, size_of::<libc::c_int>()), libc::ifreq);

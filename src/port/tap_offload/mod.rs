@@ -12,7 +12,7 @@ use gatepost_ground::Offload;
 use gatepost_ground::offload::FRAME_LEN_MAX;
 
 use self::virtio::{Header, Invalid};
-use super::{Abilities, Received};
+use crate::device::{Abilities, Received};
 
 pub use self::device::set_persistent;
 

@@ -38,9 +38,8 @@ pub struct StackUdp {
 }
 
 impl StackListener {
-    pub(super) fn open(shared: &Rc<Shared>, local: SocketAddrV4) -> io::Result<Self> {
-        let (local, arrived) = shared.engine.borrow_mut().listen(local)?;
-        Ok(Self { shared: Rc::clone(shared), local, arrived })
+    pub(super) fn new(shared: &Rc<Shared>, local: SocketAddrV4, arrived: Rc<Notify>) -> Self {
+        Self { shared: Rc::clone(shared), local, arrived }
     }
 }
 
@@ -49,7 +48,7 @@ impl Listener for StackListener {
 
     async fn accept(&self) -> io::Result<StackStream> {
         loop {
-            let id = self.shared.engine.borrow_mut().tcp.accept(self.local);
+            let id = self.shared.engine.borrow_mut().tcp.accept(self.local, &self.arrived);
             if let Some(id) = id {
                 return Ok(StackStream::new(&self.shared, id));
             }
@@ -65,7 +64,7 @@ impl Listener for StackListener {
 impl Drop for StackListener {
     fn drop(&mut self) {
         let now = self.shared.clock.now();
-        self.shared.engine.borrow_mut().tcp.unlisten(now, self.local);
+        self.shared.engine.borrow_mut().tcp.unlisten(now, self.local, &self.arrived);
         self.shared.changed.notify_one();
     }
 }
@@ -189,16 +188,15 @@ impl Drop for StackStream {
 }
 
 impl StackUdp {
-    pub(super) fn open(shared: &Rc<Shared>, local: SocketAddrV4) -> io::Result<Self> {
-        let (local, arrived) = shared.engine.borrow_mut().bind_udp(local)?;
-        Ok(Self { shared: Rc::clone(shared), local, arrived })
+    pub(super) fn new(shared: &Rc<Shared>, local: SocketAddrV4, arrived: Rc<Notify>) -> Self {
+        Self { shared: Rc::clone(shared), local, arrived }
     }
 }
 
 impl UdpSocket for StackUdp {
     async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         loop {
-            let received = self.shared.engine.borrow_mut().udp.receive_from(self.local);
+            let received = self.shared.engine.borrow_mut().udp.receive_from(self.local, &self.arrived);
             if let Some((remote, datagram)) = received {
                 let len = datagram.len().min(buffer.len());
                 buffer[..len].copy_from_slice(&datagram[..len]);
@@ -227,6 +225,6 @@ impl UdpSocket for StackUdp {
 
 impl Drop for StackUdp {
     fn drop(&mut self) {
-        self.shared.engine.borrow_mut().udp.close(self.local);
+        self.shared.engine.borrow_mut().udp.close(self.local, &self.arrived);
     }
 }

@@ -24,7 +24,7 @@
 //! they find at the LAN's. Strangers do not.
 //!
 //! A stream that is dropped or shut down leaves its flow behind, which sends what it still has, then
-//! FIN, and goes; see the module `flow`. The limits on all of this are [`StackConfig`]'s and the constants
+//! FIN, and goes; see the module `flow`. What is bound can wait to be activated; see the module `staging`. The limits on all of this are [`StackConfig`]'s and the constants
 //! beside it; what was refused because of one is counted in [`StackCounters`].
 //!
 //! The same packets, calls, times and seed give the same packets.
@@ -46,6 +46,7 @@ mod port;
 mod reassembly;
 mod segment;
 mod sequence;
+mod staging;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -66,11 +67,14 @@ use tokio::sync::Notify;
 pub use counters::StackCounters;
 pub use handles::{StackListener, StackStream, StackUdp};
 pub use listener::{BACKLOG_MAX, HALF_OPEN_MAX, HALF_OPEN_PER_SOURCE_MAX, HANDSHAKE_GRACE};
+pub use staging::STAGED_BINDINGS_MAX;
 pub use udp::{DATAGRAM_LEN_MAX, UDP_QUEUE_DATAGRAMS_MAX, UDP_QUEUE_OCTETS_MAX};
 
 use super::Net;
 use crate::clock::Clock;
+use addresses::Addresses;
 use engine::{Engine, Origin};
+use staging::{Stage, Transport};
 
 /// RFC 1700: the default TTL.
 const HOP_LIMIT: u8 = 64;
@@ -113,6 +117,8 @@ impl Default for StackConfig {
 #[derive(Clone)]
 pub struct Stack {
     shared: Rc<Shared>,
+    /// Where this handle's bindings wait to be activated, if it is a staged one.
+    stage: Option<Rc<Stage>>,
 }
 
 /// Takes a packet, or says that it cannot now.
@@ -145,7 +151,7 @@ impl Stack {
             changed: Notify::new(),
             room: Notify::new(),
         };
-        Self { shared: Rc::new(shared) }
+        Self { shared: Rc::new(shared), stage: None }
     }
 
     /// Replaces the gateway's addresses, each with its network. Whoever is in none of the networks is
@@ -157,6 +163,37 @@ impl Stack {
     pub fn set_addresses(&self, networks: &[Ipv4Net]) {
         self.shared.engine.borrow_mut().set_addresses(networks);
         self.shared.changed.notify_one();
+    }
+
+    /// A handle of the same stack whose listeners and UDP sockets hear nothing until [`Stack::activate`]; ports that
+    /// are taken now can be bound, except port 0, which is bound at once. `networks` are the addresses that the stack
+    /// will have by then; on others nothing can be bound. At most [`STAGED_BINDINGS_MAX`] bindings wait at a time.
+    pub fn stage(&self, networks: &[Ipv4Net]) -> Self {
+        let stage = Stage::new(Addresses::new(networks));
+        Self { shared: Rc::clone(&self.shared), stage: Some(Rc::new(stage)) }
+    }
+
+    /// Activates what was bound through this staged handle and its clones. It takes over its addresses and ports from
+    /// their former holders, with whatever waits there; see the module `staging`. From then on the handle binds at
+    /// once. Does nothing on any other handle.
+    pub fn activate(&self) {
+        if let Some(stage) = &self.stage {
+            stage.activate(&mut self.shared.engine.borrow_mut());
+        }
+    }
+
+    /// Binds, or notes the binding on the stage. Says where, and what tells of arrivals.
+    fn bind(&self, transport: Transport, local: SocketAddrV4) -> io::Result<(SocketAddrV4, Rc<Notify>)> {
+        if let Some(stage) = self.stage.as_ref().filter(|_| local.port() != 0)
+            && let Some(holder) = stage.bind(transport, local)?
+        {
+            return Ok((local, holder));
+        }
+        let mut engine = self.shared.engine.borrow_mut();
+        match transport {
+            Transport::Tcp => engine.listen(local),
+            Transport::Udp => engine.bind_udp(local),
+        }
     }
 
     /// Processes a packet that the dataplane delivered, from the first octet of its IPv4 header on;
@@ -231,7 +268,8 @@ impl Net for Stack {
     type Udp = StackUdp;
 
     async fn listen(&self, local: SocketAddr) -> io::Result<StackListener> {
-        StackListener::open(&self.shared, ipv4(local)?)
+        let (local, arrived) = self.bind(Transport::Tcp, ipv4(local)?)?;
+        Ok(StackListener::new(&self.shared, local, arrived))
     }
 
     async fn connect(&self, remote: SocketAddr) -> io::Result<StackStream> {
@@ -239,7 +277,8 @@ impl Net for Stack {
     }
 
     async fn bind_udp(&self, local: SocketAddr) -> io::Result<StackUdp> {
-        StackUdp::open(&self.shared, ipv4(local)?)
+        let (local, arrived) = self.bind(Transport::Udp, ipv4(local)?)?;
+        Ok(StackUdp::new(&self.shared, local, arrived))
     }
 }
 

@@ -128,15 +128,26 @@ impl Tcp {
         Ok((SocketAddrV4::new(*local.ip(), port), Rc::clone(&listening.arrived)))
     }
 
-    /// Takes the oldest connection that `listener` has ready.
-    pub(super) fn accept(&mut self, listener: SocketAddrV4) -> Option<FlowId> {
-        let id = self.listening(listener)?.pop_ready()?;
+    /// Gives a listener, which need not exist yet, to another holder, with its queues.
+    pub(super) fn take_over(&mut self, listener: SocketAddrV4, holder: Rc<Notify>) {
+        // What is ready was told to the former holder only.
+        holder.notify_one();
+        self.listeners.entry((listener.port(), *listener.ip())).or_default().arrived = holder;
+    }
+
+    /// Takes the oldest connection that `listener` has ready, if `holder` still holds the listener.
+    pub(super) fn accept(&mut self, listener: SocketAddrV4, holder: &Rc<Notify>) -> Option<FlowId> {
+        let listening = self.listening(listener).filter(|listening| Rc::ptr_eq(&listening.arrived, holder));
+        let id = listening?.pop_ready()?;
         self.flow(id).owner = Owner::Stream;
         Some(id)
     }
 
-    /// Closes a listener and resets what it has not handed over.
-    pub(super) fn unlisten(&mut self, now: Instant, listener: SocketAddrV4) {
+    /// Closes a listener and resets what it has not handed over, if `holder` still holds the listener.
+    pub(super) fn unlisten(&mut self, now: Instant, listener: SocketAddrV4, holder: &Rc<Notify>) {
+        if !self.listening(listener).is_some_and(|listening| Rc::ptr_eq(&listening.arrived, holder)) {
+            return;
+        }
         self.listeners.remove(&(listener.port(), *listener.ip()));
         let waits =
             |flow: &Flow| matches!(flow.owner, Owner::HalfOpen(of) | Owner::Backlog(of) if of == listener);

@@ -68,14 +68,27 @@ impl Udp {
         Ok((SocketAddrV4::new(*local.ip(), port), Rc::clone(&bound.arrived)))
     }
 
-    /// Closes a socket; what it has sent is on its way.
-    pub(super) fn close(&mut self, local: SocketAddrV4) {
-        self.sockets.remove(&(local.port(), *local.ip()));
+    /// Gives a socket, which need not exist yet, to another holder, with what it has received.
+    pub(super) fn take_over(&mut self, local: SocketAddrV4, holder: Rc<Notify>) {
+        // What has arrived was told to the former holder only.
+        holder.notify_one();
+        self.sockets.entry((local.port(), *local.ip())).or_default().arrived = holder;
     }
 
-    /// Takes the oldest datagram that the socket at `local` has received.
-    pub(super) fn receive_from(&mut self, local: SocketAddrV4) -> Option<(SocketAddrV4, Vec<u8>)> {
-        let bound = self.bound(local);
+    /// Closes a socket, if `holder` still holds it; what it has sent is on its way.
+    pub(super) fn close(&mut self, local: SocketAddrV4, holder: &Rc<Notify>) {
+        if self.bound(local).is_some_and(|bound| Rc::ptr_eq(&bound.arrived, holder)) {
+            self.sockets.remove(&(local.port(), *local.ip()));
+        }
+    }
+
+    /// Takes the oldest datagram that the socket at `local` has received, if `holder` still holds it.
+    pub(super) fn receive_from(
+        &mut self,
+        local: SocketAddrV4,
+        holder: &Rc<Notify>,
+    ) -> Option<(SocketAddrV4, Vec<u8>)> {
+        let bound = self.bound(local).filter(|bound| Rc::ptr_eq(&bound.arrived, holder))?;
         let (remote, datagram) = bound.queue.pop_front()?;
         bound.queued_octets -= datagram.len();
         Some((remote, datagram))
@@ -156,14 +169,16 @@ impl Udp {
         if !local.ip().is_unspecified() && !ip.addresses.contains(*local.ip()) {
             return Err(io::ErrorKind::AddrNotAvailable.into());
         }
-        let asked = self.bound(local).unusual_peers.iter().find(|(peer, _)| *peer == remote);
-        let asked = asked.map(|(_, asked)| *asked).filter(|asked| ip.addresses.contains(*asked));
+        let mut peers = self.bound(local).into_iter().flat_map(|bound| &bound.unusual_peers);
+        let asked = peers.find(|(peer, _)| *peer == remote).map(|(_, asked)| *asked);
+        let asked = asked.filter(|asked| ip.addresses.contains(*asked));
         let source = asked.or_else(|| usual_source(*local.ip(), *remote.ip(), ip));
         source.ok_or_else(|| io::ErrorKind::NetworkUnreachable.into())
     }
 
-    fn bound(&mut self, local: SocketAddrV4) -> &mut Bound {
-        self.sockets.get_mut(&(local.port(), *local.ip())).expect("a socket stays bound until it is dropped")
+    /// The socket at `local`. `None` if its holder has closed it after another one had taken it over.
+    fn bound(&mut self, local: SocketAddrV4) -> Option<&mut Bound> {
+        self.sockets.get_mut(&(local.port(), *local.ip()))
     }
 }
 

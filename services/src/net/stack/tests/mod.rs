@@ -3,6 +3,7 @@
 mod floods;
 mod other_address;
 mod packets;
+mod staging;
 mod tcp;
 mod udp;
 

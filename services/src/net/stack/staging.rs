@@ -1,0 +1,89 @@
+//! Bindings that are made before they are needed: they hear nothing until all of them are activated at once.
+//!
+//! A reload builds the new services while the former ones still hold their ports. A staged handle of the stack
+//! ([`Stack::stage`](super::Stack::stage)) lets the new ones bind the same addresses and ports, and notes what they
+//! bind. Until [`Stack::activate`](super::Stack::activate) the network does not see any of it, and whatever fails
+//! leaves the former bindings as they were.
+//!
+//! A binding is held by whoever has the `Notify` that stands in the engine's table. Activation puts the new holder's
+//! there. The queue stays: datagrams that wait, handshakes that are under way and connections that nobody has
+//! accepted go over to the new holder. The former holder hears nothing more from its binding, can still send from
+//! it, and gives up nothing when it is dropped; connections that it has accepted are its own as before.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::rc::{Rc, Weak};
+
+use tokio::sync::Notify;
+
+use super::addresses::Addresses;
+use super::engine::Engine;
+
+/// The most bindings of one stage.
+pub const STAGED_BINDINGS_MAX: usize = 64;
+
+/// What is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    Tcp,
+    Udp,
+}
+
+/// The bindings of one staged handle and its clones.
+pub(super) struct Stage {
+    /// The addresses that the stack will have when the stage is activated.
+    addresses: Addresses,
+    /// `None` once the stage is activated.
+    bindings: RefCell<Option<Vec<Binding>>>,
+}
+
+struct Binding {
+    transport: Transport,
+    local: SocketAddrV4,
+    /// Gone as soon as the listener or socket is dropped.
+    holder: Weak<Notify>,
+}
+
+impl Stage {
+    /// A stage without bindings, of a stack that will have `addresses`.
+    pub(super) fn new(addresses: Addresses) -> Self {
+        Self { addresses, bindings: RefCell::new(Some(Vec::new())) }
+    }
+
+    /// Notes a binding; returns what tells its holder of arrivals. `None` if the stage is activated already.
+    pub(super) fn bind(&self, transport: Transport, local: SocketAddrV4) -> io::Result<Option<Rc<Notify>>> {
+        let mut bindings = self.bindings.borrow_mut();
+        let Some(bindings) = bindings.as_mut() else { return Ok(None) };
+        let address = *local.ip();
+        if !address.is_unspecified() && !self.addresses.contains(address) {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
+        bindings.retain(|binding| binding.holder.strong_count() > 0);
+        if bindings.iter().any(|binding| binding.transport == transport && overlap(binding.local, local)) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        if bindings.len() >= STAGED_BINDINGS_MAX {
+            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "too many staged bindings"));
+        }
+        let holder = Rc::new(Notify::new());
+        bindings.push(Binding { transport, local, holder: Rc::downgrade(&holder) });
+        Ok(Some(holder))
+    }
+
+    /// Gives `engine` all bindings that still have a holder. What is bound from now on is bound at once.
+    pub(super) fn activate(&self, engine: &mut Engine) {
+        for Binding { transport, local, holder } in self.bindings.take().into_iter().flatten() {
+            let Some(holder) = holder.upgrade() else { continue };
+            match transport {
+                Transport::Tcp => engine.tcp.take_over(local, holder),
+                Transport::Udp => engine.udp.take_over(local, holder),
+            }
+        }
+    }
+}
+
+fn overlap(one: SocketAddrV4, other: SocketAddrV4) -> bool {
+    let is_every = |address: &Ipv4Addr| address.is_unspecified();
+    one.port() == other.port() && (one.ip() == other.ip() || is_every(one.ip()) || is_every(other.ip()))
+}

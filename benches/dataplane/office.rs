@@ -38,17 +38,18 @@ pub fn config(mode: Mode) -> Config {
         name: name.to_owned(),
         role,
         link: Link::Ethernet { mac },
-        address: Some(Ipv4Net::new_assert(address, 24)),
+        addresses: Some(Ipv4Net::new_assert(address, 24).into()).into(),
         gateway,
         mtu: 1500,
     };
     Config {
         mode,
         ports: [0, 0, 1].map(InterfaceId).to_vec(),
-        interfaces: vec![
+        interfaces: [
             interface("lan", Role::Inside, GATEWAY_LAN_MAC, GATEWAY_LAN, None),
             interface("wan", Role::Outside, GATEWAY_WAN_MAC, GATEWAY_WAN, Some(isp())),
-        ],
+        ]
+        .into(),
         firewall: Firewall { stealth: true, ..Firewall::default() },
         nat: Nat {
             filtering: Filtering::AddressAndPortDependent,

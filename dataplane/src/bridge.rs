@@ -53,7 +53,8 @@ impl Bridge {
     }
 
     /// A frame from `mac` came in by `port`. A group address is no station, and not learnt.
-    #[inline]
+    // Once for each frame: left to choose, the compiler has it called.
+    #[inline(always)]
     pub fn learn(&mut self, now: Instant, mac: MacAddr, port: PortId) {
         if mac.is_multicast() {
             return;

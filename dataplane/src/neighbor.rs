@@ -406,12 +406,17 @@ impl NeighborTable {
         (moved, refused)
     }
 
-    /// Forgets all neighbours on `interface`, which has become another, and gives up their frames.
-    pub fn forget_interface(&mut self, interface: InterfaceId, events: &mut impl FnMut(Event<'_>)) {
+    /// Forgets the neighbours on an interface and at an address for which `is_gone` says so, and gives up their frames.
+    /// It looks at all: this is for changes of configuration.
+    pub fn forget(
+        &mut self,
+        is_gone: impl Fn(InterfaceId, Ipv4Addr) -> bool,
+        events: &mut impl FnMut(Event<'_>),
+    ) {
         for set in &mut self.sets {
             for (key, entry) in set.keys.iter_mut().zip(&mut set.entries) {
-                let (key_interface, ip) = unpack(*key);
-                if *key == EMPTY || key_interface != interface {
+                let (interface, ip) = unpack(*key);
+                if *key == EMPTY || !is_gone(interface, ip) {
                     continue;
                 }
                 while let Some((frame, ())) = self.pool.release(&mut entry.held) {

@@ -53,7 +53,7 @@ impl Routes {
         let inside = config.interfaces_of(Role::Inside);
         let outside = config.interfaces_of(Role::Outside).filter(|_| config.mode != Mode::LanOnly);
         // The inside first: if the outside has the same network, the office's own hosts stay in reach.
-        let connected = inside.clone().chain(outside.clone()).filter_map(connected);
+        let connected = inside.clone().chain(outside.clone()).flat_map(connected);
         let defaults = outside.chain(inside).filter_map(default);
         Self::new(connected.chain(defaults))
     }
@@ -66,12 +66,13 @@ impl Routes {
     }
 }
 
-fn connected((id, interface): (InterfaceId, &Interface)) -> Option<(Ipv4Net, Route)> {
-    Some((interface.address?, Route { interface: id, role: interface.role, gateway: None }))
+fn connected((id, interface): (InterfaceId, &Interface)) -> impl Iterator<Item = (Ipv4Net, Route)> {
+    let route = Route { interface: id, role: interface.role, gateway: None };
+    interface.ipv4().map(move |net| (net, route))
 }
 
 fn default((id, interface): (InterfaceId, &Interface)) -> Option<(Ipv4Net, Route)> {
-    interface.address?;
+    interface.ipv4().next()?;
     let gateway = Some(interface.gateway?);
     Some((Ipv4Net::default(), Route { interface: id, role: interface.role, gateway }))
 }
@@ -102,7 +103,7 @@ mod tests {
         let mut config = testing::config(mode);
         let addresses = [(Some(lan), LAN_GATEWAY), (wan, WAN_GATEWAY)];
         for (interface, (address, gateway)) in config.interfaces.iter_mut().zip(addresses) {
-            interface.address = address.map(|text| text.parse().expect("a network"));
+            interface.addresses = address.map(|text| text.parse().expect("a network")).into();
             interface.gateway = Some(gateway);
         }
         config

@@ -79,7 +79,7 @@ fn rfc5227_a_probe_for_our_address_is_answered_and_one_for_another_is_not() {
 fn our_addresses_are_announced_when_they_are_set_and_when_they_change() {
     let mut bench = Bench::cold(config(Mode::NatDmz));
     bench.configure(|config| {
-        config.interfaces[WAN_SIDE.index()].address = Some("203.0.113.77/24".parse().unwrap());
+        config.interfaces[WAN_SIDE.index()].addresses = Some("203.0.113.77/24".parse().unwrap()).into();
     });
     let announcements = bench.pass(Duration::from_secs(10));
     let wan: Vec<_> = announcements.iter().filter(|sent| sent.port == WAN).map(fields).collect();
@@ -216,7 +216,7 @@ fn a_packet_that_waited_is_cut_for_a_smaller_link() {
 #[test]
 fn rfc5227_s2_1_1_the_host_hears_who_has_the_address_that_it_is_offered() {
     let mut config = config(Mode::NatDmz);
-    config.interfaces[WAN_SIDE.index()].address = None;
+    config.interfaces[WAN_SIDE.index()].addresses.clear();
     let mut bench = Bench::cold(config);
     let offered = Host { address: [203, 0, 113, 77].into(), ..ISP };
     let outcome = bench.send(WAN, &arp_reply(offered, GATEWAY_WAN_MAC, [0, 0, 0, 0].into()));

@@ -32,7 +32,8 @@ fn the_same_configuration_again_changes_nothing() {
 fn another_wan_address_ends_the_flows_of_the_old_one() {
     let mut bench = bench_with_flow();
     bench.configure(|config| {
-        config.interfaces[WAN_SIDE.index()].address = Some("203.0.113.77/24".parse().expect("a network"));
+        config.interfaces[WAN_SIDE.index()].addresses =
+            Some("203.0.113.77/24".parse().expect("a network")).into();
     });
     assert_eq!(bench.dataplane.flows().count(), 0);
     bench
@@ -48,7 +49,7 @@ fn another_wan_address_ends_the_flows_of_the_old_one() {
 fn a_wan_address_that_is_lost_takes_the_flows_with_it() {
     let mut bench = bench_with_flow();
     bench.configure(|config| {
-        config.interfaces[WAN_SIDE.index()].address = None;
+        config.interfaces[WAN_SIDE.index()].addresses.clear();
         config.interfaces[WAN_SIDE.index()].gateway = None;
     });
     assert_eq!(bench.dataplane.flows().count(), 0);
@@ -59,7 +60,8 @@ fn a_wan_address_that_is_lost_takes_the_flows_with_it() {
 fn another_lan_ends_the_flows_of_its_hosts() {
     let mut bench = bench_with_flow();
     bench.configure(|config| {
-        config.interfaces[LAN_SIDE.index()].address = Some("10.0.0.1/24".parse().expect("a network"));
+        config.interfaces[LAN_SIDE.index()].addresses =
+            Some("10.0.0.1/24".parse().expect("a network")).into();
     });
     assert_eq!(bench.dataplane.flows().count(), 0);
 }
@@ -92,7 +94,7 @@ fn frames_that_wait_on_a_network_that_is_left_are_given_up() {
     assert_eq!(held.verdict, Verdict::Hold);
     let fragments = fragment(&udp(SERVER, 4000, GATEWAY_WAN, 5000, &[9; 1400]), 1, 504);
     assert_eq!(bench.send(WAN, &fragments[1]).verdict, Verdict::Hold);
-    bench.configure(|config| config.interfaces[WAN_SIDE.index()].address = None);
+    bench.configure(|config| config.interfaces[WAN_SIDE.index()].addresses.clear());
     assert_eq!(bench.dataplane.counters().held, 0);
     assert!(bench.dataplane.counters().balances());
 }

@@ -19,14 +19,15 @@ const GUEST: Host =
 fn config_with_guests(mode: Mode) -> Config {
     let mut config = config(mode);
     config.ports[usize::from(LAN1.0)] = GUESTS;
-    config.interfaces.push(Interface {
+    let guests = Interface {
         name: "guests".to_owned(),
         role: Role::Inside,
         link: Link::Ethernet { mac: GATEWAY_LAN_MAC },
-        address: Some("192.168.2.1/24".parse().expect("a network")),
+        addresses: Some("192.168.2.1/24".parse().expect("a network")).into(),
         gateway: None,
         mtu: 1500,
-    });
+    };
+    config.interfaces.push(guests).expect("room");
     config
 }
 

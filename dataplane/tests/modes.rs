@@ -54,7 +54,7 @@ fn dhcp_to_all_hosts_of_the_lan_is_for_the_server_and_what_is_no_dhcp_is_not() {
 fn a_dhcp_client_on_the_wan_hears_its_server_before_it_has_an_address() {
     for mode in [Mode::Router, Mode::Nat, Mode::NatDmz] {
         let mut config = config(mode);
-        config.interfaces[WAN_SIDE.index()].address = None;
+        config.interfaces[WAN_SIDE.index()].addresses.clear();
         config.interfaces[WAN_SIDE.index()].gateway = None;
         config.firewall.stealth = true;
         let mut bench = Bench::with_config(config);
@@ -230,7 +230,7 @@ fn the_gateways_own_queries_share_the_wan_with_nat() {
 #[test]
 fn without_a_wan_address_nothing_goes_out() {
     let mut config = config(Mode::NatDmz);
-    config.interfaces[WAN_SIDE.index()].address = None;
+    config.interfaces[WAN_SIDE.index()].addresses.clear();
     config.interfaces[WAN_SIDE.index()].gateway = None;
     let mut bench = Bench::with_config(config);
     let outcome = bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query"));
@@ -244,7 +244,7 @@ fn without_a_wan_address_nothing_goes_out() {
 #[test]
 fn rfc4787_req7_a_wan_inside_the_lans_subnet_is_noticed() {
     let mut config = config(Mode::NatDmz);
-    config.interfaces[WAN_SIDE.index()].address = Some("192.168.1.77/24".parse().unwrap());
+    config.interfaces[WAN_SIDE.index()].addresses = Some("192.168.1.77/24".parse().unwrap()).into();
     config.interfaces[WAN_SIDE.index()].gateway = Some("192.168.1.254".parse().unwrap());
     let mut bench = Bench::with_config(config);
     // The LAN goes on among itself and with the gateway; nothing of it leaks to the WAN.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use gatepost_dataplane::config::{self as dataplane, Interface, Link, Mode, WanService};
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::{InterfaceId, MacAddr, Role};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::{Config, PortSpec, Service, WanAddress};
 
@@ -51,12 +51,12 @@ impl Config {
         dataplane::Config {
             mode: self.mode,
             ports: self.ports().map(|(interface, _)| interface).collect(),
-            interfaces: vec![
+            interfaces: [
                 Interface {
                     name: Self::interface_name(Self::LAN).to_owned(),
                     role: Role::Inside,
                     link: Link::Ethernet { mac: lan_mac },
-                    address: Some(self.lan.address),
+                    addresses: Some(self.lan.address.into()).into(),
                     gateway: self.lan.gateway.filter(|_| is_lan_only),
                     mtu: LAN_MTU,
                 },
@@ -64,11 +64,12 @@ impl Config {
                     name: Self::interface_name(Self::WAN).to_owned(),
                     role: Role::Outside,
                     link: Link::Ethernet { mac: wan_mac },
-                    address: wan_address,
+                    addresses: wan_address.map(IpNet::V4).into(),
                     gateway: wan_gateway,
                     mtu: self.wan.mtu,
                 },
-            ],
+            ]
+            .into(),
             firewall: dataplane::Firewall {
                 stealth: self.firewall.stealth,
                 wan_services: self.firewall.wan_services.iter().flat_map(|service| service.ports()).collect(),

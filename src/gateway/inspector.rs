@@ -197,7 +197,7 @@ fn value(report: &impl Serialize) -> Result<Value, ReportError> {
 fn interface(interface: &dataplane::Interface, configured_by: &str) -> Interface {
     Interface {
         mac: interface.mac().to_string(),
-        address: interface.address,
+        address: interface.ipv4().next(),
         gateway: interface.gateway,
         configured_by: configured_by.to_owned(),
     }

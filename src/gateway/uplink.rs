@@ -50,7 +50,7 @@ impl Uplink {
     pub async fn start(&self, lease: Option<&Lease>) -> io::Result<()> {
         let lease = lease.filter(|lease| self.accepts(lease));
         self.change_plan(lease);
-        self.move_services(None, self.plan.load().interface(Config::WAN).address).await;
+        self.move_services(None, self.plan.load().interface(Config::WAN).ipv4().next()).await;
         self.ask_upstreams(lease);
         if let Some(dns) = &self.dns {
             dns.listen(settings::dns_server(self.config.lan.address.addr())).await?;
@@ -62,7 +62,7 @@ impl Uplink {
     pub async fn apply(&self, lease: Option<&Lease>) {
         let lease = lease.filter(|lease| self.accepts(lease));
         let old = self.change_plan(lease);
-        let new = self.plan.load().interface(Config::WAN).address;
+        let new = self.plan.load().interface(Config::WAN).ipv4().next();
         if new != old {
             self.move_services(old, new).await;
         }
@@ -83,7 +83,7 @@ impl Uplink {
         let old = self.plan.load_full();
         let wan = |plan: &dataplane::Config| {
             let interface = plan.interface(Config::WAN);
-            (interface.address, interface.gateway)
+            (interface.ipv4().next(), interface.gateway)
         };
         if wan(&new) != wan(&old) {
             match wan(&new) {
@@ -96,7 +96,7 @@ impl Uplink {
             self.plan.store(Arc::new(new));
             (self.wake_workers)();
         }
-        old.interface(Config::WAN).address
+        old.interface(Config::WAN).ipv4().next()
     }
 
     /// RFC 4787 REQ-7

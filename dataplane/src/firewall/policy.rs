@@ -8,7 +8,7 @@ use gatepost_ground::Role;
 use gatepost_ground::wire::Protocol;
 
 use super::{Claim, claim, external_port, hairpin_target, is_wan_service};
-use crate::config::{Config, Firewall};
+use crate::config::{Config, Firewall, Interface};
 use crate::flow::{Egress, Flow};
 use crate::key::{Direction, Endpoint};
 
@@ -46,7 +46,7 @@ fn is_end_allowed(config: &Config, flow: &Flow, direction: Direction) -> bool {
         Egress::To(Role::Inside) => {
             config
                 .interfaces_of(Role::Inside)
-                .filter_map(|(_, interface)| interface.address)
+                .flat_map(|(_, interface)| interface.ipv4())
                 .any(|net| net.contains(&inside.address))
                 && (is_mapped || is_bound(&config.firewall, flow, direction, inside, external))
         }
@@ -54,7 +54,7 @@ fn is_end_allowed(config: &Config, flow: &Flow, direction: Direction) -> bool {
 }
 
 fn is_own(config: &Config, address: Ipv4Addr) -> bool {
-    config.interfaces.iter().filter_map(|interface| interface.address).any(|net| net.addr() == address)
+    config.interfaces.iter().flat_map(Interface::ipv4).any(|net| net.addr() == address)
 }
 
 /// Whether the firewall shows the LAN's `inside` to the flow's other end at `external`.

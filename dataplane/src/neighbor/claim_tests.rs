@@ -176,7 +176,9 @@ fn a_segment_that_changed_forgets_its_contests() {
     hear(&mut table, NOW, &claim(mac(21)), false);
     resolve(&mut table, NOW, HOST);
     let mut events = Vec::new();
-    table.forget_interface(LAN, &mut |event| events.push(matches!(event, Event::Expired { .. })));
+    table.forget(|interface, _| interface == LAN, &mut |event| {
+        events.push(matches!(event, Event::Expired { .. }));
+    });
     assert_eq!(events, [true]);
     assert_eq!(timeout(&mut table, secs(1)), []);
     assert_eq!(table.poll_timeout(), None);

@@ -421,7 +421,7 @@ proptest! {
                     prop_assert_eq!(moved, model.follow(now, interface, mac));
                 }
                 Step::Forget { interface } => {
-                    table.forget_interface(interface, &mut collect);
+                    table.forget(|gone, _| gone == interface, &mut collect);
                     expected = model.forget(interface);
                 }
             }

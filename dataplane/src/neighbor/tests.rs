@@ -293,7 +293,7 @@ fn a_segment_that_changed_is_forgotten() {
     resolve(&mut table, NOW, HOST);
     table.resolve(NOW, WAN, HOST, &mut frame(2));
     let mut events = Vec::new();
-    table.forget_interface(LAN, &mut |event| events.push(seen(&event)));
+    table.forget(|interface, _| interface == LAN, &mut |event| events.push(seen(&event)));
     assert_eq!(events, [Seen::Expired(HOST, 1)]);
     let left: Vec<_> = table.neighbors(NOW).collect();
     let wan = Neighbor { interface: WAN, ip: HOST, mac: None, state: State::Incomplete, held: 1 };

@@ -1,16 +1,14 @@
 //! The ARP stage: who asks for the gateway is answered, who tells something is learnt from.
 
 use core::net::Ipv4Addr;
-use core::time::Duration;
 
 use gatepost_ground::wire::arp::{Operation, Packet};
 use gatepost_ground::wire::ipv4::AddressKind;
 use gatepost_ground::{Frame, Instant, InterfaceId, MacAddr, Role};
 
 use super::Dataplane;
-use super::context::{Call, Context};
+use super::context::Context;
 use super::egress::{NeighborEvents, send_arp};
-use super::network::Network;
 use crate::alert::Alert;
 use crate::drop_reason::DropReason;
 use crate::ingress::Ingress;
@@ -20,24 +18,27 @@ use crate::verdict::{LocalClass, Verdict};
 impl Dataplane {
     /// A frame from the interface `id` that carries ARP. It is only read: others may get the same, the other workers
     /// for one. They learn from it; who has received it answers, and the first worker defends the gateway's
-    /// address.
+    /// addresses.
     pub(super) fn arp_input(&mut self, cx: &mut Context<'_, '_>, id: InterfaceId, frame: &Frame) -> Verdict {
         let Ok(packet) = Packet::parse(frame.packet()) else {
             return Verdict::Drop(DropReason::ArpMalformed);
         };
         let interface = self.config.interface(id);
-        let Some(own) = interface.address.map(|net| net.addr()) else {
+        let networks = self.networks.on(id);
+        if networks.is_empty() {
             // The DHCP client on the outside probes the address that it is offered. // RFC 5227 section 2.1.1
             return match interface.role {
                 Role::Outside => Verdict::Local(LocalClass::Arp),
                 Role::Inside => Verdict::Drop(DropReason::NoAddress),
             };
-        };
+        }
         if packet.sender_mac == interface.mac() {
             return Verdict::Drop(DropReason::ArpMalformed);
         }
         let is_first = !matches!(cx.ingress, Ingress::Heard(_));
-        if packet.sender_ip == own {
+        let is_own = |address| networks.iter().any(|network| network.own() == address);
+        if is_own(packet.sender_ip) {
+            let own = packet.sender_ip;
             self.tell_others(cx);
             if is_first {
                 let known = interface.mac();
@@ -52,7 +53,7 @@ impl Dataplane {
             // The DHCP server probes an address that a client has declined.
             return Verdict::Local(LocalClass::DhcpServer);
         }
-        let is_for_us = packet.target_ip == own;
+        let is_for_us = is_own(packet.target_ip);
         let is_asked = is_for_us && packet.operation == Operation::Request;
         let is_of_segment = packet.is_probe() || self.is_neighbor(id, packet.sender_ip);
         let is_answered = is_asked && (is_of_segment || self.is_stranger(packet.sender_ip));
@@ -70,8 +71,8 @@ impl Dataplane {
         let packet = Packet { operation, ..packet };
         let holder = self.holder(cx.call.now, interface.role, &packet);
         let hearing = Hearing { is_for_us, is_copy: !is_first, holder };
-        let Self { config, counters, links, neighbors, unreachable, alerts, .. } = self;
-        let mut events = NeighborEvents { config, counters, links, unreachable, alerts };
+        let Self { config, networks, counters, links, neighbors, unreachable, alerts, .. } = self;
+        let mut events = NeighborEvents { config, networks, counters, links, unreachable, alerts };
         // A router with addresses of several networks asks as any of them: it is answered, and nothing
         // is learnt.
         if is_of_segment {
@@ -112,59 +113,5 @@ impl Dataplane {
     /// Whether `address` may belong to a host of a network that is none of the gateway's.
     fn is_stranger(&self, address: Ipv4Addr) -> bool {
         AddressKind::of(address) == AddressKind::Unicast && !self.networks.is_near(address)
-    }
-
-    /// Somebody else claims the gateway's address: says once in a while whose it is. A claim that is
-    /// answered each time would make a storm of two gateways. // RFC 5227 section 2.4 (b)
-    fn defend(&mut self, call: &mut Call<'_>, interface: InterfaceId, own: Ipv4Addr) {
-        if !self.shard.is_first() || call.now < self.defended_until[interface] {
-            return;
-        }
-        self.defended_until[interface] = call.now + DEFEND_INTERVAL;
-        self.announce(call, interface, own);
-    }
-
-    /// Sends the announcements that are due.
-    pub(super) fn announcement_timeout(&mut self, call: &mut Call<'_>) {
-        for interface in (0..self.config.interfaces.len()).map(|index| InterfaceId(index as u8)) {
-            let announcement = &mut self.announcements[interface];
-            if announcement.due.is_some_and(|due| due <= call.now) {
-                announcement.sent(call.now);
-                if let Some(own) = self.networks.on(interface).first().map(Network::own) {
-                    self.announce(call, interface, own);
-                }
-            }
-        }
-    }
-
-    fn announce(&mut self, call: &mut Call<'_>, interface: InterfaceId, own: Ipv4Addr) {
-        let packet = Packet::announcement(self.config.interface(interface).mac(), own);
-        send_arp(&mut self.counters, &self.links, call, interface, &packet, MacAddr::BROADCAST);
-    }
-}
-
-/// How often a conflict is answered at most. // RFC 5227 section 1.1: DEFEND_INTERVAL
-const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
-/// How often a new address is announced. // RFC 5227 section 1.1: ANNOUNCE_NUM
-const ANNOUNCEMENTS: u8 = 2;
-/// The time between two announcements. // RFC 5227 section 1.1: ANNOUNCE_INTERVAL
-const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
-
-/// The announcements of one interface's address.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Announcements {
-    left: u8,
-    pub(super) due: Option<Instant>,
-}
-
-impl Announcements {
-    /// Those of a new address.
-    pub(super) fn begin(now: Instant) -> Self {
-        Self { left: ANNOUNCEMENTS, due: Some(now) }
-    }
-
-    fn sent(&mut self, now: Instant) {
-        self.left = self.left.saturating_sub(1);
-        self.due = (self.left > 0).then(|| now + ANNOUNCE_INTERVAL);
     }
 }

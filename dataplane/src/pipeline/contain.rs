@@ -165,7 +165,7 @@ mod tests {
     /// A dataplane with an address on the LAN that is to be announced, in which `broken` panics.
     fn broken(broken: Task, is_caught: bool) -> Dataplane {
         let mut config = testing::config(Mode::NatDmz);
-        config.interfaces[0].address = Some(ipnet::Ipv4Net::new_assert([192, 168, 1, 1].into(), 24));
+        config.interfaces[0].addresses = Some(ipnet::IpNet::new_assert([192, 168, 1, 1].into(), 24)).into();
         let shard = Shard::new(0, 2).expect("one of two");
         let mut dataplane = Dataplane::new(Arc::new(config), shard, [1; 32], Instant::from_secs(10));
         dataplane.containment =

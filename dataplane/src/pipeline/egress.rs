@@ -10,7 +10,7 @@ use super::Dataplane;
 use super::context::Call;
 use super::fragments::send_in_pieces;
 use super::link::Links;
-use super::network::Facts;
+use super::network::{Facts, Networks};
 use crate::alert::{Alert, Alerts};
 use crate::config::Config;
 use crate::counters::Counters;
@@ -61,8 +61,8 @@ impl Dataplane {
 
     /// Does what the neighbour table wants done at this time.
     pub(super) fn neighbor_timeout(&mut self, call: &mut Call<'_>) {
-        let Self { config, counters, links, neighbors, unreachable, alerts, .. } = self;
-        let mut events = NeighborEvents { config, counters, links, unreachable, alerts };
+        let Self { config, networks, counters, links, neighbors, unreachable, alerts, .. } = self;
+        let mut events = NeighborEvents { config, networks, counters, links, unreachable, alerts };
         neighbors.handle_timeout(call.now, &mut |event| events.handle(call, event));
         while let Some(mut quote) = self.unreachable.pop() {
             self.reject_unreachable(call, &mut quote);
@@ -77,6 +77,7 @@ pub(super) const UNREACHABLE_MAX: usize = 32;
 /// Carries out the events of the neighbour table.
 pub(super) struct NeighborEvents<'a> {
     pub(super) config: &'a Config,
+    pub(super) networks: &'a Networks,
     pub(super) counters: &'a mut Counters,
     pub(super) links: &'a Links,
     /// Packets given up, whose senders are to be told.
@@ -134,10 +135,10 @@ impl NeighborEvents<'_> {
         }
     }
 
+    /// Asks a neighbour from the gateway's address in the neighbour's network.
     fn ask(&mut self, call: &mut Call<'_>, id: InterfaceId, ip: Ipv4Addr, unicast_to: Option<MacAddr>) {
-        let interface = self.config.interface(id);
-        let Some(own) = interface.address.map(|net| net.addr()) else { return };
-        let request = arp::Packet::request(interface.mac(), own, ip);
+        let Some(network) = self.networks.towards(id, ip) else { return };
+        let request = arp::Packet::request(self.config.interface(id).mac(), network.own(), ip);
         let to = unicast_to.unwrap_or(MacAddr::BROADCAST);
         send_arp(self.counters, self.links, call, id, &request, to);
     }

@@ -7,6 +7,7 @@ use gatepost_ground::{Frame, InterfaceId, Role};
 
 use super::Dataplane;
 use super::context::{Call, Context};
+use super::network::Network;
 use super::way::{Arrival, Way};
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, refusal::Quote};
@@ -74,11 +75,12 @@ impl Dataplane {
         error: IcmpError,
     ) -> bool {
         let interface = self.config.interface(id);
-        let Some(source) = interface.address.map(|net| net.addr()) else { return false };
         let next_hop = match self.routes.lookup(header.source) {
             Some(route) if route.interface == id => route.next_hop(header.source),
             _ => return false,
         };
+        // RFC 1812 section 4.3.2.4
+        let Some(source) = self.networks.towards(id, next_hop).map(Network::own) else { return false };
         // An error is not worth a question: who has just sent something is known, or was lately.
         let Some(destination) = self.neighbors.last_known(call.now, id, next_hop) else { return false };
         let ethernet =

@@ -36,7 +36,7 @@ impl Dataplane {
         port: PortId,
         frame: &mut Frame,
     ) -> Verdict {
-        let Some(interface) = self.config.interface_of(port) else {
+        let Some(interface) = self.links.interface_of(port) else {
             return Verdict::Drop(DropReason::PortDown);
         };
         let Ok(mut header) = Header::parse(frame.bytes()) else {
@@ -173,6 +173,8 @@ impl Dataplane {
 /// The ports of each interface and the stations behind them.
 #[derive(Debug)]
 pub(super) struct Links {
+    /// Where each port leads; [`NOWHERE`] if there is no such port.
+    interfaces: [InterfaceId; PortId::COUNT_MAX],
     ports: PerInterface<PortSet>,
     /// A bridge for each interface, indexed by [`InterfaceId`].
     bridges: Vec<Bridge>,
@@ -190,6 +192,7 @@ impl Links {
     pub(super) fn new(config: &Config, shard: Shard, mut seeds: impl FnMut() -> [u64; 4]) -> Self {
         let has_others = !shard.is_sole();
         Self {
+            interfaces: interfaces_of(config),
             ports: ports_of(config),
             bridges: config.interfaces.iter().map(|_| Bridge::new(seeds())).collect(),
             has_others,
@@ -204,8 +207,15 @@ impl Links {
         for ((bridge, old), new) in self.bridges.iter_mut().zip(self.ports.iter()).zip(ports.iter()) {
             old.iter().filter(|port| !new.contains(*port)).for_each(|port| bridge.forget_port(port));
         }
+        self.interfaces = interfaces_of(config);
         self.ports = ports;
         self.bridges.resize_with(config.interfaces.len(), || Bridge::new(seeds()));
+    }
+
+    /// The interface that `port` leads to; `None` for a port or an interface that does not exist.
+    #[inline]
+    fn interface_of(&self, port: PortId) -> Option<InterfaceId> {
+        self.interfaces.get(usize::from(port.0)).copied().filter(|id| *id != NOWHERE)
     }
 
     /// All stations known.
@@ -287,6 +297,13 @@ impl Links {
     fn others(&self, interface: InterfaceId, port: PortId) -> PortSet {
         self.ports[interface].without(port)
     }
+}
+
+/// No interface has this number. An `Option` costs each frame some instructions more.
+const NOWHERE: InterfaceId = InterfaceId(u8::MAX);
+
+fn interfaces_of(config: &Config) -> [InterfaceId; PortId::COUNT_MAX] {
+    core::array::from_fn(|port| config.interface_of(PortId(port as u8)).unwrap_or(NOWHERE))
 }
 
 fn ports_of(config: &Config) -> PerInterface<PortSet> {

@@ -47,6 +47,7 @@ mod link;
 mod local;
 mod nat;
 mod network;
+mod own_address;
 mod packet;
 mod steer;
 mod way;
@@ -55,16 +56,16 @@ use std::sync::Arc;
 
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::wire::icmpv4::Embedded;
-use gatepost_ground::{EchoLimit, Frame, Instant, InterfaceId, RateLimit, Role};
+use gatepost_ground::{EchoLimit, Frame, Instant, RateLimit, Role};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use self::arp::Announcements;
 use self::contain::{Containment, Task};
 use self::context::{Call, Context};
 use self::identification::Identifications;
 use self::link::Links;
 use self::network::Networks;
+use self::own_address::OwnAddress;
 use self::steer::owners::Steering;
 use self::way::Fate;
 use crate::alert::{Alert, Alerts};
@@ -123,9 +124,8 @@ pub struct Dataplane {
     /// Where a fragment is while it is let go, and while it is given to its owner.
     released: Frame,
     gathered_frame: Frame,
-    announcements: PerInterface<Announcements>,
-    /// Until when an address conflict on each interface is not answered.
-    defended_until: PerInterface<Instant>,
+    /// One for each network.
+    own_addresses: Vec<OwnAddress>,
     /// Apart, so that a flood from the outside leaves the inside its errors.
     error_limits: PerInterface<RateLimit>,
     /// Echo replies to the outside.
@@ -158,8 +158,7 @@ impl Dataplane {
             bindings: Arc::default(),
             flows: FlowTable::new(&config.nat, Timeouts::default(), shard, rng.random()),
             fragments: FragmentTracker::new(rng.random(), frame_capacity),
-            announcements: PerInterface::from_fn(|_| Announcements::default()),
-            defended_until: PerInterface::from_fn(|_| Instant::ZERO),
+            own_addresses: Vec::new(),
             error_limits: PerInterface::from_fn(|_| RateLimit::ICMP_ERRORS.divided(shard.count())),
             echo_limit: EchoLimit::new(seed, shard.count()),
             syn_refusals: SynRefusals::new(),
@@ -176,31 +175,24 @@ impl Dataplane {
             config,
         };
         dataplane.configure_flows();
-        for index in 0..dataplane.config.interfaces.len() {
-            dataplane.begin_announcing(now, InterfaceId(index as u8));
-        }
+        dataplane.follow_own_addresses(now);
         dataplane
     }
 
     /// Takes in another configuration as a whole. Flows that it still allows go on.
     pub fn configure(&mut self, now: Instant, config: Arc<Config>) {
-        let old = core::mem::replace(&mut self.config, config);
-        self.contained(now, Task::Configuration, |dataplane| dataplane.follow_config(now, &old));
+        self.config = config;
+        self.contained(now, Task::Configuration, |dataplane| dataplane.follow_config(now));
     }
 
-    /// Brings the tables in line with the configuration, which was `old` before.
-    fn follow_config(&mut self, now: Instant, old: &Config) {
-        self.networks = Networks::of_config(&self.config);
+    /// Brings the tables in line with the configuration, which is new.
+    fn follow_config(&mut self, now: Instant) {
+        let old = core::mem::replace(&mut self.networks, Networks::of_config(&self.config));
         self.routes = Routes::of_config(&self.config);
         self.links.configure(&self.config, || self.rng.random());
         self.steering.configure(&self.config.firewall);
-        for index in 0..old.interfaces.len().max(self.config.interfaces.len()) {
-            let address = |config: &Config| config.interfaces.get(index).map(|interface| interface.address);
-            if address(old) != address(&self.config) {
-                self.leave_network(now, InterfaceId(index as u8));
-                self.begin_announcing(now, InterfaceId(index as u8));
-            }
-        }
+        self.leave_networks(&old);
+        self.follow_own_addresses(now);
         self.configure_flows();
         self.neighbors.reserve_frames(self.config.frame_len_max());
         self.forget_decisions();
@@ -268,7 +260,7 @@ impl Dataplane {
             self.fragments.poll_timeout(),
             self.gathered.as_ref().and_then(FragmentTracker::poll_timeout),
             self.syn_refusals.poll_timeout(),
-            self.announcements.iter().filter_map(|announcement| announcement.due).min(),
+            self.own_addresses.iter().filter_map(OwnAddress::due).min(),
         ];
         timeouts.into_iter().flatten().min().map(|due| self.containment.defer(due))
     }
@@ -448,22 +440,15 @@ impl Dataplane {
         }
     }
 
-    /// The neighbours of an old network are nobody in the new one.
-    fn leave_network(&mut self, now: Instant, interface: InterfaceId) {
-        let counters = &mut self.counters;
-        self.neighbors.forget_interface(interface, &mut |event| {
+    /// The neighbours on networks that were in `old` and are no more are nobody in the new ones: who was asked from an
+    /// address that has gone, too.
+    fn leave_networks(&mut self, old: &Networks) {
+        let Self { neighbors, networks, counters, .. } = self;
+        let is_gone = |id, ip| old.towards(id, ip) != networks.towards(id, ip);
+        neighbors.forget(is_gone, &mut |event| {
             if let crate::neighbor::Event::Expired { .. } = event {
                 counters.held_dropped(DropReason::NeighborUnreachable);
             }
         });
-        self.defended_until[interface] = now;
-    }
-
-    fn begin_announcing(&mut self, now: Instant, interface: InterfaceId) {
-        let has_address = self.config.interfaces.get(interface.index()).is_some_and(|i| i.address.is_some());
-        self.announcements[interface] = match has_address {
-            true if self.shard.is_first() => Announcements::begin(now),
-            _ => Announcements::default(),
-        };
     }
 }

@@ -12,7 +12,7 @@ use crate::table::per_interface::PerInterface;
 /// The networks on all interfaces, and what packets ask of the interfaces themselves.
 #[derive(Clone, Debug)]
 pub(super) struct Networks {
-    /// The networks of the inside come first.
+    /// Those of the inside come first, and those of one interface stand together: as many as fit into the places.
     all: Box<[Network]>,
     inside: Box<[Network]>,
     /// Where the networks of each interface stand in `all`.
@@ -65,6 +65,8 @@ pub(super) struct Place {
     pub(super) is_broadcast: bool,
 }
 
+const _: () = assert!(InterfaceId::COUNT_MAX * Interface::ADDRESSES_MAX <= u8::MAX as usize);
+
 impl Networks {
     pub(super) fn of_config(config: &Config) -> Self {
         let mut all = Vec::new();
@@ -75,8 +77,8 @@ impl Networks {
         for (id, interface) in config.interfaces_of(Role::Inside).chain(outside) {
             let counts = config.mode != Mode::LanOnly || interface.role == Role::Inside;
             let start = all.len() as u8;
-            let address = interface.address.filter(|_| counts);
-            all.extend(address.map(|net| Network::of_address(net, id, interface.role)));
+            let addresses = interface.ipv4().filter(|_| counts);
+            all.extend(addresses.map(|net| Network::of_address(net, id, interface.role)));
             places[id] = start..all.len() as u8;
             facts[id] = Facts { role: interface.role, mac: interface.mac(), mtu: interface.mtu };
         }
@@ -119,6 +121,18 @@ impl Networks {
     pub(super) fn on(&self, id: InterfaceId) -> &[Network] {
         let Range { start, end } = self.places[id];
         self.all.get(usize::from(start)..usize::from(end)).unwrap_or(&[])
+    }
+
+    /// All networks, those of the inside first.
+    pub(super) fn all(&self) -> &[Network] {
+        &self.all
+    }
+
+    /// The network on the interface `id` from which the gateway speaks to the neighbour `address`: the one that has the
+    /// neighbour, else the first. `None` if the gateway has no address there.
+    pub(super) fn towards(&self, id: InterfaceId, address: Ipv4Addr) -> Option<&Network> {
+        let networks = self.on(id);
+        networks.iter().find(|network| network.contains(address)).or(networks.first())
     }
 
     /// Whether `address` stands for the gateway, or for all hosts of a network.
@@ -175,8 +189,8 @@ impl Networks {
     }
 }
 
-/// The gateway's network on one interface.
-#[derive(Clone, Copy, Debug)]
+/// A network on one interface, by one of the gateway's addresses there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Network {
     own: Ipv4Addr,
     network: u32,
@@ -208,6 +222,11 @@ impl Network {
     #[inline]
     pub(super) fn own(&self) -> Ipv4Addr {
         self.own
+    }
+
+    /// The interface that leads to it.
+    pub(super) fn interface(&self) -> InterfaceId {
+        self.interface
     }
 
     #[inline]

@@ -76,12 +76,12 @@ pub fn config(mode: Mode) -> Config {
         } else {
             vec![LAN_SIDE, LAN_SIDE, WAN_SIDE]
         },
-        interfaces: vec![
+        interfaces: [
             Interface {
                 name: "lan".to_owned(),
                 role: Role::Inside,
                 link: Link::Ethernet { mac: GATEWAY_LAN_MAC },
-                address: Some("192.168.1.1/24".parse().unwrap()),
+                addresses: Some("192.168.1.1/24".parse().unwrap()).into(),
                 gateway: None,
                 mtu: 1500,
             },
@@ -89,11 +89,12 @@ pub fn config(mode: Mode) -> Config {
                 name: "wan".to_owned(),
                 role: Role::Outside,
                 link: Link::Ethernet { mac: GATEWAY_WAN_MAC },
-                address: (mode != Mode::LanOnly).then(|| "203.0.113.10/24".parse().unwrap()),
+                addresses: (mode != Mode::LanOnly).then(|| "203.0.113.10/24".parse().unwrap()).into(),
                 gateway: (mode != Mode::LanOnly).then_some(ISP.address),
                 mtu: 1500,
             },
-        ],
+        ]
+        .into(),
         firewall: Firewall::default(),
         nat: Nat {
             filtering: Filtering::AddressAndPortDependent,

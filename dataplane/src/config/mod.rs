@@ -6,7 +6,11 @@ use core::ops::RangeInclusive;
 use gatepost_ground::wire::vlan::Tag;
 use gatepost_ground::wire::{Protocol, ethernet};
 use gatepost_ground::{InterfaceId, MacAddr, PortId, PortSet, Role};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
+
+mod bounded;
+
+pub use bounded::{Bounded, Full};
 
 /// The whole configuration of a [`Dataplane`](crate::Dataplane).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,9 +19,9 @@ pub struct Config {
     pub mode: Mode,
     /// The interface that every port leads to, indexed by [`PortId`]; at most [`PortId::COUNT_MAX`] ports.
     pub ports: Vec<InterfaceId>,
-    /// The gateway's interfaces, indexed by [`InterfaceId`]; at most [`InterfaceId::COUNT_MAX`], of which one is
-    /// [`Role::Outside`]. In [`Mode::LanOnly`] that one has no ports, and its address does not count.
-    pub interfaces: Vec<Interface>,
+    /// The gateway's interfaces, indexed by [`InterfaceId`], of which one is [`Role::Outside`]. In [`Mode::LanOnly`] that
+    /// one has no ports, and its addresses do not count.
+    pub interfaces: Bounded<Interface, { InterfaceId::COUNT_MAX }>,
     /// What the firewall lets in.
     pub firewall: Firewall,
     /// How flows are tracked and translated.
@@ -43,15 +47,16 @@ impl Config {
         self.interfaces().filter(move |(_, interface)| interface.role == role)
     }
 
-    /// The interface that `port` leads to; `None` for a port that does not exist.
+    /// The interface that `port` leads to; `None` for a port or an interface that does not exist.
     #[inline]
     pub fn interface_of(&self, port: PortId) -> Option<InterfaceId> {
-        self.ports.get(usize::from(port.0)).copied()
+        self.ports.get(usize::from(port.0)).copied().filter(|id| id.index() < self.interfaces.len())
     }
 
     /// The address that the inside shares on its way out; `None` while there is none.
     pub fn external_address(&self) -> Option<Ipv4Addr> {
-        self.interfaces_of(Role::Outside).find_map(|(_, interface)| interface.address).map(|net| net.addr())
+        let mut outside = self.interfaces_of(Role::Outside);
+        outside.find_map(|(_, interface)| interface.ipv4().next()).map(|net| net.addr())
     }
 
     /// The longest frame on any interface, its VLAN tags included, in octets.
@@ -117,8 +122,9 @@ pub struct Interface {
     pub role: Role,
     /// What carries the interface's packets.
     pub link: Link,
-    /// The gateway's address with the prefix of the network; `None` while a DHCP client has not got one.
-    pub address: Option<Ipv4Net>,
+    /// The gateway's addresses, each with the prefix of its network; none while a DHCP client has not got one. The
+    /// first counts where nothing else decides. Those of IPv6 have no effect yet.
+    pub addresses: Bounded<IpNet, { Interface::ADDRESSES_MAX }>,
     /// The next hop for everything that is on none of the gateway's networks.
     pub gateway: Option<Ipv4Addr>,
     /// The largest IP packet that the interface carries, in octets, 576 to 65535.
@@ -126,6 +132,17 @@ pub struct Interface {
 }
 
 impl Interface {
+    /// The most addresses of one interface.
+    pub const ADDRESSES_MAX: usize = 8;
+
+    /// The IPv4 addresses, each with the prefix of its network.
+    pub fn ipv4(&self) -> impl Iterator<Item = Ipv4Net> + Clone {
+        self.addresses.iter().filter_map(|net| match net {
+            IpNet::V4(net) => Some(*net),
+            IpNet::V6(_) => None,
+        })
+    }
+
     /// The gateway's hardware address on the interface.
     #[inline]
     pub const fn mac(&self) -> MacAddr {
@@ -215,14 +232,14 @@ pub(crate) mod testing {
             name: name.to_owned(),
             role,
             link: Link::Ethernet { mac: MacAddr([2, 0, 0, 0, 0, number]) },
-            address: None,
+            addresses: Bounded::new(),
             gateway: None,
             mtu: 1500,
         };
         Config {
             mode,
             ports: vec![InterfaceId(0), InterfaceId(1)],
-            interfaces: vec![interface("lan", Role::Inside, 1), interface("wan", Role::Outside, 2)],
+            interfaces: [interface("lan", Role::Inside, 1), interface("wan", Role::Outside, 2)].into(),
             firewall: Firewall::default(),
             nat: Nat { filtering: Filtering::AddressAndPortDependent, flows_max: 16, flows_per_host_max: 16 },
             inspection: Inspection::default(),

@@ -1,0 +1,95 @@
+//! The gateway's own addresses as their neighbours hear of them: each is announced when the gateway takes it, and
+//! defended when somebody else claims it. (RFC 5227)
+
+use core::net::Ipv4Addr;
+use core::time::Duration;
+
+use gatepost_ground::wire::arp::Packet;
+use gatepost_ground::{Instant, InterfaceId, MacAddr};
+
+use super::Dataplane;
+use super::context::Call;
+use super::egress::send_arp;
+use super::network::Network;
+
+/// How often a conflict is answered at most. // RFC 5227 section 1.1: DEFEND_INTERVAL
+const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a new address is announced. // RFC 5227 section 1.1: ANNOUNCE_NUM
+const ANNOUNCEMENTS: u8 = 2;
+/// The time between two announcements. // RFC 5227 section 1.1: ANNOUNCE_INTERVAL
+const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// One of the gateway's own addresses: what is left to announce, and until when a conflict is not answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OwnAddress {
+    network: Network,
+    announcements_left: u8,
+    /// When the next announcement is due.
+    due: Option<Instant>,
+    defended_until: Instant,
+}
+
+impl OwnAddress {
+    /// An address that is new, and announced from now on if `is_announced`.
+    fn new(network: Network, now: Instant, is_announced: bool) -> Self {
+        let (announcements_left, due) = if is_announced { (ANNOUNCEMENTS, Some(now)) } else { (0, None) };
+        Self { network, announcements_left, due, defended_until: now }
+    }
+
+    /// When the next announcement is due, if one is.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    fn announced(&mut self, now: Instant) {
+        self.announcements_left = self.announcements_left.saturating_sub(1);
+        self.due = (self.announcements_left > 0).then(|| now + ANNOUNCE_INTERVAL);
+    }
+}
+
+impl Dataplane {
+    /// Takes in which addresses the gateway has now. Those that it has not had before are announced by the first worker.
+    pub(super) fn follow_own_addresses(&mut self, now: Instant) {
+        let is_announced = self.shard.is_first();
+        let known = core::mem::take(&mut self.own_addresses);
+        let of_network = |network: &Network| {
+            let known = known.iter().find(|own| own.network == *network).copied();
+            known.unwrap_or_else(|| OwnAddress::new(*network, now, is_announced))
+        };
+        self.own_addresses = self.networks.all().iter().map(of_network).collect();
+    }
+
+    /// Somebody else claims the gateway's address `own`: says once in a while whose it is. A claim that is answered each
+    /// time would make a storm of two gateways. // RFC 5227 section 2.4 (b)
+    pub(super) fn defend(&mut self, call: &mut Call<'_>, interface: InterfaceId, own: Ipv4Addr) {
+        if !self.shard.is_first() {
+            return;
+        }
+        let of_interface = |address: &&mut OwnAddress| {
+            address.network.interface() == interface && address.network.own() == own
+        };
+        let Some(address) = self.own_addresses.iter_mut().find(of_interface) else { return };
+        if call.now < address.defended_until {
+            return;
+        }
+        address.defended_until = call.now + DEFEND_INTERVAL;
+        self.announce(call, interface, own);
+    }
+
+    /// Sends the announcements that are due.
+    pub(super) fn announcement_timeout(&mut self, call: &mut Call<'_>) {
+        for index in 0..self.own_addresses.len() {
+            let address = &mut self.own_addresses[index];
+            if address.due.is_some_and(|due| due <= call.now) {
+                address.announced(call.now);
+                let (interface, own) = (address.network.interface(), address.network.own());
+                self.announce(call, interface, own);
+            }
+        }
+    }
+
+    fn announce(&mut self, call: &mut Call<'_>, interface: InterfaceId, own: Ipv4Addr) {
+        let packet = Packet::announcement(self.config.interface(interface).mac(), own);
+        send_arp(&mut self.counters, &self.links, call, interface, &packet, MacAddr::BROADCAST);
+    }
+}

@@ -168,11 +168,11 @@ fn an_office_is_on_the_network_and_the_pool_that_its_scenario_says() {
         .printer("pc-1")
         .config("[dhcp]\npool = '10.20.7.1-10.20.7.9'\n")
         .expect("pc-0 has an address of the pool", |account| {
-            let address = account.pc("pc-0").diary.address.map(|net| net.to_string()).unwrap_or_default();
+            let address = account.pc("pc-0").address.map(|net| net.to_string()).unwrap_or_default();
             if address.starts_with("10.20.7.") && address.ends_with("/16") { Ok(()) } else { Err(address) }
         })
         .expect("the printer has its own", |account| {
-            let address = account.pc("pc-1").diary.address.map(|net| net.to_string());
+            let address = account.pc("pc-1").address.map(|net| net.to_string());
             if address.as_deref() == Some("10.20.0.200/16") { Ok(()) } else { Err(format!("{address:?}")) }
         })
         .expect("pages come", |account| account.every_pc(|diary| diary.pages > 0));

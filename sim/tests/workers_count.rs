@@ -30,7 +30,7 @@ fn compare<T: PartialEq + std::fmt::Debug>(build: impl Fn() -> Office, told: imp
 
 /// What a host has to tell, but for how often and when.
 fn host(account: &Account, name: &str) -> impl PartialEq + std::fmt::Debug + use<> {
-    let diary = &account.pc(name).diary;
+    let diary = account.pc(name);
     let failures = [
         diary.addresses_lost,
         diary.lookups_failed,
@@ -72,7 +72,7 @@ fn every_host_fares_the_same_behind_nat() {
     };
     compare(build, |account| {
         let hosts = (0..6).map(|pc| host(account, &format!("pc-{pc}"))).collect::<Vec<_>>();
-        let visits = account.visits.iter().map(|visit| (visit.pages > 0, visit.failed)).collect::<Vec<_>>();
+        let visits = account.visits().iter().map(|visit| (visit.pages > 0, visit.failed)).collect::<Vec<_>>();
         (hosts, visits)
     });
 }
@@ -96,7 +96,7 @@ fn every_host_fares_the_same_over_a_narrow_wan() {
 fn somebody_who_scans_sees_the_same() {
     let build =
         || catalog::find("port-scan").expect("a scenario").office(1, None).expect("it is long enough");
-    compare(build, |account| (account.open_ports.clone(), account.attack_answers));
+    compare(build, |account| (account.attack().open_ports.clone(), account.attack().answers));
 }
 
 #[test]

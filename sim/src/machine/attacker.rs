@@ -4,13 +4,13 @@
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use etherparse::{ArpOperation, PacketBuilder};
 use gatepost_ground::{Instant, MacAddr};
 
-use super::Machine;
-use super::forgery;
+use super::{Machine, Record, forgery};
 use crate::packet::{Content, Packet, Transport};
 
 /// Time between two shots.
@@ -58,11 +58,18 @@ pub struct Attacker {
     shots: VecDeque<Shot>,
     next_at: Instant,
     replies: Vec<Vec<u8>>,
+    record: AttackRecord,
+}
+
+/// What the attacker has to tell in the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttackRecord {
+    /// Packets fired.
+    pub fired: u64,
+    /// Packets that came back, of any kind but ARP.
+    pub answers: u64,
     /// Ports that accepted a connection.
-    open_ports: Vec<u16>,
-    /// Packets that came back, of any kind.
-    answers: u64,
-    fired: u64,
+    pub open_ports: Vec<u16>,
 }
 
 impl Attacker {
@@ -74,9 +81,7 @@ impl Attacker {
             shots: VecDeque::new(),
             next_at: Instant::ZERO,
             replies: Vec::new(),
-            open_ports: Vec::new(),
-            answers: 0,
-            fired: 0,
+            record: AttackRecord::default(),
         }
     }
 
@@ -84,21 +89,6 @@ impl Attacker {
     pub fn attack(&mut self, victim: Ipv4Addr, shots: impl IntoIterator<Item = Shot>) {
         self.victim = Some((victim, None));
         self.shots.extend(shots);
-    }
-
-    /// Packets fired.
-    pub fn fired(&self) -> u64 {
-        self.fired
-    }
-
-    /// Packets that came back, of any kind but ARP.
-    pub fn answers(&self) -> u64 {
-        self.answers
-    }
-
-    /// Ports that accepted a connection.
-    pub fn open_ports(&self) -> &[u16] {
-        &self.open_ports
     }
 
     fn packet(&self, shot: Shot, victim: Ipv4Addr, victim_mac: MacAddr) -> Vec<u8> {
@@ -158,9 +148,9 @@ impl Machine for Attacker {
                 }
             }
             Content::Ipv4(ip) if ip.destination == self.address => {
-                self.answers += 1;
+                self.record.answers += 1;
                 if let Transport::Tcp { source_port, is_reset: false, .. } = ip.transport {
-                    self.open_ports.push(source_port);
+                    self.record.open_ports.push(source_port);
                 }
             }
             Content::Ipv4(_) | Content::Other => {}
@@ -181,7 +171,7 @@ impl Machine for Attacker {
             Some((victim, Some(mac))) => {
                 if let Some(shot) = self.shots.pop_front() {
                     transmit(self.packet(shot, victim, mac));
-                    self.fired += 1;
+                    self.record.fired += 1;
                 }
                 self.next_at = now + SHOT_INTERVAL;
             }
@@ -190,5 +180,10 @@ impl Machine for Attacker {
 
     fn poll_timeout(&self) -> Option<Instant> {
         (!self.shots.is_empty()).then_some(self.next_at)
+    }
+
+    /// An [`AttackRecord`].
+    fn record(&self) -> Arc<dyn Record> {
+        Arc::new(self.record.clone())
     }
 }

@@ -1,36 +1,54 @@
-//! The provider and the internet behind it, as one machine: the WAN's router with its DHCP server, and
-//! beyond it name servers, web sites, a chat server and one that answers late.
+//! The provider and the internet behind it, as one machine: the WAN's router, and behind it a list of servers.
 //!
-//! It has all their addresses, so that a packet to any of them goes through the router as far as
-//! the gateway can tell. Its faults are the name servers' [`DnsMood`]s, a DHCP server that falls silent,
-//! renumbering, and [`ProviderMood`]s of the machine as a whole.
+//! It has all their addresses, so that a packet to any of them goes through the router as far as the gateway can
+//! tell. What a server is, [`server`] tells. Those that are always there:
+//!
+//! | name | where | what |
+//! | --- | --- | --- |
+//! | `dhcp` | the router, UDP 67 | gives the customer its address |
+//! | `names` | the resolvers and authorities, UDP and TCP 53 | names; its faults are [`DnsMood`]s |
+//! | `web` | [`WEB_ADDRESSES`], TCP 80 | pages |
+//! | `chat` | [`CHAT_ADDRESS`], TCP 7 | every octet comes back |
+//! | `late` | [`CHAT_ADDRESS`], UDP 9000 | answers when it is told to |
+//!
+//! To add one, write a file with a [`Server`] and a line in [`Internet::new`]; a scenario adds its own with
+//! [`Office::server`](crate::scenario::Office::server). The faults of the machine as a whole are renumbering and
+//! [`ProviderMood`]s.
 
+mod chat;
 mod connections;
 mod dhcp;
 mod dns;
 mod echo;
 pub mod late;
+mod pages;
+pub mod server;
+mod servers;
 
+use std::any::Any;
 use std::mem;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 
 use gatepost_ground::{Instant, MacAddr};
 use ipnet::Ipv4Net;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use smoltcp::iface::SocketHandle;
-use smoltcp::socket::udp;
-use smoltcp::wire::{IpAddress, IpCidr, Ipv4Cidr};
 
-use self::connections::{Asked, Connections};
-pub use self::connections::{CONNECTIONS_MAX, ConnectionId, is_page, serve_page};
+use self::chat::ChatServer;
+pub use self::connections::{CONNECTIONS_MAX, ConnectionId};
 use self::dhcp::DhcpServer;
 pub use self::dns::{DnsMood, SILENT_ZONE, SharedTree, Tree, authorities, reverse, servers_called};
-use self::dns::{NameServers, Transport};
-use self::late::LateServer;
-use super::Machine;
+use self::dns::{NameServers, NameService};
+use self::late::{LATE_PORT, LateServer};
+use self::pages::WebServer;
+pub use self::pages::{Page, is_page};
+use self::server::{Server, Uplink};
+use self::servers::Servers;
+pub use self::servers::Site;
 use super::stack::Stack;
-use crate::packet::{Content, Packet, Transport as Carried};
+use super::{Machine, Record};
+use crate::packet::{Content, Packet, Transport};
 
 /// Everything behind the provider's router. No documentation network, as nobody asks a name server for
 /// the names of those (RFC 6303 section 4).
@@ -55,9 +73,9 @@ pub const WEB_PORT: u16 = 80;
 /// Chats are held here.
 pub const CHAT_PORT: u16 = 7;
 
-const DHCP_SERVER_PORT: u16 = 67;
-const DHCP_CLIENT_PORT: u16 = 68;
 const MAC: MacAddr = MacAddr([0x02, 0x00, 0x5e, 0x20, 0x00, 0x01]);
+const DHCP: &str = "dhcp";
+const NAMES: &str = "names";
 
 /// What the provider's machine is like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,27 +93,20 @@ pub enum ProviderMood {
 pub struct Internet {
     stack: Stack,
     mood: ProviderMood,
-    dhcp: DhcpServer,
-    dhcp_socket: SocketHandle,
-    dns_socket: SocketHandle,
-    names: NameServers,
-    /// Whether packets to networks unknown go to the customer: where it does not translate.
-    routes_back: bool,
-    late_server: LateServer,
-    late_socket: SocketHandle,
-    connections: Connections,
+    uplink: Uplink,
+    servers: Servers,
     /// Answers to pings.
     echoes: Vec<Vec<u8>>,
     due: Option<Instant>,
 }
 
-/// Where the answer to a customer's question goes.
-#[derive(Clone, Copy)]
-pub enum Caller {
-    /// Back over UDP.
-    Datagram(udp::UdpMetadata),
-    /// Over the connection that it came over.
-    Connection(ConnectionId),
+/// What the provider has to tell in the end.
+#[derive(Clone, Debug)]
+pub struct InternetRecord {
+    /// The address that a customer was given last.
+    pub customer: Option<Ipv4Addr>,
+    /// What each server has to tell, with its name.
+    pub servers: Vec<(String, Arc<dyn Record>)>,
 }
 
 impl Internet {
@@ -106,51 +117,50 @@ impl Internet {
         let mut stack = Stack::new(MAC, rng.random());
         // All addresses are its own; which of them are, `is_for_us` says.
         stack.iface.set_any_ip(true);
-        let dhcp_socket = stack.bind_udp(DHCP_SERVER_PORT);
-        let dns_socket = stack.bind_udp(DNS_PORT);
-        let late_socket = stack.bind_udp(late::LATE_PORT);
-        let mut this = Self {
-            stack,
-            mood: ProviderMood::Up,
-            dhcp: DhcpServer::new(network, lease_secs),
-            dhcp_socket,
-            dns_socket,
-            names: NameServers::new(tree, &mut rng),
-            routes_back: false,
-            late_server: LateServer::default(),
-            late_socket,
-            connections: Connections::default(),
-            echoes: Vec::new(),
-            due: None,
-        };
+        let network = network.trunc();
+        let uplink = Uplink { network, routes_back: false, customer: None };
+        let (servers, echoes) = (Servers::default(), Vec::new());
+        let mut this = Self { stack, mood: ProviderMood::Up, uplink, servers, echoes, due: None };
         this.take_addresses();
+        let names = NameService::new(NameServers::new(tree, &mut rng));
+        let name_servers = Site { hosts: dns::hosts().collect(), ..Site::default() };
+        let chat = || Site::at("chat", CHAT_ADDRESS);
+        this.add(DHCP, Site::default().udp(dhcp::SERVER_PORT), DhcpServer::new(network, lease_secs));
+        this.add(NAMES, name_servers.udp(DNS_PORT).tcp(DNS_PORT), names);
+        this.add("web", Site::numbered("web", &WEB_ADDRESSES).tcp(WEB_PORT), WebServer::default());
+        this.add("chat", chat().tcp(CHAT_PORT), ChatServer);
+        this.add("late", chat().udp(LATE_PORT), LateServer::default());
         this
     }
 
-    /// Gives out addresses of another network from now on, and knows nothing of the old one.
-    pub fn renumber(&mut self, network: Ipv4Net) {
-        self.dhcp.renumber(network);
-        self.take_addresses();
-        // smoltcp keeps what it cannot route any more, and everything behind that.
-        self.stack.sockets.remove(self.dns_socket);
-        self.dns_socket = self.stack.bind_udp(DNS_PORT);
-        self.stack.sockets.remove(self.late_socket);
-        self.late_socket = self.stack.bind_udp(late::LATE_PORT);
-        self.late_server = LateServer::default();
+    /// Adds a server.
+    fn add(&mut self, name: &str, site: Site, server: impl Server) {
+        self.add_server(name, site, Box::new(server));
+    }
+
+    /// Adds a server called `name`.
+    pub fn add_server(&mut self, name: &str, site: Site, server: Box<dyn Server>) {
+        self.servers.add(&mut self.stack, name, site, server);
+    }
+
+    /// The server called `name`, whatever it is, to change it; it wants to be polled then.
+    pub fn server_mut(&mut self, name: &str) -> Option<&mut dyn Any> {
+        self.due = Some(Instant::ZERO);
+        self.servers.any_mut(name)
     }
 
     /// Makes the DHCP server fall silent, or answer again.
     pub fn set_dhcp_silent(&mut self, is_silent: bool) {
-        self.dhcp.is_silent = is_silent;
+        if let Some(server) = self.servers.get_mut::<DhcpServer>(DHCP) {
+            server.is_silent = is_silent;
+        }
     }
 
     /// What the machine is like from now on; it wants to be polled then.
     pub fn set_mood(&mut self, mood: ProviderMood) {
         self.mood = mood;
         if mood == ProviderMood::Gone {
-            self.connections.forget(&mut self.stack);
-            self.names.lose_letters();
-            self.late_server = LateServer::default();
+            self.servers.switch_off(&mut self.stack);
         }
         self.due = Some(Instant::ZERO);
     }
@@ -162,7 +172,7 @@ impl Internet {
             ProviderMood::Gone => false,
             ProviderMood::NotForwarding => {
                 let Some(ip) = packet.ipv4() else { return true };
-                let router = self.dhcp.router();
+                let router = self.router();
                 ip.source == router || ip.destination == router || ip.destination.is_broadcast()
             }
         }
@@ -170,50 +180,42 @@ impl Internet {
 
     /// How the name servers called `servers` answer from now on.
     pub fn set_dns_mood(&mut self, servers: &str, mood: DnsMood) {
-        self.names.set_mood(servers, mood);
-    }
-
-    /// Makes every name server truthful.
-    pub fn calm_dns(&mut self) {
-        self.names.calm();
+        if let Some(service) = self.servers.get_mut::<NameService>(NAMES) {
+            service.names.set_mood(servers, mood);
+        }
     }
 
     /// Sends what is for networks that nobody here knows to the customer, whose address is
     /// `customer` or what it will be given.
     pub fn route_back_to_customer(&mut self, customer: Option<Ipv4Addr>) {
-        self.routes_back = true;
-        if let Some(customer) = customer {
-            self.set_route_back(customer);
+        self.uplink.routes_back = true;
+        if customer.is_some() {
+            self.stack.set_router(customer);
         }
     }
 
-    fn set_route_back(&mut self, customer: Ipv4Addr) {
-        let routes = self.stack.iface.routes_mut();
-        routes.add_default_ipv4_route(customer).expect("there is room for one route");
+    /// The addresses of the servers, with what captures call them.
+    pub fn hosts(&self) -> Vec<(Ipv4Addr, String)> {
+        self.servers.hosts()
     }
 
     /// The address that a client was given last.
     pub fn customer(&self) -> Option<Ipv4Addr> {
-        self.dhcp.last_given()
+        self.uplink.customer
     }
 
-    /// The network that the provider gives out.
-    pub fn network(&self) -> Ipv4Net {
-        self.dhcp.network()
+    fn router(&self) -> Ipv4Addr {
+        router_of(self.uplink.network)
     }
 
     fn take_addresses(&mut self) {
-        let router = self.dhcp.router();
-        let own = IpCidr::Ipv4(Ipv4Cidr::new(router, self.dhcp.network().prefix_len()));
-        self.stack.iface.update_ip_addrs(|addresses| {
-            addresses.clear();
-            addresses.push(own).expect("there is room for one address");
-        });
+        let prefix_len = self.uplink.network.prefix_len();
+        self.stack.set_address(Some((self.router(), prefix_len)));
     }
 
     /// Whether a frame is for the router or what is behind it.
     fn is_for_us(&self, packet: &Packet) -> bool {
-        let router = self.dhcp.router();
+        let router = self.router();
         match &packet.content {
             Content::Arp { target, .. } => *target == router,
             Content::Ipv4(ip) => {
@@ -222,58 +224,6 @@ impl Internet {
             }
             Content::Other => false,
         }
-    }
-
-    fn is_customer(&self, address: Ipv4Addr) -> bool {
-        self.routes_back || self.dhcp.network().contains(&address)
-    }
-
-    fn serve_dhcp(&mut self) {
-        while let Ok((payload, _)) = self.stack.udp(self.dhcp_socket).recv() {
-            let payload = payload.to_vec();
-            let Some(reply) = self.dhcp.answer(&payload) else { continue };
-            if let Some(customer) = self.dhcp.last_given().filter(|_| self.routes_back) {
-                self.set_route_back(customer);
-            }
-            // Always by broadcast: a client without an address hears it too.
-            let to = udp::UdpMetadata {
-                local_address: Some(self.dhcp.router().into()),
-                ..(Ipv4Addr::BROADCAST, DHCP_CLIENT_PORT).into()
-            };
-            // A full queue is a lost datagram.
-            _ = self.stack.udp(self.dhcp_socket).send_slice(&reply, to);
-        }
-    }
-
-    fn serve_names(&mut self, now: Instant) {
-        while let Ok((payload, from)) = self.stack.udp(self.dns_socket).recv() {
-            let Some(IpAddress::Ipv4(server)) = from.local_address else { continue };
-            let (caller, message) = (Caller::Datagram(from), payload.to_vec());
-            self.names.ask(now, caller, server, Transport::Udp, message);
-        }
-        for Asked { connection, server, message } in self.connections.serve(&mut self.stack) {
-            self.names.ask(now, Caller::Connection(connection), server, Transport::Tcp, message);
-        }
-        let mut answers = Vec::new();
-        self.names.poll(now, |caller, answer| answers.push((caller, answer)));
-        for (caller, answer) in answers {
-            match caller {
-                Caller::Datagram(to) => {
-                    let IpAddress::Ipv4(customer) = to.endpoint.addr;
-                    if self.is_customer(customer) {
-                        // A full queue is a lost datagram.
-                        _ = self.stack.udp(self.dns_socket).send_slice(&answer, to);
-                    }
-                }
-                Caller::Connection(id) => self.connections.answer(&mut self.stack, id, &answer),
-            }
-        }
-    }
-
-    fn serve_late(&mut self, now: Instant) {
-        let (routes_back, network) = (self.routes_back, self.dhcp.network());
-        let is_customer = |address: Ipv4Addr| routes_back || network.contains(&address);
-        self.late_server.serve(self.stack.udp(self.late_socket), is_customer, now);
     }
 }
 
@@ -286,10 +236,12 @@ impl Machine for Internet {
         let is_taken = |packet: &Packet| self.is_for_us(packet) && self.passes(packet);
         let Some(packet) = Packet::parse(&frame).filter(is_taken) else { return };
         if let Some(ip) = packet.ipv4()
-            && let Carried::Tcp { source_port, destination_port, is_opening: true, .. } = ip.transport
+            && let Transport::Tcp { source_port, destination_port, is_opening: true, .. } = ip.transport
         {
-            let client = (ip.source, source_port);
-            self.connections.expect(&mut self.stack, client, ip.destination, destination_port);
+            let client = SocketAddrV4::new(ip.source, source_port);
+            let local = SocketAddrV4::new(ip.destination, destination_port);
+            let router = self.router();
+            self.servers.expect(&mut self.stack, router, client, local);
         }
         self.echoes.extend(echo::answer(&frame));
         self.stack.handle_frame(frame);
@@ -297,19 +249,42 @@ impl Machine for Internet {
 
     fn poll(&mut self, now: Instant, transmit: &mut dyn FnMut(Vec<u8>)) {
         self.stack.poll(now);
-        self.serve_dhcp();
-        self.serve_names(now);
-        self.serve_late(now);
+        let router = self.router();
+        self.servers.poll(now, &mut self.stack, &mut self.uplink, router);
         self.stack.poll(now);
         let mut sent = mem::take(&mut self.echoes);
         self.stack.drain(&mut |frame| sent.push(frame));
         sent.retain(|frame| Packet::parse(frame).is_none_or(|packet| self.passes(&packet)));
         sent.into_iter().for_each(transmit);
-        let answers = self.names.poll_timeout().into_iter().chain(self.late_server.poll_timeout());
-        self.due = answers.chain(self.stack.poll_timeout(now)).min();
+        self.due = self.servers.poll_timeout().into_iter().chain(self.stack.poll_timeout(now)).min();
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
         self.due
     }
+
+    fn calm(&mut self) {
+        self.set_mood(ProviderMood::Up);
+        self.servers.calm();
+    }
+
+    /// Gives out addresses of another network from now on, and knows nothing of the old one.
+    fn on_renumber(&mut self, network: Ipv4Net, _office: Ipv4Addr) {
+        self.uplink.network = network.trunc();
+        self.uplink.customer = None;
+        self.take_addresses();
+        self.servers.renumber(&mut self.stack, network);
+    }
+
+    fn record(&self) -> Arc<dyn Record> {
+        Arc::new(InternetRecord { customer: self.customer(), servers: self.servers.records().collect() })
+    }
 }
+
+/// The router of a network: its first host.
+fn router_of(network: Ipv4Net) -> Ipv4Addr {
+    Ipv4Addr::from_bits(network.network().to_bits() + 1)
+}
+
+#[cfg(test)]
+mod tests;

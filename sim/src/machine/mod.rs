@@ -1,5 +1,58 @@
 //! The machines of the simulated world. They speak Ethernet, ARP, IP, UDP and TCP themselves, over
 //! smoltcp or with frames made by etherparse; nothing of the product's codecs or clients is in them.
+//!
+//! A machine has one network card and is a [`Machine`]; [`stack`] is a TCP/IP for those that want one. It is given
+//! the frames that reach its card, may send some each time it is polled, and says when it wants to be polled next.
+//! A run repeats exactly, so a machine
+//!
+//! - knows the time from `now` alone, and has no clock;
+//! - draws from a generator that it makes of the seed it is given, such as `StdRng::seed_from_u64(seed)`;
+//! - keeps nothing in a table with a random order: `BTreeMap`, not `HashMap`;
+//! - bounds what it keeps: everything that comes in may come from a peer that is broken.
+//!
+//! A machine that says "hello" once a second in an Ethernet frame of a local experiment, and counts what it hears:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use gatepost_ground::{Instant, MacAddr};
+//! use gatepost_sim::machine::{Machine, Record};
+//!
+//! struct Greeter {
+//!     mac: MacAddr,
+//!     next_at: Instant,
+//!     heard: u64,
+//! }
+//!
+//! impl Machine for Greeter {
+//!     fn mac(&self) -> MacAddr {
+//!         self.mac
+//!     }
+//!
+//!     fn handle_frame(&mut self, _frame: Vec<u8>) {
+//!         self.heard += 1;
+//!     }
+//!
+//!     fn poll(&mut self, now: Instant, transmit: &mut dyn FnMut(Vec<u8>)) {
+//!         if self.next_at <= now {
+//!             // To everybody; 0x88b5 is for local experiments.
+//!             let mut frame = [&[0xff; 6][..], &self.mac.0, &[0x88, 0xb5], b"hello"].concat();
+//!             frame.resize(60, 0);
+//!             transmit(frame);
+//!             self.next_at = now + Duration::from_secs(1);
+//!         }
+//!     }
+//!
+//!     fn poll_timeout(&self) -> Option<Instant> {
+//!         Some(self.next_at)
+//!     }
+//!
+//!     fn record(&self) -> Arc<dyn Record> {
+//!         Arc::new(self.heard)
+//!     }
+//! }
+//! ```
 
 pub mod asker;
 pub mod attacker;
@@ -9,23 +62,45 @@ pub mod internet;
 mod page_server;
 pub mod pc;
 pub mod spoofer;
-mod stack;
+pub mod stack;
 mod tcp_names;
 pub mod visitor;
 
+use std::any::Any;
+use std::fmt::Debug;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
 use gatepost_ground::{Instant, MacAddr};
+use ipnet::Ipv4Net;
 
 /// A simulated machine with one network card.
-pub trait Machine {
-    /// The card's address.
+pub trait Machine: Any {
+    /// The card's address. It never changes, and no other machine has it.
     fn mac(&self) -> MacAddr;
 
-    /// Takes a frame in; [`Machine::poll`] follows at once.
+    /// Takes a frame in that is for the card's address, or for many; [`Machine::poll`] follows at once.
     fn handle_frame(&mut self, frame: Vec<u8>);
 
     /// Does what is to be done at `now`, and gives frames to `transmit`.
     fn poll(&mut self, now: Instant, transmit: &mut dyn FnMut(Vec<u8>));
 
-    /// When to poll even if nothing comes in.
+    /// When to poll even if nothing comes in; `None`: only then.
     fn poll_timeout(&self) -> Option<Instant>;
+
+    /// All faults end: what it does wrong on purpose, it stops.
+    fn calm(&mut self) {}
+
+    /// The provider has gone over to `network`, where the office gets the address `office`.
+    fn on_renumber(&mut self, _network: Ipv4Net, _office: Ipv4Addr) {}
+
+    /// What it has to tell in the end, for [`Account::record`](crate::scenario::Account::record).
+    fn record(&self) -> Arc<dyn Record> {
+        Arc::new(())
+    }
 }
+
+/// What a machine or a server has to tell in the end: any type that can be shown and sent to another thread.
+pub trait Record: Any + Debug + Send + Sync {}
+
+impl<T: Any + Debug + Send + Sync> Record for T {}

@@ -2,7 +2,7 @@
 
 use smoltcp::iface::SocketHandle;
 
-use super::internet::{WEB_PORT, serve_page};
+use super::internet::{Page, WEB_PORT};
 use super::stack::Stack;
 
 /// Visitors served at a time; further ones are refused.
@@ -17,8 +17,7 @@ pub struct PageServer {
 
 struct Visitor {
     handle: SocketHandle,
-    wanted: Option<u32>,
-    sent: u32,
+    page: Page,
 }
 
 impl PageServer {
@@ -27,19 +26,19 @@ impl PageServer {
         let visitor = |_| {
             let handle = stack.add_tcp();
             stack.tcp(handle).set_timeout(Some(VISITOR_TIMEOUT));
-            Visitor { handle, wanted: None, sent: 0 }
+            Visitor { handle, page: Page::default() }
         };
         Self { visitors: (0..VISITORS_MAX).map(visitor).collect() }
     }
 
     /// Serves everybody, and listens for more.
     pub fn work(&mut self, stack: &mut Stack) {
-        for Visitor { handle, wanted, sent } in &mut self.visitors {
+        for Visitor { handle, page } in &mut self.visitors {
             let socket = stack.tcp(*handle);
             if socket.is_open() {
-                serve_page(socket, wanted, sent);
+                page.serve(socket);
             } else {
-                (*wanted, *sent) = (None, 0);
+                *page = Page::default();
                 socket.listen(WEB_PORT).expect("a closed socket can listen");
             }
         }

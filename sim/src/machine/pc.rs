@@ -4,9 +4,10 @@
 //! number of octets with a known pattern, asked for by that number; every octet is compared. A chat is
 //! one connection on which a counter goes out every second and has to come back.
 
-use std::fmt;
+mod diary;
+
 use std::net::Ipv4Addr;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use gatepost_ground::{Instant, MacAddr};
@@ -18,15 +19,16 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::{dhcpv4, tcp};
-use smoltcp::wire::{DhcpOption, IpCidr, Ipv4Cidr};
+use smoltcp::wire::{DhcpOption, Ipv4Cidr};
 
-use super::Machine;
+pub use self::diary::{Diary, when};
 use super::asker::Asker;
 use super::fetch::{Closing, Fetch, Fetched, Visits, connect};
 use super::internet::{CHAT_ADDRESS, CHAT_PORT, DNS_PORT, SITES, WEB_ADDRESSES, WEB_PORT, reverse};
 use super::page_server::PageServer;
 use super::stack::Stack;
 use super::tcp_names::TcpNames;
+use super::{Machine, Record};
 
 /// The most PCs of an office.
 pub const PCS_MAX: usize = 250;
@@ -66,83 +68,6 @@ pub struct Habits {
     pub asks: bool,
     /// Asks the gateway over TCP for its own name, every second.
     pub asks_by_tcp: bool,
-}
-
-/// What worked, and what did not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Diary {
-    /// The address, with its prefix.
-    pub address: Option<Ipv4Net>,
-    /// The first address that it ever had.
-    pub first_address: Option<Ipv4Net>,
-    /// When the latest address was got.
-    pub address_since: Option<Instant>,
-    /// How often an address was lost.
-    pub addresses_lost: u64,
-    /// Names that were answered.
-    pub lookups: u64,
-    /// When a colleague's name was last answered.
-    pub last_colleague_at: Option<Instant>,
-    /// Look-ups without an answer.
-    pub lookups_failed: u64,
-    /// Pages that came whole.
-    pub pages: u64,
-    /// Pages that did not come.
-    pub pages_failed: u64,
-    /// Pages with wrong octets: this never may happen where no link corrupts.
-    pub pages_wrong: u64,
-    /// When the latest page came.
-    pub last_page_at: Option<Instant>,
-    /// Lines of chat that came back.
-    pub chat_lines: u64,
-    /// When the latest of them did.
-    pub last_chat_at: Option<Instant>,
-    /// Chats that ended without being asked to.
-    pub chats_broken: u64,
-    /// Pages from a server of the office's, by the address that the internet knows.
-    pub hairpin_pages: u64,
-    /// Answers from the server that answers late.
-    pub late_answers: u64,
-    /// Pings that came back.
-    pub echoes: u64,
-    /// Names that were answered over TCP.
-    pub tcp_lookups: u64,
-    /// Look-ups over TCP without an answer.
-    pub tcp_lookups_failed: u64,
-}
-
-/// When something was last seen, for people.
-pub fn when(at: Option<Instant>) -> String {
-    at.map_or_else(|| "never".to_owned(), |at| format!("at {at}"))
-}
-
-impl fmt::Display for Diary {
-    /// Some lines, each about one thing.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address =
-            |address: Option<Ipv4Net>| address.map_or_else(|| "none".to_owned(), |net| net.to_string());
-        match self.address {
-            Some(now) => write!(f, "address {now}, got {}", when(self.address_since))?,
-            None => f.write_str("no address")?,
-        }
-        writeln!(
-            f,
-            "; the first was {}, and {} were lost",
-            address(self.first_address),
-            self.addresses_lost
-        )?;
-        let Self { lookups, lookups_failed, pages, pages_failed, pages_wrong, .. } = self;
-        let colleague = when(self.last_colleague_at);
-        writeln!(f, "{lookups} names, {lookups_failed} failed; a colleague's was last answered {colleague}")?;
-        let last_page = when(self.last_page_at);
-        writeln!(f, "{pages} pages, {pages_failed} failed, {pages_wrong} wrong; the last {last_page}")?;
-        let Self { chat_lines, chats_broken, hairpin_pages, late_answers, echoes, .. } = self;
-        let last_chat = when(self.last_chat_at);
-        writeln!(f, "{chat_lines} lines of chat, the last {last_chat}; {chats_broken} chats broken")?;
-        writeln!(f, "{hairpin_pages} hairpinned pages, {late_answers} late answers, {echoes} pings")?;
-        let Self { tcp_lookups, tcp_lookups_failed, .. } = self;
-        write!(f, "{tcp_lookups} names over TCP, {tcp_lookups_failed} failed")
-    }
 }
 
 /// A PC.
@@ -224,11 +149,6 @@ impl Pc {
         &HOSTNAMES[self.number]
     }
 
-    /// What worked so far.
-    pub fn diary(&self) -> &Diary {
-        &self.diary
-    }
-
     fn follow_dhcp(&mut self, now: Instant) {
         let event = self.stack.sockets.get_mut::<dhcpv4::Socket<'_>>(self.dhcp).poll();
         let Some(event) = event else { return };
@@ -251,17 +171,8 @@ impl Pc {
         self.diary.address_since = address.map(|_| now);
         let (router, dns_server) = configured.map_or((None, None), |(_, router, dns)| (router, dns));
         self.dns_server = dns_server;
-        self.stack.iface.update_ip_addrs(|addresses| {
-            addresses.clear();
-            if let Some((address, ..)) = configured {
-                addresses.push(IpCidr::Ipv4(address)).expect("there is room for one address");
-            }
-        });
-        let routes = self.stack.iface.routes_mut();
-        routes.remove_default_ipv4_route();
-        if let Some(router) = router {
-            routes.add_default_ipv4_route(router).expect("there is room for one route");
-        }
+        self.stack.set_address(address.map(|net| (net.addr(), net.prefix_len())));
+        self.stack.set_router(router);
         self.errand = Errand::Pausing { until: now + self.pause() };
     }
 
@@ -510,6 +421,11 @@ impl Machine for Pc {
 
     fn poll_timeout(&self) -> Option<Instant> {
         self.due
+    }
+
+    /// Its [`Diary`].
+    fn record(&self) -> Arc<dyn Record> {
+        Arc::new(self.diary.clone())
     }
 }
 

@@ -5,15 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use etherparse::ArpOperation;
 use gatepost_ground::{Instant, MacAddr};
 
-use super::Machine;
 use super::forgery::{Accepted, DhcpClaim, Overheard, Path, Saying, arp};
 use super::internet::{CHAT_ADDRESS, DNS_PORT, SILENT_ZONE};
 use super::pc::PCS_MAX;
+use super::{Machine, Record};
 use crate::packet::{Content, Packet};
 
 /// Its hardware address.
@@ -82,6 +83,13 @@ pub enum Trick {
     },
 }
 
+/// What the spoofer has to tell in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpooferRecord {
+    /// Tricks played.
+    pub played: u64,
+}
+
 /// The spoofer.
 pub struct Spoofer {
     tricks: VecDeque<Trick>,
@@ -121,17 +129,6 @@ impl Spoofer {
     /// Plays `tricks` from now on, one after the other.
     pub fn play(&mut self, tricks: impl IntoIterator<Item = Trick>) {
         self.tricks.extend(tricks);
-    }
-
-    /// Gives everything up.
-    pub fn stop(&mut self) {
-        self.tricks.clear();
-        self.taken.clear();
-    }
-
-    /// Tricks played.
-    pub fn played(&self) -> u64 {
-        self.played
     }
 
     /// Plays a trick in frames to the gateway, whose hardware address is `gateway`.
@@ -285,6 +282,17 @@ impl Machine for Spoofer {
 
     fn poll_timeout(&self) -> Option<Instant> {
         (!self.tricks.is_empty()).then_some(self.next_at)
+    }
+
+    /// Gives everything up.
+    fn calm(&mut self) {
+        self.tricks.clear();
+        self.taken.clear();
+    }
+
+    /// A [`SpooferRecord`].
+    fn record(&self) -> Arc<dyn Record> {
+        Arc::new(SpooferRecord { played: self.played })
     }
 }
 

@@ -1,12 +1,32 @@
 //! The TCP/IP of a machine: smoltcp on an Ethernet card.
+//!
+//! A machine gives a [`Stack`] its frames and lets it work whenever it is polled itself; sockets are smoltcp's.
+//!
+//! ```
+//! use gatepost_ground::{Instant, MacAddr};
+//! use gatepost_sim::machine::stack::Stack;
+//!
+//! let mut stack = Stack::new(MacAddr([2, 0, 0, 0, 0, 1]), 7);
+//! stack.set_address(Some(([192, 168, 1, 9].into(), 24)));
+//! stack.set_router(Some([192, 168, 1, 1].into()));
+//! let socket = stack.bind_udp(4_000);
+//! stack.send_udp(socket, "198.18.7.7:9000".parse().expect("an address"), b"hello");
+//! let mut sent = Vec::new();
+//! stack.poll(Instant::ZERO);
+//! stack.drain(&mut |frame| sent.push(frame));
+//! assert_eq!(sent.len(), 1, "it asks for the router's hardware address first");
+//! assert_eq!(stack.receive_udp(socket), None);
+//! ```
 
 use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use gatepost_ground::{Instant, MacAddr};
-use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+pub use smoltcp::iface::SocketHandle;
+use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::{icmp, tcp, udp};
-use smoltcp::wire::{EthernetAddress, HardwareAddress};
+use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr, Ipv4Cidr};
 
 /// Octets that a TCP socket buffers in each direction.
 const TCP_BUFFER_LEN: usize = 8_192;
@@ -41,6 +61,26 @@ impl Stack {
         self.mac
     }
 
+    /// Takes an address and the length of its prefix, in place of what it had.
+    pub fn set_address(&mut self, address: Option<(Ipv4Addr, u8)>) {
+        self.iface.update_ip_addrs(|addresses| {
+            addresses.clear();
+            if let Some((address, prefix_len)) = address {
+                let cidr = IpCidr::Ipv4(Ipv4Cidr::new(address, prefix_len));
+                addresses.push(cidr).expect("there is room for one address");
+            }
+        });
+    }
+
+    /// Sends by way of `router` what is for another network; `None`: not at all.
+    pub fn set_router(&mut self, router: Option<Ipv4Addr>) {
+        let routes = self.iface.routes_mut();
+        routes.remove_default_ipv4_route();
+        if let Some(router) = router {
+            routes.add_default_ipv4_route(router).expect("there is room for one route");
+        }
+    }
+
     /// Takes a frame in.
     pub fn handle_frame(&mut self, frame: Vec<u8>) {
         self.card.received.push_back(frame);
@@ -73,6 +113,19 @@ impl Stack {
         let mut socket = udp::Socket::new(buffer(), buffer());
         socket.bind(port).expect("no port is bound twice");
         self.sockets.add(socket)
+    }
+
+    /// Sends a datagram from a UDP socket; it is lost, as on the way, if 64 wait already.
+    pub fn send_udp(&mut self, handle: SocketHandle, to: SocketAddrV4, payload: &[u8]) {
+        // A full queue is a lost datagram.
+        _ = self.udp(handle).send_slice(payload, (*to.ip(), to.port()));
+    }
+
+    /// The next datagram that has come to a UDP socket, and who sent it.
+    pub fn receive_udp(&mut self, handle: SocketHandle) -> Option<(SocketAddrV4, Vec<u8>)> {
+        let (payload, from) = self.udp(handle).recv().ok()?;
+        let IpAddress::Ipv4(sender) = from.endpoint.addr;
+        Some((SocketAddrV4::new(sender, from.endpoint.port), payload.to_vec()))
     }
 
     /// Adds a socket for pings with `identifier`.

@@ -13,11 +13,12 @@ use super::action::{
     power_cut_while_writing, provider, reload, reload_refused, renumber, replug, reunite, sleep, spoof, wake,
 };
 use super::office::{Office, office};
-use super::outcome::{VisitAccount, in_lines};
+use super::outcome::in_lines;
 use super::swarm;
 use crate::machine::internet::{DnsMood, ProviderMood};
 use crate::machine::pc::Diary;
 use crate::machine::spoofer::Trick;
+use crate::machine::visitor::VisitAccount;
 use crate::world::disk::DiskMood;
 use crate::world::link::{loss, perfect};
 
@@ -315,7 +316,7 @@ fn laptop_moves() -> Office {
         .at(secs(20), replug("pc-0", "lan1"))
         .at(secs(40), replug("pc-0", "lan2"))
         .expect("pc-0's chat went on", |account| {
-            let diary = &account.pc("pc-0").diary;
+            let diary = account.pc("pc-0");
             if chatted(diary, 60) { Ok(()) } else { Err(diary.to_string()) }
         })
 }
@@ -327,8 +328,8 @@ fn renumbering() -> Office {
         .isp_lease_secs(60)
         .at(secs(40), renumber("192.0.2.0/24"))
         .expect("the gateway has an address of the new network", |account| {
-            let is_new = account.customer.is_some_and(|address| address.octets().starts_with(&[192, 0, 2]));
-            if is_new { Ok(()) } else { Err(format!("{:?}", account.customer)) }
+            let is_new = account.customer().is_some_and(|address| address.octets().starts_with(&[192, 0, 2]));
+            if is_new { Ok(()) } else { Err(format!("{:?}", account.customer())) }
         })
         .expect("every PC fetches pages again", move |account| {
             account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > settled.as_secs()))
@@ -378,7 +379,7 @@ fn printer() -> Office {
         .at(secs(70), spoof([Trick::Take(reserved), Trick::Claim(reserved)]))
         .at(secs(100), calm())
         .expect("the printer has its address", move |account| {
-            let diary = &account.pc("pc-3").diary;
+            let diary = account.pc("pc-3");
             let has = |address: Option<ipnet::Ipv4Net>| address.is_some_and(|net| net.addr() == reserved);
             if has(diary.address) && has(diary.first_address) { Ok(()) } else { Err(diary.to_string()) }
         })
@@ -395,10 +396,10 @@ fn forwarded_server() -> Office {
         .hairpinning(2)
         .expect("the internet sees both servers", |account| {
             let is_seen = |visits: &VisitAccount| visits.pages >= 12 && visits.failed <= 2;
-            if account.visits.iter().all(is_seen) { Ok(()) } else { Err(in_lines(&account.visits)) }
+            if account.visits().iter().all(is_seen) { Ok(()) } else { Err(in_lines(account.visits())) }
         })
         .expect("colleagues see the first by its outside address", |account| {
-            let pages = ["pc-3", "pc-4"].map(|pc| account.pc(pc).diary.hairpin_pages);
+            let pages = ["pc-3", "pc-4"].map(|pc| account.pc(pc).hairpin_pages);
             if pages.iter().all(|pages| *pages >= 6) { Ok(()) } else { Err(format!("{pages:?}")) }
         })
 }
@@ -414,11 +415,11 @@ fn reloaded() -> Office {
         .at(secs(40), reload("[nat]\nfiltering = 'address-dependent'\nmax_flows_per_host = 30", false))
         .at(secs(70), reload("", true))
         .expect("chats go on through all of it", |account| {
-            let diaries = ["pc-0", "pc-1", "pc-2"].map(|pc| account.pc(pc).diary.clone());
+            let diaries = ["pc-0", "pc-1", "pc-2"].map(|pc| account.pc(pc).clone());
             if diaries.iter().all(|diary| chatted(diary, 100)) { Ok(()) } else { Err(in_lines(&diaries)) }
         })
         .expect("the server is seen again when its forward is back", |account| {
-            let visits = &account.visits[0];
+            let visits = &account.visits()[0];
             let is_back = visits.last_page_at.is_some_and(|at| at.as_secs() > 100);
             if is_back { Ok(()) } else { Err(visits.to_string()) }
         })
@@ -437,7 +438,7 @@ fn mapping_lives() -> Office {
         .chatting_every(secs(7_430))
         .visiting_every(Some(secs(600)))
         .expect("chats outlast two hours of silence", |account| {
-            let diaries = ["pc-0", "pc-1"].map(|pc| account.pc(pc).diary.clone());
+            let diaries = ["pc-0", "pc-1"].map(|pc| account.pc(pc).clone());
             if diaries.iter().all(|diary| chatted(diary, 2)) { Ok(()) } else { Err(in_lines(&diaries)) }
         })
         .expect("late answers came, and pings came back", |account| {
@@ -532,13 +533,13 @@ fn provider_vanishes() -> Office {
         .at(secs(90), provider(ProviderMood::Gone))
         .at(secs(150), provider(ProviderMood::Up))
         .expect("the chats outlived the first time and not the second", |account| {
-            let broken = [account.pc("pc-0").diary.chats_broken, account.pc("pc-1").diary.chats_broken];
+            let broken = [account.pc("pc-0").chats_broken, account.pc("pc-1").chats_broken];
             if broken == [1, 1] { Ok(()) } else { Err(format!("{broken:?} times broken")) }
         })
         .expect("every PC fetches pages and chats again", |account| {
             let is_late = |at: Option<Instant>| at.is_some_and(|at| at.as_secs() > 240);
             account.every_pc(|diary| is_late(diary.last_page_at))?;
-            let chats = [&account.pc("pc-0").diary, &account.pc("pc-1").diary];
+            let chats = [account.pc("pc-0"), account.pc("pc-1")];
             if chats.iter().all(|diary| is_late(diary.last_chat_at)) { Ok(()) } else { Err(in_lines(chats)) }
         })
 }
@@ -552,7 +553,7 @@ fn lan_only() -> Office {
         .at(secs(30), partition(["pc-0", "pc-1", "pc-2"]))
         .at(secs(110), reunite())
         .expect("who was cut off lost its address, and nobody else did", |account| {
-            let lost: Vec<_> = account.pcs.iter().map(|pc| pc.diary.addresses_lost).collect();
+            let lost: Vec<_> = account.pcs().map(|(_, diary)| diary.addresses_lost).collect();
             if lost == [1, 1, 1, 0, 0, 0, 0, 0, 0, 0] { Ok(()) } else { Err(format!("{lost:?}")) }
         })
         .expect("every PC has an address", |account| account.every_pc(|diary| diary.address.is_some()))

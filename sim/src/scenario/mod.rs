@@ -16,7 +16,7 @@
 //!     .at(Duration::from_secs(20), replug("pc-0", "lan1"))
 //!     .lasting(Duration::from_secs(60))
 //!     .expect("pc-0's chat went on", |account| {
-//!         let chat = &account.pc("pc-0").diary;
+//!         let chat = account.pc("pc-0");
 //!         if chat.chats_broken == 0 && chat.chat_lines > 40 { Ok(()) } else { Err(chat.to_string()) }
 //!     });
 //! let outcome = moves.run("laptop-moves", 1, None).expect("the office can be built");
@@ -31,10 +31,14 @@
 
 pub mod action;
 pub mod catalog;
+mod describe;
 mod gateway_config;
+mod layout;
+mod members;
 mod office;
 pub mod outcome;
 mod progress;
+mod run;
 pub mod swarm;
 mod validate;
 mod world;
@@ -45,5 +49,5 @@ pub use action::{
     renumber, replug, reunite, sleep, spoof, wake,
 };
 pub use office::{Office, dhcp, fixed, office};
-pub use outcome::{Account, Outcome, PcAccount};
+pub use outcome::{Account, MachineAccount, Outcome};
 pub use progress::{Progress, Watch};

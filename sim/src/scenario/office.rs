@@ -1,25 +1,27 @@
 //! An office, its provider, and what is to happen to them.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::ops::ControlFlow;
 use std::panic::Location;
-use std::path::Path;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
 use super::action::Action;
-use super::outcome::{Account, Outcome};
-use super::progress::Watch;
-use super::world::World;
-use crate::machine::internet::WEB_PORT;
+use super::outcome::Account;
 use crate::mistake::Line;
-use crate::world::link::{Link, perfect};
+use crate::world::link::Link;
 use crate::world::segment::TICK;
 
 /// The host number that the provider's DHCP server gives its first customer.
 pub(super) const LEASED_HOST: u32 = 100;
+/// The provider's router's.
+pub(super) const PROVIDER_HOST: u32 = 1;
+/// The gateway's, where it is configured.
+pub(super) const FIXED_HOST: u32 = 10;
+/// The attacker's.
+pub(super) const ATTACKER_HOST: u32 = 66;
+/// The visitor's.
+pub(super) const VISITOR_HOST: u32 = 77;
 
 /// What is expected in the end.
 pub type Expectation = (String, Box<dyn Fn(&Account) -> Result<(), String>>);
@@ -308,163 +310,6 @@ impl Office {
     pub(super) fn line_of(&self, method: &str) -> Line {
         self.lines.get(method).copied().unwrap_or(self.line)
     }
-
-    /// Builds the world from `seed` and lets its time pass; a capture goes to `pcap`.
-    ///
-    /// # Errors
-    ///
-    /// The office cannot be built: a sentence that says which line of the scenario to change. Or the
-    /// capture cannot be written.
-    pub fn run(self, name: &str, seed: u64, pcap: Option<&Path>) -> Result<Outcome, String> {
-        self.run_watched(name, seed, pcap, &mut |_| ControlFlow::Continue(()))
-    }
-
-    /// As [`Office::run`], and tells `watch` how far it is.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Office::run`].
-    pub fn run_watched(
-        self,
-        name: &str,
-        seed: u64,
-        pcap: Option<&Path>,
-        watch: Watch<'_>,
-    ) -> Result<Outcome, String> {
-        World::build(self, name, seed, pcap)?.run(watch)
-    }
-
-    /// Everything that was chosen, for people.
-    pub(super) fn describe(&self) -> String {
-        let mut text = format!(
-            "{} PCs ({} chatting, {} asking) on {} ports, mode {}, WAN {:?}, leases {} s, the provider's {} s, {} s",
-            self.pcs,
-            self.chatting,
-            self.asking,
-            self.lan_ports,
-            self.mode,
-            self.wan,
-            self.lease_secs,
-            self.isp_lease_secs,
-            self.lasting.as_secs(),
-        );
-        if self.asking_by_tcp > 0 {
-            let _ = write!(text, "\n  {} PCs ask for names over TCP", self.asking_by_tcp);
-        }
-        if self.workers > 1 {
-            let _ = write!(text, "\n  {} workers", self.workers);
-        }
-        if self.lan != DEFAULT_LAN {
-            let _ = write!(text, "\n  the LAN is {}", self.lan);
-        }
-        for Server { pc, port, .. } in &self.servers {
-            let _ = match port {
-                Some(port) => write!(text, "\n  port {port} leads to {pc}"),
-                None => write!(text, "\n  {pc} is the default machine"),
-            };
-        }
-        if let Some(printer) = &self.printer {
-            let _ = write!(text, "\n  {printer} is the printer");
-        }
-        if self.super_frames {
-            text.push_str("\n  super-frames cross the gateway's ports");
-        }
-        for line in self.extra_config.lines() {
-            let _ = write!(text, "\n  {line}");
-        }
-        for (name, link, _) in &self.links {
-            let _ = write!(text, "\n  cable of {name}: {link:?}");
-        }
-        for (time, action, _) in self.actions_in_order() {
-            let _ = write!(text, "\n  {:>8.3} s: {action}", time.as_secs_f64());
-        }
-        text
-    }
-
-    /// What happens, in the order of time; at one time, in the order of the scenario.
-    pub(super) fn actions_in_order(&self) -> Vec<&(Duration, Action, Line)> {
-        let mut actions: Vec<_> = self.actions.iter().collect();
-        actions.sort_by_key(|(time, ..)| *time);
-        actions
-    }
-
-    /// Whether there is a WAN.
-    pub(super) fn has_wan(&self) -> bool {
-        self.mode != LAN_ONLY
-    }
-
-    /// Whether there is a printer.
-    pub(super) fn has_printer(&self) -> bool {
-        self.printer.is_some()
-    }
-
-    /// Whether the PC with this number serves pages.
-    pub(super) fn is_server(&self, pc: usize) -> bool {
-        self.servers.iter().any(|server| pc_number(&server.pc) == Some(pc))
-    }
-
-    /// The server that the PC with this number visits by its address outside, if it does.
-    pub(super) fn own_server_for(&self, pc: usize) -> Option<(std::net::Ipv4Addr, u16)> {
-        let is_visitor = pc + self.hairpinning >= self.pcs && !self.is_server(pc);
-        let port = self.servers.iter().find_map(|server| server.port).filter(|_| is_visitor)?;
-        Some((self.wan_address(), port))
-    }
-
-    /// The ports of the WAN's address that lead to servers.
-    pub(super) fn server_ports(&self) -> Vec<u16> {
-        self.servers.iter().map(|server| server.port.unwrap_or(WEB_PORT)).collect()
-    }
-
-    /// The gateway's address on the WAN, until the provider renumbers.
-    pub(super) fn wan_address(&self) -> std::net::Ipv4Addr {
-        match self.wan {
-            WanBy::Dhcp => self.isp_host(LEASED_HOST),
-            WanBy::Fixed => self.fixed_address(),
-        }
-    }
-
-    /// The gateway's address if it is configured.
-    pub(super) fn fixed_address(&self) -> std::net::Ipv4Addr {
-        self.isp_host(10)
-    }
-
-    /// The provider's router.
-    pub(super) fn isp_router(&self) -> std::net::Ipv4Addr {
-        self.isp_host(1)
-    }
-
-    /// A host of the provider's network.
-    pub(super) fn isp_host(&self, number: u32) -> std::net::Ipv4Addr {
-        std::net::Ipv4Addr::from_bits(self.isp_network.network().to_bits() + number)
-    }
-
-    /// Whether any cable can invert bits, now or later.
-    pub(super) fn bits_flip(&self) -> bool {
-        let later = self.actions.iter().filter_map(|(_, action, _)| match action {
-            Action::Link { link, .. } => Some(link),
-            _ => None,
-        });
-        self.links.iter().map(|(_, link, _)| link).chain(later).any(Link::corrupts)
-    }
-
-    /// Whether the gateway's time of day can be wrong when it starts, so that it cannot know which leases
-    /// have ended.
-    pub(super) fn starts_at_a_wrong_time(&self) -> bool {
-        let any = |is_it: fn(&Action) -> bool| self.actions.iter().any(|(_, action, _)| is_it(action));
-        any(|action| matches!(action, Action::ClockJumps(_))) && any(|action| *action == Action::PowerBack)
-    }
-
-    /// The cable that `name` has in the beginning; the last line about it or its group counts.
-    pub(super) fn link_of(&self, name: &str, group: &str) -> Link {
-        let mut matching = self.links.iter().rev().filter(|(of, ..)| of == name || of == group);
-        let link = matching.next().map_or_else(perfect, |(_, link, _)| link.clone());
-        self.fitted(name, link)
-    }
-
-    /// What becomes of `link` where the cable of `name` is.
-    pub(super) fn fitted(&self, name: &str, link: Link) -> Link {
-        if matches!(name, "wan" | "internet" | "visitor") { link.within_mtu(self.wan_mtu) } else { link }
-    }
 }
 
 /// The number of the PC called `name`, if one can be.
@@ -472,4 +317,4 @@ pub(super) fn pc_number(name: &str) -> Option<usize> {
     name.strip_prefix("pc-")?.parse().ok()
 }
 
-const LAN_ONLY: &str = "lan-only";
+pub(super) const LAN_ONLY: &str = "lan-only";

@@ -1,41 +1,63 @@
 //! What a run came to.
 
+use std::any::Any;
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use gatepost_ground::Instant;
-
-use crate::machine::pc::{Diary, when};
+use super::members::{ATTACKER, SPOOFER, VISITOR};
+use crate::machine::Record;
+use crate::machine::attacker::AttackRecord;
+use crate::machine::internet::InternetRecord;
+use crate::machine::pc::Diary;
+use crate::machine::spoofer::SpooferRecord;
+use crate::machine::visitor::VisitAccount;
 use crate::world::observer::Violation;
 
 /// What the machines have to tell in the end.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// The PCs.
-    pub pcs: Vec<PcAccount>,
-    /// The gateway's address with the provider, as far as the provider knows.
-    pub customer: Option<Ipv4Addr>,
-    /// What somebody on the WAN got of each server of the office's.
-    pub visits: Vec<VisitAccount>,
-    /// Packets that the attacker fired.
-    pub fired: u64,
-    /// Tricks that the spoofer played.
-    pub tricks: u64,
-    /// Packets that came back to the attacker.
-    pub attack_answers: u64,
-    /// Ports that accepted the attacker.
-    pub open_ports: Vec<u16>,
+    /// Every machine, in the order of the office's list.
+    pub machines: Vec<MachineAccount>,
+}
+
+/// What a machine has to tell in the end.
+#[derive(Clone, Debug)]
+pub struct MachineAccount {
+    /// Its name.
+    pub name: String,
+    /// What it has to tell.
+    pub record: Arc<dyn Record>,
 }
 
 impl Account {
-    /// The PC with this name.
+    /// What the machine called `name` has to tell, or a server of the internet's.
+    ///
+    /// # Panics
+    ///
+    /// There is none, or it tells something else.
+    pub fn record<T: Record>(&self, name: &str) -> &T {
+        let machines = self.machines.iter().map(|machine| (&machine.name, &machine.record));
+        let mut named = machines.chain(self.internet().servers.iter().map(|(name, record)| (name, record)));
+        let record = named.find(|(called, _)| *called == name).map(|(_, record)| record);
+        let record = record.unwrap_or_else(|| panic!("there is no machine or server {name:?}"));
+        downcast(record).unwrap_or_else(|| panic!("{name:?} tells something else: {record:?}"))
+    }
+
+    /// What the PC called `name` has to tell.
     ///
     /// # Panics
     ///
     /// There is none.
-    pub fn pc(&self, name: &str) -> &PcAccount {
-        self.pcs.iter().find(|pc| pc.name == name).expect("a PC of the scenario")
+    pub fn pc(&self, name: &str) -> &Diary {
+        self.record(name)
+    }
+
+    /// Every PC, by name, with what it has to tell.
+    pub fn pcs(&self) -> impl Iterator<Item = (&str, &Diary)> {
+        let machines = self.machines.iter();
+        machines.filter_map(|machine| Some((machine.name.as_str(), downcast(&machine.record)?)))
     }
 
     /// Asks every PC.
@@ -44,44 +66,46 @@ impl Account {
     ///
     /// The first for which `holds` does not.
     pub fn every_pc(&self, holds: impl Fn(&Diary) -> bool) -> Result<(), String> {
-        match self.pcs.iter().find(|pc| !holds(&pc.diary)) {
-            Some(pc) => Err(format!("{}:\n{}", pc.name, pc.diary)),
+        match self.pcs().find(|(_, diary)| !holds(diary)) {
+            Some((name, diary)) => Err(format!("{name}:\n{diary}")),
             None => Ok(()),
         }
     }
-}
 
-/// What somebody on the WAN got of a server of the office's.
-#[derive(Clone, Debug)]
-pub struct VisitAccount {
-    /// Pages that came whole.
-    pub pages: u64,
-    /// Pages that did not.
-    pub failed: u64,
-    /// When the latest page came.
-    pub last_page_at: Option<Instant>,
-}
-
-impl fmt::Display for VisitAccount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pages, failed, last_page_at } = self;
-        write!(f, "{pages} pages, the last {}, and {failed} that failed", when(*last_page_at))
+    /// The gateway's address with the provider, as far as the provider knows.
+    pub fn customer(&self) -> Option<Ipv4Addr> {
+        self.internet().customer
     }
+
+    /// What somebody on the WAN got of each server of the office's.
+    pub fn visits(&self) -> &[VisitAccount] {
+        self.record::<Vec<_>>(VISITOR)
+    }
+
+    /// What came of the attacker's shots.
+    pub fn attack(&self) -> &AttackRecord {
+        self.record(ATTACKER)
+    }
+
+    /// Tricks that the spoofer played.
+    pub fn tricks(&self) -> u64 {
+        self.record::<SpooferRecord>(SPOOFER).played
+    }
+
+    fn internet(&self) -> &InternetRecord {
+        let records = self.machines.iter().find_map(|machine| downcast(&machine.record));
+        records.expect("every world has an internet")
+    }
+}
+
+fn downcast<T: Record>(record: &Arc<dyn Record>) -> Option<&T> {
+    (&**record as &dyn Any).downcast_ref()
 }
 
 /// Several accounts of one kind, below one another.
 pub fn in_lines<T: ToString>(accounts: impl IntoIterator<Item = T>) -> String {
     let lines: Vec<_> = accounts.into_iter().map(|account| account.to_string()).collect();
     lines.join("\n")
-}
-
-/// What one PC has to tell.
-#[derive(Clone, Debug)]
-pub struct PcAccount {
-    /// Its name.
-    pub name: String,
-    /// What worked.
-    pub diary: Diary,
 }
 
 /// A run's result.
@@ -143,7 +167,7 @@ impl fmt::Display for Outcome {
         if let Some(why) = &self.breakdown {
             writeln!(f, "  {} it broke down: {why}", mark(false))?;
         }
-        let sum = |count: fn(&Diary) -> u64| self.account.pcs.iter().map(|pc| count(&pc.diary)).sum::<u64>();
+        let sum = |count: fn(&Diary) -> u64| self.account.pcs().map(|(_, diary)| count(diary)).sum::<u64>();
         writeln!(
             f,
             "  {} pages, {} failed; {} names, {} failed; {} lines of chat",
@@ -169,24 +193,24 @@ fn mark(passed: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use gatepost_ground::Instant;
+
     use super::*;
 
     #[test]
     fn an_expectation_that_failed_is_told_in_lines_that_fit_a_terminal() {
-        let pc = PcAccount { name: "pc-3".to_owned(), diary: Diary::default() };
-        let visit = VisitAccount { pages: 1, failed: 2, last_page_at: Some(Instant::from_secs(7)) };
-        let account = Account {
-            pcs: vec![pc],
-            customer: None,
-            visits: vec![visit],
-            fired: 0,
-            tricks: 0,
-            attack_answers: 0,
-            open_ports: Vec::new(),
-        };
+        let visits = vec![VisitAccount { pages: 1, failed: 2, last_page_at: Some(Instant::from_secs(7)) }];
+        let tells = |name: &str, record| MachineAccount { name: name.to_owned(), record };
+        let internet = InternetRecord { customer: None, servers: Vec::new() };
+        let machines = vec![
+            tells("pc-3", Arc::new(Diary::default())),
+            tells(VISITOR, Arc::new(visits)),
+            tells("internet", Arc::new(internet)),
+        ];
+        let account = Account { machines };
         let told = account.every_pc(|diary| diary.pages > 0).expect_err("no page");
         let expectations =
-            vec![("pages".to_owned(), Err(told)), ("visits".to_owned(), Err(in_lines(&account.visits)))];
+            vec![("pages".to_owned(), Err(told)), ("visits".to_owned(), Err(in_lines(account.visits())))];
         let outcome = Outcome {
             scenario: "test".to_owned(),
             seed: 1,

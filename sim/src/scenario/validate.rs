@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 
 use super::action::Action;
 use super::gateway_config::is_lan_network;
+use super::members::{Member, PCS, Role};
 use super::office::{Office, Server};
 use crate::machine::internet::{Tree, authorities, servers_called};
 use crate::machine::pc::PCS_MAX;
@@ -155,19 +156,25 @@ impl Office {
         if let Some(mistake) = link.mistake() {
             return Err(mistake.clone());
         }
-        let is_wan = matches!(name, "wan" | "internet" | "attacker" | "visitor");
-        let is_lan =
-            matches!(name, "lan" | "pcs" | "spoofer") || self.is_pc(name) || self.lan_port(name).is_some();
-        match () {
-            () if is_wan && !self.has_wan() => wrong(line, format!("there is no {name} in lan-only mode")),
-            () if is_wan || is_lan => Ok(()),
-            () if name.starts_with("pc-") => self.validate_pc(name, line),
-            () => {
+        let member = self.member(name);
+        let is_group = matches!(name, "lan" | PCS) || self.lan_port(name).is_some();
+        match member {
+            _ if name == "wan" => self.validate_wan(name, line),
+            Some(member) if !member.is_on_lan() => self.validate_wan(name, line),
+            Some(_) => Ok(()),
+            None if is_group => Ok(()),
+            None if name.starts_with("pc-") => self.validate_on_lan(name, line),
+            None => {
                 let ports = self.port_names();
-                let names = format!("lan, {ports}, pcs, pc-0, wan, internet, attacker, visitor or spoofer");
+                let others: Vec<_> = self.others().map(|member| member.name).collect();
+                let names = format!("lan, {ports}, pcs, pc-0, wan, {}", others.join(", "));
                 wrong(line, format!("there is no cable {name:?}; name one of {names}"))
             }
         }
+    }
+
+    fn validate_wan(&self, name: &str, line: &Line) -> Result<(), Mistake> {
+        if self.has_wan() { Ok(()) } else { wrong(line, format!("there is no {name} in lan-only mode")) }
     }
 
     fn validate_action(&self, action: &Action, line: &Line) -> Result<(), Mistake> {
@@ -195,9 +202,7 @@ impl Office {
                 wrong(line, format!("{name:?} has no address of its own; write \"site-3.example\""))
             }
             Action::Replug { machine, port } => {
-                if machine != "spoofer" {
-                    self.validate_pc(machine, line)?;
-                }
+                self.validate_on_lan(machine, line)?;
                 match self.lan_port(port) {
                     Some(_) => Ok(()),
                     None => {
@@ -206,8 +211,8 @@ impl Office {
                 }
             }
             Action::Frame { machine, frame } => self.validate_frame(machine, frame, line),
-            Action::Sleep(machine) | Action::Wake(machine) => self.validate_pc(machine, line),
-            Action::Partition(names) => names.iter().try_for_each(|name| self.validate_pc(name, line)),
+            Action::Sleep(machine) | Action::Wake(machine) => self.validate_on_lan(machine, line),
+            Action::Partition(names) => names.iter().try_for_each(|name| self.validate_on_lan(name, line)),
             Action::Renumber(network) if network.parse::<Ipv4Net>().is_err() => {
                 wrong(line, format!("{network:?} is no network; write \"192.0.2.0/24\""))
             }
@@ -223,13 +228,9 @@ impl Office {
     }
 
     fn validate_frame(&self, machine: &str, frame: &[u8], line: &Line) -> Result<(), Mistake> {
-        match machine {
-            "spoofer" => {}
-            "internet" | "attacker" | "visitor" if self.has_wan() => {}
-            "internet" | "attacker" | "visitor" => {
-                return wrong(line, format!("there is no {machine} in lan-only mode"));
-            }
-            pc => self.validate_pc(pc, line)?,
+        match self.member(machine) {
+            Some(member) if !member.is_on_lan() => self.validate_wan(machine, line)?,
+            _ => self.validate_on_lan(machine, line)?,
         }
         match frame.len() {
             ETHERNET_HEADER_LEN..=FRAME_LEN_MAX => Ok(()),
@@ -260,21 +261,33 @@ impl Office {
     }
 
     fn validate_pc(&self, name: &str, line: &Line) -> Result<(), Mistake> {
-        if self.is_pc(name) {
-            return Ok(());
+        match self.member(name) {
+            Some(Member { role: Role::Pc(_), .. }) => Ok(()),
+            _ => self.no_machine(name, line),
         }
+    }
+
+    fn validate_on_lan(&self, name: &str, line: &Line) -> Result<(), Mistake> {
+        match self.member(name) {
+            Some(member) if member.is_on_lan() => Ok(()),
+            _ => self.no_machine(name, line),
+        }
+    }
+
+    fn no_machine(&self, name: &str, line: &Line) -> Result<(), Mistake> {
         let last = self.pcs - 1;
         let what = format!("there is no machine {name:?} in an office of {} PCs", self.pcs);
         wrong(line, format!("{what}; name one of pc-0 to pc-{last}"))
     }
 
+    /// Everybody but the PCs.
+    fn others(&self) -> impl Iterator<Item = Member> {
+        self.members().into_iter().filter(|member| !matches!(member.role, Role::Pc(_)))
+    }
+
     /// The number of a port of the office's switch.
     pub(super) fn lan_port(&self, name: &str) -> Option<usize> {
         (0..self.lan_ports).find(|port| name == format!("lan{port}"))
-    }
-
-    fn is_pc(&self, name: &str) -> bool {
-        (0..self.pcs).any(|pc| name == format!("pc-{pc}"))
     }
 
     fn port_names(&self) -> String {

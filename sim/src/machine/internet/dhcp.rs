@@ -1,13 +1,20 @@
 //! The provider's DHCP server, by dhcproto. (RFC 2131)
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode, OptionCode};
 use dhcproto::{Decodable, Decoder, Encodable};
+use gatepost_ground::Instant;
 use ipnet::Ipv4Net;
 
-use super::RESOLVER_ADDRESSES;
+use super::server::{Server, Wire};
+use super::{RESOLVER_ADDRESSES, router_of};
+
+/// Where the server is asked.
+pub(super) const SERVER_PORT: u16 = 67;
+/// Where clients hear answers.
+const CLIENT_PORT: u16 = 68;
 
 /// The host number of the first address given out; below it are the provider's own.
 const FIRST_HOST: u32 = 100;
@@ -22,6 +29,29 @@ pub struct DhcpServer {
     last_given: Option<Ipv4Addr>,
 }
 
+impl Server for DhcpServer {
+    fn poll(&mut self, _now: Instant, wire: &mut Wire<'_>) {
+        while let Some(request) = wire.receive() {
+            let Some(reply) = self.answer(&request.payload) else { continue };
+            if let Some(customer) = self.last_given {
+                wire.give(customer);
+            }
+            // Always by broadcast: a client without an address hears it too.
+            let everybody = SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT);
+            wire.send(SocketAddrV4::new(self.router(), SERVER_PORT), everybody, &reply);
+        }
+    }
+
+    /// It forgets what it gave.
+    fn on_renumber(&mut self, network: Ipv4Net) {
+        *self = Self { is_silent: self.is_silent, ..Self::new(network, self.lease_secs) };
+    }
+
+    fn calm(&mut self) {
+        self.is_silent = false;
+    }
+}
+
 impl DhcpServer {
     /// A server for `network`.
     pub fn new(network: Ipv4Net, lease_secs: u32) -> Self {
@@ -34,28 +64,13 @@ impl DhcpServer {
         }
     }
 
-    /// Goes over to another network and forgets what it gave.
-    pub fn renumber(&mut self, network: Ipv4Net) {
-        *self = Self { is_silent: self.is_silent, ..Self::new(network, self.lease_secs) };
-    }
-
     /// The network's router, and the server itself.
-    pub fn router(&self) -> Ipv4Addr {
-        self.host(1)
-    }
-
-    /// The network.
-    pub fn network(&self) -> Ipv4Net {
-        self.network
-    }
-
-    /// The latest address that a client has taken.
-    pub fn last_given(&self) -> Option<Ipv4Addr> {
-        self.last_given
+    fn router(&self) -> Ipv4Addr {
+        router_of(self.network)
     }
 
     /// The answer to a datagram, if there is one.
-    pub fn answer(&mut self, datagram: &[u8]) -> Option<Vec<u8>> {
+    fn answer(&mut self, datagram: &[u8]) -> Option<Vec<u8>> {
         let request = Message::decode(&mut Decoder::new(datagram)).ok()?;
         if self.is_silent || request.opcode() != Opcode::BootRequest {
             return None;

@@ -11,13 +11,14 @@
 //! instead of frames: that costs nothing to simulate, and an authority's [`DnsMood`] acts on either.
 
 mod authority;
+mod frontend;
 mod mood;
 mod resolver;
 mod tree;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -27,7 +28,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use self::resolver::{Output, Resolver};
-use super::{Caller, RESOLVER_ADDRESSES};
+use super::RESOLVER_ADDRESSES;
+use super::connections::ConnectionId;
+pub use frontend::NameService;
 pub use mood::DnsMood;
 pub use tree::{SILENT_ZONE, Tree, reverse};
 
@@ -43,6 +46,20 @@ const UDP_OCTETS_MAX: u16 = 1_232;
 
 /// The tree, which the checkers know as well.
 pub type SharedTree = Rc<RefCell<Tree>>;
+
+/// Where the answer to a customer's question goes.
+#[derive(Clone, Copy)]
+pub(super) enum Caller {
+    /// Back over UDP.
+    Datagram {
+        /// Who asked.
+        customer: SocketAddrV4,
+        /// Where.
+        server: SocketAddrV4,
+    },
+    /// Over the connection that it came over.
+    Connection(ConnectionId),
+}
 
 /// How a message travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,14 +229,19 @@ impl NameServers {
 
 /// The addresses of the name servers that scenarios call `name`: one of them, `resolvers` or `authorities`.
 pub fn servers_called(name: &str) -> impl Iterator<Item = Ipv4Addr> {
+    let is_called = move |called: &str| match name {
+        "resolvers" => called.starts_with("resolver-"),
+        "authorities" => !called.starts_with("resolver-"),
+        name => name == called,
+    };
+    hosts().filter(move |(called, _)| is_called(called)).map(|(_, address)| address)
+}
+
+/// The name servers, each with what scenarios call it.
+pub(super) fn hosts() -> impl Iterator<Item = (String, Ipv4Addr)> {
     let resolvers = (0..).zip(RESOLVER_ADDRESSES);
-    let resolvers = resolvers
-        .filter(move |(number, _)| name == "resolvers" || name == format!("resolver-{number}"))
-        .map(|(_, address)| address);
-    let authorities = tree::name_servers()
-        .filter(move |(called, _)| name == "authorities" || name == *called)
-        .map(|(_, address)| address);
-    resolvers.chain(authorities)
+    let resolvers = resolvers.map(|(number, address): (usize, _)| (format!("resolver-{number}"), address));
+    resolvers.chain(tree::name_servers().map(|(name, address)| (name.to_owned(), address)))
 }
 
 /// All names that [`servers_called`] knows of authorities.

@@ -1,12 +1,13 @@
 //! A server that answers when it is told to: once and late, or again and again without hearing anything.
 //! What it is asked is [`ask`]'s; every datagram of its carries the question's number.
 
-use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use gatepost_ground::Instant;
-use smoltcp::socket::udp;
-use smoltcp::wire::IpAddress;
+use ipnet::Ipv4Net;
+
+use super::server::{Datagram, Server, Wire};
 
 /// Questions are asked here.
 pub const LATE_PORT: u16 = 9_000;
@@ -34,21 +35,16 @@ struct Answer {
     number: [u8; 8],
     every: Duration,
     times_left: u32,
-    to: udp::UdpMetadata,
+    /// The server's address and port.
+    from: SocketAddrV4,
+    to: SocketAddrV4,
 }
 
-impl LateServer {
-    /// Takes questions of customers from `socket`, and sends the answers that are due.
-    pub fn serve(
-        &mut self,
-        socket: &mut udp::Socket<'_>,
-        is_customer: impl Fn(Ipv4Addr) -> bool,
-        now: Instant,
-    ) {
-        while let Ok((question, from)) = socket.recv() {
-            let IpAddress::Ipv4(customer) = from.endpoint.addr;
-            if is_customer(customer) && self.answers.len() < ANSWERS_MAX {
-                self.answers.extend(read(question, from, now));
+impl Server for LateServer {
+    fn poll(&mut self, now: Instant, wire: &mut Wire<'_>) {
+        while let Some(question) = wire.receive() {
+            if wire.is_customer(*question.from.ip()) && self.answers.len() < ANSWERS_MAX {
+                self.answers.extend(read(&question, now));
             }
         }
         self.answers.retain_mut(|answer| {
@@ -57,25 +53,34 @@ impl LateServer {
             }
             answer.times_left -= 1;
             answer.due = now + answer.every;
-            // No two answers are the same. A full queue is a lost datagram.
+            // No two answers are the same.
             let counted = [&answer.number[..], &answer.times_left.to_be_bytes()].concat();
-            _ = socket.send_slice(&counted, answer.to);
+            wire.send(answer.from, answer.to, &counted);
             answer.times_left > 0
         });
     }
 
-    /// When the next answer is due.
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    fn poll_timeout(&self) -> Option<Instant> {
         self.answers.iter().map(|answer| answer.due).min()
+    }
+
+    fn on_switched_off(&mut self) {
+        self.answers.clear();
+    }
+
+    fn on_renumber(&mut self, _network: Ipv4Net) {
+        self.answers.clear();
     }
 }
 
-fn read(question: &[u8], to: udp::UdpMetadata, now: Instant) -> Option<Answer> {
-    let question: &[u8; QUESTION_LEN] = question.try_into().ok()?;
+fn read(question: &Datagram, now: Instant) -> Option<Answer> {
+    let Datagram { from, to, payload } = question;
+    let question: &[u8; QUESTION_LEN] = payload.as_slice().try_into().ok()?;
     let word =
         |at: usize| u32::from_be_bytes([question[at], question[at + 1], question[at + 2], question[at + 3]]);
     let every = Duration::from_secs(u64::from(word(8)));
     let times_left = word(12);
     let number = *question.first_chunk()?;
-    (times_left > 0).then_some(Answer { due: now + every, number, every, times_left, to })
+    let answer = Answer { due: now + every, number, every, times_left, from: *to, to: *from };
+    (times_left > 0).then_some(answer)
 }

@@ -22,11 +22,15 @@ pub fn scanned() -> Office {
         // The ports that connections of PCs are seen with.
         .at(secs(30), attack((49_152..=u16::MAX).map(Shot::Syn)))
         .expect("everything was fired", |account| {
-            if account.fired > 18_000 { Ok(()) } else { Err(format!("{} shots", account.fired)) }
+            if account.attack().fired > 18_000 {
+                Ok(())
+            } else {
+                Err(format!("{} shots", account.attack().fired))
+            }
         })
-        .expect("nothing came back", |account| match account.attack_answers {
+        .expect("nothing came back", |account| match account.attack().answers {
             0 => Ok(()),
-            answers => Err(format!("{answers} answers, open ports {:?}", account.open_ports)),
+            answers => Err(format!("{answers} answers, open ports {:?}", account.attack().open_ports)),
         })
 }
 
@@ -46,7 +50,11 @@ pub fn attacked_blindly() -> Office {
         .chatting(8)
         .at(secs(30), attack(shots(true).chain(shots(false))))
         .expect("everything was fired", |account| {
-            if account.fired == 2 * 16_384 { Ok(()) } else { Err(format!("{} shots", account.fired)) }
+            if account.attack().fired == 2 * 16_384 {
+                Ok(())
+            } else {
+                Err(format!("{} shots", account.attack().fired))
+            }
         })
         .expect("every chat went on", |account| account.every_pc(|diary| chatted(diary, 80)))
 }
@@ -65,7 +73,7 @@ pub fn spoofed() -> Office {
         .chatting(2)
         .at(secs(60), spoof(taken.chain(claimed).chain(posed).chain(borrowed)))
         .at(secs(120), calm())
-        .expect("every trick was played", |account| match account.tricks {
+        .expect("every trick was played", |account| match account.tricks() {
             292.. => Ok(()),
             tricks => Err(format!("{tricks} tricks")),
         })
@@ -86,7 +94,7 @@ pub fn poisoned() -> Office {
         .visiting_every(Some(secs(4)))
         .at(secs(30), spoof(pcs.map(Trick::Poison)))
         .at(secs(30), attack(router))
-        .expect("every trick was played", |account| match (account.tricks, account.fired) {
+        .expect("every trick was played", |account| match (account.tricks(), account.attack().fired) {
             (600, 3_000) => Ok(()),
             played => Err(format!("{played:?}")),
         })

@@ -129,7 +129,7 @@ fn flooded(office: Office, tricks: impl Iterator<Item = Trick>) -> Office {
     let tricks: Vec<_> = tricks.collect();
     let count = u64::try_from(tricks.len()).unwrap_or(u64::MAX);
     office.at(secs(BEGINS_SECS), spoof(tricks)).expect("every trick was played", move |account| {
-        if account.tricks == count { Ok(()) } else { Err(format!("{} tricks", account.tricks)) }
+        if account.tricks() == count { Ok(()) } else { Err(format!("{} tricks", account.tricks())) }
     })
 }
 

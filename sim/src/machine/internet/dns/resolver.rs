@@ -20,7 +20,7 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::super::Caller;
+use super::Caller;
 use super::{Transport, response_to};
 
 /// Questions under way at a time; who comes then is told that it failed.

@@ -1,6 +1,5 @@
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::{RData, RecordType};
-use smoltcp::socket::udp::UdpMetadata;
 
 use super::super::{DNS_PORT, WEB_ADDRESSES};
 use super::tree::name;
@@ -24,7 +23,9 @@ impl World {
     fn ask(&mut self, asked: &str, record_type: RecordType) -> Option<(Message, Duration)> {
         let mut question = Message::new(7, MessageType::Query, OpCode::Query);
         question.add_query(Query::query(name(asked), record_type));
-        let caller = Caller::Datagram(UdpMetadata::from((Ipv4Addr::new(203, 0, 113, 100), DNS_PORT)));
+        let customer = SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 100), DNS_PORT);
+        let server = SocketAddrV4::new(RESOLVER_ADDRESSES[0], DNS_PORT);
+        let caller = Caller::Datagram { customer, server };
         let (began, question) = (self.now, question.to_vec().unwrap());
         self.servers.ask(began, caller, RESOLVER_ADDRESSES[0], Transport::Udp, question);
         loop {

@@ -1,0 +1,99 @@
+//! How packets reach the name servers: a message in each datagram, or on a connection each after its length.
+
+use std::collections::BTreeMap;
+
+use gatepost_ground::Instant;
+
+use super::{Caller, NameServers, Transport};
+use crate::machine::internet::connections::ConnectionId;
+use crate::machine::internet::server::{Connection, Server, Wire};
+
+/// Octets of the length before each DNS message.
+const LENGTH_OCTETS: usize = 2;
+
+/// All name servers, as customers reach them.
+pub struct NameService {
+    /// The name servers.
+    pub names: NameServers,
+    streams: BTreeMap<ConnectionId, Stream>,
+}
+
+/// What is under way on a connection.
+#[derive(Default)]
+struct Stream {
+    unread: Vec<u8>,
+    unsent: Vec<u8>,
+}
+
+impl NameService {
+    /// The service of `names`.
+    pub fn new(names: NameServers) -> Self {
+        Self { names, streams: BTreeMap::new() }
+    }
+}
+
+impl Server for NameService {
+    fn poll(&mut self, now: Instant, wire: &mut Wire<'_>) {
+        let Self { names, streams } = self;
+        while let Some(question) = wire.receive() {
+            let server = *question.to.ip();
+            let caller = Caller::Datagram { customer: question.from, server: question.to };
+            names.ask(now, caller, server, Transport::Udp, question.payload);
+        }
+        wire.each_connection(|connection| {
+            let stream = streams.entry(connection.id()).or_default();
+            connection.receive(&mut stream.unread);
+            while let Some(message) = take_message(&mut stream.unread) {
+                let caller = Caller::Connection(connection.id());
+                names.ask(now, caller, *connection.local().ip(), Transport::Tcp, message);
+            }
+            stream.send(connection);
+        });
+        names.poll(now, |caller, answer| match caller {
+            Caller::Datagram { customer, server } => wire.send(server, customer, &answer),
+            Caller::Connection(id) => {
+                if let (Some(mut connection), Some(stream)) = (wire.connection(id), streams.get_mut(&id)) {
+                    let len = u16::try_from(answer.len()).expect("an answer is that long at most");
+                    stream.unsent.extend(len.to_be_bytes());
+                    stream.unsent.extend(answer);
+                    stream.send(&mut connection);
+                }
+            }
+        });
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.names.poll_timeout()
+    }
+
+    fn on_closed(&mut self, connection: ConnectionId) {
+        self.streams.remove(&connection);
+    }
+
+    fn on_switched_off(&mut self) {
+        self.names.lose_letters();
+        self.streams.clear();
+    }
+
+    fn calm(&mut self) {
+        self.names.calm();
+    }
+}
+
+impl Stream {
+    /// Sends what can be sent, and closes for whoever will not ask again.
+    fn send(&mut self, connection: &mut Connection<'_>) {
+        let len = connection.send(&self.unsent);
+        self.unsent.drain(..len);
+        if self.unsent.is_empty() && connection.is_half_closed() {
+            connection.close();
+        }
+    }
+}
+
+fn take_message(unread: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let len = usize::from(u16::from_be_bytes(*unread.first_chunk::<LENGTH_OCTETS>()?));
+    let message = unread.get(LENGTH_OCTETS..LENGTH_OCTETS + len)?.to_vec();
+    unread.drain(..LENGTH_OCTETS + len);
+    Some(message)
+}

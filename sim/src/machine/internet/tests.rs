@@ -1,0 +1,87 @@
+use super::server::Wire;
+use super::*;
+
+/// Answers every datagram with the port that it came from.
+struct Mirror;
+
+impl Server for Mirror {
+    fn poll(&mut self, _now: Instant, wire: &mut Wire<'_>) {
+        while let Some(question) = wire.receive() {
+            wire.send(question.to, question.from, &question.from.port().to_be_bytes());
+        }
+    }
+}
+
+const CUSTOMER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 100);
+const CUSTOMER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const HERE: Ipv4Addr = Ipv4Addr::new(198, 18, 99, 1);
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(198, 18, 99, 2);
+const PORT: u16 = 5_000;
+
+fn internet() -> Internet {
+    let network = "203.0.113.0/24".parse().unwrap();
+    let mut internet = Internet::new(network, 60, SharedTree::default(), 1);
+    internet.add_server("mirror", Site::at("mirror", HERE).udp(PORT), Box::new(Mirror));
+    internet.add_server("other", Site::at("other", ELSEWHERE).udp(PORT), Box::new(Mirror));
+    internet
+}
+
+/// The datagrams that come back for one from `source` to `destination`.
+fn answers(
+    internet: &mut Internet,
+    source: Ipv4Addr,
+    destination: (Ipv4Addr, u16),
+) -> Vec<(Ipv4Addr, Vec<u8>)> {
+    let (address, port) = destination;
+    let mut frame = Vec::new();
+    etherparse::PacketBuilder::ethernet2(CUSTOMER_MAC.0, MAC.0)
+        .ipv4(source.octets(), address.octets(), 64)
+        .udp(4_000, port)
+        .write(&mut frame, b"?")
+        .unwrap();
+    // smoltcp learns the neighbour from its ARP.
+    let arp = crate::machine::forgery::arp(
+        CUSTOMER_MAC,
+        etherparse::ArpOperation::REQUEST,
+        source,
+        MacAddr::ZERO,
+        internet.router(),
+    );
+    let mut sent = Vec::new();
+    for frame in [arp, frame] {
+        internet.handle_frame(frame);
+        internet.poll(Instant::from_secs(1), &mut |frame| sent.push(frame));
+    }
+    let packets = sent.iter().filter_map(|frame| Packet::parse(frame));
+    packets
+        .filter_map(|packet| packet.udp().map(|(ip, _, _, payload)| (ip.source, payload.to_vec())))
+        .collect()
+}
+
+#[test]
+fn a_server_of_the_list_answers_at_its_own_address_and_port_only() {
+    let mut internet = internet();
+    let port = 4_000_u16.to_be_bytes().to_vec();
+    assert_eq!(answers(&mut internet, CUSTOMER, (HERE, PORT)), [(HERE, port.clone())]);
+    assert_eq!(answers(&mut internet, CUSTOMER, (ELSEWHERE, PORT)), [(ELSEWHERE, port)]);
+    assert_eq!(answers(&mut internet, CUSTOMER, (CHAT_ADDRESS, PORT)), [], "nobody is there");
+    assert_eq!(answers(&mut internet, CUSTOMER, (HERE, PORT + 1)), [], "nobody listens");
+}
+
+#[test]
+fn a_server_answers_customers_of_the_providers_network_only() {
+    let mut internet = internet();
+    let stranger = Ipv4Addr::new(192, 168, 1, 9);
+    assert_eq!(answers(&mut internet, stranger, (HERE, PORT)), []);
+    internet.on_renumber("192.0.2.0/24".parse().unwrap(), Ipv4Addr::new(192, 0, 2, 100));
+    assert_eq!(answers(&mut internet, CUSTOMER, (HERE, PORT)), [], "its address is gone");
+    assert_eq!(answers(&mut internet, Ipv4Addr::new(192, 0, 2, 100), (HERE, PORT)).len(), 1);
+}
+
+#[test]
+fn servers_are_found_by_name_and_type() {
+    let mut internet = internet();
+    assert!(internet.server_mut("mirror").is_some_and(|server| server.is::<Mirror>()));
+    assert!(internet.server_mut("nobody").is_none());
+    assert!(internet.servers.get_mut::<DhcpServer>(NAMES).is_none(), "no DHCP server");
+}

@@ -1,0 +1,54 @@
+//! What was chosen for an office, for people.
+
+use std::fmt::Write as _;
+
+use super::office::{DEFAULT_LAN, Office, Server};
+
+impl Office {
+    /// Everything that was chosen, for people.
+    pub(super) fn describe(&self) -> String {
+        let mut text = format!(
+            "{} PCs ({} chatting, {} asking) on {} ports, mode {}, WAN {:?}, leases {} s, the provider's {} s, {} s",
+            self.pcs,
+            self.chatting,
+            self.asking,
+            self.lan_ports,
+            self.mode,
+            self.wan,
+            self.lease_secs,
+            self.isp_lease_secs,
+            self.lasting.as_secs(),
+        );
+        if self.asking_by_tcp > 0 {
+            let _ = write!(text, "\n  {} PCs ask for names over TCP", self.asking_by_tcp);
+        }
+        if self.workers > 1 {
+            let _ = write!(text, "\n  {} workers", self.workers);
+        }
+        if self.lan != DEFAULT_LAN {
+            let _ = write!(text, "\n  the LAN is {}", self.lan);
+        }
+        for Server { pc, port, .. } in &self.servers {
+            let _ = match port {
+                Some(port) => write!(text, "\n  port {port} leads to {pc}"),
+                None => write!(text, "\n  {pc} is the default machine"),
+            };
+        }
+        if let Some(printer) = &self.printer {
+            let _ = write!(text, "\n  {printer} is the printer");
+        }
+        if self.super_frames {
+            text.push_str("\n  super-frames cross the gateway's ports");
+        }
+        for line in self.extra_config.lines() {
+            let _ = write!(text, "\n  {line}");
+        }
+        for (name, link, _) in &self.links {
+            let _ = write!(text, "\n  cable of {name}: {link:?}");
+        }
+        for (time, action, _) in self.actions_in_order() {
+            let _ = write!(text, "\n  {:>8.3} s: {action}", time.as_secs_f64());
+        }
+        text
+    }
+}

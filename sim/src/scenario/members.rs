@@ -1,0 +1,90 @@
+//! Who is there: every machine of an office by its name, with its part in it and where it is plugged in.
+//!
+//! What names can be used in a scenario, which cable is whose, and which machines a world is made of all follow
+//! from this one list.
+
+use super::office::Office;
+
+/// A machine of an office.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    pub(super) name: String,
+    pub(super) role: Role,
+    pub(super) plug: Plug,
+}
+
+/// What part a machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The PC with this number.
+    Pc(usize),
+    Spoofer,
+    /// The provider's router, and the internet behind it.
+    Internet,
+    Attacker,
+    Visitor,
+}
+
+/// Where a machine is plugged in in the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plug {
+    /// Into a port of the office's switch.
+    Lan(usize),
+    /// On the WAN, beside the provider's router.
+    Wan,
+}
+
+pub(super) const SPOOFER: &str = "spoofer";
+pub(super) const INTERNET: &str = "internet";
+pub(super) const ATTACKER: &str = "attacker";
+pub(super) const VISITOR: &str = "visitor";
+/// The cables of all PCs.
+pub(super) const PCS: &str = "pcs";
+
+impl Member {
+    fn new(name: impl Into<String>, role: Role, plug: Plug) -> Self {
+        Self { name: name.into(), role, plug }
+    }
+
+    /// Whether it is on the LAN.
+    pub(super) fn is_on_lan(&self) -> bool {
+        matches!(self.plug, Plug::Lan(_))
+    }
+
+    /// What the cables of its kind are called together; its own name if it is of no kind.
+    pub(super) fn group(&self) -> &str {
+        if matches!(self.role, Role::Pc(_)) { PCS } else { &self.name }
+    }
+
+    /// Whether [`super::link`] of this name is about its cable. The spoofer's goes with those of the PCs then.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.name == name || name == PCS && matches!(self.role, Role::Pc(_) | Role::Spoofer)
+    }
+
+    /// Whether its cable takes no longer packets than the WAN.
+    pub(super) fn is_within_wan_mtu(&self) -> bool {
+        self.plug == Plug::Wan && self.role != Role::Attacker
+    }
+}
+
+impl Office {
+    /// Everybody who is there but the gateway, in the order in which their seeds are drawn.
+    pub(super) fn members(&self) -> Vec<Member> {
+        let pc = |number| {
+            Member::new(format!("pc-{number}"), Role::Pc(number), Plug::Lan(number % self.lan_ports))
+        };
+        let mut members: Vec<_> = (0..self.pcs).map(pc).collect();
+        members.extend([
+            Member::new(SPOOFER, Role::Spoofer, Plug::Lan(0)),
+            Member::new(INTERNET, Role::Internet, Plug::Wan),
+            Member::new(ATTACKER, Role::Attacker, Plug::Wan),
+            Member::new(VISITOR, Role::Visitor, Plug::Wan),
+        ]);
+        members
+    }
+
+    /// The machine called `name`.
+    pub(super) fn member(&self, name: &str) -> Option<Member> {
+        self.members().into_iter().find(|member| member.name == name)
+    }
+}

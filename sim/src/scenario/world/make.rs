@@ -1,0 +1,94 @@
+//! Makes the machines of an office's list.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use gatepost_ground::Instant;
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use super::machines::Machines;
+use super::names::host_of;
+use crate::machine::Machine;
+use crate::machine::attacker::Attacker;
+use crate::machine::internet::{Internet, SharedTree};
+use crate::machine::pc::{Habits, Pc};
+use crate::machine::spoofer::Spoofer;
+use crate::machine::visitor::Visitor;
+use crate::scenario::members::{Member, Role};
+use crate::scenario::office::{ATTACKER_HOST, Office, VISITOR_HOST, WanBy};
+
+/// Makes and mounts everybody, with seeds of `rng`.
+///
+/// # Errors
+///
+/// Two have one name or one MAC address.
+pub(super) fn machines(
+    office: &Office,
+    tree: &SharedTree,
+    cable_seed: u64,
+    rng: &mut StdRng,
+) -> Result<Machines, String> {
+    let mut machines = Machines::new(office.tick);
+    for member in office.members() {
+        let machine = machine(office, &member, tree, rng);
+        let on_at = match member.role {
+            Role::Pc(_) => arrival(office, rng),
+            _ => Instant::ZERO,
+        };
+        machines.mount(office, cable_seed, member, machine, on_at)?;
+    }
+    Ok(machines)
+}
+
+fn machine(
+    office: &Office,
+    member: &Member,
+    tree: &SharedTree,
+    rng: &mut StdRng,
+) -> Rc<RefCell<dyn Machine>> {
+    match member.role {
+        Role::Pc(number) => shared(Pc::new(number, office.pcs, habits(office, number), rng.random())),
+        Role::Spoofer => shared(Spoofer::new(office.gateway_address())),
+        Role::Internet => shared(internet(office, tree, rng)),
+        Role::Attacker => shared(Attacker::new(office.isp_host(ATTACKER_HOST))),
+        Role::Visitor => {
+            let address = host_of(office.isp_network, VISITOR_HOST);
+            shared(Visitor::new(address, office.wan_address(), &office.server_ports(), rng.random()))
+        }
+    }
+}
+
+fn shared(machine: impl Machine) -> Rc<RefCell<dyn Machine>> {
+    Rc::new(RefCell::new(machine))
+}
+
+fn internet(office: &Office, tree: &SharedTree, rng: &mut StdRng) -> Internet {
+    let tree = Rc::clone(tree);
+    let mut internet = Internet::new(office.isp_network, office.isp_lease_secs, tree, rng.random());
+    if office.mode == "router" {
+        internet.route_back_to_customer((office.wan == WanBy::Fixed).then(|| office.fixed_address()));
+    }
+    internet
+}
+
+/// What the PC with this number does all day.
+fn habits(office: &Office, number: usize) -> Habits {
+    Habits {
+        visit_every: office.visit_every,
+        page_octets: office.page_octets,
+        chats_every: (number < office.chatting).then_some(office.chatting_every),
+        has_internet: office.has_wan(),
+        asks: number < office.asking,
+        asks_by_tcp: number < office.asking_by_tcp,
+        knows_printer: office.has_printer(),
+        serves: office.is_server(number),
+        visits_own: office.own_server_for(number),
+    }
+}
+
+/// When somebody switches a PC on.
+fn arrival(office: &Office, rng: &mut StdRng) -> Instant {
+    let micros = u64::try_from(office.arriving_within.as_micros()).unwrap_or(u64::MAX);
+    Instant::from_micros(rng.random_range(0..=micros))
+}

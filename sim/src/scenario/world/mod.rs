@@ -1,0 +1,238 @@
+//! Puts a world together on turmoil, and lets its time pass.
+
+mod act;
+mod machines;
+mod make;
+mod names;
+mod segments;
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::BufWriter;
+use std::net::IpAddr;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use self::machines::Machines;
+use self::segments::{lan_segment, wan_segment};
+use super::members::{INTERNET, Role};
+use super::office::Office;
+use super::outcome::Outcome;
+use super::progress::{Progress, Watch};
+use crate::checkers::nothing_forged::NothingForged;
+use crate::checkers::{self, Side};
+use crate::machine::internet::{Internet, SharedTree, Tree};
+use crate::machine::pc::mac_of;
+use crate::world::capture::Capture;
+use crate::world::config_file::ConfigFile;
+use crate::world::disk::SimDisk;
+use crate::world::gateway_host::{self, Setup, Socket};
+use crate::world::link::Nic;
+use crate::world::observer::{Observer, Shared};
+use crate::world::panics::PanicWatch;
+use crate::world::rack::{self, Rack};
+use crate::world::segment::{QUEUE_FRAMES_MAX, SegmentId};
+
+const GATEWAY: &str = "gateway";
+const OFFICE: &str = "office";
+const PROVIDER: &str = "provider";
+/// How often who watches is told how far it is.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A world whose time has not begun.
+pub struct World {
+    sim: turmoil::Sim<'static>,
+    office: Office,
+    name: String,
+    seed: u64,
+    sockets: Vec<Socket>,
+    machines: Machines,
+    tree: SharedTree,
+    disk: Rc<SimDisk>,
+    /// Whether the gateway has power.
+    power: Rc<Cell<bool>>,
+    /// Whether the gateway's host has crashed.
+    has_crashed: bool,
+    skew: Rc<Cell<i64>>,
+    file: Rc<ConfigFile>,
+    panics: Arc<AtomicBool>,
+    observer: Shared,
+}
+
+impl World {
+    /// Builds it.
+    pub fn build(office: Office, name: &str, seed: u64, pcap: Option<&Path>) -> Result<Self, String> {
+        office.validate()?;
+        let config = office.gateway_config()?;
+        let mut rng = StdRng::seed_from_u64(seed);
+        let cable_seed = rng.random();
+        let capture = pcap.map(|path| begin_capture(path, &office)).transpose()?;
+        let tree: SharedTree = Rc::new(RefCell::new(Tree::new()));
+        let wrong_time = office.starts_at_a_wrong_time();
+        let mut checkers = checkers::for_config(&config, &tree, office.bits_flip(), wrong_time);
+        checkers.push(Box::new(NothingForged));
+        let observer: Shared = Rc::new(RefCell::new(Observer::new(checkers, capture)));
+        let mut sim = turmoil::Builder::new()
+            .tick_duration(office.tick)
+            .min_message_latency(office.tick)
+            .max_message_latency(office.tick)
+            .udp_capacity(QUEUE_FRAMES_MAX)
+            .simulation_duration(Duration::MAX)
+            .rng_seed(rng.random())
+            .build();
+        let [gateway_ip, office_ip, provider_ip] = [GATEWAY, OFFICE, PROVIDER].map(|host| sim.lookup(host));
+
+        let sockets = sockets(&office, cable_seed);
+        let power = Rc::new(Cell::new(true));
+        let disk = Rc::new(SimDisk::new(Rc::clone(&power), StdRng::from_rng(&mut rng)));
+        let skew = Rc::new(Cell::new(0));
+        let panics = Arc::new(AtomicBool::new(false));
+        let file = Rc::new(ConfigFile::new(config));
+        let setup = Setup {
+            file: Rc::clone(&file),
+            sockets: sockets.clone(),
+            others: vec![office_ip, provider_ip],
+            disk: Rc::clone(&disk),
+            power: Rc::clone(&power),
+            skew: Rc::clone(&skew),
+            rng: Rc::new(RefCell::new(StdRng::from_rng(&mut rng))),
+            panics: Arc::clone(&panics),
+            observer: Rc::clone(&observer),
+        };
+        sim.host(GATEWAY, move || gateway_host::run(setup.clone()));
+
+        let machines = make::machines(&office, &tree, cable_seed, &mut rng)?;
+        let hosts = machines.tell(INTERNET, |it: &mut Internet| names::in_the_beginning(&office, it));
+        observer.borrow_mut().on_names(hosts.into_iter().flatten());
+        let lan = (0..office.lan_ports).map(lan_segment).collect();
+        start_rack(&mut sim, OFFICE, &machines.lan, lan, gateway_ip, &observer);
+        start_rack(&mut sim, PROVIDER, &machines.wan, vec![wan_segment(&office)], gateway_ip, &observer);
+        let name = name.to_owned();
+        Ok(Self {
+            sim,
+            office,
+            name,
+            seed,
+            sockets,
+            machines,
+            tree,
+            disk,
+            power,
+            has_crashed: false,
+            skew,
+            file,
+            panics,
+            observer,
+        })
+    }
+
+    /// Lets its time pass.
+    pub fn run(mut self, watch: Watch<'_>) -> Result<Outcome, String> {
+        let actions: Vec<_> = self.office.actions_in_order().into_iter().cloned().collect();
+        let events_all = actions.len();
+        let mut actions = actions.into_iter().peekable();
+        let panics = PanicWatch::begin();
+        let (mut breakdown, mut is_cut_short) = (None, false);
+        let mut watched_at = WATCH_INTERVAL;
+        while self.sim.elapsed() < self.office.lasting {
+            let stepped = panic::catch_unwind(AssertUnwindSafe(|| {
+                while let Some((_, action, _)) = actions.next_if(|(time, ..)| *time <= self.sim.elapsed()) {
+                    self.act(&action);
+                }
+                self.sim.step()
+            }));
+            let failed = match stepped {
+                Ok(Ok(_)) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some("a panic".to_owned()),
+            };
+            breakdown = panics.first().or(failed);
+            if breakdown.is_some() {
+                break;
+            }
+            if !self.power.get() && !self.has_crashed {
+                self.cut_power();
+            }
+            if self.sim.elapsed() >= watched_at {
+                watched_at += WATCH_INTERVAL;
+                is_cut_short = watch(&self.progress(events_all - actions.len())).is_break();
+                if is_cut_short {
+                    break;
+                }
+            }
+        }
+        let account = self.machines.account();
+        let expected = self.office.expectations.iter().filter(|_| !is_cut_short);
+        let expectations = expected.map(|(what, check)| (what.clone(), check(&account))).collect();
+        let mut observer = self.observer.borrow_mut();
+        observer.finish().map_err(|error| format!("the capture cannot be written: {error}"))?;
+        Ok(Outcome {
+            scenario: self.name,
+            seed: self.seed,
+            options: self.office.describe(),
+            simulated: self.sim.elapsed(),
+            frames: observer.frames(),
+            trace_hash: observer.trace_hash(),
+            promises: observer.promises(),
+            violations: observer.violations().to_vec(),
+            expectations,
+            breakdown,
+            is_cut_short,
+            account,
+        })
+    }
+
+    fn progress(&self, events: usize) -> Progress {
+        Progress {
+            simulated: self.sim.elapsed(),
+            lasting: self.office.lasting,
+            // The gateway too.
+            hosts: self.machines.len() + 1,
+            frames: self.observer.borrow().frames(),
+            events,
+        }
+    }
+}
+
+fn sockets(office: &Office, cable_seed: u64) -> Vec<Socket> {
+    let socket = |name: String, group: &str, side, segment| {
+        let nic = Nic::new(&office.link_of(&name, group), cable_seed, &name);
+        let has_super_frames = office.super_frames;
+        Socket { name, side, segment, nic: Rc::new(RefCell::new(nic)), has_super_frames }
+    };
+    let lan =
+        (0..office.lan_ports).map(|port| socket(format!("lan{port}"), "lan", Side::Lan, lan_segment(port)));
+    let wan = office.has_wan().then(|| socket("wan".to_owned(), "wan", Side::Wan, wan_segment(office)));
+    lan.chain(wan).collect()
+}
+
+fn start_rack(
+    sim: &mut turmoil::Sim<'static>,
+    host: &str,
+    rack: &Rc<RefCell<Rack>>,
+    segments: Vec<SegmentId>,
+    gateway: IpAddr,
+    observer: &Shared,
+) {
+    let (rack, observer) = (Rc::clone(rack), Rc::clone(observer));
+    sim.host(host, move || {
+        rack::run(Rc::clone(&rack), segments.clone(), vec![gateway], Rc::clone(&observer))
+    });
+}
+
+fn begin_capture(path: &Path, office: &Office) -> Result<Capture, String> {
+    let failed = |error| format!("the capture {} cannot be written: {error}", path.display());
+    let file = File::create(path).map_err(failed)?;
+    let machines = office.members().into_iter().filter_map(|member| match member.role {
+        Role::Pc(number) => Some((mac_of(number), member.name)),
+        _ => None,
+    });
+    Capture::begin(Box::new(BufWriter::new(file)), &segments::names(office), machines).map_err(failed)
+}

@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use gatepost_fuzz::{Input, repair};
 use gatepost_services::clock::UnixTime;
@@ -28,8 +29,8 @@ const STARTED: u64 = 1_700_000_000;
 fuzz_target!(|bytes: &[u8]| {
     let mut input = Input::new(bytes);
     let mut now = Instant::from_secs(1);
-    let disk = Rc::new(Memory::new());
-    let leases = Leases::open(Rc::clone(&disk) as _, now, unix_time(now));
+    let disk = Arc::new(Memory::new());
+    let leases = Leases::open(Arc::clone(&disk) as _, now, unix_time(now));
     let leases = Rc::new(RefCell::new(leases));
     let mut server = Server::new(config(), Rc::clone(&leases));
     while !input.is_empty() {

@@ -6,11 +6,11 @@
 #![no_main]
 
 use std::net::Ipv4Addr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use gatepost_services::clock::UnixTime;
 use gatepost_services::dhcp::server::leases::{ClientKey, Grant, JOURNAL_FILE, Lease, Leases};
-use gatepost_services::store::{Disk, Memory, Monitored, sealed};
+use gatepost_services::store::{Memory, Monitored, Storage, sealed};
 use libfuzzer_sys::fuzz_target;
 use gatepost_ground::{Instant, MacAddr};
 
@@ -24,7 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
         [1, lines @ ..] => lines.split(|byte| *byte == b'\n').flat_map(sealed::seal).collect(),
         _ => bytes.to_vec(),
     };
-    let disk = Rc::new(Memory::new());
+    let disk = Arc::new(Memory::new());
     disk.replace(JOURNAL_FILE, &content).expect("a disk in memory");
     let (mut leases, problems) = open(&disk);
     let damages = Leases::damages(&content);
@@ -48,9 +48,9 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 /// What the disk holds, and what is told of it.
-fn open(disk: &Rc<Memory>) -> (Leases, Vec<String>) {
-    let monitored = Rc::new(Monitored::new(Rc::clone(disk) as Rc<dyn Disk>));
-    let leases = Leases::open(Rc::clone(&monitored) as Rc<dyn Disk>, NOW, UNIX_NOW);
+fn open(disk: &Arc<Memory>) -> (Leases, Vec<String>) {
+    let monitored = Arc::new(Monitored::new(Arc::clone(disk) as Arc<dyn Storage>));
+    let leases = Leases::open(Arc::clone(&monitored) as Arc<dyn Storage>, NOW, UNIX_NOW);
     (leases, monitored.problems())
 }
 

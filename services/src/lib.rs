@@ -10,6 +10,7 @@ pub mod dns;
 pub mod net;
 pub mod race;
 pub mod store;
+pub mod work;
 
 /// As many cases or seeds as `full`, or the share of them that PROPTEST_CASES is of proptest's own 256.
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The world around the gateway, simulated: one seed, the same bytes.
 //!
 //! The gateway in it is the production [`gatepost::gateway`], dataplane, host stack and services, unchanged:
-//! only its ports, clock, randomness and disk are the simulation's. Around it are an office of up to
+//! only its ports, clock, randomness, disk and jobs are the simulation's. Around it are an office of up to
 //! 250 PCs and a provider with the internet behind it, all on turmoil's network, all under one seed.
 //!
 //! ```text
@@ -19,8 +19,7 @@
 //!
 //! What makes a run repeat exactly: every machine draws from a generator of its own that comes from the
 //! seed; time is turmoil's; everything runs on one thread; nothing iterates over a table with a random order.
-//! The trace hash shows it. What is not simulated: mail, DNSSEC, IPv6, PCs that release or decline a lease,
-//! and a disk that is slow: a sync takes no time, so that nothing can overtake it.
+//! The trace hash shows it. What is not simulated: mail, DNSSEC, IPv6, and PCs that release or decline a lease.
 
 pub mod checkers;
 pub mod machine;

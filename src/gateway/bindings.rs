@@ -117,7 +117,7 @@ mod tests {
         let time = Rc::new(Cell::new(Instant::from_secs(1000)));
         let stopped = Stopped(Rc::clone(&time));
         let clock: Rc<dyn Clock> = Rc::new(stopped.clone());
-        let leases = Leases::open(Rc::new(Memory::default()), stopped.now(), stopped.unix_time());
+        let leases = Leases::open(Arc::new(Memory::default()), stopped.now(), stopped.unix_time());
         let leases = Rc::new(RefCell::new(leases));
         let bind = |address, number| {
             let client = ClientKey::Mac(mac(number));
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn frames_come_from_the_client_or_the_bridge_by_which_it_asked() {
         let clock: Rc<dyn Clock> = Rc::new(Stopped(Rc::new(Cell::new(Instant::from_secs(1000)))));
-        let leases = Leases::open(Rc::new(Memory::default()), clock.now(), clock.unix_time());
+        let leases = Leases::open(Arc::new(Memory::default()), clock.now(), clock.unix_time());
         let leases = Rc::new(RefCell::new(leases));
         let bind = |address, number, source| {
             let client = ClientKey::Id(vec![1]);

@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use gatepost_services::clock::Clock;
 use gatepost_services::dhcp::server::leases::Leases;
-use gatepost_services::store::Disk;
+use gatepost_services::store::Storage;
 
 use crate::config::Config;
 
@@ -24,7 +25,7 @@ pub struct Current {
 pub type SharedLeases = Rc<RefCell<Leases>>;
 
 /// The leases that `config` needs, as the disk has them.
-pub fn open_leases(config: &Config, disk: &Rc<dyn Disk>, clock: &dyn Clock) -> Option<SharedLeases> {
-    let open = || Leases::open(Rc::clone(disk), clock.now(), clock.unix_time());
+pub fn open_leases(config: &Config, storage: &Arc<dyn Storage>, clock: &dyn Clock) -> Option<SharedLeases> {
+    let open = || Leases::open(Arc::clone(storage), clock.now(), clock.unix_time());
     config.dhcp.enabled.then(|| Rc::new(RefCell::new(open())))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 
 use gatepost_ground::{MacAddr, ParseMacAddrError};
-use gatepost_services::store::{Disk, Topic, sealed};
+use gatepost_services::store::{Storage, Topic, sealed};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +56,7 @@ impl std::error::Error for IdentityDamage {}
 impl Identity {
     /// The addresses on `disk`, else new ones, which are then kept there. What is damaged is set aside first;
     /// where that, or keeping them, fails, the new ones are those of this run only, and it is reported.
-    pub fn load_or_make(disk: &dyn Disk, rng: &mut impl Rng) -> Self {
+    pub fn load_or_make(disk: &dyn Storage, rng: &mut impl Rng) -> Self {
         let (identity, problem) = match disk.read(FILE) {
             Ok(None) => {
                 let identity = Self::make(rng);
@@ -87,7 +87,7 @@ impl Identity {
     }
 
     /// Writes the addresses; says what is wrong if that fails.
-    fn keep(self, disk: &dyn Disk) -> Option<String> {
+    fn keep(self, disk: &dyn Storage) -> Option<String> {
         let content = serde_json::to_vec(&self.stored()).map_err(io::Error::from);
         let kept = content.and_then(|content| disk.replace(FILE, &sealed::seal(&content)));
         kept.err().map(|error| format!("{FILE} cannot be written: {error}; a restart makes others"))
@@ -133,7 +133,7 @@ fn random_mac(rng: &mut impl Rng) -> MacAddr {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::rc::Rc;
+    use std::sync::Arc;
 
     use gatepost_services::store::{LateFiles, Memory, Monitored};
     use rand::SeedableRng;
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn without_a_disk_they_are_made_for_this_run() {
-        let disk = Monitored::new(Rc::new(LateFiles::new(Path::new("/dev/null/state"))));
+        let disk = Monitored::new(Arc::new(LateFiles::new(Path::new("/dev/null/state"))));
         let Identity { lan, wan } = Identity::load_or_make(&disk, &mut StdRng::seed_from_u64(1));
         assert_ne!(lan, wan);
         let problems = disk.problems();

@@ -36,7 +36,7 @@ pub struct Inspector {
     pub(super) plan: Arc<ArcSwap<dataplane::Config>>,
     pub(super) clock: Rc<dyn Clock>,
     pub(super) began: Instant,
-    pub(super) disk: Rc<Monitored>,
+    pub(super) disk: Arc<Monitored>,
     /// To each worker.
     pub(super) queries: Vec<Sender<Query>>,
     pub(super) wake_workers: Arc<dyn Fn() + Send + Sync>,

@@ -44,7 +44,8 @@ use arc_swap::ArcSwap;
 use crossbeam::channel;
 use gatepost_dataplane::Dataplane;
 use gatepost_services::clock::Clock;
-use gatepost_services::store::{Disk, Monitored};
+use gatepost_services::store::{Disk, Monitored, Storage};
+use gatepost_services::work::Work;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::sync::mpsc;
@@ -70,7 +71,9 @@ pub struct Environment {
     /// The time.
     pub clock: Rc<dyn Clock>,
     /// What survives a restart.
-    pub disk: Rc<dyn Disk>,
+    pub storage: Arc<dyn Storage>,
+    /// Who does what takes long, so that the services need not wait.
+    pub work: Rc<dyn Work>,
     /// All its randomness.
     pub rng: StdRng,
     /// Makes whoever drives the worker of this number call [`Worker::turn`] soon.
@@ -84,11 +87,13 @@ pub fn build<P: Port>(
     ports: impl IntoIterator<Item = (String, Vec<P>)>,
     environment: Environment,
 ) -> (Vec<Worker<P>>, Services) {
-    let Environment { clock, disk, mut rng, wake_worker } = environment;
-    let monitored = Rc::new(Monitored::new(disk));
-    let disk: Rc<dyn Disk> = Rc::clone(&monitored) as _;
-    let identity = Identity::load_or_make(&*disk, &mut rng);
-    let leases = current::open_leases(&config, &disk, &*clock);
+    let Environment { clock, storage, work, mut rng, wake_worker } = environment;
+    let monitored = Arc::new(Monitored::new(storage));
+    let storage: Arc<dyn Storage> = Arc::clone(&monitored) as _;
+    // Nothing runs yet that could wait for it.
+    let identity = Identity::load_or_make(&*storage, &mut rng);
+    let leases = current::open_leases(&config, &storage, &*clock);
+    let disk = Disk::new(Arc::clone(&storage), work);
     let plan = Arc::new(config.dataplane(identity.lan, identity.wan, None, None));
     let frame_capacity = plan.frame_len_max();
     let wake = Arc::clone(&wake_worker);
@@ -125,6 +130,7 @@ pub fn build<P: Port>(
     let resources = Resources {
         identity,
         clock,
+        storage,
         disk,
         link: Rc::new(host_link),
         plan: swapped,

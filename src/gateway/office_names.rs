@@ -73,6 +73,7 @@ mod tests {
     use gatepost_services::dhcp::server::ReservedFor;
     use gatepost_services::dhcp::server::leases::{ClientKey, Grant};
     use gatepost_services::store::Memory;
+    use std::sync::Arc;
 
     use super::*;
 
@@ -101,7 +102,7 @@ mod tests {
 
     /// Names by the reservation of `camera`, and a lease of `address` for `hostname`.
     fn names(lease: Option<(Ipv4Addr, Option<&str>)>) -> OfficeNames {
-        let mut leases = Leases::open(Rc::new(Memory::new()), Stopped.now(), Stopped.unix_time());
+        let mut leases = Leases::open(Arc::new(Memory::new()), Stopped.now(), Stopped.unix_time());
         if let Some((address, hostname)) = lease {
             let mac = MacAddr([2, 0, 0, 0, 0, 0x57]);
             let hostname = hostname.map(str::to_owned);

@@ -17,7 +17,7 @@ use gatepost_services::dhcp::service::Port;
 use gatepost_services::dns;
 use gatepost_services::net::stack::{Stack, StackConfig};
 use gatepost_services::race::race;
-use gatepost_services::store::Disk;
+use gatepost_services::store::{Disk, Storage};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::mpsc;
@@ -51,7 +51,10 @@ pub struct Services {
 pub(super) struct Resources {
     pub identity: Identity,
     pub clock: Rc<dyn Clock>,
-    pub disk: Rc<dyn Disk>,
+    /// What survives a restart.
+    pub storage: Arc<dyn Storage>,
+    /// The same, awaited.
+    pub disk: Disk,
     /// The way to the worker and back.
     pub link: Rc<HostLink>,
     /// The dataplane's configuration; swapped in whole.
@@ -203,7 +206,7 @@ impl Services {
         reload::check(&current.config, &config)?;
         let leases = match &current.leases {
             Some(leases) if config.dhcp.enabled => Some(Rc::clone(leases)),
-            _ => open_leases(&config, &self.resources.disk, &*self.resources.clock),
+            _ => open_leases(&config, &self.resources.storage, &*self.resources.clock),
         };
         let rng = StdRng::from_rng(&mut self.rng);
         Ok(Prepared::new(Rc::new(config), leases, &self.resources, stack, rng)?)

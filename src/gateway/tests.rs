@@ -17,7 +17,8 @@ use gatepost_services::dhcp::inbox::{self, inbox};
 use gatepost_services::dhcp::server::leases::Leases;
 use gatepost_services::dhcp::server::{self, Server};
 use gatepost_services::dhcp::service as dhcp;
-use gatepost_services::store::{Disk, Memory};
+use gatepost_services::store::{Memory, Storage};
+use gatepost_services::work::AtOnce;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::Value;
@@ -110,7 +111,8 @@ impl Office {
         let ports: Vec<_> = ports.map(|(name, devices)| (name.clone(), devices)).collect();
         let environment = Environment {
             clock: Rc::new(clock),
-            disk: Rc::new(Memory::new()),
+            storage: Arc::new(Memory::new()),
+            work: Rc::new(AtOnce),
             rng: StdRng::seed_from_u64(1),
             wake_worker: Arc::new(|_| ()),
         };
@@ -161,7 +163,7 @@ impl Office {
             ports: 1,
             reservations: Vec::new(),
         };
-        let disk: Rc<dyn Disk> = Rc::new(Memory::new());
+        let disk: Arc<dyn Storage> = Arc::new(Memory::new());
         let leases = Leases::open(disk, self.clock.now(), self.clock.unix_time());
         let server = Server::new(config, Rc::new(RefCell::new(leases)));
         let port = self.plug_in(self.wan.clone(), PROVIDER_MAC);

@@ -45,7 +45,7 @@ impl WanClient {
 
     fn start(settings: client::Config, resources: &Resources, rng: StdRng) -> Self {
         let (sender, leases) = watch::channel(None);
-        let memory = Memory { disk: Rc::clone(&resources.disk), file: WAN_LEASE_FILE };
+        let memory = Memory { disk: resources.disk.clone(), file: WAN_LEASE_FILE };
         let (frames, port) = resources.port(Config::WAN);
         let clock = Rc::clone(&resources.clock);
         let on_event = move |event| {

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use gatepost_services::clock::Clock;
 use gatepost_services::dhcp::server::leases::Leases;
@@ -106,7 +107,7 @@ impl Internet {
             reservations: Vec::new(),
         };
         let (now, unix_now) = (self.clock.now(), self.clock.unix_time());
-        let leases = Leases::open(Rc::new(Memory::new()), now, unix_now);
+        let leases = Leases::open(Arc::new(Memory::new()), now, unix_now);
         let server = Rc::new(RefCell::new(Server::new(config, Rc::new(RefCell::new(leases)))));
         let clock = Rc::clone(&self.clock);
         spawn_local(service::serve(server, device::dhcp_port(index, device)?, clock, std::future::pending()));

@@ -21,7 +21,8 @@ use gatepost_dataplane::config::Mode;
 use gatepost_ground::{InterfaceId, MacAddr};
 use gatepost_services::clock::Clock as _;
 use gatepost_services::race::race;
-use gatepost_services::store::{Disk, Files, LateFiles, OpenError};
+use gatepost_services::store::{Files, LateFiles, OpenError, Storage};
+use gatepost_services::work::Threads;
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use tokio::runtime;
@@ -65,7 +66,7 @@ async fn serve(config: Config, source: Source) -> Result<(), Error> {
     let manager = Rc::new(Manager::from_environment());
     let mut stop = StopSignals::new().map_err(no_resources)?;
     let hangups = signal(SignalKind::hangup()).map_err(no_resources)?;
-    let disk = open_state_dir(&config.system.state_dir)?;
+    let storage = open_state_dir(&config.system.state_dir)?;
     let control = ControlSocket::bind(&config.system.control_socket)?;
     let (specs, workers) = (tap_specs(&config), config.system.workers);
     let ports = specs
@@ -79,7 +80,8 @@ async fn serve(config: Config, source: Source) -> Result<(), Error> {
     let clock = SystemClock::new();
     let environment = Environment {
         clock: Rc::new(clock),
-        disk,
+        storage,
+        work: Rc::new(Threads::start().map_err(no_resources)?),
         rng: StdRng::try_from_rng(&mut SysRng).map_err(no_resources)?,
         wake_worker: Arc::new(move |worker| {
             if let Some(handle) = wakers.get(usize::from(worker)) {
@@ -165,17 +167,17 @@ fn remaining_ports(specs: &[TapSpec]) -> String {
     if names.is_empty() { String::new() } else { format!("TAP devices {}", names.join(", ")) }
 }
 
-/// The disk under `path`. While it cannot be used at all the gateway does what it can without, and says so.
-fn open_state_dir(path: &Path) -> Result<Rc<dyn Disk>, Error> {
+/// What is stored under `path`. While it cannot be used at all the gateway does what it can without, and says so.
+fn open_state_dir(path: &Path) -> Result<Arc<dyn Storage>, Error> {
     match Files::open(path) {
-        Ok(files) => Ok(Rc::new(files)),
+        Ok(files) => Ok(Arc::new(files)),
         Err(OpenError::Io(error)) => {
             warn!(
                 "cannot use the state directory {}: {error}; nothing is kept over a restart, and no new DHCP client \
                  gets a lease; it is tried again",
                 path.display()
             );
-            Ok(Rc::new(LateFiles::new(path)))
+            Ok(Arc::new(LateFiles::new(path)))
         }
         Err(OpenError::InUse) => {
             let what = format!("cannot use the state directory {}", path.display());

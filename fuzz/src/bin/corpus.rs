@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use gatepost_fuzz::{PACKET, office};
 use gatepost_services::clock::UnixTime;
 use gatepost_services::dhcp::server::leases::{ClientKey, Grant, JOURNAL_FILE, Leases};
-use gatepost_services::store::{Disk, Memory};
+use gatepost_services::store::{Memory, Storage};
 use gatepost_ground::wire::arp;
 use gatepost_ground::{Instant, MacAddr};
 use libfuzzer_sys as _; // It is built like a target, and has what its instrumentation calls.
@@ -259,10 +259,10 @@ fn exponent(micros: u64) -> u8 {
 
 /// The journal that a server keeps of the clients whose requests are in `frames`.
 fn journal(frames: &[Frame]) -> Vec<u8> {
-    let disk = Rc::new(Memory::new());
+    let disk = Arc::new(Memory::new());
     let now = Instant::from_secs(1);
     let unix_now = UnixTime(1_700_000_000);
-    let mut leases = Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, now, unix_now);
+    let mut leases = Leases::open(Arc::clone(&disk) as Arc<dyn Storage>, now, unix_now);
     let mut macs: Vec<_> =
         frames.iter().filter(|frame| !frame.is_wan).map(|frame| &frame.bytes[6..12]).collect();
     macs.sort_unstable();

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_ground::{Instant, MacAddr};
@@ -17,7 +18,7 @@ use super::server::leases::Leases;
 use super::server::{self, Server};
 use crate::cases;
 use crate::clock::UnixTime;
-use crate::store::{Disk, Memory};
+use crate::store::{Memory, Storage};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 const SERVER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 0]);
@@ -26,7 +27,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 struct Office {
     config: server::Config,
-    disk: Rc<Memory>,
+    disk: Arc<Memory>,
     server: Server,
     clients: Vec<Client>,
     /// What each client believes to have.
@@ -55,7 +56,7 @@ impl Office {
             ports: 1,
             reservations: vec![],
         };
-        let disk = Rc::new(Memory::new());
+        let disk = Arc::new(Memory::new());
         let mut rng = StdRng::seed_from_u64(seed);
         let clients = (0..clients).map(|number| client(number, &mut rng, None)).collect();
         Self {
@@ -166,9 +167,9 @@ fn client(number: u8, rng: &mut StdRng, remembered: Option<Ipv4Addr>) -> Client 
     Client::new(config, StdRng::seed_from_u64(rng.random()), remembered)
 }
 
-fn start(config: &server::Config, disk: &Rc<Memory>, now: Instant) -> Server {
+fn start(config: &server::Config, disk: &Arc<Memory>, now: Instant) -> Server {
     let unix_now = UnixTime(UNIX_ORIGIN + now.as_secs());
-    let leases = Leases::open(Rc::clone(disk) as Rc<dyn Disk>, now, unix_now);
+    let leases = Leases::open(Arc::clone(disk) as Arc<dyn Storage>, now, unix_now);
     Server::new(config.clone(), Rc::new(RefCell::new(leases)))
 }
 

@@ -36,7 +36,7 @@ pub struct Port<T> {
 #[derive(Clone)]
 pub struct Memory {
     /// The disk.
-    pub disk: Rc<dyn Disk>,
+    pub disk: Disk,
     /// The name of the file.
     pub file: &'static str,
 }
@@ -57,8 +57,8 @@ pub async fn serve<T: Fn(&[u8]) -> bool>(
                 None => pending().await,
             }
         };
-        let answer = match next(stop.as_mut(), &mut port.frames, timeout).await {
-            Happening::Stop => return,
+        let answer = match next(stop.as_mut(), &mut port.frames, timeout, pending()).await {
+            Happening::Stop | Happening::Stored(()) => return,
             Happening::Frame(incoming) => {
                 answer(&mut server.borrow_mut(), port.mac, clock.as_ref(), &incoming)
             }
@@ -90,10 +90,14 @@ pub async fn run_client<T: Fn(&[u8]) -> bool>(
     mut on_event: impl FnMut(Event),
     stop: impl Future<Output = ()>,
 ) {
-    let remembered = memory.as_ref().and_then(|memory| memory.recall(clock.unix_time()));
+    let remembered = match &memory {
+        Some(memory) => memory.recall(clock.unix_time()).await,
+        None => None,
+    };
     let mut client = Client::new(config, rng, remembered);
     let mut stop = pin!(stop);
-    let mut drain = |client: &mut Client| {
+    let mut keeping = Keeping::new(memory);
+    let mut drain = |client: &mut Client, keeping: &mut Keeping| {
         while let Some(output) = client.poll_output() {
             match output {
                 Output::Transmit(frame) if !(port.transmit)(&frame) => {
@@ -101,9 +105,7 @@ pub async fn run_client<T: Fn(&[u8]) -> bool>(
                 }
                 Output::Transmit(_) => {}
                 Output::Event(event) => {
-                    if let Some(memory) = &memory {
-                        memory.keep(&event, clock.unix_time());
-                    }
+                    keeping.note(Remembered::of(&event, clock.unix_time()));
                     on_event(event);
                 }
             }
@@ -111,32 +113,36 @@ pub async fn run_client<T: Fn(&[u8]) -> bool>(
     };
     while let Some(due) = client.poll_timeout() {
         let timeout = tokio::time::sleep(due.since(clock.now()));
-        match next(stop.as_mut(), &mut port.frames, timeout).await {
+        match next(stop.as_mut(), &mut port.frames, timeout, keeping.kept()).await {
             Happening::Stop => break,
             Happening::Frame(incoming) => client.handle_frame(clock.now(), &incoming.frame),
             Happening::Timeout => client.handle_timeout(clock.now()),
+            Happening::Stored(()) => keeping.go_on(),
         }
-        drain(&mut client);
+        drain(&mut client, &mut keeping);
     }
-    if memory.is_none() {
+    if keeping.memory.is_none() {
         client.release();
-        drain(&mut client);
+        drain(&mut client, &mut keeping);
     }
 }
 
-enum Happening {
+enum Happening<T> {
     Stop,
     Frame(Incoming),
     Timeout,
+    /// The disk has done what it was asked for.
+    Stored(T),
 }
 
 /// Waits for whatever happens first. Who floods the port with frames must not stop the client's clock: what
 /// is due goes before them.
-async fn next(
+async fn next<T>(
     stop: Pin<&mut impl Future<Output = ()>>,
     frames: &mut Receiver,
     timeout: impl Future<Output = ()>,
-) -> Happening {
+    stored: impl Future<Output = T>,
+) -> Happening<T> {
     let stopped = async {
         stop.await;
         Happening::Stop
@@ -146,7 +152,8 @@ async fn next(
         timeout.await;
         Happening::Timeout
     };
-    race(stopped, race(timed_out, received)).await
+    let stored = async { Happening::Stored(stored.await) };
+    race(stopped, race(stored, race(timed_out, received))).await
 }
 
 fn answer(server: &mut Server, mac: MacAddr, clock: &dyn Clock, incoming: &Incoming) -> Option<Vec<u8>> {
@@ -172,35 +179,81 @@ struct Remembered {
     until: u64,
 }
 
+impl Remembered {
+    /// What to keep after `event`.
+    fn of(event: &Event, unix_now: UnixTime) -> Option<Self> {
+        match event {
+            Event::Configured(Lease { address, lease_secs, .. }) => {
+                let until = unix_now.0.saturating_add((*lease_secs).into());
+                Some(Self { address: address.addr(), until })
+            }
+            Event::Lost => None,
+        }
+    }
+}
+
+/// Keeps what a client has, while the client goes on. What changes while a former state is written is written next,
+/// the latest alone.
+struct Keeping {
+    memory: Option<Memory>,
+    writing: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    next: Option<Option<Remembered>>,
+}
+
+impl Keeping {
+    fn new(memory: Option<Memory>) -> Self {
+        Self { memory, writing: None, next: None }
+    }
+
+    /// Has `remembered` written as soon as may be.
+    fn note(&mut self, remembered: Option<Remembered>) {
+        self.next = Some(remembered);
+        if self.writing.is_none() {
+            self.go_on();
+        }
+    }
+
+    /// Writes what is to be written next.
+    fn go_on(&mut self) {
+        let write = self.memory.clone().zip(self.next.take());
+        self.writing = write.map(|(memory, next)| Box::pin(async move { memory.keep(next).await }) as _);
+    }
+
+    /// Waits until what is written now has been; for ever if nothing is.
+    async fn kept(&mut self) {
+        match &mut self.writing {
+            Some(writing) => writing.await,
+            None => pending().await,
+        }
+    }
+}
+
 impl Memory {
-    fn recall(&self, unix_now: UnixTime) -> Option<Ipv4Addr> {
-        let read = || {
-            let Some(content) = self.disk.read(self.file)? else { return Ok(None) };
-            parse(&content).or_else(|why| {
-                let copy = self.disk.set_aside(self.file, &content)?;
-                let problem =
-                    format!("{} is damaged: {why}; it is forgotten, and a copy kept as {copy}", self.file);
-                self.disk.report(Topic::WanLeaseDamaged, Some(problem));
-                Ok(None)
-            })
-        };
-        let remembered = read().unwrap_or_else(|error: io::Error| {
+    async fn recall(&self, unix_now: UnixTime) -> Option<Ipv4Addr> {
+        let remembered = self.read().await.unwrap_or_else(|error| {
             tracing::warn!(file = self.file, %error, "the former lease is forgotten");
             None
         });
         remembered.filter(|remembered| unix_now.0 < remembered.until).map(|remembered| remembered.address)
     }
 
-    fn keep(&self, event: &Event, unix_now: UnixTime) {
-        let remembered = match event {
-            Event::Configured(Lease { address, lease_secs, .. }) => {
-                let until = unix_now.0.saturating_add((*lease_secs).into());
-                Some(Remembered { address: address.addr(), until })
-            }
-            Event::Lost => None,
+    async fn read(&self) -> io::Result<Option<Remembered>> {
+        let Some(content) = self.disk.read(self.file).await? else { return Ok(None) };
+        let why = match parse(&content) {
+            Ok(remembered) => return Ok(remembered),
+            Err(why) => why,
         };
-        let content = serde_json::to_vec(&remembered).map_err(io::Error::from);
-        let kept = content.and_then(|content| self.disk.replace(self.file, &sealed::seal(&content)));
+        let copy = self.disk.set_aside(self.file, content).await?;
+        let problem = format!("{} is damaged: {why}; it is forgotten, and a copy kept as {copy}", self.file);
+        self.disk.report(Topic::WanLeaseDamaged, Some(problem));
+        Ok(None)
+    }
+
+    async fn keep(&self, remembered: Option<Remembered>) {
+        let kept = match serde_json::to_vec(&remembered) {
+            Ok(content) => self.disk.replace(self.file, sealed::seal(&content)).await,
+            Err(error) => Err(error.into()),
+        };
         let problem = kept.err().map(|error| {
             format!(
                 "{} cannot be written: {error}; the WAN's lease will be forgotten at a restart",

@@ -1,19 +1,22 @@
-//! A [`Disk`] over a directory of the file system.
+//! A [`Storage`] over a directory of the file system.
 //!
 //! A file that was written to stays open until it is synced, so that a failure to write it back is told to
 //! the one who syncs. One process at a time owns the directory, by locks that end with the process: of the directory
 //! itself, and of a file in it, where there is one. On a disk without inodes there is no place for the file, and not
 //! every file system locks directories; either lock keeps a second gateway out.
 
-use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::mem;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::{Disk, checked_name};
+use nix::sys::statvfs::fstatvfs;
+
+use super::{Storage, checked_directory, checked_name};
 
 /// Held locked while the directory is in use.
 const LOCK_FILE: &str = ".lock";
@@ -27,9 +30,11 @@ pub struct Files {
     path: PathBuf,
     directory: File,
     /// The files with something to sync.
-    unsynced: RefCell<BTreeMap<String, File>>,
-    /// Whether a file may have come or changed its name since the directory was synced.
-    names_changed: Cell<bool>,
+    unsynced: Mutex<BTreeMap<String, File>>,
+    /// The directories in which a file may have come, gone or changed its name since they were synced.
+    names_changed: Mutex<BTreeSet<PathBuf>>,
+    /// Held while directories are synced, so that nobody takes for durable what another is still about to sync.
+    syncing_names: Mutex<()>,
     _lock: Option<File>,
 }
 
@@ -86,9 +91,10 @@ impl Files {
         Ok(Self {
             path: path.to_owned(),
             directory,
-            unsynced: RefCell::default(),
+            unsynced: Mutex::default(),
             // Nobody knows what the process before has synced.
-            names_changed: Cell::new(true),
+            names_changed: Mutex::new(BTreeSet::from([PathBuf::new()])),
+            syncing_names: Mutex::default(),
             _lock: lock,
         })
     }
@@ -97,14 +103,59 @@ impl Files {
         let path = self.path.join(checked_name(name)?);
         let mut file = match options.open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.names_changed.set(true);
-                options.create_new(true).mode(FILE_MODE).open(&path)?
+                self.make_directory_of(name)?;
+                let made = options.create_new(true).mode(FILE_MODE).open(&path)?;
+                self.note_name(name);
+                made
             }
             opened => opened?,
         };
         let written = file.write_all(octets);
-        self.unsynced.borrow_mut().insert(name.to_owned(), file);
+        lock(&self.unsynced).insert(name.to_owned(), file);
         written
+    }
+
+    fn make_directory_of(&self, name: &str) -> io::Result<()> {
+        match Path::new(name).parent() {
+            Some(parent) if parent != Path::new("") => {
+                DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(self.path.join(parent))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// `name` has come, gone, or become another file's. The directories that it is in may have come with it.
+    fn note_name(&self, name: &str) {
+        let directories = Path::new(name).ancestors().skip(1).map(Path::to_owned);
+        lock(&self.names_changed).extend(directories);
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        let _syncing = lock(&self.syncing_names);
+        let changed = mem::take(&mut *lock(&self.names_changed));
+        let synced = changed.iter().try_for_each(|directory| match directory.as_os_str().is_empty() {
+            true => self.directory.sync_all(),
+            false => File::open(self.path.join(directory))?.sync_all(),
+        });
+        if synced.is_err() {
+            lock(&self.names_changed).extend(changed);
+        }
+        synced
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `None` for a file that is not there.
+fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -121,16 +172,21 @@ fn lock_file(path: &Path) -> io::Result<File> {
 #[derive(Debug)]
 pub struct LateFiles {
     path: PathBuf,
-    files: OnceCell<Files>,
+    files: OnceLock<Files>,
+    opening: Mutex<()>,
 }
 
 impl LateFiles {
     /// The directory `path`, which is not looked at yet.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), files: OnceCell::new() }
+        Self { path: path.to_owned(), files: OnceLock::new(), opening: Mutex::default() }
     }
 
     fn files(&self) -> io::Result<&Files> {
+        if let Some(files) = self.files.get() {
+            return Ok(files);
+        }
+        let _opening = lock(&self.opening);
         if let Some(files) = self.files.get() {
             return Ok(files);
         }
@@ -143,9 +199,25 @@ impl LateFiles {
     }
 }
 
-impl Disk for LateFiles {
+impl Storage for LateFiles {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         self.files()?.read(name)
+    }
+
+    fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
+        self.files()?.read_at(name, offset, len)
+    }
+
+    fn len(&self, name: &str) -> io::Result<Option<u64>> {
+        self.files()?.len(name)
+    }
+
+    fn list(&self, name: &str) -> io::Result<Vec<String>> {
+        self.files()?.list(name)
+    }
+
+    fn space(&self) -> io::Result<u64> {
+        self.files()?.space()
     }
 
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
@@ -160,6 +232,10 @@ impl Disk for LateFiles {
         self.files()?.rename(name, to)
     }
 
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.files()?.remove(name)
+    }
+
     fn sync(&self, name: &str) -> io::Result<()> {
         self.files()?.sync(name)
     }
@@ -171,16 +247,43 @@ impl Disk for LateFiles {
 ///
 /// What the file system refuses.
 pub fn read_file(path: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
-    match fs::read(path.join(checked_name(name)?)) {
-        Ok(content) => Ok(Some(content)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+    if_there(fs::read(path.join(checked_name(name)?)))
 }
 
-impl Disk for Files {
+impl Storage for Files {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         read_file(&self.path, name)
+    }
+
+    fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
+        let Some(file) = if_there(File::open(self.path.join(checked_name(name)?)))? else { return Ok(None) };
+        let left = usize::try_from(file.metadata()?.len().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut octets = vec![0; len.min(left)];
+        file.read_exact_at(&mut octets, offset)?;
+        Ok(Some(octets))
+    }
+
+    fn len(&self, name: &str) -> io::Result<Option<u64>> {
+        let metadata = if_there(fs::metadata(self.path.join(checked_name(name)?)))?;
+        Ok(metadata.map(|metadata| metadata.len()))
+    }
+
+    fn list(&self, name: &str) -> io::Result<Vec<String>> {
+        let Some(entries) = if_there(fs::read_dir(self.path.join(checked_directory(name)?)))? else {
+            return Ok(Vec::new());
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            // The lock, and what is not the gateway's.
+            names.extend(entry?.file_name().into_string().ok().filter(|name| checked_name(name).is_ok()));
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn space(&self) -> io::Result<u64> {
+        let statistics = fstatvfs(&self.directory)?;
+        Ok(statistics.blocks_available().saturating_mul(statistics.fragment_size()))
     }
 
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
@@ -192,9 +295,12 @@ impl Disk for Files {
     }
 
     fn rename(&self, name: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.path.join(checked_name(name)?), self.path.join(checked_name(to)?))?;
-        self.names_changed.set(true);
-        let mut unsynced = self.unsynced.borrow_mut();
+        let (from, into) = (self.path.join(checked_name(name)?), self.path.join(checked_name(to)?));
+        self.make_directory_of(to)?;
+        fs::rename(from, into)?;
+        self.note_name(name);
+        self.note_name(to);
+        let mut unsynced = lock(&self.unsynced);
         unsynced.remove(to);
         if let Some(file) = unsynced.remove(name) {
             unsynced.insert(to.to_owned(), file);
@@ -202,15 +308,20 @@ impl Disk for Files {
         Ok(())
     }
 
-    fn sync(&self, name: &str) -> io::Result<()> {
-        if let Some(file) = self.unsynced.borrow_mut().remove(checked_name(name)?) {
-            file.sync_data()?;
-        }
-        if self.names_changed.get() {
-            self.directory.sync_all()?;
-            self.names_changed.set(false);
+    fn remove(&self, name: &str) -> io::Result<()> {
+        if if_there(fs::remove_file(self.path.join(checked_name(name)?)))?.is_some() {
+            self.note_name(name);
+            lock(&self.unsynced).remove(name);
         }
         Ok(())
+    }
+
+    fn sync(&self, name: &str) -> io::Result<()> {
+        let file = lock(&self.unsynced).remove(checked_name(name)?);
+        if let Some(file) = file {
+            file.sync_data()?;
+        }
+        self.sync_names()
     }
 }
 

@@ -1,45 +1,73 @@
-//! A [`Disk`] in memory, for simulations and tests.
+//! A [`Storage`] in memory, for simulations and tests.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Disk, checked_name};
+use super::{Storage, checked_directory, checked_name, list_in, part_of};
 
 /// Files in memory. What is written is as durable as the value itself, synced or not.
 #[derive(Debug, Default)]
 pub struct Memory {
-    files: RefCell<BTreeMap<String, Vec<u8>>>,
+    files: Mutex<Files>,
 }
+
+type Files = BTreeMap<String, Vec<u8>>;
 
 impl Memory {
     /// An empty disk.
     pub fn new() -> Self {
         Self::default()
     }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl Disk for Memory {
+impl Storage for Memory {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        Ok(self.files.borrow().get(checked_name(name)?).cloned())
+        Ok(self.files().get(checked_name(name)?).cloned())
+    }
+
+    fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.files().get(checked_name(name)?).map(|content| part_of(content, offset, len)))
+    }
+
+    fn len(&self, name: &str) -> io::Result<Option<u64>> {
+        // A length fits.
+        Ok(self.files().get(checked_name(name)?).map(|content| content.len() as u64))
+    }
+
+    fn list(&self, name: &str) -> io::Result<Vec<String>> {
+        Ok(list_in(checked_directory(name)?, self.files().keys()))
+    }
+
+    fn space(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
     }
 
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        self.files.borrow_mut().insert(checked_name(name)?.to_owned(), content.to_vec());
+        self.files().insert(checked_name(name)?.to_owned(), content.to_vec());
         Ok(())
     }
 
     fn append(&self, name: &str, record: &[u8]) -> io::Result<()> {
-        let mut files = self.files.borrow_mut();
+        let mut files = self.files();
         files.entry(checked_name(name)?.to_owned()).or_default().extend_from_slice(record);
         Ok(())
     }
 
     fn rename(&self, name: &str, to: &str) -> io::Result<()> {
         let (name, to) = (checked_name(name)?, checked_name(to)?);
-        let mut files = self.files.borrow_mut();
+        let mut files = self.files();
         let content = files.remove(name).ok_or(io::ErrorKind::NotFound)?;
         files.insert(to.to_owned(), content);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.files().remove(checked_name(name)?);
         Ok(())
     }
 

@@ -1,34 +1,70 @@
 //! What survives a restart.
 //!
-//! [`Disk`] is the little that the services need of a file system: files that are written, appended to and
-//! renamed, and [`Disk::sync`], before which a power cut can undo any of it. [`Disk::replace`] puts
-//! those together to a whole file that is replaced at once. [`Files`] keeps them in a directory, [`Memory`]
-//! in memory. [`Monitored`] is another disk that remembers what was found wrong with it, [`LateFiles`] a directory that
-//! cannot be used yet. What is stored is [`sealed`] by checksums.
+//! [`Storage`] is what the services need of a file system: files in directories that are written, appended to and
+//! renamed, and [`Storage::sync`], before which a power cut can undo any of it. [`Storage::replace`] puts
+//! those together to a whole file that is replaced at once. All of its methods may take long. Services use a [`Disk`]
+//! instead, by which the same is done off their thread and awaited, or have a [job](crate::work) of their own do it.
+//!
+//! [`Files`] is a directory of the file system, [`Memory`] is in memory, [`Monitored`] is another storage that remembers
+//! what was found wrong with it, [`LateFiles`] a directory that cannot be used yet. What is stored is [`sealed`] by
+//! checksums.
 
+mod disk;
 mod files;
 mod memory;
 mod monitored;
 pub mod sealed;
 
+use std::collections::BTreeSet;
 use std::io;
 
+pub use disk::{Disk, REQUESTS_MAX};
 pub use files::{Files, LateFiles, OpenError, read_file};
 pub use memory::Memory;
 pub use monitored::Monitored;
 
-/// A directory of the gateway's own. File names are flat, 1 to [`NAME_OCTETS_MAX`] letters, digits,
-/// `-`, `_` and `.`, the first no dot; any other is [`io::ErrorKind::InvalidInput`].
+/// A directory of the gateway's own. A file's name is 1 to [`NAME_PARTS_MAX`] parts with `/` between them: the
+/// directories that it is in, which come with their first file, and its own. Each part is 1 to [`NAME_OCTETS_MAX`]
+/// letters, digits, `-`, `_` and `.`, the first no dot; any other name is [`io::ErrorKind::InvalidInput`].
 ///
 /// What is written can be read at once, and survives the end of the process. Only what is synced survives
-/// a power cut.
-pub trait Disk {
+/// a power cut. Any thread may call; who calls for one file from several puts the calls in order.
+pub trait Storage: Send + Sync {
     /// The whole content of `name`; `None` if there is no such file.
     ///
     /// # Errors
     ///
     /// What the file system refuses.
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
+
+    /// What `name` holds from `offset` on, `len` octets or as many as there are; `None` if there is no such file.
+    ///
+    /// # Errors
+    ///
+    /// What the file system refuses.
+    fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>>;
+
+    /// The length of `name` in octets; `None` if there is no such file.
+    ///
+    /// # Errors
+    ///
+    /// What the file system refuses.
+    fn len(&self, name: &str) -> io::Result<Option<u64>>;
+
+    /// What the directory `name` holds, in order: files and directories by the last part of their names. The empty name
+    /// is the directory that all others are in. A directory that is missing holds nothing.
+    ///
+    /// # Errors
+    ///
+    /// What the file system refuses.
+    fn list(&self, name: &str) -> io::Result<Vec<String>>;
+
+    /// How many octets there is room for.
+    ///
+    /// # Errors
+    ///
+    /// What the file system refuses.
+    fn space(&self) -> io::Result<u64>;
 
     /// Makes `content` all that `name` holds.
     ///
@@ -52,7 +88,14 @@ pub trait Disk {
     /// What the file system refuses, or there is no `name`; nothing has changed then.
     fn rename(&self, name: &str, to: &str) -> io::Result<()>;
 
-    /// Makes durable what `name` holds, and that it is called so.
+    /// Removes the file `name`, if there is one. A sync of any other file in its directory makes that durable.
+    ///
+    /// # Errors
+    ///
+    /// What the file system refuses; nothing has changed then.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes durable what `name` holds, and that it is called so; and, of all files, what they are called.
     ///
     /// # Errors
     ///
@@ -99,7 +142,7 @@ pub trait Disk {
         Err(io::Error::new(io::ErrorKind::AlreadyExists, why))
     }
 
-    /// Tells whoever watches the disk what is wrong about `topic` from now on, in a sentence; `None` if
+    /// Tells whoever watches the storage what is wrong about `topic` from now on, in a sentence; `None` if
     /// nothing is. Nobody may watch.
     fn report(&self, topic: Topic, problem: Option<String>) {
         let _ = (topic, problem);
@@ -109,7 +152,7 @@ pub trait Disk {
 /// How many damaged copies of a file are kept.
 pub const DAMAGED_MAX: usize = 8;
 
-/// What can be wrong with what a disk holds.
+/// What can be wrong with what is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
     /// The gateway's hardware addresses.
@@ -140,27 +183,63 @@ impl Topic {
     }
 }
 
-/// The longest file name, in octets.
+/// The longest part of a name, in octets.
 pub const NAME_OCTETS_MAX: usize = 64;
 
+/// The most parts of a name: directories, and the file itself.
+pub const NAME_PARTS_MAX: usize = 4;
+
 /// `name` itself if a file may be called so.
-fn checked_name(name: &str) -> io::Result<&str> {
+///
+/// # Errors
+///
+/// [`io::ErrorKind::InvalidInput`].
+pub fn checked_name(name: &str) -> io::Result<&str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let flat =
-        (1..=NAME_OCTETS_MAX).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(allowed);
-    if flat {
+    let is_part = |part: &str| {
+        (1..=NAME_OCTETS_MAX).contains(&part.len()) && !part.starts_with('.') && part.bytes().all(allowed)
+    };
+    if name.split('/').all(is_part) && name.split('/').count() <= NAME_PARTS_MAX {
         Ok(name)
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?} is no name for a file")))
     }
 }
 
+/// `name` itself if a directory may be called so: as a file, or empty.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::InvalidInput`].
+pub fn checked_directory(name: &str) -> io::Result<&str> {
+    if name.is_empty() { Ok(name) } else { checked_name(name) }
+}
+
+/// What is in `directory` where there are the files `names`, for a storage that knows files only.
+pub fn list_in<'a>(directory: &str, names: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let inside = |name: &'a String| {
+        let rest = match directory {
+            "" => Some(name.as_str()),
+            _ => name.strip_prefix(directory).and_then(|rest| rest.strip_prefix('/')),
+        };
+        rest.and_then(|rest| rest.split('/').next())
+    };
+    let parts: BTreeSet<_> = names.filter_map(inside).collect();
+    parts.into_iter().map(str::to_owned).collect()
+}
+
+/// The part of `content` from `offset` on, `len` octets or as many as there are.
+pub fn part_of(content: &[u8], offset: u64, len: usize) -> Vec<u8> {
+    let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+    content[start..content.len().min(start.saturating_add(len))].to_vec()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The contract of [`Disk`], for each of its implementations.
-    pub(super) fn keeps_its_promises(disk: &dyn Disk) {
+    /// The contract of [`Storage`], for each of its implementations.
+    pub(super) fn keeps_its_promises(disk: &dyn Storage) {
         assert_eq!(disk.read("a").unwrap(), None);
         disk.append("a", b"one").unwrap();
         disk.sync("a").unwrap();
@@ -177,7 +256,44 @@ mod tests {
         disk.sync("a").unwrap();
         assert_eq!((disk.read("c").unwrap(), disk.read("a").unwrap().unwrap()), (None, b"short".to_vec()));
         assert_eq!(disk.rename("c", "a").unwrap_err().kind(), io::ErrorKind::NotFound);
-        for name in ["", ".", "..", ".hidden", "a/b", "../a", "a\0", "\u{e4}", &"n".repeat(65)] {
+        disk.append("mail/segments/0001", b"message").unwrap();
+        disk.write("mail/checkpoint", b"").unwrap();
+        disk.sync("mail/segments/0001").unwrap();
+        let part = |offset, len| disk.read_at("mail/segments/0001", offset, len).unwrap().unwrap();
+        assert_eq!(
+            [part(0, 4), part(4, 100), part(7, 1), part(9, 1)],
+            [&b"mess"[..], b"age", b"", b""].map(<[u8]>::to_vec)
+        );
+        assert_eq!(disk.read_at("mail/segments/0002", 0, 1).unwrap(), None);
+        let lens = ["mail/segments/0001", "mail/checkpoint", "mail/none"].map(|name| disk.len(name).unwrap());
+        assert_eq!(lens, [Some(7), Some(0), None]);
+        assert_eq!(disk.list("").unwrap(), ["a", "b.json", "mail"]);
+        assert_eq!(disk.list("mail").unwrap(), ["checkpoint", "segments"]);
+        disk.rename("mail/segments/0001", "mail/old/0001").unwrap();
+        disk.remove("mail/checkpoint").unwrap();
+        disk.remove("mail/checkpoint").unwrap();
+        disk.sync("mail/old/0001").unwrap();
+        assert_eq!(disk.read("mail/checkpoint").unwrap(), None);
+        assert_eq!(disk.list("mail/old").unwrap(), ["0001"]);
+        assert_eq!(disk.list("mail/segments").unwrap(), [""; 0]);
+        assert_eq!(disk.list("nowhere").unwrap(), [""; 0]);
+        assert!(disk.space().unwrap() > 0);
+        let long = "n".repeat(65);
+        for name in [
+            "",
+            ".",
+            "..",
+            ".hidden",
+            "/a",
+            "a/",
+            "a//b",
+            "a/.b",
+            "1/2/3/4/5",
+            "../a",
+            "a\0",
+            "\u{e4}",
+            &long,
+        ] {
             let refused = |result: io::Result<()>| {
                 assert_eq!(result.unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name:?}");
             };
@@ -188,6 +304,12 @@ mod tests {
             refused(disk.rename(name, "a"));
             refused(disk.rename("a", name));
             refused(disk.sync(name));
+            refused(disk.remove(name));
+            refused(disk.len(name).map(|_| ()));
+            refused(disk.read_at(name, 0, 1).map(|_| ()));
+            if !name.is_empty() {
+                refused(disk.list(name).map(|_| ()));
+            }
         }
     }
 }

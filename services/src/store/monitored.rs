@@ -1,33 +1,55 @@
-//! A [`Disk`] that remembers what is wrong with what it holds, for `gatepost show status`.
+//! A [`Storage`] that remembers what is wrong with what it holds, for `gatepost show status`.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Disk, Topic};
+use super::{Storage, Topic};
 
-/// Another disk, and what was [reported](Disk::report) of it.
+/// Another storage, and what was [reported](Storage::report) of it.
 pub struct Monitored {
-    disk: Rc<dyn Disk>,
-    problems: RefCell<BTreeMap<Topic, String>>,
+    disk: Arc<dyn Storage>,
+    problems: Mutex<Problems>,
 }
+
+/// A sentence for each topic.
+type Problems = BTreeMap<Topic, String>;
 
 impl Monitored {
     /// Monitors `disk`.
-    pub fn new(disk: Rc<dyn Disk>) -> Self {
-        Self { disk, problems: RefCell::default() }
+    pub fn new(disk: Arc<dyn Storage>) -> Self {
+        Self { disk, problems: Mutex::default() }
     }
 
     /// What is wrong now, a sentence for each topic.
     pub fn problems(&self) -> Vec<String> {
-        self.problems.borrow().values().cloned().collect()
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Problems> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Disk for Monitored {
+impl Storage for Monitored {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         self.disk.read(name)
+    }
+
+    fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
+        self.disk.read_at(name, offset, len)
+    }
+
+    fn len(&self, name: &str) -> io::Result<Option<u64>> {
+        self.disk.len(name)
+    }
+
+    fn list(&self, name: &str) -> io::Result<Vec<String>> {
+        self.disk.list(name)
+    }
+
+    fn space(&self) -> io::Result<u64> {
+        self.disk.space()
     }
 
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
@@ -42,12 +64,16 @@ impl Disk for Monitored {
         self.disk.rename(name, to)
     }
 
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
     fn sync(&self, name: &str) -> io::Result<()> {
         self.disk.sync(name)
     }
 
     fn report(&self, topic: Topic, problem: Option<String>) {
-        let mut problems = self.problems.borrow_mut();
+        let mut problems = self.lock();
         match problem {
             Some(problem) if problems.get(&topic) != Some(&problem) => {
                 tracing::warn!("{problem}");
@@ -66,7 +92,7 @@ mod tests {
 
     #[test]
     fn it_keeps_what_every_disk_must_and_remembers_problems() {
-        let disk = Monitored::new(Rc::new(Memory::new()));
+        let disk = Monitored::new(Arc::new(Memory::new()));
         crate::store::tests::keeps_its_promises(&disk);
         disk.report(Topic::LeasesDamaged, Some("one".to_owned()));
         disk.report(Topic::LeasesNotKept, Some("two".to_owned()));

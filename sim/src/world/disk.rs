@@ -1,25 +1,41 @@
-//! The gateway's disk: it outlives crashes and keeps what was synced. It can fail, and a power cut can come
+//! The gateway's disk: it outlives crashes and keeps what was synced. It can fail, be slow, and a power cut can come
 //! in the middle of what it does.
 //!
 //! # Theory of operation
 //!
-//! A file has three contents: what is read, which is the kernel's cache; what the next sync makes durable,
-//! which is less if a sync has failed; and what is durable. Names are kept apart from files, and
+//! A file has a content that is read, which is the kernel's cache; a content that is durable; and the changes between
+//! the two, in order, which the next sync makes durable: no more of a file is moved than what was written. What a sync
+//! fails to make durable is zeros in those changes, and sound in the cache. Names are kept apart from files, and
 //! are durable or not as well. A power cut leaves of what was not synced everything, nothing, or a part,
 //! whose rest can be zeros; dice of the disk's own decide.
 //!
-//! The gateway has power while its `power` is true. Without, the disk does nothing any more: what the
+//! What the gateway does with its disk is in [jobs](super::work). The power can fail after a job was handed in and before
+//! it has ended: then it has not begun, or is over, or the power fails in the middle of it.
+//!
+//! The gateway has power while its `power` is on. Without, the disk does nothing any more: what the
 //! gateway's program still does until its host has crashed leaves no trace.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
-use std::rc::Rc;
+use std::mem;
+use std::ops::RangeInclusive;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use gatepost_services::store::Disk;
-use rand::RngExt;
+use gatepost_services::store::{Storage, checked_directory, checked_name, list_in, part_of};
+use gatepost_services::work::Job;
 use rand::rngs::StdRng;
+use rand::{Rng, RngExt};
+
+use super::power::Power;
+
+/// What a job takes with a disk that works.
+const JOB_MILLIS: RangeInclusive<u64> = 0..=3;
+/// What a job takes with a disk that is slow.
+const SLOW_JOB_MILLIS: RangeInclusive<u64> = 200..=2_000;
+/// The changes that a job makes before the power fails in the middle of it, at most.
+const CHANGES_BEFORE_CUT_MAX: u32 = 5;
 
 /// What a disk is like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +43,8 @@ pub enum DiskMood {
     /// It works.
     #[default]
     Sound,
+    /// It works, and takes its time.
+    Slow,
     /// Half of what is written finds room, and the rest is refused.
     Full,
     /// Refuses to write.
@@ -41,6 +59,7 @@ impl fmt::Display for DiskMood {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Sound => "works",
+            Self::Slow => "is slow",
             Self::Full => "is full",
             Self::WriteProtected => "refuses to write",
             Self::LosesWrites => "fails to sync",
@@ -51,145 +70,253 @@ impl fmt::Display for DiskMood {
 
 /// The disk.
 pub struct SimDisk {
-    power: Rc<Cell<bool>>,
-    mood: Cell<DiskMood>,
-    /// The power fails at so many changes from now.
-    changes_left: Cell<Option<u32>>,
-    state: RefCell<State>,
+    power: Power,
+    state: Mutex<State>,
 }
 
 struct State {
     rng: StdRng,
+    mood: DiskMood,
+    /// The power fails at so many changes from now.
+    changes_left: Option<u32>,
     names: Names,
     synced_names: Names,
+    /// Whether the two differ.
+    names_changed: bool,
+    files: BTreeMap<FileId, File>,
+    next_file: FileId,
+    /// Jobs that were handed in and have not had their effect.
+    jobs: BTreeMap<u64, Job>,
+    next_job: u64,
 }
 
-type Names = BTreeMap<String, Rc<RefCell<File>>>;
+type FileId = u64;
+type Names = BTreeMap<String, FileId>;
 
 #[derive(Default)]
 struct File {
     /// What is read.
     cached: Vec<u8>,
-    /// What the next sync makes durable.
-    written: Vec<u8>,
     /// What is durable.
     synced: Vec<u8>,
+    /// What the next sync makes of that, in order.
+    unsynced: Vec<Change>,
+}
+
+enum Change {
+    Append(Vec<u8>),
+    Replace(Vec<u8>),
 }
 
 impl SimDisk {
-    /// An empty disk of the gateway that has power while `power` says so.
-    pub fn new(power: Rc<Cell<bool>>, rng: StdRng) -> Self {
-        let state = State { rng, names: Names::new(), synced_names: Names::new() };
-        Self { power, mood: Cell::default(), changes_left: Cell::new(None), state: RefCell::new(state) }
+    /// An empty disk of the gateway that has power while `power` is on.
+    pub fn new(power: Power, rng: StdRng) -> Self {
+        let state = State {
+            rng,
+            mood: DiskMood::default(),
+            changes_left: None,
+            names: Names::new(),
+            synced_names: Names::new(),
+            names_changed: false,
+            files: BTreeMap::new(),
+            next_file: 0,
+            jobs: BTreeMap::new(),
+            next_job: 0,
+        };
+        Self { power, state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes it better or worse.
     pub fn set_mood(&self, mood: DiskMood) {
-        self.mood.set(mood);
+        self.state().mood = mood;
     }
 
-    /// Ends the gateway's power, and loses what was not synced.
+    /// Keeps `job` until it is run; says by which number, how long until then, and how long from then to its end.
+    pub(super) fn take(&self, job: Job) -> (u64, [Duration; 2]) {
+        let mut state = self.state();
+        let number = state.next_job;
+        state.next_job += 1;
+        state.jobs.insert(number, job);
+        let millis = if state.mood == DiskMood::Slow { SLOW_JOB_MILLIS } else { JOB_MILLIS };
+        let takes = state.rng.random_range(millis);
+        let before = state.rng.random_range(0..=takes);
+        (number, [before, takes - before].map(Duration::from_millis))
+    }
+
+    /// Runs the job of that number, unless it is gone.
+    pub(super) fn run(&self, number: u64) {
+        // It uses the disk.
+        let job = self.state().jobs.remove(&number);
+        if let Some(job) = job {
+            job();
+        }
+    }
+
+    /// Ends the gateway's power, and loses what was not synced. What was handed in is done or not, or cut short.
     pub fn cut_power(&self) {
-        self.changes_left.set(None);
-        if self.power.replace(false) {
-            self.state.borrow_mut().lose_power();
+        let jobs = mem::take(&mut self.state().jobs);
+        for job in jobs.into_values() {
+            let mut state = self.state();
+            if state.rng.random() {
+                state.changes_left = Some(state.rng.random_range(1..=CHANGES_BEFORE_CUT_MAX));
+                drop(state);
+                job();
+            }
+        }
+        self.fail_power(&mut self.state());
+    }
+
+    fn fail_power(&self, state: &mut State) {
+        state.changes_left = None;
+        if self.power.switch(false) {
+            state.lose_power();
         }
     }
 
     /// Makes the power fail in the middle of the `nth` write, sync or renaming from now, the next being 1.
     pub fn cut_power_while_writing(&self, nth: u32) {
-        self.changes_left.set(Some(nth));
+        self.state().changes_left = Some(nth);
     }
 
     /// Changes something, unless the power fails: before that or after.
     fn change<T>(&self, make: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
-        if !self.power.get() {
+        if !self.power.is_on() {
             return Err(failure("the power is off"));
         }
-        let left = self.changes_left.get().map(|left| left.saturating_sub(1));
-        self.changes_left.set(left);
-        if left != Some(0) {
-            return make(&mut self.state.borrow_mut());
+        let mut state = self.state();
+        state.changes_left = state.changes_left.map(|left| left.saturating_sub(1));
+        if state.changes_left != Some(0) {
+            return make(&mut state);
         }
-        let comes_after = self.state.borrow_mut().rng.random();
-        let made = if comes_after { make(&mut self.state.borrow_mut()).map(|_| ()) } else { Ok(()) };
-        self.cut_power();
+        let comes_after = state.rng.random();
+        let made = if comes_after { make(&mut state).map(|_| ()) } else { Ok(()) };
+        self.fail_power(&mut state);
         made.and(Err(failure("the power fails")))
     }
 
-    /// How much of `len` octets can be written, and what is said then.
-    fn room_for(&self, len: usize) -> (usize, io::Result<()>) {
-        match self.mood.get() {
-            DiskMood::Full => (len / 2, Err(io::ErrorKind::StorageFull.into())),
-            DiskMood::WriteProtected => (0, Err(failure("write error"))),
-            DiskMood::Sound | DiskMood::LosesWrites | DiskMood::Unreadable => (len, Ok(())),
+    fn look<T>(&self, look: impl FnOnce(&State) -> T) -> io::Result<T> {
+        let state = self.state();
+        if !self.power.is_on() || state.mood == DiskMood::Unreadable {
+            return Err(failure("read error"));
         }
+        Ok(look(&state))
     }
 }
 
-impl Disk for SimDisk {
+impl Storage for SimDisk {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        if !self.power.get() || self.mood.get() == DiskMood::Unreadable {
-            return Err(failure("read error"));
-        }
-        Ok(self.state.borrow().names.get(name).map(|file| file.borrow().cached.clone()))
+        let name = checked_name(name)?;
+        self.look(|state| state.find(name).map(|file| file.cached.clone()))
+    }
+
+    fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
+        let name = checked_name(name)?;
+        self.look(|state| state.find(name).map(|file| part_of(&file.cached, offset, len)))
+    }
+
+    fn len(&self, name: &str) -> io::Result<Option<u64>> {
+        let name = checked_name(name)?;
+        self.look(|state| state.find(name).map(|file| file.cached.len() as u64))
+    }
+
+    fn list(&self, name: &str) -> io::Result<Vec<String>> {
+        let name = checked_directory(name)?;
+        self.look(|state| list_in(name, state.names.keys()))
+    }
+
+    fn space(&self) -> io::Result<u64> {
+        self.look(|state| if state.mood == DiskMood::Full { 0 } else { u64::MAX })
     }
 
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        let (len, told) = self.room_for(content.len());
+        let name = checked_name(name)?;
         self.change(|state| {
-            let mut file = state.file(name).borrow_mut();
+            let (len, told) = state.room_for(content.len());
+            let file = state.file(name);
             file.cached = content[..len].to_vec();
-            file.written = content[..len].to_vec();
+            file.unsynced = vec![Change::Replace(content[..len].to_vec())];
             told
         })
     }
 
     fn append(&self, name: &str, record: &[u8]) -> io::Result<()> {
-        let (len, told) = self.room_for(record.len());
+        let name = checked_name(name)?;
         self.change(|state| {
-            let mut file = state.file(name).borrow_mut();
+            let (len, told) = state.room_for(record.len());
+            let file = state.file(name);
             file.cached.extend_from_slice(&record[..len]);
-            file.written.extend_from_slice(&record[..len]);
+            file.unsynced.push(Change::Append(record[..len].to_vec()));
             told
         })
     }
 
     fn rename(&self, name: &str, to: &str) -> io::Result<()> {
+        let (name, to) = (checked_name(name)?, checked_name(to)?);
         self.change(|state| {
             let file = state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
             state.names.insert(to.to_owned(), file);
+            state.names_changed = true;
+            Ok(())
+        })
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let name = checked_name(name)?;
+        self.change(|state| {
+            state.names_changed |= state.names.remove(name).is_some();
             Ok(())
         })
     }
 
     fn sync(&self, name: &str) -> io::Result<()> {
+        let name = checked_name(name)?;
         self.change(|state| {
-            if self.mood.get() == DiskMood::LosesWrites {
-                state.fail_to_sync(name);
+            let loses_writes = state.mood == DiskMood::LosesWrites;
+            if let Some(file) = state.find_mut(name) {
+                if loses_writes { file.fail_to_sync() } else { file.sync() }
+            }
+            if loses_writes {
                 return Err(failure("sync error"));
             }
-            if let Some(file) = state.names.get(name) {
-                let mut file = file.borrow_mut();
-                file.synced = file.written.clone();
+            if mem::take(&mut state.names_changed) {
+                state.synced_names = state.names.clone();
+                state.forget_nameless();
             }
-            state.synced_names = state.names.clone();
             Ok(())
         })
     }
 }
 
 impl State {
-    fn file(&mut self, name: &str) -> &RefCell<File> {
-        self.names.entry(name.to_owned()).or_default()
+    fn find(&self, name: &str) -> Option<&File> {
+        self.files.get(self.names.get(name)?)
     }
 
-    /// A kernel that cannot write something back takes it for written all the same.
-    fn fail_to_sync(&mut self, name: &str) {
-        if let Some(file) = self.names.get(name) {
-            let mut file = file.borrow_mut();
-            let same = common_len(&file.synced, &file.written);
-            file.written[same..].fill(0);
+    fn find_mut(&mut self, name: &str) -> Option<&mut File> {
+        self.files.get_mut(self.names.get(name)?)
+    }
+
+    /// The file called `name`, which is made if missing.
+    fn file(&mut self, name: &str) -> &mut File {
+        let next = self.next_file;
+        let id = *self.names.entry(name.to_owned()).or_insert(next);
+        if id == next {
+            self.next_file += 1;
+            self.names_changed = true;
+        }
+        self.files.entry(id).or_default()
+    }
+
+    /// How much of `len` octets can be written, and what is said then.
+    fn room_for(&self, len: usize) -> (usize, io::Result<()>) {
+        match self.mood {
+            DiskMood::Full => (len / 2, Err(io::ErrorKind::StorageFull.into())),
+            DiskMood::WriteProtected => (0, Err(failure("write error"))),
+            DiskMood::Sound | DiskMood::Slow | DiskMood::LosesWrites | DiskMood::Unreadable => (len, Ok(())),
         }
     }
 
@@ -198,29 +325,70 @@ impl State {
             self.synced_names = self.names.clone();
         }
         self.names = self.synced_names.clone();
-        for file in self.names.values() {
-            file.borrow_mut().lose_power(&mut self.rng);
+        self.names_changed = false;
+        self.forget_nameless();
+        for id in self.names.values() {
+            if let Some(file) = self.files.get_mut(id) {
+                file.lose_power(&mut self.rng);
+            }
         }
+    }
+
+    /// Files without a name, now and after a power cut, are gone.
+    fn forget_nameless(&mut self) {
+        let (names, synced) = (&self.names, &self.synced_names);
+        let named: BTreeSet<_> = names.values().chain(synced.values()).copied().collect();
+        self.files.retain(|id, _| named.contains(id));
     }
 }
 
 impl File {
-    fn lose_power(&mut self, rng: &mut StdRng) {
-        let same = common_len(&self.synced, &self.written);
+    fn sync(&mut self) {
+        for change in self.unsynced.drain(..) {
+            change.apply(&mut self.synced);
+        }
+    }
+
+    /// A kernel that cannot write something back takes it for written all the same.
+    fn fail_to_sync(&mut self) {
+        for change in &mut self.unsynced {
+            match change {
+                Change::Append(octets) => octets.fill(0),
+                Change::Replace(octets) => {
+                    let same = common_len(&self.synced, octets);
+                    octets[same..].fill(0);
+                }
+            }
+        }
+    }
+
+    fn lose_power(&mut self, rng: &mut impl Rng) {
+        let mut written = self.synced.clone();
+        self.unsynced.drain(..).for_each(|change| change.apply(&mut written));
+        let same = common_len(&self.synced, &written);
         let survives = match rng.random_range(0..4) {
-            0 => self.synced.clone(),
-            1 => self.written.clone(),
+            0 => mem::take(&mut self.synced),
+            1 => written,
             part => {
-                let len = rng.random_range(same..=self.written.len());
-                let mut torn = self.written[..len].to_vec();
+                let len = rng.random_range(same..=written.len());
+                let mut torn = written[..len].to_vec();
                 // The length has reached the disk, and the octets have not.
                 if part == 2 {
-                    torn.resize(self.written.len(), 0);
+                    torn.resize(written.len(), 0);
                 }
                 torn
             }
         };
-        *self = Self { cached: survives.clone(), written: survives.clone(), synced: survives };
+        *self = Self { cached: survives.clone(), synced: survives, unsynced: Vec::new() };
+    }
+}
+
+impl Change {
+    fn apply(self, content: &mut Vec<u8>) {
+        match self {
+            Self::Append(mut octets) => content.append(&mut octets),
+            Self::Replace(octets) => *content = octets,
+        }
     }
 }
 
@@ -234,18 +402,18 @@ fn failure(what: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::sync::Arc;
 
     use rand::SeedableRng;
 
     use super::*;
 
     fn disk(seed: u64) -> SimDisk {
-        SimDisk::new(Rc::new(Cell::new(true)), StdRng::seed_from_u64(seed))
+        SimDisk::new(Power::on(), StdRng::seed_from_u64(seed))
     }
 
     fn content(disk: &SimDisk, name: &str) -> Option<String> {
-        disk.power.set(true);
+        disk.power.switch(true);
         disk.read(name).unwrap().map(|content| String::from_utf8(content).unwrap())
     }
 
@@ -310,7 +478,7 @@ mod tests {
         disk.replace("file", b"old").unwrap();
         disk.cut_power_while_writing(1);
         assert!(disk.append("file", b"more").is_err());
-        assert!(!disk.power.get());
+        assert!(!disk.power.is_on());
         assert!(disk.replace("file", b"new").is_err() && disk.read("file").is_err());
         assert!(content(&disk, "file").unwrap().starts_with("old"));
     }
@@ -351,5 +519,55 @@ mod tests {
         assert_eq!(content(&disk, "file").unwrap(), "old");
         disk.set_mood(DiskMood::Unreadable);
         assert!(disk.read("file").is_err());
+    }
+
+    #[test]
+    fn a_file_lies_in_directories_that_come_and_go_with_it() {
+        let disk = disk(1);
+        disk.append("mail/1", b"one").unwrap();
+        disk.append("mail/2", b"two").unwrap();
+        disk.sync("mail/1").unwrap();
+        assert_eq!((disk.list("").unwrap(), disk.list("mail").unwrap().len()), (vec!["mail".to_owned()], 2));
+        disk.remove("mail/2").unwrap();
+        assert_eq!((disk.len("mail/1").unwrap(), disk.len("mail/2").unwrap()), (Some(3), None));
+        assert_eq!(disk.read_at("mail/1", 1, 9).unwrap().unwrap(), b"ne");
+        let removed = survivors("mail/2", |disk| {
+            disk.append("mail/2", b"two").unwrap();
+            disk.sync("mail/2").unwrap();
+            disk.remove("mail/2").unwrap();
+        });
+        assert!(removed.contains(&None) && removed.len() > 1, "that it is gone was not synced: {removed:?}");
+    }
+
+    #[test]
+    fn a_job_under_way_when_the_power_fails_is_done_or_not_or_cut_short() {
+        let found: BTreeSet<_> = (0..200)
+            .map(|seed| {
+                let disk = Arc::new(disk(seed));
+                disk.append("log", b"a").unwrap();
+                disk.sync("log").unwrap();
+                let used = Arc::clone(&disk);
+                let job = move || _ = used.append("log", b"b").and_then(|()| used.sync("log"));
+                let (number, _) = disk.take(Box::new(job));
+                disk.cut_power();
+                disk.run(number);
+                content(&disk, "log")
+            })
+            .collect();
+        assert_eq!(found, set(&["a", "ab", "a\0"]));
+    }
+
+    #[test]
+    fn a_slow_disk_takes_its_time_and_has_its_effect_somewhere_in_it() {
+        let disk = disk(1);
+        let take = || disk.take(Box::new(|| ())).1;
+        assert!((0..100).all(|_| take().iter().sum::<Duration>() <= Duration::from_millis(3)));
+        disk.set_mood(DiskMood::Slow);
+        let times: Vec<_> = (0..100).map(|_| take()).collect();
+        assert!(times.iter().all(|takes| takes.iter().sum::<Duration>() >= Duration::from_millis(200)));
+        assert!(
+            times.iter().any(|[before, after]| before > after)
+                && times.iter().any(|[before, after]| before < after)
+        );
     }
 }

@@ -36,9 +36,11 @@ use super::config_file::{self, ConfigFile};
 use super::disk::SimDisk;
 use super::link::Nic;
 use super::observer::Shared;
+use super::power::Power;
 use super::queues::Queues;
 use super::segment::{Jack, SegmentId, any_readable};
 use super::super_frames::{self, HandedOn, SuperFrames};
+use super::work::SimWork;
 use crate::checkers::{Side, Snapshot, Way};
 
 /// How often the auditor asks for the counters and the tables' sizes.
@@ -71,9 +73,9 @@ pub struct Setup {
     /// The other turmoil hosts.
     pub others: Vec<IpAddr>,
     /// What survives a crash.
-    pub disk: Rc<SimDisk>,
+    pub disk: Arc<SimDisk>,
     /// Whether it has power.
-    pub power: Rc<Cell<bool>>,
+    pub power: Power,
     /// By how many seconds the time of day is ahead.
     pub skew: Rc<Cell<i64>>,
     /// Whether the gateway's code panics when it next has something to send.
@@ -99,7 +101,7 @@ pub async fn run(setup: Setup) -> turmoil::Result {
     let (inspector, reloader) = (services.inspector(), services.reloader());
     let wires = plug_in(&setup).await?;
     let Setup { power, observer, file, .. } = setup;
-    let audit = audit(inspector, Rc::clone(&power), Rc::clone(&observer));
+    let audit = audit(inspector, power.clone(), Rc::clone(&observer));
     let reload = config_file::reload(reloader, file, Rc::clone(&observer));
     let mut driver = Driver { workers, clock, waker, wires, power, observer };
     let serving = async { services.run(|| (), std::future::pending()).await.map_err(Error::from) };
@@ -116,7 +118,8 @@ fn boot(
     let (wake, panics) = (Arc::clone(waker), Arc::clone(&setup.panics));
     let environment = Environment {
         clock: Rc::clone(clock) as Rc<dyn Clock>,
-        disk: Rc::clone(&setup.disk) as _,
+        storage: Arc::clone(&setup.disk) as _,
+        work: Rc::new(SimWork::new(Arc::clone(&setup.disk))),
         rng: StdRng::from_rng(&mut *setup.rng.borrow_mut()),
         wake_worker: Arc::new(move |_| {
             assert!(!panics.load(Ordering::Relaxed), "the scenario wants a panic");
@@ -132,7 +135,7 @@ fn boot(
             queues: Rc::clone(&queues),
             queue,
             card: socket.has_super_frames.then(SuperFrames::default),
-            power: Rc::clone(&setup.power),
+            power: setup.power.clone(),
             observer: Rc::clone(&setup.observer),
         };
         (socket.name.clone(), (0..workers).map(port).collect())
@@ -156,7 +159,7 @@ struct SimPort {
     queue: u8,
     /// What makes super-frames of what it receives, if it does.
     card: Option<SuperFrames>,
-    power: Rc<Cell<bool>>,
+    power: Power,
     observer: Shared,
 }
 
@@ -187,7 +190,7 @@ impl Port for SimPort {
     }
 
     fn transmit(&mut self, frame: &[u8], offload: Offload) -> Result<(), PortError> {
-        if !self.power.get() {
+        if !self.power.is_on() {
             return Ok(());
         }
         for frame in super_frames::cut(frame, offload) {
@@ -210,7 +213,7 @@ struct Driver {
     clock: Rc<SimClock>,
     waker: Arc<Notify>,
     wires: Vec<Wire>,
-    power: Rc<Cell<bool>>,
+    power: Power,
     observer: Shared,
 }
 
@@ -247,7 +250,7 @@ impl Driver {
 
     /// Puts frames that are due on the segments.
     fn send(&self) {
-        if !self.power.get() {
+        if !self.power.is_on() {
             return;
         }
         for Wire { socket, jack } in &self.wires {
@@ -269,7 +272,7 @@ impl Driver {
 }
 
 /// Gives the gateway's reports to the checkers, for ever.
-async fn audit(inspector: Inspector, power: Rc<Cell<bool>>, observer: Shared) -> Result<(), Error> {
+async fn audit(inspector: Inspector, power: Power, observer: Shared) -> Result<(), Error> {
     let mut audits = 0_u64;
     loop {
         tokio::time::sleep(AUDIT_INTERVAL).await;
@@ -286,7 +289,7 @@ async fn audit(inspector: Inspector, power: Rc<Cell<bool>>, observer: Shared) ->
             },
             now: now(),
         };
-        if power.get() {
+        if power.is_on() {
             observer.borrow_mut().on_snapshot(&snapshot);
         }
     }

@@ -21,13 +21,13 @@
 use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use gatepost_ground::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::leases::RETRY_INTERVAL;
-use crate::store::{Disk, Topic, sealed};
+use crate::store::{Storage, Topic, sealed};
 
 /// The journal's file.
 pub const JOURNAL_FILE: &str = "dhcp-leases.jsonl";
@@ -175,7 +175,7 @@ fn read_line(line: &[u8]) -> Result<Vec<Record>, Unreadable> {
 }
 
 pub(super) struct Journal {
-    disk: Rc<dyn Disk>,
+    disk: Arc<dyn Storage>,
     records: usize,
     /// The file's length in octets.
     len: usize,
@@ -200,7 +200,7 @@ impl Journal {
     /// # Errors
     ///
     /// What the disk refuses.
-    pub fn open(disk: Rc<dyn Disk>) -> io::Result<(Self, Content)> {
+    pub fn open(disk: Arc<dyn Storage>) -> io::Result<(Self, Content)> {
         let octets = disk.read(JOURNAL_FILE)?.unwrap_or_default();
         let content = Content::parse(&octets);
         if content.is_torn {

@@ -22,7 +22,7 @@ use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_ground::{Instant, MacAddr};
@@ -32,7 +32,7 @@ use super::index::{Ages, Gaps, Use};
 use super::journal::{Content, For, Journal, Record};
 pub use super::journal::{Damage, JOURNAL_FILE, RESERVE_FILE, State};
 use crate::clock::UnixTime;
-use crate::store::{Disk, Topic};
+use crate::store::{Storage, Topic};
 
 /// The most addresses that are remembered: the hosts of a /16.
 pub const LEASES_MAX: usize = 65_536;
@@ -163,7 +163,7 @@ pub struct Leases {
     /// The names of clients that have an address though the disk keeps no lease of it, and until when: of reserved
     /// addresses alone.
     unkept: BTreeMap<Ipv4Addr, (String, Instant)>,
-    disk: Rc<dyn Disk>,
+    disk: Arc<dyn Storage>,
     journal: Opened,
     observer: Option<Observer>,
 }
@@ -179,8 +179,8 @@ type Observer = Box<dyn Fn(&Lease)>;
 
 impl Leases {
     /// Reads the leases that `disk` holds. Of a damaged journal what can be read counts, and the rest is
-    /// [reported](Disk::report). While the disk refuses to be read nothing is known and no lease is given.
-    pub fn open(disk: Rc<dyn Disk>, now: Instant, unix_now: UnixTime) -> Self {
+    /// [reported](Storage::report). While the disk refuses to be read nothing is known and no lease is given.
+    pub fn open(disk: Arc<dyn Storage>, now: Instant, unix_now: UnixTime) -> Self {
         let mut leases = Self {
             by_address: BTreeMap::new(),
             by_client: BTreeMap::new(),
@@ -205,7 +205,7 @@ impl Leases {
         if !matches!(self.journal, Opened::Unread(due) if due <= now) {
             return;
         }
-        let opened = Journal::open(Rc::clone(&self.disk));
+        let opened = Journal::open(Arc::clone(&self.disk));
         let problem = opened.as_ref().err().map(|error| {
             format!(
                 "{JOURNAL_FILE} cannot be read: {error}; DHCP gives no leases, and tries again while clients ask; see to \
@@ -252,7 +252,7 @@ impl Leases {
 
     /// What is damaged in a journal of these octets.
     pub fn damages(octets: &[u8]) -> Vec<Damage> {
-        let mut leases = Self::open(Rc::new(crate::store::Memory::new()), Instant::ZERO, UnixTime(0));
+        let mut leases = Self::open(Arc::new(crate::store::Memory::new()), Instant::ZERO, UnixTime(0));
         leases.load(Content::parse(octets), Instant::ZERO, UnixTime(0))
     }
 

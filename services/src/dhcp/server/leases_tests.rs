@@ -1,6 +1,6 @@
 //! The lease table against a naive model, against power cuts, and at its limits.
 
-use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
@@ -29,18 +29,18 @@ fn claimant(number: u8) -> Claimant {
     Claimant { client: client(number), mac, source: MacAddr([2, 0, 0, 0, 1, number % 2]) }
 }
 
-fn open(disk: &Rc<Memory>) -> Leases {
-    Leases::open(Rc::clone(disk) as Rc<dyn Disk>, Instant::ZERO, UNIX)
+fn open(disk: &Arc<Memory>) -> Leases {
+    Leases::open(Arc::clone(disk) as Arc<dyn Storage>, Instant::ZERO, UNIX)
 }
 
 fn journal(disk: &Memory) -> Vec<u8> {
     disk.read(JOURNAL_FILE).unwrap().unwrap_or_default()
 }
 
-fn disk_with(content: &[u8]) -> Rc<Memory> {
+fn disk_with(content: &[u8]) -> Arc<Memory> {
     let disk = Memory::new();
     disk.replace(JOURNAL_FILE, content).unwrap();
-    Rc::new(disk)
+    Arc::new(disk)
 }
 
 fn snapshot(leases: &Leases) -> Vec<Lease> {
@@ -49,7 +49,7 @@ fn snapshot(leases: &Leases) -> Vec<Lease> {
 
 #[test]
 fn a_power_cut_at_any_octet_loses_nothing_that_was_promised() {
-    let disk = Rc::new(Memory::new());
+    let disk = Arc::new(Memory::new());
     let mut leases = open(&disk);
     let mut promised = vec![(0, Vec::new())];
     let mut promise = |leases: &Leases| promised.push((journal(&disk).len(), snapshot(leases)));
@@ -74,14 +74,14 @@ fn a_power_cut_at_any_octet_loses_nothing_that_was_promised() {
 }
 
 /// The leases on a disk with `content`, and what is told of it.
-fn open_monitored(content: &[u8]) -> (Leases, Rc<Monitored>) {
-    let disk = Rc::new(Monitored::new(disk_with(content)));
-    (Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, Instant::ZERO, UNIX), disk)
+fn open_monitored(content: &[u8]) -> (Leases, Arc<Monitored>) {
+    let disk = Arc::new(Monitored::new(disk_with(content)));
+    (Leases::open(Arc::clone(&disk) as Arc<dyn Storage>, Instant::ZERO, UNIX), disk)
 }
 
 #[test]
 fn garbage_at_the_end_is_cut_off_and_elsewhere_damage() {
-    let disk = Rc::new(Memory::new());
+    let disk = Arc::new(Memory::new());
     open(&disk).bind(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
     let line = journal(&disk);
     let with_end = |end: &[u8]| [&line[..], end].concat();
@@ -117,7 +117,7 @@ fn garbage_at_the_end_is_cut_off_and_elsewhere_damage() {
 
 #[test]
 fn whatever_digit_flips_no_other_lease_comes_of_it() {
-    let disk = Rc::new(Memory::new());
+    let disk = Arc::new(Memory::new());
     let mut leases = open(&disk);
     for (number, to) in [(2, 1), (3, 2), (4, 3)] {
         leases.bind(Instant::ZERO, UNIX, grant(number, to, 600)).unwrap();
@@ -150,7 +150,7 @@ fn a_journal_without_checksums_is_read_and_gets_them() {
 
 #[test]
 fn after_damage_what_may_have_been_leased_comes_last() {
-    let disk = Rc::new(Memory::new());
+    let disk = Arc::new(Memory::new());
     let mut leases = open(&disk);
     for (number, to) in [(2, 1), (3, 2), (4, 3)] {
         leases.bind(Instant::ZERO, UNIX, grant(number, to, 600)).unwrap();
@@ -169,17 +169,17 @@ fn after_damage_what_may_have_been_leased_comes_last() {
 
 #[test]
 fn what_cannot_be_set_aside_or_read_is_not_written_over() {
-    let disk = Rc::new(Breakable::default());
+    let disk = Arc::new(Breakable::default());
     disk.write(JOURNAL_FILE, b"[]garbage\n[]\n").unwrap();
-    let open = || Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, Instant::ZERO, UNIX);
-    disk.is_broken.set(true);
+    let open = || Leases::open(Arc::clone(&disk) as Arc<dyn Storage>, Instant::ZERO, UNIX);
+    disk.is_broken.store(true, Ordering::Relaxed);
     let mut leases = open();
-    disk.is_broken.set(false);
-    disk.is_unreadable.set(true);
+    disk.is_broken.store(false, Ordering::Relaxed);
+    disk.is_unreadable.store(true, Ordering::Relaxed);
     assert!(leases.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).is_err(), "no copy can be made");
     let mut blind = open();
     assert!(blind.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).is_err());
-    disk.is_unreadable.set(false);
+    disk.is_unreadable.store(false, Ordering::Relaxed);
     blind.read_again(Instant::from_secs(9), UNIX);
     assert!(blind.bind(Instant::from_secs(9), UNIX, grant(2, 1, 600)).is_err(), "not tried yet");
     assert_eq!(disk.read(JOURNAL_FILE).unwrap().unwrap(), b"[]garbage\n[]\n");
@@ -190,19 +190,19 @@ fn what_cannot_be_set_aside_or_read_is_not_written_over() {
 
 #[test]
 fn on_a_full_disk_those_who_are_known_renew_from_the_reserve() {
-    let disk = Rc::new(Bounded::new(Memory::new()));
-    let mut leases = Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, Instant::ZERO, UNIX);
+    let disk = Arc::new(Bounded::new(Memory::new()));
+    let mut leases = Leases::open(Arc::clone(&disk) as Arc<dyn Storage>, Instant::ZERO, UNIX);
     leases.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
-    disk.capacity.set(disk.len());
+    disk.capacity.store(disk.len(), Ordering::Relaxed);
     assert!(leases.bind(Instant::ZERO, UNIX, grant(3, 2, 600)).is_err());
     for renewal in 1..500 {
         let now = Instant::from_secs(renewal);
         leases.bind(now, UnixTime(UNIX.0 + renewal), grant(2, 1, 600)).unwrap();
         assert!(leases.bind(now, UNIX, grant(3, 2, 600)).is_err(), "the reserve is not for newcomers");
     }
-    let again = Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, Instant::ZERO, UNIX);
+    let again = Leases::open(Arc::clone(&disk) as Arc<dyn Storage>, Instant::ZERO, UNIX);
     assert_eq!(again.at(address(2)).unwrap().until, leases.at(address(2)).unwrap().until);
-    disk.capacity.set(1 << 20);
+    disk.capacity.store(1 << 20, Ordering::Relaxed);
     leases.bind(Instant::from_secs(500), UNIX, grant(3, 2, 600)).unwrap();
     assert!(disk.len_of(RESERVE_FILE) >= RESERVE_LEN_MIN, "it is kept again");
 }
@@ -218,33 +218,37 @@ fn bind_many(leases: &mut Leases, clients: u16) {
 
 #[test]
 fn the_reserve_has_room_to_write_a_long_journal_anew() {
-    let disk = Rc::new(Bounded::new(Memory::new()));
-    let mut leases = Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, Instant::ZERO, UNIX);
+    let disk = Arc::new(Bounded::new(Memory::new()));
+    let mut leases = Leases::open(Arc::clone(&disk) as Arc<dyn Storage>, Instant::ZERO, UNIX);
     bind_many(&mut leases, 1000);
     leases.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
     assert!(disk.len_of(JOURNAL_FILE) > RESERVE_LEN_MIN);
-    disk.capacity.set(disk.len());
+    disk.capacity.store(disk.len(), Ordering::Relaxed);
     for renewal in 1..500 {
         leases.bind(Instant::from_secs(renewal), UNIX, grant(2, 1, 600)).unwrap();
     }
     assert_eq!(disk.len_of(RESERVE_FILE), 0, "it was needed");
-    let again = Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, Instant::ZERO, UNIX);
+    let again = Leases::open(Arc::clone(&disk) as Arc<dyn Storage>, Instant::ZERO, UNIX);
     assert_eq!(again.iter().count(), leases.iter().count());
 }
 
 #[test]
 fn on_a_full_disk_others_try_once_in_a_while_and_leave_no_half_written_file() {
-    let disk = Rc::new(Bounded::new(Memory::new()));
-    let mut leases = Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, Instant::ZERO, UNIX);
+    let disk = Arc::new(Bounded::new(Memory::new()));
+    let mut leases = Leases::open(Arc::clone(&disk) as Arc<dyn Storage>, Instant::ZERO, UNIX);
     bind_many(&mut leases, 20);
     // The first appends a part of its line, the next one would replace the journal.
     for (secs, tries) in [(0, 1), (0, 0), (9, 0), (10, 1), (19, 0), (20, 1)] {
-        disk.refusals.set(0);
-        disk.capacity.set(disk.len() + 50);
+        disk.refusals.store(0, Ordering::Relaxed);
+        disk.capacity.store(disk.len() + 50, Ordering::Relaxed);
         assert!(leases.bind(Instant::from_secs(secs), UNIX, grant(3, 2, 600)).is_err());
-        assert_eq!((disk.refusals.get(), disk.len_of("dhcp-leases.jsonl.new")), (tries, 0), "at {secs}");
+        assert_eq!(
+            (disk.refusals.load(Ordering::Relaxed), disk.len_of("dhcp-leases.jsonl.new")),
+            (tries, 0),
+            "at {secs}"
+        );
     }
-    disk.capacity.set(1 << 20);
+    disk.capacity.store(1 << 20, Ordering::Relaxed);
     assert!(leases.bind(Instant::from_secs(29), UNIX, grant(3, 2, 600)).is_err());
     leases.bind(Instant::from_secs(30), UNIX, grant(3, 2, 600)).unwrap();
 }
@@ -253,8 +257,8 @@ fn on_a_full_disk_others_try_once_in_a_while_and_leave_no_half_written_file() {
 fn on_a_full_disk_a_damaged_journal_is_set_aside_from_the_reserve() {
     let memory = Memory::new();
     {
-        let disk = Rc::new(Bounded::new(Memory::new()));
-        let mut leases = Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, Instant::ZERO, UNIX);
+        let disk = Arc::new(Bounded::new(Memory::new()));
+        let mut leases = Leases::open(Arc::clone(&disk) as Arc<dyn Storage>, Instant::ZERO, UNIX);
         bind_many(&mut leases, 1000);
         leases.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
         for name in [JOURNAL_FILE, RESERVE_FILE] {
@@ -263,10 +267,10 @@ fn on_a_full_disk_a_damaged_journal_is_set_aside_from_the_reserve() {
     }
     memory.append(JOURNAL_FILE, b"2 garbage\n").unwrap();
     let damaged = journal(&memory);
-    let disk = Rc::new(Bounded::new(memory));
-    disk.capacity.set(disk.len());
-    let monitored = Rc::new(Monitored::new(Rc::clone(&disk) as Rc<dyn Disk>));
-    let mut leases = Leases::open(Rc::clone(&monitored) as Rc<dyn Disk>, Instant::ZERO, UNIX);
+    let disk = Arc::new(Bounded::new(memory));
+    disk.capacity.store(disk.len(), Ordering::Relaxed);
+    let monitored = Arc::new(Monitored::new(Arc::clone(&disk) as Arc<dyn Storage>));
+    let mut leases = Leases::open(Arc::clone(&monitored) as Arc<dyn Storage>, Instant::ZERO, UNIX);
     let copy = |told: &str| {
         let problems = monitored.problems();
         assert!(problems.len() == 1 && problems[0].contains(told), "{problems:?}");
@@ -280,14 +284,14 @@ fn on_a_full_disk_a_damaged_journal_is_set_aside_from_the_reserve() {
 /// A disk with so much room.
 struct Bounded {
     memory: Memory,
-    capacity: Cell<usize>,
+    capacity: AtomicUsize,
     /// How often something did not fit.
-    refusals: Cell<u32>,
+    refusals: AtomicU32,
 }
 
 impl Bounded {
     fn new(memory: Memory) -> Self {
-        Self { memory, capacity: Cell::new(4 << 20), refusals: Cell::new(0) }
+        Self { memory, capacity: AtomicUsize::new(4 << 20), refusals: AtomicU32::new(0) }
     }
 
     fn len(&self) -> usize {
@@ -300,19 +304,39 @@ impl Bounded {
     }
 
     fn write_what_fits(&self, name: &str, octets: &[u8]) -> io::Result<()> {
-        let fits = octets.len().min(self.capacity.get().saturating_sub(self.len()));
+        let fits = octets.len().min(self.capacity.load(Ordering::Relaxed).saturating_sub(self.len()));
         self.memory.append(name, &octets[..fits])?;
         if fits == octets.len() {
             return Ok(());
         }
-        self.refusals.set(self.refusals.get() + 1);
+        self.refusals.fetch_add(1, Ordering::Relaxed);
         Err(io::ErrorKind::StorageFull.into())
     }
 }
 
-impl Disk for Bounded {
+impl Storage for Bounded {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         self.memory.read(name)
+    }
+
+    fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
+        self.memory.read_at(name, offset, len)
+    }
+
+    fn len(&self, name: &str) -> io::Result<Option<u64>> {
+        self.memory.len(name)
+    }
+
+    fn list(&self, name: &str) -> io::Result<Vec<String>> {
+        self.memory.list(name)
+    }
+
+    fn space(&self) -> io::Result<u64> {
+        self.memory.space()
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.memory.remove(name)
     }
 
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
@@ -335,7 +359,7 @@ impl Disk for Bounded {
 
 #[test]
 fn the_journal_stays_bounded() {
-    let disk = Rc::new(Memory::new());
+    let disk = Arc::new(Memory::new());
     let mut leases = open(&disk);
     let mut longest = 0;
     for round in 0..3 * JOURNAL_SLACK_RECORDS {
@@ -351,7 +375,7 @@ fn the_journal_stays_bounded() {
 
 #[test]
 fn a_full_table_forgets_the_longest_unused_and_never_a_lease() {
-    let disk = Rc::new(Memory::new());
+    let disk = Arc::new(Memory::new());
     let mut leases = open(&disk);
     let nth = |number: u32| Grant {
         address: Ipv4Addr::from(0x0a00_0000 + number),
@@ -376,7 +400,7 @@ fn a_full_table_forgets_the_longest_unused_and_never_a_lease() {
 
 #[test]
 fn a_full_table_makes_room_with_leases_of_another_network() {
-    let disk = Rc::new(Memory::new());
+    let disk = Arc::new(Memory::new());
     let mut leases = open(&disk);
     let nth = |number: u32| Grant {
         address: Ipv4Addr::from(0x0a00_0000 + number),
@@ -456,22 +480,42 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Breakable {
     memory: Memory,
-    is_broken: Cell<bool>,
-    is_unreadable: Cell<bool>,
+    is_broken: AtomicBool,
+    is_unreadable: AtomicBool,
 }
 
 impl Breakable {
     fn check(&self) -> io::Result<()> {
-        if self.is_broken.get() { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
+        if self.is_broken.load(Ordering::Relaxed) { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
     }
 }
 
-impl Disk for Breakable {
+impl Storage for Breakable {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        if self.is_unreadable.get() {
+        if self.is_unreadable.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::Other.into());
         }
         self.memory.read(name)
+    }
+
+    fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
+        self.memory.read_at(name, offset, len)
+    }
+
+    fn len(&self, name: &str) -> io::Result<Option<u64>> {
+        self.memory.len(name)
+    }
+
+    fn list(&self, name: &str) -> io::Result<Vec<String>> {
+        self.memory.list(name)
+    }
+
+    fn space(&self) -> io::Result<u64> {
+        self.memory.space()
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.memory.remove(name)
     }
 
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
@@ -490,7 +534,7 @@ impl Disk for Breakable {
     }
 
     fn append(&self, name: &str, record: &[u8]) -> io::Result<()> {
-        if !self.is_broken.get() {
+        if !self.is_broken.load(Ordering::Relaxed) {
             return self.memory.append(name, record);
         }
         self.memory.append(name, &record[..record.len() / 2])?;
@@ -582,8 +626,8 @@ impl Model {
 proptest! {
     #[test]
     fn the_table_agrees_with_a_naive_one(steps in prop::collection::vec(step(), 1..80)) {
-        let disk = Rc::new(Breakable::default());
-        let open = |now, unix_now| Leases::open(Rc::clone(&disk) as Rc<dyn Disk>, now, unix_now);
+        let disk = Arc::new(Breakable::default());
+        let open = |now, unix_now| Leases::open(Arc::clone(&disk) as Arc<dyn Storage>, now, unix_now);
         let mut leases = open(Instant::ZERO, UNIX);
         let mut model = Model::default();
         let mut secs_now = 0;
@@ -616,7 +660,7 @@ proptest! {
                     Ok(())
                 }
                 Step::Disk { works } => {
-                    disk.is_broken.set(!works);
+                    disk.is_broken.store(!works, Ordering::Relaxed);
                     Ok(())
                 }
             };
@@ -628,7 +672,7 @@ proptest! {
                 }
                 Step::Wait { .. } | Step::Restart | Step::Disk { .. } => false,
             };
-            prop_assert_eq!(result.is_err(), is_change && disk.is_broken.get());
+            prop_assert_eq!(result.is_err(), is_change && disk.is_broken.load(Ordering::Relaxed));
             if result.is_ok() {
                 model = changed;
             }

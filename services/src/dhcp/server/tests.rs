@@ -1,9 +1,10 @@
 //! Transcripts with a server: what a client says, when, and what it is answered.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::leases::State;
 use super::*;
@@ -11,7 +12,7 @@ use crate::dhcp::frame::{CLIENT_PORT, SERVER_PORT};
 use crate::dhcp::message::{DhcpOption, Flags};
 use crate::dhcp::server::journal::JOURNAL_FILE;
 use crate::dhcp::testing;
-use crate::store::{Disk, Memory};
+use crate::store::{Memory, Storage};
 
 mod attacks;
 mod disks;
@@ -103,10 +104,10 @@ struct Moody {
     cache: Memory,
     platter: Memory,
     /// The octets of a file that a sync has lost.
-    lost: RefCell<BTreeMap<String, Range<usize>>>,
-    is_full: Cell<bool>,
-    is_unreadable: Cell<bool>,
-    fails_to_sync: Cell<bool>,
+    lost: Mutex<BTreeMap<String, Range<usize>>>,
+    is_full: AtomicBool,
+    is_unreadable: AtomicBool,
+    fails_to_sync: AtomicBool,
 }
 
 impl Moody {
@@ -119,24 +120,44 @@ impl Moody {
     }
 }
 
-impl Disk for Moody {
+impl Storage for Moody {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        if self.is_unreadable.get() {
+        if self.is_unreadable.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::Other.into());
         }
         self.cache.read(name)
     }
 
+    fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
+        self.cache.read_at(name, offset, len)
+    }
+
+    fn len(&self, name: &str) -> io::Result<Option<u64>> {
+        self.cache.len(name)
+    }
+
+    fn list(&self, name: &str) -> io::Result<Vec<String>> {
+        self.cache.list(name)
+    }
+
+    fn space(&self) -> io::Result<u64> {
+        self.cache.space()
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.cache.remove(name)
+    }
+
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        self.lost.borrow_mut().remove(name);
-        if self.is_full.get() {
+        self.lost.lock().unwrap().remove(name);
+        if self.is_full.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.cache.write(name, content)
     }
 
     fn append(&self, name: &str, record: &[u8]) -> io::Result<()> {
-        if self.is_full.get() {
+        if self.is_full.load(Ordering::Relaxed) {
             self.cache.append(name, &record[..record.len() / 2])?;
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -144,19 +165,19 @@ impl Disk for Moody {
     }
 
     fn rename(&self, name: &str, to: &str) -> io::Result<()> {
-        self.lost.borrow_mut().remove(to);
+        self.lost.lock().unwrap().remove(to);
         self.cache.rename(name, to)?;
         self.platter.rename(name, to)
     }
 
     fn sync(&self, name: &str) -> io::Result<()> {
-        if self.fails_to_sync.get() {
+        if self.fails_to_sync.load(Ordering::Relaxed) {
             let lost = Self::len_on(&self.platter, name)..Self::len_on(&self.cache, name);
-            self.lost.borrow_mut().insert(name.to_owned(), lost);
+            self.lost.lock().unwrap().insert(name.to_owned(), lost);
             return Err(io::ErrorKind::Other.into());
         }
         let mut content = self.cache.read(name)?.unwrap_or_default();
-        if let Some(lost) = self.lost.borrow().get(name) {
+        if let Some(lost) = self.lost.lock().unwrap().get(name) {
             content[lost.clone()].fill(0);
         }
         self.platter.write(name, &content)
@@ -166,7 +187,7 @@ impl Disk for Moody {
 struct Office {
     server: Server,
     leases: Rc<RefCell<Leases>>,
-    disk: Rc<Moody>,
+    disk: Arc<Moody>,
     now: Instant,
     /// What the time of day is at [`Instant::ZERO`].
     unix_origin: u64,
@@ -174,10 +195,10 @@ struct Office {
 
 impl Office {
     fn new(config: Config) -> Self {
-        Self::on_disk(config, Rc::new(Moody::default()), Instant::from_secs(1000), 1_700_000_000)
+        Self::on_disk(config, Arc::new(Moody::default()), Instant::from_secs(1000), 1_700_000_000)
     }
 
-    fn on_disk(config: Config, disk: Rc<Moody>, now: Instant, unix_origin: u64) -> Self {
+    fn on_disk(config: Config, disk: Arc<Moody>, now: Instant, unix_origin: u64) -> Self {
         let unix_now = UnixTime(unix_origin + now.as_secs());
         let leases = Rc::new(RefCell::new(Leases::open(disk.clone(), now, unix_now)));
         Self { server: Server::new(config, Rc::clone(&leases)), leases, disk, now, unix_origin }
@@ -653,10 +674,10 @@ fn rfc4702_the_fqdn_option_is_answered() {
 fn without_a_disk_there_is_no_ack_and_afterwards_all_is_as_before() {
     let mut office = Office::new(config());
     office.lease(pc(1));
-    office.disk.is_full.set(true);
+    office.disk.is_full.store(true, Ordering::Relaxed);
     assert_eq!(office.hear(&select(pc(2), host(3))), None);
     assert_eq!(office.hear(&select(pc(2), host(3))), None);
-    office.disk.is_full.set(false);
+    office.disk.is_full.store(false, Ordering::Relaxed);
     office.wait(10);
     assert_eq!(office.lease(pc(3)), host(3), "never leased to the second");
     let mut office = office.restart();
@@ -670,9 +691,9 @@ fn what_is_not_synced_is_not_acknowledged_and_what_a_failed_sync_lost_is_written
     let mut office = Office::new(config());
     office.lease(pc(1));
     office.lease(pc(2));
-    office.disk.fails_to_sync.set(true);
+    office.disk.fails_to_sync.store(true, Ordering::Relaxed);
     assert_eq!(office.hear(&select(pc(3), host(4))), None);
-    office.disk.fails_to_sync.set(false);
+    office.disk.fails_to_sync.store(false, Ordering::Relaxed);
     // The next process reads what the kernel still has.
     let mut office = office.restart();
     office.lease(pc(4));

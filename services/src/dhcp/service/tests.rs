@@ -1,5 +1,6 @@
 //! The shells, joined by a wire, on paused time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_ground::Instant;
@@ -11,6 +12,7 @@ use crate::dhcp::inbox::inbox;
 use crate::dhcp::server;
 use crate::dhcp::server::leases::{Leases, State};
 use crate::store;
+use crate::work::AtOnce;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 const SERVER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -40,7 +42,7 @@ struct Lab {
 impl Lab {
     fn new() -> Self {
         let clock = Rc::new(Paused(tokio::time::Instant::now()));
-        let disk = Rc::new(store::Memory::new());
+        let disk = Arc::new(store::Memory::new());
         let leases = Leases::open(disk, clock.now(), clock.unix_time());
         let leases = Rc::new(RefCell::new(leases));
         let config = server::Config {
@@ -96,7 +98,7 @@ impl Lab {
 async fn what_is_due_goes_before_a_flood_of_frames() {
     let (sender, mut frames) = inbox();
     while sender.try_send(vec![0; 60].into()).is_ok() {}
-    let happening = next(pin!(pending()), &mut frames, std::future::ready(())).await;
+    let happening = next(pin!(pending()), &mut frames, std::future::ready(()), pending::<()>()).await;
     assert!(matches!(happening, Happening::Timeout));
 }
 
@@ -115,19 +117,20 @@ async fn a_client_without_a_memory_renews_and_gives_its_lease_back() {
 #[tokio::test(start_paused = true)]
 async fn a_client_with_a_memory_asks_for_its_address_again() {
     let lab = Lab::new();
-    let memory = Memory { disk: Rc::new(store::Memory::new()), file: "dhcp-client.json" };
+    let memory =
+        Memory { disk: Disk::new(Arc::new(store::Memory::new()), Rc::new(AtOnce)), file: "dhcp-client.json" };
     lab.run(Some(memory.clone()), Duration::from_secs(60)).await;
     assert!(matches!(lab.events.borrow()[..], [Event::Configured(_)]));
-    assert_eq!(memory.recall(lab.clock.unix_time()), Some(Ipv4Addr::new(192, 168, 1, 2)));
-    assert_eq!(memory.recall(UnixTime(lab.clock.unix_time().0 + 3600)), None, "it has ended");
+    assert_eq!(memory.recall(lab.clock.unix_time()).await, Some(Ipv4Addr::new(192, 168, 1, 2)));
+    assert_eq!(memory.recall(UnixTime(lab.clock.unix_time().0 + 3600)).await, None, "it has ended");
     lab.run(Some(memory.clone()), Duration::from_secs(60)).await;
     assert_eq!(lab.leases.borrow().iter().count(), 1);
     assert_eq!(lab.events.borrow()[0], lab.events.borrow()[1]);
 
-    memory.keep(&Event::Lost, lab.clock.unix_time());
-    assert_eq!(memory.recall(lab.clock.unix_time()), None);
-    memory.disk.replace(memory.file, b"no JSON").unwrap();
-    assert_eq!(memory.recall(lab.clock.unix_time()), None);
+    memory.keep(None).await;
+    assert_eq!(memory.recall(lab.clock.unix_time()).await, None);
+    memory.disk.replace(memory.file, b"no JSON".to_vec()).await.unwrap();
+    assert_eq!(memory.recall(lab.clock.unix_time()).await, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -80,7 +80,7 @@ impl World {
         if !self.has_crashed {
             self.cut_power();
         }
-        self.power.set(true);
+        self.power.switch(true);
         self.has_crashed = false;
         self.sim.bounce(GATEWAY);
     }

@@ -37,6 +37,7 @@ use crate::world::gateway_host::{self, Setup, Socket};
 use crate::world::link::Nic;
 use crate::world::observer::{Observer, Shared};
 use crate::world::panics::PanicWatch;
+use crate::world::power::Power;
 use crate::world::rack::{self, Rack};
 use crate::world::segment::{QUEUE_FRAMES_MAX, SegmentId};
 
@@ -55,9 +56,9 @@ pub struct World {
     sockets: Vec<Socket>,
     machines: Machines,
     tree: SharedTree,
-    disk: Rc<SimDisk>,
+    disk: Arc<SimDisk>,
     /// Whether the gateway has power.
-    power: Rc<Cell<bool>>,
+    power: Power,
     /// Whether the gateway's host has crashed.
     has_crashed: bool,
     skew: Rc<Cell<i64>>,
@@ -90,8 +91,8 @@ impl World {
         let [gateway_ip, office_ip, provider_ip] = [GATEWAY, OFFICE, PROVIDER].map(|host| sim.lookup(host));
 
         let sockets = sockets(&office, cable_seed);
-        let power = Rc::new(Cell::new(true));
-        let disk = Rc::new(SimDisk::new(Rc::clone(&power), StdRng::from_rng(&mut rng)));
+        let power = Power::on();
+        let disk = Arc::new(SimDisk::new(power.clone(), StdRng::from_rng(&mut rng)));
         let skew = Rc::new(Cell::new(0));
         let panics = Arc::new(AtomicBool::new(false));
         let file = Rc::new(ConfigFile::new(config));
@@ -99,8 +100,8 @@ impl World {
             file: Rc::clone(&file),
             sockets: sockets.clone(),
             others: vec![office_ip, provider_ip],
-            disk: Rc::clone(&disk),
-            power: Rc::clone(&power),
+            disk: Arc::clone(&disk),
+            power: power.clone(),
             skew: Rc::clone(&skew),
             rng: Rc::new(RefCell::new(StdRng::from_rng(&mut rng))),
             panics: Arc::clone(&panics),
@@ -157,7 +158,7 @@ impl World {
             if breakdown.is_some() {
                 break;
             }
-            if !self.power.get() && !self.has_crashed {
+            if !self.power.is_on() && !self.has_crashed {
                 self.cut_power();
             }
             if self.sim.elapsed() >= watched_at {

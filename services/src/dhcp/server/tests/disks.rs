@@ -6,7 +6,7 @@ use super::*;
 fn on_a_disk_that_refuses_a_known_client_has_the_rest_of_its_lease() {
     let mut office = Office::new(config());
     office.lease(pc(1));
-    office.disk.is_full.set(true);
+    office.disk.is_full.store(true, Ordering::Relaxed);
     for (waits, left) in [(0, 3600), (1800, 1800), (1799, 1)] {
         office.wait(waits);
         let ack = office.ack(&renew(pc(1), host(2))).message;
@@ -16,7 +16,7 @@ fn on_a_disk_that_refuses_a_known_client_has_the_rest_of_its_lease() {
     }
     office.wait(1);
     assert_eq!(office.hear(&select(pc(1), host(2))), None, "its end is what was promised");
-    office.disk.is_full.set(false);
+    office.disk.is_full.store(false, Ordering::Relaxed);
     office.wait(10);
     assert_eq!(office.lease(pc(1)), host(2));
     assert_eq!(office.lease(pc(2)), host(3));
@@ -26,7 +26,7 @@ fn on_a_disk_that_refuses_a_known_client_has_the_rest_of_its_lease() {
 fn on_a_disk_that_refuses_a_reserved_address_is_given_for_a_while() {
     let reservations = vec![reservation(ReservedFor::Mac(pc(1)), host(200))];
     let mut office = Office::new(Config { reservations, ..config() });
-    office.disk.is_full.set(true);
+    office.disk.is_full.store(true, Ordering::Relaxed);
     assert_eq!(office.offer(&discover(pc(1))), Some(host(200)));
     let ack = office.ack(&select(pc(1), host(200))).message;
     assert_eq!(message::secs_option(&ack, OptionCode::AddressLeaseTime), Some(UNKEPT_SECS));
@@ -50,7 +50,7 @@ fn while_the_leases_cannot_be_read_nobody_is_refused_and_nothing_is_offered_that
     let reservations = vec![reservation(ReservedFor::Mac(pc(9)), host(200))];
     let mut office = Office::new(Config { reservations, ..config() });
     office.lease(pc(1));
-    office.disk.is_unreadable.set(true);
+    office.disk.is_unreadable.store(true, Ordering::Relaxed);
     let mut office = office.restart();
     for known in [renew(pc(1), host(2)), reboot(pc(1), host(2)), discover(pc(1)), discover(pc(2))] {
         assert_eq!(office.hear(&known), None);
@@ -58,7 +58,7 @@ fn while_the_leases_cannot_be_read_nobody_is_refused_and_nothing_is_offered_that
     office.nak(&reboot(pc(2), Ipv4Addr::new(10, 0, 0, 7)));
     assert_eq!(office.offer(&discover(pc(9))), Some(host(200)), "the configuration promises it");
     office.ack(&select(pc(9), host(200)));
-    office.disk.is_unreadable.set(false);
+    office.disk.is_unreadable.store(false, Ordering::Relaxed);
     office.wait(10);
     office.ack(&renew(pc(1), host(2)));
     office.nak(&reboot(pc(2), host(2)));

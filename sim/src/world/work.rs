@@ -1,0 +1,38 @@
+//! The gateway's jobs, each of which runs at one instant of the time that it takes.
+//!
+//! How long a job takes, and when in that time it has its effect, is drawn from the disk's dice, by the disk's mood. So
+//! jobs overtake one another and whatever else the gateway does, and do so again with the same seed.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use gatepost_services::work::{Job, Work};
+use tokio::sync::oneshot;
+
+use super::disk::SimDisk;
+
+/// Runs the jobs of a gateway that has booted once. They end with its host.
+pub struct SimWork(Arc<SimDisk>);
+
+impl SimWork {
+    /// Who works for the gateway with `disk`.
+    pub fn new(disk: Arc<SimDisk>) -> Self {
+        Self(disk)
+    }
+}
+
+impl Work for SimWork {
+    fn start(&self, job: Job) -> Pin<Box<dyn Future<Output = ()>>> {
+        let disk = Arc::clone(&self.0);
+        let (number, [before, after]) = disk.take(job);
+        let (sender, ended) = oneshot::channel();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(before).await;
+            disk.run(number);
+            tokio::time::sleep(after).await;
+            _ = sender.send(());
+        });
+        Box::pin(async { _ = ended.await })
+    }
+}

@@ -4,12 +4,11 @@
 use std::fmt::Write;
 
 use gatepost_dataplane::{Counters, DropReason};
-use gatepost_services::dns;
 use gatepost_services::net::stack::StackCounters;
 
 use crate::control::table::Table;
 use crate::error::Error;
-use crate::gateway::DhcpCounters;
+use crate::gateway::services::list;
 
 /// Counters that are reported together.
 pub struct CounterGroup {
@@ -22,16 +21,13 @@ pub struct CounterGroup {
 }
 
 /// All counters but those of the ports.
-pub fn counter_groups() -> [CounterGroup; 4] {
+pub fn counter_groups() -> Vec<CounterGroup> {
     let group = |key, about, counters: &[_]| CounterGroup { key, about, counters: counters.to_vec() };
     let mut frames = group(None, "Frames and flows", Counters::GLOSSARY);
     frames.counters.push(("dropped", "Frames that went no further; the drop reasons tell why."));
-    [
-        frames,
-        group(Some("host_stack"), "The gateway's own TCP and UDP", StackCounters::GLOSSARY),
-        group(Some("dns"), "The name service", dns::Stats::GLOSSARY),
-        group(Some("dhcp"), "Frames for the DHCP server and client", DhcpCounters::GLOSSARY),
-    ]
+    let stack = group(Some("host_stack"), "The gateway's own TCP and UDP", StackCounters::GLOSSARY);
+    let services = list::KINDS.iter().map(|kind| group(Some(kind.name), kind.about, kind.counters));
+    [frames, stack].into_iter().chain(services).collect()
 }
 
 /// What the drop reason `name` means; all of them without a name.

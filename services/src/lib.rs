@@ -4,11 +4,14 @@
 //! do next; a thin async shell connects it to [`net`], the gateway's own TCP and UDP, or to raw frames
 //! that whoever runs it passes in and out. The shells run on one thread, in production and in simulation alike.
 
+pub mod addresses;
 pub mod clock;
 pub mod dhcp;
 pub mod dns;
+pub mod lan_hosts;
 pub mod net;
 pub mod race;
+pub mod service;
 pub mod store;
 pub mod work;
 

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::Error;
-use report::{Counters, Drops, Flows, Leases, Neighbors, Status};
+use report::{Counters, Drops, Flows, Leases, Neighbors, Services, Status};
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -43,6 +43,8 @@ pub enum What {
     Counters,
     /// Why frames went no further.
     Drops,
+    /// What it serves itself, and where it listens.
+    Services,
 }
 
 /// The arguments of `gatepost show` and `gatepost lab show`: the question and the form of its answer.
@@ -210,6 +212,7 @@ pub fn render(what: What, report: Value) -> Result<String, Error> {
         What::Neighbors => text::<Neighbors>(report),
         What::Counters => text::<Counters>(report),
         What::Drops => text::<Drops>(report),
+        What::Services => text::<Services>(report),
     }
 }
 

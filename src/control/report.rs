@@ -1,17 +1,16 @@
 //! The reports that `gatepost show` can ask for: their keys in JSON, and their text for people.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use gatepost_dataplane::Counters as Frames;
-use gatepost_services::dns;
 use gatepost_services::net::stack::StackCounters;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::table::{Table, octets, or_dash, span};
 use crate::device::LinkState;
-use crate::gateway::DhcpCounters;
 
 /// `show status`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -315,15 +314,15 @@ pub struct Counters {
     /// What the gateway's own TCP and UDP made of the packets that they got.
     #[serde(default)]
     pub host_stack: StackCounters,
-    /// What the name service was asked and did.
-    #[serde(default)]
-    pub dns: dns::Stats,
-    /// What became of the frames for the DHCP server and client.
-    #[serde(default)]
-    pub dhcp: DhcpCounters,
     /// What happened at each port.
     pub ports: Vec<Port>,
+    /// What each service counted; the services' names stand at the top.
+    #[serde(flatten)]
+    pub services: BTreeMap<String, Counts>,
 }
+
+/// Counters by their names.
+pub type Counts = BTreeMap<String, u64>;
 
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -332,20 +331,81 @@ impl fmt::Display for Counters {
             table.row([name.replace('_', "-"), count.to_string()]);
         }
         write!(f, "{table}")?;
-        let groups: [(_, &mut dyn Iterator<Item = _>); 3] = [
-            ("host stack", &mut self.host_stack.iter()),
-            ("dns", &mut self.dns.iter()),
-            ("dhcp", &mut self.dhcp.iter()),
-        ];
-        for (group, counts) in groups {
-            let mut table = Table::new([group, "count"]);
-            // What did not happen is in JSON only.
-            for (name, count) in counts.filter(|(_, count)| *count > 0) {
-                table.row([name.replace('_', "-"), count.to_string()]);
-            }
-            write!(f, "\n{table}")?;
+        write!(f, "\n{}", counts_table("host stack", self.host_stack.iter()))?;
+        for (name, counts) in &self.services {
+            let counts = counts.iter().map(|(name, count)| (name.as_str(), *count));
+            write!(f, "\n{}", counts_table(name, counts))?;
         }
         write!(f, "\n{}", ports_table(&self.ports))
+    }
+}
+
+/// What did not happen is in JSON only.
+fn counts_table<'a>(group: &str, counts: impl Iterator<Item = (&'a str, u64)>) -> Table<2> {
+    let mut table = Table::new([group, "count"]);
+    for (name, count) in counts.filter(|(_, count)| *count > 0) {
+        table.row([name.replace('_', "-"), count.to_string()]);
+    }
+    table
+}
+
+/// `show services`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Services {
+    /// All that this version has, those that are off included.
+    pub services: Vec<Service>,
+}
+
+/// One of the gateway's own services.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name in the configuration.
+    pub name: String,
+    /// `running`; `impaired` if it serves, but not as it should; `off`.
+    pub state: String,
+    /// What is wrong with a service that is impaired.
+    pub problem: Option<String>,
+    /// Where it listens.
+    pub listens: Vec<Listening>,
+    /// What it has counted since the gateway began.
+    pub counters: Counts,
+}
+
+/// A place where a service listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listening {
+    /// `udp` or `tcp`.
+    pub protocol: String,
+    /// The gateway's address.
+    pub address: IpAddr,
+    /// The port.
+    pub port: u16,
+}
+
+impl fmt::Display for Services {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new(["service", "state", "listens"]);
+        for service in &self.services {
+            let places = service.listens.iter().map(|Listening { protocol, address, port }| {
+                format!("{protocol} {}", SocketAddr::new(*address, *port))
+            });
+            let listens = places.collect::<Vec<_>>().join(", ");
+            let listens = if listens.is_empty() { "-".to_owned() } else { listens };
+            table.row([service.name.clone(), service.state.clone(), listens]);
+        }
+        table.fmt(f)?;
+        for service in &self.services {
+            if let Some(problem) = &service.problem {
+                writeln!(f, "{}: {problem}", service.name)?;
+            }
+        }
+        for service in
+            self.services.iter().filter(|service| service.counters.values().any(|count| *count > 0))
+        {
+            let counts = service.counters.iter().map(|(name, count)| (name.as_str(), *count));
+            write!(f, "\n{}", counts_table(&service.name, counts))?;
+        }
+        Ok(())
     }
 }
 
@@ -384,6 +444,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::gateway::services::list::KINDS;
     use crate::glossary::{CounterGroup, counter_groups};
 
     #[test]
@@ -411,7 +472,10 @@ mod tests {
     fn every_counter_is_reported_and_has_a_meaning() {
         let mut counters = Counters { dropped: 7, ..Counters::default() };
         (counters.frames.address_conflicts, counters.host_stack.syn_cookies_sent) = (3, 4);
-        (counters.dns.queries, counters.dhcp.to_server_dropped_queue_full) = (5, 6);
+        for kind in KINDS {
+            let counts = kind.counters.iter().zip(5..).map(|((name, _), count)| ((*name).to_owned(), count));
+            counters.services.insert(kind.name.to_owned(), counts.collect());
+        }
         let report = serde_json::to_value(&counters).expect("plain data");
         for CounterGroup { key, counters, .. } in counter_groups() {
             let keys = key.map_or(&report, |key| &report[key]).as_object().expect("an object");
@@ -429,6 +493,47 @@ mod tests {
             assert!(words.windows(2).any(|pair| pair == shown), "{shown:?}: {text}");
         }
         assert!(!words.contains(&"segments-unwanted") && words.contains(&"held"), "{text}");
+    }
+
+    #[test]
+    fn services_are_told_with_their_places_and_what_is_wrong() {
+        let listens = |protocol: &str| Listening {
+            protocol: protocol.to_owned(),
+            address: [192, 168, 1, 1].into(),
+            port: 53,
+        };
+        let service = |name: &str, state: &str| Service {
+            name: name.to_owned(),
+            state: state.to_owned(),
+            problem: None,
+            listens: Vec::new(),
+            counters: Counts::new(),
+        };
+        let counters = [("queries", 7), ("refused", 0)].map(|(name, count)| (name.to_owned(), count));
+        let services = Services {
+            services: vec![
+                service("dhcp", "off"),
+                Service {
+                    problem: Some("no name service on 203.0.113.10:53".to_owned()),
+                    listens: vec![listens("udp"), listens("tcp")],
+                    counters: counters.into(),
+                    ..service("dns", "impaired")
+                },
+            ],
+        };
+        let text = services.to_string();
+        for part in [
+            "dhcp     off       -",
+            "dns      impaired  udp 192.168.1.1:53, tcp 192.168.1.1:53",
+            "dns: no name service on 203.0.113.10:53",
+            "queries",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains("refused"), "{text}");
+        let report = serde_json::to_value(&services).expect("plain data");
+        assert_eq!(report["services"][1]["listens"][0]["port"], 53);
+        assert_eq!(serde_json::from_value::<Services>(report).expect("its own"), services);
     }
 
     #[test]

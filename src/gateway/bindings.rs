@@ -1,89 +1,44 @@
 //! Who holds which address of the LAN, as the dataplanes are told.
 //!
-//! A reservation by hardware address binds its address for good, a lease as long as it lasts. Of a reservation whose
-//! client has a lease, the lease tells from where its frames come. The table is published
-//! as a whole when the DHCP server starts, and again with each lease that changes: before the client learns of it, so
-//! that the client is believed as soon as it speaks. A publication copies the table; whoever can cause one has caused
-//! a write to the disk, which costs more.
+//! The table is published as a whole when services begin to go by a configuration, and again with each holder that
+//! changes: before the client learns of it, so that the client is believed as soon as it speaks. A publication copies
+//! the table; whoever can cause one has caused a write to the disk, which costs more.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use gatepost_dataplane::binding::{Binding, Bindings};
-use gatepost_ground::Instant;
-use gatepost_services::clock::Clock;
-use gatepost_services::dhcp::server::leases::Lease;
-use gatepost_services::dhcp::server::{Reservation, ReservedFor};
-
-use super::current::SharedLeases;
+use gatepost_services::lan_hosts::{Holder, LanHosts};
 
 /// The table that all workers read.
 pub type SharedBindings = Arc<ArcSwap<Bindings>>;
 
-/// Publishes that nobody holds any address: there is no DHCP server.
-pub fn clear(bindings: &SharedBindings) {
-    bindings.store(Arc::default());
+/// Publishes the holders that `hosts` knows, and from now on every one that changes.
+pub fn follow(bindings: &SharedBindings, hosts: &dyn LanHosts) {
+    bindings.store(Arc::new(hosts.holders().into_iter().map(binding).collect()));
+    let bindings = Arc::clone(bindings);
+    hosts.observe(Box::new(move |address, holder| {
+        bindings.store(Arc::new(bindings.load().with(address, holder.map(binding))));
+    }));
 }
 
-/// Publishes what `reservations` and `leases` say, and from now on every lease that changes.
-pub fn follow(
-    bindings: &SharedBindings,
-    reservations: &[Reservation],
-    leases: &SharedLeases,
-    clock: &Rc<dyn Clock>,
-) {
-    let reserved: Reserved =
-        reservations.iter().filter_map(of_reservation).map(|binding| (binding.ip, binding)).collect();
-    let leased: Vec<_> =
-        leases.borrow().iter().filter_map(|lease| of_address(&reserved, lease, &**clock)).collect();
-    bindings.store(Arc::new(leased.into_iter().chain(reserved.values().copied()).collect()));
-    let (bindings, clock) = (Arc::clone(bindings), Rc::clone(clock));
-    leases.borrow_mut().observe(move |lease| {
-        let changed = bindings.load().with(lease.address, of_address(&reserved, lease, &*clock));
-        bindings.store(Arc::new(changed));
-    });
-}
-
-/// The reservations by hardware address.
-type Reserved = BTreeMap<Ipv4Addr, Binding>;
-
-/// The binding of the address of `lease`: of an address that is reserved, the reservation counts.
-fn of_address(reserved: &Reserved, lease: &Lease, clock: &dyn Clock) -> Option<Binding> {
-    let leased = of_lease(lease, clock);
-    let Some(reserved) = reserved.get(&lease.address) else { return leased };
-    let source =
-        leased.filter(|leased| leased.mac == reserved.mac).map_or(reserved.mac, |leased| leased.source);
-    Some(Binding { source, ..*reserved })
-}
-
-fn of_reservation(reservation: &Reservation) -> Option<Binding> {
-    match reservation.client {
-        ReservedFor::Mac(mac) => {
-            Some(Binding { ip: reservation.address, mac, source: mac, until: Instant::FAR_FUTURE })
-        }
-        // Which hardware address it has is known once it has a lease.
-        ReservedFor::ClientId(_) => None,
-    }
-}
-
-/// `None` if nobody has the lease now.
-fn of_lease(lease: &Lease, clock: &dyn Clock) -> Option<Binding> {
-    let now = clock.now();
-    let until = now + lease.remaining(now);
-    lease.is_active(now).then_some(Binding { ip: lease.address, mac: lease.mac, source: lease.source, until })
+fn binding(holder: Holder) -> Binding {
+    let Holder { address, mac, source, until } = holder;
+    Binding { ip: address, mac, source, until }
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::{Cell, RefCell};
+    use std::net::Ipv4Addr;
+    use std::rc::Rc;
     use std::time::Duration;
 
-    use gatepost_ground::MacAddr;
-    use gatepost_services::clock::UnixTime;
+    use gatepost_ground::{Instant, MacAddr};
+    use gatepost_services::clock::{Clock, UnixTime};
+    use gatepost_services::dhcp::hosts::OfficeHosts;
     use gatepost_services::dhcp::server::leases::{ClientKey, Grant, Leases};
+    use gatepost_services::dhcp::server::{Reservation, ReservedFor};
     use gatepost_services::store::Memory;
 
     use super::*;
@@ -137,7 +92,7 @@ mod tests {
             reserved_for(ReservedFor::ClientId(vec![7]), Ipv4Addr::new(192, 168, 1, 21)),
         ];
         let bindings = SharedBindings::default();
-        follow(&bindings, &reservations, &leases, &clock);
+        follow(&bindings, &OfficeHosts::new(Some(Rc::clone(&leases)), Rc::clone(&clock), &reservations));
         let holders = || {
             let all = [RESERVED, LEASED, Ipv4Addr::new(192, 168, 1, 21)];
             all.map(|ip| bindings.load().holder(stopped.now(), ip).map(|mac| mac.0[5]))
@@ -153,7 +108,7 @@ mod tests {
 
         time.set(stopped.now() + Duration::from_secs(60));
         assert_eq!(holders(), [Some(9), None, None], "leases end by themselves");
-        clear(&bindings);
+        follow(&bindings, &OfficeHosts::new(None, Rc::clone(&clock), &reservations));
         assert_eq!(holders(), [None; 3]);
     }
 
@@ -170,7 +125,8 @@ mod tests {
         };
         bind(LEASED, 1, 8);
         let bindings = SharedBindings::default();
-        follow(&bindings, &[reserved_for(ReservedFor::Mac(mac(9)), RESERVED)], &leases, &clock);
+        let reservations = [reserved_for(ReservedFor::Mac(mac(9)), RESERVED)];
+        follow(&bindings, &OfficeHosts::new(Some(Rc::clone(&leases)), Rc::clone(&clock), &reservations));
         let senders = |ip| {
             let may_send = |number: &u8| bindings.load().may_send(clock.now(), ip, mac(*number));
             (1..=9).filter(may_send).collect::<Vec<_>>()

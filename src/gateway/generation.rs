@@ -1,145 +1,149 @@
-//! The services that go by one configuration. A reload ends them and starts new ones.
+//! The services by one configuration. A reload prepares new ones, swaps them in, and stops the former.
 
-use std::cell::RefCell;
 use std::future::pending;
-use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
-use gatepost_services::dhcp::server::Server;
-use gatepost_services::dhcp::service as dhcp_service;
-use gatepost_services::dns;
+use gatepost_services::addresses::{Addresses, Publisher};
+use gatepost_services::dhcp::client::Lease;
 use gatepost_services::net::stack::Stack;
+use gatepost_services::service::{Host, Instance, Unprepared};
 use rand::rngs::StdRng;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
+use super::addresses::{AddressBook, addresses};
 use super::bindings;
-use super::current::SharedLeases;
-use super::dispatch::Dispatcher;
-use super::office_names::OfficeNames;
-use super::service_counters::ServiceCounters;
-use super::services::{Frames, Resources, TaskEnd, first_ended};
-use super::settings;
-use super::uplink::Uplink;
+use super::current::Current;
+use super::services::{Resources, TaskEnd, first_ended};
 use super::wan_client::WanClient;
 use crate::config::Config;
 
-/// The services of one configuration, before they serve. Making them can fail because of their settings.
+/// How long a service that is stopped may take to finish what is under way; longer than any exchange of DNS takes.
+pub const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long all services together may take when the gateway ends.
+pub const CUT_SHORT_AFTER: Duration = Duration::from_millis(500);
+
+/// The services of one configuration, before they serve. Nobody notices anything of them yet.
 pub struct Prepared {
-    /// The settings.
-    pub config: Rc<Config>,
-    /// The DHCP server's, if there is one.
-    pub leases: Option<SharedLeases>,
-    dns: Option<dns::Service<Stack>>,
+    config: Rc<Config>,
+    /// The stack, where they are bound.
+    staged: Stack,
+    publisher: Publisher,
+    host: Host<Stack>,
+    instances: Vec<Rc<dyn Instance>>,
 }
 
 impl Prepared {
-    /// Makes the services of `config`, which do not serve anybody yet.
+    /// Prepares the services of `config`, on the provider's `lease`.
     ///
     /// # Errors
     ///
-    /// The name service cannot use its settings.
-    pub fn new(
+    /// One of them cannot go by `config`.
+    pub async fn new(
         config: Rc<Config>,
-        leases: Option<SharedLeases>,
+        lease: Option<&Lease>,
         resources: &Resources,
-        stack: &Stack,
         rng: StdRng,
-    ) -> Result<Self, dns::ConfigError> {
-        if !config.dns.enabled {
-            return Ok(Self { config, leases, dns: None });
+    ) -> Result<Self, Unprepared> {
+        let addresses: Addresses = addresses(&config, lease);
+        let staged = resources.stack.stage(&addresses.for_host_stack());
+        let publisher = Publisher::new(addresses);
+        let (storage, clock) = (Arc::clone(&resources.storage), Rc::clone(&resources.clock));
+        let host = Host::new(staged.clone(), storage, clock, publisher.subscribe(), rng);
+        let mut instances = Vec::new();
+        for entry in resources.list.entries() {
+            instances.push(entry.prepare(&config, &host).await?);
         }
-        let clock = &resources.clock;
-        let names = OfficeNames::new(leases.clone(), Rc::clone(clock), &config.dhcp.reservations);
-        let (names, settings) = (Rc::new(names), settings::dns(&config));
-        let dns = dns::Service::new(stack.clone(), Rc::clone(clock), rng, settings, names)?;
-        Ok(Self { config, leases, dns: Some(dns) })
+        Ok(Self { config, staged, publisher, host, instances })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Puts everything in force at once; nothing of it can fail. Whoever served before hears nothing new from now on,
+    /// and is to be [stopped](Generation::stop). The addresses follow those that `wan_client` gets.
+    pub fn activate(self, resources: &Resources, wan_client: Option<&WanClient>) -> Generation {
+        let Self { config, staged, publisher, host, instances } = self;
+        let subscription = publisher.subscribe();
+        let book = AddressBook {
+            config: Rc::clone(&config),
+            identity: resources.identity,
+            plan: resources.plan.clone(),
+            wake_workers: resources.wake_workers.clone(),
+            stack: resources.stack.clone(),
+            publisher,
+        };
+        resources.list.set_wan_client(wan_client.map(|client| client.frames.clone()));
+        let mut leases = wan_client.map(|client| client.leases.clone());
+        // The provider may have given another one since the services were prepared.
+        book.apply(leases.as_mut().and_then(|leases| leases.borrow_and_update().clone()).as_ref());
+        staged.activate();
+        let lan_hosts = host.lan_hosts();
+        bindings::follow(&resources.bindings, &*lan_hosts);
+        *resources.current.borrow_mut() =
+            Current { config, addresses: subscription, lan_hosts, instances: instances.clone() };
+        let mut tasks = JoinSet::new();
+        for instance in &instances {
+            instance.activate();
+            tasks.spawn_local(instance.run());
+        }
+        let mut following = JoinSet::new();
+        if let Some(mut leases) = leases {
+            following.spawn_local(async move {
+                while leases.changed().await.is_ok() {
+                    let lease = leases.borrow_and_update().clone();
+                    book.apply(lease.as_ref());
+                }
+                pending::<()>().await;
+            });
+        } else {
+            // It is published for as long as the services go by it.
+            following.spawn_local(async move {
+                let _book = book;
+                pending::<()>().await;
+            });
+        }
+        Generation { instances, tasks, following }
     }
 }
 
 /// Services at work.
 pub struct Generation {
+    instances: Vec<Rc<dyn Instance>>,
     tasks: JoinSet<()>,
-    uplink: Rc<Uplink>,
-    counters: Rc<ServiceCounters>,
+    /// Follows the provider's lease.
+    following: JoinSet<()>,
 }
 
 impl Generation {
-    /// Starts what was prepared, on the lease that `wan_client` has.
-    ///
-    /// # Errors
-    ///
-    /// The name service cannot listen on the LAN.
-    pub async fn start(
-        prepared: Prepared,
-        resources: &Resources,
-        stack: &Stack,
-        wan_client: Option<&WanClient>,
-    ) -> io::Result<Self> {
-        let Prepared { config, leases, dns } = prepared;
-        let mut tasks = JoinSet::new();
-        if leases.is_none() {
-            bindings::clear(&resources.bindings);
-        }
-        let dhcp_server = leases.map(|leases| start_dhcp_server(&config, leases, resources, &mut tasks));
-        let uplink = Rc::new(Uplink {
-            config,
-            identity: resources.identity,
-            plan: resources.plan.clone(),
-            wake_workers: resources.wake_workers.clone(),
-            stack: stack.clone(),
-            dns,
-            current: Rc::clone(&resources.current),
-        });
-        let changes = wan_client.map(|client| client.leases.clone());
-        let lease = changes.as_ref().and_then(|leases| leases.borrow().clone());
-        uplink.start(lease.as_ref()).await?;
-        resources.counters.dns_began(&uplink);
-        if let Some(mut leases) = changes {
-            let uplink = Rc::clone(&uplink);
-            // The lease may have changed meanwhile.
-            leases.mark_changed();
-            tasks.spawn_local(async move {
-                while leases.changed().await.is_ok() {
-                    let lease = leases.borrow_and_update().clone();
-                    uplink.apply(lease.as_ref()).await;
-                }
-                pending::<()>().await;
-            });
-        }
-        let dispatcher = Dispatcher {
-            link: Rc::clone(&resources.link),
-            stack: stack.clone(),
-            dhcp_server,
-            dhcp_client: wan_client.map(|client| client.frames.clone()),
-            counters: Rc::clone(&resources.counters),
-        };
-        tasks.spawn_local(dispatcher.run());
-        Ok(Self { tasks, uplink, counters: Rc::clone(&resources.counters) })
-    }
-
-    /// Ends them all; their addresses are free then.
-    pub async fn end(mut self) {
-        self.tasks.shutdown().await;
-        self.uplink.stop().await;
-        self.counters.dns_ended();
-    }
-
     /// Waits until one has ended by itself, which none should; says how.
     pub async fn ended(&mut self) -> TaskEnd {
         first_ended(&mut self.tasks).await
     }
-}
 
-fn start_dhcp_server(
-    config: &Config,
-    leases: SharedLeases,
-    resources: &Resources,
-    tasks: &mut JoinSet<()>,
-) -> Frames {
-    let settings = settings::dhcp_server(config);
-    bindings::follow(&resources.bindings, &settings.reservations, &leases, &resources.clock);
-    let server = Rc::new(RefCell::new(Server::new(settings, leases)));
-    let (frames, port) = resources.port(Config::LAN);
-    tasks.spawn_local(dhcp_service::serve(server, port, Rc::clone(&resources.clock), pending()));
-    frames
+    /// Leaves the addresses to a successor, at once.
+    pub fn give_way(&mut self) {
+        self.following.abort_all();
+    }
+
+    /// Stops the services as the gateway ends: in order, and without waiting for others.
+    pub async fn cut_short(self) {
+        // Whoever asked and hears nothing asks again, another gateway or this one once it is back.
+        _ = timeout(CUT_SHORT_AFTER, self.stop()).await;
+    }
+
+    /// Stops the services, the last of the list first. Each has [`STOP_WITHIN`] to finish what is under way.
+    pub async fn stop(mut self) {
+        self.give_way();
+        for instance in self.instances.iter().rev() {
+            // What takes longer is cut off.
+            _ = timeout(STOP_WITHIN, instance.stop()).await;
+        }
+        self.tasks.shutdown().await;
+    }
 }

@@ -11,7 +11,9 @@ use gatepost_dataplane::flow::tcp::Phase;
 use gatepost_dataplane::{Counters as Counted, DropReason, FlowInfo, bridge, flow, neighbor};
 use gatepost_ground::{Instant, InterfaceId};
 use gatepost_services::clock::Clock;
-use gatepost_services::dhcp::server::leases::{self as server, ClientKey};
+use gatepost_services::lan_hosts::LeasedHost;
+use gatepost_services::net::stack::Stack;
+use gatepost_services::service::{self, State};
 use gatepost_services::store::Monitored;
 use serde::Serialize;
 use serde_json::Value;
@@ -20,10 +22,11 @@ use tokio::sync::oneshot;
 use super::current::Current;
 use super::ports::PortStatus;
 use super::query::{CountersAnswer, Merge, Query};
-use super::service_counters::ServiceCounters;
+use super::services::list::{self, List};
 use crate::config::{Config, WanAddress};
 use crate::control::report::{
-    Counters, Drop, Drops, Flow, Flows, Interface, Lease, Leases, Neighbor, Neighbors, Port, Station, Status,
+    Counters, Drop, Drops, Flow, Flows, Interface, Lease, Leases, Listening, Neighbor, Neighbors, Port,
+    Service, Services, Station, Status,
 };
 use crate::control::{ReportError, What};
 use crate::device::LinkState;
@@ -32,7 +35,8 @@ use crate::device::LinkState;
 #[derive(Clone)]
 pub struct Inspector {
     pub(super) current: Rc<RefCell<Current>>,
-    pub(super) service_counters: Rc<ServiceCounters>,
+    pub(super) list: Rc<List>,
+    pub(super) stack: Stack,
     pub(super) plan: Arc<ArcSwap<dataplane::Config>>,
     pub(super) clock: Rc<dyn Clock>,
     pub(super) began: Instant,
@@ -56,6 +60,7 @@ impl Inspector {
             What::Neighbors => value(&self.neighbors().await?),
             What::Counters => value(&self.counters().await?),
             What::Drops => value(&self.drops().await?),
+            What::Services => value(&self.services()),
         }
     }
 
@@ -76,7 +81,7 @@ impl Inspector {
             uptime_secs: self.clock.now().since(self.began).as_secs(),
             lan: interface(plan.interface(Config::LAN), "static"),
             wan: (config.mode != Mode::LanOnly).then(|| interface(plan.interface(Config::WAN), wan_by)),
-            dns_upstream: self.current.borrow().dns_upstreams.clone(),
+            dns_upstream: list::name_servers(&config, &self.current.borrow().addresses.borrow()),
             flows,
             leases: self.leases().leases.len(),
             ports: self.ports(ports),
@@ -85,21 +90,44 @@ impl Inspector {
     }
 
     fn leases(&self) -> Leases {
-        let now = self.clock.now();
-        let current = self.current.borrow();
-        let leases = current.leases.as_ref().map(|leases| leases.borrow());
-        let active = leases.iter().flat_map(|leases| leases.active(now));
-        let lease = |lease: &server::Lease| Lease {
-            address: lease.address,
-            mac: lease.mac.to_string(),
-            hostname: lease.hostname.clone(),
-            client_id: match &lease.client {
-                ClientKey::Id(id) => Some(hexadecimal(id)),
-                ClientKey::Mac(_) => None,
-            },
-            expires_in_secs: lease.remaining(now).as_secs(),
+        let lease = |host: LeasedHost| Lease {
+            address: host.address,
+            mac: host.mac.to_string(),
+            hostname: host.hostname,
+            client_id: host.client_id.as_deref().map(hexadecimal),
+            expires_in_secs: host.remaining.as_secs(),
         };
-        Leases { leases: active.map(lease).collect() }
+        Leases { leases: self.current.borrow().lan_hosts.leases().into_iter().map(lease).collect() }
+    }
+
+    fn services(&self) -> Services {
+        let current = self.current.borrow();
+        let mut instances = current.instances.iter();
+        let service = |entry: &dyn list::Entry| {
+            let instance = instances.next();
+            let state = instance.map_or(State::Off, |instance| instance.state());
+            let listens = instance.map_or_else(Vec::new, |instance| instance.listens());
+            let listening = |listening: service::Listening| Listening {
+                protocol: listening.protocol.to_string().to_lowercase(),
+                address: listening.local.ip(),
+                port: listening.local.port(),
+            };
+            Service {
+                name: entry.kind().name.to_owned(),
+                state: state.name().to_owned(),
+                problem: match state {
+                    State::Impaired(problem) => Some(problem),
+                    State::Off | State::Running => None,
+                },
+                listens: listens.into_iter().map(listening).collect(),
+                counters: entry
+                    .counters()
+                    .into_iter()
+                    .map(|(name, count)| (name.to_owned(), count))
+                    .collect(),
+            }
+        };
+        Services { services: self.list.entries().map(service).collect() }
     }
 
     async fn flows(&self) -> Result<Flows, ReportError> {
@@ -133,9 +161,13 @@ impl Inspector {
     async fn counters(&self) -> Result<Counters, ReportError> {
         let CountersAnswer { counters: counted, ports } = self.ask(Query::Counters).await?;
         Ok(Counters {
-            host_stack: self.service_counters.host_stack(),
-            dns: self.service_counters.dns(),
-            dhcp: self.service_counters.dhcp(),
+            host_stack: self.stack.counters(),
+            services: self
+                .services()
+                .services
+                .into_iter()
+                .map(|service| (service.name, service.counters))
+                .collect(),
             ..counters(&counted, self.ports(ports))
         })
     }

@@ -12,9 +12,10 @@
 //! both halves, each where it likes. In production an event loop of [`crate::port`] drives each
 //! [`Worker`] on a thread of its own; in simulation all run in one simulated host.
 //!
-//! The services own the configuration: when the WAN's address changes, or the administrator asks for a
+//! The services own the configuration: when the WAN's address changes ([`addresses`]), or the administrator asks for a
 //! [`reload`], they swap in a new one, which each worker takes over before its next batch.
 
+mod addresses;
 mod bindings;
 mod current;
 mod dispatch;
@@ -23,16 +24,12 @@ pub mod handover;
 pub mod identity;
 pub mod inspector;
 mod link;
-mod office_names;
 pub mod ports;
 pub mod query;
 pub mod reload;
 mod ring;
-mod service_counters;
 pub mod services;
-mod settings;
 pub mod state;
-mod uplink;
 mod wan_client;
 pub mod worker;
 
@@ -43,11 +40,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use crossbeam::channel;
 use gatepost_dataplane::Dataplane;
+use gatepost_services::addresses::Publisher;
 use gatepost_services::clock::Clock;
 use gatepost_services::store::{Disk, Monitored, Storage};
 use gatepost_services::work::Work;
-use rand::RngExt;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
 
 use crate::config::Config;
@@ -60,11 +58,9 @@ use inspector::Inspector;
 use link::link;
 use ports::Ports;
 use reload::Reloader;
-use service_counters::ServiceCounters;
+use services::list::List;
 use services::{Resources, Services};
 use worker::{Ways, Worker};
-
-pub use service_counters::DhcpCounters;
 
 /// What the gateway gets from whoever runs it.
 pub struct Environment {
@@ -92,9 +88,9 @@ pub fn build<P: Port>(
     let storage: Arc<dyn Storage> = Arc::clone(&monitored) as _;
     // Nothing runs yet that could wait for it.
     let identity = Identity::load_or_make(&*storage, &mut rng);
-    let leases = current::open_leases(&config, &storage, &*clock);
     let disk = Disk::new(Arc::clone(&storage), work);
-    let plan = Arc::new(config.dataplane(identity.lan, identity.wan, None, None));
+    let first = addresses::addresses(&config, None);
+    let plan = Arc::new(addresses::plan(&config, identity, &first));
     let frame_capacity = plan.frame_len_max();
     let wake = Arc::clone(&wake_worker);
     let (to_host, from_host, host_link) = link(frame_capacity, move || wake(TAKES_HOST_OUTPUT));
@@ -114,12 +110,19 @@ pub fn build<P: Port>(
         workers.push(Worker::new(dataplane, ports, ways, frame_capacity));
     }
     let wake_workers: Arc<dyn Fn() + Send + Sync> = Arc::new(move || (0..count).for_each(&*wake_worker));
-    let current = Current { config: Rc::new(config), leases, dns_upstreams: Vec::new() };
-    let current = Rc::new(RefCell::new(current));
-    let counters = Rc::new(ServiceCounters::default());
+    let link = Rc::new(host_link);
+    let stack = services::stack(&plan, &link, &clock, StdRng::from_rng(&mut rng));
+    let list = Rc::new(List::new(identity, &link));
+    let current = Rc::new(RefCell::new(Current {
+        config: Rc::new(config),
+        addresses: Publisher::new(first).subscribe(),
+        lan_hosts: Rc::new(()),
+        instances: Vec::new(),
+    }));
     let inspector = Inspector {
         current: Rc::clone(&current),
-        service_counters: Rc::clone(&counters),
+        list: Rc::clone(&list),
+        stack: stack.clone(),
         plan: Arc::clone(&swapped),
         began: clock.now(),
         disk: monitored,
@@ -132,12 +135,13 @@ pub fn build<P: Port>(
         clock,
         storage,
         disk,
-        link: Rc::new(host_link),
+        link,
+        stack,
+        list,
         plan: swapped,
         bindings,
         wake_workers,
         current,
-        counters,
     };
     let (requests, reloads) = mpsc::channel(reload::RELOADS_MAX);
     let reloader = Reloader { requests };

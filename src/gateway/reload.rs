@@ -2,10 +2,11 @@
 //!
 //! It is taken in whole or not at all. What it says of ports and of the process itself has to be what it
 //! was: those are set up once. Everything else changes: the dataplane's rules in one swap, so that flows
-//! that they still allow go on and the others end; the services by starting anew. The provider's lease
-//! and the leases of the office stay. What DNS has cached is asked for again.
+//! that they still allow go on and the others end. New services are prepared and bound while the former still serve;
+//! if one of them cannot be, nothing has changed. Then they take over the ports with whatever waits there, and the
+//! former finish what they have begun. The provider's lease and the leases of the office stay; caches begin anew.
 
-use gatepost_services::dns;
+use gatepost_services::service::Unprepared;
 use tokio::sync::{mpsc, oneshot};
 
 use super::services::ServicesError;
@@ -32,16 +33,10 @@ pub(super) struct Request {
 pub enum ReloadError {
     /// These settings cannot change while the gateway runs.
     NeedsRestart(Vec<&'static str>),
-    /// The name service cannot use it.
-    DnsUnusable(dns::ConfigError),
+    /// A service cannot go by it.
+    Unprepared(Unprepared),
     /// The gateway ends.
     Stopping,
-}
-
-impl From<dns::ConfigError> for ReloadError {
-    fn from(error: dns::ConfigError) -> Self {
-        Self::DnsUnusable(error)
-    }
 }
 
 impl From<ReloadError> for Error {
@@ -52,7 +47,7 @@ impl From<ReloadError> for Error {
                 format_args!("{} cannot change while the gateway runs", changed.join(" and ")),
                 "restart the gateway, or change that back",
             ),
-            ReloadError::DnsUnusable(error) => ServicesError::DnsUnusable(error).into(),
+            ReloadError::Unprepared(error) => ServicesError::Unprepared(error).into(),
             ReloadError::Stopping => {
                 Self::failed("cannot reload", "the gateway is stopping", "start it again")
             }

@@ -3,12 +3,11 @@
 use std::io;
 use std::path::Path;
 
-use gatepost_services::dhcp::server::leases::{JOURNAL_FILE, Leases};
-use gatepost_services::dhcp::service::Memory;
 use gatepost_services::store::read_file;
 
 use super::identity::{self, Identity};
-use super::wan_client::WAN_LEASE_FILE;
+use super::services::list;
+use super::wan_client::{WAN_LEASE_FILE, lease_damage};
 
 /// What is damaged under `state_dir`: a line for each file or record. A gateway may be running there. A
 /// directory or file that is not there is not damaged.
@@ -24,14 +23,12 @@ pub fn damages(state_dir: &Path) -> Vec<String> {
             .map(|damage| format!("{}: {damage}", state_dir.join(name).display()))
             .collect::<Vec<_>>()
     };
-    [
-        of_file(identity::FILE, &|content| {
-            Identity::damage(content).iter().map(ToString::to_string).collect()
-        }),
-        of_file(JOURNAL_FILE, &|content| Leases::damages(content).iter().map(ToString::to_string).collect()),
-        of_file(WAN_LEASE_FILE, &|content| Memory::damage(content).into_iter().collect()),
-    ]
-    .concat()
+    let own = of_file(identity::FILE, &|content| {
+        Identity::damage(content).iter().map(ToString::to_string).collect()
+    });
+    let of_services = list::STORED.iter().flat_map(|(name, damages)| of_file(name, damages));
+    let of_client = of_file(WAN_LEASE_FILE, &|content| lease_damage(content).into_iter().collect());
+    own.into_iter().chain(of_services).chain(of_client).collect()
 }
 
 fn unreadable(error: &io::Error) -> String {

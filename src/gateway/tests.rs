@@ -35,6 +35,7 @@ use crate::control::{ReportError, What};
 use crate::device::{Abilities, Port, PortError, Received};
 
 mod lease_shares;
+mod reloads;
 
 const HOST_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 10]);
 const PROVIDER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 99]);

@@ -4,13 +4,14 @@ use std::rc::Rc;
 
 use gatepost_dataplane::config::Mode;
 use gatepost_services::dhcp::client::{self, Event, Lease};
-use gatepost_services::dhcp::service::{self, Memory};
+use gatepost_services::dhcp::inbox::{self, inbox};
+use gatepost_services::dhcp::service::{self, Memory, Port};
 use rand::rngs::StdRng;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::identity::Identity;
-use super::services::{Frames, Resources, TaskEnd, first_ended};
+use super::services::{Resources, TaskEnd, first_ended};
 use crate::config::{Config, WanAddress};
 
 /// The file that keeps the WAN's address over a restart.
@@ -20,7 +21,7 @@ pub(super) const WAN_LEASE_FILE: &str = "wan-lease.json";
 pub struct WanClient {
     settings: client::Config,
     /// Takes its frames.
-    pub frames: Frames,
+    pub frames: inbox::Sender,
     /// The lease that it has.
     pub leases: watch::Receiver<Option<Lease>>,
     /// Ends with this.
@@ -43,10 +44,18 @@ impl WanClient {
         }
     }
 
+    /// Whether this client serves `config` as it is.
+    pub fn serves(&self, config: &Config, resources: &Resources) -> bool {
+        settings(config, resources.identity).is_some_and(|settings| settings == self.settings)
+    }
+
     fn start(settings: client::Config, resources: &Resources, rng: StdRng) -> Self {
         let (sender, leases) = watch::channel(None);
         let memory = Memory { disk: resources.disk.clone(), file: WAN_LEASE_FILE };
-        let (frames, port) = resources.port(Config::WAN);
+        let (frames, received) = inbox();
+        let link = Rc::clone(&resources.link);
+        let transmit = move |frame: &[u8]| link.emit_frame(Config::WAN, frame);
+        let port = Port { mac: resources.identity.wan, frames: received, transmit };
         let clock = Rc::clone(&resources.clock);
         let on_event = move |event| {
             sender.send_replace(match event {
@@ -65,6 +74,11 @@ impl WanClient {
     pub async fn ended(&mut self) -> TaskEnd {
         first_ended(&mut self.task).await
     }
+}
+
+/// What is wrong with the content of the file that keeps the lease, if anything is.
+pub fn lease_damage(content: &[u8]) -> Option<String> {
+    Memory::damage(content)
 }
 
 fn settings(config: &Config, identity: Identity) -> Option<client::Config> {

@@ -6,8 +6,11 @@
 pub mod client;
 pub mod frame;
 mod hostname;
+pub mod hosts;
 pub mod inbox;
+pub mod intake;
 pub mod message;
+pub mod office;
 #[cfg(test)]
 mod office_tests;
 pub mod server;

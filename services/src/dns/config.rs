@@ -58,33 +58,6 @@ pub enum RecordValue {
     Text(String),
 }
 
-/// The names of the LAN's hosts, by leases and reservations. Asked at every question, so that a name is there as
-/// soon as its lease, and no longer.
-pub trait LocalNames {
-    /// The address of the host `label`, which is in lower case and without the domain.
-    fn address(&self, label: &str) -> Option<Ipv4Addr>;
-
-    /// The host name, a single label, of `address`.
-    fn name(&self, address: Ipv4Addr) -> Option<String>;
-
-    /// Whether a lease or a reservation says that a host has `address`. Clients at other addresses, which
-    /// may be forged, share a part of the tables. Where nobody keeps leases all are known.
-    fn is_known(&self, _address: Ipv4Addr) -> bool {
-        true
-    }
-}
-
-/// No hosts at all.
-impl LocalNames for () {
-    fn address(&self, _: &str) -> Option<Ipv4Addr> {
-        None
-    }
-
-    fn name(&self, _: Ipv4Addr) -> Option<String> {
-        None
-    }
-}
-
 /// A configuration that contradicts the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigError {

@@ -27,7 +27,7 @@
 //! A CNAME from one of these to another is followed, a bounded number of times.
 //!
 //! [`server::Server`] is all of this as one state machine without I/O; [`Service`] connects it to
-//! sockets. What it does not do: validate DNSSEC (it passes signatures to those who ask for them and
+//! sockets, and [`office`] makes it one of the gateway's services. What it does not do: validate DNSSEC (it passes signatures to those who ask for them and
 //! never sets AD), transfer zones, or accept updates.
 
 pub mod cache;
@@ -44,11 +44,13 @@ pub mod waiting;
 pub mod zone;
 
 mod config;
+pub mod office;
 mod service;
 mod stats;
 #[cfg(test)]
 mod testing;
 
-pub use config::{Config, ConfigError, LocalNames, RecordValue, StaticRecord};
+pub use crate::lan_hosts::LocalNames;
+pub use config::{Config, ConfigError, RecordValue, StaticRecord};
 pub use service::Service;
 pub use stats::Stats;

@@ -19,7 +19,7 @@ use hickory_proto::rr::{Name, RData, RecordType};
 use rand::rngs::StdRng;
 
 use super::cache::Cache;
-use super::config::{Config, ConfigError, LocalNames};
+use super::config::{Config, ConfigError};
 use super::forwarder::{self, AttemptId, Forwarder, Outcome, UpstreamQuery};
 use super::message::{Answer, Flags, Parsed, Question, Request, Transport};
 use super::name::NameKey;
@@ -30,6 +30,7 @@ use super::stats::Stats;
 use super::upstream_zone::{FailingZones, UpstreamZone};
 use super::waiting::{Asker, Refusal, WaitingTable};
 use super::zone::{Zone, any_answer};
+use crate::lan_hosts::LocalNames;
 
 /// CNAMEs that are followed for one question, beside those within one upstream answer.
 pub const ALIASES_MAX: usize = 8;
@@ -179,6 +180,11 @@ impl Server {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.forwarder.poll_timeout()
+    }
+
+    /// Whether no question waits for upstream servers.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// What is to be done next.

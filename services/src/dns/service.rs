@@ -6,7 +6,7 @@
 //! socket or connection. One task keeps the time. All tasks end with the [`Service`].
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
@@ -15,18 +15,20 @@ use std::time::Duration;
 use gatepost_ground::Instant;
 use rand::rngs::StdRng;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use super::config::{Config, ConfigError, LocalNames};
+use super::config::{Config, ConfigError};
 use super::connections::{Admission, ConnectionId, ConnectionTable};
 use super::forwarder::{AttemptId, UpstreamQuery};
 use super::message::Transport;
 use super::server::{Client, Output, Server};
 use super::stats::Stats;
 use crate::clock::Clock;
+use crate::lan_hosts::LocalNames;
 use crate::net::{Listener, Net, Stream, UdpSocket};
+use crate::race::race;
 
 /// Questions of one TCP connection that are under way; more are not read before.
 pub const QUERIES_PER_CONNECTION_MAX: usize = 16;
@@ -52,6 +54,10 @@ struct Shared<N> {
     clock: Rc<dyn Clock>,
     state: RefCell<State>,
     deadline_moved: Notify,
+    /// Whether the service takes nothing new.
+    finishing: watch::Sender<bool>,
+    /// The server was told something.
+    told: Notify,
 }
 
 struct State {
@@ -92,7 +98,14 @@ impl<N: Net> Service<N> {
             listeners: BTreeMap::new(),
             attempts: BTreeMap::new(),
         });
-        let shared = Rc::new(Shared { net, clock, state, deadline_moved: Notify::new() });
+        let shared = Rc::new(Shared {
+            net,
+            clock,
+            state,
+            deadline_moved: Notify::new(),
+            finishing: watch::Sender::new(false),
+            told: Notify::new(),
+        });
         let timer = Task::spawn(Rc::clone(&shared).keep_time());
         Ok(Self { shared, _timer: timer })
     }
@@ -126,11 +139,18 @@ impl<N: Net> Service<N> {
         }
     }
 
-    /// As [`Service::stop_listening`], on every address.
-    pub async fn stop_listening_everywhere(&self) {
+    /// Where it listens.
+    pub fn listens(&self) -> BTreeSet<SocketAddr> {
+        self.shared.state.borrow().listeners.keys().copied().collect()
+    }
+
+    /// Takes no further question, answers those that it has, and ends all connections. It takes no longer than the
+    /// longest exchange with upstream servers, and [`IDLE_TIMEOUT`] for connections. After that the addresses are free.
+    pub async fn finish(&self) {
+        self.shared.finishing.send_replace(true);
         let listeners = std::mem::take(&mut self.shared.state.borrow_mut().listeners);
         for task in listeners.into_values().flatten() {
-            task.end().await;
+            task.ended().await;
         }
     }
 
@@ -190,6 +210,24 @@ impl<N: Net> Shared<N> {
         if state.server.poll_timeout() != deadline {
             self.deadline_moved.notify_one();
         }
+        self.told.notify_waiters();
+    }
+
+    /// Waits until the service shall take nothing new.
+    async fn finishing(&self) {
+        // It cannot fail: the sender is here.
+        _ = self.finishing.subscribe().wait_for(|is_finishing| *is_finishing).await;
+    }
+
+    /// Waits until no question waits for upstream servers.
+    async fn idle(&self) {
+        loop {
+            let told = self.told.notified();
+            if self.state.borrow().server.is_idle() {
+                return;
+            }
+            told.await;
+        }
     }
 
     async fn keep_time(self: Rc<Self>) {
@@ -243,10 +281,21 @@ impl<N: Net> Shared<N> {
 
 async fn receive<N: Net>(shared: Rc<Shared<N>>, socket: Rc<N::Udp>, place: ReplyPlace<N>) {
     let mut buffer = [0; DATAGRAM_OCTETS_MAX];
-    while let Ok((len, address)) = socket.recv_from(&mut buffer).await {
+    while let Some((len, address)) = unless(shared.finishing(), socket.recv_from(&mut buffer)).await {
         let client = Client { address, transport: Transport::Udp, socket: place.number };
         shared.handle(|server, now| server.handle_query(now, client, &buffer[..len]));
     }
+    // The queue of responses is there until the last of them is in it.
+    shared.idle().await;
+}
+
+/// What `work` comes to, unless it fails or `end` is there first.
+async fn unless<T>(end: impl Future<Output = ()>, work: impl Future<Output = io::Result<T>>) -> Option<T> {
+    let ended = async {
+        end.await;
+        None
+    };
+    race(ended, async { work.await.ok() }).await
 }
 
 async fn send<U: UdpSocket>(socket: Rc<U>, mut outgoing: mpsc::Receiver<(SocketAddr, Vec<u8>)>) {
@@ -260,7 +309,7 @@ async fn accept<N: Net>(shared: Rc<Shared<N>>, listener: N::Listener) {
     let table = Rc::new(RefCell::new(ConnectionTable::default()));
     let mut connections = JoinSet::new();
     let mut handles: BTreeMap<ConnectionId, AbortHandle> = BTreeMap::new();
-    while let Ok(stream) = listener.accept().await {
+    while let Some(stream) = unless(shared.finishing(), listener.accept()).await {
         while connections.try_join_next().is_some() {}
         handles.retain(|_, handle| !handle.is_finished());
         let admission = table.borrow_mut().admit(shared.clock.now(), stream.peer_addr().ip());
@@ -277,6 +326,8 @@ async fn accept<N: Net>(shared: Rc<Shared<N>>, listener: N::Listener) {
         let connection = ConnectionPlace { table: Rc::clone(&table), clock: Rc::clone(&shared.clock), id };
         handles.insert(id, connections.spawn_local(serve_connection(Rc::clone(&shared), stream, connection)));
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
 /// Questions come in and answers go out independently of each other, in any order (RFC 7766
@@ -290,7 +341,8 @@ async fn serve_connection<N: Net>(shared: Rc<Shared<N>>, stream: N::Stream, conn
     let read = async {
         let client = Client { address, transport: Transport::Tcp, socket: place.number };
         while let Ok(Ok(slot)) = timeout(IDLE_TIMEOUT, slots.acquire()).await
-            && let Ok(Ok(query)) = timeout(IDLE_TIMEOUT, read_message(&mut reader)).await
+            && let Ok(Some(query)) =
+                timeout(IDLE_TIMEOUT, unless(shared.finishing(), read_message(&mut reader))).await
         {
             // The answer gives it back. Who sends what gets no answer runs out of them.
             slot.forget();
@@ -385,6 +437,11 @@ struct Task(JoinHandle<()>);
 impl Task {
     fn spawn(work: impl Future<Output = ()> + 'static) -> Self {
         Self(tokio::task::spawn_local(work))
+    }
+
+    /// Waits until it has ended by itself.
+    async fn ended(mut self) {
+        _ = (&mut self.0).await;
     }
 
     /// Ends it and waits until it has let go of what it held.

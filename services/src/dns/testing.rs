@@ -9,8 +9,9 @@ use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode}
 use hickory_proto::rr::rdata::{A, CNAME, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-use super::config::{Config, LocalNames};
+use super::config::Config;
 use super::message::Question;
+use crate::lan_hosts::LocalNames;
 
 /// The office `office.example` at 192.168.1.1/24 with the WAN address 203.0.113.10.
 pub fn office() -> Config {

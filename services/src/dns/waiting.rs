@@ -87,6 +87,11 @@ impl<T> Default for WaitingTable<T> {
 type Rank = (bool, usize);
 
 impl<T> WaitingTable<T> {
+    /// Whether no question waits.
+    pub fn is_empty(&self) -> bool {
+        self.exchanges.is_empty()
+    }
+
     /// What waits for the exchange about `question`.
     pub fn of(&self, question: &Question) -> impl Iterator<Item = &T> {
         let exchange = self.exchanges.get(question);

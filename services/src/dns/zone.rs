@@ -19,10 +19,11 @@ use hickory_proto::rr::rdata::{A, AAAA, CNAME, HINFO, MX, NS, PTR, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use ipnet::Ipv4Net;
 
-use super::config::{Config, ConfigError, LocalNames, RecordValue, StaticRecord};
+use super::config::{Config, ConfigError, RecordValue, StaticRecord};
 use super::message::Answer;
 use super::name::NameKey;
 use super::special;
+use crate::lan_hosts::LocalNames;
 
 /// How long our own names hold: short, so that a change of the WAN address or of the configuration is
 /// seen soon.

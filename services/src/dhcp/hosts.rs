@@ -1,33 +1,41 @@
-//! The names of the LAN's hosts, for the name service.
+//! The LAN's hosts by leases and reservations, as others see them.
 //!
 //! A host has its name by its lease while that lasts, or by its reservation at any time: a camera whose reserved
 //! address was set by hand never takes a lease. Where the two differ the lease wins, as it tells where a host is
 //! now: its name leads to its address, and its address to its name.
+//!
+//! A reservation by hardware address makes its host the holder of the address for good, a lease as long as it lasts.
+//! Of a reservation whose client has a lease, the lease tells from where its frames come.
 
-use std::cell::Ref;
+use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 
-use gatepost_services::clock::Clock;
-use gatepost_services::dhcp::server::Reservation;
-use gatepost_services::dhcp::server::leases::Leases;
-use gatepost_services::dns::LocalNames;
+use gatepost_ground::Instant;
 
-use super::current::SharedLeases;
+use super::server::leases::{ClientKey, Lease, Leases};
+use super::server::{Reservation, ReservedFor};
+use crate::clock::Clock;
+use crate::lan_hosts::{Holder, LanHosts, LeasedHost, LocalNames};
 
-/// The names by leases and reservations.
-pub struct OfficeNames {
+/// The lease table: the DHCP server alone changes it.
+pub type SharedLeases = Rc<RefCell<Leases>>;
+
+/// The hosts by leases and reservations.
+pub struct OfficeHosts {
     leases: Option<SharedLeases>,
     clock: Rc<dyn Clock>,
     /// The addresses of reserved names, in lower case.
     reserved: BTreeMap<String, Ipv4Addr>,
     /// The reserved addresses, with the names of those that have one.
     reserved_names: BTreeMap<Ipv4Addr, Option<String>>,
+    /// The holders by reservation.
+    holders: Rc<BTreeMap<Ipv4Addr, Holder>>,
 }
 
-impl OfficeNames {
-    /// The names of those in `leases`, which are none without a DHCP server, and in `reservations`.
+impl OfficeHosts {
+    /// The hosts in `leases`, which are none without a DHCP server, and in `reservations`.
     pub fn new(leases: Option<SharedLeases>, clock: Rc<dyn Clock>, reservations: &[Reservation]) -> Self {
         let (mut reserved, mut reserved_names) = (BTreeMap::new(), BTreeMap::new());
         for reservation in reservations {
@@ -37,7 +45,9 @@ impl OfficeNames {
             }
             reserved_names.insert(reservation.address, name);
         }
-        Self { leases, clock, reserved, reserved_names }
+        let holders = reservations.iter().filter_map(by_reservation).map(|holder| (holder.address, holder));
+        let holders = Rc::new(holders.collect());
+        Self { leases, clock, reserved, reserved_names, holders }
     }
 
     fn leases(&self) -> Option<Ref<'_, Leases>> {
@@ -45,7 +55,7 @@ impl OfficeNames {
     }
 }
 
-impl LocalNames for OfficeNames {
+impl LocalNames for OfficeHosts {
     fn address(&self, label: &str) -> Option<Ipv4Addr> {
         let leased = self.leases().and_then(|leases| leases.address_of(label, self.clock.now()));
         leased.or_else(|| self.reserved.get(label).copied())
@@ -64,16 +74,75 @@ impl LocalNames for OfficeNames {
     }
 }
 
+impl LanHosts for OfficeHosts {
+    fn leases(&self) -> Vec<LeasedHost> {
+        let now = self.clock.now();
+        let host = |lease: &Lease| LeasedHost {
+            address: lease.address,
+            mac: lease.mac,
+            hostname: lease.hostname.clone(),
+            client_id: match &lease.client {
+                ClientKey::Id(id) => Some(id.clone()),
+                ClientKey::Mac(_) => None,
+            },
+            remaining: lease.remaining(now),
+        };
+        let leases = self.leases();
+        leases.iter().flat_map(|leases| leases.active(now)).map(host).collect()
+    }
+
+    fn holders(&self) -> Vec<Holder> {
+        let Some(leases) = self.leases() else { return Vec::new() };
+        let now = self.clock.now();
+        let mut holders = BTreeMap::clone(&self.holders);
+        let leased = leases.iter().filter_map(|lease| of_address(&self.holders, lease, now));
+        holders.extend(leased.map(|holder| (holder.address, holder)));
+        holders.into_values().collect()
+    }
+
+    fn observe(&self, observer: Box<dyn Fn(Ipv4Addr, Option<Holder>)>) {
+        let Some(leases) = &self.leases else { return };
+        let (holders, clock) = (Rc::clone(&self.holders), Rc::clone(&self.clock));
+        leases.borrow_mut().observe(move |lease| {
+            observer(lease.address, of_address(&holders, lease, clock.now()));
+        });
+    }
+}
+
+/// The holder of the address of `lease`: of an address that is reserved, the reservation counts.
+fn of_address(reserved: &BTreeMap<Ipv4Addr, Holder>, lease: &Lease, now: Instant) -> Option<Holder> {
+    let leased = by_lease(lease, now);
+    let Some(reserved) = reserved.get(&lease.address) else { return leased };
+    let source =
+        leased.filter(|leased| leased.mac == reserved.mac).map_or(reserved.mac, |leased| leased.source);
+    Some(Holder { source, ..*reserved })
+}
+
+fn by_reservation(reservation: &Reservation) -> Option<Holder> {
+    match reservation.client {
+        ReservedFor::Mac(mac) => {
+            Some(Holder { address: reservation.address, mac, source: mac, until: Instant::FAR_FUTURE })
+        }
+        // Which hardware address it has is known once it has a lease.
+        ReservedFor::ClientId(_) => None,
+    }
+}
+
+/// `None` if nobody has the lease now.
+fn by_lease(lease: &Lease, now: Instant) -> Option<Holder> {
+    let until = now + lease.remaining(now);
+    let holder = Holder { address: lease.address, mac: lease.mac, source: lease.source, until };
+    lease.is_active(now).then_some(holder)
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
 
-    use gatepost_ground::{Instant, MacAddr};
-    use gatepost_services::clock::UnixTime;
-    use gatepost_services::dhcp::server::ReservedFor;
-    use gatepost_services::dhcp::server::leases::{ClientKey, Grant};
-    use gatepost_services::store::Memory;
-    use std::sync::Arc;
+    use crate::clock::UnixTime;
+    use crate::dhcp::server::leases::Grant;
+    use crate::store::Memory;
+    use gatepost_ground::MacAddr;
 
     use super::*;
 
@@ -101,8 +170,8 @@ mod tests {
     }
 
     /// Names by the reservation of `camera`, and a lease of `address` for `hostname`.
-    fn names(lease: Option<(Ipv4Addr, Option<&str>)>) -> OfficeNames {
-        let mut leases = Leases::open(Arc::new(Memory::new()), Stopped.now(), Stopped.unix_time());
+    fn names(lease: Option<(Ipv4Addr, Option<&str>)>) -> OfficeHosts {
+        let mut leases = Leases::open(std::sync::Arc::new(Memory::new()), Stopped.now(), Stopped.unix_time());
         if let Some((address, hostname)) = lease {
             let mac = MacAddr([2, 0, 0, 0, 0, 0x57]);
             let hostname = hostname.map(str::to_owned);
@@ -110,12 +179,12 @@ mod tests {
                 Grant { address, client: ClientKey::Mac(mac), mac, source: mac, hostname, lease_secs: 60 };
             leases.bind(Stopped.now(), Stopped.unix_time(), grant).unwrap();
         }
-        OfficeNames::new(Some(Rc::new(RefCell::new(leases))), Rc::new(Stopped), &[camera()])
+        OfficeHosts::new(Some(Rc::new(RefCell::new(leases))), Rc::new(Stopped), &[camera()])
     }
 
     #[test]
     fn a_reserved_name_is_there_before_any_lease_and_without_a_dhcp_server() {
-        for names in [names(None), OfficeNames::new(None, Rc::new(Stopped), &[camera()])] {
+        for names in [names(None), OfficeHosts::new(None, Rc::new(Stopped), &[camera()])] {
             assert_eq!(names.address("camera"), Some(RESERVED));
             assert_eq!(names.name(RESERVED).as_deref(), Some("camera"));
             assert_eq!((names.address("other"), names.name(LEASED)), (None, None));
@@ -139,7 +208,7 @@ mod tests {
         let names = names(Some((LEASED, None)));
         assert!(names.is_known(LEASED) && names.is_known(RESERVED));
         assert!(!names.is_known(Ipv4Addr::new(192, 168, 1, 99)));
-        let without_server = OfficeNames::new(None, Rc::new(Stopped), &[]);
+        let without_server = OfficeHosts::new(None, Rc::new(Stopped), &[]);
         assert!(without_server.is_known(LEASED), "nobody keeps leases");
     }
 }

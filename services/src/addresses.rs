@@ -1,0 +1,164 @@
+//! The addresses of the gateway's interfaces, published as one state.
+//!
+//! Whoever puts the gateway together publishes a whole [`Addresses`]: what the configuration says, and what the
+//! provider's DHCP server has given. Services [subscribe](Subscription) and find the latest state whenever they look;
+//! states in between may be skipped.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+
+use gatepost_ground::{InterfaceId, Role};
+use ipnet::{IpNet, Ipv4Net};
+use tokio::sync::watch;
+
+/// The addresses of one interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceAddresses {
+    /// The interface's number.
+    pub id: InterfaceId,
+    /// The interface's name in the configuration.
+    pub name: &'static str,
+    /// What the interface is to the policy.
+    pub role: Role,
+    /// The gateway's own addresses there, each with the network's prefix; the preferred first.
+    pub addresses: Vec<IpNet>,
+    /// The next hop beyond the network.
+    pub gateway: Option<IpAddr>,
+    /// The name servers that came with the addresses.
+    pub name_servers: Vec<IpAddr>,
+}
+
+impl InterfaceAddresses {
+    /// The preferred IPv4 address with its network.
+    pub fn ipv4(&self) -> Option<Ipv4Net> {
+        self.addresses.iter().find_map(|address| match address {
+            IpNet::V4(address) => Some(*address),
+            IpNet::V6(_) => None,
+        })
+    }
+
+    /// The next hop, if that is an IPv4 address.
+    pub fn ipv4_gateway(&self) -> Option<Ipv4Addr> {
+        self.gateway.and_then(as_ipv4)
+    }
+}
+
+/// The addresses of all interfaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// The interfaces, by their numbers.
+    pub interfaces: Vec<InterfaceAddresses>,
+}
+
+impl Addresses {
+    /// The interface with the number `id`.
+    pub fn interface(&self, id: InterfaceId) -> Option<&InterfaceAddresses> {
+        self.interfaces.iter().find(|interface| interface.id == id)
+    }
+
+    /// The interfaces of `role`.
+    pub fn of(&self, role: Role) -> impl Iterator<Item = &InterfaceAddresses> {
+        self.interfaces.iter().filter(move |interface| interface.role == role)
+    }
+
+    /// The IPv4 addresses of the interfaces of `role`, one each.
+    pub fn ipv4(&self, role: Role) -> impl Iterator<Item = Ipv4Net> {
+        self.of(role).filter_map(InterfaceAddresses::ipv4)
+    }
+
+    /// The IPv4 addresses in the host stack's order: strangers are spoken to from the last, so those of the outside
+    /// come last.
+    pub fn for_host_stack(&self) -> Vec<Ipv4Net> {
+        self.ipv4(Role::Inside).chain(self.ipv4(Role::Outside)).collect()
+    }
+
+    /// The name servers that the outside offers, those of IPv4.
+    pub fn offered_name_servers(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.of(Role::Outside).flat_map(|interface| &interface.name_servers).copied().filter_map(as_ipv4)
+    }
+}
+
+fn as_ipv4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// Tells of the addresses as they are, and when they change.
+pub type Subscription = watch::Receiver<Rc<Addresses>>;
+
+/// Publishes addresses. Its subscribers are told nothing more when it is dropped.
+pub struct Publisher {
+    sender: watch::Sender<Rc<Addresses>>,
+}
+
+impl Publisher {
+    /// Publishes `first`.
+    pub fn new(first: Addresses) -> Self {
+        Self { sender: watch::Sender::new(Rc::new(first)) }
+    }
+
+    /// Tells the caller of the addresses from now on.
+    pub fn subscribe(&self) -> Subscription {
+        self.sender.subscribe()
+    }
+
+    /// The state that was published last.
+    pub fn current(&self) -> Rc<Addresses> {
+        Rc::clone(&self.sender.borrow())
+    }
+
+    /// Publishes `new`, unless it is what was published last. Says whether it was news.
+    pub fn publish(&self, new: Addresses) -> bool {
+        self.sender.send_if_modified(|current| {
+            let is_news = **current != new;
+            if is_news {
+                *current = Rc::new(new);
+            }
+            is_news
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interface(id: u8, role: Role, addresses: &[&str]) -> InterfaceAddresses {
+        InterfaceAddresses {
+            id: InterfaceId(id),
+            name: "name",
+            role,
+            addresses: addresses.iter().map(|text| text.parse().expect("a network")).collect(),
+            gateway: None,
+            name_servers: vec![
+                "2001:db8::53".parse().expect("an address"),
+                Ipv4Addr::new(198, 51, 100, id).into(),
+            ],
+        }
+    }
+
+    #[test]
+    fn the_outside_comes_last_and_offers_name_servers() {
+        let outside = interface(0, Role::Outside, &["2001:db8::1/64", "203.0.113.10/24", "203.0.113.11/24"]);
+        let inside = interface(1, Role::Inside, &["192.168.1.1/24"]);
+        let addresses = Addresses { interfaces: vec![outside, inside] };
+        let networks: Vec<_> = addresses.for_host_stack().iter().map(ToString::to_string).collect();
+        assert_eq!(networks, ["192.168.1.1/24", "203.0.113.10/24"]);
+        assert!(addresses.offered_name_servers().eq([Ipv4Addr::new(198, 51, 100, 0)]));
+        assert_eq!(addresses.interface(InterfaceId(1)).map(|interface| interface.role), Some(Role::Inside));
+    }
+
+    #[test]
+    fn subscribers_are_told_of_news_only() {
+        let publisher = Publisher::new(Addresses::default());
+        let mut subscription = publisher.subscribe();
+        assert!(!publisher.publish(Addresses::default()));
+        assert!(!subscription.has_changed().expect("it is there"));
+        let new = Addresses { interfaces: vec![interface(0, Role::Inside, &["10.0.0.1/8"])] };
+        assert!(publisher.publish(new.clone()));
+        assert!(subscription.has_changed().expect("it is there"));
+        assert_eq!((&**subscription.borrow_and_update(), &*publisher.current()), (&new, &new));
+    }
+}

@@ -1,0 +1,260 @@
+//! The office's DHCP server as a [`Service`].
+//!
+//! The lease table outlasts a reload. A server that is replaced still answers the frames that it has been given; new
+//! frames go to its successor from the moment it is activated.
+
+use std::cell::{Cell, RefCell};
+use std::future::pending;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use gatepost_ground::wire::Protocol;
+use gatepost_ground::{MacAddr, Role};
+
+use super::frame::SERVER_PORT;
+use super::hosts::{OfficeHosts, SharedLeases};
+use super::inbox::{self, inbox};
+use super::intake::{DhcpCounters, Intake};
+use super::server::leases::Leases;
+use super::server::{Config, Reservation, Server};
+use super::service::{Port, serve};
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::net::Net;
+use crate::service::{Host, Instance, Kind, Listening, LocalFuture, Service, State, Unprepared};
+
+/// What is known of the service in any case.
+pub const KIND: Kind =
+    Kind { name: "dhcp", about: "Frames for the DHCP server and client", counters: DhcpCounters::GLOSSARY };
+
+/// What a configuration says of the service.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether the LAN is served.
+    pub enabled: bool,
+    /// The addresses for clients without a reservation.
+    pub pool: RangeInclusive<Ipv4Addr>,
+    /// How long a lease lasts.
+    pub lease_secs: u32,
+    /// Whether this is the LAN's only server.
+    pub authoritative: bool,
+    /// The clients' router.
+    pub router: Told<Option<Ipv4Addr>>,
+    /// The clients' name servers, the preferred first.
+    pub name_servers: Told<Vec<Ipv4Addr>>,
+    /// The clients' domain, without a trailing dot.
+    pub domain: String,
+    /// How many ports the LAN has.
+    pub ports: usize,
+    /// Addresses kept for certain clients; their names are there without a server, too.
+    pub reservations: Vec<Reservation>,
+}
+
+/// What clients are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told<T> {
+    /// The gateway's own address on the LAN.
+    Own,
+    /// Something else.
+    Other(T),
+}
+
+/// Sends a frame to the LAN; `false` if it could not.
+pub type Transmit = Rc<dyn Fn(&[u8]) -> bool>;
+
+/// The office's DHCP server, over all configurations.
+pub struct OfficeDhcp {
+    intake: Rc<Intake>,
+    mac: MacAddr,
+    transmit: Transmit,
+    /// The lease table of the server at work.
+    leases: Rc<RefCell<Option<SharedLeases>>>,
+}
+
+impl OfficeDhcp {
+    /// A server that gets its frames from `intake` and sends by `transmit`. `mac` is the gateway's hardware address on
+    /// the LAN.
+    pub fn new(intake: Rc<Intake>, mac: MacAddr, transmit: Transmit) -> Self {
+        Self { intake, mac, transmit, leases: Rc::default() }
+    }
+
+    fn prepare_server<N: Net>(
+        &self,
+        settings: Settings,
+        host: &Host<N>,
+    ) -> Result<Rc<dyn Instance>, Unprepared> {
+        let own = host.addresses.borrow().ipv4(Role::Inside).next();
+        let leases = settings.enabled.then(|| {
+            let open = || Leases::open(Arc::clone(&host.storage), host.clock.now(), host.clock.unix_time());
+            let known = self.leases.borrow().clone();
+            known.unwrap_or_else(|| Rc::new(RefCell::new(open())))
+        });
+        let hosts = OfficeHosts::new(leases.clone(), Rc::clone(&host.clock), &settings.reservations);
+        host.publish_lan_hosts(Rc::new(hosts));
+        let server = match (leases, own) {
+            (None, _) => None,
+            (Some(leases), Some(own)) => {
+                let (sender, frames) = inbox();
+                let (sender, frames) = (RefCell::new(Some(sender)), RefCell::new(Some(frames)));
+                let config = server_config(settings, own);
+                Some(Active {
+                    config,
+                    leases,
+                    sender,
+                    frames,
+                    is_running: Cell::new(false),
+                    ended: Notify::new(),
+                    number: Cell::new(0),
+                })
+            }
+            (Some(_), None) => {
+                return Err(Unprepared {
+                    service: KIND.name,
+                    why: "there is no address on the LAN".to_owned(),
+                    remedy: "write lan.address".to_owned(),
+                });
+            }
+        };
+        Ok(Rc::new(OfficeInstance {
+            server: Rc::new(server),
+            intake: Rc::clone(&self.intake),
+            current: Rc::clone(&self.leases),
+            clock: Rc::clone(&host.clock),
+            mac: self.mac,
+            transmit: Rc::clone(&self.transmit),
+        }))
+    }
+}
+
+impl<N: Net> Service<N> for OfficeDhcp {
+    type Settings = Settings;
+
+    fn kind(&self) -> &'static Kind {
+        &KIND
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        settings: Settings,
+        host: &'a Host<N>,
+    ) -> LocalFuture<'a, Result<Rc<dyn Instance>, Unprepared>> {
+        Box::pin(async move { self.prepare_server(settings, host) })
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.intake.counters().iter().collect()
+    }
+}
+
+fn server_config(settings: Settings, own: ipnet::Ipv4Net) -> Config {
+    Config {
+        server_address: own.addr(),
+        prefix: own.trunc(),
+        pool: settings.pool,
+        lease_secs: settings.lease_secs,
+        authoritative: settings.authoritative,
+        router: match settings.router {
+            Told::Own => Some(own.addr()),
+            Told::Other(router) => router,
+        },
+        dns_servers: match settings.name_servers {
+            Told::Own => vec![own.addr()],
+            Told::Other(servers) => servers,
+        },
+        domain: settings.domain,
+        ntp_servers: Vec::new(),
+        mtu: None,
+        ports: settings.ports,
+        reservations: settings.reservations,
+    }
+}
+
+/// The server by one configuration.
+struct OfficeInstance {
+    /// `None` if it is switched off.
+    server: Rc<Option<Active>>,
+    intake: Rc<Intake>,
+    /// Where the lease table of the server at work stands.
+    current: Rc<RefCell<Option<SharedLeases>>>,
+    clock: Rc<dyn Clock>,
+    mac: MacAddr,
+    transmit: Transmit,
+}
+
+struct Active {
+    config: Config,
+    leases: SharedLeases,
+    /// Given to the intake when the server is activated.
+    sender: RefCell<Option<inbox::Sender>>,
+    /// Taken by the server when it runs.
+    frames: RefCell<Option<inbox::Receiver>>,
+    /// The server's number at the intake.
+    number: Cell<u64>,
+    is_running: Cell<bool>,
+    /// The server has answered all that it was given, and is given nothing more.
+    ended: Notify,
+}
+
+impl Instance for OfficeInstance {
+    fn activate(&self) {
+        let active = self.server.as_ref().as_ref();
+        *self.current.borrow_mut() = active.map(|active| Rc::clone(&active.leases));
+        // Who is served before loses its sender with this, and ends once it has answered what it has.
+        let sender = active.and_then(|active| active.sender.take());
+        let number = self.intake.set_server(sender);
+        if let Some(active) = active {
+            active.number.set(number);
+        }
+    }
+
+    fn run(&self) -> LocalFuture<'static, ()> {
+        let this = Rc::clone(&self.server);
+        let active = self.server.as_ref().as_ref();
+        let Some((active, frames)) = active.and_then(|active| Some((active, active.frames.take()?))) else {
+            return Box::pin(pending());
+        };
+        active.is_running.set(true);
+        let server = Server::new(active.config.clone(), Rc::clone(&active.leases));
+        let transmit = Rc::clone(&self.transmit);
+        let port = Port { mac: self.mac, frames, transmit: move |frame: &[u8]| transmit(frame) };
+        let serving = serve(Rc::new(RefCell::new(server)), port, Rc::clone(&self.clock), pending());
+        Box::pin(async move {
+            serving.await;
+            if let Some(active) = this.as_ref() {
+                active.is_running.set(false);
+                active.ended.notify_one();
+            }
+        })
+    }
+
+    fn state(&self) -> State {
+        match self.server.as_ref() {
+            None => State::Off,
+            Some(active) if active.leases.borrow().is_unread() => {
+                State::Impaired("the leases cannot be read".to_owned())
+            }
+            Some(_) => State::Running,
+        }
+    }
+
+    fn listens(&self) -> Vec<Listening> {
+        let local = |active: &Active| SocketAddr::from((active.config.server_address, SERVER_PORT));
+        let server = self.server.as_ref().as_ref();
+        server.map(|active| Listening { protocol: Protocol::UDP, local: local(active) }).into_iter().collect()
+    }
+
+    fn stop(&self) -> LocalFuture<'static, ()> {
+        if let Some(active) = self.server.as_ref() {
+            self.intake.end_server(active.number.get());
+        }
+        let this = Rc::clone(&self.server);
+        Box::pin(async move {
+            if let Some(active) = this.as_ref().as_ref().filter(|active| active.is_running.get()) {
+                active.ended.notified().await;
+            }
+        })
+    }
+}

@@ -1,0 +1,306 @@
+//! The office's name service as a [`Service`](crate::service::Service).
+//!
+//! An instance binds the gateway's addresses while it is prepared, and follows them when they change. Its counters go
+//! on from those of the instances before. An instance that is replaced still answers what it has been asked.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::{Rc, Weak};
+
+use gatepost_ground::Role;
+use gatepost_ground::wire::Protocol;
+use ipnet::IpNet;
+use tracing::warn;
+
+use super::config::{Config, StaticRecord};
+use super::service::Service;
+use super::stats::Stats;
+use crate::addresses::{Addresses, Subscription};
+use crate::lan_hosts::LocalNames;
+use crate::net::Net;
+use crate::service::{self, Host, Instance, Kind, Listening, LocalFuture, State, Unprepared};
+
+/// What is known of the service in any case.
+pub const KIND: Kind = Kind { name: "dns", about: "The name service", counters: Stats::GLOSSARY };
+
+/// RFC 1035 section 4.2.
+const PORT: u16 = 53;
+
+/// What a configuration says of the service.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether names are served.
+    pub enabled: bool,
+    /// The office's domain, with or without a trailing dot.
+    pub domain: String,
+    /// The gateway's own name in it, a single label.
+    pub hostname: String,
+    /// Static names.
+    pub records: Vec<StaticRecord>,
+    /// Whom to ask.
+    pub upstreams: Upstreams,
+    /// As [`Config::rebinding_filter`].
+    pub rebinding_filter: bool,
+    /// Whether the service listens on the outside, too.
+    pub on_outside: bool,
+}
+
+/// Whom the name service asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Upstreams {
+    /// Nobody.
+    Nobody,
+    /// The servers that the provider offers.
+    Offered,
+    /// These.
+    Set(Vec<Ipv4Addr>),
+}
+
+impl Upstreams {
+    /// The servers to ask while the gateway has `addresses`.
+    pub fn at(&self, addresses: &Addresses) -> Vec<Ipv4Addr> {
+        match self {
+            Self::Nobody => Vec::new(),
+            Self::Offered => addresses.offered_name_servers().collect(),
+            Self::Set(servers) => servers.clone(),
+        }
+    }
+}
+
+/// The office's name service, over all configurations.
+#[derive(Default)]
+pub struct OfficeDns {
+    totals: Rc<RefCell<Totals>>,
+}
+
+/// What the instances have counted.
+#[derive(Default)]
+struct Totals {
+    /// Those that are gone.
+    before: Stats,
+    /// Those that are there, the latest last.
+    instances: Vec<Weak<dyn Counting>>,
+}
+
+trait Counting {
+    fn stats(&self) -> Stats;
+}
+
+impl<N: Net> service::Service<N> for OfficeDns {
+    type Settings = Settings;
+
+    fn kind(&self) -> &'static Kind {
+        &KIND
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        settings: Settings,
+        host: &'a Host<N>,
+    ) -> LocalFuture<'a, Result<Rc<dyn Instance>, Unprepared>> {
+        Box::pin(async move {
+            if !settings.enabled {
+                return Ok(Rc::new(Off) as Rc<dyn Instance>);
+            }
+            let instance = OfficeInstance::prepare(settings, host, &self.totals).await?;
+            Ok(instance as Rc<dyn Instance>)
+        })
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        let totals = self.totals.borrow();
+        let mut sum = totals.before.clone();
+        for instance in totals.instances.iter().filter_map(Weak::upgrade) {
+            sum.cached_records = 0;
+            sum += &instance.stats();
+        }
+        sum.iter().collect()
+    }
+}
+
+/// No name service.
+struct Off;
+
+impl Instance for Off {
+    fn activate(&self) {}
+
+    fn run(&self) -> LocalFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+
+    fn state(&self) -> State {
+        State::Off
+    }
+
+    fn listens(&self) -> Vec<Listening> {
+        Vec::new()
+    }
+
+    fn stop(&self) -> LocalFuture<'static, ()> {
+        Box::pin(async {})
+    }
+}
+
+/// The name service by one configuration.
+struct OfficeInstance<N: Net> {
+    dns: Service<N>,
+    settings: Settings,
+    addresses: Subscription,
+    totals: Rc<RefCell<Totals>>,
+    /// The addresses that it goes by.
+    followed: RefCell<Rc<Addresses>>,
+    /// What could not be bound when the addresses changed.
+    trouble: RefCell<Option<String>>,
+    this: Weak<Self>,
+}
+
+impl<N: Net> OfficeInstance<N> {
+    async fn prepare(
+        settings: Settings,
+        host: &Host<N>,
+        totals: &Rc<RefCell<Totals>>,
+    ) -> Result<Rc<Self>, Unprepared> {
+        let unprepared =
+            |why: String, remedy: &str| Unprepared { service: KIND.name, why, remedy: remedy.to_owned() };
+        let mut addresses = host.addresses.clone();
+        let now = Rc::clone(&addresses.borrow_and_update());
+        let Some(config) = config(&settings, &now) else {
+            return Err(unprepared("there is no address on the LAN".to_owned(), "write lan.address"));
+        };
+        let names: Rc<dyn LocalNames> = host.lan_hosts();
+        let dns = Service::new(host.net.clone(), Rc::clone(&host.clock), host.rng(), config, names)
+            .map_err(|error| unprepared(error.to_string(), "correct [system] and [dns]"))?;
+        for local in wanted(&settings, &now) {
+            let bound = dns.listen(local).await;
+            bound.map_err(|error| {
+                unprepared(format!("it cannot listen on {local}: {error}"), "see the log")
+            })?;
+        }
+        Ok(Rc::new_cyclic(|this| Self {
+            dns,
+            settings,
+            addresses,
+            totals: Rc::clone(totals),
+            followed: RefCell::new(now),
+            trouble: RefCell::default(),
+            this: Weak::clone(this),
+        }))
+    }
+
+    /// Goes over to `new` addresses.
+    async fn follow(&self, new: Rc<Addresses>) {
+        let old = self.followed.replace(Rc::clone(&new));
+        if own_outside(&new) != own_outside(&old) {
+            self.dns.set_wan_address(own_outside(&new));
+        }
+        let (wanted, bound) = (wanted(&self.settings, &new), self.dns.listens());
+        for gone in bound.difference(&wanted) {
+            self.dns.stop_listening(*gone).await;
+        }
+        let mut trouble = None;
+        for local in wanted.difference(&bound) {
+            if let Err(error) = self.dns.listen(*local).await {
+                let what = format!("no name service on {local}: {error}");
+                warn!("{what}");
+                trouble = Some(what);
+            }
+        }
+        *self.trouble.borrow_mut() = trouble;
+        let servers = [&old, &new].map(|addresses| servers(&self.settings, addresses));
+        if servers[0] != servers[1] {
+            let [_, new] = servers;
+            self.dns.set_upstreams(new);
+        }
+    }
+}
+
+/// The gateway's address on the outside.
+fn own_outside(addresses: &Addresses) -> Option<Ipv4Addr> {
+    addresses.ipv4(Role::Outside).next().map(|network| network.addr())
+}
+
+/// Where a service of `settings` listens while the gateway has `addresses`.
+fn wanted(settings: &Settings, addresses: &Addresses) -> BTreeSet<SocketAddr> {
+    let outside = addresses.ipv4(Role::Outside).filter(|_| settings.on_outside);
+    let networks = addresses.ipv4(Role::Inside).chain(outside);
+    networks.map(|network| SocketAddr::from((network.addr(), PORT))).collect()
+}
+
+fn servers(settings: &Settings, addresses: &Addresses) -> Vec<SocketAddr> {
+    settings.upstreams.at(addresses).into_iter().map(|server| SocketAddr::from((server, PORT))).collect()
+}
+
+/// `None` if there is no LAN.
+fn config(settings: &Settings, addresses: &Addresses) -> Option<Config> {
+    let lan = addresses.ipv4(Role::Inside).next()?;
+    Some(Config {
+        domain: settings.domain.clone(),
+        hostname: settings.hostname.clone(),
+        lan,
+        wan: own_outside(addresses),
+        records: settings.records.clone(),
+        use_upstream: settings.upstreams != Upstreams::Nobody,
+        upstreams: servers(settings, addresses),
+        recursion_for: vec![IpNet::V4(lan.trunc())],
+        rebinding_filter: settings.rebinding_filter,
+    })
+}
+
+impl<N: Net> Counting for OfficeInstance<N> {
+    fn stats(&self) -> Stats {
+        self.dns.stats()
+    }
+}
+
+impl<N: Net> Instance for OfficeInstance<N> {
+    fn activate(&self) {
+        let this: Weak<dyn Counting> = self.this.clone();
+        self.totals.borrow_mut().instances.push(this);
+    }
+
+    fn run(&self) -> LocalFuture<'static, ()> {
+        let Some(this) = self.this.upgrade() else { return Box::pin(std::future::pending()) };
+        let mut addresses = self.addresses.clone();
+        Box::pin(async move {
+            while addresses.changed().await.is_ok() {
+                let new = Rc::clone(&addresses.borrow_and_update());
+                this.follow(new).await;
+            }
+            // Nobody publishes any more: another configuration is in force.
+            std::future::pending::<()>().await;
+        })
+    }
+
+    fn state(&self) -> State {
+        self.trouble.borrow().clone().map_or(State::Running, State::Impaired)
+    }
+
+    fn listens(&self) -> Vec<Listening> {
+        let protocols = [Protocol::UDP, Protocol::TCP];
+        let at = |local| protocols.map(|protocol| Listening { protocol, local });
+        self.dns.listens().into_iter().flat_map(at).collect()
+    }
+
+    fn stop(&self) -> LocalFuture<'static, ()> {
+        let this = self.this.upgrade();
+        Box::pin(async move {
+            if let Some(this) = this {
+                this.dns.finish().await;
+            }
+        })
+    }
+}
+
+impl<N: Net> Drop for OfficeInstance<N> {
+    /// What it counted stays in the sum, if it was ever activated.
+    fn drop(&mut self) {
+        let mut totals = self.totals.borrow_mut();
+        let this: *const Self = self;
+        let before = totals.instances.len();
+        totals.instances.retain(|instance| instance.as_ptr().cast::<Self>() != this);
+        if totals.instances.len() < before {
+            totals.before += &Stats { cached_records: 0, ..self.dns.stats() };
+        }
+    }
+}

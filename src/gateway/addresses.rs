@@ -1,0 +1,155 @@
+//! The one place that tells everybody of the gateway's addresses.
+//!
+//! What the configuration says and what the provider's DHCP server gave become one state. The dataplane's
+//! configuration and the host stack are told of it first, then it is published to whoever subscribes: services,
+//! and those who report. Nothing changes where a lease was only renewed. A lease whose network overlaps the LAN is
+//! refused: hosts on either side could not be told apart (RFC 4787 REQ-7).
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use gatepost_dataplane::config::{self as dataplane, Mode};
+use gatepost_ground::Role;
+use gatepost_services::addresses::{Addresses, InterfaceAddresses, Publisher};
+use gatepost_services::dhcp::client::Lease;
+use gatepost_services::net::stack::Stack;
+use ipnet::IpNet;
+use tracing::{info, warn};
+
+use super::identity::Identity;
+use crate::config::{Config, WanAddress, overlap};
+
+/// Tells of the addresses of one configuration.
+pub struct AddressBook {
+    /// The settings.
+    pub config: Rc<Config>,
+    /// The hardware addresses.
+    pub identity: Identity,
+    /// The dataplane's configuration; swapped in whole.
+    pub plan: Arc<ArcSwap<dataplane::Config>>,
+    /// Makes the workers look at it.
+    pub wake_workers: Arc<dyn Fn() + Send + Sync>,
+    /// The host stack.
+    pub stack: Stack,
+    /// Whoever wants to know subscribes here.
+    pub publisher: Publisher,
+}
+
+impl AddressBook {
+    /// Goes over to `lease`, or to none.
+    pub fn apply(&self, lease: Option<&Lease>) {
+        let new = addresses(&self.config, lease);
+        if let Some(lease) = lease.filter(|lease| !is_usable(&self.config, lease)) {
+            warn!(
+                "the provider's lease {} is not used: it overlaps the LAN {}; set another lan.address",
+                lease.address,
+                self.config.lan.address.trunc()
+            );
+        }
+        self.change_plan(&new);
+        self.stack.set_addresses(&new.for_host_stack());
+        self.publisher.publish(new);
+    }
+
+    /// Tells the dataplane what the configuration and `new` addresses say.
+    fn change_plan(&self, new: &Addresses) {
+        let new = plan(&self.config, self.identity, new);
+        let old = self.plan.load_full();
+        let wan = |plan: &dataplane::Config| {
+            let interface = plan.interface(Config::WAN);
+            (interface.ipv4().next(), interface.gateway)
+        };
+        if wan(&new) != wan(&old) {
+            match wan(&new) {
+                (Some(address), Some(router)) => info!("WAN address {address}, router {router}"),
+                (Some(address), None) => warn!("WAN address {address}, and no router to the internet"),
+                (None, _) => warn!("no WAN address any more"),
+            }
+        }
+        if new != *old {
+            self.plan.store(Arc::new(new));
+            (self.wake_workers)();
+        }
+    }
+}
+
+/// The dataplane's configuration while the gateway has `addresses`.
+pub fn plan(config: &Config, identity: Identity, addresses: &Addresses) -> dataplane::Config {
+    let wan = addresses.interface(Config::WAN);
+    let address = wan.and_then(InterfaceAddresses::ipv4);
+    config.dataplane(identity.lan, identity.wan, address, wan.and_then(InterfaceAddresses::ipv4_gateway))
+}
+
+/// The addresses that `config` and the provider's `lease` give; a static address goes before a lease.
+pub fn addresses(config: &Config, lease: Option<&Lease>) -> Addresses {
+    let lan = InterfaceAddresses {
+        id: Config::LAN,
+        name: Config::interface_name(Config::LAN),
+        role: Role::Inside,
+        addresses: vec![config.lan.address.into()],
+        gateway: config.lan.gateway.filter(|_| config.mode == Mode::LanOnly).map(IpAddr::V4),
+        name_servers: Vec::new(),
+    };
+    let lease = lease.filter(|lease| config.mode != Mode::LanOnly && is_usable(config, lease));
+    let name_servers = lease.iter().flat_map(|lease| &lease.dns_servers).copied().map(IpAddr::V4).collect();
+    let (address, gateway) = match config.wan.address {
+        _ if config.mode == Mode::LanOnly => (None, None),
+        WanAddress::Static { address, gateway } => (Some(address), gateway),
+        WanAddress::Dhcp => (lease.map(|lease| lease.address), lease.and_then(|lease| lease.router)),
+    };
+    let wan = InterfaceAddresses {
+        id: Config::WAN,
+        name: Config::interface_name(Config::WAN),
+        role: Role::Outside,
+        addresses: address.map(IpNet::V4).into_iter().collect(),
+        gateway: gateway.map(IpAddr::V4),
+        name_servers,
+    };
+    Addresses { interfaces: vec![lan, wan] }
+}
+
+/// RFC 4787 REQ-7
+fn is_usable(config: &Config, lease: &Lease) -> bool {
+    !overlap(lease.address, config.lan.address)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn told(text: &str, lease: Option<&Lease>) -> (Vec<String>, Option<IpAddr>, Vec<Ipv4Addr>) {
+        let config = Config::parse("test", text).expect("a valid configuration");
+        let addresses = addresses(&config, lease);
+        let all = addresses.for_host_stack().iter().map(ToString::to_string).collect();
+        let gateway = addresses.interface(Config::WAN).and_then(|wan| wan.gateway);
+        (all, gateway, addresses.offered_name_servers().collect())
+    }
+
+    #[test]
+    fn a_static_address_goes_before_a_lease_and_a_lease_in_the_lan_is_none() {
+        const ROUTER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+        let lease = |address: &str| Lease {
+            address: address.parse().expect("a network"),
+            router: Some(ROUTER),
+            dns_servers: vec![ROUTER],
+            lease_secs: 600,
+            domain: None,
+            mtu: None,
+            server: ROUTER,
+        };
+        let leased = lease("203.0.113.50/24");
+        let lan = "192.168.1.1/24".to_owned();
+        let wan = leased.address.to_string();
+        assert_eq!(told("", None), (vec![lan.clone()], None, Vec::new()));
+        assert_eq!(told("", Some(&leased)), (vec![lan.clone(), wan], Some(ROUTER.into()), vec![ROUTER]));
+        assert_eq!(told("", Some(&lease("192.168.0.9/16"))), told("", None));
+        assert_eq!(told("network.mode = 'lan-only'", Some(&leased)), told("", None));
+        let set = "wan.address = '198.51.100.9/24'\nwan.gateway = '198.51.100.1'";
+        let gateway = IpAddr::from([198, 51, 100, 1]);
+        assert_eq!(told(set, None), (vec![lan, "198.51.100.9/24".to_owned()], Some(gateway), Vec::new()));
+    }
+}

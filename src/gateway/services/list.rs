@@ -1,0 +1,213 @@
+//! The services of the gateway: the one list of them. What the gateway starts, reports, opens to the WAN and stops
+//! comes from here.
+//!
+//! The order counts: what a service publishes, such as the LAN's hosts, those after it find. They are stopped in the
+//! opposite order.
+
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+
+use gatepost_dataplane::LocalClass;
+use gatepost_dataplane::config::Mode;
+use gatepost_ground::PortId;
+use gatepost_services::addresses::Addresses;
+use gatepost_services::dhcp::inbox;
+use gatepost_services::dhcp::intake::Intake;
+use gatepost_services::dhcp::office::{self as dhcp, OfficeDhcp, Told};
+use gatepost_services::dhcp::server::leases::{JOURNAL_FILE, Leases};
+use gatepost_services::dns::office::{self as dns, OfficeDns, Upstreams};
+use gatepost_services::net::stack::Stack;
+use gatepost_services::service::{Host, Instance, Kind, LocalFuture, Service, Unprepared};
+
+use crate::config::Config;
+use crate::gateway::identity::Identity;
+use crate::gateway::link::HostLink;
+
+/// The services, in the order in which they are prepared.
+pub struct List {
+    entries: Vec<Box<dyn Entry>>,
+    intake: Rc<Intake>,
+}
+
+/// A service, and what it takes from a configuration.
+pub trait Entry {
+    /// What is known of it in any case.
+    fn kind(&self) -> &'static Kind;
+
+    /// Prepares it for `config`; see [`Service::prepare`].
+    fn prepare<'a>(
+        &'a self,
+        config: &Config,
+        host: &'a Host<Stack>,
+    ) -> LocalFuture<'a, Result<Rc<dyn Instance>, Unprepared>>;
+
+    /// What it has counted.
+    fn counters(&self) -> Vec<(&'static str, u64)>;
+}
+
+struct Listed<S: Service<Stack>> {
+    service: S,
+    settings: fn(&Config) -> S::Settings,
+}
+
+impl<S: Service<Stack>> Entry for Listed<S> {
+    fn kind(&self) -> &'static Kind {
+        self.service.kind()
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        config: &Config,
+        host: &'a Host<Stack>,
+    ) -> LocalFuture<'a, Result<Rc<dyn Instance>, Unprepared>> {
+        self.service.prepare((self.settings)(config), host)
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.service.counters()
+    }
+}
+
+/// What is known of each service in any case, in the order of the list.
+pub const KINDS: [&Kind; 2] = [&dhcp::KIND, &dns::KIND];
+
+/// Tells what is damaged in a file of this content.
+type Damages = fn(&[u8]) -> Vec<String>;
+
+/// The files that services keep.
+pub const STORED: [(&str, Damages); 1] =
+    [(JOURNAL_FILE, |content| Leases::damages(content).iter().map(ToString::to_string).collect())];
+
+impl List {
+    /// All services, which send whole frames by `link`.
+    pub fn new(identity: Identity, link: &Rc<HostLink>) -> Self {
+        let intake = Rc::new(Intake::default());
+        let link = Rc::clone(link);
+        let transmit = Rc::new(move |frame: &[u8]| link.emit_frame(Config::LAN, frame));
+        let dhcp = OfficeDhcp::new(Rc::clone(&intake), identity.lan, transmit);
+        let entries: Vec<Box<dyn Entry>> = vec![
+            Box::new(Listed { service: dhcp, settings: dhcp_settings }),
+            Box::new(Listed { service: OfficeDns::default(), settings: dns_settings }),
+        ];
+        Self { entries, intake }
+    }
+
+    /// The services.
+    pub fn entries(&self) -> impl Iterator<Item = &dyn Entry> {
+        self.entries.iter().map(AsRef::as_ref)
+    }
+
+    /// Puts another service at the end.
+    #[cfg(test)]
+    pub fn push(&mut self, entry: Box<dyn Entry>) {
+        self.entries.push(entry);
+    }
+
+    /// Gives a whole frame that came in by `port` to the service, or the provider's client, that takes frames of
+    /// `class`. `false` if it is the host stack's.
+    pub fn take_frame(&self, class: LocalClass, port: Option<PortId>, frame: &[u8]) -> bool {
+        match class {
+            LocalClass::DhcpServer => self.intake.for_server(port, frame),
+            LocalClass::DhcpClient | LocalClass::Arp => self.intake.for_client(port, frame),
+            LocalClass::Stack => return false,
+        }
+        true
+    }
+
+    /// Gives the frames for the provider's client to `client` from now on.
+    pub fn set_wan_client(&self, client: Option<inbox::Sender>) {
+        self.intake.set_client(client);
+    }
+}
+
+/// The name servers that the gateway asks while it has `addresses`.
+pub fn name_servers(config: &Config, addresses: &Addresses) -> Vec<Ipv4Addr> {
+    upstreams(config).at(addresses)
+}
+
+/// The gateway hands out itself as router and name server, but in [`Mode::LanOnly`], where it is a host
+/// like others, what the administrator has set.
+fn dhcp_settings(config: &Config) -> dhcp::Settings {
+    let is_lan_only = config.mode == Mode::LanOnly;
+    let name_servers = match &config.dns.upstream {
+        upstream if !upstream.is_empty() && (is_lan_only || !config.dns.enabled) => {
+            Told::Other(upstream.clone())
+        }
+        _ if config.dns.enabled => Told::Own,
+        _ => Told::Other(Vec::new()),
+    };
+    dhcp::Settings {
+        enabled: config.dhcp.enabled,
+        pool: config.dhcp.pool.0..=config.dhcp.pool.1,
+        lease_secs: config.dhcp.lease_secs,
+        authoritative: config.dhcp.authoritative,
+        router: if is_lan_only { Told::Other(config.lan.gateway) } else { Told::Own },
+        name_servers,
+        domain: config.system.domain.clone(),
+        ports: config.ports().filter(|(interface, _)| *interface == Config::LAN).count(),
+        reservations: config.dhcp.reservations.clone(),
+    }
+}
+
+fn dns_settings(config: &Config) -> dns::Settings {
+    dns::Settings {
+        enabled: config.dns.enabled,
+        domain: config.system.domain.clone(),
+        hostname: config.system.hostname.clone(),
+        records: config.dns.records.clone(),
+        upstreams: upstreams(config),
+        // A host on a LAN that others run asks their name server, which knows the LAN's private names.
+        rebinding_filter: config.mode != Mode::LanOnly,
+        // Where nothing is translated there is no firewall either, and the WAN is a network like the LAN.
+        on_outside: config.mode == Mode::Router
+            || config.firewall.wan_services.contains(&crate::config::Service::Dns),
+    }
+}
+
+/// Whom the name service asks: those that the administrator has set, or else those that the provider offers.
+fn upstreams(config: &Config) -> Upstreams {
+    match &config.dns.upstream[..] {
+        _ if !config.dns.enabled || !config.dns.use_upstream => Upstreams::Nobody,
+        [] => Upstreams::Offered,
+        set => Upstreams::Set(set.to_vec()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::parse("test", text).expect("a valid configuration")
+    }
+
+    #[test]
+    fn the_gateway_hands_out_itself() {
+        let settings = dhcp_settings(&config(""));
+        assert_eq!((settings.router, settings.name_servers), (Told::Own, Told::Own));
+    }
+
+    #[test]
+    fn lan_only_hands_out_what_was_set() {
+        let text =
+            "network.mode = 'lan-only'\nlan.gateway = '192.168.1.254'\ndns.upstream = ['192.168.1.253']";
+        let settings = dhcp_settings(&config(text));
+        assert_eq!(settings.router, Told::Other(Some(Ipv4Addr::new(192, 168, 1, 254))));
+        assert_eq!(settings.name_servers, Told::Other(vec![Ipv4Addr::new(192, 168, 1, 253)]));
+        assert!(!dns_settings(&config(text)).rebinding_filter);
+    }
+
+    #[test]
+    fn without_name_service_clients_are_told_of_the_upstream_servers() {
+        let settings = dhcp_settings(&config("dns.enabled = false\ndns.upstream = ['203.0.113.53']"));
+        assert_eq!(settings.name_servers, Told::Other(vec![Ipv4Addr::new(203, 0, 113, 53)]));
+    }
+
+    #[test]
+    fn the_administrators_name_servers_stay() {
+        let set = config("dns.upstream = ['203.0.113.53']");
+        assert_eq!(upstreams(&set), Upstreams::Set(vec![Ipv4Addr::new(203, 0, 113, 53)]));
+        assert_eq!(upstreams(&config("")), Upstreams::Offered);
+        assert_eq!(upstreams(&config("dns.use_upstream = false")), Upstreams::Nobody);
+    }
+}

@@ -1,0 +1,278 @@
+//! The services' half of a gateway, on one thread: the host stack and the provider's client for as long as the
+//! gateway runs, the services of the [`list`] until a [`reload`] puts others in their place.
+
+pub mod list;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use gatepost_dataplane::config::{self as dataplane, Mode};
+use gatepost_services::clock::Clock;
+use gatepost_services::net::stack::{Stack, StackConfig};
+use gatepost_services::race::race;
+use gatepost_services::service::Unprepared;
+use gatepost_services::store::{Disk, Storage};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+
+use super::bindings::SharedBindings;
+use super::current::Current;
+use super::dispatch::Dispatcher;
+use super::generation::{Generation, Prepared};
+use super::identity::Identity;
+use super::inspector::Inspector;
+use super::link::HostLink;
+use super::reload::{self, ReloadError, Reloader, Request};
+use super::wan_client::WanClient;
+use crate::config::Config;
+use crate::error::Error;
+use list::List;
+
+/// The most former configurations whose services are finishing; with one more, all of them are cut off.
+pub const FORMER_MAX: usize = 4;
+
+/// The services, ready to run.
+pub struct Services {
+    pub(super) resources: Resources,
+    pub(super) inspector: Inspector,
+    pub(super) reloader: Reloader,
+    pub(super) reloads: mpsc::Receiver<Request>,
+    pub(super) rng: StdRng,
+}
+
+/// What the services work with.
+pub(super) struct Resources {
+    pub identity: Identity,
+    pub clock: Rc<dyn Clock>,
+    /// What survives a restart, for those who do not wait for it.
+    pub storage: Arc<dyn Storage>,
+    /// The same, awaited.
+    pub disk: Disk,
+    /// The way to the worker and back.
+    pub link: Rc<HostLink>,
+    /// The gateway's own TCP and UDP.
+    pub stack: Stack,
+    /// The services, whether they serve or not.
+    pub list: Rc<List>,
+    /// The dataplane's configuration; swapped in whole.
+    pub plan: Arc<ArcSwap<dataplane::Config>>,
+    /// Who holds which address of the LAN; swapped in whole.
+    pub bindings: SharedBindings,
+    /// Makes the workers look at it.
+    pub wake_workers: Arc<dyn Fn() + Send + Sync>,
+    pub current: Rc<RefCell<Current>>,
+}
+
+/// Why the services do not run, or no longer.
+#[derive(Debug)]
+pub enum ServicesError {
+    /// A service cannot go by its settings.
+    Unprepared(Unprepared),
+    /// A task ended that should run as long as the gateway.
+    BrokenDown(TaskEnd),
+}
+
+/// How a task ended by itself.
+#[derive(Debug)]
+pub enum TaskEnd {
+    /// It returned.
+    Returned,
+    /// It panicked, or was cancelled.
+    Failed(JoinError),
+}
+
+impl fmt::Display for TaskEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Returned => f.write_str("it ended"),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<ServicesError> for Error {
+    fn from(error: ServicesError) -> Self {
+        match error {
+            ServicesError::Unprepared(Unprepared { service, why, remedy }) => {
+                Self::failed(format_args!("the service \"{service}\" cannot start"), why, remedy)
+            }
+            ServicesError::BrokenDown(end) => Self::failed("a service broke down", end, "see the log"),
+        }
+    }
+}
+
+impl Services {
+    /// Tells about the running gateway.
+    pub fn inspector(&self) -> Inspector {
+        self.inspector.clone()
+    }
+
+    /// Changes the running gateway's configuration.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
+    }
+
+    /// Runs the services until `stop` is ready, and then stops them; calls `ready` as soon as each of them answers. It
+    /// must be called in a [`tokio::task::LocalSet`].
+    ///
+    /// # Errors
+    ///
+    /// A service cannot use its settings, or breaks down.
+    pub async fn run(
+        mut self,
+        ready: impl FnOnce(),
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), ServicesError> {
+        let mut stop = pin!(stop);
+        let mut ground = self.start_ground();
+        let config = Rc::clone(&self.resources.current.borrow().config);
+        let prepared = self.prepare(config, None).await.map_err(ServicesError::Unprepared)?;
+        let (mut wan_client, mut generation) = self.activate(prepared, None);
+        // The services of a former configuration, which finish what is under way.
+        let mut former = JoinSet::new();
+        ready();
+        loop {
+            match self.next(stop.as_mut(), &mut ground, wan_client.as_mut(), &mut generation).await {
+                Event::Stop => {
+                    generation.cut_short().await;
+                    return Ok(());
+                }
+                Event::BrokenDown(end) => return Err(ServicesError::BrokenDown(end)),
+                Event::Reload(Request { config, answer }) => {
+                    let outcome = match self.prepare_reload(*config, wan_client.as_ref()).await {
+                        Ok(prepared) => {
+                            generation.give_way();
+                            let (client, new) = self.activate(prepared, wan_client);
+                            wan_client = client;
+                            retire(&mut former, std::mem::replace(&mut generation, new)).await;
+                            Ok(())
+                        }
+                        Err(error) => Err(error),
+                    };
+                    // Who has gone away need not be told.
+                    _ = answer.send(outcome);
+                }
+            }
+        }
+    }
+
+    /// Waits for whatever happens first.
+    async fn next(
+        &mut self,
+        stop: Pin<&mut impl Future<Output = ()>>,
+        ground: &mut JoinSet<()>,
+        wan_client: Option<&mut WanClient>,
+        generation: &mut Generation,
+    ) -> Event {
+        let stopped = async {
+            stop.await;
+            Event::Stop
+        };
+        let asked = async {
+            match self.reloads.recv().await {
+                Some(request) => Event::Reload(request),
+                None => std::future::pending().await,
+            }
+        };
+        let client_ended = async {
+            match wan_client {
+                Some(client) => client.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        let broken_down = async {
+            Event::BrokenDown(race(first_ended(ground), race(client_ended, generation.ended())).await)
+        };
+        race(stopped, race(asked, broken_down)).await
+    }
+
+    /// Prepares the services of another configuration, or says why it cannot be taken. Nothing has changed then.
+    async fn prepare_reload(
+        &mut self,
+        config: Config,
+        wan_client: Option<&WanClient>,
+    ) -> Result<Prepared, ReloadError> {
+        reload::check(&self.resources.current.borrow().config, &config)?;
+        self.prepare(Rc::new(config), wan_client).await.map_err(ReloadError::Unprepared)
+    }
+
+    /// Prepares the services of `config`, on the lease of `wan_client` if that client serves `config`, too.
+    async fn prepare(
+        &mut self,
+        config: Rc<Config>,
+        wan_client: Option<&WanClient>,
+    ) -> Result<Prepared, Unprepared> {
+        let rng = StdRng::from_rng(&mut self.rng);
+        let client = wan_client.filter(|client| client.serves(&config, &self.resources));
+        let lease = client.and_then(|client| client.leases.borrow().clone());
+        Prepared::new(config, lease.as_ref(), &self.resources, rng).await
+    }
+
+    fn activate(
+        &mut self,
+        prepared: Prepared,
+        wan_client: Option<WanClient>,
+    ) -> (Option<WanClient>, Generation) {
+        let rng = StdRng::from_rng(&mut self.rng);
+        let wan_client = WanClient::for_config(prepared.config(), &self.resources, rng, wan_client);
+        let generation = prepared.activate(&self.resources, wan_client.as_ref());
+        (wan_client, generation)
+    }
+
+    /// Starts what all services stand on: the host stack, and whoever sorts what the workers deliver.
+    fn start_ground(&self) -> JoinSet<()> {
+        let Resources { link, stack, list, .. } = &self.resources;
+        let mut tasks = JoinSet::new();
+        let running = stack.clone();
+        tasks.spawn_local(async move { running.run().await });
+        let (link, stack, list) = (Rc::clone(link), stack.clone(), Rc::clone(list));
+        tasks.spawn_local(Dispatcher { link, stack, list }.run());
+        tasks
+    }
+}
+
+/// Stops `generation` beside the others that are being stopped.
+async fn retire(former: &mut JoinSet<()>, generation: Generation) {
+    while former.try_join_next().is_some() {}
+    if former.len() >= FORMER_MAX {
+        former.shutdown().await;
+    }
+    former.spawn_local(generation.stop());
+}
+
+enum Event {
+    Stop,
+    Reload(Request),
+    BrokenDown(TaskEnd),
+}
+
+/// The host stack of a gateway whose dataplane goes by `plan`, which sends by `link`.
+pub(super) fn stack(
+    plan: &dataplane::Config,
+    link: &Rc<HostLink>,
+    clock: &Rc<dyn Clock>,
+    rng: StdRng,
+) -> Stack {
+    let mtu = match plan.mode {
+        Mode::LanOnly => plan.interface(Config::LAN).mtu,
+        Mode::Router | Mode::Nat | Mode::NatDmz => plan.interfaces.iter().map(|i| i.mtu).min().unwrap_or(0),
+    };
+    let settings = StackConfig { mtu: mtu.into(), ..StackConfig::default() };
+    let link = Rc::clone(link);
+    Stack::new(settings, Rc::clone(clock), rng, move |packet: &[u8]| link.emit_packet(packet))
+}
+
+/// Waits until one of `tasks` has ended, and says how; for ever if there is none.
+pub(super) async fn first_ended(tasks: &mut JoinSet<()>) -> TaskEnd {
+    match tasks.join_next().await {
+        Some(Ok(())) => TaskEnd::Returned,
+        Some(Err(error)) => TaskEnd::Failed(error),
+        None => std::future::pending().await,
+    }
+}

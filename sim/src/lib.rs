@@ -22,6 +22,7 @@
 //! The trace hash shows it. What is not simulated: mail, DNSSEC, IPv6, and PCs that release or decline a lease.
 
 pub mod checkers;
+pub mod command;
 pub mod machine;
 pub mod mistake;
 pub mod packet;

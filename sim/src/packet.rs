@@ -1,4 +1,17 @@
 //! Packets as the checkers see them: read by etherparse, not by the product's codecs.
+//!
+//! ```
+//! use gatepost_sim::packet::{Content, Packet};
+//!
+//! // 192.168.1.9 asks for the hardware address of 192.168.1.1.
+//! let frame = [
+//!     &[0xff; 6][..], &[2, 0, 0, 0, 0, 9], &[8, 6],
+//!     &[0, 1, 8, 0, 6, 4, 0, 1], &[2, 0, 0, 0, 0, 9], &[192, 168, 1, 9], &[0; 6], &[192, 168, 1, 1],
+//! ].concat();
+//! let packet = Packet::parse(&frame).expect("a whole frame");
+//! assert!(matches!(packet.content, Content::Arp { target, is_request: true, .. } if target.octets() == [192, 168, 1, 1]));
+//! assert_eq!(Packet::parse(&frame[..9]), None);
+//! ```
 
 use std::hash::Hasher;
 use std::net::Ipv4Addr;

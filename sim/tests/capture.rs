@@ -29,8 +29,11 @@ impl Capture {
     fn of_some_minutes(scenario: &str, seed: u64, lasting: Option<Duration>) -> (Self, String) {
         let name = format!("{scenario}-{seed}-{}.pcapng", process::id());
         let capture = Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name));
-        let office =
-            catalog::find(scenario).expect("a scenario").office(seed, lasting).expect("it is long enough");
+        let office = catalog::CATALOG
+            .find(scenario)
+            .expect("a scenario")
+            .office(seed, lasting)
+            .expect("it is long enough");
         let outcome = office.run(scenario, seed, Some(&capture.0)).expect("it can be built");
         assert!(outcome.passed(), "{outcome}");
         (capture, outcome.options)

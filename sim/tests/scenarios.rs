@@ -6,7 +6,7 @@ use gatepost_sim::scenario::{catalog, office, sleep, wake};
 
 #[track_caller]
 fn passes(name: &str) {
-    let office = catalog::find(name).expect("a scenario").office(1, None).expect("it is long enough");
+    let office = catalog::CATALOG.find(name).expect("a scenario").office(1, None).expect("it is long enough");
     let outcome = office.run(name, 1, None).expect("it can be built");
     assert!(outcome.passed(), "{outcome}");
 }

@@ -52,7 +52,7 @@ fn passes(name: &str) {
 
 #[track_caller]
 fn passes_with(name: &str, workers: u8) {
-    let office = catalog::find(name).expect("a scenario").office(1, None).expect("it is long enough");
+    let office = catalog::CATALOG.find(name).expect("a scenario").office(1, None).expect("it is long enough");
     run(office, name, workers);
 }
 
@@ -94,8 +94,9 @@ fn every_host_fares_the_same_over_a_narrow_wan() {
 
 #[test]
 fn somebody_who_scans_sees_the_same() {
-    let build =
-        || catalog::find("port-scan").expect("a scenario").office(1, None).expect("it is long enough");
+    let build = || {
+        catalog::CATALOG.find("port-scan").expect("a scenario").office(1, None).expect("it is long enough")
+    };
     compare(build, |account| (account.attack().open_ports.clone(), account.attack().answers));
 }
 

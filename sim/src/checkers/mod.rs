@@ -3,6 +3,51 @@
 //! A checker sees what passes the gateway's ports ([`Passage`]), just outside of the product and inside of
 //! the cables and their faults, and what the gateway reports of itself ([`Snapshot`]). It keeps books of
 //! its own and shares nothing with the product but the wire.
+//!
+//! It is told in the order of time, and once it has said that its promise is broken it may be asked again. Like a
+//! machine it has no clock and no randomness, and keeps nothing in a table with a random order; and it bounds what it
+//! keeps, as a run can take a week. [`Office::checker`](crate::scenario::Office::checker) adds one. A checker that
+//! wants no packet out of the gateway to the WAN that comes from the LAN's addresses, and sees one:
+//!
+//! ```
+//! use gatepost_ground::{Instant, MacAddr};
+//! use gatepost_sim::checkers::{Checker, Passage, Side, Way};
+//! use gatepost_sim::packet::{Content, Ipv4, Packet, Transport};
+//!
+//! struct NoPrivateSource;
+//!
+//! impl Checker for NoPrivateSource {
+//!     fn name(&self) -> &'static str {
+//!         "no-private-source"
+//!     }
+//!
+//!     fn promise(&self) -> &'static str {
+//!         "no packet leaves to the WAN from a private address"
+//!     }
+//!
+//!     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
+//!         let leaves = passage.side == Side::Wan && passage.way == Way::Out;
+//!         match passage.packet.ipv4() {
+//!             Some(ip) if leaves && ip.source.is_private() => Err(format!("a packet from {}", ip.source)),
+//!             _ => Ok(()),
+//!         }
+//!     }
+//! }
+//!
+//! let packet = Packet {
+//!     source_mac: MacAddr([2, 0, 0, 0, 0, 1]),
+//!     destination_mac: MacAddr([2, 0, 0, 0, 0, 2]),
+//!     content: Content::Ipv4(Ipv4 {
+//!         source: [192, 168, 1, 9].into(),
+//!         destination: [198, 18, 7, 7].into(),
+//!         ttl: 63,
+//!         transport: Transport::Other,
+//!         content: 0,
+//!     }),
+//! };
+//! let passage = Passage { now: Instant::ZERO, way: Way::Out, side: Side::Wan, packet: &packet };
+//! assert!(NoPrivateSource.on_passage(&passage).is_err());
+//! ```
 
 mod bystanders_served;
 mod checksums;

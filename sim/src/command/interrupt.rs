@@ -9,7 +9,7 @@ use std::thread;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::INTERRUPTED;
+use super::line::INTERRUPTED;
 
 /// Becomes true with the first Ctrl-C from now on.
 pub fn listen() -> Arc<AtomicBool> {

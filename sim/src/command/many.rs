@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use gatepost_sim::scenario::Outcome;
+use crate::scenario::Outcome;
 
 use super::plan::{Plan, Repeat};
 use super::screen::{REFRESH, Screen, Stopwatch};

@@ -1,19 +1,69 @@
-//! What the command does: one seed or many, progress on a terminal, captures of what failed.
+//! The command line of a crate's scenarios, and the same for its tests.
 //!
+//! [`main`] is all that a program needs: one seed or many, progress on a terminal, captures of what failed.
 //! Standard output is the same for the same arguments; how long it took is told on standard error, and
 //! progress only where standard output is a terminal.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use gatepost_sim::command;
+//! use gatepost_sim::scenario::{Catalog, Scenario, office};
+//!
+//! const CATALOG: Catalog = Catalog {
+//!     package: env!("CARGO_PKG_NAME"),
+//!     scenarios: &[Scenario {
+//!         name: "three-pcs",
+//!         about: "three PCs fetch pages",
+//!         lasting_secs: 60,
+//!         lasting_secs_min: 10,
+//!         build: |_seed, _lasting| office().pcs(3),
+//!     }],
+//! };
+//!
+//! fn main() -> ExitCode {
+//!     command::main(&CATALOG)
+//! }
+//! ```
+//!
+//! `cargo run -p PACKAGE -- --seeds 1..=100` runs a hundred seeds. What fails is run once more with a capture of every
+//! segment, which has to be the same run again, and the command that repeats it is printed. [`check`] does so for one
+//! seed in a test:
+//!
+//! ```
+//! # use gatepost_sim::command;
+//! # use gatepost_sim::scenario::{Catalog, Scenario, office};
+//! # const CATALOG: Catalog = Catalog {
+//! #     package: "example",
+//! #     scenarios: &[Scenario {
+//! #         name: "three-pcs",
+//! #         about: "three PCs fetch pages",
+//! #         lasting_secs: 10,
+//! #         lasting_secs_min: 10,
+//! #         build: |_seed, _lasting| office().pcs(3),
+//! #     }],
+//! # };
+//! let captures = std::env::temp_dir().join("three-pcs");
+//! let outcome = command::check(&CATALOG, "three-pcs", 1, &captures).unwrap_or_else(|told| panic!("{told}"));
+//! assert!(outcome.frames > 0);
+//! ```
 
-pub mod interrupt;
-pub mod many;
-pub mod plan;
+mod check;
+mod interrupt;
+mod line;
+mod many;
+mod plan;
 mod screen;
-pub mod single;
+mod single;
+
+pub use check::check;
+pub use line::main;
 
 use std::{fmt, io};
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+enum Ending {
     /// Every promise was kept.
     Passed,
     /// One was broken.
@@ -24,7 +74,7 @@ pub enum Ending {
 
 /// Why it could not be done.
 #[derive(Debug)]
-pub enum Trouble {
+enum Trouble {
     /// It cannot be done as it was asked for.
     Usage(String),
     /// Standard output takes no more.

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{fmt, fs};
 
-use gatepost_sim::scenario::catalog::Scenario;
-use gatepost_sim::scenario::{Outcome, Progress};
+use crate::scenario::{Outcome, Progress, Scenario};
 
 /// A scenario and how much of it.
 #[derive(Clone)]
 pub struct Plan<'a> {
+    /// The package whose program runs it.
+    pub package: &'a str,
     /// The scenario.
     pub scenario: &'a Scenario,
     /// How long it takes; `None`: as long as the scenario says.
@@ -84,9 +85,9 @@ impl Plan<'_> {
         let minutes = self.minutes.map(|minutes| format!(" --minutes {minutes}")).unwrap_or_default();
         let workers = self.workers.map(|count| format!(" --workers {count}")).unwrap_or_default();
         let stop = self.stop_after.map(|after| format!(" --stop-after {}", after.as_secs()));
-        let (name, stop) = (self.scenario.name, stop.unwrap_or_default());
+        let (package, name, stop) = (self.package, self.scenario.name, stop.unwrap_or_default());
         format!(
-            "cargo run --release -p gatepost-sim -- --scenario {name} --seed {seed}{minutes}{workers}{stop} --pcap {}",
+            "cargo run --release -p {package} -- --scenario {name} --seed {seed}{minutes}{workers}{stop} --pcap {}",
             self.capture_of(seed).display()
         )
     }

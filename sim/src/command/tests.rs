@@ -4,12 +4,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use std::{env, fs, process};
 
-use gatepost_sim::scenario::catalog::Scenario;
-use gatepost_sim::scenario::{office, panic};
+use crate::scenario::{Catalog, Scenario, office, panic};
 
 use super::many::{self, Options, Seeds};
 use super::plan::{Plan, Repeat};
-use super::{Ending, single};
+use super::{Ending, check, single};
 
 const PANICS: Scenario = Scenario {
     name: "panics",
@@ -54,6 +53,7 @@ impl Drop for Captures {
 
 fn plan<'a>(scenario: &'a Scenario, captures: &'a Path) -> Plan<'a> {
     Plan {
+        package: "gatepost-sim",
         scenario,
         minutes: None,
         workers: None,
@@ -133,4 +133,18 @@ fn a_run_that_is_stopped_early_expects_nothing_of_the_end() {
     assert_eq!((outcome.simulated, outcome.passed()), (Duration::from_secs(2), true));
     let same = plan.run(3, None, &mut |progress| assert_eq!(progress.hosts, 6)).unwrap();
     assert_eq!(outcome.trace_hash, same.trace_hash);
+}
+
+#[test]
+fn a_seed_that_fails_a_test_is_told_with_its_capture_and_the_command_that_repeats_it() {
+    const CATALOG: Catalog = Catalog { package: "somebody-elses", scenarios: &[ABOVE_TWO] };
+    let captures = Captures::new("check");
+    assert!(check(&CATALOG, "above-two", 2, &captures.0).is_ok());
+    let told = check(&CATALOG, "above-two", 3, &captures.0).unwrap_err();
+    let command =
+        "repeat it with: cargo run --release -p somebody-elses -- --scenario above-two --seed 3 --pcap ";
+    assert!(told.contains("✗ a small seed") && told.contains(command), "{told}");
+    assert_eq!(captures.names(), ["above-two-3.pcapng"]);
+    let told = check(&CATALOG, "breakfast", 1, &captures.0).unwrap_err();
+    assert!(told.contains("no scenario \"breakfast\""), "{told}");
 }

@@ -124,7 +124,7 @@ impl Internet {
         this.take_addresses();
         let names = NameService::new(NameServers::new(tree, &mut rng));
         let name_servers = Site { hosts: dns::hosts().collect(), ..Site::default() };
-        let chat = || Site::at("chat", CHAT_ADDRESS);
+        let chat = || Site::called("chat", CHAT_ADDRESS);
         this.add(DHCP, Site::default().udp(dhcp::SERVER_PORT), DhcpServer::new(network, lease_secs));
         this.add(NAMES, name_servers.udp(DNS_PORT).tcp(DNS_PORT), names);
         this.add("web", Site::numbered("web", &WEB_ADDRESSES).tcp(WEB_PORT), WebServer::default());
@@ -133,14 +133,20 @@ impl Internet {
         this
     }
 
-    /// Adds a server.
+    /// Adds one of the servers that are always there.
     fn add(&mut self, name: &str, site: Site, server: impl Server) {
-        self.add_server(name, site, Box::new(server));
+        self.servers.add(&mut self.stack, name, site, Box::new(server));
     }
 
     /// Adds a server called `name`.
-    pub fn add_server(&mut self, name: &str, site: Site, server: Box<dyn Server>) {
+    ///
+    /// # Errors
+    ///
+    /// Another has its name, or one of its ports at one of its addresses.
+    pub fn add_server(&mut self, name: &str, site: Site, server: Box<dyn Server>) -> Result<(), String> {
+        self.servers.refuse(name, &site)?;
         self.servers.add(&mut self.stack, name, site, server);
+        Ok(())
     }
 
     /// The server called `name`, whatever it is, to change it; it wants to be polled then.

@@ -54,7 +54,7 @@
 //! }
 //! ```
 
-pub mod asker;
+pub(crate) mod asker;
 pub mod attacker;
 mod fetch;
 mod forgery;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
+use super::own::Act;
 use crate::machine::attacker::Shot;
 use crate::machine::internet::{DnsMood, ProviderMood};
 use crate::machine::spoofer::Trick;
@@ -64,11 +65,13 @@ pub enum Action {
     Spoof(Vec<Trick>),
     /// A machine sends a frame that the scenario made, over its own cable.
     Frame {
-        /// The PC, `spoofer`, `internet`, `attacker` or `visitor`.
+        /// Its name.
         machine: String,
         /// The whole Ethernet frame, without FCS.
         frame: Vec<u8>,
     },
+    /// Something is done to a machine or a server: [`act`](super::act).
+    Act(Act),
     /// The gateway's time of day jumps by so many seconds, ahead or back.
     ClockJumps(i64),
     /// The gateway's disk becomes better or worse.
@@ -115,6 +118,7 @@ impl fmt::Display for Action {
             Self::Attack(shots) => write!(f, "{} shots at the gateway", shots.len()),
             Self::Spoof(tricks) => write!(f, "{} tricks of the spoofer's", tricks.len()),
             Self::Frame { machine, frame } => write!(f, "{machine} sends a frame of {} octets", frame.len()),
+            Self::Act(act) => act.fmt(f),
             Self::ClockJumps(secs) => write!(f, "the gateway's time of day jumps by {secs:+} s"),
             Self::Disk(mood) => write!(f, "the disk {mood}"),
             Self::Reload(Rules { config, has_forwards }) => {

@@ -12,6 +12,7 @@ use super::action::{
     Action, calm, clock_jumps, dhcp_silent, disk, dns_of, name_moves, partition, power_back, power_cut,
     power_cut_while_writing, provider, reload, reload_refused, renumber, replug, reunite, sleep, spoof, wake,
 };
+use super::named::{Catalog, Scenario};
 use super::office::{Office, office};
 use super::outcome::in_lines;
 use super::swarm;
@@ -22,42 +23,10 @@ use crate::machine::visitor::VisitAccount;
 use crate::world::disk::DiskMood;
 use crate::world::link::{loss, perfect};
 
-/// A scenario with a name.
-#[derive(Clone, Copy)]
-pub struct Scenario {
-    /// How it is called on the command line.
-    pub name: &'static str,
-    /// What happens, in a sentence.
-    pub about: &'static str,
-    /// How long it takes, in seconds, unless asked otherwise.
-    pub lasting_secs: u64,
-    /// The least time that it makes sense for, in seconds.
-    pub lasting_secs_min: u64,
-    /// Makes the office; only the swarm's depends on the seed and on how long it lasts.
-    pub build: fn(seed: u64, lasting: Duration) -> Office,
-}
+/// All of them; the swarm is what runs unless another is asked for.
+pub const CATALOG: Catalog = Catalog { package: env!("CARGO_PKG_NAME"), scenarios: SCENARIOS };
 
-impl Scenario {
-    /// The office for `seed`.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be as short as that.
-    pub fn office(&self, seed: u64, lasting: Option<Duration>) -> Result<Office, String> {
-        let lasting = lasting.unwrap_or(secs(self.lasting_secs));
-        let Self { name, lasting_secs_min, .. } = self;
-        if lasting < secs(*lasting_secs_min) {
-            let minutes = lasting_secs_min.div_ceil(60);
-            return Err(format!(
-                "the scenario {name} takes {minutes} minutes or more; write --minutes {minutes}"
-            ));
-        }
-        Ok((self.build)(seed, lasting).lasting(lasting))
-    }
-}
-
-/// All of them; the first is what runs unless another is asked for.
-pub const SCENARIOS: &[Scenario] = &[
+const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "swarm",
         about: "hosts, cables, faults, mode and load picked by the seed; then calm, and all must work again",
@@ -269,11 +238,6 @@ pub const SCENARIOS: &[Scenario] = &[
         build: |_, _| bulk(),
     },
 ];
-
-/// The scenario called `name`.
-pub fn find(name: &str) -> Option<&'static Scenario> {
-    SCENARIOS.iter().find(|scenario| scenario.name == name)
-}
 
 /// `pcs` PCs are switched on within a minute, and all have an address and a page soon after.
 fn nine_o_clock(pcs: usize) -> Office {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::office::{DEFAULT_LAN, Office, Server};
+use super::own::{OwnMachine, OwnServer};
 
 impl Office {
     /// Everything that was chosen, for people.
@@ -36,6 +37,12 @@ impl Office {
         }
         if let Some(printer) = &self.printer {
             let _ = write!(text, "\n  {printer} is the printer");
+        }
+        for OwnMachine { name, port, .. } in &self.own_machines {
+            let _ = write!(text, "\n  {name} is plugged into {port}");
+        }
+        for OwnServer { name, site, .. } in &self.own_servers {
+            let _ = write!(text, "\n  server {name} {site}");
         }
         if self.super_frames {
             text.push_str("\n  super-frames cross the gateway's ports");

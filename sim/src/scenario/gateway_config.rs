@@ -8,11 +8,13 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
+use gatepost_ground::MacAddr;
 use ipnet::Ipv4Net;
 use toml::{Table, Value};
 
 use super::action::Rules;
-use super::office::{Office, Server, WanBy, pc_number};
+use super::office::{OWN_HOST_FIRST, Office, Server, WanBy, pc_number};
+use super::own::{Identity, OwnMachine};
 use crate::machine::internet::{RESOLVER_ADDRESSES, WEB_PORT};
 use crate::machine::pc::mac_of;
 use crate::mistake::Mistake;
@@ -88,16 +90,14 @@ impl Office {
     /// The reservations and the firewall's rules, as in the file.
     fn rules(&self, has_forwards: bool) -> String {
         let mut text = String::new();
-        for (pc, address) in self.reserved() {
-            let mac = mac_of(pc);
+        for Reserved { mac, hostname, address, .. } in self.reserved() {
             let _ = writeln!(text, "[[dhcp.reservations]]\nmac = '{mac}'\naddress = '{address}'");
-            if self.printer.as_deref().and_then(pc_number) == Some(pc) {
-                text.push_str("hostname = 'printer'\n");
+            if let Some(hostname) = hostname {
+                let _ = writeln!(text, "hostname = '{hostname}'");
             }
         }
-        let address_of = |pc: &str| self.reserved().find(|(number, _)| pc_number(pc) == Some(*number));
         for Server { pc, port, .. } in &self.servers {
-            let Some((_, address)) = address_of(pc) else { continue };
+            let Some(Reserved { address, .. }) = self.reserved().find(|it| it.name == *pc) else { continue };
             let _ = match port {
                 None => writeln!(text, "[firewall]\ndmz_host = '{address}'"),
                 Some(_) if !has_forwards => Ok(()),
@@ -110,11 +110,36 @@ impl Office {
     }
 
     /// Who has a reservation, and of which address.
-    fn reserved(&self) -> impl Iterator<Item = (usize, Ipv4Addr)> {
+    fn reserved(&self) -> impl Iterator<Item = Reserved<'_>> {
         let mut pcs: Vec<_> = self.servers.iter().map(|server| &server.pc).chain(&self.printer).collect();
         pcs.dedup();
+        let pcs = pcs.into_iter().filter_map(|pc| {
+            let is_printer = self.printer.as_ref() == Some(pc);
+            Some((pc.as_str(), mac_of(pc_number(pc)?), is_printer.then_some("printer")))
+        });
+        let own = self.own_machines.iter().enumerate().filter(|(_, own)| self.lan_port(&own.port).is_some());
+        let own = own
+            .map(|(number, OwnMachine { name, .. })| (name.as_str(), own_mac(number), Some(name.as_str())));
         let addresses = (RESERVED_FIRST..).map(|host| self.lan_host(host));
-        pcs.into_iter().filter_map(|pc| pc_number(pc)).zip(addresses).collect::<Vec<_>>().into_iter()
+        let reserved = |((name, mac, hostname), address)| Reserved { name, mac, hostname, address };
+        pcs.chain(own).zip(addresses).map(reserved)
+    }
+
+    /// Who the scenario's own machine with this number is.
+    pub(super) fn identity(&self, number: usize, seed: u64) -> Identity {
+        let name = self.own_machines[number].name.clone();
+        let reserved = self.reserved().find(|reserved| reserved.name == name);
+        let (address, prefix_len, router) = match reserved {
+            Some(Reserved { address, .. }) => {
+                (address, self.lan_network().prefix_len(), self.gateway_address())
+            }
+            None => {
+                let host = OWN_HOST_FIRST + u32::try_from(number).expect("validated");
+                (self.isp_host(host), self.isp_network.prefix_len(), self.isp_router())
+            }
+        };
+        let address = Ipv4Net::new(address, prefix_len).expect("a network's own prefix");
+        Identity { name, mac: own_mac(number), address, router, office: self.wan_address(), seed }
     }
 
     /// The gateway's address on the LAN: the first of its network.
@@ -131,6 +156,19 @@ impl Office {
     fn lan_network(&self) -> Ipv4Net {
         self.lan.parse().expect("validated")
     }
+}
+
+/// An address that is reserved for a machine.
+struct Reserved<'a> {
+    name: &'a str,
+    mac: MacAddr,
+    hostname: Option<&'a str>,
+    address: Ipv4Addr,
+}
+
+/// The hardware address of the scenario's own machine with this number.
+pub(super) fn own_mac(number: usize) -> MacAddr {
+    MacAddr([0x02, 0x00, 0x5e, 0x40, 0x00, u8::try_from(number).expect("validated")])
 }
 
 /// Whether an office can be on the network `text`: it has room for the pool and the reservations.

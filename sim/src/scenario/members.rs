@@ -23,6 +23,8 @@ pub(super) enum Role {
     Internet,
     Attacker,
     Visitor,
+    /// The scenario's own machine with this number.
+    Own(usize),
 }
 
 /// Where a machine is plugged in in the beginning.
@@ -80,6 +82,10 @@ impl Office {
             Member::new(ATTACKER, Role::Attacker, Plug::Wan),
             Member::new(VISITOR, Role::Visitor, Plug::Wan),
         ]);
+        members.extend(self.own_machines.iter().enumerate().map(|(number, own)| {
+            let plug = self.lan_port(&own.port).map_or(Plug::Wan, Plug::Lan);
+            Member::new(&own.name, Role::Own(number), plug)
+        }));
         members
     }
 

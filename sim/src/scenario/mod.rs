@@ -1,6 +1,8 @@
-//! The vocabulary that scenarios are written in.
+//! How to write a scenario, and all words for it.
 //!
-//! A scenario is an [`Office`], what happens to it at which time, and what is expected in the end:
+//! A scenario is an [`Office`]: who is there, what happens at which time, and what is expected in the end. Around the
+//! production gateway stand PCs, a spoofer, the provider with the internet, an attacker and a visitor. What every
+//! gateway promises is watched all the time by the [`checkers`](crate::checkers).
 //!
 //! ```
 //! use std::time::Duration;
@@ -24,10 +26,154 @@
 //! # let _ = link("pc-0", loss(0.5));
 //! ```
 //!
-//! The names in it: `pc-0` and so on, the gateway's ports `lan0` and so on and `wan`, `lan` for all of the
-//! former, `pcs` for every PC, `spoofer` on the LAN, `internet`, `attacker` and `visitor` on the WAN; of name
-//! servers `resolver-0`, `resolver-1`, `resolvers`, `a.root` and the others of the internet's tree,
-//! `authorities`.
+//! # Names
+//!
+//! | name | what |
+//! | --- | --- |
+//! | `pc-0` and so on | the PCs; `pcs` for the cables of all |
+//! | `lan0` and so on, `wan` | the gateway's ports; `lan` for the cables of all of the former |
+//! | `spoofer` | on the LAN |
+//! | `internet`, `attacker`, `visitor` | on the WAN |
+//! | `dhcp`, `names`, `web`, `chat`, `late` | the internet's servers ([`internet`](crate::machine::internet)) |
+//! | `resolver-0`, `resolver-1`, `resolvers`, `a.root` and so on, `authorities` | name servers, for [`dns_of`] |
+//!
+//! A name that does not exist, a number that cannot be and a time after the end are refused before anything runs, with
+//! the line of the scenario to change.
+//!
+//! # Machines, servers and checkers of one's own
+//!
+//! - [`Office::machine`] plugs a [`Machine`](crate::machine::Machine) into the LAN or the WAN.
+//! - [`Office::server`] puts a [`Server`](crate::machine::internet::server::Server) behind the provider's router.
+//! - [`Office::checker`] watches one more promise, as a [`Checker`](crate::checkers::Checker).
+//! - [`act`] does something to a machine or a server at a time; other actions take own names as they take others:
+//!   [`link`], [`replug`], [`sleep`], [`partition`], [`frame`]. [`calm`] ends the faults of all, and has
+//!   [`Machine::calm`](crate::machine::Machine::calm) end those of one's own.
+//! - [`Account::record`] has what each has to tell in the end, as the type that it is.
+//!
+//! A host that says a word every second, a server that says it back, and a promise about both:
+//!
+//! ```
+//! use std::net::SocketAddrV4;
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use gatepost_ground::{Instant, MacAddr};
+//! use gatepost_sim::checkers::{Checker, Passage, Side};
+//! use gatepost_sim::machine::internet::Site;
+//! use gatepost_sim::machine::internet::server::{Server, Wire};
+//! use gatepost_sim::machine::stack::{SocketHandle, Stack};
+//! use gatepost_sim::machine::{Machine, Record};
+//! use gatepost_sim::scenario::{Identity, act, office};
+//!
+//! struct Caller {
+//!     stack: Stack,
+//!     socket: SocketHandle,
+//!     word: &'static [u8],
+//!     next_at: Instant,
+//!     heard: usize,
+//! }
+//!
+//! impl Caller {
+//!     fn new(identity: &Identity) -> Self {
+//!         let mut stack = Stack::new(identity.mac, identity.seed);
+//!         stack.set_address(Some((identity.address.addr(), identity.address.prefix_len())));
+//!         stack.set_router(Some(identity.router));
+//!         let socket = stack.bind_udp(4_000);
+//!         Self { stack, socket, word: b"hello", next_at: Instant::ZERO, heard: 0 }
+//!     }
+//! }
+//!
+//! impl Machine for Caller {
+//!     fn mac(&self) -> MacAddr {
+//!         self.stack.mac()
+//!     }
+//!
+//!     fn handle_frame(&mut self, frame: Vec<u8>) {
+//!         self.stack.handle_frame(frame);
+//!     }
+//!
+//!     fn poll(&mut self, now: Instant, transmit: &mut dyn FnMut(Vec<u8>)) {
+//!         self.stack.poll(now);
+//!         while self.stack.receive_udp(self.socket).is_some() {
+//!             self.heard += 1;
+//!         }
+//!         if self.next_at <= now {
+//!             self.next_at = now + Duration::from_secs(1);
+//!             self.stack.send_udp(self.socket, SocketAddrV4::new([198, 18, 99, 1].into(), 7_000), self.word);
+//!         }
+//!         self.stack.poll(now);
+//!         self.stack.drain(transmit);
+//!     }
+//!
+//!     fn poll_timeout(&self) -> Option<Instant> {
+//!         Some(self.next_at)
+//!     }
+//!
+//!     fn record(&self) -> Arc<dyn Record> {
+//!         Arc::new(self.heard)
+//!     }
+//! }
+//!
+//! struct Parrot;
+//!
+//! impl Server for Parrot {
+//!     fn poll(&mut self, _now: Instant, wire: &mut Wire<'_>) {
+//!         while let Some(said) = wire.receive() {
+//!             wire.send(said.to, said.from, &said.payload);
+//!         }
+//!     }
+//! }
+//!
+//! struct Polite;
+//!
+//! impl Checker for Polite {
+//!     fn name(&self) -> &'static str {
+//!         "polite"
+//!     }
+//!
+//!     fn promise(&self) -> &'static str {
+//!         "nobody swears on the WAN"
+//!     }
+//!
+//!     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
+//!         match passage.packet.udp() {
+//!             Some((ip, .., b"damn")) if passage.side == Side::Wan => Err(format!("{} swears", ip.source)),
+//!             _ => Ok(()),
+//!         }
+//!     }
+//! }
+//!
+//! let calls = || {
+//!     office()
+//!         .pcs(1)
+//!         .machine("caller", "lan0", Caller::new)
+//!         .server("parrot", Site::at([198, 18, 99, 1]).udp(7_000), |_seed| Parrot)
+//!         .checker(|_config| Polite)
+//!         .lasting(Duration::from_secs(10))
+//!         .expect("the parrot answers", |account| match account.record::<usize>("caller") {
+//!             8..=10 => Ok(()),
+//!             heard => Err(format!("{heard} answers")),
+//!         })
+//! };
+//! let outcome = calls().run("parrot", 1, None).expect("the office can be built");
+//! assert!(outcome.passed(), "{outcome}");
+//!
+//! let swears = act("caller", "swears", |caller: &mut Caller, _now| caller.word = b"damn");
+//! let rude = calls().at(Duration::from_secs(5), swears).run("rude", 1, None).expect("it can be built");
+//! assert_eq!(rude.violations[0].checker, "polite");
+//! ```
+//!
+//! # What repeats
+//!
+//! The same office with the same seed is the same run, to the octet and the microsecond, and [`Outcome::trace_hash`]
+//! shows it, as long as machines, servers and checkers keep to what [`machine`](crate::machine) says of them. One more
+//! machine or server draws its seed after all others: the others' luck stays.
+//!
+//! # A crate of one's own
+//!
+//! A crate with scenarios depends on `gatepost-sim` and `gatepost-ground`, lists its scenarios in a [`Catalog`], and
+//! has a command line of its own with [`command::main`](crate::command::main), whose `--seeds` runs many and whose
+//! `--pcap` writes a capture, and tests with [`command::check`](crate::command::check). `sim/examples/meter` is one.
 
 pub mod action;
 pub mod catalog;
@@ -35,8 +181,10 @@ mod describe;
 mod gateway_config;
 mod layout;
 mod members;
+mod named;
 mod office;
 pub mod outcome;
+mod own;
 mod progress;
 mod run;
 pub mod swarm;
@@ -48,6 +196,8 @@ pub use action::{
     partition, port_scan, power_back, power_cut, power_cut_while_writing, provider, reload, reload_refused,
     renumber, replug, reunite, sleep, spoof, wake,
 };
+pub use named::{Catalog, Scenario};
 pub use office::{Office, dhcp, fixed, office};
 pub use outcome::{Account, MachineAccount, Outcome};
+pub use own::{Act, Identity, OWN_MAX, act};
 pub use progress::{Progress, Watch};

@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 
 use super::action::Action;
 use super::outcome::Account;
+use super::own::{OwnChecker, OwnMachine, OwnServer};
 use crate::mistake::Line;
 use crate::world::link::Link;
 use crate::world::segment::TICK;
@@ -22,6 +23,8 @@ pub(super) const FIXED_HOST: u32 = 10;
 pub(super) const ATTACKER_HOST: u32 = 66;
 /// The visitor's.
 pub(super) const VISITOR_HOST: u32 = 77;
+/// The first of the scenario's own machines.
+pub(super) const OWN_HOST_FIRST: u32 = 180;
 
 /// What is expected in the end.
 pub type Expectation = (String, Box<dyn Fn(&Account) -> Result<(), String>>);
@@ -56,6 +59,9 @@ pub struct Office {
     pub(super) lasting: Duration,
     pub(super) expectations: Vec<Expectation>,
     pub(super) extra_config: String,
+    pub(super) own_machines: Vec<OwnMachine>,
+    pub(super) own_servers: Vec<OwnServer>,
+    pub(super) own_checkers: Vec<OwnChecker>,
     /// Where [`office`] was called.
     line: Line,
     /// Where each method was called last.
@@ -126,6 +132,9 @@ pub fn office() -> Office {
         lasting: Duration::from_secs(60),
         expectations: Vec::new(),
         extra_config: String::new(),
+        own_machines: Vec::new(),
+        own_servers: Vec::new(),
+        own_checkers: Vec::new(),
         line: Location::caller(),
         lines: BTreeMap::new(),
     }

@@ -1,4 +1,15 @@
-//! What a run came to.
+//! What a run came to: the promises that were watched, the expectations, and what every machine has to tell.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use gatepost_sim::scenario::office;
+//!
+//! let outcome = office().pcs(2).lasting(Duration::from_secs(15)).run("two", 1, None).expect("it can be built");
+//! assert!(outcome.passed(), "{outcome}");
+//! assert!(outcome.account.every_pc(|diary| diary.address.is_some()).is_ok());
+//! println!("{} frames, trace {:032x}", outcome.frames, outcome.trace_hash);
+//! ```
 
 use std::any::Any;
 use std::fmt;

@@ -1,5 +1,7 @@
 //! What cannot be, in an office, and which line of the scenario to change.
 
+mod own;
+
 use std::time::Duration;
 
 use gatepost_dataplane::Shard;
@@ -35,6 +37,7 @@ impl Office {
     pub(super) fn validate(&self) -> Result<(), Mistake> {
         self.validate_numbers()?;
         self.validate_servers()?;
+        self.validate_own()?;
         for (name, link, line) in &self.links {
             self.validate_link(name, link, line)?;
         }
@@ -210,6 +213,11 @@ impl Office {
                     }
                 }
             }
+            Action::Act(act) => match self.member(&act.name) {
+                Some(member) if member.is_on_lan() => Ok(()),
+                // A server, unless the world knows none of this name.
+                _ => self.validate_wan(&act.name, line),
+            },
             Action::Frame { machine, frame } => self.validate_frame(machine, frame, line),
             Action::Sleep(machine) | Action::Wake(machine) => self.validate_on_lan(machine, line),
             Action::Partition(names) => names.iter().try_for_each(|name| self.validate_on_lan(name, line)),
@@ -300,106 +308,4 @@ fn wrong(line: &Line, what: String) -> Result<(), Mistake> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::machine::internet::{DnsMood, ProviderMood};
-    use crate::scenario::action::{
-        calm, dns_of, frame, link, name_moves, partition, power_back, power_cut, power_cut_while_writing,
-        provider, renumber, replug, sleep,
-    };
-    use crate::scenario::office::office;
-    use crate::world::link::{loss, perfect};
-
-    const TIME: Duration = Duration::from_secs(7);
-
-    /// That the office is refused for the line that is called from, with `told`.
-    #[track_caller]
-    fn refused(office: Office, told: &str) {
-        let line = std::panic::Location::caller();
-        let mistake = office.run("refused", 1, None).map(|_| ()).expect_err("a mistake");
-        let expected = format!("{}:{}: {told}", line.file(), line.line());
-        assert!(mistake.starts_with(&expected), "{mistake}\n{expected}");
-    }
-
-    #[test]
-    fn numbers_that_cannot_be_are_told_with_their_line() {
-        refused(office().pcs(251), "251 PCs are not possible; write pcs(1) to pcs(250)");
-        refused(office().pcs(0), "0 PCs are not possible");
-        refused(office().tick_ms(0), "ticks of 0 ms are not possible; write tick_ms(1) to tick_ms(20)");
-        refused(office().workers(17), "17 workers are not possible; write workers(1) to workers(16)");
-        refused(office().lan_ports(9), "9 LAN ports are not possible; write lan_ports(1) to lan_ports(8)");
-        refused(office().chatting(6), "6 of 5 PCs cannot chat; write chatting(5)");
-        refused(office().chatting_every(Duration::ZERO), "nobody chats so often");
-        refused(office().asking(6), "6 of 5 PCs cannot ask; write asking(5)");
-        refused(office().asking_by_tcp(6), "6 of 5 PCs cannot ask; write asking_by_tcp(5)");
-        refused(office().hairpinning(6), "6 of 5 PCs cannot visit; write hairpinning(5)");
-        refused(office().mode("bridge"), "there is no mode \"bridge\"; write one of lan-only, router");
-        refused(office().isp_lease_secs(0), "no lease lasts 0 s");
-        refused(office().visiting_every(Some(Duration::ZERO)), "nobody visits so often");
-        refused(office().config("[dhcp]\nlease_secs = 'soon'\n"), "the gateway's configuration:");
-        refused(office().config("[dhcp\n"), "the scenario's lines:");
-        refused(office().lan("192.168.1.0/25"), "\"192.168.1.0/25\" is no network");
-        refused(office().at(TIME, frame("pc-9", [0; 60])), "there is no machine \"pc-9\"");
-        refused(office().at(TIME, frame("lan0", [0; 60])), "there is no machine \"lan0\"");
-        refused(office().at(TIME, frame("pc-0", [0; 13])), "13 octets are no frame");
-        let lan_only = office().mode("lan-only");
-        refused(lan_only.at(TIME, frame("visitor", [0; 60])), "there is no visitor in lan-only");
-        refused(office().wan_mtu(100), "the gateway's configuration:");
-        refused(office().at(TIME, power_cut_while_writing(0)), "the next write is 1");
-    }
-
-    #[test]
-    fn names_that_do_not_exist_are_told_with_their_line() {
-        let no_pc = "there is no machine \"pc-9\" in an office of 5 PCs; name one of pc-0 to pc-4";
-        refused(office().at(TIME, replug("pc-9", "lan0")), no_pc);
-        refused(office().at(TIME, partition(["pc-0", "pc-9"])), no_pc);
-        refused(office().link("pc-9", perfect()), no_pc);
-        refused(office().at(TIME, sleep("pc-9")), no_pc);
-        refused(office().forwarded("pc-9", 80), no_pc);
-        refused(office().dmz_host("pc-9"), no_pc);
-        refused(office().printer("pc-9"), no_pc);
-        let no_port = "there is no port \"lan2\"; name one of lan0, lan1";
-        refused(office().lan_ports(2).at(TIME, replug("pc-0", "lan2")), no_port);
-        let no_cable = "there is no cable \"printer\"; name one of lan, lan0, pcs, pc-0, wan";
-        refused(office().link("printer", perfect()), no_cable);
-        refused(office().at(TIME, link("printer", perfect())), no_cable);
-        refused(office().at(TIME, renumber("192.0.2")), "\"192.0.2\" is no network");
-        let no_server = "there is no name server \"ns-9.example.com\"; write resolver-0";
-        refused(office().at(TIME, dns_of("ns-9.example.com", DnsMood::Silent)), no_server);
-        let alias = "\"site-19.example\" has no address of its own";
-        refused(office().at(TIME, name_moves("site-19.example")), alias);
-    }
-
-    #[test]
-    fn cables_that_cannot_be_are_told_with_the_line_that_makes_them() {
-        refused(office().link("lan", loss(1.5)), "1.5 is no probability; write 0.0 to 1.0");
-        refused(office().at(TIME, link("lan", perfect().corrupt(-0.1))), "-0.1 is no probability");
-        refused(office().link("lan", perfect().duplicate(f64::NAN)), "NaN is no probability");
-        refused(office().link("lan", perfect().reorder(2.0)), "2 is no probability");
-        refused(office().link("lan", perfect().loss_in_bursts(2.0, 5.0)), "2 is no probability");
-        refused(office().link("lan", perfect().loss_in_bursts(0.1, 0.5)), "a row of 0.5 frames is none");
-        refused(office().link("lan", perfect().rate(0, 10)), "nothing passes a cable of rate 0");
-        refused(office().link("lan", perfect().mtu(67)), "no link has an MTU of 67; write 68 or more");
-    }
-
-    #[test]
-    fn actions_at_impossible_times_are_told_with_their_line() {
-        let too_late = "61 s are after the end, at 60 s; see lasting()";
-        refused(office().at(Duration::from_secs(61), calm()), too_late);
-        refused(office().at(TIME, power_back()), "the power is there; write power_cut() before");
-        refused(office().at(TIME, power_cut()).at(TIME, power_cut()), "the power is cut already");
-        assert_eq!(office().at(TIME, power_back()).at(TIME - TIME / 2, power_cut()).validate(), Ok(()));
-    }
-
-    #[test]
-    fn in_lan_only_mode_there_is_no_wan() {
-        let office = || office().mode("lan-only");
-        refused(office().link("wan", perfect()), "there is no wan in lan-only mode");
-        let no_wan = "there is no WAN in lan-only mode, and so not: the provider is Gone";
-        refused(office().at(TIME, provider(ProviderMood::Gone)), no_wan);
-        refused(office().chatting(1), "nobody to chat with in lan-only mode");
-        refused(office().asking(1), "nobody to ask in lan-only mode");
-        refused(office().hairpinning(1), "there is no address outside in lan-only mode");
-        refused(office().forwarded("pc-0", 80), "nobody outside visits pc-0 in lan-only mode");
-    }
-}
+mod tests;

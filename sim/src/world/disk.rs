@@ -9,8 +9,8 @@
 //! are durable or not as well. A power cut leaves of what was not synced everything, nothing, or a part,
 //! whose rest can be zeros; dice of the disk's own decide.
 //!
-//! What the gateway does with its disk is in [jobs](super::work). The power can fail after a job was handed in and before
-//! it has ended: then it has not begun, or is over, or the power fails in the middle of it.
+//! What the gateway does with its disk is in jobs (`world/work.rs`). The power can fail after a job was handed in
+//! and before it has ended: then it has not begun, or is over, or the power fails in the middle of it.
 //!
 //! The gateway has power while its `power` is on. Without, the disk does nothing any more: what the
 //! gateway's program still does until its host has crashed leaves no trace.

@@ -1,5 +1,16 @@
 //! A cable, and everything that can be wrong with it.
 //!
+//! ```
+//! use gatepost_sim::scenario::office;
+//! use gatepost_sim::world::link::{loss, perfect};
+//!
+//! // One frame in a hundred is lost on the LAN; the WAN has 8 Mbit/s, 20 ms and a queue of 50 frames.
+//! let slow = office()
+//!     .link("lan", loss(0.01).jitter_ms(2))
+//!     .link("wan", perfect().rate(8_000, 50).delay_ms(20));
+//! # let _ = slow;
+//! ```
+//!
 //! # Theory of operation
 //!
 //! A [`Link`] says what is wrong; a [`Pipe`] is one direction of one machine's cable and does it to

@@ -1,17 +1,19 @@
 //! What the simulated office is made of below the machines: segments on turmoil's network, impaired
 //! links, the gateway's ports, clock and disk, and the racks that machines are mounted in.
 
-pub mod capture;
-pub mod clock;
-pub mod config_file;
+pub(crate) mod capture;
+pub(crate) mod clock;
+pub(crate) mod config_file;
 pub mod disk;
-pub mod gateway_host;
+pub(crate) mod gateway_host;
 pub mod link;
-pub mod observer;
-pub mod panics;
-pub mod power;
+pub(crate) mod observer;
+pub(crate) mod panics;
+pub(crate) mod power;
 mod queues;
-pub mod rack;
-pub mod segment;
+pub(crate) mod rack;
+pub(crate) mod segment;
 mod super_frames;
 mod work;
+
+pub use observer::Violation;

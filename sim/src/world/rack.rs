@@ -6,6 +6,7 @@
 //! for somebody else stops there.
 
 use std::cell::RefCell;
+use std::mem;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -39,6 +40,8 @@ struct Place {
     /// When the machine is switched on.
     on_at: Instant,
     is_asleep: bool,
+    /// Whether it is polled next even if nothing is due.
+    wants_poll: bool,
 }
 
 impl Place {
@@ -77,7 +80,16 @@ impl Rack {
             return Err(format!("{name} and {other} have one {both}; change one of them"));
         }
         let name = name.to_owned();
-        self.places.push(Place { name, machine, nic, segment, apart: None, on_at, is_asleep: false });
+        self.places.push(Place {
+            name,
+            machine,
+            nic,
+            segment,
+            apart: None,
+            on_at,
+            is_asleep: false,
+            wants_poll: false,
+        });
         Ok(())
     }
 
@@ -117,18 +129,19 @@ impl Rack {
         self.place(name).map(|place| place.nic.set_link(link)).is_some()
     }
 
-    /// Gives every machine another cable.
-    pub fn set_all_links(&mut self, link: &Link) {
-        for place in &mut self.places {
-            place.nic.set_link(link);
-        }
-    }
-
     /// Sends a frame from a machine over its cable, if it is here; asleep or not yet on, it sends nothing.
     pub fn send(&mut self, now: Instant, name: &str, frame: &[u8]) {
         self.changed.notify_one();
         if let Some(place) = self.place(name).filter(|place| place.is_on(now)) {
             place.nic.outward.push(now, frame.to_vec());
+        }
+    }
+
+    /// Polls a machine next, whatever it has said: the world has changed something in it.
+    pub fn have_polled(&mut self, name: &str) {
+        self.changed.notify_one();
+        if let Some(place) = self.place(name) {
+            place.wants_poll = true;
         }
     }
 
@@ -157,13 +170,13 @@ impl Rack {
         let mut sent = Vec::new();
         for (number, place) in self.places.iter_mut().enumerate().filter(|(_, place)| place.is_on(now)) {
             let segment = place.segment();
-            let Place { machine, nic, .. } = place;
+            let Place { machine, nic, wants_poll, .. } = place;
             let mut machine = machine.borrow_mut();
             while let Some(frame) = nic.inward.pop(now) {
                 machine.handle_frame(frame);
                 machine.poll(now, &mut |frame| nic.outward.push(now, frame));
             }
-            if machine.poll_timeout().is_some_and(|due| due <= now) {
+            if mem::take(wants_poll) || machine.poll_timeout().is_some_and(|due| due <= now) {
                 machine.poll(now, &mut |frame| nic.outward.push(now, frame));
             }
             while let Some(frame) = nic.outward.pop(now) {

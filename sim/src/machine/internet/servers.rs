@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
@@ -28,13 +29,18 @@ pub struct Site {
 }
 
 impl Site {
-    /// A server at one address, called by its own name.
-    pub fn at(name: &str, address: Ipv4Addr) -> Self {
+    /// A server at one address of [`INTERNET`](super::INTERNET), which captures call by the server's name.
+    pub fn at(address: impl Into<Ipv4Addr>) -> Self {
+        Self::called("", address.into())
+    }
+
+    /// A server at one address, which captures call `name`.
+    pub(super) fn called(name: &str, address: Ipv4Addr) -> Self {
         Self { hosts: vec![(name.to_owned(), address)], ..Self::default() }
     }
 
     /// A server at several addresses, called `name-0` and on.
-    pub fn numbered(name: &str, addresses: &[Ipv4Addr]) -> Self {
+    pub(super) fn numbered(name: &str, addresses: &[Ipv4Addr]) -> Self {
         let named = |(number, address): (usize, &Ipv4Addr)| (format!("{name}-{number}"), *address);
         Self { hosts: addresses.iter().enumerate().map(named).collect(), ..Self::default() }
     }
@@ -61,6 +67,17 @@ impl Site {
     }
 }
 
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses: Vec<_> = self.hosts.iter().map(|(_, address)| address.to_string()).collect();
+        write!(f, "at {}", addresses.join(", "))?;
+        for (protocol, ports) in [("UDP", &self.udp), ("TCP", &self.tcp)] {
+            ports.iter().try_for_each(|port| write!(f, ", {protocol} {port}"))?;
+        }
+        Ok(())
+    }
+}
+
 /// A server of the list.
 struct Entry {
     name: String,
@@ -80,13 +97,41 @@ pub(super) struct Servers {
 
 impl Servers {
     /// Adds one.
-    pub fn add(&mut self, stack: &mut Stack, name: &str, site: Site, server: Box<dyn Server>) {
+    pub fn add(&mut self, stack: &mut Stack, name: &str, mut site: Site, server: Box<dyn Server>) {
+        for (host, _) in site.hosts.iter_mut().filter(|(host, _)| host.is_empty()) {
+            name.clone_into(host);
+        }
         for port in &site.udp {
             if self.sockets.iter().all(|(known, _)| known != port) {
                 self.sockets.push((*port, stack.bind_udp(*port)));
             }
         }
         self.entries.push(Entry { name: name.to_owned(), site, server, inbox: VecDeque::new() });
+    }
+
+    /// Says what is wrong with one more server of this name at `site`.
+    ///
+    /// # Errors
+    ///
+    /// That.
+    pub fn refuse(&self, name: &str, site: &Site) -> Result<(), String> {
+        for entry in &self.entries {
+            if entry.name == name {
+                return Err(format!("there is a server {name:?} already; write another name"));
+            }
+            let both = |own: &[u16], other: &[u16]| own.iter().copied().find(|port| other.contains(port));
+            let port = both(&site.udp, &entry.site.udp).or(both(&site.tcp, &entry.site.tcp));
+            let mut addresses = site.hosts.iter().map(|(_, address)| *address);
+            let address =
+                addresses.find(|address| entry.site.hosts.iter().any(|(_, other)| other == address));
+            if let (Some(port), Some(address)) = (port, address) {
+                let other = &entry.name;
+                return Err(format!(
+                    "{address}:{port} is the server {other}'s; write another address or port"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// The server called `name`, if it is a `T`.

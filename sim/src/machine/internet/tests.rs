@@ -21,8 +21,9 @@ const PORT: u16 = 5_000;
 fn internet() -> Internet {
     let network = "203.0.113.0/24".parse().unwrap();
     let mut internet = Internet::new(network, 60, SharedTree::default(), 1);
-    internet.add_server("mirror", Site::at("mirror", HERE).udp(PORT), Box::new(Mirror));
-    internet.add_server("other", Site::at("other", ELSEWHERE).udp(PORT), Box::new(Mirror));
+    for (name, address) in [("mirror", HERE), ("other", ELSEWHERE)] {
+        internet.add_server(name, Site::at(address).udp(PORT), Box::new(Mirror)).unwrap();
+    }
     internet
 }
 
@@ -84,4 +85,16 @@ fn servers_are_found_by_name_and_type() {
     assert!(internet.server_mut("mirror").is_some_and(|server| server.is::<Mirror>()));
     assert!(internet.server_mut("nobody").is_none());
     assert!(internet.servers.get_mut::<DhcpServer>(NAMES).is_none(), "no DHCP server");
+}
+
+#[test]
+fn no_two_servers_have_one_name_or_one_port_of_an_address() {
+    let mut internet = internet();
+    let mut told = |name: &str, site: Site| internet.add_server(name, site, Box::new(Mirror)).unwrap_err();
+    assert!(told("mirror", Site::at(HERE).udp(1)).contains("a server \"mirror\" already"));
+    assert!(told("third", Site::at(HERE).udp(PORT)).contains("198.18.99.1:5000 is the server mirror's"));
+    assert!(
+        told("third", Site::at(CHAT_ADDRESS).tcp(CHAT_PORT)).contains("198.18.7.7:7 is the server chat's")
+    );
+    assert!(internet.add_server("third", Site::at(HERE).tcp(PORT), Box::new(Mirror)).is_ok());
 }

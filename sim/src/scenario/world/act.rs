@@ -53,6 +53,10 @@ impl World {
                 let now = Instant::ZERO + self.sim.elapsed();
                 self.machines.send(now, machine, frame);
             }
+            Action::Act(act) => {
+                let now = Instant::ZERO + self.sim.elapsed();
+                self.machines.tell_any(&act.name, |machine| act.run(machine, now));
+            }
             Action::ClockJumps(secs) => self.skew.set(self.skew.get().saturating_add(*secs)),
             Action::Disk(mood) => self.disk.set_mood(*mood),
             Action::Reload(rules) => self.file.change(self.office.config_with(rules).expect("validated")),

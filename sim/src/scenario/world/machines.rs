@@ -11,7 +11,8 @@ use ipnet::Ipv4Net;
 
 use super::segments::{lan_segment, wan_segment};
 use crate::machine::Machine;
-use crate::scenario::members::{Member, Plug};
+use crate::machine::internet::Internet;
+use crate::scenario::members::{INTERNET, Member, Plug};
 use crate::scenario::office::Office;
 use crate::scenario::outcome::{Account, MachineAccount};
 use crate::world::link::{Link, Nic};
@@ -74,6 +75,16 @@ impl Machines {
         let told = (&mut *machine as &mut dyn Any).downcast_mut().map(tell);
         self.rack_of(&entry.member).borrow().wake();
         told
+    }
+
+    /// Gives the machine or the server called `name` to `tell`, and has it polled.
+    pub(super) fn tell_any<R>(&self, name: &str, tell: impl FnOnce(&mut dyn Any) -> R) -> Option<R> {
+        if let Some(entry) = self.entries.iter().find(|entry| entry.member.name == name) {
+            let told = tell(&mut *entry.machine.borrow_mut());
+            self.rack_of(&entry.member).borrow_mut().have_polled(name);
+            return Some(told);
+        }
+        self.tell(INTERNET, |it: &mut Internet| it.server_mut(name).map(tell)).flatten()
     }
 
     /// Gives the cables called `name` another `link`.

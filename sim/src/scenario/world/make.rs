@@ -15,14 +15,16 @@ use crate::machine::internet::{Internet, SharedTree};
 use crate::machine::pc::{Habits, Pc};
 use crate::machine::spoofer::Spoofer;
 use crate::machine::visitor::Visitor;
-use crate::scenario::members::{Member, Role};
+use crate::mistake::Mistake;
+use crate::scenario::members::{INTERNET, Member, Role};
 use crate::scenario::office::{ATTACKER_HOST, Office, VISITOR_HOST, WanBy};
+use crate::scenario::own::OwnServer;
 
 /// Makes and mounts everybody, with seeds of `rng`.
 ///
 /// # Errors
 ///
-/// Two have one name or one MAC address.
+/// Two have one name, one MAC address, or one address and port.
 pub(super) fn machines(
     office: &Office,
     tree: &SharedTree,
@@ -36,7 +38,17 @@ pub(super) fn machines(
             Role::Pc(_) => arrival(office, rng),
             _ => Instant::ZERO,
         };
-        machines.mount(office, cable_seed, member, machine, on_at)?;
+        let line = match member.role {
+            Role::Own(number) => Some(office.own_machines[number].line),
+            _ => None,
+        };
+        let mounted = machines.mount(office, cable_seed, member, machine, on_at);
+        mounted.map_err(|what| line.map_or_else(|| what.clone(), |line| Mistake::at(line, &what).into()))?;
+    }
+    for OwnServer { name, site, make, line } in &office.own_servers {
+        let server = make(rng.random());
+        let added = machines.tell(INTERNET, |it: &mut Internet| it.add_server(name, site.clone(), server));
+        added.expect("every world has an internet").map_err(|what| Mistake::at(line, what))?;
     }
     Ok(machines)
 }
@@ -52,6 +64,10 @@ fn machine(
         Role::Spoofer => shared(Spoofer::new(office.gateway_address())),
         Role::Internet => shared(internet(office, tree, rng)),
         Role::Attacker => shared(Attacker::new(office.isp_host(ATTACKER_HOST))),
+        Role::Own(number) => {
+            let identity = office.identity(number, rng.random());
+            (office.own_machines[number].make)(&identity)
+        }
         Role::Visitor => {
             let address = host_of(office.isp_network, VISITOR_HOST);
             shared(Visitor::new(address, office.wan_address(), &office.server_ports(), rng.random()))

@@ -22,14 +22,18 @@ use rand::{RngExt, SeedableRng};
 
 use self::machines::Machines;
 use self::segments::{lan_segment, wan_segment};
+use super::action::Action;
+use super::gateway_config::own_mac;
 use super::members::{INTERNET, Role};
 use super::office::Office;
 use super::outcome::Outcome;
+use super::own::OwnChecker;
 use super::progress::{Progress, Watch};
 use crate::checkers::nothing_forged::NothingForged;
 use crate::checkers::{self, Side};
 use crate::machine::internet::{Internet, SharedTree, Tree};
 use crate::machine::pc::mac_of;
+use crate::mistake::Mistake;
 use crate::world::capture::Capture;
 use crate::world::config_file::ConfigFile;
 use crate::world::disk::SimDisk;
@@ -79,6 +83,14 @@ impl World {
         let wrong_time = office.starts_at_a_wrong_time();
         let mut checkers = checkers::for_config(&config, &tree, office.bits_flip(), wrong_time);
         checkers.push(Box::new(NothingForged));
+        for OwnChecker { make, line } in &office.own_checkers {
+            let checker = make(&config);
+            let name = checker.name();
+            if checkers.iter().any(|other| other.name() == name) {
+                return Err(Mistake::at(line, format!("there is a checker {name:?} already")).into());
+            }
+            checkers.push(checker);
+        }
         let observer: Shared = Rc::new(RefCell::new(Observer::new(checkers, capture)));
         let mut sim = turmoil::Builder::new()
             .tick_duration(office.tick)
@@ -110,6 +122,14 @@ impl World {
         sim.host(GATEWAY, move || gateway_host::run(setup.clone()));
 
         let machines = make::machines(&office, &tree, cable_seed, &mut rng)?;
+        for (_, action, line) in &office.actions {
+            if let Action::Act(act) = action {
+                let mistake = machines.tell_any(&act.name, |found| act.mistake(Some(found)));
+                if let Some(what) = mistake.unwrap_or_else(|| act.mistake(None)) {
+                    return Err(Mistake::at(line, what).into());
+                }
+            }
+        }
         let hosts = machines.tell(INTERNET, |it: &mut Internet| names::in_the_beginning(&office, it));
         observer.borrow_mut().on_names(hosts.into_iter().flatten());
         let lan = (0..office.lan_ports).map(lan_segment).collect();
@@ -233,6 +253,7 @@ fn begin_capture(path: &Path, office: &Office) -> Result<Capture, String> {
     let file = File::create(path).map_err(failed)?;
     let machines = office.members().into_iter().filter_map(|member| match member.role {
         Role::Pc(number) => Some((mac_of(number), member.name)),
+        Role::Own(number) => Some((own_mac(number), member.name)),
         _ => None,
     });
     Capture::begin(Box::new(BufWriter::new(file)), &segments::names(office), machines).map_err(failed)

@@ -12,6 +12,8 @@ use crate::scenario::office::{ATTACKER_HOST, Office, PROVIDER_HOST, VISITOR_HOST
 pub(super) fn in_the_beginning(office: &Office, internet: &Internet) -> Vec<(Ipv4Addr, String)> {
     let mut names = vec![(office.gateway_address(), "gateway".to_owned())];
     names.extend(internet.hosts());
+    let own = (0..office.own_machines.len()).map(|number| office.identity(number, 0));
+    names.extend(own.map(|own| (own.address.addr(), own.name)));
     names.extend(on_wan(office.isp_network, office.wan_address()));
     names
 }

@@ -1,0 +1,174 @@
+//! What a scenario adds of its own: machines, servers of the internet, checkers, and what happens to them.
+
+use std::any::{Any, type_name};
+use std::cell::RefCell;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::panic::Location;
+use std::rc::Rc;
+
+use gatepost::config::Config;
+use gatepost_ground::{Instant, MacAddr};
+use ipnet::Ipv4Net;
+
+use super::action::Action;
+use super::office::Office;
+use crate::checkers::Checker;
+use crate::machine::Machine;
+use crate::machine::internet::Site;
+use crate::machine::internet::server::Server;
+use crate::mistake::Line;
+
+/// The most machines that a scenario adds, and the most servers.
+pub const OWN_MAX: usize = 32;
+
+/// Who a machine of the scenario's own is: what [`Office::machine`] gives to the function that makes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its name.
+    pub name: String,
+    /// A hardware address that no other machine has.
+    pub mac: MacAddr,
+    /// An address that is set aside for it, with the prefix of its network: by a reservation of `mac` on the LAN, so
+    /// that DHCP gives the same one, and beside the provider's own on the WAN.
+    pub address: Ipv4Net,
+    /// Its next hop: the gateway on the LAN, the provider's router on the WAN.
+    pub router: Ipv4Addr,
+    /// The gateway's address on the WAN, until the provider renumbers ([`Machine::on_renumber`]).
+    pub office: Ipv4Addr,
+    /// What everything random of the machine's is drawn from; another one in every run with another seed.
+    pub seed: u64,
+}
+
+type MakeMachine = Box<dyn Fn(&Identity) -> Rc<RefCell<dyn Machine>>>;
+type MakeChecker = Box<dyn Fn(&Config) -> Box<dyn Checker>>;
+type Run = Rc<dyn Fn(&mut dyn Any, Instant)>;
+
+/// A machine of the scenario's own.
+pub(super) struct OwnMachine {
+    pub(super) name: String,
+    pub(super) port: String,
+    pub(super) make: MakeMachine,
+    pub(super) line: Line,
+}
+
+/// A server of the scenario's own.
+pub(super) struct OwnServer {
+    pub(super) name: String,
+    pub(super) site: Site,
+    pub(super) make: Box<dyn Fn(u64) -> Box<dyn Server>>,
+    pub(super) line: Line,
+}
+
+/// A checker of the scenario's own.
+pub(super) struct OwnChecker {
+    pub(super) make: MakeChecker,
+    pub(super) line: Line,
+}
+
+impl Office {
+    /// One more machine, plugged into a port of the gateway's switch (`lan0` and on), or on the `wan` beside the
+    /// provider's router. `make` makes it when the world is built. Its name is a host name, and that of its cable.
+    #[track_caller]
+    pub fn machine<M: Machine>(
+        mut self,
+        name: &str,
+        port: &str,
+        make: impl Fn(&Identity) -> M + 'static,
+    ) -> Self {
+        self.own_machines.push(OwnMachine {
+            name: name.to_owned(),
+            port: port.to_owned(),
+            make: Box::new(move |identity| Rc::new(RefCell::new(make(identity)))),
+            line: Location::caller(),
+        });
+        self
+    }
+
+    /// One more server of the internet, with addresses of
+    /// [`INTERNET`](crate::machine::internet::INTERNET) and ports of its own. `make` makes it of a seed.
+    #[track_caller]
+    pub fn server<S: Server>(mut self, name: &str, site: Site, make: impl Fn(u64) -> S + 'static) -> Self {
+        self.own_servers.push(OwnServer {
+            name: name.to_owned(),
+            site,
+            make: Box::new(move |seed| Box::new(make(seed))),
+            line: Location::caller(),
+        });
+        self
+    }
+
+    /// One more promise that is watched all the time. `make` makes the checker for a gateway with that configuration.
+    #[track_caller]
+    pub fn checker<C: Checker + 'static>(mut self, make: impl Fn(&Config) -> C + 'static) -> Self {
+        self.own_checkers.push(OwnChecker {
+            make: Box::new(move |config| Box::new(make(config))),
+            line: Location::caller(),
+        });
+        self
+    }
+}
+
+/// What a scenario does to a machine or a server at a time.
+#[derive(Clone)]
+pub struct Act {
+    /// The machine or server.
+    pub(super) name: String,
+    what: String,
+    kind: &'static str,
+    is_kind: fn(&dyn Any) -> bool,
+    run: Run,
+}
+
+/// `run` is done to the machine or server called `name`, which is a `T`, and which is polled then. `what` says it for
+/// people: "beacon" and "falls silent".
+pub fn act<T: Any>(name: &str, what: &str, run: impl Fn(&mut T, Instant) + 'static) -> Action {
+    let run = move |machine: &mut dyn Any, now: Instant| {
+        run(machine.downcast_mut().expect("checked when the world was built"), now);
+    };
+    Action::Act(Act {
+        name: name.to_owned(),
+        what: what.to_owned(),
+        kind: type_name::<T>(),
+        is_kind: |machine| machine.is::<T>(),
+        run: Rc::new(run),
+    })
+}
+
+impl Act {
+    /// What is wrong if the machine or server is `found`.
+    pub(super) fn mistake(&self, found: Option<&dyn Any>) -> Option<String> {
+        let Self { name, kind, .. } = self;
+        match found {
+            None => Some(format!("there is no machine or server {name:?}; write machine() or server()")),
+            Some(found) if (self.is_kind)(found) => None,
+            Some(_) => Some(format!("{name:?} is no {kind}; write its own type in act()")),
+        }
+    }
+
+    /// Does it.
+    pub(super) fn run(&self, machine: &mut dyn Any, now: Instant) {
+        (self.run)(machine, now);
+    }
+}
+
+impl PartialEq for Act {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.what == other.what && Rc::ptr_eq(&self.run, &other.run)
+    }
+}
+
+impl fmt::Debug for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Act({self})")
+    }
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.what)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -165,11 +165,12 @@ const PACKET: Packet = Packet { transport: Transport::Udp, octets: 46 };
 fn flow_table(count: usize) -> (FlowTable, Vec<FlowKey>) {
     let nat = config(Mode::NatDmz).nat;
     let mut table = FlowTable::new(&nat, Timeouts::default(), Shard::SOLE, [7; 32]);
-    table.set_external_address(Some(GATEWAY_WAN));
+    table.set_external_addresses(&[GATEWAY_WAN]);
     let egress = [Egress::To(Role::Outside), Egress::To(Role::Inside)];
     let mut keys = Vec::with_capacity(2 * count);
     for connection in (0..count).map(Connection::established) {
-        let client = Client::Mapped(Endpoint::new(host(connection.host), connection.host_port));
+        let inside = Endpoint::new(host(connection.host), connection.host_port);
+        let client = Client::Mapped { inside, external: GATEWAY_WAN };
         let remote = Endpoint::new(connection.server, 443);
         let source = Source::Station(frames::host_mac(connection.host), LAN_PORTS[0]);
         let opened = table.open(NOW, &NewFlow::Outbound { client, remote, source }, egress, &PACKET);

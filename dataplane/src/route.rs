@@ -58,6 +58,14 @@ impl Routes {
         Self::new(connected.chain(defaults))
     }
 
+    /// As [`Routes::lookup`], among the routes by `interface`.
+    pub fn lookup_by(&self, interface: InterfaceId, destination: Ipv4Addr) -> Option<Route> {
+        let bits = destination.to_bits();
+        let is_match =
+            |entry: &&Entry| bits & entry.mask == entry.network && entry.route.interface == interface;
+        self.0.iter().find(is_match).map(|entry| entry.route)
+    }
+
     /// The route of the longest prefix that `destination` is in.
     #[inline]
     pub fn lookup(&self, destination: Ipv4Addr) -> Option<Route> {

@@ -39,6 +39,9 @@ mod neighbor_claims;
 /// A super-frame is handed over in one piece.
 #[path = "offload.rs"]
 mod offload;
+/// Each external address has ports of every worker.
+#[path = "outsides.rs"]
+mod outsides;
 /// Each worker makes room among its own flows and ports.
 #[path = "port_exhaustion.rs"]
 mod port_exhaustion;

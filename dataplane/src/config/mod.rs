@@ -19,8 +19,8 @@ pub struct Config {
     pub mode: Mode,
     /// The interface that every port leads to, indexed by [`PortId`]; at most [`PortId::COUNT_MAX`] ports.
     pub ports: Vec<InterfaceId>,
-    /// The gateway's interfaces, indexed by [`InterfaceId`], of which one is [`Role::Outside`]. In [`Mode::LanOnly`] that
-    /// one has no ports, and its addresses do not count.
+    /// The gateway's interfaces, indexed by [`InterfaceId`]. In [`Mode::LanOnly`], those that are [`Role::Outside`] have no
+    /// ports, and their addresses do not count.
     pub interfaces: Bounded<Interface, { InterfaceId::COUNT_MAX }>,
     /// What the firewall lets in.
     pub firewall: Firewall,
@@ -51,12 +51,6 @@ impl Config {
     #[inline]
     pub fn interface_of(&self, port: PortId) -> Option<InterfaceId> {
         self.ports.get(usize::from(port.0)).copied().filter(|id| id.index() < self.interfaces.len())
-    }
-
-    /// The address that the inside shares on its way out; `None` while there is none.
-    pub fn external_address(&self) -> Option<Ipv4Addr> {
-        let mut outside = self.interfaces_of(Role::Outside);
-        outside.find_map(|(_, interface)| interface.ipv4().next()).map(|net| net.addr())
     }
 
     /// The longest frame on any interface, its VLAN tags included, in octets.
@@ -124,6 +118,9 @@ pub struct Interface {
     pub link: Link,
     /// The gateway's addresses, each with the prefix of its network; none while a DHCP client has not got one. The
     /// first counts where nothing else decides. Those of IPv6 have no effect yet.
+    ///
+    /// By an outside interface of a gateway that translates, the inside is seen at one of them: that in the network of
+    /// `gateway`, else the first.
     pub addresses: Bounded<IpNet, { Interface::ADDRESSES_MAX }>,
     /// The next hop for everything that is on none of the gateway's networks.
     pub gateway: Option<Ipv4Addr>,

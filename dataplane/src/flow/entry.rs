@@ -21,7 +21,7 @@ pub enum Egress {
     To(Role),
     /// To the gateway's own host stack.
     Host,
-    /// To the external address, where they come in again as if from outside: hairpin, out and in.
+    /// To an external address, where they come in again as if from outside: hairpin, out and in.
     External,
 }
 
@@ -151,7 +151,7 @@ pub struct Flow<A = Ipv4Addr> {
 }
 
 impl<A: Address> Flow<A> {
-    /// A flow that no packet has used yet.
+    /// A flow that no packet has used yet. One that `is_hairpin` is an inside host's to another, on its way in.
     #[inline]
     pub(super) fn new(
         keys: [FlowKey<A>; 2],
@@ -159,6 +159,7 @@ impl<A: Address> Flow<A> {
         inside: [bool; 2],
         egress: [Egress; 2],
         expires: Tick,
+        is_hairpin: bool,
     ) -> Self {
         let [original, reply] = keys;
         let (ip_delta, transport_delta) = deltas(original, reply.reversed());
@@ -172,7 +173,7 @@ impl<A: Address> Flow<A> {
             inside,
             visit: match () {
                 () if inside[0] => Visit::Pending,
-                () if is_hairpin(&original) => Visit::None,
+                () if is_hairpin => Visit::None,
                 () => Visit::HalfOpen,
             },
             holder: None,
@@ -243,7 +244,9 @@ impl<A: Address> Flow<A> {
 
     /// The limit that a flow from outside counts against.
     pub(super) fn inbound_quota(&self) -> Quota<A> {
-        if is_hairpin(&self.keys[0]) { Quota::Hairpin(self.opener()) } else { Quota::Server(self.host()) }
+        // Of those that are no strangers', the inside opened all the others.
+        let is_hairpin = self.visit == Visit::None;
+        if is_hairpin { Quota::Hairpin(self.opener()) } else { Quota::Server(self.host()) }
     }
 
     /// What a packet of `direction`, already tracked, shows a flow that the inside opened to be.
@@ -285,12 +288,6 @@ impl<A: Address> Flow<A> {
         let mapping = self.mappings[at].filter(|_| self.traffic[at].has_counted())?;
         Some((mapping, self.keys[at].destination.address))
     }
-}
-
-/// Whether packets with `key` are an inside host's to another, on their way in: both ends have the external
-/// address.
-pub(super) fn is_hairpin<A: Address>(key: &FlowKey<A>) -> bool {
-    key.source.address == key.destination.address
 }
 
 /// What rewriting a packet from one key to another does to the checksums of its IP header and transport.

@@ -49,10 +49,18 @@ impl<A: Address> FlowTable<A> {
     pub(super) fn quota(&self, new: &NewFlow<A>) -> Quota<A> {
         match *new {
             NewFlow::Outbound { source, .. } => Quota::Client(self.holders.resolve(source)),
-            NewFlow::Inbound { remote, .. } if Some(remote.address) == self.external_address() => {
-                Quota::Hairpin(remote.address)
-            }
+            NewFlow::Inbound { remote, .. } if self.is_hairpin(new) => Quota::Hairpin(remote.address),
             NewFlow::Inbound { server, .. } => Quota::Server(self.server_host(&server)),
+        }
+    }
+
+    /// Whether a flow is an inside host's to another on its way in: its remote is an external address.
+    pub(super) fn is_hairpin(&self, new: &NewFlow<A>) -> bool {
+        match new {
+            NewFlow::Outbound { .. } => false,
+            NewFlow::Inbound { remote, .. } => {
+                self.external_addresses().any(|external| external == remote.address)
+            }
         }
     }
 

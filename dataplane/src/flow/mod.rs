@@ -19,8 +19,12 @@
 //! So two inside hosts are to each other what they are to everybody, filter and holes punched included.
 //! What comes in so is no stranger's: its sender's limit has counted it on the way out. (RFC 4787 REQ-9)
 //!
-//! The gateway itself is an inside host whose address is the external one: its own connections go
+//! The gateway itself is an inside host whose address is an external one: its own connections go
 //! through a mapping like everybody's, so no two hosts ever share an external port.
+//!
+//! There can be several external addresses, each with ports and mappings of its own. The caller says at which one a
+//! client is seen. A remote that reaches one inside endpoint at two of them from the same port is refused the second
+//! time (`Ambiguous`), as nobody could tell which the answers belong to.
 //!
 //! # Who owns what
 //!
@@ -61,7 +65,8 @@
 //! | flows from outside that are not kept               | `flows_max` / 4                         | recycled                     |
 //! | of one source, those that nobody answered          | a quarter of that, 256 at most          | `SourceLimit`                |
 //! | of one source, those that are kept                 | `flows_per_host_max` / 8                | they can be recycled         |
-//! | external ports of each protocol                    | those that are not reserved             | recycled, `PortsExhausted`   |
+//! | ports of each protocol of an external address      | those that are not reserved             | recycled, `PortsExhausted`   |
+//! | external addresses                                 | [`FlowTable::EXTERNALS_MAX`]            | `NoAddress`                  |
 //! | timers looked at in [`FlowTable::handle_timeout`]  | [`FlowTable::EXPIRIES_MAX`]             | it wants to be called again  |
 //!
 //! Of several shards, one host has no more than half of the room; see `shares` for how they tell each other

@@ -21,8 +21,10 @@ use crate::nat::MappingId;
 use crate::nat::mapping::space_of;
 use crate::shard::Shard;
 
-/// The external addresses that the gateway may have.
-const WANS: [Ipv4Addr; 2] = [Ipv4Addr::new(203, 0, 113, 10), Ipv4Addr::new(203, 0, 113, 77)];
+/// The external addresses that the gateway may have, and which of them it has, to choose from.
+const WANS: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(203, 0, 113, 10), Ipv4Addr::new(203, 0, 113, 77), Ipv4Addr::new(192, 0, 2, 1)];
+const EXTERNALS: [&[Ipv4Addr]; 4] = [&[WANS[0]], &[WANS[1]], &[WANS[0], WANS[2]], &WANS];
 const EGRESS: [Egress; 2] = [Egress::To(Role::Outside), Egress::To(Role::Inside)];
 /// Flows in all and of a host, to choose from.
 const LIMITS: [(usize, usize); 3] = [(10, 5), (4, 2), (40, 8)];
@@ -35,8 +37,8 @@ const RESERVED: [&[RangeInclusive<u16>]; 3] =
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A packet from the inside to a remote endpoint.
-    Send { protocol: Protocol, client: Endpoint, remote: Endpoint },
+    /// A packet from the inside to a remote endpoint, by way of one of the external addresses.
+    Send { protocol: Protocol, client: Endpoint, remote: Endpoint, wan: usize },
     /// A packet from a remote endpoint to the port of one of the mappings.
     Knock { mapping: usize, remote: Endpoint },
     /// A packet from the inside to the external port of one of the mappings: out, and in again.
@@ -49,16 +51,19 @@ enum Step {
     Wait { secs: u64 },
     /// Other limits and another filter are configured.
     Configure { filtering: Filtering, limits: (usize, usize) },
-    /// The gateway gets an external address, maybe the one it has.
-    Renumber { wan: Ipv4Addr },
+    /// The gateway gets external addresses, maybe some that it has.
+    Renumber { wans: &'static [Ipv4Addr] },
     /// Other ports belong to forwards and services.
     Reserve { ports: &'static [RangeInclusive<u16>] },
 }
 
+/// What has a mapping for a protocol: an inside endpoint, by way of an external address.
+type Inside = (Endpoint, Ipv4Addr);
+
 struct ModelFlow {
     keys: [FlowKey; 2],
-    /// The inside endpoint of each direction's sender, if it has a mapping.
-    mapped: [Option<Endpoint>; 2],
+    /// Each direction's sender, if it has a mapping.
+    mapped: [Option<Inside>; 2],
     sent: [bool; 2],
     deadline: u64,
     tcp: ModelTcp,
@@ -87,10 +92,10 @@ struct ModelMapping {
 
 struct Model {
     flows: Vec<ModelFlow>,
-    mappings: BTreeMap<(Protocol, Endpoint), ModelMapping>,
+    mappings: BTreeMap<(Protocol, Inside), ModelMapping>,
     filtering: Filtering,
     limits: (usize, usize),
-    wan: Ipv4Addr,
+    wans: &'static [Ipv4Addr],
     reserved: &'static [RangeInclusive<u16>],
     now: u64,
     /// How many have come into the queue.
@@ -166,7 +171,7 @@ impl ModelTcp {
 }
 
 impl Model {
-    fn mapping_at(&self, number: usize) -> Option<(Protocol, Endpoint)> {
+    fn mapping_at(&self, number: usize) -> Option<(Protocol, Inside)> {
         self.mappings.keys().nth(number % self.mappings.len().max(1)).copied()
     }
 
@@ -180,12 +185,12 @@ impl Model {
         let [original, reply] = flow.keys.map(|key| key.source.address);
         match flow.source {
             Some(source) => Quota::Client(source),
-            None if original == self.wan => Quota::Hairpin(original),
+            None if self.wans.contains(&original) => Quota::Hairpin(original),
             None => Quota::Server(reply),
         }
     }
 
-    fn admits(&self, (protocol, inside): (Protocol, Endpoint), from: Ipv4Addr) -> bool {
+    fn admits(&self, (protocol, inside): (Protocol, Inside), from: Ipv4Addr) -> bool {
         let has_sent = |flow: &ModelFlow, way: usize| {
             let is_mapping = flow.mapped[way] == Some(inside) && flow.keys[0].protocol == protocol;
             is_mapping && flow.sent[way] && flow.keys[way].destination.address == from
@@ -315,7 +320,7 @@ impl Model {
     }
 
     /// As [`Model::end`], but the mapping of `server` stays.
-    fn end_but(&mut self, server: Option<(Protocol, Endpoint)>, is_over: impl Fn(usize) -> bool) {
+    fn end_but(&mut self, server: Option<(Protocol, Inside)>, is_over: impl Fn(usize) -> bool) {
         let kept = server.and_then(|server| Some((server, self.mappings.remove(&server)?)));
         self.end(|at, _| is_over(at));
         self.mappings.extend(kept);
@@ -342,13 +347,13 @@ struct Pair {
 impl Pair {
     fn new(filtering: Filtering) -> Self {
         let mut table = FlowTable::new(&nat(filtering, LIMITS[0]), Timeouts::default(), Shard::SOLE, [3; 32]);
-        table.set_external_address(Some(WANS[0]));
+        table.set_external_addresses(EXTERNALS[0]);
         let model = Model {
             flows: Vec::new(),
             mappings: BTreeMap::new(),
             filtering,
             limits: LIMITS[0],
-            wan: WANS[0],
+            wans: EXTERNALS[0],
             reserved: &[],
             now: 0,
             queued: 0,
@@ -360,10 +365,12 @@ impl Pair {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Send { protocol, client, remote } => {
+            Step::Send { protocol, client, remote, wan } => {
+                let external = self.model.wans[wan % self.model.wans.len()];
                 let remote = if protocol == Protocol::ICMP { Endpoint { port: 0, ..remote } } else { remote };
                 let source = source_of(client);
-                let new = NewFlow::Outbound { client: Client::Mapped(client), remote, source };
+                let mapped = Client::Mapped { inside: client, external };
+                let new = NewFlow::Outbound { client: mapped, remote, source };
                 self.arrive(FlowKey { protocol, source: client, destination: remote }, &new);
             }
             Step::Knock { mapping, remote } => {
@@ -377,19 +384,21 @@ impl Pair {
                 let Some((protocol, inside)) = self.model.mapping_at(mapping) else { return };
                 let (_, external) = self.mapping(protocol, inside);
                 let source = source_of(client);
-                let new = NewFlow::Outbound { client: Client::Mapped(client), remote: external, source };
+                let mapped = Client::Mapped { inside: client, external: external.address };
+                let new = NewFlow::Outbound { client: mapped, remote: external, source };
+                let client_mapping = (client, external.address);
                 self.arrive(FlowKey { protocol, source: client, destination: external }, &new);
                 // The way out may have ended the other's mapping, or given it another port.
-                let is_there = |endpoint, external: Option<Endpoint>| {
-                    let mapping = self.model.mappings.get(&(protocol, endpoint));
+                let is_there = |inside, external: Option<Endpoint>| {
+                    let mapping = self.model.mappings.get(&(protocol, inside));
                     mapping
                         .is_some_and(|mapping| external.is_none_or(|external| mapping.external == external))
                 };
-                if !is_there(client, None) || !is_there(inside, Some(external)) {
+                if !is_there(client_mapping, None) || !is_there(inside, Some(external)) {
                     return;
                 }
                 let (id, _) = self.mapping(protocol, inside);
-                let (_, remote) = self.mapping(protocol, client);
+                let (_, remote) = self.mapping(protocol, client_mapping);
                 let new = NewFlow::Inbound { remote, server: Server::Mapped(id) };
                 self.arrive(FlowKey { protocol, source: remote, destination: external }, &new);
             }
@@ -421,11 +430,12 @@ impl Pair {
                 self.model.filtering = filtering;
                 self.model.limits = limits;
             }
-            Step::Renumber { wan } => {
-                self.table.set_external_address(Some(wan));
-                let is_same = self.model.wan == wan;
-                self.model.wan = wan;
-                self.model.end(|_, _| !is_same);
+            Step::Renumber { wans } => {
+                self.table.set_external_addresses(wans);
+                let gone: Vec<_> = self.model.wans.iter().filter(|wan| !wans.contains(wan)).collect();
+                self.model
+                    .end(|_, flow| flow.keys.iter().any(|key| gone.contains(&&key.destination.address)));
+                self.model.wans = wans;
             }
             Step::Reserve { ports } => {
                 for protocol in [Protocol::TCP, Protocol::UDP, Protocol::ICMP] {
@@ -442,9 +452,9 @@ impl Pair {
         }
     }
 
-    fn mapping(&self, protocol: Protocol, inside: Endpoint) -> (MappingId, Endpoint) {
+    fn mapping(&self, protocol: Protocol, inside: Inside) -> (MappingId, Endpoint) {
         let external = self.model.mappings[&(protocol, inside)].external;
-        (self.table.mapping_by_external(protocol, external.port).expect("the model's mapping"), external)
+        (self.table.mapping_by_external(protocol, external).expect("the model's mapping"), external)
     }
 
     /// A packet with `key`: of a flow, or for a new one.
@@ -465,7 +475,9 @@ impl Pair {
 
     fn model_open(&mut self, key: FlowKey, new: &NewFlow) -> Result<(), Refused> {
         let (client, server) = match *new {
-            NewFlow::Outbound { client: Client::Mapped(client), .. } => (Some(client), None),
+            NewFlow::Outbound { client: Client::Mapped { inside, external }, .. } => {
+                (Some((inside, external)), None)
+            }
             NewFlow::Inbound { .. } => (None, self.owner(&key)),
             _ => unreachable!("the steps open no other flows"),
         };
@@ -475,8 +487,8 @@ impl Pair {
         };
         let quota = match source {
             Some(source) => Quota::Client(source),
-            None if key.source.address == self.model.wan => Quota::Hairpin(self.model.wan),
-            None => Quota::Server(server.unwrap().address),
+            None if self.model.wans.contains(&key.source.address) => Quota::Hairpin(key.source.address),
+            None => Quota::Server(server.unwrap().0.address),
         };
         let mapped = server.map(|server| (key.protocol, server));
         let mut gone = core::mem::take(&mut self.table.given_way);
@@ -486,6 +498,12 @@ impl Pair {
             self.model.end(|_, _| false); // its mapping, if that was all that used it
         }
         admitted?;
+        if let Some((inside, _)) = server
+            && self.model.find(&FlowKey { source: inside, destination: key.source, ..key }).is_some()
+        {
+            // The remote reaches the host at another address already: whose the host's answer is could not be told.
+            return Err(Refused::Ambiguous);
+        }
         let mut deadline = self.model.now + timeout(key.protocol);
         let client_external = match client {
             Some(client) => self.model_map(key.protocol, client),
@@ -505,7 +523,7 @@ impl Pair {
             self.model.end_but(mapped, |at| at == queue[0]);
         }
         self.model.queued += 1;
-        let reply_source = server.unwrap_or(key.destination);
+        let reply_source = server.map_or(key.destination, |(inside, _)| inside);
         let reply = FlowKey { protocol: key.protocol, source: reply_source, destination: client_external };
         self.model.flows.push(ModelFlow {
             keys: [key, reply],
@@ -520,7 +538,7 @@ impl Pair {
         self.model.packet(self.model.flows.len() - 1, Direction::Original, Flags::SYN)
     }
 
-    fn owner(&self, key: &FlowKey) -> Option<Endpoint> {
+    fn owner(&self, key: &FlowKey) -> Option<Inside> {
         let mut mappings = self.model.mappings.iter();
         let owned = mappings.find(|((protocol, _), mapping)| {
             *protocol == key.protocol && mapping.external == key.destination
@@ -530,27 +548,30 @@ impl Pair {
 
     /// The external endpoint of `client`: the one that it has, or the one that the table has just chosen,
     /// which must be one that it may choose.
-    fn model_map(&mut self, protocol: Protocol, client: Endpoint) -> Endpoint {
-        if let Some(mapping) = self.model.mappings.get(&(protocol, client)) {
+    fn model_map(&mut self, protocol: Protocol, (client, wan): Inside) -> Endpoint {
+        if let Some(mapping) = self.model.mappings.get(&(protocol, (client, wan))) {
             return mapping.external;
         }
         let flow = self.table.flows().find(|(_, flow)| {
             let key = flow.key(Direction::Original);
-            key.protocol == protocol && key.source == client
+            let is_by_wan = flow.key(Direction::Reply).destination.address == wan;
+            key.protocol == protocol && key.source == client && is_by_wan
         });
         let external = flow.expect("the flow that was opened").1.key(Direction::Reply).destination;
         let taken = |port: u16| {
             let mut mappings = self.model.mappings.iter();
             has(self.model.reserved, port)
-                || mappings.any(|((other, _), mapping)| *other == protocol && mapping.external.port == port)
+                || mappings.any(|((other, _), mapping)| {
+                    *other == protocol && mapping.external == Endpoint::new(wan, port)
+                })
         };
-        assert_eq!(external.address, self.model.wan);
+        assert_eq!(external.address, wan);
         assert!(!taken(external.port), "no port is overloaded");
         assert!(external.port == client.port || taken(client.port), "a free port is preserved");
         let is_alike = |port: u16| (port % 2, port < 1024) == (client.port % 2, client.port < 1024);
         let is_none_left = || (1..=u16::MAX).all(|port| !is_alike(port) || taken(port));
         assert!(is_alike(external.port) || is_none_left());
-        self.model.mappings.insert((protocol, client), ModelMapping { external, held_until: 0 });
+        self.model.mappings.insert((protocol, (client, wan)), ModelMapping { external, held_until: 0 });
         external
     }
 
@@ -565,9 +586,10 @@ impl Pair {
             assert_eq!(table.lookup(&expected.keys[1]).map(|(found, _)| found), Some(id));
         }
         for ((protocol, inside), expected) in &model.mappings {
-            let id = table.mapping_by_external(*protocol, expected.external.port).expect("the mapping");
+            let id = table.mapping_by_external(*protocol, expected.external).expect("the mapping");
             let mapping = table.mapping(id);
-            assert_eq!((mapping.inside, mapping.external), (*inside, expected.external));
+            assert_eq!((mapping.inside, mapping.external), (inside.0, expected.external));
+            assert_eq!(expected.external.address, inside.1);
             assert_eq!(mapping.held_until.instant(), Instant::from_secs(expected.held_until));
         }
     }
@@ -615,8 +637,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         || (1u8..3, 1u16..3).prop_map(|(host, port)| Endpoint::new(Ipv4Addr::new(198, 51, 100, host), port));
     let direction = prop::sample::select(Direction::BOTH.to_vec());
     let step = prop_oneof![
-        4 => (protocol(), client(), remote())
-            .prop_map(|(protocol, client, remote)| Step::Send { protocol, client, remote }),
+        4 => (protocol(), client(), remote(), any::<usize>())
+            .prop_map(|(protocol, client, remote, wan)| Step::Send { protocol, client, remote, wan }),
         3 => (any::<usize>(), remote()).prop_map(|(mapping, remote)| Step::Knock { mapping, remote }),
         2 => (client(), any::<usize>()).prop_map(|(client, mapping)| Step::Hairpin { client, mapping }),
         8 => (any::<usize>(), direction, flags())
@@ -625,7 +647,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (1u64..130).prop_map(|secs| Step::Wait { secs }),
         1 => (filtering(), prop::sample::select(LIMITS.to_vec()))
             .prop_map(|(filtering, limits)| Step::Configure { filtering, limits }),
-        1 => prop::sample::select(WANS.to_vec()).prop_map(|wan| Step::Renumber { wan }),
+        1 => prop::sample::select(EXTERNALS.to_vec()).prop_map(|wans| Step::Renumber { wans }),
         1 => prop::sample::select(RESERVED.to_vec()).prop_map(|ports| Step::Reserve { ports }),
     ];
     prop::collection::vec(step, 0..120)

@@ -37,13 +37,38 @@ impl<A> NewFlow<A> {
     }
 }
 
+impl<A: Copy> NewFlow<A> {
+    /// The external address of the mapping that its client has, or gets.
+    pub(super) fn mapped_client(&self) -> Option<A> {
+        match self {
+            Self::Outbound { client: Client::Mapped { external, .. }, .. } => Some(*external),
+            _ => None,
+        }
+    }
+}
+
 /// An inside endpoint that opens a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Client<A = Ipv4Addr> {
     /// It is seen by the external port that its mapping has, or gets.
-    Mapped(Endpoint<A>),
+    Mapped {
+        /// The endpoint on the inside.
+        inside: Endpoint<A>,
+        /// The address that the outside sees.
+        external: A,
+    },
     /// It is seen by an endpoint that is its own by configuration.
     Static(Binding<A>),
+}
+
+impl<A: Copy> Client<A> {
+    /// The address that the outside sees.
+    pub fn external_address(&self) -> A {
+        match self {
+            Self::Mapped { external, .. } => *external,
+            Self::Static(binding) => binding.external.address,
+        }
+    }
 }
 
 /// An inside endpoint that a flow is opened to.
@@ -64,7 +89,7 @@ impl<A> Server<A> {
 }
 
 /// An inside endpoint and how the outside sees it, by configuration. Both are the same where nothing is
-/// translated. The external port, if it is of the external address, must be reserved.
+/// translated. The external port, if it is of an external address, must be reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding<A = Ipv4Addr> {
     /// The endpoint on the inside.

@@ -76,8 +76,9 @@ impl<A: Address> FlowTable<A> {
             Transport::IcmpReply => return Err(Refused::Unasked),
             Transport::Tcp(_) | Transport::Udp | Transport::IcmpQuery => {}
         }
+        let is_hairpin = self.is_hairpin(new);
         if let NewFlow::Inbound { remote, .. } = new
-            && Some(remote.address) != self.external_address()
+            && !is_hairpin
             && !self.visitors.admits(remote.address)
         {
             return Err(Refused::SourceLimit);
@@ -120,7 +121,7 @@ impl<A: Address> FlowTable<A> {
             return Err(Refused::Ambiguous);
         }
         let mappings = [client.mapping, server.mapping];
-        Ok(Flow::new(keys, mappings, [client.inside, server.inside], egress, expires))
+        Ok(Flow::new(keys, mappings, [client.inside, server.inside], egress, expires, is_hairpin))
     }
 
     /// Whether the server's filter takes in the client. (RFC 4787 section 5)
@@ -138,8 +139,9 @@ impl<A: Address> FlowTable<A> {
 
     fn client(&mut self, protocol: Protocol, client: Client<A>, reach: Reach) -> Result<Party<A>, Refused> {
         match client {
-            Client::Mapped(inside) => {
-                let id = self.mappings.find_or_create(protocol, inside, |ports| reach.leaves_ports(ports))?;
+            Client::Mapped { inside, external } => {
+                let leaves = |ports| reach.leaves_ports(ports);
+                let id = self.mappings.find_or_create(protocol, inside, external, leaves)?;
                 Ok(Party::mapped(id, &self.mappings[id]))
             }
             Client::Static(binding) => Ok(Party::bound(binding)),

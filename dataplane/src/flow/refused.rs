@@ -16,7 +16,7 @@ pub enum Refused {
     SourceLimit,
     /// No external port is free that the newcomer may have, and no flow gives way.
     PortsExhausted,
-    /// There is no external address.
+    /// There is no such external address.
     NoAddress,
     /// Its packets or replies could not be told from those of another flow.
     Ambiguous,

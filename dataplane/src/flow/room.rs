@@ -1,6 +1,6 @@
 //! Room for a newcomer: which reserves it may reach into, and what gives way to it.
 //!
-//! The table and the external ports of each protocol are rooms that all share. When one is full but for its
+//! The table and the ports of each protocol of an external address are rooms that all share. When one is full but for its
 //! reserve, this is tried in turn:
 //!
 //! 1. A flow gives way: for the table, the oldest from outside that has proved nothing (`visitors`); then,
@@ -124,7 +124,9 @@ impl<A: Address> FlowTable<A> {
                 let Quota::Client(source) = quota else { return false };
                 let space = space_of(protocol);
                 let entitled = self.entitled(quota, |table, source| table.holders.count_in(source, space));
-                search.ports.advance(entitled, floor, |least| self.recycle_port(source, protocol, least))
+                let Some(external) = new.mapped_client() else { return false };
+                let recycle = |least| self.recycle_port(source, (protocol, external), least);
+                search.ports.advance(entitled, floor, recycle)
             }
             _ => false,
         }
@@ -177,26 +179,32 @@ impl<A: Address> FlowTable<A> {
         self.recycle(found)
     }
 
-    /// Ends flows of holders with `least` flows or more until a port of `protocol` is free for `source`.
-    fn recycle_port(&mut self, source: Source, protocol: Protocol, least: u32) -> bool {
-        let space = space_of(protocol);
+    /// Ends flows of holders with `least` flows or more until a port of the protocol and external address `ports` is free
+    /// for `source`.
+    fn recycle_port(&mut self, source: Source, ports: (Protocol, A), least: u32) -> bool {
+        let space = space_of(ports.0);
         let givers = self.holders.givers(source, space, least);
-        givers.into_iter().flatten().any(|giver| self.recycle_port_of(giver, protocol))
+        givers.into_iter().flatten().any(|giver| self.recycle_port_of(giver, ports))
     }
 
-    /// Ends flows of the holder `giver` until a port of `protocol` is free.
-    fn recycle_port_of(&mut self, giver: HolderId, protocol: Protocol) -> bool {
+    /// Ends flows of the holder `giver` until a port of the protocol and external address `ports` is free.
+    fn recycle_port_of(&mut self, giver: HolderId, (protocol, external): (Protocol, A)) -> bool {
+        let is_elsewhere = |id: &u32| {
+            let mapping = self.flows[*id].mappings[0];
+            mapping.is_some_and(|mapping| self.mappings[mapping].external.address != external)
+        };
         let mut pending = [None; LOOKS_MAX];
-        let oldest = self.holders.pending(giver, space_of(protocol));
-        pending.iter_mut().zip(oldest).for_each(|(place, id)| *place = Some(id));
+        let oldest = self.holders.pending(giver, space_of(protocol)).take(LOOKS_MAX);
+        let of_address = oldest.filter(|id| !is_elsewhere(id));
+        pending.iter_mut().zip(of_address).for_each(|(place, id)| *place = Some(id));
         let frees_port =
             |id: &u32| self.flows[*id].mappings[0].is_some_and(|mapping| self.mappings.has_one_user(mapping));
         if let Some(id) = pending.into_iter().flatten().find(frees_port) {
             return self.recycle(Some(id));
         }
-        let before = self.mappings.free_ports(protocol);
+        let before = self.mappings.free_ports(protocol, external);
         pending.into_iter().for_each(|id| _ = self.recycle(id));
-        self.mappings.free_ports(protocol) > before
+        self.mappings.free_ports(protocol, external) > before
     }
 
     fn recycle(&mut self, found: Option<u32>) -> bool {

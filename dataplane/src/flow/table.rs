@@ -17,8 +17,8 @@ use super::visitors::Visitors;
 use crate::config::{Filtering, Nat};
 #[cfg(test)]
 use crate::key::FlowKey;
-use crate::key::{Address, Direction};
-use crate::nat::mapping::Mappings;
+use crate::key::{Address, Direction, Endpoint};
+use crate::nat::mapping::{EXTERNALS_MAX, Mappings};
 use crate::nat::{Mapping, MappingId};
 use crate::shard::Shard;
 use crate::table::index::Index;
@@ -66,7 +66,7 @@ impl<A: Address> FlowTable<A> {
     /// The most timers that one [`FlowTable::handle_timeout`] looks at.
     pub const EXPIRIES_MAX: usize = 1024;
 
-    /// The empty table of `shard`, without an external address. The secret `seed` decides hashes and ports.
+    /// The empty table of `shard`, without external addresses. The secret `seed` decides hashes and ports.
     pub fn new(nat: &Nat, timeouts: Timeouts, shard: Shard, seed: [u8; 32]) -> Self {
         let mut rng = StdRng::from_seed(seed);
         let mut word = || rng.next_u64();
@@ -117,20 +117,24 @@ impl<A: Address> FlowTable<A> {
         }
     }
 
-    /// The address of new mappings, if there is one.
-    pub fn external_address(&self) -> Option<A> {
-        self.mappings.external()
+    /// The most external addresses. Further ones are not taken: there are no mappings of them.
+    pub const EXTERNALS_MAX: usize = EXTERNALS_MAX;
+
+    /// The addresses that mappings are of.
+    pub fn external_addresses(&self) -> impl Iterator<Item = A> {
+        self.mappings.externals()
     }
 
-    /// Changes the address of new mappings. If it is another, all flows through the old one end.
-    pub fn set_external_address(&mut self, address: Option<A>) {
-        if let Some(old) = self.external_address().filter(|old| Some(*old) != address) {
-            self.remove_where(|flow| flow.is_seen_as(old));
+    /// Changes the addresses that mappings are of. Flows through one that goes end; those of the others go on.
+    pub fn set_external_addresses(&mut self, addresses: &[A]) {
+        let gone: Vec<A> = self.external_addresses().filter(|old| !addresses.contains(old)).collect();
+        if !gone.is_empty() {
+            self.remove_where(|flow| gone.iter().any(|old| flow.is_seen_as(*old)));
         }
-        self.mappings.set_external(address);
+        self.mappings.set_externals(addresses);
     }
 
-    /// Sets the external ports of `protocol` that belong to services and forwards. Mappings that have
+    /// Sets the ports of `protocol` that belong to services and forwards on every external address. Mappings that have
     /// one of them end, with their flows.
     pub fn set_reserved_ports(
         &mut self,
@@ -177,9 +181,9 @@ impl<A: Address> FlowTable<A> {
         self.len() == 0
     }
 
-    /// The mapping that owns a port of the external address, if one does.
-    pub fn mapping_by_external(&self, protocol: Protocol, port: u16) -> Option<MappingId> {
-        self.mappings.by_external(protocol, port)
+    /// The mapping that owns an endpoint of an external address, if one does.
+    pub fn mapping_by_external(&self, protocol: Protocol, external: Endpoint<A>) -> Option<MappingId> {
+        self.mappings.by_external(protocol, external)
     }
 
     /// The mapping `id`.

@@ -1,8 +1,8 @@
 //! Endpoint-independent mappings. (RFC 4787 REQ-1, RFC 5382 REQ-1, RFC 5508 REQ-1)
 //!
-//! A mapping binds an inside endpoint to a port of the external address, for one protocol and for
-//! whomever the inside endpoint talks to. It is found by its inside endpoint through a hash index, and
-//! by its external port directly.
+//! A mapping binds an inside endpoint to a port of an external address, for one protocol and for
+//! whomever the inside endpoint talks to by way of that address. It is found by its inside endpoint and external
+//! address through a hash index, and by its external endpoint directly.
 //!
 //! A mapping lives as long as a flow uses it, and needs no timer of its own:
 //!
@@ -13,8 +13,9 @@
 //! - A mapping that is due and still in use (hairpin: another inside host keeps its own flow up)
 //!   takes in nobody new.
 //!
-//! There is one external address at a time. Changing it is for the flow table, which first ends what
-//! uses the old one.
+//! Each outside interface has one external address, and each of them ports of its own: [`EXTERNALS_MAX`] at most. So an
+//! inside host is seen at one address by whatever leaves by one interface (RFC 4787 REQ-2). Changing the addresses is for
+//! the flow table, which first ends what uses those that go.
 
 use core::hash::Hash;
 use core::net::Ipv4Addr;
@@ -22,6 +23,7 @@ use core::num::NonZeroU32;
 use core::ops::RangeInclusive;
 
 use ahash::RandomState;
+use gatepost_ground::InterfaceId;
 use gatepost_ground::wire::Protocol;
 use rand::rngs::StdRng;
 
@@ -61,12 +63,16 @@ pub struct Mapping<A = Ipv4Addr> {
     users: NonZeroU32,
 }
 
+/// The most external addresses: one for each interface that there can be.
+pub(crate) const EXTERNALS_MAX: usize = InterfaceId::COUNT_MAX;
+
 const PORTS: usize = 1 << 16;
+const SPACES: usize = 3;
 
 /// Why there is no mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unmapped {
-    /// There is no external address.
+    /// There is no such external address.
     NoAddress,
     /// No port is free.
     PortsExhausted,
@@ -76,10 +82,19 @@ pub(crate) enum Unmapped {
 pub(crate) struct Mappings<A> {
     mappings: Slab<Mapping<A>>,
     by_inside: Index,
-    spaces: [PortSpace; 3],
-    external: Option<A>,
+    externals: Vec<External<A>>,
+    /// The ports of each protocol as a new external address begins with them.
+    unowned: [PortAllocator; SPACES],
+    /// As many flows may use mappings.
+    flows_max: usize,
     hasher: RandomState,
     rng: StdRng,
+}
+
+/// An external address, with its ports.
+struct External<A> {
+    address: A,
+    spaces: [PortSpace; SPACES],
 }
 
 /// The external ports, or query identifiers, of one protocol.
@@ -89,15 +104,23 @@ struct PortSpace {
     owners: Vec<Option<NonZeroU32>>,
 }
 
+impl<A: Address> External<A> {
+    fn new(address: A, unowned: &[PortAllocator; SPACES]) -> Self {
+        let space =
+            |ports: &PortAllocator| PortSpace { allocator: ports.unowned(), owners: vec![None; PORTS] };
+        Self { address, spaces: unowned.each_ref().map(space) }
+    }
+}
+
 impl<A: Address> Mappings<A> {
-    /// No mappings, no external address, and no room. New ones get ports of `shard`.
+    /// No mappings, no external addresses, and no room. New ones get ports of `shard`.
     pub(crate) fn new(shard: Shard, hasher: RandomState, rng: StdRng) -> Self {
-        let space = || PortSpace { allocator: PortAllocator::new(shard), owners: vec![None; PORTS] };
         Self {
             mappings: Slab::new(),
             by_inside: Index::new(),
-            spaces: [space(), space(), space()],
-            external: None,
+            externals: Vec::new(),
+            unowned: core::array::from_fn(|_| PortAllocator::new(shard)),
+            flows_max: 0,
             hasher,
             rng,
         }
@@ -105,62 +128,83 @@ impl<A: Address> Mappings<A> {
 
     /// Makes room for the mappings of `flows_max` flows in all.
     pub(crate) fn reserve(&mut self, flows_max: usize) {
-        let mappings_max = (2 * flows_max).min(self.spaces.len() * PORTS);
+        self.flows_max = flows_max;
+        let ports = self.externals.len().max(1) * SPACES * PORTS;
+        let mappings_max = (2 * flows_max).min(ports);
         self.mappings.reserve(mappings_max);
         self.by_inside.reserve(mappings_max);
     }
 
-    /// The address that new mappings are of.
-    pub(crate) fn external(&self) -> Option<A> {
-        self.external
+    /// The addresses that mappings are of.
+    pub(crate) fn externals(&self) -> impl Iterator<Item = A> {
+        self.externals.iter().map(|external| external.address)
     }
 
-    /// Sets the address that new mappings are of. There must be no mappings of the old one.
-    pub(crate) fn set_external(&mut self, external: Option<A>) {
-        assert!(self.mappings.len() == 0 || self.external == external, "old mappings are ended first");
-        self.external = external;
+    /// Sets the addresses that mappings are of, [`EXTERNALS_MAX`] of them at most. There must be no mappings of any
+    /// other.
+    pub(crate) fn set_externals(&mut self, addresses: &[A]) {
+        let addresses = &addresses[..addresses.len().min(EXTERNALS_MAX)];
+        let is_in_use = |address| self.mappings.iter().any(|(_, of)| of.external.address == address);
+        debug_assert!(
+            self.externals().all(|address| addresses.contains(&address) || !is_in_use(address)),
+            "old mappings are ended first"
+        );
+        self.externals.retain(|external| addresses.contains(&external.address));
+        for address in addresses {
+            if self.external(*address).is_none() {
+                self.externals.push(External::new(*address, &self.unowned));
+            }
+        }
+        self.reserve(self.flows_max);
     }
 
-    /// Sets the ports of `protocol` that no mapping gets.
+    fn external(&self, address: A) -> Option<&External<A>> {
+        self.externals.iter().find(|external| external.address == address)
+    }
+
+    /// Sets the ports of `protocol` that no mapping gets, of any external address.
     pub(crate) fn set_reserved(
         &mut self,
         protocol: Protocol,
         ports: impl Iterator<Item = RangeInclusive<u16>>,
     ) {
-        self.spaces[space_of(protocol)].allocator.set_reserved(ports);
+        let space = space_of(protocol);
+        let unowned = &mut self.unowned[space];
+        unowned.set_reserved(ports);
+        self.externals.iter_mut().for_each(|external| external.spaces[space].allocator.reserve_as(unowned));
     }
 
     /// Whether the mapping has a port that no mapping may have any more.
     pub(crate) fn is_reserved(&self, id: MappingId) -> bool {
         let mapping = &self[id];
-        self.spaces[space_of(mapping.protocol)].allocator.is_reserved(mapping.external.port)
+        self.unowned[space_of(mapping.protocol)].is_reserved(mapping.external.port)
     }
 
-    /// The mapping of an inside endpoint: the one that it has, or a new one that nothing uses yet. `leaves` says how
-    /// many of so many ports must stay free for others.
+    /// The mapping of an inside endpoint to the address `external`: the one that it has, or a new one that nothing uses
+    /// yet. `leaves` says how many of so many ports must stay free for others.
     pub(crate) fn find_or_create(
         &mut self,
         protocol: Protocol,
         inside: Endpoint<A>,
+        external: A,
         leaves: impl FnOnce(u32) -> u32,
     ) -> Result<MappingId, Unmapped> {
         let hash = self.hash(protocol, inside);
         let is_match = |value| {
             let mapping = &self[MappingId(value)];
-            mapping.inside == inside && mapping.protocol == protocol
+            mapping.inside == inside && mapping.protocol == protocol && mapping.external.address == external
         };
         if let Some(value) = self.by_inside.find(hash, is_match) {
             return Ok(MappingId(value));
         }
-        let address = self.external.ok_or(Unmapped::NoAddress)?;
-        let space = &mut self.spaces[space_of(protocol)];
+        let space = space_mut(&mut self.externals, protocol, external).ok_or(Unmapped::NoAddress)?;
         let leaves = leaves(space.allocator.len());
         let port = space.allocator.allocate(inside.port, leaves, &mut self.rng);
         let port = port.ok_or(Unmapped::PortsExhausted)?;
         let id = MappingId::new(self.mappings.insert(Mapping {
             protocol,
             inside,
-            external: Endpoint::new(address, port),
+            external: Endpoint::new(external, port),
             held_until: Tick::ZERO,
             users: NonZeroU32::MIN,
         }));
@@ -177,10 +221,11 @@ impl<A: Address> Mappings<A> {
     /// Gives a mapping that no flow uses yet another port; `false` if one does, or no other is free.
     pub(crate) fn move_if_unused(&mut self, id: MappingId) -> bool {
         let mapping = &mut self.mappings[id.slot()];
-        let space = &mut self.spaces[space_of(mapping.protocol)];
         if mapping.users > NonZeroU32::MIN {
             return false;
         }
+        let address = mapping.external.address;
+        let Some(space) = space_mut(&mut self.externals, mapping.protocol, address) else { return false };
         let Some(port) = space.allocator.allocate(mapping.inside.port, 0, &mut self.rng) else {
             return false;
         };
@@ -191,14 +236,16 @@ impl<A: Address> Mappings<A> {
         true
     }
 
-    /// How many ports of `protocol` no mapping owns, those below 1024 aside.
-    pub(crate) fn free_ports(&self, protocol: Protocol) -> u32 {
-        self.spaces[space_of(protocol)].allocator.free()
+    /// How many ports of `protocol` of the address `external` no mapping owns, those below 1024 aside.
+    pub(crate) fn free_ports(&self, protocol: Protocol, external: A) -> u32 {
+        let external = self.external(external);
+        external.map_or(0, |external| external.spaces[space_of(protocol)].allocator.free())
     }
 
-    /// The mapping that owns an external port.
-    pub(crate) fn by_external(&self, protocol: Protocol, port: u16) -> Option<MappingId> {
-        self.spaces[space_of(protocol)].owners[usize::from(port)].map(MappingId)
+    /// The mapping that owns an external endpoint.
+    pub(crate) fn by_external(&self, protocol: Protocol, external: Endpoint<A>) -> Option<MappingId> {
+        let spaces = &self.external(external.address)?.spaces;
+        spaces[space_of(protocol)].owners[usize::from(external.port)].map(MappingId)
     }
 
     /// One flow more uses the mapping.
@@ -220,9 +267,10 @@ impl<A: Address> Mappings<A> {
             return;
         }
         let mapping = self.mappings.remove(id.slot());
-        let space = &mut self.spaces[space_of(mapping.protocol)];
-        space.owners[usize::from(mapping.external.port)] = None;
-        space.allocator.release(mapping.external.port);
+        if let Some(space) = space_mut(&mut self.externals, mapping.protocol, mapping.external.address) {
+            space.owners[usize::from(mapping.external.port)] = None;
+            space.allocator.release(mapping.external.port);
+        }
         self.by_inside.remove(self.hash(mapping.protocol, mapping.inside), id.0);
     }
 
@@ -248,6 +296,16 @@ impl<A> core::ops::Index<MappingId> for Mappings<A> {
     fn index(&self, id: MappingId) -> &Mapping<A> {
         &self.mappings[id.slot()]
     }
+}
+
+/// The ports of `protocol` of the external address `address`.
+fn space_mut<A: Address>(
+    externals: &mut [External<A>],
+    protocol: Protocol,
+    address: A,
+) -> Option<&mut PortSpace> {
+    let external = externals.iter_mut().find(|external| external.address == address)?;
+    Some(&mut external.spaces[space_of(protocol)])
 }
 
 /// The kind of ports that `protocol` has: TCP's, UDP's, or the identifiers of ICMP queries.

@@ -76,6 +76,19 @@ impl PortAllocator {
         self.count();
     }
 
+    /// As this one before any port was owned.
+    pub(crate) fn unowned(&self) -> Self {
+        let mut ports = Self { owned: Bitmap::default(), reserved: Bitmap(self.reserved.0.clone()), ..*self };
+        ports.count();
+        ports
+    }
+
+    /// Never gives out what `other` never gives out, and nothing else. Ports that are owned already stay owned.
+    pub(crate) fn reserve_as(&mut self, other: &Self) {
+        self.reserved.0.clone_from(&other.reserved.0);
+        self.count();
+    }
+
     /// Whether `port` is never given out.
     pub(crate) fn is_reserved(&self, port: u16) -> bool {
         self.reserved.contains(port)

@@ -75,10 +75,8 @@ impl Dataplane {
         error: IcmpError,
     ) -> bool {
         let interface = self.config.interface(id);
-        let next_hop = match self.routes.lookup(header.source) {
-            Some(route) if route.interface == id => route.next_hop(header.source),
-            _ => return false,
-        };
+        let Some(route) = self.routes.lookup_by(id, header.source) else { return false };
+        let next_hop = route.next_hop(header.source);
         // RFC 1812 section 4.3.2.4
         let Some(source) = self.networks.towards(id, next_hop).map(Network::own) else { return false };
         // An error is not worth a question: who has just sent something is known, or was lately.
@@ -100,10 +98,10 @@ impl Dataplane {
     /// Tells the sender of a packet, perhaps translated since, what became of it. If that can only be told
     /// where it went out to the WAN address, it is told there.
     pub(super) fn reject_undone(&mut self, call: &mut Call<'_>, quote: &mut Quote, refusal: Refusal) {
-        if !is_hairpinned(quote.bytes()) && self.undo_translation(quote.bytes_mut()).is_none() {
+        if !self.is_hairpinned(quote.bytes()) && self.undo_translation(quote.bytes_mut()).is_none() {
             return;
         }
-        if is_hairpinned(quote.bytes()) {
+        if self.is_hairpinned(quote.bytes()) {
             match self.hairpin_sender(quote.bytes()) {
                 Some(worker) if worker == self.shard.index() => self.reject_hairpinned(call, quote, refusal),
                 Some(worker) => self.return_quote(call, worker, quote, refusal),
@@ -136,7 +134,7 @@ impl Dataplane {
         packet: &[u8],
         error: IcmpError,
     ) {
-        match self.routes.lookup(header.source) {
+        match self.route_of_host(header.destination, header.source) {
             Some(route) => self.reject_packet(call, route.interface, header, packet, error),
             None => self.counters.made_suppressed += 1,
         }
@@ -192,7 +190,7 @@ impl Dataplane {
             cx.call,
             Arrival { way, ingress: cx.ingress, header, frame },
             egress,
-            destination.address,
+            [source, destination.address],
         ) {
             Ok(hop) => hop,
             Err(reason) => return Verdict::Drop(reason),
@@ -203,9 +201,11 @@ impl Dataplane {
         }
         self.send_translated(cx, way, hop, quoted.header.protocol, destination, frame)
     }
-}
 
-/// Whether a packet is a LAN host's on its way in again.
-fn is_hairpinned(packet: &[u8]) -> bool {
-    Header::parse_embedded(packet).is_ok_and(|header| header.source == header.destination)
+    /// Whether a packet is a LAN host's on its way in again: both its addresses are the gateway's.
+    fn is_hairpinned(&self, packet: &[u8]) -> bool {
+        let is_outer = |address| self.networks.own_role(address) == Some(Role::Outside);
+        Header::parse_embedded(packet)
+            .is_ok_and(|header| is_outer(header.source) && is_outer(header.destination))
+    }
 }

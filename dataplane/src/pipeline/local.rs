@@ -28,7 +28,7 @@ impl Dataplane {
         if !checksum::is_valid(header.payload(packet)) {
             return Verdict::Drop(DropReason::IcmpChecksum);
         }
-        let Some(route) = self.routes.lookup(header.source) else {
+        let Some(route) = self.route_of_host(header.destination, header.source) else {
             return Verdict::Drop(DropReason::NoRoute);
         };
         // Outside the sender may be forged; inside `spoofed-source` has a say in that.
@@ -61,8 +61,8 @@ impl Dataplane {
             AddressKind::Unicast if self.networks.own_role(header.destination).is_none() => {}
             _ => return Verdict::Drop(DropReason::Martian),
         }
-        let Some(route) = self.routes.lookup(header.destination) else {
-            let is_waiting = self.config.mode != Mode::LanOnly && self.networks.external().is_none();
+        let Some(route) = self.route_of_host(header.source, header.destination) else {
+            let is_waiting = self.config.mode != Mode::LanOnly && self.networks.externals().next().is_none();
             return Verdict::Drop(if is_waiting { DropReason::NoAddress } else { DropReason::NoRoute });
         };
         if self.networks.own_role(header.source).is_none() {

@@ -47,6 +47,7 @@ mod link;
 mod local;
 mod nat;
 mod network;
+mod outbound_route;
 mod own_address;
 mod packet;
 mod steer;
@@ -410,9 +411,10 @@ impl Dataplane {
 
     /// Brings the flow table in line with the configuration.
     fn configure_flows(&mut self) {
-        let Self { config, flows, .. } = self;
+        let Self { config, networks, flows, .. } = self;
         flows.configure(&config.nat);
-        flows.set_external_address(config.external_address().filter(|_| config.mode.translates()));
+        let externals: Vec<_> = networks.externals().filter(|_| config.mode.translates()).collect();
+        flows.set_external_addresses(&externals);
         for protocol in [Protocol::TCP, Protocol::UDP] {
             flows.set_reserved_ports(protocol, reserved_ports(&config.firewall, protocol));
         }

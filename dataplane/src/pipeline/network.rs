@@ -24,7 +24,9 @@ pub(super) struct Networks {
     /// The gateway's hardware addresses.
     macs: Box<[MacAddr]>,
     mac_marks: Marks,
-    external: Option<Ipv4Addr>,
+    /// As what the inside is seen by each outside interface.
+    externals: PerInterface<Option<Ipv4Addr>>,
+    has_several_outside: bool,
     inside_mtus: Range<u16>,
 }
 
@@ -91,7 +93,8 @@ impl Networks {
             all.iter().flat_map(Network::special).map(|address| (address, place(address))).collect();
         let macs: Box<[_]> = config.interfaces.iter().map(Interface::mac).collect();
         Self {
-            external: all.iter().find(|network| network.role == Role::Outside).map(Network::own),
+            externals: PerInterface::from_fn(|id| external(config, &all, id)),
+            has_several_outside: has_several_outside(&all),
             inside: all.iter().filter(|network| network.role == Role::Inside).copied().collect(),
             special_marks: Marks::of(special.iter().map(|(address, _)| address.octets()[3])),
             special,
@@ -170,10 +173,27 @@ impl Networks {
         self.place(address).own
     }
 
-    /// The gateway's address that the inside shares; `None` while there is none.
+    /// The address that the inside shares on its way out by the interface `id`; `None` while there is none.
     #[inline]
-    pub(super) fn external(&self) -> Option<Ipv4Addr> {
-        self.external
+    pub(super) fn external_of(&self, id: InterfaceId) -> Option<Ipv4Addr> {
+        self.externals[id]
+    }
+
+    /// The addresses that the inside shares, one for each outside interface that has any.
+    pub(super) fn externals(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.externals.iter().flatten().copied()
+    }
+
+    /// Whether the gateway has addresses on more than one outside interface.
+    #[inline]
+    pub(super) fn has_several_outside(&self) -> bool {
+        self.has_several_outside
+    }
+
+    /// The outside interface on which `address` is the gateway's own.
+    pub(super) fn outside_of(&self, address: Ipv4Addr) -> Option<InterfaceId> {
+        let mut outside = self.all.iter().filter(|network| network.role == Role::Outside);
+        outside.find(|network| network.own == address).map(|network| network.interface)
     }
 
     /// Whether `address` stands for all hosts of one of the networks.
@@ -187,6 +207,20 @@ impl Networks {
     pub(super) fn inside_mtus(&self) -> Range<u16> {
         self.inside_mtus.clone()
     }
+}
+
+/// As what the inside is seen by the interface `id`, if that is outside: the gateway's address in the network of its
+/// router, else its first.
+fn external(config: &Config, all: &[Network], id: InterfaceId) -> Option<Ipv4Addr> {
+    let gateway = config.interfaces.get(id.index())?.gateway;
+    let outside = || all.iter().filter(|network| network.interface == id && network.role == Role::Outside);
+    let nearest = gateway.and_then(|gateway| outside().find(|network| network.contains(gateway)));
+    nearest.or(outside().next()).map(Network::own)
+}
+
+fn has_several_outside(all: &[Network]) -> bool {
+    let mut outside = all.iter().filter(|network| network.role == Role::Outside).map(Network::interface);
+    outside.next().is_some_and(|first| outside.any(|other| other != first))
 }
 
 /// A network on one interface, by one of the gateway's addresses there.

@@ -17,11 +17,11 @@ impl Model {
         (self.limits.1 / 4).max(1)
     }
 
-    /// The ports above 1023 that mappings of `protocol` may have, and those that are free.
-    pub(super) fn ports(&self, protocol: Protocol) -> [usize; 2] {
+    /// The ports above 1023 that mappings of `protocol` to the address `wan` may have, and those that are free.
+    pub(super) fn ports(&self, protocol: Protocol, wan: Ipv4Addr) -> [usize; 2] {
         let high = |range: &RangeInclusive<u16>| (*range.start()).max(1024)..=*range.end();
         let reserved: usize = self.reserved.iter().map(|range| high(range).len()).sum();
-        let mappings = self.mappings.iter().filter(|((other, _), _)| *other == protocol);
+        let mappings = self.mappings.iter().filter(|((other, (_, to)), _)| (*other, *to) == (protocol, wan));
         let owned = mappings.filter(|(_, mapping)| mapping.external.port >= 1024).count();
         [64512 - reserved, 64512 - reserved - owned]
     }
@@ -106,8 +106,13 @@ impl Model {
         givers.map(|giver| giver.map_or(Vec::new(), |giver| self.oldest_of(giver))).collect()
     }
 
-    /// What may give way for a port of `protocol`: of each order in which the holders may be asked, all that ends.
-    fn may_free_port(&self, own: Source, protocol: Protocol, least: usize) -> Vec<Vec<[FlowKey; 2]>> {
+    /// What may give way for a port of `protocol` of the address `wan`: of each order in which the holders may be asked, all that ends.
+    fn may_free_port(
+        &self,
+        own: Source,
+        (protocol, wan): (Protocol, Ipv4Addr),
+        least: usize,
+    ) -> Vec<Vec<[FlowKey; 2]>> {
         let space = space_of(protocol);
         let mut givers = self.sources();
         givers.retain(|source| {
@@ -117,7 +122,7 @@ impl Model {
             givers.push(own);
         }
         let mut may = Vec::new();
-        self.free_port_of(&givers, protocol, &[], &mut may);
+        self.free_port_of(&givers, (protocol, wan), &[], &mut may);
         may
     }
 
@@ -126,7 +131,7 @@ impl Model {
     fn free_port_of(
         &self,
         givers: &[Source],
-        protocol: Protocol,
+        (protocol, wan): (Protocol, Ipv4Addr),
         ended: &[[FlowKey; 2]],
         may: &mut Vec<Vec<[FlowKey; 2]>>,
     ) {
@@ -138,13 +143,14 @@ impl Model {
         let users = |client: Endpoint, ended: &[[FlowKey; 2]]| {
             let uses = |flow: &&ModelFlow| {
                 flow.keys[0].protocol == protocol
-                    && flow.mapped.contains(&Some(client))
+                    && flow.mapped.contains(&Some((client, wan)))
                     && !ended.contains(&flow.keys)
             };
             self.flows.iter().filter(uses).count()
         };
         for giver in givers.iter().filter(|giver| self.digits(**giver, space) == most) {
-            let pending = self.pending(*giver, space);
+            let mut pending = self.pending(*giver, space);
+            pending.retain(|[_, reply]| reply.destination.address == wan);
             if let Some(alone) = pending.iter().find(|keys| users(keys[0].source, ended) == 1) {
                 may.push([ended, &[*alone]].concat());
                 continue;
@@ -155,7 +161,7 @@ impl Model {
                 continue;
             }
             let others: Vec<_> = givers.iter().copied().filter(|other| other != giver).collect();
-            self.free_port_of(&others, protocol, &ended, may);
+            self.free_port_of(&others, (protocol, wan), &ended, may);
         }
     }
 
@@ -171,7 +177,7 @@ impl Model {
         &mut self,
         may: &[Vec<[FlowKey; 2]>],
         gone: &mut Vec<[FlowKey; 2]>,
-        server: Option<(Protocol, Endpoint)>,
+        server: Option<(Protocol, Inside)>,
     ) -> bool {
         let is_gone = |set: &&Vec<[FlowKey; 2]>| gone.starts_with(set);
         let sets = may.iter().filter(|set| !set.is_empty());
@@ -191,12 +197,13 @@ impl Pair {
     pub(super) fn model_admit(
         &mut self,
         key: &FlowKey,
-        client: Option<Endpoint>,
-        server: Option<(Protocol, Endpoint)>,
+        client: Option<Inside>,
+        server: Option<(Protocol, Inside)>,
         quota: Quota,
         gone: &mut Vec<[FlowKey; 2]>,
     ) -> Result<(), Refused> {
-        let [ports, _] = self.model.ports(key.protocol);
+        let wan = client.map_or(WANS[0], |(_, wan)| wan);
+        let [ports, _] = self.model.ports(key.protocol, wan);
         let (mut flows, mut free) = (Search::default(), Search::default());
         let mut tried_own = false;
         loop {
@@ -258,10 +265,10 @@ impl Pair {
                     match free.tried {
                         1 | 3 => {
                             let least = if free.tried == 1 { floor } else { 0 };
-                            let may = self.model.may_free_port(source, key.protocol, least);
-                            let [_, before] = self.model.ports(key.protocol);
+                            let may = self.model.may_free_port(source, (key.protocol, wan), least);
+                            let [_, before] = self.model.ports(key.protocol, wan);
                             self.model.recycle(&may, gone, server);
-                            let [_, after] = self.model.ports(key.protocol);
+                            let [_, after] = self.model.ports(key.protocol, wan);
                             has_recycled = after > before;
                             free.reach = if has_recycled { 2 } else { reach };
                         }
@@ -285,8 +292,8 @@ impl Pair {
     fn model_admits(
         &self,
         key: &FlowKey,
-        client: Option<Endpoint>,
-        server: Option<(Protocol, Endpoint)>,
+        client: Option<Inside>,
+        server: Option<(Protocol, Inside)>,
         quota: Quota,
         leaves: usize,
         leaves_ports: usize,
@@ -301,13 +308,15 @@ impl Pair {
             return Err(Refused::SourceLimit);
         }
         self.model.limit(quota, leaves)?;
-        let Some(client) = client else { return Ok(()) };
-        let has_mapping = self.model.mappings.contains_key(&(key.protocol, client));
-        let [_, free] = self.model.ports(key.protocol);
+        let Some((client, wan)) = client else { return Ok(()) };
+        let has_mapping = self.model.mappings.contains_key(&(key.protocol, (client, wan)));
+        let [_, free] = self.model.ports(key.protocol, wan);
         let is_low_free = || {
             let is_owned = |port: u16| {
                 let mut mappings = self.model.mappings.iter();
-                mappings.any(|((other, _), mapping)| *other == key.protocol && mapping.external.port == port)
+                mappings.any(|((other, _), mapping)| {
+                    *other == key.protocol && mapping.external == Endpoint::new(wan, port)
+                })
             };
             (1..1024).any(|port| !has(self.model.reserved, port) && !is_owned(port))
         };

@@ -72,7 +72,7 @@ fn nat(filtering: Filtering) -> Nat {
 
 fn table_with(nat: &Nat) -> FlowTable {
     let mut table = FlowTable::new(nat, Timeouts::default(), Shard::SOLE, [1; 32]);
-    table.set_external_address(Some(WAN));
+    table.set_external_addresses(&[WAN]);
     table
 }
 
@@ -85,7 +85,12 @@ fn outbound(client: Endpoint, remote: Endpoint) -> NewFlow {
 }
 
 fn outbound_of(source: Source, client: Endpoint, remote: Endpoint) -> NewFlow {
-    NewFlow::Outbound { client: Client::Mapped(client), remote, source }
+    NewFlow::Outbound { client: Client::Mapped { inside: client, external: WAN }, remote, source }
+}
+
+fn outbound_by(external: Ipv4Addr, inside: Endpoint, remote: Endpoint) -> NewFlow {
+    let client = Client::Mapped { inside, external };
+    NewFlow::Outbound { client, remote, source: station(inside.address) }
 }
 
 /// The machine that has an inside address.
@@ -117,7 +122,7 @@ fn knock(
     port: u16,
     packet: &Packet,
 ) -> Result<FlowId, Refused> {
-    let mapping = table.mapping_by_external(packet.transport.protocol(), port).expect("a mapping");
+    let mapping = table.mapping_by_external(packet.transport.protocol(), wan(port)).expect("a mapping");
     let server = Server::Mapped(mapping);
     table.open(at(secs), &NewFlow::Inbound { remote: from, server }, EGRESS, packet)
 }
@@ -301,12 +306,78 @@ fn a_new_external_address_ends_what_went_through_the_old_one() {
     let (client, source) = (Client::Static(routed), station(pc(4, 0).address));
     let untouched = NewFlow::Outbound { client, remote: remote(1, 2), source };
     open(&mut table, 0, untouched, &UDP);
-    table.set_external_address(Some(WAN));
+    table.set_external_addresses(&[WAN]);
     assert_eq!(table.len(), 3);
-    table.set_external_address(Some(elsewhere));
+    table.set_external_addresses(&[elsewhere]);
     assert_eq!((table.len(), table.mappings_len()), (1, 0));
-    let id = open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
+    let new = outbound(pc(2, 5000), remote(1, 443));
+    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::NoAddress));
+    let id = open(&mut table, 0, outbound_by(elsewhere, pc(2, 5000), remote(1, 443)), &UDP);
     assert_eq!(key(&table, id, Reply).destination, Endpoint::new(elsewhere, 5000));
+}
+
+#[test]
+fn each_external_address_has_mappings_and_ports_of_its_own() {
+    let other = Ipv4Addr::new(192, 0, 2, 1);
+    let mut table = table();
+    table.set_external_addresses(&[WAN, other]);
+    for external in [WAN, other] {
+        let id =
+            open(&mut table, 0, outbound_by(external, pc(2, 5000), remote(external.octets()[0], 443)), &UDP);
+        assert_eq!(key(&table, id, Reply).destination, Endpoint::new(external, 5000));
+        let mapping = table.mapping_by_external(Protocol::UDP, Endpoint::new(external, 5000));
+        assert_eq!(table.flow(id).mapping(Original), mapping);
+    }
+    assert_eq!(table.mappings_len(), 2);
+    // Which one goes makes no difference to the other.
+    table.set_external_addresses(&[other]);
+    assert_eq!((table.len(), table.mappings_len()), (1, 1));
+    assert_eq!(
+        table.flows().next().map(|(_, flow)| flow.key(Reply).destination),
+        Some(Endpoint::new(other, 5000))
+    );
+    assert_eq!(table.mapping_by_external(Protocol::UDP, wan(5000)), None);
+}
+
+#[test]
+fn what_is_reserved_is_so_on_every_external_address() {
+    let other = Ipv4Addr::new(192, 0, 2, 1);
+    let mut table = table();
+    table.set_reserved_ports(Protocol::UDP, [5000..=5000].into_iter());
+    table.set_external_addresses(&[WAN, other]);
+    for external in [WAN, other] {
+        let id =
+            open(&mut table, 0, outbound_by(external, pc(2, 5000), remote(external.octets()[0], 443)), &UDP);
+        assert_ne!(external_port(&table, id), 5000);
+    }
+}
+
+#[test]
+fn no_more_external_addresses_are_taken_than_there_may_be() {
+    let address = |last: usize| Ipv4Addr::new(192, 0, 2, last as u8);
+    let addresses: Vec<_> = (0..=FlowTable::<Ipv4Addr>::EXTERNALS_MAX).map(address).collect();
+    let mut table = table();
+    table.set_external_addresses(&addresses);
+    assert_eq!(
+        table.external_addresses().collect::<Vec<_>>(),
+        addresses[..FlowTable::<Ipv4Addr>::EXTERNALS_MAX]
+    );
+    let beyond = outbound_by(addresses[FlowTable::<Ipv4Addr>::EXTERNALS_MAX], pc(2, 5000), remote(1, 443));
+    assert_eq!(table.open(at(0), &beyond, EGRESS, &UDP), Err(Refused::NoAddress));
+}
+
+#[test]
+fn only_flows_of_the_address_in_question_give_way_for_its_ports() {
+    let other = Ipv4Addr::new(192, 0, 2, 1);
+    let mut table = table();
+    table.set_external_addresses(&[WAN, other]);
+    table.set_reserved_ports(Protocol::UDP, [0..=4999, 5001..=65535].into_iter());
+    let elsewhere = open(&mut table, 0, outbound_by(other, pc(2, 5000), remote(1, 443)), &UDP);
+    let elsewhere = key(&table, elsewhere, Original);
+    let here = open(&mut table, 0, outbound(pc(2, 5000), remote(2, 443)), &UDP);
+    let here = key(&table, here, Original);
+    open(&mut table, 1, outbound(pc(3, 5000), remote(1, 443)), &UDP);
+    assert!(table.lookup(&elsewhere).is_some() && table.lookup(&here).is_none());
 }
 
 #[test]
@@ -315,7 +386,7 @@ fn a_port_that_becomes_reserved_is_taken_from_its_mapping() {
     open(&mut table, 0, outbound(pc(2, 8443), remote(1, 443)), &SYN);
     open(&mut table, 0, outbound(pc(2, 8443), remote(1, 443)), &UDP);
     table.set_reserved_ports(Protocol::TCP, [8443..=8443].into_iter());
-    assert_eq!(table.mapping_by_external(Protocol::TCP, 8443), None);
+    assert_eq!(table.mapping_by_external(Protocol::TCP, wan(8443)), None);
     assert_eq!(table.len(), 1);
     let id = open(&mut table, 0, outbound(pc(2, 8443), remote(1, 443)), &SYN);
     assert_ne!(external_port(&table, id), 8443);
@@ -350,7 +421,7 @@ fn a_new_mapping_evades_the_default_machines_flow_to_the_same_remote() {
     let id = open(&mut table, 0, outbound(pc(2, 5000), remote(1, 6000)), &UDP);
     let port = external_port(&table, id);
     assert!(port != 5000 && port.is_multiple_of(2) && port >= 1024, "{port}");
-    assert_eq!(table.mapping_by_external(Protocol::UDP, 5000), None, "the port is free again");
+    assert_eq!(table.mapping_by_external(Protocol::UDP, wan(5000)), None, "the port is free again");
     // A mapping that is in use keeps its port, as it must be the same for all. (RFC 4787 REQ-1)
     open(&mut table, 0, outbound(pc(3, 5002), remote(2, 1)), &UDP);
     open(&mut table, 0, forwarded(remote(1, 6000), wan(5002), pc(30, 5002)), &UDP);

@@ -174,7 +174,7 @@ fn hairpin(table: &mut FlowTable, secs: u64, from: Endpoint, port: u16) -> Resul
     let seen_from = follow(table, secs, out, |_| outbound(from, wan(port)))?.source;
     let back_in = FlowKey { source: seen_from, ..out };
     follow(table, secs, back_in, |table| {
-        let server = Server::Mapped(table.mapping_by_external(Protocol::UDP, port).expect("a mapping"));
+        let server = Server::Mapped(table.mapping_by_external(Protocol::UDP, wan(port)).expect("a mapping"));
         NewFlow::Inbound { remote: seen_from, server }
     })
 }
@@ -258,7 +258,7 @@ fn hairpin_packets_of_the_client_do_not_hold_the_servers_mapping_open_to_others(
     hairpin(&mut table, 0, pc(3, 7000), 5000).unwrap();
     hairpin(&mut table, 200, pc(3, 7000), 5000).unwrap();
     expire(&mut table, 300);
-    assert_eq!(table.mapping_by_external(Protocol::UDP, 5000), None);
+    assert_eq!(table.mapping_by_external(Protocol::UDP, wan(5000)), None);
     assert!(knock(&mut table, 300, remote(2, 1), 7000, &UDP).is_ok());
 }
 

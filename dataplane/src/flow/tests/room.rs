@@ -36,7 +36,7 @@ fn is_open(table: &FlowTable, protocol: Protocol, client: Endpoint) -> bool {
 }
 
 fn free_ports(table: &FlowTable) -> usize {
-    table.mappings.free_ports(Protocol::UDP) as usize
+    table.mappings.free_ports(Protocol::UDP, WAN) as usize
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn each_of_several_shards_keeps_its_part_of_the_reserve() {
     for index in 0..4 {
         let shard = Shard::new(index, 4).unwrap();
         let mut table = FlowTable::new(&OFFICE, Timeouts::default(), shard, [1; 32]);
-        table.set_external_address(Some(WAN));
+        table.set_external_addresses(&[WAN]);
         for host in 10..14 {
             flood(&mut table, station(pc(host, 0).address), host, 1024..=6000, &UDP);
         }

@@ -170,7 +170,7 @@ fn a_mapping_does_not_end_with_the_flow_that_makes_room_for_its_next() {
             .0,
     );
     open(&mut table, 1, outbound(pc(4, 1), remote(1, 443)), &UDP);
-    assert_eq!(table.flow(visit).mapping(Reply), table.mapping_by_external(Protocol::UDP, 5000));
+    assert_eq!(table.flow(visit).mapping(Reply), table.mapping_by_external(Protocol::UDP, wan(5000)));
     let next = knock(&mut table, 1, remote(3, 1), 5000, &UDP).unwrap();
     assert_eq!(external_port(&table, next), 1);
     assert_eq!((table.len(), table.mappings_len()), (2, 2));

@@ -140,19 +140,19 @@ impl Dataplane {
         self.egress(cx.call, route, destination.address, frame)
     }
 
-    /// Where a packet for `destination` goes, if it may.
+    /// Where a packet goes that leaves with the addresses `source` and `destination`, if it may.
     #[inline]
     pub(in crate::pipeline) fn route_out(
         &mut self,
         call: &mut Call<'_>,
         arrival: Arrival<'_>,
         egress: Egress,
-        destination: Ipv4Addr,
+        [source, destination]: [Ipv4Addr; 2],
     ) -> Result<Hop, DropReason> {
         let hop = match egress {
             Egress::Host => return Ok(Hop::Host),
             Egress::External => Hop::External,
-            Egress::To(_) => Hop::To(self.routes.lookup(destination).ok_or(DropReason::NoRoute)?),
+            Egress::To(_) => Hop::To(self.route_from(source, destination).ok_or(DropReason::NoRoute)?),
         };
         self.check_route(call, arrival, hop)?;
         Ok(hop)
@@ -209,7 +209,8 @@ impl Dataplane {
         };
         let flow = self.flows.flow(id);
         let (translation, egress) = (flow.translation(direction), flow.egress(direction));
-        let hop = match self.route_out(cx.call, arrival, egress, translation.destination.address) {
+        let addresses = [translation.source.address, translation.destination.address];
+        let hop = match self.route_out(cx.call, arrival, egress, addresses) {
             Ok(hop) => hop,
             Err(reason) => return Fate::Drop(reason),
         };

@@ -1,5 +1,7 @@
 //! Packets that belong to no flow: who gets them, and the flows that they open.
 
+use core::net::Ipv4Addr;
+
 use gatepost_ground::Role;
 use gatepost_ground::wire::{Protocol, ethernet};
 
@@ -24,7 +26,10 @@ impl Dataplane {
         packet: &Packet,
     ) -> Fate {
         let (new, egress) = match arrival.way {
-            Way::Output | Way::HostOutput => (self.outbound(cx, arrival, key), Egress::To(Role::Outside)),
+            Way::Output | Way::HostOutput => match self.outbound(cx, arrival, key) {
+                Some(new) => (new, Egress::To(Role::Outside)),
+                None => return Fate::Drop(DropReason::NoAddress),
+            },
             Way::Input => match self.claim_input(arrival, key) {
                 Ok((server, egress)) => (NewFlow::Inbound { remote: key.source, server }, egress),
                 Err(fate) => {
@@ -35,7 +40,10 @@ impl Dataplane {
                 }
             },
             Way::Hairpin => match self.claim_hairpin(cx.leg, arrival, key) {
-                HairpinClaim::Inside => (self.outbound(cx, arrival, key), Egress::External),
+                HairpinClaim::Inside => match self.outbound(cx, arrival, key) {
+                    Some(new) => (new, Egress::External),
+                    None => return Fate::Drop(DropReason::NoAddress),
+                },
                 HairpinClaim::Gateway => return Fate::Local,
                 HairpinClaim::Ask(worker) => return Fate::Ask(worker),
             },
@@ -71,11 +79,11 @@ impl Dataplane {
         egress: Egress,
         packet: &Packet,
     ) -> Fate {
-        let destination = match new {
-            NewFlow::Outbound { remote, .. } => remote.address,
-            NewFlow::Inbound { server, .. } => self.flows.server_host(server),
+        let addresses = match new {
+            NewFlow::Outbound { client, remote, .. } => [client.external_address(), remote.address],
+            NewFlow::Inbound { remote, server } => [remote.address, self.flows.server_host(server)],
         };
-        let hop = match self.route_out(call, arrival, egress, destination) {
+        let hop = match self.route_out(call, arrival, egress, addresses) {
             Ok(hop) => hop,
             Err(reason) => return Fate::Drop(reason),
         };
@@ -93,10 +101,24 @@ impl Dataplane {
         }
     }
 
-    /// The flow that a packet of the inside with `key` opens.
-    fn outbound(&self, cx: &Context<'_, '_>, arrival: Arrival<'_>, key: &FlowKey) -> NewFlow {
-        let source = self.source(cx, arrival);
-        NewFlow::Outbound { client: self.client(key), remote: key.destination, source }
+    /// The flow that a packet of the inside with `key` opens; `None` if there is no address for it.
+    fn outbound(&self, cx: &Context<'_, '_>, arrival: Arrival<'_>, key: &FlowKey) -> Option<NewFlow> {
+        let external = self.external_for(arrival.way, key)?;
+        let (client, source) = (self.client(arrival.way, external, key), self.source(cx, arrival));
+        Some(NewFlow::Outbound { client, remote: key.destination, source })
+    }
+
+    /// The external address that a packet of the inside with `key` is seen at: that of the interface by which it leaves,
+    /// or to whose address it goes.
+    #[inline]
+    fn external_for(&self, way: Way, key: &FlowKey) -> Option<Ipv4Addr> {
+        let (source, destination) = (key.source.address, key.destination.address);
+        let interface = match way {
+            Way::Hairpin => self.networks.outside_of(destination)?,
+            Way::HostOutput => self.route_of_host(source, destination)?.interface,
+            Way::Output | Way::Input | Way::HairpinInput => self.routes.lookup(destination)?.interface,
+        };
+        self.networks.external_of(interface)
     }
 
     /// The machine that a packet of the inside is from.
@@ -111,24 +133,25 @@ impl Dataplane {
         if known == Some(link.source) { Source::Station(link.source, port) } else { Source::Stranger(port) }
     }
 
-    /// Who a packet with `key` is from, for a flow that it opens: one that is seen by the same port as
-    /// when it is asked, if it can be asked, else by its mapping.
-    fn client(&self, key: &FlowKey) -> Client {
-        let Some(wan) = self.networks.external() else { return Client::Mapped(key.source) };
+    /// Who a packet with `key` is from that is seen at the address `external`, for a flow that it opens: one that is seen
+    /// by the same port as when it is asked, if it can be asked, else by its mapping.
+    #[inline]
+    fn client(&self, way: Way, external: Ipv4Addr, key: &FlowKey) -> Client {
         let firewall = &self.config.firewall;
-        let port = if key.source.address == wan {
+        let is_own = way == Way::HostOutput && self.networks.outside_of(key.source.address).is_some();
+        let port = if is_own {
             Some(key.source.port).filter(|port| firewall::is_wan_service(firewall, key.protocol, *port))
         } else {
             firewall::external_port(firewall, key.protocol, key.source)
         };
-        port.map_or(Client::Mapped(key.source), |port| {
-            Client::Static(Binding { inside: key.source, external: Endpoint::new(wan, port) })
+        port.map_or(Client::Mapped { inside: key.source, external }, |port| {
+            Client::Static(Binding { inside: key.source, external: Endpoint::new(external, port) })
         })
     }
 
     /// Who gets a packet with `key` that neither a service nor a forward claims.
     pub(in crate::pipeline) fn mapped_or_default(&self, key: &FlowKey) -> Option<(Server, Egress)> {
-        if let Some(id) = self.flows.mapping_by_external(key.protocol, key.destination.port) {
+        if let Some(id) = self.flows.mapping_by_external(key.protocol, key.destination) {
             let is_host = self.networks.own_role(self.flows.mapping(id).inside.address).is_some();
             let to = if is_host { Egress::Host } else { Egress::To(Role::Inside) };
             return Some((Server::Mapped(id), to));

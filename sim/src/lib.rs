@@ -11,11 +11,14 @@
 //!   pc-2 ─cable─── segment lan1 ──cable── lan1 ─ Services                       └─cable─ visitor
 //! ```
 //!
-//! - [`world`]: segments, cables with their faults, the gateway's host, racks, captures;
+//! - [`world`]: cables with their faults, the gateway's disk, and what only the simulation itself sees: segments, the
+//!   gateway's host, racks, captures;
 //! - [`machine`]: PCs, a spoofer among them, the internet with its tree of names, an attacker and a visitor, each
 //!   with an Ethernet, ARP and TCP/IP of its own;
 //! - [`checkers`]: the promises that are watched all the time;
 //! - [`scenario`]: the vocabulary, the scenarios with a name, and the swarm.
+//!
+//! How to write a scenario, a machine, a server or a checker of one's own is told by [`scenario`]; [`command`] runs them.
 //!
 //! What makes a run repeat exactly: every machine draws from a generator of its own that comes from the
 //! seed; time is turmoil's; everything runs on one thread; nothing iterates over a table with a random order.

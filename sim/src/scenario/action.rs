@@ -1,7 +1,10 @@
 //! What can happen to an office.
 
+use std::any::Any;
 use std::fmt;
 use std::net::Ipv4Addr;
+
+use gatepost_ground::Instant;
 
 use super::own::Act;
 use crate::machine::attacker::Shot;
@@ -70,7 +73,7 @@ pub enum Action {
         /// The whole Ethernet frame, without FCS.
         frame: Vec<u8>,
     },
-    /// Something is done to a machine or a server: [`act`](super::act).
+    /// Something is done to a machine or a server: [`act`].
     Act(Act),
     /// The gateway's time of day jumps by so many seconds, ahead or back.
     ClockJumps(i64),
@@ -261,4 +264,10 @@ pub fn reload_refused() -> Action {
 /// The gateway's code panics when it next has something to send.
 pub fn panic() -> Action {
     Action::Panic
+}
+
+/// `run` is done to the machine or server called `name`, which is a `T`, and which is polled then. `what` says it for
+/// people: "beacon" and "falls silent".
+pub fn act<T: Any>(name: &str, what: &str, run: impl Fn(&mut T, Instant) + 'static) -> Action {
+    Action::Act(Act::new(name, what, run))
 }

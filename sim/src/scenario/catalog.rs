@@ -2,6 +2,7 @@
 
 mod attacks;
 mod floods;
+mod names;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -9,14 +10,14 @@ use std::time::Duration;
 use gatepost_ground::Instant;
 
 use super::action::{
-    Action, calm, clock_jumps, dhcp_silent, disk, dns_of, name_moves, partition, power_back, power_cut,
-    power_cut_while_writing, provider, reload, reload_refused, renumber, replug, reunite, sleep, spoof, wake,
+    Action, calm, clock_jumps, disk, partition, power_back, power_cut, power_cut_while_writing, provider,
+    reload, reload_refused, renumber, replug, reunite, sleep, spoof, wake,
 };
 use super::named::{Catalog, Scenario};
 use super::office::{Office, office};
 use super::outcome::in_lines;
 use super::swarm;
-use crate::machine::internet::{DnsMood, ProviderMood};
+use crate::machine::internet::ProviderMood;
 use crate::machine::pc::Diary;
 use crate::machine::spoofer::Trick;
 use crate::machine::visitor::VisitAccount;
@@ -179,21 +180,21 @@ const SCENARIOS: &[Scenario] = &[
         about: "the provider's resolvers are bad in every way, one after the other, and names move meanwhile",
         lasting_secs: 400,
         lasting_secs_min: 400,
-        build: |_, _| bad_names(),
+        build: |_, _| names::bad_names(),
     },
     Scenario {
         name: "bad-authorities",
         about: "of every zone one name server is bad in every way, one after the other",
         lasting_secs: 400,
         lasting_secs_min: 400,
-        build: |_, _| bad_authorities(),
+        build: |_, _| names::bad_authorities(),
     },
     Scenario {
         name: "resolver-vanishes",
         about: "one of the provider's two resolvers dies, comes back, and the other dies",
         lasting_secs: 200,
         lasting_secs_min: 200,
-        build: |_, _| resolver_vanishes(),
+        build: |_, _| names::resolver_vanishes(),
     },
     Scenario {
         name: "bad-disk",
@@ -407,59 +408,6 @@ fn mapping_lives() -> Office {
         })
         .expect("late answers came, and pings came back", |account| {
             account.every_pc(|diary| diary.late_answers > 50 && diary.echoes > 100)
-        })
-}
-
-/// How long each of the bad moods lasts, and when all are over.
-const MOOD_SECS: u64 = 30;
-const MOODS_END_SECS: u64 = 20 + 10 * MOOD_SECS;
-
-/// `office` with the name servers called `servers` in every bad mood in turn, from its 20th second on.
-fn in_bad_moods(mut office: Office, servers: &[&str]) -> Office {
-    let moods = DnsMood::bad(Duration::from_millis(1_500)).into_iter().chain([DnsMood::Truthful]);
-    for (number, mood) in (0..).zip(moods) {
-        for server in servers {
-            office = office.at(secs(20 + number * MOOD_SECS), dns_of(server, mood));
-        }
-    }
-    office
-}
-
-fn bad_names() -> Office {
-    let office = office().pcs(8).visiting_every(Some(secs(5)));
-    in_bad_moods(office, &["resolvers"])
-        .at(secs(25), name_moves("site-3.example"))
-        .at(secs(60), name_moves("web-1.example.com"))
-        .at(secs(200), name_moves("site-3.example"))
-        .at(secs(MOODS_END_SECS), dhcp_silent(true))
-        .expect("every PC fetches pages again", |account| {
-            account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > MOODS_END_SECS + 40))
-        })
-}
-
-fn bad_authorities() -> Office {
-    let office = office().pcs(8).visiting_every(Some(secs(5)));
-    in_bad_moods(office, &["b.root", "a.gtld.net", "b.nic.example", "ns-1.example.net"])
-        .at(secs(60), name_moves("site-3.example"))
-        .at(secs(90), name_moves("web-1.example.com"))
-        .expect("every PC fetches pages again", |account| {
-            account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > MOODS_END_SECS + 40))
-        })
-}
-
-fn resolver_vanishes() -> Office {
-    office()
-        .pcs(8)
-        .visiting_every(Some(secs(4)))
-        .at(secs(20), dns_of("resolver-0", DnsMood::Silent))
-        .at(secs(100), dns_of("resolver-0", DnsMood::Truthful))
-        .at(secs(100), dns_of("resolver-1", DnsMood::Silent))
-        .expect("no name and no page failed", |account| {
-            account.every_pc(|diary| diary.lookups_failed == 0 && diary.pages_failed == 0)
-        })
-        .expect("every PC fetches pages all the time", |account| {
-            account
-                .every_pc(|diary| diary.pages > 15 && diary.last_page_at.is_some_and(|at| at.as_secs() > 180))
         })
 }
 

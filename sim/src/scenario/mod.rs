@@ -192,12 +192,12 @@ mod validate;
 mod world;
 
 pub use action::{
-    Action, attack, calm, clock_jumps, dhcp_silent, disk, dns, dns_of, frame, link, name_moves, panic,
+    Action, act, attack, calm, clock_jumps, dhcp_silent, disk, dns, dns_of, frame, link, name_moves, panic,
     partition, port_scan, power_back, power_cut, power_cut_while_writing, provider, reload, reload_refused,
     renumber, replug, reunite, sleep, spoof, wake,
 };
 pub use named::{Catalog, Scenario};
 pub use office::{Office, dhcp, fixed, office};
 pub use outcome::{Account, MachineAccount, Outcome};
-pub use own::{Act, Identity, OWN_MAX, act};
+pub use own::{Act, Identity, OWN_MAX};
 pub use progress::{Progress, Watch};

@@ -1,14 +1,21 @@
 //! An office, its provider, and what is to happen to them.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::panic::Location;
+use std::rc::Rc;
 use std::time::Duration;
 
+use gatepost::config::Config;
 use ipnet::Ipv4Net;
 
 use super::action::Action;
 use super::outcome::Account;
-use super::own::{OwnChecker, OwnMachine, OwnServer};
+use super::own::{Identity, OwnChecker, OwnMachine, OwnServer};
+use crate::checkers::Checker;
+use crate::machine::Machine;
+use crate::machine::internet::Site;
+use crate::machine::internet::server::Server as InternetServer;
 use crate::mistake::Line;
 use crate::world::link::Link;
 use crate::world::segment::TICK;
@@ -283,6 +290,52 @@ impl Office {
     pub fn config(mut self, toml: &str) -> Self {
         self.extra_config.push_str(toml);
         self.noting("config")
+    }
+
+    /// One more machine, plugged into a port of the gateway's switch (`lan0` and on), or on the `wan` beside the
+    /// provider's router. `make` makes it when the world is built. Its name is a host name, and that of its cable.
+    #[track_caller]
+    pub fn machine<M: Machine>(
+        mut self,
+        name: &str,
+        port: &str,
+        make: impl Fn(&Identity) -> M + 'static,
+    ) -> Self {
+        self.own_machines.push(OwnMachine {
+            name: name.to_owned(),
+            port: port.to_owned(),
+            make: Box::new(move |identity| Rc::new(RefCell::new(make(identity)))),
+            line: Location::caller(),
+        });
+        self
+    }
+
+    /// One more server of the internet, with addresses of
+    /// [`INTERNET`](crate::machine::internet::INTERNET) and ports of its own. `make` makes it of a seed.
+    #[track_caller]
+    pub fn server<S: InternetServer>(
+        mut self,
+        name: &str,
+        site: Site,
+        make: impl Fn(u64) -> S + 'static,
+    ) -> Self {
+        self.own_servers.push(OwnServer {
+            name: name.to_owned(),
+            site,
+            make: Box::new(move |seed| Box::new(make(seed))),
+            line: Location::caller(),
+        });
+        self
+    }
+
+    /// One more promise that is watched all the time. `make` makes the checker for a gateway with that configuration.
+    #[track_caller]
+    pub fn checker<C: Checker + 'static>(mut self, make: impl Fn(&Config) -> C + 'static) -> Self {
+        self.own_checkers.push(OwnChecker {
+            make: Box::new(move |config| Box::new(make(config))),
+            line: Location::caller(),
+        });
+        self
     }
 
     /// `action` happens at `time` after the beginning.

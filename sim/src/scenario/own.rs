@@ -4,15 +4,12 @@ use std::any::{Any, type_name};
 use std::cell::RefCell;
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::panic::Location;
 use std::rc::Rc;
 
 use gatepost::config::Config;
 use gatepost_ground::{Instant, MacAddr};
 use ipnet::Ipv4Net;
 
-use super::action::Action;
-use super::office::Office;
 use crate::checkers::Checker;
 use crate::machine::Machine;
 use crate::machine::internet::Site;
@@ -22,7 +19,7 @@ use crate::mistake::Line;
 /// The most machines that a scenario adds, and the most servers.
 pub const OWN_MAX: usize = 32;
 
-/// Who a machine of the scenario's own is: what [`Office::machine`] gives to the function that makes it.
+/// Who a machine of the scenario's own is: what [`Office::machine`](super::Office::machine) gives to the function that makes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Its name.
@@ -66,49 +63,6 @@ pub(super) struct OwnChecker {
     pub(super) line: Line,
 }
 
-impl Office {
-    /// One more machine, plugged into a port of the gateway's switch (`lan0` and on), or on the `wan` beside the
-    /// provider's router. `make` makes it when the world is built. Its name is a host name, and that of its cable.
-    #[track_caller]
-    pub fn machine<M: Machine>(
-        mut self,
-        name: &str,
-        port: &str,
-        make: impl Fn(&Identity) -> M + 'static,
-    ) -> Self {
-        self.own_machines.push(OwnMachine {
-            name: name.to_owned(),
-            port: port.to_owned(),
-            make: Box::new(move |identity| Rc::new(RefCell::new(make(identity)))),
-            line: Location::caller(),
-        });
-        self
-    }
-
-    /// One more server of the internet, with addresses of
-    /// [`INTERNET`](crate::machine::internet::INTERNET) and ports of its own. `make` makes it of a seed.
-    #[track_caller]
-    pub fn server<S: Server>(mut self, name: &str, site: Site, make: impl Fn(u64) -> S + 'static) -> Self {
-        self.own_servers.push(OwnServer {
-            name: name.to_owned(),
-            site,
-            make: Box::new(move |seed| Box::new(make(seed))),
-            line: Location::caller(),
-        });
-        self
-    }
-
-    /// One more promise that is watched all the time. `make` makes the checker for a gateway with that configuration.
-    #[track_caller]
-    pub fn checker<C: Checker + 'static>(mut self, make: impl Fn(&Config) -> C + 'static) -> Self {
-        self.own_checkers.push(OwnChecker {
-            make: Box::new(move |config| Box::new(make(config))),
-            line: Location::caller(),
-        });
-        self
-    }
-}
-
 /// What a scenario does to a machine or a server at a time.
 #[derive(Clone)]
 pub struct Act {
@@ -120,22 +74,21 @@ pub struct Act {
     run: Run,
 }
 
-/// `run` is done to the machine or server called `name`, which is a `T`, and which is polled then. `what` says it for
-/// people: "beacon" and "falls silent".
-pub fn act<T: Any>(name: &str, what: &str, run: impl Fn(&mut T, Instant) + 'static) -> Action {
-    let run = move |machine: &mut dyn Any, now: Instant| {
-        run(machine.downcast_mut().expect("checked when the world was built"), now);
-    };
-    Action::Act(Act {
-        name: name.to_owned(),
-        what: what.to_owned(),
-        kind: type_name::<T>(),
-        is_kind: |machine| machine.is::<T>(),
-        run: Rc::new(run),
-    })
-}
-
 impl Act {
+    /// `run` is done to the machine or server called `name`, which is a `T`.
+    pub(super) fn new<T: Any>(name: &str, what: &str, run: impl Fn(&mut T, Instant) + 'static) -> Self {
+        let run = move |machine: &mut dyn Any, now: Instant| {
+            run(machine.downcast_mut().expect("checked when the world was built"), now);
+        };
+        Self {
+            name: name.to_owned(),
+            what: what.to_owned(),
+            kind: type_name::<T>(),
+            is_kind: |machine| machine.is::<T>(),
+            run: Rc::new(run),
+        }
+    }
+
     /// What is wrong if the machine or server is `found`.
     pub(super) fn mistake(&self, found: Option<&dyn Any>) -> Option<String> {
         let Self { name, kind, .. } = self;

@@ -11,68 +11,41 @@
 //! # let _ = slow;
 //! ```
 //!
-//! # Theory of operation
-//!
-//! A [`Link`] says what is wrong; a [`Pipe`] is one direction of one machine's cable and does it to
-//! the frames that pass. A frame that is pushed is lost, or waits in the pipe until it is due, once or
-//! (duplicated) twice. All dice are the pipe's own: they come from the run's seed and the pipe's name, so
-//! that one link's traffic does not change another's luck.
-//!
-//! Order is kept, jitter or not, except for frames that reordering picks. A pipe with a rate sends
-//! one frame after the other, and drops what finds its queue full.
-
-use std::collections::BTreeMap;
-use std::ops::Range;
 use std::time::Duration;
-
-use gatepost_ground::Instant;
-
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-use siphasher::sip::SipHasher13;
-use std::hash::Hasher;
 
 use crate::mistake::Mistake;
 
-/// The most frames that one direction of a cable holds at a time.
-pub const WAITING_MAX: usize = 8192;
-/// Octets of an Ethernet header, which the MTU does not count.
-const ETHERNET_HEADER_LEN: usize = 14;
-/// Octets of an Ethernet header before its EtherType.
-const MAC_ADDRESSES_LEN: usize = 12;
-/// A VLAN tag of priority 5 and VLAN 0. // IEEE 802.1Q
-const PRIORITY_TAG: [u8; 4] = [0x81, 0, 0xa0, 0];
 /// Every link carries packets of so many octets. // RFC 791 section 3.2
 const MTU_MIN: u16 = 68;
 
 /// What a cable does to frames. Probabilities are 0 to 1, per frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Link {
-    loss: f64,
-    burst: Burst,
-    duplicate: f64,
-    reorder: f64,
-    corrupt: f64,
-    delay: Duration,
-    jitter: Duration,
-    rate: Option<Rate>,
-    mtu: Option<u16>,
-    priority_tags: bool,
+    pub(super) loss: f64,
+    pub(super) burst: Burst,
+    pub(super) duplicate: f64,
+    pub(super) reorder: f64,
+    pub(super) corrupt: f64,
+    pub(super) delay: Duration,
+    pub(super) jitter: Duration,
+    pub(super) rate: Option<Rate>,
+    pub(super) mtu: Option<u16>,
+    pub(super) priority_tags: bool,
     cut: Cut,
     mistake: Option<Mistake>,
 }
 
 /// Losses in a row. // Gilbert's model
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Burst {
-    begins: f64,
-    ends: f64,
+pub(super) struct Burst {
+    pub(super) begins: f64,
+    pub(super) ends: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Rate {
-    kbits_per_sec: u32,
-    queue_frames: usize,
+pub(super) struct Rate {
+    pub(super) kbits_per_sec: u32,
+    pub(super) queue_frames: usize,
 }
 
 /// Which directions of a cable carry nothing.
@@ -222,309 +195,11 @@ impl Link {
         self
     }
 
-    fn is_cut(&self, direction: Direction) -> bool {
+    /// Whether nothing passes in `direction`.
+    pub(super) fn is_cut(&self, direction: Direction) -> bool {
         match direction {
             Direction::Outward => self.cut.outward,
             Direction::Inward => self.cut.inward,
         }
-    }
-}
-
-/// What became of the frames pushed into a pipe.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PipeCounters {
-    /// Pushed.
-    pub pushed: u64,
-    /// Lost, in whatever way.
-    pub lost: u64,
-    /// Delivered a second time.
-    pub duplicated: u64,
-    /// Delivered with a wrong bit.
-    pub corrupted: u64,
-}
-
-/// One direction of a cable, with the frames in it.
-#[derive(Debug)]
-pub struct Pipe {
-    link: Link,
-    direction: Direction,
-    rng: StdRng,
-    in_burst: bool,
-    /// When the frame before has left.
-    free_at: Instant,
-    /// When the latest frame that keeps its order is due.
-    last_due: Instant,
-    /// In the order they are due, and in which they entered.
-    waiting: BTreeMap<(Instant, u64), Vec<u8>>,
-    entered: u64,
-    counters: PipeCounters,
-}
-
-/// How much later a frame is that reordering picks, in microseconds.
-const REORDER_MICROS: Range<u64> = 1_000..20_000;
-
-impl Pipe {
-    /// An empty pipe in `direction` of the cable called `name`.
-    pub fn new(link: Link, direction: Direction, seed: u64, name: &str) -> Self {
-        let mut hasher = SipHasher13::new_with_keys(seed, direction as u64);
-        hasher.write(name.as_bytes());
-        Self {
-            link,
-            direction,
-            rng: StdRng::seed_from_u64(hasher.finish()),
-            in_burst: false,
-            free_at: Instant::ZERO,
-            last_due: Instant::ZERO,
-            waiting: BTreeMap::new(),
-            entered: 0,
-            counters: PipeCounters::default(),
-        }
-    }
-
-    /// Goes over to another cable; what is in the pipe stays.
-    pub fn set_link(&mut self, link: Link) {
-        self.link = link;
-        self.in_burst = false;
-    }
-
-    /// What became of the frames.
-    pub fn counters(&self) -> PipeCounters {
-        self.counters
-    }
-
-    /// Puts a frame in at `now`.
-    pub fn push(&mut self, now: Instant, mut frame: Vec<u8>) {
-        self.counters.pushed += 1;
-        if self.loses(&frame) {
-            self.counters.lost += 1;
-            return;
-        }
-        let Some(due) = self.due(now, frame.len()) else {
-            self.counters.lost += 1;
-            return;
-        };
-        if self.link.priority_tags && self.direction == Direction::Inward && frame.len() >= MAC_ADDRESSES_LEN
-        {
-            frame.splice(MAC_ADDRESSES_LEN..MAC_ADDRESSES_LEN, PRIORITY_TAG);
-        }
-        if self.rolls(self.link.corrupt) && !frame.is_empty() {
-            let bit = self.rng.random_range(0..frame.len() * 8);
-            frame[bit / 8] ^= 1 << (bit % 8);
-            self.counters.corrupted += 1;
-        }
-        if self.rolls(self.link.duplicate) {
-            self.counters.duplicated += 1;
-            self.enter(due, frame.clone());
-        }
-        self.enter(due, frame);
-    }
-
-    /// Takes out the next frame that is due.
-    pub fn pop(&mut self, now: Instant) -> Option<Vec<u8>> {
-        let entry = self.waiting.first_entry()?;
-        (entry.key().0 <= now).then(|| entry.remove())
-    }
-
-    /// When the next frame is due.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.waiting.first_key_value().map(|((due, _), _)| *due)
-    }
-
-    fn loses(&mut self, frame: &[u8]) -> bool {
-        let Burst { begins, ends } = self.link.burst;
-        self.in_burst = if self.in_burst { !self.rolls(ends) } else { self.rolls(begins) };
-        let is_too_long =
-            self.link.mtu.is_some_and(|mtu| frame.len() > usize::from(mtu) + ETHERNET_HEADER_LEN);
-        self.in_burst || self.rolls(self.link.loss) || is_too_long || self.link.is_cut(self.direction)
-    }
-
-    /// When a frame that enters now comes out; `None` if the queue is full.
-    fn due(&mut self, now: Instant, len: usize) -> Option<Instant> {
-        let queue_frames = self.link.rate.map_or(WAITING_MAX, |rate| rate.queue_frames.min(WAITING_MAX));
-        if self.waiting.len() >= queue_frames {
-            return None;
-        }
-        let mut sent = now;
-        if let Some(rate) = self.link.rate {
-            let bits = 8 * len as u64;
-            let micros = bits * 1_000 / u64::from(rate.kbits_per_sec);
-            self.free_at = self.free_at.max(now) + Duration::from_micros(micros);
-            sent = self.free_at;
-        }
-        let jitter_micros = u64::try_from(self.link.jitter.as_micros()).unwrap_or(u64::MAX);
-        let jitter = match jitter_micros {
-            0 => 0,
-            most => self.rng.random_range(0..=most),
-        };
-        let due = sent + self.link.delay + Duration::from_micros(jitter);
-        if self.rolls(self.link.reorder) {
-            return Some(due + Duration::from_micros(self.rng.random_range(REORDER_MICROS)));
-        }
-        self.last_due = self.last_due.max(due);
-        Some(self.last_due)
-    }
-
-    fn enter(&mut self, due: Instant, frame: Vec<u8>) {
-        self.entered += 1;
-        self.waiting.insert((due, self.entered), frame);
-    }
-
-    /// Draws nothing where there is nothing to decide.
-    fn rolls(&mut self, probability: f64) -> bool {
-        probability > 0.0 && self.rng.random_bool(probability)
-    }
-}
-
-/// A machine's network card: both directions of its cable.
-#[derive(Debug)]
-pub struct Nic {
-    /// From the machine to the segment.
-    pub outward: Pipe,
-    /// From the segment to the machine.
-    pub inward: Pipe,
-}
-
-impl Nic {
-    /// The card of the machine called `name`.
-    pub fn new(link: &Link, seed: u64, name: &str) -> Self {
-        let pipe = |direction| Pipe::new(link.clone(), direction, seed, name);
-        Self { outward: pipe(Direction::Outward), inward: pipe(Direction::Inward) }
-    }
-
-    /// Goes over to another cable.
-    pub fn set_link(&mut self, link: &Link) {
-        self.outward.set_link(link.clone());
-        self.inward.set_link(link.clone());
-    }
-
-    /// Loses what is in either direction, as a card does without power.
-    pub fn clear(&mut self) {
-        self.outward.waiting.clear();
-        self.inward.waiting.clear();
-    }
-
-    /// When either direction has something due.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.outward.poll_timeout().into_iter().chain(self.inward.poll_timeout()).min()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pipe(link: Link) -> Pipe {
-        Pipe::new(link, Direction::Outward, 7, "cable")
-    }
-
-    /// Pushes `count` numbered frames at once, and gives back what comes out, with the time.
-    fn pass(pipe: &mut Pipe, count: u16) -> Vec<(Instant, u16)> {
-        for number in 0..count {
-            pipe.push(Instant::ZERO, number.to_be_bytes().to_vec());
-        }
-        let mut out = Vec::new();
-        while let Some(due) = pipe.poll_timeout() {
-            if due > Instant::ZERO {
-                assert_eq!(pipe.pop(due - Duration::from_micros(1)), None);
-            }
-            let frame = pipe.pop(due).expect("it is due");
-            out.push((due, u16::from_be_bytes(frame.try_into().expect("two octets"))));
-        }
-        out
-    }
-
-    fn numbers(passed: &[(Instant, u16)]) -> Vec<u16> {
-        passed.iter().map(|(_, number)| *number).collect()
-    }
-
-    #[test]
-    fn a_cable_with_priorities_tags_what_the_machine_gets() {
-        let frame: Vec<u8> = (0..20).collect();
-        let tagged = [&frame[..12], &PRIORITY_TAG, &frame[12..]].concat();
-        for (direction, expected) in [(Direction::Outward, &frame), (Direction::Inward, &tagged)] {
-            let mut pipe = Pipe::new(perfect().priority_tagged(), direction, 7, "cable");
-            pipe.push(Instant::ZERO, frame.clone());
-            assert_eq!(pipe.pop(Instant::ZERO).as_ref(), Some(expected));
-        }
-    }
-
-    #[test]
-    fn a_perfect_cable_delivers_everything_at_once_in_order() {
-        let passed = pass(&mut pipe(perfect()), 100);
-        assert_eq!(numbers(&passed), (0..100).collect::<Vec<_>>());
-        assert!(passed.iter().all(|(due, _)| *due == Instant::ZERO));
-    }
-
-    #[test]
-    fn loss_is_about_what_was_asked_for_and_counted() {
-        let mut pipe = pipe(loss(0.2));
-        let passed = pass(&mut pipe, 5_000);
-        assert!((3_800..4_200).contains(&passed.len()), "{}", passed.len());
-        assert_eq!(pipe.counters().lost as usize + passed.len(), 5_000);
-    }
-
-    #[test]
-    fn bursts_lose_frames_in_a_row() {
-        let passed = numbers(&pass(&mut pipe(perfect().loss_in_bursts(0.01, 20.0)), 5_000));
-        let gaps: Vec<_> = passed.windows(2).map(|pair| pair[1] - pair[0]).filter(|gap| *gap > 1).collect();
-        assert!(gaps.iter().any(|gap| *gap > 10), "{gaps:?}");
-        assert!(passed.len() > 3_500, "{}", passed.len());
-    }
-
-    #[test]
-    fn a_new_cable_ends_a_burst() {
-        let mut pipe = pipe(perfect().loss_in_bursts(1.0, 1e9));
-        assert!(pass(&mut pipe, 3).is_empty());
-        pipe.set_link(perfect());
-        assert_eq!(pass(&mut pipe, 3).len(), 3);
-    }
-
-    #[test]
-    fn jitter_keeps_the_order_and_reordering_does_not() {
-        let passed = pass(&mut pipe(perfect().delay_ms(5).jitter_ms(10)), 1_000);
-        assert_eq!(numbers(&passed), (0..1_000).collect::<Vec<_>>());
-        assert!(passed.iter().all(|(due, _)| (5..=15).contains(&due.as_millis())));
-        let passed = numbers(&pass(&mut pipe(perfect().reorder(0.1)), 1_000));
-        assert!(!passed.is_sorted());
-        assert_eq!(passed.len(), 1_000);
-    }
-
-    #[test]
-    fn duplication_and_corruption_are_counted() {
-        let mut pipe = pipe(perfect().duplicate(0.5).corrupt(0.5));
-        let passed = pass(&mut pipe, 1_000);
-        assert_eq!(passed.len() as u64, 1_000 + pipe.counters().duplicated);
-        assert!((400..600).contains(&pipe.counters().corrupted));
-    }
-
-    #[test]
-    fn a_rate_spaces_frames_and_its_queue_is_bounded() {
-        // 2 octets at 16 kbit/s are 1 ms.
-        let mut pipe = pipe(perfect().rate(16, 10));
-        let passed = pass(&mut pipe, 12);
-        let millis: Vec<_> = passed.iter().map(|(due, _)| due.as_millis()).collect();
-        assert_eq!(millis, (1..=10).collect::<Vec<_>>());
-        assert_eq!(pipe.counters().lost, 2);
-    }
-
-    #[test]
-    fn cables_are_cut_one_way_or_both_and_long_frames_do_not_pass() {
-        assert!(pass(&mut pipe(cut()), 3).is_empty());
-        assert!(pass(&mut pipe(perfect().cut_one_way(Direction::Outward)), 3).is_empty());
-        assert_eq!(pass(&mut pipe(perfect().cut_one_way(Direction::Inward)), 3).len(), 3);
-        let mut pipe = pipe(perfect().mtu(100));
-        pipe.push(Instant::ZERO, vec![0; 114]);
-        pipe.push(Instant::ZERO, vec![0; 115]);
-        assert_eq!(pipe.counters().lost, 1);
-    }
-
-    #[test]
-    fn one_seed_and_name_is_one_fate() {
-        let fate = |name| {
-            let link = loss(0.3).jitter_ms(9).duplicate(0.1);
-            pass(&mut Pipe::new(link, Direction::Outward, 1, name), 200)
-        };
-        assert_eq!(fate("a"), fate("a"));
-        assert_ne!(fate("a"), fate("b"));
     }
 }

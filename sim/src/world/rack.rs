@@ -16,8 +16,9 @@ use gatepost_services::race::race;
 use tokio::sync::Notify;
 
 use super::clock::{now, sleep_until};
-use super::link::{Link, Nic};
+use super::link::Link;
 use super::observer::Shared;
+use super::pipe::Nic;
 use super::segment::{Jack, SegmentId, any_readable};
 use crate::machine::Machine;
 

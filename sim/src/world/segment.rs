@@ -3,7 +3,7 @@
 //!
 //! Frames go to each member by its address rather than to the broadcast address: turmoil would hand the
 //! sender its own copy too, at the cost of a task for each. turmoil's latency is one tick, fixed; what else
-//! can happen to a frame happens in the [`Nic`](super::link::Nic)s.
+//! can happen to a frame happens in the [`Nic`](super::pipe::Nic)s.
 
 use std::future::{Future, poll_fn};
 use std::io;

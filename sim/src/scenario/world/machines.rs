@@ -15,7 +15,8 @@ use crate::machine::internet::Internet;
 use crate::scenario::members::{INTERNET, Member, Plug};
 use crate::scenario::office::Office;
 use crate::scenario::outcome::{Account, MachineAccount};
-use crate::world::link::{Link, Nic};
+use crate::world::link::Link;
+use crate::world::pipe::Nic;
 use crate::world::rack::Rack;
 
 /// A machine and its entry in the office's list.

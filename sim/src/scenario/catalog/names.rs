@@ -1,0 +1,64 @@
+//! Scenarios in which name servers do not do what they should.
+
+use std::time::Duration;
+
+use super::secs;
+use crate::machine::internet::DnsMood;
+use crate::scenario::action::{dhcp_silent, dns_of, name_moves};
+use crate::scenario::office::{Office, office};
+
+/// How long each of the bad moods lasts, and when all are over.
+const MOOD_SECS: u64 = 30;
+const MOODS_END_SECS: u64 = 20 + 10 * MOOD_SECS;
+
+/// `office` with the name servers called `servers` in every bad mood in turn, from its 20th second on.
+fn in_bad_moods(mut office: Office, servers: &[&str]) -> Office {
+    let moods = DnsMood::bad(Duration::from_millis(1_500)).into_iter().chain([DnsMood::Truthful]);
+    for (number, mood) in (0..).zip(moods) {
+        for server in servers {
+            office = office.at(secs(20 + number * MOOD_SECS), dns_of(server, mood));
+        }
+    }
+    office
+}
+
+/// The provider's resolvers are bad in every way in turn, and names move meanwhile.
+pub fn bad_names() -> Office {
+    let office = office().pcs(8).visiting_every(Some(secs(5)));
+    in_bad_moods(office, &["resolvers"])
+        .at(secs(25), name_moves("site-3.example"))
+        .at(secs(60), name_moves("web-1.example.com"))
+        .at(secs(200), name_moves("site-3.example"))
+        .at(secs(MOODS_END_SECS), dhcp_silent(true))
+        .expect("every PC fetches pages again", |account| {
+            account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > MOODS_END_SECS + 40))
+        })
+}
+
+/// Authorities are bad in every way in turn.
+pub fn bad_authorities() -> Office {
+    let office = office().pcs(8).visiting_every(Some(secs(5)));
+    in_bad_moods(office, &["b.root", "a.gtld.net", "b.nic.example", "ns-1.example.net"])
+        .at(secs(60), name_moves("site-3.example"))
+        .at(secs(90), name_moves("web-1.example.com"))
+        .expect("every PC fetches pages again", |account| {
+            account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > MOODS_END_SECS + 40))
+        })
+}
+
+/// One of the two resolvers is silent, and then the other.
+pub fn resolver_vanishes() -> Office {
+    office()
+        .pcs(8)
+        .visiting_every(Some(secs(4)))
+        .at(secs(20), dns_of("resolver-0", DnsMood::Silent))
+        .at(secs(100), dns_of("resolver-0", DnsMood::Truthful))
+        .at(secs(100), dns_of("resolver-1", DnsMood::Silent))
+        .expect("no name and no page failed", |account| {
+            account.every_pc(|diary| diary.lookups_failed == 0 && diary.pages_failed == 0)
+        })
+        .expect("every PC fetches pages all the time", |account| {
+            account
+                .every_pc(|diary| diary.pages > 15 && diary.last_page_at.is_some_and(|at| at.as_secs() > 180))
+        })
+}

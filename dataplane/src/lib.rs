@@ -49,6 +49,6 @@ pub use drop_reason::DropReason;
 pub use handoff::Taken;
 pub use ingress::Ingress;
 pub use notice::Notice;
-pub use pipeline::{Dataplane, FlowInfo};
+pub use pipeline::{Dataplane, FlowInfo, PinholeError};
 pub use shard::Shard;
 pub use verdict::{LocalClass, Verdict};

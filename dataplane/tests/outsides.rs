@@ -3,10 +3,13 @@
 mod common;
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use common::*;
 use gatepost_dataplane::config::{Config, Interface, Link, Mode};
-use gatepost_dataplane::{DropReason, Verdict};
+use gatepost_dataplane::flow::{Pinhole, Refused};
+use gatepost_dataplane::key::Endpoint;
+use gatepost_dataplane::{DropReason, PinholeError, Verdict};
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::{InterfaceId, MacAddr, PortId, Role};
 
@@ -240,4 +243,32 @@ fn fragments_of_one_packet_leave_by_one_interface() {
     assert_eq!(bench.send(LAN0, &pieces[1]).verdict, Verdict::Hold);
     let sent = bench.send(LAN0, &pieces[0]).sent;
     assert!(sent.len() == 2 && sent.iter().all(|sent| sent.port == DSL && sent.ip().source() == GATEWAY_DSL));
+}
+
+#[test]
+fn a_pinhole_is_at_one_address_and_goes_with_it() {
+    let mut bench = bench();
+    let now = bench.now;
+    let inside = Endpoint::new(ALICE.address, 5060);
+    let open = |bench: &mut Bench, external| {
+        let pinhole = Pinhole { protocol: Protocol::UDP, inside, external, remote: None };
+        bench.dataplane.open_pinhole(now, &pinhole, Duration::from_mins(1))
+    };
+    let knocks = |bench: &mut Bench| {
+        let by_wan = bench.send(WAN, &udp(STRANGER, 7000, GATEWAY_WAN, 5060, b"voice")).verdict;
+        let by_dsl = bench.send(DSL, &udp(DSL_SERVER, 7000, GATEWAY_DSL, 5060, b"voice")).verdict;
+        [by_wan, by_dsl]
+    };
+    let unsolicited = Verdict::Drop(DropReason::Unsolicited);
+    open(&mut bench, GATEWAY_DSL).expect("there is room");
+    assert_eq!(knocks(&mut bench), [unsolicited, Verdict::Transmit(LAN0)]);
+    open(&mut bench, GATEWAY_WAN).expect("there is room");
+    assert_eq!(knocks(&mut bench), [Verdict::Transmit(LAN0); 2]);
+    bench.configure(|config| config.interfaces[DSL_SIDE.index()].addresses.clear());
+    let no_address = Err(PinholeError::Refused(Refused::NoAddress));
+    assert_eq!(open(&mut bench, GATEWAY_DSL), no_address);
+    assert_eq!(
+        bench.send(WAN, &udp(SERVER, 7000, GATEWAY_WAN, 5060, b"voice")).verdict,
+        Verdict::Transmit(LAN0)
+    );
 }

@@ -42,6 +42,9 @@ mod offload;
 /// Each external address has ports of every worker.
 #[path = "outsides.rs"]
 mod outsides;
+/// A command goes to all workers, and the owner of the inside port carries it out.
+#[path = "pinholes.rs"]
+mod pinholes;
 /// Each worker makes room among its own flows and ports.
 #[path = "port_exhaustion.rs"]
 mod port_exhaustion;

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use crossbeam::channel::Sender;
 use gatepost_dataplane::config::{self as dataplane, Mode};
 use gatepost_dataplane::flow::tcp::Phase;
 use gatepost_dataplane::{Counters as Counted, DropReason, FlowInfo, bridge, flow, neighbor};
@@ -17,11 +16,11 @@ use gatepost_services::service::{self, State};
 use gatepost_services::store::Monitored;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::oneshot;
 
 use super::current::Current;
 use super::ports::PortStatus;
-use super::query::{CountersAnswer, Merge, Query};
+use super::query::{CountersAnswer, Query};
+use super::requests::{RequestError, Requests};
 use super::services::list::{self, List};
 use crate::config::{Config, WanAddress};
 use crate::control::report::{
@@ -41,9 +40,7 @@ pub struct Inspector {
     pub(super) clock: Rc<dyn Clock>,
     pub(super) began: Instant,
     pub(super) disk: Arc<Monitored>,
-    /// To each worker.
-    pub(super) queries: Vec<Sender<Query>>,
-    pub(super) wake_workers: Arc<dyn Fn() + Send + Sync>,
+    pub(super) requests: Requests,
 }
 
 impl Inspector {
@@ -65,8 +62,8 @@ impl Inspector {
     }
 
     async fn status(&self) -> Result<Status, ReportError> {
-        let CountersAnswer { ports, .. } = self.ask(Query::Counters).await?;
-        let flows = self.ask(|reply| Query::Flows(0, reply)).await?.total;
+        let CountersAnswer { ports, .. } = self.requests.put(Query::Counters).await?;
+        let flows = self.requests.put(|reply| Query::Flows(0, reply)).await?.total;
         let plan = self.plan.load();
         let config = self.config();
         let wan_by = match config.wan.address {
@@ -131,14 +128,14 @@ impl Inspector {
     }
 
     async fn flows(&self) -> Result<Flows, ReportError> {
-        let answer = self.ask(|reply| Query::Flows(Flows::SHOWN_MAX, reply)).await?;
+        let answer = self.requests.put(|reply| Query::Flows(Flows::SHOWN_MAX, reply)).await?;
         let (now, total) = (self.clock.now(), answer.total);
         let shown = answer.fair_part(Flows::SHOWN_MAX);
         Ok(Flows { total, flows: shown.iter().map(|info| flow(info, now)).collect() })
     }
 
     async fn neighbors(&self) -> Result<Neighbors, ReportError> {
-        let answer = self.ask(Query::Neighbors).await?;
+        let answer = self.requests.put(Query::Neighbors).await?;
         let ports: Vec<_> = self.config().ports().map(|(_, port)| port.to_string()).collect();
         let neighbor = |neighbor: &neighbor::Neighbor| Neighbor {
             segment: Config::interface_name(neighbor.interface).to_owned(),
@@ -159,7 +156,7 @@ impl Inspector {
     }
 
     async fn counters(&self) -> Result<Counters, ReportError> {
-        let CountersAnswer { counters: counted, ports } = self.ask(Query::Counters).await?;
+        let CountersAnswer { counters: counted, ports } = self.requests.put(Query::Counters).await?;
         Ok(Counters {
             host_stack: self.stack.counters(),
             services: self
@@ -173,7 +170,7 @@ impl Inspector {
     }
 
     async fn drops(&self) -> Result<Drops, ReportError> {
-        let CountersAnswer { counters, .. } = self.ask(Query::Counters).await?;
+        let CountersAnswer { counters, .. } = self.requests.put(Query::Counters).await?;
         let drop = |(reason, count): (DropReason, u64)| Drop {
             reason: reason.name().to_owned(),
             count,
@@ -200,21 +197,14 @@ impl Inspector {
         };
         self.config().ports().zip(ports).map(port).collect()
     }
+}
 
-    /// Puts a question to every worker.
-    async fn ask<T: Merge>(&self, query: impl Fn(oneshot::Sender<T>) -> Query) -> Result<T, ReportError> {
-        let mut answers = Vec::with_capacity(self.queries.len());
-        for queries in &self.queries {
-            let (reply, answer) = oneshot::channel();
-            queries.try_send(query(reply)).map_err(|_| ReportError::TooManyAsk)?;
-            answers.push(answer);
+impl From<RequestError> for ReportError {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::TooMany => Self::TooManyAsk,
+            RequestError::Stopping => Self::Stopping,
         }
-        (self.wake_workers)();
-        let mut merged = T::default();
-        for answer in answers {
-            merged.merge(answer.await.map_err(|_| ReportError::Stopping)?);
-        }
-        Ok(merged)
     }
 }
 

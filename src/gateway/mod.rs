@@ -5,7 +5,7 @@
 //!              ▲   ▲   ▲   │                                │        │
 //!              └───│───│───┘ inboxes                        │        │
 //!                  │   └──────── configuration ─────────────┘        │
-//!                  └────────────────── queries ──────────────── Inspector: `gatepost show`
+//!                  └─────────── queries and commands ──────── Inspector: `gatepost show`; Commander
 //! ```
 //!
 //! Nothing here knows a device, a thread or a clock: whoever runs the gateway hands those in and drives
@@ -17,6 +17,7 @@
 
 mod addresses;
 mod bindings;
+pub mod command;
 mod current;
 mod dispatch;
 mod generation;
@@ -27,6 +28,7 @@ mod link;
 pub mod ports;
 pub mod query;
 pub mod reload;
+pub mod requests;
 mod ring;
 pub mod services;
 pub mod state;
@@ -51,6 +53,7 @@ use tokio::sync::mpsc;
 use crate::config::Config;
 use crate::device::Port;
 use bindings::SharedBindings;
+use command::Commander;
 use current::Current;
 use handover::{Handover, Wake};
 use identity::Identity;
@@ -58,6 +61,7 @@ use inspector::Inspector;
 use link::link;
 use ports::Ports;
 use reload::Reloader;
+use requests::Requests;
 use services::list::List;
 use services::{Resources, Services};
 use worker::{Ways, Worker};
@@ -98,18 +102,19 @@ pub fn build<P: Port>(
     let swapped = Arc::new(ArcSwap::new(Arc::clone(&plan)));
     let bindings = SharedBindings::default();
     let count = config.system.workers;
-    let (mut workers, mut queries, mut from_host) = (Vec::new(), Vec::new(), Some(from_host));
+    let (mut workers, mut queues, mut from_host) = (Vec::new(), Vec::new(), Some(from_host));
     let handovers = Handover::for_workers(count, frame_capacity, &wake_worker);
     for (ports, handover) in Ports::for_workers(count, ports).into_iter().zip(handovers) {
         let dataplane = Dataplane::new(Arc::clone(&plan), handover.shard(), seed, now);
-        let (asking, asked) = channel::bounded(query::QUERIES_MAX);
-        queries.push(asking);
+        let (asking, asked) = channel::bounded(requests::REQUESTS_MAX);
+        queues.push(asking);
         let (to_host, from_host, config) = (to_host.clone(), from_host.take(), Arc::clone(&swapped));
         let bindings = Arc::clone(&bindings);
-        let ways = Ways { handover, to_host, from_host, config, bindings, queries: asked };
+        let ways = Ways { handover, to_host, from_host, config, bindings, requests: asked };
         workers.push(Worker::new(dataplane, ports, ways, frame_capacity));
     }
     let wake_workers: Arc<dyn Fn() + Send + Sync> = Arc::new(move || (0..count).for_each(&*wake_worker));
+    let requests = Requests { queues, wake_workers: Arc::clone(&wake_workers) };
     let link = Rc::new(host_link);
     let stack = services::stack(&plan, &link, &clock, StdRng::from_rng(&mut rng));
     let list = Rc::new(List::new(identity, &link));
@@ -127,9 +132,9 @@ pub fn build<P: Port>(
         began: clock.now(),
         disk: monitored,
         clock: Rc::clone(&clock),
-        queries,
-        wake_workers: Arc::clone(&wake_workers),
+        requests: requests.clone(),
     };
+    let commander = Commander { requests };
     let resources = Resources {
         identity,
         clock,
@@ -145,7 +150,7 @@ pub fn build<P: Port>(
     };
     let (requests, reloads) = mpsc::channel(reload::RELOADS_MAX);
     let reloader = Reloader { requests };
-    (workers, Services { resources, inspector, reloader, reloads, rng })
+    (workers, Services { resources, inspector, commander, reloader, reloads, rng })
 }
 
 /// The worker that takes what the host stack emits.

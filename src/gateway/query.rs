@@ -8,10 +8,8 @@ use gatepost_ground::{Instant, InterfaceId};
 use tokio::sync::oneshot;
 
 use super::ports::{PortStatus, Ports};
+use super::requests::Merge;
 use crate::device::Port;
-
-/// Questions that may wait for a worker.
-pub const QUERIES_MAX: usize = 16;
 
 /// A question, with the place for its answer.
 #[derive(Debug)]
@@ -64,12 +62,6 @@ pub struct NeighborsAnswer {
     pub neighbors: Vec<Neighbor>,
     /// Those heard by the bridges, each with its interface.
     pub stations: Vec<(InterfaceId, Station)>,
-}
-
-/// What several workers answer together.
-pub trait Merge: Default {
-    /// Adds what another worker answered.
-    fn merge(&mut self, other: Self);
 }
 
 impl Merge for CountersAnswer {

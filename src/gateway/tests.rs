@@ -26,7 +26,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use super::inspector::Inspector;
 use super::link::RING_FRAMES_OF_PORT_MAX;
-use super::query::QUERIES_MAX;
+use super::requests::REQUESTS_MAX;
 use super::services::Services;
 use super::worker::Worker;
 use super::{Environment, build};
@@ -35,6 +35,7 @@ use crate::control::{ReportError, What};
 use crate::device::{Abilities, Port, PortError, Received};
 
 mod lease_shares;
+mod pinholes;
 mod reloads;
 
 const HOST_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 10]);
@@ -325,7 +326,7 @@ fn a_worker_takes_so_many_questions_and_refuses_more() {
             let inspector = inspector.clone();
             spawn_local(async move { inspector.report(What::Counters).await })
         };
-        let waiting: Vec<_> = (0..QUERIES_MAX).map(|_| ask(&office.inspector)).collect();
+        let waiting: Vec<_> = (0..REQUESTS_MAX).map(|_| ask(&office.inspector)).collect();
         let refused = ask(&office.inspector).await.expect("no panic");
         assert!(matches!(refused, Err(ReportError::TooManyAsk)), "{refused:?}");
         office.pass(Duration::from_millis(5)).await;

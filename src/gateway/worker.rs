@@ -3,8 +3,8 @@
 //! A turn takes a batch for each other worker from the inbox, one from the ports and, in the first worker, one from
 //! the host stack, so that none starves the others, and carries out every verdict. Whoever drives a worker calls
 //! [`Worker::turn`] when it was woken or a port may have something and at [`Worker::poll_timeout`], at once again
-//! while a turn says that there is more to do. In between, and only there, a new configuration is taken in and
-//! questions are answered.
+//! while a turn says that there is more to do. In between, and only there, a new configuration is taken in,
+//! questions are answered and commands carried out.
 
 use std::ptr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::bindings::SharedBindings;
 use super::handover::Handover;
 use super::link::{HostOutput, WorkerLink};
 use super::ports::Ports;
-use super::query::{QUERIES_MAX, Query};
+use super::requests::{REQUESTS_MAX, Request};
 use crate::device::Port;
 
 /// A dataplane at work. It knows no device, no thread and no clock.
@@ -32,7 +32,7 @@ pub struct Worker<P> {
     from_host: Option<HostOutput>,
     config: Cache<Arc<ArcSwap<Config>>, Arc<Config>>,
     bindings: Cache<SharedBindings, Arc<Bindings>>,
-    queries: Receiver<Query>,
+    requests: Receiver<Request>,
     batch: Batch,
     /// So many frames and tasks given up are the next to be logged.
     internal_errors_due: u64,
@@ -50,14 +50,14 @@ pub(super) struct Ways {
     pub config: Arc<ArcSwap<Config>>,
     /// Who holds which address of the LAN.
     pub bindings: SharedBindings,
-    /// Where questions come from.
-    pub queries: Receiver<Query>,
+    /// Where questions and commands come from.
+    pub requests: Receiver<Request>,
 }
 
 impl<P: Port> Worker<P> {
     /// A worker for `ports`, numbered as in the configuration.
     pub(super) fn new(dataplane: Dataplane, ports: Ports<P>, ways: Ways, frame_capacity: usize) -> Self {
-        let Ways { handover, to_host, from_host, config, bindings, queries } = ways;
+        let Ways { handover, to_host, from_host, config, bindings, requests } = ways;
         let (config, bindings) = (Cache::new(config), Cache::new(bindings));
         Self {
             dataplane,
@@ -67,7 +67,7 @@ impl<P: Port> Worker<P> {
             from_host,
             config,
             bindings,
-            queries,
+            requests,
             batch: Batch::new(frame_capacity),
             internal_errors_due: 1,
         }
@@ -93,10 +93,13 @@ impl<P: Port> Worker<P> {
             warn!("{}", alert.text(self.dataplane.config()));
         }
         self.log_internal_errors();
-        for query in self.queries.try_iter().take(QUERIES_MAX) {
-            query.answer(now, &self.dataplane, &self.ports);
+        for request in self.requests.try_iter().take(REQUESTS_MAX) {
+            match request {
+                Request::Query(query) => query.answer(now, &self.dataplane, &self.ports),
+                Request::Command(command) => command.carry_out(now, &mut self.dataplane),
+            }
         }
-        more_from_host || more_to_tell || !self.queries.is_empty() || self.has_more()
+        more_from_host || more_to_tell || !self.requests.is_empty() || self.has_more()
     }
 
     /// Whether others have left it something to do, or a port may have.

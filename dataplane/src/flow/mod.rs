@@ -67,6 +67,8 @@
 //! | of one source, those that are kept                 | `flows_per_host_max` / 8                | they can be recycled         |
 //! | ports of each protocol of an external address      | those that are not reserved             | recycled, `PortsExhausted`   |
 //! | external addresses                                 | [`FlowTable::EXTERNALS_MAX`]            | `NoAddress`                  |
+//! | pinholes                                           | [`PINHOLES_MAX`],                       | `TableFull`, `HostLimit`     |
+//! |                                                    | [`PINHOLES_PER_HOST_MAX`] of one host   |                              |
 //! | timers looked at in [`FlowTable::handle_timeout`]  | [`FlowTable::EXPIRIES_MAX`]             | it wants to be called again  |
 //!
 //! Of several shards, one host has no more than half of the room; see `shares` for how they tell each other
@@ -101,6 +103,7 @@ mod limits;
 mod lookup;
 mod new;
 mod open;
+mod pinholes;
 mod refused;
 mod room;
 mod shares;
@@ -114,6 +117,7 @@ pub use self::entry::{Egress, Flow, Packet, State, Traffic, Transport};
 pub use self::holders::Source;
 pub use self::lookup::KeyHash;
 pub use self::new::{Binding, Client, NewFlow, Server};
+pub use self::pinholes::{LIFETIME_MAX, Opened, PINHOLES_MAX, PINHOLES_PER_HOST_MAX, Pinhole};
 pub use self::refused::Refused;
 pub use self::shares::HostFlows;
 pub use self::table::{FlowId, FlowTable};

@@ -99,7 +99,9 @@ impl<A: Address> FlowTable<A> {
             }
             NewFlow::Inbound { remote, server } => (Party::outside(remote), self.server(server)),
         };
-        if let (NewFlow::Inbound { .. }, Some(mapping)) = (new, server.mapping) {
+        if let (NewFlow::Inbound { remote, .. }, Some(mapping)) = (new, server.mapping)
+            && !self.pinholes.admit(now, mapping, remote.address)
+        {
             // RFC 4787 REQ-6: what comes in does not prolong the mapping.
             expires = expires.min(self.mappings[mapping].held_until);
         }
@@ -128,6 +130,9 @@ impl<A: Address> FlowTable<A> {
     fn admits(&self, now: Instant, protocol: Protocol, new: &NewFlow<A>) -> bool {
         let NewFlow::Inbound { remote, server: Server::Mapped(id) } = *new else { return true };
         // A query names its asker and nobody who would be asked: no identifier leads inside.
+        if self.pinholes.admit(now, id, remote.address) {
+            return true;
+        }
         let is_open = protocol != Protocol::ICMP && self.mappings[id].held_until > Tick::at(now);
         is_open
             && match self.nat.filtering {

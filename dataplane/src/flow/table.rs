@@ -11,6 +11,7 @@ use rand::{Rng, SeedableRng};
 
 use super::entry::{Flow, Quota};
 use super::holders::Holders;
+use super::pinholes::Pinholes;
 use super::shares::Shares;
 use super::timeouts::Timeouts;
 use super::visitors::Visitors;
@@ -47,6 +48,7 @@ pub struct FlowTable<A = Ipv4Addr> {
     pub(super) holders: Holders,
     pub(super) shares: Shares<A>,
     pub(super) visitors: Visitors,
+    pub(super) pinholes: Pinholes<A>,
     pub(super) shard: Shard,
     pub(super) timeouts: Timeouts,
     pub(super) nat: Nat,
@@ -81,6 +83,7 @@ impl<A: Address> FlowTable<A> {
             holders: Holders::new(hasher.clone()),
             shares: Shares::new(shard, hasher.clone()),
             visitors: Visitors::new(hasher.clone()),
+            pinholes: Pinholes::new(),
             hasher,
             shard,
             timeouts,
@@ -130,6 +133,7 @@ impl<A: Address> FlowTable<A> {
         let gone: Vec<A> = self.external_addresses().filter(|old| !addresses.contains(old)).collect();
         if !gone.is_empty() {
             self.remove_where(|flow| gone.iter().any(|old| flow.is_seen_as(*old)));
+            self.close_pinholes_where(|mapping| gone.contains(&mapping.external.address));
         }
         self.mappings.set_externals(addresses);
     }
@@ -149,6 +153,7 @@ impl<A: Address> FlowTable<A> {
                 self.remove(FlowId(id));
             }
         }
+        self.end_reserved_pinholes();
     }
 
     /// The flow `id`.
@@ -219,15 +224,16 @@ impl<A: Address> FlowTable<A> {
         }
     }
 
-    /// When [`FlowTable::handle_timeout`] wants to be called; `None` while there is no flow.
+    /// When [`FlowTable::handle_timeout`] wants to be called; `None` while there is neither flow nor pinhole.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.wheel.next().map(Tick::instant)
+        [self.wheel.next(), self.pinholes.next_end()].into_iter().flatten().min().map(Tick::instant)
     }
 
-    /// Ends flows that are due. It does a bounded amount of work; if that was not enough,
+    /// Ends flows and pinholes that are due. It does a bounded amount of work; if that was not enough,
     /// [`FlowTable::poll_timeout`] is not in the future.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = Tick::at(now);
+        self.expire_pinholes(now);
         for _ in 0..Self::EXPIRIES_MAX {
             let Some(id) = self.wheel.expire(now) else { return };
             let Some(expires) = self.flows.get(id).map(|flow| flow.expires) else {

@@ -10,6 +10,7 @@
 //!   ends when the mapping is due (RFC 4787 REQ-6). [`Mapping::held_until`] keeps that moment.
 //! - A flow that an outsider opened through the mapping ends no later than that, until the inside
 //!   answers. So a flood from outside holds no port.
+//! - A pinhole uses its mapping for as long as it was asked for, whether the inside sends or not.
 //! - A mapping that is due and still in use (hairpin: another inside host keeps its own flow up)
 //!   takes in nobody new.
 //!
@@ -59,7 +60,7 @@ pub struct Mapping<A = Ipv4Addr> {
     pub external: Endpoint<A>,
     /// Until when what the inside sent holds the mapping.
     pub(crate) held_until: Tick,
-    /// One more than the flows that use it: never zero, which leaves room for `Option`.
+    /// One more than the flows and pinholes that use it: never zero, which leaves room for `Option`.
     users: NonZeroU32,
 }
 

@@ -37,6 +37,8 @@ pub(super) enum Task {
     Bindings,
     /// Takes in another configuration.
     Configuration,
+    /// Carries out a command.
+    Command,
 }
 
 /// Whether panics are caught, and until when timers wait since one was.
@@ -105,7 +107,7 @@ impl Dataplane {
         // The task may have failed with one of the buffers in its hands.
         self.reserve_frames();
         self.counters.tasks_given_up += 1;
-        if !matches!(task, Task::Notice | Task::Bindings | Task::Configuration) {
+        if !matches!(task, Task::Notice | Task::Bindings | Task::Configuration | Task::Command) {
             self.containment.paused_until = now + PAUSE;
         }
     }
@@ -130,14 +132,17 @@ mod tests {
     use core::convert::Infallible;
     use std::sync::Arc;
 
+    use gatepost_ground::wire::Protocol;
     use gatepost_ground::{Frame, InterfaceId, MacAddr, PortId};
 
-    use super::super::WAVE_FRAMES;
+    use super::super::{PinholeError, WAVE_FRAMES};
     use super::*;
     use crate::DropReason;
     use crate::batch::Batch;
     use crate::config::{Mode, testing};
+    use crate::flow::Pinhole;
     use crate::ingress::Ingress;
+    use crate::key::Endpoint;
     use crate::notice::Notice;
     use crate::shard::Shard;
     use crate::verdict::Verdict;
@@ -183,10 +188,16 @@ mod tests {
         dataplane.set_bindings(now, Arc::default());
         let config = Arc::clone(&dataplane.config);
         dataplane.configure(now, config);
+        let inside = Endpoint::new([192, 168, 1, 9].into(), 5000);
+        let pinhole =
+            Pinhole { protocol: Protocol::UDP, inside, external: [203, 0, 113, 10].into(), remote: None };
+        let opened = dataplane.open_pinhole(now, &pinhole, Duration::from_secs(60));
+        let fault = Some(Err(PinholeError::Fault));
+        assert_eq!(opened == fault, dataplane.containment.broken == Some(Task::Command), "{opened:?}");
         batch.output().iter().count()
     }
 
-    const TASKS: [Task; 8] = [
+    const TASKS: [Task; 9] = [
         Task::Flows,
         Task::Neighbors,
         Task::Fragments,
@@ -195,6 +206,7 @@ mod tests {
         Task::Notice,
         Task::Bindings,
         Task::Configuration,
+        Task::Command,
     ];
 
     #[test]

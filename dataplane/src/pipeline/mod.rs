@@ -50,6 +50,7 @@ mod network;
 mod outbound_route;
 mod own_address;
 mod packet;
+mod pinholes;
 mod steer;
 mod way;
 
@@ -67,6 +68,7 @@ use self::identification::Identifications;
 use self::link::Links;
 use self::network::Networks;
 use self::own_address::OwnAddress;
+pub use self::pinholes::PinholeError;
 use self::steer::owners::Steering;
 use self::way::Fate;
 use crate::alert::{Alert, Alerts};
@@ -419,6 +421,7 @@ impl Dataplane {
             flows.set_reserved_ports(protocol, reserved_ports(&config.firewall, protocol));
         }
         flows.remove_where(|flow| !is_allowed(config, flow));
+        self.close_forbidden_pinholes();
     }
 
     /// What was decided about first fragments and unsolicited SYNs need not hold any more.

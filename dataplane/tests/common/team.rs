@@ -5,12 +5,18 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gatepost_dataplane::alert::Alert;
 use gatepost_dataplane::binding::Bindings;
 use gatepost_dataplane::bridge::Station;
+use gatepost_dataplane::flow::{Opened, Pinhole};
+use gatepost_dataplane::key::Endpoint;
 use gatepost_dataplane::neighbor::Neighbor;
-use gatepost_dataplane::{Batch, Config, Counters, Dataplane, DropReason, FlowInfo, Ingress, Shard, Verdict};
+use gatepost_dataplane::{
+    Batch, Config, Counters, Dataplane, DropReason, FlowInfo, Ingress, PinholeError, Shard, Verdict,
+};
+use gatepost_ground::wire::Protocol;
 use gatepost_ground::{Frame, Instant, Offload, PortSet};
 
 use super::{Sent, on_the_wire, sent_by};
@@ -78,6 +84,29 @@ impl Team {
         for worker in &mut self.workers {
             worker.dataplane.set_bindings(now, Arc::clone(&bindings));
         }
+    }
+
+    /// What the one worker that owns the inside port answers.
+    pub fn open_pinhole(
+        &mut self,
+        now: Instant,
+        pinhole: &Pinhole,
+        lifetime: Duration,
+    ) -> Result<Opened, PinholeError> {
+        let workers = self.workers.iter_mut();
+        let answers: Vec<_> =
+            workers.filter_map(|worker| worker.dataplane.open_pinhole(now, pinhole, lifetime)).collect();
+        let [answer] = answers[..] else { panic!("one worker answers: {answers:?}") };
+        answer
+    }
+
+    /// As [`Team::open_pinhole`].
+    pub fn close_pinholes(&mut self, now: Instant, protocol: Protocol, inside: Endpoint) -> bool {
+        let workers = self.workers.iter_mut();
+        let answers: Vec<_> =
+            workers.filter_map(|worker| worker.dataplane.close_pinholes(now, protocol, inside)).collect();
+        let [answer] = answers[..] else { panic!("one worker answers: {answers:?}") };
+        answer
     }
 
     /// What the workers want told, by all of them.

@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
 use super::bindings::SharedBindings;
+use super::command::Commander;
 use super::current::Current;
 use super::dispatch::Dispatcher;
 use super::generation::{Generation, Prepared};
@@ -41,6 +42,7 @@ pub const FORMER_MAX: usize = 4;
 pub struct Services {
     pub(super) resources: Resources,
     pub(super) inspector: Inspector,
+    pub(super) commander: Commander,
     pub(super) reloader: Reloader,
     pub(super) reloads: mpsc::Receiver<Request>,
     pub(super) rng: StdRng,
@@ -111,6 +113,11 @@ impl Services {
     /// Tells about the running gateway.
     pub fn inspector(&self) -> Inspector {
         self.inspector.clone()
+    }
+
+    /// Has the running gateway's workers do what the configuration does not say.
+    pub fn commander(&self) -> Commander {
+        self.commander.clone()
     }
 
     /// Changes the running gateway's configuration.

@@ -1,0 +1,193 @@
+//! Pinholes: mappings that take in what comes from outside for a time, whether the inside has sent or not.
+//!
+//! Who speaks for an inside host asks for one: its own request by PCP (RFC 6887), or the gateway that has read in a
+//! call's signalling where its voice will come from. A pinhole is one user more of the mapping of its inside
+//! endpoint, which therefore keeps its external port, and has an end: unless it is asked for again before, it
+//! closes by itself, so that nobody who has gone away leaves the office open. Flows that came in by it go on by their
+//! own timers.
+//!
+//! There are [`PINHOLES_MAX`] of a shard, [`PINHOLES_PER_HOST_MAX`] of them of one host, and none is closed to make
+//! room for another. Ports that the reserve keeps for hosts with few flows are not given to pinholes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use gatepost_ground::Instant;
+use gatepost_ground::wire::Protocol;
+
+use super::refused::Refused;
+use super::room::Reach;
+use super::table::FlowTable;
+use crate::key::{Address, Endpoint};
+use crate::nat::{Mapping, MappingId};
+use crate::table::timer::Tick;
+
+/// How many pinholes there can be at a time, of one shard.
+pub const PINHOLES_MAX: usize = 1024;
+/// How many of them one inside host can have.
+pub const PINHOLES_PER_HOST_MAX: usize = 128;
+/// A pinhole is asked for again after this time at the latest. // RFC 6887, section 15: a day at most
+pub const LIFETIME_MAX: Duration = Duration::from_hours(24);
+
+/// What is to be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pinhole<A = core::net::Ipv4Addr> {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// Who is to be reached.
+    pub inside: Endpoint<A>,
+    /// At which external address.
+    pub external: A,
+    /// From where; `None`: from anywhere.
+    pub remote: Option<A>,
+}
+
+/// What was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened<A = core::net::Ipv4Addr> {
+    /// Where the outside reaches the inside endpoint.
+    pub external: Endpoint<A>,
+    /// Until when.
+    pub until: Instant,
+}
+
+/// The pinholes of a flow table.
+pub(super) struct Pinholes<A> {
+    by_mapping: BTreeMap<MappingId, Open<A>>,
+    /// By their ends.
+    due: BTreeSet<(Tick, MappingId)>,
+}
+
+struct Open<A> {
+    host: A,
+    remote: Option<A>,
+    until: Tick,
+}
+
+impl<A: Address> Pinholes<A> {
+    /// None.
+    pub(super) fn new() -> Self {
+        Self { by_mapping: BTreeMap::new(), due: BTreeSet::new() }
+    }
+
+    /// Whether one of them lets `remote` through to the mapping.
+    pub(super) fn admit(&self, now: Instant, mapping: MappingId, remote: A) -> bool {
+        !self.by_mapping.is_empty()
+            && self.by_mapping.get(&mapping).is_some_and(|open| {
+                open.until > Tick::at(now) && open.remote.is_none_or(|admitted| admitted == remote)
+            })
+    }
+
+    /// When the next of them ends.
+    pub(super) fn next_end(&self) -> Option<Tick> {
+        self.due.first().map(|(end, _)| *end)
+    }
+
+    fn has_room(&self, host: A) -> Result<(), Refused> {
+        if self.by_mapping.len() >= PINHOLES_MAX {
+            return Err(Refused::TableFull);
+        }
+        let of_host = self.by_mapping.values().filter(|open| open.host == host).count();
+        if of_host < PINHOLES_PER_HOST_MAX { Ok(()) } else { Err(Refused::HostLimit) }
+    }
+
+    /// Whether there was none for the mapping yet.
+    fn put(&mut self, mapping: MappingId, open: Open<A>) -> bool {
+        self.due.insert((open.until, mapping));
+        let former = self.by_mapping.insert(mapping, open);
+        if let Some(former) = &former
+            && former.until != self.by_mapping[&mapping].until
+        {
+            self.due.remove(&(former.until, mapping));
+        }
+        former.is_none()
+    }
+
+    /// Whether there was one for the mapping.
+    fn take(&mut self, mapping: MappingId) -> bool {
+        let former = self.by_mapping.remove(&mapping);
+        former.is_some_and(|former| self.due.remove(&(former.until, mapping)))
+    }
+}
+
+impl<A: Address> FlowTable<A> {
+    /// Opens `pinhole` for `lifetime`, at most [`LIFETIME_MAX`], or, where it is open, from now on as it says and for
+    /// `lifetime`. The caller has seen that it is for this shard and for somebody inside.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::TableFull`] and [`Refused::HostLimit`] if there are as many as there may be,
+    /// [`Refused::PortsExhausted`] and [`Refused::NoAddress`] as for flows.
+    pub fn open_pinhole(
+        &mut self,
+        now: Instant,
+        pinhole: &Pinhole<A>,
+        lifetime: Duration,
+    ) -> Result<Opened<A>, Refused> {
+        let Pinhole { protocol, inside, external, remote } = *pinhole;
+        let secs = lifetime.min(LIFETIME_MAX).as_secs() as u32;
+        let reach = Reach::Common;
+        let leaves = |ports| reach.leaves_ports(ports);
+        let mapping = self.mappings.find_or_create(protocol, inside, external, leaves)?;
+        if !self.pinholes.by_mapping.contains_key(&mapping)
+            && let Err(refused) = self.pinholes.has_room(inside.address)
+        {
+            self.mappings.remove_if_unused(mapping);
+            return Err(refused);
+        }
+        let until = Tick::after(now, secs);
+        if self.pinholes.put(mapping, Open { host: inside.address, remote, until }) {
+            self.mappings.acquire(mapping);
+        }
+        Ok(Opened { external: self.mappings[mapping].external, until: until.instant() })
+    }
+
+    /// Closes the pinholes of an inside endpoint, at whichever external address. Says whether there was one.
+    pub fn close_pinholes_of(&mut self, protocol: Protocol, inside: Endpoint<A>) -> bool {
+        let before = self.pinholes_len();
+        self.close_pinholes_where(|mapping| (mapping.protocol, mapping.inside) == (protocol, inside));
+        self.pinholes_len() < before
+    }
+
+    /// Closes the pinholes of mappings for which `is_ended` says so.
+    pub fn close_pinholes_where(&mut self, mut is_ended: impl FnMut(&Mapping<A>) -> bool) {
+        let open: Vec<_> = self.pinholes.by_mapping.keys().copied().collect();
+        for mapping in open {
+            if is_ended(&self.mappings[mapping]) {
+                self.end_pinhole(mapping);
+            }
+        }
+    }
+
+    /// How many pinholes there are.
+    pub fn pinholes_len(&self) -> usize {
+        self.pinholes.by_mapping.len()
+    }
+
+    /// Closes those that are due.
+    pub(super) fn expire_pinholes(&mut self, now: Tick) {
+        while let Some((end, mapping)) = self.pinholes.due.first().copied()
+            && end <= now
+        {
+            self.end_pinhole(mapping);
+        }
+    }
+
+    /// Closes the pinholes whose mappings have a port that no mapping may have any more.
+    pub(super) fn end_reserved_pinholes(&mut self) {
+        let open: Vec<_> = self.pinholes.by_mapping.keys().copied().collect();
+        for mapping in open {
+            if self.mappings.is_reserved(mapping) {
+                self.end_pinhole(mapping);
+            }
+        }
+    }
+
+    fn end_pinhole(&mut self, mapping: MappingId) -> bool {
+        let was_open = self.pinholes.take(mapping);
+        if was_open {
+            self.mappings.release(mapping);
+        }
+        was_open
+    }
+}

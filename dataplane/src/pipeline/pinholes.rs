@@ -1,0 +1,123 @@
+//! Pinholes, as whoever runs the gateway opens and closes them.
+
+use core::fmt;
+use core::time::Duration;
+
+use gatepost_ground::Instant;
+use gatepost_ground::wire::Protocol;
+
+use super::Dataplane;
+use super::contain::Task;
+use super::network::Networks;
+use crate::config::Config;
+use crate::firewall;
+use crate::flow::{Opened, Pinhole, Refused};
+use crate::key::Endpoint;
+
+/// Why there is no pinhole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinholeError {
+    /// Nothing is translated in this mode, so nobody needs one.
+    NotTranslated,
+    /// Only ports of TCP and UDP can be opened, and none is number 0.
+    NoPort,
+    /// The address is of no host inside.
+    NotInside,
+    /// A forward leads to that port already, from this port of the external address.
+    Forwarded(u16),
+    /// There is no room, or no external address.
+    Refused(Refused),
+    /// The dataplane has given up on it for a fault of its own.
+    Fault,
+}
+
+impl fmt::Display for PinholeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotTranslated => f.write_str("nothing is translated in this mode"),
+            Self::NoPort => f.write_str("it is no port of TCP or UDP"),
+            Self::NotInside => f.write_str("the address is not in a network of the inside"),
+            Self::Forwarded(port) => write!(f, "a forward leads there from port {port}"),
+            Self::Refused(refused) => write!(f, "there is no room: {refused:?}"),
+            Self::Fault => f.write_str("an internal error"),
+        }
+    }
+}
+
+impl core::error::Error for PinholeError {}
+
+impl Dataplane {
+    /// Opens `pinhole` for `lifetime`, or has it open for that long from now on and as it says now. `None` if another
+    /// worker's dataplane owns the inside port: all are told, and one answers.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be opened. One that was open stays as it was.
+    pub fn open_pinhole(
+        &mut self,
+        now: Instant,
+        pinhole: &Pinhole,
+        lifetime: Duration,
+    ) -> Option<Result<Opened, PinholeError>> {
+        if !self.owns(pinhole.inside) {
+            return None;
+        }
+        if let Err(error) = may_open(&self.config, &self.networks, pinhole.protocol, pinhole.inside) {
+            return Some(Err(error));
+        }
+        let mut outcome = Err(PinholeError::Fault);
+        self.contained(now, Task::Command, |dataplane| {
+            outcome = dataplane.flows.open_pinhole(now, pinhole, lifetime).map_err(PinholeError::Refused);
+        });
+        Some(outcome)
+    }
+
+    /// Closes the pinholes of an inside endpoint, at whichever external address. Says whether there was one; `None` if another worker's
+    /// dataplane owns the port.
+    pub fn close_pinholes(&mut self, now: Instant, protocol: Protocol, inside: Endpoint) -> Option<bool> {
+        if !self.owns(inside) {
+            return None;
+        }
+        let mut was_open = false;
+        self.contained(now, Task::Command, |dataplane| {
+            was_open = dataplane.flows.close_pinholes_of(protocol, inside);
+        });
+        Some(was_open)
+    }
+
+    /// Closes those that the configuration does not admit any more.
+    pub(super) fn close_forbidden_pinholes(&mut self) {
+        let Self { config, flows, networks, .. } = self;
+        flows.close_pinholes_where(|mapping| {
+            may_open(config, networks, mapping.protocol, mapping.inside).is_err()
+        });
+    }
+
+    /// What comes from the inside endpoint, or to the external port of its mapping, is steered here.
+    fn owns(&self, inside: Endpoint) -> bool {
+        self.shard.of_port(inside.port) == self.shard.index()
+    }
+}
+
+/// Whether `config`, with its `networks`, admits a pinhole for `inside`.
+fn may_open(
+    config: &Config,
+    networks: &Networks,
+    protocol: Protocol,
+    inside: Endpoint,
+) -> Result<(), PinholeError> {
+    let is_special = networks.own_role(inside.address).is_some() || networks.is_broadcast(inside.address);
+    if !config.mode.translates() {
+        return Err(PinholeError::NotTranslated);
+    }
+    if inside.port == 0 || !matches!(protocol, Protocol::TCP | Protocol::UDP) {
+        return Err(PinholeError::NoPort);
+    }
+    if is_special || !networks.is_inside(inside.address) {
+        return Err(PinholeError::NotInside);
+    }
+    match firewall::external_port(&config.firewall, protocol, inside) {
+        Some(port) => Err(PinholeError::Forwarded(port)),
+        None => Ok(()),
+    }
+}

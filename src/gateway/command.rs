@@ -1,0 +1,113 @@
+//! Commands to the workers: what they are to do beside what the configuration says.
+//!
+//! A command that changes something changes it for a time, which whoever gave it prolongs by giving it again: what is
+//! not wanted any more ends by itself, whatever has become of those who wanted it. Every worker gets every command
+//! between two batches; that which it is for carries it out and answers.
+
+use std::fmt;
+use std::time::Duration;
+
+use gatepost_dataplane::flow::{Opened, Pinhole};
+use gatepost_dataplane::key::Endpoint;
+use gatepost_dataplane::{Dataplane, PinholeError};
+use gatepost_ground::Instant;
+use gatepost_ground::wire::Protocol;
+use tokio::sync::oneshot;
+
+use super::requests::{Merge, RequestError, Requests};
+
+/// A command, with the place for its answer.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Have the pinhole open for so long from now on.
+    OpenPinhole(Pinhole, Duration, oneshot::Sender<OwnersAnswer<Result<Opened, PinholeError>>>),
+    /// Close the pinholes of this inside endpoint.
+    ClosePinholes(Protocol, Endpoint, oneshot::Sender<OwnersAnswer<bool>>),
+}
+
+/// The answer of the one worker that a command is for.
+#[derive(Debug)]
+pub(super) struct OwnersAnswer<T>(Option<T>);
+
+impl<T> Default for OwnersAnswer<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> Merge for OwnersAnswer<T> {
+    fn merge(&mut self, other: Self) {
+        debug_assert!(self.0.is_none() || other.0.is_none(), "one worker owns it");
+        self.0 = self.0.take().or(other.0);
+    }
+}
+
+impl Command {
+    /// Carries it out if it is for this worker; whoever has stopped waiting is not told.
+    pub(super) fn carry_out(self, now: Instant, dataplane: &mut Dataplane) {
+        match self {
+            Self::OpenPinhole(pinhole, lifetime, reply) => {
+                _ = reply.send(OwnersAnswer(dataplane.open_pinhole(now, &pinhole, lifetime)));
+            }
+            Self::ClosePinholes(protocol, inside, reply) => {
+                _ = reply.send(OwnersAnswer(dataplane.close_pinholes(now, protocol, inside)));
+            }
+        }
+    }
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandError {
+    /// The workers do not answer. Whether it was carried out is not known.
+    Unanswered(RequestError),
+    /// There is no such pinhole to open.
+    Pinhole(PinholeError),
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unanswered(error) => error.fmt(f),
+            Self::Pinhole(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for CommandError {}
+
+impl From<RequestError> for CommandError {
+    fn from(error: RequestError) -> Self {
+        Self::Unanswered(error)
+    }
+}
+
+/// Gives commands to a gateway's workers. Clones command the same gateway.
+#[derive(Clone)]
+pub struct Commander {
+    pub(super) requests: Requests,
+}
+
+impl Commander {
+    /// Has `pinhole` open for `lifetime` from now on, at most
+    /// [`LIFETIME_MAX`](gatepost_dataplane::flow::LIFETIME_MAX). To keep it open, call this again before it ends.
+    ///
+    /// # Errors
+    ///
+    /// The pinhole is refused, or the workers do not answer.
+    pub async fn open_pinhole(&self, pinhole: Pinhole, lifetime: Duration) -> Result<Opened, CommandError> {
+        let answer = self.requests.put(|reply| Command::OpenPinhole(pinhole, lifetime, reply)).await?;
+        // Every port has an owner: without an answer that one has failed.
+        answer.0.unwrap_or(Err(PinholeError::Fault)).map_err(CommandError::Pinhole)
+    }
+
+    /// Closes the pinholes of `inside`. Says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// The workers do not answer.
+    pub async fn close_pinholes(&self, protocol: Protocol, inside: Endpoint) -> Result<bool, CommandError> {
+        let answer = self.requests.put(|reply| Command::ClosePinholes(protocol, inside, reply)).await?;
+        Ok(answer.0.unwrap_or(false))
+    }
+}

@@ -15,6 +15,7 @@
 //! [`Office::server`](crate::scenario::Office::server). The faults of the machine as a whole are renumbering and
 //! [`ProviderMood`]s.
 
+mod addresses;
 mod chat;
 mod connections;
 mod dhcp;
@@ -35,6 +36,10 @@ use ipnet::Ipv4Net;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use self::addresses::router_of;
+pub use self::addresses::{
+    CHAT_ADDRESS, CHAT_PORT, DNS_PORT, INTERNET, RESOLVER_ADDRESSES, SITES, WEB_ADDRESSES, WEB_PORT,
+};
 use self::chat::ChatServer;
 pub use self::connections::{CONNECTIONS_MAX, ConnectionId};
 use self::dhcp::DhcpServer;
@@ -49,29 +54,6 @@ pub use self::servers::Site;
 use super::stack::Stack;
 use super::{Machine, Record};
 use crate::packet::{Content, Packet, Transport};
-
-/// Everything behind the provider's router. No documentation network, as nobody asks a name server for
-/// the names of those (RFC 6303 section 4).
-pub const INTERNET: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 16);
-/// The provider's recursive resolvers.
-pub const RESOLVER_ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 18, 53, 1), Ipv4Addr::new(198, 18, 53, 2)];
-/// The web servers.
-pub const WEB_ADDRESSES: [Ipv4Addr; 4] = [
-    Ipv4Addr::new(198, 18, 80, 1),
-    Ipv4Addr::new(198, 18, 80, 2),
-    Ipv4Addr::new(198, 18, 80, 3),
-    Ipv4Addr::new(198, 18, 81, 1),
-];
-/// The chat server.
-pub const CHAT_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 18, 7, 7);
-/// Web sites: `site-0.example` and so on, on the web servers in turn.
-pub const SITES: usize = 20;
-/// Names are asked for here.
-pub const DNS_PORT: u16 = 53;
-/// Pages are fetched here.
-pub const WEB_PORT: u16 = 80;
-/// Chats are held here.
-pub const CHAT_PORT: u16 = 7;
 
 const MAC: MacAddr = MacAddr([0x02, 0x00, 0x5e, 0x20, 0x00, 0x01]);
 const DHCP: &str = "dhcp";
@@ -285,11 +267,6 @@ impl Machine for Internet {
     fn record(&self) -> Arc<dyn Record> {
         Arc::new(InternetRecord { customer: self.customer(), servers: self.servers.records().collect() })
     }
-}
-
-/// The router of a network: its first host.
-fn router_of(network: Ipv4Net) -> Ipv4Addr {
-    Ipv4Addr::from_bits(network.network().to_bits() + 1)
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use dhcproto::{Decodable, Decoder, Encodable};
 use gatepost_ground::Instant;
 use ipnet::Ipv4Net;
 
+use super::addresses::{RESOLVER_ADDRESSES, router_of};
 use super::server::{Server, Wire};
-use super::{RESOLVER_ADDRESSES, router_of};
 
 /// Where the server is asked.
 pub(super) const SERVER_PORT: u16 = 67;

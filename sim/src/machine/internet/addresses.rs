@@ -1,0 +1,33 @@
+//! Where everything on the internet is.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+/// Everything behind the provider's router. No documentation network, as nobody asks a name server for
+/// the names of those (RFC 6303 section 4).
+pub const INTERNET: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 16);
+/// The provider's recursive resolvers.
+pub const RESOLVER_ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 18, 53, 1), Ipv4Addr::new(198, 18, 53, 2)];
+/// The web servers.
+pub const WEB_ADDRESSES: [Ipv4Addr; 4] = [
+    Ipv4Addr::new(198, 18, 80, 1),
+    Ipv4Addr::new(198, 18, 80, 2),
+    Ipv4Addr::new(198, 18, 80, 3),
+    Ipv4Addr::new(198, 18, 81, 1),
+];
+/// The chat server.
+pub const CHAT_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 18, 7, 7);
+/// Web sites: `site-0.example` and so on, on the web servers in turn.
+pub const SITES: usize = 20;
+/// Names are asked for here.
+pub const DNS_PORT: u16 = 53;
+/// Pages are fetched here.
+pub const WEB_PORT: u16 = 80;
+/// Chats are held here.
+pub const CHAT_PORT: u16 = 7;
+
+/// The router of a network: its first host.
+pub(super) fn router_of(network: Ipv4Net) -> Ipv4Addr {
+    Ipv4Addr::from_bits(network.network().to_bits() + 1)
+}

@@ -79,6 +79,7 @@ impl Host {
         let config = StackConfig {
             mtu: MTU,
             tcp_buffer_len: 4096,
+            tcp_memory_max: 16 * 1024,
             connections_max: CONNECTIONS_MAX,
             udp_sockets_max: 4,
             keep_alive: KEEP_ALIVE,

@@ -1,6 +1,6 @@
 //! TCP and UDP as the services see them, over whichever stack runs below.
 //!
-//! [`Stack`](stack::Stack) is the gateway's own, over smoltcp; [`Kernel`](kernel::Kernel) is the
+//! [`Stack`](stack::Stack) is the gateway's own, over smoltcp's codecs; [`Kernel`](kernel::Kernel) is the
 //! machine's. Everything is single-threaded: nothing here needs to be `Send`.
 
 pub mod kernel;

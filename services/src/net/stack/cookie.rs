@@ -6,8 +6,15 @@
 //!   27..0    keyed hash of both ends, the peer's initial sequence number and the bits above
 //! ```
 //!
-//! The secrets take turns: a cookie is good for at least [`SECRET_LIFETIME`] and at most twice that. What else
-//! the peer's SYN offered (window scale, selective acknowledgement) is not answered and so not used.
+//! The secrets take turns: a cookie is good for at least [`SECRET_LIFETIME`] and at most twice that. What else the peer's
+//! SYN offered is kept in the last bits of the timestamp that answers it, and comes back as the echo:
+//!
+//! ```text
+//!   bit 4    whether selective acknowledgements are permitted
+//!   3..0     the shift of the peer's windows, 15 if they are not scaled
+//! ```
+//!
+//! A peer that tampers with its echo harms itself only. Of one without timestamps neither is used.
 
 use std::hash::Hasher;
 use std::time::Duration;
@@ -17,7 +24,9 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use siphasher::sip::SipHasher24;
 
+use super::connection::SEGMENT_SIZE_DEFAULT;
 use super::flow::Tuple;
+use super::segment::Options;
 
 /// How long each secret makes cookies. Afterwards it checks them for as long again.
 pub(super) const SECRET_LIFETIME: Duration = Duration::from_secs(30);
@@ -26,11 +35,29 @@ pub(super) const SECRET_LIFETIME: Duration = Duration::from_secs(30);
 /// tunnels, the default, and a size that every host takes.
 const SEGMENT_SIZES: [u16; 8] = [64, 536, 1200, 1360, 1400, 1440, 1452, 1460];
 
-/// The peer's maximum segment size if its SYN names none. (RFC 9293, MUST-15)
-const SEGMENT_SIZE_DEFAULT: u16 = 536;
-
 const HASH_BITS: u32 = 28;
 const SECRET_BIT: u32 = 31;
+
+const NOTE_MASK: u32 = (1 << 5) - 1;
+const NOTE_SACK: u32 = 1 << 4;
+const NOTE_UNSCALED: u8 = 15;
+
+/// The timestamp near `time` that answers a SYN with `options` and keeps them.
+pub(super) fn note_options(time: u32, options: &Options) -> u32 {
+    let shift = options.window_shift.map_or(NOTE_UNSCALED, |shift| shift.min(NOTE_UNSCALED - 1));
+    let sack = if options.is_sack_permitted { NOTE_SACK } else { 0 };
+    time & !NOTE_MASK | sack | u32::from(shift)
+}
+
+/// The options that the timestamp `echo` keeps, but for those that the cookie does.
+pub(super) fn noted_options(echo: u32) -> Options {
+    let shift = (echo & u32::from(NOTE_UNSCALED)) as u8;
+    Options {
+        window_shift: Some(shift).filter(|shift| *shift != NOTE_UNSCALED),
+        is_sack_permitted: echo & NOTE_SACK != 0,
+        ..Options::default()
+    }
+}
 
 /// Makes and checks cookies.
 #[derive(Debug, Default)]
@@ -141,6 +168,20 @@ mod tests {
             assert_eq!((check(4001, 7, cookie), check(4000, 8, cookie)), (None, None));
             for bit in 0..32 {
                 assert_eq!(check(4000, 7, cookie ^ (1 << bit)), None, "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_timestamp_keeps_the_other_options() {
+        for time in [0, u32::MAX, 0x1234_5678] {
+            for shift in [None, Some(0), Some(7), Some(14)] {
+                for is_sack_permitted in [false, true] {
+                    let options = Options { window_shift: shift, is_sack_permitted, ..Options::default() };
+                    let noted = note_options(time, &options);
+                    assert_eq!(noted_options(noted), options);
+                    assert!(noted.abs_diff(time) < 32);
+                }
             }
         }
     }

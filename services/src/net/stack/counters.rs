@@ -7,6 +7,8 @@ gatepost_ground::counters! {
         pub connections: u64,
         /// TCP connections now whose handshake the peer has begun and not ended.
         pub half_open: u64,
+        /// Memory of the TCP connections' buffers now, in octets.
+        pub tcp_memory: u64,
         /// Packets that are not IPv4 or are cut off, or whose contents are.
         pub packets_malformed: u64,
         /// Packets with a wrong checksum: IPv4, TCP, UDP or ICMP.
@@ -23,6 +25,9 @@ gatepost_ground::counters! {
         pub icmp_ignored: u64,
         /// Echo requests in fragments whose sender has had as many replies as one address may.
         pub echo_replies_limited: u64,
+        /// TCP segments whose octets were dropped because the connections' buffers had all the memory that they may have;
+        /// the peer sends them again.
+        pub segments_dropped_memory_full: u64,
         /// TCP segments for no connection and no listener; answered by a reset.
         pub segments_unwanted: u64,
         /// TCP resets for no connection.

@@ -48,7 +48,7 @@ impl Engine {
         let mtu = config.mtu.max(MTU_MIN);
         Self {
             ip: IpLayer::new(now, mtu, &mut rng),
-            tcp: Tcp::new(config),
+            tcp: Tcp::new(config, mtu, &mut rng),
             udp: Udp::new(config.udp_sockets_max),
             reassembly: Reassembly::new(now, mtu, &mut rng),
             counters: StackCounters::default(),
@@ -61,6 +61,7 @@ impl Engine {
         StackCounters {
             connections: self.tcp.len() as u64,
             half_open: self.tcp.half_open() as u64,
+            tcp_memory: self.tcp.memory() as u64,
             replies_dropped_outbox_full: self.ip.replies_dropped,
             ..self.counters.clone()
         }
@@ -126,7 +127,7 @@ impl Engine {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the address of a host"));
         }
         let source = self.ip.addresses.source_for(address).ok_or(io::ErrorKind::NetworkUnreachable)?;
-        self.tcp.connect(now, source, remote, &mut self.ip, &mut self.rng)
+        self.tcp.connect(now, source, remote, &mut self.rng)
     }
 
     /// Whether a host takes such a packet at all (RFC 1122 section 3.2.1.3).

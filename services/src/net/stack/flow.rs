@@ -1,25 +1,19 @@
-//! One TCP connection: a smoltcp socket in a set of its own, who it belongs to, and the limits on how
-//! long it may take.
+//! One TCP connection's place in the stack: its ends, who it belongs to, and the limits on how long it may take.
 //!
-//! smoltcp keeps the connection's state, its buffers and the timers of the protocol. What it does not
-//! know is kept here: that the service has gone and the rest is to be sent in the background
-//! ([`Owner::Nobody`]), why a connection ended ([`Flow::error`]), and how long a silent peer is waited
-//! for. smoltcp's own timeout would end idle connections and closing ones without notice, and at the
-//! end of its TIME-WAIT it forgets what has not been read yet; neither is let happen.
+//! The module `connection` keeps the protocol. What it does not know is kept here: that the service has gone and the rest
+//! is to be sent in the background ([`Owner::Nobody`]), why a connection ended ([`Flow::error`]), and how long a silent
+//! peer is waited for.
 
 use std::io;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use gatepost_ground::Instant;
-use smoltcp::iface::{SocketHandle, SocketSet};
-use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
-use smoltcp::wire::{IPV4_HEADER_LEN, Ipv4Packet, TcpPacket, TcpSeqNumber};
+use smoltcp::wire::TcpRepr;
 
-use super::StackConfig;
+use super::connection::{Beginning, Connection, Reaction, Settings, State};
 use super::ip::IpLayer;
-use super::segment::{Segment, Syn};
-use super::sequence::Sequence;
+use super::segment::{Fields, packet};
 
 /// Waiting for the answer to a SYN. RFC 9293 section 3.8.3 (MUST-23): at least three minutes.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(180);
@@ -31,10 +25,8 @@ const USER_TIMEOUT: Duration = Duration::from_secs(300);
 const ORPHAN_FIN_PATIENCE: Duration = Duration::from_secs(60);
 /// The longest that a connection outlives its service.
 const ORPHAN_LIFE_MAX: Duration = Duration::from_secs(300);
-/// How long a finished connection's addresses stay taken; smoltcp's TIME-WAIT.
+/// How long a finished connection's addresses stay taken.
 const TIME_WAIT: Duration = Duration::from_secs(10);
-/// A socket that wants to send at once but does not is asked again after this.
-const RETRY_AFTER: Duration = Duration::from_millis(1);
 
 /// The two ends of a connection: the gateway's, and the peer's.
 pub(super) type Tuple = (SocketAddrV4, SocketAddrV4);
@@ -68,9 +60,7 @@ pub(super) enum Progress {
 pub(super) struct Flow {
     tuple: Tuple,
     pub(super) owner: Owner,
-    sockets: SocketSet<'static>,
-    handle: SocketHandle,
-    sequence: Sequence,
+    pub(super) connection: Connection,
     error: Option<io::ErrorKind>,
     /// Since when the peer has been silent, or since when it has something to answer.
     silent_since: Instant,
@@ -81,55 +71,48 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    /// A connection about to be begun by the peer's SYN.
-    pub(super) fn listen(now: Instant, tuple: Tuple, owner: Owner, config: &StackConfig) -> Self {
-        let mut socket = socket(config);
-        socket.listen(tuple.0).expect("a closed socket and a port");
-        Self::new(now, tuple, owner, socket, config)
+    /// A connection that the peer begins by `syn`.
+    pub(super) fn accept(
+        now: Instant,
+        tuple: Tuple,
+        owner: Owner,
+        syn: &Fields<'_>,
+        beginning: Beginning,
+        settings: &Settings,
+    ) -> Self {
+        Self::new(now, tuple, owner, Connection::accept(now, syn, beginning, settings), settings)
     }
 
-    /// A connection whose peer has sent `syn` and acknowledged the gateway's initial sequence number `cookie`; the
-    /// acknowledgement is yet to be [received](Flow::receive). There must be room in the outbox. `None` if smoltcp
-    /// does not take the SYN.
+    /// A connection whose peer has sent `syn`, as far as is known, and acknowledged the answer to it; the
+    /// acknowledgement is yet to be [received](Flow::receive).
     pub(super) fn from_cookie(
         now: Instant,
         tuple: Tuple,
         listener: SocketAddrV4,
-        (syn, cookie): (Syn, u32),
-        ip: &mut IpLayer,
-        config: &StackConfig,
-    ) -> Option<Self> {
-        let mut flow = Self::listen(now, tuple, Owner::Backlog(listener), config);
-        ip.receive(now, &syn.packet(tuple), &mut flow.sockets, |_| ());
-        let answer = ip.intercept(now, &mut flow.sockets)?;
-        let own = TcpPacket::new_unchecked(answer.get(IPV4_HEADER_LEN..)?).seq_number();
-        flow.sequence.shift(own, TcpSeqNumber(cookie as i32));
-        Some(flow)
+        syn: &Fields<'_>,
+        beginning: Beginning,
+        settings: &Settings,
+    ) -> Self {
+        let connection = Connection::accepted(now, syn, beginning, settings);
+        Self::new(now, tuple, Owner::Backlog(listener), connection, settings)
     }
 
-    /// A connection about to be begun by the gateway. The ports and the remote address are not zero.
-    pub(super) fn connect(now: Instant, tuple: Tuple, ip: &mut IpLayer, config: &StackConfig) -> Self {
-        let mut socket = socket(config);
-        let (local, remote) = tuple;
-        socket.connect(ip.context(), remote, local).expect("a closed socket and ends that are specified");
-        Self::new(now, tuple, Owner::Stream, socket, config)
+    /// A connection about to be begun by the gateway.
+    pub(super) fn connect(now: Instant, tuple: Tuple, beginning: Beginning, settings: &Settings) -> Self {
+        Self::new(now, tuple, Owner::Stream, Connection::connect(now, beginning, settings), settings)
     }
 
-    fn new(now: Instant, tuple: Tuple, owner: Owner, socket: Socket<'static>, config: &StackConfig) -> Self {
-        let mut sockets = SocketSet::new(Vec::with_capacity(1));
-        let handle = sockets.add(socket);
+    fn new(now: Instant, tuple: Tuple, owner: Owner, connection: Connection, settings: &Settings) -> Self {
         Self {
             tuple,
             owner,
-            sockets,
-            handle,
-            sequence: Sequence::default(),
+            connection,
             error: None,
             silent_since: now,
             is_awaiting: true,
             time_wait_ends: None,
             // Two keep-alives may be lost.
-            idle_patience: config.keep_alive * 3,
+            idle_patience: settings.keep_alive * 3,
         }
     }
 
@@ -138,20 +121,12 @@ impl Flow {
     }
 
     pub(super) fn state(&self) -> State {
-        self.socket().state()
+        self.connection.state()
     }
 
     /// Whether the peer has ended the handshake that it began, and not by a reset.
     pub(super) fn is_handshake_done(&self) -> bool {
-        !matches!(self.state(), State::Listen | State::SynReceived | State::Closed)
-    }
-
-    pub(super) fn socket(&self) -> &Socket<'static> {
-        self.sockets.get(self.handle)
-    }
-
-    pub(super) fn socket_mut(&mut self) -> &mut Socket<'static> {
-        self.sockets.get_mut(self.handle)
+        !matches!(self.state(), State::SynReceived | State::Closed)
     }
 
     /// Why the connection ended, if not by both ends closing it.
@@ -160,12 +135,9 @@ impl Flow {
     }
 
     /// Processes a segment of this connection.
-    pub(super) fn receive(&mut self, now: Instant, segment: &Segment<'_>, ip: &mut IpLayer) {
+    pub(super) fn receive(&mut self, now: Instant, segment: &Fields<'_>) -> Reaction {
         let before = self.state();
-        let unshifted = self.sequence.unshift(segment.packet);
-        let packet = unshifted.as_deref().unwrap_or(segment.packet);
-        self.sequence.note_received(&TcpPacket::new_unchecked(Ipv4Packet::new_unchecked(packet).payload()));
-        ip.receive(now, packet, &mut self.sockets, |packet| self.sequence.correct(packet));
+        let reaction = self.connection.receive(now, segment);
         // Who repeats a SYN gets no more time to end the handshake.
         if (before, self.state()) != (State::SynReceived, State::SynReceived) {
             self.silent_since = now;
@@ -173,19 +145,21 @@ impl Flow {
         match (before, self.state()) {
             (State::Closed, _) => {}
             (State::SynSent, State::Closed) => self.error = Some(io::ErrorKind::ConnectionRefused),
-            (_, State::Closed) if segment.tcp.rst() => self.error = Some(io::ErrorKind::ConnectionReset),
-            (_, State::TimeWait) if before != State::TimeWait => self.time_wait_ends = Some(now + TIME_WAIT),
+            (_, State::Closed) if segment.is_reset => self.error = Some(io::ErrorKind::ConnectionReset),
+            (before, State::TimeWait) if before != State::TimeWait || segment.is_fin => {
+                self.time_wait_ends = Some(now + TIME_WAIT);
+            }
             _ => {}
         }
         if matches!(self.owner, Owner::Nobody(_)) {
             self.discard_received();
         }
+        reaction
     }
 
-    /// Lets the socket send one packet and looks after the timers.
+    /// Lets the connection send one packet, for which there is room, and looks after the timers.
     pub(super) fn poll(&mut self, now: Instant, ip: &mut IpLayer) -> Progress {
-        // A listening socket saw no SYN that it liked, or a reset took it back there.
-        if self.state() == State::Listen || self.time_wait_ends.is_some_and(|end| end <= now) {
+        if self.time_wait_ends.is_some_and(|end| end <= now) {
             return Progress::Finished;
         }
         let is_awaiting = self.has_to_be_answered();
@@ -199,48 +173,48 @@ impl Flow {
             }
             self.abort(io::ErrorKind::TimedOut);
         }
-        if ip.send(now, &mut self.sockets, |packet| self.sequence.correct(packet)) {
+        if let Some(segment) = self.connection.poll(now) {
+            let (local, remote) = self.tuple;
+            let ports = TcpRepr { src_port: local.port(), dst_port: remote.port(), ..segment.header };
+            ip.outbox.push(packet(local, remote, &TcpRepr { payload: &segment.payload, ..ports }));
             return Progress::Sent;
         }
-        if self.state() == State::Closed && self.socket().remote_endpoint().is_none() {
+        if self.connection.is_over() {
             return Progress::Finished;
         }
-        let send_at = ip.send_at(now, &self.sockets).unwrap_or(Instant::FAR_FUTURE).max(now + RETRY_AFTER);
-        Progress::IdleUntil(send_at.min(self.time_wait_ends.unwrap_or_else(|| self.gives_up_at())))
+        let ends_at = self.time_wait_ends.unwrap_or_else(|| self.gives_up_at());
+        Progress::IdleUntil(self.connection.deadline().map_or(ends_at, |at| at.min(ends_at)))
     }
 
     /// Ends the connection for `reason`. A reset goes out at the next [`Flow::poll`].
     pub(super) fn abort(&mut self, reason: io::ErrorKind) {
         self.error.get_or_insert(reason);
-        self.socket_mut().abort();
+        self.connection.abort();
     }
 
     /// The service has gone: what it wrote is still sent, what comes in is discarded.
     pub(super) fn orphan(&mut self, now: Instant) {
         self.owner = Owner::Nobody(now);
-        self.socket_mut().close();
+        self.connection.close();
         self.discard_received();
     }
 
     fn discard_received(&mut self) {
-        let is_all_sent = self.state() == State::FinWait2;
-        let socket = self.socket_mut();
-        if socket.recv_queue() == 0 {
+        if self.connection.unread() == 0 {
             return;
         }
-        if is_all_sent {
+        self.connection.discard_unread();
+        if self.state() == State::FinWait2 {
             // RFC 1122 section 4.2.2.13: a reset tells the peer that its data is lost.
             self.abort(io::ErrorKind::ConnectionAborted);
-        } else {
-            while matches!(socket.recv(|octets| (octets.len(), octets.len())), Ok(1..)) {}
         }
     }
 
     fn has_to_be_answered(&self) -> bool {
         match self.state() {
-            State::Established | State::CloseWait => self.socket().send_queue() > 0,
+            State::Established | State::CloseWait => self.connection.has_unacknowledged(),
             State::FinWait2 => matches!(self.owner, Owner::Nobody(_)),
-            State::Closed | State::Listen | State::TimeWait => false,
+            State::Closed | State::TimeWait => false,
             State::SynSent | State::SynReceived | State::FinWait1 | State::Closing | State::LastAck => true,
         }
     }
@@ -259,15 +233,4 @@ impl Flow {
             _ => silent_until,
         }
     }
-}
-
-fn socket(config: &StackConfig) -> Socket<'static> {
-    let buffer = || SocketBuffer::new(vec![0; config.tcp_buffer_len]);
-    let mut socket = Socket::new(buffer(), buffer());
-    // RFC 9293 section 3.8.2 (MUST-19).
-    socket.set_congestion_control(CongestionControl::Reno);
-    // The services write whole messages: to wait for more would only delay them.
-    socket.set_nagle_enabled(false);
-    socket.set_keep_alive(Some(config.keep_alive.into()));
-    socket
 }

@@ -7,10 +7,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use smoltcp::socket::tcp::{RecvError, State};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
+use super::connection::{Read, State};
 use super::tcp::FlowId;
 use super::{Shared, ipv4};
 use crate::net::{Listener, Stream, UdpSocket};
@@ -91,7 +91,7 @@ impl StackStream {
         match (flow.error(), flow.state()) {
             (Some(error), _) => Poll::Ready(Err(error.into())),
             (None, State::SynSent | State::SynReceived) => {
-                flow.socket_mut().register_send_waker(context.waker());
+                flow.connection.wake_when_writable(context);
                 Poll::Pending
             }
             (None, _) => Poll::Ready(Ok(())),
@@ -124,21 +124,16 @@ impl AsyncRead for StackStream {
         if buffer.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        let received = {
-            let mut engine = self.shared.engine.borrow_mut();
-            let flow = engine.tcp.flow(self.id);
-            let error = flow.error();
-            match flow.socket_mut().recv_slice(buffer.initialize_unfilled()) {
-                Ok(0) => {
-                    flow.socket_mut().register_recv_waker(context.waker());
-                    return Poll::Pending;
-                }
-                Ok(len) => len,
-                Err(RecvError::Finished) => return Poll::Ready(Ok(())),
-                Err(RecvError::InvalidState) => {
-                    let error = error.unwrap_or(io::ErrorKind::ConnectionReset);
-                    return Poll::Ready(Err(error.into()));
-                }
+        let now = self.shared.clock.now();
+        let (read, error) = self.shared.engine.borrow_mut().tcp.serve(self.id, |flow| {
+            (flow.connection.read(now, buffer.initialize_unfilled(), context), flow.error())
+        });
+        let received = match read {
+            Read::Octets(len) => len,
+            Read::Pending => return Poll::Pending,
+            Read::Finished => return Poll::Ready(Ok(())),
+            Read::Broken => {
+                return Poll::Ready(Err(error.unwrap_or(io::ErrorKind::ConnectionReset).into()));
             }
         };
         buffer.advance(received);
@@ -149,20 +144,14 @@ impl AsyncRead for StackStream {
 
 impl AsyncWrite for StackStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        let sent = {
-            let mut engine = self.shared.engine.borrow_mut();
-            let flow = engine.tcp.flow(self.id);
-            if let Some(error) = flow.error() {
-                return Poll::Ready(Err(error.into()));
-            }
-            match flow.socket_mut().send_slice(octets) {
-                Ok(0) if !octets.is_empty() => {
-                    flow.socket_mut().register_send_waker(context.waker());
-                    return Poll::Pending;
-                }
-                Ok(len) => len,
-                Err(_) => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            }
+        let written = self.shared.engine.borrow_mut().tcp.serve(self.id, |flow| match flow.error() {
+            Some(error) => Err(error.into()),
+            None => flow.connection.write(octets, context),
+        });
+        let sent = match written {
+            Ok(0) if !octets.is_empty() => return Poll::Pending,
+            Ok(len) => len,
+            Err(error) => return Poll::Ready(Err(error)),
         };
         self.touch();
         Poll::Ready(Ok(sent))
@@ -173,7 +162,7 @@ impl AsyncWrite for StackStream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.shared.engine.borrow_mut().tcp.flow(self.id).socket_mut().close();
+        self.shared.engine.borrow_mut().tcp.flow(self.id).connection.close();
         self.touch();
         Poll::Ready(Ok(()))
     }

@@ -1,4 +1,4 @@
-//! The gateway's own TCP and UDP, over smoltcp.
+//! The gateway's own TCP and UDP, over smoltcp's codecs.
 //!
 //! # Theory of operation
 //!
@@ -9,9 +9,9 @@
 //!
 //! ```text
 //!   handle_packet ──▶ reassembly ──▶ UDP: socket by port       ──▶ its queue ──▶ recv_from
-//!                                └─▶ TCP: flow by its two ends ──▶ smoltcp   ──▶ accept, read
-//!                                                                     │
-//!   sink ◀── run ◀── outbox ◀──────────── one packet per flow in turn ┘◀── write, connect
+//!                                └─▶ TCP: flow by its two ends ──▶ connection ──▶ accept, read
+//!                                                                      │
+//!   sink ◀── run ◀── outbox ◀──────────── one packet per flow in turn  ┘◀── write, connect
 //! ```
 //!
 //! All state is in one `Engine`, a state machine without I/O; streams and sockets are names of what it
@@ -34,6 +34,7 @@
 //! the unspecified address answers from where it was asked).
 
 mod addresses;
+mod connection;
 mod cookie;
 mod counters;
 mod engine;
@@ -41,11 +42,11 @@ mod flow;
 mod handles;
 mod ip;
 mod listener;
+mod numbers;
 mod outbox;
 mod port;
 mod reassembly;
 mod segment;
-mod sequence;
 mod staging;
 mod tcp;
 #[cfg(test)]
@@ -88,8 +89,12 @@ pub struct StackConfig {
     /// The longest packet to send, in octets: the least MTU of the gateway's segments. Below 576 it
     /// counts as 576.
     pub mtu: usize,
-    /// Octets that a connection buffers in each direction.
+    /// The most octets that a connection buffers in each direction. Its buffers have memory for what is in them, and
+    /// begin with a limit of 64 KiB.
     pub tcp_buffer_len: usize,
+    /// The most memory of all connections' buffers, in octets. While it is reached, buffers do not grow, and each
+    /// connection has 4 KiB in each direction beside.
+    pub tcp_memory_max: usize,
     /// The most connections, those included that are being opened or closed. An eighth of them only the gateway
     /// itself can open; a peer can have a quarter of them, but at least eight.
     pub connections_max: usize,
@@ -105,7 +110,8 @@ impl Default for StackConfig {
     fn default() -> Self {
         Self {
             mtu: 1500,
-            tcp_buffer_len: 32 * 1024,
+            tcp_buffer_len: 1024 * 1024,
+            tcp_memory_max: 64 * 1024 * 1024,
             connections_max: 4096,
             udp_sockets_max: 4096,
             keep_alive: Duration::from_secs(2 * 3600),

@@ -63,11 +63,6 @@ impl Outbox {
         self.packets.pop_front()
     }
 
-    /// Takes the packet back that was queued last.
-    pub(super) fn take_back(&mut self) -> Option<Vec<u8>> {
-        self.packets.pop_back()
-    }
-
     /// Puts a packet back that could not be sent yet.
     pub(super) fn put_back(&mut self, packet: Vec<u8>) {
         self.packets.push_front(packet);

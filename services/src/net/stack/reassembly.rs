@@ -52,7 +52,7 @@ impl Reassembly {
     /// Adds a fragment; returns the whole packet, without options, if it was the last one missing.
     pub(super) fn receive(&mut self, now: Instant, fragment: &Ipv4Packet<&[u8]>) -> Option<Vec<u8>> {
         let bytes = fragment.clone().into_inner();
-        self.ip.receive(now, bytes, &mut self.sockets, |_| ());
+        self.ip.receive(now, bytes, &mut self.sockets);
         let socket = self.sockets.get_mut::<raw::Socket<'_>>(self.whole);
         socket.recv().ok().map(<[u8]>::to_vec)
     }

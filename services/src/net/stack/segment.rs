@@ -1,16 +1,15 @@
-//! TCP segments as packets: what was received, and the two that belong to a SYN cookie.
+//! TCP segments as packets: what was received, and what is sent.
 
 use std::net::SocketAddrV4;
 
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    IPV4_HEADER_LEN, IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr,
+    IPV4_HEADER_LEN, IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpOption, TcpPacket, TcpRepr,
     TcpSeqNumber,
 };
 
 use super::HOP_LIMIT;
 use super::flow::Tuple;
-use super::sequence::segment_size;
 
 /// A received segment, as far as it says whom it concerns.
 pub(super) struct Segment<'a> {
@@ -53,57 +52,69 @@ impl<'a> Segment<'a> {
         self.tcp.ack() && !self.tcp.syn() && !self.tcp.rst()
     }
 
-    /// The maximum segment size that a SYN names, in octets.
-    pub(super) fn segment_size(&self) -> Option<u16> {
-        segment_size(self.tcp.options())
+    /// What it says.
+    pub(super) fn fields(&self) -> Fields<'a> {
+        let tcp = &self.tcp;
+        Fields {
+            sequence: tcp.seq_number().0 as u32,
+            acknowledgement: tcp.ack().then(|| tcp.ack_number().0 as u32),
+            is_syn: tcp.syn(),
+            is_fin: tcp.fin(),
+            is_reset: tcp.rst(),
+            window: tcp.window_len(),
+            options: Options::parse(tcp.options()),
+            payload: tcp.payload(),
+        }
     }
 }
 
-/// A SYN that was answered by a cookie, as far as the cookie and the peer's next segment tell.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Syn {
-    /// The peer's initial sequence number.
+/// What a segment says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Fields<'a> {
     pub(super) sequence: u32,
-    /// The maximum segment size that the peer may be sent, in octets.
-    pub(super) segment_size: u16,
-    /// The peer's window, which is not scaled.
+    pub(super) acknowledgement: Option<u32>,
+    pub(super) is_syn: bool,
+    pub(super) is_fin: bool,
+    pub(super) is_reset: bool,
+    /// As it stands in the segment, not scaled.
     pub(super) window: u16,
+    pub(super) options: Options,
+    pub(super) payload: &'a [u8],
 }
 
-impl Syn {
-    /// The packet that could have brought it from the peer of `tuple`.
-    pub(super) fn packet(self, (local, remote): Tuple) -> Vec<u8> {
-        let repr = TcpRepr {
-            control: TcpControl::Syn,
-            seq_number: TcpSeqNumber(self.sequence as i32),
-            ack_number: None,
-            window_len: self.window,
-            max_seg_size: Some(self.segment_size),
-            ..empty(remote, local)
-        };
-        packet(remote, local, &repr)
+/// The options of a segment that mean something here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Options {
+    /// The maximum segment size, in octets. Zero counts as absent.
+    pub(super) segment_size: Option<u16>,
+    pub(super) window_shift: Option<u8>,
+    pub(super) is_sack_permitted: bool,
+    /// What the peer has beyond what it acknowledges; and first, perhaps, what has arrived twice.
+    pub(super) blocks: [Option<(u32, u32)>; 3],
+    /// The peer's, and the one that it echoes.
+    pub(super) timestamps: Option<(u32, u32)>,
+}
+
+impl Options {
+    /// What follows an option that is malformed is not looked at.
+    fn parse(mut octets: &[u8]) -> Self {
+        let mut options = Self::default();
+        while let Ok((rest, option)) = TcpOption::parse(octets) {
+            match option {
+                TcpOption::EndOfList => break,
+                TcpOption::MaxSegmentSize(size) => {
+                    options.segment_size = Some(size).filter(|size| *size != 0);
+                }
+                TcpOption::WindowScale(shift) => options.window_shift = Some(shift),
+                TcpOption::SackPermitted => options.is_sack_permitted = true,
+                TcpOption::SackRange(blocks) => options.blocks = blocks,
+                TcpOption::TimeStamp { tsval, tsecr } => options.timestamps = Some((tsval, tsecr)),
+                TcpOption::NoOperation | TcpOption::Unknown { .. } => {}
+            }
+            octets = rest;
+        }
+        options
     }
-}
-
-/// The answer to a SYN with the initial sequence number `peer`: the gateway's initial sequence number is `cookie`, its
-/// window `window` and the largest segment that it takes has `segment_size` octets. It offers neither window scale nor
-/// selective acknowledgement, as the cookie does not say whether the peer did.
-pub(super) fn cookie_answer(
-    (local, remote): Tuple,
-    peer: u32,
-    cookie: u32,
-    window: u16,
-    segment_size: u16,
-) -> Vec<u8> {
-    let repr = TcpRepr {
-        control: TcpControl::Syn,
-        seq_number: TcpSeqNumber(cookie as i32),
-        ack_number: Some(TcpSeqNumber(peer as i32) + 1),
-        window_len: window,
-        max_seg_size: Some(segment_size),
-        ..empty(local, remote)
-    };
-    packet(local, remote, &repr)
 }
 
 /// A segment without anything in it.
@@ -139,4 +150,29 @@ pub(super) fn packet(from: SocketAddrV4, to: SocketAddrV4, tcp: &TcpRepr<'_>) ->
     let mut segment = TcpPacket::new_unchecked(&mut bytes[IPV4_HEADER_LEN..]);
     tcp.emit(&mut segment, &IpAddress::Ipv4(*from.ip()), &IpAddress::Ipv4(*to.ip()), &checksums);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_found_or_absent() {
+        let all = [
+            &[1, 3, 3, 7, 2, 4, 0x05, 0xb4, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 8][..],
+            &[5, 10, 0, 0, 0, 1, 0, 0, 0, 2, 0],
+        ]
+        .concat();
+        let found = Options {
+            segment_size: Some(1460),
+            window_shift: Some(7),
+            is_sack_permitted: true,
+            blocks: [Some((1, 2)), None, None],
+            timestamps: Some((9, 8)),
+        };
+        assert_eq!(Options::parse(&all), found);
+        for bad in [&[][..], &[0, 2, 4, 5, 180], &[2, 4, 0, 0], &[9, 0, 2, 4, 5, 180], &[2, 4, 5]] {
+            assert_eq!(Options::parse(bad), Options::default(), "{bad:?}");
+        }
+    }
 }

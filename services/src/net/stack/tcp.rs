@@ -1,9 +1,8 @@
 //! The connections and the listeners.
 //!
 //! A flow is found by its two ends and, from the service's side, by a number that is never used again:
-//! a stream may outlive its connection while the same ends are connected anew. smoltcp has neither
-//! backlog nor index: a SYN is looked at here first, and gets a socket of its own if somebody listens
-//! and there is room. What becomes of it otherwise, the module `listener` tells.
+//! a stream may outlive its connection while the same ends are connected anew. A SYN gets a connection of its own if
+//! somebody listens and there is room. What becomes of it otherwise, the module `listener` tells.
 //!
 //! ```text
 //!            SYN, room                 handshake done            accept
@@ -17,6 +16,9 @@
 //! The table of connections has a share for each peer, a reserve for those that the gateway opens, and gives
 //! up the oldest that no service has any more when a peer begins another.
 //!
+//! The memory of all buffers is added up. While it is at its maximum ([`StackConfig::tcp_memory_max`]), no buffer grows
+//! beyond the little that each connection has for certain, and what comes beyond that is dropped and sent again.
+//!
 //! A flow with something to do waits in `due`, in turn, one packet each; the others in `deadlines`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,17 +28,18 @@ use std::rc::Rc;
 
 use gatepost_ground::Instant;
 use rand::rngs::StdRng;
-use smoltcp::socket::tcp::State;
-use smoltcp::wire::IPV4_HEADER_LEN;
+use smoltcp::wire::{IPV4_HEADER_LEN, TcpControl, TcpRepr, TcpSeqNumber, TcpTimestampRepr};
 use tokio::sync::Notify;
 
 use super::addresses::Addresses;
-use super::cookie::Cookies;
+use super::connection::{Beginning, Reaction, Settings, State};
+use super::cookie::{Cookies, note_options, noted_options};
 use super::flow::{Flow, Owner, Progress, Tuple};
 use super::ip::IpLayer;
 use super::listener::{Admission, Listening};
+use super::numbers::InitialNumbers;
 use super::port::{choose_port, is_taken};
-use super::segment::{Segment, Syn, cookie_answer};
+use super::segment::{Fields, Options, Segment, empty, packet};
 use super::{StackConfig, StackCounters};
 
 /// A peer's part of the table of connections.
@@ -55,6 +58,10 @@ pub(super) struct FlowId(u64);
 /// The state of all TCP.
 pub(super) struct Tcp {
     config: StackConfig,
+    settings: Settings,
+    numbers: InitialNumbers,
+    /// The memory of all connections' buffers, in octets.
+    memory: usize,
     flows: BTreeMap<FlowId, Entry>,
     ids: BTreeMap<Tuple, FlowId>,
     next_id: u64,
@@ -71,6 +78,8 @@ pub(super) struct Tcp {
 struct Entry {
     flow: Flow,
     schedule: Schedule,
+    /// Its part of the memory that is added up.
+    memory: usize,
     /// The peer's address if it is the peer that began the connection.
     began_by_peer: Option<Ipv4Addr>,
 }
@@ -84,9 +93,17 @@ enum Schedule {
 }
 
 impl Tcp {
-    pub(super) fn new(config: StackConfig) -> Self {
+    pub(super) fn new(config: StackConfig, mtu: usize, rng: &mut StdRng) -> Self {
+        let settings = Settings {
+            segment_size: u16::try_from(mtu - HEADERS_LEN).unwrap_or(u16::MAX),
+            buffer_len_max: config.tcp_buffer_len,
+            keep_alive: config.keep_alive,
+        };
         Self {
             config,
+            settings,
+            numbers: InitialNumbers::new(rng),
+            memory: 0,
             flows: BTreeMap::new(),
             ids: BTreeMap::new(),
             next_id: 0,
@@ -111,6 +128,24 @@ impl Tcp {
 
     pub(super) fn flow(&mut self, id: FlowId) -> &mut Flow {
         &mut self.flows.get_mut(&id).expect("a stream's flow stays until it is released").flow
+    }
+
+    /// Has `act` do something to a flow that may change its buffers.
+    pub(super) fn serve<R>(&mut self, id: FlowId, act: impl FnOnce(&mut Flow) -> R) -> R {
+        let is_pressed = self.memory >= self.config.tcp_memory_max;
+        let Entry { flow, memory, .. } =
+            self.flows.get_mut(&id).expect("a stream's flow stays until it is released");
+        flow.connection.set_pressed(is_pressed);
+        let result = act(flow);
+        let now = flow.connection.memory();
+        self.memory = self.memory - *memory + now;
+        *memory = now;
+        result
+    }
+
+    /// The memory of all connections' buffers, in octets.
+    pub(super) fn memory(&self) -> usize {
+        self.memory
     }
 
     /// Opens a listener; says where, and what tells of arrivals.
@@ -156,7 +191,7 @@ impl Tcp {
         for id in ids {
             let flow = self.flow(id);
             flow.owner = Owner::Nobody(now);
-            flow.abort(io::ErrorKind::ConnectionAborted);
+            self.serve(id, |flow| flow.abort(io::ErrorKind::ConnectionAborted));
             self.orphans.insert((now, id));
             self.make_due(id);
         }
@@ -168,7 +203,6 @@ impl Tcp {
         now: Instant,
         source: Ipv4Addr,
         remote: SocketAddrV4,
-        ip: &mut IpLayer,
         rng: &mut StdRng,
     ) -> io::Result<FlowId> {
         if self.flows.len() >= self.config.connections_max {
@@ -179,9 +213,9 @@ impl Tcp {
             !is_connected && !is_taken(&self.listeners, port, source)
         });
         let port = port.ok_or(io::ErrorKind::AddrInUse)?;
-        ip.reseed(now, rng);
         let tuple = (SocketAddrV4::new(source, port), remote);
-        Ok(self.insert(now, Flow::connect(now, tuple, ip, &self.config)))
+        let beginning = self.numbers.begin(now, tuple);
+        Ok(self.insert(now, Flow::connect(now, tuple, beginning, &self.settings)))
     }
 
     /// Processes a segment that is addressed to the gateway.
@@ -193,17 +227,29 @@ impl Tcp {
         rng: &mut StdRng,
         counters: &mut StackCounters,
     ) {
-        let known = self.ids.get(&segment.tuple).copied();
+        let fields = segment.fields();
+        let mut known = self.ids.get(&segment.tuple).copied();
         if let Some(id) = known
             && let Owner::HalfOpen(listener) = self.flow(id).owner
-            && let Some(begun) = self.acknowledged_cookie(now, listener, segment, rng)
+            && let Some(begun) = self.acknowledged_cookie(now, listener, segment, &fields, rng)
         {
             // A cookie answered its first SYN, and there was room for the repeated one.
             self.finish(id);
-            return self.begin_by_cookie(now, listener, segment, begun, ip, counters);
+            return self.begin_by_cookie(now, listener, segment, (&fields, begun), ip, counters);
         }
-        let Some(id) = known.or_else(|| self.begin(now, segment, ip, rng, counters)) else { return };
-        self.flow(id).receive(now, segment, ip);
+        if let Some(id) = known
+            && segment.is_syn()
+            && self.flow(id).connection.gives_way_to(&fields)
+        {
+            self.finish(id);
+            known = None;
+        }
+        let Some(id) = known else { return self.begin(now, segment, &fields, ip, rng, counters) };
+        match self.serve(id, |flow| flow.receive(now, &fields)) {
+            Reaction::Done => {}
+            Reaction::Refuse => ip.refuse(now, segment.packet),
+            Reaction::NoRoom => counters.segments_dropped_memory_full += 1,
+        }
         self.make_due(id);
     }
 
@@ -239,10 +285,9 @@ impl Tcp {
 
     /// The stream was dropped.
     pub(super) fn release(&mut self, now: Instant, id: FlowId) {
-        let Entry { flow, schedule, .. } = self.flows.get_mut(&id).expect("a stream's flow stays");
-        let is_finished = *schedule == Schedule::Never;
-        let is_unanswered = flow.state() == State::SynSent;
-        flow.orphan(now);
+        let is_finished = self.flows[&id].schedule == Schedule::Never;
+        let is_unanswered = self.flow(id).state() == State::SynSent;
+        self.serve(id, |flow| flow.orphan(now));
         self.orphans.insert((now, id));
         if is_finished || is_unanswered {
             self.finish(id);
@@ -257,7 +302,7 @@ impl Tcp {
         let ends: Vec<(Tuple, FlowId)> = self.ids.iter().map(|(tuple, id)| (*tuple, *id)).collect();
         for ((local, _), id) in ends {
             if !is_own(*local.ip()) {
-                self.flow(id).abort(io::ErrorKind::ConnectionAborted);
+                self.serve(id, |flow| flow.abort(io::ErrorKind::ConnectionAborted));
                 self.finish(id);
             }
         }
@@ -282,7 +327,7 @@ impl Tcp {
         if let Some(peer) = began_by_peer {
             *self.sources.entry(peer).or_default() += 1;
         }
-        self.flows.insert(id, Entry { flow, schedule: Schedule::Due, began_by_peer });
+        self.flows.insert(id, Entry { flow, schedule: Schedule::Due, memory: 0, began_by_peer });
         self.due.push_back(id);
         id
     }
@@ -291,28 +336,29 @@ impl Tcp {
         self.listeners.get_mut(&(listener.port(), *listener.ip()))
     }
 
-    /// The connection that `segment` begins by its SYN. One that it begins by acknowledging a cookie has processed
-    /// it already. What begins nothing is answered as it deserves.
+    /// A segment of no connection: it begins one by its SYN, or by acknowledging a cookie, or is answered as it deserves.
     fn begin(
         &mut self,
         now: Instant,
         segment: &Segment<'_>,
+        fields: &Fields<'_>,
         ip: &mut IpLayer,
         rng: &mut StdRng,
         counters: &mut StackCounters,
-    ) -> Option<FlowId> {
+    ) {
         if let Some(listener) = self.listener_for(segment.tuple, &ip.addresses) {
             if segment.is_syn() {
-                return self.begin_by_syn(now, listener, segment, ip, rng, counters);
+                return self.begin_by_syn(now, listener, segment, fields, ip, rng, counters);
             }
-            if let Some(begun) = self.acknowledged_cookie(now, listener, segment, rng) {
-                self.begin_by_cookie(now, listener, segment, begun, ip, counters);
-                return None;
+            if let Some(begun) = self.acknowledged_cookie(now, listener, segment, fields, rng) {
+                return self.begin_by_cookie(now, listener, segment, (fields, begun), ip, counters);
             }
-            if segment.is_acknowledgement() && self.listening(listener)?.has_sent_cookies(now) {
+            let has_sent_cookies =
+                self.listening(listener).is_some_and(|listening| listening.has_sent_cookies(now));
+            if segment.is_acknowledgement() && has_sent_cookies {
                 // It may have overtaken the one that fits, and that one must not find the peer reset.
                 counters.syn_cookies_refused += 1;
-                return None;
+                return;
             }
         }
         if segment.tcp.rst() {
@@ -321,61 +367,82 @@ impl Tcp {
             counters.segments_unwanted += 1;
             ip.refuse(now, segment.packet);
         }
-        None
     }
 
+    #[expect(clippy::too_many_arguments, reason = "all that a SYN may concern")]
     fn begin_by_syn(
         &mut self,
         now: Instant,
         listener: SocketAddrV4,
         segment: &Segment<'_>,
+        fields: &Fields<'_>,
         ip: &mut IpLayer,
         rng: &mut StdRng,
         counters: &mut StackCounters,
-    ) -> Option<FlowId> {
+    ) {
         let source = *segment.tuple.1.ip();
-        let gives_way = match self.listening(listener)?.admit(now, source) {
+        let Some(listening) = self.listening(listener) else { return };
+        let gives_way = match listening.admit(now, source) {
             Admission::Place => None,
             Admission::PlaceOf(oldest) => Some(oldest),
             Admission::Cookie => {
-                self.answer_by_cookie(now, listener, segment, ip, rng, counters);
-                return None;
+                return self.answer_by_cookie(now, listener, segment, fields, ip, rng, counters);
             }
             Admission::BacklogFull => {
                 counters.syns_dropped_backlog_full += 1;
-                return None;
+                return;
             }
         };
         // First, so that nothing gives way to what is refused all the same.
         if !self.is_within_share(source, counters) {
-            return None;
+            return;
         }
         if let Some(oldest) = gives_way {
             counters.half_open_recycled += 1;
             self.finish(oldest);
         }
-        if !self.has_room(counters) {
-            return None;
+        if self.has_room(counters) {
+            let beginning = self.numbers.begin(now, segment.tuple);
+            let owner = Owner::HalfOpen(listener);
+            self.insert(now, Flow::accept(now, segment.tuple, owner, fields, beginning, &self.settings));
         }
-        ip.reseed(now, rng);
-        Some(self.insert(now, Flow::listen(now, segment.tuple, Owner::HalfOpen(listener), &self.config)))
     }
 
     /// Answers a SYN without keeping anything of it.
+    #[expect(clippy::too_many_arguments, reason = "all that a SYN may concern")]
     fn answer_by_cookie(
         &mut self,
         now: Instant,
         listener: SocketAddrV4,
         segment: &Segment<'_>,
+        fields: &Fields<'_>,
         ip: &mut IpLayer,
         rng: &mut StdRng,
         counters: &mut StackCounters,
     ) {
-        let peer = segment.tcp.seq_number().0 as u32;
-        let cookie = self.cookies.make(now, segment.tuple, peer, segment.segment_size(), rng);
-        let window = u16::try_from(self.config.tcp_buffer_len).unwrap_or(u16::MAX);
-        let segment_size = u16::try_from(ip.outbox.mtu() - HEADERS_LEN).unwrap_or(u16::MAX);
-        let answer = cookie_answer(segment.tuple, peer, cookie, window, segment_size);
+        let (local, remote) = segment.tuple;
+        let Fields { sequence, options, .. } = *fields;
+        let cookie = self.cookies.make(now, segment.tuple, sequence, options.segment_size, rng);
+        let offset = self.numbers.begin(now, segment.tuple).timestamp_offset;
+        let has_timestamps = options.timestamps.is_some();
+        let answer = TcpRepr {
+            control: TcpControl::Syn,
+            seq_number: TcpSeqNumber(cookie as i32),
+            ack_number: Some(TcpSeqNumber(sequence as i32) + 1),
+            window_len: self.settings.window_initial(),
+            max_seg_size: Some(self.settings.segment_size),
+            window_scale: options
+                .window_shift
+                .filter(|_| has_timestamps)
+                .map(|_| self.settings.window_shift()),
+            sack_permitted: options.is_sack_permitted && has_timestamps,
+            timestamp: options.timestamps.map(|(peer, _)| TcpTimestampRepr {
+                tsval: note_options((now.as_millis() as u32).wrapping_add(offset), &options),
+                tsecr: peer,
+            }),
+            ..empty(local, remote)
+        };
+        let answer = packet(local, remote, &answer);
         if !ip.outbox.has_room_for(answer.len()) {
             ip.replies_dropped += 1;
             return;
@@ -385,21 +452,22 @@ impl Tcp {
         self.listening(listener).expect("its SYN found the listener").cookie_sent(now);
     }
 
-    /// The SYN, and the cookie that answered it, if `segment` is the peer's next after both.
+    /// The maximum segment size of the peer and the cookie that answered its SYN, if `segment` is the peer's next after
+    /// both.
     fn acknowledged_cookie(
         &mut self,
         now: Instant,
         listener: SocketAddrV4,
         segment: &Segment<'_>,
+        fields: &Fields<'_>,
         rng: &mut StdRng,
-    ) -> Option<(Syn, u32)> {
+    ) -> Option<(u16, u32)> {
         if !segment.is_acknowledgement() || !self.listening(listener)?.has_sent_cookies(now) {
             return None;
         }
-        let sequence = (segment.tcp.seq_number().0 as u32).wrapping_sub(1);
-        let cookie = (segment.tcp.ack_number().0 as u32).wrapping_sub(1);
+        let (sequence, cookie) = (fields.sequence.wrapping_sub(1), fields.acknowledgement?.wrapping_sub(1));
         let segment_size = self.cookies.check(now, segment.tuple, sequence, cookie, rng)?;
-        Some((Syn { sequence, segment_size, window: segment.tcp.window_len() }, cookie))
+        Some((segment_size, cookie))
     }
 
     fn begin_by_cookie(
@@ -407,7 +475,7 @@ impl Tcp {
         now: Instant,
         listener: SocketAddrV4,
         segment: &Segment<'_>,
-        begun: (Syn, u32),
+        (fields, (segment_size, cookie)): (&Fields<'_>, (u16, u32)),
         ip: &mut IpLayer,
         counters: &mut StackCounters,
     ) {
@@ -415,14 +483,28 @@ impl Tcp {
             counters.syns_dropped_backlog_full += 1;
         } else if ip.outbox.is_full() {
             ip.replies_dropped += 1;
-        } else if self.is_within_share(*segment.tuple.1.ip(), counters)
-            && self.has_room(counters)
-            && let Some(mut flow) = Flow::from_cookie(now, segment.tuple, listener, begun, ip, &self.config)
-        {
-            flow.receive(now, segment, ip);
-            if flow.is_handshake_done() {
+        } else if self.is_within_share(*segment.tuple.1.ip(), counters) && self.has_room(counters) {
+            // The SYN, as far as the cookie, the echo of the timestamp and this segment tell.
+            let (options, timestamp_offset) = match fields.options.timestamps {
+                Some((peer, echo)) => {
+                    let options = Options { timestamps: Some((peer, 0)), ..noted_options(echo) };
+                    (options, echo.wrapping_sub(now.as_millis() as u32))
+                }
+                None => (Options::default(), 0),
+            };
+            let syn = Fields {
+                sequence: fields.sequence.wrapping_sub(1),
+                is_syn: true,
+                window: fields.window,
+                options: Options { segment_size: Some(segment_size), ..options },
+                ..Fields::default()
+            };
+            let beginning = Beginning { sequence: cookie, timestamp_offset };
+            let mut flow = Flow::from_cookie(now, segment.tuple, listener, &syn, beginning, &self.settings);
+            if flow.receive(now, fields) == Reaction::Done && flow.is_handshake_done() {
                 counters.syn_cookies_accepted += 1;
-                self.insert(now, flow);
+                let id = self.insert(now, flow);
+                self.serve(id, |_| ()); // counts what came with it
             }
         }
     }
@@ -463,7 +545,7 @@ impl Tcp {
     }
 
     fn poll_flow(&mut self, now: Instant, id: FlowId, ip: &mut IpLayer) {
-        match self.flow(id).poll(now, ip) {
+        match self.serve(id, |flow| flow.poll(now, ip)) {
             Progress::Sent => self.due.push_back(id),
             Progress::IdleUntil(at) => self.set_schedule(id, Schedule::At(at)),
             Progress::Finished => return self.finish(id),
@@ -502,8 +584,9 @@ impl Tcp {
             }
             Owner::Nobody(since) => _ = self.orphans.remove(&(since, id)),
         }
-        let peer = self.flows.remove(&id).and_then(|entry| entry.began_by_peer);
-        if let Some(peer) = peer
+        let Some(entry) = self.flows.remove(&id) else { return };
+        self.memory -= entry.memory;
+        if let Some(peer) = entry.began_by_peer
             && let Some(count) = self.sources.get_mut(&peer)
         {
             *count -= 1;

@@ -311,3 +311,40 @@ fn a_syn_beyond_its_source_s_share_takes_no_place_of_another_s_handshake() {
         assert_eq!(counters.half_open, HALF_OPEN_MAX as u64);
     });
 }
+
+/// RFC 4987, section 3.6: What the peer's timestamp brings back of its options is used.
+#[test]
+fn rfc4987_3_6_what_the_peers_timestamp_brings_back_of_its_options_is_used() {
+    simulate(async {
+        let (stack, wire) = alone(StackConfig::default());
+        let listener = stack.listen(on(7)).await.expect("listen");
+        overwhelm(&stack, &wire).await;
+        let offered = vec![2, 4, 5, 180, 1, 3, 3, 7, 4, 2, 8, 10, 0, 0, 0, 9, 0, 0, 0, 0];
+        let syn = Raw { options: offered, ..syn(4001) };
+        stack.handle_packet(&syn.packet(PEER, A));
+        sleep(Duration::from_millis(20)).await;
+        let answer = wire.take().expect("an answer");
+        let answer = Ipv4Packet::new_checked(&answer[..]).expect("well-formed");
+        let answer = segment::Segment::parse(&answer).expect("well-formed").fields();
+        assert_eq!((answer.options.window_shift, answer.options.is_sack_permitted), (Some(5), true));
+        let (echo, peers) = answer.options.timestamps.expect("timestamps");
+        assert_eq!(peers, 9);
+        // A window of 400 in units of 128, and an echo.
+        let stamps = [&[1, 1, 8, 10, 0, 0, 0, 10][..], &echo.to_be_bytes()].concat();
+        let first = Raw { window: 400, options: stamps, ..next(&syn, answer.sequence) };
+        stack.handle_packet(&first.packet(PEER, A));
+        assert_eq!(stack.counters().syn_cookies_accepted, 1);
+        let mut stream = listener.accept().await.expect("accept");
+        stream.write_all(&[b'Z'; 14_000]).await.expect("write");
+        sleep(Duration::from_millis(20)).await;
+        let mut sent = 0;
+        while let Some(packet) = wire.take() {
+            let packet = Ipv4Packet::new_checked(&packet[..]).expect("well-formed");
+            let fields = segment::Segment::parse(&packet).expect("well-formed").fields();
+            let (value, peers) = fields.options.timestamps.expect("timestamps");
+            assert!(value.wrapping_sub(echo) < 1000 && peers == 10, "the clock goes on from the echo");
+            sent += fields.payload.len();
+        }
+        assert_eq!(sent, 14_000, "far more than 400 octets");
+    });
+}

@@ -315,3 +315,79 @@ fn only_a_host_can_be_connected_to() {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
     });
 }
+
+#[test]
+fn a_stack_without_memory_for_buffers_slows_down_and_serves_everybody() {
+    simulate(async {
+        const MEMORY_MAX: usize = 256 * 1024;
+        let config = StackConfig { tcp_memory_max: MEMORY_MAX, ..StackConfig::default() };
+        let pair = Pair::new(config, 3, Impairment::default());
+        let listener = pair.b.listen(on(7)).await.expect("listen");
+        let mut servers = Vec::new();
+        let mut clients = Vec::new();
+        for seed in 0..20 {
+            let mut client = pair.a.connect(at(B, 7)).await.expect("connect");
+            servers.push((seed, listener.accept().await.expect("accept")));
+            clients.push(spawn_local(async move {
+                client.write_all(&octets(200_000, seed)).await.expect("write");
+                client.shutdown().await.expect("shutdown");
+                client
+            }));
+        }
+        // Nobody reads, and everybody sends.
+        sleep(Duration::from_secs(5)).await;
+        for stack in [&pair.a, &pair.b] {
+            let memory = stack.counters().tcp_memory as usize;
+            // A buffer may double once when the maximum is all but reached; then each connection has its minimum.
+            assert!((MEMORY_MAX..2 * MEMORY_MAX + 20 * 16 * 1024).contains(&memory), "{memory}");
+        }
+        assert!(pair.b.counters().segments_dropped_memory_full > 0);
+        let readers: Vec<_> = servers
+            .into_iter()
+            .map(|(seed, mut server)| {
+                spawn_local(async move {
+                    let mut received = Vec::new();
+                    server.read_to_end(&mut received).await.expect("an end, no error");
+                    assert!(received == octets(200_000, seed));
+                })
+            })
+            .collect();
+        for reader in readers {
+            reader.await.expect("served");
+        }
+        drop(clients);
+        sleep(Duration::from_secs(30)).await;
+        assert_eq!((pair.a.counters().tcp_memory, pair.b.counters().tcp_memory), (0, 0));
+    });
+}
+
+/// RFC 9293, section 3.6.1: A connection in TIME-WAIT gives way to the next of the same ends.
+#[test]
+fn rfc9293_3_6_1_a_connection_in_time_wait_gives_way_to_the_next_of_the_same_ends() {
+    use super::packets::{ACK, FIN, PEER, Raw, SYN, alone, next_segment};
+    simulate(async {
+        let (stack, wire) = alone(StackConfig::default());
+        let listener = stack.listen(on(25)).await.expect("listen");
+        for sequence in [100, 5000] {
+            let syn = Raw { ports: (4000, 25), sequence, flags: SYN, window: 4000, ..Raw::default() };
+            stack.handle_packet(&syn.packet(PEER, A));
+            let (flags, ours, _) = next_segment(&wire).await.expect("SYN and ACK");
+            assert_eq!(flags, SYN | ACK);
+            let next = Raw {
+                sequence: sequence + 1,
+                acknowledgement: ours.wrapping_add(1),
+                flags: ACK,
+                ..syn.clone()
+            };
+            stack.handle_packet(&next.packet(PEER, A));
+            drop(listener.accept().await.expect("accept"));
+            assert_eq!(next_segment(&wire).await.map(|(flags, ..)| flags), Some(FIN | ACK));
+            let last = Raw { acknowledgement: ours.wrapping_add(2), flags: FIN | ACK, ..next };
+            stack.handle_packet(&last.packet(PEER, A));
+            next_segment(&wire).await.expect("the last acknowledgement");
+            assert_eq!(stack.counters().connections, 1, "TIME-WAIT");
+        }
+        sleep(Duration::from_secs(11)).await;
+        assert_eq!(stack.counters().connections, 0);
+    });
+}

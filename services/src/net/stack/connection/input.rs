@@ -1,0 +1,251 @@
+//! Segments from the peer (RFC 9293, section 3.10.7).
+
+use std::time::Duration;
+
+use gatepost_ground::Instant;
+
+use super::super::segment::Fields;
+use super::{Connection, PRESSED_LEN, Phase, Reaction, State, Timestamps, is_before, number_at, position_of};
+
+/// Answers to segments that are no part of the conversation come no faster than this. (RFC 5961, section 7)
+const CHALLENGE_INTERVAL: Duration = Duration::from_millis(500);
+/// How long an acknowledgement waits for something to go with. (RFC 9293, section 3.8.6.3)
+const ACKNOWLEDGEMENT_DELAY: Duration = Duration::from_millis(40);
+/// A peer's timestamp is too old to tell anything. (RFC 7323, section 5.5)
+const TIMESTAMP_LIFE: Duration = Duration::from_secs(24 * 24 * 3600);
+
+impl Connection {
+    /// Processes a segment of this connection.
+    pub(in super::super) fn receive(&mut self, now: Instant, segment: &Fields<'_>) -> Reaction {
+        match self.state {
+            State::Closed => Reaction::Done,
+            State::SynSent => self.receive_answer(now, segment),
+            _ => self.receive_in_order(now, segment),
+        }
+    }
+
+    /// In SYN-SENT. (RFC 9293, section 3.10.7.3)
+    fn receive_answer(&mut self, now: Instant, segment: &Fields<'_>) -> Reaction {
+        let is_right = |number| self.next == 1 && number == number_at(self.own_initial, 1);
+        match segment.acknowledgement {
+            Some(number) if !is_right(number) => {
+                return if segment.is_reset { Reaction::Done } else { Reaction::Refuse };
+            }
+            Some(_) if segment.is_reset => self.end(),
+            _ if segment.is_reset || !segment.is_syn => {}
+            Some(_) => {
+                self.learn_peer(now, segment);
+                self.establish(now);
+                self.due.acknowledgement = true;
+            }
+            None => {
+                // Both begin at once.
+                self.learn_peer(now, segment);
+                self.state = State::SynReceived;
+                self.board.all_lost();
+                self.due.resend = true;
+            }
+        }
+        Reaction::Done
+    }
+
+    /// The peer has acknowledged the SYN.
+    fn establish(&mut self, now: Instant) {
+        // A SYN that a cookie answered is not on the board.
+        if !self.board.is_empty() {
+            let rtt = self.rtt;
+            match self.board.acknowledge(now, 1, &[], &rtt).rtt {
+                Some(rtt) => self.rtt.measured(rtt),
+                None => self.congestion.handshake_lost(),
+            }
+        }
+        self.rtt.progressed();
+        self.phase = Phase::Open;
+        self.acknowledged = 1;
+        self.peer_edge_from.1 = 1;
+        self.timers.retransmit = None;
+        self.state = if self.is_closing { State::FinWait1 } else { State::Established };
+        self.wake();
+    }
+
+    /// In a state that knows the peer's numbers. (RFC 9293, section 3.10.7.4)
+    fn receive_in_order(&mut self, now: Instant, segment: &Fields<'_>) -> Reaction {
+        let expected = self.received_next();
+        let start = position_of(self.peer_initial, segment.sequence, expected);
+        if self.is_too_old(now, segment) {
+            if !segment.is_reset {
+                self.challenge(now, segment);
+            }
+            return Reaction::Done;
+        }
+        let len = segment.payload.len() as i64;
+        let end = start + len + i64::from(segment.is_syn) + i64::from(segment.is_fin);
+        let window_end = self.own_edge.max(expected);
+        let is_acceptable = if end == start {
+            (expected..=window_end).contains(&start)
+        } else {
+            start <= window_end && end > expected && (start < window_end || start == expected)
+        };
+        if segment.is_reset {
+            // RFC 5961, section 3.2
+            if start == expected {
+                self.end();
+            } else if is_acceptable {
+                self.challenge(now, segment);
+            }
+            return Reaction::Done;
+        }
+        if segment.is_syn {
+            let is_right = segment.acknowledgement == Some(number_at(self.own_initial, 1)) && self.next == 1;
+            if self.state == State::SynReceived && start == 0 && is_right {
+                // Both have begun at once.
+                self.establish(now);
+                self.due.acknowledgement = true;
+            } else if self.state == State::SynReceived && start == 0 {
+                // It has not heard the answer.
+                self.board.all_lost();
+                self.due.resend = true;
+            } else {
+                self.challenge(now, segment); // RFC 5961, section 4.2
+            }
+            return Reaction::Done;
+        }
+        if !is_acceptable {
+            if len > 0 && end <= expected {
+                self.duplicate = Some((start, start + len));
+            }
+            self.challenge(now, segment);
+            return Reaction::Done;
+        }
+        let Some(number) = segment.acknowledgement else { return Reaction::Done };
+        let acknowledged = position_of(self.own_initial, number, self.acknowledged);
+        if self.state == State::SynReceived {
+            if self.next == 0 || acknowledged != 1 {
+                return Reaction::Refuse;
+            }
+            self.establish(now);
+        } else if acknowledged > self.next || acknowledged < self.acknowledged - self.peer_window_max {
+            self.challenge(now, segment); // RFC 5961, section 5.2
+            return Reaction::Done;
+        }
+        self.note_timestamp(now, segment, start);
+        self.last_active = now;
+        self.take_acknowledgement(now, segment, start, acknowledged);
+        if self.state == State::Closed {
+            return Reaction::Done;
+        }
+        self.take_octets(now, segment, start, window_end)
+    }
+
+    /// Takes what the segment carries.
+    fn take_octets(&mut self, now: Instant, segment: &Fields<'_>, start: i64, window_end: i64) -> Reaction {
+        let is_receiving = matches!(self.state, State::Established | State::FinWait1 | State::FinWait2)
+            && !self.is_finished();
+        if !is_receiving {
+            if !segment.payload.is_empty() || segment.is_fin {
+                self.due.acknowledgement = true;
+            }
+            return Reaction::Done;
+        }
+        let expected = self.received.next();
+        let room = usize::try_from(window_end - start).unwrap_or(0);
+        let payload = &segment.payload[..segment.payload.len().min(room)];
+        let is_whole = payload.len() == segment.payload.len();
+        let is_in_order = start <= expected;
+        if !payload.is_empty() {
+            let is_kept =
+                !self.is_pressed || is_in_order && self.received.unread() + payload.len() <= PRESSED_LEN;
+            if !is_kept {
+                self.due.acknowledgement = true;
+                return Reaction::NoRoom;
+            }
+            let end = start + payload.len() as i64;
+            if end <= expected {
+                self.duplicate = Some((start, end));
+            }
+            let had_stretches = self.received.has_stretches();
+            self.received.insert(start, payload);
+            // RFC 5681, section 4.2: what is out of order, or closes a gap, is acknowledged at once.
+            self.acknowledge_octets(
+                now,
+                payload.len() as u64,
+                !is_in_order || had_stretches || end <= expected,
+            );
+        }
+        if !is_whole {
+            self.due.acknowledgement = true;
+        }
+        let fin = start + segment.payload.len() as i64;
+        if segment.is_fin && is_whole && self.finish.is_none() && fin >= self.received.next() {
+            self.finish = Some(fin);
+        }
+        if self.is_finished() {
+            self.received.close();
+            self.due.acknowledgement = true;
+            self.peer_finished();
+        }
+        if self.received.next() > expected || self.is_finished() {
+            self.reader.take().into_iter().for_each(std::task::Waker::wake);
+        }
+        Reaction::Done
+    }
+
+    fn peer_finished(&mut self) {
+        match self.state {
+            State::Established => self.state = State::CloseWait,
+            State::FinWait1 => self.state = State::Closing,
+            State::FinWait2 => self.wait_for_stragglers(),
+            _ => {}
+        }
+    }
+
+    /// Both ends have closed, and the peer knows it or will have to be told again.
+    pub(super) fn wait_for_stragglers(&mut self) {
+        self.state = State::TimeWait;
+        self.timers.retransmit = None;
+        self.timers.tail_probe = None;
+    }
+
+    /// Every second full segment is acknowledged at once, others a little later. (RFC 9293, section 3.8.6.3)
+    fn acknowledge_octets(&mut self, now: Instant, octets: u64, is_urgent: bool) {
+        self.unacknowledged += octets;
+        if is_urgent || self.unacknowledged >= 2 * self.segment_size {
+            self.due.acknowledgement = true;
+        } else {
+            self.timers.acknowledgement.get_or_insert(now + ACKNOWLEDGEMENT_DELAY);
+        }
+    }
+
+    /// Tells the peer where the conversation is. Who sends nothing but noise gets that at intervals only.
+    fn challenge(&mut self, now: Instant, segment: &Fields<'_>) {
+        let is_data = !segment.payload.is_empty() || segment.is_fin;
+        let is_due = self.last_challenge.is_none_or(|last| now.since(last) >= CHALLENGE_INTERVAL);
+        if is_data && !segment.is_syn {
+            self.due.acknowledgement = true;
+        } else if is_due {
+            self.last_challenge = Some(now);
+            self.due.acknowledgement = true;
+        }
+    }
+
+    /// PAWS: whether the segment is a straggler of long ago. (RFC 7323, section 5.3)
+    fn is_too_old(&self, now: Instant, segment: &Fields<'_>) -> bool {
+        match (self.timestamps, segment.options.timestamps) {
+            (Some(own), Some((peer, _))) => {
+                is_before(peer, own.peer) && now.since(own.heard) < TIMESTAMP_LIFE
+            }
+            _ => false,
+        }
+    }
+
+    /// Keeps the timestamp to echo. (RFC 7323, section 4.3)
+    fn note_timestamp(&mut self, now: Instant, segment: &Fields<'_>, start: i64) {
+        if let (Some(Timestamps { peer, heard, .. }), Some((newer, _))) =
+            (&mut self.timestamps, segment.options.timestamps)
+            && start <= self.told
+            && !is_before(newer, *peer)
+        {
+            (*peer, *heard) = (newer, now);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Segments to the peer.
+
+use std::time::Duration;
+
+use gatepost_ground::Instant;
+use smoltcp::wire::{TcpControl, TcpRepr, TcpSeqNumber, TcpTimestampRepr};
+
+use super::{Connection, Probe, State, number_at};
+
+/// The longest time between two questions to a peer whose window has no room. (RFC 9293, section 3.8.6.1)
+const PERSIST_MAX: Duration = Duration::from_secs(60);
+
+/// A segment to send; its ports are still missing.
+#[derive(Debug)]
+pub(in super::super) struct Outgoing {
+    pub(in super::super) header: TcpRepr<'static>,
+    pub(in super::super) payload: Vec<u8>,
+}
+
+impl Connection {
+    /// The next segment to send, if there is one now.
+    pub(in super::super) fn poll(&mut self, now: Instant) -> Option<Outgoing> {
+        self.handle_timers(now);
+        self.next_segment(now)
+    }
+
+    fn next_segment(&mut self, now: Instant) -> Option<Outgoing> {
+        if std::mem::take(&mut self.due.reset) {
+            return Some(self.header(now, TcpControl::Rst, self.acceptable_position()));
+        }
+        match self.state {
+            State::Closed => return None,
+            State::SynSent | State::SynReceived => return self.handshake(now),
+            State::TimeWait => {}
+            _ => {
+                // Blocks go by themselves: beside octets there may be no room for them.
+                let tells_blocks = self.due.acknowledgement && self.received.has_stretches();
+                if !tells_blocks && let Some(segment) = self.octets(now) {
+                    return Some(segment);
+                }
+            }
+        }
+        if std::mem::take(&mut self.due.question) {
+            self.due.little = false;
+            self.last_active = now;
+            return Some(self.header(now, TcpControl::None, self.acknowledged - 1));
+        }
+        self.due.acknowledgement.then(|| self.header(now, TcpControl::None, self.acceptable_position()))
+    }
+
+    fn handshake(&mut self, now: Instant) -> Option<Outgoing> {
+        if self.next == 0 {
+            self.board.push(now, 0, 1);
+            self.next = 1;
+            self.due.resend = false;
+        } else if !std::mem::take(&mut self.due.resend) || self.board.resend_lost(now).is_none() {
+            self.due.acknowledgement = false;
+            return None;
+        }
+        self.timers.retransmit = Some(now + self.rtt.timeout());
+        Some(self.header(now, TcpControl::Syn, 0))
+    }
+
+    /// What is lost, what a probe repeats, or what is new.
+    fn octets(&mut self, now: Instant) -> Option<Outgoing> {
+        if self.board.has_lost() {
+            let may_resend = self.due.resend || self.on_its_way() < self.congestion.window();
+            if !may_resend {
+                self.is_limited = true;
+                return None;
+            }
+            let sent = self.board.resend_lost(now)?;
+            self.due.resend = false;
+            self.timers.retransmit.get_or_insert(now + self.rtt.timeout());
+            return Some(self.segment(now, sent.start, sent.end));
+        }
+        self.due.resend = false;
+        let is_probe = std::mem::take(&mut self.due.tail_probe);
+        if let Some(end) = self.new_end(now, is_probe) {
+            if is_probe {
+                self.probe = Some(Probe { end, is_copy: false });
+            }
+            let start = self.next;
+            self.board.push(now, start, end);
+            self.next = end;
+            (self.due.little, self.due.question) = (false, false);
+            self.timers.persist = None;
+            self.timers.retransmit.get_or_insert(now + self.rtt.timeout());
+            self.arm_tail_probe(now);
+            return Some(self.segment(now, start, end));
+        }
+        if is_probe && let Some(sent) = self.board.resend_last(now) {
+            self.probe = Some(Probe { end: self.next, is_copy: true });
+            return Some(self.segment(now, sent.start, sent.end));
+        }
+        None
+    }
+
+    /// Where the next new segment ends, if one can be sent.
+    fn new_end(&mut self, now: Instant, is_probe: bool) -> Option<i64> {
+        let end_of_octets = self.send.end();
+        let unsent = end_of_octets - self.next;
+        let has_more = unsent > 0 || self.is_closing && unsent == 0;
+        if !has_more || self.board.is_full() {
+            return None;
+        }
+        let room = (self.peer_edge - self.next).max(0);
+        let len = unsent.min(self.segment_size as i64).min(room);
+        // RFC 9293, section 3.8.6.2.1; a FIN takes no room.
+        let is_worth_it = len == unsent
+            || len == self.segment_size as i64
+            || len > 0 && (len >= self.peer_window_max / 2 || self.due.little);
+        if !is_worth_it {
+            if self.board.is_empty() && self.timers.persist.is_none() && !self.due.question {
+                let interval = self.rtt.timeout() * (1 << self.persist_doublings);
+                self.timers.persist = Some(now + interval.min(PERSIST_MAX));
+            }
+            return None;
+        }
+        if self.board.is_empty() && now.since(self.last_sent) > self.rtt.timeout() {
+            self.congestion.idled();
+        }
+        let on_its_way = self.on_its_way();
+        if !is_probe && on_its_way > 0 && on_its_way + len as u64 > self.congestion.window() {
+            self.is_limited = true;
+            return None;
+        }
+        let end = self.next + len;
+        Some(end + i64::from(self.is_closing && end == end_of_octets))
+    }
+
+    /// The segment with the octets from `start` up to `end`, and the FIN if it is among them.
+    fn segment(&mut self, now: Instant, start: i64, end: i64) -> Outgoing {
+        let end_of_octets = self.send.end();
+        let control = if self.is_closing && end > end_of_octets {
+            TcpControl::Fin
+        } else if end == end_of_octets {
+            TcpControl::Psh
+        } else {
+            TcpControl::None
+        };
+        let payload = self.send.copy(start, end);
+        self.last_sent = now;
+        let mut segment = self.header_beside(now, control, start, payload.len());
+        segment.payload = payload;
+        segment
+    }
+
+    fn header(&mut self, now: Instant, control: TcpControl, position: i64) -> Outgoing {
+        self.header_beside(now, control, position, 0)
+    }
+
+    /// A segment without octets, with room for so many.
+    fn header_beside(&mut self, now: Instant, control: TcpControl, position: i64, octets: usize) -> Outgoing {
+        let is_syn = control == TcpControl::Syn;
+        let is_first = self.state == State::SynSent;
+        if is_syn {
+            self.own_edge = self.received.next() + i64::from(self.settings.window_initial());
+        } else {
+            self.own_edge = self.edge_to_offer();
+        }
+        let left = (self.own_edge - self.received.next()).max(0);
+        let shift = if is_syn { 0 } else { self.own_shift };
+        // Rounded up: the right edge stays where it was offered.
+        let window = u16::try_from((left + (1 << shift) - 1) >> shift).unwrap_or(u16::MAX);
+        self.own_edge = self.own_edge.max(self.received.next() + (i64::from(window) << shift));
+        let has_scale = is_first || self.own_shift > 0 || self.peer_shift > 0;
+        let header = TcpRepr {
+            src_port: 0,
+            dst_port: 0,
+            control,
+            seq_number: TcpSeqNumber(number_at(self.own_initial, position) as i32),
+            ack_number: (!is_first)
+                .then(|| TcpSeqNumber(number_at(self.peer_initial, self.received_next()) as i32)),
+            window_len: window,
+            window_scale: (is_syn && has_scale).then_some(self.own_shift),
+            max_seg_size: is_syn.then_some(self.settings.segment_size),
+            sack_permitted: is_syn && self.has_sack,
+            sack_ranges: if is_syn || is_first { [None; 3] } else { self.blocks_beside(octets) },
+            timestamp: self.timestamps.map(|timestamps| {
+                let tsval = (now.as_millis() as u32).wrapping_add(timestamps.offset);
+                TcpTimestampRepr { tsval, tsecr: timestamps.peer }
+            }),
+            payload: &[],
+        };
+        if !is_first {
+            self.told = self.received_next();
+            self.unacknowledged = 0;
+            self.duplicate = None;
+            self.due.acknowledgement = false;
+            self.timers.acknowledgement = None;
+        }
+        Outgoing { header, payload: Vec::new() }
+    }
+
+    /// What the peer is told to have arrived, as far as there is room beside so many octets.
+    fn blocks_beside(&self, octets: usize) -> [Option<(u32, u32)>; 3] {
+        if !self.has_sack {
+            return [None; 3];
+        }
+        let [first, second, third] = self.received.blocks();
+        let blocks = match self.duplicate {
+            None => [first, second, third],
+            duplicate => [duplicate, first, second],
+        };
+        let room = (self.segment_size as usize).saturating_sub(octets + 4) / 8;
+        let mut left = room;
+        blocks.map(|block| {
+            let (start, end) = block.filter(|_| left > 0)?;
+            left -= 1;
+            Some((number_at(self.peer_initial, start), number_at(self.peer_initial, end)))
+        })
+    }
+
+    /// The position of a segment without octets: after all that was sent, as far as the peer's window goes.
+    fn acceptable_position(&self) -> i64 {
+        self.next.min(self.peer_edge.max(self.acknowledged))
+    }
+}

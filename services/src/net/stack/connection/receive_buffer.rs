@@ -1,0 +1,241 @@
+//! What the peer has sent and the service has not read, and what came ahead of what is missing. An empty buffer has no
+//! memory.
+
+use std::collections::VecDeque;
+
+/// Stretches that are kept beyond what is missing. A segment that would make one more is dropped, and sent again.
+pub(super) const STRETCHES_MAX: usize = 64;
+
+/// The octets in order, and the stretches beyond.
+#[derive(Debug)]
+pub(super) struct ReceiveBuffer {
+    ready: VecDeque<u8>,
+    /// The position after the last octet in order.
+    next: i64,
+    /// In the order of their positions, with something missing before each.
+    stretches: Vec<Stretch>,
+    arrivals: u64,
+}
+
+#[derive(Debug)]
+struct Stretch {
+    start: i64,
+    octets: Vec<u8>,
+    /// The number of the arrival that last changed it.
+    changed: u64,
+}
+
+impl Stretch {
+    fn end(&self) -> i64 {
+        self.start + self.octets.len() as i64
+    }
+}
+
+impl ReceiveBuffer {
+    pub(super) fn new(next: i64) -> Self {
+        Self { ready: VecDeque::new(), next, stretches: Vec::new(), arrivals: 0 }
+    }
+
+    /// The position that is missing.
+    pub(super) fn next(&self) -> i64 {
+        self.next
+    }
+
+    /// How many octets can be read.
+    pub(super) fn unread(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// Whether something came ahead of what is missing.
+    pub(super) fn has_stretches(&self) -> bool {
+        !self.stretches.is_empty()
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        let beyond: usize = self.stretches.iter().map(|stretch| stretch.octets.capacity()).sum();
+        self.ready.capacity() + beyond
+    }
+
+    /// Takes octets that begin at `start`.
+    pub(super) fn insert(&mut self, start: i64, octets: &[u8]) {
+        let known = usize::try_from(self.next - start).unwrap_or(0);
+        let (Some(octets), start) = (octets.get(known..), start.max(self.next)) else { return };
+        if octets.is_empty() {
+            return;
+        }
+        if start > self.next {
+            return self.insert_beyond(start, octets);
+        }
+        self.ready.extend(octets);
+        self.next += octets.len() as i64;
+        let reached = self.stretches.iter().take_while(|stretch| stretch.start <= self.next).count();
+        for stretch in self.stretches.drain(..reached) {
+            let known = usize::try_from(self.next - stretch.start).unwrap_or(0);
+            if let Some(more) = stretch.octets.get(known..) {
+                self.ready.extend(more);
+                self.next += more.len() as i64;
+            }
+        }
+        if self.stretches.is_empty() {
+            self.stretches = Vec::new();
+        }
+    }
+
+    fn insert_beyond(&mut self, start: i64, octets: &[u8]) {
+        self.arrivals += 1;
+        let (changed, end) = (self.arrivals, start + octets.len() as i64);
+        let from = self.stretches.partition_point(|stretch| stretch.end() < start);
+        let to = self.stretches.partition_point(|stretch| stretch.start <= end);
+        match self.stretches.get_mut(from..to) {
+            None | Some([]) => {
+                if self.stretches.len() < STRETCHES_MAX {
+                    self.stretches.insert(from, Stretch { start, octets: octets.to_vec(), changed });
+                }
+            }
+            Some([one]) if one.start <= start => {
+                let known = usize::try_from(one.end() - start).unwrap_or(0);
+                one.octets.extend_from_slice(octets.get(known..).unwrap_or_default());
+                one.changed = changed;
+            }
+            Some(several) => {
+                let start_of_all = several[0].start.min(start);
+                let end_of_all = several[several.len() - 1].end().max(end);
+                let mut joined = vec![0; usize::try_from(end_of_all - start_of_all).unwrap_or(0)];
+                let mut put = |start: i64, octets: &[u8]| {
+                    let at = usize::try_from(start - start_of_all).unwrap_or(0);
+                    joined[at..at + octets.len()].copy_from_slice(octets);
+                };
+                put(start, octets);
+                several.iter().for_each(|stretch| put(stretch.start, &stretch.octets));
+                let joined = Stretch { start: start_of_all, octets: joined, changed };
+                self.stretches.splice(from..to, [joined]);
+            }
+        }
+    }
+
+    /// Gives the service as many octets as fit; says how many.
+    pub(super) fn read(&mut self, into: &mut [u8]) -> usize {
+        let (first, second) = self.ready.as_slices();
+        let head = first.len().min(into.len());
+        let tail = second.len().min(into.len() - head);
+        into[..head].copy_from_slice(&first[..head]);
+        into[head..head + tail].copy_from_slice(&second[..tail]);
+        self.discard(head + tail);
+        head + tail
+    }
+
+    /// Discards what could be read.
+    pub(super) fn discard_unread(&mut self) {
+        self.discard(self.ready.len());
+    }
+
+    /// Gives up what came ahead of what is missing: no more will come.
+    pub(super) fn close(&mut self) {
+        self.stretches = Vec::new();
+    }
+
+    fn discard(&mut self, count: usize) {
+        self.ready.drain(..count);
+        if self.ready.is_empty() {
+            self.ready = VecDeque::new();
+        }
+    }
+
+    /// The stretches to tell the peer of, the one that changed last first. (RFC 2018, section 4)
+    pub(super) fn blocks(&self) -> [Option<(i64, i64)>; 3] {
+        let mut latest: [Option<&Stretch>; 3] = [None; 3];
+        for stretch in &self.stretches {
+            let mut moved = Some(stretch);
+            for place in &mut latest {
+                let is_later =
+                    |known: &Stretch| moved.is_some_and(|moved: &Stretch| moved.changed > known.changed);
+                if place.is_none_or(is_later) {
+                    std::mem::swap(place, &mut moved);
+                }
+            }
+        }
+        latest.map(|stretch| stretch.map(|stretch| (stretch.start, stretch.end())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cases;
+
+    #[test]
+    fn what_is_missing_closes_the_gap() {
+        let mut buffer = ReceiveBuffer::new(1);
+        buffer.insert(4, b"def");
+        buffer.insert(9, b"i");
+        assert_eq!((buffer.next(), buffer.unread()), (1, 0));
+        assert_eq!(buffer.blocks(), [Some((9, 10)), Some((4, 7)), None]);
+        buffer.insert(1, b"abcd");
+        assert_eq!((buffer.next(), buffer.unread()), (7, 6));
+        buffer.insert(7, b"gh");
+        let mut read = [0; 20];
+        assert_eq!(buffer.read(&mut read), 9);
+        assert_eq!(&read[..9], b"abcdefghi");
+        assert_eq!(buffer.capacity(), 0);
+    }
+
+    /// RFC 2018, section 4: The first block holds what came last.
+    #[test]
+    fn rfc2018_4_the_first_block_holds_what_came_last() {
+        let mut buffer = ReceiveBuffer::new(0);
+        for start in [10, 30, 50, 70, 20] {
+            buffer.insert(start, &[0; 5]);
+        }
+        assert_eq!(buffer.blocks(), [Some((20, 25)), Some((70, 75)), Some((50, 55))]);
+        buffer.insert(15, &[0; 5]);
+        assert_eq!(buffer.blocks()[0], Some((10, 25)));
+    }
+
+    #[test]
+    fn stretches_are_bounded_and_what_extends_one_is_taken() {
+        let mut buffer = ReceiveBuffer::new(0);
+        for number in 1..=STRETCHES_MAX as i64 + 10 {
+            buffer.insert(number * 10, &[1; 5]);
+        }
+        assert_eq!(buffer.stretches.len(), STRETCHES_MAX);
+        buffer.insert(15, &[1; 5]);
+        assert_eq!(buffer.stretches.len(), STRETCHES_MAX - 1);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(300)))]
+
+        /// Whatever the order and the overlaps, every octet is read once and in its place.
+        #[test]
+        fn every_octet_is_read_once_and_in_its_place(
+            parts in prop::collection::vec((0..300_usize, 1..60_usize, any::<bool>()), 1..60),
+        ) {
+            let stream: Vec<u8> = (0..400_usize).map(|n| (n % 251) as u8).collect();
+            let mut known = vec![false; stream.len()];
+            let mut buffer = ReceiveBuffer::new(0);
+            let mut read = Vec::new();
+            for (start, len, reads) in parts {
+                buffer.insert(start as i64, &stream[start..start + len]);
+                known[start..start + len].fill(true);
+                let in_order = known.iter().take_while(|known| **known).count();
+                prop_assert_eq!(buffer.next(), in_order as i64);
+                if reads {
+                    let mut octets = [0; 70];
+                    let len = buffer.read(&mut octets);
+                    read.extend_from_slice(&octets[..len]);
+                }
+                for (start, end) in buffer.blocks().into_iter().flatten() {
+                    prop_assert!(start > buffer.next());
+                    prop_assert!(known[start as usize..end as usize].iter().all(|known| *known));
+                }
+            }
+            let mut rest = vec![0; buffer.unread()];
+            buffer.read(&mut rest);
+            read.extend_from_slice(&rest);
+            prop_assert_eq!(&read[..], &stream[..read.len()]);
+            prop_assert_eq!(read.len() as i64, buffer.next());
+        }
+    }
+}

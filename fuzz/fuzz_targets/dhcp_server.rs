@@ -34,18 +34,27 @@ fuzz_target!(|bytes: &[u8]| {
     let leases = Rc::new(RefCell::new(leases));
     let mut server = Server::new(config(), Rc::clone(&leases));
     while !input.is_empty() {
-        let is_frame = input.u8() & 1 == 0;
+        let kind = input.u8();
+        let (is_frame, is_written) = (kind & 1 == 0, kind & 2 == 0);
         now = Instant::from_micros(now.as_micros() + input.micros());
         let frame = if is_frame { repaired(input.chunk()) } else { in_frame(input.chunk()) };
         let Some(datagram) = Datagram::parse(&frame) else { continue };
         let Ok(message) = message::decode(datagram.payload) else { continue };
         check_printed(&message);
-        if let Some(reply) = server.handle_message(now, unix_time(now), datagram.source_mac, &message) {
+        let reply = server.handle_message(now, unix_time(now), datagram.source_mac, &message);
+        // The disk is done at once, or only after some messages more.
+        if is_written {
+            while let Some(request) = server.poll_request(now) {
+                server.handle_done(now, unix_time(now), Ok(request.perform()));
+            }
+        }
+        for reply in reply.into_iter().chain(std::iter::from_fn(|| server.poll_reply())) {
             check_reply(&reply, &leases.borrow(), now);
         }
     }
 
     // What was kept is what is known.
+    leases.borrow_mut().settle(now, unix_time(now)).expect("a disk in memory");
     let again = Leases::open(disk, now, unix_time(now));
     let addresses = |leases: &Leases| leases.iter().map(|lease| lease.address).collect::<Vec<_>>();
     assert_eq!(addresses(&again), addresses(&leases.borrow()));

@@ -28,7 +28,8 @@ use crate::addresses::Subscription;
 use crate::clock::Clock;
 use crate::lan_hosts::LanHosts;
 use crate::net::Net;
-use crate::store::Storage;
+use crate::store::{Disk, Storage};
+use crate::work::Work;
 
 /// A future of the services' one thread.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -143,7 +144,11 @@ pub struct Host<N: Net> {
     /// The network. What is bound through it while services are prepared is inactive until all of them are.
     pub net: N,
     /// What survives a restart.
+    pub disk: Disk,
+    /// The same for jobs, which may wait for it.
     pub storage: Arc<dyn Storage>,
+    /// Who does what takes long.
+    pub work: Rc<dyn Work>,
     /// The time.
     pub clock: Rc<dyn Clock>,
     /// The addresses of the gateway's interfaces: those to come, while services are prepared.
@@ -153,16 +158,18 @@ pub struct Host<N: Net> {
 }
 
 impl<N: Net> Host<N> {
-    /// A host on whose LAN nobody is known. All randomness comes from `rng`.
+    /// A host on whose LAN nobody is known. `disk` is `storage`, by `work`. All randomness comes from `rng`.
     pub fn new(
         net: N,
-        storage: Arc<dyn Storage>,
+        (storage, disk): (Arc<dyn Storage>, Disk),
+        work: Rc<dyn Work>,
         clock: Rc<dyn Clock>,
         addresses: Subscription,
         rng: StdRng,
     ) -> Self {
         let lan_hosts: Rc<dyn LanHosts> = Rc::new(());
-        Self { net, storage, clock, addresses, rng: RefCell::new(rng), lan_hosts: RefCell::new(lan_hosts) }
+        let (rng, lan_hosts) = (RefCell::new(rng), RefCell::new(lan_hosts));
+        Self { net, disk, storage, work, clock, addresses, rng, lan_hosts }
     }
 
     /// Randomness of a service's own.

@@ -37,6 +37,11 @@ fn provider_renumbers() {
 }
 
 #[test]
+fn slow_disk_holds_up_nobody_but_who_waits_for_it() {
+    passes("slow-disk");
+}
+
+#[test]
 fn power_cut_loses_no_lease() {
     passes("power-cut");
 }

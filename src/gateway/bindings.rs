@@ -84,7 +84,8 @@ mod tests {
                 hostname: None,
                 lease_secs: 60,
             };
-            leases.borrow_mut().bind(stopped.now(), stopped.unix_time(), grant).expect("memory");
+            leases.borrow_mut().bind(stopped.now(), stopped.unix_time(), grant).expect("nothing waits");
+            leases.borrow_mut().settle(stopped.now(), stopped.unix_time()).expect("memory");
         };
         bind(LEASED, 1);
         let reservations = [
@@ -103,7 +104,8 @@ mod tests {
         bind(RESERVED, 3);
         bind(Ipv4Addr::new(192, 168, 1, 21), 4);
         assert_eq!(holders(), [Some(9), Some(2), Some(4)], "a reservation counts before a lease");
-        leases.borrow_mut().release(stopped.now(), stopped.unix_time(), LEASED).expect("memory");
+        leases.borrow_mut().release(stopped.now(), stopped.unix_time(), LEASED).expect("nothing waits");
+        leases.borrow_mut().settle(stopped.now(), stopped.unix_time()).expect("memory");
         assert_eq!(holders(), [Some(9), None, Some(4)]);
 
         time.set(stopped.now() + Duration::from_secs(60));
@@ -121,7 +123,8 @@ mod tests {
             let client = ClientKey::Id(vec![1]);
             let (mac, source) = (mac(number), mac(source));
             let grant = Grant { address, client, mac, source, hostname: None, lease_secs: 60 };
-            leases.borrow_mut().bind(clock.now(), clock.unix_time(), grant).expect("memory");
+            leases.borrow_mut().bind(clock.now(), clock.unix_time(), grant).expect("nothing waits");
+            leases.borrow_mut().settle(clock.now(), clock.unix_time()).expect("memory");
         };
         bind(LEASED, 1, 8);
         let bindings = SharedBindings::default();
@@ -138,7 +141,8 @@ mod tests {
         // The host of the reservation asks through a bridge, too.
         bind(RESERVED, 9, 8);
         assert_eq!(senders(RESERVED), [8, 9]);
-        leases.borrow_mut().release(clock.now(), clock.unix_time(), RESERVED).expect("memory");
+        leases.borrow_mut().release(clock.now(), clock.unix_time(), RESERVED).expect("nothing waits");
+        leases.borrow_mut().settle(clock.now(), clock.unix_time()).expect("memory");
         assert_eq!(senders(RESERVED), [9]);
     }
 }

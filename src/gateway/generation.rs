@@ -51,8 +51,9 @@ impl Prepared {
         let addresses: Addresses = addresses(&config, lease);
         let staged = resources.stack.stage(&addresses.for_host_stack());
         let publisher = Publisher::new(addresses);
-        let (storage, clock) = (Arc::clone(&resources.storage), Rc::clone(&resources.clock));
-        let host = Host::new(staged.clone(), storage, clock, publisher.subscribe(), rng);
+        let storage = (Arc::clone(&resources.storage), resources.disk.clone());
+        let (work, clock) = (Rc::clone(&resources.work), Rc::clone(&resources.clock));
+        let host = Host::new(staged.clone(), storage, work, clock, publisher.subscribe(), rng);
         let mut instances = Vec::new();
         for entry in resources.list.entries() {
             instances.push(entry.prepare(&config, &host).await?);

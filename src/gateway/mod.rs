@@ -92,7 +92,7 @@ pub fn build<P: Port>(
     let storage: Arc<dyn Storage> = Arc::clone(&monitored) as _;
     // Nothing runs yet that could wait for it.
     let identity = Identity::load_or_make(&*storage, &mut rng);
-    let disk = Disk::new(Arc::clone(&storage), work);
+    let disk = Disk::new(Arc::clone(&storage), Rc::clone(&work));
     let first = addresses::addresses(&config, None);
     let plan = Arc::new(addresses::plan(&config, identity, &first));
     let frame_capacity = plan.frame_len_max();
@@ -140,6 +140,7 @@ pub fn build<P: Port>(
         clock,
         storage,
         disk,
+        work,
         link,
         stack,
         list,

@@ -170,7 +170,7 @@ impl Office {
         let server = Server::new(config, Rc::new(RefCell::new(leases)));
         let port = self.plug_in(self.wan.clone(), PROVIDER_MAC);
         let server = Rc::new(RefCell::new(server));
-        spawn_local(dhcp::serve(server, port, Rc::new(self.clock), pending()));
+        spawn_local(dhcp::serve(server, port, Rc::new(self.clock), Rc::new(AtOnce), pending()));
     }
 
     fn plug_in(&mut self, cable: Cable, mac: MacAddr) -> dhcp::Port<impl Fn(&[u8]) -> bool + use<>> {

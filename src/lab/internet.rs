@@ -16,6 +16,7 @@ use gatepost_services::dhcp::service;
 use gatepost_services::dns;
 use gatepost_services::net::kernel::Kernel;
 use gatepost_services::store::Memory;
+use gatepost_services::work::AtOnce;
 use ipnet::Ipv4Net;
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
@@ -110,7 +111,8 @@ impl Internet {
         let leases = Leases::open(Arc::new(Memory::new()), now, unix_now);
         let server = Rc::new(RefCell::new(Server::new(config, Rc::new(RefCell::new(leases)))));
         let clock = Rc::clone(&self.clock);
-        spawn_local(service::serve(server, device::dhcp_port(index, device)?, clock, std::future::pending()));
+        let (port, work) = (device::dhcp_port(index, device)?, Rc::new(AtOnce));
+        spawn_local(service::serve(server, port, clock, work, std::future::pending()));
         Ok(())
     }
 

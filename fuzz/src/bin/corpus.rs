@@ -278,7 +278,9 @@ fn journal(frames: &[Frame]) -> Vec<u8> {
             lease_secs: 3600,
         };
         leases.bind(now, unix_now, grant).expect("room for a few");
+        leases.settle(now, unix_now).expect("a disk in memory");
     }
-    leases.release(now, unix_now, [192, 168, 1, 2].into()).expect("a disk in memory");
+    leases.release(now, unix_now, [192, 168, 1, 2].into()).expect("nothing else waits");
+    leases.settle(now, unix_now).expect("a disk in memory");
     disk.read(JOURNAL_FILE).expect("a disk in memory").unwrap_or_default()
 }

@@ -178,6 +178,7 @@ mod tests {
             let grant =
                 Grant { address, client: ClientKey::Mac(mac), mac, source: mac, hostname, lease_secs: 60 };
             leases.bind(Stopped.now(), Stopped.unix_time(), grant).unwrap();
+            leases.settle(Stopped.now(), Stopped.unix_time()).unwrap();
         }
         OfficeHosts::new(Some(Rc::new(RefCell::new(leases))), Rc::new(Stopped), &[camera()])
     }

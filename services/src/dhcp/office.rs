@@ -1,7 +1,8 @@
 //! The office's DHCP server as a [`Service`].
 //!
-//! The lease table outlasts a reload. A server that is replaced still answers the frames that it has been given; new
-//! frames go to its successor from the moment it is activated.
+//! The lease table and the server's state outlast a reload: it goes on by another configuration. Whoever served by the
+//! former one still answers the frames that it has been given, and what waits for the disk; new frames go to its successor
+//! from the moment it is activated.
 
 use std::cell::{Cell, RefCell};
 use std::future::pending;
@@ -25,6 +26,7 @@ use tokio::sync::Notify;
 use crate::clock::Clock;
 use crate::net::Net;
 use crate::service::{Host, Instance, Kind, Listening, LocalFuture, Service, State, Unprepared};
+use crate::work::{self, Work};
 
 /// What is known of the service in any case.
 pub const KIND: Kind =
@@ -70,28 +72,32 @@ pub struct OfficeDhcp {
     intake: Rc<Intake>,
     mac: MacAddr,
     transmit: Transmit,
-    /// The lease table of the server at work.
-    leases: Rc<RefCell<Option<SharedLeases>>>,
+    /// The server at work, or the last that was.
+    server: SharedServer,
 }
+
+/// The server and its lease table, once there is one.
+type SharedServer = Rc<RefCell<Option<(Rc<RefCell<Server>>, SharedLeases)>>>;
 
 impl OfficeDhcp {
     /// A server that gets its frames from `intake` and sends by `transmit`. `mac` is the gateway's hardware address on
     /// the LAN.
     pub fn new(intake: Rc<Intake>, mac: MacAddr, transmit: Transmit) -> Self {
-        Self { intake, mac, transmit, leases: Rc::default() }
+        Self { intake, mac, transmit, server: Rc::default() }
     }
 
-    fn prepare_server<N: Net>(
+    async fn prepare_server<N: Net>(
         &self,
         settings: Settings,
         host: &Host<N>,
     ) -> Result<Rc<dyn Instance>, Unprepared> {
         let own = host.addresses.borrow().ipv4(Role::Inside).next();
-        let leases = settings.enabled.then(|| {
-            let open = || Leases::open(Arc::clone(&host.storage), host.clock.now(), host.clock.unix_time());
-            let known = self.leases.borrow().clone();
-            known.unwrap_or_else(|| Rc::new(RefCell::new(open())))
-        });
+        let known = self.server.borrow().as_ref().map(|(_, leases)| Rc::clone(leases));
+        let leases = match known {
+            _ if !settings.enabled => None,
+            Some(known) => Some(known),
+            None => Some(Rc::new(RefCell::new(read_leases(host).await))),
+        };
         let hosts = OfficeHosts::new(leases.clone(), Rc::clone(&host.clock), &settings.reservations);
         host.publish_lan_hosts(Rc::new(hosts));
         let server = match (leases, own) {
@@ -121,8 +127,9 @@ impl OfficeDhcp {
         Ok(Rc::new(OfficeInstance {
             server: Rc::new(server),
             intake: Rc::clone(&self.intake),
-            current: Rc::clone(&self.leases),
+            current: Rc::clone(&self.server),
             clock: Rc::clone(&host.clock),
+            work: Rc::clone(&host.work),
             mac: self.mac,
             transmit: Rc::clone(&self.transmit),
         }))
@@ -141,11 +148,24 @@ impl<N: Net> Service<N> for OfficeDhcp {
         settings: Settings,
         host: &'a Host<N>,
     ) -> LocalFuture<'a, Result<Rc<dyn Instance>, Unprepared>> {
-        Box::pin(async move { self.prepare_server(settings, host) })
+        Box::pin(self.prepare_server(settings, host))
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        self.intake.counters().iter().collect()
+        let turned_away = self.server.borrow().as_ref().map(|(_, leases)| leases.borrow().turned_away());
+        let unanswered_disk_busy = turned_away.unwrap_or_default();
+        DhcpCounters { unanswered_disk_busy, ..self.intake.counters() }.iter().collect()
+    }
+}
+
+/// The leases that the disk holds, as far as it can be read.
+async fn read_leases<N: Net>(host: &Host<N>) -> Leases {
+    let mut leases = Leases::unread(Arc::clone(&host.storage), host.clock.now());
+    loop {
+        let request = leases.poll_request(host.clock.now());
+        let Some(request) = request else { return leases };
+        let done = work::run(&*host.work, move || request.perform()).await;
+        leases.handle_done(host.clock.now(), host.clock.unix_time(), done);
     }
 }
 
@@ -177,9 +197,10 @@ struct OfficeInstance {
     /// `None` if it is switched off.
     server: Rc<Option<Active>>,
     intake: Rc<Intake>,
-    /// Where the lease table of the server at work stands.
-    current: Rc<RefCell<Option<SharedLeases>>>,
+    /// Where the server at work stands.
+    current: SharedServer,
     clock: Rc<dyn Clock>,
+    work: Rc<dyn Work>,
     mac: MacAddr,
     transmit: Transmit,
 }
@@ -198,10 +219,28 @@ struct Active {
     ended: Notify,
 }
 
+impl Active {
+    /// The server, which goes by this configuration from now on.
+    fn server(&self, current: &SharedServer) -> Rc<RefCell<Server>> {
+        let mut current = current.borrow_mut();
+        let config = self.config.clone();
+        match &*current {
+            Some((server, leases)) if Rc::ptr_eq(leases, &self.leases) => {
+                server.borrow_mut().set_config(config);
+                Rc::clone(server)
+            }
+            _ => {
+                let server = Rc::new(RefCell::new(Server::new(config, Rc::clone(&self.leases))));
+                *current = Some((Rc::clone(&server), Rc::clone(&self.leases)));
+                server
+            }
+        }
+    }
+}
+
 impl Instance for OfficeInstance {
     fn activate(&self) {
         let active = self.server.as_ref().as_ref();
-        *self.current.borrow_mut() = active.map(|active| Rc::clone(&active.leases));
         // Who is served before loses its sender with this, and ends once it has answered what it has.
         let sender = active.and_then(|active| active.sender.take());
         let number = self.intake.set_server(sender);
@@ -217,10 +256,10 @@ impl Instance for OfficeInstance {
             return Box::pin(pending());
         };
         active.is_running.set(true);
-        let server = Server::new(active.config.clone(), Rc::clone(&active.leases));
+        let server = active.server(&self.current);
         let transmit = Rc::clone(&self.transmit);
         let port = Port { mac: self.mac, frames, transmit: move |frame: &[u8]| transmit(frame) };
-        let serving = serve(Rc::new(RefCell::new(server)), port, Rc::clone(&self.clock), pending());
+        let serving = serve(server, port, Rc::clone(&self.clock), Rc::clone(&self.work), pending());
         Box::pin(async move {
             serving.await;
             if let Some(active) = this.as_ref() {

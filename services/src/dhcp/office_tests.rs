@@ -123,8 +123,11 @@ impl Office {
         let datagram = Datagram::parse(frame)?;
         let message = message::decode(datagram.payload).unwrap();
         let unix_now = UnixTime(UNIX_ORIGIN + self.now.as_secs());
-        let reply = self.server.handle_message(self.now, unix_now, datagram.source_mac, &message)?;
-        reply.to_frame(SERVER_MAC, SERVER)
+        let reply = self.server.handle_message(self.now, unix_now, datagram.source_mac, &message);
+        while let Some(request) = self.server.poll_request(self.now) {
+            self.server.handle_done(self.now, unix_now, Ok(request.perform()));
+        }
+        reply.or_else(|| self.server.poll_reply())?.to_frame(SERVER_MAC, SERVER)
     }
 
     /// No two clients use one address.

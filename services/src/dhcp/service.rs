@@ -16,10 +16,12 @@ use super::client::{self, Client, Event, Lease, Output};
 use super::frame::{Arp, Datagram};
 use super::inbox::{Incoming, Receiver};
 use super::message;
-use super::server::{Origin, Server};
+use super::server::{self, Origin, Server};
 use crate::clock::{Clock, UnixTime};
 use crate::race::race;
+use crate::service::LocalFuture;
 use crate::store::{Disk, Topic, sealed};
+use crate::work::{self, JobFailed, Work};
 
 /// An interface to an Ethernet segment.
 pub struct Port<T> {
@@ -41,15 +43,24 @@ pub struct Memory {
     pub file: &'static str,
 }
 
-/// Serves the segment of `port` until `stop` is ready or all senders of its frames are gone.
+/// Serves the segment of `port` until `stop` is ready or all senders of its frames are gone, and what it does with the
+/// disk then is done. What takes long is done by `work`, and all but those whom it is done for are served meanwhile. Several may
+/// serve for one server.
 pub async fn serve<T: Fn(&[u8]) -> bool>(
     server: Rc<RefCell<Server>>,
     mut port: Port<T>,
     clock: Rc<dyn Clock>,
+    work: Rc<dyn Work>,
     stop: impl Future<Output = ()>,
 ) {
     let mut stop = pin!(stop);
+    let disk_free = server.borrow().disk_free();
+    let mut is_over = false;
+    let mut storing = Storing { server: Rc::clone(&server), clock: Rc::clone(&clock), job: None };
     loop {
+        storing.begin(&*work);
+        // Before others can be done with the disk.
+        let freed = disk_free.notified();
         let due = server.borrow().poll_timeout();
         let timeout = async {
             match due {
@@ -57,8 +68,21 @@ pub async fn serve<T: Fn(&[u8]) -> bool>(
                 None => pending().await,
             }
         };
-        let answer = match next(stop.as_mut(), &mut port.frames, timeout, pending()).await {
-            Happening::Stop | Happening::Stored(()) => return,
+        let stored = async {
+            match &mut storing.job {
+                Some(job) => Some(job.await),
+                None => {
+                    freed.await;
+                    None
+                }
+            }
+        };
+        let answer = match next(stop.as_mut(), &mut port.frames, timeout, stored).await {
+            Happening::Stop => {
+                storing.finish().await;
+                is_over = true;
+                None
+            }
             Happening::Frame(incoming) => {
                 answer(&mut server.borrow_mut(), port.mac, clock.as_ref(), &incoming)
             }
@@ -66,16 +90,69 @@ pub async fn serve<T: Fn(&[u8]) -> bool>(
                 server.borrow_mut().handle_timeout(clock.now(), clock.unix_time());
                 None
             }
+            Happening::Stored(done) => {
+                storing.end(done);
+                None
+            }
         };
+        let own = server.borrow().config().server_address;
+        let replies = std::iter::from_fn(|| server.borrow_mut().poll_reply());
+        let replies: Vec<_> = replies.filter_map(|reply| reply.to_frame(port.mac, own)).collect();
         let probes = std::iter::from_fn(|| server.borrow_mut().poll_probe());
         let probes = probes.map(|address| Arp::probe_frame(port.mac, address));
-        for frame in answer.into_iter().chain(probes) {
+        for frame in answer.into_iter().chain(replies).chain(probes) {
             if !(port.transmit)(&frame) {
                 tracing::debug!("an answer was not sent: the port is busy");
             }
         }
-        // It may have waited for the disk: whoever else waits comes before the next of a flood.
+        if is_over {
+            return;
+        }
+        // Whoever else waits comes before the next of a flood.
         yield_now().await;
+    }
+}
+
+/// What the server waits for while it serves. If it is cut off meanwhile, the request is given up.
+struct Storing {
+    server: Rc<RefCell<Server>>,
+    clock: Rc<dyn Clock>,
+    job: Option<LocalFuture<'static, Result<server::Done, JobFailed>>>,
+}
+
+impl Storing {
+    /// Begins what is to be done with the disk now.
+    fn begin(&mut self, work: &dyn Work) {
+        if self.job.is_none() {
+            let request = self.server.borrow_mut().poll_request(self.clock.now());
+            self.job = request.map(|request| Box::pin(work::run(work, move || request.perform())) as _);
+        }
+    }
+
+    /// Ends it, if it is done.
+    fn end(&mut self, done: Option<Result<server::Done, JobFailed>>) {
+        if let Some(done) = done {
+            self.job = None;
+            self.server.borrow_mut().handle_done(self.clock.now(), self.clock.unix_time(), done);
+        }
+    }
+
+    /// Waits until it is done.
+    async fn finish(&mut self) {
+        if let Some(job) = &mut self.job {
+            let done = job.await;
+            self.end(Some(done));
+        }
+    }
+}
+
+impl Drop for Storing {
+    fn drop(&mut self) {
+        if self.job.take().is_some()
+            && let Ok(mut server) = self.server.try_borrow_mut()
+        {
+            server.handle_done(self.clock.now(), self.clock.unix_time(), Err(JobFailed));
+        }
     }
 }
 
@@ -196,7 +273,7 @@ impl Remembered {
 /// the latest alone.
 struct Keeping {
     memory: Option<Memory>,
-    writing: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    writing: Option<LocalFuture<'static, ()>>,
     next: Option<Option<Remembered>>,
 }
 

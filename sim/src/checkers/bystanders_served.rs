@@ -14,19 +14,22 @@ use hickory_proto::op::{Message, MessageType};
 use super::observed_leases::ObservedLeases;
 use super::{Checker, Passage, Side, Snapshot, Way};
 use crate::packet::{Content, Ipv4, Transport};
+use crate::world::disk::DiskMood;
 
 const DHCP_CLIENT_PORT: u16 = 68;
 const DHCP_SERVER_PORT: u16 = 67;
 const DNS_PORT: u16 = 53;
 /// How long an answer may take that the gateway gives without asking anybody.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// How long the renewal of a lease may take while the gateway's disk takes its time.
+const SLOW_DISK_ANSWER_MAX: Duration = Duration::from_secs(10);
 /// How long a SYN may be a copy of one that has been answered.
 const COPY_MAX: Duration = Duration::from_secs(60);
 
 /// Waits for the answer to whatever a holder of a lease asks the gateway under its own hardware address.
 ///
 /// What the gateway may fail to answer is not waited for: names and connections while it has asked in vain for the
-/// hardware address of who asks, renewals while its disk is out of order, and all while it goes over to another
+/// hardware address of who asks, renewals while its disk is out of order (longer, while it is slow), and all while it goes over to another
 /// configuration. Nor has it to answer a copy of the SYN of a connection that is there already.
 pub struct BystandersServed {
     gateway_address: Ipv4Addr,
@@ -41,6 +44,9 @@ pub struct BystandersServed {
     unresolved: BTreeSet<Ipv4Addr>,
     /// The connections that were last accepted, and when.
     accepted: BTreeMap<Asked, Instant>,
+    is_disk_slow: bool,
+    /// When the gateway's disk was last seen to be slow.
+    disk_slow_at: Option<Instant>,
 }
 
 /// What somebody has asked.
@@ -79,7 +85,17 @@ impl BystandersServed {
             waiting: BTreeMap::new(),
             unresolved: BTreeSet::new(),
             accepted: BTreeMap::new(),
+            is_disk_slow: false,
+            disk_slow_at: None,
         }
+    }
+
+    /// Whether what was asked at `since` should have been answered by `now`. A lease is written before its renewal is
+    /// answered; nothing else waits for the disk.
+    fn is_late(&self, asked: &Asked, since: Instant, now: Instant) -> bool {
+        let is_slow = self.disk_slow_at.is_some_and(|at| since <= at + SLOW_DISK_ANSWER_MAX);
+        let answer_max = if asked.is_renewal() && is_slow { SLOW_DISK_ANSWER_MAX } else { ANSWER_MAX };
+        now.since(since) > answer_max
     }
 
     /// What a frame asks of the gateway, if it has to be answered.
@@ -202,6 +218,10 @@ impl Checker for BystandersServed {
         self.waiting.clear();
     }
 
+    fn on_disk(&mut self, mood: DiskMood) {
+        self.is_disk_slow = mood == DiskMood::Slow;
+    }
+
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
         if passage.side != Side::Lan {
             return Ok(());
@@ -231,11 +251,14 @@ impl Checker for BystandersServed {
         if !snapshot.status.problems.is_empty() {
             self.waiting.retain(|asked, _| !asked.is_renewal());
         }
-        let is_late = |since: &Instant| snapshot.now.since(*since) > ANSWER_MAX;
-        let late = self.waiting.iter().find(|(_, since)| is_late(since));
+        if self.is_disk_slow {
+            self.disk_slow_at = Some(snapshot.now);
+        }
+        let is_late = |(asked, since): &(&Asked, &Instant)| self.is_late(asked, **since, snapshot.now);
+        let late: Vec<_> = self.waiting.iter().filter(is_late).map(|(asked, _)| asked.clone()).collect();
+        let late = late.into_iter().filter_map(|asked| self.waiting.remove_entry(&asked));
         let told = late.map(|(asked, since)| format!("asked for at {since} and not answered: {asked:?}"));
-        self.waiting.retain(|_, since| !is_late(since));
-        told.map_or(Ok(()), Err)
+        told.collect::<Vec<_>>().into_iter().next().map_or(Ok(()), Err)
     }
 }
 

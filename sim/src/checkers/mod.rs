@@ -55,6 +55,7 @@ mod frames_balance;
 mod hairpin_outside;
 mod icmp_calm;
 mod lan_hidden;
+pub mod leases_durable;
 mod leases_reach_holders;
 mod mapping_lives;
 mod mapping_not_shared;
@@ -75,6 +76,7 @@ use gatepost_ground::Instant;
 
 use crate::machine::internet::SharedTree;
 use crate::packet::Packet;
+use crate::world::disk::DiskMood;
 
 /// Which way a frame passes a port of the gateway's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +143,9 @@ pub trait Checker {
 
     /// The gateway has booted with `config`, or has gone over to it.
     fn on_configure(&mut self, _config: &Config) {}
+
+    /// The gateway's disk is like that from now on.
+    fn on_disk(&mut self, _mood: DiskMood) {}
 
     /// A frame passes the gateway.
     ///

@@ -204,6 +204,13 @@ const SCENARIOS: &[Scenario] = &[
         build: |_, _| bad_disk(),
     },
     Scenario {
+        name: "slow-disk",
+        about: "everybody arrives while a sync of the gateway's disk takes up to two seconds, and its power fails in between",
+        lasting_secs: 240,
+        lasting_secs_min: 240,
+        build: |_, _| slow_disk(),
+    },
+    Scenario {
         name: "provider-vanishes",
         about: "the provider forwards nothing for a while, then vanishes altogether and returns",
         lasting_secs: 300,
@@ -433,6 +440,24 @@ fn bad_disk() -> Office {
         .expect("every PC has an address", |account| account.every_pc(|diary| diary.address.is_some()))
         .expect("every PC fetches pages again", |account| {
             account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > 240))
+        })
+}
+
+fn slow_disk() -> Office {
+    office()
+        .pcs(20)
+        .arriving_within(secs(20))
+        .lease_secs(60)
+        .at(secs(1), disk(DiskMood::Slow))
+        .at(secs(15), power_cut())
+        .at(secs(16), power_back())
+        .at(secs(60), power_cut())
+        .at(secs(62), power_back())
+        .expect("every PC has an address", |account| account.every_pc(|diary| diary.address.is_some()))
+        .expect("no PC lost its address", |account| account.every_pc(|diary| diary.addresses_lost == 0))
+        .expect("every PC looks up its colleagues and fetches pages again", |account| {
+            let is_late = |at: Option<Instant>| at.is_some_and(|at| at.as_secs() > 90);
+            account.every_pc(|diary| is_late(diary.last_colleague_at) && is_late(diary.last_page_at))
         })
 }
 

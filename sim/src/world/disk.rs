@@ -135,6 +135,13 @@ impl SimDisk {
         self.state().mood = mood;
     }
 
+    /// What a power cut at this moment would surely leave of the file that is durably called `name`.
+    pub fn durable(&self, name: &str) -> Vec<u8> {
+        let state = self.state();
+        let file = state.synced_names.get(name).and_then(|id| state.files.get(id));
+        file.map_or_else(Vec::new, |file| file.synced.clone())
+    }
+
     /// Keeps `job` until it is run; says by which number, how long until then, and how long from then to its end.
     pub(super) fn take(&self, job: Job) -> (u64, [Duration; 2]) {
         let mut state = self.state();

@@ -12,6 +12,7 @@ use gatepost_ground::Instant;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::capture::Capture;
+use super::disk::DiskMood;
 use super::segment::SegmentId;
 use crate::checkers::{Checker, Passage, Side, Snapshot, Way};
 use crate::packet::Packet;
@@ -94,6 +95,11 @@ impl Observer {
     /// The gateway boots.
     pub fn on_boot(&mut self) {
         self.checkers.iter_mut().for_each(|checker| checker.on_boot());
+    }
+
+    /// The gateway's disk becomes better or worse.
+    pub fn on_disk(&mut self, mood: DiskMood) {
+        self.checkers.iter_mut().for_each(|checker| checker.on_disk(mood));
     }
 
     /// The gateway begins to go over to another configuration.

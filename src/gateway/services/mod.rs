@@ -16,6 +16,7 @@ use gatepost_services::net::stack::{Stack, StackConfig};
 use gatepost_services::race::race;
 use gatepost_services::service::Unprepared;
 use gatepost_services::store::{Disk, Storage};
+use gatepost_services::work::Work;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::mpsc;
@@ -52,10 +53,12 @@ pub struct Services {
 pub(super) struct Resources {
     pub identity: Identity,
     pub clock: Rc<dyn Clock>,
-    /// What survives a restart, for those who do not wait for it.
+    /// What survives a restart, for jobs.
     pub storage: Arc<dyn Storage>,
     /// The same, awaited.
     pub disk: Disk,
+    /// Who does what takes long.
+    pub work: Rc<dyn Work>,
     /// The way to the worker and back.
     pub link: Rc<HostLink>,
     /// The gateway's own TCP and UDP.

@@ -104,6 +104,8 @@ impl Server {
         }
         if !self.is_from_holder(request, address) {
             self.log_unbelieved(request, address, "DECLINE", "it comes from another MAC or port");
+        } else if self.deals_later(address, request) {
+            // Then it may have changed hands.
         } else if !self.may_change(request) {
             // Whoever sends so many DECLINEs has no use for an address.
         } else if self.has_quarantine_share(request) {
@@ -188,6 +190,7 @@ impl Server {
         let in_quarantine: Vec<_> = blocked
             .into_iter()
             .filter(|lease| lease.state == State::Declined && lease.address != address)
+            .filter(|lease| !leases.is_changing(lease.address))
             .collect();
         let is_full = in_quarantine.len() >= shares::quarantines(pool);
         let first_to_end = in_quarantine.into_iter().min_by_key(|lease| lease.remaining(now));

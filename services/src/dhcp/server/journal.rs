@@ -1,8 +1,8 @@
 //! Leases on disk: a journal with one change a line.
 //!
 //! A change is a JSON array with the whole new state of each address concerned, [sealed](crate::store::sealed)
-//! by a checksum: a client that moves changes two. The last state of an address counts. Lines are appended, and
-//! durable, before anybody is told. Once the journal has grown past [`JOURNAL_SLACK_RECORDS`] states that no
+//! by a checksum: a client that moves changes two. The last state of an address counts. Lines are appended, as many
+//! at a time as wait, and durable before anybody is told. Once the journal has grown past [`JOURNAL_SLACK_RECORDS`] states that no
 //! longer count, the next write replaces it by what counts.
 //!
 //! A power cut can leave a part of the last line: that change was never promised to anybody, and the part
@@ -174,6 +174,40 @@ fn read_line(line: &[u8]) -> Result<Vec<Record>, Unreadable> {
     })
 }
 
+/// Changes that are made durable together.
+pub(super) struct Batch {
+    pub now: Instant,
+    pub whose: For,
+    /// What changes, each with the addresses that change together.
+    pub changes: Vec<Vec<Record>>,
+    /// All that counts with the changes, if the journal is to be replaced by it.
+    pub all: Option<Vec<Record>>,
+    /// Whether the reserve is given up for it.
+    pub from_reserve: bool,
+}
+
+/// What became of a batch.
+pub(super) enum Written {
+    /// It is on disk, or the disk refuses.
+    Done(io::Result<()>),
+    /// It is to be tried once more, with all that counts.
+    OnceMore {
+        /// Whether the reserve is to be given up for it.
+        from_reserve: bool,
+    },
+}
+
+enum Unwritten {
+    Refused(io::Error),
+    OnceMore { from_reserve: bool },
+}
+
+impl From<io::Error> for Unwritten {
+    fn from(error: io::Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
 pub(super) struct Journal {
     disk: Arc<dyn Storage>,
     records: usize,
@@ -252,18 +286,25 @@ impl Journal {
         self.disk.report(Topic::LeasesDamaged, Some(problem));
     }
 
-    /// Makes a change durable; `all` is what counts with it, as many records as `live`.
+    /// How many states are in the file, superseded ones too.
+    pub fn records(&self) -> usize {
+        self.records
+    }
+
+    /// Whether the next write has to replace the file.
+    pub fn must_replace(&self) -> bool {
+        self.must_replace
+    }
+
+    /// Makes the changes of `batch` durable.
     ///
-    /// After an error the change may be on disk, or a part of it, until the next write.
-    pub fn write(
-        &mut self,
-        now: Instant,
-        whose: For,
-        change: &[Record],
-        live: usize,
-        all: impl Iterator<Item = Record> + Clone,
-    ) -> io::Result<()> {
-        let written = self.try_write(now, whose, change, live, all);
+    /// After an error the changes may be on disk, or a part of them, until the next write.
+    pub fn write(&mut self, batch: &Batch) -> Written {
+        let written = match self.try_write(batch) {
+            Ok(()) => Ok(()),
+            Err(Unwritten::Refused(error)) => Err(error),
+            Err(Unwritten::OnceMore { from_reserve }) => return Written::OnceMore { from_reserve },
+        };
         let problem = written.as_ref().err().map(|error| {
             format!(
                 "{JOURNAL_FILE} cannot be written: {error}; DHCP clients keep the leases that they have, and others \
@@ -271,35 +312,32 @@ impl Journal {
             )
         });
         self.disk.report(Topic::LeasesNotKept, problem);
-        written
+        Written::Done(written)
     }
 
-    fn try_write(
-        &mut self,
-        now: Instant,
-        whose: For,
-        change: &[Record],
-        live: usize,
-        all: impl Iterator<Item = Record> + Clone,
-    ) -> io::Result<()> {
-        let is_waiting = self.others_wait.is_some_and(|due| now < due);
-        if whose == For::Others && is_waiting {
-            return Err(io::Error::new(io::ErrorKind::StorageFull, "the disk was full a moment ago"));
+    fn try_write(&mut self, batch: &Batch) -> Result<(), Unwritten> {
+        let Batch { now, whose, from_reserve, .. } = *batch;
+        if self.must_replace && batch.all.is_none() {
+            return Err(Unwritten::OnceMore { from_reserve });
         }
-        if whose == For::Others && self.others_wait.is_some() {
+        let is_waiting = self.others_wait.is_some_and(|due| now < due);
+        if from_reserve {
+            self.give_up_reserve();
+        } else if whose == For::Others && is_waiting {
+            let error = io::Error::new(io::ErrorKind::StorageFull, "the disk was full a moment ago");
+            return Err(error.into());
+        } else if whose == For::Others && self.others_wait.is_some() {
             self.try_to_keep_reserve(now)?;
         }
-        match self.append_or_replace(change, live, all.clone()) {
-            Err(error) if is_full(&error) => {
+        if let Err(error) = self.append_or_replace(batch) {
+            if is_full(&error) {
                 self.others_wait.get_or_insert(now + RETRY_INTERVAL);
-                if whose == For::Others || self.reserve_len == 0 {
-                    return Err(error);
+                if whose == For::Known && self.reserve_len > 0 {
+                    return Err(Unwritten::OnceMore { from_reserve: true });
                 }
-                self.give_up_reserve();
-                self.append_or_replace(change, live, all)
             }
-            written => written,
-        }?;
+            return Err(error.into());
+        }
         if self.others_wait.is_none_or(|due| due <= now)
             && let Err(error) = self.try_to_keep_reserve(now)
         {
@@ -315,30 +353,26 @@ impl Journal {
         kept
     }
 
-    /// Makes the change durable, once what is damaged is set aside.
-    fn append_or_replace(
-        &mut self,
-        change: &[Record],
-        live: usize,
-        all: impl Iterator<Item = Record>,
-    ) -> io::Result<()> {
+    /// Makes the changes durable, once what is damaged is set aside.
+    fn append_or_replace(&mut self, batch: &Batch) -> io::Result<()> {
         self.set_aside()?;
-        let replaces = self.must_replace || self.records + change.len() > live + JOURNAL_SLACK_RECORDS;
         self.must_replace = true;
-        if replaces {
-            let mut content = Vec::new();
+        let mut content = Vec::new();
+        if let Some(all) = &batch.all {
             for record in all {
-                content.append(&mut line(&[record])?);
+                content.append(&mut line(std::slice::from_ref(record))?);
             }
             self.disk.replace(JOURNAL_FILE, &content)?;
-            self.records = live;
+            self.records = all.len();
             self.len = content.len();
         } else {
-            let line = line(change)?;
-            self.disk.append(JOURNAL_FILE, &line)?;
+            for change in &batch.changes {
+                content.append(&mut line(change)?);
+            }
+            self.disk.append(JOURNAL_FILE, &content)?;
             self.disk.sync(JOURNAL_FILE)?;
-            self.records += change.len();
-            self.len += line.len();
+            self.records += batch.changes.iter().map(Vec::len).sum::<usize>();
+            self.len += content.len();
         }
         self.must_replace = false;
         Ok(())

@@ -3,7 +3,8 @@
 //! It knows for each address who last had it and what became of it, and forgets nothing that it still
 //! has room for: a client that comes back after its lease has expired gets its old address again, unless
 //! that was needed meanwhile. Each change is on disk before it is in the table, and an address has one
-//! entry only, so that no failure leases it twice.
+//! entry only, so that no failure leases it twice. Until then it [waits](super::waiting), and who reads the table sees
+//! what was before; [`super::keeper`] has it written.
 //!
 //! While the process runs, leases expire by monotonic time: a time of day that jumps takes nothing away
 //! from anybody. Across a restart the time of day decides, and no lease has more left than it was given. But
@@ -29,10 +30,13 @@ use gatepost_ground::{Instant, MacAddr};
 use ipnet::Ipv4Net;
 
 use super::index::{Ages, Gaps, Use};
-use super::journal::{Content, For, Journal, Record};
+use super::journal::{Content, For};
 pub use super::journal::{Damage, JOURNAL_FILE, RESERVE_FILE, State};
+use super::keeper::Keeper;
+use super::records::{from_record, released};
+use super::waiting::{Change, Waiting};
 use crate::clock::UnixTime;
-use crate::store::{Storage, Topic};
+use crate::store::Storage;
 
 /// The most addresses that are remembered: the hosts of a /16.
 pub const LEASES_MAX: usize = 65_536;
@@ -86,9 +90,9 @@ pub struct Lease {
     /// When the lease or the quarantine ends by the time of day; of a released lease, when it ended.
     pub until: UnixTime,
     /// The same by monotonic time.
-    expires: Instant,
+    pub(super) expires: Instant,
     /// When it has ended whatever the time of day was.
-    surely_ended: Instant,
+    pub(super) surely_ended: Instant,
 }
 
 impl Lease {
@@ -163,25 +167,21 @@ pub struct Leases {
     /// The names of clients that have an address though the disk keeps no lease of it, and until when: of reserved
     /// addresses alone.
     unkept: BTreeMap<Ipv4Addr, (String, Instant)>,
-    disk: Arc<dyn Storage>,
-    journal: Opened,
+    /// The changes that are not on disk yet.
+    pub(super) waiting: Waiting,
+    /// Changes that could not wait.
+    turned_away: u64,
+    pub(super) keeper: Keeper,
     observer: Option<Observer>,
-}
-
-enum Opened {
-    Journal(Box<Journal>),
-    /// It could not be read; it is tried again then.
-    Unread(Instant),
 }
 
 /// Is called with each lease that changes.
 type Observer = Box<dyn Fn(&Lease)>;
 
 impl Leases {
-    /// Reads the leases that `disk` holds. Of a damaged journal what can be read counts, and the rest is
-    /// [reported](Storage::report). While the disk refuses to be read nothing is known and no lease is given.
-    pub fn open(disk: Arc<dyn Storage>, now: Instant, unix_now: UnixTime) -> Self {
-        let mut leases = Self {
+    /// No leases yet.
+    pub(super) fn empty(disk: Arc<dyn Storage>, now: Instant) -> Self {
+        Self {
             by_address: BTreeMap::new(),
             by_client: BTreeMap::new(),
             by_name: BTreeMap::new(),
@@ -192,48 +192,21 @@ impl Leases {
             suspects: BTreeSet::new(),
             suspicion_ends: Instant::ZERO,
             unkept: BTreeMap::new(),
-            disk,
-            journal: Opened::Unread(now),
+            waiting: Waiting::default(),
+            turned_away: 0,
+            keeper: Keeper::new(disk, now),
             observer: None,
-        };
-        leases.read_again(now, unix_now);
-        leases
-    }
-
-    /// Tries once more to read a disk that could not be read, if it is time to.
-    pub fn read_again(&mut self, now: Instant, unix_now: UnixTime) {
-        if !matches!(self.journal, Opened::Unread(due) if due <= now) {
-            return;
-        }
-        let opened = Journal::open(Arc::clone(&self.disk));
-        let problem = opened.as_ref().err().map(|error| {
-            format!(
-                "{JOURNAL_FILE} cannot be read: {error}; DHCP gives no leases, and tries again while clients ask; see to \
-                 system.state_dir"
-            )
-        });
-        self.disk.report(Topic::LeasesUnread, problem);
-        match opened {
-            Ok((mut journal, content)) => {
-                let damages = self.load(content, now, unix_now);
-                journal.settle(&damages);
-                self.journal = Opened::Journal(Box::new(journal));
-                if let Some(observer) = &self.observer {
-                    self.by_address.values().for_each(observer);
-                }
-            }
-            Err(_) => self.journal = Opened::Unread(now + RETRY_INTERVAL),
         }
     }
 
     /// Takes in what the journal says; returns what is damaged in it.
-    fn load(&mut self, content: Content, now: Instant, unix_now: UnixTime) -> Vec<Damage> {
+    pub(super) fn load(&mut self, content: Content, now: Instant, unix_now: UnixTime) -> Vec<Damage> {
         let Content { changes, mut damages, .. } = content;
         for (line, change) in changes {
             for record in change {
                 let lease = from_record(record, now, unix_now);
                 let loaded = lease.and_then(|lease| {
-                    self.make_room_for(lease.address, now).map_err(|error| error.to_string())?;
+                    self.make_room_for(&[lease.address], now).map_err(|error| error.to_string())?;
                     self.insert(lease);
                     Ok(())
                 });
@@ -247,12 +220,15 @@ impl Leases {
             self.suspicion_ends = now + SUSPICION;
             self.suspects.extend(damages.iter().flat_map(|damage| &damage.addresses));
         }
+        if let Some(observer) = &self.observer {
+            self.by_address.values().for_each(observer);
+        }
         damages
     }
 
     /// What is damaged in a journal of these octets.
     pub fn damages(octets: &[u8]) -> Vec<Damage> {
-        let mut leases = Self::open(Arc::new(crate::store::Memory::new()), Instant::ZERO, UnixTime(0));
+        let mut leases = Self::empty(Arc::new(crate::store::Memory::new()), Instant::ZERO);
         leases.load(Content::parse(octets), Instant::ZERO, UnixTime(0))
     }
 
@@ -268,7 +244,12 @@ impl Leases {
 
     /// Whether the disk could not be read so far: nobody knows who has which address.
     pub fn is_unread(&self) -> bool {
-        matches!(self.journal, Opened::Unread(_))
+        self.keeper.is_unread()
+    }
+
+    /// Changes so far that could not wait for the disk: too many did, or one that they would contradict.
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away
     }
 
     /// Serves `network` from now on; before the first call, every network. Leases of other networks are
@@ -324,6 +305,11 @@ impl Leases {
         self.by_address.values()
     }
 
+    /// How many addresses something is known of.
+    pub(super) fn count(&self) -> usize {
+        self.by_address.len()
+    }
+
     /// What is known about `address`.
     pub fn at(&self, address: Ipv4Addr) -> Option<&Lease> {
         self.by_address.get(&address)
@@ -372,14 +358,12 @@ impl Leases {
         candidates.min_by_key(key).map(|lease| lease.address)
     }
 
-    /// Gives or renews a lease. The client's former lease, if for another address, ends.
+    /// Gives or renews a lease, once that is on disk. The client's former lease, if for another address, ends.
     ///
     /// # Errors
     ///
-    /// The disk refuses, or the table is full; no lease has changed then.
+    /// The table is full, or [what else](Self::release) keeps the change from waiting.
     pub fn bind(&mut self, now: Instant, unix_now: UnixTime, grant: Grant) -> io::Result<()> {
-        self.make_room_for(grant.address, now)?;
-        let address = grant.address;
         let taken_name = grant.hostname.as_ref().and_then(|name| self.by_name.get(name)).copied();
         let former = self.of_client(&grant.client).filter(|lease| lease.state == State::Bound);
         let is_renewal = former.is_some_and(|lease| lease.address == grant.address && lease.is_active(now));
@@ -405,26 +389,25 @@ impl Leases {
         {
             changes.push(Lease { hostname: None, ..holder.clone() });
         }
-        self.commit(now, whose, changes)?;
-        self.unkept.remove(&address);
-        Ok(())
+        self.commit(now, whose, changes)
     }
 
-    /// Ends the lease of `address`, if there is one; its client is remembered.
+    /// Ends the lease of `address`, if there is one, once that is on disk; its client is remembered.
     ///
     /// # Errors
     ///
-    /// The disk refuses; no lease has changed then.
+    /// [`io::ErrorKind::WouldBlock`]: too many changes wait for the disk, or one that this one would contradict. Or the
+    /// leases could not be read so far. No lease changes then.
     pub fn release(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr) -> io::Result<()> {
         let Some(lease) = self.at(address) else { return Ok(()) };
         self.commit(now, For::Others, vec![released(lease, now, unix_now)])
     }
 
-    /// Keeps `address` from everybody for `secs`: `by` has found it in use.
+    /// Keeps `address` from everybody for `secs`, once that is on disk: `by` has found it in use.
     ///
     /// # Errors
     ///
-    /// The disk refuses, or the table is full; no lease has changed then.
+    /// The table is full, or [what else](Self::release) keeps the change from waiting.
     pub fn quarantine(
         &mut self,
         now: Instant,
@@ -433,7 +416,6 @@ impl Leases {
         by: Claimant,
         secs: u32,
     ) -> io::Result<()> {
-        self.make_room_for(address, now)?;
         let expires = now + Duration::from_secs(secs.into());
         let Claimant { client, mac, source } = by;
         let lease = Lease {
@@ -451,12 +433,12 @@ impl Leases {
         self.commit(now, For::Others, vec![lease])
     }
 
-    /// Ends the lease of `address`, if there is one, for a client that must not be given it again:
+    /// Ends the lease of `address`, if there is one, once that is on disk, for a client that must not be given it again:
     /// unlike after a [release](Self::release), it is no address that the client had.
     ///
     /// # Errors
     ///
-    /// The disk refuses; nothing has changed then.
+    /// [What](Self::release) keeps the change from waiting.
     pub fn forget(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr) -> io::Result<()> {
         let Some(lease) = self.at(address) else { return Ok(()) };
         // A quarantine of no length.
@@ -464,36 +446,48 @@ impl Leases {
         self.commit(now, For::Others, vec![ended])
     }
 
-    /// Makes the changes, of an address each, all or none.
-    fn commit(&mut self, now: Instant, whose: For, changes: Vec<Lease>) -> io::Result<()> {
-        let is_kept = |lease: &&Lease| changes.iter().all(|change| change.address != lease.address);
-        let records: Vec<Record> = changes.iter().map(to_record).collect();
-        let all = self.by_address.values().filter(is_kept).chain(&changes).map(to_record);
-        let added = changes.iter().filter(|change| !self.by_address.contains_key(&change.address)).count();
-        let Opened::Journal(journal) = &mut self.journal else {
+    /// Has the changes, of an address each, wait until they are on disk, all together or none. The first says whose the
+    /// change is.
+    fn commit(&mut self, now: Instant, whose: For, leases: Vec<Lease>) -> io::Result<()> {
+        if self.is_unread() {
             return Err(io::Error::other("what the disk holds could not be read"));
-        };
-        journal.write(now, whose, &records, self.by_address.len() + added, all)?;
-        self.ages.advance(now, |address| self.by_address.get(&address).map(|lease| lease.until));
-        for change in changes {
-            if let Some(observer) = &self.observer {
-                observer(&change);
-            }
-            self.suspects.remove(&change.address);
-            self.insert(change);
         }
+        let change = Change { whose, leases };
+        self.waiting.check(&change).inspect_err(|_| self.turned_away += 1)?;
+        let addresses: Vec<_> = change.leases.iter().map(|lease| lease.address).collect();
+        self.make_room_for(&addresses, now)?;
+        self.waiting.push(change);
         Ok(())
     }
 
-    /// Makes sure that an entry for `address` fits: if there is no place, the entry unused for longest goes.
-    fn make_room_for(&mut self, address: Ipv4Addr, now: Instant) -> io::Result<()> {
-        if self.by_address.len() < LEASES_MAX || self.by_address.contains_key(&address) {
+    /// Takes over what is on disk now.
+    pub(super) fn apply(&mut self, now: Instant, change: Change) {
+        self.ages.advance(now, |address| self.by_address.get(&address).map(|lease| lease.until));
+        if let Some(given) = change.given() {
+            self.unkept.remove(&given.address);
+        }
+        for lease in change.leases {
+            if let Some(observer) = &self.observer {
+                observer(&lease);
+            }
+            self.suspects.remove(&lease.address);
+            self.insert(lease);
+        }
+    }
+
+    /// Makes sure that an entry for the first of the addresses that change fits: if there is no place, the entry unused
+    /// for longest goes.
+    fn make_room_for(&mut self, changing: &[Ipv4Addr], now: Instant) -> io::Result<()> {
+        let is_known = changing.first().is_some_and(|address| self.by_address.contains_key(address));
+        if is_known || self.by_address.len() + self.waiting.len() < LEASES_MAX {
             return Ok(());
         }
+        let may_go = |address: Ipv4Addr| !changing.contains(&address) && !self.waiting.concerns(address);
         let everywhere = Ipv4Addr::UNSPECIFIED..=Ipv4Addr::BROADCAST;
-        let unused = self.least_recently_used(&everywhere, now, |_| true);
+        let unused = self.least_recently_used(&everywhere, now, may_go);
         let ends = || [self.by_address.keys().next(), self.by_address.keys().next_back()];
-        let foreign = || ends().into_iter().flatten().copied().find(|end| !self.network.contains(end));
+        let is_foreign = |end: &Ipv4Addr| !self.network.contains(end) && may_go(*end);
+        let foreign = || ends().into_iter().flatten().copied().find(is_foreign);
         let removed = unused.or_else(foreign).and_then(|address| self.remove(address));
         removed.map(drop).ok_or_else(|| {
             io::Error::new(io::ErrorKind::QuotaExceeded, format!("all {LEASES_MAX} leases are in use"))
@@ -535,63 +529,6 @@ impl Leases {
             self.by_name.remove(name);
         }
         Some(lease)
-    }
-}
-
-fn released(lease: &Lease, now: Instant, unix_now: UnixTime) -> Lease {
-    Lease {
-        hostname: None,
-        state: State::Released,
-        since: unix_now,
-        until: unix_now,
-        expires: now,
-        surely_ended: now,
-        ..lease.clone()
-    }
-}
-
-fn to_record(lease: &Lease) -> Record {
-    Record {
-        address: lease.address,
-        client: lease.client.to_string(),
-        mac: lease.mac.to_string(),
-        source: (lease.source != lease.mac).then(|| lease.source.to_string()),
-        hostname: lease.hostname.clone(),
-        state: lease.state,
-        since: lease.since.0,
-        until: lease.until.0,
-    }
-}
-
-fn from_record(record: Record, now: Instant, unix_now: UnixTime) -> Result<Lease, String> {
-    // A time of day that is behind must not lengthen the lease, one that was set back not end it.
-    let given_secs = record.until.saturating_sub(record.since);
-    let left_secs = record.until.saturating_sub(unix_now.0).min(given_secs);
-    let parse_mac = |text: &str| text.parse().map_err(|error| format!("{text:?}: {error}"));
-    let mac = parse_mac(&record.mac)?;
-    Ok(Lease {
-        address: record.address,
-        client: parse_client(&record.client).ok_or_else(|| format!("no client: {:?}", record.client))?,
-        mac,
-        source: record.source.as_deref().map_or(Ok(mac), parse_mac)?,
-        hostname: record.hostname,
-        state: record.state,
-        since: UnixTime(record.since),
-        until: UnixTime(record.until),
-        expires: now + Duration::from_secs(left_secs),
-        surely_ended: now + Duration::from_secs(given_secs),
-    })
-}
-
-fn parse_client(text: &str) -> Option<ClientKey> {
-    let (kind, value) = text.split_once(':')?;
-    match kind {
-        "mac" => value.parse().ok().map(ClientKey::Mac),
-        "id" => {
-            let octet = |part: &str| u8::from_str_radix(part, 16).ok();
-            value.split(':').map(octet).collect::<Option<_>>().map(ClientKey::Id)
-        }
-        _ => None,
     }
 }
 

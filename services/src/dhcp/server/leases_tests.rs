@@ -10,6 +10,41 @@ use crate::store::{Memory, Monitored};
 
 const UNIX: UnixTime = UnixTime(1_700_000_000);
 
+/// Changes that are written at once.
+impl Leases {
+    fn bind_now(&mut self, now: Instant, unix_now: UnixTime, grant: Grant) -> io::Result<()> {
+        self.bind(now, unix_now, grant)?;
+        self.settle(now, unix_now)
+    }
+
+    fn release_now(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr) -> io::Result<()> {
+        self.release(now, unix_now, address)?;
+        self.settle(now, unix_now)
+    }
+
+    fn forget_now(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr) -> io::Result<()> {
+        self.forget(now, unix_now, address)?;
+        self.settle(now, unix_now)
+    }
+
+    fn quarantine_now(
+        &mut self,
+        now: Instant,
+        unix_now: UnixTime,
+        address: Ipv4Addr,
+        by: Claimant,
+        secs: u32,
+    ) -> io::Result<()> {
+        self.quarantine(now, unix_now, address, by, secs)?;
+        self.settle(now, unix_now)
+    }
+
+    fn read_again(&mut self, now: Instant) {
+        self.want_read(now);
+        self.settle(now, UNIX).unwrap();
+    }
+}
+
 fn client(number: u8) -> ClientKey {
     ClientKey::Mac(MacAddr([2, 0, 0, 0, 0, number]))
 }
@@ -54,12 +89,12 @@ fn a_power_cut_at_any_octet_loses_nothing_that_was_promised() {
     let mut promised = vec![(0, Vec::new())];
     let mut promise = |leases: &Leases| promised.push((journal(&disk).len(), snapshot(leases)));
     for (number, to) in [(2, 1), (3, 2), (4, 3), (5, 1)] {
-        leases.bind(Instant::ZERO, UNIX, grant(number, to, 600)).unwrap();
+        leases.bind_now(Instant::ZERO, UNIX, grant(number, to, 600)).unwrap();
         promise(&leases);
     }
-    leases.release(Instant::ZERO, UNIX, address(3)).unwrap();
+    leases.release_now(Instant::ZERO, UNIX, address(3)).unwrap();
     promise(&leases);
-    leases.quarantine(Instant::ZERO, UNIX, address(4), claimant(3), 60).unwrap();
+    leases.quarantine_now(Instant::ZERO, UNIX, address(4), claimant(3), 60).unwrap();
     promise(&leases);
 
     let whole = journal(&disk);
@@ -68,7 +103,7 @@ fn a_power_cut_at_any_octet_loses_nothing_that_was_promised() {
         let mut leases = open(&disk);
         let (_, last) = promised.iter().rfind(|(len, _)| *len <= cut).unwrap();
         assert_eq!(snapshot(&leases), *last, "at {cut}");
-        leases.bind(Instant::ZERO, UNIX, grant(9, 9, 600)).unwrap();
+        leases.bind_now(Instant::ZERO, UNIX, grant(9, 9, 600)).unwrap();
         assert_eq!(snapshot(&open(&disk)), snapshot(&leases), "what was cut off is gone for good, at {cut}");
     }
 }
@@ -82,7 +117,7 @@ fn open_monitored(content: &[u8]) -> (Leases, Arc<Monitored>) {
 #[test]
 fn garbage_at_the_end_is_cut_off_and_elsewhere_damage() {
     let disk = Arc::new(Memory::new());
-    open(&disk).bind(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
+    open(&disk).bind_now(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
     let line = journal(&disk);
     let with_end = |end: &[u8]| [&line[..], end].concat();
     let mut half_zeros = line.clone();
@@ -107,7 +142,7 @@ fn garbage_at_the_end_is_cut_off_and_elsewhere_damage() {
         let told = format!("{JOURNAL_FILE} is damaged: line {damaged}: ");
         assert!(problems.len() == 1 && problems[0].starts_with(&told), "{problems:?}");
         assert_eq!(Leases::damages(&content).iter().map(|damage| damage.line).collect::<Vec<_>>(), [damaged]);
-        leases.bind(Instant::ZERO, UNIX, grant(9, 9, 600)).unwrap();
+        leases.bind_now(Instant::ZERO, UNIX, grant(9, 9, 600)).unwrap();
         let copy = disk.read(&format!("{JOURNAL_FILE}.damaged")).unwrap().unwrap();
         assert_eq!(copy, content);
         let (again, disk) = open_monitored(&disk.read(JOURNAL_FILE).unwrap().unwrap());
@@ -120,7 +155,7 @@ fn whatever_digit_flips_no_other_lease_comes_of_it() {
     let disk = Arc::new(Memory::new());
     let mut leases = open(&disk);
     for (number, to) in [(2, 1), (3, 2), (4, 3)] {
-        leases.bind(Instant::ZERO, UNIX, grant(number, to, 600)).unwrap();
+        leases.bind_now(Instant::ZERO, UNIX, grant(number, to, 600)).unwrap();
     }
     let (sound, known) = (journal(&disk), snapshot(&leases));
     for (at, bit) in (0..sound.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
@@ -143,7 +178,7 @@ fn a_journal_without_checksums_is_read_and_gets_them() {
     );
     let mut leases = open(&disk);
     assert_eq!(leases.active(Instant::ZERO).map(|lease| lease.address).collect::<Vec<_>>(), [address(2)]);
-    leases.bind(Instant::ZERO, UNIX, grant(3, 2, 600)).unwrap();
+    leases.bind_now(Instant::ZERO, UNIX, grant(3, 2, 600)).unwrap();
     assert!(journal(&disk).split_inclusive(|byte| *byte == b'\n').all(crate::store::sealed::is_sealed));
     assert_eq!(snapshot(&open(&disk)), snapshot(&leases));
 }
@@ -153,7 +188,7 @@ fn after_damage_what_may_have_been_leased_comes_last() {
     let disk = Arc::new(Memory::new());
     let mut leases = open(&disk);
     for (number, to) in [(2, 1), (3, 2), (4, 3)] {
-        leases.bind(Instant::ZERO, UNIX, grant(number, to, 600)).unwrap();
+        leases.bind_now(Instant::ZERO, UNIX, grant(number, to, 600)).unwrap();
     }
     // The second line's checksum is wrong.
     let mut content = journal(&disk);
@@ -163,7 +198,7 @@ fn after_damage_what_may_have_been_leased_comes_last() {
     assert!(leases.is_suspect(address(3), Instant::ZERO) && !leases.is_suspect(address(4), Instant::ZERO));
     assert!(leases.is_incomplete(Instant::ZERO));
     assert!(!leases.is_suspect(address(3), Instant::ZERO + SUSPICION));
-    leases.bind(Instant::ZERO, UNIX, grant(3, 2, 600)).unwrap();
+    leases.bind_now(Instant::ZERO, UNIX, grant(3, 2, 600)).unwrap();
     assert!(!leases.is_suspect(address(3), Instant::ZERO), "its client has come back");
 }
 
@@ -176,15 +211,15 @@ fn what_cannot_be_set_aside_or_read_is_not_written_over() {
     let mut leases = open();
     disk.is_broken.store(false, Ordering::Relaxed);
     disk.is_unreadable.store(true, Ordering::Relaxed);
-    assert!(leases.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).is_err(), "no copy can be made");
+    assert!(leases.bind_now(Instant::ZERO, UNIX, grant(2, 1, 600)).is_err(), "no copy can be made");
     let mut blind = open();
-    assert!(blind.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).is_err());
+    assert!(blind.bind_now(Instant::ZERO, UNIX, grant(2, 1, 600)).is_err());
     disk.is_unreadable.store(false, Ordering::Relaxed);
-    blind.read_again(Instant::from_secs(9), UNIX);
-    assert!(blind.bind(Instant::from_secs(9), UNIX, grant(2, 1, 600)).is_err(), "not tried yet");
+    blind.read_again(Instant::from_secs(9));
+    assert!(blind.bind_now(Instant::from_secs(9), UNIX, grant(2, 1, 600)).is_err(), "not tried yet");
     assert_eq!(disk.read(JOURNAL_FILE).unwrap().unwrap(), b"[]garbage\n[]\n");
-    blind.read_again(Instant::from_secs(10), UNIX);
-    blind.bind(Instant::from_secs(10), UNIX, grant(2, 1, 600)).unwrap();
+    blind.read_again(Instant::from_secs(10));
+    blind.bind_now(Instant::from_secs(10), UNIX, grant(2, 1, 600)).unwrap();
     assert!(disk.read(&format!("{JOURNAL_FILE}.damaged")).unwrap().is_some());
 }
 
@@ -192,18 +227,18 @@ fn what_cannot_be_set_aside_or_read_is_not_written_over() {
 fn on_a_full_disk_those_who_are_known_renew_from_the_reserve() {
     let disk = Arc::new(Bounded::new(Memory::new()));
     let mut leases = Leases::open(Arc::clone(&disk) as Arc<dyn Storage>, Instant::ZERO, UNIX);
-    leases.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
+    leases.bind_now(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
     disk.capacity.store(disk.len(), Ordering::Relaxed);
-    assert!(leases.bind(Instant::ZERO, UNIX, grant(3, 2, 600)).is_err());
+    assert!(leases.bind_now(Instant::ZERO, UNIX, grant(3, 2, 600)).is_err());
     for renewal in 1..500 {
         let now = Instant::from_secs(renewal);
-        leases.bind(now, UnixTime(UNIX.0 + renewal), grant(2, 1, 600)).unwrap();
-        assert!(leases.bind(now, UNIX, grant(3, 2, 600)).is_err(), "the reserve is not for newcomers");
+        leases.bind_now(now, UnixTime(UNIX.0 + renewal), grant(2, 1, 600)).unwrap();
+        assert!(leases.bind_now(now, UNIX, grant(3, 2, 600)).is_err(), "the reserve is not for newcomers");
     }
     let again = Leases::open(Arc::clone(&disk) as Arc<dyn Storage>, Instant::ZERO, UNIX);
     assert_eq!(again.at(address(2)).unwrap().until, leases.at(address(2)).unwrap().until);
     disk.capacity.store(1 << 20, Ordering::Relaxed);
-    leases.bind(Instant::from_secs(500), UNIX, grant(3, 2, 600)).unwrap();
+    leases.bind_now(Instant::from_secs(500), UNIX, grant(3, 2, 600)).unwrap();
     assert!(disk.len_of(RESERVE_FILE) >= RESERVE_LEN_MIN, "it is kept again");
 }
 
@@ -212,7 +247,7 @@ fn bind_many(leases: &mut Leases, clients: u16) {
     for number in 0..clients {
         let grant = Grant { address: Ipv4Addr::from(0x0a00_0000 + u32::from(number)), ..grant(2, 1, 600) };
         let client = ClientKey::Id(number.to_be_bytes().to_vec());
-        leases.bind(Instant::ZERO, UNIX, Grant { client, hostname: None, ..grant }).unwrap();
+        leases.bind_now(Instant::ZERO, UNIX, Grant { client, hostname: None, ..grant }).unwrap();
     }
 }
 
@@ -221,11 +256,11 @@ fn the_reserve_has_room_to_write_a_long_journal_anew() {
     let disk = Arc::new(Bounded::new(Memory::new()));
     let mut leases = Leases::open(Arc::clone(&disk) as Arc<dyn Storage>, Instant::ZERO, UNIX);
     bind_many(&mut leases, 1000);
-    leases.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
+    leases.bind_now(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
     assert!(disk.len_of(JOURNAL_FILE) > RESERVE_LEN_MIN);
     disk.capacity.store(disk.len(), Ordering::Relaxed);
     for renewal in 1..500 {
-        leases.bind(Instant::from_secs(renewal), UNIX, grant(2, 1, 600)).unwrap();
+        leases.bind_now(Instant::from_secs(renewal), UNIX, grant(2, 1, 600)).unwrap();
     }
     assert_eq!(disk.len_of(RESERVE_FILE), 0, "it was needed");
     let again = Leases::open(Arc::clone(&disk) as Arc<dyn Storage>, Instant::ZERO, UNIX);
@@ -241,7 +276,7 @@ fn on_a_full_disk_others_try_once_in_a_while_and_leave_no_half_written_file() {
     for (secs, tries) in [(0, 1), (0, 0), (9, 0), (10, 1), (19, 0), (20, 1)] {
         disk.refusals.store(0, Ordering::Relaxed);
         disk.capacity.store(disk.len() + 50, Ordering::Relaxed);
-        assert!(leases.bind(Instant::from_secs(secs), UNIX, grant(3, 2, 600)).is_err());
+        assert!(leases.bind_now(Instant::from_secs(secs), UNIX, grant(3, 2, 600)).is_err());
         assert_eq!(
             (disk.refusals.load(Ordering::Relaxed), disk.len_of("dhcp-leases.jsonl.new")),
             (tries, 0),
@@ -249,8 +284,8 @@ fn on_a_full_disk_others_try_once_in_a_while_and_leave_no_half_written_file() {
         );
     }
     disk.capacity.store(1 << 20, Ordering::Relaxed);
-    assert!(leases.bind(Instant::from_secs(29), UNIX, grant(3, 2, 600)).is_err());
-    leases.bind(Instant::from_secs(30), UNIX, grant(3, 2, 600)).unwrap();
+    assert!(leases.bind_now(Instant::from_secs(29), UNIX, grant(3, 2, 600)).is_err());
+    leases.bind_now(Instant::from_secs(30), UNIX, grant(3, 2, 600)).unwrap();
 }
 
 #[test]
@@ -260,7 +295,7 @@ fn on_a_full_disk_a_damaged_journal_is_set_aside_from_the_reserve() {
         let disk = Arc::new(Bounded::new(Memory::new()));
         let mut leases = Leases::open(Arc::clone(&disk) as Arc<dyn Storage>, Instant::ZERO, UNIX);
         bind_many(&mut leases, 1000);
-        leases.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
+        leases.bind_now(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
         for name in [JOURNAL_FILE, RESERVE_FILE] {
             memory.write(name, &disk.read(name).unwrap().unwrap()).unwrap();
         }
@@ -276,7 +311,7 @@ fn on_a_full_disk_a_damaged_journal_is_set_aside_from_the_reserve() {
         assert!(problems.len() == 1 && problems[0].contains(told), "{problems:?}");
     };
     copy("the copy: none, and nothing is written: ");
-    leases.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
+    leases.bind_now(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
     copy("the copy: dhcp-leases.jsonl.damaged");
     assert_eq!(disk.read("dhcp-leases.jsonl.damaged").unwrap().unwrap(), damaged);
 }
@@ -364,7 +399,7 @@ fn the_journal_stays_bounded() {
     let mut longest = 0;
     for round in 0..3 * JOURNAL_SLACK_RECORDS {
         let number = u8::try_from(round % 7).unwrap();
-        leases.bind(Instant::ZERO, UNIX, grant(number, number, 600)).unwrap();
+        leases.bind_now(Instant::ZERO, UNIX, grant(number, number, 600)).unwrap();
         if round.is_multiple_of(64) {
             longest = longest.max(String::from_utf8(journal(&disk)).unwrap().matches("address").count());
         }
@@ -387,12 +422,12 @@ fn a_full_table_forgets_the_longest_unused_and_never_a_lease() {
     };
     let full = u32::try_from(LEASES_MAX).unwrap();
     for number in 0..full {
-        leases.bind(Instant::ZERO, UNIX, nth(number)).unwrap();
+        leases.bind_now(Instant::ZERO, UNIX, nth(number)).unwrap();
     }
-    let error = leases.bind(Instant::from_secs(99), UNIX, nth(full)).unwrap_err();
+    let error = leases.bind_now(Instant::from_secs(99), UNIX, nth(full)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
-    leases.bind(Instant::from_secs(99), UNIX, nth(full - 1)).unwrap();
-    leases.bind(Instant::from_secs(100), UNIX, nth(full)).unwrap();
+    leases.bind_now(Instant::from_secs(99), UNIX, nth(full - 1)).unwrap();
+    leases.bind_now(Instant::from_secs(100), UNIX, nth(full)).unwrap();
     assert_eq!(leases.iter().count(), LEASES_MAX);
     assert!(leases.at(nth(0).address).is_none());
     assert!(leases.of_client(&nth(0).client).is_none());
@@ -414,7 +449,7 @@ fn a_full_table_makes_room_with_leases_of_another_network() {
         leases.insert(lease_of(nth(number)));
     }
     leases.serve("192.168.1.0/24".parse().unwrap());
-    leases.bind(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
+    leases.bind_now(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
     assert_eq!(leases.iter().count(), LEASES_MAX);
     assert_eq!(leases.active(Instant::ZERO).map(|lease| lease.address).collect::<Vec<_>>(), [address(2)]);
 }
@@ -637,19 +672,19 @@ proptest! {
             let result = match step {
                 Step::Bind { address: number, client: to, secs } => {
                     changed.bind(secs_now, &grant(number, to, secs));
-                    leases.bind(now, unix_now, grant(number, to, secs))
+                    leases.bind_now(now, unix_now, grant(number, to, secs))
                 }
                 Step::Release { address: number } => {
                     changed.release(secs_now, address(number));
-                    leases.release(now, unix_now, address(number))
+                    leases.release_now(now, unix_now, address(number))
                 }
                 Step::Forget { address: number } => {
                     changed.forget(secs_now, address(number));
-                    leases.forget(now, unix_now, address(number))
+                    leases.forget_now(now, unix_now, address(number))
                 }
                 Step::Quarantine { address: number, client: by, secs } => {
                     changed.quarantine(secs_now + u64::from(secs), address(number), client(by));
-                    leases.quarantine(now, unix_now, address(number), claimant(by), secs)
+                    leases.quarantine_now(now, unix_now, address(number), claimant(by), secs)
                 }
                 Step::Wait { secs } => {
                     secs_now += secs;

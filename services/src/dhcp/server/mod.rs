@@ -11,8 +11,10 @@
 //! The server owns the configuration and the open [offers], which are lost with the process and
 //! may be. The [lease table](leases) is shared with those who only read it, DNS and `show`; the server
 //! alone changes it. [`Server::handle_message`] is given a message with the time and returns the answer,
-//! if there is one, and where it goes. It returns an ACK only after the lease is on disk; if the disk refuses,
-//! only for what is on disk already: the rest of the client's lease, or its reservation. What has expired is
+//! if there is one at once, and where it goes. An ACK waits until the lease is on disk: the caller has what
+//! [`Server::poll_request`] gives out done elsewhere, hands what became of it to [`Server::handle_done`], and sends
+//! what [`Server::poll_reply`] returns then. If the disk refuses, an ACK says only what is on disk already: the rest of
+//! the client's lease, or its reservation. While changes [wait](waiting) others are served. What has expired is
 //! found out when it matters. Only probes have a timer: the caller hands over ARP frames
 //! ([`Server::handle_arp`]), calls [`Server::handle_timeout`] when [`Server::poll_timeout`] is due, and sends
 //! the probes that [`Server::poll_probe`] returns.
@@ -39,11 +41,15 @@
 mod answer;
 mod config;
 pub mod declines;
+mod held;
 mod index;
 mod journal;
+mod keeper;
 pub mod leases;
 pub mod offers;
+mod records;
 pub mod shares;
+mod waiting;
 mod writes;
 
 use std::cell::RefCell;
@@ -56,10 +62,14 @@ use std::time::Duration;
 pub use answer::{Destination, Reply};
 pub use config::{Config, Reservation, ReservedFor};
 use gatepost_ground::{Instant, MacAddr};
+pub use keeper::{Done, Request as DiskRequest};
 pub use shares::{Origin, QUARANTINE_SECS};
+use tokio::sync::Notify;
+pub use waiting::WAITING_MAX;
 
 use self::config::Reservations;
 use self::declines::Declines;
+use self::held::{Held, Holding};
 use self::leases::{Claimant, ClientKey, Grant, Lease, Leases};
 use self::offers::Offers;
 use self::shares::Ports;
@@ -88,6 +98,9 @@ pub struct Server {
     probes: VecDeque<Ipv4Addr>,
     ports: Ports,
     writes: Writes,
+    holding: Holding,
+    /// Tells others who serve for this server that the disk is free.
+    disk_free: Rc<Notify>,
     exhausted: LogLimit,
     unkept: LogLimit,
     leased: LogLimit,
@@ -95,7 +108,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that gives out `leases` by `config`.
+    /// A server that gives out `leases` by `config`. There is one server for a lease table.
     pub fn new(config: Config, leases: Rc<RefCell<Leases>>) -> Self {
         leases.borrow_mut().serve(config.prefix);
         Self {
@@ -107,6 +120,8 @@ impl Server {
             probes: VecDeque::new(),
             ports: Ports::default(),
             writes: Writes::new(),
+            holding: Holding::default(),
+            disk_free: Rc::default(),
             exhausted: LogLimit::default(),
             unkept: LogLimit::default(),
             leased: LogLimit::default(),
@@ -127,7 +142,8 @@ impl Server {
         self.offers = Offers::default();
     }
 
-    /// Deals with a message that came in a frame from `origin`, and answers it.
+    /// Deals with a message that came in a frame from `origin`, and answers it; what is to be told of a lease that has
+    /// to be written first comes from [`Server::poll_reply`].
     pub fn handle_message(
         &mut self,
         now: Instant,
@@ -140,8 +156,10 @@ impl Server {
             tracing::debug!(giaddr = %message.giaddr(), "a relay agent of a network that is not served");
             return None;
         }
-        self.leases.borrow_mut().read_again(now, unix_now);
         let request = Request { now, unix_now, origin: origin.into(), message, client };
+        if self.reads_first(&request) {
+            return None;
+        }
         match message.opts().msg_type()? {
             MessageType::Discover => self.discover(&request),
             MessageType::Request => self.request(&request),
@@ -178,11 +196,15 @@ impl Server {
         let asked = message::address_option(request.message, OptionCode::RequestedIpAddress);
         let ciaddr = Some(request.message.ciaddr()).filter(|address| !address.is_unspecified());
         let address = asked.or(ciaddr)?;
+        if request.server().is_some_and(|server| server != self.config.server_address) {
+            self.offers.withdraw(&request.client.key);
+            return None;
+        }
+        if self.holding.is_for(address, &request.client.key) {
+            self.hold_instead(address, request);
+            return None;
+        }
         match request.server() {
-            Some(server) if server != self.config.server_address => {
-                self.offers.withdraw(&request.client.key);
-                return None;
-            }
             // RFC 2131 section 4.3.2: it answers our offer.
             Some(_) => {}
             // It has a lease, or believes so: INIT-REBOOT, RENEWING or REBINDING.
@@ -217,8 +239,6 @@ impl Server {
 
     fn acknowledge(&mut self, request: &Request<'_>, address: Ipv4Addr) -> Option<Reply> {
         let hostname = self.name_for(request, address);
-        let offered = (address, self.config.lease_secs);
-        let answer = answer::lease(&self.config, request, MessageType::Ack, offered, hostname.as_deref());
         let mut by = request.claimant();
         if by.source != by.mac
             && let Some(lease) = self.leases.borrow().at(address).filter(|_| self.owns(request, address))
@@ -240,21 +260,20 @@ impl Server {
             };
         }
         let bound = self.leases.borrow_mut().bind(request.now, request.unix_now, grant);
-        if let Err(error) = bound {
-            self.log_unkept(request.now, address, "lease", &error);
-            return self.acknowledge_unkept(request, address);
+        match bound {
+            Ok(()) => {
+                let (message, client) = (request.message.clone(), request.client.key.clone());
+                let held = Held { message, origin: request.origin, client, hostname, lease_secs, is_renewed };
+                self.hold(address, held);
+                None
+            }
+            // It asks again.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) => {
+                self.log_unkept(request.now, address, "lease", &error);
+                self.acknowledge_unkept(request, address)
+            }
         }
-        self.offers.withdraw(&request.client.key);
-        if let Some(port) = request.origin.port {
-            self.ports.note(address, port);
-        }
-        let (mac, hostname) = (request.client.mac, hostname.as_deref().unwrap_or("-"));
-        if !is_renewed && self.leased.allows(request.now, LEASES_LOGGED_MAX) {
-            tracing::info!(%address, %mac, %hostname, "leased");
-        } else {
-            tracing::debug!(%address, %mac, %hostname, client = %request.client.key, "leased");
-        }
-        Some(answer)
     }
 
     /// The leases that clients behind the sender's MAC may have.
@@ -269,15 +288,18 @@ impl Server {
         }
         let leases = self.leases.borrow();
         let is_others = |lease: &&Lease| lease.is_active(request.now) && lease.client != request.client.key;
-        let of_source = leases.of_source(request.origin.mac).filter(is_others).count();
+        let Origin { mac, port } = request.origin;
+        let waiting =
+            |counts: &dyn Fn(&Origin) -> bool| self.holding.count_others(&request.client.key, counts);
+        let of_source =
+            leases.of_source(mac).filter(is_others).count() + waiting(&|origin| origin.mac == mac);
         let is_active = |address| leases.at(address).is_some_and(|lease| lease.is_active(request.now));
         let port_share = shares::of_port(&self.config.pool, self.config.ports);
-        let has_port_share =
-            request.origin.port.is_some_and(|port| self.ports.has_share(port, port_share, is_active));
+        let port_share = port_share.saturating_sub(waiting(&|origin| origin.port == port));
+        let has_port_share = port.is_some_and(|port| self.ports.has_share(port, port_share, is_active));
         drop(leases);
         let is_within = of_source < self.source_share(request) && !has_port_share;
         if !is_within && self.exhausted.is_due(request.now) {
-            let Origin { mac, port } = request.origin;
             tracing::warn!(%mac, port = port.map(|port| port.0), "has its share of the pool: no further address");
         }
         is_within
@@ -291,6 +313,8 @@ impl Server {
         }
         if !self.is_from_holder(request, address) {
             self.log_unbelieved(request, address, "RELEASE", "it comes from another MAC or port");
+        } else if self.deals_later(address, request) {
+            // Then it may have changed hands.
         } else if self.may_change(request) {
             let released = self.leases.borrow_mut().release(request.now, request.unix_now, address);
             if let Err(error) = released {
@@ -411,10 +435,13 @@ impl Server {
             Some(reservation) => request.client.is_meant_by(reservation),
             None => self.config.pool.contains(&address),
         };
+        let is_promised =
+            self.leases.borrow().is_changing(address) && !self.holding.is_for(address, &request.client.key);
         let is_blocked = self.leases.borrow().at(address).is_some_and(|lease| lease.is_blocked(request.now));
         self.config.is_host(address)
             && is_allowed
             && !self.declines.is_pending(address)
+            && !is_promised
             && (!is_blocked || self.owns(request, address))
     }
 
@@ -437,7 +464,9 @@ impl Server {
         let name = hostname::requested(request.message).or_else(had)?;
         let is_reserved = self.reservations.has_name(&name);
         let holder = leases.address_of(&name, request.now).and_then(|holder| leases.at(holder));
-        let is_taken = holder.is_some_and(|lease| lease.client != request.client.key);
+        let is_other = |client: &ClientKey| *client != request.client.key;
+        let is_taken = holder.is_some_and(|lease| is_other(&lease.client))
+            || leases.to_be_named(&name).is_some_and(is_other);
         Some(name).filter(|_| !is_reserved && !is_taken)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::leases::State;
@@ -16,6 +16,7 @@ use crate::store::{Memory, Storage};
 
 mod attacks;
 mod disks;
+mod waiting;
 mod writes;
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
@@ -108,11 +109,16 @@ struct Moody {
     is_full: AtomicBool,
     is_unreadable: AtomicBool,
     fails_to_sync: AtomicBool,
+    syncs: AtomicUsize,
 }
 
 impl Moody {
     fn len_on(disk: &Memory, name: &str) -> usize {
         disk.read(name).unwrap().map_or(0, |content| content.len())
+    }
+
+    fn syncs(&self) -> usize {
+        self.syncs.load(Ordering::Relaxed)
     }
 
     fn cut_power(&self) {
@@ -171,6 +177,7 @@ impl Storage for Moody {
     }
 
     fn sync(&self, name: &str) -> io::Result<()> {
+        self.syncs.fetch_add(1, Ordering::Relaxed);
         if self.fails_to_sync.load(Ordering::Relaxed) {
             let lost = Self::len_on(&self.platter, name)..Self::len_on(&self.cache, name);
             self.lost.lock().unwrap().insert(name.to_owned(), lost);
@@ -219,7 +226,17 @@ impl Office {
     fn hear(&mut self, message: &Message) -> Option<Reply> {
         let source = if message.giaddr().is_unspecified() { message::mac(message) } else { RELAY_MAC };
         let unix_now = self.unix_now();
-        self.server.handle_message(self.now, unix_now, source, message)
+        let answer = self.server.handle_message(self.now, unix_now, source, message);
+        self.write();
+        answer.or_else(|| self.server.poll_reply())
+    }
+
+    /// Does what is to be done with the disk.
+    fn write(&mut self) {
+        while let Some(request) = self.server.poll_request(self.now) {
+            let unix_now = self.unix_now();
+            self.server.handle_done(self.now, unix_now, Ok(request.perform()));
+        }
     }
 
     /// Waits until nobody has answered the probes of what was declined.
@@ -228,6 +245,7 @@ impl Office {
             self.now = self.now.max(due);
             let unix_now = self.unix_now();
             self.server.handle_timeout(self.now, unix_now);
+            self.write();
             while self.server.poll_probe().is_some() {}
         }
     }
@@ -456,6 +474,7 @@ fn rfc2131_4_3_3_a_declined_address_is_in_quarantine() {
     assert_eq!(office.lease(pc(1)), host(3), "while it is probed");
     let unix_now = office.unix_now();
     office.server.handle_arp(office.now, unix_now, host(2), pc(9));
+    office.write();
     let mut office = office.restart();
     let wish = |number| with(discover(pc(number)), DhcpOption::RequestedIpAddress(host(2)));
     office.wait(u64::from(QUARANTINE_SECS) - 1);

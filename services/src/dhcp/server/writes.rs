@@ -1,7 +1,7 @@
 //! How many changes of leases a sender may have written.
 //!
-//! Each change is synced to the disk before it is answered, and all that the gateway serves waits meanwhile. So
-//! changes are limited by what a sender can forge least:
+//! Each change is synced to the disk before it is answered, and the disk is everybody's. So changes are limited by what a
+//! sender can forge least:
 //!
 //! | change | limit | beyond it |
 //! | --- | --- | --- |

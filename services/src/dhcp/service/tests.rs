@@ -9,7 +9,6 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::dhcp::inbox::inbox;
-use crate::dhcp::server;
 use crate::dhcp::server::leases::{Leases, State};
 use crate::store;
 use crate::work::AtOnce;
@@ -77,7 +76,8 @@ impl Lab {
             frames: client_frames,
             transmit: move |frame: &[u8]| to_server.try_send(frame.to_vec().into()).is_ok(),
         };
-        let serve = serve(Rc::clone(&self.server), server_port, Rc::clone(&self.clock), pending());
+        let serve =
+            serve(Rc::clone(&self.server), server_port, Rc::clone(&self.clock), Rc::new(AtOnce), pending());
         let config = client::Config { mac: CLIENT_MAC, client_id: None, hostname: None, broadcast: false };
         let events = Rc::clone(&self.events);
         let on_event = move |event| events.borrow_mut().push(event);
@@ -149,8 +149,8 @@ async fn frames_that_are_no_requests_to_the_server_are_not_answered() {
         true
     };
     let port = Port { mac: SERVER_MAC, frames, transmit };
-    serve(Rc::clone(&lab.server), port, Rc::clone(&lab.clock), tokio::time::sleep(Duration::from_secs(1)))
-        .await;
+    let stop = tokio::time::sleep(Duration::from_secs(1));
+    serve(Rc::clone(&lab.server), port, Rc::clone(&lab.clock), Rc::new(AtOnce), stop).await;
     assert_eq!(answers.borrow().len(), 1, "until it was stopped");
     assert!(sender.is_closed());
 }

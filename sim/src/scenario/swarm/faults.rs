@@ -76,8 +76,13 @@ impl Picker {
     fn lan_fault(&mut self, office: Office, world: &World) -> Office {
         match self.rng.random_range(0..6) {
             0 => {
-                let moods =
-                    [DiskMood::Full, DiskMood::WriteProtected, DiskMood::LosesWrites, DiskMood::Unreadable];
+                let moods = [
+                    DiskMood::Slow,
+                    DiskMood::Full,
+                    DiskMood::WriteProtected,
+                    DiskMood::LosesWrites,
+                    DiskMood::Unreadable,
+                ];
                 let mood = self.pick_of(&moods);
                 self.for_a_while(office, disk(mood), disk(DiskMood::Sound))
             }

@@ -58,7 +58,7 @@ impl World {
                 self.machines.tell_any(&act.name, |machine| act.run(machine, now));
             }
             Action::ClockJumps(secs) => self.skew.set(self.skew.get().saturating_add(*secs)),
-            Action::Disk(mood) => self.disk.set_mood(*mood),
+            Action::Disk(mood) => self.set_disk(*mood),
             Action::Reload(rules) => self.file.change(self.office.config_with(rules).expect("validated")),
             Action::ReloadRefused => self.file.offer_what_needs_a_restart(),
             Action::Panic => self.panics.store(true, Ordering::Relaxed),
@@ -117,6 +117,11 @@ impl World {
             socket.nic.borrow_mut().set_link(&self.office.fitted(&socket.name, perfect()));
         }
         self.machines.calm(&self.office, &perfect());
-        self.disk.set_mood(DiskMood::Sound);
+        self.set_disk(DiskMood::Sound);
+    }
+
+    fn set_disk(&self, mood: DiskMood) {
+        self.disk.set_mood(mood);
+        self.observer.borrow_mut().on_disk(mood);
     }
 }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use gatepost_services::dhcp::server::leases::JOURNAL_FILE;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -29,6 +30,7 @@ use super::office::Office;
 use super::outcome::Outcome;
 use super::own::OwnChecker;
 use super::progress::{Progress, Watch};
+use crate::checkers::leases_durable::LeasesDurable;
 use crate::checkers::nothing_forged::NothingForged;
 use crate::checkers::{self, Side};
 use crate::machine::internet::{Internet, SharedTree, Tree};
@@ -83,6 +85,10 @@ impl World {
         let wrong_time = office.starts_at_a_wrong_time();
         let mut checkers = checkers::for_config(&config, &tree, office.bits_flip(), wrong_time);
         checkers.push(Box::new(NothingForged));
+        let power = Power::on();
+        let disk = Arc::new(SimDisk::new(power.clone(), StdRng::from_rng(&mut rng)));
+        let journal = Arc::clone(&disk);
+        checkers.push(Box::new(LeasesDurable::new(move || journal.durable(JOURNAL_FILE))));
         for OwnChecker { make, line } in &office.own_checkers {
             let checker = make(&config);
             let name = checker.name();
@@ -103,8 +109,6 @@ impl World {
         let [gateway_ip, office_ip, provider_ip] = [GATEWAY, OFFICE, PROVIDER].map(|host| sim.lookup(host));
 
         let sockets = sockets(&office, cable_seed);
-        let power = Power::on();
-        let disk = Arc::new(SimDisk::new(power.clone(), StdRng::from_rng(&mut rng)));
         let skew = Rc::new(Cell::new(0));
         let panics = Arc::new(AtomicBool::new(false));
         let file = Rc::new(ConfigFile::new(config));

@@ -21,7 +21,9 @@ fn numbered(number: u8) -> MacAddr {
 impl Office {
     fn hear_from(&mut self, origin: impl Into<Origin>, message: &Message) -> Option<Reply> {
         let unix_now = self.unix_now();
-        self.server.handle_message(self.now, unix_now, origin, message)
+        let answer = self.server.handle_message(self.now, unix_now, origin, message);
+        self.write();
+        answer.or_else(|| self.server.poll_reply())
     }
 
     /// DISCOVER to ACK by frames from `origin`; `None` if there is no offer, or no ACK.
@@ -37,6 +39,7 @@ impl Office {
         assert_eq!(self.server.poll_probe(), Some(address));
         let unix_now = self.unix_now();
         self.server.handle_arp(self.now, unix_now, address, mac);
+        self.write();
     }
 
     fn in_quarantine(&self) -> usize {

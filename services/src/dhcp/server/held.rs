@@ -1,0 +1,164 @@
+//! Replies and messages that wait for the disk.
+//!
+//! A client is told of its lease once the lease is on disk. Until then the reply is held, and the server goes on with
+//! others. If the client asks again meanwhile, its later message is the one that is answered. A RELEASE or DECLINE of an
+//! address whose change waits is dealt with after it; of one address, one message. So no more is held than changes wait.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+
+use gatepost_ground::Instant;
+use tokio::sync::Notify;
+
+use super::keeper::{Done, Request as DiskRequest};
+use super::leases::ClientKey;
+use super::{Client, LEASES_LOGGED_MAX, Message, MessageType, Origin, Reply, Request, Server, answer};
+use crate::clock::UnixTime;
+use crate::work::JobFailed;
+
+/// A reply that waits.
+pub(super) struct Held {
+    /// What it answers.
+    pub message: Message,
+    pub origin: Origin,
+    pub client: ClientKey,
+    /// The name by which the client will be known.
+    pub hostname: Option<String>,
+    pub lease_secs: u32,
+    /// Whether the client had the address already.
+    pub is_renewed: bool,
+}
+
+/// All that waits, by address.
+#[derive(Default)]
+pub(super) struct Holding {
+    replies: BTreeMap<Ipv4Addr, Held>,
+    messages: BTreeMap<Ipv4Addr, (Origin, Message)>,
+    /// The message for which the disk is read.
+    unread: Option<(Origin, Message)>,
+    ready: VecDeque<Reply>,
+}
+
+impl Holding {
+    /// Whether `client` waits to be told that it has `address`.
+    pub fn is_for(&self, address: Ipv4Addr, client: &ClientKey) -> bool {
+        self.replies.get(&address).is_some_and(|held| held.client == *client)
+    }
+
+    /// How many clients but `client` wait for a further address, of those that `counts`.
+    pub fn count_others(&self, client: &ClientKey, counts: impl Fn(&Origin) -> bool) -> usize {
+        let others = self.replies.values().filter(|held| !held.is_renewed && held.client != *client);
+        others.filter(|held| counts(&held.origin)).count()
+    }
+}
+
+impl Server {
+    /// What is to be done with the disk now, if anything is. Nothing else is until [`Server::handle_done`] is called.
+    pub fn poll_request(&mut self, now: Instant) -> Option<DiskRequest> {
+        self.leases.borrow_mut().poll_request(now)
+    }
+
+    /// Deals with what became of the request. There may be [replies](Server::poll_reply) then.
+    pub fn handle_done(&mut self, now: Instant, unix_now: UnixTime, done: Result<Done, JobFailed>) {
+        self.leases.borrow_mut().handle_done(now, unix_now, done);
+        self.disk_free.notify_waiters();
+        loop {
+            let outcome = self.leases.borrow_mut().poll_outcome();
+            let Some((address, outcome)) = outcome else { break };
+            self.settle(now, unix_now, address, outcome);
+        }
+        if let Some((origin, message)) = self.holding.unread.take() {
+            let reply = self.handle_message(now, unix_now, origin, &message);
+            self.holding.ready.extend(reply);
+        }
+    }
+
+    /// Whether the leases are still to be read, and are read now. Then the message of `request` is dealt with after it.
+    pub(super) fn reads_first(&mut self, request: &Request<'_>) -> bool {
+        let is_due = self.holding.unread.is_none() && self.leases.borrow_mut().want_read(request.now);
+        if is_due {
+            self.holding.unread = Some((request.origin, request.message.clone()));
+        }
+        is_due
+    }
+
+    /// Tells whoever waits when a request is done, so that there may be another.
+    pub fn disk_free(&self) -> Rc<Notify> {
+        Rc::clone(&self.disk_free)
+    }
+
+    /// The next reply that has waited, and waits no more.
+    pub fn poll_reply(&mut self) -> Option<Reply> {
+        self.holding.ready.pop_front()
+    }
+
+    /// Holds a reply until `address` is its client's on disk, too.
+    pub(super) fn hold(&mut self, address: Ipv4Addr, held: Held) {
+        self.holding.replies.insert(address, held);
+    }
+
+    /// Answers `request` instead of the former one of the same client for `address`.
+    pub(super) fn hold_instead(&mut self, address: Ipv4Addr, request: &Request<'_>) {
+        if let Some(held) = self.holding.replies.get_mut(&address) {
+            held.message = request.message.clone();
+            held.origin = request.origin;
+        }
+    }
+
+    /// Whether a change of `address` waits. Then the message of `request` is dealt with after it.
+    pub(super) fn deals_later(&mut self, address: Ipv4Addr, request: &Request<'_>) -> bool {
+        let is_changing = self.leases.borrow().is_changing(address);
+        if is_changing {
+            let message = || (request.origin, request.message.clone());
+            self.holding.messages.entry(address).or_insert_with(message);
+        }
+        is_changing
+    }
+
+    /// A change of `address` is on disk, or void.
+    fn settle(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr, outcome: io::Result<()>) {
+        let reply = match (self.holding.replies.remove(&address), outcome) {
+            (Some(held), outcome) => self.answer(now, unix_now, address, &held, outcome),
+            (None, Ok(())) => None,
+            (None, Err(error)) => {
+                self.log_unkept(now, address, "change", &error);
+                None
+            }
+        };
+        let later = self.holding.messages.remove(&address);
+        let later = later.and_then(|(origin, message)| self.handle_message(now, unix_now, origin, &message));
+        self.holding.ready.extend(reply.into_iter().chain(later));
+    }
+
+    /// The reply that was held.
+    fn answer(
+        &mut self,
+        now: Instant,
+        unix_now: UnixTime,
+        address: Ipv4Addr,
+        held: &Held,
+        outcome: io::Result<()>,
+    ) -> Option<Reply> {
+        let client = Client::of(&held.message)?;
+        let request = Request { now, unix_now, origin: held.origin, message: &held.message, client };
+        if let Err(error) = outcome {
+            self.log_unkept(now, address, "lease", &error);
+            return self.acknowledge_unkept(&request, address);
+        }
+        self.offers.withdraw(&request.client.key);
+        if let Some(port) = request.origin.port {
+            self.ports.note(address, port);
+        }
+        let (mac, hostname) = (request.client.mac, held.hostname.as_deref());
+        let name = hostname.unwrap_or("-");
+        if !held.is_renewed && self.leased.allows(now, LEASES_LOGGED_MAX) {
+            tracing::info!(%address, %mac, hostname = name, "leased");
+        } else {
+            tracing::debug!(%address, %mac, hostname = name, client = %request.client.key, "leased");
+        }
+        let given = (address, held.lease_secs);
+        Some(answer::lease(&self.config, &request, MessageType::Ack, given, hostname))
+    }
+}

@@ -1,0 +1,292 @@
+//! Has the lease table's changes written, by jobs that somebody else runs.
+//!
+//! [`Leases::poll_request`] gives out what is to be done with the disk, one [`Request`] at a time. Whoever has it
+//! [performed](Request::perform), off the services' thread, hands what became of it to [`Leases::handle_done`]. Then
+//! changes are in the table or void, and [`Leases::poll_outcome`] tells which.
+//!
+//! A request can be given up, as whoever waits for it is cut off: [`Leases::handle_done`] is told of a failure then. Its job
+//! may still be performed. If it has begun by then, the next write comes after it, as both lock the journal, and replaces
+//! the journal by what the table knows; else it finds that its number is not the current one, and does nothing.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use gatepost_ground::Instant;
+
+use super::journal::{Batch, Content, Damage, JOURNAL_FILE, JOURNAL_SLACK_RECORDS, Journal, Written};
+use super::leases::{ClientKey, Leases, RETRY_INTERVAL};
+use super::records::to_record;
+use crate::clock::UnixTime;
+use crate::store::{Storage, Topic};
+use crate::work::JobFailed;
+
+/// What the table knows of its journal.
+pub(super) struct Keeper {
+    disk: Arc<dyn Storage>,
+    journal: State,
+    /// Whether a request is under way.
+    is_busy: bool,
+    /// The number of the last request that was not given up.
+    current: Arc<AtomicU64>,
+    outcomes: VecDeque<(Ipv4Addr, io::Result<()>)>,
+}
+
+enum State {
+    Journal(Known),
+    /// It could not be read so far; it is tried again then, if somebody has asked.
+    Unread {
+        due: Instant,
+        is_wanted: bool,
+    },
+}
+
+struct Known {
+    journal: Arc<Mutex<Journal>>,
+    /// What was damaged when it was read, until a copy is set aside.
+    damages: Vec<Damage>,
+    records: usize,
+    must_replace: bool,
+    from_reserve: bool,
+}
+
+impl Keeper {
+    /// Keeps leases on `disk`, which is to be read.
+    pub fn new(disk: Arc<dyn Storage>, now: Instant) -> Self {
+        let journal = State::Unread { due: now, is_wanted: true };
+        Self { disk, journal, is_busy: false, current: Arc::default(), outcomes: VecDeque::new() }
+    }
+
+    /// Whether the disk could not be read so far.
+    pub fn is_unread(&self) -> bool {
+        matches!(self.journal, State::Unread { .. })
+    }
+}
+
+/// Something to be done with the disk, which may take long.
+pub struct Request {
+    number: u64,
+    current: Arc<AtomicU64>,
+    task: Task,
+}
+
+enum Task {
+    Read(Arc<dyn Storage>),
+    SetAside(Arc<Mutex<Journal>>, Vec<Damage>),
+    Write(Arc<Mutex<Journal>>, Batch),
+}
+
+/// What became of a [`Request`].
+pub struct Done {
+    number: u64,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Read(io::Result<(Journal, Content)>),
+    SetAside,
+    Written {
+        written: Written,
+        records: usize,
+        must_replace: bool,
+    },
+    /// It was given up before.
+    Void,
+}
+
+impl Request {
+    /// Does it, while the caller waits.
+    pub fn perform(self) -> Done {
+        let Self { number, current, task } = self;
+        let is_void = || current.load(Ordering::SeqCst) != number;
+        let outcome = match task {
+            Task::Read(disk) => Outcome::Read(Journal::open(disk)),
+            Task::SetAside(journal, damages) => {
+                lock(&journal).settle(&damages);
+                Outcome::SetAside
+            }
+            Task::Write(journal, batch) => {
+                let mut journal = lock(&journal);
+                if is_void() {
+                    return Done { number, outcome: Outcome::Void };
+                }
+                let written = journal.write(&batch);
+                Outcome::Written { written, records: journal.records(), must_replace: journal.must_replace() }
+            }
+        };
+        Done { number, outcome }
+    }
+}
+
+fn lock(journal: &Mutex<Journal>) -> MutexGuard<'_, Journal> {
+    // After a panic it replaces the file.
+    journal.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Leases {
+    /// The leases that `disk` holds, once the first request is done. Of a damaged journal what can be read counts, and
+    /// the rest is [reported](Storage::report). While the disk refuses to be read nothing is known and no lease is given.
+    pub fn unread(disk: Arc<dyn Storage>, now: Instant) -> Self {
+        Self::empty(disk, now)
+    }
+
+    /// The same, read while the caller waits.
+    pub fn open(disk: Arc<dyn Storage>, now: Instant, unix_now: UnixTime) -> Self {
+        let mut leases = Self::unread(disk, now);
+        // What cannot be read is reported, and tried again.
+        _ = leases.settle(now, unix_now);
+        leases
+    }
+
+    /// Does all that is to be done with the disk, while the caller waits.
+    ///
+    /// # Errors
+    ///
+    /// Why the first change that waited, of those that are void, is void.
+    pub fn settle(&mut self, now: Instant, unix_now: UnixTime) -> io::Result<()> {
+        while let Some(request) = self.poll_request(now) {
+            self.handle_done(now, unix_now, Ok(request.perform()));
+        }
+        let outcomes: Vec<_> = std::iter::from_fn(|| self.poll_outcome()).collect();
+        outcomes.into_iter().try_for_each(|(_, outcome)| outcome)
+    }
+
+    /// Has a disk that could not be read tried once more, if it is time to; says whether it is, and is tried now.
+    pub fn want_read(&mut self, now: Instant) -> bool {
+        let is_busy = self.keeper.is_busy;
+        match &mut self.keeper.journal {
+            State::Unread { due, is_wanted } => {
+                *is_wanted = true;
+                *due <= now && !is_busy
+            }
+            State::Journal(_) => false,
+        }
+    }
+
+    /// What is to be done with the disk now, if anything is. Nothing else is until [`Leases::handle_done`] is called.
+    pub fn poll_request(&mut self, now: Instant) -> Option<Request> {
+        if self.keeper.is_busy {
+            return None;
+        }
+        let task = match &mut self.keeper.journal {
+            State::Unread { due, is_wanted } => {
+                (*is_wanted && *due <= now).then(|| Task::Read(Arc::clone(&self.keeper.disk)))
+            }
+            State::Journal(known) if !known.damages.is_empty() => {
+                Some(Task::SetAside(Arc::clone(&known.journal), std::mem::take(&mut known.damages)))
+            }
+            State::Journal(_) => self.batch(now),
+        };
+        self.keeper.is_busy = task.is_some();
+        let current = Arc::clone(&self.keeper.current);
+        task.map(|task| Request { number: current.fetch_add(1, Ordering::SeqCst) + 1, current, task })
+    }
+
+    fn batch(&mut self, now: Instant) -> Option<Task> {
+        self.waiting.begin();
+        let State::Journal(known) = &self.keeper.journal else { return None };
+        let writing = self.waiting.writing();
+        let whose = writing.first()?.whose;
+        let changes: Vec<Vec<_>> =
+            writing.iter().map(|change| change.leases.iter().map(to_record).collect()).collect();
+        let changed = || writing.iter().flat_map(|change| &change.leases);
+        let added = changed().filter(|lease| self.at(lease.address).is_none()).count();
+        let records = known.records + changed().count();
+        let live = self.count() + added;
+        let all = (known.must_replace || records > live + JOURNAL_SLACK_RECORDS).then(|| {
+            let addresses: BTreeSet<_> = changed().map(|lease| lease.address).collect();
+            let unchanged = self.iter().filter(|lease| !addresses.contains(&lease.address));
+            unchanged.chain(changed()).map(to_record).collect()
+        });
+        let batch = Batch { now, whose, changes, all, from_reserve: known.from_reserve };
+        Some(Task::Write(Arc::clone(&known.journal), batch))
+    }
+
+    /// Deals with what became of the request. With a failure it is given up.
+    pub fn handle_done(&mut self, now: Instant, unix_now: UnixTime, done: Result<Done, JobFailed>) {
+        let current = self.keeper.current.load(Ordering::SeqCst);
+        if !self.keeper.is_busy || done.as_ref().is_ok_and(|done| done.number != current) {
+            return;
+        }
+        self.keeper.is_busy = false;
+        match done.map(|done| done.outcome) {
+            Ok(Outcome::Read(opened)) => self.read(now, unix_now, opened),
+            Ok(Outcome::SetAside | Outcome::Void) => {}
+            Ok(Outcome::Written { written, records, must_replace }) => {
+                let State::Journal(known) = &mut self.keeper.journal else { return };
+                (known.records, known.must_replace, known.from_reserve) = (records, must_replace, false);
+                match written {
+                    Written::OnceMore { from_reserve } => {
+                        (known.must_replace, known.from_reserve) = (true, from_reserve);
+                    }
+                    Written::Done(written) => self.written(now, written),
+                }
+            }
+            Err(failed) => {
+                self.keeper.current.fetch_add(1, Ordering::SeqCst);
+                match &mut self.keeper.journal {
+                    State::Unread { .. } => self.read(now, unix_now, Err(failed.into())),
+                    State::Journal(known) => {
+                        known.must_replace = true;
+                        self.written(now, Err(failed.into()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, now: Instant, unix_now: UnixTime, opened: io::Result<(Journal, Content)>) {
+        let problem = opened.as_ref().err().map(|error| {
+            format!(
+                "{JOURNAL_FILE} cannot be read: {error}; DHCP gives no leases, and tries again while clients ask; see to \
+                 system.state_dir"
+            )
+        });
+        self.keeper.disk.report(Topic::LeasesUnread, problem);
+        self.keeper.journal = match opened {
+            Ok((mut journal, content)) => {
+                let damages = self.load(content, now, unix_now);
+                if damages.is_empty() {
+                    journal.settle(&[]);
+                }
+                let (records, must_replace) = (journal.records(), journal.must_replace());
+                let journal = Arc::new(Mutex::new(journal));
+                State::Journal(Known { journal, damages, records, must_replace, from_reserve: false })
+            }
+            Err(_) => State::Unread { due: now + RETRY_INTERVAL, is_wanted: false },
+        };
+    }
+
+    fn written(&mut self, now: Instant, written: io::Result<()>) {
+        for change in self.waiting.finish() {
+            for lease in &change.leases {
+                let outcome = match &written {
+                    Ok(()) => Ok(()),
+                    Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+                };
+                self.keeper.outcomes.push_back((lease.address, outcome));
+            }
+            if written.is_ok() {
+                self.apply(now, change);
+            }
+        }
+    }
+
+    /// What became of a change of an address: it is in the table, or void. In the order of the changes, and of each the
+    /// address whose change it is first.
+    pub fn poll_outcome(&mut self) -> Option<(Ipv4Addr, io::Result<()>)> {
+        self.keeper.outcomes.pop_front()
+    }
+
+    /// Whether a change of `address` waits for the disk.
+    pub fn is_changing(&self, address: Ipv4Addr) -> bool {
+        self.waiting.concerns(address)
+    }
+
+    /// The client that is to be called `name`, one label in lower case, once that is on disk.
+    pub(super) fn to_be_named(&self, name: &str) -> Option<&ClientKey> {
+        self.waiting.named(name)
+    }
+}

@@ -5,7 +5,9 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatepost_dataplane::config::{Config, Filtering, Firewall, Inspection, Interface, Link, Mode, Nat};
+use gatepost_dataplane::config::{
+    Bounded, Config, Filtering, Firewall, Inspection, Interface, Link, Mode, Nat,
+};
 use gatepost_dataplane::{Batch, Dataplane, Ingress, Shard};
 use gatepost_ground::wire::tcp::Flags;
 use gatepost_ground::{Instant, InterfaceId, MacAddr, PortId, Role};
@@ -45,6 +47,7 @@ pub fn config(mode: Mode) -> Config {
     Config {
         mode,
         ports: [0, 0, 1].map(InterfaceId).to_vec(),
+        vlans: Bounded::new(),
         interfaces: [
             interface("lan", Role::Inside, GATEWAY_LAN_MAC, GATEWAY_LAN, None),
             interface("wan", Role::Outside, GATEWAY_WAN_MAC, GATEWAY_WAN, Some(isp())),

@@ -48,3 +48,6 @@ mod pinholes;
 /// Each worker makes room among its own flows and ports.
 #[path = "port_exhaustion.rs"]
 mod port_exhaustion;
+/// Whoever owns a packet knows the VLAN that it came in by.
+#[path = "vlan_interfaces.rs"]
+mod vlan_interfaces;

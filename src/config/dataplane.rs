@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use gatepost_dataplane::config::{self as dataplane, Interface, Link, Mode, WanService};
+use gatepost_dataplane::config::{self as dataplane, Bounded, Interface, Link, Mode, WanService};
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::{InterfaceId, MacAddr, Role};
 use ipnet::{IpNet, Ipv4Net};
@@ -51,6 +51,7 @@ impl Config {
         dataplane::Config {
             mode: self.mode,
             ports: self.ports().map(|(interface, _)| interface).collect(),
+            vlans: Bounded::new(),
             interfaces: [
                 Interface {
                     name: Self::interface_name(Self::LAN).to_owned(),

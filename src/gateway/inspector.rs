@@ -144,10 +144,14 @@ impl Inspector {
             state: neighbor_state(neighbor.state).to_owned(),
             held: neighbor.held,
         };
-        let station = |(_, station): &(InterfaceId, bridge::Station)| Station {
-            mac: station.mac.to_string(),
-            port: ports.get(usize::from(station.port.0)).cloned().unwrap_or_default(),
-            age_secs: station.age.as_secs(),
+        let plan = self.plan.load();
+        let station = |(_, station): &(InterfaceId, bridge::Station)| {
+            let port = plan.vlan_of(station.port).map_or(station.port, |vlan| vlan.port);
+            Station {
+                mac: station.mac.to_string(),
+                port: ports.get(usize::from(port.0)).cloned().unwrap_or_default(),
+                age_secs: station.age.as_secs(),
+            }
         };
         Ok(Neighbors {
             neighbors: answer.neighbors.iter().map(neighbor).collect(),

@@ -9,7 +9,8 @@
 //! [`BACKLOG_FRAMES_MAX`] frames; what comes on top is dropped. A port that is gone has a place but no
 //! device; what is to be sent there is dropped until [`Ports::open`] fills the place again. A super-frame
 //! for a port that takes none is cut into its segments here, and whose checksum a port does not make gets
-//! it here.
+//! it here. The dataplane takes a VLAN of a port for a port with a number of its own; what is to be sent there goes out of
+//! the port with the VLAN's tag.
 //!
 //! The numbers of each port count what happened at its device. The balance of all frames is the
 //! dataplane's: it is told of every frame of a verdict that could not be carried out anywhere.
@@ -19,6 +20,7 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use gatepost_dataplane::config::VlanPort;
 use gatepost_dataplane::{Batch, DropReason, Ingress, Verdict};
 use gatepost_ground::{Frame, Offload, PortId, PortSet};
 use tracing::{info, warn};
@@ -43,6 +45,10 @@ pub struct Ports<P> {
     places: Vec<Place<P>>,
     /// Whose turn it is to be read first.
     first: usize,
+    /// What the numbers behind those of the places stand for.
+    vlans: Vec<VlanPort>,
+    /// Where frames get their tag.
+    tagged: Frame,
 }
 
 /// What happened at one port's device, in frames. A super-frame that crosses in one piece is one.
@@ -90,7 +96,7 @@ pub type Undeliverable<'a> = &'a mut dyn FnMut(Verdict, DropReason);
 impl<P: Port> Ports<P> {
     /// The given ports, each with its name and a device for each worker.
     pub fn for_workers(count: u8, ports: impl IntoIterator<Item = (String, Vec<P>)>) -> Vec<Self> {
-        let mut workers: Vec<_> = (0..count).map(|_| Self { places: Vec::new(), first: 0 }).collect();
+        let mut workers: Vec<_> = (0..count).map(|_| Self::default()).collect();
         for (name, devices) in ports {
             debug_assert_eq!(devices.len(), workers.len(), "port {name} has a device for each worker");
             let condition = Arc::new(Condition::default());
@@ -99,6 +105,12 @@ impl<P: Port> Ports<P> {
             }
         }
         workers
+    }
+
+    /// Sets the VLANs of ports, as the configuration that is in force lists them.
+    pub fn set_vlans(&mut self, vlans: &[VlanPort]) {
+        self.vlans.clear();
+        self.vlans.extend_from_slice(vlans);
     }
 
     /// The devices there are, with their numbers.
@@ -227,7 +239,9 @@ impl<P: Port> Ports<P> {
         sole: bool,
         undeliverable: Undeliverable<'_>,
     ) -> Result<(), DropReason> {
-        let place = self.place(id).ok_or(DropReason::PortDown)?;
+        let Some(place) = self.place(id) else {
+            return self.send_tagged(id, frame, sole, undeliverable);
+        };
         if place.abilities().include(frame.offload()) {
             place.send(id, frame.bytes(), frame.offload(), sole, undeliverable)
         } else {
@@ -235,8 +249,41 @@ impl<P: Port> Ports<P> {
         }
     }
 
+    /// As [`Ports::send`], for a VLAN of a port.
+    #[cold]
+    fn send_tagged(
+        &mut self,
+        id: PortId,
+        frame: &Frame,
+        sole: bool,
+        undeliverable: Undeliverable<'_>,
+    ) -> Result<(), DropReason> {
+        let vlan = usize::from(id.0).checked_sub(self.places.len()).and_then(|at| self.vlans.get(at));
+        let Some(VlanPort { port, vid, .. }) = vlan.copied().filter(|vlan| self.is_place(vlan.port)) else {
+            return Err(DropReason::PortDown);
+        };
+        let mut tagged = mem::take(&mut self.tagged);
+        let result = if frame.copy_tagged(vid, &mut tagged) {
+            self.send(port, &tagged, sole, undeliverable)
+        } else {
+            Err(DropReason::OffloadInvalid)
+        };
+        self.tagged = tagged;
+        result
+    }
+
+    fn is_place(&self, id: PortId) -> bool {
+        usize::from(id.0) < self.places.len()
+    }
+
     fn place(&mut self, id: PortId) -> Option<&mut Place<P>> {
         self.places.get_mut(usize::from(id.0))
+    }
+}
+
+impl<P> Default for Ports<P> {
+    fn default() -> Self {
+        Self { places: Vec::new(), first: 0, vlans: Vec::new(), tagged: Frame::default() }
     }
 }
 
@@ -469,6 +516,9 @@ mod tests {
     use gatepost_dataplane::LocalClass;
     use gatepost_ground::offload::{Partial, SegmentKind, Segmentation};
 
+    use gatepost_ground::InterfaceId;
+    use gatepost_ground::wire::vlan::VlanId;
+
     use super::*;
 
     /// A port that holds frames to read and takes frames up to its room.
@@ -555,6 +605,29 @@ mod tests {
         assert!(!ports.is_readable());
         ports.set_readable(PortId(0));
         assert!(ports.is_readable());
+    }
+
+    #[test]
+    fn what_is_for_a_vlan_of_a_port_goes_out_there_with_its_tag() {
+        let mut ports = ports([2, 1].map(|room| FakePort { room, ..Default::default() }));
+        let vlan = |port, vid| VlanPort {
+            port: PortId(port),
+            vid: VlanId::new(vid).expect("a VLAN"),
+            interface: InterfaceId(0),
+        };
+        ports.set_vlans(&[vlan(1, 10), vlan(0, 0x123), vlan(2, 7)]);
+        let bytes = [&[2; 12][..], &[8, 0, 1, 2, 3]].concat();
+        let frame = frame_of(&bytes);
+        let all = PortSet::from_iter([0, 2, 3].map(PortId));
+        ports.carry_out(Verdict::Flood { ports: all, local: None }, &frame, &mut unexpected);
+        let tagged = |vid: [u8; 2]| [&[2; 12][..], &[0x81, 0], &vid, &[8, 0, 1, 2, 3]].concat();
+        let written: Vec<_> = ports.iter().map(|(_, port)| port.written.clone()).collect();
+        assert_eq!(written, [vec![bytes.clone(), tagged([0x01, 0x23])], vec![tagged([0, 10])]]);
+        assert_eq!(frame.bytes(), bytes);
+        // The VLAN of a port that does not exist, and what is no VLAN.
+        for id in [4, 5] {
+            assert_eq!(ports.send(PortId(id), &frame, true, &mut unexpected), Err(DropReason::PortDown));
+        }
     }
 
     #[test]

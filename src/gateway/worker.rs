@@ -56,7 +56,8 @@ pub(super) struct Ways {
 
 impl<P: Port> Worker<P> {
     /// A worker for `ports`, numbered as in the configuration.
-    pub(super) fn new(dataplane: Dataplane, ports: Ports<P>, ways: Ways, frame_capacity: usize) -> Self {
+    pub(super) fn new(dataplane: Dataplane, mut ports: Ports<P>, ways: Ways, frame_capacity: usize) -> Self {
+        ports.set_vlans(&dataplane.config().vlans);
         let Ways { handover, to_host, from_host, config, bindings, requests } = ways;
         let (config, bindings) = (Cache::new(config), Cache::new(bindings));
         Self {
@@ -148,6 +149,7 @@ impl<P: Port> Worker<P> {
         let config = self.config.load();
         if !ptr::eq(&raw const **config, self.dataplane.config()) {
             self.dataplane.configure(now, Arc::clone(config));
+            self.ports.set_vlans(&config.vlans);
         }
         let bindings = self.bindings.load();
         if !ptr::eq(&raw const **bindings, self.dataplane.bindings()) {

@@ -17,7 +17,7 @@ use core::mem;
 
 use crate::offload::{Offload, Segments};
 use crate::wire::ethernet::{EtherType, Header};
-use crate::wire::vlan::Tag;
+use crate::wire::vlan::{Tag, VlanId};
 
 /// A frame in a buffer of fixed capacity.
 #[derive(Clone, Debug)]
@@ -176,6 +176,27 @@ impl Frame {
         true
     }
 
+    /// Makes `other` this frame with a tag of the VLAN `vlan` before any other. `false`, and nothing done, if the frame has
+    /// no whole Ethernet header, or what it leaves to do begins there.
+    pub fn copy_tagged(&self, vlan: VlanId, other: &mut Self) -> bool {
+        let tagged = self.offload.behind(Header::LEN, Header::LEN + Tag::LEN);
+        let at = Header::LEN - size_of::<EtherType>();
+        let (Some(offload), Some((addresses, rest))) = (tagged, self.bytes().split_at_checked(at)) else {
+            return false;
+        };
+        let len = self.bytes().len() + Tag::LEN;
+        other.reserve(len);
+        let buffer = other.buffer_mut();
+        buffer[..at].copy_from_slice(addresses);
+        buffer[at..at + 2].copy_from_slice(&EtherType::VLAN.0.to_be_bytes());
+        buffer[at + 2..at + 4].copy_from_slice(&vlan.get().to_be_bytes());
+        buffer[at + 4..len].copy_from_slice(rest);
+        other.set_len(len);
+        other.packet = other.start + (self.link_len() + Tag::LEN) as u32;
+        other.offload = offload;
+        true
+    }
+
     /// Gives the frame a buffer of `capacity` octets, unless its own holds as much.
     pub fn reserve(&mut self, capacity: usize) {
         if self.capacity() < capacity {
@@ -295,6 +316,24 @@ mod tests {
         let mut copy = Frame::with_capacity(16);
         frame.give_to(&mut copy);
         assert_eq!((copy.packet(), copy.bytes().len()), (&[1, 2][..], 16));
+    }
+
+    #[test]
+    fn a_copy_gets_a_tag_and_the_original_stays() {
+        let mut frame = received(&[8, 0, 1, 2]);
+        frame.set_offload(Offload::Checksum(Partial { start: 14, offset: 0 }));
+        for capacity in [0, 16, 64] {
+            let mut copy = Frame::with_capacity(capacity);
+            assert!(frame.copy_tagged(VlanId::new(0x123).expect("a VLAN"), &mut copy));
+            assert_eq!(copy.bytes(), [&MACS[..], &[0x81, 0, 0x01, 0x23, 8, 0, 1, 2]].concat());
+            assert_eq!((copy.packet(), copy.link_len()), (&[1, 2][..], 18));
+            assert_eq!(copy.offload(), Offload::Checksum(Partial { start: 18, offset: 0 }));
+            assert!(copy.remove_tag());
+            assert_eq!((copy.bytes(), copy.offload()), (frame.bytes(), frame.offload()));
+        }
+        let mut short = received(&[8, 0]);
+        short.set_len(11);
+        assert!(!short.copy_tagged(VlanId::new(1).expect("a VLAN"), &mut Frame::with_capacity(64)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use core::net::Ipv4Addr;
 use core::ops::RangeInclusive;
 
-use gatepost_ground::wire::vlan::Tag;
+use gatepost_ground::wire::vlan::{Tag, VlanId};
 use gatepost_ground::wire::{Protocol, ethernet};
 use gatepost_ground::{InterfaceId, MacAddr, PortId, PortSet, Role};
 use ipnet::{IpNet, Ipv4Net};
@@ -17,8 +17,13 @@ pub use bounded::{Bounded, Full};
 pub struct Config {
     /// What the gateway is to its networks.
     pub mode: Mode,
-    /// The interface that every port leads to, indexed by [`PortId`]; at most [`PortId::COUNT_MAX`] ports.
+    /// The interface that every port leads to with frames that have no tag, indexed by [`PortId`]; at most
+    /// [`PortId::COUNT_MAX`] ports. One that does not exist if the port takes tagged frames only.
     pub ports: Vec<InterfaceId>,
+    /// The interfaces that VLANs of ports lead to; a VLAN of a port that is not listed leads nowhere, and is bridged among
+    /// the ports of the port's interface. Each is taken for a port of its own, the number of which follows those of
+    /// `ports`: see [`Config::vlan_ports`].
+    pub vlans: Bounded<VlanPort, { PortId::COUNT_MAX }>,
     /// The gateway's interfaces, indexed by [`InterfaceId`]. In [`Mode::LanOnly`], those that are [`Role::Outside`] have no
     /// ports, and their addresses do not count.
     pub interfaces: Bounded<Interface, { InterfaceId::COUNT_MAX }>,
@@ -50,7 +55,21 @@ impl Config {
     /// The interface that `port` leads to; `None` for a port or an interface that does not exist.
     #[inline]
     pub fn interface_of(&self, port: PortId) -> Option<InterfaceId> {
-        self.ports.get(usize::from(port.0)).copied().filter(|id| id.index() < self.interfaces.len())
+        let untagged = self.ports.get(usize::from(port.0)).copied();
+        let id = untagged.or_else(|| self.vlan_of(port).map(|vlan| vlan.interface));
+        id.filter(|id| id.index() < self.interfaces.len() && usize::from(port.0) < PortId::COUNT_MAX)
+    }
+
+    /// The VLANs of ports, each with its own number among the ports. Those without a place below [`PortId::COUNT_MAX`]
+    /// have none, and those of an interface that does not exist are left out, too: they lead nowhere.
+    pub fn vlan_ports(&self) -> impl DoubleEndedIterator<Item = (PortId, &VlanPort)> {
+        let numbers = (0..PortId::COUNT_MAX).skip(self.ports.len()).map(|number| PortId(number as u8));
+        numbers.zip(self.vlans.iter()).filter(|(_, vlan)| vlan.interface.index() < self.interfaces.len())
+    }
+
+    /// The VLAN whose number among the ports `port` is; `None` if `port` is a port itself, or nothing.
+    pub fn vlan_of(&self, port: PortId) -> Option<&VlanPort> {
+        self.vlans.get(usize::from(port.0).checked_sub(self.ports.len())?)
     }
 
     /// The longest frame on any interface, its VLAN tags included, in octets.
@@ -59,9 +78,10 @@ impl Config {
         ethernet::Header::LEN + Tag::COUNT_MAX * Tag::LEN + usize::from(mtu)
     }
 
-    /// All ports that lead to the interface `id`.
+    /// All ports that lead to the interface `id`, and VLANs by their numbers.
     pub fn ports_of(&self, id: InterfaceId) -> PortSet {
-        (0u8..).zip(&self.ports).filter(|(_, of)| **of == id).map(|(port, _)| PortId(port)).collect()
+        let ports = (0..PortId::COUNT_MAX).map(|port| PortId(port as u8));
+        ports.filter(|port| self.interface_of(*port) == Some(id)).collect()
     }
 }
 
@@ -147,6 +167,18 @@ impl Interface {
             Link::Ethernet { mac } => mac,
         }
     }
+}
+
+/// A VLAN of a port: frames that come in by the port with this tag are of the interface, and what the interface sends
+/// there gets the tag. The priority in a tag is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VlanPort {
+    /// The port.
+    pub port: PortId,
+    /// The VLAN that the outer tag names.
+    pub vid: VlanId,
+    /// The interface that it leads to.
+    pub interface: InterfaceId,
 }
 
 /// What carries an interface's packets.
@@ -236,6 +268,7 @@ pub(crate) mod testing {
         Config {
             mode,
             ports: vec![InterfaceId(0), InterfaceId(1)],
+            vlans: Bounded::new(),
             interfaces: [interface("lan", Role::Inside, 1), interface("wan", Role::Outside, 2)].into(),
             firewall: Firewall::default(),
             nat: Nat { filtering: Filtering::AddressAndPortDependent, flows_max: 16, flows_per_host_max: 16 },

@@ -10,9 +10,11 @@ use gatepost_ground::{Frame, Instant, InterfaceId, MacAddr, PortId, PortSet, Rol
 use super::Dataplane;
 use super::context::{Call, Context};
 use super::network::Facts;
+use super::vlans::Vlans;
 use crate::bridge::{Bridge, Station};
 use crate::config::Config;
 use crate::drop_reason::DropReason;
+use crate::ingress::Ingress;
 use crate::notice::Notice;
 use crate::shard::Shard;
 use crate::table::per_interface::PerInterface;
@@ -36,8 +38,12 @@ impl Dataplane {
         port: PortId,
         frame: &mut Frame,
     ) -> Verdict {
-        let Some(interface) = self.links.interface_of(port) else {
-            return Verdict::Drop(DropReason::PortDown);
+        let (mut interface, mut port) = match self.links.interface_of(port) {
+            Some(interface) => (interface, port),
+            None => match self.trunk_input(cx, port, frame) {
+                Ok(entrance) => entrance,
+                Err(verdict) => return verdict,
+            },
         };
         let Ok(mut header) = Header::parse(frame.bytes()) else {
             return Verdict::Drop(DropReason::FrameTruncated);
@@ -49,8 +55,8 @@ impl Dataplane {
             return Verdict::Drop(DropReason::SourceMacInvalid);
         }
         if header.ether_type.is_vlan() {
-            match self.tagged_input(cx.call.now, interface, port, header, frame) {
-                Ok(inner) => header = inner,
+            match self.tagged_input(cx, (interface, port), header, frame) {
+                Ok((inner, entrance)) => (header, (interface, port)) = (inner, entrance),
                 Err(verdict) => return verdict,
             }
         }
@@ -85,18 +91,33 @@ impl Dataplane {
         Verdict::Flood { ports: others, local }
     }
 
+    /// A frame that came in by a port that leads to no interface without a tag: it enters by the VLAN of its tag.
+    #[cold]
+    #[inline(never)]
+    fn trunk_input(
+        &self,
+        cx: &mut Context<'_, '_>,
+        port: PortId,
+        frame: &mut Frame,
+    ) -> Result<Entrance, Verdict> {
+        let is_tagged = Header::parse(frame.bytes()).is_ok_and(|header| header.ether_type.is_vlan());
+        let tag = Tag::parse(frame.bytes()).ok().filter(|_| is_tagged);
+        let entrance = tag.and_then(|tag| self.links.entrance(port, tag.vid));
+        enter(cx, entrance.ok_or(Verdict::Drop(DropReason::PortDown))?, frame)
+    }
+
     /// A frame with a VLAN tag. Without tags of VLAN 0 it is a frame of the untagged network (IEEE 802.1Q, priority-tagged
-    /// frames), whose header is returned. One of another VLAN is bridged as it is, and the gateway itself does not read it.
+    /// frames), whose header is returned. One of a VLAN that leads to an interface enters there without the tag. One of
+    /// another VLAN is bridged as it is, and the gateway itself does not read it.
     #[cold]
     #[inline(never)]
     fn tagged_input(
         &mut self,
-        now: Instant,
-        interface: InterfaceId,
-        port: PortId,
+        cx: &mut Context<'_, '_>,
+        mut entrance: Entrance,
         mut header: Header,
         frame: &mut Frame,
-    ) -> Result<Header, Verdict> {
+    ) -> Result<(Header, Entrance), Verdict> {
         if !frame.offload().fits(frame.bytes()) {
             return Err(Verdict::Drop(DropReason::OffloadInvalid));
         }
@@ -105,28 +126,25 @@ impl Dataplane {
                 Err(_) => return Err(Verdict::Drop(DropReason::FrameTruncated)),
                 Ok(Tag { vid: 0 }) if frame.remove_tag() => {}
                 Ok(Tag { vid: 0 }) => return Err(Verdict::Drop(DropReason::OffloadInvalid)),
-                Ok(_) => break,
+                Ok(Tag { vid }) => match self.links.entrance(entrance.1, vid) {
+                    Some(vlan) => entrance = enter(cx, vlan, frame)?,
+                    None => break,
+                },
             }
             header = Header::parse(frame.bytes()).map_err(|_| Verdict::Drop(DropReason::FrameTruncated))?;
             if !header.ether_type.is_vlan() {
-                return Ok(header);
+                return Ok((header, entrance));
             }
         }
         // A station that removes them all would read a frame that nobody here has inspected.
         if matches!(Tag::parse(frame.bytes()), Ok(Tag { vid: 0 })) {
             return Err(Verdict::Drop(DropReason::VlanTagged));
         }
-        Err(self.bridge_tagged(now, interface, port, &header))
+        Err(self.bridge_tagged(cx.call.now, entrance, &header))
     }
 
     /// A frame of a VLAN that the gateway has no part in.
-    fn bridge_tagged(
-        &mut self,
-        now: Instant,
-        interface: InterfaceId,
-        port: PortId,
-        header: &Header,
-    ) -> Verdict {
+    fn bridge_tagged(&mut self, now: Instant, (interface, port): Entrance, header: &Header) -> Verdict {
         self.links.learn(now, interface, header.source, port);
         if header.destination == self.networks.facts(interface).mac {
             return Verdict::Drop(DropReason::VlanTagged);
@@ -170,11 +188,26 @@ impl Dataplane {
     }
 }
 
+/// The interface that a frame came in on, and the port, or the number that a VLAN of a port is taken for.
+type Entrance = (InterfaceId, PortId);
+
+/// A frame enters by a VLAN of a port, and loses the tag.
+fn enter(cx: &mut Context<'_, '_>, entrance: Entrance, frame: &mut Frame) -> Result<Entrance, Verdict> {
+    if !frame.offload().fits(frame.bytes()) || !frame.remove_tag() {
+        return Err(Verdict::Drop(DropReason::OffloadInvalid));
+    }
+    cx.ingress = Ingress::Port(entrance.1);
+    // Whoever gets it from here is to know where it came in.
+    cx.concerns_others = true;
+    Ok(entrance)
+}
+
 /// The ports of each interface and the stations behind them.
 #[derive(Debug)]
 pub(super) struct Links {
     /// Where each port leads; [`NOWHERE`] if there is no such port.
     interfaces: [InterfaceId; PortId::COUNT_MAX],
+    vlans: Vlans,
     ports: PerInterface<PortSet>,
     /// A bridge for each interface, indexed by [`InterfaceId`].
     bridges: Vec<Bridge>,
@@ -193,6 +226,7 @@ impl Links {
         let has_others = !shard.is_sole();
         Self {
             interfaces: interfaces_of(config),
+            vlans: Vlans::of_config(config),
             ports: ports_of(config),
             bridges: config.interfaces.iter().map(|_| Bridge::new(seeds())).collect(),
             has_others,
@@ -203,11 +237,13 @@ impl Links {
     /// Takes in other ports and interfaces. A port that leads elsewhere leaves its stations behind. The bridges of new
     /// interfaces get `seeds`.
     pub(super) fn configure(&mut self, config: &Config, mut seeds: impl FnMut() -> [u64; 4]) {
-        let ports = ports_of(config);
+        let (ports, vlans) = (ports_of(config), Vlans::of_config(config));
         for ((bridge, old), new) in self.bridges.iter_mut().zip(self.ports.iter()).zip(ports.iter()) {
-            old.iter().filter(|port| !new.contains(*port)).for_each(|port| bridge.forget_port(port));
+            let stays = |port: PortId| new.contains(port) && self.vlans.has_same(port, &vlans);
+            old.iter().filter(|port| !stays(*port)).for_each(|port| bridge.forget_port(port));
         }
         self.interfaces = interfaces_of(config);
+        self.vlans = vlans;
         self.ports = ports;
         self.bridges.resize_with(config.interfaces.len(), || Bridge::new(seeds()));
     }
@@ -216,6 +252,12 @@ impl Links {
     #[inline]
     fn interface_of(&self, port: PortId) -> Option<InterfaceId> {
         self.interfaces.get(usize::from(port.0)).copied().filter(|id| *id != NOWHERE)
+    }
+
+    /// Where the frames of `port` with the VLAN id `vid` enter; `None` if the VLAN leads nowhere.
+    fn entrance(&self, port: PortId, vid: u16) -> Option<Entrance> {
+        let number = self.vlans.port_of(port, vid)?;
+        Some((self.interface_of(number)?, number))
     }
 
     /// All stations known.

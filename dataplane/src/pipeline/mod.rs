@@ -29,7 +29,7 @@
 //! Of several workers, each has a dataplane with its [`Shard`]. `steer` finds whose a packet is that is to be
 //! translated; the rest is done by whoever has it. With one worker it is a branch that is never taken.
 //!
-//! What it does not do: VLANs, IPv6, IPv4 multicast, ICMP redirects, reassembly (the host stack
+//! What it does not do: IPv6, IPv4 multicast, ICMP redirects, reassembly (the host stack
 //! reassembles what is its own), application gateways in NAT.
 
 mod arp;
@@ -52,6 +52,7 @@ mod own_address;
 mod packet;
 mod pinholes;
 mod steer;
+mod vlans;
 mod way;
 
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use gatepost_dataplane::config::{
-    Config, Filtering, Firewall, Forward, Inspection, Interface, Link, Mode, Nat,
+    Bounded, Config, Filtering, Firewall, Forward, Inspection, Interface, Link, Mode, Nat,
 };
 use gatepost_dataplane::{DropReason, Ingress, LocalClass, Verdict};
 use gatepost_ground::wire::Protocol;
@@ -76,6 +76,7 @@ pub fn config(mode: Mode) -> Config {
         } else {
             vec![LAN_SIDE, LAN_SIDE, WAN_SIDE]
         },
+        vlans: Bounded::new(),
         interfaces: [
             Interface {
                 name: "lan".to_owned(),

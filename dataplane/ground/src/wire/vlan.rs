@@ -29,6 +29,30 @@ impl Tag {
     }
 }
 
+/// A VLAN's number. // IEEE 802.1Q
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VlanId(u16);
+
+impl VlanId {
+    /// All numbers that a tag can carry.
+    pub const COUNT: usize = 1 << 12;
+
+    /// The VLAN `vid`, 1 to 4094; `None` for any other number. 0 is no VLAN, and 4095 is reserved.
+    pub const fn new(vid: u16) -> Option<Self> {
+        if vid > 0 && vid < 4095 { Some(Self(vid)) } else { None }
+    }
+
+    /// The number, as a tag carries it.
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+
+    /// The number's place among all, less than [`VlanId::COUNT`].
+    pub const fn index(self) -> usize {
+        self.0 as usize % Self::COUNT
+    }
+}
+
 /// What a frame carries behind its VLAN tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payload {
@@ -82,6 +106,12 @@ mod tests {
         assert_eq!(Tag::parse(&frame(&[0x81, 0, 0x60, 10, 8, 0])), Ok(Tag { vid: 10 }));
         assert_eq!(Tag::parse(&frame(&[0x88, 0xa8, 0xff, 0xff, 8, 0])), Ok(Tag { vid: 4095 }));
         assert_eq!(Tag::parse(&frame(&[0x81, 0, 0xa0, 0, 8])), Err(Malformed::Truncated));
+    }
+
+    #[test]
+    fn a_vlan_has_a_number_that_is_not_reserved() {
+        let numbers = [0, 1, 4094, 4095, 4096].map(|vid| VlanId::new(vid).map(VlanId::get));
+        assert_eq!(numbers, [None, Some(1), Some(4094), None, None]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::machine::internet::Site;
 use crate::machine::internet::server::Wire;
 use crate::machine::stack::{SocketHandle, Stack};
 use crate::scenario::{Office, act, calm, office, renumber};
+use crate::world::link::cut;
 
 const TIME: Duration = Duration::from_secs(5);
 const HERE: Ipv4Addr = Ipv4Addr::new(198, 18, 99, 1);
@@ -135,6 +136,21 @@ fn what_is_done_to_a_machine_or_a_server_shows_at_once_through_nat() {
     assert!(options.contains("speaker is plugged into lan0"), "{options}");
     assert!(options.contains("server parrot at 198.18.99.1, UDP 7000"), "{options}");
     assert!(options.contains("5.000 s: speaker speaks"), "{options}");
+}
+
+#[test]
+fn a_machine_on_the_wan_has_the_internet_behind_the_providers_router_and_cables_of_own_machines_can_be_cut() {
+    let speaks = |name| act(name, "speaks", |it: &mut Speaker, _| it.wanted = 3);
+    let awake = |it: &mut Parrot, _| it.is_awake = true;
+    let office = quiet()
+        .machine("peer", "wan", Speaker::new)
+        .link("speaker", cut())
+        .at(Duration::ZERO, act("parrot", "wakes up", awake))
+        .at(TIME, speaks("peer"))
+        .at(TIME, speaks("speaker"));
+    let outcome = office.run("on-the-wan", 1, None).expect("it can be built");
+    let answers = |name| outcome.account.record::<Spoken>(name).answered_at.len();
+    assert_eq!((answers("peer"), answers("speaker")), (3, 0), "{outcome}");
 }
 
 #[test]

@@ -9,7 +9,6 @@
 //! holds the others for half of the round-trip time and gives them to the other end. Every round sends as much from
 //! kernel to kernel, from the stack to the kernel and from the kernel to the stack, with the same dice; what is stated
 //! are ratios within a round. The kernel's congestion control is the third argument's, CUBIC if there is none.
-#![expect(clippy::expect_used, reason = "a measurement that cannot be made has no other end")]
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -147,9 +146,12 @@ impl End {
     }
 }
 
+/// Packets on their way, with the time of their arrival.
+type Held = RefCell<VecDeque<(Instant, Vec<u8>)>>;
+
 /// Carries packets one way.
 async fn carry(from: End, to: End, clock: Rc<dyn Clock>, seed: u64) {
-    let queue: Rc<RefCell<VecDeque<(Instant, Vec<u8>)>>> = Rc::default();
+    let queue: Rc<Held> = Rc::default();
     let arrived = Rc::new(Notify::new());
     let (waiting, news) = (Rc::clone(&queue), Rc::clone(&arrived));
     let leaving = Rc::clone(&clock);
@@ -176,7 +178,7 @@ async fn carry(from: End, to: End, clock: Rc<dyn Clock>, seed: u64) {
             }
         }
     };
-    gatepost_services::race::race(outgoing, incoming).await
+    gatepost_services::race::race(outgoing, incoming).await;
 }
 
 /// How long it takes to send `len` octets from one end to the other, until the receiver has seen the end.

@@ -12,7 +12,7 @@
 //! both halves, each where it likes. In production an event loop of [`crate::port`] drives each
 //! [`Worker`] on a thread of its own; in simulation all run in one simulated host.
 //!
-//! The services own the configuration: when the WAN's address changes ([`addresses`]), or the administrator asks for a
+//! The services own the configuration: when the WAN's address changes (`addresses`), or the administrator asks for a
 //! [`reload`], they swap in a new one, which each worker takes over before its next batch.
 
 mod addresses;

@@ -145,7 +145,7 @@ impl<N: Net> Service<N> {
     }
 
     /// Takes no further question, answers those that it has, and ends all connections. It takes no longer than the
-    /// longest exchange with upstream servers, and [`IDLE_TIMEOUT`] for connections. After that the addresses are free.
+    /// longest exchange with upstream servers, and `IDLE_TIMEOUT` for connections. After that the addresses are free.
     pub async fn finish(&self) {
         self.shared.finishing.send_replace(true);
         let listeners = std::mem::take(&mut self.shared.state.borrow_mut().listeners);

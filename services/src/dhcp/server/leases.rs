@@ -3,8 +3,8 @@
 //! It knows for each address who last had it and what became of it, and forgets nothing that it still
 //! has room for: a client that comes back after its lease has expired gets its old address again, unless
 //! that was needed meanwhile. Each change is on disk before it is in the table, and an address has one
-//! entry only, so that no failure leases it twice. Until then it [waits](super::waiting), and who reads the table sees
-//! what was before; [`super::keeper`] has it written.
+//! entry only, so that no failure leases it twice. Until then it waits (`waiting`), and who reads the table sees
+//! what was before; `keeper` has it written.
 //!
 //! While the process runs, leases expire by monotonic time: a time of day that jumps takes nothing away
 //! from anybody. Across a restart the time of day decides, and no lease has more left than it was given. But

@@ -14,7 +14,7 @@
 //! if there is one at once, and where it goes. An ACK waits until the lease is on disk: the caller has what
 //! [`Server::poll_request`] gives out done elsewhere, hands what became of it to [`Server::handle_done`], and sends
 //! what [`Server::poll_reply`] returns then. If the disk refuses, an ACK says only what is on disk already: the rest of
-//! the client's lease, or its reservation. While changes [wait](waiting) others are served. What has expired is
+//! the client's lease, or its reservation. While changes wait (`waiting`) others are served. What has expired is
 //! found out when it matters. Only probes have a timer: the caller hands over ARP frames
 //! ([`Server::handle_arp`]), calls [`Server::handle_timeout`] when [`Server::poll_timeout`] is due, and sends
 //! the probes that [`Server::poll_probe`] returns.

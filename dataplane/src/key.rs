@@ -1,14 +1,42 @@
-//! What identifies a flow's packets, for any address family.
+//! Addresses of any family, as tables know them, and what identifies a flow's packets.
 
 use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::net::Ipv4Addr;
+use core::ops::BitAnd;
 
+use gatepost_ground::InterfaceId;
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::wire::checksum::Delta;
+use ipnet::{IpNet, Ipv4Net};
 
-/// A network address, as far as flows need to know it. The IPv4 one keeps its keys at 14 octets.
+/// An address of one family, as far as flows, mappings, routes, neighbours and fragments need to know it. A family joins
+/// with an implementation, and no table changes. That of IPv4 keeps a flow's keys at 14 octets and a neighbour's at 8.
 pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display {
+    /// The bits of an address, of which a network's are the first.
+    type Bits: Copy + Eq + fmt::Debug + BitAnd<Output = Self::Bits>;
+
+    /// An address on an interface in as few words as both need. The default stands for none.
+    type OnInterface: Copy + Eq + Hash + Default + fmt::Debug;
+
+    /// The address's bits.
+    fn bits(self) -> Self::Bits;
+
+    /// The first `prefix_len` bits set, and no others; all of them for a longer prefix than an address has.
+    fn mask(prefix_len: u8) -> Self::Bits;
+
+    /// The address and the length of the prefix of `net`, if that is of this family.
+    fn of_net(net: IpNet) -> Option<(Self, u8)>;
+
+    /// Whether it is the one that stands for none.
+    fn is_unspecified(self) -> bool;
+
+    /// The address on `interface`; never the default.
+    fn on(self, interface: InterfaceId) -> Self::OnInterface;
+
+    /// The interface and the address that `packed` was made of by [`Address::on`]; `None` for the default.
+    fn split(packed: Self::OnInterface) -> Option<(InterfaceId, Self)>;
+
     /// Feeds the two addresses of a key to a hasher in as few steps as they need.
     fn hash_pair<H: Hasher>(source: Self, destination: Self, hasher: &mut H);
 
@@ -16,7 +44,45 @@ pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display {
     fn replace(delta: Delta, old: Self, new: Self) -> Delta;
 }
 
+/// Marks an IPv4 address on an interface, so that none is 0.
+const OCCUPIED: u64 = 1 << 40;
+/// The bits of the interface begin here.
+const INTERFACE_SHIFT: u32 = 32;
+
 impl Address for Ipv4Addr {
+    type Bits = u32;
+    type OnInterface = u64;
+
+    #[inline]
+    fn bits(self) -> u32 {
+        self.to_bits()
+    }
+
+    fn mask(prefix_len: u8) -> u32 {
+        Ipv4Net::new(Self::UNSPECIFIED, prefix_len).map_or(u32::MAX, |net| net.netmask().to_bits())
+    }
+
+    fn of_net(net: IpNet) -> Option<(Self, u8)> {
+        match net {
+            IpNet::V4(net) => Some((net.addr(), net.prefix_len())),
+            IpNet::V6(_) => None,
+        }
+    }
+
+    fn is_unspecified(self) -> bool {
+        self == Self::UNSPECIFIED
+    }
+
+    #[inline]
+    fn on(self, interface: InterfaceId) -> u64 {
+        OCCUPIED | u64::from(interface.0) << INTERFACE_SHIFT | u64::from(self.to_bits())
+    }
+
+    fn split(packed: u64) -> Option<(InterfaceId, Self)> {
+        let (interface, address) = (InterfaceId((packed >> INTERFACE_SHIFT) as u8), packed as u32);
+        (packed & OCCUPIED != 0).then(|| (interface, Self::from_bits(address)))
+    }
+
     #[inline]
     fn hash_pair<H: Hasher>(source: Self, destination: Self, hasher: &mut H) {
         hasher.write_u64(u64::from(source.to_bits()) << 32 | u64::from(destination.to_bits()));
@@ -114,9 +180,74 @@ impl Direction {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod testing {
     use core::net::Ipv6Addr;
 
+    use super::*;
+
+    /// An address of 16 octets, so that tables show that they take a second family.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub(crate) struct Long(pub(crate) Ipv6Addr);
+
+    impl Long {
+        /// The address `2001:db8:network::host`.
+        pub(crate) const fn new(network: u16, host: u16) -> Self {
+            Self(Ipv6Addr::new(0x2001, 0xdb8, network, 0, 0, 0, 0, host))
+        }
+    }
+
+    impl fmt::Display for Long {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.fmt(f)
+        }
+    }
+
+    impl Address for Long {
+        type Bits = u128;
+        /// The second is one more than the interface.
+        type OnInterface = (u128, u16);
+
+        fn bits(self) -> u128 {
+            self.0.to_bits()
+        }
+
+        fn mask(prefix_len: u8) -> u128 {
+            u128::MAX.checked_shl(u32::from(128_u8.saturating_sub(prefix_len))).unwrap_or(0)
+        }
+
+        fn of_net(net: IpNet) -> Option<(Self, u8)> {
+            match net {
+                IpNet::V4(_) => None,
+                IpNet::V6(net) => Some((Self(net.addr()), net.prefix_len())),
+            }
+        }
+
+        fn is_unspecified(self) -> bool {
+            self.0.is_unspecified()
+        }
+
+        fn on(self, interface: InterfaceId) -> (u128, u16) {
+            (self.0.to_bits(), u16::from(interface.0) + 1)
+        }
+
+        fn split((bits, interface): (u128, u16)) -> Option<(InterfaceId, Self)> {
+            Some((InterfaceId(interface.checked_sub(1)? as u8), Self(Ipv6Addr::from_bits(bits))))
+        }
+
+        fn hash_pair<H: Hasher>(source: Self, destination: Self, hasher: &mut H) {
+            hasher.write_u128(source.0.to_bits());
+            hasher.write_u128(destination.0.to_bits());
+        }
+
+        fn replace(delta: Delta, old: Self, new: Self) -> Delta {
+            let words = old.0.segments().into_iter().zip(new.0.segments());
+            words.fold(delta, |delta, (old, new)| delta.replace_u16(old, new))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
     use super::*;
 
     #[test]
@@ -132,24 +263,17 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_address_needs_no_other_table() {
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        struct Long(Ipv6Addr);
-        impl fmt::Display for Long {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
+    fn an_address_on_an_interface_is_both_again() {
+        for (interface, address) in [(0, [0, 0, 0, 0]), (15, [255; 4]), (1, [192, 168, 1, 1])] {
+            let (interface, address) = (InterfaceId(interface), Ipv4Addr::from(address));
+            assert_ne!(address.on(interface), 0);
+            assert_eq!(Ipv4Addr::split(address.on(interface)), Some((interface, address)));
         }
-        impl Address for Long {
-            fn hash_pair<H: Hasher>(source: Self, destination: Self, hasher: &mut H) {
-                hasher.write_u128(source.0.to_bits());
-                hasher.write_u128(destination.0.to_bits());
-            }
-            fn replace(delta: Delta, old: Self, new: Self) -> Delta {
-                let words = old.0.segments().into_iter().zip(new.0.segments());
-                words.fold(delta, |delta, (old, new)| delta.replace_u16(old, new))
-            }
-        }
-        let _table: Option<crate::flow::FlowTable<Long>> = None;
+        assert_eq!(Ipv4Addr::split(0), None);
+    }
+
+    #[test]
+    fn a_mask_has_as_many_bits_as_its_prefix() {
+        assert_eq!([0, 8, 32, 33].map(Ipv4Addr::mask), [0, 0xff00_0000, u32::MAX, u32::MAX]);
     }
 }

@@ -1,4 +1,4 @@
-//! The neighbour table: which hardware address an IPv4 address of an interface is at.
+//! The neighbour table: which hardware address an address of an interface is at, for one address family.
 //! (RFC 826, RFC 1122 section 2.3.2, and the states of RFC 4861)
 //!
 //! # Theory of operation
@@ -69,15 +69,16 @@ use gatepost_ground::wire::arp;
 use gatepost_ground::{Frame, Instant, InterfaceId, MacAddr};
 
 use crate::hold::FramePool;
+use crate::key::Address;
 
 mod entry;
 
-use entry::{EMPTY, Entry, Phase, Set, WAYS, pack, unpack};
+use entry::{Entry, Phase, Set, WAYS};
 
 /// The neighbours on all interfaces.
 #[derive(Debug)]
-pub struct NeighborTable {
-    sets: Box<[Set]>,
+pub struct NeighborTable<A: Address = Ipv4Addr> {
+    sets: Box<[Set<A>]>,
     hasher: RandomState,
     pool: FramePool<()>,
     /// The places of all neighbours in `Incomplete` or `Probe`, and of some that no longer are.
@@ -105,11 +106,11 @@ pub enum State {
 
 /// A neighbour, as the table knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Neighbor {
+pub struct Neighbor<A = Ipv4Addr> {
     /// On which interface it is.
     pub interface: InterfaceId,
     /// Its address.
-    pub ip: Ipv4Addr,
+    pub ip: A,
     /// Its hardware address, if it is known.
     pub mac: Option<MacAddr>,
     /// How far it is known.
@@ -148,13 +149,13 @@ pub enum Resolution {
 
 /// What the table wants done.
 #[derive(Debug)]
-pub enum Event<'a> {
+pub enum Event<'a, A = Ipv4Addr> {
     /// Ask who has `ip`.
     SendRequest {
         /// On this interface.
         interface: InterfaceId,
         /// The neighbour's address.
-        ip: Ipv4Addr,
+        ip: A,
         /// Where the neighbour was last; `None` to ask everybody.
         unicast_to: Option<MacAddr>,
     },
@@ -172,29 +173,30 @@ pub enum Event<'a> {
         /// It was for this interface.
         interface: InterfaceId,
         /// And for this neighbour.
-        ip: Ipv4Addr,
+        ip: A,
         /// The frame.
         frame: &'a mut Frame,
     },
     /// A known neighbour has another hardware address from now on.
-    Moved(Claim),
+    Moved(Claim<A>),
     /// Another hardware address has claimed a neighbour's address, and was not believed.
-    ClaimRefused(Claim),
+    ClaimRefused(Claim<A>),
 }
 
 /// A hardware address that claims the address of a neighbour with another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct Claim<A = Ipv4Addr> {
     /// On this interface.
     pub interface: InterfaceId,
     /// The neighbour's address.
-    pub ip: Ipv4Addr,
+    pub ip: A,
     /// The hardware address that the neighbour has, or that a lease or a reservation gives the address to.
     pub known: MacAddr,
     /// The hardware address that claims it.
     pub claimant: MacAddr,
 }
 
+/// The limits, the same for any family.
 impl NeighborTable {
     /// The most neighbours known at one time.
     pub const NEIGHBORS_MAX: usize = 4096;
@@ -215,15 +217,30 @@ impl NeighborTable {
     /// How long a neighbour that did not answer is not asked again.
     pub const UNREACHABLE: Duration = Duration::from_secs(5);
 
+    /// Learns from an ARP packet that came in on `interface`: see [`NeighborTable::hear`].
+    pub fn handle_arp(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        packet: &arp::Packet,
+        hearing: Hearing,
+        events: &mut impl FnMut(Event<'_>),
+    ) {
+        let asks = packet.operation == arp::Operation::Request;
+        self.hear(now, interface, (packet.sender_ip, packet.sender_mac), asks, hearing, events);
+    }
+}
+
+impl<A: Address> NeighborTable<A> {
     /// An empty table that holds frames of up to `frame_capacity` octets. The `seeds` keep a peer from
     /// choosing addresses of one set.
     pub fn new(seeds: [u64; 4], frame_capacity: usize) -> Self {
         let [a, b, c, d] = seeds;
         Self {
-            sets: (0..Self::NEIGHBORS_MAX / WAYS).map(|_| Set::default()).collect(),
+            sets: (0..NeighborTable::NEIGHBORS_MAX / WAYS).map(|_| Set::default()).collect(),
             hasher: RandomState::with_seeds(a, b, c, d),
-            pool: FramePool::new(Self::HELD_MAX, frame_capacity, ()),
-            asked: Vec::with_capacity(Self::NEIGHBORS_MAX),
+            pool: FramePool::new(NeighborTable::HELD_MAX, frame_capacity, ()),
+            asked: Vec::with_capacity(NeighborTable::NEIGHBORS_MAX),
             timeout: Instant::FAR_FUTURE,
         }
     }
@@ -235,8 +252,8 @@ impl NeighborTable {
 
     /// The hardware address of a neighbour that is known and need not be asked: the fast way.
     #[inline]
-    pub fn lookup(&self, now: Instant, interface: InterfaceId, ip: Ipv4Addr) -> Option<MacAddr> {
-        let key = pack(interface, ip);
+    pub fn lookup(&self, now: Instant, interface: InterfaceId, ip: A) -> Option<MacAddr> {
+        let key = ip.on(interface);
         let set = &self.sets[self.index(key)];
         let entry = &set.entries[set.find(key)?];
         matches!(entry.state(now), State::Reachable | State::Probe).then_some(entry.mac)
@@ -244,8 +261,8 @@ impl NeighborTable {
 
     /// The hardware address at which a neighbour is or was last: good for what is sent in answer to it,
     /// and asks nobody.
-    pub fn last_known(&self, now: Instant, interface: InterfaceId, ip: Ipv4Addr) -> Option<MacAddr> {
-        let key = pack(interface, ip);
+    pub fn last_known(&self, now: Instant, interface: InterfaceId, ip: A) -> Option<MacAddr> {
+        let key = ip.on(interface);
         let set = &self.sets[self.index(key)];
         let entry = &set.entries[set.find(key)?];
         entry.state(now).has_address().then_some(entry.mac)
@@ -253,14 +270,8 @@ impl NeighborTable {
 
     /// Finds out where `frame` for `ip` goes. If that is not known yet, the table takes the frame and
     /// leaves an empty buffer in its stead.
-    pub fn resolve(
-        &mut self,
-        now: Instant,
-        interface: InterfaceId,
-        ip: Ipv4Addr,
-        frame: &mut Frame,
-    ) -> Resolution {
-        let key = pack(interface, ip);
+    pub fn resolve(&mut self, now: Instant, interface: InterfaceId, ip: A, frame: &mut Frame) -> Resolution {
+        let key = ip.on(interface);
         let index = self.index(key);
         let Some(way) = self.find_or_insert(now, index, key) else { return Resolution::TableFull };
         let entry = &mut self.sets[index].entries[way];
@@ -273,7 +284,7 @@ impl NeighborTable {
                 Resolution::Known(mac)
             }
             State::Unreachable => Resolution::Unreachable,
-            State::Incomplete | State::Contested if entry.held.len() == Self::HELD_EACH_MAX => {
+            State::Incomplete | State::Contested if entry.held.len() == NeighborTable::HELD_EACH_MAX => {
                 Resolution::QueueFull
             }
             State::Incomplete | State::Contested => {
@@ -283,19 +294,19 @@ impl NeighborTable {
         }
     }
 
-    /// Learns from an ARP packet that came in on `interface`, and lets go of the frames that waited for its
-    /// sender.
+    /// Learns from what the neighbour `ip` has said on `interface` of its hardware address `sender`, and lets go of the
+    /// frames that waited for it. If it `asks`, it wants to know the gateway's.
     ///
-    /// The sender's address is to be one of the interface's network, and not the gateway's own.
-    pub fn handle_arp(
+    /// The neighbour's address is to be one of the interface's network, and not the gateway's own.
+    pub fn hear(
         &mut self,
         now: Instant,
         interface: InterfaceId,
-        packet: &arp::Packet,
+        (ip, sender): (A, MacAddr),
+        asks: bool,
         hearing: Hearing,
-        events: &mut impl FnMut(Event<'_>),
+        events: &mut impl FnMut(Event<'_, A>),
     ) {
-        let (ip, sender) = (packet.sender_ip, packet.sender_mac);
         if ip.is_unspecified() {
             return;
         }
@@ -305,9 +316,9 @@ impl NeighborTable {
             }
             return;
         }
-        let key = pack(interface, ip);
+        let key = ip.on(interface);
         let index = self.index(key);
-        let asks_us = hearing.is_for_us && packet.operation == arp::Operation::Request;
+        let asks_us = hearing.is_for_us && asks;
         let way = match self.sets[index].find(key) {
             Some(way) => Some(way),
             None if asks_us => self.insert(now, index, key),
@@ -328,7 +339,7 @@ impl NeighborTable {
         }
         let is_confirmed = hearing.is_for_us || !matches!(entry.phase, Phase::Known | Phase::Unreachable);
         if is_confirmed {
-            entry.deadline = now + Self::REACHABLE;
+            entry.deadline = now + NeighborTable::REACHABLE;
         } else if entry.mac != sender {
             entry.deadline = now; // to be asked before it is believed for long
         }
@@ -345,7 +356,7 @@ impl NeighborTable {
     }
 
     /// Asks who is to be asked, and gives up who did not answer.
-    pub fn handle_timeout(&mut self, now: Instant, events: &mut impl FnMut(Event<'_>)) {
+    pub fn handle_timeout(&mut self, now: Instant, events: &mut impl FnMut(Event<'_, A>)) {
         if now < self.timeout {
             return;
         }
@@ -354,9 +365,10 @@ impl NeighborTable {
         asked.retain(|place| {
             let (index, way) = (usize::from(*place) / WAYS, usize::from(*place) % WAYS);
             let set = &mut sets[index];
-            let (interface, ip) = unpack(set.keys[way]);
             let entry = &mut set.entries[way];
-            entry.handle_timeout(now, interface, ip, pool, events);
+            if let Some((interface, ip)) = A::split(set.keys[way]) {
+                entry.handle_timeout(now, interface, ip, pool, events);
+            }
             match entry.phase {
                 phase if phase.is_timed() => *timeout = (*timeout).min(entry.deadline),
                 _ => entry.is_listed = false,
@@ -373,17 +385,14 @@ impl NeighborTable {
         &mut self,
         now: Instant,
         interface: InterfaceId,
-        holder: impl Fn(Ipv4Addr, MacAddr) -> Option<MacAddr>,
+        holder: impl Fn(A, MacAddr) -> Option<MacAddr>,
     ) -> (u64, u64) {
         let (mut moved, mut refused) = (0, 0);
-        for place in 0..Self::NEIGHBORS_MAX {
+        for place in 0..NeighborTable::NEIGHBORS_MAX {
             let (index, way) = (place / WAYS, place % WAYS);
-            let (key_interface, ip) = unpack(self.sets[index].keys[way]);
+            let Some((on, ip)) = A::split(self.sets[index].keys[way]) else { continue };
             let entry = &mut self.sets[index].entries[way];
-            if self.sets[index].keys[way] == EMPTY
-                || key_interface != interface
-                || !entry.state(now).has_address()
-            {
+            if on != interface || !entry.state(now).has_address() {
                 continue;
             }
             let Some(mac) = holder(ip, entry.mac) else { continue };
@@ -410,37 +419,36 @@ impl NeighborTable {
     /// It looks at all: this is for changes of configuration.
     pub fn forget(
         &mut self,
-        is_gone: impl Fn(InterfaceId, Ipv4Addr) -> bool,
-        events: &mut impl FnMut(Event<'_>),
+        is_gone: impl Fn(InterfaceId, A) -> bool,
+        events: &mut impl FnMut(Event<'_, A>),
     ) {
         for set in &mut self.sets {
             for (key, entry) in set.keys.iter_mut().zip(&mut set.entries) {
-                let (interface, ip) = unpack(*key);
-                if *key == EMPTY || !is_gone(interface, ip) {
+                let Some((interface, ip)) = A::split(*key).filter(|(on, ip)| is_gone(*on, *ip)) else {
                     continue;
-                }
+                };
                 while let Some((frame, ())) = self.pool.release(&mut entry.held) {
                     events(Event::Expired { interface, ip, frame });
                 }
                 entry.phase = Phase::Unreachable;
-                *key = EMPTY;
+                *key = A::OnInterface::default();
             }
         }
     }
 
     /// All neighbours, in no particular but a repeatable order.
-    pub fn neighbors(&self, now: Instant) -> impl Iterator<Item = Neighbor> {
+    pub fn neighbors(&self, now: Instant) -> impl Iterator<Item = Neighbor<A>> {
         let places = self.sets.iter().flat_map(|set| set.keys.iter().zip(&set.entries));
-        places.filter(move |(key, entry)| **key != EMPTY && !entry.is_over(now)).map(move |(key, entry)| {
-            let (interface, ip) = unpack(*key);
+        places.filter(move |(_, entry)| !entry.is_over(now)).filter_map(move |(key, entry)| {
+            let (interface, ip) = A::split(*key)?;
             let state = entry.state(now);
             let mac = state.has_address().then_some(entry.mac);
-            Neighbor { interface, ip, mac, state, held: entry.held.len() }
+            Some(Neighbor { interface, ip, mac, state, held: entry.held.len() })
         })
     }
 
     /// The place of the neighbour; of a new one, asked for, if it is not there or was so long ago.
-    fn find_or_insert(&mut self, now: Instant, index: usize, key: u64) -> Option<usize> {
+    fn find_or_insert(&mut self, now: Instant, index: usize, key: A::OnInterface) -> Option<usize> {
         let set = &self.sets[index];
         let way = match set.find(key) {
             Some(way) if !set.entries[way].is_over(now) => return Some(way),
@@ -452,7 +460,7 @@ impl NeighborTable {
     }
 
     /// Gives a new neighbour a place, another's if need be.
-    fn insert(&mut self, now: Instant, index: usize, key: u64) -> Option<usize> {
+    fn insert(&mut self, now: Instant, index: usize, key: A::OnInterface) -> Option<usize> {
         let set = &mut self.sets[index];
         let way = set.most_dispensable()?;
         set.keys[way] = key;
@@ -498,8 +506,8 @@ impl NeighborTable {
     }
 
     #[inline]
-    fn index(&self, key: u64) -> usize {
-        self.hasher.hash_one(key) as usize % (Self::NEIGHBORS_MAX / WAYS)
+    fn index(&self, key: A::OnInterface) -> usize {
+        self.hasher.hash_one(key) as usize % (NeighborTable::NEIGHBORS_MAX / WAYS)
     }
 }
 

@@ -1,52 +1,82 @@
-//! Where an IPv4 packet goes next: longest-prefix match. (RFC 1812 section 5.2.4)
+//! Where a packet goes next: longest-prefix match. (RFC 1812 section 5.2.4)
 
 use core::net::Ipv4Addr;
 
 use gatepost_ground::{InterfaceId, Role};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::config::{Config, Interface, Mode};
+use crate::key::Address;
 
 /// The way to a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
+pub struct Route<A = Ipv4Addr> {
     /// The interface that the packet leaves on.
     pub interface: InterfaceId,
     /// What that interface is to the policy.
     pub role: Role,
     /// The router there that takes it further; `None` if the destination is on the interface itself.
-    pub gateway: Option<Ipv4Addr>,
+    pub gateway: Option<A>,
 }
 
-impl Route {
+impl<A: Address> Route<A> {
     /// Whose hardware address a packet to `destination` needs.
     #[inline]
-    pub fn next_hop(self, destination: Ipv4Addr) -> Ipv4Addr {
+    pub fn next_hop(self, destination: A) -> A {
         self.gateway.unwrap_or(destination)
     }
 }
 
-/// The routes of one configuration, longest prefix first.
+/// The routes of one configuration and address family, longest prefix first.
 ///
 /// A gateway has a handful of them, all from its configuration: a walk over an array beats any tree.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Routes(Box<[Entry]>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Routes<A: Address = Ipv4Addr>(Box<[Entry<A>]>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry {
-    network: u32,
-    mask: u32,
-    route: Route,
+struct Entry<A: Address> {
+    network: A::Bits,
+    mask: A::Bits,
+    route: Route<A>,
+}
+
+impl<A: Address> Routes<A> {
+    /// The table of `routes`. Of several with the same prefix, the first counts; those to networks of another family
+    /// are left out.
+    pub fn new<N: Into<IpNet>>(routes: impl IntoIterator<Item = (N, Route<A>)>) -> Self {
+        let of_family = |(net, route): (N, Route<A>)| Some((A::of_net(net.into())?, route));
+        let mut routes: Vec<_> = routes.into_iter().filter_map(of_family).collect();
+        routes.sort_by_key(|((_, prefix_len), _)| u8::MAX - prefix_len);
+        let entry = |((address, prefix_len), route): ((A, u8), Route<A>)| {
+            let mask = A::mask(prefix_len);
+            Entry { network: address.bits() & mask, mask, route }
+        };
+        Self(routes.into_iter().map(entry).collect())
+    }
+
+    /// As [`Routes::lookup`], among the routes by `interface`.
+    pub fn lookup_by(&self, interface: InterfaceId, destination: A) -> Option<Route<A>> {
+        let bits = destination.bits();
+        let is_match =
+            |entry: &&Entry<A>| bits & entry.mask == entry.network && entry.route.interface == interface;
+        self.0.iter().find(is_match).map(|entry| entry.route)
+    }
+
+    /// The route of the longest prefix that `destination` is in.
+    #[inline]
+    pub fn lookup(&self, destination: A) -> Option<Route<A>> {
+        let bits = destination.bits();
+        self.0.iter().find(|entry| bits & entry.mask == entry.network).map(|entry| entry.route)
+    }
+}
+
+impl<A: Address> Default for Routes<A> {
+    fn default() -> Self {
+        Self(Box::default())
+    }
 }
 
 impl Routes {
-    /// The table of `routes`. Of several with the same prefix, the first counts.
-    pub fn new(routes: impl IntoIterator<Item = (Ipv4Net, Route)>) -> Self {
-        let mut entries: Vec<_> = routes.into_iter().map(Entry::from).collect();
-        entries.sort_by_key(|entry| u32::MAX - entry.mask);
-        Self(entries.into_boxed_slice())
-    }
-
     /// The networks that the gateway has an address on, and the default by their gateways. Those outside come
     /// before those inside, which only [`Mode::LanOnly`] needs; there is no outside then.
     pub fn of_config(config: &Config) -> Self {
@@ -56,21 +86,6 @@ impl Routes {
         let connected = inside.clone().chain(outside.clone()).flat_map(connected);
         let defaults = outside.chain(inside).filter_map(default);
         Self::new(connected.chain(defaults))
-    }
-
-    /// As [`Routes::lookup`], among the routes by `interface`.
-    pub fn lookup_by(&self, interface: InterfaceId, destination: Ipv4Addr) -> Option<Route> {
-        let bits = destination.to_bits();
-        let is_match =
-            |entry: &&Entry| bits & entry.mask == entry.network && entry.route.interface == interface;
-        self.0.iter().find(is_match).map(|entry| entry.route)
-    }
-
-    /// The route of the longest prefix that `destination` is in.
-    #[inline]
-    pub fn lookup(&self, destination: Ipv4Addr) -> Option<Route> {
-        let bits = destination.to_bits();
-        self.0.iter().find(|entry| bits & entry.mask == entry.network).map(|entry| entry.route)
     }
 }
 
@@ -85,18 +100,13 @@ fn default((id, interface): (InterfaceId, &Interface)) -> Option<(Ipv4Net, Route
     Some((Ipv4Net::default(), Route { interface: id, role: interface.role, gateway }))
 }
 
-impl From<(Ipv4Net, Route)> for Entry {
-    fn from((net, route): (Ipv4Net, Route)) -> Self {
-        Self { network: net.network().to_bits(), mask: net.netmask().to_bits(), route }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::config::testing;
+    use crate::key::testing::Long;
 
     const LAN: Route = Route { interface: InterfaceId(0), role: Role::Inside, gateway: None };
     const WAN: Route = Route { interface: InterfaceId(1), role: Role::Outside, gateway: None };
@@ -149,6 +159,20 @@ mod tests {
     fn rfc4787_req7_the_lan_stays_in_reach_if_the_wan_has_its_network() {
         let routes = Routes::of_config(&config(Mode::Nat, "192.168.1.1/24", Some("192.168.1.5/24")));
         assert_eq!(routes.lookup(addr("192.168.1.9")), Some(LAN));
+    }
+
+    #[test]
+    fn routes_of_another_family_are_of_the_same_table() {
+        let route =
+            |interface| Route { interface: InterfaceId(interface), role: Role::Inside, gateway: None };
+        let nets = [("2001:db8::/32", 0), ("192.0.2.0/24", 1), ("2001:db8:7::/48", 2), ("::/0", 3)];
+        let nets = nets.map(|(net, number)| (net.parse::<IpNet>().expect("a network"), route(number)));
+        let routes = Routes::<Long>::new(nets);
+        let interface = |address| routes.lookup(address).map(|route| route.interface.0);
+        assert_eq!(interface(Long::new(7, 1)), Some(2));
+        assert_eq!(interface(Long::new(8, 1)), Some(0));
+        assert_eq!(interface(Long(core::net::Ipv6Addr::LOCALHOST)), Some(3));
+        assert_eq!(routes.lookup_by(InterfaceId(0), Long::new(7, 1)), Some(route(0)));
     }
 
     proptest! {

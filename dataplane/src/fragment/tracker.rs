@@ -40,27 +40,28 @@ use gatepost_ground::{Frame, Instant, InterfaceId};
 
 use crate::hold::{FramePool, FrameQueue};
 use crate::ingress::Ingress;
+use crate::key::Address;
 
 /// Which packet a fragment is of. (RFC 791 section 3.2)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FragmentKey {
+pub struct FragmentKey<A = Ipv4Addr> {
     /// The interface it came from; `None` from the gateway's own host stack.
     pub interface: Option<InterfaceId>,
     /// As it came, before NAT.
-    pub source: Ipv4Addr,
+    pub source: A,
     /// As it came, before NAT.
-    pub destination: Ipv4Addr,
+    pub destination: A,
     /// What the whole packet carries.
     pub protocol: Protocol,
-    /// What the sender calls it.
-    pub id: u16,
+    /// What the sender calls it. One of IPv4 has 16 bits.
+    pub id: u32,
 }
 
 impl FragmentKey {
     /// The key of a fragment with `header` that came from `interface`.
     pub fn new(interface: Option<InterfaceId>, header: &Header) -> Self {
         let Header { source, destination, protocol, id, .. } = *header;
-        Self { interface, source, destination, protocol, id }
+        Self { interface, source, destination, protocol, id: id.into() }
     }
 }
 
@@ -90,8 +91,8 @@ pub enum Later<T> {
 
 /// The packets of which fragments are on their way.
 #[derive(Debug)]
-pub struct FragmentTracker<T> {
-    sets: Box<[[Entry<T>; WAYS]]>,
+pub struct FragmentTracker<T, A = Ipv4Addr> {
+    sets: Box<[[Entry<T, A>; WAYS]]>,
     hasher: RandomState,
     pool: FramePool<Ingress>,
     /// The places of all packets that wait, oldest first.
@@ -102,8 +103,8 @@ pub struct FragmentTracker<T> {
 const WAYS: usize = 8;
 
 #[derive(Debug)]
-struct Entry<T> {
-    key: Option<FragmentKey>,
+struct Entry<T, A> {
+    key: Option<FragmentKey<A>>,
     /// `None` while the packet waits for its first fragment.
     value: Option<T>,
     /// When it is forgotten.
@@ -111,7 +112,8 @@ struct Entry<T> {
     held: FrameQueue,
 }
 
-impl<T: Copy> FragmentTracker<T> {
+/// The limits, the same for any family.
+impl<T> FragmentTracker<T> {
     /// The most packets tracked at one time.
     pub const PACKETS_MAX: usize = 4096;
     /// The most fragments held at one time.
@@ -122,16 +124,20 @@ impl<T: Copy> FragmentTracker<T> {
     pub const HELD: Duration = Duration::from_secs(2);
     /// How long the first fragment's way is remembered. // RFC 791 section 3.2
     pub const KNOWN: Duration = Duration::from_secs(15);
+}
 
+impl<T: Copy, A: Address> FragmentTracker<T, A> {
     /// An empty tracker that holds frames of up to `frame_capacity` octets. The `seeds` keep a peer
     /// from choosing packets of one set.
     pub fn new(seeds: [u64; 4], frame_capacity: usize) -> Self {
         let [a, b, c, d] = seeds;
         Self {
-            sets: (0..Self::PACKETS_MAX / WAYS).map(|_| core::array::from_fn(|_| Entry::default())).collect(),
+            sets: (0..FragmentTracker::<T>::PACKETS_MAX / WAYS)
+                .map(|_| core::array::from_fn(|_| Entry::default()))
+                .collect(),
             hasher: RandomState::with_seeds(a, b, c, d),
-            pool: FramePool::new(Self::HELD_MAX, frame_capacity, Ingress::Host),
-            waiting: Vec::with_capacity(usize::from(Self::HELD_MAX)),
+            pool: FramePool::new(FragmentTracker::<T>::HELD_MAX, frame_capacity, Ingress::Host),
+            waiting: Vec::with_capacity(usize::from(FragmentTracker::<T>::HELD_MAX)),
         }
     }
 
@@ -139,23 +145,23 @@ impl<T: Copy> FragmentTracker<T> {
     /// now to be [released](FragmentTracker::release).
     ///
     /// Returns `false` if there was no place to note it; its other fragments will then not pass.
-    pub fn first(&mut self, now: Instant, key: &FragmentKey, value: T) -> bool {
+    pub fn first(&mut self, now: Instant, key: &FragmentKey<A>, value: T) -> bool {
         let Some(place) = self.find(now, key).or_else(|| self.insert(key)) else { return false };
         let entry = &mut self.sets[place / WAYS][place % WAYS];
         entry.value = Some(value);
-        entry.deadline = now + Self::KNOWN;
+        entry.deadline = now + FragmentTracker::<T>::KNOWN;
         self.waiting.retain(|waiting| *waiting != place);
         true
     }
 
     /// What becomes of the fragments of a packet whose first has come, if it is still remembered.
-    pub fn known(&self, now: Instant, key: &FragmentKey) -> Option<T> {
+    pub fn known(&self, now: Instant, key: &FragmentKey<A>) -> Option<T> {
         self.find(now, key).and_then(|place| self.sets[place / WAYS][place % WAYS].value)
     }
 
     /// Takes out the next fragment that waited for the first, which has come, into `frame`; returns where
     /// it came from.
-    pub fn release(&mut self, now: Instant, key: &FragmentKey, frame: &mut Frame) -> Option<Ingress> {
+    pub fn release(&mut self, now: Instant, key: &FragmentKey<A>, frame: &mut Frame) -> Option<Ingress> {
         let place = self.find(now, key)?;
         let (held, ingress) = self.pool.release(&mut self.sets[place / WAYS][place % WAYS].held)?;
         held.give_to(frame);
@@ -167,7 +173,7 @@ impl<T: Copy> FragmentTracker<T> {
     pub fn later(
         &mut self,
         now: Instant,
-        key: &FragmentKey,
+        key: &FragmentKey<A>,
         ingress: Ingress,
         frame: &mut Frame,
     ) -> Later<T> {
@@ -180,11 +186,13 @@ impl<T: Copy> FragmentTracker<T> {
         }
         let Some(place) = found.or_else(|| self.insert(key)) else { return Later::Full };
         let entry = &mut self.sets[place / WAYS][place % WAYS];
-        if entry.held.len() == Self::HELD_EACH_MAX || !self.pool.hold(&mut entry.held, frame, ingress) {
+        if entry.held.len() == FragmentTracker::<T>::HELD_EACH_MAX
+            || !self.pool.hold(&mut entry.held, frame, ingress)
+        {
             return Later::Full;
         }
         if entry.held.len() == 1 {
-            entry.deadline = now + Self::HELD;
+            entry.deadline = now + FragmentTracker::<T>::HELD;
             self.waiting.push(place);
         }
         Later::Held
@@ -216,14 +224,14 @@ impl<T: Copy> FragmentTracker<T> {
         self.waiting.retain(|waiting| *waiting != place);
     }
 
-    fn find(&self, now: Instant, key: &FragmentKey) -> Option<usize> {
+    fn find(&self, now: Instant, key: &FragmentKey<A>) -> Option<usize> {
         let index = self.index(key);
-        let is_it = |entry: &Entry<T>| entry.key == Some(*key) && now < entry.deadline;
+        let is_it = |entry: &Entry<T, A>| entry.key == Some(*key) && now < entry.deadline;
         self.sets[index].iter().position(is_it).map(|way| index * WAYS + way)
     }
 
     /// Gives a new packet a place, another's if need be, but none that fragments are held for.
-    fn insert(&mut self, key: &FragmentKey) -> Option<usize> {
+    fn insert(&mut self, key: &FragmentKey<A>) -> Option<usize> {
         let index = self.index(key);
         let set = &mut self.sets[index];
         let age = |way: &usize| set[*way].key.map(|_| set[*way].deadline);
@@ -232,12 +240,12 @@ impl<T: Copy> FragmentTracker<T> {
         Some(index * WAYS + way)
     }
 
-    fn index(&self, key: &FragmentKey) -> usize {
-        self.hasher.hash_one(key) as usize % (Self::PACKETS_MAX / WAYS)
+    fn index(&self, key: &FragmentKey<A>) -> usize {
+        self.hasher.hash_one(key) as usize % (FragmentTracker::<T>::PACKETS_MAX / WAYS)
     }
 }
 
-impl<T> Default for Entry<T> {
+impl<T, A> Default for Entry<T, A> {
     fn default() -> Self {
         Self { key: None, value: None, deadline: Instant::ZERO, held: FrameQueue::default() }
     }

@@ -1,27 +1,34 @@
 //! The places of the neighbour table, and what time does to the neighbour in one.
 
-use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use gatepost_ground::{Instant, InterfaceId, MacAddr};
 
 use super::{Claim, Event, NeighborTable, State};
 use crate::hold::{FramePool, FrameQueue};
+use crate::key::Address;
 
 /// The places of a set.
 pub(super) const WAYS: usize = 8;
 
 /// The places for neighbours of one hash. The keys fill a cache line.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(64))]
-pub(super) struct Set {
-    pub(super) keys: [u64; WAYS],
+pub(super) struct Set<A: Address> {
+    /// The neighbours; the default is a place without one.
+    pub(super) keys: [A::OnInterface; WAYS],
     pub(super) entries: [Entry; WAYS],
 }
 
-impl Set {
+impl<A: Address> Default for Set<A> {
+    fn default() -> Self {
+        Self { keys: Default::default(), entries: Default::default() }
+    }
+}
+
+impl<A: Address> Set<A> {
     #[inline]
-    pub(super) fn find(&self, key: u64) -> Option<usize> {
+    pub(super) fn find(&self, key: A::OnInterface) -> Option<usize> {
         self.keys.iter().position(|other| *other == key)
     }
 
@@ -30,7 +37,7 @@ impl Set {
         let rank = |way: &usize| {
             let entry = &self.entries[*way];
             let rank = match entry.phase {
-                _ if self.keys[*way] == EMPTY => 0,
+                _ if self.keys[*way] == A::OnInterface::default() => 0,
                 Phase::Unreachable => 1,
                 Phase::Incomplete => 2,
                 Phase::Known | Phase::Probe | Phase::Doubted | Phase::Contested => 3,
@@ -39,22 +46,6 @@ impl Set {
         };
         (0..WAYS).filter(|way| self.entries[*way].held.len() == 0).min_by_key(rank)
     }
-}
-
-/// A place without a neighbour.
-pub(super) const EMPTY: u64 = 0;
-/// Marks a packed neighbour, so that none is [`EMPTY`].
-const OCCUPIED: u64 = 1 << 40;
-/// The bits of a packed neighbour's interface begin here.
-const INTERFACE_SHIFT: u32 = 32;
-
-#[inline]
-pub(super) fn pack(interface: InterfaceId, ip: Ipv4Addr) -> u64 {
-    OCCUPIED | u64::from(interface.0) << INTERFACE_SHIFT | u64::from(ip.to_bits())
-}
-
-pub(super) fn unpack(key: u64) -> (InterfaceId, Ipv4Addr) {
-    (InterfaceId((key >> INTERFACE_SHIFT) as u8), Ipv4Addr::from_bits(key as u32))
 }
 
 #[derive(Debug, Default)]
@@ -129,13 +120,13 @@ impl Entry {
         self.phase == Phase::Unreachable && now >= self.deadline
     }
 
-    pub(super) fn handle_timeout(
+    pub(super) fn handle_timeout<A: Address>(
         &mut self,
         now: Instant,
         interface: InterfaceId,
-        ip: Ipv4Addr,
+        ip: A,
         pool: &mut FramePool<()>,
-        events: &mut impl FnMut(Event<'_>),
+        events: &mut impl FnMut(Event<'_, A>),
     ) {
         if now < self.deadline || !self.phase.is_timed() {
             return;
@@ -184,13 +175,13 @@ impl Entry {
 
     /// The neighbour did not answer: it is at the claimant's hardware address, which is asked when it is next
     /// used.
-    fn give_way(
+    fn give_way<A: Address>(
         &mut self,
         now: Instant,
         interface: InterfaceId,
-        ip: Ipv4Addr,
+        ip: A,
         pool: &mut FramePool<()>,
-        events: &mut impl FnMut(Event<'_>),
+        events: &mut impl FnMut(Event<'_, A>),
     ) {
         let (known, claimant) = (self.mac, self.claimant);
         if !self.is_copy {

@@ -346,7 +346,7 @@ fn hosts(table: &NeighborTable) -> Vec<Host> {
         let ips = (0..).map(|n| Ipv4Addr::from_bits(0x0a00_0000 + n));
         ips.flat_map(|ip| [(LAN, ip), (WAN, ip)])
     };
-    let index = |(interface, ip): Host| table.index(pack(interface, ip));
+    let index = |(interface, ip): Host| table.index(ip.on(interface));
     let crowd = all().filter(|host| index(*host) == index((LAN, SOMEBODY)));
     crowd.take(CROWD).chain(all().take(HOSTS - CROWD)).collect()
 }
@@ -382,7 +382,7 @@ proptest! {
     fn agrees_with_the_model(steps in steps()) {
         let mut table = NeighborTable::new([1, 2, 3, 4], 64);
         let hosts = hosts(&table);
-        let set = |table: &NeighborTable, (interface, ip): Host| table.index(pack(interface, ip));
+        let set = |table: &NeighborTable, (interface, ip): Host| table.index(ip.on(interface));
         let mut model = Model::default();
         let mut destinations = BTreeMap::new();
         let mut now = NOW;

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::key::testing::Long;
 
 pub(super) const NOW: Instant = Instant::from_secs(1000);
 pub(super) const US: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -19,6 +20,33 @@ pub(super) enum Seen {
     Expired(Ipv4Addr, u8),
     Moved(MacAddr, MacAddr),
     Refused(MacAddr, MacAddr),
+}
+
+#[test]
+fn neighbours_of_another_family_are_known_alike() {
+    let mut table = NeighborTable::<Long>::new([1, 2, 3, 4], 64);
+    let host = Long::new(1, 20);
+    assert_eq!(table.resolve(NOW, LAN, host, &mut frame(7)), Resolution::Held);
+    let mut asked = Vec::new();
+    table.handle_timeout(NOW, &mut |event| {
+        if let Event::SendRequest { interface, ip, unicast_to } = event {
+            asked.push((interface, ip, unicast_to));
+        }
+    });
+    assert_eq!(asked, [(LAN, host, None)]);
+    let mut released = Vec::new();
+    let hearing = Hearing { is_for_us: true, ..Hearing::default() };
+    table.hear(NOW, LAN, (host, mac(1)), false, hearing, &mut |event| {
+        if let Event::Release { mac, frame, .. } = event {
+            released.push((mac, frame.bytes()[0]));
+        }
+    });
+    assert_eq!(released, [(mac(1), 7)]);
+    assert_eq!((table.lookup(NOW, LAN, host), table.lookup(NOW, WAN, host)), (Some(mac(1)), None));
+    let known: Vec<_> = table.neighbors(NOW).map(|neighbor| (neighbor.interface, neighbor.ip)).collect();
+    assert_eq!(known, [(LAN, host)]);
+    table.forget(|interface, ip| (interface, ip) == (LAN, host), &mut |_| ());
+    assert_eq!(table.neighbors(NOW).count(), 0);
 }
 
 fn seen(event: &Event<'_>) -> Seen {
@@ -275,7 +303,7 @@ fn a_full_table_recycles_who_was_used_longest_ago() {
 #[test]
 fn a_full_set_of_neighbours_with_frames_admits_no_other() {
     let mut table = table();
-    let index = |n: u16, table: &NeighborTable| table.index(pack(LAN, nth(n)));
+    let index = |n: u16, table: &NeighborTable| table.index(nth(n).on(LAN));
     let target = index(0, &table);
     let mut same_set = (0..=u16::MAX).filter(|n| index(*n, &table) == target).collect::<Vec<_>>().into_iter();
     for n in same_set.by_ref().take(WAYS) {

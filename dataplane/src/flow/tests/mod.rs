@@ -12,14 +12,15 @@ use std::collections::BTreeSet;
 
 use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
-use gatepost_ground::wire::checksum::Sum;
+use gatepost_ground::wire::checksum::{Delta, Sum};
 use gatepost_ground::wire::tcp::Flags;
 use gatepost_ground::{MacAddr, PortId, Role};
 
 use super::entry::Quota;
 use super::*;
 use crate::config::{Filtering, Nat};
-use crate::key::{Direction, Endpoint, FlowKey};
+use crate::key::testing::Long;
+use crate::key::{Address, Direction, Endpoint, FlowKey};
 use crate::nat::rewrite::Translation;
 use crate::shard::Shard;
 
@@ -337,6 +338,34 @@ fn each_external_address_has_mappings_and_ports_of_its_own() {
         Some(Endpoint::new(other, 5000))
     );
     assert_eq!(table.mapping_by_external(Protocol::UDP, wan(5000)), None);
+}
+
+/// One table for each family, and the same code: with mappings, and of flows that are only tracked.
+#[test]
+fn flows_of_another_family_are_tracked_and_mapped_alike() {
+    let mut table = FlowTable::<Long>::new(&nat(AddressDependent), Timeouts::default(), Shard::SOLE, [1; 32]);
+    let (host, external, server) = (Long::new(1, 2), Long::new(9, 9), Long::new(7, 7));
+    table.set_external_addresses(&[external]);
+    let (inside, remote) = (Endpoint::new(host, 5000), Endpoint::new(server, 443));
+    let binding = Binding { inside, external: inside };
+    let clients = [
+        (Client::Static(binding), inside),
+        (Client::Mapped { inside, external }, Endpoint::new(external, 5000)),
+    ];
+    for (client, seen_as) in clients {
+        let new = NewFlow::Outbound { client, remote, source: Source::Stranger(PortId(0)) };
+        let id = table.open(at(0), &new, EGRESS, &UDP).unwrap();
+        let original = FlowKey { protocol: Protocol::UDP, source: inside, destination: remote };
+        let reply = FlowKey { protocol: Protocol::UDP, source: remote, destination: seen_as };
+        assert_eq!(table.lookup(&original), Some((id, Original)));
+        assert_eq!(table.lookup(&reply), Some((id, Reply)));
+        let Translation { source, destination, ip_delta, .. } = table.flow(id).translation(Original);
+        assert_eq!((source, destination), (seen_as, remote));
+        assert_eq!(ip_delta, Long::replace(Delta::NONE, host, seen_as.address));
+        table.track(at(0), id, Reply, &UDP).unwrap();
+        table.remove(id);
+    }
+    assert_eq!((table.len(), table.mappings_len()), (0, 0));
 }
 
 #[test]

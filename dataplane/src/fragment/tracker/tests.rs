@@ -2,6 +2,7 @@ use gatepost_ground::PortId;
 use proptest::prelude::*;
 
 use super::*;
+use crate::key::testing::Long;
 
 type Tracker = FragmentTracker<u32>;
 
@@ -17,6 +18,25 @@ fn tracker() -> Tracker {
 fn key(id: u16) -> FragmentKey {
     let header = Header { id, ..Header::new(SOURCE, DESTINATION, Protocol::UDP, 8) };
     FragmentKey::new(Some(InterfaceId(0)), &header)
+}
+
+#[test]
+fn fragments_of_another_family_are_tracked_alike() {
+    let mut tracker = FragmentTracker::<u32, Long>::new([1, 2, 3, 4], 64);
+    let key = |id| FragmentKey {
+        interface: None,
+        source: Long::new(1, 20),
+        destination: Long::new(2, 7),
+        protocol: Protocol::UDP,
+        id,
+    };
+    let mut later = |id| tracker.later(NOW, &key(id), INGRESS, &mut frame(7));
+    assert_eq!((later(1 << 20), later(1)), (Later::Held, Later::Held));
+    assert!(tracker.first(NOW, &key(1 << 20), 99));
+    let mut released = frame(0);
+    assert_eq!(tracker.release(NOW, &key(1 << 20), &mut released), Some(INGRESS));
+    assert_eq!((released.bytes(), tracker.known(NOW, &key(1))), (&[7][..], None));
+    assert_eq!(tracker.later(NOW, &key(1 << 20), INGRESS, &mut frame(8)), Later::Known(99));
 }
 
 fn frame(octet: u8) -> Frame {

@@ -70,6 +70,52 @@ fn nothing_unknown_stands_at_the_root() {
     assert!(unknown.is_empty(), "move these, or name them in this test: {unknown:?}");
 }
 
+/// The most files under `src/` that may name one service: its section of the file, the list of sections, and the list of
+/// services.
+const NAMED_IN_MAX: usize = 3;
+
+/// Files that say `dhcp` of something else than the service: the provider's client on the WAN, and what LAN hosts send to one
+/// another.
+const OF_SOMETHING_ELSE: [(&str, &str); 2] =
+    [("dhcp", "src/gateway/wan_client.rs"), ("dhcp", "src/config/dataplane.rs")];
+
+/// What of a source file is the program's own code: without tests, comments and the contents of texts in quotes.
+fn code(source: &str) -> String {
+    let program = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = program.lines().map(|line| line.split("//").next().unwrap_or_default());
+    // Of the parts between quotes every second is a text.
+    let lines = lines.map(|line| line.replace("\\\"", ""));
+    lines.map(|line| line.split('"').step_by(2).collect::<Vec<_>>().join("\"")).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether `code` has `name` as a whole word, in lower case or with a capital: a module, a type, a field, a variable.
+fn names(code: &str, name: &str) -> bool {
+    let capital = format!("{}{}", name[..1].to_uppercase(), &name[1..]);
+    code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name || word == capital)
+}
+
+#[test]
+fn few_files_name_a_service() {
+    let is_counted = |file: &&String| {
+        file.starts_with("src/")
+            && file.ends_with(".rs")
+            && !file.starts_with("src/lab/")
+            && !file.contains("/tests/")
+            && !file.ends_with("/tests.rs")
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = files();
+    for service in ["dhcp", "dns"] {
+        let naming: Vec<_> = files
+            .iter()
+            .filter(is_counted)
+            .filter(|file| !OF_SOMETHING_ELSE.contains(&(service, file.as_str())))
+            .filter(|file| fs::read_to_string(root.join(file)).is_ok_and(|text| names(&code(&text), service)))
+            .collect();
+        assert!(!naming.is_empty() && naming.len() <= NAMED_IN_MAX, "{service} is named in {naming:?}");
+    }
+}
+
 /// The names of the test programs in a package's `tests/`.
 fn test_programs(package: &str) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(package).join("tests");

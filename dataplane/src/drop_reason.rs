@@ -99,6 +99,8 @@ drop_reasons! {
     Unsolicited => "unsolicited",
     /// From the WAN to an open mapping, but from somebody its filtering does not admit.
     Filtered => "filtered",
+    /// From the WAN to one of the gateway's own services that does not admit this source.
+    ServiceSourceDenied => "service-source-denied",
     /// From the WAN to a forward that does not admit this source.
     ForwardSourceDenied => "forward-source-denied",
     /// From the WAN to an address of the LAN, past the NAT.

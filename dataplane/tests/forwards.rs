@@ -16,7 +16,7 @@ fn office() -> Config {
         forward(Protocol::TCP, 8443..=8443, ALICE, 443),
         forward(Protocol::UDP, 9000..=9010, BOB, 19_000),
     ];
-    config.firewall.wan_services = vec![WanService { protocol: Protocol::TCP, port: 25 }];
+    config.firewall.wan_services = vec![WanService::for_all(Protocol::TCP, 25)];
     config
 }
 
@@ -165,7 +165,7 @@ fn a_flood_of_syns_through_a_forward_starves_nobody() {
 #[test]
 fn a_flood_of_datagrams_to_the_gateways_service_starves_nobody() {
     let mut config = office();
-    config.firewall.wan_services = vec![WanService { protocol: Protocol::UDP, port: 53 }];
+    config.firewall.wan_services = vec![WanService::for_all(Protocol::UDP, 53)];
     let mut bench = Bench::with_config(config);
     let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
     for port in 1..=1000 {
@@ -182,6 +182,27 @@ fn a_flood_of_datagrams_to_the_gateways_service_starves_nobody() {
     }
     bench.host_sends(&udp(gateway, 5353, ISP.address, 53, b"?"));
     bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"?")).one();
+}
+
+#[test]
+fn a_service_is_shown_to_those_that_it_admits_and_to_nobody_else() {
+    let mut config = office();
+    let mut service = WanService::for_all(Protocol::UDP, 53);
+    config.firewall.dmz_host = Some(ALICE.address);
+    config.firewall.wan_services = vec![service.clone()];
+    let mut bench = Bench::with_config(config);
+    let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
+    assert_eq!(bench.send(WAN, &udp(STRANGER, 5000, GATEWAY_WAN, 53, b"?")).verdict, TO_STACK);
+
+    service.from = vec![ipnet::Ipv4Net::from(SERVER.address)];
+    bench.configure(|config| config.firewall.wan_services = vec![service]);
+    assert_eq!(bench.send(WAN, &udp(SERVER, 5000, GATEWAY_WAN, 53, b"?")).verdict, TO_STACK);
+    bench.host_sends(&udp(gateway, 53, SERVER.address, 5000, b"!")).one();
+    // Neither the flow from before nor the default machine lets it in.
+    for port in [5000, 5001] {
+        bench.send(WAN, &udp(STRANGER, port, GATEWAY_WAN, 53, b"?"));
+    }
+    assert_eq!(bench.drops(DropReason::ServiceSourceDenied), 2);
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn an_error_about_what_the_gateway_sent_is_for_its_host() {
 #[test]
 fn a_service_comes_before_a_forward_from_inside_too() {
     let mut config = config(Mode::NatDmz);
-    config.firewall.wan_services = vec![WanService { protocol: Protocol::UDP, port: 53 }];
+    config.firewall.wan_services = vec![WanService::for_all(Protocol::UDP, 53)];
     config.firewall.forwards = vec![forward(Protocol::UDP, 50..=60, BOB, 50)];
     let mut bench = Bench::with_config(config);
     let outcome = bench.send(LAN0, &udp(ALICE, 5000, GATEWAY_WAN, 53, b"query"));

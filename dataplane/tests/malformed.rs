@@ -17,7 +17,7 @@ fn busy(mode: Mode) -> Config {
         forward(Protocol::TCP, 8443..=8443, ALICE, 443),
         forward(Protocol::UDP, 65_000..=65_535, BOB, 65_500),
     ];
-    config.firewall.wan_services = vec![WanService { protocol: Protocol::UDP, port: 53 }];
+    config.firewall.wan_services = vec![WanService::for_all(Protocol::UDP, 53)];
     config.firewall.dmz_host = (mode == Mode::Nat).then_some(BOB.address);
     config.interfaces[WAN_SIDE.index()].mtu = 1000;
     config

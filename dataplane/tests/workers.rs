@@ -319,10 +319,8 @@ fn office() -> impl Strategy<Value = (Config, usize)> {
         config.nat.filtering = filtering;
         config.firewall.stealth = stealth;
         config.firewall.dmz_host = has_dmz.then_some(BOB.address);
-        config.firewall.wan_services = vec![
-            WanService { protocol: Protocol::TCP, port: 25 },
-            WanService { protocol: Protocol::UDP, port: 53 },
-        ];
+        config.firewall.wan_services =
+            vec![WanService::for_all(Protocol::TCP, 25), WanService::for_all(Protocol::UDP, 53)];
         (config, which)
     })
 }

@@ -14,7 +14,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 
 use etherparse::PacketBuilder;
-use gatepost::config::{Config, Forward, Service, WanAddress};
+use gatepost::config::{Config, Forward, WanAddress};
 use gatepost_dataplane::batch::Slot;
 use gatepost_dataplane::config::{Filtering, Mode, Nat, self as told};
 use gatepost_dataplane::{Batch, Dataplane, Ingress, LocalClass, Shard, Verdict};
@@ -500,7 +500,7 @@ fn config(choice: u8) -> Config {
     }
     config.wan.mtu = if choice & 8 == 0 { 1500 } else { 576 };
     config.firewall.stealth = choice & 16 == 0;
-    config.firewall.wan_services = vec![Service::Dns];
+    config.firewall.wan_services = Some(vec!["dns"]);
     config.firewall.forwards = vec![
         forward(Protocol::TCP, 443..=443, ADDRESSES[0], 443),
         forward(Protocol::UDP, 8000..=8001, ADDRESSES[1], 5060),

@@ -39,6 +39,12 @@ pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 pub struct Kind {
     /// Its name: in the configuration, in reports, in errors.
     pub name: &'static str,
+    /// The ports that it is served on.
+    pub ports: &'static [(Protocol, u16)],
+    /// Whether it is meant for the WAN, too.
+    pub is_public: bool,
+    /// Whether a source address tells who asks, so that networks can be admitted or not.
+    pub is_limited_by_network: bool,
     /// What it counts, in a few words.
     pub about: &'static str,
     /// Its counters, each with its meaning.

@@ -3,11 +3,11 @@
 use std::net::Ipv4Addr;
 
 use gatepost_dataplane::config::{self as dataplane, Bounded, Interface, Link, Mode, WanService};
-use gatepost_ground::wire::Protocol;
 use gatepost_ground::{InterfaceId, MacAddr, Role};
+use gatepost_services::service::Kind;
 use ipnet::{IpNet, Ipv4Net};
 
-use super::{Config, PortSpec, Service, WanAddress};
+use super::{Config, PortSpec, WanAddress};
 
 /// Ethernet's own. // RFC 894
 const LAN_MTU: u16 = 1500;
@@ -46,7 +46,7 @@ impl Config {
         let (wan_address, wan_gateway) = match self.wan.address {
             _ if is_lan_only => (None, None),
             WanAddress::Static { address, gateway } => (Some(address), gateway),
-            WanAddress::Dhcp => (wan_address, wan_gateway),
+            WanAddress::Leased => (wan_address, wan_gateway),
         };
         dataplane::Config {
             mode: self.mode,
@@ -73,7 +73,7 @@ impl Config {
             .into(),
             firewall: dataplane::Firewall {
                 stealth: self.firewall.stealth,
-                wan_services: self.firewall.wan_services.iter().flat_map(|service| service.ports()).collect(),
+                wan_services: self.wan_services().flat_map(|kind| self.openings(kind)).collect(),
                 forwards: self.firewall.forwards.iter().flat_map(|forward| forward.rules.clone()).collect(),
                 dmz_host: self.firewall.dmz_host,
             },
@@ -81,21 +81,15 @@ impl Config {
             inspection: dataplane::Inspection { arp: self.lan.inspect_arp, dhcp: self.lan.dhcp_snooping },
         }
     }
-}
 
-impl Service {
-    /// Its name in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Dns => "dns",
-        }
-    }
-
-    /// The ports that it is served on.
-    pub fn ports(self) -> impl Iterator<Item = WanService> {
-        match self {
-            Self::Dns => [Protocol::TCP, Protocol::UDP].map(|protocol| WanService { protocol, port: 53 }),
-        }
-        .into_iter()
+    /// The ports of a service on the WAN, with those who may use them.
+    fn openings(&self, kind: &'static Kind) -> impl Iterator<Item = WanService> {
+        let everybody = [Ipv4Net::default()];
+        let from = self.access.to(kind.name).unwrap_or(&everybody).to_vec();
+        kind.ports.iter().map(move |(protocol, port)| WanService {
+            protocol: *protocol,
+            port: *port,
+            from: from.clone(),
+        })
     }
 }

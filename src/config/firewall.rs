@@ -5,13 +5,15 @@ use std::ops::RangeInclusive;
 
 use gatepost_dataplane::config::{self as dataplane, Mode};
 use gatepost_ground::wire::Protocol;
+use gatepost_services::service::Kind;
 use ipnet::Ipv4Net;
 
 use super::address::{address, check_lan_host, network, overlap, port};
 use super::diagnostic::{Problem, Report, Span};
 use super::section::Section;
-use super::value::{Node, boolean, choice, list, parsed, quoted, text, unless_empty};
-use super::{Firewall, Forward, Service, upcoming};
+use super::services::KINDS;
+use super::value::{Node, alternatives, boolean, choice, list, parsed, quoted, text, unless_empty};
+use super::{Config, Firewall, Forward, upcoming};
 
 /// They are searched one by one for each new flow from the WAN.
 const FORWARDS_MAX: usize = 256;
@@ -20,7 +22,9 @@ const SERVICES_MAX: usize = 16;
 
 pub(super) fn read(mut firewall: Section<'_>, mode: Mode, lan: Option<Ipv4Net>, report: &Report) -> Firewall {
     let stealth = firewall.setting("stealth", true, boolean);
-    let services = firewall.setting("wan_services", Vec::new(), list(SERVICES_MAX, parsed(service)));
+    let services = firewall.setting("wan_services", None, |node, report| {
+        list(SERVICES_MAX, parsed(service))(node, report).map(Some)
+    });
     let dmz_host = firewall.setting("dmz_host", None, unless_empty(address));
     let forwards: Vec<_> = firewall
         .elements("forwards", FORWARDS_MAX)
@@ -33,7 +37,8 @@ pub(super) fn read(mut firewall: Section<'_>, mode: Mode, lan: Option<Ipv4Net>, 
     {
         firewall.report(span, problem);
     }
-    check_claims(&forwards, &services.value, report);
+    let listed = services.value.clone().unwrap_or_default();
+    check_claims(&forwards, &listed, report);
     if !mode.translates() {
         let ignored = |what: &str| format!("in mode {} {what}", quoted(mode.name()));
         let remedy = "remove it, or write mode = \"nat\" or \"nat-dmz\"";
@@ -45,33 +50,33 @@ pub(super) fn read(mut firewall: Section<'_>, mode: Mode, lan: Option<Ipv4Net>, 
             firewall.warn(span, Problem::new(ignored("there is no default machine"), remedy));
         }
     }
-    if let (Some((_, span)), Mode::LanOnly) = (services.written().filter(|(list, _)| !list.is_empty()), mode)
-    {
+    if let (Some((_, span)), Mode::LanOnly) = (services.written().filter(|_| !listed.is_empty()), mode) {
         let what = "in mode \"lan-only\" there is no WAN to serve";
         firewall.warn(span, Problem::new(what, "remove it, or write another mode"));
     }
     firewall.finish();
     Firewall {
         stealth: stealth.value,
-        wan_services: services.value,
+        wan_services: services.value.map(|kinds| kinds.iter().map(|kind| kind.name).collect()),
         dmz_host: dmz_host.value,
         forwards: forwards.into_iter().map(|read| read.forward).collect(),
     }
 }
 
-fn service(name: &str) -> Result<Service, Problem> {
-    match name {
-        "dns" => Ok(Service::Dns),
-        _ => {
-            let what = match upcoming::service(name) {
-                Some(feature) => {
-                    format!("{} comes with {feature}, which this version does not have yet", quoted(name))
-                }
-                None => format!("there is no service {}", quoted(name)),
-            };
-            Err(Problem::new(what, "remove it, or write \"dns\""))
-        }
+/// A service that can be opened to the WAN.
+fn service(name: &str) -> Result<&'static Kind, Problem> {
+    let offered = || KINDS.into_iter().filter(|kind| kind.is_limited_by_network);
+    if let Some(kind) = offered().find(|kind| kind.name == name) {
+        return Ok(kind);
     }
+    let others = alternatives(&offered().map(|kind| kind.name).collect::<Vec<_>>());
+    Err(match upcoming::SERVICES.iter().find(|(upcoming, _)| *upcoming == name) {
+        Some((_, feature)) => upcoming::service_problem(name, feature, &others),
+        None => Problem::new(
+            format!("there is no service {} for the WAN", quoted(name)),
+            format!("remove it, or write {others}"),
+        ),
+    })
 }
 
 /// A forward and the place of its `wan_port`.
@@ -161,14 +166,9 @@ fn endpoint(text: &str) -> Result<(Ipv4Addr, u16), Problem> {
 }
 
 /// Checks that every port of the WAN address belongs to one forward or service at most.
-fn check_claims(forwards: &[ReadForward], services: &[Service], report: &Report) {
-    let services: Vec<_> = services.iter().flat_map(|service| service.ports()).collect();
+fn check_claims(forwards: &[ReadForward], services: &[&Kind], report: &Report) {
     for (index, claim) in forwards.iter().enumerate() {
-        let taken = |rule: &dataplane::Forward| {
-            services
-                .iter()
-                .any(|service| service.protocol == rule.protocol && rule.wan_ports.contains(&service.port))
-        };
+        let taken = |rule: &dataplane::Forward| services.iter().any(|service| claims_port_of(rule, service));
         if claim.forward.rules.iter().any(taken) {
             let what = "the forward takes the port of a service in firewall.wan_services";
             report.add(claim.span.clone(), Problem::new(what, "write another port, or remove the service"));
@@ -179,6 +179,28 @@ fn check_claims(forwards: &[ReadForward], services: &[Service], report: &Report)
             let problem = Problem::new(what, "write others, or another \"from\"");
             report.add_again(claim.span.clone(), Some(rival.span.clone()), problem);
         }
+    }
+}
+
+/// Whether `rule` takes a port of `service`.
+fn claims_port_of(rule: &dataplane::Forward, service: &Kind) -> bool {
+    service.ports.iter().any(|(protocol, port)| rule.protocol == *protocol && rule.wan_ports.contains(port))
+}
+
+impl Config {
+    /// The services that the WAN may use, as far as they are switched on: those of the list; without a list none in
+    /// [`Mode::NatDmz`], and else all public ones whose ports no forward takes.
+    pub fn wan_services(&self) -> impl Iterator<Item = &'static Kind> {
+        let is_forwarded = |kind: &Kind| {
+            let mut rules = self.firewall.forwards.iter().flat_map(|forward| &forward.rules);
+            self.mode.translates() && rules.any(|rule| claims_port_of(rule, kind))
+        };
+        let is_open = move |kind: &&Kind| match (&self.firewall.wan_services, self.mode) {
+            (_, Mode::LanOnly) | (None, Mode::NatDmz) => false,
+            (Some(listed), _) => listed.contains(&kind.name),
+            (None, Mode::Nat | Mode::Router) => kind.is_public && !is_forwarded(kind),
+        };
+        KINDS.into_iter().filter(is_open).filter(|kind| self.services.is_enabled(kind.name))
     }
 }
 

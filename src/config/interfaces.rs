@@ -130,8 +130,9 @@ fn read_wan(mut wan: Section<'_>, mode: Mode, lan: Option<Ipv4Net>) -> (Wan, Vec
         }
     }
     wan.finish();
-    let address =
-        own.value.map_or(WanAddress::Dhcp, |address| WanAddress::Static { address, gateway: gateway.value });
+    let address = own
+        .value
+        .map_or(WanAddress::Leased, |address| WanAddress::Static { address, gateway: gateway.value });
     let specs = ports.iter().map(|port| port.spec.clone()).collect();
     let mtu = u16::try_from(mtu.value).expect("MTU_RANGE is one of u16");
     (Wan { ports: specs, address, mtu }, ports)

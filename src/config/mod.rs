@@ -3,16 +3,16 @@
 //! Names and meanings are those of `gatepost.example.toml`. Every key is optional; an unknown key, a
 //! wrong type or a contradiction is an error with its place in the file and what to write instead.
 
+mod access;
 mod address;
 mod dataplane;
-mod dhcp;
 mod diagnostic;
-mod dns;
 mod firewall;
 mod interfaces;
 mod name;
 mod nat;
 mod section;
+pub mod services;
 mod source;
 mod summary;
 mod system;
@@ -31,10 +31,10 @@ use gatepost_dataplane::config::Mode;
 use ipnet::Ipv4Net;
 use nix::libc::O_NONBLOCK;
 
+pub use access::Access;
 pub(crate) use address::overlap;
 pub use diagnostic::{Diagnostic, Problem, Severity};
-pub use gatepost_services::dhcp::server::{Reservation, ReservedFor};
-pub use gatepost_services::dns::{RecordValue, StaticRecord as Record};
+pub use services::{Record, RecordValue, Reservation, ReservedFor, Services};
 pub use source::Source;
 pub use summary::Detail;
 
@@ -55,10 +55,10 @@ pub struct Config {
     pub firewall: Firewall,
     /// How flows are translated.
     pub nat: gatepost_dataplane::config::Nat,
-    /// Addresses for the LAN.
-    pub dhcp: Dhcp,
-    /// Names for the LAN.
-    pub dns: Dns,
+    /// The gateway's own services.
+    pub services: Services,
+    /// Which networks may use them.
+    pub access: Access,
 }
 
 impl Config {
@@ -175,7 +175,7 @@ pub struct Wan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WanAddress {
     /// From the provider's DHCP server.
-    Dhcp,
+    Leased,
     /// Configured.
     Static {
         /// The address with the segment's prefix.
@@ -254,19 +254,12 @@ pub enum Driver {
 pub struct Firewall {
     /// [`Mode::NatDmz`]: the WAN answers nothing it need not answer.
     pub stealth: bool,
-    /// The gateway's own services that the WAN may use.
-    pub wan_services: Vec<Service>,
+    /// The names of the gateway's own services that the WAN may use; `None`: by mode, see [`Config::wan_services`].
+    pub wan_services: Option<Vec<&'static str>>,
     /// The LAN host that gets what nothing else claims.
     pub dmz_host: Option<Ipv4Addr>,
     /// Ports of the WAN address that belong to LAN hosts.
     pub forwards: Vec<Forward>,
-}
-
-/// A service of the gateway's own that can be opened to the WAN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
-    /// Name service, TCP and UDP port 53.
-    Dns,
 }
 
 /// `[[firewall.forwards]]`: as written; a `tcp+udp` forward is two in the dataplane.
@@ -276,34 +269,6 @@ pub struct Forward {
     pub name: String,
     /// One forward for the dataplane, or two.
     pub rules: Vec<gatepost_dataplane::config::Forward>,
-}
-
-/// `[dhcp]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dhcp {
-    /// Whether the LAN is served.
-    pub enabled: bool,
-    /// The first and the last address given out; the gateway's own is skipped.
-    pub pool: (Ipv4Addr, Ipv4Addr),
-    /// How long a lease lasts.
-    pub lease_secs: u32,
-    /// Whether this is the LAN's only server and may refuse what it does not know.
-    pub authoritative: bool,
-    /// Addresses kept for certain hosts.
-    pub reservations: Vec<Reservation>,
-}
-
-/// `[dns]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dns {
-    /// Whether the LAN is served.
-    pub enabled: bool,
-    /// Whom to ask, in this order; empty: nobody but what the WAN's DHCP says.
-    pub upstream: Vec<Ipv4Addr>,
-    /// `false`: never asks outside.
-    pub use_upstream: bool,
-    /// Static names: `[[dns.records]]`.
-    pub records: Vec<Record>,
 }
 
 #[cfg(test)]

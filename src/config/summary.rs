@@ -5,7 +5,7 @@ use std::fmt;
 use gatepost_dataplane::config::Mode;
 use gatepost_ground::InterfaceId;
 
-use super::{Config, Forward, RecordValue, Reservation, ReservedFor, System, WanAddress};
+use super::{Config, Forward, Services, WanAddress};
 
 /// What is set up, in one line.
 impl fmt::Display for Config {
@@ -18,7 +18,7 @@ impl fmt::Display for Config {
         write!(f, "{}, LAN {} on {}", self.mode.name(), self.lan.address, ports(Config::LAN))?;
         match self.wan.address {
             _ if self.mode == Mode::LanOnly => Ok(()),
-            WanAddress::Dhcp => write!(f, ", WAN by DHCP on {}", ports(Config::WAN)),
+            WanAddress::Leased => write!(f, ", WAN by DHCP on {}", ports(Config::WAN)),
             WanAddress::Static { address, .. } => write!(f, ", WAN {address} on {}", ports(Config::WAN)),
         }
     }
@@ -52,60 +52,19 @@ impl Config {
         {
             tell("WAN router", gateway.to_string());
         }
-        self.services().into_iter().for_each(|(topic, text)| tell(topic, text));
-        self.dhcp.reservations.iter().for_each(|reservation| tell("reservation", reserved(reservation)));
+        Services::summaries(self).into_iter().for_each(|(topic, text)| tell(topic, text));
+        self.services.details().for_each(|(topic, text)| tell(topic, text));
         if self.mode.translates() {
             self.firewall.forwards.iter().for_each(|forward| tell("forward", forward.to_string()));
             self.firewall.dmz_host.iter().for_each(|host| tell("default machine", host.to_string()));
         }
-        for service in self.firewall.wan_services.iter().filter(|_| self.mode != Mode::LanOnly) {
-            tell("WAN service", service.name().to_owned());
+        self.wan_services().for_each(|kind| tell("WAN service", kind.name.to_owned()));
+        for (kind, from) in self.access.limited() {
+            let from: Vec<_> = from.iter().map(ToString::to_string).collect();
+            tell("access", format!("{} from {}", kind.name, from.join(", ")));
         }
-        if self.dns.enabled {
-            self.names().for_each(|name| tell("name", name));
-        }
+        self.services.names(&self.system, self.lan.address.addr()).for_each(|name| tell("name", name));
         details
-    }
-
-    /// The services of the LAN, each with what it goes by.
-    pub fn services(&self) -> [(&'static str, String); 2] {
-        let (first, last) = self.dhcp.pool;
-        let dhcp = format!("{first} to {last}, for {} s", self.dhcp.lease_secs);
-        let upstream: Vec<_> = self.dns.upstream.iter().map(ToString::to_string).collect();
-        let asks = match (self.dns.use_upstream, &self.wan.address) {
-            (false, _) => "nobody".to_owned(),
-            _ if !upstream.is_empty() => upstream.join(", "),
-            (_, WanAddress::Dhcp) if self.mode != Mode::LanOnly => "the provider's servers".to_owned(),
-            _ => "nobody, as dns.upstream is empty".to_owned(),
-        };
-        let dns = format!("{}; asks {asks}", self.system.domain);
-        let unless_off = |enabled, text| if enabled { text } else { "off".to_owned() };
-        [("DHCP", unless_off(self.dhcp.enabled, dhcp)), ("DNS", unless_off(self.dns.enabled, dns))]
-    }
-
-    /// The names that are certain before any host has come.
-    fn names(&self) -> impl Iterator<Item = String> {
-        let System { hostname, domain, .. } = &self.system;
-        let own = format!("{hostname}.{domain} {}", self.lan.address.addr());
-        let reserved = self.dhcp.reservations.iter().filter_map(move |reservation| {
-            let hostname = reservation.hostname.as_ref()?;
-            Some(format!("{hostname}.{domain} {}", reservation.address))
-        });
-        let records = self.dns.records.iter().map(move |record| {
-            let name = record
-                .name
-                .strip_suffix('.')
-                .map_or_else(|| format!("{}.{domain}", record.name), str::to_owned);
-            match &record.value {
-                RecordValue::Address(address) => format!("{name} {address}"),
-                RecordValue::Alias(target) => format!("{name} CNAME {target}"),
-                RecordValue::MailExchange { preference, exchange } => {
-                    format!("{name} MX {preference} {exchange}")
-                }
-                RecordValue::Text(text) => format!("{name} TXT {text:?}"),
-            }
-        });
-        [own].into_iter().chain(reserved).chain(records)
     }
 }
 
@@ -125,18 +84,6 @@ impl fmt::Display for Forward {
         let is_for_all = rule.from.iter().any(|from| from.prefix_len() == 0);
         if is_for_all { Ok(()) } else { write!(f, " from {}", sources.join(", ")) }
     }
-}
-
-fn reserved(Reservation { hostname, client, address }: &Reservation) -> String {
-    let client = match client {
-        ReservedFor::Mac(mac) => mac.to_string(),
-        ReservedFor::ClientId(id) => {
-            let octets: Vec<_> = id.iter().map(|octet| format!("{octet:02x}")).collect();
-            format!("client {}", octets.join(":"))
-        }
-    };
-    let name = hostname.iter().map(|name| format!(" {name}")).collect::<String>();
-    format!("{address}{name} ({client})")
 }
 
 #[cfg(test)]
@@ -207,7 +154,7 @@ mod tests {
     #[test]
     fn details_name_whom_the_gateway_asks_for_names() {
         let asked = |text: &str| {
-            let [_, (_, dns)] = config(text).services();
+            let [_, (_, dns)] = Services::summaries(&config(text));
             dns.strip_prefix("office.example; asks ").expect("whom it asks").to_owned()
         };
         assert_eq!(asked(""), "the provider's servers");

@@ -6,9 +6,10 @@ use toml::de::DeValue;
 
 use super::diagnostic::Problem;
 use super::section::Section;
+use super::services;
 
 /// Sections, what they come with, and the setting that says that it is off, as far as there is one.
-const SECTIONS: [(&str, &str, Option<Off>); 11] = [
+const SECTIONS: [(&str, &str, Option<Off>); 10] = [
     (
         "ipv6",
         "IPv6",
@@ -18,7 +19,6 @@ const SECTIONS: [(&str, &str, Option<Off>); 11] = [
     ("routes", "static routes", None),
     ("uplinks", "several uplinks", None),
     ("web", "the web server", None),
-    ("access", "access by network", None),
     ("users", "users", None),
     ("tls", "TLS", None),
     ("admin", "the administration pages", Some(Off::ENABLED)),
@@ -27,30 +27,13 @@ const SECTIONS: [(&str, &str, Option<Off>); 11] = [
 ];
 
 /// Keys of sections that are there already, and what they come with.
-const KEYS: [(&str, &[&str], &str); 12] = [
+const KEYS: &[(&str, &[&str], &str)] = &[
     ("[wan]", &["mac", "client_id", "vendor_class", "request_options"], "settings for providers"),
     ("[wan]", &["vlan"], "VLANs"),
     ("the port", &["nic", "take", "busy_poll"], "network cards"),
     ("the port", &["bridge"], "bridges of the kernel's"),
     ("the port", &["vhost_user"], "virtual machines"),
     ("[firewall]", &["rules"], "firewall rules"),
-    ("[dhcp]", DHCP_OPTIONS, "further DHCP options"),
-    ("the reservation", DHCP_OPTIONS, "further DHCP options"),
-    ("[dns]", &["trust_ad", "validate", "trust_anchors", "negative_anchors"], "DNSSEC"),
-    ("[dns]", &["private_answers_from"], "exceptions from the rebinding filter"),
-    ("[dns]", &["query_log", "blocklists"], "DNS by policy"),
-    ("[dns]", &["forward", "secondaries", "keys"], "zones of other servers"),
-];
-
-const DHCP_OPTIONS: &[&str] = &[
-    "dns_servers",
-    "ntp_servers",
-    "search",
-    "next_server",
-    "boot_file",
-    "options",
-    "ignore_client_id",
-    "match",
 ];
 
 /// How a section says that its feature is off.
@@ -101,20 +84,30 @@ pub(super) fn refuse_sections(file: &mut Section<'_>) {
 
 /// What is wrong with `key` in the section `heading`, if it is one that is yet to come.
 pub(super) fn key_problem(heading: &str, key: &str) -> Option<Problem> {
-    let (_, _, feature) =
-        KEYS.iter().find(|(section, keys, _)| *section == heading && keys.contains(&key))?;
+    let (_, _, feature) = keys().find(|(section, keys, _)| *section == heading && keys.contains(&key))?;
     let what = format!("{key:?} in {heading} comes with {feature}, which this version does not have yet");
     Some(Problem::new(what, "remove it"))
 }
 
-/// What a service of `firewall.wan_services` comes with, if it is one that is yet to come.
-pub(super) fn service(name: &str) -> Option<&'static str> {
-    match name {
-        "smtp" | "submission" | "pop3s" | "imaps" => Some("mail"),
-        "http" => Some("the web server"),
-        "admin" => Some("the administration pages"),
-        _ => None,
-    }
+/// All keys that are yet to come, in sections that are there already.
+fn keys() -> impl Iterator<Item = &'static (&'static str, &'static [&'static str], &'static str)> {
+    KEYS.iter().chain(services::UPCOMING.into_iter().flatten())
+}
+
+/// Services that are yet to come, and what they come with.
+pub(super) const SERVICES: [(&str, &str); 6] = [
+    ("smtp", "mail"),
+    ("submission", "mail"),
+    ("pop3s", "mail"),
+    ("imaps", "mail"),
+    ("http", "the web server"),
+    ("admin", "the administration pages"),
+];
+
+/// What is wrong with naming the service `name`, which comes with `feature`, where one can write `others`.
+pub(super) fn service_problem(name: &str, feature: &str, others: &str) -> Problem {
+    let what = format!("{name:?} comes with {feature}, which this version does not have yet");
+    Problem::new(what, format!("remove it, or write {others}"))
 }
 
 #[cfg(test)]
@@ -135,9 +128,9 @@ mod tests {
             let [mistake] = &told(&format!("[[{name}]]\n"))[..] else { panic!("{name}") };
             assert!(mistake.starts_with("t.toml:1:1: ["), "{mistake}");
         }
-        for (heading, keys, feature) in KEYS {
-            for key in keys {
-                let text = match heading {
+        for (heading, keys, feature) in keys() {
+            for key in *keys {
+                let text = match *heading {
                     "the port" => format!("lan.ports = [{{ tap = 'a', {key} = 1 }}]"),
                     "the reservation" => format!("[[dhcp.reservations]]\n{key} = 1"),
                     _ => format!("{heading}\n{key} = 1"),

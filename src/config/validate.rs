@@ -3,10 +3,11 @@
 use gatepost_dataplane::config::Mode;
 use toml::de::DeTable;
 
-use super::diagnostic::{Diagnostic, Problem, Report, Severity, note_syntax_error};
+use super::diagnostic::{Diagnostic, Report, Severity, note_syntax_error};
 use super::section::Section;
+use super::services::{self, Surroundings};
 use super::value::choice;
-use super::{Config, dhcp, dns, firewall, interfaces, nat, system, upcoming};
+use super::{Config, access, firewall, interfaces, nat, system, upcoming};
 
 /// Reads `text`, the content of the file called `name`; warnings come with the configuration.
 pub(super) fn parse(name: &str, text: &str) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
@@ -31,15 +32,17 @@ fn read(mut file: Section<'_>, report: &Report) -> Config {
     let (lan, wan) = interfaces::read(file.section("lan"), file.section("wan"), mode, report);
     let firewall = firewall::read(file.section("firewall"), mode, lan.known_address, report);
     let nat = nat::read(file.section("nat"));
-    let dhcp = dhcp::read(file.section("dhcp"), &system.hostname, lan.known_address, report);
-    if let Some(span) = lan.snooping.filter(|_| !dhcp.enabled) {
-        let what = "dhcp_snooping leaves the gateway as the only DHCP server, and dhcp.enabled is false";
-        report.warn(span, Problem::new(what, "write dhcp.enabled = true, or remove it"));
-    }
-    let dns = dns::read(file.section("dns"), &system.domain, lan.known_address, report);
+    let around = Surroundings {
+        hostname: &system.hostname,
+        domain: &system.domain,
+        lan: lan.known_address,
+        snooping: lan.snooping,
+    };
+    let services = services::read(&mut file, around, report);
+    let access = access::read(file.section("access"), lan.known_address, report);
     upcoming::refuse_sections(&mut file);
     file.finish();
-    Config { system, mode, lan: lan.lan, wan, firewall, nat, dhcp, dns }
+    Config { system, mode, lan: lan.lan, wan, firewall, nat, services, access }
 }
 
 fn read_mode(mut network: Section<'_>) -> Mode {

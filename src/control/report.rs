@@ -444,7 +444,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::gateway::services::list::KINDS;
+    use crate::config::services::KINDS;
     use crate::glossary::{CounterGroup, counter_groups};
 
     #[test]

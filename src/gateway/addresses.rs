@@ -13,12 +13,12 @@ use arc_swap::ArcSwap;
 use gatepost_dataplane::config::{self as dataplane, Mode};
 use gatepost_ground::Role;
 use gatepost_services::addresses::{Addresses, InterfaceAddresses, Publisher};
-use gatepost_services::dhcp::client::Lease;
 use gatepost_services::net::stack::Stack;
 use ipnet::IpNet;
 use tracing::{info, warn};
 
 use super::identity::Identity;
+use super::wan_client::Lease;
 use crate::config::{Config, WanAddress, overlap};
 
 /// Tells of the addresses of one configuration.
@@ -97,7 +97,7 @@ pub fn addresses(config: &Config, lease: Option<&Lease>) -> Addresses {
     let (address, gateway) = match config.wan.address {
         _ if config.mode == Mode::LanOnly => (None, None),
         WanAddress::Static { address, gateway } => (Some(address), gateway),
-        WanAddress::Dhcp => (lease.map(|lease| lease.address), lease.and_then(|lease| lease.router)),
+        WanAddress::Leased => (lease.map(|lease| lease.address), lease.and_then(|lease| lease.router)),
     };
     let wan = InterfaceAddresses {
         id: Config::WAN,

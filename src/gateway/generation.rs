@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_services::addresses::{Addresses, Publisher};
-use gatepost_services::dhcp::client::Lease;
-use gatepost_services::net::stack::Stack;
-use gatepost_services::service::{Host, Instance, Unprepared};
+use gatepost_services::net::stack::{AccessRule, Stack};
+use gatepost_services::service::{Host, Instance, Kind, Unprepared};
+use ipnet::Ipv4Net;
 use rand::rngs::StdRng;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -17,7 +17,7 @@ use super::addresses::{AddressBook, addresses};
 use super::bindings;
 use super::current::Current;
 use super::services::{Resources, TaskEnd, first_ended};
-use super::wan_client::WanClient;
+use super::wan_client::{Lease, WanClient};
 use crate::config::Config;
 
 /// How long a service that is stopped may take to finish what is under way; longer than any exchange of DNS takes.
@@ -83,6 +83,7 @@ impl Prepared {
         let mut leases = wan_client.map(|client| client.leases.clone());
         // The provider may have given another one since the services were prepared.
         book.apply(leases.as_mut().and_then(|leases| leases.borrow_and_update().clone()).as_ref());
+        resources.stack.set_access(access_rules(&config));
         staged.activate();
         let lan_hosts = host.lan_hosts();
         bindings::follow(&resources.bindings, &*lan_hosts);
@@ -111,6 +112,19 @@ impl Prepared {
         }
         Generation { instances, tasks, following }
     }
+}
+
+/// What the host stack is told of those who may use the services of `config`.
+fn access_rules(config: &Config) -> Vec<AccessRule> {
+    let of_service = |(kind, from): (&'static Kind, &[Ipv4Net])| {
+        let from = from.to_vec();
+        kind.ports.iter().map(move |(protocol, port)| AccessRule {
+            protocol: *protocol,
+            port: *port,
+            from: from.clone(),
+        })
+    };
+    config.access.limited().flat_map(of_service).collect()
 }
 
 /// Services at work.

@@ -67,7 +67,7 @@ impl Inspector {
         let plan = self.plan.load();
         let config = self.config();
         let wan_by = match config.wan.address {
-            WanAddress::Dhcp => "dhcp",
+            WanAddress::Leased => "dhcp",
             WanAddress::Static { .. } => "static",
         };
         Ok(Status {

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use gatepost_dataplane::config::Mode;
-use gatepost_services::dhcp::client::{self, Event, Lease};
+pub use gatepost_services::dhcp::client::Lease;
+use gatepost_services::dhcp::client::{self, Event};
 use gatepost_services::dhcp::inbox::{self, inbox};
 use gatepost_services::dhcp::service::{self, Memory, Port};
 use rand::rngs::StdRng;
@@ -82,7 +83,7 @@ pub fn lease_damage(content: &[u8]) -> Option<String> {
 }
 
 fn settings(config: &Config, identity: Identity) -> Option<client::Config> {
-    let is_wanted = config.mode != Mode::LanOnly && config.wan.address == WanAddress::Dhcp;
+    let is_wanted = config.mode != Mode::LanOnly && config.wan.address == WanAddress::Leased;
     is_wanted.then(|| client::Config {
         mac: identity.wan,
         client_id: None,

@@ -133,7 +133,7 @@ fn lease(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
 }
 
 fn name(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
-    if !office.config.dns.enabled {
+    if !office.config.services.dns.enabled {
         return None;
     }
     let own = format!("{}.{}.", office.pcs.last()?.name(), office.config.system.domain);
@@ -147,7 +147,7 @@ fn name(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
             Response::Name(format!("{}.{}", pc.name(), office.config.system.domain)),
         ),
     ];
-    if office.internet.is_some() && office.config.dns.use_upstream {
+    if office.internet.is_some() && office.config.services.dns.use_upstream {
         questions.push((Request::Resolve(WEB_NAME.to_owned()), Response::Address(WEB_ADDRESS)));
     }
     let known = match questions.len() {

@@ -89,13 +89,13 @@ impl Configuration {
     /// The provider that fits to the WAN settings.
     pub fn provider(&self) -> Provider {
         let (customer, prefix_len, address) = match self.config.wan.address {
-            WanAddress::Dhcp => internet::DEFAULT_CUSTOMER,
+            WanAddress::Leased => internet::DEFAULT_CUSTOMER,
             WanAddress::Static { address, gateway } => {
                 let hosts = address.hosts().find(|host| *host != address.addr());
                 (address.addr(), address.prefix_len(), gateway.or(hosts).unwrap_or(Ipv4Addr::UNSPECIFIED))
             }
         };
-        let name_servers = match &self.config.dns.upstream {
+        let name_servers = match &self.config.services.dns.upstream {
             none if none.is_empty() => vec![internet::NAME_SERVER],
             own => own.clone(),
         };

@@ -150,7 +150,7 @@ fn summary(config: &Config, ports: &[(String, Vec<Tap>)], source: &Source) -> Ve
     ];
     match config.wan.address {
         _ if config.mode == Mode::LanOnly => {}
-        WanAddress::Dhcp => lines.push(format!("WAN by DHCP on {}", on(Config::WAN))),
+        WanAddress::Leased => lines.push(format!("WAN by DHCP on {}", on(Config::WAN))),
         WanAddress::Static { address, .. } => {
             lines.push(format!("WAN address {address} on {}", on(Config::WAN)));
         }

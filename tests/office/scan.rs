@@ -163,16 +163,22 @@ fn rfc1191_in_stealth_scans_hear_nothing_and_too_big_packets_are_told() {
 
 #[test]
 fn without_stealth_the_wan_address_answers_as_a_host_with_closed_ports() {
-    for mode in ["network.mode = 'nat'", "firewall.stealth = false"] {
+    // Without a list, the public services are open in mode nat, and an empty list closes them.
+    let dns = (53, "open");
+    for (mode, services) in [
+        ("network.mode = 'nat'", &[dns][..]),
+        ("network.mode = 'nat'\nfirewall.wan_services = []", &[]),
+        ("firewall.stealth = false", &[]),
+    ] {
         let office = Office::new(1, &format!("{mode}\n{FORWARDS}"));
         let _server = WebServer::start(office.pc(1), 80);
         let wan = WAN.to_string();
         // RFC 5382 REQ-4: a SYN that nobody asked for is refused after 6 seconds, too late for a scan.
-        let open = [(7001, "open"), (7002, "closed")];
+        let open = [&[(7001, "open"), (7002, "closed")], services].concat();
         assert_eq!(tcp(&office, &wan), expected(TCP_PORTS, "filtered", &open), "{mode}");
         // Errors are limited in rate: a scan slower than the limit sees each.
         let states = scan(&office.internet, "-sU --scan-delay 300ms", UDP_PORTS, &wan);
-        assert_eq!(states, expected(UDP_PORTS, "closed", &[]), "{mode}");
+        assert_eq!(states, expected(UDP_PORTS, "closed", services), "{mode}");
         assert!(is_found(&office), "{mode}");
     }
 }

@@ -205,12 +205,21 @@ pub struct Firewall {
 }
 
 /// A port of the gateway's own that the WAN may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WanService {
     /// [`Protocol::TCP`] or [`Protocol::UDP`].
     pub protocol: Protocol,
     /// The port on the WAN address.
     pub port: u16,
+    /// Who may use it.
+    pub from: Vec<Ipv4Net>,
+}
+
+impl WanService {
+    /// A port that everybody may use.
+    pub fn for_all(protocol: Protocol, port: u16) -> Self {
+        Self { protocol, port, from: vec![Ipv4Net::default()] }
+    }
 }
 
 /// A port or a range of the WAN address that belongs to a LAN host.

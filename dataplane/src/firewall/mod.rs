@@ -13,7 +13,7 @@ use core::net::Ipv4Addr;
 
 use gatepost_ground::wire::Protocol;
 
-use crate::config::{Config, Firewall, Forward, Mode};
+use crate::config::{Config, Firewall, Forward, Mode, WanService};
 use crate::key::Endpoint;
 
 /// Who claims a packet that arrived at the WAN address without a flow.
@@ -21,6 +21,8 @@ use crate::key::Endpoint;
 pub enum Claim {
     /// One of the gateway's own services.
     Service,
+    /// One of the gateway's own services that does not admit this source.
+    ServiceDenied,
     /// A LAN host, by a forward.
     Forward(Endpoint),
     /// A forward that does not admit this source.
@@ -31,11 +33,12 @@ pub enum Claim {
 
 /// Who claims a packet from `source` on the WAN to `port` of the WAN address.
 ///
-/// The first forward that admits the source wins; it is denied only if forwards of that port exist
+/// A service comes before every forward. The first forward that admits the source wins; it is denied only if forwards of that port exist
 /// and none admits it.
 pub fn claim(firewall: &Firewall, protocol: Protocol, port: u16, source: Ipv4Addr) -> Claim {
-    if is_wan_service(firewall, protocol, port) {
-        return Claim::Service;
+    if let Some(service) = wan_service(firewall, protocol, port) {
+        let is_admitted = service.from.iter().any(|net| net.contains(&source));
+        return if is_admitted { Claim::Service } else { Claim::ServiceDenied };
     }
     let mut claim = Claim::Unclaimed;
     for forward in forwards_of(firewall, protocol, port) {
@@ -65,7 +68,11 @@ pub fn external_port(firewall: &Firewall, protocol: Protocol, inside: Endpoint) 
 
 /// Whether `port` is one of the gateway's own that the WAN may use.
 pub fn is_wan_service(firewall: &Firewall, protocol: Protocol, port: u16) -> bool {
-    firewall.wan_services.iter().any(|service| service.protocol == protocol && service.port == port)
+    wan_service(firewall, protocol, port).is_some()
+}
+
+fn wan_service(firewall: &Firewall, protocol: Protocol, port: u16) -> Option<&WanService> {
+    firewall.wan_services.iter().find(|service| service.protocol == protocol && service.port == port)
 }
 
 /// Whether the WAN side stays silent where it need not speak: pings, and refusals of what is
@@ -87,7 +94,6 @@ pub(crate) fn target(forward: &Forward, port: u16) -> Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::WanService;
 
     const CAMERA: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 20);
     const STRANGER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
@@ -106,7 +112,7 @@ mod tests {
     fn firewall() -> Firewall {
         Firewall {
             stealth: true,
-            wan_services: vec![WanService { protocol: Protocol::TCP, port: 25 }],
+            wan_services: vec![WanService::for_all(Protocol::TCP, 25)],
             forwards: vec![
                 forward(25..=25, 2525, "0.0.0.0/0"),
                 forward(8000..=8010, 80, "203.0.113.0/24"),
@@ -118,6 +124,14 @@ mod tests {
 
     fn to_camera(port: u16) -> Claim {
         Claim::Forward(Endpoint::new(CAMERA, port))
+    }
+
+    #[test]
+    fn a_service_admits_whom_it_names_and_is_no_forwards_for_others() {
+        let mut firewall = firewall();
+        firewall.wan_services[0].from = vec!["203.0.113.0/24".parse().expect("a network")];
+        assert_eq!(claim(&firewall, Protocol::TCP, 25, FRIEND), Claim::Service);
+        assert_eq!(claim(&firewall, Protocol::TCP, 25, STRANGER), Claim::ServiceDenied);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use core::ops::RangeInclusive;
 use gatepost_ground::Role;
 use gatepost_ground::wire::Protocol;
 
-use super::{Claim, claim, external_port, hairpin_target, is_wan_service};
+use super::{Claim, claim, external_port, hairpin_target};
 use crate::config::{Config, Firewall, Interface};
 use crate::flow::{Egress, Flow};
 use crate::key::{Direction, Endpoint};
@@ -39,9 +39,10 @@ fn is_end_allowed(config: &Config, flow: &Flow, direction: Direction) -> bool {
     match flow.egress(direction.opposite()) {
         Egress::To(Role::Outside) | Egress::External => true,
         Egress::Host => {
-            let protocol = flow.key(direction).protocol;
+            let (protocol, outside) = (flow.key(direction).protocol, flow.key(direction.opposite()).source);
             is_own(config, inside.address)
-                && (is_mapped || is_wan_service(&config.firewall, protocol, external.port))
+                && (is_mapped
+                    || claim(&config.firewall, protocol, external.port, outside.address) == Claim::Service)
         }
         Egress::To(Role::Inside) => {
             config
@@ -75,7 +76,7 @@ fn is_bound(
         match claim(firewall, protocol, external.port, flow.key(Direction::Original).source.address) {
             Claim::Forward(target) => Some(target),
             Claim::Unclaimed => None,
-            Claim::Service | Claim::ForwardDenied => return false,
+            Claim::Service | Claim::ServiceDenied | Claim::ForwardDenied => return false,
         }
     } else {
         hairpin_target(firewall, protocol, external.port)

@@ -29,8 +29,14 @@ use crate::service::{Host, Instance, Kind, Listening, LocalFuture, Service, Stat
 use crate::work::{self, Work};
 
 /// What is known of the service in any case.
-pub const KIND: Kind =
-    Kind { name: "dhcp", about: "Frames for the DHCP server and client", counters: DhcpCounters::GLOSSARY };
+pub const KIND: Kind = Kind {
+    name: "dhcp",
+    ports: &[(Protocol::UDP, SERVER_PORT)],
+    is_public: false,
+    is_limited_by_network: false,
+    about: "Frames for the DHCP server and client",
+    counters: DhcpCounters::GLOSSARY,
+};
 
 /// What a configuration says of the service.
 #[derive(Clone, Debug)]

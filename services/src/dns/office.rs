@@ -22,7 +22,14 @@ use crate::net::Net;
 use crate::service::{self, Host, Instance, Kind, Listening, LocalFuture, State, Unprepared};
 
 /// What is known of the service in any case.
-pub const KIND: Kind = Kind { name: "dns", about: "The name service", counters: Stats::GLOSSARY };
+pub const KIND: Kind = Kind {
+    name: "dns",
+    ports: &[(Protocol::TCP, PORT), (Protocol::UDP, PORT)],
+    is_public: true,
+    is_limited_by_network: true,
+    about: "The name service",
+    counters: Stats::GLOSSARY,
+};
 
 /// RFC 1035 section 4.2.
 const PORT: u16 = 53;

@@ -37,11 +37,12 @@ impl Checker for LeasesDurable {
     }
 
     fn on_reload(&mut self, config: &Config) {
-        self.reserved.extend(config.dhcp.reservations.iter().map(|reservation| reservation.address));
+        self.reserved.extend(config.services.dhcp.reservations.iter().map(|reservation| reservation.address));
     }
 
     fn on_configure(&mut self, config: &Config) {
-        self.reserved = config.dhcp.reservations.iter().map(|reservation| reservation.address).collect();
+        self.reserved =
+            config.services.dhcp.reservations.iter().map(|reservation| reservation.address).collect();
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {

@@ -256,7 +256,7 @@ impl Checker for NamesTrue {
 }
 
 fn reserved_names(config: &Config) -> BTreeMap<String, Ipv4Addr> {
-    let reservations = config.dhcp.reservations.iter();
+    let reservations = config.services.dhcp.reservations.iter();
     let named = reservations.filter_map(|it| Some((it.hostname.as_ref()?.to_lowercase(), it.address)));
     named.collect()
 }

@@ -39,10 +39,11 @@ pub struct ObservedLeases {
 impl ObservedLeases {
     /// With the names that `config` gives.
     pub fn of_config(config: &Config) -> Self {
-        let given = config.dhcp.reservations.iter().filter_map(|reservation| match &reservation.client {
-            ReservedFor::Mac(mac) => Some((mac.0.to_vec(), reservation.hostname.clone()?)),
-            ReservedFor::ClientId(_) => None,
-        });
+        let given =
+            config.services.dhcp.reservations.iter().filter_map(|reservation| match &reservation.client {
+                ReservedFor::Mac(mac) => Some((mac.0.to_vec(), reservation.hostname.clone()?)),
+                ReservedFor::ClientId(_) => None,
+            });
         Self { given_names: given.collect(), ..Self::default() }
     }
 

@@ -57,7 +57,7 @@ impl Limit {
 impl TablesBounded {
     /// For the limits of `config`.
     pub fn new(config: &Config) -> Self {
-        let (first, last) = config.dhcp.pool;
+        let (first, last) = config.services.dhcp.pool;
         let pool = (last.to_bits() - first.to_bits()) as usize + 1;
         let [flows_max, flows_per_host_max] = flows_max(config);
         Self {
@@ -67,7 +67,7 @@ impl TablesBounded {
             flows_per_host: Limit::new(flows_per_host_max),
             lan_ports: config.lan.ports.len(),
             places: BTreeMap::new(),
-            leases_max: pool + config.dhcp.reservations.len(),
+            leases_max: pool + config.services.dhcp.reservations.len(),
         }
     }
 }

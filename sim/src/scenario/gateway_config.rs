@@ -201,9 +201,9 @@ mod tests {
             .config("[dhcp]\nlease_secs = 77\n[[dhcp.reservations]]\nmac = '02:00:00:00:00:99'\n")
             .config("address = '192.168.1.99'\n");
         let config = office.gateway_config().expect("the gateway accepts it");
-        assert_eq!(config.dhcp.lease_secs, 77);
-        assert_eq!(config.dhcp.reservations.len(), 2);
-        assert_eq!(config.dhcp.pool.0, Ipv4Addr::new(192, 168, 1, 2));
+        assert_eq!(config.services.dhcp.lease_secs, 77);
+        assert_eq!(config.services.dhcp.reservations.len(), 2);
+        assert_eq!(config.services.dhcp.pool.0, Ipv4Addr::new(192, 168, 1, 2));
     }
 
     #[test]
@@ -211,9 +211,9 @@ mod tests {
         let office = office().lan("10.20.0.0/16").printer("pc-1").forwarded("pc-0", 8_080);
         let config = office.gateway_config().expect("the gateway accepts it");
         assert_eq!(config.lan.address.to_string(), "10.20.0.1/16");
-        assert_eq!(config.dhcp.pool.1, Ipv4Addr::new(10, 20, 0, 254));
+        assert_eq!(config.services.dhcp.pool.1, Ipv4Addr::new(10, 20, 0, 254));
         let reserved: Vec<_> =
-            config.dhcp.reservations.iter().map(|reservation| reservation.address).collect();
+            config.services.dhcp.reservations.iter().map(|reservation| reservation.address).collect();
         assert_eq!(reserved, [Ipv4Addr::new(10, 20, 0, 200), Ipv4Addr::new(10, 20, 0, 201)]);
     }
 

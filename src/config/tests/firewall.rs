@@ -8,7 +8,7 @@ const WAN_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 #[test]
 fn firewall_services_and_dmz_host() {
     let config = accepted("firewall.wan_services = ['dns']\nfirewall.dmz_host = '192.168.1.30'");
-    assert_eq!(config.firewall.wan_services, [Service::Dns]);
+    assert_eq!(config.firewall.wan_services, Some(vec!["dns"]));
     assert_eq!(config.firewall.dmz_host, Some(ip("192.168.1.30")));
     assert_mistakes(
         "firewall.wan_services = ['dns', ▸'smtp', ▸'http']",
@@ -166,7 +166,7 @@ fn dataplane_is_told_ports_forwards_and_services() {
     assert_eq!((lan.mac(), wan.mac()), (LAN_MAC, WAN_MAC));
     assert_eq!((lan.ipv4().next(), lan.gateway), (Some(net("192.168.1.1/24")), None));
     assert_eq!((wan.ipv4().next(), wan.gateway), (Some(leased.0), Some(leased.1)));
-    let dns = |protocol| WanService { protocol, port: 53 };
+    let dns = |protocol| WanService::for_all(protocol, 53);
     assert_eq!(told.firewall.wan_services, [dns(Protocol::TCP), dns(Protocol::UDP)]);
     let protocols: Vec<_> = told.firewall.forwards.iter().map(|forward| forward.protocol).collect();
     assert_eq!(protocols, [Protocol::TCP, Protocol::UDP]);

@@ -2,6 +2,7 @@
 //!
 //! In the texts, `▸` stands right before each place that a mistake is expected at.
 
+mod access;
 mod firewall;
 mod interfaces;
 mod services;
@@ -90,22 +91,22 @@ fn default_is_what_the_documentation_says() {
     let port = |tap: &str| PortSpec { tap: tap.into(), netns: None, driver: Driver::Auto, persist: true };
     assert_eq!(config.lan.ports, [port("gp-lan0")]);
     assert_eq!(config.wan.ports, [port("gp-wan0")]);
-    assert_eq!(config.wan.address, WanAddress::Dhcp);
+    assert_eq!(config.wan.address, WanAddress::Leased);
     assert_eq!(config.wan.mtu, 1500);
     assert!(config.firewall.stealth);
-    assert_eq!(config.firewall.wan_services, []);
+    assert_eq!(config.firewall.wan_services, None);
     assert_eq!(config.firewall.dmz_host, None);
     assert_eq!(config.firewall.forwards, []);
     assert_eq!(config.nat.filtering, Filtering::AddressAndPortDependent);
     assert_eq!(config.nat.flows_max, 262_144);
     assert_eq!(config.nat.flows_per_host_max, 16_384);
-    assert!(config.dhcp.enabled && config.dhcp.authoritative);
-    assert_eq!(config.dhcp.pool, (ip("192.168.1.1"), ip("192.168.1.100")));
-    assert_eq!(config.dhcp.lease_secs, 86_400);
-    assert_eq!(config.dhcp.reservations, []);
-    assert!(config.dns.enabled && config.dns.use_upstream);
-    assert_eq!(config.dns.upstream, [] as [Ipv4Addr; 0]);
-    assert_eq!(config.dns.records, []);
+    assert!(config.services.dhcp.enabled && config.services.dhcp.authoritative);
+    assert_eq!(config.services.dhcp.pool, (ip("192.168.1.1"), ip("192.168.1.100")));
+    assert_eq!(config.services.dhcp.lease_secs, 86_400);
+    assert_eq!(config.services.dhcp.reservations, []);
+    assert!(config.services.dns.enabled && config.services.dns.use_upstream);
+    assert_eq!(config.services.dns.upstream, [] as [Ipv4Addr; 0]);
+    assert_eq!(config.services.dns.records, []);
 }
 
 #[test]
@@ -129,9 +130,9 @@ fn example_s_examples_are_accepted() {
         client: ReservedFor::Mac(MacAddr([2, 0, 0, 0, 0, 0x20])),
         address: ip("192.168.1.20"),
     };
-    assert_eq!(config.dhcp.reservations, [printer]);
+    assert_eq!(config.services.dhcp.reservations, [printer]);
     let nas = Record { name: "nas".into(), value: RecordValue::Address(ip("192.168.1.40")) };
-    assert_eq!(config.dns.records, [nas]);
+    assert_eq!(config.services.dns.records, [nas]);
 }
 
 #[test]
@@ -150,7 +151,7 @@ fn all_mistakes_are_told_at_once() {
             "there is no port; write at least one, such as [{ tap = \"gp-lan0\" }]",
             "a text instead of an integer; write 1500",
             "unknown key \"vpn\" in the file; remove it, or write \"system\", \"network\", \"lan\", \"wan\", \
-             \"firewall\", \"nat\", \"dhcp\" or \"dns\"",
+             \"firewall\", \"nat\", \"dhcp\", \"dns\" or \"access\"",
         ],
     );
 }

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn pool_follows_the_lan() {
-    let pool = |lan: &str| accepted(&format!("lan.address = '{lan}'")).dhcp.pool;
+    let pool = |lan: &str| accepted(&format!("lan.address = '{lan}'")).services.dhcp.pool;
     assert_eq!(pool("10.0.0.1/8"), (ip("10.0.0.1"), ip("10.0.0.100")));
     assert_eq!(pool("10.1.2.129/25"), (ip("10.1.2.129"), ip("10.1.2.228")));
     assert_eq!(pool("10.1.2.1/29"), (ip("10.1.2.1"), ip("10.1.2.6")));
@@ -14,7 +14,7 @@ fn pool_follows_the_lan() {
 #[test]
 fn pool_is_in_the_lan_and_not_empty() {
     let config = accepted("dhcp.pool = '192.168.1.200 - 192.168.1.200'");
-    assert_eq!(config.dhcp.pool, (ip("192.168.1.200"), ip("192.168.1.200")));
+    assert_eq!(config.services.dhcp.pool, (ip("192.168.1.200"), ip("192.168.1.200")));
     assert_mistakes(
         "lan.address = '10.0.0.1/24'\ndhcp.pool = ▸'192.168.1.1-192.168.1.100'",
         &["192.168.1.1 is not in the LAN 10.0.0.0/24; write an address from 10.0.0.1 to 10.0.0.254"],
@@ -43,7 +43,7 @@ fn pool_is_in_the_lan_and_not_empty() {
 #[test]
 fn reservation_is_a_lan_host_s() {
     let config = accepted("[[dhcp.reservations]]\nclient_id = '01:0a:Ff'\naddress = '192.168.1.200'");
-    assert_eq!(config.dhcp.reservations[0].client, ReservedFor::ClientId(vec![1, 10, 255]));
+    assert_eq!(config.services.dhcp.reservations[0].client, ReservedFor::ClientId(vec![1, 10, 255]));
     let reservation = |keys: &str| format!("[[dhcp.reservations]]\n{keys}");
     assert_mistakes(
         &reservation("mac = '02:00:00:00:00:20'\naddress = ▸'192.168.2.20'"),
@@ -141,7 +141,7 @@ fn records_of_every_type() {
         ]
         .concat(),
     );
-    let values: Vec<_> = config.dns.records.into_iter().map(|record| record.value).collect();
+    let values: Vec<_> = config.services.dns.records.into_iter().map(|record| record.value).collect();
     assert_eq!(
         values,
         [

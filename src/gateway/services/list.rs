@@ -68,9 +68,6 @@ impl<S: Service<Stack>> Entry for Listed<S> {
     }
 }
 
-/// What is known of each service in any case, in the order of the list.
-pub const KINDS: [&Kind; 2] = [&dhcp::KIND, &dns::KIND];
-
 /// Tells what is damaged in a file of this content.
 type Damages = fn(&[u8]) -> Vec<String>;
 
@@ -129,45 +126,43 @@ pub fn name_servers(config: &Config, addresses: &Addresses) -> Vec<Ipv4Addr> {
 /// like others, what the administrator has set.
 fn dhcp_settings(config: &Config) -> dhcp::Settings {
     let is_lan_only = config.mode == Mode::LanOnly;
-    let name_servers = match &config.dns.upstream {
-        upstream if !upstream.is_empty() && (is_lan_only || !config.dns.enabled) => {
+    let name_servers = match &config.services.dns.upstream {
+        upstream if !upstream.is_empty() && (is_lan_only || !config.services.dns.enabled) => {
             Told::Other(upstream.clone())
         }
-        _ if config.dns.enabled => Told::Own,
+        _ if config.services.dns.enabled => Told::Own,
         _ => Told::Other(Vec::new()),
     };
     dhcp::Settings {
-        enabled: config.dhcp.enabled,
-        pool: config.dhcp.pool.0..=config.dhcp.pool.1,
-        lease_secs: config.dhcp.lease_secs,
-        authoritative: config.dhcp.authoritative,
+        enabled: config.services.dhcp.enabled,
+        pool: config.services.dhcp.pool.0..=config.services.dhcp.pool.1,
+        lease_secs: config.services.dhcp.lease_secs,
+        authoritative: config.services.dhcp.authoritative,
         router: if is_lan_only { Told::Other(config.lan.gateway) } else { Told::Own },
         name_servers,
         domain: config.system.domain.clone(),
         ports: config.ports().filter(|(interface, _)| *interface == Config::LAN).count(),
-        reservations: config.dhcp.reservations.clone(),
+        reservations: config.services.dhcp.reservations.clone(),
     }
 }
 
 fn dns_settings(config: &Config) -> dns::Settings {
     dns::Settings {
-        enabled: config.dns.enabled,
+        enabled: config.services.dns.enabled,
         domain: config.system.domain.clone(),
         hostname: config.system.hostname.clone(),
-        records: config.dns.records.clone(),
+        records: config.services.dns.records.clone(),
         upstreams: upstreams(config),
         // A host on a LAN that others run asks their name server, which knows the LAN's private names.
         rebinding_filter: config.mode != Mode::LanOnly,
-        // Where nothing is translated there is no firewall either, and the WAN is a network like the LAN.
-        on_outside: config.mode == Mode::Router
-            || config.firewall.wan_services.contains(&crate::config::Service::Dns),
+        on_outside: config.wan_services().any(|kind| kind.name == dns::KIND.name),
     }
 }
 
 /// Whom the name service asks: those that the administrator has set, or else those that the provider offers.
 fn upstreams(config: &Config) -> Upstreams {
-    match &config.dns.upstream[..] {
-        _ if !config.dns.enabled || !config.dns.use_upstream => Upstreams::Nobody,
+    match &config.services.dns.upstream[..] {
+        _ if !config.services.dns.enabled || !config.services.dns.use_upstream => Upstreams::Nobody,
         [] => Upstreams::Offered,
         set => Upstreams::Set(set.to_vec()),
     }

@@ -20,7 +20,14 @@ const STATIC_WAN: &str =
 struct Picky;
 
 impl Picky {
-    const KIND: Kind = Kind { name: "picky", about: "Nothing", counters: &[] };
+    const KIND: Kind = Kind {
+        name: "picky",
+        ports: &[],
+        is_public: false,
+        is_limited_by_network: false,
+        about: "Nothing",
+        counters: &[],
+    };
 }
 
 impl Entry for Picky {
@@ -33,7 +40,7 @@ impl Entry for Picky {
         config: &Config,
         _: &'a Host<Stack>,
     ) -> LocalFuture<'a, Result<Rc<dyn Instance>, Unprepared>> {
-        let is_refused = config.dhcp.lease_secs == 77;
+        let is_refused = config.services.dhcp.lease_secs == 77;
         Box::pin(async move {
             // Others have their turn while a service is prepared.
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -253,6 +260,28 @@ fn what_waits_for_the_provider_when_services_change_is_answered_all_the_same() {
         asked.answer_from_upstream(query);
         asked.pass(5).await;
         assert_eq!(asked.answered, BTreeSet::from([1]), "by the service that was asked");
+    });
+}
+
+#[test]
+fn a_host_that_may_not_use_a_service_finds_nobody_there() {
+    simulate(async {
+        let from = |from: &str| format!("{STATIC_WAN}access.dns.from = ['{from}']");
+        let mut asked = Asked::new(&from("192.168.1.11/32")).await;
+        asked.ask(1, "gatepost.office.example");
+        asked.pass(5).await;
+        assert_eq!(asked.answered, BTreeSet::new());
+        let counters = asked.office.report(What::Counters).await;
+        assert_eq!(
+            (&counters["host_stack"]["sources_refused"], &counters["dns"]["queries"]),
+            (&1.into(), &0.into())
+        );
+
+        asked.reload(&from("lan"));
+        asked.pass(20).await;
+        asked.ask(2, "gatepost.office.example");
+        asked.pass(5).await;
+        assert_eq!(asked.answered, BTreeSet::from([2]));
     });
 }
 

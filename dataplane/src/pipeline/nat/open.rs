@@ -65,6 +65,7 @@ impl Dataplane {
         match firewall::claim(&self.config.firewall, key.protocol, external.port, remote) {
             Claim::Service => Ok((Server::seen_as(external, external), Egress::Host)),
             Claim::Forward(target) => Ok((Server::seen_as(target, external), Egress::To(Role::Inside))),
+            Claim::ServiceDenied => Err(Fate::Drop(DropReason::ServiceSourceDenied)),
             Claim::ForwardDenied => Err(Fate::Drop(DropReason::ForwardSourceDenied)),
             Claim::Unclaimed => self.mapped_or_default(key).ok_or(Fate::Drop(DropReason::Unsolicited)),
         }

@@ -85,7 +85,7 @@ impl Steering {
             Claim::Forward(target) => Some(target),
             // Who is denied may yet be answered.
             Claim::ForwardDenied => hairpin_target(firewall, protocol, port),
-            Claim::Service | Claim::Unclaimed => None,
+            Claim::Service | Claim::ServiceDenied | Claim::Unclaimed => None,
         })
     }
 

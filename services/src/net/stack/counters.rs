@@ -34,6 +34,9 @@ gatepost_ground::counters! {
         pub resets_ignored: u64,
         /// UDP datagrams to a port that nobody has; answered by an ICMP error, unless they were for all hosts.
         pub datagrams_unwanted: u64,
+        /// TCP segments and UDP datagrams for a service that does not admit their source; answered as if nobody had the
+        /// port.
+        pub sources_refused: u64,
         /// UDP datagrams dropped because their socket's queue was full.
         pub datagrams_dropped_queue_full: u64,
         /// SYNs, and ends of handshakes that a cookie had answered, dropped because too many connections wait for

@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 use smoltcp::wire::{IpProtocol, Ipv4Packet};
 use tokio::sync::Notify;
 
+use super::access::Access;
 use super::addresses::{Addresses, is_unicast};
 use super::ip::IpLayer;
 use super::reassembly::Reassembly;
@@ -37,6 +38,7 @@ pub(super) struct Engine {
     pub(super) ip: IpLayer,
     pub(super) tcp: Tcp,
     pub(super) udp: Udp,
+    pub(super) access: Access,
     reassembly: Reassembly,
     counters: StackCounters,
     echo_limit: EchoLimit,
@@ -50,6 +52,7 @@ impl Engine {
             ip: IpLayer::new(now, mtu, &mut rng),
             tcp: Tcp::new(config, mtu, &mut rng),
             udp: Udp::new(config.udp_sockets_max),
+            access: Access::default(),
             reassembly: Reassembly::new(now, mtu, &mut rng),
             counters: StackCounters::default(),
             echo_limit: EchoLimit::new(rng.random(), 1),
@@ -146,6 +149,14 @@ impl Engine {
     fn deliver(&mut self, now: Instant, packet: &Ipv4Packet<&[u8]>) {
         let bytes = packet.clone().into_inner();
         let is_to_us_only = self.ip.addresses.contains(packet.dst_addr());
+        // The gateway itself may use all that it serves.
+        if !self.access.admits(packet) && !self.ip.addresses.contains(packet.src_addr()) {
+            self.counters.sources_refused += 1;
+            if is_to_us_only {
+                self.ip.refuse(now, bytes);
+            }
+            return;
+        }
         match packet.next_header() {
             IpProtocol::Udp => {
                 let is_taken = self.udp.receive(packet, &self.ip, &mut self.counters);

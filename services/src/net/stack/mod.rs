@@ -33,6 +33,7 @@
 //! on their way), ICMP errors as errors of a socket, and more than one address per send (a socket on
 //! the unspecified address answers from where it was asked).
 
+mod access;
 mod addresses;
 mod connection;
 mod cookie;
@@ -65,6 +66,7 @@ use rand::rngs::StdRng;
 use smoltcp::wire::Ipv4Packet;
 use tokio::sync::Notify;
 
+pub use access::AccessRule;
 pub use counters::StackCounters;
 pub use handles::{StackListener, StackStream, StackUdp};
 pub use listener::{BACKLOG_MAX, HALF_OPEN_MAX, HALF_OPEN_PER_SOURCE_MAX, HANDSHAKE_GRACE};
@@ -73,6 +75,7 @@ pub use udp::{DATAGRAM_LEN_MAX, UDP_QUEUE_DATAGRAMS_MAX, UDP_QUEUE_OCTETS_MAX};
 
 use super::Net;
 use crate::clock::Clock;
+use access::Access;
 use addresses::Addresses;
 use engine::{Engine, Origin};
 use staging::{Stage, Transport};
@@ -169,6 +172,12 @@ impl Stack {
     pub fn set_addresses(&self, networks: &[Ipv4Net]) {
         self.shared.engine.borrow_mut().set_addresses(networks);
         self.shared.changed.notify_one();
+    }
+
+    /// Replaces what is said of sources that some ports do not admit. A port that no rule is about admits everybody, and
+    /// the first rule about a port counts. Packets of a connection that was accepted before are judged by it, too.
+    pub fn set_access(&self, rules: Vec<AccessRule>) {
+        self.shared.engine.borrow_mut().access = Access::new(rules);
     }
 
     /// A handle of the same stack whose listeners and UDP sockets hear nothing until [`Stack::activate`]; ports that

@@ -205,7 +205,7 @@ fn own_names_can_be_used_as_others_can() {
     let identity = office.identity(0, 7);
     assert_eq!((identity.address.to_string(), identity.seed), ("192.168.1.200/24".to_owned(), 7));
     assert_eq!(identity.router.to_string(), "192.168.1.1");
-    let reserved = &office.gateway_config().expect("the gateway accepts it").dhcp.reservations[0];
+    let reserved = &office.gateway_config().expect("the gateway accepts it").services.dhcp.reservations[0];
     assert_eq!(reserved.address, identity.address.addr());
     let peer = office.identity(1, 7);
     assert_eq!(

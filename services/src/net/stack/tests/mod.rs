@@ -1,5 +1,6 @@
 //! Two stacks, back to back over a wire that can lose, repeat and reorder; time is simulated.
 
+mod access;
 mod floods;
 mod other_address;
 mod packets;

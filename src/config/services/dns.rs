@@ -2,15 +2,71 @@
 
 use std::net::Ipv4Addr;
 
+use gatepost_dataplane::config::Mode;
 use gatepost_services::dns::forwarder::UPSTREAMS_MAX;
 use ipnet::Ipv4Net;
 
-use super::address::address;
-use super::diagnostic::{Problem, Report, Span};
-use super::name::{DOMAIN_OCTETS_MAX, zone_name};
-use super::section::Section;
-use super::value::{Node, boolean, choice, list, parsed, quoted, text};
-use super::{Dns, Record, RecordValue};
+use crate::config::address::address;
+use crate::config::diagnostic::{Problem, Report, Span};
+use crate::config::name::{DOMAIN_OCTETS_MAX, zone_name};
+use crate::config::section::Section;
+use crate::config::value::{Node, boolean, choice, list, parsed, quoted, text};
+use crate::config::{Config, WanAddress};
+
+pub use gatepost_services::dns::{RecordValue, StaticRecord as Record};
+
+/// `[dns]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// Whether the LAN is served.
+    pub enabled: bool,
+    /// Whom to ask, in this order; empty: nobody but what the WAN's DHCP says.
+    pub upstream: Vec<Ipv4Addr>,
+    /// `false`: never asks outside.
+    pub use_upstream: bool,
+    /// Static names: `[[dns.records]]`.
+    pub records: Vec<Record>,
+}
+
+/// Keys that are yet to come.
+pub(super) const UPCOMING: &[(&str, &[&str], &str)] = &[
+    ("[dns]", &["trust_ad", "validate", "trust_anchors", "negative_anchors"], "DNSSEC"),
+    ("[dns]", &["private_answers_from"], "exceptions from the rebinding filter"),
+    ("[dns]", &["query_log", "blocklists"], "DNS by policy"),
+    ("[dns]", &["forward", "secondaries", "keys"], "zones of other servers"),
+];
+
+impl Dns {
+    /// What it goes by as a part of `config`, for people.
+    pub(super) fn summary(&self, config: &Config) -> String {
+        let upstream: Vec<_> = self.upstream.iter().map(ToString::to_string).collect();
+        let asks = match (self.use_upstream, &config.wan.address) {
+            (false, _) => "nobody".to_owned(),
+            _ if !upstream.is_empty() => upstream.join(", "),
+            (_, WanAddress::Leased) if config.mode != Mode::LanOnly => "the provider's servers".to_owned(),
+            _ => "nobody, as dns.upstream is empty".to_owned(),
+        };
+        if self.enabled { format!("{}; asks {asks}", config.system.domain) } else { "off".to_owned() }
+    }
+
+    /// The static names, for people.
+    pub(super) fn names<'a>(&'a self, domain: &'a str) -> impl Iterator<Item = String> + 'a {
+        self.records.iter().map(move |record| {
+            let name = record
+                .name
+                .strip_suffix('.')
+                .map_or_else(|| format!("{}.{domain}", record.name), str::to_owned);
+            match &record.value {
+                RecordValue::Address(address) => format!("{name} {address}"),
+                RecordValue::Alias(target) => format!("{name} CNAME {target}"),
+                RecordValue::MailExchange { preference, exchange } => {
+                    format!("{name} MX {preference} {exchange}")
+                }
+                RecordValue::Text(text) => format!("{name} TXT {text:?}"),
+            }
+        })
+    }
+}
 
 const RECORDS_MAX: usize = 4096;
 /// With one text of this length an answer still goes over UDP, unless the name is very long.

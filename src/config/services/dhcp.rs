@@ -4,12 +4,51 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::address::{address, check_host_of, check_lan_host, hosts, mac};
-use super::diagnostic::{Problem, Report, Span};
-use super::name::host_name;
-use super::section::Section;
-use super::value::{Node, boolean, integer, parsed, quoted};
-use super::{Dhcp, Reservation, ReservedFor};
+use crate::config::address::{address, check_host_of, check_lan_host, hosts, mac};
+use crate::config::diagnostic::{Problem, Report, Span};
+use crate::config::name::host_name;
+use crate::config::section::Section;
+use crate::config::value::{Node, boolean, integer, parsed, quoted};
+
+pub use gatepost_services::dhcp::server::{Reservation, ReservedFor};
+
+/// `[dhcp]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dhcp {
+    /// Whether the LAN is served.
+    pub enabled: bool,
+    /// The first and the last address given out; the gateway's own is skipped.
+    pub pool: (Ipv4Addr, Ipv4Addr),
+    /// How long a lease lasts.
+    pub lease_secs: u32,
+    /// Whether this is the LAN's only server and may refuse what it does not know.
+    pub authoritative: bool,
+    /// Addresses kept for certain hosts.
+    pub reservations: Vec<Reservation>,
+}
+
+/// Keys that are yet to come.
+pub(super) const UPCOMING: &[(&str, &[&str], &str)] =
+    &[("[dhcp]", OPTIONS, "further DHCP options"), ("the reservation", OPTIONS, "further DHCP options")];
+
+const OPTIONS: &[&str] = &[
+    "dns_servers",
+    "ntp_servers",
+    "search",
+    "next_server",
+    "boot_file",
+    "options",
+    "ignore_client_id",
+    "match",
+];
+
+impl Dhcp {
+    /// What it goes by, for people.
+    pub(super) fn summary(&self) -> String {
+        let (first, last) = self.pool;
+        if self.enabled { format!("{first} to {last}, for {} s", self.lease_secs) } else { "off".to_owned() }
+    }
+}
 
 /// How many of the LAN's hosts are given out unless the pool says otherwise.
 const POOL_HOSTS: u32 = 100;
@@ -182,4 +221,17 @@ fn check_duplicates(reservations: &[ReadReservation], report: &Report) {
             report.add_again(span.clone(), Some(first), problem);
         }
     }
+}
+
+/// A reservation for people.
+pub(super) fn reserved(Reservation { hostname, client, address }: &Reservation) -> String {
+    let client = match client {
+        ReservedFor::Mac(mac) => mac.to_string(),
+        ReservedFor::ClientId(id) => {
+            let octets: Vec<_> = id.iter().map(|octet| format!("{octet:02x}")).collect();
+            format!("client {}", octets.join(":"))
+        }
+    };
+    let name = hostname.iter().map(|name| format!(" {name}")).collect::<String>();
+    format!("{address}{name} ({client})")
 }

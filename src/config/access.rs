@@ -1,0 +1,95 @@
+//! `[access]`: which networks may use which of the gateway's own services.
+
+use std::collections::BTreeMap;
+
+use gatepost_services::service::Kind;
+use ipnet::Ipv4Net;
+
+use super::address::network;
+use super::diagnostic::{Problem, Report};
+use super::section::Section;
+use super::services::KINDS;
+use super::upcoming;
+use super::value::{Node, alternatives, boolean, list, parsed, quoted};
+
+/// They are searched one by one for each packet.
+const SOURCES_MAX: usize = 64;
+
+/// Who may use which service. A service that is not among them admits everybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    sources: BTreeMap<&'static str, Vec<Ipv4Net>>,
+}
+
+impl Access {
+    /// Who may use the service that is called `name`; `None` if everybody may.
+    pub fn to(&self, name: &str) -> Option<&[Ipv4Net]> {
+        self.sources.get(name).map(Vec::as_slice)
+    }
+
+    /// The services that do not admit everybody, with those that they admit.
+    pub fn limited(&self) -> impl Iterator<Item = (&'static Kind, &[Ipv4Net])> {
+        KINDS.into_iter().filter_map(|kind| Some((kind, self.to(kind.name)?)))
+    }
+}
+
+pub(super) fn read(mut access: Section<'_>, lan: Option<Ipv4Net>, report: &Report) -> Access {
+    let mut sources = BTreeMap::new();
+    for kind in KINDS.into_iter().filter(|kind| kind.is_limited_by_network) {
+        let read =
+            access.setting(kind.name, None, |node, report| read_service(kind, node, lan, report).map(Some));
+        if let Some(from) = read.value {
+            sources.insert(kind.name, from);
+        }
+    }
+    for kind in KINDS.into_iter().filter(|kind| !kind.is_limited_by_network) {
+        if let Some(node) = access.unoffered(kind.name) {
+            let what = format!("{} cannot be limited: whoever asks has no address yet", quoted(kind.name));
+            report.add(node.span(), Problem::new(what, "remove it"));
+        }
+    }
+    for (name, feature) in upcoming::SERVICES {
+        if let Some(node) = access.unoffered(name) {
+            report.add(node.span(), upcoming::service_problem(name, feature, &names()));
+        }
+    }
+    access.finish();
+    Access { sources }
+}
+
+/// The services that can be limited, as they are written.
+fn names() -> String {
+    let names: Vec<_> =
+        KINDS.iter().filter(|kind| kind.is_limited_by_network).map(|kind| kind.name).collect();
+    alternatives(&names)
+}
+
+fn read_service<'a>(
+    kind: &Kind,
+    node: &'a Node<'a>,
+    lan: Option<Ipv4Net>,
+    report: &'a Report,
+) -> Option<Vec<Ipv4Net>> {
+    let mut service = Section::element(node, &format!("the access to {}", quoted(kind.name)), report)?;
+    let source = |text: &str| match text {
+        "any" => Ok(Ipv4Net::default()),
+        // What is wrong with the LAN is told already.
+        "lan" => Ok(lan.map_or_else(Ipv4Net::default, |lan| lan.trunc())),
+        text => network(text).map_err(|_| {
+            let what = format!("{} is no network", quoted(text));
+            Problem::new(what, "write \"lan\", \"any\", or a network such as \"198.51.100.0/24\"")
+        }),
+    };
+    let from = service.required("from", "[\"lan\", \"198.51.100.0/24\"]", list(SOURCES_MAX, parsed(source)));
+    if let Some((_, span)) = service.setting("password", false, boolean).written() {
+        let what = format!("{} has no passwords; services that have come with users", quoted(kind.name));
+        service.report(span, Problem::new(what, "remove it"));
+    }
+    if let Some(([], span)) = from.as_ref().map(|(from, span)| (from.as_slice(), span)) {
+        let what = format!("nobody may use {}", quoted(kind.name));
+        let remedy = format!("write [\"any\"] for all, or {}.enabled = false", kind.name);
+        service.report(span.clone(), Problem::new(what, remedy));
+    }
+    service.finish();
+    from.map(|(from, _)| from)
+}

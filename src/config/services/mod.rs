@@ -1,0 +1,94 @@
+//! The gateway's own services in the file: the section of each, and what is said of all of them.
+
+mod dhcp;
+mod dns;
+
+use std::net::Ipv4Addr;
+
+use gatepost_services::dhcp::office as dhcp_service;
+use gatepost_services::dns::office as dns_service;
+use gatepost_services::service::Kind;
+use ipnet::Ipv4Net;
+
+use super::diagnostic::{Problem, Report, Span};
+use super::section::Section;
+use super::{Config, System};
+
+pub use dhcp::{Dhcp, Reservation, ReservedFor};
+pub use dns::{Dns, Record, RecordValue};
+
+/// What is known of each service that this version has.
+pub const KINDS: [&Kind; 2] = [&dhcp_service::KIND, &dns_service::KIND];
+
+/// Keys that are yet to come: the section, the keys, and what they come with.
+pub(super) const UPCOMING: [&[(&str, &[&str], &str)]; 2] = [dhcp::UPCOMING, dns::UPCOMING];
+
+/// What a configuration says of each service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Services {
+    /// Addresses for the LAN.
+    pub dhcp: Dhcp,
+    /// Names for the LAN.
+    pub dns: Dns,
+}
+
+/// What the sections of services are judged by.
+pub(super) struct Surroundings<'a> {
+    /// The gateway's own host name.
+    pub hostname: &'a str,
+    /// The gateway's domain.
+    pub domain: &'a str,
+    /// The LAN, unless what was written is wrong.
+    pub lan: Option<Ipv4Net>,
+    /// Where it was written that other servers on the LAN are not heard.
+    pub snooping: Option<Span>,
+}
+
+/// Reads the sections of all services.
+pub(super) fn read(file: &mut Section<'_>, around: Surroundings<'_>, report: &Report) -> Services {
+    let Surroundings { hostname, domain, lan, snooping } = around;
+    let dhcp = dhcp::read(file.section("dhcp"), hostname, lan, report);
+    if let Some(span) = snooping.filter(|_| !dhcp.enabled) {
+        let what = "dhcp_snooping leaves the gateway as the only DHCP server, and dhcp.enabled is false";
+        report.warn(span, Problem::new(what, "write dhcp.enabled = true, or remove it"));
+    }
+    let dns = dns::read(file.section("dns"), domain, lan, report);
+    Services { dhcp, dns }
+}
+
+impl Services {
+    /// Whether the service that is called `name` is switched on.
+    pub fn is_enabled(&self, name: &str) -> bool {
+        let states = [(&dhcp_service::KIND, self.dhcp.enabled), (&dns_service::KIND, self.dns.enabled)];
+        states.iter().any(|(kind, is_enabled)| kind.name == name && *is_enabled)
+    }
+
+    /// The services of `config`, each with what it goes by.
+    pub(super) fn summaries(config: &Config) -> [(&'static str, String); 2] {
+        let Self { dhcp, dns } = &config.services;
+        [("DHCP", dhcp.summary()), ("DNS", dns.summary(config))]
+    }
+
+    /// The names that are certain before any host has come; none without a name service.
+    pub(super) fn names<'a>(
+        &'a self,
+        system: &'a System,
+        own: Ipv4Addr,
+    ) -> impl Iterator<Item = String> + 'a {
+        let System { hostname, domain, .. } = system;
+        let own = [format!("{hostname}.{domain} {own}")];
+        let reserved = self.reserved().map(move |(name, address)| format!("{name}.{domain} {address}"));
+        let names = own.into_iter().chain(reserved).chain(self.dns.names(domain));
+        names.filter(|_| self.dns.enabled)
+    }
+
+    /// What else people want to know of `config`'s services, each with its topic.
+    pub(super) fn details(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
+        self.dhcp.reservations.iter().map(|reservation| ("reservation", dhcp::reserved(reservation)))
+    }
+
+    fn reserved(&self) -> impl Iterator<Item = (&str, Ipv4Addr)> {
+        let reservations = self.dhcp.reservations.iter();
+        reservations.filter_map(|reservation| Some((reservation.hostname.as_deref()?, reservation.address)))
+    }
+}

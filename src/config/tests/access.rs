@@ -1,0 +1,83 @@
+//! `firewall.wan_services` and `[access]`: who may use the gateway's own services.
+
+use super::*;
+
+fn open_to_wan(text: &str) -> Vec<&'static str> {
+    accepted(text).wan_services().map(|kind| kind.name).collect()
+}
+
+#[test]
+fn without_a_list_the_mode_says_what_the_wan_may_use() {
+    let in_mode = |mode: &str, more: &str| open_to_wan(&format!("network.mode = '{mode}'\n{more}"));
+    assert_eq!(in_mode("nat-dmz", ""), [] as [&str; 0]);
+    assert_eq!(in_mode("lan-only", ""), [] as [&str; 0]);
+    for mode in ["nat", "router"] {
+        assert_eq!(in_mode(mode, ""), ["dns"]);
+        assert_eq!(
+            in_mode(mode, "firewall.wan_services = []"),
+            [] as [&str; 0],
+            "a list counts in every mode"
+        );
+        assert_eq!(in_mode(mode, "dns.enabled = false"), [] as [&str; 0]);
+    }
+    assert_eq!(in_mode("nat-dmz", "firewall.wan_services = ['dns']"), ["dns"]);
+    // What was forwarded before there was a service of this port stays forwarded.
+    let forward = "[[firewall.forwards]]\nwan_port = '50-60'\nto = '192.168.1.20:50'";
+    assert_eq!(in_mode("nat", forward), [] as [&str; 0]);
+    assert_eq!(in_mode("router", forward), ["dns"], "it forwards nothing");
+}
+
+#[test]
+fn access_names_networks_and_the_dataplane_is_told() {
+    let config = accepted(
+        "firewall.wan_services = ['dns']\nlan.address = '10.1.2.3/24'\n\
+         access.dns = { from = ['lan', '198.51.100.0/24', '203.0.113.9/32'] }",
+    );
+    let from = ["10.1.2.0/24", "198.51.100.0/24", "203.0.113.9/32"].map(net);
+    assert_eq!(config.access.to("dns"), Some(&from[..]));
+    let told = config.dataplane(MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]), None, None);
+    assert!(told.firewall.wan_services.iter().all(|service| service.from == from));
+    assert_eq!(told.firewall.wan_services.len(), 2);
+    assert_eq!(accepted("access.dns.from = ['any']").access.to("dns"), Some(&[net("0.0.0.0/0")][..]));
+    assert_eq!(accepted("").access.to("dns"), None);
+}
+
+#[test]
+fn access_that_cannot_be_is_told() {
+    for (text, told) in [
+        (
+            "access.smtp = ▸{ from = ['lan'] }",
+            "\"smtp\" comes with mail, which this version does not have yet; remove it, or write \"dns\"",
+        ),
+        (
+            "[access]\n▸ftp = { from = ['lan'] }",
+            "unknown key \"ftp\" in [access]; remove it, or write \"dns\"",
+        ),
+        (
+            "access.dhcp = ▸{ from = ['lan'] }",
+            "\"dhcp\" cannot be limited: whoever asks has no address yet; remove it",
+        ),
+        (
+            "access.dns = { from = ['lan'], password = ▸true }",
+            "\"dns\" has no passwords; services that have come with users; remove it",
+        ),
+        (
+            "access.dns = { from = ▸[] }",
+            "nobody may use \"dns\"; write [\"any\"] for all, or dns.enabled = false",
+        ),
+        (
+            "access.dns = { from = [▸'wan'] }",
+            "\"wan\" is no network; write \"lan\", \"any\", or a network such as \"198.51.100.0/24\"",
+        ),
+        (
+            "access.dns = ▸{}",
+            "the access to \"dns\" has no from; write from = [\"lan\", \"198.51.100.0/24\"]",
+        ),
+    ] {
+        assert_mistakes(text, &[told]);
+    }
+    assert_mistakes(
+        "firewall.wan_services = [▸'dhcp']",
+        &["there is no service \"dhcp\" for the WAN; remove it, or write \"dns\""],
+    );
+}

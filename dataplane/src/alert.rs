@@ -87,7 +87,7 @@ mod tests {
 
     const CLAIM: Claim = Claim {
         interface: InterfaceId(1),
-        ip: core::net::Ipv4Addr::new(203, 0, 113, 1),
+        ip: core::net::IpAddr::V4(core::net::Ipv4Addr::new(203, 0, 113, 1)),
         known: MacAddr([2, 0, 0, 0, 0, 1]),
         claimant: MacAddr([2, 0, 0, 0, 0, 2]),
     };

@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::hash::{Hash, Hasher};
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::ops::BitAnd;
 
 use gatepost_ground::InterfaceId;
@@ -12,7 +12,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 /// An address of one family, as far as flows, mappings, routes, neighbours and fragments need to know it. A family joins
 /// with an implementation, and no table changes. That of IPv4 keeps a flow's keys at 14 octets and a neighbour's at 8.
-pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display {
+pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpAddr> {
     /// The bits of an address, of which a network's are the first.
     type Bits: Copy + Eq + fmt::Debug + BitAnd<Output = Self::Bits>;
 
@@ -110,9 +110,16 @@ impl<A> Endpoint<A> {
     }
 }
 
-impl<A: Address> fmt::Display for Endpoint<A> {
+impl<A: Into<IpAddr>> Endpoint<A> {
+    /// The endpoint as reports have it, which are of any family.
+    pub fn of_any_family(self) -> Endpoint<IpAddr> {
+        Endpoint { address: self.address.into(), port: self.port }
+    }
+}
+
+impl<A: Copy + Into<IpAddr>> fmt::Display for Endpoint<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.address, self.port)
+        SocketAddr::new(self.address.into(), self.port).fmt(f)
     }
 }
 
@@ -141,6 +148,17 @@ impl<A: Address> FlowKey<A> {
     }
 }
 
+impl<A: Into<IpAddr>> FlowKey<A> {
+    /// The key as reports have it, which are of any family.
+    pub fn of_any_family(self) -> FlowKey<IpAddr> {
+        FlowKey {
+            protocol: self.protocol,
+            source: self.source.of_any_family(),
+            destination: self.destination.of_any_family(),
+        }
+    }
+}
+
 impl<A: Address> Hash for FlowKey<A> {
     #[inline]
     fn hash<H: Hasher>(&self, hasher: &mut H) {
@@ -150,7 +168,7 @@ impl<A: Address> Hash for FlowKey<A> {
     }
 }
 
-impl<A: Address> fmt::Display for FlowKey<A> {
+impl<A: Copy + Into<IpAddr>> fmt::Display for FlowKey<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} > {} ({})", self.source, self.destination, self.protocol.0)
     }
@@ -199,6 +217,12 @@ pub(crate) mod testing {
     impl fmt::Display for Long {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             self.0.fmt(f)
+        }
+    }
+
+    impl From<Long> for IpAddr {
+        fn from(address: Long) -> Self {
+            Self::V6(address.0)
         }
     }
 
@@ -260,6 +284,17 @@ mod tests {
         assert_ne!(key.reversed(), key);
         assert_eq!(key.reversed().reversed(), key);
         assert_eq!(key.to_string(), "192.168.1.2:5000 > 198.51.100.1:80 (6)");
+    }
+
+    #[test]
+    fn endpoints_of_both_families_are_shown_as_one_writes_them() {
+        let short = Endpoint::new(Ipv4Addr::new(192, 0, 2, 1), 80);
+        let long = Endpoint::new(testing::Long::new(7, 1), 80);
+        assert_eq!(short.of_any_family().to_string(), "192.0.2.1:80");
+        assert_eq!(
+            (short.to_string(), long.to_string()),
+            ("192.0.2.1:80".into(), "[2001:db8:7::1]:80".into())
+        );
     }
 
     #[test]

@@ -61,7 +61,7 @@
 //! Who is to be asked is told by [`NeighborTable::handle_timeout`], for a new neighbour at once: its
 //! deadline is the moment it was made. The table neither builds ARP packets nor answers them.
 
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use ahash::RandomState;
@@ -106,7 +106,7 @@ pub enum State {
 
 /// A neighbour, as the table knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Neighbor<A = Ipv4Addr> {
+pub struct Neighbor<A = IpAddr> {
     /// On which interface it is.
     pub interface: InterfaceId,
     /// Its address.
@@ -185,7 +185,7 @@ pub enum Event<'a, A = Ipv4Addr> {
 
 /// A hardware address that claims the address of a neighbour with another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim<A = Ipv4Addr> {
+pub struct Claim<A = IpAddr> {
     /// On this interface.
     pub interface: InterfaceId,
     /// The neighbour's address.
@@ -194,6 +194,22 @@ pub struct Claim<A = Ipv4Addr> {
     pub known: MacAddr,
     /// The hardware address that claims it.
     pub claimant: MacAddr,
+}
+
+impl<A: Into<IpAddr>> Neighbor<A> {
+    /// The neighbour as reports have it, which are of any family.
+    pub fn of_any_family(self) -> Neighbor {
+        let Self { interface, ip, mac, state, held } = self;
+        Neighbor { interface, ip: ip.into(), mac, state, held }
+    }
+}
+
+impl<A: Into<IpAddr>> Claim<A> {
+    /// The claim as alerts have it, which are of any family.
+    pub fn of_any_family(self) -> Claim {
+        let Self { interface, ip, known, claimant } = self;
+        Claim { interface, ip: ip.into(), known, claimant }
+    }
 }
 
 /// The limits, the same for any family.

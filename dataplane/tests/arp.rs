@@ -103,7 +103,8 @@ fn rfc5227_a_conflicting_claim_is_defended_once() {
         assert!(again.sent.iter().all(|sent| sent.port != LAN0), "a storm");
     }
     assert_eq!(bench.dataplane.counters().address_conflicts, 101);
-    let claim = Claim { interface: LAN_SIDE, ip: GATEWAY_LAN, known: GATEWAY_LAN_MAC, claimant: ALICE.mac };
+    let claim =
+        Claim { interface: LAN_SIDE, ip: GATEWAY_LAN.into(), known: GATEWAY_LAN_MAC, claimant: ALICE.mac };
     let alerts = bench.dataplane.alerts();
     assert!(alerts.contains(&Alert::AddressConflict(claim)) && alerts.len() <= 20, "{alerts:?}");
     // Nobody took the address over: what the thief claimed was not learnt.

@@ -64,7 +64,7 @@ fn a_forged_claim_takes_no_packet_from_a_neighbour_that_answers() {
             assert_eq!((counters.neighbor_changes, counters.neighbor_claims_refused), (0, 1));
             let claim = Claim {
                 interface: if victim.port == WAN { WAN_SIDE } else { LAN_SIDE },
-                ip: victim.address,
+                ip: victim.address.into(),
                 known: victim.mac,
                 claimant: thief(victim).mac,
             };

@@ -261,7 +261,7 @@ pub struct Neighbor {
     /// `lan` or `wan`.
     pub segment: String,
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its hardware address; `null` while it is being asked for.
     pub mac: Option<String>,
     /// `incomplete` while it is asked for the first time, `reachable`, `stale`, `probe`, `contested`

@@ -136,7 +136,7 @@ impl Query {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::IpAddr;
     use std::time::Duration;
 
     use gatepost_dataplane::flow::{State as FlowState, Traffic};
@@ -156,7 +156,7 @@ mod tests {
     }
 
     fn neighbor(interface: InterfaceId, host: u8, state: State, held: usize) -> Neighbor {
-        Neighbor { interface, ip: Ipv4Addr::new(192, 0, 2, host), mac: None, state, held }
+        Neighbor { interface, ip: IpAddr::from([192, 0, 2, host]), mac: None, state, held }
     }
 
     fn station(interface: InterfaceId, host: u8, port: u8, age_secs: u64) -> (InterfaceId, Station) {
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn of_many_flows_each_worker_gives_a_fair_part() {
         let flow = |worker: u8| {
-            let end = |host| Endpoint::new(Ipv4Addr::new(192, 0, 2, host), 1);
+            let end = |host| Endpoint::new(IpAddr::from([192, 0, 2, host]), 1);
             let key = FlowKey { protocol: Protocol::UDP, source: end(worker), destination: end(0) };
             let (state, expires) = (FlowState::Udp, Instant::ZERO);
             FlowInfo { original: key, reply: key, state, expires, traffic: [Traffic::default(); 2] }

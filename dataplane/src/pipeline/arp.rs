@@ -42,7 +42,7 @@ impl Dataplane {
             self.tell_others(cx);
             if is_first {
                 let known = interface.mac();
-                let claim = Claim { interface: id, ip: own, known, claimant: packet.sender_mac };
+                let claim = Claim { interface: id, ip: own.into(), known, claimant: packet.sender_mac };
                 self.alerts.raise(cx.call.now, Alert::AddressConflict(claim));
                 self.counters.address_conflicts += 1;
             }

@@ -107,11 +107,11 @@ impl NeighborEvents<'_> {
             }
             Event::Moved(claim) => {
                 self.counters.neighbor_changes += 1;
-                self.alerts.raise(call.now, Alert::NeighborMoved(claim));
+                self.alerts.raise(call.now, Alert::NeighborMoved(claim.of_any_family()));
             }
             Event::ClaimRefused(claim) => {
                 self.counters.neighbor_claims_refused += 1;
-                self.alerts.raise(call.now, Alert::NeighborClaimRefused(claim));
+                self.alerts.raise(call.now, Alert::NeighborClaimRefused(claim.of_any_family()));
             }
         }
     }

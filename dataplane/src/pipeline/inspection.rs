@@ -75,7 +75,7 @@ impl Dataplane {
         }
         let known = self.bindings.holder(cx.call.now, ip)?;
         self.counters.neighbor_claims_refused += 1;
-        let claim = Claim { interface, ip, known, claimant };
+        let claim = Claim { interface, ip: ip.into(), known, claimant };
         self.alerts.raise(cx.call.now, Alert::NeighborClaimRefused(claim));
         Some(DropReason::ArpInspection)
     }

@@ -55,6 +55,7 @@ mod steer;
 mod vlans;
 mod way;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use gatepost_ground::wire::Protocol;
@@ -98,9 +99,9 @@ use crate::verdict::Verdict;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowInfo {
     /// What the packets look like that go as the first one did, when they arrive.
-    pub original: FlowKey,
+    pub original: FlowKey<IpAddr>,
     /// What their replies look like when they arrive.
-    pub reply: FlowKey,
+    pub reply: FlowKey<IpAddr>,
     /// What it is, and where it stands.
     pub state: State,
     /// When it ends if nothing prolongs it.
@@ -315,8 +316,8 @@ impl Dataplane {
     /// All flows.
     pub fn flows(&self) -> impl Iterator<Item = FlowInfo> {
         self.flows.flows().map(|(_, flow)| FlowInfo {
-            original: flow.key(Direction::Original),
-            reply: flow.key(Direction::Reply),
+            original: flow.key(Direction::Original).of_any_family(),
+            reply: flow.key(Direction::Reply).of_any_family(),
             state: flow.state(),
             expires: flow.expires(),
             traffic: Direction::BOTH.map(|direction| flow.traffic(direction)),
@@ -330,7 +331,7 @@ impl Dataplane {
 
     /// All neighbours, in no particular but a repeatable order.
     pub fn neighbors(&self, now: Instant) -> impl Iterator<Item = Neighbor> {
-        self.neighbors.neighbors(now)
+        self.neighbors.neighbors(now).map(Neighbor::of_any_family)
     }
 
     /// All stations that the bridges know, in no particular but a repeatable order.

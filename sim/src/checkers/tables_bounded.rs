@@ -253,7 +253,7 @@ mod tests {
     fn neighbors(neighbors: usize, stations: usize) -> Neighbors {
         let neighbor = Neighbor {
             segment: "lan".to_owned(),
-            address: std::net::Ipv4Addr::LOCALHOST,
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
             mac: None,
             state: "stale".to_owned(),
             held: 0,

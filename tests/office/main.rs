@@ -22,6 +22,7 @@ mod profile;
 mod reload;
 mod running;
 mod scan;
+mod slow_disk;
 mod state;
 mod stun;
 mod switch;

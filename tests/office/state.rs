@@ -14,7 +14,7 @@ use crate::harness::programs::{dig, pings};
 use crate::harness::{Gateway, ISP, Office, Setup, eventually, gatepost};
 
 /// Asks for an address by DHCP, which must say `hostname`; prints the lease's time if it gets one.
-fn lease(office: &Office, number: usize, hostname: &str) -> Option<u32> {
+pub fn lease(office: &Office, number: usize, hostname: &str) -> Option<u32> {
     let client =
         format!("busybox udhcpc -f -i eth0 -n -q -t 3 -T 1 -x hostname:{hostname} -s /bin/true 2>&1 || true");
     let told = office.pc(number).sh(&client);

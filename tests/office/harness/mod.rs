@@ -5,6 +5,7 @@ mod gateway;
 mod namespace;
 mod office;
 pub mod programs;
+pub mod slow_disk;
 
 use std::process::Command;
 

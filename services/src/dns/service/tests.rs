@@ -247,6 +247,38 @@ fn who_stops_listening_frees_the_address() {
 }
 
 #[test]
+fn a_service_that_finishes_answers_what_it_was_asked_and_ends_its_connections() {
+    run(async {
+        let upstream = TokioUdp::bind(LOOPBACK).await.unwrap();
+        let (service, server) = start_office(upstream.local_addr().unwrap()).await;
+        let question = query(1, "www.shop.example.", RecordType::A, None);
+        let mut waiting = connect_from(1, server).await;
+        write_message(&mut waiting, &question).await.unwrap();
+        let client = TokioUdp::bind(LOOPBACK).await.unwrap();
+        client.send_to(&question, server).await.unwrap();
+        let mut idle = connect_from(2, server).await;
+        assert!(asks(&mut idle, "pc1.office.example.").await.is_some());
+        let mut buffer = [0; 512];
+        let (len, forwarder) = upstream.recv_from(&mut buffer).await.unwrap();
+        // Both questions have come, and wait for one exchange; the third was answered.
+        while service.stats().queries < 3 {
+            tokio::task::yield_now().await;
+        }
+
+        let answered = async {
+            assert_eq!(idle.read(&mut [0]).await.unwrap(), 0, "an idle connection ends at once");
+            let response = Message::from_vec(&buffer[..len]).unwrap().into_response();
+            upstream.send_to(&response.to_vec().unwrap(), forwarder).await.unwrap();
+            assert_eq!(read(&mut waiting).await.metadata.id, 1);
+            client.recv_from(&mut [0; 512]).await.unwrap();
+            assert_eq!(waiting.read(&mut [0]).await.unwrap(), 0);
+        };
+        tokio::join!(service.finish(), answered);
+        service.listen(server).await.expect("the address is free");
+    });
+}
+
+#[test]
 fn a_service_that_is_dropped_ends_its_tasks() {
     run(async {
         let upstream = TokioUdp::bind(LOOPBACK).await.unwrap();

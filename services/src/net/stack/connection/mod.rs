@@ -506,12 +506,16 @@ impl Connection {
         if self.is_pressed { PRESSED_LEN.min(self.window_limit) } else { self.window_limit }
     }
 
+    /// How many octets more the window may comprise.
+    fn room(&self) -> i64 {
+        self.window_limit().saturating_sub(self.received.unread()) as i64
+    }
+
     /// The right edge of the window to offer: never before the one that was offered, and beyond it only if that is
     /// worth it. (RFC 9293, SHLD-14, MUST-39)
     fn edge_to_offer(&self) -> i64 {
-        let limit = self.window_limit();
-        let edge = self.received.next() + limit.saturating_sub(self.received.unread()) as i64;
-        let step = (limit as i64 / 2).min(self.segment_size as i64);
+        let edge = self.received.next() + self.room();
+        let step = (self.window_limit() as i64 / 2).min(self.segment_size as i64);
         if edge >= self.own_edge + step { edge } else { self.own_edge }
     }
 }

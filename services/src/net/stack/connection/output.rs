@@ -161,8 +161,11 @@ impl Connection {
         }
         let left = (self.own_edge - self.received.next()).max(0);
         let shift = if is_syn { 0 } else { self.own_shift };
-        // Rounded up: the right edge stays where it was offered.
-        let window = u16::try_from((left + (1 << shift) - 1) >> shift).unwrap_or(u16::MAX);
+        // Rounded up, so that the right edge stays where it was offered, but not beyond what the buffer holds: the edge
+        // would move on with each segment that a service does not read. (RFC 7323, section 2.4)
+        let rounded_up = (left + (1 << shift) - 1) >> shift;
+        let is_room = rounded_up << shift <= self.room();
+        let window = u16::try_from(if is_room { rounded_up } else { left >> shift }).unwrap_or(u16::MAX);
         self.own_edge = self.own_edge.max(self.received.next() + (i64::from(window) << shift));
         let has_scale = is_first || self.own_shift > 0 || self.peer_shift > 0;
         let header = TcpRepr {

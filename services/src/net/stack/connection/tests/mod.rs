@@ -1,6 +1,7 @@
 //! Connections by themselves: transcripts with explicit times, and random conversations over a pipe that loses, repeats and
 //! reorders.
 
+mod hostile;
 mod pipe;
 mod second_opinion;
 mod transcripts;

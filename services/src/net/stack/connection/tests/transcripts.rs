@@ -3,11 +3,11 @@
 use super::*;
 
 /// The peer's initial sequence number, and the gateway's.
-const PEERS: u32 = 5000;
-const OURS: u32 = u32::MAX - 2;
+pub(super) const PEERS: u32 = 5000;
+pub(super) const OURS: u32 = u32::MAX - 2;
 
 /// The options of a peer that has all.
-const ALL: Options = Options {
+pub(super) const ALL: Options = Options {
     segment_size: Some(1000),
     window_shift: Some(2),
     is_sack_permitted: true,
@@ -24,12 +24,12 @@ const NONE: Options = Options {
     timestamps: None,
 };
 
-fn syn(options: Options) -> Fields<'static> {
+pub(super) fn syn(options: Options) -> Fields<'static> {
     Fields { sequence: PEERS, is_syn: true, window: 60_000, options, ..Fields::default() }
 }
 
 /// A segment of the peer's at position `start` that acknowledges everything before `acknowledged`.
-fn segment(start: i64, acknowledged: i64, payload: &[u8]) -> Fields<'_> {
+pub(super) fn segment(start: i64, acknowledged: i64, payload: &[u8]) -> Fields<'_> {
     Fields {
         sequence: number_at(PEERS, start),
         acknowledgement: Some(number_at(OURS, acknowledged)),
@@ -50,7 +50,7 @@ fn blocks(acknowledged: i64, blocks: &[(i64, i64)]) -> Fields<'static> {
 
 /// An established connection at 100 ms, whose handshake took so long; without timestamps, so that segments have 1000
 /// octets.
-fn established(options: Options) -> Connection {
+pub(super) fn established(options: Options) -> Connection {
     let options = Options { timestamps: None, ..options };
     let mut connection = Connection::accept(at(0), &syn(options), beginning(OURS), &SETTINGS);
     assert_eq!(connection.sent(at(0)).len(), 1);
@@ -68,7 +68,7 @@ fn sent(connection: &mut Connection, now: u64) -> Vec<(i64, usize)> {
 }
 
 /// The last acknowledgement among what it sends at `now`, as a position of the peer's.
-fn acknowledged(connection: &mut Connection, now: u64) -> Option<i64> {
+pub(super) fn acknowledged(connection: &mut Connection, now: u64) -> Option<i64> {
     let number = connection.sent(at(now)).last()?.header.ack_number?;
     Some(position_of(PEERS, number.0 as u32, 0))
 }

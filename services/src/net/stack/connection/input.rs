@@ -73,9 +73,7 @@ impl Connection {
         let expected = self.received_next();
         let start = position_of(self.peer_initial, segment.sequence, expected);
         if self.is_too_old(now, segment) {
-            if !segment.is_reset {
-                self.challenge(now, segment);
-            }
+            self.challenge(now, segment);
             return Reaction::Done;
         }
         let len = segment.payload.len() as i64;
@@ -228,24 +226,28 @@ impl Connection {
         }
     }
 
-    /// PAWS: whether the segment is a straggler of long ago. (RFC 7323, section 5.3)
+    /// PAWS: whether the segment is a straggler of long ago. A reset never is. (RFC 7323, section 5.3)
     fn is_too_old(&self, now: Instant, segment: &Fields<'_>) -> bool {
         match (self.timestamps, segment.options.timestamps) {
-            (Some(own), Some((peer, _))) => {
-                is_before(peer, own.peer) && now.since(own.heard) < TIMESTAMP_LIFE
-            }
+            (Some(own), Some((peer, _))) => !segment.is_reset && own.is_after(now, peer),
             _ => false,
         }
     }
 
     /// Keeps the timestamp to echo. (RFC 7323, section 4.3)
     fn note_timestamp(&mut self, now: Instant, segment: &Fields<'_>, start: i64) {
-        if let (Some(Timestamps { peer, heard, .. }), Some((newer, _))) =
-            (&mut self.timestamps, segment.options.timestamps)
+        if let (Some(own), Some((newer, _))) = (&mut self.timestamps, segment.options.timestamps)
             && start <= self.told
-            && !is_before(newer, *peer)
+            && !own.is_after(now, newer)
         {
-            (*peer, *heard) = (newer, now);
+            (own.peer, own.heard) = (newer, now);
         }
+    }
+}
+
+impl Timestamps {
+    /// Whether the peer's last is later than `value` and recent enough to tell. (RFC 7323, section 5.5)
+    fn is_after(&self, now: Instant, value: u32) -> bool {
+        is_before(value, self.peer) && now.since(self.heard) < TIMESTAMP_LIFE
     }
 }

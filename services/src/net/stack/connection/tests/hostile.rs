@@ -1,6 +1,6 @@
 //! Peers that do what no peer should: single attacks with explicit times.
 
-use super::transcripts::{ALL, PEERS, established, segment};
+use super::transcripts::{ALL, PEERS, acknowledged, established, segment, syn};
 use super::*;
 
 /// The right edge of the window that a connection last offered.
@@ -31,4 +31,41 @@ fn a_service_that_never_reads_has_no_more_than_its_buffer_filled() {
     connection.read_now(at(now), &mut [0; 60_000]);
     let edge = edge_of(&connection.sent(at(now)), connection.own_shift).expect("a window");
     assert!(edge - position > 59_000, "{edge} {position}");
+}
+
+/// RFC 7323, section 5.2: A reset is not too old, whatever its timestamp.
+#[test]
+fn rfc7323_5_2_a_reset_is_not_too_old_whatever_its_timestamp() {
+    let mut connection = Connection::accept(at(0), &syn(ALL), beginning(OURS), &SETTINGS);
+    connection.sent(at(0));
+    let stamped = |value| {
+        let mut fields = segment(1, 1, &[]);
+        fields.options.timestamps = Some((value, 77));
+        fields
+    };
+    connection.receive(at(100), &stamped(150));
+    connection.receive(at(200), &Fields { is_reset: true, ..stamped(149) });
+    assert_eq!(connection.state(), State::Closed);
+}
+
+/// RFC 7323, section 5.5: After 24 days the peers next timestamp counts.
+#[test]
+fn rfc7323_5_5_after_24_days_the_peers_next_timestamp_counts() {
+    let mut connection = Connection::accept(at(0), &syn(ALL), beginning(OURS), &SETTINGS);
+    connection.sent(at(0));
+    let stamped = |start, value, payload| {
+        let mut fields = segment(start, 1, payload);
+        fields.options.timestamps = Some((value, 77));
+        fields
+    };
+    connection.receive(at(100), &stamped(1, 150, b""));
+    let later = at(200) + Duration::from_secs(25 * 24 * 3600);
+    let new = 150_u32.wrapping_sub(100_000);
+    connection.receive(later, &Fields { is_fin: true, ..stamped(1, new, b"now") });
+    let answer = connection.sent(later);
+    let echoed = answer[0].header.timestamp.map(|stamp| stamp.tsecr);
+    assert_eq!((connection.state(), echoed), (State::CloseWait, Some(new)));
+    // From here on, that is what stragglers are measured by.
+    connection.receive(later, &stamped(5, new.wrapping_sub(1), b""));
+    assert_eq!(acknowledged(&mut connection, later.as_millis()), Some(5));
 }

@@ -54,8 +54,9 @@ impl Connection {
             self.next = 1;
             self.due.resend = false;
         } else if !std::mem::take(&mut self.due.resend) || self.board.resend_lost(now).is_none() {
-            self.due.acknowledgement = false;
-            return None;
+            // RFC 9293, section 3.10.7.4: what is not acceptable is answered here, too.
+            let is_answer = std::mem::take(&mut self.due.acknowledgement) && self.state == State::SynReceived;
+            return is_answer.then(|| self.header(now, TcpControl::None, self.acceptable_position()));
         }
         self.timers.retransmit = Some(now + self.rtt.timeout());
         Some(self.header(now, TcpControl::Syn, 0))

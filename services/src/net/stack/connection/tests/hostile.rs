@@ -1,6 +1,6 @@
 //! Peers that do what no peer should: single attacks with explicit times.
 
-use super::transcripts::{ALL, PEERS, acknowledged, established, segment, syn};
+use super::transcripts::{ALL, OURS, PEERS, acknowledged, established, segment, syn};
 use super::*;
 
 /// The right edge of the window that a connection last offered.
@@ -68,4 +68,23 @@ fn rfc7323_5_5_after_24_days_the_peers_next_timestamp_counts() {
     // From here on, that is what stragglers are measured by.
     connection.receive(later, &stamped(5, new.wrapping_sub(1), b""));
     assert_eq!(acknowledged(&mut connection, later.as_millis()), Some(5));
+}
+
+/// RFC 9293, section 3.10.7.4: A peer that forgot its handshake hears of it.
+#[test]
+fn rfc9293_3_10_7_4_a_peer_that_forgot_its_handshake_hears_of_it() {
+    let mut connection = Connection::accept(at(0), &syn(ALL), beginning(OURS), &SETTINGS);
+    assert_eq!(connection.sent(at(0)).len(), 1);
+    let anew = Fields { sequence: PEERS.wrapping_add(1 << 30), ..syn(ALL) };
+    connection.receive(at(10), &anew);
+    let answer = connection.sent(at(10));
+    assert_eq!((answer.len(), answer[0].header.control), (1, TcpControl::None));
+    let told = answer[0].header.ack_number.expect("always").0 as u32;
+    assert_eq!((told, answer[0].header.seq_number.0 as u32), (PEERS + 1, number_at(OURS, 1)));
+    // Not for every one.
+    connection.receive(at(20), &anew);
+    assert_eq!(connection.sent(at(20)).len(), 0);
+    // The peer's answer to that. (RFC 9293, section 3.10.7.3)
+    connection.receive(at(30), &Fields { sequence: told, is_reset: true, ..Fields::default() });
+    assert_eq!(connection.state(), State::Closed);
 }

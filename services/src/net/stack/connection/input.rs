@@ -170,7 +170,7 @@ impl Connection {
                 !is_in_order || had_stretches || end <= expected,
             );
         }
-        if !is_whole {
+        if !is_whole || segment.is_fin {
             self.due.acknowledgement = true;
         }
         let fin = start + segment.payload.len() as i64;

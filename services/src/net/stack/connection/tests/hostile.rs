@@ -88,3 +88,11 @@ fn rfc9293_3_10_7_4_a_peer_that_forgot_its_handshake_hears_of_it() {
     connection.receive(at(30), &Fields { sequence: told, is_reset: true, ..Fields::default() });
     assert_eq!(connection.state(), State::Closed);
 }
+
+/// RFC 5681, section 4.2: A FIN ahead of a gap is acknowledged at once.
+#[test]
+fn rfc5681_4_2_a_fin_ahead_of_a_gap_is_acknowledged_at_once() {
+    let mut connection = established(ALL);
+    connection.receive(at(200), &Fields { is_fin: true, ..segment(4, 1, &[]) });
+    assert_eq!(acknowledged(&mut connection, 200), Some(1));
+}

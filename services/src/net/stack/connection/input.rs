@@ -146,17 +146,22 @@ impl Connection {
             return Reaction::Done;
         }
         let expected = self.received.next();
-        let room = usize::try_from(window_end - start).unwrap_or(0);
-        let payload = &segment.payload[..segment.payload.len().min(room)];
-        let is_whole = payload.len() == segment.payload.len();
         let is_in_order = start <= expected;
-        if !payload.is_empty() {
-            let is_kept =
-                !self.is_pressed || is_in_order && self.received.unread() + payload.len() <= PRESSED_LEN;
-            if !is_kept {
+        let mut end_of_room = window_end;
+        if self.is_pressed && !segment.payload.is_empty() {
+            // What is larger than all that is kept is taken in parts.
+            let unread = self.received.unread();
+            let fits = unread == 0 || unread + segment.payload.len() <= PRESSED_LEN;
+            if !is_in_order || !fits {
                 self.due.acknowledgement = true;
                 return Reaction::NoRoom;
             }
+            end_of_room = end_of_room.min(expected + (PRESSED_LEN - unread) as i64);
+        }
+        let room = usize::try_from(end_of_room - start).unwrap_or(0);
+        let payload = &segment.payload[..segment.payload.len().min(room)];
+        let is_whole = payload.len() == segment.payload.len();
+        if !payload.is_empty() {
             let end = start + payload.len() as i64;
             if end <= expected {
                 self.duplicate = Some((start, end));

@@ -96,3 +96,17 @@ fn rfc5681_4_2_a_fin_ahead_of_a_gap_is_acknowledged_at_once() {
     connection.receive(at(200), &Fields { is_fin: true, ..segment(4, 1, &[]) });
     assert_eq!(acknowledged(&mut connection, 200), Some(1));
 }
+
+/// While the stack's buffers are full, a segment that is larger than what a connection keeps is taken in parts.
+#[test]
+fn while_the_stack_is_full_a_large_segment_is_taken_in_part() {
+    let mut connection = established(ALL);
+    connection.set_pressed(true);
+    let octets = vec![1; 9000];
+    assert_eq!(connection.receive(at(200), &segment(1, 1, &octets)), Reaction::Done);
+    assert_eq!(acknowledged(&mut connection, 200), Some(1 + PRESSED_LEN as i64));
+    assert_eq!(connection.receive(at(200), &segment(1 + PRESSED_LEN as i64, 1, b"more")), Reaction::NoRoom);
+    connection.read_now(at(300), &mut [0; PRESSED_LEN]);
+    assert_eq!(connection.receive(at(300), &segment(1, 1, &octets)), Reaction::Done);
+    assert_eq!(acknowledged(&mut connection, 300), Some(1 + 2 * PRESSED_LEN as i64));
+}

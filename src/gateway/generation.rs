@@ -16,7 +16,8 @@ use tokio::time::timeout;
 use super::addresses::{AddressBook, addresses};
 use super::bindings;
 use super::current::Current;
-use super::services::{Resources, TaskEnd, first_ended};
+use super::failure::{TaskEnd, first_ended};
+use super::resources::Resources;
 use super::wan_client::{Lease, WanClient};
 use crate::config::Config;
 

@@ -20,6 +20,7 @@ mod bindings;
 pub mod command;
 mod current;
 mod dispatch;
+mod failure;
 mod generation;
 pub mod handover;
 pub mod identity;
@@ -29,6 +30,7 @@ pub mod ports;
 pub mod query;
 pub mod reload;
 pub mod requests;
+mod resources;
 mod ring;
 pub mod services;
 pub mod state;
@@ -62,8 +64,9 @@ use link::link;
 use ports::Ports;
 use reload::Reloader;
 use requests::Requests;
+use resources::Resources;
+use services::Services;
 use services::list::List;
-use services::{Resources, Services};
 use worker::{Ways, Worker};
 
 /// What the gateway gets from whoever runs it.

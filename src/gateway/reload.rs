@@ -9,7 +9,7 @@
 use gatepost_services::service::Unprepared;
 use tokio::sync::{mpsc, oneshot};
 
-use super::services::ServicesError;
+use super::failure::ServicesError;
 use crate::config::Config;
 use crate::error::Error;
 

@@ -11,8 +11,9 @@ use rand::rngs::StdRng;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::failure::{TaskEnd, first_ended};
 use super::identity::Identity;
-use super::services::{Resources, TaskEnd, first_ended};
+use super::resources::Resources;
 use crate::config::{Config, WanAddress};
 
 /// The file that keeps the WAN's address over a restart.

@@ -3,38 +3,30 @@
 
 pub mod list;
 
-use std::cell::RefCell;
-use std::fmt;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use gatepost_dataplane::config::{self as dataplane, Mode};
 use gatepost_services::clock::Clock;
 use gatepost_services::net::stack::{Stack, StackConfig};
 use gatepost_services::race::race;
 use gatepost_services::service::Unprepared;
-use gatepost_services::store::{Disk, Storage};
-use gatepost_services::work::Work;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 
-use super::bindings::SharedBindings;
 use super::command::Commander;
-use super::current::Current;
 use super::dispatch::Dispatcher;
+use super::failure::first_ended;
+pub use super::failure::{ServicesError, TaskEnd};
 use super::generation::{Generation, Prepared};
-use super::identity::Identity;
 use super::inspector::Inspector;
 use super::link::HostLink;
 use super::reload::{self, ReloadError, Reloader, Request};
+use super::resources::Resources;
 use super::wan_client::WanClient;
 use crate::config::Config;
-use crate::error::Error;
-use list::List;
 
 /// The most former configurations whose services are finishing; with one more, all of them are cut off.
 pub const FORMER_MAX: usize = 4;
@@ -47,69 +39,6 @@ pub struct Services {
     pub(super) reloader: Reloader,
     pub(super) reloads: mpsc::Receiver<Request>,
     pub(super) rng: StdRng,
-}
-
-/// What the services work with.
-pub(super) struct Resources {
-    pub identity: Identity,
-    pub clock: Rc<dyn Clock>,
-    /// What survives a restart, for jobs.
-    pub storage: Arc<dyn Storage>,
-    /// The same, awaited.
-    pub disk: Disk,
-    /// Who does what takes long.
-    pub work: Rc<dyn Work>,
-    /// The way to the worker and back.
-    pub link: Rc<HostLink>,
-    /// The gateway's own TCP and UDP.
-    pub stack: Stack,
-    /// The services, whether they serve or not.
-    pub list: Rc<List>,
-    /// The dataplane's configuration; swapped in whole.
-    pub plan: Arc<ArcSwap<dataplane::Config>>,
-    /// Who holds which address of the LAN; swapped in whole.
-    pub bindings: SharedBindings,
-    /// Makes the workers look at it.
-    pub wake_workers: Arc<dyn Fn() + Send + Sync>,
-    pub current: Rc<RefCell<Current>>,
-}
-
-/// Why the services do not run, or no longer.
-#[derive(Debug)]
-pub enum ServicesError {
-    /// A service cannot go by its settings.
-    Unprepared(Unprepared),
-    /// A task ended that should run as long as the gateway.
-    BrokenDown(TaskEnd),
-}
-
-/// How a task ended by itself.
-#[derive(Debug)]
-pub enum TaskEnd {
-    /// It returned.
-    Returned,
-    /// It panicked, or was cancelled.
-    Failed(JoinError),
-}
-
-impl fmt::Display for TaskEnd {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Returned => f.write_str("it ended"),
-            Self::Failed(error) => error.fmt(f),
-        }
-    }
-}
-
-impl From<ServicesError> for Error {
-    fn from(error: ServicesError) -> Self {
-        match error {
-            ServicesError::Unprepared(Unprepared { service, why, remedy }) => {
-                Self::failed(format_args!("the service \"{service}\" cannot start"), why, remedy)
-            }
-            ServicesError::BrokenDown(end) => Self::failed("a service broke down", end, "see the log"),
-        }
-    }
 }
 
 impl Services {
@@ -276,13 +205,4 @@ pub(super) fn stack(
     let settings = StackConfig { mtu: mtu.into(), ..StackConfig::default() };
     let link = Rc::clone(link);
     Stack::new(settings, Rc::clone(clock), rng, move |packet: &[u8]| link.emit_packet(packet))
-}
-
-/// Waits until one of `tasks` has ended, and says how; for ever if there is none.
-pub(super) async fn first_ended(tasks: &mut JoinSet<()>) -> TaskEnd {
-    match tasks.join_next().await {
-        Some(Ok(())) => TaskEnd::Returned,
-        Some(Err(error)) => TaskEnd::Failed(error),
-        None => std::future::pending().await,
-    }
 }

@@ -1,0 +1,43 @@
+//! What the services work with.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use gatepost_dataplane::config as dataplane;
+use gatepost_services::clock::Clock;
+use gatepost_services::net::stack::Stack;
+use gatepost_services::store::{Disk, Storage};
+use gatepost_services::work::Work;
+
+use super::bindings::SharedBindings;
+use super::current::Current;
+use super::identity::Identity;
+use super::link::HostLink;
+use super::services::list::List;
+
+/// What the services work with.
+pub(super) struct Resources {
+    pub identity: Identity,
+    pub clock: Rc<dyn Clock>,
+    /// What survives a restart, for jobs.
+    pub storage: Arc<dyn Storage>,
+    /// The same, awaited.
+    pub disk: Disk,
+    /// Who does what takes long.
+    pub work: Rc<dyn Work>,
+    /// The way to the worker and back.
+    pub link: Rc<HostLink>,
+    /// The gateway's own TCP and UDP.
+    pub stack: Stack,
+    /// The services, whether they serve or not.
+    pub list: Rc<List>,
+    /// The dataplane's configuration; swapped in whole.
+    pub plan: Arc<ArcSwap<dataplane::Config>>,
+    /// Who holds which address of the LAN; swapped in whole.
+    pub bindings: SharedBindings,
+    /// Makes the workers look at it.
+    pub wake_workers: Arc<dyn Fn() + Send + Sync>,
+    pub current: Rc<RefCell<Current>>,
+}

@@ -1,0 +1,233 @@
+//! Files of different folders do not import one another in a circle: who reads the tree from the bottom up finds
+//! nothing that leans on what stands above it.
+//!
+//! A file is a module. What it imports it names in `use`; what is named elsewhere in the text by its whole path is not
+//! seen. An item that a module only hands on counts as imported from where it is. Tests may import what they like.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// Where the crates' sources are.
+const CRATES: [&str; 5] = ["src", "dataplane/ground/src", "dataplane/src", "services/src", "sim/src"];
+
+/// A module's path from its crate on, without the crate.
+type ModulePath = Vec<String>;
+
+/// The modules of a crate.
+#[derive(Default)]
+struct Crate {
+    modules: BTreeMap<ModulePath, Module>,
+}
+
+/// What a file says of others.
+struct Module {
+    file: String,
+    /// The folder of those that it is one of: its own, if it has modules below it.
+    folder: ModulePath,
+    /// The paths of all that it imports.
+    imports: Vec<Vec<String>>,
+    /// What it hands on, by the name by which others know it.
+    handed_on: BTreeMap<String, Vec<String>>,
+}
+
+impl Crate {
+    fn read(sources: &Path) -> Self {
+        let mut files = Vec::new();
+        list(sources, &mut files);
+        let mut this = Self::default();
+        for file in &files {
+            let relative = Path::new(file).strip_prefix(sources).expect("below it").with_extension("");
+            let mut path: ModulePath =
+                relative.iter().map(|part| part.to_str().expect("UTF-8").to_owned()).collect();
+            path.pop_if(|name| ["mod", "lib", "main"].contains(&name.as_str()));
+            let text = fs::read_to_string(file).expect("it is there");
+            let text = without_tests(&text);
+            let has_children =
+                files.iter().any(|other| other.starts_with(&format!("{}/", file.trim_end_matches(".rs"))));
+            let is_folder = file.ends_with("/mod.rs") || has_children;
+            let folder = if is_folder { path.clone() } else { path[..path.len().saturating_sub(1)].to_vec() };
+            let (mut imports, mut handed_on) = (Vec::new(), BTreeMap::new());
+            for (is_public, tree) in uses(text) {
+                for mut import in expand(&tree) {
+                    let name = import.pop_if(|name| name.starts_with("as ")).map(|name| name[3..].to_owned());
+                    let import = absolute(&path, import);
+                    if let Some(last) = import.last().filter(|_| is_public) {
+                        handed_on.insert(name.unwrap_or_else(|| last.clone()), import.clone());
+                    }
+                    imports.push(import);
+                }
+            }
+            this.modules.insert(path, Module { file: file.clone(), folder, imports, handed_on });
+        }
+        this
+    }
+
+    /// The module that has what `path` leads to.
+    fn owner<'a>(&'a self, path: &'a [String]) -> Option<&'a ModulePath> {
+        let (module, rest) = (0..=path.len())
+            .rev()
+            .find_map(|len| Some((self.modules.get_key_value(&path[..len])?, &path[len..])))?;
+        match rest.first().and_then(|name| module.1.handed_on.get(name)) {
+            // Nobody hands on to himself.
+            Some(whole) if !whole.starts_with(path) => self.owner(whole),
+            _ => Some(module.0),
+        }
+    }
+
+    /// What each module imports from.
+    fn edges(&self) -> BTreeMap<&ModulePath, BTreeSet<&ModulePath>> {
+        let targets = |from: &ModulePath, module: &Module| {
+            let owners: BTreeSet<_> =
+                module.imports.iter().filter_map(|import| self.owner_of(import)).collect();
+            owners.into_iter().filter(|owner| *owner != from).collect()
+        };
+        self.modules.iter().map(|(path, module)| (path, targets(path, module))).collect()
+    }
+
+    fn owner_of(&self, import: &[String]) -> Option<&ModulePath> {
+        let owner = self.owner(import)?.clone();
+        self.modules.get_key_value(&owner).map(|(path, _)| path)
+    }
+}
+
+/// The text of a file up to the first module in it that is for tests.
+fn without_tests(text: &str) -> &str {
+    let mark = "\n#[cfg(test)]\n";
+    let begins = text.match_indices(mark).find(|(at, _)| {
+        let line = text[at + mark.len()..].lines().next().unwrap_or_default();
+        line.contains("mod ") && line.ends_with('{')
+    });
+    begins.map_or(text, |(at, _)| &text[..at])
+}
+
+/// The Rust files below `folder`, but for tests and binaries apart.
+fn list(folder: &Path, files: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).expect("it is there") {
+        let path = entry.expect("it can be read").path();
+        let name = path.file_name().and_then(|name| name.to_str()).expect("UTF-8");
+        if path.is_dir() {
+            if name != "tests" && name != "bin" {
+                list(&path, files);
+            }
+        } else if name.ends_with(".rs") && !name.contains("tests") && !name.contains("testing") {
+            files.push(path.to_str().expect("UTF-8").to_owned());
+        }
+    }
+}
+
+/// The trees of all `use` of a text that lead into its own crate, and whether they hand on.
+fn uses(text: &str) -> impl Iterator<Item = (bool, String)> {
+    let starts = text.match_indices("use ").filter(|(at, _)| {
+        let line = text[..*at].rsplit('\n').next().unwrap_or_default().trim_start();
+        line.is_empty() || line.starts_with("pub")
+    });
+    starts.filter_map(|(at, _)| {
+        let tree: String = text[at + 4..].split(';').next()?.split_whitespace().collect::<Vec<_>>().join(" ");
+        let is_public = text[..at].rsplit('\n').next().unwrap_or_default().contains("pub");
+        let is_own = ["crate", "super", "self"].iter().any(|root| tree.starts_with(root));
+        // A child module can be named without `self`.
+        (is_own || is_public).then_some((is_public, tree))
+    })
+}
+
+/// The paths of a tree: `a::{b, c::{d as e}}` has two, the second with an `as e` behind it.
+fn expand(tree: &str) -> Vec<Vec<String>> {
+    let Some((stem, branches)) = tree.split_once('{') else {
+        let (path, name) = tree.split_once(" as ").unwrap_or((tree, ""));
+        let mut path: Vec<_> = path.split("::").map(|part| part.trim().to_owned()).collect();
+        path.extend((!name.is_empty()).then(|| format!("as {}", name.trim())));
+        return vec![path];
+    };
+    let branches = &branches[..branches.rfind('}').unwrap_or(branches.len())];
+    let (mut depth, mut start, mut parts) = (0, 0, Vec::new());
+    for (at, letter) in branches.char_indices() {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&branches[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&branches[start..]);
+    let stem: Vec<_> = stem.split("::").map(str::trim).filter(|part| !part.is_empty()).collect();
+    let parts = parts.into_iter().map(str::trim).filter(|part| !part.is_empty());
+    parts
+        .flat_map(expand)
+        .map(|path| {
+            let path = path.into_iter().filter(|part| part != "self");
+            stem.iter().map(|part| (*part).to_owned()).chain(path).collect()
+        })
+        .collect()
+}
+
+/// `import` of the module `from`, from the crate on.
+fn absolute(from: &ModulePath, import: Vec<String>) -> Vec<String> {
+    let mut place = from.clone();
+    let mut rest = &import[..];
+    while let Some((root, further)) = rest.split_first() {
+        match root.as_str() {
+            "crate" => place.clear(),
+            "super" => _ = place.pop(),
+            "self" => {}
+            _ => break,
+        }
+        rest = further;
+    }
+    place.extend(rest.iter().cloned());
+    place
+}
+
+/// Those that lead to one another, with `module` among them.
+fn circle<'a>(
+    edges: &BTreeMap<&'a ModulePath, BTreeSet<&'a ModulePath>>,
+    module: &'a ModulePath,
+) -> BTreeSet<&'a ModulePath> {
+    let reached = |from: &'a ModulePath| {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![from]);
+        while let Some(next) = open.pop() {
+            open.extend(edges.get(next).into_iter().flatten().filter(|target| seen.insert(**target)));
+        }
+        seen
+    };
+    reached(module).into_iter().filter(|other| reached(other).contains(module)).collect()
+}
+
+#[test]
+fn no_files_of_different_folders_import_one_another_in_a_circle() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut circles = BTreeSet::new();
+    for sources in CRATES {
+        let of_crate = Crate::read(&root.join(sources));
+        assert!(of_crate.modules.len() > 5, "{sources} is read");
+        let edges = of_crate.edges();
+        assert!(edges.values().any(|targets| !targets.is_empty()), "{sources} imports something");
+        for module in of_crate.modules.keys() {
+            let circle = circle(&edges, module);
+            let folders: BTreeSet<_> = circle.iter().map(|path| &of_crate.modules[*path].folder).collect();
+            if folders.len() > 1 {
+                let files = circle.iter().map(|path| &of_crate.modules[*path].file);
+                circles.insert(
+                    files
+                        .map(|file| file.trim_start_matches(&format!("{}/", root.display())))
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                );
+            }
+        }
+    }
+    assert!(circles.is_empty(), "{}", circles.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn a_tree_of_imports_is_read() {
+    let paths = |tree| expand(tree).into_iter().map(|path| path.join("::")).collect::<Vec<_>>();
+    assert_eq!(paths("crate::a::B"), ["crate::a::B"]);
+    assert_eq!(paths("crate::{a::{self, B}, c as d}"), ["crate::a", "crate::a::B", "crate::c::as d"]);
+    let from = ["gateway".to_owned(), "ring".to_owned()].to_vec();
+    let import = expand("super::link::Link").remove(0);
+    assert_eq!(absolute(&from, import).join("::"), "gateway::link::Link");
+}

@@ -34,6 +34,7 @@ use nix::libc::O_NONBLOCK;
 pub use access::Access;
 pub(crate) use address::overlap;
 pub use diagnostic::{Diagnostic, Problem, Severity};
+pub use name::Netns;
 pub use services::{Record, RecordValue, Reservation, ReservedFor, Services};
 pub use source::Source;
 pub use summary::Detail;
@@ -196,38 +197,6 @@ pub struct PortSpec {
     pub driver: Driver,
     /// Whether the device stays when the gateway stops, with its bridge and its hardware address.
     pub persist: bool,
-}
-
-/// A network namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Netns {
-    /// As `ip netns` names it.
-    Name(String),
-    /// A file that stands for it.
-    Path(PathBuf),
-    /// That of the process with this id.
-    Pid(u32),
-}
-
-impl Netns {
-    /// The file that stands for the namespace.
-    pub fn path(&self) -> PathBuf {
-        match self {
-            Self::Name(name) => Path::new("/run/netns").join(name),
-            Self::Path(path) => path.clone(),
-            Self::Pid(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
-        }
-    }
-}
-
-impl fmt::Display for Netns {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => f.write_str(name),
-            Self::Path(path) => path.display().fmt(f),
-            Self::Pid(pid) => write!(f, "of process {pid}"),
-        }
-    }
 }
 
 impl fmt::Display for PortSpec {

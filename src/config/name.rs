@@ -1,8 +1,42 @@
 //! Names of hosts, domains, devices and files, as text.
 
-use super::Netns;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
 use super::diagnostic::Problem;
 use super::value::quoted;
+
+/// A network namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Netns {
+    /// As `ip netns` names it.
+    Name(String),
+    /// A file that stands for it.
+    Path(PathBuf),
+    /// That of the process with this id.
+    Pid(u32),
+}
+
+impl Netns {
+    /// The file that stands for the namespace.
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::Name(name) => Path::new("/run/netns").join(name),
+            Self::Path(path) => path.clone(),
+            Self::Pid(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
+        }
+    }
+}
+
+impl fmt::Display for Netns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Path(path) => path.display().fmt(f),
+            Self::Pid(pid) => write!(f, "of process {pid}"),
+        }
+    }
+}
 
 /// The longest name in presentation form, without the trailing dot. // RFC 1035 section 2.3.4
 pub(super) const DOMAIN_OCTETS_MAX: usize = 253;

@@ -5,7 +5,7 @@ use std::fmt;
 use gatepost_dataplane::config::Mode;
 use gatepost_ground::InterfaceId;
 
-use super::{Config, Forward, Services, WanAddress};
+use super::{Config, Forward, System, WanAddress};
 
 /// What is set up, in one line.
 impl fmt::Display for Config {
@@ -52,7 +52,7 @@ impl Config {
         {
             tell("WAN router", gateway.to_string());
         }
-        Services::summaries(self).into_iter().for_each(|(topic, text)| tell(topic, text));
+        self.summaries().into_iter().for_each(|(topic, text)| tell(topic, text));
         self.services.details().for_each(|(topic, text)| tell(topic, text));
         if self.mode.translates() {
             self.firewall.forwards.iter().for_each(|forward| tell("forward", forward.to_string()));
@@ -63,8 +63,15 @@ impl Config {
             let from: Vec<_> = from.iter().map(ToString::to_string).collect();
             tell("access", format!("{} from {}", kind.name, from.join(", ")));
         }
-        self.services.names(&self.system, self.lan.address.addr()).for_each(|name| tell("name", name));
+        let System { hostname, domain, .. } = &self.system;
+        let names = self.services.names(hostname, domain, self.lan.address.addr());
+        names.for_each(|name| tell("name", name));
         details
+    }
+
+    fn summaries(&self) -> [(&'static str, String); 2] {
+        let has_provider = self.mode != Mode::LanOnly && self.wan.address == WanAddress::Leased;
+        self.services.summaries(&self.system.domain, has_provider)
     }
 }
 
@@ -154,7 +161,7 @@ mod tests {
     #[test]
     fn details_name_whom_the_gateway_asks_for_names() {
         let asked = |text: &str| {
-            let [_, (_, dns)] = Services::summaries(&config(text));
+            let [_, (_, dns)] = config(text).summaries();
             dns.strip_prefix("office.example; asks ").expect("whom it asks").to_owned()
         };
         assert_eq!(asked(""), "the provider's servers");

@@ -6,7 +6,6 @@ use toml::de::DeValue;
 
 use super::diagnostic::Problem;
 use super::section::Section;
-use super::services;
 
 /// Sections, what they come with, and the setting that says that it is off, as far as there is one.
 const SECTIONS: [(&str, &str, Option<Off>); 10] = [
@@ -34,6 +33,23 @@ const KEYS: &[(&str, &[&str], &str)] = &[
     ("the port", &["bridge"], "bridges of the kernel's"),
     ("the port", &["vhost_user"], "virtual machines"),
     ("[firewall]", &["rules"], "firewall rules"),
+    ("[dhcp]", OPTIONS, "further DHCP options"),
+    ("the reservation", OPTIONS, "further DHCP options"),
+    ("[dns]", &["trust_ad", "validate", "trust_anchors", "negative_anchors"], "DNSSEC"),
+    ("[dns]", &["private_answers_from"], "exceptions from the rebinding filter"),
+    ("[dns]", &["query_log", "blocklists"], "DNS by policy"),
+    ("[dns]", &["forward", "secondaries", "keys"], "zones of other servers"),
+];
+
+const OPTIONS: &[&str] = &[
+    "dns_servers",
+    "ntp_servers",
+    "search",
+    "next_server",
+    "boot_file",
+    "options",
+    "ignore_client_id",
+    "match",
 ];
 
 /// How a section says that its feature is off.
@@ -91,7 +107,7 @@ pub(super) fn key_problem(heading: &str, key: &str) -> Option<Problem> {
 
 /// All keys that are yet to come, in sections that are there already.
 fn keys() -> impl Iterator<Item = &'static (&'static str, &'static [&'static str], &'static str)> {
-    KEYS.iter().chain(services::UPCOMING.into_iter().flatten())
+    KEYS.iter()
 }
 
 /// Services that are yet to come, and what they come with.

@@ -27,21 +27,6 @@ pub struct Dhcp {
     pub reservations: Vec<Reservation>,
 }
 
-/// Keys that are yet to come.
-pub(super) const UPCOMING: &[(&str, &[&str], &str)] =
-    &[("[dhcp]", OPTIONS, "further DHCP options"), ("the reservation", OPTIONS, "further DHCP options")];
-
-const OPTIONS: &[&str] = &[
-    "dns_servers",
-    "ntp_servers",
-    "search",
-    "next_server",
-    "boot_file",
-    "options",
-    "ignore_client_id",
-    "match",
-];
-
 impl Dhcp {
     /// What it goes by, for people.
     pub(super) fn summary(&self) -> String {

@@ -2,7 +2,6 @@
 
 use std::net::Ipv4Addr;
 
-use gatepost_dataplane::config::Mode;
 use gatepost_services::dns::forwarder::UPSTREAMS_MAX;
 use ipnet::Ipv4Net;
 
@@ -11,7 +10,6 @@ use crate::config::diagnostic::{Problem, Report, Span};
 use crate::config::name::{DOMAIN_OCTETS_MAX, zone_name};
 use crate::config::section::Section;
 use crate::config::value::{Node, boolean, choice, list, parsed, quoted, text};
-use crate::config::{Config, WanAddress};
 
 pub use gatepost_services::dns::{RecordValue, StaticRecord as Record};
 
@@ -28,25 +26,17 @@ pub struct Dns {
     pub records: Vec<Record>,
 }
 
-/// Keys that are yet to come.
-pub(super) const UPCOMING: &[(&str, &[&str], &str)] = &[
-    ("[dns]", &["trust_ad", "validate", "trust_anchors", "negative_anchors"], "DNSSEC"),
-    ("[dns]", &["private_answers_from"], "exceptions from the rebinding filter"),
-    ("[dns]", &["query_log", "blocklists"], "DNS by policy"),
-    ("[dns]", &["forward", "secondaries", "keys"], "zones of other servers"),
-];
-
 impl Dns {
-    /// What it goes by as a part of `config`, for people.
-    pub(super) fn summary(&self, config: &Config) -> String {
+    /// What it goes by in the office's `domain`, for people. `has_provider`: the provider can name servers to ask.
+    pub(super) fn summary(&self, domain: &str, has_provider: bool) -> String {
         let upstream: Vec<_> = self.upstream.iter().map(ToString::to_string).collect();
-        let asks = match (self.use_upstream, &config.wan.address) {
-            (false, _) => "nobody".to_owned(),
-            _ if !upstream.is_empty() => upstream.join(", "),
-            (_, WanAddress::Leased) if config.mode != Mode::LanOnly => "the provider's servers".to_owned(),
-            _ => "nobody, as dns.upstream is empty".to_owned(),
+        let asks = match self.use_upstream {
+            false => "nobody".to_owned(),
+            true if !upstream.is_empty() => upstream.join(", "),
+            true if has_provider => "the provider's servers".to_owned(),
+            true => "nobody, as dns.upstream is empty".to_owned(),
         };
-        if self.enabled { format!("{}; asks {asks}", config.system.domain) } else { "off".to_owned() }
+        if self.enabled { format!("{domain}; asks {asks}") } else { "off".to_owned() }
     }
 
     /// The static names, for people.

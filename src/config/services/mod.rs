@@ -12,16 +12,12 @@ use ipnet::Ipv4Net;
 
 use super::diagnostic::{Problem, Report, Span};
 use super::section::Section;
-use super::{Config, System};
 
 pub use dhcp::{Dhcp, Reservation, ReservedFor};
 pub use dns::{Dns, Record, RecordValue};
 
 /// What is known of each service that this version has.
 pub const KINDS: [&Kind; 2] = [&dhcp_service::KIND, &dns_service::KIND];
-
-/// Keys that are yet to come: the section, the keys, and what they come with.
-pub(super) const UPCOMING: [&[(&str, &[&str], &str)]; 2] = [dhcp::UPCOMING, dns::UPCOMING];
 
 /// What a configuration says of each service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,19 +59,19 @@ impl Services {
         states.iter().any(|(kind, is_enabled)| kind.name == name && *is_enabled)
     }
 
-    /// The services of `config`, each with what it goes by.
-    pub(super) fn summaries(config: &Config) -> [(&'static str, String); 2] {
-        let Self { dhcp, dns } = &config.services;
-        [("DHCP", dhcp.summary()), ("DNS", dns.summary(config))]
+    /// The services, each with what it goes by in the office's `domain`. `has_provider`: there is a provider that tells
+    /// more than the file.
+    pub(super) fn summaries(&self, domain: &str, has_provider: bool) -> [(&'static str, String); 2] {
+        [("DHCP", self.dhcp.summary()), ("DNS", self.dns.summary(domain, has_provider))]
     }
 
     /// The names that are certain before any host has come; none without a name service.
     pub(super) fn names<'a>(
         &'a self,
-        system: &'a System,
+        hostname: &str,
+        domain: &'a str,
         own: Ipv4Addr,
     ) -> impl Iterator<Item = String> + 'a {
-        let System { hostname, domain, .. } = system;
         let own = [format!("{hostname}.{domain} {own}")];
         let reserved = self.reserved().map(move |(name, address)| format!("{name}.{domain} {address}"));
         let names = own.into_iter().chain(reserved).chain(self.dns.names(domain));

@@ -25,8 +25,7 @@ use rand::rngs::StdRng;
 use siphasher::sip::SipHasher24;
 
 use super::connection::SEGMENT_SIZE_DEFAULT;
-use super::flow::Tuple;
-use super::segment::Options;
+use super::segment::{Options, Tuple};
 
 /// How long each secret makes cookies. Afterwards it checks them for as long again.
 pub(super) const SECRET_LIFETIME: Duration = Duration::from_secs(30);

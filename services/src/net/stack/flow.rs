@@ -13,7 +13,7 @@ use smoltcp::wire::TcpRepr;
 
 use super::connection::{Beginning, Connection, Reaction, Settings, State};
 use super::ip::IpLayer;
-use super::segment::{Fields, packet};
+use super::segment::{Fields, Tuple, packet};
 
 /// Waiting for the answer to a SYN. RFC 9293 section 3.8.3 (MUST-23): at least three minutes.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(180);
@@ -27,9 +27,6 @@ const ORPHAN_FIN_PATIENCE: Duration = Duration::from_secs(60);
 const ORPHAN_LIFE_MAX: Duration = Duration::from_secs(300);
 /// How long a finished connection's addresses stay taken.
 const TIME_WAIT: Duration = Duration::from_secs(10);
-
-/// The two ends of a connection: the gateway's, and the peer's.
-pub(super) type Tuple = (SocketAddrV4, SocketAddrV4);
 
 /// Who a flow belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

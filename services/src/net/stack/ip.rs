@@ -16,6 +16,9 @@ use smoltcp::wire::{HardwareAddress, IpCidr, Ipv4Cidr};
 use super::addresses::Addresses;
 use super::outbox::Outbox;
 
+/// RFC 1700: the default TTL.
+pub(super) const HOP_LIMIT: u8 = 64;
+
 /// The interface and its way out.
 pub(super) struct IpLayer {
     interface: Interface,

@@ -80,9 +80,6 @@ use addresses::Addresses;
 use engine::{Engine, Origin};
 use staging::{Stage, Transport};
 
-/// RFC 1700: the default TTL.
-const HOP_LIMIT: u8 = 64;
-
 /// How long to wait for room in a sink that took no more.
 const SINK_RETRY: Duration = Duration::from_millis(1);
 

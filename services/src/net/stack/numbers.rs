@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use siphasher::sip::SipHasher24;
 
 use super::connection::Beginning;
-use super::flow::Tuple;
+use super::segment::Tuple;
 
 /// How long one initial sequence number lasts, in microseconds. (RFC 9293, MUST-8)
 const TICK: u64 = 4;

@@ -8,8 +8,10 @@ use smoltcp::wire::{
     TcpSeqNumber,
 };
 
-use super::HOP_LIMIT;
-use super::flow::Tuple;
+use super::ip::HOP_LIMIT;
+
+/// The two ends of a connection: the gateway's, and the peer's.
+pub(super) type Tuple = (SocketAddrV4, SocketAddrV4);
 
 /// A received segment, as far as it says whom it concerns.
 pub(super) struct Segment<'a> {

@@ -34,12 +34,12 @@ use tokio::sync::Notify;
 use super::addresses::Addresses;
 use super::connection::{Beginning, Reaction, Settings, State};
 use super::cookie::{Cookies, note_options, noted_options};
-use super::flow::{Flow, Owner, Progress, Tuple};
+use super::flow::{Flow, Owner, Progress};
 use super::ip::IpLayer;
 use super::listener::{Admission, Listening};
 use super::numbers::InitialNumbers;
 use super::port::{choose_port, is_taken};
-use super::segment::{Fields, Options, Segment, empty, packet};
+use super::segment::{Fields, Options, Segment, Tuple, empty, packet};
 use super::{StackConfig, StackCounters};
 
 /// A peer's part of the table of connections.

@@ -16,9 +16,9 @@ use smoltcp::wire::{
 };
 use tokio::sync::Notify;
 
-use super::ip::IpLayer;
+use super::StackCounters;
+use super::ip::{HOP_LIMIT, IpLayer};
 use super::port::{choose_port, is_taken};
-use super::{HOP_LIMIT, StackCounters};
 
 /// Received datagrams that a socket keeps for its service.
 pub const UDP_QUEUE_DATAGRAMS_MAX: usize = 64;

@@ -20,7 +20,7 @@ pub(super) struct ReceiveBuffer {
 #[derive(Debug)]
 struct Stretch {
     start: i64,
-    octets: Vec<u8>,
+    octets: VecDeque<u8>,
     /// The number of the arrival that last changed it.
     changed: u64,
 }
@@ -29,6 +29,31 @@ impl Stretch {
     fn end(&self) -> i64 {
         self.start + self.octets.len() as i64
     }
+
+    fn prepend(&mut self, octets: &[u8]) {
+        self.start -= octets.len() as i64;
+        self.octets.reserve(octets.len());
+        octets.iter().rev().for_each(|octet| self.octets.push_front(*octet));
+    }
+
+    /// Both, with `between` that joins them. The octets of the longer stay where they are, so that no octet is moved
+    /// often, whatever the order in which a peer sends.
+    fn followed_by(mut self, between: &[u8], mut next: Self) -> Self {
+        if next.octets.len() <= self.octets.len() {
+            self.octets.extend(between);
+            self.octets.append(&mut next.octets);
+            return self;
+        }
+        next.prepend(between);
+        next.prepend(self.octets.make_contiguous());
+        next
+    }
+}
+
+/// Those of `octets`, the first of which has the position `start`, from position `from` up to `to`.
+fn range_of(octets: &[u8], start: i64, from: i64, to: i64) -> &[u8] {
+    let index = |position: i64| usize::try_from(position - start).unwrap_or(0).min(octets.len());
+    octets.get(index(from)..index(to)).unwrap_or_default()
 }
 
 impl ReceiveBuffer {
@@ -69,12 +94,11 @@ impl ReceiveBuffer {
         self.ready.extend(octets);
         self.next += octets.len() as i64;
         let reached = self.stretches.iter().take_while(|stretch| stretch.start <= self.next).count();
-        for stretch in self.stretches.drain(..reached) {
+        for mut stretch in self.stretches.drain(..reached) {
             let known = usize::try_from(self.next - stretch.start).unwrap_or(0);
-            if let Some(more) = stretch.octets.get(known..) {
-                self.ready.extend(more);
-                self.next += more.len() as i64;
-            }
+            self.next = self.next.max(stretch.end());
+            stretch.octets.drain(..known.min(stretch.octets.len()));
+            self.ready.append(&mut stretch.octets);
         }
         if self.stretches.is_empty() {
             self.stretches = Vec::new();
@@ -86,30 +110,23 @@ impl ReceiveBuffer {
         let (changed, end) = (self.arrivals, start + octets.len() as i64);
         let from = self.stretches.partition_point(|stretch| stretch.end() < start);
         let to = self.stretches.partition_point(|stretch| stretch.start <= end);
-        match self.stretches.get_mut(from..to) {
-            None | Some([]) => {
-                if self.stretches.len() < STRETCHES_MAX {
-                    self.stretches.insert(from, Stretch { start, octets: octets.to_vec(), changed });
-                }
+        if from == to {
+            if self.stretches.len() < STRETCHES_MAX {
+                let octets = octets.iter().copied().collect();
+                self.stretches.insert(from, Stretch { start, octets, changed });
             }
-            Some([one]) if one.start <= start => {
-                let known = usize::try_from(one.end() - start).unwrap_or(0);
-                one.octets.extend_from_slice(octets.get(known..).unwrap_or_default());
-                one.changed = changed;
-            }
-            Some(several) => {
-                let start_of_all = several[0].start.min(start);
-                let end_of_all = several[several.len() - 1].end().max(end);
-                let mut joined = vec![0; usize::try_from(end_of_all - start_of_all).unwrap_or(0)];
-                let mut put = |start: i64, octets: &[u8]| {
-                    let at = usize::try_from(start - start_of_all).unwrap_or(0);
-                    joined[at..at + octets.len()].copy_from_slice(octets);
-                };
-                put(start, octets);
-                several.iter().for_each(|stretch| put(stretch.start, &stretch.octets));
-                let joined = Stretch { start: start_of_all, octets: joined, changed };
-                self.stretches.splice(from..to, [joined]);
-            }
+            return;
+        }
+        let joined = self.stretches.drain(from..to).reduce(|joined, next| {
+            let between = range_of(octets, start, joined.end(), next.start);
+            joined.followed_by(between, next)
+        });
+        if let Some(mut joined) = joined {
+            let (first, last) = (joined.start, joined.end());
+            joined.prepend(range_of(octets, start, start, first));
+            joined.octets.extend(range_of(octets, start, last, end));
+            joined.changed = changed;
+            self.stretches.insert(from, joined);
         }
     }
 
@@ -202,6 +219,22 @@ mod tests {
         assert_eq!(buffer.stretches.len(), STRETCHES_MAX);
         buffer.insert(15, &[1; 5]);
         assert_eq!(buffer.stretches.len(), STRETCHES_MAX - 1);
+    }
+
+    /// What comes backwards, an octet at a time, is joined without moving all of it each time.
+    #[test]
+    fn what_comes_backwards_is_joined_too() {
+        let mut buffer = ReceiveBuffer::new(0);
+        let stream: Vec<u8> = (0..60_000).map(|n| (n % 251) as u8).collect();
+        buffer.insert(50_000, &stream[50_000..]);
+        for start in (2..50_000).rev() {
+            buffer.insert(start as i64, &stream[start..=start]);
+            assert_eq!(buffer.stretches.len(), 1);
+        }
+        buffer.insert(0, &stream[..4]);
+        let mut read = vec![0; 60_000];
+        assert_eq!(buffer.read(&mut read), 60_000);
+        assert_eq!((read, buffer.capacity()), (stream, 0));
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! The simulation's checkers, for a dataplane without the world around it.
 
 use gatepost::config::Config;
-use gatepost::control::report::{Flows, Interface, Leases, Neighbors, Status};
+use gatepost::control::report::{Flows, Interface, Leases, Neighbors, Services, Status};
 use gatepost::gateway::inspector;
 use gatepost_dataplane::Dataplane;
 use gatepost_sim::checkers::{self, Checker, Passage, Side, Snapshot, Way};
@@ -116,6 +116,7 @@ fn snapshot(now: Instant, dataplane: &Dataplane) -> Snapshot {
         counters: inspector::counters(counters, Vec::new()),
         leases: Leases { leases: Vec::new() },
         neighbors: Neighbors { neighbors: Vec::new(), stations: Vec::new() },
+        services: Services { services: Vec::new() },
         flows: Some(Flows { total: flows.len(), flows }),
     }
 }

@@ -64,6 +64,7 @@ pub mod nothing_forged;
 mod nothing_unsolicited;
 mod observed_leases;
 mod one_lease_one_host;
+mod services_as_configured;
 mod sources_true;
 mod state_sound;
 mod tables_bounded;
@@ -71,7 +72,7 @@ mod tables_bounded;
 use std::rc::Rc;
 
 use gatepost::config::Config;
-use gatepost::control::report::{Counters, Flows, Leases, Neighbors, Status};
+use gatepost::control::report::{Counters, Flows, Leases, Neighbors, Services, Status};
 use gatepost_ground::Instant;
 
 use crate::machine::internet::SharedTree;
@@ -122,6 +123,8 @@ pub struct Snapshot {
     pub leases: Leases,
     /// `show neighbors`
     pub neighbors: Neighbors,
+    /// `show services`
+    pub services: Services,
     /// `show flows`, now and then.
     pub flows: Option<Flows>,
 }
@@ -184,6 +187,7 @@ pub fn for_config(
         Box::new(leases_reach_holders::LeasesReachHolders::default()),
         Box::new(names_true::NamesTrue::new(config, Rc::clone(tree), !starts_at_a_wrong_time)),
         Box::new(sources_true::SourcesTrue::new(config)),
+        Box::new(services_as_configured::ServicesAsConfigured::default()),
         Box::new(state_sound::StateSound),
     ];
     if config.mode.translates() {

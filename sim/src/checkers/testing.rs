@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
-use gatepost::control::report::{Counters, Flow, Interface, Leases, Neighbors, Status};
+use gatepost::control::report::{Counters, Flow, Interface, Leases, Neighbors, Services, Status};
 use gatepost_ground::{Instant, MacAddr};
 
 use super::{Passage, Side, Snapshot, Way};
@@ -107,6 +107,7 @@ pub fn snapshot(secs: u64) -> Snapshot {
         counters: Counters::default(),
         leases: Leases { leases: Vec::new() },
         neighbors: Neighbors { neighbors: Vec::new(), stations: Vec::new() },
+        services: Services { services: Vec::new() },
         flows: None,
     }
 }

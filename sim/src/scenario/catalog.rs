@@ -298,6 +298,8 @@ fn renumbering() -> Office {
     office()
         .pcs(6)
         .isp_lease_secs(60)
+        // What is refused changes nothing: the gateway goes on following the provider.
+        .at(secs(20), reload_refused())
         .at(secs(40), renumber("192.0.2.0/24"))
         .expect("the gateway has an address of the new network", |account| {
             let is_new = account.customer().is_some_and(|address| address.octets().starts_with(&[192, 0, 2]));

@@ -282,6 +282,7 @@ async fn audit(inspector: Inspector, power: Power, observer: Shared) -> Result<(
             counters: ask(&inspector, What::Counters).await?,
             leases: ask(&inspector, What::Leases).await?,
             neighbors: ask(&inspector, What::Neighbors).await?,
+            services: ask(&inspector, What::Services).await?,
             flows: if audits.is_multiple_of(FLOWS_EVERY_AUDITS) {
                 Some(ask(&inspector, What::Flows).await?)
             } else {

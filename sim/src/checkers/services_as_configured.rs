@@ -1,0 +1,142 @@
+//! What the gateway says of its services is what its file says: before a reload, while it is under way, after it, and
+//! after one that was refused.
+
+use gatepost::config::Config;
+use gatepost::control::report::Service;
+
+use super::{Checker, Snapshot};
+
+/// Compares the report of the services with the file.
+#[derive(Default)]
+pub struct ServicesAsConfigured {
+    /// What is in force, and what the gateway may be going over to; nothing until it has booted.
+    wanted: Vec<Wanted>,
+}
+
+/// What a file says of the services.
+#[derive(Clone, Copy)]
+struct Wanted {
+    dhcp: bool,
+    dns: bool,
+}
+
+impl Wanted {
+    fn of(config: &Config) -> Self {
+        Self { dhcp: config.services.dhcp.enabled, dns: config.services.dns.enabled }
+    }
+}
+
+/// What listens, by protocol and port.
+const DHCP: &[(&str, u16)] = &[("udp", 67)];
+const DNS: &[(&str, u16)] = &[("udp", 53), ("tcp", 53)];
+
+impl Checker for ServicesAsConfigured {
+    fn name(&self) -> &'static str {
+        "services-as-configured"
+    }
+
+    fn promise(&self) -> &'static str {
+        "a service that the file switches on serves the LAN at its ports all the time, and no other does"
+    }
+
+    fn on_boot(&mut self) {
+        self.wanted.clear();
+    }
+
+    fn on_reload(&mut self, config: &Config) {
+        self.wanted.push(Wanted::of(config));
+    }
+
+    fn on_configure(&mut self, config: &Config) {
+        self.wanted = vec![Wanted::of(config)];
+    }
+
+    fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {
+        if self.wanted.is_empty() {
+            return Ok(());
+        }
+        let services =
+            [("dhcp", DHCP, self.all(|wanted| wanted.dhcp)), ("dns", DNS, self.all(|wanted| wanted.dns))];
+        for (name, ports, is_wanted) in services {
+            let service = snapshot.services.services.iter().find(|service| service.name == name);
+            let service = service.ok_or_else(|| format!("{name} is not in the list"))?;
+            let missing = ports.iter().find(|(protocol, port)| !listens(service, snapshot, protocol, *port));
+            match (is_wanted, missing) {
+                (Some(true), Some((protocol, port))) => {
+                    return Err(format!("{name} does not listen at {protocol} {port} of the LAN's address"));
+                }
+                (Some(true), None) if service.state == "off" => return Err(format!("{name} is off")),
+                (Some(false), _) if service.state != "off" => {
+                    return Err(format!("{name} is {}", service.state));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ServicesAsConfigured {
+    /// What all files that may be in force say; `None` if they differ.
+    fn all(&self, of: impl Fn(&Wanted) -> bool) -> Option<bool> {
+        let first = self.wanted.first().map(&of)?;
+        self.wanted.iter().all(|wanted| of(wanted) == first).then_some(first)
+    }
+}
+
+fn listens(service: &Service, snapshot: &Snapshot, protocol: &str, port: u16) -> bool {
+    let own = snapshot.status.lan.address.map(|net| net.addr());
+    service.listens.iter().any(|place| {
+        place.protocol == protocol && place.port == port && own.is_none_or(|own| place.address == own)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use gatepost::control::report::{Listening, Services};
+
+    use super::*;
+    use crate::checkers::testing::{config, snapshot};
+
+    fn service(name: &str, state: &str, listens: &[(&str, u16)]) -> Service {
+        let place = |(protocol, port): &(&str, u16)| Listening {
+            protocol: (*protocol).to_owned(),
+            address: [192, 168, 1, 1].into(),
+            port: *port,
+        };
+        Service {
+            name: name.to_owned(),
+            state: state.to_owned(),
+            problem: None,
+            listens: listens.iter().map(place).collect(),
+            counters: serde_json::from_str("{}").expect("no counters"),
+        }
+    }
+
+    fn told(checker: &mut ServicesAsConfigured, services: Vec<Service>) -> bool {
+        let snapshot = Snapshot { services: Services { services }, ..snapshot(1) };
+        checker.on_snapshot(&snapshot).is_err()
+    }
+
+    #[test]
+    fn a_service_that_does_not_serve_or_serves_unasked_is_told() {
+        let mut checker = ServicesAsConfigured::default();
+        assert!(!told(&mut checker, Vec::new()), "it boots");
+        checker.on_configure(&config());
+        let (dhcp, dns) = (service("dhcp", "running", DHCP), service("dns", "running", DNS));
+        assert!(!told(&mut checker, vec![dhcp.clone(), dns.clone()]));
+        assert!(told(&mut checker, vec![dhcp.clone()]), "not in the list");
+        assert!(
+            told(&mut checker, vec![dhcp.clone(), service("dns", "running", &DNS[..1])]),
+            "not at all ports"
+        );
+        assert!(told(&mut checker, vec![service("dhcp", "off", &[]), dns.clone()]), "off");
+        let without = Config::parse("test", "dhcp.enabled = false").expect("a configuration");
+        checker.on_reload(&without);
+        for either in [dhcp.clone(), service("dhcp", "off", &[])] {
+            assert!(!told(&mut checker, vec![either, dns.clone()]), "either may be in force");
+        }
+        checker.on_configure(&without);
+        assert!(told(&mut checker, vec![dhcp, dns]), "running, and switched off");
+    }
+}

@@ -154,9 +154,9 @@ impl Server {
         let (mac, hostname) = (request.client.mac, held.hostname.as_deref());
         let name = hostname.unwrap_or("-");
         if !held.is_renewed && self.leased.allows(now, LEASES_LOGGED_MAX) {
-            tracing::info!(%address, %mac, hostname = name, "leased");
+            tracing::info!(%address, %mac, hostname = %name, "leased");
         } else {
-            tracing::debug!(%address, %mac, hostname = name, client = %request.client.key, "leased");
+            tracing::debug!(%address, %mac, hostname = %name, client = %request.client.key, "leased");
         }
         let given = (address, held.lease_secs);
         Some(answer::lease(&self.config, &request, MessageType::Ack, given, hostname))

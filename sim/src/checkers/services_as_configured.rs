@@ -1,5 +1,5 @@
 //! What the gateway says of its services is what its file says: before a reload, while it is under way, after it, and
-//! after one that was refused.
+//! after one that was refused. A boot takes as long as the disk does, so the promise holds once they have come up.
 
 use gatepost::config::Config;
 use gatepost::control::report::Service;
@@ -9,8 +9,10 @@ use super::{Checker, Snapshot};
 /// Compares the report of the services with the file.
 #[derive(Default)]
 pub struct ServicesAsConfigured {
-    /// What is in force, and what the gateway may be going over to; nothing until it has booted.
+    /// What is in force, and what the gateway may be going over to.
     wanted: Vec<Wanted>,
+    /// Whether all has been as it should since the gateway booted.
+    has_come_up: bool,
 }
 
 /// What a file says of the services.
@@ -40,7 +42,7 @@ impl Checker for ServicesAsConfigured {
     }
 
     fn on_boot(&mut self) {
-        self.wanted.clear();
+        self.has_come_up = false;
     }
 
     fn on_reload(&mut self, config: &Config) {
@@ -52,9 +54,14 @@ impl Checker for ServicesAsConfigured {
     }
 
     fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {
-        if self.wanted.is_empty() {
-            return Ok(());
-        }
+        let compared = self.compare(snapshot);
+        self.has_come_up |= compared.is_ok();
+        if self.has_come_up { compared } else { Ok(()) }
+    }
+}
+
+impl ServicesAsConfigured {
+    fn compare(&self, snapshot: &Snapshot) -> Result<(), String> {
         let services =
             [("dhcp", DHCP, self.all(|wanted| wanted.dhcp)), ("dns", DNS, self.all(|wanted| wanted.dns))];
         for (name, ports, is_wanted) in services {
@@ -74,9 +81,7 @@ impl Checker for ServicesAsConfigured {
         }
         Ok(())
     }
-}
 
-impl ServicesAsConfigured {
     /// What all files that may be in force say; `None` if they differ.
     fn all(&self, of: impl Fn(&Wanted) -> bool) -> Option<bool> {
         let first = self.wanted.first().map(&of)?;
@@ -121,8 +126,9 @@ mod tests {
     #[test]
     fn a_service_that_does_not_serve_or_serves_unasked_is_told() {
         let mut checker = ServicesAsConfigured::default();
-        assert!(!told(&mut checker, Vec::new()), "it boots");
+        checker.on_boot();
         checker.on_configure(&config());
+        assert!(!told(&mut checker, Vec::new()), "it boots");
         let (dhcp, dns) = (service("dhcp", "running", DHCP), service("dns", "running", DNS));
         assert!(!told(&mut checker, vec![dhcp.clone(), dns.clone()]));
         assert!(told(&mut checker, vec![dhcp.clone()]), "not in the list");

@@ -42,14 +42,14 @@ fuzz_target!(|bytes: &[u8]| {
         let Ok(message) = message::decode(datagram.payload) else { continue };
         check_printed(&message);
         let reply = server.handle_message(now, unix_time(now), datagram.source_mac, &message);
+        reply.iter().for_each(|reply| check_reply(reply, &leases.borrow(), now));
         // The disk is done at once, or only after some messages more.
-        if is_written {
-            while let Some(request) = server.poll_request(now) {
-                server.handle_done(now, unix_time(now), Ok(request.perform()));
+        while let Some(request) = is_written.then(|| server.poll_request(now)).flatten() {
+            server.handle_done(now, unix_time(now), Ok(request.perform()));
+            // What waits for the next request may end what is told here.
+            while let Some(reply) = server.poll_reply() {
+                check_reply(&reply, &leases.borrow(), now);
             }
-        }
-        for reply in reply.into_iter().chain(std::iter::from_fn(|| server.poll_reply())) {
-            check_reply(&reply, &leases.borrow(), now);
         }
     }
 

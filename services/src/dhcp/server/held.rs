@@ -147,6 +147,10 @@ impl Server {
             self.log_unkept(now, address, "lease", &error);
             return self.acknowledge_unkept(&request, address);
         }
+        if !self.leases.borrow().at(address).is_some_and(|lease| lease.is_active(now)) {
+            // The disk took longer than the lease lasts: the client asks again.
+            return None;
+        }
         self.offers.withdraw(&request.client.key);
         if let Some(port) = request.origin.port {
             self.ports.note(address, port);

@@ -229,3 +229,12 @@ fn a_job_that_breaks_down_is_as_a_disk_that_refuses() {
     let journal = office.disk.read(JOURNAL_FILE).unwrap().unwrap();
     assert_eq!(journal.iter().filter(|octet| **octet == b'\n').count(), 1, "it was replaced");
 }
+
+#[test]
+fn a_lease_that_ends_before_the_disk_has_it_is_not_told() {
+    let mut office = Office::new(config());
+    select_offer(&mut office, 1);
+    let writing = office.begin();
+    office.wait(u64::from(config().lease_secs));
+    assert_eq!(given(&office.end(writing)), []);
+}

@@ -203,10 +203,12 @@ fn a_client_that_wakes_up_asks_for_what_it_had() {
     let office = Office::bare(1, "");
     let client = Client::dhclient(office.pc(1), "frieda");
     let bound = client.note("bound", 0);
-    client.process.signal(Signal::SIGKILL);
-    // RFC 2131 INIT-REBOOT: dhclient remembers its lease in its file.
-    let line = Client::dhclient_line(&client.directory, "-d");
-    let _again = office.pc(1).spawn(&line);
+    // RFC 2131 INIT-REBOOT: dhclient remembers its lease in its file. Another does not start while the process of the
+    // one before is there, so that is waited for.
+    let Client { process, directory } = client;
+    drop(process);
+    let line = Client::dhclient_line(&directory, "-d");
+    let client = Client { process: office.pc(1).spawn(&line), directory };
     let reboot = client.note("reboot", 0);
     assert_complete(&reboot, 86_400);
     assert_eq!(reboot.address(), bound.address());

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use crate::{files, is_source, without_tests};
+
 /// Where the crates' sources are.
 const CRATES: [&str; 5] = ["src", "dataplane/ground/src", "dataplane/src", "services/src", "sim/src"];
 
@@ -32,16 +34,18 @@ struct Module {
 }
 
 impl Crate {
-    fn read(sources: &Path) -> Self {
-        let mut files = Vec::new();
-        list(sources, &mut files);
+    /// The crate whose sources are below `sources`, of the repository's `files`.
+    fn read(sources: &str, files: &[String]) -> Self {
+        let below = |file: &&String| file.starts_with(&format!("{sources}/")) && is_source(file);
+        let files: Vec<_> = files.iter().filter(below).filter(|file| !file.contains("/bin/")).collect();
         let mut this = Self::default();
         for file in &files {
             let relative = Path::new(file).strip_prefix(sources).expect("below it").with_extension("");
             let mut path: ModulePath =
                 relative.iter().map(|part| part.to_str().expect("UTF-8").to_owned()).collect();
             path.pop_if(|name| ["mod", "lib", "main"].contains(&name.as_str()));
-            let text = fs::read_to_string(file).expect("it is there");
+            let text =
+                fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect("it is there");
             let text = without_tests(&text);
             let has_children =
                 files.iter().any(|other| other.starts_with(&format!("{}/", file.trim_end_matches(".rs"))));
@@ -58,61 +62,29 @@ impl Crate {
                     imports.push(import);
                 }
             }
-            this.modules.insert(path, Module { file: file.clone(), folder, imports, handed_on });
+            this.modules.insert(path, Module { file: (*file).clone(), folder, imports, handed_on });
         }
         this
     }
 
     /// The module that has what `path` leads to.
-    fn owner<'a>(&'a self, path: &'a [String]) -> Option<&'a ModulePath> {
-        let (module, rest) = (0..=path.len())
-            .rev()
-            .find_map(|len| Some((self.modules.get_key_value(&path[..len])?, &path[len..])))?;
-        match rest.first().and_then(|name| module.1.handed_on.get(name)) {
+    fn owner(&self, path: &[String]) -> Option<&ModulePath> {
+        let (len, (place, module)) =
+            (0..=path.len()).rev().find_map(|len| Some((len, self.modules.get_key_value(&path[..len])?)))?;
+        match path.get(len).and_then(|name| module.handed_on.get(name)) {
             // Nobody hands on to himself.
             Some(whole) if !whole.starts_with(path) => self.owner(whole),
-            _ => Some(module.0),
+            _ => Some(place),
         }
     }
 
     /// What each module imports from.
     fn edges(&self) -> BTreeMap<&ModulePath, BTreeSet<&ModulePath>> {
         let targets = |from: &ModulePath, module: &Module| {
-            let owners: BTreeSet<_> =
-                module.imports.iter().filter_map(|import| self.owner_of(import)).collect();
-            owners.into_iter().filter(|owner| *owner != from).collect()
+            let owners = module.imports.iter().filter_map(|import| self.owner(import));
+            owners.filter(|owner| *owner != from).collect()
         };
         self.modules.iter().map(|(path, module)| (path, targets(path, module))).collect()
-    }
-
-    fn owner_of(&self, import: &[String]) -> Option<&ModulePath> {
-        let owner = self.owner(import)?.clone();
-        self.modules.get_key_value(&owner).map(|(path, _)| path)
-    }
-}
-
-/// The text of a file up to the first module in it that is for tests.
-fn without_tests(text: &str) -> &str {
-    let mark = "\n#[cfg(test)]\n";
-    let begins = text.match_indices(mark).find(|(at, _)| {
-        let line = text[at + mark.len()..].lines().next().unwrap_or_default();
-        line.contains("mod ") && line.ends_with('{')
-    });
-    begins.map_or(text, |(at, _)| &text[..at])
-}
-
-/// The Rust files below `folder`, but for tests and binaries apart.
-fn list(folder: &Path, files: &mut Vec<String>) {
-    for entry in fs::read_dir(folder).expect("it is there") {
-        let path = entry.expect("it can be read").path();
-        let name = path.file_name().and_then(|name| name.to_str()).expect("UTF-8");
-        if path.is_dir() {
-            if name != "tests" && name != "bin" {
-                list(&path, files);
-            }
-        } else if name.ends_with(".rs") && !name.contains("tests") && !name.contains("testing") {
-            files.push(path.to_str().expect("UTF-8").to_owned());
-        }
     }
 }
 
@@ -198,24 +170,18 @@ fn circle<'a>(
 
 #[test]
 fn no_files_of_different_folders_import_one_another_in_a_circle() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut circles = BTreeSet::new();
+    let (files, mut circles) = (files(), BTreeSet::new());
     for sources in CRATES {
-        let of_crate = Crate::read(&root.join(sources));
+        let of_crate = Crate::read(sources, &files);
         assert!(of_crate.modules.len() > 5, "{sources} is read");
         let edges = of_crate.edges();
         assert!(edges.values().any(|targets| !targets.is_empty()), "{sources} imports something");
         for module in of_crate.modules.keys() {
-            let circle = circle(&edges, module);
-            let folders: BTreeSet<_> = circle.iter().map(|path| &of_crate.modules[*path].folder).collect();
+            let circle: Vec<_> =
+                circle(&edges, module).into_iter().map(|path| &of_crate.modules[path]).collect();
+            let folders: BTreeSet<_> = circle.iter().map(|module| &module.folder).collect();
             if folders.len() > 1 {
-                let files = circle.iter().map(|path| &of_crate.modules[*path].file);
-                circles.insert(
-                    files
-                        .map(|file| file.trim_start_matches(&format!("{}/", root.display())))
-                        .collect::<Vec<_>>()
-                        .join(", "),
-                );
+                circles.insert(circle.iter().map(|module| &*module.file).collect::<Vec<_>>().join(", "));
             }
         }
     }

@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use gatepost_dataplane::config::{Config, Interface, Link, Mode};
+use gatepost_dataplane::config::{Config, Mode};
 use gatepost_dataplane::{DropReason, Ingress, LocalClass, Verdict};
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::{InterfaceId, MacAddr, Role};
@@ -19,14 +19,7 @@ const GUEST: Host =
 fn config_with_guests(mode: Mode) -> Config {
     let mut config = config(mode);
     config.ports[usize::from(LAN1.0)] = GUESTS;
-    let guests = Interface {
-        name: "guests".to_owned(),
-        role: Role::Inside,
-        link: Link::Ethernet { mac: GATEWAY_LAN_MAC },
-        addresses: Some("192.168.2.1/24".parse().expect("a network")).into(),
-        gateway: None,
-        mtu: 1500,
-    };
+    let guests = interface("guests", Role::Inside, GATEWAY_LAN_MAC, Some("192.168.2.1/24"), None);
     config.interfaces.push(guests).expect("room");
     config
 }

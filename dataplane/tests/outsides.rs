@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use common::*;
-use gatepost_dataplane::config::{Config, Interface, Link, Mode};
+use gatepost_dataplane::config::{Config, Mode};
 use gatepost_dataplane::flow::{Pinhole, Refused};
 use gatepost_dataplane::key::Endpoint;
 use gatepost_dataplane::{DropReason, PinholeError, Verdict};
@@ -26,14 +26,7 @@ const DSL_STRANGER: Host = Host { address: STRANGER.address, ..DSL_ISP };
 fn config_with_dsl(mode: Mode) -> Config {
     let mut config = config(mode);
     config.ports.push(DSL_SIDE);
-    let dsl = Interface {
-        name: "dsl".to_owned(),
-        role: Role::Outside,
-        link: Link::Ethernet { mac: GATEWAY_LAN_MAC },
-        addresses: Some("192.0.2.10/24".parse().expect("a network")).into(),
-        gateway: Some(DSL_ISP.address),
-        mtu: 1500,
-    };
+    let dsl = interface("dsl", Role::Outside, GATEWAY_LAN_MAC, Some("192.0.2.10/24"), Some(DSL_ISP.address));
     config.interfaces.push(dsl).expect("room");
     config.firewall.forwards = vec![forward(Protocol::UDP, 80..=80, BOB, 8080)];
     config

@@ -6,7 +6,7 @@ mod common;
 use std::net::Ipv4Addr;
 
 use common::*;
-use gatepost_dataplane::config::{Bounded, Config, Interface, Link, Mode, VlanPort};
+use gatepost_dataplane::config::{Bounded, Config, Mode, VlanPort};
 use gatepost_dataplane::{DropReason, LocalClass, Verdict};
 use gatepost_ground::offload::Partial;
 use gatepost_ground::wire::Protocol;
@@ -32,14 +32,7 @@ fn vlan(port: PortId, vid: u16) -> VlanPort {
 /// The office of the other tests, with guests in a VLAN of both LAN ports. One port has another number for it.
 fn config_with_vlan(mode: Mode) -> Config {
     let mut config = config(mode);
-    let guests = Interface {
-        name: "guests".to_owned(),
-        role: Role::Inside,
-        link: Link::Ethernet { mac: GATEWAY_LAN_MAC },
-        addresses: Some("192.168.2.1/24".parse().expect("a network")).into(),
-        gateway: None,
-        mtu: 1500,
-    };
+    let guests = interface("guests", Role::Inside, GATEWAY_LAN_MAC, Some("192.168.2.1/24"), None);
     config.interfaces.push(guests).expect("room");
     config.vlans = [vlan(LAN0, VID), vlan(LAN1, 20)].into();
     config

@@ -137,6 +137,14 @@ pub struct Unprepared {
     pub remedy: String,
 }
 
+impl Unprepared {
+    /// The service is for the LAN, and the gateway has no address there.
+    pub fn without_address(service: &'static str) -> Self {
+        let (why, remedy) = ("there is no address on the LAN".to_owned(), "write lan.address".to_owned());
+        Self { service, why, remedy }
+    }
+}
+
 impl fmt::Display for Unprepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.service, self.why)

@@ -19,6 +19,7 @@ use super::refused::Refused;
 use super::room::Reach;
 use super::table::FlowTable;
 use crate::key::{Address, Endpoint};
+use crate::nat::mapping::Mappings;
 use crate::nat::{Mapping, MappingId};
 use crate::table::timer::Tick;
 
@@ -72,10 +73,9 @@ impl<A: Address> Pinholes<A> {
 
     /// Whether one of them lets `remote` through to the mapping.
     pub(super) fn admit(&self, now: Instant, mapping: MappingId, remote: A) -> bool {
-        !self.by_mapping.is_empty()
-            && self.by_mapping.get(&mapping).is_some_and(|open| {
-                open.until > Tick::at(now) && open.remote.is_none_or(|admitted| admitted == remote)
-            })
+        self.by_mapping.get(&mapping).is_some_and(|open| {
+            open.until > Tick::at(now) && open.remote.is_none_or(|admitted| admitted == remote)
+        })
     }
 
     /// When the next of them ends.
@@ -93,14 +93,10 @@ impl<A: Address> Pinholes<A> {
 
     /// Whether there was none for the mapping yet.
     fn put(&mut self, mapping: MappingId, open: Open<A>) -> bool {
+        let was_open = self.take(mapping);
         self.due.insert((open.until, mapping));
-        let former = self.by_mapping.insert(mapping, open);
-        if let Some(former) = &former
-            && former.until != self.by_mapping[&mapping].until
-        {
-            self.due.remove(&(former.until, mapping));
-        }
-        former.is_none()
+        self.by_mapping.insert(mapping, open);
+        !was_open
     }
 
     /// Whether there was one for the mapping.
@@ -150,13 +146,8 @@ impl<A: Address> FlowTable<A> {
     }
 
     /// Closes the pinholes of mappings for which `is_ended` says so.
-    pub fn close_pinholes_where(&mut self, mut is_ended: impl FnMut(&Mapping<A>) -> bool) {
-        let open: Vec<_> = self.pinholes.by_mapping.keys().copied().collect();
-        for mapping in open {
-            if is_ended(&self.mappings[mapping]) {
-                self.end_pinhole(mapping);
-            }
-        }
+    pub fn close_pinholes_where(&mut self, is_ended: impl Fn(&Mapping<A>) -> bool) {
+        self.end_pinholes_where(|mappings, mapping| is_ended(&mappings[mapping]));
     }
 
     /// How many pinholes there are.
@@ -175,9 +166,13 @@ impl<A: Address> FlowTable<A> {
 
     /// Closes the pinholes whose mappings have a port that no mapping may have any more.
     pub(super) fn end_reserved_pinholes(&mut self) {
+        self.end_pinholes_where(Mappings::is_reserved);
+    }
+
+    fn end_pinholes_where(&mut self, is_ended: impl Fn(&Mappings<A>, MappingId) -> bool) {
         let open: Vec<_> = self.pinholes.by_mapping.keys().copied().collect();
         for mapping in open {
-            if self.mappings.is_reserved(mapping) {
+            if is_ended(&self.mappings, mapping) {
                 self.end_pinhole(mapping);
             }
         }

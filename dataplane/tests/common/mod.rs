@@ -67,33 +67,29 @@ pub fn cases(full: u32) -> ProptestConfig {
     ProptestConfig { cases: u32::try_from(share.max(1)).unwrap_or(u32::MAX), ..own }
 }
 
+/// An interface with the hardware address `mac`. The other interfaces of one gateway may have the same.
+pub fn interface(
+    name: &str,
+    role: Role,
+    mac: MacAddr,
+    address: Option<&str>,
+    gateway: Option<Ipv4Addr>,
+) -> Interface {
+    let addresses = address.map(|address| address.parse().unwrap()).into();
+    Interface { name: name.to_owned(), role, link: Link::Ethernet { mac }, addresses, gateway, mtu: 1500 }
+}
+
 /// The office of these tests.
 pub fn config(mode: Mode) -> Config {
+    let has_wan = mode != Mode::LanOnly;
+    let router = has_wan.then_some(ISP.address);
     Config {
         mode,
-        ports: if mode == Mode::LanOnly {
-            vec![LAN_SIDE, LAN_SIDE]
-        } else {
-            vec![LAN_SIDE, LAN_SIDE, WAN_SIDE]
-        },
+        ports: if has_wan { vec![LAN_SIDE, LAN_SIDE, WAN_SIDE] } else { vec![LAN_SIDE, LAN_SIDE] },
         vlans: Bounded::new(),
         interfaces: [
-            Interface {
-                name: "lan".to_owned(),
-                role: Role::Inside,
-                link: Link::Ethernet { mac: GATEWAY_LAN_MAC },
-                addresses: Some("192.168.1.1/24".parse().unwrap()).into(),
-                gateway: None,
-                mtu: 1500,
-            },
-            Interface {
-                name: "wan".to_owned(),
-                role: Role::Outside,
-                link: Link::Ethernet { mac: GATEWAY_WAN_MAC },
-                addresses: (mode != Mode::LanOnly).then(|| "203.0.113.10/24".parse().unwrap()).into(),
-                gateway: (mode != Mode::LanOnly).then_some(ISP.address),
-                mtu: 1500,
-            },
+            interface("lan", Role::Inside, GATEWAY_LAN_MAC, Some("192.168.1.1/24"), None),
+            interface("wan", Role::Outside, GATEWAY_WAN_MAC, has_wan.then_some("203.0.113.10/24"), router),
         ]
         .into(),
         firewall: Firewall::default(),

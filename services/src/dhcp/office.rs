@@ -122,13 +122,7 @@ impl OfficeDhcp {
                     number: Cell::new(0),
                 })
             }
-            (Some(_), None) => {
-                return Err(Unprepared {
-                    service: KIND.name,
-                    why: "there is no address on the LAN".to_owned(),
-                    remedy: "write lan.address".to_owned(),
-                });
-            }
+            (Some(_), None) => return Err(Unprepared::without_address(KIND.name)),
         };
         Ok(Rc::new(OfficeInstance {
             server: Rc::new(server),

@@ -173,7 +173,7 @@ impl<N: Net> OfficeInstance<N> {
         let mut addresses = host.addresses.clone();
         let now = Rc::clone(&addresses.borrow_and_update());
         let Some(config) = config(&settings, &now) else {
-            return Err(unprepared("there is no address on the LAN".to_owned(), "write lan.address"));
+            return Err(Unprepared::without_address(KIND.name));
         };
         let names: Rc<dyn LocalNames> = host.lan_hosts();
         let dns = Service::new(host.net.clone(), Rc::clone(&host.clock), host.rng(), config, names)

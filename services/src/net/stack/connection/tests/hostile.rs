@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::scoreboard::SEGMENTS_MAX;
-use super::transcripts::{ALL, OURS, PEERS, acknowledged, established, segment, syn};
+use super::transcripts::{ALL, OURS, PEERS, acknowledged, established, segment, stamped, syn};
 use super::*;
 use crate::cases;
 
@@ -42,13 +42,8 @@ fn a_service_that_never_reads_has_no_more_than_its_buffer_filled() {
 fn rfc7323_5_2_a_reset_is_not_too_old_whatever_its_timestamp() {
     let mut connection = Connection::accept(at(0), &syn(ALL), beginning(OURS), &SETTINGS);
     connection.sent(at(0));
-    let stamped = |value| {
-        let mut fields = segment(1, 1, &[]);
-        fields.options.timestamps = Some((value, 77));
-        fields
-    };
-    connection.receive(at(100), &stamped(150));
-    connection.receive(at(200), &Fields { is_reset: true, ..stamped(149) });
+    connection.receive(at(100), &stamped(1, 150, b""));
+    connection.receive(at(200), &Fields { is_reset: true, ..stamped(1, 149, b"") });
     assert_eq!(connection.state(), State::Closed);
 }
 
@@ -57,11 +52,6 @@ fn rfc7323_5_2_a_reset_is_not_too_old_whatever_its_timestamp() {
 fn rfc7323_5_5_after_24_days_the_peers_next_timestamp_counts() {
     let mut connection = Connection::accept(at(0), &syn(ALL), beginning(OURS), &SETTINGS);
     connection.sent(at(0));
-    let stamped = |start, value, payload| {
-        let mut fields = segment(start, 1, payload);
-        fields.options.timestamps = Some((value, 77));
-        fields
-    };
     connection.receive(at(100), &stamped(1, 150, b""));
     let later = at(200) + Duration::from_secs(25 * 24 * 3600);
     let new = 150_u32.wrapping_sub(100_000);

@@ -39,6 +39,13 @@ pub(super) fn segment(start: i64, acknowledged: i64, payload: &[u8]) -> Fields<'
     }
 }
 
+/// A segment at position `start` with the peer's timestamp `value`.
+pub(super) fn stamped(start: i64, value: u32, payload: &[u8]) -> Fields<'_> {
+    let mut fields = segment(start, 1, payload);
+    fields.options.timestamps = Some((value, 77));
+    fields
+}
+
 /// An acknowledgement with blocks.
 fn blocks(acknowledged: i64, blocks: &[(i64, i64)]) -> Fields<'static> {
     let mut fields = segment(1, acknowledged, &[]);
@@ -427,11 +434,6 @@ fn rfc5961_4_2_a_syn_and_a_wild_acknowledgement_are_challenged_and_not_too_often
 fn rfc7323_5_3_a_segment_with_an_old_timestamp_is_acknowledged_and_dropped() {
     let mut connection = Connection::accept(at(0), &syn(ALL), beginning(OURS), &SETTINGS);
     connection.sent(at(0));
-    let stamped = |start, value, payload| {
-        let mut fields = segment(start, 1, payload);
-        fields.options.timestamps = Some((value, 77));
-        fields
-    };
     connection.receive(at(100), &stamped(1, 150, b"new"));
     assert_eq!(connection.unread(), 3);
     connection.receive(at(200), &stamped(4, 149, b"old"));

@@ -203,9 +203,10 @@ fn a_client_that_wakes_up_asks_for_what_it_had() {
     let office = Office::bare(1, "");
     let client = Client::dhclient(office.pc(1), "frieda");
     let bound = client.note("bound", 0);
-    // RFC 2131 INIT-REBOOT: dhclient remembers its lease in its file. Another does not start while the process of the
-    // one before is there, so that is waited for.
+    // RFC 2131 INIT-REBOOT: dhclient remembers its lease in its file, which it writes after its script has run. Another
+    // does not start while the process of the one before is there. Both are waited for.
     let Client { process, directory } = client;
+    eventually("a lease in dhclient's file", || directory.read("leases").ends_with("}\n").then_some(()));
     drop(process);
     let line = Client::dhclient_line(&directory, "-d");
     let client = Client { process: office.pc(1).spawn(&line), directory };

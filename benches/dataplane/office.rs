@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_dataplane::config::{
-    Bounded, Config, Filtering, Firewall, Inspection, Interface, Link, Mode, Nat,
+    Bounded, Config, Filtering, Firewall, Gateways, Inspection, Interface, Link, Mode, Nat,
 };
 use gatepost_dataplane::{Batch, Dataplane, Ingress, Shard};
 use gatepost_ground::wire::tcp::Flags;
@@ -41,7 +41,7 @@ pub fn config(mode: Mode) -> Config {
         role,
         link: Link::Ethernet { mac },
         addresses: Some(Ipv4Net::new_assert(address, 24).into()).into(),
-        gateway,
+        gateway: Gateways { v4: gateway, v6: None },
         mtu: 1500,
     };
     Config {

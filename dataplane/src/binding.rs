@@ -1,4 +1,4 @@
-//! Who holds which address of the LAN, by leases and reservations.
+//! Who holds which address of the LAN, by leases and reservations of one address family.
 //!
 //! The DHCP server knows it and publishes the table as a whole, which dataplanes share and only read. An entry ends
 //! by itself when its lease does, so that a lease that nobody renews needs no publication.
@@ -7,11 +7,13 @@ use core::net::Ipv4Addr;
 
 use gatepost_ground::{Instant, MacAddr};
 
+use crate::key::Address;
+
 /// An address and the hardware addresses of the client that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Binding {
+pub struct Binding<A = Ipv4Addr> {
     /// The address.
-    pub ip: Ipv4Addr,
+    pub ip: A,
     /// The hardware address of the client that it is leased to, or reserved for.
     pub mac: MacAddr,
     /// The source of the frame by which the lease was asked for: the client's own hardware address, or that of a
@@ -22,42 +24,49 @@ pub struct Binding {
 }
 
 /// The holders of addresses, one for an address.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bindings {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bindings<A = Ipv4Addr> {
     /// In the order of their addresses.
-    sorted: Vec<Binding>,
+    sorted: Vec<Binding<A>>,
 }
 
-impl Bindings {
+impl<A> Default for Bindings<A> {
+    /// Nobody.
+    fn default() -> Self {
+        Self { sorted: Vec::new() }
+    }
+}
+
+impl<A: Address> Bindings<A> {
     /// The hardware address that holds `ip` now.
-    pub fn holder(&self, now: Instant, ip: Ipv4Addr) -> Option<MacAddr> {
+    pub fn holder(&self, now: Instant, ip: A) -> Option<MacAddr> {
         self.at(now, ip).map(|binding| binding.mac)
     }
 
     /// Whether a frame from the hardware address `mac` may carry a packet from `ip`: its holder's, if it has one now,
     /// and anybody's otherwise.
-    pub fn may_send(&self, now: Instant, ip: Ipv4Addr, mac: MacAddr) -> bool {
+    pub fn may_send(&self, now: Instant, ip: A, mac: MacAddr) -> bool {
         self.at(now, ip).is_none_or(|binding| mac == binding.mac || mac == binding.source)
     }
 
     /// Where the neighbour `ip` is that is known at the hardware address `known`: there if that is its holder's, else
     /// at that by which the lease was asked for. `None` if nobody holds the address, or `known` is that of the bridge
     /// that asked for the lease.
-    pub fn station(&self, now: Instant, ip: Ipv4Addr, known: MacAddr) -> Option<MacAddr> {
+    pub fn station(&self, now: Instant, ip: A, known: MacAddr) -> Option<MacAddr> {
         let Binding { mac, source, .. } = *self.at(now, ip)?;
         if known == mac { Some(mac) } else { Some(source).filter(|source| *source != known) }
     }
 
     /// The binding of `ip` now.
-    fn at(&self, now: Instant, ip: Ipv4Addr) -> Option<&Binding> {
+    fn at(&self, now: Instant, ip: A) -> Option<&Binding<A>> {
         let at = self.sorted.binary_search_by_key(&ip, |binding| binding.ip).ok()?;
         self.sorted.get(at).filter(|binding| now < binding.until)
     }
 }
 
-impl Bindings {
+impl<A: Address> Bindings<A> {
     /// A copy of the table in which `ip` is held by `binding`, or by nobody.
-    pub fn with(&self, ip: Ipv4Addr, binding: Option<Binding>) -> Self {
+    pub fn with(&self, ip: A, binding: Option<Binding<A>>) -> Self {
         let at = self.sorted.partition_point(|known| known.ip < ip);
         let (before, rest) = self.sorted.split_at(at);
         let rest = if rest.first().is_some_and(|known| known.ip == ip) { &rest[1..] } else { rest };
@@ -67,9 +76,9 @@ impl Bindings {
     }
 }
 
-impl FromIterator<Binding> for Bindings {
+impl<A: Address> FromIterator<Binding<A>> for Bindings<A> {
     /// Of several bindings of one address, the first counts.
-    fn from_iter<T: IntoIterator<Item = Binding>>(bindings: T) -> Self {
+    fn from_iter<T: IntoIterator<Item = Binding<A>>>(bindings: T) -> Self {
         let mut sorted: Vec<_> = bindings.into_iter().collect();
         sorted.sort_by_key(|binding| binding.ip);
         sorted.dedup_by_key(|binding| binding.ip);
@@ -79,7 +88,10 @@ impl FromIterator<Binding> for Bindings {
 
 #[cfg(test)]
 mod tests {
+    use core::net::Ipv6Addr;
+
     use super::*;
+    use crate::key::testing::long;
 
     const NOW: Instant = Instant::from_secs(1000);
 
@@ -137,5 +149,17 @@ mod tests {
         let bindings: Bindings =
             [binding(20, 1, Instant::FAR_FUTURE), binding(20, 2, Instant::FAR_FUTURE)].into_iter().collect();
         assert_eq!(bindings.holder(NOW, Ipv4Addr::new(192, 168, 1, 20)), Some(MacAddr([2, 0, 0, 0, 0, 1])));
+    }
+
+    #[test]
+    fn addresses_of_ipv6_are_held_alike() {
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        let until = Instant::from_secs(1060);
+        let held = [long(7, 30), long(7, 20)].map(|ip| Binding { ip, mac, source: mac, until });
+        let bindings: Bindings<Ipv6Addr> = held.into_iter().collect();
+        assert_eq!(bindings.holder(NOW, long(7, 20)), Some(mac));
+        assert_eq!(bindings.holder(NOW, long(7, 25)), None);
+        assert!(!bindings.may_send(NOW, long(7, 30), MacAddr([2, 0, 0, 0, 0, 2])));
+        assert_eq!(bindings.with(long(7, 30), None).holder(NOW, long(7, 30)), None);
     }
 }

@@ -3,18 +3,28 @@
 use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
-use core::ops::BitAnd;
+use core::ops::{BitAnd, BitOr, Not};
 
 use gatepost_ground::InterfaceId;
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::wire::checksum::Delta;
 use ipnet::{IpNet, Ipv4Net};
 
-/// An address of one family, as far as flows, mappings, routes, neighbours and fragments need to know it. A family joins
-/// with an implementation, and no table changes. That of IPv4 keeps a flow's keys at 14 octets and a neighbour's at 8.
+mod ipv6;
+
+/// An address of one family, as far as tables, policy and the gateway's networks need to know it. No table changes for a
+/// family. That of IPv4 keeps a flow's keys at 14 octets and a neighbour's at 8.
 pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpAddr> {
     /// The bits of an address, of which a network's are the first.
-    type Bits: Copy + Eq + fmt::Debug + BitAnd<Output = Self::Bits>;
+    type Bits: Copy
+        + Eq
+        + fmt::Debug
+        + BitAnd<Output = Self::Bits>
+        + BitOr<Output = Self::Bits>
+        + Not<Output = Self::Bits>;
+
+    /// A network of the family, or an address with the prefix of its network. The default has all addresses.
+    type Net: Copy + Eq + fmt::Debug + Default + Into<IpNet>;
 
     /// An address on an interface in as few words as both need. The default stands for none.
     type OnInterface: Copy + Eq + Hash + Default + fmt::Debug;
@@ -22,11 +32,26 @@ pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpAddr> 
     /// The address's bits.
     fn bits(self) -> Self::Bits;
 
+    /// The address with these bits.
+    fn from_bits(bits: Self::Bits) -> Self;
+
+    /// The address's last eight bits.
+    fn last_octet(self) -> u8;
+
     /// The first `prefix_len` bits set, and no others; all of them for a longer prefix than an address has.
     fn mask(prefix_len: u8) -> Self::Bits;
 
-    /// The address and the length of the prefix of `net`, if that is of this family.
-    fn of_net(net: IpNet) -> Option<(Self, u8)>;
+    /// `net`, if that is of this family.
+    fn of_net(net: IpNet) -> Option<Self::Net>;
+
+    /// The address and the length of the prefix of `net`.
+    fn split_net(net: Self::Net) -> (Self, u8);
+
+    /// Whether `net` has the address.
+    fn is_in(self, net: &Self::Net) -> bool;
+
+    /// What the first and the last address of a network with a prefix of this length stand for.
+    fn ends_of(prefix_len: u8) -> Ends;
 
     /// Whether it is the one that stands for none.
     fn is_unspecified(self) -> bool;
@@ -44,6 +69,17 @@ pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpAddr> 
     fn replace(delta: Delta, old: Self, new: Self) -> Delta;
 }
 
+/// What the first address of a network, the host's bits of which are all 0, and the last one stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// Each for a host, as any other.
+    Hosts,
+    /// Both for all hosts of the network. // RFC 1812 section 4.2.3.1
+    AllHosts,
+    /// The first for any of the network's routers, the last for a host. // RFC 4291 section 2.6.1
+    AnyRouter,
+}
+
 /// Marks an IPv4 address on an interface, so that none is 0.
 const OCCUPIED: u64 = 1 << 40;
 /// The bits of the interface begin here.
@@ -51,6 +87,7 @@ const INTERFACE_SHIFT: u32 = 32;
 
 impl Address for Ipv4Addr {
     type Bits = u32;
+    type Net = Ipv4Net;
     type OnInterface = u64;
 
     #[inline]
@@ -58,15 +95,38 @@ impl Address for Ipv4Addr {
         self.to_bits()
     }
 
+    fn from_bits(bits: u32) -> Self {
+        Self::from_bits(bits)
+    }
+
+    #[inline]
+    fn last_octet(self) -> u8 {
+        self.octets()[3]
+    }
+
     fn mask(prefix_len: u8) -> u32 {
         Ipv4Net::new(Self::UNSPECIFIED, prefix_len).map_or(u32::MAX, |net| net.netmask().to_bits())
     }
 
-    fn of_net(net: IpNet) -> Option<(Self, u8)> {
+    fn of_net(net: IpNet) -> Option<Ipv4Net> {
         match net {
-            IpNet::V4(net) => Some((net.addr(), net.prefix_len())),
+            IpNet::V4(net) => Some(net),
             IpNet::V6(_) => None,
         }
+    }
+
+    fn split_net(net: Ipv4Net) -> (Self, u8) {
+        (net.addr(), net.prefix_len())
+    }
+
+    #[inline]
+    fn is_in(self, net: &Ipv4Net) -> bool {
+        net.contains(&self)
+    }
+
+    /// A network of two or one has hosts only. // RFC 3021
+    fn ends_of(prefix_len: u8) -> Ends {
+        if prefix_len < 31 { Ends::AllHosts } else { Ends::Hosts }
     }
 
     fn is_unspecified(self) -> bool {
@@ -201,72 +261,9 @@ impl Direction {
 pub(crate) mod testing {
     use core::net::Ipv6Addr;
 
-    use super::*;
-
-    /// An address of 16 octets, so that tables show that they take a second family.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-    pub(crate) struct Long(pub(crate) Ipv6Addr);
-
-    impl Long {
-        /// The address `2001:db8:network::host`.
-        pub(crate) const fn new(network: u16, host: u16) -> Self {
-            Self(Ipv6Addr::new(0x2001, 0xdb8, network, 0, 0, 0, 0, host))
-        }
-    }
-
-    impl fmt::Display for Long {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            self.0.fmt(f)
-        }
-    }
-
-    impl From<Long> for IpAddr {
-        fn from(address: Long) -> Self {
-            Self::V6(address.0)
-        }
-    }
-
-    impl Address for Long {
-        type Bits = u128;
-        /// The second is one more than the interface.
-        type OnInterface = (u128, u16);
-
-        fn bits(self) -> u128 {
-            self.0.to_bits()
-        }
-
-        fn mask(prefix_len: u8) -> u128 {
-            u128::MAX.checked_shl(u32::from(128_u8.saturating_sub(prefix_len))).unwrap_or(0)
-        }
-
-        fn of_net(net: IpNet) -> Option<(Self, u8)> {
-            match net {
-                IpNet::V4(_) => None,
-                IpNet::V6(net) => Some((Self(net.addr()), net.prefix_len())),
-            }
-        }
-
-        fn is_unspecified(self) -> bool {
-            self.0.is_unspecified()
-        }
-
-        fn on(self, interface: InterfaceId) -> (u128, u16) {
-            (self.0.to_bits(), u16::from(interface.0) + 1)
-        }
-
-        fn split((bits, interface): (u128, u16)) -> Option<(InterfaceId, Self)> {
-            Some((InterfaceId(interface.checked_sub(1)? as u8), Self(Ipv6Addr::from_bits(bits))))
-        }
-
-        fn hash_pair<H: Hasher>(source: Self, destination: Self, hasher: &mut H) {
-            hasher.write_u128(source.0.to_bits());
-            hasher.write_u128(destination.0.to_bits());
-        }
-
-        fn replace(delta: Delta, old: Self, new: Self) -> Delta {
-            let words = old.0.segments().into_iter().zip(new.0.segments());
-            words.fold(delta, |delta, (old, new)| delta.replace_u16(old, new))
-        }
+    /// The address `2001:db8:network::host`.
+    pub(crate) const fn long(network: u16, host: u16) -> Ipv6Addr {
+        Ipv6Addr::new(0x2001, 0xdb8, network, 0, 0, 0, 0, host)
     }
 }
 
@@ -289,7 +286,7 @@ mod tests {
     #[test]
     fn endpoints_of_both_families_are_shown_as_one_writes_them() {
         let short = Endpoint::new(Ipv4Addr::new(192, 0, 2, 1), 80);
-        let long = Endpoint::new(testing::Long::new(7, 1), 80);
+        let long = Endpoint::new(testing::long(7, 1), 80);
         assert_eq!(short.of_any_family().to_string(), "192.0.2.1:80");
         assert_eq!(
             (short.to_string(), long.to_string()),

@@ -3,9 +3,9 @@
 use core::net::Ipv4Addr;
 
 use gatepost_ground::{InterfaceId, Role};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
-use crate::config::{Config, Interface, Mode};
+use crate::config::{Config, Family, Interface, Mode};
 use crate::key::Address;
 
 /// The way to a destination.
@@ -44,7 +44,7 @@ impl<A: Address> Routes<A> {
     /// The table of `routes`. Of several with the same prefix, the first counts; those to networks of another family
     /// are left out.
     pub fn new<N: Into<IpNet>>(routes: impl IntoIterator<Item = (N, Route<A>)>) -> Self {
-        let of_family = |(net, route): (N, Route<A>)| Some((A::of_net(net.into())?, route));
+        let of_family = |(net, route): (N, Route<A>)| Some((A::split_net(A::of_net(net.into())?), route));
         let mut routes: Vec<_> = routes.into_iter().filter_map(of_family).collect();
         routes.sort_by_key(|((_, prefix_len), _)| u8::MAX - prefix_len);
         let entry = |((address, prefix_len), route): ((A, u8), Route<A>)| {
@@ -76,37 +76,42 @@ impl<A: Address> Default for Routes<A> {
     }
 }
 
-impl Routes {
+impl<A: Family> Routes<A> {
     /// The networks that the gateway has an address on, and the default by their gateways. Those outside come
     /// before those inside, which only [`Mode::LanOnly`] needs; there is no outside then.
     pub fn of_config(config: &Config) -> Self {
         let inside = config.interfaces_of(Role::Inside);
         let outside = config.interfaces_of(Role::Outside).filter(|_| config.mode != Mode::LanOnly);
         // The inside first: if the outside has the same network, the office's own hosts stay in reach.
-        let connected = inside.clone().chain(outside.clone()).flat_map(connected);
-        let defaults = outside.chain(inside).filter_map(default);
+        let connected = inside.clone().chain(outside.clone()).flat_map(connected::<A>);
+        let defaults = outside.chain(inside).filter_map(default::<A>);
         Self::new(connected.chain(defaults))
     }
 }
 
-fn connected((id, interface): (InterfaceId, &Interface)) -> impl Iterator<Item = (Ipv4Net, Route)> {
+fn connected<A: Family>(
+    (id, interface): (InterfaceId, &Interface),
+) -> impl Iterator<Item = (A::Net, Route<A>)> {
     let route = Route { interface: id, role: interface.role, gateway: None };
-    interface.ipv4().map(move |net| (net, route))
+    interface.nets::<A>().map(move |net| (net, route))
 }
 
-fn default((id, interface): (InterfaceId, &Interface)) -> Option<(Ipv4Net, Route)> {
-    interface.ipv4().next()?;
-    let gateway = Some(interface.gateway?);
-    Some((Ipv4Net::default(), Route { interface: id, role: interface.role, gateway }))
+fn default<A: Family>((id, interface): (InterfaceId, &Interface)) -> Option<(A::Net, Route<A>)> {
+    interface.nets::<A>().next()?;
+    let gateway = Some(A::gateway(&interface.gateway)?);
+    Some((A::Net::default(), Route { interface: id, role: interface.role, gateway }))
 }
 
 #[cfg(test)]
 mod tests {
+    use core::net::Ipv6Addr;
+
+    use ipnet::Ipv4Net;
     use proptest::prelude::*;
 
     use super::*;
     use crate::config::testing;
-    use crate::key::testing::Long;
+    use crate::key::testing::long;
 
     const LAN: Route = Route { interface: InterfaceId(0), role: Role::Inside, gateway: None };
     const WAN: Route = Route { interface: InterfaceId(1), role: Role::Outside, gateway: None };
@@ -122,7 +127,7 @@ mod tests {
         let addresses = [(Some(lan), LAN_GATEWAY), (wan, WAN_GATEWAY)];
         for (interface, (address, gateway)) in config.interfaces.iter_mut().zip(addresses) {
             interface.addresses = address.map(|text| text.parse().expect("a network")).into();
-            interface.gateway = Some(gateway);
+            interface.gateway.v4 = Some(gateway);
         }
         config
     }
@@ -148,7 +153,7 @@ mod tests {
     #[test]
     fn without_an_address_there_is_no_way_out() {
         let mut config = config(Mode::Nat, "192.168.1.1/24", None);
-        config.interfaces[0].gateway = None;
+        config.interfaces[0].gateway.v4 = None;
         let routes = Routes::of_config(&config);
         assert_eq!(routes.lookup(addr("198.51.100.7")), None);
         assert_eq!(Routes::default().lookup(addr("192.168.1.1")), None);
@@ -167,12 +172,33 @@ mod tests {
             |interface| Route { interface: InterfaceId(interface), role: Role::Inside, gateway: None };
         let nets = [("2001:db8::/32", 0), ("192.0.2.0/24", 1), ("2001:db8:7::/48", 2), ("::/0", 3)];
         let nets = nets.map(|(net, number)| (net.parse::<IpNet>().expect("a network"), route(number)));
-        let routes = Routes::<Long>::new(nets);
+        let routes = Routes::<Ipv6Addr>::new(nets);
         let interface = |address| routes.lookup(address).map(|route| route.interface.0);
-        assert_eq!(interface(Long::new(7, 1)), Some(2));
-        assert_eq!(interface(Long::new(8, 1)), Some(0));
-        assert_eq!(interface(Long(core::net::Ipv6Addr::LOCALHOST)), Some(3));
-        assert_eq!(routes.lookup_by(InterfaceId(0), Long::new(7, 1)), Some(route(0)));
+        assert_eq!(interface(long(7, 1)), Some(2));
+        assert_eq!(interface(long(8, 1)), Some(0));
+        assert_eq!(interface(Ipv6Addr::LOCALHOST), Some(3));
+        assert_eq!(routes.lookup_by(InterfaceId(0), long(7, 1)), Some(route(0)));
+    }
+
+    #[test]
+    fn a_gateway_leads_packets_of_its_family_only() {
+        const FAR: Ipv6Addr = long(0xff, 1);
+        let mut config = testing::config_with_long();
+        let default = |config: &Config| {
+            let (short, long) =
+                (Routes::<Ipv4Addr>::of_config(config), Routes::<Ipv6Addr>::of_config(config));
+            (short.lookup(addr("198.51.100.7")), long.lookup(FAR))
+        };
+        let by = |interface| Route { interface: InterfaceId(interface), role: Role::Outside, gateway: None };
+        // There is a router of IPv4, and no address to speak to it from.
+        assert_eq!(default(&config), (None, Some(Route { gateway: Some(long(1, 1)), ..by(1) })));
+        config.interfaces[1].gateway.v6 = None;
+        assert_eq!(default(&config), (None, Some(Route { gateway: Some(long(2, 1)), ..by(2) })));
+        config.interfaces[2].addresses.clear();
+        config.interfaces[1].addresses.push("203.0.113.10/24".parse().expect("a network")).expect("room");
+        assert_eq!(default(&config), (Some(Route { gateway: Some(WAN_GATEWAY), ..WAN }), None));
+        let connected = Routes::<Ipv6Addr>::of_config(&config).lookup(long(1, 7));
+        assert_eq!(connected, Some(by(1)));
     }
 
     proptest! {

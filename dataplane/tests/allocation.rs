@@ -105,7 +105,7 @@ impl Loop {
 #[test]
 fn the_steady_state_allocates_nothing() {
     let mut config = config(Mode::NatDmz);
-    config.firewall.forwards = vec![forward(Protocol::UDP, 9000..=9000, BOB, 9000)];
+    config.firewall.v4.forwards = vec![forward(Protocol::UDP, 9000..=9000, BOB, 9000)];
     let now = Instant::from_secs(1_000);
     let dataplane = Dataplane::new(Arc::new(config), Shard::SOLE, [7; 32], now);
     let mut steady = Loop { dataplane, now, batch: Batch::new(2048) };

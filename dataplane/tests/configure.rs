@@ -50,7 +50,7 @@ fn a_wan_address_that_is_lost_takes_the_flows_with_it() {
     let mut bench = bench_with_flow();
     bench.configure(|config| {
         config.interfaces[WAN_SIDE.index()].addresses.clear();
-        config.interfaces[WAN_SIDE.index()].gateway = None;
+        config.interfaces[WAN_SIDE.index()].gateway.v4 = None;
     });
     assert_eq!(bench.dataplane.flows().count(), 0);
     bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query")).assert_dropped(DropReason::NoRoute);
@@ -78,10 +78,10 @@ fn a_gateway_that_becomes_a_router_forgets_its_flows() {
 #[test]
 fn the_default_machine_that_is_none_any_more_loses_what_it_had() {
     let mut config = config(Mode::NatDmz);
-    config.firewall.dmz_host = Some(BOB.address);
+    config.firewall.v4.dmz_host = Some(BOB.address);
     let mut bench = Bench::with_config(config);
     bench.send(WAN, &udp(STRANGER, 7000, GATEWAY_WAN, 4242, b"x")).one();
-    bench.configure(|config| config.firewall.dmz_host = Some(ALICE.address));
+    bench.configure(|config| config.firewall.v4.dmz_host = Some(ALICE.address));
     let outcome = bench.send(WAN, &udp(STRANGER, 7000, GATEWAY_WAN, 4242, b"x"));
     assert_eq!(outcome.one().ip().destination(), ALICE.address);
 }
@@ -104,7 +104,7 @@ fn a_syn_that_waits_for_its_refusal_is_forgotten() {
     let mut bench = Bench::new(Mode::Nat);
     let syn = tcp(STRANGER, 7000, GATEWAY_WAN, 22, "S", 1, 0);
     bench.send(WAN, &syn).assert_silently_dropped(DropReason::Unsolicited);
-    bench.configure(|config| config.firewall.forwards = vec![forward(Protocol::TCP, 22..=22, BOB, 22)]);
+    bench.configure(|config| config.firewall.v4.forwards = vec![forward(Protocol::TCP, 22..=22, BOB, 22)]);
     assert_eq!(bench.pass(Duration::from_secs(10)), []);
 }
 

@@ -12,11 +12,11 @@ use gatepost_ground::wire::Protocol;
 fn office() -> Config {
     let mut config = config(Mode::NatDmz);
     config.firewall.stealth = true;
-    config.firewall.forwards = vec![
+    config.firewall.v4.forwards = vec![
         forward(Protocol::TCP, 8443..=8443, ALICE, 443),
         forward(Protocol::UDP, 9000..=9010, BOB, 19_000),
     ];
-    config.firewall.wan_services = vec![WanService::for_all(Protocol::TCP, 25)];
+    config.firewall.v4.wan_services = vec![WanService::for_all(Protocol::TCP, 25)];
     config
 }
 
@@ -48,7 +48,7 @@ fn a_range_is_forwarded_in_order() {
 #[test]
 fn a_forward_admits_only_its_sources() {
     let mut config = office();
-    config.firewall.forwards[0].from = vec!["198.51.100.0/26".parse().unwrap()];
+    config.firewall.v4.forwards[0].from = vec!["198.51.100.0/26".parse().unwrap()];
     let mut bench = Bench::with_config(config);
     bench
         .send(WAN, &tcp(STRANGER, 7000, GATEWAY_WAN, 8443, "S", 1, 0))
@@ -95,7 +95,7 @@ fn a_flood_to_a_service_leaves_the_gateway_its_own_queries() {
 #[test]
 fn the_default_machine_gets_what_nothing_else_claims() {
     let mut config = office();
-    config.firewall.dmz_host = Some(BOB.address);
+    config.firewall.v4.dmz_host = Some(BOB.address);
     let mut bench = Bench::with_config(config);
     let claimed = bench.send(WAN, &tcp(STRANGER, 7000, GATEWAY_WAN, 8443, "S", 1, 0));
     assert_eq!(claimed.one().ip().destination(), ALICE.address);
@@ -110,7 +110,7 @@ fn a_policy_change_keeps_what_is_still_allowed_and_ends_the_rest() {
     let mut bench = Bench::with_config(office());
     bench.send(WAN, &udp(STRANGER, 7000, GATEWAY_WAN, 9000, b"x")).one();
     bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query")).one();
-    bench.configure(|config| config.firewall.forwards.clear());
+    bench.configure(|config| config.firewall.v4.forwards.clear());
     bench
         .send(WAN, &udp(STRANGER, 7000, GATEWAY_WAN, 9000, b"x"))
         .assert_silently_dropped(DropReason::Unsolicited);
@@ -165,7 +165,7 @@ fn a_flood_of_syns_through_a_forward_starves_nobody() {
 #[test]
 fn a_flood_of_datagrams_to_the_gateways_service_starves_nobody() {
     let mut config = office();
-    config.firewall.wan_services = vec![WanService::for_all(Protocol::UDP, 53)];
+    config.firewall.v4.wan_services = vec![WanService::for_all(Protocol::UDP, 53)];
     let mut bench = Bench::with_config(config);
     let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
     for port in 1..=1000 {
@@ -188,14 +188,14 @@ fn a_flood_of_datagrams_to_the_gateways_service_starves_nobody() {
 fn a_service_is_shown_to_those_that_it_admits_and_to_nobody_else() {
     let mut config = office();
     let mut service = WanService::for_all(Protocol::UDP, 53);
-    config.firewall.dmz_host = Some(ALICE.address);
-    config.firewall.wan_services = vec![service.clone()];
+    config.firewall.v4.dmz_host = Some(ALICE.address);
+    config.firewall.v4.wan_services = vec![service.clone()];
     let mut bench = Bench::with_config(config);
     let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
     assert_eq!(bench.send(WAN, &udp(STRANGER, 5000, GATEWAY_WAN, 53, b"?")).verdict, TO_STACK);
 
     service.from = vec![ipnet::Ipv4Net::from(SERVER.address)];
-    bench.configure(|config| config.firewall.wan_services = vec![service]);
+    bench.configure(|config| config.firewall.v4.wan_services = vec![service]);
     assert_eq!(bench.send(WAN, &udp(SERVER, 5000, GATEWAY_WAN, 53, b"?")).verdict, TO_STACK);
     bench.host_sends(&udp(gateway, 53, SERVER.address, 5000, b"!")).one();
     // Neither the flow from before nor the default machine lets it in.

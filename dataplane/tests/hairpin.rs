@@ -10,7 +10,7 @@ use gatepost_ground::wire::Protocol;
 #[test]
 fn rfc4787_req9a_hairpin_source_is_external() {
     let mut config = config(Mode::NatDmz);
-    config.firewall.forwards = vec![forward(Protocol::UDP, 7000..=7000, BOB, 7)];
+    config.firewall.v4.forwards = vec![forward(Protocol::UDP, 7000..=7000, BOB, 7)];
     let mut bench = Bench::with_config(config);
     let there = bench.send(LAN0, &udp(ALICE, 5000, GATEWAY_WAN, 7000, b"there"));
     assert_eq!(there.one().ip().endpoints(), "203.0.113.10:5000 > 192.168.1.20:7");
@@ -39,7 +39,7 @@ fn rfc4787_req9_two_mappings_reach_each_other() {
 fn rfc4787_req9_every_inside_host_reaches_every_forward_and_mapping() {
     let mut config = config(Mode::NatDmz);
     config.nat.filtering = Filtering::EndpointIndependent;
-    config.firewall.forwards =
+    config.firewall.v4.forwards =
         vec![forward(Protocol::UDP, 7000..=7000, ALICE, 7), forward(Protocol::UDP, 7001..=7001, BOB, 7)];
     let mut bench = Bench::with_config(config);
     bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 3478, b"stun")).one();
@@ -61,7 +61,7 @@ fn rfc4787_req9_every_inside_host_reaches_every_forward_and_mapping() {
 #[test]
 fn rfc5382_req8_tcp_connections_hairpin() {
     let mut config = config(Mode::NatDmz);
-    config.firewall.forwards = vec![forward(Protocol::TCP, 8443..=8443, BOB, 443)];
+    config.firewall.v4.forwards = vec![forward(Protocol::TCP, 8443..=8443, BOB, 443)];
     let mut bench = Bench::with_config(config);
     let syn = bench.send(LAN0, &tcp(ALICE, 40_000, GATEWAY_WAN, 8443, "S", 1, 0));
     assert_eq!(syn.one().ip().endpoints(), "203.0.113.10:40000 > 192.168.1.20:443");
@@ -75,7 +75,7 @@ fn rfc5382_req8_tcp_connections_hairpin() {
 #[test]
 fn a_host_reaches_itself_by_the_wan_address() {
     let mut config = config(Mode::NatDmz);
-    config.firewall.forwards = vec![forward(Protocol::UDP, 7000..=7000, ALICE, 7)];
+    config.firewall.v4.forwards = vec![forward(Protocol::UDP, 7000..=7000, ALICE, 7)];
     let mut bench = Bench::with_config(config);
     let there = bench.send(LAN0, &udp(ALICE, 5000, GATEWAY_WAN, 7000, b"there"));
     assert_eq!(there.one().ip().endpoints(), "203.0.113.10:5000 > 192.168.1.10:7");
@@ -87,7 +87,7 @@ fn a_host_reaches_itself_by_the_wan_address() {
 #[test]
 fn the_default_machine_is_reached_from_inside_too() {
     let mut config = config(Mode::NatDmz);
-    config.firewall.dmz_host = Some(BOB.address);
+    config.firewall.v4.dmz_host = Some(BOB.address);
     let mut bench = Bench::with_config(config);
     let there = bench.send(LAN0, &udp(ALICE, 5000, GATEWAY_WAN, 7000, b"there"));
     assert_eq!(there.one().ip().endpoints(), "203.0.113.10:5000 > 192.168.1.20:7000");
@@ -116,8 +116,8 @@ fn an_error_about_what_the_gateway_sent_is_for_its_host() {
 #[test]
 fn a_service_comes_before_a_forward_from_inside_too() {
     let mut config = config(Mode::NatDmz);
-    config.firewall.wan_services = vec![WanService::for_all(Protocol::UDP, 53)];
-    config.firewall.forwards = vec![forward(Protocol::UDP, 50..=60, BOB, 50)];
+    config.firewall.v4.wan_services = vec![WanService::for_all(Protocol::UDP, 53)];
+    config.firewall.v4.forwards = vec![forward(Protocol::UDP, 50..=60, BOB, 50)];
     let mut bench = Bench::with_config(config);
     let outcome = bench.send(LAN0, &udp(ALICE, 5000, GATEWAY_WAN, 53, b"query"));
     assert_eq!(outcome.verdict, TO_STACK);

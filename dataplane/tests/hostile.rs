@@ -15,8 +15,8 @@ use gatepost_ground::wire::transport::fill_checksum;
 fn office() -> Config {
     let mut config = config(Mode::NatDmz);
     config.firewall.stealth = true;
-    config.firewall.forwards = vec![forward(Protocol::TCP, 80..=80, ALICE, 80)];
-    config.firewall.dmz_host = Some(BOB.address);
+    config.firewall.v4.forwards = vec![forward(Protocol::TCP, 80..=80, ALICE, 80)];
+    config.firewall.v4.dmz_host = Some(BOB.address);
     config
 }
 

@@ -50,7 +50,7 @@ fn hosts_of_every_inside_interface_share_the_external_address() {
 #[test]
 fn a_forward_leads_to_an_inside_host_of_any_interface() {
     let mut config = config_with_guests(Mode::NatDmz);
-    config.firewall.forwards = vec![forward(Protocol::UDP, 80..=80, GUEST, 8080)];
+    config.firewall.v4.forwards = vec![forward(Protocol::UDP, 80..=80, GUEST, 8080)];
     let mut bench = Bench::cold(config);
     bench.send(LAN1, &arp_request(GUEST, GATEWAY_GUESTS));
     let out = bench.send(WAN, &udp(STRANGER, 4000, GATEWAY_WAN, 80, b"request"));

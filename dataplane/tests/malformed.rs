@@ -13,12 +13,12 @@ use proptest::sample::{Index, select};
 
 fn busy(mode: Mode) -> Config {
     let mut config = config(mode);
-    config.firewall.forwards = vec![
+    config.firewall.v4.forwards = vec![
         forward(Protocol::TCP, 8443..=8443, ALICE, 443),
         forward(Protocol::UDP, 65_000..=65_535, BOB, 65_500),
     ];
-    config.firewall.wan_services = vec![WanService::for_all(Protocol::UDP, 53)];
-    config.firewall.dmz_host = (mode == Mode::Nat).then_some(BOB.address);
+    config.firewall.v4.wan_services = vec![WanService::for_all(Protocol::UDP, 53)];
+    config.firewall.v4.dmz_host = (mode == Mode::Nat).then_some(BOB.address);
     config.interfaces[WAN_SIDE.index()].mtu = 1000;
     config
 }

@@ -55,7 +55,7 @@ fn a_dhcp_client_on_the_wan_hears_its_server_before_it_has_an_address() {
     for mode in [Mode::Router, Mode::Nat, Mode::NatDmz] {
         let mut config = config(mode);
         config.interfaces[WAN_SIDE.index()].addresses.clear();
-        config.interfaces[WAN_SIDE.index()].gateway = None;
+        config.interfaces[WAN_SIDE.index()].gateway.v4 = None;
         config.firewall.stealth = true;
         let mut bench = Bench::with_config(config);
         let offer = bench.send(WAN, &broadcast_udp(ISP, 67, BROADCAST, 68));
@@ -154,7 +154,7 @@ fn lan_only_does_not_forward() {
 #[test]
 fn a_lan_only_host_uses_its_gateway() {
     let mut config = config(Mode::LanOnly);
-    config.interfaces[LAN_SIDE.index()].gateway = Some(BOB.address);
+    config.interfaces[LAN_SIDE.index()].gateway.v4 = Some(BOB.address);
     let mut bench = Bench::with_config(config);
     let gateway = Host { port: LAN0, mac: GATEWAY_LAN_MAC, address: GATEWAY_LAN };
     let query = bench.host_sends(&udp(gateway, 5000, SERVER.address, 53, b"q"));
@@ -231,7 +231,7 @@ fn the_gateways_own_queries_share_the_wan_with_nat() {
 fn without_a_wan_address_nothing_goes_out() {
     let mut config = config(Mode::NatDmz);
     config.interfaces[WAN_SIDE.index()].addresses.clear();
-    config.interfaces[WAN_SIDE.index()].gateway = None;
+    config.interfaces[WAN_SIDE.index()].gateway.v4 = None;
     let mut bench = Bench::with_config(config);
     let outcome = bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query"));
     assert!(matches!(outcome.verdict, Verdict::Drop(DropReason::NoRoute | DropReason::NoAddress)));
@@ -245,7 +245,7 @@ fn without_a_wan_address_nothing_goes_out() {
 fn rfc4787_req7_a_wan_inside_the_lans_subnet_is_noticed() {
     let mut config = config(Mode::NatDmz);
     config.interfaces[WAN_SIDE.index()].addresses = Some("192.168.1.77/24".parse().unwrap()).into();
-    config.interfaces[WAN_SIDE.index()].gateway = Some("192.168.1.254".parse().unwrap());
+    config.interfaces[WAN_SIDE.index()].gateway.v4 = Some("192.168.1.254".parse().unwrap());
     let mut bench = Bench::with_config(config);
     // The LAN goes on among itself and with the gateway; nothing of it leaks to the WAN.
     bench.send(LAN0, &echo_request(ALICE, GATEWAY_LAN, 7, 1)).one();
@@ -339,7 +339,7 @@ fn stealth_hides_whether_a_forwards_host_is_there() {
     for (stealth, told) in [(false, 1), (true, 0)] {
         let mut config = config(Mode::NatDmz);
         config.firewall.stealth = stealth;
-        config.firewall.forwards = vec![forward(Protocol::UDP, 9000..=9000, BOB, 9000)];
+        config.firewall.v4.forwards = vec![forward(Protocol::UDP, 9000..=9000, BOB, 9000)];
         let mut bench = Bench::cold(config);
         bench.send(WAN, &arp_request(ISP, GATEWAY_WAN));
         let outcome = bench.send(WAN, &udp(STRANGER, 5000, GATEWAY_WAN, 9000, b"x"));

@@ -220,7 +220,7 @@ fn rfc5382_req10_an_error_never_ends_a_connection() {
 #[test]
 fn rfc5508_req7_an_error_about_a_hairpinned_packet_is_hairpinned() {
     let mut config = config(Mode::NatDmz);
-    config.firewall.forwards = vec![forward(Protocol::UDP, 7000..=7000, BOB, 7)];
+    config.firewall.v4.forwards = vec![forward(Protocol::UDP, 7000..=7000, BOB, 7)];
     let mut bench = Bench::with_config(config);
     let hairpinned = bench.send(LAN0, &udp(ALICE, 5000, GATEWAY_WAN, 7000, b"knock"));
     assert_eq!(hairpinned.one().ip().endpoints(), "203.0.113.10:5000 > 192.168.1.20:7");

@@ -234,7 +234,7 @@ fn rfc5508_req8_a_full_table_refuses_tells_and_keeps_what_it_has() {
 #[test]
 fn rfc5508_req8_exhausted_ports_are_told() {
     let mut config = config(Mode::NatDmz);
-    config.firewall.forwards = vec![forward(Protocol::UDP, 1..=65535, BOB, 1)];
+    config.firewall.v4.forwards = vec![forward(Protocol::UDP, 1..=65535, BOB, 1)];
     let mut bench = Bench::with_config(config);
     let refused = bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query"));
     refused.assert_dropped(DropReason::PortsExhausted);

@@ -418,7 +418,7 @@ fn a_super_frame_waits_for_a_neighbour_in_one_piece() {
 #[test]
 fn the_host_stack_gets_whole_checksums() {
     let mut config = config(Mode::NatDmz);
-    config.firewall.wan_services = vec![WanService::for_all(Protocol::UDP, 53)];
+    config.firewall.v4.wan_services = vec![WanService::for_all(Protocol::UDP, 53)];
     let mut bench = office(config);
     for (from, mac, to) in [(ALICE, GATEWAY_LAN_MAC, GATEWAY_LAN), (SERVER, GATEWAY_WAN_MAC, GATEWAY_WAN)] {
         let addresses = [from.address, to];

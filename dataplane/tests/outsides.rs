@@ -28,7 +28,7 @@ fn config_with_dsl(mode: Mode) -> Config {
     config.ports.push(DSL_SIDE);
     let dsl = interface("dsl", Role::Outside, GATEWAY_LAN_MAC, Some("192.0.2.10/24"), Some(DSL_ISP.address));
     config.interfaces.push(dsl).expect("room");
-    config.firewall.forwards = vec![forward(Protocol::UDP, 80..=80, BOB, 8080)];
+    config.firewall.v4.forwards = vec![forward(Protocol::UDP, 80..=80, BOB, 8080)];
     config
 }
 
@@ -215,7 +215,7 @@ fn without_one_provider_new_flows_leave_by_the_other() {
 fn a_flow_does_not_move_to_another_interface() {
     let mut bench = bench();
     bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query")).one();
-    bench.configure(|config| config.interfaces[WAN_SIDE.index()].gateway = None);
+    bench.configure(|config| config.interfaces[WAN_SIDE.index()].gateway.v4 = None);
     let query = udp(ALICE, 5000, SERVER.address, 53, b"query");
     bench.send(LAN0, &query).assert_silently_dropped(DropReason::NoRoute);
 }

@@ -119,7 +119,7 @@ fn what_cannot_be_opened_is_refused_with_its_reason() {
     let echo = Pinhole { protocol: Protocol::ICMP, ..udp_to(PHONE) };
     assert_eq!(refusal(nat.clone(), &echo), PinholeError::NoPort);
     let mut forwarding = nat;
-    forwarding.firewall.forwards = vec![forward(Protocol::UDP, 6000..=6000, ALICE, 5060)];
+    forwarding.firewall.v4.forwards = vec![forward(Protocol::UDP, 6000..=6000, ALICE, 5060)];
     assert_eq!(refusal(forwarding, &udp_to(PHONE)), PinholeError::Forwarded(6000));
 }
 
@@ -148,7 +148,7 @@ fn it_goes_with_the_address_and_with_what_admitted_it() {
         |config| {
             config.interfaces[LAN_SIDE.index()].addresses = Some("192.168.7.1/24".parse().unwrap()).into();
         },
-        |config| config.firewall.forwards = vec![forward(Protocol::UDP, 5060..=5060, BOB, 5060)],
+        |config| config.firewall.v4.forwards = vec![forward(Protocol::UDP, 5060..=5060, BOB, 5060)],
     ];
     for change in changes {
         let mut bench = Bench::new(Mode::NatDmz);

@@ -15,7 +15,7 @@ fn office() -> Config {
     let mut config = config(Mode::NatDmz);
     config.nat.flows_max = 65_536;
     config.nat.flows_per_host_max = 2_048;
-    config.firewall.forwards =
+    config.firewall.v4.forwards =
         [Protocol::TCP, Protocol::UDP].map(|protocol| forward(protocol, 1_024..=63_999, BOB, 1_024)).to_vec();
     config
 }

@@ -85,7 +85,7 @@ fn rfc1812_a_wrong_header_checksum_is_dropped() {
 #[test]
 fn rfc1812_no_route_is_told() {
     let mut config = config(Mode::Router);
-    config.interfaces[WAN_SIDE.index()].gateway = None;
+    config.interfaces[WAN_SIDE.index()].gateway.v4 = None;
     let mut bench = Bench::with_config(config);
     let outcome = bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query"));
     outcome.assert_dropped(DropReason::NoRoute);
@@ -110,7 +110,7 @@ fn rfc3927_section_7_link_local_hosts_stay_on_their_link() {
     let neighbor = Host { address: [169, 254, 1, 1].into(), ..ISP };
     for mode in [Mode::Router, Mode::Nat] {
         let mut config = config(mode);
-        config.firewall.forwards = vec![forward(Protocol::UDP, 9000..=9000, ALICE, 9000)];
+        config.firewall.v4.forwards = vec![forward(Protocol::UDP, 9000..=9000, ALICE, 9000)];
         let mut bench = Bench::with_config(config);
         let target = if mode == Mode::Router { ALICE.address } else { GATEWAY_WAN };
         bench

@@ -93,7 +93,7 @@ fn vlan_0_is_the_untagged_network() {
 fn a_client_on_the_wan_hears_a_server_that_tags_with_vlan_0() {
     let mut config: Config = config(Mode::Nat);
     config.interfaces[WAN_SIDE.index()].addresses.clear();
-    config.interfaces[WAN_SIDE.index()].gateway = None;
+    config.interfaces[WAN_SIDE.index()].gateway.v4 = None;
     let mut bench = Bench::with_config(config);
     let offer = udp(ISP, 67, [203, 0, 113, 55].into(), 68, b"offer");
     let outcome = bench.send(WAN, &tagged(&offer, 0));

@@ -150,7 +150,7 @@ fn the_dhcp_server_is_told_the_vlan_that_a_client_is_in() {
 #[test]
 fn forwards_and_fragments_reach_a_host_of_a_vlan() {
     let mut config = config_with_vlan(Mode::NatDmz);
-    config.firewall.forwards = vec![forward(Protocol::UDP, 80..=80, GUEST, 8080)];
+    config.firewall.v4.forwards = vec![forward(Protocol::UDP, 80..=80, GUEST, 8080)];
     let mut bench = Bench::with_config(config);
     bench.send(LAN0, &guests_frame(&arp_request(GUEST, GATEWAY_GUESTS)));
     let asked = bench.send(WAN, &udp(STRANGER, 4000, GATEWAY_WAN, 80, b"request"));

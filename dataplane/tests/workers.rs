@@ -69,7 +69,7 @@ fn forwards(which: usize) -> Vec<gatepost_dataplane::config::Forward> {
 impl Office {
     fn new(workers: u8, lot: u64, config: &Config, which: usize) -> Self {
         let mut config = config.clone();
-        config.firewall.forwards = forwards(which);
+        config.firewall.v4.forwards = forwards(which);
         Self { bench: Bench::with_workers(workers, lot, config), last: None, forwards: which }
     }
 
@@ -117,7 +117,7 @@ impl Office {
             }
             Step::Forward { which } => {
                 self.forwards = which;
-                self.bench.configure(|config| config.firewall.forwards = forwards(which));
+                self.bench.configure(|config| config.firewall.v4.forwards = forwards(which));
             }
         }
         let sent = self.bench.pass(Duration::from_millis(20));
@@ -318,8 +318,8 @@ fn office() -> impl Strategy<Value = (Config, usize)> {
         let mut config = config(Mode::NatDmz);
         config.nat.filtering = filtering;
         config.firewall.stealth = stealth;
-        config.firewall.dmz_host = has_dmz.then_some(BOB.address);
-        config.firewall.wan_services =
+        config.firewall.v4.dmz_host = has_dmz.then_some(BOB.address);
+        config.firewall.v4.wan_services =
             vec![WanService::for_all(Protocol::TCP, 25), WanService::for_all(Protocol::UDP, 53)];
         (config, which)
     })

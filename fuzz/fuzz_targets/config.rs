@@ -22,7 +22,7 @@ fuzz_target!(|text: &str| {
 fn check_accepted(config: &Config) {
     let told = config.dataplane(LAN_MAC, WAN_MAC, None, None);
     assert_eq!(told.ports.len(), config.ports().count());
-    let lan = told.interface(Config::LAN).ipv4().next().expect("the LAN has an address");
+    let lan = told.interface(Config::LAN).nets::<std::net::Ipv4Addr>().next().expect("the LAN has an address");
     let (first, last) = config.services.dhcp.pool;
     assert!(!config.services.dhcp.enabled || lan.contains(&first) && lan.contains(&last) && first <= last);
 }

@@ -255,7 +255,7 @@ impl Office {
         let packet = slot.frame.bytes().get(PACKET..).expect("what was held is a frame");
         let header = Header::parse(packet).expect("what was held is a packet");
         assert!(header.is_fragment() && !header.is_first_fragment(), "{header} had nothing to wait for");
-        let addresses = self.dataplane.config().interfaces.iter().flat_map(|interface| interface.ipv4());
+        let addresses = self.dataplane.config().interfaces.iter().flat_map(|interface| interface.nets::<Ipv4Addr>());
         let is_own = addresses.into_iter().any(|net| net.addr() == header.destination);
         assert!(is_own, "{header} is for somebody else");
     }

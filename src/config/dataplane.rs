@@ -2,7 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use gatepost_dataplane::config::{self as dataplane, Bounded, Interface, Link, Mode, WanService};
+use gatepost_dataplane::config::{
+    self as dataplane, Bounded, Gateways, Interface, Link, Mode, Openings, WanService,
+};
 use gatepost_ground::{InterfaceId, MacAddr, Role};
 use gatepost_services::service::Kind;
 use ipnet::{IpNet, Ipv4Net};
@@ -58,7 +60,7 @@ impl Config {
                     role: Role::Inside,
                     link: Link::Ethernet { mac: lan_mac },
                     addresses: Some(self.lan.address.into()).into(),
-                    gateway: self.lan.gateway.filter(|_| is_lan_only),
+                    gateway: Gateways { v4: self.lan.gateway.filter(|_| is_lan_only), v6: None },
                     mtu: LAN_MTU,
                 },
                 Interface {
@@ -66,24 +68,32 @@ impl Config {
                     role: Role::Outside,
                     link: Link::Ethernet { mac: wan_mac },
                     addresses: wan_address.map(IpNet::V4).into(),
-                    gateway: wan_gateway,
+                    gateway: Gateways { v4: wan_gateway, v6: None },
                     mtu: self.wan.mtu,
                 },
             ]
             .into(),
             firewall: dataplane::Firewall {
                 stealth: self.firewall.stealth,
-                wan_services: self.wan_services().flat_map(|kind| self.openings(kind)).collect(),
-                forwards: self.firewall.forwards.iter().flat_map(|forward| forward.rules.clone()).collect(),
-                dmz_host: self.firewall.dmz_host,
+                v4: self.openings(),
+                v6: Openings::default(),
             },
             nat: self.nat,
             inspection: dataplane::Inspection { arp: self.lan.inspect_arp, dhcp: self.lan.dhcp_snooping },
         }
     }
 
+    /// What is open to packets of IPv4.
+    fn openings(&self) -> Openings {
+        Openings {
+            wan_services: self.wan_services().flat_map(|kind| self.openings_of(kind)).collect(),
+            forwards: self.firewall.forwards.iter().flat_map(|forward| forward.rules.clone()).collect(),
+            dmz_host: self.firewall.dmz_host,
+        }
+    }
+
     /// The ports of a service on the WAN, with those who may use them.
-    fn openings(&self, kind: &'static Kind) -> impl Iterator<Item = WanService> {
+    fn openings_of(&self, kind: &'static Kind) -> impl Iterator<Item = WanService> {
         let everybody = [Ipv4Net::default()];
         let from = self.access.to(kind.name).unwrap_or(&everybody).to_vec();
         kind.ports.iter().map(move |(protocol, port)| WanService {

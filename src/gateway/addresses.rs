@@ -5,7 +5,7 @@
 //! and those who report. Nothing changes where a lease was only renewed. A lease whose network overlaps the LAN is
 //! refused: hosts on either side could not be told apart (RFC 4787 REQ-7).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ impl AddressBook {
         let old = self.plan.load_full();
         let wan = |plan: &dataplane::Config| {
             let interface = plan.interface(Config::WAN);
-            (interface.ipv4().next(), interface.gateway)
+            (interface.nets::<Ipv4Addr>().next(), interface.gateway.v4)
         };
         if wan(&new) != wan(&old) {
             match wan(&new) {
@@ -117,8 +117,6 @@ fn is_usable(config: &Config, lease: &Lease) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
 
     fn told(text: &str, lease: Option<&Lease>) -> (Vec<String>, Option<IpAddr>, Vec<Ipv4Addr>) {

@@ -1,16 +1,20 @@
 //! What a dataplane is told: ports, addresses, policy. Validated by whoever builds it, swapped in whole.
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;
 
 use gatepost_ground::wire::vlan::{Tag, VlanId};
 use gatepost_ground::wire::{Protocol, ethernet};
 use gatepost_ground::{InterfaceId, MacAddr, PortId, PortSet, Role};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
+
+use crate::key::Address;
 
 mod bounded;
+mod family;
 
 pub use bounded::{Bounded, Full};
+pub use family::{Family, Gateways};
 
 /// The whole configuration of a [`Dataplane`](crate::Dataplane).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,13 +141,14 @@ pub struct Interface {
     /// What carries the interface's packets.
     pub link: Link,
     /// The gateway's addresses, each with the prefix of its network; none while a DHCP client has not got one. The
-    /// first counts where nothing else decides. Those of IPv6 have no effect yet.
+    /// first of a family counts where nothing else decides. Those of IPv6 have no effect yet.
     ///
     /// By an outside interface of a gateway that translates, the inside is seen at one of them: that in the network of
     /// `gateway`, else the first.
     pub addresses: Bounded<IpNet, { Interface::ADDRESSES_MAX }>,
-    /// The next hop for everything that is on none of the gateway's networks.
-    pub gateway: Option<Ipv4Addr>,
+    /// The next hop for everything of a family that is on none of the gateway's networks. One without an address of its
+    /// family on the interface leads nowhere.
+    pub gateway: Gateways,
     /// The largest IP packet that the interface carries, in octets, 576 to 65535.
     pub mtu: u16,
 }
@@ -152,12 +157,9 @@ impl Interface {
     /// The most addresses of one interface.
     pub const ADDRESSES_MAX: usize = 8;
 
-    /// The IPv4 addresses, each with the prefix of its network.
-    pub fn ipv4(&self) -> impl Iterator<Item = Ipv4Net> + Clone {
-        self.addresses.iter().filter_map(|net| match net {
-            IpNet::V4(net) => Some(*net),
-            IpNet::V6(_) => None,
-        })
+    /// The addresses of one family, each with the prefix of its network.
+    pub fn nets<A: Address>(&self) -> impl Iterator<Item = A::Net> + Clone {
+        self.addresses.iter().filter_map(|net| A::of_net(*net))
     }
 
     /// The gateway's hardware address on the interface.
@@ -196,45 +198,62 @@ pub enum Link {
 pub struct Firewall {
     /// [`Mode::NatDmz`]: the WAN address answers nothing that it need not answer, pings included.
     pub stealth: bool,
+    /// What is open to packets of IPv4.
+    pub v4: Openings<Ipv4Addr>,
+    /// What is open to packets of IPv6; it has no effect yet. No packet changes its family on the way, so what is open to
+    /// one family leads to hosts of that family only.
+    pub v6: Openings<Ipv6Addr>,
+}
+
+/// What the firewall lets in of the packets of one address family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Openings<A: Address = Ipv4Addr> {
     /// The gateway's own services that the WAN may use.
-    pub wan_services: Vec<WanService>,
+    pub wan_services: Vec<WanService<A>>,
     /// What is passed on to LAN hosts; the first match wins.
-    pub forwards: Vec<Forward>,
+    pub forwards: Vec<Forward<A>>,
     /// The LAN host that gets what neither a service nor a forward claims.
-    pub dmz_host: Option<Ipv4Addr>,
+    pub dmz_host: Option<A>,
+}
+
+impl<A: Address> Default for Openings<A> {
+    /// Nothing.
+    fn default() -> Self {
+        Self { wan_services: Vec::new(), forwards: Vec::new(), dmz_host: None }
+    }
 }
 
 /// A port of the gateway's own that the WAN may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WanService {
+pub struct WanService<A: Address = Ipv4Addr> {
     /// [`Protocol::TCP`] or [`Protocol::UDP`].
     pub protocol: Protocol,
     /// The port on the WAN address.
     pub port: u16,
     /// Who may use it.
-    pub from: Vec<Ipv4Net>,
+    pub from: Vec<A::Net>,
 }
 
-impl WanService {
+impl<A: Address> WanService<A> {
     /// A port that everybody may use.
     pub fn for_all(protocol: Protocol, port: u16) -> Self {
-        Self { protocol, port, from: vec![Ipv4Net::default()] }
+        Self { protocol, port, from: vec![A::Net::default()] }
     }
 }
 
 /// A port or a range of the WAN address that belongs to a LAN host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forward {
+pub struct Forward<A: Address = Ipv4Addr> {
     /// [`Protocol::TCP`] or [`Protocol::UDP`].
     pub protocol: Protocol,
     /// The ports on the WAN address.
     pub wan_ports: RangeInclusive<u16>,
     /// The LAN host.
-    pub to: Ipv4Addr,
+    pub to: A,
     /// The LAN host's port for the first of `wan_ports`; the others follow in order.
     pub to_port: u16,
     /// Who may use it, on the WAN; LAN hosts always may (hairpin).
-    pub from: Vec<Ipv4Net>,
+    pub from: Vec<A::Net>,
 }
 
 /// How flows are tracked and translated.
@@ -263,6 +282,7 @@ pub enum Filtering {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
+    use crate::key::testing::long;
 
     /// An inside and an outside interface with a port each, and no addresses.
     pub(crate) fn config(mode: Mode) -> Config {
@@ -271,7 +291,7 @@ pub(crate) mod testing {
             role,
             link: Link::Ethernet { mac: MacAddr([2, 0, 0, 0, 0, number]) },
             addresses: Bounded::new(),
-            gateway: None,
+            gateway: Gateways::default(),
             mtu: 1500,
         };
         Config {
@@ -283,5 +303,31 @@ pub(crate) mod testing {
             nat: Nat { filtering: Filtering::AddressAndPortDependent, flows_max: 16, flows_per_host_max: 16 },
             inspection: Inspection::default(),
         }
+    }
+
+    /// A router with an address of each family inside, and of IPv6 outside, by two providers. Their routers are those of
+    /// IPv6 and, where there is no address of it, of IPv4.
+    pub(crate) fn config_with_long() -> Config {
+        let nets = |texts: &[&str]| -> Vec<IpNet> {
+            texts.iter().map(|text| text.parse().expect("a network")).collect()
+        };
+        let mut config = config(Mode::Router);
+        let mut second = config.interfaces[1].clone();
+        second.name = "wan2".to_owned();
+        config.interfaces.push(second).expect("room");
+        let addresses = [
+            &["192.168.1.1/24", "2001:db8:7::1/64"][..],
+            &["2001:db8:1::10/64", "2001:db8:3::10/127"],
+            &["2001:db8:2::10/64"],
+        ];
+        let routers = [None, Some(1), Some(2)];
+        for (interface, (addresses, router)) in
+            config.interfaces.iter_mut().zip(addresses.into_iter().zip(routers))
+        {
+            interface.addresses = nets(addresses).try_into().expect("few");
+            let v4 = router.map(|_| Ipv4Addr::new(203, 0, 113, 1));
+            interface.gateway = Gateways { v4, v6: router.map(|number| long(number, 1)) };
+        }
+        config
     }
 }

@@ -1,4 +1,4 @@
-//! The firewall's policy: pure decisions on the configuration.
+//! The firewall's policy: pure decisions on the configuration, for packets of any address family.
 //!
 //! A packet that belongs to a flow is never asked about here; the flow table admitted it when it
 //! opened. What arrives at the WAN address without a flow is claimed, in this order, by one of the
@@ -13,18 +13,18 @@ use core::net::Ipv4Addr;
 
 use gatepost_ground::wire::Protocol;
 
-use crate::config::{Config, Firewall, Forward, Mode, WanService};
-use crate::key::Endpoint;
+use crate::config::{Config, Forward, Mode, Openings, WanService};
+use crate::key::{Address, Endpoint};
 
 /// Who claims a packet that arrived at the WAN address without a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
+pub enum Claim<A = Ipv4Addr> {
     /// One of the gateway's own services.
     Service,
     /// One of the gateway's own services that does not admit this source.
     ServiceDenied,
     /// A LAN host, by a forward.
-    Forward(Endpoint),
+    Forward(Endpoint<A>),
     /// A forward that does not admit this source.
     ForwardDenied,
     /// Neither a service nor a forward.
@@ -35,14 +35,14 @@ pub enum Claim {
 ///
 /// A service comes before every forward. The first forward that admits the source wins; it is denied only if forwards of that port exist
 /// and none admits it.
-pub fn claim(firewall: &Firewall, protocol: Protocol, port: u16, source: Ipv4Addr) -> Claim {
-    if let Some(service) = wan_service(firewall, protocol, port) {
-        let is_admitted = service.from.iter().any(|net| net.contains(&source));
+pub fn claim<A: Address>(open: &Openings<A>, protocol: Protocol, port: u16, source: A) -> Claim<A> {
+    if let Some(service) = wan_service(open, protocol, port) {
+        let is_admitted = service.from.iter().any(|net| source.is_in(net));
         return if is_admitted { Claim::Service } else { Claim::ServiceDenied };
     }
     let mut claim = Claim::Unclaimed;
-    for forward in forwards_of(firewall, protocol, port) {
-        if forward.from.iter().any(|net| net.contains(&source)) {
+    for forward in forwards_of(open, protocol, port) {
+        if forward.from.iter().any(|net| source.is_in(net)) {
             return Claim::Forward(target(forward, port));
         }
         claim = Claim::ForwardDenied;
@@ -51,14 +51,14 @@ pub fn claim(firewall: &Firewall, protocol: Protocol, port: u16, source: Ipv4Add
 }
 
 /// The LAN host that a LAN host reaches at `port` of the WAN address; sources are not limited.
-pub fn hairpin_target(firewall: &Firewall, protocol: Protocol, port: u16) -> Option<Endpoint> {
-    forwards_of(firewall, protocol, port).next().map(|forward| target(forward, port))
+pub fn hairpin_target<A: Address>(open: &Openings<A>, protocol: Protocol, port: u16) -> Option<Endpoint<A>> {
+    forwards_of(open, protocol, port).next().map(|forward| target(forward, port))
 }
 
 /// The port of the WAN address behind which a LAN host's port stands by a forward, if it does. What the
 /// host sends from there is seen to come from the port at which it is asked.
-pub fn external_port(firewall: &Firewall, protocol: Protocol, inside: Endpoint) -> Option<u16> {
-    let mut forwards = firewall.forwards.iter().filter(|f| f.protocol == protocol && f.to == inside.address);
+pub fn external_port<A: Address>(open: &Openings<A>, protocol: Protocol, inside: Endpoint<A>) -> Option<u16> {
+    let mut forwards = open.forwards.iter().filter(|f| f.protocol == protocol && f.to == inside.address);
     forwards.find_map(|forward| {
         let offset = inside.port.checked_sub(forward.to_port)?;
         let external = forward.wan_ports.start().checked_add(offset)?;
@@ -67,12 +67,12 @@ pub fn external_port(firewall: &Firewall, protocol: Protocol, inside: Endpoint) 
 }
 
 /// Whether `port` is one of the gateway's own that the WAN may use.
-pub fn is_wan_service(firewall: &Firewall, protocol: Protocol, port: u16) -> bool {
-    wan_service(firewall, protocol, port).is_some()
+pub fn is_wan_service<A: Address>(open: &Openings<A>, protocol: Protocol, port: u16) -> bool {
+    wan_service(open, protocol, port).is_some()
 }
 
-fn wan_service(firewall: &Firewall, protocol: Protocol, port: u16) -> Option<&WanService> {
-    firewall.wan_services.iter().find(|service| service.protocol == protocol && service.port == port)
+fn wan_service<A: Address>(open: &Openings<A>, protocol: Protocol, port: u16) -> Option<&WanService<A>> {
+    open.wan_services.iter().find(|service| service.protocol == protocol && service.port == port)
 }
 
 /// Whether the WAN side stays silent where it need not speak: pings, and refusals of what is
@@ -81,19 +81,29 @@ pub fn is_stealthy(config: &Config) -> bool {
     config.mode == Mode::NatDmz && config.firewall.stealth
 }
 
-fn forwards_of(firewall: &Firewall, protocol: Protocol, port: u16) -> impl Iterator<Item = &Forward> {
-    firewall.forwards.iter().filter(move |f| f.protocol == protocol && f.wan_ports.contains(&port))
+fn forwards_of<A: Address>(
+    open: &Openings<A>,
+    protocol: Protocol,
+    port: u16,
+) -> impl Iterator<Item = &Forward<A>> {
+    open.forwards.iter().filter(move |f| f.protocol == protocol && f.wan_ports.contains(&port))
 }
 
 /// The target of a forward that contains `port`. A range that would run past port 65535 ends there.
-pub(crate) fn target(forward: &Forward, port: u16) -> Endpoint {
+pub(crate) fn target<A: Address>(forward: &Forward<A>, port: u16) -> Endpoint<A> {
     let offset = port - forward.wan_ports.start();
     Endpoint::new(forward.to, forward.to_port.saturating_add(offset))
 }
 
 #[cfg(test)]
 mod tests {
+    use core::net::Ipv6Addr;
+
+    use ipnet::Ipv6Net;
+
     use super::*;
+    use crate::config::{Family, Firewall};
+    use crate::key::testing::long;
 
     const CAMERA: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 20);
     const STRANGER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
@@ -109,9 +119,8 @@ mod tests {
         }
     }
 
-    fn firewall() -> Firewall {
-        Firewall {
-            stealth: true,
+    fn open() -> Openings {
+        Openings {
             wan_services: vec![WanService::for_all(Protocol::TCP, 25)],
             forwards: vec![
                 forward(25..=25, 2525, "0.0.0.0/0"),
@@ -128,42 +137,42 @@ mod tests {
 
     #[test]
     fn a_service_admits_whom_it_names_and_is_no_forwards_for_others() {
-        let mut firewall = firewall();
-        firewall.wan_services[0].from = vec!["203.0.113.0/24".parse().expect("a network")];
-        assert_eq!(claim(&firewall, Protocol::TCP, 25, FRIEND), Claim::Service);
-        assert_eq!(claim(&firewall, Protocol::TCP, 25, STRANGER), Claim::ServiceDenied);
+        let mut open = open();
+        open.wan_services[0].from = vec!["203.0.113.0/24".parse().expect("a network")];
+        assert_eq!(claim(&open, Protocol::TCP, 25, FRIEND), Claim::Service);
+        assert_eq!(claim(&open, Protocol::TCP, 25, STRANGER), Claim::ServiceDenied);
     }
 
     #[test]
     fn a_service_comes_before_a_forward() {
-        assert_eq!(claim(&firewall(), Protocol::TCP, 25, STRANGER), Claim::Service);
-        assert_eq!(claim(&firewall(), Protocol::UDP, 25, STRANGER), Claim::Unclaimed);
+        assert_eq!(claim(&open(), Protocol::TCP, 25, STRANGER), Claim::Service);
+        assert_eq!(claim(&open(), Protocol::UDP, 25, STRANGER), Claim::Unclaimed);
     }
 
     #[test]
     fn a_range_keeps_its_order() {
-        assert_eq!(claim(&firewall(), Protocol::TCP, 8000, FRIEND), to_camera(80));
-        assert_eq!(claim(&firewall(), Protocol::TCP, 8010, FRIEND), to_camera(90));
-        assert_eq!(claim(&firewall(), Protocol::TCP, 8011, FRIEND), Claim::Unclaimed);
+        assert_eq!(claim(&open(), Protocol::TCP, 8000, FRIEND), to_camera(80));
+        assert_eq!(claim(&open(), Protocol::TCP, 8010, FRIEND), to_camera(90));
+        assert_eq!(claim(&open(), Protocol::TCP, 8011, FRIEND), Claim::Unclaimed);
     }
 
     #[test]
     fn the_first_forward_that_admits_the_source_wins() {
-        assert_eq!(claim(&firewall(), Protocol::TCP, 8005, FRIEND), to_camera(85));
-        assert_eq!(claim(&firewall(), Protocol::TCP, 8005, STRANGER), to_camera(9000));
-        assert_eq!(claim(&firewall(), Protocol::TCP, 8004, STRANGER), Claim::ForwardDenied);
+        assert_eq!(claim(&open(), Protocol::TCP, 8005, FRIEND), to_camera(85));
+        assert_eq!(claim(&open(), Protocol::TCP, 8005, STRANGER), to_camera(9000));
+        assert_eq!(claim(&open(), Protocol::TCP, 8004, STRANGER), Claim::ForwardDenied);
     }
 
     #[test]
     fn from_the_lan_every_forward_is_open() {
-        let target = hairpin_target(&firewall(), Protocol::TCP, 8004);
+        let target = hairpin_target(&open(), Protocol::TCP, 8004);
         assert_eq!(target, Some(Endpoint::new(CAMERA, 84)));
-        assert_eq!(hairpin_target(&firewall(), Protocol::UDP, 8004), None);
+        assert_eq!(hairpin_target(&open(), Protocol::UDP, 8004), None);
     }
 
     #[test]
     fn a_forward_is_known_from_inside_too() {
-        let port = |protocol, host, port| external_port(&firewall(), protocol, Endpoint::new(host, port));
+        let port = |protocol, host, port| external_port(&open(), protocol, Endpoint::new(host, port));
         assert_eq!(port(Protocol::TCP, CAMERA, 80), Some(8000));
         assert_eq!(port(Protocol::TCP, CAMERA, 90), Some(8010));
         assert_eq!(port(Protocol::TCP, CAMERA, 91), None);
@@ -173,9 +182,42 @@ mod tests {
     }
 
     #[test]
+    fn packets_of_ipv6_are_claimed_by_what_is_open_to_ipv6() {
+        let camera = long(7, 20);
+        let (friend, stranger) = (long(9, 9), long(8, 8));
+        let everybody = Ipv6Net::default();
+        let friends = Ipv6Net::new_assert(long(9, 0), 64);
+        let forward = |port, to_port, from| Forward {
+            protocol: Protocol::TCP,
+            wan_ports: port..=port + 10,
+            to: camera,
+            to_port,
+            from: vec![from],
+        };
+        let v6 = Openings {
+            wan_services: vec![WanService { from: vec![friends], ..WanService::for_all(Protocol::TCP, 25) }],
+            forwards: vec![forward(8000, 80, friends), forward(8005, 9000, everybody)],
+            dmz_host: None,
+        };
+        let firewall = Firewall { stealth: true, v4: open(), v6 };
+        let v6 = Ipv6Addr::openings(&firewall);
+        let claim = |port, source| claim(v6, Protocol::TCP, port, source);
+        let to_camera = |port| Claim::Forward(Endpoint::new(camera, port));
+        assert_eq!((claim(25, friend), claim(25, stranger)), (Claim::Service, Claim::ServiceDenied));
+        assert_eq!((claim(8010, friend), claim(8010, stranger)), (to_camera(90), to_camera(9005)));
+        assert_eq!((claim(8004, stranger), claim(8016, friend)), (Claim::ForwardDenied, Claim::Unclaimed));
+        assert_eq!(hairpin_target(v6, Protocol::TCP, 8004), Some(Endpoint::new(camera, 84)));
+        assert_eq!(external_port(v6, Protocol::TCP, Endpoint::new(camera, 84)), Some(8004));
+        assert!(is_wan_service(v6, Protocol::TCP, 25) && !is_wan_service(v6, Protocol::UDP, 25));
+        // What is open to one family is not to the other.
+        let v4 = Ipv4Addr::openings(&firewall);
+        assert_eq!(super::claim(v4, Protocol::TCP, 8015, FRIEND), Claim::Unclaimed);
+        assert_eq!(super::claim(v4, Protocol::TCP, 25, STRANGER), Claim::Service);
+    }
+
+    #[test]
     fn a_range_past_the_last_port_does_not_wrap() {
-        let firewall =
-            Firewall { forwards: vec![forward(1..=65535, 65535, "0.0.0.0/0")], ..Firewall::default() };
-        assert_eq!(claim(&firewall, Protocol::TCP, 65535, STRANGER), to_camera(65535));
+        let open = Openings { forwards: vec![forward(1..=65535, 65535, "0.0.0.0/0")], ..Openings::default() };
+        assert_eq!(claim(&open, Protocol::TCP, 65535, STRANGER), to_camera(65535));
     }
 }

@@ -1,9 +1,10 @@
+use core::net::Ipv6Addr;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::key::testing::Long;
+use crate::key::testing::long;
 
 pub(super) const NOW: Instant = Instant::from_secs(1000);
 pub(super) const US: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -24,8 +25,8 @@ pub(super) enum Seen {
 
 #[test]
 fn neighbours_of_another_family_are_known_alike() {
-    let mut table = NeighborTable::<Long>::new([1, 2, 3, 4], 64);
-    let host = Long::new(1, 20);
+    let mut table = NeighborTable::<Ipv6Addr>::new([1, 2, 3, 4], 64);
+    let host = long(1, 20);
     assert_eq!(table.resolve(NOW, LAN, host, &mut frame(7)), Resolution::Held);
     let mut asked = Vec::new();
     table.handle_timeout(NOW, &mut |event| {

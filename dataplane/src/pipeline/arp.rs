@@ -107,7 +107,7 @@ impl Dataplane {
         let networks = self.networks.on(interface);
         let is_host = networks.iter().any(|network| network.contains(address))
             && !networks.iter().any(|network| network.is_broadcast(address));
-        is_host || self.config.interface(interface).gateway == Some(address)
+        is_host || self.config.interface(interface).gateway.v4 == Some(address)
     }
 
     /// Whether `address` may belong to a host of a network that is none of the gateway's.

@@ -9,8 +9,9 @@ use gatepost_ground::{Frame, InterfaceId, MacAddr};
 use super::Dataplane;
 use super::context::Call;
 use super::fragments::send_in_pieces;
+use super::interface_facts::Facts;
 use super::link::Links;
-use super::network::{Facts, Networks};
+use super::network::Networks;
 use crate::alert::{Alert, Alerts};
 use crate::config::Config;
 use crate::counters::Counters;
@@ -45,7 +46,7 @@ impl Dataplane {
                 }
             },
         };
-        let Facts { mac: own, mtu, .. } = *self.networks.facts(route.interface);
+        let Facts { mac: own, mtu, .. } = *self.facts.of(route.interface);
         write_link_header(own, mac, frame);
         if frame.packet_len_max() <= usize::from(mtu) {
             return self.links.verdict_to(call.now, route.interface, mac);

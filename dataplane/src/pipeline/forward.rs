@@ -49,7 +49,7 @@ impl Dataplane {
         if route.role == Role::Outside && self.config.mode.translates() {
             return self.nat(cx, Way::Output, header, frame);
         }
-        let mtu = self.networks.facts(route.interface).mtu;
+        let mtu = self.facts.of(route.interface).mtu;
         if let Err(reason) = self.check_hop(cx.call, cx.ingress, mtu, header, frame) {
             return Verdict::Drop(reason);
         }

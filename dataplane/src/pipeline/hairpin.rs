@@ -52,7 +52,7 @@ impl Dataplane {
         port: u16,
         frame: &mut Frame,
     ) -> Verdict {
-        let owner = self.steering.of_hairpin(&self.config.firewall, protocol, port);
+        let owner = self.steering.of_hairpin(&self.config.firewall.v4, protocol, port);
         if owner != self.shard.index() {
             return cx.hand_over(owner, Leg::Again);
         }
@@ -70,14 +70,14 @@ impl Dataplane {
 
     /// Who gets a new packet from the LAN to the WAN address, which has come as far as `leg`.
     pub(super) fn claim_hairpin(&self, leg: Leg, arrival: Arrival<'_>, key: &FlowKey) -> HairpinClaim {
-        let firewall = &self.config.firewall;
+        let open = &self.config.firewall.v4;
         let port = key.destination.port;
         if packet::is_echo_request(arrival.header, arrival.frame)
-            || firewall::is_wan_service(firewall, key.protocol, port)
+            || firewall::is_wan_service(open, key.protocol, port)
         {
             return HairpinClaim::Gateway;
         }
-        if firewall::hairpin_target(firewall, key.protocol, port).is_some() {
+        if firewall::hairpin_target(open, key.protocol, port).is_some() {
             return HairpinClaim::Inside;
         }
         match leg {
@@ -97,11 +97,11 @@ impl Dataplane {
 
     /// The LAN host that a packet with `key` from the LAN is for, if it is one.
     pub(super) fn hairpin_server(&self, key: &FlowKey) -> Option<Server> {
-        let firewall = &self.config.firewall;
-        if firewall::is_wan_service(firewall, key.protocol, key.destination.port) {
+        let open = &self.config.firewall.v4;
+        if firewall::is_wan_service(open, key.protocol, key.destination.port) {
             return None;
         }
-        match firewall::hairpin_target(firewall, key.protocol, key.destination.port) {
+        match firewall::hairpin_target(open, key.protocol, key.destination.port) {
             Some(target) => Some(Server::seen_as(target, key.destination)),
             None => {
                 self.mapped_or_default(key).filter(|(_, egress)| *egress != Egress::Host).map(|(to, _)| to)
@@ -122,7 +122,7 @@ impl Dataplane {
             Err(reason) => return Verdict::Drop(reason),
             _ => return Verdict::Drop(DropReason::WorkerChanged),
         };
-        let asker = self.steering.of_inside(&self.config.firewall, &key);
+        let asker = self.steering.of_inside(&self.config.firewall.v4, &key);
         if self.hairpin_server(&key).is_some() {
             cx.hand_over(asker, Leg::Claimed)
         } else if header.is_fragment() {
@@ -137,7 +137,7 @@ impl Dataplane {
     pub(super) fn hairpin_sender(&self, packet: &[u8]) -> Option<u8> {
         let packet = Embedded::of_packet(packet).ok()?;
         let port = packet.source.port();
-        Some(self.steering.of_hairpin(&self.config.firewall, packet.header.protocol, port))
+        Some(self.steering.of_hairpin(&self.config.firewall.v4, packet.header.protocol, port))
     }
 
     /// Lets the worker by which a packet went out tell its sender of a refusal.

@@ -28,7 +28,7 @@ impl Dataplane {
         frame: &Frame,
     ) -> Option<DropReason> {
         let Inspection { arp, dhcp } = self.config.inspection;
-        let is_inside = || self.networks.facts(interface).role == Role::Inside;
+        let is_inside = || self.facts.of(interface).role == Role::Inside;
         if (arp || dhcp) && is_inside() { self.inspect_inside(cx, interface, header, frame) } else { None }
     }
 

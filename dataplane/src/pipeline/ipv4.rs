@@ -112,8 +112,8 @@ impl Dataplane {
     /// more. It is done where packets enter from outside and leave to it, for the office and the host alike.
     #[inline]
     pub(super) fn clamp_mss(&self, outside: InterfaceId, header: &Header, frame: &mut Frame) {
-        let mtu = self.networks.facts(outside).mtu;
-        if mtu >= self.networks.inside_mtus().end
+        let mtu = self.facts.of(outside).mtu;
+        if mtu >= self.facts.inside_mtus().end
             || header.protocol != Protocol::TCP
             || !header.is_first_fragment()
         {

@@ -9,7 +9,7 @@ use gatepost_ground::{Frame, Instant, InterfaceId, MacAddr, PortId, PortSet, Rol
 
 use super::Dataplane;
 use super::context::{Call, Context};
-use super::network::Facts;
+use super::interface_facts::Facts;
 use super::vlans::Vlans;
 use crate::bridge::{Bridge, Station};
 use crate::config::Config;
@@ -50,7 +50,7 @@ impl Dataplane {
         };
         if header.source.is_multicast()
             || header.source == MacAddr::ZERO
-            || self.networks.is_own_mac(header.source)
+            || self.facts.is_own_mac(header.source)
         {
             return Verdict::Drop(DropReason::SourceMacInvalid);
         }
@@ -69,7 +69,7 @@ impl Dataplane {
         }
         self.links.learn(cx.call.now, interface, header.source, port);
 
-        let Facts { role, mac, .. } = *self.networks.facts(interface);
+        let Facts { role, mac, .. } = *self.facts.of(interface);
         if header.destination == mac {
             return self.network_input(cx, (interface, role), Cast::Unicast, header, frame);
         }
@@ -146,7 +146,7 @@ impl Dataplane {
     /// A frame of a VLAN that the gateway has no part in.
     fn bridge_tagged(&mut self, now: Instant, (interface, port): Entrance, header: &Header) -> Verdict {
         self.links.learn(now, interface, header.source, port);
-        if header.destination == self.networks.facts(interface).mac {
+        if header.destination == self.facts.of(interface).mac {
             return Verdict::Drop(DropReason::VlanTagged);
         }
         if !header.destination.is_multicast() {

@@ -42,6 +42,7 @@ mod fragments;
 mod hairpin;
 mod identification;
 mod inspection;
+mod interface_facts;
 mod ipv4;
 mod link;
 mod local;
@@ -67,6 +68,7 @@ use rand::{RngExt, SeedableRng};
 use self::contain::{Containment, Task};
 use self::context::{Call, Context};
 use self::identification::Identifications;
+use self::interface_facts::InterfaceFacts;
 use self::link::Links;
 use self::network::Networks;
 use self::own_address::OwnAddress;
@@ -117,6 +119,7 @@ pub struct Dataplane {
     steering: Steering,
     counters: Counters,
     links: Links,
+    facts: InterfaceFacts,
     networks: Networks,
     routes: Routes,
     neighbors: NeighborTable,
@@ -157,6 +160,7 @@ impl Dataplane {
         let mut dataplane = Self {
             counters: Counters::default(),
             links: Links::new(&config, shard, || rng.random()),
+            facts: InterfaceFacts::of_config(&config),
             networks: Networks::of_config(&config),
             routes: Routes::of_config(&config),
             neighbors: NeighborTable::new(rng.random(), frame_capacity),
@@ -174,7 +178,7 @@ impl Dataplane {
             gathered: (!shard.is_sole()).then(|| FragmentTracker::new(rng.random(), frame_capacity)),
             released: Frame::with_capacity(frame_capacity),
             gathered_frame: Frame::with_capacity(if shard.is_sole() { 0 } else { frame_capacity }),
-            steering: Steering::new(shard, &config.firewall, seed),
+            steering: Steering::new(shard, &config.firewall.v4, seed),
             rng,
             shard,
             config,
@@ -193,9 +197,10 @@ impl Dataplane {
     /// Brings the tables in line with the configuration, which is new.
     fn follow_config(&mut self, now: Instant) {
         let old = core::mem::replace(&mut self.networks, Networks::of_config(&self.config));
+        self.facts = InterfaceFacts::of_config(&self.config);
         self.routes = Routes::of_config(&self.config);
         self.links.configure(&self.config, || self.rng.random());
-        self.steering.configure(&self.config.firewall);
+        self.steering.configure(&self.config.firewall.v4);
         self.leave_networks(&old);
         self.follow_own_addresses(now);
         self.configure_flows();
@@ -420,7 +425,7 @@ impl Dataplane {
         let externals: Vec<_> = networks.externals().filter(|_| config.mode.translates()).collect();
         flows.set_external_addresses(&externals);
         for protocol in [Protocol::TCP, Protocol::UDP] {
-            flows.set_reserved_ports(protocol, reserved_ports(&config.firewall, protocol));
+            flows.set_reserved_ports(protocol, reserved_ports(&config.firewall.v4, protocol));
         }
         flows.remove_where(|flow| !is_allowed(config, flow));
         self.close_forbidden_pinholes();

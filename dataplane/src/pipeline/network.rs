@@ -1,67 +1,35 @@
-//! The networks that the gateway is connected to, as every packet asks for them.
+//! The networks that the gateway is connected to, as every packet of a family asks for them.
 
 use core::net::Ipv4Addr;
 use core::ops::Range;
 
-use gatepost_ground::{InterfaceId, MacAddr, Role};
-use ipnet::Ipv4Net;
+use gatepost_ground::{InterfaceId, Role};
 
-use crate::config::{Config, Interface, Mode};
+use crate::config::{Config, Family, Interface, Mode};
+use crate::key::{Address, Ends};
+use crate::table::marks::Marks;
 use crate::table::per_interface::PerInterface;
 
-/// The networks on all interfaces, and what packets ask of the interfaces themselves.
+/// The networks of one address family on all interfaces.
 #[derive(Clone, Debug)]
-pub(super) struct Networks {
+pub(super) struct Networks<A: Address = Ipv4Addr> {
     /// Those of the inside come first, and those of one interface stand together: as many as fit into the places.
-    all: Box<[Network]>,
-    inside: Box<[Network]>,
+    all: Box<[Network<A>]>,
+    inside: Box<[Network<A>]>,
     /// Where the networks of each interface stand in `all`.
     places: PerInterface<Range<u8>>,
-    facts: PerInterface<Facts>,
-    /// The gateway's own addresses and those that stand for all hosts of a network.
-    special: Box<[(Ipv4Addr, Place)]>,
+    /// The gateway's own addresses and those that stand for more than one host of a network.
+    special: Box<[(A, Place)]>,
     special_marks: Marks,
-    /// The gateway's hardware addresses.
-    macs: Box<[MacAddr]>,
-    mac_marks: Marks,
     /// As what the inside is seen by each outside interface.
-    externals: PerInterface<Option<Ipv4Addr>>,
+    externals: PerInterface<Option<A>>,
     has_several_outside: bool,
-    inside_mtus: Range<u16>,
-}
-
-/// The last six bits of a few addresses. Most addresses are none of them, and need not be compared with each.
-#[derive(Clone, Copy, Debug, Default)]
-struct Marks(u64);
-
-impl Marks {
-    fn of(addresses: impl Iterator<Item = u8>) -> Self {
-        Self(addresses.fold(0, |marks, last| marks | 1 << (last & 63)))
-    }
-
-    #[inline]
-    fn may_have(self, last: u8) -> bool {
-        self.0 >> (last & 63) & 1 != 0
-    }
-}
-
-/// What packets ask of an interface.
-#[derive(Clone, Copy, Debug)]
-// A power of two is quicker to find.
-#[repr(align(16))]
-pub(super) struct Facts {
-    /// What the interface is to the policy.
-    pub(super) role: Role,
-    /// The gateway's hardware address there.
-    pub(super) mac: MacAddr,
-    /// The largest packet that it carries, in octets.
-    pub(super) mtu: u16,
 }
 
 /// Where an address stands among the gateway's networks.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Place {
-    /// If it is the gateway's own, the role of its interface.
+    /// If it is the gateway's own, or stands for any router of a network, the role of the interface.
     pub(super) own: Option<Role>,
     /// Whether it stands for all hosts of a network.
     pub(super) is_broadcast: bool,
@@ -69,79 +37,58 @@ pub(super) struct Place {
 
 const _: () = assert!(InterfaceId::COUNT_MAX * Interface::ADDRESSES_MAX <= u8::MAX as usize);
 
-impl Networks {
+impl<A: Family> Networks<A> {
     pub(super) fn of_config(config: &Config) -> Self {
         let mut all = Vec::new();
         let mut places = PerInterface::from_fn(|_| 0..0);
-        // The places without an interface are never asked for.
-        let mut facts = PerInterface::from_fn(|_| Facts { role: Role::Outside, mac: MacAddr::ZERO, mtu: 0 });
-        let outside = config.interfaces_of(Role::Outside);
+        let outside = config.interfaces_of(Role::Outside).filter(|_| config.mode != Mode::LanOnly);
         for (id, interface) in config.interfaces_of(Role::Inside).chain(outside) {
-            let counts = config.mode != Mode::LanOnly || interface.role == Role::Inside;
             let start = all.len() as u8;
-            let addresses = interface.ipv4().filter(|_| counts);
-            all.extend(addresses.map(|net| Network::of_address(net, id, interface.role)));
+            all.extend(interface.nets::<A>().map(|net| Network::of_address(net, id, interface.role)));
             places[id] = start..all.len() as u8;
-            facts[id] = Facts { role: interface.role, mac: interface.mac(), mtu: interface.mtu };
         }
-        let mtus = || config.interfaces_of(Role::Inside).map(|(_, interface)| interface.mtu);
         let place = |address| Place {
-            own: all.iter().find(|network: &&Network| network.own == address).map(|network| network.role),
+            own: all.iter().find(|network: &&Network<A>| network.is_own(address)).map(|network| network.role),
             is_broadcast: all.iter().any(|network| network.is_broadcast(address)),
         };
         let special: Box<[_]> =
             all.iter().flat_map(Network::special).map(|address| (address, place(address))).collect();
-        let macs: Box<[_]> = config.interfaces.iter().map(Interface::mac).collect();
         Self {
             externals: PerInterface::from_fn(|id| external(config, &all, id)),
             has_several_outside: has_several_outside(&all),
             inside: all.iter().filter(|network| network.role == Role::Inside).copied().collect(),
-            special_marks: Marks::of(special.iter().map(|(address, _)| address.octets()[3])),
+            special_marks: Marks::of(special.iter().map(|(address, _)| address.last_octet())),
             special,
             all: all.into_boxed_slice(),
             places,
-            facts,
-            mac_marks: Marks::of(macs.iter().map(|mac| mac.0[5])),
-            macs,
-            inside_mtus: mtus().min().unwrap_or(0)..mtus().max().unwrap_or(0),
         }
     }
+}
 
-    /// What packets ask of the interface `id`.
-    #[inline]
-    pub(super) fn facts(&self, id: InterfaceId) -> &Facts {
-        &self.facts[id]
-    }
-
-    /// Whether `mac` is one of the gateway's.
-    #[inline]
-    pub(super) fn is_own_mac(&self, mac: MacAddr) -> bool {
-        self.mac_marks.may_have(mac.0[5]) && self.macs.contains(&mac)
-    }
-
+impl<A: Address> Networks<A> {
     /// The gateway's networks on the interface `id`.
     #[inline]
-    pub(super) fn on(&self, id: InterfaceId) -> &[Network] {
+    pub(super) fn on(&self, id: InterfaceId) -> &[Network<A>] {
         let Range { start, end } = self.places[id];
         self.all.get(usize::from(start)..usize::from(end)).unwrap_or(&[])
     }
 
     /// All networks, those of the inside first.
-    pub(super) fn all(&self) -> &[Network] {
+    pub(super) fn all(&self) -> &[Network<A>] {
         &self.all
     }
 
     /// The network on the interface `id` from which the gateway speaks to the neighbour `address`: the one that has the
     /// neighbour, else the first. `None` if the gateway has no address there.
-    pub(super) fn towards(&self, id: InterfaceId, address: Ipv4Addr) -> Option<&Network> {
+    pub(super) fn towards(&self, id: InterfaceId, address: A) -> Option<&Network<A>> {
         let networks = self.on(id);
         networks.iter().find(|network| network.contains(address)).or(networks.first())
     }
 
     /// Whether `address` stands for the gateway, or for all hosts of a network.
     #[inline]
-    pub(super) fn place(&self, address: Ipv4Addr) -> Place {
-        if !self.special_marks.may_have(address.octets()[3]) {
+    pub(super) fn place(&self, address: A) -> Place {
+        if !self.special_marks.may_have(address.last_octet()) {
             return Place::default();
         }
         self.special
@@ -152,35 +99,35 @@ impl Networks {
 
     /// Whether the inside interface `id` has a network with `address`.
     #[inline]
-    pub(super) fn is_on_inside(&self, id: InterfaceId, address: Ipv4Addr) -> bool {
+    pub(super) fn is_on_inside(&self, id: InterfaceId, address: A) -> bool {
         self.inside.iter().any(|network| network.contains(address) && network.interface == id)
     }
 
     /// Whether a network of the inside has `address`.
     #[inline]
-    pub(super) fn is_inside(&self, address: Ipv4Addr) -> bool {
+    pub(super) fn is_inside(&self, address: A) -> bool {
         self.inside.iter().any(|network| network.contains(address))
     }
 
     /// Whether one of the networks has `address`.
-    pub(super) fn is_near(&self, address: Ipv4Addr) -> bool {
+    pub(super) fn is_near(&self, address: A) -> bool {
         self.all.iter().any(|network| network.contains(address))
     }
 
     /// The role of the interface on which `address` is the gateway's own.
     #[inline]
-    pub(super) fn own_role(&self, address: Ipv4Addr) -> Option<Role> {
+    pub(super) fn own_role(&self, address: A) -> Option<Role> {
         self.place(address).own
     }
 
     /// The address that the inside shares on its way out by the interface `id`; `None` while there is none.
     #[inline]
-    pub(super) fn external_of(&self, id: InterfaceId) -> Option<Ipv4Addr> {
+    pub(super) fn external_of(&self, id: InterfaceId) -> Option<A> {
         self.externals[id]
     }
 
     /// The addresses that the inside shares, one for each outside interface that has any.
-    pub(super) fn externals(&self) -> impl Iterator<Item = Ipv4Addr> {
+    pub(super) fn externals(&self) -> impl Iterator<Item = A> {
         self.externals.iter().flatten().copied()
     }
 
@@ -191,70 +138,71 @@ impl Networks {
     }
 
     /// The outside interface on which `address` is the gateway's own.
-    pub(super) fn outside_of(&self, address: Ipv4Addr) -> Option<InterfaceId> {
+    pub(super) fn outside_of(&self, address: A) -> Option<InterfaceId> {
         let mut outside = self.all.iter().filter(|network| network.role == Role::Outside);
         outside.find(|network| network.own == address).map(|network| network.interface)
     }
 
     /// Whether `address` stands for all hosts of one of the networks.
     #[inline]
-    pub(super) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
+    pub(super) fn is_broadcast(&self, address: A) -> bool {
         self.place(address).is_broadcast
-    }
-
-    /// The smallest and the largest MTU of the inside.
-    #[inline]
-    pub(super) fn inside_mtus(&self) -> Range<u16> {
-        self.inside_mtus.clone()
     }
 }
 
 /// As what the inside is seen by the interface `id`, if that is outside: the gateway's address in the network of its
 /// router, else its first.
-fn external(config: &Config, all: &[Network], id: InterfaceId) -> Option<Ipv4Addr> {
-    let gateway = config.interfaces.get(id.index())?.gateway;
+fn external<A: Family>(config: &Config, all: &[Network<A>], id: InterfaceId) -> Option<A> {
+    let gateway = A::gateway(&config.interfaces.get(id.index())?.gateway);
     let outside = || all.iter().filter(|network| network.interface == id && network.role == Role::Outside);
     let nearest = gateway.and_then(|gateway| outside().find(|network| network.contains(gateway)));
     nearest.or(outside().next()).map(Network::own)
 }
 
-fn has_several_outside(all: &[Network]) -> bool {
+fn has_several_outside<A: Address>(all: &[Network<A>]) -> bool {
     let mut outside = all.iter().filter(|network| network.role == Role::Outside).map(Network::interface);
     outside.next().is_some_and(|first| outside.any(|other| other != first))
 }
 
 /// A network on one interface, by one of the gateway's addresses there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Network {
-    own: Ipv4Addr,
-    network: u32,
-    mask: u32,
-    /// Whether it has addresses that stand for all its hosts: a network of two or one has none. // RFC 3021
-    has_broadcasts: bool,
+pub(super) struct Network<A: Address = Ipv4Addr> {
+    own: A,
+    network: A::Bits,
+    mask: A::Bits,
+    ends: Ends,
     interface: InterfaceId,
     role: Role,
 }
 
-impl Network {
-    fn of_address(net: Ipv4Net, interface: InterfaceId, role: Role) -> Self {
-        Self {
-            own: net.addr(),
-            network: net.network().to_bits(),
-            mask: net.netmask().to_bits(),
-            has_broadcasts: net.prefix_len() < 31,
-            interface,
-            role,
-        }
+impl<A: Address> Network<A> {
+    fn of_address(net: A::Net, interface: InterfaceId, role: Role) -> Self {
+        let (own, prefix_len) = A::split_net(net);
+        let mask = A::mask(prefix_len);
+        Self { own, network: own.bits() & mask, mask, ends: A::ends_of(prefix_len), interface, role }
     }
 
     /// The addresses in the network that no host of it has, at most.
-    fn special(&self) -> [Ipv4Addr; 3] {
-        [self.own, Ipv4Addr::from_bits(self.network), Ipv4Addr::from_bits(self.network | !self.mask)]
+    fn special(&self) -> [A; 3] {
+        [self.own, self.first(), self.last()]
+    }
+
+    fn first(&self) -> A {
+        A::from_bits(self.network)
+    }
+
+    fn last(&self) -> A {
+        A::from_bits(self.network | !self.mask)
+    }
+
+    /// Whether `address` is the gateway's, or any router's, which the gateway is one of.
+    fn is_own(&self, address: A) -> bool {
+        address == self.own || (self.ends == Ends::AnyRouter && address == self.first())
     }
 
     /// The gateway's own address there.
     #[inline]
-    pub(super) fn own(&self) -> Ipv4Addr {
+    pub(super) fn own(&self) -> A {
         self.own
     }
 
@@ -264,22 +212,26 @@ impl Network {
     }
 
     #[inline]
-    pub(super) fn contains(&self, address: Ipv4Addr) -> bool {
-        address.to_bits() & self.mask == self.network
+    pub(super) fn contains(&self, address: A) -> bool {
+        address.bits() & self.mask == self.network
     }
 
     /// Whether `address` stands for all its hosts, in today's form or that of old.
     /// // RFC 1812 section 4.2.3.1
     #[inline]
-    pub(super) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
-        let host = address.to_bits() & !self.mask;
-        self.contains(address) && self.has_broadcasts && (host == 0 || host == !self.mask)
+    pub(super) fn is_broadcast(&self, address: A) -> bool {
+        self.ends == Ends::AllHosts && (address == self.first() || address == self.last())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use core::net::Ipv6Addr;
+
     use super::*;
+    use crate::config::Gateways;
+    use crate::config::testing::{self, config_with_long};
+    use crate::key::testing::long;
 
     fn network(text: &str) -> Network {
         Network::of_address(text.parse().expect("a network"), InterfaceId(0), Role::Inside)
@@ -313,5 +265,68 @@ mod tests {
         }
         assert!(network("10.0.0.1/32").contains(address("10.0.0.1")));
         assert!(!network("10.0.0.1/32").contains(address("10.0.0.2")));
+    }
+
+    #[test]
+    fn networks_of_ipv6_stand_beside_those_of_ipv4() {
+        let config = config_with_long();
+        let (short, networks) =
+            (Networks::<Ipv4Addr>::of_config(&config), Networks::<Ipv6Addr>::of_config(&config));
+        assert_eq!((short.all().len(), networks.all().len()), (1, 4));
+        assert!(networks.is_inside(long(7, 20)) && !networks.is_inside(long(1, 20)));
+        assert!(networks.is_on_inside(InterfaceId(0), long(7, 20)) && networks.is_near(long(2, 20)));
+        assert_eq!(networks.own_role(long(7, 1)), Some(Role::Inside));
+        assert_eq!(networks.own_role(long(2, 0x10)), Some(Role::Outside));
+        assert_eq!((networks.own_role(long(7, 2)), networks.own_role(long(7, 0x41))), (None, None));
+        assert_eq!(networks.outside_of(long(2, 0x10)), Some(InterfaceId(2)));
+        let towards =
+            |interface, address| networks.towards(InterfaceId(interface), address).map(Network::own);
+        assert_eq!(towards(1, long(3, 0x11)), Some(long(3, 0x10)));
+        assert_eq!(towards(1, long(9, 9)), Some(long(1, 0x10)));
+        assert!(networks.has_several_outside() && !short.has_several_outside());
+    }
+
+    /// RFC 4291, section 2.6.1: A router is asked by the address of any router of its network.
+    #[test]
+    fn rfc4291_2_6_1_a_networks_first_address_is_its_routers() {
+        let networks = Networks::<Ipv6Addr>::of_config(&config_with_long());
+        assert_eq!(networks.own_role(long(7, 0)), Some(Role::Inside));
+        assert_eq!(networks.own_role(long(1, 0)), Some(Role::Outside));
+        let last = Ipv6Addr::from_bits(long(7, 0).to_bits() | u128::from(u64::MAX));
+        for address in [long(7, 0), last] {
+            assert!(!networks.is_broadcast(address), "{address}: there are no broadcasts");
+        }
+        assert_eq!(networks.own_role(last), None);
+    }
+
+    /// RFC 6164, section 6: Of two routers in a network of two, each has an address of its own.
+    #[test]
+    fn rfc6164_6_a_network_of_two_routers_has_no_address_for_both() {
+        let config = |own: &str| {
+            let mut config = testing::config(Mode::Router);
+            config.interfaces[1].addresses = Some(own.parse().expect("a network")).into();
+            config
+        };
+        let own_role = |own| Networks::<Ipv6Addr>::of_config(&config(own)).own_role(long(3, 0x10));
+        assert_eq!(own_role("2001:db8:3::11/127"), None);
+        assert_eq!(own_role("2001:db8:3::11/126"), Some(Role::Outside));
+    }
+
+    #[test]
+    fn each_family_is_seen_at_its_address_in_its_routers_network() {
+        let mut config = config_with_long();
+        let outside = &mut config.interfaces[1];
+        let nets = ["203.0.113.10/24", "198.51.100.10/24", "2001:db8:1::10/64", "2001:db8:5::10/64"];
+        outside.addresses = nets.map(|net| net.parse().expect("a network")).into();
+        outside.gateway = Gateways { v4: Some(address("198.51.100.1")), v6: Some(long(5, 1)) };
+        let of_interface = |config: &Config| {
+            let (short, long) =
+                (Networks::<Ipv4Addr>::of_config(config), Networks::<Ipv6Addr>::of_config(config));
+            (short.external_of(InterfaceId(1)), long.external_of(InterfaceId(1)))
+        };
+        assert_eq!(of_interface(&config), (Some(address("198.51.100.10")), Some(long(5, 0x10))));
+        config.interfaces[1].gateway.v6 = None;
+        assert_eq!(of_interface(&config), (Some(address("198.51.100.10")), Some(long(1, 0x10))));
+        assert_eq!(Networks::<Ipv6Addr>::of_config(&config).external_of(InterfaceId(0)), None, "inside");
     }
 }

@@ -6,17 +6,15 @@ use core::net::Ipv4Addr;
 use gatepost_ground::Role;
 
 use super::Dataplane;
-use crate::route::Route;
+use super::network::Networks;
+use crate::key::Address;
+use crate::route::{Route, Routes};
 
 impl Dataplane {
     /// The way to `destination` of a packet that leaves with the address `source`.
     #[inline]
     pub(super) fn route_from(&self, source: Ipv4Addr, destination: Ipv4Addr) -> Option<Route> {
-        let route = self.routes.lookup(destination)?;
-        if route.role == Role::Outside && self.networks.has_several_outside() {
-            return self.route_by_source(route, source, destination);
-        }
-        Some(route)
+        route_from(&self.routes, &self.networks, source, destination)
     }
 
     /// As [`Dataplane::route_from`], of a packet of the gateway's own, which may still get another address: it leaves as
@@ -25,13 +23,60 @@ impl Dataplane {
     pub(super) fn route_of_host(&self, source: Ipv4Addr, destination: Ipv4Addr) -> Option<Route> {
         self.route_from(source, destination).or_else(|| self.routes.lookup(destination))
     }
+}
 
-    #[cold]
-    #[inline(never)]
-    fn route_by_source(&self, route: Route, source: Ipv4Addr, destination: Ipv4Addr) -> Option<Route> {
-        match self.networks.outside_of(source) {
-            Some(interface) if interface != route.interface => self.routes.lookup_by(interface, destination),
-            _ => Some(route),
-        }
+/// The way by `routes` to `destination` of a packet that leaves with the address `source` of one of `networks`, or of a
+/// host behind them.
+#[inline]
+fn route_from<A: Address>(
+    routes: &Routes<A>,
+    networks: &Networks<A>,
+    source: A,
+    destination: A,
+) -> Option<Route<A>> {
+    let route = routes.lookup(destination)?;
+    if route.role == Role::Outside && networks.has_several_outside() {
+        return route_by_source(routes, networks, route, source, destination);
+    }
+    Some(route)
+}
+
+#[cold]
+#[inline(never)]
+fn route_by_source<A: Address>(
+    routes: &Routes<A>,
+    networks: &Networks<A>,
+    route: Route<A>,
+    source: A,
+    destination: A,
+) -> Option<Route<A>> {
+    match networks.outside_of(source) {
+        Some(interface) if interface != route.interface => routes.lookup_by(interface, destination),
+        _ => Some(route),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::Ipv6Addr;
+
+    use gatepost_ground::InterfaceId;
+
+    use super::*;
+    use crate::config::testing::config_with_long;
+    use crate::key::testing::long;
+
+    #[test]
+    fn the_source_decides_between_two_providers_of_ipv6() {
+        let config = config_with_long();
+        let (routes, networks) = (Routes::<Ipv6Addr>::of_config(&config), Networks::of_config(&config));
+        let interface = |source| {
+            route_from(&routes, &networks, source, long(0xff, 1))
+                .map(|route| (route.interface, route.gateway))
+        };
+        let (first, second) = ((InterfaceId(1), Some(long(1, 1))), (InterfaceId(2), Some(long(2, 1))));
+        assert_eq!(interface(long(1, 0x10)), Some(first));
+        assert_eq!(interface(long(2, 0x10)), Some(second));
+        assert_eq!(interface(long(7, 20)), Some(first), "an inside host's address says nothing");
     }
 }

@@ -116,7 +116,7 @@ fn may_open(
     if is_special || !networks.is_inside(inside.address) {
         return Err(PinholeError::NotInside);
     }
-    match firewall::external_port(&config.firewall, protocol, inside) {
+    match firewall::external_port(&config.firewall.v4, protocol, inside) {
         Some(port) => Err(PinholeError::Forwarded(port)),
         None => Ok(()),
     }

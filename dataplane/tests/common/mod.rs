@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use gatepost_dataplane::config::{
-    Bounded, Config, Filtering, Firewall, Forward, Inspection, Interface, Link, Mode, Nat,
+    Bounded, Config, Filtering, Firewall, Forward, Gateways, Inspection, Interface, Link, Mode, Nat,
 };
 use gatepost_dataplane::{DropReason, Ingress, LocalClass, Verdict};
 use gatepost_ground::wire::Protocol;
@@ -76,6 +76,7 @@ pub fn interface(
     gateway: Option<Ipv4Addr>,
 ) -> Interface {
     let addresses = address.map(|address| address.parse().unwrap()).into();
+    let gateway = Gateways { v4: gateway, v6: None };
     Interface { name: name.to_owned(), role, link: Link::Ethernet { mac }, addresses, gateway, mtu: 1500 }
 }
 

@@ -36,8 +36,8 @@ fn access_names_networks_and_the_dataplane_is_told() {
     let from = ["10.1.2.0/24", "198.51.100.0/24", "203.0.113.9/32"].map(net);
     assert_eq!(config.access.to("dns"), Some(&from[..]));
     let told = config.dataplane(MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]), None, None);
-    assert!(told.firewall.wan_services.iter().all(|service| service.from == from));
-    assert_eq!(told.firewall.wan_services.len(), 2);
+    assert!(told.firewall.v4.wan_services.iter().all(|service| service.from == from));
+    assert_eq!(told.firewall.v4.wan_services.len(), 2);
     assert_eq!(accepted("access.dns.from = ['any']").access.to("dns"), Some(&[net("0.0.0.0/0")][..]));
     assert_eq!(accepted("").access.to("dns"), None);
 }

@@ -164,11 +164,11 @@ fn dataplane_is_told_ports_forwards_and_services() {
     assert_eq!(told.ports, [Config::LAN, Config::LAN, Config::WAN]);
     let (lan, wan) = (told.interface(Config::LAN), told.interface(Config::WAN));
     assert_eq!((lan.mac(), wan.mac()), (LAN_MAC, WAN_MAC));
-    assert_eq!((lan.ipv4().next(), lan.gateway), (Some(net("192.168.1.1/24")), None));
-    assert_eq!((wan.ipv4().next(), wan.gateway), (Some(leased.0), Some(leased.1)));
+    assert_eq!((lan.nets::<Ipv4Addr>().next(), lan.gateway.v4), (Some(net("192.168.1.1/24")), None));
+    assert_eq!((wan.nets::<Ipv4Addr>().next(), wan.gateway.v4), (Some(leased.0), Some(leased.1)));
     let dns = |protocol| WanService::for_all(protocol, 53);
-    assert_eq!(told.firewall.wan_services, [dns(Protocol::TCP), dns(Protocol::UDP)]);
-    let protocols: Vec<_> = told.firewall.forwards.iter().map(|forward| forward.protocol).collect();
+    assert_eq!(told.firewall.v4.wan_services, [dns(Protocol::TCP), dns(Protocol::UDP)]);
+    let protocols: Vec<_> = told.firewall.v4.forwards.iter().map(|forward| forward.protocol).collect();
     assert_eq!(protocols, [Protocol::TCP, Protocol::UDP]);
 }
 
@@ -177,7 +177,10 @@ fn dataplane_takes_a_static_address_before_a_leased_one() {
     let config = accepted("[wan]\naddress = '203.0.113.10/24'\ngateway = '203.0.113.1'");
     let told = config.dataplane(LAN_MAC, WAN_MAC, Some(net("198.51.100.9/24")), None);
     let wan = told.interface(Config::WAN);
-    assert_eq!((wan.ipv4().next(), wan.gateway), (Some(net("203.0.113.10/24")), Some(ip("203.0.113.1"))));
+    assert_eq!(
+        (wan.nets::<Ipv4Addr>().next(), wan.gateway.v4),
+        (Some(net("203.0.113.10/24")), Some(ip("203.0.113.1")))
+    );
 }
 
 #[test]
@@ -186,6 +189,6 @@ fn dataplane_of_lan_only_has_no_wan() {
     let told = config.dataplane(LAN_MAC, WAN_MAC, Some(net("198.51.100.9/24")), Some(ip("198.51.100.1")));
     assert_eq!(told.ports, [Config::LAN]);
     let wan = told.interface(Config::WAN);
-    assert_eq!((wan.ipv4().next(), wan.gateway), (None, None));
-    assert_eq!(told.interface(Config::LAN).gateway, Some(ip("192.168.1.254")));
+    assert_eq!((wan.nets::<Ipv4Addr>().next(), wan.gateway.v4), (None, None));
+    assert_eq!(told.interface(Config::LAN).gateway.v4, Some(ip("192.168.1.254")));
 }

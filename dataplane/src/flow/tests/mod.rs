@@ -6,7 +6,7 @@ mod rfc5508;
 mod room;
 mod visitors;
 
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use gatepost_ground::{MacAddr, PortId, Role};
 use super::entry::Quota;
 use super::*;
 use crate::config::{Filtering, Nat};
-use crate::key::testing::Long;
+use crate::key::testing::long;
 use crate::key::{Address, Direction, Endpoint, FlowKey};
 use crate::nat::rewrite::Translation;
 use crate::shard::Shard;
@@ -343,8 +343,9 @@ fn each_external_address_has_mappings_and_ports_of_its_own() {
 /// One table for each family, and the same code: with mappings, and of flows that are only tracked.
 #[test]
 fn flows_of_another_family_are_tracked_and_mapped_alike() {
-    let mut table = FlowTable::<Long>::new(&nat(AddressDependent), Timeouts::default(), Shard::SOLE, [1; 32]);
-    let (host, external, server) = (Long::new(1, 2), Long::new(9, 9), Long::new(7, 7));
+    let mut table =
+        FlowTable::<Ipv6Addr>::new(&nat(AddressDependent), Timeouts::default(), Shard::SOLE, [1; 32]);
+    let (host, external, server) = (long(1, 2), long(9, 9), long(7, 7));
     table.set_external_addresses(&[external]);
     let (inside, remote) = (Endpoint::new(host, 5000), Endpoint::new(server, 443));
     let binding = Binding { inside, external: inside };
@@ -361,7 +362,7 @@ fn flows_of_another_family_are_tracked_and_mapped_alike() {
         assert_eq!(table.lookup(&reply), Some((id, Reply)));
         let Translation { source, destination, ip_delta, .. } = table.flow(id).translation(Original);
         assert_eq!((source, destination), (seen_as, remote));
-        assert_eq!(ip_delta, Long::replace(Delta::NONE, host, seen_as.address));
+        assert_eq!(ip_delta, Ipv6Addr::replace(Delta::NONE, host, seen_as.address));
         table.track(at(0), id, Reply, &UDP).unwrap();
         table.remove(id);
     }

@@ -1,8 +1,10 @@
+use core::net::Ipv6Addr;
+
 use gatepost_ground::PortId;
 use proptest::prelude::*;
 
 use super::*;
-use crate::key::testing::Long;
+use crate::key::testing::long;
 
 type Tracker = FragmentTracker<u32>;
 
@@ -22,11 +24,11 @@ fn key(id: u16) -> FragmentKey {
 
 #[test]
 fn fragments_of_another_family_are_tracked_alike() {
-    let mut tracker = FragmentTracker::<u32, Long>::new([1, 2, 3, 4], 64);
+    let mut tracker = FragmentTracker::<u32, Ipv6Addr>::new([1, 2, 3, 4], 64);
     let key = |id| FragmentKey {
         interface: None,
-        source: Long::new(1, 20),
-        destination: Long::new(2, 7),
+        source: long(1, 20),
+        destination: long(2, 7),
         protocol: Protocol::UDP,
         id,
     };

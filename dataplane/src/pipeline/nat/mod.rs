@@ -167,9 +167,9 @@ impl Dataplane {
         hop: Hop,
     ) -> Result<(), DropReason> {
         let mtu = match hop {
-            Hop::To(route) => self.networks.facts(route.interface).mtu,
+            Hop::To(route) => self.facts.of(route.interface).mtu,
             // What goes to the WAN address and in again makes one hop, from the inside to the inside.
-            Hop::External => self.networks.inside_mtus().start,
+            Hop::External => self.facts.inside_mtus().start,
             Hop::Host => return Ok(()),
         };
         if arrival.way.is_from_gateway() {

@@ -62,7 +62,7 @@ impl Dataplane {
             return Err(if is_silent { Fate::Drop(DropReason::Unsolicited) } else { Fate::Local });
         }
         let (remote, external) = (key.source.address, key.destination);
-        match firewall::claim(&self.config.firewall, key.protocol, external.port, remote) {
+        match firewall::claim(&self.config.firewall.v4, key.protocol, external.port, remote) {
             Claim::Service => Ok((Server::seen_as(external, external), Egress::Host)),
             Claim::Forward(target) => Ok((Server::seen_as(target, external), Egress::To(Role::Inside))),
             Claim::ServiceDenied => Err(Fate::Drop(DropReason::ServiceSourceDenied)),
@@ -138,12 +138,12 @@ impl Dataplane {
     /// by the same port as when it is asked, if it can be asked, else by its mapping.
     #[inline]
     fn client(&self, way: Way, external: Ipv4Addr, key: &FlowKey) -> Client {
-        let firewall = &self.config.firewall;
+        let open = &self.config.firewall.v4;
         let is_own = way == Way::HostOutput && self.networks.outside_of(key.source.address).is_some();
         let port = if is_own {
-            Some(key.source.port).filter(|port| firewall::is_wan_service(firewall, key.protocol, *port))
+            Some(key.source.port).filter(|port| firewall::is_wan_service(open, key.protocol, *port))
         } else {
-            firewall::external_port(firewall, key.protocol, key.source)
+            firewall::external_port(open, key.protocol, key.source)
         };
         port.map_or(Client::Mapped { inside: key.source, external }, |port| {
             Client::Static(Binding { inside: key.source, external: Endpoint::new(external, port) })
@@ -157,7 +157,7 @@ impl Dataplane {
             let to = if is_host { Egress::Host } else { Egress::To(Role::Inside) };
             return Some((Server::Mapped(id), to));
         }
-        let host = self.config.firewall.dmz_host.filter(|_| key.protocol != Protocol::ICMP)?;
+        let host = self.config.firewall.v4.dmz_host.filter(|_| key.protocol != Protocol::ICMP)?;
         let target = Endpoint::new(host, key.destination.port);
         Some((Server::seen_as(target, key.destination), Egress::To(Role::Inside)))
     }

@@ -160,14 +160,14 @@ impl Dataplane {
     /// Whose a packet is that is whole, or a first fragment; `None` if all would do the same to it.
     fn owner(&self, way: Way, header: &Header, frame: &Frame) -> Option<u8> {
         let key = key(header, frame)?;
-        let firewall = &self.config.firewall;
+        let open = &self.config.firewall.v4;
         match way {
-            Way::Output | Way::HostOutput | Way::Hairpin => Some(self.steering.of_inside(firewall, &key)),
+            Way::Output | Way::HostOutput | Way::Hairpin => Some(self.steering.of_inside(open, &key)),
             // A ping finds no flow, and nobody but the gateway.
             Way::Input if key.destination.port == 0 => None,
             Way::Input => {
                 let (port, source) = (key.destination.port, key.source.address);
-                Some(self.steering.of_external(firewall, key.protocol, port, source))
+                Some(self.steering.of_external(open, key.protocol, port, source))
             }
             Way::HairpinInput => None,
         }

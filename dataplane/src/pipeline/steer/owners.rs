@@ -28,78 +28,81 @@
 //! [notices](crate::Notice) between them. Nothing is handed over twice for the same reason: workers that have
 //! another configuration for a moment, while one is being swapped in, send each other nothing in circles.
 
+use core::marker::PhantomData;
 use core::net::Ipv4Addr;
 
 use ahash::RandomState;
 use gatepost_ground::wire::Protocol;
 
-use crate::config::Firewall;
+use crate::config::Openings;
 use crate::firewall::{Claim, claim, external_port, hairpin_target, target};
 use crate::fragment::FragmentKey;
-use crate::key::{Endpoint, FlowKey};
+use crate::key::{Address, Endpoint, FlowKey};
 use crate::shard::Shard;
 
-/// Who owns what, by a configuration.
-pub(in crate::pipeline) struct Steering {
+/// Who owns what of one address family, by a configuration.
+pub(in crate::pipeline) struct Steering<A = Ipv4Addr> {
     shard: Shard,
     /// The owners of the external ports of TCP and UDP; empty if there is but one.
     by_external: [Box<[u8]>; 2],
     /// Whether there are [`CONTESTED`] ports.
     is_contested: bool,
     hasher: RandomState,
+    family: PhantomData<fn(A)>,
 }
 
 /// Marks an external port whose owner depends on the source.
 const CONTESTED: u8 = u8::MAX;
 
-impl Steering {
-    /// Of the dataplane `shard`, for the ports of `firewall`. The secret `seed` is the same for all.
-    pub(in crate::pipeline) fn new(shard: Shard, firewall: &Firewall, seed: [u8; 32]) -> Self {
+impl<A: Address> Steering<A> {
+    /// Of the dataplane `shard`, for the ports of `open`. The secret `seed` is the same for all.
+    pub(in crate::pipeline) fn new(shard: Shard, open: &Openings<A>, seed: [u8; 32]) -> Self {
         let (words, _) = seed.as_chunks();
         let word = |at: usize| words.get(at).map_or(0, |word| u64::from_le_bytes(*word));
         let hasher = RandomState::with_seeds(word(0), word(1), word(2), word(3));
-        let mut steering = Self { shard, by_external: Default::default(), is_contested: false, hasher };
-        steering.configure(firewall);
+        let by_external = Default::default();
+        let mut steering = Self { shard, by_external, is_contested: false, hasher, family: PhantomData };
+        steering.configure(open);
         steering
     }
 
     /// Takes in other forwards and services.
-    pub(in crate::pipeline) fn configure(&mut self, firewall: &Firewall) {
+    pub(in crate::pipeline) fn configure(&mut self, open: &Openings<A>) {
         if self.shard.is_sole() {
             return;
         }
         let shard = self.shard;
-        self.by_external = [Protocol::TCP, Protocol::UDP].map(|protocol| owners(shard, firewall, protocol));
+        self.by_external = [Protocol::TCP, Protocol::UDP].map(|protocol| owners(shard, open, protocol));
         self.is_contested = self.by_external.iter().any(|owners| owners.contains(&CONTESTED));
     }
 
     /// The owner of what comes from `source` outside to an external port.
     pub(in crate::pipeline) fn of_external(
         &self,
-        firewall: &Firewall,
+        open: &Openings<A>,
         protocol: Protocol,
         port: u16,
-        source: Ipv4Addr,
+        source: A,
     ) -> u8 {
-        self.of_target(protocol, port, || match claim(firewall, protocol, port, source) {
+        self.of_target(protocol, port, || match claim(open, protocol, port, source) {
             Claim::Forward(target) => Some(target),
             // Who is denied may yet be answered.
-            Claim::ForwardDenied => hairpin_target(firewall, protocol, port),
+            Claim::ForwardDenied => hairpin_target(open, protocol, port),
             Claim::Service | Claim::ServiceDenied | Claim::Unclaimed => None,
         })
     }
 
     /// The owner of what comes in again to an external port.
-    pub(in crate::pipeline) fn of_hairpin(&self, firewall: &Firewall, protocol: Protocol, port: u16) -> u8 {
-        self.of_target(protocol, port, || hairpin_target(firewall, protocol, port))
+    pub(in crate::pipeline) fn of_hairpin(&self, open: &Openings<A>, protocol: Protocol, port: u16) -> u8 {
+        self.of_target(protocol, port, || hairpin_target(open, protocol, port))
     }
 
     /// The owner of what an inside host sends with `key`.
-    pub(in crate::pipeline) fn of_inside(&self, firewall: &Firewall, key: &FlowKey) -> u8 {
+    pub(in crate::pipeline) fn of_inside(&self, open: &Openings<A>, key: &FlowKey<A>) -> u8 {
         if self.is_contested
-            && let Some(port) = external_port(firewall, key.protocol, key.source)
+            && let Some(port) = external_port(open, key.protocol, key.source)
         {
-            return self.of_external(firewall, key.protocol, port, key.destination.address);
+            return self.of_external(open, key.protocol, port, key.destination.address);
         }
         // An ICMP query has its identifier there, its reply here.
         let port = if key.protocol == Protocol::ICMP {
@@ -111,11 +114,11 @@ impl Steering {
     }
 
     /// Who gathers the fragments of a packet.
-    pub(in crate::pipeline) fn of_fragment(&self, key: &FragmentKey) -> u8 {
+    pub(in crate::pipeline) fn of_fragment(&self, key: &FragmentKey<A>) -> u8 {
         (self.hasher.hash_one(key) % u64::from(self.shard.count())) as u8
     }
 
-    fn of_target(&self, protocol: Protocol, port: u16, target: impl FnOnce() -> Option<Endpoint>) -> u8 {
+    fn of_target(&self, protocol: Protocol, port: u16, target: impl FnOnce() -> Option<Endpoint<A>>) -> u8 {
         let owners = match protocol {
             Protocol::TCP => &self.by_external[0],
             Protocol::UDP => &self.by_external[1],
@@ -130,10 +133,10 @@ impl Steering {
 }
 
 /// The owners of the external ports of `protocol`.
-fn owners(shard: Shard, firewall: &Firewall, protocol: Protocol) -> Box<[u8]> {
+fn owners<A: Address>(shard: Shard, open: &Openings<A>, protocol: Protocol) -> Box<[u8]> {
     let mut owners: Box<[u8]> = (0..=u16::MAX).map(|port| shard.of_port(port)).collect();
     let mut is_forwarded = vec![false; owners.len()];
-    for forward in firewall.forwards.iter().filter(|forward| forward.protocol == protocol) {
+    for forward in open.forwards.iter().filter(|forward| forward.protocol == protocol) {
         for port in forward.wan_ports.clone() {
             let at = usize::from(port);
             let owner = shard.of_port(target(forward, port).port);
@@ -142,7 +145,7 @@ fn owners(shard: Shard, firewall: &Firewall, protocol: Protocol) -> Box<[u8]> {
             is_forwarded[at] = true;
         }
     }
-    for service in firewall.wan_services.iter().filter(|service| service.protocol == protocol) {
+    for service in open.wan_services.iter().filter(|service| service.protocol == protocol) {
         owners[usize::from(service.port)] = shard.of_port(service.port);
     }
     owners
@@ -150,8 +153,13 @@ fn owners(shard: Shard, firewall: &Firewall, protocol: Protocol) -> Box<[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use core::net::Ipv6Addr;
+
+    use ipnet::Ipv6Net;
+
     use super::*;
     use crate::config::Forward;
+    use crate::key::testing::long;
 
     const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 20);
     const NEAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
@@ -181,39 +189,62 @@ mod tests {
 
     #[test]
     fn a_forward_is_owned_by_its_inside_port_from_either_side() {
-        let firewall = Firewall {
+        let open = Openings {
             forwards: vec![forward(8000, 6, "0.0.0.0/0"), forward(8002, 6, "0.0.0.0/0")],
-            ..Firewall::default()
+            ..Openings::default()
         };
-        let steering = Steering::new(shard(0, 4), &firewall, [7; 32]);
+        let steering = Steering::new(shard(0, 4), &open, [7; 32]);
         for port in [8000, 8002] {
-            assert_eq!(steering.of_external(&firewall, Protocol::UDP, port, NEAR), 3);
-            assert_eq!(steering.of_hairpin(&firewall, Protocol::UDP, port), 3);
+            assert_eq!(steering.of_external(&open, Protocol::UDP, port, NEAR), 3);
+            assert_eq!(steering.of_hairpin(&open, Protocol::UDP, port), 3);
         }
-        assert_eq!(steering.of_inside(&firewall, &key(6, NEAR)), 3);
-        assert_eq!(steering.of_external(&firewall, Protocol::TCP, 8002, NEAR), 1);
+        assert_eq!(steering.of_inside(&open, &key(6, NEAR)), 3);
+        assert_eq!(steering.of_external(&open, Protocol::TCP, 8002, NEAR), 1);
     }
 
     #[test]
     fn of_a_port_with_several_targets_the_source_decides_in_either_direction() {
         let forwards = vec![forward(8000, 6, "198.51.100.0/24"), forward(8000, 4, "203.0.113.0/24")];
-        let firewall = Firewall { forwards, ..Firewall::default() };
-        let steering = Steering::new(shard(0, 4), &firewall, [7; 32]);
+        let open = Openings { forwards, ..Openings::default() };
+        let steering = Steering::new(shard(0, 4), &open, [7; 32]);
         for (remote, owner) in [(NEAR, 3), (FAR, 2)] {
-            assert_eq!(steering.of_external(&firewall, Protocol::UDP, 8000, remote), owner);
+            assert_eq!(steering.of_external(&open, Protocol::UDP, 8000, remote), owner);
             for port in [4, 6] {
-                assert_eq!(
-                    steering.of_inside(&firewall, &key(port, remote)),
-                    owner,
-                    "what is answered to it"
-                );
+                assert_eq!(steering.of_inside(&open, &key(port, remote)), owner, "what is answered to it");
             }
         }
     }
 
     #[test]
+    fn either_way_of_a_conversation_of_ipv6_has_one_owner() {
+        let (host, near, far) = (long(7, 20), long(8, 7), long(9, 9));
+        let forward = |to_port, from: Ipv6Addr| Forward {
+            protocol: Protocol::UDP,
+            wan_ports: 8000..=8000,
+            to: host,
+            to_port,
+            from: vec![Ipv6Net::new_assert(from, 64)],
+        };
+        let open = Openings { forwards: vec![forward(6, near), forward(4, far)], ..Openings::default() };
+        let steering = Steering::new(shard(0, 4), &open, [7; 32]);
+        for (remote, port, owner) in [(near, 6, 3), (far, 4, 2)] {
+            assert_eq!(steering.of_external(&open, Protocol::UDP, 8000, remote), owner);
+            let key = FlowKey {
+                protocol: Protocol::UDP,
+                source: Endpoint::new(host, port),
+                destination: Endpoint::new(remote, 9),
+            };
+            assert_eq!(steering.of_inside(&open, &key), owner);
+        }
+        let key =
+            FragmentKey { interface: None, source: near, destination: far, protocol: Protocol::UDP, id: 9 };
+        let other = Steering::new(shard(3, 4), &open, [7; 32]);
+        assert_eq!(steering.of_fragment(&key), other.of_fragment(&key));
+    }
+
+    #[test]
     fn all_know_who_gathers_a_packets_fragments() {
-        let steerings = [0, 1, 2].map(|index| Steering::new(shard(index, 3), &Firewall::default(), [7; 32]));
+        let steerings = [0, 1, 2].map(|index| Steering::new(shard(index, 3), &Openings::default(), [7; 32]));
         let mut gatherers = [0; 3];
         for id in 0..300 {
             let key =

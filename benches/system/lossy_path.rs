@@ -27,7 +27,7 @@ use gatepost_ground::Instant;
 use gatepost_services::clock::Clock;
 use gatepost_services::net::stack::{Stack, StackConfig, StackStream};
 use gatepost_services::net::{Listener, Net};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpCongestion;
@@ -118,7 +118,7 @@ impl End {
             sink.arrived.notify_one();
             true
         });
-        stack.set_addresses(&[Ipv4Net::new_assert(address, 24)]);
+        stack.set_addresses(&[IpNet::new_assert(address.into(), 24)]);
         Self::Stack(stack, queue)
     }
 

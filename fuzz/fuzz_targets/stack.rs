@@ -18,7 +18,7 @@ use gatepost_fuzz::{Input, has_right_packet_checksums, repair_packet};
 use gatepost_services::clock::{Clock, UnixTime};
 use gatepost_services::net::stack::{Stack, StackConfig, StackListener};
 use gatepost_services::net::{Listener, Net, UdpSocket};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use libfuzzer_sys::fuzz_target;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -236,8 +236,8 @@ fn remote(input: &mut Input<'_>) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(to), port)
 }
 
-fn addresses(choice: u8) -> Vec<Ipv4Net> {
-    let both = [LAN, WAN].map(|address| Ipv4Net::new_assert(address, 24));
+fn addresses(choice: u8) -> Vec<IpNet> {
+    let both = [LAN, WAN].map(|address| IpNet::new_assert(address.into(), 24));
     both.into_iter().enumerate().filter(|(n, _)| choice >> n & 1 == 0).map(|(_, net)| net).collect()
 }
 

@@ -37,6 +37,12 @@ impl InterfaceAddresses {
         })
     }
 
+    /// The preferred addresses, one of each family.
+    fn preferred(&self) -> impl Iterator<Item = IpNet> {
+        let ipv6 = self.addresses.iter().copied().find(|address| matches!(address, IpNet::V6(_)));
+        self.ipv4().map(IpNet::V4).into_iter().chain(ipv6)
+    }
+
     /// The next hop, if that is an IPv4 address.
     pub fn ipv4_gateway(&self) -> Option<Ipv4Addr> {
         self.gateway.and_then(as_ipv4)
@@ -66,10 +72,10 @@ impl Addresses {
         self.of(role).filter_map(InterfaceAddresses::ipv4)
     }
 
-    /// The IPv4 addresses in the host stack's order: strangers are spoken to from the last, so those of the outside
-    /// come last.
-    pub fn for_host_stack(&self) -> Vec<Ipv4Net> {
-        self.ipv4(Role::Inside).chain(self.ipv4(Role::Outside)).collect()
+    /// The preferred addresses of each interface, one of each family, in the host stack's order: strangers are spoken to
+    /// from the last of their family, so those of the outside come last.
+    pub fn for_host_stack(&self) -> Vec<IpNet> {
+        self.of(Role::Inside).chain(self.of(Role::Outside)).flat_map(InterfaceAddresses::preferred).collect()
     }
 
     /// The name servers that the outside offers, those of IPv4.
@@ -145,7 +151,7 @@ mod tests {
         let inside = interface(1, Role::Inside, &["192.168.1.1/24"]);
         let addresses = Addresses { interfaces: vec![outside, inside] };
         let networks: Vec<_> = addresses.for_host_stack().iter().map(ToString::to_string).collect();
-        assert_eq!(networks, ["192.168.1.1/24", "203.0.113.10/24"]);
+        assert_eq!(networks, ["192.168.1.1/24", "203.0.113.10/24", "2001:db8::1/64"]);
         assert!(addresses.offered_name_servers().eq([Ipv4Addr::new(198, 51, 100, 0)]));
         assert_eq!(addresses.interface(InterfaceId(1)).map(|interface| interface.role), Some(Role::Inside));
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use gatepost_services::addresses::{Addresses, Publisher};
 use gatepost_services::net::stack::{AccessRule, Stack};
 use gatepost_services::service::{Host, Instance, Kind, Unprepared};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use rand::rngs::StdRng;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -118,7 +118,7 @@ impl Prepared {
 /// What the host stack is told of those who may use the services of `config`.
 fn access_rules(config: &Config) -> Vec<AccessRule> {
     let of_service = |(kind, from): (&'static Kind, &[Ipv4Net])| {
-        let from = from.to_vec();
+        let from: Vec<IpNet> = from.iter().copied().map(IpNet::V4).collect();
         kind.ports.iter().map(move |(protocol, port)| AccessRule {
             protocol: *protocol,
             port: *port,

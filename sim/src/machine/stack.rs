@@ -124,7 +124,7 @@ impl Stack {
     /// The next datagram that has come to a UDP socket, and who sent it.
     pub fn receive_udp(&mut self, handle: SocketHandle) -> Option<(SocketAddrV4, Vec<u8>)> {
         let (payload, from) = self.udp(handle).recv().ok()?;
-        let IpAddress::Ipv4(sender) = from.endpoint.addr;
+        let IpAddress::Ipv4(sender) = from.endpoint.addr else { return None };
         Some((SocketAddrV4::new(sender, from.endpoint.port), payload.to_vec()))
     }
 

@@ -3,11 +3,13 @@
 //! To others a port answers as if nobody listened there: a reset, or an ICMP error. The rules are about ports and not
 //! about listeners, so that whoever serves a port does not know of them, and they are replaced as a whole.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use gatepost_ground::wire::Protocol;
-use ipnet::Ipv4Net;
-use smoltcp::wire::{IpProtocol, Ipv4Packet};
+use ipnet::IpNet;
+use smoltcp::wire::IpProtocol;
+
+use super::packet::Packet;
 
 /// A port that does not admit everybody.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +19,7 @@ pub struct AccessRule {
     /// The port, at every address of the stack's.
     pub port: u16,
     /// Who is admitted.
-    pub from: Vec<Ipv4Net>,
+    pub from: Vec<IpNet>,
 }
 
 /// The rules in force. A port without one admits everybody.
@@ -32,18 +34,18 @@ impl Access {
     }
 
     /// Whether a whole `packet` may come to the port that it is for.
-    pub(super) fn admits(&self, packet: &Ipv4Packet<&[u8]>) -> bool {
-        let protocol = match packet.next_header() {
+    pub(super) fn admits(&self, packet: &Packet<'_>) -> bool {
+        let protocol = match packet.protocol {
             IpProtocol::Tcp => Protocol::TCP,
             IpProtocol::Udp => Protocol::UDP,
             _ => return true,
         };
         // What is too short for a port is malformed, and told so by whoever parses it.
-        let [_, _, high, low, ..] = *packet.payload() else { return true };
-        self.admits_source(protocol, u16::from_be_bytes([high, low]), packet.src_addr())
+        let [_, _, high, low, ..] = *packet.payload else { return true };
+        self.admits_source(protocol, u16::from_be_bytes([high, low]), packet.source)
     }
 
-    fn admits_source(&self, protocol: Protocol, port: u16, source: Ipv4Addr) -> bool {
+    fn admits_source(&self, protocol: Protocol, port: u16, source: IpAddr) -> bool {
         let rule = self.rules.iter().find(|rule| rule.protocol == protocol && rule.port == port);
         rule.is_none_or(|rule| rule.from.iter().any(|network| network.contains(&source)))
     }
@@ -55,11 +57,16 @@ mod tests {
 
     #[test]
     fn a_port_with_a_rule_admits_whom_the_rule_names() {
-        let from = vec!["192.168.1.0/24".parse().expect("a network")];
+        let from =
+            ["192.168.1.0/24", "2001:db8:1::/64"].map(|text| text.parse().expect("a network")).to_vec();
         let access = Access::new(vec![AccessRule { protocol: Protocol::UDP, port: 53, from }]);
-        let admits =
-            |protocol, port, last| access.admits_source(protocol, port, Ipv4Addr::new(192, 168, last, 9));
-        assert!(admits(Protocol::UDP, 53, 1) && !admits(Protocol::UDP, 53, 2));
-        assert!(admits(Protocol::TCP, 53, 2) && admits(Protocol::UDP, 54, 2));
+        for networks in ["192.168.1.9 192.168.2.9", "2001:db8:1::9 2001:db8:2::9"] {
+            let mut sources = networks.split(' ').map(|text| text.parse().expect("an address"));
+            let (inside, outside) = (sources.next().expect("one"), sources.next().expect("two"));
+            assert!(access.admits_source(Protocol::UDP, 53, inside));
+            assert!(!access.admits_source(Protocol::UDP, 53, outside));
+            assert!(access.admits_source(Protocol::TCP, 53, outside));
+            assert!(access.admits_source(Protocol::UDP, 54, outside));
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! The stack's own addresses, and which of them to speak from.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
-/// The addresses with their networks; the last is the one to reach everybody else from.
+/// The addresses with their networks; of each family, the last is the one to reach everybody else from.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Addresses {
-    networks: Vec<Ipv4Net>,
+    networks: Vec<IpNet>,
 }
 
 impl Addresses {
@@ -15,49 +15,63 @@ impl Addresses {
     pub(super) const COUNT_MAX: usize = 8;
 
     /// Takes over what can be a host's own address: not the unspecified, multicast or broadcast ones.
-    pub(super) fn new(networks: &[Ipv4Net]) -> Self {
-        let is_usable = |network: &&Ipv4Net| {
+    pub(super) fn new(networks: &[IpNet]) -> Self {
+        let is_usable = |network: &&IpNet| {
             let address = network.addr();
             !address.is_unspecified() && is_unicast(address)
         };
         Self { networks: networks.iter().filter(is_usable).take(Self::COUNT_MAX).copied().collect() }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = Ipv4Net> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = IpNet> {
         self.networks.iter().copied()
     }
 
-    pub(super) fn contains(&self, address: Ipv4Addr) -> bool {
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.addr() == address)
     }
 
-    /// Whether `address` is the limited broadcast address or that of an own network.
-    pub(super) fn is_broadcast(&self, address: Ipv4Addr) -> bool {
+    /// Whether `address` is the limited broadcast address or that of an own network. IPv6 has none.
+    pub(super) fn is_broadcast(&self, address: IpAddr) -> bool {
+        let IpAddr::V4(address) = address else { return false };
         // A network of one or two addresses has no broadcast address (RFC 3021).
-        let has_it = |network: &Ipv4Net| network.prefix_len() < 31 && network.broadcast() == address;
+        let has_it = |network: &IpNet| matches!(network, IpNet::V4(network) if network.prefix_len() < 31 && network.broadcast() == address);
         address.is_broadcast() || self.networks.iter().any(has_it)
     }
 
-    /// Where to speak to `remote` from: the address in its network, else the last.
-    pub(super) fn source_for(&self, remote: Ipv4Addr) -> Option<Ipv4Addr> {
-        self.near(remote).or_else(|| self.networks.last().map(Ipv4Net::addr))
+    /// Where to speak to `remote` from: the address in its network, else the last of its family.
+    pub(super) fn source_for(&self, remote: IpAddr) -> Option<IpAddr> {
+        let of_family = |address: &IpAddr| address.is_ipv4() == remote.is_ipv4();
+        self.near(remote).or_else(|| self.networks.iter().map(IpNet::addr).rfind(of_family))
     }
 
     /// The address at whose services `remote` may ask for what nobody has at `asked`: the own address in the network
     /// of `remote`, if `asked` is another own address. A stranger has no such address.
-    pub(super) fn stands_in_for(&self, asked: Ipv4Addr, remote: Ipv4Addr) -> Option<Ipv4Addr> {
+    pub(super) fn stands_in_for(&self, asked: IpAddr, remote: IpAddr) -> Option<IpAddr> {
         self.near(remote).filter(|near| *near != asked && self.contains(asked))
     }
 
     /// The own address in the network of `remote`.
-    fn near(&self, remote: Ipv4Addr) -> Option<Ipv4Addr> {
-        self.networks.iter().find(|network| network.contains(&remote)).map(Ipv4Net::addr)
+    fn near(&self, remote: IpAddr) -> Option<IpAddr> {
+        self.networks.iter().find(|network| network.contains(&remote)).map(IpNet::addr)
     }
 }
 
 /// Whether `address` means one host, as far as it says that itself.
-pub(super) fn is_unicast(address: Ipv4Addr) -> bool {
-    !(address.is_multicast() || address.is_broadcast())
+pub(super) fn is_unicast(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !(address.is_multicast() || address.is_broadcast()),
+        // RFC 4291, section 2.5.5.2: a mapped address stands for one of IPv4, and no packet has it.
+        IpAddr::V6(address) => !address.is_multicast() && address.to_ipv4_mapped().is_none(),
+    }
+}
+
+/// The unspecified address of the family of `address`: where it is bound, it means every address of that family.
+pub(super) fn every(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
 #[cfg(test)]
@@ -65,17 +79,17 @@ mod tests {
     use super::*;
 
     fn networks(list: &[&str]) -> Addresses {
-        let parsed: Vec<Ipv4Net> = list.iter().map(|text| text.parse().expect("a network")).collect();
+        let parsed: Vec<IpNet> = list.iter().map(|text| text.parse().expect("a network")).collect();
         Addresses::new(&parsed)
     }
 
     #[test]
     fn the_near_address_speaks_else_the_last() {
         let addresses = networks(&["192.168.1.1/24", "203.0.113.10/24"]);
-        let source = |remote: [u8; 4]| addresses.source_for(remote.into()).map(|a| a.octets());
-        assert_eq!(source([192, 168, 1, 77]), Some([192, 168, 1, 1]));
-        assert_eq!(source([203, 0, 113, 1]), Some([203, 0, 113, 10]));
-        assert_eq!(source([8, 8, 8, 8]), Some([203, 0, 113, 10]));
+        let source = |remote: [u8; 4]| addresses.source_for(remote.into());
+        assert_eq!(source([192, 168, 1, 77]), Some([192, 168, 1, 1].into()));
+        assert_eq!(source([203, 0, 113, 1]), Some([203, 0, 113, 10].into()));
+        assert_eq!(source([8, 8, 8, 8]), Some([203, 0, 113, 10].into()));
         assert_eq!(
             networks(&["192.168.1.1/24"]).source_for([8, 8, 8, 8].into()),
             Some([192, 168, 1, 1].into())
@@ -84,13 +98,27 @@ mod tests {
     }
 
     #[test]
+    fn an_address_of_the_other_family_never_speaks() {
+        let text = |address: Option<IpAddr>| address.map(|address| address.to_string());
+        let both = networks(&["192.168.1.1/24", "2001:db8:1::1/64", "2001:db8:2::1/64", "203.0.113.10/24"]);
+        let source = |remote: &str| text(both.source_for(remote.parse().expect("an address")));
+        assert_eq!(source("2001:db8:1::77").as_deref(), Some("2001:db8:1::1"));
+        assert_eq!(source("2001:db8:9::1").as_deref(), Some("2001:db8:2::1"), "a stranger");
+        assert_eq!(source("8.8.8.8").as_deref(), Some("203.0.113.10"));
+        let stand_in = |asked: &str, remote: &str| {
+            text(both.stands_in_for(asked.parse().expect("ours"), remote.parse().expect("an address")))
+        };
+        assert_eq!(stand_in("2001:db8:2::1", "2001:db8:1::77").as_deref(), Some("2001:db8:1::1"));
+        let short = networks(&["192.168.1.1/24"]);
+        assert_eq!(short.source_for("2001:db8::1".parse().expect("an address")), None);
+    }
+
+    #[test]
     fn the_near_address_stands_in_for_another_own_one_and_for_nothing_else() {
         let addresses = networks(&["192.168.1.1/24", "203.0.113.10/24"]);
         let (lan, wan, host) = ([192, 168, 1, 1], [203, 0, 113, 10], [192, 168, 1, 77]);
-        let stand_in = |asked: [u8; 4], remote: [u8; 4]| {
-            addresses.stands_in_for(asked.into(), remote.into()).map(|address| address.octets())
-        };
-        assert_eq!(stand_in(wan, host), Some(lan));
+        let stand_in = |asked: [u8; 4], remote: [u8; 4]| addresses.stands_in_for(asked.into(), remote.into());
+        assert_eq!(stand_in(wan, host), Some(lan.into()));
         assert_eq!(stand_in(lan, host), None, "it is the near one itself");
         assert_eq!(stand_in([255; 4], host), None, "it is no own address");
         assert_eq!(stand_in(wan, [8, 8, 8, 8]), None, "a stranger");
@@ -102,7 +130,7 @@ mod tests {
     fn rfc3021_a_network_of_two_has_no_broadcast_address() {
         let addresses = networks(&["192.168.1.1/24", "203.0.113.10/31"]);
         assert!(addresses.is_broadcast([192, 168, 1, 255].into()));
-        assert!(addresses.is_broadcast(Ipv4Addr::BROADCAST));
+        assert!(addresses.is_broadcast(Ipv4Addr::BROADCAST.into()));
         assert!(!addresses.is_broadcast([203, 0, 113, 11].into()));
     }
 
@@ -110,7 +138,9 @@ mod tests {
     fn what_is_no_hosts_address_is_left_out_and_their_number_is_bounded() {
         let addresses = networks(&["0.0.0.0/0", "224.0.0.1/4", "255.255.255.255/32", "10.0.0.1/8"]);
         assert_eq!(addresses.iter().count(), 1);
-        let many: Vec<Ipv4Net> = (1..=20).map(|n| Ipv4Net::from(Ipv4Addr::new(10, 0, 0, n))).collect();
+        let addresses = networks(&["::/0", "ff02::1/64", "::ffff:192.168.1.1/128", "2001:db8::1/64"]);
+        assert_eq!(addresses.iter().count(), 1);
+        let many: Vec<IpNet> = (1..=20).map(|n| IpNet::from(IpAddr::from([10, 0, 0, n]))).collect();
         assert_eq!(Addresses::new(&many).iter().count(), Addresses::COUNT_MAX);
     }
 }

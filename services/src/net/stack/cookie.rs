@@ -25,7 +25,7 @@ use rand::rngs::StdRng;
 use siphasher::sip::SipHasher24;
 
 use super::connection::SEGMENT_SIZE_DEFAULT;
-use super::segment::{Options, Tuple};
+use super::segment::{Options, Tuple, hash_ends};
 
 /// How long each secret makes cookies. Afterwards it checks them for as long again.
 pub(super) const SECRET_LIFETIME: Duration = Duration::from_secs(30);
@@ -115,13 +115,10 @@ impl Cookies {
         current
     }
 
-    fn cookie(&self, secret: usize, (local, remote): Tuple, peer: u32, index: usize) -> u32 {
+    fn cookie(&self, secret: usize, tuple: Tuple, peer: u32, index: usize) -> u32 {
         let head = (secret as u32) << SECRET_BIT | (index as u32) << HASH_BITS;
         let mut hasher = SipHasher24::new_with_key(&self.secrets[secret]);
-        for (address, port) in [(local.ip(), local.port()), (remote.ip(), remote.port())] {
-            hasher.write(&address.octets());
-            hasher.write(&port.to_be_bytes());
-        }
+        hash_ends(&mut hasher, tuple);
         hasher.write(&peer.to_be_bytes());
         hasher.write(&head.to_be_bytes());
         head | hasher.finish() as u32 & ((1 << HASH_BITS) - 1)
@@ -130,15 +127,15 @@ impl Cookies {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddrV4;
+    use std::net::SocketAddr;
 
     use rand::SeedableRng;
 
     use super::*;
 
     fn tuple(peer_port: u16) -> Tuple {
-        let local = SocketAddrV4::new([192, 168, 1, 1].into(), 53);
-        (local, SocketAddrV4::new([192, 168, 1, 2].into(), peer_port))
+        let local = SocketAddr::from(([192, 168, 1, 1], 53));
+        (local, SocketAddr::from(([192, 168, 1, 2], peer_port)))
     }
 
     fn at(secs: u64) -> Instant {

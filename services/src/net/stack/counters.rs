@@ -1,5 +1,7 @@
 //! What the host stack counts.
 
+use super::packet::Unreadable;
+
 gatepost_ground::counters! {
     /// What the host stack counted since it was made.
     pub struct StackCounters {
@@ -60,5 +62,15 @@ gatepost_ground::counters! {
         pub syn_cookies_accepted: u64,
         /// Resets, ICMP errors, SYN cookies and duplicate acknowledgements dropped because too much waited to be sent.
         pub replies_dropped_outbox_full: u64,
+    }
+}
+
+impl StackCounters {
+    /// Counts octets that are no packet, or hold no segment or datagram.
+    pub(super) fn count_unreadable(&mut self, why: Unreadable) {
+        match why {
+            Unreadable::Malformed => self.packets_malformed += 1,
+            Unreadable::Checksum => self.checksums_wrong += 1,
+        }
     }
 }

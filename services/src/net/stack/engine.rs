@@ -1,22 +1,23 @@
 //! The stack as a state machine: packets and the time in, packets out.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use gatepost_ground::wire::{checksum, icmpv4, ipv4};
 use gatepost_ground::{EchoLimit, Instant};
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use smoltcp::wire::{IpProtocol, Ipv4Packet};
+use smoltcp::wire::IpProtocol;
 use tokio::sync::Notify;
 
 use super::access::Access;
 use super::addresses::{Addresses, is_unicast};
 use super::ip::IpLayer;
+use super::packet::Packet;
 use super::reassembly::Reassembly;
-use super::segment::{NoSegment, Segment};
+use super::segment::Segment;
 use super::tcp::{FlowId, Tcp};
 use super::udp::Udp;
 use super::{StackConfig, StackCounters};
@@ -70,32 +71,38 @@ impl Engine {
         }
     }
 
-    pub(super) fn set_addresses(&mut self, networks: &[Ipv4Net]) {
+    pub(super) fn set_addresses(&mut self, networks: &[IpNet]) {
         let addresses = Addresses::new(networks);
         self.tcp.retain_addresses(|address| addresses.contains(address));
         self.reassembly.set_addresses(addresses.clone());
         self.ip.set_addresses(addresses);
     }
 
-    /// Processes an IPv4 packet; what lies behind its end is ignored.
+    /// Processes a packet; what lies behind its end is ignored.
     pub(super) fn handle_packet(&mut self, now: Instant, packet: &[u8], origin: Origin) {
-        let Some(packet) = Ipv4Packet::new_checked(packet).ok().filter(|packet| packet.version() == 4) else {
-            self.counters.packets_malformed += 1;
-            return;
+        let packet = match Packet::parse(packet) {
+            Ok(packet) => packet,
+            Err(why) => return self.counters.count_unreadable(why),
         };
-        if !packet.verify_checksum() {
-            self.counters.checksums_wrong += 1;
-        } else if !self.is_acceptable(&packet, origin) {
+        if !self.is_acceptable(&packet, origin) {
             self.counters.packets_not_ours += 1;
-        } else if !Reassembly::is_fragment(&packet) {
+        } else if !packet.is_fragment {
             self.deliver(now, &packet);
         } else {
             self.counters.fragments += 1;
             if let Some(whole) = self.reassembly.receive(now, &packet) {
                 self.counters.packets_reassembled += 1;
-                self.deliver(now, &Ipv4Packet::new_unchecked(&whole[..]));
+                match Packet::parse(&whole) {
+                    Ok(whole) => self.deliver(now, &whole),
+                    Err(why) => self.counters.count_unreadable(why),
+                }
             }
         }
+    }
+
+    /// Counts a packet that the stack does not take.
+    pub(super) fn leave_out(&mut self) {
+        self.counters.packets_malformed += 1;
     }
 
     /// Has everybody send who has to, as far as the outbox takes it.
@@ -103,12 +110,12 @@ impl Engine {
         self.tcp.poll(now, &mut self.ip);
     }
 
-    pub(super) fn listen(&mut self, local: SocketAddrV4) -> io::Result<(SocketAddrV4, Rc<Notify>)> {
+    pub(super) fn listen(&mut self, local: SocketAddr) -> io::Result<(SocketAddr, Rc<Notify>)> {
         self.check_local(local)?;
         self.tcp.listen(local, &mut self.rng)
     }
 
-    pub(super) fn bind_udp(&mut self, local: SocketAddrV4) -> io::Result<(SocketAddrV4, Rc<Notify>)> {
+    pub(super) fn bind_udp(&mut self, local: SocketAddr) -> io::Result<(SocketAddr, Rc<Notify>)> {
         self.check_local(local)?;
         self.udp.bind(local, &mut self.rng)
     }
@@ -116,15 +123,15 @@ impl Engine {
     /// Sends a datagram. `Ok(false)` if there is no room in the outbox.
     pub(super) fn send_udp(
         &mut self,
-        local: SocketAddrV4,
+        local: SocketAddr,
         datagram: &[u8],
-        remote: SocketAddrV4,
+        remote: SocketAddr,
     ) -> io::Result<bool> {
         self.udp.send(local, datagram, remote, &mut self.ip)
     }
 
-    pub(super) fn connect(&mut self, now: Instant, remote: SocketAddrV4) -> io::Result<FlowId> {
-        let address = *remote.ip();
+    pub(super) fn connect(&mut self, now: Instant, remote: SocketAddr) -> io::Result<FlowId> {
+        let address = remote.ip();
         let is_host = is_unicast(address) && !self.ip.addresses.is_broadcast(address);
         if remote.port() == 0 || address.is_unspecified() || address.is_loopback() || !is_host {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the address of a host"));
@@ -134,8 +141,8 @@ impl Engine {
     }
 
     /// Whether a host takes such a packet at all (RFC 1122 section 3.2.1.3).
-    fn is_acceptable(&self, packet: &Ipv4Packet<&[u8]>, origin: Origin) -> bool {
-        let (source, destination) = (packet.src_addr(), packet.dst_addr());
+    fn is_acceptable(&self, packet: &Packet<'_>, origin: Origin) -> bool {
+        let (source, destination) = (packet.source, packet.destination);
         let addresses = &self.ip.addresses;
         let is_for_us = addresses.contains(destination) || addresses.is_broadcast(destination);
         let is_from_host = is_unicast(source)
@@ -146,22 +153,21 @@ impl Engine {
     }
 
     /// Gives a whole packet to whom it is for.
-    fn deliver(&mut self, now: Instant, packet: &Ipv4Packet<&[u8]>) {
-        let bytes = packet.clone().into_inner();
-        let is_to_us_only = self.ip.addresses.contains(packet.dst_addr());
+    fn deliver(&mut self, now: Instant, packet: &Packet<'_>) {
+        let is_to_us_only = self.ip.addresses.contains(packet.destination);
         // The gateway itself may use all that it serves.
-        if !self.access.admits(packet) && !self.ip.addresses.contains(packet.src_addr()) {
+        if !self.access.admits(packet) && !self.ip.addresses.contains(packet.source) {
             self.counters.sources_refused += 1;
             if is_to_us_only {
-                self.ip.refuse(now, bytes);
+                self.ip.refuse(now, packet.octets);
             }
             return;
         }
-        match packet.next_header() {
+        match packet.protocol {
             IpProtocol::Udp => {
                 let is_taken = self.udp.receive(packet, &self.ip, &mut self.counters);
                 if !is_taken && is_to_us_only {
-                    self.ip.refuse(now, bytes);
+                    self.ip.refuse(now, packet.octets);
                 }
             }
             // RFC 9293 section 3.9.2.3 (MUST-57): nothing but unicast.
@@ -170,14 +176,15 @@ impl Engine {
                 Ok(segment) => {
                     self.tcp.receive(now, &segment, &mut self.ip, &mut self.rng, &mut self.counters);
                 }
-                Err(NoSegment::Malformed) => self.counters.packets_malformed += 1,
-                Err(NoSegment::Checksum) => self.counters.checksums_wrong += 1,
+                Err(why) => self.counters.count_unreadable(why),
             },
             // RFC 1122 section 3.2.2.1: never an error about an error.
-            IpProtocol::Icmp => self.answer_echo(now, bytes),
+            IpProtocol::Icmp if packet.source.is_ipv4() => self.answer_echo(now, packet.octets),
+            // RFC 4443, section 2.4: nor of IPv6, whose echo nobody here answers yet.
+            IpProtocol::Icmpv6 if packet.source.is_ipv6() => self.counters.icmp_ignored += 1,
             _ => {
                 self.counters.protocols_unknown += 1;
-                self.ip.refuse(now, bytes);
+                self.ip.refuse(now, packet.octets);
             }
         }
     }
@@ -197,16 +204,16 @@ impl Engine {
             self.counters.packets_malformed += 1;
         } else if !self.echo_limit.admit(now, header.source) {
             self.counters.echo_replies_limited += 1;
-        } else if self.ip.outbox.has_room_for(reply.len()) {
+        } else if self.ip.outbox.has_room_for(header.source.into(), reply.len()) {
             self.ip.outbox.push(reply);
         } else {
             self.ip.replies_dropped += 1;
         }
     }
 
-    fn check_local(&self, local: SocketAddrV4) -> io::Result<()> {
-        let address: &Ipv4Addr = local.ip();
-        if address.is_unspecified() || self.ip.addresses.contains(*address) {
+    fn check_local(&self, local: SocketAddr) -> io::Result<()> {
+        let address = local.ip();
+        if address.is_unspecified() || self.ip.addresses.contains(address) {
             return Ok(());
         }
         Err(io::ErrorKind::AddrNotAvailable.into())

@@ -5,7 +5,7 @@
 //! peer is waited for.
 
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use gatepost_ground::Instant;
@@ -32,9 +32,9 @@ const TIME_WAIT: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     /// A listener at this address, while the handshake goes on.
-    HalfOpen(SocketAddrV4),
+    HalfOpen(SocketAddr),
     /// A listener at this address, which has yet to accept it.
-    Backlog(SocketAddrV4),
+    Backlog(SocketAddr),
     /// A service, by its stream.
     Stream,
     /// Nobody since then; what is left to send is sent.
@@ -85,7 +85,7 @@ impl Flow {
     pub(super) fn from_cookie(
         now: Instant,
         tuple: Tuple,
-        listener: SocketAddrV4,
+        listener: SocketAddr,
         syn: &Fields<'_>,
         beginning: Beginning,
         settings: &Settings,

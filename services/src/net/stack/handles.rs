@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -12,13 +12,13 @@ use tokio::sync::Notify;
 
 use super::connection::{Read, State};
 use super::tcp::FlowId;
-use super::{Shared, ipv4};
+use super::{Shared, spoken};
 use crate::net::{Listener, Stream, UdpSocket};
 
 /// A listener of the gateway's stack. When dropped, it resets what it has not handed over.
 pub struct StackListener {
     shared: Rc<Shared>,
-    local: SocketAddrV4,
+    local: SocketAddr,
     arrived: Rc<Notify>,
 }
 
@@ -26,19 +26,19 @@ pub struct StackListener {
 pub struct StackStream {
     shared: Rc<Shared>,
     id: FlowId,
-    local: SocketAddrV4,
-    peer: SocketAddrV4,
+    local: SocketAddr,
+    peer: SocketAddr,
 }
 
 /// A UDP socket of the gateway's stack.
 pub struct StackUdp {
     shared: Rc<Shared>,
-    local: SocketAddrV4,
+    local: SocketAddr,
     arrived: Rc<Notify>,
 }
 
 impl StackListener {
-    pub(super) fn new(shared: &Rc<Shared>, local: SocketAddrV4, arrived: Rc<Notify>) -> Self {
+    pub(super) fn new(shared: &Rc<Shared>, local: SocketAddr, arrived: Rc<Notify>) -> Self {
         Self { shared: Rc::clone(shared), local, arrived }
     }
 }
@@ -57,7 +57,7 @@ impl Listener for StackListener {
     }
 
     fn local_addr(&self) -> SocketAddr {
-        self.local.into()
+        self.local
     }
 }
 
@@ -75,7 +75,7 @@ impl StackStream {
         Self { shared: Rc::clone(shared), id, local, peer }
     }
 
-    pub(super) async fn connect(shared: &Rc<Shared>, remote: SocketAddrV4) -> io::Result<Self> {
+    pub(super) async fn connect(shared: &Rc<Shared>, remote: SocketAddr) -> io::Result<Self> {
         let now = shared.clock.now();
         let id = shared.engine.borrow_mut().connect(now, remote)?;
         // From here on, whoever stops waiting drops the stream and with it the attempt.
@@ -107,11 +107,11 @@ impl StackStream {
 
 impl Stream for StackStream {
     fn local_addr(&self) -> SocketAddr {
-        self.local.into()
+        self.local
     }
 
     fn peer_addr(&self) -> SocketAddr {
-        self.peer.into()
+        self.peer
     }
 }
 
@@ -177,7 +177,7 @@ impl Drop for StackStream {
 }
 
 impl StackUdp {
-    pub(super) fn new(shared: &Rc<Shared>, local: SocketAddrV4, arrived: Rc<Notify>) -> Self {
+    pub(super) fn new(shared: &Rc<Shared>, local: SocketAddr, arrived: Rc<Notify>) -> Self {
         Self { shared: Rc::clone(shared), local, arrived }
     }
 }
@@ -189,14 +189,14 @@ impl UdpSocket for StackUdp {
             if let Some((remote, datagram)) = received {
                 let len = datagram.len().min(buffer.len());
                 buffer[..len].copy_from_slice(&datagram[..len]);
-                return Ok((len, remote.into()));
+                return Ok((len, remote));
             }
             self.arrived.notified().await;
         }
     }
 
     async fn send_to(&self, datagram: &[u8], remote: SocketAddr) -> io::Result<()> {
-        let remote = ipv4(remote)?;
+        let remote = spoken::usable(remote)?;
         loop {
             let room = self.shared.room.notified();
             if self.shared.engine.borrow_mut().send_udp(self.local, datagram, remote)? {
@@ -208,7 +208,7 @@ impl UdpSocket for StackUdp {
     }
 
     fn local_addr(&self) -> SocketAddr {
-        self.local.into()
+        self.local
     }
 }
 

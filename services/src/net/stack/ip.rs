@@ -11,10 +11,11 @@ use rand::rngs::StdRng;
 use smoltcp::iface::{Config, Interface, SocketSet};
 use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::time::Instant as SmoltcpInstant;
-use smoltcp::wire::{HardwareAddress, IpCidr, Ipv4Cidr};
+use smoltcp::wire::{HardwareAddress, IpCidr};
 
 use super::addresses::Addresses;
 use super::outbox::Outbox;
+use super::packet::destination;
 
 /// RFC 1700: the default TTL.
 pub(super) const HOP_LIMIT: u8 = 64;
@@ -65,7 +66,7 @@ impl IpLayer {
         self.interface.update_ip_addrs(|list| {
             list.clear();
             for network in addresses.iter() {
-                let cidr = IpCidr::Ipv4(Ipv4Cidr::new(network.addr(), network.prefix_len()));
+                let cidr = IpCidr::new(network.addr().into(), network.prefix_len());
                 list.push(cidr).expect("`Addresses` is bounded by smoltcp's limit");
             }
         });
@@ -143,7 +144,7 @@ impl TxToken for Sending<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, fill: F) -> R {
         let mut packet = vec![0; len];
         let result = fill(&mut packet);
-        if self.outbox.has_room_for(len) {
+        if self.outbox.has_room_for(destination(&packet), len) {
             self.outbox.push(packet);
         } else {
             *self.replies_dropped += 1;

@@ -14,7 +14,7 @@
 //! whose handshake had begun before, there can be [`HALF_OPEN_MAX`] more.
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub(super) struct Listening {
 
 struct HalfOpen {
     id: FlowId,
-    source: Ipv4Addr,
+    source: IpAddr,
     began: Instant,
 }
 
@@ -70,7 +70,7 @@ pub(super) enum Admission {
 
 impl Listening {
     /// What becomes of a SYN from `source`.
-    pub(super) fn admit(&self, now: Instant, source: Ipv4Addr) -> Admission {
+    pub(super) fn admit(&self, now: Instant, source: IpAddr) -> Admission {
         let of_source = self.half_open.iter().filter(|entry| entry.source == source).count();
         match self.half_open.front() {
             _ if self.is_backlog_full() => Admission::BacklogFull,
@@ -100,7 +100,7 @@ impl Listening {
         self.half_open.len()
     }
 
-    pub(super) fn handshake_began(&mut self, now: Instant, id: FlowId, source: Ipv4Addr) {
+    pub(super) fn handshake_began(&mut self, now: Instant, id: FlowId, source: IpAddr) {
         debug_assert!(self.half_open.len() < HALF_OPEN_MAX);
         self.half_open.push_back(HalfOpen { id, source, began: now });
     }

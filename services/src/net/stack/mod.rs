@@ -2,7 +2,7 @@
 //!
 //! # Theory of operation
 //!
-//! The dataplane delivers IPv4 packets that are addressed to the gateway; whoever reads its ring calls
+//! The dataplane delivers packets that are addressed to the gateway; whoever reads its ring calls
 //! [`Stack::handle_packet`]. What the stack sends goes, packet by packet, to the sink it was made with;
 //! the dataplane routes it. Firewall and ARP are the dataplane's, and echo of what comes whole: whoever
 //! gets through to here is answered.
@@ -27,9 +27,12 @@
 //! FIN, and goes; see the module `flow`. What is bound can wait to be activated; see the module `staging`. The limits on all of this are [`StackConfig`]'s and the constants
 //! beside it; what was refused because of one is counted in [`StackCounters`].
 //!
+//! Tables, queues, connections, packets and rules have addresses of either family, and an end has the family of its
+//! other end. IPv6 is kept out in one place, the module `spoken`. Of IPv4 alone are: reassembly, and replies to echo.
+//!
 //! The same packets, calls, times and seed give the same packets.
 //!
-//! Not done: IPv6, IP options, urgent data, path MTU discovery (packets may be fragmented
+//! Not done: IP options and extension headers, urgent data, path MTU discovery (packets may be fragmented
 //! on their way), ICMP errors as errors of a socket, and more than one address per send (a socket on
 //! the unspecified address answers from where it was asked).
 
@@ -45,9 +48,11 @@ mod ip;
 mod listener;
 mod numbers;
 mod outbox;
+mod packet;
 mod port;
 mod reassembly;
 mod segment;
+mod spoken;
 mod staging;
 mod tcp;
 #[cfg(test)]
@@ -56,14 +61,13 @@ mod udp;
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use gatepost_ground::Instant;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use rand::rngs::StdRng;
-use smoltcp::wire::Ipv4Packet;
 use tokio::sync::Notify;
 
 pub use access::AccessRule;
@@ -78,6 +82,7 @@ use crate::clock::Clock;
 use access::Access;
 use addresses::Addresses;
 use engine::{Engine, Origin};
+use packet::destination;
 use staging::{Stage, Transport};
 
 /// How long to wait for room in a sink that took no more.
@@ -141,7 +146,7 @@ struct Shared {
 }
 
 impl Stack {
-    /// A stack without addresses, that sends each IPv4 packet to `sink`. The sink says whether it took
+    /// A stack without addresses, that sends each packet to `sink`. The sink says whether it took
     /// the packet; if not, it is offered the same one again a millisecond later. It must not call the
     /// stack.
     pub fn new(
@@ -161,12 +166,12 @@ impl Stack {
     }
 
     /// Replaces the gateway's addresses, each with its network. Whoever is in none of the networks is
-    /// spoken to from the last address, so the WAN's comes last. Addresses that no host can have, and
+    /// spoken to from the last address of the same family, so the WAN's come last. Addresses that no host can have, and
     /// more than eight, are left out.
     ///
     /// Connections from an address that is gone end with [`io::ErrorKind::ConnectionAborted`]; sockets
     /// bound to it stay and hear nothing until it is back.
-    pub fn set_addresses(&self, networks: &[Ipv4Net]) {
+    pub fn set_addresses(&self, networks: &[IpNet]) {
         self.shared.engine.borrow_mut().set_addresses(networks);
         self.shared.changed.notify_one();
     }
@@ -180,7 +185,7 @@ impl Stack {
     /// A handle of the same stack whose listeners and UDP sockets hear nothing until [`Stack::activate`]; ports that
     /// are taken now can be bound, except port 0, which is bound at once. `networks` are the addresses that the stack
     /// will have by then; on others nothing can be bound. At most [`STAGED_BINDINGS_MAX`] bindings wait at a time.
-    pub fn stage(&self, networks: &[Ipv4Net]) -> Self {
+    pub fn stage(&self, networks: &[IpNet]) -> Self {
         let stage = Stage::new(Addresses::new(networks));
         Self { shared: Rc::clone(&self.shared), stage: Some(Rc::new(stage)) }
     }
@@ -195,7 +200,7 @@ impl Stack {
     }
 
     /// Binds, or notes the binding on the stage. Says where, and what tells of arrivals.
-    fn bind(&self, transport: Transport, local: SocketAddrV4) -> io::Result<(SocketAddrV4, Rc<Notify>)> {
+    fn bind(&self, transport: Transport, local: SocketAddr) -> io::Result<(SocketAddr, Rc<Notify>)> {
         if let Some(stage) = self.stage.as_ref().filter(|_| local.port() != 0)
             && let Some(holder) = stage.bind(transport, local)?
         {
@@ -208,14 +213,20 @@ impl Stack {
         }
     }
 
-    /// Processes a packet that the dataplane delivered, from the first octet of its IPv4 header on;
+    /// Processes a packet that the dataplane delivered, from the first octet of its IP header on;
     /// what follows its end, such as Ethernet's padding, is ignored. Any octets will do.
     ///
     /// The dataplane has seen to it that a source address in the network of an inside address comes from the inside
     /// (BCP 38): such a host is served at every address as at that of its own network.
     pub fn handle_packet(&self, packet: &[u8]) {
         let now = self.shared.clock.now();
-        self.shared.engine.borrow_mut().handle_packet(now, packet, Origin::Network);
+        let mut engine = self.shared.engine.borrow_mut();
+        if spoken::is_taken(packet) {
+            engine.handle_packet(now, packet, Origin::Network);
+        } else {
+            engine.leave_out();
+        }
+        drop(engine);
         self.shared.changed.notify_one();
     }
 
@@ -260,8 +271,7 @@ impl Shared {
 
     /// Sends a packet where it belongs; puts it back if that takes no more.
     fn emit(&self, now: Instant, packet: Vec<u8>) -> bool {
-        let destination = Ipv4Packet::new_unchecked(&packet[..]).dst_addr();
-        let is_to_self = self.engine.borrow().ip.addresses.contains(destination);
+        let is_to_self = self.engine.borrow().ip.addresses.contains(destination(&packet));
         if is_to_self {
             self.engine.borrow_mut().handle_packet(now, &packet, Origin::Own);
             return true;
@@ -280,23 +290,16 @@ impl Net for Stack {
     type Udp = StackUdp;
 
     async fn listen(&self, local: SocketAddr) -> io::Result<StackListener> {
-        let (local, arrived) = self.bind(Transport::Tcp, ipv4(local)?)?;
+        let (local, arrived) = self.bind(Transport::Tcp, spoken::usable(local)?)?;
         Ok(StackListener::new(&self.shared, local, arrived))
     }
 
     async fn connect(&self, remote: SocketAddr) -> io::Result<StackStream> {
-        StackStream::connect(&self.shared, ipv4(remote)?).await
+        StackStream::connect(&self.shared, spoken::usable(remote)?).await
     }
 
     async fn bind_udp(&self, local: SocketAddr) -> io::Result<StackUdp> {
-        let (local, arrived) = self.bind(Transport::Udp, ipv4(local)?)?;
+        let (local, arrived) = self.bind(Transport::Udp, spoken::usable(local)?)?;
         Ok(StackUdp::new(&self.shared, local, arrived))
-    }
-}
-
-fn ipv4(address: SocketAddr) -> io::Result<SocketAddrV4> {
-    match address {
-        SocketAddr::V4(address) => Ok(address),
-        SocketAddr::V6(_) => Err(io::Error::new(io::ErrorKind::Unsupported, "the gateway speaks IPv4 only")),
     }
 }

@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use siphasher::sip::SipHasher24;
 
 use super::connection::Beginning;
-use super::segment::Tuple;
+use super::segment::{Tuple, hash_ends};
 
 /// How long one initial sequence number lasts, in microseconds. (RFC 9293, MUST-8)
 const TICK: u64 = 4;
@@ -26,12 +26,9 @@ impl InitialNumbers {
     }
 
     /// The numbers of a connection between the ends of `tuple` that begins now. (RFC 6528, section 3)
-    pub(super) fn begin(&self, now: Instant, (local, remote): Tuple) -> Beginning {
+    pub(super) fn begin(&self, now: Instant, tuple: Tuple) -> Beginning {
         let mut hasher = SipHasher24::new_with_key(&self.secret);
-        for (address, port) in [(local.ip(), local.port()), (remote.ip(), remote.port())] {
-            hasher.write(&address.octets());
-            hasher.write(&port.to_be_bytes());
-        }
+        hash_ends(&mut hasher, tuple);
         let hash = hasher.finish();
         Beginning {
             sequence: (hash as u32).wrapping_add((now.as_micros() / TICK) as u32),
@@ -42,14 +39,14 @@ impl InitialNumbers {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddrV4;
+    use std::net::SocketAddr;
 
     use rand::SeedableRng;
 
     use super::*;
 
     fn tuple(port: u16) -> Tuple {
-        let end = |last, port| SocketAddrV4::new([192, 168, 1, last].into(), port);
+        let end = |last, port| SocketAddr::from(([192, 168, 1, last], port));
         (end(1, 53), end(2, port))
     }
 

@@ -1,10 +1,12 @@
 //! Port numbers: which are taken, and a random one that is not.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rand::RngExt;
 use rand::rngs::StdRng;
+
+use super::addresses::every;
 
 /// RFC 6056 section 3.2.
 const FIRST: u16 = 1024;
@@ -15,13 +17,17 @@ pub(super) fn choose_port(rng: &mut StdRng, is_free: impl Fn(u16) -> bool) -> Op
     (start..=u16::MAX).chain(FIRST..start).find(|port| is_free(*port))
 }
 
-/// Whether somebody in `bound` has `port` on `address`; the unspecified address means every one.
-pub(super) fn is_taken<T>(bound: &BTreeMap<(u16, Ipv4Addr), T>, port: u16, address: Ipv4Addr) -> bool {
-    if address.is_unspecified() {
-        let all = (port, Ipv4Addr::UNSPECIFIED)..=(port, Ipv4Addr::BROADCAST);
-        bound.range(all).next().is_some()
+/// Whether somebody in `bound` has `port` on `address`; the unspecified address means every one of its family.
+pub(super) fn is_taken<T>(bound: &BTreeMap<(u16, IpAddr), T>, port: u16, address: IpAddr) -> bool {
+    let every = every(address);
+    if address == every {
+        let last: IpAddr = match address {
+            IpAddr::V4(_) => Ipv4Addr::from_bits(u32::MAX).into(),
+            IpAddr::V6(_) => Ipv6Addr::from_bits(u128::MAX).into(),
+        };
+        bound.range((port, every)..=(port, last)).next().is_some()
     } else {
-        bound.contains_key(&(port, address)) || bound.contains_key(&(port, Ipv4Addr::UNSPECIFIED))
+        bound.contains_key(&(port, address)) || bound.contains_key(&(port, every))
     }
 }
 
@@ -53,12 +59,23 @@ mod tests {
     }
 
     #[test]
-    fn the_unspecified_address_means_every_one() {
-        let (a, b) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
-        let one = BTreeMap::from([((53, a), ())]);
-        assert!(is_taken(&one, 53, a) && is_taken(&one, 53, Ipv4Addr::UNSPECIFIED));
-        assert!(!is_taken(&one, 53, b) && !is_taken(&one, 54, Ipv4Addr::UNSPECIFIED));
-        let every = BTreeMap::from([((53, Ipv4Addr::UNSPECIFIED), ())]);
-        assert!(is_taken(&every, 53, a) && is_taken(&every, 53, Ipv4Addr::UNSPECIFIED));
+    fn the_unspecified_address_means_every_one_of_its_family() {
+        let families: [[IpAddr; 3]; 2] = [
+            [[0; 4].into(), [10, 0, 0, 1].into(), [255; 4].into()],
+            [Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into(), Ipv6Addr::from_bits(u128::MAX).into()],
+        ];
+        for ([every, a, b], [other_every, other, _]) in
+            [(families[0], families[1]), (families[1], families[0])]
+        {
+            for bound in [a, b] {
+                let one = BTreeMap::from([((53, bound), ())]);
+                assert!(is_taken(&one, 53, bound) && is_taken(&one, 53, every));
+                assert!(!is_taken(&one, 54, every) && !is_taken(&one, 53, other_every));
+            }
+            assert!(!is_taken(&BTreeMap::from([((53, a), ())]), 53, b));
+            let all = BTreeMap::from([((53, every), ())]);
+            assert!(is_taken(&all, 53, a) && is_taken(&all, 53, every));
+            assert!(!is_taken(&all, 53, other) && !is_taken(&all, 53, other_every));
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Puts fragmented datagrams together before they are given to anybody (RFC 791 section 3.2).
+//! Puts fragmented datagrams together before they are given to anybody (RFC 791 section 3.2). It is of IPv4: a fragment
+//! of IPv6 has a header of its own, which nothing here reads yet.
 //!
 //! smoltcp does the work: an interface of its own sees nothing but fragments, and a raw socket receives
 //! the whole packets. So every packet that is looked at further has its ports. At most eight datagrams
@@ -11,10 +12,11 @@ use gatepost_ground::Instant;
 use rand::rngs::StdRng;
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::raw;
-use smoltcp::wire::{IpVersion, Ipv4Packet};
+use smoltcp::wire::IpVersion;
 
 use super::addresses::Addresses;
 use super::ip::IpLayer;
+use super::packet::Packet;
 
 /// The longest IPv4 packet; what fragments make up beyond it does not fit the socket and is lost.
 const PACKET_LEN_MAX: usize = u16::MAX as usize;
@@ -44,15 +46,9 @@ impl Reassembly {
         self.ip.set_addresses(addresses);
     }
 
-    /// Whether `packet` is a part of a datagram.
-    pub(super) fn is_fragment(packet: &Ipv4Packet<&[u8]>) -> bool {
-        packet.more_frags() || packet.frag_offset() != 0
-    }
-
     /// Adds a fragment; returns the whole packet, without options, if it was the last one missing.
-    pub(super) fn receive(&mut self, now: Instant, fragment: &Ipv4Packet<&[u8]>) -> Option<Vec<u8>> {
-        let bytes = fragment.clone().into_inner();
-        self.ip.receive(now, bytes, &mut self.sockets);
+    pub(super) fn receive(&mut self, now: Instant, fragment: &Packet<'_>) -> Option<Vec<u8>> {
+        self.ip.receive(now, fragment.octets, &mut self.sockets);
         let socket = self.sockets.get_mut::<raw::Socket<'_>>(self.whole);
         socket.recv().ok().map(<[u8]>::to_vec)
     }

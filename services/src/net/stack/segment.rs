@@ -1,47 +1,48 @@
 //! TCP segments as packets: what was received, and what is sent.
 
-use std::net::SocketAddrV4;
+use std::hash::Hasher;
+use std::net::{IpAddr, SocketAddr};
 
 use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{
-    IPV4_HEADER_LEN, IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, TcpControl, TcpOption, TcpPacket, TcpRepr,
-    TcpSeqNumber,
-};
+use smoltcp::wire::{IpProtocol, TcpControl, TcpOption, TcpPacket, TcpRepr, TcpSeqNumber};
 
-use super::ip::HOP_LIMIT;
+use super::packet::{Packet, Unreadable, encode};
 
-/// The two ends of a connection: the gateway's, and the peer's.
-pub(super) type Tuple = (SocketAddrV4, SocketAddrV4);
+/// The two ends of a connection, of one family: the gateway's, and the peer's.
+pub(super) type Tuple = (SocketAddr, SocketAddr);
+
+/// Feeds both ends of a connection to a keyed hash.
+pub(super) fn hash_ends(hasher: &mut impl Hasher, (local, remote): Tuple) {
+    for end in [local, remote] {
+        match end.ip() {
+            IpAddr::V4(address) => hasher.write(&address.octets()),
+            IpAddr::V6(address) => hasher.write(&address.octets()),
+        }
+        hasher.write(&end.port().to_be_bytes());
+    }
+}
 
 /// A received segment, as far as it says whom it concerns.
 pub(super) struct Segment<'a> {
+    /// The packet that it came in.
     pub(super) packet: &'a [u8],
     pub(super) tcp: TcpPacket<&'a [u8]>,
     /// The gateway's end and the peer's.
     pub(super) tuple: Tuple,
 }
 
-/// Why a packet holds no segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoSegment {
-    /// It is too short, or its lengths cannot be.
-    Malformed,
-    /// Its checksum is wrong.
-    Checksum,
-}
-
 impl<'a> Segment<'a> {
-    /// What a whole IPv4 packet with TCP in it carries.
-    pub(super) fn parse(packet: &Ipv4Packet<&'a [u8]>) -> Result<Self, NoSegment> {
-        debug_assert_eq!(packet.next_header(), IpProtocol::Tcp);
-        let tcp = TcpPacket::new_checked(packet.payload()).map_err(|_| NoSegment::Malformed)?;
-        let (source, destination) = (packet.src_addr(), packet.dst_addr());
-        if !tcp.verify_checksum(&IpAddress::Ipv4(source), &IpAddress::Ipv4(destination)) {
-            return Err(NoSegment::Checksum);
+    /// What a whole packet with TCP in it carries.
+    pub(super) fn parse(packet: &Packet<'a>) -> Result<Self, Unreadable> {
+        debug_assert_eq!(packet.protocol, IpProtocol::Tcp);
+        let tcp = TcpPacket::new_checked(packet.payload).map_err(|_| Unreadable::Malformed)?;
+        let (source, destination) = (packet.source, packet.destination);
+        if !tcp.verify_checksum(&source.into(), &destination.into()) {
+            return Err(Unreadable::Checksum);
         }
-        let local = SocketAddrV4::new(destination, tcp.dst_port());
-        let remote = SocketAddrV4::new(source, tcp.src_port());
-        Ok(Self { packet: packet.clone().into_inner(), tcp, tuple: (local, remote) })
+        let local = SocketAddr::new(destination, tcp.dst_port());
+        let remote = SocketAddr::new(source, tcp.src_port());
+        Ok(Self { packet: packet.octets, tcp, tuple: (local, remote) })
     }
 
     /// Whether it asks for a connection.
@@ -120,7 +121,7 @@ impl Options {
 }
 
 /// A segment without anything in it.
-pub(super) fn empty(from: SocketAddrV4, to: SocketAddrV4) -> TcpRepr<'static> {
+pub(super) fn empty(from: SocketAddr, to: SocketAddr) -> TcpRepr<'static> {
     TcpRepr {
         src_port: from.port(),
         dst_port: to.port(),
@@ -137,21 +138,12 @@ pub(super) fn empty(from: SocketAddrV4, to: SocketAddrV4) -> TcpRepr<'static> {
     }
 }
 
-/// The IPv4 packet with `tcp` in it.
-pub(super) fn packet(from: SocketAddrV4, to: SocketAddrV4, tcp: &TcpRepr<'_>) -> Vec<u8> {
-    let checksums = ChecksumCapabilities::default();
-    let ip = Ipv4Repr {
-        src_addr: *from.ip(),
-        dst_addr: *to.ip(),
-        next_header: IpProtocol::Tcp,
-        payload_len: tcp.buffer_len(),
-        hop_limit: HOP_LIMIT,
-    };
-    let mut bytes = vec![0; IPV4_HEADER_LEN + tcp.buffer_len()];
-    ip.emit(&mut Ipv4Packet::new_unchecked(&mut bytes[..]), &checksums);
-    let mut segment = TcpPacket::new_unchecked(&mut bytes[IPV4_HEADER_LEN..]);
-    tcp.emit(&mut segment, &IpAddress::Ipv4(*from.ip()), &IpAddress::Ipv4(*to.ip()), &checksums);
-    bytes
+/// The packet with `tcp` in it.
+pub(super) fn packet(from: SocketAddr, to: SocketAddr, tcp: &TcpRepr<'_>) -> Vec<u8> {
+    encode(from.ip(), to.ip(), IpProtocol::Tcp, tcp.buffer_len(), |payload| {
+        let mut segment = TcpPacket::new_unchecked(payload);
+        tcp.emit(&mut segment, &from.ip().into(), &to.ip().into(), &ChecksumCapabilities::default());
+    })
 }
 
 #[cfg(test)]

@@ -12,12 +12,12 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 
 use tokio::sync::Notify;
 
-use super::addresses::Addresses;
+use super::addresses::{Addresses, every};
 use super::engine::Engine;
 
 /// The most bindings of one stage.
@@ -40,7 +40,7 @@ pub(super) struct Stage {
 
 struct Binding {
     transport: Transport,
-    local: SocketAddrV4,
+    local: SocketAddr,
     /// Gone as soon as the listener or socket is dropped.
     holder: Weak<Notify>,
 }
@@ -52,10 +52,10 @@ impl Stage {
     }
 
     /// Notes a binding; returns what tells its holder of arrivals. `None` if the stage is activated already.
-    pub(super) fn bind(&self, transport: Transport, local: SocketAddrV4) -> io::Result<Option<Rc<Notify>>> {
+    pub(super) fn bind(&self, transport: Transport, local: SocketAddr) -> io::Result<Option<Rc<Notify>>> {
         let mut bindings = self.bindings.borrow_mut();
         let Some(bindings) = bindings.as_mut() else { return Ok(None) };
-        let address = *local.ip();
+        let address = local.ip();
         if !address.is_unspecified() && !self.addresses.contains(address) {
             return Err(io::ErrorKind::AddrNotAvailable.into());
         }
@@ -83,7 +83,7 @@ impl Stage {
     }
 }
 
-fn overlap(one: SocketAddrV4, other: SocketAddrV4) -> bool {
-    let is_every = |address: &Ipv4Addr| address.is_unspecified();
-    one.port() == other.port() && (one.ip() == other.ip() || is_every(one.ip()) || is_every(other.ip()))
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let meets = |one: IpAddr, other: IpAddr| one == other || one == every(other);
+    one.port() == other.port() && (meets(one.ip(), other.ip()) || meets(other.ip(), one.ip()))
 }

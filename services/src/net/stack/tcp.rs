@@ -23,21 +23,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use gatepost_ground::Instant;
 use rand::rngs::StdRng;
-use smoltcp::wire::{IPV4_HEADER_LEN, TcpControl, TcpRepr, TcpSeqNumber, TcpTimestampRepr};
+use smoltcp::wire::{TCP_HEADER_LEN, TcpControl, TcpRepr, TcpSeqNumber, TcpTimestampRepr};
 use tokio::sync::Notify;
 
-use super::addresses::Addresses;
+use super::addresses::{Addresses, every};
 use super::connection::{Beginning, Reaction, Settings, State};
 use super::cookie::{Cookies, note_options, noted_options};
 use super::flow::{Flow, Owner, Progress};
 use super::ip::IpLayer;
 use super::listener::{Admission, Listening};
 use super::numbers::InitialNumbers;
+use super::packet::header_len;
 use super::port::{choose_port, is_taken};
 use super::segment::{Fields, Options, Segment, Tuple, empty, packet};
 use super::{StackConfig, StackCounters};
@@ -48,8 +49,6 @@ const SOURCE_SHARE: usize = 4;
 const SOURCE_CONNECTIONS_MIN: usize = 8;
 /// The gateway's own part of the table of connections: as many remain for those that it opens.
 const OWN_RESERVE: usize = 8;
-/// The headers of a packet without options, in octets.
-const HEADERS_LEN: usize = IPV4_HEADER_LEN + 20;
 
 /// Names a flow, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,17 +57,17 @@ pub(super) struct FlowId(u64);
 /// The state of all TCP.
 pub(super) struct Tcp {
     config: StackConfig,
-    settings: Settings,
+    mtu: usize,
     numbers: InitialNumbers,
     /// The memory of all connections' buffers, in octets.
     memory: usize,
     flows: BTreeMap<FlowId, Entry>,
     ids: BTreeMap<Tuple, FlowId>,
     next_id: u64,
-    listeners: BTreeMap<(u16, Ipv4Addr), Listening>,
+    listeners: BTreeMap<(u16, IpAddr), Listening>,
     cookies: Cookies,
     /// How many connections each peer has begun that are still in the table.
-    sources: BTreeMap<Ipv4Addr, usize>,
+    sources: BTreeMap<IpAddr, usize>,
     /// Connections that no service has any more, with the time since when.
     orphans: BTreeSet<(Instant, FlowId)>,
     due: VecDeque<FlowId>,
@@ -81,7 +80,7 @@ struct Entry {
     /// Its part of the memory that is added up.
     memory: usize,
     /// The peer's address if it is the peer that began the connection.
-    began_by_peer: Option<Ipv4Addr>,
+    began_by_peer: Option<IpAddr>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,14 +93,9 @@ enum Schedule {
 
 impl Tcp {
     pub(super) fn new(config: StackConfig, mtu: usize, rng: &mut StdRng) -> Self {
-        let settings = Settings {
-            segment_size: u16::try_from(mtu - HEADERS_LEN).unwrap_or(u16::MAX),
-            buffer_len_max: config.tcp_buffer_len,
-            keep_alive: config.keep_alive,
-        };
         Self {
             config,
-            settings,
+            mtu,
             numbers: InitialNumbers::new(rng),
             memory: 0,
             flows: BTreeMap::new(),
@@ -113,6 +107,16 @@ impl Tcp {
             orphans: BTreeSet::new(),
             due: VecDeque::new(),
             deadlines: BTreeSet::new(),
+        }
+    }
+
+    /// What does not change during a connection with `peer`, by whose family the headers have a length.
+    fn settings(&self, peer: IpAddr) -> Settings {
+        let headers_len = header_len(peer) + TCP_HEADER_LEN;
+        Settings {
+            segment_size: u16::try_from(self.mtu - headers_len).unwrap_or(u16::MAX),
+            buffer_len_max: self.config.tcp_buffer_len,
+            keep_alive: self.config.keep_alive,
         }
     }
 
@@ -151,27 +155,27 @@ impl Tcp {
     /// Opens a listener; says where, and what tells of arrivals.
     pub(super) fn listen(
         &mut self,
-        local: SocketAddrV4,
+        local: SocketAddr,
         rng: &mut StdRng,
-    ) -> io::Result<(SocketAddrV4, Rc<Notify>)> {
+    ) -> io::Result<(SocketAddr, Rc<Notify>)> {
         let port = match local.port() {
-            0 => choose_port(rng, |port| !is_taken(&self.listeners, port, *local.ip())),
-            port => Some(port).filter(|port| !is_taken(&self.listeners, *port, *local.ip())),
+            0 => choose_port(rng, |port| !is_taken(&self.listeners, port, local.ip())),
+            port => Some(port).filter(|port| !is_taken(&self.listeners, *port, local.ip())),
         };
         let port = port.ok_or(io::ErrorKind::AddrInUse)?;
-        let listening = self.listeners.entry((port, *local.ip())).or_default();
-        Ok((SocketAddrV4::new(*local.ip(), port), Rc::clone(&listening.arrived)))
+        let listening = self.listeners.entry((port, local.ip())).or_default();
+        Ok((SocketAddr::new(local.ip(), port), Rc::clone(&listening.arrived)))
     }
 
     /// Gives a listener, which need not exist yet, to another holder, with its queues.
-    pub(super) fn take_over(&mut self, listener: SocketAddrV4, holder: Rc<Notify>) {
+    pub(super) fn take_over(&mut self, listener: SocketAddr, holder: Rc<Notify>) {
         // What is ready was told to the former holder only.
         holder.notify_one();
-        self.listeners.entry((listener.port(), *listener.ip())).or_default().arrived = holder;
+        self.listeners.entry((listener.port(), listener.ip())).or_default().arrived = holder;
     }
 
     /// Takes the oldest connection that `listener` has ready, if `holder` still holds the listener.
-    pub(super) fn accept(&mut self, listener: SocketAddrV4, holder: &Rc<Notify>) -> Option<FlowId> {
+    pub(super) fn accept(&mut self, listener: SocketAddr, holder: &Rc<Notify>) -> Option<FlowId> {
         let listening = self.listening(listener).filter(|listening| Rc::ptr_eq(&listening.arrived, holder));
         let id = listening?.pop_ready()?;
         self.flow(id).owner = Owner::Stream;
@@ -179,11 +183,11 @@ impl Tcp {
     }
 
     /// Closes a listener and resets what it has not handed over, if `holder` still holds the listener.
-    pub(super) fn unlisten(&mut self, now: Instant, listener: SocketAddrV4, holder: &Rc<Notify>) {
+    pub(super) fn unlisten(&mut self, now: Instant, listener: SocketAddr, holder: &Rc<Notify>) {
         if !self.listening(listener).is_some_and(|listening| Rc::ptr_eq(&listening.arrived, holder)) {
             return;
         }
-        self.listeners.remove(&(listener.port(), *listener.ip()));
+        self.listeners.remove(&(listener.port(), listener.ip()));
         let waits =
             |flow: &Flow| matches!(flow.owner, Owner::HalfOpen(of) | Owner::Backlog(of) if of == listener);
         let ids: Vec<FlowId> =
@@ -201,21 +205,21 @@ impl Tcp {
     pub(super) fn connect(
         &mut self,
         now: Instant,
-        source: Ipv4Addr,
-        remote: SocketAddrV4,
+        source: IpAddr,
+        remote: SocketAddr,
         rng: &mut StdRng,
     ) -> io::Result<FlowId> {
         if self.flows.len() >= self.config.connections_max {
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "too many connections"));
         }
         let port = choose_port(rng, |port| {
-            let is_connected = self.ids.contains_key(&(SocketAddrV4::new(source, port), remote));
+            let is_connected = self.ids.contains_key(&(SocketAddr::new(source, port), remote));
             !is_connected && !is_taken(&self.listeners, port, source)
         });
         let port = port.ok_or(io::ErrorKind::AddrInUse)?;
-        let tuple = (SocketAddrV4::new(source, port), remote);
+        let tuple = (SocketAddr::new(source, port), remote);
         let beginning = self.numbers.begin(now, tuple);
-        Ok(self.insert(now, Flow::connect(now, tuple, beginning, &self.settings)))
+        Ok(self.insert(now, Flow::connect(now, tuple, beginning, &self.settings(remote.ip()))))
     }
 
     /// Processes a segment that is addressed to the gateway.
@@ -298,10 +302,10 @@ impl Tcp {
 
     /// Ends what used addresses that are not the gateway's any more. Nothing is sent: it could not be
     /// from there.
-    pub(super) fn retain_addresses(&mut self, is_own: impl Fn(Ipv4Addr) -> bool) {
+    pub(super) fn retain_addresses(&mut self, is_own: impl Fn(IpAddr) -> bool) {
         let ends: Vec<(Tuple, FlowId)> = self.ids.iter().map(|(tuple, id)| (*tuple, *id)).collect();
         for ((local, _), id) in ends {
-            if !is_own(*local.ip()) {
+            if !is_own(local.ip()) {
                 self.serve(id, |flow| flow.abort(io::ErrorKind::ConnectionAborted));
                 self.finish(id);
             }
@@ -312,7 +316,7 @@ impl Tcp {
         let id = FlowId(self.next_id);
         self.next_id += 1;
         self.ids.insert(flow.tuple(), id);
-        let peer = *flow.tuple().1.ip();
+        let peer = flow.tuple().1.ip();
         let began_by_peer = match flow.owner {
             Owner::HalfOpen(listener) => {
                 self.listening(listener).expect("it was asked before").handshake_began(now, id, peer);
@@ -332,8 +336,8 @@ impl Tcp {
         id
     }
 
-    fn listening(&mut self, listener: SocketAddrV4) -> Option<&mut Listening> {
-        self.listeners.get_mut(&(listener.port(), *listener.ip()))
+    fn listening(&mut self, listener: SocketAddr) -> Option<&mut Listening> {
+        self.listeners.get_mut(&(listener.port(), listener.ip()))
     }
 
     /// A segment of no connection: it begins one by its SYN, or by acknowledging a cookie, or is answered as it deserves.
@@ -373,14 +377,14 @@ impl Tcp {
     fn begin_by_syn(
         &mut self,
         now: Instant,
-        listener: SocketAddrV4,
+        listener: SocketAddr,
         segment: &Segment<'_>,
         fields: &Fields<'_>,
         ip: &mut IpLayer,
         rng: &mut StdRng,
         counters: &mut StackCounters,
     ) {
-        let source = *segment.tuple.1.ip();
+        let source = segment.tuple.1.ip();
         let Some(listening) = self.listening(listener) else { return };
         let gives_way = match listening.admit(now, source) {
             Admission::Place => None,
@@ -404,7 +408,8 @@ impl Tcp {
         if self.has_room(counters) {
             let beginning = self.numbers.begin(now, segment.tuple);
             let owner = Owner::HalfOpen(listener);
-            self.insert(now, Flow::accept(now, segment.tuple, owner, fields, beginning, &self.settings));
+            let settings = self.settings(source);
+            self.insert(now, Flow::accept(now, segment.tuple, owner, fields, beginning, &settings));
         }
     }
 
@@ -413,7 +418,7 @@ impl Tcp {
     fn answer_by_cookie(
         &mut self,
         now: Instant,
-        listener: SocketAddrV4,
+        listener: SocketAddr,
         segment: &Segment<'_>,
         fields: &Fields<'_>,
         ip: &mut IpLayer,
@@ -422,6 +427,7 @@ impl Tcp {
     ) {
         let (local, remote) = segment.tuple;
         let Fields { sequence, options, .. } = *fields;
+        let settings = self.settings(remote.ip());
         let cookie = self.cookies.make(now, segment.tuple, sequence, options.segment_size, rng);
         let offset = self.numbers.begin(now, segment.tuple).timestamp_offset;
         let has_timestamps = options.timestamps.is_some();
@@ -429,12 +435,9 @@ impl Tcp {
             control: TcpControl::Syn,
             seq_number: TcpSeqNumber(cookie as i32),
             ack_number: Some(TcpSeqNumber(sequence as i32) + 1),
-            window_len: self.settings.window_initial(),
-            max_seg_size: Some(self.settings.segment_size),
-            window_scale: options
-                .window_shift
-                .filter(|_| has_timestamps)
-                .map(|_| self.settings.window_shift()),
+            window_len: settings.window_initial(),
+            max_seg_size: Some(settings.segment_size),
+            window_scale: options.window_shift.filter(|_| has_timestamps).map(|_| settings.window_shift()),
             sack_permitted: options.is_sack_permitted && has_timestamps,
             timestamp: options.timestamps.map(|(peer, _)| TcpTimestampRepr {
                 tsval: note_options((now.as_millis() as u32).wrapping_add(offset), &options),
@@ -443,7 +446,7 @@ impl Tcp {
             ..empty(local, remote)
         };
         let answer = packet(local, remote, &answer);
-        if !ip.outbox.has_room_for(answer.len()) {
+        if !ip.outbox.has_room_for(remote.ip(), answer.len()) {
             ip.replies_dropped += 1;
             return;
         }
@@ -457,7 +460,7 @@ impl Tcp {
     fn acknowledged_cookie(
         &mut self,
         now: Instant,
-        listener: SocketAddrV4,
+        listener: SocketAddr,
         segment: &Segment<'_>,
         fields: &Fields<'_>,
         rng: &mut StdRng,
@@ -473,7 +476,7 @@ impl Tcp {
     fn begin_by_cookie(
         &mut self,
         now: Instant,
-        listener: SocketAddrV4,
+        listener: SocketAddr,
         segment: &Segment<'_>,
         (fields, (segment_size, cookie)): (&Fields<'_>, (u16, u32)),
         ip: &mut IpLayer,
@@ -483,7 +486,7 @@ impl Tcp {
             counters.syns_dropped_backlog_full += 1;
         } else if ip.outbox.is_full() {
             ip.replies_dropped += 1;
-        } else if self.is_within_share(*segment.tuple.1.ip(), counters) && self.has_room(counters) {
+        } else if self.is_within_share(segment.tuple.1.ip(), counters) && self.has_room(counters) {
             // The SYN, as far as the cookie, the echo of the timestamp and this segment tell.
             let (options, timestamp_offset) = match fields.options.timestamps {
                 Some((peer, echo)) => {
@@ -500,7 +503,8 @@ impl Tcp {
                 ..Fields::default()
             };
             let beginning = Beginning { sequence: cookie, timestamp_offset };
-            let mut flow = Flow::from_cookie(now, segment.tuple, listener, &syn, beginning, &self.settings);
+            let settings = self.settings(segment.tuple.1.ip());
+            let mut flow = Flow::from_cookie(now, segment.tuple, listener, &syn, beginning, &settings);
             if flow.receive(now, fields) == Reaction::Done && flow.is_handshake_done() {
                 counters.syn_cookies_accepted += 1;
                 let id = self.insert(now, flow);
@@ -511,17 +515,17 @@ impl Tcp {
 
     /// Who listens for connections with these ends. What nobody listens for at its own address is for whoever does at
     /// the one that [stands in](Addresses::stands_in_for) for it.
-    fn listener_for(&self, (local, remote): Tuple, addresses: &Addresses) -> Option<SocketAddrV4> {
-        let stand_in = addresses.stands_in_for(*local.ip(), *remote.ip());
-        let address = [*local.ip(), Ipv4Addr::UNSPECIFIED]
+    fn listener_for(&self, (local, remote): Tuple, addresses: &Addresses) -> Option<SocketAddr> {
+        let stand_in = addresses.stands_in_for(local.ip(), remote.ip());
+        let address = [local.ip(), every(local.ip())]
             .into_iter()
             .chain(stand_in)
             .find(|ip| remote.port() != 0 && self.listeners.contains_key(&(local.port(), *ip)))?;
-        Some(SocketAddrV4::new(address, local.port()))
+        Some(SocketAddr::new(address, local.port()))
     }
 
     /// Whether `source` has begun fewer connections than its share.
-    fn is_within_share(&self, source: Ipv4Addr, counters: &mut StackCounters) -> bool {
+    fn is_within_share(&self, source: IpAddr, counters: &mut StackCounters) -> bool {
         let share = (self.config.connections_max / SOURCE_SHARE).max(SOURCE_CONNECTIONS_MIN);
         let is_within = self.sources.get(&source).is_none_or(|count| *count < share);
         counters.syns_dropped_source_share += u64::from(!is_within);

@@ -6,43 +6,43 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use rand::rngs::StdRng;
 use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{
-    IPV4_HEADER_LEN, IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, UDP_HEADER_LEN, UdpPacket, UdpRepr,
-};
+use smoltcp::wire::{IPV4_HEADER_LEN, IpProtocol, UDP_HEADER_LEN, UdpPacket, UdpRepr};
 use tokio::sync::Notify;
 
 use super::StackCounters;
-use super::ip::{HOP_LIMIT, IpLayer};
+use super::addresses::every;
+use super::ip::IpLayer;
+use super::packet::{Packet, Unreadable, encode, header_len};
 use super::port::{choose_port, is_taken};
 
 /// Received datagrams that a socket keeps for its service.
 pub const UDP_QUEUE_DATAGRAMS_MAX: usize = 64;
 /// Octets that a socket keeps for its service.
 pub const UDP_QUEUE_OCTETS_MAX: usize = 65_536;
-/// The longest datagram: what the length field of IPv4 leaves.
+/// The longest datagram: what the length field of IPv4 leaves. That of IPv6 would leave 20 octets more.
 pub const DATAGRAM_LEN_MAX: usize = u16::MAX as usize - IPV4_HEADER_LEN - UDP_HEADER_LEN;
 
 /// Peers of a socket that asked at another address than they would be answered from.
 const UNUSUAL_PEERS_MAX: usize = 64;
 /// The state of all UDP.
 pub(super) struct Udp {
-    sockets: BTreeMap<(u16, Ipv4Addr), Bound>,
+    sockets: BTreeMap<(u16, IpAddr), Bound>,
     sockets_max: usize,
 }
 
 #[derive(Default)]
 struct Bound {
-    queue: VecDeque<(SocketAddrV4, Vec<u8>)>,
+    queue: VecDeque<(SocketAddr, Vec<u8>)>,
     queued_octets: usize,
     arrived: Rc<Notify>,
     /// RFC 1122 section 4.1.3.5: an answer comes from the address that was asked. Only who would be
     /// answered from another one is remembered, the latest last.
-    unusual_peers: VecDeque<(SocketAddrV4, Ipv4Addr)>,
+    unusual_peers: VecDeque<(SocketAddr, IpAddr)>,
 }
 
 impl Udp {
@@ -53,41 +53,41 @@ impl Udp {
     /// Opens a socket; says where, and what tells of arrivals.
     pub(super) fn bind(
         &mut self,
-        local: SocketAddrV4,
+        local: SocketAddr,
         rng: &mut StdRng,
-    ) -> io::Result<(SocketAddrV4, Rc<Notify>)> {
+    ) -> io::Result<(SocketAddr, Rc<Notify>)> {
         if self.sockets.len() >= self.sockets_max {
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "too many UDP sockets"));
         }
         let port = match local.port() {
-            0 => choose_port(rng, |port| !is_taken(&self.sockets, port, *local.ip())),
-            port => Some(port).filter(|port| !is_taken(&self.sockets, *port, *local.ip())),
+            0 => choose_port(rng, |port| !is_taken(&self.sockets, port, local.ip())),
+            port => Some(port).filter(|port| !is_taken(&self.sockets, *port, local.ip())),
         };
         let port = port.ok_or(io::ErrorKind::AddrInUse)?;
-        let bound = self.sockets.entry((port, *local.ip())).or_default();
-        Ok((SocketAddrV4::new(*local.ip(), port), Rc::clone(&bound.arrived)))
+        let bound = self.sockets.entry((port, local.ip())).or_default();
+        Ok((SocketAddr::new(local.ip(), port), Rc::clone(&bound.arrived)))
     }
 
     /// Gives a socket, which need not exist yet, to another holder, with what it has received.
-    pub(super) fn take_over(&mut self, local: SocketAddrV4, holder: Rc<Notify>) {
+    pub(super) fn take_over(&mut self, local: SocketAddr, holder: Rc<Notify>) {
         // What has arrived was told to the former holder only.
         holder.notify_one();
-        self.sockets.entry((local.port(), *local.ip())).or_default().arrived = holder;
+        self.sockets.entry((local.port(), local.ip())).or_default().arrived = holder;
     }
 
     /// Closes a socket, if `holder` still holds it; what it has sent is on its way.
-    pub(super) fn close(&mut self, local: SocketAddrV4, holder: &Rc<Notify>) {
+    pub(super) fn close(&mut self, local: SocketAddr, holder: &Rc<Notify>) {
         if self.bound(local).is_some_and(|bound| Rc::ptr_eq(&bound.arrived, holder)) {
-            self.sockets.remove(&(local.port(), *local.ip()));
+            self.sockets.remove(&(local.port(), local.ip()));
         }
     }
 
     /// Takes the oldest datagram that the socket at `local` has received, if `holder` still holds it.
     pub(super) fn receive_from(
         &mut self,
-        local: SocketAddrV4,
+        local: SocketAddr,
         holder: &Rc<Notify>,
-    ) -> Option<(SocketAddrV4, Vec<u8>)> {
+    ) -> Option<(SocketAddr, Vec<u8>)> {
         let bound = self.bound(local).filter(|bound| Rc::ptr_eq(&bound.arrived, holder))?;
         let (remote, datagram) = bound.queue.pop_front()?;
         bound.queued_octets -= datagram.len();
@@ -97,9 +97,9 @@ impl Udp {
     /// Sends a datagram. `Ok(false)` if there is no room in the outbox.
     pub(super) fn send(
         &mut self,
-        local: SocketAddrV4,
+        local: SocketAddr,
         datagram: &[u8],
-        remote: SocketAddrV4,
+        remote: SocketAddr,
         ip: &mut IpLayer,
     ) -> io::Result<bool> {
         if datagram.len() > DATAGRAM_LEN_MAX {
@@ -108,47 +108,45 @@ impl Udp {
         if remote.port() == 0 || remote.ip().is_unspecified() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no destination"));
         }
+        if local.is_ipv4() != remote.is_ipv4() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the socket is of the other address family",
+            ));
+        }
         let source = self.source_for(local, remote, ip)?;
-        if !ip.outbox.has_room_for(IPV4_HEADER_LEN + UDP_HEADER_LEN + datagram.len()) {
+        if !ip.outbox.has_room_for(remote.ip(), header_len(remote.ip()) + UDP_HEADER_LEN + datagram.len()) {
             return Ok(false);
         }
-        ip.outbox.push(encode(SocketAddrV4::new(source, local.port()), datagram, remote));
+        ip.outbox.push(packet(SocketAddr::new(source, local.port()), datagram, remote));
         Ok(true)
     }
 
     /// Processes a whole packet with UDP in it. `false` if nobody has the port.
     pub(super) fn receive(
         &mut self,
-        packet: &Ipv4Packet<&[u8]>,
+        packet: &Packet<'_>,
         ip: &IpLayer,
         counters: &mut StackCounters,
     ) -> bool {
-        let (source, destination) = (IpAddress::Ipv4(packet.src_addr()), IpAddress::Ipv4(packet.dst_addr()));
-        let Ok(udp) = UdpPacket::new_checked(packet.payload()) else {
-            counters.packets_malformed += 1;
-            return true;
+        let (local, remote, datagram) = match parse(packet) {
+            Ok(parsed) => parsed,
+            Err(why) => {
+                counters.count_unreadable(why);
+                return true;
+            }
         };
-        if !udp.verify_checksum(&source, &destination) {
-            counters.checksums_wrong += 1;
-            return true;
-        }
-        let Ok(repr) = UdpRepr::parse(&udp, &source, &destination, &ChecksumCapabilities::ignored()) else {
-            counters.packets_malformed += 1;
-            return true;
-        };
-        let datagram = udp.payload();
-        let (remote, asked) = (packet.src_addr(), packet.dst_addr());
-        let key = [asked, Ipv4Addr::UNSPECIFIED]
+        let asked = local.ip();
+        let key = [asked, every(asked)]
             .into_iter()
-            .chain(ip.addresses.stands_in_for(asked, remote))
-            .map(|address| (repr.dst_port, address))
+            .chain(ip.addresses.stands_in_for(asked, remote.ip()))
+            .map(|address| (local.port(), address))
             .find(|key| self.sockets.contains_key(key));
         let Some((key, bound)) = key.and_then(|key| Some((key, self.sockets.get_mut(&key)?))) else {
             counters.datagrams_unwanted += 1;
             return false;
         };
-        let remote = SocketAddrV4::new(remote, repr.src_port);
-        counters.datagrams_dropped_queue_full += bound.make_room(*remote.ip(), datagram.len());
+        counters.datagrams_dropped_queue_full += bound.make_room(remote.ip(), datagram.len());
         if bound.has_room_for(datagram.len()) {
             bound.remember(key.1, remote, asked, ip);
             bound.queued_octets += datagram.len();
@@ -160,25 +158,20 @@ impl Udp {
         true
     }
 
-    fn source_for(
-        &mut self,
-        local: SocketAddrV4,
-        remote: SocketAddrV4,
-        ip: &IpLayer,
-    ) -> io::Result<Ipv4Addr> {
-        if !local.ip().is_unspecified() && !ip.addresses.contains(*local.ip()) {
+    fn source_for(&mut self, local: SocketAddr, remote: SocketAddr, ip: &IpLayer) -> io::Result<IpAddr> {
+        if !local.ip().is_unspecified() && !ip.addresses.contains(local.ip()) {
             return Err(io::ErrorKind::AddrNotAvailable.into());
         }
         let mut peers = self.bound(local).into_iter().flat_map(|bound| &bound.unusual_peers);
         let asked = peers.find(|(peer, _)| *peer == remote).map(|(_, asked)| *asked);
         let asked = asked.filter(|asked| ip.addresses.contains(*asked));
-        let source = asked.or_else(|| usual_source(*local.ip(), *remote.ip(), ip));
+        let source = asked.or_else(|| usual_source(local.ip(), remote.ip(), ip));
         source.ok_or_else(|| io::ErrorKind::NetworkUnreachable.into())
     }
 
     /// The socket at `local`. `None` if its holder has closed it after another one had taken it over.
-    fn bound(&mut self, local: SocketAddrV4) -> Option<&mut Bound> {
-        self.sockets.get_mut(&(local.port(), *local.ip()))
+    fn bound(&mut self, local: SocketAddr) -> Option<&mut Bound> {
+        self.sockets.get_mut(&(local.port(), local.ip()))
     }
 }
 
@@ -189,17 +182,17 @@ impl Bound {
 
     /// Drops what other senders have in a full queue for a datagram of `source`: of the sender that has most, its
     /// latest, as long as that sender keeps at least as many as `source` then has. Returns how many were dropped.
-    fn make_room(&mut self, source: Ipv4Addr, octets: usize) -> u64 {
+    fn make_room(&mut self, source: IpAddr, octets: usize) -> u64 {
         let mut dropped = 0;
         while !self.has_room_for(octets) {
-            let mut counts: BTreeMap<Ipv4Addr, usize> = BTreeMap::new();
+            let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
             for (sender, _) in &self.queue {
-                *counts.entry(*sender.ip()).or_default() += 1;
+                *counts.entry(sender.ip()).or_default() += 1;
             }
             let own = counts.get(&source).copied().unwrap_or(0);
             let busiest = counts.into_iter().max_by_key(|(_, count)| *count);
             let Some((busiest, _)) = busiest.filter(|(_, count)| *count > own + 1) else { break };
-            let latest = self.queue.iter().rposition(|(sender, _)| *sender.ip() == busiest);
+            let latest = self.queue.iter().rposition(|(sender, _)| sender.ip() == busiest);
             if let Some((_, datagram)) = latest.and_then(|latest| self.queue.remove(latest)) {
                 self.queued_octets -= datagram.len();
                 dropped += 1;
@@ -209,9 +202,9 @@ impl Bound {
     }
 
     /// Notes where `remote` has asked a socket that is bound to `local`.
-    fn remember(&mut self, local: Ipv4Addr, remote: SocketAddrV4, asked: Ipv4Addr, ip: &IpLayer) {
+    fn remember(&mut self, local: IpAddr, remote: SocketAddr, asked: IpAddr, ip: &IpLayer) {
         self.unusual_peers.retain(|(peer, _)| *peer != remote);
-        if !ip.addresses.contains(asked) || usual_source(local, *remote.ip(), ip) == Some(asked) {
+        if !ip.addresses.contains(asked) || usual_source(local, remote.ip(), ip) == Some(asked) {
             return;
         }
         if self.unusual_peers.len() >= UNUSUAL_PEERS_MAX {
@@ -222,32 +215,38 @@ impl Bound {
 }
 
 /// Where a socket that is bound to `local` speaks to `remote` from, if that has not asked at another address.
-fn usual_source(local: Ipv4Addr, remote: Ipv4Addr, ip: &IpLayer) -> Option<Ipv4Addr> {
+fn usual_source(local: IpAddr, remote: IpAddr, ip: &IpLayer) -> Option<IpAddr> {
     if local.is_unspecified() { ip.addresses.source_for(remote) } else { Some(local) }
 }
 
-/// An IPv4 packet with a UDP datagram.
-fn encode(local: SocketAddrV4, datagram: &[u8], remote: SocketAddrV4) -> Vec<u8> {
-    let checksums = ChecksumCapabilities::default();
-    let ip = Ipv4Repr {
-        src_addr: *local.ip(),
-        dst_addr: *remote.ip(),
-        next_header: IpProtocol::Udp,
-        payload_len: UDP_HEADER_LEN + datagram.len(),
-        hop_limit: HOP_LIMIT,
-    };
+/// Where a datagram is for, where it comes from, and what it carries.
+fn parse<'a>(packet: &Packet<'a>) -> Result<(SocketAddr, SocketAddr, &'a [u8]), Unreadable> {
+    let udp = UdpPacket::new_checked(packet.payload).map_err(|_| Unreadable::Malformed)?;
+    // RFC 8200, section 8.1: over IPv6 no checksum is a wrong one.
+    let is_verified = udp.checksum() != 0 || packet.source.is_ipv4();
+    if !is_verified || !udp.verify_checksum(&packet.source.into(), &packet.destination.into()) {
+        return Err(Unreadable::Checksum);
+    }
+    if udp.dst_port() == 0 {
+        return Err(Unreadable::Malformed);
+    }
+    let local = SocketAddr::new(packet.destination, udp.dst_port());
+    Ok((local, SocketAddr::new(packet.source, udp.src_port()), udp.payload()))
+}
+
+/// A packet with a UDP datagram. Both ends are of one family.
+fn packet(local: SocketAddr, datagram: &[u8], remote: SocketAddr) -> Vec<u8> {
     let udp = UdpRepr { src_port: local.port(), dst_port: remote.port() };
-    let mut packet = vec![0; IPV4_HEADER_LEN + ip.payload_len];
-    ip.emit(&mut Ipv4Packet::new_unchecked(&mut packet[..]), &checksums);
-    udp.emit(
-        &mut UdpPacket::new_unchecked(&mut packet[IPV4_HEADER_LEN..]),
-        &IpAddress::Ipv4(ip.src_addr),
-        &IpAddress::Ipv4(ip.dst_addr),
-        datagram.len(),
-        |payload| payload.copy_from_slice(datagram),
-        &checksums,
-    );
-    packet
+    encode(local.ip(), remote.ip(), IpProtocol::Udp, UDP_HEADER_LEN + datagram.len(), |payload| {
+        udp.emit(
+            &mut UdpPacket::new_unchecked(payload),
+            &local.ip().into(),
+            &remote.ip().into(),
+            datagram.len(),
+            |data| data.copy_from_slice(datagram),
+            &ChecksumCapabilities::default(),
+        );
+    })
 }
 
 #[cfg(test)]
@@ -255,8 +254,8 @@ mod tests {
     use super::*;
 
     fn arrive(bound: &mut Bound, host: u8, octets: usize) -> (u64, bool) {
-        let sender = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, host), 40_000);
-        let dropped = bound.make_room(*sender.ip(), octets);
+        let sender = SocketAddr::new([192, 168, 1, host].into(), 40_000);
+        let dropped = bound.make_room(sender.ip(), octets);
         let is_taken = bound.has_room_for(octets);
         if is_taken {
             bound.queued_octets += octets;
@@ -266,7 +265,7 @@ mod tests {
     }
 
     fn count(bound: &Bound, host: u8) -> usize {
-        bound.queue.iter().filter(|(sender, _)| sender.ip().octets()[3] == host).count()
+        bound.queue.iter().filter(|(sender, _)| sender.ip() == IpAddr::from([192, 168, 1, host])).count()
     }
 
     #[test]

@@ -324,7 +324,7 @@ fn rfc4987_3_6_what_the_peers_timestamp_brings_back_of_its_options_is_used() {
         stack.handle_packet(&syn.packet(PEER, A));
         sleep(Duration::from_millis(20)).await;
         let answer = wire.take().expect("an answer");
-        let answer = Ipv4Packet::new_checked(&answer[..]).expect("well-formed");
+        let answer = packet::Packet::parse(&answer).expect("well-formed");
         let answer = segment::Segment::parse(&answer).expect("well-formed").fields();
         assert_eq!((answer.options.window_shift, answer.options.is_sack_permitted), (Some(5), true));
         let (echo, peers) = answer.options.timestamps.expect("timestamps");
@@ -339,7 +339,7 @@ fn rfc4987_3_6_what_the_peers_timestamp_brings_back_of_its_options_is_used() {
         sleep(Duration::from_millis(20)).await;
         let mut sent = 0;
         while let Some(packet) = wire.take() {
-            let packet = Ipv4Packet::new_checked(&packet[..]).expect("well-formed");
+            let packet = packet::Packet::parse(&packet).expect("well-formed");
             let fields = segment::Segment::parse(&packet).expect("well-formed").fields();
             let (value, peers) = fields.options.timestamps.expect("timestamps");
             assert!(value.wrapping_sub(echo) < 1000 && peers == 10, "the clock goes on from the echo");

@@ -2,6 +2,7 @@
 
 mod access;
 mod floods;
+mod ipv6;
 mod other_address;
 mod packets;
 mod staging;
@@ -15,6 +16,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use gatepost_ground::Instant;
 use rand::{RngExt, SeedableRng};
+use smoltcp::wire::Ipv4Packet;
 use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
@@ -55,8 +57,8 @@ fn clock() -> Rc<dyn Clock> {
     Rc::new(SimulatedClock(tokio::time::Instant::now()))
 }
 
-fn network(address: [u8; 4]) -> Ipv4Net {
-    Ipv4Net::new(address.into(), 24).expect("a prefix length")
+fn network(address: [u8; 4]) -> IpNet {
+    IpNet::new(address.into(), 24).expect("a prefix length")
 }
 
 fn at(address: [u8; 4], port: u16) -> SocketAddr {

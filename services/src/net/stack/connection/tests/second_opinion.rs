@@ -1,7 +1,7 @@
 //! Conversations with smoltcp's TCP, which was written by others.
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use proptest::prelude::*;
 use rand::rngs::StdRng;
@@ -10,14 +10,15 @@ use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State as PeerState};
 use smoltcp::time::Instant as PeerInstant;
-use smoltcp::wire::{HardwareAddress, IpCidr, Ipv4Packet, TcpRepr};
+use smoltcp::wire::{HardwareAddress, IpCidr, TcpRepr};
 
+use super::super::super::packet::Packet;
 use super::super::super::segment::{Segment, packet};
 use super::*;
 use crate::cases;
 
-const OURS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 7);
-const PEERS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), 4000);
+const OURS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 7);
+const PEERS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), 4000);
 
 #[derive(Default)]
 struct Wire {
@@ -82,7 +83,7 @@ impl Peer {
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = seed;
         let mut interface = Interface::new(config, &mut wire, peer_time(now));
-        interface.update_ip_addrs(|list| list.push(IpCidr::new((*PEERS.ip()).into(), 24)).expect("room"));
+        interface.update_ip_addrs(|list| list.push(IpCidr::new(PEERS.ip().into(), 24)).expect("room"));
         let buffer = || SocketBuffer::new(vec![0; buffer_len]);
         let mut sockets = SocketSet::new(Vec::new());
         let handle = sockets.add(Socket::new(buffer(), buffer()));
@@ -125,7 +126,7 @@ fn converse(len: [usize; 2], loss: u32, buffer_len: usize, is_begun_here: bool, 
                 peer.wire.received.push_back(octets);
                 continue;
             }
-            let ip = Ipv4Packet::new_checked(&octets[..]).expect("well-formed");
+            let ip = Packet::parse(&octets).expect("well-formed");
             let segment = Segment::parse(&ip).expect("well-formed");
             let fields = segment.fields();
             match &mut ours {

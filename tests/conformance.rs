@@ -1,4 +1,4 @@
-//! `docs/conformance.md`: each requirement that the NAT and the router keep, with the tests that show it, and what
+//! `docs/conformance.md`: each requirement that NAT, router and SMTP server keep, with the tests that show it, and what
 //! the tests of other RFCs show.
 //!
 //! A test says what it shows in the documentation above it, one line for each requirement:
@@ -136,16 +136,70 @@ const ROUTER: &[Requirement] = &[
     ),
 ];
 
-const SECTIONS: [(&str, &[Requirement]); 4] = [
+const SMTP_SERVER: &[Requirement] = &[
+    kept("RFC 5321, section 2.3.8", Must, "Lines end with CRLF; a bare CR or LF ends none and is not taken."),
+    kept("RFC 5321, section 2.4", Must, "Commands have any case."),
+    kept("RFC 5321, section 3.3", Must, "A recipient is refused alone."),
+    kept(
+        "RFC 5321, section 3.6.1",
+        Must,
+        "No open relay: source routes, `%`, `!`, quoted local parts, literals.",
+    ),
+    kept("RFC 5321, section 3.8", Must, "A server that stops says 421."),
+    kept("RFC 5321, section 4.1.1.1", Must, "EHLO and HELO, and the names that clients give themselves."),
+    kept("RFC 5321, section 4.1.1.4", Must, "Only CRLF.CRLF ends the data."),
+    kept("RFC 5321, section 4.1.1.5", Must, "RSET gives the message up and nothing else."),
+    kept("RFC 5321, section 4.1.1.10", Must, "QUIT is answered, and the message under way is given up."),
+    kept("RFC 5321, section 4.1.1.11", Must, "Parameters that nobody knows are refused."),
+    kept("RFC 5321, section 4.1.2", Must, "Addresses, quoted ones too; spellings of one mailbox are one."),
+    kept("RFC 5321, section 4.1.3", Must, "Address literals."),
+    kept("RFC 5321, section 4.1.4", Must, "Commands in their order; 503 before their time."),
+    kept("RFC 5321, section 4.2.1", Must, "Replies of several lines."),
+    kept("RFC 5321, section 4.2.5", Must, "250 after the data means that the message is safe."),
+    kept("RFC 5321, section 4.4", Must, "The Received field."),
+    kept("RFC 5321, section 4.5.1", Must, "Postmaster, with a domain and without."),
+    kept("RFC 5321, section 4.5.2", Must, "Dots that were added are taken off."),
+    kept("RFC 5321, section 4.5.3.1.4", Must, "Command lines of 512 octets and what extensions add."),
+    kept("RFC 5321, section 4.5.3.1.7", Must, "Messages of 64 KiB and more."),
+    kept(
+        "RFC 5321, section 4.5.3.1.10",
+        Must,
+        "452 for recipients beyond the maximum, the others are served.",
+    ),
+    kept("RFC 5321, section 4.5.3.2.5", Should, "A message may take long, as long as it goes on."),
+    kept("RFC 5321, section 4.5.3.2.7", Should, "Five minutes for a command."),
+    kept("RFC 5321, section 4.5.5", Must, "The null reverse path."),
+    kept("RFC 5321, section 6.3", Should, "A loop is noticed by 100 Received fields or more."),
+    kept("RFC 1870, section 6.2", Must, "SIZE: too big is refused at MAIL, or after the data."),
+    kept("RFC 2033, section 4.1", Must, "LMTP: LHLO, and neither HELO nor EHLO."),
+    kept("RFC 2033, section 4.2", Must, "LMTP: one reply for each recipient after the data."),
+    kept("RFC 2034, section 4", Must, "ENHANCEDSTATUSCODES: the classes agree."),
+    kept("RFC 2920, section 3.2", Must, "PIPELINING: replies in order, whatever comes together."),
+    kept("RFC 3030, section 2", Must, "CHUNKING: a chunk's octets are taken in any case."),
+    kept("RFC 3207, section 4.2", Must, "STARTTLS: nothing of before is known under TLS."),
+    kept(
+        "RFC 3207, section 5",
+        Must,
+        "STARTTLS: nothing that came in clear is taken for what came under TLS.",
+    ),
+    kept("RFC 3461, section 4", Must, "DSN: RET, ENVID, NOTIFY, ORCPT."),
+    kept("RFC 4954, section 4", Must, "AUTH: PLAIN, LOGIN and SCRAM-SHA-256, cancelled, and under TLS only."),
+    kept("RFC 6152, section 2", Must, "8BITMIME."),
+    kept("RFC 6409, section 4.3", Must, "Submission only after a login."),
+    kept("RFC 6531, section 3.5", Must, "SMTPUTF8: addresses outside of ASCII only where it was asked for."),
+];
+
+const SECTIONS: [(&str, &[Requirement]); 5] = [
     ("NAT for UDP: RFC 4787", NAT_UDP),
     ("NAT for TCP: RFC 5382, RFC 7857, RFC 5961", NAT_TCP),
     ("NAT for ICMP: RFC 5508", NAT_ICMP),
     ("Router: RFC 1812 and what belongs to it", ROUTER),
+    ("SMTP, a server's session: RFC 5321 and its extensions", SMTP_SERVER),
 ];
 
 const HEAD: &str = "# Conformance
 
-Each requirement on NAT and forwarding with the tests that show it; after them, what the tests of other RFCs show.
+Each requirement on NAT, forwarding and SMTP with the tests that show it; after them, what the tests of other RFCs show.
 `tests/conformance.rs` makes this file from the lines above each test, and fails when it is out of date:
 `GATEPOST_WRITE=1 cargo test --test conformance` writes it anew.
 ";

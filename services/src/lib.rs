@@ -9,6 +9,7 @@ pub mod clock;
 pub mod dhcp;
 pub mod dns;
 pub mod lan_hosts;
+pub mod mail;
 pub mod net;
 pub mod race;
 pub mod service;

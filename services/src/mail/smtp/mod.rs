@@ -1,0 +1,33 @@
+//! SMTP, as one machine for each connection. (RFC 5321; LMTP: RFC 2033; submission: RFC 6409)
+//!
+//! ```text
+//!  octets ─► line ─► command ─┐                        ┌─► Reply    (octets for the client)
+//!                             ├─► server (Session) ────┼─► Ask      (Begin, Route, Authenticate, Chunk, Commit)
+//!  octets ─► dots ─► content ─┘      ▲                 └─► Action   (Abort, StartTls, Close)
+//!                                    └── Answer
+//! ```
+//!
+//! [`server::Session`] is given octets, the time and answers, and is asked what to do next. It knows no socket, no
+//! store, no users and no routes: it asks.
+//!
+//! Extensions: SIZE (RFC 1870), PIPELINING (RFC 2920), 8BITMIME (RFC 6152), SMTPUTF8 (RFC 6531), ENHANCEDSTATUSCODES
+//! (RFC 2034), DSN (RFC 3461), CHUNKING (RFC 3030), STARTTLS (RFC 3207) and AUTH (RFC 4954). Not here: BINARYMIME,
+//! ETRN, TURN, and EXPN, which tells strangers who is there.
+
+mod command;
+mod content;
+mod dots;
+mod limits;
+mod line;
+mod parameters;
+mod policy;
+mod received;
+mod reply;
+pub mod server;
+
+pub use command::Hello;
+pub use limits::*;
+pub use parameters::{MailParameters, Notify, OriginalRecipient, RcptParameters, Return};
+pub use policy::{Policy, Role, Tls};
+pub use received::date;
+pub use reply::{Refusal, Reply};

@@ -1,0 +1,343 @@
+//! The server's side of one connection.
+//!
+//! ```text
+//!             ┌──────────── 334 ◄─── AUTH ───┐                ┌── MAIL ─► Begin ──┐
+//!             ▼                              │                │                   ▼
+//!          Login ──── Authenticate ────► Command ─────────────┤            (a transaction)
+//!                                         ▲ │ ▲               └── RCPT ─► Route ──┘
+//!            tls_started ─── Handshake ◄──┘ │ │
+//!                           (STARTTLS)      │ └── the replies ◄─ Commit ◄─ last Chunk ◄─┐
+//!                                           ├── DATA ─► 354 ─► Data ── CRLF.CRLF ───────┤
+//!                                           ├── BDAT ────────► Chunk ── LAST ───────────┘
+//!                                           └── QUIT, 421, nothing for too long ─► Closed
+//! ```
+//!
+//! How it is driven:
+//!
+//! 1. Give [`Session::receive`] all octets that are there. It takes as many as it can do with: up to the end of the
+//!    next command that is answered. The rest is given again later; nobody reads the connection meanwhile.
+//! 2. Take [`Session::poll_output`] until there is none: write replies, do actions, ask what is asked.
+//! 3. Hand the answer to [`Session::answer`]. While one is open no octet is taken.
+//! 4. At [`Session::deadline`] call [`Session::handle_timeout`].
+//!
+//! One command is dealt with at a time however many come in one portion (RFC 2920), and what comes out does not depend
+//! on how the stream is cut.
+//!
+//! A transaction begins with [`Ask::Begin`] and is with whoever answers it until [`Ask::Commit`] is answered, a
+//! `Begin`, `Chunk` or `Commit` is refused, or [`Action::Abort`] comes. The client is told that a message is taken
+//! only when `Commit` is answered, so that answer means: it is safe. The session keeps of a message at most
+//! [`CHUNK_OCTETS`](super::CHUNK_OCTETS), and of its recipients the first and their number.
+//!
+//! A message that is refused for what is in it (bare CR or LF, NUL, too big, a loop) is aborted at once; its octets
+//! are taken to their end, and there is one reply. After a BDAT that is refused the whole transaction is gone, so that
+//! no message with a hole is taken.
+//!
+//! Refusals are held back longer and longer where the limits say so: a reply comes out of
+//! [`Session::poll_output`] when its time has come, and the deadline tells when.
+
+mod ask;
+mod commands;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod transaction;
+
+use std::collections::VecDeque;
+
+use gatepost_ground::Instant;
+
+pub use self::ask::{Action, Answer, Ask, Output, Recipient, Sender};
+use self::transaction::Transaction;
+use super::command::Hello;
+use super::dots::DotReader;
+use super::limits::{COMMAND_TIMEOUT, TARPIT_MAX, TARPIT_STEP};
+use super::line::LineReader;
+use super::policy::{Policy, Role, Tls};
+use super::received::Received;
+use super::reply::{self, Reply, SHUTTING_DOWN, TIMED_OUT, TOO_MANY_ERRORS};
+use crate::clock::UnixTime;
+use crate::mail::address::ForwardPath;
+use crate::mail::sasl::Exchange;
+
+/// One connection.
+#[derive(Debug)]
+pub struct Session {
+    policy: Policy,
+    phase: Phase,
+    lines: LineReader,
+    outputs: VecDeque<Queued>,
+    asked: Option<Asked>,
+    client: Option<Client>,
+    user: Option<String>,
+    transaction: Option<Transaction>,
+    tally: Tally,
+    /// Until when something of the client's must have come.
+    waits_until: Instant,
+    /// Octets of a message since that was moved.
+    progress: usize,
+    is_stopping: bool,
+}
+
+/// What the octets that come next are.
+#[derive(Debug)]
+enum Phase {
+    Command,
+    /// Responses of a login.
+    Login(Exchange),
+    Data(DotReader),
+    Chunk {
+        remaining: u64,
+        is_last: bool,
+        /// Why the octets are passed over.
+        refusal: Option<Reply>,
+    },
+    /// TLS, which is not this machine's.
+    Handshake,
+    Closed,
+}
+
+/// Which question is open, and what its answer decides.
+#[derive(Debug)]
+enum Asked {
+    Begin(Transaction),
+    Route(ForwardPath),
+    Login,
+    Chunk,
+    LastChunk,
+    Commit,
+}
+
+/// What a client calls itself.
+#[derive(Debug)]
+struct Client {
+    hello: Hello,
+    name: String,
+}
+
+#[derive(Debug)]
+struct Queued {
+    not_before: Instant,
+    output: Output,
+}
+
+/// What a client is forgiven only so often.
+#[derive(Debug, Default)]
+struct Tally {
+    errors: u32,
+    unknown_commands: u32,
+    idle_commands: u32,
+    login_failures: u32,
+}
+
+impl Session {
+    /// A connection that has just come about, with its greeting to be sent.
+    pub fn new(now: Instant, policy: Policy) -> Self {
+        let protocol = if policy.role == Role::Lmtp { "LMTP" } else { "ESMTP" };
+        let greeting = format!("{} {protocol}", policy.hostname);
+        let mut session = Self {
+            policy,
+            phase: Phase::Command,
+            lines: LineReader::default(),
+            outputs: VecDeque::new(),
+            asked: None,
+            client: None,
+            user: None,
+            transaction: None,
+            tally: Tally::default(),
+            waits_until: now + COMMAND_TIMEOUT,
+            progress: 0,
+            is_stopping: false,
+        };
+        session.say(now, reply::lines(220, &[greeting]));
+        session
+    }
+
+    /// Takes in what the client sent: all that is there. Returns how many octets were taken; the rest is to be given
+    /// again once outputs are taken and the question is answered.
+    ///
+    /// What is not taken when the client asks for TLS somebody put there in clear: it is thrown away, and the
+    /// connection ends. // RFC 3207, section 5
+    pub fn receive(&mut self, now: Instant, octets: &[u8]) -> usize {
+        let mut taken = 0;
+        while taken < octets.len() && self.is_listening() {
+            taken += match self.phase {
+                Phase::Command | Phase::Login(_) => self.receive_line(now, &octets[taken..]),
+                Phase::Data(_) => self.receive_data(now, &octets[taken..]),
+                Phase::Chunk { .. } => self.receive_chunk(now, &octets[taken..]),
+                Phase::Handshake | Phase::Closed => break,
+            };
+        }
+        if matches!(self.phase, Phase::Handshake) && taken < octets.len() {
+            self.outputs.retain(|queued| queued.output != Output::Action(Action::StartTls));
+            self.close(now);
+        }
+        if matches!(self.phase, Phase::Closed) { octets.len() } else { taken }
+    }
+
+    /// What is to be done next; `None` if there is nothing before octets, an answer or the deadline come.
+    pub fn poll_output(&mut self, now: Instant) -> Option<Output> {
+        self.outputs.pop_front_if(|queued| queued.not_before <= now).map(|queued| queued.output)
+    }
+
+    /// Takes in the answer to the question that is open.
+    ///
+    /// # Panics
+    ///
+    /// In debug builds, if none is open or the answer is to another kind of question.
+    pub fn answer(&mut self, now: Instant, answer: Answer) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        self.waits_until = now + COMMAND_TIMEOUT;
+        self.take_answer(now, answer);
+        self.stop_if_asked(now);
+    }
+
+    /// When [`Session::handle_timeout`] is due; `None` while an answer is awaited, and when it is over.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.outputs.front() {
+            Some(queued) => Some(queued.not_before),
+            None if self.asked.is_some() || matches!(self.phase, Phase::Closed) => None,
+            None => Some(self.waits_until),
+        }
+    }
+
+    /// Ends the connection if the client has kept silent for too long. Before the deadline it does nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let is_idle = self.outputs.is_empty() && self.asked.is_none() && !matches!(self.phase, Phase::Closed);
+        if is_idle && now >= self.waits_until {
+            // RFC 5321, section 4.5.3.2: the client may be told. In the midst of a handshake it cannot be.
+            if matches!(self.phase, Phase::Handshake) { self.close(now) } else { self.end(now, &TIMED_OUT) }
+        }
+    }
+
+    /// Goes on under TLS, forgetting what the client said before. // RFC 3207, section 4.2
+    pub fn tls_started(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Handshake) {
+            self.phase = Phase::Command;
+            self.policy.tls = Tls::Active;
+            self.client = None;
+            self.user = None;
+            self.waits_until = now + COMMAND_TIMEOUT;
+        }
+    }
+
+    /// Takes note that the connection is gone. An open question needs no answer any more; the message under way is
+    /// aborted, unless it is being committed: then the client does not learn what becomes of it.
+    pub fn lost(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
+        // What nobody has taken yet is neither said nor asked; what is to be aborted still is.
+        if self.outputs.iter().any(|queued| matches!(queued.output, Output::Ask(_))) {
+            self.asked = None;
+        }
+        self.outputs.retain(|queued| queued.output == Output::Action(Action::Abort));
+        self.close(now);
+    }
+
+    /// Ends the connection as soon as the command at hand is answered. // RFC 5321, section 3.8
+    pub fn stop(&mut self, now: Instant) {
+        self.is_stopping = true;
+        self.stop_if_asked(now);
+    }
+
+    /// The Received field of the message under way, with CRLF; `None` if there is none. `id` is the server's name of
+    /// the message: letters, digits, `.`, `-` and `_`. // RFC 5321, section 4.4
+    pub fn received(&self, id: &str, now: UnixTime) -> Option<String> {
+        let (client, transaction) = (self.client.as_ref()?, self.transaction.as_ref()?);
+        let received = Received {
+            hello: client.hello,
+            client_name: &client.name,
+            peer: self.policy.peer,
+            peer_name: self.policy.peer_name.as_deref(),
+            hostname: &self.policy.hostname,
+            is_encrypted: self.policy.tls == Tls::Active,
+            is_logged_in: self.user.is_some(),
+            smtputf8: transaction.smtputf8(),
+            only_recipient: transaction.only_recipient(),
+        };
+        Some(received.to_text(id, now))
+    }
+
+    /// What the client calls itself, once it has.
+    pub fn client_name(&self) -> Option<&str> {
+        self.client.as_ref().map(|client| client.name.as_str())
+    }
+
+    /// Who is logged in.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    fn is_listening(&self) -> bool {
+        self.outputs.is_empty() && self.asked.is_none()
+    }
+
+    fn receive_line(&mut self, now: Instant, octets: &[u8]) -> usize {
+        let (taken, event) = self.lines.read(octets);
+        if let Some(event) = event {
+            self.handle_line(now, event);
+        }
+        taken
+    }
+
+    fn ask(&mut self, now: Instant, ask: Ask, asked: Asked) {
+        self.asked = Some(asked);
+        self.push(now, Output::Ask(ask));
+    }
+
+    fn push(&mut self, not_before: Instant, output: Output) {
+        self.outputs.push_back(Queued { not_before, output });
+    }
+
+    /// Replies, and counts refusals.
+    fn reply(&mut self, now: Instant, reply: &Reply) {
+        self.reply_times(now, reply, 1);
+    }
+
+    /// Gives the same reply so many times, as one for each recipient; a refusal counts once.
+    fn reply_times(&mut self, now: Instant, reply: &Reply, times: usize) {
+        let mut not_before = now;
+        if reply.is_refusal() {
+            self.tally.errors += 1;
+            if self.tally.errors > self.policy.limits.errors_max {
+                return self.end(now, &TOO_MANY_ERRORS);
+            }
+            let at_once = self.policy.limits.refusals_at_once.unwrap_or(u32::MAX);
+            not_before = now + TARPIT_MAX.min(TARPIT_STEP * self.tally.errors.saturating_sub(at_once));
+        }
+        self.say(not_before, reply.to_octets().repeat(times));
+    }
+
+    fn say(&mut self, not_before: Instant, octets: Vec<u8>) {
+        self.waits_until = not_before + COMMAND_TIMEOUT;
+        self.push(not_before, Output::Reply(octets));
+    }
+
+    /// Says why, and closes.
+    fn end(&mut self, now: Instant, reply: &Reply) {
+        self.say(now, reply.to_octets());
+        self.close(now);
+    }
+
+    fn close(&mut self, now: Instant) {
+        if let Some(Asked::Begin(transaction)) = self.asked.take_if(|asked| !matches!(asked, Asked::Commit)) {
+            self.transaction = Some(transaction);
+        }
+        if self.asked.take().is_none() {
+            self.abort(now);
+        }
+        self.phase = Phase::Closed;
+        self.transaction = None;
+        self.push(now, Output::Action(Action::Close));
+    }
+
+    fn stop_if_asked(&mut self, now: Instant) {
+        let is_between = matches!(self.phase, Phase::Command | Phase::Login(_)) && self.asked.is_none();
+        if self.is_stopping && is_between {
+            self.end(now, &SHUTTING_DOWN);
+        }
+    }
+}

@@ -1,0 +1,6 @@
+mod commands;
+mod data;
+mod limits;
+mod login;
+mod properties;
+mod recipients;

@@ -1,0 +1,365 @@
+//! A message: its sender, its recipients, and its octets.
+
+use gatepost_ground::Instant;
+
+use super::{Action, Answer, Ask, Asked, Output, Phase, Recipient, Sender, Session};
+use crate::mail::address::{ForwardPath, ReversePath};
+use crate::mail::sasl::Verdict;
+use crate::mail::smtp::content::Content;
+use crate::mail::smtp::dots::DotReader;
+use crate::mail::smtp::limits::{CHUNK_OCTETS, DATA_PROGRESS_OCTETS, DATA_TIMEOUT};
+use crate::mail::smtp::parameters::{MailParameters, RcptParameters};
+use crate::mail::smtp::policy::{Role, Tls};
+use crate::mail::smtp::reply::{
+    BAD_ARGUMENT, BDAT_BEGUN, ENDLESS, LOGIN_FIRST, NO_RECIPIENT, NO_RECIPIENT_LMTP, NO_SENDER,
+    READY_FOR_DATA, RECIPIENT_OK, Refusal, Reply, SENDER_OK, TLS_FIRST, TOO_BIG, TOO_MANY_RECIPIENTS,
+    TRANSACTION_OPEN,
+};
+
+/// From MAIL to the reply to the message.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    smtputf8: bool,
+    recipients: usize,
+    first_recipient: Option<ForwardPath>,
+    body: Option<Body>,
+    /// Whether whoever was asked still knows of it.
+    is_held: bool,
+}
+
+impl Transaction {
+    pub fn smtputf8(&self) -> bool {
+        self.smtputf8
+    }
+
+    pub fn only_recipient(&self) -> Option<&ForwardPath> {
+        self.first_recipient.as_ref().filter(|_| self.recipients == 1)
+    }
+}
+
+/// The octets of a message on their way.
+#[derive(Debug)]
+struct Body {
+    content: Content,
+    /// What has not been handed on.
+    chunk: Vec<u8>,
+    /// Why it is refused; then its octets are passed over.
+    failure: Option<Reply>,
+    passed_over: u64,
+}
+
+impl Body {
+    fn new(octets_max: u64) -> Self {
+        Self { content: Content::new(octets_max), chunk: Vec::new(), failure: None, passed_over: 0 }
+    }
+
+    /// How many octets of the stream can be taken before a chunk is full.
+    fn room(&self) -> usize {
+        if self.failure.is_some() { usize::MAX } else { CHUNK_OCTETS - self.chunk.len() }
+    }
+
+    fn take(&mut self, octets: &[u8]) {
+        if self.failure.is_some() {
+            self.passed_over += octets.len() as u64;
+        } else if let Err(fault) = self.content.push(octets) {
+            self.fail(fault.into());
+        } else {
+            self.chunk.extend_from_slice(octets);
+        }
+    }
+
+    fn fail(&mut self, failure: Reply) {
+        self.failure = Some(failure);
+        self.chunk = Vec::new();
+    }
+}
+
+impl Session {
+    pub(super) fn abort(&mut self, now: Instant) {
+        if self.transaction.take().is_some_and(|transaction| transaction.is_held) {
+            self.push(now, Output::Action(Action::Abort));
+        }
+    }
+
+    pub(super) fn mail(&mut self, now: Instant, path: ReversePath, parameters: MailParameters) {
+        let needs_login = self.policy.role == Role::Submission && self.user.is_none();
+        let refusal = if self.client.is_none() {
+            Some(self.hello_first())
+        } else if self.transaction.is_some() {
+            Some(TRANSACTION_OPEN)
+        } else if needs_login && self.policy.tls == Tls::Available && !self.policy.login_is_open() {
+            Some(TLS_FIRST)
+        } else if needs_login {
+            Some(LOGIN_FIRST)
+        } else if parameters.size.is_some_and(|size| size > self.policy.limits.message_octets_max) {
+            Some(TOO_BIG)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            return self.reply(now, &refusal);
+        }
+        let transaction = Transaction {
+            smtputf8: parameters.smtputf8,
+            recipients: 0,
+            first_recipient: None,
+            body: None,
+            is_held: true,
+        };
+        let sender = Sender { path, parameters, user: self.user.clone() };
+        self.ask(now, Ask::Begin(sender), Asked::Begin(transaction));
+    }
+
+    pub(super) fn rcpt(&mut self, now: Instant, path: ForwardPath, parameters: RcptParameters) {
+        let Some(transaction) = &self.transaction else { return self.reply(now, &NO_SENDER) };
+        if transaction.body.is_some() {
+            return self.reply(now, &BDAT_BEGUN);
+        }
+        if transaction.recipients >= self.policy.limits.recipients_max {
+            return self.reply(now, &TOO_MANY_RECIPIENTS);
+        }
+        let may_relay = self.policy.may_relay || self.user.is_some();
+        let recipient = Recipient { path: path.clone(), parameters, may_relay };
+        self.ask(now, Ask::Route(recipient), Asked::Route(path));
+    }
+
+    /// Why no message can come now.
+    fn message_refusal(&self) -> Option<Reply> {
+        match &self.transaction {
+            None => Some(NO_SENDER),
+            Some(Transaction { recipients: 0, .. }) if self.policy.role == Role::Lmtp => {
+                Some(NO_RECIPIENT_LMTP)
+            }
+            Some(Transaction { recipients: 0, .. }) => Some(NO_RECIPIENT),
+            Some(_) => None,
+        }
+    }
+
+    pub(super) fn data(&mut self, now: Instant) {
+        if let Some(refusal) = self.message_refusal() {
+            return self.reply(now, &refusal);
+        }
+        let body = self.transaction.as_mut().map(|transaction| &mut transaction.body);
+        match body {
+            Some(body @ None) => *body = Some(Body::new(self.policy.limits.message_octets_max)),
+            _ => return self.reply(now, &BDAT_BEGUN),
+        }
+        self.phase = Phase::Data(DotReader::default());
+        self.reply(now, &READY_FOR_DATA);
+        self.waits_until = now + DATA_TIMEOUT;
+    }
+
+    pub(super) fn bdat(&mut self, now: Instant, size: u64, is_last: bool) {
+        let refusal = self.message_refusal();
+        if let Some(transaction) = &mut self.transaction {
+            transaction.body.get_or_insert_with(|| Body::new(self.policy.limits.message_octets_max));
+        }
+        self.begin_chunk(now, size, is_last, refusal);
+    }
+
+    pub(super) fn bad_bdat(&mut self, now: Instant, size: u64) {
+        self.begin_chunk(now, size, false, Some(BAD_ARGUMENT));
+    }
+
+    fn begin_chunk(&mut self, now: Instant, size: u64, is_last: bool, refusal: Option<Reply>) {
+        if refusal.is_some() {
+            // Its octets are lost: what came before and what comes later are no whole message.
+            self.abort(now);
+        }
+        if refusal.is_some() && size > self.policy.limits.refused_octets_max {
+            return self.end(now, &ENDLESS);
+        }
+        self.phase = Phase::Chunk { remaining: size, is_last, refusal };
+        self.waits_until = now + DATA_TIMEOUT;
+        self.finish_chunk(now);
+    }
+
+    pub(super) fn receive_data(&mut self, now: Instant, octets: &[u8]) -> usize {
+        let (Phase::Data(reader), Some(body)) = (&mut self.phase, body_of(&mut self.transaction)) else {
+            return 0;
+        };
+        let had_failed = body.failure.is_some();
+        let portion = &octets[..octets.len().min(body.room())];
+        let (taken, is_end) = reader.read(portion, &mut |octets| body.take(octets));
+        self.after_octets(now, taken, had_failed);
+        if is_end && !matches!(self.phase, Phase::Closed) {
+            self.finish_message(now);
+        }
+        taken
+    }
+
+    pub(super) fn receive_chunk(&mut self, now: Instant, octets: &[u8]) -> usize {
+        let Phase::Chunk { remaining, refusal, .. } = &mut self.phase else { return 0 };
+        let mut taken = octets.len().min(usize::try_from(*remaining).unwrap_or(usize::MAX));
+        let mut had_failed = true;
+        if let (None, Some(body)) = (refusal, body_of(&mut self.transaction)) {
+            had_failed = body.failure.is_some();
+            taken = taken.min(body.room());
+            body.take(&octets[..taken]);
+        }
+        *remaining -= taken as u64;
+        self.after_octets(now, taken, had_failed);
+        if self.asked.is_none() {
+            self.finish_chunk(now);
+        }
+        taken
+    }
+
+    /// Does what is due after octets of a message: moves the deadline, hands a full chunk on, aborts what has failed.
+    fn after_octets(&mut self, now: Instant, taken: usize, had_failed: bool) {
+        self.progress += taken;
+        if self.progress >= DATA_PROGRESS_OCTETS {
+            self.progress = 0;
+            self.waits_until = now + DATA_TIMEOUT;
+        }
+        let Some(transaction) = &mut self.transaction else { return };
+        let Some(body) = &mut transaction.body else { return };
+        if body.passed_over > self.policy.limits.refused_octets_max {
+            self.end(now, &ENDLESS);
+        } else if body.failure.is_some() && !had_failed {
+            transaction.is_held = false;
+            self.push(now, Output::Action(Action::Abort));
+        } else if body.chunk.len() >= CHUNK_OCTETS {
+            let chunk = std::mem::take(&mut body.chunk);
+            self.ask(now, Ask::Chunk(chunk), Asked::Chunk);
+        }
+    }
+
+    /// Replies to a chunk, if all of it has come.
+    fn finish_chunk(&mut self, now: Instant) {
+        let Phase::Chunk { remaining: 0, is_last, refusal } = &mut self.phase else { return };
+        let (is_last, refusal) = (*is_last, refusal.take());
+        if let Some(refusal) = refusal {
+            self.phase = Phase::Command;
+            return self.reply(now, &refusal);
+        }
+        if is_last {
+            return self.finish_message(now);
+        }
+        self.phase = Phase::Command;
+        let failure = body_of(&mut self.transaction).and_then(|body| body.failure.take());
+        if let Some(failure) = failure {
+            self.transaction = None;
+            return self.reply(now, &failure);
+        }
+        let octets = body_of(&mut self.transaction).map_or(0, |body| body.content.octets());
+        self.reply(now, &Reply::new(250, "2.0.0", format!("{octets} octets so far")));
+    }
+
+    /// Goes on when all of a message has come.
+    fn finish_message(&mut self, now: Instant) {
+        self.phase = Phase::Command;
+        let Some(transaction) = &mut self.transaction else { return };
+        let Some(body) = &mut transaction.body else { return };
+        if let Some(failure) = body.failure.take() {
+            return self.conclude_with(now, &failure);
+        }
+        if let Err(fault) = body.content.finish() {
+            self.push(now, Output::Action(Action::Abort));
+            return self.conclude_with(now, &fault.into());
+        }
+        let chunk = std::mem::take(&mut body.chunk);
+        if chunk.is_empty() {
+            self.ask(now, Ask::Commit, Asked::Commit);
+        } else {
+            self.ask(now, Ask::Chunk(chunk), Asked::LastChunk);
+        }
+    }
+
+    pub(super) fn take_answer(&mut self, now: Instant, answer: Answer) {
+        let asked = self.asked.take();
+        let later = || Err(Refusal::TryLater);
+        match (asked, answer) {
+            (Some(Asked::Begin(transaction)), answer) => match begin(answer) {
+                Ok(()) => {
+                    self.transaction = Some(transaction);
+                    self.reply(now, &SENDER_OK);
+                }
+                Err(refusal) => self.reply(now, &Reply::from(&refusal)),
+            },
+            (Some(Asked::Route(path)), answer) => match route(answer) {
+                Ok(()) => {
+                    if let Some(transaction) = &mut self.transaction {
+                        transaction.recipients += 1;
+                        transaction.first_recipient.get_or_insert(path);
+                    }
+                    self.reply(now, &RECIPIENT_OK);
+                }
+                Err(refusal) => self.reply(now, &Reply::from(&refusal)),
+            },
+            (Some(Asked::Login), Answer::Authenticate(verdict)) => self.login_answered(now, verdict),
+            (Some(Asked::Login), _) => self.login_answered(now, misplaced(Verdict::Unavailable)),
+            (Some(Asked::Chunk), answer) => self.chunk_answered(now, chunk(answer)),
+            (Some(Asked::LastChunk), answer) => match chunk(answer) {
+                Ok(()) => self.ask(now, Ask::Commit, Asked::Commit),
+                Err(refusal) => self.conclude_with(now, &Reply::from(&refusal)),
+            },
+            (Some(Asked::Commit), Answer::Commit(results)) => self.conclude(now, results),
+            (Some(Asked::Commit), _) => self.conclude(now, misplaced(vec![later()])),
+            (None, _) => misplaced(()),
+        }
+    }
+
+    fn chunk_answered(&mut self, now: Instant, result: Result<(), Refusal>) {
+        self.waits_until = now + DATA_TIMEOUT;
+        if let (Err(refusal), Some(transaction)) = (result, &mut self.transaction) {
+            transaction.is_held = false;
+            if let Some(body) = &mut transaction.body {
+                body.fail(Reply::from(&refusal));
+            }
+        }
+        self.finish_chunk(now);
+    }
+
+    /// Refuses the whole message, to each recipient if the client is told of each. // RFC 2033, section 4.2
+    fn conclude_with(&mut self, now: Instant, failure: &Reply) {
+        let recipients = self.transaction.take().map_or(0, |transaction| transaction.recipients);
+        let times = if self.policy.role == Role::Lmtp { recipients } else { 1 };
+        self.reply_times(now, failure, times);
+    }
+
+    /// Tells the client what has become of the message.
+    fn conclude(&mut self, now: Instant, results: Vec<Result<String, Refusal>>) {
+        let recipients = self.transaction.take().map_or(0, |transaction| transaction.recipients);
+        let replies_len = if self.policy.role == Role::Lmtp { recipients } else { 1 };
+        let is_taken = results.iter().any(Result::is_ok);
+        let missing = std::iter::repeat_with(|| Err(Refusal::TryLater));
+        let mut replies = results.into_iter().chain(missing).take(replies_len).map(|result| match result {
+            Ok(id) => Reply::new(250, "2.6.0", format!("taken as {}", super::reply::printable(&id))),
+            Err(refusal) => Reply::from(&refusal),
+        });
+        if is_taken {
+            // What a client did before it brought a message is forgiven.
+            self.tally =
+                super::Tally { login_failures: self.tally.login_failures, ..super::Tally::default() };
+            self.say(now, replies.flat_map(|reply| reply.to_octets()).collect());
+        } else if replies_len == 1 {
+            let reply = replies.next().unwrap_or_else(|| Reply::from(&Refusal::TryLater));
+            self.reply(now, &reply);
+        } else {
+            self.say(now, replies.flat_map(|reply| reply.to_octets()).collect());
+        }
+    }
+}
+
+fn body_of(transaction: &mut Option<Transaction>) -> Option<&mut Body> {
+    transaction.as_mut()?.body.as_mut()
+}
+
+/// What to go on with where the answer is to another question.
+fn misplaced<T>(instead: T) -> T {
+    debug_assert!(false, "the answer is to another question");
+    instead
+}
+
+fn begin(answer: Answer) -> Result<(), Refusal> {
+    if let Answer::Begin(result) = answer { result } else { misplaced(Err(Refusal::TryLater)) }
+}
+
+fn route(answer: Answer) -> Result<(), Refusal> {
+    if let Answer::Route(result) = answer { result } else { misplaced(Err(Refusal::TryLater)) }
+}
+
+fn chunk(answer: Answer) -> Result<(), Refusal> {
+    if let Answer::Chunk(result) = answer { result } else { misplaced(Err(Refusal::TryLater)) }
+}

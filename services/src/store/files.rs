@@ -250,35 +250,50 @@ pub fn read_file(path: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
     if_there(fs::read(path.join(checked_name(name)?)))
 }
 
+/// [`Storage::read_at`] of the file `name` in the directory `path`.
+pub(super) fn read_part(path: &Path, name: &str, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
+    let Some(file) = if_there(File::open(path.join(checked_name(name)?)))? else { return Ok(None) };
+    let left = usize::try_from(file.metadata()?.len().saturating_sub(offset)).unwrap_or(usize::MAX);
+    let mut octets = vec![0; len.min(left)];
+    file.read_exact_at(&mut octets, offset)?;
+    Ok(Some(octets))
+}
+
+/// [`Storage::len`] of the file `name` in the directory `path`.
+pub(super) fn file_len(path: &Path, name: &str) -> io::Result<Option<u64>> {
+    let metadata = if_there(fs::metadata(path.join(checked_name(name)?)))?;
+    Ok(metadata.map(|metadata| metadata.len()))
+}
+
+/// [`Storage::list`] of the directory `name` in the directory `path`.
+pub(super) fn list_files(path: &Path, name: &str) -> io::Result<Vec<String>> {
+    let Some(entries) = if_there(fs::read_dir(path.join(checked_directory(name)?)))? else {
+        return Ok(Vec::new());
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        // The lock, and what is not the gateway's.
+        names.extend(entry?.file_name().into_string().ok().filter(|name| checked_name(name).is_ok()));
+    }
+    names.sort();
+    Ok(names)
+}
+
 impl Storage for Files {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         read_file(&self.path, name)
     }
 
     fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
-        let Some(file) = if_there(File::open(self.path.join(checked_name(name)?)))? else { return Ok(None) };
-        let left = usize::try_from(file.metadata()?.len().saturating_sub(offset)).unwrap_or(usize::MAX);
-        let mut octets = vec![0; len.min(left)];
-        file.read_exact_at(&mut octets, offset)?;
-        Ok(Some(octets))
+        read_part(&self.path, name, offset, len)
     }
 
     fn len(&self, name: &str) -> io::Result<Option<u64>> {
-        let metadata = if_there(fs::metadata(self.path.join(checked_name(name)?)))?;
-        Ok(metadata.map(|metadata| metadata.len()))
+        file_len(&self.path, name)
     }
 
     fn list(&self, name: &str) -> io::Result<Vec<String>> {
-        let Some(entries) = if_there(fs::read_dir(self.path.join(checked_directory(name)?)))? else {
-            return Ok(Vec::new());
-        };
-        let mut names = Vec::new();
-        for entry in entries {
-            // The lock, and what is not the gateway's.
-            names.extend(entry?.file_name().into_string().ok().filter(|name| checked_name(name).is_ok()));
-        }
-        names.sort();
-        Ok(names)
+        list_files(&self.path, name)
     }
 
     fn space(&self) -> io::Result<u64> {

@@ -6,13 +6,15 @@
 //! instead, by which the same is done off their thread and awaited, or have a [job](crate::work) of their own do it.
 //!
 //! [`Files`] is a directory of the file system, [`Memory`] is in memory, [`Monitored`] is another storage that remembers
-//! what was found wrong with it, [`LateFiles`] a directory that cannot be used yet. What is stored is [`sealed`] by
+//! what was found wrong with it, [`LateFiles`] a directory that cannot be used yet, [`ReadOnlyFiles`] one that is
+//! only looked at. What is stored is [`sealed`] by
 //! checksums.
 
 mod disk;
 mod files;
 mod memory;
 mod monitored;
+mod read_only;
 pub mod sealed;
 
 use std::collections::BTreeSet;
@@ -22,6 +24,7 @@ pub use disk::{Disk, REQUESTS_MAX};
 pub use files::{Files, LateFiles, OpenError, read_file};
 pub use memory::Memory;
 pub use monitored::Monitored;
+pub use read_only::ReadOnlyFiles;
 
 /// A directory of the gateway's own. A file's name is 1 to [`NAME_PARTS_MAX`] parts with `/` between them: the
 /// directories that it is in, which come with their first file, and its own. Each part is 1 to [`NAME_OCTETS_MAX`]

@@ -1,0 +1,311 @@
+//! What can be asked of the store, and what comes of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::content::{
+    Accept, Attempt, Content, Done, Expunge, MailboxId, MailboxState, QueueId, Sequence, SetFlags, Uid, Uidls,
+};
+use super::log::fits;
+use super::state::State;
+use super::{FOLDERS_MAX, MAILBOXES_MAX, NAME_OCTETS_MAX, RECIPIENTS_MAX, UIDS_MAX};
+
+/// A change of what is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A message that fits in a record is accepted. Longer ones are [begun](super::Store::begin).
+    Accept(Accept, Vec<u8>),
+    /// A delivery to another server stands otherwise now.
+    Attempt(Attempt),
+    /// A queue entry is over.
+    Done(Done),
+    /// Messages of a mailbox are removed. Those that are not there are not missed.
+    Expunge(Expunge),
+    /// Messages of a mailbox get other flags. Those that are not there are not missed.
+    Flags(SetFlags),
+    /// A mailbox is made.
+    MakeMailbox {
+        /// Its name, which no other mailbox has.
+        name: String,
+        /// How many octets it may hold; 0 for any number.
+        quota: u64,
+        /// The time of day, in seconds since 1970.
+        time: u64,
+    },
+    /// A mailbox gets another name, quota, or list of folders.
+    SetMailbox {
+        /// The mailbox.
+        id: MailboxId,
+        /// Its name, which no other mailbox has.
+        name: String,
+        /// How many octets it may hold; 0 for any number.
+        quota: u64,
+        /// The names of its folders, by their ids: those that there are, perhaps with other names, and new ones behind.
+        folders: Vec<String>,
+    },
+    /// A mailbox is removed, with all that is in it.
+    RemoveMailbox(MailboxId),
+    /// Messages of an account elsewhere need not be fetched any more.
+    Seen(Uidls),
+    /// An account elsewhere has no such messages any more.
+    Forget(Uidls),
+    /// Something for whoever reads the log.
+    Note(String),
+}
+
+/// A change that is durable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// The number of its record; `None` if there was nothing to change. An accepted message is called so from now on.
+    pub sequence: Option<Sequence>,
+    /// The numbers that an accepted message has in mailboxes, in the order of its deliveries.
+    pub uids: Vec<(MailboxId, Uid)>,
+    /// The mailbox that was made.
+    pub mailbox: Option<MailboxId>,
+}
+
+/// Why a change is not made. Nothing has changed then, and will not after a crash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The disk is full. Deletions are still possible.
+    NoRoom,
+    /// The mailbox is full.
+    MailboxFull(MailboxId),
+    /// There is no such mailbox, or no such folder in it.
+    NoMailbox(MailboxId),
+    /// There is no such queue entry.
+    NoEntry(QueueId),
+    /// Another mailbox has that name.
+    NameTaken,
+    /// More than one of the store's limits allows: which.
+    TooMuch(&'static str),
+    /// Too much waits for the disk already.
+    Busy,
+    /// The disk failed: how.
+    Disk(String),
+    /// A newer program has written here. This one changes nothing.
+    Newer,
+    /// There is no such message on its way in, or it is committed already.
+    NoDraft,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRoom => f.write_str("the disk is full"),
+            Self::MailboxFull(_) => f.write_str("the mailbox is full"),
+            Self::NoMailbox(_) => f.write_str("there is no such mailbox or folder"),
+            Self::NoEntry(entry) => write!(f, "there is no {entry} in the queue"),
+            Self::NameTaken => f.write_str("another mailbox has that name"),
+            Self::TooMuch(limit) => write!(f, "more than the store's limit: {limit}"),
+            Self::Busy => f.write_str("too much waits for the disk"),
+            Self::Disk(error) => write!(f, "the disk failed: {error}"),
+            Self::Newer => f.write_str("a newer version of this program has written to the mail store"),
+            Self::NoDraft => f.write_str("there is no such message on its way in"),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+impl Change {
+    /// Whether it needs room that is kept for deletions when the disk is full.
+    pub(super) fn grows(&self) -> bool {
+        matches!(self, Self::Accept(..) | Self::MakeMailbox { .. } | Self::Seen(_) | Self::Note(_))
+    }
+
+    /// Whether it changes what mailboxes there are, on which others in a batch depend.
+    pub(super) fn is_structural(&self) -> bool {
+        matches!(self, Self::MakeMailbox { .. } | Self::SetMailbox { .. } | Self::RemoveMailbox(_))
+    }
+
+    /// What is behind the text of its record.
+    pub(super) fn body(&self) -> &[u8] {
+        if let Self::Accept(_, body) = self { body } else { &[] }
+    }
+
+    /// An estimate of its record's length.
+    pub(super) fn len(&self) -> usize {
+        const OF_LINE: usize = 200;
+        match self {
+            Self::Accept(accept, body) => {
+                let prefixes: usize = accept.deliveries.iter().map(|delivery| delivery.prefix.len()).sum();
+                body.len() + prefixes + (2 + accept.deliveries.len() + accept.remotes.len()) * OF_LINE
+            }
+            Self::Expunge(expunge) => OF_LINE + expunge.uids.len() * 8,
+            Self::Flags(set) => OF_LINE + set.uids.len() * 8,
+            Self::Seen(uidls) | Self::Forget(uidls) => (1 + uidls.uidls.len()) * OF_LINE,
+            _ => OF_LINE,
+        }
+    }
+}
+
+/// What a batch that is being made adds to mailboxes.
+pub(super) type Added = BTreeMap<MailboxId, u64>;
+
+/// What a record is to say so that `change` is made; `None` if all is so already. Numbers are taken from `state`.
+pub(super) fn resolve(
+    change: &Change,
+    state: &mut State,
+    added: &mut Added,
+) -> Result<Option<(Content, Stored)>, Refused> {
+    let mut stored = Stored::default();
+    let content = match change {
+        Change::Accept(accept, body) => {
+            let mut accept = accept.clone();
+            check_accept(&accept, state)?;
+            let sizes = sizes(&accept, body);
+            for (delivery, size) in accept.deliveries.iter().zip(&sizes) {
+                let before = added.get(&delivery.mailbox).copied().unwrap_or(0);
+                let mailbox = state.mailbox(delivery.mailbox).ok_or(Refused::NoMailbox(delivery.mailbox))?;
+                let quota = mailbox.state.quota;
+                if quota > 0 && mailbox.used() + before + size > quota {
+                    return Err(Refused::MailboxFull(delivery.mailbox));
+                }
+            }
+            for (remote, number) in accept.remotes.iter_mut().zip(0..) {
+                remote.number = number;
+            }
+            for delivery in &mut accept.deliveries {
+                // A number of as many digits as any, to see whether the record fits.
+                (delivery.uid, delivery.modseq) = (Uid::MAX, 0);
+            }
+            let content = Content::Accept(accept);
+            if !fits(&content, body) {
+                return Err(Refused::TooMuch("octets of a record"));
+            }
+            let Content::Accept(mut accept) = content else { return Ok(None) };
+            for (delivery, size) in accept.deliveries.iter_mut().zip(sizes) {
+                let Some(mailbox) = state.mailboxes.get_mut(&delivery.mailbox) else { continue };
+                delivery.uid = mailbox.state.uid_next;
+                mailbox.state.uid_next = delivery.uid.saturating_add(1);
+                *added.entry(delivery.mailbox).or_default() += size;
+                stored.uids.push((delivery.mailbox, delivery.uid));
+            }
+            Content::Accept(accept)
+        }
+        Change::Attempt(attempt) => {
+            state.queued(attempt.entry).ok_or(Refused::NoEntry(attempt.entry))?;
+            Content::Attempt(attempt.clone())
+        }
+        Change::Done(done) => {
+            if state.queued(done.entry).is_none() {
+                return Ok(None);
+            }
+            Content::Done(done.clone())
+        }
+        Change::Expunge(Expunge { mailbox, uids }) => {
+            let uids = present(state, *mailbox, uids)?;
+            if uids.is_empty() {
+                return Ok(None);
+            }
+            Content::Expunge(Expunge { mailbox: *mailbox, uids })
+        }
+        Change::Flags(set) => {
+            let uids = present(state, set.mailbox, &set.uids)?;
+            if uids.is_empty() {
+                return Ok(None);
+            }
+            Content::Flags(SetFlags { uids, modseq: 0, ..set.clone() })
+        }
+        Change::MakeMailbox { name, quota, time } => {
+            check_name(state, name, None)?;
+            if state.mailboxes.len() >= MAILBOXES_MAX {
+                return Err(Refused::TooMuch("mailboxes, those that were removed included"));
+            }
+            let of_time = u32::try_from(*time).unwrap_or(u32::MAX);
+            let id = MailboxId(state.next_mailbox.max(1));
+            // Neither is given again, even if the record fails.
+            state.next_mailbox = id.0 + 1;
+            state.last_uid_validity = of_time.max(state.last_uid_validity.saturating_add(1));
+            stored.mailbox = Some(id);
+            Content::Mailbox(MailboxState {
+                id,
+                name: name.clone(),
+                uid_validity: state.last_uid_validity,
+                uid_next: 1,
+                quota: *quota,
+                is_removed: false,
+                folders: vec!["INBOX".to_owned()],
+            })
+        }
+        Change::SetMailbox { id, name, quota, folders } => {
+            let mailbox = state.mailbox(*id).ok_or(Refused::NoMailbox(*id))?;
+            check_name(state, name, Some(*id))?;
+            if folders.len() < mailbox.state.folders.len() || folders.len() > FOLDERS_MAX {
+                return Err(Refused::TooMuch("folders of a mailbox"));
+            }
+            if folders.iter().any(|name| name.is_empty() || name.len() > NAME_OCTETS_MAX) {
+                return Err(Refused::TooMuch("octets of a name"));
+            }
+            let (name, quota, folders) = (name.clone(), *quota, folders.clone());
+            Content::Mailbox(MailboxState { name, quota, folders, ..mailbox.state.clone() })
+        }
+        Change::RemoveMailbox(id) => {
+            let mailbox = state.mailbox(*id).ok_or(Refused::NoMailbox(*id))?;
+            Content::Mailbox(MailboxState { is_removed: true, folders: Vec::new(), ..mailbox.state.clone() })
+        }
+        Change::Seen(uidls) => {
+            check_uidls(uidls)?;
+            Content::Seen(uidls.clone())
+        }
+        Change::Forget(uidls) => {
+            check_uidls(uidls)?;
+            Content::Forget(uidls.clone())
+        }
+        Change::Note(note) => Content::Note(note.clone()),
+    };
+    if !fits(&content, change.body()) {
+        return Err(Refused::TooMuch("octets of a record"));
+    }
+    Ok(Some((content, stored)))
+}
+
+fn check_accept(accept: &Accept, state: &State) -> Result<(), Refused> {
+    let count = accept.deliveries.len() + accept.remotes.len();
+    if count > RECIPIENTS_MAX {
+        return Err(Refused::TooMuch("recipients of a message"));
+    }
+    let mut mailboxes = BTreeSet::new();
+    for delivery in &accept.deliveries {
+        let id = delivery.mailbox;
+        let mailbox = state.mailbox(id).ok_or(Refused::NoMailbox(id))?;
+        if usize::from(delivery.folder.0) >= mailbox.state.folders.len() {
+            return Err(Refused::NoMailbox(id));
+        }
+        if !mailboxes.insert(id) {
+            return Err(Refused::TooMuch("deliveries of a message to one mailbox"));
+        }
+    }
+    Ok(())
+}
+
+/// The octets that each delivery adds to its mailbox.
+pub(super) fn sizes(accept: &Accept, body: &[u8]) -> Vec<u64> {
+    let of_body = match accept.body {
+        super::content::Body::Inline => body.len() as u64,
+        super::content::Body::File { len, .. } => len,
+    };
+    accept.deliveries.iter().map(|delivery| of_body + delivery.prefix.len() as u64).collect()
+}
+
+fn check_name(state: &State, name: &str, own: Option<MailboxId>) -> Result<(), Refused> {
+    if name.is_empty() || name.len() > NAME_OCTETS_MAX {
+        return Err(Refused::TooMuch("octets of a name"));
+    }
+    let other = state.names.get(name).filter(|id| Some(**id) != own);
+    if other.is_some() { Err(Refused::NameTaken) } else { Ok(()) }
+}
+
+fn check_uidls(uidls: &Uidls) -> Result<(), Refused> {
+    if uidls.uidls.len() > UIDS_MAX { Err(Refused::TooMuch("messages of one change")) } else { Ok(()) }
+}
+
+/// Those of `uids` that are in the mailbox.
+fn present(state: &State, id: MailboxId, uids: &[Uid]) -> Result<Vec<Uid>, Refused> {
+    if uids.len() > UIDS_MAX {
+        return Err(Refused::TooMuch("messages of one change"));
+    }
+    let mailbox = state.mailbox(id).ok_or(Refused::NoMailbox(id))?;
+    Ok(uids.iter().copied().filter(|uid| mailbox.entry(*uid).is_some()).collect())
+}

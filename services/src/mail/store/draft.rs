@@ -1,0 +1,174 @@
+//! Messages on their way in.
+//!
+//! A message is kept in memory while it fits in a record. A longer one goes to a file of its own, part by part, and that is synced
+//! before the record that names it is appended. A file that no record names is removed at the next start.
+
+use std::collections::BTreeMap;
+use std::mem;
+
+use super::change::Refused;
+use super::content::{Accept, Body, BodyName};
+use super::layout::body_file;
+use super::record;
+use super::request::Task;
+use super::store::Ticket;
+
+/// A message on its way in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DraftId(pub u64);
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Drafts {
+    pub all: BTreeMap<DraftId, Draft>,
+    next: u64,
+    /// A longer message, in octets, gets a file, and that so many at a time.
+    inline_octets: usize,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    inline_octets: usize,
+    buffer: Vec<u8>,
+    file: Option<File>,
+    /// What it is accepted as, once it is complete.
+    commit: Option<(Ticket, Accept)>,
+    failed: Option<Refused>,
+    is_given_up: bool,
+    /// Whether a request is under way.
+    is_busy: bool,
+}
+
+#[derive(Debug)]
+struct File {
+    name: BodyName,
+    len: u64,
+    checksum: crc32fast::Hasher,
+    is_syncing: bool,
+    is_synced: bool,
+}
+
+/// What has become of a message.
+pub(super) enum Ended {
+    /// It is whole; what is in the file is durable.
+    Committed(Ticket, Box<Accept>, Vec<u8>),
+    /// It cannot be stored. The file, if there is one, is to be removed.
+    Failed(Option<(Ticket, Refused)>, Option<BodyName>),
+}
+
+impl Drafts {
+    pub fn new(inline_octets: usize) -> Self {
+        Self { all: BTreeMap::new(), next: 0, inline_octets: inline_octets.min(record::BODY_OCTETS_MAX) }
+    }
+
+    pub fn begin(&mut self) -> DraftId {
+        let id = DraftId(self.next);
+        self.next += 1;
+        self.all.insert(id, Draft { inline_octets: self.inline_octets, ..Draft::default() });
+        id
+    }
+
+    /// The octets of all of them that are in memory.
+    pub fn memory(&self) -> usize {
+        self.all.values().map(|draft| draft.buffer.len()).sum()
+    }
+
+    /// What is to be done for one of them, other than those under way.
+    pub fn poll(&mut self) -> Option<(DraftId, Task)> {
+        self.all.iter_mut().find_map(|(id, draft)| Some((*id, draft.poll()?)))
+    }
+
+    /// Takes one that has ended.
+    pub fn take_ended(&mut self) -> Option<Ended> {
+        let id = self.all.iter().find(|(_, draft)| draft.is_ended()).map(|(id, _)| *id)?;
+        Some(self.all.remove(&id)?.end())
+    }
+}
+
+impl Draft {
+    /// Whether it takes more octets now.
+    pub fn is_open(&self) -> bool {
+        self.commit.is_none() && !self.is_given_up
+    }
+
+    /// Whether what it has taken is still to be written.
+    pub fn is_full(&self) -> bool {
+        self.file.is_some() && self.buffer.len() >= self.inline_octets
+    }
+
+    pub fn failed(&self) -> Option<&Refused> {
+        self.failed.as_ref()
+    }
+
+    /// Takes octets; `name` is for the file, if there is to be one, which `memory_is_short` brings about, too.
+    pub fn push(&mut self, octets: &[u8], name: impl FnOnce() -> BodyName, memory_is_short: bool) {
+        self.buffer.extend_from_slice(octets);
+        if self.file.is_none() && (self.buffer.len() > self.inline_octets || memory_is_short) {
+            let checksum = crc32fast::Hasher::new();
+            self.file = Some(File { name: name(), len: 0, checksum, is_syncing: false, is_synced: false });
+        }
+    }
+
+    pub fn commit(&mut self, ticket: Ticket, accept: Accept) {
+        self.commit = Some((ticket, accept));
+    }
+
+    pub fn give_up(&mut self) {
+        self.is_given_up = true;
+    }
+
+    fn poll(&mut self) -> Option<Task> {
+        let file =
+            self.file.as_mut().filter(|_| !self.is_busy && self.failed.is_none() && !self.is_given_up)?;
+        let task =
+            if self.buffer.len() >= self.inline_octets || self.commit.is_some() && !self.buffer.is_empty() {
+                let octets = mem::take(&mut self.buffer);
+                file.len += octets.len() as u64;
+                file.checksum.update(&octets);
+                Task::Append { file: body_file(file.name), octets }
+            } else if self.commit.is_some() && !file.is_synced {
+                file.is_syncing = true;
+                Task::Sync { file: body_file(file.name) }
+            } else {
+                return None;
+            };
+        self.is_busy = true;
+        Some(task)
+    }
+
+    /// What was asked for is done: octets are in the file, or all of them are durable.
+    pub fn handle_done(&mut self, done: Result<(), Refused>) {
+        self.is_busy = false;
+        match done {
+            Err(refused) => self.failed = Some(refused),
+            Ok(()) => {
+                if let Some(file) = self.file.as_mut().filter(|file| file.is_syncing) {
+                    file.is_synced = true;
+                }
+            }
+        }
+    }
+
+    fn is_ended(&self) -> bool {
+        let is_over = self.is_given_up || self.failed.is_some() && self.commit.is_some();
+        let is_whole = self.commit.is_some() && self.file.as_ref().is_none_or(|file| file.is_synced);
+        !self.is_busy && (is_over || is_whole)
+    }
+
+    fn end(self) -> Ended {
+        let name = self.file.as_ref().map(|file| file.name);
+        match (self.commit, self.failed) {
+            (commit, Some(refused)) => Ended::Failed(commit.map(|(ticket, _)| (ticket, refused)), name),
+            (Some((ticket, mut accept)), None) if !self.is_given_up => {
+                accept.body = match self.file {
+                    Some(file) => {
+                        Body::File { name: file.name, len: file.len, checksum: file.checksum.finalize() }
+                    }
+                    None => Body::Inline,
+                };
+                Ended::Committed(ticket, Box::new(accept), self.buffer)
+            }
+            _ => Ended::Failed(None, name),
+        }
+    }
+}

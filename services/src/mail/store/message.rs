@@ -1,0 +1,135 @@
+//! Reading a message.
+//!
+//! A message in a mailbox is the delivery's own header lines and the body. [`read_message`] reads the record of an
+//! [`Entry`]; a body in a file of its own is read in parts.
+
+use std::fmt;
+use std::io;
+
+use super::content::{Accept, Body, Content, MailboxId};
+use super::layout::body_file;
+use super::mailbox::Entry;
+use super::record::{Marker, decode};
+use crate::store::Storage;
+
+/// A message of a mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// What is known of it beside its octets.
+    pub accept: Accept,
+    /// The header lines that come before the body in this mailbox.
+    pub prefix: Vec<u8>,
+    /// The body.
+    pub body: BodyOctets,
+}
+
+/// The octets of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodyOctets {
+    /// These.
+    Inline(Vec<u8>),
+    /// Those of a file.
+    File {
+        /// Its name in the storage.
+        file: String,
+        /// Its length in octets.
+        len: u64,
+        /// The CRC-32 of all of them.
+        checksum: u32,
+    },
+}
+
+/// Why a message cannot be read.
+#[derive(Debug)]
+pub enum Unreadable {
+    /// It is not there any more, or moved: its entry is to be looked up again.
+    Gone,
+    /// It is not what was written.
+    Damaged,
+    /// The storage refuses.
+    Io(io::Error),
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone => f.write_str("the message is gone"),
+            Self::Damaged => f.write_str("the message is damaged"),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Message {
+    /// The message of `entry` in `mailbox` that the record `octets` of a segment with `marker` holds.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable::Damaged`]
+    pub fn parse(
+        marker: Marker,
+        octets: &[u8],
+        mailbox: MailboxId,
+        entry: &Entry,
+    ) -> Result<Self, Unreadable> {
+        let (frame, text, body) = decode(marker, octets).ok_or(Unreadable::Damaged)?;
+        let Ok(Content::Accept(accept)) = Content::decode(frame.kind, text) else {
+            return Err(Unreadable::Damaged);
+        };
+        let is_it = |(to, uid)| to == mailbox && uid == entry.uid;
+        let delivery = accept.deliveries.iter().find(|delivery| is_it((delivery.mailbox, delivery.uid)));
+        let prefix = delivery.ok_or(Unreadable::Damaged)?.prefix.clone();
+        let body = match accept.body {
+            Body::Inline => BodyOctets::Inline(body.to_vec()),
+            Body::File { name, len, checksum } => BodyOctets::File { file: body_file(name), len, checksum },
+        };
+        Ok(Self { accept, prefix, body })
+    }
+}
+
+/// Reads the message of `entry` in `mailbox` from the segment whose file and marker are `segment`.
+///
+/// # Errors
+///
+/// Why it cannot be read. Other messages are not concerned.
+pub fn read_message(
+    disk: &dyn Storage,
+    segment: &(String, Marker),
+    mailbox: MailboxId,
+    entry: &Entry,
+) -> Result<Message, Unreadable> {
+    let (file, marker) = segment;
+    let octets = disk.read_at(file, entry.place.offset, entry.place.len as usize)?;
+    Message::parse(*marker, &octets.ok_or(Unreadable::Gone)?, mailbox, entry)
+}
+
+/// Reads at most `len` octets of a body from `offset` on; none at its end.
+///
+/// The octets of a file are not verified: whoever reads all of them compares with the checksum.
+///
+/// # Errors
+///
+/// Why it cannot be read: [`Unreadable::Damaged`] if the file is shorter than it was.
+pub fn read_body_part(
+    disk: &dyn Storage,
+    body: &BodyOctets,
+    offset: u64,
+    len: usize,
+) -> Result<Vec<u8>, Unreadable> {
+    match body {
+        BodyOctets::Inline(octets) => Ok(crate::store::part_of(octets, offset, len)),
+        BodyOctets::File { file, len: all, .. } => {
+            let left = usize::try_from(all.saturating_sub(offset)).unwrap_or(usize::MAX);
+            let octets = disk.read_at(file, offset, len.min(left))?.ok_or(Unreadable::Gone)?;
+            if octets.len() < len.min(left) { Err(Unreadable::Damaged) } else { Ok(octets) }
+        }
+    }
+}

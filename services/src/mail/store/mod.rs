@@ -1,0 +1,129 @@
+//! The mail store: what was accepted is never lost.
+//!
+//! A log of [records](record) is the truth, and all else is derived from it. The log is cut into segments, files of 64 MiB that are only
+//! appended to, by one writer. A record is an accepted message with all of its recipients, or says what has become of something
+//! before: see [`Content`].
+//!
+//! # Theory of operation
+//!
+//! [`recover`] reads all that is on a disk, and [`Store::new`] goes on with it. The store does no I/O:
+//!
+//! ```text
+//!   submit, begin, chunk, commit ──▶ Store ──▶ poll_request ──▶ the disk
+//!                poll_outcome ◀──         ◀── handle_done  ◀──
+//! ```
+//!
+//! A [`Change`] waits for the next batch. A batch is appended in one write and synced; then what its records say is in
+//! [`State`], and the outcomes are told. So whoever has been told that something is stored can rely on it, and nobody
+//! sees what is not durable. One batch is under way at a time; what comes meanwhile is the next, so nothing waits for a
+//! timer, and many senders share a sync (group commit).
+//!
+//! | what happens | what is in the log after a crash | what becomes of it |
+//! | --- | --- | --- |
+//! | a power cut before the sync | nothing, a torn record, whole records of the batch | whole records count, though nobody was told: the one duplicate that SMTP cannot exclude (RFC 5321, section 6.1) |
+//! | the sync or the append fails | anything | the segment takes no more records. The next one begins with an [`Abort`]; once that is durable the changes are refused |
+//! | the disk is full | the same | the same, with room from a reserve. Then messages are refused, and deletions go on |
+//! | the process ends | as written; the kernel may know records that will never reach the disk | the last batches are written once more before anything else |
+//! | an octet flips | | the record that it is in is skipped. No number that may have been in it is given again |
+//!
+//! A message of up to 256 KiB is in its record. The octets of a longer one go to a file of their own, which is synced before
+//! the record that names it is written, so memory stays flat.
+//!
+//! UIDs belong to a mailbox with all its folders, grow, and are not used again: each new segment begins with what every
+//! mailbox is, its next UID too. The number of the record that changed an entry last is its modification sequence.
+//!
+//! # Without the gateway
+//!
+//! ```no_run
+//! # use gatepost_services::{mail::store::{read_body_part, recover}, store::ReadOnlyFiles};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let disk = ReadOnlyFiles::new("/var/lib/gatepost".as_ref());
+//! let recovered = recover(&disk)?;
+//! println!("{:?}", recovered.report());
+//! for mailbox in recovered.state().mailboxes() {
+//!     for entry in mailbox.entries() {
+//!         let message = recovered.message(&disk, mailbox.state().id, entry)?;
+//!         let first_part = read_body_part(&disk, &message.body, 0, 64 << 10)?;
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Files of a newer format are read as far as that goes, and never written to.
+
+mod change;
+mod codec;
+mod content;
+mod draft;
+mod layout;
+mod log;
+mod mailbox;
+mod message;
+pub mod record;
+mod request;
+mod start;
+mod state;
+#[expect(clippy::module_inception, reason = "it is the store")]
+mod store;
+mod text;
+mod upkeep;
+pub use change::{Change, Refused, Stored};
+pub use content::*;
+pub use draft::DraftId;
+pub use mailbox::{Entry, Mailbox, Place};
+pub use message::{BodyOctets, Message, Unreadable, read_body_part, read_message};
+pub use request::{Answer, Lane, Request, Task};
+pub use start::{DAMAGES_MAX, Damage, Recovered, Report, recover};
+pub use state::{QueueEntry, State};
+pub use store::{RETRY_INTERVAL, Store, Ticket};
+pub use text::Malformed;
+#[cfg(test)]
+mod tests;
+pub use upkeep::RESERVE_OCTETS;
+
+/// The most recipients of one message, here and elsewhere.
+pub const RECIPIENTS_MAX: usize = 1000;
+/// The most mailboxes, those that were removed included, as their numbers are not used again.
+pub const MAILBOXES_MAX: usize = 4096;
+/// The most folders of a mailbox.
+pub const FOLDERS_MAX: usize = 128;
+/// The longest name of a mailbox or folder, in octets.
+pub const NAME_OCTETS_MAX: usize = 256;
+/// The most messages of one change.
+pub const UIDS_MAX: usize = 10_000;
+/// The most messages on their way in.
+pub const DRAFTS_MAX: usize = 1024;
+/// The memory of all messages on their way in, in octets. Beyond it even short ones are written to files of their own.
+pub const DRAFTS_MEMORY_MAX: usize = 64 << 20;
+/// The most changes that wait for the disk.
+pub const PENDING_MAX: usize = 4096;
+/// The octets of all changes that wait for the disk.
+pub const PENDING_OCTETS_MAX: usize = 64 << 20;
+
+/// Sizes that tests choose smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// A segment that holds so many octets takes no further batch.
+    pub segment_octets: u64,
+    /// A batch holds so many octets, or one record if that is longer.
+    pub batch_octets: usize,
+    /// A batch holds so many records; some more if it begins a segment.
+    pub batch_records: usize,
+    /// A longer body, in octets, is a file of its own; at most [`record::BODY_OCTETS_MAX`].
+    pub inline_octets: usize,
+    /// The room that is kept for deletions, in octets.
+    pub reserve_octets: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            segment_octets: 64 << 20,
+            batch_octets: 4 << 20,
+            batch_records: 256,
+            inline_octets: record::BODY_OCTETS_MAX,
+            reserve_octets: RESERVE_OCTETS,
+        }
+    }
+}

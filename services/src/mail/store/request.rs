@@ -1,0 +1,111 @@
+//! What the store wants done with the disk.
+
+use std::io;
+
+use super::draft::DraftId;
+use crate::store::{Disk, Storage};
+
+/// Who of the store asks. Each has one request under way at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// The log.
+    Log,
+    /// What is done beside it: checkpoints, compaction, removals.
+    Upkeep,
+    /// A message on its way in.
+    Draft(DraftId),
+}
+
+/// A request on the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Who asks.
+    pub lane: Lane,
+    /// What is to be done.
+    pub task: Task,
+}
+
+/// One thing to do with the disk, as [`Storage`] has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// [`Storage::append`]
+    Append {
+        /// The file.
+        file: String,
+        /// What is added at its end.
+        octets: Vec<u8>,
+    },
+    /// [`Storage::sync`]
+    Sync {
+        /// The file.
+        file: String,
+    },
+    /// [`Storage::remove`]
+    Remove {
+        /// The file.
+        file: String,
+    },
+    /// [`Storage::rename`]
+    Rename {
+        /// The file.
+        file: String,
+        /// What it is called then.
+        to: String,
+    },
+    /// [`Storage::read_at`]
+    Read {
+        /// The file.
+        file: String,
+        /// Where to begin.
+        offset: u64,
+        /// How many octets, if there are so many.
+        len: usize,
+    },
+    /// [`Storage::space`]
+    Space,
+}
+
+/// What a [`Task`] gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// What was read; `None` if there is no such file.
+    Octets(Option<Vec<u8>>),
+    /// Octets that there is room for.
+    Space(u64),
+}
+
+impl Task {
+    /// Does it, while the caller waits.
+    ///
+    /// # Errors
+    ///
+    /// What the storage refuses.
+    pub fn perform(&self, disk: &dyn Storage) -> io::Result<Answer> {
+        match self {
+            Self::Append { file, octets } => disk.append(file, octets).map(|()| Answer::Done),
+            Self::Sync { file } => disk.sync(file).map(|()| Answer::Done),
+            Self::Remove { file } => disk.remove(file).map(|()| Answer::Done),
+            Self::Rename { file, to } => disk.rename(file, to).map(|()| Answer::Done),
+            Self::Read { file, offset, len } => disk.read_at(file, *offset, *len).map(Answer::Octets),
+            Self::Space => disk.space().map(Answer::Space),
+        }
+    }
+
+    /// Has it done off the services' thread.
+    ///
+    /// # Errors
+    ///
+    /// What the storage refuses.
+    pub async fn perform_on(self, disk: &Disk) -> io::Result<Answer> {
+        match self {
+            Self::Append { file, octets } => disk.append(&file, octets).await.map(|()| Answer::Done),
+            Self::Sync { file } => disk.sync(&file).await.map(|()| Answer::Done),
+            Self::Remove { file } => disk.remove(&file).await.map(|()| Answer::Done),
+            Self::Rename { file, to } => disk.rename(&file, &to).await.map(|()| Answer::Done),
+            Self::Read { file, offset, len } => disk.read_at(&file, offset, len).await.map(Answer::Octets),
+            Self::Space => disk.space().await.map(Answer::Space),
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Reading the log.
+//!
+//! Records are taken in the order of their segments. Those of the last batch of a segment, and of the first batch of the next,
+//! are held back until a further batch follows: only that shows that they were synced, and the first batch of a segment can say
+//! that the last of the one before does not hold. What is still held at the end of the log may be in the kernel's memory only, even if
+//! it can be read: the store writes it once more before it believes it.
+//!
+//! Nothing is written here.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use super::content::{BodyName, Content, MailboxId, Sequence};
+use super::layout::{BODIES, RESERVE, SEGMENTS, body_file, parse_body, parse_segment, segment_file};
+use super::log::{Logged, SegmentFile};
+use super::mailbox::{Entry, Place};
+use super::message::{Message, Unreadable, read_message};
+use super::record::{COPY, FIRST, Scanner, Step, decode};
+use super::state::State;
+use crate::store::Storage;
+
+/// Octets of a segment that are read at a time.
+pub(super) const PART_OCTETS: usize = 2 << 20;
+/// What is read at a time where a whole part cannot be read.
+const BLOCK_OCTETS: usize = 4 << 10;
+/// The damages that are remembered one by one.
+pub const DAMAGES_MAX: usize = 1000;
+
+/// A record of which nobody knows whether it is durable, or one that is to be written anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Uncertain {
+    pub sequence: Sequence,
+    pub content: Content,
+    pub body: Vec<u8>,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct Recovered {
+    pub(super) state: State,
+    pub(super) files: BTreeMap<u32, SegmentFile>,
+    pub(super) uncertain: Vec<Uncertain>,
+    pub(super) reserve_len: u64,
+    /// Files of large bodies that nothing names.
+    pub(super) orphans: Vec<BodyName>,
+    pub(super) report: Report,
+}
+
+/// What was found wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Octets that are no records, by segment and offset; [`DAMAGES_MAX`] of them at most.
+    pub damages: Vec<Damage>,
+    /// Damages that are not in the list.
+    pub more_damages: u64,
+    /// Numbers that some record between two others of a segment had, and none has now.
+    pub records_missing: u64,
+    /// The version of records that a newer program has written, or 0 if it is of ours and cannot be understood.
+    pub newer: Option<u8>,
+    /// Large bodies that are missing or shorter than they were, by the messages.
+    pub bodies_missing: Vec<Sequence>,
+    /// The records that were read.
+    pub records: u64,
+}
+
+/// A stretch of a segment that cannot be read as records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub file: String,
+    /// Where it begins.
+    pub offset: u64,
+    /// How many octets; those that are missing at the end of the file included.
+    pub len: u64,
+    /// Whether it is at the end of the file, as an append that was cut short leaves it.
+    pub is_at_end: bool,
+}
+
+impl Report {
+    /// Whether records may be lost that were durable: not only the end of an append that was cut short.
+    pub fn is_damaged(&self) -> bool {
+        self.more_damages > 0
+            || self.damages.iter().any(|damage| !damage.is_at_end)
+            || !self.bodies_missing.is_empty()
+    }
+
+    fn add(&mut self, damage: Damage) {
+        if self.damages.len() < DAMAGES_MAX {
+            self.damages.push(damage);
+        } else {
+            self.more_damages += 1;
+        }
+    }
+}
+
+impl Recovered {
+    /// What is stored.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What was found wrong.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The message of `entry` in the mailbox `id`, read from the storage that all was read from.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read; [`Unreadable::Gone`] if a running gateway has moved or removed it meanwhile.
+    pub fn message(&self, disk: &dyn Storage, id: MailboxId, entry: &Entry) -> Result<Message, Unreadable> {
+        let number = entry.place.segment;
+        let file = self.files.get(&number).ok_or(Unreadable::Gone)?;
+        read_message(disk, &(segment_file(number, file.marker), file.marker), id, entry)
+    }
+}
+
+/// Reads all that is stored. Damage is reported, and costs what it touches.
+///
+/// # Errors
+///
+/// The storage refuses to be read.
+pub fn recover(disk: &dyn Storage) -> io::Result<Recovered> {
+    let mut files = BTreeMap::new();
+    for name in disk.list(SEGMENTS)? {
+        if let Some((number, marker)) = parse_segment(&name) {
+            let len = disk.len(&segment_file(number, marker))?.unwrap_or(0);
+            files.insert(number, SegmentFile { marker, len });
+        }
+    }
+    let mut reader = Reader { disk, replay: Replay::default(), report: Report::default() };
+    let mut known_len: Option<(u32, u64)> = None;
+    let numbers: Vec<_> = files.keys().copied().collect();
+    for number in numbers {
+        let Some(file) = files.get_mut(&number) else { continue };
+        let (previous, confirmed) = reader.read_segment(number, *file)?;
+        // What is behind may be gone after the next power cut.
+        file.len = confirmed;
+        if let (Some((of, len)), Some((last, found))) = (previous, known_len)
+            && of == last
+            && found < len
+            && let Some(file) = files.get(&last)
+        {
+            let file = segment_file(last, file.marker);
+            reader.report.add(Damage { file, offset: found, len: len - found, is_at_end: false });
+            reader.replay.state.skip_lost(len - found);
+        }
+        known_len = Some((number, disk.len(&segment_file(number, files[&number].marker))?.unwrap_or(0)));
+    }
+    let Reader { mut replay, mut report, .. } = reader;
+    let held = replay.flush();
+    let mut state = replay.state;
+    let uncertain = read_uncertain(disk, &files, &state, held)?;
+    state.segments.retain(|number, _| files.contains_key(number));
+    let mut orphans = Vec::new();
+    let bodies: BTreeMap<_, _> = state.bodies.iter().map(|(sequence, body)| (body.name, *sequence)).collect();
+    for name in disk.list(BODIES)? {
+        orphans.extend(parse_body(&name).filter(|name| !bodies.contains_key(name)));
+    }
+    for (name, sequence) in &bodies {
+        if disk.len(&body_file(*name))?.is_none() {
+            report.bodies_missing.push(*sequence);
+        }
+    }
+    state.unused.clear();
+    let reserve_len = disk.len(RESERVE)?.unwrap_or(0);
+    Ok(Recovered { state, files, uncertain, reserve_len, orphans, report })
+}
+
+/// The octets of what is held at the end of the log.
+fn read_uncertain(
+    disk: &dyn Storage,
+    files: &BTreeMap<u32, SegmentFile>,
+    state: &State,
+    held: Vec<Logged>,
+) -> io::Result<Vec<Uncertain>> {
+    let mut by_number: BTreeMap<(Option<MailboxId>, Sequence), Uncertain> = BTreeMap::new();
+    for Logged { sequence, place, content, .. } in held {
+        let key = match &content {
+            Content::Start(_) => continue,
+            Content::Mailbox(mailbox) => (Some(mailbox.id), 0),
+            _ => (None, sequence),
+        };
+        let Some(file) = files.get(&place.segment) else { continue };
+        let name = segment_file(place.segment, file.marker);
+        let octets = disk.read_at(&name, place.offset, place.len as usize)?.unwrap_or_default();
+        let Some((_, _, body)) = decode(file.marker, &octets) else { continue };
+        by_number.insert(key, Uncertain { sequence, content, body: body.to_vec() });
+    }
+    let mut uncertain: Vec<_> = by_number.into_values().collect();
+    uncertain.sort_by_key(|record| record.sequence);
+    for Uncertain { content, .. } in &mut uncertain {
+        if let Content::Mailbox(mailbox) = content
+            && let Some(known) = state.mailboxes.get(&mailbox.id)
+        {
+            *mailbox = known.state.clone();
+        }
+    }
+    Ok(uncertain)
+}
+
+/// Records in the order of the log, some of them held back.
+#[derive(Default)]
+struct Replay {
+    state: State,
+    held: Vec<Held>,
+    abort: Vec<(u32, u64)>,
+}
+
+enum Held {
+    Record(Box<Logged>),
+    Lost(u64),
+}
+
+impl Replay {
+    fn push(&mut self, record: Logged) {
+        if let Content::Abort(abort) = &record.content {
+            self.abort.extend(&abort.from);
+        }
+        // Even if it does not hold its number is taken.
+        self.state.next_sequence = self.state.next_sequence.max(record.sequence.saturating_add(1));
+        self.held.push(Held::Record(Box::new(record)));
+    }
+
+    /// Applies what is held, and returns it.
+    fn flush(&mut self) -> Vec<Logged> {
+        let mut applied = Vec::new();
+        for held in self.held.drain(..) {
+            match held {
+                Held::Lost(len) => self.state.skip_lost(len),
+                Held::Record(record) => {
+                    let Place { segment, offset, .. } = record.place;
+                    if !self.abort.iter().any(|(aborted, from)| *aborted == segment && *from <= offset) {
+                        self.state.apply(&record);
+                        applied.push(*record);
+                    }
+                }
+            }
+        }
+        self.abort.clear();
+        applied
+    }
+}
+
+struct Reader<'a> {
+    disk: &'a dyn Storage,
+    replay: Replay,
+    report: Report,
+}
+
+impl Reader<'_> {
+    /// Reads a segment. Returns what its start says of the one before, and the offset up to which it was surely synced.
+    fn read_segment(&mut self, number: u32, file: SegmentFile) -> io::Result<(Option<(u32, u64)>, u64)> {
+        let name = segment_file(number, file.marker);
+        let mut scanner = Scanner::new(file.marker, 0);
+        let (mut previous, mut confirmed) = (None, 0);
+        let mut batches = 0_u32;
+        let mut last: Option<(Sequence, bool)> = None;
+        loop {
+            match scanner.step() {
+                Step::More(offset) => {
+                    let octets = self.read_part(&name, offset)?;
+                    scanner.feed(&octets);
+                }
+                Step::End => return Ok((previous, confirmed)),
+                Step::Newer { version, .. } => self.report.newer = Some(version),
+                Step::Damage { offset, len } => {
+                    self.report.add(Damage {
+                        file: name.clone(),
+                        offset,
+                        len,
+                        is_at_end: offset + len >= file.len,
+                    });
+                    self.replay.held.push(Held::Lost(len));
+                }
+                Step::Record(offset, frame) => {
+                    self.report.records += 1;
+                    // A record's length fits.
+                    let place = Place { segment: number, len: frame.len() as u32, offset };
+                    let decoded = decode(file.marker, scanner.record())
+                        .and_then(|(_, text, _)| Content::decode(frame.kind, text).ok());
+                    let Some(content) = decoded else {
+                        self.report.newer.get_or_insert(0);
+                        continue;
+                    };
+                    let is_copy = frame.flags & COPY != 0;
+                    if let Some((before, false)) = last
+                        && !is_copy
+                    {
+                        self.report.records_missing +=
+                            frame.sequence.saturating_sub(before.saturating_add(1));
+                    }
+                    last = Some((frame.sequence, is_copy));
+                    if frame.flags & FIRST != 0 {
+                        batches += 1;
+                        if batches > 1 {
+                            self.replay.flush();
+                            confirmed = offset;
+                        }
+                    }
+                    if let Content::Start(start) = &content {
+                        previous = start.previous;
+                    }
+                    let body_len = frame.body_len();
+                    self.replay.push(Logged { sequence: frame.sequence, is_copy, place, body_len, content });
+                }
+            }
+        }
+    }
+
+    /// A part of a file. Blocks that cannot be read are zeros, unless none can be read.
+    fn read_part(&self, name: &str, offset: u64) -> io::Result<Vec<u8>> {
+        let error = match self.disk.read_at(name, offset, PART_OCTETS) {
+            Ok(octets) => return Ok(octets.unwrap_or_default()),
+            Err(error) => error,
+        };
+        let len = self.disk.len(name)?.unwrap_or(0).saturating_sub(offset);
+        let len = usize::try_from(len).unwrap_or(PART_OCTETS).min(PART_OCTETS);
+        let mut octets = vec![0; len];
+        let mut is_any_read = false;
+        for (number, block) in octets.chunks_mut(BLOCK_OCTETS).enumerate() {
+            let at = offset + (number * BLOCK_OCTETS) as u64;
+            if let Ok(Some(read)) = self.disk.read_at(name, at, block.len()) {
+                block[..read.len()].copy_from_slice(&read);
+                is_any_read = true;
+            }
+        }
+        if is_any_read { Ok(octets) } else { Err(error) }
+    }
+}

@@ -1,0 +1,327 @@
+//! What the records say, put together.
+//!
+//! [`State::apply`] takes one record after the other, in the order of the log: at the start those that are read, later those
+//! that are durable. So what is known after a start is what was known before.
+//!
+//! # What may go
+//!
+//! Mailboxes, deliveries, queue entries, and what was fetched elsewhere are facts. Of each, the state knows the record that says
+//! so. A segment can also hold records whose facts are no longer true, or that another record says anew: its
+//! *ghosts*. As long as a fact is another segment's ghost, the record that ended it has to stay; else reading all
+//! segments would bring the fact back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::content::{
+    Accept, Body, BodyName, Content, Delivery, Expunge, MailboxId, MailboxState, Origin, Progress, QueueId,
+    Remote, Sequence, SetFlags, Uid, Uidls,
+};
+use super::log::Logged;
+use super::mailbox::{Entry, Mailbox, Place};
+use super::record::FRAME_LEN;
+
+/// Something that a record says is true.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fact {
+    Delivery(MailboxId, Uid),
+    Queued(QueueId),
+    Seen(String, String),
+}
+
+/// A message that is to be delivered to another server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueEntry {
+    /// The recipient's address.
+    pub recipient: String,
+    /// What the sender asked for.
+    pub options: String,
+    /// How it stands.
+    pub progress: Progress,
+    /// The record of the message.
+    pub place: Place,
+    pub(super) share: u32,
+}
+
+/// A large body, and how many facts need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LargeBody {
+    pub name: BodyName,
+    pub users: u32,
+}
+
+/// What is known of a segment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Segment {
+    /// Octets of records that are needed.
+    pub live: u64,
+    pub ghosts: BTreeSet<Fact>,
+    /// Segments in which this one's first record refuses records.
+    pub aborts_in: Vec<u32>,
+}
+
+/// All that is known.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    pub(super) mailboxes: BTreeMap<MailboxId, Mailbox>,
+    pub(super) names: BTreeMap<String, MailboxId>,
+    pub(super) queue: BTreeMap<QueueId, QueueEntry>,
+    /// By account and UIDL: the segment that says so.
+    pub(super) seen: BTreeMap<(String, String), u32>,
+    pub(super) bodies: BTreeMap<Sequence, LargeBody>,
+    pub(super) segments: BTreeMap<u32, Segment>,
+    /// Bodies that nothing needs any more.
+    pub(super) unused: Vec<BodyName>,
+    pub(super) next_sequence: Sequence,
+    pub(super) next_mailbox: u32,
+    pub(super) last_uid_validity: u32,
+}
+
+impl State {
+    /// The mailboxes that there are.
+    pub fn mailboxes(&self) -> impl Iterator<Item = &Mailbox> {
+        self.mailboxes.values().filter(|mailbox| !mailbox.state.is_removed)
+    }
+
+    /// A mailbox; `None` if there is none or it was removed.
+    pub fn mailbox(&self, id: MailboxId) -> Option<&Mailbox> {
+        self.mailboxes.get(&id).filter(|mailbox| !mailbox.state.is_removed)
+    }
+
+    /// The mailbox of that name.
+    pub fn mailbox_named(&self, name: &str) -> Option<&Mailbox> {
+        self.mailbox(*self.names.get(name)?)
+    }
+
+    /// What is to be delivered to other servers.
+    pub fn queue(&self) -> impl Iterator<Item = (QueueId, &QueueEntry)> {
+        self.queue.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    /// An entry of the queue.
+    pub fn queued(&self, id: QueueId) -> Option<&QueueEntry> {
+        self.queue.get(&id)
+    }
+
+    /// Whether the message that `account` calls `uidl` was fetched.
+    pub fn is_seen(&self, account: &str, uidl: &str) -> bool {
+        self.seen.contains_key(&(account.to_owned(), uidl.to_owned()))
+    }
+
+    /// The messages of `account` that were fetched.
+    pub fn seen<'a>(&'a self, account: &'a str) -> impl Iterator<Item = &'a str> {
+        let first = (account.to_owned(), String::new());
+        let of_account = move |((of, _), _): &(&(String, String), &u32)| of == account;
+        self.seen.range(first..).take_while(of_account).map(|((_, uidl), _)| uidl.as_str())
+    }
+
+    /// Takes what a record says.
+    pub(super) fn apply(&mut self, record: &Logged) {
+        let Logged { sequence, place, body_len, ref content, .. } = *record;
+        self.next_sequence = self.next_sequence.max(sequence.saturating_add(1));
+        self.segments.entry(place.segment).or_default();
+        match content {
+            Content::Start(_) | Content::Note(_) => {}
+            Content::Accept(accept) => self.accept(sequence, place, body_len, accept),
+            Content::Attempt(attempt) => {
+                if let Some(entry) = self.queue.get_mut(&attempt.entry) {
+                    entry.progress = attempt.progress.clone();
+                }
+            }
+            Content::Done(done) => self.finish(done.entry),
+            Content::Expunge(Expunge { mailbox, uids }) => self.expunge(*mailbox, uids),
+            Content::Flags(set) => self.set_flags(sequence, set),
+            Content::Mailbox(state) => self.set_mailbox(state),
+            Content::Seen(Uidls { account, uidls }) => {
+                uidls.iter().for_each(|uidl| self.see(place.segment, account, uidl));
+            }
+            Content::Forget(Uidls { account, uidls }) => {
+                uidls.iter().for_each(|uidl| self.forget(account, uidl));
+            }
+            Content::Abort(abort) => {
+                let segment = self.segments.entry(place.segment).or_default();
+                segment.aborts_in.extend(abort.from.iter().map(|(segment, _)| *segment));
+            }
+        }
+    }
+
+    /// Octets of the log are lost. No number that they may have given is given again.
+    pub(super) fn skip_lost(&mut self, octets: u64) {
+        /// The shortest line that gives a number.
+        const LINE_LEN_MIN: u64 = 16;
+        let numbers = |len: u64| octets / len + 1;
+        let capped = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        self.next_sequence = self.next_sequence.saturating_add(numbers(FRAME_LEN as u64));
+        self.next_mailbox = self.next_mailbox.saturating_add(capped(numbers(FRAME_LEN as u64)));
+        for mailbox in self.mailboxes.values_mut() {
+            let next = &mut mailbox.state.uid_next;
+            *next = next.saturating_add(capped(numbers(LINE_LEN_MIN)));
+        }
+    }
+
+    fn accept(&mut self, sequence: Sequence, place: Place, body_len: u32, accept: &Accept) {
+        let count = accept.deliveries.len() + accept.remotes.len();
+        let share = place.len / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+        let mut users = 0;
+        let body_len = match accept.body {
+            Body::Inline => u64::from(body_len),
+            Body::File { len, .. } => len,
+        };
+        for delivery in &accept.deliveries {
+            let Delivery { mailbox, uid, folder, flags, modseq, ref prefix } = *delivery;
+            let entry = Entry {
+                uid,
+                flags,
+                folder,
+                message: sequence,
+                modseq: if modseq == 0 { sequence } else { modseq },
+                time: accept.time,
+                size: body_len + prefix.len() as u64,
+                place,
+                share,
+            };
+            let mailbox_of = self.mailbox_or_unknown(mailbox);
+            if mailbox_of.state.is_removed {
+                continue;
+            }
+            users += 1;
+            let former = mailbox_of.insert(entry);
+            self.add_live(place.segment, share);
+            if let Some(former) = former {
+                self.supersede(former.place, former.share, place, Fact::Delivery(mailbox, uid));
+            }
+        }
+        for remote in &accept.remotes {
+            let Remote { number, ref recipient, ref options, ref progress } = *remote;
+            let id = QueueId { message: sequence, recipient: number };
+            let entry = QueueEntry {
+                recipient: recipient.clone(),
+                options: options.clone(),
+                progress: progress.clone(),
+                place,
+                share,
+            };
+            users += 1;
+            let former = self.queue.insert(id, entry);
+            self.add_live(place.segment, share);
+            if let Some(former) = former {
+                self.supersede(former.place, former.share, place, Fact::Queued(id));
+            }
+        }
+        if let Body::File { name, .. } = accept.body {
+            if users > 0 {
+                self.bodies.insert(sequence, LargeBody { name, users });
+            } else {
+                self.unused.push(name);
+            }
+        }
+        if let Origin::Polled { account, uidl } = &accept.origin {
+            self.see(place.segment, account, uidl);
+        }
+        accept.ends.iter().for_each(|entry| self.finish(*entry));
+    }
+
+    /// The mailbox `id`; one that no record has told of, as that is damaged, gets a name that says so.
+    fn mailbox_or_unknown(&mut self, id: MailboxId) -> &mut Mailbox {
+        if !self.mailboxes.contains_key(&id) {
+            let name = format!("lost-{}", id.0);
+            self.set_mailbox(&MailboxState {
+                id,
+                name,
+                uid_validity: self.last_uid_validity.saturating_add(1),
+                folders: vec!["INBOX".to_owned()],
+                ..MailboxState::default()
+            });
+        }
+        self.mailboxes.entry(id).or_default()
+    }
+
+    fn set_mailbox(&mut self, state: &MailboxState) {
+        self.next_mailbox = self.next_mailbox.max(state.id.0.saturating_add(1));
+        self.last_uid_validity = self.last_uid_validity.max(state.uid_validity);
+        let mailbox = self.mailboxes.entry(state.id).or_insert_with(|| Mailbox::new(state.clone()));
+        if self.names.get(&mailbox.state.name) == Some(&state.id) {
+            self.names.remove(&mailbox.state.name);
+        }
+        let uid_next = mailbox.state.uid_next.max(state.uid_next).max(1);
+        mailbox.state = MailboxState { uid_next, ..state.clone() };
+        if state.is_removed {
+            let uids: Vec<_> = mailbox.entries().iter().map(|entry| entry.uid).collect();
+            self.expunge(state.id, &uids);
+        } else {
+            self.names.insert(state.name.clone(), state.id);
+        }
+    }
+
+    fn expunge(&mut self, id: MailboxId, uids: &[Uid]) {
+        let Some(mailbox) = self.mailboxes.get_mut(&id) else { return };
+        for entry in mailbox.remove(uids) {
+            self.end(entry.message, entry.place.segment, entry.share, Fact::Delivery(id, entry.uid));
+        }
+    }
+
+    fn finish(&mut self, id: QueueId) {
+        if let Some(entry) = self.queue.remove(&id) {
+            self.end(id.message, entry.place.segment, entry.share, Fact::Queued(id));
+        }
+    }
+
+    fn set_flags(&mut self, sequence: Sequence, set: &SetFlags) {
+        let Some(mailbox) = self.mailboxes.get_mut(&set.mailbox) else { return };
+        for uid in &set.uids {
+            if let Some(entry) = mailbox.entry_mut(*uid) {
+                entry.flags = set.flags;
+                entry.modseq = if set.modseq == 0 { sequence } else { set.modseq };
+            }
+        }
+    }
+
+    fn see(&mut self, segment: u32, account: &str, uidl: &str) {
+        let key = (account.to_owned(), uidl.to_owned());
+        if let Some(former) = self.seen.insert(key.clone(), segment)
+            && former != segment
+        {
+            self.add_ghost(former, Fact::Seen(key.0, key.1));
+        }
+    }
+
+    fn forget(&mut self, account: &str, uidl: &str) {
+        let key = (account.to_owned(), uidl.to_owned());
+        if let Some(segment) = self.seen.remove(&key) {
+            self.add_ghost(segment, Fact::Seen(key.0, key.1));
+        }
+    }
+
+    /// A fact of a message is no longer true.
+    fn end(&mut self, message: Sequence, segment: u32, share: u32, fact: Fact) {
+        self.remove_live(segment, share);
+        self.add_ghost(segment, fact);
+        if let Some(body) = self.bodies.get_mut(&message) {
+            body.users = body.users.saturating_sub(1);
+            if body.users == 0 {
+                self.unused.push(body.name);
+                self.bodies.remove(&message);
+            }
+        }
+    }
+
+    /// A fact that a record said is said by another.
+    fn supersede(&mut self, former: Place, share: u32, now: Place, fact: Fact) {
+        self.remove_live(former.segment, share);
+        if former.segment != now.segment {
+            self.add_ghost(former.segment, fact);
+        }
+    }
+
+    fn add_live(&mut self, segment: u32, share: u32) {
+        self.segments.entry(segment).or_default().live += u64::from(share);
+    }
+
+    fn remove_live(&mut self, segment: u32, share: u32) {
+        let segment = self.segments.entry(segment).or_default();
+        segment.live = segment.live.saturating_sub(u64::from(share));
+    }
+
+    fn add_ghost(&mut self, segment: u32, fact: Fact) {
+        self.segments.entry(segment).or_default().ghosts.insert(fact);
+    }
+}

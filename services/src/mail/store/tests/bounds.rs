@@ -1,0 +1,187 @@
+//! What the store refuses, and what it does when something is full.
+
+use gatepost_ground::Instant;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::mail::store::*;
+use crate::store::{Memory, Storage};
+
+const NOW: Instant = Instant::from_secs(100);
+
+fn open(disk: &Memory) -> Store {
+    Store::new(Settings::default(), recover(disk).unwrap(), StdRng::seed_from_u64(1))
+}
+
+fn settle(disk: &Memory, store: &mut Store) {
+    while let Some(request) = store.poll_request(NOW) {
+        let done = request.task.perform(disk);
+        store.handle_done(NOW, request.lane, done);
+    }
+}
+
+fn make(disk: &Memory, store: &mut Store, change: Change) -> Result<Stored, Refused> {
+    let ticket = store.submit(change)?;
+    settle(disk, store);
+    let (told, outcome) = store.poll_outcome().unwrap();
+    assert_eq!((told, store.poll_outcome()), (ticket, None));
+    outcome
+}
+
+fn mailbox(disk: &Memory, store: &mut Store, name: &str, quota: u64) -> MailboxId {
+    let change = Change::MakeMailbox { name: name.to_owned(), quota, time: 7 };
+    make(disk, store, change).unwrap().mailbox.unwrap()
+}
+
+fn to(mailboxes: &[MailboxId]) -> Accept {
+    let deliver = |mailbox: &MailboxId| Delivery { mailbox: *mailbox, ..Delivery::default() };
+    Accept { deliveries: mailboxes.iter().map(deliver).collect(), ..Accept::default() }
+}
+
+#[test]
+fn a_mailbox_has_a_name_a_quota_and_folders_and_none_has_its_number_again() {
+    let disk = Memory::new();
+    let mut store = open(&disk);
+    let anna = mailbox(&disk, &mut store, "anna", 10);
+    let again = Change::MakeMailbox { name: "anna".to_owned(), quota: 0, time: 7 };
+    assert_eq!(make(&disk, &mut store, again), Err(Refused::NameTaken));
+    let bert = mailbox(&disk, &mut store, "bert", 0);
+    assert_eq!(
+        make(&disk, &mut store, Change::Accept(to(&[bert, anna]), vec![b'x'; 11])),
+        Err(Refused::MailboxFull(anna))
+    );
+    let stored = make(&disk, &mut store, Change::Accept(to(&[bert, anna]), vec![b'x'; 10])).unwrap();
+    assert_eq!(stored.uids, [(bert, 1), (anna, 1)], "a refusal takes no numbers");
+    let set = |name: &str, folders: &[&str]| Change::SetMailbox {
+        id: anna,
+        name: name.to_owned(),
+        quota: 100,
+        folders: folders.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    assert_eq!(make(&disk, &mut store, set("bert", &["INBOX"])), Err(Refused::NameTaken));
+    assert!(matches!(make(&disk, &mut store, set("anna", &[])), Err(Refused::TooMuch(_))));
+    make(&disk, &mut store, set("anne", &["INBOX", "Junk"])).unwrap();
+    let mut junk = to(&[anna]);
+    junk.deliveries[0].folder = FolderId(1);
+    make(&disk, &mut store, Change::Accept(junk.clone(), b"junk".to_vec())).unwrap();
+    junk.deliveries[0].folder = FolderId(2);
+    assert_eq!(make(&disk, &mut store, Change::Accept(junk, Vec::new())), Err(Refused::NoMailbox(anna)));
+    make(&disk, &mut store, Change::RemoveMailbox(anna)).unwrap();
+    assert_eq!(make(&disk, &mut store, Change::RemoveMailbox(anna)), Err(Refused::NoMailbox(anna)));
+    for mut store in [store, open(&disk)] {
+        settle(&disk, &mut store);
+        assert!(store.state().mailbox_named("anna").is_none() && store.state().mailbox(anna).is_none());
+        let new = store.state().next_mailbox;
+        assert!(new > bert.0, "{new}");
+        assert_eq!(store.state().mailbox_named("bert").unwrap().entries().len(), 1);
+    }
+    let mut store = open(&disk);
+    let new = mailbox(&disk, &mut store, "anna", 0);
+    let validity = store.state().mailbox(new).unwrap().state().uid_validity;
+    assert!(new > bert && validity > 8, "{new:?} {validity}");
+}
+
+#[test]
+fn a_message_has_so_many_recipients_and_so_long_a_text() {
+    let disk = Memory::new();
+    let mut store = open(&disk);
+    let anna = mailbox(&disk, &mut store, "anna", 0);
+    let remotes = |count: usize, len: usize| Accept {
+        remotes: vec![Remote { recipient: "r".repeat(len), ..Remote::default() }; count],
+        ..Accept::default()
+    };
+    make(&disk, &mut store, Change::Accept(remotes(RECIPIENTS_MAX, 9), Vec::new())).unwrap();
+    for accept in [remotes(RECIPIENTS_MAX + 1, 9), remotes(500, 3000), to(&[anna, anna])] {
+        let refused = make(&disk, &mut store, Change::Accept(accept, Vec::new()));
+        assert!(matches!(refused, Err(Refused::TooMuch(_))), "{refused:?}");
+    }
+    let long = vec![0; record::BODY_OCTETS_MAX + 1];
+    let refused = make(&disk, &mut store, Change::Accept(to(&[anna]), long));
+    assert!(matches!(refused, Err(Refused::TooMuch(_))), "{refused:?}");
+    let uids = vec![1; UIDS_MAX + 1];
+    let refused = make(&disk, &mut store, Change::Expunge(Expunge { mailbox: anna, uids }));
+    assert!(matches!(refused, Err(Refused::TooMuch(_))), "{refused:?}");
+    assert_eq!(store.state().queue().count(), RECIPIENTS_MAX);
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    let disk = Memory::new();
+    let mut store = open(&disk);
+    let anna = mailbox(&disk, &mut store, "anna", 0);
+    for _ in 0..PENDING_MAX {
+        store.submit(Change::Note("a note".to_owned())).unwrap();
+    }
+    assert_eq!(store.submit(Change::Note(String::new())), Err(Refused::Busy));
+    settle(&disk, &mut store);
+    let told = std::iter::from_fn(|| store.poll_outcome()).filter(|(_, outcome)| outcome.is_ok()).count();
+    assert_eq!(told, PENDING_MAX);
+    let drafts: Vec<_> = (0..DRAFTS_MAX).map(|_| store.begin().unwrap()).collect();
+    assert_eq!(store.begin(), Err(Refused::Busy));
+    store.give_up(drafts[0]);
+    assert_eq!(store.chunk(drafts[0], b"x"), Err(Refused::NoDraft));
+    let draft = store.begin().unwrap();
+    store.chunk(draft, b"one").unwrap();
+    let ticket = store.commit(draft, to(&[anna])).unwrap();
+    assert_eq!(store.commit(draft, to(&[anna])), Err(Refused::NoDraft));
+    settle(&disk, &mut store);
+    assert_eq!(store.poll_outcome().map(|(told, _)| told), Some(ticket));
+}
+
+#[test]
+fn senders_that_come_together_share_a_sync() {
+    let disk = Memory::new();
+    let mut store = open(&disk);
+    let anna = mailbox(&disk, &mut store, "anna", 0);
+    for _ in 0..1000 {
+        store.submit(Change::Accept(to(&[anna]), vec![b'x'; 4096])).unwrap();
+    }
+    let mut syncs = 0;
+    while let Some(request) = store.poll_request(NOW) {
+        syncs += u32::from(request.lane == Lane::Log && matches!(request.task, Task::Sync { .. }));
+        let done = request.task.perform(&disk);
+        store.handle_done(NOW, request.lane, done);
+    }
+    assert_eq!(syncs, 4, "256 records a batch");
+    assert_eq!(store.state().mailbox(anna).unwrap().entries().len(), 1000);
+}
+
+#[test]
+fn what_a_newer_program_wrote_is_read_and_left_alone() {
+    let disk = Memory::new();
+    let mut store = open(&disk);
+    let anna = mailbox(&disk, &mut store, "anna", 0);
+    make(&disk, &mut store, Change::Accept(to(&[anna]), b"octets".to_vec())).unwrap();
+    let (file, marker) = store.segment_file(1).unwrap();
+    // A kind that this program does not know.
+    disk.append(&file, &record::encode(marker, 200, record::FIRST, 99, b"a line\n", b"")).unwrap();
+    let content = disk.read(&file).unwrap();
+    let recovered = recover(&disk).unwrap();
+    assert_eq!(recovered.report().newer, Some(0));
+    let mut store = Store::new(Settings::default(), recovered, StdRng::seed_from_u64(1));
+    settle(&disk, &mut store);
+    assert_eq!(store.state().mailbox(anna).unwrap().entries().len(), 1);
+    assert_eq!(store.submit(Change::Note(String::new())), Err(Refused::Newer));
+    assert_eq!(store.begin(), Err(Refused::Newer));
+    assert_eq!((disk.read(&file).unwrap(), disk.list("mail/segments").unwrap().len()), (content, 1));
+}
+
+#[test]
+fn a_message_within_a_message_is_not_taken_for_a_record() {
+    let disk = Memory::new();
+    let mut store = open(&disk);
+    let anna = mailbox(&disk, &mut store, "anna", 0);
+    let (file, _) = store.segment_file(1).unwrap();
+    let octets = disk.read(&file).unwrap().unwrap();
+    // Who knows no marker can copy the rest of a record at most.
+    let forged = [&[0; 8], &octets[8..]].concat();
+    make(&disk, &mut store, Change::Accept(to(&[anna]), forged)).unwrap();
+    let at = disk.len(&file).unwrap().unwrap() - 1;
+    let mut damaged = disk.read(&file).unwrap().unwrap();
+    damaged[usize::try_from(at).unwrap()] ^= 1;
+    disk.write(&file, &damaged).unwrap();
+    let recovered = recover(&disk).unwrap();
+    assert_eq!(recovered.state().mailboxes().count(), 1);
+    assert_eq!(recovered.state().mailbox(anna).unwrap().entries().len(), 0);
+    assert_eq!(recovered.report().damages.len(), 1);
+}

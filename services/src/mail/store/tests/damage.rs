@@ -1,0 +1,121 @@
+//! Octets that change anywhere in the files.
+
+use proptest::prelude::*;
+
+use super::office::{Office, Op, read_all};
+use crate::mail::store::{BodyOctets, MailboxId, Place, Uid, recover};
+use crate::store::Storage;
+
+#[derive(Clone, Copy, Debug)]
+enum Harm {
+    Flip(u8),
+    Insert(u8, usize),
+    Remove(usize),
+    Cut,
+}
+
+/// A message that is stored: whose it is, where, in which file its body is, and its octets.
+type Stored = (MailboxId, Uid, Place, Option<String>, Vec<u8>);
+
+fn office() -> Office {
+    let mut office = Office::new();
+    for (number, to) in (0..14).zip([1_u8, 2, 3].into_iter().cycle()) {
+        office.act(Op::Accept {
+            to,
+            is_remote: number % 4 == 0,
+            is_large: number % 5 == 4,
+            is_polled: number % 3 == 0,
+        });
+        if number % 4 == 3 {
+            office.settle();
+            office.act(Op::Expunge(number));
+            office.act(Op::Flags(number, 1));
+        }
+    }
+    office.settle();
+    office
+}
+
+fn stored(office: &Office) -> Vec<Stored> {
+    let recovered = recover(&office.disk).unwrap();
+    assert!(!recovered.report().is_damaged(), "{:?}", recovered.report());
+    let mut all = Vec::new();
+    for mailbox in recovered.state().mailboxes() {
+        for entry in mailbox.entries() {
+            let id = mailbox.state().id;
+            let message = recovered.message(&office.disk, id, entry).unwrap();
+            let file = match &message.body {
+                BodyOctets::File { file, .. } => Some(file.clone()),
+                BodyOctets::Inline(_) => None,
+            };
+            all.push((id, entry.uid, entry.place, file, read_all(&office.disk, &message.body)));
+        }
+    }
+    all
+}
+
+fn harm() -> impl Strategy<Value = Harm> {
+    prop_oneof![
+        4 => (1..=u8::MAX).prop_map(Harm::Flip),
+        2 => (any::<u8>(), 1_usize..50).prop_map(|(octet, count)| Harm::Insert(octet, count)),
+        2 => (1_usize..200).prop_map(Harm::Remove),
+        1 => Just(Harm::Cut),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(crate::cases(256)))]
+
+    #[test]
+    fn damage_anywhere_costs_what_it_touches_and_nothing_else(
+        which: prop::sample::Index,
+        at: prop::sample::Index,
+        harm in harm(),
+    ) {
+        let office = office();
+        let before = stored(&office);
+        prop_assert!(before.len() > 8);
+        let names: Vec<_> =
+            office.disk.names().into_iter().filter(|name| !office.disk.read(name).unwrap().unwrap().is_empty()).collect();
+        let name = which.get(&names);
+        let len = office.disk.read(name).unwrap().unwrap().len();
+        let at = at.index(len);
+        let touched = match harm {
+            Harm::Flip(_) => at..at + 1,
+            Harm::Insert(..) => at..at,
+            Harm::Remove(count) => at..len.min(at + count),
+            Harm::Cut => at..len,
+        };
+        office.disk.damage(name, |octets| match harm {
+            Harm::Flip(bits) => octets[at] ^= bits,
+            Harm::Insert(octet, count) => _ = octets.splice(at..at, vec![octet; count]),
+            Harm::Remove(_) | Harm::Cut => _ = octets.drain(touched.clone()),
+        });
+        let recovered = recover(&office.disk).unwrap();
+        let is_segment = name.starts_with("mail/segments");
+        if is_segment && !matches!(harm, Harm::Cut) {
+            prop_assert!(recovered.report().damages.iter().any(|damage| damage.file == *name));
+        }
+        for (id, uid, place, file, body) in &before {
+            let number = name.strip_prefix("mail/segments/").and_then(|name| name.split_once('-'));
+            let is_in = number.is_some_and(|(number, _)| number.parse() == Ok(place.segment));
+            let from = usize::try_from(place.offset).unwrap();
+            let record = from..from + place.len as usize;
+            let is_touched = is_in && (touched.start < record.end && record.start < touched.end
+                || touched.is_empty() && record.start < at && at < record.end)
+                || file.as_ref() == Some(name);
+            let entry = recovered.state().mailbox(*id).and_then(|mailbox| mailbox.entry(*uid)).copied();
+            if !is_touched {
+                let entry = entry.expect("it is served");
+                let message = recovered.message(&office.disk, *id, &entry).unwrap();
+                prop_assert_eq!(&read_all(&office.disk, &message.body), body);
+            }
+        }
+        let uids: Vec<_> = before.iter().map(|(id, uid, ..)| (*id, *uid)).collect();
+        let mut after = office.reopened(recovered);
+        let new = after.deliver_to_all();
+        if !matches!(harm, Harm::Cut | Harm::Remove(_)) {
+            prop_assert!(new.iter().all(|new| !uids.contains(new)), "a number is given again: {new:?}");
+        }
+    }
+}

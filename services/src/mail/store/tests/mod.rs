@@ -1,0 +1,5 @@
+mod bounds;
+mod crash;
+mod damage;
+mod disk;
+mod office;

@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use gatepost_dataplane::config::{Config, Mode};
+use gatepost_dataplane::config::{Config, Link, Mode};
 use gatepost_dataplane::{DropReason, Ingress, LocalClass, Verdict};
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::{InterfaceId, MacAddr, Role};
@@ -125,6 +125,54 @@ fn clients_of_every_inside_interface_reach_the_dhcp_server() {
         let verdict = bench.send(host.port, &discover).verdict;
         assert_eq!(verdict, Verdict::Local(LocalClass::DhcpServer), "{host:?}");
     }
+    // Whoever has a lease asks the gateway itself, or the network.
+    for (host, own, network) in
+        [(ALICE, GATEWAY_LAN, [192, 168, 1, 255]), (GUEST, GATEWAY_GUESTS, [192, 168, 2, 255])]
+    {
+        for to in [own, network.into()] {
+            let verdict = bench.send(host.port, &udp(host, 68, to, 67, &[1; 300])).verdict;
+            assert_eq!(verdict, Verdict::Local(LocalClass::DhcpServer), "{to}");
+        }
+    }
+}
+
+#[test]
+fn no_station_has_a_hardware_address_of_the_gateways() {
+    let mut config = config_with_guests(Mode::NatDmz);
+    let mac = MacAddr([2, 0, 0, 0, 3, 7]);
+    config.interfaces[GUESTS.index()].link = Link::Ethernet { mac };
+    let mut bench = Bench::cold(config);
+    for (port, own) in [(LAN0, mac), (LAN1, GATEWAY_LAN_MAC), (WAN, mac)] {
+        let forged = arp_request(Host { mac: own, ..ALICE }, GATEWAY_LAN);
+        bench.send(port, &forged).assert_silently_dropped(DropReason::SourceMacInvalid);
+    }
+}
+
+/// The widest inside interface decides whether there is anything to clamp.
+#[test]
+fn the_mss_is_clamped_for_the_interface_that_carries_more_than_the_wan() {
+    let mut config = config_with_guests(Mode::NatDmz);
+    config.interfaces[GUESTS.index()].mtu = 1300;
+    config.interfaces[WAN_SIDE.index()].mtu = 1400;
+    let mut bench = Bench::with_config(config);
+    let out = bench.send(LAN0, &syn(ALICE, 5000, SERVER.address, 80, "S", 1460));
+    assert_eq!(mss_of(out.one().ip()), 1360);
+}
+
+/// What goes to the WAN address and in again fits the narrowest inside interface, wherever it ends.
+#[test]
+fn a_packet_to_the_wan_address_fits_every_inside_interface() {
+    let mut config = config_with_guests(Mode::NatDmz);
+    config.interfaces[GUESTS.index()].mtu = 1300;
+    config.firewall.v4.forwards = vec![forward(Protocol::UDP, 80..=80, GUEST, 8080)];
+    let mut bench = Bench::with_config(config);
+    bench.send(LAN1, &arp_request(GUEST, GATEWAY_GUESTS));
+    let mut packet = udp(ALICE, 5000, GATEWAY_WAN, 80, &[7; 1350]);
+    set_dont_fragment(&mut packet, true);
+    let refused = bench.send(LAN0, &packet);
+    refused.assert_dropped(DropReason::MtuExceeded);
+    assert_eq!((refused.one().port, refused.one().ip().icmp()), (LAN0, (3, 4)));
+    assert_eq!(refused.one().ip().payload()[6..8], 1300_u16.to_be_bytes());
 }
 
 #[test]

@@ -2,11 +2,9 @@
 
 mod common;
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use common::*;
-use etherparse::{TcpHeader, TcpOptionElement};
 use gatepost_dataplane::DropReason;
 use gatepost_dataplane::config::{Filtering, Mode};
 
@@ -314,22 +312,6 @@ fn a_segment_out_of_nowhere_opens_nothing() {
         .send(LAN0, &tcp(ALICE, 40_000, SERVER.address, 80, "A", 1, 1))
         .assert_dropped(DropReason::TcpStateInvalid);
     assert_eq!(bench.dataplane.flows().count(), 0);
-}
-
-/// A SYN, or a SYN-ACK if `flags` has an `A`, that offers `mss`.
-fn syn(from: Host, from_port: u16, to: Ipv4Addr, to_port: u16, flags: &str, mss: u16) -> Vec<u8> {
-    let mut header = TcpHeader::new(from_port, to_port, 1000, 64_000);
-    header.syn = true;
-    header.ack = flags.contains('A');
-    header.acknowledgment_number = 1001;
-    header.set_options(&[TcpOptionElement::MaximumSegmentSize(mss)]).expect("room");
-    tcp_with_header(from, to, header)
-}
-
-fn mss_of(packet: Ip<'_>) -> u16 {
-    let options = &packet.payload()[20..24];
-    assert_eq!(options[..2], [2, 4]);
-    u16::from_be_bytes([options[2], options[3]])
 }
 
 #[test]

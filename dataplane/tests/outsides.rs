@@ -150,7 +150,7 @@ fn rfc1812_4_3_2_4_an_error_leaves_by_the_interface_that_its_packet_came_in_by()
     assert_eq!(refused.one().ip().source(), GATEWAY_DSL);
     // A SYN is refused later.
     bench.send(DSL, &tcp(DSL_STRANGER, 4000, GATEWAY_DSL, 9, "S", 1, 0));
-    let sent = bench.pass(std::time::Duration::from_secs(7));
+    let sent = bench.pass(Duration::from_secs(7));
     let error = sent.iter().find(|sent| sent.is_ipv4()).expect("a refusal");
     assert_eq!((error.port, error.ip().source(), error.ip().icmp()), (DSL, GATEWAY_DSL, (3, 3)));
 }
@@ -208,6 +208,65 @@ fn without_one_provider_new_flows_leave_by_the_other() {
     // An interface that is gone altogether takes what is left.
     bench.configure(|config| *config = common::config(Mode::NatDmz));
     assert_eq!(bench.dataplane.flows_len(), 0);
+}
+
+/// What the gateway itself sends may still get another address.
+#[test]
+fn the_gateways_own_leave_by_another_interface_if_that_of_their_address_leads_nowhere() {
+    let mut bench = bench();
+    bench.configure(|config| config.interfaces[WAN_SIDE.index()].gateway.v4 = None);
+    let gateway = Host { port: WAN, mac: MacAddr::ZERO, address: GATEWAY_WAN };
+    let out = bench.host_sends(&udp(gateway, 6000, SERVER.address, 53, b"query"));
+    assert_eq!(left(&out), (DSL, "192.0.2.10:6000 > 198.51.100.7:53".to_owned()));
+}
+
+#[test]
+fn of_several_addresses_the_inside_is_seen_at_that_in_the_routers_network() {
+    let mut config = config_with_dsl(Mode::NatDmz);
+    let addresses = ["198.18.0.9/24", "203.0.113.10/24"].map(|address| address.parse().expect("a network"));
+    config.interfaces[WAN_SIDE.index()].addresses = addresses.into();
+    let mut bench = Bench::with_config(config);
+    let out = bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query"));
+    assert_eq!(left(&out), (WAN, "203.0.113.10:5000 > 198.51.100.7:53".to_owned()));
+}
+
+/// What is clamped is clamped to the interface that the connection goes by, whoever opens it.
+#[test]
+fn the_mss_is_clamped_to_the_interface_that_the_connection_goes_by() {
+    let mut config = config_with_dsl(Mode::NatDmz);
+    config.interfaces[DSL_SIDE.index()].mtu = 1400;
+    config.firewall.v4.forwards = vec![forward(Protocol::TCP, 80..=80, BOB, 8080)];
+    let mut bench = Bench::with_config(config);
+    for host in [DSL_ISP, DSL_SERVER] {
+        bench.send(DSL, &arp_request(host, GATEWAY_DSL)).one();
+    }
+    for (own, server, router, mss) in
+        [(GATEWAY_WAN, SERVER, STRANGER, 1460), (GATEWAY_DSL, DSL_SERVER, DSL_STRANGER, 1360)]
+    {
+        let out = bench.send(LAN0, &syn(ALICE, 5000, server.address, 80, "S", 1460));
+        assert_eq!((out.one().port, mss_of(out.one().ip())), (server.port, mss));
+        let asked = bench.send(router.port, &syn(router, 4000 + mss, own, 80, "S", 1460));
+        assert_eq!((asked.one().port, mss_of(asked.one().ip())), (LAN1, mss));
+        // Most of the internet is behind the first provider; the address leads to the second.
+        let gateway = Host { port: router.port, mac: MacAddr::ZERO, address: own };
+        let out = bench.host_sends(&syn(gateway, 6000, SERVER.address, 80, "S", 1460));
+        assert_eq!((out.one().port, mss_of(out.one().ip())), (router.port, mss));
+    }
+}
+
+#[test]
+fn who_asks_at_any_address_hears_that_the_host_behind_it_does_not_answer() {
+    for own in [GATEWAY_WAN, GATEWAY_DSL] {
+        let mut config = config_with_dsl(Mode::NatDmz);
+        let nobody = Host { address: Ipv4Addr::new(192, 168, 1, 99), ..BOB };
+        config.firewall.v4.forwards = vec![forward(Protocol::UDP, 80..=80, nobody, 8080)];
+        let mut bench = Bench::with_config(config);
+        bench.send(LAN0, &udp(ALICE, 5000, own, 80, b"request"));
+        let sent = bench.pass(Duration::from_secs(30));
+        let error = sent.iter().find(|sent| sent.is_ipv4()).expect("the sender is told");
+        assert_eq!((error.port, error.ip().icmp()), (LAN0, (3, 1)));
+        assert_eq!(error.ip().quoted().endpoints(), format!("192.168.1.10:5000 > {own}:80"));
+    }
 }
 
 /// A flow whose address has no way out is not sent from another interface: a provider drops what is not its own.

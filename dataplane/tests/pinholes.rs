@@ -2,11 +2,12 @@
 
 mod common;
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use common::*;
 use gatepost_dataplane::config::{Config, Mode};
-use gatepost_dataplane::flow::{Opened, PINHOLES_PER_HOST_MAX, Pinhole, Refused};
+use gatepost_dataplane::flow::{LIFETIME_MAX, Opened, PINHOLES_MAX, PINHOLES_PER_HOST_MAX, Pinhole, Refused};
 use gatepost_dataplane::key::Endpoint;
 use gatepost_dataplane::{DropReason, PinholeError};
 use gatepost_ground::wire::Protocol;
@@ -74,6 +75,55 @@ fn closed_it_admits_nobody_new() {
 }
 
 #[test]
+fn that_of_the_other_protocol_stays_open() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    open(&mut bench, &udp_to(PHONE));
+    open(&mut bench, &Pinhole { protocol: Protocol::TCP, ..udp_to(PHONE) });
+    let now = bench.now;
+    assert!(bench.dataplane.close_pinholes(now, Protocol::TCP, PHONE));
+    assert_eq!(knock(&mut bench, STRANGER, 5060).one().port, LAN0);
+    assert!(bench.dataplane.close_pinholes(now, Protocol::UDP, PHONE));
+}
+
+#[test]
+fn one_that_nobody_has_used_ends_too_and_admits_nobody_before_the_timer_says_so() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let opened = open(&mut bench, &udp_to(PHONE));
+    // Timers are late.
+    bench.now = opened.until;
+    knock(&mut bench, STRANGER, 5060).assert_dropped(DropReason::Filtered);
+    bench.pass(Duration::from_secs(1));
+    let now = bench.now;
+    assert!(!bench.dataplane.close_pinholes(now, Protocol::UDP, PHONE), "it has ended");
+}
+
+#[test]
+fn it_lasts_a_day_at_most() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let now = bench.now;
+    let opened = bench.dataplane.open_pinhole(now, &udp_to(PHONE), LIFETIME_MAX * 2).expect("there is room");
+    assert_eq!(opened.until, now + LIFETIME_MAX);
+}
+
+#[test]
+fn there_are_so_many_in_all_and_none_is_closed_for_another() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    // Of one worker's, as each has its own room.
+    let inside = |number: usize| {
+        let (host, port) = (number / PINHOLES_PER_HOST_MAX, number % PINHOLES_PER_HOST_MAX);
+        Endpoint::new(Ipv4Addr::new(192, 168, 1, 100 + host as u8), 20_000 + 32 * port as u16)
+    };
+    let opened: Vec<_> =
+        (0..PINHOLES_MAX).map(|number| open(&mut bench, &udp_to(inside(number))).external.port).collect();
+    let now = bench.now;
+    let one_more = bench.dataplane.open_pinhole(now, &udp_to(inside(PINHOLES_MAX)), MINUTE);
+    assert_eq!(one_more, Err(PinholeError::Refused(Refused::TableFull)));
+    for (number, port) in opened.into_iter().enumerate() {
+        assert_eq!(open(&mut bench, &udp_to(inside(number))).external.port, port, "it can be prolonged");
+    }
+}
+
+#[test]
 fn a_connection_to_it_is_opened_from_outside() {
     let mut bench = Bench::new(Mode::NatDmz);
     let pinhole = Pinhole { protocol: Protocol::TCP, ..udp_to(Endpoint::new(BOB.address, 8080)) };
@@ -137,6 +187,9 @@ fn a_host_has_its_share_and_those_that_are_open_stay() {
     let external = open(&mut bench, &udp_to(inside(0))).external.port;
     assert_eq!(knock(&mut bench, STRANGER, external).one().port, LAN0);
     open(&mut bench, &udp_to(Endpoint::new(BOB.address, 20_000)));
+    // What was refused has taken no port.
+    let free = Endpoint { address: BOB.address, ..inside(PINHOLES_PER_HOST_MAX) };
+    assert_eq!(open(&mut bench, &udp_to(free)).external.port, free.port);
 }
 
 #[test]

@@ -135,6 +135,38 @@ fn a_port_may_take_tagged_frames_only() {
     bench.send(LAN0, &foreign).assert_silently_dropped(DropReason::PortDown);
 }
 
+/// The hardware type of an untagged ARP frame stands where a tag has its VLAN id.
+#[test]
+fn a_frame_without_a_tag_enters_by_no_vlan() {
+    let mut config = config_with_vlan(Mode::NatDmz);
+    config.ports[usize::from(LAN0.0)] = InterfaceId(200);
+    config.vlans = [vlan(LAN0, 1)].into();
+    let mut bench = Bench::cold(config);
+    bench.send(LAN0, &arp_request(GUEST, GATEWAY_GUESTS)).assert_silently_dropped(DropReason::PortDown);
+    bench.send(LAN0, &tagged(&arp_request(GUEST, GATEWAY_GUESTS), 1)).sent.first().expect("a reply");
+}
+
+#[test]
+fn of_several_interfaces_that_a_vlan_is_said_to_lead_to_the_first_counts() {
+    let mut config = config_with_vlan(Mode::NatDmz);
+    config.vlans = [vlan(LAN0, VID), VlanPort { interface: LAN_SIDE, ..vlan(LAN0, VID) }].into();
+    let mut bench = Bench::cold(config);
+    bench.send(LAN0, &guests_frame(&arp_request(GUEST, GATEWAY_GUESTS)));
+    let learnt: Vec<_> = bench.dataplane.neighbors(bench.now).map(|neighbor| neighbor.interface).collect();
+    assert_eq!(learnt, [GUESTS]);
+}
+
+#[test]
+fn a_guest_is_told_of_an_error_in_the_vlan() {
+    let mut bench = bench(Mode::NatDmz);
+    let mut packet = udp(GUEST, 5000, SERVER.address, 53, b"query");
+    set_ttl(&mut packet, 1);
+    let error = bench.send(LAN0, &guests_frame(&packet));
+    error.assert_dropped(DropReason::TtlExpired);
+    assert_eq!((error.one().port, error.one().ip().icmp()), (GUESTS0, (11, 0)));
+    assert_eq!(error.one().ip().source(), GATEWAY_GUESTS);
+}
+
 #[test]
 fn the_dhcp_server_is_told_the_vlan_that_a_client_is_in() {
     let mut bench = bench(Mode::NatDmz);

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use etherparse::{PacketBuilder, TcpHeader};
+use etherparse::{PacketBuilder, TcpHeader, TcpOptionElement};
 use gatepost_ground::MacAddr;
 
 use super::sent::sum;
@@ -49,6 +49,16 @@ pub fn tcp_with_header(from: Host, to: Ipv4Addr, header: TcpHeader) -> Vec<u8> {
     let mut bytes = Vec::new();
     packet(from, to).tcp_header(header).write(&mut bytes, payload).unwrap();
     bytes
+}
+
+/// A SYN, or a SYN-ACK if `flags` has an `A`, that offers `mss`.
+pub fn syn(from: Host, from_port: u16, to: Ipv4Addr, to_port: u16, flags: &str, mss: u16) -> Vec<u8> {
+    let mut header = TcpHeader::new(from_port, to_port, 1000, 64_000);
+    header.syn = true;
+    header.ack = flags.contains('A');
+    header.acknowledgment_number = 1001;
+    header.set_options(&[TcpOptionElement::MaximumSegmentSize(mss)]).expect("room");
+    tcp_with_header(from, to, header)
 }
 
 pub fn echo_request(from: Host, to: Ipv4Addr, id: u16, seq: u16) -> Vec<u8> {

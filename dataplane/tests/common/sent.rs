@@ -183,3 +183,10 @@ pub fn sum(bytes: &[u8]) -> u16 {
     }
     u16::try_from(sum).unwrap()
 }
+
+/// The segment size that a SYN offers.
+pub fn mss_of(packet: Ip<'_>) -> u16 {
+    let options = &packet.payload()[20..24];
+    assert_eq!(options[..2], [2, 4]);
+    u16::from_be_bytes([options[2], options[3]])
+}

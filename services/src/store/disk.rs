@@ -319,17 +319,21 @@ mod tests {
     use crate::store::Memory;
     use crate::work::{AtOnce, Job};
 
-    /// Notes what is done to a storage in memory. It panics at the name `panic`.
+    /// Notes what is done to a storage in memory. It panics at the name `panic`, and cannot sync the name `failing`.
     #[derive(Default)]
     struct Noted {
         memory: Memory,
         done: Mutex<Vec<String>>,
+        /// What other threads do while the next thing is being done.
+        meanwhile: Mutex<Vec<Job>>,
     }
 
     impl Noted {
         fn note(&self, what: &str, name: &str) {
             assert_ne!(name, "panic", "as the test wants");
             self.done.lock().unwrap().push(format!("{what} {name}"));
+            let meanwhile = std::mem::take(&mut *self.meanwhile.lock().unwrap());
+            meanwhile.into_iter().for_each(|job| job());
         }
 
         fn done(&self) -> Vec<String> {
@@ -380,7 +384,7 @@ mod tests {
 
         fn sync(&self, name: &str) -> io::Result<()> {
             self.note("sync", name);
-            self.memory.sync(name)
+            if name == "failing" { Err(io::ErrorKind::StorageFull.into()) } else { self.memory.sync(name) }
         }
     }
 
@@ -446,6 +450,63 @@ mod tests {
         assert_eq!(noted.done(), ["write a", "rename a", "write c", "read b"]);
         let Poll::Ready(Ok(Some(content))) = poll(read.as_mut()) else { panic!("it was read") };
         assert_eq!(content, b"1");
+    }
+
+    /// Has the first of the jobs do what it may while the others run beside it. Returns what was done.
+    fn run_side_by_side(noted: &Noted, work: &Later) -> Vec<String> {
+        let mut jobs = work.0.take().into_iter();
+        let first = jobs.next().expect("a job");
+        *noted.meanwhile.lock().unwrap() = jobs.collect();
+        first();
+        noted.done()
+    }
+
+    #[test]
+    fn while_a_request_is_carried_out_others_on_its_files_wait_and_the_rest_does_not() {
+        let (disk, noted, work) = later();
+        let mut write = pin!(disk.write("a", b"1".to_vec()));
+        let mut rename = pin!(disk.rename("a", "b"));
+        let mut read = pin!(disk.read("b"));
+        let mut other = pin!(disk.write("c", b"2".to_vec()));
+        assert!(poll(write.as_mut()).is_pending() && poll(rename.as_mut()).is_pending());
+        assert!(poll(read.as_mut()).is_pending() && poll(other.as_mut()).is_pending());
+        assert_eq!(run_side_by_side(&noted, &work), ["write a", "write c", "rename a", "read b"]);
+    }
+
+    #[test]
+    fn a_rename_waits_for_what_is_done_to_the_file_that_it_becomes() {
+        let (disk, noted, work) = later();
+        let mut write = pin!(disk.write("b", b"1".to_vec()));
+        let mut rename = pin!(disk.rename("a", "b"));
+        assert!(poll(write.as_mut()).is_pending() && poll(rename.as_mut()).is_pending());
+        assert_eq!(run_side_by_side(&noted, &work), ["write b", "rename a"]);
+        assert!(noted.meanwhile.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_replacement_has_its_new_file_for_itself() {
+        let (disk, noted, work) = later();
+        let mut replace = pin!(disk.replace("a", b"1".to_vec()));
+        let mut read = pin!(disk.read("a.new"));
+        assert!(poll(replace.as_mut()).is_pending() && poll(read.as_mut()).is_pending());
+        let done = run_side_by_side(&noted, &work);
+        assert_eq!(done.last().map(String::as_str), Some("read a.new"), "{done:?}");
+    }
+
+    #[test]
+    fn a_sync_is_shared_on_one_file_only_and_so_is_its_failure() {
+        let (disk, noted, work) = later();
+        let mut failing: Vec<_> = (0..2).map(|_| Box::pin(disk.sync("failing"))).collect();
+        let mut good = pin!(disk.sync("good"));
+        assert!(failing.iter_mut().all(|sync| poll(sync.as_mut()).is_pending()));
+        assert!(poll(good.as_mut()).is_pending());
+        work.run_all();
+        assert_eq!(noted.done(), ["sync failing", "sync good"]);
+        for sync in &mut failing {
+            let Poll::Ready(Err(error)) = poll(sync.as_mut()) else { panic!("it has failed") };
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        }
+        assert!(matches!(poll(good.as_mut()), Poll::Ready(Ok(()))));
     }
 
     #[test]

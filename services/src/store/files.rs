@@ -425,6 +425,37 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_is_synced_with_the_file_that_came_into_it_and_again_if_that_failed() {
+        let scratch = Scratch::new("names");
+        let files = Files::open(&scratch.0).unwrap();
+        let unsynced = || lock(&files.names_changed).iter().cloned().collect::<Vec<_>>();
+        let both = ["", "mail"].map(PathBuf::from);
+        assert_eq!(unsynced(), both[..1], "who was here before may not have synced it");
+        files.append("mail/1", b"one").unwrap();
+        assert_eq!(unsynced(), both);
+        files.sync("mail/1").unwrap();
+        assert!(unsynced().is_empty());
+        files.append("mail/1", b"two").unwrap();
+        assert!(unsynced().is_empty(), "no name has changed");
+        files.append("mail/2", b"one").unwrap();
+        fs::rename(scratch.0.join("mail"), scratch.0.join("away")).unwrap();
+        assert!(files.sync("mail/2").is_err());
+        assert_eq!(unsynced(), both);
+        fs::rename(scratch.0.join("away"), scratch.0.join("mail")).unwrap();
+        files.sync("mail/2").unwrap();
+        assert!(unsynced().is_empty());
+    }
+
+    #[test]
+    fn below_a_file_there_is_nothing() {
+        let scratch = Scratch::new("below");
+        let files = Files::open(&scratch.0).unwrap();
+        files.append("file", b"one").unwrap();
+        assert_eq!(files.read("file/1").unwrap(), None);
+        files.remove("file/1").unwrap();
+    }
+
+    #[test]
     fn only_its_owner_can_read() {
         let scratch = Scratch::new("modes");
         let files = Files::open(&scratch.0.join("inner")).unwrap();

@@ -123,3 +123,104 @@ impl Waiting {
         finished
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gatepost_ground::{Instant, MacAddr};
+
+    use super::*;
+    use crate::clock::UnixTime;
+
+    /// A lease of the address `last` to the client `number`, who is to be called `name`.
+    fn lease(last: u8, number: u8, name: Option<&str>) -> Lease {
+        let mac = MacAddr([2, 0, 0, 0, 0, number]);
+        Lease {
+            address: Ipv4Addr::new(192, 168, 1, last),
+            client: ClientKey::Mac(mac),
+            mac,
+            source: mac,
+            hostname: name.map(str::to_owned),
+            state: State::Bound,
+            since: UnixTime(0),
+            until: UnixTime(60),
+            expires: Instant::from_secs(60),
+            surely_ended: Instant::from_secs(60),
+        }
+    }
+
+    fn change(whose: For, leases: &[Lease]) -> Change {
+        Change { whose, leases: leases.to_vec() }
+    }
+
+    fn join(waiting: &mut Waiting, change: Change) -> bool {
+        let may_join = waiting.check(&change).is_ok();
+        if may_join {
+            waiting.push(change);
+        }
+        may_join
+    }
+
+    #[test]
+    fn what_contradicts_a_change_that_waits_joins_once_that_has_ended() {
+        let mut waiting = Waiting::default();
+        assert!(join(&mut waiting, change(For::Others, &[lease(2, 1, Some("pc")), lease(3, 9, None)])));
+        waiting.begin();
+        let contradictions = [
+            lease(2, 2, None), // the address
+            lease(3, 2, None), // that which changes along with it
+            lease(4, 1, None), // the client
+            lease(4, 2, Some("pc")),
+        ];
+        let contradictions = contradictions.map(|lease| change(For::Others, &[lease]));
+        for contradiction in &contradictions {
+            let refused = waiting.check(contradiction).map_err(|error| error.kind());
+            assert_eq!(refused, Err(io::ErrorKind::WouldBlock), "{contradiction:?}");
+        }
+        assert!(waiting.check(&change(For::Others, &[lease(4, 2, Some("mac"))])).is_ok());
+        assert_eq!((waiting.finish().len(), waiting.len()), (1, 0));
+        assert!(contradictions.iter().all(|change| waiting.check(change).is_ok()));
+    }
+
+    /// Only who is given an address is given one at a time: the same client may release another meanwhile.
+    #[test]
+    fn who_gives_an_address_back_is_given_another_meanwhile() {
+        let mut waiting = Waiting::default();
+        let released = Lease { state: State::Released, ..lease(2, 1, Some("pc")) };
+        assert!(join(&mut waiting, change(For::Others, &[released])));
+        assert_eq!(waiting.named("pc"), None);
+        assert!(join(&mut waiting, change(For::Others, &[lease(3, 1, Some("pc"))])));
+        assert_eq!(waiting.named("pc"), Some(&lease(3, 1, None).client));
+    }
+
+    #[test]
+    fn known_clients_and_others_are_written_apart_and_one_after_the_other() {
+        let mut waiting = Waiting::default();
+        for (last, whose) in [(2, For::Known), (3, For::Others), (4, For::Known)] {
+            assert!(join(&mut waiting, change(whose, &[lease(last, last, None)])));
+        }
+        let written = |waiting: &Waiting| {
+            waiting.writing().iter().map(|change| change.leases[0].address.octets()[3]).collect::<Vec<_>>()
+        };
+        waiting.begin();
+        assert_eq!(written(&waiting), [2, 4]);
+        waiting.begin();
+        assert_eq!((written(&waiting), waiting.len()), (vec![2, 4], 3), "what is begun stays");
+        waiting.finish();
+        waiting.begin();
+        assert_eq!(written(&waiting), [3]);
+    }
+
+    #[test]
+    fn what_is_being_written_counts() {
+        let mut waiting = Waiting::default();
+        let distinct = |number: usize| {
+            let mac = MacAddr([2, 0, 0, 0, (number >> 8) as u8, number as u8]);
+            let address = Ipv4Addr::from_bits(0x0a00_0000 + number as u32);
+            change(For::Others, &[Lease { address, client: ClientKey::Mac(mac), ..lease(2, 1, None) }])
+        };
+        assert!((0..WAITING_MAX - 1).all(|number| join(&mut waiting, distinct(number))));
+        waiting.begin();
+        assert!(join(&mut waiting, distinct(WAITING_MAX)));
+        assert!(!join(&mut waiting, distinct(WAITING_MAX + 1)));
+    }
+}

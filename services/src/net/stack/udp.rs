@@ -28,7 +28,8 @@ pub const UDP_QUEUE_OCTETS_MAX: usize = 65_536;
 pub const DATAGRAM_LEN_MAX: usize = u16::MAX as usize - IPV4_HEADER_LEN - UDP_HEADER_LEN;
 
 /// Peers of a socket that asked at another address than they would be answered from.
-const UNUSUAL_PEERS_MAX: usize = 64;
+pub(super) const UNUSUAL_PEERS_MAX: usize = 64;
+
 /// The state of all UDP.
 pub(super) struct Udp {
     sockets: BTreeMap<(u16, IpAddr), Bound>,

@@ -37,3 +37,16 @@ fn a_source_that_is_not_admitted_finds_nobody_listening() {
         assert_eq!((buffer[0], pair.b.counters().sources_refused), (2, 2));
     });
 }
+
+#[test]
+fn the_gateway_itself_may_use_all_that_it_serves() {
+    simulate(async {
+        let pair = Pair::perfect();
+        let listener = pair.b.listen(at(B, 53)).await.expect("listen");
+        let from = vec!["192.168.1.9/32".parse().expect("a network")];
+        pair.b.set_access(vec![AccessRule { protocol: Protocol::TCP, port: 53, from }]);
+        let _client = pair.b.connect(at(B, 53)).await.expect("it is admitted");
+        listener.accept().await.expect("a connection");
+        assert_eq!(pair.b.counters().sources_refused, 0);
+    });
+}

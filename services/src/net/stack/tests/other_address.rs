@@ -3,6 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::super::udp::UNUSUAL_PEERS_MAX;
 use super::packets::{ACK, RST, Raw, SYN, alone, next_segment, udp};
 use super::*;
 use crate::net::UdpSocket;
@@ -71,6 +72,36 @@ fn a_datagram_of_a_lan_host_to_the_wan_address_is_answered_from_it() {
         // Whom nobody has asked is spoken to from where the socket is.
         socket.send_to(b"hello", at(HOST, 4001)).await.expect("send");
         assert_eq!(next_ends(&wire).await, Some((at(LAN, 53), at(HOST, 4001))));
+    });
+}
+
+#[test]
+fn nobody_is_answered_from_an_address_that_has_gone() {
+    simulate(async {
+        let (stack, wire) = gateway();
+        let socket = stack.bind_udp(at(LAN, 53)).await.expect("bind");
+        stack.handle_packet(&udp(HOST, WAN, 53, b"who?"));
+        let (_, remote) = socket.recv_from(&mut [0; 10]).await.expect("a datagram");
+        stack.set_addresses(&[network(LAN)]);
+        socket.send_to(b"me", remote).await.expect("send");
+        assert_eq!(next_ends(&wire).await, Some((at(LAN, 53), at(HOST, 4000))));
+    });
+}
+
+#[test]
+fn of_those_who_ask_at_the_other_address_the_latest_are_remembered() {
+    simulate(async {
+        let (stack, wire) = gateway();
+        let socket = stack.bind_udp(at(LAN, 53)).await.expect("bind");
+        let hosts: Vec<_> = (0..=UNUSUAL_PEERS_MAX).map(|number| [192, 168, 1, 100 + number as u8]).collect();
+        for host in &hosts {
+            stack.handle_packet(&udp(*host, WAN, 53, b"who?"));
+            socket.recv_from(&mut [0; 10]).await.expect("a datagram");
+        }
+        for (host, own) in [(hosts[0], LAN), (hosts[1], WAN), (hosts[UNUSUAL_PEERS_MAX], WAN)] {
+            socket.send_to(b"me", at(host, 4000)).await.expect("send");
+            assert_eq!(next_ends(&wire).await, Some((at(own, 53), at(host, 4000))));
+        }
     });
 }
 

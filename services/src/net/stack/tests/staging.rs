@@ -75,6 +75,34 @@ fn a_new_holder_that_waits_is_told_of_what_waits() {
 }
 
 #[test]
+fn a_new_listener_that_waits_is_told_of_what_waits() {
+    simulate(async {
+        let pair = Pair::perfect();
+        let _former = pair.b.listen(at(B, 7)).await.expect("listen");
+        let _client = connect(&pair).await;
+        let stage = pair.b.stage(&[network(B)]);
+        let new = stage.listen(at(B, 7)).await.expect("listen");
+        let waiting = spawn_local(async move { accept(&new).await.is_some() });
+        tokio::time::sleep(SOON / 2).await;
+        stage.activate();
+        assert!(waiting.await.expect("no panic"));
+    });
+}
+
+/// Nobody else can have such a port, so there is nothing to wait for.
+#[test]
+fn a_port_that_the_stack_chooses_is_bound_at_once() {
+    simulate(async {
+        let pair = Pair::perfect();
+        let stage = pair.b.stage(&[network(B)]);
+        let socket = stage.bind_udp(on(0)).await.expect("bind");
+        let client = pair.a.bind_udp(on(0)).await.expect("bind");
+        client.send_to(&[1], at(B, socket.local_addr().port())).await.expect("send");
+        assert_eq!(receive(&socket).await, Some(1));
+    });
+}
+
+#[test]
 fn a_staged_listener_takes_over_what_nobody_has_accepted_and_leaves_the_rest() {
     simulate(async {
         let pair = Pair::perfect();

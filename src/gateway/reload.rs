@@ -106,6 +106,7 @@ mod tests {
         for (new, told) in [
             ("system.state_dir = '/elsewhere'", "system.state_dir"),
             ("system.control_socket = '/elsewhere'", "system.control_socket"),
+            ("system.workers = 3", "system.workers"),
             ("lan.ports = [{ tap = 'other' }]", "the ports"),
             ("network.mode = 'lan-only'", "the mode"),
             ("wan.mtu = 1400", "wan.mtu"),

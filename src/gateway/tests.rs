@@ -34,6 +34,7 @@ use crate::config::Config;
 use crate::control::{ReportError, What};
 use crate::device::{Abilities, Port, PortError, Received};
 
+mod endings;
 mod lease_shares;
 mod pinholes;
 mod reloads;

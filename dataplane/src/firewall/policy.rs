@@ -29,12 +29,12 @@ pub fn reserved_ports<A: Address>(
 }
 
 /// Whether `config` would let a flow be opened that was opened before.
-pub fn is_allowed<A: Family>(config: &Config, flow: &Flow<A>) -> bool {
+pub fn is_allowed<A: Family>(config: &Config, flow: &Flow<'_, A>) -> bool {
     Direction::BOTH.into_iter().all(|direction| is_end_allowed(config, flow, direction))
 }
 
 /// Whether the sender of the packets of `direction` may take part in the flow.
-fn is_end_allowed<A: Family>(config: &Config, flow: &Flow<A>, direction: Direction) -> bool {
+fn is_end_allowed<A: Family>(config: &Config, flow: &Flow<'_, A>, direction: Direction) -> bool {
     let open = A::openings(&config.firewall);
     let inside = flow.key(direction).source;
     let external = flow.key(direction.opposite()).destination;
@@ -63,7 +63,7 @@ fn is_own<A: Address>(config: &Config, address: A) -> bool {
 /// Whether the firewall shows the LAN's `inside` to the flow's other end at `external`.
 fn is_bound<A: Address>(
     open: &Openings<A>,
-    flow: &Flow<A>,
+    flow: &Flow<'_, A>,
     direction: Direction,
     inside: Endpoint<A>,
     external: Endpoint<A>,
@@ -121,19 +121,19 @@ mod tests {
         let id = flows.open(Instant::from_secs(1), &new, ways, &packet).expect("room");
         let flow = flows.flow(id);
 
-        assert!(!is_allowed(&config, flow), "nothing is open");
+        assert!(!is_allowed(&config, &flow), "nothing is open");
         let protocol = flow.key(Direction::Original).protocol;
         let mut open = |from| {
             config.firewall.v6.forwards = vec![Forward { protocol, ..forward(from) }];
-            is_allowed(&config, flow)
+            is_allowed(&config, &flow)
         };
         assert!(open(Ipv6Net::default()));
         assert!(!open(Ipv6Net::new_assert(long(8, 0), 64)), "to others only");
         config.firewall.v6.forwards.clear();
         config.firewall.v6.dmz_host = Some(host.address);
-        assert!(is_allowed(&config, flow));
+        assert!(is_allowed(&config, &flow));
         config.interfaces[0].addresses.clear();
-        assert!(!is_allowed(&config, flow), "the host's network has gone");
+        assert!(!is_allowed(&config, &flow), "the host's network has gone");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use gatepost_ground::Instant;
 
-use super::entry::{Flow, Quota};
-use super::lookup::reference;
-use super::table::{FlowId, FlowTable};
+use super::entry::{Quota, Record};
+use super::lookup::{KeyHash, reference};
+use super::store::FlowId;
+use super::table::FlowTable;
 use super::visitors::Visit;
 use crate::config::Filtering;
 use crate::key::{Address, Direction};
@@ -19,55 +20,62 @@ impl<A: Address> FlowTable<A> {
         }
     }
 
-    /// Enters a flow that was [admitted](FlowTable::admit).
-    pub(super) fn insert(&mut self, now: Instant, flow: Flow<A>, quota: Quota<A>) -> FlowId {
-        let (keys, mappings, expires) = (flow.keys, flow.mappings, flow.expires);
-        let visitor = (flow.visit == Visit::HalfOpen).then(|| flow.opener());
+    /// Enters a flow that was [admitted](FlowTable::admit), with the hashes of its keys.
+    pub(super) fn insert(
+        &mut self,
+        now: Instant,
+        record: Record<A>,
+        hashes: [KeyHash; 2],
+        quota: Quota<A>,
+    ) -> FlowId {
+        let (flow, expires) = (record.flow(), record.entry.expires);
+        let mapping = flow.mapping(record.entry.inside);
+        let visitor = (record.entry.visit == Visit::HalfOpen).then(|| record.entry.opener());
         if let Some(oldest) = self.visitors.oldest().filter(|_| visitor.is_some() && self.visitors.is_full())
         {
-            self.remove(FlowId(oldest));
+            self.end_numbered(oldest);
             self.recycled += 1;
         }
         if self.is_empty() {
             self.wheel.skip_to(Tick::at(now));
         }
-        let id = FlowId(self.flows.insert(flow));
-        for (key, direction) in keys.iter().zip(Direction::BOTH) {
-            self.index.insert(self.hash(key).0, reference(id, direction));
+        let id = self.flows.insert(record);
+        let (entry, _) = self.flows.get_mut(id);
+        let number = entry.number;
+        if let Quota::Client(source) = quota {
+            entry.holder = Some(self.holders.arrive(source, space_of(entry.key.protocol), number));
+        } else {
+            self.quotas.add(quota);
         }
-        self.wheel.arm(id.0, expires);
-        match quota {
-            Quota::Client(source) => {
-                let holder = self.holders.arrive(source, space_of(keys[0].protocol), id.0);
-                self.flows[id.0].holder = Some(holder);
-            }
-            Quota::Server(_) | Quota::Hairpin(_) => self.quotas.add(quota),
+        for (hash, direction) in hashes.into_iter().zip(Direction::BOTH) {
+            self.index.insert(hash.0, reference(id, direction));
         }
+        self.wheel.arm(number, expires);
         self.tell_count(quota);
-        visitor.into_iter().for_each(|source| self.visitors.arrive(id.0, source));
-        mappings.into_iter().flatten().for_each(|mapping| self.mappings.acquire(mapping));
+        visitor.into_iter().for_each(|source| self.visitors.arrive(number, source));
+        mapping.into_iter().for_each(|mapping| self.mappings.acquire(mapping));
         id
     }
 
     /// Takes out a flow whose timer is disarmed.
     pub(super) fn forget(&mut self, id: FlowId) {
-        let flow = self.flows.remove(id.0);
-        for (key, direction) in flow.keys.iter().zip(Direction::BOTH) {
-            self.index.remove(self.hash(key).0, reference(id, direction));
+        let record = self.flows.remove(id);
+        let (flow, entry) = (record.flow(), &record.entry);
+        for direction in Direction::BOTH {
+            self.index.remove(self.hash(&flow.key(direction)).0, reference(id, direction));
         }
         let quota = self.quota_of(&flow);
-        if let Some(holder) = flow.holder {
-            let space = space_of(flow.keys[0].protocol);
-            self.holders.leave(holder, space, id.0, flow.visit == Visit::Pending);
+        if let Some(holder) = entry.holder {
+            let space = space_of(entry.key.protocol);
+            self.holders.leave(holder, space, entry.number, entry.visit == Visit::Pending);
         } else {
             self.quotas.subtract(quota);
-            self.visitors.leave(id.0, flow.opener(), flow.visit);
+            self.visitors.leave(entry.number, entry.opener(), entry.visit);
         }
         self.tell_count(quota);
         if self.nat.filtering == Filtering::AddressDependent {
-            let permissions = Direction::BOTH.into_iter().filter_map(|direction| flow.permission(direction));
-            permissions.for_each(|permission| self.permissions.subtract(permission));
+            flow.permission().into_iter().for_each(|permission| self.permissions.subtract(permission));
         }
-        flow.mappings.into_iter().flatten().for_each(|mapping| self.mappings.release(mapping));
+        flow.mapping(entry.inside).into_iter().for_each(|mapping| self.mappings.release(mapping));
     }
 }

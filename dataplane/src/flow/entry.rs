@@ -9,7 +9,7 @@ use gatepost_ground::{Instant, Role};
 use super::holders::{HolderId, Source};
 use super::tcp;
 use super::visitors::Visit;
-use crate::key::{Address, Direction, FlowKey};
+use crate::key::{Address, Direction, Endpoint, FlowKey};
 use crate::nat::MappingId;
 use crate::nat::rewrite::Translation;
 use crate::table::timer::Tick;
@@ -127,21 +127,16 @@ pub enum State {
     Tcp(tcp::Phase),
 }
 
-/// A flow: both directions of a conversation, how they are translated, and how long it may last.
+/// What the table keeps of every flow.
 #[derive(Clone, Debug)]
-pub struct Flow<A = Ipv4Addr> {
-    /// As the packets of each direction arrive.
-    pub(super) keys: [FlowKey<A>; 2],
-    /// What rewriting an original packet does to the checksums of its IP header and transport.
-    ip_delta: Delta,
-    transport_delta: Delta,
+pub(super) struct Entry<A> {
+    /// As the packets arrive that go as the first one did.
+    pub(super) key: FlowKey<A>,
     pub(super) expires: Tick,
-    /// The mapping of each direction's sender.
-    pub(super) mappings: [Option<MappingId>; 2],
-    /// Until when packets hold their sender's mapping: the last that was said to it.
-    pub(super) held: Tick,
-    /// Whether each direction's sender is on the inside.
-    pub(super) inside: [bool; 2],
+    /// Its number among all flows, which its timer and its places in queues have.
+    pub(super) number: u32,
+    /// The direction whose sender is on the inside: of both ends of a flow, one is.
+    pub(super) inside: Direction,
     pub(super) visit: Visit,
     /// Whose flow it is, if the inside opened it.
     pub(super) holder: Option<HolderId>,
@@ -150,103 +145,85 @@ pub struct Flow<A = Ipv4Addr> {
     pub(super) traffic: [Meter; 2],
 }
 
-impl<A: Address> Flow<A> {
-    /// A flow that no packet has used yet. One that `is_hairpin` is an inside host's to another, on its way in.
+/// What the table keeps besides of a flow whose inside end the outside sees at another endpoint, or by a mapping.
+#[derive(Clone, Debug)]
+pub(super) struct Nat<A> {
+    /// What original packets get in place of their inside end's endpoint: the external one if the inside opened the
+    /// flow, else that on the inside.
+    replacement: Endpoint<A>,
+    /// What rewriting an original packet does to the checksums of its IP header and transport.
+    ip_delta: Delta,
+    transport_delta: Delta,
+    /// The mapping of the inside end, if it has one.
+    pub(super) mapping: Option<MappingId>,
+    /// Until when packets hold that mapping: the last that was said to it.
+    pub(super) held: Tick,
+}
+
+/// A flow on its way into the table or out of it.
+#[derive(Clone, Debug)]
+pub(super) struct Record<A> {
+    pub(super) entry: Entry<A>,
+    /// `None` if the flow is only tracked: what its packets are rewritten to is what they are.
+    pub(super) nat: Option<Nat<A>>,
+}
+
+impl<A: Address> Record<A> {
+    /// A flow that no packet has used yet, with its packets' `keys` as those of each direction arrive, and the `mapping`
+    /// of the sender of the direction `inside`. One that `is_hairpin` is an inside host's to another, on its way in.
     #[inline]
     pub(super) fn new(
         keys: [FlowKey<A>; 2],
-        mappings: [Option<MappingId>; 2],
-        inside: [bool; 2],
+        mapping: Option<MappingId>,
+        inside: Direction,
         egress: [Egress; 2],
         expires: Tick,
         is_hairpin: bool,
     ) -> Self {
         let [original, reply] = keys;
-        let (ip_delta, transport_delta) = deltas(original, reply.reversed());
-        Self {
-            keys,
-            ip_delta,
-            transport_delta,
+        let visit = match inside {
+            Direction::Original => Visit::Pending,
+            Direction::Reply if is_hairpin => Visit::None,
+            Direction::Reply => Visit::HalfOpen,
+        };
+        let entry = Entry {
+            key: original,
             expires,
-            mappings,
-            held: Tick::ZERO,
+            number: 0,
             inside,
-            visit: match () {
-                () if inside[0] => Visit::Pending,
-                () if is_hairpin => Visit::None,
-                () => Visit::HalfOpen,
-            },
+            visit,
             holder: None,
             egress,
             tcp: tcp::Connection::NEW,
             traffic: [Meter::default(); 2],
-        }
-    }
-
-    /// What the packets of `direction` look like when they arrive.
-    #[inline]
-    pub fn key(&self, direction: Direction) -> FlowKey<A> {
-        self.keys[direction as usize]
-    }
-
-    /// How the packets of `direction` are rewritten: to the reverse of what a reply looks like.
-    ///
-    /// An ICMP error about a packet of the opposite direction is rewritten alike: its embedded packet's
-    /// source becomes [`Translation::destination`], its destination [`Translation::source`], and the
-    /// embedded checksums change by the same deltas.
-    #[inline]
-    pub fn translation(&self, direction: Direction) -> Translation<A> {
-        let reply = &self.keys[direction.opposite() as usize];
-        // A reply is rewritten from what an original packet is rewritten to, to what that was.
-        let (ip_delta, transport_delta) = match direction {
-            Direction::Original => (self.ip_delta, self.transport_delta),
-            Direction::Reply => (self.ip_delta.inverse(), self.transport_delta.inverse()),
         };
-        Translation { source: reply.destination, destination: reply.source, ip_delta, transport_delta }
+        let rewritten = reply.reversed();
+        let nat = (mapping.is_some() || rewritten != original).then(|| {
+            let (ip_delta, transport_delta) = deltas(original, rewritten);
+            let replacement = match inside {
+                Direction::Original => rewritten.source,
+                Direction::Reply => rewritten.destination,
+            };
+            Nat { replacement, ip_delta, transport_delta, mapping, held: Tick::ZERO }
+        });
+        Self { entry, nat }
     }
 
-    /// Where the packets of `direction` go.
+    /// The flow.
     #[inline]
-    pub fn egress(&self, direction: Direction) -> Egress {
-        self.egress[direction as usize]
+    pub(super) fn flow(&self) -> Flow<'_, A> {
+        Flow { entry: &self.entry, nat: self.nat.as_ref() }
     }
+}
 
-    /// The mapping of who sends the packets of `direction`; `None` if that is outside, or seen at an
-    /// endpoint that is its own by configuration.
-    pub fn mapping(&self, direction: Direction) -> Option<MappingId> {
-        self.mappings[direction as usize]
-    }
-
+impl<A: Address> Entry<A> {
     /// What the flow is, and where it stands.
-    pub fn state(&self) -> State {
-        match self.keys[0].protocol {
+    pub(super) fn state(&self) -> State {
+        match self.key.protocol {
             Protocol::TCP => State::Tcp(self.tcp.phase()),
             Protocol::UDP => State::Udp,
             _ => State::IcmpQuery,
         }
-    }
-
-    /// When it ends if nothing prolongs it.
-    pub fn expires(&self) -> Instant {
-        self.expires.instant()
-    }
-
-    /// What went in `direction` so far.
-    pub fn traffic(&self, direction: Direction) -> Traffic {
-        self.traffic[direction as usize].read()
-    }
-
-    /// The inside host that the flow is counted for: who opened it, or whom it was opened to.
-    pub fn host(&self) -> A {
-        let direction = if self.inside[0] { Direction::Original } else { Direction::Reply };
-        self.keys[direction as usize].source.address
-    }
-
-    /// The limit that a flow from outside counts against.
-    pub(super) fn inbound_quota(&self) -> Quota<A> {
-        // Of those that are no strangers', the inside opened all the others.
-        let is_hairpin = self.visit == Visit::None;
-        if is_hairpin { Quota::Hairpin(self.opener()) } else { Quota::Server(self.host()) }
     }
 
     /// What a packet of `direction`, already tracked, shows a flow that the inside opened to be.
@@ -274,19 +251,121 @@ impl<A: Address> Flow<A> {
 
     /// Who opened it, as the inside sees it.
     pub(super) fn opener(&self) -> A {
-        self.keys[0].source.address
+        self.key.source.address
+    }
+
+    /// The address of the end that is outside, as the inside end's packets arrive.
+    fn remote(&self) -> A {
+        match self.inside {
+            Direction::Original => self.key.destination.address,
+            Direction::Reply => self.key.source.address,
+        }
+    }
+}
+
+/// A flow: both directions of a conversation, how they are translated, and how long it may last.
+#[derive(Clone, Copy, Debug)]
+pub struct Flow<'a, A = Ipv4Addr> {
+    pub(super) entry: &'a Entry<A>,
+    pub(super) nat: Option<&'a Nat<A>>,
+}
+
+impl<A: Address> Flow<'_, A> {
+    /// What the packets of `direction` look like when they arrive.
+    #[inline]
+    pub fn key(&self, direction: Direction) -> FlowKey<A> {
+        match direction {
+            Direction::Original => self.entry.key,
+            Direction::Reply => self.rewritten().reversed(),
+        }
+    }
+
+    /// What original packets are rewritten to: the reverse of what a reply looks like.
+    #[inline]
+    fn rewritten(&self) -> FlowKey<A> {
+        let mut key = self.entry.key;
+        if let Some(nat) = self.nat {
+            match self.entry.inside {
+                Direction::Original => key.source = nat.replacement,
+                Direction::Reply => key.destination = nat.replacement,
+            }
+        }
+        key
+    }
+
+    /// How the packets of `direction` are rewritten: to the reverse of what a reply looks like.
+    ///
+    /// An ICMP error about a packet of the opposite direction is rewritten alike: its embedded packet's
+    /// source becomes [`Translation::destination`], its destination [`Translation::source`], and the
+    /// embedded checksums change by the same deltas.
+    #[inline]
+    pub fn translation(&self, direction: Direction) -> Translation<A> {
+        let (ip_delta, transport_delta) =
+            self.nat.map_or((Delta::NONE, Delta::NONE), |nat| (nat.ip_delta, nat.transport_delta));
+        match direction {
+            Direction::Original => {
+                let FlowKey { source, destination, .. } = self.rewritten();
+                Translation { source, destination, ip_delta, transport_delta }
+            }
+            // A reply is rewritten from what an original packet is rewritten to, to what that was.
+            Direction::Reply => {
+                let FlowKey { source, destination, .. } = self.entry.key.reversed();
+                let (ip_delta, transport_delta) = (ip_delta.inverse(), transport_delta.inverse());
+                Translation { source, destination, ip_delta, transport_delta }
+            }
+        }
+    }
+
+    /// Where the packets of `direction` go.
+    #[inline]
+    pub fn egress(&self, direction: Direction) -> Egress {
+        self.entry.egress[direction as usize]
+    }
+
+    /// The mapping of who sends the packets of `direction`; `None` if that is outside, or seen at an
+    /// endpoint that is its own by configuration.
+    pub fn mapping(&self, direction: Direction) -> Option<MappingId> {
+        self.nat.filter(|_| direction == self.entry.inside)?.mapping
+    }
+
+    /// What the flow is, and where it stands.
+    pub fn state(&self) -> State {
+        self.entry.state()
+    }
+
+    /// When it ends if nothing prolongs it.
+    pub fn expires(&self) -> Instant {
+        self.entry.expires.instant()
+    }
+
+    /// What went in `direction` so far.
+    pub fn traffic(&self, direction: Direction) -> Traffic {
+        self.entry.traffic[direction as usize].read()
+    }
+
+    /// The inside host that the flow is counted for: who opened it, or whom it was opened to.
+    pub fn host(&self) -> A {
+        self.key(self.entry.inside).source.address
+    }
+
+    /// The limit that a flow from outside counts against.
+    pub(super) fn inbound_quota(&self) -> Quota<A> {
+        // Of those that are no strangers', the inside opened all the others.
+        let is_hairpin = self.entry.visit == Visit::None;
+        if is_hairpin { Quota::Hairpin(self.entry.opener()) } else { Quota::Server(self.host()) }
     }
 
     /// Whether the flow passes through the external address `address`.
     pub(super) fn is_seen_as(&self, address: A) -> bool {
-        self.keys.iter().any(|key| key.destination.address == address)
+        Direction::BOTH.iter().any(|direction| self.key(*direction).destination.address == address)
     }
 
-    /// A mapping and the address that its inside endpoint has sent to in `direction`, if it has.
-    pub(super) fn permission(&self, direction: Direction) -> Option<(MappingId, A)> {
-        let at = direction as usize;
-        let mapping = self.mappings[at].filter(|_| self.traffic[at].has_counted())?;
-        Some((mapping, self.keys[at].destination.address))
+    /// A mapping and the address that its inside endpoint has sent to, if it has.
+    #[inline]
+    pub(super) fn permission(&self) -> Option<(MappingId, A)> {
+        let Self { entry, nat } = self;
+        let mapping = nat.and_then(|nat| nat.mapping)?;
+        entry.traffic[entry.inside as usize].has_counted().then(|| (mapping, entry.remote()))
     }
 }
 

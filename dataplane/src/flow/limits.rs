@@ -41,8 +41,9 @@ impl<A: Address> FlowTable<A> {
     }
 
     /// What a flow counts against.
-    pub(super) fn quota_of(&self, flow: &Flow<A>) -> Quota<A> {
-        flow.holder.map_or_else(|| flow.inbound_quota(), |holder| Quota::Client(self.holders.source(holder)))
+    pub(super) fn quota_of(&self, flow: &Flow<'_, A>) -> Quota<A> {
+        let holder = flow.entry.holder;
+        holder.map_or_else(|| flow.inbound_quota(), |holder| Quota::Client(self.holders.source(holder)))
     }
 
     /// What a flow will be counted against.

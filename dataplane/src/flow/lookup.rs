@@ -2,7 +2,8 @@
 
 use core::num::NonZeroU32;
 
-use super::table::{FlowId, FlowTable};
+use super::store::FlowId;
+use super::table::FlowTable;
 use crate::key::{Address, Direction, FlowKey};
 
 /// The hash of a [`FlowKey`], by one table's secret.
@@ -27,7 +28,7 @@ impl<A: Address> FlowTable<A> {
     pub fn lookup_hashed(&self, hash: KeyHash, key: &FlowKey<A>) -> Option<(FlowId, Direction)> {
         let found = self.index.find(hash.0, |reference| {
             let (id, direction) = resolve(reference);
-            self.flows[id.0].keys[direction as usize] == *key
+            self.flows.has_key(id, direction, key)
         })?;
         Some(resolve(found))
     }
@@ -43,7 +44,7 @@ impl<A: Address> FlowTable<A> {
     #[inline]
     pub fn prefetch_flow(&self, hash: KeyHash) {
         if let Some(found) = self.index.candidate(hash.0) {
-            self.flows.prefetch(resolve(found).0.0);
+            self.flows.prefetch(resolve(found).0);
         }
     }
 }

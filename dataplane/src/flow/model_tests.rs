@@ -581,7 +581,7 @@ impl Pair {
         for expected in &model.flows {
             let (id, _) = table.lookup(&expected.keys[0]).expect("the model's flow");
             let flow = table.flow(id);
-            assert_eq!(flow.keys, expected.keys);
+            assert_eq!(Direction::BOTH.map(|direction| flow.key(direction)), expected.keys);
             assert_eq!(flow.expires(), Instant::from_secs(expected.deadline));
             assert_eq!(table.lookup(&expected.keys[1]).map(|(found, _)| found), Some(id));
         }

@@ -3,11 +3,13 @@
 use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
 
-use super::entry::{Egress, Flow, Packet, Transport};
+use super::entry::{Egress, Packet, Record, Transport};
+use super::lookup::KeyHash;
 use super::new::{Binding, Client, NewFlow, Server};
 use super::refused::Refused;
 use super::room::{Reach, Search};
-use super::table::{FlowId, FlowTable};
+use super::store::FlowId;
+use super::table::FlowTable;
 use super::tcp;
 use crate::config::Filtering;
 use crate::key::{Address, Direction, Endpoint, FlowKey};
@@ -50,14 +52,15 @@ impl<A: Address> FlowTable<A> {
         let mut search = Search::default();
         loop {
             match self.prepare(now, new, egress, transport, &search) {
-                Ok(flow) => return Ok(self.insert(now, flow, self.quota(new))),
+                Ok((record, hashes)) => return Ok(self.insert(now, record, hashes, self.quota(new))),
                 Err(refused) if self.make_room(new, transport.protocol(), refused, &mut search) => {}
                 Err(refused) => return Err(refused),
             }
         }
     }
 
-    /// The flow that `new` asks for if there is room so far as it has searched. Only a mapping may be new.
+    /// The flow that `new` asks for, with the hashes of its keys, if there is room so far as it has searched. Only a
+    /// mapping may be new.
     #[inline]
     fn prepare(
         &mut self,
@@ -66,7 +69,7 @@ impl<A: Address> FlowTable<A> {
         egress: [Egress; 2],
         transport: Transport,
         search: &Search,
-    ) -> Result<Flow<A>, Refused> {
+    ) -> Result<(Record<A>, [KeyHash; 2]), Refused> {
         let protocol = transport.protocol();
         if !self.admits(now, protocol, new) {
             return Err(Refused::Filtered);
@@ -109,21 +112,28 @@ impl<A: Address> FlowTable<A> {
             FlowKey { protocol, source: client.inner, destination: server.outer },
             FlowKey { protocol, source: server.inner, destination: client.outer },
         ];
-        if let Some(mapping) = client.mapping
-            && self.lookup(&keys[1]).is_some()
+        let mut hashes = keys.each_ref().map(|key| self.hash(key));
+        let mut is_ambiguous = self.lookup_hashed(hashes[1], &keys[1]).is_some();
+        if is_ambiguous
+            && let Some(mapping) = client.mapping
             && self.mappings.move_if_unused(mapping)
         {
             // The port that it would keep is in use towards this very remote: the default machine's, which is
             // not reserved.
             client = Party::mapped(mapping, &self.mappings[mapping]);
             keys[1].destination = client.outer;
+            hashes[1] = self.hash(&keys[1]);
+            is_ambiguous = self.lookup_hashed(hashes[1], &keys[1]).is_some();
         }
-        if keys.iter().any(|key| self.lookup(key).is_some()) {
+        if is_ambiguous || self.lookup_hashed(hashes[0], &keys[0]).is_some() {
             client.mapping.into_iter().for_each(|mapping| self.mappings.remove_if_unused(mapping));
             return Err(Refused::Ambiguous);
         }
-        let mappings = [client.mapping, server.mapping];
-        Ok(Flow::new(keys, mappings, [client.inside, server.inside], egress, expires, is_hairpin))
+        let (inside, mapping) = match new {
+            NewFlow::Outbound { .. } => (Direction::Original, client.mapping),
+            NewFlow::Inbound { .. } => (Direction::Reply, server.mapping),
+        };
+        Ok((Record::new(keys, mapping, inside, egress, expires, is_hairpin), hashes))
     }
 
     /// Whether the server's filter takes in the client. (RFC 4787 section 5)
@@ -176,19 +186,18 @@ struct Party<A> {
     /// As the other side sees it.
     outer: Endpoint<A>,
     mapping: Option<MappingId>,
-    inside: bool,
 }
 
 impl<A: Address> Party<A> {
     fn outside(remote: Endpoint<A>) -> Self {
-        Self { inner: remote, outer: remote, mapping: None, inside: false }
+        Self { inner: remote, outer: remote, mapping: None }
     }
 
     fn mapped(id: MappingId, mapping: &Mapping<A>) -> Self {
-        Self { inner: mapping.inside, outer: mapping.external, mapping: Some(id), inside: true }
+        Self { inner: mapping.inside, outer: mapping.external, mapping: Some(id) }
     }
 
     fn bound(binding: Binding<A>) -> Self {
-        Self { inner: binding.inside, outer: binding.external, mapping: None, inside: true }
+        Self { inner: binding.inside, outer: binding.external, mapping: None }
     }
 }

@@ -23,8 +23,8 @@ use super::entry::Quota;
 use super::holders::{HolderId, Source};
 use super::new::NewFlow;
 use super::refused::Refused;
-use super::table::{FlowId, FlowTable};
-use crate::key::Address;
+use super::table::FlowTable;
+use crate::key::{Address, Direction};
 use crate::nat::mapping::space_of;
 
 /// How far a newcomer reaches into a room's reserve.
@@ -156,7 +156,7 @@ impl<A: Address> FlowTable<A> {
         let found = match quota {
             Quota::Server(_) => {
                 let mut queue = self.visitors.queue().take(LOOKS_MAX);
-                queue.find(|id| self.quota_of(&self.flows[*id]) == quota)
+                queue.find(|number| self.numbered(*number).is_some_and(|flow| self.quota_of(&flow) == quota))
             }
             Quota::Client(source @ Source::Stranger(_)) => self.holders.oldest_of(source),
             Quota::Client(_) | Quota::Hairpin(_) => None,
@@ -189,29 +189,31 @@ impl<A: Address> FlowTable<A> {
 
     /// Ends flows of the holder `giver` until a port of the protocol and external address `ports` is free.
     fn recycle_port_of(&mut self, giver: HolderId, (protocol, external): (Protocol, A)) -> bool {
-        let is_elsewhere = |id: &u32| {
-            let mapping = self.flows[*id].mappings[0];
-            mapping.is_some_and(|mapping| self.mappings[mapping].external.address != external)
+        let mapping = |number: u32| self.numbered(number)?.mapping(Direction::Original);
+        let is_elsewhere = |number: &u32| {
+            mapping(*number).is_some_and(|mapping| self.mappings[mapping].external.address != external)
         };
         let mut pending = [None; LOOKS_MAX];
         let oldest = self.holders.pending(giver, space_of(protocol)).take(LOOKS_MAX);
-        let of_address = oldest.filter(|id| !is_elsewhere(id));
-        pending.iter_mut().zip(of_address).for_each(|(place, id)| *place = Some(id));
+        let of_address = oldest.filter(|number| !is_elsewhere(number));
+        pending.iter_mut().zip(of_address).for_each(|(place, number)| *place = Some(number));
         let frees_port =
-            |id: &u32| self.flows[*id].mappings[0].is_some_and(|mapping| self.mappings.has_one_user(mapping));
-        if let Some(id) = pending.into_iter().flatten().find(frees_port) {
-            return self.recycle(Some(id));
+            |number: &u32| mapping(*number).is_some_and(|mapping| self.mappings.has_one_user(mapping));
+        if let Some(number) = pending.into_iter().flatten().find(frees_port) {
+            return self.recycle(Some(number));
         }
         let before = self.mappings.free_ports(protocol, external);
-        pending.into_iter().for_each(|id| _ = self.recycle(id));
+        pending.into_iter().for_each(|number| _ = self.recycle(number));
         self.mappings.free_ports(protocol, external) > before
     }
 
     fn recycle(&mut self, found: Option<u32>) -> bool {
-        let Some(id) = found else { return false };
+        let Some(number) = found else { return false };
         #[cfg(test)]
-        self.given_way.push(self.flows[id].keys);
-        self.remove(FlowId(id));
+        if let Some(flow) = self.numbered(number) {
+            self.given_way.push(Direction::BOTH.map(|direction| flow.key(direction)));
+        }
+        self.end_numbered(number);
         self.recycled += 1;
         true
     }

@@ -13,12 +13,13 @@ use super::entry::{Flow, Quota};
 use super::holders::Holders;
 use super::pinholes::Pinholes;
 use super::shares::Shares;
+use super::store::{FlowId, Store};
 use super::timeouts::Timeouts;
 use super::visitors::Visitors;
 use crate::config::{Filtering, Nat};
 #[cfg(test)]
 use crate::key::FlowKey;
-use crate::key::{Address, Direction, Endpoint};
+use crate::key::{Address, Endpoint};
 use crate::nat::mapping::{EXTERNALS_MAX, Mappings};
 use crate::nat::{Mapping, MappingId};
 use crate::shard::Shard;
@@ -28,13 +29,9 @@ use crate::table::slab::Slab;
 use crate::table::tally::Tally;
 use crate::table::timer::{Tick, Wheel};
 
-/// A flow's number. It is valid until the flow ends, then used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FlowId(pub(super) u32);
-
 /// The flow table, with the mappings and ports that its flows use.
 pub struct FlowTable<A = Ipv4Addr> {
-    pub(super) flows: Slab<Flow<A>>,
+    pub(super) flows: Store<A>,
     /// Both keys of every flow.
     pub(super) index: Index,
     pub(super) hasher: RandomState,
@@ -74,7 +71,7 @@ impl<A: Address> FlowTable<A> {
         let mut word = || rng.next_u64();
         let hasher = RandomState::with_seeds(word(), word(), word(), word());
         let mut table = Self {
-            flows: Slab::new(),
+            flows: Store::new(),
             index: Index::new(),
             wheel: Wheel::new(),
             mappings: Mappings::new(shard, hasher.clone(), rng),
@@ -112,10 +109,8 @@ impl<A: Address> FlowTable<A> {
         self.permissions.clear();
         if nat.filtering == Filtering::AddressDependent {
             self.permissions.reserve(2 * flows_max.max(self.len()));
-            for (_, flow) in self.flows.iter() {
-                for permission in Direction::BOTH.into_iter().filter_map(|way| flow.permission(way)) {
-                    self.permissions.add(permission);
-                }
+            for permission in self.flows.iter().filter_map(|(_, flow)| flow.permission()) {
+                self.permissions.add(permission);
             }
         }
     }
@@ -146,11 +141,10 @@ impl<A: Address> FlowTable<A> {
         ports: impl Iterator<Item = RangeInclusive<u16>>,
     ) {
         self.mappings.set_reserved(protocol, ports);
-        for id in 0..self.flows.end() {
-            let mut mappings =
-                self.flows.get(id).map_or([None; 2], |flow| flow.mappings).into_iter().flatten();
-            if mappings.any(|mapping| self.mappings.is_reserved(mapping)) {
-                self.remove(FlowId(id));
+        for number in 0..self.flows.end() {
+            let mapping = self.numbered(number).and_then(|flow| flow.mapping(flow.entry.inside));
+            if mapping.is_some_and(|mapping| self.mappings.is_reserved(mapping)) {
+                self.end_numbered(number);
             }
         }
         self.end_reserved_pinholes();
@@ -162,13 +156,13 @@ impl<A: Address> FlowTable<A> {
     ///
     /// If it has ended.
     #[inline]
-    pub fn flow(&self, id: FlowId) -> &Flow<A> {
-        &self.flows[id.0]
+    pub fn flow(&self, id: FlowId) -> Flow<'_, A> {
+        self.flows.get(id)
     }
 
     /// All flows, with the least number first.
-    pub fn flows(&self) -> impl Iterator<Item = (FlowId, &Flow<A>)> {
-        self.flows.iter().map(|(id, flow)| (FlowId(id), flow))
+    pub fn flows(&self) -> impl Iterator<Item = (FlowId, Flow<'_, A>)> {
+        self.flows.iter()
     }
 
     /// How many flows have made room for others so far.
@@ -211,16 +205,28 @@ impl<A: Address> FlowTable<A> {
     ///
     /// If it has ended.
     pub fn remove(&mut self, id: FlowId) {
-        self.wheel.disarm(id.0);
+        self.wheel.disarm(self.flows.get(id).entry.number);
         self.forget(id);
     }
 
     /// Ends the flows for which `is_ended` says so. It looks at all: this is for changes of configuration.
-    pub fn remove_where(&mut self, mut is_ended: impl FnMut(&Flow<A>) -> bool) {
-        for id in 0..self.flows.end() {
-            if self.flows.get(id).is_some_and(&mut is_ended) {
-                self.remove(FlowId(id));
+    pub fn remove_where(&mut self, mut is_ended: impl FnMut(&Flow<'_, A>) -> bool) {
+        for number in 0..self.flows.end() {
+            if self.numbered(number).is_some_and(|flow| is_ended(&flow)) {
+                self.end_numbered(number);
             }
+        }
+    }
+
+    /// The flow with a number, if one has it.
+    pub(super) fn numbered(&self, number: u32) -> Option<Flow<'_, A>> {
+        Some(self.flows.get(self.flows.numbered(number)?))
+    }
+
+    /// Ends the flow with a number, if one has it.
+    pub(super) fn end_numbered(&mut self, number: u32) {
+        if let Some(id) = self.flows.numbered(number) {
+            self.remove(id);
         }
     }
 
@@ -235,15 +241,16 @@ impl<A: Address> FlowTable<A> {
         let now = Tick::at(now);
         self.expire_pinholes(now);
         for _ in 0..Self::EXPIRIES_MAX {
-            let Some(id) = self.wheel.expire(now) else { return };
-            let Some(expires) = self.flows.get(id).map(|flow| flow.expires) else {
+            let Some(number) = self.wheel.expire(now) else { return };
+            let Some(id) = self.flows.numbered(number) else {
                 debug_assert!(false, "a flow that has ended has no timer");
                 continue;
             };
+            let expires = self.flows.get(id).entry.expires;
             if expires <= now {
-                self.forget(FlowId(id));
+                self.forget(id);
             } else {
-                self.wheel.arm(id, expires);
+                self.wheel.arm(number, expires);
             }
         }
     }
@@ -251,8 +258,12 @@ impl<A: Address> FlowTable<A> {
 
 // A flow with a mapping of its own takes at most 208 octets, all told.
 const _: () = assert!(
-    Slab::<Flow>::ENTRY_OCTETS + 2 * Index::ENTRY_OCTETS + Wheel::TIMER_OCTETS + Links::ENTRY_OCTETS // the flow
+    Store::<Ipv4Addr>::TRANSLATED_OCTETS + 2 * Index::ENTRY_OCTETS + Wheel::TIMER_OCTETS + Links::ENTRY_OCTETS // the flow
         + Slab::<Mapping>::ENTRY_OCTETS + Index::ENTRY_OCTETS // the mapping
         <= 208
 );
-const _: () = assert!(Slab::<Flow>::ENTRY_OCTETS == 116);
+// One that is only tracked takes at most 148.
+const _: () = assert!(
+    Store::<Ipv4Addr>::TRACKED_OCTETS + 2 * Index::ENTRY_OCTETS + Wheel::TIMER_OCTETS + Links::ENTRY_OCTETS
+        <= 148
+);

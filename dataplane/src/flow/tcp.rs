@@ -201,8 +201,8 @@ impl Connection {
         self.state.phase()
     }
 
-    /// Takes a segment in `direction`, and tells what that does to the timer. `inside` tells of each
-    /// direction whether its sender is on the protected side. A segment that is not taken changes nothing.
+    /// Takes a segment in `direction`, and tells what that does to the timer. The sender of the
+    /// direction `inside` is on the protected side. A segment that is not taken changes nothing.
     ///
     /// The timer is idle time; but an outsider alone must not be able to keep anything open, so in all
     /// phases but the established one only the inside's segments restart it, and an RST gives four more
@@ -212,20 +212,23 @@ impl Connection {
         &mut self,
         direction: Direction,
         segment: &Segment,
-        inside: [bool; 2],
+        inside: Direction,
     ) -> Result<Timer, Invalid> {
         let before = self.phase();
         if self.take(direction, segment)? == Meaning::Doubtful {
             return Ok(Timer::Keep);
         }
-        let from_inside = inside[direction as usize];
+        let from_inside = direction == inside;
         Ok(match self.phase() {
             Phase::Established => Timer::Restart,
             Phase::Closing if before != Phase::Closing || from_inside => Timer::Restart,
             Phase::Opening if from_inside => Timer::Restart,
             Phase::Reset if before != Phase::Reset => {
-                let wanted = Direction::BOTH.iter().any(|d| inside[*d as usize] && self.state.saw(SYN, *d));
-                if wanted { Timer::Restart } else { Timer::Shorten }
+                if self.state.saw(SYN, inside) {
+                    Timer::Restart
+                } else {
+                    Timer::Shorten
+                }
             }
             Phase::Closing | Phase::Opening | Phase::Reset => Timer::Keep,
         })

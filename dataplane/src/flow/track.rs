@@ -2,9 +2,11 @@
 
 use gatepost_ground::Instant;
 
-use super::entry::{Packet, Transport};
+use super::entry::{Entry, Flow, Packet, Transport};
+use super::holders::{HolderId, Holders};
 use super::refused::Refused;
-use super::table::{FlowId, FlowTable};
+use super::store::FlowId;
+use super::table::FlowTable;
 use super::tcp::{self, Timer};
 use super::visitors::Visit;
 use crate::config::Filtering;
@@ -27,9 +29,9 @@ impl<A: Address> FlowTable<A> {
         direction: Direction,
         packet: &Packet,
     ) -> Result<(), Refused> {
-        let flow = &mut self.flows[id.0];
+        let (flow, mut nat) = self.flows.get_mut(id);
         let way = direction as usize;
-        let from_inside = flow.inside[way];
+        let from_inside = flow.inside == direction;
         let mut is_over = false;
         let (timer, timeout_secs, holds_mapping) = match packet.transport {
             Transport::Tcp(segment) => {
@@ -53,44 +55,43 @@ impl<A: Address> FlowTable<A> {
             Timer::Shorten => flow.expires.min(Tick::after(now, timeout_secs)),
         };
         if deadline < flow.expires {
-            self.wheel.hasten(id.0, deadline);
+            self.wheel.hasten(flow.number, deadline);
         }
         flow.expires = deadline;
         // Once a second is enough.
-        if holds_mapping && flow.held != deadline {
-            flow.held = deadline;
-            if let Some(mapping) = flow.mappings[way] {
+        if let Some(nat) = nat.as_deref_mut().filter(|nat| holds_mapping && nat.held != deadline) {
+            nat.held = deadline;
+            if let Some(mapping) = nat.mapping {
                 self.mappings.hold(mapping, deadline);
             }
         }
         let is_first = !flow.traffic[way].has_counted();
         flow.traffic[way].count(packet.octets);
-        if is_first && self.nat.filtering == Filtering::AddressDependent {
-            flow.permission(direction).into_iter().for_each(|permission| self.permissions.add(permission));
+        if is_first && from_inside && self.nat.filtering == Filtering::AddressDependent {
+            let flow = Flow { entry: flow, nat: nat.as_deref() };
+            flow.permission().into_iter().for_each(|permission| self.permissions.add(permission));
         }
         // A conversation that goes on is not looked at again until it is over.
         if flow.visit != Visit::None || is_over {
-            if flow.holder.is_some() {
-                self.advance(id, direction);
+            if let Some(holder) = flow.holder {
+                advance(&mut self.holders, holder, flow, direction);
             } else {
                 let wanted = flow.visit_after(direction);
                 if wanted != flow.visit {
-                    flow.visit = self.visitors.advance(id.0, flow.opener(), flow.visit, wanted);
+                    flow.visit = self.visitors.advance(flow.number, flow.opener(), flow.visit, wanted);
                 }
             }
         }
         Ok(())
     }
+}
 
-    /// Sees whether a flow that the inside opened is pending after a packet of `direction`.
-    fn advance(&mut self, id: FlowId, direction: Direction) {
-        let flow = &mut self.flows[id.0];
-        let Some(holder) = flow.holder else { return };
-        let (visit, space) = (flow.pending_after(direction), space_of(flow.keys[0].protocol));
-        match (core::mem::replace(&mut flow.visit, visit), visit) {
-            (Visit::Pending, Visit::None) => self.holders.dequeue(holder, space, id.0),
-            (Visit::None, Visit::Pending) => self.holders.enqueue(holder, space, id.0),
-            _ => {}
-        }
+/// Sees whether the flow of `holder`, which opened it from the inside, is pending after a packet of `direction`.
+fn advance<A: Address>(holders: &mut Holders, holder: HolderId, flow: &mut Entry<A>, direction: Direction) {
+    let (visit, space) = (flow.pending_after(direction), space_of(flow.key.protocol));
+    match (core::mem::replace(&mut flow.visit, visit), visit) {
+        (Visit::Pending, Visit::None) => holders.dequeue(holder, space, flow.number),
+        (Visit::None, Visit::Pending) => holders.enqueue(holder, space, flow.number),
+        _ => {}
     }
 }

@@ -10,7 +10,7 @@ const SYN_ACK: Flags = Flags(Flags::SYN.0 | Flags::ACK.0);
 const FIN: Flags = Flags(Flags::FIN.0 | Flags::ACK.0);
 
 /// The client is inside.
-const INSIDE: [bool; 2] = [true, false];
+const INSIDE: Direction = Original;
 
 /// Both sides' first number in [`small_talk`]: so that a segment is right from either.
 const ISN: u32 = 99;

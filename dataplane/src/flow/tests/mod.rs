@@ -362,11 +362,62 @@ fn flows_of_another_family_are_tracked_and_mapped_alike() {
         assert_eq!(table.lookup(&reply), Some((id, Reply)));
         let Translation { source, destination, ip_delta, .. } = table.flow(id).translation(Original);
         assert_eq!((source, destination), (seen_as, remote));
-        assert_eq!(ip_delta, Ipv6Addr::replace(Delta::NONE, host, seen_as.address));
+        let is_tracked_only = seen_as == inside;
+        let delta = Ipv6Addr::replace(Delta::NONE, host, seen_as.address);
+        assert_eq!(ip_delta, if is_tracked_only { Delta::NONE } else { delta });
+        assert_eq!(table.flow(id).nat.is_none(), is_tracked_only);
         table.track(at(0), id, Reply, &UDP).unwrap();
         table.remove(id);
     }
     assert_eq!((table.len(), table.mappings_len()), (0, 0));
+}
+
+#[test]
+fn a_flow_has_a_translation_only_if_an_end_of_it_is_seen_otherwise_or_mapped() {
+    let mut table = table();
+    let flows = [
+        (forwarded(remote(1, 9), wan(22), wan(22)), true),
+        (forwarded(remote(1, 9), wan(80), pc(2, 80)), false),
+        (outbound(wan(5000), remote(1, 443)), false),
+        (outbound(pc(2, 5001), remote(1, 443)), false),
+    ];
+    for (new, is_tracked_only) in flows {
+        let id = open(&mut table, 0, new, &UDP);
+        let flow = table.flow(id);
+        assert_eq!(flow.nat.is_none(), is_tracked_only, "{new:?}");
+        let back = flow.key(Reply);
+        let there = flow.translation(Original);
+        assert_eq!((there.source, there.destination), (back.destination, back.source));
+        assert_eq!(table.lookup(&back), Some((id, Reply)));
+    }
+    let service =
+        table.lookup(&FlowKey { protocol: Protocol::UDP, source: remote(1, 9), destination: wan(22) });
+    let (id, _) = service.unwrap();
+    assert_eq!(table.flow(id).key(Reply), table.flow(id).key(Original).reversed());
+}
+
+#[test]
+fn the_whole_table_is_there_for_flows_of_either_kind() {
+    let room = 64;
+    let mut table = table_with(&Nat { flows_per_host_max: room.into(), ..nat(AddressAndPortDependent) });
+    let by_port = |inside, port| {
+        let client = Client::Static(Binding { inside, external: wan(1) });
+        NewFlow::Outbound { client, remote: remote(1, port), source: Source::Gateway }
+    };
+    for inside in [wan(1), pc(2, 1), wan(1)] {
+        for port in 1..=room {
+            converse(&mut table, 0, by_port(inside, port));
+        }
+        let refused = table.open(at(0), &by_port(inside, room + 1), EGRESS, &UDP);
+        assert_eq!((refused, table.len(), table.recycled()), (Err(Refused::HostLimit), room.into(), 0));
+        let flows: Vec<_> = table.flows().map(|(id, flow)| (id, flow.key(Reply))).collect();
+        for (id, key) in flows {
+            assert_eq!(table.lookup(&key), Some((id, Reply)));
+            assert_eq!(table.flow(id).nat.is_none(), inside == wan(1));
+            table.remove(id);
+        }
+        assert_eq!(table.flows.end(), room.into(), "numbers are used again");
+    }
 }
 
 #[test]

@@ -3,10 +3,11 @@
 //! The source of an echo request can be forged, and the replies then go to a victim. RFC 1812 wants a limit for
 //! errors; RFC 4443 (section 2.4) describes the token bucket that is used here for either.
 //!
-//! The buckets of addresses are a table of fixed size, in which a keyed hash finds an address its bucket. Addresses
-//! that share a bucket share its rate; nobody outside can tell which those are.
+//! The buckets of addresses, of either family, are a table of fixed size, in which a keyed hash finds an address its
+//! bucket. Addresses that share a bucket share its rate; nobody outside can tell which those are. A network of IPv6 with
+//! a prefix of 64 bits counts as one address, as every host in it has as many as it likes.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use ahash::RandomState;
 
@@ -47,14 +48,20 @@ impl EchoLimit {
     }
 
     /// Whether a reply to `destination` may be sent now. It is counted as sent.
-    pub fn admit(&mut self, now: Instant, destination: Ipv4Addr) -> bool {
-        let bucket = self.hasher.hash_one(destination.to_bits()) as usize % Self::BUCKETS;
+    pub fn admit(&mut self, now: Instant, destination: impl Into<IpAddr>) -> bool {
+        let hash = match destination.into() {
+            IpAddr::V4(address) => self.hasher.hash_one(address.to_bits()),
+            IpAddr::V6(address) => self.hasher.hash_one((address.to_bits() >> 64) as u64),
+        };
+        let bucket = hash as usize % Self::BUCKETS;
         self.destinations[bucket].admit(now) && self.all.admit(now)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use core::net::{Ipv4Addr, Ipv6Addr};
+
     use super::*;
 
     const VICTIM: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
@@ -107,5 +114,17 @@ mod tests {
         };
         assert_eq!(shares_with_victim(7), shares_with_victim(7));
         assert_ne!(shares_with_victim(7), shares_with_victim(8));
+    }
+
+    #[test]
+    fn a_network_of_ipv6_gets_the_rate_of_one_destination() {
+        let now = Instant::from_secs(1);
+        let address = |network, host| Ipv6Addr::new(0x2001, 0xdb8, 0, network, 0, 0, 0, host);
+        let mut limit = limit(1);
+        let mut admitted =
+            |network| (0..400).filter(|host| limit.admit(now, address(network, *host))).count();
+        assert_eq!(admitted(7), EchoLimit::PER_DESTINATION_BURST as usize);
+        assert_eq!(admitted(8), EchoLimit::PER_DESTINATION_BURST as usize);
+        assert!(limit.admit(now, VICTIM), "the other family's have theirs");
     }
 }

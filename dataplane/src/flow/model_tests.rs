@@ -1,5 +1,6 @@
 //! The table against a model: lists that are searched from end to end, with the rules written out.
 
+mod pinholes;
 mod room;
 
 use core::net::Ipv4Addr;
@@ -12,6 +13,7 @@ use gatepost_ground::wire::tcp::Flags;
 use gatepost_ground::{MacAddr, PortId, Role};
 use proptest::prelude::*;
 
+use self::pinholes::{Ask, ModelPinhole, asks};
 use super::tcp::Phase;
 use super::visitors::Visit;
 use super::*;
@@ -55,6 +57,8 @@ enum Step {
     Renumber { wans: &'static [Ipv4Addr] },
     /// Other ports belong to forwards and services.
     Reserve { ports: &'static [RangeInclusive<u16>] },
+    /// Something is asked of pinholes.
+    Pinhole(Ask),
 }
 
 /// What has a mapping for a protocol: an inside endpoint, by way of an external address.
@@ -93,6 +97,7 @@ struct ModelMapping {
 struct Model {
     flows: Vec<ModelFlow>,
     mappings: BTreeMap<(Protocol, Inside), ModelMapping>,
+    pinholes: BTreeMap<(Protocol, Inside), ModelPinhole>,
     filtering: Filtering,
     limits: (usize, usize),
     wans: &'static [Ipv4Addr],
@@ -191,6 +196,9 @@ impl Model {
     }
 
     fn admits(&self, (protocol, inside): (Protocol, Inside), from: Ipv4Addr) -> bool {
+        if self.is_let_in((protocol, inside), from) {
+            return true;
+        }
         let has_sent = |flow: &ModelFlow, way: usize| {
             let is_mapping = flow.mapped[way] == Some(inside) && flow.keys[0].protocol == protocol;
             is_mapping && flow.sent[way] && flow.keys[way].destination.address == from
@@ -329,11 +337,11 @@ impl Model {
     fn end(&mut self, is_over: impl Fn(usize, &ModelFlow) -> bool) {
         let mut at = 0..;
         self.flows.retain(|flow| !is_over(at.next().unwrap(), flow));
-        let flows = &self.flows;
+        let Self { flows, pinholes, .. } = self;
         self.mappings.retain(|(protocol, inside), _| {
-            flows
-                .iter()
-                .any(|flow| flow.keys[0].protocol == *protocol && flow.mapped.contains(&Some(*inside)))
+            let uses =
+                |flow: &ModelFlow| flow.keys[0].protocol == *protocol && flow.mapped.contains(&Some(*inside));
+            flows.iter().any(uses) || pinholes.contains_key(&(*protocol, *inside))
         });
     }
 }
@@ -351,6 +359,7 @@ impl Pair {
         let model = Model {
             flows: Vec::new(),
             mappings: BTreeMap::new(),
+            pinholes: BTreeMap::new(),
             filtering,
             limits: LIMITS[0],
             wans: EXTERNALS[0],
@@ -359,6 +368,7 @@ impl Pair {
             queued: 0,
         };
         let mut pair = Self { table, model };
+        pair.limit_pinholes();
         pair.step(Step::Reserve { ports: RESERVED[0] });
         pair
     }
@@ -424,6 +434,7 @@ impl Pair {
                 }
                 let now = self.model.now;
                 self.model.end(|_, flow| flow.deadline <= now);
+                self.model.close_where(|_, pinhole| pinhole.until <= now);
             }
             Step::Configure { filtering, limits } => {
                 self.table.configure(&nat(filtering, limits));
@@ -435,6 +446,7 @@ impl Pair {
                 let gone: Vec<_> = self.model.wans.iter().filter(|wan| !wans.contains(wan)).collect();
                 self.model
                     .end(|_, flow| flow.keys.iter().any(|key| gone.contains(&&key.destination.address)));
+                self.model.close_where(|(_, (_, wan)), _| gone.contains(&wan));
                 self.model.wans = wans;
             }
             Step::Reserve { ports } => {
@@ -447,8 +459,10 @@ impl Pair {
                     let mut mapped = flow.mapped.into_iter().flatten();
                     mapped.any(|inside| has(ports, externals[&(flow.keys[0].protocol, inside)]))
                 });
+                self.model.close_where(|mapping, _| has(ports, externals[mapping]));
                 self.model.reserved = ports;
             }
+            Step::Pinhole(ask) => self.ask(ask),
         }
     }
 
@@ -509,7 +523,10 @@ impl Pair {
             Some(client) => self.model_map(key.protocol, client),
             None => {
                 let mapping = &self.model.mappings[&(key.protocol, server.unwrap())];
-                deadline = deadline.min(mapping.held_until);
+                // RFC 4787 REQ-6: only the inside holds a mapping, or who asked for a pinhole.
+                if mapped.is_none_or(|mapped| !self.model.is_let_in(mapped, key.source.address)) {
+                    deadline = deadline.min(mapping.held_until);
+                }
                 key.source
             }
         };
@@ -558,6 +575,14 @@ impl Pair {
             key.protocol == protocol && key.source == client && is_by_wan
         });
         let external = flow.expect("the flow that was opened").1.key(Direction::Reply).destination;
+        self.model_map_to(protocol, (client, wan), external)
+    }
+
+    /// As [`Pair::model_map`]: the table has chosen `external` if `client` has none yet.
+    fn model_map_to(&mut self, protocol: Protocol, (client, wan): Inside, external: Endpoint) -> Endpoint {
+        if let Some(mapping) = self.model.mappings.get(&(protocol, (client, wan))) {
+            return mapping.external;
+        }
         let taken = |port: u16| {
             let mut mappings = self.model.mappings.iter();
             has(self.model.reserved, port)
@@ -576,6 +601,7 @@ impl Pair {
     }
 
     fn compare(&self) {
+        self.compare_pinholes();
         let (table, model) = (&self.table, &self.model);
         assert_eq!((table.len(), table.mappings_len()), (model.flows.len(), model.mappings.len()));
         for expected in &model.flows {
@@ -632,6 +658,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let client = || {
         (2u8..6, prop::sample::select(vec![1000u16, 5000, 5000, 2000]))
             .prop_map(|(host, port)| Endpoint::new(Ipv4Addr::new(192, 168, 1, host), port))
+            .boxed()
     };
     let remote =
         || (1u8..3, 1u16..3).prop_map(|(host, port)| Endpoint::new(Ipv4Addr::new(198, 51, 100, host), port));
@@ -649,6 +676,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(filtering, limits)| Step::Configure { filtering, limits }),
         1 => prop::sample::select(EXTERNALS.to_vec()).prop_map(|wans| Step::Renumber { wans }),
         1 => prop::sample::select(RESERVED.to_vec()).prop_map(|ports| Step::Reserve { ports }),
+        3 => asks(client, remote()).prop_map(Step::Pinhole),
     ];
     prop::collection::vec(step, 0..120)
 }
@@ -664,7 +692,7 @@ proptest! {
             pair.step(step);
             pair.compare();
         }
-        pair.step(Step::Wait { secs: 7440 });
+        pair.step(Step::Wait { secs: LIFETIME_MAX.as_secs() });
         prop_assert!(pair.table.is_empty() && pair.table.mappings_len() == 0);
         prop_assert_eq!(pair.table.poll_timeout(), None);
     }

@@ -57,6 +57,8 @@ pub(super) struct Pinholes<A> {
     by_mapping: BTreeMap<MappingId, Open<A>>,
     /// By their ends.
     due: BTreeSet<(Tick, MappingId)>,
+    /// How many there can be, in all and of one host.
+    pub(super) limits: [usize; 2],
 }
 
 struct Open<A> {
@@ -68,7 +70,8 @@ struct Open<A> {
 impl<A: Address> Pinholes<A> {
     /// None.
     pub(super) fn new() -> Self {
-        Self { by_mapping: BTreeMap::new(), due: BTreeSet::new() }
+        let limits = [PINHOLES_MAX, PINHOLES_PER_HOST_MAX];
+        Self { by_mapping: BTreeMap::new(), due: BTreeSet::new(), limits }
     }
 
     /// Whether one of them lets `remote` through to the mapping.
@@ -84,11 +87,12 @@ impl<A: Address> Pinholes<A> {
     }
 
     fn has_room(&self, host: A) -> Result<(), Refused> {
-        if self.by_mapping.len() >= PINHOLES_MAX {
+        let [all_max, of_host_max] = self.limits;
+        if self.by_mapping.len() >= all_max {
             return Err(Refused::TableFull);
         }
         let of_host = self.by_mapping.values().filter(|open| open.host == host).count();
-        if of_host < PINHOLES_PER_HOST_MAX { Ok(()) } else { Err(Refused::HostLimit) }
+        if of_host < of_host_max { Ok(()) } else { Err(Refused::HostLimit) }
     }
 
     /// Whether there was none for the mapping yet.

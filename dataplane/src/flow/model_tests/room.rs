@@ -26,6 +26,31 @@ impl Model {
         [64512 - reserved, 64512 - reserved - owned]
     }
 
+    /// Whether an inside endpoint has a port, or there is one for it that leaves so many free.
+    pub(super) fn port(
+        &self,
+        protocol: Protocol,
+        (client, wan): Inside,
+        leaves_ports: usize,
+    ) -> Result<(), Refused> {
+        let has_mapping = self.mappings.contains_key(&(protocol, (client, wan)));
+        let [_, free] = self.ports(protocol, wan);
+        let is_low_free = || {
+            let is_owned = |port: u16| {
+                let mut mappings = self.mappings.iter();
+                mappings.any(|((other, _), mapping)| {
+                    *other == protocol && mapping.external == Endpoint::new(wan, port)
+                })
+            };
+            (1..1024).any(|port| !has(self.reserved, port) && !is_owned(port))
+        };
+        if has_mapping || free > leaves_ports || client.port < 1024 && is_low_free() {
+            Ok(())
+        } else {
+            Err(Refused::PortsExhausted)
+        }
+    }
+
     /// The flows of `source`, of one protocol's kind or of all.
     fn flows_of(&self, source: Source, space: Option<usize>) -> usize {
         self.of(source, space).count()
@@ -146,7 +171,9 @@ impl Model {
                     && flow.mapped.contains(&Some((client, wan)))
                     && !ended.contains(&flow.keys)
             };
-            self.flows.iter().filter(uses).count()
+            // A pinhole is one user more.
+            let pinholes = usize::from(self.pinholes.contains_key(&(protocol, (client, wan))));
+            pinholes + self.flows.iter().filter(uses).count()
         };
         for giver in givers.iter().filter(|giver| self.digits(**giver, space) == most) {
             let mut pending = self.pending(*giver, space);
@@ -308,22 +335,6 @@ impl Pair {
             return Err(Refused::SourceLimit);
         }
         self.model.limit(quota, leaves)?;
-        let Some((client, wan)) = client else { return Ok(()) };
-        let has_mapping = self.model.mappings.contains_key(&(key.protocol, (client, wan)));
-        let [_, free] = self.model.ports(key.protocol, wan);
-        let is_low_free = || {
-            let is_owned = |port: u16| {
-                let mut mappings = self.model.mappings.iter();
-                mappings.any(|((other, _), mapping)| {
-                    *other == key.protocol && mapping.external == Endpoint::new(wan, port)
-                })
-            };
-            (1..1024).any(|port| !has(self.model.reserved, port) && !is_owned(port))
-        };
-        if has_mapping || free > leaves_ports || client.port < 1024 && is_low_free() {
-            Ok(())
-        } else {
-            Err(Refused::PortsExhausted)
-        }
+        client.map_or(Ok(()), |client| self.model.port(key.protocol, client, leaves_ports))
     }
 }

@@ -1,6 +1,6 @@
 //! The office that the DNS targets ask for.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
 use gatepost_services::dns::{Config, LocalNames, RecordValue, StaticRecord};
 use hickory_proto::op::Message;
@@ -29,9 +29,9 @@ pub fn office() -> Config {
         domain: "office.example".to_owned(),
         hostname: "gatepost".to_owned(),
         lan,
-        wan: Some(Ipv4Addr::new(203, 0, 113, 10)),
+        wan: vec![Ipv4Addr::new(203, 0, 113, 10).into()],
         records: vec![
-            record("nas", RecordValue::Address(Ipv4Addr::new(192, 168, 1, 40))),
+            record("nas", RecordValue::Address(Ipv4Addr::new(192, 168, 1, 40).into())),
             record("shop", RecordValue::Alias("www.example.net.".to_owned())),
         ],
         use_upstream: true,
@@ -45,11 +45,11 @@ pub fn office() -> Config {
 pub struct Leases;
 
 impl LocalNames for Leases {
-    fn address(&self, label: &str) -> Option<Ipv4Addr> {
-        (label == "pc1").then_some(PC1)
+    fn addresses(&self, label: &str) -> Vec<IpAddr> {
+        if label == "pc1" { vec![PC1.into()] } else { Vec::new() }
     }
 
-    fn name(&self, address: Ipv4Addr) -> Option<String> {
+    fn name(&self, address: IpAddr) -> Option<String> {
         (address == PC1).then(|| "pc1".to_owned())
     }
 }

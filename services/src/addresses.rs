@@ -22,8 +22,8 @@ pub struct InterfaceAddresses {
     pub role: Role,
     /// The gateway's own addresses there, each with the network's prefix; the preferred first.
     pub addresses: Vec<IpNet>,
-    /// The next hop beyond the network.
-    pub gateway: Option<IpAddr>,
+    /// The next hops beyond the networks, at most one of each family.
+    pub gateways: Vec<IpAddr>,
     /// The name servers that came with the addresses.
     pub name_servers: Vec<IpAddr>,
 }
@@ -43,9 +43,12 @@ impl InterfaceAddresses {
         self.ipv4().map(IpNet::V4).into_iter().chain(ipv6)
     }
 
-    /// The next hop, if that is an IPv4 address.
+    /// The next hop for IPv4.
     pub fn ipv4_gateway(&self) -> Option<Ipv4Addr> {
-        self.gateway.and_then(as_ipv4)
+        self.gateways.iter().find_map(|gateway| match gateway {
+            IpAddr::V4(gateway) => Some(*gateway),
+            IpAddr::V6(_) => None,
+        })
     }
 }
 
@@ -78,16 +81,9 @@ impl Addresses {
         self.of(Role::Inside).chain(self.of(Role::Outside)).flat_map(InterfaceAddresses::preferred).collect()
     }
 
-    /// The name servers that the outside offers, those of IPv4.
-    pub fn offered_name_servers(&self) -> impl Iterator<Item = Ipv4Addr> {
-        self.of(Role::Outside).flat_map(|interface| &interface.name_servers).copied().filter_map(as_ipv4)
-    }
-}
-
-fn as_ipv4(address: IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
+    /// The name servers that the outside offers.
+    pub fn offered_name_servers(&self) -> impl Iterator<Item = IpAddr> {
+        self.of(Role::Outside).flat_map(|interface| &interface.name_servers).copied()
     }
 }
 
@@ -137,7 +133,7 @@ mod tests {
             name: "name",
             role,
             addresses: addresses.iter().map(|text| text.parse().expect("a network")).collect(),
-            gateway: None,
+            gateways: vec!["fe80::1".parse().expect("an address"), Ipv4Addr::new(203, 0, 113, 1).into()],
             name_servers: vec![
                 "2001:db8::53".parse().expect("an address"),
                 Ipv4Addr::new(198, 51, 100, id).into(),
@@ -152,7 +148,10 @@ mod tests {
         let addresses = Addresses { interfaces: vec![outside, inside] };
         let networks: Vec<_> = addresses.for_host_stack().iter().map(ToString::to_string).collect();
         assert_eq!(networks, ["192.168.1.1/24", "203.0.113.10/24", "2001:db8::1/64"]);
-        assert!(addresses.offered_name_servers().eq([Ipv4Addr::new(198, 51, 100, 0)]));
+        let offered: Vec<_> = addresses.offered_name_servers().map(|server| server.to_string()).collect();
+        assert_eq!(offered, ["2001:db8::53", "198.51.100.0"]);
+        let gateway = addresses.interfaces[0].ipv4_gateway();
+        assert_eq!(gateway, Some(Ipv4Addr::new(203, 0, 113, 1)));
         assert_eq!(addresses.interface(InterfaceId(1)).map(|interface| interface.role), Some(Role::Inside));
     }
 

@@ -1,6 +1,6 @@
 //! Who has which address of the LAN: what the DHCP server publishes, and others read.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use gatepost_ground::{Instant, MacAddr};
@@ -8,15 +8,16 @@ use gatepost_ground::{Instant, MacAddr};
 /// The names of the LAN's hosts, by leases and reservations. Asked at every question, so that a name is there as
 /// soon as its lease, and no longer.
 pub trait LocalNames {
-    /// The address of the host `label`, which is in lower case and without the domain.
-    fn address(&self, label: &str) -> Option<Ipv4Addr>;
+    /// The addresses of the host `label`, which is in lower case and without the domain. There are none if nobody has
+    /// the name.
+    fn addresses(&self, label: &str) -> Vec<IpAddr>;
 
     /// The host name, a single label, of `address`.
-    fn name(&self, address: Ipv4Addr) -> Option<String>;
+    fn name(&self, address: IpAddr) -> Option<String>;
 
     /// Whether a lease or a reservation says that a host has `address`. Clients at other addresses, which
     /// may be forged, share a part of the tables. Where nobody keeps leases all are known.
-    fn is_known(&self, _address: Ipv4Addr) -> bool {
+    fn is_known(&self, _address: IpAddr) -> bool {
         true
     }
 }
@@ -65,11 +66,11 @@ pub struct Holder {
 
 /// No hosts at all.
 impl LocalNames for () {
-    fn address(&self, _: &str) -> Option<Ipv4Addr> {
-        None
+    fn addresses(&self, _: &str) -> Vec<IpAddr> {
+        Vec::new()
     }
 
-    fn name(&self, _: Ipv4Addr) -> Option<String> {
+    fn name(&self, _: IpAddr) -> Option<String> {
         None
     }
 }

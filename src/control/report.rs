@@ -30,7 +30,7 @@ pub struct Status {
     /// The internet's side; `null` in `lan-only`.
     pub wan: Option<Interface>,
     /// The DNS servers that it asks, the first choice first.
-    pub dns_upstream: Vec<Ipv4Addr>,
+    pub dns_upstream: Vec<IpAddr>,
     /// The connections through it.
     pub flows: usize,
     /// The addresses that it has given out.
@@ -102,7 +102,7 @@ impl fmt::Display for Status {
                 "Nobody is attached to {name}: give it to a bridge, `ip link set {name} master BRIDGE`.\n"
             )?;
         }
-        let upstream: Vec<_> = self.dns_upstream.iter().map(Ipv4Addr::to_string).collect();
+        let upstream: Vec<_> = self.dns_upstream.iter().map(IpAddr::to_string).collect();
         let upstream = if upstream.is_empty() { "-".to_owned() } else { upstream.join(", ") };
         writeln!(f, "{} flows, {} leases, dns upstream {upstream}", self.flows, self.leases)?;
         self.problems.iter().try_for_each(|problem| writeln!(f, "problem: {problem}"))

@@ -89,7 +89,13 @@ pub fn addresses(config: &Config, lease: Option<&Lease>) -> Addresses {
         name: Config::interface_name(Config::LAN),
         role: Role::Inside,
         addresses: vec![config.lan.address.into()],
-        gateway: config.lan.gateway.filter(|_| config.mode == Mode::LanOnly).map(IpAddr::V4),
+        gateways: config
+            .lan
+            .gateway
+            .filter(|_| config.mode == Mode::LanOnly)
+            .map(IpAddr::V4)
+            .into_iter()
+            .collect(),
         name_servers: Vec::new(),
     };
     let lease = lease.filter(|lease| config.mode != Mode::LanOnly && is_usable(config, lease));
@@ -104,7 +110,7 @@ pub fn addresses(config: &Config, lease: Option<&Lease>) -> Addresses {
         name: Config::interface_name(Config::WAN),
         role: Role::Outside,
         addresses: address.map(IpNet::V4).into_iter().collect(),
-        gateway: gateway.map(IpAddr::V4),
+        gateways: gateway.map(IpAddr::V4).into_iter().collect(),
         name_servers,
     };
     Addresses { interfaces: vec![lan, wan] }
@@ -119,12 +125,12 @@ fn is_usable(config: &Config, lease: &Lease) -> bool {
 mod tests {
     use super::*;
 
-    fn told(text: &str, lease: Option<&Lease>) -> (Vec<String>, Option<IpAddr>, Vec<Ipv4Addr>) {
+    fn told(text: &str, lease: Option<&Lease>) -> (Vec<String>, Vec<IpAddr>, Vec<IpAddr>) {
         let config = Config::parse("test", text).expect("a valid configuration");
         let addresses = addresses(&config, lease);
         let all = addresses.for_host_stack().iter().map(ToString::to_string).collect();
-        let gateway = addresses.interface(Config::WAN).and_then(|wan| wan.gateway);
-        (all, gateway, addresses.offered_name_servers().collect())
+        let gateways = addresses.interface(Config::WAN).map(|wan| wan.gateways.clone()).unwrap_or_default();
+        (all, gateways, addresses.offered_name_servers().collect())
     }
 
     #[test]
@@ -142,12 +148,15 @@ mod tests {
         let leased = lease("203.0.113.50/24");
         let lan = "192.168.1.1/24".to_owned();
         let wan = leased.address.to_string();
-        assert_eq!(told("", None), (vec![lan.clone()], None, Vec::new()));
-        assert_eq!(told("", Some(&leased)), (vec![lan.clone(), wan], Some(ROUTER.into()), vec![ROUTER]));
+        assert_eq!(told("", None), (vec![lan.clone()], Vec::new(), Vec::new()));
+        assert_eq!(
+            told("", Some(&leased)),
+            (vec![lan.clone(), wan], vec![ROUTER.into()], vec![ROUTER.into()])
+        );
         assert_eq!(told("", Some(&lease("192.168.0.9/16"))), told("", None));
         assert_eq!(told("network.mode = 'lan-only'", Some(&leased)), told("", None));
         let set = "wan.address = '198.51.100.9/24'\nwan.gateway = '198.51.100.1'";
         let gateway = IpAddr::from([198, 51, 100, 1]);
-        assert_eq!(told(set, None), (vec![lan, "198.51.100.9/24".to_owned()], Some(gateway), Vec::new()));
+        assert_eq!(told(set, None), (vec![lan, "198.51.100.9/24".to_owned()], vec![gateway], Vec::new()));
     }
 }

@@ -122,10 +122,10 @@ impl Internet {
             domain: "example.net".to_owned(),
             hostname: "ns".to_owned(),
             lan: prefix(NAME_SERVER, 32)?,
-            wan: None,
+            wan: Vec::new(),
             records: vec![dns::StaticRecord {
                 name: WEB_NAME.to_owned(),
-                value: dns::RecordValue::Address(WEB_ADDRESS),
+                value: dns::RecordValue::Address(WEB_ADDRESS.into()),
             }],
             use_upstream: false,
             upstreams: Vec::new(),

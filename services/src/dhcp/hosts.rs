@@ -9,7 +9,7 @@
 
 use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use gatepost_ground::Instant;
@@ -56,18 +56,21 @@ impl OfficeHosts {
 }
 
 impl LocalNames for OfficeHosts {
-    fn address(&self, label: &str) -> Option<Ipv4Addr> {
+    fn addresses(&self, label: &str) -> Vec<IpAddr> {
         let leased = self.leases().and_then(|leases| leases.address_of(label, self.clock.now()));
-        leased.or_else(|| self.reserved.get(label).copied())
+        leased.or_else(|| self.reserved.get(label).copied()).map(IpAddr::V4).into_iter().collect()
     }
 
-    fn name(&self, address: Ipv4Addr) -> Option<String> {
+    fn name(&self, address: IpAddr) -> Option<String> {
+        let IpAddr::V4(address) = address else { return None };
         let leases = self.leases();
         let leased = leases.as_ref().and_then(|leases| leases.name_of(address, self.clock.now()));
         leased.map(str::to_owned).or_else(|| self.reserved_names.get(&address)?.clone())
     }
 
-    fn is_known(&self, address: Ipv4Addr) -> bool {
+    fn is_known(&self, address: IpAddr) -> bool {
+        // A lease of DHCPv4 says nothing of other addresses.
+        let IpAddr::V4(address) = address else { return true };
         let Some(leases) = self.leases() else { return true };
         let is_leased = leases.at(address).is_some_and(|lease| lease.is_active(self.clock.now()));
         is_leased || self.reserved_names.contains_key(&address)
@@ -186,30 +189,30 @@ mod tests {
     #[test]
     fn a_reserved_name_is_there_before_any_lease_and_without_a_dhcp_server() {
         for names in [names(None), OfficeHosts::new(None, Rc::new(Stopped), &[camera()])] {
-            assert_eq!(names.address("camera"), Some(RESERVED));
-            assert_eq!(names.name(RESERVED).as_deref(), Some("camera"));
-            assert_eq!((names.address("other"), names.name(LEASED)), (None, None));
+            assert_eq!(names.addresses("camera"), [RESERVED]);
+            assert_eq!(names.name(RESERVED.into()).as_deref(), Some("camera"));
+            assert_eq!((names.addresses("other"), names.name(LEASED.into())), (Vec::new(), None));
         }
     }
 
     #[test]
     fn where_a_lease_says_otherwise_it_wins() {
         let elsewhere = names(Some((LEASED, Some("camera"))));
-        assert_eq!(elsewhere.address("camera"), Some(LEASED));
-        assert_eq!(elsewhere.name(LEASED).as_deref(), Some("camera"));
-        assert_eq!(elsewhere.name(RESERVED).as_deref(), Some("camera"));
+        assert_eq!(elsewhere.addresses("camera"), [LEASED]);
+        assert_eq!(elsewhere.name(LEASED.into()).as_deref(), Some("camera"));
+        assert_eq!(elsewhere.name(RESERVED.into()).as_deref(), Some("camera"));
         let of_another = names(Some((RESERVED, Some("bob"))));
-        assert_eq!(of_another.name(RESERVED).as_deref(), Some("bob"));
-        assert_eq!(of_another.address("bob"), Some(RESERVED));
-        assert_eq!(of_another.address("camera"), Some(RESERVED));
+        assert_eq!(of_another.name(RESERVED.into()).as_deref(), Some("bob"));
+        assert_eq!(of_another.addresses("bob"), [RESERVED]);
+        assert_eq!(of_another.addresses("camera"), [RESERVED]);
     }
 
     #[test]
     fn who_has_a_lease_or_a_reservation_is_known() {
         let names = names(Some((LEASED, None)));
-        assert!(names.is_known(LEASED) && names.is_known(RESERVED));
-        assert!(!names.is_known(Ipv4Addr::new(192, 168, 1, 99)));
+        assert!(names.is_known(LEASED.into()) && names.is_known(RESERVED.into()));
+        assert!(!names.is_known(Ipv4Addr::new(192, 168, 1, 99).into()));
         let without_server = OfficeHosts::new(None, Rc::new(Stopped), &[]);
-        assert!(without_server.is_known(LEASED), "nobody keeps leases");
+        assert!(without_server.is_known(LEASED.into()), "nobody keeps leases");
     }
 }

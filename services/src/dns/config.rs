@@ -1,7 +1,7 @@
 //! What the DNS service is told.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -14,8 +14,8 @@ pub struct Config {
     pub hostname: String,
     /// The gateway's address on the LAN, with the LAN's prefix, whose reverse names are served.
     pub lan: Ipv4Net,
-    /// The gateway's address on the WAN, as far as there is one yet.
-    pub wan: Option<Ipv4Addr>,
+    /// The gateway's addresses on the WAN, as far as there are any yet.
+    pub wan: Vec<IpAddr>,
     /// Static names. One of these replaces the built-in name it equals.
     pub records: Vec<StaticRecord>,
     /// `false`: stand-alone. Nobody is asked; what is not known does not exist.
@@ -43,8 +43,8 @@ pub struct StaticRecord {
 /// What a static name says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordValue {
-    /// Type A.
-    Address(Ipv4Addr),
+    /// Type A or AAAA.
+    Address(IpAddr),
     /// Type CNAME; relative to the domain unless it ends with a dot.
     Alias(String),
     /// Type MX.

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 
 use gatepost_ground::Role;
@@ -58,18 +58,18 @@ pub struct Settings {
 pub enum Upstreams {
     /// Nobody.
     Nobody,
-    /// The servers that the provider offers.
+    /// The servers that the provider offers, those of IPv4.
     Offered,
     /// These.
-    Set(Vec<Ipv4Addr>),
+    Set(Vec<IpAddr>),
 }
 
 impl Upstreams {
     /// The servers to ask while the gateway has `addresses`.
-    pub fn at(&self, addresses: &Addresses) -> Vec<Ipv4Addr> {
+    pub fn at(&self, addresses: &Addresses) -> Vec<IpAddr> {
         match self {
             Self::Nobody => Vec::new(),
-            Self::Offered => addresses.offered_name_servers().collect(),
+            Self::Offered => addresses.offered_name_servers().filter(IpAddr::is_ipv4).collect(),
             Self::Set(servers) => servers.clone(),
         }
     }
@@ -199,7 +199,7 @@ impl<N: Net> OfficeInstance<N> {
     async fn follow(&self, new: Rc<Addresses>) {
         let old = self.followed.replace(Rc::clone(&new));
         if own_outside(&new) != own_outside(&old) {
-            self.dns.set_wan_address(own_outside(&new));
+            self.dns.set_wan_addresses(own_outside(&new));
         }
         let (wanted, bound) = (wanted(&self.settings, &new), self.dns.listens());
         for gone in bound.difference(&wanted) {
@@ -222,9 +222,9 @@ impl<N: Net> OfficeInstance<N> {
     }
 }
 
-/// The gateway's address on the outside.
-fn own_outside(addresses: &Addresses) -> Option<Ipv4Addr> {
-    addresses.ipv4(Role::Outside).next().map(|network| network.addr())
+/// The gateway's addresses on the outside by which it is known: that of its first interface there with IPv4.
+fn own_outside(addresses: &Addresses) -> Vec<IpAddr> {
+    addresses.ipv4(Role::Outside).next().map(|network| network.addr().into()).into_iter().collect()
 }
 
 /// Where a service of `settings` listens while the gateway has `addresses`.

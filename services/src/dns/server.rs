@@ -10,7 +10,7 @@
 //! make it ask anybody.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use gatepost_ground::Instant;
@@ -126,8 +126,8 @@ impl Server {
         self.apply_upstreams();
     }
 
-    /// Tells the address on the WAN; `None` while there is none.
-    pub fn set_wan_address(&mut self, wan: Option<Ipv4Addr>) {
+    /// Tells the addresses on the WAN; none while there is none.
+    pub fn set_wan_addresses(&mut self, wan: Vec<IpAddr>) {
         self.config.wan = wan;
         let zone = Zone::new(&self.config, Rc::clone(&self.leases));
         self.zone = zone.expect("an address makes no name wrong");
@@ -199,8 +199,7 @@ impl Server {
 
     fn apply_upstreams(&mut self) {
         // A question to ourselves would come back for ever.
-        let (lan, wan) = (self.config.lan.addr(), self.config.wan);
-        let is_self = |ip: IpAddr| ip == lan || wan.is_some_and(|wan| ip == wan);
+        let is_self = |ip: IpAddr| ip == self.config.lan.addr() || self.config.wan.contains(&ip);
         let usable = |upstream: &SocketAddr| {
             self.config.use_upstream && !is_self(upstream.ip()) && !upstream.ip().is_unspecified()
         };
@@ -300,11 +299,7 @@ impl Server {
 
     fn asker(&self, client: &Client) -> Asker {
         let address = client.address.ip();
-        let is_known = match address {
-            IpAddr::V4(v4) => self.leases.is_known(v4),
-            IpAddr::V6(_) => true,
-        };
-        Asker { address, is_stranger: !is_known }
+        Asker { address, is_stranger: !self.leases.is_known(address) }
     }
 
     /// There is no room for the question, or nobody to ask.
@@ -359,8 +354,7 @@ impl Server {
 
     /// Whether a foreign name with this address is to be taken for an attempt to reach the inside.
     fn is_rebinding(&self, address: IpAddr) -> bool {
-        let is_on_lan = matches!(address, IpAddr::V4(v4) if self.zone.is_on_lan(v4));
-        self.config.rebinding_filter && (is_on_lan || special::is_private(address))
+        self.config.rebinding_filter && (self.zone.is_on_lan(address) || special::is_private(address))
     }
 
     fn reply(&mut self, now: Instant, question: Waiting) {
@@ -374,7 +368,7 @@ impl Server {
         let recursion_available = self.may_recurse(&client);
         // A name with addresses on both sides: the one on the client's side comes first.
         let is_far = |data: &RData| match data {
-            RData::A(address) => self.zone.is_on_lan(address.0) != recursion_available,
+            RData::A(address) => self.zone.is_on_lan(address.0.into()) != recursion_available,
             _ => false,
         };
         if authoritative {

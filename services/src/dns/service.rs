@@ -159,9 +159,9 @@ impl<N: Net> Service<N> {
         self.shared.handle(|server, _| server.set_upstreams(upstreams));
     }
 
-    /// Tells the address on the WAN; `None` while there is none.
-    pub fn set_wan_address(&self, wan: Option<Ipv4Addr>) {
-        self.shared.handle(|server, _| server.set_wan_address(wan));
+    /// Tells the addresses on the WAN; none while there is none.
+    pub fn set_wan_addresses(&self, wan: Vec<IpAddr>) {
+        self.shared.handle(|server, _| server.set_wan_addresses(wan));
     }
 
     /// What has happened so far.

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
@@ -19,7 +19,7 @@ pub fn office() -> Config {
         domain: "office.example".into(),
         hostname: "gatepost".into(),
         lan: "192.168.1.1/24".parse().unwrap(),
-        wan: Some("203.0.113.10".parse().unwrap()),
+        wan: vec!["203.0.113.10".parse().unwrap()],
         records: Vec::new(),
         use_upstream: true,
         upstreams: vec!["203.0.113.53:53".parse().unwrap(), "203.0.113.54:53".parse().unwrap()],
@@ -30,7 +30,7 @@ pub fn office() -> Config {
 
 /// Leases that a test can change.
 #[derive(Default)]
-pub struct Leases(RefCell<BTreeMap<String, Ipv4Addr>>);
+pub struct Leases(RefCell<BTreeMap<String, IpAddr>>);
 
 impl Leases {
     pub fn of(leases: &[(&str, &str)]) -> Rc<Self> {
@@ -47,15 +47,15 @@ impl Leases {
 }
 
 impl LocalNames for Leases {
-    fn address(&self, label: &str) -> Option<Ipv4Addr> {
-        self.0.borrow().get(label).copied()
+    fn addresses(&self, label: &str) -> Vec<IpAddr> {
+        self.0.borrow().get(label).copied().into_iter().collect()
     }
 
-    fn name(&self, address: Ipv4Addr) -> Option<String> {
+    fn name(&self, address: IpAddr) -> Option<String> {
         self.0.borrow().iter().find_map(|(label, &leased)| (leased == address).then(|| label.clone()))
     }
 
-    fn is_known(&self, address: Ipv4Addr) -> bool {
+    fn is_known(&self, address: IpAddr) -> bool {
         self.name(address).is_some()
     }
 }

@@ -11,7 +11,7 @@
 //! too, and with it every name is local.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 use hickory_proto::op::ResponseCode;
@@ -49,7 +49,7 @@ pub struct Zone {
     origin_key: NameKey,
     host: Name,
     lan: Ipv4Net,
-    wan: Option<Ipv4Addr>,
+    wan: Vec<IpAddr>,
     nodes: BTreeMap<NameKey, Vec<RData>>,
     cuts: BTreeMap<NameKey, Cut>,
     leases: Rc<dyn LocalNames>,
@@ -88,7 +88,7 @@ impl Zone {
             origin,
             host,
             lan: config.lan,
-            wan: config.wan,
+            wan: config.wan.clone(),
             nodes: BTreeMap::new(),
             cuts: BTreeMap::new(),
             leases,
@@ -105,8 +105,8 @@ impl Zone {
     }
 
     /// Whether `address` is on the LAN.
-    pub fn is_on_lan(&self, address: Ipv4Addr) -> bool {
-        self.lan.contains(&address)
+    pub fn is_on_lan(&self, address: IpAddr) -> bool {
+        matches!(address, IpAddr::V4(address) if self.lan.contains(&address))
     }
 
     /// The answer to a question about a local name; `None` if the name is none, and upstream servers
@@ -124,8 +124,9 @@ impl Zone {
         if let Some(node) = self.nodes.get(&key) {
             return Some(self.answer_from(name, &key, OWN_TTL_SECS, node, record_type));
         }
-        if let Some(lease) = self.lease(&key) {
-            return Some(self.answer_from(name, &key, LEASE_TTL_SECS, &[lease], record_type));
+        let lease = self.lease(&key);
+        if !lease.is_empty() {
+            return Some(self.answer_from(name, &key, LEASE_TTL_SECS, &lease, record_type));
         }
         if let Some(cut) = cut.filter(|cut| !cut.apex.is_root()) {
             return Some(self.answer_from_cut(cut, name, &key, record_type));
@@ -149,7 +150,7 @@ impl Zone {
     fn lookup_label(&self, label: &[u8], name: &Name, record_type: RecordType) -> Option<Answer> {
         let relative = Name::from_labels([label]).ok()?.append_domain(&self.origin).ok()?;
         let key = NameKey::new(&relative);
-        if !self.nodes.contains_key(&key) && self.lease(&key).is_none() {
+        if !self.nodes.contains_key(&key) && self.lease(&key).is_empty() {
             return None;
         }
         let mut answer = self.lookup(&relative, record_type)?;
@@ -202,16 +203,22 @@ impl Zone {
         }
     }
 
-    /// The record that a lease gives to a name: its address, or for a reverse name its host.
-    fn lease(&self, key: &NameKey) -> Option<RData> {
-        if let Some(below) = key.labels_below(&self.origin_key) {
-            let label = std::str::from_utf8(only(below)?).ok()?;
-            if LEASE_NAMES_REFUSED.contains(&label) {
-                return None;
+    /// The records that leases give to a name: its addresses, or for a reverse name its host.
+    fn lease(&self, key: &NameKey) -> Vec<RData> {
+        let Some(below) = key.labels_below(&self.origin_key) else {
+            return self.leased_name(key).into_iter().collect();
+        };
+        match only(below).and_then(|label| std::str::from_utf8(label).ok()) {
+            Some(label) if !LEASE_NAMES_REFUSED.contains(&label) => {
+                self.leases.addresses(label).into_iter().map(address_data).collect()
             }
-            return Some(RData::A(A(self.leases.address(label)?)));
+            _ => Vec::new(),
         }
-        let address = reverse_address(key).filter(|&address| self.is_on_lan(address))?;
+    }
+
+    /// The host of a reverse name.
+    fn leased_name(&self, key: &NameKey) -> Option<RData> {
+        let address = reverse_address(key).map(IpAddr::V4).filter(|&address| self.is_on_lan(address))?;
         let label = self.leases.name(address)?;
         if LEASE_NAMES_REFUSED.contains(&label.as_str()) {
             return None;
@@ -284,16 +291,16 @@ impl Zone {
     }
 
     fn add_built_in_names(&mut self) -> Result<(), ConfigError> {
-        let lan = [self.lan.addr()];
-        let wan = self.wan;
+        let lan = [IpAddr::V4(self.lan.addr())];
+        let wan = self.wan.clone();
         for label in ["corp", "admin", "lan"] {
             self.add_addresses(label, lan)?;
         }
         for label in ["www", "wan"] {
-            self.add_addresses(label, wan)?;
+            self.add_addresses(label, wan.iter().copied())?;
         }
         for label in ["smtp", "pop"] {
-            self.add_addresses(label, lan.into_iter().chain(wan))?;
+            self.add_addresses(label, lan.into_iter().chain(wan.iter().copied()))?;
         }
         let (host, address) = (self.host.clone(), self.lan.addr());
         self.node(&host).push(RData::A(A(address)));
@@ -308,12 +315,12 @@ impl Zone {
     fn add_addresses(
         &mut self,
         label: &str,
-        addresses: impl IntoIterator<Item = Ipv4Addr>,
+        addresses: impl IntoIterator<Item = IpAddr>,
     ) -> Result<(), ConfigError> {
         let name = absolute(label, &self.origin)?;
         // The name is there also while the WAN has no address.
         let node = self.node(&name);
-        node.extend(addresses.into_iter().map(|address| RData::A(A(address))));
+        node.extend(addresses.into_iter().map(address_data));
         Ok(())
     }
 
@@ -332,8 +339,8 @@ impl Zone {
             if !alone || is_alias && owner == self.origin {
                 return Err(ConfigError::AliasNotAlone(name.clone()));
             }
-            if let RData::A(A(address)) = data {
-                self.add_reverse(address, owner);
+            if let RecordValue::Address(address) = value {
+                self.add_reverse(*address, owner);
             }
             node.push(data);
         }
@@ -349,7 +356,7 @@ impl Zone {
     }
 
     /// The first name of an address on the LAN is its reverse name.
-    fn add_reverse(&mut self, address: Ipv4Addr, name: Name) {
+    fn add_reverse(&mut self, address: IpAddr, name: Name) {
         if self.is_on_lan(address) {
             let node = self.node(&Name::from(address));
             if node.is_empty() {
@@ -360,13 +367,21 @@ impl Zone {
 
     fn record_data(&self, name: &str, value: &RecordValue) -> Result<RData, ConfigError> {
         Ok(match value {
-            RecordValue::Address(address) => RData::A(A(*address)),
+            RecordValue::Address(address) => address_data(*address),
             RecordValue::Alias(target) => RData::CNAME(CNAME(absolute(target, &self.origin)?)),
             RecordValue::MailExchange { preference, exchange } => {
                 RData::MX(MX::new(*preference, absolute(exchange, &self.origin)?))
             }
             RecordValue::Text(text) => RData::TXT(text_data(name, text)?),
         })
+    }
+}
+
+/// The record of an address, by its family.
+fn address_data(address: IpAddr) -> RData {
+    match address {
+        IpAddr::V4(address) => RData::A(A(address)),
+        IpAddr::V6(address) => RData::AAAA(AAAA(address)),
     }
 }
 

@@ -148,7 +148,7 @@ fn read_record<'a>(node: &'a Node<'a>, domain: &str, report: &'a Report) -> Opti
 
 fn read_value(record_type: RecordType, text: &str, domain: &str) -> Result<RecordValue, Problem> {
     match record_type {
-        RecordType::A => address(text).map(RecordValue::Address),
+        RecordType::A => address(text).map(|address| RecordValue::Address(address.into())),
         RecordType::Cname => record_name(text, domain).map(RecordValue::Alias),
         RecordType::Mx => {
             let exchange = text

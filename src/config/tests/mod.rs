@@ -131,7 +131,7 @@ fn example_s_examples_are_accepted() {
         address: ip("192.168.1.20"),
     };
     assert_eq!(config.services.dhcp.reservations, [printer]);
-    let nas = Record { name: "nas".into(), value: RecordValue::Address(ip("192.168.1.40")) };
+    let nas = Record { name: "nas".into(), value: RecordValue::Address(ip("192.168.1.40").into()) };
     assert_eq!(config.services.dns.records, [nas]);
 }
 

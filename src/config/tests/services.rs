@@ -145,7 +145,7 @@ fn records_of_every_type() {
     assert_eq!(
         values,
         [
-            RecordValue::Address(ip("192.168.1.40")),
+            RecordValue::Address(ip("192.168.1.40").into()),
             RecordValue::Alias("nas".into()),
             RecordValue::MailExchange { preference: 10, exchange: "smtp.isp.example.".into() },
             RecordValue::Text("v=DMARC1; p=none".into()),

@@ -4,7 +4,7 @@
 //! The order counts: what a service publishes, such as the LAN's hosts, those after it find. They are stopped in the
 //! opposite order.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use gatepost_dataplane::LocalClass;
@@ -118,7 +118,7 @@ impl List {
 }
 
 /// The name servers that the gateway asks while it has `addresses`.
-pub fn name_servers(config: &Config, addresses: &Addresses) -> Vec<Ipv4Addr> {
+pub fn name_servers(config: &Config, addresses: &Addresses) -> Vec<IpAddr> {
     upstreams(config).at(addresses)
 }
 
@@ -164,12 +164,14 @@ fn upstreams(config: &Config) -> Upstreams {
     match &config.services.dns.upstream[..] {
         _ if !config.services.dns.enabled || !config.services.dns.use_upstream => Upstreams::Nobody,
         [] => Upstreams::Offered,
-        set => Upstreams::Set(set.to_vec()),
+        set => Upstreams::Set(set.iter().copied().map(IpAddr::V4).collect()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn config(text: &str) -> Config {
@@ -201,7 +203,7 @@ mod tests {
     #[test]
     fn the_administrators_name_servers_stay() {
         let set = config("dns.upstream = ['203.0.113.53']");
-        assert_eq!(upstreams(&set), Upstreams::Set(vec![Ipv4Addr::new(203, 0, 113, 53)]));
+        assert_eq!(upstreams(&set), Upstreams::Set(vec![Ipv4Addr::new(203, 0, 113, 53).into()]));
         assert_eq!(upstreams(&config("")), Upstreams::Offered);
         assert_eq!(upstreams(&config("dns.use_upstream = false")), Upstreams::Nobody);
     }

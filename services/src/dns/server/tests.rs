@@ -294,9 +294,9 @@ fn stand_alone_the_unknown_does_not_exist_at_once() {
 
 #[test]
 fn a_new_wan_address_is_seen_at_once() {
-    let mut rig = Rig::new(Config { wan: None, ..office() });
+    let mut rig = Rig::new(Config { wan: Vec::new(), ..office() });
     assert!(rig.ask(PC, "www.office.example.", RecordType::A).answers.is_empty());
-    rig.server.set_wan_address(Some("203.0.113.99".parse().unwrap()));
+    rig.server.set_wan_addresses(vec!["203.0.113.99".parse().unwrap()]);
     assert_eq!(addresses(&rig.ask(PC, "www.office.example.", RecordType::A)), ["203.0.113.99"]);
 }
 

@@ -47,7 +47,7 @@ async fn start(config: Config) -> (Service<Kernel>, SocketAddr) {
 async fn start_upstream() -> (Service<Kernel>, SocketAddr) {
     let address = |name: &str, octet: u8| StaticRecord {
         name: name.into(),
-        value: RecordValue::Address(Ipv4Addr::new(203, 0, 113, octet)),
+        value: RecordValue::Address(Ipv4Addr::new(203, 0, 113, octet).into()),
     };
     let mut records = vec![address("www.shop.example.", 7)];
     records.extend((0..100).map(|octet| address("many.shop.example.", octet)));

@@ -58,10 +58,29 @@ fn built_in_names_have_the_right_addresses() {
 
 #[test]
 fn without_a_wan_address_its_names_are_there_and_have_none() {
-    let zone = zone_of(&Config { wan: None, ..office() });
+    let zone = zone_of(&Config { wan: Vec::new(), ..office() });
     let nodata = (ResponseCode::NoError, "office.example.".to_owned());
     assert_eq!(denial(&zone, "www.office.example.", RecordType::A), nodata);
     assert_eq!(data(&zone, "smtp.office.example.", RecordType::A), ["192.168.1.1"]);
+}
+
+/// RFC 3596, section 2.1: Addresses of IPv6 are in records of type AAAA.
+#[test]
+fn rfc3596_2_1_addresses_of_ipv6_are_in_records_of_type_aaaa() {
+    let wan = ["203.0.113.10", "2001:db8::10"].map(|text| text.parse().unwrap()).to_vec();
+    let records = [("nas", address("192.168.1.40")), ("nas", address("2001:db8:1::40"))];
+    let config = Config { wan, ..with_records(&records) };
+    let zone = Zone::new(&config, Leases::of(&[("pc1", "2001:db8:1::50")])).unwrap();
+    for (label, short, long) in
+        [("www", "203.0.113.10", "2001:db8::10"), ("nas", "192.168.1.40", "2001:db8:1::40")]
+    {
+        let owner = format!("{label}.office.example.");
+        assert_eq!(data(&zone, &owner, RecordType::A), [short]);
+        assert_eq!(data(&zone, &owner, RecordType::AAAA), [long]);
+    }
+    assert_eq!(data(&zone, "pc1.office.example.", RecordType::AAAA), ["2001:db8:1::50"]);
+    let nodata = (ResponseCode::NoError, "office.example.".to_owned());
+    assert_eq!(denial(&zone, "pc1.office.example.", RecordType::A), nodata);
 }
 
 #[test]

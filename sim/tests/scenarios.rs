@@ -52,6 +52,11 @@ fn port_scan_sees_nothing() {
 }
 
 #[test]
+fn pinholes_are_open_as_long_as_they_were_asked_for() {
+    passes("pinholes");
+}
+
+#[test]
 fn blind_attack_breaks_no_chat() {
     passes("blind-attack");
 }

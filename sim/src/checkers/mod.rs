@@ -73,6 +73,7 @@ use std::rc::Rc;
 
 use gatepost::config::Config;
 use gatepost::control::report::{Counters, Flows, Leases, Neighbors, Services, Status};
+use gatepost_dataplane::flow::Pinhole;
 use gatepost_ground::Instant;
 
 use crate::machine::internet::SharedTree;
@@ -146,6 +147,9 @@ pub trait Checker {
 
     /// The gateway has booted with `config`, or has gone over to it.
     fn on_configure(&mut self, _config: &Config) {}
+
+    /// The gateway is asked for a pinhole: from now on, and no longer than to `until`, it may let in who is sent for.
+    fn on_pinhole(&mut self, _pinhole: &Pinhole, _until: Instant) {}
 
     /// The gateway's disk is like that from now on.
     fn on_disk(&mut self, _mood: DiskMood) {}

@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
 use gatepost_dataplane::config::{Filtering, Forward};
+use gatepost_dataplane::flow::Pinhole;
+use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
 use ipnet::Ipv4Net;
 
@@ -20,7 +22,12 @@ pub struct NothingUnsolicited {
     own: Option<Ipv4Addr>,
     /// Who asked whom. Crashes do not clear it: what was asked for stays asked for.
     asked: BTreeSet<Asked>,
+    /// Pinholes, and when each is closed at the latest.
+    pinholes: Vec<(Pinhole, Instant)>,
 }
+
+/// The most pinholes that are kept, the latest.
+const PINHOLES_MAX: usize = 1_024;
 
 /// Whom the gateway lets in.
 struct Rules {
@@ -54,6 +61,7 @@ impl NothingUnsolicited {
             rules: vec![Rules::new(config)],
             own: None,
             asked: BTreeSet::new(),
+            pinholes: Vec::new(),
         }
     }
 
@@ -100,6 +108,17 @@ impl NothingUnsolicited {
                 _ => self.asked.contains(&any),
             },
         }
+    }
+
+    /// Whether a pinhole lets in the packet.
+    fn is_let_in(&self, now: Instant, ip: &Ipv4) -> bool {
+        let Some((kind, _, port)) = ports(&ip.transport) else { return false };
+        self.pinholes.iter().any(|(pinhole, until)| {
+            now <= *until
+                && kind == Kind::of(pinhole.protocol)
+                && (pinhole.inside.address, pinhole.inside.port) == (ip.destination, port)
+                && pinhole.remote.is_none_or(|remote| remote == ip.source)
+        })
     }
 
     /// Whether a rule wants the packet, or the error about one that it brought.
@@ -172,7 +191,18 @@ impl Checker for NothingUnsolicited {
     }
 
     fn promise(&self) -> &'static str {
-        "what reaches the LAN from outside answers a LAN host that asked, or a forward wants it"
+        "what reaches the LAN from outside answers a LAN host that asked, or a forward or an open pinhole wants it"
+    }
+
+    fn on_boot(&mut self) {
+        self.pinholes.clear();
+    }
+
+    fn on_pinhole(&mut self, pinhole: &Pinhole, until: Instant) {
+        if self.pinholes.len() == PINHOLES_MAX {
+            self.pinholes.remove(0);
+        }
+        self.pinholes.push((*pinhole, until));
     }
 
     fn on_reload(&mut self, config: &Config) {
@@ -197,7 +227,7 @@ impl Checker for NothingUnsolicited {
                 Ok(())
             }
             Way::Out if !self.lan.contains(&ip.source) && self.lan.contains(&ip.destination) => {
-                if self.is_solicited(ip) {
+                if self.is_solicited(ip) || self.is_let_in(passage.now, ip) {
                     self.note_admitted(ip);
                     return Ok(());
                 }
@@ -227,6 +257,8 @@ fn ports(transport: &Transport) -> Option<(Kind, u16, u16)> {
 
 #[cfg(test)]
 mod tests {
+    use gatepost_dataplane::key::Endpoint;
+
     use super::*;
     use crate::checkers::testing::{arp, config, packet, passage, tcp, udp};
     use crate::packet::Packet;
@@ -316,6 +348,28 @@ mod tests {
         assert!(!told(&mut checker, &to(udp(1, 2, Vec::new()))));
         assert!(told(&mut checker, &to(Transport::Echo { id: 1, is_reply: false })));
         assert!(told(&mut checker, &packet("198.51.100.1", "192.168.1.31", tcp(1, 2))));
+    }
+
+    #[test]
+    fn a_pinhole_lets_in_whom_it_says_until_its_end_or_a_crash() {
+        let mut checker = NothingUnsolicited::new(&config());
+        let pinhole = Pinhole {
+            protocol: Protocol::UDP,
+            inside: Endpoint::new(Ipv4Addr::new(192, 168, 1, 9), 4_000),
+            external: Ipv4Addr::new(203, 0, 113, 10),
+            remote: Some(Ipv4Addr::new(198, 51, 100, 1)),
+        };
+        let told = |checker: &mut NothingUnsolicited, secs: u16, source, port| {
+            let packet = packet(source, "192.168.1.9", udp(secs, port, Vec::new()));
+            checker.on_passage(&passage(secs.into(), Way::Out, Side::Lan, &packet)).is_err()
+        };
+        assert!(told(&mut checker, 1, "198.51.100.1", 4_000));
+        checker.on_pinhole(&pinhole, Instant::from_secs(10));
+        assert!(!told(&mut checker, 2, "198.51.100.1", 4_000));
+        assert!(told(&mut checker, 3, "198.51.100.1", 4_001) && told(&mut checker, 4, "198.51.100.2", 4_000));
+        assert!(told(&mut checker, 11, "198.51.100.1", 4_000));
+        checker.on_boot();
+        assert!(told(&mut checker, 5, "198.51.100.1", 4_000));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::any::Any;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use gatepost_ground::Instant;
+use gatepost_ground::wire::Protocol;
 
 use super::own::Act;
 use crate::machine::attacker::Shot;
@@ -75,6 +76,15 @@ pub enum Action {
     },
     /// Something is done to a machine or a server: [`act`].
     Act(Act),
+    /// Somebody within the gateway has it open a pinhole for a host of the LAN, or keep it open.
+    OpenPinhole {
+        /// TCP or UDP.
+        protocol: Protocol,
+        /// The host's endpoint.
+        inside: SocketAddrV4,
+        /// For so many seconds from then on.
+        secs: u32,
+    },
     /// The gateway's time of day jumps by so many seconds, ahead or back.
     ClockJumps(i64),
     /// The gateway's disk becomes better or worse.
@@ -122,6 +132,9 @@ impl fmt::Display for Action {
             Self::Spoof(tricks) => write!(f, "{} tricks of the spoofer's", tricks.len()),
             Self::Frame { machine, frame } => write!(f, "{machine} sends a frame of {} octets", frame.len()),
             Self::Act(act) => act.fmt(f),
+            Self::OpenPinhole { protocol, inside, secs } => {
+                write!(f, "protocol {} to {inside} is opened for {secs} s", protocol.0)
+            }
             Self::ClockJumps(secs) => write!(f, "the gateway's time of day jumps by {secs:+} s"),
             Self::Disk(mood) => write!(f, "the disk {mood}"),
             Self::Reload(Rules { config, has_forwards }) => {
@@ -238,6 +251,11 @@ pub fn spoof(tricks: impl IntoIterator<Item = Trick>) -> Action {
 /// `machine` sends `frame`, a whole Ethernet frame without FCS, as it stands.
 pub fn frame(machine: &str, frame: impl Into<Vec<u8>>) -> Action {
     Action::Frame { machine: machine.to_owned(), frame: frame.into() }
+}
+
+/// The gateway has a pinhole for `inside`, a host's endpoint on the LAN, open for `secs` seconds from then on.
+pub fn open_pinhole(protocol: Protocol, inside: SocketAddrV4, secs: u32) -> Action {
+    Action::OpenPinhole { protocol, inside, secs }
 }
 
 /// The gateway's time of day jumps by so many seconds, ahead or back.

@@ -85,6 +85,13 @@ const SCENARIOS: &[Scenario] = &[
         build: |_, _| attacks::scanned(),
     },
     Scenario {
+        name: "pinholes",
+        about: "somebody on the WAN tries ports that the gateway has opened for a while, before, meanwhile and after",
+        lasting_secs: 90,
+        lasting_secs_min: 90,
+        build: |_, _| attacks::through_pinholes(),
+    },
+    Scenario {
         name: "blind-attack",
         about: "somebody who does not see the office's chats tries to reset them and to speak in them",
         lasting_secs: 110,

@@ -189,6 +189,7 @@ impl Office {
                 | Action::Dns { .. }
                 | Action::NameMoves(_)
                 | Action::Attack(_)
+                | Action::OpenPinhole { .. }
         );
         if is_about_wan && !self.has_wan() {
             return wrong(line, format!("there is no WAN in lan-only mode, and so not: {action}"));

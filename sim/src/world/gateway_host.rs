@@ -1,10 +1,10 @@
 //! The gateway in the simulation: the production [`Worker`]s and services, with ports that are plugged
 //! into segments, simulated clocks, and a disk that outlives crashes.
 //!
-//! One turmoil host runs four things side by side: what drives the workers, as the event loops of
+//! One turmoil host runs five things side by side: what drives the workers, as the event loops of
 //! `gatepost run` do, but in turn; the services; an auditor that asks for the gateway's reports, as
-//! `gatepost show` does, and gives them to the checkers; and who tells the gateway that its file has
-//! changed, as `gatepost reload` does. A crash drops all four at once. turmoil crashes
+//! `gatepost show` does, and gives them to the checkers; who tells the gateway that its file has
+//! changed, as `gatepost reload` does; and who asks for pinholes. A crash drops all five at once. turmoil crashes
 //! a host between two ticks; from the instant at which the power fails nothing of what the gateway still
 //! does in its tick gets out.
 
@@ -35,6 +35,7 @@ use super::clock::{SimClock, now, sleep_until};
 use super::config_file::{self, ConfigFile};
 use super::disk::SimDisk;
 use super::observer::Shared;
+use super::pinholes::{self, PinholeWishes};
 use super::pipe::Nic;
 use super::power::Power;
 use super::queues::Queues;
@@ -76,6 +77,8 @@ pub struct Setup {
     pub disk: Arc<SimDisk>,
     /// Whether it has power.
     pub power: Power,
+    /// The pinholes that it is to open.
+    pub pinholes: Rc<PinholeWishes>,
     /// By how many seconds the time of day is ahead.
     pub skew: Rc<Cell<i64>>,
     /// Whether the gateway's code panics when it next has something to send.
@@ -95,17 +98,20 @@ pub async fn run(setup: Setup) -> turmoil::Result {
     setup.observer.borrow_mut().on_boot();
     let clock = Rc::new(SimClock::boot(Rc::clone(&setup.skew)));
     let waker = Arc::new(Notify::new());
+    setup.pinholes.clear();
     let config = setup.file.read();
     let (workers, services) = boot(&setup, config.clone(), &clock, &waker);
     setup.observer.borrow_mut().on_configure(&config);
     let (inspector, reloader) = (services.inspector(), services.reloader());
+    let commander = services.commander();
     let wires = plug_in(&setup).await?;
-    let Setup { power, observer, file, .. } = setup;
+    let Setup { power, observer, file, pinholes, .. } = setup;
     let audit = audit(inspector, power.clone(), Rc::clone(&observer));
+    let openings = pinholes::open(commander, pinholes, Rc::clone(&observer));
     let reload = config_file::reload(reloader, file, Rc::clone(&observer));
     let mut driver = Driver { workers, clock, waker, wires, power, observer };
     let serving = async { services.run(|| (), std::future::pending()).await.map_err(Error::from) };
-    race(serving, race(driver.drive(), race(reload, audit))).await?;
+    race(serving, race(driver.drive(), race(reload, race(audit, openings)))).await?;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod gateway_host;
 pub mod link;
 pub(crate) mod observer;
 pub(crate) mod panics;
+pub(crate) mod pinholes;
 pub mod pipe;
 pub(crate) mod power;
 mod queues;

@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use gatepost::config::Config;
+use gatepost_dataplane::flow::Pinhole;
 use gatepost_ground::Instant;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -110,6 +111,11 @@ impl Observer {
     /// A configuration is in force, and no other.
     pub fn on_configure(&mut self, config: &Config) {
         self.checkers.iter_mut().for_each(|checker| checker.on_configure(config));
+    }
+
+    /// The gateway is asked for a pinhole, which is closed at `until`.
+    pub fn on_pinhole(&mut self, pinhole: &Pinhole, until: Instant) {
+        self.checkers.iter_mut().for_each(|checker| checker.on_pinhole(pinhole, until));
     }
 
     /// The gateway reported its state.

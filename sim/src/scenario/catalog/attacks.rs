@@ -1,13 +1,15 @@
 //! Scenarios in which somebody means no good.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use gatepost_ground::wire::Protocol;
 
 use super::{chatted, secs};
 use crate::machine::attacker::Shot;
 use crate::machine::internet::{CHAT_ADDRESS, CHAT_PORT};
 use crate::machine::pc::mac_of;
 use crate::machine::spoofer::Trick;
-use crate::scenario::action::{attack, calm, port_scan, spoof};
+use crate::scenario::action::{attack, calm, open_pinhole, port_scan, spoof};
 use crate::scenario::office::{Office, office};
 
 /// The provider's router, in the network that an office has unless it says otherwise.
@@ -31,6 +33,25 @@ pub fn scanned() -> Office {
         .expect("nothing came back", |account| match account.attack().answers {
             0 => Ok(()),
             answers => Err(format!("{answers} answers, open ports {:?}", account.attack().open_ports)),
+        })
+}
+
+/// Somebody on the WAN tries ports of the printer's, which has never sent from them. Two are opened for half a minute, of
+/// which one is kept open for longer.
+pub fn through_pinholes() -> Office {
+    let printer = |port| SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 200), port);
+    office()
+        .pcs(3)
+        .printer("pc-2")
+        .at(secs(15), attack([Shot::Udp(4_000), Shot::Syn(4_002)]))
+        .at(secs(20), open_pinhole(Protocol::UDP, printer(4_000), 30))
+        .at(secs(20), open_pinhole(Protocol::TCP, printer(4_002), 30))
+        .at(secs(45), open_pinhole(Protocol::UDP, printer(4_000), 30))
+        .at(secs(60), attack([Shot::Udp(4_000), Shot::Syn(4_002)]))
+        .at(secs(80), attack([Shot::Syn(4_002), Shot::Udp(4_001)]))
+        .expect("the printer answers once that nobody listens", |account| match account.attack().answers {
+            1 => Ok(()),
+            answers => Err(format!("{answers} answers")),
         })
 }
 

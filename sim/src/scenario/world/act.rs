@@ -1,8 +1,13 @@
 //! What happens to a world.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use gatepost_dataplane::flow::Pinhole;
+use gatepost_dataplane::key::Endpoint;
 use gatepost_ground::Instant;
+use gatepost_ground::wire::Protocol;
 use ipnet::Ipv4Net;
 
 use super::names::{self, host_of};
@@ -57,6 +62,7 @@ impl World {
                 let now = Instant::ZERO + self.sim.elapsed();
                 self.machines.tell_any(&act.name, |machine| act.run(machine, now));
             }
+            Action::OpenPinhole { protocol, inside, secs } => self.open_pinhole(*protocol, *inside, *secs),
             Action::ClockJumps(secs) => self.skew.set(self.skew.get().saturating_add(*secs)),
             Action::Disk(mood) => self.set_disk(*mood),
             Action::Reload(rules) => self.file.change(self.office.config_with(rules).expect("validated")),
@@ -89,12 +95,24 @@ impl World {
         self.sim.bounce(GATEWAY);
     }
 
-    fn attack(&mut self, shots: &[Shot]) {
-        let victim = match self.office.wan {
+    /// The office's address on the WAN, if it has one.
+    fn customer(&self) -> Option<Ipv4Addr> {
+        match self.office.wan {
             WanBy::Dhcp => self.tell_internet(|it| it.customer()),
             WanBy::Fixed => Some(self.office.fixed_address()),
-        };
-        if let Some(victim) = victim {
+        }
+    }
+
+    fn open_pinhole(&self, protocol: Protocol, inside: SocketAddrV4, secs: u32) {
+        if let Some(external) = self.customer() {
+            let inside = Endpoint::new(*inside.ip(), inside.port());
+            let pinhole = Pinhole { protocol, inside, external, remote: None };
+            self.pinholes.wish(pinhole, Duration::from_secs(secs.into()));
+        }
+    }
+
+    fn attack(&mut self, shots: &[Shot]) {
+        if let Some(victim) = self.customer() {
             self.machines.tell(ATTACKER, |it: &mut Attacker| it.attack(victim, shots.iter().copied()));
         }
     }

@@ -42,6 +42,7 @@ use crate::world::disk::SimDisk;
 use crate::world::gateway_host::{self, Setup, Socket};
 use crate::world::observer::{Observer, Shared};
 use crate::world::panics::PanicWatch;
+use crate::world::pinholes::PinholeWishes;
 use crate::world::pipe::Nic;
 use crate::world::power::Power;
 use crate::world::rack::{self, Rack};
@@ -69,6 +70,7 @@ pub struct World {
     has_crashed: bool,
     skew: Rc<Cell<i64>>,
     file: Rc<ConfigFile>,
+    pinholes: Rc<PinholeWishes>,
     panics: Arc<AtomicBool>,
     observer: Shared,
 }
@@ -112,12 +114,14 @@ impl World {
         let skew = Rc::new(Cell::new(0));
         let panics = Arc::new(AtomicBool::new(false));
         let file = Rc::new(ConfigFile::new(config));
+        let pinholes = Rc::new(PinholeWishes::default());
         let setup = Setup {
             file: Rc::clone(&file),
             sockets: sockets.clone(),
             others: vec![office_ip, provider_ip],
             disk: Arc::clone(&disk),
             power: power.clone(),
+            pinholes: Rc::clone(&pinholes),
             skew: Rc::clone(&skew),
             rng: Rc::new(RefCell::new(StdRng::from_rng(&mut rng))),
             panics: Arc::clone(&panics),
@@ -153,6 +157,7 @@ impl World {
             has_crashed: false,
             skew,
             file,
+            pinholes,
             panics,
             observer,
         })

@@ -1,0 +1,66 @@
+//! What asks the gateway for pinholes, as a service of its own would.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use gatepost::error::Error;
+use gatepost::gateway::command::Commander;
+use gatepost_dataplane::flow::Pinhole;
+use tokio::sync::Notify;
+
+use super::clock::now;
+use super::observer::Shared;
+
+/// The most that a pinhole outlives the lifetime that was asked for: the command's way, and whole seconds.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// Pinholes that somebody wants opened, and for how long.
+#[derive(Default)]
+pub struct PinholeWishes {
+    wishes: RefCell<VecDeque<(Pinhole, Duration)>>,
+    is_changed: Notify,
+}
+
+impl PinholeWishes {
+    /// `pinhole` is to be open for `lifetime` from now on.
+    pub fn wish(&self, pinhole: Pinhole, lifetime: Duration) {
+        self.wishes.borrow_mut().push_back((pinhole, lifetime));
+        self.is_changed.notify_one();
+    }
+
+    /// A gateway boots: what was wanted of the one before is forgotten.
+    pub fn clear(&self) {
+        self.wishes.borrow_mut().clear();
+    }
+
+    async fn next(&self) -> (Pinhole, Duration) {
+        loop {
+            if let Some(wish) = self.wishes.borrow_mut().pop_front() {
+                return wish;
+            }
+            self.is_changed.notified().await;
+        }
+    }
+}
+
+/// Has a running gateway open each, for ever, and tells the checkers before.
+///
+/// # Errors
+///
+/// The gateway refuses one.
+pub async fn open(commander: Commander, wishes: Rc<PinholeWishes>, observer: Shared) -> Result<(), Error> {
+    loop {
+        let (pinhole, lifetime) = wishes.next().await;
+        observer.borrow_mut().on_pinhole(&pinhole, now() + lifetime + SLACK);
+        if let Err(error) = commander.open_pinhole(pinhole, lifetime).await {
+            let why = error.to_string();
+            return Err(Error::failed(
+                "the gateway opens no pinhole",
+                why,
+                "see dataplane/src/pipeline/pinholes.rs",
+            ));
+        }
+    }
+}

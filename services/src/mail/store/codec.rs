@@ -12,7 +12,7 @@ const ATTEMPT: u8 = 3;
 const DONE: u8 = 4;
 const EXPUNGE: u8 = 5;
 const FLAGS: u8 = 6;
-const MAILBOX: u8 = 7;
+pub(super) const MAILBOX: u8 = 7;
 const SEEN: u8 = 8;
 const FORGET: u8 = 9;
 const ABORT: u8 = 10;
@@ -237,12 +237,12 @@ fn read_mailbox<'a>(
     Ok(mailbox)
 }
 
-fn write_progress(line: Line<'_>, progress: &Progress) {
+pub(super) fn write_progress(line: Line<'_>, progress: &Progress) {
     let Progress { tries, due, is_held, reply } = progress;
     line.number(tries).number(due).number(u8::from(*is_held)).octets(reply);
 }
 
-fn read_progress(values: &mut Values<'_>) -> Result<Progress, Malformed> {
+pub(super) fn read_progress(values: &mut Values<'_>) -> Result<Progress, Malformed> {
     Ok(Progress {
         tries: values.number()?,
         due: values.number()?,

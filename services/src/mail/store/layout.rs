@@ -14,6 +14,10 @@ use super::record::Marker;
 
 /// The directory of the segments.
 pub(super) const SEGMENTS: &str = "mail/segments";
+/// What the records before some place say.
+pub(super) const CHECKPOINT: &str = "mail/checkpoint";
+/// A checkpoint that is not complete.
+pub(super) const NEW_CHECKPOINT: &str = "mail/checkpoint.new";
 /// The directory of the large bodies.
 pub(super) const BODIES: &str = "mail/bodies";
 /// Takes room that is given up for deletions when the disk is full.

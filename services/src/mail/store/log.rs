@@ -38,15 +38,26 @@ pub(super) struct Segments {
 }
 
 impl Segments {
-    /// Segments of before the start. They take no more records.
-    pub fn new(files: BTreeMap<u32, SegmentFile>) -> Self {
-        let next_number = files.keys().next_back().map_or(1, |last| last.saturating_add(1));
+    /// Segments of before the start. They take no more records. New ones have numbers from `number_min` on, at least.
+    pub fn new(files: BTreeMap<u32, SegmentFile>, number_min: u32) -> Self {
+        let next_number = files.keys().next_back().map_or(1, |last| last.saturating_add(1)).max(number_min);
         Self { files, open: None, next_number }
     }
 
     /// The file of a segment.
     pub fn file(&self, number: u32) -> Option<String> {
         self.files.get(&number).map(|file| segment_file(number, file.marker))
+    }
+
+    /// The segment that takes records, if it holds any.
+    pub fn open(&self) -> Option<u32> {
+        self.open.filter(|number| self.files.get(number).is_some_and(|file| file.len > 0))
+    }
+
+    /// Up to where everything is durable.
+    pub fn end(&self) -> (u32, u64) {
+        let open = self.open.and_then(|number| Some((number, self.files.get(&number)?.len)));
+        open.unwrap_or((self.next_number, 0))
     }
 
     /// Takes no more records into the open segment.

@@ -32,6 +32,9 @@
 //! UIDs belong to a mailbox with all its folders, grow, and are not used again: each new segment begins with what every
 //! mailbox is, its next UID too. The number of the record that changed an entry last is its modification sequence.
 //!
+//! Beside the log the store makes checkpoints, so that a start reads the end of the log only, and compacts segments of which little
+//! is needed: both a bounded step at a time, between batches. Neither is needed to know what is stored.
+//!
 //! # Without the gateway
 //!
 //! ```no_run
@@ -53,7 +56,9 @@
 //! Files of a newer format are read as far as that goes, and never written to.
 
 mod change;
+mod checkpoint;
 mod codec;
+mod compaction;
 mod content;
 mod draft;
 mod layout;
@@ -74,13 +79,13 @@ pub use draft::DraftId;
 pub use mailbox::{Entry, Mailbox, Place};
 pub use message::{BodyOctets, Message, Unreadable, read_body_part, read_message};
 pub use request::{Answer, Lane, Request, Task};
-pub use start::{DAMAGES_MAX, Damage, Recovered, Report, recover};
+pub use start::{DAMAGES_MAX, Damage, Recovered, Report, recover, recover_all};
 pub use state::{QueueEntry, State};
 pub use store::{RETRY_INTERVAL, Store, Ticket};
 pub use text::Malformed;
 #[cfg(test)]
 mod tests;
-pub use upkeep::RESERVE_OCTETS;
+pub use upkeep::{CHECKPOINT_INTERVAL, RESERVE_OCTETS};
 
 /// The most recipients of one message, here and elsewhere.
 pub const RECIPIENTS_MAX: usize = 1000;
@@ -112,6 +117,8 @@ pub struct Settings {
     pub batch_records: usize,
     /// A longer body, in octets, is a file of its own; at most [`record::BODY_OCTETS_MAX`].
     pub inline_octets: usize,
+    /// A checkpoint is made when the log has grown by so many octets.
+    pub checkpoint_octets: u64,
     /// The room that is kept for deletions, in octets.
     pub reserve_octets: u64,
 }
@@ -123,6 +130,7 @@ impl Default for Settings {
             batch_octets: 4 << 20,
             batch_records: 256,
             inline_octets: record::BODY_OCTETS_MAX,
+            checkpoint_octets: 64 << 20,
             reserve_octets: RESERVE_OCTETS,
         }
     }

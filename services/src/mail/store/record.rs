@@ -135,6 +135,11 @@ pub fn decode(marker: Marker, octets: &[u8]) -> Option<(Frame, &[u8], &[u8])> {
     Some((frame, &octets[frame.text()], &octets[frame.text().end..]))
 }
 
+/// Whether `octets` begin as a record of a segment with `marker` does.
+pub(super) fn is_frame(marker: Marker, octets: &[u8]) -> bool {
+    Frame::parse(marker, octets).is_some()
+}
+
 /// What a [`Scanner`] came upon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {

@@ -10,12 +10,15 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use super::checkpoint;
 use super::content::{BodyName, Content, MailboxId, Sequence};
-use super::layout::{BODIES, RESERVE, SEGMENTS, body_file, parse_body, parse_segment, segment_file};
+use super::layout::{
+    BODIES, CHECKPOINT, RESERVE, SEGMENTS, body_file, parse_body, parse_segment, segment_file,
+};
 use super::log::{Logged, SegmentFile};
-use super::mailbox::{Entry, Place};
+use super::mailbox::{Entry, Mailbox, Place};
 use super::message::{Message, Unreadable, read_message};
-use super::record::{COPY, FIRST, Scanner, Step, decode};
+use super::record::{COPY, FIRST, FRAME_LEN, Scanner, Step, decode, is_frame};
 use super::state::State;
 use crate::store::Storage;
 
@@ -43,6 +46,8 @@ pub struct Recovered {
     pub(super) reserve_len: u64,
     /// Files of large bodies that nothing names.
     pub(super) orphans: Vec<BodyName>,
+    /// The segment that the checkpoint on the disk goes up to.
+    pub(super) checkpoint: Option<u32>,
     pub(super) report: Report,
 }
 
@@ -61,6 +66,10 @@ pub struct Report {
     pub bodies_missing: Vec<Sequence>,
     /// The records that were read.
     pub records: u64,
+    /// Whether there is a checkpoint that cannot be used.
+    pub is_checkpoint_damaged: bool,
+    /// Segments that are missing, with messages that were in them.
+    pub segments_missing: Vec<u32>,
 }
 
 /// A stretch of a segment that cannot be read as records.
@@ -82,6 +91,7 @@ impl Report {
         self.more_damages > 0
             || self.damages.iter().any(|damage| !damage.is_at_end)
             || !self.bodies_missing.is_empty()
+            || !self.segments_missing.is_empty()
     }
 
     fn add(&mut self, damage: Damage) {
@@ -116,12 +126,35 @@ impl Recovered {
     }
 }
 
-/// Reads all that is stored. Damage is reported, and costs what it touches.
+/// Reads the checkpoint and the log behind it; all of the log if there is no checkpoint that can be used. Damage is reported,
+/// and costs what it touches.
 ///
 /// # Errors
 ///
 /// The storage refuses to be read.
 pub fn recover(disk: &dyn Storage) -> io::Result<Recovered> {
+    let files = segment_files(disk)?;
+    match checkpoint::load(disk) {
+        Ok(loaded) if is_in_place(disk, &files, &loaded.0)? => recover_from(disk, files, Some(loaded)),
+        Ok(_) | Err(None) => {
+            let mut recovered = recover_from(disk, files, None)?;
+            recovered.report.is_checkpoint_damaged = disk.len(CHECKPOINT)?.is_some();
+            Ok(recovered)
+        }
+        Err(Some(error)) => Err(error),
+    }
+}
+
+/// Reads all of the log, and so finds damage where [`recover`] trusts the checkpoint.
+///
+/// # Errors
+///
+/// The storage refuses to be read.
+pub fn recover_all(disk: &dyn Storage) -> io::Result<Recovered> {
+    recover_from(disk, segment_files(disk)?, None)
+}
+
+fn segment_files(disk: &dyn Storage) -> io::Result<BTreeMap<u32, SegmentFile>> {
     let mut files = BTreeMap::new();
     for name in disk.list(SEGMENTS)? {
         if let Some((number, marker)) = parse_segment(&name) {
@@ -129,12 +162,44 @@ pub fn recover(disk: &dyn Storage) -> io::Result<Recovered> {
             files.insert(number, SegmentFile { marker, len });
         }
     }
-    let mut reader = Reader { disk, replay: Replay::default(), report: Report::default() };
+    Ok(files)
+}
+
+/// Whether the last record of each segment that a checkpoint knows is where it says. If octets have come or gone before
+/// that, it is not, and the other records of the segment are elsewhere, too.
+fn is_in_place(disk: &dyn Storage, files: &BTreeMap<u32, SegmentFile>, state: &State) -> io::Result<bool> {
+    let mut last: BTreeMap<u32, u64> = BTreeMap::new();
+    let delivered = state.mailboxes.values().flat_map(Mailbox::entries).map(|entry| entry.place);
+    for Place { segment, offset, .. } in delivered.chain(state.queue.values().map(|entry| entry.place)) {
+        let last = last.entry(segment).or_default();
+        *last = offset.max(*last);
+    }
+    for (number, offset) in last {
+        // Of a segment that is gone the log behind the checkpoint has to tell.
+        let Some(file) = files.get(&number) else { continue };
+        let octets = disk.read_at(&segment_file(number, file.marker), offset, FRAME_LEN)?;
+        if !is_frame(file.marker, &octets.unwrap_or_default()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn recover_from(
+    disk: &dyn Storage,
+    mut files: BTreeMap<u32, SegmentFile>,
+    loaded: Option<(State, (u32, u64))>,
+) -> io::Result<Recovered> {
+    let checkpoint = loaded.as_ref().map(|(_, (segment, _))| *segment);
+    let (state, from) = loaded.unwrap_or_default();
+    let replay = Replay { state, ..Replay::default() };
+    let mut reader = Reader { disk, replay, report: Report::default() };
     let mut known_len: Option<(u32, u64)> = None;
     let numbers: Vec<_> = files.keys().copied().collect();
-    for number in numbers {
+    for number in numbers.into_iter().filter(|number| *number >= from.0) {
+        let offset = if number == from.0 { from.1 } else { 0 };
         let Some(file) = files.get_mut(&number) else { continue };
-        let (previous, confirmed) = reader.read_segment(number, *file)?;
+        let (previous, confirmed) = reader.read_segment(number, *file, offset)?;
         // What is behind may be gone after the next power cut.
         file.len = confirmed;
         if let (Some((of, len)), Some((last, found))) = (previous, known_len)
@@ -152,6 +217,9 @@ pub fn recover(disk: &dyn Storage) -> io::Result<Recovered> {
     let held = replay.flush();
     let mut state = replay.state;
     let uncertain = read_uncertain(disk, &files, &state, held)?;
+    let in_use = state.segments.iter().filter(|(_, segment)| segment.live > 0);
+    report.segments_missing =
+        in_use.map(|(number, _)| *number).filter(|number| !files.contains_key(number)).collect();
     state.segments.retain(|number, _| files.contains_key(number));
     let mut orphans = Vec::new();
     let bodies: BTreeMap<_, _> = state.bodies.iter().map(|(sequence, body)| (body.name, *sequence)).collect();
@@ -165,7 +233,7 @@ pub fn recover(disk: &dyn Storage) -> io::Result<Recovered> {
     }
     state.unused.clear();
     let reserve_len = disk.len(RESERVE)?.unwrap_or(0);
-    Ok(Recovered { state, files, uncertain, reserve_len, orphans, report })
+    Ok(Recovered { state, files, uncertain, reserve_len, orphans, checkpoint, report })
 }
 
 /// The octets of what is held at the end of the log.
@@ -251,11 +319,21 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// Reads a segment. Returns what its start says of the one before, and the offset up to which it was surely synced.
-    fn read_segment(&mut self, number: u32, file: SegmentFile) -> io::Result<(Option<(u32, u64)>, u64)> {
+    fn read_segment(
+        &mut self,
+        number: u32,
+        file: SegmentFile,
+        from: u64,
+    ) -> io::Result<(Option<(u32, u64)>, u64)> {
         let name = segment_file(number, file.marker);
-        let mut scanner = Scanner::new(file.marker, 0);
-        let (mut previous, mut confirmed) = (None, 0);
-        let mut batches = 0_u32;
+        let mut scanner = Scanner::new(file.marker, from);
+        let (mut previous, mut confirmed) = (None, from);
+        // All before was synced.
+        let mut batches = u32::from(from > 0);
+        if file.len < from {
+            let len = from - file.len;
+            self.report.add(Damage { file: name.clone(), offset: file.len, len, is_at_end: false });
+        }
         let mut last: Option<(Sequence, bool)> = None;
         loop {
             match scanner.step() {

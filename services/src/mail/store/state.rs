@@ -235,7 +235,7 @@ impl State {
         self.mailboxes.entry(id).or_default()
     }
 
-    fn set_mailbox(&mut self, state: &MailboxState) {
+    pub(super) fn set_mailbox(&mut self, state: &MailboxState) {
         self.next_mailbox = self.next_mailbox.max(state.id.0.saturating_add(1));
         self.last_uid_validity = self.last_uid_validity.max(state.uid_validity);
         let mailbox = self.mailboxes.entry(state.id).or_insert_with(|| Mailbox::new(state.clone()));
@@ -312,6 +312,22 @@ impl State {
         }
     }
 
+    /// Counts anew what each segment's records and each large body are needed for.
+    pub(super) fn recount(&mut self) {
+        self.segments.values_mut().for_each(|segment| segment.live = 0);
+        self.bodies.values_mut().for_each(|body| body.users = 0);
+        let entries = self.mailboxes.values().flat_map(Mailbox::entries);
+        let deliveries = entries.map(|entry| (entry.message, entry.place, entry.share));
+        let queued = self.queue.iter().map(|(id, entry)| (id.message, entry.place, entry.share));
+        for (message, place, share) in deliveries.chain(queued) {
+            self.segments.entry(place.segment).or_default().live += u64::from(share);
+            if let Some(body) = self.bodies.get_mut(&message) {
+                body.users += 1;
+            }
+        }
+        self.bodies.retain(|_, body| body.users > 0);
+    }
+
     fn add_live(&mut self, segment: u32, share: u32) {
         self.segments.entry(segment).or_default().live += u64::from(share);
     }
@@ -323,5 +339,16 @@ impl State {
 
     fn add_ghost(&mut self, segment: u32, fact: Fact) {
         self.segments.entry(segment).or_default().ghosts.insert(fact);
+    }
+
+    /// Whether a segment other than `segment` still says that `fact` is true, which it is not.
+    pub(super) fn is_ghost_elsewhere(&self, segment: u32, fact: &Fact) -> bool {
+        self.segments.iter().any(|(number, other)| *number != segment && other.ghosts.contains(fact))
+    }
+
+    /// Whether a fact is known from that segment only.
+    pub(super) fn is_needed(&self, segment: u32) -> bool {
+        self.segments.get(&segment).is_some_and(|segment| segment.live > 0)
+            || self.seen.values().any(|holder| *holder == segment)
     }
 }

@@ -9,9 +9,10 @@ use gatepost_ground::Instant;
 use rand::rngs::StdRng;
 
 use super::change::{Added, Change, Refused, Stored, resolve};
+use super::compaction::{self, Needed};
 use super::content::{Abort, Accept, Body, BodyName, Content, Sequence};
 use super::draft::{DraftId, Drafts, Ended};
-use super::log::{Batch, Segments, random_name};
+use super::log::{Batch, Logged, Segments, random_name};
 use super::request::{Answer, Lane, Request, Task};
 use super::start::{Recovered, Uncertain};
 use super::state::State;
@@ -35,6 +36,8 @@ pub struct Store {
     phase: Phase,
     /// Records of before the start that are not known to be durable. They are written once more before anything else.
     uncertain: Vec<Uncertain>,
+    /// Records of a segment that is to go. What of them is needed is in the next batch.
+    pub(super) leaving: Vec<(Logged, Vec<u8>)>,
     aborting: Option<Aborting>,
     retry_at: Option<Instant>,
     pending: VecDeque<(Ticket, Change)>,
@@ -69,6 +72,8 @@ enum Phase {
 struct InFlight {
     batch: Batch,
     purpose: Purpose,
+    /// Whether it has what was needed of [`Store::leaving`].
+    has_copies: bool,
     /// Who waits for it, and what is told then.
     waiting: Vec<(Ticket, Stored)>,
 }
@@ -94,18 +99,19 @@ struct Aborting {
 impl Store {
     /// The store as it was read from the disk. `rng` gives files their names.
     pub fn new(settings: Settings, recovered: Recovered, rng: StdRng) -> Self {
-        let Recovered { state, files, uncertain, report, reserve_len, orphans } = recovered;
+        let Recovered { state, files, uncertain, report, reserve_len, orphans, checkpoint } = recovered;
         // What is damaged may have named them.
         let orphans = if report.is_damaged() { Vec::new() } else { orphans };
         let has_reserve = reserve_len >= settings.reserve_octets;
-        let upkeep = Upkeep::new(orphans, has_reserve);
+        let upkeep = Upkeep::new(orphans, has_reserve, checkpoint);
         Self {
             settings,
             rng,
             state,
-            segments: Segments::new(files),
+            segments: Segments::new(files, checkpoint.unwrap_or(0)),
             phase: Phase::default(),
             uncertain,
+            leaving: Vec::new(),
             aborting: None,
             retry_at: None,
             pending: VecDeque::new(),
@@ -128,7 +134,8 @@ impl Store {
         Some((self.segments.file(number)?, self.segments.files.get(&number)?.marker))
     }
 
-    /// Whether all that is known is durable. Until then changes wait.
+    /// Whether all that is known is durable. Until then changes wait, and nobody is to be told of [what is
+    /// known](Store::state): it may not be there any more after a power cut.
     pub fn is_ready(&self) -> bool {
         self.uncertain.is_empty()
     }
@@ -170,6 +177,10 @@ impl Store {
             return Err(why);
         }
         if grows && self.upkeep.is_full() { Err(Refused::NoRoom) } else { Ok(()) }
+    }
+
+    pub(super) fn is_newer(&self) -> bool {
+        self.is_newer
     }
 
     fn ticket(&mut self) -> Ticket {
@@ -265,14 +276,22 @@ impl Store {
     /// What is to be done with the disk now. Each is done, and [told](Store::handle_done), in any order; of one lane there
     /// is one at a time.
     pub fn poll_request(&mut self, now: Instant) -> Option<Request> {
-        if let Some(task) = self.poll_log(now) {
-            return Some(Request { lane: Lane::Log, task });
+        loop {
+            if let Some(task) = self.poll_log(now) {
+                return Some(Request { lane: Lane::Log, task });
+            }
+            if let Some((id, task)) = self.drafts.poll() {
+                return Some(Request { lane: Lane::Draft(id), task });
+            }
+            if let Some(task) = self.poll_upkeep(now) {
+                return Some(Request { lane: Lane::Upkeep, task });
+            }
+            // What leaves a segment is for the log.
+            let is_log_waiting = self.retry_at.is_some_and(|at| now < at);
+            if self.leaving.is_empty() || !matches!(self.phase, Phase::Idle) || is_log_waiting {
+                return None;
+            }
         }
-        if let Some((id, task)) = self.drafts.poll() {
-            return Some(Request { lane: Lane::Draft(id), task });
-        }
-        let task = self.poll_upkeep(now)?;
-        Some(Request { lane: Lane::Upkeep, task })
     }
 
     /// When there will be something to do, if nothing else happens.
@@ -345,7 +364,7 @@ impl Store {
         self.segments.close();
         let abort = self.aborting.as_ref().map(|aborting| aborting.abort.clone());
         let batch = self.begin_batch(abort.map(Content::Abort));
-        InFlight { batch, purpose: Purpose::Abort, waiting: Vec::new() }
+        InFlight { batch, purpose: Purpose::Abort, has_copies: false, waiting: Vec::new() }
     }
 
     fn uncertain_batch(&mut self) -> InFlight {
@@ -353,17 +372,20 @@ impl Store {
         for Uncertain { sequence, content, body } in &self.uncertain {
             batch.add(*sequence, true, content.clone(), body);
         }
-        InFlight { batch, purpose: Purpose::Uncertain, waiting: Vec::new() }
+        InFlight { batch, purpose: Purpose::Uncertain, has_copies: false, waiting: Vec::new() }
     }
 
     fn change_batch(&mut self) -> Option<InFlight> {
-        let mut flight: Option<InFlight> = None;
+        let mut flight = self.copies_batch();
         let mut added = Added::new();
         while let Some((_, change)) = self.pending.front() {
             if let Some(flight) = &flight {
                 let is_long = flight.batch.octets.len() + change.len() > self.settings.batch_octets;
                 let is_many = flight.batch.records.len() >= self.settings.batch_records;
-                if is_long || is_many || change.is_structural() && !flight.waiting.is_empty() {
+                if is_long
+                    || is_many
+                    || change.is_structural() && (!flight.waiting.is_empty() || flight.has_copies)
+                {
                     break;
                 }
             }
@@ -378,7 +400,12 @@ impl Store {
                 Ok(Some((content, mut stored))) => {
                     if flight.is_none() {
                         let batch = self.begin_batch(None);
-                        flight = Some(InFlight { batch, purpose: Purpose::Changes, waiting: Vec::new() });
+                        flight = Some(InFlight {
+                            batch,
+                            purpose: Purpose::Changes,
+                            has_copies: false,
+                            waiting: Vec::new(),
+                        });
                     }
                     let sequence = self.next_sequence();
                     stored.sequence = Some(sequence);
@@ -400,6 +427,30 @@ impl Store {
             }
         }
         flight
+    }
+
+    /// A batch that begins with what is needed of the records that leave, as it is now.
+    fn copies_batch(&mut self) -> Option<InFlight> {
+        if self.leaving.is_empty() {
+            return None;
+        }
+        let leaving = mem::take(&mut self.leaving);
+        let needed = leaving.iter().flat_map(|(logged, body)| {
+            compaction::needed(&self.state, logged).into_iter().map(move |needed| (needed, body))
+        });
+        let all: Vec<_> = needed.collect();
+        if all.is_empty() {
+            self.upkeep.copies_done(true);
+            return None;
+        }
+        let mut batch = self.begin_batch(None);
+        for (Needed { sequence, content }, body) in all {
+            let body = if matches!(content, Content::Accept(_)) { &body[..] } else { &[] };
+            let is_copy = sequence.is_some();
+            let sequence = sequence.unwrap_or_else(|| self.next_sequence());
+            batch.add(sequence, is_copy, content, body);
+        }
+        Some(InFlight { batch, purpose: Purpose::Changes, has_copies: true, waiting: Vec::new() })
     }
 
     /// Begins a batch, which `first` comes first in. If it begins a segment, the segment begins with what all mailboxes are.
@@ -443,14 +494,15 @@ impl Store {
     }
 
     fn durable(&mut self, flight: InFlight) {
-        let InFlight { batch, purpose, waiting } = flight;
+        let InFlight { batch, purpose, has_copies, waiting } = flight;
         self.segments.extend(&batch);
         for record in &batch.records {
             self.state.apply(record);
         }
-        self.upkeep.log_works();
+        self.upkeep.log_grew(batch.len());
         self.outcomes.extend(waiting.into_iter().map(|(ticket, stored)| (ticket, Ok(stored))));
         match purpose {
+            Purpose::Changes if has_copies => self.upkeep.copies_done(true),
             Purpose::Changes => {}
             Purpose::Uncertain => self.uncertain.clear(),
             Purpose::Abort => {
@@ -464,12 +516,15 @@ impl Store {
 
     /// A batch may be in the log, or a part of it, and counts as not there.
     fn failed(&mut self, now: Instant, flight: InFlight, error: &io::Error) {
-        let InFlight { batch, purpose, waiting } = flight;
+        let InFlight { batch, purpose, has_copies, waiting } = flight;
         self.segments.close();
         let why = refusal(error);
         self.upkeep.disk_failed(now, why.clone());
         match purpose {
             Purpose::Changes => {
+                if has_copies {
+                    self.upkeep.copies_done(false);
+                }
                 let aborting = self.aborting.get_or_insert_default();
                 aborting.abort.from.push((batch.segment, batch.offset()));
                 for record in &batch.records {

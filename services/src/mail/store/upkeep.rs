@@ -1,17 +1,30 @@
-//! What the store does beside the log: it removes files that nothing needs, and keeps room for deletions.
+//! What the store does beside the log, one request at a time: it removes files that nothing needs, keeps room for deletions,
+//! makes checkpoints, and compacts.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::time::Duration;
 
 use gatepost_ground::Instant;
 
 use super::change::Refused;
-use super::content::BodyName;
-use super::layout::{RESERVE, body_file};
+use super::checkpoint::Writer;
+use super::content::{BodyName, Content};
+use super::layout::{CHECKPOINT, NEW_CHECKPOINT, RESERVE, body_file};
+use super::log::Logged;
+use super::mailbox::Place;
+use super::record::{Scanner, Step, decode};
 use super::request::{Answer, Task};
+use super::start::PART_OCTETS;
 use super::store::{RETRY_INTERVAL, Store};
 
 /// The octets that are kept for deletions.
 pub const RESERVE_OCTETS: u64 = 1 << 20;
+/// A checkpoint is made so long after the log has grown, at the latest.
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(600);
+/// Records of a segment that is compacted that are looked at for one batch, and their octets.
+const LEAVING_MAX: usize = 64;
+const LEAVING_OCTETS_MAX: usize = 1 << 20;
 
 /// What is done, and what is known of the disk.
 #[derive(Debug)]
@@ -27,19 +40,43 @@ pub(super) struct Upkeep {
     /// When the reserve is made again, if there is none.
     reserve_due: Option<Instant>,
     trouble: Option<Refused>,
+    /// Octets of the log behind the last checkpoint, and when that is to be made anew.
+    grown: u64,
+    checkpoint_due: Option<Instant>,
+    /// The segment that the checkpoint on the disk goes up to.
+    checkpoint: Option<u32>,
+    /// Segments that are not compacted, as they are damaged or could not be.
+    left_alone: BTreeSet<u32>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Doing {
     RemoveBody(BodyName),
     CutReserve,
     CutFailedReserve,
     WriteReserve,
     SyncReserve,
+    CutCheckpoint(Writer),
+    WriteCheckpoint(Writer, Vec<u8>),
+    SyncCheckpoint(Writer),
+    RenameCheckpoint(Writer),
+    SettleCheckpoint(Writer),
+    ReadSegment(Box<Compaction>, u64),
+    /// What the segment's records leave is in a batch.
+    Copy(Box<Compaction>),
+    RemoveSegment(u32),
+    SettleSegment(u32),
+}
+
+#[derive(Debug)]
+struct Compaction {
+    segment: u32,
+    scanner: Scanner,
+    damage: Option<u64>,
 }
 
 impl Upkeep {
-    pub fn new(orphans: Vec<BodyName>, has_reserve: bool) -> Self {
+    pub fn new(orphans: Vec<BodyName>, has_reserve: bool, checkpoint: Option<u32>) -> Self {
         Self {
             orphans,
             doing: None,
@@ -48,6 +85,10 @@ impl Upkeep {
             is_full: false,
             reserve_due: (!has_reserve).then_some(Instant::ZERO),
             trouble: None,
+            grown: 0,
+            checkpoint_due: None,
+            checkpoint,
+            left_alone: BTreeSet::new(),
         }
     }
 
@@ -62,12 +103,28 @@ impl Upkeep {
     }
 
     pub fn due(&self) -> Option<Instant> {
-        self.reserve_due
+        self.reserve_due.into_iter().chain(self.checkpoint_due.filter(|_| !self.is_full)).min()
     }
 
     /// A batch is durable.
-    pub fn log_works(&mut self) {
+    pub fn log_grew(&mut self, octets: u64) {
+        self.grown += octets;
         self.trouble = None;
+    }
+
+    /// What of the records that leave is needed is durable, or the batch failed.
+    pub fn copies_done(&mut self, are_durable: bool) {
+        match self.doing.take() {
+            Some(Doing::Copy(compaction)) if are_durable => {
+                self.doing = Some(Doing::ReadSegment(compaction, u64::MAX));
+                self.is_busy = false;
+            }
+            Some(Doing::Copy(compaction)) => {
+                self.left_alone.insert(compaction.segment);
+                self.is_busy = false;
+            }
+            other => self.doing = other,
+        }
     }
 
     pub fn disk_failed(&mut self, now: Instant, why: Refused) {
@@ -90,54 +147,206 @@ impl Upkeep {
 
 impl Store {
     pub(super) fn poll_upkeep(&mut self, now: Instant) -> Option<Task> {
-        if self.upkeep.is_busy || !self.is_ready() {
+        if self.upkeep.is_busy || !self.is_ready() || self.is_newer() {
             return None;
         }
-        let doing = self.upkeep.doing.or_else(|| self.next_upkeep(now))?;
-        self.upkeep.doing = Some(doing);
-        self.upkeep.is_busy = true;
-        let file = RESERVE.to_owned();
+        let doing = self.upkeep.doing.take().or_else(|| self.next_upkeep(now))?;
+        let doing = match doing {
+            Doing::ReadSegment(compaction, u64::MAX) => self.scan(compaction)?,
+            doing => doing,
+        };
+        let task = self.task_of(&doing);
+        self.upkeep.is_busy = task.is_some();
+        self.upkeep.doing = task.is_some().then_some(doing);
+        task
+    }
+
+    fn task_of(&self, doing: &Doing) -> Option<Task> {
+        let (reserve, new) = (RESERVE.to_owned(), NEW_CHECKPOINT.to_owned());
         Some(match doing {
-            Doing::RemoveBody(name) => Task::Remove { file: body_file(name) },
-            Doing::CutReserve | Doing::CutFailedReserve => Task::Remove { file },
+            Doing::RemoveBody(name) => Task::Remove { file: body_file(*name) },
+            Doing::CutReserve | Doing::CutFailedReserve => Task::Remove { file: reserve },
             Doing::WriteReserve => {
                 let len = usize::try_from(self.settings.reserve_octets).unwrap_or(0);
-                Task::Append { file, octets: vec![b'.'; len] }
+                Task::Append { file: reserve, octets: vec![b'.'; len] }
             }
-            Doing::SyncReserve => Task::Sync { file },
+            Doing::SyncReserve => Task::Sync { file: reserve },
+            Doing::CutCheckpoint(_) => Task::Remove { file: new },
+            Doing::WriteCheckpoint(_, octets) => Task::Append { file: new, octets: octets.clone() },
+            Doing::SyncCheckpoint(_) => Task::Sync { file: new },
+            Doing::RenameCheckpoint(_) => Task::Rename { file: new, to: CHECKPOINT.to_owned() },
+            Doing::SettleCheckpoint(_) | Doing::SettleSegment(_) => {
+                Task::Sync { file: CHECKPOINT.to_owned() }
+            }
+            Doing::ReadSegment(compaction, offset) => {
+                let file = self.segments.file(compaction.segment)?;
+                Task::Read { file, offset: *offset, len: PART_OCTETS }
+            }
+            Doing::RemoveSegment(segment) => Task::Remove { file: self.segments.file(*segment)? },
+            Doing::Copy(_) => return None,
         })
     }
 
     fn next_upkeep(&mut self, now: Instant) -> Option<Doing> {
+        if self.upkeep.grown > 0 {
+            self.upkeep.checkpoint_due.get_or_insert(now + CHECKPOINT_INTERVAL);
+        }
+        let is_due = self.upkeep.checkpoint_due.is_some_and(|due| due <= now);
         if let Some(name) = self.state.unused.pop().or_else(|| self.upkeep.orphans.pop()) {
-            return Some(Doing::RemoveBody(name));
-        }
-        if self.upkeep.reserve_due.is_some_and(|due| due <= now) {
+            Some(Doing::RemoveBody(name))
+        } else if self.upkeep.reserve_due.is_some_and(|due| due <= now) {
             self.upkeep.reserve_due = None;
-            return Some(Doing::CutReserve);
+            Some(Doing::CutReserve)
+        } else if self.upkeep.is_full {
+            None
+        } else if is_due || self.upkeep.grown >= self.settings.checkpoint_octets {
+            self.upkeep.checkpoint_due = None;
+            self.upkeep.grown = 0;
+            Some(Doing::CutCheckpoint(Writer::new(self.segments.end())))
+        } else {
+            let segment = self.segment_to_compact()?;
+            let marker = self.segments.files.get(&segment)?.marker;
+            let scanner = Scanner::new(marker, 0);
+            Some(Doing::ReadSegment(Box::new(Compaction { segment, scanner, damage: None }), 0))
         }
+    }
+
+    /// A segment of which most is not needed, or that is short. The checkpoint knows what is in it, and a later segment
+    /// begins with what all mailboxes are.
+    fn segment_to_compact(&self) -> Option<u32> {
+        let open = self.segments.open()?;
+        let before = self.upkeep.checkpoint?.min(open);
+        let exists = |number: &u32| self.segments.files.contains_key(number);
+        let is_candidate = |(number, file): &(&u32, &super::log::SegmentFile)| {
+            let known = self.state.segments.get(number);
+            let live = known.map_or(0, |segment| segment.live);
+            let aborts = known.is_some_and(|segment| segment.aborts_in.iter().any(exists));
+            let is_short = file.len < self.settings.segment_octets / 4;
+            !aborts && !self.upkeep.left_alone.contains(number) && (is_short || live * 2 < file.len)
+        };
+        self.segments.files.range(..before).find(is_candidate).map(|(number, _)| *number)
+    }
+
+    /// Goes on with a segment, as far as what was read of it goes.
+    fn scan(&mut self, mut compaction: Box<Compaction>) -> Option<Doing> {
+        let segment = compaction.segment;
+        let marker = self.segments.files.get(&segment)?.marker;
+        let mut octets = 0;
+        loop {
+            let is_enough = self.leaving.len() >= LEAVING_MAX || octets >= LEAVING_OCTETS_MAX;
+            let step = if is_enough { None } else { Some(compaction.scanner.step()) };
+            match step {
+                Some(Step::Record(offset, frame)) => {
+                    let place = Place { segment, len: frame.len() as u32, offset };
+                    let decoded = decode(marker, compaction.scanner.record());
+                    let decoded = decoded.and_then(|(_, text, body)| {
+                        Some((Content::decode(frame.kind, text).ok()?, body.to_vec()))
+                    });
+                    let Some((content, body)) = decoded else { return self.leave_alone(segment) };
+                    if compaction.damage.is_some() {
+                        return self.leave_alone(segment);
+                    }
+                    let body_len = frame.body_len();
+                    let logged =
+                        Logged { sequence: frame.sequence, is_copy: false, place, body_len, content };
+                    octets += frame.len();
+                    self.leaving.push((logged, body));
+                }
+                Some(Step::Damage { offset, .. }) => compaction.damage = Some(offset),
+                Some(Step::Newer { .. }) => return self.leave_alone(segment),
+                Some(Step::More(offset)) if self.leaving.is_empty() => {
+                    return Some(Doing::ReadSegment(compaction, offset));
+                }
+                Some(Step::End) if self.leaving.is_empty() => {
+                    // Else something of it was not where it should be.
+                    let is_needed = self.state.is_needed(segment);
+                    return if is_needed {
+                        self.leave_alone(segment)
+                    } else {
+                        Some(Doing::RemoveSegment(segment))
+                    };
+                }
+                Some(Step::More(_) | Step::End) | None => {
+                    self.upkeep.doing = Some(Doing::Copy(compaction));
+                    self.upkeep.is_busy = true;
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn leave_alone(&mut self, segment: u32) -> Option<Doing> {
+        self.leaving.clear();
+        self.upkeep.left_alone.insert(segment);
         None
     }
 
     pub(super) fn upkeep_done(&mut self, now: Instant, done: io::Result<Answer>) {
         self.upkeep.is_busy = false;
         let Some(doing) = self.upkeep.doing.take() else { return };
-        let is_done = done.is_ok();
-        self.upkeep.doing = match doing {
-            Doing::CutReserve if is_done => Some(Doing::WriteReserve),
-            Doing::WriteReserve if is_done => Some(Doing::SyncReserve),
-            Doing::SyncReserve if is_done => {
+        self.upkeep.doing = match done {
+            Ok(answer) => self.next_step(doing, answer),
+            Err(_) => self.step_failed(now, doing),
+        };
+    }
+
+    fn next_step(&mut self, doing: Doing, answer: Answer) -> Option<Doing> {
+        match doing {
+            Doing::RemoveBody(_) | Doing::CutFailedReserve | Doing::Copy(_) => None,
+            Doing::CutReserve => Some(Doing::WriteReserve),
+            Doing::WriteReserve => Some(Doing::SyncReserve),
+            Doing::SyncReserve => {
                 self.upkeep.has_reserve = true;
                 self.upkeep.is_full = false;
                 None
             }
+            Doing::CutCheckpoint(mut writer) | Doing::WriteCheckpoint(mut writer, _) => {
+                Some(match writer.part(&self.state) {
+                    Some(octets) => Doing::WriteCheckpoint(writer, octets),
+                    None => Doing::SyncCheckpoint(writer),
+                })
+            }
+            Doing::SyncCheckpoint(writer) => Some(Doing::RenameCheckpoint(writer)),
+            Doing::RenameCheckpoint(writer) => Some(Doing::SettleCheckpoint(writer)),
+            Doing::SettleCheckpoint(writer) => {
+                self.upkeep.checkpoint = Some(writer.position.0);
+                None
+            }
+            Doing::ReadSegment(mut compaction, _) => {
+                let Answer::Octets(Some(octets)) = answer else {
+                    return self.leave_alone(compaction.segment);
+                };
+                compaction.scanner.feed(&octets);
+                Some(Doing::ReadSegment(compaction, u64::MAX))
+            }
+            Doing::RemoveSegment(segment) => Some(Doing::SettleSegment(segment)),
+            Doing::SettleSegment(segment) => {
+                self.segments.files.remove(&segment);
+                self.state.segments.remove(&segment);
+                None
+            }
+        }
+    }
+
+    fn step_failed(&mut self, now: Instant, doing: Doing) -> Option<Doing> {
+        match doing {
+            // A file that cannot be removed is tried again at the next start.
+            Doing::RemoveBody(_) | Doing::CutFailedReserve | Doing::Copy(_) => {}
             Doing::CutReserve | Doing::WriteReserve | Doing::SyncReserve => {
                 self.upkeep.reserve_due = Some(now + RETRY_INTERVAL);
                 // A part of it may be there.
-                Some(Doing::CutFailedReserve)
+                return Some(Doing::CutFailedReserve);
             }
-            // A file that cannot be removed is tried again at the next start.
-            Doing::RemoveBody(_) | Doing::CutFailedReserve => None,
-        };
+            Doing::CutCheckpoint(_)
+            | Doing::WriteCheckpoint(..)
+            | Doing::SyncCheckpoint(_)
+            | Doing::RenameCheckpoint(_)
+            | Doing::SettleCheckpoint(_) => self.upkeep.checkpoint_due = Some(now + RETRY_INTERVAL),
+            Doing::ReadSegment(compaction, _) => return self.leave_alone(compaction.segment),
+            Doing::RemoveSegment(segment) | Doing::SettleSegment(segment) => {
+                return self.leave_alone(segment);
+            }
+        }
+        None
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::office::{Office, Op, read_all};
-use crate::mail::store::{BodyOctets, MailboxId, Place, Uid, recover};
+use crate::mail::store::{BodyOctets, MailboxId, Place, Uid, recover, recover_all};
 use crate::store::Storage;
 
 #[derive(Clone, Copy, Debug)]
@@ -91,10 +91,11 @@ proptest! {
             Harm::Insert(octet, count) => _ = octets.splice(at..at, vec![octet; count]),
             Harm::Remove(_) | Harm::Cut => _ = octets.drain(touched.clone()),
         });
+        let all = recover_all(&office.disk).unwrap();
         let recovered = recover(&office.disk).unwrap();
         let is_segment = name.starts_with("mail/segments");
         if is_segment && !matches!(harm, Harm::Cut) {
-            prop_assert!(recovered.report().damages.iter().any(|damage| damage.file == *name));
+            prop_assert!(all.report().damages.iter().any(|damage| damage.file == *name));
         }
         for (id, uid, place, file, body) in &before {
             let number = name.strip_prefix("mail/segments/").and_then(|name| name.split_once('-'));
@@ -106,6 +107,8 @@ proptest! {
                 || file.as_ref() == Some(name);
             let entry = recovered.state().mailbox(*id).and_then(|mailbox| mailbox.entry(*uid)).copied();
             if !is_touched {
+                let in_all = all.state().mailbox(*id).and_then(|mailbox| mailbox.entry(*uid));
+                prop_assert!(in_all.is_some(), "it is found without a checkpoint");
                 let entry = entry.expect("it is served");
                 let message = recovered.message(&office.disk, *id, &entry).unwrap();
                 prop_assert_eq!(&read_all(&office.disk, &message.body), body);

@@ -9,9 +9,9 @@ use rand::rngs::StdRng;
 
 use super::disk::{FakeDisk, Loss};
 use crate::mail::store::{
-    Accept, Answer, Attempt, BodyOctets, Change, Delivery, Done, Expunge, Flags, INBOX, Lane, MailboxId,
-    Origin, Progress, QueueId, Recovered, Refused, Remote, SetFlags, Settings, Store, Stored, Ticket, Uid,
-    Uidls, read_body_part, read_message, recover,
+    Accept, Answer, Attempt, BodyOctets, Change, Delivery, Done, Expunge, Flags, INBOX, Lane, Mailbox,
+    MailboxId, Origin, Progress, QueueId, Recovered, Refused, Remote, SetFlags, Settings, Store, Stored,
+    Ticket, Uid, Uidls, read_body_part, read_message, recover, recover_all,
 };
 
 pub(super) const SETTINGS: Settings = Settings {
@@ -20,6 +20,7 @@ pub(super) const SETTINGS: Settings = Settings {
     batch_records: 3,
     inline_octets: 40,
     reserve_octets: 3000,
+    checkpoint_octets: 1500,
 };
 const MAILBOXES: usize = 2;
 const ACCOUNT: &str = "an account";
@@ -117,10 +118,20 @@ pub(super) struct Office {
     starts: u64,
     under_way: Option<(Lane, io::Result<Answer>)>,
     tickets: BTreeMap<Ticket, Asked>,
-    pub steps: u32,
+    /// Whether what the start found was compared. Nobody sees it before all of it is durable.
+    is_checked: bool,
 }
 
 fn open(disk: &FakeDisk, starts: u64) -> Store {
+    let (by_checkpoint, all) = (recover(disk).unwrap(), recover_all(disk).unwrap());
+    let says = |recovered: &Recovered| {
+        let state = recovered.state();
+        let entries: Vec<_> = state.mailboxes().flat_map(Mailbox::entries).copied().collect();
+        let queue: Vec<_> = state.queue().map(|(id, entry)| (id, entry.clone())).collect();
+        let names: Vec<_> = state.mailboxes().map(|mailbox| mailbox.state().name.clone()).collect();
+        (entries, queue, names, state.seen(ACCOUNT).map(str::to_owned).collect::<Vec<_>>())
+    };
+    assert_eq!(says(&by_checkpoint), says(&all), "with a checkpoint it is the same");
     Store::new(SETTINGS, recover(disk).unwrap(), StdRng::seed_from_u64(starts))
 }
 
@@ -136,13 +147,12 @@ impl Office {
             office.settle();
             office.model.mailboxes.push(office.store.state().mailbox_named(name).unwrap().state().id);
         }
-        office.steps = 0;
         office
     }
 
     fn with(disk: FakeDisk, store: Store, model: Model, starts: u64) -> Self {
         let now = Instant::from_secs(100);
-        Self { disk, store, model, now, starts, under_way: None, tickets: BTreeMap::new(), steps: 0 }
+        Self { disk, store, model, now, starts, under_way: None, tickets: BTreeMap::new(), is_checked: false }
     }
 
     /// What comes up after a crash at this moment.
@@ -154,8 +164,15 @@ impl Office {
         let starts = self.starts + 1;
         let store = open(&disk, starts);
         let mut office = Self::with(disk, store, self.model.clone(), starts);
-        office.check();
+        office.check_start();
         office
+    }
+
+    fn check_start(&mut self) {
+        if !self.is_checked && self.store.is_ready() {
+            self.is_checked = true;
+            self.check();
+        }
     }
 
     /// The same disk, as it was read.
@@ -182,6 +199,11 @@ impl Office {
 
     pub fn act(&mut self, op: Op) {
         match op {
+            Op::FailSync(fails) => self.disk.fail_to_sync(fails),
+            Op::Room(room) => self.disk.set_room(room),
+            Op::Wait => self.now = self.now + std::time::Duration::from_secs(11),
+            Op::Settle => self.settle(),
+            _ if !self.is_checked => {}
             Op::Accept { to, is_remote, is_large, is_polled } => {
                 self.accept(to, is_remote, is_large, is_polled);
             }
@@ -218,10 +240,6 @@ impl Office {
                 let uidls = Uidls { account: ACCOUNT.to_owned(), uidls: vec![at.to_string()] };
                 self.ask(Change::Forget(uidls), Asked::Forget(at));
             }
-            Op::FailSync(fails) => self.disk.fail_to_sync(fails),
-            Op::Room(room) => self.disk.set_room(room),
-            Op::Wait => self.now = self.now + std::time::Duration::from_secs(11),
-            Op::Settle => self.settle(),
         }
     }
 
@@ -303,9 +321,9 @@ impl Office {
 
     /// Does one thing: a request, or telling the store of it. Returns whether there was one.
     pub fn step(&mut self) -> bool {
-        self.steps += 1;
         if let Some((lane, done)) = self.under_way.take() {
             self.store.handle_done(self.now, lane, done);
+            self.check_start();
         } else if let Some(request) = self.store.poll_request(self.now) {
             self.under_way = Some((request.lane, request.task.perform(&self.disk)));
         } else {

@@ -1,0 +1,133 @@
+//! What of a segment is still needed.
+//!
+//! A segment most of which nobody needs is read from its begin to its end. Each record is looked at when the next batch is made, so
+//! that nothing else changes in between: what it says and still holds is said once more, as it is now; what ended something
+//! that another segment still says is said again; then the file is removed. A record whose fact another one says goes with the segment.
+
+use super::content::{Accept, Content, Done, Expunge, Flags, Origin, QueueId, Sequence, SetFlags, Uidls};
+use super::log::Logged;
+use super::state::{Fact, State};
+
+/// A record that is to be written because the one it comes from goes.
+pub(super) struct Needed {
+    /// `None` for a new number.
+    pub sequence: Option<Sequence>,
+    pub content: Content,
+}
+
+impl From<Content> for Needed {
+    fn from(content: Content) -> Self {
+        Self { sequence: None, content }
+    }
+}
+
+/// What has to be written so that the record `logged` can go.
+pub(super) fn needed(state: &State, logged: &Logged) -> Vec<Needed> {
+    let segment = logged.place.segment;
+    match &logged.content {
+        Content::Start(_) | Content::Mailbox(_) | Content::Abort(_) | Content::Note(_) => Vec::new(),
+        Content::Accept(accept) => of_accept(state, logged, accept),
+        Content::Attempt(attempt) => {
+            let elsewhere = state.queued(attempt.entry).filter(|entry| entry.place.segment != segment);
+            let progress = elsewhere.map(|entry| entry.progress.clone());
+            let again = |progress| {
+                let attempt = super::content::Attempt { entry: attempt.entry, progress };
+                Needed::from(Content::Attempt(attempt))
+            };
+            progress.map(again).into_iter().collect()
+        }
+        Content::Done(done) => {
+            let is_needed = is_queue_ghost(state, segment, done.entry);
+            is_needed.then(|| Content::Done(done.clone()).into()).into_iter().collect()
+        }
+        Content::Expunge(Expunge { mailbox, uids }) => {
+            let Some(known) = state.mailbox(*mailbox) else { return Vec::new() };
+            let is_needed = |uid: &u32| {
+                known.entry(*uid).is_none()
+                    && state.is_ghost_elsewhere(segment, &Fact::Delivery(*mailbox, *uid))
+            };
+            let uids: Vec<_> = uids.iter().copied().filter(is_needed).collect();
+            if uids.is_empty() {
+                return Vec::new();
+            }
+            vec![Content::Expunge(Expunge { mailbox: *mailbox, uids }).into()]
+        }
+        Content::Flags(set) => {
+            let Some(known) = state.mailbox(set.mailbox) else { return Vec::new() };
+            let modseq = if set.modseq == 0 { logged.sequence } else { set.modseq };
+            let holds = |uid: &u32| {
+                known
+                    .entry(*uid)
+                    .is_some_and(|entry| entry.modseq == modseq && entry.place.segment != segment)
+            };
+            let uids: Vec<_> = set.uids.iter().copied().filter(holds).collect();
+            if uids.is_empty() {
+                return Vec::new();
+            }
+            let flags: Flags = set.flags;
+            vec![Content::Flags(SetFlags { mailbox: set.mailbox, uids, flags, modseq }).into()]
+        }
+        Content::Seen(Uidls { account, uidls }) => {
+            let holds = |uidl: &String| state.seen.get(&(account.clone(), uidl.clone())) == Some(&segment);
+            some_uidls(account, uidls, holds).map(|uidls| Content::Seen(uidls).into()).into_iter().collect()
+        }
+        Content::Forget(Uidls { account, uidls }) => {
+            let is_needed = |uidl: &String| {
+                !state.is_seen(account, uidl)
+                    && state.is_ghost_elsewhere(segment, &Fact::Seen(account.clone(), uidl.clone()))
+            };
+            some_uidls(account, uidls, is_needed)
+                .map(|uidls| Content::Forget(uidls).into())
+                .into_iter()
+                .collect()
+        }
+    }
+}
+
+fn of_accept(state: &State, logged: &Logged, accept: &Accept) -> Vec<Needed> {
+    let place = logged.place;
+    let mut copy = Accept { ends: Vec::new(), ..accept.clone() };
+    copy.deliveries.retain_mut(|delivery| {
+        let entry = state.mailbox(delivery.mailbox).and_then(|mailbox| mailbox.entry(delivery.uid));
+        let Some(entry) = entry.filter(|entry| entry.place == place) else { return false };
+        (delivery.flags, delivery.modseq) = (entry.flags, entry.modseq);
+        true
+    });
+    copy.remotes.retain_mut(|remote| {
+        let id = QueueId { message: logged.sequence, recipient: remote.number };
+        let Some(entry) = state.queued(id).filter(|entry| entry.place == place) else { return false };
+        remote.progress = entry.progress.clone();
+        true
+    });
+    let mut all = Vec::new();
+    let is_needed = !copy.deliveries.is_empty() || !copy.remotes.is_empty();
+    if is_needed {
+        all.push(Needed { sequence: Some(logged.sequence), content: Content::Accept(copy) });
+    }
+    if let Origin::Polled { account, uidl } = &accept.origin {
+        let uidls = || Uidls { account: account.clone(), uidls: vec![uidl.clone()] };
+        match state.seen.get(&(account.clone(), uidl.clone())) {
+            // The copy says that it was fetched.
+            None if is_needed => all.push(Content::Forget(uidls()).into()),
+            Some(holder) if !is_needed && *holder == place.segment => {
+                all.push(Content::Seen(uidls()).into());
+            }
+            Some(_) | None => {}
+        }
+    }
+    for entry in &accept.ends {
+        if is_queue_ghost(state, place.segment, *entry) {
+            all.push(Content::Done(Done { entry: *entry, reply: String::new() }).into());
+        }
+    }
+    all
+}
+
+fn is_queue_ghost(state: &State, segment: u32, entry: QueueId) -> bool {
+    state.queued(entry).is_none() && state.is_ghost_elsewhere(segment, &Fact::Queued(entry))
+}
+
+fn some_uidls(account: &str, uidls: &[String], wanted: impl Fn(&String) -> bool) -> Option<Uidls> {
+    let uidls: Vec<_> = uidls.iter().filter(|uidl| wanted(uidl)).cloned().collect();
+    (!uidls.is_empty()).then(|| Uidls { account: account.to_owned(), uidls })
+}

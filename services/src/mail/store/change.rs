@@ -62,6 +62,8 @@ pub struct Stored {
     pub uids: Vec<(MailboxId, Uid)>,
     /// The mailbox that was made.
     pub mailbox: Option<MailboxId>,
+    /// Mailboxes that hold nine tenths of their quota since this message.
+    pub nearly_full: Vec<MailboxId>,
 }
 
 /// Why a change is not made. Nothing has changed then, and will not after a crash.

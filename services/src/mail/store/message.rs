@@ -39,6 +39,33 @@ pub enum BodyOctets {
     },
 }
 
+impl BodyOctets {
+    /// The length of the body in octets.
+    pub fn len(&self) -> u64 {
+        match self {
+            // A length in memory fits.
+            Self::Inline(octets) => octets.len() as u64,
+            Self::File { len, .. } => *len,
+        }
+    }
+
+    /// Whether it has no octets.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many octets of `len` there are from `offset` on.
+    pub(super) fn part_len(&self, offset: u64, len: usize) -> usize {
+        usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX).min(len)
+    }
+
+    /// What was read of a file, which should be `len` octets.
+    pub(super) fn check_part(octets: Option<Vec<u8>>, len: usize) -> Result<Vec<u8>, Unreadable> {
+        let octets = octets.ok_or(Unreadable::Gone)?;
+        if octets.len() < len { Err(Unreadable::Damaged) } else { Ok(octets) }
+    }
+}
+
 /// Why a message cannot be read.
 #[derive(Debug)]
 pub enum Unreadable {
@@ -126,10 +153,9 @@ pub fn read_body_part(
 ) -> Result<Vec<u8>, Unreadable> {
     match body {
         BodyOctets::Inline(octets) => Ok(crate::store::part_of(octets, offset, len)),
-        BodyOctets::File { file, len: all, .. } => {
-            let left = usize::try_from(all.saturating_sub(offset)).unwrap_or(usize::MAX);
-            let octets = disk.read_at(file, offset, len.min(left))?.ok_or(Unreadable::Gone)?;
-            if octets.len() < len.min(left) { Err(Unreadable::Damaged) } else { Ok(octets) }
+        BodyOctets::File { file, .. } => {
+            let len = body.part_len(offset, len);
+            BodyOctets::check_part(disk.read_at(file, offset, len)?, len)
         }
     }
 }

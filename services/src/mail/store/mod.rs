@@ -35,6 +35,12 @@
 //! Beside the log the store makes checkpoints, so that a start reads the end of the log only, and compacts segments of which little
 //! is needed: both a bounded step at a time, between batches. Neither is needed to know what is stored.
 //!
+//! # For services
+//!
+//! [`MailStore`] does all that over a [`Disk`](crate::store::Disk): [`MailStore::begin`] takes a message in parts,
+//! [`MailStore::change`] returns once a change is durable, [`MailStore::read`] gives a message. Room in mailboxes is [reserved](Store::reserve)
+//! when a recipient is named.
+//!
 //! # Without the gateway
 //!
 //! ```no_run
@@ -61,10 +67,12 @@ mod codec;
 mod compaction;
 mod content;
 mod draft;
+mod driver;
 mod layout;
 mod log;
 mod mailbox;
 mod message;
+mod quota;
 pub mod record;
 mod request;
 mod start;
@@ -76,8 +84,10 @@ mod upkeep;
 pub use change::{Change, Refused, Stored};
 pub use content::*;
 pub use draft::DraftId;
+pub use driver::{Incoming, MailStore};
 pub use mailbox::{Entry, Mailbox, Place};
 pub use message::{BodyOctets, Message, Unreadable, read_body_part, read_message};
+pub use quota::{RESERVATIONS_MAX, ReservationId};
 pub use request::{Answer, Lane, Request, Task};
 pub use start::{DAMAGES_MAX, Damage, Recovered, Report, recover, recover_all};
 pub use state::{QueueEntry, State};

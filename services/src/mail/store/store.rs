@@ -10,9 +10,10 @@ use rand::rngs::StdRng;
 
 use super::change::{Added, Change, Refused, Stored, resolve};
 use super::compaction::{self, Needed};
-use super::content::{Abort, Accept, Body, BodyName, Content, Sequence};
+use super::content::{Abort, Accept, Body, BodyName, Content, MailboxId, Sequence, Uid};
 use super::draft::{DraftId, Drafts, Ended};
 use super::log::{Batch, Logged, Segments, random_name};
+use super::quota::{Reservations, is_nearly_full};
 use super::request::{Answer, Lane, Request, Task};
 use super::start::{Recovered, Uncertain};
 use super::state::State;
@@ -47,6 +48,7 @@ pub struct Store {
     next_ticket: u64,
     is_newer: bool,
     pub(super) upkeep: Upkeep,
+    pub(super) reservations: Reservations,
 }
 
 /// What the log is doing.
@@ -121,6 +123,7 @@ impl Store {
             next_ticket: 0,
             is_newer: report.newer.is_some(),
             upkeep,
+            reservations: Reservations::default(),
         }
     }
 
@@ -134,10 +137,10 @@ impl Store {
         Some((self.segments.file(number)?, self.segments.files.get(&number)?.marker))
     }
 
-    /// Whether all that is known is durable. Until then changes wait, and nobody is to be told of [what is
+    /// Whether all that is known is durable, or nothing is written as a newer program has written. Until then changes wait, and nobody is to be told of [what is
     /// known](Store::state): it may not be there any more after a power cut.
     pub fn is_ready(&self) -> bool {
-        self.uncertain.is_empty()
+        self.uncertain.is_empty() || self.is_newer
     }
 
     /// Asks for a change. What comes of it [is told](Store::poll_outcome) by the ticket.
@@ -500,7 +503,11 @@ impl Store {
             self.state.apply(record);
         }
         self.upkeep.log_grew(batch.len());
-        self.outcomes.extend(waiting.into_iter().map(|(ticket, stored)| (ticket, Ok(stored))));
+        for (ticket, mut stored) in waiting {
+            let mailboxes = stored.uids.iter().filter(|(id, uid)| self.fills(*id, *uid));
+            stored.nearly_full = mailboxes.map(|(id, _)| *id).collect();
+            self.outcomes.push_back((ticket, Ok(stored)));
+        }
         match purpose {
             Purpose::Changes if has_copies => self.upkeep.copies_done(true),
             Purpose::Changes => {}
@@ -512,6 +519,17 @@ impl Store {
                 }
             }
         }
+    }
+
+    /// Whether a message is the one by which its mailbox holds nine tenths of its quota.
+    fn fills(&self, id: MailboxId, uid: Uid) -> bool {
+        self.state.mailbox(id).is_some_and(|mailbox| {
+            let quota = mailbox.state().quota;
+            let later = mailbox.entries().iter().rev().take_while(|entry| entry.uid > uid);
+            let after = mailbox.used() - later.map(|entry| entry.size).sum::<u64>();
+            let size = mailbox.entry(uid).map_or(0, |entry| entry.size);
+            is_nearly_full(after, quota) && !is_nearly_full(after.saturating_sub(size), quota)
+        })
     }
 
     /// A batch may be in the log, or a part of it, and counts as not there.

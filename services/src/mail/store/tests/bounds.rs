@@ -185,3 +185,50 @@ fn a_message_within_a_message_is_not_taken_for_a_record() {
     assert_eq!(recovered.state().mailbox(anna).unwrap().entries().len(), 0);
     assert_eq!(recovered.report().damages.len(), 1);
 }
+
+#[test]
+fn room_in_a_mailbox_is_promised_once() {
+    let disk = Memory::new();
+    let mut store = open(&disk);
+    let anna = mailbox(&disk, &mut store, "anna", 100);
+    let first = store.reserve(anna, 60).unwrap();
+    assert_eq!(store.reserve(anna, 41), Err(Refused::MailboxFull(anna)));
+    let second = store.reserve(anna, 0).unwrap();
+    assert_eq!(store.grow(second, 41), Err(Refused::MailboxFull(anna)));
+    store.grow(second, 40).unwrap();
+    assert_eq!(store.reserve(anna, 0), Err(Refused::MailboxFull(anna)), "it is full now");
+    store.release(first);
+    store.release(first);
+    store.grow(second, 100).unwrap();
+    store.release(second);
+    assert_eq!(store.grow(second, 1), Err(Refused::NoDraft));
+    assert_eq!(store.reserve(MailboxId(99), 1), Err(Refused::NoMailbox(MailboxId(99))));
+    let bert = mailbox(&disk, &mut store, "bert", 0);
+    for _ in 0..RESERVATIONS_MAX {
+        store.reserve(bert, u64::MAX).unwrap();
+    }
+    assert_eq!(store.reserve(bert, 1), Err(Refused::Busy));
+}
+
+#[test]
+fn the_message_by_which_a_mailbox_is_nearly_full_says_so() {
+    let disk = Memory::new();
+    let mut store = open(&disk);
+    let anna = mailbox(&disk, &mut store, "anna", 100);
+    let mut nearly_full = |len| {
+        let change = Change::Accept(to(&[anna]), vec![b'x'; len]);
+        make(&disk, &mut store, change).unwrap().nearly_full
+    };
+    assert_eq!([89, 1, 5].map(&mut nearly_full), [vec![], vec![anna], vec![]]);
+    assert!(store.state().mailbox(anna).unwrap().is_nearly_full());
+    make(&disk, &mut store, Change::Expunge(Expunge { mailbox: anna, uids: vec![1] })).unwrap();
+    assert!(!store.state().mailbox(anna).unwrap().is_nearly_full());
+    // In one batch only one of them is.
+    for len in [50, 20, 20, 3] {
+        store.submit(Change::Accept(to(&[anna]), vec![b'x'; len])).unwrap();
+    }
+    settle(&disk, &mut store);
+    let told: Vec<_> = std::iter::from_fn(|| store.poll_outcome()).map(|(_, told)| told.unwrap()).collect();
+    let counts: Vec<_> = told.iter().map(|stored| stored.nearly_full.len()).collect();
+    assert_eq!(counts, [0, 0, 1, 0]);
+}

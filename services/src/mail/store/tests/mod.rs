@@ -2,4 +2,5 @@ mod bounds;
 mod crash;
 mod damage;
 mod disk;
+mod driver;
 mod office;

@@ -1,0 +1,284 @@
+//! The store over a disk, for services.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::future::{Future, pending, poll_fn};
+use std::io;
+use std::mem;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use rand::rngs::StdRng;
+use tokio::sync::{Notify, oneshot};
+
+use super::Settings;
+use super::change::{Change, Refused, Stored};
+use super::content::{Accept, MailboxId, Uid};
+use super::draft::DraftId;
+use super::message::{BodyOctets, Message, Unreadable};
+use super::quota::ReservationId;
+use super::request::{Answer, Lane};
+use super::start::{Report, recover};
+use super::state::State;
+use super::store::{Store, Ticket};
+use crate::clock::Clock;
+use crate::store::{Disk, Storage};
+use crate::work::{self, Work};
+
+/// How often a message is looked up again that has moved while it was read.
+const LOOKUPS_MAX: usize = 4;
+
+/// A request that the disk is at, and what comes of it.
+type UnderWay = Pin<Box<dyn Future<Output = (Lane, io::Result<Answer>)>>>;
+
+/// The mail store. Clones are the same store. Somebody has to [run](MailStore::run) it.
+#[derive(Clone)]
+pub struct MailStore {
+    shared: Rc<Shared>,
+}
+
+struct Shared {
+    store: RefCell<Store>,
+    disk: Disk,
+    clock: Rc<dyn Clock>,
+    /// Whoever runs the store has something to do.
+    wanted: Notify,
+    /// Something was done.
+    progress: Notify,
+    waiting: RefCell<BTreeMap<Ticket, oneshot::Sender<Result<Stored, Refused>>>>,
+}
+
+impl MailStore {
+    /// Reads what is stored, off the services' thread.
+    ///
+    /// # Errors
+    ///
+    /// The storage refuses to be read.
+    pub async fn open(
+        storage: Arc<dyn Storage>,
+        work: Rc<dyn Work>,
+        clock: Rc<dyn Clock>,
+        settings: Settings,
+        rng: StdRng,
+    ) -> io::Result<(Self, Report)> {
+        let of_job = Arc::clone(&storage);
+        let recovered = work::run(&*work, move || recover(&*of_job)).await??;
+        let report = recovered.report().clone();
+        let shared = Shared {
+            store: RefCell::new(Store::new(settings, recovered, rng)),
+            disk: Disk::new(storage, work),
+            clock,
+            wanted: Notify::new(),
+            progress: Notify::new(),
+            waiting: RefCell::default(),
+        };
+        Ok((Self { shared: Rc::new(shared) }, report))
+    }
+
+    /// Does what the store wants done, until this is dropped. Then what waits for it waits for ever.
+    pub async fn run(&self) {
+        let Shared { store, disk, clock, wanted, progress, .. } = &*self.shared;
+        let mut under_way: Vec<UnderWay> = Vec::new();
+        loop {
+            let asked = wanted.notified();
+            while let Some(request) = { store.borrow_mut().poll_request(clock.now()) } {
+                let disk = disk.clone();
+                under_way.push(Box::pin(async move { (request.lane, request.task.perform_on(&disk).await) }));
+            }
+            self.tell();
+            progress.notify_waiters();
+            let due = store.borrow().poll_timeout();
+            let timeout = async {
+                match due {
+                    Some(due) => tokio::time::sleep(due.since(clock.now())).await,
+                    None => pending().await,
+                }
+            };
+            let (mut asked, mut timeout) = (pin!(asked), pin!(timeout));
+            let done = poll_fn(|context| {
+                for at in 0..under_way.len() {
+                    if let Poll::Ready(done) = under_way[at].as_mut().poll(context) {
+                        drop(under_way.remove(at));
+                        return Poll::Ready(Some(done));
+                    }
+                }
+                let is_asked = asked.as_mut().poll(context).is_ready();
+                let is_due = timeout.as_mut().poll(context).is_ready();
+                if is_asked || is_due { Poll::Ready(None) } else { Poll::Pending }
+            })
+            .await;
+            if let Some((lane, done)) = done {
+                store.borrow_mut().handle_done(clock.now(), lane, done);
+            }
+        }
+    }
+
+    fn tell(&self) {
+        while let Some((ticket, outcome)) = { self.shared.store.borrow_mut().poll_outcome() } {
+            if let Some(waits) = self.shared.waiting.borrow_mut().remove(&ticket) {
+                // Nobody may wait for it any more.
+                _ = waits.send(outcome);
+            }
+        }
+    }
+
+    /// Waits until all that is known is durable.
+    pub async fn ready(&self) {
+        while !self.shared.store.borrow().is_ready() {
+            self.shared.progress.notified().await;
+        }
+    }
+
+    /// Looks at what is stored, once that is [ready](MailStore::ready).
+    pub fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(self.shared.store.borrow().state())
+    }
+
+    /// Makes a change. It is made, or not, even if nobody waits for this any more.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not made.
+    pub async fn change(&self, change: Change) -> Result<Stored, Refused> {
+        let ticket = self.shared.store.borrow_mut().submit(change)?;
+        self.outcome(ticket).await
+    }
+
+    async fn outcome(&self, ticket: Ticket) -> Result<Stored, Refused> {
+        let (sender, outcome) = oneshot::channel();
+        self.shared.waiting.borrow_mut().insert(ticket, sender);
+        self.shared.wanted.notify_one();
+        outcome.await.unwrap_or_else(|_| Err(Refused::Disk("the store has ended".to_owned())))
+    }
+
+    /// Begins a message of about `size` octets, as far as that is known.
+    ///
+    /// # Errors
+    ///
+    /// The store takes no messages now.
+    pub fn begin(&self, size: u64) -> Result<Incoming, Refused> {
+        let draft = self.shared.store.borrow_mut().begin()?;
+        let store = self.clone();
+        Ok(Incoming { store, draft: Some(draft), size, came: 0, reservations: Vec::new() })
+    }
+
+    /// Reads a message of a mailbox.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read; [`Unreadable::Gone`] if it is not in the mailbox.
+    pub async fn read(&self, mailbox: MailboxId, uid: Uid) -> Result<Message, Unreadable> {
+        let mut outcome = Err(Unreadable::Gone);
+        for _ in 0..LOOKUPS_MAX {
+            let (entry, segment) = {
+                let store = self.shared.store.borrow();
+                let entry = store.state().mailbox(mailbox).and_then(|mailbox| mailbox.entry(uid)).copied();
+                let entry = entry.ok_or(Unreadable::Gone)?;
+                (entry, store.segment_file(entry.place.segment))
+            };
+            let Some((file, marker)) = segment else { return Err(Unreadable::Gone) };
+            let octets =
+                self.shared.disk.read_at(&file, entry.place.offset, entry.place.len as usize).await?;
+            outcome = match octets {
+                Some(octets) => Message::parse(marker, &octets, mailbox, &entry),
+                None => Err(Unreadable::Gone),
+            };
+            let now = self.look(|state| Some(state.mailbox(mailbox)?.entry(uid)?.place));
+            if outcome.is_ok() || now == Some(entry.place) {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// Reads at most `len` octets of a body from `offset` on, as [`read_body_part`](super::read_body_part) does.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read.
+    pub async fn read_body_part(
+        &self,
+        body: &BodyOctets,
+        offset: u64,
+        len: usize,
+    ) -> Result<Vec<u8>, Unreadable> {
+        match body {
+            BodyOctets::Inline(octets) => Ok(crate::store::part_of(octets, offset, len)),
+            BodyOctets::File { file, .. } => {
+                let len = body.part_len(offset, len);
+                let octets = self.shared.disk.read_at(file, offset, len).await?;
+                BodyOctets::check_part(octets, len)
+            }
+        }
+    }
+}
+
+/// A message on its way in. When it is dropped before it is committed, it is given up.
+pub struct Incoming {
+    store: MailStore,
+    /// `None` once it is committed.
+    draft: Option<DraftId>,
+    size: u64,
+    came: u64,
+    reservations: Vec<ReservationId>,
+}
+
+impl Incoming {
+    /// Reserves room for the message in a mailbox.
+    ///
+    /// # Errors
+    ///
+    /// There is no such mailbox, or it is full: [`Refused::MailboxFull`].
+    pub fn reserve(&mut self, mailbox: MailboxId) -> Result<(), Refused> {
+        let octets = self.size.max(self.came);
+        self.reservations.push(self.store.shared.store.borrow_mut().reserve(mailbox, octets)?);
+        Ok(())
+    }
+
+    /// Takes further octets, and waits until there is room for more.
+    ///
+    /// # Errors
+    ///
+    /// The message cannot be stored: a mailbox is full as it is longer than announced, or the disk refuses.
+    pub async fn chunk(&mut self, octets: &[u8]) -> Result<(), Refused> {
+        let Shared { store, wanted, progress, .. } = &*self.store.shared;
+        let draft = self.draft.ok_or(Refused::NoDraft)?;
+        self.came += octets.len() as u64;
+        for reservation in &self.reservations {
+            store.borrow_mut().grow(*reservation, self.came)?;
+        }
+        store.borrow_mut().chunk(draft, octets)?;
+        while store.borrow().is_draft_full(draft) {
+            wanted.notify_one();
+            progress.notified().await;
+        }
+        Ok(())
+    }
+
+    /// Accepts the message. With `Ok` it is durable, and in its mailboxes.
+    ///
+    /// # Errors
+    ///
+    /// Why it is refused; then it is nowhere, and will not be after a crash.
+    pub async fn commit(mut self, accept: Accept) -> Result<Stored, Refused> {
+        let draft = self.draft.take().ok_or(Refused::NoDraft)?;
+        let ticket = self.store.shared.store.borrow_mut().commit(draft, accept)?;
+        self.store.outcome(ticket).await
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        let Shared { store, wanted, .. } = &*self.store.shared;
+        let mut store = store.borrow_mut();
+        for reservation in mem::take(&mut self.reservations) {
+            store.release(reservation);
+        }
+        if let Some(draft) = self.draft.take() {
+            store.give_up(draft);
+        }
+        wanted.notify_one();
+    }
+}

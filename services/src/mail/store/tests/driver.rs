@@ -1,0 +1,139 @@
+//! The store over a disk whose jobs are done at once.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use gatepost_ground::Instant;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::disk::FakeDisk;
+use super::office::SETTINGS;
+use crate::clock::{Clock, UnixTime};
+use crate::mail::store::*;
+use crate::race::race;
+use crate::store::Storage;
+use crate::work::AtOnce;
+
+struct Stopped(Cell<u64>);
+
+impl Clock for Stopped {
+    fn now(&self) -> Instant {
+        Instant::from_secs(self.0.get())
+    }
+
+    fn unix_time(&self) -> UnixTime {
+        UnixTime(7)
+    }
+}
+
+async fn open(disk: &Arc<FakeDisk>) -> MailStore {
+    let clock = Rc::new(Stopped(Cell::new(100)));
+    let disk = Arc::clone(disk) as Arc<dyn Storage>;
+    let opened = MailStore::open(disk, Rc::new(AtOnce), clock, SETTINGS, StdRng::seed_from_u64(1)).await;
+    opened.unwrap().0
+}
+
+/// Runs the store while `work` uses it.
+async fn with<T>(store: &MailStore, work: impl Future<Output = T>) -> T {
+    let run = async {
+        store.run().await;
+        unreachable!("it runs for ever")
+    };
+    race(work, run).await
+}
+
+async fn mailbox(store: &MailStore, quota: u64) -> MailboxId {
+    let change = Change::MakeMailbox { name: "anna".to_owned(), quota, time: 7 };
+    store.change(change).await.unwrap().mailbox.unwrap()
+}
+
+fn to(mailbox: MailboxId) -> Accept {
+    Accept { deliveries: vec![Delivery { mailbox, ..Delivery::default() }], ..Accept::default() }
+}
+
+async fn body(store: &MailStore, message: &Message) -> Vec<u8> {
+    let mut octets = Vec::new();
+    while (octets.len() as u64) < message.body.len() {
+        octets.extend(store.read_body_part(&message.body, octets.len() as u64, 7).await.unwrap());
+    }
+    octets
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_of_any_size_comes_in_parts_and_is_there_after_a_crash() {
+    let disk = Arc::new(FakeDisk::default());
+    let store = open(&disk).await;
+    let long: Vec<u8> = (0..=255).cycle().take(1000).collect();
+    let anna = with(&store, async {
+        let anna = mailbox(&store, 0).await;
+        for octets in [&b"short"[..], &long, b""] {
+            let mut incoming = store.begin(0).unwrap();
+            incoming.reserve(anna).unwrap();
+            for part in octets.chunks(30) {
+                incoming.chunk(part).await.unwrap();
+            }
+            incoming.commit(to(anna)).await.unwrap();
+        }
+        anna
+    })
+    .await;
+    disk.cut_power(super::disk::Loss::All);
+    let store = open(&disk).await;
+    with(&store, async {
+        store.ready().await;
+        let uids: Vec<_> = store
+            .look(|state| state.mailbox(anna).unwrap().entries().iter().map(|entry| entry.uid).collect());
+        assert_eq!(uids, [1, 2, 3]);
+        for (uid, octets) in uids.into_iter().zip([&b"short"[..], &long, b""]) {
+            let message = store.read(anna, uid).await.unwrap();
+            assert_eq!(body(&store, &message).await, octets);
+        }
+        assert!(matches!(store.read(anna, 4).await, Err(Unreadable::Gone)));
+        let gone = Expunge { mailbox: anna, uids: vec![2] };
+        store.change(Change::Expunge(gone)).await.unwrap();
+        assert!(matches!(store.read(anna, 2).await, Err(Unreadable::Gone)));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_given_up_leaves_no_file_and_no_reservation() {
+    let disk = Arc::new(FakeDisk::default());
+    let store = open(&disk).await;
+    with(&store, async {
+        let anna = mailbox(&store, 600).await;
+        let mut incoming = store.begin(100).unwrap();
+        incoming.reserve(anna).unwrap();
+        incoming.chunk(&[b'x'; 500]).await.unwrap();
+        assert!(disk.names().iter().any(|name| name.starts_with("mail/bodies")));
+        let refused = incoming.chunk(&[b'x'; 101]).await;
+        assert_eq!(refused, Err(Refused::MailboxFull(anna)), "it is longer than announced");
+        let mut other = store.begin(101).unwrap();
+        assert_eq!(other.reserve(anna), Err(Refused::MailboxFull(anna)));
+        drop(incoming);
+        other.reserve(anna).unwrap();
+        other.chunk(b"octets").await.unwrap();
+        other.commit(to(anna)).await.unwrap();
+        let mut whole = store.begin(594).unwrap();
+        whole.reserve(anna).unwrap();
+        assert_eq!(disk.names().iter().filter(|name| name.starts_with("mail/bodies")).count(), 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_told_that_the_disk_fails() {
+    let disk = Arc::new(FakeDisk::default());
+    let store = open(&disk).await;
+    with(&store, async {
+        let anna = mailbox(&store, 0).await;
+        disk.set_room(Some(10));
+        let refused = store.change(Change::Accept(to(anna), vec![b'x'; 30])).await;
+        assert_eq!(refused, Err(Refused::NoRoom));
+        assert!(matches!(store.begin(0), Err(Refused::NoRoom)));
+        assert_eq!(store.look(|state| state.mailbox(anna).unwrap().entries().len()), 0);
+    })
+    .await;
+}

@@ -4,13 +4,19 @@ use std::mem;
 
 use super::limits::{AUTH_LINE_OCTETS_MAX, LINE_DISCARD_OCTETS_MAX};
 
+/// What is kept of the beginning of a line that is too long.
+pub const HEAD_OCTETS: usize = 8;
+
 /// What a reader came upon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A line without its CRLF. It can hold a CR that no LF follows.
     Line(Vec<u8>),
     /// The end of a line that was longer than [`AUTH_LINE_OCTETS_MAX`]. Its octets are gone.
-    TooLong,
+    TooLong {
+        /// But for its first ones, [`HEAD_OCTETS`] at most.
+        head: Vec<u8>,
+    },
     /// An LF without a CR before it. What the sender takes for a line cannot be told any more.
     BareLf,
     /// A line went on for more than [`LINE_DISCARD_OCTETS_MAX`] beyond its maximum.
@@ -46,7 +52,7 @@ impl LineReader {
                 line.pop_if(|octet| *octet == b'\r');
                 return (lf + 1, Some(Event::Line(line)));
             }
-            (true, _) => Event::TooLong,
+            (true, _) => Event::TooLong { head: mem::take(&mut self.line) },
         };
         self.line = Vec::new();
         (lf + 1, Some(event))
@@ -60,7 +66,8 @@ impl LineReader {
         self.line.extend_from_slice(kept);
         self.discarded = self.discarded.saturating_add(beyond.len());
         if self.discarded > 0 {
-            self.line = Vec::new();
+            self.line.truncate(HEAD_OCTETS);
+            self.line.shrink_to_fit();
         }
     }
 }
@@ -113,7 +120,7 @@ mod tests {
     fn a_long_line_is_passed_over_and_the_next_is_read() {
         let longest = "x".repeat(AUTH_LINE_OCTETS_MAX - 2);
         let stream = format!("{longest}\r\n{longest}xx\r\nNOOP\r\n");
-        let expected = [line(&longest), Event::TooLong, line("NOOP")];
+        let expected = [line(&longest), Event::TooLong { head: b"xxxxxxxx".to_vec() }, line("NOOP")];
         for portion in [1, 7, AUTH_LINE_OCTETS_MAX - 1, AUTH_LINE_OCTETS_MAX, stream.len()] {
             assert_eq!(events(stream.as_bytes(), vec![portion; stream.len()]), expected, "{portion}");
         }

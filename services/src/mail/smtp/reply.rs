@@ -94,8 +94,18 @@ pub(super) const BAD_LINE_ENDS: Reply =
 pub(super) const TOO_MANY_HOPS: Reply = reply(554, "5.4.6", "the message goes round in a loop");
 
 impl Reply {
-    pub(super) fn new(code: u16, enhanced: &'static str, text: String) -> Self {
+    fn new(code: u16, enhanced: &'static str, text: String) -> Self {
         Self { code, enhanced, text: Cow::Owned(text) }
+    }
+
+    /// That a message is safe, and by which name the server knows it.
+    pub(super) fn taken(id: &str) -> Self {
+        Self::new(250, "2.6.0", format!("taken as {}", printable(id)))
+    }
+
+    /// That a chunk was taken, and how many octets of the message there are.
+    pub(super) fn chunk_taken(octets: u64) -> Self {
+        Self::new(250, "2.0.0", format!("{octets} octets so far"))
     }
 
     /// Whether it refuses for good.

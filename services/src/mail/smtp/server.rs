@@ -32,6 +32,8 @@
 //! are taken to their end, and there is one reply. After a BDAT that is refused the whole transaction is gone, so that
 //! no message with a hole is taken.
 //!
+//! How long a reply may take to be written is the caller's to limit; while it is not, no octets are to be given.
+//!
 //! Refusals are held back longer and longer where the limits say so: a reply comes out of
 //! [`Session::poll_output`] when its time has come, and the deadline tells when.
 
@@ -154,11 +156,14 @@ impl Session {
     }
 
     /// Takes in what the client sent: all that is there. Returns how many octets were taken; the rest is to be given
-    /// again once outputs are taken and the question is answered.
+    /// again once outputs are taken and the question is answered. What comes after the end is thrown away.
     ///
     /// What is not taken when the client asks for TLS somebody put there in clear: it is thrown away, and the
     /// connection ends. // RFC 3207, section 5
     pub fn receive(&mut self, now: Instant, octets: &[u8]) -> usize {
+        if matches!(self.phase, Phase::Closed) {
+            return octets.len();
+        }
         let mut taken = 0;
         while taken < octets.len() && self.is_listening() {
             taken += match self.phase {
@@ -172,7 +177,7 @@ impl Session {
             self.outputs.retain(|queued| queued.output != Output::Action(Action::StartTls));
             self.close(now);
         }
-        if matches!(self.phase, Phase::Closed) { octets.len() } else { taken }
+        taken
     }
 
     /// What is to be done next; `None` if there is nothing before octets, an answer or the deadline come.
@@ -338,6 +343,9 @@ impl Session {
         let is_between = matches!(self.phase, Phase::Command | Phase::Login(_)) && self.asked.is_none();
         if self.is_stopping && is_between {
             self.end(now, &SHUTTING_DOWN);
+        } else if self.is_stopping && matches!(self.phase, Phase::Handshake) {
+            // Nothing can be said in clear any more.
+            self.close(now);
         }
     }
 }

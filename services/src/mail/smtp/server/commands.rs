@@ -1,5 +1,7 @@
 //! What each command does, but for those of a message.
 
+use std::str;
+
 use gatepost_ground::Instant;
 
 use super::{Action, Ask, Asked, Client, Output, Phase, Session};
@@ -10,11 +12,11 @@ use crate::mail::smtp::limits::COMMAND_LINE_OCTETS_MAX;
 use crate::mail::smtp::line::Event;
 use crate::mail::smtp::policy::{Role, Tls};
 use crate::mail::smtp::reply::{
-    BAD_BASE64, BAD_LOGIN_MESSAGE, BAD_NAME, BARE_LF, BDAT_WITHOUT_SIZE, BYE, CANNOT_VERIFY, ENDLESS,
-    HELLO_OF_OTHERS, HELP, LINE_TOO_LONG, LOGGED_IN, LOGIN_CANCELLED, LOGIN_LINE_TOO_LONG, LOGIN_NEEDS_TLS,
-    LOGIN_REFUSED, LOGIN_TWICE, LOGIN_UNAVAILABLE, NO_COMMAND, NOT_IMPLEMENTED, NOT_SMTP, OK, READY_FOR_TLS,
-    Reply, SAY_HELLO_FIRST, SAY_LHLO_FIRST, TLS_ACTIVE, TOO_MANY_ERRORS, TOO_MANY_IDLE_COMMANDS,
-    TRANSACTION_OPEN, UNKNOWN_COMMAND, UNKNOWN_MECHANISM, lines,
+    BAD_ARGUMENT, BAD_BASE64, BAD_LOGIN_MESSAGE, BAD_NAME, BARE_LF, BDAT_WITHOUT_SIZE, BYE, CANNOT_VERIFY,
+    ENDLESS, HELLO_OF_OTHERS, HELP, LINE_TOO_LONG, LOGGED_IN, LOGIN_CANCELLED, LOGIN_LINE_TOO_LONG,
+    LOGIN_NEEDS_TLS, LOGIN_REFUSED, LOGIN_TWICE, LOGIN_UNAVAILABLE, NO_COMMAND, NOT_IMPLEMENTED, NOT_SMTP,
+    OK, READY_FOR_TLS, Reply, SAY_HELLO_FIRST, SAY_LHLO_FIRST, TLS_ACTIVE, TOO_MANY_ERRORS,
+    TOO_MANY_IDLE_COMMANDS, TRANSACTION_OPEN, UNKNOWN_COMMAND, UNKNOWN_MECHANISM, lines,
 };
 
 impl Session {
@@ -22,28 +24,28 @@ impl Session {
         match event {
             Event::Line(line) if matches!(self.phase, Phase::Login(_)) => self.login_response(now, &line),
             Event::Line(line) => self.handle_command(now, &line),
-            Event::TooLong if matches!(self.phase, Phase::Login(_)) => {
+            Event::TooLong { .. } if matches!(self.phase, Phase::Login(_)) => {
                 self.phase = Phase::Command;
                 self.reply(now, &LOGIN_LINE_TOO_LONG);
             }
-            Event::TooLong => self.reply(now, &LINE_TOO_LONG),
+            Event::TooLong { head } if begins_with(&head, b"BDAT ") => self.end(now, &BDAT_WITHOUT_SIZE),
+            Event::TooLong { .. } => self.reply(now, &LINE_TOO_LONG),
             Event::BareLf => self.end(now, &BARE_LF),
             Event::Endless => self.end(now, &ENDLESS),
         }
     }
 
     fn handle_command(&mut self, now: Instant, line: &[u8]) {
-        let begins_with =
-            |verb: &[u8]| line.get(..verb.len()).is_some_and(|head| head.eq_ignore_ascii_case(verb));
-        if line.len() + b"\r\n".len() > COMMAND_LINE_OCTETS_MAX && !begins_with(b"AUTH ") {
-            return self.reply(now, &LINE_TOO_LONG);
-        }
-        // Computers on the LAN have names in older character sets.
-        let is_hello = self.policy.is_lan && (begins_with(b"EHLO ") || begins_with(b"HELO "));
-        let text = match String::from_utf8_lossy(line) {
-            text if is_hello || !text.contains(char::REPLACEMENT_CHARACTER) => text,
-            _ => return self.reply(now, &NO_COMMAND),
+        let is_hello = self.policy.is_lan && (begins_with(line, b"EHLO ") || begins_with(line, b"HELO "));
+        let text = match String::from_utf8(line.to_vec()) {
+            Ok(text) => text,
+            // Computers on the LAN have names in older character sets.
+            Err(_) if is_hello => String::from_utf8_lossy(line).into_owned(),
+            Err(_) => return self.refuse_line(now, line, NO_COMMAND),
         };
+        if line.len() + b"\r\n".len() > COMMAND_LINE_OCTETS_MAX && !begins_with(line, b"AUTH ") {
+            return self.refuse_line(now, line, LINE_TOO_LONG);
+        }
         let may_be_short = self.policy.is_lan || self.user.is_some() || self.policy.role == Role::Submission;
         let unbracketed = if self.policy.is_lan { Unbracketed::Accepted } else { Unbracketed::Refused };
         let spelling = Spelling {
@@ -54,6 +56,7 @@ impl Session {
         match Command::parse(&text, spelling) {
             Ok(command) => self.perform(now, command),
             Err(reply) if reply == BDAT_WITHOUT_SIZE => self.end(now, &reply),
+            Err(reply) if reply == NO_COMMAND => self.refuse_line(now, line, reply),
             Err(reply) => {
                 self.tally.unknown_commands += u32::from(reply == UNKNOWN_COMMAND);
                 if self.tally.unknown_commands > self.policy.limits.unknown_commands_max {
@@ -61,6 +64,19 @@ impl Session {
                 }
                 self.reply(now, &reply);
             }
+        }
+    }
+
+    /// Refuses a line that is no text of a command. Octets follow a BDAT all the same. // RFC 3030, section 2
+    fn refuse_line(&mut self, now: Instant, line: &[u8], refusal: Reply) {
+        if !begins_with(line, b"BDAT ") {
+            return self.reply(now, &refusal);
+        }
+        let mut words = line.split(|octet| *octet == b' ').filter(|word| !word.is_empty());
+        let size = words.nth(1).and_then(|word| str::from_utf8(word).ok());
+        match size.filter(|size| size.bytes().all(|octet| octet.is_ascii_digit())).map(str::parse) {
+            Some(Ok(size)) => self.refuse_bdat(now, size, refusal),
+            _ => self.end(now, &BDAT_WITHOUT_SIZE),
         }
     }
 
@@ -78,7 +94,7 @@ impl Session {
             Command::Rcpt(path, parameters) => self.rcpt(now, path, parameters),
             Command::Data => self.data(now),
             Command::Bdat { size, is_last } => self.bdat(now, size, is_last),
-            Command::BadBdat { size } => self.bad_bdat(now, size),
+            Command::BadBdat { size } => self.refuse_bdat(now, size, BAD_ARGUMENT),
             Rset => {
                 self.abort(now);
                 self.reply(now, &OK);
@@ -231,6 +247,11 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether a line begins with `verb`, in any case.
+fn begins_with(line: &[u8], verb: &[u8]) -> bool {
+    line.get(..verb.len()).is_some_and(|head| head.eq_ignore_ascii_case(verb))
 }
 
 /// The octets that `text` encodes, padded at its end only. // RFC 4648, section 4

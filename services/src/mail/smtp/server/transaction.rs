@@ -11,9 +11,8 @@ use crate::mail::smtp::limits::{CHUNK_OCTETS, DATA_PROGRESS_OCTETS, DATA_TIMEOUT
 use crate::mail::smtp::parameters::{MailParameters, RcptParameters};
 use crate::mail::smtp::policy::{Role, Tls};
 use crate::mail::smtp::reply::{
-    BAD_ARGUMENT, BDAT_BEGUN, ENDLESS, LOGIN_FIRST, NO_RECIPIENT, NO_RECIPIENT_LMTP, NO_SENDER,
-    READY_FOR_DATA, RECIPIENT_OK, Refusal, Reply, SENDER_OK, TLS_FIRST, TOO_BIG, TOO_MANY_RECIPIENTS,
-    TRANSACTION_OPEN,
+    BDAT_BEGUN, ENDLESS, LOGIN_FIRST, NO_RECIPIENT, NO_RECIPIENT_LMTP, NO_SENDER, READY_FOR_DATA,
+    RECIPIENT_OK, Refusal, Reply, SENDER_OK, TLS_FIRST, TOO_BIG, TOO_MANY_RECIPIENTS, TRANSACTION_OPEN,
 };
 
 /// From MAIL to the reply to the message.
@@ -157,8 +156,8 @@ impl Session {
         self.begin_chunk(now, size, is_last, refusal);
     }
 
-    pub(super) fn bad_bdat(&mut self, now: Instant, size: u64) {
-        self.begin_chunk(now, size, false, Some(BAD_ARGUMENT));
+    pub(super) fn refuse_bdat(&mut self, now: Instant, size: u64, refusal: Reply) {
+        self.begin_chunk(now, size, false, Some(refusal));
     }
 
     fn begin_chunk(&mut self, now: Instant, size: u64, is_last: bool, refusal: Option<Reply>) {
@@ -243,7 +242,7 @@ impl Session {
             return self.reply(now, &failure);
         }
         let octets = body_of(&mut self.transaction).map_or(0, |body| body.content.octets());
-        self.reply(now, &Reply::new(250, "2.0.0", format!("{octets} octets so far")));
+        self.reply(now, &Reply::chunk_taken(octets));
     }
 
     /// Goes on when all of a message has come.
@@ -325,7 +324,7 @@ impl Session {
         let is_taken = results.iter().any(Result::is_ok);
         let missing = std::iter::repeat_with(|| Err(Refusal::TryLater));
         let mut replies = results.into_iter().chain(missing).take(replies_len).map(|result| match result {
-            Ok(id) => Reply::new(250, "2.6.0", format!("taken as {}", super::reply::printable(&id))),
+            Ok(id) => Reply::taken(&id),
             Err(refusal) => Reply::from(&refusal),
         });
         if is_taken {

@@ -3,7 +3,7 @@ use gatepost_ground::Instant;
 use crate::clock::UnixTime;
 use crate::mail::smtp::server::testing::{Line, lan, lmtp, replies, submissions, wan};
 use crate::mail::smtp::server::{Action, Answer, Ask, Output};
-use crate::mail::smtp::{CHUNK_OCTETS, Limits, Policy, Refusal};
+use crate::mail::smtp::{CHUNK_OCTETS, Limits, Policy, Refusal, Tls};
 
 /// A session in which a sender and the recipient `anna` are accepted.
 fn with_recipient(policy: Policy) -> Line {
@@ -183,6 +183,11 @@ fn rfc3030_2_octets_of_a_refused_chunk_are_taken() {
     ]);
     line.dialogue(&[(&format!("BDAT {len} LAST\r\nRSET"), "503 5.5.1")]);
     assert!(line.office.delivered.is_empty() && !line.office.is_open());
+    // A line that is no text.
+    for bad in [&b"\xff"[..], b"\x07", "\u{fffd}".as_bytes(), &[b'x'; 4000]] {
+        let said = line.send([b"bdat  6 ", bad, b"\r\nRSET\r\n"].concat());
+        assert!(said.starts_with('5') && replies(&said) == 1, "{bad:?}: {said}");
+    }
     // Too big.
     line.dialogue(&[("MAIL FROM:<a@b.example>", "250"), ("RCPT TO:<anna@office.example>", "250")]);
     let said =
@@ -215,9 +220,12 @@ fn rfc3030_2_nothing_comes_between_chunks() {
 /// RFC 3030, section 2: Without a number of octets nobody knows what follows.
 #[test]
 fn rfc3030_2_without_a_number_the_session_ends() {
-    let mut line = with_recipient(wan());
-    let said = line.send("BDAT LAST\r\nRSET\r\nMAIL FROM:<>\r\n");
-    assert!(said.starts_with("421") && replies(&said) == 1 && line.is_closed(), "{said}");
+    for wrong in ["BDAT LAST".to_owned(), "BDAT 6\u{7}".to_owned(), format!("BDAT 6 {}", "x".repeat(20_000))]
+    {
+        let mut line = with_recipient(wan());
+        let said = line.send(format!("{wrong}\r\nRSET\r\nMAIL FROM:<>\r\n"));
+        assert!(said.starts_with("421") && replies(&said) == 1 && line.is_closed(), "{said}");
+    }
 }
 
 /// RFC 2033, section 4.2: After the data there is one reply for each recipient that was accepted.
@@ -341,6 +349,11 @@ fn rfc5321_3_8_a_server_that_stops_says_so() {
     line.now = Instant::from_secs(1001);
     line.settle();
     assert!(line.is_closed());
+    let mut line = Line::greeted(Policy { tls: Tls::Available, ..wan() });
+    line.dialogue(&[("STARTTLS", "220")]);
+    line.session.stop(line.now);
+    line.settle();
+    assert!(line.is_closed(), "nothing can be said in clear any more");
     let mut line = with_data(wan());
     line.session.stop(line.now);
     let said = line.send("x\r\n.\r\n");

@@ -60,6 +60,17 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Set a user's password: what is typed twice on the terminal.
+    Passwd {
+        /// The user, as [[users]] in the configuration calls it.
+        user: String,
+        /// Take the password from the first line of stdin instead.
+        #[arg(long)]
+        stdin: bool,
+        /// The configuration, which names the users and the state directory.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Say what a drop reason means.
     #[command(arg_required_else_help = false)]
     Explain {
@@ -160,6 +171,9 @@ fn run(command: Command) -> Result<bool, Error> {
             return Err(Error::usage(
                 "what becomes of a packet cannot be explained yet; write `gatepost explain drop REASON`",
             ));
+        }
+        Command::Passwd { user, stdin, config } => {
+            port::set_password(&Source::new(config), &user, stdin)?;
         }
         Command::Ports(Ports::Remove { name, config }) => {
             port::remove_ports(&load(config)?, name.as_deref())?;

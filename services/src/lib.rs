@@ -6,6 +6,7 @@
 
 pub mod addresses;
 pub mod clock;
+pub mod crypto;
 pub mod dhcp;
 pub mod dns;
 pub mod lan_hosts;
@@ -14,6 +15,7 @@ pub mod net;
 pub mod race;
 pub mod service;
 pub mod store;
+pub mod users;
 pub mod work;
 
 /// As many cases or seeds as `full`, or the share of them that PROPTEST_CASES is of proptest's own 256.

@@ -17,6 +17,7 @@ mod source;
 mod summary;
 mod system;
 mod upcoming;
+mod users;
 mod validate;
 mod value;
 
@@ -28,6 +29,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use gatepost_dataplane::config::Mode;
+use gatepost_services::users::User;
 use ipnet::Ipv4Net;
 use nix::libc::O_NONBLOCK;
 
@@ -60,6 +62,8 @@ pub struct Config {
     pub services: Services,
     /// Which networks may use them.
     pub access: Access,
+    /// The people of the office.
+    pub users: Vec<User>,
 }
 
 impl Config {

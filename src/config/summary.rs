@@ -59,6 +59,9 @@ impl Config {
             self.firewall.dmz_host.iter().for_each(|host| tell("default machine", host.to_string()));
         }
         self.wan_services().for_each(|kind| tell("WAN service", kind.name.to_owned()));
+        for user in &self.users {
+            tell("user", format!("{} ({})", user.name, user.role.name()));
+        }
         for (kind, from) in self.access.limited() {
             let from: Vec<_> = from.iter().map(ToString::to_string).collect();
             tell("access", format!("{} from {}", kind.name, from.join(", ")));

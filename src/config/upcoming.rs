@@ -8,7 +8,7 @@ use super::diagnostic::Problem;
 use super::section::Section;
 
 /// Sections, what they come with, and the setting that says that it is off, as far as there is one.
-const SECTIONS: [(&str, &str, Option<Off>); 10] = [
+const SECTIONS: [(&str, &str, Option<Off>); 9] = [
     (
         "ipv6",
         "IPv6",
@@ -18,7 +18,6 @@ const SECTIONS: [(&str, &str, Option<Off>); 10] = [
     ("routes", "static routes", None),
     ("uplinks", "several uplinks", None),
     ("web", "the web server", None),
-    ("users", "users", None),
     ("tls", "TLS", None),
     ("admin", "the administration pages", Some(Off::ENABLED)),
     ("mail", "mail", Some(Off::ENABLED)),
@@ -35,6 +34,7 @@ const KEYS: &[(&str, &[&str], &str)] = &[
     ("[firewall]", &["rules"], "firewall rules"),
     ("[dhcp]", OPTIONS, "further DHCP options"),
     ("the reservation", OPTIONS, "further DHCP options"),
+    ("the user", &["poll", "vacation"], "mail"),
     ("[dns]", &["trust_ad", "validate", "trust_anchors", "negative_anchors"], "DNSSEC"),
     ("[dns]", &["private_answers_from"], "exceptions from the rebinding filter"),
     ("[dns]", &["query_log", "blocklists"], "DNS by policy"),
@@ -148,6 +148,7 @@ mod tests {
             for key in *keys {
                 let text = match *heading {
                     "the port" => format!("lan.ports = [{{ tap = 'a', {key} = 1 }}]"),
+                    "the user" => format!("[[users]]\n{key} = 1"),
                     "the reservation" => format!("[[dhcp.reservations]]\n{key} = 1"),
                     _ => format!("{heading}\n{key} = 1"),
                 };

@@ -7,7 +7,7 @@ use super::diagnostic::{Diagnostic, Report, Severity, note_syntax_error};
 use super::section::Section;
 use super::services::{self, Surroundings};
 use super::value::choice;
-use super::{Config, access, firewall, interfaces, nat, system, upcoming};
+use super::{Config, access, firewall, interfaces, nat, system, upcoming, users};
 
 /// Reads `text`, the content of the file called `name`; warnings come with the configuration.
 pub(super) fn parse(name: &str, text: &str) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
@@ -26,7 +26,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<(Config, Vec<Diagnostic>),
     if errors.is_empty() { Ok((config, warnings)) } else { Err(errors) }
 }
 
-fn read(mut file: Section<'_>, report: &Report) -> Config {
+fn read<'a>(mut file: Section<'a>, report: &'a Report) -> Config {
     let system = system::read(file.section("system"));
     let mode = read_mode(file.section("network"));
     let (lan, wan) = interfaces::read(file.section("lan"), file.section("wan"), mode, report);
@@ -40,9 +40,10 @@ fn read(mut file: Section<'_>, report: &Report) -> Config {
     };
     let services = services::read(&mut file, around, report);
     let access = access::read(file.section("access"), lan.known_address, report);
+    let users = users::read(&mut file, report);
     upcoming::refuse_sections(&mut file);
     file.finish();
-    Config { system, mode, lan: lan.lan, wan, firewall, nat, services, access }
+    Config { system, mode, lan: lan.lan, wan, firewall, nat, services, access, users }
 }
 
 fn read_mode(mut network: Section<'_>) -> Mode {

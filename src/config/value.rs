@@ -80,6 +80,35 @@ pub(super) fn integer(range: RangeInclusive<u32>) -> impl Fn(&Node<'_>, &Report)
     }
 }
 
+/// Reads a number of octets that is written with a unit, at least `min`, which is a whole number of MiB.
+pub(super) fn size(min: u64) -> impl Fn(&Node<'_>, &Report) -> Option<u64> {
+    parsed(move |text| {
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let unit = text[digits.len()..].trim_start();
+        let octets = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, octets)| *octets);
+        let is_number = digits.bytes().all(|digit| digit.is_ascii_digit());
+        let number = digits.parse::<u64>().ok().filter(|_| is_number);
+        let size = number.zip(octets).and_then(|(number, octets)| number.checked_mul(octets));
+        // Greater ones cannot be written in JSON exactly.
+        let size = size.filter(|size| *size <= SIZE_MAX).ok_or_else(|| {
+            let units = alternatives(&UNITS.map(|(name, _)| name));
+            let remedy = format!("write a number and {units}, such as \"25 MiB\"");
+            Problem::new(format!("{} is no size", quoted(text)), remedy)
+        })?;
+        if size < min {
+            let remedy = format!("write at least \"{} MiB\"", min >> 20);
+            return Err(Problem::new(format!("{} is too small", quoted(text)), remedy));
+        }
+        Ok(size)
+    })
+}
+
+/// What a size is written with, and its octets.
+const UNITS: [(&str, u64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
+
+/// The largest size.
+const SIZE_MAX: u64 = 1 << 50;
+
 /// Reads an array of at most `count_max` elements, each with `read`. `None` if any of them is wrong.
 pub(super) fn list<'a, T>(
     count_max: usize,

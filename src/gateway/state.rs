@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use gatepost_services::store::read_file;
+use gatepost_services::users::passwords;
 
 use super::identity::{self, Identity};
 use super::services::list;
@@ -28,7 +29,10 @@ pub fn damages(state_dir: &Path) -> Vec<String> {
     });
     let of_services = list::STORED.iter().flat_map(|(name, damages)| of_file(name, damages));
     let of_client = of_file(WAN_LEASE_FILE, &|content| lease_damage(content).into_iter().collect());
-    own.into_iter().chain(of_services).chain(of_client).collect()
+    let of_users = passwords::damages(state_dir)
+        .into_iter()
+        .map(|(name, damage)| format!("{}: {damage}", state_dir.join(name).display()));
+    own.into_iter().chain(of_services).chain(of_client).chain(of_users).collect()
 }
 
 fn unreadable(error: &io::Error) -> String {

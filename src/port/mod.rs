@@ -1,4 +1,5 @@
-//! Real input and output: TAP devices, the event loop over them, the process's clock, `gatepost run`.
+//! Real input and output: TAP devices, the event loop over them, the process's clock, `gatepost run`, and
+//! the commands that change what a gateway finds.
 
 pub mod clock;
 pub mod event_loop;
@@ -7,6 +8,7 @@ pub mod netdevice;
 mod notify;
 mod operator;
 mod panics;
+mod passwd;
 mod removal;
 mod run;
 pub mod tap;
@@ -14,6 +16,7 @@ mod tap_offload;
 pub mod upkeep;
 pub mod watch;
 
+pub use passwd::set_password;
 pub use removal::remove as remove_ports;
 pub use run::run;
 pub use tap_offload::virtio;

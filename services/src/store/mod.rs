@@ -7,9 +7,10 @@
 //!
 //! [`Files`] is a directory of the file system, [`Memory`] is in memory, [`Monitored`] is another storage that remembers
 //! what was found wrong with it, [`LateFiles`] a directory that cannot be used yet, [`ReadOnlyFiles`] one that is
-//! only looked at. What is stored is [`sealed`] by
-//! checksums.
+//! only looked at. [`replace_beside`] is for another process than the one that uses the directory. What is stored is
+//! [`sealed`] by checksums.
 
+mod beside;
 mod disk;
 mod files;
 mod memory;
@@ -20,6 +21,7 @@ pub mod sealed;
 use std::collections::BTreeSet;
 use std::io;
 
+pub use beside::replace_beside;
 pub use disk::{Disk, REQUESTS_MAX};
 pub use files::{Files, LateFiles, OpenError, read_file};
 pub use memory::Memory;

@@ -6,6 +6,7 @@ mod access;
 mod firewall;
 mod interfaces;
 mod services;
+mod users;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -133,6 +134,7 @@ fn example_s_examples_are_accepted() {
     assert_eq!(config.services.dhcp.reservations, [printer]);
     let nas = Record { name: "nas".into(), value: RecordValue::Address(ip("192.168.1.40").into()) };
     assert_eq!(config.services.dns.records, [nas]);
+    assert_eq!((config.users.len(), config.users[0].full_name.as_str()), (1, "Alice Example"));
 }
 
 #[test]
@@ -151,7 +153,7 @@ fn all_mistakes_are_told_at_once() {
             "there is no port; write at least one, such as [{ tap = \"gp-lan0\" }]",
             "a text instead of an integer; write 1500",
             "unknown key \"vpn\" in the file; remove it, or write \"system\", \"network\", \"lan\", \"wan\", \
-             \"firewall\", \"nat\", \"dhcp\", \"dns\" or \"access\"",
+             \"firewall\", \"nat\", \"dhcp\", \"dns\", \"access\" or \"users\"",
         ],
     );
 }

@@ -1,0 +1,123 @@
+//! Cryptography: the one place that names the crates which provide it.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use aws_lc_rs::{constant_time, digest, hmac, pbkdf2};
+
+/// Octets of a SHA-256 digest, and of every key and tag that is made by it.
+pub const DIGEST_LEN: usize = 32;
+
+/// What [`sha256`] and all that is made of it returns.
+pub type Sha256Digest = [u8; DIGEST_LEN];
+
+/// SHA-256 of `octets`. // RFC 6234
+pub fn sha256(octets: &[u8]) -> Sha256Digest {
+    fixed(digest::digest(&digest::SHA256, octets).as_ref())
+}
+
+/// HMAC-SHA-256 of `octets` under `key`, which can have any length. // RFC 2104
+pub fn hmac_sha256(key: &[u8], octets: &[u8]) -> Sha256Digest {
+    fixed(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), octets).as_ref())
+}
+
+/// PBKDF2 with HMAC-SHA-256, one block long. (RFC 8018, section 5.2) It takes long: never on the services' thread.
+pub fn pbkdf2_sha256(password: &[u8], salt: &[u8], iterations: NonZeroU32) -> Sha256Digest {
+    let mut derived = [0; DIGEST_LEN];
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt, password, &mut derived);
+    derived
+}
+
+/// What the provider hands out as octets of any number.
+fn fixed(octets: &[u8]) -> Sha256Digest {
+    octets.try_into().expect("SHA-256 has 32 octets")
+}
+
+/// What one computation of [`argon2id`] costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Argon2Cost {
+    /// Memory, in KiB; at least 8.
+    pub memory_kib: u32,
+    /// Passes over the memory; at least 1.
+    pub passes: u32,
+}
+
+/// Password, salt or cost are outside of what an algorithm takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfRange;
+
+impl fmt::Display for OutOfRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it is outside of what the algorithm takes")
+    }
+}
+
+impl std::error::Error for OutOfRange {}
+
+/// Argon2id, version 1.3, one lane. (RFC 9106) It takes long and much memory: never on the services' thread.
+///
+/// # Errors
+///
+/// The cost is too small, or the salt has less than 8 octets.
+pub fn argon2id(password: &[u8], salt: &[u8], cost: Argon2Cost) -> Result<Sha256Digest, OutOfRange> {
+    let params = Params::new(cost.memory_kib, cost.passes, 1, Some(DIGEST_LEN)).map_err(|_| OutOfRange)?;
+    let mut derived = [0; DIGEST_LEN];
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password_into(password, salt, &mut derived).map_err(|_| OutOfRange)?;
+    Ok(derived)
+}
+
+/// Whether two secrets are the same. How long that takes depends on their lengths alone.
+pub fn are_equal(a: &[u8], b: &[u8]) -> bool {
+    constant_time::verify_slices_are_equal(a, b).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::HEXLOWER;
+
+    use super::*;
+
+    /// RFC 6234, section 8.5: SHA-256 has this digest.
+    #[test]
+    fn rfc6234_8_5_sha_256_has_this_digest() {
+        let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(HEXLOWER.encode(&sha256(b"abc")), digest);
+    }
+
+    /// RFC 4231, section 4.3: HMAC-SHA-256 has this tag.
+    #[test]
+    fn rfc4231_4_3_hmac_sha_256_has_this_tag() {
+        let tag = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        assert_eq!(HEXLOWER.encode(&hmac_sha256(b"Jefe", b"what do ya want for nothing?")), tag);
+    }
+
+    /// RFC 7914, section 11: PBKDF2 with HMAC-SHA-256 has this key.
+    #[test]
+    fn rfc7914_11_pbkdf2_with_hmac_sha_256_has_this_key() {
+        let key = "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc";
+        assert_eq!(HEXLOWER.encode(&pbkdf2_sha256(b"passwd", b"salt", NonZeroU32::MIN)), key);
+    }
+
+    /// The vector of the reference implementation's `src/test.c`: the RFC's own has a secret and associated data.
+    #[test]
+    fn argon2id_has_the_reference_implementation_s_digest() {
+        let cost = Argon2Cost { memory_kib: 256, passes: 2 };
+        let digest = argon2id(b"password", b"somesalt", cost).unwrap();
+        assert_eq!(
+            HEXLOWER.encode(&digest),
+            "9dfeb910e80bad0311fee20f9c0e2b12c17987b4cac90c2ef54d5b3021c68bfe"
+        );
+        for (salt, memory_kib, passes) in [(&b"short"[..], 256, 1), (b"somesalt", 1, 1), (b"somesalt", 8, 0)]
+        {
+            assert_eq!(argon2id(b"password", salt, Argon2Cost { memory_kib, passes }), Err(OutOfRange));
+        }
+    }
+
+    #[test]
+    fn secrets_are_compared_whole() {
+        assert!(are_equal(b"abc", b"abc"));
+        assert!(!are_equal(b"abc", b"abd") && !are_equal(b"abc", b"ab"));
+    }
+}

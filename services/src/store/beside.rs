@@ -1,0 +1,62 @@
+//! A file that is replaced beside a gateway that runs, by another process.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use super::checked_name;
+use super::files::{DIRECTORY_MODE, FILE_MODE};
+
+/// Puts `content` in place of whatever the file `name` in the directory `path` held, durably; directories that are
+/// missing are made. `name` has a directory of its own below `path`, where nothing is written in another way: whoever
+/// else replaces a file there at the same time has this wait. At any time, power cuts or not, there is the old content
+/// or the new.
+///
+/// # Errors
+///
+/// What the file system refuses, or `name` has no directory. There is the old content then, except that after a
+/// directory could not be synced it is open which content there is after the next power cut.
+pub fn replace_beside(path: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    let file = path.join(checked_name(name)?);
+    let directory = file.parent().filter(|directory| *directory != path);
+    let directory = directory.ok_or(io::ErrorKind::InvalidInput)?;
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
+    let held = File::open(directory)?;
+    held.lock()?;
+    let new = path.join(format!("{name}.new"));
+    let written = || {
+        let mut options = OpenOptions::new();
+        let mut new = options.create(true).truncate(true).write(true).mode(FILE_MODE).open(&new)?;
+        new.write_all(content)?;
+        new.sync_all()
+    };
+    if let Err(error) = written().and_then(|()| fs::rename(&new, &file)) {
+        // The first error is the one to tell.
+        _ = fs::remove_file(&new);
+        return Err(error);
+    }
+    held.sync_all()?;
+    // The directory may have come just now.
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_replaced_stays_and_nothing_is_left_behind() {
+        let path = std::env::temp_dir().join(format!("gatepost-beside-{}", std::process::id()));
+        replace_beside(&path, "own/a", b"one").unwrap();
+        replace_beside(&path, "own/a", b"two").unwrap();
+        assert_eq!(fs::read(path.join("own/a")).unwrap(), b"two");
+        fs::create_dir(path.join("own/b")).unwrap();
+        replace_beside(&path, "own/b", b"a directory has this name").unwrap_err();
+        assert!(!path.join("own/b.new").exists());
+        for name in ["a", "../a", "own/../a", "own/.a"] {
+            assert_eq!(replace_beside(&path, name, b"").unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
+        fs::remove_dir_all(&path).unwrap();
+    }
+}

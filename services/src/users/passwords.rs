@@ -1,0 +1,120 @@
+//! Where verifiers are kept: a file for each user, below the state directory.
+//!
+//! `gatepost passwd` is the only writer. It replaces the file at once, whether a gateway runs or not; a gateway reads
+//! the file when a user logs in, so that a new password counts from then on.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use super::verifier::{Damage, Verifiers};
+use crate::store::{ReadOnlyFiles, Storage, replace_beside};
+
+/// The directory of the files.
+pub const DIRECTORY: &str = "passwords";
+
+/// What the name of a file has after that of its user.
+const SUFFIX: &str = ".json";
+
+/// Why there are no verifiers.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The file system refuses.
+    Io(io::Error),
+    /// The file is not what was written.
+    Damaged(Damage),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "it cannot be read: {error}"),
+            Self::Damaged(damage) => damage.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+/// The name of the file of `user`, below the state directory.
+pub fn file_of(user: &str) -> String {
+    format!("{DIRECTORY}/{user}{SUFFIX}")
+}
+
+/// The verifiers of `user`; `None` if no password was set.
+///
+/// # Errors
+///
+/// The file cannot be read, or is damaged.
+pub fn read(storage: &dyn Storage, user: &str) -> Result<Option<Verifiers>, ReadError> {
+    let content = storage.read(&file_of(user)).map_err(ReadError::Io)?;
+    content.map(|content| Verifiers::from_file(&content).map_err(ReadError::Damaged)).transpose()
+}
+
+/// Keeps `verifiers` as those of `user` in the directory `state_dir`, durably and in place of former ones, whoever
+/// uses the directory.
+///
+/// # Errors
+///
+/// What the file system refuses. The former ones count then, if there were any.
+pub fn write(state_dir: &Path, user: &str, verifiers: &Verifiers) -> io::Result<()> {
+    replace_beside(state_dir, &file_of(user), &verifiers.to_file()?)
+}
+
+/// What is damaged in the directory `state_dir`: the name of each file, and what is wrong with it.
+pub fn damages(state_dir: &Path) -> Vec<(String, String)> {
+    let files = ReadOnlyFiles::new(state_dir);
+    let names = match files.list(DIRECTORY) {
+        Ok(names) => names,
+        Err(error) => return vec![(DIRECTORY.to_owned(), format!("it cannot be read: {error}"))],
+    };
+    let users = names.iter().filter_map(|name| name.strip_suffix(SUFFIX));
+    let damaged = users.filter_map(|user| Some((file_of(user), read(&files, user).err()?.to_string())));
+    damaged.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+    use crate::store::Files;
+    use crate::users::password::Prepared;
+    use crate::users::verifier::Cost;
+
+    fn of(password: &str) -> Verifiers {
+        let password = Prepared::new(password).unwrap();
+        Verifiers::of(&password, Cost::LEAST, &mut StdRng::seed_from_u64(1)).unwrap()
+    }
+
+    #[test]
+    fn they_are_kept_whether_a_gateway_runs_or_not() {
+        let path = std::env::temp_dir().join(format!("gatepost-passwords-{}", std::process::id()));
+        assert_eq!(damages(&path), []);
+        write(&path, "anna", &of("blue harbour 47")).unwrap();
+        let gateway = Files::open(&path).unwrap();
+        assert!(read(&gateway, "anna").unwrap() == Some(of("blue harbour 47")));
+        write(&path, "anna", &of("red harbour 48")).unwrap();
+        assert!(read(&gateway, "anna").unwrap() == Some(of("red harbour 48")));
+        assert!(read(&gateway, "berta").unwrap().is_none());
+
+        let mode = |name: &str| fs::metadata(path.join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!([mode(""), mode(DIRECTORY), mode("passwords/anna.json")], [0o700, 0o700, 0o600]);
+        assert_eq!(gateway.list(DIRECTORY).unwrap(), ["anna.json"]);
+        assert_eq!(damages(&path), []);
+
+        fs::write(path.join("passwords/berta.json"), b"2 00000000 {}\n").unwrap();
+        // What a power cut has left of a replacement.
+        fs::write(path.join("passwords/clara.json.new"), b"2 0").unwrap();
+        assert!(matches!(read(&gateway, "berta"), Err(ReadError::Damaged(_))));
+        let told = ("passwords/berta.json".to_owned(), "its checksum is wrong".to_owned());
+        assert_eq!(damages(&path), [told]);
+        write(&path, "clara", &of("green harbour 49")).unwrap();
+        assert_eq!(gateway.list(DIRECTORY).unwrap(), ["anna.json", "berta.json", "clara.json"]);
+        fs::remove_dir_all(&path).unwrap();
+    }
+}

@@ -1,0 +1,99 @@
+//! `[[users]]`
+
+use gatepost_services::users::{Role, USERS_MAX, User};
+
+use super::diagnostic::{Problem, Report, Span};
+use super::section::Section;
+use super::value::{Node, choice, parsed, quoted};
+
+/// The longest name. Other systems take no longer one, and the name of a file has room for more.
+const NAME_OCTETS_MAX: usize = 32;
+/// The longest full name, in octets.
+const FULL_NAME_OCTETS_MAX: usize = 256;
+/// Room for a user's messages unless the file says otherwise, in octets.
+const QUOTA: u64 = 1 << 30;
+/// Less has no room for a few messages with pictures.
+const QUOTA_MIN: u64 = 1 << 20;
+
+/// Names that are not a person's, and what they are for.
+const RESERVED: [(&str, &str); 8] = [
+    ("abuse", "the address to which others complain (RFC 2142)"),
+    ("admin", "the address of those who run the office's gateway"),
+    ("anonymous", "what clients without a user call themselves"),
+    ("hostmaster", "the address of those who run a zone (RFC 2142)"),
+    ("mailer-daemon", "the sender of bounces"),
+    ("postmaster", "the address that every domain must have (RFC 5321, section 4.5.1)"),
+    ("root", "the administrator of many systems, whose mail comes from programs"),
+    ("webmaster", "the address of those who run a web site (RFC 2142)"),
+];
+
+/// Reads `users`, the array of tables of the file.
+pub(super) fn read<'a>(file: &mut Section<'a>, report: &'a Report) -> Vec<User> {
+    let mut users: Vec<(User, Span)> = Vec::new();
+    for (user, span) in file.elements("users", USERS_MAX).iter().filter_map(|node| read_user(node, report)) {
+        match users.iter().find(|(earlier, _)| earlier.name == user.name) {
+            Some((_, first)) => {
+                let problem =
+                    Problem::new(format!("two users are called {}", user.name), "write another name");
+                report.add_again(span, Some(first.clone()), problem);
+            }
+            None => users.push((user, span)),
+        }
+    }
+    users.into_iter().map(|(user, _)| user).collect()
+}
+
+/// A user, and the place of the name.
+fn read_user<'a>(node: &'a Node<'a>, report: &'a Report) -> Option<(User, Span)> {
+    let mut user = Section::element(node, "the user", report)?;
+    let name = user.required("name", "\"alice\"", parsed(name));
+    let full_name = user.setting("full_name", String::new(), parsed(full_name));
+    let role = user.setting("role", Role::User, choice(&Role::ALL.map(|role| (role.name(), role))));
+    let quota = user.setting("quota", QUOTA, super::value::size(QUOTA_MIN));
+    user.finish();
+    let (name, span) = name?;
+    Some((User { name, full_name: full_name.value, role: role.value, quota: quota.value }, span))
+}
+
+/// The name of a user: what can be the local part of an address and the name of a file on every system.
+fn name(text: &str) -> Result<String, Problem> {
+    let lower = text.to_lowercase();
+    if let Some((_, what_for)) = RESERVED.iter().find(|(name, _)| *name == lower) {
+        let what = format!("{} is {what_for}", quoted(text));
+        return Err(Problem::new(what, "write a person's own name, such as \"alice\""));
+    }
+    if let Some((local, _)) = text.split_once('@') {
+        let what = format!("{} is an address", quoted(text));
+        return Err(Problem::new(what, format!("write {}", quoted(local.to_lowercase()))));
+    }
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let is_end = |c: char| c.is_ascii_alphanumeric();
+    let is_name = text.len() <= NAME_OCTETS_MAX
+        && text.chars().all(is_legal)
+        && text.starts_with(is_end)
+        && text.ends_with(is_end)
+        && !text.contains("..");
+    if !is_name {
+        let what = format!("{} is no name of a user", quoted(text));
+        let remedy = format!(
+            "write 1 to {NAME_OCTETS_MAX} lower-case letters, digits, \".\", \"-\" and \"_\", a letter or digit first and last"
+        );
+        return Err(Problem::new(what, remedy));
+    }
+    if lower != text {
+        let what =
+            format!("{} has capital letters, which logins and addresses do not tell apart", quoted(text));
+        return Err(Problem::new(what, format!("write {}", quoted(lower))));
+    }
+    Ok(lower)
+}
+
+/// What people call a user.
+fn full_name(text: &str) -> Result<String, Problem> {
+    if text.len() > FULL_NAME_OCTETS_MAX || text.chars().any(char::is_control) {
+        let what = format!("{} is no name of a person", quoted(text));
+        let remedy = format!("write at most {FULL_NAME_OCTETS_MAX} octets without control characters");
+        return Err(Problem::new(what, remedy));
+    }
+    Ok(text.to_owned())
+}

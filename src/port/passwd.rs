@@ -1,0 +1,145 @@
+//! `gatepost passwd`: sets the password of a user, whether a gateway runs or not.
+
+#![expect(clippy::disallowed_types, reason = "a process draws its salts from the system")]
+
+use std::fmt;
+use std::io::{self, BufRead, Write};
+
+use gatepost_services::users::password::{Malformed, OCTETS_MAX, Prepared};
+use gatepost_services::users::passwords;
+use gatepost_services::users::verifier::{Cost, Verifiers};
+use rand::SeedableRng;
+use rand::rngs::{StdRng, SysRng};
+
+use crate::config::{Config, Source};
+use crate::error::Error;
+
+/// Sets the password of the user `name` of the configuration of `source`: from the first line of stdin, or as it is
+/// typed twice on the terminal.
+///
+/// # Errors
+///
+/// There is no such user, no password or a weak one, or it cannot be kept. The former password counts then.
+pub fn set_password(source: &Source, name: &str, from_stdin: bool) -> Result<(), Error> {
+    let (config, _) = source.load()?;
+    check_user(&config, source, name)?;
+    let text = if from_stdin { read_line(io::stdin().lock())? } else { ask(name)? };
+    let password = check(&config, name, &text)?;
+    let mut rng = StdRng::try_from_rng(&mut SysRng).map_err(|error| not_set(error, "try again"))?;
+    let verifiers = Verifiers::of(&password, Cost::FULL, &mut rng)
+        .map_err(|error| not_set(error, "free some memory, and try again"))?;
+    passwords::write(&config.system.state_dir, name, &verifiers).map_err(|error| {
+        let why = format!("{}: {error}", config.system.state_dir.join(passwords::file_of(name)).display());
+        not_set(why, "run it as the user that the gateway runs as, and see that there is room")
+    })?;
+    // Whoever does not want to read it has the exit code.
+    _ = writeln!(io::stdout(), "the password of {name} is set");
+    Ok(())
+}
+
+fn check_user(config: &Config, source: &Source, name: &str) -> Result<(), Error> {
+    if config.users.iter().any(|user| user.name == name) {
+        return Ok(());
+    }
+    let file =
+        source.file().map_or("the built-in configuration".to_owned(), |file| file.display().to_string());
+    let names: Vec<_> = config.users.iter().map(|user| user.name.as_str()).collect();
+    let known = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
+    Err(Error::usage(format!(
+        "there is no user {name:?} in {file}: it knows {known}; write [[users]] with that name there, or name another"
+    )))
+}
+
+/// The password that `text` is, if it is strong enough for the user `name`.
+fn check(config: &Config, name: &str, text: &str) -> Result<Prepared, Error> {
+    let malformed = |error: Malformed| not_set(error, "take another");
+    let password = Prepared::new(text).map_err(malformed)?;
+    let user = config.users.iter().find(|user| user.name == name);
+    let full_name = user.map_or("", |user| &user.full_name);
+    let names = [name, full_name, &config.system.hostname, &config.system.domain, env!("CARGO_PKG_NAME")];
+    match password.weakness(&names) {
+        Some(weakness) => {
+            Err(not_set(weakness, "take another, such as four words that have nothing in common"))
+        }
+        None => Ok(password),
+    }
+}
+
+/// The first line of `input`, without its end.
+fn read_line(input: impl BufRead) -> Result<String, Error> {
+    let mut octets = Vec::new();
+    // What is longer than a password can be is not read to its end.
+    let limit = OCTETS_MAX as u64 + 2;
+    input.take(limit).read_until(b'\n', &mut octets).map_err(|error| not_set(error, "try again"))?;
+    if octets.is_empty() {
+        return Err(not_set("nothing came by stdin", "write it there, as one line"));
+    }
+    let line = octets.strip_suffix(b"\n").unwrap_or(&octets);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    String::from_utf8(line.to_vec()).map_err(|_| not_set("it is not UTF-8 text", "take another"))
+}
+
+/// Asks on the terminal, twice.
+fn ask(name: &str) -> Result<String, Error> {
+    let prompt = |text: String| {
+        let no_terminal = |error: io::Error| {
+            not_set(
+                format_args!("there is no terminal to ask on: {error}"),
+                "write --stdin to give it as a line of stdin",
+            )
+        };
+        rpassword::prompt_password(text).map_err(no_terminal)
+    };
+    let first = prompt(format!("New password of {name}: "))?;
+    let second = prompt("The same again: ".to_owned())?;
+    if first == second { Ok(first) } else { Err(not_set("the two differ", "try again")) }
+}
+
+fn not_set(why: impl fmt::Display, remedy: &str) -> Error {
+    Error::failed("the password is not set", why, remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told<T>(outcome: Result<T, Error>) -> String {
+        outcome.err().map_or(String::new(), |error| error.to_string())
+    }
+
+    #[test]
+    fn a_line_is_the_password() {
+        for (input, line) in [
+            (&b"blue harbour 47\n"[..], "blue harbour 47"),
+            (b" blue \r\nnext\n", " blue "),
+            (b"blue", "blue"),
+            (b"\n", ""),
+        ] {
+            assert_eq!(read_line(input).as_deref(), Ok(line));
+        }
+        assert!(told(read_line(&b""[..])).contains("nothing came by stdin"));
+        assert!(told(read_line(&b"\xff\n"[..])).contains("not UTF-8"));
+        let long = read_line(&[b'x'; 10_000][..]).expect("a line");
+        assert!(long.len() > OCTETS_MAX, "it is refused as too long");
+    }
+
+    #[test]
+    fn a_weak_password_is_refused_with_the_reason() {
+        let text =
+            "system.domain = 'lindqvist.example'\n[[users]]\nname = 'anna'\nfull_name = 'Anna Lindqvist'";
+        let config = Config::parse("test", text).expect("a valid configuration");
+        for (password, reason) in [
+            ("", "it is empty"),
+            ("short", "it has less than 10 characters"),
+            ("anna2026lindqvist", "a name of the user or of the office"),
+            ("Gatepost1234", "a name of the user or of the office"),
+            ("password1234", "words that everybody tries first"),
+            ("blue\0harbour", "control character"),
+            (&"x".repeat(1025), "more than 1024 octets"),
+        ] {
+            let told = told(check(&config, "anna", password));
+            assert!(told.starts_with("the password is not set: ") && told.contains(reason), "{told}");
+        }
+        assert!(check(&config, "anna", "blue harbour 47").is_ok());
+    }
+}

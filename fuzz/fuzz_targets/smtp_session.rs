@@ -141,8 +141,11 @@ fn run(policy: &Policy, answers: &[u8], stream: &[u8], cuts: &[u8]) -> Vec<Event
             end = lens.next().map_or(stream.len(), |len| (at + len).min(stream.len()));
         }
         let taken = session.receive(now, &stream[at..end]);
-        // A reply that is held back comes first.
-        now = if taken == 0 { now.max(deadline) } else { now };
+        if taken == 0 {
+            assert!(!is_quiet, "it does not go on");
+            // A reply that is held back comes first.
+            (now, is_quiet) = (now.max(deadline), true);
+        }
         at = (at + taken).min(stream.len());
     }
 }
@@ -157,8 +160,8 @@ enum Mode {
 
 fn check(policy: &Policy, stream: &[u8], events: &[Event]) {
     let (mut mode, mut at, mut recipients) = (Mode::Command, 0, 0);
-    // What came of a message by BDAT.
-    let mut chunks = Vec::new();
+    // What came of a message by BDAT; `None` once something of it was refused.
+    let mut chunks = Some(Vec::new());
     let mut committed = None;
     let mut is_over = false;
     let mut events = events.iter();
@@ -195,17 +198,18 @@ fn check(policy: &Policy, stream: &[u8], events: &[Event]) {
         let is_for_each = policy.role == Role::Lmtp && is_whole && replies != 1;
         assert_eq!(replies, if is_for_each { recipients } else { 1 });
         if let (Mode::Command, Some(_)) = (mode, is_message) {
-            if code == 250 { chunks.extend_from_slice(&message) } else { chunks.clear() }
+            chunks = chunks.filter(|_| code == 250).map(|chunks| [chunks, message.clone()].concat());
         }
         if let Some(committed) = committed.take() {
             assert!(is_whole, "no message has ended here");
-            let sent = if matches!(mode, Mode::Data) { &message } else { &chunks };
+            let chunks = chunks.as_ref().expect("a message with a hole");
+            let sent = if matches!(mode, Mode::Data) { &message } else { chunks };
             assert_eq!(committed, sent, "another message than was sent");
             assert!(!has_bare(committed) && committed.len() as u64 <= MESSAGE_OCTETS_MAX);
         }
         if code == 250 && matches!(mode, Mode::Command) && verb(stream, at) == *b"MAIL" {
             recipients = 0;
-            chunks.clear();
+            chunks = Some(Vec::new());
         }
         mode = match code {
             354 => Mode::Data,

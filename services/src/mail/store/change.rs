@@ -161,7 +161,10 @@ pub(super) fn resolve(
                 let before = added.get(&delivery.mailbox).copied().unwrap_or(0);
                 let mailbox = state.mailbox(delivery.mailbox).ok_or(Refused::NoMailbox(delivery.mailbox))?;
                 let quota = mailbox.state.quota;
-                if quota > 0 && mailbox.used() + before + size > quota {
+                if mailbox.state.uid_next == Uid::MAX {
+                    return Err(Refused::TooMuch("messages that a mailbox ever had"));
+                }
+                if quota > 0 && mailbox.used().saturating_add(before).saturating_add(*size) > quota {
                     return Err(Refused::MailboxFull(delivery.mailbox));
                 }
             }
@@ -212,7 +215,7 @@ pub(super) fn resolve(
         }
         Change::MakeMailbox { name, quota, time } => {
             check_name(state, name, None)?;
-            if state.mailboxes.len() >= MAILBOXES_MAX {
+            if state.mailboxes.len() >= MAILBOXES_MAX || state.next_mailbox == u32::MAX {
                 return Err(Refused::TooMuch("mailboxes, those that were removed included"));
             }
             let of_time = u32::try_from(*time).unwrap_or(u32::MAX);
@@ -288,7 +291,7 @@ pub(super) fn sizes(accept: &Accept, body: &[u8]) -> Vec<u64> {
         super::content::Body::Inline => body.len() as u64,
         super::content::Body::File { len, .. } => len,
     };
-    accept.deliveries.iter().map(|delivery| of_body + delivery.prefix.len() as u64).collect()
+    accept.deliveries.iter().map(|delivery| of_body.saturating_add(delivery.prefix.len() as u64)).collect()
 }
 
 fn check_name(state: &State, name: &str, own: Option<MailboxId>) -> Result<(), Refused> {

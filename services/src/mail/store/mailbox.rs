@@ -83,11 +83,11 @@ impl Mailbox {
     /// Adds an entry; returns the one of its number that was there.
     pub(super) fn insert(&mut self, entry: Entry) -> Option<Entry> {
         self.state.uid_next = self.state.uid_next.max(entry.uid.saturating_add(1));
-        self.used += entry.size;
+        self.used = self.used.saturating_add(entry.size);
         match self.find(entry.uid) {
             Ok(at) => {
                 let former = std::mem::replace(&mut self.entries[at], entry);
-                self.used -= former.size;
+                self.used = self.used.saturating_sub(former.size);
                 Some(former)
             }
             Err(at) => {
@@ -114,7 +114,9 @@ impl Mailbox {
         });
         let kept: Vec<_> = kept.collect();
         self.entries.extend(kept);
-        self.used -= removed.iter().map(|entry| entry.size).sum::<u64>();
+        for entry in &removed {
+            self.used = self.used.saturating_sub(entry.size);
+        }
         removed
     }
 }

@@ -175,7 +175,7 @@ impl State {
                 message: sequence,
                 modseq: if modseq == 0 { sequence } else { modseq },
                 time: accept.time,
-                size: body_len + prefix.len() as u64,
+                size: body_len.saturating_add(prefix.len() as u64),
                 place,
                 share,
             };

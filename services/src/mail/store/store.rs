@@ -526,7 +526,7 @@ impl Store {
         self.state.mailbox(id).is_some_and(|mailbox| {
             let quota = mailbox.state().quota;
             let later = mailbox.entries().iter().rev().take_while(|entry| entry.uid > uid);
-            let after = mailbox.used() - later.map(|entry| entry.size).sum::<u64>();
+            let after = later.fold(mailbox.used(), |used, entry| used.saturating_sub(entry.size));
             let size = mailbox.entry(uid).map_or(0, |entry| entry.size);
             is_nearly_full(after, quota) && !is_nearly_full(after.saturating_sub(size), quota)
         })

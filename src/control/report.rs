@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use gatepost_dataplane::Counters as Frames;
 use gatepost_services::net::stack::StackCounters;
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::table::{Table, octets, or_dash, span};
@@ -48,9 +48,9 @@ pub struct Interface {
     /// Its hardware address.
     pub mac: String,
     /// Its address with the segment's prefix; `null` while it has none.
-    pub address: Option<Ipv4Net>,
+    pub address: Option<IpNet>,
     /// The next hop beyond the segment.
-    pub gateway: Option<Ipv4Addr>,
+    pub gateway: Option<IpAddr>,
     /// `static` or `dhcp`.
     pub configured_by: String,
 }

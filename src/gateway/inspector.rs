@@ -1,7 +1,7 @@
 //! What a running gateway tells of itself: it collects the reports of [`crate::control`].
 
 use std::cell::RefCell;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -224,8 +224,8 @@ fn value(report: &impl Serialize) -> Result<Value, ReportError> {
 fn interface(interface: &dataplane::Interface, configured_by: &str) -> Interface {
     Interface {
         mac: interface.mac().to_string(),
-        address: interface.nets::<Ipv4Addr>().next(),
-        gateway: interface.gateway.v4,
+        address: interface.addresses.first().copied(),
+        gateway: interface.gateway.v4.map(IpAddr::V4),
         configured_by: configured_by.to_owned(),
     }
 }

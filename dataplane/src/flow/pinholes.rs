@@ -108,6 +108,16 @@ impl<A: Address> Pinholes<A> {
         let former = self.by_mapping.remove(&mapping);
         former.is_some_and(|former| self.due.remove(&(former.until, mapping)))
     }
+
+    /// Takes out the mapping whose pinhole ends next, if that is due. Each call takes one out of the ends, so calling it
+    /// until there is none comes to an end.
+    fn take_due(&mut self, now: Tick) -> Option<MappingId> {
+        self.next_end().filter(|end| *end <= now)?;
+        let (_, mapping) = self.due.pop_first()?;
+        let former = self.by_mapping.remove(&mapping);
+        debug_assert!(former.is_some(), "a pinhole that has ended is not due");
+        former.map(|_| mapping)
+    }
 }
 
 impl<A: Address> FlowTable<A> {
@@ -161,10 +171,8 @@ impl<A: Address> FlowTable<A> {
 
     /// Closes those that are due.
     pub(super) fn expire_pinholes(&mut self, now: Tick) {
-        while let Some((end, mapping)) = self.pinholes.due.first().copied()
-            && end <= now
-        {
-            self.end_pinhole(mapping);
+        while let Some(mapping) = self.pinholes.take_due(now) {
+            self.mappings.release(mapping);
         }
     }
 
@@ -182,11 +190,9 @@ impl<A: Address> FlowTable<A> {
         }
     }
 
-    fn end_pinhole(&mut self, mapping: MappingId) -> bool {
-        let was_open = self.pinholes.take(mapping);
-        if was_open {
+    fn end_pinhole(&mut self, mapping: MappingId) {
+        if self.pinholes.take(mapping) {
             self.mappings.release(mapping);
         }
-        was_open
     }
 }

@@ -313,6 +313,31 @@ mod tests {
     }
 
     #[test]
+    fn in_a_network_of_one_or_two_each_address_is_a_hosts() {
+        let mut config = testing::config(Mode::Router);
+        let nets = ["203.0.113.10/32", "198.51.100.6/31", "2001:db8:1::10/128", "2001:db8:3::10/127"];
+        config.interfaces[1].addresses = nets.map(|net| net.parse().expect("a network")).into();
+        let id = InterfaceId(1);
+        let short = Networks::<Ipv4Addr>::of_config(&config);
+        for (to, from) in [("198.51.100.7", "198.51.100.6"), ("203.0.113.11", "203.0.113.10")] {
+            assert_eq!(short.towards(id, address(to)).map(Network::own), Some(address(from)));
+            assert_eq!(
+                (short.own_role(address(from)), short.own_role(address(to))),
+                (Some(Role::Outside), None)
+            );
+            assert!(!short.is_broadcast(address(to)) && !short.is_broadcast(address(from)));
+        }
+        let networks = Networks::<Ipv6Addr>::of_config(&config);
+        for network in [3, 1] {
+            let (to, from) = (long(network, 0x11), long(network, 0x10));
+            assert_eq!(networks.towards(id, to).map(Network::own), Some(from));
+            assert_eq!((networks.own_role(from), networks.own_role(to)), (Some(Role::Outside), None));
+        }
+        assert!(short.is_near(address("198.51.100.7")) && !short.is_near(address("203.0.113.11")));
+        assert!(networks.is_near(long(3, 0x11)) && !networks.is_near(long(1, 0x11)));
+    }
+
+    #[test]
     fn each_family_is_seen_at_its_address_in_its_routers_network() {
         let mut config = config_with_long();
         let outside = &mut config.interfaces[1];

@@ -374,7 +374,7 @@ fn flows_of_another_family_are_tracked_and_mapped_alike() {
 
 #[test]
 fn a_flow_has_a_translation_only_if_an_end_of_it_is_seen_otherwise_or_mapped() {
-    let mut table = table();
+    let mut table = table_with(&nat(EndpointIndependent));
     let flows = [
         (forwarded(remote(1, 9), wan(22), wan(22)), true),
         (forwarded(remote(1, 9), wan(80), pc(2, 80)), false),
@@ -385,6 +385,8 @@ fn a_flow_has_a_translation_only_if_an_end_of_it_is_seen_otherwise_or_mapped() {
         let id = open(&mut table, 0, new, &UDP);
         let flow = table.flow(id);
         assert_eq!(flow.nat.is_none(), is_tracked_only, "{new:?}");
+        let is_mapped = Direction::BOTH.map(|direction| flow.mapping(direction).is_some());
+        assert_eq!(is_mapped, [matches!(new, NewFlow::Outbound { .. }), false]);
         let back = flow.key(Reply);
         let there = flow.translation(Original);
         assert_eq!((there.source, there.destination), (back.destination, back.source));
@@ -394,6 +396,11 @@ fn a_flow_has_a_translation_only_if_an_end_of_it_is_seen_otherwise_or_mapped() {
         table.lookup(&FlowKey { protocol: Protocol::UDP, source: remote(1, 9), destination: wan(22) });
     let (id, _) = service.unwrap();
     assert_eq!(table.flow(id).key(Reply), table.flow(id).key(Original).reversed());
+
+    let port = mapped_port(&mut table, pc(2, 5002));
+    let id = knock(&mut table, 0, remote(3, 3), port, &UDP).expect("anybody is let in");
+    let is_mapped = Direction::BOTH.map(|direction| table.flow(id).mapping(direction).is_some());
+    assert_eq!(is_mapped, [false, true]);
 }
 
 #[test]
@@ -417,6 +424,47 @@ fn the_whole_table_is_there_for_flows_of_either_kind() {
             table.remove(id);
         }
         assert_eq!(table.flows.end(), room.into(), "numbers are used again");
+    }
+}
+
+#[test]
+fn flows_of_both_kinds_share_the_bounds_of_the_table() {
+    let room = 64;
+    let limits = Nat { flows_max: room.into(), flows_per_host_max: 1024, filtering: AddressAndPortDependent };
+    let mut table = table_with(&limits);
+    let by_port = |inside, port| {
+        let client = Client::Static(Binding { inside, external: wan(1) });
+        NewFlow::Outbound { client, remote: remote(1, port), source: Source::Gateway }
+    };
+    let (tracked, translated) = (wan(1), pc(2, 1));
+    for tracked_of_three in 0..=3 {
+        let secs = 1000 * u64::from(tracked_of_three);
+        let inside = |port: u16| if port % 3 < tracked_of_three { tracked } else { translated };
+        for port in 1..=room {
+            converse(&mut table, secs, by_port(inside(port), port));
+        }
+        for kind in [tracked, translated] {
+            let refused = table.open(at(secs), &by_port(kind, room + 1), EGRESS, &UDP);
+            assert_eq!((refused, table.len()), (Err(Refused::TableFull), room.into()));
+        }
+        // Each makes room for one of the other kind, which gets its number.
+        for port in 1..=room {
+            let key =
+                |inside| FlowKey { protocol: Protocol::UDP, source: inside, destination: remote(1, port) };
+            let (id, _) = table.lookup(&key(inside(port))).expect("it is open");
+            let number = table.flow(id).entry.number;
+            table.remove(id);
+            let other = if inside(port) == tracked { translated } else { tracked };
+            let id = converse(&mut table, secs, by_port(other, port));
+            assert_eq!(
+                (table.flow(id).entry.number, table.lookup(&key(other))),
+                (number, Some((id, Original)))
+            );
+            assert_eq!(table.numbered(number).map(|flow| flow.key(Original)), Some(key(other)));
+        }
+        assert_eq!((table.len(), table.flows.end()), (room.into(), u32::from(room)));
+        expire(&mut table, secs + 999);
+        assert_eq!(table.len(), 0);
     }
 }
 

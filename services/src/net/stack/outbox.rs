@@ -267,4 +267,19 @@ mod tests {
         outbox.pop();
         assert!(outbox.has_room_for(PEER, 576) && !outbox.has_room_for(PEER, 577));
     }
+
+    #[test]
+    fn an_outbox_has_room_for_all_fragments_of_a_packet_or_for_none() {
+        for (peer, mtu, longest) in [(PEER, 576, 20 + 2 * 552), (LONG_PEER, 1280, 40 + 2 * 1232)] {
+            let mut outbox = outbox(mtu);
+            while outbox.packets.len() < Outbox::PACKETS_MAX - 2 {
+                outbox.push(packet(80));
+            }
+            let header_len = header_len(peer);
+            assert!(!outbox.has_room_for(peer, longest + 1));
+            assert!(outbox.has_room_for(peer, longest));
+            outbox.push(packet_to(peer, longest - header_len));
+            assert_eq!(outbox.packets.len(), Outbox::PACKETS_MAX);
+        }
+    }
 }

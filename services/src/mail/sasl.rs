@@ -2,7 +2,10 @@
 //!
 //! An [`Exchange`] takes what the client says, decoded, and gives out what is to be done next: a prompt for the client,
 //! or a question for whoever knows the passwords. It holds no password longer than that. SCRAM's messages are not
-//! looked at here: they go to whoever knows the verifiers, and what that says goes to the client.
+//! looked at here: they go to whoever knows the verifiers, which has a [`scram::Exchange`] for them, and what that says goes
+//! to the client.
+
+pub mod scram;
 
 use std::fmt;
 

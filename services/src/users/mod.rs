@@ -1,8 +1,11 @@
 //! The people of the office, whom all services share: who they are, and how they prove it.
 //!
 //! The configuration says who there is ([`User`]). What is kept of their passwords is a file for each in the state
-//! directory ([`passwords`]), which the gateway only reads.
+//! directory ([`passwords`]), which the gateway only reads. [`logins`] checks passwords, for all services; failures are
+//! limited ([`limit`]).
 
+pub mod limit;
+pub mod logins;
 pub mod password;
 pub mod passwords;
 pub mod verifier;

@@ -167,6 +167,19 @@ impl Verifiers {
         Ok(Self { argon2, scram })
     }
 
+    /// Those of no password, which cost as much to check as others of `cost`.
+    pub fn decoy(cost: Cost, rng: &mut impl Rng) -> Self {
+        let salts: [[u8; SALT_LEN]; 2] = rng.random();
+        let argon2 = Argon2Verifier { cost: cost.argon2, salt: salts[0].to_vec(), hash: rng.random() };
+        let scram = ScramVerifier {
+            iterations: cost.scram_iterations,
+            salt: salts[1].to_vec(),
+            stored_key: rng.random(),
+            server_key: rng.random(),
+        };
+        Self { argon2, scram }
+    }
+
     /// Whether `password` is the one that these are of. It takes long, whatever the answer.
     pub fn check(&self, password: &Prepared) -> bool {
         let Argon2Verifier { cost, salt, hash } = &self.argon2;

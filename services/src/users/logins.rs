@@ -1,0 +1,216 @@
+//! Who logs in: one state for all services.
+//!
+//! A password is checked on a [job](crate::work), few at a time, as a check takes long and much memory. A password that
+//! was right is remembered for [`REMEMBERED_FOR`], since clients log in each minute: as an HMAC, under a key of this
+//! start, of the user, the verifiers and the password, so that it counts no more once another password is set. For a
+//! user who is not there, or has no password, a check takes as long.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatepost_ground::Instant;
+use rand::{Rng, RngExt};
+use tokio::sync::Semaphore;
+
+use super::User;
+use super::limit::{Failures, Limits, TooMany};
+use super::password::Prepared;
+use super::passwords::{self, ReadError};
+use super::verifier::{Cost, Verifiers};
+use crate::clock::Clock;
+use crate::crypto::{self, Sha256Digest};
+use crate::store::Storage;
+use crate::work::{self, Work};
+
+/// How long a password that was right is remembered.
+pub const REMEMBERED_FOR: Duration = Duration::from_secs(600);
+/// The most passwords that are remembered; with one more, the one that would be forgotten first is.
+pub const REMEMBERED_MAX: usize = 4096;
+/// How many passwords are checked at a time: each takes 19 MiB and a processor.
+pub const CHECKS: usize = 2;
+/// How many logins may be in hand, those that wait for a check included. With one more there is no answer now.
+pub const IN_HAND_MAX: usize = 128;
+
+/// What came of a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is this user.
+    Accepted {
+        /// As the configuration has it.
+        user: String,
+    },
+    /// User or password are wrong, or the user has none.
+    Refused,
+    /// There were too many failures from there. The password was not looked at.
+    TooMany(TooMany),
+    /// It cannot be told now.
+    Unavailable,
+}
+
+/// The users, and those who say that they are one of them.
+pub struct Logins {
+    users: RefCell<BTreeMap<String, User>>,
+    failures: RefCell<Failures>,
+    remembered: RefCell<Remembered>,
+    checks: Semaphore,
+    in_hand: Cell<usize>,
+    decoy: Verifiers,
+    storage: Arc<dyn Storage>,
+    work: Rc<dyn Work>,
+    clock: Rc<dyn Clock>,
+}
+
+impl Logins {
+    /// Nobody can log in yet. Passwords are read from `storage` by `work`; for an unknown user a check takes `cost`. All
+    /// randomness comes from `rng`.
+    pub fn new(
+        storage: Arc<dyn Storage>,
+        work: Rc<dyn Work>,
+        clock: Rc<dyn Clock>,
+        (limits, cost): (Limits, Cost),
+        rng: &mut impl Rng,
+    ) -> Self {
+        Self {
+            users: RefCell::default(),
+            failures: RefCell::new(Failures::new(limits)),
+            remembered: RefCell::new(Remembered { key: rng.random(), until: BTreeMap::new() }),
+            checks: Semaphore::new(CHECKS),
+            in_hand: Cell::new(0),
+            decoy: Verifiers::decoy(cost, rng),
+            storage,
+            work,
+            clock,
+        }
+    }
+
+    /// Has `users` be all that there are from now on: who is not among them cannot log in any more.
+    pub fn set_users(&self, users: &[User]) {
+        let users = users.iter().map(|user| (user.name.clone(), user.clone()));
+        *self.users.borrow_mut() = users.collect();
+    }
+
+    /// The user that is called `name`, in any case.
+    pub fn user(&self, name: &str) -> Option<User> {
+        self.users.borrow().get(&name.to_lowercase()).cloned()
+    }
+
+    /// Whether `password` is that of the user who is called `name`, says somebody at `source`.
+    pub async fn password(&self, source: IpAddr, name: &str, password: &str) -> Outcome {
+        let user = name.to_lowercase();
+        if let Err(too_many) = self.failures.borrow_mut().begin(self.clock.now(), source, &user) {
+            return Outcome::TooMany(too_many);
+        }
+        let Some(_hand) = Hand::take(&self.in_hand) else {
+            self.credit(source, &user);
+            return Outcome::Unavailable;
+        };
+        let outcome = match Prepared::new(password) {
+            Ok(password) => self.check(&user, password).await,
+            Err(_) => Outcome::Refused,
+        };
+        if outcome != Outcome::Refused {
+            self.credit(source, &user);
+        }
+        outcome
+    }
+
+    async fn check(&self, name: &str, password: Prepared) -> Outcome {
+        let verifiers = match self.user(name) {
+            Some(user) => match self.read(&user.name).await {
+                Ok(verifiers) => verifiers,
+                Err(why) => {
+                    tracing::warn!("the password of {name} cannot be checked: {why}");
+                    return Outcome::Unavailable;
+                }
+            },
+            None => None,
+        };
+        let tag =
+            verifiers.as_ref().map(|verifiers| self.remembered.borrow().tag(name, verifiers, &password));
+        let is_remembered = tag.is_some_and(|tag| self.remembered.borrow_mut().has(self.clock.now(), &tag));
+        if !is_remembered {
+            let Ok(_permit) = self.checks.acquire().await else { return Outcome::Unavailable };
+            let is_decoy = verifiers.is_none();
+            let verifiers = verifiers.unwrap_or_else(|| self.decoy.clone());
+            match work::run(&*self.work, move || verifiers.check(&password)).await {
+                Ok(is_right) if is_right && !is_decoy => {}
+                Ok(_) => return Outcome::Refused,
+                Err(_) => return Outcome::Unavailable,
+            }
+        }
+        // The user may have gone while the password was checked.
+        let Some(user) = self.user(name) else { return Outcome::Refused };
+        if let Some(tag) = tag.filter(|_| !is_remembered) {
+            self.remembered.borrow_mut().add(self.clock.now() + REMEMBERED_FOR, tag);
+        }
+        Outcome::Accepted { user: user.name }
+    }
+
+    async fn read(&self, user: &str) -> Result<Option<Verifiers>, String> {
+        let (storage, user) = (Arc::clone(&self.storage), user.to_owned());
+        let read = work::run(&*self.work, move || passwords::read(&*storage, &user));
+        let read = read.await.map_err(|error| error.to_string())?;
+        read.map_err(|error: ReadError| error.to_string())
+    }
+
+    fn credit(&self, source: IpAddr, user: &str) {
+        self.failures.borrow_mut().credit(self.clock.now(), source, user);
+    }
+}
+
+/// A login that is in hand, until it is dropped.
+struct Hand<'a>(&'a Cell<usize>);
+
+impl<'a> Hand<'a> {
+    fn take(count: &'a Cell<usize>) -> Option<Self> {
+        let taken = count.get();
+        (taken < IN_HAND_MAX).then(|| {
+            count.set(taken + 1);
+            Self(count)
+        })
+    }
+}
+
+impl Drop for Hand<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// The passwords that were right of late.
+struct Remembered {
+    /// Of this start.
+    key: Sha256Digest,
+    /// Until when each is remembered.
+    until: BTreeMap<Sha256Digest, Instant>,
+}
+
+impl Remembered {
+    /// What stands for the password of a user with these verifiers.
+    fn tag(&self, user: &str, verifiers: &Verifiers, password: &Prepared) -> Sha256Digest {
+        // A name has no NUL, and the verifiers' keys have one length.
+        let scram = verifiers.scram();
+        let parts = [user.as_bytes(), b"\0", &scram.stored_key, &scram.server_key, password.octets()];
+        crypto::hmac_sha256(&self.key, &parts.concat())
+    }
+
+    fn has(&mut self, now: Instant, tag: &Sha256Digest) -> bool {
+        self.until.retain(|_, until| *until > now);
+        self.until.contains_key(tag)
+    }
+
+    fn add(&mut self, until: Instant, tag: Sha256Digest) {
+        if self.until.len() >= REMEMBERED_MAX {
+            let first = self.until.iter().min_by_key(|(_, until)| **until).map(|(tag, _)| *tag);
+            first.and_then(|tag| self.until.remove(&tag));
+        }
+        self.until.insert(tag, until);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+use std::future::{Future, ready};
+use std::pin::{Pin, pin};
+use std::task::{Context, Waker};
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::clock::UnixTime;
+use crate::store::Memory;
+use crate::users::Role;
+use crate::work::{AtOnce, Job};
+
+const HOME: &str = "192.168.1.10";
+
+struct At(Cell<u64>);
+
+impl Clock for At {
+    fn now(&self) -> Instant {
+        Instant::from_secs(self.0.get())
+    }
+
+    fn unix_time(&self) -> UnixTime {
+        UnixTime(self.0.get())
+    }
+}
+
+/// A job, and who is told that it has ended.
+type Held = (Job, oneshot::Sender<()>);
+
+/// Counts jobs, and does each at once or when it is told.
+#[derive(Default)]
+struct Counting {
+    jobs: Cell<usize>,
+    held: RefCell<Option<Vec<Held>>>,
+}
+
+impl Work for Counting {
+    fn start(&self, job: Job) -> Pin<Box<dyn Future<Output = ()>>> {
+        self.jobs.set(self.jobs.get() + 1);
+        match &mut *self.held.borrow_mut() {
+            Some(held) => {
+                let (sender, ended) = oneshot::channel();
+                held.push((job, sender));
+                Box::pin(async move { _ = ended.await })
+            }
+            None => {
+                job();
+                Box::pin(ready(()))
+            }
+        }
+    }
+}
+
+struct Office {
+    storage: Arc<Memory>,
+    work: Rc<Counting>,
+    clock: Rc<At>,
+    logins: Logins,
+}
+
+fn user(name: &str) -> User {
+    User { name: name.to_owned(), full_name: String::new(), role: Role::User, quota: 1 << 30 }
+}
+
+fn prepared(password: &str) -> Prepared {
+    Prepared::new(password).unwrap()
+}
+
+impl Office {
+    /// Anna has a password, Berta none.
+    fn new() -> Self {
+        let (storage, work) = (Arc::new(Memory::default()), Rc::new(Counting::default()));
+        let clock = Rc::new(At(Cell::new(1000)));
+        let mut rng = StdRng::seed_from_u64(1);
+        let (disk, jobs, time) = (Arc::clone(&storage), Rc::clone(&work), Rc::clone(&clock));
+        let costs = (Limits::default(), Cost::LEAST);
+        let logins = Logins::new(disk, jobs, time, costs, &mut rng);
+        logins.set_users(&[user("anna"), user("berta")]);
+        let office = Self { storage, work, clock, logins };
+        office.set_password("anna", "blue harbour 47", 2);
+        office
+    }
+
+    fn set_password(&self, user: &str, password: &str, seed: u64) {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let verifiers = Verifiers::of(&prepared(password), Cost::LEAST, &mut rng).unwrap();
+        self.storage.replace(&passwords::file_of(user), &verifiers.to_file().unwrap()).unwrap();
+    }
+
+    /// What comes of a login, and how many jobs it took.
+    async fn login(&self, name: &str, password: &str) -> (Outcome, usize) {
+        let before = self.work.jobs.get();
+        let outcome = self.logins.password(HOME.parse().unwrap(), name, password).await;
+        (outcome, self.work.jobs.get() - before)
+    }
+}
+
+fn accepted(user: &str) -> Outcome {
+    Outcome::Accepted { user: user.to_owned() }
+}
+
+#[tokio::test]
+async fn a_right_password_is_checked_once_in_ten_minutes() {
+    let office = Office::new();
+    assert_eq!(office.login("anna", "blue harbour 47").await, (accepted("anna"), 2));
+    assert_eq!(office.login("Anna", "blue harbour 47").await, (accepted("anna"), 1));
+    assert_eq!(office.login("anna", "blue harbour 48").await, (Outcome::Refused, 2));
+    office.clock.0.set(1599);
+    assert_eq!(office.login("anna", "blue harbour 47").await, (accepted("anna"), 1));
+    office.clock.0.set(1600);
+    assert_eq!(office.login("anna", "blue harbour 47").await, (accepted("anna"), 2));
+}
+
+#[tokio::test]
+async fn another_password_counts_at_once_and_the_former_no_more() {
+    let office = Office::new();
+    assert_eq!(office.login("anna", "blue harbour 47").await.0, accepted("anna"));
+    office.set_password("anna", "red harbour 48", 3);
+    assert_eq!(office.login("anna", "blue harbour 47").await.0, Outcome::Refused);
+    assert_eq!(office.login("anna", "red harbour 48").await.0, accepted("anna"));
+}
+
+#[tokio::test]
+async fn who_is_not_among_the_users_is_refused_after_a_check_like_others() {
+    let office = Office::new();
+    assert_eq!(office.login("berta", "blue harbour 47").await, (Outcome::Refused, 2), "she has no password");
+    assert_eq!(office.login("clara", "blue harbour 47").await, (Outcome::Refused, 1), "the check of a decoy");
+    assert_eq!(office.login("anna", "blue harbour 47").await.0, accepted("anna"));
+    office.logins.set_users(&[user("berta")]);
+    assert_eq!(
+        office.login("anna", "blue harbour 47").await.0,
+        Outcome::Refused,
+        "what is remembered is no use"
+    );
+    assert_eq!(office.login("anna", "blue\0harbour").await.0, Outcome::Refused);
+}
+
+#[tokio::test]
+async fn failures_are_limited_and_right_logins_are_not() {
+    let office = Office::new();
+    for _ in 0..100 {
+        assert_eq!(office.login("anna", "blue harbour 47").await.0, accepted("anna"));
+    }
+    for _ in 0..10 {
+        assert_eq!(office.login("ANNA", "wrong").await.0, Outcome::Refused);
+    }
+    let (outcome, jobs) = office.login("anna", "blue harbour 47").await;
+    assert!(matches!(outcome, Outcome::TooMany(_)) && jobs == 0, "{outcome:?}");
+    let elsewhere = "198.51.100.7".parse().unwrap();
+    assert_eq!(office.logins.password(elsewhere, "anna", "blue harbour 47").await, accepted("anna"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_no_failure_of_the_user_s() {
+    let office = Office::new();
+    office.storage.replace(&passwords::file_of("anna"), b"2 00000000 {}\n").unwrap();
+    for _ in 0..100 {
+        assert_eq!(office.login("anna", "blue harbour 47").await.0, Outcome::Unavailable);
+    }
+    office.set_password("anna", "blue harbour 47", 2);
+    assert_eq!(office.login("anna", "blue harbour 47").await.0, accepted("anna"));
+}
+
+#[tokio::test]
+async fn few_are_checked_at_a_time_and_a_flood_is_turned_away() {
+    let office = Office::new();
+    *office.work.held.borrow_mut() = Some(Vec::new());
+    let source = |number: usize| format!("10.0.{number}.1").parse().unwrap();
+    let mut all: Vec<_> = (0..IN_HAND_MAX + 1)
+        .map(|number| Box::pin(office.logins.password(source(number), "clara", "wrong")))
+        .collect();
+    let mut context = Context::from_waker(Waker::noop());
+    let ready = all.iter_mut().filter_map(|login| match login.as_mut().poll(&mut context) {
+        std::task::Poll::Ready(outcome) => Some(outcome),
+        std::task::Poll::Pending => None,
+    });
+    assert_eq!(ready.collect::<Vec<_>>(), [Outcome::Unavailable]);
+    assert_eq!(office.work.jobs.get(), CHECKS);
+    drop(all);
+    *office.work.held.borrow_mut() = None;
+    let mut login = pin!(office.login("anna", "blue harbour 47"));
+    assert_eq!(login.as_mut().await.0, accepted("anna"), "who has gone has no place any more");
+}
+
+#[test]
+fn of_too_many_remembered_the_oldest_is_forgotten() {
+    let mut remembered = Remembered { key: [0; 32], until: BTreeMap::new() };
+    let tag = |number: usize| crypto::sha256(&number.to_be_bytes());
+    let at = |number: usize| Instant::from_secs(number as u64);
+    (1..=REMEMBERED_MAX + 1).for_each(|number| remembered.add(at(number), tag(number)));
+    assert_eq!(remembered.until.len(), REMEMBERED_MAX);
+    assert!(!remembered.has(Instant::ZERO, &tag(1)) && remembered.has(Instant::ZERO, &tag(2)));
+    assert!(!remembered.has(at(2), &tag(2)), "its time is over");
+}
+
+#[tokio::test]
+async fn a_job_that_breaks_down_is_no_answer() {
+    struct Broken;
+    impl Work for Broken {
+        fn start(&self, _: Job) -> Pin<Box<dyn Future<Output = ()>>> {
+            AtOnce.start(Box::new(|| {}))
+        }
+    }
+    let mut rng = StdRng::seed_from_u64(1);
+    let clock = Rc::new(At(Cell::new(1)));
+    let costs = (Limits::default(), Cost::LEAST);
+    let logins = Logins::new(Arc::new(Memory::default()), Rc::new(Broken), clock, costs, &mut rng);
+    assert_eq!(logins.password(HOME.parse().unwrap(), "anna", "x").await, Outcome::Unavailable);
+}

@@ -135,7 +135,9 @@ impl Recovered {
 pub fn recover(disk: &dyn Storage) -> io::Result<Recovered> {
     let files = segment_files(disk)?;
     match checkpoint::load(disk) {
-        Ok(loaded) if is_in_place(disk, &files, &loaded.0)? => recover_from(disk, files, Some(loaded)),
+        Ok(loaded) if is_in_place(disk, &files, &loaded.0, loaded.1)? => {
+            recover_from(disk, files, Some(loaded))
+        }
         Ok(_) | Err(None) => {
             let mut recovered = recover_from(disk, files, None)?;
             recovered.report.is_checkpoint_damaged = disk.len(CHECKPOINT)?.is_some();
@@ -166,8 +168,24 @@ fn segment_files(disk: &dyn Storage) -> io::Result<BTreeMap<u32, SegmentFile>> {
 }
 
 /// Whether the last record of each segment that a checkpoint knows is where it says. If octets have come or gone before
-/// that, it is not, and the other records of the segment are elsewhere, too.
-fn is_in_place(disk: &dyn Storage, files: &BTreeMap<u32, SegmentFile>, state: &State) -> io::Result<bool> {
+/// that, it is not, and the other records of the segment are elsewhere, too. And whether a record begins, or the file ends, where the
+/// checkpoint ends.
+fn is_in_place(
+    disk: &dyn Storage,
+    files: &BTreeMap<u32, SegmentFile>,
+    state: &State,
+    position: (u32, u64),
+) -> io::Result<bool> {
+    let is_at = |number: u32, file: &SegmentFile, offset| {
+        let octets = disk.read_at(&segment_file(number, file.marker), offset, FRAME_LEN)?;
+        io::Result::Ok(is_frame(file.marker, &octets.unwrap_or_default()))
+    };
+    if let Some(file) = files.get(&position.0)
+        && file.len != position.1
+        && !is_at(position.0, file, position.1)?
+    {
+        return Ok(false);
+    }
     let mut last: BTreeMap<u32, u64> = BTreeMap::new();
     let delivered = state.mailboxes.values().flat_map(Mailbox::entries).map(|entry| entry.place);
     for Place { segment, offset, .. } in delivered.chain(state.queue.values().map(|entry| entry.place)) {
@@ -177,8 +195,7 @@ fn is_in_place(disk: &dyn Storage, files: &BTreeMap<u32, SegmentFile>, state: &S
     for (number, offset) in last {
         // Of a segment that is gone the log behind the checkpoint has to tell.
         let Some(file) = files.get(&number) else { continue };
-        let octets = disk.read_at(&segment_file(number, file.marker), offset, FRAME_LEN)?;
-        if !is_frame(file.marker, &octets.unwrap_or_default()) {
+        if !is_at(number, file, offset)? {
             return Ok(false);
         }
     }

@@ -1,6 +1,8 @@
-//! Mail: what a message is addressed to, the protocols by which it comes in, and where it is kept.
+//! Mail: what a message is addressed to, the protocols by which it comes in, where it is kept, and the ways in
+//! and out of there.
 
 pub mod address;
 pub mod sasl;
 pub mod smtp;
 pub mod store;
+pub mod transfer;

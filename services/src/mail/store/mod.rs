@@ -62,6 +62,7 @@
 //! Files of a newer format are read as far as that goes, and never written to.
 
 mod change;
+mod check;
 mod checkpoint;
 mod codec;
 mod compaction;
@@ -82,6 +83,7 @@ mod store;
 mod text;
 mod upkeep;
 pub use change::{Change, Refused, Stored};
+pub use check::{Checked, DamagedBody, check, each_body_part};
 pub use content::*;
 pub use draft::DraftId;
 pub use driver::{Incoming, MailStore};

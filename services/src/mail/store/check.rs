@@ -1,0 +1,223 @@
+//! What of the mail store is damaged, looked at without changing anything.
+//!
+//! All of the log is read, and all of every large body. A gateway may be running there: what it removes meanwhile is not
+//! missed.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use super::checkpoint;
+use super::content::{Body, Content, Sequence, Uid};
+use super::layout::{CHECKPOINT, body_file, segment_file};
+use super::mailbox::{Mailbox, Place};
+use super::message::{BodyOctets, Unreadable, read_body_part};
+use super::record::{Marker, decode};
+use super::start::{Damage, Recovered, Report, recover, recover_all};
+use crate::store::Storage;
+
+/// Octets of a large body that are read at a time.
+const PART_OCTETS: usize = 256 << 10;
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// What reading the log found wrong.
+    pub report: Report,
+    /// Large bodies that are not what was written.
+    pub bodies: Vec<DamagedBody>,
+    /// Messages that the checkpoint knows and whose records are lost: the mailbox's name, and the number there.
+    pub lost: Vec<(String, Uid)>,
+    /// How many mailboxes there are.
+    pub mailboxes: usize,
+    /// How many messages all mailboxes hold.
+    pub messages: u64,
+    /// Their octets.
+    pub octets: u64,
+    /// How many deliveries to other servers are waiting.
+    pub queued: usize,
+}
+
+/// A large body that is not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DamagedBody {
+    /// Its file.
+    pub file: String,
+    /// The message.
+    pub message: Sequence,
+    /// What is wrong with it.
+    pub why: String,
+    /// Where the message is: the mailbox's name, and the number there.
+    pub mailboxes: Vec<(String, Uid)>,
+}
+
+impl Checked {
+    /// A line for each damage: the file below the state directory, what is wrong, what is lost by it. None if nothing is
+    /// damaged.
+    pub fn damages(&self) -> Vec<String> {
+        let report = &self.report;
+        let of_log = report.damages.iter().filter(|damage| !damage.is_at_end).map(|damage| {
+            let (file, offset, len) = (&damage.file, damage.offset, damage.len);
+            format!("{file}: {len} octets from offset {offset} on are no records; what they said is lost, the rest is not")
+        });
+        let more = (report.more_damages > 0).then(|| format!("mail: {} damages more", report.more_damages));
+        let missing = report
+            .segments_missing
+            .iter()
+            .map(|number| format!("mail/segments/{number:08}-*: it is missing; the messages in it are lost"));
+        let bodies = self.bodies.iter().map(|body| {
+            let of = match body.mailboxes.as_slice() {
+                [] => "a message that waits in the queue".to_owned(),
+                mailboxes => list(mailboxes),
+            };
+            format!("{}: {}; it is the body of {of}", body.file, body.why)
+        });
+        let lost = (!self.lost.is_empty()).then(|| format!("mail: lost are {}", list(&self.lost)));
+        let checkpoint = report.is_checkpoint_damaged.then(|| {
+            format!("{CHECKPOINT}: it cannot be used; nothing is lost, the next start reads all of the log")
+        });
+        let newer = report.newer.map(|_| {
+            "mail: a newer version of this program has written records; check them with that version"
+                .to_owned()
+        });
+        of_log.chain(more).chain(missing).chain(bodies).chain(lost).chain(checkpoint).chain(newer).collect()
+    }
+
+    /// What is no damage: a line for each append that was cut short, before anybody was told that it is stored.
+    pub fn notes(&self) -> Vec<String> {
+        let cut = self.report.damages.iter().filter(|damage| damage.is_at_end);
+        let note = |damage: &Damage| {
+            let (file, offset, len) = (&damage.file, damage.offset, damage.len);
+            format!(
+                "{file}: {len} octets at its end, from offset {offset} on, are an append that was cut short"
+            )
+        };
+        cut.map(note).collect()
+    }
+
+    /// How much there is, in a sentence.
+    pub fn sums(&self) -> String {
+        let Self { mailboxes, messages, octets, queued, .. } = self;
+        format!(
+            "mail: {messages} messages of {octets} octets in {mailboxes} mailboxes, {queued} in the queue"
+        )
+    }
+}
+
+/// Messages, by mailboxes and numbers; of very many the first.
+fn list(messages: &[(String, Uid)]) -> String {
+    const SHOWN_MAX: usize = 20;
+    let shown: Vec<_> =
+        messages.iter().take(SHOWN_MAX).map(|(name, uid)| format!("message {uid} of {name}")).collect();
+    let more = messages.len().saturating_sub(SHOWN_MAX);
+    if more > 0 { format!("{} and {more} more", shown.join(", ")) } else { shown.join(", ") }
+}
+
+/// Reads all that is stored.
+///
+/// # Errors
+///
+/// The storage refuses to be read.
+pub fn check(disk: &dyn Storage) -> io::Result<Checked> {
+    let is_checkpoint_damaged = match checkpoint::load(disk) {
+        Ok(_) => false,
+        Err(None) => disk.len(CHECKPOINT)?.is_some(),
+        Err(Some(error)) => return Err(error),
+    };
+    let recovered = recover_all(disk)?;
+    let mut checked = Checked {
+        report: Report { is_checkpoint_damaged, ..recovered.report.clone() },
+        bodies: damaged_bodies(disk, &recovered)?,
+        queued: recovered.state.queue.len(),
+        ..Checked::default()
+    };
+    for mailbox in recovered.state.mailboxes() {
+        checked.mailboxes += 1;
+        checked.messages += mailbox.entries().len() as u64;
+        checked.octets += mailbox.used();
+    }
+    if checked.report.is_damaged() {
+        checked.lost = lost(disk, &recovered)?;
+    }
+    Ok(checked)
+}
+
+/// Messages that a start with the checkpoint knows of, and that cannot be read.
+fn lost(disk: &dyn Storage, read: &Recovered) -> io::Result<Vec<(String, Uid)>> {
+    let known = recover(disk)?;
+    let mut lost = Vec::new();
+    for mailbox in known.state.mailboxes() {
+        let id = mailbox.state.id;
+        let found = read.state.mailbox(id);
+        for entry in mailbox.entries() {
+            let is_found = found.is_some_and(|mailbox| mailbox.entry(entry.uid).is_some());
+            if !is_found && matches!(known.message(disk, id, entry), Err(Unreadable::Damaged)) {
+                lost.push((mailbox.state.name.clone(), entry.uid));
+            }
+        }
+    }
+    Ok(lost)
+}
+
+fn damaged_bodies(disk: &dyn Storage, recovered: &Recovered) -> io::Result<Vec<DamagedBody>> {
+    let state = &recovered.state;
+    let entries =
+        state.mailboxes.values().flat_map(Mailbox::entries).map(|entry| (entry.message, entry.place));
+    let queued = state.queue.iter().map(|(id, entry)| (id.message, entry.place));
+    let places: BTreeMap<Sequence, Place> =
+        entries.chain(queued).filter(|(message, _)| state.bodies.contains_key(message)).collect();
+    let mut damaged = Vec::new();
+    for (message, place) in places {
+        let Some(segment) = recovered.files.get(&place.segment) else { continue };
+        let Some(file) = state.bodies.get(&message).map(|body| body_file(body.name)) else { continue };
+        let why = match verify(disk, &segment_file(place.segment, segment.marker), segment.marker, place) {
+            Ok(()) => continue,
+            Err(Unreadable::Gone) => "it is missing".to_owned(),
+            Err(Unreadable::Damaged) => "it is not what was written".to_owned(),
+            Err(Unreadable::Io(error)) => format!("it cannot be read: {error}"),
+        };
+        let is_it = |mailbox: &&Mailbox| !mailbox.state.is_removed;
+        let mailboxes = state.mailboxes.values().filter(is_it).flat_map(|mailbox| {
+            let of_message = mailbox.entries().iter().filter(|entry| entry.message == message);
+            of_message.map(|entry| (mailbox.state.name.clone(), entry.uid))
+        });
+        damaged.push(DamagedBody { file, message, why, mailboxes: mailboxes.collect() });
+    }
+    Ok(damaged)
+}
+
+/// Reads all of a large body. Of a message that is gone from the log meanwhile there is none to read.
+fn verify(disk: &dyn Storage, segment: &str, marker: Marker, place: Place) -> Result<(), Unreadable> {
+    let octets = disk.read_at(segment, place.offset, place.len as usize)?.unwrap_or_default();
+    let Some((frame, text, _)) = decode(marker, &octets) else { return Ok(()) };
+    let Ok(Content::Accept(accept)) = Content::decode(frame.kind, text) else { return Ok(()) };
+    let Body::File { name, len, checksum } = accept.body else { return Ok(()) };
+    each_body_part(disk, &BodyOctets::File { file: body_file(name), len, checksum }, |_| Ok(()))
+}
+
+/// Reads all of a body, and gives it to `visit` in parts.
+///
+/// # Errors
+///
+/// It cannot be read, is [damaged](Unreadable::Damaged), or `visit` refuses. That it is damaged may be known only when all
+/// parts were given.
+pub fn each_body_part<E: From<Unreadable>>(
+    disk: &dyn Storage,
+    body: &BodyOctets,
+    mut visit: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let checksum = match body {
+        BodyOctets::Inline(octets) => return visit(octets),
+        BodyOctets::File { checksum, .. } => *checksum,
+    };
+    let (mut offset, mut hasher) = (0, crc32fast::Hasher::new());
+    loop {
+        let part = read_body_part(disk, body, offset, PART_OCTETS)?;
+        if part.is_empty() {
+            break;
+        }
+        offset += part.len() as u64;
+        hasher.update(&part);
+        visit(&part)?;
+    }
+    if hasher.finalize() == checksum { Ok(()) } else { Err(Unreadable::Damaged.into()) }
+}

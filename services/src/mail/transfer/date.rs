@@ -1,0 +1,126 @@
+//! The date of a `From ` line, as asctime writes it. (RFC 4155, appendix A)
+
+const DAY: u64 = 86_400;
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+
+/// The date of `secs` seconds since 1970, in UTC: `Thu Jan  1 00:00:00 1970`.
+pub fn write(secs: u64) -> String {
+    let (days, of_day) = (secs / DAY, secs % DAY);
+    // Years of 400 repeat: whole ones are taken off, and what is left is searched.
+    let (mut year, mut left) = (1970 + days / 146_097 * 400, days % 146_097);
+    while left >= days_of_year(year) {
+        left -= days_of_year(year);
+        year += 1;
+    }
+    let mut month = 0;
+    while left >= days_of_month(year, month) {
+        left -= days_of_month(year, month);
+        month += 1;
+    }
+    let (weekday, month) = (WEEKDAYS[(days % 7) as usize], MONTHS[month]);
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    format!("{weekday} {month} {day:2} {hour:02}:{minute:02}:{second:02} {year}", day = left + 1)
+}
+
+/// The date that begins with the first of `words` and what it is in seconds since 1970; the seconds and a zone, before or
+/// behind the year, can be there or not. `None` if it is no date.
+pub fn read(words: &[&str]) -> Option<u64> {
+    let (weekday, rest) = words.split_first()?;
+    WEEKDAYS.contains(weekday).then_some(())?;
+    let [month, day, time, rest @ ..] = rest else { return None };
+    let month = MONTHS.iter().position(|name| name == month)?;
+    let mut fields = time.split(':').map(|field| field.parse::<u64>().ok());
+    let (hour, minute) = (fields.next()??, fields.next()??);
+    let second = fields.next().unwrap_or(Some(0))?;
+    let is_year = |word: &&str| word.len() == 4 && word.bytes().all(|octet| octet.is_ascii_digit());
+    let at = rest.iter().take(3).position(is_year)?;
+    let (year, day): (u64, u64) = (rest[at].parse().ok()?, day.parse().ok()?);
+    let is_real = (1970..=9999).contains(&year)
+        && (1..=days_of_month(year, month)).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second <= 60;
+    is_real.then_some(())?;
+    let days = (1970..year).map(days_of_year).sum::<u64>()
+        + (0..month).map(|month| days_of_month(year, month)).sum::<u64>()
+        + day
+        - 1;
+    let local = days * DAY + hour * 3600 + minute * 60 + second;
+    let zone = rest.iter().take(4).find_map(|word| zone(word)).unwrap_or(0);
+    Some(local.saturating_add_signed(-zone))
+}
+
+/// The seconds by which a zone such as `+0100` is ahead of UTC.
+fn zone(word: &str) -> Option<i64> {
+    let (sign, digits) = match word.split_at_checked(1)? {
+        ("+", digits) => (1, digits),
+        ("-", digits) => (-1, digits),
+        _ => return None,
+    };
+    let is_zone = digits.len() == 4 && digits.bytes().all(|octet| octet.is_ascii_digit());
+    let number: i64 = digits.parse().ok().filter(|_| is_zone)?;
+    Some(sign * (number / 100 * 3600 + number % 100 * 60))
+}
+
+fn days_of_year(year: u64) -> u64 {
+    365 + u64::from(is_leap(year))
+}
+
+fn is_leap(year: u64) -> bool {
+    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+}
+
+fn days_of_month(year: u64, month: usize) -> u64 {
+    match month {
+        1 => 28 + u64::from(is_leap(year)),
+        3 | 5 | 8 | 10 => 30,
+        _ => 31,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read_text(text: &str) -> Option<u64> {
+        read(&text.split_whitespace().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn dates_are_those_of_asctime_and_its_relatives() {
+        assert_eq!(write(0), "Thu Jan  1 00:00:00 1970");
+        assert_eq!(write(951_782_400), "Tue Feb 29 00:00:00 2000");
+        assert_eq!(write(1_331_814_612), "Thu Mar 15 12:30:12 2012");
+        for text in [
+            "Thu Mar 15 12:30:12 2012",
+            "Thu Mar 15 12:30:12 UTC 2012",
+            "Thu Mar 15 12:30:12 2012 +0000",
+            "Thu Mar 15 13:30:12 +0100 2012",
+            "Thu Mar 15 06:30:12 2012 -0600 remote from host",
+        ] {
+            assert_eq!(read_text(text), Some(1_331_814_612), "{text}");
+        }
+        assert_eq!(read_text("Thu Mar 15 12:30 2012"), Some(1_331_814_600));
+        for text in [
+            "",
+            "Thu",
+            "Thu Mar 15 2012",
+            "Thu Mar 32 12:30:12 2012",
+            "Thu Mar 15 12:30:12 12",
+            "Xyz Mar 15 12:30 2012",
+        ] {
+            assert_eq!(read_text(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(secs in 0_u64..253_402_300_800) {
+            prop_assert_eq!(read_text(&write(secs)), Some(secs));
+        }
+    }
+}

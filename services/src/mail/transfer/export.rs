@@ -1,0 +1,408 @@
+//! A mailbox as files of other programs.
+//!
+//! The store is only read, and a gateway may be running there: a message that has moved while it was looked for is looked up again, one
+//! that was removed is not missed. A message that cannot be read is told, and the others are written.
+//!
+//! A Maildir can be exported to again: what is there stays and gets its flags of now, what came since is added. Messages that
+//! were removed from the mailbox stay there.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, BufWriter, Seek, Write};
+use std::mem;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use nix::unistd::syncfs;
+
+use super::lines::ToLf;
+use super::{maildir, mbox};
+use crate::mail::store::{
+    Entry, FolderId, INBOX, Mailbox, Message, Recovered, Uid, Unreadable, each_body_part, recover,
+};
+use crate::store::Storage;
+
+/// Messages of a Maildir that are made durable together, and their octets.
+const BATCH_MAX: usize = 1000;
+const BATCH_OCTETS_MAX: u64 = 64 << 20;
+/// How often a message that has moved is looked up again.
+const LOOKUPS_MAX: usize = 3;
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Messages that were written.
+    pub exported: u64,
+    /// Their octets in the store.
+    pub octets: u64,
+    /// Messages that were there already.
+    pub unchanged: u64,
+    /// Messages that cannot be read, and why.
+    pub unreadable: Vec<(Uid, String)>,
+}
+
+/// Why nothing more is exported.
+#[derive(Debug)]
+pub enum ExportError {
+    /// There is no such mailbox, but these.
+    NoMailbox(Vec<String>),
+    /// The store cannot be read.
+    Store(io::Error),
+    /// The files cannot be written.
+    Output(io::Error),
+}
+
+impl fmt::Display for ExportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMailbox(names) if names.is_empty() => f.write_str("there is no mailbox yet"),
+            Self::NoMailbox(names) => write!(f, "there is no such mailbox, but {}", names.join(", ")),
+            Self::Store(error) => write!(f, "the mail store cannot be read: {error}"),
+            Self::Output(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ExportError {}
+
+/// Why a message is not written.
+enum Failed {
+    Unreadable(Unreadable),
+    Output(io::Error),
+}
+
+impl From<Unreadable> for Failed {
+    fn from(error: Unreadable) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+/// What is written to.
+#[derive(Debug)]
+pub enum Output {
+    /// A directory.
+    Maildir(MaildirOutput),
+    /// A file.
+    Mbox(MboxOutput),
+}
+
+impl Output {
+    /// A Maildir, which is made if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made, or there is a directory that has something else in it.
+    pub fn maildir(path: &Path) -> io::Result<Self> {
+        make_directory(path)?;
+        if !path.join("cur").is_dir() && fs::read_dir(path)?.next().is_some() {
+            return Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, "it is no Maildir, and not empty"));
+        }
+        Ok(Self::Maildir(MaildirOutput {
+            root: path.to_owned(),
+            folders: BTreeMap::new(),
+            open: None,
+            waiting: Vec::new(),
+            waiting_octets: 0,
+        }))
+    }
+
+    /// An mbox, which has the name once it is complete.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made, or there is a file of that name.
+    pub fn mbox(path: &Path) -> io::Result<Self> {
+        if path.symlink_metadata().is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        let file = OpenOptions::new().create(true).truncate(true).write(true).mode(FILE_MODE).open(&part)?;
+        let writer = mbox::Writer::new(BufWriter::with_capacity(256 << 10, file));
+        Ok(Self::Mbox(MboxOutput { path: path.to_owned(), part, writer, start: 0 }))
+    }
+
+    fn begin(&mut self, item: &Item<'_>) -> io::Result<()> {
+        match self {
+            Self::Maildir(maildir) => maildir.begin(item),
+            Self::Mbox(mbox) => mbox.begin(item),
+        }
+    }
+
+    fn part(&mut self, octets: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Maildir(maildir) => maildir.part(octets),
+            Self::Mbox(mbox) => mbox.writer.part(octets),
+        }
+    }
+
+    fn end(&mut self, item: &Item<'_>) -> io::Result<()> {
+        match self {
+            Self::Maildir(maildir) => maildir.end(item),
+            Self::Mbox(mbox) => mbox.writer.end(),
+        }
+    }
+
+    fn give_up(&mut self) -> io::Result<()> {
+        match self {
+            Self::Maildir(maildir) => maildir.open.take().map_or(Ok(()), |open| fs::remove_file(open.path)),
+            Self::Mbox(mbox) => mbox.give_up(),
+        }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        match self {
+            Self::Maildir(maildir) => maildir.settle().and_then(|()| maildir.sync()),
+            Self::Mbox(mbox) => mbox.finish(),
+        }
+    }
+}
+
+/// A message that is to be written.
+struct Item<'a> {
+    entry: &'a Entry,
+    uid_validity: u32,
+    folder: &'a str,
+    return_path: &'a str,
+}
+
+impl Item<'_> {
+    fn base_name(&self) -> String {
+        maildir::base_name(self.entry.time, self.uid_validity, self.entry.uid)
+    }
+}
+
+/// A Maildir that is written to.
+#[derive(Debug)]
+pub struct MaildirOutput {
+    root: PathBuf,
+    folders: BTreeMap<FolderId, FolderOutput>,
+    open: Option<OpenFile>,
+    /// Files that are not durable, and what they are called then.
+    waiting: Vec<(PathBuf, PathBuf)>,
+    waiting_octets: u64,
+}
+
+#[derive(Debug)]
+struct FolderOutput {
+    path: PathBuf,
+    /// The messages that were there, without their flags: their subdirectories and names.
+    there: BTreeMap<String, (&'static str, String)>,
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    path: PathBuf,
+    file: BufWriter<File>,
+    lines: ToLf,
+}
+
+impl MaildirOutput {
+    fn folder(&mut self, id: FolderId, name: &str) -> io::Result<()> {
+        let path = match maildir::directory_of(name) {
+            _ if id == INBOX => self.root.clone(),
+            Some(directory) => self.root.join(directory),
+            None => self.root.join(format!(".folder-{}", id.0)),
+        };
+        make_directory(&path)?;
+        let mut there = BTreeMap::new();
+        for sub in ["tmp", "new", "cur"] {
+            make_directory(&path.join(sub))?;
+            for file in fs::read_dir(path.join(sub))? {
+                let Ok(file) = file?.file_name().into_string() else { continue };
+                if sub != "tmp" {
+                    there.insert(maildir::parse(&file).0.to_owned(), (sub, file));
+                }
+            }
+        }
+        if id != INBOX {
+            // So Maildir++ marks a folder.
+            private(&path.join("maildirfolder"))?;
+        }
+        self.folders.insert(id, FolderOutput { path, there });
+        Ok(())
+    }
+
+    /// Whether the message is there. It gets its flags of now.
+    fn is_there(&mut self, item: &Item<'_>) -> io::Result<bool> {
+        let Some(folder) = self.folders.get(&item.entry.folder) else { return Ok(false) };
+        let base = item.base_name();
+        let Some((sub, name)) = folder.there.get(&base) else { return Ok(false) };
+        let now = maildir::place(&base, item.entry.flags);
+        if (*sub, name) != (now.0, &now.1) {
+            fs::rename(folder.path.join(sub).join(name), folder.path.join(now.0).join(now.1))?;
+        }
+        Ok(true)
+    }
+
+    fn begin(&mut self, item: &Item<'_>) -> io::Result<()> {
+        let folder = self.folders.get(&item.entry.folder).map_or(&self.root, |folder| &folder.path);
+        let path = folder.join("tmp").join(item.base_name());
+        let file = BufWriter::with_capacity(64 << 10, private(&path)?);
+        self.open = Some(OpenFile { path, file, lines: ToLf::default() });
+        Ok(())
+    }
+
+    fn part(&mut self, octets: &[u8]) -> io::Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let mut text = Vec::with_capacity(octets.len());
+        open.lines.push(octets, &mut text);
+        open.file.write_all(&text)
+    }
+
+    fn end(&mut self, item: &Item<'_>) -> io::Result<()> {
+        let Some(OpenFile { path, mut file, mut lines }) = self.open.take() else { return Ok(()) };
+        let mut rest = Vec::new();
+        lines.finish(&mut rest);
+        file.write_all(&rest)?;
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(item.entry.time))?;
+        let (sub, name) = maildir::place(&item.base_name(), item.entry.flags);
+        let folder = self.folders.get(&item.entry.folder).map_or(&self.root, |folder| &folder.path);
+        self.waiting.push((path, folder.join(sub).join(name)));
+        self.waiting_octets += item.entry.size;
+        let is_batch = self.waiting.len() >= BATCH_MAX || self.waiting_octets >= BATCH_OCTETS_MAX;
+        if is_batch { self.settle() } else { Ok(()) }
+    }
+
+    /// Gives the files their names once they are durable: no name is ever of a part of a message.
+    fn settle(&mut self) -> io::Result<()> {
+        self.sync()?;
+        self.waiting_octets = 0;
+        mem::take(&mut self.waiting).iter().try_for_each(|(from, to)| fs::rename(from, to))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        syncfs(File::open(&self.root)?).map_err(Into::into)
+    }
+}
+
+/// An mbox that is written to.
+#[derive(Debug)]
+pub struct MboxOutput {
+    path: PathBuf,
+    part: PathBuf,
+    writer: mbox::Writer<BufWriter<File>>,
+    /// Where the message begins.
+    start: u64,
+}
+
+impl MboxOutput {
+    fn begin(&mut self, item: &Item<'_>) -> io::Result<()> {
+        self.start = self.writer.get_mut().stream_position()?;
+        self.writer.begin(item.return_path, item.entry.time, item.entry.flags, item.folder)
+    }
+
+    fn give_up(&mut self) -> io::Result<()> {
+        let file = self.writer.get_mut();
+        file.seek(io::SeekFrom::Start(self.start))?;
+        file.get_ref().set_len(self.start)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let file = self.writer.get_mut();
+        file.flush()?;
+        file.get_ref().sync_all()?;
+        fs::rename(&self.part, &self.path)?;
+        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+    }
+}
+
+fn make_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
+}
+
+/// An empty file that only its owner can read.
+fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(true).write(true).mode(FILE_MODE).open(path)
+}
+
+/// Exports the mailbox `name`. `progress` is told of each message.
+///
+/// # Errors
+///
+/// There is no such mailbox, the store cannot be read, or the files cannot be written.
+pub fn export(
+    disk: &dyn Storage,
+    name: &str,
+    output: &mut Output,
+    mut progress: impl FnMut(&Sums),
+) -> Result<Sums, ExportError> {
+    let mut recovered = recover(disk).map_err(ExportError::Store)?;
+    let mailbox = mailbox_named(&recovered, name)?.clone();
+    let state = mailbox.state();
+    if let Output::Maildir(maildir) = output {
+        for (id, folder) in (0..).zip(&state.folders) {
+            maildir.folder(FolderId(id), folder).map_err(ExportError::Output)?;
+        }
+    }
+    let mut sums = Sums::default();
+    for entry in mailbox.entries() {
+        let folder = state.folders.get(usize::from(entry.folder.0)).map_or("INBOX", String::as_str);
+        let uid_validity = state.uid_validity;
+        if let Output::Maildir(maildir) = output
+            && maildir
+                .is_there(&Item { entry, uid_validity, folder, return_path: "" })
+                .map_err(ExportError::Output)?
+        {
+            sums.unchanged += 1;
+            continue;
+        }
+        let mut place = Some(*entry);
+        let mut lookups = 0;
+        while let Some(entry) = place.take() {
+            let item = Item { entry: &entry, uid_validity, folder, return_path: "" };
+            match write(disk, &recovered, &mailbox, item, output) {
+                Ok(()) => {
+                    sums.exported += 1;
+                    sums.octets += entry.size;
+                }
+                Err(Failed::Output(error)) => return Err(ExportError::Output(error)),
+                Err(Failed::Unreadable(Unreadable::Gone)) if lookups < LOOKUPS_MAX => {
+                    lookups += 1;
+                    recovered = recover(disk).map_err(ExportError::Store)?;
+                    place = mailbox_named(&recovered, name)?.entry(entry.uid).copied();
+                }
+                Err(Failed::Unreadable(why)) => sums.unreadable.push((entry.uid, why.to_string())),
+            }
+        }
+        progress(&sums);
+    }
+    output.finish().map_err(ExportError::Output)?;
+    Ok(sums)
+}
+
+fn mailbox_named<'a>(recovered: &'a Recovered, name: &str) -> Result<&'a Mailbox, ExportError> {
+    let state = recovered.state();
+    let names = || state.mailboxes().map(|mailbox| mailbox.state().name.clone()).collect();
+    state.mailbox_named(name).ok_or_else(|| ExportError::NoMailbox(names()))
+}
+
+fn write(
+    disk: &dyn Storage,
+    recovered: &Recovered,
+    mailbox: &Mailbox,
+    item: Item<'_>,
+    output: &mut Output,
+) -> Result<(), Failed> {
+    let message: Message = recovered.message(disk, mailbox.state().id, item.entry)?;
+    let item = Item { return_path: &message.accept.return_path, ..item };
+    output.begin(&item).map_err(Failed::Output)?;
+    let written = output
+        .part(&message.prefix)
+        .map_err(Failed::Output)
+        .and_then(|()| each_body_part(disk, &message.body, |part| output.part(part).map_err(Failed::Output)));
+    match written {
+        Ok(()) => output.end(&item).map_err(Failed::Output),
+        Err(error) => {
+            output.give_up().map_err(Failed::Output)?;
+            Err(error)
+        }
+    }
+}

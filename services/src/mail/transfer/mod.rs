@@ -1,0 +1,22 @@
+//! Ways in and out: mailboxes as files of other programs, Maildir and mbox.
+//!
+//! Nothing here needs a running gateway. [`export`] reads only; [`import`](import::Importer) owns the store while it works.
+//!
+//! | | the store | files |
+//! | --- | --- | --- |
+//! | ends of lines | CRLF | LF, as programs on Unix expect them; CR elsewhere is left alone |
+//! | time of acceptance | seconds since 1970 | the time of a file's last change; the date of a `From ` line, in UTC |
+//! | flags | of the delivery | letters in a file's name; lines `Status` and `X-Status` |
+//! | folders | of the mailbox | Maildir++ subdirectories; lines `X-Folder` |
+
+pub mod date;
+pub mod export;
+pub mod import;
+pub mod lines;
+pub mod maildir;
+pub mod mbox;
+mod mbox_reader;
+pub mod offline;
+pub mod source;
+
+pub use mbox_reader::{Head, Parser, Sink};

@@ -1,0 +1,87 @@
+//! The store, used by a process of its own while no gateway runs: each step waits for the disk.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use gatepost_ground::Instant;
+use rand::rngs::StdRng;
+
+use crate::mail::store::{
+    Change, Entry, MailboxId, Message, Refused, Settings, State, Store, Stored, Ticket, Unreadable,
+    read_message, recover,
+};
+use crate::store::Storage;
+
+/// The mail store of a directory that nobody else uses.
+pub struct OfflineStore<'a> {
+    pub(super) store: Store,
+    pub(super) disk: &'a dyn Storage,
+    now: Instant,
+    outcomes: BTreeMap<Ticket, Result<Stored, Refused>>,
+}
+
+impl<'a> OfflineStore<'a> {
+    /// Reads what is stored on `disk`. `rng` gives files their names.
+    ///
+    /// # Errors
+    ///
+    /// The storage refuses to be read.
+    pub fn open(disk: &'a dyn Storage, settings: Settings, now: Instant, rng: StdRng) -> io::Result<Self> {
+        let store = Store::new(settings, recover(disk)?, rng);
+        let mut this = Self { store, disk, now, outcomes: BTreeMap::new() };
+        this.settle();
+        Ok(this)
+    }
+
+    /// What is stored.
+    pub fn state(&self) -> &State {
+        self.store.state()
+    }
+
+    /// Does one thing of those that the store wants done. Whether there was one.
+    pub(super) fn step(&mut self) -> bool {
+        let Some(request) = self.store.poll_request(self.now) else { return false };
+        let done = request.task.perform(self.disk);
+        self.store.handle_done(self.now, request.lane, done);
+        true
+    }
+
+    /// Does all that the store wants done.
+    pub fn settle(&mut self) {
+        while self.step() {}
+        while let Some((ticket, outcome)) = self.store.poll_outcome() {
+            self.outcomes.insert(ticket, outcome);
+        }
+    }
+
+    /// Makes a change, durably.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not made.
+    pub fn change(&mut self, change: Change) -> Result<Stored, Refused> {
+        let ticket = self.store.submit(change)?;
+        self.settle();
+        self.outcome(ticket)
+    }
+
+    /// What became of a change, when all is [settled](OfflineStore::settle).
+    ///
+    /// # Errors
+    ///
+    /// Why it is not made.
+    pub(super) fn outcome(&mut self, ticket: Ticket) -> Result<Stored, Refused> {
+        let unknown = || Err(Refused::Disk("it does not take what was written before".to_owned()));
+        self.outcomes.remove(&ticket).unwrap_or_else(unknown)
+    }
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read.
+    pub(super) fn message(&self, mailbox: MailboxId, entry: &Entry) -> Result<Message, Unreadable> {
+        let segment = self.store.segment_file(entry.place.segment).ok_or(Unreadable::Gone)?;
+        read_message(self.disk, &segment, mailbox, entry)
+    }
+}

@@ -11,5 +11,6 @@ pub mod error;
 pub mod gateway;
 pub mod glossary;
 pub mod lab;
+pub mod mail;
 pub mod pcapng;
 pub mod port;

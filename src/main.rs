@@ -13,6 +13,7 @@ use gatepost::config::{Config, Source};
 use gatepost::control::{self, Question};
 use gatepost::error::Error;
 use gatepost::gateway::state;
+use gatepost::mail::Mail;
 use gatepost::port::log::LogLevel;
 use gatepost::{glossary, lab, port};
 
@@ -83,6 +84,9 @@ enum Command {
         #[command(subcommand)]
         what: Option<Explained>,
     },
+    /// Look at the mail store and fill it by hand.
+    #[command(subcommand, hide = true)]
+    Mail(Mail),
     /// Manage the gateway's persistent TAP devices.
     #[command(subcommand)]
     Ports(Ports),
@@ -172,6 +176,7 @@ fn run(command: Command) -> Result<bool, Error> {
                 "what becomes of a packet cannot be explained yet; write `gatepost explain drop REASON`",
             ));
         }
+        Command::Mail(command) => return command.run(),
         Command::Passwd { user, stdin, config } => {
             port::set_password(&Source::new(config), &user, stdin)?;
         }

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use gatepost_services::store::read_file;
+use gatepost_services::mail::store::check;
+use gatepost_services::store::{ReadOnlyFiles, read_file};
 use gatepost_services::users::passwords;
 
 use super::identity::{self, Identity};
@@ -32,7 +33,17 @@ pub fn damages(state_dir: &Path) -> Vec<String> {
     let of_users = passwords::damages(state_dir)
         .into_iter()
         .map(|(name, damage)| format!("{}: {damage}", state_dir.join(name).display()));
-    own.into_iter().chain(of_services).chain(of_client).chain(of_users).collect()
+    let of_mail = mail_damages(state_dir);
+    own.into_iter().chain(of_services).chain(of_client).chain(of_users).chain(of_mail).collect()
+}
+
+fn mail_damages(state_dir: &Path) -> Vec<String> {
+    let damages = match check(&ReadOnlyFiles::new(state_dir)) {
+        Ok(checked) => checked.damages(),
+        Err(error) => vec![format!("mail: {}", unreadable(&error))],
+    };
+    let in_directory = |damage: String| format!("{}", state_dir.join(damage).display());
+    damages.into_iter().map(in_directory).collect()
 }
 
 fn unreadable(error: &io::Error) -> String {

@@ -1,0 +1,127 @@
+//! `gatepost mail`: the mail store, looked at and filled by hand.
+//!
+//! | command | while a gateway runs |
+//! | --- | --- |
+//! | `check` | reads, and changes nothing |
+//! | `export` | reads, and changes nothing there |
+//! | `import` | refused, as one process alone writes the store |
+//!
+//! The commands are not in `--help` until there is a service that delivers mail.
+
+mod check;
+mod export;
+mod import;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::config::{Config, Source};
+use crate::error::Error;
+
+/// The commands of `gatepost mail`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Mail {
+    /// Say what of the stored mail is damaged and what was recovered; changes nothing.
+    Check {
+        /// Which store.
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Write a mailbox to files that other programs read.
+    Export {
+        /// The user whose mailbox it is.
+        user: String,
+        /// Where it goes.
+        #[command(flatten)]
+        target: export::Target,
+        /// Which store.
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Take messages into a mailbox; what it has already is not taken twice. No gateway may run meanwhile.
+    Import {
+        /// The user whose mailbox it is.
+        user: String,
+        /// A Maildir, an mbox, or a file with one message.
+        path: PathBuf,
+        /// Which store.
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
+/// What all of them take.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// The configuration, which names the state directory.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Options {
+    fn load(&self) -> Result<Config, Error> {
+        Source::new(self.config.clone()).load().map(|(config, _)| config)
+    }
+}
+
+impl Mail {
+    /// Does it. Whether all was well.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be done.
+    pub fn run(self) -> Result<bool, Error> {
+        match self {
+            Self::Check { options } => check::run(&options),
+            Self::Export { user, target, options } => export::run(&options, &user, target),
+            Self::Import { user, path, options } => import::run(&options, &user, &path),
+        }
+    }
+}
+
+/// Prints a report for programs.
+fn print_json(report: &impl Serialize) -> Result<(), Error> {
+    let line = serde_json::to_string(report)
+        .map_err(|error| Error::failed("the report cannot be written", error, "leave --json out"))?;
+    print(&line);
+    Ok(())
+}
+
+fn print(line: &str) {
+    // Whoever does not want to read it has the exit code.
+    _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Tells what went wrong with a part.
+fn tell(what: &str) {
+    // There is nowhere else to say it.
+    _ = writeln!(io::stderr(), "gatepost: {what}");
+}
+
+/// Tells people on a terminal how far it is.
+struct Progress {
+    what: &'static str,
+    is_shown: bool,
+    told: u64,
+}
+
+impl Progress {
+    /// Messages between two lines.
+    const STEP: u64 = 1000;
+
+    fn new(what: &'static str, options: &Options) -> Self {
+        Self { what, is_shown: !options.json && io::stderr().is_terminal(), told: 0 }
+    }
+
+    fn tell(&mut self, count: u64) {
+        if self.is_shown && count >= self.told + Self::STEP {
+            self.told = count;
+            tell(&format!("{count} messages {}", self.what));
+        }
+    }
+}

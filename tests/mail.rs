@@ -21,7 +21,9 @@ impl Office {
         fs::create_dir_all(&directory).expect("a directory");
         let config = directory.join("gatepost.toml");
         let state = directory.join("state");
-        fs::write(&config, format!("[system]\nstate_dir = '{}'\n", state.display())).expect("a file");
+        let users = "[[users]]\nname = 'anna'\n[[users]]\nname = 'bert'\nquota = '1 MiB'\n";
+        let text = format!("[system]\nstate_dir = '{}'\n{users}", state.display());
+        fs::write(&config, text).expect("a file");
         Self { config: config.to_str().expect("UTF-8").to_owned(), directory }
     }
 
@@ -213,7 +215,8 @@ fn wrong_arguments_are_told_with_the_remedy() {
     );
     let (code, stderr) = told(&["import", "Anna Müller", "plain"]);
     assert_eq!(code, Some(2), "{stderr}");
-    assert!(stderr.starts_with("gatepost: \"Anna Müller\" is no name of a user; write "), "{stderr}");
+    assert!(stderr.starts_with("gatepost: there is no user \"Anna Müller\" in "), "{stderr}");
+    assert!(stderr.contains(": it knows anna, bert; "), "{stderr}");
     assert_eq!(
         told(&["export", "anna", "--mbox", "x"]),
         failed("cannot export the mailbox anna: there is no mailbox yet; name one that there is")
@@ -313,4 +316,19 @@ fn a_damaged_large_body_is_told_and_not_exported() {
     assert_eq!(messages(&office.path("out")), whole);
     assert_eq!(office.json(&["import", "bert", "out.mbox"])["imported"].as_u64(), Some(4));
     assert_eq!(office.json(&["import", "anna", "Maildir"])["imported"].as_u64(), Some(1), "it is replaced");
+}
+
+#[test]
+fn what_has_no_room_is_told_and_imported_once_there_is_room() {
+    let office = Office::new("quota");
+    for number in 1..=3 {
+        let text = format!("Subject: {number}\n\n{}", "0123456789abcde\n".repeat(25_000));
+        put(&office.path(&format!("Maildir/new/{number}.a")), text.as_bytes(), 1);
+    }
+    let told = office.mail(&["import", "bert", "Maildir"]);
+    assert_eq!((told.code, told.stdout.as_str()), (Some(1), "bert: 2 messages imported\n"));
+    let why = "gatepost: cannot import Maildir: the mailbox is full; \
+               make room and import again: what was imported is not imported twice\n";
+    assert_eq!(told.stderr, why);
+    assert_eq!(office.json(&["import", "anna", "Maildir"])["imported"].as_u64(), Some(3));
 }

@@ -17,6 +17,7 @@ use serde::Serialize;
 use super::{Options, Progress, print, print_json, tell};
 use crate::error::Error;
 use crate::port::clock::SystemClock;
+use crate::port::find_user;
 
 /// What `--json` prints. The keys are stable, more may be added.
 #[derive(Debug, Serialize)]
@@ -40,7 +41,7 @@ struct SkippedFile {
 /// Imports files into a mailbox. Whether all messages are there.
 pub(super) fn run(options: &Options, user: &str, path: &Path) -> Result<bool, Error> {
     let config = options.load()?;
-    check_name(user)?;
+    let quota = find_user(&config, &options.source(), user)?.quota;
     let what = || format!("cannot import {}", path.display());
     let source = Source::find(path)
         .map_err(|error| Error::failed(what(), error, "name a Maildir, an mbox or a file with a message"))?;
@@ -57,7 +58,7 @@ pub(super) fn run(options: &Options, user: &str, path: &Path) -> Result<bool, Er
     let store = OfflineStore::open(&files, Settings::default(), clock.now(), StdRng::from_rng(&mut rng))
         .map_err(|error| Error::failed(directory(), error, "see `gatepost mail check`"))?;
     let refused = |error: ImportError| Error::failed(what(), &error, remedy(&error));
-    let mut importer = Importer::new(store, user, now, &mut rng).map_err(refused)?;
+    let mut importer = Importer::new(store, user, quota, now, &mut rng).map_err(refused)?;
     let mut progress = Progress::new("imported", options);
     let done = source.import(&mut importer, now, &mut |sums| progress.tell(sums.imported + sums.known));
     let sums = importer.sums();
@@ -78,23 +79,6 @@ pub(super) fn run(options: &Options, user: &str, path: &Path) -> Result<bool, Er
         Some(error) => Err(Error::failed(what(), &error, remedy(&error))),
         None => Ok(is_whole),
     }
-}
-
-/// Whether a mailbox may be called so: as users are.
-fn check_name(name: &str) -> Result<(), Error> {
-    const LEN_MAX: usize = 32;
-    let is_inside =
-        |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || b"-_.".contains(&octet);
-    let is_edge = |octet: Option<&u8>| octet.is_some_and(u8::is_ascii_alphanumeric);
-    let octets = name.as_bytes();
-    let is_name =
-        octets.len() <= LEN_MAX && !name.contains("..") && octets.iter().all(|octet| is_inside(*octet));
-    if is_name && is_edge(octets.first()) && is_edge(octets.last()) {
-        return Ok(());
-    }
-    Err(Error::usage(format!(
-        "{name:?} is no name of a user; write 1 to {LEN_MAX} lower-case letters, digits, '-', '_' and '.'"
-    )))
 }
 
 fn remedy(error: &ImportError) -> &'static str {

@@ -64,8 +64,12 @@ pub struct Options {
 }
 
 impl Options {
+    fn source(&self) -> Source {
+        Source::new(self.config.clone())
+    }
+
     fn load(&self) -> Result<Config, Error> {
-        Source::new(self.config.clone()).load().map(|(config, _)| config)
+        self.source().load().map(|(config, _)| config)
     }
 }
 

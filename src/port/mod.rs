@@ -16,7 +16,7 @@ mod tap_offload;
 pub mod upkeep;
 pub mod watch;
 
-pub use passwd::set_password;
+pub use passwd::{find_user, set_password};
 pub use removal::remove as remove_ports;
 pub use run::run;
 pub use tap_offload::virtio;

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io::{self, BufRead, Write};
 
+use gatepost_services::users::User;
 use gatepost_services::users::password::{Malformed, OCTETS_MAX, Prepared};
 use gatepost_services::users::passwords;
 use gatepost_services::users::verifier::{Cost, Verifiers};
@@ -22,7 +23,7 @@ use crate::error::Error;
 /// There is no such user, no password or a weak one, or it cannot be kept. The former password counts then.
 pub fn set_password(source: &Source, name: &str, from_stdin: bool) -> Result<(), Error> {
     let (config, _) = source.load()?;
-    check_user(&config, source, name)?;
+    find_user(&config, source, name)?;
     let text = if from_stdin { read_line(io::stdin().lock())? } else { ask(name)? };
     let password = check(&config, name, &text)?;
     let mut rng = StdRng::try_from_rng(&mut SysRng).map_err(|error| not_set(error, "try again"))?;
@@ -37,9 +38,14 @@ pub fn set_password(source: &Source, name: &str, from_stdin: bool) -> Result<(),
     Ok(())
 }
 
-fn check_user(config: &Config, source: &Source, name: &str) -> Result<(), Error> {
-    if config.users.iter().any(|user| user.name == name) {
-        return Ok(());
+/// The user `name` of the configuration of `source`.
+///
+/// # Errors
+///
+/// There is no such user.
+pub fn find_user<'a>(config: &'a Config, source: &Source, name: &str) -> Result<&'a User, Error> {
+    if let Some(user) = config.users.iter().find(|user| user.name == name) {
+        return Ok(user);
     }
     let file =
         source.file().map_or("the built-in configuration".to_owned(), |file| file.display().to_string());

@@ -120,7 +120,7 @@ impl From<io::Error> for ImportError {
 }
 
 impl<'a> Importer<'a> {
-    /// Imports into the mailbox `name`, which is made if there is none. `time` is the time of day in seconds since
+    /// Imports into the mailbox `name`, which is made, with room for `quota` octets, if there is none. `time` is the time of day in seconds since
     /// 1970.
     ///
     /// # Errors
@@ -129,6 +129,7 @@ impl<'a> Importer<'a> {
     pub fn new(
         mut store: OfflineStore<'a>,
         name: &str,
+        quota: u64,
         time: u64,
         rng: &mut StdRng,
     ) -> Result<Self, ImportError> {
@@ -136,7 +137,7 @@ impl<'a> Importer<'a> {
         let mailbox = match there {
             Some(id) => id,
             None => {
-                let made = store.change(Change::MakeMailbox { name: name.to_owned(), quota: 0, time })?;
+                let made = store.change(Change::MakeMailbox { name: name.to_owned(), quota, time })?;
                 made.mailbox.ok_or(Refused::NameTaken)?
             }
         };

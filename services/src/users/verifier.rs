@@ -1,7 +1,7 @@
 //! What is kept of a password: enough to check it, not enough to log in with.
 //!
 //! A verifier of argon2id is for passwords that come in clear, one of SCRAM-SHA-256 for clients that do not send theirs;
-//! the latter cannot be derived from the former. Both are a file of a line, [sealed](crate::store::sealed):
+//! the latter cannot be derived from the former. Both are a file of a line, [`sealed`]:
 //!
 //! ```text
 //! {"argon2id":{"memory_kib":19456,"passes":2,"salt":"...","hash":"..."},

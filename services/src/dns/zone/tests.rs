@@ -78,6 +78,9 @@ fn rfc3596_2_1_addresses_of_ipv6_are_in_records_of_type_aaaa() {
         assert_eq!(data(&zone, &owner, RecordType::A), [short]);
         assert_eq!(data(&zone, &owner, RecordType::AAAA), [long]);
     }
+    // It is known inside and outside.
+    assert_eq!(data(&zone, "smtp.office.example.", RecordType::A), ["192.168.1.1", "203.0.113.10"]);
+    assert_eq!(data(&zone, "smtp.office.example.", RecordType::AAAA), ["2001:db8::10"]);
     assert_eq!(data(&zone, "pc1.office.example.", RecordType::AAAA), ["2001:db8:1::50"]);
     let nodata = (ResponseCode::NoError, "office.example.".to_owned());
     assert_eq!(denial(&zone, "pc1.office.example.", RecordType::A), nodata);

@@ -148,7 +148,29 @@ pub(super) fn packet(from: SocketAddr, to: SocketAddr, tcp: &TcpRepr<'_>) -> Vec
 
 #[cfg(test)]
 mod tests {
+    use std::hash::DefaultHasher;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
     use super::*;
+
+    #[test]
+    fn each_bit_of_both_ends_counts_in_their_hash() {
+        let hash = |tuple| {
+            let mut hasher = DefaultHasher::new();
+            hash_ends(&mut hasher, tuple);
+            hasher.finish()
+        };
+        let short = |bits: u128| SocketAddr::from((Ipv4Addr::from_bits(bits as u32), (bits >> 32) as u16));
+        let long = |bits: u128| SocketAddr::from((Ipv6Addr::from_bits(bits), 7));
+        let ends: [(&dyn Fn(u128) -> SocketAddr, u32); 2] = [(&short, 48), (&long, 128)];
+        for (end, len) in ends {
+            let one = end(1 << 5);
+            for changed in (0..len).map(|bit| end(1 << 5 ^ 1 << bit)) {
+                assert_ne!(hash((changed, one)), hash((one, one)), "{changed}");
+                assert_ne!(hash((one, changed)), hash((one, one)), "{changed}");
+            }
+        }
+    }
 
     #[test]
     fn options_are_found_or_absent() {

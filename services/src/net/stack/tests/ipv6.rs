@@ -8,7 +8,8 @@ use std::task::{Context, Waker};
 use proptest::prelude::*;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
-    IPV6_HEADER_LEN, Icmpv6DstUnreachable, Icmpv6Packet, Icmpv6Repr, IpProtocol, TcpRepr, UdpPacket,
+    IPV4_HEADER_LEN, IPV6_HEADER_LEN, Icmpv6DstUnreachable, Icmpv6Packet, Icmpv6Repr, IpProtocol, TcpRepr,
+    UdpPacket,
 };
 
 use super::packets::{Raw, SYN, alone};
@@ -149,6 +150,19 @@ fn rfc8200_8_1_a_datagram_over_ipv6_without_a_checksum_is_dropped() {
     engine.handle_packet(NOW, &octets, Origin::Network);
     assert_eq!(engine.udp.receive_from(local, &holder), None);
     assert_eq!(engine.counters().checksums_wrong, 1);
+}
+
+// RFC 1122, section 4.1.3.4
+#[test]
+fn a_datagram_over_ipv4_needs_no_checksum() {
+    let (mut engine, mut peer) = (machine(OURS, A), machine(PEERS, B));
+    let (local, holder) = engine.bind_udp(at(A, 53)).expect("bind");
+    let (from, _holder) = peer.bind_udp(on(4000)).expect("bind");
+    assert!(peer.send_udp(from, b"asks", local).expect("send"));
+    let mut octets = sent(&mut peer).remove(0);
+    UdpPacket::new_unchecked(&mut octets[IPV4_HEADER_LEN..]).set_checksum(0);
+    engine.handle_packet(NOW, &octets, Origin::Network);
+    assert_eq!(engine.udp.receive_from(local, &holder), Some((at(B, 4000), b"asks".to_vec())));
 }
 
 #[test]

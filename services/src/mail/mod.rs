@@ -2,6 +2,7 @@
 //! and out of there.
 
 pub mod address;
+mod calendar;
 pub mod sasl;
 pub mod smtp;
 pub mod store;

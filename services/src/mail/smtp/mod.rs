@@ -29,5 +29,4 @@ pub use command::Hello;
 pub use limits::*;
 pub use parameters::{MailParameters, Notify, OriginalRecipient, RcptParameters, Return};
 pub use policy::{Policy, Role, Tls};
-pub use received::date;
 pub use reply::{Refusal, Reply};

@@ -6,6 +6,7 @@ use super::command::Hello;
 use super::reply::printable;
 use crate::clock::UnixTime;
 use crate::mail::address::{Domain, ForwardPath, Literal};
+use crate::mail::calendar::Date;
 
 /// What a Received field tells.
 #[derive(Clone, Copy, Debug)]
@@ -71,24 +72,9 @@ fn atom(id: &str) -> String {
 }
 
 /// A date as messages have it, in UTC. // RFC 5322, section 3.3
-pub fn date(now: UnixTime) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (days, secs) = (now.0 / 86_400, now.0 % 86_400);
-    // Years begin in March, so that the day of a leap year comes last; eras have 400 of them, 146,097 days.
-    let since_march_0000 = days + 719_468;
-    let (era, day_of_era) = (since_march_0000 / 146_097, since_march_0000 % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let is_next_year = month >= 10;
-    let year = era * 400 + year_of_era + u64::from(is_next_year);
-    let name = MONTHS[usize::try_from((month + 2) % 12).unwrap_or_default()];
-    let weekday = DAYS[usize::try_from(days % 7).unwrap_or_default()];
-    let (hour, minute, second) = (secs / 3_600, secs / 60 % 60, secs % 60);
-    format!("{weekday}, {day} {name} {year} {hour:02}:{minute:02}:{second:02} +0000")
+fn date(now: UnixTime) -> String {
+    let Date { year, month, day, weekday, hour, minute, second } = Date::after_1970(now.0);
+    format!("{weekday}, {day} {month} {year} {hour:02}:{minute:02}:{second:02} +0000")
 }
 
 #[cfg(test)]

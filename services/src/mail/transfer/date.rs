@@ -1,27 +1,11 @@
 //! The date of a `From ` line, as asctime writes it. (RFC 4155, appendix A)
 
-const DAY: u64 = 86_400;
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+use crate::mail::calendar::{DAY, Date, MONTHS, WEEKDAYS, days_of_month, days_of_year};
 
 /// The date of `secs` seconds since 1970, in UTC: `Thu Jan  1 00:00:00 1970`.
 pub fn write(secs: u64) -> String {
-    let (days, of_day) = (secs / DAY, secs % DAY);
-    // Years of 400 repeat: whole ones are taken off, and what is left is searched.
-    let (mut year, mut left) = (1970 + days / 146_097 * 400, days % 146_097);
-    while left >= days_of_year(year) {
-        left -= days_of_year(year);
-        year += 1;
-    }
-    let mut month = 0;
-    while left >= days_of_month(year, month) {
-        left -= days_of_month(year, month);
-        month += 1;
-    }
-    let (weekday, month) = (WEEKDAYS[(days % 7) as usize], MONTHS[month]);
-    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    format!("{weekday} {month} {day:2} {hour:02}:{minute:02}:{second:02} {year}", day = left + 1)
+    let Date { year, month, day, weekday, hour, minute, second } = Date::after_1970(secs);
+    format!("{weekday} {month} {day:2} {hour:02}:{minute:02}:{second:02} {year}")
 }
 
 /// The date that begins with the first of `words` and what it is in seconds since 1970; the seconds and a zone, before or
@@ -62,22 +46,6 @@ fn zone(word: &str) -> Option<i64> {
     let is_zone = digits.len() == 4 && digits.bytes().all(|octet| octet.is_ascii_digit());
     let number: i64 = digits.parse().ok().filter(|_| is_zone)?;
     Some(sign * (number / 100 * 3600 + number % 100 * 60))
-}
-
-fn days_of_year(year: u64) -> u64 {
-    365 + u64::from(is_leap(year))
-}
-
-fn is_leap(year: u64) -> bool {
-    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-}
-
-fn days_of_month(year: u64, month: usize) -> u64 {
-    match month {
-        1 => 28 + u64::from(is_leap(year)),
-        3 | 5 | 8 | 10 => 30,
-        _ => 31,
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod parse;
 mod tests;
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 pub use parse::{AddressError, MailboxParts, Unbracketed};
 
@@ -118,12 +118,6 @@ impl fmt::Display for Literal {
             IpAddr::V4(address) => write!(f, "[{address}]"),
             IpAddr::V6(address) => write!(f, "[IPv6:{address}]"),
         }
-    }
-}
-
-impl From<Ipv6Addr> for Literal {
-    fn from(address: Ipv6Addr) -> Self {
-        Self(IpAddr::V6(address).to_canonical())
     }
 }
 

@@ -21,8 +21,8 @@ use super::{Storage, checked_directory, checked_name};
 /// Held locked while the directory is in use.
 const LOCK_FILE: &str = ".lock";
 /// Only the gateway's own user reads what it keeps.
-pub(super) const DIRECTORY_MODE: u32 = 0o700;
-pub(super) const FILE_MODE: u32 = 0o600;
+pub(crate) const DIRECTORY_MODE: u32 = 0o700;
+pub(crate) const FILE_MODE: u32 = 0o600;
 
 /// A directory that this process alone uses, until the value is dropped.
 #[derive(Debug)]

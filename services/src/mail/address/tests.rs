@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
@@ -186,7 +186,7 @@ fn domains() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?(\\.[a-z]{1,5}){1,3}",
         any::<Ipv4Addr>().prop_map(|address| Literal(address.into()).to_string()),
-        any::<Ipv6Addr>().prop_map(|address| Literal::from(address).to_string()),
+        any::<Ipv6Addr>().prop_map(|address| Literal(IpAddr::V6(address).to_canonical()).to_string()),
     ]
 }
 

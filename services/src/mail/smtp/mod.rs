@@ -25,8 +25,7 @@ mod received;
 mod reply;
 pub mod server;
 
-pub use command::Hello;
 pub use limits::*;
 pub use parameters::{MailParameters, Notify, OriginalRecipient, RcptParameters, Return};
 pub use policy::{Policy, Role, Tls};
-pub use reply::{Refusal, Reply};
+pub use reply::Refusal;

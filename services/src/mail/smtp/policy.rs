@@ -20,11 +20,11 @@ pub enum Role {
 /// Whether a session is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tls {
-    /// It is not, and cannot be.
+    /// The session is not encrypted, and cannot be.
     Unavailable,
-    /// It is not, and STARTTLS is offered. // RFC 3207
+    /// The session is not encrypted yet, and STARTTLS is offered. // RFC 3207
     Available,
-    /// It is.
+    /// The session is encrypted.
     Active,
 }
 

@@ -22,15 +22,13 @@ use super::{maildir, mbox};
 use crate::mail::store::{
     Entry, FolderId, INBOX, Mailbox, Message, Recovered, Uid, Unreadable, each_body_part, recover,
 };
-use crate::store::Storage;
+use crate::store::{DIRECTORY_MODE, FILE_MODE, Storage};
 
 /// Messages of a Maildir that are made durable together, and their octets.
 const BATCH_MAX: usize = 1000;
 const BATCH_OCTETS_MAX: u64 = 64 << 20;
 /// How often a message that has moved is looked up again.
 const LOOKUPS_MAX: usize = 3;
-const DIRECTORY_MODE: u32 = 0o700;
-const FILE_MODE: u32 = 0o600;
 
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -108,7 +108,7 @@ impl EventLoop {
                 };
                 match self.poll.poll(&mut events, timeout) {
                     Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                    _ => self.note(&events, &mut worker),
+                    _ => self.note(&events, &mut worker, &mut caretaker),
                 }
             }
             let now = clock.now();
@@ -125,7 +125,7 @@ impl EventLoop {
         Ok(())
     }
 
-    fn note(&self, events: &Events, worker: &mut Worker<Tap>) {
+    fn note(&self, events: &Events, worker: &mut Worker<Tap>, caretaker: &mut Caretaker) {
         for event in events {
             if event.token() == WAKE {
                 // A swap and no store: what the turn reads next must not be read before this is seen.
@@ -133,9 +133,12 @@ impl EventLoop {
                 continue;
             }
             let Ok(number) = u8::try_from(event.token().0) else { continue };
-            // A device that is gone reports an error; reading then says what is wrong.
+            // A device that is gone reports an error; reading says what is wrong, now or soon.
             if event.is_readable() || event.is_error() || event.is_read_closed() {
                 worker.ports_mut().set_readable(PortId(number));
+            }
+            if event.is_error() {
+                caretaker.doubt(PortId(number));
             }
             if event.is_writable() {
                 worker.set_writable(PortId(number));

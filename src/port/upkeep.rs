@@ -6,13 +6,16 @@
 //! Nothing waits for anybody: each opening of a port has a number, and for each port and worker there is a place for
 //! the newest word only, which replaces one that was not read. So there is no queue that could be full, and what
 //! comes late is known by its number.
+//!
+//! The kernel says that a device is going before it takes it from its file: who reads at once may be told that
+//! there is nothing yet, and is not woken again. So a port that reported an error is looked at some more times.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
-use gatepost_ground::{Instant, PortId};
+use gatepost_ground::{Instant, PortId, PortSet};
 use tracing::{debug, warn};
 
 use super::event_loop::Handle;
@@ -63,6 +66,7 @@ pub struct Caretaker {
     board: Arc<Board>,
     /// What this worker knows of each port.
     known: Vec<Known>,
+    doubts: Doubts,
     due: Instant,
 }
 
@@ -126,8 +130,19 @@ impl Caretaker {
         });
         let known = vec![Known { opening: 1, is_loss_told: false }; board.specs.len()];
         let due = now + UPKEEP_INTERVAL;
-        let caretaker = |number| Self { number, board: Arc::clone(&board), known: known.clone(), due };
+        let caretaker = |number| Self {
+            number,
+            board: Arc::clone(&board),
+            known: known.clone(),
+            doubts: Doubts::default(),
+            due,
+        };
         (0..workers).map(caretaker).collect()
+    }
+
+    /// The kernel has reported an error of this port: it may be about to go.
+    pub fn doubt(&mut self, id: PortId) {
+        self.doubts.raise(id);
     }
 
     /// Reads what others have left word of, and does what is due.
@@ -140,6 +155,9 @@ impl Caretaker {
             return;
         }
         self.due = now + UPKEEP_INTERVAL;
+        for id in self.doubts.take_looks().iter() {
+            worker.ports_mut().set_readable(id);
+        }
         if self.number == OPENER {
             close_orphans(worker);
             self.tell_losses(worker);
@@ -154,9 +172,10 @@ impl Caretaker {
     pub fn before_sleep(&mut self, worker: &Worker<Tap>) -> Option<Instant> {
         self.tell_losses(worker);
         let mut specs = self.board.specs.iter();
-        let needs_upkeep =
-            worker.ports().gone().next().is_some() || specs.any(|spec| spec.port.netns.is_some());
-        (self.number == OPENER && needs_upkeep).then_some(self.due)
+        let mut opener_is_needed =
+            || worker.ports().gone().next().is_some() || specs.any(|spec| spec.port.netns.is_some());
+        let needs_upkeep = self.doubts.is_any() || self.number == OPENER && opener_is_needed();
+        needs_upkeep.then_some(self.due)
     }
 
     fn read_words(&mut self, watch: &mut Watch, worker: &mut Worker<Tap>) {
@@ -222,6 +241,46 @@ impl Caretaker {
     }
 }
 
+/// The ports that are looked at again, and how often.
+#[derive(Debug)]
+struct Doubts {
+    looks_left: [u8; PortId::COUNT_MAX],
+}
+
+impl Default for Doubts {
+    fn default() -> Self {
+        Self { looks_left: [0; PortId::COUNT_MAX] }
+    }
+}
+
+impl Doubts {
+    /// So often a port is looked at again after an error. What reported it may have been the device that the
+    /// port had before, and that one stays silent.
+    const LOOKS: u8 = 3;
+
+    fn raise(&mut self, id: PortId) {
+        if let Some(left) = self.looks_left.get_mut(usize::from(id.0)) {
+            *left = Self::LOOKS;
+        }
+    }
+
+    fn is_any(&self) -> bool {
+        self.looks_left.iter().any(|&left| left > 0)
+    }
+
+    /// The ports to look at now, each of which is then to be looked at once less.
+    fn take_looks(&mut self) -> PortSet {
+        let mut due = PortSet::EMPTY;
+        for (id, left) in (0..).map(PortId).zip(&mut self.looks_left) {
+            if let Some(fewer) = left.checked_sub(1) {
+                *left = fewer;
+                due = due.with(id);
+            }
+        }
+        due
+    }
+}
+
 fn open(watch: &mut Watch, worker: &mut Worker<Tap>, port: usize, tap: Tap) {
     if let Ok(id) = u8::try_from(port).map(PortId) {
         watch.forget(id);
@@ -241,5 +300,24 @@ fn close_orphans(worker: &mut Worker<Tap>) {
         worker.ports().iter().filter(|(_, tap)| tap.is_orphaned()).map(|(id, _)| id).collect();
     for id in orphaned {
         worker.close_port(id, "its network namespace is gone");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_with_an_error_is_looked_at_some_times_more() {
+        let mut doubts = Doubts::default();
+        assert!(!doubts.is_any() && doubts.take_looks().is_empty());
+        doubts.raise(PortId(2));
+        assert_eq!(doubts.take_looks(), PortSet::only(PortId(2)));
+        doubts.raise(PortId(0));
+        let both = PortSet::from_iter([0, 2].map(PortId));
+        assert_eq!([(); 2].map(|()| doubts.take_looks()), [both; 2]);
+        assert!(doubts.is_any(), "the newer one has a look left");
+        assert_eq!(doubts.take_looks(), PortSet::only(PortId(0)));
+        assert!(!doubts.is_any() && doubts.take_looks().is_empty());
     }
 }

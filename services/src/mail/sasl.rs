@@ -1,13 +1,15 @@
 //! The server's side of a login, apart from the protocol that carries it. (RFC 4422; RFC 4616 PLAIN; RFC 5802 SCRAM)
 //!
 //! An [`Exchange`] takes what the client says, decoded, and gives out what is to be done next: a prompt for the client,
-//! or a question for whoever knows the passwords. It holds no password longer than that. SCRAM's messages are not
-//! looked at here: they go to whoever knows the verifiers, which has a [`scram::Exchange`] for them, and what that says goes
-//! to the client.
+//! or a question for whoever knows the passwords. It holds no password longer than that. All that is known of a login is
+//! in its `Exchange`: whoever answers remembers nothing from one question to the next, so that a login that is cancelled
+//! leaves nothing behind for another on the same connection.
 
 pub mod scram;
 
 use std::fmt;
+
+use crate::users::verifier::ScramVerifier;
 
 /// How a client proves who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,8 +63,18 @@ pub enum Request {
         /// The password.
         password: Password,
     },
-    /// A message of SCRAM-SHA-256: the client's first, its final one, or the empty one that ends the exchange.
-    Scram(Vec<u8>),
+    /// What is kept of the password of the user with this name? Answered by [`Verdict::Verifier`], also for a user who
+    /// is not there.
+    Verifier {
+        /// Who the client says it is.
+        user: String,
+    },
+    /// The client has proved that it has the password of the user with this name. May it log in? This comes only after
+    /// a [`Verdict::Verifier`] that is no decoy.
+    Proved {
+        /// Who the client is.
+        user: String,
+    },
 }
 
 /// What is answered to a [`Request`].
@@ -73,8 +85,15 @@ pub enum Verdict {
         /// The user's name as the configuration has it.
         user: String,
     },
-    /// The client gets these octets, and its response is the next request.
-    Challenge(Vec<u8>),
+    /// To [`Request::Verifier`].
+    Verifier {
+        /// By which the client's proof is judged.
+        verifier: ScramVerifier,
+        /// Nobody has the password of this verifier: there is no such user, or no password.
+        is_decoy: bool,
+        /// The server's part of the nonce, drawn for this answer.
+        nonce: [u8; scram::NONCE_OCTETS],
+    },
     /// User or password are wrong. Which of them is not told.
     Refused,
     /// It cannot be decided now.
@@ -86,10 +105,21 @@ pub enum Verdict {
 pub enum Step {
     /// The client gets these octets, and its response goes to [`Exchange::respond`].
     Prompt(&'static [u8]),
-    /// Ask. A challenge in the answer goes to the client, its response to [`Exchange::respond`].
+    /// As [`Step::Prompt`].
+    Challenge(Vec<u8>),
+    /// Ask, and hand the answer to [`Exchange::answer`].
     Ask(Request),
     /// What the client said is not of this mechanism. The exchange is over.
     Malformed,
+    /// The client is this user. The exchange is over.
+    Accepted {
+        /// The user's name as the configuration has it.
+        user: String,
+    },
+    /// User, password or proof are wrong. The exchange is over.
+    Refused,
+    /// It cannot be decided now. The exchange is over.
+    Unavailable,
 }
 
 /// A login under way.
@@ -100,8 +130,13 @@ pub struct Exchange(State);
 enum State {
     Plain,
     LoginUser,
-    LoginPassword { user: String },
-    Scram,
+    LoginPassword {
+        user: String,
+    },
+    Scram(scram::Exchange),
+    /// The answer to the question that is open decides.
+    Asked,
+    Over,
 }
 
 impl Exchange {
@@ -111,7 +146,7 @@ impl Exchange {
         let (state, prompt): (_, &[u8]) = match mechanism {
             Mechanism::Plain => (State::Plain, b""),
             Mechanism::Login => (State::LoginUser, b"Username:"),
-            Mechanism::ScramSha256 => (State::Scram, b""),
+            Mechanism::ScramSha256 => (State::Scram(scram::Exchange::default()), b""),
         };
         let mut exchange = Self(state);
         // An empty user is none.
@@ -122,20 +157,54 @@ impl Exchange {
 
     /// Takes in the client's response to a prompt or to a challenge.
     pub fn respond(&mut self, octets: Vec<u8>) -> Step {
-        let step = match &mut self.0 {
-            State::Plain => plain(&octets).map(Step::Ask),
-            State::LoginUser => text(&octets).map(|user| {
-                self.0 = State::LoginPassword { user };
-                Step::Prompt(b"Password:")
-            }),
+        let (state, step) = match std::mem::replace(&mut self.0, State::Over) {
+            State::Plain => asked(plain(&octets)),
+            State::LoginUser => match text(&octets) {
+                Some(user) => (State::LoginPassword { user }, Step::Prompt(b"Password:")),
+                None => (State::Over, Step::Malformed),
+            },
             State::LoginPassword { user } => {
-                let user = std::mem::take(user);
                 let password = text(&octets).map(Password);
-                password.map(|password| Step::Ask(Request::Password { authorize_as: None, user, password }))
+                asked(password.map(|password| Request::Password { authorize_as: None, user, password }))
             }
-            State::Scram => Some(Step::Ask(Request::Scram(octets))),
+            State::Scram(mut exchange) => {
+                let step = exchange.message(&octets);
+                scram_step(exchange, step)
+            }
+            State::Asked | State::Over => (State::Over, Step::Malformed),
         };
-        step.unwrap_or(Step::Malformed)
+        self.0 = state;
+        step
+    }
+
+    /// Takes in the answer to the question that is open. An answer to another question lets nobody in.
+    pub fn answer(&mut self, verdict: Verdict) -> Step {
+        let (state, step) = match (std::mem::replace(&mut self.0, State::Over), verdict) {
+            (State::Scram(mut exchange), Verdict::Verifier { verifier, is_decoy, nonce }) => {
+                let step = exchange.verifier(&verifier, is_decoy, nonce);
+                scram_step(exchange, step)
+            }
+            (State::Asked, Verdict::Accepted { user }) => (State::Over, Step::Accepted { user }),
+            (_, Verdict::Unavailable) => (State::Over, Step::Unavailable),
+            (_, _) => (State::Over, Step::Refused),
+        };
+        self.0 = state;
+        step
+    }
+}
+
+/// What a request comes to whose answer decides; without one the client said nothing that can be read.
+fn asked(request: Option<Request>) -> (State, Step) {
+    request.map_or((State::Over, Step::Malformed), |request| (State::Asked, Step::Ask(request)))
+}
+
+/// What a step of SCRAM comes to.
+fn scram_step(exchange: scram::Exchange, step: scram::Step) -> (State, Step) {
+    match step {
+        scram::Step::Lookup { user } => (State::Scram(exchange), Step::Ask(Request::Verifier { user })),
+        scram::Step::Challenge(octets) => (State::Scram(exchange), Step::Challenge(octets)),
+        scram::Step::Proved { user } => (State::Asked, Step::Ask(Request::Proved { user })),
+        scram::Step::Refused => (State::Over, Step::Refused),
     }
 }
 
@@ -204,14 +273,51 @@ mod tests {
         assert_eq!(Exchange::start(Mechanism::Login, Some(b"a\0b".to_vec())).1, Step::Malformed);
     }
 
-    /// RFC 5802, section 5: All messages go to whoever knows the verifiers.
-    #[test]
-    fn rfc5802_5_scram_is_handed_on() {
+    /// An exchange of SCRAM whose proof was right, and the step that came of it.
+    fn proved(is_decoy: bool) -> (Exchange, Step) {
         let (mut exchange, step) = Exchange::start(Mechanism::ScramSha256, None);
         assert_eq!(step, Step::Prompt(b""), "the client speaks first");
-        for message in [&b"n,,n=anna,r=x"[..], b"c=biws,r=xy,p=z", b""] {
-            assert_eq!(exchange.respond(message.to_vec()), Step::Ask(Request::Scram(message.to_vec())));
+        let user = "anna".to_owned();
+        assert_eq!(exchange.respond(b"n,,n=anna,r=x".to_vec()), Step::Ask(Request::Verifier { user }));
+        let Step::Challenge(first) = exchange.answer(scram::testing::verdict("secret", is_decoy)) else {
+            panic!("a challenge")
+        };
+        let first = String::from_utf8(first).unwrap();
+        let last = scram::testing::client_final("secret", "n,,", "n=anna,r=x", &first);
+        let step = exchange.respond(last.into_bytes());
+        (exchange, step)
+    }
+
+    /// RFC 5802, section 5: Who has proved to have the password is let in if whoever knows the users says so.
+    #[test]
+    fn rfc5802_5_a_proof_is_answered_and_then_it_is_asked_whether_the_user_may_log_in() {
+        for verdict in [Verdict::Accepted { user: "anna".to_owned() }, Verdict::Refused, Verdict::Unavailable]
+        {
+            let (mut exchange, step) = proved(false);
+            assert!(matches!(step, Step::Challenge(last) if last.starts_with(b"v=")));
+            let user = || "anna".to_owned();
+            assert_eq!(exchange.respond(Vec::new()), Step::Ask(Request::Proved { user: user() }));
+            let expected = match &verdict {
+                Verdict::Accepted { .. } => Step::Accepted { user: user() },
+                Verdict::Unavailable => Step::Unavailable,
+                _ => Step::Refused,
+            };
+            assert_eq!(exchange.answer(verdict), expected);
+            assert_eq!(exchange.respond(Vec::new()), Step::Malformed, "it is over");
         }
+        assert_eq!(proved(true).1, Step::Refused, "nobody has the password of a decoy");
+    }
+
+    #[test]
+    fn an_answer_to_another_question_lets_nobody_in() {
+        let accepted = || Verdict::Accepted { user: "anna".to_owned() };
+        let (mut exchange, step) = Exchange::start(Mechanism::ScramSha256, Some(b"n,,n=anna,r=x".to_vec()));
+        assert!(matches!(step, Step::Ask(Request::Verifier { .. })));
+        assert_eq!(exchange.answer(accepted()), Step::Refused);
+        let (mut exchange, _) = Exchange::start(Mechanism::Plain, Some(b"\0anna\0secret".to_vec()));
+        assert_eq!(exchange.answer(scram::testing::verdict("secret", false)), Step::Refused);
+        let (mut exchange, _) = Exchange::start(Mechanism::Login, None);
+        assert_eq!(exchange.answer(accepted()), Step::Refused, "nothing was asked");
     }
 
     #[test]

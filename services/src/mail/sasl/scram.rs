@@ -3,14 +3,15 @@
 //! ```text
 //!   client-first ──▶ Lookup(user) ──▶ verifier ──▶ server-first
 //!   client-final ──▶ server-final, if the proof is right; Refused, if it is not
-//!   (empty)      ──▶ Accepted
+//!   (empty)      ──▶ Proved
 //! ```
 //!
 //! Whoever looks the user up has a verifier for unknown ones, too, so that a client cannot tell them from others until
 //! its proof is refused. Channel binding is not offered: it comes with SCRAM-SHA-256-PLUS.
 
+use std::fmt;
+
 use data_encoding::BASE64;
-use rand::Rng;
 
 use crate::crypto::{self, DIGEST_LEN, Sha256Digest};
 use crate::users::verifier::ScramVerifier;
@@ -19,7 +20,7 @@ use crate::users::verifier::ScramVerifier;
 pub const MESSAGE_MAX: usize = 4096;
 
 /// Octets of randomness in the server's part of the nonce.
-const NONCE_LEN: usize = 18;
+pub const NONCE_OCTETS: usize = 18;
 
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +32,8 @@ pub enum Step {
     },
     /// The client gets these octets, and its response goes to [`Exchange::message`].
     Challenge(Vec<u8>),
-    /// The client is this user, and knows that the server knows the user.
-    Accepted {
+    /// The client has the password of this user, and knows that the server knows the user.
+    Proved {
         /// The user of [`Step::Lookup`].
         user: String,
     },
@@ -40,11 +41,9 @@ pub enum Step {
     Refused,
 }
 
-/// An exchange under way. After [`Step::Accepted`] and [`Step::Refused`] every message is refused.
-#[derive(Debug)]
+/// An exchange under way. After [`Step::Proved`] and [`Step::Refused`] every message is refused.
 pub struct Exchange(State);
 
-#[derive(Debug)]
 enum State {
     First,
     Looking(ClientFirst),
@@ -54,7 +53,6 @@ enum State {
 }
 
 /// What the client's first message says.
-#[derive(Debug)]
 struct ClientFirst {
     /// As it was written: the client's final message repeats it.
     gs2_header: String,
@@ -65,7 +63,6 @@ struct ClientFirst {
 }
 
 /// What the client's final message is judged by.
-#[derive(Debug)]
 struct Expected {
     user: String,
     gs2_header: String,
@@ -76,6 +73,13 @@ struct Expected {
     server_key: Sha256Digest,
     /// Nobody has the verifier's password.
     is_decoy: bool,
+}
+
+/// It is never printed: it holds a verifier.
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Exchange(..)")
+    }
 }
 
 impl Default for Exchange {
@@ -100,22 +104,20 @@ impl Exchange {
                 Some(reply) => (State::Last { user: expected.user }, Step::Challenge(reply)),
                 None => (State::Over, Step::Refused),
             },
-            State::Last { user } if octets.is_empty() => (State::Over, Step::Accepted { user }),
+            State::Last { user } if octets.is_empty() => (State::Over, Step::Proved { user }),
             State::Looking(_) | State::Last { .. } | State::Over => (State::Over, Step::Refused),
         };
         self.0 = state;
         step
     }
 
-    /// Takes in the verifier of the user of [`Step::Lookup`]. With `is_decoy` nobody is let in by it. The server's part
-    /// of the nonce is drawn from `rng`.
-    pub fn verifier(&mut self, verifier: &ScramVerifier, is_decoy: bool, rng: &mut impl Rng) -> Step {
+    /// Takes in the verifier of the user of [`Step::Lookup`]. With `is_decoy` nobody is let in by it. `nonce` is the
+    /// server's part of the nonce, drawn for this exchange.
+    pub fn verifier(&mut self, verifier: &ScramVerifier, is_decoy: bool, nonce: [u8; NONCE_OCTETS]) -> Step {
         let State::Looking(first) = std::mem::replace(&mut self.0, State::Over) else {
             return Step::Refused;
         };
-        let mut random = [0; NONCE_LEN];
-        rng.fill_bytes(&mut random);
-        let nonce = format!("{}{}", first.nonce, BASE64.encode(&random));
+        let nonce = format!("{}{}", first.nonce, BASE64.encode(&nonce));
         // RFC 5802, section 7: server-first-message
         let reply = format!("r={nonce},s={},i={}", BASE64.encode(&verifier.salt), verifier.iterations);
         self.0 = State::Final(Expected {
@@ -203,5 +205,7 @@ fn server_final(expected: &Expected, message: &[u8]) -> Option<Vec<u8>> {
     (is_right && !expected.is_decoy).then(|| format!("v={}", BASE64.encode(&signature)).into_bytes())
 }
 
+#[cfg(test)]
+pub(in crate::mail) mod testing;
 #[cfg(test)]
 mod tests;

@@ -214,12 +214,26 @@ impl Session {
 
     fn login_step(&mut self, now: Instant, step: Step) {
         match step {
-            Step::Prompt(octets) => self.prompt(now, octets),
-            Step::Ask(request) => self.ask(now, Ask::Authenticate(request), Asked::Login),
-            Step::Malformed => {
-                self.phase = Phase::Command;
-                self.reply(now, &BAD_LOGIN_MESSAGE);
+            Step::Prompt(octets) => return self.prompt(now, octets),
+            Step::Challenge(octets) => return self.prompt(now, &octets),
+            Step::Ask(request) => return self.ask(now, Ask::Authenticate(request), Asked::Login),
+            Step::Malformed => self.reply(now, &BAD_LOGIN_MESSAGE),
+            Step::Accepted { user } => {
+                self.user = Some(user);
+                self.reply(now, &LOGGED_IN);
             }
+            Step::Unavailable => self.reply(now, &LOGIN_UNAVAILABLE),
+            Step::Refused => {
+                self.tally.login_failures += 1;
+                if self.tally.login_failures > self.policy.limits.login_failures_max {
+                    return self.end(now, &TOO_MANY_ERRORS);
+                }
+                self.reply(now, &LOGIN_REFUSED);
+            }
+        }
+        // A reply that was one too many has closed the connection.
+        if matches!(self.phase, Phase::Login(_)) {
+            self.phase = Phase::Command;
         }
     }
 
@@ -228,23 +242,9 @@ impl Session {
     }
 
     pub(super) fn login_answered(&mut self, now: Instant, verdict: Verdict) {
-        if let Verdict::Challenge(octets) = verdict {
-            return self.prompt(now, &octets);
-        }
-        self.phase = Phase::Command;
-        match verdict {
-            Verdict::Accepted { user } => {
-                self.user = Some(user);
-                self.reply(now, &LOGGED_IN);
-            }
-            Verdict::Unavailable => self.reply(now, &LOGIN_UNAVAILABLE),
-            Verdict::Refused | Verdict::Challenge(_) => {
-                self.tally.login_failures += 1;
-                if self.tally.login_failures > self.policy.limits.login_failures_max {
-                    return self.end(now, &TOO_MANY_ERRORS);
-                }
-                self.reply(now, &LOGIN_REFUSED);
-            }
+        if let Phase::Login(exchange) = &mut self.phase {
+            let step = exchange.answer(verdict);
+            self.login_step(now, step);
         }
     }
 }

@@ -8,7 +8,7 @@ use gatepost_ground::Instant;
 
 use super::{Action, Answer, Ask, Output, Recipient, Sender, Session};
 use crate::mail::address::{Domain, ForwardPath};
-use crate::mail::sasl::{Mechanism, Request, Verdict};
+use crate::mail::sasl::{Mechanism, Request, Verdict, scram};
 use crate::mail::smtp::{CHUNK_OCTETS, Limits, Policy, Refusal, Role, Tls};
 
 pub(super) const PC1: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 10));
@@ -171,12 +171,9 @@ fn verdict(request: Request) -> Verdict {
         }
         Request::Password { user, .. } if user == "later" => Verdict::Unavailable,
         Request::Password { .. } => Verdict::Refused,
-        Request::Scram(message) => match &message[..] {
-            b"n,,n=anna,r=x" => Verdict::Challenge(b"r=xy,s=c2FsdA==,i=4096".to_vec()),
-            b"c=biws,r=xy,p=right" => Verdict::Challenge(b"v=proof".to_vec()),
-            b"" => Verdict::Accepted { user: "anna".to_owned() },
-            _ => Verdict::Refused,
-        },
+        Request::Verifier { user } if user == "later" => Verdict::Unavailable,
+        Request::Verifier { user } => scram::testing::verdict("secret", user != "anna"),
+        Request::Proved { user } => Verdict::Accepted { user },
     }
 }
 

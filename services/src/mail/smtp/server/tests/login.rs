@@ -1,3 +1,4 @@
+use crate::mail::sasl::scram;
 use crate::mail::smtp::server::testing::{Line, lan, submissions, wan};
 use crate::mail::smtp::{AUTH_LINE_OCTETS_MAX, Policy, Tls};
 
@@ -40,21 +41,64 @@ fn rfc4954_4_login() {
     line().dialogue(&[("AUTH LOGIN", "334 "), ("bGF0ZXI=", "334 "), (user, "454 4.7.0"), ("NOOP", "250")]);
 }
 
-/// RFC 5802, section 3: SCRAM's messages go to and fro as they are.
+/// What a client of SCRAM-SHA-256 says first.
+const SCRAM_FIRST: &str = "n,,n=anna,r=x";
+
+fn encode(text: &str) -> String {
+    data_encoding::BASE64.encode(text.as_bytes())
+}
+
+/// Begins a login by SCRAM-SHA-256, and returns the client's final message.
+fn scram_final(line: &mut Line, password: &str) -> String {
+    let reply = line.say(&format!("AUTH SCRAM-SHA-256 {}", encode(SCRAM_FIRST)));
+    let challenge = reply.strip_prefix("334 ").and_then(|text| text.strip_suffix("\r\n"));
+    let challenge = challenge.unwrap_or_else(|| panic!("a challenge, and not {reply}"));
+    let challenge = data_encoding::BASE64.decode(challenge.as_bytes()).expect("base64");
+    let challenge = String::from_utf8(challenge).expect("text");
+    encode(&scram::testing::client_final(password, "n,,", "n=anna,r=x", &challenge))
+}
+
+/// RFC 5802, section 3: The client proves that it has the password, and is told that the server knows it.
 #[test]
 fn rfc5802_3_scram() {
-    let encode = |text: &str| data_encoding::BASE64.encode(text.as_bytes());
-    let (first, last) = (encode("n,,n=anna,r=x"), encode("c=biws,r=xy,p=right"));
-    let wrong = encode("c=biws,r=xy,p=wrong");
-    let challenge = format!("334 {}\r\n", encode("r=xy,s=c2FsdA==,i=4096"));
-    let proof = format!("334 {}\r\n", encode("v=proof"));
-    line().dialogue(&[
-        (&format!("AUTH SCRAM-SHA-256 {first}"), &challenge),
-        (&last, &proof),
-        ("", "235 2.7.0"),
-        ("MAIL FROM:<>", "250"),
+    let mut line = line();
+    let last = scram_final(&mut line, "wrong");
+    line.dialogue(&[(&last, "535 5.7.8")]);
+    let last = scram_final(&mut line, "secret");
+    line.dialogue(&[(&last, "334 dj"), ("", "235 2.7.0"), ("MAIL FROM:<>", "250")]);
+    assert_eq!(line.session.user(), Some("anna"));
+    let unknown = encode("n,,n=clara,r=x");
+    self::line().dialogue(&[
+        ("AUTH SCRAM-SHA-256", "334 \r\n"),
+        (&unknown, "334 cj"),
+        (&encode("c=biws,r=x,p=x"), "535 5.7.8"),
+        (&format!("AUTH SCRAM-SHA-256 {}", encode("n,,n=later,r=x")), "454 4.7.0"),
     ]);
-    line().dialogue(&[("AUTH SCRAM-SHA-256", "334 \r\n"), (&first, &challenge), (&wrong, "535 5.7.8")]);
+}
+
+/// A login by SCRAM-SHA-256 that was given up has no part in the next.
+#[test]
+fn a_login_that_was_given_up_has_no_part_in_the_next() {
+    for given_up in ["*", "!", &"A".repeat(AUTH_LINE_OCTETS_MAX)] {
+        // After the challenge: the right password is taken afterwards.
+        let mut line = line();
+        scram_final(&mut line, "secret");
+        line.dialogue(&[(given_up, "50")]);
+        let last = scram_final(&mut line, "secret");
+        line.dialogue(&[(&last, "334 dj"), ("", "235 2.7.0")]);
+        // After the proof: it counts no more.
+        let mut line = self::line();
+        let last = scram_final(&mut line, "secret");
+        line.dialogue(&[(&last, "334 dj"), (given_up, "50"), ("AUTH SCRAM-SHA-256 =", "535 5.7.8")]);
+        assert_eq!(line.session.user(), None);
+    }
+    // Before TLS.
+    let mut line = Line::greeted(Policy { tls: Tls::Available, plaintext_login: true, ..submissions() });
+    let last = scram_final(&mut line, "secret");
+    line.dialogue(&[(&last, "334 dj"), ("*", "501"), ("STARTTLS", "220")]);
+    line.session.tls_started(line.now);
+    line.dialogue(&[("EHLO a.example", "250-"), ("AUTH SCRAM-SHA-256 =", "535 5.7.8")]);
+    assert_eq!(line.session.user(), None);
 }
 
 /// RFC 4954, section 4: A login is cancelled by a star, and ends when its lines cannot be read.

@@ -5,7 +5,7 @@
 //! start, of the user, the verifiers and the password, so that it counts no more once another password is set. For a
 //! user who is not there, or has no password, a check takes as long.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use gatepost_ground::Instant;
 use rand::{Rng, RngExt};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::User;
 use super::limit::{Failures, Limits, TooMany};
@@ -56,8 +56,8 @@ pub struct Logins {
     users: RefCell<BTreeMap<String, User>>,
     failures: RefCell<Failures>,
     remembered: RefCell<Remembered>,
-    checks: Semaphore,
-    in_hand: Cell<usize>,
+    checks: Arc<Semaphore>,
+    hands: Arc<Semaphore>,
     decoy: Verifiers,
     storage: Arc<dyn Storage>,
     work: Rc<dyn Work>,
@@ -78,8 +78,8 @@ impl Logins {
             users: RefCell::default(),
             failures: RefCell::new(Failures::new(limits)),
             remembered: RefCell::new(Remembered { key: rng.random(), until: BTreeMap::new() }),
-            checks: Semaphore::new(CHECKS),
-            in_hand: Cell::new(0),
+            checks: Arc::new(Semaphore::new(CHECKS)),
+            hands: Arc::new(Semaphore::new(IN_HAND_MAX)),
             decoy: Verifiers::decoy(cost, rng),
             storage,
             work,
@@ -99,17 +99,20 @@ impl Logins {
     }
 
     /// Whether `password` is that of the user who is called `name`, says somebody at `source`.
+    ///
+    /// If the future is dropped the login counts as one that failed, and what was begun for it goes on. So a service
+    /// does not drop it because its client has gone.
     pub async fn password(&self, source: IpAddr, name: &str, password: &str) -> Outcome {
         let user = name.to_lowercase();
         if let Err(too_many) = self.failures.borrow_mut().begin(self.clock.now(), source, &user) {
             return Outcome::TooMany(too_many);
         }
-        let Some(_hand) = Hand::take(&self.in_hand) else {
+        let Ok(hand) = Arc::clone(&self.hands).try_acquire_owned() else {
             self.credit(source, &user);
             return Outcome::Unavailable;
         };
         let outcome = match Prepared::new(password) {
-            Ok(password) => self.check(&user, password).await,
+            Ok(password) => self.check(&user, password, &Arc::new(hand)).await,
             Err(_) => Outcome::Refused,
         };
         if outcome != Outcome::Refused {
@@ -118,9 +121,9 @@ impl Logins {
         outcome
     }
 
-    async fn check(&self, name: &str, password: Prepared) -> Outcome {
+    async fn check(&self, name: &str, password: Prepared, hand: &Hand) -> Outcome {
         let verifiers = match self.user(name) {
-            Some(user) => match self.read(&user.name).await {
+            Some(user) => match self.read(&user.name, hand).await {
                 Ok(verifiers) => verifiers,
                 Err(why) => {
                     tracing::warn!("the password of {name} cannot be checked: {why}");
@@ -133,10 +136,18 @@ impl Logins {
             verifiers.as_ref().map(|verifiers| self.remembered.borrow().tag(name, verifiers, &password));
         let is_remembered = tag.is_some_and(|tag| self.remembered.borrow_mut().has(self.clock.now(), &tag));
         if !is_remembered {
-            let Ok(_permit) = self.checks.acquire().await else { return Outcome::Unavailable };
+            let Ok(permit) = Arc::clone(&self.checks).acquire_owned().await else {
+                return Outcome::Unavailable;
+            };
             let is_decoy = verifiers.is_none();
             let verifiers = verifiers.unwrap_or_else(|| self.decoy.clone());
-            match work::run(&*self.work, move || verifiers.check(&password)).await {
+            let held = (permit, Arc::clone(hand));
+            let job = move || {
+                let is_right = verifiers.check(&password);
+                drop(held);
+                is_right
+            };
+            match work::run(&*self.work, job).await {
                 Ok(is_right) if is_right && !is_decoy => {}
                 Ok(_) => return Outcome::Refused,
                 Err(_) => return Outcome::Unavailable,
@@ -150,10 +161,15 @@ impl Logins {
         Outcome::Accepted { user: user.name }
     }
 
-    async fn read(&self, user: &str) -> Result<Option<Verifiers>, String> {
-        let (storage, user) = (Arc::clone(&self.storage), user.to_owned());
-        let read = work::run(&*self.work, move || passwords::read(&*storage, &user));
-        let read = read.await.map_err(|error| error.to_string())?;
+    async fn read(&self, user: &str, hand: &Hand) -> Result<Option<Verifiers>, String> {
+        let (storage, user, held) = (Arc::clone(&self.storage), user.to_owned(), Arc::clone(hand));
+        let job = move || {
+            let read = passwords::read(&*storage, &user);
+            drop(held);
+            read
+        };
+        let read = work::run(&*self.work, job).await;
+        let read = read.map_err(|error| error.to_string())?;
         read.map_err(|error: ReadError| error.to_string())
     }
 
@@ -162,24 +178,9 @@ impl Logins {
     }
 }
 
-/// A login that is in hand, until it is dropped.
-struct Hand<'a>(&'a Cell<usize>);
-
-impl<'a> Hand<'a> {
-    fn take(count: &'a Cell<usize>) -> Option<Self> {
-        let taken = count.get();
-        (taken < IN_HAND_MAX).then(|| {
-            count.set(taken + 1);
-            Self(count)
-        })
-    }
-}
-
-impl Drop for Hand<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
-}
+/// The place of a login among those in hand. The login holds it, and each job that runs for it: a job that was taken runs
+/// although the login is dropped.
+type Hand = Arc<OwnedSemaphorePermit>;
 
 /// The passwords that were right of late.
 struct Remembered {

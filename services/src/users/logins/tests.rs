@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::future::{Future, ready};
 use std::pin::{Pin, pin};
 use std::task::{Context, Waker};
@@ -182,6 +183,30 @@ async fn few_are_checked_at_a_time_and_a_flood_is_turned_away() {
     *office.work.held.borrow_mut() = None;
     let mut login = pin!(office.login("anna", "blue harbour 47"));
     assert_eq!(login.as_mut().await.0, accepted("anna"), "who has gone has no place any more");
+}
+
+#[tokio::test]
+async fn who_hangs_up_has_no_more_checked_than_who_waits() {
+    let office = Office::new();
+    *office.work.held.borrow_mut() = Some(Vec::new());
+    let mut context = Context::from_waker(Waker::noop());
+    let mut at_once = 0;
+    for number in 0..2 * IN_HAND_MAX {
+        let source = format!("10.{}.{}.1", number / 256, number % 256).parse().unwrap();
+        let mut login = Box::pin(office.logins.password(source, "clara", "wrong"));
+        let is_pending = login.as_mut().poll(&mut context).is_pending();
+        at_once += usize::from(!is_pending);
+    }
+    assert_eq!(office.work.jobs.get(), CHECKS, "the jobs run although nobody waits");
+    assert_eq!(at_once, 0, "who waits for a check and hangs up has no place any more");
+    let held = office.work.held.borrow_mut().replace(Vec::new()).unwrap();
+    for (job, ended) in held {
+        job();
+        _ = ended.send(());
+    }
+    let mut login = Box::pin(office.logins.password("10.9.9.9".parse().unwrap(), "clara", "wrong"));
+    assert!(login.as_mut().poll(&mut context).is_pending());
+    assert_eq!(office.work.jobs.get(), CHECKS + 1, "a job that has ended makes room");
 }
 
 #[test]

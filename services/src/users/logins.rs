@@ -3,7 +3,7 @@
 //! A password is checked on a [job](crate::work), few at a time, as a check takes long and much memory. A password that
 //! was right is remembered for [`REMEMBERED_FOR`], since clients log in each minute: as an HMAC, under a key of this
 //! start, of the user, the verifiers and the password, so that it counts no more once another password is set. For a
-//! user who is not there, or has no password, a check takes as long.
+//! user who is not there, or has no password, the same is done: a file is read, and a check takes as long.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -122,15 +122,13 @@ impl Logins {
     }
 
     async fn check(&self, name: &str, password: Prepared, hand: &Hand) -> Outcome {
-        let verifiers = match self.user(name) {
-            Some(user) => match self.read(&user.name, hand).await {
-                Ok(verifiers) => verifiers,
-                Err(why) => {
-                    tracing::warn!("the password of {name} cannot be checked: {why}");
-                    return Outcome::Unavailable;
-                }
-            },
-            None => None,
+        let user = self.user(name).map_or_else(|| passwords::NOBODY.to_owned(), |user| user.name);
+        let verifiers = match self.read(&user, hand).await {
+            Ok(verifiers) => verifiers,
+            Err(why) => {
+                tracing::warn!("the password of {name} cannot be checked: {why}");
+                return Outcome::Unavailable;
+            }
         };
         let tag =
             verifiers.as_ref().map(|verifiers| self.remembered.borrow().tag(name, verifiers, &password));

@@ -13,6 +13,9 @@ use crate::store::{ReadOnlyFiles, Storage, replace_beside};
 /// The directory of the files.
 pub const DIRECTORY: &str = "passwords";
 
+/// As whose the file is read of those who are no users, so that this takes as long as for others: no user is called so.
+pub const NOBODY: &str = "-";
+
 /// What the name of a file has after that of its user.
 const SUFFIX: &str = ".json";
 

@@ -20,7 +20,7 @@ use super::User;
 use super::limit::{Failures, Limits, TooMany};
 use super::password::Prepared;
 use super::passwords::{self, ReadError};
-use super::verifier::{Cost, Verifiers};
+use super::verifier::{Cost, ScramVerifier, Verifiers};
 use crate::clock::Clock;
 use crate::crypto::{self, Sha256Digest};
 use crate::store::Storage;
@@ -51,6 +51,22 @@ pub enum Outcome {
     Unavailable,
 }
 
+/// What a client's proof is judged by that does not send its password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scram {
+    /// By this verifier.
+    Verifier {
+        /// The user's, or one that is made up.
+        verifier: ScramVerifier,
+        /// Whether it is made up, so that no proof is right.
+        is_decoy: bool,
+    },
+    /// There were too many failures from there.
+    TooMany(TooMany),
+    /// It cannot be told now.
+    Unavailable,
+}
+
 /// The users, and those who say that they are one of them.
 pub struct Logins {
     users: RefCell<BTreeMap<String, User>>,
@@ -58,20 +74,22 @@ pub struct Logins {
     remembered: RefCell<Remembered>,
     checks: Arc<Semaphore>,
     hands: Arc<Semaphore>,
-    decoy: Verifiers,
+    /// By which decoys are made up, and what they cost.
+    decoys: (Sha256Digest, Cost),
     storage: Arc<dyn Storage>,
     work: Rc<dyn Work>,
     clock: Rc<dyn Clock>,
 }
 
 impl Logins {
-    /// Nobody can log in yet. Passwords are read from `storage` by `work`; for an unknown user a check takes `cost`. All
-    /// randomness comes from `rng`.
+    /// Nobody can log in yet. Passwords are read from `storage` by `work`; for an unknown user a check takes `cost`, and
+    /// SCRAM-SHA-256 has what comes of `decoy_key` (see [`passwords::decoy_key`]). All randomness comes from `rng`.
     pub fn new(
         storage: Arc<dyn Storage>,
         work: Rc<dyn Work>,
         clock: Rc<dyn Clock>,
         (limits, cost): (Limits, Cost),
+        decoy_key: Sha256Digest,
         rng: &mut impl Rng,
     ) -> Self {
         Self {
@@ -80,7 +98,7 @@ impl Logins {
             remembered: RefCell::new(Remembered { key: rng.random(), until: BTreeMap::new() }),
             checks: Arc::new(Semaphore::new(CHECKS)),
             hands: Arc::new(Semaphore::new(IN_HAND_MAX)),
-            decoy: Verifiers::decoy(cost, rng),
+            decoys: (decoy_key, cost),
             storage,
             work,
             clock,
@@ -121,24 +139,42 @@ impl Logins {
         outcome
     }
 
-    async fn check(&self, name: &str, password: Prepared, hand: &Hand) -> Outcome {
-        let user = self.user(name).map_or_else(|| passwords::NOBODY.to_owned(), |user| user.name);
-        let verifiers = match self.read(&user, hand).await {
-            Ok(verifiers) => verifiers,
-            Err(why) => {
-                tracing::warn!("the password of {name} cannot be checked: {why}");
-                return Outcome::Unavailable;
-            }
+    /// By what the proof of the user is judged who is called `name`, says somebody at `source`. It counts as a failure
+    /// until [`Logins::scram_proved`].
+    pub async fn scram_verifier(&self, source: IpAddr, name: &str) -> Scram {
+        let user = name.to_lowercase();
+        if let Err(too_many) = self.failures.borrow_mut().begin(self.clock.now(), source, &user) {
+            return Scram::TooMany(too_many);
+        }
+        let verifiers = match Arc::clone(&self.hands).try_acquire_owned() {
+            Ok(hand) => self.verifiers(&user, &Arc::new(hand)).await,
+            Err(_) => None,
         };
-        let tag =
-            verifiers.as_ref().map(|verifiers| self.remembered.borrow().tag(name, verifiers, &password));
-        let is_remembered = tag.is_some_and(|tag| self.remembered.borrow_mut().has(self.clock.now(), &tag));
+        let Some((verifiers, is_decoy)) = verifiers else {
+            self.credit(source, &user);
+            return Scram::Unavailable;
+        };
+        Scram::Verifier { verifier: verifiers.scram().clone(), is_decoy }
+    }
+
+    /// Somebody at `source` has proved by [`Logins::scram_verifier`] to be the user who is called `name`: who that is now.
+    /// To be called once for each such proof.
+    pub fn scram_proved(&self, source: IpAddr, name: &str) -> Outcome {
+        self.credit(source, &name.to_lowercase());
+        // The user may have gone meanwhile.
+        self.user(name).map_or(Outcome::Refused, |user| Outcome::Accepted { user: user.name })
+    }
+
+    async fn check(&self, name: &str, password: Prepared, hand: &Hand) -> Outcome {
+        let Some((verifiers, is_decoy)) = self.verifiers(name, hand).await else {
+            return Outcome::Unavailable;
+        };
+        let tag = self.remembered.borrow().tag(name, &verifiers, &password);
+        let is_remembered = self.remembered.borrow_mut().has(self.clock.now(), &tag);
         if !is_remembered {
             let Ok(permit) = Arc::clone(&self.checks).acquire_owned().await else {
                 return Outcome::Unavailable;
             };
-            let is_decoy = verifiers.is_none();
-            let verifiers = verifiers.unwrap_or_else(|| self.decoy.clone());
             let held = (permit, Arc::clone(hand));
             let job = move || {
                 let is_right = verifiers.check(&password);
@@ -153,10 +189,23 @@ impl Logins {
         }
         // The user may have gone while the password was checked.
         let Some(user) = self.user(name) else { return Outcome::Refused };
-        if let Some(tag) = tag.filter(|_| !is_remembered) {
+        if !is_remembered {
             self.remembered.borrow_mut().add(self.clock.now() + REMEMBERED_FOR, tag);
         }
         Outcome::Accepted { user: user.name }
+    }
+
+    /// What is kept of the password of the user who is called `name`, or a decoy, and whether it is one; `None` if it
+    /// cannot be read. It takes as long for a name that is no user's.
+    async fn verifiers(&self, name: &str, hand: &Hand) -> Option<(Verifiers, bool)> {
+        let user = self.user(name).map_or_else(|| passwords::NOBODY.to_owned(), |user| user.name);
+        let read = self.read(&user, hand).await;
+        let read =
+            read.inspect_err(|why| tracing::warn!("the password of {name} cannot be checked: {why}")).ok()?;
+        let (key, cost) = &self.decoys;
+        let decoy = Verifiers::decoy(*cost, key, name);
+        let is_decoy = read.is_none();
+        Some((read.unwrap_or(decoy), is_decoy))
     }
 
     async fn read(&self, user: &str, hand: &Hand) -> Result<Option<Verifiers>, String> {

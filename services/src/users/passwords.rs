@@ -7,14 +7,21 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use data_encoding::BASE64;
+use rand::{Rng, RngExt};
+
 use super::verifier::{Damage, Verifiers};
-use crate::store::{ReadOnlyFiles, Storage, replace_beside};
+use crate::crypto::Sha256Digest;
+use crate::store::{ReadOnlyFiles, Storage, replace_beside, sealed};
 
 /// The directory of the files.
 pub const DIRECTORY: &str = "passwords";
 
 /// As whose the file is read of those who are no users, so that this takes as long as for others: no user is called so.
 pub const NOBODY: &str = "-";
+
+/// The file of the key by which verifiers are made up for those who have none.
+const DECOY_KEY: &str = "decoys";
 
 /// What the name of a file has after that of its user.
 const SUFFIX: &str = ".json";
@@ -52,6 +59,23 @@ pub fn file_of(user: &str) -> String {
 pub fn read(storage: &dyn Storage, user: &str) -> Result<Option<Verifiers>, ReadError> {
     let content = storage.read(&file_of(user)).map_err(ReadError::Io)?;
     content.map(|content| Verifiers::from_file(&content).map_err(ReadError::Damaged)).transpose()
+}
+
+/// The key for [`Verifiers::decoy`]. It is kept: if it changed at each start, names whose salt changes with it would be
+/// known to be nobody's. Without one that can be read it is drawn from `rng`.
+///
+/// # Errors
+///
+/// What the file system refuses.
+pub fn decoy_key(storage: &dyn Storage, rng: &mut impl Rng) -> io::Result<Sha256Digest> {
+    let content = storage.read(DECOY_KEY)?.filter(|content| sealed::is_sealed(content));
+    let kept = content.and_then(|content| BASE64.decode(sealed::unseal(&content).ok()?).ok());
+    if let Some(key) = kept.and_then(|key| key.try_into().ok()) {
+        return Ok(key);
+    }
+    let key: Sha256Digest = rng.random();
+    storage.replace(DECOY_KEY, &sealed::seal(BASE64.encode(&key).as_bytes()))?;
+    Ok(key)
 }
 
 /// Keeps `verifiers` as those of `user` in the directory `state_dir`, durably and in place of former ones, whoever
@@ -92,6 +116,20 @@ mod tests {
     fn of(password: &str) -> Verifiers {
         let password = Prepared::new(password).unwrap();
         Verifiers::of(&password, Cost::LEAST, &mut StdRng::seed_from_u64(1)).unwrap()
+    }
+
+    #[test]
+    fn the_key_of_decoys_stays_and_a_damaged_one_is_drawn_again() {
+        let storage = crate::store::Memory::default();
+        let mut rng = StdRng::seed_from_u64(1);
+        let key = decoy_key(&storage, &mut rng).unwrap();
+        assert_eq!(decoy_key(&storage, &mut rng).unwrap(), key);
+        for damaged in [&b""[..], b"2 00000000 AAAA\n", b"AAAA", &sealed::seal(b"AAAA")] {
+            storage.replace(DECOY_KEY, damaged).unwrap();
+            let other = decoy_key(&storage, &mut rng).unwrap();
+            assert_ne!(other, key, "{damaged:?}");
+            assert_eq!(decoy_key(&storage, &mut rng).unwrap(), other);
+        }
     }
 
     #[test]

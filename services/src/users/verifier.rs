@@ -167,15 +167,18 @@ impl Verifiers {
         Ok(Self { argon2, scram })
     }
 
-    /// Those of no password, which cost as much to check as others of `cost`.
-    pub fn decoy(cost: Cost, rng: &mut impl Rng) -> Self {
-        let salts: [[u8; SALT_LEN]; 2] = rng.random();
-        let argon2 = Argon2Verifier { cost: cost.argon2, salt: salts[0].to_vec(), hash: rng.random() };
+    /// Those of no password, for `name`, which cost as much to check as others of `cost`. A name has the same ones as
+    /// long as `key` stays, as a user does, and no two names have one salt.
+    pub fn decoy(cost: Cost, key: &Sha256Digest, name: &str) -> Self {
+        let part = |what: &str| crypto::hmac_sha256(key, format!("{what}:{name}").as_bytes());
+        let salt = |what: &str| part(what)[..SALT_LEN].to_vec();
+        let argon2 =
+            Argon2Verifier { cost: cost.argon2, salt: salt("argon2 salt"), hash: part("argon2 hash") };
         let scram = ScramVerifier {
             iterations: cost.scram_iterations,
-            salt: salts[1].to_vec(),
-            stored_key: rng.random(),
-            server_key: rng.random(),
+            salt: salt("salt"),
+            stored_key: part("stored key"),
+            server_key: part("server key"),
         };
         Self { argon2, scram }
     }
@@ -327,6 +330,16 @@ mod tests {
             let damage = Verifiers::from_file(&sealed::seal(changed.as_bytes())).unwrap_err().to_string();
             assert!(damage.contains(told), "{damage}");
         }
+    }
+
+    #[test]
+    fn each_name_has_a_decoy_of_its_own_that_stays() {
+        let decoy = |key: u8, name: &str| Verifiers::decoy(Cost::LEAST, &[key; crypto::DIGEST_LEN], name);
+        assert!(decoy(1, "clara") == decoy(1, "clara"));
+        assert_ne!(decoy(1, "clara").scram().salt, decoy(1, "dora").scram().salt);
+        assert_ne!(decoy(1, "clara").scram().salt, decoy(2, "clara").scram().salt);
+        assert_eq!(decoy(1, "clara").scram().salt.len(), SALT_LEN);
+        assert!(!is(&decoy(1, "clara"), "blue harbour 47"));
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Office {
         let mut rng = StdRng::seed_from_u64(1);
         let (disk, jobs, time) = (Arc::clone(&storage), Rc::clone(&work), Rc::clone(&clock));
         let costs = (Limits::default(), Cost::LEAST);
-        let logins = Logins::new(disk, jobs, time, costs, &mut rng);
+        let logins = Logins::new(disk, jobs, time, costs, [7; 32], &mut rng);
         logins.set_users(&[user("anna"), user("berta")]);
         let office = Self { storage, work, clock, logins };
         office.set_password("anna", "blue harbour 47", 2);
@@ -162,6 +162,51 @@ async fn failures_are_limited_and_right_logins_are_not() {
     assert_eq!(office.logins.password(elsewhere, "anna", "blue harbour 47").await, accepted("anna"));
 }
 
+/// The verifier that SCRAM-SHA-256 has for a name, and whether it is a decoy.
+async fn scram(office: &Office, name: &str) -> (ScramVerifier, bool) {
+    match office.logins.scram_verifier(HOME.parse().unwrap(), name).await {
+        Scram::Verifier { verifier, is_decoy } => (verifier, is_decoy),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn by_scram_nobody_can_tell_who_is_a_user() {
+    let (office, after_restart) = (Office::new(), Office::new());
+    let before = office.work.jobs.get();
+    let (verifier, is_decoy) = scram(&office, "Anna").await;
+    assert!(!is_decoy);
+    let mut salts = vec![verifier.salt];
+    for name in ["berta", "clara", "dora", "\u{e9}mile"] {
+        let (decoy, is_decoy) = scram(&office, name).await;
+        assert!(is_decoy && decoy.iterations == verifier.iterations);
+        assert!(scram(&office, &name.to_uppercase()).await.0 == decoy, "a name has one salt");
+        assert!(scram(&after_restart, name).await.0 == decoy, "after a restart too");
+        salts.push(decoy.salt);
+    }
+    assert_eq!(office.work.jobs.get() - before, 9, "each takes one job");
+    salts.sort();
+    salts.dedup();
+    assert_eq!(salts.len(), 5, "two names have two salts");
+}
+
+#[tokio::test]
+async fn by_scram_a_login_counts_as_a_failure_until_there_is_a_proof() {
+    let office = Office::new();
+    let home = HOME.parse().unwrap();
+    for _ in 0..100 {
+        scram(&office, "anna").await;
+        assert_eq!(office.logins.scram_proved(home, "anna"), accepted("anna"));
+    }
+    for _ in 0..10 {
+        scram(&office, "anna").await;
+    }
+    assert!(matches!(office.logins.scram_verifier(home, "anna").await, Scram::TooMany(_)));
+    assert!(matches!(office.login("anna", "blue harbour 47").await.0, Outcome::TooMany(_)), "one limit");
+    office.logins.set_users(&[]);
+    assert_eq!(office.logins.scram_proved(home, "anna"), Outcome::Refused, "she has gone meanwhile");
+}
+
 #[tokio::test]
 async fn what_cannot_be_read_is_no_failure_of_the_user_s() {
     let office = Office::new();
@@ -198,8 +243,8 @@ async fn few_are_checked_at_a_time_and_a_flood_is_turned_away() {
     assert_eq!(login.as_mut().await.0, accepted("anna"), "who has gone has no place any more");
 }
 
-#[tokio::test]
-async fn who_hangs_up_has_no_more_checked_than_who_waits() {
+#[test]
+fn who_hangs_up_has_no_more_checked_than_who_waits() {
     let office = Office::new();
     *office.work.held.borrow_mut() = Some(Vec::new());
     let mut context = Context::from_waker(Waker::noop());
@@ -250,6 +295,6 @@ async fn a_job_that_breaks_down_is_no_answer() {
     let mut rng = StdRng::seed_from_u64(1);
     let clock = Rc::new(At(Cell::new(1)));
     let costs = (Limits::default(), Cost::LEAST);
-    let logins = Logins::new(Arc::new(Memory::default()), Rc::new(Broken), clock, costs, &mut rng);
+    let logins = Logins::new(Arc::new(Memory::default()), Rc::new(Broken), clock, costs, [7; 32], &mut rng);
     assert_eq!(logins.password(HOME.parse().unwrap(), "anna", "x").await, Outcome::Unavailable);
 }

@@ -4,6 +4,9 @@
 //! was right is remembered for [`REMEMBERED_FOR`], since clients log in each minute: as an HMAC, under a key of this
 //! start, of the user, the verifiers and the password, so that it counts no more once another password is set. For a
 //! user who is not there, or has no password, the same is done: a file is read, and a check takes as long.
+//!
+//! A password that was wrong is remembered in the same way for [`REFUSED_FOR`], and is no further failure meanwhile: a
+//! phone that tries a former password again and again guesses nothing, and keeps its owner out nowhere.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -28,8 +31,11 @@ use crate::work::{self, Work};
 
 /// How long a password that was right is remembered.
 pub const REMEMBERED_FOR: Duration = Duration::from_secs(600);
-/// The most passwords that are remembered; with one more, the one that would be forgotten first is.
+/// The most passwords that are remembered, of the right ones and of the wrong ones each; with one more, the one that
+/// would be forgotten first is.
 pub const REMEMBERED_MAX: usize = 4096;
+/// How long a password that was wrong is remembered.
+pub const REFUSED_FOR: Duration = Duration::from_secs(3600);
 /// How many passwords are checked at a time: each takes 19 MiB and a processor.
 pub const CHECKS: usize = 2;
 /// How many logins may be in hand, those that wait for a check included. With one more there is no answer now.
@@ -72,6 +78,7 @@ pub struct Logins {
     users: RefCell<BTreeMap<String, User>>,
     failures: RefCell<Failures>,
     remembered: RefCell<Remembered>,
+    refused: RefCell<Remembered>,
     checks: Arc<Semaphore>,
     hands: Arc<Semaphore>,
     /// By which decoys are made up, and what they cost.
@@ -96,6 +103,7 @@ impl Logins {
             users: RefCell::default(),
             failures: RefCell::new(Failures::new(limits)),
             remembered: RefCell::new(Remembered { key: rng.random(), until: BTreeMap::new() }),
+            refused: RefCell::new(Remembered { key: rng.random(), until: BTreeMap::new() }),
             checks: Arc::new(Semaphore::new(CHECKS)),
             hands: Arc::new(Semaphore::new(IN_HAND_MAX)),
             decoys: (decoy_key, cost),
@@ -129,11 +137,11 @@ impl Logins {
             self.credit(source, &user);
             return Outcome::Unavailable;
         };
-        let outcome = match Prepared::new(password) {
+        let (outcome, is_guess) = match Prepared::new(password) {
             Ok(password) => self.check(&user, password, &Arc::new(hand)).await,
-            Err(_) => Outcome::Refused,
+            Err(_) => (Outcome::Refused, true),
         };
-        if outcome != Outcome::Refused {
+        if outcome != Outcome::Refused || !is_guess {
             self.credit(source, &user);
         }
         outcome
@@ -165,15 +173,20 @@ impl Logins {
         self.user(name).map_or(Outcome::Refused, |user| Outcome::Accepted { user: user.name })
     }
 
-    async fn check(&self, name: &str, password: Prepared, hand: &Hand) -> Outcome {
+    /// What comes of a login, and whether the password was not known to be wrong.
+    async fn check(&self, name: &str, password: Prepared, hand: &Hand) -> (Outcome, bool) {
         let Some((verifiers, is_decoy)) = self.verifiers(name, hand).await else {
-            return Outcome::Unavailable;
+            return (Outcome::Unavailable, true);
         };
         let tag = self.remembered.borrow().tag(name, &verifiers, &password);
+        let wrong_tag = self.refused.borrow().tag(name, &verifiers, &password);
         let is_remembered = self.remembered.borrow_mut().has(self.clock.now(), &tag);
         if !is_remembered {
+            if self.refused.borrow_mut().has(self.clock.now(), &wrong_tag) {
+                return (Outcome::Refused, false);
+            }
             let Ok(permit) = Arc::clone(&self.checks).acquire_owned().await else {
-                return Outcome::Unavailable;
+                return (Outcome::Unavailable, true);
             };
             let held = (permit, Arc::clone(hand));
             let job = move || {
@@ -183,16 +196,19 @@ impl Logins {
             };
             match work::run(&*self.work, job).await {
                 Ok(is_right) if is_right && !is_decoy => {}
-                Ok(_) => return Outcome::Refused,
-                Err(_) => return Outcome::Unavailable,
+                Ok(_) => {
+                    self.refused.borrow_mut().add(self.clock.now() + REFUSED_FOR, wrong_tag);
+                    return (Outcome::Refused, true);
+                }
+                Err(_) => return (Outcome::Unavailable, true),
             }
         }
         // The user may have gone while the password was checked.
-        let Some(user) = self.user(name) else { return Outcome::Refused };
+        let Some(user) = self.user(name) else { return (Outcome::Refused, true) };
         if !is_remembered {
             self.remembered.borrow_mut().add(self.clock.now() + REMEMBERED_FOR, tag);
         }
-        Outcome::Accepted { user: user.name }
+        (Outcome::Accepted { user: user.name }, true)
     }
 
     /// What is kept of the password of the user who is called `name`, or a decoy, and whether it is one; `None` if it
@@ -229,7 +245,7 @@ impl Logins {
 /// although the login is dropped.
 type Hand = Arc<OwnedSemaphorePermit>;
 
-/// The passwords that were right of late.
+/// The passwords that were right of late, or those that were wrong.
 struct Remembered {
     /// Of this start.
     key: Sha256Digest,

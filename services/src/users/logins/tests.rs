@@ -153,8 +153,8 @@ async fn failures_are_limited_and_right_logins_are_not() {
     for _ in 0..100 {
         assert_eq!(office.login("anna", "blue harbour 47").await.0, accepted("anna"));
     }
-    for _ in 0..10 {
-        assert_eq!(office.login("ANNA", "wrong").await.0, Outcome::Refused);
+    for number in 0..10 {
+        assert_eq!(office.login("ANNA", &format!("wrong {number}")).await.0, Outcome::Refused);
     }
     let (outcome, jobs) = office.login("anna", "blue harbour 47").await;
     assert!(matches!(outcome, Outcome::TooMany(_)) && jobs == 0, "{outcome:?}");
@@ -205,6 +205,22 @@ async fn by_scram_a_login_counts_as_a_failure_until_there_is_a_proof() {
     assert!(matches!(office.login("anna", "blue harbour 47").await.0, Outcome::TooMany(_)), "one limit");
     office.logins.set_users(&[]);
     assert_eq!(office.logins.scram_proved(home, "anna"), Outcome::Refused, "she has gone meanwhile");
+}
+
+#[tokio::test]
+async fn the_same_wrong_password_again_is_no_further_guess() {
+    let office = Office::new();
+    for name in ["anna", "clara"] {
+        assert_eq!(office.login(name, "green harbour 46").await, (Outcome::Refused, 2));
+        for _ in 0..1000 {
+            assert_eq!(office.login(name, "green harbour 46").await, (Outcome::Refused, 1), "{name}");
+        }
+    }
+    assert_eq!(office.login("anna", "blue harbour 47").await.0, accepted("anna"));
+    office.clock.0.set(1000 + 3600);
+    assert_eq!(office.login("anna", "green harbour 46").await, (Outcome::Refused, 2), "it was forgotten");
+    office.set_password("anna", "green harbour 46", 3);
+    assert_eq!(office.login("anna", "green harbour 46").await.0, accepted("anna"), "it is right now");
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@
 //!
 //! There is no limit of a user's failures in all. By such a limit anybody who knows the user's name could keep the user
 //! out from anywhere. As it is, an attacker keeps out only those who come from the attacker's own network: from other
-//! networks the user logs in as ever. What is left to an attacker with many networks is few tries in each, against
+//! networks the user logs in as ever. Of private addresses each is counted alone, as the office is one network: a guest
+//! keeps nobody out at a desk. What is left to an attacker with many networks is few tries in each, against
 //! passwords that are not easily guessed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,8 +24,10 @@ const USER_OCTETS_MAX: usize = 64;
 
 /// Bits of an IPv6 address that are one source: a host has all of the rest. // RFC 7421
 const SOURCE_BITS_V6: u32 = 64;
-/// Bits of an address that are one network.
+/// Bits of a public address that are one network.
 const NETWORK_BITS: (u32, u32) = (24, 48);
+/// Bits of a private address that are one. // RFC 1918, RFC 4193
+const PRIVATE_BITS: (u32, u32) = (32, SOURCE_BITS_V6);
 
 /// How many failures there can be, and how they wear off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +117,12 @@ impl Failures {
         let source = source.to_canonical();
         // Those who cannot be users are one, so that no name takes much memory.
         let user = if user.len() <= USER_OCTETS_MAX { user } else { "" };
-        let of_user = Counted::User(user.to_owned(), prefix(source, NETWORK_BITS));
+        let is_private = match source {
+            IpAddr::V4(address) => address.is_private(),
+            IpAddr::V6(address) => address.is_unique_local(),
+        };
+        let bits = if is_private { PRIVATE_BITS } else { NETWORK_BITS };
+        let of_user = Counted::User(user.to_owned(), prefix(source, bits));
         let of_source = Counted::Source(prefix(source, (32, SOURCE_BITS_V6)));
         [(of_source, self.limits.source), (of_user, self.limits.user)]
     }
@@ -160,6 +168,7 @@ mod tests {
     use super::*;
 
     const OFFICE: &str = "192.168.1.10";
+    const ROAD: &str = "198.51.100.7";
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -177,14 +186,20 @@ mod tests {
     #[test]
     fn a_user_s_failures_from_one_network_are_limited_and_wear_off() {
         let mut failures = Failures::default();
-        assert_eq!(taken(&mut failures, at(0), 20, OFFICE, "anna"), 10);
-        assert_eq!(taken(&mut failures, at(0), 1, "192.168.1.11", "anna"), 0, "it is the same network");
-        assert_eq!(
-            failures.begin(at(20), ip(OFFICE), "anna"),
-            Err(TooMany { wait: Duration::from_secs(40) })
-        );
-        assert_eq!(taken(&mut failures, at(60), 5, OFFICE, "anna"), 1);
-        assert_eq!(taken(&mut failures, at(10_000), 20, OFFICE, "anna"), 10, "a pause brings no more");
+        assert_eq!(taken(&mut failures, at(0), 20, ROAD, "anna"), 10);
+        assert_eq!(taken(&mut failures, at(0), 1, "198.51.100.8", "anna"), 0, "it is the same network");
+        assert_eq!(failures.begin(at(20), ip(ROAD), "anna"), Err(TooMany { wait: Duration::from_secs(40) }));
+        assert_eq!(taken(&mut failures, at(60), 5, ROAD, "anna"), 1);
+        assert_eq!(taken(&mut failures, at(10_000), 20, ROAD, "anna"), 10, "a pause brings no more");
+    }
+
+    #[test]
+    fn nobody_in_the_office_keeps_a_user_out_at_another_desk() {
+        let mut failures = Failures::default();
+        for (guest, desk) in [("192.168.1.66", OFFICE), ("fd00:0:0:1::6", "fd00:0:0:2::1")] {
+            assert_eq!(taken(&mut failures, at(0), 20, guest, "anna"), 10);
+            assert_eq!(taken(&mut failures, at(0), 1, desk, "anna"), 1);
+        }
     }
 
     #[test]

@@ -76,6 +76,8 @@ pub enum Scram {
 /// The users, and those who say that they are one of them.
 pub struct Logins {
     users: RefCell<BTreeMap<String, User>>,
+    /// In lower case.
+    domains: RefCell<Vec<String>>,
     failures: RefCell<Failures>,
     remembered: RefCell<Remembered>,
     refused: RefCell<Remembered>,
@@ -101,6 +103,7 @@ impl Logins {
     ) -> Self {
         Self {
             users: RefCell::default(),
+            domains: RefCell::default(),
             failures: RefCell::new(Failures::new(limits)),
             remembered: RefCell::new(Remembered { key: rng.random(), until: BTreeMap::new() }),
             refused: RefCell::new(Remembered { key: rng.random(), until: BTreeMap::new() }),
@@ -113,15 +116,29 @@ impl Logins {
         }
     }
 
-    /// Has `users` be all that there are from now on: who is not among them cannot log in any more.
-    pub fn set_users(&self, users: &[User]) {
+    /// Has `users` be all that there are from now on: who is not among them cannot log in any more. A user is also
+    /// called by the address in each of `domains`, as mail programs fill it in.
+    pub fn set_users(&self, users: &[User], domains: &[&str]) {
         let users = users.iter().map(|user| (user.name.clone(), user.clone()));
         *self.users.borrow_mut() = users.collect();
+        *self.domains.borrow_mut() = domains.iter().map(|domain| domain.to_lowercase()).collect();
     }
 
     /// The user that is called `name`, in any case.
     pub fn user(&self, name: &str) -> Option<User> {
-        self.users.borrow().get(&name.to_lowercase()).cloned()
+        self.users.borrow().get(&self.known_as(name)).cloned()
+    }
+
+    /// The one form of the names of a user, by which failures are counted too: in lower case, without a domain of ours.
+    fn known_as(&self, name: &str) -> String {
+        let name = name.to_lowercase();
+        // At the first one: what is left has none, and has no other form in turn.
+        match name.split_once('@') {
+            Some((local, domain)) if self.domains.borrow().iter().any(|own| own == domain) => {
+                local.to_owned()
+            }
+            _ => name,
+        }
     }
 
     /// Whether `password` is that of the user who is called `name`, says somebody at `source`.
@@ -129,7 +146,7 @@ impl Logins {
     /// If the future is dropped the login counts as one that failed, and what was begun for it goes on. So a service
     /// does not drop it because its client has gone.
     pub async fn password(&self, source: IpAddr, name: &str, password: &str) -> Outcome {
-        let user = name.to_lowercase();
+        let user = self.known_as(name);
         if let Err(too_many) = self.failures.borrow_mut().begin(self.clock.now(), source, &user) {
             return Outcome::TooMany(too_many);
         }
@@ -150,7 +167,7 @@ impl Logins {
     /// By what the proof of the user is judged who is called `name`, says somebody at `source`. It counts as a failure
     /// until [`Logins::scram_proved`].
     pub async fn scram_verifier(&self, source: IpAddr, name: &str) -> Scram {
-        let user = name.to_lowercase();
+        let user = self.known_as(name);
         if let Err(too_many) = self.failures.borrow_mut().begin(self.clock.now(), source, &user) {
             return Scram::TooMany(too_many);
         }
@@ -168,7 +185,7 @@ impl Logins {
     /// Somebody at `source` has proved by [`Logins::scram_verifier`] to be the user who is called `name`: who that is now.
     /// To be called once for each such proof.
     pub fn scram_proved(&self, source: IpAddr, name: &str) -> Outcome {
-        self.credit(source, &name.to_lowercase());
+        self.credit(source, &self.known_as(name));
         // The user may have gone meanwhile.
         self.user(name).map_or(Outcome::Refused, |user| Outcome::Accepted { user: user.name })
     }

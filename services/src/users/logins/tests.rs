@@ -87,7 +87,7 @@ impl Office {
         let (disk, jobs, time) = (Arc::clone(&storage), Rc::clone(&work), Rc::clone(&clock));
         let costs = (Limits::default(), Cost::LEAST);
         let logins = Logins::new(disk, jobs, time, costs, [7; 32], &mut rng);
-        logins.set_users(&[user("anna"), user("berta")]);
+        logins.set_users(&[user("anna"), user("berta")], &["Office.example"]);
         let office = Self { storage, work, clock, logins };
         office.set_password("anna", "blue harbour 47", 2);
         office
@@ -138,7 +138,7 @@ async fn who_is_not_among_the_users_is_refused_after_a_check_like_others() {
     assert_eq!(office.login("berta", "blue harbour 47").await, (Outcome::Refused, 2), "she has no password");
     assert_eq!(office.login("clara", "blue harbour 47").await, (Outcome::Refused, 2), "she is not there");
     assert_eq!(office.login("anna", "blue harbour 47").await.0, accepted("anna"));
-    office.logins.set_users(&[user("berta")]);
+    office.logins.set_users(&[user("berta")], &[]);
     assert_eq!(
         office.login("anna", "blue harbour 47").await.0,
         Outcome::Refused,
@@ -203,7 +203,7 @@ async fn by_scram_a_login_counts_as_a_failure_until_there_is_a_proof() {
     }
     assert!(matches!(office.logins.scram_verifier(home, "anna").await, Scram::TooMany(_)));
     assert!(matches!(office.login("anna", "blue harbour 47").await.0, Outcome::TooMany(_)), "one limit");
-    office.logins.set_users(&[]);
+    office.logins.set_users(&[], &[]);
     assert_eq!(office.logins.scram_proved(home, "anna"), Outcome::Refused, "she has gone meanwhile");
 }
 
@@ -221,6 +221,22 @@ async fn the_same_wrong_password_again_is_no_further_guess() {
     assert_eq!(office.login("anna", "green harbour 46").await, (Outcome::Refused, 2), "it was forgotten");
     office.set_password("anna", "green harbour 46", 3);
     assert_eq!(office.login("anna", "green harbour 46").await.0, accepted("anna"), "it is right now");
+}
+
+#[tokio::test]
+async fn a_user_is_called_by_the_address_too_and_is_one_user() {
+    let office = Office::new();
+    assert_eq!(office.login("Anna@OFFICE.example", "blue harbour 47").await.0, accepted("anna"));
+    for name in ["anna@elsewhere.example", "anna@", "@office.example", "anna@office.example@office.example"] {
+        assert_eq!(office.login(name, "blue harbour 47").await.0, Outcome::Refused, "{name}");
+    }
+    let names = ["anna", "ANNA@office.example"];
+    for (number, name) in names.iter().cycle().take(10).enumerate() {
+        assert_eq!(office.login(name, &format!("wrong {number}")).await.0, Outcome::Refused);
+    }
+    for name in names {
+        assert!(matches!(office.login(name, "blue harbour 47").await.0, Outcome::TooMany(_)), "{name}");
+    }
 }
 
 #[tokio::test]

@@ -56,8 +56,6 @@ impl fmt::Debug for Password {
 pub enum Request {
     /// Is this the user's password?
     Password {
-        /// As whom the client wants to act, if not as the user. // RFC 4616, section 2
-        authorize_as: Option<String>,
         /// Who the client says it is.
         user: String,
         /// The password.
@@ -158,14 +156,20 @@ impl Exchange {
     /// Takes in the client's response to a prompt or to a challenge.
     pub fn respond(&mut self, octets: Vec<u8>) -> Step {
         let (state, step) = match std::mem::replace(&mut self.0, State::Over) {
-            State::Plain => asked(plain(&octets)),
+            State::Plain => match plain(&octets) {
+                // Nobody acts for somebody else.
+                Some((Some(other), user, _)) if !other.eq_ignore_ascii_case(&user) => {
+                    (State::Over, Step::Refused)
+                }
+                parts => asked(parts.map(|(_, user, password)| Request::Password { user, password })),
+            },
             State::LoginUser => match text(&octets) {
                 Some(user) => (State::LoginPassword { user }, Step::Prompt(b"Password:")),
                 None => (State::Over, Step::Malformed),
             },
             State::LoginPassword { user } => {
                 let password = text(&octets).map(Password);
-                asked(password.map(|password| Request::Password { authorize_as: None, user, password }))
+                asked(password.map(|password| Request::Password { user, password }))
             }
             State::Scram(mut exchange) => {
                 let step = exchange.message(&octets);
@@ -209,11 +213,11 @@ fn scram_step(exchange: scram::Exchange, step: scram::Step) -> (State, Step) {
 }
 
 /// `[authorize-as] NUL user NUL password`. // RFC 4616, section 2
-fn plain(octets: &[u8]) -> Option<Request> {
+fn plain(octets: &[u8]) -> Option<(Option<String>, String, Password)> {
     let mut parts = octets.split(|octet| *octet == 0);
     let (authorize_as, user, password) = (parts.next()?, text(parts.next()?)?, text(parts.next()?)?);
     let authorize_as = if authorize_as.is_empty() { None } else { Some(text(authorize_as)?) };
-    parts.next().is_none().then_some(Request::Password { authorize_as, user, password: Password(password) })
+    parts.next().is_none().then_some((authorize_as, user, Password(password)))
 }
 
 /// A user or a password: UTF-8, not empty, without control characters.
@@ -226,21 +230,18 @@ fn text(octets: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn ask(authorize_as: Option<&str>, user: &str, password: &str) -> Step {
-        Step::Ask(Request::Password {
-            authorize_as: authorize_as.map(str::to_owned),
-            user: user.to_owned(),
-            password: Password(password.to_owned()),
-        })
+    fn ask(user: &str, password: &str) -> Step {
+        Step::Ask(Request::Password { user: user.to_owned(), password: Password(password.to_owned()) })
     }
 
     /// RFC 4616, section 2: A message has an identity, a user and a password.
     #[test]
     fn rfc4616_2_a_message_has_an_identity_a_user_and_a_password() {
         let start = |octets: &[u8]| Exchange::start(Mechanism::Plain, Some(octets.to_vec())).1;
-        assert_eq!(start(b"\0anna\0secret"), ask(None, "anna", "secret"));
-        assert_eq!(start(b"boss\0anna\0se cret"), ask(Some("boss"), "anna", "se cret"));
-        assert_eq!(start("\0jürgen\0geheim".as_bytes()), ask(None, "jürgen", "geheim"));
+        assert_eq!(start(b"\0anna\0secret"), ask("anna", "secret"));
+        assert_eq!(start(b"Anna\0anna\0se cret"), ask("anna", "se cret"));
+        assert_eq!(start(b"boss\0anna\0secret"), Step::Refused, "nobody acts for another");
+        assert_eq!(start("\0jürgen\0geheim".as_bytes()), ask("jürgen", "geheim"));
         for wrong in [
             &b""[..],
             b"anna",
@@ -256,7 +257,7 @@ mod tests {
         }
         let (mut exchange, step) = Exchange::start(Mechanism::Plain, None);
         assert_eq!(step, Step::Prompt(b""));
-        assert_eq!(exchange.respond(b"\0anna\0secret".to_vec()), ask(None, "anna", "secret"));
+        assert_eq!(exchange.respond(b"\0anna\0secret".to_vec()), ask("anna", "secret"));
     }
 
     #[test]
@@ -265,7 +266,7 @@ mod tests {
             let (mut exchange, step) = Exchange::start(Mechanism::Login, initial);
             assert_eq!(step, Step::Prompt(b"Username:"));
             assert_eq!(exchange.respond(b"anna".to_vec()), Step::Prompt(b"Password:"));
-            assert_eq!(exchange.respond(b"secret".to_vec()), ask(None, "anna", "secret"));
+            assert_eq!(exchange.respond(b"secret".to_vec()), ask("anna", "secret"));
         }
         let (mut exchange, step) = Exchange::start(Mechanism::Login, Some(b"anna".to_vec()));
         assert_eq!(step, Step::Prompt(b"Password:"));
@@ -324,7 +325,7 @@ mod tests {
     fn names_have_any_case_and_passwords_are_not_printed() {
         assert_eq!(Mechanism::named("scram-sha-256"), Some(Mechanism::ScramSha256));
         assert_eq!(Mechanism::named("CRAM-MD5"), None);
-        let step = ask(None, "anna", "secret");
+        let step = ask("anna", "secret");
         assert!(!format!("{step:?}").contains("secret"));
     }
 }

@@ -9,6 +9,7 @@ pub mod scram;
 
 use std::fmt;
 
+use crate::users::logins::Outcome;
 use crate::users::verifier::ScramVerifier;
 
 /// How a client proves who it is.
@@ -96,6 +97,17 @@ pub enum Verdict {
     Refused,
     /// It cannot be decided now.
     Unavailable,
+}
+
+impl From<Outcome> for Verdict {
+    /// Too many failures are no refusal: a mail program that is refused throws away the password that it has saved.
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Accepted { user } => Self::Accepted { user },
+            Outcome::Refused => Self::Refused,
+            Outcome::TooMany(_) | Outcome::Unavailable => Self::Unavailable,
+        }
+    }
 }
 
 /// What is to be done next.
@@ -319,6 +331,13 @@ mod tests {
         assert_eq!(exchange.answer(scram::testing::verdict("secret", false)), Step::Refused);
         let (mut exchange, _) = Exchange::start(Mechanism::Login, None);
         assert_eq!(exchange.answer(accepted()), Step::Refused, "nothing was asked");
+    }
+
+    #[test]
+    fn too_many_failures_are_no_refusal() {
+        let too_many = Outcome::TooMany(crate::users::limit::TooMany { wait: std::time::Duration::ZERO });
+        assert_eq!(Verdict::from(too_many), Verdict::Unavailable);
+        assert_eq!(Verdict::from(Outcome::Refused), Verdict::Refused);
     }
 
     #[test]

@@ -177,6 +177,10 @@ impl Session {
             self.outputs.retain(|queued| queued.output != Output::Action(Action::StartTls));
             self.close(now);
         }
+        if taken > 0 {
+            // A message that is refused, or part of one, is answered without a question.
+            self.stop_if_asked(now);
+        }
         taken
     }
 

@@ -359,6 +359,17 @@ fn rfc5321_3_8_a_server_that_stops_says_so() {
     let said = line.send("x\r\n.\r\n");
     assert!(said.starts_with("250 2.6.0") && said.contains("\r\n421 4.3.2") && line.is_closed(), "{said}");
     assert_eq!(delivered(&line), [b"x\r\n"]);
+    // A message that is refused, and a part of one, are answered without a question.
+    for (before, after, expected) in
+        [("DATA\r\nx\ny", "\r\n.\r\n", "550 5.6.0"), ("BDAT 5\r\nab", "c\r\n", "250 2.0.0")]
+    {
+        let mut line = with_recipient(wan());
+        line.send(before);
+        line.session.stop(line.now);
+        let said = line.send(after);
+        assert!(said.starts_with(expected) && said.contains("\r\n421 4.3.2") && line.is_closed(), "{said}");
+        assert!(!line.office.is_open());
+    }
 }
 
 /// RFC 5321, section 4.4: The Received field names the recipient only if there is one.

@@ -11,8 +11,8 @@
 //! store, no users and no routes: it asks.
 //!
 //! Extensions: SIZE (RFC 1870), PIPELINING (RFC 2920), 8BITMIME (RFC 6152), SMTPUTF8 (RFC 6531), ENHANCEDSTATUSCODES
-//! (RFC 2034), DSN (RFC 3461), CHUNKING (RFC 3030), STARTTLS (RFC 3207) and AUTH (RFC 4954). Not here: BINARYMIME,
-//! ETRN, TURN, and EXPN, which tells strangers who is there.
+//! (RFC 2034), DSN (RFC 3461), CHUNKING (RFC 3030; not by LMTP), STARTTLS (RFC 3207) and AUTH (RFC 4954). Not
+//! here: BINARYMIME, ETRN, TURN, and EXPN, which tells strangers who is there.
 
 mod command;
 mod content;

@@ -137,9 +137,13 @@ impl Session {
     fn extensions(&self) -> Vec<String> {
         let size = format!("SIZE {}", self.policy.limits.message_octets_max);
         let mut extensions: Vec<_> =
-            ["PIPELINING", &size, "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN", "CHUNKING"]
+            ["PIPELINING", &size, "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN"]
                 .map(str::to_owned)
                 .into();
+        // By LMTP the last chunk has a reply for each recipient, also where the message is lost already; nobody needs it.
+        if self.policy.role != Role::Lmtp {
+            extensions.push("CHUNKING".to_owned());
+        }
         if self.policy.tls == Tls::Available {
             extensions.push("STARTTLS".to_owned());
         }

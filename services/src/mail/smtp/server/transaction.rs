@@ -11,8 +11,9 @@ use crate::mail::smtp::limits::{CHUNK_OCTETS, DATA_PROGRESS_OCTETS, DATA_TIMEOUT
 use crate::mail::smtp::parameters::{MailParameters, RcptParameters};
 use crate::mail::smtp::policy::{Role, Tls};
 use crate::mail::smtp::reply::{
-    BDAT_BEGUN, ENDLESS, LOGIN_FIRST, NO_RECIPIENT, NO_RECIPIENT_LMTP, NO_SENDER, READY_FOR_DATA,
-    RECIPIENT_OK, Refusal, Reply, SENDER_OK, TLS_FIRST, TOO_BIG, TOO_MANY_RECIPIENTS, TRANSACTION_OPEN,
+    BDAT_BEGUN, ENDLESS, LOGIN_FIRST, NO_RECIPIENT, NO_RECIPIENT_LMTP, NO_SENDER, NOT_IMPLEMENTED,
+    READY_FOR_DATA, RECIPIENT_OK, Refusal, Reply, SENDER_OK, TLS_FIRST, TOO_BIG, TOO_MANY_RECIPIENTS,
+    TRANSACTION_OPEN,
 };
 
 /// From MAIL to the reply to the message.
@@ -149,6 +150,9 @@ impl Session {
     }
 
     pub(super) fn bdat(&mut self, now: Instant, size: u64, is_last: bool) {
+        if self.policy.role == Role::Lmtp {
+            return self.refuse_bdat(now, size, NOT_IMPLEMENTED);
+        }
         let refusal = self.message_refusal();
         if let Some(transaction) = &mut self.transaction {
             transaction.body.get_or_insert_with(|| Body::new(self.policy.limits.message_octets_max));

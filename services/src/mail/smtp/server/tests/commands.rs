@@ -170,6 +170,7 @@ fn rfc2033_4_1_lmtp_has_a_greeting_of_its_own() {
         ("DATA", "503 5.5.1"),
     ]);
     assert!(Line::open(wan()).say("LHLO a.example").starts_with("500 5.5.1"));
+    assert!(!Line::open(lmtp()).say("LHLO a.example").contains("CHUNKING"));
 }
 
 /// RFC 5321, section 2.3.8: A command line with a bare LF ends the session; other strange octets are refused.

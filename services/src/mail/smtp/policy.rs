@@ -56,6 +56,11 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Whether clients are people's programs, which call themselves as the computer is called. // RFC 5321, section 4.1.4
+    pub(super) fn is_lenient(&self) -> bool {
+        self.is_lan || self.role == Role::Submission
+    }
+
     /// Whether a client can log in as things are.
     pub(super) fn login_is_open(&self) -> bool {
         !self.mechanisms.is_empty() && (self.tls == Tls::Active || self.plaintext_login)

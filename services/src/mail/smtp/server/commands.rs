@@ -36,17 +36,18 @@ impl Session {
     }
 
     fn handle_command(&mut self, now: Instant, line: &[u8]) {
-        let is_hello = self.policy.is_lan && (begins_with(line, b"EHLO ") || begins_with(line, b"HELO "));
+        let is_hello =
+            self.policy.is_lenient() && (begins_with(line, b"EHLO ") || begins_with(line, b"HELO "));
         let text = match String::from_utf8(line.to_vec()) {
             Ok(text) => text,
-            // Computers on the LAN have names in older character sets.
+            // Computers have names in older character sets.
             Err(_) if is_hello => String::from_utf8_lossy(line).into_owned(),
             Err(_) => return self.refuse_line(now, line, NO_COMMAND),
         };
         if line.len() + b"\r\n".len() > COMMAND_LINE_OCTETS_MAX && !begins_with(line, b"AUTH ") {
             return self.refuse_line(now, line, LINE_TOO_LONG);
         }
-        let may_be_short = self.policy.is_lan || self.user.is_some() || self.policy.role == Role::Submission;
+        let may_be_short = self.policy.is_lenient() || self.user.is_some();
         let unbracketed = if self.policy.is_lan { Unbracketed::Accepted } else { Unbracketed::Refused };
         let spelling = Spelling {
             domain: may_be_short.then_some(&self.policy.domain),
@@ -121,7 +122,7 @@ impl Session {
             return self.reply(now, &HELLO_OF_OTHERS);
         }
         let is_name = name.is_ascii() && Domain::parse(name).is_ok();
-        if name.len() > DOMAIN_OCTETS_MAX || !(is_name || self.policy.is_lan) {
+        if name.len() > DOMAIN_OCTETS_MAX || !(is_name || self.policy.is_lenient()) {
             return self.reply(now, &BAD_NAME);
         }
         // RFC 5321, section 4.1.4: as if it were RSET.

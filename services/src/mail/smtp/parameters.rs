@@ -49,7 +49,7 @@ pub struct MailParameters {
     pub ret: Option<Return>,
     /// What the sender calls the transaction, decoded: printable ASCII.
     pub envid: Option<String>,
-    /// Whom another server saw log in, decoded; empty for `<>`. To be believed of a trusted client only.
+    /// Whom another server saw log in, decoded, if it can be read; empty for `<>`. To be believed of a trusted client only.
     pub auth: Option<String>,
 }
 
@@ -58,7 +58,7 @@ pub struct MailParameters {
 pub struct RcptParameters {
     /// Of what the sender is told; `None`: as the server likes.
     pub notify: Option<Notify>,
-    /// What the sender calls the recipient.
+    /// What the sender calls the recipient, if it can be read.
     pub orcpt: Option<OriginalRecipient>,
 }
 
@@ -89,7 +89,8 @@ impl MailParameters {
                     this.envid = Some(envid.ok_or(BAD_PARAMETER)?);
                 }
                 ("AUTH", Some("<>")) => this.auth = Some(String::new()),
-                ("AUTH", Some(value)) => this.auth = Some(xtext(value).ok_or(BAD_PARAMETER)?),
+                // What cannot be read is nothing to go by, and no reason to lose the message.
+                ("AUTH", Some(value)) => this.auth = xtext(value),
                 ("SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID" | "AUTH", _) => return Err(BAD_PARAMETER),
                 _ => return Err(UNKNOWN_PARAMETER),
             }
@@ -107,7 +108,7 @@ impl RcptParameters {
             match (keyword.as_str(), value) {
                 ("NOTIFY", Some(value)) => this.notify = Some(notify(value).ok_or(BAD_PARAMETER)?),
                 ("ORCPT", Some(value)) if value.len() <= ORCPT_OCTETS_MAX => {
-                    this.orcpt = Some(original_recipient(value).ok_or(BAD_PARAMETER)?);
+                    this.orcpt = original_recipient(value).ok_or(BAD_PARAMETER)?;
                 }
                 ("NOTIFY" | "ORCPT", _) => return Err(BAD_PARAMETER),
                 _ => return Err(UNKNOWN_PARAMETER),
@@ -160,18 +161,20 @@ fn notify(value: &str) -> Option<Notify> {
     Some(notify)
 }
 
-/// `type;address`. // RFC 3461, section 4.2
-fn original_recipient(value: &str) -> Option<OriginalRecipient> {
+/// `type;address`; within, `None` if the address cannot be read, as old relays write it in other character sets.
+/// // RFC 3461, section 4.2
+fn original_recipient(value: &str) -> Option<Option<OriginalRecipient>> {
     let (address_type, address) = value.split_once(';')?;
     let is_type = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    if address_type.is_empty() || !address_type.chars().all(is_type) {
+    if address_type.is_empty() || !address_type.chars().all(is_type) || address.is_empty() {
         return None;
     }
     // RFC 6533, section 3: an address of this type can stand as it is.
     let is_utf8 = address_type.eq_ignore_ascii_case("utf-8") && !address.is_ascii();
-    let address = if is_utf8 { address.to_owned() } else { xtext(address)? };
-    let is_right = !address.is_empty() && !address.chars().any(char::is_control);
-    is_right.then(|| OriginalRecipient { address_type: address_type.to_ascii_lowercase(), address })
+    let address = if is_utf8 { Some(address.to_owned()) } else { xtext(address) };
+    let address = address.filter(|address| !address.chars().any(char::is_control));
+    let address_type = address_type.to_ascii_lowercase();
+    Some(address.map(|address| OriginalRecipient { address_type, address }))
 }
 
 /// The text that `value` encodes, without control characters; `None` if it is no xtext. // RFC 3461, section 4
@@ -182,7 +185,7 @@ fn xtext(value: &str) -> Option<String> {
         match octet {
             b'+' => {
                 let digits = [rest.next()?, rest.next()?];
-                octets.push(*data_encoding::HEXUPPER.decode(&digits).ok()?.first()?);
+                octets.push(*data_encoding::HEXUPPER_PERMISSIVE.decode(&digits).ok()?.first()?);
             }
             b'=' => return None,
             b'!'..=b'~' => octets.push(octet),
@@ -257,14 +260,15 @@ mod tests {
             " ORCPT=rfc822",
             " ORCPT=;a@b",
             " ORCPT=rfc822;",
-            " ORCPT=rfc822;a+2",
-            " ORCPT=rfc822;a+2g",
-            " ORCPT=rfc822;a+0D+0AX-Evil:",
             " ORCPT=rfc 822;a",
-            " ORCPT=rfc822;jürgen",
         ] {
             assert_eq!(rcpt(wrong).err().map(|reply| reply.enhanced), Some("5.5.4"), "{wrong}");
         }
+        for unread in ["a+2", "a+2g", "a+0D+0AX-Evil:", "jürgen", "J+FCrgen@c.example"] {
+            let read = rcpt(&format!(" NOTIFY=NEVER ORCPT=rfc822;{unread}"));
+            assert_eq!(read, Ok(RcptParameters { notify: Some(never), orcpt: None }), "{unread}");
+        }
+        assert_eq!(rcpt(" ORCPT=rfc822;a+2bb@c.example").unwrap().orcpt.unwrap().address, "a+b@c.example");
         for wrong in [" RET=SOME", " ENVID=a=b", " ENVID=+0A", " ENVID=+C3+BC", " ENVID=+"] {
             assert_eq!(mail(wrong), Err(BAD_PARAMETER), "{wrong}");
         }
@@ -280,6 +284,11 @@ mod tests {
     fn rfc4954_5_whom_another_server_saw_log_in() {
         assert_eq!(mail(" AUTH=e+3Dmc2@example.com").unwrap().auth.as_deref(), Some("e=mc2@example.com"));
         assert_eq!(mail(" AUTH=<>").unwrap().auth.as_deref(), Some(""));
-        assert_eq!(mail(" AUTH=+0"), Err(BAD_PARAMETER));
+        let read = mail(" AUTH=anna+2btag@example.com").unwrap();
+        assert_eq!(read.auth.as_deref(), Some("anna+tag@example.com"), "Exim writes it so");
+        assert_eq!(
+            mail(" AUTH=+0 SIZE=1"),
+            Ok(MailParameters { size: Some(1), ..MailParameters::default() })
+        );
     }
 }

@@ -38,12 +38,12 @@ pub struct Limits {
     pub recipients_max: usize,
     /// Refusals (5xx) since the last message that was accepted. With one more, the session ends.
     pub errors_max: u32,
-    /// Commands that no server knows, in a session. With one more, the session ends.
+    /// Commands that no server knows since the last message that was accepted. With one more, the session ends.
     pub unknown_commands_max: u32,
     /// Commands that bring no message nearer (NOOP, RSET, EHLO, VRFY ...) since the last message that was accepted.
     /// With one more, the session ends.
     pub idle_commands_max: u32,
-    /// Logins that failed in a session. With one more, the session ends.
+    /// Logins that failed or could not be checked, in a session. With one more, the session ends.
     pub login_failures_max: u32,
     /// Refusals that are answered at once; later ones are held back, each longer. `None`: all are answered at once.
     pub refusals_at_once: Option<u32>,

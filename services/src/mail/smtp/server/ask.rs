@@ -64,7 +64,7 @@ pub struct Sender {
     pub path: ReversePath,
     /// What MAIL said beside it.
     pub parameters: MailParameters,
-    /// Who is logged in.
+    /// Who is logged in. The user may have gone since: whoever answers looks again.
     pub user: Option<String>,
 }
 

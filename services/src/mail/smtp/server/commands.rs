@@ -29,6 +29,8 @@ impl Session {
                 self.reply(now, &LOGIN_LINE_TOO_LONG);
             }
             Event::TooLong { head } if begins_with(&head, b"BDAT ") => self.end(now, &BDAT_WITHOUT_SIZE),
+            // RFC 4954, section 4
+            Event::TooLong { head } if begins_with(&head, b"AUTH ") => self.reply(now, &LOGIN_LINE_TOO_LONG),
             Event::TooLong { .. } => self.reply(now, &LINE_TOO_LONG),
             Event::BareLf => self.end(now, &BARE_LF),
             Event::Endless => self.end(now, &ENDLESS),
@@ -227,18 +229,22 @@ impl Session {
                 self.user = Some(user);
                 self.reply(now, &LOGGED_IN);
             }
-            Step::Unavailable => self.reply(now, &LOGIN_UNAVAILABLE),
-            Step::Refused => {
-                self.tally.login_failures += 1;
-                if self.tally.login_failures > self.policy.limits.login_failures_max {
-                    return self.end(now, &TOO_MANY_ERRORS);
-                }
-                self.reply(now, &LOGIN_REFUSED);
-            }
+            Step::Unavailable => self.login_failed(now, &LOGIN_UNAVAILABLE),
+            Step::Refused => self.login_failed(now, &LOGIN_REFUSED),
         }
         // A reply that was one too many has closed the connection.
         if matches!(self.phase, Phase::Login(_)) {
             self.phase = Phase::Command;
+        }
+    }
+
+    /// Says why, so that people learn that the password is wrong, and closes after one that is too many.
+    fn login_failed(&mut self, now: Instant, reply: &Reply) {
+        self.tally.login_failures += 1;
+        self.reply(now, reply);
+        let is_too_many = self.tally.login_failures > self.policy.limits.login_failures_max;
+        if is_too_many && !matches!(self.phase, Phase::Closed) {
+            self.close(now);
         }
     }
 

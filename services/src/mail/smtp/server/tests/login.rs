@@ -128,6 +128,8 @@ fn rfc4954_4_lines_of_a_login_are_longer() {
         (&of_len(AUTH_LINE_OCTETS_MAX + 1), "500 5.5.6"),
         ("NOOP", "250"),
     ]);
+    line()
+        .dialogue(&[(&format!("AUTH PLAIN {}", of_len(AUTH_LINE_OCTETS_MAX)), "500 5.5.6"), ("NOOP", "250")]);
     let initial = format!("AUTH SCRAM-SHA-256 {}", "A".repeat(8000));
     line().dialogue(&[(&initial, "535 5.7.8")]);
 }
@@ -168,6 +170,11 @@ fn rfc4954_4_passwords_only_under_tls() {
 fn logins_that_fail_are_few() {
     let mut line = line();
     let wrong = format!("AUTH PLAIN {WRONG}");
-    line.dialogue(&[(&wrong, "535"), (&wrong, "535"), (&wrong, "535"), (&wrong, "421 4.7.0")]);
+    line.dialogue(&[(&wrong, "535"), (&wrong, "535"), (&wrong, "535"), (&wrong, "535 5.7.8")]);
+    assert!(line.is_closed());
+    // Those that cannot be checked, too: whoever checks may have had too many.
+    let mut line = self::line();
+    let later = format!("AUTH PLAIN {}", encode("\0later\0x"));
+    line.dialogue(&[(&later, "454"), (&later, "454"), (&wrong, "535"), (&later, "454 4.7.0")]);
     assert!(line.is_closed());
 }

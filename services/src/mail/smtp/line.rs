@@ -1,6 +1,6 @@
 //! Octets to command lines. A line ends with CRLF and with nothing else. (RFC 5321, section 2.3.8)
 
-use std::mem;
+use std::{fmt, mem};
 
 use super::limits::{AUTH_LINE_OCTETS_MAX, LINE_DISCARD_OCTETS_MAX};
 
@@ -26,12 +26,19 @@ pub enum Event {
 /// Cuts octets that arrive in any portions into lines.
 ///
 /// It holds one line at most, of at most [`AUTH_LINE_OCTETS_MAX`] octets.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct LineReader {
     line: Vec<u8>,
     /// Octets of the line that were thrown away; zero while it fits.
     discarded: usize,
     is_after_cr: bool,
+}
+
+/// A line of a login is a password: it is never printed.
+impl fmt::Debug for LineReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LineReader({} octets)", self.line.len())
+    }
 }
 
 impl LineReader {

@@ -167,6 +167,14 @@ fn rfc4954_4_passwords_only_under_tls() {
 }
 
 #[test]
+fn passwords_are_not_printed() {
+    let mut line = line();
+    line.send(format!("AUTH PLAIN {RIGHT}"));
+    let printed = format!("{:?}", line.session);
+    assert!(printed.contains("LineReader") && !printed.contains(&format!("{:?}", RIGHT.as_bytes())[1..40]));
+}
+
+#[test]
 fn logins_that_fail_are_few() {
     let mut line = line();
     let wrong = format!("AUTH PLAIN {WRONG}");

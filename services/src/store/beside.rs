@@ -26,8 +26,13 @@ pub fn replace_beside(path: &Path, name: &str, content: &[u8]) -> io::Result<()>
     held.lock()?;
     let new = path.join(format!("{name}.new"));
     let written = || {
+        // What a restored copy or a power cut has left has an owner and a mode of its own.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut options = OpenOptions::new();
-        let mut new = options.create(true).truncate(true).write(true).mode(FILE_MODE).open(&new)?;
+        let mut new = options.create_new(true).write(true).mode(FILE_MODE).open(&new)?;
         new.write_all(content)?;
         new.sync_all()
     };
@@ -43,6 +48,9 @@ pub fn replace_beside(path: &Path, name: &str, content: &[u8]) -> io::Result<()>
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -51,6 +59,12 @@ mod tests {
         replace_beside(&path, "own/a", b"one").unwrap();
         replace_beside(&path, "own/a", b"two").unwrap();
         assert_eq!(fs::read(path.join("own/a")).unwrap(), b"two");
+        fs::write(path.join("own/a.new"), b"what was left").unwrap();
+        fs::set_permissions(path.join("own/a.new"), Permissions::from_mode(0o644)).unwrap();
+        replace_beside(&path, "own/a", b"three").unwrap();
+        assert_eq!(fs::read(path.join("own/a")).unwrap(), b"three");
+        let mode = fs::metadata(path.join("own/a")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, FILE_MODE, "nobody else reads it");
         fs::create_dir(path.join("own/b")).unwrap();
         replace_beside(&path, "own/b", b"a directory has this name").unwrap_err();
         assert!(!path.join("own/b.new").exists());

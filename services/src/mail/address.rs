@@ -25,14 +25,16 @@ pub const DOMAIN_OCTETS_MAX: usize = 255;
 /// The longest label of a domain, in octets. // RFC 1035, section 2.3.4
 pub const LABEL_OCTETS_MAX: usize = 63;
 
-/// The part of an address before the last `@`, without quotes and escapes. It has no control character.
+/// The part of an address before the last `@`, without quotes and escapes. It has no control character, and none
+/// that hides what it is: it comes into logs and headers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LocalPart(String);
 
 impl LocalPart {
-    /// The local part `text`; `None` if it is longer than [`LOCAL_OCTETS_MAX`] or has a control character.
+    /// The local part `text`; `None` if it is longer than [`LOCAL_OCTETS_MAX`], or has a control character or one that is not
+    /// seen.
     pub fn new(text: &str) -> Option<Self> {
-        let is_right = text.len() <= LOCAL_OCTETS_MAX && !text.chars().any(char::is_control);
+        let is_right = text.len() <= LOCAL_OCTETS_MAX && !text.chars().any(parse::is_hidden);
         is_right.then(|| Self(text.to_owned()))
     }
 

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{DOMAIN_OCTETS_MAX, Domain, ForwardPath, LABEL_OCTETS_MAX, LocalPart, Mailbox, ReversePath};
+use super::{
+    DOMAIN_OCTETS_MAX, Domain, ForwardPath, LABEL_OCTETS_MAX, LOCAL_OCTETS_MAX, LocalPart, Mailbox,
+    ReversePath,
+};
 
 /// Why a text is no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,7 +181,10 @@ fn local_part(text: &str) -> Result<(LocalPart, &str), AddressError> {
             (text[..end].to_owned(), &text[end..])
         }
     };
-    let local = LocalPart::new(&content).ok_or(AddressError::TooLong)?;
+    if content.len() > LOCAL_OCTETS_MAX {
+        return Err(AddressError::TooLong);
+    }
+    let local = LocalPart::new(&content).ok_or(AddressError::Syntax)?;
     if !text.starts_with('"') && !local.is_dot_string() {
         return Err(AddressError::Syntax);
     }
@@ -197,7 +203,6 @@ fn unquote(text: &str) -> Result<(String, &str), AddressError> {
                 Some((_, escaped @ ' '..='~')) => content.push(escaped),
                 _ => return Err(AddressError::Syntax),
             },
-            c if c.is_control() => return Err(AddressError::Syntax),
             c => content.push(c),
         }
     }
@@ -210,8 +215,24 @@ pub(super) fn is_atext(c: char) -> bool {
     match c {
         'a'..='z' | 'A'..='Z' | '0'..='9' => true,
         c if c.is_ascii() => "!#$%&'*+-/=?^_`{|}~".contains(c),
-        c => !c.is_control() && !c.is_whitespace(),
+        c => !is_hidden(c) && !c.is_whitespace(),
     }
+}
+
+/// Whether `c` is a control character, or one that is not seen and changes what is: the end of a line or a paragraph, a
+/// direction of writing, nothing with no width.
+pub(super) fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{200b}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{2064}'
+                | '\u{2066}'..='\u{2069}'
+                | '\u{feff}'
+        )
 }
 
 /// Reads a domain or an address literal.

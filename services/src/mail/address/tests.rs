@@ -213,3 +213,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_local_part_shows_what_it_is() {
+    for local in
+        ["\"a\u{2028}b\"", "\"a\u{202e}b\"", "a\u{202e}b", "\"a\u{200b}\"", "a\u{feff}", "\"a\u{7}\""]
+    {
+        let address = format!("{local}@office.example");
+        assert_eq!(Mailbox::parse(&address), Err(AddressError::Syntax), "{address:?}");
+    }
+    // Joiners belong to words of some languages.
+    assert!(Mailbox::parse("a\u{200c}b@office.example").is_ok());
+}

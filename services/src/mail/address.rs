@@ -2,7 +2,8 @@
 //!
 //! A [`Mailbox`] is kept in the form that has one spelling: quotes and backslashes are taken off the local part, the
 //! domain is in lower case, an address literal is an address. Two spellings of one mailbox are equal, so whoever
-//! decides about a mailbox decides about what it is and not about how it was written. Printing adds the quotes again
+//! decides about a mailbox decides about what it is and not about how it was written; except that a domain outside of
+//! ASCII has its A-labels, and other forms of composed letters, as other spellings. Printing adds the quotes again
 //! where they are needed.
 //!
 //! A source route (`<@relay.example:a@b.example>`) is read and dropped (RFC 5321, appendix C). Routes that hide in a
@@ -75,8 +76,8 @@ impl fmt::Display for LocalPart {
 /// Where a mailbox is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Domain {
-    /// A name, its ASCII letters in lower case, without a dot at its end. With SMTPUTF8 it can have labels that are
-    /// not ASCII.
+    /// A name in lower case, without a dot at its end. With SMTPUTF8 it can have labels that are not ASCII; such a label
+    /// and its A-label (`xn--...`) are not equal here.
     Name(String),
     /// An address literal. An IPv4 address in IPv6's form (RFC 4291, section 2.5.5.2) is the IPv4 address.
     Literal(IpAddr),

@@ -242,19 +242,22 @@ pub(super) fn domain(text: &str) -> Result<Domain, AddressError> {
         return address(literal).map(Domain::Literal).ok_or(AddressError::Domain);
     }
     let name = text.strip_suffix('.').unwrap_or(text);
+    let name = name.to_lowercase();
     if name.len() > DOMAIN_OCTETS_MAX {
         return Err(AddressError::TooLong);
     }
     // An address without brackets is no domain: no top-level domain is a number. // RFC 3696, section 2
     let is_number = |label: &str| label.bytes().all(|octet| octet.is_ascii_digit());
     let is_name = name.split('.').all(is_label) && !name.rsplit('.').next().is_some_and(is_number);
-    is_name.then(|| Domain::Name(name.to_ascii_lowercase())).ok_or(AddressError::Domain)
+    is_name.then_some(Domain::Name(name)).ok_or(AddressError::Domain)
 }
 
 /// Letters, digits and hyphens (RFC 5321, section 4.1.2), underscores as they are in use, or not ASCII.
 fn is_label(label: &str) -> bool {
     let is_right = |c: char| match c {
         c if c.is_ascii() => c.is_ascii_alphanumeric() || matches!(c, '-' | '_'),
+        // Full stops of other scripts: a name with one has other labels for whoever looks it up. // RFC 3490, section 3.1
+        '\u{3002}' | '\u{ff0e}' | '\u{ff61}' => false,
         c => is_atext(c),
     };
     let has_hyphen_outside = label.starts_with('-') || label.ends_with('-');

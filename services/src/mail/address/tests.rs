@@ -225,3 +225,12 @@ fn a_local_part_shows_what_it_is() {
     // Joiners belong to words of some languages.
     assert!(Mailbox::parse("a\u{200c}b@office.example").is_ok());
 }
+
+#[test]
+fn a_domain_outside_of_ascii_is_in_lower_case_and_has_no_other_dots() {
+    assert_eq!(Domain::parse("B\u{dc}RO.example"), Domain::parse("b\u{fc}ro.example"));
+    assert_ne!(Domain::parse("b\u{fc}ro.example"), Domain::parse("buro.example"));
+    for dot in ['\u{3002}', '\u{ff0e}', '\u{ff61}'] {
+        assert_eq!(Domain::parse(&format!("office{dot}example")), Err(AddressError::Domain));
+    }
+}

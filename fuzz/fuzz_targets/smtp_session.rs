@@ -257,22 +257,25 @@ fn chunk(line: &[u8]) -> Option<(u64, bool)> {
     Some((octets.parse().ok().filter(|_| is_bdat)?, is_last))
 }
 
-/// How many octets the data have to their end, and the message in them: first pairs are found, then lines between those
-/// that end one.
+/// How many octets the data have to their end, doubtful or not, and the message in them: first pairs are found, then
+/// lines between those that end one.
 fn data(stream: &[u8]) -> Option<(usize, Vec<u8>)> {
     let (mut message, mut line, mut at, mut is_after_bare) = (Vec::new(), Vec::new(), 0, false);
+    let mut doubtful_from = None;
     while at < stream.len() {
         let token = if stream[at..].starts_with(b"\r\n") { &stream[at..at + 2] } else { &stream[at..=at] };
         at += token.len();
         if token == b"\r\n" && !is_after_bare {
-            if line == b"." {
+            if line == b"." || doubtful_from.is_some_and(|from: usize| line[from..] == *b".") {
                 return Some((at, message));
             }
             message.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
             message.extend_from_slice(token);
             line.clear();
+            doubtful_from = None;
         } else {
             line.extend_from_slice(token);
+            doubtful_from = (token == b"\r\n").then_some(line.len()).or(doubtful_from);
         }
         is_after_bare = token == b"\r" || token == b"\n";
     }

@@ -5,6 +5,18 @@
 //! end, so that one of two servers saw an end where the other saw none, and what followed became a message of its own
 //! with a sender of the attacker's choice. Here a bare CR or LF ends nothing, and a CRLF directly behind one
 //! (`CR CR LF`, `LF CR LF`) ends no line either: the next line's dot stays what it is.
+//!
+//! Whoever sends `LF CR LF . CR LF` has sent an end and waits for a reply. That is a doubtful end: the message is refused
+//! anyway, and nothing behind it is looked at.
+
+/// Where data end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Every server sees the end here.
+    Clear,
+    /// The octets of an end, where a bare CR or LF stands before the first CRLF: some servers see none.
+    Doubtful,
+}
 
 /// Takes data in any portions.
 #[derive(Debug, Default)]
@@ -28,12 +40,18 @@ enum State {
     BareLf,
     /// CR behind a bare CR or LF: an LF behind it ends no line.
     SpoiledCr,
+    /// The CRLF behind a bare CR or LF.
+    SpoiledCrLf,
+    /// A dot behind such a CRLF.
+    SpoiledDot,
+    /// CR behind such a dot.
+    SpoiledDotCr,
 }
 
 impl DotReader {
     /// Takes octets up to the end of the data, and gives `sink` those of the message: how many were taken, and
-    /// whether that was the end.
-    pub fn read(&mut self, octets: &[u8], sink: &mut dyn FnMut(&[u8])) -> (usize, bool) {
+    /// the end if that was it.
+    pub fn read(&mut self, octets: &[u8], sink: &mut dyn FnMut(&[u8])) -> (usize, Option<End>) {
         // The message's octets from `from` on have not been handed on.
         let (mut from, mut at) = (0, 0);
         while let Some(&octet) = octets.get(at) {
@@ -49,7 +67,7 @@ impl DotReader {
                 }
                 (State::DotCr, b'\n') => {
                     self.0 = State::LineStart;
-                    return (at + 1, true);
+                    return (at + 1, Some(End::Clear));
                 }
                 (State::DotCr, _) => {
                     sink(b"\r");
@@ -57,8 +75,15 @@ impl DotReader {
                     after_bare_cr(octet)
                 }
                 (State::Cr, b'\n') => State::LineStart,
-                (State::Cr, _) => after_bare_cr(octet),
-                (State::SpoiledCr, b'\n') => State::Within,
+                (State::SpoiledDotCr, b'\n') => {
+                    self.0 = State::LineStart;
+                    sink(&octets[from..=at]);
+                    return (at + 1, Some(End::Doubtful));
+                }
+                (State::Cr | State::SpoiledDotCr, _) => after_bare_cr(octet),
+                (State::SpoiledCr, b'\n') => State::SpoiledCrLf,
+                (State::SpoiledCrLf, b'.') => State::SpoiledDot,
+                (State::SpoiledDot, b'\r') => State::SpoiledDotCr,
                 (State::BareLf | State::SpoiledCr, b'\r') => State::SpoiledCr,
                 (_, b'\n') => State::BareLf,
                 (_, b'\r') => State::Cr,
@@ -71,7 +96,7 @@ impl DotReader {
             }
         }
         sink(&octets[from..]);
-        (octets.len(), false)
+        (octets.len(), None)
     }
 }
 
@@ -91,13 +116,13 @@ mod tests {
     use crate::cases;
 
     /// The message in `data`, which comes in portions of this length, and what follows its end; `None` if it has none.
-    fn read(data: &[u8], portion: usize) -> Option<(Vec<u8>, Vec<u8>)> {
+    fn read(data: &[u8], portion: usize) -> Option<(End, Vec<u8>, Vec<u8>)> {
         let (mut reader, mut message, mut at) = (DotReader::default(), Vec::new(), 0);
         for portion in data.chunks(portion) {
-            let (taken, is_end) = reader.read(portion, &mut |octets| message.extend_from_slice(octets));
+            let (taken, end) = reader.read(portion, &mut |octets| message.extend_from_slice(octets));
             at += taken;
-            if is_end {
-                return Some((message, data[at..].to_vec()));
+            if let Some(end) = end {
+                return Some((end, message, data[at..].to_vec()));
             }
             assert_eq!(taken, portion.len());
         }
@@ -119,7 +144,7 @@ mod tests {
         ] {
             let stream = [data, b"QUIT\r\n"].concat();
             for portion in 1..=stream.len() {
-                let expected = Some((message.to_vec(), b"QUIT\r\n".to_vec()));
+                let expected = Some((End::Clear, message.to_vec(), b"QUIT\r\n".to_vec()));
                 assert_eq!(read(&stream, portion), expected, "{data:?} in {portion}");
             }
         }
@@ -134,15 +159,28 @@ mod tests {
                 assert_eq!(read(&stream, portion), None, "{end:?} in {portion}");
                 let ended = [&stream[..], b".\r\n"].concat();
                 assert!(
-                    read(&ended, portion).is_some_and(|(_, rest)| rest.is_empty()),
+                    read(&ended, portion).is_some_and(|(end, _, rest)| end == End::Clear && rest.is_empty()),
                     "{end:?} in {portion}"
                 );
             }
         }
     }
 
+    /// RFC 5321, section 4.1.1.4: Behind a bare CR or LF an end is doubtful.
+    #[test]
+    fn rfc5321_4_1_1_4_behind_a_bare_cr_or_lf_an_end_is_doubtful() {
+        for end in [&b"\r\r\n.\r\n"[..], b"\n\r\n.\r\n", b"\r\n\r\r\n.\r\n"] {
+            let stream = [b"a", end, b"QUIT\r\n"].concat();
+            for portion in 1..=stream.len() {
+                let (doubtful, message, rest) = read(&stream, portion).expect("an end");
+                assert_eq!(doubtful, End::Doubtful, "{end:?} in {portion}");
+                assert_eq!((&message[..], &rest[..]), (&[b"a", end].concat()[..], &b"QUIT\r\n"[..]));
+            }
+        }
+    }
+
     /// What has been taken for the end of data by some server.
-    const SMUGGLED: [&[u8]; 12] = [
+    const SMUGGLED: [&[u8]; 10] = [
         b"\n.\n",
         b"\n.\r\n",
         b"\r\n.\n",
@@ -151,28 +189,31 @@ mod tests {
         b"\r.\r\n",
         b"\n.\r",
         b"\r\n\0.\r\n",
-        b"\r\r\n.\r\n",
         b"\r\n.\r\r\n",
-        b"\n\r\n.\r\n",
         b"\r\n.\0\r\n",
     ];
 
     /// What the end of data is, said once more: pairs are found first, then lines between those that end one.
-    fn model(data: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-        let (mut message, mut line) = (Vec::new(), Vec::new());
+    fn model(data: &[u8]) -> Option<(End, Vec<u8>, Vec<u8>)> {
+        let (mut message, mut line, mut doubtful_from) = (Vec::new(), Vec::new(), None);
         let (mut rest, mut is_after_bare) = (data, false);
         loop {
             let (token, after) = rest.split_at_checked(if rest.starts_with(b"\r\n") { 2 } else { 1 })?;
             rest = after;
             if token == b"\r\n" && !is_after_bare {
                 if line == b"." {
-                    return Some((message, rest.to_vec()));
+                    return Some((End::Clear, message, rest.to_vec()));
                 }
                 message.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
                 message.extend_from_slice(token);
+                if doubtful_from.is_some_and(|from| line[from..] == *b".") {
+                    return Some((End::Doubtful, message, rest.to_vec()));
+                }
                 line.clear();
+                doubtful_from = None;
             } else {
                 line.extend_from_slice(token);
+                doubtful_from = (token == b"\r\n").then_some(line.len()).or(doubtful_from);
             }
             is_after_bare = token == b"\r" || token == b"\n";
         }

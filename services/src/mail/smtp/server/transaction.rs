@@ -6,14 +6,14 @@ use super::{Action, Answer, Ask, Asked, Output, Phase, Recipient, Sender, Sessio
 use crate::mail::address::{ForwardPath, ReversePath};
 use crate::mail::sasl::Verdict;
 use crate::mail::smtp::content::Content;
-use crate::mail::smtp::dots::DotReader;
+use crate::mail::smtp::dots::{DotReader, End};
 use crate::mail::smtp::limits::{CHUNK_OCTETS, DATA_PROGRESS_OCTETS, DATA_TIMEOUT};
 use crate::mail::smtp::parameters::{MailParameters, RcptParameters};
 use crate::mail::smtp::policy::{Role, Tls};
 use crate::mail::smtp::reply::{
-    BDAT_BEGUN, ENDLESS, LOGIN_FIRST, NO_RECIPIENT, NO_RECIPIENT_LMTP, NO_SENDER, NOT_IMPLEMENTED,
-    READY_FOR_DATA, RECIPIENT_OK, Refusal, Reply, SENDER_OK, TLS_FIRST, TOO_BIG, TOO_MANY_RECIPIENTS,
-    TRANSACTION_OPEN,
+    BAD_LINE_ENDS, BDAT_BEGUN, ENDLESS, LOGIN_FIRST, NO_RECIPIENT, NO_RECIPIENT_LMTP, NO_SENDER,
+    NOT_IMPLEMENTED, READY_FOR_DATA, RECIPIENT_OK, Refusal, Reply, SENDER_OK, TLS_FIRST, TOO_BIG,
+    TOO_MANY_RECIPIENTS, TRANSACTION_OPEN,
 };
 
 /// From MAIL to the reply to the message.
@@ -183,10 +183,17 @@ impl Session {
         };
         let had_failed = body.failure.is_some();
         let portion = &octets[..octets.len().min(body.room())];
-        let (taken, is_end) = reader.read(portion, &mut |octets| body.take(octets));
+        let (taken, end) = reader.read(portion, &mut |octets| body.take(octets));
+        if end == Some(End::Doubtful) && body.failure.is_none() {
+            body.fail(BAD_LINE_ENDS);
+        }
         self.after_octets(now, taken, had_failed);
-        if is_end && !matches!(self.phase, Phase::Closed) {
+        if end.is_some() && !matches!(self.phase, Phase::Closed) {
             self.finish_message(now);
+        }
+        if end == Some(End::Doubtful) && !matches!(self.phase, Phase::Closed) {
+            // Whether what follows are commands, the client and servers on the way may see differently.
+            self.close(now);
         }
         taken
     }

@@ -57,9 +57,7 @@ fn rfc5321_4_1_1_4_smuggled_messages_are_refused() {
         ("CR.CRLF", b"\r.\r\n"),
         ("LF.CR", b"\n.\r"),
         ("CRLF NUL.CRLF", b"\r\n\0.\r\n"),
-        ("CRCRLF.CRLF", b"\r\r\n.\r\n"),
         ("CRLF.CRCRLF", b"\r\n.\r\r\n"),
-        ("LF CRLF.CRLF", b"\n\r\n.\r\n"),
     ] {
         let evil: &[u8] = b"MAIL FROM:<evil@b.example>\r\nRCPT TO:<bob@office.example>\r\nDATA\r\n";
         let stream = [b"Subject: x\r\n\r\nhello", end, evil, b"Subject: y\r\n\r\nhello\r\n.\r\n"].concat();
@@ -77,6 +75,26 @@ fn rfc5321_4_1_1_4_smuggled_messages_are_refused() {
                 ("DATA", "354"),
             ]);
             line.dialogue(&[("x\r\n.", "250 2.6.0")]);
+        }
+    }
+}
+
+/// RFC 5321, section 4.1.1.4: An end behind a bare CR or LF is answered, and nothing behind it is looked at.
+#[test]
+fn rfc5321_4_1_1_4_an_end_behind_a_bare_cr_or_lf_is_the_last_thing() {
+    for (policy, expected) in [(wan(), 1), (lmtp(), 2)] {
+        for (name, end) in [("CRCRLF.CRLF", &b"\r\r\n.\r\n"[..]), ("LF CRLF.CRLF", b"\n\r\n.\r\n")] {
+            let evil: &[u8] = b"MAIL FROM:<evil@b.example>\r\nRCPT TO:<bob@office.example>\r\nDATA\r\n";
+            let stream = [b"Subject: x\r\n\r\nhello", end, evil, b"hello\r\n.\r\n"].concat();
+            for portion in [1, 3, usize::MAX] {
+                let mut line = with_recipient(policy.clone());
+                line.dialogue(&[("RCPT TO:<bob@office.example>", "250"), ("DATA", "354")]);
+                line.portion = portion;
+                let said = line.send(&stream);
+                assert!(said.starts_with("550 5.6.0") && replies(&said) == expected, "{name}: {said}");
+                assert!(line.office.delivered.is_empty() && !line.office.is_open());
+                assert_eq!(line.actions, [Action::Abort, Action::Close], "{name}");
+            }
         }
     }
 }

@@ -8,14 +8,14 @@ use super::content::{
 };
 use super::log::fits;
 use super::state::State;
-use super::{FOLDERS_MAX, MAILBOXES_MAX, NAME_OCTETS_MAX, RECIPIENTS_MAX, UIDS_MAX};
+use super::{FOLDERS_MAX, MAILBOXES_MAX, NAME_OCTETS_MAX, RECIPIENTS_MAX, REPLY_OCTETS_MAX, UIDS_MAX};
 
 /// A change of what is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A message that fits in a record is accepted. Longer ones are [begun](super::Store::begin).
     Accept(Accept, Vec<u8>),
-    /// A delivery to another server stands otherwise now.
+    /// A delivery to another server stands otherwise now. Of its reply the first [`REPLY_OCTETS_MAX`] octets are kept.
     Attempt(Attempt),
     /// A queue entry is over.
     Done(Done),
@@ -170,6 +170,7 @@ pub(super) fn resolve(
             }
             for (remote, number) in accept.remotes.iter_mut().zip(0..) {
                 remote.number = number;
+                cut(&mut remote.progress.reply);
             }
             for delivery in &mut accept.deliveries {
                 // A number of as many digits as any, to see whether the record fits.
@@ -191,13 +192,17 @@ pub(super) fn resolve(
         }
         Change::Attempt(attempt) => {
             state.queued(attempt.entry).ok_or(Refused::NoEntry(attempt.entry))?;
-            Content::Attempt(attempt.clone())
+            let mut attempt = attempt.clone();
+            cut(&mut attempt.progress.reply);
+            Content::Attempt(attempt)
         }
         Change::Done(done) => {
             if state.queued(done.entry).is_none() {
                 return Ok(None);
             }
-            Content::Done(done.clone())
+            let mut done = done.clone();
+            cut(&mut done.reply);
+            Content::Done(done)
         }
         Change::Expunge(Expunge { mailbox, uids }) => {
             let uids = present(state, *mailbox, uids)?;
@@ -283,6 +288,11 @@ fn check_accept(accept: &Accept, state: &State) -> Result<(), Refused> {
         }
     }
     Ok(())
+}
+
+/// Keeps the begin of a reply. A copy of the message's record holds those of all of its recipients.
+fn cut(reply: &mut String) {
+    reply.truncate(reply.floor_char_boundary(REPLY_OCTETS_MAX));
 }
 
 /// The octets that each delivery adds to its mailbox.

@@ -24,6 +24,8 @@ const MARKER: Marker = Marker(*b"\xf1GPCHECK");
 const ENTRIES_MAX: usize = 4000;
 /// Lines of text in one part.
 const LINES_MAX: usize = 500;
+/// A part whose text has so many octets ends.
+const TEXT_OCTETS: usize = 256 << 10;
 const ENTRY_LEN: usize = 60;
 
 const HEAD: u8 = 1;
@@ -103,6 +105,9 @@ impl Writer {
                 for ((account, uidl), segment) in state.seen.range(range).take(LINES_MAX) {
                     _ = text.line("seen").octets(account).octets(uidl).number(segment);
                     last = Some((account.clone(), uidl.clone()));
+                    if text.len() >= TEXT_OCTETS {
+                        break;
+                    }
                 }
                 (SEEN, if last.is_some() { Next::Seen(last) } else { Next::Bodies(None) })
             }
@@ -131,6 +136,9 @@ impl Writer {
                     for fact in segment.ghosts.range(range).take(LINES_MAX) {
                         write_fact(&mut text, number, fact);
                         last = Some(fact.clone());
+                        if text.len() >= TEXT_OCTETS {
+                            break;
+                        }
                     }
                 }
                 let other = state.segments.range((Excluded(number), Unbounded)).next();
@@ -156,6 +164,9 @@ impl Writer {
             let line = line.number(segment).number(len).number(offset).number(entry.share);
             write_progress(line.octets(&entry.recipient).octets(&entry.options), &entry.progress);
             last = Some(*id);
+            if text.len() >= TEXT_OCTETS {
+                break;
+            }
         }
         if last.is_some() { Next::Queue(last) } else { Next::Seen(None) }
     }

@@ -107,6 +107,8 @@ pub const MAILBOXES_MAX: usize = 4096;
 pub const FOLDERS_MAX: usize = 128;
 /// The longest name of a mailbox or folder, in octets.
 pub const NAME_OCTETS_MAX: usize = 256;
+/// What is kept of another server's reply, in octets.
+pub const REPLY_OCTETS_MAX: usize = 512;
 /// The most messages of one change.
 pub const UIDS_MAX: usize = 10_000;
 /// The most messages on their way in.

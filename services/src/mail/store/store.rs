@@ -12,7 +12,7 @@ use super::change::{Added, Change, Refused, Stored, resolve};
 use super::compaction::{self, Needed};
 use super::content::{Abort, Accept, Body, BodyName, Content, MailboxId, Sequence, Uid};
 use super::draft::{DraftId, Drafts, Ended};
-use super::log::{Batch, Logged, Segments, random_name};
+use super::log::{Batch, Logged, Segments, fits, random_name};
 use super::quota::{Reservations, is_nearly_full};
 use super::request::{Answer, Lane, Request, Task};
 use super::start::{Recovered, Uncertain};
@@ -444,6 +444,11 @@ impl Store {
         let all: Vec<_> = needed.collect();
         if all.is_empty() {
             self.upkeep.copies_done(true);
+            return None;
+        }
+        if !all.iter().all(|(needed, _)| fits(&needed.content, &[])) {
+            // It would be read as damage. The segment stays.
+            self.upkeep.copies_done(false);
             return None;
         }
         let mut batch = self.begin_batch(None);

@@ -21,6 +21,11 @@ impl Lines {
         Line(&mut self.0)
     }
 
+    /// How many octets there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn into_octets(self) -> Vec<u8> {
         self.0.into_bytes()
     }

@@ -13,7 +13,7 @@ fn open(disk: &Memory) -> Store {
     Store::new(Settings::default(), recover(disk).unwrap(), StdRng::seed_from_u64(1))
 }
 
-fn settle(disk: &Memory, store: &mut Store) {
+pub(super) fn settle(disk: &Memory, store: &mut Store) {
     while let Some(request) = store.poll_request(NOW) {
         let done = request.task.perform(disk);
         store.handle_done(NOW, request.lane, done);

@@ -1,4 +1,5 @@
 mod bounds;
+mod compaction;
 mod crash;
 mod damage;
 mod disk;

@@ -13,7 +13,8 @@ use super::{FOLDERS_MAX, MAILBOXES_MAX, NAME_OCTETS_MAX, RECIPIENTS_MAX, REPLY_O
 /// A change of what is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A message that fits in a record is accepted. Longer ones are [begun](super::Store::begin).
+    /// A message that fits in a record is accepted. Longer ones are [begun](super::Store::begin). One that is for nobody is refused;
+    /// if it was polled it is [seen](Change::Seen).
     Accept(Accept, Vec<u8>),
     /// A delivery to another server stands otherwise now. Of its reply the first [`REPLY_OCTETS_MAX`] octets are kept.
     Attempt(Attempt),
@@ -77,6 +78,8 @@ pub enum Refused {
     NoMailbox(MailboxId),
     /// There is no such queue entry.
     NoEntry(QueueId),
+    /// A message is for nobody.
+    NoRecipient,
     /// Another mailbox has that name.
     NameTaken,
     /// More than one of the store's limits allows: which.
@@ -98,6 +101,7 @@ impl fmt::Display for Refused {
             Self::MailboxFull(_) => f.write_str("the mailbox is full"),
             Self::NoMailbox(_) => f.write_str("there is no such mailbox or folder"),
             Self::NoEntry(entry) => write!(f, "there is no {entry} in the queue"),
+            Self::NoRecipient => f.write_str("the message is for nobody"),
             Self::NameTaken => f.write_str("another mailbox has that name"),
             Self::TooMuch(limit) => write!(f, "more than the store's limit: {limit}"),
             Self::Busy => f.write_str("too much waits for the disk"),
@@ -273,6 +277,9 @@ pub(super) fn resolve(
 
 fn check_accept(accept: &Accept, state: &State) -> Result<(), Refused> {
     let count = accept.deliveries.len() + accept.remotes.len();
+    if count == 0 {
+        return Err(Refused::NoRecipient);
+    }
     if count > RECIPIENTS_MAX {
         return Err(Refused::TooMuch("recipients of a message"));
     }

@@ -105,6 +105,20 @@ fn a_message_has_so_many_recipients_and_so_long_a_text() {
 }
 
 #[test]
+fn a_message_for_nobody_is_refused() {
+    let disk = Memory::new();
+    let mut store = open(&disk);
+    let refused = make(&disk, &mut store, Change::Accept(to(&[]), b"octets".to_vec()));
+    assert_eq!(refused, Err(Refused::NoRecipient));
+    let draft = store.begin().unwrap();
+    store.chunk(draft, &vec![b'x'; record::BODY_OCTETS_MAX + 1]).unwrap();
+    store.commit(draft, to(&[])).unwrap();
+    settle(&disk, &mut store);
+    assert_eq!(store.poll_outcome().map(|(_, outcome)| outcome), Some(Err(Refused::NoRecipient)));
+    assert_eq!(disk.list("mail/bodies").unwrap(), [""; 0]);
+}
+
+#[test]
 fn what_waits_is_bounded() {
     let disk = Memory::new();
     let mut store = open(&disk);

@@ -300,7 +300,7 @@ impl Store {
     /// When there will be something to do, if nothing else happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let log = self.retry_at.filter(|_| matches!(self.phase, Phase::Idle));
-        log.into_iter().chain(self.upkeep.due()).min()
+        log.into_iter().chain(self.upkeep_due()).min()
     }
 
     /// Takes what became of the request of `lane`.

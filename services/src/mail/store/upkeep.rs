@@ -102,7 +102,7 @@ impl Upkeep {
         self.trouble.clone()
     }
 
-    pub fn due(&self) -> Option<Instant> {
+    fn due(&self) -> Option<Instant> {
         self.reserve_due.into_iter().chain(self.checkpoint_due.filter(|_| !self.is_full)).min()
     }
 
@@ -146,8 +146,17 @@ impl Upkeep {
 }
 
 impl Store {
+    fn is_upkeep_possible(&self) -> bool {
+        !self.upkeep.is_busy && self.is_ready() && !self.is_newer()
+    }
+
+    /// When there will be something to do beside the log, if nothing else happens.
+    pub(super) fn upkeep_due(&self) -> Option<Instant> {
+        self.upkeep.due().filter(|_| self.is_upkeep_possible())
+    }
+
     pub(super) fn poll_upkeep(&mut self, now: Instant) -> Option<Task> {
-        if self.upkeep.is_busy || !self.is_ready() || self.is_newer() {
+        if !self.is_upkeep_possible() {
             return None;
         }
         let doing = self.upkeep.doing.take().or_else(|| self.next_upkeep(now))?;

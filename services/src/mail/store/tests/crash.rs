@@ -126,6 +126,23 @@ fn what_is_promised_holds_while_segments_are_compacted() {
     assert!(count < last as usize, "{count} of {last} segments are left");
 }
 
+#[test]
+fn a_start_on_a_full_disk_waits_for_the_time_to_try_again() {
+    let mut office = Office::new();
+    for op in [BOTH, Op::Settle, Op::Room(Some(0)), SMALL, Op::Settle] {
+        office.act(op);
+    }
+    // The reserve was given up, and there is no room for what is written once more.
+    let mut office = office.restarted();
+    office.act(Op::Room(Some(0)));
+    office.settle();
+    assert!(!office.store.is_ready());
+    for op in [Op::Wait, Op::Settle, Op::Room(None), Op::Wait, Op::Settle] {
+        office.act(op);
+    }
+    office.check();
+}
+
 fn op() -> impl Strategy<Value = Op> {
     let accept = (0_u8..4, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
         |(to, is_remote, is_large, is_polled)| Op::Accept { to: to.max(1), is_remote, is_large, is_polled },

@@ -168,6 +168,13 @@ impl Office {
         office
     }
 
+    /// What comes up after the process has ended, on the disk as it is.
+    pub fn restarted(&self) -> Self {
+        let disk = self.disk.fork();
+        let store = open(&disk, self.starts + 1);
+        Self::with(disk, store, self.model.clone(), self.starts + 1)
+    }
+
     fn check_start(&mut self) {
         if !self.is_checked && self.store.is_ready() {
             self.is_checked = true;
@@ -328,6 +335,8 @@ impl Office {
             self.under_way = Some((request.lane, request.task.perform(&self.disk)));
         } else {
             self.take_outcomes();
+            let timeout = self.store.poll_timeout();
+            assert!(timeout.is_none_or(|due| due > self.now), "at {timeout:?} there was nothing to do");
             return false;
         }
         self.take_outcomes();

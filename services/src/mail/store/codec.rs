@@ -19,6 +19,11 @@ const ABORT: u8 = 10;
 const NOTE: u8 = 11;
 
 impl Content {
+    /// Whether this program writes records of that kind.
+    pub fn is_known(kind: u8) -> bool {
+        (START..=NOTE).contains(&kind)
+    }
+
     /// The kind of the record, and its text.
     pub fn encode(&self) -> (u8, Vec<u8>) {
         let mut text = Lines::default();

@@ -54,13 +54,13 @@ pub struct Recovered {
 /// What was found wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Octets that are no records, by segment and offset; [`DAMAGES_MAX`] of them at most.
+    /// Octets that are no records, or say nothing that can be understood, by segment and offset; [`DAMAGES_MAX`] of them at most.
     pub damages: Vec<Damage>,
     /// Damages that are not in the list.
     pub more_damages: u64,
     /// Numbers that some record between two others of a segment had, and none has now.
     pub records_missing: u64,
-    /// The version of records that a newer program has written, or 0 if it is of ours and cannot be understood.
+    /// The version of records that a newer program has written, or 0 if it is ours and only their kind is newer.
     pub newer: Option<u8>,
     /// Large bodies that are missing or shorter than they were, by the messages.
     pub bodies_missing: Vec<Sequence>,
@@ -376,7 +376,15 @@ impl Reader<'_> {
                     let decoded = decode(file.marker, scanner.record())
                         .and_then(|(_, text, _)| Content::decode(frame.kind, text).ok());
                     let Some(content) = decoded else {
-                        self.report.newer.get_or_insert(0);
+                        if Content::is_known(frame.kind) {
+                            let len = u64::from(place.len);
+                            self.report.add(Damage { file: name.clone(), offset, len, is_at_end: false });
+                            self.replay.held.push(Held::Lost(len));
+                            let next = &mut self.replay.state.next_sequence;
+                            *next = frame.sequence.saturating_add(1).max(*next);
+                        } else {
+                            self.report.newer.get_or_insert(0);
+                        }
                         continue;
                     };
                     let is_copy = frame.flags & COPY != 0;

@@ -181,6 +181,24 @@ fn what_a_newer_program_wrote_is_read_and_left_alone() {
 }
 
 #[test]
+fn a_record_that_says_what_nobody_understands_is_damage() {
+    let disk = Memory::new();
+    let mut store = open(&disk);
+    let anna = mailbox(&disk, &mut store, "anna", 0);
+    let (file, marker) = store.segment_file(1).unwrap();
+    let offset = disk.len(&file).unwrap().unwrap();
+    let (kind, _) = Content::Note(String::new()).encode();
+    let malformed = record::encode(marker, kind, record::FIRST, 99, b"nose a\n", b"");
+    disk.append(&file, &malformed).unwrap();
+    let mut store = open(&disk);
+    let stored = make(&disk, &mut store, Change::Accept(to(&[anna]), b"octets".to_vec())).unwrap();
+    assert!(stored.uids[0].1 > 1, "it may have given a number");
+    let report = recover_all(&disk).unwrap().report().clone();
+    let damage = Damage { file, offset, len: malformed.len() as u64, is_at_end: false };
+    assert_eq!((report.newer, report.damages), (None, vec![damage]));
+}
+
+#[test]
 fn a_message_within_a_message_is_not_taken_for_a_record() {
     let disk = Memory::new();
     let mut store = open(&disk);

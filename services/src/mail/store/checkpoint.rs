@@ -14,7 +14,7 @@ use super::content::{BodyName, Content, Flags, FolderId, MailboxId, QueueId, Seq
 use super::layout::CHECKPOINT;
 use super::mailbox::{Entry, Place};
 use super::record::{self, Marker, Scanner, Step, decode};
-use super::start::PART_OCTETS;
+use super::start::{PART_OCTETS, if_readable};
 use super::state::{Fact, LargeBody, QueueEntry, State};
 use super::text::{Lines, Malformed, Values, lines};
 use crate::store::Storage;
@@ -233,7 +233,7 @@ pub(super) fn load(disk: &dyn Storage) -> Result<(State, (u32, u64)), Option<io:
     loop {
         match scanner.step() {
             Step::More(offset) => {
-                let part = disk.read_at(CHECKPOINT, offset, PART_OCTETS).map_err(Some)?;
+                let part = if_readable(disk.read_at(CHECKPOINT, offset, PART_OCTETS)).map_err(Some)?;
                 scanner.feed(&part.unwrap_or_default());
             }
             Step::Record(_, frame) => {

@@ -37,6 +37,12 @@ pub(super) fn parse_segment(name: &str) -> Option<(u32, Marker)> {
         .then_some((number, marker))
 }
 
+/// The number of the segment whose file this is.
+pub(super) fn segment_number(file: &str) -> Option<u32> {
+    let name = file.strip_prefix(SEGMENTS)?.strip_prefix('/')?;
+    parse_segment(name).map(|(number, _)| number)
+}
+
 /// The file of a large body.
 pub(super) fn body_file(name: BodyName) -> String {
     format!("{BODIES}/{:016x}", name.0)

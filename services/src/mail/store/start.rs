@@ -10,6 +10,8 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use nix::errno::Errno;
+
 use super::checkpoint;
 use super::content::{BodyName, Content, MailboxId, Sequence};
 use super::layout::{
@@ -156,6 +158,18 @@ pub fn recover_all(disk: &dyn Storage) -> io::Result<Recovered> {
     recover_from(disk, segment_files(disk)?, None)
 }
 
+/// What was read; nothing if the medium does not give it. Other errors may be gone the next time.
+pub(super) fn if_readable(read: io::Result<Option<Vec<u8>>>) -> io::Result<Option<Vec<u8>>> {
+    let is_of_medium = |error: &io::Error| {
+        let errno = error.raw_os_error().map(Errno::from_raw);
+        matches!(errno, Some(Errno::EIO | Errno::EBADMSG | Errno::ENODATA | Errno::EUCLEAN))
+    };
+    match read {
+        Err(error) if is_of_medium(&error) => Ok(None),
+        read => read,
+    }
+}
+
 fn segment_files(disk: &dyn Storage) -> io::Result<BTreeMap<u32, SegmentFile>> {
     let mut files = BTreeMap::new();
     for name in disk.list(SEGMENTS)? {
@@ -177,7 +191,7 @@ fn is_in_place(
     position: (u32, u64),
 ) -> io::Result<bool> {
     let is_at = |number: u32, file: &SegmentFile, offset| {
-        let octets = disk.read_at(&segment_file(number, file.marker), offset, FRAME_LEN)?;
+        let octets = if_readable(disk.read_at(&segment_file(number, file.marker), offset, FRAME_LEN))?;
         io::Result::Ok(is_frame(file.marker, &octets.unwrap_or_default()))
     };
     if let Some(file) = files.get(&position.0)
@@ -210,7 +224,7 @@ fn recover_from(
     let checkpoint = loaded.as_ref().map(|(_, (segment, _))| *segment);
     let (state, from) = loaded.unwrap_or_default();
     let replay = Replay { state, ..Replay::default() };
-    let mut reader = Reader { disk, replay, report: Report::default() };
+    let mut reader = Reader { disk, replay, report: Report::default(), is_unreadable: false };
     let mut known_len: Option<(u32, u64)> = None;
     let numbers: Vec<_> = files.keys().copied().collect();
     for number in numbers.into_iter().filter(|number| *number >= from.0) {
@@ -269,7 +283,7 @@ fn read_uncertain(
         };
         let Some(file) = files.get(&place.segment) else { continue };
         let name = segment_file(place.segment, file.marker);
-        let octets = disk.read_at(&name, place.offset, place.len as usize)?.unwrap_or_default();
+        let octets = if_readable(disk.read_at(&name, place.offset, place.len as usize))?.unwrap_or_default();
         let Some((_, _, body)) = decode(file.marker, &octets) else { continue };
         by_number.insert(key, Uncertain { sequence, content, body: body.to_vec() });
     }
@@ -332,6 +346,8 @@ struct Reader<'a> {
     disk: &'a dyn Storage,
     replay: Replay,
     report: Report,
+    /// Whether the medium does not give a part of the segment.
+    is_unreadable: bool,
 }
 
 impl Reader<'_> {
@@ -344,6 +360,7 @@ impl Reader<'_> {
     ) -> io::Result<(Option<(u32, u64)>, u64)> {
         let name = segment_file(number, file.marker);
         let mut scanner = Scanner::new(file.marker, from);
+        self.is_unreadable = false;
         let (mut previous, mut confirmed) = (None, from);
         // All before was synced.
         let mut batches = u32::from(from > 0);
@@ -365,7 +382,7 @@ impl Reader<'_> {
                         file: name.clone(),
                         offset,
                         len,
-                        is_at_end: offset + len >= file.len,
+                        is_at_end: offset + len >= file.len && !self.is_unreadable,
                     });
                     self.replay.held.push(Held::Lost(len));
                 }
@@ -412,23 +429,22 @@ impl Reader<'_> {
         }
     }
 
-    /// A part of a file. Blocks that cannot be read are zeros, unless none can be read.
-    fn read_part(&self, name: &str, offset: u64) -> io::Result<Vec<u8>> {
-        let error = match self.disk.read_at(name, offset, PART_OCTETS) {
-            Ok(octets) => return Ok(octets.unwrap_or_default()),
-            Err(error) => error,
-        };
-        let len = self.disk.len(name)?.unwrap_or(0).saturating_sub(offset);
-        let len = usize::try_from(len).unwrap_or(PART_OCTETS).min(PART_OCTETS);
+    /// A part of a file. Blocks that the medium does not give are zeros.
+    fn read_part(&mut self, name: &str, offset: u64) -> io::Result<Vec<u8>> {
+        let of_file = self.disk.len(name)?.unwrap_or(0).saturating_sub(offset);
+        let len = usize::try_from(of_file).unwrap_or(PART_OCTETS).min(PART_OCTETS);
+        let read = if_readable(self.disk.read_at(name, offset, PART_OCTETS))?;
+        if read.is_some() || len == 0 {
+            return Ok(read.unwrap_or_default());
+        }
+        self.is_unreadable = true;
         let mut octets = vec![0; len];
-        let mut is_any_read = false;
         for (number, block) in octets.chunks_mut(BLOCK_OCTETS).enumerate() {
             let at = offset + (number * BLOCK_OCTETS) as u64;
-            if let Ok(Some(read)) = self.disk.read_at(name, at, block.len()) {
+            if let Some(read) = if_readable(self.disk.read_at(name, at, block.len()))? {
                 block[..read.len()].copy_from_slice(&read);
-                is_any_read = true;
             }
         }
-        if is_any_read { Ok(octets) } else { Err(error) }
+        Ok(octets)
     }
 }

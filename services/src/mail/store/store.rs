@@ -12,6 +12,7 @@ use super::change::{Added, Change, Refused, Stored, resolve};
 use super::compaction::{self, Needed};
 use super::content::{Abort, Accept, Body, BodyName, Content, MailboxId, Sequence, Uid};
 use super::draft::{DraftId, Drafts, Ended};
+use super::layout::segment_number;
 use super::log::{Batch, Logged, Segments, fits, random_name};
 use super::quota::{Reservations, is_nearly_full};
 use super::request::{Answer, Lane, Request, Task};
@@ -105,7 +106,10 @@ impl Store {
         // What is damaged may have named them.
         let orphans = if report.is_damaged() { Vec::new() } else { orphans };
         let has_reserve = reserve_len >= settings.reserve_octets;
-        let upkeep = Upkeep::new(orphans, has_reserve, checkpoint);
+        // What cannot be read now is perhaps read again by somebody who brings the disk to it.
+        let damaged = report.damages.iter().filter(|damage| !damage.is_at_end);
+        let damaged = damaged.filter_map(|damage| segment_number(&damage.file)).collect();
+        let upkeep = Upkeep::new(orphans, has_reserve, checkpoint, damaged);
         Self {
             settings,
             rng,

@@ -76,7 +76,12 @@ struct Compaction {
 }
 
 impl Upkeep {
-    pub fn new(orphans: Vec<BodyName>, has_reserve: bool, checkpoint: Option<u32>) -> Self {
+    pub fn new(
+        orphans: Vec<BodyName>,
+        has_reserve: bool,
+        checkpoint: Option<u32>,
+        left_alone: BTreeSet<u32>,
+    ) -> Self {
         Self {
             orphans,
             doing: None,
@@ -88,7 +93,7 @@ impl Upkeep {
             grown: 0,
             checkpoint_due: None,
             checkpoint,
-            left_alone: BTreeSet::new(),
+            left_alone,
         }
     }
 

@@ -15,9 +15,9 @@ enum Harm {
 }
 
 /// A message that is stored: whose it is, where, in which file its body is, and its octets.
-type Stored = (MailboxId, Uid, Place, Option<String>, Vec<u8>);
+pub(super) type Stored = (MailboxId, Uid, Place, Option<String>, Vec<u8>);
 
-fn office() -> Office {
+pub(super) fn office() -> Office {
     let mut office = Office::new();
     for (number, to) in (0..14).zip([1_u8, 2, 3].into_iter().cycle()) {
         office.act(Op::Accept {
@@ -36,7 +36,7 @@ fn office() -> Office {
     office
 }
 
-fn stored(office: &Office) -> Vec<Stored> {
+pub(super) fn stored(office: &Office) -> Vec<Stored> {
     let recovered = recover(&office.disk).unwrap();
     assert!(!recovered.report().is_damaged(), "{:?}", recovered.report());
     let mut all = Vec::new();
@@ -61,6 +61,43 @@ fn harm() -> impl Strategy<Value = Harm> {
         2 => (1_usize..200).prop_map(Harm::Remove),
         1 => Just(Harm::Cut),
     ]
+}
+
+/// The files of the segments.
+pub(super) fn segments(office: &Office) -> Vec<String> {
+    let names = office.disk.names().into_iter();
+    names.filter(|name| name.starts_with("mail/segments")).collect()
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_costs_what_is_in_it() {
+    let office = office();
+    let before = stored(&office);
+    let number = before[before.len() / 2].2.segment;
+    let file = office.store.segment_file(number).unwrap().0;
+    office.disk.make_unreadable(&file, 0..u64::MAX);
+    let recovered = recover(&office.disk).unwrap();
+    assert!(recovered.report().is_damaged(), "{:?}", recovered.report());
+    let elsewhere = before.iter().filter(|(_, _, place, ..)| place.segment != number);
+    for (id, uid, _, _, body) in elsewhere {
+        let entry = *recovered.state().mailbox(*id).unwrap().entry(*uid).unwrap();
+        let message = recovered.message(&office.disk, *id, &entry).unwrap();
+        assert_eq!(&read_all(&office.disk, &message.body), body);
+    }
+    let uids: Vec<_> = before.iter().map(|(id, uid, ..)| (*id, *uid)).collect();
+    let new = office.reopened(recovered).deliver_to_all();
+    assert!(new.iter().all(|new| !uids.contains(new)), "a number is given again: {new:?}");
+}
+
+#[test]
+fn without_a_checkpoint_that_can_be_read_all_of_the_log_is() {
+    let office = office();
+    let before = stored(&office);
+    office.disk.make_unreadable("mail/checkpoint", 0..1);
+    let recovered = recover(&office.disk).unwrap();
+    assert!(recovered.report().is_checkpoint_damaged);
+    let messages: usize = recovered.state().mailboxes().map(|mailbox| mailbox.entries().len()).sum();
+    assert_eq!(messages, before.len());
 }
 
 proptest! {

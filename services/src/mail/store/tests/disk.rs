@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
 
 use crate::store::{Storage, list_in, part_of};
@@ -30,6 +31,8 @@ struct State {
     next: u64,
     fails_to_sync: bool,
     room: Option<usize>,
+    /// Octets of files that the medium does not give.
+    unreadable: Vec<(String, Range<u64>)>,
 }
 
 #[derive(Clone, Default)]
@@ -56,6 +59,11 @@ impl FakeDisk {
     /// There is room for so many octets more.
     pub fn set_room(&self, room: Option<usize>) {
         self.state().room = room;
+    }
+
+    /// Nobody can read these octets any more.
+    pub fn make_unreadable(&self, name: &str, octets: Range<u64>) {
+        self.state().unreadable.push((name.to_owned(), octets));
     }
 
     pub fn cut_power(&self, loss: Loss) {
@@ -107,6 +115,11 @@ impl Storage for FakeDisk {
 
     fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
         let state = self.state();
+        let end = offset + len as u64;
+        let is_bad = |(of, bad): &(String, Range<u64>)| of == name && bad.start < end && offset < bad.end;
+        if state.unreadable.iter().any(is_bad) {
+            return Err(io::Error::from_raw_os_error(nix::errno::Errno::EIO as i32));
+        }
         Ok(state.names.get(name).map(|id| part_of(&state.files[id].cached, offset, len)))
     }
 

@@ -83,7 +83,7 @@ pub struct Damage {
     pub offset: u64,
     /// How many octets; those that are missing at the end of the file included.
     pub len: u64,
-    /// Whether it is at the end of the file, as an append that was cut short leaves it.
+    /// Whether it is at the end of the file, as an append that was cut short leaves it, and nothing says that it was synced.
     pub is_at_end: bool,
 }
 
@@ -94,6 +94,13 @@ impl Report {
             || self.damages.iter().any(|damage| !damage.is_at_end)
             || !self.bodies_missing.is_empty()
             || !self.segments_missing.is_empty()
+    }
+
+    /// Of the file the first `len` octets were synced.
+    fn confirm(&mut self, file: &str, len: u64) {
+        for damage in &mut self.damages {
+            damage.is_at_end &= damage.file != file || damage.offset >= len;
+        }
     }
 
     fn add(&mut self, damage: Damage) {
@@ -233,6 +240,11 @@ fn recover_from(
         let (previous, confirmed) = reader.read_segment(number, *file, offset)?;
         // What is behind may be gone after the next power cut.
         file.len = confirmed;
+        if let Some((of, len)) = previous
+            && let Some(file) = files.get(&of)
+        {
+            reader.report.confirm(&segment_file(of, file.marker), len);
+        }
         if let (Some((of, len)), Some((last, found))) = (previous, known_len)
             && of == last
             && found < len

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::office::{Office, Op, read_all};
-use crate::mail::store::{BodyOctets, MailboxId, Place, Uid, recover, recover_all};
+use crate::mail::store::layout::segment_number;
+use crate::mail::store::{BodyOctets, MailboxId, Place, Uid, check, recover, recover_all};
 use crate::store::Storage;
 
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +101,20 @@ fn without_a_checkpoint_that_can_be_read_all_of_the_log_is() {
     assert_eq!(messages, before.len());
 }
 
+#[test]
+fn the_last_record_of_a_sealed_segment_is_not_taken_for_an_append_that_was_cut_short() {
+    let office = office();
+    let all = segments(&office);
+    let is_followed =
+        |pair: &&[String]| segment_number(&pair[0]).unwrap() + 1 == segment_number(&pair[1]).unwrap();
+    let sealed = &all.windows(2).find(is_followed).unwrap()[0];
+    office.disk.damage(sealed, |octets| *octets.last_mut().unwrap() ^= 1);
+    let recovered = recover_all(&office.disk).unwrap();
+    assert!(recovered.report().is_damaged(), "{:?}", recovered.report());
+    let checked = check(&office.disk).unwrap();
+    assert!(!checked.damages().is_empty() && checked.notes().is_empty(), "{checked:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(crate::cases(256)))]
 
@@ -133,6 +148,11 @@ proptest! {
         let is_segment = name.starts_with("mail/segments");
         if is_segment && !matches!(harm, Harm::Cut) {
             prop_assert!(all.report().damages.iter().any(|damage| damage.file == *name));
+            // The next segment says that all of it was synced.
+            let segments = segments(&office);
+            let number = |name: &String| segment_number(name).unwrap();
+            let is_known = segments.iter().any(|other| number(other) == number(name) + 1);
+            prop_assert!(!is_known || all.report().is_damaged(), "{:?}", all.report());
         }
         for (id, uid, place, file, body) in &before {
             let number = name.strip_prefix("mail/segments/").and_then(|name| name.split_once('-'));

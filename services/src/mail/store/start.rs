@@ -7,7 +7,7 @@
 //!
 //! Nothing is written here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use nix::errno::Errno;
@@ -28,6 +28,8 @@ use crate::store::Storage;
 pub(super) const PART_OCTETS: usize = 2 << 20;
 /// What is read at a time where a whole part cannot be read.
 const BLOCK_OCTETS: usize = 4 << 10;
+/// Octets that may have stood behind a place, where nobody knows: a segment.
+const BEHIND_OCTETS: u64 = 64 << 20;
 /// The damages that are remembered one by one.
 pub const DAMAGES_MAX: usize = 1000;
 
@@ -68,7 +70,7 @@ pub struct Report {
     pub bodies_missing: Vec<Sequence>,
     /// The records that were read.
     pub records: u64,
-    /// Whether there is a checkpoint that cannot be used.
+    /// Whether there is a checkpoint that cannot be used, or that does not fit the log.
     pub is_checkpoint_damaged: bool,
     /// Segments that are missing, with messages that were in them.
     pub segments_missing: Vec<u32>,
@@ -100,6 +102,14 @@ impl Report {
     fn confirm(&mut self, file: &str, len: u64) {
         for damage in &mut self.damages {
             damage.is_at_end &= damage.file != file || damage.offset >= len;
+        }
+    }
+
+    /// Adds what a checkpoint says is missing of a segment, unless the log says so, too.
+    pub(super) fn add_cut(&mut self, cut: Damage) {
+        let is_it = |damage: &Damage| (&damage.file, damage.offset) == (&cut.file, cut.offset);
+        if !self.damages.iter().any(is_it) {
+            self.add(cut);
         }
     }
 
@@ -142,18 +152,49 @@ impl Recovered {
 ///
 /// The storage refuses to be read.
 pub fn recover(disk: &dyn Storage) -> io::Result<Recovered> {
+    let loaded = load(disk)?;
     let files = segment_files(disk)?;
-    match checkpoint::load(disk) {
-        Ok(loaded) if is_in_place(disk, &files, &loaded.0, loaded.1)? => {
-            recover_from(disk, files, Some(loaded))
+    match loaded {
+        Some((state, position)) if is_in_place(disk, &files, &state, position)? => {
+            recover_from(disk, files, Some((state, position)))
         }
-        Ok(_) | Err(None) => {
+        Some((state, position)) => {
+            let cut = missing_before(&files, position);
+            let mut recovered = recover_from(disk, files, None)?;
+            recovered.state.take_numbers(&state);
+            if let Some(cut) = cut {
+                recovered.state.skip_lost(BEHIND_OCTETS);
+                recovered.report.add_cut(cut);
+            }
+            recovered.report.is_checkpoint_damaged = true;
+            // The log may have lost what names them.
+            recovered.orphans.clear();
+            Ok(recovered)
+        }
+        None => {
             let mut recovered = recover_from(disk, files, None)?;
             recovered.report.is_checkpoint_damaged = disk.len(CHECKPOINT)?.is_some();
             Ok(recovered)
         }
+    }
+}
+
+/// A checkpoint's state, and the place in the log up to which it goes.
+type Loaded = (State, (u32, u64));
+
+fn load(disk: &dyn Storage) -> io::Result<Option<Loaded>> {
+    match checkpoint::load(disk) {
+        Ok(loaded) => Ok(Some(loaded)),
+        Err(None) => Ok(None),
         Err(Some(error)) => Err(error),
     }
+}
+
+/// What is missing of a segment before the place where a checkpoint ends.
+fn missing_before(files: &BTreeMap<u32, SegmentFile>, (number, offset): (u32, u64)) -> Option<Damage> {
+    let SegmentFile { marker, len } = *files.get(&number)?;
+    let file = segment_file(number, marker);
+    (len < offset).then(|| Damage { file, offset: len, len: offset - len, is_at_end: false })
 }
 
 /// Reads all of the log, and so finds damage where [`recover`] trusts the checkpoint.
@@ -226,7 +267,7 @@ fn is_in_place(
 fn recover_from(
     disk: &dyn Storage,
     mut files: BTreeMap<u32, SegmentFile>,
-    loaded: Option<(State, (u32, u64))>,
+    loaded: Option<Loaded>,
 ) -> io::Result<Recovered> {
     let checkpoint = loaded.as_ref().map(|(_, (segment, _))| *segment);
     let (state, from) = loaded.unwrap_or_default();
@@ -257,12 +298,16 @@ fn recover_from(
         known_len = Some((number, disk.len(&segment_file(number, files[&number].marker))?.unwrap_or(0)));
     }
     let Reader { mut replay, mut report, .. } = reader;
+    let is_gone = from.1 > 0 && !files.contains_key(&from.0);
+    if is_gone {
+        replay.held.push(Held::Lost(BEHIND_OCTETS));
+    }
     let held = replay.flush();
     let mut state = replay.state;
     let uncertain = read_uncertain(disk, &files, &state, held)?;
     let in_use = state.segments.iter().filter(|(_, segment)| segment.live > 0);
-    report.segments_missing =
-        in_use.map(|(number, _)| *number).filter(|number| !files.contains_key(number)).collect();
+    let in_use: BTreeSet<_> = in_use.map(|(number, _)| *number).chain(is_gone.then_some(from.0)).collect();
+    report.segments_missing = in_use.into_iter().filter(|number| !files.contains_key(number)).collect();
     state.segments.retain(|number, _| files.contains_key(number));
     let mut orphans = Vec::new();
     let bodies: BTreeMap<_, _> = state.bodies.iter().map(|(sequence, body)| (body.name, *sequence)).collect();
@@ -376,10 +421,6 @@ impl Reader<'_> {
         let (mut previous, mut confirmed) = (None, from);
         // All before was synced.
         let mut batches = u32::from(from > 0);
-        if file.len < from {
-            let len = from - file.len;
-            self.report.add(Damage { file: name.clone(), offset: file.len, len, is_at_end: false });
-        }
         let mut last: Option<(Sequence, bool)> = None;
         loop {
             match scanner.step() {

@@ -158,6 +158,21 @@ impl State {
         }
     }
 
+    /// Gives no number that `known`, which was so at some time, has given, and keeps the mailboxes of it that it lacks.
+    pub(super) fn take_numbers(&mut self, known: &Self) {
+        self.next_sequence = self.next_sequence.max(known.next_sequence);
+        self.next_mailbox = self.next_mailbox.max(known.next_mailbox);
+        self.last_uid_validity = self.last_uid_validity.max(known.last_uid_validity);
+        for (id, state) in known.mailboxes.iter().map(|(id, mailbox)| (id, &mailbox.state)) {
+            if !self.mailboxes.contains_key(id) && !self.names.contains_key(&state.name) {
+                self.set_mailbox(state);
+            }
+            if let Some(mailbox) = self.mailboxes.get_mut(id) {
+                mailbox.state.uid_next = mailbox.state.uid_next.max(state.uid_next);
+            }
+        }
+    }
+
     fn accept(&mut self, sequence: Sequence, place: Place, body_len: u32, accept: &Accept) {
         let count = accept.deliveries.len() + accept.remotes.len();
         let share = place.len / u32::try_from(count.max(1)).unwrap_or(u32::MAX);

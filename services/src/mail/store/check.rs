@@ -6,13 +6,12 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::checkpoint;
 use super::content::{Body, Content, Sequence, Uid};
 use super::layout::{CHECKPOINT, body_file, segment_file};
 use super::mailbox::{Mailbox, Place};
 use super::message::{BodyOctets, Unreadable, read_body_part};
 use super::record::{Marker, decode};
-use super::start::{Damage, Recovered, Report, recover, recover_all};
+use super::start::{Damage, Recovered, Report, recover, recover_all, recover_known};
 use crate::store::Storage;
 
 /// Octets of a large body that are read at a time.
@@ -118,15 +117,41 @@ fn list(messages: &[(String, Uid)]) -> String {
 ///
 /// The storage refuses to be read.
 pub fn check(disk: &dyn Storage) -> io::Result<Checked> {
-    let is_checkpoint_damaged = match checkpoint::load(disk) {
-        Ok(_) => false,
-        Err(None) => disk.len(CHECKPOINT)?.is_some(),
-        Err(Some(error)) => return Err(error),
-    };
+    let mut known = recover_known(disk)?;
+    if known.as_ref().is_none_or(|(known, _)| known.report.is_damaged()) {
+        // A gateway may have replaced it, and what it speaks of.
+        known = recover_known(disk)?;
+    }
     let recovered = recover_all(disk)?;
+    let mut report = recovered.report.clone();
+    report.is_checkpoint_damaged = known.is_none() && disk.len(CHECKPOINT)?.is_some();
+    if let Some((known, position)) = &known {
+        report.segments_missing.clone_from(&known.report.segments_missing);
+        if let Some(file) = recovered.files.get(&position.0) {
+            report.confirm(&segment_file(position.0, file.marker), position.1);
+        }
+        for cut in &known.report.damages {
+            report.add_cut(cut.clone());
+        }
+    }
+    // A segment of which all is said elsewhere goes.
+    let mut damages = Vec::new();
+    for damage in report.damages {
+        if disk.len(&damage.file)?.is_some() {
+            damages.push(damage);
+        }
+    }
+    report.damages = damages;
+    let mut bodies = damaged_bodies(disk, &recovered)?;
+    if !bodies.is_empty() {
+        // As goes the body of a message that nobody has any more.
+        let now = recover(disk)?;
+        bodies.retain(|body| now.state.bodies.contains_key(&body.message));
+    }
     let mut checked = Checked {
-        report: Report { is_checkpoint_damaged, ..recovered.report.clone() },
-        bodies: damaged_bodies(disk, &recovered)?,
+        report,
+        bodies,
+        lost: known.map_or_else(Vec::new, |(known, _)| lost(disk, &known, &recovered)),
         queued: recovered.state.queue.len(),
         ..Checked::default()
     };
@@ -135,27 +160,29 @@ pub fn check(disk: &dyn Storage) -> io::Result<Checked> {
         checked.messages += mailbox.entries().len() as u64;
         checked.octets += mailbox.used();
     }
-    if checked.report.is_damaged() {
-        checked.lost = lost(disk, &recovered)?;
-    }
     Ok(checked)
 }
 
-/// Messages that a start with the checkpoint knows of, and that cannot be read.
-fn lost(disk: &dyn Storage, read: &Recovered) -> io::Result<Vec<(String, Uid)>> {
-    let known = recover(disk)?;
+/// Messages of which the checkpoint knows, and that are not in the log and cannot be read.
+fn lost(disk: &dyn Storage, known: &Recovered, read: &Recovered) -> Vec<(String, Uid)> {
     let mut lost = Vec::new();
     for mailbox in known.state.mailboxes() {
         let id = mailbox.state.id;
         let found = read.state.mailbox(id);
-        for entry in mailbox.entries() {
-            let is_found = found.is_some_and(|mailbox| mailbox.entry(entry.uid).is_some());
-            if !is_found && matches!(known.message(disk, id, entry), Err(Unreadable::Damaged)) {
+        let entries = mailbox.entries().iter();
+        for entry in entries.filter(|entry| found.is_none_or(|found| found.entry(entry.uid).is_none())) {
+            let is_lost = match known.message(disk, id, entry) {
+                Ok(_) => false,
+                // Another one may have been moved.
+                Err(Unreadable::Gone) => known.report.segments_missing.contains(&entry.place.segment),
+                Err(Unreadable::Damaged | Unreadable::Io(_)) => true,
+            };
+            if is_lost {
                 lost.push((mailbox.state.name.clone(), entry.uid));
             }
         }
     }
-    Ok(lost)
+    lost
 }
 
 fn damaged_bodies(disk: &dyn Storage, recovered: &Recovered) -> io::Result<Vec<DamagedBody>> {

@@ -48,7 +48,7 @@ pub struct Recovered {
     pub(super) files: BTreeMap<u32, SegmentFile>,
     pub(super) uncertain: Vec<Uncertain>,
     pub(super) reserve_len: u64,
-    /// Files of large bodies that nothing names.
+    /// Files of large bodies that surely nothing names.
     pub(super) orphans: Vec<BodyName>,
     /// The segment that the checkpoint on the disk goes up to.
     pub(super) checkpoint: Option<u32>,
@@ -99,7 +99,7 @@ impl Report {
     }
 
     /// Of the file the first `len` octets were synced.
-    fn confirm(&mut self, file: &str, len: u64) {
+    pub(super) fn confirm(&mut self, file: &str, len: u64) {
         for damage in &mut self.damages {
             damage.is_at_end &= damage.file != file || damage.offset >= len;
         }
@@ -177,6 +177,18 @@ pub fn recover(disk: &dyn Storage) -> io::Result<Recovered> {
             Ok(recovered)
         }
     }
+}
+
+/// What the checkpoint says, and the log behind it, even where they do not fit, and the place between them. Of damages the report has
+/// what is missing before that. `None` without a checkpoint that can be read.
+pub(super) fn recover_known(disk: &dyn Storage) -> io::Result<Option<(Recovered, (u32, u64))>> {
+    // What is moved meanwhile is in the log behind the checkpoint.
+    let Some((state, position)) = load(disk)? else { return Ok(None) };
+    let files = segment_files(disk)?;
+    let cut = missing_before(&files, position);
+    let mut known = recover_from(disk, files, Some((state, position)))?;
+    known.report.damages = cut.into_iter().collect();
+    Ok(Some((known, position)))
 }
 
 /// A checkpoint's state, and the place in the log up to which it goes.
@@ -274,11 +286,14 @@ fn recover_from(
     let replay = Replay { state, ..Replay::default() };
     let mut reader = Reader { disk, replay, report: Report::default(), is_unreadable: false };
     let mut known_len: Option<(u32, u64)> = None;
+    // Whether each segment was read of which another says that it was there.
+    let mut is_whole = true;
     let numbers: Vec<_> = files.keys().copied().collect();
     for number in numbers.into_iter().filter(|number| *number >= from.0) {
         let offset = if number == from.0 { from.1 } else { 0 };
         let Some(file) = files.get_mut(&number) else { continue };
         let (previous, confirmed) = reader.read_segment(number, *file, offset)?;
+        is_whole &= previous.map(|(of, _)| of) == known_len.map(|(last, _)| last);
         // What is behind may be gone after the next power cut.
         file.len = confirmed;
         if let Some((of, len)) = previous
@@ -311,7 +326,9 @@ fn recover_from(
     state.segments.retain(|number, _| files.contains_key(number));
     let mut orphans = Vec::new();
     let bodies: BTreeMap<_, _> = state.bodies.iter().map(|(sequence, body)| (body.name, *sequence)).collect();
-    for name in disk.list(BODIES)? {
+    // A segment that is missing may have named them, if no checkpoint tells.
+    let are_known = checkpoint.is_some() || is_whole;
+    for name in disk.list(BODIES)?.into_iter().filter(|_| are_known) {
         orphans.extend(parse_body(&name).filter(|name| !bodies.contains_key(name)));
     }
     for (name, sequence) in &bodies {

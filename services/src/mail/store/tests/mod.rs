@@ -1,4 +1,5 @@
 mod bounds;
+mod check;
 mod compaction;
 mod crash;
 mod damage;

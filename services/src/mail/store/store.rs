@@ -447,12 +447,12 @@ impl Store {
         });
         let all: Vec<_> = needed.collect();
         if all.is_empty() {
-            self.upkeep.copies_done(true);
+            self.upkeep.copies_done(Ok(()));
             return None;
         }
         if !all.iter().all(|(needed, _)| fits(&needed.content, &[])) {
             // It would be read as damage. The segment stays.
-            self.upkeep.copies_done(false);
+            self.upkeep.copies_done(Err(&Refused::TooMuch("octets of a record")));
             return None;
         }
         let mut batch = self.begin_batch(None);
@@ -518,7 +518,7 @@ impl Store {
             self.outcomes.push_back((ticket, Ok(stored)));
         }
         match purpose {
-            Purpose::Changes if has_copies => self.upkeep.copies_done(true),
+            Purpose::Changes if has_copies => self.upkeep.copies_done(Ok(())),
             Purpose::Changes => {}
             Purpose::Uncertain => self.uncertain.clear(),
             Purpose::Abort => {
@@ -550,7 +550,7 @@ impl Store {
         match purpose {
             Purpose::Changes => {
                 if has_copies {
-                    self.upkeep.copies_done(false);
+                    self.upkeep.copies_done(Err(&why));
                 }
                 let aborting = self.aborting.get_or_insert_default();
                 aborting.abort.from.push((batch.segment, batch.offset()));

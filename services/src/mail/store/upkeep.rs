@@ -18,8 +18,8 @@ use super::request::{Answer, Task};
 use super::start::PART_OCTETS;
 use super::store::{RETRY_INTERVAL, Store};
 
-/// The octets that are kept for deletions.
-pub const RESERVE_OCTETS: u64 = 1 << 20;
+/// The octets that are kept for deletions, and for the batches that a start writes once more.
+pub const RESERVE_OCTETS: u64 = 8 << 20;
 /// A checkpoint is made so long after the log has grown, at the latest.
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(600);
 /// Records of a segment that is compacted that are looked at for one batch, and their octets.
@@ -47,6 +47,8 @@ pub(super) struct Upkeep {
     checkpoint: Option<u32>,
     /// Segments that are not compacted, as they are damaged or could not be.
     left_alone: BTreeSet<u32>,
+    /// Segments of which there was no room for what is needed.
+    without_room: BTreeSet<u32>,
 }
 
 #[derive(Debug)]
@@ -94,6 +96,7 @@ impl Upkeep {
             checkpoint_due: None,
             checkpoint,
             left_alone,
+            without_room: BTreeSet::new(),
         }
     }
 
@@ -117,15 +120,17 @@ impl Upkeep {
         self.trouble = None;
     }
 
-    /// What of the records that leave is needed is durable, or the batch failed.
-    pub fn copies_done(&mut self, are_durable: bool) {
+    /// What of the records that leave is needed is durable, or why it is not.
+    pub fn copies_done(&mut self, done: Result<(), &Refused>) {
         match self.doing.take() {
-            Some(Doing::Copy(compaction)) if are_durable => {
+            Some(Doing::Copy(compaction)) if done.is_ok() => {
                 self.doing = Some(Doing::ReadSegment(compaction, u64::MAX));
                 self.is_busy = false;
             }
             Some(Doing::Copy(compaction)) => {
-                self.left_alone.insert(compaction.segment);
+                let has_room = done != Err(&Refused::NoRoom);
+                let left = if has_room { &mut self.left_alone } else { &mut self.without_room };
+                left.insert(compaction.segment);
                 self.is_busy = false;
             }
             other => self.doing = other,
@@ -211,9 +216,7 @@ impl Store {
         } else if self.upkeep.reserve_due.is_some_and(|due| due <= now) {
             self.upkeep.reserve_due = None;
             Some(Doing::CutReserve)
-        } else if self.upkeep.is_full {
-            None
-        } else if is_due || self.upkeep.grown >= self.settings.checkpoint_octets {
+        } else if !self.upkeep.is_full && (is_due || self.upkeep.grown >= self.settings.checkpoint_octets) {
             self.upkeep.checkpoint_due = None;
             self.upkeep.grown = 0;
             Some(Doing::CutCheckpoint(Writer::new(self.segments.end())))
@@ -225,8 +228,8 @@ impl Store {
         }
     }
 
-    /// A segment of which most is not needed, or that is short. The checkpoint knows what is in it, and a later segment
-    /// begins with what all mailboxes are.
+    /// A segment of which most is not needed, or that is short; on a full disk one of which nearly nothing is. The checkpoint knows
+    /// what is in it, and a later segment begins with what all mailboxes are.
     fn segment_to_compact(&self) -> Option<u32> {
         let open = self.segments.open()?;
         let before = self.upkeep.checkpoint?.min(open);
@@ -235,8 +238,10 @@ impl Store {
             let known = self.state.segments.get(number);
             let live = known.map_or(0, |segment| segment.live);
             let aborts = known.is_some_and(|segment| segment.aborts_in.iter().any(exists));
-            let is_short = file.len < self.settings.segment_octets / 4;
-            !aborts && !self.upkeep.left_alone.contains(number) && (is_short || live * 2 < file.len)
+            let Upkeep { is_full, left_alone, without_room, .. } = &self.upkeep;
+            let is_left = left_alone.contains(number) || without_room.contains(number);
+            let is_short = file.len < self.settings.segment_octets / 4 || live * 2 < file.len;
+            !aborts && !is_left && if *is_full { live == 0 } else { is_short }
         };
         self.segments.files.range(..before).find(is_candidate).map(|(number, _)| *number)
     }
@@ -312,6 +317,7 @@ impl Store {
             Doing::SyncReserve => {
                 self.upkeep.has_reserve = true;
                 self.upkeep.is_full = false;
+                self.upkeep.without_room.clear();
                 None
             }
             Doing::CutCheckpoint(mut writer) | Doing::WriteCheckpoint(mut writer, _) => {

@@ -5,4 +5,5 @@ mod crash;
 mod damage;
 mod disk;
 mod driver;
+mod full;
 mod office;

@@ -1,0 +1,31 @@
+//! A disk that is full.
+
+use super::office::{Office, Op};
+use crate::mail::store::{Change, Expunge, Refused};
+
+#[test]
+fn deletions_make_room_on_a_full_disk() {
+    const SMALL: Op = Op::Accept { to: 1, is_remote: false, is_large: false, is_polled: false };
+    let mut office = Office::new();
+    for _ in 0..40 {
+        office.act(SMALL);
+        office.settle();
+    }
+    for op in [Op::Room(Some(0)), SMALL, Op::Settle] {
+        office.act(op);
+    }
+    assert_eq!(office.store.takes_messages(), Err(Refused::NoRoom));
+    let state = office.store.state();
+    let all = state.mailboxes().map(|mailbox| Expunge {
+        mailbox: mailbox.state().id,
+        uids: mailbox.entries().iter().map(|entry| entry.uid).collect(),
+    });
+    let all: Vec<_> = all.collect();
+    for expunge in all {
+        office.store.submit(Change::Expunge(expunge)).unwrap();
+    }
+    for op in [Op::Settle, Op::Wait, Op::Settle] {
+        office.act(op);
+    }
+    assert_eq!(office.store.takes_messages(), Ok(()));
+}

@@ -520,7 +520,11 @@ impl Store {
         match purpose {
             Purpose::Changes if has_copies => self.upkeep.copies_done(Ok(())),
             Purpose::Changes => {}
-            Purpose::Uncertain => self.uncertain.clear(),
+            Purpose::Uncertain => {
+                self.uncertain.clear();
+                // A checkpoint is due, so that the next start need not do it all over.
+                self.upkeep.log_grew(self.settings.checkpoint_octets);
+            }
             Purpose::Abort => {
                 if let Some(Aborting { refused, bodies, .. }) = self.aborting.take() {
                     self.outcomes.extend(refused.into_iter().map(|(ticket, why)| (ticket, Err(why))));

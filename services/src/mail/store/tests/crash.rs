@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::disk::Loss;
 use super::office::{Office, Op};
+use crate::mail::store::recover;
 
 const LOSSES: [Loss; 7] = [
     Loss::Process,
@@ -124,6 +125,16 @@ fn what_is_promised_holds_while_segments_are_compacted() {
     let numbers: Vec<u32> = names.iter().filter_map(|name| name.get(14..22)?.parse().ok()).collect();
     let (count, last) = (numbers.len(), numbers.iter().max().copied().unwrap());
     assert!(count < last as usize, "{count} of {last} segments are left");
+}
+
+#[test]
+fn what_a_start_writes_once_more_is_not_written_by_the_next() {
+    let mut office = run(&[BOTH, LARGE, Op::Settle], &[], &[]);
+    for _ in 0..3 {
+        office = office.restarted();
+        office.settle();
+        assert_eq!(recover(&office.disk).unwrap().report().records, 0, "the checkpoint says all");
+    }
 }
 
 #[test]

@@ -22,19 +22,20 @@ pub struct ReservationId(u64);
 #[derive(Debug, Default)]
 pub(super) struct Reservations {
     all: BTreeMap<ReservationId, (MailboxId, u64)>,
-    of_mailboxes: BTreeMap<MailboxId, u64>,
+    /// Their sums, which no mailbox without a quota can make overflow.
+    of_mailboxes: BTreeMap<MailboxId, u128>,
     next: u64,
 }
 
 impl Reservations {
-    fn of(&self, mailbox: MailboxId) -> u64 {
+    fn of(&self, mailbox: MailboxId) -> u128 {
         self.of_mailboxes.get(&mailbox).copied().unwrap_or(0)
     }
 
     fn set(&mut self, id: ReservationId, mailbox: MailboxId, octets: u64) {
         let before = self.all.insert(id, (mailbox, octets)).map_or(0, |(_, octets)| octets);
         let sum = self.of_mailboxes.entry(mailbox).or_default();
-        *sum = (*sum - before).saturating_add(octets);
+        *sum = *sum - u128::from(before) + u128::from(octets);
     }
 }
 
@@ -87,7 +88,7 @@ impl Store {
         if let Some((mailbox, octets)) = self.reservations.all.remove(&id)
             && let Some(sum) = self.reservations.of_mailboxes.get_mut(&mailbox)
         {
-            *sum -= octets;
+            *sum -= u128::from(octets);
             if *sum == 0 {
                 self.reservations.of_mailboxes.remove(&mailbox);
             }
@@ -98,9 +99,9 @@ impl Store {
     /// none for an empty one either.
     fn check_room(&self, id: MailboxId, octets: u64) -> Result<(), Refused> {
         let mailbox = self.state.mailbox(id).ok_or(Refused::NoMailbox(id))?;
-        let quota = mailbox.state().quota;
-        let taken = mailbox.used().saturating_add(self.reservations.of(id));
-        let is_full = taken >= quota || taken.saturating_add(octets) > quota;
+        let quota = u128::from(mailbox.state().quota);
+        let taken = u128::from(mailbox.used()) + self.reservations.of(id);
+        let is_full = taken >= quota || taken + u128::from(octets) > quota;
         if quota > 0 && is_full { Err(Refused::MailboxFull(id)) } else { Ok(()) }
     }
 }

@@ -236,10 +236,17 @@ fn room_in_a_mailbox_is_promised_once() {
     assert_eq!(store.grow(second, 1), Err(Refused::NoDraft));
     assert_eq!(store.reserve(MailboxId(99), 1), Err(Refused::NoMailbox(MailboxId(99))));
     let bert = mailbox(&disk, &mut store, "bert", 0);
-    for _ in 0..RESERVATIONS_MAX {
-        store.reserve(bert, u64::MAX).unwrap();
-    }
+    let all: Vec<_> = (0..RESERVATIONS_MAX).map(|_| store.reserve(bert, u64::MAX).unwrap()).collect();
     assert_eq!(store.reserve(bert, 1), Err(Refused::Busy));
+    all.into_iter().for_each(|reservation| store.release(reservation));
+    let quota = Change::SetMailbox {
+        id: bert,
+        name: "bert".to_owned(),
+        quota: 10,
+        folders: vec!["INBOX".to_owned()],
+    };
+    make(&disk, &mut store, quota).unwrap();
+    assert!(store.reserve(bert, 10).is_ok(), "nothing is reserved any more");
 }
 
 #[test]

@@ -115,14 +115,17 @@ impl Output {
     /// It cannot be made, or there is a file of that name.
     pub fn mbox(path: &Path) -> io::Result<Self> {
         if path.symlink_metadata().is_ok() {
-            return Err(io::ErrorKind::AlreadyExists.into());
+            return Err(is_there(path));
         }
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
-        let file = OpenOptions::new().create(true).truncate(true).write(true).mode(FILE_MODE).open(&part)?;
+        let file = private(&part).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => is_there(&part),
+            _ => error,
+        })?;
         let writer = mbox::Writer::new(BufWriter::with_capacity(256 << 10, file));
-        Ok(Self::Mbox(MboxOutput { path: path.to_owned(), part, writer, start: 0 }))
+        Ok(Self::Mbox(MboxOutput { path: path.to_owned(), part, writer, start: 0, is_finished: false }))
     }
 
     fn begin(&mut self, item: &Item<'_>) -> io::Result<()> {
@@ -220,7 +223,10 @@ impl MaildirOutput {
         }
         if id != INBOX {
             // So Maildir++ marks a folder.
-            private(&path.join("maildirfolder"))?;
+            match private(&path.join("maildirfolder")) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
         }
         self.folders.insert(id, FolderOutput { path, there });
         Ok(())
@@ -241,6 +247,11 @@ impl MaildirOutput {
     fn begin(&mut self, item: &Item<'_>) -> io::Result<()> {
         let folder = self.folders.get(&item.entry.folder).map_or(&self.root, |folder| &folder.path);
         let path = folder.join("tmp").join(item.base_name());
+        // An export that was cut short may have left one.
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let file = BufWriter::with_capacity(64 << 10, private(&path)?);
         self.open = Some(OpenFile { path, file, lines: ToLf::default() });
         Ok(())
@@ -288,6 +299,8 @@ pub struct MboxOutput {
     writer: mbox::Writer<BufWriter<File>>,
     /// Where the message begins.
     start: u64,
+    /// Whether it has its name.
+    is_finished: bool,
 }
 
 impl MboxOutput {
@@ -306,7 +319,14 @@ impl MboxOutput {
         let file = self.writer.get_mut();
         file.flush()?;
         file.get_ref().sync_all()?;
-        fs::rename(&self.part, &self.path)?;
+        // A rename would replace a file that has come meanwhile.
+        match fs::hard_link(&self.part, &self.path) {
+            Ok(()) => fs::remove_file(&self.part)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(is_there(&self.path)),
+            // Not every file system has links.
+            Err(_) => fs::rename(&self.part, &self.path)?,
+        }
+        self.is_finished = true;
         let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
     }
@@ -316,9 +336,22 @@ fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
 }
 
-/// An empty file that only its owner can read.
+/// A new file that only its owner can read.
 fn private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(true).write(true).mode(FILE_MODE).open(path)
+    OpenOptions::new().create_new(true).write(true).mode(FILE_MODE).open(path)
+}
+
+fn is_there(path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::AlreadyExists, format!("{} is there already", path.display()))
+}
+
+impl Drop for MboxOutput {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // What is left of it is of no use, and it harms nobody if it stays.
+            _ = fs::remove_file(&self.part);
+        }
+    }
 }
 
 /// Exports the mailbox `name`. `progress` is told of each message.
@@ -402,5 +435,71 @@ fn write(
             output.give_up().map_err(Failed::Output)?;
             Err(error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// An empty directory, which goes with this.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("gatepost-export-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn names(&self) -> Vec<String> {
+            let names = fs::read_dir(&self.0).unwrap();
+            let mut names: Vec<_> =
+                names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    #[test]
+    fn no_file_is_written_to_that_was_there() {
+        let directory = Directory::new("there");
+        let other = directory.0.join("other");
+        fs::write(&other, "of somebody").unwrap();
+        symlink(&other, directory.0.join("box.part")).unwrap();
+        let refused = Output::mbox(&directory.0.join("box")).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert!(refused.to_string().contains("box.part is there"), "{refused}");
+        let path = directory.0.join("late");
+        let mut output = Output::mbox(&path).unwrap();
+        fs::write(&path, "of somebody").unwrap();
+        assert_eq!(output.finish().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        drop(output);
+        for file in [&other, &path] {
+            assert_eq!(fs::read(file).unwrap(), b"of somebody");
+        }
+        assert_eq!(directory.names(), ["box.part", "late", "other"]);
+    }
+
+    #[test]
+    fn an_export_that_fails_leaves_no_part_of_a_file() {
+        let directory = Directory::new("fails");
+        let mut output = Output::mbox(&directory.0.join("box")).unwrap();
+        let disk = crate::store::Memory::new();
+        assert!(matches!(export(&disk, "anna", &mut output, |_| {}), Err(ExportError::NoMailbox(_))));
+        drop(output);
+        assert_eq!(directory.names(), [""; 0]);
+        let mut output = Output::mbox(&directory.0.join("box")).unwrap();
+        output.finish().unwrap();
+        drop(output);
+        assert_eq!(directory.names(), ["box"]);
     }
 }

@@ -330,6 +330,15 @@ mod tests {
     }
 
     #[test]
+    fn a_sentence_with_a_date_divides_no_message() {
+        let text = "From our talk on Thu Mar 15 12:30 2012 I know that\n";
+        let file = format!("{FROM_LINE}A: 1\n\nText\n{text}\n{text}");
+        assert_eq!(bodies(&file), [&file[FROM_LINE.len()..]]);
+        let remote = "From anna Thu Mar 15 12:30:12 2012 CET remote from office\nB: 2\n";
+        assert_eq!(bodies(&format!("{FROM_LINE}A: 1\n\n{remote}")), ["A: 1\n", "B: 2\n"]);
+    }
+
+    #[test]
     fn sender_date_flags_and_folder_are_read() {
         let file = format!("{FROM_LINE}Status: RO\nX-Status: AF\nX-Folder: Büro/Alt\nStatus: mine\n\n");
         let head = Head {

@@ -51,6 +51,10 @@ pub struct Parser {
     held: Vec<u8>,
     /// How many kinds of lines are taken away that may stand before the message's own.
     taken: Option<usize>,
+    /// Whether this is the header of a message that another program has written, which has its flags anywhere in it.
+    is_header: bool,
+    /// Whether it is a line of the header that is too long to look at.
+    is_long: bool,
     /// Octets of a line before that is known.
     collected: Vec<u8>,
     /// Whether a CR is held back, as LF may follow.
@@ -71,6 +75,8 @@ enum Line {
 
 /// The lines that may stand before the message's own, in this order.
 const OWN: [&[u8]; 3] = [b"Status: ", b"X-Status: ", b"X-Folder: "];
+/// How many of these are flags, which other programs write anywhere in the header.
+const FLAGS: usize = 2;
 
 impl Parser {
     /// A parser at the beginning of a file.
@@ -99,13 +105,17 @@ impl Parser {
 
     /// Takes a line, or a part of one.
     fn piece<S: Sink>(&mut self, piece: &[u8], sink: &mut S) -> Result<(), S::Error> {
-        let Some(taken) = self.taken else { return self.text(piece, sink) };
+        if self.taken.is_none() && (!self.is_header || self.is_long) {
+            self.is_long &= !piece.ends_with(b"\n");
+            return self.text(piece, sink);
+        }
         self.collected.extend_from_slice(piece);
         let is_whole = piece.ends_with(b"\n");
         if !is_whole && self.collected.len() <= LINE_OCTETS_MAX {
             return Ok(());
         }
         let line = mem::take(&mut self.collected);
+        let Some(taken) = self.taken else { return self.header_line(&line, sink) };
         let kind = (taken..OWN.len()).find(|kind| line.starts_with(OWN[*kind])).filter(|_| is_whole);
         match kind.zip(self.message.as_mut()) {
             Some((kind, head)) => {
@@ -115,9 +125,20 @@ impl Parser {
             }
             None => {
                 self.taken = None;
-                self.text(&line, sink)
+                self.header_line(&line, sink)
             }
         }
+    }
+
+    /// Takes a line of a header, or the begin of a long one. Flags in it are read, and stay there.
+    fn header_line<S: Sink>(&mut self, line: &[u8], sink: &mut S) -> Result<(), S::Error> {
+        self.is_long = !line.ends_with(b"\n");
+        self.is_header = !matches!(line, b"\n" | b"\r\n");
+        let kind = (0..FLAGS).find(|kind| line.starts_with(OWN[*kind])).filter(|_| !self.is_long);
+        if let Some((kind, head)) = kind.zip(self.message.as_mut()) {
+            head.read(kind, line[OWN[kind].len()..].trim_ascii());
+        }
+        self.text(line, sink)
     }
 
     /// Takes text of a message, of one line.
@@ -185,7 +206,7 @@ impl Parser {
         if let Some(before) = self.message.replace(head) {
             sink.end(&before)?;
         }
-        self.taken = Some(0);
+        (self.taken, self.is_header, self.is_long) = (Some(0), false, false);
         Ok(())
     }
 
@@ -327,6 +348,19 @@ mod tests {
         assert_eq!(bodies(&unfinished), ["a\n\nFrom anna Thu Mar 15 12:30:12 2012"]);
         let endless = format!("{FROM_LINE}From {}", "x".repeat(5000));
         assert_eq!(bodies(&endless), [endless[FROM_LINE.len()..].to_owned()]);
+    }
+
+    #[test]
+    fn flags_are_read_anywhere_in_the_header_of_another_program() {
+        let long = format!("References: {}\n", "x".repeat(3000));
+        let body = format!("A: 1\n{long}Status: RO\nB: 2\nX-Status: F\n\nX-Status: A\n");
+        for step in [1, 7, 100_000] {
+            let file = format!("{FROM_LINE}{body}\n{FROM_LINE}C: 3\n{FROM_LINE}X-Status: D\n");
+            let read = read(file.as_bytes(), step);
+            let flags: Vec<_> = read.iter().map(|(head, _)| head.flags).collect();
+            assert_eq!(flags, [Flags::SEEN | Flags::FLAGGED, Flags::default(), Flags::DELETED]);
+            assert_eq!(read[0].1, body.as_bytes());
+        }
     }
 
     #[test]

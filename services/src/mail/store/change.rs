@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::content::{
-    Accept, Attempt, Content, Done, Expunge, MailboxId, MailboxState, QueueId, Sequence, SetFlags, Uid, Uidls,
+    Accept, Attempt, Content, Done, Expunge, FolderId, MailboxId, MailboxState, QueueId, Sequence, SetFlags,
+    Uid, Uidls,
 };
 use super::log::fits;
 use super::state::State;
@@ -33,7 +34,8 @@ pub enum Change {
         /// The time of day, in seconds since 1970.
         time: u64,
     },
-    /// A mailbox gets another name, quota, or list of folders.
+    /// A mailbox gets another name, quota, or list of folders. Who only adds a folder lets [AddFolder](Change::AddFolder) do it, as a list takes
+    /// the place of what others have added meanwhile.
     SetMailbox {
         /// The mailbox.
         id: MailboxId,
@@ -43,6 +45,13 @@ pub enum Change {
         quota: u64,
         /// The names of its folders, by their ids: those that there are, perhaps with other names, and new ones behind.
         folders: Vec<String>,
+    },
+    /// A mailbox gets a folder, unless it has one of that name.
+    AddFolder {
+        /// The mailbox.
+        id: MailboxId,
+        /// The folder's name.
+        name: String,
     },
     /// A mailbox is removed, with all that is in it.
     RemoveMailbox(MailboxId),
@@ -63,6 +72,8 @@ pub struct Stored {
     pub uids: Vec<(MailboxId, Uid)>,
     /// The mailbox that was made.
     pub mailbox: Option<MailboxId>,
+    /// The folder that was added, or is there.
+    pub folder: Option<FolderId>,
     /// Mailboxes that hold nine tenths of their quota since this message.
     pub nearly_full: Vec<MailboxId>,
 }
@@ -82,6 +93,8 @@ pub enum Refused {
     NoRecipient,
     /// Another mailbox has that name.
     NameTaken,
+    /// Two folders of the mailbox would have one name.
+    FolderTwice,
     /// More than one of the store's limits allows: which.
     TooMuch(&'static str),
     /// Too much waits for the disk already.
@@ -103,6 +116,7 @@ impl fmt::Display for Refused {
             Self::NoEntry(entry) => write!(f, "there is no {entry} in the queue"),
             Self::NoRecipient => f.write_str("the message is for nobody"),
             Self::NameTaken => f.write_str("another mailbox has that name"),
+            Self::FolderTwice => f.write_str("two folders would have one name"),
             Self::TooMuch(limit) => write!(f, "more than the store's limit: {limit}"),
             Self::Busy => f.write_str("too much waits for the disk"),
             Self::Disk(error) => write!(f, "the disk failed: {error}"),
@@ -117,12 +131,25 @@ impl std::error::Error for Refused {}
 impl Change {
     /// Whether it needs room that is kept for deletions when the disk is full.
     pub(super) fn grows(&self) -> bool {
-        matches!(self, Self::Accept(..) | Self::MakeMailbox { .. } | Self::Seen(_) | Self::Note(_))
+        matches!(
+            self,
+            Self::Accept(..)
+                | Self::MakeMailbox { .. }
+                | Self::AddFolder { .. }
+                | Self::Seen(_)
+                | Self::Note(_)
+        )
     }
 
     /// Whether it changes what mailboxes there are, on which others in a batch depend.
     pub(super) fn is_structural(&self) -> bool {
-        matches!(self, Self::MakeMailbox { .. } | Self::SetMailbox { .. } | Self::RemoveMailbox(_))
+        matches!(
+            self,
+            Self::MakeMailbox { .. }
+                | Self::SetMailbox { .. }
+                | Self::AddFolder { .. }
+                | Self::RemoveMailbox(_)
+        )
     }
 
     /// What is behind the text of its record.
@@ -149,12 +176,13 @@ impl Change {
 /// What a batch that is being made adds to mailboxes.
 pub(super) type Added = BTreeMap<MailboxId, u64>;
 
-/// What a record is to say so that `change` is made; `None` if all is so already. Numbers are taken from `state`.
+/// What a record is to say so that `change` is made, or `None` if all is so already; and what is told then. Numbers are taken from
+/// `state`.
 pub(super) fn resolve(
     change: &Change,
     state: &mut State,
     added: &mut Added,
-) -> Result<Option<(Content, Stored)>, Refused> {
+) -> Result<(Option<Content>, Stored), Refused> {
     let mut stored = Stored::default();
     let content = match change {
         Change::Accept(accept, body) => {
@@ -184,7 +212,7 @@ pub(super) fn resolve(
             if !fits(&content, body) {
                 return Err(Refused::TooMuch("octets of a record"));
             }
-            let Content::Accept(mut accept) = content else { return Ok(None) };
+            let Content::Accept(mut accept) = content else { return Ok((None, stored)) };
             for (delivery, size) in accept.deliveries.iter_mut().zip(sizes) {
                 let Some(mailbox) = state.mailboxes.get_mut(&delivery.mailbox) else { continue };
                 delivery.uid = mailbox.state.uid_next;
@@ -202,7 +230,7 @@ pub(super) fn resolve(
         }
         Change::Done(done) => {
             if state.queued(done.entry).is_none() {
-                return Ok(None);
+                return Ok((None, stored));
             }
             let mut done = done.clone();
             cut(&mut done.reply);
@@ -211,14 +239,14 @@ pub(super) fn resolve(
         Change::Expunge(Expunge { mailbox, uids }) => {
             let uids = present(state, *mailbox, uids)?;
             if uids.is_empty() {
-                return Ok(None);
+                return Ok((None, stored));
             }
             Content::Expunge(Expunge { mailbox: *mailbox, uids })
         }
         Change::Flags(set) => {
             let uids = present(state, set.mailbox, &set.uids)?;
             if uids.is_empty() {
-                return Ok(None);
+                return Ok((None, stored));
             }
             Content::Flags(SetFlags { uids, modseq: 0, ..set.clone() })
         }
@@ -249,11 +277,28 @@ pub(super) fn resolve(
             if folders.len() < mailbox.state.folders.len() || folders.len() > FOLDERS_MAX {
                 return Err(Refused::TooMuch("folders of a mailbox"));
             }
-            if folders.iter().any(|name| name.is_empty() || name.len() > NAME_OCTETS_MAX) {
-                return Err(Refused::TooMuch("octets of a name"));
+            folders.iter().try_for_each(|name| check_length(name))?;
+            if folders.iter().collect::<BTreeSet<_>>().len() < folders.len() {
+                return Err(Refused::FolderTwice);
             }
             let (name, quota, folders) = (name.clone(), *quota, folders.clone());
             Content::Mailbox(MailboxState { name, quota, folders, ..mailbox.state.clone() })
+        }
+        Change::AddFolder { id, name } => {
+            let known = &state.mailbox(*id).ok_or(Refused::NoMailbox(*id))?.state;
+            check_length(name)?;
+            let at = known.folders.iter().position(|folder| folder == name);
+            let id_of = |at: usize| FolderId(u16::try_from(at).unwrap_or(u16::MAX));
+            stored.folder = Some(id_of(at.unwrap_or(known.folders.len())));
+            if at.is_some() {
+                return Ok((None, stored));
+            }
+            if known.folders.len() >= FOLDERS_MAX {
+                return Err(Refused::TooMuch("folders of a mailbox"));
+            }
+            let mut mailbox = known.clone();
+            mailbox.folders.push(name.clone());
+            Content::Mailbox(mailbox)
         }
         Change::RemoveMailbox(id) => {
             let mailbox = state.mailbox(*id).ok_or(Refused::NoMailbox(*id))?;
@@ -272,7 +317,7 @@ pub(super) fn resolve(
     if !fits(&content, change.body()) {
         return Err(Refused::TooMuch("octets of a record"));
     }
-    Ok(Some((content, stored)))
+    Ok((Some(content), stored))
 }
 
 fn check_accept(accept: &Accept, state: &State) -> Result<(), Refused> {
@@ -311,10 +356,15 @@ pub(super) fn sizes(accept: &Accept, body: &[u8]) -> Vec<u64> {
     accept.deliveries.iter().map(|delivery| of_body.saturating_add(delivery.prefix.len() as u64)).collect()
 }
 
-fn check_name(state: &State, name: &str, own: Option<MailboxId>) -> Result<(), Refused> {
+fn check_length(name: &str) -> Result<(), Refused> {
     if name.is_empty() || name.len() > NAME_OCTETS_MAX {
         return Err(Refused::TooMuch("octets of a name"));
     }
+    Ok(())
+}
+
+fn check_name(state: &State, name: &str, own: Option<MailboxId>) -> Result<(), Refused> {
+    check_length(name)?;
     let other = state.names.get(name).filter(|id| Some(**id) != own);
     if other.is_some() { Err(Refused::NameTaken) } else { Ok(()) }
 }

@@ -404,7 +404,7 @@ impl Store {
                 Err(refused) => Err(refused),
             };
             match resolved {
-                Ok(Some((content, mut stored))) => {
+                Ok((Some(content), mut stored)) => {
                     if flight.is_none() {
                         let batch = self.begin_batch(None);
                         flight = Some(InFlight {
@@ -421,7 +421,7 @@ impl Store {
                         flight.waiting.push((ticket, stored));
                     }
                 }
-                Ok(None) => self.outcomes.push_back((ticket, Ok(Stored::default()))),
+                Ok((None, stored)) => self.outcomes.push_back((ticket, Ok(stored))),
                 Err(refused) => {
                     if let Change::Accept(Accept { body: Body::File { name, .. }, .. }, _) = change {
                         self.state.unused.push(name);

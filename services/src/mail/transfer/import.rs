@@ -287,20 +287,15 @@ impl<'a> Importer<'a> {
     ///
     /// The store refuses.
     pub fn folder(&mut self, name: Option<&str>) -> Result<FolderId, ImportError> {
-        let state = self.store.state().mailbox(self.mailbox).ok_or(Refused::NoMailbox(self.mailbox))?.state();
         let Some(name) = name else { return Ok(FolderId(0)) };
-        let id = |at: usize| FolderId(u16::try_from(at).unwrap_or(u16::MAX));
-        if let Some(at) = state.folders.iter().position(|folder| folder == name) {
-            return Ok(id(at));
+        let mailbox = self.store.state().mailbox(self.mailbox).ok_or(Refused::NoMailbox(self.mailbox))?;
+        let there = (0..).zip(&mailbox.state().folders).find(|(_, folder)| *folder == name);
+        if let Some((id, _)) = there {
+            return Ok(FolderId(id));
         }
-        let mut folders = state.folders.clone();
-        folders.push(name.to_owned());
-        let at = folders.len() - 1;
-        let change =
-            Change::SetMailbox { id: self.mailbox, name: state.name.clone(), quota: state.quota, folders };
         self.finish()?;
-        self.store.change(change)?;
-        Ok(id(at))
+        let added = self.store.change(Change::AddFolder { id: self.mailbox, name: name.to_owned() })?;
+        Ok(added.folder.ok_or(Refused::NoMailbox(self.mailbox))?)
     }
 
     /// Whether the folder has a message of these octets.

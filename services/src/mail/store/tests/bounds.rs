@@ -105,6 +105,34 @@ fn a_message_has_so_many_recipients_and_so_long_a_text() {
 }
 
 #[test]
+fn folders_that_two_add_at_once_are_both_there() {
+    let disk = Memory::new();
+    let mut store = open(&disk);
+    let anna = mailbox(&disk, &mut store, "anna", 0);
+    for name in ["Sent", "Trash", "Sent"] {
+        store.submit(Change::AddFolder { id: anna, name: name.to_owned() }).unwrap();
+    }
+    settle(&disk, &mut store);
+    let told = std::iter::from_fn(|| store.poll_outcome()).map(|(_, told)| told.unwrap().folder.unwrap().0);
+    assert_eq!(told.collect::<Vec<_>>(), [1, 2, 1]);
+    let folders = |store: &Store| store.state().mailbox(anna).unwrap().state().folders.clone();
+    assert_eq!(folders(&store), ["INBOX", "Sent", "Trash"]);
+    assert_eq!(folders(&open(&disk)), folders(&store));
+    let twice = Change::SetMailbox {
+        id: anna,
+        name: "anna".to_owned(),
+        quota: 0,
+        folders: ["INBOX", "Sent", "Sent"].map(str::to_owned).to_vec(),
+    };
+    assert_eq!(make(&disk, &mut store, twice), Err(Refused::FolderTwice));
+    for number in 3..FOLDERS_MAX {
+        make(&disk, &mut store, Change::AddFolder { id: anna, name: number.to_string() }).unwrap();
+    }
+    let more = Change::AddFolder { id: anna, name: "more".to_owned() };
+    assert!(matches!(make(&disk, &mut store, more), Err(Refused::TooMuch(_))));
+}
+
+#[test]
 fn a_message_for_nobody_is_refused() {
     let disk = Memory::new();
     let mut store = open(&disk);

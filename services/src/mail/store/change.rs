@@ -163,12 +163,22 @@ impl Change {
         match self {
             Self::Accept(accept, body) => {
                 let prefixes: usize = accept.deliveries.iter().map(|delivery| delivery.prefix.len()).sum();
-                body.len() + prefixes + (2 + accept.deliveries.len() + accept.remotes.len()) * OF_LINE
+                let remotes = accept.remotes.iter();
+                let remotes: usize =
+                    remotes.map(|remote| remote.recipient.len() + remote.options.len()).sum();
+                let lines = 2 + accept.deliveries.len() + accept.remotes.len();
+                body.len() + prefixes + remotes + accept.results.len() + lines * OF_LINE
             }
             Self::Expunge(expunge) => OF_LINE + expunge.uids.len() * 8,
             Self::Flags(set) => OF_LINE + set.uids.len() * 8,
             Self::Seen(uidls) | Self::Forget(uidls) => (1 + uidls.uidls.len()) * OF_LINE,
-            _ => OF_LINE,
+            Self::Attempt(attempt) => OF_LINE + attempt.progress.reply.len(),
+            Self::Done(done) => OF_LINE + done.reply.len(),
+            Self::Note(note) => OF_LINE + note.len(),
+            Self::MakeMailbox { .. }
+            | Self::SetMailbox { .. }
+            | Self::AddFolder { .. }
+            | Self::RemoveMailbox(_) => OF_LINE,
         }
     }
 }

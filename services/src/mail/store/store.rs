@@ -186,6 +186,11 @@ impl Store {
         if grows && self.upkeep.is_full() { Err(Refused::NoRoom) } else { Ok(()) }
     }
 
+    /// Whether no more messages are taken before some changes are durable.
+    fn has_enough(&self) -> bool {
+        self.pending.len() >= PENDING_MAX || self.pending_octets >= PENDING_OCTETS_MAX
+    }
+
     pub(super) fn is_newer(&self) -> bool {
         self.is_newer
     }
@@ -200,10 +205,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The store takes no messages, or [`DRAFTS_MAX`] are on their way in.
+    /// The store takes no messages, or [`DRAFTS_MAX`] are on their way in, or too much waits for the disk.
     pub fn begin(&mut self) -> Result<DraftId, Refused> {
         self.admit(true)?;
-        if self.drafts.all.len() >= DRAFTS_MAX {
+        if self.drafts.all.len() >= DRAFTS_MAX || self.has_enough() {
             return Err(Refused::Busy);
         }
         Ok(self.drafts.begin())
@@ -234,12 +239,15 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// There is no such message. It is refused, and given up.
+    /// There is no such message. Or it is refused, as too much waits for the disk or that fails, and given up.
     pub fn commit(&mut self, id: DraftId, accept: Accept) -> Result<Ticket, Refused> {
         if !self.drafts.all.get(&id).is_some_and(super::draft::Draft::is_open) {
             return Err(Refused::NoDraft);
         }
-        if let Err(refused) = self.admit(true) {
+        let admitted = self.admit(true);
+        if let Err(refused) =
+            admitted.and_then(|()| if self.has_enough() { Err(Refused::Busy) } else { Ok(()) })
+        {
             self.give_up(id);
             return Err(refused);
         }

@@ -151,10 +151,14 @@ fn what_waits_is_bounded() {
     let disk = Memory::new();
     let mut store = open(&disk);
     let anna = mailbox(&disk, &mut store, "anna", 0);
+    let message = store.begin().unwrap();
     for _ in 0..PENDING_MAX {
         store.submit(Change::Note("a note".to_owned())).unwrap();
     }
     assert_eq!(store.submit(Change::Note(String::new())), Err(Refused::Busy));
+    assert_eq!(store.begin(), Err(Refused::Busy));
+    assert_eq!(store.commit(message, to(&[anna])), Err(Refused::Busy));
+    assert_eq!(store.commit(message, to(&[anna])), Err(Refused::NoDraft), "it is given up");
     settle(&disk, &mut store);
     let told = std::iter::from_fn(|| store.poll_outcome()).filter(|(_, outcome)| outcome.is_ok()).count();
     assert_eq!(told, PENDING_MAX);
@@ -168,6 +172,30 @@ fn what_waits_is_bounded() {
     assert_eq!(store.commit(draft, to(&[anna])), Err(Refused::NoDraft));
     settle(&disk, &mut store);
     assert_eq!(store.poll_outcome().map(|(told, _)| told), Some(ticket));
+}
+
+#[test]
+fn the_octets_of_what_waits_are_bounded() {
+    let disk = Memory::new();
+    let mut store = open(&disk);
+    let anna = mailbox(&disk, &mut store, "anna", 0);
+    let octets = vec![b'x'; record::BODY_OCTETS_MAX];
+    let mut taken = 0;
+    let refused = loop {
+        let committed = store.begin().and_then(|draft| {
+            store.chunk(draft, &octets)?;
+            store.commit(draft, to(&[anna]))
+        });
+        match committed {
+            Ok(_) => taken += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!((refused, taken), (Refused::Busy, PENDING_OCTETS_MAX / record::BODY_OCTETS_MAX));
+    let note = Change::Note("n".repeat(record::TEXT_OCTETS_MAX));
+    assert_eq!(store.submit(note), Err(Refused::Busy));
+    settle(&disk, &mut store);
+    assert!(store.begin().is_ok());
 }
 
 #[test]

@@ -31,6 +31,10 @@ pub(super) struct Draft {
     inline_octets: usize,
     buffer: Vec<u8>,
     file: Option<File>,
+    /// Octets that are being appended to the file.
+    appending: usize,
+    /// Whether what is in memory goes to the file now, as there is too much of all messages.
+    spills: bool,
     /// What it is accepted as, once it is complete.
     commit: Option<(Ticket, Accept)>,
     failed: Option<Refused>,
@@ -70,7 +74,7 @@ impl Drafts {
 
     /// The octets of all of them that are in memory.
     pub fn memory(&self) -> usize {
-        self.all.values().map(|draft| draft.buffer.len()).sum()
+        self.all.values().map(|draft| draft.buffer.len() + draft.appending).sum()
     }
 
     /// What is to be done for one of them, other than those under way.
@@ -93,7 +97,12 @@ impl Draft {
 
     /// Whether what it has taken is still to be written.
     pub fn is_full(&self) -> bool {
-        self.file.is_some() && self.buffer.len() >= self.inline_octets
+        self.file.is_some() && self.is_to_be_appended()
+    }
+
+    fn is_to_be_appended(&self) -> bool {
+        let is_enough = self.buffer.len() >= self.inline_octets;
+        is_enough || (self.spills || self.commit.is_some()) && !self.buffer.is_empty()
     }
 
     pub fn failed(&self) -> Option<&Refused> {
@@ -103,6 +112,7 @@ impl Draft {
     /// Takes octets; `name` is for the file, if there is to be one, which `memory_is_short` brings about, too.
     pub fn push(&mut self, octets: &[u8], name: impl FnOnce() -> BodyName, memory_is_short: bool) {
         self.buffer.extend_from_slice(octets);
+        self.spills = memory_is_short;
         if self.file.is_none() && (self.buffer.len() > self.inline_octets || memory_is_short) {
             let checksum = crc32fast::Hasher::new();
             self.file = Some(File { name: name(), len: 0, checksum, is_syncing: false, is_synced: false });
@@ -118,27 +128,28 @@ impl Draft {
     }
 
     fn poll(&mut self) -> Option<Task> {
+        let is_to_be_appended = self.is_to_be_appended();
         let file =
             self.file.as_mut().filter(|_| !self.is_busy && self.failed.is_none() && !self.is_given_up)?;
-        let task =
-            if self.buffer.len() >= self.inline_octets || self.commit.is_some() && !self.buffer.is_empty() {
-                let octets = mem::take(&mut self.buffer);
-                file.len += octets.len() as u64;
-                file.checksum.update(&octets);
-                Task::Append { file: body_file(file.name), octets }
-            } else if self.commit.is_some() && !file.is_synced {
-                file.is_syncing = true;
-                Task::Sync { file: body_file(file.name) }
-            } else {
-                return None;
-            };
+        let task = if is_to_be_appended {
+            let octets = mem::take(&mut self.buffer);
+            self.appending = octets.len();
+            file.len += octets.len() as u64;
+            file.checksum.update(&octets);
+            Task::Append { file: body_file(file.name), octets }
+        } else if self.commit.is_some() && !file.is_synced {
+            file.is_syncing = true;
+            Task::Sync { file: body_file(file.name) }
+        } else {
+            return None;
+        };
         self.is_busy = true;
         Some(task)
     }
 
     /// What was asked for is done: octets are in the file, or all of them are durable.
     pub fn handle_done(&mut self, done: Result<(), Refused>) {
-        self.is_busy = false;
+        (self.is_busy, self.appending) = (false, 0);
         match done {
             Err(refused) => self.failed = Some(refused),
             Ok(()) => {

@@ -175,6 +175,35 @@ fn what_waits_is_bounded() {
 }
 
 #[test]
+fn the_memory_of_messages_on_their_way_in_is_bounded() {
+    let disk = Memory::new();
+    let mut store = open(&disk);
+    let anna = mailbox(&disk, &mut store, "anna", 0);
+    let octets = vec![b'x'; record::BODY_OCTETS_MAX];
+    let in_memory: Vec<_> = (0..DRAFTS_MEMORY_MAX / octets.len()).map(|_| store.begin().unwrap()).collect();
+    for draft in &in_memory {
+        store.chunk(*draft, &octets).unwrap();
+        assert!(!store.is_draft_full(*draft));
+    }
+    let late = store.begin().unwrap();
+    for _ in 0..3 {
+        store.chunk(late, b"late ").unwrap();
+        assert!(store.is_draft_full(late), "it goes to its file at once");
+        let request = store.poll_request(NOW).unwrap();
+        assert_eq!(request.lane, Lane::Draft(late));
+        assert!(matches!(&request.task, Task::Append { octets, .. } if octets == b"late "), "{request:?}");
+        store.handle_done(NOW, request.lane, request.task.perform(&disk));
+        assert!(!store.is_draft_full(late));
+    }
+    let ticket = store.commit(late, to(&[anna])).unwrap();
+    settle(&disk, &mut store);
+    assert!(matches!(store.poll_outcome(), Some((told, Ok(_))) if told == ticket));
+    let entry = store.state().mailbox(anna).unwrap().entries()[0];
+    let message = read_message(&disk, &store.segment_file(1).unwrap(), anna, &entry).unwrap();
+    assert_eq!(read_body_part(&disk, &message.body, 0, 100).unwrap(), b"late late late ");
+}
+
+#[test]
 fn the_octets_of_what_waits_are_bounded() {
     let disk = Memory::new();
     let mut store = open(&disk);

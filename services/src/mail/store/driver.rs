@@ -222,18 +222,20 @@ pub struct Incoming {
     draft: Option<DraftId>,
     size: u64,
     came: u64,
-    reservations: Vec<ReservationId>,
+    /// Of each mailbox, and the octets of its own header lines.
+    reservations: Vec<(ReservationId, u64)>,
 }
 
 impl Incoming {
-    /// Reserves room for the message in a mailbox.
+    /// Reserves room in a mailbox for the message, and the delivery's own header lines of at most `prefix` octets.
     ///
     /// # Errors
     ///
     /// There is no such mailbox, or it is full: [`Refused::MailboxFull`].
-    pub fn reserve(&mut self, mailbox: MailboxId) -> Result<(), Refused> {
-        let octets = self.size.max(self.came);
-        self.reservations.push(self.store.shared.store.borrow_mut().reserve(mailbox, octets)?);
+    pub fn reserve(&mut self, mailbox: MailboxId, prefix: u64) -> Result<(), Refused> {
+        let octets = self.size.max(self.came).saturating_add(prefix);
+        let reservation = self.store.shared.store.borrow_mut().reserve(mailbox, octets)?;
+        self.reservations.push((reservation, prefix));
         Ok(())
     }
 
@@ -246,8 +248,8 @@ impl Incoming {
         let Shared { store, wanted, progress, .. } = &*self.store.shared;
         let draft = self.draft.ok_or(Refused::NoDraft)?;
         self.came += octets.len() as u64;
-        for reservation in &self.reservations {
-            store.borrow_mut().grow(*reservation, self.came)?;
+        for (reservation, prefix) in &self.reservations {
+            store.borrow_mut().grow(*reservation, self.came.saturating_add(*prefix))?;
         }
         store.borrow_mut().chunk(draft, octets)?;
         while store.borrow().is_draft_full(draft) {
@@ -273,7 +275,7 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         let Shared { store, wanted, .. } = &*self.store.shared;
         let mut store = store.borrow_mut();
-        for reservation in mem::take(&mut self.reservations) {
+        for (reservation, _) in mem::take(&mut self.reservations) {
             store.release(reservation);
         }
         if let Some(draft) = self.draft.take() {

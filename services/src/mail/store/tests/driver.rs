@@ -70,7 +70,7 @@ async fn a_message_of_any_size_comes_in_parts_and_is_there_after_a_crash() {
         let anna = mailbox(&store, 0).await;
         for octets in [&b"short"[..], &long, b""] {
             let mut incoming = store.begin(0).unwrap();
-            incoming.reserve(anna).unwrap();
+            incoming.reserve(anna, 0).unwrap();
             for part in octets.chunks(30) {
                 incoming.chunk(part).await.unwrap();
             }
@@ -105,20 +105,44 @@ async fn a_message_that_is_given_up_leaves_no_file_and_no_reservation() {
     with(&store, async {
         let anna = mailbox(&store, 600).await;
         let mut incoming = store.begin(100).unwrap();
-        incoming.reserve(anna).unwrap();
+        incoming.reserve(anna, 0).unwrap();
         incoming.chunk(&[b'x'; 500]).await.unwrap();
         assert!(disk.names().iter().any(|name| name.starts_with("mail/bodies")));
         let refused = incoming.chunk(&[b'x'; 101]).await;
         assert_eq!(refused, Err(Refused::MailboxFull(anna)), "it is longer than announced");
         let mut other = store.begin(101).unwrap();
-        assert_eq!(other.reserve(anna), Err(Refused::MailboxFull(anna)));
+        assert_eq!(other.reserve(anna, 0), Err(Refused::MailboxFull(anna)));
         drop(incoming);
-        other.reserve(anna).unwrap();
+        other.reserve(anna, 0).unwrap();
         other.chunk(b"octets").await.unwrap();
         other.commit(to(anna)).await.unwrap();
         let mut whole = store.begin(594).unwrap();
-        whole.reserve(anna).unwrap();
+        whole.reserve(anna, 0).unwrap();
         assert_eq!(disk.names().iter().filter(|name| name.starts_with("mail/bodies")).count(), 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_is_reserved_for_a_deliverys_own_header_lines() {
+    let disk = Arc::new(FakeDisk::default());
+    let store = open(&disk).await;
+    with(&store, async {
+        let anna = mailbox(&store, 100).await;
+        let prefix = b"To: anna\r\n";
+        let mut incoming = store.begin(91).unwrap();
+        let refused = incoming.reserve(anna, prefix.len() as u64);
+        assert_eq!(refused, Err(Refused::MailboxFull(anna)), "and not once all of it has come");
+        let mut incoming = store.begin(0).unwrap();
+        incoming.reserve(anna, prefix.len() as u64).unwrap();
+        assert_eq!(incoming.chunk(&[b'x'; 91]).await, Err(Refused::MailboxFull(anna)));
+        drop(incoming);
+        let mut incoming = store.begin(90).unwrap();
+        incoming.reserve(anna, prefix.len() as u64).unwrap();
+        incoming.chunk(&[b'x'; 90]).await.unwrap();
+        let mut accept = to(anna);
+        accept.deliveries[0].prefix = prefix.to_vec();
+        incoming.commit(accept).await.unwrap();
     })
     .await;
 }

@@ -61,6 +61,7 @@
 //!
 //! Files of a newer format are read as far as that goes, and never written to.
 
+mod batches;
 mod change;
 mod check;
 mod checkpoint;
@@ -69,6 +70,7 @@ mod compaction;
 mod content;
 mod draft;
 mod driver;
+mod failure;
 mod layout;
 mod log;
 mod mailbox;

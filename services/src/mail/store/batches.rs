@@ -1,0 +1,279 @@
+//! What the log does: changes that wait become a batch, which is appended, synced, and told of.
+
+use std::{io, mem};
+
+use gatepost_ground::Instant;
+
+use super::change::{Added, Change, Refused, Stored, resolve};
+use super::compaction::{self, Needed};
+use super::content::{Accept, Body, Content, MailboxId, Sequence, Uid};
+use super::failure::Aborting;
+use super::layout::RESERVE;
+use super::log::{Batch, fits};
+use super::quota::is_nearly_full;
+use super::request::{Answer, Task};
+use super::start::Uncertain;
+use super::store::{Store, Ticket};
+
+/// What the log is doing.
+#[derive(Debug, Default)]
+pub(super) enum Phase {
+    #[default]
+    Idle,
+    /// The batch is to be appended.
+    Append(InFlight),
+    Appending(InFlight),
+    /// The batch is to be synced.
+    Sync(InFlight),
+    Syncing(InFlight),
+    /// A new segment in which nothing is durable is to be removed.
+    Discard(u32),
+    Discarding(u32),
+    /// The reserve is to be given up.
+    GiveUpReserve,
+    GivingUpReserve,
+}
+
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) batch: Batch,
+    pub(super) purpose: Purpose,
+    /// Whether it has what was needed of [`Store::leaving`].
+    pub(super) has_copies: bool,
+    /// Who waits for it, and what is told then.
+    pub(super) waiting: Vec<(Ticket, Stored)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Changes,
+    /// [`Store::uncertain`]
+    Uncertain,
+    /// [`Store::aborting`]
+    Abort,
+}
+impl Store {
+    pub(super) fn poll_log(&mut self, now: Instant) -> Option<Task> {
+        if matches!(self.phase, Phase::Idle) {
+            self.form_batch(now);
+        }
+        let (phase, task) = match mem::take(&mut self.phase) {
+            Phase::Append(mut flight) => {
+                let file = self.segments.file(flight.batch.segment);
+                let octets = mem::take(&mut flight.batch.octets);
+                (Phase::Appending(flight), file.map(|file| Task::Append { file, octets }))
+            }
+            Phase::Sync(flight) => {
+                let file = self.segments.file(flight.batch.segment);
+                (Phase::Syncing(flight), file.map(|file| Task::Sync { file }))
+            }
+            Phase::Discard(segment) => match self.segments.file(segment) {
+                Some(file) => (Phase::Discarding(segment), Some(Task::Remove { file })),
+                None => (Phase::Idle, None),
+            },
+            Phase::GiveUpReserve => {
+                let file = RESERVE.to_owned();
+                (Phase::GivingUpReserve, Some(Task::Remove { file }))
+            }
+            phase => (phase, None),
+        };
+        self.phase = phase;
+        task
+    }
+
+    /// Has what waits appended, if anything does, and the disk is to be tried now.
+    fn form_batch(&mut self, now: Instant) {
+        if self.retry_at.is_some_and(|at| now < at) || self.is_newer {
+            return;
+        }
+        self.retry_at = None;
+        let flight = if self.aborting.is_some() {
+            Some(self.abort_batch())
+        } else if !self.uncertain.is_empty() {
+            Some(self.uncertain_batch())
+        } else {
+            self.change_batch()
+        };
+        if let Some(flight) = flight {
+            self.phase = Phase::Append(flight);
+        }
+    }
+
+    fn abort_batch(&mut self) -> InFlight {
+        self.segments.close();
+        let abort = self.aborting.as_ref().map(|aborting| aborting.abort.clone());
+        let batch = self.begin_batch(abort.map(Content::Abort));
+        InFlight { batch, purpose: Purpose::Abort, has_copies: false, waiting: Vec::new() }
+    }
+
+    fn uncertain_batch(&mut self) -> InFlight {
+        let mut batch = self.begin_batch(None);
+        for Uncertain { sequence, content, body } in &self.uncertain {
+            batch.add(*sequence, true, content.clone(), body);
+        }
+        InFlight { batch, purpose: Purpose::Uncertain, has_copies: false, waiting: Vec::new() }
+    }
+
+    fn change_batch(&mut self) -> Option<InFlight> {
+        let mut flight = self.copies_batch();
+        let mut added = Added::new();
+        while let Some((_, change)) = self.pending.front() {
+            if let Some(flight) = &flight {
+                let is_long = flight.batch.octets.len() + change.len() > self.settings.batch_octets;
+                let is_many = flight.batch.records.len() >= self.settings.batch_records;
+                if is_long
+                    || is_many
+                    || change.is_structural() && (!flight.waiting.is_empty() || flight.has_copies)
+                {
+                    break;
+                }
+            }
+            let is_structural = change.is_structural();
+            let Some((ticket, change)) = self.pending.pop_front() else { break };
+            self.pending_octets = self.pending_octets.saturating_sub(change.len());
+            let resolved = match self.admit(change.grows()) {
+                Ok(()) => resolve(&change, &mut self.state, &mut added),
+                Err(refused) => Err(refused),
+            };
+            match resolved {
+                Ok((Some(content), mut stored)) => {
+                    if flight.is_none() {
+                        let batch = self.begin_batch(None);
+                        flight = Some(InFlight {
+                            batch,
+                            purpose: Purpose::Changes,
+                            has_copies: false,
+                            waiting: Vec::new(),
+                        });
+                    }
+                    let sequence = self.next_sequence();
+                    stored.sequence = Some(sequence);
+                    if let Some(flight) = &mut flight {
+                        flight.batch.add(sequence, false, content, change.body());
+                        flight.waiting.push((ticket, stored));
+                    }
+                }
+                Ok((None, stored)) => self.outcomes.push_back((ticket, Ok(stored))),
+                Err(refused) => {
+                    if let Change::Accept(Accept { body: Body::File { name, .. }, .. }, _) = change {
+                        self.state.unused.push(name);
+                    }
+                    self.outcomes.push_back((ticket, Err(refused)));
+                }
+            }
+            if is_structural {
+                break;
+            }
+        }
+        flight
+    }
+
+    /// A batch that begins with what is needed of the records that leave, as it is now.
+    fn copies_batch(&mut self) -> Option<InFlight> {
+        if self.leaving.is_empty() {
+            return None;
+        }
+        let leaving = mem::take(&mut self.leaving);
+        let needed = leaving.iter().flat_map(|(logged, body)| {
+            compaction::needed(&self.state, logged).into_iter().map(move |needed| (needed, body))
+        });
+        let all: Vec<_> = needed.collect();
+        if all.is_empty() {
+            self.upkeep.copies_done(Ok(()));
+            return None;
+        }
+        if !all.iter().all(|(needed, _)| fits(&needed.content, &[])) {
+            // It would be read as damage. The segment stays.
+            self.upkeep.copies_done(Err(&Refused::TooMuch("octets of a record")));
+            return None;
+        }
+        let mut batch = self.begin_batch(None);
+        for (Needed { sequence, content }, body) in all {
+            let body = if matches!(content, Content::Accept(_)) { &body[..] } else { &[] };
+            let is_copy = sequence.is_some();
+            let sequence = sequence.unwrap_or_else(|| self.next_sequence());
+            batch.add(sequence, is_copy, content, body);
+        }
+        Some(InFlight { batch, purpose: Purpose::Changes, has_copies: true, waiting: Vec::new() })
+    }
+
+    /// Begins a batch, which `first` comes first in. If it begins a segment, the segment begins with what all mailboxes are.
+    fn begin_batch(&mut self, first: Option<Content>) -> Batch {
+        let mut batch = self.segments.begin_batch(self.settings.segment_octets, &mut self.rng);
+        let start = batch.start.map(Content::Start);
+        let mailboxes = if start.is_some() {
+            let states = self.state.mailboxes.values().map(|mailbox| mailbox.state.clone());
+            states.map(Content::Mailbox).collect()
+        } else {
+            Vec::new()
+        };
+        for content in first.into_iter().chain(start).chain(mailboxes) {
+            batch.add(self.next_sequence(), false, content, &[]);
+        }
+        batch
+    }
+
+    fn next_sequence(&mut self) -> Sequence {
+        let sequence = self.state.next_sequence.max(1);
+        self.state.next_sequence = sequence.saturating_add(1);
+        sequence
+    }
+
+    pub(super) fn log_done(&mut self, now: Instant, done: io::Result<Answer>) {
+        match (mem::take(&mut self.phase), done) {
+            (Phase::Appending(flight), Ok(_)) => self.phase = Phase::Sync(flight),
+            (Phase::Syncing(flight), Ok(_)) => self.durable(flight),
+            (Phase::Appending(flight) | Phase::Syncing(flight), Err(error)) => {
+                self.failed(now, flight, &error);
+            }
+            (Phase::Discarding(segment), done) => {
+                if done.is_ok() {
+                    self.segments.files.remove(&segment);
+                }
+                self.after_failure(now);
+            }
+            (Phase::GivingUpReserve, _) => self.upkeep.reserve_given_up(now),
+            (phase, _) => self.phase = phase,
+        }
+    }
+
+    fn durable(&mut self, flight: InFlight) {
+        let InFlight { batch, purpose, has_copies, waiting } = flight;
+        self.segments.extend(&batch);
+        for record in &batch.records {
+            self.state.apply(record);
+        }
+        self.upkeep.log_grew(batch.len());
+        for (ticket, mut stored) in waiting {
+            let mailboxes = stored.uids.iter().filter(|(id, uid)| self.fills(*id, *uid));
+            stored.nearly_full = mailboxes.map(|(id, _)| *id).collect();
+            self.outcomes.push_back((ticket, Ok(stored)));
+        }
+        match purpose {
+            Purpose::Changes if has_copies => self.upkeep.copies_done(Ok(())),
+            Purpose::Changes => {}
+            Purpose::Uncertain => {
+                self.uncertain.clear();
+                // A checkpoint is due, so that the next start need not do it all over.
+                self.upkeep.log_grew(self.settings.checkpoint_octets);
+            }
+            Purpose::Abort => {
+                if let Some(Aborting { refused, bodies, .. }) = self.aborting.take() {
+                    self.outcomes.extend(refused.into_iter().map(|(ticket, why)| (ticket, Err(why))));
+                    self.state.unused.extend(bodies);
+                }
+            }
+        }
+    }
+
+    /// Whether a message is the one by which its mailbox holds nine tenths of its quota.
+    fn fills(&self, id: MailboxId, uid: Uid) -> bool {
+        self.state.mailbox(id).is_some_and(|mailbox| {
+            let quota = mailbox.state().quota;
+            let later = mailbox.entries().iter().rev().take_while(|entry| entry.uid > uid);
+            let after = later.fold(mailbox.used(), |used, entry| used.saturating_sub(entry.size));
+            let size = mailbox.entry(uid).map_or(0, |entry| entry.size);
+            is_nearly_full(after, quota) && !is_nearly_full(after.saturating_sub(size), quota)
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! What becomes of changes when the disk refuses a batch.
+
+use std::{io, mem};
+
+use gatepost_ground::Instant;
+
+use super::batches::{InFlight, Phase, Purpose};
+use super::change::{Change, Refused};
+use super::content::{Abort, Accept, Body, BodyName, Content};
+use super::store::{RETRY_INTERVAL, Store, Ticket};
+
+/// Records that are refused, but may be in the log.
+#[derive(Debug, Default)]
+pub(super) struct Aborting {
+    pub(super) abort: Abort,
+    /// Who is told once that is durable.
+    pub(super) refused: Vec<(Ticket, Refused)>,
+    pub(super) bodies: Vec<BodyName>,
+}
+impl Store {
+    /// A batch may be in the log, or a part of it, and counts as not there.
+    pub(super) fn failed(&mut self, now: Instant, flight: InFlight, error: &io::Error) {
+        let InFlight { batch, purpose, has_copies, waiting } = flight;
+        self.segments.close();
+        let why = refusal(error);
+        self.upkeep.disk_failed(now, why.clone());
+        match purpose {
+            Purpose::Changes => {
+                if has_copies {
+                    self.upkeep.copies_done(Err(&why));
+                }
+                let aborting = self.aborting.get_or_insert_default();
+                aborting.abort.from.push((batch.segment, batch.offset()));
+                for record in &batch.records {
+                    if !record.is_copy
+                        && let Content::Accept(Accept { body: Body::File { name, .. }, .. }) = record.content
+                    {
+                        aborting.bodies.push(name);
+                    }
+                }
+                aborting.refused.extend(waiting.into_iter().map(|(ticket, _)| (ticket, why.clone())));
+            }
+            Purpose::Uncertain | Purpose::Abort => self.retry_at = Some(now + RETRY_INTERVAL),
+        }
+        if batch.start.is_some() {
+            self.phase = Phase::Discard(batch.segment);
+        } else {
+            self.after_failure(now);
+        }
+    }
+
+    pub(super) fn after_failure(&mut self, now: Instant) {
+        if self.upkeep.can_give_up_reserve() {
+            self.retry_at = None;
+            self.phase = Phase::GiveUpReserve;
+        } else if self.retry_at.is_some_and(|at| now < at) {
+            // Nothing of it was written.
+            let why = self.upkeep.trouble().unwrap_or(Refused::NoRoom);
+            for (ticket, change) in mem::take(&mut self.pending) {
+                if let Change::Accept(Accept { body: Body::File { name, .. }, .. }, _) = change {
+                    self.state.unused.push(name);
+                }
+                self.outcomes.push_back((ticket, Err(why.clone())));
+            }
+            self.pending_octets = 0;
+        }
+    }
+}
+
+/// Why something is refused as the disk has refused.
+pub(super) fn refusal(error: &io::Error) -> Refused {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refused::NoRoom,
+        _ => Refused::Disk(error.to_string()),
+    }
+}

@@ -15,6 +15,7 @@ pub mod net;
 pub mod race;
 pub mod service;
 pub mod store;
+pub mod tls;
 pub mod users;
 pub mod work;
 

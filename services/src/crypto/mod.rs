@@ -1,5 +1,8 @@
 //! Cryptography: the one place that names the crates which provide it.
 
+pub mod signing;
+pub mod tls;
+
 use std::fmt;
 use std::num::NonZeroU32;
 

@@ -2,7 +2,7 @@
 //! and out of there.
 
 pub mod address;
-mod calendar;
+pub(crate) mod calendar;
 pub mod sasl;
 pub mod smtp;
 pub mod store;

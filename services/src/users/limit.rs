@@ -150,7 +150,7 @@ impl Failures {
 }
 
 /// The first bits of `address`: as many as there are for its family.
-fn prefix(address: IpAddr, (v4, v6): (u32, u32)) -> IpAddr {
+pub(crate) fn prefix(address: IpAddr, (v4, v6): (u32, u32)) -> IpAddr {
     match address {
         IpAddr::V4(address) => {
             let mask = u32::MAX.checked_shl(32 - v4).unwrap_or(0);

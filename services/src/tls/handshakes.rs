@@ -1,0 +1,83 @@
+//! How many handshakes are under way, so that whoever begins many and ends none takes no more than a share.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use crate::users::limit::prefix;
+
+/// Handshakes of servers at a time. One holds up to 64 KiB of a message that is not yet whole.
+pub const HANDSHAKES_MAX: usize = 256;
+
+/// Handshakes of one source (an IPv4 address, an IPv6 /64) at a time: a quarter of all.
+pub const HANDSHAKES_PER_SOURCE_MAX: usize = 64;
+
+/// The handshakes that are under way.
+#[derive(Debug, Default)]
+pub(super) struct Handshakes {
+    by_source: RefCell<BTreeMap<IpAddr, usize>>,
+}
+
+/// A handshake's place among them, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    handshakes: Rc<Handshakes>,
+    source: IpAddr,
+}
+
+impl Handshakes {
+    /// A place for a handshake with `source`; `None` if the source, or all sources together, have too many.
+    pub fn begin(self: &Rc<Self>, source: IpAddr) -> Option<Place> {
+        let source = prefix(source.to_canonical(), (32, 64));
+        let mut by_source = self.by_source.borrow_mut();
+        let all: usize = by_source.values().sum();
+        let own = by_source.get(&source).copied().unwrap_or(0);
+        if all >= HANDSHAKES_MAX || own >= HANDSHAKES_PER_SOURCE_MAX {
+            return None;
+        }
+        by_source.insert(source, own + 1);
+        Some(Place { handshakes: Rc::clone(self), source })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut by_source = self.handshakes.by_source.borrow_mut();
+        match by_source.get_mut(&self.source) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => _ = by_source.remove(&self.source),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_source_has_a_share_and_a_place_that_is_left_is_free() {
+        let handshakes = Rc::new(Handshakes::default());
+        let begin = |text: &str| handshakes.begin(source(text));
+        let mut own: Vec<_> =
+            (0..HANDSHAKES_PER_SOURCE_MAX).map(|_| begin("2001:db8::1").expect("a place")).collect();
+        assert!(begin("2001:db8::2").is_none(), "a host has the whole /64");
+        let other = begin("2001:db8:0:1::1").expect("a place");
+        own.pop();
+        own.push(begin("2001:db8::2").expect("a place"));
+        let mut all = vec![other];
+        for number in 0..=u8::MAX {
+            all.extend(begin(&format!("192.0.2.{number}")));
+        }
+        assert_eq!(own.len() + all.len(), HANDSHAKES_MAX);
+        assert!(begin("198.51.100.1").is_none());
+        drop(own);
+        assert!(begin("198.51.100.1").is_some());
+        drop(all);
+        assert!(handshakes.by_source.borrow().is_empty());
+    }
+}

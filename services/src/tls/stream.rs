@@ -1,0 +1,196 @@
+//! Streams that are, or may be, encrypted.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use rustls::{CommonState, ProtocolVersion};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{HandshakeError, Tls};
+use crate::net::Stream;
+
+/// A connection over TLS: a [`Stream`] with two differences.
+///
+/// What was written may stay in memory, up to [`super::WRITE_BUFFER_OCTETS`], until it is flushed: whoever then waits for
+/// the peer, or drops the stream, flushes before. `shutdown` flushes too, and tells the peer that the stream ends here.
+/// A stream that the peer ends without saying so reads as [`io::ErrorKind::UnexpectedEof`], since anybody on the
+/// path can end a TCP connection. // RFC 8446, section 6.1
+#[derive(Debug)]
+pub struct TlsStream<S>(tokio_rustls::TlsStream<S>);
+
+/// What protects a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protection {
+    /// The version of the protocol, such as `TLS1.3`.
+    pub version: &'static str,
+    /// The cipher suite by its name in IANA's registry, such as `TLS_AES_128_GCM_SHA256`.
+    pub suite: &'static str,
+}
+
+impl<S: Stream> TlsStream<S> {
+    pub(super) fn new(stream: impl Into<tokio_rustls::TlsStream<S>>) -> Self {
+        Self(stream.into())
+    }
+
+    /// What protects it.
+    pub fn protection(&self) -> Protection {
+        let state = self.state();
+        let version = match state.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLS1.2",
+            _ => "TLS1.3",
+        };
+        let suite = state.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+        Protection { version, suite: without_version(suite.unwrap_or_default()) }
+    }
+
+    fn state(&self) -> &CommonState {
+        self.0.get_ref().1
+    }
+
+    fn below(&self) -> &S {
+        self.0.get_ref().0
+    }
+}
+
+/// rustls has the version of TLS 1.3 in the names of its suites.
+fn without_version(suite: &'static str) -> &'static str {
+    // The registry's names all begin with `TLS_`, which is what is left of `TLS13_` here.
+    match suite {
+        "TLS13_AES_128_GCM_SHA256" => "TLS_AES_128_GCM_SHA256",
+        "TLS13_AES_256_GCM_SHA384" => "TLS_AES_256_GCM_SHA384",
+        "TLS13_CHACHA20_POLY1305_SHA256" => "TLS_CHACHA20_POLY1305_SHA256",
+        other => other,
+    }
+}
+
+/// A connection that may be encrypted, or may become so: what a service holds that has STARTTLS.
+#[derive(Debug)]
+pub enum MaybeTls<S> {
+    /// It is in clear.
+    Plain(S),
+    /// It is encrypted.
+    Tls(Box<TlsStream<S>>),
+}
+
+impl<S: Stream> MaybeTls<S> {
+    /// Has the peer of a connection in clear begin TLS, as a server: with nothing sent or taken before where the
+    /// port says so, else behind the reply to STARTTLS. Nothing that was read in clear may be kept over it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tls::accept`]; or the connection is encrypted already.
+    pub async fn secure(self, tls: &Tls) -> Result<Self, HandshakeError> {
+        match self {
+            Self::Plain(stream) => tls.accept(stream).await.map(Self::from),
+            Self::Tls(_) => {
+                Err(HandshakeError::Failed(io::Error::new(io::ErrorKind::InvalidInput, "TLS within TLS")))
+            }
+        }
+    }
+
+    /// What protects it; `None` if nothing does.
+    pub fn protection(&self) -> Option<Protection> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => Some(stream.protection()),
+        }
+    }
+}
+
+impl<S> From<TlsStream<S>> for MaybeTls<S> {
+    fn from(stream: TlsStream<S>) -> Self {
+        Self::Tls(Box::new(stream))
+    }
+}
+
+impl<S: Stream> Stream for TlsStream<S> {
+    fn local_addr(&self) -> SocketAddr {
+        self.below().local_addr()
+    }
+
+    fn peer_addr(&self) -> SocketAddr {
+        self.below().peer_addr()
+    }
+}
+
+impl<S: Stream> AsyncRead for TlsStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl<S: Stream> AsyncWrite for TlsStream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, octets)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+impl<S: Stream> Stream for MaybeTls<S> {
+    fn local_addr(&self) -> SocketAddr {
+        match self {
+            Self::Plain(stream) => stream.local_addr(),
+            Self::Tls(stream) => stream.local_addr(),
+        }
+    }
+
+    fn peer_addr(&self) -> SocketAddr {
+        match self {
+            Self::Plain(stream) => stream.peer_addr(),
+            Self::Tls(stream) => stream.peer_addr(),
+        }
+    }
+}
+
+impl<S: Stream> AsyncRead for MaybeTls<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl<S: Stream> AsyncWrite for MaybeTls<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(context, octets),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, octets),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}

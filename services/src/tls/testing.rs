@@ -1,0 +1,146 @@
+//! What the tests of TLS, and of services that speak it, have in common.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use gatepost_ground::Instant;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rustls::crypto::CryptoProvider;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+
+use super::authority::{Authority, Leaf, Names};
+use super::{Authorities, Tls};
+use crate::clock::{Clock, UnixTime};
+use crate::crypto::signing::KeyKind;
+use crate::crypto::tls::provider;
+use crate::net::Stream;
+
+/// 2026-11-29T00:00:00Z.
+pub const NOW: UnixTime = UnixTime(1_795_910_400);
+pub const DAY: u64 = 86_400;
+
+/// A time of day that a test sets.
+#[derive(Clone, Debug)]
+pub struct SetClock(pub Rc<Cell<UnixTime>>);
+
+impl SetClock {
+    pub fn at(time: UnixTime) -> Self {
+        Self(Rc::new(Cell::new(time)))
+    }
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> Instant {
+        Instant::ZERO
+    }
+
+    fn unix_time(&self) -> UnixTime {
+        self.0.get()
+    }
+}
+
+pub fn rng(seed: u64) -> StdRng {
+    StdRng::seed_from_u64(seed)
+}
+
+pub fn names() -> Names {
+    Names {
+        hostname: "gatepost".into(),
+        domain: "office.example".into(),
+        addresses: BTreeSet::from(["192.168.1.1".parse().unwrap(), "203.0.113.1".parse().unwrap()]),
+    }
+}
+
+pub fn authority() -> Authority {
+    Authority::make(KeyKind::Ed25519, &names(), NOW, &mut rng(1)).unwrap()
+}
+
+pub fn leaf(authority: &Authority, now: UnixTime) -> Leaf {
+    authority.sign(KeyKind::Ed25519, &names(), now, &mut rng(2)).unwrap()
+}
+
+pub fn crypto() -> Arc<CryptoProvider> {
+    provider(rng(3))
+}
+
+/// TLS of the office's server, and of a client that trusts its authority, with a clock of their own.
+pub fn office() -> (Tls, Tls, SetClock) {
+    let clock = SetClock::at(NOW);
+    let tls = || Tls::new(crypto(), Rc::new(clock.clone()));
+    let (server, client, authority) = (tls(), tls(), authority());
+    server.set_identity(&leaf(&authority, NOW).identity(NOW, server.provider()).unwrap());
+    client.set_authorities(&Authorities::from_pem(authority.certificate_pem().as_bytes()).unwrap());
+    (server, client, clock)
+}
+
+/// A connection in memory.
+#[derive(Debug)]
+pub struct Pipe {
+    stream: DuplexStream,
+    portion: usize,
+    local: SocketAddr,
+    peer: SocketAddr,
+}
+
+/// The most octets that are read at once.
+pub const PORTION_MAX: usize = 4096;
+
+/// Both ends of a connection, the client's first, at which so many octets are read at once.
+pub fn pipe(portion: usize) -> (Pipe, Pipe) {
+    // rustls does not read while it has something of a handshake to write: there is room for a whole flight.
+    let (client, server) = tokio::io::duplex(1 << 14);
+    let [at_client, at_server] = ["192.168.1.50:40000", "192.168.1.1:465"].map(|text| text.parse().unwrap());
+    (
+        Pipe { stream: client, portion, local: at_client, peer: at_server },
+        Pipe { stream: server, portion, local: at_server, peer: at_client },
+    )
+}
+
+impl Stream for Pipe {
+    fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
+impl AsyncRead for Pipe {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut octets = [0; PORTION_MAX];
+        let mut portion = ReadBuf::new(&mut octets[..self.portion.min(buffer.remaining())]);
+        let polled = Pin::new(&mut self.stream).poll_read(context, &mut portion);
+        buffer.put_slice(portion.filled());
+        polled
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, octets)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

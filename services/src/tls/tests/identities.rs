@@ -1,0 +1,74 @@
+//! Which certificates and keys are taken.
+
+use super::super::authority::pem;
+use super::super::testing::crypto;
+use super::*;
+
+/// A chain and a key in PEM.
+fn pems() -> (String, String) {
+    let authority = authority();
+    let leaf = leaf(&authority, NOW);
+    (leaf.certificate_pem() + &authority.certificate_pem(), leaf.key_pem())
+}
+
+/// A certificate that is for clients only, and its key, in PEM.
+fn certificate_for_clients() -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["office.example".to_owned()]).unwrap();
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = params.self_signed(&key).unwrap();
+    (pem("CERTIFICATE", certificate.der()), pem("PRIVATE KEY", key.serialized_der()))
+}
+
+fn judged(certificates: &str, key: &str, now: UnixTime) -> Result<Identity, BadIdentity> {
+    Identity::from_pem(certificates.as_bytes(), key.as_bytes(), now, &crypto())
+}
+
+#[test]
+fn a_chain_with_its_key_is_an_identity_while_its_time_lasts() {
+    let (chain, key) = pems();
+    let identity = judged(&chain, &key, NOW).unwrap();
+    assert_eq!(identity.not_after(), UnixTime(NOW.0 + 90 * DAY));
+    judged(&format!("A remark\n{chain}\nanother\n"), &format!("words\n{key}"), NOW).unwrap();
+    judged(&chain, &key, UnixTime(NOW.0 - DAY)).unwrap();
+    judged(&chain, &key, UnixTime(NOW.0 + 90 * DAY)).unwrap();
+}
+
+#[test]
+fn what_no_client_could_use_is_refused_with_a_reason_and_a_remedy() {
+    let (chain, key) = pems();
+    let stranger = leaf(&authority(), NOW);
+    let other = authority().sign(KeyKind::EcdsaP256, &names(), NOW, &mut rng(8)).unwrap();
+    let (for_clients, clients_key) = certificate_for_clients();
+    let later = UnixTime(NOW.0 + 90 * DAY + 1);
+    let earlier = UnixTime(NOW.0 - DAY - 1);
+    let cut = chain.replacen("-----END", "\n-----EMD", 1);
+    let encrypted = key.replace("PRIVATE", "ENCRYPTED PRIVATE");
+    let legacy = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
+    let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let no_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    let many = authority().certificate_pem().repeat(CHAIN_MAX);
+    let cases = [
+        ("", &*key, NOW, "there is no certificate that can be read"),
+        (&*key, &*key, NOW, "there is no certificate that can be read"),
+        (&*cut, &*key, NOW, "there is no certificate that can be read"),
+        (garbage, &*key, NOW, "there is no certificate that can be read"),
+        (&*chain, "", NOW, "there is no key that can be read"),
+        (&*chain, &*chain, NOW, "there is no key that can be read"),
+        (&*chain, &*encrypted, NOW, "the key is encrypted"),
+        (&*chain, legacy, NOW, "the key is encrypted"),
+        (&*chain, no_key, NOW, "the key is of a kind or of a length that TLS does not take"),
+        (&*chain, &*other.key_pem(), NOW, "the key is not that of the first certificate"),
+        (&*for_clients, &*clients_key, NOW, "the certificate is not for servers"),
+        (&*chain, &*key, later, "the certificate has expired on 27 Feb 2027"),
+        (&*chain, &*key, earlier, "the certificate is valid from 28 Nov 2026 only"),
+    ]
+    .map(|(chain, key, now, expected)| (chain.to_owned(), key.to_owned(), now, expected));
+    for (chain, key, now, expected) in cases {
+        let refused = judged(&chain, &key, now).expect_err(expected);
+        assert_eq!(refused.to_string(), expected);
+        assert!(!refused.remedy().is_empty());
+    }
+    let refused = judged(&(stranger.certificate_pem() + &many), &stranger.key_pem(), NOW).unwrap_err();
+    assert_eq!(refused, BadIdentity::TooManyCertificates);
+}

@@ -189,12 +189,32 @@ const SMTP_SERVER: &[Requirement] = &[
     kept("RFC 6531, section 3.5", Must, "SMTPUTF8: addresses outside of ASCII only where it was asked for."),
 ];
 
-const SECTIONS: [(&str, &[Requirement]); 5] = [
+/// What is the client's alone: rows of the server's that concern it, too, have its tests.
+const SMTP_CLIENT: &[Requirement] = &[
+    kept("RFC 5321, section 3.1", Must, "A server that does not want the client is left in order."),
+    kept("RFC 5321, section 3.2", Should, "A server that does not know EHLO is told HELO."),
+    kept("RFC 5321, section 4.2", Must, "Replies go by their codes, each to the command that was sent."),
+    kept("RFC 5321, section 4.5.3.2", Should, "The time that each reply may take."),
+    kept("RFC 5321, section 6.1", Must, "A message is the server's once it has said so, and not before."),
+    kept("RFC 1870, section 6.1", Should, "SIZE: what is too big is not sent."),
+    kept("RFC 2920, section 3.1", Must, "PIPELINING: all statuses of a group are checked."),
+    kept("RFC 3207, section 4.1", Must, "STARTTLS: without it the client goes on, or does not."),
+    kept("RFC 3461, section 5.2.2", Must, "DSN: whether the next server reports is known."),
+    kept("RFC 4954, section 6", Must, "AUTH: a refusal is for the administrator."),
+    kept("RFC 5802, section 3", Must, "SCRAM: the server proves that it knows the password."),
+    kept("RFC 7677, section 4", Must, "SCRAM-SHA-256: 4096 iterations at least."),
+    kept("RFC 6152, section 3", Must, "8BITMIME: octets above 127 go only where they are taken."),
+    kept("RFC 6531, section 3.2", Must, "SMTPUTF8: what is outside of ASCII goes only where it is taken."),
+    kept("RFC 6531, section 3.4", Must, "SMTPUTF8: it is asked for where it is needed."),
+];
+
+const SECTIONS: [(&str, &[Requirement]); 6] = [
     ("NAT for UDP: RFC 4787", NAT_UDP),
     ("NAT for TCP: RFC 5382, RFC 7857, RFC 5961", NAT_TCP),
     ("NAT for ICMP: RFC 5508", NAT_ICMP),
     ("Router: RFC 1812 and what belongs to it", ROUTER),
     ("SMTP, a server's session: RFC 5321 and its extensions", SMTP_SERVER),
+    ("SMTP, a client's session: RFC 5321 and its extensions", SMTP_CLIENT),
 ];
 
 const HEAD: &str = "# Conformance

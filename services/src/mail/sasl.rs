@@ -5,6 +5,7 @@
 //! in its `Exchange`: whoever answers remembers nothing from one question to the next, so that a login that is cancelled
 //! leaves nothing behind for another on the same connection.
 
+pub mod client;
 pub mod scram;
 
 use std::fmt;

@@ -14,6 +14,7 @@
 //! (RFC 2034), DSN (RFC 3461), CHUNKING (RFC 3030; not by LMTP), STARTTLS (RFC 3207) and AUTH (RFC 4954). Not
 //! here: BINARYMIME, ETRN, TURN, and EXPN, which tells strangers who is there.
 
+pub mod client;
 mod command;
 mod content;
 mod dots;

@@ -1,0 +1,188 @@
+//! What a message is sent with: the commands MAIL and RCPT. (RFC 5321, sections 4.1.1.2 and 4.1.1.3)
+
+use std::fmt::Write;
+
+use super::extensions::Extensions;
+use crate::mail::address::{Mailbox, ReversePath};
+use crate::mail::smtp::{Notify, OriginalRecipient, RcptParameters, Return};
+
+/// A message's envelope for one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// The return path.
+    pub sender: ReversePath,
+    /// The octets of the message, about.
+    pub size: u64,
+    /// Whether the message has octets above 127.
+    pub is_8bit: bool,
+    /// Whether the message's header is outside of ASCII. Addresses that are need not be told of.
+    pub has_utf8_header: bool,
+    /// What a report of failure brings back. // RFC 3461, section 4.3
+    pub ret: Option<Return>,
+    /// What the sender calls the transaction. // RFC 3461, section 4.4
+    pub envid: Option<String>,
+    /// The recipients.
+    pub recipients: Vec<EnvelopeRecipient>,
+}
+
+/// A recipient, with what the sender asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvelopeRecipient {
+    /// The address.
+    pub address: Mailbox,
+    /// `NOTIFY` and `ORCPT`.
+    pub parameters: RcptParameters,
+}
+
+impl Envelope {
+    /// Whether nobody can be sent the message without SMTPUTF8. // RFC 6531, section 3.4
+    pub(super) fn needs_smtputf8(&self) -> bool {
+        let is_ascii = match &self.sender {
+            ReversePath::Null => true,
+            ReversePath::Mailbox(mailbox) => mailbox.is_ascii(),
+        };
+        self.has_utf8_header || !is_ascii
+    }
+
+    /// Whether SMTPUTF8 is to be asked for.
+    fn uses_smtputf8(&self) -> bool {
+        self.needs_smtputf8() || self.recipients.iter().any(|recipient| !recipient.address.is_ascii())
+    }
+
+    /// The command MAIL, with those parameters that the server knows.
+    pub(super) fn mail(&self, extensions: &Extensions) -> String {
+        let mut line = format!("MAIL FROM:{}", self.sender);
+        if extensions.size.is_some() {
+            let _ = write!(line, " SIZE={}", self.size);
+        }
+        if extensions.has_8bitmime && self.is_8bit {
+            line += " BODY=8BITMIME";
+        }
+        if extensions.has_smtputf8 && self.uses_smtputf8() {
+            line += " SMTPUTF8";
+        }
+        if extensions.has_dsn {
+            match self.ret {
+                Some(Return::Full) => line += " RET=FULL",
+                Some(Return::Headers) => line += " RET=HDRS",
+                None => {}
+            }
+            if let Some(envid) = &self.envid {
+                let _ = write!(line, " ENVID={}", xtext(envid));
+            }
+        }
+        line + "\r\n"
+    }
+
+    /// The command RCPT for the recipient at this place.
+    pub(super) fn rcpt(&self, at: usize, extensions: &Extensions) -> String {
+        let EnvelopeRecipient { address, parameters } = &self.recipients[at];
+        let mut line = format!("RCPT TO:<{address}>");
+        if extensions.has_dsn {
+            if let Some(notify) = parameters.notify {
+                let _ = write!(line, " NOTIFY={}", notify_text(notify));
+            }
+            if let Some(OriginalRecipient { address_type, address }) = &parameters.orcpt {
+                let address = if address_type == "utf-8" { utf8_xtext(address) } else { xtext(address) };
+                let _ = write!(line, " ORCPT={address_type};{address}");
+            }
+        }
+        line + "\r\n"
+    }
+}
+
+/// The value of NOTIFY. // RFC 3461, section 4.1
+fn notify_text(notify: Notify) -> String {
+    let words = [(notify.success, "SUCCESS"), (notify.failure, "FAILURE"), (notify.delay, "DELAY")];
+    let words: Vec<_> = words.iter().filter(|(is_set, _)| *is_set).map(|(_, word)| *word).collect();
+    if words.is_empty() { "NEVER".to_owned() } else { words.join(",") }
+}
+
+/// `text` as xtext. // RFC 3461, section 4
+fn xtext(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for octet in text.bytes() {
+        match octet {
+            b'+' | b'=' => _ = write!(encoded, "+{octet:02X}"),
+            b'!'..=b'~' => encoded.push(char::from(octet)),
+            _ => _ = write!(encoded, "+{octet:02X}"),
+        }
+    }
+    encoded
+}
+
+/// `text` as utf-8-addr-xtext, which a server without SMTPUTF8 takes, too. // RFC 6533, section 3
+fn utf8_xtext(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '+' | '=' | '\\' => _ = write!(encoded, "\\x{{{:02X}}}", u32::from(c)),
+            '!'..='~' => encoded.push(c),
+            _ => _ = write!(encoded, "\\x{{{:02X}}}", u32::from(c)),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn envelope() -> Envelope {
+        let recipient = |text: &str| EnvelopeRecipient {
+            address: Mailbox::parse(text).unwrap(),
+            parameters: RcptParameters {
+                notify: Some(Notify { success: true, failure: false, delay: true }),
+                orcpt: Some(OriginalRecipient {
+                    address_type: "rfc822".into(),
+                    address: "a+b=c d@x.example".into(),
+                }),
+            },
+        };
+        Envelope {
+            sender: ReversePath::Mailbox(Mailbox::parse("anna@office.example").unwrap()),
+            size: 1234,
+            is_8bit: true,
+            has_utf8_header: false,
+            ret: Some(Return::Headers),
+            envid: Some("QQ+314=1".into()),
+            recipients: vec![recipient("\"b b\"@far.example"), recipient("c@far.example")],
+        }
+    }
+
+    /// RFC 3461, section 4: What the sender asked for is sent on in xtext to a server that knows DSN.
+    #[test]
+    fn rfc3461_4_what_the_sender_asked_for_is_sent_on_in_xtext() {
+        let all = Extensions::parse(&["far", "SIZE", "8BITMIME", "SMTPUTF8", "DSN"].map(str::to_owned));
+        let mut envelope = envelope();
+        let mail = "MAIL FROM:<anna@office.example> SIZE=1234 BODY=8BITMIME RET=HDRS ENVID=QQ+2B314+3D1\r\n";
+        assert_eq!(envelope.mail(&all), mail);
+        let rcpt =
+            "RCPT TO:<\"b b\"@far.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+2Bb+3Dc+20d@x.example\r\n";
+        assert_eq!(envelope.rcpt(0, &all), rcpt);
+        let never = Notify { success: false, failure: false, delay: false };
+        envelope.recipients[1].parameters.notify = Some(never);
+        envelope.recipients[1].parameters.orcpt =
+            Some(OriginalRecipient { address_type: "utf-8".into(), address: "jü=r@x".into() });
+        let rcpt = "RCPT TO:<c@far.example> NOTIFY=NEVER ORCPT=utf-8;j\\x{FC}\\x{3D}r@x\r\n";
+        assert_eq!(envelope.rcpt(1, &all), rcpt);
+        assert_eq!(envelope.mail(&Extensions::default()), "MAIL FROM:<anna@office.example>\r\n");
+        assert_eq!(envelope.rcpt(1, &Extensions::default()), "RCPT TO:<c@far.example>\r\n");
+    }
+
+    /// RFC 6531, section 3.4: SMTPUTF8 is asked for if an address or the header needs it, and for nothing else.
+    #[test]
+    fn rfc6531_3_4_smtputf8_is_asked_for_when_it_is_needed() {
+        let all = Extensions::parse(&["far", "SMTPUTF8"].map(str::to_owned));
+        let mut envelope = envelope();
+        assert!(!envelope.mail(&all).contains("SMTPUTF8"));
+        envelope.recipients[1].address = Mailbox::parse("jürgen@far.example").unwrap();
+        assert!(envelope.mail(&all).contains(" SMTPUTF8") && !envelope.needs_smtputf8());
+        envelope.recipients.pop();
+        envelope.has_utf8_header = true;
+        assert!(envelope.mail(&all).contains(" SMTPUTF8") && envelope.needs_smtputf8());
+        envelope.has_utf8_header = false;
+        envelope.sender = ReversePath::Null;
+        assert_eq!(envelope.mail(&all), "MAIL FROM:<>\r\n");
+    }
+}

@@ -1,0 +1,108 @@
+//! What became of a message for each recipient.
+
+use super::reply::{ServerReply, Status};
+
+/// What became of a recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server answers for the message from now on.
+    Delivered,
+    /// Not this time.
+    Deferred,
+    /// It will not be otherwise another time, at this server.
+    Failed,
+}
+
+/// What an outcome that is no delivery was about, so what might help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The connection or the server. Another server of the same domain may do.
+    Host,
+    /// TLS could not be begun, or did not live to the first reply. The same server may do without it.
+    Tls,
+    /// The sender, the recipient or the message.
+    Envelope,
+}
+
+/// The outcome for one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// Its status code, for reports to the sender. // RFC 3463
+    pub status: Status,
+    /// What the server said, or what happened, in one line.
+    pub text: String,
+    /// Whether the server said it.
+    pub is_reply: bool,
+    /// What it was about.
+    pub scope: Scope,
+    /// The server takes no more recipients at a time; it takes this one in a further transaction.
+    /// // RFC 5321, section 4.5.3.1.10
+    pub is_one_too_many: bool,
+    /// The message was sent whole, and the reply was lost: a further try can make a second copy.
+    /// // RFC 5321, section 6.1
+    pub may_be_delivered: bool,
+    /// Whether the server sends the reports that the sender asked for. // RFC 3461, section 5.2.2
+    pub is_dsn_passed_on: bool,
+}
+
+impl Report {
+    /// What the server's reply means.
+    pub(super) fn of_reply(reply: &ServerReply, scope: Scope) -> Self {
+        let outcome = match reply.code / 100 {
+            2 => Outcome::Delivered,
+            5 => Outcome::Failed,
+            _ => Outcome::Deferred,
+        };
+        let status = reply.status().unwrap_or_else(|| of_code(reply.code));
+        Self { is_reply: true, ..Self::of_event(outcome, status, reply.to_text(), scope) }
+    }
+
+    /// What happened here.
+    pub(super) fn of_event(outcome: Outcome, status: Status, text: String, scope: Scope) -> Self {
+        Self {
+            outcome,
+            status,
+            text,
+            is_reply: false,
+            scope,
+            is_one_too_many: false,
+            may_be_delivered: false,
+            is_dsn_passed_on: false,
+        }
+    }
+
+    /// That it is to be tried another time.
+    pub(super) fn deferred(status: Status, text: impl Into<String>, scope: Scope) -> Self {
+        Self::of_event(Outcome::Deferred, status, text.into(), scope)
+    }
+
+    /// That a further try is of no use, as of the message.
+    pub(super) fn failed(status: Status, text: impl Into<String>) -> Self {
+        Self::of_event(Outcome::Failed, status, text.into(), Scope::Envelope)
+    }
+}
+
+/// The status code of a reply that has none. // RFC 3463, section 3
+fn of_code(code: u16) -> Status {
+    let class = if code < 300 {
+        2
+    } else if code < 500 {
+        4
+    } else {
+        5
+    };
+    let (subject, detail) = match code {
+        450 | 550 => (2, 0),
+        452 => (3, 1),
+        552 => (2, 2),
+        551 => (1, 6),
+        553 | 501 => (1, 0),
+        421 => (3, 2),
+        530 | 534 | 535 | 538 => (7, 0),
+        500 | 502 | 503 | 504 => (5, 0),
+        _ => (0, 0),
+    };
+    Status::new(class, subject, detail)
+}

@@ -1,0 +1,194 @@
+//! From the greeting to the first message: names, TLS and login.
+
+use super::{
+    Command, Delivery, Encryption, Extensions, Output, Phase, Queued, Report, Scope, ServerReply, Status,
+};
+use crate::crypto::Sha256Digest;
+use crate::mail::sasl::Mechanism;
+use crate::mail::sasl::client::{Exchange, Step};
+use data_encoding::BASE64;
+
+/// The longest command AUTH, in octets. A longer first response is sent when it is asked for. // RFC 4954, section 4
+const AUTH_COMMAND_OCTETS_MAX: usize = 512;
+
+impl Delivery {
+    pub(super) fn greeted(&mut self, reply: &ServerReply) {
+        if reply.code == 220 {
+            self.say_hello(Command::Ehlo);
+        } else {
+            self.refused(reply);
+        }
+    }
+
+    /// Says who this is; `command` is EHLO or HELO.
+    pub(super) fn say_hello(&mut self, command: Command) {
+        self.extensions = Extensions::default();
+        let line = format!("{} {}\r\n", command.name(), self.settings.hostname);
+        self.push_send(line.as_bytes(), Some(command));
+    }
+
+    pub(super) fn hello_answered(&mut self, reply: &ServerReply, command: Command) {
+        if reply.is_positive() {
+            if command == Command::Ehlo {
+                self.extensions = Extensions::parse(&reply.lines);
+            }
+            self.go_on();
+        } else if command == Command::Ehlo && reply.code >= 500 {
+            // RFC 5321, section 3.2: a server that does not know EHLO knows HELO.
+            self.say_hello(Command::Helo);
+        } else {
+            self.refused(reply);
+        }
+    }
+
+    /// What comes before the first message: TLS, a login, or nothing.
+    fn go_on(&mut self) {
+        let wants_tls = match self.settings.encryption {
+            Encryption::Never | Encryption::Active => false,
+            Encryption::Opportunistic | Encryption::Required => !self.is_tls,
+        };
+        if wants_tls && self.extensions.has_starttls {
+            return self.push_send(b"STARTTLS\r\n", Some(Command::StartTls));
+        }
+        self.go_on_without_starttls();
+    }
+
+    fn go_on_without_starttls(&mut self) {
+        if self.settings.encryption == Encryption::Required && !self.is_tls {
+            return self.give_up(Status::new(4, 7, 10), "the server offers no TLS, which is required");
+        }
+        if self.settings.login.is_some() && !self.is_logged_in {
+            return self.log_in();
+        }
+        self.begin_transaction();
+    }
+
+    pub(super) fn start_tls_answered(&mut self, reply: &ServerReply) {
+        if reply.code == 220 {
+            self.phase = Phase::Handshake;
+            self.outputs.push_back(Queued::Output(Output::StartTls));
+        } else if reply.is_negative() {
+            // RFC 3207, section 4.1: the client decides whether it goes on.
+            self.go_on_without_starttls();
+        } else {
+            self.break_off("the server answered STARTTLS by what is no answer");
+        }
+    }
+
+    fn log_in(&mut self) {
+        if !self.is_tls {
+            let text = "the server offers no TLS, without which a password is not sent";
+            return self.give_up(Status::new(4, 7, 11), text);
+        }
+        let offered = |mechanism: &Mechanism| {
+            self.extensions.mechanisms.contains(mechanism) && !self.refused_mechanisms.contains(mechanism)
+        };
+        let mechanism = Mechanism::ALL.into_iter().find(offered);
+        let (Some(mechanism), Some(credentials)) = (mechanism, self.settings.login.clone()) else {
+            let text = "the server offers no login by SCRAM-SHA-256, PLAIN or LOGIN";
+            return self.give_up(Status::new(4, 7, 0), text);
+        };
+        let (exchange, initial) = Exchange::start(mechanism, credentials);
+        let mut line = format!("AUTH {}", mechanism.name());
+        let initial = initial.map(|octets| BASE64.encode(&octets)).unwrap_or_default();
+        // RFC 4954, section 4: a longer one would have to wait for the prompt.
+        if line.len() + 1 + initial.len() + 2 > AUTH_COMMAND_OCTETS_MAX {
+            return self.give_up(Status::new(4, 7, 0), "user and password are too long to log in with");
+        }
+        if !initial.is_empty() {
+            line = line + " " + &initial;
+        }
+        self.phase = Phase::Login(exchange);
+        self.push_send((line + "\r\n").as_bytes(), Some(Command::Auth(mechanism)));
+    }
+
+    pub(super) fn login_answered(&mut self, reply: &ServerReply, mechanism: Mechanism) {
+        let Phase::Login(exchange) = &mut self.phase else { return };
+        match reply.code {
+            235 if exchange.is_complete() => {
+                self.phase = Phase::Opening;
+                self.is_logged_in = true;
+                self.begin_transaction();
+            }
+            235 => {
+                let text = "the server did not prove that it knows the password";
+                self.give_up(Status::new(4, 7, 0), text);
+            }
+            334 => {
+                let text = reply.lines.first().map(|line| line.trim()).unwrap_or_default();
+                match BASE64.decode(text.as_bytes()) {
+                    Ok(octets) => {
+                        let step = exchange.challenge(&octets);
+                        self.login_step(step, mechanism);
+                    }
+                    // What LOGIN is asked is not looked at.
+                    Err(_) if mechanism == Mechanism::Login => {
+                        let step = exchange.challenge(b"");
+                        self.login_step(step, mechanism);
+                    }
+                    Err(_) => self.login_step(Step::Failed("the server sent no base64"), mechanism),
+                }
+            }
+            // RFC 4954, section 6: the mechanism does not do, which says nothing of the password.
+            500..=504 | 534 => {
+                self.phase = Phase::Opening;
+                self.refused_mechanisms.push(mechanism);
+                self.log_in();
+            }
+            400.. => self.refused_login(reply),
+            _ => self.break_off("the server answered AUTH by what is no answer"),
+        }
+    }
+
+    fn login_step(&mut self, step: Step, mechanism: Mechanism) {
+        match step {
+            Step::Send(octets) => {
+                let line = BASE64.encode(&octets) + "\r\n";
+                self.push_send(line.as_bytes(), Some(Command::Auth(mechanism)));
+            }
+            Step::Derive(derivation) => {
+                if let Phase::Login(exchange) = std::mem::replace(&mut self.phase, Phase::Opening) {
+                    self.phase = Phase::Deriving { exchange, mechanism };
+                    self.outputs.push_back(Queued::Output(Output::Derive(derivation)));
+                }
+            }
+            Step::Failed(text) => {
+                let report = Report::deferred(Status::new(4, 7, 0), text, Scope::Host);
+                self.leave_with(&report, true);
+            }
+        }
+    }
+
+    pub(super) fn login_derived(&mut self, key: &Sha256Digest) {
+        if !matches!(self.phase, Phase::Deriving { .. }) {
+            return;
+        }
+        if let Phase::Deriving { mut exchange, mechanism } =
+            std::mem::replace(&mut self.phase, Phase::Opening)
+        {
+            let step = exchange.derived(key);
+            self.phase = Phase::Login(exchange);
+            self.login_step(step, mechanism);
+        }
+    }
+
+    /// The server does not want this client, for now or for good.
+    fn refused(&mut self, reply: &ServerReply) {
+        if reply.is_negative() {
+            self.leave_with(&Report::of_reply(reply, Scope::Host), false);
+        } else {
+            self.break_off(&format!("the server began with what is no answer: {}", reply.to_text()));
+        }
+    }
+
+    /// The login is refused. That is for the administrator to mend, and no fault of a message's.
+    fn refused_login(&mut self, reply: &ServerReply) {
+        let text = format!("the login was refused: {}", reply.to_text());
+        self.leave_with(&Report::deferred(Status::new(4, 7, 8), text, Scope::Host), false);
+    }
+
+    /// This server cannot be used as it is, for now.
+    fn give_up(&mut self, status: Status, text: &str) {
+        self.leave_with(&Report::deferred(status, text, Scope::Host), false);
+    }
+}

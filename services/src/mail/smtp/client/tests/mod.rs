@@ -1,0 +1,6 @@
+//! Whole sessions.
+
+mod data;
+mod envelope;
+mod hostile;
+mod opening;

@@ -173,6 +173,12 @@ pub enum Topic {
     WanLeaseDamaged,
     /// The WAN's lease cannot be written.
     WanLeaseNotKept,
+    /// The office's own authority is not what was written.
+    AuthorityDamaged,
+    /// The office's own authority cannot be read or written.
+    AuthorityNotKept,
+    /// The certificate that servers show ends soon, or its files are no good.
+    Certificate,
 }
 
 impl Topic {
@@ -185,6 +191,9 @@ impl Topic {
             Self::LeasesNotKept => "leases are kept",
             Self::WanLeaseDamaged => "the WAN's lease is sound",
             Self::WanLeaseNotKept => "the WAN's lease is kept",
+            Self::AuthorityDamaged => "the office's own authority is sound",
+            Self::AuthorityNotKept => "the office's own authority is kept",
+            Self::Certificate => "the certificate is good",
         }
     }
 }

@@ -56,6 +56,11 @@ pub enum BadIdentity {
 }
 
 impl BadIdentity {
+    /// Whether it is the key's file that is to be looked at.
+    pub(super) fn is_of_key(&self) -> bool {
+        matches!(self, Self::Key | Self::KeyEncrypted | Self::KeyUnsupported | Self::KeyOfAnother)
+    }
+
     /// What to do about it.
     pub fn remedy(&self) -> &'static str {
         match self {
@@ -97,7 +102,7 @@ impl fmt::Display for BadIdentity {
 impl std::error::Error for BadIdentity {}
 
 /// A day as people write it.
-struct Day(UnixTime);
+pub(super) struct Day(pub UnixTime);
 
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -18,6 +18,7 @@
 pub mod authority;
 mod handshakes;
 mod identity;
+pub mod keeper;
 mod peer;
 mod stream;
 #[cfg(test)]
@@ -67,6 +68,9 @@ pub struct Tls {
     opportunistic: Arc<ClientConfig>,
     authenticating: RefCell<Arc<ClientConfig>>,
     handshakes: Rc<Handshakes>,
+    /// The office's own authorities, as far as they were asked for.
+    own: RefCell<keeper::Kept>,
+    own_authority: RefCell<Option<String>>,
     stats: Cell<Stats>,
 }
 
@@ -137,6 +141,8 @@ impl Tls {
             opportunistic,
             authenticating: RefCell::new(authenticating),
             handshakes: Rc::default(),
+            own: RefCell::default(),
+            own_authority: RefCell::default(),
             stats: Cell::default(),
         }
     }
@@ -161,6 +167,12 @@ impl Tls {
     /// Whether there is a certificate to show: what has STARTTLS offers it only then.
     pub fn has_identity(&self) -> bool {
         self.server.borrow().is_some()
+    }
+
+    /// The certificate, in PEM, of the office's own authority, which everybody may have; `None` if another one has signed
+    /// what servers show.
+    pub fn own_authority(&self) -> Option<String> {
+        self.own_authority.borrow().clone()
     }
 
     /// Whom clients trust from now on.

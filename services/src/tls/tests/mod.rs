@@ -1,6 +1,7 @@
 //! Both ends over a connection in memory.
 
 mod identities;
+mod keeping;
 mod repeated;
 
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};

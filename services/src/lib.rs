@@ -15,6 +15,7 @@ pub mod net;
 pub mod race;
 pub mod service;
 pub mod store;
+pub mod task;
 pub mod tls;
 pub mod users;
 pub mod work;

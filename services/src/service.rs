@@ -95,6 +95,29 @@ pub trait Instance {
     fn stop(&self) -> LocalFuture<'static, ()>;
 }
 
+/// A service that is switched off.
+pub struct Off;
+
+impl Instance for Off {
+    fn activate(&self) {}
+
+    fn run(&self) -> LocalFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+
+    fn state(&self) -> State {
+        State::Off
+    }
+
+    fn listens(&self) -> Vec<Listening> {
+        Vec::new()
+    }
+
+    fn stop(&self) -> LocalFuture<'static, ()> {
+        Box::pin(async {})
+    }
+}
+
 /// Whether a service serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {

@@ -19,7 +19,7 @@ use super::stats::Stats;
 use crate::addresses::{Addresses, Subscription};
 use crate::lan_hosts::LocalNames;
 use crate::net::Net;
-use crate::service::{self, Host, Instance, Kind, Listening, LocalFuture, State, Unprepared};
+use crate::service::{self, Host, Instance, Kind, Listening, LocalFuture, Off, State, Unprepared};
 
 /// What is known of the service in any case.
 pub const KIND: Kind = Kind {
@@ -123,29 +123,6 @@ impl<N: Net> service::Service<N> for OfficeDns {
             sum += &instance.stats();
         }
         sum.iter().collect()
-    }
-}
-
-/// No name service.
-struct Off;
-
-impl Instance for Off {
-    fn activate(&self) {}
-
-    fn run(&self) -> LocalFuture<'static, ()> {
-        Box::pin(std::future::pending())
-    }
-
-    fn state(&self) -> State {
-        State::Off
-    }
-
-    fn listens(&self) -> Vec<Listening> {
-        Vec::new()
-    }
-
-    fn stop(&self) -> LocalFuture<'static, ()> {
-        Box::pin(async {})
     }
 }
 

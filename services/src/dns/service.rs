@@ -16,7 +16,7 @@ use gatepost_ground::Instant;
 use rand::rngs::StdRng;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
-use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::config::{Config, ConfigError};
@@ -29,6 +29,7 @@ use crate::clock::Clock;
 use crate::lan_hosts::LocalNames;
 use crate::net::{Listener, Net, Stream, UdpSocket};
 use crate::race::race;
+use crate::task::Task;
 
 /// Questions of one TCP connection that are under way; more are not read before.
 pub const QUERIES_PER_CONNECTION_MAX: usize = 16;
@@ -428,32 +429,6 @@ impl ConnectionPlace {
 impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         self.table.borrow_mut().remove(self.id);
-    }
-}
-
-/// A task that ends when this is dropped.
-struct Task(JoinHandle<()>);
-
-impl Task {
-    fn spawn(work: impl Future<Output = ()> + 'static) -> Self {
-        Self(tokio::task::spawn_local(work))
-    }
-
-    /// Waits until it has ended by itself.
-    async fn ended(mut self) {
-        _ = (&mut self.0).await;
-    }
-
-    /// Ends it and waits until it has let go of what it held.
-    async fn end(mut self) {
-        self.0.abort();
-        _ = (&mut self.0).await;
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

@@ -1,0 +1,30 @@
+//! A task that ends with whoever has it.
+
+use tokio::task::JoinHandle;
+
+/// A task of the services' thread that ends when this is dropped.
+pub struct Task(JoinHandle<()>);
+
+impl Task {
+    /// Begins `work`. To be called where tasks can be spawned locally, as on a `tokio::task::LocalSet`.
+    pub fn spawn(work: impl Future<Output = ()> + 'static) -> Self {
+        Self(tokio::task::spawn_local(work))
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(mut self) {
+        _ = (&mut self.0).await;
+    }
+
+    /// Ends it and waits until it has let go of what it held.
+    pub async fn end(mut self) {
+        self.0.abort();
+        _ = (&mut self.0).await;
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -4,6 +4,7 @@
 pub mod address;
 pub(crate) mod calendar;
 pub mod sasl;
+pub mod service;
 pub mod smtp;
 pub mod store;
 pub mod transfer;

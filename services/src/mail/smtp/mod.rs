@@ -29,4 +29,5 @@ pub mod server;
 pub use limits::*;
 pub use parameters::{MailParameters, Notify, OriginalRecipient, RcptParameters, Return};
 pub use policy::{Policy, Role, Tls};
+pub(super) use received::date;
 pub use reply::Refusal;

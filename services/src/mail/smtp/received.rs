@@ -72,7 +72,7 @@ fn atom(id: &str) -> String {
 }
 
 /// A date as messages have it, in UTC. // RFC 5322, section 3.3
-fn date(now: UnixTime) -> String {
+pub(in crate::mail) fn date(now: UnixTime) -> String {
     let Date { year, month, day, weekday, hour, minute, second } = Date::after_1970(now.0);
     format!("{weekday}, {day} {month} {year} {hour:02}:{minute:02}:{second:02} +0000")
 }

@@ -98,7 +98,7 @@ pub use state::{QueueEntry, State};
 pub use store::{RETRY_INTERVAL, Store, Ticket};
 pub use text::Malformed;
 #[cfg(test)]
-mod tests;
+pub(in crate::mail) mod tests;
 pub use upkeep::{CHECKPOINT_INTERVAL, RESERVE_OCTETS};
 
 /// The most recipients of one message, here and elsewhere.

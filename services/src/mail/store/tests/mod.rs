@@ -3,7 +3,7 @@ mod check;
 mod compaction;
 mod crash;
 mod damage;
-mod disk;
+pub(in crate::mail) mod disk;
 mod driver;
 mod full;
 mod office;

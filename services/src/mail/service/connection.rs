@@ -1,0 +1,209 @@
+//! One connection: octets to a [`Session`] and back, its questions to the [`Desk`], and time.
+//!
+//! The session decides what is read: while it has a question open, or a reply that is held back, nothing is. An
+//! idle connection holds no buffer.
+
+use std::future::{pending, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncWriteExt, ReadBuf};
+use tokio::time::{sleep, timeout};
+
+use super::desk::Desk;
+use super::shared::Shared;
+use super::stream::Duplex;
+use crate::mail::smtp::COMMAND_TIMEOUT;
+use crate::mail::smtp::server::{Action, Ask, Output, Session};
+use crate::race::race;
+
+/// How long a client may take to receive a reply.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a question of a session may be open, as when the disk fails. Then the connection ends without an answer: whether
+/// the message is kept is not known, and a client waits no longer. // RFC 5321, section 4.5.3.2.6
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
+/// Octets that are read at a time.
+const READ_OCTETS: usize = 16 << 10;
+
+/// A connection at work.
+struct Connection {
+    shared: Rc<Shared>,
+    /// `None` in the midst of a handshake that failed.
+    stream: Option<Box<dyn Duplex>>,
+    session: Session,
+    desk: Desk,
+    /// Replies that have not been sent.
+    replies: Vec<u8>,
+    /// Octets that the session has not taken.
+    rest: Vec<u8>,
+}
+
+/// What a connection waits for.
+enum Event {
+    Read(io::Result<Vec<u8>>),
+    Due,
+    Stop,
+}
+
+/// Whether a connection goes on.
+#[derive(Debug, PartialEq, Eq)]
+enum Course {
+    GoesOn,
+    Closed,
+}
+
+/// Serves a client until it leaves or is sent away, or the service stops and the command at hand is answered.
+pub(super) async fn serve(shared: Rc<Shared>, stream: Box<dyn Duplex>, session: Session, desk: Desk) {
+    let mut connection = Connection {
+        shared: Rc::clone(&shared),
+        stream: Some(stream),
+        session,
+        desk,
+        replies: Vec::new(),
+        rest: Vec::new(),
+    };
+    if connection.run().await.is_err() {
+        shared.stats.borrow_mut().connections_lost += 1;
+        connection.lose();
+    }
+}
+
+impl Connection {
+    async fn run(&mut self) -> io::Result<()> {
+        let mut is_stopping = false;
+        loop {
+            if self.settle().await? == Course::Closed {
+                return Ok(());
+            }
+            if !self.rest.is_empty() {
+                let taken = self.session.receive(self.shared.clock.now(), &self.rest);
+                self.rest.drain(..taken);
+                if taken > 0 {
+                    continue;
+                }
+            }
+            self.rest.shrink_to_fit();
+            match self.next(is_stopping).await {
+                Event::Read(octets) => self.rest = octets?,
+                Event::Due => self.session.handle_timeout(self.shared.clock.now()),
+                Event::Stop => {
+                    is_stopping = true;
+                    self.session.stop(self.shared.clock.now());
+                }
+            }
+        }
+    }
+
+    /// Waits for whatever comes first.
+    async fn next(&mut self, is_stopping: bool) -> Event {
+        let Self { shared, stream, session, rest, .. } = self;
+        let stop = async {
+            if is_stopping {
+                pending().await
+            } else {
+                shared.finishing().await;
+                Event::Stop
+            }
+        };
+        let due = async {
+            match session.deadline() {
+                Some(deadline) => {
+                    sleep(deadline.since(shared.clock.now())).await;
+                    Event::Due
+                }
+                None => pending().await,
+            }
+        };
+        let octets = async {
+            match stream {
+                // What the session does not take waits.
+                Some(stream) if rest.is_empty() => Event::Read(read(stream).await),
+                _ => pending().await,
+            }
+        };
+        race(stop, race(due, octets)).await
+    }
+
+    /// Does all that the session wants done now.
+    async fn settle(&mut self) -> io::Result<Course> {
+        while let Some(output) = self.session.poll_output(self.shared.clock.now()) {
+            match output {
+                Output::Reply(octets) => self.replies.extend(octets),
+                Output::Ask(ask) => {
+                    // Who waits for long is told first what is known.
+                    if !matches!(ask, Ask::Begin(_) | Ask::Route(_)) {
+                        self.flush().await?;
+                    }
+                    let answer = self.desk.answer(&self.session, ask);
+                    let answer = timeout(ANSWER_TIMEOUT, answer).await?;
+                    self.session.answer(self.shared.clock.now(), answer);
+                }
+                Output::Action(Action::Abort) => self.desk.abort(),
+                Output::Action(Action::StartTls) => {
+                    self.flush().await?;
+                    self.start_tls().await?;
+                }
+                Output::Action(Action::Close) => {
+                    self.flush().await?;
+                    if let Some(stream) = &mut self.stream {
+                        timeout(WRITE_TIMEOUT, stream.shutdown()).await??;
+                    }
+                    return Ok(Course::Closed);
+                }
+            }
+        }
+        self.flush().await?;
+        Ok(Course::GoesOn)
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
+        if !self.replies.is_empty() {
+            let replies = std::mem::take(&mut self.replies);
+            timeout(WRITE_TIMEOUT, async {
+                stream.write_all(&replies).await?;
+                stream.flush().await
+            })
+            .await??;
+        }
+        Ok(())
+    }
+
+    async fn start_tls(&mut self) -> io::Result<()> {
+        let (Some(tls), Some(stream)) = (self.shared.tls.clone(), self.stream.take()) else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        self.stream = Some(timeout(COMMAND_TIMEOUT, tls.start_tls(stream)).await??);
+        self.session.tls_started(self.shared.clock.now());
+        Ok(())
+    }
+
+    /// Takes note that the connection is gone.
+    fn lose(&mut self) {
+        let now = self.shared.clock.now();
+        self.session.lost(now);
+        while let Some(output) = self.session.poll_output(now) {
+            if output == Output::Action(Action::Abort) {
+                self.desk.abort();
+            }
+        }
+    }
+}
+
+/// What has come; an end is an error, as the client has not said QUIT.
+async fn read(stream: &mut Box<dyn Duplex>) -> io::Result<Vec<u8>> {
+    poll_fn(|context| {
+        let mut space = [0; READ_OCTETS];
+        let mut buffer = ReadBuf::new(&mut space);
+        ready!(Pin::new(&mut **stream).poll_read(context, &mut buffer))?;
+        let octets = buffer.filled();
+        let is_end = octets.is_empty();
+        Poll::Ready(if is_end { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(octets.to_vec()) })
+    })
+    .await
+}

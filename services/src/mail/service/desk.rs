@@ -1,0 +1,336 @@
+//! Answers what a [`Session`] asks.
+//!
+//! A message of the session is an [`Incoming`] of the store from the answer to `Begin` on. What comes of its header is put
+//! before it as it streams through: `Received`, which all of its recipients share, and what it lacks. Each mailbox has
+//! header lines of its own (`Return-Path`, `Delivered-To`, `X-Original-To`), for which room is reserved with the
+//! recipient.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use rand::{Rng, RngExt};
+use tracing::{debug, warn};
+
+use super::completion::{Completion, Fields};
+use super::directory::Place;
+use super::shared::Shared;
+use crate::mail::address::{ForwardPath, ReversePath};
+use crate::mail::sasl::{Request, Verdict};
+use crate::mail::smtp::server::{Answer, Ask, Recipient, Sender, Session};
+use crate::mail::smtp::{Refusal, Role, date};
+use crate::mail::store::{Accept, Delivery, Incoming, MailboxId, Origin, Refused, Remote};
+use crate::users::logins::Scram;
+
+/// Answers one session.
+pub(super) struct Desk {
+    shared: Rc<Shared>,
+    peer: IpAddr,
+    is_lan: bool,
+    open: Option<Transaction>,
+}
+
+/// A message on its way in.
+struct Transaction {
+    id: String,
+    sender: Sender,
+    incoming: Incoming,
+    /// Octets so far; those that were announced before they come.
+    octets: u64,
+    deliveries: Vec<Delivery>,
+    remotes: Vec<Remote>,
+    recipients: usize,
+    /// Whether what stands before the message is in the store.
+    has_begun: bool,
+    completion: Option<Completion>,
+}
+
+impl Desk {
+    pub fn new(shared: Rc<Shared>, peer: IpAddr, is_lan: bool) -> Self {
+        Self { shared, peer, is_lan, open: None }
+    }
+
+    /// The answer to `ask` of `session`.
+    pub async fn answer(&mut self, session: &Session, ask: Ask) -> Answer {
+        match ask {
+            Ask::Begin(sender) => Answer::Begin(self.begin(sender).await),
+            Ask::Route(recipient) => Answer::Route(self.route(&recipient).await),
+            Ask::Authenticate(request) => Answer::Authenticate(self.authenticate(request).await),
+            Ask::Chunk(octets) => Answer::Chunk(self.chunk(session, &octets).await),
+            Ask::Commit => Answer::Commit(self.commit(session).await),
+        }
+    }
+
+    /// Forgets the message under way.
+    pub fn abort(&mut self) {
+        if self.open.take().is_some_and(|transaction| transaction.has_begun) {
+            self.shared.stats.borrow_mut().messages_refused += 1;
+        }
+    }
+
+    async fn begin(&mut self, sender: Sender) -> Result<(), Refusal> {
+        let shared = &self.shared;
+        self.check_sender(&sender)?;
+        if !self.is_lan && !shared.rates.borrow_mut().admit(shared.clock.now(), self.peer) {
+            shared.stats.borrow_mut().rate_limited += 1;
+            return Err(Refusal::TooFast);
+        }
+        if !shared.opened.is_ready().await {
+            return Err(Refusal::TryLater);
+        }
+        let announced = sender.parameters.size.unwrap_or(0);
+        if !shared.opened.has_room(shared.settings.disk_reserve.saturating_add(announced)).await {
+            return Err(Refusal::NoRoom);
+        }
+        let incoming = shared.opened.store.begin(announced).map_err(|refused| refusal(&refused))?;
+        let id = format!("{:x}.{:016x}", shared.clock.unix_time().0, shared.rng.borrow_mut().next_u64());
+        let is_completed = shared.role != Role::Lmtp && (self.is_lan || sender.user.is_some());
+        let completion = is_completed.then(|| Completion::new(self.fields(&id, &sender)));
+        self.open = Some(Transaction {
+            id,
+            sender,
+            incoming,
+            octets: announced,
+            deliveries: Vec::new(),
+            remotes: Vec::new(),
+            recipients: 0,
+            has_begun: false,
+            completion,
+        });
+        Ok(())
+    }
+
+    /// A user who has logged in sends with no address that is another's, or nobody's, at a domain of ours.
+    fn check_sender(&self, sender: &Sender) -> Result<(), Refusal> {
+        let Some(user) = &sender.user else { return Ok(()) };
+        if self.shared.directory.user(user).is_none() {
+            return Err(Refusal::SenderDenied);
+        }
+        let ReversePath::Mailbox(mailbox) = &sender.path else { return Ok(()) };
+        match self.find(&ForwardPath::Mailbox(mailbox.clone())) {
+            Place::Here(users) if users.contains(user) => Ok(()),
+            Place::Elsewhere => Ok(()),
+            Place::Here(_) | Place::Nobody | Place::Route => Err(Refusal::SenderDenied),
+        }
+    }
+
+    fn find(&self, path: &ForwardPath) -> Place<'_> {
+        self.shared.find(path)
+    }
+
+    /// What the message `id` gets that lacks it.
+    fn fields(&self, id: &str, sender: &Sender) -> Fields {
+        let from = match &sender.path {
+            ReversePath::Null => None,
+            ReversePath::Mailbox(mailbox) => Some(mailbox.to_string()),
+        };
+        let date = date(self.shared.clock.unix_time());
+        Fields { from, date, message_id: format!("<{id}@{}>", self.shared.settings.hostname) }
+    }
+
+    async fn route(&mut self, recipient: &Recipient) -> Result<(), Refusal> {
+        let Some(mut transaction) = self.open.take() else { return Err(Refusal::TryLater) };
+        let result = self.add(&mut transaction, recipient).await;
+        let mut stats = self.shared.stats.borrow_mut();
+        match &result {
+            Ok(()) => {
+                transaction.recipients += 1;
+                stats.recipients += 1;
+            }
+            Err(Refusal::RelayDenied) => stats.relaying_refused += 1,
+            Err(_) => stats.recipients_refused += 1,
+        }
+        self.open = Some(transaction);
+        result
+    }
+
+    async fn add(&self, transaction: &mut Transaction, recipient: &Recipient) -> Result<(), Refusal> {
+        let Some(users) = self.shared.judge(recipient)? else {
+            let remote = self.shared.remote.route(&transaction.sender, recipient)?;
+            transaction.remotes.push(remote);
+            return Ok(());
+        };
+        // What is for several is taken if one of them has room.
+        let mut outcome = Err(Refusal::NoSuchMailbox);
+        for name in users {
+            let added = self.add_user(transaction, recipient, name).await;
+            if outcome.is_err() {
+                outcome = added;
+            }
+        }
+        outcome
+    }
+
+    async fn add_user(
+        &self,
+        transaction: &mut Transaction,
+        recipient: &Recipient,
+        name: &str,
+    ) -> Result<(), Refusal> {
+        let shared = &self.shared;
+        let user = shared.directory.user(name).ok_or(Refusal::NoSuchMailbox)?;
+        let mailbox = shared.opened.mailbox_of(user).await.map_err(|refused| refusal(&refused))?;
+        if transaction.deliveries.iter().any(|delivery| delivery.mailbox == mailbox) {
+            return Ok(());
+        }
+        let domain = &shared.settings.domain;
+        let original = match &recipient.path {
+            ForwardPath::Postmaster => format!("postmaster@{domain}"),
+            ForwardPath::Mailbox(mailbox) => mailbox.to_string(),
+        };
+        let prefix = format!(
+            "Return-Path: {}\r\nDelivered-To: {name}@{domain}\r\nX-Original-To: {original}\r\n",
+            transaction.sender.path
+        );
+        let reserved = transaction.incoming.reserve(mailbox, prefix.len() as u64);
+        reserved.map_err(|refused| self.refusal(&refused, transaction.octets))?;
+        let delivery = Delivery { mailbox, prefix: prefix.into_bytes(), ..Delivery::default() };
+        transaction.deliveries.push(delivery);
+        Ok(())
+    }
+
+    async fn authenticate(&self, request: Request) -> Verdict {
+        let logins = &self.shared.opened.logins;
+        let verdict = match request {
+            Request::Password { user, password } => {
+                logins.password(self.peer, &user, &password.0).await.into()
+            }
+            Request::Verifier { user } => match logins.scram_verifier(self.peer, &user).await {
+                Scram::Verifier { verifier, is_decoy } => {
+                    let nonce = self.shared.rng.borrow_mut().random();
+                    return Verdict::Verifier { verifier, is_decoy, nonce };
+                }
+                Scram::TooMany(_) | Scram::Unavailable => Verdict::Unavailable,
+            },
+            Request::Proved { user } => logins.scram_proved(self.peer, &user).into(),
+        };
+        let mut stats = self.shared.stats.borrow_mut();
+        match &verdict {
+            Verdict::Accepted { .. } => stats.logins += 1,
+            _ => stats.logins_failed += 1,
+        }
+        verdict
+    }
+
+    async fn chunk(&mut self, session: &Session, octets: &[u8]) -> Result<(), Refusal> {
+        let Some(transaction) = &mut self.open else { return Err(Refusal::TryLater) };
+        let result = transaction.take(&self.shared, session, octets, false).await;
+        result.map_err(|refused| self.fail(&refused))
+    }
+
+    async fn commit(&mut self, session: &Session) -> Vec<Result<String, Refusal>> {
+        let Some(transaction) = &mut self.open else { return vec![Err(Refusal::TryLater)] };
+        let recipients = if self.shared.role == Role::Lmtp { transaction.recipients } else { 1 };
+        let outcome = match transaction.take(&self.shared, session, b"", true).await {
+            Ok(()) => self.keep(session).await,
+            Err(refused) => Err(self.fail(&refused)),
+        };
+        vec![outcome; recipients]
+    }
+
+    /// Has the message be durable.
+    async fn keep(&mut self, session: &Session) -> Result<String, Refusal> {
+        let Some(transaction) = self.open.take() else { return Err(Refusal::TryLater) };
+        let Transaction { id, sender, incoming, octets, deliveries, remotes, .. } = transaction;
+        let shared = &self.shared;
+        let is_queued = !remotes.is_empty();
+        let accept = Accept {
+            time: shared.clock.unix_time().0,
+            source: format!("{} {} as {id}", self.peer, session.client_name().unwrap_or_default()),
+            return_path: match sender.path {
+                ReversePath::Null => String::new(),
+                ReversePath::Mailbox(mailbox) => mailbox.to_string(),
+            },
+            origin: Origin::Smtp,
+            deliveries,
+            remotes,
+            ..Accept::default()
+        };
+        match incoming.commit(accept).await {
+            Ok(stored) => {
+                let mut stats = shared.stats.borrow_mut();
+                stats.messages += 1;
+                stats.octets += octets;
+                debug!("{id} from {} is message {}", self.peer, stored.sequence.unwrap_or_default());
+                self.tell_of_quotas(&stored.nearly_full);
+                if is_queued {
+                    shared.remote.queued();
+                }
+                Ok(id)
+            }
+            Err(refused) => {
+                shared.stats.borrow_mut().messages_refused += 1;
+                warn!("a message from {} is refused: {refused}", self.peer);
+                Err(self.refusal(&refused, octets))
+            }
+        }
+    }
+
+    fn tell_of_quotas(&self, mailboxes: &[MailboxId]) {
+        for id in mailboxes {
+            let name = self.shared.opened.store.look(|state| Some(state.mailbox(*id)?.state().name.clone()));
+            warn!("the mailbox of {} holds nine tenths of its quota", name.unwrap_or_default());
+        }
+    }
+
+    /// Gives the message up, which cannot be stored.
+    fn fail(&mut self, refused: &Refused) -> Refusal {
+        let octets = self.open.take().map_or(0, |transaction| transaction.octets);
+        self.shared.stats.borrow_mut().messages_refused += 1;
+        self.refusal(refused, octets)
+    }
+
+    /// What a client is told whose message of `octets` the store refuses.
+    fn refusal(&self, refused: &Refused, octets: u64) -> Refusal {
+        match refused {
+            Refused::MailboxFull(id) => {
+                let quota = self.shared.opened.store.look(|state| Some(state.mailbox(*id)?.state().quota));
+                // Not even an empty mailbox would have room.
+                if quota.is_some_and(|quota| octets > quota) {
+                    Refusal::OverQuota
+                } else {
+                    Refusal::MailboxFull
+                }
+            }
+            refused => refusal(refused),
+        }
+    }
+}
+
+impl Transaction {
+    /// Has the store take further octets of the message, with what stands before them.
+    async fn take(
+        &mut self,
+        shared: &Shared,
+        session: &Session,
+        octets: &[u8],
+        is_end: bool,
+    ) -> Result<(), Refused> {
+        let mut kept = Vec::new();
+        if !self.has_begun {
+            self.has_begun = true;
+            // What was announced has become what comes.
+            self.octets = 0;
+            let received = session.received(&self.id, shared.clock.unix_time());
+            kept.extend(received.unwrap_or_default().into_bytes());
+        }
+        match &mut self.completion {
+            Some(completion) => completion.push(octets, &mut kept),
+            None => kept.extend_from_slice(octets),
+        }
+        if is_end && let Some(completion) = self.completion.take() {
+            completion.finish(&mut kept);
+        }
+        self.octets += kept.len() as u64;
+        if kept.is_empty() { Ok(()) } else { self.incoming.chunk(&kept).await }
+    }
+}
+
+/// What a client is told.
+fn refusal(refused: &Refused) -> Refusal {
+    match refused {
+        Refused::NoRoom => Refusal::NoRoom,
+        Refused::MailboxFull(_) => Refusal::MailboxFull,
+        Refused::TooMuch(_) => Refusal::TooBig,
+        _ => Refusal::TryLater,
+    }
+}

@@ -1,0 +1,34 @@
+//! The mail services: port 25, submission and LMTP, each one of the gateway's services.
+//!
+//! ```text
+//!   stream ─► connection ─► Session ─► desk ─┬─► directory   who receives here
+//!                                            ├─► ground      the store, the logins
+//!                                            └─► remote      the way out
+//! ```
+//!
+//! A [`Session`](super::smtp::server::Session) knows the protocol and asks. The desk answers: it finds recipients in the
+//! [`directory`], reserves room in their mailboxes, and has the store keep the message; the 250 of a message is the store's
+//! word that it is durable. What is for other domains goes to a [`remote::Remote`].
+//!
+//! Before a configuration is taken, strangers are played to it: one by which they could send to other domains is
+//! refused.
+
+pub mod admission;
+mod completion;
+mod connection;
+mod desk;
+pub mod directory;
+pub mod ground;
+pub mod office;
+mod relay_test;
+pub mod remote;
+mod settings;
+mod shared;
+mod stats;
+pub mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use connection::{ANSWER_TIMEOUT, WRITE_TIMEOUT};
+pub use settings::{RelayFrom, Settings, Shares};
+pub use stats::Stats;

@@ -1,0 +1,119 @@
+//! The test of a configuration that it makes no open relay.
+//!
+//! Strangers all over the internet are played to a session as the configuration would have it, with every trick that is
+//! known to have worked somewhere. None of them may have a recipient accepted that is not the office's. What cannot be known here
+//! is whether one of the networks that may relay has strangers in it; those that are so wide are found.
+
+use std::net::IpAddr;
+
+use super::shared::Shared;
+use crate::mail::smtp::Limits;
+use crate::mail::smtp::server::{Answer, Ask, Output, Session};
+
+/// Strangers: one here and there in what is given to networks all over the world, none in a range for examples.
+const STRANGERS: [&str; 16] = [
+    "1.1.1.7",
+    "5.9.20.7",
+    "17.58.9.7",
+    "23.64.3.7",
+    "37.120.8.7",
+    "45.33.3.7",
+    "62.75.9.7",
+    "80.67.9.7",
+    "93.184.2.7",
+    "104.16.9.7",
+    "130.89.3.7",
+    "151.101.6.7",
+    "185.70.4.7",
+    "212.227.9.7",
+    "2001:4860::7",
+    "2a01:4f8::7",
+];
+
+/// Whether a stranger could send to other domains: what the stranger says, and from where.
+pub(super) fn find_open_relay(shared: &Shared) -> Option<String> {
+    let strangers = STRANGERS.iter().filter_map(|address| address.parse().ok());
+    strangers.filter(|stranger| !shared.is_lan(*stranger)).find_map(|stranger| {
+        let taken = taken_from(shared, stranger)?;
+        Some(format!("anybody at {stranger} could send to other domains ({taken})"))
+    })
+}
+
+/// The recipient that is taken of `stranger` though it is not the office's.
+fn taken_from(shared: &Shared, stranger: IpAddr) -> Option<String> {
+    let domain = &shared.settings.domain;
+    let hostname = &shared.settings.hostname;
+    let victim = "relay-test@victim.example";
+    let tricks = [
+        format!("<{victim}>"),
+        victim.to_owned(),
+        format!("<@{domain}:{victim}>"),
+        format!("<@{hostname}:{victim}>"),
+        format!("<relay-test%victim.example@{domain}>"),
+        format!("<relay-test%victim.example@{hostname}>"),
+        format!("<\"{victim}\"@{domain}>"),
+        format!("<victim.example!relay-test@{domain}>"),
+        format!("<{victim}@{domain}>"),
+        "<relay-test@[198.51.100.99]>".to_owned(),
+        "<relay-test%victim.example>".to_owned(),
+    ];
+    let senders =
+        ["<>".to_owned(), "<relay-test@victim.example>".to_owned(), format!("<postmaster@{domain}>")];
+    senders.iter().find_map(|sender| {
+        let mut probe = Probe::new(shared, stranger);
+        probe.say("EHLO victim.example");
+        let begun = probe.say(&format!("MAIL FROM:{sender}"));
+        begun.then(|| tricks.iter().find(|trick| probe.say(&format!("RCPT TO:{trick}"))).cloned())?
+    })
+}
+
+/// A conversation with a stranger that touches nothing.
+struct Probe<'a> {
+    shared: &'a Shared,
+    session: Session,
+}
+
+impl<'a> Probe<'a> {
+    fn new(shared: &'a Shared, stranger: IpAddr) -> Self {
+        let mut policy = shared.policy(stranger);
+        policy.limits = Limits { refusals_at_once: None, errors_max: u32::MAX, ..policy.limits };
+        let session = Session::new(shared.clock.now(), policy);
+        let mut probe = Self { shared, session };
+        probe.settle();
+        probe
+    }
+
+    /// Says a line. Whether it is taken.
+    fn say(&mut self, line: &str) -> bool {
+        let line = format!("{line}\r\n");
+        let mut rest = line.as_bytes();
+        let mut is_taken = false;
+        while !rest.is_empty() {
+            let taken = self.session.receive(self.shared.clock.now(), rest);
+            is_taken = self.settle();
+            if taken == 0 {
+                break;
+            }
+            rest = &rest[taken..];
+        }
+        is_taken
+    }
+
+    /// Whether the last reply was a yes.
+    fn settle(&mut self) -> bool {
+        let now = self.shared.clock.now();
+        let mut is_yes = false;
+        while let Some(output) = self.session.poll_output(now) {
+            match output {
+                Output::Reply(octets) => is_yes = octets.starts_with(b"2"),
+                Output::Ask(Ask::Begin(_)) => self.session.answer(now, Answer::Begin(Ok(()))),
+                Output::Ask(Ask::Route(recipient)) => {
+                    let judged = self.shared.judge(&recipient).map(|_| ());
+                    self.session.answer(now, Answer::Route(judged));
+                }
+                Output::Ask(_) | Output::Action(_) => {}
+            }
+        }
+        is_yes
+    }
+}

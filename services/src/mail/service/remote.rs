@@ -1,0 +1,31 @@
+//! The way out: where messages for other domains go.
+
+use crate::mail::smtp::Refusal;
+use crate::mail::smtp::server::{Recipient, Sender};
+use crate::mail::store;
+
+/// Takes messages for other domains.
+pub trait Remote {
+    /// What is kept of a recipient at another domain, in the record of the message that `sender` sends.
+    ///
+    /// # Errors
+    ///
+    /// Why the recipient is not taken.
+    fn route(&self, sender: &Sender, recipient: &Recipient) -> Result<store::Remote, Refusal>;
+
+    /// A message with such recipients is safe: they are in the store's queue.
+    fn queued(&self);
+}
+
+/// There is no way out.
+#[derive(Clone, Copy, Debug)]
+pub struct NoRemote;
+
+impl Remote for NoRemote {
+    fn route(&self, _: &Sender, _: &Recipient) -> Result<store::Remote, Refusal> {
+        let text = "this server delivers to its own mailboxes only".to_owned();
+        Err(Refusal::Policy { is_temporary: false, text })
+    }
+
+    fn queued(&self) {}
+}

@@ -1,0 +1,103 @@
+//! What the connections of one service by one configuration share.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use gatepost_ground::Role as Side;
+use rand::rngs::StdRng;
+use tokio::sync::watch;
+
+use super::admission::Rates;
+use super::directory::{Directory, Place};
+use super::ground::Opened;
+use super::remote::Remote;
+use super::settings::Settings;
+use super::stats::Stats;
+use super::stream::StartTls;
+use crate::addresses::Subscription;
+use crate::clock::Clock;
+use crate::lan_hosts::LanHosts;
+use crate::mail::address::{Domain, ForwardPath};
+use crate::mail::sasl::Mechanism;
+use crate::mail::smtp::server::Recipient;
+use crate::mail::smtp::{Limits, Policy, Refusal, Role, Tls};
+
+pub(super) struct Shared {
+    pub settings: Settings,
+    pub role: Role,
+    pub directory: Directory,
+    pub opened: Rc<Opened>,
+    pub remote: Rc<dyn Remote>,
+    pub tls: Option<Rc<dyn StartTls>>,
+    pub rates: RefCell<Rates>,
+    pub stats: Rc<RefCell<Stats>>,
+    pub clock: Rc<dyn Clock>,
+    pub rng: RefCell<StdRng>,
+    pub addresses: Subscription,
+    pub lan_hosts: Rc<dyn LanHosts>,
+    /// Whether the service takes nothing new.
+    pub finishing: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// Whether `peer` is on the LAN. For that the dataplane vouches.
+    pub fn is_lan(&self, peer: IpAddr) -> bool {
+        let addresses = self.addresses.borrow();
+        addresses.of(Side::Inside).flat_map(|inside| &inside.addresses).any(|network| network.contains(&peer))
+    }
+
+    /// Where `path` is.
+    pub fn find(&self, path: &ForwardPath) -> Place<'_> {
+        let addresses = self.addresses.borrow();
+        let is_own = |address: IpAddr| {
+            let own = addresses.interfaces.iter().flat_map(|interface| &interface.addresses);
+            own.into_iter().any(|network| network.addr() == address)
+        };
+        self.directory.find(path, is_own)
+    }
+
+    /// The users who have `recipient`; `None` if it is at another domain, and the client may send there.
+    pub fn judge(&self, recipient: &Recipient) -> Result<Option<&[String]>, Refusal> {
+        match self.find(&recipient.path) {
+            Place::Here(users) => Ok(Some(users)),
+            Place::Nobody => Err(Refusal::NoSuchMailbox),
+            Place::Route => Err(Refusal::BadRecipient),
+            Place::Elsewhere if recipient.may_relay && self.role != Role::Lmtp => Ok(None),
+            Place::Elsewhere => Err(Refusal::RelayDenied),
+        }
+    }
+
+    /// How a session treats `peer`.
+    pub fn policy(&self, peer: IpAddr) -> Policy {
+        let is_lan = self.is_lan(peer);
+        let settings = &self.settings;
+        let limits = if is_lan { Limits::lan } else { Limits::wan };
+        // Guessing passwords from outside is for the port that is made for logins.
+        let has_logins = match self.role {
+            Role::Mx => is_lan,
+            Role::Submission => true,
+            Role::Lmtp => false,
+        };
+        let peer_name = self.lan_hosts.name(peer).map(|label| format!("{label}.{}", settings.domain));
+        Policy {
+            role: self.role,
+            hostname: settings.hostname.clone(),
+            domain: Domain::Name(settings.domain.clone()),
+            peer,
+            peer_name,
+            is_lan,
+            may_relay: self.role == Role::Mx && settings.relay_from.admits(peer, is_lan),
+            tls: if self.tls.is_some() { Tls::Available } else { Tls::Unavailable },
+            plaintext_login: settings.plaintext_login && is_lan,
+            mechanisms: if has_logins { Mechanism::ALL.to_vec() } else { Vec::new() },
+            limits: limits(settings.message_octets_max),
+        }
+    }
+
+    /// Waits until the service shall take nothing new.
+    pub async fn finishing(&self) {
+        // It cannot fail: the sender is here.
+        _ = self.finishing.subscribe().wait_for(|is_finishing| *is_finishing).await;
+    }
+}

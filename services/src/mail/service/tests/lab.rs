@@ -1,0 +1,309 @@
+//! An office with its mail services, and clients, on paused time: a test reads like a transcript.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatepost_ground::{Instant, InterfaceId, Role as Side};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+
+use super::wire::Wire;
+use crate::addresses::{Addresses, InterfaceAddresses, Publisher};
+use crate::clock::{Clock, UnixTime};
+use crate::mail::service::directory::MailDomain;
+use crate::mail::service::ground::Ground;
+use crate::mail::service::office::OfficeMail;
+use crate::mail::service::remote::{NoRemote, Remote};
+use crate::mail::service::stream::StartTls;
+use crate::mail::service::{RelayFrom, Settings, Shares, Stats};
+use crate::mail::smtp::Role;
+use crate::mail::store::tests::disk::FakeDisk;
+use crate::mail::store::{self, MailStore};
+use crate::service::{Host, Instance, Service, Unprepared};
+use crate::store::{Disk, Storage};
+use crate::users::password::Prepared;
+use crate::users::verifier::{Cost, Verifiers};
+use crate::users::{self, User, passwords};
+use crate::work::AtOnce;
+
+/// 2024-02-29, at noon or so.
+pub const NOW: u64 = 1_709_210_096;
+pub const PC1: &str = "192.168.1.10";
+pub const STRANGER: &str = "8.8.4.4";
+pub const LAN: &str = "192.168.1.1";
+pub const WAN: &str = "203.0.113.10";
+
+/// Runs `test` in simulated time, which passes when everybody waits.
+pub fn simulate<T>(test: impl Future<Output = T>) -> T {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let bounded = async {
+        tokio::time::timeout(Duration::from_secs(30 * 24 * 3600), test).await.expect("the test ends")
+    };
+    LocalSet::new().block_on(&runtime, bounded)
+}
+
+struct Paused(tokio::time::Instant);
+
+impl Clock for Paused {
+    fn now(&self) -> Instant {
+        Instant::from_secs(1000) + self.0.elapsed()
+    }
+
+    fn unix_time(&self) -> UnixTime {
+        UnixTime(NOW + self.0.elapsed().as_secs())
+    }
+}
+
+pub fn user(name: &str) -> User {
+    User { name: name.to_owned(), full_name: String::new(), role: users::Role::User, quota: 1 << 20 }
+}
+
+pub fn domain(name: &str, users: Option<&[&str]>) -> MailDomain {
+    let users = users.map(|users| users.iter().copied().map(str::to_owned).collect());
+    MailDomain { name: name.to_owned(), users }
+}
+
+/// Anna and Berta of `office.example`, on port 25.
+pub fn settings() -> Settings {
+    Settings {
+        enabled: true,
+        port: 25,
+        on_outside: true,
+        hostname: "smtp.office.example".to_owned(),
+        domain: "office.example".to_owned(),
+        domains: vec![domain("office.example", None), domain("smtp.office.example", None)],
+        users: vec![user("anna"), user("berta")],
+        message_octets_max: 25 << 20,
+        relay_from: RelayFrom { lan: true, networks: Vec::new() },
+        plaintext_login: false,
+        disk_reserve: 128 << 20,
+        shares: Shares::default(),
+    }
+}
+
+pub fn addresses(lan: &str, wan: &[&str]) -> Addresses {
+    let interface = |number, name, role, addresses: Vec<&str>| InterfaceAddresses {
+        id: InterfaceId(number),
+        name,
+        role,
+        addresses: addresses.iter().map(|address| format!("{address}/24").parse().unwrap()).collect(),
+        gateways: Vec::new(),
+        name_servers: Vec::new(),
+    };
+    let interfaces =
+        vec![interface(0, "lan", Side::Inside, vec![lan]), interface(1, "wan", Side::Outside, wan.to_vec())];
+    Addresses { interfaces }
+}
+
+/// An instance, and the task that runs it.
+type Running = (Rc<dyn Instance>, JoinHandle<()>);
+
+/// A gateway from its start to its end.
+pub struct Lab {
+    pub wire: Wire,
+    pub disk: Arc<FakeDisk>,
+    pub ground: Rc<Ground>,
+    pub service: OfficeMail,
+    pub publisher: Publisher,
+    host: Host<Wire>,
+    running: RefCell<Option<Running>>,
+}
+
+impl Lab {
+    /// The service of `role`, before any configuration.
+    pub fn new(disk: &Arc<FakeDisk>, role: Role, remote: Rc<dyn Remote>) -> Self {
+        let clock: Rc<dyn Clock> = Rc::new(Paused(tokio::time::Instant::now()));
+        let (wire, work) = (Wire::default(), Rc::new(AtOnce));
+        let storage = Arc::clone(disk) as Arc<dyn Storage>;
+        let publisher = Publisher::new(addresses(LAN, &[WAN]));
+        let disks = (Arc::clone(&storage), Disk::new(storage, Rc::clone(&work) as _));
+        let rng = StdRng::seed_from_u64(1);
+        let host = Host::new(wire.clone(), disks, work, clock, publisher.subscribe(), rng);
+        let ground = Rc::new(Ground::new(store::Settings::default(), Cost::LEAST));
+        let service = OfficeMail::new(role, Rc::clone(&ground), remote);
+        let running = RefCell::default();
+        Self { wire, disk: Arc::clone(disk), ground, service, publisher, host, running }
+    }
+
+    /// A running service of `role`.
+    pub async fn start(disk: &Arc<FakeDisk>, role: Role, settings: Settings) -> Self {
+        let lab = Self::new(disk, role, Rc::new(NoRemote));
+        lab.go_over_to(settings).await;
+        lab
+    }
+
+    /// A running service on port 25, with an empty disk.
+    pub async fn smtp() -> Self {
+        Self::start(&Arc::default(), Role::Mx, settings()).await
+    }
+
+    pub fn with_tls(self, tls: Rc<dyn StartTls>) -> Self {
+        Self { service: self.service.with_tls(tls), ..self }
+    }
+
+    pub async fn prepare(&self, settings: Settings) -> Result<Rc<dyn Instance>, Unprepared> {
+        Service::<Wire>::prepare(&self.service, settings, &self.host).await
+    }
+
+    /// Puts `settings` in force, as a start or a reload does. What served before is stopped beside it.
+    pub async fn go_over_to(&self, settings: Settings) {
+        let instance = self.prepare(settings).await.unwrap_or_else(|error| panic!("{error}"));
+        instance.activate();
+        let running = spawn_local(instance.run());
+        let former = self.running.borrow_mut().replace((instance, running));
+        if let Some((former, running)) = former {
+            spawn_local(async move {
+                former.stop().await;
+                running.abort();
+            });
+        }
+        self.store().ready().await;
+    }
+
+    /// Stops the service, and waits until it has.
+    pub async fn stop(&self) {
+        let (instance, running) = self.running.borrow_mut().take().expect("it runs");
+        instance.stop().await;
+        running.abort();
+    }
+
+    pub fn instance(&self) -> Rc<dyn Instance> {
+        Rc::clone(&self.running.borrow().as_ref().expect("it runs").0)
+    }
+
+    pub fn store(&self) -> MailStore {
+        self.ground.opened().expect("it is open").store.clone()
+    }
+
+    pub fn count(&self, counter: &str) -> u64 {
+        let counters = Service::<Wire>::counters(&self.service);
+        assert_eq!(counters.len(), Stats::GLOSSARY.len());
+        counters.into_iter().find(|(name, _)| *name == counter).expect(counter).1
+    }
+
+    pub fn set_password(&self, user: &str, password: &str) {
+        let password = Prepared::new(password).unwrap();
+        let verifiers = Verifiers::of(&password, Cost::LEAST, &mut StdRng::seed_from_u64(2)).unwrap();
+        self.disk.replace(&passwords::file_of(user), &verifiers.to_file().unwrap()).unwrap();
+    }
+
+    /// A connection from `source` to `to`, whose greeting has come.
+    pub async fn dial(&self, source: &str, to: &str, port: u16) -> Client {
+        let mut client = self.raw(source, to, port);
+        let greeting = client.reply().await;
+        assert!(greeting.starts_with("220 smtp.office.example "), "{greeting}");
+        client
+    }
+
+    /// A connection from `source` of which nothing is read yet.
+    pub fn raw(&self, source: &str, to: &str, port: u16) -> Client {
+        let at = |address: &str, port| SocketAddr::new(address.parse::<IpAddr>().unwrap(), port);
+        let stream = self.wire.dial(at(source, 40_000), at(to, port));
+        Client { stream: stream.unwrap_or_else(|| panic!("nobody listens at {to}")), came: Vec::new() }
+    }
+
+    /// A client on the LAN that has said EHLO on port 25.
+    pub async fn pc(&self) -> Client {
+        let mut client = self.dial(PC1, LAN, 25).await;
+        client.dialogue(&[("EHLO pc1", "250-smtp.office.example")]).await;
+        client
+    }
+
+    /// A client outside that has said EHLO on port 25.
+    pub async fn stranger(&self) -> Client {
+        let mut client = self.dial(STRANGER, WAN, 25).await;
+        client.dialogue(&[("EHLO mx.elsewhere.example", "250-smtp.office.example")]).await;
+        client
+    }
+
+    /// The messages of a mailbox, whole.
+    pub async fn inbox(&self, name: &str) -> Vec<String> {
+        let store = self.store();
+        let found = store.look(|state| {
+            let mailbox = state.mailbox_named(name)?;
+            let uids: Vec<_> = mailbox.entries().iter().map(|entry| entry.uid).collect();
+            Some((mailbox.state().id, uids))
+        });
+        let Some((id, uids)) = found else { return Vec::new() };
+        let mut messages = Vec::new();
+        for uid in uids {
+            let message = store.read(id, uid).await.unwrap();
+            let mut octets = message.prefix.clone();
+            let before = octets.len();
+            while ((octets.len() - before) as u64) < message.body.len() {
+                let offset = (octets.len() - before) as u64;
+                octets.extend(store.read_body_part(&message.body, offset, 1 << 20).await.unwrap());
+            }
+            messages.push(String::from_utf8(octets).unwrap());
+        }
+        messages
+    }
+}
+
+pub struct Client {
+    stream: DuplexStream,
+    came: Vec<u8>,
+}
+
+impl Client {
+    pub async fn send(&mut self, octets: impl AsRef<[u8]>) {
+        self.stream.write_all(octets.as_ref()).await.unwrap();
+    }
+
+    /// The next reply, of one line or several; empty at the end of the connection.
+    pub async fn reply(&mut self) -> String {
+        let mut reply = String::new();
+        loop {
+            while let Some(end) = self.came.windows(2).position(|pair| pair == b"\r\n") {
+                let line: Vec<_> = self.came.drain(..end + 2).collect();
+                reply += std::str::from_utf8(&line).unwrap();
+                if line[3] == b' ' {
+                    return reply;
+                }
+            }
+            if self.stream.read_buf(&mut self.came).await.unwrap() == 0 {
+                assert!(self.came.is_empty(), "{:?}", self.came);
+                return reply;
+            }
+        }
+    }
+
+    pub async fn say(&mut self, line: &str) -> String {
+        self.send(format!("{line}\r\n")).await;
+        self.reply().await
+    }
+
+    /// Sends lines, each of which must be answered by a reply that begins as is told.
+    pub async fn dialogue(&mut self, lines: &[(&str, &str)]) {
+        for (line, expected) in lines {
+            let reply = self.say(line).await;
+            assert!(reply.starts_with(expected), "{line:?}: {reply:?}, not {expected:?}");
+        }
+    }
+
+    /// Sends a message, and returns what is said to it in the end, or to the first thing that is refused.
+    pub async fn mail(&mut self, from: &str, recipients: &[&str], message: &str) -> String {
+        let mut lines = vec![(format!("MAIL FROM:<{from}>"), "250")];
+        lines.extend(recipients.iter().map(|recipient| (format!("RCPT TO:<{recipient}>"), "250")));
+        lines.push(("DATA".to_owned(), "354"));
+        for (line, expected) in lines {
+            let reply = self.say(&line).await;
+            if !reply.starts_with(expected) {
+                return reply;
+            }
+        }
+        self.send(message).await;
+        self.say(".").await
+    }
+
+    /// Whether the server has closed the connection, and said nothing more.
+    pub async fn is_closed(&mut self) -> bool {
+        self.reply().await.is_empty()
+    }
+}

@@ -1,0 +1,165 @@
+//! What a client gets, and what it does not.
+
+use std::time::Duration;
+
+use super::lab::*;
+use crate::mail::service::{Settings, Shares, WRITE_TIMEOUT};
+use crate::mail::smtp::COMMAND_TIMEOUT;
+
+#[test]
+fn a_full_mailbox_refuses_its_own_mail_only() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let mut client = lab.stranger().await;
+        let long = format!("a: b\r\n\r\n{}\r\n", "x".repeat(700_000));
+        assert!(client.mail("", &["anna@office.example"], &long).await.starts_with("250"));
+        client
+            .dialogue(&[
+                ("MAIL FROM:<a@b.example> SIZE=700000", "250"),
+                ("RCPT TO:<anna@office.example>", "452 4.2.2"),
+                ("RCPT TO:<berta@office.example>", "250"),
+                ("RSET", "250"),
+                ("MAIL FROM:<a@b.example> SIZE=2000000", "250"),
+                ("RCPT TO:<anna@office.example>", "552 5.2.2"),
+                ("RSET", "250"),
+            ])
+            .await;
+        let grown = client.mail("", &["anna@office.example", "berta@office.example"], &long).await;
+        assert!(grown.starts_with("452 4.2.2"), "{grown}");
+        assert_eq!((lab.inbox("anna").await.len(), lab.inbox("berta").await.len()), (1, 0));
+    });
+}
+
+#[test]
+fn of_several_owners_those_with_room_get_what_is_for_the_postmaster() {
+    simulate(async {
+        let mut settings = settings();
+        settings.users.iter_mut().for_each(|user| user.role = crate::users::Role::Owner);
+        let lab = Lab::start(&std::sync::Arc::default(), crate::mail::smtp::Role::Mx, settings).await;
+        let mut client = lab.stranger().await;
+        let long = format!("a: b\r\n\r\n{}\r\n", "x".repeat(700_000));
+        for (anna, berta) in [(1, 0), (1, 1), (1, 2)] {
+            let to = if berta == 0 { "anna@office.example" } else { "postmaster@office.example" };
+            client
+                .dialogue(&[("MAIL FROM:<> SIZE=300000", "250"), (&format!("RCPT TO:<{to}>"), "250")])
+                .await;
+            client.dialogue(&[("DATA", "354")]).await;
+            let octets = if berta == 0 { &long } else { "a: b\r\n\r\nc\r\n" };
+            client.send(octets).await;
+            client.dialogue(&[(".", "250")]).await;
+            assert_eq!(lab.inbox("berta").await.len(), berta);
+            assert!(lab.inbox("anna").await.len() >= anna);
+        }
+    });
+}
+
+/// RFC 5321, section 4.5.3.1.9: Without room on the disk a message is refused before it comes, for a time.
+#[test]
+fn rfc5321_4_5_3_1_9_without_room_a_message_is_refused_before_it_comes() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let mut client = lab.stranger().await;
+        client.dialogue(&[("MAIL FROM:<>", "250"), ("RSET", "250")]).await;
+        lab.disk.set_room(Some((128 << 20) + 1000));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        client
+            .dialogue(&[
+                ("MAIL FROM:<> SIZE=1001", "452 4.3.1"),
+                ("MAIL FROM:<> SIZE=1000", "250"),
+                ("RSET", "250"),
+            ])
+            .await;
+        lab.disk.set_room(Some(1 << 20));
+        client.dialogue(&[("MAIL FROM:<>", "250"), ("RSET", "250")]).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        client.dialogue(&[("MAIL FROM:<>", "452 4.3.1")]).await;
+        lab.disk.set_room(None);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        client.dialogue(&[("MAIL FROM:<>", "250")]).await;
+    });
+}
+
+#[test]
+fn strangers_send_so_many_messages_a_minute_and_the_lan_any_number() {
+    simulate(async {
+        let shares = Shares { wan_messages_a_minute: 6, ..Shares::default() };
+        let settings = Settings { shares, ..settings() };
+        let lab = Lab::start(&std::sync::Arc::default(), crate::mail::smtp::Role::Mx, settings).await;
+        let (mut stranger, mut pc) = (lab.stranger().await, lab.pc().await);
+        for sent in 0..20 {
+            let said = stranger.mail("", &["anna@office.example"], "a: b\r\n").await;
+            assert!(said.starts_with(if sent < 6 { "250" } else { "450 4.7.1" }), "{said}");
+            let said = pc.mail("", &["berta@office.example"], "a: b\r\n").await;
+            assert!(said.starts_with("250"), "{said}");
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let mut other_connection = lab.stranger().await;
+        assert!(other_connection.mail("", &["anna@office.example"], "a: b\r\n").await.starts_with("250"));
+        assert_eq!((lab.inbox("anna").await.len(), lab.count("rate_limited")), (7, 14));
+    });
+}
+
+#[test]
+fn a_source_has_its_share_of_connections_and_who_leaves_makes_room() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        for (source, to, share) in [(STRANGER, WAN, 20), (PC1, LAN, 200)] {
+            let mut clients = Vec::new();
+            for _ in 0..share {
+                clients.push(lab.dial(source, to, 25).await);
+            }
+            let mut refused = lab.raw(source, to, 25);
+            assert_eq!(refused.reply().await, "421 4.7.0 too many connections; try again later\r\n");
+            assert!(refused.is_closed().await);
+            clients[0].dialogue(&[("QUIT", "221")]).await;
+            assert!(clients[0].is_closed().await);
+            lab.dial(source, to, 25).await;
+        }
+        lab.dial("8.8.4.5", WAN, 25).await;
+        assert_eq!((lab.count("connections"), lab.count("connections_refused")), (223, 2));
+    });
+}
+
+/// RFC 5321, section 4.5.3.2.7: A client that says nothing for five minutes is sent away.
+#[test]
+fn rfc5321_4_5_3_2_7_a_client_that_says_nothing_is_sent_away() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let mut client = lab.stranger().await;
+        let began = tokio::time::Instant::now();
+        assert!(client.reply().await.starts_with("421 4.4.2"));
+        assert!(client.is_closed().await);
+        assert_eq!(began.elapsed(), COMMAND_TIMEOUT);
+        assert_eq!(lab.count("connections_lost"), 0, "it was closed in order");
+    });
+}
+
+#[test]
+fn a_client_that_takes_no_replies_is_given_up() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let mut client = lab.pc().await;
+        let began = tokio::time::Instant::now();
+        // The replies are more than what can be under way.
+        client.send("NOOP\r\n".repeat(600)).await;
+        while lab.count("connections_lost") == 0 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let waited = began.elapsed();
+        assert!(waited >= WRITE_TIMEOUT && waited < WRITE_TIMEOUT * 2, "{waited:?}");
+    });
+}
+
+#[test]
+fn a_message_longer_than_is_taken_is_refused() {
+    simulate(async {
+        let settings = Settings { message_octets_max: 100_000, ..settings() };
+        let lab = Lab::start(&std::sync::Arc::default(), crate::mail::smtp::Role::Mx, settings).await;
+        let mut client = lab.stranger().await;
+        client.dialogue(&[("MAIL FROM:<> SIZE=100001", "552 5.3.4")]).await;
+        let long = format!("a: b\r\n\r\n{}\r\n", "x".repeat(100_000));
+        assert!(client.mail("", &["anna@office.example"], &long).await.starts_with("552 5.3.4"));
+        assert!(client.mail("", &["anna@office.example"], "a: b\r\n").await.starts_with("250"));
+        assert_eq!((lab.inbox("anna").await.len(), lab.count("messages_refused")), (1, 1));
+    });
+}

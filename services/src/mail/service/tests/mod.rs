@@ -1,0 +1,7 @@
+mod lab;
+mod limits;
+mod login;
+mod messages;
+mod recipients;
+mod reloads;
+mod wire;

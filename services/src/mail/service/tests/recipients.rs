@@ -1,0 +1,140 @@
+//! Who may send to whom.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::lab::*;
+use crate::mail::service::remote::Remote;
+use crate::mail::service::{RelayFrom, Settings};
+use crate::mail::smtp::server::{Recipient, Sender};
+use crate::mail::smtp::{Refusal, Role};
+use crate::mail::store;
+
+#[test]
+fn strangers_send_to_the_office_and_nowhere_else() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let mut client = lab.stranger().await;
+        client.dialogue(&[("MAIL FROM:<a@b.example>", "250")]).await;
+        for (recipient, expected) in [
+            ("anna@office.example", "250"),
+            ("ANNA+x@smtp.office.example", "250"),
+            ("anna@[203.0.113.10]", "250"),
+            ("nobody@office.example", "550 5.1.1"),
+            ("c@elsewhere.example", "550 5.7.1"),
+            ("c%elsewhere.example@office.example", "553 5.1.3"),
+            ("@office.example:c@elsewhere.example", "550 5.7.1"),
+            ("c@[198.51.100.1]", "550 5.7.1"),
+            ("postmaster", "250"),
+            ("abuse@office.example", "250"),
+        ] {
+            client.dialogue(&[(&format!("RCPT TO:<{recipient}>"), expected)]).await;
+        }
+        assert_eq!((lab.count("recipients_refused"), lab.count("relaying_refused")), (2, 3));
+    });
+}
+
+#[test]
+fn a_mailbox_gets_a_message_once_however_often_it_is_named() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let recipients = ["anna+a@office.example", "anna@office.example", "postmaster"];
+        let taken = lab.stranger().await.mail("", &recipients, "a: b\r\n\r\nc\r\n").await;
+        assert!(taken.starts_with("250"), "{taken}");
+        let inbox = lab.inbox("anna").await;
+        assert_eq!(inbox.len(), 1);
+        let head = "Return-Path: <>\r\nDelivered-To: anna@office.example\r\nX-Original-To: anna+a@office.example\r\n";
+        assert!(inbox[0].starts_with(head), "{}", inbox[0]);
+    });
+}
+
+#[test]
+fn without_a_way_out_the_lan_is_told_so() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let refused = lab.pc().await.mail("anna@office.example", &["c@elsewhere.example"], "").await;
+        assert_eq!(refused, "550 5.7.1 this server delivers to its own mailboxes only\r\n");
+    });
+}
+
+/// A way out that takes all but one domain.
+#[derive(Default)]
+struct WayOut {
+    queued: RefCell<usize>,
+}
+
+impl Remote for WayOut {
+    fn route(&self, sender: &Sender, recipient: &Recipient) -> Result<store::Remote, Refusal> {
+        let recipient = recipient.path.to_string();
+        if recipient.contains("null.example") {
+            return Err(Refusal::DomainTakesNoMail);
+        }
+        Ok(store::Remote { recipient, options: sender.path.to_string(), ..store::Remote::default() })
+    }
+
+    fn queued(&self) {
+        *self.queued.borrow_mut() += 1;
+    }
+}
+
+#[test]
+fn what_the_lan_sends_to_other_domains_is_queued_with_the_message() {
+    simulate(async {
+        let way_out = Rc::new(WayOut::default());
+        let lab = Lab::new(&Arc::default(), Role::Mx, Rc::clone(&way_out) as _);
+        lab.go_over_to(settings()).await;
+        let mut client = lab.pc().await;
+        let recipients = ["c@elsewhere.example", "berta@office.example", "d@elsewhere.example"];
+        let taken = client.mail("anna@office.example", &recipients, "a: b\r\n\r\nc\r\n").await;
+        assert!(taken.starts_with("250"), "{taken}");
+        let queue: Vec<_> =
+            lab.store().look(|state| state.queue().map(|(_, entry)| entry.recipient.clone()).collect());
+        assert_eq!(queue, ["<c@elsewhere.example>", "<d@elsewhere.example>"]);
+        assert_eq!((lab.inbox("berta").await.len(), *way_out.queued.borrow()), (1, 1));
+        let refused = client.mail("anna@office.example", &["c@null.example"], "").await;
+        assert!(refused.starts_with("556 5.1.10"), "{refused}");
+        client.dialogue(&[("RSET", "250")]).await;
+        let local = client.mail("anna@office.example", &["berta@office.example"], "a: b\r\n").await;
+        assert!(local.starts_with("250"), "{local}");
+        assert_eq!(*way_out.queued.borrow(), 1, "nothing of that goes out");
+        let mut stranger = lab.stranger().await;
+        let refused = stranger.mail("anna@office.example", &["c@elsewhere.example"], "").await;
+        assert!(refused.starts_with("550 5.7.1 no mail"), "{refused}");
+    });
+}
+
+#[test]
+fn networks_that_may_relay_do() {
+    simulate(async {
+        let networks = vec!["198.51.100.0/24".parse().unwrap()];
+        let settings = Settings { relay_from: RelayFrom { lan: false, networks }, ..settings() };
+        let lab = Lab::new(&Arc::default(), Role::Mx, Rc::new(WayOut::default()));
+        lab.go_over_to(settings).await;
+        for (source, expected) in [("198.51.100.7", "250"), ("198.51.101.7", "550"), (PC1, "550")] {
+            let mut client = lab.dial(source, if source == PC1 { LAN } else { WAN }, 25).await;
+            client.dialogue(&[("EHLO a.example", "250"), ("MAIL FROM:<>", "250")]).await;
+            client.dialogue(&[("RCPT TO:<c@elsewhere.example>", expected)]).await;
+        }
+    });
+}
+
+#[test]
+fn a_configuration_that_makes_an_open_relay_is_refused_and_the_former_goes_on() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let relay_from = |network: &str| RelayFrom { lan: true, networks: vec![network.parse().unwrap()] };
+        for network in ["0.0.0.0/0", "80.0.0.0/8", "128.0.0.0/1", "::/0", "2a01:4f8::/32"] {
+            let settings = Settings { relay_from: relay_from(network), ..settings() };
+            let refused = lab.prepare(settings).await.map(|_| ()).unwrap_err();
+            assert!(refused.why.contains("could send to other domains"), "{network}: {refused}");
+            assert_eq!(refused.remedy, "name smaller networks in mail.relay_from");
+        }
+        let taken = lab.stranger().await.mail("", &["anna@office.example"], "a: b\r\n").await;
+        assert!(taken.starts_with("250"), "{taken}");
+        for network in ["198.51.100.0/24", "10.0.0.0/8", "fd00::/8", "62.75.0.0/24"] {
+            let settings = Settings { relay_from: relay_from(network), ..settings() };
+            assert!(lab.prepare(settings).await.is_ok(), "{network}");
+        }
+    });
+}

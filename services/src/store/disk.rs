@@ -136,6 +136,16 @@ impl Disk {
         self.operate(&[name], Act::Append, move |storage| storage.append(&file, &record)).await
     }
 
+    /// [`Storage::rewrite`]
+    ///
+    /// # Errors
+    ///
+    /// What the storage refuses.
+    pub async fn rewrite(&self, name: &str, offset: u64, len: usize) -> io::Result<()> {
+        let file = name.to_owned();
+        self.operate(&[name], Act::Other, move |storage| storage.rewrite(&file, offset, len)).await
+    }
+
     /// [`Storage::rename`]
     ///
     /// # Errors
@@ -425,6 +435,8 @@ mod tests {
         assert_eq!(disk.read("mail/2").await.unwrap().unwrap(), b"onetwo");
         assert_eq!(disk.read_at("mail/2", 2, 2).await.unwrap().unwrap(), b"et");
         assert_eq!(disk.len("mail/2").await.unwrap(), Some(6));
+        disk.rewrite("mail/2", 2, 2).await.unwrap();
+        assert!(disk.rewrite("mail/2", 2, 5).await.is_err());
         assert_eq!(disk.list("mail").await.unwrap(), ["2"]);
         disk.write("mail/2", b"x".to_vec()).await.unwrap();
         disk.replace("mail/2", b"y".to_vec()).await.unwrap();

@@ -228,6 +228,10 @@ impl Storage for LateFiles {
         self.files()?.append(name, record)
     }
 
+    fn rewrite(&self, name: &str, offset: u64, len: usize) -> io::Result<()> {
+        self.files()?.rewrite(name, offset, len)
+    }
+
     fn rename(&self, name: &str, to: &str) -> io::Result<()> {
         self.files()?.rename(name, to)
     }
@@ -307,6 +311,15 @@ impl Storage for Files {
 
     fn append(&self, name: &str, record: &[u8]) -> io::Result<()> {
         self.add(OpenOptions::new().append(true), name, record)
+    }
+
+    fn rewrite(&self, name: &str, offset: u64, len: usize) -> io::Result<()> {
+        let file = OpenOptions::new().read(true).write(true).open(self.path.join(checked_name(name)?))?;
+        let mut octets = vec![0; len];
+        file.read_exact_at(&mut octets, offset)?;
+        let written = file.write_all_at(&octets, offset);
+        lock(&self.unsynced).insert(name.to_owned(), file);
+        written
     }
 
     fn rename(&self, name: &str, to: &str) -> io::Result<()> {

@@ -58,6 +58,11 @@ impl Storage for Memory {
         Ok(())
     }
 
+    fn rewrite(&self, name: &str, offset: u64, len: usize) -> io::Result<()> {
+        let octets = self.read_at(name, offset, len)?.ok_or(io::ErrorKind::NotFound)?;
+        if octets.len() < len { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    }
+
     fn rename(&self, name: &str, to: &str) -> io::Result<()> {
         let (name, to) = (checked_name(name)?, checked_name(to)?);
         let mut files = self.files();

@@ -86,6 +86,18 @@ pub trait Storage: Send + Sync {
     /// What the file system refuses; a part of the record may be there.
     fn append(&self, name: &str, record: &[u8]) -> io::Result<()>;
 
+    /// Writes the `len` octets that `name` holds from `offset` on once more, as they are and where they are, which takes
+    /// no room: so a sync makes durable what a former one may have failed to.
+    ///
+    /// # Errors
+    ///
+    /// What the file system refuses, or there are not so many octets; [`io::ErrorKind::Unsupported`] if the storage
+    /// cannot do it. Nothing has changed then.
+    fn rewrite(&self, name: &str, offset: u64, len: usize) -> io::Result<()> {
+        let _ = (name, offset, len);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Calls `name` by the name `to`, in place of the file that was called so: at any time there is one
     /// or the other.
     ///
@@ -260,6 +272,10 @@ mod tests {
         disk.sync("a").unwrap();
         disk.append("a", b"two").unwrap();
         assert_eq!(disk.read("a").unwrap().unwrap(), b"onetwo");
+        disk.rewrite("a", 2, 3).unwrap();
+        disk.sync("a").unwrap();
+        assert_eq!(disk.read("a").unwrap().unwrap(), b"onetwo");
+        assert!(disk.rewrite("a", 2, 5).is_err() && disk.rewrite("none", 0, 1).is_err());
         disk.replace("a", b"x").unwrap();
         disk.append("a", b"y").unwrap();
         assert_eq!(disk.read("a").unwrap().unwrap(), b"xy");

@@ -60,6 +60,10 @@ impl Storage for Monitored {
         self.disk.append(name, record)
     }
 
+    fn rewrite(&self, name: &str, offset: u64, len: usize) -> io::Result<()> {
+        self.disk.rewrite(name, offset, len)
+    }
+
     fn rename(&self, name: &str, to: &str) -> io::Result<()> {
         self.disk.rename(name, to)
     }

@@ -29,6 +29,9 @@ pub(super) enum Phase {
     /// A new segment in which nothing is durable is to be removed.
     Discard(u32),
     Discarding(u32),
+    /// What is uncertain is to be written once more where it is, by these tasks, the last first.
+    RewriteUncertain(Vec<Task>),
+    RewritingUncertain(Vec<Task>),
     /// The reserve is to be given up.
     GiveUpReserve,
     GivingUpReserve,
@@ -37,6 +40,8 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct InFlight {
     pub(super) batch: Batch,
+    /// Octets of it that say what other records said.
+    repeated: u64,
     pub(super) purpose: Purpose,
     /// Whether it has what was needed of [`Store::leaving`].
     pub(super) has_copies: bool,
@@ -52,6 +57,14 @@ pub(super) enum Purpose {
     /// [`Store::aborting`]
     Abort,
 }
+impl InFlight {
+    /// A batch that has nothing yet but what it begins with.
+    fn new(batch: Batch, purpose: Purpose) -> Self {
+        let repeated = batch.len();
+        Self { batch, repeated, purpose, has_copies: false, waiting: Vec::new() }
+    }
+}
+
 impl Store {
     pub(super) fn poll_log(&mut self, now: Instant) -> Option<Task> {
         if matches!(self.phase, Phase::Idle) {
@@ -69,6 +82,10 @@ impl Store {
             }
             Phase::Discard(segment) => match self.segments.file(segment) {
                 Some(file) => (Phase::Discarding(segment), Some(Task::Remove { file })),
+                None => (Phase::Idle, None),
+            },
+            Phase::RewriteUncertain(mut tasks) => match tasks.pop() {
+                Some(task) => (Phase::RewritingUncertain(tasks), Some(task)),
                 None => (Phase::Idle, None),
             },
             Phase::GiveUpReserve => {
@@ -103,15 +120,15 @@ impl Store {
         self.segments.close();
         let abort = self.aborting.as_ref().map(|aborting| aborting.abort.clone());
         let batch = self.begin_batch(abort.map(Content::Abort));
-        InFlight { batch, purpose: Purpose::Abort, has_copies: false, waiting: Vec::new() }
+        InFlight::new(batch, Purpose::Abort)
     }
 
     fn uncertain_batch(&mut self) -> InFlight {
-        let mut batch = self.begin_batch(None);
-        for Uncertain { sequence, content, body } in &self.uncertain {
-            batch.add(*sequence, true, content.clone(), body);
+        let mut flight = InFlight::new(self.begin_batch(None), Purpose::Uncertain);
+        for Uncertain { sequence, content, body, .. } in &self.uncertain {
+            flight.batch.add(*sequence, true, content.clone(), body);
         }
-        InFlight { batch, purpose: Purpose::Uncertain, has_copies: false, waiting: Vec::new() }
+        flight
     }
 
     fn change_batch(&mut self) -> Option<InFlight> {
@@ -132,19 +149,13 @@ impl Store {
             let Some((ticket, change)) = self.pending.pop_front() else { break };
             self.pending_octets = self.pending_octets.saturating_sub(change.len());
             let resolved = match self.admit(change.grows()) {
-                Ok(()) => resolve(&change, &mut self.state, &mut added),
+                Ok(()) => resolve(&change, &mut self.state, &mut added, &self.settings),
                 Err(refused) => Err(refused),
             };
             match resolved {
                 Ok((Some(content), mut stored)) => {
                     if flight.is_none() {
-                        let batch = self.begin_batch(None);
-                        flight = Some(InFlight {
-                            batch,
-                            purpose: Purpose::Changes,
-                            has_copies: false,
-                            waiting: Vec::new(),
-                        });
+                        flight = Some(InFlight::new(self.begin_batch(None), Purpose::Changes));
                     }
                     let sequence = self.next_sequence();
                     stored.sequence = Some(sequence);
@@ -187,14 +198,19 @@ impl Store {
             self.upkeep.copies_done(Err(&Refused::TooMuch("octets of a record")));
             return None;
         }
-        let mut batch = self.begin_batch(None);
+        let mut flight = InFlight::new(self.begin_batch(None), Purpose::Changes);
         for (Needed { sequence, content }, body) in all {
             let body = if matches!(content, Content::Accept(_)) { &body[..] } else { &[] };
             let is_copy = sequence.is_some();
             let sequence = sequence.unwrap_or_else(|| self.next_sequence());
-            batch.add(sequence, is_copy, content, body);
+            let before = flight.batch.len();
+            flight.batch.add(sequence, is_copy, content, body);
+            if !is_copy {
+                flight.repeated += flight.batch.len() - before;
+            }
         }
-        Some(InFlight { batch, purpose: Purpose::Changes, has_copies: true, waiting: Vec::new() })
+        flight.has_copies = true;
+        Some(flight)
     }
 
     /// Begins a batch, which `first` comes first in. If it begins a segment, the segment begins with what all mailboxes are.
@@ -232,18 +248,27 @@ impl Store {
                 }
                 self.after_failure(now);
             }
+            (Phase::RewritingUncertain(tasks), Ok(_)) if !tasks.is_empty() => {
+                self.phase = Phase::RewriteUncertain(tasks);
+            }
+            (Phase::RewritingUncertain(_), Ok(_)) => {
+                self.uncertain.clear();
+                self.retry_at = None;
+            }
+            (Phase::RewritingUncertain(_), Err(_)) => {}
             (Phase::GivingUpReserve, _) => self.upkeep.reserve_given_up(now),
             (phase, _) => self.phase = phase,
         }
     }
 
     fn durable(&mut self, flight: InFlight) {
-        let InFlight { batch, purpose, has_copies, waiting } = flight;
+        let InFlight { batch, repeated, purpose, has_copies, waiting } = flight;
         self.segments.extend(&batch);
         for record in &batch.records {
             self.state.apply(record);
         }
         self.upkeep.log_grew(batch.len());
+        self.upkeep.repeated(batch.segment, repeated, batch.len() - repeated);
         for (ticket, mut stored) in waiting {
             let mailboxes = stored.uids.iter().filter(|(id, uid)| self.fills(*id, *uid));
             stored.nearly_full = mailboxes.map(|(id, _)| *id).collect();

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::content::{
-    Accept, Attempt, Content, Done, Expunge, FolderId, MailboxId, MailboxState, QueueId, Sequence, SetFlags,
-    Uid, Uidls,
+    Accept, Attempt, Content, Done, Expunge, FolderId, MailboxId, MailboxState, Origin, QueueId, Sequence,
+    SetFlags, Uid, Uidls,
 };
 use super::log::fits;
 use super::state::State;
-use super::{FOLDERS_MAX, MAILBOXES_MAX, NAME_OCTETS_MAX, RECIPIENTS_MAX, REPLY_OCTETS_MAX, UIDS_MAX};
+use super::{
+    FOLDERS_MAX, MAILBOXES_MAX, NAME_OCTETS_MAX, RECIPIENTS_MAX, REPLY_OCTETS_MAX, Settings, UIDS_MAX,
+};
 
 /// A change of what is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +99,7 @@ pub enum Refused {
     FolderTwice,
     /// More than one of the store's limits allows: which.
     TooMuch(&'static str),
-    /// Too much waits for the disk already.
+    /// Too much waits already: for the disk, or in the queue.
     Busy,
     /// The disk failed: how.
     Disk(String),
@@ -118,7 +120,7 @@ impl fmt::Display for Refused {
             Self::NameTaken => f.write_str("another mailbox has that name"),
             Self::FolderTwice => f.write_str("two folders would have one name"),
             Self::TooMuch(limit) => write!(f, "more than the store's limit: {limit}"),
-            Self::Busy => f.write_str("too much waits for the disk"),
+            Self::Busy => f.write_str("too much waits already"),
             Self::Disk(error) => write!(f, "the disk failed: {error}"),
             Self::Newer => f.write_str("a newer version of this program has written to the mail store"),
             Self::NoDraft => f.write_str("there is no such message on its way in"),
@@ -192,12 +194,13 @@ pub(super) fn resolve(
     change: &Change,
     state: &mut State,
     added: &mut Added,
+    settings: &Settings,
 ) -> Result<(Option<Content>, Stored), Refused> {
     let mut stored = Stored::default();
     let content = match change {
         Change::Accept(accept, body) => {
             let mut accept = accept.clone();
-            check_accept(&accept, state)?;
+            check_accept(&accept, state, settings)?;
             let sizes = sizes(&accept, body);
             for (delivery, size) in accept.deliveries.iter().zip(&sizes) {
                 let before = added.get(&delivery.mailbox).copied().unwrap_or(0);
@@ -316,6 +319,7 @@ pub(super) fn resolve(
         }
         Change::Seen(uidls) => {
             check_uidls(uidls)?;
+            check_seen(state, uidls.uidls.len(), settings)?;
             Content::Seen(uidls.clone())
         }
         Change::Forget(uidls) => {
@@ -330,7 +334,7 @@ pub(super) fn resolve(
     Ok((Some(content), stored))
 }
 
-fn check_accept(accept: &Accept, state: &State) -> Result<(), Refused> {
+fn check_accept(accept: &Accept, state: &State, settings: &Settings) -> Result<(), Refused> {
     let count = accept.deliveries.len() + accept.remotes.len();
     if count == 0 {
         return Err(Refused::NoRecipient);
@@ -338,12 +342,21 @@ fn check_accept(accept: &Accept, state: &State) -> Result<(), Refused> {
     if count > RECIPIENTS_MAX {
         return Err(Refused::TooMuch("recipients of a message"));
     }
+    if !accept.remotes.is_empty() && state.queue.len() + accept.remotes.len() > settings.queue_max {
+        return Err(Refused::Busy);
+    }
+    if matches!(accept.origin, Origin::Polled { .. }) {
+        check_seen(state, 1, settings)?;
+    }
     let mut mailboxes = BTreeSet::new();
     for delivery in &accept.deliveries {
         let id = delivery.mailbox;
         let mailbox = state.mailbox(id).ok_or(Refused::NoMailbox(id))?;
         if usize::from(delivery.folder.0) >= mailbox.state.folders.len() {
             return Err(Refused::NoMailbox(id));
+        }
+        if mailbox.entries().len() >= settings.messages_max {
+            return Err(Refused::MailboxFull(id));
         }
         if !mailboxes.insert(id) {
             return Err(Refused::TooMuch("deliveries of a message to one mailbox"));
@@ -377,6 +390,11 @@ fn check_name(state: &State, name: &str, own: Option<MailboxId>) -> Result<(), R
     check_length(name)?;
     let other = state.names.get(name).filter(|id| Some(**id) != own);
     if other.is_some() { Err(Refused::NameTaken) } else { Ok(()) }
+}
+
+fn check_seen(state: &State, count: usize, settings: &Settings) -> Result<(), Refused> {
+    let is_too_much = state.seen.len() + count > settings.seen_max;
+    if is_too_much { Err(Refused::TooMuch("messages that were fetched elsewhere")) } else { Ok(()) }
 }
 
 fn check_uidls(uidls: &Uidls) -> Result<(), Refused> {

@@ -331,7 +331,7 @@ impl Reader {
                     "seen" => Fact::Seen(values.text()?, values.text()?),
                     _ => return Err(Malformed),
                 };
-                state.segments.entry(segment).or_default().ghosts.insert(fact);
+                state.add_ghost(segment, fact);
             }
             _ => return Err(Malformed),
         }

@@ -21,6 +21,22 @@ impl From<Content> for Needed {
     }
 }
 
+/// How many facts `content` speaks of, each of which is looked up.
+pub(super) fn facts(content: &Content) -> usize {
+    match content {
+        Content::Accept(accept) => accept.deliveries.len() + accept.remotes.len() + accept.ends.len(),
+        Content::Expunge(expunge) => expunge.uids.len(),
+        Content::Flags(set) => set.uids.len(),
+        Content::Seen(uidls) | Content::Forget(uidls) => uidls.uidls.len(),
+        Content::Start(_)
+        | Content::Mailbox(_)
+        | Content::Abort(_)
+        | Content::Note(_)
+        | Content::Attempt(_)
+        | Content::Done(_) => 1,
+    }
+}
+
 /// What has to be written so that the record `logged` can go.
 pub(super) fn needed(state: &State, logged: &Logged) -> Vec<Needed> {
     let segment = logged.place.segment;
@@ -28,13 +44,11 @@ pub(super) fn needed(state: &State, logged: &Logged) -> Vec<Needed> {
         Content::Start(_) | Content::Mailbox(_) | Content::Abort(_) | Content::Note(_) => Vec::new(),
         Content::Accept(accept) => of_accept(state, logged, accept),
         Content::Attempt(attempt) => {
-            let elsewhere = state.queued(attempt.entry).filter(|entry| entry.place.segment != segment);
-            let progress = elsewhere.map(|entry| entry.progress.clone());
-            let again = |progress| {
-                let attempt = super::content::Attempt { entry: attempt.entry, progress };
-                Needed::from(Content::Attempt(attempt))
-            };
-            progress.map(again).into_iter().collect()
+            // A copy of the message in a later segment says it, too.
+            let holds = state
+                .queued(attempt.entry)
+                .is_some_and(|entry| entry.place.segment < segment && entry.progress == attempt.progress);
+            holds.then(|| Content::Attempt(attempt.clone()).into()).into_iter().collect()
         }
         Content::Done(done) => {
             let is_needed = is_queue_ghost(state, segment, done.entry);

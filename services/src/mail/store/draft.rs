@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::mem;
 
+use super::LARGE_DRAFTS_MAX;
 use super::change::Refused;
 use super::content::{Accept, Body, BodyName};
 use super::layout::body_file;
@@ -72,6 +73,11 @@ impl Drafts {
         id
     }
 
+    /// Whether no further one can have a file.
+    pub fn has_all_files(&self) -> bool {
+        self.all.values().filter(|draft| draft.file.is_some()).count() >= LARGE_DRAFTS_MAX
+    }
+
     /// The octets of all of them that are in memory.
     pub fn memory(&self) -> usize {
         self.all.values().map(|draft| draft.buffer.len() + draft.appending).sum()
@@ -113,10 +119,19 @@ impl Draft {
     pub fn push(&mut self, octets: &[u8], name: impl FnOnce() -> BodyName, memory_is_short: bool) {
         self.buffer.extend_from_slice(octets);
         self.spills = memory_is_short;
-        if self.file.is_none() && (self.buffer.len() > self.inline_octets || memory_is_short) {
+        if self.needs_file(0, memory_is_short) {
             let checksum = crc32fast::Hasher::new();
             self.file = Some(File { name: name(), len: 0, checksum, is_syncing: false, is_synced: false });
         }
+    }
+
+    /// Whether it gets a file with so many octets more.
+    pub fn needs_file(&self, octets: usize, memory_is_short: bool) -> bool {
+        self.file.is_none() && (self.buffer.len() + octets > self.inline_octets || memory_is_short)
+    }
+
+    pub fn fail(&mut self, refused: Refused) {
+        self.failed = Some(refused);
     }
 
     pub fn commit(&mut self, ticket: Ticket, accept: Accept) {

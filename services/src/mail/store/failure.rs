@@ -1,5 +1,6 @@
 //! What becomes of changes when the disk refuses a batch.
 
+use std::collections::BTreeSet;
 use std::{io, mem};
 
 use gatepost_ground::Instant;
@@ -7,6 +8,8 @@ use gatepost_ground::Instant;
 use super::batches::{InFlight, Phase, Purpose};
 use super::change::{Change, Refused};
 use super::content::{Abort, Accept, Body, BodyName, Content};
+use super::request::Task;
+use super::start::Uncertain;
 use super::store::{RETRY_INTERVAL, Store, Ticket};
 
 /// Records that are refused, but may be in the log.
@@ -20,7 +23,7 @@ pub(super) struct Aborting {
 impl Store {
     /// A batch may be in the log, or a part of it, and counts as not there.
     pub(super) fn failed(&mut self, now: Instant, flight: InFlight, error: &io::Error) {
-        let InFlight { batch, purpose, has_copies, waiting } = flight;
+        let InFlight { batch, purpose, has_copies, waiting, .. } = flight;
         self.segments.close();
         let why = refusal(error);
         self.upkeep.disk_failed(now, why.clone());
@@ -49,10 +52,25 @@ impl Store {
         }
     }
 
+    /// What makes uncertain records durable where they are, as there is no room to write them to another place. The last
+    /// task comes first.
+    fn rewrite_uncertain(&self) -> Vec<Task> {
+        let segments: BTreeSet<_> = self.uncertain.iter().map(|record| record.place.segment).collect();
+        let syncs = segments.into_iter().filter_map(|number| self.segments.file(number));
+        let syncs = syncs.map(|file| Task::Sync { file });
+        let rewrites = self.uncertain.iter().filter_map(|Uncertain { place, .. }| {
+            let file = self.segments.file(place.segment)?;
+            Some(Task::Rewrite { file, offset: place.offset, len: place.len as usize })
+        });
+        syncs.chain(rewrites).collect()
+    }
+
     pub(super) fn after_failure(&mut self, now: Instant) {
         if self.upkeep.can_give_up_reserve() {
             self.retry_at = None;
             self.phase = Phase::GiveUpReserve;
+        } else if !self.uncertain.is_empty() && self.upkeep.trouble() == Some(Refused::NoRoom) {
+            self.phase = Phase::RewriteUncertain(self.rewrite_uncertain());
         } else if self.retry_at.is_some_and(|at| now < at) {
             // Nothing of it was written.
             let why = self.upkeep.trouble().unwrap_or(Refused::NoRoom);

@@ -117,6 +117,8 @@ pub const UIDS_MAX: usize = 10_000;
 pub const DRAFTS_MAX: usize = 1024;
 /// The memory of all messages on their way in, in octets. Beyond it even short ones are written to files of their own.
 pub const DRAFTS_MEMORY_MAX: usize = 64 << 20;
+/// The most messages on their way in that have a file of their own, which stays open.
+pub const LARGE_DRAFTS_MAX: usize = 256;
 /// The most changes that wait for the disk.
 pub const PENDING_MAX: usize = 4096;
 /// The octets of all changes that wait for the disk.
@@ -137,6 +139,12 @@ pub struct Settings {
     pub checkpoint_octets: u64,
     /// The room that is kept for deletions, in octets.
     pub reserve_octets: u64,
+    /// The most messages of a mailbox, in all of its folders; as of the next two, a batch may bring some more.
+    pub messages_max: usize,
+    /// The most entries of the queue.
+    pub queue_max: usize,
+    /// The most messages of accounts elsewhere that are known to have been fetched.
+    pub seen_max: usize,
 }
 
 impl Default for Settings {
@@ -148,6 +156,9 @@ impl Default for Settings {
             inline_octets: record::BODY_OCTETS_MAX,
             checkpoint_octets: 64 << 20,
             reserve_octets: RESERVE_OCTETS,
+            messages_max: 2_000_000,
+            queue_max: 100_000,
+            seen_max: 1_000_000,
         }
     }
 }

@@ -35,6 +35,15 @@ pub enum Task {
         /// What is added at its end.
         octets: Vec<u8>,
     },
+    /// [`Storage::rewrite`]
+    Rewrite {
+        /// The file.
+        file: String,
+        /// Where to begin.
+        offset: u64,
+        /// How many octets.
+        len: usize,
+    },
     /// [`Storage::sync`]
     Sync {
         /// The file.
@@ -81,6 +90,7 @@ impl Task {
     pub fn perform(&self, disk: &dyn Storage) -> io::Result<Answer> {
         match self {
             Self::Append { file, octets } => disk.append(file, octets).map(|()| Answer::Done),
+            Self::Rewrite { file, offset, len } => disk.rewrite(file, *offset, *len).map(|()| Answer::Done),
             Self::Sync { file } => disk.sync(file).map(|()| Answer::Done),
             Self::Remove { file } => disk.remove(file).map(|()| Answer::Done),
             Self::Rename { file, to } => disk.rename(file, to).map(|()| Answer::Done),
@@ -96,6 +106,9 @@ impl Task {
     pub async fn perform_on(self, disk: &Disk) -> io::Result<Answer> {
         match self {
             Self::Append { file, octets } => disk.append(&file, octets).await.map(|()| Answer::Done),
+            Self::Rewrite { file, offset, len } => {
+                disk.rewrite(&file, offset, len).await.map(|()| Answer::Done)
+            }
             Self::Sync { file } => disk.sync(&file).await.map(|()| Answer::Done),
             Self::Remove { file } => disk.remove(&file).await.map(|()| Answer::Done),
             Self::Rename { file, to } => disk.rename(&file, &to).await.map(|()| Answer::Done),

@@ -36,6 +36,8 @@ pub const DAMAGES_MAX: usize = 1000;
 /// A record of which nobody knows whether it is durable, or one that is to be written anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Uncertain {
+    /// Where it can be read.
+    pub place: Place,
     pub sequence: Sequence,
     pub content: Content,
     pub body: Vec<u8>,
@@ -323,7 +325,8 @@ fn recover_from(
     let in_use = state.segments.iter().filter(|(_, segment)| segment.live > 0);
     let in_use: BTreeSet<_> = in_use.map(|(number, _)| *number).chain(is_gone.then_some(from.0)).collect();
     report.segments_missing = in_use.into_iter().filter(|number| !files.contains_key(number)).collect();
-    state.segments.retain(|number, _| files.contains_key(number));
+    let gone = state.segments.keys().copied().filter(|number| !files.contains_key(number));
+    gone.collect::<Vec<_>>().into_iter().for_each(|number| state.remove_segment(number));
     let mut orphans = Vec::new();
     let bodies: BTreeMap<_, _> = state.bodies.iter().map(|(sequence, body)| (body.name, *sequence)).collect();
     // A segment that is missing may have named them, if no checkpoint tells.
@@ -359,7 +362,7 @@ fn read_uncertain(
         let name = segment_file(place.segment, file.marker);
         let octets = if_readable(disk.read_at(&name, place.offset, place.len as usize))?.unwrap_or_default();
         let Some((_, _, body)) = decode(file.marker, &octets) else { continue };
-        by_number.insert(key, Uncertain { sequence, content, body: body.to_vec() });
+        by_number.insert(key, Uncertain { place, sequence, content, body: body.to_vec() });
     }
     let mut uncertain: Vec<_> = by_number.into_values().collect();
     uncertain.sort_by_key(|record| record.sequence);

@@ -10,7 +10,8 @@
 //! *ghosts*. As long as a fact is another segment's ghost, the record that ended it has to stay; else reading all
 //! segments would bring the fact back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{self, BTreeMap};
 
 use super::content::{
     Accept, Body, BodyName, Content, Delivery, Expunge, MailboxId, MailboxState, Origin, Progress, QueueId,
@@ -69,6 +70,8 @@ pub struct State {
     pub(super) seen: BTreeMap<(String, String), u32>,
     pub(super) bodies: BTreeMap<Sequence, LargeBody>,
     pub(super) segments: BTreeMap<u32, Segment>,
+    /// Of how many segments each fact is a ghost.
+    ghosts: BTreeMap<Fact, u32>,
     /// Bodies that nothing needs any more.
     pub(super) unused: Vec<BodyName>,
     pub(super) next_sequence: Sequence,
@@ -352,13 +355,29 @@ impl State {
         segment.live = segment.live.saturating_sub(u64::from(share));
     }
 
-    fn add_ghost(&mut self, segment: u32, fact: Fact) {
-        self.segments.entry(segment).or_default().ghosts.insert(fact);
+    pub(super) fn add_ghost(&mut self, segment: u32, fact: Fact) {
+        if self.segments.entry(segment).or_default().ghosts.insert(fact.clone()) {
+            *self.ghosts.entry(fact).or_default() += 1;
+        }
+    }
+
+    /// A segment is gone.
+    pub(super) fn remove_segment(&mut self, number: u32) {
+        for fact in self.segments.remove(&number).unwrap_or_default().ghosts {
+            if let btree_map::Entry::Occupied(mut count) = self.ghosts.entry(fact) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
     }
 
     /// Whether a segment other than `segment` still says that `fact` is true, which it is not.
     pub(super) fn is_ghost_elsewhere(&self, segment: u32, fact: &Fact) -> bool {
-        self.segments.iter().any(|(number, other)| *number != segment && other.ghosts.contains(fact))
+        let count = self.ghosts.get(fact).copied().unwrap_or(0);
+        let is_own = self.segments.get(&segment).is_some_and(|own| own.ghosts.contains(fact));
+        count > u32::from(is_own)
     }
 
     /// Whether a fact is known from that segment only.

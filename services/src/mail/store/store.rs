@@ -176,12 +176,17 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The message cannot be stored, or there is no such message.
+    /// The message cannot be stored, or there is no such message. Or it is long, and [`LARGE_DRAFTS_MAX`](super::LARGE_DRAFTS_MAX) others are.
     pub fn chunk(&mut self, id: DraftId, octets: &[u8]) -> Result<(), Refused> {
         let memory_is_short = self.drafts.memory() + octets.len() > DRAFTS_MEMORY_MAX;
+        let has_all_files = self.drafts.has_all_files();
         let draft = self.drafts.all.get_mut(&id).filter(|draft| draft.is_open()).ok_or(Refused::NoDraft)?;
         if let Some(refused) = draft.failed() {
             return Err(refused.clone());
+        }
+        if has_all_files && draft.needs_file(octets.len(), memory_is_short) {
+            draft.fail(Refused::Busy);
+            return Err(Refused::Busy);
         }
         let rng = &mut self.rng;
         draft.push(octets, || BodyName(random_name(rng)), memory_is_short);

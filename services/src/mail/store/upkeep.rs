@@ -1,7 +1,7 @@
 //! What the store does beside the log, one request at a time: it removes files that nothing needs, keeps room for deletions,
 //! makes checkpoints, and compacts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use gatepost_ground::Instant;
 
 use super::change::Refused;
 use super::checkpoint::Writer;
+use super::compaction;
 use super::content::{BodyName, Content};
 use super::layout::{CHECKPOINT, NEW_CHECKPOINT, RESERVE, body_file};
 use super::log::Logged;
@@ -25,6 +26,8 @@ pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(600);
 /// Records of a segment that is compacted that are looked at for one batch, and their octets.
 const LEAVING_MAX: usize = 64;
 const LEAVING_OCTETS_MAX: usize = 1 << 20;
+/// Facts that these records speak of; that of one record may be beyond it.
+const LEAVING_FACTS_MAX: usize = 1000;
 
 /// What is done, and what is known of the disk.
 #[derive(Debug)]
@@ -49,6 +52,11 @@ pub(super) struct Upkeep {
     left_alone: BTreeSet<u32>,
     /// Segments of which there was no room for what is needed.
     without_room: BTreeSet<u32>,
+    /// Octets of records in each segment that say what others said, and are needed as long as those are: copies of what was
+    /// tried or has ended, and what mailboxes are. To copy them once more makes nothing smaller.
+    repeated: BTreeMap<u32, u64>,
+    /// Octets of other records that have come since.
+    new_octets: u64,
 }
 
 #[derive(Debug)]
@@ -97,6 +105,8 @@ impl Upkeep {
             checkpoint,
             left_alone,
             without_room: BTreeSet::new(),
+            repeated: BTreeMap::new(),
+            new_octets: 0,
         }
     }
 
@@ -114,10 +124,21 @@ impl Upkeep {
         self.reserve_due.into_iter().chain(self.checkpoint_due.filter(|_| !self.is_full)).min()
     }
 
-    /// A batch is durable.
+    /// A batch is durable, or a checkpoint is to be made as if one were.
     pub fn log_grew(&mut self, octets: u64) {
         self.grown += octets;
         self.trouble = None;
+    }
+
+    /// So many octets of a batch in `segment` only repeat what other records said, and so many are new.
+    pub fn repeated(&mut self, segment: u32, octets: u64, new_octets: u64) {
+        *self.repeated.entry(segment).or_default() += octets;
+        self.new_octets = self.new_octets.saturating_add(new_octets);
+        // By now much of it need not be repeated any more, and trying costs less than what has come.
+        if self.new_octets > self.repeated.values().sum() {
+            self.repeated.clear();
+            self.new_octets = 0;
+        }
     }
 
     /// What of the records that leave is needed is durable, or why it is not.
@@ -237,10 +258,11 @@ impl Store {
         let is_candidate = |(number, file): &(&u32, &super::log::SegmentFile)| {
             let known = self.state.segments.get(number);
             let live = known.map_or(0, |segment| segment.live);
+            let repeated = self.upkeep.repeated.get(number).copied().unwrap_or(0);
             let aborts = known.is_some_and(|segment| segment.aborts_in.iter().any(exists));
             let Upkeep { is_full, left_alone, without_room, .. } = &self.upkeep;
             let is_left = left_alone.contains(number) || without_room.contains(number);
-            let is_short = file.len < self.settings.segment_octets / 4 || live * 2 < file.len;
+            let is_short = file.len < self.settings.segment_octets / 4 || (live + repeated) * 2 < file.len;
             !aborts && !is_left && if *is_full { live == 0 } else { is_short }
         };
         self.segments.files.range(..before).find(is_candidate).map(|(number, _)| *number)
@@ -250,9 +272,11 @@ impl Store {
     fn scan(&mut self, mut compaction: Box<Compaction>) -> Option<Doing> {
         let segment = compaction.segment;
         let marker = self.segments.files.get(&segment)?.marker;
-        let mut octets = 0;
+        let (mut octets, mut facts) = (0, 0);
         loop {
-            let is_enough = self.leaving.len() >= LEAVING_MAX || octets >= LEAVING_OCTETS_MAX;
+            let is_enough = self.leaving.len() >= LEAVING_MAX
+                || octets >= LEAVING_OCTETS_MAX
+                || facts >= LEAVING_FACTS_MAX;
             let step = if is_enough { None } else { Some(compaction.scanner.step()) };
             match step {
                 Some(Step::Record(offset, frame)) => {
@@ -269,6 +293,7 @@ impl Store {
                     let logged =
                         Logged { sequence: frame.sequence, is_copy: false, place, body_len, content };
                     octets += frame.len();
+                    facts += compaction::facts(&logged.content);
                     self.leaving.push((logged, body));
                 }
                 Some(Step::Damage { offset, .. }) => compaction.damage = Some(offset),
@@ -342,7 +367,8 @@ impl Store {
             Doing::RemoveSegment(segment) => Some(Doing::SettleSegment(segment)),
             Doing::SettleSegment(segment) => {
                 self.segments.files.remove(&segment);
-                self.state.segments.remove(&segment);
+                self.state.remove_segment(segment);
+                self.upkeep.repeated.remove(&segment);
                 None
             }
         }

@@ -356,3 +356,60 @@ fn the_message_by_which_a_mailbox_is_nearly_full_says_so() {
     let counts: Vec<_> = told.iter().map(|stored| stored.nearly_full.len()).collect();
     assert_eq!(counts, [0, 0, 1, 0]);
 }
+
+#[test]
+fn of_long_messages_so_many_are_on_their_way_in_as_may_have_files_open() {
+    let disk = Memory::new();
+    let settings = Settings { inline_octets: 10, ..Settings::default() };
+    let mut store = Store::new(settings, recover(&disk).unwrap(), StdRng::seed_from_u64(1));
+    let anna = mailbox(&disk, &mut store, "anna", 0);
+    let drafts: Vec<_> = (0..LARGE_DRAFTS_MAX).map(|_| store.begin().unwrap()).collect();
+    for draft in &drafts {
+        store.chunk(*draft, &[b'x'; 11]).unwrap();
+    }
+    let long = store.begin().unwrap();
+    assert_eq!(store.chunk(long, &[b'x'; 11]), Err(Refused::Busy));
+    assert_eq!(store.chunk(long, b"x"), Err(Refused::Busy), "a part of it is missing");
+    store.give_up(long);
+    let short = store.begin().unwrap();
+    store.chunk(short, b"short").unwrap();
+    settle(&disk, &mut store);
+    store.commit(drafts[0], to(&[anna])).unwrap();
+    settle(&disk, &mut store);
+    assert!(store.poll_outcome().unwrap().1.is_ok());
+    store.chunk(short, b" no more").unwrap();
+}
+
+#[test]
+fn a_mailbox_the_queue_and_what_was_fetched_are_bounded() {
+    let disk = Memory::new();
+    let settings = Settings { messages_max: 3, queue_max: 3, seen_max: 3, ..Settings::default() };
+    let mut store = Store::new(settings, recover(&disk).unwrap(), StdRng::seed_from_u64(1));
+    let (anna, bert) = (mailbox(&disk, &mut store, "anna", 0), mailbox(&disk, &mut store, "bert", 0));
+    for uid in 1..=3 {
+        let stored = make(&disk, &mut store, Change::Accept(to(&[anna]), Vec::new())).unwrap();
+        assert_eq!(stored.uids, [(anna, uid)]);
+    }
+    let both = Change::Accept(to(&[bert, anna]), Vec::new());
+    assert_eq!(make(&disk, &mut store, both.clone()), Err(Refused::MailboxFull(anna)));
+    let expunge = Expunge { mailbox: anna, uids: vec![2] };
+    make(&disk, &mut store, Change::Expunge(expunge)).unwrap();
+    make(&disk, &mut store, both).unwrap();
+    let remotes =
+        |count| Change::Accept(Accept { remotes: vec![Remote::default(); count], ..to(&[bert]) }, Vec::new());
+    make(&disk, &mut store, remotes(2)).unwrap();
+    assert_eq!(make(&disk, &mut store, remotes(2)), Err(Refused::Busy));
+    make(&disk, &mut store, remotes(1)).unwrap();
+    let seen = |uidls: &[&str]| Uidls {
+        account: "a".to_owned(),
+        uidls: uidls.iter().map(|uidl| (*uidl).to_owned()).collect(),
+    };
+    make(&disk, &mut store, Change::Seen(seen(&["1", "2", "3"]))).unwrap();
+    let polled = Origin::Polled { account: "a".to_owned(), uidl: "4".to_owned() };
+    let polled = Change::Accept(Accept { origin: polled, ..to(&[anna]) }, Vec::new());
+    for change in [polled, Change::Seen(seen(&["4"]))] {
+        assert!(matches!(make(&disk, &mut store, change), Err(Refused::TooMuch(_))));
+    }
+    make(&disk, &mut store, Change::Forget(seen(&["1"]))).unwrap();
+    make(&disk, &mut store, Change::Seen(seen(&["4"]))).unwrap();
+}

@@ -1,5 +1,6 @@
 //! Segments that are compacted, and checkpoints, where what they say is long.
 
+use gatepost_ground::Instant;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -15,6 +16,9 @@ const SETTINGS: Settings = Settings {
     inline_octets: record::BODY_OCTETS_MAX,
     checkpoint_octets: 1,
     reserve_octets: 100,
+    messages_max: 10_000,
+    queue_max: 10_000,
+    seen_max: 10_000,
 };
 
 fn open(disk: &Memory) -> Store {
@@ -50,6 +54,100 @@ fn fill(disk: &Memory, store: &mut Store) {
         settle(disk, store);
         assert!(store.poll_outcome().unwrap().1.is_ok());
     }
+}
+
+/// Settings by which a few records fill a segment.
+const SMALL: Settings =
+    Settings { segment_octets: 8000, batch_octets: 2000, checkpoint_octets: 4000, ..SETTINGS };
+
+/// Does all that there is to do, and says how many segments were removed.
+fn settle_within(disk: &Memory, store: &mut Store, tasks: usize) -> usize {
+    let mut removed = 0;
+    for _ in 0..tasks {
+        let Some(request) = store.poll_request(Instant::from_secs(100)) else { return removed };
+        let is_segment = |file: &str| file.starts_with("mail/segments/");
+        removed += usize::from(matches!(&request.task, Task::Remove { file } if is_segment(file)));
+        let done = request.task.perform(disk);
+        store.handle_done(Instant::from_secs(100), request.lane, done);
+        while let Some((_, outcome)) = store.poll_outcome() {
+            outcome.unwrap();
+        }
+    }
+    panic!("there is no end to it");
+}
+
+/// A store in which messages are to stay where they are, with a mailbox of that many.
+fn with_messages(disk: &Memory, count: u32) -> (Store, MailboxId) {
+    let mut store = Store::new(SMALL, recover(disk).unwrap(), StdRng::seed_from_u64(1));
+    store.submit(Change::MakeMailbox { name: "anna".to_owned(), quota: 0, time: 7 }).unwrap();
+    settle_within(disk, &mut store, 100);
+    let anna = store.state().mailbox_named("anna").unwrap().state().id;
+    for _ in 0..count {
+        let deliveries = vec![Delivery { mailbox: anna, ..Delivery::default() }];
+        let remotes = vec![Remote { recipient: "c@office.example".to_owned(), ..Remote::default() }];
+        let accept = Accept { deliveries, remotes, ..Accept::default() };
+        store.submit(Change::Accept(accept, vec![b'x'; 100])).unwrap();
+        settle_within(disk, &mut store, 10_000);
+    }
+    (store, anna)
+}
+
+#[test]
+fn segments_of_what_was_tried_are_not_copied_for_ever() {
+    let disk = Memory::new();
+    let (mut store, _) = with_messages(&disk, 40);
+    for round in 1..=20 {
+        let entries: Vec<_> = store.state().queue().map(|(id, _)| id).collect();
+        for entry in entries {
+            let progress = Progress { tries: round, reply: "r".repeat(300), ..Progress::default() };
+            store.submit(Change::Attempt(Attempt { entry, progress })).unwrap();
+            settle_within(&disk, &mut store, 20_000);
+        }
+    }
+    let octets: u64 = store.segments.files.values().map(|file| file.len).sum();
+    // Of 20 tries of 400 octets each the last.
+    assert!(octets < 100_000, "{octets} octets");
+    for recovered in [recover(&disk).unwrap(), recover_all(&disk).unwrap()] {
+        let tries: Vec<_> = recovered.state().queue().map(|(_, entry)| entry.progress.tries).collect();
+        assert_eq!(tries, [20; 40]);
+    }
+}
+
+#[test]
+fn segments_of_what_has_ended_are_not_copied_for_ever() {
+    let disk = Memory::new();
+    let (mut store, anna) = with_messages(&disk, 300);
+    for uid in (1..=300).filter(|uid| uid % 3 == 0) {
+        store.submit(Change::Expunge(Expunge { mailbox: anna, uids: vec![uid] })).unwrap();
+        settle_within(&disk, &mut store, 20_000);
+        store
+            .submit(Change::Seen(Uidls { account: "a".to_owned(), uidls: vec![uid.to_string(); 3] }))
+            .unwrap();
+        settle_within(&disk, &mut store, 20_000);
+    }
+    for recovered in [recover(&disk).unwrap(), recover_all(&disk).unwrap()] {
+        assert_eq!(recovered.state().mailbox(anna).unwrap().entries().len(), 200);
+        assert_eq!(recovered.state().seen("a").count(), 100);
+    }
+}
+
+#[test]
+fn what_has_ended_goes_with_the_segments_that_said_it() {
+    let disk = Memory::new();
+    let (mut store, anna) = with_messages(&disk, 300);
+    let all = |store: &Store| -> u64 { store.segments.files.values().map(|file| file.len).sum() };
+    let before = all(&store);
+    let entries: Vec<_> = store.state().queue().map(|(id, _)| id).collect();
+    for entry in entries {
+        store.submit(Change::Done(Done { entry, reply: String::new() })).unwrap();
+        settle_within(&disk, &mut store, 20_000);
+    }
+    for uid in 1..=300 {
+        store.submit(Change::Expunge(Expunge { mailbox: anna, uids: vec![uid] })).unwrap();
+        settle_within(&disk, &mut store, 20_000);
+    }
+    let after = all(&store);
+    assert!(after < before / 2, "{after} of {before}");
 }
 
 #[test]

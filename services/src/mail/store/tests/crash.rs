@@ -143,12 +143,13 @@ fn a_start_on_a_full_disk_waits_for_the_time_to_try_again() {
     for op in [BOTH, Op::Settle, Op::Room(Some(0)), SMALL, Op::Settle] {
         office.act(op);
     }
-    // The reserve was given up, and there is no room for what is written once more.
+    // The reserve was given up, there is no room for what is written once more, and it cannot be written where it is.
     let mut office = office.restarted();
-    office.act(Op::Room(Some(0)));
-    office.settle();
+    for op in [Op::Room(Some(0)), Op::FailSync(true), Op::Settle] {
+        office.act(op);
+    }
     assert!(!office.store.is_ready());
-    for op in [Op::Wait, Op::Settle, Op::Room(None), Op::Wait, Op::Settle] {
+    for op in [Op::Wait, Op::Settle, Op::Room(None), Op::FailSync(false), Op::Wait, Op::Settle] {
         office.act(op);
     }
     office.check();

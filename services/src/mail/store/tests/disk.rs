@@ -156,6 +156,15 @@ impl Storage for FakeDisk {
         if fits < record.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
+    fn rewrite(&self, name: &str, offset: u64, len: usize) -> io::Result<()> {
+        let mut state = self.state();
+        let id = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        let file = state.files.get_mut(&id).unwrap();
+        let range = offset as usize..offset as usize + len;
+        file.written[range.clone()].copy_from_slice(&file.cached[range]);
+        Ok(())
+    }
+
     fn rename(&self, name: &str, to: &str) -> io::Result<()> {
         let mut state = self.state();
         let id = state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;

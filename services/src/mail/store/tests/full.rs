@@ -1,7 +1,31 @@
 //! A disk that is full.
 
+use super::disk::Loss;
 use super::office::{Office, Op};
 use crate::mail::store::{Change, Expunge, Refused};
+use crate::store::Storage;
+
+#[test]
+fn a_start_on_a_disk_that_is_full_is_ready() {
+    const LARGE: Op = Op::Accept { to: 3, is_remote: true, is_large: true, is_polled: true };
+    let mut office = Office::new();
+    for op in [LARGE, Op::Settle, LARGE, Op::Settle, Op::Room(Some(0)), LARGE, Op::Settle] {
+        office.act(op);
+    }
+    office.disk.remove("mail/reserve").unwrap();
+    office.disk.set_room(Some(0));
+    let mut office = office.restarted();
+    office.settle();
+    assert!(office.store.is_ready());
+    office.check();
+    assert_eq!(office.store.takes_messages(), Err(Refused::NoRoom));
+    office.crashed(Loss::All).check();
+    for op in [Op::Room(None), Op::Wait, Op::Settle, LARGE, Op::Settle] {
+        office.act(op);
+    }
+    office.check();
+    assert_eq!(office.store.takes_messages(), Ok(()));
+}
 
 #[test]
 fn deletions_make_room_on_a_full_disk() {

@@ -21,6 +21,9 @@ pub(super) const SETTINGS: Settings = Settings {
     inline_octets: 40,
     reserve_octets: 3000,
     checkpoint_octets: 1500,
+    messages_max: 1000,
+    queue_max: 1000,
+    seen_max: 1000,
 };
 const MAILBOXES: usize = 2;
 const ACCOUNT: &str = "an account";

@@ -194,6 +194,27 @@ fn what_cannot_be_read_is_told_and_the_rest_is_imported() {
 }
 
 #[test]
+fn what_the_files_have_twice_is_imported_twice_and_strange_folders_are_told() {
+    let office = Office::new("twice");
+    for file in ["cur/1.a:2,S", "new/2.b", "Drafts/cur/3.c", "..x/new/4.d"] {
+        put(&office.path("Maildir").join(file), b"Subject: one\n", 1);
+    }
+    let told = office.mail(&["import", "anna", "Maildir"]);
+    let strange = |name: &str| {
+        format!(
+            "gatepost: Maildir/{name} is not imported: the name of a folder's directory begins with one dot\n"
+        )
+    };
+    assert_eq!(told.stderr, strange("..x") + &strange("Drafts"));
+    assert_eq!((told.code, told.stdout.as_str()), (Some(1), "anna: 2 messages imported\n"));
+    let again = office.mail(&["import", "anna", "Maildir"]);
+    assert_eq!(again.stdout, "anna: 0 messages imported, 2 were there already\n");
+    put(&office.path("Maildir/new/5.e"), b"Subject: one\n", 1);
+    let again = office.mail(&["import", "anna", "Maildir"]);
+    assert_eq!(again.stdout, "anna: 1 messages imported, 2 were there already\n");
+}
+
+#[test]
 fn wrong_arguments_are_told_with_the_remedy() {
     let office = Office::new("wrong");
     fs::create_dir(office.path("plain")).expect("a directory");
@@ -238,7 +259,7 @@ fn a_store_in_use_is_not_written_to_and_can_be_looked_at() {
     lock.lock().expect("nobody has it");
     let told = office.mail(&["import", "anna", "a.eml"]);
     let why = format!(
-        "gatepost: cannot use the state directory {}: in use by another gateway; stop the gateway and import then\n",
+        "gatepost: cannot use the state directory {}: in use by another gateway; stop the gateway, or wait for another import, and import then\n",
         office.path("state").display()
     );
     assert_eq!((told.code, told.stdout.as_str(), told.stderr), (Some(1), "", why));
@@ -331,4 +352,8 @@ fn what_has_no_room_is_told_and_imported_once_there_is_room() {
                make room and import again: what was imported is not imported twice\n";
     assert_eq!(told.stderr, why);
     assert_eq!(office.json(&["import", "anna", "Maildir"])["imported"].as_u64(), Some(3));
+    let config = fs::read_to_string(&office.config).expect("it is there");
+    fs::write(&office.config, config.replace("1 MiB", "2 MiB")).expect("it is written");
+    let told = office.json(&["import", "bert", "Maildir"]);
+    assert_eq!((told["imported"].as_u64(), told["already_there"].as_u64()), (Some(1), Some(2)));
 }

@@ -4,7 +4,7 @@ use gatepost_services::mail::store::{Checked, check};
 use gatepost_services::store::ReadOnlyFiles;
 use serde::Serialize;
 
-use super::{Options, print, print_json};
+use super::{Options, print, print_json, remedy_of_reading};
 use crate::error::Error;
 
 /// What `--json` prints. The keys are stable, more may be added.
@@ -56,12 +56,15 @@ pub(super) fn run(options: &Options) -> Result<bool, Error> {
     let state_dir = options.load()?.system.state_dir;
     let checked = check(&ReadOnlyFiles::new(&state_dir)).map_err(|error| {
         let what = format!("the mail store in {} cannot be read", state_dir.display());
-        Error::failed(what, error, "run it as the user that the gateway runs as")
+        Error::failed(what, &error, remedy_of_reading(&error))
     })?;
     let in_directory = |lines: Vec<String>| -> Vec<String> {
         lines.into_iter().map(|line| state_dir.join(line).display().to_string()).collect()
     };
-    let (damages, notes) = (in_directory(checked.damages()), in_directory(checked.notes()));
+    let (damages, mut notes) = (in_directory(checked.damages()), in_directory(checked.notes()));
+    if !state_dir.join("mail").is_dir() {
+        notes.push(format!("there is no mail store in {}", state_dir.display()));
+    }
     let is_well = damages.is_empty();
     if options.json {
         print_json(&report(&checked, state_dir.display().to_string(), damages, notes))?;

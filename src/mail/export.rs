@@ -7,7 +7,7 @@ use gatepost_services::mail::transfer::export::{ExportError, Output, export};
 use gatepost_services::store::ReadOnlyFiles;
 use serde::Serialize;
 
-use super::{Options, Progress, print, print_json, tell};
+use super::{Options, Progress, print, print_json, remedy_of_reading, tell};
 use crate::error::Error;
 
 /// Where a mailbox goes.
@@ -47,7 +47,15 @@ pub(super) fn run(options: &Options, user: &str, target: Target) -> Result<bool,
         (None, None) => return Err(Error::usage("write --maildir DIR or --mbox FILE")),
     };
     let not_written = |error: io::Error| {
-        Error::failed(format!("cannot export to {}", path.display()), error, "name a new file or directory")
+        let remedy = match error.kind() {
+            io::ErrorKind::AlreadyExists
+            | io::ErrorKind::DirectoryNotEmpty
+            | io::ErrorKind::NotADirectory => "name a new file or directory",
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room and export again",
+            io::ErrorKind::PermissionDenied => "name a place where you may write",
+            _ => "mend that and export again",
+        };
+        Error::failed(format!("cannot export to {}", path.display()), error, remedy)
     };
     let mut output = output.map_err(not_written)?;
     let mut progress = Progress::new("exported", options);
@@ -58,11 +66,10 @@ pub(super) fn run(options: &Options, user: &str, target: Target) -> Result<bool,
         error @ ExportError::NoMailbox(_) => {
             Error::failed(format!("cannot export the mailbox {user}"), error, "name one that there is")
         }
-        error @ ExportError::Store(_) => Error::failed(
-            format!("cannot export the mailbox {user} from {}", state_dir.display()),
-            error,
-            "run it as the user that the gateway runs as",
-        ),
+        ExportError::Store(error) => {
+            let what = format!("cannot export the mailbox {user} from {}", state_dir.display());
+            Error::failed(what, &error, remedy_of_reading(&error))
+        }
     })?;
     let is_whole = sums.unreadable.is_empty();
     for (uid, why) in &sums.unreadable {

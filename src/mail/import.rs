@@ -14,7 +14,7 @@ use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use serde::Serialize;
 
-use super::{Options, Progress, print, print_json, tell};
+use super::{Options, Progress, print, print_json, remedy_of_reading, tell};
 use crate::error::Error;
 use crate::port::clock::SystemClock;
 use crate::port::find_user;
@@ -48,8 +48,10 @@ pub(super) fn run(options: &Options, user: &str, path: &Path) -> Result<bool, Er
     let state_dir = &config.system.state_dir;
     let directory = || format!("cannot use the state directory {}", state_dir.display());
     let files = Files::open(state_dir).map_err(|error| match error {
-        OpenError::InUse => Error::failed(directory(), error, "stop the gateway and import then"),
-        OpenError::Io(_) => Error::failed(directory(), error, "run it as the user that the gateway runs as"),
+        OpenError::InUse => {
+            Error::failed(directory(), error, "stop the gateway, or wait for another import, and import then")
+        }
+        OpenError::Io(io) => Error::failed(directory(), &io, remedy_of_reading(&io)),
     })?;
     let clock = SystemClock::new();
     let now = clock.unix_time().0;
@@ -57,15 +59,16 @@ pub(super) fn run(options: &Options, user: &str, path: &Path) -> Result<bool, Er
         StdRng::try_from_rng(&mut SysRng).map_err(|error| Error::failed(what(), error, "try again"))?;
     let store = OfflineStore::open(&files, Settings::default(), clock.now(), StdRng::from_rng(&mut rng))
         .map_err(|error| Error::failed(directory(), error, "see `gatepost mail check`"))?;
+    if store.was_damaged() {
+        tell("the mail store is damaged; see `gatepost mail check`");
+    }
     let refused = |error: ImportError| Error::failed(what(), &error, remedy(&error));
     let mut importer = Importer::new(store, user, quota, now, &mut rng).map_err(refused)?;
     let mut progress = Progress::new("imported", options);
-    let done = source.import(&mut importer, now, &mut |sums| progress.tell(sums.imported + sums.known));
+    let mut skipped = Vec::new();
+    let mut told = |sums: &Sums| progress.tell(sums.imported + sums.known);
+    let error = source.import(&mut importer, now, &mut told, &mut skipped).err();
     let sums = importer.sums();
-    let (skipped, error) = match done {
-        Ok(skipped) => (skipped, None),
-        Err(error) => (Vec::new(), Some(error)),
-    };
     for Skipped { file, why } in &skipped {
         tell(&format!("{} is not imported: {why}", file.display()));
     }

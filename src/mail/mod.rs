@@ -96,6 +96,14 @@ fn print_json(report: &impl Serialize) -> Result<(), Error> {
     Ok(())
 }
 
+/// What helps when the mail store cannot be read.
+fn remedy_of_reading(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "run it as the user that the gateway runs as",
+        _ => "see whether the disk is well, and try again",
+    }
+}
+
 fn print(line: &str) {
     // Whoever does not want to read it has the exit code.
     _ = writeln!(io::stdout(), "{line}");

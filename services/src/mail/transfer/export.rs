@@ -385,7 +385,8 @@ pub fn export(
             sums.unchanged += 1;
             continue;
         }
-        let mut place = Some(*entry);
+        // Where it is as far as is known by now.
+        let mut place = mailbox_named(&recovered, name)?.entry(entry.uid).copied();
         let mut lookups = 0;
         while let Some(entry) = place.take() {
             let item = Item { entry: &entry, uid_validity, folder, return_path: "" };

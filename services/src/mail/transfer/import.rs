@@ -1,9 +1,9 @@
 //! Messages of other programs' files, taken into the store.
 //!
 //! Each is accepted for one mailbox, with the origin [`Imported`](Origin::Imported), and durable when that is told. A
-//! message whose octets the same folder of the mailbox holds already is not taken a second time: so files can be imported again, after a
-//! part of them was refused, and nothing comes twice. What its owner has deleted since comes back. Flags and times
-//! are not compared.
+//! message whose octets the same folder of the mailbox held before is not taken a second time: so files can be imported
+//! again, after a part of them was refused, and nothing comes twice. A message that the files have twice is taken twice. What
+//! its owner has deleted since comes back. Flags and times are not compared.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,8 +18,8 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use super::lines::ToCrlf;
 use super::offline::OfflineStore;
 use crate::mail::store::{
-    Accept, Change, Delivery, DraftId, Flags, FolderId, Mailbox, MailboxId, Origin, Refused, Ticket, Uid,
-    Unreadable, each_body_part,
+    Accept, Change, Delivery, DraftId, Flags, FolderId, Mailbox, MailboxId, MailboxState, Origin, Refused,
+    Ticket, Uid, Unreadable, each_body_part,
 };
 
 /// Octets that are given to the store at a time.
@@ -120,8 +120,8 @@ impl From<io::Error> for ImportError {
 }
 
 impl<'a> Importer<'a> {
-    /// Imports into the mailbox `name`, which is made, with room for `quota` octets, if there is none. `time` is the time of day in seconds since
-    /// 1970.
+    /// Imports into the mailbox `name`, which is made if there is none, and gets room for `quota` octets. `time` is the time
+    /// of day in seconds since 1970.
     ///
     /// # Errors
     ///
@@ -133,9 +133,15 @@ impl<'a> Importer<'a> {
         time: u64,
         rng: &mut StdRng,
     ) -> Result<Self, ImportError> {
-        let there = store.state().mailbox_named(name).map(|mailbox| mailbox.state().id);
+        let there = store.state().mailbox_named(name).map(|mailbox| mailbox.state().clone());
         let mailbox = match there {
-            Some(id) => id,
+            Some(there) => {
+                let MailboxState { id, name, folders, .. } = there;
+                if there.quota != quota {
+                    store.change(Change::SetMailbox { id, name, quota, folders })?;
+                }
+                id
+            }
             None => {
                 let made = store.change(Change::MakeMailbox { name: name.to_owned(), quota, time })?;
                 made.mailbox.ok_or(Refused::NameTaken)?
@@ -244,7 +250,6 @@ impl<'a> Importer<'a> {
         self.waiting_octets += len;
         self.sums.imported += 1;
         self.sums.octets += len;
-        self.known.entry((folder, len)).or_default().push(Known::Read(digest));
         let is_batch = self.waiting.len() >= BATCH_MAX || self.waiting_octets >= BATCH_OCTETS_MAX;
         // A large one is not overtaken by those behind it.
         if is_batch || len > crate::mail::store::record::BODY_OCTETS_MAX as u64 {
@@ -298,19 +303,17 @@ impl<'a> Importer<'a> {
         Ok(added.folder.ok_or(Refused::NoMailbox(self.mailbox))?)
     }
 
-    /// Whether the folder has a message of these octets.
+    /// Whether the folder had a message of these octets that is no other's of the files.
     fn is_known(&mut self, folder: FolderId, len: u64, digest: u128) -> bool {
         let Some(all) = self.known.get_mut(&(folder, len)) else { return false };
-        for known in all {
+        let found = all.iter_mut().position(|known| {
             if let Known::Unread(uid) = *known {
                 let read = read(&self.store, self.mailbox, uid, self.keys);
                 *known = read.map_or(Known::Unreadable, Known::Read);
             }
-            if matches!(known, Known::Read(other) if *other == digest) {
-                return true;
-            }
-        }
-        false
+            matches!(known, Known::Read(other) if *other == digest)
+        });
+        found.map(|at| all.swap_remove(at)).is_some()
     }
 }
 

@@ -19,20 +19,23 @@ impl ToCrlf {
     }
 }
 
-/// Makes CRLF LF.
+/// Makes CRLF LF, so that [`ToCrlf`] makes of that what it was: a CRLF behind a CR stays.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ToLf {
     /// Whether a CR is held back.
     has_cr: bool,
+    /// Whether there is a CR before that.
+    is_behind_cr: bool,
 }
 
 impl ToLf {
     /// Adds `part` to `out`.
     pub fn push(&mut self, part: &[u8], out: &mut Vec<u8>) {
         for octet in part {
-            if self.has_cr && *octet != b'\n' {
+            if self.has_cr && (*octet != b'\n' || self.is_behind_cr) {
                 out.push(b'\r');
             }
+            self.is_behind_cr = self.has_cr && *octet == b'\r';
             self.has_cr = *octet == b'\r';
             if !self.has_cr {
                 out.push(*octet);
@@ -71,10 +74,18 @@ mod tests {
     #[test]
     fn each_end_of_a_line_is_made_the_other_and_a_lone_cr_stays() {
         assert_eq!(to_crlf(&[b"a\r".to_vec(), b"\nb\n\n\rc".to_vec()]), b"a\r\nb\r\n\r\n\rc");
-        assert_eq!(to_lf(&[b"a\r".to_vec(), b"\nb\r\r\n\rc\r".to_vec()]), b"a\nb\r\n\rc\r");
+        assert_eq!(to_lf(&[b"a\r".to_vec(), b"\nb\r\r\n\rc\r".to_vec()]), b"a\nb\r\r\n\rc\r");
     }
 
     proptest! {
+        #[test]
+        fn a_message_comes_back_whole(
+            parts in prop::collection::vec(prop::sample::select(vec![&b"a"[..], b"\r", b"\r\n"]), 0..12)
+        ) {
+            let octets: Vec<_> = parts.iter().map(|part| part.to_vec()).collect();
+            prop_assert_eq!(to_crlf(&[to_lf(&octets)]), octets.concat());
+        }
+
         #[test]
         fn text_with_lf_comes_back_whole(
             parts in prop::collection::vec(prop::collection::vec(prop::sample::select(b"a\n".to_vec()), 0..6), 0..6)

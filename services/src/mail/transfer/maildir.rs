@@ -1,7 +1,8 @@
 //! The names of a Maildir: of messages, with their flags, and of folders (Maildir++).
 //!
-//! A folder `Büro/Alt` is the subdirectory `.B&APw-ro.Alt`: levels are divided by dots, and what is not printable ASCII is in the modified
-//! UTF-7 of IMAP (RFC 3501, section 5.1.3), as is a dot of the name itself.
+//! A folder `Büro/Alt` is the subdirectory `.B&APw-ro.Alt`: levels are divided by dots, and what is not printable ASCII is
+//! in the modified UTF-7 of IMAP (RFC 3501, section 5.1.3), as is a dot of the name itself, and a `/` that has no level
+//! before it.
 
 use data_encoding::BASE64_NOPAD;
 
@@ -47,7 +48,8 @@ pub fn directory_of(folder: &str) -> Option<String> {
     let mut name = String::from(".");
     let mut encoded = Vec::new();
     for character in folder.chars() {
-        if (' '..='~').contains(&character) && !matches!(character, '.' | '&') {
+        let is_nameless = character == '/' && encoded.is_empty() && name.ends_with('.');
+        if (' '..='~').contains(&character) && !matches!(character, '.' | '&') && !is_nameless {
             flush(&mut encoded, &mut name);
             name.push(if character == '/' { '.' } else { character });
         } else if character == '&' {
@@ -117,11 +119,12 @@ mod tests {
         assert_eq!(folder_of(".a&b").as_deref(), Some("a&b"));
         assert_eq!([folder_of("cur"), folder_of("."), folder_of("..")], [None, None, None]);
         assert_eq!(directory_of(&"ä".repeat(100)), None);
+        assert_eq!(directory_of("/x//y").as_deref(), Some(".&AC8-x.&AC8-y"));
     }
 
     proptest! {
         #[test]
-        fn folders_come_back(name in "[^/.][a-z/.&üß\u{1f4e7}\u{0}]{0,12}") {
+        fn folders_come_back(name in "[a-z/.&üß\u{1f4e7}\u{0}]{1,12}") {
             let directory = directory_of(&name).unwrap();
             prop_assert!(!directory.contains('/'));
             prop_assert_eq!(folder_of(&directory), Some(name));

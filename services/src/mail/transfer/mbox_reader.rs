@@ -402,7 +402,9 @@ mod tests {
                 writer.begin("anna@office.example", 1_331_814_612, flags, "Sent").unwrap();
                 parts.iter().for_each(|part| writer.part(part.as_bytes()).unwrap());
                 writer.end().unwrap();
-                let mut text = parts.concat().replace("\r\n", "\n");
+                // A CRLF behind a CR stays.
+                let text = parts.concat().replace("\r\r\n", "\0").replace("\r\n", "\n");
+                let mut text = text.replace('\0', "\r\r\n");
                 if !text.is_empty() && !text.ends_with('\n') {
                     text.push('\n');
                 }

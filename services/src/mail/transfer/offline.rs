@@ -18,6 +18,7 @@ pub struct OfflineStore<'a> {
     pub(super) disk: &'a dyn Storage,
     now: Instant,
     outcomes: BTreeMap<Ticket, Result<Stored, Refused>>,
+    was_damaged: bool,
 }
 
 impl<'a> OfflineStore<'a> {
@@ -27,8 +28,10 @@ impl<'a> OfflineStore<'a> {
     ///
     /// The storage refuses to be read.
     pub fn open(disk: &'a dyn Storage, settings: Settings, now: Instant, rng: StdRng) -> io::Result<Self> {
-        let store = Store::new(settings, recover(disk)?, rng);
-        let mut this = Self { store, disk, now, outcomes: BTreeMap::new() };
+        let recovered = recover(disk)?;
+        let was_damaged = recovered.report().is_damaged();
+        let store = Store::new(settings, recovered, rng);
+        let mut this = Self { store, disk, now, outcomes: BTreeMap::new(), was_damaged };
         this.settle();
         Ok(this)
     }
@@ -36,6 +39,11 @@ impl<'a> OfflineStore<'a> {
     /// What is stored.
     pub fn state(&self) -> &State {
         self.store.state()
+    }
+
+    /// Whether something was found that cannot be read.
+    pub fn was_damaged(&self) -> bool {
+        self.was_damaged
     }
 
     /// Does one thing of those that the store wants done. Whether there was one.

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use super::import::{ImportError, Importer, Meta, Sums};
 use super::mbox::FROM;
 use super::{Head, Parser, Sink, maildir};
+use crate::mail::store::Refused;
 
 /// Octets that are read at a time.
 const PART_OCTETS: usize = 64 << 10;
@@ -61,8 +62,8 @@ impl Source {
         }
     }
 
-    /// Imports all of it. `now` is the time of a message that has none, `progress` is told of each message. Returns what
-    /// could not be read, which is no reason to stop.
+    /// Imports all of it. `now` is the time of a message that has none, `progress` is told of each message. `skipped` gets
+    /// what could not be imported, which is no reason to stop.
     ///
     /// # Errors
     ///
@@ -72,10 +73,10 @@ impl Source {
         importer: &mut Importer<'_>,
         now: u64,
         progress: &mut dyn FnMut(&Sums),
-    ) -> Result<Vec<Skipped>, ImportError> {
-        let mut skipped = Vec::new();
+        skipped: &mut Vec<Skipped>,
+    ) -> Result<(), ImportError> {
         let imported = match self {
-            Self::Maildir(path) => import_maildir(path, importer, now, progress, &mut skipped),
+            Self::Maildir(path) => import_maildir(path, importer, now, progress, skipped),
             Self::Mbox(path) => import_mbox(path, importer, now, progress),
             Self::Message(path) => {
                 import_message(path, importer, None, now).inspect(|()| progress(&importer.sums()))
@@ -84,7 +85,7 @@ impl Source {
         importer.give_up();
         // What came before an error is kept.
         let finished = importer.finish();
-        imported.and(finished).map(|()| skipped)
+        imported.and(finished)
     }
 }
 
@@ -98,9 +99,22 @@ fn import_maildir(
     import_folder(root, None, importer, now, progress, skipped)?;
     for (name, path) in sorted(root)? {
         let is_folder = path.join("cur").is_dir() || path.join("new").is_dir();
-        if let Some(folder) = maildir::folder_of(&name).filter(|_| is_folder) {
-            importer.folder(Some(&folder))?;
-            import_folder(&path, Some(&folder), importer, now, progress, skipped)?;
+        if !is_folder {
+            continue;
+        }
+        let Some(folder) = maildir::folder_of(&name) else {
+            let why = "the name of a folder's directory begins with one dot".to_owned();
+            skipped.push(Skipped { file: path, why });
+            continue;
+        };
+        match importer.folder(Some(&folder)) {
+            Err(ImportError::Refused(refused @ Refused::TooMuch(_))) => {
+                skipped.push(Skipped { file: path, why: refused.to_string() });
+            }
+            made => {
+                made?;
+                import_folder(&path, Some(&folder), importer, now, progress, skipped)?;
+            }
         }
     }
     Ok(())

@@ -208,13 +208,26 @@ const SMTP_CLIENT: &[Requirement] = &[
     kept("RFC 6531, section 3.4", Must, "SMTPUTF8: it is asked for where it is needed."),
 ];
 
-const SECTIONS: [(&str, &[Requirement]); 6] = [
+const MAIL_OUT: &[Requirement] = &[
+    kept("RFC 5321, section 5.1", Must, "MX by preference, without them the domain itself; never ourselves."),
+    kept("RFC 7505, section 3", Must, "A null MX takes no mail."),
+    kept("RFC 3461, section 4.1", Must, "NOTIFY: of what the sender is told."),
+    kept("RFC 3461, section 4.3", Must, "RET: what a report brings back."),
+    kept("RFC 3461, section 6.3", Must, "ENVID and ORCPT come back."),
+    kept("RFC 3464, section 2", Must, "Reports for people and for programs."),
+    kept("RFC 3464, section 2.3", Must, "The fields of each recipient."),
+    kept("RFC 6522, section 3", Must, "The three parts of a report."),
+    kept("RFC 6533, section 4", Must, "Reports about addresses outside of ASCII."),
+];
+
+const SECTIONS: [(&str, &[Requirement]); 7] = [
     ("NAT for UDP: RFC 4787", NAT_UDP),
     ("NAT for TCP: RFC 5382, RFC 7857, RFC 5961", NAT_TCP),
     ("NAT for ICMP: RFC 5508", NAT_ICMP),
     ("Router: RFC 1812 and what belongs to it", ROUTER),
     ("SMTP, a server's session: RFC 5321 and its extensions", SMTP_SERVER),
     ("SMTP, a client's session: RFC 5321 and its extensions", SMTP_CLIENT),
+    ("Mail that leaves: RFC 5321, RFC 3461, RFC 3464", MAIL_OUT),
 ];
 
 const HEAD: &str = "# Conformance

@@ -2,7 +2,9 @@
 //! and out of there.
 
 pub mod address;
+pub mod bounce;
 pub(crate) mod calendar;
+pub mod mx;
 pub mod sasl;
 pub mod service;
 pub mod smtp;

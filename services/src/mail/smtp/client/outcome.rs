@@ -60,7 +60,7 @@ impl Report {
     }
 
     /// What happened here.
-    pub(super) fn of_event(outcome: Outcome, status: Status, text: String, scope: Scope) -> Self {
+    fn of_event(outcome: Outcome, status: Status, text: String, scope: Scope) -> Self {
         Self {
             outcome,
             status,
@@ -74,12 +74,12 @@ impl Report {
     }
 
     /// That it is to be tried another time.
-    pub(super) fn deferred(status: Status, text: impl Into<String>, scope: Scope) -> Self {
+    pub(in crate::mail) fn deferred(status: Status, text: impl Into<String>, scope: Scope) -> Self {
         Self::of_event(Outcome::Deferred, status, text.into(), scope)
     }
 
     /// That a further try is of no use, as of the message.
-    pub(super) fn failed(status: Status, text: impl Into<String>) -> Self {
+    pub(in crate::mail) fn failed(status: Status, text: impl Into<String>) -> Self {
         Self::of_event(Outcome::Failed, status, text.into(), Scope::Envelope)
     }
 }

@@ -1,0 +1,316 @@
+//! What the sender of a message is told about it: that it could not be delivered, that it takes long, that it went on to a
+//! server which reports no further. (RFC 3464 in the form of RFC 6522; RFC 3461)
+//!
+//! A [`Notice`] goes from the null return path, so nobody answers it by another one, and to a return path that is not null:
+//! there is none about a notice. ([`Notice::of`] makes none then. RFC 5321, section 6.1)
+//!
+//! It has three parts: what a person reads, what a program reads, and the message or its header. All that others have said
+//! is put on lines of its own, as text that is printable, so that nothing of it becomes a field or a part.
+
+use std::fmt::Write;
+
+use super::address::{Mailbox, ReversePath};
+use super::smtp::client::{Outcome, Report};
+use super::smtp::{OriginalRecipient, RcptParameters, Return, date};
+use crate::clock::UnixTime;
+
+/// The longest message that a notice brings back whole, in octets. Of a longer one it has the header.
+pub const WHOLE_OCTETS_MAX: u64 = 50 << 10;
+/// The longest header that a notice brings back, in octets. It is cut behind a line.
+pub const HEADER_OCTETS_MAX: usize = 64 << 10;
+/// The longest line of what others said, in characters.
+const LINE_CHARS: usize = 76;
+
+/// What became of a recipient, as the sender is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The message cannot be delivered. Nobody tries again.
+    Failed,
+    /// It has not been delivered yet. It is tried on.
+    Delayed,
+    /// It went to a server that does not report. // RFC 3461, section 5.2.2
+    Relayed,
+}
+
+impl Action {
+    /// Its name in the report. // RFC 3464, section 2.3.3
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Delayed => "delayed",
+            Self::Relayed => "relayed",
+        }
+    }
+
+    /// Whether a sender that asked so is told. Who asked for nothing is told of failures and delays.
+    /// // RFC 3461, section 4.1
+    pub fn is_wanted(self, parameters: &RcptParameters) -> bool {
+        match (self, parameters.notify) {
+            (Self::Failed, notify) => notify.is_none_or(|notify| notify.failure),
+            (Self::Delayed, notify) => notify.is_none_or(|notify| notify.delay),
+            (Self::Relayed, notify) => notify.is_some_and(|notify| notify.success),
+        }
+    }
+}
+
+/// A recipient that a notice tells of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The address that the message was sent to.
+    pub recipient: Mailbox,
+    /// What the sender called it.
+    pub orcpt: Option<OriginalRecipient>,
+    /// What became of it.
+    pub report: Report,
+    /// The name of the server that said so, if one did.
+    pub server: Option<String>,
+}
+
+/// What the sender of one message is told about recipients that fared alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Who is told.
+    pub to: Mailbox,
+    /// What became of the recipients.
+    pub action: Action,
+    /// The recipients; one at least.
+    pub recipients: Vec<Told>,
+    /// What the sender called the transaction.
+    pub envid: Option<String>,
+    /// Whether the message is brought back whole, if it is not too long.
+    pub is_whole: bool,
+    /// When the message was accepted.
+    pub accepted: UnixTime,
+    /// Until when it is tried, of one that is delayed.
+    pub until: Option<UnixTime>,
+}
+
+/// Who tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Teller<'a> {
+    /// The server's name.
+    pub hostname: &'a str,
+    /// The domain that the notice comes from.
+    pub domain: &'a str,
+    /// What makes the notice's identifier and boundary unique: letters, digits, `.` and `-`.
+    pub id: &'a str,
+    /// The time of day.
+    pub now: UnixTime,
+}
+
+impl Notice {
+    /// A notice to the sender; `None` if nobody is to be told: the return path is null, or there is no recipient.
+    /// // RFC 5321, section 4.5.5
+    pub fn of(
+        sender: &ReversePath,
+        action: Action,
+        recipients: Vec<Told>,
+        ret: Option<Return>,
+        envid: Option<String>,
+        accepted: UnixTime,
+    ) -> Option<Self> {
+        let ReversePath::Mailbox(to) = sender else { return None };
+        // RFC 3461, section 4.3: RET is about failures; other reports have the header.
+        let is_whole = action == Action::Failed && ret != Some(Return::Headers);
+        let notice = Self { to: to.clone(), action, recipients, envid, is_whole, accepted, until: None };
+        (!notice.recipients.is_empty()).then_some(notice)
+    }
+
+    /// Whether all of a message of so many octets is to be handed to [`Notice::to_octets`]; else its header is enough.
+    pub fn wants_whole(&self, size: u64) -> bool {
+        self.is_whole && size <= WHOLE_OCTETS_MAX
+    }
+
+    /// The notice as a message. `message` is the one it tells of, whole if [wanted](Notice::wants_whole), or its beginning
+    /// with all of its header. Its return path is null.
+    pub fn to_octets(&self, teller: &Teller<'_>, message: &[u8], is_message_whole: bool) -> Vec<u8> {
+        let is_whole = self.is_whole && is_message_whole && message.len() as u64 <= WHOLE_OCTETS_MAX;
+        let original = if is_whole { message } else { header(message) };
+        let is_utf8 = !original.is_ascii() || self.is_internationalized();
+        // RFC 2046, section 5.1.1: a boundary stands nowhere in what it bounds.
+        let mut boundary = format!("=_{}", teller.id);
+        while contains(original, boundary.as_bytes()) {
+            boundary.push('=');
+        }
+        let mut text = self.head(teller, &boundary);
+        let encoding = if is_utf8 { "8bit" } else { "7bit" };
+        let _ = write!(text, "--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\n");
+        let _ = write!(text, "Content-Transfer-Encoding: {encoding}\r\n\r\n{}\r\n", self.explanation(teller));
+        let kind = if self.is_internationalized() { "global-delivery-status" } else { "delivery-status" };
+        let _ = write!(text, "--{boundary}\r\nContent-Type: message/{kind}\r\n");
+        if self.is_internationalized() {
+            text += "Content-Transfer-Encoding: 8bit\r\n";
+        }
+        let _ = write!(text, "\r\n{}", self.status(teller));
+        // RFC 6522, section 4: the header alone has a type of its own.
+        let kind = if is_whole { "message/rfc822" } else { "text/rfc822-headers" };
+        let _ = write!(text, "--{boundary}\r\nContent-Type: {kind}\r\n");
+        if !original.is_ascii() {
+            text += "Content-Transfer-Encoding: 8bit\r\n";
+        }
+        text += "\r\n";
+        let mut octets = text.into_bytes();
+        octets.extend_from_slice(original);
+        octets.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+        octets
+    }
+
+    /// Whether an address in it is outside of ASCII. // RFC 6533, section 4
+    fn is_internationalized(&self) -> bool {
+        let is_ascii = |told: &Told| {
+            told.recipient.is_ascii()
+                && told.report.text.is_ascii()
+                && told.orcpt.as_ref().is_none_or(|orcpt| orcpt.address.is_ascii())
+        };
+        !self.to.is_ascii() || !self.recipients.iter().all(is_ascii)
+    }
+
+    fn head(&self, teller: &Teller<'_>, boundary: &str) -> String {
+        let Teller { domain, id, now, hostname } = teller;
+        let subject = match self.action {
+            Action::Failed => "Your message could not be delivered",
+            Action::Delayed => "Your message is not delivered yet",
+            Action::Relayed => "Your message was sent on",
+        };
+        let mut text = format!("From: Mail at {domain} <postmaster@{domain}>\r\n");
+        let _ = write!(text, "To: <{}>\r\nSubject: {subject}\r\nDate: {}\r\n", self.to, date(*now));
+        let _ = write!(text, "Message-ID: <{id}@{hostname}>\r\n");
+        // RFC 3834, section 5: no program is to answer.
+        text += "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n";
+        text += "Content-Type: multipart/report; report-type=delivery-status;\r\n";
+        let _ = write!(text, "\tboundary=\"{boundary}\"\r\n\r\n");
+        text
+    }
+
+    /// What a person reads.
+    fn explanation(&self, teller: &Teller<'_>) -> String {
+        let mut text = format!("This is the mail server {}.\r\n\r\n", teller.hostname);
+        let accepted = date(self.accepted);
+        let _ = match self.action {
+            Action::Failed => {
+                write!(text, "The message that you sent on {accepted}\r\ncould not be delivered to:\r\n")
+            }
+            Action::Delayed => write!(
+                text,
+                "The message that you sent on {accepted}\r\nis not delivered yet. You need not send it again: \
+                 this server goes on trying{}.\r\n\r\nIt waits for:\r\n",
+                self.until.map(|until| format!("\r\nuntil {}", date(until))).unwrap_or_default(),
+            ),
+            Action::Relayed => write!(
+                text,
+                "The message that you sent on {accepted}\r\nwent on to a server that does not report whether it \
+                 arrives. It was for:\r\n"
+            ),
+        };
+        for told in &self.recipients {
+            let _ = write!(text, "\r\n    <{}>\r\n", told.recipient);
+            if self.action == Action::Relayed {
+                continue;
+            }
+            let who = match &told.server {
+                Some(server) if told.report.is_reply => format!("{} said:", printable(server)),
+                _ => "The reason is:".to_owned(),
+            };
+            let _ = write!(text, "    {who}\r\n");
+            for line in wrap(&printable(&told.report.text)) {
+                let _ = write!(text, "        {line}\r\n");
+            }
+        }
+        text
+    }
+
+    /// What a program reads. // RFC 3464, section 2
+    fn status(&self, teller: &Teller<'_>) -> String {
+        let mut text = String::new();
+        if let Some(envid) = &self.envid {
+            let _ = write!(text, "Original-Envelope-Id: {}\r\n", printable(envid));
+        }
+        let _ = write!(text, "Reporting-MTA: dns; {}\r\n", teller.hostname);
+        let _ = write!(text, "Arrival-Date: {}\r\n", date(self.accepted));
+        for Told { recipient, orcpt, report, server } in &self.recipients {
+            text += "\r\n";
+            if let Some(OriginalRecipient { address_type, address }) = orcpt {
+                let _ = write!(text, "Original-Recipient: {address_type}; {}\r\n", printable(address));
+            }
+            let kind = if recipient.is_ascii() { "rfc822" } else { "utf-8" };
+            let _ =
+                write!(text, "Final-Recipient: {kind}; {recipient}\r\nAction: {}\r\n", self.action.name());
+            let _ = write!(text, "Status: {}\r\n", self.status_of(report));
+            if let Some(server) = server {
+                let _ = write!(text, "Remote-MTA: dns; {}\r\n", printable(server));
+            }
+            if report.is_reply {
+                text += "Diagnostic-Code: smtp;";
+                for line in wrap(&printable(&report.text)) {
+                    let _ = write!(text, " {line}\r\n");
+                }
+            }
+            if let (Action::Delayed, Some(until)) = (self.action, self.until) {
+                let _ = write!(text, "Will-Retry-Until: {}\r\n", date(until));
+            }
+        }
+        text + "\r\n"
+    }
+
+    /// The status of a recipient, of the class that the action has. // RFC 3464, section 2.3.4
+    fn status_of(&self, report: &Report) -> String {
+        let class = match self.action {
+            Action::Failed => 5,
+            Action::Delayed => 4,
+            Action::Relayed => 2,
+        };
+        // What was deferred until nobody tried any more: no time is left. // RFC 3463, section 3.5
+        if self.action == Action::Failed && report.outcome == Outcome::Deferred {
+            return "5.4.7".to_owned();
+        }
+        format!("{class}.{}.{}", report.status.subject, report.status.detail)
+    }
+}
+
+/// The header of a message, with the line ends that it has, cut to [`HEADER_OCTETS_MAX`].
+fn header(message: &[u8]) -> &[u8] {
+    let end = message.windows(4).position(|octets| octets == b"\r\n\r\n").map(|at| at + 2);
+    let header =
+        if message.starts_with(b"\r\n") { &[][..] } else { &message[..end.unwrap_or(message.len())] };
+    if header.len() <= HEADER_OCTETS_MAX {
+        return header;
+    }
+    let cut = &header[..HEADER_OCTETS_MAX];
+    let end = cut.windows(2).rposition(|octets| octets == b"\r\n").map_or(0, |at| at + 2);
+    &cut[..end]
+}
+
+fn contains(octets: &[u8], wanted: &[u8]) -> bool {
+    octets.windows(wanted.len()).any(|window| window == wanted)
+}
+
+/// `text` without what could end its line.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// The text in lines of [`LINE_CHARS`], cut between words where there are some; one line at least.
+fn wrap(text: &str) -> Vec<String> {
+    let (mut lines, mut line, mut len) = (Vec::new(), String::new(), 0);
+    for word in text.split_whitespace() {
+        let mut rest: Vec<char> = word.chars().collect();
+        if len > 0 && len + 1 + rest.len() > LINE_CHARS {
+            lines.push(std::mem::take(&mut line));
+            len = 0;
+        }
+        while rest.len() > LINE_CHARS {
+            lines.push(rest.drain(..LINE_CHARS).collect());
+        }
+        if len > 0 {
+            line.push(' ');
+            len += 1;
+        }
+        len += rest.len();
+        line.extend(rest);
+    }
+    lines.push(line);
+    lines
+}
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,7 @@
 //! Each way has a few jobs at a time, and one while its servers cannot be reached, with a pause behind it. So a server that
 //! answers nobody takes no more than its share, and one that comes back is not overrun. Ways take turns.
 
+pub mod connection;
 mod options;
 pub mod schedule;
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! that nothing else changes in between: what it says and still holds is said once more, as it is now; what ended something
 //! that another segment still says is said again; then the file is removed. A record whose fact another one says goes with the segment.
 
+use std::mem;
+
 use super::content::{Accept, Content, Done, Expunge, Flags, Origin, QueueId, Sequence, SetFlags, Uidls};
 use super::log::Logged;
 use super::state::{Fact, State};
@@ -115,19 +117,20 @@ fn of_accept(state: &State, logged: &Logged, accept: &Accept) -> Vec<Needed> {
     });
     let mut all = Vec::new();
     let is_needed = !copy.deliveries.is_empty() || !copy.remotes.is_empty();
+    if let Origin::Polled { account, uidl } = &mut copy.origin {
+        let key = (account.clone(), mem::take(uidl));
+        match state.seen.get(&key) {
+            // A copy that said that it was fetched could survive a power cut without a record behind it that ends that.
+            None => {}
+            Some(_) if is_needed => *uidl = key.1,
+            Some(holder) if *holder == place.segment => {
+                all.push(Content::Seen(Uidls { account: key.0, uidls: vec![key.1] }).into());
+            }
+            Some(_) => {}
+        }
+    }
     if is_needed {
         all.push(Needed { sequence: Some(logged.sequence), content: Content::Accept(copy) });
-    }
-    if let Origin::Polled { account, uidl } = &accept.origin {
-        let uidls = || Uidls { account: account.clone(), uidls: vec![uidl.clone()] };
-        match state.seen.get(&(account.clone(), uidl.clone())) {
-            // The copy says that it was fetched.
-            None if is_needed => all.push(Content::Forget(uidls()).into()),
-            Some(holder) if !is_needed && *holder == place.segment => {
-                all.push(Content::Seen(uidls()).into());
-            }
-            Some(_) | None => {}
-        }
     }
     for entry in &accept.ends {
         if is_queue_ghost(state, place.segment, *entry) {

@@ -132,7 +132,7 @@ pub enum Origin {
     Polled {
         /// The account.
         account: String,
-        /// What the message is called there.
+        /// What the message is called there; empty in a copy once that is forgotten.
         uidl: String,
     },
     /// Files, by the administrator.
@@ -182,8 +182,6 @@ pub struct Progress {
     pub due: u64,
     /// Whether it waits until the administrator releases it.
     pub is_held: bool,
-    /// Whether the sender was told that it takes long.
-    pub is_warned: bool,
     /// What the other server said last, or what came in between.
     pub reply: String,
 }

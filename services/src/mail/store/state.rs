@@ -232,7 +232,9 @@ impl State {
                 self.unused.push(name);
             }
         }
-        if let Origin::Polled { account, uidl } = &accept.origin {
+        if let Origin::Polled { account, uidl } = &accept.origin
+            && !uidl.is_empty()
+        {
             self.see(place.segment, account, uidl);
         }
         accept.ends.iter().for_each(|entry| self.finish(*entry));

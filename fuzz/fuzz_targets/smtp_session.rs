@@ -204,7 +204,10 @@ fn check(policy: &Policy, stream: &[u8], events: &[Event]) {
             assert!(is_whole, "no message has ended here");
             let chunks = chunks.as_ref().expect("a message with a hole");
             let sent = if matches!(mode, Mode::Data) { &message } else { chunks };
-            assert_eq!(committed, sent, "another message than was sent");
+            // An LF of the office is made CRLF.
+            let mends = policy.is_lan && policy.role != Role::Lmtp;
+            let sent = if mends { mended(sent) } else { sent.clone() };
+            assert_eq!(*committed, sent, "another message than was sent");
             assert!(!has_bare(committed) && committed.len() as u64 <= MESSAGE_OCTETS_MAX);
         }
         if code == 250 && matches!(mode, Mode::Command) && verb(stream, at) == *b"MAIL" {
@@ -220,6 +223,14 @@ fn check(policy: &Policy, stream: &[u8], events: &[Event]) {
         is_over = code == 220 || code == 221;
     }
     assert!(is_over || next(stream, at, mode).is_none(), "a command without a reply");
+}
+
+/// The octets with each LF that has no CR before it made CRLF.
+fn mended(octets: &[u8]) -> Vec<u8> {
+    let before = [0].iter().chain(octets);
+    let is_bare = |(before, octet): (&u8, &u8)| *octet == b'\n' && *before != b'\r';
+    let pairs = before.zip(octets);
+    pairs.flat_map(|pair| if is_bare(pair) { vec![b'\r', b'\n'] } else { vec![*pair.1] }).collect()
 }
 
 /// The first four letters of a line, in upper case.
@@ -266,7 +277,10 @@ fn data(stream: &[u8]) -> Option<(usize, Vec<u8>)> {
         let token = if stream[at..].starts_with(b"\r\n") { &stream[at..at + 2] } else { &stream[at..=at] };
         at += token.len();
         if token == b"\r\n" && !is_after_bare {
-            if line == b"." || doubtful_from.is_some_and(|from: usize| line[from..] == *b".") {
+            let is_doubtful = doubtful_from.is_some_and(|from: usize| line[from..] == *b".");
+            if line == b"." || is_doubtful {
+                line.pop();
+                message.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
                 return Some((at, message));
             }
             message.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));

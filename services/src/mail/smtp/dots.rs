@@ -6,8 +6,8 @@
 //! with a sender of the attacker's choice. Here a bare CR or LF ends nothing, and a CRLF directly behind one
 //! (`CR CR LF`, `LF CR LF`) ends no line either: the next line's dot stays what it is.
 //!
-//! Whoever sends `LF CR LF . CR LF` has sent an end and waits for a reply. That is a doubtful end: the message is refused
-//! anyway, and nothing behind it is looked at.
+//! Whoever sends `LF CR LF . CR LF` has sent an end and waits for a reply. That is a doubtful end: nothing behind it is
+//! looked at.
 
 /// Where data end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ enum State {
     SpoiledCr,
     /// The CRLF behind a bare CR or LF.
     SpoiledCrLf,
-    /// A dot behind such a CRLF.
+    /// A dot behind such a CRLF: of the text, or of a doubtful end.
     SpoiledDot,
     /// CR behind such a dot.
     SpoiledDotCr,
@@ -77,13 +77,29 @@ impl DotReader {
                 (State::Cr, b'\n') => State::LineStart,
                 (State::SpoiledDotCr, b'\n') => {
                     self.0 = State::LineStart;
-                    sink(&octets[from..=at]);
                     return (at + 1, Some(End::Doubtful));
                 }
-                (State::Cr | State::SpoiledDotCr, _) => after_bare_cr(octet),
+                (State::SpoiledDotCr, _) => {
+                    sink(b".\r");
+                    from = at;
+                    after_bare_cr(octet)
+                }
+                (State::Cr, _) => after_bare_cr(octet),
                 (State::SpoiledCr, b'\n') => State::SpoiledCrLf,
-                (State::SpoiledCrLf, b'.') => State::SpoiledDot,
-                (State::SpoiledDot, b'\r') => State::SpoiledDotCr,
+                (State::SpoiledCrLf, b'.') => {
+                    sink(&octets[from..at]);
+                    from = at + 1;
+                    State::SpoiledDot
+                }
+                (State::SpoiledDot, b'\r') => {
+                    from = at + 1;
+                    State::SpoiledDotCr
+                }
+                (State::SpoiledDot, _) => {
+                    sink(b".");
+                    from = at;
+                    if octet == b'\n' { State::BareLf } else { State::Within }
+                }
                 (State::BareLf | State::SpoiledCr, b'\r') => State::SpoiledCr,
                 (_, b'\n') => State::BareLf,
                 (_, b'\r') => State::Cr,
@@ -174,7 +190,8 @@ mod tests {
             for portion in 1..=stream.len() {
                 let (doubtful, message, rest) = read(&stream, portion).expect("an end");
                 assert_eq!(doubtful, End::Doubtful, "{end:?} in {portion}");
-                assert_eq!((&message[..], &rest[..]), (&[b"a", end].concat()[..], &b"QUIT\r\n"[..]));
+                let text = [b"a", end.strip_suffix(b".\r\n").unwrap()].concat();
+                assert_eq!((&message[..], &rest[..]), (&text[..], &b"QUIT\r\n"[..]));
             }
         }
     }
@@ -204,11 +221,15 @@ mod tests {
                 if line == b"." {
                     return Some((End::Clear, message, rest.to_vec()));
                 }
+                let is_doubtful = doubtful_from.is_some_and(|from| line[from..] == *b".");
+                if is_doubtful {
+                    line.pop();
+                }
                 message.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
-                message.extend_from_slice(token);
-                if doubtful_from.is_some_and(|from| line[from..] == *b".") {
+                if is_doubtful {
                     return Some((End::Doubtful, message, rest.to_vec()));
                 }
+                message.extend_from_slice(token);
                 line.clear();
                 doubtful_from = None;
             } else {

@@ -38,6 +38,8 @@ pub struct Limits {
     pub recipients_max: usize,
     /// Refusals (5xx) since the last message that was accepted. With one more, the session ends.
     pub errors_max: u32,
+    /// Refusals for now (4xx) since the last message that was accepted. With one more, the session ends.
+    pub temporary_max: u32,
     /// Commands that no server knows since the last message that was accepted. With one more, the session ends.
     pub unknown_commands_max: u32,
     /// Commands that bring no message nearer (NOOP, RSET, EHLO, VRFY ...) since the last message that was accepted.
@@ -57,6 +59,8 @@ impl Limits {
             refused_octets_max: 256 << 20,
             recipients_max: 1000,
             errors_max: 20,
+            // A client may name far more recipients than a message can have, and be told of each.
+            temporary_max: 10_000,
             unknown_commands_max: 10,
             idle_commands_max: 100,
             login_failures_max: 3,

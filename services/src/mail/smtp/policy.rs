@@ -61,6 +61,13 @@ impl Policy {
         self.is_lan || self.role == Role::Submission
     }
 
+    /// Whether LF alone is taken for a line's end in a message, and made CRLF: scanners and scripts of the office send it so. It
+    /// never makes an end of the message, and what comes from elsewhere is refused, as one server may see lines where
+    /// another sees none.
+    pub(super) fn mends_line_ends(&self) -> bool {
+        self.is_lan && self.role != Role::Lmtp
+    }
+
     /// Whether a client can log in as things are.
     pub(super) fn login_is_open(&self) -> bool {
         !self.mechanisms.is_empty() && (self.tls == Tls::Active || self.plaintext_login)

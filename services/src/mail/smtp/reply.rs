@@ -38,6 +38,7 @@ pub(super) const TOO_MANY_IDLE_COMMANDS: Reply =
     reply(421, "4.7.0", "too many commands without a message; closing");
 pub(super) const NOT_SMTP: Reply = reply(421, "4.7.0", "this is no SMTP; closing");
 pub(super) const BARE_LF: Reply = reply(421, "4.5.2", "lines end with CR and LF; closing");
+pub(super) const BARE_LF_LAN: Reply = reply(500, "5.5.2", "lines end with CR and LF; closing");
 pub(super) const ENDLESS: Reply = reply(421, "4.5.2", "there is no end of it; closing");
 pub(super) const BDAT_WITHOUT_SIZE: Reply =
     reply(421, "4.5.4", "BDAT needs a number of octets; what follows cannot be read; closing");
@@ -108,8 +109,13 @@ impl Reply {
         Self::new(250, "2.0.0", format!("{octets} octets so far"))
     }
 
+    /// Whether it refuses something for now.
+    pub(super) const fn is_temporary(&self) -> bool {
+        self.code / 100 == 4
+    }
+
     /// Whether it refuses for good.
-    pub(super) const fn is_refusal(&self) -> bool {
+    pub(super) const fn is_permanent(&self) -> bool {
         self.code >= 500
     }
 

@@ -79,6 +79,8 @@ pub struct Session {
     /// Octets of a message since that was moved.
     progress: usize,
     is_stopping: bool,
+    /// Whether the connection ends behind the reply to the message.
+    ends_behind_message: bool,
 }
 
 /// What the octets that come next are.
@@ -127,6 +129,7 @@ struct Queued {
 #[derive(Debug, Default)]
 struct Tally {
     errors: u32,
+    temporary: u32,
     unknown_commands: u32,
     idle_commands: u32,
     login_failures: u32,
@@ -150,6 +153,7 @@ impl Session {
             waits_until: now + COMMAND_TIMEOUT,
             progress: 0,
             is_stopping: false,
+            ends_behind_message: false,
         };
         session.say(now, reply::lines(220, &[greeting]));
         session
@@ -309,13 +313,19 @@ impl Session {
     /// Gives the same reply so many times, as one for each recipient; a refusal counts once.
     fn reply_times(&mut self, now: Instant, reply: &Reply, times: usize) {
         let mut not_before = now;
-        if reply.is_refusal() {
+        if reply.is_permanent() {
             self.tally.errors += 1;
             if self.tally.errors > self.policy.limits.errors_max {
                 return self.end(now, &TOO_MANY_ERRORS);
             }
             let at_once = self.policy.limits.refusals_at_once.unwrap_or(u32::MAX);
             not_before = now + TARPIT_MAX.min(TARPIT_STEP * self.tally.errors.saturating_sub(at_once));
+        }
+        if reply.is_temporary() {
+            self.tally.temporary += 1;
+            if self.tally.temporary > self.policy.limits.temporary_max {
+                return self.end(now, &TOO_MANY_ERRORS);
+            }
         }
         self.say(not_before, reply.to_octets().repeat(times));
     }

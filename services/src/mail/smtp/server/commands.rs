@@ -12,11 +12,11 @@ use crate::mail::smtp::limits::COMMAND_LINE_OCTETS_MAX;
 use crate::mail::smtp::line::Event;
 use crate::mail::smtp::policy::{Role, Tls};
 use crate::mail::smtp::reply::{
-    BAD_ARGUMENT, BAD_BASE64, BAD_LOGIN_MESSAGE, BAD_NAME, BARE_LF, BDAT_WITHOUT_SIZE, BYE, CANNOT_VERIFY,
-    ENDLESS, HELLO_OF_OTHERS, HELP, LINE_TOO_LONG, LOGGED_IN, LOGIN_CANCELLED, LOGIN_LINE_TOO_LONG,
-    LOGIN_NEEDS_TLS, LOGIN_REFUSED, LOGIN_TWICE, LOGIN_UNAVAILABLE, NO_COMMAND, NOT_IMPLEMENTED, NOT_SMTP,
-    OK, READY_FOR_TLS, Reply, SAY_HELLO_FIRST, SAY_LHLO_FIRST, TLS_ACTIVE, TOO_MANY_ERRORS,
-    TOO_MANY_IDLE_COMMANDS, TRANSACTION_OPEN, UNKNOWN_COMMAND, UNKNOWN_MECHANISM, lines,
+    BAD_ARGUMENT, BAD_BASE64, BAD_LOGIN_MESSAGE, BAD_NAME, BARE_LF, BARE_LF_LAN, BDAT_WITHOUT_SIZE, BYE,
+    CANNOT_VERIFY, ENDLESS, HELLO_OF_OTHERS, HELP, LINE_TOO_LONG, LOGGED_IN, LOGIN_CANCELLED,
+    LOGIN_LINE_TOO_LONG, LOGIN_NEEDS_TLS, LOGIN_REFUSED, LOGIN_TWICE, LOGIN_UNAVAILABLE, NO_COMMAND,
+    NOT_IMPLEMENTED, NOT_SMTP, OK, READY_FOR_TLS, Reply, SAY_HELLO_FIRST, SAY_LHLO_FIRST, TLS_ACTIVE,
+    TOO_MANY_ERRORS, TOO_MANY_IDLE_COMMANDS, TRANSACTION_OPEN, UNKNOWN_COMMAND, UNKNOWN_MECHANISM, lines,
 };
 
 impl Session {
@@ -32,6 +32,8 @@ impl Session {
             // RFC 4954, section 4
             Event::TooLong { head } if begins_with(&head, b"AUTH ") => self.reply(now, &LOGIN_LINE_TOO_LONG),
             Event::TooLong { .. } => self.reply(now, &LINE_TOO_LONG),
+            // A device shows its user what is refused for good, and tries in silence what is not.
+            Event::BareLf if self.policy.is_lan => self.end(now, &BARE_LF_LAN),
             Event::BareLf => self.end(now, &BARE_LF),
             Event::Endless => self.end(now, &ENDLESS),
         }

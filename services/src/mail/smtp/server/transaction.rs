@@ -9,12 +9,13 @@ use crate::mail::smtp::content::Content;
 use crate::mail::smtp::dots::{DotReader, End};
 use crate::mail::smtp::limits::{CHUNK_OCTETS, DATA_PROGRESS_OCTETS, DATA_TIMEOUT};
 use crate::mail::smtp::parameters::{MailParameters, RcptParameters};
-use crate::mail::smtp::policy::{Role, Tls};
+use crate::mail::smtp::policy::{Policy, Role, Tls};
 use crate::mail::smtp::reply::{
     BAD_LINE_ENDS, BDAT_BEGUN, ENDLESS, LOGIN_FIRST, NO_RECIPIENT, NO_RECIPIENT_LMTP, NO_SENDER,
     NOT_IMPLEMENTED, READY_FOR_DATA, RECIPIENT_OK, Refusal, Reply, SENDER_OK, TLS_FIRST, TOO_BIG,
     TOO_MANY_RECIPIENTS, TRANSACTION_OPEN,
 };
+use crate::mail::transfer::lines::ToCrlf;
 
 /// From MAIL to the reply to the message.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ impl Transaction {
 #[derive(Debug)]
 struct Body {
     content: Content,
+    /// Makes LF CRLF, if that is done.
+    line_ends: Option<ToCrlf>,
     /// What has not been handed on.
     chunk: Vec<u8>,
     /// Why it is refused; then its octets are passed over.
@@ -49,22 +52,43 @@ struct Body {
 }
 
 impl Body {
-    fn new(octets_max: u64) -> Self {
-        Self { content: Content::new(octets_max), chunk: Vec::new(), failure: None, passed_over: 0 }
+    fn new(policy: &Policy) -> Self {
+        Self {
+            content: Content::new(policy.limits.message_octets_max),
+            line_ends: policy.mends_line_ends().then(ToCrlf::default),
+            chunk: Vec::new(),
+            failure: None,
+            passed_over: 0,
+        }
     }
 
     /// How many octets of the stream can be taken before a chunk is full.
     fn room(&self) -> usize {
-        if self.failure.is_some() { usize::MAX } else { CHUNK_OCTETS - self.chunk.len() }
+        let room = CHUNK_OCTETS - self.chunk.len();
+        match self.line_ends {
+            _ if self.failure.is_some() => usize::MAX,
+            // Each may become two, and a dot may have been held back.
+            Some(_) => room.saturating_sub(1) / 2,
+            None => room,
+        }
+    }
+
+    fn is_chunk_full(&self) -> bool {
+        self.room() == 0
     }
 
     fn take(&mut self, octets: &[u8]) {
         if self.failure.is_some() {
             self.passed_over += octets.len() as u64;
-        } else if let Err(fault) = self.content.push(octets) {
+            return;
+        }
+        let from = self.chunk.len();
+        match &mut self.line_ends {
+            Some(line_ends) => line_ends.push(octets, &mut self.chunk),
+            None => self.chunk.extend_from_slice(octets),
+        }
+        if let Err(fault) = self.content.push(&self.chunk[from..]) {
             self.fail(fault.into());
-        } else {
-            self.chunk.extend_from_slice(octets);
         }
     }
 
@@ -137,16 +161,26 @@ impl Session {
 
     pub(super) fn data(&mut self, now: Instant) {
         if let Some(refusal) = self.message_refusal() {
-            return self.reply(now, &refusal);
+            return self.refuse_data(now, &refusal);
         }
         let body = self.transaction.as_mut().map(|transaction| &mut transaction.body);
         match body {
-            Some(body @ None) => *body = Some(Body::new(self.policy.limits.message_octets_max)),
-            _ => return self.reply(now, &BDAT_BEGUN),
+            Some(body @ None) => *body = Some(Body::new(&self.policy)),
+            _ => return self.refuse_data(now, &BDAT_BEGUN),
         }
         self.phase = Phase::Data(DotReader::default());
         self.reply(now, &READY_FOR_DATA);
         self.waits_until = now + DATA_TIMEOUT;
+    }
+
+    /// Refuses DATA. A program that does not wait for the reply sends a message now, and of a web form's text a part could
+    /// pass for commands. Where that could send mail to the world nothing behind is looked at.
+    fn refuse_data(&mut self, now: Instant, refusal: &Reply) {
+        self.reply(now, refusal);
+        let may_relay = self.policy.may_relay || self.user.is_some();
+        if may_relay && !matches!(self.phase, Phase::Closed) {
+            self.close(now);
+        }
     }
 
     pub(super) fn bdat(&mut self, now: Instant, size: u64, is_last: bool) {
@@ -155,7 +189,7 @@ impl Session {
         }
         let refusal = self.message_refusal();
         if let Some(transaction) = &mut self.transaction {
-            transaction.body.get_or_insert_with(|| Body::new(self.policy.limits.message_octets_max));
+            transaction.body.get_or_insert_with(|| Body::new(&self.policy));
         }
         self.begin_chunk(now, size, is_last, refusal);
     }
@@ -184,16 +218,14 @@ impl Session {
         let had_failed = body.failure.is_some();
         let portion = &octets[..octets.len().min(body.room())];
         let (taken, end) = reader.read(portion, &mut |octets| body.take(octets));
-        if end == Some(End::Doubtful) && body.failure.is_none() {
+        if end == Some(End::Doubtful) && body.failure.is_none() && body.line_ends.is_none() {
             body.fail(BAD_LINE_ENDS);
         }
         self.after_octets(now, taken, had_failed);
+        // Whether what follows a doubtful end are commands, the client and servers on the way may see differently.
+        self.ends_behind_message = end == Some(End::Doubtful);
         if end.is_some() && !matches!(self.phase, Phase::Closed) {
             self.finish_message(now);
-        }
-        if end == Some(End::Doubtful) && !matches!(self.phase, Phase::Closed) {
-            // Whether what follows are commands, the client and servers on the way may see differently.
-            self.close(now);
         }
         taken
     }
@@ -229,7 +261,7 @@ impl Session {
         } else if body.failure.is_some() && !had_failed {
             transaction.is_held = false;
             self.push(now, Output::Action(Action::Abort));
-        } else if body.chunk.len() >= CHUNK_OCTETS {
+        } else if body.is_chunk_full() {
             let chunk = std::mem::take(&mut body.chunk);
             self.ask(now, Ask::Chunk(chunk), Asked::Chunk);
         }
@@ -326,6 +358,13 @@ impl Session {
         let recipients = self.transaction.take().map_or(0, |transaction| transaction.recipients);
         let times = if self.policy.role == Role::Lmtp { recipients } else { 1 };
         self.reply_times(now, failure, times);
+        self.end_behind_message(now);
+    }
+
+    fn end_behind_message(&mut self, now: Instant) {
+        if self.ends_behind_message && !matches!(self.phase, Phase::Closed) {
+            self.close(now);
+        }
     }
 
     /// Tells the client what has become of the message.
@@ -349,6 +388,7 @@ impl Session {
         } else {
             self.say(now, replies.flat_map(|reply| reply.to_octets()).collect());
         }
+        self.end_behind_message(now);
     }
 }
 

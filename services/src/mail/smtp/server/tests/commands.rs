@@ -186,6 +186,9 @@ fn rfc5321_2_3_8_command_lines_end_with_crlf() {
     let said = line.send("RSET x\nMAIL FROM:<a@b.example>\r\n");
     assert!(said.starts_with("421 4.5.2") && replies(&said) == 1 && line.is_closed(), "{said}");
     assert!(!line.office.is_open());
+    // A device of the office shows its user what is refused for good.
+    let mut line = Line::open(lan());
+    assert!(line.send("EHLO scanner\n").starts_with("500 5.5.2") && line.is_closed());
 }
 
 #[test]

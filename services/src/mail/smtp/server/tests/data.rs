@@ -99,6 +99,65 @@ fn rfc5321_4_1_1_4_an_end_behind_a_bare_cr_or_lf_is_the_last_thing() {
     }
 }
 
+/// RFC 5321, section 4.1.1.4: A scanner of the office may end lines with LF; what is no end elsewhere is none for it either.
+#[test]
+fn rfc5321_4_1_1_4_lf_of_the_office_is_mended_and_ends_no_message() {
+    let evil = "MAIL FROM:<evil@b.example>\r\nRCPT TO:<bob@office.example>\r\nDATA\r\nhello";
+    for (end, mended) in [
+        ("\n", "\r\n"),
+        ("\n.\n", "\r\n.\r\n"),
+        ("\n.\r\n", "\r\n.\r\n"),
+        ("\r\n.\n", "\r\n\r\n"),
+        ("\n\r\n.x\r\n", "\r\n\r\n.x\r\n"),
+    ] {
+        for portion in [1, 3, usize::MAX] {
+            let mut line = with_data(lan());
+            line.portion = portion;
+            let said = line.send(format!("Subject: x\n\nhello{end}{evil}\r\n.\r\n"));
+            assert!(said.starts_with("250 2.6.0") && replies(&said) == 1, "{end:?}: {said}");
+            let expected = format!("Subject: x\r\n\r\nhello{mended}{evil}\r\n");
+            assert_eq!(delivered(&line), [expected.as_bytes()], "{end:?} in {portion}");
+            assert!(line.actions.is_empty());
+        }
+    }
+    // It waits for its reply here, and nothing behind is looked at.
+    for portion in [1, 3, usize::MAX] {
+        let mut line = with_data(lan());
+        line.portion = portion;
+        let said = line.send(format!("Subject: x\n\nhello\n\r\n.\r\n{evil}\r\n.\r\n"));
+        assert!(said.starts_with("250 2.6.0") && replies(&said) == 1, "{said}");
+        assert_eq!(delivered(&line), [b"Subject: x\r\n\r\nhello\r\n\r\n"]);
+        assert_eq!(line.actions, [Action::Close]);
+    }
+    for end in ["\r.\r", "\r\n.\r", "\r.\r\n", "\r\r\n.x\r\n"] {
+        let mut line = with_data(lan());
+        let said = line.send(format!("hello{end}{evil}\r\n.\r\n"));
+        assert!(said.starts_with("550 5.6.0") && line.office.delivered.is_empty(), "{end:?}: {said}");
+    }
+    // No chunk is longer than others are.
+    let mut line = with_data(lan());
+    line.send([&b"\n".repeat(200_000)[..], b"\n\r\n.x\r\n".repeat(20_000).as_slice(), b".\r\n"].concat());
+    assert_eq!(delivered(&line)[0].len(), 400_000 + 8 * 20_000);
+}
+
+/// Who does not wait for the reply to DATA may go on with the text of a web form.
+#[test]
+fn behind_data_that_is_refused_nothing_is_sent_to_the_world() {
+    let text =
+        "DATA\r\nRSET\r\nMAIL FROM:<evil@b.example>\r\nRCPT TO:<victim@b.example>\r\nDATA\r\nspam\r\n.\r\n";
+    for portion in [1, usize::MAX] {
+        let mut line = Line::greeted(lan());
+        line.dialogue(&[("MAIL FROM:<a@office.example>", "250"), ("RCPT TO:<no@office.example>", "550")]);
+        line.portion = portion;
+        let said = line.send(text);
+        assert!(said.starts_with("554 5.5.1") && replies(&said) == 1 && line.is_closed(), "{said}");
+        assert!(line.office.delivered.is_empty() && !line.office.is_open());
+    }
+    let mut line = Line::greeted(wan());
+    line.dialogue(&[("MAIL FROM:<>", "250"), ("RCPT TO:<no@office.example>", "550"), ("DATA", "554")]);
+    line.dialogue(&[("RSET", "250"), ("NOOP", "250")]);
+}
+
 /// RFC 1870, section 6.2: What is too big is refused, at MAIL if it says so, else once all of it has come.
 #[test]
 fn rfc1870_6_2_what_is_too_big_is_refused_once() {

@@ -106,6 +106,16 @@ fn errors_are_forgiven_only_so_often() {
 }
 
 #[test]
+fn what_is_refused_for_now_is_refused_only_so_often() {
+    let mut line = Line::greeted(wan());
+    line.dialogue(&[("MAIL FROM:<a@b.example>", "250")]);
+    let max = wan().limits.temporary_max as usize;
+    let said = line.send("RCPT TO:<later@office.example>\r\n".repeat(max + 10));
+    assert_eq!(replies(&said), max + 1);
+    assert!(said.lines().last().is_some_and(|last| last.starts_with("421 4.7.0")) && line.is_closed());
+}
+
+#[test]
 fn who_guesses_addresses_waits_longer_and_longer() {
     let mut line = Line::greeted(Policy { limits: Limits::wan(1000), ..wan() });
     line.dialogue(&[("MAIL FROM:<a@b.example>", "250")]);

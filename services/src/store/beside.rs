@@ -21,6 +21,7 @@ pub fn replace_beside(path: &Path, name: &str, content: &[u8]) -> io::Result<()>
     let file = path.join(checked_name(name)?);
     let directory = file.parent().filter(|directory| *directory != path);
     let directory = directory.ok_or(io::ErrorKind::InvalidInput)?;
+    let made = path.ancestors().take_while(|directory| !directory.is_dir()).count();
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
     let held = File::open(directory)?;
     held.lock()?;
@@ -42,8 +43,11 @@ pub fn replace_beside(path: &Path, name: &str, content: &[u8]) -> io::Result<()>
         return Err(error);
     }
     held.sync_all()?;
-    // The directory may have come just now.
-    File::open(path)?.sync_all()
+    // The directory may have come just now, and those above it.
+    path.ancestors().take(made + 1).try_for_each(|directory| {
+        let is_here = directory.as_os_str().is_empty();
+        File::open(if is_here { Path::new(".") } else { directory })?.sync_all()
+    })
 }
 
 #[cfg(test)]

@@ -90,7 +90,12 @@ pub(super) fn size(min: u64) -> impl Fn(&Node<'_>, &Report) -> Option<u64> {
         let number = digits.parse::<u64>().ok().filter(|_| is_number);
         let size = number.zip(octets).and_then(|(number, octets)| number.checked_mul(octets));
         // Greater ones cannot be written in JSON exactly.
+        let is_size = octets.is_some() && is_number && !digits.is_empty();
         let size = size.filter(|size| *size <= SIZE_MAX).ok_or_else(|| {
+            if is_size {
+                let remedy = format!("write at most \"{} TiB\"", SIZE_MAX >> 40);
+                return Problem::new(format!("{} is too large", quoted(text)), remedy);
+            }
             let units = alternatives(&UNITS.map(|(name, _)| name));
             let remedy = format!("write a number and {units}, such as \"25 MiB\"");
             Problem::new(format!("{} is no size", quoted(text)), remedy)

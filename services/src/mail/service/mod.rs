@@ -27,7 +27,7 @@ mod shared;
 mod stats;
 pub mod stream;
 #[cfg(test)]
-pub(in crate::mail) mod tests;
+mod tests;
 
 pub use connection::{ANSWER_TIMEOUT, WRITE_TIMEOUT};
 pub use settings::{RelayFrom, Settings, Shares};

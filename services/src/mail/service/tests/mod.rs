@@ -1,7 +1,7 @@
-pub(in crate::mail) mod lab;
+mod lab;
 mod limits;
 mod login;
 mod messages;
 mod recipients;
 mod reloads;
-pub(in crate::mail) mod wire;
+mod wire;

@@ -5,10 +5,17 @@
 //! and is put there: the order of these fields means nothing (RFC 5322, section 3.6). So nothing of the header is
 //! held back but the name of one field.
 //!
-//! A message whose first line is no field has no header: what is missing becomes one, and the message is its body.
+//! A message whose first line is no field has no header: what is missing becomes one, and the message is its body. So has one
+//! that begins with an empty line (RFC 5322, section 2.1).
+//!
+//! A line `From anna@pc Thu Feb 29 ...` before the header is that of an mbox file, which scripts send along. It becomes a
+//! field, so that the header goes on behind it, and nothing is lost where it was text.
 
 /// The longest name of a field that is looked at, in octets. None of those that matter is so long.
 const NAME_OCTETS_MAX: usize = 80;
+
+/// What the line of an mbox file becomes the value of.
+const MBOX_LINE: &[u8] = b"X-Mailbox-Line: ";
 
 /// What a message gets that lacks it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +43,8 @@ enum Place {
     LineStart,
     Name,
     InLine,
+    /// In a line of an mbox file, before the header.
+    InMboxLine,
     /// Behind the CR of an empty line.
     Empty,
     Body,
@@ -68,6 +77,12 @@ impl Completion {
                         self.is_first_line = false;
                     }
                 }
+                Place::InMboxLine => {
+                    into.push(octet);
+                    if octet == b'\n' {
+                        self.place = Place::LineStart;
+                    }
+                }
                 Place::Empty => {
                     self.complete(into);
                     into.extend([b'\r', octet]);
@@ -84,7 +99,7 @@ impl Completion {
             Place::Body => return,
             Place::Name if self.is_first_line => return self.begin_body(into),
             Place::LineStart | Place::Empty => {}
-            Place::Name | Place::InLine => {
+            Place::Name | Place::InLine | Place::InMboxLine => {
                 into.append(&mut self.held);
                 into.extend(b"\r\n");
             }
@@ -122,6 +137,12 @@ impl Completion {
             }
             b'!'..=b'~' if octet != b':' && !has_space && self.held.len() < NAME_OCTETS_MAX => {
                 self.held.push(octet);
+            }
+            _ if self.is_first_line && matches!(&self.held[..], b"From " | b">From ") => {
+                into.extend(MBOX_LINE);
+                into.append(&mut self.held);
+                into.push(octet);
+                self.place = Place::InMboxLine;
             }
             _ if self.is_first_line => {
                 self.begin_body(into);
@@ -194,6 +215,32 @@ mod tests {
             ("Date: y\r\nno field\r\nFrom: x\r\n\r\n", format!("Date: y\r\nno field\r\nFrom: x\r\n{ID}\r\n")),
             ("Date: y\r\nword\r\nFrom: x\r\n\r\n", format!("Date: y\r\nword\r\nFrom: x\r\n{ID}\r\n")),
             ("a: b\r\nFrom: x", format!("a: b\r\nFrom: x\r\n{DATE}{ID}")),
+        ] {
+            assert_eq!(completed(message), expected, "{message:?}");
+        }
+    }
+
+    #[test]
+    fn the_line_of_an_mbox_file_is_no_end_of_the_header() {
+        for (message, expected) in [
+            (
+                "From a@pc Mon Jan  1\r\nSubject: a\r\n\r\nb\r\n",
+                format!("X-Mailbox-Line: From a@pc Mon Jan  1\r\nSubject: a\r\n{DATE}{ID}{FROM}\r\nb\r\n"),
+            ),
+            (
+                "From a b\r\n>From c d\r\nDate: y\r\nFrom: x\r\nMessage-ID: z\r\n\r\nFrom e f",
+                "X-Mailbox-Line: From a b\r\nX-Mailbox-Line: >From c d\r\nDate: y\r\nFrom: x\r\n\
+                 Message-ID: z\r\n\r\nFrom e f"
+                    .to_owned(),
+            ),
+            (
+                "From today we are closed.\r\nYours, Anna\r\n",
+                format!("X-Mailbox-Line: From today we are closed.\r\n{DATE}{ID}{FROM}\r\nYours, Anna\r\n"),
+            ),
+            ("From a", format!("X-Mailbox-Line: From a\r\n{DATE}{ID}{FROM}")),
+            ("From a\r\n\r\nb", format!("X-Mailbox-Line: From a\r\n{DATE}{ID}{FROM}\r\nb")),
+            ("Subject: a\r\nFrom a b\r\n\r\n", format!("Subject: a\r\nFrom a b\r\n{DATE}{ID}{FROM}\r\n")),
+            ("From ", format!("{DATE}{ID}{FROM}\r\nFrom ")),
         ] {
             assert_eq!(completed(message), expected, "{message:?}");
         }

@@ -41,6 +41,7 @@ fn policy(flags: u8) -> Policy {
         peer_name: None,
         is_lan,
         may_relay: is_lan,
+        has_dsn: true,
         tls: if flags & 8 == 0 { Tls::Unavailable } else { Tls::Available },
         plaintext_login: true,
         mechanisms: if flags & 16 == 0 { Mechanism::ALL.to_vec() } else { Vec::new() },

@@ -2,13 +2,15 @@
 //!
 //! Strangers all over the internet are played to a session as the configuration would have it, with every trick that is
 //! known to have worked somewhere. None of them may have a recipient accepted that is not the office's. What cannot be known here
-//! is whether one of the networks that may relay has strangers in it; those that are so wide are found.
+//! is whether one of the networks that may relay has strangers in it. One of public addresses has if it is wide.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::shared::Shared;
-use crate::mail::smtp::Limits;
 use crate::mail::smtp::server::{Answer, Ask, Output, Session};
+use crate::mail::smtp::{Limits, Role};
 
 /// Strangers: one here and there in what is given to networks all over the world, none in a range for examples.
 const STRANGERS: [&str; 16] = [
@@ -30,8 +32,42 @@ const STRANGERS: [&str; 16] = [
     "2a01:4f8::7",
 ];
 
+/// The widest network of public addresses that may be an office's, by its prefix: that of a large customer.
+const PUBLIC_PREFIX_MIN: u8 = 20;
+
+/// The same of IPv6.
+const PUBLIC_PREFIX6_MIN: u8 = 40;
+
+/// Networks that are the same in every office, so that no stranger comes from there. // RFC 1918; RFC 4193; RFC 3927
+const PRIVATE: [IpNet; 7] = [
+    private4([10, 0, 0, 0], 8),
+    private4([172, 16, 0, 0], 12),
+    private4([192, 168, 0, 0], 16),
+    private4([169, 254, 0, 0], 16),
+    private4([127, 0, 0, 0], 8),
+    private6(0xfc00, 7),
+    private6(0xfe80, 10),
+];
+
+const fn private4([a, b, c, d]: [u8; 4], prefix: u8) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix))
+}
+
+const fn private6(first: u16, prefix: u8) -> IpNet {
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0), prefix))
+}
+
+/// Whether there are strangers in `network`, as far as its width tells.
+fn is_too_wide(network: &IpNet) -> bool {
+    let prefix_min = if network.addr().is_ipv4() { PUBLIC_PREFIX_MIN } else { PUBLIC_PREFIX6_MIN };
+    network.prefix_len() < prefix_min && !PRIVATE.iter().any(|private| private.contains(network))
+}
+
 /// Whether a stranger could send to other domains: what the stranger says, and from where.
 pub(super) fn find_open_relay(shared: &Shared) -> Option<String> {
+    if let Some(wide) = shared.settings.relay_from.networks.iter().find(|network| is_too_wide(network)) {
+        return Some(format!("anybody in {wide} could send to other domains"));
+    }
     let strangers = STRANGERS.iter().filter_map(|address| address.parse().ok());
     strangers.filter(|stranger| !shared.is_lan(*stranger)).find_map(|stranger| {
         let taken = taken_from(shared, stranger)?;
@@ -61,8 +97,10 @@ fn taken_from(shared: &Shared, stranger: IpAddr) -> Option<String> {
         ["<>".to_owned(), "<relay-test@victim.example>".to_owned(), format!("<postmaster@{domain}>")];
     senders.iter().find_map(|sender| {
         let mut probe = Probe::new(shared, stranger);
-        probe.say("EHLO victim.example");
+        // RFC 2033, section 4.1
+        probe.say(if shared.role == Role::Lmtp { "LHLO victim.example" } else { "EHLO victim.example" });
         let begun = probe.say(&format!("MAIL FROM:{sender}"));
+        debug_assert!(begun || shared.role == Role::Submission, "no trick is tried");
         begun.then(|| tricks.iter().find(|trick| probe.say(&format!("RCPT TO:{trick}"))).cloned())?
     })
 }

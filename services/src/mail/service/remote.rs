@@ -13,6 +13,9 @@ pub trait Remote {
     /// Why the recipient is not taken.
     fn route(&self, sender: &Sender, recipient: &Recipient) -> Result<store::Remote, Refusal>;
 
+    /// Whether senders are told what they ask for of a message, also of its recipients here. // RFC 3461, section 4.1
+    fn has_reports(&self) -> bool;
+
     /// A message with such recipients is safe: they are in the store's queue.
     fn queued(&self);
 }
@@ -25,6 +28,10 @@ impl Remote for NoRemote {
     fn route(&self, _: &Sender, _: &Recipient) -> Result<store::Remote, Refusal> {
         let text = "this server delivers to its own mailboxes only".to_owned();
         Err(Refusal::Policy { is_temporary: false, text })
+    }
+
+    fn has_reports(&self) -> bool {
+        false
     }
 
     fn queued(&self) {}

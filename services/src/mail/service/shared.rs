@@ -88,6 +88,7 @@ impl Shared {
             peer_name,
             is_lan,
             may_relay: self.role == Role::Mx && settings.relay_from.admits(peer, is_lan),
+            has_dsn: self.remote.has_reports(),
             tls: if self.tls.is_some() { Tls::Available } else { Tls::Unavailable },
             plaintext_login: settings.plaintext_login && is_lan,
             mechanisms: if has_logins { Mechanism::ALL.to_vec() } else { Vec::new() },

@@ -45,6 +45,8 @@ pub struct Policy {
     pub is_lan: bool,
     /// Whether the client may send to other domains without a login.
     pub may_relay: bool,
+    /// Whether senders are told what they ask for of their messages, those to mailboxes here included. // RFC 3461
+    pub has_dsn: bool,
     /// Whether the session is encrypted.
     pub tls: Tls,
     /// Whether a client may log in without TLS.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::lab::*;
-use crate::mail::service::remote::Remote;
+use crate::mail::service::remote::{NoRemote, Remote};
 use crate::mail::service::{RelayFrom, Settings};
 use crate::mail::smtp::server::{Recipient, Sender};
 use crate::mail::smtp::{Refusal, Role};
@@ -73,6 +73,10 @@ impl Remote for WayOut {
         Ok(store::Remote { recipient, options: sender.path.to_string(), ..store::Remote::default() })
     }
 
+    fn has_reports(&self) -> bool {
+        true
+    }
+
     fn queued(&self) {
         *self.queued.borrow_mut() += 1;
     }
@@ -105,6 +109,21 @@ fn what_the_lan_sends_to_other_domains_is_queued_with_the_message() {
 }
 
 #[test]
+fn reports_are_offered_where_somebody_makes_them() {
+    simulate(async {
+        for (remote, is_offered) in
+            [(Rc::new(NoRemote) as Rc<dyn Remote>, false), (Rc::new(WayOut::default()), true)]
+        {
+            let lab = Lab::new(&Arc::default(), Role::Mx, remote);
+            lab.go_over_to(settings()).await;
+            let extensions = lab.dial(PC1, LAN, 25).await.say("EHLO pc1").await;
+            assert_eq!(extensions.contains("-DSN\r\n"), is_offered, "{extensions}");
+            assert!(extensions.contains("-SIZE "), "{extensions}");
+        }
+    });
+}
+
+#[test]
 fn networks_that_may_relay_do() {
     simulate(async {
         let networks = vec!["198.51.100.0/24".parse().unwrap()];
@@ -124,7 +143,18 @@ fn a_configuration_that_makes_an_open_relay_is_refused_and_the_former_goes_on() 
     simulate(async {
         let lab = Lab::smtp().await;
         let relay_from = |network: &str| RelayFrom { lan: true, networks: vec![network.parse().unwrap()] };
-        for network in ["0.0.0.0/0", "80.0.0.0/8", "128.0.0.0/1", "::/0", "2a01:4f8::/32"] {
+        for network in [
+            "0.0.0.0/0",
+            "80.0.0.0/8",
+            "128.0.0.0/1",
+            "::/0",
+            "2a01:4f8::/32",
+            "84.0.0.0/8",
+            "93.192.0.0/19",
+            "10.0.0.0/7",
+            "2003:e000::/39",
+            "62.75.9.0/24",
+        ] {
             let settings = Settings { relay_from: relay_from(network), ..settings() };
             let refused = lab.prepare(settings).await.map(|_| ()).unwrap_err();
             assert!(refused.why.contains("could send to other domains"), "{network}: {refused}");
@@ -132,9 +162,25 @@ fn a_configuration_that_makes_an_open_relay_is_refused_and_the_former_goes_on() 
         }
         let taken = lab.stranger().await.mail("", &["anna@office.example"], "a: b\r\n").await;
         assert!(taken.starts_with("250"), "{taken}");
-        for network in ["198.51.100.0/24", "10.0.0.0/8", "fd00::/8", "62.75.0.0/24"] {
+        for network in
+            ["198.51.100.0/24", "10.0.0.0/8", "fd00::/8", "62.75.0.0/24", "93.192.0.0/20", "2003:e000::/40"]
+        {
             let settings = Settings { relay_from: relay_from(network), ..settings() };
             assert!(lab.prepare(settings).await.is_ok(), "{network}");
         }
+    });
+}
+
+#[test]
+fn by_lmtp_nobody_sends_to_other_domains_whoever_may_relay() {
+    simulate(async {
+        // One of the strangers that are played is there.
+        let networks = vec!["62.75.9.0/24".parse().unwrap()];
+        let relay_from = RelayFrom { lan: true, networks };
+        let lab = Lab::new(&Arc::default(), Role::Lmtp, Rc::new(WayOut::default()));
+        lab.go_over_to(Settings { port: 2424, on_outside: false, relay_from, ..settings() }).await;
+        let mut client = lab.dial(PC1, LAN, 2424).await;
+        client.dialogue(&[("LHLO server", "250"), ("MAIL FROM:<>", "250")]).await;
+        client.dialogue(&[("RCPT TO:<c@elsewhere.example>", "550 5.7.1 no mail")]).await;
     });
 }

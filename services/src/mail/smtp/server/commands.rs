@@ -142,9 +142,10 @@ impl Session {
     fn extensions(&self) -> Vec<String> {
         let size = format!("SIZE {}", self.policy.limits.message_octets_max);
         let mut extensions: Vec<_> =
-            ["PIPELINING", &size, "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN"]
-                .map(str::to_owned)
-                .into();
+            ["PIPELINING", &size, "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"].map(str::to_owned).into();
+        if self.policy.has_dsn {
+            extensions.push("DSN".to_owned());
+        }
         // By LMTP the last chunk has a reply for each recipient, also where the message is lost already; nobody needs it.
         if self.policy.role != Role::Lmtp {
             extensions.push("CHUNKING".to_owned());

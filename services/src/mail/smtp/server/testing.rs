@@ -24,6 +24,7 @@ pub(super) fn wan() -> Policy {
         peer_name: None,
         is_lan: false,
         may_relay: false,
+        has_dsn: true,
         tls: Tls::Unavailable,
         plaintext_login: false,
         mechanisms: Vec::new(),

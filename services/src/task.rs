@@ -11,6 +11,11 @@ impl Task {
         Self(tokio::task::spawn_local(work))
     }
 
+    /// Whether it has ended.
+    pub fn is_over(&self) -> bool {
+        self.0.is_finished()
+    }
+
     /// Waits until it has ended by itself.
     pub async fn ended(mut self) {
         _ = (&mut self.0).await;

@@ -30,6 +30,8 @@ pub const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How old the knowledge of the disk's room may be.
 pub const ROOM_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 
+const DAMAGED: &str = "the mail store is damaged; `gatepost mail check` says what is lost";
+
 /// What the mail services share.
 pub struct Ground {
     settings: store::Settings,
@@ -87,7 +89,7 @@ impl Ground {
         let (store, report) =
             opened.await.map_err(|error| unprepared(format!("the mail store cannot be read: {error}")))?;
         if report.is_damaged() {
-            error!("the mail store is damaged; `gatepost mail check` says what is lost");
+            error!("{DAMAGED}");
         }
         if report.newer.is_some() {
             error!("a newer version of this program has written to the mail store; no mail is taken");
@@ -99,7 +101,8 @@ impl Ground {
             clock: Rc::clone(&host.clock),
             disk: host.disk.clone(),
             room: Cell::new(None),
-            _runs: Task::spawn(async move { running.run().await }),
+            is_damaged: report.is_damaged(),
+            runs: Task::spawn(async move { running.run().await }),
         });
         *self.opened.borrow_mut() = Some(Rc::clone(&opened));
         Ok(opened)
@@ -116,10 +119,21 @@ pub struct Opened {
     disk: Disk,
     /// The room on the disk, and when that was looked at.
     room: Cell<Option<(Instant, u64)>>,
-    _runs: Task,
+    /// Whether mail was lost before the start.
+    is_damaged: bool,
+    runs: Task,
 }
 
 impl Opened {
+    /// What is wrong with the store, for the administrator.
+    pub(super) fn trouble(&self) -> Option<String> {
+        if self.runs.is_over() {
+            return Some("the mail store has ended; see the log, and start the gateway again".to_owned());
+        }
+        let refused = self.store.trouble().map(|refused| format!("no mail is taken: {refused}"));
+        refused.or_else(|| self.is_damaged.then(|| DAMAGED.to_owned()))
+    }
+
     /// Waits until the store takes messages after a start. Whether it does within [`READY_WITHIN`].
     pub(super) async fn is_ready(&self) -> bool {
         timeout(READY_WITHIN, self.store.ready()).await.is_ok()

@@ -4,7 +4,7 @@
 //! lets each of its clients finish the command at hand, a message too, and then sends it away; the store, the logins and
 //! what is counted go on.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use gatepost_ground::wire::Protocol;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::admission::{Connections, Rates};
 use super::connection;
@@ -165,11 +165,18 @@ struct OfficeInstance<N: Net> {
     shared: Rc<Shared>,
     net: N,
     connections: Rc<Connections>,
-    listeners: RefCell<BTreeMap<SocketAddr, Task>>,
+    listeners: RefCell<BTreeMap<SocketAddr, Bound>>,
     addresses: Subscription,
     /// What could not be bound when the addresses changed.
     trouble: RefCell<Option<String>>,
     this: Weak<Self>,
+}
+
+/// An address at which clients are taken.
+struct Bound {
+    task: Task,
+    /// Whether the network has taken the address away.
+    has_failed: Rc<Cell<bool>>,
 }
 
 impl<N: Net> OfficeInstance<N> {
@@ -183,8 +190,15 @@ impl<N: Net> OfficeInstance<N> {
 
     async fn listen(&self, local: SocketAddr) -> io::Result<()> {
         let listener = self.net.listen(local).await?;
-        let accepting = accept::<N>(Rc::clone(&self.shared), Rc::clone(&self.connections), listener);
-        self.listeners.borrow_mut().insert(local, Task::spawn(accepting));
+        let has_failed = Rc::default();
+        let accepting = accept::<N>(
+            Rc::clone(&self.shared),
+            Rc::clone(&self.connections),
+            listener,
+            Rc::clone(&has_failed),
+        );
+        let bound = Bound { task: Task::spawn(accepting), has_failed };
+        self.listeners.borrow_mut().insert(local, bound);
         Ok(())
     }
 
@@ -193,9 +207,9 @@ impl<N: Net> OfficeInstance<N> {
         let wanted = self.wanted(new);
         let bound: BTreeSet<_> = self.listeners.borrow().keys().copied().collect();
         for gone in bound.difference(&wanted) {
-            let task = self.listeners.borrow_mut().remove(gone);
-            if let Some(task) = task {
-                task.end().await;
+            let bound = self.listeners.borrow_mut().remove(gone);
+            if let Some(bound) = bound {
+                bound.task.end().await;
             }
         }
         let mut trouble = None;
@@ -235,12 +249,17 @@ impl<N: Net> Instance for OfficeInstance<N> {
     }
 
     fn state(&self) -> State {
-        self.trouble.borrow().clone().map_or(State::Running, State::Impaired)
+        let listeners = self.listeners.borrow();
+        let failed = listeners.iter().find(|(_, bound)| bound.has_failed.get());
+        let failed = failed.map(|(local, _)| format!("no mail service on {local}: the network has failed"));
+        let trouble = self.shared.opened.trouble().or(failed).or_else(|| self.trouble.borrow().clone());
+        trouble.map_or(State::Running, State::Impaired)
     }
 
     fn listens(&self) -> Vec<Listening> {
-        let at = |local: &SocketAddr| Listening { protocol: Protocol::TCP, local: *local };
-        self.listeners.borrow().keys().map(at).collect()
+        let listeners = self.listeners.borrow();
+        let serving = listeners.iter().filter(|(_, bound)| !bound.has_failed.get());
+        serving.map(|(local, _)| Listening { protocol: Protocol::TCP, local: *local }).collect()
     }
 
     fn stop(&self) -> LocalFuture<'static, ()> {
@@ -249,22 +268,35 @@ impl<N: Net> Instance for OfficeInstance<N> {
             let Some(this) = this else { return };
             this.shared.finishing.send_replace(true);
             let listeners = std::mem::take(&mut *this.listeners.borrow_mut());
-            for task in listeners.into_values() {
-                task.ended().await;
+            for bound in listeners.into_values() {
+                bound.task.ended().await;
             }
         })
     }
 }
 
 /// Takes connections until the service stops, and waits for the last of them to end.
-async fn accept<N: Net>(shared: Rc<Shared>, connections: Rc<Connections>, listener: N::Listener) {
+async fn accept<N: Net>(
+    shared: Rc<Shared>,
+    connections: Rc<Connections>,
+    listener: N::Listener,
+    has_failed: Rc<Cell<bool>>,
+) {
     let mut served = JoinSet::new();
     loop {
         let stopped = async {
             shared.finishing().await;
             None
         };
-        let Some(mut stream) = race(stopped, async { listener.accept().await.ok() }).await else { break };
+        let mut stream = match race(stopped, async { Some(listener.accept().await) }).await {
+            None => break,
+            Some(Ok(stream)) => stream,
+            Some(Err(error)) => {
+                error!("no mail service on {} any more: {error}", listener.local_addr());
+                has_failed.set(true);
+                break;
+            }
+        };
         while served.try_join_next().is_some() {}
         let peer = stream.peer_addr().ip().to_canonical();
         let policy = shared.policy(peer);

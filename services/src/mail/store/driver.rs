@@ -131,6 +131,11 @@ impl MailStore {
         }
     }
 
+    /// Why the store takes no messages, or took none when it tried last.
+    pub fn trouble(&self) -> Option<Refused> {
+        self.shared.store.borrow().trouble()
+    }
+
     /// Looks at what is stored, once that is [ready](MailStore::ready).
     pub fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(self.shared.store.borrow().state())

@@ -129,6 +129,17 @@ impl Store {
         self.admit(true)
     }
 
+    /// Why the store takes no messages, or took none when it tried last.
+    pub fn trouble(&self) -> Option<Refused> {
+        if self.is_newer {
+            Some(Refused::Newer)
+        } else if self.upkeep.is_full() {
+            Some(Refused::NoRoom)
+        } else {
+            self.upkeep.trouble()
+        }
+    }
+
     pub(super) fn admit(&self, grows: bool) -> Result<(), Refused> {
         if self.is_newer {
             return Err(Refused::Newer);

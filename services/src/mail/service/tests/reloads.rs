@@ -1,5 +1,7 @@
 //! Other configurations and other addresses.
 
+use std::time::Duration;
+
 use super::lab::*;
 use crate::mail::service::Settings;
 use crate::service::State;
@@ -36,7 +38,7 @@ fn who_is_in_the_midst_of_a_message_finishes_it_before_the_service_stops() {
 fn users_come_and_go_with_the_configuration_and_mail_stays() {
     simulate(async {
         let lab = Lab::smtp().await;
-        let mail = ["a: b\r\n\r\nc\r\n"; 1][0];
+        let mail = "a: b\r\n\r\nc\r\n";
         assert!(lab.stranger().await.mail("", &["anna@office.example"], mail).await.starts_with("250"));
         let mut carl = user("carl");
         carl.quota = 1 << 21;
@@ -96,5 +98,68 @@ fn it_listens_where_the_gateway_has_addresses() {
         lab.publisher.publish(addresses(LAN, &[WAN]));
         let _client = lab.pc().await;
         assert_eq!(listens(), ["192.168.1.1:25"]);
+    });
+}
+
+fn impaired(lab: &Lab) -> String {
+    match lab.instance().state() {
+        State::Impaired(why) => why,
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_store_that_takes_no_mail_impairs_the_service_until_it_does() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let mut client = lab.stranger().await;
+        lab.disk.fail_to_sync(true);
+        let fails = async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            let why = impaired(&lab);
+            lab.disk.fail_to_sync(false);
+            why
+        };
+        let (said, why) = tokio::join!(client.mail("", &["anna@office.example"], "a: b\r\n"), fails);
+        assert!(said.starts_with("451"), "{said}");
+        assert!(why.starts_with("no mail is taken: the disk failed: "), "{why}");
+        assert!(client.mail("", &["anna@office.example"], "a: b\r\n").await.starts_with("250"));
+        assert_eq!(lab.instance().state(), State::Running);
+    });
+}
+
+#[test]
+fn a_store_that_is_damaged_impairs_the_service() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        for _ in 0..2 {
+            let mut client = lab.stranger().await;
+            assert!(client.mail("", &["anna@office.example"], "a: b\r\n").await.starts_with("250"));
+        }
+        let log =
+            lab.disk.names().into_iter().find(|name| name.starts_with("mail/segments")).expect("a segment");
+        lab.disk.damage(&log, |octets| {
+            let at = octets.len() / 2;
+            octets[at] ^= 1;
+        });
+        let again =
+            Lab::start(&std::sync::Arc::new(lab.disk.fork()), crate::mail::smtp::Role::Mx, settings()).await;
+        let why = impaired(&again);
+        assert!(why.starts_with("the mail store is damaged; "), "{why}");
+    });
+}
+
+#[test]
+fn a_listener_that_fails_impairs_the_service_and_is_not_named_any_more() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let mut client = lab.pc().await;
+        lab.wire.fail("203.0.113.10:25".parse().unwrap());
+        client.dialogue(&[("NOOP", "250")]).await;
+        assert_eq!(impaired(&lab), "no mail service on 203.0.113.10:25: the network has failed");
+        let listens = lab.instance().listens();
+        let listens: Vec<_> = listens.iter().map(|listening| listening.local.to_string()).collect();
+        assert_eq!(listens, ["192.168.1.1:25"]);
+        client.dialogue(&[("NOOP", "250")]).await;
     });
 }

@@ -42,6 +42,13 @@ impl Wire {
     }
 }
 
+impl Wire {
+    /// Has the listener at `local` fail.
+    pub fn fail(&self, local: SocketAddr) {
+        self.0.borrow_mut().remove(&local);
+    }
+}
+
 impl Net for Wire {
     type Listener = Ear;
     type Stream = End;

@@ -3,16 +3,17 @@
 //! The session decides what is read: while it has a question open, or a reply that is held back, nothing is. An
 //! idle connection holds no buffer.
 
-use std::future::{pending, poll_fn};
+use std::future::{pending, poll_fn, ready};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Poll, ready};
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::time::{sleep, timeout};
 
+use super::admission::Admitted;
 use super::desk::Desk;
 use super::shared::Shared;
 use super::stream::Duplex;
@@ -30,6 +31,9 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// Octets that are read at a time.
 const READ_OCTETS: usize = 16 << 10;
 
+/// What a client is told whose connection leaves for one of another source.
+const LEAVES: &[u8] = b"421 4.3.2 too many connections; try again later\r\n";
+
 /// A connection at work.
 struct Connection {
     shared: Rc<Shared>,
@@ -37,6 +41,7 @@ struct Connection {
     stream: Option<Box<dyn Duplex>>,
     session: Session,
     desk: Desk,
+    admitted: Admitted,
     /// Replies that have not been sent.
     replies: Vec<u8>,
     /// Octets that the session has not taken.
@@ -48,6 +53,7 @@ enum Event {
     Read(io::Result<Vec<u8>>),
     Due,
     Stop,
+    Leave,
 }
 
 /// Whether a connection goes on.
@@ -58,12 +64,19 @@ enum Course {
 }
 
 /// Serves a client until it leaves or is sent away, or the service stops and the command at hand is answered.
-pub(super) async fn serve(shared: Rc<Shared>, stream: Box<dyn Duplex>, session: Session, desk: Desk) {
+pub(super) async fn serve(
+    shared: Rc<Shared>,
+    stream: Box<dyn Duplex>,
+    session: Session,
+    desk: Desk,
+    admitted: Admitted,
+) {
     let mut connection = Connection {
         shared: Rc::clone(&shared),
         stream: Some(stream),
         session,
         desk,
+        admitted,
         replies: Vec::new(),
         rest: Vec::new(),
     };
@@ -88,7 +101,14 @@ impl Connection {
                 }
             }
             self.rest.shrink_to_fit();
-            match self.next(is_stopping).await {
+            self.admitted.waits(self.desk.has_message());
+            let event = self.next(is_stopping).await;
+            self.admitted.works();
+            match event {
+                Event::Leave => {
+                    self.leave().await;
+                    return Ok(());
+                }
                 Event::Read(octets) => self.rest = octets?,
                 Event::Due => self.session.handle_timeout(self.shared.clock.now()),
                 Event::Stop => {
@@ -101,7 +121,7 @@ impl Connection {
 
     /// Waits for whatever comes first.
     async fn next(&mut self, is_stopping: bool) -> Event {
-        let Self { shared, stream, session, rest, .. } = self;
+        let Self { shared, stream, session, admitted, rest, .. } = self;
         let stop = async {
             if is_stopping {
                 pending().await
@@ -126,7 +146,21 @@ impl Connection {
                 _ => pending().await,
             }
         };
-        race(stop, race(due, octets)).await
+        let leave = async {
+            admitted.leaves().await;
+            Event::Leave
+        };
+        race(leave, race(stop, race(due, octets))).await
+    }
+
+    /// Says why, if there is room for that: nobody waits for the client. The message under way is forgotten.
+    async fn leave(&mut self) {
+        self.shared.stats.borrow_mut().connections_refused += 1;
+        if let Some(stream) = &mut self.stream {
+            let told = async { _ = stream.write_all(LEAVES).await };
+            race(told, ready(())).await;
+        }
+        self.lose();
     }
 
     /// Does all that the session wants done now.
@@ -141,7 +175,9 @@ impl Connection {
                     }
                     let answer = self.desk.answer(&self.session, ask);
                     let answer = timeout(ANSWER_TIMEOUT, answer).await?;
-                    self.session.answer(self.shared.clock.now(), answer);
+                    let now = self.shared.clock.now();
+                    self.admitted.progresses(now);
+                    self.session.answer(now, answer);
                 }
                 Output::Action(Action::Abort) => self.desk.abort(),
                 Output::Action(Action::StartTls) => {
@@ -200,7 +236,7 @@ async fn read(stream: &mut Box<dyn Duplex>) -> io::Result<Vec<u8>> {
     poll_fn(|context| {
         let mut space = [0; READ_OCTETS];
         let mut buffer = ReadBuf::new(&mut space);
-        ready!(Pin::new(&mut **stream).poll_read(context, &mut buffer))?;
+        task::ready!(Pin::new(&mut **stream).poll_read(context, &mut buffer))?;
         let octets = buffer.filled();
         let is_end = octets.is_empty();
         Poll::Ready(if is_end { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(octets.to_vec()) })

@@ -60,6 +60,11 @@ impl Desk {
         }
     }
 
+    /// Whether a message is on its way in.
+    pub fn has_message(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// Forgets the message under way.
     pub fn abort(&mut self) {
         if self.open.take().is_some_and(|transaction| transaction.has_begun) {

@@ -302,7 +302,7 @@ async fn accept<N: Net>(
         let policy = shared.policy(peer);
         let shares = shared.settings.shares;
         let share = if policy.is_lan { shares.lan_connections } else { shares.wan_connections };
-        let Some(admitted) = connections.admit(peer, policy.is_lan, share) else {
+        let Some(admitted) = connections.admit(shared.clock.now(), peer, policy.is_lan, share) else {
             shared.stats.borrow_mut().connections_refused += 1;
             // It is sent to its end if there is room for it, as there is on a new connection; nobody waits for it.
             let told = async { _ = stream.write_all(TOO_MANY_CONNECTIONS).await };
@@ -314,8 +314,7 @@ async fn accept<N: Net>(
         let session = Session::new(shared.clock.now(), policy);
         let shared = Rc::clone(&shared);
         served.spawn_local(async move {
-            connection::serve(shared, Box::new(stream), session, desk).await;
-            drop(admitted);
+            connection::serve(shared, Box::new(stream), session, desk, admitted).await;
         });
     }
     drop(listener);

@@ -5,7 +5,7 @@ gatepost_ground::counters! {
 pub struct Stats {
     /// Connections that were served.
     pub connections: u64,
-    /// Connections that were refused: their source had its share, or there were too many.
+    /// Connections that were refused or sent away: their source had its share, or there were too many.
     pub connections_refused: u64,
     /// Connections that were lost before their client had said QUIT.
     pub connections_lost: u64,

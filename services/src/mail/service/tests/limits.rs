@@ -163,3 +163,26 @@ fn a_message_longer_than_is_taken_is_refused() {
         assert_eq!((lab.inbox("anna").await.len(), lab.count("messages_refused")), (1, 1));
     });
 }
+
+#[test]
+fn a_flood_from_a_few_sources_keeps_no_other_server_out() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let mut flood = Vec::new();
+        for number in 0..500 {
+            flood.push(lab.dial(&format!("8.8.5.{}", number / 20), WAN, 25).await);
+            if number == 0 {
+                // The next ones are of no use for less long.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+        flood[0].dialogue(&[("NOOP", "250")]).await;
+        let mut client = lab.stranger().await;
+        assert!(client.mail("", &["anna@office.example"], "a: b\r\n").await.starts_with("250"));
+        assert_eq!(flood[0].reply().await, "421 4.3.2 too many connections; try again later\r\n");
+        assert!(flood[0].is_closed().await);
+        flood[1].dialogue(&[("NOOP", "250")]).await;
+        assert!(lab.raw("8.8.5.24", WAN, 25).reply().await.starts_with("421 4.7.0"));
+        assert_eq!((lab.count("connections"), lab.count("connections_refused")), (501, 2));
+    });
+}

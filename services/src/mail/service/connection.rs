@@ -1,7 +1,8 @@
 //! One connection: octets to a [`Session`] and back, its questions to the [`Desk`], and time.
 //!
-//! The session decides what is read: while it has a question open, or a reply that is held back, nothing is. An
-//! idle connection holds no buffer.
+//! The session decides what is read: while it has a question open, or a reply that is held back, nothing is. The replies to
+//! commands that come together go together (RFC 2920, section 3.2), but for those before a question that may take
+//! long. An idle connection holds no buffer.
 
 use std::future::{pending, poll_fn, ready};
 use std::io;
@@ -30,6 +31,9 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// Octets that are read at a time.
 const READ_OCTETS: usize = 16 << 10;
+
+/// Octets of replies that wait for others at most.
+const REPLIES_OCTETS_MAX: usize = 4096;
 
 /// What a client is told whose connection leaves for one of another source.
 const LEAVES: &[u8] = b"421 4.3.2 too many connections; try again later\r\n";
@@ -93,6 +97,9 @@ impl Connection {
             if self.settle().await? == Course::Closed {
                 return Ok(());
             }
+            if self.replies.len() >= REPLIES_OCTETS_MAX {
+                self.flush().await?;
+            }
             if !self.rest.is_empty() {
                 let taken = self.session.receive(self.shared.clock.now(), &self.rest);
                 self.rest.drain(..taken);
@@ -100,6 +107,7 @@ impl Connection {
                     continue;
                 }
             }
+            self.flush().await?;
             self.rest.shrink_to_fit();
             self.admitted.waits(self.desk.has_message());
             let event = self.next(is_stopping).await;
@@ -142,7 +150,7 @@ impl Connection {
         let octets = async {
             match stream {
                 // What the session does not take waits.
-                Some(stream) if rest.is_empty() => Event::Read(read(stream).await),
+                Some(stream) if rest.is_empty() && session.is_listening() => Event::Read(read(stream).await),
                 _ => pending().await,
             }
         };
@@ -163,14 +171,14 @@ impl Connection {
         self.lose();
     }
 
-    /// Does all that the session wants done now.
+    /// Does all that the session wants done now, but for replies that go with others.
     async fn settle(&mut self) -> io::Result<Course> {
         while let Some(output) = self.session.poll_output(self.shared.clock.now()) {
             match output {
                 Output::Reply(octets) => self.replies.extend(octets),
                 Output::Ask(ask) => {
-                    // Who waits for long is told first what is known.
-                    if !matches!(ask, Ask::Begin(_) | Ask::Route(_)) {
+                    // What these take, the client need not wait for the replies before.
+                    if matches!(ask, Ask::Chunk(_) | Ask::Commit | Ask::Authenticate(_)) {
                         self.flush().await?;
                     }
                     let answer = self.desk.answer(&self.session, ask);
@@ -193,7 +201,6 @@ impl Connection {
                 }
             }
         }
-        self.flush().await?;
         Ok(Course::GoesOn)
     }
 

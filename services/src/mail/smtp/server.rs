@@ -284,7 +284,8 @@ impl Session {
         self.user.as_deref()
     }
 
-    fn is_listening(&self) -> bool {
+    /// Whether [`Session::receive`] takes octets now: no output waits, nor does a question.
+    pub fn is_listening(&self) -> bool {
         self.outputs.is_empty() && self.asked.is_none()
     }
 

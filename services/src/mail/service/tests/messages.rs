@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::lab::*;
 use crate::mail::service::ANSWER_TIMEOUT;
-use crate::mail::smtp::Role;
+use crate::mail::smtp::{Role, TARPIT_STEP};
 use crate::mail::store::tests::disk::Loss;
 
 const MESSAGE: &str =
@@ -147,6 +147,52 @@ fn rfc2920_3_2_commands_that_come_in_one_portion_are_answered_in_order() {
         }
         assert!(client.is_closed().await);
         assert_eq!(lab.inbox("anna").await.len(), 2);
+    });
+}
+
+#[test]
+fn replies_to_commands_that_come_together_go_together() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let mut client = lab.pc().await;
+        let before = lab.wire.writes();
+        let recipients = "RCPT TO:<anna@office.example>\r\n".repeat(50);
+        client.send(format!("MAIL FROM:<a@b.example>\r\n{recipients}DATA\r\n")).await;
+        for _ in 0..51 {
+            assert!(client.reply().await.starts_with("250"));
+        }
+        assert!(client.reply().await.starts_with("354"));
+        assert_eq!(lab.wire.writes() - before, 1);
+        client.send(format!("{MESSAGE}.\r\n")).await;
+        assert!(client.reply().await.starts_with("250 2.6.0"));
+        // More than wait for each other go on their way meanwhile.
+        let before = lab.wire.writes();
+        client.send("NOOP\r\n".repeat(600)).await;
+        for _ in 0..600 {
+            assert!(client.reply().await.starts_with("250"));
+        }
+        assert!((2..20).contains(&(lab.wire.writes() - before)));
+    });
+}
+
+#[test]
+fn nothing_is_read_while_a_reply_is_held_back() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let mut client = lab.stranger().await;
+        for _ in 0..3 {
+            client.dialogue(&[("FOO", "500")]).await;
+        }
+        let began = tokio::time::Instant::now();
+        client.send("FOO\r\n").await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        // That is more than what can be under way.
+        client.send(format!("NOOP {}\r\n", "x".repeat(1000)).repeat(6)).await;
+        assert!(began.elapsed() >= TARPIT_STEP, "{:?}", began.elapsed());
+        assert!(client.reply().await.starts_with("500"));
+        for _ in 0..6 {
+            assert!(client.reply().await.starts_with("250"));
+        }
     });
 }
 

@@ -1,6 +1,6 @@
 //! A network in memory: clients anywhere, and listeners.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -17,13 +17,17 @@ use crate::net::{Listener, Net, Stream, UdpSocket};
 pub const UNDER_WAY: usize = 4096;
 
 #[derive(Clone, Default)]
-pub struct Wire(Rc<RefCell<BTreeMap<SocketAddr, mpsc::UnboundedSender<End>>>>);
+pub struct Wire {
+    listeners: Rc<RefCell<BTreeMap<SocketAddr, mpsc::UnboundedSender<End>>>>,
+    writes: Rc<Cell<usize>>,
+}
 
 /// One end of a connection.
 pub struct End {
     stream: DuplexStream,
     local: SocketAddr,
     peer: SocketAddr,
+    writes: Rc<Cell<usize>>,
 }
 
 pub struct Ear {
@@ -33,11 +37,17 @@ pub struct Ear {
 }
 
 impl Wire {
+    /// How often services have written to connections.
+    pub fn writes(&self) -> usize {
+        self.writes.get()
+    }
+
     /// Connects from any address to any; `None` if nobody listens there.
     pub fn dial(&self, from: SocketAddr, to: SocketAddr) -> Option<DuplexStream> {
         let (near, far) = duplex(UNDER_WAY);
-        let listener = self.0.borrow().get(&to).cloned()?;
-        listener.send(End { stream: far, local: to, peer: from }).ok()?;
+        let listener = self.listeners.borrow().get(&to).cloned()?;
+        let writes = Rc::clone(&self.writes);
+        listener.send(End { stream: far, local: to, peer: from, writes }).ok()?;
         Some(near)
     }
 }
@@ -45,7 +55,7 @@ impl Wire {
 impl Wire {
     /// Has the listener at `local` fail.
     pub fn fail(&self, local: SocketAddr) {
-        self.0.borrow_mut().remove(&local);
+        self.listeners.borrow_mut().remove(&local);
     }
 }
 
@@ -57,7 +67,7 @@ impl Net for Wire {
     async fn listen(&self, local: SocketAddr) -> io::Result<Ear> {
         let (sender, calls) = mpsc::unbounded_channel();
         // As with a staged network, the latest has the port.
-        self.0.borrow_mut().insert(local, sender);
+        self.listeners.borrow_mut().insert(local, sender);
         Ok(Ear { local, calls: Mutex::new(calls), wire: self.clone() })
     }
 
@@ -84,7 +94,7 @@ impl Listener for Ear {
 
 impl Drop for Ear {
     fn drop(&mut self) {
-        let mut listeners = self.wire.0.borrow_mut();
+        let mut listeners = self.wire.listeners.borrow_mut();
         self.calls.get_mut().close();
         if listeners.get(&self.local).is_some_and(mpsc::UnboundedSender::is_closed) {
             listeners.remove(&self.local);
@@ -118,6 +128,7 @@ impl AsyncWrite for End {
         context: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.writes.set(self.writes.get() + 1);
         Pin::new(&mut self.stream).poll_write(context, octets)
     }
 

@@ -10,8 +10,8 @@ use std::net::IpAddr;
 use crate::mail::address::{Domain, ForwardPath, LocalPart};
 use crate::users::{Role, User};
 
-/// The local parts that every domain has. // RFC 5321, section 4.5.1; RFC 2142, section 4
-const ROLES: [&str; 3] = ["postmaster", "abuse", "admin"];
+/// The local parts that every domain has, and `admin`, to which many programs report. // RFC 5321, section 4.5.1; RFC 2142
+const ROLES: [&str; 5] = ["postmaster", "abuse", "hostmaster", "webmaster", "admin"];
 
 /// A domain of the office's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,6 +168,8 @@ mod tests {
             "<postmaster@shop.example>",
             "<POSTMASTER@[192.168.1.1]>",
             "<abuse@shop.example>",
+            "<hostmaster@office.example>",
+            "<webmaster@shop.example>",
             "<admin@office.example>",
         ] {
             assert_eq!(find(&of_owners, recipient), "boss chef", "{recipient}");

@@ -168,6 +168,7 @@ impl Drop for Admitted {
 /// The messages that sources send.
 #[derive(Debug)]
 pub struct Rates {
+    a_minute: u32,
     each: RateLimit,
     /// Each source's limit, and when it sent last.
     sources: BTreeMap<IpAddr, (RateLimit, u64)>,
@@ -180,7 +181,15 @@ impl Rates {
     pub fn new(a_minute: u32) -> Self {
         let a_minute = a_minute.max(1);
         let each = RateLimit::once_in(Duration::from_secs(60) / a_minute, a_minute);
-        Self { each, sources: BTreeMap::new(), by_use: BTreeSet::new(), used: 0 }
+        Self { a_minute, each, sources: BTreeMap::new(), by_use: BTreeSet::new(), used: 0 }
+    }
+
+    /// Has each source send so many messages a minute from now on. If that is another number than before, what was sent is
+    /// forgotten.
+    pub fn set(&mut self, a_minute: u32) {
+        if self.a_minute != a_minute.max(1) {
+            *self = Self::new(a_minute);
+        }
     }
 
     /// Whether `peer` may send a message now; it counts if so.

@@ -1,6 +1,8 @@
-//! What the mail services share, whatever the configuration: the store, the logins, and the count of connections.
+//! What the mail services share, whatever the configuration: the store, the logins, the count of connections and what each
+//! source has sent.
 //!
-//! The store is opened when the first configuration wants mail, and stays open: one process alone writes it.
+//! The store is opened when the first configuration that wants mail is prepared, and stays open: one process alone writes it.
+//! It is there even if that configuration is refused then, as by another service, with what opening it has written.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -11,7 +13,8 @@ use gatepost_ground::Instant;
 use tokio::time::timeout;
 use tracing::{error, warn};
 
-use super::admission::Connections;
+use super::admission::{Connections, Rates};
+use super::settings::Shares;
 use crate::clock::Clock;
 use crate::mail::store::{self, Change, MailStore, MailboxId, Refused};
 use crate::net::Net;
@@ -38,12 +41,20 @@ pub struct Ground {
     cost: Cost,
     opened: RefCell<Option<Rc<Opened>>>,
     pub(super) connections: Rc<Connections>,
+    pub(super) rates: Rc<RefCell<Rates>>,
 }
 
 impl Ground {
     /// Nothing is opened yet. `cost` is that of passwords.
     pub fn new(settings: store::Settings, cost: Cost) -> Self {
-        Self { settings, cost, opened: RefCell::default(), connections: Rc::default() }
+        let rates = Rates::new(Shares::default().wan_messages_a_minute);
+        Self {
+            settings,
+            cost,
+            opened: RefCell::default(),
+            connections: Rc::default(),
+            rates: Rc::new(RefCell::new(rates)),
+        }
     }
 
     /// What is open, if it is.

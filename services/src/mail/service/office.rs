@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 
-use super::admission::{Connections, Rates};
+use super::admission::Connections;
 use super::connection;
 use super::desk::Desk;
 use super::directory::Directory;
@@ -104,7 +104,7 @@ impl OfficeMail {
             opened,
             remote: Rc::clone(&self.remote),
             tls: self.tls.clone(),
-            rates: RefCell::new(Rates::new(settings.shares.wan_messages_a_minute)),
+            rates: Rc::clone(&self.ground.rates),
             stats: Rc::clone(&self.stats),
             clock: Rc::clone(&host.clock),
             rng: RefCell::new(host.rng()),
@@ -226,7 +226,8 @@ impl<N: Net> OfficeInstance<N> {
 
 impl<N: Net> Instance for OfficeInstance<N> {
     fn activate(&self) {
-        let Settings { users, domains, .. } = &self.shared.settings;
+        let Settings { users, domains, shares, .. } = &self.shared.settings;
+        self.shared.rates.borrow_mut().set(shares.wan_messages_a_minute);
         let of_all = domains.iter().filter(|domain| domain.users.is_none());
         let names: Vec<_> = of_all.map(|domain| domain.name.as_str()).collect();
         self.shared.opened.logins.set_users(users, &names);

@@ -30,7 +30,7 @@ pub(super) struct Shared {
     pub opened: Rc<Opened>,
     pub remote: Rc<dyn Remote>,
     pub tls: Option<Rc<dyn StartTls>>,
-    pub rates: RefCell<Rates>,
+    pub rates: Rc<RefCell<Rates>>,
     pub stats: Rc<RefCell<Stats>>,
     pub clock: Rc<dyn Clock>,
     pub rng: RefCell<StdRng>,

@@ -84,7 +84,8 @@ fn strangers_send_so_many_messages_a_minute_and_the_lan_any_number() {
     simulate(async {
         let shares = Shares { wan_messages_a_minute: 6, ..Shares::default() };
         let settings = Settings { shares, ..settings() };
-        let lab = Lab::start(&std::sync::Arc::default(), crate::mail::smtp::Role::Mx, settings).await;
+        let role = crate::mail::smtp::Role::Mx;
+        let lab = Lab::start(&std::sync::Arc::default(), role, settings.clone()).await;
         let (mut stranger, mut pc) = (lab.stranger().await, lab.pc().await);
         for sent in 0..20 {
             let said = stranger.mail("", &["anna@office.example"], "a: b\r\n").await;
@@ -96,6 +97,13 @@ fn strangers_send_so_many_messages_a_minute_and_the_lan_any_number() {
         let mut other_connection = lab.stranger().await;
         assert!(other_connection.mail("", &["anna@office.example"], "a: b\r\n").await.starts_with("250"));
         assert_eq!((lab.inbox("anna").await.len(), lab.count("rate_limited")), (7, 14));
+        let changed = Settings { message_octets_max: 1 << 20, ..settings.clone() };
+        lab.go_over_to(changed).await;
+        let said = lab.stranger().await.mail("", &["anna@office.example"], "").await;
+        assert!(said.starts_with("450 4.7.1"), "a reload forgets nothing: {said}");
+        lab.go_over_to(Settings { shares: Shares::default(), ..settings }).await;
+        let said = lab.stranger().await.mail("", &["anna@office.example"], "a: b\r\n").await;
+        assert!(said.starts_with("250"), "{said}");
     });
 }
 

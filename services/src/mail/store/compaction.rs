@@ -119,14 +119,13 @@ fn of_accept(state: &State, logged: &Logged, accept: &Accept) -> Vec<Needed> {
     let is_needed = !copy.deliveries.is_empty() || !copy.remotes.is_empty();
     if let Origin::Polled { account, uidl } = &mut copy.origin {
         let key = (account.clone(), mem::take(uidl));
-        match state.seen.get(&key) {
-            // A copy that said that it was fetched could survive a power cut without a record behind it that ends that.
-            None => {}
-            Some(_) if is_needed => *uidl = key.1,
-            Some(holder) if *holder == place.segment => {
+        // A copy that said that it was fetched could survive a power cut without a record behind it that ends that.
+        if let Some(holder) = state.seen.get(&key) {
+            if is_needed {
+                *uidl = key.1;
+            } else if *holder == place.segment {
                 all.push(Content::Seen(Uidls { account: key.0, uidls: vec![key.1] }).into());
             }
-            Some(_) => {}
         }
     }
     if is_needed {

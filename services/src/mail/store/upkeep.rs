@@ -120,8 +120,8 @@ impl Upkeep {
         self.trouble.clone()
     }
 
-    fn due(&self) -> Option<Instant> {
-        self.reserve_due.into_iter().chain(self.checkpoint_due.filter(|_| !self.is_full)).min()
+    fn due(&self, may_make_checkpoint: bool) -> Option<Instant> {
+        self.reserve_due.into_iter().chain(self.checkpoint_due.filter(|_| may_make_checkpoint)).min()
     }
 
     /// A batch is durable, or a checkpoint is to be made as if one were.
@@ -183,7 +183,13 @@ impl Store {
 
     /// When there will be something to do beside the log, if nothing else happens.
     pub(super) fn upkeep_due(&self) -> Option<Instant> {
-        self.upkeep.due().filter(|_| self.is_upkeep_possible())
+        self.upkeep.due(self.may_make_checkpoint()).filter(|_| self.is_upkeep_possible())
+    }
+
+    /// A checkpoint ends behind the last segment. As long as that has records that are refused, and no other says so, whoever
+    /// reads all of the log takes them, and whoever begins at the checkpoint does not.
+    fn may_make_checkpoint(&self) -> bool {
+        !self.upkeep.is_full && self.aborting.is_none()
     }
 
     pub(super) fn poll_upkeep(&mut self, now: Instant) -> Option<Task> {
@@ -237,7 +243,9 @@ impl Store {
         } else if self.upkeep.reserve_due.is_some_and(|due| due <= now) {
             self.upkeep.reserve_due = None;
             Some(Doing::CutReserve)
-        } else if !self.upkeep.is_full && (is_due || self.upkeep.grown >= self.settings.checkpoint_octets) {
+        } else if self.may_make_checkpoint()
+            && (is_due || self.upkeep.grown >= self.settings.checkpoint_octets)
+        {
             self.upkeep.checkpoint_due = None;
             self.upkeep.grown = 0;
             Some(Doing::CutCheckpoint(Writer::new(self.segments.end())))

@@ -210,6 +210,7 @@ const SMTP_CLIENT: &[Requirement] = &[
 
 const MAIL_OUT: &[Requirement] = &[
     kept("RFC 5321, section 5.1", Must, "MX by preference, without them the domain itself; never ourselves."),
+    kept("RFC 5321, section 4.5.4.1", Must, "Tries ever more seldom, a warning, and the end after 5 days."),
     kept("RFC 7505, section 3", Must, "A null MX takes no mail."),
     kept("RFC 3461, section 4.1", Must, "NOTIFY: of what the sender is told."),
     kept("RFC 3461, section 4.3", Must, "RET: what a report brings back."),
@@ -217,6 +218,7 @@ const MAIL_OUT: &[Requirement] = &[
     kept("RFC 3464, section 2", Must, "Reports for people and for programs."),
     kept("RFC 3464, section 2.3", Must, "The fields of each recipient."),
     kept("RFC 6522, section 3", Must, "The three parts of a report."),
+    kept("RFC 6533, section 3", Must, "Original recipients outside of ASCII."),
     kept("RFC 6533, section 4", Must, "Reports about addresses outside of ASCII."),
 ];
 

@@ -5,6 +5,7 @@ pub mod address;
 pub mod bounce;
 pub(crate) mod calendar;
 pub mod mx;
+pub mod queue;
 pub mod sasl;
 pub mod service;
 pub mod smtp;

@@ -2,8 +2,12 @@
 //!
 //! A message of the session is an [`Incoming`] of the store from the answer to `Begin` on. What comes of its header is put
 //! before it as it streams through: `Received`, which all of its recipients share, and what it lacks. Each mailbox has
-//! header lines of its own (`Return-Path`, `Delivered-To`, `X-Original-To`), for which room is reserved with the
-//! recipient.
+//! header lines of its own (`Return-Path`, `Delivered-To`, `X-Original-To`).
+//!
+//! A recipient is taken if the mailbox has room for the message as it is announced. Room is reserved for octets that
+//! come, and not for those that are announced: a client that says `SIZE=` to many mailboxes and sends nothing keeps no
+//! mail of others out. So a mailbox can be full in the midst of a message. By LMTP its recipient is refused and the others
+//! have the message (RFC 2033, section 4.2); SMTP has one reply for all, and all are refused.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -20,6 +24,9 @@ use crate::mail::smtp::server::{Answer, Ask, Recipient, Sender, Session};
 use crate::mail::smtp::{Refusal, Role, date};
 use crate::mail::store::{Accept, Delivery, Incoming, MailboxId, Origin, Refused, Remote};
 use crate::users::logins::Scram;
+
+/// The room that a mailbox has to have for a message of unknown length.
+pub const ROOM_OCTETS_MIN: u64 = 64 << 10;
 
 /// Answers one session.
 pub(super) struct Desk {
@@ -38,7 +45,8 @@ struct Transaction {
     octets: u64,
     deliveries: Vec<Delivery>,
     remotes: Vec<Remote>,
-    recipients: usize,
+    /// Of each recipient that was taken the mailboxes; of one at another domain none.
+    recipients: Vec<Vec<MailboxId>>,
     /// Whether what stands before the message is in the store.
     has_begun: bool,
     completion: Option<Completion>,
@@ -86,7 +94,7 @@ impl Desk {
         if !shared.opened.has_room(shared.settings.disk_reserve.saturating_add(announced)).await {
             return Err(Refusal::NoRoom);
         }
-        let incoming = shared.opened.store.begin(announced).map_err(|refused| refusal(&refused))?;
+        let incoming = shared.opened.store.begin(0).map_err(|refused| refusal(&refused))?;
         let id = format!("{:x}.{:016x}", shared.clock.unix_time().0, shared.rng.borrow_mut().next_u64());
         let is_completed = shared.role != Role::Lmtp && (self.is_lan || sender.user.is_some());
         let completion = is_completed.then(|| Completion::new(self.fields(&id, &sender)));
@@ -97,7 +105,7 @@ impl Desk {
             octets: announced,
             deliveries: Vec::new(),
             remotes: Vec::new(),
-            recipients: 0,
+            recipients: Vec::new(),
             has_begun: false,
             completion,
         });
@@ -136,11 +144,9 @@ impl Desk {
         let Some(mut transaction) = self.open.take() else { return Err(Refusal::TryLater) };
         let result = self.add(&mut transaction, recipient).await;
         let mut stats = self.shared.stats.borrow_mut();
+        let result = result.map(|mailboxes| transaction.recipients.push(mailboxes));
         match &result {
-            Ok(()) => {
-                transaction.recipients += 1;
-                stats.recipients += 1;
-            }
+            Ok(()) => stats.recipients += 1,
             Err(Refusal::RelayDenied) => stats.relaying_refused += 1,
             Err(_) => stats.recipients_refused += 1,
         }
@@ -148,21 +154,27 @@ impl Desk {
         result
     }
 
-    async fn add(&self, transaction: &mut Transaction, recipient: &Recipient) -> Result<(), Refusal> {
+    /// The mailboxes that get what is for `recipient`.
+    async fn add(
+        &self,
+        transaction: &mut Transaction,
+        recipient: &Recipient,
+    ) -> Result<Vec<MailboxId>, Refusal> {
         let Some(users) = self.shared.judge(recipient)? else {
             let remote = self.shared.remote.route(&transaction.sender, recipient)?;
             transaction.remotes.push(remote);
-            return Ok(());
+            return Ok(Vec::new());
         };
         // What is for several is taken if one of them has room.
-        let mut outcome = Err(Refusal::NoSuchMailbox);
+        let mut mailboxes = Vec::new();
+        let mut refusal = Refusal::NoSuchMailbox;
         for name in users {
-            let added = self.add_user(transaction, recipient, name).await;
-            if outcome.is_err() {
-                outcome = added;
+            match self.add_user(transaction, recipient, name).await {
+                Ok(mailbox) => mailboxes.push(mailbox),
+                Err(refused) => refusal = refused,
             }
         }
-        outcome
+        if mailboxes.is_empty() { Err(refusal) } else { Ok(mailboxes) }
     }
 
     async fn add_user(
@@ -170,12 +182,12 @@ impl Desk {
         transaction: &mut Transaction,
         recipient: &Recipient,
         name: &str,
-    ) -> Result<(), Refusal> {
+    ) -> Result<MailboxId, Refusal> {
         let shared = &self.shared;
         let user = shared.directory.user(name).ok_or(Refusal::NoSuchMailbox)?;
         let mailbox = shared.opened.mailbox_of(user).await.map_err(|refused| refusal(&refused))?;
         if transaction.deliveries.iter().any(|delivery| delivery.mailbox == mailbox) {
-            return Ok(());
+            return Ok(mailbox);
         }
         let domain = &shared.settings.domain;
         let original = match &recipient.path {
@@ -186,11 +198,14 @@ impl Desk {
             "Return-Path: {}\r\nDelivered-To: {name}@{domain}\r\nX-Original-To: {original}\r\n",
             transaction.sender.path
         );
-        let reserved = transaction.incoming.reserve(mailbox, prefix.len() as u64);
+        let prefix_octets = prefix.len() as u64;
+        let expected = transaction.sender.parameters.size.unwrap_or(ROOM_OCTETS_MIN);
+        let room = shared.opened.store.check_room(mailbox, expected.saturating_add(prefix_octets));
+        let reserved = room.and_then(|()| transaction.incoming.reserve(mailbox, prefix_octets));
         reserved.map_err(|refused| self.refusal(&refused, transaction.octets))?;
         let delivery = Delivery { mailbox, prefix: prefix.into_bytes(), ..Delivery::default() };
         transaction.deliveries.push(delivery);
-        Ok(())
+        Ok(mailbox)
     }
 
     async fn authenticate(&self, request: Request) -> Verdict {
@@ -224,12 +239,23 @@ impl Desk {
 
     async fn commit(&mut self, session: &Session) -> Vec<Result<String, Refusal>> {
         let Some(transaction) = &mut self.open else { return vec![Err(Refusal::TryLater)] };
-        let recipients = if self.shared.role == Role::Lmtp { transaction.recipients } else { 1 };
-        let outcome = match transaction.take(&self.shared, session, b"", true).await {
-            Ok(()) => self.keep(session).await,
-            Err(refused) => Err(self.fail(&refused)),
-        };
-        vec![outcome; recipients]
+        if let Err(refused) = transaction.take(&self.shared, session, b"", true).await {
+            let recipients = transaction.recipients.len();
+            return vec![Err(self.fail(&refused)); recipients];
+        }
+        let octets = transaction.octets;
+        let has_room = transaction.recipients.iter().map(|mailboxes| transaction.check(mailboxes));
+        let has_room: Vec<_> = has_room.collect();
+        let outcome = self.keep(session).await;
+        let of_each = has_room.into_iter().map(|has_room| match has_room {
+            Ok(()) => outcome.clone(),
+            Err(refused) => {
+                self.shared.stats.borrow_mut().recipients_refused += 1;
+                Err(self.refusal(&refused, octets))
+            }
+        });
+        // For SMTP the first counts, and there all have room.
+        of_each.collect()
     }
 
     /// Has the message be durable.
@@ -326,7 +352,31 @@ impl Transaction {
             completion.finish(&mut kept);
         }
         self.octets += kept.len() as u64;
+        self.leave_out_full(kept.len() as u64, shared.role)?;
         if kept.is_empty() { Ok(()) } else { self.incoming.chunk(&kept).await }
+    }
+
+    /// Reserves room for further octets. A mailbox that has none does not get the message.
+    fn leave_out_full(&mut self, octets: u64, role: Role) -> Result<(), Refused> {
+        let full = self.incoming.make_room(octets);
+        if full.is_empty() {
+            return Ok(());
+        }
+        self.deliveries.retain(|delivery| !full.contains(&delivery.mailbox));
+        let mut checked = self.recipients.iter().map(|mailboxes| self.check(mailboxes));
+        match role {
+            Role::Lmtp if checked.clone().any(|has_room| has_room.is_ok()) => Ok(()),
+            _ => checked.find(Result::is_err).unwrap_or(Ok(())),
+        }
+    }
+
+    /// Whether a recipient with these mailboxes still gets the message in one of them, or at another domain.
+    fn check(&self, mailboxes: &[MailboxId]) -> Result<(), Refused> {
+        let gets = |mailbox: &MailboxId| self.deliveries.iter().any(|delivery| delivery.mailbox == *mailbox);
+        match mailboxes.first() {
+            Some(first) if !mailboxes.iter().any(gets) => Err(Refused::MailboxFull(*first)),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ mod shared;
 mod stats;
 pub mod stream;
 #[cfg(test)]
-mod tests;
+pub(in crate::mail) mod tests;
 
 pub use connection::{ANSWER_TIMEOUT, WRITE_TIMEOUT};
 pub use settings::{RelayFrom, Settings, Shares};

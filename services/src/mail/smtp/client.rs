@@ -51,6 +51,7 @@ use std::time::Duration;
 use gatepost_ground::Instant;
 
 pub use self::envelope::{Envelope, EnvelopeRecipient};
+pub(in crate::mail) use self::envelope::{mail_options, rcpt_options};
 pub use self::extensions::Extensions;
 pub use self::outcome::{Outcome, Report, Scope};
 pub use self::reply::*;

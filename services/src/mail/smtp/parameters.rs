@@ -64,7 +64,7 @@ pub struct RcptParameters {
 
 impl MailParameters {
     /// Reads `text`, which follows the path.
-    pub(super) fn parse(text: &str) -> Result<Self, Reply> {
+    pub(in crate::mail) fn parse(text: &str) -> Result<Self, Reply> {
         let mut this = Self::default();
         for parameter in parameters(text)? {
             let (keyword, value) = parameter?;
@@ -101,7 +101,7 @@ impl MailParameters {
 
 impl RcptParameters {
     /// Reads `text`, which follows the path.
-    pub(super) fn parse(text: &str) -> Result<Self, Reply> {
+    pub(in crate::mail) fn parse(text: &str) -> Result<Self, Reply> {
         let mut this = Self::default();
         for parameter in parameters(text)? {
             let (keyword, value) = parameter?;
@@ -169,12 +169,30 @@ fn original_recipient(value: &str) -> Option<Option<OriginalRecipient>> {
     if address_type.is_empty() || !address_type.chars().all(is_type) || address.is_empty() {
         return None;
     }
-    // RFC 6533, section 3: an address of this type can stand as it is.
-    let is_utf8 = address_type.eq_ignore_ascii_case("utf-8") && !address.is_ascii();
-    let address = if is_utf8 { Some(address.to_owned()) } else { xtext(address) };
+    // RFC 6533, section 3: an address of this type can stand as it is, or with its characters by their numbers.
+    let is_utf8 = address_type.eq_ignore_ascii_case("utf-8");
+    let address = match is_utf8 {
+        true if !address.is_ascii() => Some(address.to_owned()),
+        true => xtext(address).and_then(|text| without_numbers(&text)),
+        false => xtext(address),
+    };
     let address = address.filter(|address| !address.chars().any(char::is_control));
     let address_type = address_type.to_ascii_lowercase();
     Some(address.map(|address| OriginalRecipient { address_type, address }))
+}
+
+/// `text` with the characters that stand in it by their numbers, such as `\x{FC}`. // RFC 6533, section 3
+fn without_numbers(text: &str) -> Option<String> {
+    let mut parts = text.split('\\');
+    let mut plain = parts.next()?.to_owned();
+    for part in parts {
+        let (number, rest) = part.strip_prefix("x{")?.split_once('}')?;
+        let is_number =
+            (2..=6).contains(&number.len()) && number.bytes().all(|octet| octet.is_ascii_hexdigit());
+        plain.push(char::from_u32(u32::from_str_radix(number, 16).ok().filter(|_| is_number)?)?);
+        plain.push_str(rest);
+    }
+    Some(plain)
 }
 
 /// The text that `value` encodes, without control characters; `None` if it is no xtext. // RFC 3461, section 4
@@ -277,6 +295,31 @@ mod tests {
         let orcpt = |len: usize| format!(" ORCPT=rfc822;{}", "x".repeat(len - "rfc822;".len()));
         assert!(rcpt(&orcpt(ORCPT_OCTETS_MAX)).is_ok());
         assert_eq!(rcpt(&orcpt(ORCPT_OCTETS_MAX + 1)), Err(BAD_PARAMETER));
+    }
+
+    /// RFC 6533, section 3: Characters of an original recipient can stand by their numbers.
+    #[test]
+    fn rfc6533_3_characters_of_an_original_recipient_can_stand_by_their_numbers() {
+        let address =
+            |text: &str| rcpt(&format!(" ORCPT=utf-8;{text}")).unwrap().orcpt.map(|orcpt| orcpt.address);
+        assert_eq!(address("j\\x{FC}r\\x{1F600}@c.example").unwrap(), "jür\u{1F600}@c.example");
+        assert_eq!(address("a\\x{2B}b\\x{5C}").unwrap(), "a+b\\");
+        let wrong = [
+            "\\",
+            "\\x",
+            "\\x{",
+            "\\x{}",
+            "\\x{F}",
+            "\\x{0A}",
+            "\\x{D800}",
+            "\\x{110000}",
+            "\\x{+F}",
+            "\\y{FC}",
+        ];
+        for wrong in wrong {
+            assert_eq!(address(wrong), None, "{wrong}");
+        }
+        assert_eq!(rcpt(" ORCPT=rfc822;j\\x{FC}").unwrap().orcpt.unwrap().address, "j\\x{FC}");
     }
 
     /// RFC 4954, section 5: Whom another server saw log in.

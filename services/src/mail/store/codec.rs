@@ -243,17 +243,15 @@ fn read_mailbox<'a>(
 }
 
 pub(super) fn write_progress(line: Line<'_>, progress: &Progress) {
-    let Progress { tries, due, is_held, reply } = progress;
-    line.number(tries).number(due).number(u8::from(*is_held)).octets(reply);
+    let Progress { tries, due, is_held, is_warned, reply } = progress;
+    let flags = u8::from(*is_held) | u8::from(*is_warned) << 1;
+    line.number(tries).number(due).number(flags).octets(reply);
 }
 
 pub(super) fn read_progress(values: &mut Values<'_>) -> Result<Progress, Malformed> {
-    Ok(Progress {
-        tries: values.number()?,
-        due: values.number()?,
-        is_held: values.number::<u8>()? != 0,
-        reply: values.text()?,
-    })
+    let (tries, due, flags) = (values.number()?, values.number()?, values.number::<u8>()?);
+    let (is_held, is_warned) = (flags & 1 != 0, flags & 2 != 0);
+    Ok(Progress { tries, due, is_held, is_warned, reply: values.text()? })
 }
 
 fn write_entry(line: Line<'_>, entry: QueueId) -> Line<'_> {
@@ -310,7 +308,8 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let entry = QueueId { message: 7, recipient: 2 };
-        let progress = Progress { tries: 3, due: 9, is_held: true, reply: "450 later\r\n%".to_owned() };
+        let progress =
+            Progress { tries: 3, due: 9, is_held: true, is_warned: true, reply: "450 later\r\n%".to_owned() };
         let accept = Accept {
             time: 1,
             source: "192.0.2.1 pc of anna".to_owned(),

@@ -182,6 +182,8 @@ pub struct Progress {
     pub due: u64,
     /// Whether it waits until the administrator releases it.
     pub is_held: bool,
+    /// Whether the sender was told that it takes long.
+    pub is_warned: bool,
     /// What the other server said last, or what came in between.
     pub reply: String,
 }

@@ -158,6 +158,15 @@ impl MailStore {
         outcome.await.unwrap_or_else(|_| Err(Refused::Disk("the store has ended".to_owned())))
     }
 
+    /// Whether a mailbox has room for `octets` beside what is reserved. Nothing is reserved by that.
+    ///
+    /// # Errors
+    ///
+    /// There is no such mailbox, or it is full: [`Refused::MailboxFull`].
+    pub fn check_room(&self, mailbox: MailboxId, octets: u64) -> Result<(), Refused> {
+        self.shared.store.borrow().check_room(mailbox, octets)
+    }
+
     /// Begins a message of about `size` octets, as far as that is known.
     ///
     /// # Errors
@@ -220,6 +229,14 @@ impl MailStore {
     }
 }
 
+/// Room for a message in one mailbox.
+struct Reserved {
+    id: ReservationId,
+    mailbox: MailboxId,
+    /// Octets of the header lines that are the mailbox's own.
+    prefix: u64,
+}
+
 /// A message on its way in. When it is dropped before it is committed, it is given up.
 pub struct Incoming {
     store: MailStore,
@@ -227,8 +244,7 @@ pub struct Incoming {
     draft: Option<DraftId>,
     size: u64,
     came: u64,
-    /// Of each mailbox, and the octets of its own header lines.
-    reservations: Vec<(ReservationId, u64)>,
+    reservations: Vec<Reserved>,
 }
 
 impl Incoming {
@@ -239,9 +255,22 @@ impl Incoming {
     /// There is no such mailbox, or it is full: [`Refused::MailboxFull`].
     pub fn reserve(&mut self, mailbox: MailboxId, prefix: u64) -> Result<(), Refused> {
         let octets = self.size.max(self.came).saturating_add(prefix);
-        let reservation = self.store.shared.store.borrow_mut().reserve(mailbox, octets)?;
-        self.reservations.push((reservation, prefix));
+        let id = self.store.shared.store.borrow_mut().reserve(mailbox, octets)?;
+        self.reservations.push(Reserved { id, mailbox, prefix });
         Ok(())
+    }
+
+    /// Reserves room for `octets` that are about to come. Returns the mailboxes that have none: their reservations are
+    /// given back, and the message is not to be delivered there.
+    pub fn make_room(&mut self, octets: u64) -> Vec<MailboxId> {
+        let after = self.came.saturating_add(octets);
+        let mut store = self.store.shared.store.borrow_mut();
+        let full = self.reservations.extract_if(.., |Reserved { id, prefix, .. }| {
+            store.grow(*id, after.saturating_add(*prefix)).is_err()
+        });
+        let full: Vec<_> = full.collect();
+        full.iter().for_each(|reserved| store.release(reserved.id));
+        full.into_iter().map(|reserved| reserved.mailbox).collect()
     }
 
     /// Takes further octets, and waits until there is room for more.
@@ -253,8 +282,8 @@ impl Incoming {
         let Shared { store, wanted, progress, .. } = &*self.store.shared;
         let draft = self.draft.ok_or(Refused::NoDraft)?;
         self.came += octets.len() as u64;
-        for (reservation, prefix) in &self.reservations {
-            store.borrow_mut().grow(*reservation, self.came.saturating_add(*prefix))?;
+        for Reserved { id, prefix, .. } in &self.reservations {
+            store.borrow_mut().grow(*id, self.came.saturating_add(*prefix))?;
         }
         store.borrow_mut().chunk(draft, octets)?;
         while store.borrow().is_draft_full(draft) {
@@ -280,8 +309,8 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         let Shared { store, wanted, .. } = &*self.store.shared;
         let mut store = store.borrow_mut();
-        for (reservation, _) in mem::take(&mut self.reservations) {
-            store.release(reservation);
+        for reserved in mem::take(&mut self.reservations) {
+            store.release(reserved.id);
         }
         if let Some(draft) = self.draft.take() {
             store.give_up(draft);

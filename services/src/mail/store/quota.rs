@@ -97,7 +97,11 @@ impl Store {
 
     /// Whether there is room for a message of that size in a mailbox beside all that is reserved. A full mailbox has
     /// none for an empty one either.
-    fn check_room(&self, id: MailboxId, octets: u64) -> Result<(), Refused> {
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::NoMailbox`], or [`Refused::MailboxFull`].
+    pub fn check_room(&self, id: MailboxId, octets: u64) -> Result<(), Refused> {
         let mailbox = self.state.mailbox(id).ok_or(Refused::NoMailbox(id))?;
         let quota = u128::from(mailbox.state().quota);
         let taken = u128::from(mailbox.used()) + self.reservations.of(id);

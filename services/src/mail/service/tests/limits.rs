@@ -7,7 +7,7 @@ use crate::mail::service::{Settings, Shares, WRITE_TIMEOUT};
 use crate::mail::smtp::COMMAND_TIMEOUT;
 
 #[test]
-fn a_full_mailbox_refuses_its_own_mail_only() {
+fn a_full_mailbox_refuses_its_own_mail_when_its_recipient_is_named() {
     simulate(async {
         let lab = Lab::smtp().await;
         let mut client = lab.stranger().await;
@@ -24,9 +24,76 @@ fn a_full_mailbox_refuses_its_own_mail_only() {
                 ("RSET", "250"),
             ])
             .await;
-        let grown = client.mail("", &["anna@office.example", "berta@office.example"], &long).await;
+        assert_eq!((lab.inbox("anna").await.len(), lab.inbox("berta").await.len()), (1, 0));
+    });
+}
+
+#[test]
+fn a_mailbox_that_is_full_in_the_midst_of_a_message_refuses_it_for_all_by_smtp() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let mut client = lab.stranger().await;
+        let long = format!("a: b\r\n\r\n{}\r\n", "x".repeat(700_000));
+        assert!(client.mail("", &["anna@office.example"], &long).await.starts_with("250"));
+        let both = ["anna@office.example", "berta@office.example"];
+        let grown = client.mail("", &both, &long).await;
         assert!(grown.starts_with("452 4.2.2"), "{grown}");
         assert_eq!((lab.inbox("anna").await.len(), lab.inbox("berta").await.len()), (1, 0));
+        // What a mailbox has no room for in any case is not taken at all.
+        let rest = format!("a: b\r\n\r\n{}\r\n", "x".repeat(300_000));
+        assert!(client.mail("", &["anna@office.example"], &rest).await.starts_with("250"));
+        assert!(client.mail("", &["anna@office.example"], "").await.starts_with("452 4.2.2"));
+        client.dialogue(&[("RCPT TO:<berta@office.example>", "250"), ("RSET", "250")]).await;
+        client.dialogue(&[("MAIL FROM:<> SIZE=1000", "250"), ("RCPT TO:<anna@office.example>", "250")]).await;
+    });
+}
+
+#[test]
+fn by_lmtp_a_full_mailbox_keeps_a_message_from_nobody_else() {
+    simulate(async {
+        let lmtp = Settings { port: 2424, on_outside: false, ..settings() };
+        let lab = Lab::start(&std::sync::Arc::default(), crate::mail::smtp::Role::Lmtp, lmtp).await;
+        let mut client = lab.dial(PC1, LAN, 2424).await;
+        client.dialogue(&[("LHLO server", "250-smtp.office.example")]).await;
+        let long = format!("a: b\r\n\r\n{}\r\n", "x".repeat(700_000));
+        assert!(client.mail("", &["anna@office.example"], &long).await.starts_with("250"));
+        let recipients = ["berta@office.example", "anna@office.example", "berta+b@office.example"];
+        assert!(client.mail("", &recipients, &long).await.starts_with("250"));
+        assert!(client.reply().await.starts_with("452 4.2.2"), "anna's mailbox is full");
+        assert!(client.reply().await.starts_with("250"));
+        assert_eq!((lab.inbox("anna").await.len(), lab.inbox("berta").await.len()), (1, 1));
+        assert!(lab.inbox("berta").await[0].ends_with(&long));
+        assert!(client.mail("", &recipients[..2], &long).await.starts_with("452 4.2.2"), "both are full");
+        assert!(client.reply().await.starts_with("452 4.2.2"));
+        client.dialogue(&[("NOOP", "250")]).await;
+    });
+}
+
+#[test]
+fn what_is_announced_and_does_not_come_takes_no_room_from_others() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let mut silent = Vec::new();
+        for number in 0..50 {
+            let mut client = lab.dial(&format!("8.8.5.{number}"), WAN, 25).await;
+            client.dialogue(&[("EHLO a.example", "250"), ("MAIL FROM:<> SIZE=600000", "250")]).await;
+            client.dialogue(&[("RCPT TO:<anna@office.example>", "250"), ("DATA", "354")]).await;
+            silent.push(client);
+        }
+        let long = format!("a: b\r\n\r\n{}\r\n", "x".repeat(600_000));
+        let mut client = lab.stranger().await;
+        client
+            .dialogue(&[
+                ("MAIL FROM:<> SIZE=600000", "250"),
+                ("RCPT TO:<anna@office.example>", "250"),
+                ("DATA", "354"),
+            ])
+            .await;
+        client.send(&long).await;
+        client.dialogue(&[(".", "250")]).await;
+        silent[0].send(&long).await;
+        assert!(silent[0].say(".").await.starts_with("452 4.2.2"), "the quota holds");
+        assert_eq!(lab.inbox("anna").await.len(), 1);
     });
 }
 

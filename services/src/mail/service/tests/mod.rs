@@ -1,7 +1,7 @@
-mod lab;
+pub(in crate::mail) mod lab;
 mod limits;
 mod login;
 mod messages;
 mod recipients;
 mod reloads;
-mod wire;
+pub(in crate::mail) mod wire;

@@ -62,14 +62,7 @@ impl Envelope {
             line += " SMTPUTF8";
         }
         if extensions.has_dsn {
-            match self.ret {
-                Some(Return::Full) => line += " RET=FULL",
-                Some(Return::Headers) => line += " RET=HDRS",
-                None => {}
-            }
-            if let Some(envid) = &self.envid {
-                let _ = write!(line, " ENVID={}", xtext(envid));
-            }
+            line += &mail_options(self.ret, self.envid.as_deref());
         }
         line + "\r\n"
     }
@@ -79,16 +72,37 @@ impl Envelope {
         let EnvelopeRecipient { address, parameters } = &self.recipients[at];
         let mut line = format!("RCPT TO:<{address}>");
         if extensions.has_dsn {
-            if let Some(notify) = parameters.notify {
-                let _ = write!(line, " NOTIFY={}", notify_text(notify));
-            }
-            if let Some(OriginalRecipient { address_type, address }) = &parameters.orcpt {
-                let address = if address_type == "utf-8" { utf8_xtext(address) } else { xtext(address) };
-                let _ = write!(line, " ORCPT={address_type};{address}");
-            }
+            line += &rcpt_options(parameters);
         }
         line + "\r\n"
     }
+}
+
+/// RET and ENVID, as MAIL has them behind the sender.
+pub(in crate::mail) fn mail_options(ret: Option<Return>, envid: Option<&str>) -> String {
+    let mut text = String::new();
+    match ret {
+        Some(Return::Full) => text += " RET=FULL",
+        Some(Return::Headers) => text += " RET=HDRS",
+        None => {}
+    }
+    if let Some(envid) = envid {
+        let _ = write!(text, " ENVID={}", xtext(envid));
+    }
+    text
+}
+
+/// NOTIFY and ORCPT, as RCPT has them behind the recipient.
+pub(in crate::mail) fn rcpt_options(parameters: &RcptParameters) -> String {
+    let mut text = String::new();
+    if let Some(notify) = parameters.notify {
+        let _ = write!(text, " NOTIFY={}", notify_text(notify));
+    }
+    if let Some(OriginalRecipient { address_type, address }) = &parameters.orcpt {
+        let address = if address_type == "utf-8" { utf8_xtext(address) } else { xtext(address) };
+        let _ = write!(text, " ORCPT={address_type};{address}");
+    }
+    text
 }
 
 /// The value of NOTIFY. // RFC 3461, section 4.1

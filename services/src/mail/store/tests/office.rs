@@ -234,7 +234,13 @@ impl Office {
                 let Some((at, entry)) = self.queued(which) else { return };
                 let tries = self.store.state().queued(entry).map_or(0, |entry| entry.progress.tries) + 1;
                 self.model.mails[at].tries.push(tries);
-                let progress = Progress { tries, due: 8, is_held: false, reply: "450 later".to_owned() };
+                let progress = Progress {
+                    tries,
+                    due: 8,
+                    is_warned: true,
+                    reply: "450 later".to_owned(),
+                    ..Progress::default()
+                };
                 self.ask(Change::Attempt(Attempt { entry, progress }), Asked::Attempt(at, tries));
             }
             Op::Done(which) => {

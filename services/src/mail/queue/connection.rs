@@ -1,0 +1,201 @@
+//! One connection to another server: a [`Delivery`] over a stream, with the message and time.
+//!
+//! The connection is read while the client writes, as servers answer meanwhile, and a reply is read that came before the other
+//! side stopped listening.
+
+use std::future::{pending, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::{AsyncWriteExt, ReadBuf};
+use tokio::time::{sleep, timeout};
+
+use crate::clock::Clock;
+use crate::mail::service::stream::{Duplex, StartTls};
+use crate::mail::smtp::client::{Delivery, FETCH_OCTETS, Output, Report};
+use crate::service::LocalFuture;
+use crate::work::{self, Work};
+
+/// How long a portion of the message may take to be read.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+/// How long the other side may take to hear that the connection ends.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Octets of replies that are read at a time.
+const REPLY_OCTETS: usize = 4 << 10;
+
+/// Where a message is read from.
+pub trait Source {
+    /// At most `len` octets from `offset` on; none at the message's end.
+    ///
+    /// # Errors
+    ///
+    /// The message cannot be read.
+    fn read(&self, offset: u64, len: usize) -> LocalFuture<'_, io::Result<Vec<u8>>>;
+}
+
+/// What a connection needs.
+#[derive(Clone)]
+pub struct Means {
+    /// The time.
+    pub clock: Rc<dyn Clock>,
+    /// Where keys are derived.
+    pub work: Rc<dyn Work>,
+    /// Makes the client's side of a TLS handshake.
+    pub tls: Rc<dyn StartTls>,
+}
+
+struct Connection<'a> {
+    means: &'a Means,
+    message: &'a dyn Source,
+    delivery: Delivery,
+    /// `None` once a handshake has failed.
+    stream: Option<Box<dyn Duplex>>,
+    /// Octets that are to be written; none are once the other side does not listen any more.
+    unsent: Vec<u8>,
+    is_deaf: bool,
+    /// How much of the message has been read.
+    offset: u64,
+    reports: Vec<Report>,
+}
+
+enum Event {
+    Wrote(io::Result<usize>),
+    Read(io::Result<Vec<u8>>),
+    Due,
+}
+
+/// Sends the message of `delivery` over `stream`, and says QUIT: what became of it for each recipient.
+pub async fn send(
+    means: &Means,
+    stream: Box<dyn Duplex>,
+    delivery: Delivery,
+    message: &dyn Source,
+) -> Vec<Report> {
+    let mut connection = Connection {
+        means,
+        message,
+        delivery,
+        stream: Some(stream),
+        unsent: Vec::new(),
+        is_deaf: false,
+        offset: 0,
+        reports: Vec::new(),
+    };
+    while !connection.settle().await {
+        match connection.next().await {
+            Event::Wrote(Ok(len @ 1..)) => _ = connection.unsent.drain(..len),
+            Event::Wrote(_) => {
+                // What it said before can still be read.
+                connection.is_deaf = true;
+                connection.unsent.clear();
+            }
+            Event::Read(Ok(octets)) if !octets.is_empty() => {
+                connection.delivery.receive(connection.means.clock.now(), &octets);
+            }
+            Event::Read(_) => connection.delivery.lost(),
+            Event::Due => connection.delivery.handle_timeout(connection.means.clock.now()),
+        }
+    }
+    connection.reports
+}
+
+impl Connection<'_> {
+    /// Does all that can be done now; true: the connection is over.
+    async fn settle(&mut self) -> bool {
+        loop {
+            // What is being written comes first, unless the connection has ended over it.
+            if !self.unsent.is_empty() && !self.delivery.is_closed() {
+                return false;
+            }
+            let Some(output) = self.delivery.poll_output(self.means.clock.now()) else {
+                if self.delivery.is_ready() {
+                    self.delivery.quit();
+                    continue;
+                }
+                return false;
+            };
+            match output {
+                Output::Send(octets) if self.is_deaf => drop(octets),
+                Output::Send(octets) => self.unsent = octets,
+                Output::Fetch => self.fetch().await,
+                Output::Derive(derivation) => {
+                    match work::run(&*self.means.work, move || derivation.run()).await {
+                        Ok(key) => self.delivery.derived(&key),
+                        Err(_) => self.delivery.lost(),
+                    }
+                }
+                Output::StartTls => self.start_tls().await,
+                Output::Reports(reports) => self.reports = reports,
+                Output::Close => {
+                    if let Some(mut stream) = self.stream.take() {
+                        // Nothing depends on it any more.
+                        _ = timeout(CLOSE_TIMEOUT, stream.shutdown()).await;
+                    }
+                    return true;
+                }
+            }
+        }
+    }
+
+    async fn fetch(&mut self) {
+        let read = timeout(READ_TIMEOUT, self.message.read(self.offset, FETCH_OCTETS)).await;
+        match read.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(octets) if octets.is_empty() => self.delivery.data_ended(),
+            Ok(octets) => {
+                // A length in memory fits.
+                self.offset += octets.len() as u64;
+                self.delivery.data(&octets);
+            }
+            Err(error) => self.delivery.data_failed(&format!("the message cannot be read: {error}")),
+        }
+    }
+
+    async fn start_tls(&mut self) {
+        let Some(stream) = self.stream.take() else { return self.delivery.lost() };
+        let now = self.means.clock.now();
+        let time = self.delivery.deadline().map_or(Duration::ZERO, |deadline| deadline.since(now));
+        match timeout(time, self.means.tls.start_tls(stream)).await {
+            Ok(Ok(stream)) => {
+                self.stream = Some(stream);
+                self.delivery.tls_started(self.means.clock.now());
+            }
+            Ok(Err(error)) => self.delivery.tls_failed(&error.to_string()),
+            Err(_) => self.delivery.tls_failed("the TLS handshake took too long"),
+        }
+    }
+
+    /// Waits for whatever comes first.
+    async fn next(&mut self) -> Event {
+        let Self { means, stream, unsent, delivery, .. } = self;
+        let Some(stream) = stream else { return Event::Read(Ok(Vec::new())) };
+        let due = async {
+            match delivery.deadline() {
+                Some(deadline) => sleep(deadline.since(means.clock.now())).await,
+                None => pending().await,
+            }
+        };
+        let mut due = pin!(due);
+        poll_fn(|context| {
+            if !unsent.is_empty() {
+                if let Poll::Ready(wrote) = Pin::new(&mut **stream).poll_write(context, unsent) {
+                    return Poll::Ready(Event::Wrote(wrote));
+                }
+            } else if let Poll::Ready(Err(error)) = Pin::new(&mut **stream).poll_flush(context) {
+                return Poll::Ready(Event::Read(Err(error)));
+            }
+            let mut space = [0; REPLY_OCTETS];
+            let mut buffer = ReadBuf::new(&mut space);
+            if let Poll::Ready(read) = Pin::new(&mut **stream).poll_read(context, &mut buffer) {
+                return Poll::Ready(Event::Read(read.map(|()| buffer.filled().to_vec())));
+            }
+            due.as_mut().poll(context).map(|()| Event::Due)
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+use std::cell::RefCell;
+
+use gatepost_ground::Instant;
+use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+
+use super::*;
+use crate::clock::UnixTime;
+use crate::mail::address::{Mailbox, ReversePath};
+use crate::mail::service::tests::lab::{self, Lab, simulate};
+use crate::mail::smtp::RcptParameters;
+use crate::mail::smtp::client::{
+    BLOCK_TIMEOUT, Encryption, Envelope, EnvelopeRecipient, GREETING_TIMEOUT, Outcome, Scope, Settings,
+};
+use crate::work::AtOnce;
+
+struct Paused(tokio::time::Instant);
+
+impl Clock for Paused {
+    fn now(&self) -> Instant {
+        Instant::from_secs(1000) + self.0.elapsed()
+    }
+
+    fn unix_time(&self) -> UnixTime {
+        UnixTime(lab::NOW)
+    }
+}
+
+/// Handshakes that fail, or hand over this stream.
+#[derive(Default)]
+struct Handshake(RefCell<Option<Box<dyn Duplex>>>);
+
+impl StartTls for Handshake {
+    fn start_tls(&self, _: Box<dyn Duplex>) -> LocalFuture<'_, io::Result<Box<dyn Duplex>>> {
+        Box::pin(async { self.0.take().ok_or_else(|| io::Error::other("no common cipher")) })
+    }
+}
+
+/// A message, and from where on it cannot be read.
+struct Text(Vec<u8>, u64);
+
+impl Source for Text {
+    fn read(&self, offset: u64, len: usize) -> LocalFuture<'_, io::Result<Vec<u8>>> {
+        let octets = crate::store::part_of(&self.0, offset, len);
+        let is_whole = offset < self.1;
+        Box::pin(async move { if is_whole { Ok(octets) } else { Err(io::Error::other("the disk failed")) } })
+    }
+}
+
+fn message(lines: usize) -> Text {
+    let mut text = b"Date: x\r\nFrom: a@b.example\r\nMessage-ID: <1@b.example>\r\n\r\n".to_vec();
+    text.extend_from_slice(&b".line\r\n".repeat(lines));
+    Text(text, u64::MAX)
+}
+
+fn means() -> Means {
+    let clock = Rc::new(Paused(tokio::time::Instant::now()));
+    Means { clock, work: Rc::new(AtOnce), tls: Rc::new(Handshake::default()) }
+}
+
+fn delivery(means: &Means, encryption: Encryption, recipients: &[&str]) -> Delivery {
+    let recipient = |text: &&str| EnvelopeRecipient {
+        address: Mailbox::parse(text).unwrap(),
+        parameters: RcptParameters::default(),
+    };
+    let envelope = Envelope {
+        sender: ReversePath::Mailbox(Mailbox::parse("a@b.example").unwrap()),
+        size: 100,
+        is_8bit: false,
+        has_utf8_header: false,
+        ret: None,
+        envid: None,
+        recipients: recipients.iter().map(recipient).collect(),
+    };
+    let settings = Settings { hostname: "mx.b.example".to_owned(), encryption, login: None };
+    Delivery::new(means.clock.now(), settings, envelope)
+}
+
+/// A server that reads up to a line with this in it, and says this; then it is silent.
+async fn serve(stream: &mut DuplexStream, dialogue: &[(&str, &str)]) {
+    for (wanted, said) in dialogue {
+        let mut heard = Vec::new();
+        while !wanted.is_empty() && !heard.ends_with(format!("{wanted}\r\n").as_bytes()) {
+            heard.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(said.as_bytes()).await.unwrap();
+    }
+}
+
+const ENVELOPE: &[(&str, &str)] = &[
+    ("", "220 x\r\n"),
+    ("EHLO mx.b.example", "250 x\r\n"),
+    ("MAIL FROM:<a@b.example>", "250 OK\r\n"),
+    ("RCPT TO:<c@d.example>", "250 OK\r\n"),
+    ("DATA", "354 go\r\n"),
+];
+
+/// What becomes of a message for one recipient at a server; it gets so many octets without being read.
+async fn send_to<T>(
+    message: &Text,
+    encryption: Encryption,
+    room: usize,
+    server: impl AsyncFnOnce(DuplexStream) -> T,
+) -> (Report, T, Duration) {
+    let (near, far) = duplex(room);
+    let means = means();
+    let begin = means.clock.now();
+    let sent = async {
+        let reports =
+            send(&means, Box::new(near), delivery(&means, encryption, &["c@d.example"]), message).await;
+        (reports, means.clock.now().since(begin))
+    };
+    let ((mut reports, took), served) = tokio::join!(sent, server(far));
+    assert_eq!(reports.len(), 1);
+    (reports.remove(0), served, took)
+}
+
+#[test]
+fn a_message_comes_to_another_office_as_it_was() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let (from, to) = ("8.8.4.4:40000".parse().unwrap(), "203.0.113.10:25".parse().unwrap());
+        let stream = lab.wire.dial(from, to).expect("it listens");
+        let (means, message) = (means(), message(50_000));
+        let recipients = ["anna@office.example", "nobody@office.example", "berta@office.example"];
+        let delivery = delivery(&means, Encryption::Opportunistic, &recipients);
+        let reports = send(&means, Box::new(stream), delivery, &message).await;
+        let outcomes: Vec<_> = reports.iter().map(|report| report.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Delivered, Outcome::Failed, Outcome::Delivered], "{reports:?}");
+        assert_eq!(reports[1].status.to_string(), "5.1.1");
+        let text = String::from_utf8(message.0).unwrap();
+        for user in ["anna", "berta"] {
+            let inbox = lab.inbox(user).await;
+            assert!(inbox.len() == 1 && inbox[0].ends_with(&text), "{user}");
+        }
+    });
+}
+
+#[test]
+fn a_server_that_is_silent_is_left_when_its_time_is_over() {
+    simulate(async {
+        let silent = async |stream: DuplexStream| {
+            sleep(Duration::from_secs(3600)).await;
+            drop(stream);
+        };
+        let (report, (), took) = send_to(&message(1), Encryption::Never, 1000, silent).await;
+        assert_eq!((report.outcome, took), (Outcome::Deferred, GREETING_TIMEOUT));
+        // It reads no more in the midst of the message.
+        let stuck = async |mut stream: DuplexStream| {
+            serve(&mut stream, ENVELOPE).await;
+            sleep(Duration::from_secs(3600)).await;
+            drop(stream);
+        };
+        let (report, (), took) = send_to(&message(100_000), Encryption::Never, 1000, stuck).await;
+        assert_eq!((report.outcome, took), (Outcome::Deferred, BLOCK_TIMEOUT));
+        assert!(!report.may_be_delivered);
+    });
+}
+
+#[test]
+fn a_refusal_is_heard_of_a_server_that_does_not_listen_any_more() {
+    simulate(async {
+        let refuses = async |mut stream: DuplexStream| {
+            serve(&mut stream, ENVELOPE).await;
+            stream.write_all(b"552 5.3.4 too big\r\n").await.unwrap();
+        };
+        let (report, (), _) = send_to(&message(100_000), Encryption::Never, 1000, refuses).await;
+        assert_eq!(report.text, "552 5.3.4 too big");
+        assert_eq!(report.outcome, Outcome::Failed);
+        // And one that says nothing has not taken it.
+        let closes = async |mut stream: DuplexStream| serve(&mut stream, ENVELOPE).await;
+        let (report, (), _) = send_to(&message(100_000), Encryption::Never, 1000, closes).await;
+        assert_eq!((report.outcome, report.scope), (Outcome::Deferred, Scope::Host));
+    });
+}
+
+#[test]
+fn of_a_message_that_cannot_be_read_whole_no_end_comes() {
+    simulate(async {
+        let reads = async |mut stream: DuplexStream| {
+            serve(&mut stream, ENVELOPE).await;
+            let mut heard = Vec::new();
+            stream.read_to_end(&mut heard).await.unwrap();
+            heard
+        };
+        let whole = message(100_000);
+        let (report, heard, _) = send_to(&Text(whole.0, 100_000), Encryption::Never, 1000, reads).await;
+        assert_eq!(report.text, "the message cannot be read: the disk failed");
+        assert!(!heard.is_empty() && !heard.ends_with(b"\r\n.\r\n"));
+    });
+}
+
+#[test]
+fn a_handshake_that_fails_is_told() {
+    simulate(async {
+        let offers = async |mut stream: DuplexStream| {
+            let dialogue = [
+                ("", "220 x\r\n"),
+                ("EHLO mx.b.example", "250-x\r\n250 STARTTLS\r\n"),
+                ("STARTTLS", "220 go\r\n"),
+            ];
+            serve(&mut stream, &dialogue).await;
+        };
+        let (report, (), _) = send_to(&message(1), Encryption::Opportunistic, 1000, offers).await;
+        assert_eq!((report.outcome, report.scope), (Outcome::Deferred, Scope::Tls));
+        assert_eq!(report.text, "no common cipher");
+    });
+}
+
+#[test]
+fn what_follows_a_handshake_goes_by_its_stream() {
+    simulate(async {
+        let (inner, mut under_tls) = duplex(1000);
+        let (near, mut far) = duplex(1000);
+        let tls = Rc::new(Handshake(RefCell::new(Some(Box::new(inner)))));
+        let means = Means { tls, ..means() };
+        let message = message(3);
+        let delivery = delivery(&means, Encryption::Required, &["c@d.example"]);
+        let server = async {
+            let dialogue = [
+                ("", "220 x\r\n"),
+                ("EHLO mx.b.example", "250-x\r\n250 STARTTLS\r\n"),
+                ("STARTTLS", "220 go\r\n"),
+            ];
+            serve(&mut far, &dialogue).await;
+            serve(&mut under_tls, &ENVELOPE[1..]).await;
+            serve(&mut under_tls, &[("\r\n.", "250 queued\r\n"), ("QUIT", "221 bye\r\n")]).await;
+        };
+        let (reports, ()) = tokio::join!(send(&means, Box::new(near), delivery, &message), server);
+        assert_eq!(reports[0].outcome, Outcome::Delivered);
+    });
+}

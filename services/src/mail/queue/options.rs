@@ -1,0 +1,87 @@
+//! What the sender of a queued message asked for, as the store keeps it: the parameters of MAIL and RCPT as SMTP has them.
+
+use crate::mail::smtp::client::{mail_options, rcpt_options};
+use crate::mail::smtp::{MailParameters, RcptParameters, Return};
+
+/// What the sender asked for, of one recipient.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// What a report of failure brings back.
+    pub ret: Option<Return>,
+    /// What the sender calls the transaction.
+    pub envid: Option<String>,
+    /// Whether the body can have octets above 127.
+    pub is_8bit: bool,
+    /// Whether addresses and header can be outside of ASCII.
+    pub smtputf8: bool,
+    /// `NOTIFY` and `ORCPT`.
+    pub rcpt: RcptParameters,
+}
+
+impl Options {
+    /// What MAIL and RCPT said.
+    pub fn new(mail: &MailParameters, rcpt: &RcptParameters) -> Self {
+        Self {
+            ret: mail.ret,
+            envid: mail.envid.clone(),
+            is_8bit: mail.is_8bit,
+            smtputf8: mail.smtputf8,
+            rcpt: rcpt.clone(),
+        }
+    }
+
+    /// As the store keeps it.
+    pub fn to_text(&self) -> String {
+        let mut text = mail_options(self.ret, self.envid.as_deref()) + &rcpt_options(&self.rcpt);
+        if self.is_8bit {
+            text += " BODY=8BITMIME";
+        }
+        if self.smtputf8 {
+            text += " SMTPUTF8";
+        }
+        text.trim_start().to_owned()
+    }
+
+    /// Reads what the store keeps. What cannot be read was not asked for.
+    pub fn parse(text: &str) -> Self {
+        let is_of_rcpt = |word: &&str| word.starts_with("NOTIFY=") || word.starts_with("ORCPT=");
+        let (rcpt, mail): (Vec<&str>, Vec<&str>) = text.split(' ').partition(is_of_rcpt);
+        let mail = MailParameters::parse(&format!(" {}", mail.join(" "))).unwrap_or_default();
+        let rcpt = RcptParameters::parse(&format!(" {}", rcpt.join(" "))).unwrap_or_default();
+        Self::new(&mail, &rcpt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::smtp::{Notify, OriginalRecipient};
+
+    #[test]
+    fn what_is_kept_is_read() {
+        let notify = Some(Notify { success: true, failure: false, delay: true });
+        let never = Some(Notify { success: false, failure: false, delay: false });
+        let orcpt = |kind: &str, address: &str| {
+            Some(OriginalRecipient { address_type: kind.to_owned(), address: address.to_owned() })
+        };
+        for options in [
+            Options::default(),
+            Options { ret: Some(Return::Headers), envid: Some("a+b=c d".to_owned()), ..Options::default() },
+            Options {
+                is_8bit: true,
+                smtputf8: true,
+                ret: Some(Return::Full),
+                rcpt: RcptParameters { notify, orcpt: orcpt("rfc822", "a b+c@x.example") },
+                ..Options::default()
+            },
+            Options {
+                rcpt: RcptParameters { notify: never, orcpt: orcpt("utf-8", "jürgen@x.example") },
+                ..Options::default()
+            },
+        ] {
+            assert_eq!(Options::parse(&options.to_text()), options, "{}", options.to_text());
+        }
+        assert_eq!(Options::parse("NOTIFY=SOMETIMES RET=HDRS").ret, Some(Return::Headers));
+        assert_eq!(Options::parse("nonsense"), Options::default());
+    }
+}

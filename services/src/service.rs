@@ -29,6 +29,7 @@ use crate::clock::Clock;
 use crate::lan_hosts::LanHosts;
 use crate::net::Net;
 use crate::store::{Disk, Storage};
+use crate::tls::Tls;
 use crate::work::Work;
 
 /// A future of the services' one thread.
@@ -190,12 +191,14 @@ pub struct Host<N: Net> {
     pub clock: Rc<dyn Clock>,
     /// The addresses of the gateway's interfaces: those to come, while services are prepared.
     pub addresses: Subscription,
+    /// TLS, if there is a certificate to show as soon as the services are activated.
+    pub tls: Option<Rc<Tls>>,
     rng: RefCell<StdRng>,
     lan_hosts: RefCell<Rc<dyn LanHosts>>,
 }
 
 impl<N: Net> Host<N> {
-    /// A host on whose LAN nobody is known. `disk` is `storage`, by `work`. All randomness comes from `rng`.
+    /// A host without TLS, on whose LAN nobody is known. `disk` is `storage`, by `work`. All randomness comes from `rng`.
     pub fn new(
         net: N,
         (storage, disk): (Arc<dyn Storage>, Disk),
@@ -206,7 +209,12 @@ impl<N: Net> Host<N> {
     ) -> Self {
         let lan_hosts: Rc<dyn LanHosts> = Rc::new(());
         let (rng, lan_hosts) = (RefCell::new(rng), RefCell::new(lan_hosts));
-        Self { net, disk, storage, work, clock, addresses, rng, lan_hosts }
+        Self { net, disk, storage, work, clock, addresses, tls: None, rng, lan_hosts }
+    }
+
+    /// The same with TLS.
+    pub fn with_tls(self, tls: Rc<Tls>) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
     /// Randomness of a service's own.

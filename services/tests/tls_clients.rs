@@ -17,11 +17,11 @@ use gatepost_services::crypto::signing::KeyKind;
 use gatepost_services::crypto::tls::provider;
 use gatepost_services::net::kernel::{Kernel, KernelStream};
 use gatepost_services::net::{Listener, Net};
+use gatepost_services::tls::Tls;
 use gatepost_services::tls::authority::{Authority, Leaf, Names};
-use gatepost_services::tls::{MaybeTls, Tls};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 struct MachineClock;
 
@@ -105,8 +105,11 @@ fn serve(leaf: Leaf, begins: Begins) -> SocketAddr {
     address.recv().expect("it listens")
 }
 
-async fn converse(tls: &Tls, stream: KernelStream, begins: Begins) -> Result<(), Box<dyn std::error::Error>> {
-    let mut stream = MaybeTls::Plain(stream);
+async fn converse(
+    tls: &Tls,
+    mut stream: KernelStream,
+    begins: Begins,
+) -> Result<(), Box<dyn std::error::Error>> {
     if begins == Begins::BehindStartTls {
         stream.write_all(b"220 ready\r\n").await?;
         while line(&mut stream).await? != b"STARTTLS\r\n" {
@@ -114,8 +117,8 @@ async fn converse(tls: &Tls, stream: KernelStream, begins: Begins) -> Result<(),
         }
         stream.write_all(b"220 go ahead\r\n").await?;
     }
-    let mut stream = stream.secure(tls).await?;
-    let protection = stream.protection().ok_or("it is in clear")?;
+    let mut stream = tls.accept(stream).await?;
+    let protection = stream.protection();
     let greeting = format!("{} {}\r\n", protection.version, protection.suite);
     if begins == Begins::AtOnce {
         stream.write_all(greeting.as_bytes()).await?;
@@ -127,7 +130,7 @@ async fn converse(tls: &Tls, stream: KernelStream, begins: Begins) -> Result<(),
     Ok(())
 }
 
-async fn line(stream: &mut MaybeTls<KernelStream>) -> Result<Vec<u8>, std::io::Error> {
+async fn line(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, std::io::Error> {
     let mut line = Vec::new();
     while line.last() != Some(&b'\n') && line.len() < 512 {
         line.push(stream.read_u8().await?);

@@ -73,6 +73,29 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {
     fn peer_addr(&self) -> SocketAddr;
 }
 
+/// A connection of whichever network.
+impl<S: Stream + ?Sized> Stream for Box<S> {
+    fn local_addr(&self) -> SocketAddr {
+        (**self).local_addr()
+    }
+
+    fn peer_addr(&self) -> SocketAddr {
+        (**self).peer_addr()
+    }
+}
+
+/// A connection in memory, at no address.
+#[cfg(test)]
+impl Stream for tokio::io::DuplexStream {
+    fn local_addr(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    }
+
+    fn peer_addr(&self) -> SocketAddr {
+        self.local_addr()
+    }
+}
+
 /// A UDP socket.
 pub trait UdpSocket: 'static {
     /// Waits for a datagram, copies it to `buffer` and returns its length and sender. What does not

@@ -11,11 +11,14 @@
 //! the status, and the certificate that was there goes on.
 
 use std::fmt;
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
@@ -349,10 +352,13 @@ fn parse(content: &[u8]) -> Result<Vec<Own>, String> {
 
 /// The content of the file `path` of the administrator's.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    use std::io::Read;
+    // A FIFO that nobody writes to is not waited for.
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
     let mut content = Vec::new();
-    let mut file = std::fs::File::open(path)?.take(FILE_OCTETS_MAX + 1);
-    file.read_to_end(&mut content)?;
+    file.take(FILE_OCTETS_MAX + 1).read_to_end(&mut content)?;
     if content.len() as u64 > FILE_OCTETS_MAX {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is far too long"));
     }

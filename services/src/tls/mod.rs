@@ -3,8 +3,7 @@
 //! [`Tls`] is one for all services, as long as the gateway runs. As a server it shows the [`Identity`] that was set last
 //! ([`Tls::set_identity`]): a handshake that begins later shows the new one, connections that stand stay as they are. As a
 //! client it is content with [`Peer::Anybody`], or asks for a certificate for a name ([`Peer::Named`]) by one of the
-//! [`Authorities`]. What a handshake makes is a [`TlsStream`], which is a stream as those of the network are;
-//! [`MaybeTls`] is for protocols that begin in clear.
+//! [`Authorities`]. What a handshake makes is a [`TlsStream`], which is a stream as those of the network are.
 //!
 //! TLS 1.3 and 1.2 with forward secrecy and authenticated encryption, no renegotiation, no compression, no early data.
 //! Sessions are not resumed, neither by tickets nor by what a server remembers: a handshake costs a fraction of a
@@ -22,7 +21,7 @@ pub mod keeper;
 mod peer;
 mod stream;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -46,7 +45,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 pub use handshakes::{HANDSHAKES_MAX, HANDSHAKES_PER_SOURCE_MAX};
 pub use identity::{BadIdentity, CHAIN_MAX, Identity};
 pub use peer::{AUTHORITIES_MAX, Authorities, NoAuthority, Peer};
-pub use stream::{MaybeTls, Protection, TlsStream};
+pub use stream::{Protection, TlsStream};
 
 use self::handshakes::Handshakes;
 use self::time::HandedTime;
@@ -123,6 +122,16 @@ impl From<io::Error> for HandshakeError {
         match error.get_ref().and_then(|inner| inner.downcast_ref()) {
             Some(rustls::Error::InvalidCertificate(why)) => Self::Untrusted(why.to_string()),
             _ => Self::Failed(error),
+        }
+    }
+}
+
+impl From<HandshakeError> for io::Error {
+    fn from(error: HandshakeError) -> Self {
+        match error {
+            HandshakeError::Failed(error) => error,
+            HandshakeError::TimedOut => io::ErrorKind::TimedOut.into(),
+            other => Self::other(other),
         }
     }
 }

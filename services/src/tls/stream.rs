@@ -1,4 +1,4 @@
-//! Streams that are, or may be, encrypted.
+//! Streams that are encrypted.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use rustls::{CommonState, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{HandshakeError, Tls};
 use crate::net::Stream;
 
 /// A connection over TLS: a [`Stream`] with two differences.
@@ -65,46 +64,6 @@ fn without_version(suite: &'static str) -> &'static str {
     }
 }
 
-/// A connection that may be encrypted, or may become so: what a service holds that has STARTTLS.
-#[derive(Debug)]
-pub enum MaybeTls<S> {
-    /// It is in clear.
-    Plain(S),
-    /// It is encrypted.
-    Tls(Box<TlsStream<S>>),
-}
-
-impl<S: Stream> MaybeTls<S> {
-    /// Has the peer of a connection in clear begin TLS, as a server: with nothing sent or taken before where the
-    /// port says so, else behind the reply to STARTTLS. Nothing that was read in clear may be kept over it.
-    ///
-    /// # Errors
-    ///
-    /// As [`Tls::accept`]; or the connection is encrypted already.
-    pub async fn secure(self, tls: &Tls) -> Result<Self, HandshakeError> {
-        match self {
-            Self::Plain(stream) => tls.accept(stream).await.map(Self::from),
-            Self::Tls(_) => {
-                Err(HandshakeError::Failed(io::Error::new(io::ErrorKind::InvalidInput, "TLS within TLS")))
-            }
-        }
-    }
-
-    /// What protects it; `None` if nothing does.
-    pub fn protection(&self) -> Option<Protection> {
-        match self {
-            Self::Plain(_) => None,
-            Self::Tls(stream) => Some(stream.protection()),
-        }
-    }
-}
-
-impl<S> From<TlsStream<S>> for MaybeTls<S> {
-    fn from(stream: TlsStream<S>) -> Self {
-        Self::Tls(Box::new(stream))
-    }
-}
-
 impl<S: Stream> Stream for TlsStream<S> {
     fn local_addr(&self) -> SocketAddr {
         self.below().local_addr()
@@ -140,57 +99,5 @@ impl<S: Stream> AsyncWrite for TlsStream<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(context)
-    }
-}
-
-impl<S: Stream> Stream for MaybeTls<S> {
-    fn local_addr(&self) -> SocketAddr {
-        match self {
-            Self::Plain(stream) => stream.local_addr(),
-            Self::Tls(stream) => stream.local_addr(),
-        }
-    }
-
-    fn peer_addr(&self) -> SocketAddr {
-        match self {
-            Self::Plain(stream) => stream.peer_addr(),
-            Self::Tls(stream) => stream.peer_addr(),
-        }
-    }
-}
-
-impl<S: Stream> AsyncRead for MaybeTls<S> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
-    }
-}
-
-impl<S: Stream> AsyncWrite for MaybeTls<S> {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, octets),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, octets),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
     }
 }

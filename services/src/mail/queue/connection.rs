@@ -14,9 +14,10 @@ use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::time::{sleep, timeout};
 
 use crate::clock::Clock;
-use crate::mail::service::stream::{Duplex, StartTls};
 use crate::mail::smtp::client::{Delivery, FETCH_OCTETS, Output, Report};
+use crate::net::Stream;
 use crate::service::LocalFuture;
+use crate::tls::{Peer, Tls};
 use crate::work::{self, Work};
 
 /// How long a portion of the message may take to be read.
@@ -36,6 +37,35 @@ pub trait Source {
     fn read(&self, offset: u64, len: usize) -> LocalFuture<'_, io::Result<Vec<u8>>>;
 }
 
+/// Makes the client's side of TLS handshakes.
+pub trait StartTls {
+    /// What goes on over `stream` once the handshake is done. The caller limits how long that takes.
+    ///
+    /// # Errors
+    ///
+    /// The handshake failed.
+    fn start_tls(&self, stream: Box<dyn Stream>) -> LocalFuture<'_, io::Result<Box<dyn Stream>>>;
+}
+
+/// TLS to one server.
+#[derive(Debug)]
+pub struct TlsTo {
+    /// The gateway's TLS.
+    pub tls: Rc<Tls>,
+    /// The server's name.
+    pub name: String,
+    /// Whether the server has to prove its name: one that is sent a password has. Others are taken as they are, as what
+    /// is encrypted for anybody is kept from who only listens. // RFC 7435
+    pub has_to_prove: bool,
+}
+
+impl StartTls for TlsTo {
+    fn start_tls(&self, stream: Box<dyn Stream>) -> LocalFuture<'_, io::Result<Box<dyn Stream>>> {
+        let peer = if self.has_to_prove { Peer::Named(&self.name) } else { Peer::Anybody(Some(&self.name)) };
+        Box::pin(async move { Ok(Box::new(self.tls.connect(stream, peer).await?) as Box<dyn Stream>) })
+    }
+}
+
 /// What a connection needs.
 #[derive(Clone)]
 pub struct Means {
@@ -52,7 +82,7 @@ struct Connection<'a> {
     message: &'a dyn Source,
     delivery: Delivery,
     /// `None` once a handshake has failed.
-    stream: Option<Box<dyn Duplex>>,
+    stream: Option<Box<dyn Stream>>,
     /// Octets that are to be written; none are once the other side does not listen any more.
     unsent: Vec<u8>,
     is_deaf: bool,
@@ -70,7 +100,7 @@ enum Event {
 /// Sends the message of `delivery` over `stream`, and says QUIT: what became of it for each recipient.
 pub async fn send(
     means: &Means,
-    stream: Box<dyn Duplex>,
+    stream: Box<dyn Stream>,
     delivery: Delivery,
     message: &dyn Source,
 ) -> Vec<Report> {

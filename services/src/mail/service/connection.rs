@@ -17,9 +17,8 @@ use tokio::time::{sleep, timeout};
 use super::admission::Admitted;
 use super::desk::Desk;
 use super::shared::Shared;
-use super::stream::Duplex;
-use crate::mail::smtp::COMMAND_TIMEOUT;
 use crate::mail::smtp::server::{Action, Ask, Output, Session};
+use crate::net::Stream;
 use crate::race::race;
 
 /// How long a client may take to receive a reply.
@@ -42,7 +41,7 @@ const LEAVES: &[u8] = b"421 4.3.2 too many connections; try again later\r\n";
 struct Connection {
     shared: Rc<Shared>,
     /// `None` in the midst of a handshake that failed.
-    stream: Option<Box<dyn Duplex>>,
+    stream: Option<Box<dyn Stream>>,
     session: Session,
     desk: Desk,
     admitted: Admitted,
@@ -70,7 +69,7 @@ enum Course {
 /// Serves a client until it leaves or is sent away, or the service stops and the command at hand is answered.
 pub(super) async fn serve(
     shared: Rc<Shared>,
-    stream: Box<dyn Duplex>,
+    stream: Box<dyn Stream>,
     session: Session,
     desk: Desk,
     admitted: Admitted,
@@ -221,7 +220,7 @@ impl Connection {
         let (Some(tls), Some(stream)) = (self.shared.tls.clone(), self.stream.take()) else {
             return Err(io::ErrorKind::Unsupported.into());
         };
-        self.stream = Some(timeout(COMMAND_TIMEOUT, tls.start_tls(stream)).await??);
+        self.stream = Some(Box::new(tls.accept(stream).await?));
         self.session.tls_started(self.shared.clock.now());
         Ok(())
     }
@@ -239,7 +238,7 @@ impl Connection {
 }
 
 /// What has come; an end is an error, as the client has not said QUIT.
-async fn read(stream: &mut Box<dyn Duplex>) -> io::Result<Vec<u8>> {
+async fn read(stream: &mut Box<dyn Stream>) -> io::Result<Vec<u8>> {
     poll_fn(|context| {
         let mut space = [0; READ_OCTETS];
         let mut buffer = ReadBuf::new(&mut space);

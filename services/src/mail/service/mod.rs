@@ -25,7 +25,6 @@ pub mod remote;
 mod settings;
 mod shared;
 mod stats;
-pub mod stream;
 #[cfg(test)]
 pub(in crate::mail) mod tests;
 

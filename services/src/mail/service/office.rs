@@ -25,9 +25,8 @@ use super::ground::Ground;
 use super::relay_test::find_open_relay;
 use super::remote::Remote;
 use super::settings::Settings;
-use super::shared::Shared;
+use super::shared::{SUBMISSION_TLS_PORT, Shared};
 use super::stats::Stats;
-use super::stream::StartTls;
 use crate::addresses::{Addresses, Subscription};
 use crate::mail::smtp::Role;
 use crate::mail::smtp::server::Session;
@@ -47,8 +46,12 @@ pub const SMTP: Kind = Kind {
 };
 
 /// What is known of the submission of mail by users. // RFC 6409
-pub const SUBMISSION: Kind =
-    Kind { name: "submission", ports: &[(Protocol::TCP, 587)], about: "Mail that users send", ..SMTP };
+pub const SUBMISSION: Kind = Kind {
+    name: "submission",
+    ports: &[(Protocol::TCP, 587), (Protocol::TCP, SUBMISSION_TLS_PORT)],
+    about: "Mail that users send",
+    ..SMTP
+};
 
 /// What is known of LMTP, which has no port of its own. // RFC 2033
 pub const LMTP: Kind =
@@ -62,19 +65,13 @@ pub struct OfficeMail {
     role: Role,
     ground: Rc<Ground>,
     remote: Rc<dyn Remote>,
-    tls: Option<Rc<dyn StartTls>>,
     stats: Rc<RefCell<Stats>>,
 }
 
 impl OfficeMail {
     /// The service of `role`, which shares `ground` with the others. What is for other domains goes to `remote`.
     pub fn new(role: Role, ground: Rc<Ground>, remote: Rc<dyn Remote>) -> Self {
-        Self { role, ground, remote, tls: None, stats: Rc::default() }
-    }
-
-    /// The same, with TLS for those who ask for it.
-    pub fn with_tls(self, tls: Rc<dyn StartTls>) -> Self {
-        Self { tls: Some(tls), ..self }
+        Self { role, ground, remote, stats: Rc::default() }
     }
 
     fn of_role(&self) -> &'static Kind {
@@ -103,7 +100,7 @@ impl OfficeMail {
             directory: Directory::new(&settings.users, &settings.domains),
             opened,
             remote: Rc::clone(&self.remote),
-            tls: self.tls.clone(),
+            tls: host.tls.clone(),
             rates: Rc::clone(&self.ground.rates),
             stats: Rc::clone(&self.stats),
             clock: Rc::clone(&host.clock),
@@ -184,8 +181,12 @@ impl<N: Net> OfficeInstance<N> {
     fn wanted(&self, addresses: &Addresses) -> BTreeSet<SocketAddr> {
         let settings = &self.shared.settings;
         let outside = addresses.ipv4(Side::Outside).filter(|_| settings.on_outside);
+        let ports = [Some(settings.port), self.shared.tls_port()];
         let networks = addresses.ipv4(Side::Inside).chain(outside);
-        networks.map(|network| SocketAddr::from((network.addr(), settings.port))).collect()
+        let locals = networks.flat_map(|network| {
+            ports.into_iter().flatten().map(move |port| SocketAddr::from((network.addr(), port)))
+        });
+        locals.collect()
     }
 
     async fn listen(&self, local: SocketAddr) -> io::Result<()> {
@@ -276,6 +277,21 @@ impl<N: Net> Instance for OfficeInstance<N> {
     }
 }
 
+/// `stream` when it is time for the greeting: behind the handshake, if the connection begins with one.
+async fn begun<S: Stream>(shared: &Shared, stream: S, begins_with_tls: bool) -> io::Result<Box<dyn Stream>> {
+    match &shared.tls {
+        Some(tls) if begins_with_tls => {
+            let stopped = async {
+                shared.finishing().await;
+                Err(io::Error::from(io::ErrorKind::ConnectionAborted))
+            };
+            let stream = race(stopped, async { Ok(tls.accept(stream).await?) }).await?;
+            Ok(Box::new(stream))
+        }
+        _ => Ok(Box::new(stream)),
+    }
+}
+
 /// Takes connections until the service stops, and waits for the last of them to end.
 async fn accept<N: Net>(
     shared: Rc<Shared>,
@@ -284,6 +300,7 @@ async fn accept<N: Net>(
     has_failed: Rc<Cell<bool>>,
 ) {
     let mut served = JoinSet::new();
+    let begins_with_tls = shared.tls_port() == Some(listener.local_addr().port());
     loop {
         let stopped = async {
             shared.finishing().await;
@@ -300,22 +317,28 @@ async fn accept<N: Net>(
         };
         while served.try_join_next().is_some() {}
         let peer = stream.peer_addr().ip().to_canonical();
-        let policy = shared.policy(peer);
+        let policy = shared.policy(peer, begins_with_tls);
         let shares = shared.settings.shares;
         let share = if policy.is_lan { shares.lan_connections } else { shares.wan_connections };
         let Some(admitted) = connections.admit(shared.clock.now(), peer, policy.is_lan, share) else {
             shared.stats.borrow_mut().connections_refused += 1;
             // It is sent to its end if there is room for it, as there is on a new connection; nobody waits for it.
             let told = async { _ = stream.write_all(TOO_MANY_CONNECTIONS).await };
-            race(told, std::future::ready(())).await;
+            if !begins_with_tls {
+                race(told, std::future::ready(())).await;
+            }
             continue;
         };
         shared.stats.borrow_mut().connections += 1;
         let desk = Desk::new(Rc::clone(&shared), peer, policy.is_lan);
-        let session = Session::new(shared.clock.now(), policy);
         let shared = Rc::clone(&shared);
         served.spawn_local(async move {
-            connection::serve(shared, Box::new(stream), session, desk, admitted).await;
+            if let Ok(stream) = begun(&shared, stream, begins_with_tls).await {
+                let session = Session::new(shared.clock.now(), policy);
+                connection::serve(shared, stream, session, desk, admitted).await;
+            } else {
+                shared.stats.borrow_mut().connections_lost += 1;
+            }
         });
     }
     drop(listener);

@@ -113,7 +113,7 @@ struct Probe<'a> {
 
 impl<'a> Probe<'a> {
     fn new(shared: &'a Shared, stranger: IpAddr) -> Self {
-        let mut policy = shared.policy(stranger);
+        let mut policy = shared.policy(stranger, false);
         policy.limits = Limits { refusals_at_once: None, errors_max: u32::MAX, ..policy.limits };
         let session = Session::new(shared.clock.now(), policy);
         let mut probe = Self { shared, session };

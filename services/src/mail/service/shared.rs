@@ -14,7 +14,6 @@ use super::ground::Opened;
 use super::remote::Remote;
 use super::settings::Settings;
 use super::stats::Stats;
-use super::stream::StartTls;
 use crate::addresses::Subscription;
 use crate::clock::Clock;
 use crate::lan_hosts::LanHosts;
@@ -22,6 +21,10 @@ use crate::mail::address::{Domain, ForwardPath};
 use crate::mail::sasl::Mechanism;
 use crate::mail::smtp::server::Recipient;
 use crate::mail::smtp::{Limits, Policy, Refusal, Role, Tls};
+use crate::tls;
+
+/// The port for users whose connections begin with TLS. // RFC 8314, section 3.3
+pub(super) const SUBMISSION_TLS_PORT: u16 = 465;
 
 pub(super) struct Shared {
     pub settings: Settings,
@@ -29,7 +32,7 @@ pub(super) struct Shared {
     pub directory: Directory,
     pub opened: Rc<Opened>,
     pub remote: Rc<dyn Remote>,
-    pub tls: Option<Rc<dyn StartTls>>,
+    pub tls: Option<Rc<tls::Tls>>,
     pub rates: Rc<RefCell<Rates>>,
     pub stats: Rc<RefCell<Stats>>,
     pub clock: Rc<dyn Clock>,
@@ -45,6 +48,11 @@ impl Shared {
     pub fn is_lan(&self, peer: IpAddr) -> bool {
         let addresses = self.addresses.borrow();
         addresses.of(Side::Inside).flat_map(|inside| &inside.addresses).any(|network| network.contains(&peer))
+    }
+
+    /// The port at which clients begin with TLS, if there is one.
+    pub fn tls_port(&self) -> Option<u16> {
+        (self.role == Role::Submission && self.tls.is_some()).then_some(SUBMISSION_TLS_PORT)
     }
 
     /// Where `path` is.
@@ -68,8 +76,8 @@ impl Shared {
         }
     }
 
-    /// How a session treats `peer`.
-    pub fn policy(&self, peer: IpAddr) -> Policy {
+    /// How a session treats `peer`, whose connection begins under TLS or in clear.
+    pub fn policy(&self, peer: IpAddr, is_encrypted: bool) -> Policy {
         let is_lan = self.is_lan(peer);
         let settings = &self.settings;
         let limits = if is_lan { Limits::lan } else { Limits::wan };
@@ -89,7 +97,11 @@ impl Shared {
             is_lan,
             may_relay: self.role == Role::Mx && settings.relay_from.admits(peer, is_lan),
             has_dsn: self.remote.has_reports(),
-            tls: if self.tls.is_some() { Tls::Available } else { Tls::Unavailable },
+            tls: match &self.tls {
+                _ if is_encrypted => Tls::Active,
+                Some(_) => Tls::Available,
+                None => Tls::Unavailable,
+            },
             plaintext_login: settings.plaintext_login && is_lan,
             mechanisms: if has_logins { Mechanism::ALL.to_vec() } else { Vec::new() },
             limits: limits(settings.message_octets_max),

@@ -353,6 +353,10 @@ async fn files_that_are_no_good_refuse_a_configuration_and_the_former_certificat
     fs::remove_file(&key).unwrap();
     let refused = gateway.prepare(&directory.source(), 3).await.unwrap_err();
     assert!(refused.starts_with(&format!("{key} cannot be read: No such file")), "{refused}");
+    fs::create_dir(&key).unwrap();
+    let refused = gateway.prepare(&directory.source(), 3).await.unwrap_err();
+    assert!(refused.starts_with(&format!("{key} cannot be read: it is not a regular file")), "{refused}");
+    fs::remove_dir(&key).unwrap();
     fs::write(&key, vec![b'-'; 1 << 21]).unwrap();
     let refused = gateway.prepare(&directory.source(), 3).await.unwrap_err();
     assert!(refused.starts_with(&format!("{key} cannot be read: it is far too long")), "{refused}");

@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use gatepost_ground::Instant;
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
@@ -6,11 +7,12 @@ use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use super::*;
 use crate::clock::UnixTime;
 use crate::mail::address::{Mailbox, ReversePath};
+use crate::mail::service::remote::NoRemote;
 use crate::mail::service::tests::lab::{self, Lab, simulate};
-use crate::mail::smtp::RcptParameters;
 use crate::mail::smtp::client::{
     BLOCK_TIMEOUT, Encryption, Envelope, EnvelopeRecipient, GREETING_TIMEOUT, Outcome, Scope, Settings,
 };
+use crate::mail::smtp::{RcptParameters, Role};
 use crate::work::AtOnce;
 
 struct Paused(tokio::time::Instant);
@@ -27,10 +29,10 @@ impl Clock for Paused {
 
 /// Handshakes that fail, or hand over this stream.
 #[derive(Default)]
-struct Handshake(RefCell<Option<Box<dyn Duplex>>>);
+struct Handshake(RefCell<Option<Box<dyn Stream>>>);
 
 impl StartTls for Handshake {
-    fn start_tls(&self, _: Box<dyn Duplex>) -> LocalFuture<'_, io::Result<Box<dyn Duplex>>> {
+    fn start_tls(&self, _: Box<dyn Stream>) -> LocalFuture<'_, io::Result<Box<dyn Stream>>> {
         Box::pin(async { self.0.take().ok_or_else(|| io::Error::other("no common cipher")) })
     }
 }
@@ -112,6 +114,31 @@ async fn send_to<T>(
     let ((mut reports, took), served) = tokio::join!(sent, server(far));
     assert_eq!(reports.len(), 1);
     (reports.remove(0), served, took)
+}
+
+/// RFC 7435, section 3: A server that proves nothing is sent the message under TLS all the same.
+#[test]
+fn rfc7435_3_a_server_that_proves_nothing_is_sent_the_message_under_tls() {
+    simulate(async {
+        for (has_to_prove, name, is_delivered) in [
+            (false, "mx.elsewhere.example", true),
+            (true, "smtp.office.example", true),
+            (true, "mx.elsewhere.example", false),
+        ] {
+            let (lab, tls) = Lab::new(&Arc::default(), Role::Mx, Rc::new(NoRemote)).with_tls();
+            lab.go_over_to(lab::settings()).await;
+            let (from, to) = ("8.8.4.4:40000".parse().unwrap(), "203.0.113.10:25".parse().unwrap());
+            let stream = lab.wire.dial(from, to).expect("it listens");
+            let tls = Rc::new(TlsTo { tls: Rc::new(tls), name: name.to_owned(), has_to_prove });
+            let (means, message) = (Means { tls, ..means() }, message(50_000));
+            let delivery = delivery(&means, Encryption::Required, &["anna@office.example"]);
+            let reports = send(&means, Box::new(stream), delivery, &message).await;
+            assert_eq!(reports[0].outcome == Outcome::Delivered, is_delivered, "{name}: {reports:?}");
+            let inbox = lab.inbox("anna").await;
+            assert_eq!(inbox.len(), usize::from(is_delivered));
+            assert!(inbox.iter().all(|text| text.contains(" with ESMTPS id ")), "{name}");
+        }
+    });
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use gatepost_ground::{Instant, InterfaceId, Role as Side};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use super::wire::Wire;
@@ -19,13 +19,14 @@ use crate::mail::service::directory::MailDomain;
 use crate::mail::service::ground::Ground;
 use crate::mail::service::office::OfficeMail;
 use crate::mail::service::remote::{NoRemote, Remote};
-use crate::mail::service::stream::StartTls;
 use crate::mail::service::{RelayFrom, Settings, Shares, Stats};
 use crate::mail::smtp::Role;
 use crate::mail::store::tests::disk::FakeDisk;
 use crate::mail::store::{self, MailStore};
+use crate::net::Stream;
 use crate::service::{Host, Instance, Service, Unprepared};
 use crate::store::{Disk, Storage};
+use crate::tls::{Authorities, HandshakeError, Peer, Tls, testing};
 use crate::users::password::Prepared;
 use crate::users::verifier::{Cost, Verifiers};
 use crate::users::{self, User, passwords};
@@ -143,8 +144,14 @@ impl Lab {
         Self::start(&Arc::default(), Role::Mx, settings()).await
     }
 
-    pub fn with_tls(self, tls: Rc<dyn StartTls>) -> Self {
-        Self { service: self.service.with_tls(tls), ..self }
+    /// The same with TLS, and a client's TLS that trusts it.
+    pub fn with_tls(self) -> (Self, Tls) {
+        let tls = || Tls::new(testing::crypto(), Rc::clone(&self.host.clock));
+        let (server, client, authority) = (tls(), tls(), testing::authority());
+        let leaf = testing::leaf(&authority, UnixTime(NOW));
+        server.set_identity(&leaf.identity(UnixTime(NOW), server.provider()).unwrap());
+        client.set_authorities(&Authorities::from_pem(authority.certificate_pem().as_bytes()).unwrap());
+        (Self { host: self.host.with_tls(Rc::new(server)), ..self }, client)
     }
 
     pub async fn prepare(&self, settings: Settings) -> Result<Rc<dyn Instance>, Unprepared> {
@@ -205,7 +212,8 @@ impl Lab {
     pub fn raw(&self, source: &str, to: &str, port: u16) -> Client {
         let at = |address: &str, port| SocketAddr::new(address.parse::<IpAddr>().unwrap(), port);
         let stream = self.wire.dial(at(source, 40_000), at(to, port));
-        Client { stream: stream.unwrap_or_else(|| panic!("nobody listens at {to}")), came: Vec::new() }
+        let stream = stream.unwrap_or_else(|| panic!("nobody listens at {to}"));
+        Client { stream: Box::new(stream), came: Vec::new() }
     }
 
     /// A client on the LAN that has said EHLO on port 25.
@@ -247,13 +255,21 @@ impl Lab {
 }
 
 pub struct Client {
-    stream: DuplexStream,
+    stream: Box<dyn Stream>,
     came: Vec<u8>,
 }
 
 impl Client {
     pub async fn send(&mut self, octets: impl AsRef<[u8]>) {
         self.stream.write_all(octets.as_ref()).await.unwrap();
+        self.stream.flush().await.unwrap();
+    }
+
+    /// Goes on under TLS.
+    pub async fn secured(self, tls: &Tls) -> Result<Self, HandshakeError> {
+        assert!(self.came.is_empty(), "what came in clear");
+        let stream = tls.connect(self.stream, Peer::Named("smtp.office.example")).await?;
+        Ok(Self { stream: Box::new(stream), ..self })
     }
 
     /// The next reply, of one line or several; empty at the end of the connection.
@@ -300,6 +316,12 @@ impl Client {
         }
         self.send(message).await;
         self.say(".").await
+    }
+
+    /// Whether the server has closed the connection with nothing but an alert of TLS.
+    pub async fn ends_with_alert(&mut self) -> bool {
+        let mut octets = Vec::new();
+        self.stream.read_to_end(&mut octets).await.is_ok() && octets.first() == Some(&21)
     }
 
     /// Whether the server has closed the connection, and said nothing more.

@@ -1,7 +1,5 @@
 //! Logins, and what comes of them.
 
-use std::cell::Cell;
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,9 +9,8 @@ use super::lab::*;
 use crate::mail::sasl::scram;
 use crate::mail::service::Settings;
 use crate::mail::service::remote::NoRemote;
-use crate::mail::service::stream::{Duplex, StartTls};
 use crate::mail::smtp::Role;
-use crate::service::LocalFuture;
+use crate::tls::Tls;
 
 const PASSWORD: &str = "blue harbour 47";
 
@@ -136,48 +133,74 @@ fn a_user_sends_with_no_address_that_is_anothers() {
     });
 }
 
-/// TLS as far as the service can see: it may fail, and has its octets in clear.
-struct Handshakes {
-    fails: Cell<bool>,
-    done: Cell<usize>,
-}
-
-impl StartTls for Handshakes {
-    fn start_tls(&self, stream: Box<dyn Duplex>) -> LocalFuture<'_, io::Result<Box<dyn Duplex>>> {
-        Box::pin(async move {
-            if self.fails.get() {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            self.done.set(self.done.get() + 1);
-            Ok(stream)
-        })
-    }
+async fn submission_with_tls() -> (Lab, Tls) {
+    let (lab, tls) = Lab::new(&Arc::default(), Role::Submission, Rc::new(NoRemote)).with_tls();
+    lab.go_over_to(Settings { port: 587, ..settings() }).await;
+    lab.set_password("anna", PASSWORD);
+    (lab, tls)
 }
 
 /// RFC 3207, section 4.2: Under TLS all begins anew, and logins are open.
 #[test]
 fn rfc3207_4_2_under_tls_all_begins_anew_and_logins_are_open() {
     simulate(async {
-        let tls = Rc::new(Handshakes { fails: Cell::new(false), done: Cell::new(0) });
-        let lab =
-            Lab::new(&Arc::default(), Role::Submission, Rc::new(NoRemote)).with_tls(Rc::clone(&tls) as _);
-        lab.go_over_to(Settings { port: 587, ..settings() }).await;
-        lab.set_password("anna", PASSWORD);
+        let (lab, tls) = submission_with_tls().await;
         let mut client = lab.dial(STRANGER, WAN, 587).await;
         let said = client.say("EHLO a.example").await;
         assert!(said.contains("STARTTLS") && !said.contains("AUTH"), "{said}");
         client.dialogue(&[("MAIL FROM:<anna@office.example>", "530 5.7.0 say STARTTLS")]).await;
-        client.dialogue(&[("STARTTLS", "220"), (&plain("anna", PASSWORD), "503")]).await;
+        client.dialogue(&[("STARTTLS", "220")]).await;
+        let mut client = client.secured(&tls).await.unwrap();
+        client.dialogue(&[(&plain("anna", PASSWORD), "503")]).await;
         let said = client.say("EHLO a.example").await;
         assert!(!said.contains("STARTTLS") && said.contains("AUTH SCRAM-SHA-256 PLAIN LOGIN"), "{said}");
         client.dialogue(&[(&plain("anna", PASSWORD), "235")]).await;
         let taken = client.mail("anna@office.example", &["berta@office.example"], "a: b\r\n").await;
         assert!(taken.starts_with("250"), "{taken}");
         assert!(lab.inbox("berta").await[0].contains(" with ESMTPSA id "));
-        tls.fails.set(true);
+        client.dialogue(&[("QUIT", "221")]).await;
+        assert!(client.is_closed().await, "TLS says that it ends");
+        assert_eq!(lab.count("connections_lost"), 0);
+    });
+}
+
+/// RFC 3207, section 5: What somebody puts behind STARTTLS in clear is never a command under TLS.
+#[test]
+fn rfc3207_5_what_somebody_puts_behind_starttls_is_never_a_command_under_tls() {
+    simulate(async {
+        let (lab, tls) = submission_with_tls().await;
+        let mut client = lab.dial(STRANGER, WAN, 587).await;
+        client.dialogue(&[("EHLO a.example", "250")]).await;
+        client.send("STARTTLS\r\nEHLO evil.example\r\n").await;
+        client.secured(&tls).await.map(|_| ()).expect_err("the connection ends");
+        // A handshake that fails is not gone on from in clear.
         let mut client = lab.dial(STRANGER, WAN, 587).await;
         client.dialogue(&[("EHLO a.example", "250"), ("STARTTLS", "220")]).await;
-        assert!(client.is_closed().await);
-        assert_eq!((tls.done.get(), lab.count("connections_lost")), (1, 1));
+        client.send("EHLO a.example\r\n").await;
+        assert!(client.ends_with_alert().await);
+        assert_eq!(lab.count("connections_lost"), 1);
+    });
+}
+
+/// RFC 8314, section 3.3: On its own port TLS comes before the greeting.
+#[test]
+fn rfc8314_3_3_on_its_own_port_tls_comes_before_the_greeting() {
+    simulate(async {
+        let (lab, tls) = submission_with_tls().await;
+        let ports = lab.instance().listens().into_iter().map(|listening| listening.local.port());
+        assert_eq!(ports.collect::<Vec<_>>(), [465, 587, 465, 587]);
+        let mut client = lab.raw(STRANGER, WAN, 465).secured(&tls).await.unwrap();
+        assert!(client.reply().await.starts_with("220 smtp.office.example "));
+        let said = client.say("EHLO a.example").await;
+        assert!(!said.contains("STARTTLS") && said.contains("AUTH SCRAM-SHA-256 PLAIN LOGIN"), "{said}");
+        client.dialogue(&[(&plain("anna", PASSWORD), "235")]).await;
+        let taken = client.mail("anna@office.example", &["berta@office.example"], "a: b\r\n").await;
+        assert!(taken.starts_with("250"), "{taken}");
+        assert!(lab.inbox("berta").await[0].contains(" with ESMTPSA id "));
+        // Who says nothing is sent away in time, and a service that stops does not wait for that.
+        let mut silent = lab.raw(STRANGER, WAN, 465);
+        assert!(silent.is_closed().await);
+        let mut silent = lab.raw(STRANGER, WAN, 465);
+        tokio::join!(lab.stop(), async { assert!(silent.is_closed().await) });
     });
 }

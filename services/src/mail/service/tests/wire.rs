@@ -43,12 +43,12 @@ impl Wire {
     }
 
     /// Connects from any address to any; `None` if nobody listens there.
-    pub fn dial(&self, from: SocketAddr, to: SocketAddr) -> Option<DuplexStream> {
+    pub fn dial(&self, from: SocketAddr, to: SocketAddr) -> Option<End> {
         let (near, far) = duplex(UNDER_WAY);
         let listener = self.listeners.borrow().get(&to).cloned()?;
         let writes = Rc::clone(&self.writes);
         listener.send(End { stream: far, local: to, peer: from, writes }).ok()?;
-        Some(near)
+        Some(End { stream: near, local: from, peer: to, writes: Rc::default() })
     }
 }
 

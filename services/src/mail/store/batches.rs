@@ -172,7 +172,8 @@ impl Store {
                     self.outcomes.push_back((ticket, Err(refused)));
                 }
             }
-            if is_structural {
+            // One that was refused leaves nothing to write, and so nothing that would have the others looked at.
+            if is_structural && flight.is_some() {
                 break;
             }
         }

@@ -161,3 +161,22 @@ async fn who_waits_is_told_that_the_disk_fails() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_behind_refused_mailboxes_has_its_turn_at_once() {
+    let store = open(&Arc::new(FakeDisk::default())).await;
+    with(&store, async {
+        let began = tokio::time::Instant::now();
+        let make = || mailbox_named(&store, "anna");
+        let note = store.change(Change::Note("behind".to_owned()));
+        let (first, second, third, note) = tokio::join!(make(), make(), make(), note);
+        let taken = || Err(Refused::NameTaken);
+        assert!(first.is_ok() && second == taken() && third == taken() && note.is_ok());
+        assert_eq!(began.elapsed(), std::time::Duration::ZERO);
+    })
+    .await;
+}
+
+async fn mailbox_named(store: &MailStore, name: &str) -> Result<Stored, Refused> {
+    store.change(Change::MakeMailbox { name: name.to_owned(), quota: 0, time: 7 }).await
+}

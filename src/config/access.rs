@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use super::address::network;
 use super::diagnostic::{Problem, Report};
 use super::section::Section;
-use super::services::KINDS;
+use super::services::{KINDS, MAIL_KINDS};
 use super::upcoming;
 use super::value::{Node, alternatives, boolean, list, parsed, quoted};
 
@@ -29,28 +29,35 @@ impl Access {
 
     /// The services that do not admit everybody, with those that they admit.
     pub fn limited(&self) -> impl Iterator<Item = (&'static Kind, &[Ipv4Net])> {
-        KINDS.into_iter().filter_map(|kind| Some((kind, self.to(kind.name)?)))
+        KINDS.into_iter().chain(MAIL_KINDS).filter_map(|kind| Some((kind, self.to(kind.name)?)))
     }
 }
 
-pub(super) fn read(mut access: Section<'_>, lan: Option<Ipv4Net>, report: &Report) -> Access {
+/// `kinds` are the services that there are.
+pub(super) fn read(
+    mut access: Section<'_>,
+    lan: Option<Ipv4Net>,
+    kinds: &[&'static Kind],
+    report: &Report,
+) -> Access {
     let mut sources = BTreeMap::new();
-    for kind in KINDS.into_iter().filter(|kind| kind.is_limited_by_network) {
+    for kind in kinds.iter().filter(|kind| kind.is_limited_by_network) {
         let read =
             access.setting(kind.name, None, |node, report| read_service(kind, node, lan, report).map(Some));
         if let Some(from) = read.value {
             sources.insert(kind.name, from);
         }
     }
-    for kind in KINDS.into_iter().filter(|kind| !kind.is_limited_by_network) {
+    for kind in kinds.iter().filter(|kind| !kind.is_limited_by_network) {
         if let Some(node) = access.unoffered(kind.name) {
             let what = format!("{} cannot be limited: whoever asks has no address yet", quoted(kind.name));
             report.add(node.span(), Problem::new(what, "remove it"));
         }
     }
-    for (name, feature) in upcoming::SERVICES {
+    let is_there = |name| kinds.iter().any(|kind| kind.name == name);
+    for (name, feature) in upcoming::SERVICES.into_iter().filter(|(name, _)| !is_there(*name)) {
         if let Some(node) = access.unoffered(name) {
-            report.add(node.span(), upcoming::service_problem(name, feature, &names()));
+            report.add(node.span(), upcoming::service_problem(name, feature, &names(kinds)));
         }
     }
     access.finish();
@@ -58,9 +65,9 @@ pub(super) fn read(mut access: Section<'_>, lan: Option<Ipv4Net>, report: &Repor
 }
 
 /// The services that can be limited, as they are written.
-fn names() -> String {
+fn names(kinds: &[&Kind]) -> String {
     let names: Vec<_> =
-        KINDS.iter().filter(|kind| kind.is_limited_by_network).map(|kind| kind.name).collect();
+        kinds.iter().filter(|kind| kind.is_limited_by_network).map(|kind| kind.name).collect();
     alternatives(&names)
 }
 

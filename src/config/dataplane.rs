@@ -96,9 +96,9 @@ impl Config {
     fn openings_of(&self, kind: &'static Kind) -> impl Iterator<Item = WanService> {
         let everybody = [Ipv4Net::default()];
         let from = self.access.to(kind.name).unwrap_or(&everybody).to_vec();
-        kind.ports.iter().map(move |(protocol, port)| WanService {
-            protocol: *protocol,
-            port: *port,
+        self.services.ports_of(kind).into_iter().map(move |(protocol, port)| WanService {
+            protocol,
+            port,
             from: from.clone(),
         })
     }

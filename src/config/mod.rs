@@ -40,6 +40,7 @@ pub use name::Netns;
 pub use services::{Record, RecordValue, Reservation, ReservedFor, Services};
 pub use source::Source;
 pub use summary::Detail;
+pub use system::Unfinished;
 
 use crate::error::Error;
 
@@ -148,6 +149,8 @@ pub struct System {
     pub control_socket: PathBuf,
     /// Dataplane threads.
     pub workers: u8,
+    /// What is tried out before it is finished.
+    pub unfinished: Unfinished,
 }
 
 /// `[lan]`

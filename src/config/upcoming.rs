@@ -6,6 +6,7 @@ use toml::de::DeValue;
 
 use super::diagnostic::Problem;
 use super::section::Section;
+use super::system::Unfinished;
 
 /// Sections, what they come with, and the setting that says that it is off, as far as there is one.
 const SECTIONS: [(&str, &str, Option<Off>); 9] = [
@@ -64,9 +65,11 @@ impl Off {
         Self { key: "enabled", is: |value| value.as_bool() == Some(false), written: "enabled = false" };
 }
 
-/// Refuses the sections of `file` whose features are yet to come, unless they say that these are off.
-pub(super) fn refuse_sections(file: &mut Section<'_>) {
-    for (name, feature, off) in SECTIONS {
+/// Refuses the sections of `file` whose features are yet to come, unless they say that these are off, or are tried out as
+/// `unfinished`.
+pub(super) fn refuse_sections(file: &mut Section<'_>, unfinished: Unfinished) {
+    let yet_to_come = SECTIONS.into_iter().filter(|(name, ..)| *name != "mail" || !unfinished.mail);
+    for (name, feature, off) in yet_to_come {
         let Some(node) = file.unoffered(name) else { continue };
         let (span, keys) = match node.get_ref() {
             DeValue::Table(table) => (node.span(), Some(table)),

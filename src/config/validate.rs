@@ -27,21 +27,24 @@ pub(super) fn parse(name: &str, text: &str) -> Result<(Config, Vec<Diagnostic>),
 }
 
 fn read<'a>(mut file: Section<'a>, report: &'a Report) -> Config {
-    let system = system::read(file.section("system"));
+    let system = system::read(file.section("system"), report);
+    let kinds = services::kinds(system.unfinished);
     let mode = read_mode(file.section("network"));
     let (lan, wan) = interfaces::read(file.section("lan"), file.section("wan"), mode, report);
-    let firewall = firewall::read(file.section("firewall"), mode, lan.known_address, report);
+    let firewall = firewall::read(file.section("firewall"), mode, lan.known_address, &kinds, report);
     let nat = nat::read(file.section("nat"));
+    let users = users::read(&mut file, report);
     let around = Surroundings {
         hostname: &system.hostname,
         domain: &system.domain,
         lan: lan.known_address,
         snooping: lan.snooping,
+        users: &users,
+        unfinished: system.unfinished,
     };
     let services = services::read(&mut file, around, report);
-    let access = access::read(file.section("access"), lan.known_address, report);
-    let users = users::read(&mut file, report);
-    upcoming::refuse_sections(&mut file);
+    let access = access::read(file.section("access"), lan.known_address, &kinds, report);
+    upcoming::refuse_sections(&mut file, system.unfinished);
     file.finish();
     Config { system, mode, lan: lan.lan, wan, firewall, nat, services, access, users }
 }

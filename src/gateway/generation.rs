@@ -119,9 +119,9 @@ impl Prepared {
 fn access_rules(config: &Config) -> Vec<AccessRule> {
     let of_service = |(kind, from): (&'static Kind, &[Ipv4Net])| {
         let from: Vec<IpNet> = from.iter().copied().map(IpNet::V4).collect();
-        kind.ports.iter().map(move |(protocol, port)| AccessRule {
-            protocol: *protocol,
-            port: *port,
+        config.services.ports_of(kind).into_iter().map(move |(protocol, port)| AccessRule {
+            protocol,
+            port,
             from: from.clone(),
         })
     };

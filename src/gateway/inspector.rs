@@ -125,7 +125,9 @@ impl Inspector {
                     .collect(),
             }
         };
-        Services { services: self.list.entries().map(service).collect() }
+        let shown = current.config.services.kinds();
+        let is_shown = |service: &Service| shown.iter().any(|kind| kind.name == service.name);
+        Services { services: self.list.entries().map(service).filter(is_shown).collect() }
     }
 
     async fn flows(&self) -> Result<Flows, ReportError> {

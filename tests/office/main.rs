@@ -15,6 +15,7 @@ mod harness;
 mod hostile;
 mod lab;
 mod lifecycle;
+mod mail;
 mod modes;
 mod nat;
 mod parallel;

@@ -2,22 +2,33 @@
 
 mod dhcp;
 mod dns;
+mod mail;
 
 use std::net::Ipv4Addr;
 
+use gatepost_ground::wire::Protocol;
 use gatepost_services::dhcp::office as dhcp_service;
 use gatepost_services::dns::office as dns_service;
 use gatepost_services::service::Kind;
+use gatepost_services::users::User;
 use ipnet::Ipv4Net;
 
 use super::diagnostic::{Problem, Report, Span};
 use super::section::Section;
+use super::system::Unfinished;
 
 pub use dhcp::{Dhcp, Reservation, ReservedFor};
 pub use dns::{Dns, Record, RecordValue};
+pub use mail::{MAIL_KINDS, Mail, MailDomain, MailPorts};
 
 /// What is known of each service that this version has.
 pub const KINDS: [&Kind; 2] = [&dhcp_service::KIND, &dns_service::KIND];
+
+/// The services that can be named in a file that tries out `unfinished`.
+pub(super) fn kinds(unfinished: Unfinished) -> Vec<&'static Kind> {
+    let of_mail = MAIL_KINDS.into_iter().filter(|_| unfinished.mail);
+    KINDS.into_iter().chain(of_mail).collect()
+}
 
 /// What a configuration says of each service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +37,8 @@ pub struct Services {
     pub dhcp: Dhcp,
     /// Names for the LAN.
     pub dns: Dns,
+    /// Mail; `None` unless it is tried out.
+    pub mail: Option<Mail>,
 }
 
 /// What the sections of services are judged by.
@@ -38,25 +51,49 @@ pub(super) struct Surroundings<'a> {
     pub lan: Option<Ipv4Net>,
     /// Where it was written that other servers on the LAN are not heard.
     pub snooping: Option<Span>,
+    /// The people of the office.
+    pub users: &'a [User],
+    /// What is tried out.
+    pub unfinished: Unfinished,
 }
 
 /// Reads the sections of all services.
 pub(super) fn read(file: &mut Section<'_>, around: Surroundings<'_>, report: &Report) -> Services {
-    let Surroundings { hostname, domain, lan, snooping } = around;
+    let Surroundings { hostname, domain, lan, snooping, users, unfinished } = around;
     let dhcp = dhcp::read(file.section("dhcp"), hostname, lan, report);
     if let Some(span) = snooping.filter(|_| !dhcp.enabled) {
         let what = "dhcp_snooping leaves the gateway as the only DHCP server, and dhcp.enabled is false";
         report.warn(span, Problem::new(what, "write dhcp.enabled = true, or remove it"));
     }
     let dns = dns::read(file.section("dns"), domain, lan, report);
-    Services { dhcp, dns }
+    let names = mail::Names { hostname, domain };
+    let mail = unfinished.mail.then(|| mail::read(file.section("mail"), names, users, report));
+    Services { dhcp, dns, mail }
 }
 
 impl Services {
     /// Whether the service that is called `name` is switched on.
     pub fn is_enabled(&self, name: &str) -> bool {
         let states = [(&dhcp_service::KIND, self.dhcp.enabled), (&dns_service::KIND, self.dns.enabled)];
+        let mail = self.mail.as_ref().filter(|mail| mail.enabled);
         states.iter().any(|(kind, is_enabled)| kind.name == name && *is_enabled)
+            || mail.is_some_and(|mail| mail.port_of(name) != 0)
+    }
+
+    /// The services that there are.
+    pub fn kinds(&self) -> Vec<&'static Kind> {
+        kinds(Unfinished { mail: self.mail.is_some() })
+    }
+
+    /// The ports that a service is served on.
+    pub fn ports_of(&self, kind: &Kind) -> Vec<(Protocol, u16)> {
+        match &self.mail {
+            Some(mail) if MAIL_KINDS.iter().any(|of_mail| of_mail.name == kind.name) => {
+                let port = mail.port_of(kind.name);
+                (port != 0).then_some((Protocol::TCP, port)).into_iter().collect()
+            }
+            _ => kind.ports.to_vec(),
+        }
     }
 
     /// The services, each with what it goes by in the office's `domain`. `has_provider`: there is a provider that tells

@@ -5,6 +5,7 @@
 mod access;
 mod firewall;
 mod interfaces;
+mod mail;
 mod services;
 mod users;
 
@@ -153,7 +154,7 @@ fn all_mistakes_are_told_at_once() {
             "there is no port; write at least one, such as [{ tap = \"gp-lan0\" }]",
             "a text instead of an integer; write 1500",
             "unknown key \"vpn\" in the file; remove it, or write \"system\", \"network\", \"lan\", \"wan\", \
-             \"firewall\", \"nat\", \"dhcp\", \"dns\", \"access\" or \"users\"",
+             \"firewall\", \"nat\", \"users\", \"dhcp\", \"dns\" or \"access\"",
         ],
     );
 }

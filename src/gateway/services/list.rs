@@ -16,8 +16,15 @@ use gatepost_services::dhcp::intake::Intake;
 use gatepost_services::dhcp::office::{self as dhcp, OfficeDhcp, Told};
 use gatepost_services::dhcp::server::leases::{JOURNAL_FILE, Leases};
 use gatepost_services::dns::office::{self as dns, OfficeDns, Upstreams};
+use gatepost_services::mail::service as mail;
+use gatepost_services::mail::service::ground::Ground;
+use gatepost_services::mail::service::office::{LMTP, OfficeMail, SMTP, SUBMISSION};
+use gatepost_services::mail::service::remote::NoRemote;
+use gatepost_services::mail::smtp::Role;
+use gatepost_services::mail::store;
 use gatepost_services::net::stack::Stack;
 use gatepost_services::service::{Host, Instance, Kind, LocalFuture, Service, Unprepared};
+use gatepost_services::users::verifier::Cost;
 
 use crate::config::Config;
 use crate::gateway::identity::Identity;
@@ -82,9 +89,14 @@ impl List {
         let link = Rc::clone(link);
         let transmit = Rc::new(move |frame: &[u8]| link.emit_frame(Config::LAN, frame));
         let dhcp = OfficeDhcp::new(Rc::clone(&intake), identity.lan, transmit);
+        let ground = Rc::new(Ground::new(store::Settings::default(), Cost::FULL));
+        let mail = |role| OfficeMail::new(role, Rc::clone(&ground), Rc::new(NoRemote));
         let entries: Vec<Box<dyn Entry>> = vec![
             Box::new(Listed { service: dhcp, settings: dhcp_settings }),
             Box::new(Listed { service: OfficeDns::default(), settings: dns_settings }),
+            Box::new(Listed { service: mail(Role::Mx), settings: |c| mail_settings(c, &SMTP) }),
+            Box::new(Listed { service: mail(Role::Submission), settings: |c| mail_settings(c, &SUBMISSION) }),
+            Box::new(Listed { service: mail(Role::Lmtp), settings: |c| mail_settings(c, &LMTP) }),
         ];
         Self { entries, intake }
     }
@@ -156,6 +168,25 @@ fn dns_settings(config: &Config) -> dns::Settings {
         // A host on a LAN that others run asks their name server, which knows the LAN's private names.
         rebinding_filter: config.mode != Mode::LanOnly,
         on_outside: config.wan_services().any(|kind| kind.name == dns::KIND.name),
+    }
+}
+
+/// What the mail service of `kind` is told.
+fn mail_settings(config: &Config, kind: &Kind) -> mail::Settings {
+    let mail = config.services.mail.clone().unwrap_or_default();
+    mail::Settings {
+        enabled: config.services.is_enabled(kind.name),
+        port: mail.port_of(kind.name),
+        on_outside: config.wan_services().any(|open| open.name == kind.name),
+        hostname: mail.hostname,
+        domain: config.system.domain.to_lowercase(),
+        domains: mail.domains,
+        users: config.users.clone(),
+        message_octets_max: mail.message_octets_max,
+        relay_from: mail.relay_from,
+        plaintext_login: mail.plaintext_login,
+        disk_reserve: mail.disk_reserve,
+        shares: mail.shares,
     }
 }
 

@@ -1,0 +1,210 @@
+//! `[mail]`, for whoever tries out mail before it is finished: see [`Unfinished`](crate::config::Unfinished).
+
+use std::ops::RangeInclusive;
+
+use gatepost_services::service::Kind;
+use gatepost_services::users::User;
+
+use crate::config::address::network;
+use crate::config::diagnostic::{Problem, Report, Span};
+use crate::config::name::domain as domain_name;
+use crate::config::section::Section;
+use crate::config::value::{Node, boolean, choice, integer, list, parsed, quoted, size};
+
+pub use gatepost_services::mail::service::directory::MailDomain;
+pub use gatepost_services::mail::service::office::{LMTP, SMTP, SUBMISSION};
+pub use gatepost_services::mail::service::{RelayFrom, Shares};
+
+/// What is known of each of the mail services.
+pub const MAIL_KINDS: [&Kind; 3] = [&SMTP, &SUBMISSION, &LMTP];
+
+/// `[mail]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mail {
+    /// Whether mail is served.
+    pub enabled: bool,
+    /// The server's name.
+    pub hostname: String,
+    /// The longest message that is taken, in octets.
+    pub message_octets_max: u64,
+    /// Who may send to other domains without a login.
+    pub relay_from: RelayFrom,
+    /// Whether clients of the LAN may log in without TLS.
+    pub plaintext_login: bool,
+    /// While the disk has room for fewer octets, no message is taken.
+    pub disk_reserve: u64,
+    /// Where it is served; 0: nowhere.
+    pub ports: MailPorts,
+    /// What one source gets.
+    pub shares: Shares,
+    /// All domains of the office's, with other names of theirs.
+    pub domains: Vec<MailDomain>,
+}
+
+/// `[mail.ports]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MailPorts {
+    /// Mail from other servers, and from programs on the LAN.
+    pub smtp: u16,
+    /// Mail that users send.
+    pub submission: u16,
+    /// Mail from other servers, by LMTP.
+    pub lmtp: u16,
+}
+
+impl Mail {
+    /// Where the service that is called `name` is served; 0: nowhere.
+    pub fn port_of(&self, name: &str) -> u16 {
+        let ports = [
+            (SMTP.name, self.ports.smtp),
+            (SUBMISSION.name, self.ports.submission),
+            (LMTP.name, self.ports.lmtp),
+        ];
+        ports.iter().find(|(of, _)| *of == name).map_or(0, |(_, port)| *port)
+    }
+}
+
+const MESSAGE_OCTETS: u64 = 25 << 20;
+const DISK_RESERVE: u64 = 128 << 20;
+const NETWORKS_MAX: usize = 64;
+const DOMAINS_MAX: usize = 256;
+const PORTS: RangeInclusive<u32> = 0..=65_535;
+
+/// The gateway's own names, by which its mailboxes can be called, too.
+pub(super) struct Names<'a> {
+    /// Its host name.
+    pub hostname: &'a str,
+    /// Its domain.
+    pub domain: &'a str,
+}
+
+/// `users` are the people of the office.
+pub(super) fn read<'a>(mut mail: Section<'a>, own: Names<'_>, users: &[User], report: &'a Report) -> Mail {
+    let enabled = mail.setting("enabled", !users.is_empty(), boolean);
+    let hostname = mail.setting("hostname", format!("smtp.{}", own.domain), parsed(domain_name));
+    let message_octets_max = mail.setting("max_message", MESSAGE_OCTETS, size(1 << 20));
+    let relay_from = mail.setting("relay_from", vec![None], list(NETWORKS_MAX, parsed(relay)));
+    let plaintext_login = mail.setting("plaintext_login", false, choice(&[("never", false), ("lan", true)]));
+    let disk_reserve = mail.setting("disk_reserve", DISK_RESERVE, size(1 << 20));
+    let ports = read_ports(mail.section("ports"));
+    let shares = read_shares(mail.section("limits"));
+    let domains = read_domains(&mut mail, &own, users, report);
+    if let (Some((true, span)), []) = (enabled.written(), users) {
+        mail.report(span, Problem::new("there is nobody to have mail", "write a user, or enabled = false"));
+    }
+    mail.finish();
+
+    let relay_from = RelayFrom {
+        lan: relay_from.value.contains(&None),
+        networks: relay_from.value.iter().flatten().copied().map(Into::into).collect(),
+    };
+    let mut all = vec![(own.domain.to_lowercase(), None)];
+    all.push((format!("{}.{}", own.hostname, own.domain).to_lowercase(), None));
+    all.push((hostname.value.to_lowercase(), None));
+    all.extend(domains);
+    Mail {
+        enabled: enabled.value,
+        hostname: hostname.value,
+        message_octets_max: message_octets_max.value,
+        relay_from,
+        plaintext_login: plaintext_login.value,
+        disk_reserve: disk_reserve.value,
+        ports,
+        shares,
+        domains: all.into_iter().map(|(name, users)| MailDomain { name, users }).collect(),
+    }
+}
+
+/// A network; `None` is the LAN.
+fn relay(text: &str) -> Result<Option<ipnet::Ipv4Net>, Problem> {
+    if text == "lan" { Ok(None) } else { network(text).map(Some) }
+}
+
+fn read_ports(mut ports: Section<'_>) -> MailPorts {
+    let mut port = |key, default: u16| {
+        let read = ports.setting(key, u32::from(default), integer(PORTS));
+        u16::try_from(read.value).unwrap_or(default)
+    };
+    let read =
+        MailPorts { smtp: port("smtp", 25), submission: port("submission", 587), lmtp: port("lmtp", 0) };
+    ports.finish();
+    read
+}
+
+fn read_shares(mut limits: Section<'_>) -> Shares {
+    let default = Shares::default();
+    let mut limit = |key, default: u32| limits.setting(key, default, integer(1..=100_000)).value;
+    let connections = |limit: u32, default: usize| usize::try_from(limit).unwrap_or(default);
+    let shares = Shares {
+        lan_connections: connections(limit("lan_connections", 200), default.lan_connections),
+        wan_connections: connections(limit("wan_connections", 20), default.wan_connections),
+        wan_messages_a_minute: limit("wan_messages_per_minute", default.wan_messages_a_minute),
+    };
+    limits.finish();
+    shares
+}
+
+/// The name of a domain, and those who receive there.
+type ReadDomain = (String, Option<Vec<String>>);
+
+fn read_domains<'a>(
+    mail: &mut Section<'a>,
+    own: &Names<'_>,
+    users: &[User],
+    report: &'a Report,
+) -> Vec<ReadDomain> {
+    let mut domains: Vec<(ReadDomain, Span)> = Vec::new();
+    for node in mail.elements("domains", DOMAINS_MAX) {
+        let Some((domain, span)) = read_domain(node, own, users, &domains, report) else { continue };
+        let earlier = domains.iter().find(|((name, _), _)| *name == domain.0);
+        if domain.0.eq_ignore_ascii_case(own.domain) {
+            report.add(span, Problem::new(format!("{} is system.domain", domain.0), "remove it"));
+        } else if let Some((_, first)) = earlier {
+            let problem = Problem::new(format!("the domain {} is there twice", domain.0), "remove one");
+            report.add_again(span, Some(first.clone()), problem);
+        } else {
+            domains.push((domain, span));
+        }
+    }
+    domains.into_iter().map(|(domain, _)| domain).collect()
+}
+
+fn read_domain<'a>(
+    node: &'a Node<'a>,
+    own: &Names<'_>,
+    all: &[User],
+    earlier: &[(ReadDomain, Span)],
+    report: &'a Report,
+) -> Option<(ReadDomain, Span)> {
+    let mut domain = Section::element(node, "the domain", report)?;
+    let name = domain.required("name", "\"shop.example\"", parsed(domain_name));
+    let known = |text: &str| {
+        let is_known = all.iter().any(|user| user.name == text);
+        let unknown =
+            || Problem::new(format!("there is no user {}", quoted(text)), "write the name of a user");
+        is_known.then(|| text.to_owned()).ok_or_else(unknown)
+    };
+    let users = domain.setting("users", None, |node, report| {
+        list(gatepost_services::users::USERS_MAX, parsed(known))(node, report).map(Some)
+    });
+    let alias = domain.setting("alias_of", None, parsed(|text| domain_name(text).map(Some)));
+    let members = match (&users.value, alias.written()) {
+        (Some(_), Some((_, span))) => {
+            let what = "the domain has users of its own and is another's alias";
+            domain.report(span, Problem::new(what, "remove one of them"));
+            None
+        }
+        (None, Some((Some(other), span))) if !other.eq_ignore_ascii_case(own.domain) => {
+            let found = earlier.iter().find(|((name, _), _)| name.eq_ignore_ascii_case(other));
+            if found.is_none() {
+                let what = format!("there is no domain {} before this one", quoted(other));
+                domain.report(span, Problem::new(what, format!("write {}", quoted(own.domain))));
+            }
+            found.and_then(|((_, users), _)| users.clone())
+        }
+        _ => users.value.clone(),
+    };
+    domain.finish();
+    let (name, span) = name?;
+    Some(((name.to_lowercase(), members), span))
+}

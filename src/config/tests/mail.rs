@@ -1,0 +1,101 @@
+//! `[mail]`, tried out.
+
+use super::*;
+use crate::config::services::{Mail, MailPorts};
+
+const TRIED_OUT: &str = "system.unfinished = ['mail']\nusers = [{ name = 'alice' }, { name = 'bob' }]\n";
+
+fn mail(text: &str) -> Mail {
+    accepted(&format!("{TRIED_OUT}{text}")).services.mail.expect("it is tried out")
+}
+
+#[test]
+fn mail_is_there_only_where_it_is_tried_out() {
+    let users = "users = [{ name = 'alice' }]\n";
+    assert_eq!(accepted(users).services.mail, None);
+    assert!(!accepted(users).services.is_enabled("smtp"));
+    assert!(accepted(users).services.kinds().iter().all(|kind| kind.name != "smtp"));
+    assert_mistakes(
+        "system.▸unfinish = ['mail']",
+        &[
+            "unknown key \"unfinish\" in [system]; remove it, or write \"hostname\", \"domain\", \"state_dir\", \"control_socket\" or \"workers\"",
+        ],
+    );
+}
+
+#[test]
+fn the_defaults_are_those_of_the_reference() {
+    let mail = mail("");
+    assert!(
+        mail.enabled && !mail.plaintext_login && mail.relay_from.lan && mail.relay_from.networks.is_empty()
+    );
+    assert_eq!(mail.hostname, "smtp.office.example");
+    assert_eq!((mail.message_octets_max, mail.disk_reserve), (25 << 20, 128 << 20));
+    assert_eq!(mail.ports, MailPorts { smtp: 25, submission: 587, lmtp: 0 });
+    let shares = mail.shares;
+    assert_eq!(
+        (shares.lan_connections, shares.wan_connections, shares.wan_messages_a_minute),
+        (200, 20, 100)
+    );
+    let domains: Vec<_> = mail.domains.iter().map(|domain| domain.name.as_str()).collect();
+    assert_eq!(domains, ["office.example", "gatepost.office.example", "smtp.office.example"]);
+    assert!(
+        !accepted("system.unfinished = ['mail']").services.is_enabled("smtp"),
+        "there is nobody to have any"
+    );
+}
+
+#[test]
+fn domains_have_users_of_their_own_or_those_of_another() {
+    let mail = mail(
+        "mail.domains = [{ name = 'Shop.example', users = ['bob'] }, { name = 'old.example', alias_of = 'shop.example' },\n\
+         { name = 'all.example' }, { name = 'same.example', alias_of = 'office.example' }]",
+    );
+    let domains: Vec<_> =
+        mail.domains[3..].iter().map(|domain| (domain.name.as_str(), domain.users.clone())).collect();
+    let bob = || Some(vec!["bob".to_owned()]);
+    assert_eq!(
+        domains,
+        [("shop.example", bob()), ("old.example", bob()), ("all.example", None), ("same.example", None)]
+    );
+    assert_mistakes(
+        &format!(
+            "{TRIED_OUT}[mail]\nenabled = true\nmax_message = ▸'1 KiB'\nrelay_from = ['lan', ▸'10.0.0.1']\n\
+             domains = [{{ name = ▸'Office.example' }}, {{ name = 'a.example', users = [▸'carl'] }},\n\
+             {{ name = ▸'a.example' }}, {{ name = 'b.example', alias_of = ▸'c.example' }},\n\
+             {{ name = 'd.example', users = ['bob'], alias_of = ▸'a.example' }}]\nports = {{ smtp = ▸70000 }}\n▸smarthost = ''"
+        ),
+        &[
+            "\"1 KiB\" is too small; write at least \"1 MiB\"",
+            "\"10.0.0.1\" has no prefix length; write \"10.0.0.1/32\" for this one address",
+            "office.example is system.domain; remove it",
+            "there is no user \"carl\"; write the name of a user",
+            "the domain a.example is there twice (first in line 7, column 50); remove one",
+            "there is no domain \"c.example\" before this one; write \"office.example\"",
+            "the domain has users of its own and is another's alias; remove one of them",
+            "70000 is out of range; write an integer from 0 to 65535",
+            "unknown key \"smarthost\" in [mail]; remove it, or write \"enabled\", \"hostname\", \"max_message\", \"relay_from\", \
+             \"plaintext_login\", \"disk_reserve\", \"ports\", \"limits\" or \"domains\"",
+        ],
+    );
+    assert_mistakes(
+        "system.unfinished = ['mail']\nmail.enabled = ▸true",
+        &["there is nobody to have mail; write a user, or enabled = false"],
+    );
+}
+
+#[test]
+fn the_wan_and_networks_have_the_ports_that_mail_is_served_on() {
+    let config = accepted(&format!(
+        "{TRIED_OUT}firewall.wan_services = ['smtp', 'submission']\nmail.ports = {{ smtp = 2525, submission = 0 }}\n\
+         access.smtp = {{ from = ['198.51.100.0/24'] }}"
+    ));
+    let open: Vec<_> =
+        config.wan_services().map(|kind| (kind.name, config.services.ports_of(kind))).collect();
+    assert_eq!(open, [("smtp", vec![(gatepost_ground::wire::Protocol::TCP, 2525)])]);
+    assert_eq!(config.access.to("smtp"), Some(&[net("198.51.100.0/24")][..]));
+    assert_eq!(config.access.limited().map(|(kind, _)| kind.name).collect::<Vec<_>>(), ["smtp"]);
+    let text = format!("{TRIED_OUT}network.mode = 'nat'");
+    let open: Vec<_> = accepted(&text).wan_services().map(|kind| kind.name).collect();
+    assert_eq!(open, ["dns", "smtp", "submission"]);
+}

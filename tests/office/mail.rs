@@ -1,0 +1,127 @@
+//! Mail that real clients send: what was taken is in the inboxes, also after the gateway was killed.
+
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{LAN, Office, Setup, WAN, gatepost, run};
+
+const SETTINGS: &str = "system.unfinished = ['mail']\nusers = [{ name = 'anna' }, { name = 'bert' }]\n\
+                        mail.plaintext_login = 'lan'\nmail.ports.lmtp = 2424\nmail.disk_reserve = '1 MiB'\n\
+                        firewall.wan_services = ['smtp']";
+const PASSWORD: &str = "blue harbour 47";
+
+/// The messages of a mailbox, as `gatepost mail export` writes them.
+fn inbox(setup: &Setup, user: &str) -> String {
+    let mbox = setup.directory().join(&format!("{user}.mbox"));
+    _ = fs::remove_file(&mbox);
+    let mut export = gatepost(&["mail", "export", user, "--mbox"]);
+    run(export.arg(&mbox).arg("--config").arg(setup.config()));
+    fs::read_to_string(mbox).expect("it is written")
+}
+
+fn subjects(inbox: &str) -> Vec<&str> {
+    inbox.lines().filter_map(|line| line.strip_prefix("Subject: ")).collect()
+}
+
+fn set_password(setup: &Setup, user: &str) {
+    let mut command = gatepost(&["passwd", user, "--stdin", "--config"]);
+    let mut process = command.arg(setup.config()).stdin(Stdio::piped()).spawn().expect("it runs");
+    let mut stdin = process.stdin.take().expect("it is piped");
+    writeln!(stdin, "{PASSWORD}").expect("it reads");
+    drop(stdin);
+    assert!(process.wait().expect("it ends").success());
+}
+
+fn python(line: &str) -> String {
+    format!("/usr/bin/python3 -c '\nimport smtplib\n{line}'")
+}
+
+#[test]
+fn what_real_clients_send_is_in_the_inboxes_after_the_gateway_was_killed() {
+    let mut office = Office::new(2, SETTINGS);
+    let setup = office.gateway().setup();
+    set_password(setup, "anna");
+    let file = setup.directory().join("message");
+    fs::write(&file, "From: curl@pc1\r\nSubject: curl\r\n\r\n.\r\n..two\r\n").expect("a file");
+    let file = file.display();
+    let pc = office.pc(1);
+    pc.sh(&python(&format!(
+        "s = smtplib.SMTP(\"{LAN}\")\n\
+         s.sendmail(\"a@b.example\", [\"anna@office.example\", \"Bert+x@office.example\"], \
+         \"Subject: smtplib\\r\\n\\r\\n.\\r\\nFrom here\\r\\n\")\n\
+         try:\n    s.sendmail(\"a@b.example\", [\"c@office.example\"], \"x\")\n    raise SystemExit(1)\n\
+         except smtplib.SMTPRecipientsRefused as e:\n    assert e.recipients[\"c@office.example\"][0] == 550\n\
+         s.quit()"
+    )));
+    pc.sh(&format!(
+        "curl -sS --mail-from a@b.example --mail-rcpt anna@office.example -T {file} smtp://{LAN}/pc1"
+    ));
+    pc.sh(&format!(
+        "swaks --server {LAN} --from a@b.example --to anna@office.example --header 'Subject: swaks'"
+    ));
+    pc.sh(&format!(
+        "printf 'Subject: msmtp\n\nhello\n' | timeout 20 msmtp --host={LAN} --port=587 --auth=scram-sha-256 --user=anna \
+         --passwordeval=\"echo '{PASSWORD}'\" --from=anna@office.example bert@office.example"
+    ));
+    pc.sh(&python(&format!(
+        "s = smtplib.SMTP(\"{LAN}\", 587)\n\
+         s.login(\"anna@office.example\", \"{PASSWORD}\")\n\
+         s.sendmail(\"anna@office.example\", [\"bert@office.example\"], \"Subject: submitted\\r\\n\\r\\nx\\r\\n\")\n\
+         s.quit()"
+    )));
+    pc.sh(&format!(
+        "curl -sS --user 'anna:{PASSWORD}' --mail-from anna@office.example --mail-rcpt bert@office.example -T {file} \
+         smtp://{LAN}:587/pc1"
+    ));
+    pc.sh(&python(&format!(
+        "s = smtplib.LMTP(\"{LAN}\", 2424)\n\
+         s.sendmail(\"a@b.example\", [\"anna@office.example\", \"bert@office.example\"], \
+         \"Subject: lmtp\\r\\n\\r\\nx\\r\\n\" + \"y\" * 70 + (\"\\r\\n\" + \"y\" * 70) * 10000)\n\
+         s.quit()"
+    )));
+    office.internet.sh(&python(&format!(
+        "s = smtplib.SMTP(\"{WAN}\")\n\
+         s.sendmail(\"a@b.example\", [\"anna@office.example\"], \"Subject: outside\\r\\n\\r\\nx\\r\\n\")\n\
+         s.quit()"
+    )));
+    let services = office.gateway().show("services");
+    let counters = services["services"].as_array().expect("a list").iter();
+    let messages: Vec<_> = counters.filter_map(|service| service["counters"]["messages"].as_u64()).collect();
+    assert_eq!(messages, [4, 3, 1], "{services}");
+
+    let (_, setup) = office.stop(Signal::SIGKILL);
+    let (anna, bert) = (inbox(&setup, "anna"), inbox(&setup, "bert"));
+    assert_eq!(subjects(&anna), ["smtplib", "curl", "swaks", "lmtp", "outside"], "{anna}");
+    assert_eq!(subjects(&bert), ["smtplib", "msmtp", "submitted", "curl", "lmtp"], "{bert}");
+    assert!(
+        anna.contains("\n.\n..two\n") && anna.contains("\nX-Original-To: anna@office.example\n"),
+        "{anna}"
+    );
+    assert!(bert.contains("\nX-Original-To: Bert+x@office.example\n") && bert.contains(" with ESMTPA id "));
+    assert_eq!(anna.matches("\nDate: ").count(), 3, "what the LAN sends over SMTP is completed: {anna}");
+    office.start(setup);
+    assert_eq!(subjects(&inbox(office.gateway().setup(), "anna")).len(), 5);
+}
+
+#[test]
+fn a_scanner_of_open_relays_finds_none() {
+    // On the LAN, where refusals are not held back.
+    let office = Office::new(1, &format!("{SETTINGS}\nmail.relay_from = []"));
+    let found = office.pc(1).sh(&format!("nmap -Pn -n -p 25 --script smtp-open-relay {LAN}"));
+    assert!(found.contains("25/tcp open") && found.contains("all tests failed"), "{found}");
+    assert_eq!(subjects(&inbox(office.gateway().setup(), "anna")), [] as [&str; 0]);
+}
+
+#[test]
+fn a_configuration_that_makes_an_open_relay_is_not_taken() {
+    let office = Office::new(1, &format!("{SETTINGS}\nmail.relay_from = ['lan']"));
+    office.gateway().setup().edit("['lan']", "['0.0.0.0/0']");
+    let refused = office.gateway().reload();
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && told.contains("could send to other domains"), "{told}");
+    assert!(told.contains("name smaller networks in mail.relay_from"), "{told}");
+    office.pc(1).sh(&format!("printf 'QUIT\\r\\n' | socat -t5 - TCP:{LAN}:25 | grep '^221 '"));
+}

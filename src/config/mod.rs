@@ -40,7 +40,7 @@ pub use name::Netns;
 pub use services::{Record, RecordValue, Reservation, ReservedFor, Services};
 pub use source::Source;
 pub use summary::Detail;
-pub use system::Unfinished;
+pub use upcoming::Unfinished;
 
 use crate::error::Error;
 

@@ -6,14 +6,8 @@ use super::System;
 use super::diagnostic::{Problem, Report};
 use super::name::{DOMAIN_OCTETS_MAX, directory, domain, host_name, socket};
 use super::section::Section;
+use super::upcoming::Unfinished;
 use super::value::{Node, choice, integer, list, parsed};
-
-/// What is not finished, and tried out all the same: `system.unfinished`, which is told to nobody.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unfinished {
-    /// `[mail]`
-    pub mail: bool,
-}
 
 pub(super) fn read(mut system: Section<'_>, report: &Report) -> System {
     let hostname = system.setting("hostname", "gatepost".to_owned(), parsed(host_name));

@@ -6,7 +6,13 @@ use toml::de::DeValue;
 
 use super::diagnostic::Problem;
 use super::section::Section;
-use super::system::Unfinished;
+
+/// What is not finished, and tried out all the same: `system.unfinished`, which is told to nobody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// `[mail]`
+    pub mail: bool,
+}
 
 /// Sections, what they come with, and the setting that says that it is off, as far as there is one.
 const SECTIONS: [(&str, &str, Option<Off>); 9] = [

@@ -15,7 +15,7 @@ use ipnet::Ipv4Net;
 
 use super::diagnostic::{Problem, Report, Span};
 use super::section::Section;
-use super::system::Unfinished;
+use super::upcoming::Unfinished;
 
 pub use dhcp::{Dhcp, Reservation, ReservedFor};
 pub use dns::{Dns, Record, RecordValue};

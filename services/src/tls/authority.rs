@@ -3,8 +3,8 @@
 //! An [`Authority`] signs certificates for the gateway's names alone. It is made once, as everybody who trusts it has to
 //! install its certificate by hand: it is valid for [`AUTHORITY_YEARS`], whatever the machine's clock said when it was
 //! made. Because it ends up among the authorities of browsers, it cannot speak for anybody else: it is constrained to the
-//! office's domain, the gateway's host name, and private addresses (RFC 5280, section 4.2.1.10). Other names take another
-//! authority.
+//! office's domain, the gateway's host name, and private addresses (RFC 5280, section 4.2.1.10), and to servers. Other names
+//! take another authority.
 //!
 //! A [`Leaf`] is what servers show: it is valid for [`LEAF_DAYS`], and is to be signed anew when a third of that is
 //! left, when names have changed, or when the clock shows that it was made at a wrong time.
@@ -128,6 +128,7 @@ impl Authority {
         params.distinguished_name = authority_name(&names.domain);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = AUTHORITY_USAGES.to_vec();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.name_constraints = Some(constraints(names));
         let certificate = params.self_signed(&key_pair(&key)?)?;
         Ok(Self {
@@ -147,6 +148,11 @@ impl Authority {
     /// Whether it lasts as long as what it signs at the time `now`.
     pub fn lasts(&self, now: UnixTime) -> bool {
         leaf_end(now).0 <= self.not_after
+    }
+
+    /// When it ends.
+    pub(super) fn not_after(&self) -> UnixTime {
+        UnixTime(self.not_after)
     }
 
     /// A certificate for `names`, with a key of its own, made at the time `now`.

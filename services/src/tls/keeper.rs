@@ -253,11 +253,16 @@ impl Keeping {
 
     /// The office's own authority with a certificate for `names`, as it is kept, or made and kept now.
     async fn own(&self, names: &Names, rng: &mut StdRng) -> Result<Own, NotSigned> {
+        // A reload and the configuration in force may ask at once: the second sees what the first has made.
+        let _turn = self.tls.own_turn.lock().await;
         let now = self.clock.unix_time();
         let mut kept = self.kept().await;
-        let former = kept.entries.iter().position(|own| own.authority.is_for(names));
-        let former = former.map(|place| kept.entries.remove(place));
-        let (authority, leaf) = match former.filter(|own| own.authority.lasts(now)) {
+        // The one that ends first is the one that clients know. One that a wrong clock had made stays behind it, and it
+        // stays behind that while the clock is wrong.
+        let serving = kept.entries.iter().enumerate();
+        let serving = serving.filter(|(_, own)| own.authority.is_for(names) && own.authority.lasts(now));
+        let serving = serving.min_by_key(|(_, own)| own.authority.not_after()).map(|(place, _)| place);
+        let (authority, leaf) = match serving.map(|place| kept.entries.remove(place)) {
             Some(own) => (own.authority, Some(own.leaf)),
             None => (Authority::make(self.kind, names, now, rng)?, None),
         };

@@ -69,6 +69,8 @@ pub struct Tls {
     handshakes: Rc<Handshakes>,
     /// The office's own authorities, as far as they were asked for.
     own: RefCell<keeper::Kept>,
+    /// Who looks at them and adds to them.
+    own_turn: tokio::sync::Mutex<()>,
     own_authority: RefCell<Option<String>>,
     stats: Cell<Stats>,
 }
@@ -151,6 +153,7 @@ impl Tls {
             authenticating: RefCell::new(authenticating),
             handshakes: Rc::default(),
             own: RefCell::default(),
+            own_turn: tokio::sync::Mutex::default(),
             own_authority: RefCell::default(),
             stats: Cell::default(),
         }

@@ -48,6 +48,8 @@ struct Shared {
     /// Something was done.
     progress: Notify,
     waiting: RefCell<BTreeMap<Ticket, oneshot::Sender<Result<Stored, Refused>>>>,
+    /// The room of messages that are being made durable, which is given back with their outcomes, whoever waits for those.
+    reserved: RefCell<BTreeMap<Ticket, Vec<Reserved>>>,
 }
 
 impl MailStore {
@@ -73,6 +75,7 @@ impl MailStore {
             wanted: Notify::new(),
             progress: Notify::new(),
             waiting: RefCell::default(),
+            reserved: RefCell::default(),
         };
         Ok((Self { shared: Rc::new(shared) }, report))
     }
@@ -117,6 +120,9 @@ impl MailStore {
 
     fn tell(&self) {
         while let Some((ticket, outcome)) = { self.shared.store.borrow_mut().poll_outcome() } {
+            for reserved in self.shared.reserved.borrow_mut().remove(&ticket).unwrap_or_default() {
+                self.shared.store.borrow_mut().release(reserved.id);
+            }
             if let Some(waits) = self.shared.waiting.borrow_mut().remove(&ticket) {
                 // Nobody may wait for it any more.
                 _ = waits.send(outcome);
@@ -301,6 +307,8 @@ impl Incoming {
     pub async fn commit(mut self, accept: Accept) -> Result<Stored, Refused> {
         let draft = self.draft.take().ok_or(Refused::NoDraft)?;
         let ticket = self.store.shared.store.borrow_mut().commit(draft, accept)?;
+        // It may be kept though nobody waits for that any more.
+        self.store.shared.reserved.borrow_mut().insert(ticket, mem::take(&mut self.reservations));
         self.store.outcome(ticket).await
     }
 }

@@ -180,3 +180,25 @@ async fn what_waits_behind_refused_mailboxes_has_its_turn_at_once() {
 async fn mailbox_named(store: &MailStore, name: &str) -> Result<Stored, Refused> {
     store.change(Change::MakeMailbox { name: name.to_owned(), quota: 0, time: 7 }).await
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_message_whose_outcome_nobody_waits_for_keeps_its_room_until_it_is_known() {
+    let store = open(&Arc::new(FakeDisk::default())).await;
+    with(&store, async {
+        let anna = mailbox(&store, 150).await;
+        let mut incoming = store.begin(100).unwrap();
+        incoming.reserve(anna, 0).unwrap();
+        incoming.chunk(&[b'x'; 100]).await.unwrap();
+        let commit = async {
+            _ = incoming.commit(to(anna)).await;
+        };
+        race(commit, async {}).await;
+        let mut other = store.begin(51).unwrap();
+        assert_eq!(other.reserve(anna, 0), Err(Refused::MailboxFull(anna)), "it may be kept yet");
+        store.change(Change::Note("behind".to_owned())).await.unwrap();
+        assert_eq!(store.look(|state| state.mailbox(anna).unwrap().used()), 100);
+        assert_eq!(other.reserve(anna, 0), Err(Refused::MailboxFull(anna)), "it is kept");
+        store.begin(50).unwrap().reserve(anna, 0).unwrap();
+    })
+    .await;
+}

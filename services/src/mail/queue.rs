@@ -28,6 +28,7 @@
 pub mod connection;
 mod options;
 pub mod schedule;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +37,7 @@ use std::ops::Bound;
 
 pub use self::options::Options;
 use self::schedule::{GIVE_UP_AFTER, Outages, TRIES_MIN, WARN_AFTER, next_try};
+pub use self::stored::{StoredMessage, remote};
 use super::address::{Mailbox, ReversePath};
 use super::bounce::{Action, Notice, Told};
 use super::mx::{Host, Routes, Way};

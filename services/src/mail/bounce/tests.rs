@@ -169,7 +169,7 @@ fn rfc3464_2_3_delays_and_what_took_too_long() {
 /// RFC 5322, section 2.2: What others say becomes no field, no line and no part.
 #[test]
 fn rfc5322_2_2_what_others_say_becomes_no_field() {
-    let evil = "550 x\r\nStatus: 2.0.0\r\n\r\n--=_7.1\r\nContent-Type: text/html";
+    let evil = "550 x\x1b[2J\r\nStatus: 2.0.0\r\n\r\n--=_7.1\r\nContent-Type: text/html";
     let mut notice = notice(Action::Failed, vec![told(evil)]);
     notice.envid = Some("a\r\nb".into());
     notice.recipients[0].server = Some("mx\r\nX: y".into());
@@ -180,6 +180,7 @@ fn rfc5322_2_2_what_others_say_becomes_no_field() {
     assert_eq!(text.matches("\r\nStatus: ").count(), 1);
     assert!(!text.contains("\r\nX: y") && !text.contains("\r\nb"));
     assert!(text.lines().all(|line| line.len() <= 998));
+    assert!(!text.contains('\x1b'), "a terminal is told nothing");
 }
 
 /// RFC 6533, section 4: Addresses outside of ASCII come in a report that says so.

@@ -15,10 +15,12 @@ use tokio::sync::{Notify, oneshot};
 
 use super::Settings;
 use super::change::{Change, Refused, Stored};
-use super::content::{Accept, MailboxId, Uid};
+use super::content::{Accept, MailboxId, QueueId, Uid};
 use super::draft::DraftId;
+use super::mailbox::Place;
 use super::message::{BodyOctets, Message, Unreadable};
 use super::quota::ReservationId;
+use super::record::Marker;
 use super::request::{Answer, Lane};
 use super::start::{Report, recover};
 use super::state::State;
@@ -190,23 +192,41 @@ impl MailStore {
     ///
     /// Why it cannot be read; [`Unreadable::Gone`] if it is not in the mailbox.
     pub async fn read(&self, mailbox: MailboxId, uid: Uid) -> Result<Message, Unreadable> {
+        let entry = self.look(|state| state.mailbox(mailbox)?.entry(uid).copied()).ok_or(Unreadable::Gone)?;
+        let find = |state: &State| Some(state.mailbox(mailbox)?.entry(uid)?.place);
+        self.read_record(find, |marker, octets| Message::parse(marker, octets, mailbox, &entry)).await
+    }
+
+    /// Reads the message of a queue entry.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read; [`Unreadable::Gone`] if it is not in the queue.
+    pub async fn read_queued(&self, id: QueueId) -> Result<Message, Unreadable> {
+        let find = |state: &State| Some(state.queued(id)?.place);
+        self.read_record(find, |marker, octets| Message::parse_queued(marker, octets, id)).await
+    }
+
+    /// Reads a record where `find` says that it is, again if it moves meanwhile.
+    async fn read_record(
+        &self,
+        find: impl Fn(&State) -> Option<Place>,
+        parse: impl Fn(Marker, &[u8]) -> Result<Message, Unreadable>,
+    ) -> Result<Message, Unreadable> {
         let mut outcome = Err(Unreadable::Gone);
         for _ in 0..LOOKUPS_MAX {
-            let (entry, segment) = {
+            let (place, segment) = {
                 let store = self.shared.store.borrow();
-                let entry = store.state().mailbox(mailbox).and_then(|mailbox| mailbox.entry(uid)).copied();
-                let entry = entry.ok_or(Unreadable::Gone)?;
-                (entry, store.segment_file(entry.place.segment))
+                let place = find(store.state()).ok_or(Unreadable::Gone)?;
+                (place, store.segment_file(place.segment))
             };
             let Some((file, marker)) = segment else { return Err(Unreadable::Gone) };
-            let octets =
-                self.shared.disk.read_at(&file, entry.place.offset, entry.place.len as usize).await?;
+            let octets = self.shared.disk.read_at(&file, place.offset, place.len as usize).await?;
             outcome = match octets {
-                Some(octets) => Message::parse(marker, &octets, mailbox, &entry),
+                Some(octets) => parse(marker, &octets),
                 None => Err(Unreadable::Gone),
             };
-            let now = self.look(|state| Some(state.mailbox(mailbox)?.entry(uid)?.place));
-            if outcome.is_ok() || now == Some(entry.place) {
+            if outcome.is_ok() || self.look(&find) == Some(place) {
                 break;
             }
         }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 
-use super::content::{Accept, Body, Content, MailboxId};
+use super::content::{Accept, Body, Content, MailboxId, QueueId, Sequence};
 use super::layout::body_file;
 use super::mailbox::Entry;
 use super::record::{Marker, decode};
@@ -107,18 +107,38 @@ impl Message {
         mailbox: MailboxId,
         entry: &Entry,
     ) -> Result<Self, Unreadable> {
+        let (_, message) = Self::of_record(marker, octets)?;
+        let is_it = |(to, uid)| to == mailbox && uid == entry.uid;
+        let delivery =
+            message.accept.deliveries.iter().find(|delivery| is_it((delivery.mailbox, delivery.uid)));
+        let prefix = delivery.ok_or(Unreadable::Damaged)?.prefix.clone();
+        Ok(Self { prefix, ..message })
+    }
+
+    /// The message of the queue entry `id` that the record `octets` of a segment with `marker` holds. It has no header lines
+    /// of a delivery.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable::Damaged`]
+    pub fn parse_queued(marker: Marker, octets: &[u8], id: QueueId) -> Result<Self, Unreadable> {
+        let (sequence, message) = Self::of_record(marker, octets)?;
+        let is_it = sequence == id.message
+            && message.accept.remotes.iter().any(|remote| remote.number == id.recipient);
+        if is_it { Ok(message) } else { Err(Unreadable::Damaged) }
+    }
+
+    /// The number of a message, and the message.
+    fn of_record(marker: Marker, octets: &[u8]) -> Result<(Sequence, Self), Unreadable> {
         let (frame, text, body) = decode(marker, octets).ok_or(Unreadable::Damaged)?;
         let Ok(Content::Accept(accept)) = Content::decode(frame.kind, text) else {
             return Err(Unreadable::Damaged);
         };
-        let is_it = |(to, uid)| to == mailbox && uid == entry.uid;
-        let delivery = accept.deliveries.iter().find(|delivery| is_it((delivery.mailbox, delivery.uid)));
-        let prefix = delivery.ok_or(Unreadable::Damaged)?.prefix.clone();
         let body = match accept.body {
             Body::Inline => BodyOctets::Inline(body.to_vec()),
             Body::File { name, len, checksum } => BodyOctets::File { file: body_file(name), len, checksum },
         };
-        Ok(Self { accept, prefix, body })
+        Ok((frame.sequence, Self { accept, prefix: Vec::new(), body }))
     }
 }
 

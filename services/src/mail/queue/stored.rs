@@ -1,0 +1,83 @@
+//! The mail store as the queue sees it: what is kept of a recipient elsewhere, and the message to be sent.
+
+use std::cell::RefCell;
+use std::io;
+
+use super::Options;
+use super::connection::Source;
+use crate::clock::UnixTime;
+use crate::mail::address::Mailbox;
+use crate::mail::smtp::{MailParameters, RcptParameters};
+use crate::mail::store::{BodyOctets, MailStore, Message, Progress, QueueId, Remote, Unreadable};
+use crate::service::LocalFuture;
+
+/// What is kept of a recipient at another domain, who is to be tried at once.
+pub fn remote(recipient: &Mailbox, mail: &MailParameters, rcpt: &RcptParameters, now: UnixTime) -> Remote {
+    Remote {
+        recipient: recipient.to_string(),
+        options: Options::new(mail, rcpt).to_text(),
+        progress: Progress { due: now.0, ..Progress::default() },
+        ..Remote::default()
+    }
+}
+
+/// A message of the store, on its way out. One that is damaged is never read to its end.
+pub struct StoredMessage {
+    store: MailStore,
+    message: Message,
+    /// The checksum of what has been read, and how much that is.
+    read: RefCell<(crc32fast::Hasher, u64)>,
+}
+
+impl StoredMessage {
+    /// The message of an entry.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read.
+    pub async fn of(store: &MailStore, id: QueueId) -> Result<Self, Unreadable> {
+        let message = store.read_queued(id).await?;
+        Ok(Self { store: store.clone(), message, read: RefCell::default() })
+    }
+
+    /// What is known of it.
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    async fn part(&self, offset: u64, len: usize) -> Result<Vec<u8>, Unreadable> {
+        let octets = self.store.read_body_part(&self.message.body, offset, len).await?;
+        let mut read = self.read.borrow_mut();
+        let (hasher, end) = &mut *read;
+        if offset == 0 {
+            (*hasher, *end) = (crc32fast::Hasher::new(), 0);
+        }
+        if offset == *end {
+            hasher.update(&octets);
+            // A length in memory fits.
+            *end += octets.len() as u64;
+        }
+        match self.message.body {
+            // What is in a record has been verified with it.
+            BodyOctets::File { len, checksum, .. } if octets.is_empty() => {
+                let is_whole = *end == len && hasher.clone().finalize() == checksum;
+                if is_whole { Ok(octets) } else { Err(Unreadable::Damaged) }
+            }
+            _ => Ok(octets),
+        }
+    }
+}
+
+impl Source for StoredMessage {
+    fn read(&self, offset: u64, len: usize) -> LocalFuture<'_, io::Result<Vec<u8>>> {
+        Box::pin(async move {
+            self.part(offset, len).await.map_err(|error| match error {
+                Unreadable::Io(error) => error,
+                other => io::Error::other(other.to_string()),
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

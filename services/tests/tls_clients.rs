@@ -260,6 +260,10 @@ fn rfc5280_4_2_1_10_the_office_s_authority_speaks_for_the_office_s_names_and_for
         let output = verify(&trusted, &leaf, arguments);
         assert!(output.status.success(), "{arguments:?}: {}", text(&output));
     }
+    let shown = run("openssl", &["x509", "-noout", "-text", "-in", &trusted], "");
+    let shown = text(&shown);
+    assert!(shown.contains("TLS Web Server Authentication"), "for servers only: {shown}");
+    assert!(shown.contains("email:office.example"), "no mail of others is signed: {shown}");
     let late = (now().0 + 91 * 86_400).to_string();
     assert!(text(&verify(&trusted, &leaf, &["-attime", &late])).contains("expired"));
     let elsewhere = names("bank.example");

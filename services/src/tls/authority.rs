@@ -299,10 +299,12 @@ fn distinguished(name: &str) -> DistinguishedName {
 /// Nobody else's names. // RFC 5280, section 4.2.1.10
 fn constraints(names: &Names) -> NameConstraints {
     let own = [&names.domain, &names.hostname].map(|name| GeneralSubtree::DnsName(name.clone()));
+    // A form that no subtree names would be open to every name.
+    let mail = [GeneralSubtree::Rfc822Name(names.domain.clone())];
     let private = private()
         .map(|(address, bits)| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(address, bits)));
     NameConstraints {
-        permitted_subtrees: own.into_iter().chain(private).collect(),
+        permitted_subtrees: own.into_iter().chain(mail).chain(private).collect(),
         excluded_subtrees: Vec::new(),
     }
 }

@@ -134,6 +134,24 @@ async fn a_certificate_of_a_wrong_clock_is_made_anew_and_its_authority_stays() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_wrong_for_a_while_takes_the_authority_away_for_no_longer() {
+    let gateway = Gateway::new();
+    gateway.activate(&own(), 1).await;
+    let authority = gateway.own_authority();
+    gateway.clock.0.set(UnixTime(NOW.0 + 30 * 365 * DAY));
+    let restarted = gateway.restarted();
+    let mut certificate = restarted.activate(&own(), 2).await;
+    assert!(restarted.own_authority() != authority, "it has ended");
+    restarted.clock.0.set(NOW);
+    certificate.look().await;
+    assert_eq!(restarted.own_authority(), authority);
+    assert!(restarted.accepts(&authority).await);
+    let again = restarted.restarted();
+    again.activate(&own(), 3).await;
+    assert_eq!(again.own_authority(), authority);
+}
+
+#[tokio::test]
 async fn other_addresses_take_another_certificate_and_another_domain_an_authority_that_is_there_again_later()
 {
     let gateway = Gateway::new();

@@ -14,3 +14,4 @@ pub mod lab;
 pub mod mail;
 pub mod pcapng;
 pub mod port;
+pub mod tls;

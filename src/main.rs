@@ -15,6 +15,7 @@ use gatepost::error::Error;
 use gatepost::gateway::state;
 use gatepost::mail::Mail;
 use gatepost::port::log::LogLevel;
+use gatepost::tls::Tls;
 use gatepost::{glossary, lab, port};
 
 /// A small office's gateway in one program.
@@ -87,6 +88,9 @@ enum Command {
     /// Look at the mail store and fill it by hand.
     #[command(subcommand, hide = true)]
     Mail(Mail),
+    /// Show the office's own authority.
+    #[command(subcommand, hide = true)]
+    Tls(Tls),
     /// Manage the gateway's persistent TAP devices.
     #[command(subcommand)]
     Ports(Ports),
@@ -177,6 +181,7 @@ fn run(command: Command) -> Result<bool, Error> {
             ));
         }
         Command::Mail(command) => return command.run(),
+        Command::Tls(command) => command.run()?,
         Command::Passwd { user, stdin, config } => {
             port::set_password(&Source::new(config), &user, stdin)?;
         }

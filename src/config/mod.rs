@@ -16,6 +16,7 @@ pub mod services;
 mod source;
 mod summary;
 mod system;
+mod tls;
 mod upcoming;
 mod users;
 mod validate;
@@ -29,6 +30,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use gatepost_dataplane::config::Mode;
+use gatepost_services::tls::keeper::Files;
 use gatepost_services::users::User;
 use ipnet::Ipv4Net;
 use nix::libc::O_NONBLOCK;
@@ -63,6 +65,8 @@ pub struct Config {
     pub services: Services,
     /// Which networks may use them.
     pub access: Access,
+    /// The certificate that the services show; without one the office's own authority signs it.
+    pub tls: Option<Files>,
     /// The people of the office.
     pub users: Vec<User>,
 }

@@ -74,7 +74,8 @@ impl Off {
 /// Refuses the sections of `file` whose features are yet to come, unless they say that these are off, or are tried out as
 /// `unfinished`.
 pub(super) fn refuse_sections(file: &mut Section<'_>, unfinished: Unfinished) {
-    let yet_to_come = SECTIONS.into_iter().filter(|(name, ..)| *name != "mail" || !unfinished.mail);
+    let yet_to_come =
+        SECTIONS.into_iter().filter(|(name, ..)| !matches!(*name, "mail" | "tls") || !unfinished.mail);
     for (name, feature, off) in yet_to_come {
         let Some(node) = file.unoffered(name) else { continue };
         let (span, keys) = match node.get_ref() {

@@ -1,5 +1,7 @@
 //! The file as a whole: its sections in the order in which they depend on each other.
 
+use std::path::Path;
+
 use gatepost_dataplane::config::Mode;
 use toml::de::DeTable;
 
@@ -7,7 +9,7 @@ use super::diagnostic::{Diagnostic, Report, Severity, note_syntax_error};
 use super::section::Section;
 use super::services::{self, Surroundings};
 use super::value::choice;
-use super::{Config, access, firewall, interfaces, nat, system, upcoming, users};
+use super::{Config, access, firewall, interfaces, nat, system, tls, upcoming, users};
 
 /// Reads `text`, the content of the file called `name`; warnings come with the configuration.
 pub(super) fn parse(name: &str, text: &str) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
@@ -19,14 +21,16 @@ pub(super) fn parse(name: &str, text: &str) -> Result<(Config, Vec<Diagnostic>),
         }
         return Err(report.into_diagnostics(name, text));
     }
-    let config = read(Section::file(document.get_ref(), &report), &report);
+    let folder = Path::new(name).parent().unwrap_or_else(|| Path::new(""));
+    let config = read(Section::file(document.get_ref(), &report), folder, &report);
     let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
     let (errors, warnings): (Vec<_>, Vec<_>) =
         report.into_diagnostics(name, text).into_iter().partition(is_error);
     if errors.is_empty() { Ok((config, warnings)) } else { Err(errors) }
 }
 
-fn read<'a>(mut file: Section<'a>, report: &'a Report) -> Config {
+/// Relative paths start at `folder`.
+fn read<'a>(mut file: Section<'a>, folder: &Path, report: &'a Report) -> Config {
     let system = system::read(file.section("system"), report);
     let kinds = services::kinds(system.unfinished);
     let mode = read_mode(file.section("network"));
@@ -43,10 +47,11 @@ fn read<'a>(mut file: Section<'a>, report: &'a Report) -> Config {
         unfinished: system.unfinished,
     };
     let services = services::read(&mut file, around, report);
+    let tls = system.unfinished.mail.then(|| tls::read(file.section("tls"), folder)).flatten();
     let access = access::read(file.section("access"), lan.known_address, &kinds, report);
     upcoming::refuse_sections(&mut file, system.unfinished);
     file.finish();
-    Config { system, mode, lan: lan.lan, wan, firewall, nat, services, access, users }
+    Config { system, mode, lan: lan.lan, wan, firewall, nat, services, access, tls, users }
 }
 
 fn read_mode(mut network: Section<'_>) -> Mode {

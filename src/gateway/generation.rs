@@ -8,6 +8,7 @@ use std::time::Duration;
 use gatepost_services::addresses::{Addresses, Publisher};
 use gatepost_services::net::stack::{AccessRule, Stack};
 use gatepost_services::service::{Host, Instance, Kind, Unprepared};
+use gatepost_services::tls::keeper::Certificate;
 use ipnet::{IpNet, Ipv4Net};
 use rand::rngs::StdRng;
 use tokio::task::JoinSet;
@@ -34,6 +35,8 @@ pub struct Prepared {
     staged: Stack,
     publisher: Publisher,
     host: Host<Stack>,
+    /// What services that speak TLS show, if there are any.
+    certificate: Option<Certificate>,
     instances: Vec<Rc<dyn Instance>>,
 }
 
@@ -55,11 +58,12 @@ impl Prepared {
         let storage = (Arc::clone(&resources.storage), resources.disk.clone());
         let (work, clock) = (Rc::clone(&resources.work), Rc::clone(&resources.clock));
         let host = Host::new(staged.clone(), storage, work, clock, publisher.subscribe(), rng);
+        let (host, certificate) = resources.tls.prepare(&config, resources, host).await?;
         let mut instances = Vec::new();
         for entry in resources.list.entries() {
             instances.push(entry.prepare(&config, &host).await?);
         }
-        Ok(Self { config, staged, publisher, host, instances })
+        Ok(Self { config, staged, publisher, host, certificate, instances })
     }
 
     /// The settings.
@@ -70,7 +74,7 @@ impl Prepared {
     /// Puts everything in force at once; nothing of it can fail. Whoever served before hears nothing new from now on,
     /// and is to be [stopped](Generation::stop). The addresses follow those that `wan_client` gets.
     pub fn activate(self, resources: &Resources, wan_client: Option<&WanClient>) -> Generation {
-        let Self { config, staged, publisher, host, instances } = self;
+        let Self { config, staged, publisher, host, certificate, instances } = self;
         let subscription = publisher.subscribe();
         let book = AddressBook {
             config: Rc::clone(&config),
@@ -90,12 +94,16 @@ impl Prepared {
         bindings::follow(&resources.bindings, &*lan_hosts);
         *resources.current.borrow_mut() =
             Current { config, addresses: subscription, lan_hosts, instances: instances.clone() };
+        let mut following = JoinSet::new();
+        if let Some(certificate) = certificate {
+            certificate.activate();
+            following.spawn_local(certificate.run());
+        }
         let mut tasks = JoinSet::new();
         for instance in &instances {
             instance.activate();
             tasks.spawn_local(instance.run());
         }
-        let mut following = JoinSet::new();
         if let Some(mut leases) = leases {
             following.spawn_local(async move {
                 while leases.changed().await.is_ok() {
@@ -132,7 +140,7 @@ fn access_rules(config: &Config) -> Vec<AccessRule> {
 pub struct Generation {
     instances: Vec<Rc<dyn Instance>>,
     tasks: JoinSet<()>,
-    /// Follows the provider's lease.
+    /// Follows the provider's lease, and keeps the certificate good.
     following: JoinSet<()>,
 }
 

@@ -34,6 +34,7 @@ mod resources;
 mod ring;
 pub mod services;
 pub mod state;
+mod tls;
 mod wan_client;
 pub mod worker;
 
@@ -46,6 +47,7 @@ use crossbeam::channel;
 use gatepost_dataplane::Dataplane;
 use gatepost_services::addresses::Publisher;
 use gatepost_services::clock::Clock;
+use gatepost_services::crypto::tls::KeysFrom;
 use gatepost_services::store::{Disk, Monitored, Storage};
 use gatepost_services::work::Work;
 use rand::rngs::StdRng;
@@ -67,6 +69,7 @@ use requests::Requests;
 use resources::Resources;
 use services::Services;
 use services::list::List;
+use tls::GatewayTls;
 use worker::{Ways, Worker};
 
 /// What the gateway gets from whoever runs it.
@@ -77,8 +80,10 @@ pub struct Environment {
     pub storage: Arc<dyn Storage>,
     /// Who does what takes long, so that the services need not wait.
     pub work: Rc<dyn Work>,
-    /// All its randomness.
+    /// All its randomness, but for keys that come from elsewhere.
     pub rng: StdRng,
+    /// Where the keys of TLS come from.
+    pub keys: KeysFrom,
     /// Makes whoever drives the worker of this number call [`Worker::turn`] soon.
     pub wake_worker: Wake,
 }
@@ -90,7 +95,7 @@ pub fn build<P: Port>(
     ports: impl IntoIterator<Item = (String, Vec<P>)>,
     environment: Environment,
 ) -> (Vec<Worker<P>>, Services) {
-    let Environment { clock, storage, work, mut rng, wake_worker } = environment;
+    let Environment { clock, storage, work, mut rng, keys, wake_worker } = environment;
     let monitored = Arc::new(Monitored::new(storage));
     let storage: Arc<dyn Storage> = Arc::clone(&monitored) as _;
     // Nothing runs yet that could wait for it.
@@ -147,6 +152,7 @@ pub fn build<P: Port>(
         link,
         stack,
         list,
+        tls: GatewayTls::new(keys),
         plan: swapped,
         bindings,
         wake_workers,

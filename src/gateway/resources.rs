@@ -16,6 +16,7 @@ use super::current::Current;
 use super::identity::Identity;
 use super::link::HostLink;
 use super::services::list::List;
+use super::tls::GatewayTls;
 
 /// What the services work with.
 pub(super) struct Resources {
@@ -33,6 +34,8 @@ pub(super) struct Resources {
     pub stack: Stack,
     /// The services, whether they serve or not.
     pub list: Rc<List>,
+    /// TLS for the services that speak it.
+    pub tls: GatewayTls,
     /// The dataplane's configuration; swapped in whole.
     pub plan: Arc<ArcSwap<dataplane::Config>>,
     /// Who holds which address of the LAN; swapped in whole.

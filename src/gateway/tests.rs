@@ -11,6 +11,7 @@ use std::time::Duration;
 use gatepost_dataplane::DropReason;
 use gatepost_ground::{Instant, MacAddr, Offload};
 use gatepost_services::clock::{Clock, UnixTime};
+use gatepost_services::crypto::tls::KeysFrom;
 use gatepost_services::dhcp::client::{self, Event};
 use gatepost_services::dhcp::frame::Datagram;
 use gatepost_services::dhcp::inbox::{self, inbox};
@@ -38,6 +39,7 @@ mod endings;
 mod lease_shares;
 mod pinholes;
 mod reloads;
+mod tls;
 
 const HOST_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 10]);
 const PROVIDER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 99]);
@@ -117,6 +119,7 @@ impl Office {
             storage: Arc::new(Memory::new()),
             work: Rc::new(AtOnce),
             rng: StdRng::seed_from_u64(1),
+            keys: KeysFrom::Seed,
             wake_worker: Arc::new(|_| ()),
         };
         let (workers, services) = build(config, ports, environment);

@@ -20,6 +20,7 @@ use std::thread::{self, JoinHandle};
 use gatepost_dataplane::config::Mode;
 use gatepost_ground::{InterfaceId, MacAddr};
 use gatepost_services::clock::Clock as _;
+use gatepost_services::crypto::tls::KeysFrom;
 use gatepost_services::race::race;
 use gatepost_services::store::{Files, LateFiles, OpenError, Storage};
 use gatepost_services::work::Threads;
@@ -83,6 +84,7 @@ async fn serve(config: Config, source: Source) -> Result<(), Error> {
         storage,
         work: Rc::new(Threads::start().map_err(no_resources)?),
         rng: StdRng::try_from_rng(&mut SysRng).map_err(no_resources)?,
+        keys: KeysFrom::System,
         wake_worker: Arc::new(move |worker| {
             if let Some(handle) = wakers.get(usize::from(worker)) {
                 handle.wake();

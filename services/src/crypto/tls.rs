@@ -12,6 +12,35 @@ use rustls::crypto::{
 };
 use rustls::{Error, NamedGroup, PeerMisbehaved};
 
+use super::signing::KeyKind;
+
+/// Where keys come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeysFrom {
+    /// The operating system.
+    System,
+    /// The seed, as all else in a simulation does. Whoever knows the seed can read everything.
+    Seed,
+}
+
+impl KeysFrom {
+    /// The provider of TLS whose keys come from there; see [`provider`] and [`provider_that_repeats`].
+    pub fn provider(self, rng: StdRng) -> Arc<CryptoProvider> {
+        match self {
+            Self::System => provider(rng),
+            Self::Seed => provider_that_repeats(rng),
+        }
+    }
+
+    /// The kind of the keys of certificates.
+    pub fn kind(self) -> KeyKind {
+        match self {
+            Self::System => KeyKind::EcdsaP256,
+            Self::Seed => KeyKind::Ed25519,
+        }
+    }
+}
+
 /// The provider of TLS: suites of TLS 1.3 and 1.2 with forward secrecy and authenticated encryption, no others.
 ///
 /// All randomness of the protocol itself comes from `rng`. `rng` stays in memory as long as the process lives, as

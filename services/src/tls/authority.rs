@@ -246,6 +246,12 @@ impl fmt::Debug for Leaf {
 }
 
 impl Names {
+    /// The names of a gateway that is called `hostname` in `domain`, in whatever case, and has these addresses.
+    pub fn new(hostname: &str, domain: &str, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        let (hostname, domain) = (hostname.to_lowercase(), domain.to_lowercase());
+        Self { hostname, domain, addresses: addresses.into_iter().collect() }
+    }
+
     fn full_name(&self) -> String {
         format!("{}.{}", self.hostname, self.domain)
     }

@@ -25,6 +25,7 @@ use gatepost::gateway::worker::Worker;
 use gatepost::gateway::{self, Environment};
 use gatepost_ground::{Offload, PortId};
 use gatepost_services::clock::Clock;
+use gatepost_services::crypto::tls::KeysFrom;
 use gatepost_services::race::race;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -127,6 +128,7 @@ fn boot(
         storage: Arc::clone(&setup.disk) as _,
         work: Rc::new(SimWork::new(Arc::clone(&setup.disk))),
         rng: StdRng::from_rng(&mut *setup.rng.borrow_mut()),
+        keys: KeysFrom::Seed,
         wake_worker: Arc::new(move |_| {
             assert!(!panics.load(Ordering::Relaxed), "the scenario wants a panic");
             wake.notify_one();

@@ -80,6 +80,11 @@ impl Services {
             || mail.is_some_and(|mail| mail.port_of(name) != 0)
     }
 
+    /// Whether one of them speaks TLS.
+    pub fn speak_tls(&self) -> bool {
+        self.mail.as_ref().is_some_and(|mail| mail.enabled)
+    }
+
     /// The services that there are.
     pub fn kinds(&self) -> Vec<&'static Kind> {
         kinds(Unfinished { mail: self.mail.is_some() })
@@ -90,7 +95,10 @@ impl Services {
         match &self.mail {
             Some(mail) if MAIL_KINDS.iter().any(|of_mail| of_mail.name == kind.name) => {
                 let port = mail.port_of(kind.name);
-                (port != 0).then_some((Protocol::TCP, port)).into_iter().collect()
+                // Those behind the first are fixed: the one that begins with TLS.
+                let others = kind.ports.iter().skip(1).copied();
+                let all = [(Protocol::TCP, port)].into_iter().chain(others);
+                all.filter(|_| port != 0).collect()
             }
             _ => kind.ports.to_vec(),
         }

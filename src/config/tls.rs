@@ -1,0 +1,67 @@
+//! `[tls]`, for whoever tries out a service that speaks TLS before it is finished.
+
+use std::path::{Path, PathBuf};
+
+use gatepost_services::tls::keeper::Files;
+
+use super::diagnostic::Problem;
+use super::section::Section;
+use super::value::{parsed, quoted};
+
+/// The administrator's certificate, if there is one. Relative paths start at `folder`, the configuration's.
+pub(super) fn read(mut tls: Section<'_>, folder: &Path) -> Option<Files> {
+    let certificate = tls.setting("certificate", None, parsed(path));
+    let key = tls.setting("key", None, parsed(path));
+    for (one, other, missing) in [(&certificate, &key, "key"), (&key, &certificate, "certificate")] {
+        if let (Some((Some(_), span)), None) = (one.written(), &other.value) {
+            let what = format!("tls.{missing} is missing");
+            tls.report(
+                span,
+                Problem::new(what, "write the files of a certificate and of its key, or neither"),
+            );
+        }
+    }
+    tls.finish();
+    let certificate = folder.join(certificate.value?);
+    Some(Files { certificate, key: folder.join(key.value?) })
+}
+
+/// The path of a file; empty for none.
+fn path(text: &str) -> Result<Option<PathBuf>, Problem> {
+    if text.contains('\0') {
+        let what = format!("{} is no path", quoted(text));
+        return Err(Problem::new(what, "write one such as \"/etc/gatepost/tls/chain.pem\""));
+    }
+    Ok((!text.is_empty()).then(|| text.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    const MAIL: &str = "system.unfinished = ['mail']\n[[users]]\nname = 'anna'\n";
+
+    #[test]
+    fn files_are_beside_the_configuration_or_where_they_say() {
+        let read = |tls: &str| Config::parse("/etc/gatepost/gatepost.toml", &format!("{MAIL}{tls}"));
+        let files = |tls: &str| read(tls).expect("a valid configuration").tls;
+        assert_eq!(files(""), None);
+        assert_eq!(files("[tls]\ncertificate = ''\nkey = ''"), None);
+        let beside = files("[tls]\ncertificate = 'tls/chain.pem'\nkey = '/etc/ssl/key.pem'").expect("files");
+        assert_eq!(beside.certificate, Path::new("/etc/gatepost/tls/chain.pem"));
+        assert_eq!(beside.key, Path::new("/etc/ssl/key.pem"));
+        for (tls, missing) in
+            [("certificate = 'a'", "tls.key is missing"), ("key = 'a'", "tls.certificate is missing")]
+        {
+            let mistakes = read(&format!("[tls]\n{tls}")).expect_err(tls);
+            assert!(mistakes[0].to_string().contains(missing), "{}", mistakes[0]);
+        }
+    }
+
+    #[test]
+    fn without_a_service_that_speaks_it_the_section_is_yet_to_come() {
+        let mistakes = Config::parse("t.toml", "[tls]\ncertificate = 'a'\nkey = 'b'").expect_err("refused");
+        assert!(mistakes[0].to_string().contains("comes with TLS"), "{}", mistakes[0]);
+    }
+}

@@ -1,0 +1,66 @@
+//! TLS for the services that speak it: made when a configuration has one of them for the first time.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use gatepost_ground::Role;
+use gatepost_services::crypto::tls::KeysFrom;
+use gatepost_services::net::Net;
+use gatepost_services::service::{Host, Unprepared};
+use gatepost_services::tls::Tls;
+use gatepost_services::tls::authority::Names;
+use gatepost_services::tls::keeper::{Certificate, Keeping, NoCertificate, Source};
+use ipnet::IpNet;
+
+use super::resources::Resources;
+use crate::config::Config;
+
+/// TLS, as long as the gateway runs.
+pub(super) struct GatewayTls {
+    keys: KeysFrom,
+    tls: OnceCell<Rc<Tls>>,
+}
+
+impl GatewayTls {
+    /// TLS that nobody has asked for.
+    pub fn new(keys: KeysFrom) -> Self {
+        Self { keys, tls: OnceCell::new() }
+    }
+
+    /// Makes the certificate that `config` asks for, and `host` one that has TLS, if a service speaks it. Without one,
+    /// nothing is made, and nothing drawn from the host's randomness.
+    ///
+    /// # Errors
+    ///
+    /// The certificate is no good.
+    pub async fn prepare<N: Net>(
+        &self,
+        config: &Config,
+        resources: &Resources,
+        host: Host<N>,
+    ) -> Result<(Host<N>, Option<Certificate>), Unprepared> {
+        if !config.services.speak_tls() {
+            return Ok((host, None));
+        }
+        let made = || Rc::new(Tls::new(self.keys.provider(host.rng()), Rc::clone(&resources.clock)));
+        let tls = Rc::clone(self.tls.get_or_init(made));
+        let addresses = host.addresses.borrow().clone();
+        let own = addresses.of(Role::Inside).flat_map(|inside| &inside.addresses).map(IpNet::addr);
+        let names = Names::new(&config.system.hostname, &config.system.domain, own);
+        let keeping = Keeping {
+            tls: Rc::clone(&tls),
+            disk: resources.disk.clone(),
+            work: Rc::clone(&resources.work),
+            clock: Rc::clone(&resources.clock),
+            kind: self.keys.kind(),
+        };
+        let source = Source { names, files: config.tls.clone() };
+        let certificate = Certificate::prepare(source, keeping, host.rng()).await;
+        let certificate = certificate.map_err(|NoCertificate { why, remedy }| Unprepared {
+            service: "tls",
+            why,
+            remedy,
+        })?;
+        Ok((host.with_tls(tls), Some(certificate)))
+    }
+}

@@ -1,0 +1,85 @@
+//! `gatepost tls`: the office's own authority, for those who have to trust it.
+//!
+//! The command is not in `--help` until there is a service that speaks TLS.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use gatepost_services::store::read_file;
+use gatepost_services::tls::authority::Names;
+use gatepost_services::tls::keeper::{OWN_FILE, authority_in};
+
+use crate::config::{Source, System};
+use crate::error::Error;
+
+/// The commands of `gatepost tls`.
+#[derive(Debug, clap::Subcommand)]
+pub enum Tls {
+    /// Print the certificate of the office's own authority, which everybody may have and install.
+    Ca {
+        /// The configuration, which names the state directory.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+impl Tls {
+    /// Does it.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be done.
+    pub fn run(self) -> Result<(), Error> {
+        let Self::Ca { config } = self;
+        let (config, _) = Source::new(config).load()?;
+        let certificate = authority(&config.system, &config.system.state_dir)?;
+        // Whoever does not want to read it has the exit code.
+        _ = write!(io::stdout(), "{certificate}");
+        Ok(())
+    }
+}
+
+/// The certificate of the authority of a gateway that is called as `system` says, in PEM.
+fn authority(system: &System, state_dir: &Path) -> Result<String, Error> {
+    const WHAT: &str = "the authority's certificate cannot be shown";
+    let content = read_file(state_dir, OWN_FILE).map_err(|error| {
+        let file = state_dir.join(OWN_FILE);
+        Error::failed(WHAT, format!("{} cannot be read: {error}", file.display()), "run it as root")
+    })?;
+    let names = Names::new(&system.hostname, &system.domain, []);
+    let found = match content {
+        Some(content) => authority_in(&content, &names).map_err(|why| {
+            let remedy = "see `gatepost check --state`; a start of the gateway makes another one";
+            Error::failed(WHAT, format!("{OWN_FILE} is damaged: {why}"), remedy)
+        })?,
+        None => None,
+    };
+    found.ok_or_else(|| {
+        let why = format!("there is none for {}.{}", names.hostname, names.domain);
+        Error::failed(WHAT, why, "start the gateway with a service that speaks TLS, which makes it")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn what_is_not_there_or_damaged_is_said() {
+        let path = std::env::temp_dir().join(format!("gatepost-tls-ca-{}", std::process::id()));
+        let system = Config::default().system;
+        let told = || authority(&system, &path).expect_err("there is none").to_string();
+        assert!(
+            told().contains("there is none for gatepost.office.example; start the gateway"),
+            "{}",
+            told()
+        );
+        fs::create_dir_all(path.join("tls")).expect("a directory");
+        fs::write(path.join(OWN_FILE), "2 00000000 [").expect("a file");
+        assert!(told().contains("tls/own.json is damaged: its checksum is wrong; see"), "{}", told());
+        fs::remove_dir_all(&path).expect("removed");
+    }
+}

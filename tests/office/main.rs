@@ -29,6 +29,7 @@ mod stun;
 mod switch;
 mod taps;
 mod throughput;
+mod tls;
 mod vlan;
 mod wan;
 mod workers;

@@ -118,7 +118,7 @@ pub struct Queue {
     ways: BTreeMap<Way, State>,
     jobs: BTreeMap<JobId, (Way, Vec<QueueId>)>,
     next_job: u64,
-    /// The way whose turn was last.
+    /// The way that the last job was given for; the next in order is asked first.
     last: Option<Way>,
     outages: Outages,
 }

@@ -17,6 +17,8 @@ mod memory;
 mod monitored;
 mod read_only;
 pub mod sealed;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::collections::BTreeSet;
 use std::io;

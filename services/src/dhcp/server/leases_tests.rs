@@ -1,11 +1,12 @@
 //! The lease table against a naive model, against power cuts, and at its limits.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::dhcp::server::journal::{JOURNAL_FILE, JOURNAL_SLACK_RECORDS, RESERVE_LEN_MIN};
+use crate::store::testing::Breakable;
 use crate::store::{Memory, Monitored};
 
 const UNIX: UnixTime = UnixTime(1_700_000_000);
@@ -509,72 +510,6 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Restart),
         2 => any::<bool>().prop_map(|works| Step::Disk { works }),
     ]
-}
-
-/// A disk that can be broken: half of a record gets written then, and no file is replaced.
-#[derive(Default)]
-struct Breakable {
-    memory: Memory,
-    is_broken: AtomicBool,
-    is_unreadable: AtomicBool,
-}
-
-impl Breakable {
-    fn check(&self) -> io::Result<()> {
-        if self.is_broken.load(Ordering::Relaxed) { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
-    }
-}
-
-impl Storage for Breakable {
-    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        if self.is_unreadable.load(Ordering::Relaxed) {
-            return Err(io::ErrorKind::Other.into());
-        }
-        self.memory.read(name)
-    }
-
-    fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
-        self.memory.read_at(name, offset, len)
-    }
-
-    fn len(&self, name: &str) -> io::Result<Option<u64>> {
-        self.memory.len(name)
-    }
-
-    fn list(&self, name: &str) -> io::Result<Vec<String>> {
-        self.memory.list(name)
-    }
-
-    fn space(&self) -> io::Result<u64> {
-        self.memory.space()
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.memory.remove(name)
-    }
-
-    fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        self.check()?;
-        self.memory.write(name, content)
-    }
-
-    fn rename(&self, name: &str, to: &str) -> io::Result<()> {
-        self.check()?;
-        self.memory.rename(name, to)
-    }
-
-    fn sync(&self, name: &str) -> io::Result<()> {
-        self.check()?;
-        self.memory.sync(name)
-    }
-
-    fn append(&self, name: &str, record: &[u8]) -> io::Result<()> {
-        if !self.is_broken.load(Ordering::Relaxed) {
-            return self.memory.append(name, record);
-        }
-        self.memory.append(name, &record[..record.len() / 2])?;
-        Err(io::ErrorKind::Other.into())
-    }
 }
 
 /// What is known of an address: whose it is or was, by which name, what was last heard, until when.

@@ -44,7 +44,7 @@ pub enum Place<'a> {
 }
 
 impl Directory {
-    /// Where `users`, of whom the first is told what an owner would be if there is none, receive at `domains`.
+    /// The directory of these users at these domains. The first user has what is for the owners if nobody is one.
     pub fn new(users: &[User], domains: &[MailDomain]) -> Self {
         let domains = domains.iter().map(|domain| {
             let users = domain.users.as_ref().map(|users| users.iter().cloned().collect());

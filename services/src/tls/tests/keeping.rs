@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::super::keeper::{
     Certificate, Files, Keeping, LOOKED_AT_EVERY, OWN_FILE, Source, authority_in, damage,
 };
 use super::super::testing::{SetClock, crypto};
 use super::*;
+use crate::store::testing::Breakable;
 use crate::store::{Disk, Memory, Monitored, Storage};
 use crate::tls::authority::Names;
 use crate::work::AtOnce;
@@ -218,64 +219,6 @@ fn what_is_told_of_a_damaged_file_quotes_no_key() {
     assert!(!told.contains("SECRET"), "{told}");
 }
 
-/// A disk that is told to fail.
-#[derive(Default)]
-struct Breakable {
-    memory: Memory,
-    is_unreadable: AtomicBool,
-    is_read_only: AtomicBool,
-}
-
-impl Breakable {
-    fn refuse(refuses: &AtomicBool) -> io::Result<()> {
-        if refuses.load(Ordering::Relaxed) { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
-    }
-}
-
-impl Storage for Breakable {
-    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        Self::refuse(&self.is_unreadable)?;
-        self.memory.read(name)
-    }
-
-    fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
-        self.memory.read_at(name, offset, len)
-    }
-
-    fn len(&self, name: &str) -> io::Result<Option<u64>> {
-        self.memory.len(name)
-    }
-
-    fn list(&self, name: &str) -> io::Result<Vec<String>> {
-        self.memory.list(name)
-    }
-
-    fn space(&self) -> io::Result<u64> {
-        self.memory.space()
-    }
-
-    fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        Self::refuse(&self.is_read_only)?;
-        self.memory.write(name, content)
-    }
-
-    fn append(&self, name: &str, record: &[u8]) -> io::Result<()> {
-        self.memory.append(name, record)
-    }
-
-    fn rename(&self, name: &str, to: &str) -> io::Result<()> {
-        self.memory.rename(name, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.memory.remove(name)
-    }
-
-    fn sync(&self, name: &str) -> io::Result<()> {
-        self.memory.sync(name)
-    }
-}
-
 fn breakable() -> (Arc<Breakable>, Gateway) {
     let disk = Arc::new(Breakable::default());
     let gateway = Gateway::start(&Arc::new(Monitored::new(Arc::clone(&disk) as _)), &SetClock::at(NOW));
@@ -285,13 +228,13 @@ fn breakable() -> (Arc<Breakable>, Gateway) {
 #[tokio::test]
 async fn an_authority_that_cannot_be_written_serves_and_is_written_as_soon_as_it_can_be() {
     let (disk, gateway) = breakable();
-    disk.is_read_only.store(true, Ordering::Relaxed);
+    disk.is_broken.store(true, Ordering::Relaxed);
     let mut certificate = gateway.activate(&own(), 1).await;
     let authority = gateway.own_authority();
     assert!(gateway.problems().contains("there will be another authority after a restart"));
     certificate.look().await;
     assert_eq!(gateway.own_authority(), authority);
-    disk.is_read_only.store(false, Ordering::Relaxed);
+    disk.is_broken.store(false, Ordering::Relaxed);
     certificate.look().await;
     assert_eq!(gateway.problems(), "");
     let restarted = gateway.restarted();

@@ -11,7 +11,7 @@ pub(super) struct Transaction {
     envelope: Envelope,
     recipients: Vec<Recipient>,
     mail: Mail,
-    /// The next recipient of whom the server is to be told.
+    /// The index of the recipient whom the client names next.
     next: usize,
     is_data_sent: bool,
 }

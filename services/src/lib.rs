@@ -5,6 +5,7 @@
 //! that whoever runs it passes in and out. The shells run on one thread, in production and in simulation alike.
 
 pub mod addresses;
+pub(crate) mod calendar;
 pub mod clock;
 pub mod crypto;
 pub mod dhcp;

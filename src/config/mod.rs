@@ -23,17 +23,15 @@ mod validate;
 mod value;
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{self, Read};
+use std::io::Read;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use gatepost_dataplane::config::Mode;
+use gatepost_services::store::open_regular;
 use gatepost_services::tls::keeper::Files;
 use gatepost_services::users::User;
 use ipnet::Ipv4Net;
-use nix::libc::O_NONBLOCK;
 
 pub use access::Access;
 pub(crate) use address::overlap;
@@ -114,23 +112,13 @@ impl Config {
 /// The name of the file at `path`, and its text.
 fn read(path: &Path) -> Result<(String, String), Error> {
     let name = path.display().to_string();
-    match read_regular(path) {
-        Ok(text) => Ok((name, text)),
+    let mut text = String::new();
+    match open_regular(path).and_then(|mut file| file.read_to_string(&mut text)) {
+        Ok(_) => Ok((name, text)),
         Err(error) => Err(Error::usage(format!(
             "{name}: {error}; give a configuration that can be read, as UTF-8 text"
         ))),
     }
-}
-
-/// The text of the regular file at `path`. Another, such as a FIFO that nobody writes to, is not waited for.
-fn read_regular(path: &Path) -> io::Result<String> {
-    let mut file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    let mut text = String::new();
-    file.read_to_string(&mut text)?;
-    Ok(text)
 }
 
 /// What an empty file says.

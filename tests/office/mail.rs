@@ -1,38 +1,18 @@
 //! Mail that real clients send: what was taken is in the inboxes, also after the gateway was killed.
 
 use std::fs;
-use std::io::Write;
-use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{LAN, Office, Setup, WAN, gatepost, run};
+use crate::harness::{LAN, Office, WAN};
 
 const SETTINGS: &str = "system.unfinished = ['mail']\nusers = [{ name = 'anna' }, { name = 'bert' }]\n\
                         mail.plaintext_login = 'lan'\nmail.ports.lmtp = 2424\nmail.disk_reserve = '1 MiB'\n\
                         firewall.wan_services = ['smtp']";
 const PASSWORD: &str = "blue harbour 47";
 
-/// The messages of a mailbox, as `gatepost mail export` writes them.
-fn inbox(setup: &Setup, user: &str) -> String {
-    let mbox = setup.directory().join(&format!("{user}.mbox"));
-    _ = fs::remove_file(&mbox);
-    let mut export = gatepost(&["mail", "export", user, "--mbox"]);
-    run(export.arg(&mbox).arg("--config").arg(setup.config()));
-    fs::read_to_string(mbox).expect("it is written")
-}
-
 fn subjects(inbox: &str) -> Vec<&str> {
     inbox.lines().filter_map(|line| line.strip_prefix("Subject: ")).collect()
-}
-
-fn set_password(setup: &Setup, user: &str) {
-    let mut command = gatepost(&["passwd", user, "--stdin", "--config"]);
-    let mut process = command.arg(setup.config()).stdin(Stdio::piped()).spawn().expect("it runs");
-    let mut stdin = process.stdin.take().expect("it is piped");
-    writeln!(stdin, "{PASSWORD}").expect("it reads");
-    drop(stdin);
-    assert!(process.wait().expect("it ends").success());
 }
 
 fn python(line: &str) -> String {
@@ -43,7 +23,7 @@ fn python(line: &str) -> String {
 fn what_real_clients_send_is_in_the_inboxes_after_the_gateway_was_killed() {
     let mut office = Office::new(2, SETTINGS);
     let setup = office.gateway().setup();
-    set_password(setup, "anna");
+    setup.set_password("anna", PASSWORD);
     let file = setup.directory().join("message");
     fs::write(&file, "From: curl@pc1\r\nSubject: curl\r\n\r\n.\r\n..two\r\n").expect("a file");
     let file = file.display();
@@ -93,7 +73,7 @@ fn what_real_clients_send_is_in_the_inboxes_after_the_gateway_was_killed() {
     assert_eq!(messages, [4, 3, 1], "{services}");
 
     let (_, setup) = office.stop(Signal::SIGKILL);
-    let (anna, bert) = (inbox(&setup, "anna"), inbox(&setup, "bert"));
+    let (anna, bert) = (setup.inbox("anna"), setup.inbox("bert"));
     assert_eq!(subjects(&anna), ["smtplib", "curl", "swaks", "lmtp", "outside"], "{anna}");
     assert_eq!(subjects(&bert), ["smtplib", "msmtp", "submitted", "curl", "lmtp"], "{bert}");
     assert!(
@@ -103,7 +83,7 @@ fn what_real_clients_send_is_in_the_inboxes_after_the_gateway_was_killed() {
     assert!(bert.contains("\nX-Original-To: Bert+x@office.example\n") && bert.contains(" with ESMTPA id "));
     assert_eq!(anna.matches("\nDate: ").count(), 3, "what the LAN sends over SMTP is completed: {anna}");
     office.start(setup);
-    assert_eq!(subjects(&inbox(office.gateway().setup(), "anna")).len(), 5);
+    assert_eq!(subjects(&office.gateway().setup().inbox("anna")).len(), 5);
 }
 
 #[test]
@@ -112,7 +92,7 @@ fn a_scanner_of_open_relays_finds_none() {
     let office = Office::new(1, &format!("{SETTINGS}\nmail.relay_from = []"));
     let found = office.pc(1).sh(&format!("nmap -Pn -n -p 25 --script smtp-open-relay {LAN}"));
     assert!(found.contains("25/tcp open") && found.contains("all tests failed"), "{found}");
-    assert_eq!(subjects(&inbox(office.gateway().setup(), "anna")), [] as [&str; 0]);
+    assert_eq!(subjects(&office.gateway().setup().inbox("anna")), [] as [&str; 0]);
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! What clients of the gateway's services see of its certificate.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::process::{Output, Stdio};
+use std::process::Output;
 
-use crate::harness::{LAN, Office, Setup, gatepost, run};
+use crate::harness::{LAN, Office, gatepost, run};
 
 const SETTINGS: &str =
     "system.unfinished = ['mail']\nusers = [{ name = 'anna' }]\nmail.disk_reserve = '1 MiB'";
@@ -35,15 +34,6 @@ submit(client, "starttls")
 submit(smtplib.SMTP_SSL(server, 465, context=context), "tls")
 "#;
 
-fn set_password(setup: &Setup) {
-    let mut command = gatepost(&["passwd", "anna", "--stdin", "--config"]);
-    let mut process = command.arg(setup.config()).stdin(Stdio::piped()).spawn().expect("it runs");
-    let mut stdin = process.stdin.take().expect("it is piped");
-    writeln!(stdin, "{PASSWORD}").expect("it reads");
-    drop(stdin);
-    assert!(process.wait().expect("it ends").success());
-}
-
 /// Whether a client that trusts `authority` is content with the server, and what it says.
 fn s_client(office: &Office, authority: &str) -> (bool, String) {
     let Output { status, stdout, stderr } = office.pc(1).try_sh(&format!(
@@ -57,7 +47,7 @@ fn s_client(office: &Office, authority: &str) -> (bool, String) {
 fn mail_programs_that_trust_the_office_s_authority_log_in_under_tls() {
     let office = Office::new(1, SETTINGS);
     let setup = office.gateway().setup();
-    set_password(setup);
+    setup.set_password("anna", PASSWORD);
     let authority = setup.directory().join("authority.pem");
     let shown = run(gatepost(&["tls", "ca", "--config"]).arg(setup.config()));
     fs::write(&authority, &shown).expect("a file");
@@ -72,9 +62,7 @@ fn mail_programs_that_trust_the_office_s_authority_log_in_under_tls() {
     let (is_content, said) = s_client(&office, &authority);
     assert!(is_content && said.contains("220 ") && said.contains("221 "), "{said}");
 
-    let export = setup.directory().join("anna.mbox");
-    run(gatepost(&["mail", "export", "anna", "--mbox"]).arg(&export).arg("--config").arg(setup.config()));
-    let inbox = fs::read_to_string(export).expect("it is written");
+    let inbox = setup.inbox("anna");
     assert!(inbox.contains("Subject: starttls") && inbox.contains("Subject: tls"), "{inbox}");
     assert_eq!(inbox.matches(" with ESMTPSA id ").count(), 2, "{inbox}");
 }

@@ -17,7 +17,7 @@ use super::frame::{Arp, Datagram};
 use super::inbox::{Incoming, Receiver};
 use super::message;
 use super::server::{self, Origin, Server};
-use crate::clock::{Clock, UnixTime};
+use crate::clock::{Clock, UnixTime, sleep_until};
 use crate::race::race;
 use crate::service::LocalFuture;
 use crate::store::{Disk, Topic, sealed};
@@ -62,12 +62,7 @@ pub async fn serve<T: Fn(&[u8]) -> bool>(
         // Before others can be done with the disk.
         let freed = disk_free.notified();
         let due = server.borrow().poll_timeout();
-        let timeout = async {
-            match due {
-                Some(due) => tokio::time::sleep(due.since(clock.now())).await,
-                None => pending().await,
-            }
-        };
+        let timeout = sleep_until(&*clock, due);
         let stored = async {
             match &mut storing.job {
                 Some(job) => Some(job.await),

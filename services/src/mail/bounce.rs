@@ -10,7 +10,7 @@
 use std::fmt::Write;
 
 use super::address::{Mailbox, ReversePath};
-use super::smtp::client::{Outcome, Report};
+use super::smtp::client::{Outcome, Report, printable};
 use super::smtp::{OriginalRecipient, RcptParameters, Return, date};
 use crate::clock::UnixTime;
 
@@ -22,7 +22,7 @@ pub const HEADER_OCTETS_MAX: usize = 64 << 10;
 const LINE_CHARS: usize = 76;
 
 /// What became of a recipient, as the sender is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     /// The message cannot be delivered. Nobody tries again.
     Failed,
@@ -69,7 +69,7 @@ pub struct Told {
 /// What the sender of one message is told about recipients that fared alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// Who is told.
+    /// The sender that the notice goes to.
     pub to: Mailbox,
     /// What became of the recipients.
     pub action: Action,
@@ -85,7 +85,7 @@ pub struct Notice {
     pub until: Option<UnixTime>,
 }
 
-/// Who tells.
+/// The server that makes the notice.
 #[derive(Clone, Copy, Debug)]
 pub struct Teller<'a> {
     /// The server's name.
@@ -124,7 +124,7 @@ impl Notice {
     /// The notice as a message. `message` is the one it tells of, whole if [wanted](Notice::wants_whole), or its beginning
     /// with all of its header. Its return path is null.
     pub fn to_octets(&self, teller: &Teller<'_>, message: &[u8], is_message_whole: bool) -> Vec<u8> {
-        let is_whole = self.is_whole && is_message_whole && message.len() as u64 <= WHOLE_OCTETS_MAX;
+        let is_whole = is_message_whole && self.wants_whole(message.len() as u64);
         let original = if is_whole { message } else { header(message) };
         let is_utf8 = !original.is_ascii() || self.is_internationalized();
         // RFC 2046, section 5.1.1: a boundary stands nowhere in what it bounds.
@@ -282,11 +282,6 @@ fn header(message: &[u8]) -> &[u8] {
 
 fn contains(octets: &[u8], wanted: &[u8]) -> bool {
     octets.windows(wanted.len()).any(|window| window == wanted)
-}
-
-/// `text` without what could end its line.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// The text in lines of [`LINE_CHARS`], cut between words where there are some; one line at least.

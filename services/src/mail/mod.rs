@@ -3,7 +3,6 @@
 
 pub mod address;
 pub mod bounce;
-pub(crate) mod calendar;
 pub mod mx;
 pub mod queue;
 pub mod sasl;

@@ -72,7 +72,7 @@ pub struct Routes {
     pub has_ipv6: bool,
 }
 
-/// By which way a domain's mail leaves. Messages with the same can share a connection.
+/// The way by which a domain's mail leaves. Messages of the same way can share a connection.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
     /// To a server of the configuration. `is_smarthost`: the one that may ask for a login.
@@ -183,9 +183,9 @@ pub struct Search<'a> {
     domain: String,
     /// Hosts that are to be looked up, in their order.
     open: VecDeque<Exchange>,
-    /// Those that are, with their addresses.
+    /// The hosts that were looked up, with their addresses.
     found: Vec<(Exchange, Vec<IpAddr>)>,
-    /// The preference of this server among them.
+    /// The lowest preference at which this server is a host of the domain.
     own_preference: Option<u16>,
     has_private: bool,
     has_own: bool,
@@ -269,8 +269,8 @@ impl<'a> Search<'a> {
                 return Some(Report::failed(Status::new(5, 1, 2), text));
             }
             Err(NoAnswer::Unavailable) => {
-                let text = format!("the mail servers of {} cannot be looked up now", self.domain);
-                return Some(Report::deferred(Status::new(4, 4, 3), text, Scope::Host));
+                self.is_unavailable = true;
+                return Some(self.none());
             }
         };
         // RFC 7505, section 3: the only one has no name.

@@ -129,7 +129,7 @@ struct Entry {
     address: Mailbox,
     options: Options,
     progress: Progress,
-    /// The job that it is in.
+    /// The job that tries this entry, if there is one.
     job: Option<JobId>,
 }
 
@@ -142,6 +142,13 @@ struct State {
     /// Jobs in a row that reached no server.
     failures: u32,
     rests_until: u64,
+}
+
+impl State {
+    /// Whether nothing goes or waits to go by this way.
+    fn is_idle(&self) -> bool {
+        self.jobs == 0 && self.waiting.is_empty()
+    }
 }
 
 impl State {
@@ -195,7 +202,7 @@ impl Queue {
             }
             self.wait(id);
         }
-        self.ways.retain(|_, state| state.jobs > 0 || !state.waiting.is_empty());
+        self.ways.retain(|_, state| !state.is_idle());
     }
 
     /// There is a way out to the world from now on, or none. Servers of the LAN are served in any case.
@@ -290,7 +297,7 @@ impl Queue {
         }
         let age = now.0.saturating_sub(message.accepted.0);
         let time_out = self.outages.way_out_since(message.accepted, now);
-        let mut told: BTreeMap<u8, Vec<(QueueId, Told)>> = BTreeMap::new();
+        let mut told: BTreeMap<Action, Vec<(QueueId, Told)>> = BTreeMap::new();
         let mut first = None;
         for (id, result) in ids.iter().zip(results) {
             let Some(entry) = self.entries.get(id) else { continue };
@@ -300,12 +307,6 @@ impl Queue {
             let tries = progress.tries.saturating_add(1);
             let is_given_up = time_out >= GIVE_UP_AFTER && tries >= TRIES_MIN;
             let is_wanted = |action: Action| action.is_wanted(&entry.options.rcpt);
-            let tell = Told {
-                recipient: entry.address.clone(),
-                orcpt: entry.options.rcpt.orcpt.clone(),
-                report: report.clone(),
-                server: result.server.clone(),
-            };
             let action = match report.outcome {
                 Outcome::Delivered => (!report.is_dsn_passed_on).then_some(Action::Relayed),
                 Outcome::Failed => Some(Action::Failed),
@@ -325,20 +326,30 @@ impl Queue {
                 settlement.changes.push(Change::Done(Done { entry: *id, reply: report.text.clone() }));
             }
             if let Some(action) = action {
-                told.entry(action as u8).or_default().push((*id, tell));
+                let tell = Told {
+                    recipient: entry.address.clone(),
+                    orcpt: entry.options.rcpt.orcpt.clone(),
+                    report: report.clone(),
+                    server: result.server.clone(),
+                };
+                told.entry(action).or_default().push((*id, tell));
             }
         }
         let Some(first) = first else { return settlement };
-        for action in [Action::Failed, Action::Delayed, Action::Relayed] {
-            let (ids, told) = told.remove(&(action as u8)).unwrap_or_default().into_iter().unzip();
+        for (action, told) in told {
+            let (ids, told) = told.into_iter().unzip();
             let Options { ret, envid, .. } = first.options.clone();
-            let notice = Notice::of(&message.sender, action, told, ret, envid, message.accepted);
-            let until = UnixTime(now.0.saturating_add(GIVE_UP_AFTER.saturating_sub(time_out)));
-            let ends = if action == Action::Delayed { Vec::new() } else { ids };
-            settlement.notices.extend(notice.map(|notice| match action {
-                Action::Delayed => (Notice { until: Some(until), ..notice }, ends),
-                Action::Failed | Action::Relayed => (notice, ends),
-            }));
+            let Some(notice) = Notice::of(&message.sender, action, told, ret, envid, message.accepted) else {
+                continue;
+            };
+            let (until, ends) = match action {
+                Action::Delayed => {
+                    let left = GIVE_UP_AFTER.saturating_sub(time_out);
+                    (Some(UnixTime(now.0.saturating_add(left))), Vec::new())
+                }
+                Action::Failed | Action::Relayed => (None, ids),
+            };
+            settlement.notices.push((Notice { until, ..notice }, ends));
         }
         settlement
     }
@@ -406,7 +417,7 @@ impl Queue {
 
     /// Forgets a way that nothing goes.
     fn clean(&mut self, way: &Way) {
-        if self.ways.get(way).is_some_and(|state| state.jobs == 0 && state.waiting.is_empty()) {
+        if self.ways.get(way).is_some_and(State::is_idle) {
             self.ways.remove(way);
         }
     }

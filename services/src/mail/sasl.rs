@@ -116,7 +116,7 @@ impl From<Outcome> for Verdict {
 pub enum Step {
     /// The client gets these octets, and its response goes to [`Exchange::respond`].
     Prompt(&'static [u8]),
-    /// As [`Step::Prompt`].
+    /// The client gets this message of SCRAM, and its response goes to [`Exchange::respond`].
     Challenge(Vec<u8>),
     /// Ask, and hand the answer to [`Exchange::answer`].
     Ask(Request),

@@ -14,6 +14,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use nix::fcntl::OFlag;
 use nix::sys::statvfs::fstatvfs;
 
 use super::{Storage, checked_directory, checked_name};
@@ -243,6 +244,19 @@ impl Storage for LateFiles {
     fn sync(&self, name: &str) -> io::Result<()> {
         self.files()?.sync(name)
     }
+}
+
+/// Opens the regular file at `path` for reading. Another, such as a FIFO that nobody writes to, is not waited for.
+///
+/// # Errors
+///
+/// What the file system refuses; the file is no regular one.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    Ok(file)
 }
 
 /// The content of the file `name` in the directory `path`, whoever uses that; `None` if there is no such file.

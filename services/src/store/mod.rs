@@ -26,7 +26,7 @@ use std::io;
 pub use beside::replace_beside;
 pub use disk::{Disk, REQUESTS_MAX};
 pub(crate) use files::{DIRECTORY_MODE, FILE_MODE};
-pub use files::{Files, LateFiles, OpenError, read_file};
+pub use files::{Files, LateFiles, OpenError, open_regular, read_file};
 pub use memory::Memory;
 pub use monitored::Monitored;
 pub use read_only::ReadOnlyFiles;

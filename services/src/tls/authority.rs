@@ -28,9 +28,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
 use super::{BadIdentity, Identity};
+use crate::calendar::DAY;
 use crate::clock::UnixTime;
 use crate::crypto::signing::{KeyKind, generate};
-use crate::mail::calendar::DAY;
 
 /// How long an authority's certificate is valid: longer than the gateway's hardware lasts.
 pub const AUTHORITY_YEARS: u64 = 20;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use crate::users::limit::prefix;
+use crate::users::limit::source_of;
 
 /// Handshakes of servers at a time. One holds up to 64 KiB of a message that is not yet whole.
 pub const HANDSHAKES_MAX: usize = 256;
@@ -29,7 +29,7 @@ pub(super) struct Place {
 impl Handshakes {
     /// A place for a handshake with `source`; `None` if the source, or all sources together, have too many.
     pub fn begin(self: &Rc<Self>, source: IpAddr) -> Option<Place> {
-        let source = prefix(source.to_canonical(), (32, 64));
+        let source = source_of(source);
         let mut by_source = self.by_source.borrow_mut();
         let all: usize = by_source.values().sum();
         let own = by_source.get(&source).copied().unwrap_or(0);

@@ -16,8 +16,8 @@ use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, RootCertStore};
 
 use super::time::for_rustls;
+use crate::calendar::Date;
 use crate::clock::UnixTime;
-use crate::mail::calendar::Date;
 
 /// The most certificates of a chain.
 pub const CHAIN_MAX: usize = 8;

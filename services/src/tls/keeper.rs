@@ -11,14 +11,11 @@
 //! the status, and the certificate that was there goes on.
 
 use std::fmt;
-use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use nix::fcntl::OFlag;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
@@ -26,10 +23,10 @@ use tokio::time::sleep;
 use super::Tls;
 use super::authority::{Authority, Leaf, Names, NotSigned};
 use super::identity::{Day, Identity};
+use crate::calendar::DAY;
 use crate::clock::Clock;
 use crate::crypto::signing::KeyKind;
-use crate::mail::calendar::DAY;
-use crate::store::{Disk, Topic, sealed};
+use crate::store::{Disk, Topic, open_regular, sealed};
 use crate::work::{self, Work};
 
 /// Where the office's own authority is kept, with its key, and what it has signed.
@@ -172,7 +169,7 @@ impl Certificate {
                 let is_new = identity.certified.cert != self.identity.certified.cert;
                 (self.identity, self.authority, self.problem) = (identity, authority, None);
                 if is_new {
-                    self.activate();
+                    return self.activate();
                 }
             }
             Err(NoCertificate { why, remedy }) => {
@@ -357,13 +354,8 @@ fn parse(content: &[u8]) -> Result<Vec<Own>, String> {
 
 /// The content of the file `path` of the administrator's.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    // A FIFO that nobody writes to is not waited for.
-    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
     let mut content = Vec::new();
-    file.take(FILE_OCTETS_MAX + 1).read_to_end(&mut content)?;
+    open_regular(path)?.take(FILE_OCTETS_MAX + 1).read_to_end(&mut content)?;
     if content.len() as u64 > FILE_OCTETS_MAX {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is far too long"));
     }

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 use super::authority::{Authority, Leaf, Names};
 use super::{Authorities, Tls};
+pub(in crate::tls) use crate::calendar::DAY;
 use crate::clock::{Clock, UnixTime};
 use crate::crypto::signing::KeyKind;
 use crate::crypto::tls::provider;
@@ -24,7 +25,6 @@ use crate::net::Stream;
 
 /// 2026-11-29T00:00:00Z.
 pub const NOW: UnixTime = UnixTime(1_795_910_400);
-pub const DAY: u64 = 86_400;
 
 /// A time of day that a test sets.
 #[derive(Clone, Debug)]
@@ -73,11 +73,17 @@ pub fn crypto() -> Arc<CryptoProvider> {
 /// TLS of the office's server, and of a client that trusts its authority, with a clock of their own.
 pub fn office() -> (Tls, Tls, SetClock) {
     let clock = SetClock::at(NOW);
-    let tls = || Tls::new(crypto(), Rc::new(clock.clone()));
-    let (server, client, authority) = (tls(), tls(), authority());
-    server.set_identity(&leaf(&authority, NOW).identity(NOW, server.provider()).unwrap());
-    client.set_authorities(&Authorities::from_pem(authority.certificate_pem().as_bytes()).unwrap());
+    let (server, client) = pair(&(Rc::new(clock.clone()) as Rc<dyn Clock>));
     (server, client, clock)
+}
+
+/// TLS of the office's server, and of a client that trusts its authority, by `clock`.
+pub fn pair(clock: &Rc<dyn Clock>) -> (Tls, Tls) {
+    let tls = || Tls::new(crypto(), Rc::clone(clock));
+    let (server, client, authority, now) = (tls(), tls(), authority(), clock.unix_time());
+    server.set_identity(&leaf(&authority, now).identity(now, server.provider()).unwrap());
+    client.set_authorities(&Authorities::from_pem(authority.certificate_pem().as_bytes()).unwrap());
+    (server, client)
 }
 
 /// A connection in memory.

@@ -123,7 +123,7 @@ impl Failures {
         };
         let bits = if is_private { PRIVATE_BITS } else { NETWORK_BITS };
         let of_user = Counted::User(user.to_owned(), prefix(source, bits));
-        let of_source = Counted::Source(prefix(source, (32, SOURCE_BITS_V6)));
+        let of_source = Counted::Source(source_of(source));
         [(of_source, self.limits.source), (of_user, self.limits.user)]
     }
 
@@ -149,8 +149,13 @@ impl Failures {
     }
 }
 
+/// The source that `peer` counts as: its IPv4 address, or its IPv6 /64.
+pub(crate) fn source_of(peer: IpAddr) -> IpAddr {
+    prefix(peer.to_canonical(), PRIVATE_BITS)
+}
+
 /// The first bits of `address`: as many as there are for its family.
-pub(crate) fn prefix(address: IpAddr, (v4, v6): (u32, u32)) -> IpAddr {
+fn prefix(address: IpAddr, (v4, v6): (u32, u32)) -> IpAddr {
     match address {
         IpAddr::V4(address) => {
             let mask = u32::MAX.checked_shl(32 - v4).unwrap_or(0);

@@ -57,7 +57,7 @@ pub enum Outcome {
     Unavailable,
 }
 
-/// What a client's proof is judged by that does not send its password.
+/// The verifier for the proof of a client that does not send its password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scram {
     /// By this verifier.
@@ -164,8 +164,8 @@ impl Logins {
         outcome
     }
 
-    /// By what the proof of the user is judged who is called `name`, says somebody at `source`. It counts as a failure
-    /// until [`Logins::scram_proved`].
+    /// The verifier for a client at `source` that claims to be the user `name`. The login counts as a failure until
+    /// [`Logins::scram_proved`].
     pub async fn scram_verifier(&self, source: IpAddr, name: &str) -> Scram {
         let user = self.known_as(name);
         if let Err(too_many) = self.failures.borrow_mut().begin(self.clock.now(), source, &user) {

@@ -17,7 +17,7 @@ use crate::store::{ReadOnlyFiles, Storage, replace_beside, sealed};
 /// The directory of the files.
 pub const DIRECTORY: &str = "passwords";
 
-/// As whose the file is read of those who are no users, so that this takes as long as for others: no user is called so.
+/// The name whose file is read for an unknown user, so that the look-up takes as long as for a user. No user has it.
 pub const NOBODY: &str = "-";
 
 /// The file of the key by which verifiers are made up for those who have none.

@@ -134,10 +134,13 @@ fn read_ports(mut ports: Section<'_>) -> MailPorts {
 fn read_shares(mut limits: Section<'_>) -> Shares {
     let default = Shares::default();
     let mut limit = |key, default: u32| limits.setting(key, default, integer(1..=100_000)).value;
-    let connections = |limit: u32, default: usize| usize::try_from(limit).unwrap_or(default);
+    let mut connections = |key, default: usize| {
+        let read = limit(key, u32::try_from(default).unwrap_or(u32::MAX));
+        usize::try_from(read).unwrap_or(default)
+    };
     let shares = Shares {
-        lan_connections: connections(limit("lan_connections", 200), default.lan_connections),
-        wan_connections: connections(limit("wan_connections", 20), default.wan_connections),
+        lan_connections: connections("lan_connections", default.lan_connections),
+        wan_connections: connections("wan_connections", default.wan_connections),
         wan_messages_a_minute: limit("wan_messages_per_minute", default.wan_messages_a_minute),
     };
     limits.finish();

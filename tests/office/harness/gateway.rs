@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
@@ -55,6 +55,25 @@ impl Setup {
         let text = fs::read_to_string(self.config()).expect("it is there");
         assert!(text.contains(old), "{text}");
         fs::write(self.config(), text.replace(old, new)).expect("it can be written");
+    }
+
+    /// Gives `user` a password, as `gatepost passwd` does.
+    pub fn set_password(&self, user: &str, password: &str) {
+        let mut command = gatepost(&["passwd", user, "--stdin", "--config"]);
+        let mut process = command.arg(self.config()).stdin(Stdio::piped()).spawn().expect("it runs");
+        let mut stdin = process.stdin.take().expect("it is piped");
+        writeln!(stdin, "{password}").expect("it reads");
+        drop(stdin);
+        assert!(process.wait().expect("it ends").success());
+    }
+
+    /// The messages of a mailbox, as `gatepost mail export` writes them.
+    pub fn inbox(&self, user: &str) -> String {
+        let mbox = self.directory.join(&format!("{user}.mbox"));
+        _ = fs::remove_file(&mbox);
+        let mut export = gatepost(&["mail", "export", user, "--mbox"]);
+        run(export.arg(&mbox).arg("--config").arg(self.config()));
+        fs::read_to_string(mbox).expect("it is written")
     }
 
     /// Whether the configuration asks for one worker.

@@ -3,7 +3,7 @@
 //! The connection is read while the client writes, as servers answer meanwhile, and a reply is read that came before the other
 //! side stopped listening.
 
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -11,9 +11,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt, ReadBuf};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, sleep_until};
 use crate::mail::smtp::client::{Delivery, FETCH_OCTETS, Output, Report};
 use crate::net::Stream;
 use crate::service::LocalFuture;
@@ -201,13 +201,7 @@ impl Connection<'_> {
     async fn next(&mut self) -> Event {
         let Self { means, stream, unsent, delivery, .. } = self;
         let Some(stream) = stream else { return Event::Read(Ok(Vec::new())) };
-        let due = async {
-            match delivery.deadline() {
-                Some(deadline) => sleep(deadline.since(means.clock.now())).await,
-                None => pending().await,
-            }
-        };
-        let mut due = pin!(due);
+        let mut due = pin!(sleep_until(&*means.clock, delivery.deadline()));
         poll_fn(|context| {
             if !unsent.is_empty() {
                 if let Poll::Ready(wrote) = Pin::new(&mut **stream).poll_write(context, unsent) {

@@ -6,12 +6,14 @@
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use gatepost_ground::{Instant, RateLimit};
 use tokio::sync::Notify;
+
+use crate::users::limit::source_of;
 
 /// Connections at a time, of all mail services together.
 pub const CONNECTIONS_MAX: usize = 1000;
@@ -217,15 +219,10 @@ impl Rates {
     }
 }
 
-fn source_of(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (!0 << 64)).into(),
-        address @ IpAddr::V4(_) => address,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     const NOW: Instant = Instant::from_secs(1000);

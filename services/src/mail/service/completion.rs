@@ -17,7 +17,7 @@ const NAME_OCTETS_MAX: usize = 80;
 /// What the line of an mbox file becomes the value of.
 const MBOX_LINE: &[u8] = b"X-Mailbox-Line: ";
 
-/// What a message gets that lacks it.
+/// The header fields that the server adds to a message without them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fields {
     /// An address; `None` if nobody is known to have sent it.

@@ -12,11 +12,12 @@ use std::task::{self, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt, ReadBuf};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::admission::Admitted;
 use super::desk::Desk;
 use super::shared::Shared;
+use crate::clock::sleep_until;
 use crate::mail::smtp::server::{Action, Ask, Output, Session};
 use crate::net::Stream;
 use crate::race::race;
@@ -34,7 +35,7 @@ const READ_OCTETS: usize = 16 << 10;
 /// Octets of replies that wait for others at most.
 const REPLIES_OCTETS_MAX: usize = 4096;
 
-/// What a client is told whose connection leaves for one of another source.
+/// The reply to a client whose connection gives way to one of another source.
 const LEAVES: &[u8] = b"421 4.3.2 too many connections; try again later\r\n";
 
 /// A connection at work.
@@ -138,13 +139,8 @@ impl Connection {
             }
         };
         let due = async {
-            match session.deadline() {
-                Some(deadline) => {
-                    sleep(deadline.since(shared.clock.now())).await;
-                    Event::Due
-                }
-                None => pending().await,
-            }
+            sleep_until(&*shared.clock, session.deadline()).await;
+            Event::Due
         };
         let octets = async {
             match stream {

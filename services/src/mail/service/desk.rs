@@ -130,7 +130,7 @@ impl Desk {
         self.shared.find(path)
     }
 
-    /// What the message `id` gets that lacks it.
+    /// The header fields that the server adds to the message `id` if it lacks them.
     fn fields(&self, id: &str, sender: &Sender) -> Fields {
         let from = match &sender.path {
             ReversePath::Null => None,
@@ -310,7 +310,7 @@ impl Desk {
         self.refusal(refused, octets)
     }
 
-    /// What a client is told whose message of `octets` the store refuses.
+    /// The reply to a client if the store refuses its message of `octets`.
     fn refusal(&self, refused: &Refused, octets: u64) -> Refusal {
         match refused {
             Refused::MailboxFull(id) => {

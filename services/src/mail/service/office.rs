@@ -57,7 +57,7 @@ pub const SUBMISSION: Kind = Kind {
 pub const LMTP: Kind =
     Kind { name: "lmtp", ports: &[], is_public: false, about: "Mail from other servers, by LMTP", ..SMTP };
 
-/// What clients are told of whose source has its share.
+/// The reply to a client whose source has its share of connections.
 const TOO_MANY_CONNECTIONS: &[u8] = b"421 4.7.0 too many connections; try again later\r\n";
 
 /// One of the office's mail services, over all configurations.
@@ -317,10 +317,9 @@ async fn accept<N: Net>(
         };
         while served.try_join_next().is_some() {}
         let peer = stream.peer_addr().ip().to_canonical();
-        let policy = shared.policy(peer, begins_with_tls);
-        let shares = shared.settings.shares;
-        let share = if policy.is_lan { shares.lan_connections } else { shares.wan_connections };
-        let Some(admitted) = connections.admit(shared.clock.now(), peer, policy.is_lan, share) else {
+        let (is_lan, shares) = (shared.is_lan(peer), shared.settings.shares);
+        let share = if is_lan { shares.lan_connections } else { shares.wan_connections };
+        let Some(admitted) = connections.admit(shared.clock.now(), peer, is_lan, share) else {
             shared.stats.borrow_mut().connections_refused += 1;
             // It is sent to its end if there is room for it, as there is on a new connection; nobody waits for it.
             let told = async { _ = stream.write_all(TOO_MANY_CONNECTIONS).await };
@@ -330,7 +329,8 @@ async fn accept<N: Net>(
             continue;
         };
         shared.stats.borrow_mut().connections += 1;
-        let desk = Desk::new(Rc::clone(&shared), peer, policy.is_lan);
+        let policy = shared.policy(peer, begins_with_tls);
+        let desk = Desk::new(Rc::clone(&shared), peer, is_lan);
         let shared = Rc::clone(&shared);
         served.spawn_local(async move {
             if let Ok(stream) = begun(&shared, stream, begins_with_tls).await {

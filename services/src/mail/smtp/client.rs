@@ -54,6 +54,7 @@ pub use self::envelope::{Envelope, EnvelopeRecipient};
 pub(in crate::mail) use self::envelope::{mail_options, rcpt_options};
 pub use self::extensions::Extensions;
 pub use self::outcome::{Outcome, Report, Scope};
+pub(in crate::mail) use self::reply::printable;
 pub use self::reply::*;
 use self::stuffing::DotWriter;
 use self::transaction::Transaction;
@@ -96,13 +97,13 @@ pub struct Settings {
 /// Whether there is TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encryption {
-    /// There is none.
+    /// The client never uses TLS.
     Never,
     /// It is used if the server offers it. // RFC 3207, section 4.1
     Opportunistic,
     /// Nothing is sent without it.
     Required,
-    /// It is there from the first octet on. // RFC 8314, section 3.3
+    /// The connection is under TLS from its first octet on. // RFC 8314, section 3.3
     Active,
 }
 
@@ -137,7 +138,6 @@ pub struct Delivery {
     unsent: usize,
     extensions: Extensions,
     is_tls: bool,
-    is_logged_in: bool,
     /// Whether the server has said something under TLS.
     is_tls_proved: bool,
     /// Mechanisms that the server offers and does not know.
@@ -246,7 +246,6 @@ impl Delivery {
             awaited: VecDeque::from([Command::Greeting]),
             unsent: 0,
             extensions: Extensions::default(),
-            is_logged_in: false,
             is_tls_proved: false,
             refused_mechanisms: Vec::new(),
             needs_reset: false,

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use super::command::Hello;
 use super::reply::printable;
+use crate::calendar::Date;
 use crate::clock::UnixTime;
 use crate::mail::address::{Domain, ForwardPath, Literal};
-use crate::mail::calendar::Date;
 
 /// What a Received field tells.
 #[derive(Clone, Copy, Debug)]

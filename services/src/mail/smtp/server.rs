@@ -342,7 +342,11 @@ impl Session {
         self.close(now);
     }
 
+    /// Closes the connection, unless that is done already.
     fn close(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Closed) {
+            return;
+        }
         if let Some(Asked::Begin(transaction)) = self.asked.take_if(|asked| !matches!(asked, Asked::Commit)) {
             self.transaction = Some(transaction);
         }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::future::{Future, pending, poll_fn};
+use std::future::{Future, poll_fn};
 use std::io;
 use std::mem;
 use std::pin::{Pin, pin};
@@ -25,7 +25,7 @@ use super::request::{Answer, Lane};
 use super::start::{Report, recover};
 use super::state::State;
 use super::store::{Store, Ticket};
-use crate::clock::Clock;
+use crate::clock::{Clock, sleep_until};
 use crate::store::{Disk, Storage};
 use crate::work::{self, Work};
 
@@ -95,13 +95,7 @@ impl MailStore {
             self.tell();
             progress.notify_waiters();
             let due = store.borrow().poll_timeout();
-            let timeout = async {
-                match due {
-                    Some(due) => tokio::time::sleep(due.since(clock.now())).await,
-                    None => pending().await,
-                }
-            };
-            let (mut asked, mut timeout) = (pin!(asked), pin!(timeout));
+            let (mut asked, mut timeout) = (pin!(asked), pin!(sleep_until(&**clock, due)));
             let done = poll_fn(|context| {
                 for at in 0..under_way.len() {
                     if let Poll::Ready(done) = under_way[at].as_mut().poll(context) {

@@ -1,6 +1,6 @@
 //! The date of a `From ` line, as asctime writes it. (RFC 4155, appendix A)
 
-use crate::mail::calendar::{DAY, Date, MONTHS, WEEKDAYS, days_of_month, days_of_year};
+use crate::calendar::{DAY, Date, MONTHS, WEEKDAYS, days_of_month, days_of_year};
 
 /// The date of `secs` seconds since 1970, in UTC: `Thu Jan  1 00:00:00 1970`.
 pub fn write(secs: u64) -> String {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use gatepost_ground::Instant;
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio::time::sleep;
 
 use super::*;
 use crate::clock::UnixTime;

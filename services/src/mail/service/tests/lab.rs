@@ -26,7 +26,7 @@ use crate::mail::store::{self, MailStore};
 use crate::net::Stream;
 use crate::service::{Host, Instance, Service, Unprepared};
 use crate::store::{Disk, Storage};
-use crate::tls::{Authorities, HandshakeError, Peer, Tls, testing};
+use crate::tls::{HandshakeError, Peer, Tls, testing};
 use crate::users::password::Prepared;
 use crate::users::verifier::{Cost, Verifiers};
 use crate::users::{self, User, passwords};
@@ -146,11 +146,7 @@ impl Lab {
 
     /// The same with TLS, and a client's TLS that trusts it.
     pub fn with_tls(self) -> (Self, Tls) {
-        let tls = || Tls::new(testing::crypto(), Rc::clone(&self.host.clock));
-        let (server, client, authority) = (tls(), tls(), testing::authority());
-        let leaf = testing::leaf(&authority, UnixTime(NOW));
-        server.set_identity(&leaf.identity(UnixTime(NOW), server.provider()).unwrap());
-        client.set_authorities(&Authorities::from_pem(authority.certificate_pem().as_bytes()).unwrap());
+        let (server, client) = testing::pair(&self.host.clock);
         (Self { host: self.host.with_tls(Rc::new(server)), ..self }, client)
     }
 

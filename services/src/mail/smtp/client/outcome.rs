@@ -7,9 +7,9 @@ use super::reply::{ServerReply, Status};
 pub enum Outcome {
     /// The server answers for the message from now on.
     Delivered,
-    /// Not this time.
+    /// The server may take the message another time.
     Deferred,
-    /// It will not be otherwise another time, at this server.
+    /// This server does not take the message at another time either.
     Failed,
 }
 

@@ -173,10 +173,14 @@ impl ReplyReader {
             return Err(BrokenReply::NoCode);
         }
         self.code = code;
-        let visible = |c: char| if c.is_control() { '?' } else { c };
-        self.lines.push(String::from_utf8_lossy(text).chars().map(visible).collect());
+        self.lines.push(printable(&String::from_utf8_lossy(text)));
         Ok(is_last)
     }
+}
+
+/// `text` without what could end its line.
+pub(in crate::mail) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use crate::mail::sasl::Mechanism;
 use crate::mail::sasl::client::{Exchange, Step};
 use data_encoding::BASE64;
 
-/// The longest command AUTH, in octets. A longer first response is sent when it is asked for. // RFC 4954, section 4
+/// The longest command AUTH, in octets. With a first response that is longer the client does
+/// not log in. // RFC 4954, section 4
 const AUTH_COMMAND_OCTETS_MAX: usize = 512;
 
 impl Delivery {
@@ -57,7 +58,7 @@ impl Delivery {
         if self.settings.encryption == Encryption::Required && !self.is_tls {
             return self.give_up(Status::new(4, 7, 10), "the server offers no TLS, which is required");
         }
-        if self.settings.login.is_some() && !self.is_logged_in {
+        if self.settings.login.is_some() {
             return self.log_in();
         }
         self.begin_transaction();
@@ -107,7 +108,6 @@ impl Delivery {
         match reply.code {
             235 if exchange.is_complete() => {
                 self.phase = Phase::Opening;
-                self.is_logged_in = true;
                 self.begin_transaction();
             }
             235 => {

@@ -245,8 +245,7 @@ impl Session {
     fn login_failed(&mut self, now: Instant, reply: &Reply) {
         self.tally.login_failures += 1;
         self.reply(now, reply);
-        let is_too_many = self.tally.login_failures > self.policy.limits.login_failures_max;
-        if is_too_many && !matches!(self.phase, Phase::Closed) {
+        if self.tally.login_failures > self.policy.limits.login_failures_max {
             self.close(now);
         }
     }

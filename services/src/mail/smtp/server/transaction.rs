@@ -142,8 +142,7 @@ impl Session {
         if transaction.recipients >= self.policy.limits.recipients_max {
             return self.reply(now, &TOO_MANY_RECIPIENTS);
         }
-        let may_relay = self.policy.may_relay || self.user.is_some();
-        let recipient = Recipient { path: path.clone(), parameters, may_relay };
+        let recipient = Recipient { path: path.clone(), parameters, may_relay: self.may_relay() };
         self.ask(now, Ask::Route(recipient), Asked::Route(path));
     }
 
@@ -177,10 +176,14 @@ impl Session {
     /// pass for commands. Where that could send mail to the world nothing behind is looked at.
     fn refuse_data(&mut self, now: Instant, refusal: &Reply) {
         self.reply(now, refusal);
-        let may_relay = self.policy.may_relay || self.user.is_some();
-        if may_relay && !matches!(self.phase, Phase::Closed) {
+        if self.may_relay() {
             self.close(now);
         }
+    }
+
+    /// Whether the client may send to other domains.
+    fn may_relay(&self) -> bool {
+        self.policy.may_relay || self.user.is_some()
     }
 
     pub(super) fn bdat(&mut self, now: Instant, size: u64, is_last: bool) {
@@ -362,7 +365,7 @@ impl Session {
     }
 
     fn end_behind_message(&mut self, now: Instant) {
-        if self.ends_behind_message && !matches!(self.phase, Phase::Closed) {
+        if self.ends_behind_message {
             self.close(now);
         }
     }

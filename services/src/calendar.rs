@@ -3,10 +3,10 @@
 /// Seconds of a day; leap seconds are not counted.
 pub(crate) const DAY: u64 = 86_400;
 /// The names of the months.
-pub(super) const MONTHS: [&str; 12] =
+pub(crate) const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 /// The names of the days of a week, from that of 1970-01-01 on.
-pub(super) const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+pub(crate) const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 
 /// A second of the calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +51,12 @@ impl Date {
 }
 
 /// How many days `year` has.
-pub(super) fn days_of_year(year: u64) -> u64 {
+pub(crate) fn days_of_year(year: u64) -> u64 {
     365 + u64::from(is_leap(year))
 }
 
 /// How many days a month of `year` has; January is 0.
-pub(super) fn days_of_month(year: u64, month: usize) -> u64 {
+pub(crate) fn days_of_month(year: u64, month: usize) -> u64 {
     match month {
         1 => 28 + u64::from(is_leap(year)),
         3 | 5 | 8 | 10 => 30,

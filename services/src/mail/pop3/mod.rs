@@ -1,0 +1,3 @@
+//! POP3, by which mailboxes are read. (RFC 1939)
+
+pub mod client;

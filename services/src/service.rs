@@ -26,6 +26,7 @@ use rand::rngs::StdRng;
 
 use crate::addresses::Subscription;
 use crate::clock::Clock;
+use crate::dns::resolver::Resolver;
 use crate::lan_hosts::LanHosts;
 use crate::net::Net;
 use crate::store::{Disk, Storage};
@@ -177,7 +178,7 @@ impl fmt::Display for Unprepared {
 
 impl std::error::Error for Unprepared {}
 
-/// What services are given to work with. What a service needs besides, such as a resolver or users, joins here.
+/// What services are given to work with. What a service needs besides joins here.
 pub struct Host<N: Net> {
     /// The network. What is bound through it while services are prepared is inactive until all of them are.
     pub net: N,
@@ -195,6 +196,7 @@ pub struct Host<N: Net> {
     pub tls: Option<Rc<Tls>>,
     rng: RefCell<StdRng>,
     lan_hosts: RefCell<Rc<dyn LanHosts>>,
+    resolver: RefCell<Resolver>,
 }
 
 impl<N: Net> Host<N> {
@@ -209,7 +211,8 @@ impl<N: Net> Host<N> {
     ) -> Self {
         let lan_hosts: Rc<dyn LanHosts> = Rc::new(());
         let (rng, lan_hosts) = (RefCell::new(rng), RefCell::new(lan_hosts));
-        Self { net, disk, storage, work, clock, addresses, tls: None, rng, lan_hosts }
+        let resolver = RefCell::new(Resolver::none());
+        Self { net, disk, storage, work, clock, addresses, tls: None, rng, lan_hosts, resolver }
     }
 
     /// The same with TLS.
@@ -231,5 +234,16 @@ impl<N: Net> Host<N> {
     /// all are.
     pub fn publish_lan_hosts(&self, hosts: Rc<dyn LanHosts>) {
         *self.lan_hosts.borrow_mut() = hosts;
+    }
+
+    /// Asks the name service, as it was published by a service that was prepared before. It has answers once all services
+    /// are activated.
+    pub fn resolver(&self) -> Resolver {
+        self.resolver.borrow().clone()
+    }
+
+    /// Publishes the name service to the services that are prepared later.
+    pub fn publish_resolver(&self, resolver: Resolver) {
+        *self.resolver.borrow_mut() = resolver;
     }
 }

@@ -27,7 +27,7 @@
 //! A CNAME from one of these to another is followed, a bounded number of times.
 //!
 //! [`server::Server`] is all of this as one state machine without I/O; [`Service`] connects it to
-//! sockets, and [`office`] makes it one of the gateway's services. What it does not do: validate DNSSEC (it passes signatures to those who ask for them and
+//! sockets, and [`office`] makes it one of the gateway's services, which the others ask by a [`resolver`]. What it does not do: validate DNSSEC (it passes signatures to those who ask for them and
 //! never sets AD), transfer zones, or accept updates.
 
 pub mod cache;
@@ -37,6 +37,7 @@ pub mod message;
 pub mod name;
 pub mod rate_limit;
 pub mod reply;
+pub mod resolver;
 pub mod server;
 pub mod special;
 pub mod upstream_zone;

@@ -2,6 +2,9 @@
 //!
 //! An instance binds the gateway's addresses while it is prepared, and follows them when they change. Its counters go
 //! on from those of the instances before. An instance that is replaced still answers what it has been asked.
+//!
+//! The gateway's other services ask it by the [`Resolver`] that it publishes, also if it is switched off and serves no
+//! client.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -10,10 +13,13 @@ use std::rc::{Rc, Weak};
 
 use gatepost_ground::Role;
 use gatepost_ground::wire::Protocol;
+use hickory_proto::op::Message;
+use hickory_proto::rr::{Name, RecordType};
 use ipnet::IpNet;
 use tracing::warn;
 
 use super::config::{Config, StaticRecord};
+use super::resolver::{Answerer, Resolver};
 use super::service::Service;
 use super::stats::Stats;
 use crate::addresses::{Addresses, Subscription};
@@ -37,7 +43,7 @@ const PORT: u16 = 53;
 /// What a configuration says of the service.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whether names are served.
+    /// Whether names are served to clients.
     pub enabled: bool,
     /// The office's domain, with or without a trailing dot.
     pub domain: String,
@@ -107,10 +113,12 @@ impl<N: Net> service::Service<N> for OfficeDns {
         host: &'a Host<N>,
     ) -> LocalFuture<'a, Result<Rc<dyn Instance>, Unprepared>> {
         Box::pin(async move {
-            if !settings.enabled {
+            let has_lan = host.addresses.borrow().ipv4(Role::Inside).next().is_some();
+            if !settings.enabled && !has_lan {
                 return Ok(Rc::new(Off) as Rc<dyn Instance>);
             }
             let instance = OfficeInstance::prepare(settings, host, &self.totals).await?;
+            host.publish_resolver(Resolver::new(instance.clone()));
             Ok(instance as Rc<dyn Instance>)
         })
     }
@@ -207,7 +215,7 @@ fn own_outside(addresses: &Addresses) -> Vec<IpAddr> {
 /// Where a service of `settings` listens while the gateway has `addresses`.
 fn wanted(settings: &Settings, addresses: &Addresses) -> BTreeSet<SocketAddr> {
     let outside = addresses.ipv4(Role::Outside).filter(|_| settings.on_outside);
-    let networks = addresses.ipv4(Role::Inside).chain(outside);
+    let networks = addresses.ipv4(Role::Inside).chain(outside).filter(|_| settings.enabled);
     networks.map(|network| SocketAddr::from((network.addr(), PORT))).collect()
 }
 
@@ -229,6 +237,12 @@ fn config(settings: &Settings, addresses: &Addresses) -> Option<Config> {
         recursion_for: vec![IpNet::V4(lan.trunc())],
         rebinding_filter: settings.rebinding_filter,
     })
+}
+
+impl<N: Net> Answerer for OfficeInstance<N> {
+    fn ask(&self, name: Name, record_type: RecordType) -> LocalFuture<'_, Option<Message>> {
+        self.dns.ask(name, record_type)
+    }
 }
 
 impl<N: Net> Counting for OfficeInstance<N> {
@@ -257,6 +271,9 @@ impl<N: Net> Instance for OfficeInstance<N> {
     }
 
     fn state(&self) -> State {
+        if !self.settings.enabled {
+            return State::Off;
+        }
         self.trouble.borrow().clone().map_or(State::Running, State::Impaired)
     }
 

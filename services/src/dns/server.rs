@@ -299,7 +299,8 @@ impl Server {
 
     fn asker(&self, client: &Client) -> Asker {
         let address = client.address.ip();
-        Asker { address, is_stranger: !self.leases.is_known(address) }
+        let is_known = address == self.config.lan.addr() || self.leases.is_known(address);
+        Asker { address, is_stranger: !is_known }
     }
 
     /// There is no room for the question, or nobody to ask.

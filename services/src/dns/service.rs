@@ -13,6 +13,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use gatepost_ground::Instant;
+use hickory_proto::op::Message;
+use hickory_proto::rr::{Name, RecordType};
 use rand::rngs::StdRng;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
@@ -22,13 +24,15 @@ use tokio::time::timeout;
 use super::config::{Config, ConfigError};
 use super::connections::{Admission, ConnectionId, ConnectionTable};
 use super::forwarder::{AttemptId, UpstreamQuery};
-use super::message::Transport;
+use super::message::{Question, Transport};
+use super::resolver::Answerer;
 use super::server::{Client, Output, Server};
 use super::stats::Stats;
 use crate::clock::Clock;
 use crate::lan_hosts::LocalNames;
 use crate::net::{Listener, Net, Stream, UdpSocket};
 use crate::race::race;
+use crate::service::LocalFuture;
 use crate::task::Task;
 
 /// Questions of one TCP connection that are under way; more are not read before.
@@ -52,6 +56,8 @@ pub struct Service<N: Net> {
 
 struct Shared<N> {
     net: N,
+    /// The gateway's own address, in whose name its services ask.
+    own: IpAddr,
     clock: Rc<dyn Clock>,
     state: RefCell<State>,
     deadline_moved: Notify,
@@ -89,6 +95,7 @@ impl<N: Net> Service<N> {
         config: Config,
         leases: Rc<dyn LocalNames>,
     ) -> Result<Self, ConfigError> {
+        let own = config.lan.addr().into();
         let state = RefCell::new(State {
             server: Server::new(config, leases, rng)?,
             replies: BTreeMap::new(),
@@ -101,6 +108,7 @@ impl<N: Net> Service<N> {
         });
         let shared = Rc::new(Shared {
             net,
+            own,
             clock,
             state,
             deadline_moved: Notify::new(),
@@ -174,6 +182,23 @@ impl<N: Net> Service<N> {
             connections_refused: state.connections_refused,
             ..state.server.stats()
         }
+    }
+}
+
+impl<N: Net> Answerer for Service<N> {
+    /// The gateway is a client like those of the LAN, over a connection of its own.
+    fn ask(&self, name: Name, record_type: RecordType) -> LocalFuture<'_, Option<Message>> {
+        Box::pin(async move {
+            let (replies, mut response) = mpsc::channel(1);
+            let place = ReplyPlace::open(&self.shared, replies);
+            let address = SocketAddr::new(self.shared.own, 0);
+            let client = Client { address, transport: Transport::Tcp, socket: place.number };
+            let question = Question { name, record_type, dnssec_ok: false, checking_disabled: false };
+            let query = question.query(0, false);
+            self.shared.handle(|server, now| server.handle_query(now, client, &query));
+            let (_, response) = response.recv().await?;
+            question.read_response(0, &response)
+        })
     }
 }
 

@@ -129,9 +129,9 @@ impl List {
     }
 }
 
-/// The name servers that the gateway asks while it has `addresses`.
+/// The name servers that the gateway asks for its clients while it has `addresses`.
 pub fn name_servers(config: &Config, addresses: &Addresses) -> Vec<IpAddr> {
-    upstreams(config).at(addresses)
+    if config.services.dns.enabled { upstreams(config).at(addresses) } else { Vec::new() }
 }
 
 /// The gateway hands out itself as router and name server, but in [`Mode::LanOnly`], where it is a host
@@ -193,7 +193,7 @@ fn mail_settings(config: &Config, kind: &Kind) -> mail::Settings {
 /// Whom the name service asks: those that the administrator has set, or else those that the provider offers.
 fn upstreams(config: &Config) -> Upstreams {
     match &config.services.dns.upstream[..] {
-        _ if !config.services.dns.enabled || !config.services.dns.use_upstream => Upstreams::Nobody,
+        _ if !config.services.dns.use_upstream => Upstreams::Nobody,
         [] => Upstreams::Offered,
         set => Upstreams::Set(set.iter().copied().map(IpAddr::V4).collect()),
     }

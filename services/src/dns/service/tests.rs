@@ -9,6 +9,7 @@ use tokio::task::LocalSet;
 
 use super::super::config::{RecordValue, StaticRecord};
 use super::super::connections::{CONNECTIONS_MAX, CONNECTIONS_PER_SOURCE_MAX};
+use super::super::resolver::{MailExchange, NoAnswer, Resolver};
 use super::super::testing::{Leases, addresses, office, query};
 use super::*;
 use crate::clock::UnixTime;
@@ -277,6 +278,59 @@ fn a_service_that_finishes_answers_what_it_was_asked_and_ends_its_connections() 
         };
         tokio::join!(service.finish(), answered);
         service.listen(server).await.expect("the address is free");
+    });
+}
+
+#[test]
+fn the_gateways_services_ask_without_a_socket() {
+    run(async {
+        let record = |name: &str, value| StaticRecord { name: name.into(), value };
+        let mx = |preference, exchange: &str| {
+            record("shop.example.", RecordValue::MailExchange { preference, exchange: exchange.into() })
+        };
+        let records = vec![
+            mx(20, "MX2.shop.example."),
+            mx(10, "mx1.shop.example."),
+            record("null.shop.example.", RecordValue::MailExchange { preference: 0, exchange: ".".into() }),
+            record("mx1.shop.example.", RecordValue::Address("203.0.113.7".parse().unwrap())),
+            record("mx1.shop.example.", RecordValue::Address("2001:db8::7".parse().unwrap())),
+            record("mx.shop.example.", RecordValue::Alias("mx1.shop.example.".into())),
+            record("txt.shop.example.", RecordValue::Text("v=spf1 -all".repeat(30))),
+        ];
+        let isp = Config { domain: "isp.example".into(), records, use_upstream: false, ..office() };
+        let (_upstream, upstream) = start(isp).await;
+        let clock = Rc::new(TokioClock(tokio::time::Instant::now()));
+        let leases = Leases::of(&[("pc1", "192.168.1.50")]);
+        let config = Config { upstreams: vec![upstream], ..office() };
+        let service = Rc::new(Service::new(Kernel, clock, StdRng::seed_from_u64(3), config, leases).unwrap());
+        let resolver = Resolver::new(service.clone());
+
+        let exchange = |preference, host: &str| MailExchange { preference, host: host.to_owned() };
+        let mut exchanges = resolver.mail_exchanges("Shop.Example").await.unwrap();
+        exchanges.sort();
+        assert_eq!(exchanges, [exchange(10, "mx1.shop.example"), exchange(20, "mx2.shop.example")]);
+        assert_eq!(resolver.mail_exchanges("null.shop.example").await, Ok(vec![exchange(0, "")]));
+        for name in ["mx1.shop.example", "mx.shop.example."] {
+            let addresses: Vec<_> =
+                resolver.addresses(name).await.unwrap().iter().map(ToString::to_string).collect();
+            assert_eq!(addresses, ["203.0.113.7", "2001:db8::7"]);
+        }
+        assert_eq!(resolver.texts("txt.shop.example").await, Ok(vec!["v=spf1 -all".repeat(30).into_bytes()]));
+        assert_eq!(
+            resolver.names("192.168.1.50".parse().unwrap()).await,
+            Ok(vec!["pc1.office.example".to_owned()])
+        );
+        assert_eq!(resolver.ipv4("pc1.office.example").await, Ok(vec!["192.168.1.50".parse().unwrap()]));
+
+        assert_eq!(resolver.ipv6("pc1.office.example").await, Err(NoAnswer::NoData));
+        assert_eq!(resolver.mail_exchanges("txt.shop.example").await, Err(NoAnswer::NoData));
+        assert_eq!(resolver.addresses("nobody.shop.example").await, Err(NoAnswer::NoName));
+        assert_eq!(resolver.addresses("a..b").await, Err(NoAnswer::NoName));
+        let (asked, cached) = (service.stats().queries, service.stats().cached);
+        assert!(resolver.mail_exchanges("shop.example").await.is_ok());
+        assert_eq!((service.stats().queries, service.stats().cached), (asked + 1, cached + 1));
+        service.set_upstreams(Vec::new());
+        assert_eq!(resolver.addresses("unasked.shop.example").await, Err(NoAnswer::Unavailable));
     });
 }
 

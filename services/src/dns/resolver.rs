@@ -1,0 +1,204 @@
+//! The name service as the gateway's own services ask it: without a socket, by the same zone, cache and upstream servers
+//! as the office's clients.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{Name, RData, RecordType};
+
+use crate::service::LocalFuture;
+
+/// Why there is no answer to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// There is no such name.
+    NoName,
+    /// The name has no such records.
+    NoData,
+    /// The answer cannot be known now.
+    Unavailable,
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoName => "there is no such name",
+            Self::NoData => "the name has no such records",
+            Self::Unavailable => "the name service has no answer now",
+        })
+    }
+}
+
+impl std::error::Error for NoAnswer {}
+
+/// An MX record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MailExchange {
+    /// The server with the lowest is preferred.
+    pub preference: u16,
+    /// The server's name in lower case without a dot at its end; empty for the root. (RFC 7505)
+    pub host: String,
+}
+
+/// Answers questions; CNAMEs are followed.
+pub trait Answerer {
+    /// The response to the question for the records of `record_type` of `name`; `None` if there is none.
+    fn ask(&self, name: Name, record_type: RecordType) -> LocalFuture<'_, Option<Message>>;
+}
+
+/// Asks the gateway's name service. A name that is no domain name does not exist. Each answer comes within the longest
+/// exchange with upstream servers, about 6 s, for each alias that leads on.
+#[derive(Clone)]
+pub struct Resolver(Option<Rc<dyn Answerer>>);
+
+impl Resolver {
+    /// Asks `answerer`.
+    pub fn new(answerer: Rc<dyn Answerer>) -> Self {
+        Self(Some(answerer))
+    }
+
+    /// Knows nothing: there is no name service.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// The IPv4 addresses of `name`.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub async fn ipv4(&self, name: &str) -> Result<Vec<Ipv4Addr>, NoAnswer> {
+        self.records(name, RecordType::A, |data| match data {
+            RData::A(address) => Some(address.0),
+            _ => None,
+        })
+        .await
+    }
+
+    /// The IPv6 addresses of `name`.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub async fn ipv6(&self, name: &str) -> Result<Vec<Ipv6Addr>, NoAnswer> {
+        self.records(name, RecordType::AAAA, |data| match data {
+            RData::AAAA(address) => Some(address.0),
+            _ => None,
+        })
+        .await
+    }
+
+    /// The addresses of `name`, of both families. If one family is unavailable, the other is enough.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, NoAnswer> {
+        let (ipv4, ipv6) = tokio::join!(self.ipv4(name), self.ipv6(name));
+        let no_answer = match (&ipv4, &ipv6) {
+            (Err(NoAnswer::Unavailable), _) | (_, Err(NoAnswer::Unavailable)) => NoAnswer::Unavailable,
+            (Err(NoAnswer::NoName), Err(NoAnswer::NoName)) => NoAnswer::NoName,
+            _ => NoAnswer::NoData,
+        };
+        let ipv4 = ipv4.into_iter().flatten().map(IpAddr::V4);
+        let all: Vec<_> = ipv4.chain(ipv6.into_iter().flatten().map(IpAddr::V6)).collect();
+        if all.is_empty() { Err(no_answer) } else { Ok(all) }
+    }
+
+    /// The MX records of `name`, as they came.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub async fn mail_exchanges(&self, name: &str) -> Result<Vec<MailExchange>, NoAnswer> {
+        self.records(name, RecordType::MX, |data| match data {
+            RData::MX(mx) => Some(MailExchange { preference: mx.preference, host: text(&mx.exchange) }),
+            _ => None,
+        })
+        .await
+    }
+
+    /// The TXT records of `name`, of each the octets of its strings one behind the other. (RFC 7208, section 3.3)
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub async fn texts(&self, name: &str) -> Result<Vec<Vec<u8>>, NoAnswer> {
+        self.records(name, RecordType::TXT, |data| match data {
+            RData::TXT(txt) => Some(txt.txt_data.concat()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// The names of `address` by its PTR records, in lower case without a dot at the end.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub async fn names(&self, address: IpAddr) -> Result<Vec<String>, NoAnswer> {
+        let pointer = text(&Name::from(address));
+        self.records(&pointer, RecordType::PTR, |data| match data {
+            RData::PTR(name) => Some(text(&name.0)),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn records<T>(
+        &self,
+        name: &str,
+        record_type: RecordType,
+        read: impl Fn(&RData) -> Option<T>,
+    ) -> Result<Vec<T>, NoAnswer> {
+        let answerer = self.0.as_ref().ok_or(NoAnswer::Unavailable)?;
+        let name = parse(name).ok_or(NoAnswer::NoName)?;
+        let response = answerer.ask(name, record_type).await.ok_or(NoAnswer::Unavailable)?;
+        let found: Vec<_> = response.answers.iter().filter_map(|record| read(&record.data)).collect();
+        match response.metadata.response_code {
+            ResponseCode::NoError if found.is_empty() => Err(NoAnswer::NoData),
+            ResponseCode::NoError => Ok(found),
+            ResponseCode::NXDomain => Err(NoAnswer::NoName),
+            _ => Err(NoAnswer::Unavailable),
+        }
+    }
+}
+
+/// The absolute name. Its octets are taken as they are: nothing in it escapes anything.
+fn parse(name: &str) -> Option<Name> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let name = Name::from_labels(name.split('.').map(str::as_bytes)).ok()?;
+    // RFC 1035, section 3.1
+    (name.len() <= 255).then_some(name)
+}
+
+/// The name in lower case without a dot at its end, with `\` before what is no letter of a host's name.
+fn text(name: &Name) -> String {
+    let text = name.to_ascii().to_ascii_lowercase();
+    text.strip_suffix('.').map_or(text.clone(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_absolute_and_bounded() {
+        assert_eq!(parse("WWW.Example").map(|name| text(&name)), Some("www.example".to_owned()));
+        assert_eq!(parse("www.example."), parse("www.example"));
+        assert!(parse("www.example").is_some_and(|name| name.is_fqdn()));
+        for wrong in ["", ".", "a..b", &"x".repeat(64), &"abc.".repeat(70)] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+        assert_eq!(text(&Name::root()), "");
+    }
+
+    #[test]
+    fn without_a_name_service_nothing_is_known() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let answer = runtime.block_on(Resolver::none().addresses("www.example"));
+        assert_eq!(answer, Err(NoAnswer::Unavailable));
+    }
+}

@@ -14,7 +14,7 @@ use gatepost_services::mail::sasl::Password;
 use gatepost_services::mail::sasl::client::{Credentials, NONCE_OCTETS};
 use gatepost_services::mail::smtp::RcptParameters;
 use gatepost_services::mail::smtp::client::{
-    BrokenReply, Delivery, Encryption, Envelope, EnvelopeRecipient, Outcome, Output, ReplyReader, Report,
+    BrokenReply, Client, Encryption, Envelope, EnvelopeRecipient, Outcome, Output, ReplyReader, Report,
     ServerReply, Settings,
 };
 use libfuzzer_sys::fuzz_target;
@@ -124,7 +124,7 @@ struct Came {
 fn run(flags: u8, message: &[u8], stream: &[u8], cuts: &[u8]) -> Came {
     let mut now = Instant::from_secs(1);
     let envelope = envelope(flags, message);
-    let mut delivery = Delivery::new(now, settings(flags), envelope.clone());
+    let mut delivery = Client::new(now, settings(flags), envelope.clone());
     let (mut came, mut messages) = (Came::default(), 1);
     let mut fetched = 0;
     // Where what was sent for the message begins, once it was asked for; and whether all of it was.

@@ -1,8 +1,8 @@
 //! What the sender of a message is told about it: that it could not be delivered, that it takes long, that it went on to a
 //! server which reports no further. (RFC 3464 in the form of RFC 6522; RFC 3461)
 //!
-//! A [`Notice`] goes from the null return path, so nobody answers it by another one, and to a return path that is not null:
-//! there is none about a notice. ([`Notice::of`] makes none then. RFC 5321, section 6.1)
+//! A [`Notice`] goes from the null return path, so nobody answers it by another one, and to a return path that is not null.
+//! (RFC 5321, section 6.1) That a message from the null return path failed, such as a notice, is told the postmaster here.
 //!
 //! It has three parts: what a person reads, what a program reads, and the message or its header. All that others have said
 //! is put on lines of its own, as text that is printable, so that nothing of it becomes a field or a part.
@@ -55,7 +55,7 @@ impl Action {
 
 /// A recipient that a notice tells of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct RecipientStatus {
     /// The address that the message was sent to.
     pub recipient: Mailbox,
     /// What the sender called it.
@@ -66,15 +66,24 @@ pub struct Told {
     pub server: Option<String>,
 }
 
-/// What the sender of one message is told about recipients that fared alike.
+/// Whom a notice goes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Addressee {
+    /// The sender of the message.
+    Sender(Mailbox),
+    /// The postmaster of this server, in a mailbox here: never by the queue, as a notice that fails there makes another one.
+    Postmaster,
+}
+
+/// What is told of one message about recipients that fared alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// The sender that the notice goes to.
-    pub to: Mailbox,
+    /// Whom the notice goes to.
+    pub to: Addressee,
     /// What became of the recipients.
     pub action: Action,
     /// The recipients; one at least.
-    pub recipients: Vec<Told>,
+    pub recipients: Vec<RecipientStatus>,
     /// What the sender called the transaction.
     pub envid: Option<String>,
     /// Whether the message is brought back whole, if it is not too long.
@@ -87,7 +96,7 @@ pub struct Notice {
 
 /// The server that makes the notice.
 #[derive(Clone, Copy, Debug)]
-pub struct Teller<'a> {
+pub struct ReportingMta<'a> {
     /// The server's name.
     pub hostname: &'a str,
     /// The domain that the notice comes from.
@@ -99,20 +108,24 @@ pub struct Teller<'a> {
 }
 
 impl Notice {
-    /// A notice to the sender; `None` if nobody is to be told: the return path is null, or there is no recipient.
-    /// // RFC 5321, section 4.5.5
+    /// A notice to the sender; of a message from the null return path to the postmaster. `None` if there is no recipient, or
+    /// nothing to tell the postmaster, as nothing failed. // RFC 5321, section 4.5.5
     pub fn of(
         sender: &ReversePath,
         action: Action,
-        recipients: Vec<Told>,
+        recipients: Vec<RecipientStatus>,
         ret: Option<Return>,
         envid: Option<String>,
         accepted: UnixTime,
     ) -> Option<Self> {
-        let ReversePath::Mailbox(to) = sender else { return None };
+        let to = match sender {
+            ReversePath::Mailbox(sender) => Addressee::Sender(sender.clone()),
+            ReversePath::Null if action == Action::Failed => Addressee::Postmaster,
+            ReversePath::Null => return None,
+        };
         // RFC 3461, section 4.3: RET is about failures; other reports have the header.
         let is_whole = action == Action::Failed && ret != Some(Return::Headers);
-        let notice = Self { to: to.clone(), action, recipients, envid, is_whole, accepted, until: None };
+        let notice = Self { to, action, recipients, envid, is_whole, accepted, until: None };
         (!notice.recipients.is_empty()).then_some(notice)
     }
 
@@ -123,25 +136,25 @@ impl Notice {
 
     /// The notice as a message. `message` is the one it tells of, whole if [wanted](Notice::wants_whole), or its beginning
     /// with all of its header. Its return path is null.
-    pub fn to_octets(&self, teller: &Teller<'_>, message: &[u8], is_message_whole: bool) -> Vec<u8> {
+    pub fn to_octets(&self, mta: &ReportingMta<'_>, message: &[u8], is_message_whole: bool) -> Vec<u8> {
         let is_whole = is_message_whole && self.wants_whole(message.len() as u64);
         let original = if is_whole { message } else { header(message) };
         let is_utf8 = !original.is_ascii() || self.is_internationalized();
         // RFC 2046, section 5.1.1: a boundary stands nowhere in what it bounds.
-        let mut boundary = format!("=_{}", teller.id);
+        let mut boundary = format!("=_{}", mta.id);
         while contains(original, boundary.as_bytes()) {
             boundary.push('=');
         }
-        let mut text = self.head(teller, &boundary);
+        let mut text = self.head(mta, &boundary);
         let encoding = if is_utf8 { "8bit" } else { "7bit" };
         let _ = write!(text, "--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\n");
-        let _ = write!(text, "Content-Transfer-Encoding: {encoding}\r\n\r\n{}\r\n", self.explanation(teller));
+        let _ = write!(text, "Content-Transfer-Encoding: {encoding}\r\n\r\n{}\r\n", self.explanation(mta));
         let kind = if self.is_internationalized() { "global-delivery-status" } else { "delivery-status" };
         let _ = write!(text, "--{boundary}\r\nContent-Type: message/{kind}\r\n");
         if self.is_internationalized() {
             text += "Content-Transfer-Encoding: 8bit\r\n";
         }
-        let _ = write!(text, "\r\n{}", self.status(teller));
+        let _ = write!(text, "\r\n{}", self.status(mta));
         // RFC 6522, section 4: the header alone has a type of its own.
         let kind = if is_whole { "message/rfc822" } else { "text/rfc822-headers" };
         let _ = write!(text, "--{boundary}\r\nContent-Type: {kind}\r\n");
@@ -157,23 +170,34 @@ impl Notice {
 
     /// Whether an address in it is outside of ASCII. // RFC 6533, section 4
     fn is_internationalized(&self) -> bool {
-        let is_ascii = |told: &Told| {
+        let is_ascii = |told: &RecipientStatus| {
             told.recipient.is_ascii()
                 && told.report.text.is_ascii()
                 && told.orcpt.as_ref().is_none_or(|orcpt| orcpt.address.is_ascii())
         };
-        !self.to.is_ascii() || !self.recipients.iter().all(is_ascii)
+        let is_sender_ascii = match &self.to {
+            Addressee::Sender(sender) => sender.is_ascii(),
+            Addressee::Postmaster => true,
+        };
+        !is_sender_ascii || !self.recipients.iter().all(is_ascii)
     }
 
-    fn head(&self, teller: &Teller<'_>, boundary: &str) -> String {
-        let Teller { domain, id, now, hostname } = teller;
+    fn head(&self, mta: &ReportingMta<'_>, boundary: &str) -> String {
+        let ReportingMta { domain, id, now, hostname } = mta;
+        let to = match &self.to {
+            Addressee::Sender(sender) => sender.to_string(),
+            Addressee::Postmaster => format!("postmaster@{domain}"),
+        };
         let subject = match self.action {
+            Action::Failed if self.to == Addressee::Postmaster => {
+                "A message without a sender could not be delivered"
+            }
             Action::Failed => "Your message could not be delivered",
             Action::Delayed => "Your message is not delivered yet",
             Action::Relayed => "Your message was sent on",
         };
         let mut text = format!("From: Mail at {domain} <postmaster@{domain}>\r\n");
-        let _ = write!(text, "To: <{}>\r\nSubject: {subject}\r\nDate: {}\r\n", self.to, date(*now));
+        let _ = write!(text, "To: <{to}>\r\nSubject: {subject}\r\nDate: {}\r\n", date(*now));
         let _ = write!(text, "Message-ID: <{id}@{hostname}>\r\n");
         // RFC 3834, section 5: no program is to answer.
         text += "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n";
@@ -183,10 +207,15 @@ impl Notice {
     }
 
     /// What a person reads.
-    fn explanation(&self, teller: &Teller<'_>) -> String {
-        let mut text = format!("This is the mail server {}.\r\n\r\n", teller.hostname);
+    fn explanation(&self, mta: &ReportingMta<'_>) -> String {
+        let mut text = format!("This is the mail server {}.\r\n\r\n", mta.hostname);
         let accepted = date(self.accepted);
         let _ = match self.action {
+            Action::Failed if self.to == Addressee::Postmaster => write!(
+                text,
+                "A message from the null return path, which has nobody to be told, was accepted on\r\n{accepted} \
+                 and could not be delivered to:\r\n"
+            ),
             Action::Failed => {
                 write!(text, "The message that you sent on {accepted}\r\ncould not be delivered to:\r\n")
             }
@@ -220,14 +249,14 @@ impl Notice {
     }
 
     /// What a program reads. // RFC 3464, section 2
-    fn status(&self, teller: &Teller<'_>) -> String {
+    fn status(&self, mta: &ReportingMta<'_>) -> String {
         let mut text = String::new();
         if let Some(envid) = &self.envid {
             let _ = write!(text, "Original-Envelope-Id: {}\r\n", printable(envid));
         }
-        let _ = write!(text, "Reporting-MTA: dns; {}\r\n", teller.hostname);
+        let _ = write!(text, "Reporting-MTA: dns; {}\r\n", mta.hostname);
         let _ = write!(text, "Arrival-Date: {}\r\n", date(self.accepted));
-        for Told { recipient, orcpt, report, server } in &self.recipients {
+        for RecipientStatus { recipient, orcpt, report, server } in &self.recipients {
             text += "\r\n";
             if let Some(OriginalRecipient { address_type, address }) = orcpt {
                 let _ = write!(text, "Original-Recipient: {address_type}; {}\r\n", printable(address));

@@ -74,7 +74,7 @@ pub struct Routes {
 
 /// The way by which a domain's mail leaves. Messages of the same way can share a connection.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Way {
+pub enum NextHop {
     /// To a server of the configuration. `is_smarthost`: the one that may ask for a login.
     Server {
         /// The server.
@@ -90,17 +90,17 @@ pub enum Way {
 
 impl Routes {
     /// The way of a domain.
-    pub fn way(&self, domain: &Domain) -> Way {
+    pub fn next_hop(&self, domain: &Domain) -> NextHop {
         let name = match domain {
-            Domain::Literal(address) => return Way::Literal(*address),
+            Domain::Literal(address) => return NextHop::Literal(*address),
             Domain::Name(name) => name,
         };
         if let Some(server) = self.domains.get(name) {
-            return Way::Server { server: server.clone(), is_smarthost: false };
+            return NextHop::Server { server: server.clone(), is_smarthost: false };
         }
         match &self.smarthost {
-            Some(server) => Way::Server { server: server.clone(), is_smarthost: true },
-            None => Way::Domain(name.clone()),
+            Some(server) => NextHop::Server { server: server.clone(), is_smarthost: true },
+            None => NextHop::Domain(name.clone()),
         }
     }
 
@@ -126,7 +126,7 @@ pub enum Question {
 
 /// An MX record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Exchange {
+pub struct MxRecord {
     /// Lower is preferred.
     pub preference: u16,
     /// The host's name in lower case without a dot at its end; empty for the root.
@@ -148,7 +148,7 @@ pub enum NoAnswer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// To [`Question::Mx`].
-    Mx(Result<Vec<Exchange>, NoAnswer>),
+    Mx(Result<Vec<MxRecord>, NoAnswer>),
     /// To [`Question::Addresses`].
     Addresses(Result<Vec<IpAddr>, NoAnswer>),
 }
@@ -182,9 +182,9 @@ pub struct Search<'a> {
     may_be_private: bool,
     domain: String,
     /// Hosts that are to be looked up, in their order.
-    open: VecDeque<Exchange>,
+    open: VecDeque<MxRecord>,
     /// The hosts that were looked up, with their addresses.
-    found: Vec<(Exchange, Vec<IpAddr>)>,
+    found: Vec<(MxRecord, Vec<IpAddr>)>,
     /// The lowest preference at which this server is a host of the domain.
     own_preference: Option<u16>,
     has_private: bool,
@@ -195,7 +195,7 @@ pub struct Search<'a> {
 
 impl<'a> Search<'a> {
     /// Begins to search.
-    pub fn start(routes: &'a Routes, way: &Way, rng: &mut impl Rng) -> (Self, Step) {
+    pub fn start(routes: &'a Routes, way: &NextHop, rng: &mut impl Rng) -> (Self, Step) {
         let mut search = Self {
             routes,
             port: SMTP_PORT,
@@ -210,12 +210,12 @@ impl<'a> Search<'a> {
             is_asking_mx: false,
         };
         let host = match way {
-            Way::Server { server, .. } => {
+            NextHop::Server { server, .. } => {
                 (search.port, search.may_be_private) = (server.port, true);
                 server.host.clone()
             }
-            Way::Literal(address) => Host::Address(*address),
-            Way::Domain(name) => {
+            NextHop::Literal(address) => Host::Address(*address),
+            NextHop::Domain(name) => {
                 (search.domain, search.is_asking_mx) = (name.clone(), true);
                 let question = Question::Mx(name.clone());
                 return (search, Step::Ask(question));
@@ -224,12 +224,12 @@ impl<'a> Search<'a> {
         let step = match host {
             Host::Name(name) => {
                 search.domain = name.clone();
-                search.open.push_back(Exchange { preference: 0, host: name });
+                search.open.push_back(MxRecord { preference: 0, host: name });
                 search.next(rng)
             }
             Host::Address(address) => {
                 search.domain = super::address::Literal(address).to_string();
-                let host = Exchange { preference: 0, host: search.domain.clone() };
+                let host = MxRecord { preference: 0, host: search.domain.clone() };
                 search.found(host, vec![address]);
                 search.next(rng)
             }
@@ -260,7 +260,7 @@ impl<'a> Search<'a> {
     }
 
     /// Takes in the MX records: what becomes of the recipients, if that is known by them.
-    fn mx(&mut self, answer: Result<Vec<Exchange>, NoAnswer>, rng: &mut impl Rng) -> Option<Report> {
+    fn mx(&mut self, answer: Result<Vec<MxRecord>, NoAnswer>, rng: &mut impl Rng) -> Option<Report> {
         let mut hosts = match answer {
             Ok(hosts) => hosts,
             Err(NoAnswer::NoData) => Vec::new(),
@@ -274,7 +274,7 @@ impl<'a> Search<'a> {
             }
         };
         // RFC 7505, section 3: the only one has no name.
-        if let [Exchange { host, .. }] = &hosts[..]
+        if let [MxRecord { host, .. }] = &hosts[..]
             && host.is_empty()
         {
             let text = format!("{} takes no mail", self.domain);
@@ -283,7 +283,7 @@ impl<'a> Search<'a> {
         hosts.retain(|exchange| !exchange.host.is_empty());
         if hosts.is_empty() {
             // RFC 5321, section 5.1: the domain itself, with a preference of 0.
-            hosts.push(Exchange { preference: 0, host: self.domain.clone() });
+            hosts.push(MxRecord { preference: 0, host: self.domain.clone() });
         }
         // RFC 5321, section 5.1: those of a preference in any order, which is drawn.
         hosts.shuffle(rng);
@@ -304,7 +304,7 @@ impl<'a> Search<'a> {
         self.own_preference = Some(self.own_preference.map_or(preference, |own| own.min(preference)));
     }
 
-    fn found(&mut self, host: Exchange, addresses: Vec<IpAddr>) {
+    fn found(&mut self, host: MxRecord, addresses: Vec<IpAddr>) {
         let mut usable = Vec::new();
         for address in addresses {
             if self.routes.is_own(address) {
@@ -320,7 +320,7 @@ impl<'a> Search<'a> {
 
     fn next(&mut self, rng: &mut impl Rng) -> Step {
         let is_preferred =
-            |exchange: &Exchange, own: Option<u16>| own.is_none_or(|own| exchange.preference < own);
+            |exchange: &MxRecord, own: Option<u16>| own.is_none_or(|own| exchange.preference < own);
         let own = self.own_preference;
         self.open.retain(|exchange| is_preferred(exchange, own));
         if let Some(exchange) = self.open.front() {
@@ -415,7 +415,7 @@ mod tests {
         /// The addresses that are tried for a domain, or why there are none.
         fn search(&self, routes: &Routes, domain: &str, seed: u64) -> Result<Vec<String>, Report> {
             let mut rng = StdRng::seed_from_u64(seed);
-            let way = routes.way(&Domain::parse(domain).unwrap());
+            let way = routes.next_hop(&Domain::parse(domain).unwrap());
             let (mut search, mut step) = Search::start(routes, &way, &mut rng);
             for _ in 0..=HOSTS_MAX + 1 {
                 match step {
@@ -436,9 +436,9 @@ mod tests {
         }
     }
 
-    fn exchange(text: &str) -> Exchange {
+    fn exchange(text: &str) -> MxRecord {
         let (preference, host) = text.split_once(' ').unwrap();
-        Exchange { preference: preference.parse().unwrap(), host: host.trim_end_matches('.').to_owned() }
+        MxRecord { preference: preference.parse().unwrap(), host: host.trim_end_matches('.').to_owned() }
     }
 
     /// RFC 5321, section 5.1: Hosts are tried by preference, and equal ones in an order that is drawn.
@@ -555,8 +555,8 @@ mod tests {
         routes.smarthost = Some(server("smtp.isp.example", 587));
         assert_eq!(world.search(&routes, "any.example", 1).unwrap(), ["198.51.100.25:587"]);
         assert_eq!(world.search(&routes, "old.example", 1).unwrap(), ["192.168.1.40:2525"]);
-        let way = routes.way(&Domain::parse("any.example").unwrap());
-        assert!(matches!(way, Way::Server { is_smarthost: true, .. }));
+        let way = routes.next_hop(&Domain::parse("any.example").unwrap());
+        assert!(matches!(way, NextHop::Server { is_smarthost: true, .. }));
     }
 
     #[test]
@@ -586,10 +586,11 @@ mod tests {
     #[test]
     fn hosts_and_addresses_are_bounded() {
         let mut hosts: Vec<_> =
-            (0..100).map(|at| Exchange { preference: at, host: format!("h{at}.far.example") }).collect();
+            (0..100).map(|at| MxRecord { preference: at, host: format!("h{at}.far.example") }).collect();
         hosts.reverse();
         let (routes, mut rng) = (routes(), StdRng::seed_from_u64(1));
-        let (mut search, mut step) = Search::start(&routes, &Way::Domain("far.example".to_owned()), &mut rng);
+        let (mut search, mut step) =
+            Search::start(&routes, &NextHop::Domain("far.example".to_owned()), &mut rng);
         let mut asked = 0;
         let targets = loop {
             let answer = match step {

@@ -9,53 +9,65 @@
 //!                        └── insert, remove ◀── the store ◀── settle ──▶ changes and notices
 //! ```
 //!
-//! A [`Job`] is one message for recipients of one [`Way`]. What comes of it is a [`Settlement`]: whoever drives the queue has
-//! it stored, and again until it is, and then says so by [`Queue::settled`]. Until then the recipients are not tried again, so
-//! a full disk has no message sent twice. A notice ends the queue entries that it tells of in the record that accepts it:
-//! neither is there without the other after a crash.
+//! A [`Job`] is one message for recipients of one [`NextHop`]. What comes of it is a [`Settlement`]: the queue's driver stores it,
+//! again until it is stored, [inserts](Queue::insert) or [removes](Queue::remove) the entries as the store has them then, and calls
+//! [`Queue::settled`]. Until then the recipients are not tried again, so that a full disk sends no message twice.
 //!
 //! | entry | what becomes of it |
 //! | --- | --- |
 //! | delivered | over; a notice, if the sender asked for one and the server does not send it |
-//! | failed | over, by the notice to the sender |
-//! | deferred | tried [again](schedule::next_try); a warning after [`schedule::WARN_AFTER`]; given up after [`schedule::GIVE_UP_AFTER`] as if it had failed |
+//! | failed | over, by the notice to the sender, which ends it in the record that accepts the notice |
+//! | deferred | tried [again](schedule::wait); given up as if it had failed when it has had the tries of [five days](schedule::GIVE_UP_TRIES) |
 //! | deferred as there is no way out | as if it had not been tried |
+//! | waiting for [four hours](schedule::WARN_AFTER) | its sender is warned once, also if nothing is tried |
 //! | held | not tried until it is released |
 //!
-//! Each way has a few jobs at a time, and one while its servers cannot be reached, with a pause behind it. So a server that
-//! answers nobody takes no more than its share, and one that comes back is not overrun. Ways take turns.
+//! A next hop has a few jobs at a time, and one while its servers cannot be reached, with a pause behind it. In that pause a
+//! server that did not answer [`DEAD_AFTER`] times is not asked: all entries that are due share what came of the last try. So a
+//! server that answers nobody takes no more than its share, and one that comes back is not overrun. Next hops take turns.
+//!
+//! All waiting goes by the clock that does not jump. The store has times of day: of an entry that is due later than any wait
+//! can be, the clock was wrong when it was stored, and it is due at once.
 
 pub mod connection;
 mod options;
 pub mod schedule;
+mod settle;
 mod stored;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::time::Duration;
+
+use gatepost_ground::Instant;
 
 pub use self::options::Options;
-use self::schedule::{GIVE_UP_AFTER, Outages, TRIES_MIN, WARN_AFTER, next_try};
-pub use self::stored::{StoredMessage, remote};
+use self::schedule::{Now, Outages, WARN_AFTER};
+pub use self::settle::{PendingNotice, Settlement};
+pub use self::stored::{StoredMessage, is_refused_for_now, remote};
 use super::address::{Mailbox, ReversePath};
-use super::bounce::{Action, Notice, Told};
-use super::mx::{Host, Routes, Way};
-use super::smtp::client::{Outcome, Report, Scope};
+use super::mx::{Host, NextHop, Routes};
+use super::smtp::client::{Report, Scope, Status};
 use super::store::{Attempt, Change, Done, Progress, QueueId};
 use crate::clock::UnixTime;
 use crate::dns::special::is_private;
 
-/// The most jobs at a time.
+/// The most jobs at a time that connect to servers.
 pub const JOBS_MAX: usize = 50;
-/// The most jobs of one way at a time.
-pub const WAY_JOBS_MAX: usize = 5;
+/// The most jobs at a time whose results are known without a try.
+pub const KNOWN_JOBS_MAX: usize = 5;
+/// The most jobs of one next hop at a time.
+pub const HOP_JOBS_MAX: usize = 5;
 /// The most recipients of a job. // RFC 5321, section 4.5.3.1.8
 pub const JOB_RECIPIENTS_MAX: usize = 100;
-/// How long a way rests behind a job that reached no server, in seconds, times how often that was so in a row.
-const PAUSE: u64 = 10;
-/// The longest rest, in seconds.
-const PAUSE_MAX: u64 = 60;
+/// How many jobs in a row reached no server of a next hop when further entries are not tried in the pause.
+pub const DEAD_AFTER: u32 = 3;
+/// How long a next hop rests behind a job that reached no server, times how often that was so in a row.
+const PAUSE: Duration = Duration::from_secs(10);
+/// The longest rest. An entry of which nothing was stored waits so long, too.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// The number of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,9 +79,11 @@ pub struct Job {
     /// Its number.
     pub id: JobId,
     /// Where it goes.
-    pub way: Way,
+    pub next_hop: NextHop,
     /// Its recipients; all are entries of one message.
     pub recipients: Vec<Recipient>,
+    /// What comes of it, if that is known: no server is to be asked, and [`Queue::settle`] is to be called with it.
+    pub known: Option<Vec<DeliveryResult>>,
 }
 
 /// A recipient of a job.
@@ -94,101 +108,165 @@ pub struct Message {
 
 /// What came of a job for one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tried {
+pub struct DeliveryResult {
     /// The outcome.
     pub report: Report,
     /// The server that it came of, if there was one.
     pub server: Option<String>,
 }
 
-/// What is to be stored of a job.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settlement {
-    /// Changes of the store.
-    pub changes: Vec<Change>,
-    /// Messages to the sender, each with the entries that are over by it: it is accepted with them as what it ends. If nobody
-    /// takes it, the entries are to be ended by [`Done`] alone.
-    pub notices: Vec<(Notice, Vec<QueueId>)>,
-}
-
 /// The queue.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Queue {
     entries: BTreeMap<QueueId, Entry>,
-    ways: BTreeMap<Way, State>,
-    jobs: BTreeMap<JobId, (Way, Vec<QueueId>)>,
+    hops: BTreeMap<NextHop, HopState>,
+    jobs: BTreeMap<JobId, JobState>,
+    /// Entries in no job and not held whose sender was not warned, by when it is to be.
+    unwarned: BTreeSet<(Instant, QueueId)>,
     next_job: u64,
-    /// The way that the last job was given for; the next in order is asked first.
-    last: Option<Way>,
+    /// The next hop that the last job was given for; the next in order is asked first.
+    last: Option<NextHop>,
     outages: Outages,
 }
 
 #[derive(Debug)]
 struct Entry {
-    way: Way,
+    next_hop: NextHop,
     address: Mailbox,
     options: Options,
     progress: Progress,
-    /// The job that tries this entry, if there is one.
+    due: Instant,
+    /// Since when this process knows it, or when it was released.
+    since: Instant,
+    warn_at: Instant,
+    /// The tries of this process.
+    tries_here: u32,
+    /// The job that tries or changes this entry, if there is one.
     job: Option<JobId>,
+    /// Whether what came of that job is stored.
+    is_stored: bool,
 }
 
-/// How a way stands.
+#[derive(Debug)]
+struct JobState {
+    next_hop: NextHop,
+    entries: Vec<QueueId>,
+    kind: Kind,
+}
+
+/// What a job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It connects to servers.
+    Send,
+    /// Its servers are known not to answer.
+    Dead,
+    /// It warns the sender, and tries nothing.
+    Warn,
+    /// The administrator changes an entry.
+    Change,
+}
+
+/// The state of a next hop.
 #[derive(Debug, Default)]
-struct State {
+struct HopState {
     /// Entries that are in no job and not held, by when they are due.
-    waiting: BTreeSet<(u64, QueueId)>,
+    waiting: BTreeSet<(Instant, QueueId)>,
+    /// Jobs that connect.
     jobs: usize,
     /// Jobs in a row that reached no server.
     failures: u32,
-    rests_until: u64,
+    rests_until: Instant,
+    /// What came of the last of them.
+    failure: Option<DeliveryResult>,
 }
 
-impl State {
-    /// Whether nothing goes or waits to go by this way.
+impl HopState {
+    /// Whether no entry goes or waits to go by this next hop.
     fn is_idle(&self) -> bool {
         self.jobs == 0 && self.waiting.is_empty()
     }
-}
 
-impl State {
     fn has_place(&self) -> bool {
-        self.jobs < if self.failures == 0 { WAY_JOBS_MAX } else { 1 }
+        self.jobs < if self.failures == 0 { HOP_JOBS_MAX } else { 1 }
     }
 
-    /// When its next job may begin; `None` if that depends on others.
-    fn due(&self) -> Option<u64> {
+    /// When its next job may connect; `None` if that depends on others.
+    fn due(&self) -> Option<Instant> {
         let (due, _) = self.waiting.first().filter(|_| self.has_place())?;
         Some(self.rests_until.max(*due))
+    }
+
+    /// When the next entry shares the outcome of the last try; `None` if entries are tried.
+    fn known_due(&self, now: Instant) -> Option<Instant> {
+        let is_dead = self.failures >= DEAD_AFTER && now < self.rests_until;
+        let (due, _) = self.waiting.first().filter(|_| is_dead)?;
+        (*due < self.rests_until).then_some(*due)
     }
 }
 
 impl Queue {
+    /// An empty queue without a way out: see [`Queue::set_way_out`].
+    pub fn new(now: Now) -> Self {
+        let mut outages = Outages::default();
+        outages.set(now.instant, false);
+        Self {
+            entries: BTreeMap::new(),
+            hops: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            unwarned: BTreeSet::new(),
+            next_job: 0,
+            last: None,
+            outages,
+        }
+    }
+
     /// Takes an entry as the store has it now; one that is there already gets its progress. What a job does with it goes on.
-    /// An address that cannot be read, as a record is damaged, is passed over.
+    /// An entry whose address cannot be read is not taken: the change that is returned holds it in the store, where the
+    /// administrator sees it.
     pub fn insert(
         &mut self,
+        now: Now,
         routes: &Routes,
         id: QueueId,
         recipient: &str,
         options: &str,
         progress: &Progress,
-    ) {
-        let Ok(address) = Mailbox::parse(recipient) else { return };
-        let job = self.entries.get(&id).and_then(|entry| entry.job);
+    ) -> Option<Change> {
+        let Ok(address) = Mailbox::parse(recipient) else {
+            let reply = "the address cannot be read".to_owned();
+            let held = Progress { is_held: true, reply, ..progress.clone() };
+            return (!progress.is_held).then_some(Change::Attempt(Attempt { entry: id, progress: held }));
+        };
         self.forget(id);
-        let way = routes.way(&address.domain);
-        let options = Options::parse(options);
-        let entry = Entry { way, address, options, progress: progress.clone(), job };
+        let before = self.entries.remove(&id);
+        let job = before.as_ref().and_then(|entry| entry.job);
+        let known = before.as_ref().filter(|entry| !entry.progress.is_held || progress.is_held);
+        let entry = Entry {
+            next_hop: routes.next_hop(&address.domain),
+            address,
+            options: Options::parse(options),
+            due: now.instant_of(UnixTime(progress.due)),
+            since: known.map_or(now.instant, |entry| entry.since),
+            warn_at: known.map_or(now.instant + Duration::from_secs(WARN_AFTER), |entry| entry.warn_at),
+            tries_here: known.map_or(0, |entry| entry.tries_here),
+            progress: progress.clone(),
+            job,
+            is_stored: true,
+        };
         self.entries.insert(id, entry);
         self.wait(id);
+        if let Some(entry) = before {
+            self.clean(&entry.next_hop);
+        }
+        None
     }
 
     /// Forgets an entry that is over.
     pub fn remove(&mut self, id: QueueId) {
         self.forget(id);
         if let Some(entry) = self.entries.remove(&id) {
-            self.clean(&entry.way);
+            self.clean(&entry.next_hop);
         }
     }
 
@@ -198,22 +276,22 @@ impl Queue {
         for id in ids {
             self.forget(id);
             if let Some(entry) = self.entries.get_mut(&id) {
-                entry.way = routes.way(&entry.address.domain);
+                entry.next_hop = routes.next_hop(&entry.address.domain);
             }
             self.wait(id);
         }
-        self.ways.retain(|_, state| !state.is_idle());
+        self.hops.retain(|_, state| !state.is_idle());
     }
 
     /// There is a way out to the world from now on, or none. Servers of the LAN are served in any case.
-    pub fn set_way_out(&mut self, now: UnixTime, is_way_out: bool) {
+    pub fn set_way_out(&mut self, now: Now, is_way_out: bool) {
         if is_way_out && !self.outages.is_over() {
             // What was learned of servers before says nothing now.
-            for state in self.ways.values_mut() {
-                (state.failures, state.rests_until) = (0, 0);
+            for state in self.hops.values_mut() {
+                (state.failures, state.rests_until, state.failure) = (0, Instant::ZERO, None);
             }
         }
-        self.outages.set(now, is_way_out);
+        self.outages.set(now.instant, is_way_out);
     }
 
     /// How many entries there are.
@@ -232,163 +310,163 @@ impl Queue {
     }
 
     /// The next job that is due, if there is place for it.
-    pub fn next_job(&mut self, now: UnixTime) -> Option<Job> {
-        if self.jobs.len() >= JOBS_MAX {
-            return None;
-        }
-        let is_due =
-            |(way, state): &(&Way, &State)| state.due().is_some_and(|due| due <= now.0) && self.is_open(way);
-        let after = self.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut turns = self.ways.range::<Way, _>((after, Bound::Unbounded)).chain(&self.ways);
-        let way = turns.find(is_due).map(|(way, _)| way.clone())?;
-        let (_, first) = *self.ways.get(&way)?.waiting.first()?;
-        let id = JobId(self.next_job);
-        self.next_job += 1;
-        let of_message = QueueId { recipient: 0, ..first }..=QueueId { recipient: u16::MAX, ..first };
-        let is_of_job = |(_, entry): &(&QueueId, &Entry)| {
-            entry.way == way && entry.job.is_none() && !entry.progress.is_held && entry.progress.due <= now.0
-        };
-        let ids: Vec<_> = self.entries.range(of_message).filter(is_of_job).map(|(id, _)| *id).collect();
-        let ids = &ids[..ids.len().min(JOB_RECIPIENTS_MAX)];
-        let mut recipients = Vec::new();
-        for entry_id in ids {
-            self.forget(*entry_id);
-            if let Some(entry) = self.entries.get_mut(entry_id) {
-                entry.job = Some(id);
-                let (address, options) = (entry.address.clone(), entry.options.clone());
-                recipients.push(Recipient { id: *entry_id, address, options });
-            }
-        }
-        self.ways.entry(way.clone()).or_default().jobs += 1;
-        self.jobs.insert(id, (way.clone(), ids.to_vec()));
-        self.last = Some(way.clone());
-        Some(Job { id, way, recipients })
+    pub fn next_job(&mut self, now: Now) -> Option<Job> {
+        self.next_known(now.instant).or_else(|| self.next_to_send(now.instant))
     }
 
     /// When the next job is due; `None` if something else has to happen before.
-    pub fn due(&self) -> Option<UnixTime> {
-        if self.jobs.len() >= JOBS_MAX {
-            return None;
-        }
-        self.ways
-            .iter()
-            .filter(|(way, _)| self.is_open(way))
-            .filter_map(|(_, state)| state.due())
-            .min()
-            .map(UnixTime)
+    pub fn due(&self, now: Now) -> Option<Instant> {
+        let open = || self.hops.iter().filter(|(hop, _)| self.is_open(hop)).map(|(_, state)| state);
+        let send = self.has_place_to_send().then(|| open().filter_map(HopState::due).min());
+        let known = self.has_place_for_known().then(|| {
+            let dead = open().filter_map(|state| state.known_due(now.instant)).min();
+            let warning = self.unwarned.first().map(|(at, _)| *at);
+            dead.into_iter().chain(warning).min()
+        });
+        send.into_iter().chain(known).flatten().min()
     }
 
-    /// What is to be stored of what came of a job, for each of its recipients in their order.
-    pub fn settle(&mut self, now: UnixTime, id: JobId, message: &Message, results: &[Tried]) -> Settlement {
-        let Some((way, ids)) = self.jobs.get(&id) else { return Settlement::default() };
-        let has_reached_none = results.iter().all(|result| {
-            result.report.outcome == Outcome::Deferred && result.report.scope != Scope::Envelope
-        });
-        let has_no_way_out = has_reached_none && !self.is_open(way);
-        if let Some(state) = self.ways.get_mut(way) {
-            state.failures =
-                if has_reached_none && !has_no_way_out { state.failures.saturating_add(1) } else { 0 };
-            let pause = PAUSE.saturating_mul(u64::from(state.failures)).min(PAUSE_MAX);
-            state.rests_until = if state.failures == 0 { 0 } else { now.0.saturating_add(pause) };
+    fn has_place_to_send(&self) -> bool {
+        self.jobs.values().filter(|job| job.kind == Kind::Send).count() < JOBS_MAX
+    }
+
+    fn has_place_for_known(&self) -> bool {
+        let known = self.jobs.values().filter(|job| matches!(job.kind, Kind::Dead | Kind::Warn));
+        known.count() < KNOWN_JOBS_MAX
+    }
+
+    fn next_to_send(&mut self, now: Instant) -> Option<Job> {
+        if !self.has_place_to_send() {
+            return None;
         }
-        let mut settlement = Settlement::default();
-        if has_no_way_out {
-            return settlement;
+        let is_due = |(hop, state): &(&NextHop, &HopState)| {
+            state.due().is_some_and(|due| due <= now) && self.is_open(hop)
+        };
+        let after = self.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut turns = self.hops.range::<NextHop, _>((after, Bound::Unbounded)).chain(&self.hops);
+        let (hop, state) = turns.find(is_due)?;
+        let (hop, first) = (hop.clone(), state.waiting.first()?.1);
+        let job = self.take(Kind::Send, first, |entry| entry.due <= now);
+        self.hops.entry(hop.clone()).or_default().jobs += 1;
+        self.last = Some(hop);
+        Some(job)
+    }
+
+    /// A job whose outcome is known: a warning, or one of a next hop that does not answer.
+    fn next_known(&mut self, now: Instant) -> Option<Job> {
+        if !self.has_place_for_known() {
+            return None;
         }
-        let age = now.0.saturating_sub(message.accepted.0);
-        let time_out = self.outages.way_out_since(message.accepted, now);
-        let mut told: BTreeMap<Action, Vec<(QueueId, Told)>> = BTreeMap::new();
-        let mut first = None;
-        for (id, result) in ids.iter().zip(results) {
-            let Some(entry) = self.entries.get(id) else { continue };
-            first = first.or(Some(entry));
-            let report = &result.report;
-            let progress = &entry.progress;
-            let tries = progress.tries.saturating_add(1);
-            let is_given_up = time_out >= GIVE_UP_AFTER && tries >= TRIES_MIN;
-            let is_wanted = |action: Action| action.is_wanted(&entry.options.rcpt);
-            let action = match report.outcome {
-                Outcome::Delivered => (!report.is_dsn_passed_on).then_some(Action::Relayed),
-                Outcome::Failed => Some(Action::Failed),
-                Outcome::Deferred if is_given_up => Some(Action::Failed),
-                Outcome::Deferred => (age >= WARN_AFTER && !progress.is_warned).then_some(Action::Delayed),
-            };
-            let action = action.filter(|action| is_wanted(*action) && message.sender != ReversePath::Null);
-            if report.outcome == Outcome::Deferred && !is_given_up {
-                let due = if report.is_one_too_many { now } else { next_try(now, tries, &report.text) };
-                // A further transaction for those who were too many for the first is no further try.
-                let tries = if report.is_one_too_many { progress.tries } else { tries };
-                let is_warned = progress.is_warned || action.is_some();
-                let progress =
-                    Progress { tries, due: due.0, is_warned, reply: report.text.clone(), ..progress.clone() };
-                settlement.changes.push(Change::Attempt(Attempt { entry: *id, progress }));
-            } else if action.is_none() {
-                settlement.changes.push(Change::Done(Done { entry: *id, reply: report.text.clone() }));
+        if let Some((_, first)) = self.unwarned.first().filter(|(at, _)| *at <= now) {
+            let mut job =
+                self.take(Kind::Warn, *first, |entry| !entry.progress.is_warned && entry.warn_at <= now);
+            let result = |recipient: &Recipient| self.standing(recipient.id);
+            job.known = Some(job.recipients.iter().map(result).collect());
+            return Some(job);
+        }
+        let is_due = |(hop, state): &(&NextHop, &HopState)| {
+            state.known_due(now).is_some_and(|due| due <= now) && self.is_open(hop)
+        };
+        let (_, state) = self.hops.iter().find(is_due)?;
+        let (first, failure) = (state.waiting.first()?.1, state.failure.clone()?);
+        let mut job = self.take(Kind::Dead, first, |entry| entry.due <= now);
+        job.known = Some(vec![failure; job.recipients.len()]);
+        Some(job)
+    }
+
+    /// What is known of an entry that waits.
+    fn standing(&self, id: QueueId) -> DeliveryResult {
+        let text = match self.entries.get(&id) {
+            Some(entry) if !self.is_open(&entry.next_hop) => "there is no connection to the internet",
+            Some(entry) if !entry.progress.reply.is_empty() => &entry.progress.reply,
+            _ => "it has not been tried yet",
+        };
+        let report = Report::deferred(Status::new(4, 4, 0), text, Scope::Envelope);
+        DeliveryResult { report, server: None }
+    }
+
+    /// Takes the entries of a message that have the next hop of its entry `first`, for which `is_meant` holds, into a job.
+    fn take(&mut self, kind: Kind, first: QueueId, is_meant: impl Fn(&Entry) -> bool) -> Job {
+        let id = JobId(self.next_job);
+        self.next_job += 1;
+        let of_message = QueueId { recipient: 0, ..first }..=QueueId { recipient: u16::MAX, ..first };
+        let next_hop = self.entries.get(&first).map(|entry| entry.next_hop.clone());
+        let next_hop = next_hop.unwrap_or(NextHop::Domain(String::new()));
+        let is_of_job = |(_, entry): &(&QueueId, &Entry)| {
+            entry.next_hop == next_hop && entry.job.is_none() && !entry.progress.is_held && is_meant(entry)
+        };
+        let ids = self.entries.range(of_message).filter(is_of_job).map(|(id, _)| *id);
+        let entries: Vec<_> = ids.take(JOB_RECIPIENTS_MAX).collect();
+        let mut recipients = Vec::new();
+        for entry_id in &entries {
+            self.begin(*entry_id, id);
+            if let Some(Entry { address, options, .. }) = self.entries.get(entry_id) {
+                let (address, options) = (address.clone(), options.clone());
+                recipients.push(Recipient { id: *entry_id, address, options });
             }
-            if let Some(action) = action {
-                let tell = Told {
-                    recipient: entry.address.clone(),
-                    orcpt: entry.options.rcpt.orcpt.clone(),
-                    report: report.clone(),
-                    server: result.server.clone(),
-                };
-                told.entry(action).or_default().push((*id, tell));
-            }
         }
-        let Some(first) = first else { return settlement };
-        for (action, told) in told {
-            let (ids, told) = told.into_iter().unzip();
-            let Options { ret, envid, .. } = first.options.clone();
-            let Some(notice) = Notice::of(&message.sender, action, told, ret, envid, message.accepted) else {
-                continue;
-            };
-            let (until, ends) = match action {
-                Action::Delayed => {
-                    let left = GIVE_UP_AFTER.saturating_sub(time_out);
-                    (Some(UnixTime(now.0.saturating_add(left))), Vec::new())
-                }
-                Action::Failed | Action::Relayed => (None, ids),
-            };
-            settlement.notices.push((Notice { until, ..notice }, ends));
+        self.jobs.insert(id, JobState { next_hop: next_hop.clone(), entries, kind });
+        Job { id, next_hop, recipients, known: None }
+    }
+
+    fn begin(&mut self, id: QueueId, job: JobId) {
+        self.forget(id);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            (entry.job, entry.is_stored) = (Some(job), false);
         }
-        settlement
     }
 
     /// Takes note that what came of a job is stored, and that the entries are [inserted](Queue::insert) as they are now, or
-    /// [removed](Queue::remove). Without either, as when the job did not come about, they wait as before.
-    pub fn settled(&mut self, id: JobId) {
-        let Some((way, ids)) = self.jobs.remove(&id) else { return };
-        if let Some(state) = self.ways.get_mut(&way) {
+    /// [removed](Queue::remove). Entries of which neither is so wait as before, and a little longer if they were tried.
+    pub fn settled(&mut self, now: Now, id: JobId) {
+        let Some(JobState { next_hop, entries, kind }) = self.jobs.remove(&id) else { return };
+        if let Some(state) = self.hops.get_mut(&next_hop).filter(|_| kind == Kind::Send) {
             state.jobs = state.jobs.saturating_sub(1);
         }
-        for entry_id in ids {
-            if let Some(entry) = self.entries.get_mut(&entry_id).filter(|entry| entry.job == Some(id)) {
-                entry.job = None;
-                self.wait(entry_id);
+        for entry_id in entries {
+            let entry = self.entries.get_mut(&entry_id).filter(|entry| entry.job == Some(id));
+            let Some(entry) = entry else { continue };
+            entry.job = None;
+            if !entry.is_stored && kind != Kind::Change {
+                let later = now.instant + PAUSE_MAX;
+                let field = if kind == Kind::Warn { &mut entry.warn_at } else { &mut entry.due };
+                *field = later.max(*field);
             }
+            self.wait(entry_id);
         }
-        self.clean(&way);
+        self.clean(&next_hop);
     }
 
-    /// The change that holds an entry, or releases it: then it is tried at once. `None` if there is no such entry, or it is in a
-    /// job, which would overwrite it.
-    pub fn hold(&self, now: UnixTime, id: QueueId, is_held: bool) -> Option<Change> {
-        let entry = self.entries.get(&id).filter(|entry| entry.job.is_none())?;
-        let due = if is_held { entry.progress.due } else { entry.progress.due.min(now.0) };
+    /// Holds an entry, or releases it: then it is tried at once. The change is to be stored, the entry inserted, and the job
+    /// settled; until then the entry is not tried. `None` if there is no such entry, or a job has it.
+    pub fn hold(&mut self, now: Now, id: QueueId, is_held: bool) -> Option<(JobId, Change)> {
+        let entry = self.entries.get(&id)?;
+        let due = if is_held { entry.progress.due } else { entry.progress.due.min(now.time.0) };
         let progress = Progress { is_held, due, ..entry.progress.clone() };
-        Some(Change::Attempt(Attempt { entry: id, progress }))
+        Some((self.change(id)?, Change::Attempt(Attempt { entry: id, progress })))
     }
 
-    /// The change that deletes an entry without a word to its sender. `None` as with [`Queue::hold`].
-    pub fn delete(&self, id: QueueId) -> Option<Change> {
-        self.entries.get(&id).filter(|entry| entry.job.is_none())?;
-        Some(Change::Done(Done { entry: id, reply: "deleted by the administrator".to_owned() }))
+    /// Deletes an entry without a word to its sender, as [`Queue::hold`] does its work. The entry is to be removed.
+    pub fn delete(&mut self, id: QueueId) -> Option<(JobId, Change)> {
+        let reply = "deleted by the administrator".to_owned();
+        Some((self.change(id)?, Change::Done(Done { entry: id, reply })))
     }
 
-    /// Whether a way can be used now.
-    fn is_open(&self, way: &Way) -> bool {
-        let is_near = match way {
-            Way::Server { server, is_smarthost: false } => {
+    /// The job in which the administrator changes an entry.
+    fn change(&mut self, id: QueueId) -> Option<JobId> {
+        let entry = self.entries.get(&id).filter(|entry| entry.job.is_none())?;
+        let job = JobId(self.next_job);
+        self.next_job += 1;
+        let state = JobState { next_hop: entry.next_hop.clone(), entries: vec![id], kind: Kind::Change };
+        self.begin(id, job);
+        self.jobs.insert(job, state);
+        Some(job)
+    }
+
+    /// Whether a next hop can be reached as far as this side knows.
+    fn is_open(&self, next_hop: &NextHop) -> bool {
+        let is_near = match next_hop {
+            NextHop::Server { server, is_smarthost: false } => {
                 matches!(server.host, Host::Address(address) if is_private(address))
             }
             _ => false,
@@ -402,23 +480,27 @@ impl Queue {
             && entry.job.is_none()
             && !entry.progress.is_held
         {
-            self.ways.entry(entry.way.clone()).or_default().waiting.insert((entry.progress.due, id));
+            self.hops.entry(entry.next_hop.clone()).or_default().waiting.insert((entry.due, id));
+            if !entry.progress.is_warned {
+                self.unwarned.insert((entry.warn_at, id));
+            }
         }
     }
 
     /// Has an entry wait no more.
     fn forget(&mut self, id: QueueId) {
-        if let Some(entry) = self.entries.get(&id)
-            && let Some(state) = self.ways.get_mut(&entry.way)
-        {
-            state.waiting.remove(&(entry.progress.due, id));
+        if let Some(entry) = self.entries.get(&id) {
+            self.unwarned.remove(&(entry.warn_at, id));
+            if let Some(state) = self.hops.get_mut(&entry.next_hop) {
+                state.waiting.remove(&(entry.due, id));
+            }
         }
     }
 
-    /// Forgets a way that nothing goes.
-    fn clean(&mut self, way: &Way) {
-        if self.ways.get(way).is_some_and(State::is_idle) {
-            self.ways.remove(way);
+    /// Forgets a next hop that has no entry any more.
+    fn clean(&mut self, next_hop: &NextHop) {
+        if self.hops.get(next_hop).is_some_and(HopState::is_idle) {
+            self.hops.remove(next_hop);
         }
     }
 }

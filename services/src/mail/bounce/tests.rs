@@ -22,8 +22,8 @@ fn report(outcome: Outcome, status: (u8, u16, u16), text: &str) -> Report {
     }
 }
 
-fn told(text: &str) -> Told {
-    Told {
+fn told(text: &str) -> RecipientStatus {
+    RecipientStatus {
         recipient: Mailbox::parse("bob@far.example").unwrap(),
         orcpt: None,
         report: report(Outcome::Failed, (5, 1, 1), text),
@@ -31,13 +31,13 @@ fn told(text: &str) -> Told {
     }
 }
 
-fn notice(action: Action, recipients: Vec<Told>) -> Notice {
+fn notice(action: Action, recipients: Vec<RecipientStatus>) -> Notice {
     Notice::of(&sender(), action, recipients, None, None, UnixTime(NOW.0 - 60)).unwrap()
 }
 
 fn text(notice: &Notice, message: &[u8]) -> String {
-    let teller = Teller { hostname: "smtp.office.example", domain: "office.example", id: "7.1", now: NOW };
-    String::from_utf8(notice.to_octets(&teller, message, true)).unwrap()
+    let mta = ReportingMta { hostname: "smtp.office.example", domain: "office.example", id: "7.1", now: NOW };
+    String::from_utf8(notice.to_octets(&mta, message, true)).unwrap()
 }
 
 /// The parts of a notice, each with its head.
@@ -80,11 +80,17 @@ fn rfc3464_2_and_rfc6522_3_a_notice_has_three_parts() {
     assert_eq!(message, format!("\r\nContent-Type: message/rfc822\r\n\r\n{whole}\r\n"));
 }
 
-/// RFC 5321, section 4.5.5: Nobody is told about a message from the null return path.
+/// RFC 5321, section 4.5.5: No sender is told about a message from the null return path; the postmaster is, of failures.
 #[test]
-fn rfc5321_4_5_5_nobody_is_told_about_a_notice() {
+fn rfc5321_4_5_5_the_postmaster_is_told_of_a_notice_that_failed() {
     for action in [Action::Failed, Action::Delayed, Action::Relayed] {
-        assert_eq!(Notice::of(&ReversePath::Null, action, vec![told("550 no")], None, None, NOW), None);
+        let notice = Notice::of(&ReversePath::Null, action, vec![told("550 no")], None, None, NOW);
+        assert_eq!(notice.is_some(), action == Action::Failed);
+        if let Some(notice) = notice {
+            let text = text(&notice, MESSAGE);
+            assert!(text.contains("\r\nTo: <postmaster@office.example>\r\n"), "{text}");
+            assert!(text.contains("from the null return path") && !text.contains("you sent"), "{text}");
+        }
         assert_eq!(Notice::of(&sender(), action, vec![], None, None, NOW), None);
     }
 }

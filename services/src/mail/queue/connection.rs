@@ -1,4 +1,4 @@
-//! One connection to another server: a [`Delivery`] over a stream, with the message and time.
+//! One connection to another server: a [`Client`] over a stream, with the message and time.
 //!
 //! The connection is read while the client writes, as servers answer meanwhile, and a reply is read that came before the other
 //! side stopped listening.
@@ -14,7 +14,7 @@ use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use crate::clock::{Clock, sleep_until};
-use crate::mail::smtp::client::{Delivery, FETCH_OCTETS, Output, Report};
+use crate::mail::smtp::client::{Client, FETCH_OCTETS, Output, Report};
 use crate::net::Stream;
 use crate::service::LocalFuture;
 use crate::tls::{Peer, Tls};
@@ -80,7 +80,7 @@ pub struct Means {
 struct Connection<'a> {
     means: &'a Means,
     message: &'a dyn Source,
-    delivery: Delivery,
+    delivery: Client,
     /// `None` once a handshake has failed.
     stream: Option<Box<dyn Stream>>,
     /// Octets that are to be written; none are once the other side does not listen any more.
@@ -101,7 +101,7 @@ enum Event {
 pub async fn send(
     means: &Means,
     stream: Box<dyn Stream>,
-    delivery: Delivery,
+    delivery: Client,
     message: &dyn Source,
 ) -> Vec<Report> {
     let mut connection = Connection {

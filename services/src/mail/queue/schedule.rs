@@ -1,32 +1,82 @@
 //! When a message is tried again, when its sender is warned, and when it is given up. (RFC 5321, section 4.5.4.1)
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use crate::clock::UnixTime;
+use gatepost_ground::Instant;
+
+use crate::clock::{Clock, UnixTime};
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 
 /// How long it is to the next try, by how many there were; the last one repeats. The first is for servers that do not
 /// know this one yet and want to see it come again; then RFC 5321 asks for 30 minutes at least.
-const INTERVALS: [u64; 5] = [5 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR];
+const INTERVALS: [u64; 5] = [5 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, WAIT_MAX];
+/// The longest wait for a try, in seconds.
+const WAIT_MAX: u64 = 4 * HOUR;
 /// When the sender is told that it takes long, in seconds.
 pub const WARN_AFTER: u64 = 4 * HOUR;
-/// When a message is given up, in seconds in which there was a way out. // RFC 5321, section 4.5.4.1: 4 to 5 days
+/// When a message is given up, in seconds in which one process had it and a way out. // RFC 5321, section 4.5.4.1: 4 to 5 days
 pub const GIVE_UP_AFTER: u64 = 5 * 24 * HOUR;
-/// How often a message has been tried, at least, when it is given up.
+/// How often a message is tried in [`GIVE_UP_AFTER`]. With so many tries it is given up, however long processes live.
+pub const GIVE_UP_TRIES: u32 = 35;
+/// How often one process has tried a message, at least, when it is given up.
 pub const TRIES_MIN: u32 = 3;
 /// The shortest and the longest time that a server is believed when it says when to come again, in seconds.
 const HINT_MIN: u64 = MINUTE;
-const HINT_MAX: u64 = 4 * HOUR;
+const HINT_MAX: u64 = WAIT_MAX;
+/// After how many tries a server can ask for more time, and not for less.
+const HINT_TRIES: u32 = 3;
 /// The outages that are remembered.
 const OUTAGES_MAX: usize = 64;
 
-/// When the next try is due after so many of them, the last of which was now and was answered by `reply`.
-pub fn next_try(now: UnixTime, tries: u32, reply: &str) -> UnixTime {
+/// The present, by both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// By the clock that does not jump.
+    pub instant: Instant,
+    /// The time of day.
+    pub time: UnixTime,
+}
+
+impl Now {
+    /// What a clock shows.
+    pub fn of(clock: &dyn Clock) -> Self {
+        Self { instant: clock.now(), time: clock.unix_time() }
+    }
+
+    /// The instant of a time of day at which something is due. No wait is longer than four hours: what is due later was
+    /// stored when the clock was wrong, and is due now.
+    pub fn instant_of(self, due: UnixTime) -> Instant {
+        let wait = due.0.saturating_sub(self.time.0);
+        self.instant + Duration::from_secs(if wait > WAIT_MAX { 0 } else { wait })
+    }
+
+    /// The seconds since an instant.
+    pub(super) fn secs_since(self, instant: Instant) -> u64 {
+        self.instant.since(instant).as_secs()
+    }
+}
+
+/// How long it is to the next try after so many of them, the last of which was answered by `reply`, in seconds.
+pub fn wait(tries: u32, reply: &str) -> u64 {
+    let interval = interval(tries);
+    match hint(reply) {
+        Some(hint) if tries <= HINT_TRIES => hint,
+        Some(hint) => hint.max(interval),
+        None => interval,
+    }
+}
+
+fn interval(tries: u32) -> u64 {
     let at = usize::try_from(tries.saturating_sub(1)).unwrap_or(usize::MAX).min(INTERVALS.len() - 1);
-    let wait = hint(reply).unwrap_or(INTERVALS[at]);
-    UnixTime(now.0.saturating_add(wait))
+    INTERVALS[at]
+}
+
+/// How long a message is tried on after so many tries, about, in seconds.
+pub fn time_left(tries: u32) -> u64 {
+    (tries..GIVE_UP_TRIES).map(interval).sum()
 }
 
 /// When the other side says that it may be tried again, in seconds from now: `try again in 300 s`, `retry in 5 minutes`,
@@ -74,8 +124,8 @@ fn time(word: &str, unit: &str) -> Option<u64> {
 /// The times in which there was no way out. In them the clock of tries stands still.
 #[derive(Clone, Debug, Default)]
 pub struct Outages {
-    past: VecDeque<(UnixTime, UnixTime)>,
-    since: Option<UnixTime>,
+    past: VecDeque<(Instant, Instant)>,
+    since: Option<Instant>,
 }
 
 impl Outages {
@@ -85,7 +135,7 @@ impl Outages {
     }
 
     /// There is a way out from now on, or none.
-    pub fn set(&mut self, now: UnixTime, is_way_out: bool) {
+    pub fn set(&mut self, now: Instant, is_way_out: bool) {
         match (self.since, is_way_out) {
             (Some(since), true) => {
                 self.since = None;
@@ -100,16 +150,11 @@ impl Outages {
     }
 
     /// How many seconds since `begin` there was a way out, as far as is remembered.
-    pub fn way_out_since(&self, begin: UnixTime, now: UnixTime) -> u64 {
+    pub fn way_out_since(&self, begin: Instant, now: Instant) -> u64 {
         let open = self.since.map(|since| (since, now));
-        let out: u64 = self
-            .past
-            .iter()
-            .copied()
-            .chain(open)
-            .map(|(from, to)| to.0.saturating_sub(from.0.max(begin.0)))
-            .sum();
-        now.0.saturating_sub(begin.0).saturating_sub(out)
+        let out: Duration =
+            self.past.iter().copied().chain(open).map(|(from, to)| to.since(from.max(begin))).sum();
+        now.since(begin).saturating_sub(out).as_secs()
     }
 }
 
@@ -120,9 +165,11 @@ mod tests {
     /// RFC 5321, section 4.5.4.1: A message is tried after 5 minutes once, then ever more seldom.
     #[test]
     fn rfc5321_4_5_4_1_a_message_is_tried_ever_more_seldom() {
-        let minutes = |tries| next_try(UnixTime(1000), tries, "450 not now").0.saturating_sub(1000) / 60;
+        let minutes = |tries| wait(tries, "450 not now") / 60;
         assert_eq!((1..=7).map(minutes).collect::<Vec<_>>(), [5, 30, 60, 120, 240, 240, 240]);
         assert_eq!((minutes(0), minutes(u32::MAX)), (5, 240));
+        assert!((GIVE_UP_AFTER..GIVE_UP_AFTER + WAIT_MAX).contains(&time_left(1)), "the tries of five days");
+        assert_eq!((time_left(GIVE_UP_TRIES), time_left(u32::MAX)), (0, 0));
     }
 
     #[test]
@@ -151,12 +198,28 @@ mod tests {
         ] {
             assert_eq!(hint(reply), None, "{reply}");
         }
-        assert_eq!(next_try(UnixTime(0), 5, "450 try again in 300 s"), UnixTime(300));
+    }
+
+    /// RFC 5321, section 4.5.4.1: A server that says a constant does not have a message tried each minute for days.
+    #[test]
+    fn rfc5321_4_5_4_1_a_hint_shortens_the_first_waits_only() {
+        let waits = |reply: &str| (1..=5).map(|tries| wait(tries, reply)).collect::<Vec<_>>();
+        assert_eq!(waits("450 try again in 300 s"), [300, 300, 300, 7200, 14400]);
+        assert_eq!(waits("450 try again in 3 hours"), [10_800, 10_800, 10_800, 10_800, 14400]);
+    }
+
+    #[test]
+    fn what_is_due_later_than_any_wait_is_due_now() {
+        let now = Now { instant: Instant::from_secs(50), time: UnixTime(1_000_000) };
+        for (due, secs) in [(0, 50), (999_999, 50), (1_000_060, 110), (1_014_400, 14_450), (1_014_401, 50)] {
+            assert_eq!(now.instant_of(UnixTime(due)), Instant::from_secs(secs), "{due}");
+        }
+        assert_eq!(now.instant_of(UnixTime(u64::MAX)), now.instant);
     }
 
     #[test]
     fn the_clock_stands_still_while_there_is_no_way_out() {
-        let at = UnixTime;
+        let at = Instant::from_secs;
         let mut outages = Outages::default();
         assert_eq!(outages.way_out_since(at(100), at(500)), 400);
         outages.set(at(200), false);

@@ -8,7 +8,7 @@ use super::connection::Source;
 use crate::clock::UnixTime;
 use crate::mail::address::Mailbox;
 use crate::mail::smtp::{MailParameters, RcptParameters};
-use crate::mail::store::{BodyOctets, MailStore, Message, Progress, QueueId, Remote, Unreadable};
+use crate::mail::store::{BodyOctets, MailStore, Message, Progress, QueueId, Refused, Remote, Unreadable};
 use crate::service::LocalFuture;
 
 /// What is kept of a recipient at another domain, who is to be tried at once.
@@ -20,6 +20,23 @@ pub fn remote(recipient: &Mailbox, mail: &MailParameters, rcpt: &RcptParameters,
         ..Remote::default()
     }
 }
+
+/// Whether the store may take another time what it refuses now.
+pub fn is_refused_for_now(refused: &Refused) -> bool {
+    match refused {
+        Refused::NoRoom | Refused::MailboxFull(_) | Refused::Busy | Refused::Disk(_) | Refused::Newer => true,
+        Refused::NoMailbox(_)
+        | Refused::NoEntry(_)
+        | Refused::NoRecipient
+        | Refused::NameTaken
+        | Refused::FolderTwice
+        | Refused::TooMuch(_)
+        | Refused::NoDraft => false,
+    }
+}
+
+/// The octets that are read at a time to see whether a message is whole.
+const VERIFIED_OCTETS: usize = 1 << 20;
 
 /// A message of the store, on its way out. One that is damaged is never read to its end.
 pub struct StoredMessage {
@@ -43,6 +60,23 @@ impl StoredMessage {
     /// What is known of it.
     pub fn message(&self) -> &Message {
         &self.message
+    }
+
+    /// Reads all of the message once, so that one that is damaged is sent to no server.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read.
+    pub async fn verify(&self) -> Result<(), Unreadable> {
+        let mut offset = 0;
+        loop {
+            let part = self.part(offset, VERIFIED_OCTETS).await?;
+            if part.is_empty() {
+                return Ok(());
+            }
+            // A length in memory fits.
+            offset += part.len() as u64;
+        }
     }
 
     async fn part(&self, offset: u64, len: usize) -> Result<Vec<u8>, Unreadable> {

@@ -12,12 +12,12 @@
 //!
 //! How it is driven:
 //!
-//! 1. Take [`Delivery::poll_output`] until there is none. Octets of a [`Output::Send`] are to be with the system before the
+//! 1. Take [`Client::poll_output`] until there is none. Octets of a [`Output::Send`] are to be with the system before the
 //!    next output is taken; meanwhile the connection is read, as servers answer while a client still writes.
-//! 2. Give [`Delivery::receive`] all octets that come.
-//! 3. At [`Delivery::deadline`] call [`Delivery::handle_timeout`]. It holds while octets are being written, too.
-//! 4. [`Output::Reports`] has the outcome for every recipient, once for each envelope. Behind it [`Delivery::deliver`] or
-//!    [`Delivery::quit`] is to be called, unless [`Output::Close`] comes.
+//! 2. Give [`Client::receive`] all octets that come.
+//! 3. At [`Client::deadline`] call [`Client::handle_timeout`]. It holds while octets are being written, too.
+//! 4. [`Output::Reports`] has the outcome for every recipient, once for each envelope. Behind it [`Client::deliver`] or
+//!    [`Client::quit`] is to be called, unless [`Output::Close`] comes.
 //!
 //! What a server may do, and what comes of it:
 //!
@@ -80,7 +80,7 @@ pub const QUIT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ENVELOPE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// The most commands that are sent without their replies. // RFC 2920
 pub const PIPELINED_MAX: usize = 100;
-/// The octets of a message that are to be handed to [`Delivery::data`] at a time, at most.
+/// The octets of a message that are to be handed to [`Client::data`] at a time, at most.
 pub const FETCH_OCTETS: usize = 64 << 10;
 
 /// How a server is spoken to.
@@ -112,12 +112,12 @@ pub enum Encryption {
 pub enum Output {
     /// Send these octets.
     Send(Vec<u8>),
-    /// Hand the next octets of the message to [`Delivery::data`], or call [`Delivery::data_ended`] or
-    /// [`Delivery::data_failed`].
+    /// Hand the next octets of the message to [`Client::data`], or call [`Client::data_ended`] or
+    /// [`Client::data_failed`].
     Fetch,
-    /// Do this, and hand what comes of it to [`Delivery::derived`].
+    /// Do this, and hand what comes of it to [`Client::derived`].
     Derive(Derivation),
-    /// Make the handshake, and call [`Delivery::tls_started`] or [`Delivery::tls_failed`].
+    /// Make the handshake, and call [`Client::tls_started`] or [`Client::tls_failed`].
     StartTls,
     /// What became of the message for each recipient, in their order.
     Reports(Vec<Report>),
@@ -127,7 +127,7 @@ pub enum Output {
 
 /// One connection.
 #[derive(Debug)]
-pub struct Delivery {
+pub struct Client {
     settings: Settings,
     phase: Phase,
     replies: ReplyReader,
@@ -234,7 +234,7 @@ impl Command {
     }
 }
 
-impl Delivery {
+impl Client {
     /// A connection that has just come about, for this message. The greeting is awaited.
     pub fn new(now: Instant, settings: Settings, envelope: Envelope) -> Self {
         Self {
@@ -350,7 +350,7 @@ impl Delivery {
         }
     }
 
-    /// When [`Delivery::handle_timeout`] is due; `None` while an answer of this side is awaited, and when it is over.
+    /// When [`Client::handle_timeout`] is due; `None` while an answer of this side is awaited, and when it is over.
     pub fn deadline(&self) -> Option<Instant> {
         let timeout = match self.phase {
             Phase::Closed | Phase::Ready | Phase::Deriving { .. } | Phase::Data { is_fetching: true, .. } => {
@@ -391,7 +391,7 @@ impl Delivery {
         self.break_off(&text);
     }
 
-    /// Sends a further message over a connection that is [ready](Delivery::is_ready). It does nothing on another one.
+    /// Sends a further message over a connection that is [ready](Client::is_ready). It does nothing on another one.
     pub fn deliver(&mut self, now: Instant, envelope: Envelope) {
         if self.is_ready() {
             (self.since, self.envelope_until) = (now, now + ENVELOPE_TIMEOUT);
@@ -400,7 +400,7 @@ impl Delivery {
         }
     }
 
-    /// Ends a connection that is [ready](Delivery::is_ready). [`Output::Close`] comes in any case.
+    /// Ends a connection that is [ready](Client::is_ready). [`Output::Close`] comes in any case.
     pub fn quit(&mut self) {
         if self.is_ready() {
             self.phase = Phase::Quit;
@@ -408,7 +408,7 @@ impl Delivery {
         }
     }
 
-    /// Whether the connection waits for a further message, or for [`Delivery::quit`].
+    /// Whether the connection waits for a further message, or for [`Client::quit`].
     pub fn is_ready(&self) -> bool {
         matches!(self.phase, Phase::Ready)
     }

@@ -342,7 +342,10 @@ fn check_accept(accept: &Accept, state: &State, settings: &Settings) -> Result<(
     if count > RECIPIENTS_MAX {
         return Err(Refused::TooMuch("recipients of a message"));
     }
-    if !accept.remotes.is_empty() && state.queue.len() + accept.remotes.len() > settings.queue_max {
+    // A notice takes the place of the entries that it ends, so a full queue does not stand still.
+    let ended = accept.ends.iter().filter(|id| state.queue.contains_key(id)).count();
+    let queued = (state.queue.len() + accept.remotes.len()).saturating_sub(ended);
+    if !accept.remotes.is_empty() && queued > settings.queue_max {
         return Err(Refused::Busy);
     }
     if matches!(accept.origin, Origin::Polled { .. }) {

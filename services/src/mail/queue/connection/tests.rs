@@ -60,7 +60,7 @@ fn means() -> Means {
     Means { clock, work: Rc::new(AtOnce), tls: Rc::new(Handshake::default()) }
 }
 
-fn delivery(means: &Means, encryption: Encryption, recipients: &[&str]) -> Delivery {
+fn delivery(means: &Means, encryption: Encryption, recipients: &[&str]) -> Client {
     let recipient = |text: &&str| EnvelopeRecipient {
         address: Mailbox::parse(text).unwrap(),
         parameters: RcptParameters::default(),
@@ -75,7 +75,7 @@ fn delivery(means: &Means, encryption: Encryption, recipients: &[&str]) -> Deliv
         recipients: recipients.iter().map(recipient).collect(),
     };
     let settings = Settings { hostname: "mx.b.example".to_owned(), encryption, login: None };
-    Delivery::new(means.clock.now(), settings, envelope)
+    Client::new(means.clock.now(), settings, envelope)
 }
 
 /// A server that reads up to a line with this in it, and says this; then it is silent.

@@ -1,7 +1,7 @@
 //! From the greeting to the first message: names, TLS and login.
 
 use super::{
-    Command, Delivery, Encryption, Extensions, Output, Phase, Queued, Report, Scope, ServerReply, Status,
+    Client, Command, Encryption, Extensions, Output, Phase, Queued, Report, Scope, ServerReply, Status,
 };
 use crate::crypto::Sha256Digest;
 use crate::mail::sasl::Mechanism;
@@ -12,7 +12,7 @@ use data_encoding::BASE64;
 /// not log in. // RFC 4954, section 4
 const AUTH_COMMAND_OCTETS_MAX: usize = 512;
 
-impl Delivery {
+impl Client {
     pub(super) fn greeted(&mut self, reply: &ServerReply) {
         if reply.code == 220 {
             self.say_hello(Command::Ehlo);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gatepost_ground::Instant;
 
-use super::{Delivery, Encryption, Envelope, EnvelopeRecipient, Outcome, Output, Report, Scope, Settings};
+use super::{Client, Encryption, Envelope, EnvelopeRecipient, Outcome, Output, Report, Scope, Settings};
 use crate::mail::address::{Mailbox, ReversePath};
 use crate::mail::sasl::Password;
 use crate::mail::sasl::client::{Credentials, NONCE_OCTETS};
@@ -43,7 +43,7 @@ pub(super) fn envelope(recipients: &[&str]) -> Envelope {
 
 /// A connection, with the message that is fetched in portions of seven octets.
 pub(super) struct Connection {
-    pub delivery: Delivery,
+    pub delivery: Client,
     pub now: Instant,
     pub reports: Option<Vec<Report>>,
     /// Whether portions of the message are handed on at once.
@@ -54,7 +54,7 @@ pub(super) struct Connection {
 impl Connection {
     pub fn new(settings: Settings, envelope: Envelope) -> Self {
         let now = Instant::from_secs(1);
-        let delivery = Delivery::new(now, settings, envelope);
+        let delivery = Client::new(now, settings, envelope);
         Self { delivery, now, reports: None, is_fetching: true, fetched: 0 }
     }
 

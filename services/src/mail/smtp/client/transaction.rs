@@ -1,7 +1,7 @@
 //! One message: its envelope, its data, and what became of it.
 
 use super::{
-    Command, Delivery, DotWriter, Envelope, Outcome, Output, PIPELINED_MAX, Phase, Queued, Report, Scope,
+    Client, Command, DotWriter, Envelope, Outcome, Output, PIPELINED_MAX, Phase, Queued, Report, Scope,
     ServerReply, Status,
 };
 
@@ -74,7 +74,7 @@ impl Transaction {
     }
 }
 
-impl Delivery {
+impl Client {
     /// Begins with the message, if the server can take such a one.
     pub(super) fn begin_transaction(&mut self) {
         self.phase = Phase::Envelope;

@@ -399,7 +399,12 @@ fn a_mailbox_the_queue_and_what_was_fetched_are_bounded() {
         |count| Change::Accept(Accept { remotes: vec![Remote::default(); count], ..to(&[bert]) }, Vec::new());
     make(&disk, &mut store, remotes(2)).unwrap();
     assert_eq!(make(&disk, &mut store, remotes(2)), Err(Refused::Busy));
-    make(&disk, &mut store, remotes(1)).unwrap();
+    let first = make(&disk, &mut store, remotes(1)).unwrap().sequence.unwrap();
+    // A notice takes the place of the entry that it ends.
+    let ends = vec![QueueId { message: first, recipient: 0 }];
+    let notice = Accept { remotes: vec![Remote::default()], ends, ..Accept::default() };
+    make(&disk, &mut store, Change::Accept(notice.clone(), Vec::new())).unwrap();
+    assert_eq!(make(&disk, &mut store, Change::Accept(notice, Vec::new())), Err(Refused::Busy), "once");
     let seen = |uidls: &[&str]| Uidls {
         account: "a".to_owned(),
         uidls: uidls.iter().map(|uidl| (*uidl).to_owned()).collect(),

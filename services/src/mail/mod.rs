@@ -4,6 +4,7 @@
 pub mod address;
 pub mod bounce;
 pub mod mx;
+pub mod poll;
 pub mod pop3;
 pub mod queue;
 pub mod sasl;

@@ -1,0 +1,19 @@
+//! Polling: mail that is fetched from mailboxes elsewhere, by POP3.
+//!
+//! An account is one person's, or a common mailbox whose messages are distributed by what their headers say.
+//!
+//! ```text
+//!   Listing ─┬─► account: plan ─► Fetch, Delete, Leave
+//!   memory ──┘                      │
+//!                                   ▼ the message's octets
+//!             header ─► distribute ─► receivers
+//! ```
+//!
+//! What an account remembers of a message is in the record that delivers it, so a crash can repeat a download but never a
+//! delivery.
+
+pub mod account;
+pub mod distribute;
+mod header;
+
+pub use header::HEADER_OCTETS_MAX;

@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 
 use super::completion::{Completion, Fields};
 use super::directory::Place;
+use super::ground::Opened;
 use super::shared::Shared;
 use crate::mail::address::{ForwardPath, ReversePath};
 use crate::mail::sasl::{Request, Verdict};
@@ -40,6 +41,7 @@ pub(super) struct Desk {
 struct Transaction {
     id: String,
     sender: Sender,
+    opened: Rc<Opened>,
     incoming: Incoming,
     /// Octets so far; those that were announced before they come.
     octets: u64,
@@ -83,24 +85,23 @@ impl Desk {
     async fn begin(&mut self, sender: Sender) -> Result<(), Refusal> {
         let shared = &self.shared;
         self.check_sender(&sender)?;
-        if !self.is_lan && !shared.rates.borrow_mut().admit(shared.clock.now(), self.peer) {
+        if !self.is_lan && !shared.ground.rates.borrow_mut().admit(shared.clock.now(), self.peer) {
             shared.stats.borrow_mut().rate_limited += 1;
             return Err(Refusal::TooFast);
         }
-        if !shared.opened.is_ready().await {
-            return Err(Refusal::TryLater);
-        }
+        let opened = shared.ground.ready().await.ok_or(Refusal::TryLater)?;
         let announced = sender.parameters.size.unwrap_or(0);
-        if !shared.opened.has_room(shared.settings.disk_reserve.saturating_add(announced)).await {
+        if !opened.has_room(shared.settings.disk_reserve.saturating_add(announced)).await {
             return Err(Refusal::NoRoom);
         }
-        let incoming = shared.opened.store.begin(0).map_err(|refused| refusal(&refused))?;
+        let incoming = opened.store.begin(0).map_err(|refused| refusal(&refused))?;
         let id = format!("{:x}.{:016x}", shared.clock.unix_time().0, shared.rng.borrow_mut().next_u64());
         let is_completed = shared.role != Role::Lmtp && (self.is_lan || sender.user.is_some());
         let completion = is_completed.then(|| Completion::new(self.fields(&id, &sender)));
         self.open = Some(Transaction {
             id,
             sender,
+            opened,
             incoming,
             octets: announced,
             deliveries: Vec::new(),
@@ -185,7 +186,7 @@ impl Desk {
     ) -> Result<MailboxId, Refusal> {
         let shared = &self.shared;
         let user = shared.directory.user(name).ok_or(Refusal::NoSuchMailbox)?;
-        let mailbox = shared.opened.mailbox_of(user).await.map_err(|refused| refusal(&refused))?;
+        let mailbox = transaction.opened.mailbox_of(user).await.map_err(|refused| refusal(&refused))?;
         if transaction.deliveries.iter().any(|delivery| delivery.mailbox == mailbox) {
             return Ok(mailbox);
         }
@@ -200,7 +201,7 @@ impl Desk {
         );
         let prefix_octets = prefix.len() as u64;
         let expected = transaction.sender.parameters.size.unwrap_or(ROOM_OCTETS_MIN);
-        let room = shared.opened.store.check_room(mailbox, expected.saturating_add(prefix_octets));
+        let room = transaction.opened.store.check_room(mailbox, expected.saturating_add(prefix_octets));
         let reserved = room.and_then(|()| transaction.incoming.reserve(mailbox, prefix_octets));
         reserved.map_err(|refused| self.refusal(&refused, transaction.octets))?;
         let delivery = Delivery { mailbox, prefix: prefix.into_bytes(), ..Delivery::default() };
@@ -209,7 +210,11 @@ impl Desk {
     }
 
     async fn authenticate(&self, request: Request) -> Verdict {
-        let logins = &self.shared.opened.logins;
+        let opened = self.shared.ground.opened();
+        let Some(logins) = opened.as_ref().map(|opened| &opened.logins) else {
+            self.shared.stats.borrow_mut().logins_failed += 1;
+            return Verdict::Unavailable;
+        };
         let verdict = match request {
             Request::Password { user, password } => {
                 logins.password(self.peer, &user, &password.0).await.into()
@@ -261,7 +266,7 @@ impl Desk {
     /// Has the message be durable.
     async fn keep(&mut self, session: &Session) -> Result<String, Refusal> {
         let Some(transaction) = self.open.take() else { return Err(Refusal::TryLater) };
-        let Transaction { id, sender, incoming, octets, deliveries, remotes, .. } = transaction;
+        let Transaction { id, sender, opened, incoming, octets, deliveries, remotes, .. } = transaction;
         let shared = &self.shared;
         let is_queued = !remotes.is_empty();
         let accept = Accept {
@@ -282,7 +287,7 @@ impl Desk {
                 stats.messages += 1;
                 stats.octets += octets;
                 debug!("{id} from {} is message {}", self.peer, stored.sequence.unwrap_or_default());
-                self.tell_of_quotas(&stored.nearly_full);
+                tell_of_quotas(&opened, &stored.nearly_full);
                 if is_queued {
                     shared.remote.queued();
                 }
@@ -293,13 +298,6 @@ impl Desk {
                 warn!("a message from {} is refused: {refused}", self.peer);
                 Err(self.refusal(&refused, octets))
             }
-        }
-    }
-
-    fn tell_of_quotas(&self, mailboxes: &[MailboxId]) {
-        for id in mailboxes {
-            let name = self.shared.opened.store.look(|state| Some(state.mailbox(*id)?.state().name.clone()));
-            warn!("the mailbox of {} holds nine tenths of its quota", name.unwrap_or_default());
         }
     }
 
@@ -314,7 +312,9 @@ impl Desk {
     fn refusal(&self, refused: &Refused, octets: u64) -> Refusal {
         match refused {
             Refused::MailboxFull(id) => {
-                let quota = self.shared.opened.store.look(|state| Some(state.mailbox(*id)?.state().quota));
+                let opened = self.shared.ground.opened();
+                let quota = opened
+                    .and_then(|opened| opened.store.look(|state| Some(state.mailbox(*id)?.state().quota)));
                 // Not even an empty mailbox would have room.
                 if quota.is_some_and(|quota| octets > quota) {
                     Refusal::OverQuota
@@ -377,6 +377,13 @@ impl Transaction {
             Some(first) if !mailboxes.iter().any(gets) => Err(Refused::MailboxFull(*first)),
             _ => Ok(()),
         }
+    }
+}
+
+fn tell_of_quotas(opened: &Opened, mailboxes: &[MailboxId]) {
+    for id in mailboxes {
+        let name = opened.store.look(|state| Some(state.mailbox(*id)?.state().name.clone()));
+        warn!("the mailbox of {} holds nine tenths of its quota", name.unwrap_or_default());
     }
 }
 

@@ -1,8 +1,9 @@
 //! What the mail services share, whatever the configuration: the store, the logins, the count of connections and what each
 //! source has sent.
 //!
-//! The store is opened when the first configuration that wants mail is prepared, and stays open: one process alone writes it.
-//! It is there even if that configuration is refused then, as by another service, with what opening it has written.
+//! The store is opened once the first configuration that wants mail is in force, and stays open: one process alone writes
+//! it. It is read beside everything else, as that can take minutes, and tried again as long as it cannot be: no fault of
+//! the mail store keeps a gateway from starting. Until it is there clients are told to come back.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -10,25 +11,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_ground::Instant;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::watch;
 use tokio::time::timeout;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::admission::{Connections, Rates};
 use super::settings::Shares;
-use crate::clock::Clock;
+use crate::clock::{Clock, sleep_until};
 use crate::mail::store::{self, Change, MailStore, MailboxId, Refused};
 use crate::net::Net;
-use crate::service::{Host, Unprepared};
-use crate::store::Disk;
+use crate::service::Host;
+use crate::store::{Disk, Storage};
 use crate::task::Task;
 use crate::users::limit::Limits;
 use crate::users::logins::Logins;
 use crate::users::verifier::Cost;
 use crate::users::{User, passwords};
-use crate::work;
+use crate::work::{self, Work};
 
 /// How long a client waits for the store to be ready after a start, before it is told to come back.
 pub const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long after a failure the store is opened again.
+pub const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// The administrator is told that the store is being read if that takes longer.
+pub const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// How old the knowledge of the disk's room may be.
 pub const ROOM_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
@@ -39,9 +49,83 @@ const DAMAGED: &str = "the mail store is damaged; `gatepost mail check` says wha
 pub struct Ground {
     settings: store::Settings,
     cost: Cost,
-    opened: RefCell<Option<Rc<Opened>>>,
+    progress: Rc<watch::Sender<Progress>>,
+    /// Who can log in, and the domains that are left out of their names, once there are logins.
+    users: Rc<RefCell<(Vec<User>, Vec<String>)>>,
+    opens: RefCell<Option<Task>>,
     pub(super) connections: Rc<Connections>,
     pub(super) rates: Rc<RefCell<Rates>>,
+}
+
+/// How far the opening of the store is.
+enum Progress {
+    /// No configuration in force wanted mail.
+    Closed,
+    /// It has been read since then.
+    Reading(Instant),
+    /// It cannot be opened, for this reason, and is tried again.
+    Failed(String),
+    Open(Rc<Opened>),
+}
+
+impl Progress {
+    fn opened(&self) -> Option<Rc<Opened>> {
+        if let Self::Open(opened) = self { Some(Rc::clone(opened)) } else { None }
+    }
+}
+
+/// What the store is opened with.
+pub(super) struct Opener {
+    storage: Arc<dyn Storage>,
+    disk: Disk,
+    work: Rc<dyn Work>,
+    clock: Rc<dyn Clock>,
+    rng: StdRng,
+}
+
+impl Opener {
+    /// That of `host`.
+    pub fn of<N: Net>(host: &Host<N>) -> Self {
+        Self {
+            storage: Arc::clone(&host.storage),
+            disk: host.disk.clone(),
+            work: Rc::clone(&host.work),
+            clock: Rc::clone(&host.clock),
+            rng: host.rng(),
+        }
+    }
+
+    async fn open(&mut self, settings: store::Settings, cost: Cost) -> Result<Opened, String> {
+        let Self { storage, disk, work, clock, rng } = self;
+        let of_job = Arc::clone(storage);
+        // The key's own randomness, so that a job can have it.
+        let mut for_key = StdRng::from_rng(rng);
+        let key = work::run(&**work, move || passwords::decoy_key(&*of_job, &mut for_key)).await;
+        let key = key.map_err(|error| error.to_string())?;
+        let key = key.map_err(|error| format!("a key cannot be kept: {error}"))?;
+        let storage = || Arc::clone(storage);
+        let logins =
+            Logins::new(storage(), Rc::clone(work), Rc::clone(clock), (Limits::default(), cost), key, rng);
+        let rng = StdRng::from_rng(rng);
+        let opened = MailStore::open(storage(), Rc::clone(work), Rc::clone(clock), settings, rng).await;
+        let (store, report) = opened.map_err(|error| format!("the mail store cannot be read: {error}"))?;
+        if report.is_damaged() {
+            error!("{DAMAGED}");
+        }
+        if report.newer.is_some() {
+            error!("a newer version of this program has written to the mail store; no mail is taken");
+        }
+        let running = store.clone();
+        Ok(Opened {
+            store,
+            logins,
+            clock: Rc::clone(clock),
+            disk: disk.clone(),
+            room: Cell::new(None),
+            is_damaged: report.is_damaged(),
+            runs: Task::spawn(async move { running.run().await }),
+        })
+    }
 }
 
 impl Ground {
@@ -51,7 +135,9 @@ impl Ground {
         Self {
             settings,
             cost,
-            opened: RefCell::default(),
+            progress: Rc::new(watch::Sender::new(Progress::Closed)),
+            users: Rc::default(),
+            opens: RefCell::default(),
             connections: Rc::default(),
             rates: Rc::new(RefCell::new(rates)),
         }
@@ -59,64 +145,86 @@ impl Ground {
 
     /// What is open, if it is.
     pub fn opened(&self) -> Option<Rc<Opened>> {
-        self.opened.borrow().clone()
+        self.progress.borrow().opened()
     }
 
-    /// Opens what is not open yet.
-    pub(super) async fn open<N: Net>(
-        &self,
-        service: &'static str,
-        host: &Host<N>,
-    ) -> Result<Rc<Opened>, Unprepared> {
-        if let Some(opened) = self.opened() {
-            return Ok(opened);
+    /// What is open, as soon as it is.
+    pub async fn when_opened(&self) -> Rc<Opened> {
+        let mut progress = self.progress.subscribe();
+        loop {
+            let opened = progress.borrow_and_update().opened();
+            if let Some(opened) = opened {
+                return opened;
+            }
+            // It cannot fail: the sender is here.
+            _ = progress.changed().await;
         }
-        let unprepared = |why: String| {
-            let remedy = "see that the state directory can be read and written".to_owned();
-            Unprepared { service, why, remedy }
+    }
+
+    /// What is open, once its store takes messages after a start. `None` if it does not within [`READY_WITHIN`], or cannot
+    /// be opened now.
+    pub async fn ready(&self) -> Option<Rc<Opened>> {
+        let ready = async {
+            let mut progress = self.progress.subscribe();
+            let is_known = |progress: &Progress| matches!(progress, Progress::Failed(_) | Progress::Open(_));
+            let opened = progress.wait_for(is_known).await.ok()?.opened()?;
+            opened.store.ready().await;
+            Some(opened)
         };
-        let mut rng = host.rng();
-        let storage = Arc::clone(&host.storage);
-        // The key's own randomness, so that a job can have it.
-        let mut for_key = host.rng();
-        let key = work::run(&*host.work, move || passwords::decoy_key(&*storage, &mut for_key)).await;
-        let key = key.map_err(|error| unprepared(error.to_string()))?;
-        let key = key.map_err(|error| unprepared(format!("it cannot keep a key: {error}")))?;
-        let logins = Logins::new(
-            Arc::clone(&host.storage),
-            Rc::clone(&host.work),
-            Rc::clone(&host.clock),
-            (Limits::default(), self.cost),
-            key,
-            &mut rng,
-        );
-        let opened = MailStore::open(
-            Arc::clone(&host.storage),
-            Rc::clone(&host.work),
-            Rc::clone(&host.clock),
-            self.settings,
-            rng,
-        );
-        let (store, report) =
-            opened.await.map_err(|error| unprepared(format!("the mail store cannot be read: {error}")))?;
-        if report.is_damaged() {
-            error!("{DAMAGED}");
+        timeout(READY_WITHIN, ready).await.ok().flatten()
+    }
+
+    /// Has `users` be all that can log in, as [`Logins::set_users`] has it.
+    pub(super) fn set_users(&self, users: &[User], domains: &[&str]) {
+        let domains = domains.iter().copied().map(str::to_owned).collect();
+        *self.users.borrow_mut() = (users.to_vec(), domains);
+        if let Some(opened) = self.opened() {
+            opened.set_users(&self.users.borrow());
         }
-        if report.newer.is_some() {
-            error!("a newer version of this program has written to the mail store; no mail is taken");
+    }
+
+    /// Opens what is not open yet, in a task of its own, until that succeeds.
+    pub(super) fn open(&self, mut opener: Opener) {
+        let mut opens = self.opens.borrow_mut();
+        if opens.is_some() {
+            return;
         }
-        let running = store.clone();
-        let opened = Rc::new(Opened {
-            store,
-            logins,
-            clock: Rc::clone(&host.clock),
-            disk: host.disk.clone(),
-            room: Cell::new(None),
-            is_damaged: report.is_damaged(),
-            runs: Task::spawn(async move { running.run().await }),
-        });
-        *self.opened.borrow_mut() = Some(Rc::clone(&opened));
-        Ok(opened)
+        let (settings, cost) = (self.settings, self.cost);
+        let (progress, users) = (Rc::clone(&self.progress), Rc::clone(&self.users));
+        progress.send_replace(Progress::Reading(opener.clock.now()));
+        *opens = Some(Task::spawn(async move {
+            loop {
+                match opener.open(settings, cost).await {
+                    Ok(opened) => {
+                        opened.set_users(&users.borrow());
+                        let before = progress.send_replace(Progress::Open(Rc::new(opened)));
+                        if matches!(before, Progress::Failed(_)) {
+                            info!("the mail store is open");
+                        }
+                        return;
+                    }
+                    Err(why) => {
+                        error!("no mail is taken: {why}");
+                        progress.send_replace(Progress::Failed(why));
+                    }
+                }
+                let again = opener.clock.now() + OPEN_AGAIN_AFTER;
+                sleep_until(&*opener.clock, Some(again)).await;
+            }
+        }));
+    }
+
+    /// What is wrong, for the administrator.
+    pub(super) fn trouble(&self, now: Instant) -> Option<String> {
+        match &*self.progress.borrow() {
+            Progress::Closed => None,
+            Progress::Reading(since) => {
+                let is_long = now.since(*since) >= READ_WITHIN;
+                is_long.then(|| "the mail store is being read; no mail is taken yet".to_owned())
+            }
+            Progress::Failed(why) => Some(format!("no mail is taken: {why}")),
+            Progress::Open(opened) => opened.trouble(),
+        }
     }
 }
 
@@ -136,8 +244,7 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// What is wrong with the store, for the administrator.
-    pub(super) fn trouble(&self) -> Option<String> {
+    fn trouble(&self) -> Option<String> {
         if self.runs.is_over() {
             return Some("the mail store has ended; see the log, and start the gateway again".to_owned());
         }
@@ -145,9 +252,9 @@ impl Opened {
         refused.or_else(|| self.is_damaged.then(|| DAMAGED.to_owned()))
     }
 
-    /// Waits until the store takes messages after a start. Whether it does within [`READY_WITHIN`].
-    pub(super) async fn is_ready(&self) -> bool {
-        timeout(READY_WITHIN, self.store.ready()).await.is_ok()
+    fn set_users(&self, (users, domains): &(Vec<User>, Vec<String>)) {
+        let domains: Vec<_> = domains.iter().map(String::as_str).collect();
+        self.logins.set_users(users, &domains);
     }
 
     /// Whether the disk has room for `octets`. If it cannot be asked, the store will find out.

@@ -17,11 +17,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 
-use super::admission::Connections;
 use super::connection;
 use super::desk::Desk;
 use super::directory::Directory;
-use super::ground::Ground;
+use super::ground::{Ground, Opener};
 use super::relay_test::find_open_relay;
 use super::remote::Remote;
 use super::settings::Settings;
@@ -94,14 +93,12 @@ impl OfficeMail {
         if now.of(Side::Inside).next().is_none() {
             return Err(Unprepared::without_address(service));
         }
-        let opened = self.ground.open(service, host).await?;
         let shared = Rc::new(Shared {
             role: self.role,
             directory: Directory::new(&settings.users, &settings.domains),
-            opened,
+            ground: Rc::clone(&self.ground),
             remote: Rc::clone(&self.remote),
             tls: host.tls.clone(),
-            rates: Rc::clone(&self.ground.rates),
             stats: Rc::clone(&self.stats),
             clock: Rc::clone(&host.clock),
             rng: RefCell::new(host.rng()),
@@ -116,7 +113,7 @@ impl OfficeMail {
         let instance = Rc::new_cyclic(|this| OfficeInstance {
             shared,
             net: host.net.clone(),
-            connections: Rc::clone(&self.ground.connections),
+            opener: RefCell::new(Some(Opener::of(host))),
             listeners: RefCell::default(),
             addresses,
             trouble: RefCell::default(),
@@ -161,7 +158,8 @@ impl<N: Net> service::Service<N> for OfficeMail {
 struct OfficeInstance<N: Net> {
     shared: Rc<Shared>,
     net: N,
-    connections: Rc<Connections>,
+    /// What the store is opened with, if it has not been before.
+    opener: RefCell<Option<Opener>>,
     listeners: RefCell<BTreeMap<SocketAddr, Bound>>,
     addresses: Subscription,
     /// What could not be bound when the addresses changed.
@@ -192,12 +190,7 @@ impl<N: Net> OfficeInstance<N> {
     async fn listen(&self, local: SocketAddr) -> io::Result<()> {
         let listener = self.net.listen(local).await?;
         let has_failed = Rc::default();
-        let accepting = accept::<N>(
-            Rc::clone(&self.shared),
-            Rc::clone(&self.connections),
-            listener,
-            Rc::clone(&has_failed),
-        );
+        let accepting = accept::<N>(Rc::clone(&self.shared), listener, Rc::clone(&has_failed));
         let bound = Bound { task: Task::spawn(accepting), has_failed };
         self.listeners.borrow_mut().insert(local, bound);
         Ok(())
@@ -228,10 +221,13 @@ impl<N: Net> OfficeInstance<N> {
 impl<N: Net> Instance for OfficeInstance<N> {
     fn activate(&self) {
         let Settings { users, domains, shares, .. } = &self.shared.settings;
-        self.shared.rates.borrow_mut().set(shares.wan_messages_a_minute);
+        self.shared.ground.rates.borrow_mut().set(shares.wan_messages_a_minute);
         let of_all = domains.iter().filter(|domain| domain.users.is_none());
         let names: Vec<_> = of_all.map(|domain| domain.name.as_str()).collect();
-        self.shared.opened.logins.set_users(users, &names);
+        self.shared.ground.set_users(users, &names);
+        if let Some(opener) = self.opener.borrow_mut().take() {
+            self.shared.ground.open(opener);
+        }
     }
 
     fn run(&self) -> LocalFuture<'static, ()> {
@@ -244,7 +240,11 @@ impl<N: Net> Instance for OfficeInstance<N> {
                     this.follow(&new).await;
                 }
             };
-            tokio::join!(following, this.shared.opened.provide(this.shared.directory.users()));
+            let providing = async {
+                let opened = this.shared.ground.when_opened().await;
+                opened.provide(this.shared.directory.users()).await;
+            };
+            tokio::join!(following, providing);
             // Nobody publishes any more: another configuration is in force.
             std::future::pending::<()>().await;
         })
@@ -254,7 +254,12 @@ impl<N: Net> Instance for OfficeInstance<N> {
         let listeners = self.listeners.borrow();
         let failed = listeners.iter().find(|(_, bound)| bound.has_failed.get());
         let failed = failed.map(|(local, _)| format!("no mail service on {local}: the network has failed"));
-        let trouble = self.shared.opened.trouble().or(failed).or_else(|| self.trouble.borrow().clone());
+        let trouble = self
+            .shared
+            .ground
+            .trouble(self.shared.clock.now())
+            .or(failed)
+            .or_else(|| self.trouble.borrow().clone());
         trouble.map_or(State::Running, State::Impaired)
     }
 
@@ -293,12 +298,7 @@ async fn begun<S: Stream>(shared: &Shared, stream: S, begins_with_tls: bool) -> 
 }
 
 /// Takes connections until the service stops, and waits for the last of them to end.
-async fn accept<N: Net>(
-    shared: Rc<Shared>,
-    connections: Rc<Connections>,
-    listener: N::Listener,
-    has_failed: Rc<Cell<bool>>,
-) {
+async fn accept<N: Net>(shared: Rc<Shared>, listener: N::Listener, has_failed: Rc<Cell<bool>>) {
     let mut served = JoinSet::new();
     let begins_with_tls = shared.tls_port() == Some(listener.local_addr().port());
     loop {
@@ -319,7 +319,7 @@ async fn accept<N: Net>(
         let peer = stream.peer_addr().ip().to_canonical();
         let (is_lan, shares) = (shared.is_lan(peer), shared.settings.shares);
         let share = if is_lan { shares.lan_connections } else { shares.wan_connections };
-        let Some(admitted) = connections.admit(shared.clock.now(), peer, is_lan, share) else {
+        let Some(admitted) = shared.ground.connections.admit(shared.clock.now(), peer, is_lan, share) else {
             shared.stats.borrow_mut().connections_refused += 1;
             // It is sent to its end if there is room for it, as there is on a new connection; nobody waits for it.
             let told = async { _ = stream.write_all(TOO_MANY_CONNECTIONS).await };

@@ -8,9 +8,8 @@ use gatepost_ground::Role as Side;
 use rand::rngs::StdRng;
 use tokio::sync::watch;
 
-use super::admission::Rates;
 use super::directory::{Directory, Place};
-use super::ground::Opened;
+use super::ground::Ground;
 use super::remote::Remote;
 use super::settings::Settings;
 use super::stats::Stats;
@@ -30,10 +29,9 @@ pub(super) struct Shared {
     pub settings: Settings,
     pub role: Role,
     pub directory: Directory,
-    pub opened: Rc<Opened>,
+    pub ground: Rc<Ground>,
     pub remote: Rc<dyn Remote>,
     pub tls: Option<Rc<tls::Tls>>,
-    pub rates: Rc<RefCell<Rates>>,
     pub stats: Rc<RefCell<Stats>>,
     pub clock: Rc<dyn Clock>,
     pub rng: RefCell<StdRng>,

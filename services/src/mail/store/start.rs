@@ -245,7 +245,7 @@ fn segment_files(disk: &dyn Storage) -> io::Result<BTreeMap<u32, SegmentFile>> {
 
 /// Whether the last record of each segment that a checkpoint knows is where it says. If octets have come or gone before
 /// that, it is not, and the other records of the segment are elsewhere, too. And whether a record begins, or the file ends, where the
-/// checkpoint ends.
+/// checkpoint ends, or nothing follows but an append that was cut short.
 fn is_in_place(
     disk: &dyn Storage,
     files: &BTreeMap<u32, SegmentFile>,
@@ -259,6 +259,7 @@ fn is_in_place(
     if let Some(file) = files.get(&position.0)
         && file.len != position.1
         && !is_at(position.0, file, position.1)?
+        && !is_torn(disk, &segment_file(position.0, file.marker), *file, position.1)?
     {
         return Ok(false);
     }
@@ -276,6 +277,25 @@ fn is_in_place(
         }
     }
     Ok(true)
+}
+
+/// Whether what stands from `offset` on in a segment is an append that was cut short, or was one batch: no record begins
+/// behind its first octet.
+fn is_torn(disk: &dyn Storage, name: &str, file: SegmentFile, offset: u64) -> io::Result<bool> {
+    let marker = file.marker.0;
+    let mut at = offset + 1;
+    while at < file.len {
+        let Some(part) = if_readable(disk.read_at(name, at, PART_OCTETS))? else { return Ok(false) };
+        if part.windows(marker.len()).any(|octets| octets == marker) {
+            return Ok(false);
+        }
+        if part.len() < PART_OCTETS {
+            break;
+        }
+        // A marker may lie across the parts' border.
+        at += (part.len() - marker.len() + 1) as u64;
+    }
+    Ok(offset < file.len)
 }
 
 fn recover_from(

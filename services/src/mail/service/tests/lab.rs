@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use gatepost_ground::{Instant, InterfaceId, Role as Side};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use super::wire::Wire;
@@ -24,13 +26,13 @@ use crate::mail::smtp::Role;
 use crate::mail::store::tests::disk::FakeDisk;
 use crate::mail::store::{self, MailStore};
 use crate::net::Stream;
-use crate::service::{Host, Instance, Service, Unprepared};
+use crate::service::{Host, Instance, Service, State, Unprepared};
 use crate::store::{Disk, Storage};
 use crate::tls::{HandshakeError, Peer, Tls, testing};
 use crate::users::password::Prepared;
 use crate::users::verifier::{Cost, Verifiers};
 use crate::users::{self, User, passwords};
-use crate::work::AtOnce;
+use crate::work::{AtOnce, Job, Work};
 
 /// 2024-02-29, at noon or so.
 pub const NOW: u64 = 1_709_210_096;
@@ -105,10 +107,33 @@ pub fn addresses(lan: &str, wan: &[&str]) -> Addresses {
 /// An instance, and the task that runs it.
 type Running = (Rc<dyn Instance>, JoinHandle<()>);
 
+/// Runs jobs at once while it is open.
+pub struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    pub fn set_open(&self, is_open: bool) {
+        self.0.send_replace(is_open);
+    }
+}
+
+impl Work for Gate {
+    fn start(&self, job: Job) -> Pin<Box<dyn Future<Output = ()>>> {
+        if *self.0.borrow() {
+            return AtOnce.start(job);
+        }
+        let mut gate = self.0.subscribe();
+        Box::pin(async move {
+            _ = gate.wait_for(|is_open| *is_open).await;
+            job();
+        })
+    }
+}
+
 /// A gateway from its start to its end.
 pub struct Lab {
     pub wire: Wire,
     pub disk: Arc<FakeDisk>,
+    pub gate: Rc<Gate>,
     pub ground: Rc<Ground>,
     pub service: OfficeMail,
     pub publisher: Publisher,
@@ -120,16 +145,17 @@ impl Lab {
     /// The service of `role`, before any configuration.
     pub fn new(disk: &Arc<FakeDisk>, role: Role, remote: Rc<dyn Remote>) -> Self {
         let clock: Rc<dyn Clock> = Rc::new(Paused(tokio::time::Instant::now()));
-        let (wire, work) = (Wire::default(), Rc::new(AtOnce));
+        let (wire, gate) = (Wire::default(), Rc::new(Gate(watch::Sender::new(true))));
+        let work = Rc::clone(&gate) as Rc<dyn Work>;
         let storage = Arc::clone(disk) as Arc<dyn Storage>;
         let publisher = Publisher::new(addresses(LAN, &[WAN]));
-        let disks = (Arc::clone(&storage), Disk::new(storage, Rc::clone(&work) as _));
+        let disks = (Arc::clone(&storage), Disk::new(storage, Rc::clone(&work)));
         let rng = StdRng::seed_from_u64(1);
         let host = Host::new(wire.clone(), disks, work, clock, publisher.subscribe(), rng);
         let ground = Rc::new(Ground::new(store::Settings::default(), Cost::LEAST));
         let service = OfficeMail::new(role, Rc::clone(&ground), remote);
         let running = RefCell::default();
-        Self { wire, disk: Arc::clone(disk), ground, service, publisher, host, running }
+        Self { wire, disk: Arc::clone(disk), gate, ground, service, publisher, host, running }
     }
 
     /// A running service of `role`.
@@ -156,6 +182,12 @@ impl Lab {
 
     /// Puts `settings` in force, as a start or a reload does. What served before is stopped beside it.
     pub async fn go_over_to(&self, settings: Settings) {
+        self.put_in_force(settings).await;
+        self.ground.when_opened().await.store.ready().await;
+    }
+
+    /// The same, whether the store is open or not.
+    pub async fn put_in_force(&self, settings: Settings) {
         let instance = self.prepare(settings).await.unwrap_or_else(|error| panic!("{error}"));
         instance.activate();
         let running = spawn_local(instance.run());
@@ -166,7 +198,6 @@ impl Lab {
                 running.abort();
             });
         }
-        self.store().ready().await;
     }
 
     /// Stops the service, and waits until it has.
@@ -178,6 +209,14 @@ impl Lab {
 
     pub fn instance(&self) -> Rc<dyn Instance> {
         Rc::clone(&self.running.borrow().as_ref().expect("it runs").0)
+    }
+
+    /// Why the service is impaired.
+    pub fn impaired(&self) -> String {
+        match self.instance().state() {
+            State::Impaired(why) => why,
+            other => format!("{other:?}"),
+        }
     }
 
     pub fn store(&self) -> MailStore {

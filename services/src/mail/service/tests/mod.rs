@@ -4,4 +4,5 @@ mod login;
 mod messages;
 mod recipients;
 mod reloads;
+mod starts;
 pub(in crate::mail) mod wire;

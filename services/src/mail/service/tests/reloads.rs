@@ -101,13 +101,6 @@ fn it_listens_where_the_gateway_has_addresses() {
     });
 }
 
-fn impaired(lab: &Lab) -> String {
-    match lab.instance().state() {
-        State::Impaired(why) => why,
-        other => format!("{other:?}"),
-    }
-}
-
 #[test]
 fn a_store_that_takes_no_mail_impairs_the_service_until_it_does() {
     simulate(async {
@@ -116,7 +109,7 @@ fn a_store_that_takes_no_mail_impairs_the_service_until_it_does() {
         lab.disk.fail_to_sync(true);
         let fails = async {
             tokio::time::sleep(Duration::from_secs(60)).await;
-            let why = impaired(&lab);
+            let why = lab.impaired();
             lab.disk.fail_to_sync(false);
             why
         };
@@ -144,7 +137,7 @@ fn a_store_that_is_damaged_impairs_the_service() {
         });
         let again =
             Lab::start(&std::sync::Arc::new(lab.disk.fork()), crate::mail::smtp::Role::Mx, settings()).await;
-        let why = impaired(&again);
+        let why = again.impaired();
         assert!(why.starts_with("the mail store is damaged; "), "{why}");
     });
 }
@@ -156,7 +149,7 @@ fn a_listener_that_fails_impairs_the_service_and_is_not_named_any_more() {
         let mut client = lab.pc().await;
         lab.wire.fail("203.0.113.10:25".parse().unwrap());
         client.dialogue(&[("NOOP", "250")]).await;
-        assert_eq!(impaired(&lab), "no mail service on 203.0.113.10:25: the network has failed");
+        assert_eq!(lab.impaired(), "no mail service on 203.0.113.10:25: the network has failed");
         let listens = lab.instance().listens();
         let listens: Vec<_> = listens.iter().map(|listening| listening.local.to_string()).collect();
         assert_eq!(listens, ["192.168.1.1:25"]);

@@ -117,6 +117,29 @@ fn the_last_record_of_a_sealed_segment_is_not_taken_for_an_append_that_was_cut_s
 }
 
 #[test]
+fn an_append_behind_the_checkpoint_that_was_cut_short_costs_no_reading_of_the_whole_log() {
+    let office = office();
+    let (_, (number, offset)) = checkpoint::load(&office.disk).unwrap();
+    let later = segments(&office).into_iter().filter(|file| segment_number(file) > Some(number));
+    later.for_each(|file| office.disk.remove(&file).unwrap());
+    let (file, marker) = office.store.segment_file(number).unwrap();
+    let torn: [&[u8]; 4] = [&[0; 5000], &marker.0, &[&marker.0[..], &[0; 4096]].concat(), b"x"];
+    for octets in torn {
+        let disk = office.disk.fork();
+        disk.damage(&file, |log| {
+            log.truncate(offset as usize);
+            log.extend_from_slice(octets);
+        });
+        let recovered = recover(&disk).unwrap();
+        let report = recovered.report();
+        assert!(!report.is_checkpoint_damaged && !report.is_damaged(), "{octets:?}: {report:?}");
+        assert_eq!(report.records, 0, "the checkpoint knows all");
+        disk.damage(&file, |log| log.extend_from_slice(&marker.0));
+        assert!(recover(&disk).unwrap().report().is_checkpoint_damaged, "something was synced behind it");
+    }
+}
+
+#[test]
 fn a_segment_that_is_cut_gives_no_number_again_that_the_checkpoint_knows() {
     let office = office();
     let before = stored(&office);

@@ -30,6 +30,7 @@ struct State {
     files: BTreeMap<u64, File>,
     next: u64,
     fails_to_sync: bool,
+    fails_to_list: bool,
     room: Option<usize>,
     /// Octets of files that the medium does not give.
     unreadable: Vec<(String, Range<u64>)>,
@@ -54,6 +55,11 @@ impl FakeDisk {
 
     pub fn fail_to_sync(&self, fails: bool) {
         self.state().fails_to_sync = fails;
+    }
+
+    /// Directories cannot be read.
+    pub fn fail_to_list(&self, fails: bool) {
+        self.state().fails_to_list = fails;
     }
 
     /// There is room for so many octets more.
@@ -129,6 +135,9 @@ impl Storage for FakeDisk {
     }
 
     fn list(&self, name: &str) -> io::Result<Vec<String>> {
+        if self.state().fails_to_list {
+            return Err(io::Error::other("as the test wants"));
+        }
         Ok(list_in(name, self.state().names.keys()))
     }
 

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod bounce;
+mod line;
 pub mod mx;
 pub mod poll;
 pub mod pop3;

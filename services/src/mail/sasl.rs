@@ -239,6 +239,12 @@ fn text(octets: &[u8]) -> Option<String> {
     (!text.is_empty() && !text.chars().any(char::is_control)).then(|| text.to_owned())
 }
 
+/// The octets that `text` encodes, padded at its end only. // RFC 4648, section 4
+pub(in crate::mail) fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
+    let is_padded_within = text.iter().rev().skip_while(|octet| **octet == b'=').any(|octet| *octet == b'=');
+    data_encoding::BASE64.decode(text).ok().filter(|_| !is_padded_within)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

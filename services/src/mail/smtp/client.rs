@@ -56,7 +56,7 @@ pub use self::extensions::Extensions;
 pub use self::outcome::{Outcome, Report, Scope};
 pub(in crate::mail) use self::reply::printable;
 pub use self::reply::*;
-use self::stuffing::DotWriter;
+pub(in crate::mail) use self::stuffing::DotWriter;
 use self::transaction::Transaction;
 use crate::crypto::Sha256Digest;
 use crate::mail::sasl::Mechanism;

@@ -19,7 +19,6 @@ mod command;
 mod content;
 mod dots;
 mod limits;
-mod line;
 mod parameters;
 mod policy;
 mod received;

@@ -54,12 +54,12 @@ use self::transaction::Transaction;
 use super::command::Hello;
 use super::dots::DotReader;
 use super::limits::{COMMAND_TIMEOUT, TARPIT_MAX, TARPIT_STEP};
-use super::line::LineReader;
 use super::policy::{Policy, Role, Tls};
 use super::received::Received;
 use super::reply::{self, Reply, SHUTTING_DOWN, TIMED_OUT, TOO_MANY_ERRORS};
 use crate::clock::UnixTime;
 use crate::mail::address::ForwardPath;
+use crate::mail::line::LineReader;
 use crate::mail::sasl::Exchange;
 
 /// One connection.

@@ -6,10 +6,10 @@ use gatepost_ground::Instant;
 
 use super::{Action, Ask, Asked, Client, Output, Phase, Session};
 use crate::mail::address::{DOMAIN_OCTETS_MAX, Domain, Unbracketed};
-use crate::mail::sasl::{Exchange, Mechanism, Step, Verdict};
+use crate::mail::line::Event;
+use crate::mail::sasl::{Exchange, Mechanism, Step, Verdict, decode_base64};
 use crate::mail::smtp::command::{Command, Hello, Spelling};
 use crate::mail::smtp::limits::COMMAND_LINE_OCTETS_MAX;
-use crate::mail::smtp::line::Event;
 use crate::mail::smtp::policy::{Role, Tls};
 use crate::mail::smtp::reply::{
     BAD_ARGUMENT, BAD_BASE64, BAD_LOGIN_MESSAGE, BAD_NAME, BARE_LF, BARE_LF_LAN, BDAT_WITHOUT_SIZE, BYE,
@@ -196,7 +196,7 @@ impl Session {
         let initial = match initial {
             None => None,
             Some("=") => Some(Vec::new()),
-            Some(text) => match base64(text.as_bytes()) {
+            Some(text) => match decode_base64(text.as_bytes()) {
                 Some(octets) => Some(octets),
                 None => return self.reply(now, &BAD_BASE64),
             },
@@ -210,7 +210,7 @@ impl Session {
         let refusal = if line == b"*" {
             LOGIN_CANCELLED
         } else {
-            match (base64(line), &mut self.phase) {
+            match (decode_base64(line), &mut self.phase) {
                 (Some(octets), Phase::Login(exchange)) => {
                     let step = exchange.respond(octets);
                     return self.login_step(now, step);
@@ -265,10 +265,4 @@ impl Session {
 /// Whether a line begins with `verb`, in any case.
 fn begins_with(line: &[u8], verb: &[u8]) -> bool {
     line.get(..verb.len()).is_some_and(|head| head.eq_ignore_ascii_case(verb))
-}
-
-/// The octets that `text` encodes, padded at its end only. // RFC 4648, section 4
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    let is_padded_within = text.iter().rev().skip_while(|octet| **octet == b'=').any(|octet| *octet == b'=');
-    data_encoding::BASE64.decode(text).ok().filter(|_| !is_padded_within)
 }

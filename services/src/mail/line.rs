@@ -1,8 +1,8 @@
-//! Octets to command lines. A line ends with CRLF and with nothing else. (RFC 5321, section 2.3.8)
+//! Octets to command lines, of SMTP and of POP3. A line ends with CRLF and with nothing else. (RFC 5321, section 2.3.8)
 
 use std::{fmt, mem};
 
-use super::limits::{AUTH_LINE_OCTETS_MAX, LINE_DISCARD_OCTETS_MAX};
+use super::smtp::{AUTH_LINE_OCTETS_MAX, LINE_DISCARD_OCTETS_MAX};
 
 /// What is kept of the beginning of a line that is too long.
 pub const HEAD_OCTETS: usize = 8;

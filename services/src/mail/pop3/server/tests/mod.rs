@@ -1,0 +1,4 @@
+mod commands;
+mod login;
+mod messages;
+mod properties;

@@ -72,6 +72,7 @@ fn settings(flags: u8) -> Settings {
         hostname: "smtp.office.example".to_owned(),
         encryption: encryption[usize::from(flags & 3)],
         login: (flags & 4 != 0).then_some(login),
+        is_verified: true,
     }
 }
 
@@ -180,7 +181,7 @@ fn run(flags: u8, message: &[u8], stream: &[u8], cuts: &[u8]) -> Came {
         match lines.next() {
             None if delivery.is_ready() => delivery.quit(),
             None => delivery.lost(),
-            Some(b"\x01\n") => delivery.tls_started(now),
+            Some(b"\x01\n") => delivery.tls_started(now, flags & 64 != 0),
             Some(b"\x02\n") => {
                 now = delivery.deadline().unwrap_or(now);
                 delivery.handle_timeout(now);

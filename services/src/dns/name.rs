@@ -4,6 +4,11 @@ use std::borrow::Borrow;
 
 use hickory_proto::rr::Name;
 
+/// The name in A-labels, as DNS has it; `None` if it is no name. // RFC 5891, section 4.4
+pub fn a_labels(name: &str) -> Option<String> {
+    Some(Name::from_utf8(name).ok()?.to_ascii())
+}
+
 /// A name with its labels from the root down, each after its length octet and in lower case
 /// (RFC 4343). So a zone's key is a prefix of the key of every name in it, and sorts before them with
 /// nothing between.

@@ -16,6 +16,7 @@ mod tests;
 use std::fmt;
 use std::net::IpAddr;
 
+pub(in crate::mail) use parse::is_hidden;
 pub use parse::{AddressError, MailboxParts, Unbracketed};
 
 /// The longest local part, in octets without quotes. RFC 5321, section 4.5.3.1.1 asks for 64 at least; return paths

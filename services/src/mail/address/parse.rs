@@ -221,7 +221,7 @@ pub(super) fn is_atext(c: char) -> bool {
 
 /// Whether `c` is a control character, or one that is not seen and changes what is: the end of a line or a paragraph, a
 /// direction of writing, nothing with no width.
-pub(super) fn is_hidden(c: char) -> bool {
+pub(in crate::mail) fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(
             c,

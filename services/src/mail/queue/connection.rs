@@ -45,6 +45,9 @@ pub trait StartTls {
     ///
     /// The handshake failed.
     fn start_tls(&self, stream: Box<dyn Stream>) -> LocalFuture<'_, io::Result<Box<dyn Stream>>>;
+
+    /// Whether the server has proved its name once the handshake is done.
+    fn has_to_prove(&self) -> bool;
 }
 
 /// TLS to one server.
@@ -64,6 +67,10 @@ impl StartTls for TlsTo {
         let peer = if self.has_to_prove { Peer::Named(&self.name) } else { Peer::Anybody(Some(&self.name)) };
         Box::pin(async move { Ok(Box::new(self.tls.connect(stream, peer).await?) as Box<dyn Stream>) })
     }
+
+    fn has_to_prove(&self) -> bool {
+        self.has_to_prove
+    }
 }
 
 /// What a connection needs.
@@ -80,12 +87,11 @@ pub struct Means {
 struct Connection<'a> {
     means: &'a Means,
     message: &'a dyn Source,
-    delivery: Client,
+    client: Client,
     /// `None` once a handshake has failed.
     stream: Option<Box<dyn Stream>>,
     /// Octets that are to be written; none are once the other side does not listen any more.
     unsent: Vec<u8>,
-    is_deaf: bool,
     /// How much of the message has been read.
     offset: u64,
     reports: Vec<Report>,
@@ -97,20 +103,19 @@ enum Event {
     Due,
 }
 
-/// Sends the message of `delivery` over `stream`, and says QUIT: what became of it for each recipient.
+/// Sends the message of `client` over `stream`, and says QUIT: what became of it for each recipient.
 pub async fn send(
     means: &Means,
     stream: Box<dyn Stream>,
-    delivery: Client,
+    client: Client,
     message: &dyn Source,
 ) -> Vec<Report> {
     let mut connection = Connection {
         means,
         message,
-        delivery,
+        client,
         stream: Some(stream),
         unsent: Vec::new(),
-        is_deaf: false,
         offset: 0,
         reports: Vec::new(),
     };
@@ -119,14 +124,14 @@ pub async fn send(
             Event::Wrote(Ok(len @ 1..)) => _ = connection.unsent.drain(..len),
             Event::Wrote(_) => {
                 // What it said before can still be read.
-                connection.is_deaf = true;
+                connection.client.deaf(connection.means.clock.now());
                 connection.unsent.clear();
             }
             Event::Read(Ok(octets)) if !octets.is_empty() => {
-                connection.delivery.receive(connection.means.clock.now(), &octets);
+                connection.client.receive(connection.means.clock.now(), &octets);
             }
-            Event::Read(_) => connection.delivery.lost(),
-            Event::Due => connection.delivery.handle_timeout(connection.means.clock.now()),
+            Event::Read(_) => connection.client.lost(),
+            Event::Due => connection.client.handle_timeout(connection.means.clock.now()),
         }
     }
     connection.reports
@@ -137,24 +142,23 @@ impl Connection<'_> {
     async fn settle(&mut self) -> bool {
         loop {
             // What is being written comes first, unless the connection has ended over it.
-            if !self.unsent.is_empty() && !self.delivery.is_closed() {
+            if !self.unsent.is_empty() && !self.client.is_closed() {
                 return false;
             }
-            let Some(output) = self.delivery.poll_output(self.means.clock.now()) else {
-                if self.delivery.is_ready() {
-                    self.delivery.quit();
+            let Some(output) = self.client.poll_output(self.means.clock.now()) else {
+                if self.client.is_ready() {
+                    self.client.quit();
                     continue;
                 }
                 return false;
             };
             match output {
-                Output::Send(octets) if self.is_deaf => drop(octets),
                 Output::Send(octets) => self.unsent = octets,
                 Output::Fetch => self.fetch().await,
                 Output::Derive(derivation) => {
                     match work::run(&*self.means.work, move || derivation.run()).await {
-                        Ok(key) => self.delivery.derived(&key),
-                        Err(_) => self.delivery.lost(),
+                        Ok(key) => self.client.derived(&key),
+                        Err(_) => self.client.lost(),
                     }
                 }
                 Output::StartTls => self.start_tls().await,
@@ -173,41 +177,46 @@ impl Connection<'_> {
     async fn fetch(&mut self) {
         let read = timeout(READ_TIMEOUT, self.message.read(self.offset, FETCH_OCTETS)).await;
         match read.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            Ok(octets) if octets.is_empty() => self.delivery.data_ended(),
+            Ok(octets) if octets.is_empty() => self.client.data_ended(),
             Ok(octets) => {
                 // A length in memory fits.
                 self.offset += octets.len() as u64;
-                self.delivery.data(&octets);
+                self.client.data(&octets);
             }
-            Err(error) => self.delivery.data_failed(&format!("the message cannot be read: {error}")),
+            Err(error) => {
+                tracing::warn!(%error, "a queued message cannot be read");
+                self.client.data_failed("the message cannot be read now");
+            }
         }
     }
 
     async fn start_tls(&mut self) {
-        let Some(stream) = self.stream.take() else { return self.delivery.lost() };
+        let Some(stream) = self.stream.take() else { return self.client.lost() };
         let now = self.means.clock.now();
-        let time = self.delivery.deadline().map_or(Duration::ZERO, |deadline| deadline.since(now));
+        let time = self.client.deadline().map_or(Duration::ZERO, |deadline| deadline.since(now));
         match timeout(time, self.means.tls.start_tls(stream)).await {
             Ok(Ok(stream)) => {
                 self.stream = Some(stream);
-                self.delivery.tls_started(self.means.clock.now());
+                self.client.tls_started(self.means.clock.now(), self.means.tls.has_to_prove());
             }
-            Ok(Err(error)) => self.delivery.tls_failed(&error.to_string()),
-            Err(_) => self.delivery.tls_failed("the TLS handshake took too long"),
+            Ok(Err(error)) => self.client.tls_failed(&error.to_string()),
+            Err(_) => self.client.tls_failed("the TLS handshake took too long"),
         }
     }
 
     /// Waits for whatever comes first.
     async fn next(&mut self) -> Event {
-        let Self { means, stream, unsent, delivery, .. } = self;
+        let Self { means, stream, unsent, client, .. } = self;
         let Some(stream) = stream else { return Event::Read(Ok(Vec::new())) };
-        let mut due = pin!(sleep_until(&*means.clock, delivery.deadline()));
+        let mut due = pin!(sleep_until(&*means.clock, client.deadline()));
         poll_fn(|context| {
             if !unsent.is_empty() {
                 if let Poll::Ready(wrote) = Pin::new(&mut **stream).poll_write(context, unsent) {
                     return Poll::Ready(Event::Wrote(wrote));
                 }
-            } else if let Poll::Ready(Err(error)) = Pin::new(&mut **stream).poll_flush(context) {
+            } else if !client.is_deaf()
+                && let Poll::Ready(Err(error)) = Pin::new(&mut **stream).poll_flush(context)
+            {
                 return Poll::Ready(Event::Read(Err(error)));
             }
             let mut space = [0; REPLY_OCTETS];

@@ -54,7 +54,7 @@ impl Entry {
 
 /// Whether a result says that no server could be talked to.
 fn is_unreachable(result: &DeliveryResult) -> bool {
-    result.report.outcome == Outcome::Deferred && result.report.scope != Scope::Envelope
+    result.report.outcome == Outcome::Deferred && matches!(result.report.scope, Scope::Host | Scope::Tls)
 }
 
 impl Queue {

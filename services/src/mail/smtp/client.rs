@@ -29,9 +29,10 @@
 //! | sends anything in clear behind its 220 to STARTTLS | the connection is closed (RFC 3207, section 5) |
 //! | says 354 though it took no recipient | gets the end of an empty message, and its reply counts for nobody (RFC 2920, section 3.1) |
 //! | sends a line or reply without end, or what is no SMTP | the connection is closed |
-//! | takes its time | each reply has its time (RFC 5321, section 4.5.3.2), and all up to the data have [`ENVELOPE_TIMEOUT`] |
+//! | takes no more octets while the message is sent | what it said before is heard; no end is sent, and none is taken for answered |
+//! | takes its time | each reply has its time (RFC 5321, section 4.5.3.2), all up to the data have [`ENVELOPE_TIMEOUT`], the data [`MESSAGE_TIMEOUT`] |
 //!
-//! A password goes out under TLS only, and only if that verified the server: that is its driver's to see to.
+//! A password goes out under TLS only, and only to a server that has proved its name.
 
 mod envelope;
 mod extensions;
@@ -46,10 +47,12 @@ mod tests;
 mod transaction;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use gatepost_ground::Instant;
 
+use self::envelope::in_ascii;
 pub use self::envelope::{Envelope, EnvelopeRecipient};
 pub(in crate::mail) use self::envelope::{mail_options, rcpt_options};
 pub use self::extensions::Extensions;
@@ -72,6 +75,10 @@ pub const DATA_TIMEOUT: Duration = Duration::from_secs(2 * 60);
 pub const BLOCK_TIMEOUT: Duration = Duration::from_secs(3 * 60);
 /// How long it may take to answer the end of the data. // RFC 5321, section 4.5.3.2.6
 pub const END_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+/// How long a server may take to take all of a message. One that takes a portion now and then holds a connection no longer.
+pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
+/// How long a server that takes no more octets may take to say why.
+pub const DEAF_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the TLS handshake may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long it may take to answer QUIT. Nothing depends on it.
@@ -90,8 +97,10 @@ pub struct Settings {
     pub hostname: String,
     /// Whether there is to be TLS.
     pub encryption: Encryption,
-    /// Who logs in. It takes [`Encryption::Required`] or [`Encryption::Active`].
+    /// Who logs in: under TLS, at a server that has proved its name.
     pub login: Option<Credentials>,
+    /// With [`Encryption::Active`]: whether the server has proved its name.
+    pub is_verified: bool,
 }
 
 /// Whether there is TLS.
@@ -108,7 +117,7 @@ pub enum Encryption {
 }
 
 /// What is to be done next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Output {
     /// Send these octets.
     Send(Vec<u8>),
@@ -125,6 +134,20 @@ pub enum Output {
     Close,
 }
 
+/// Octets are counted and not printed: they can hold a password.
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send(octets) => write!(f, "Send({} octets)", octets.len()),
+            Self::Fetch => f.write_str("Fetch"),
+            Self::Derive(_) => f.write_str("Derive(..)"),
+            Self::StartTls => f.write_str("StartTls"),
+            Self::Reports(reports) => f.debug_tuple("Reports").field(reports).finish(),
+            Self::Close => f.write_str("Close"),
+        }
+    }
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Client {
@@ -134,10 +157,14 @@ pub struct Client {
     outputs: VecDeque<Queued>,
     /// Commands that have no reply yet, in their order.
     awaited: VecDeque<Command>,
-    /// How many of the last of them are not sent yet.
-    unsent: usize,
     extensions: Extensions,
+    /// Whether the server knows HELO only, so that what it offers is not known.
+    is_helo: bool,
     is_tls: bool,
+    /// Whether the server has proved its name.
+    is_verified: bool,
+    /// Whether the server takes no more octets.
+    is_deaf: bool,
     /// Whether the server has said something under TLS.
     is_tls_proved: bool,
     /// Mechanisms that the server offers and does not know.
@@ -149,17 +176,21 @@ pub struct Client {
     since: Instant,
     /// When the transaction has to have come to its data.
     envelope_until: Instant,
+    /// When the message has to be sent whole.
+    message_until: Instant,
 }
 
 #[derive(Debug)]
 enum Phase {
     /// Up to the first MAIL.
     Opening,
-    Login(Exchange),
-    /// A key is derived on this side.
-    Deriving {
+    Login {
         exchange: Exchange,
         mechanism: Mechanism,
+        /// The first response, if it is too long for the command.
+        initial: Option<Vec<u8>>,
+        /// Whether a key is derived on this side.
+        is_deriving: bool,
     },
     Handshake,
     Envelope,
@@ -168,6 +199,8 @@ enum Phase {
         writer: DotWriter,
         is_fetching: bool,
     },
+    /// The end of the message is sent, or to be sent; its reply is awaited.
+    End,
     /// Between messages.
     Ready,
     Quit,
@@ -197,11 +230,20 @@ enum Command {
     Quit,
 }
 
-#[derive(Debug)]
 enum Queued {
     /// Octets, and how many commands are in them.
     Send(Vec<u8>, usize),
     Output(Output),
+}
+
+/// As [`Output`].
+impl fmt::Debug for Queued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send(octets, commands) => write!(f, "Send({} octets, {commands} commands)", octets.len()),
+            Self::Output(output) => output.fmt(f),
+        }
+    }
 }
 
 impl Command {
@@ -228,7 +270,7 @@ impl Command {
             Self::Mail => "MAIL",
             Self::Rcpt(_) => "RCPT",
             Self::Data => "DATA",
-            Self::End { .. } => "the end of the message",
+            Self::End { .. } => "the end of the data",
             Self::Quit => "QUIT",
         }
     }
@@ -239,12 +281,14 @@ impl Client {
     pub fn new(now: Instant, settings: Settings, envelope: Envelope) -> Self {
         Self {
             is_tls: settings.encryption == Encryption::Active,
+            is_verified: settings.encryption == Encryption::Active && settings.is_verified,
+            is_deaf: false,
+            is_helo: false,
             settings,
             phase: Phase::Opening,
             replies: ReplyReader::default(),
             outputs: VecDeque::new(),
             awaited: VecDeque::from([Command::Greeting]),
-            unsent: 0,
             extensions: Extensions::default(),
             is_tls_proved: false,
             refused_mechanisms: Vec::new(),
@@ -252,6 +296,7 @@ impl Client {
             transaction: Some(Transaction::new(envelope)),
             since: now,
             envelope_until: now + ENVELOPE_TIMEOUT,
+            message_until: now,
         }
     }
 
@@ -260,10 +305,7 @@ impl Client {
         let queued = self.outputs.pop_front()?;
         self.since = now;
         match queued {
-            Queued::Send(octets, commands) => {
-                self.unsent = self.unsent.saturating_sub(commands);
-                Some(Output::Send(octets))
-            }
+            Queued::Send(octets, _) => Some(Output::Send(octets)),
             Queued::Output(output) => {
                 if let (Output::Fetch, Phase::Data { is_fetching, .. }) = (&output, &mut self.phase) {
                     *is_fetching = true;
@@ -292,14 +334,14 @@ impl Client {
                 None => {}
                 Some(Ok(reply)) => {
                     self.since = now;
-                    self.handle_reply(&reply);
+                    self.handle_reply(now, &reply);
                 }
                 Some(Err(broken)) => return self.break_off(&broken.to_string()),
             }
         }
     }
 
-    /// Takes in the next octets of the message, as [`Output::Fetch`] asks. None are as good as any.
+    /// Takes in the next octets of the message, as [`Output::Fetch`] asks. They may be none.
     pub fn data(&mut self, octets: &[u8]) {
         if let Phase::Data { writer, is_fetching: is_fetching @ true } = &mut self.phase {
             let mut out = Vec::new();
@@ -313,7 +355,7 @@ impl Client {
     /// There is no more of the message.
     pub fn data_ended(&mut self) {
         if matches!(self.phase, Phase::Data { is_fetching: true, .. })
-            && let Phase::Data { writer, .. } = std::mem::replace(&mut self.phase, Phase::Envelope)
+            && let Phase::Data { writer, .. } = std::mem::replace(&mut self.phase, Phase::End)
         {
             let mut out = Vec::new();
             writer.end(&mut out);
@@ -324,8 +366,28 @@ impl Client {
     /// The rest of the message cannot be had: `text` says why. What was sent of it has no end, so it is none.
     pub fn data_failed(&mut self, text: &str) {
         if matches!(self.phase, Phase::Data { .. }) {
-            self.close_with(&Report::deferred(Status::new(4, 3, 0), text, Scope::Host));
+            // No server can help it.
+            self.close_with(&Report::deferred(Status::new(4, 3, 0), text, Scope::Envelope));
         }
+    }
+
+    /// The server takes no more octets. What it has said can still be read and handed to [`Client::receive`].
+    pub fn deaf(&mut self, now: Instant) {
+        if self.is_closed() || self.is_deaf {
+            return;
+        }
+        (self.is_deaf, self.since) = (true, now);
+        self.outputs.retain(|queued| matches!(queued, Queued::Output(Output::Reports(_))));
+        // The end of the message did not come to the server.
+        if matches!(self.phase, Phase::End) {
+            self.awaited.clear();
+            self.phase = Phase::Data { writer: DotWriter::default(), is_fetching: false };
+        }
+    }
+
+    /// Whether [`Client::deaf`] was called.
+    pub fn is_deaf(&self) -> bool {
+        self.is_deaf
     }
 
     /// Takes in what came of [`Output::Derive`].
@@ -333,10 +395,11 @@ impl Client {
         self.login_derived(key);
     }
 
-    /// Goes on under TLS, forgetting what the server said before. // RFC 3207, section 4.2
-    pub fn tls_started(&mut self, now: Instant) {
+    /// Goes on under TLS, forgetting what the server said before. `is_verified`: the server has proved its name, so that it
+    /// may be sent a password. // RFC 3207, section 4.2
+    pub fn tls_started(&mut self, now: Instant, is_verified: bool) {
         if matches!(self.phase, Phase::Handshake) {
-            self.is_tls = true;
+            (self.is_tls, self.is_verified) = (true, is_verified);
             self.since = now;
             self.phase = Phase::Opening;
             self.say_hello(Command::Ehlo);
@@ -346,31 +409,39 @@ impl Client {
     /// The handshake failed: `text` says why.
     pub fn tls_failed(&mut self, text: &str) {
         if matches!(self.phase, Phase::Handshake) {
-            self.close_with(&Report::deferred(TLS_FAILED, text, Scope::Tls));
+            self.close_with(&Report::deferred(TLS_FAILED, text, self.scope_of_tls()));
         }
     }
 
     /// When [`Client::handle_timeout`] is due; `None` while an answer of this side is awaited, and when it is over.
     pub fn deadline(&self) -> Option<Instant> {
         let timeout = match self.phase {
-            Phase::Closed | Phase::Ready | Phase::Deriving { .. } | Phase::Data { is_fetching: true, .. } => {
-                None
-            }
+            Phase::Closed
+            | Phase::Ready
+            | Phase::Login { is_deriving: true, .. }
+            | Phase::Data { is_fetching: true, .. } => None,
+            _ if self.is_deaf => return Some(self.since + DEAF_TIMEOUT),
             Phase::Handshake => Some(HANDSHAKE_TIMEOUT),
             Phase::Data { .. } => Some(BLOCK_TIMEOUT),
             _ => self.awaited.front().map(|command| command.timeout()),
         };
         let deadline = self.since + timeout?;
-        let is_before_data =
-            matches!(self.phase, Phase::Opening | Phase::Login(_) | Phase::Handshake | Phase::Envelope)
-                && !self.awaited.contains(&Command::End { is_void: false });
-        Some(if is_before_data { deadline.min(self.envelope_until) } else { deadline })
+        Some(match self.phase {
+            Phase::Opening | Phase::Login { .. } | Phase::Handshake | Phase::Envelope => {
+                deadline.min(self.envelope_until)
+            }
+            Phase::Data { .. } => deadline.min(self.message_until),
+            _ => deadline,
+        })
     }
 
     /// Gives the server up if it has kept silent for too long. Before the deadline it does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
+        }
+        if self.is_deaf {
+            return self.lost();
         }
         let text = match (&self.phase, self.awaited.front()) {
             (Phase::Handshake, _) => "the server did not finish the TLS handshake in time".to_owned(),
@@ -423,17 +494,17 @@ impl Client {
         self.is_tls
     }
 
-    fn handle_reply(&mut self, reply: &ServerReply) {
-        // A reply to what the server has not been sent is none.
-        if self.awaited.len() <= self.unsent {
-            return self.handle_unasked(reply);
-        }
-        let Some(command) = self.awaited.pop_front() else { return };
-        self.is_tls_proved = self.is_tls;
+    fn handle_reply(&mut self, now: Instant, reply: &ServerReply) {
         // RFC 5321, section 3.8: the server closes the connection, whatever the command was.
         if reply.code == 421 {
             return self.close_with(&Report::of_reply(reply, Scope::Host));
         }
+        // A reply to what the server has not been sent is none.
+        if self.is_deaf || self.awaited.len() <= self.unsent() {
+            return self.handle_unasked(reply);
+        }
+        let Some(command) = self.awaited.pop_front() else { return };
+        self.is_tls_proved = self.is_tls;
         match command {
             Command::Greeting => self.greeted(reply),
             Command::Ehlo | Command::Helo => self.hello_answered(reply, command),
@@ -441,23 +512,22 @@ impl Client {
             Command::Auth(mechanism) => self.login_answered(reply, mechanism),
             Command::Quit => self.close(),
             Command::AuthCancelled => self.push_send(b"QUIT\r\n", Some(Command::Quit)),
-            // Whatever it is: the reply to MAIL tells.
+            // The server's state is seen by its reply to MAIL.
             Command::Reset => self.pump(),
             Command::Mail => self.mail_answered(reply),
             Command::Rcpt(at) => self.rcpt_answered(reply, at),
-            Command::Data => self.data_answered(reply),
+            Command::Data => self.data_answered(now, reply),
             Command::End { is_void } => self.end_answered(reply, is_void),
         }
     }
 
     /// A reply to nothing: a refusal of the message under way, or what is not to be believed.
     fn handle_unasked(&mut self, reply: &ServerReply) {
-        let is_sending = matches!(self.phase, Phase::Data { .. })
-            || self.awaited.contains(&Command::End { is_void: false });
-        if reply.code == 421 {
-            self.close_with(&Report::of_reply(reply, Scope::Host));
-        } else if is_sending && reply.is_negative() {
+        let is_sending = matches!(self.phase, Phase::Data { .. } | Phase::End);
+        if is_sending && reply.is_negative() {
             self.close_with(&Report::of_reply(reply, Scope::Envelope));
+        } else if self.is_deaf {
+            self.lost();
         } else {
             self.break_off(&format!("the server answered what it was not asked: {}", reply.to_text()));
         }
@@ -468,8 +538,26 @@ impl Client {
         // Under TLS that died before the first reply the same server may do without.
         let is_tls_dead = matches!(self.phase, Phase::Handshake)
             || self.is_tls && !self.is_tls_proved && self.settings.encryption != Encryption::Active;
-        let (status, scope) = if is_tls_dead { (TLS_FAILED, Scope::Tls) } else { (LOST, Scope::Host) };
+        let (status, scope) =
+            if is_tls_dead { (TLS_FAILED, self.scope_of_tls()) } else { (LOST, Scope::Host) };
         self.close_with(&Report::deferred(status, text, scope));
+    }
+
+    /// What a TLS that does not come about is about: only where it is not required the server may do without.
+    fn scope_of_tls(&self) -> Scope {
+        match self.settings.encryption {
+            Encryption::Opportunistic => Scope::Tls,
+            Encryption::Never | Encryption::Required | Encryption::Active => Scope::Host,
+        }
+    }
+
+    /// How many of the last awaited commands are not sent yet.
+    fn unsent(&self) -> usize {
+        let commands = |queued: &Queued| match queued {
+            Queued::Send(_, commands) => *commands,
+            Queued::Output(_) => 0,
+        };
+        self.outputs.iter().map(commands).sum()
     }
 
     /// Closes the connection; `report` is for all recipients that have none yet.
@@ -477,8 +565,12 @@ impl Client {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
-        let is_end_sent = self.awaited.contains(&Command::End { is_void: false }) && self.unsent == 0;
-        self.give_up_message(&Report { may_be_delivered: is_end_sent && !report.is_reply, ..report.clone() });
+        let mut report = report.clone();
+        if matches!(self.phase, Phase::End) && self.unsent() == 0 && !report.is_reply {
+            report.may_be_delivered = true;
+            report.text += "; it may have been delivered all the same";
+        }
+        self.give_up_message(&report);
         self.close();
     }
 
@@ -506,15 +598,16 @@ impl Client {
         self.awaited.clear();
         // What is not sent yet is not sent any more.
         self.outputs.retain(|queued| matches!(queued, Queued::Output(Output::Reports(_))));
-        self.unsent = 0;
         self.outputs.push_back(Queued::Output(Output::Close));
     }
 
     /// Sends octets, which may end with a command.
     fn push_send(&mut self, octets: &[u8], command: Option<Command>) {
+        if self.is_deaf {
+            return;
+        }
         if let Some(command) = command {
             self.awaited.push_back(command);
-            self.unsent += 1;
         }
         let commands = usize::from(command.is_some());
         if let Some(Queued::Send(before, count)) = self.outputs.back_mut() {

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::extensions::Extensions;
+use crate::dns::name::a_labels;
 use crate::mail::address::{Mailbox, ReversePath};
 use crate::mail::smtp::{Notify, OriginalRecipient, RcptParameters, Return};
 
@@ -39,7 +40,7 @@ impl Envelope {
     pub(super) fn needs_smtputf8(&self) -> bool {
         let is_ascii = match &self.sender {
             ReversePath::Null => true,
-            ReversePath::Mailbox(mailbox) => mailbox.is_ascii(),
+            ReversePath::Mailbox(mailbox) => in_ascii(mailbox).is_some(),
         };
         self.has_utf8_header || !is_ascii
     }
@@ -51,7 +52,11 @@ impl Envelope {
 
     /// The command MAIL, with those parameters that the server knows.
     pub(super) fn mail(&self, extensions: &Extensions) -> String {
-        let mut line = format!("MAIL FROM:{}", self.sender);
+        let sender = match &self.sender {
+            ReversePath::Mailbox(sender) if !extensions.has_smtputf8 => format!("<{}>", spelled(sender)),
+            sender => sender.to_string(),
+        };
+        let mut line = format!("MAIL FROM:{sender}");
         if extensions.size.is_some() {
             let _ = write!(line, " SIZE={}", self.size);
         }
@@ -70,12 +75,27 @@ impl Envelope {
     /// The command RCPT for the recipient at this place.
     pub(super) fn rcpt(&self, at: usize, extensions: &Extensions) -> String {
         let EnvelopeRecipient { address, parameters } = &self.recipients[at];
+        let address = if extensions.has_smtputf8 { address.to_string() } else { spelled(address) };
         let mut line = format!("RCPT TO:<{address}>");
         if extensions.has_dsn {
             line += &rcpt_options(parameters);
         }
         line + "\r\n"
     }
+}
+
+/// The address in ASCII, with the A-labels of its domain; `None` if its local part is outside of ASCII.
+pub(super) fn in_ascii(mailbox: &Mailbox) -> Option<String> {
+    if mailbox.is_ascii() {
+        return Some(mailbox.to_string());
+    }
+    let domain = a_labels(&mailbox.domain.to_string())?;
+    mailbox.local.as_str().is_ascii().then(|| format!("{}@{domain}", mailbox.local))
+}
+
+/// The address in ASCII, or as it is.
+fn spelled(mailbox: &Mailbox) -> String {
+    in_ascii(mailbox).unwrap_or_else(|| mailbox.to_string())
 }
 
 /// RET and ENVID, as MAIL has them behind the sender.

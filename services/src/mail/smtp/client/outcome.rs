@@ -1,6 +1,6 @@
 //! What became of a message for each recipient.
 
-use super::reply::{ServerReply, Status};
+use super::reply::{REPLY_TEXT_CHARS_MAX, ServerReply, Status, printable};
 
 /// What became of a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +18,10 @@ pub enum Outcome {
 pub enum Scope {
     /// The connection or the server. Another server of the same domain may do.
     Host,
-    /// TLS could not be begun, or did not live to the first reply. The same server may do without it.
+    /// TLS that is not required could not be begun, or did not live to the first reply. The same server may do without it.
     Tls,
+    /// What the server does not offer and the message needs. Another server of the same domain may do.
+    Extension,
     /// The sender, the recipient or the message.
     Envelope,
 }
@@ -64,7 +66,7 @@ impl Report {
         Self {
             outcome,
             status,
-            text,
+            text: printable(&text).chars().take(REPLY_TEXT_CHARS_MAX).collect(),
             is_reply: false,
             scope,
             is_one_too_many: false,

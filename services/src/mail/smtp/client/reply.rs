@@ -3,6 +3,8 @@
 use std::fmt;
 use std::mem;
 
+use crate::mail::address::is_hidden;
+
 /// The longest line of a reply, in octets. RFC 5321, section 4.5.3.1.5 allows 512; some servers send more.
 pub const REPLY_LINE_OCTETS_MAX: usize = 4096;
 /// The octets of all lines of a reply.
@@ -107,7 +109,7 @@ impl fmt::Display for BrokenReply {
 
 /// Puts replies together from octets that arrive in any portions.
 ///
-/// A line may end with LF alone: nothing but a person's patience hangs on it. It holds at most one line and one reply.
+/// A line may end with LF alone. It holds at most one line and one reply.
 #[derive(Debug, Default)]
 pub struct ReplyReader {
     line: Vec<u8>,
@@ -178,9 +180,9 @@ impl ReplyReader {
     }
 }
 
-/// `text` without what could end its line.
+/// `text` without what could end its line or hide what it is.
 pub(in crate::mail) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    text.chars().map(|c| if is_hidden(c) { '?' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -8,8 +8,7 @@ use crate::mail::sasl::Mechanism;
 use crate::mail::sasl::client::{Exchange, Step};
 use data_encoding::BASE64;
 
-/// The longest command AUTH, in octets. With a first response that is longer the client does
-/// not log in. // RFC 4954, section 4
+/// The longest command AUTH, in octets. A first response that is longer waits until it is asked for. // RFC 4954, section 4
 const AUTH_COMMAND_OCTETS_MAX: usize = 512;
 
 impl Client {
@@ -24,6 +23,7 @@ impl Client {
     /// Says who this is; `command` is EHLO or HELO.
     pub(super) fn say_hello(&mut self, command: Command) {
         self.extensions = Extensions::default();
+        self.is_helo = command == Command::Helo;
         let line = format!("{} {}\r\n", command.name(), self.settings.hostname);
         self.push_send(line.as_bytes(), Some(command));
     }
@@ -81,6 +81,10 @@ impl Client {
             let text = "the server offers no TLS, without which a password is not sent";
             return self.give_up(Status::new(4, 7, 11), text);
         }
+        if !self.is_verified {
+            let text = "the server has not proved its name, without which a password is not sent";
+            return self.give_up(Status::new(4, 7, 11), text);
+        }
         let offered = |mechanism: &Mechanism| {
             self.extensions.mechanisms.contains(mechanism) && !self.refused_mechanisms.contains(mechanism)
         };
@@ -90,23 +94,23 @@ impl Client {
             return self.give_up(Status::new(4, 7, 0), text);
         };
         let (exchange, initial) = Exchange::start(mechanism, credentials);
-        let mut line = format!("AUTH {}", mechanism.name());
-        let initial = initial.map(|octets| BASE64.encode(&octets)).unwrap_or_default();
-        // RFC 4954, section 4: a longer one would have to wait for the prompt.
-        if line.len() + 1 + initial.len() + 2 > AUTH_COMMAND_OCTETS_MAX {
-            return self.give_up(Status::new(4, 7, 0), "user and password are too long to log in with");
-        }
-        if !initial.is_empty() {
-            line = line + " " + &initial;
-        }
-        self.phase = Phase::Login(exchange);
-        self.push_send((line + "\r\n").as_bytes(), Some(Command::Auth(mechanism)));
+        let name = mechanism.name();
+        let (line, initial) = match initial {
+            None => (format!("AUTH {name}\r\n"), None),
+            Some(octets) => {
+                let line = format!("AUTH {name} {}\r\n", BASE64.encode(&octets));
+                let is_too_long = line.len() > AUTH_COMMAND_OCTETS_MAX;
+                if is_too_long { (format!("AUTH {name}\r\n"), Some(octets)) } else { (line, None) }
+            }
+        };
+        self.phase = Phase::Login { exchange, mechanism, initial, is_deriving: false };
+        self.push_send(line.as_bytes(), Some(Command::Auth(mechanism)));
     }
 
     pub(super) fn login_answered(&mut self, reply: &ServerReply, mechanism: Mechanism) {
-        let Phase::Login(exchange) = &mut self.phase else { return };
+        let Phase::Login { exchange, initial, .. } = &mut self.phase else { return };
         match reply.code {
-            235 if exchange.is_complete() => {
+            235 if exchange.is_complete() && initial.is_none() => {
                 self.phase = Phase::Opening;
                 self.begin_transaction();
             }
@@ -116,18 +120,14 @@ impl Client {
             }
             334 => {
                 let text = reply.lines.first().map(|line| line.trim()).unwrap_or_default();
-                match BASE64.decode(text.as_bytes()) {
-                    Ok(octets) => {
-                        let step = exchange.challenge(&octets);
-                        self.login_step(step, mechanism);
-                    }
-                    // What LOGIN is asked is not looked at.
-                    Err(_) if mechanism == Mechanism::Login => {
-                        let step = exchange.challenge(b"");
-                        self.login_step(step, mechanism);
-                    }
-                    Err(_) => self.login_step(Step::Failed("the server sent no base64"), mechanism),
-                }
+                let step = match (initial.take(), BASE64.decode(text.as_bytes())) {
+                    (Some(initial), _) => Step::Send(initial),
+                    (None, Ok(octets)) => exchange.challenge(&octets),
+                    // LOGIN goes by the number of the question, whatever its words.
+                    (None, Err(_)) if mechanism == Mechanism::Login => exchange.challenge(b""),
+                    (None, Err(_)) => Step::Failed("the server sent no base64"),
+                };
+                self.login_step(step);
             }
             // RFC 4954, section 6: the mechanism does not do, which says nothing of the password.
             500..=504 | 534 => {
@@ -140,17 +140,17 @@ impl Client {
         }
     }
 
-    fn login_step(&mut self, step: Step, mechanism: Mechanism) {
+    fn login_step(&mut self, step: Step) {
+        let Phase::Login { mechanism, is_deriving, .. } = &mut self.phase else { return };
         match step {
             Step::Send(octets) => {
+                let command = Command::Auth(*mechanism);
                 let line = BASE64.encode(&octets) + "\r\n";
-                self.push_send(line.as_bytes(), Some(Command::Auth(mechanism)));
+                self.push_send(line.as_bytes(), Some(command));
             }
             Step::Derive(derivation) => {
-                if let Phase::Login(exchange) = std::mem::replace(&mut self.phase, Phase::Opening) {
-                    self.phase = Phase::Deriving { exchange, mechanism };
-                    self.outputs.push_back(Queued::Output(Output::Derive(derivation)));
-                }
+                *is_deriving = true;
+                self.outputs.push_back(Queued::Output(Output::Derive(derivation)));
             }
             Step::Failed(text) => {
                 let report = Report::deferred(Status::new(4, 7, 0), text, Scope::Host);
@@ -160,15 +160,10 @@ impl Client {
     }
 
     pub(super) fn login_derived(&mut self, key: &Sha256Digest) {
-        if !matches!(self.phase, Phase::Deriving { .. }) {
-            return;
-        }
-        if let Phase::Deriving { mut exchange, mechanism } =
-            std::mem::replace(&mut self.phase, Phase::Opening)
-        {
+        if let Phase::Login { exchange, is_deriving: is_deriving @ true, .. } = &mut self.phase {
+            *is_deriving = false;
             let step = exchange.derived(key);
-            self.phase = Phase::Login(exchange);
-            self.login_step(step, mechanism);
+            self.login_step(step);
         }
     }
 
@@ -181,9 +176,11 @@ impl Client {
         }
     }
 
-    /// The login is refused. That is for the administrator to mend, and no fault of a message's.
+    /// The login is refused. That is for the administrator to mend, and no fault of a message's. The server's words are left
+    /// out: some quote the line that they refuse, and senders are told this.
     fn refused_login(&mut self, reply: &ServerReply) {
-        let text = format!("the login was refused: {}", reply.to_text());
+        let status = reply.status().map(|status| format!(" {status}")).unwrap_or_default();
+        let text = format!("the login was refused: {}{status}", reply.code);
         self.leave_with(&Report::deferred(Status::new(4, 7, 8), text, Scope::Host), false);
     }
 

@@ -14,7 +14,12 @@ pub(super) const MESSAGE: &str = "Subject: x\r\n\r\n.dot\r\n";
 
 /// Without TLS and login.
 pub(super) fn settings() -> Settings {
-    Settings { hostname: "smtp.office.example".to_owned(), encryption: Encryption::Never, login: None }
+    Settings {
+        hostname: "smtp.office.example".to_owned(),
+        encryption: Encryption::Never,
+        login: None,
+        is_verified: true,
+    }
 }
 
 /// With a login of anna's.
@@ -131,6 +136,7 @@ impl Connection {
             let scope = match report.scope {
                 Scope::Host => " (host)",
                 Scope::Tls => " (tls)",
+                Scope::Extension => " (extension)",
                 Scope::Envelope => "",
             };
             format!("{outcome} {}{scope}", report.status)

@@ -1,9 +1,15 @@
 //! One message: its envelope, its data, and what became of it.
 
+use gatepost_ground::Instant;
+
 use super::{
-    Client, Command, DotWriter, Envelope, Outcome, Output, PIPELINED_MAX, Phase, Queued, Report, Scope,
-    ServerReply, Status,
+    Client, Command, DotWriter, Envelope, MESSAGE_TIMEOUT, Outcome, Output, PIPELINED_MAX, Phase, Queued,
+    Report, Scope, ServerReply, Status, in_ascii,
 };
+
+/// How many recipients a server has taken, at least, whose 452 or 552 without an enhanced code is about their number and not
+/// about a mailbox. RFC 5321, section 4.5.3.1.8 has servers take 100.
+const TOO_MANY_MIN: usize = 10;
 
 /// A message for this server.
 #[derive(Debug)]
@@ -60,8 +66,12 @@ impl Transaction {
         }
     }
 
+    fn taken(&self) -> usize {
+        self.recipients.iter().filter(|recipient| matches!(recipient, Recipient::Taken)).count()
+    }
+
     fn has_taken(&self) -> bool {
-        self.recipients.iter().any(|recipient| matches!(recipient, Recipient::Taken))
+        self.taken() > 0
     }
 
     pub(super) fn into_reports(self) -> Vec<Report> {
@@ -84,22 +94,31 @@ impl Client {
 
     fn refuse_what_cannot_be_sent(&mut self) {
         let Some(transaction) = &mut self.transaction else { return };
-        let (envelope, extensions) = (&transaction.envelope, &self.extensions);
+        let (envelope, extensions, is_helo) = (&transaction.envelope, &self.extensions, self.is_helo);
+        // Another server of the domain may offer it (RFC 6152, section 3; RFC 6531, section 3.2). What a server that knows
+        // HELO only would offer is not known: something between may keep EHLO from it.
+        let lacks = |subject, detail, text: &str| {
+            let report = Report::failed(Status::new(5, subject, detail), text);
+            match is_helo {
+                true => Report::deferred(Status::new(4, subject, detail), text, Scope::Extension),
+                false => Report { scope: Scope::Extension, ..report },
+            }
+        };
         let refusal = match extensions.size {
             // RFC 1870, section 6.1
             Some(max @ 1..) if envelope.size > max => {
                 let text = format!("the message has {} octets, and the server takes {max}", envelope.size);
-                Some(Report::failed(Status::new(5, 3, 4), text))
+                Some(lacks(3, 4, &text))
             }
             // RFC 6152, section 3
             _ if envelope.is_8bit && !extensions.has_8bitmime => {
                 let text = "the message has octets above 127, which the server does not take";
-                Some(Report::failed(Status::new(5, 6, 3), text))
+                Some(lacks(6, 3, text))
             }
             // RFC 6531, section 3.2
             _ if envelope.needs_smtputf8() && !extensions.has_smtputf8 => {
                 let text = "the sender or the header is outside of ASCII, which the server does not take";
-                Some(Report::failed(Status::new(5, 6, 9), text))
+                Some(lacks(6, 9, text))
             }
             _ => None,
         };
@@ -108,10 +127,9 @@ impl Client {
         }
         if !extensions.has_smtputf8 {
             for (at, recipient) in envelope.recipients.iter().enumerate() {
-                if !recipient.address.is_ascii() {
+                if in_ascii(&recipient.address).is_none() {
                     let text = "the address is outside of ASCII, which the server does not take";
-                    let report = Report::failed(Status::new(5, 6, 7), text);
-                    transaction.recipients[at] = Recipient::Decided(report);
+                    transaction.recipients[at] = Recipient::Decided(lacks(6, 7, text));
                 }
             }
         }
@@ -164,7 +182,7 @@ impl Client {
             transaction.mail = Mail::Taken;
         } else if reply.is_negative() {
             transaction.mail = Mail::Refused;
-            transaction.decide_all(&Report::of_reply(reply, Scope::Envelope));
+            transaction.decide_all(&mail_refused(reply));
         } else {
             return self.answered_wrongly(Command::Mail, reply);
         }
@@ -173,7 +191,7 @@ impl Client {
 
     pub(super) fn rcpt_answered(&mut self, reply: &ServerReply, at: usize) {
         let Some(transaction) = &mut self.transaction else { return };
-        let has_taken = transaction.has_taken();
+        let taken = transaction.taken();
         if !reply.is_positive() && !reply.is_negative() {
             return self.answered_wrongly(Command::Rcpt(at), reply);
         }
@@ -182,16 +200,17 @@ impl Client {
             *recipient = if reply.is_positive() {
                 Recipient::Taken
             } else {
-                Recipient::Decided(recipient_refused(reply, has_taken))
+                Recipient::Decided(recipient_refused(reply, taken))
             };
         }
         self.pump();
     }
 
-    pub(super) fn data_answered(&mut self, reply: &ServerReply) {
+    pub(super) fn data_answered(&mut self, now: Instant, reply: &ServerReply) {
         let Some(transaction) = &mut self.transaction else { return };
         if reply.code == 354 {
             if transaction.has_taken() {
+                self.message_until = now + MESSAGE_TIMEOUT;
                 self.phase = Phase::Data { writer: DotWriter::default(), is_fetching: false };
                 self.outputs.push_back(Queued::Output(Output::Fetch));
             } else {
@@ -236,18 +255,31 @@ impl Client {
     }
 }
 
-/// What a refusal of a recipient means; `has_taken`: the server took some before.
-fn recipient_refused(reply: &ServerReply, has_taken: bool) -> Report {
+/// What a refusal of MAIL means.
+fn mail_refused(reply: &ServerReply) -> Report {
+    let report = Report::of_reply(reply, Scope::Envelope);
+    match reply.code {
+        // TLS or a login is wanted: no fault of the message's. // RFC 3207, section 4; RFC 4954, section 6
+        530 | 534 | 538 => {
+            let status = Status { class: 4, ..report.status };
+            Report { outcome: Outcome::Deferred, status, scope: Scope::Host, ..report }
+        }
+        _ => report,
+    }
+}
+
+/// What a refusal of a recipient means; `taken`: how many the server took before.
+fn recipient_refused(reply: &ServerReply, taken: usize) -> Report {
     let mut report = Report::of_reply(reply, Scope::Envelope);
     let is_about_number = match reply.status() {
-        None => true,
-        Some(status) => (status.subject, status.detail) == (5, 3),
+        None => taken >= TOO_MANY_MIN,
+        Some(status) => (status.subject, status.detail) == (5, 3) && taken > 0,
     };
     if matches!(reply.code, 452 | 552) && is_about_number {
         // RFC 5321, section 4.5.3.1.10: 552 of old servers means 452.
         report.outcome = Outcome::Deferred;
         report.status = Status::new(4, 5, 3);
-        report.is_one_too_many = has_taken;
+        report.is_one_too_many = true;
     }
     report
 }

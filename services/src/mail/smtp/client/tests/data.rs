@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::mail::smtp::client::testing::{Connection, MESSAGE, envelope, settings};
+use crate::mail::smtp::client::{DEAF_TIMEOUT, MESSAGE_TIMEOUT};
 
 const BOTH: &[&str] = &["bob@far.example", "carl@far.example"];
 const SENT: &str = "Subject: x||..dot|.";
@@ -52,6 +53,9 @@ fn rfc5321_6_1_a_reply_that_is_lost_means_another_try() {
     connection.delivery.lost();
     assert_eq!(connection.drain(), "(close)");
     assert!(connection.reports.as_ref().unwrap().iter().all(|report| report.may_be_delivered));
+    assert!(
+        connection.reports.as_ref().unwrap()[0].text.ends_with("; it may have been delivered all the same")
+    );
     assert_eq!(connection.outcomes(), ["deferred 4.4.2 (host)"; 2]);
     let mut connection = at_end();
     assert_eq!(connection.hears("354 more"), "(close)");
@@ -95,6 +99,53 @@ fn rfc5321_4_5_3_2_data_has_two_minutes_each_portion_three_the_end_ten() {
     assert_eq!(connection.delivery.deadline(), Some(begin + minutes(10)));
 }
 
+#[test]
+fn a_server_that_takes_a_portion_now_and_then_is_left() {
+    let mut connection = in_data();
+    let begin = connection.now;
+    while connection.delivery.deadline().is_none() {
+        connection.delivery.data(b"line\r\n");
+        let mut output = connection.delivery.poll_output(connection.now);
+        if connection.delivery.deadline() == Some(begin + MESSAGE_TIMEOUT) {
+            break;
+        }
+        connection.now = connection.now + Duration::from_secs(170);
+        while output.is_some() {
+            output = connection.delivery.poll_output(connection.now);
+        }
+    }
+    connection.now = begin + MESSAGE_TIMEOUT;
+    connection.delivery.handle_timeout(connection.now);
+    assert_eq!(connection.drain(), "(close)");
+    assert_eq!(connection.outcomes(), ["deferred 4.4.2 (host)"; 2]);
+}
+
+#[test]
+fn of_a_server_that_takes_no_more_a_refusal_is_heard_and_nothing_else() {
+    for (reply, outcome) in [
+        ("552 5.3.4 too big", "failed 5.3.4"),
+        ("421 4.3.2 stopping", "deferred 4.3.2 (host)"),
+        ("250 2.0.0 OK", "deferred 4.4.2 (host)"),
+    ] {
+        for mut connection in [in_data(), at_end()] {
+            connection.delivery.deaf(connection.now);
+            assert_eq!(connection.drain(), "", "nothing is fetched or sent");
+            assert_eq!(connection.hears(reply), "(close)");
+            assert!(connection.reports.as_ref().unwrap().iter().all(|report| !report.may_be_delivered));
+            assert_eq!(connection.outcomes(), [outcome; 2], "{reply}");
+        }
+    }
+    // It says nothing.
+    for mut connection in [in_data(), at_end()] {
+        connection.delivery.data(b"x");
+        connection.delivery.poll_output(connection.now);
+        connection.delivery.deaf(connection.now);
+        assert_eq!(connection.times_out(), (DEAF_TIMEOUT, "(close)".to_owned()));
+        assert!(!connection.reports.as_ref().unwrap()[0].may_be_delivered);
+        assert_eq!(connection.outcomes(), ["deferred 4.4.2 (host)"; 2]);
+    }
+}
+
 /// RFC 5321, section 4.1.1.4: Of a message that cannot be read whole no end is sent.
 #[test]
 fn rfc5321_4_1_1_4_of_a_message_that_cannot_be_read_no_end_is_sent() {
@@ -104,7 +155,7 @@ fn rfc5321_4_1_1_4_of_a_message_that_cannot_be_read_no_end_is_sent() {
     connection.delivery.data_failed("the disk failed");
     assert_eq!(connection.drain(), "(close)");
     assert_eq!(connection.reports.as_ref().unwrap()[0].text, "the disk failed");
-    assert_eq!(connection.outcomes(), ["deferred 4.3.0 (host)"; 2]);
+    assert_eq!(connection.outcomes(), ["deferred 4.3.0"; 2], "no other server can help");
     // What comes too late does no harm.
     connection.fetch();
     connection.delivery.data_ended();

@@ -101,7 +101,7 @@ fn rfc2920_3_1_a_group_is_bounded() {
 /// RFC 5321, section 4.5.3.1.10: A recipient too many goes into a further message.
 #[test]
 fn rfc5321_4_5_3_1_10_a_recipient_too_many_goes_into_a_further_message() {
-    for reply in ["452 too many", "552 too many", "452 4.5.3 too many", "552 5.5.3 too many"] {
+    for reply in ["452 4.5.3 too many", "552 5.5.3 too many"] {
         let (mut connection, _) = both("");
         connection.hears("250 OK");
         connection.hears("250 OK");
@@ -117,7 +117,22 @@ fn rfc5321_4_5_3_1_10_a_recipient_too_many_goes_into_a_further_message() {
         assert_eq!(connection.hears(reply), "");
         assert!(!connection.reports.as_ref().unwrap()[0].is_one_too_many);
     }
-    for (reply, outcome) in [("452 4.2.2 full", "deferred 4.2.2"), ("552 5.2.2 full", "failed 5.2.2")] {
+    // Without an enhanced code it is a full mailbox, unless many were taken before.
+    let many: Vec<_> = (0..11).map(|number| format!("r{number}@far.example")).collect();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
+    for reply in ["452 too many", "552 too many"] {
+        let (mut connection, _) = Connection::greeted(settings(), envelope(&many), "PIPELINING");
+        connection.hears(&format!("250 OK|{}{reply}|354 go", "250 OK|".repeat(10)));
+        connection.hears("250 queued");
+        assert!(connection.reports.as_ref().unwrap()[10].is_one_too_many, "{reply}");
+        assert_eq!(connection.outcomes()[10], "deferred 4.5.3");
+    }
+    for (reply, outcome) in [
+        ("452 4.2.2 full", "deferred 4.2.2"),
+        ("552 5.2.2 full", "failed 5.2.2"),
+        ("452 no storage", "deferred 4.3.1"),
+        ("552 mailbox full", "failed 5.2.2"),
+    ] {
         let (mut connection, _) = both("PIPELINING");
         connection.hears(&format!("250 OK|250 OK|{reply}|354 go"));
         connection.hears("250 queued");
@@ -126,11 +141,23 @@ fn rfc5321_4_5_3_1_10_a_recipient_too_many_goes_into_a_further_message() {
     }
 }
 
+/// RFC 3207, section 4: A server that wants TLS or a login refuses no message for good.
+#[test]
+fn rfc3207_4_a_server_that_wants_tls_or_a_login_refuses_no_message() {
+    for reply in ["530 5.7.0 Must issue a STARTTLS command first", "534 5.7.9 too weak", "538 5.7.11 encrypt"]
+    {
+        let (mut connection, _) = both("");
+        connection.hears(reply);
+        let outcomes = connection.outcomes();
+        assert!(outcomes[0].starts_with("deferred 4.7.") && outcomes[0].ends_with(" (host)"), "{outcomes:?}");
+    }
+}
+
 /// RFC 1870, section 6.1: A message that the server says is too big is not sent.
 #[test]
 fn rfc1870_6_1_a_message_that_is_too_big_is_not_sent() {
     let (mut connection, sent) = both("SIZE_10 PIPELINING");
-    assert_eq!((sent.as_str(), connection.outcomes()), ("", vec!["failed 5.3.4".to_owned(); 2]));
+    assert_eq!((sent.as_str(), connection.outcomes()), ("", vec!["failed 5.3.4 (extension)".to_owned(); 2]));
     assert!(connection.delivery.is_ready());
     let (_, sent) = both("SIZE_20");
     assert_eq!(sent, format!("{MAIL} SIZE=20"));
@@ -142,7 +169,13 @@ fn rfc1870_6_1_a_message_that_is_too_big_is_not_sent() {
 fn rfc6152_3_octets_above_127_go_only_to_a_server_that_takes_them() {
     let envelope = Envelope { is_8bit: true, ..envelope(BOTH) };
     let (mut connection, sent) = Connection::greeted(settings(), envelope.clone(), "");
-    assert_eq!((sent.as_str(), connection.outcomes()), ("", vec!["failed 5.6.3".to_owned(); 2]));
+    assert_eq!((sent.as_str(), connection.outcomes()), ("", vec!["failed 5.6.3 (extension)".to_owned(); 2]));
+    // What a server would offer that knows HELO only is not known.
+    let mut connection = Connection::new(settings(), envelope.clone());
+    for line in ["220 x", "502 what", "250 x"] {
+        connection.hears(line);
+    }
+    assert_eq!(connection.outcomes(), ["deferred 4.6.3 (extension)"; 2]);
     let (_, sent) = Connection::greeted(settings(), envelope, "8BITMIME");
     assert_eq!(sent, format!("{MAIL} BODY=8BITMIME"));
 }
@@ -155,15 +188,25 @@ fn rfc6531_3_2_what_is_outside_of_ascii_goes_only_to_a_server_with_smtputf8() {
     assert_eq!(sent, format!("{MAIL}|RCPT TO:<carl@far.example>|DATA"), "the others get it");
     connection.hears("250 OK|250 OK|354 go");
     connection.hears("250 queued");
-    assert_eq!(connection.outcomes(), ["failed 5.6.7", "delivered 2.0.0"]);
+    assert_eq!(connection.outcomes(), ["failed 5.6.7 (extension)", "delivered 2.0.0"]);
     let (_, sent) = Connection::greeted(settings(), envelope(recipients), "SMTPUTF8");
     assert_eq!(sent, format!("{MAIL} SMTPUTF8"));
+    // RFC 5891, section 4.4: where only the domain is outside of ASCII its A-labels do.
+    let sender = ReversePath::Mailbox(Mailbox::parse("anna@büro.example").unwrap());
+    let mut domains = Envelope { sender, ..envelope(&["bob@bücher.example"]) };
+    let (mut connection, sent) = Connection::greeted(settings(), domains.clone(), "");
+    assert_eq!(sent, "MAIL FROM:<anna@xn--bro-hoa.example>");
+    assert_eq!(connection.hears("250 OK"), "RCPT TO:<bob@xn--bcher-kva.example>");
+    let (_, sent) = Connection::greeted(settings(), domains.clone(), "SMTPUTF8");
+    assert_eq!(sent, "MAIL FROM:<anna@büro.example> SMTPUTF8");
+    domains.recipients[0].address = Mailbox::parse("bob@far.example").unwrap();
+    assert_eq!(Connection::greeted(settings(), domains, "").1, "MAIL FROM:<anna@xn--bro-hoa.example>");
     let sender = ReversePath::Mailbox(Mailbox::parse("änne@office.example").unwrap());
     for envelope in
         [Envelope { has_utf8_header: true, ..envelope(BOTH) }, Envelope { sender, ..envelope(BOTH) }]
     {
         let (mut connection, _) = Connection::greeted(settings(), envelope, "8BITMIME");
-        assert_eq!(connection.outcomes(), ["failed 5.6.9", "failed 5.6.9"]);
+        assert_eq!(connection.outcomes(), ["failed 5.6.9 (extension)", "failed 5.6.9 (extension)"]);
     }
 }
 

@@ -135,7 +135,7 @@ proptest! {
             let was_ready = connection.delivery.is_ready();
             let said = match reply {
                 "(tls)" => {
-                    connection.delivery.tls_started(connection.now);
+                    connection.delivery.tls_started(connection.now, true);
                     connection.drain()
                 }
                 "(lost)" => {

@@ -68,9 +68,11 @@ fn rfc5321_4_5_3_2_each_reply_of_the_opening_has_its_time() {
     let mut connection = Connection::new(settings(), envelope(BOB));
     connection.hears("220 far.example");
     assert_eq!(connection.times_out(), (minutes(5), "(close)".to_owned()));
-    let mut connection = in_handshake(encrypted(Encryption::Opportunistic));
-    assert_eq!(connection.times_out(), (minutes(1), "(close)".to_owned()));
-    assert_eq!(connection.outcomes(), ["deferred 4.7.5 (tls)"]);
+    for (encryption, scope) in [(Encryption::Opportunistic, "tls"), (Encryption::Required, "host")] {
+        let mut connection = in_handshake(encrypted(encryption));
+        assert_eq!(connection.times_out(), (minutes(1), "(close)".to_owned()));
+        assert_eq!(connection.outcomes(), [format!("deferred 4.7.5 ({scope})")], "who may do without TLS");
+    }
     // Lines of a reply that drop in do not prolong it.
     let mut connection = Connection::new(settings(), envelope(BOB));
     for _ in 0..4 {
@@ -99,7 +101,7 @@ fn rfc5321_4_5_3_2_each_reply_of_the_opening_has_its_time() {
 #[test]
 fn rfc3207_4_2_all_that_was_said_before_tls_is_forgotten() {
     let mut connection = in_handshake(encrypted(Encryption::Opportunistic));
-    connection.delivery.tls_started(connection.now);
+    connection.delivery.tls_started(connection.now, true);
     assert_eq!(connection.drain(), "EHLO smtp.office.example");
     // No DSN, no SIZE any more; STARTTLS is not asked for twice.
     assert_eq!(connection.hears("250-far.example|250 STARTTLS"), MAIL);
@@ -117,7 +119,7 @@ fn rfc3207_5_what_comes_in_clear_behind_the_220_ends_the_connection() {
         let mut connection = in_handshake(encrypted(Encryption::Opportunistic));
         assert_eq!(connection.hears(behind), "(close)");
         assert_eq!(connection.outcomes(), ["deferred 4.4.2 (host)"]);
-        connection.delivery.tls_started(connection.now);
+        connection.delivery.tls_started(connection.now, true);
         assert_eq!(connection.drain(), "", "it is over");
     }
 }
@@ -147,10 +149,16 @@ fn a_tls_that_dies_is_told_from_other_faults() {
         (connection.drain().as_str(), connection.outcomes()),
         ("(close)", vec!["deferred 4.7.5 (tls)".to_owned()])
     );
+    let mut connection = in_handshake(encrypted(Encryption::Required));
+    connection.delivery.tls_failed(&format!("no \u{202e}cipher {}", "x".repeat(1000)));
+    connection.drain();
+    let text = &connection.reports.as_ref().unwrap()[0].text;
+    assert!(text.starts_with("no ?cipher xxx") && text.len() == 500, "{text}");
+    assert_eq!(connection.outcomes(), ["deferred 4.7.5 (host)"], "it is not tried in clear");
     // It dies before the first reply, or after it.
     for (reply, outcome) in [("", "deferred 4.7.5 (tls)"), ("250 far.example", "deferred 4.4.2 (host)")] {
         let mut connection = in_handshake(encrypted(Encryption::Opportunistic));
-        connection.delivery.tls_started(connection.now);
+        connection.delivery.tls_started(connection.now, true);
         connection.drain();
         if !reply.is_empty() {
             connection.hears(reply);
@@ -174,6 +182,46 @@ fn rfc4954_4_a_password_is_sent_under_tls_only() {
         assert_eq!(sent, "QUIT");
         assert!(connection.outcomes()[0].starts_with("deferred 4.7.1"));
     }
+}
+
+/// RFC 4954, section 9: A password goes to a server that has proved its name, and to no other.
+#[test]
+fn rfc4954_9_a_password_goes_to_a_server_that_has_proved_its_name() {
+    for (encryption, is_verified) in [
+        (Encryption::Opportunistic, false),
+        (Encryption::Opportunistic, true),
+        (Encryption::Required, false),
+        (Encryption::Required, true),
+    ] {
+        let mut connection = in_handshake(with_login(encryption));
+        connection.delivery.tls_started(connection.now, is_verified);
+        connection.drain();
+        let said = connection.hears("250-far.example|250 AUTH PLAIN");
+        assert_eq!(said.starts_with("AUTH PLAIN "), is_verified, "{said}");
+        if !is_verified {
+            assert_eq!(connection.outcomes(), ["deferred 4.7.11 (host)"]);
+        }
+    }
+    let settings = Settings { is_verified: false, ..with_login(Encryption::Active) };
+    let (mut connection, sent) = Connection::greeted(settings, envelope(BOB), "AUTH_PLAIN");
+    assert_eq!((sent.as_str(), connection.outcomes()), ("QUIT", vec!["deferred 4.7.11 (host)".to_owned()]));
+}
+
+/// RFC 4954, section 4: A first response that is too long for the command is sent when it is asked for.
+#[test]
+fn rfc4954_4_a_long_first_response_waits_until_it_is_asked_for() {
+    let mut settings = with_login(Encryption::Active);
+    settings.login.as_mut().unwrap().user = "a".repeat(500);
+    let (mut connection, sent) = Connection::greeted(settings.clone(), envelope(BOB), "AUTH_PLAIN");
+    assert_eq!(sent, "AUTH PLAIN");
+    let said = connection.hears("334 ");
+    let plain = format!("\0{}\0secret", "a".repeat(500));
+    assert_eq!(said, data_encoding::BASE64.encode(plain.as_bytes()));
+    assert_eq!(connection.hears("235 welcome"), MAIL);
+    // A server that welcomes who has said nothing.
+    let (mut connection, _) = Connection::greeted(settings, envelope(BOB), "AUTH_PLAIN");
+    assert_eq!(connection.hears("235 welcome"), "QUIT");
+    assert_eq!(connection.outcomes(), ["deferred 4.7.0 (host)"]);
 }
 
 /// RFC 4954, section 4: PLAIN in the command, LOGIN as it is asked for.
@@ -204,12 +252,17 @@ fn rfc4954_4_plain_in_the_command_and_login_as_it_is_asked_for() {
 /// RFC 4954, section 6: A login that is refused costs no message.
 #[test]
 fn rfc4954_6_a_login_that_is_refused_costs_no_message() {
-    for reply in ["535 5.7.8 wrong", "454 4.7.0 not now", "432 4.7.12 change your password"] {
+    for reply in [
+        "535 5.7.8 wrong: AUTH PLAIN AGFubmEAc2VjcmV0",
+        "454 4.7.0 not now",
+        "432 4.7.12 change your password",
+    ] {
         let settings = with_login(Encryption::Active);
         let (mut connection, _) = Connection::greeted(settings, envelope(BOB), "AUTH_PLAIN");
         assert_eq!(connection.hears(reply), "QUIT");
         let report = &connection.reports.as_ref().unwrap()[0];
-        assert!(report.text.contains(reply) && !report.text.contains("secret"), "{}", report.text);
+        let code = reply.split(' ').take(2).collect::<Vec<_>>().join(" ");
+        assert_eq!(report.text, format!("the login was refused: {code}"), "and none of its words");
         assert_eq!(connection.outcomes(), ["deferred 4.7.8 (host)"]);
     }
     let settings = with_login(Encryption::Active);
@@ -256,5 +309,19 @@ fn rfc5802_3_a_server_that_does_not_know_the_password_gets_no_message() {
     let (mut connection, _) = Connection::greeted(settings, envelope(BOB), "AUTH_SCRAM-SHA-256");
     assert_eq!(connection.hears("235 2.7.0 welcome"), "QUIT");
     assert_eq!(connection.outcomes(), ["deferred 4.7.0 (host)"]);
-    assert!(!format!("{:?}", connection.delivery).contains("secret"));
+}
+
+#[test]
+fn a_password_is_not_in_what_debug_prints() {
+    let settings = with_login(Encryption::Active);
+    let mut connection = Connection::new(settings, envelope(BOB));
+    connection.hears("220 far.example");
+    connection.delivery.receive(connection.now, b"250-far.example\r\n250 AUTH PLAIN\r\n");
+    let queued = format!("{:?}", connection.delivery);
+    let output = connection.delivery.poll_output(connection.now).unwrap();
+    let numbers = format!("{:?}", b"AGFubmEAc2VjcmV0");
+    let secret = numbers.trim_matches(['[', ']']);
+    for text in [queued, format!("{output:?}")] {
+        assert!(!text.contains(secret) && !text.contains("secret") && text.contains("Send("), "{text}");
+    }
 }

@@ -7,6 +7,7 @@
 //! It has three parts: what a person reads, what a program reads, and the message or its header. All that others have said
 //! is put on lines of its own, as text that is printable, so that nothing of it becomes a field or a part.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::address::{Mailbox, ReversePath};
@@ -137,26 +138,32 @@ impl Notice {
     /// The notice as a message. `message` is the one it tells of, whole if [wanted](Notice::wants_whole), or its beginning
     /// with all of its header. Its return path is null.
     pub fn to_octets(&self, mta: &ReportingMta<'_>, message: &[u8], is_message_whole: bool) -> Vec<u8> {
-        let is_whole = is_message_whole && self.wants_whole(message.len() as u64);
-        let original = if is_whole { message } else { header(message) };
-        let is_utf8 = !original.is_ascii() || self.is_internationalized();
-        // RFC 2046, section 5.1.1: a boundary stands nowhere in what it bounds.
-        let mut boundary = format!("=_{}", mta.id);
-        while contains(original, boundary.as_bytes()) {
-            boundary.push('=');
-        }
-        let mut text = self.head(mta, &boundary);
-        let encoding = if is_utf8 { "8bit" } else { "7bit" };
+        // RFC 2045, section 2.7: long lines and NULs are neither 7bit nor 8bit.
+        let is_whole = is_message_whole && self.wants_whole(message.len() as u64) && fits_in_lines(message);
+        let header = header(message);
+        let original = if is_whole { message } else { &header };
+        let is_8bit = !original.is_ascii() || self.is_internationalized();
+        let boundary = boundary(mta.id, original);
+        let mut text = self.head(mta, &boundary, is_8bit);
+        let encoding = if is_8bit { "8bit" } else { "7bit" };
         let _ = write!(text, "--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\n");
-        let _ = write!(text, "Content-Transfer-Encoding: {encoding}\r\n\r\n{}\r\n", self.explanation(mta));
-        let kind = if self.is_internationalized() { "global-delivery-status" } else { "delivery-status" };
-        let _ = write!(text, "--{boundary}\r\nContent-Type: message/{kind}\r\n");
+        let explanation = self.explanation(mta);
+        let explanation = if is_8bit { explanation } else { in_ascii(&explanation) };
+        let _ = write!(text, "Content-Transfer-Encoding: {encoding}\r\n\r\n{explanation}\r\n");
+        let _ = write!(text, "--{boundary}\r\nContent-Type: message/{}\r\n", self.report_type());
         if self.is_internationalized() {
             text += "Content-Transfer-Encoding: 8bit\r\n";
         }
         let _ = write!(text, "\r\n{}", self.status(mta));
-        // RFC 6522, section 4: the header alone has a type of its own.
-        let kind = if is_whole { "message/rfc822" } else { "text/rfc822-headers" };
+        // RFC 6522, section 4: the header alone has a type of its own. RFC 6532, section 3.7, and RFC 6533, section 4: so has
+        // one outside of ASCII.
+        let is_global = !header.is_ascii() && str::from_utf8(&header).is_ok();
+        let kind = match (is_whole, is_global) {
+            (true, false) => "message/rfc822",
+            (true, true) => "message/global",
+            (false, false) => "text/rfc822-headers",
+            (false, true) => "message/global-headers",
+        };
         let _ = write!(text, "--{boundary}\r\nContent-Type: {kind}\r\n");
         if !original.is_ascii() {
             text += "Content-Transfer-Encoding: 8bit\r\n";
@@ -168,12 +175,15 @@ impl Notice {
         octets
     }
 
-    /// Whether an address in it is outside of ASCII. // RFC 6533, section 4
-    fn is_internationalized(&self) -> bool {
+    /// The type of what a program reads, which the whole names, too. // RFC 6522, section 3
+    fn report_type(&self) -> &'static str {
+        if self.is_internationalized() { "global-delivery-status" } else { "delivery-status" }
+    }
+
+    /// Whether an address in it is outside of ASCII: then it goes only to a server with SMTPUTF8. // RFC 6533, section 4
+    pub fn is_internationalized(&self) -> bool {
         let is_ascii = |told: &RecipientStatus| {
-            told.recipient.is_ascii()
-                && told.report.text.is_ascii()
-                && told.orcpt.as_ref().is_none_or(|orcpt| orcpt.address.is_ascii())
+            told.recipient.is_ascii() && told.orcpt.as_ref().is_none_or(|orcpt| orcpt.address.is_ascii())
         };
         let is_sender_ascii = match &self.to {
             Addressee::Sender(sender) => sender.is_ascii(),
@@ -182,7 +192,7 @@ impl Notice {
         !is_sender_ascii || !self.recipients.iter().all(is_ascii)
     }
 
-    fn head(&self, mta: &ReportingMta<'_>, boundary: &str) -> String {
+    fn head(&self, mta: &ReportingMta<'_>, boundary: &str, is_8bit: bool) -> String {
         let ReportingMta { domain, id, now, hostname } = mta;
         let to = match &self.to {
             Addressee::Sender(sender) => sender.to_string(),
@@ -196,12 +206,16 @@ impl Notice {
             Action::Delayed => "Your message is not delivered yet",
             Action::Relayed => "Your message was sent on",
         };
-        let mut text = format!("From: Mail at {domain} <postmaster@{domain}>\r\n");
+        let mut text = format!("From: \"Mail at {domain}\" <postmaster@{domain}>\r\n");
         let _ = write!(text, "To: <{to}>\r\nSubject: {subject}\r\nDate: {}\r\n", date(*now));
         let _ = write!(text, "Message-ID: <{id}@{hostname}>\r\n");
         // RFC 3834, section 5: no program is to answer.
         text += "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n";
-        text += "Content-Type: multipart/report; report-type=delivery-status;\r\n";
+        if is_8bit {
+            // RFC 2045, section 6.4: what holds a part of 8bit says so.
+            text += "Content-Transfer-Encoding: 8bit\r\n";
+        }
+        let _ = write!(text, "Content-Type: multipart/report; report-type={};\r\n", self.report_type());
         let _ = write!(text, "\tboundary=\"{boundary}\"\r\n\r\n");
         text
     }
@@ -250,27 +264,32 @@ impl Notice {
 
     /// What a program reads. // RFC 3464, section 2
     fn status(&self, mta: &ReportingMta<'_>) -> String {
+        // What servers say may be in any letters. For them alone the report is of no other type.
+        let said = |text: &str| {
+            let text = printable(text);
+            if self.is_internationalized() { text } else { in_ascii(&text) }
+        };
         let mut text = String::new();
         if let Some(envid) = &self.envid {
-            let _ = write!(text, "Original-Envelope-Id: {}\r\n", printable(envid));
+            let _ = write!(text, "Original-Envelope-Id: {}\r\n", said(envid));
         }
         let _ = write!(text, "Reporting-MTA: dns; {}\r\n", mta.hostname);
         let _ = write!(text, "Arrival-Date: {}\r\n", date(self.accepted));
         for RecipientStatus { recipient, orcpt, report, server } in &self.recipients {
             text += "\r\n";
             if let Some(OriginalRecipient { address_type, address }) = orcpt {
-                let _ = write!(text, "Original-Recipient: {address_type}; {}\r\n", printable(address));
+                let _ = write!(text, "Original-Recipient: {address_type}; {}\r\n", said(address));
             }
             let kind = if recipient.is_ascii() { "rfc822" } else { "utf-8" };
             let _ =
                 write!(text, "Final-Recipient: {kind}; {recipient}\r\nAction: {}\r\n", self.action.name());
             let _ = write!(text, "Status: {}\r\n", self.status_of(report));
             if let Some(server) = server {
-                let _ = write!(text, "Remote-MTA: dns; {}\r\n", printable(server));
+                let _ = write!(text, "Remote-MTA: dns; {}\r\n", said(server));
             }
             if report.is_reply {
                 text += "Diagnostic-Code: smtp;";
-                for line in wrap(&printable(&report.text)) {
+                for line in wrap(&said(&report.text)) {
                     let _ = write!(text, " {line}\r\n");
                 }
             }
@@ -296,17 +315,62 @@ impl Notice {
     }
 }
 
-/// The header of a message, with the line ends that it has, cut to [`HEADER_OCTETS_MAX`].
-fn header(message: &[u8]) -> &[u8] {
+/// The longest line of a message without its end, in octets. // RFC 5322, section 2.1.1
+const LINE_OCTETS_MAX: usize = 998;
+/// The longest identifier in a boundary, which has 70 characters at most. // RFC 2046, section 5.1.1
+const BOUNDARY_ID_CHARS: usize = 40;
+
+/// A boundary that stands nowhere in `original`. Who sent that cannot foresee its checksum. // RFC 2046, section 5.1.1
+fn boundary(id: &str, original: &[u8]) -> String {
+    let id: String = id.chars().take(BOUNDARY_ID_CHARS).collect();
+    let first = format!("=_{id}.{:08x}", crc32fast::hash(original));
+    let mut boundary = first.clone();
+    let mut number = 0_u32;
+    // Each turn needs one more place in the original.
+    while contains(original, boundary.as_bytes()) {
+        number += 1;
+        boundary = format!("{first}.{number}");
+    }
+    boundary
+}
+
+/// Whether no line is longer than a message can have, and no octet is NUL.
+fn fits_in_lines(octets: &[u8]) -> bool {
+    let is_short = |line: &[u8]| line.strip_suffix(b"\r").unwrap_or(line).len() <= LINE_OCTETS_MAX;
+    !octets.contains(&0) && octets.split(|octet| *octet == b'\n').all(is_short)
+}
+
+/// `text` with `?` for what is outside of ASCII.
+fn in_ascii(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
+}
+
+/// The header of a message, with the line ends that it has, cut to [`HEADER_OCTETS_MAX`], each line to [`LINE_OCTETS_MAX`].
+fn header(message: &[u8]) -> Cow<'_, [u8]> {
     let end = message.windows(4).position(|octets| octets == b"\r\n\r\n").map(|at| at + 2);
     let header =
         if message.starts_with(b"\r\n") { &[][..] } else { &message[..end.unwrap_or(message.len())] };
-    if header.len() <= HEADER_OCTETS_MAX {
-        return header;
+    let header = if header.len() <= HEADER_OCTETS_MAX {
+        header
+    } else {
+        let cut = &header[..HEADER_OCTETS_MAX];
+        let end = cut.windows(2).rposition(|octets| octets == b"\r\n").map_or(0, |at| at + 2);
+        &cut[..end]
+    };
+    if fits_in_lines(header) {
+        return Cow::Borrowed(header);
     }
-    let cut = &header[..HEADER_OCTETS_MAX];
-    let end = cut.windows(2).rposition(|octets| octets == b"\r\n").map_or(0, |at| at + 2);
-    &cut[..end]
+    let mut lines = Vec::new();
+    for line in header.split_inclusive(|octet| *octet == b'\n') {
+        let (text, end) = match line.strip_suffix(b"\r\n") {
+            Some(text) => (text, &b"\r\n"[..]),
+            None => (line, &[][..]),
+        };
+        let text = &text[..text.len().min(LINE_OCTETS_MAX)];
+        lines.extend(text.iter().map(|octet| if *octet == 0 { b'?' } else { *octet }));
+        lines.extend_from_slice(end);
+    }
+    Cow::Owned(lines)
 }
 
 fn contains(octets: &[u8], wanted: &[u8]) -> bool {

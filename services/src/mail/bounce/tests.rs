@@ -54,7 +54,7 @@ fn parts(text: &str) -> Vec<&str> {
 #[test]
 fn rfc3464_2_and_rfc6522_3_a_notice_has_three_parts() {
     let text = text(&notice(Action::Failed, vec![told("550 5.1.1 no such user")]), MESSAGE);
-    let head = "From: Mail at office.example <postmaster@office.example>\r\n\
+    let head = "From: \"Mail at office.example\" <postmaster@office.example>\r\n\
         To: <anna@office.example>\r\n\
         Subject: Your message could not be delivered\r\n\
         Date: Thu, 29 Feb 2024 12:34:56 +0000\r\n\
@@ -62,7 +62,7 @@ fn rfc3464_2_and_rfc6522_3_a_notice_has_three_parts() {
         Auto-Submitted: auto-replied\r\n\
         MIME-Version: 1.0\r\n\
         Content-Type: multipart/report; report-type=delivery-status;\r\n\
-        \tboundary=\"=_7.1\"\r\n\r\n--=_7.1\r\n";
+        \tboundary=\"=_7.1.";
     assert!(text.starts_with(head), "{text}");
     let [person, program, message] = parts(&text)[..] else { panic!("{text}") };
     assert!(person.contains("\r\n    <bob@far.example>\r\n    mx1.far.example said:\r\n"), "{person}");
@@ -134,7 +134,7 @@ fn rfc3461_4_3_ret_hdrs_brings_back_the_header() {
     // A header without end is cut.
     let endless = b"X-Long: y\r\n".repeat(10_000);
     let text = text(&of(Action::Failed, Some(Return::Headers)), &endless);
-    assert!(text.len() < HEADER_OCTETS_MAX + 4000 && text.contains("X-Long: y\r\n\r\n--=_7.1--\r\n"));
+    assert!(text.len() < HEADER_OCTETS_MAX + 4000 && text.contains("X-Long: y\r\n\r\n--=_7.1."));
 }
 
 /// RFC 3461, section 6.3: ENVID and ORCPT come back as they were.
@@ -190,13 +190,74 @@ fn rfc5322_2_2_what_others_say_becomes_no_field() {
 }
 
 /// RFC 6533, section 4: Addresses outside of ASCII come in a report that says so.
+/// RFC 6522, section 3: The whole names the type of the report.
 #[test]
-fn rfc6533_4_addresses_outside_of_ascii_come_in_a_report_that_says_so() {
+fn rfc6533_4_and_rfc6522_3_addresses_outside_of_ascii_come_in_a_report_that_says_so() {
     let mut notice = notice(Action::Failed, vec![told("550 no")]);
+    assert!(!notice.is_internationalized());
     notice.recipients[0].recipient = Mailbox::parse("jürgen@far.example").unwrap();
+    assert!(notice.is_internationalized());
     let text = text(&notice, MESSAGE);
     assert!(text.contains("message/global-delivery-status\r\nContent-Transfer-Encoding: 8bit\r\n"));
+    assert!(text.contains("multipart/report; report-type=global-delivery-status;\r\n"));
     assert!(text.contains("Final-Recipient: utf-8; jürgen@far.example\r\n"));
+}
+
+/// RFC 2045, section 6.4: What holds a part of 8bit says so.
+/// RFC 6533, section 4: A message outside of ASCII is message/global.
+#[test]
+fn rfc2045_6_4_and_rfc6533_4_what_holds_a_part_of_8bit_says_so() {
+    let notice = notice(Action::Failed, vec![told("550 no")]);
+    let headers = Notice { is_whole: false, ..notice.clone() };
+    let of = |notice: &Notice, message: &str| {
+        let text = text(notice, message.as_bytes());
+        let head = text.split("\r\n\r\n").next().unwrap();
+        assert_eq!(head.contains("\r\nContent-Transfer-Encoding: 8bit\r\n"), !text.is_ascii(), "{text}");
+        let part = parts(&text)[2];
+        part.split("\r\n\r\n").next().unwrap().trim().replace("\r\n", "; ")
+    };
+    let eight_bit = "; Content-Transfer-Encoding: 8bit";
+    assert_eq!(of(&notice, "Subject: Gruss\r\n\r\nhi\r\n"), "Content-Type: message/rfc822");
+    let (header, body) = ("Subject: Grüße\r\n\r\nhi\r\n", "Subject: x\r\n\r\nGrüße\r\n");
+    assert_eq!(of(&notice, header), format!("Content-Type: message/global{eight_bit}"));
+    assert_eq!(of(&headers, header), format!("Content-Type: message/global-headers{eight_bit}"));
+    assert_eq!(of(&notice, body), format!("Content-Type: message/rfc822{eight_bit}"));
+    assert_eq!(of(&headers, body), "Content-Type: text/rfc822-headers");
+}
+
+/// RFC 3464, section 2.3.6: What a server says in other letters leaves the report what it is.
+#[test]
+fn rfc3464_2_3_6_what_a_server_says_in_other_letters_leaves_the_report_as_it_is() {
+    let text = text(&notice(Action::Failed, vec![told("550 5.1.1 Empfänger unbekannt")]), MESSAGE);
+    assert!(text.is_ascii() && text.contains("Content-Type: message/delivery-status\r\n"), "{text}");
+    assert!(text.contains("Diagnostic-Code: smtp; 550 5.1.1 Empf?nger unbekannt\r\n"));
+}
+
+/// RFC 2045, section 2.7: Long lines and NULs do not come back as they were.
+#[test]
+fn rfc2045_2_7_long_lines_and_nuls_do_not_come_back() {
+    let long = format!("X-Long: {}\r\nSubject: x\r\n\r\nbody\r\n", "y".repeat(100_000));
+    for message in
+        [long.as_str(), "Subject: a\0b\r\n\r\nbody\r\n", &format!("Subject: x\r\n\r\n{}", "z".repeat(999))]
+    {
+        let text = text(&notice(Action::Failed, vec![told("550 no")]), message.as_bytes());
+        assert!(text.contains("text/rfc822-headers") && text.contains("\r\nSubject: "), "the header only");
+        assert!(!text.contains('\0') && text.split("\r\n").all(|line| line.len() <= 998));
+    }
+}
+
+/// RFC 2046, section 5.1.1: A boundary is short, whatever the message has.
+#[test]
+fn rfc2046_5_1_1_a_boundary_is_short_whatever_the_message_has() {
+    for message in [format!("=_7.1{}", "=".repeat(40_000)), String::new()] {
+        let text = text(&notice(Action::Failed, vec![told("550 no")]), message.as_bytes());
+        let boundary = text.split("boundary=\"").nth(1).unwrap().split('"').next().unwrap();
+        assert!(boundary.len() <= 70 && parts(&text).len() == 3, "{boundary}");
+    }
+    let first = boundary(&"7".repeat(100), b"x");
+    assert!(first.len() <= 60 && first.starts_with("=_7"));
+    assert_eq!(boundary("7.1", b"x"), boundary("7.1", b"x"), "drawn from the message");
+    assert_ne!(boundary("7.1", b"x"), boundary("7.1", b"y"));
 }
 
 #[test]

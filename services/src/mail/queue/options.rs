@@ -47,8 +47,15 @@ impl Options {
         let is_of_rcpt = |word: &&str| word.starts_with("NOTIFY=") || word.starts_with("ORCPT=");
         let (rcpt, mail): (Vec<&str>, Vec<&str>) = text.split(' ').partition(is_of_rcpt);
         let mail = MailParameters::parse(&format!(" {}", mail.join(" "))).unwrap_or_default();
-        let rcpt = RcptParameters::parse(&format!(" {}", rcpt.join(" "))).unwrap_or_default();
-        Self::new(&mail, &rcpt)
+        // Each for itself: of an ORCPT that is too long NOTIFY stands all the same.
+        let mut all = RcptParameters::default();
+        for word in rcpt {
+            let RcptParameters { notify, orcpt } =
+                RcptParameters::parse(&format!(" {word}")).unwrap_or_default();
+            all.notify = all.notify.or(notify);
+            all.orcpt = all.orcpt.or(orcpt);
+        }
+        Self::new(&mail, &all)
     }
 }
 
@@ -81,6 +88,10 @@ mod tests {
         ] {
             assert_eq!(Options::parse(&options.to_text()), options, "{}", options.to_text());
         }
+        // What is kept of a long one is longer than what can be read.
+        let long = RcptParameters { notify: never, orcpt: orcpt("utf-8", &"中".repeat(100)) };
+        let read = Options::parse(&Options { rcpt: long, ..Options::default() }.to_text());
+        assert_eq!(read.rcpt, RcptParameters { notify: never, orcpt: None });
         assert_eq!(Options::parse("NOTIFY=SOMETIMES RET=HDRS").ret, Some(Return::Headers));
         assert_eq!(Options::parse("nonsense"), Options::default());
     }

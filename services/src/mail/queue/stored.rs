@@ -38,6 +38,48 @@ pub fn is_refused_for_now(refused: &Refused) -> bool {
 /// The octets that are read at a time to see whether a message is whole.
 const VERIFIED_OCTETS: usize = 1 << 20;
 
+/// What a message takes of a server, by its octets and not by what its sender said. // RFC 6152, section 3
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Whether it has octets above 127: 8BITMIME.
+    pub is_8bit: bool,
+    /// Whether its header has: SMTPUTF8, if its sender asked for that. Without it such a header is not UTF-8 that anybody
+    /// relies on.
+    pub has_8bit_header: bool,
+}
+
+impl Contents {
+    /// The contents of a message of these parts.
+    fn add(&mut self, part: &[u8], end: &mut HeaderEnd) {
+        self.is_8bit |= !part.is_ascii();
+        for octet in part {
+            if end.is_past {
+                break;
+            }
+            self.has_8bit_header |= !octet.is_ascii();
+            end.take(*octet);
+        }
+    }
+}
+
+/// Finds the empty line behind a header.
+#[derive(Default)]
+struct HeaderEnd {
+    /// How many octets of the line there were.
+    len: usize,
+    is_past: bool,
+}
+
+impl HeaderEnd {
+    fn take(&mut self, octet: u8) {
+        match octet {
+            b'\n' => (self.is_past, self.len) = (self.len == 0, 0),
+            b'\r' => {}
+            _ => self.len += 1,
+        }
+    }
+}
+
 /// A message of the store, on its way out. One that is damaged is never read to its end.
 pub struct StoredMessage {
     store: MailStore,
@@ -62,18 +104,20 @@ impl StoredMessage {
         &self.message
     }
 
-    /// Reads all of the message once, so that one that is damaged is sent to no server.
+    /// Reads all of the message once, so that one that is damaged is sent to no server: what it takes of one.
     ///
     /// # Errors
     ///
     /// Why it cannot be read.
-    pub async fn verify(&self) -> Result<(), Unreadable> {
+    pub async fn verify(&self) -> Result<Contents, Unreadable> {
+        let (mut contents, mut header_end) = (Contents::default(), HeaderEnd::default());
         let mut offset = 0;
         loop {
             let part = self.part(offset, VERIFIED_OCTETS).await?;
             if part.is_empty() {
-                return Ok(());
+                return Ok(contents);
             }
+            contents.add(&part, &mut header_end);
             // A length in memory fits.
             offset += part.len() as u64;
         }

@@ -118,11 +118,28 @@ fn a_message_is_read_as_it_was_accepted_short_and_long() {
             assert!(message.message().prefix.is_empty());
             assert!(whole(&message).await.unwrap() == text);
             assert!(whole(&message).await.unwrap() == text, "a second server is sent it, too");
-            message.verify().await.unwrap();
+            assert_eq!(message.verify().await.unwrap(), Contents::default());
             store.change(Change::Done(Done { entry: id, reply: String::new() })).await.unwrap();
             assert!(matches!(StoredMessage::of(&store, id).await, Err(Unreadable::Gone)));
         }
     });
+}
+
+/// RFC 6152, section 3: What a message takes of a server is seen by its octets.
+#[test]
+fn rfc6152_3_what_a_message_takes_of_a_server_is_seen_by_its_octets() {
+    for (text, is_8bit, has_8bit_header) in [
+        ("Subject: x\r\n\r\nbody\r\n", false, false),
+        ("Subject: x\r\n\r\nGrüße\r\n", true, false),
+        ("Subject: Grüße\r\n\r\nbody\r\n", true, true),
+        ("\r\nGrüße\r\n", true, false),
+    ] {
+        for portion in [1, 3, 1000] {
+            let (mut contents, mut end) = (Contents::default(), HeaderEnd::default());
+            text.as_bytes().chunks(portion).for_each(|part| contents.add(part, &mut end));
+            assert_eq!(contents, Contents { is_8bit, has_8bit_header }, "{text:?} by {portion}");
+        }
+    }
 }
 
 #[test]

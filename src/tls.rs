@@ -5,12 +5,14 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use gatepost_services::clock::Clock;
 use gatepost_services::store::read_file;
 use gatepost_services::tls::authority::Names;
 use gatepost_services::tls::keeper::{OWN_FILE, authority_in};
 
 use crate::config::{Source, System};
 use crate::error::Error;
+use crate::port::clock::SystemClock;
 
 /// The commands of `gatepost tls`.
 #[derive(Debug, clap::Subcommand)]
@@ -48,7 +50,7 @@ fn authority(system: &System, state_dir: &Path) -> Result<String, Error> {
     })?;
     let names = Names::new(&system.hostname, &system.domain, []);
     let found = match content {
-        Some(content) => authority_in(&content, &names).map_err(|why| {
+        Some(content) => authority_in(&content, &names, SystemClock::new().unix_time()).map_err(|why| {
             let remedy = "see `gatepost check --state`; a start of the gateway makes another one";
             Error::failed(WHAT, format!("{OWN_FILE} is damaged: {why}"), remedy)
         })?,

@@ -81,6 +81,12 @@ impl Addresses {
         self.of(Role::Inside).chain(self.of(Role::Outside)).flat_map(InterfaceAddresses::preferred).collect()
     }
 
+    /// Whether `address` is in a network of the inside. That a packet with this source came from there, the dataplane
+    /// vouches for.
+    pub fn is_inside(&self, address: IpAddr) -> bool {
+        self.of(Role::Inside).flat_map(|inside| &inside.addresses).any(|network| network.contains(&address))
+    }
+
     /// The name servers that the outside offers.
     pub fn offered_name_servers(&self) -> impl Iterator<Item = IpAddr> {
         self.of(Role::Outside).flat_map(|interface| &interface.name_servers).copied()

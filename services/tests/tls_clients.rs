@@ -11,6 +11,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::SystemTime;
 
+use data_encoding::BASE64;
 use gatepost_ground::Instant;
 use gatepost_services::clock::{Clock, UnixTime};
 use gatepost_services::crypto::signing::KeyKind;
@@ -21,6 +22,7 @@ use gatepost_services::tls::Tls;
 use gatepost_services::tls::authority::{Authority, Leaf, Names};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rcgen::{CertificateParams, DistinguishedName, DnType, Issuer, KeyPair};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 struct MachineClock;
@@ -75,6 +77,22 @@ fn office() -> (Authority, Leaf) {
     let authority = Authority::make(kind, &names("office.example"), now(), &mut rng).expect("an authority");
     let leaf = authority.sign(kind, &names("office.example"), now(), &mut rng).expect("a certificate");
     (authority, leaf)
+}
+
+/// What somebody who has the key of `authority` signs for a server that is called `name`, in PEM.
+fn forged(authority: &Authority, name: &str) -> String {
+    let kept = serde_json::to_value(authority).expect("JSON");
+    let key = BASE64.decode(kept["key"].as_str().expect("a key").as_bytes()).expect("base64");
+    let mut by = CertificateParams::default();
+    by.distinguished_name = DistinguishedName::new();
+    by.distinguished_name.push(DnType::CommonName, "Gatepost authority of office.example");
+    let issuer = Issuer::new(by, KeyPair::try_from(key).expect("a key"));
+    let own = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new([name.to_owned()]).expect("a name");
+    let signed = params.signed_by(&own, &issuer).expect("a certificate");
+    let lines = BASE64.encode(signed.der()).into_bytes();
+    let lines: Vec<_> = lines.chunks(64).map(|line| String::from_utf8_lossy(line)).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
 /// Where TLS begins.
@@ -267,8 +285,9 @@ fn rfc5280_4_2_1_10_the_office_s_authority_speaks_for_the_office_s_names_and_for
     let late = (now().0 + 91 * 86_400).to_string();
     assert!(text(&verify(&trusted, &leaf, &["-attime", &late])).contains("expired"));
     let elsewhere = names("bank.example");
-    let forged = authority.sign(KeyKind::EcdsaP256, &elsewhere, now(), &mut StdRng::seed_from_u64(3));
-    let forged = PathBuf::from(files.keep("forged.pem", &forged.expect("signed").certificate_pem()));
+    let refused = authority.sign(KeyKind::EcdsaP256, &elsewhere, now(), &mut StdRng::seed_from_u64(3));
+    assert!(refused.is_err(), "the authority itself does not do it");
+    let forged = PathBuf::from(files.keep("forged.pem", &forged(&authority, "bank.example")));
     let output = verify(&trusted, &forged, &[]);
     assert!(text(&output).contains("permitted subtree violation"), "{}", text(&output));
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use gatepost_services::addresses::{Addresses, Publisher};
 use gatepost_services::net::stack::{AccessRule, Stack};
 use gatepost_services::service::{Host, Instance, Kind, Unprepared};
+use gatepost_services::store::Topic;
 use gatepost_services::tls::keeper::Certificate;
 use ipnet::{IpNet, Ipv4Net};
 use rand::rngs::StdRng;
@@ -95,9 +96,16 @@ impl Prepared {
         *resources.current.borrow_mut() =
             Current { config, addresses: subscription, lan_hosts, instances: instances.clone() };
         let mut following = JoinSet::new();
-        if let Some(certificate) = certificate {
-            certificate.activate();
-            following.spawn_local(certificate.run());
+        if let Some(tls) = &host.tls {
+            tls.set_addresses(host.addresses.clone());
+        }
+        match certificate {
+            Some(certificate) => {
+                certificate.activate();
+                following.spawn_local(certificate.run());
+            }
+            // What was wrong with a former one troubles nobody any more.
+            None => resources.disk.report(Topic::Certificate, None),
         }
         let mut tasks = JoinSet::new();
         for instance in &instances {

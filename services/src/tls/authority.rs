@@ -24,7 +24,7 @@ use rcgen::{
     date_time_ymd,
 };
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
 use super::{BadIdentity, Identity};
@@ -120,9 +120,9 @@ impl Authority {
     ///
     /// A name is not one of DNS.
     pub fn make(kind: KeyKind, names: &Names, now: UnixTime, rng: &mut StdRng) -> Result<Self, NotSigned> {
+        names.check()?;
         let key = generate(kind, rng);
-        let begins = now.clamp(PROGRAM_BEGINS, CLOCK_MAX);
-        let not_after = UnixTime(begins.0 + AUTHORITY_YEARS * 365 * DAY);
+        let not_after = authority_end(now);
         let not_before = UnixTime(now.0.saturating_sub(DAY)).min(PROGRAM_BEGINS);
         let mut params = params(not_before, not_after, rng);
         params.distinguished_name = authority_name(&names.domain);
@@ -150,16 +150,24 @@ impl Authority {
         leaf_end(now).0 <= self.not_after
     }
 
+    /// Whether one that is made at the time `now` lasts as long as what it signs then. Not so beyond the times that a
+    /// clock can show rightly.
+    pub(super) fn would_last(now: UnixTime) -> bool {
+        leaf_end(now) <= authority_end(now)
+    }
+
     /// When it ends.
     pub(super) fn not_after(&self) -> UnixTime {
         UnixTime(self.not_after)
     }
 
-    /// A certificate for `names`, with a key of its own, made at the time `now`.
+    /// A certificate for `names`, with a key of its own, made at the time `now`. It may end after the authority: a clock that
+    /// is wrong says nothing of what clients see, and some certificate has to be shown until the clock is right.
     ///
     /// # Errors
     ///
-    /// A name is not one of DNS, or the authority is not what [`Authority::make`] made.
+    /// The authority does not speak for `names`, a name is not one of DNS, or the authority is not what
+    /// [`Authority::make`] made.
     pub fn sign(
         &self,
         kind: KeyKind,
@@ -167,6 +175,13 @@ impl Authority {
         now: UnixTime,
         rng: &mut StdRng,
     ) -> Result<Leaf, NotSigned> {
+        if !self.is_for(names) {
+            let full_name = names.full_name();
+            return Err(NotSigned(format!(
+                "the authority of {} does not speak for {full_name}",
+                self.domain
+            )));
+        }
         let key = generate(kind, rng);
         let not_before = UnixTime(now.0.saturating_sub(DAY));
         let not_after = leaf_end(now);
@@ -256,8 +271,17 @@ impl Names {
         format!("{}.{}", self.hostname, self.domain)
     }
 
+    /// Refuses names that no client could ask for.
+    fn check(&self) -> Result<(), NotSigned> {
+        match DnsName::try_from(self.full_name()) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(NotSigned(format!("{:?} is no name of DNS", self.full_name()))),
+        }
+    }
+
     /// The host name with and without the domain, the domain and every name in it, the private addresses.
     fn subject_alt_names(&self) -> Result<Vec<SanType>, NotSigned> {
+        self.check()?;
         let names = [
             self.full_name(),
             self.hostname.clone(),
@@ -277,6 +301,11 @@ const AUTHORITY_USAGES: [KeyUsagePurpose; 2] = [KeyUsagePurpose::KeyCertSign, Ke
 
 fn authority_name(domain: &str) -> DistinguishedName {
     distinguished(&format!("Gatepost authority of {domain}"))
+}
+
+/// The end of an authority that is made at the time `now`.
+fn authority_end(now: UnixTime) -> UnixTime {
+    UnixTime(now.clamp(PROGRAM_BEGINS, CLOCK_MAX).0 + AUTHORITY_YEARS * 365 * DAY)
 }
 
 /// The end of a certificate that is signed at the time `now`.

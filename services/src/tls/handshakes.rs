@@ -10,30 +10,38 @@ use crate::users::limit::source_of;
 /// Handshakes of servers at a time. One holds up to 64 KiB of a message that is not yet whole.
 pub const HANDSHAKES_MAX: usize = 256;
 
-/// Handshakes of one source (an IPv4 address, an IPv6 /64) at a time: a quarter of all.
-pub const HANDSHAKES_PER_SOURCE_MAX: usize = 64;
+/// Of these, those of sources that are not on the LAN: half, so that strangers who begin many keep no user out.
+pub const HANDSHAKES_OUTSIDE_MAX: usize = 128;
+
+/// Handshakes of one source (an IPv4 address, an IPv6 /64) at a time.
+pub const HANDSHAKES_PER_SOURCE_MAX: usize = 16;
 
 /// The handshakes that are under way.
 #[derive(Debug, Default)]
 pub(super) struct Handshakes {
-    by_source: RefCell<BTreeMap<IpAddr, usize>>,
+    /// Those of each source, and whether it is on the LAN.
+    by_source: RefCell<BTreeMap<(IpAddr, bool), usize>>,
 }
 
 /// A handshake's place among them, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     handshakes: Rc<Handshakes>,
-    source: IpAddr,
+    source: (IpAddr, bool),
 }
 
 impl Handshakes {
-    /// A place for a handshake with `source`; `None` if the source, or all sources together, have too many.
-    pub fn begin(self: &Rc<Self>, source: IpAddr) -> Option<Place> {
-        let source = source_of(source);
+    /// A place for a handshake with `source`; `None` if the source, all sources outside of the LAN, or all sources
+    /// together, have too many.
+    pub fn begin(self: &Rc<Self>, source: IpAddr, is_lan: bool) -> Option<Place> {
+        let source = (source_of(source), is_lan);
         let mut by_source = self.by_source.borrow_mut();
         let all: usize = by_source.values().sum();
+        let strangers = by_source.iter().filter(|((_, is_lan), _)| !is_lan);
+        let outside: usize = strangers.map(|(_, count)| count).sum();
         let own = by_source.get(&source).copied().unwrap_or(0);
-        if all >= HANDSHAKES_MAX || own >= HANDSHAKES_PER_SOURCE_MAX {
+        let is_full = all >= HANDSHAKES_MAX || !is_lan && outside >= HANDSHAKES_OUTSIDE_MAX;
+        if is_full || own >= HANDSHAKES_PER_SOURCE_MAX {
             return None;
         }
         by_source.insert(source, own + 1);
@@ -60,9 +68,25 @@ mod tests {
     }
 
     #[test]
+    fn strangers_have_a_share_and_leave_the_lan_its_own() {
+        let handshakes = Rc::new(Handshakes::default());
+        let strangers: Vec<_> = (0..=u8::MAX)
+            .filter_map(|number| handshakes.begin(source(&format!("192.0.2.{number}")), false))
+            .collect();
+        assert_eq!(strangers.len(), HANDSHAKES_OUTSIDE_MAX);
+        let lan: Vec<_> = (0..=u8::MAX)
+            .filter_map(|number| handshakes.begin(source(&format!("192.168.1.{number}")), true))
+            .collect();
+        assert_eq!(lan.len(), HANDSHAKES_MAX - HANDSHAKES_OUTSIDE_MAX);
+        assert!(handshakes.begin(source("198.51.100.1"), false).is_none());
+        drop(strangers);
+        assert!(handshakes.begin(source("198.51.100.1"), false).is_some());
+    }
+
+    #[test]
     fn a_source_has_a_share_and_a_place_that_is_left_is_free() {
         let handshakes = Rc::new(Handshakes::default());
-        let begin = |text: &str| handshakes.begin(source(text));
+        let begin = |text: &str| handshakes.begin(source(text), true);
         let mut own: Vec<_> =
             (0..HANDSHAKES_PER_SOURCE_MAX).map(|_| begin("2001:db8::1").expect("a place")).collect();
         assert!(begin("2001:db8::2").is_none(), "a host has the whole /64");

@@ -1,7 +1,8 @@
 //! A certificate with its key: what a server shows of itself.
 //!
-//! [`Identity::from_pem`] takes only what a client can use now: a key that can be read and fits, a certificate whose
-//! time has come and is not over. Who signed it is not asked: that is for clients to judge.
+//! [`Identity::from_pem`] takes only what a client can use now: a key that can be read and fits, certificates whose
+//! time has come and is not over. Who signed them is not asked, nor whether they lead from one to the next: that is for
+//! clients to judge.
 
 use std::fmt;
 use std::sync::Arc;
@@ -51,11 +52,24 @@ pub enum BadIdentity {
     Expired(UnixTime),
     /// The certificate's time begins then.
     NotYetValid(UnixTime),
+    /// The time of one of those behind the first was over then.
+    ChainExpired(UnixTime),
+    /// The time of one of those behind the first begins then.
+    ChainNotYetValid(UnixTime),
     /// The certificate is not for servers.
     NotForServers,
 }
 
 impl BadIdentity {
+    /// The same of a certificate behind the first.
+    fn of_chain(self) -> Self {
+        match self {
+            Self::Expired(end) => Self::ChainExpired(end),
+            Self::NotYetValid(start) => Self::ChainNotYetValid(start),
+            other => other,
+        }
+    }
+
     /// Whether it is the key's file that is to be looked at.
     pub(super) fn is_of_key(&self) -> bool {
         matches!(self, Self::Key | Self::KeyEncrypted | Self::KeyUnsupported | Self::KeyOfAnother)
@@ -77,7 +91,8 @@ impl BadIdentity {
                 "write the key that the certificate was made with, and put the server's own certificate first"
             }
             Self::Expired(_) => "renew the certificate",
-            Self::NotYetValid(_) => "set the machine's clock, or wait until then",
+            Self::ChainExpired(_) => "write those that lead to the authority today behind the server's own",
+            Self::NotYetValid(_) | Self::ChainNotYetValid(_) => "set the machine's clock, or wait until then",
             Self::NotForServers => "have one made for a server (extended key usage serverAuth)",
         }
     }
@@ -94,6 +109,12 @@ impl fmt::Display for BadIdentity {
             Self::KeyOfAnother => f.write_str("the key is not that of the first certificate"),
             Self::Expired(end) => write!(f, "the certificate has expired on {}", Day(*end)),
             Self::NotYetValid(start) => write!(f, "the certificate is valid from {} only", Day(*start)),
+            Self::ChainExpired(end) => {
+                write!(f, "a certificate behind the first has expired on {}", Day(*end))
+            }
+            Self::ChainNotYetValid(start) => {
+                write!(f, "a certificate behind the first is valid from {} only", Day(*start))
+            }
             Self::NotForServers => f.write_str("the certificate is not for servers"),
         }
     }
@@ -150,10 +171,12 @@ impl Identity {
     ) -> Result<Self, BadIdentity> {
         let (own, others) = chain.split_first().ok_or(BadIdentity::Certificate)?;
         let parsed = ParsedCertificate::try_from(own).map_err(|_| BadIdentity::Certificate)?;
-        if others.iter().any(|other| ParsedCertificate::try_from(other).is_err()) {
-            return Err(BadIdentity::Certificate);
+        let mut not_after = validity_end(&parsed, now, provider)?;
+        for other in others {
+            let parsed = ParsedCertificate::try_from(other).map_err(|_| BadIdentity::Certificate)?;
+            let end = validity_end(&parsed, now, provider).map_err(BadIdentity::of_chain)?;
+            not_after = not_after.min(end);
         }
-        let not_after = validity_end(&parsed, now, provider)?;
         let key = provider.key_provider.load_private_key(key).map_err(|_| BadIdentity::KeyUnsupported)?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
@@ -164,7 +187,7 @@ impl Identity {
         Ok(Self { certified: Arc::new(certified), not_after })
     }
 
-    /// The last second of its certificate's time.
+    /// The last second in which all its certificates are valid.
     pub fn not_after(&self) -> UnixTime {
         self.not_after
     }
@@ -183,7 +206,8 @@ fn is_encrypted(pem: &[u8]) -> bool {
     pem.windows(9).any(|octets| octets == b"ENCRYPTED")
 }
 
-/// When the time of `certificate` ends, if it has begun and is not over, and the certificate is for servers.
+/// When the time of `certificate` ends, if it has begun and is not over, and the certificate is not for others than
+/// servers.
 fn validity_end(
     certificate: &ParsedCertificate<'_>,
     now: UnixTime,

@@ -24,7 +24,7 @@ use super::Tls;
 use super::authority::{Authority, Leaf, Names, NotSigned};
 use super::identity::{Day, Identity};
 use crate::calendar::DAY;
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixTime};
 use crate::crypto::signing::KeyKind;
 use crate::store::{Disk, Topic, open_regular, sealed};
 use crate::work::{self, Work};
@@ -72,6 +72,13 @@ pub struct NoCertificate {
     pub remedy: String,
 }
 
+impl NoCertificate {
+    /// What is told while the office's own authority stands in.
+    fn stood_in_for(self) -> String {
+        format!("{}; the office's own authority stands in; {}", self.why, self.remedy)
+    }
+}
+
 impl fmt::Display for NoCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.why)
@@ -105,6 +112,8 @@ pub struct Certificate {
     authority: Option<String>,
     /// What is wrong with the administrator's files.
     problem: Option<String>,
+    /// Whether the office's own authority stands in for files of the administrator's that have never been good.
+    stands_in: bool,
 }
 
 /// An authority, and what it has signed last. [`OWN_FILE`] holds a list of them, sealed, the one that was used last
@@ -133,18 +142,14 @@ impl Certificate {
     ///
     /// The administrator's files are no good, or the names are none.
     pub async fn prepare(source: Source, keeping: Keeping, mut rng: StdRng) -> Result<Self, NoCertificate> {
-        match keeping.identity(&source, &mut rng).await {
-            Ok((identity, authority)) => {
-                Ok(Self { keeping, source, rng, identity, authority, problem: None })
-            }
+        let (stands_in, problem, (identity, authority)) = match keeping.identity(&source, &mut rng).await {
+            Ok(made) => (false, None, made),
             Err(no_good) if source.files.is_some() && !keeping.tls.has_identity() => {
-                let (identity, authority) = keeping.of_own(&source.names, &mut rng).await?;
-                let NoCertificate { why, remedy } = no_good;
-                let problem = Some(format!("{why}; the office's own authority stands in; {remedy}"));
-                Ok(Self { keeping, source, rng, identity, authority, problem })
+                (true, Some(no_good.stood_in_for()), keeping.of_own(&source.names, &mut rng).await?)
             }
-            Err(no_good) => Err(no_good),
-        }
+            Err(no_good) => return Err(no_good),
+        };
+        Ok(Self { keeping, source, rng, identity, authority, problem, stands_in })
     }
 
     /// Shows it from now on.
@@ -164,17 +169,26 @@ impl Certificate {
 
     /// Shows the certificate that is due, if one is.
     pub(super) async fn look(&mut self) {
-        match self.keeping.identity(&self.source, &mut self.rng).await {
-            Ok((identity, authority)) => {
-                let is_new = identity.certified.cert != self.identity.certified.cert;
-                (self.identity, self.authority, self.problem) = (identity, authority, None);
-                if is_new {
-                    return self.activate();
-                }
+        let (made, problem) = match self.keeping.identity(&self.source, &mut self.rng).await {
+            Ok(made) => {
+                self.stands_in = false;
+                (Some(made), None)
+            }
+            Err(no_good) if self.stands_in => {
+                let problem = no_good.stood_in_for();
+                // What stands in ends, too.
+                (self.keeping.of_own(&self.source.names, &mut self.rng).await.ok(), Some(problem))
             }
             Err(NoCertificate { why, remedy }) => {
-                self.problem =
-                    Some(format!("{why}; the certificate that was there is still shown; {remedy}"));
+                (None, Some(format!("{why}; the certificate that was there is still shown; {remedy}")))
+            }
+        };
+        self.problem = problem;
+        if let Some((identity, authority)) = made {
+            let is_new = identity.certified.cert != self.identity.certified.cert;
+            (self.identity, self.authority) = (identity, authority);
+            if is_new {
+                return self.activate();
             }
         }
         self.report();
@@ -254,11 +268,9 @@ impl Keeping {
         let _turn = self.tls.own_turn.lock().await;
         let now = self.clock.unix_time();
         let mut kept = self.kept().await;
-        // The one that ends first is the one that clients know. One that a wrong clock had made stays behind it, and it
-        // stays behind that while the clock is wrong.
-        let serving = kept.entries.iter().enumerate();
-        let serving = serving.filter(|(_, own)| own.authority.is_for(names) && own.authority.lasts(now));
-        let serving = serving.min_by_key(|(_, own)| own.authority.not_after()).map(|(place, _)| place);
+        // While the clock is so wrong that not even a new one lasted, one after the other would push out what is kept.
+        let serving = serving(&kept.entries, names, now)
+            .filter(|place| kept.entries[*place].authority.lasts(now) || !Authority::would_last(now));
         let (authority, leaf) = match serving.map(|place| kept.entries.remove(place)) {
             Some(own) => (own.authority, Some(own.leaf)),
             None => (Authority::make(self.kind, names, now, rng)?, None),
@@ -335,14 +347,25 @@ pub fn damage(content: &[u8]) -> Option<String> {
     parse(content).err()
 }
 
-/// The certificate, in PEM, of the authority that [`OWN_FILE`] holds for `names`; `None` if there is none.
+/// The place of the authority that serves `names` at the time `now`: of those that last, the one that ends first, which
+/// is the one that clients know. One that a wrong clock had made comes after it once the clock is right, and before it
+/// while the clock is wrong. While none lasts, it is the one that ends last.
+fn serving(entries: &[Own], names: &Names, now: UnixTime) -> Option<usize> {
+    let own = || entries.iter().enumerate().filter(|(_, own)| own.authority.is_for(names));
+    let lasting = own().filter(|(_, own)| own.authority.lasts(now));
+    let first = lasting.min_by_key(|(_, own)| own.authority.not_after());
+    first.or_else(|| own().max_by_key(|(_, own)| own.authority.not_after())).map(|(place, _)| place)
+}
+
+/// The certificate, in PEM, of the authority that serves `names` at the time `now` by what [`OWN_FILE`] holds; `None` if
+/// there is none.
 ///
 /// # Errors
 ///
 /// The content is damaged, in a sentence.
-pub fn authority_in(content: &[u8], names: &Names) -> Result<Option<String>, String> {
+pub fn authority_in(content: &[u8], names: &Names, now: UnixTime) -> Result<Option<String>, String> {
     let entries = parse(content)?;
-    Ok(entries.iter().find(|own| own.authority.is_for(names)).map(|own| own.authority.certificate_pem()))
+    Ok(serving(&entries, names, now).map(|place| entries[place].authority.certificate_pem()))
 }
 
 fn parse(content: &[u8]) -> Result<Vec<Own>, String> {

@@ -30,6 +30,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -37,18 +38,19 @@ use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
 use rustls::server::NoServerSessionStorage;
-use rustls::sign::SingleCertAndKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ServerConfig};
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-pub use handshakes::{HANDSHAKES_MAX, HANDSHAKES_PER_SOURCE_MAX};
+pub use handshakes::{HANDSHAKES_MAX, HANDSHAKES_OUTSIDE_MAX, HANDSHAKES_PER_SOURCE_MAX};
 pub use identity::{BadIdentity, CHAIN_MAX, Identity};
 pub use peer::{AUTHORITIES_MAX, Authorities, NoAuthority, Peer};
 pub use stream::{Protection, TlsStream};
 
 use self::handshakes::Handshakes;
 use self::time::HandedTime;
+use crate::addresses::Subscription;
 use crate::clock::Clock;
 use crate::net::Stream;
 
@@ -57,6 +59,9 @@ pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// What a connection holds at most of what its peer has not taken, in octets: two records. // RFC 8446, section 5.1
 pub const WRITE_BUFFER_OCTETS: usize = 32 * 1024;
+
+/// The most characters of [`HandshakeError::Untrusted`], which names what a server's certificate says.
+pub const REASON_CHARS_MAX: usize = 500;
 
 /// TLS for all services.
 pub struct Tls {
@@ -67,6 +72,8 @@ pub struct Tls {
     opportunistic: Arc<ClientConfig>,
     authenticating: RefCell<Arc<ClientConfig>>,
     handshakes: Rc<Handshakes>,
+    /// The gateway's addresses, by which the LAN is known.
+    addresses: RefCell<Option<Subscription>>,
     /// The office's own authorities, as far as they were asked for.
     own: RefCell<keeper::Kept>,
     /// Who looks at them and adds to them.
@@ -122,10 +129,15 @@ impl std::error::Error for HandshakeError {}
 impl From<io::Error> for HandshakeError {
     fn from(error: io::Error) -> Self {
         match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-            Some(rustls::Error::InvalidCertificate(why)) => Self::Untrusted(why.to_string()),
+            Some(rustls::Error::InvalidCertificate(why)) => Self::Untrusted(printable(&why.to_string())),
             _ => Self::Failed(error),
         }
     }
+}
+
+/// `text`, of which a stranger may have written a part, in visible characters, at most [`REASON_CHARS_MAX`].
+fn printable(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(REASON_CHARS_MAX).collect()
 }
 
 impl From<HandshakeError> for io::Error {
@@ -152,11 +164,22 @@ impl Tls {
             opportunistic,
             authenticating: RefCell::new(authenticating),
             handshakes: Rc::default(),
+            addresses: RefCell::default(),
             own: RefCell::default(),
             own_turn: tokio::sync::Mutex::default(),
             own_authority: RefCell::default(),
             stats: Cell::default(),
         }
+    }
+
+    /// Goes by the gateway's `addresses` from now on to know whom the share of handshakes that is the LAN's is for. Until
+    /// then everybody is a stranger.
+    pub fn set_addresses(&self, addresses: Subscription) {
+        *self.addresses.borrow_mut() = Some(addresses);
+    }
+
+    fn is_lan(&self, peer: IpAddr) -> bool {
+        self.addresses.borrow().as_ref().is_some_and(|addresses| addresses.borrow().is_inside(peer))
     }
 
     /// The cryptography that it goes by.
@@ -166,10 +189,14 @@ impl Tls {
 
     /// What servers show from now on. Connections that stand are not touched.
     pub fn set_identity(&self, identity: &Identity) {
+        self.show(&identity.certified);
+    }
+
+    fn show(&self, certified: &Arc<CertifiedKey>) {
         let time = Arc::clone(&self.time);
         let builder = ServerConfig::builder_with_details(Arc::clone(&self.provider), time);
         let builder = builder.with_safe_default_protocol_versions().expect("suites of both versions");
-        let certified = SingleCertAndKey::from(Arc::clone(&identity.certified));
+        let certified = SingleCertAndKey::from(Arc::clone(certified));
         let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(certified));
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
@@ -200,7 +227,8 @@ impl Tls {
     /// There is no TLS; the connection is closed, and the client was told why if TLS has words for it.
     pub async fn accept<S: Stream>(&self, stream: S) -> Result<TlsStream<S>, HandshakeError> {
         let config = self.server.borrow().clone().ok_or(HandshakeError::NoIdentity)?;
-        let Some(place) = self.handshakes.begin(stream.peer_addr().ip()) else {
+        let peer = stream.peer_addr().ip().to_canonical();
+        let Some(place) = self.handshakes.begin(peer, self.is_lan(peer)) else {
             self.count(|stats| stats.refused += 1);
             return Err(HandshakeError::TooMany);
         };

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use gatepost_ground::Role as Side;
 use rand::rngs::StdRng;
 use tokio::sync::watch;
 
@@ -44,8 +43,7 @@ pub(super) struct Shared {
 impl Shared {
     /// Whether `peer` is on the LAN. For that the dataplane vouches.
     pub fn is_lan(&self, peer: IpAddr) -> bool {
-        let addresses = self.addresses.borrow();
-        addresses.of(Side::Inside).flat_map(|inside| &inside.addresses).any(|network| network.contains(&peer))
+        self.addresses.borrow().is_inside(peer)
     }
 
     /// The port at which clients begin with TLS, if there is one.

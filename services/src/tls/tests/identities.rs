@@ -35,6 +35,36 @@ fn a_chain_with_its_key_is_an_identity_while_its_time_lasts() {
 }
 
 #[test]
+fn a_chain_lasts_as_long_as_all_of_it() {
+    let (own, key) = {
+        let leaf = leaf(&authority(), NOW);
+        (leaf.certificate_pem(), leaf.key_pem())
+    };
+    let before = UnixTime(NOW.0 - 60 * DAY);
+    let shorter = leaf(&authority(), before).certificate_pem();
+    let identity = judged(&(own.clone() + &shorter), &key, NOW).unwrap();
+    assert_eq!(identity.not_after(), UnixTime(NOW.0 + 30 * DAY));
+    let refused = judged(&(own.clone() + &shorter), &key, UnixTime(NOW.0 + 31 * DAY)).unwrap_err();
+    assert_eq!(refused.to_string(), "a certificate behind the first has expired on 29 Dec 2026");
+    let later = leaf(&authority(), UnixTime(NOW.0 + 3 * DAY)).certificate_pem();
+    let refused = judged(&(own + &later), &key, NOW).unwrap_err();
+    assert_eq!(refused.to_string(), "a certificate behind the first is valid from 1 Dec 2026 only");
+}
+
+#[test]
+fn an_authority_signs_what_its_constraints_permit_only() {
+    let elsewhere = Names { domain: "bank.example".into(), ..names() };
+    let refused = authority().sign(KeyKind::Ed25519, &elsewhere, NOW, &mut rng(2)).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the authority of office.example does not speak for gatepost.bank.example"
+    );
+    let no_name = Names { domain: "a b".into(), ..names() };
+    let refused = Authority::make(KeyKind::Ed25519, &no_name, NOW, &mut rng(2)).unwrap_err();
+    assert_eq!(refused.to_string(), "\"gatepost.a b\" is no name of DNS");
+}
+
+#[test]
 fn what_no_client_could_use_is_refused_with_a_reason_and_a_remedy() {
     let (chain, key) = pems();
     let stranger = leaf(&authority(), NOW);

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use super::super::keeper::{
-    Certificate, Files, Keeping, LOOKED_AT_EVERY, OWN_FILE, Source, authority_in, damage,
+    AUTHORITIES_KEPT_MAX, Certificate, Files, Keeping, LOOKED_AT_EVERY, OWN_FILE, Source, authority_in,
+    damage,
 };
 use super::super::testing::{SetClock, crypto};
 use super::*;
 use crate::store::testing::Breakable;
 use crate::store::{Disk, Memory, Monitored, Storage};
-use crate::tls::authority::Names;
 use crate::work::AtOnce;
 
 /// A gateway's disk, clock and TLS.
@@ -84,7 +84,7 @@ async fn an_authority_is_made_once_and_is_there_after_a_restart() {
     gateway.activate(&own(), 1).await;
     let authority = gateway.own_authority();
     assert!(gateway.accepts(&authority).await);
-    assert_eq!(authority_in(&gateway.stored(), &names()), Ok(Some(authority.clone())));
+    assert_eq!(authority_in(&gateway.stored(), &names(), NOW), Ok(Some(authority.clone())));
     assert_eq!(damage(&gateway.stored()), None);
     let stored = gateway.stored();
     let restarted = gateway.restarted();
@@ -147,9 +147,36 @@ async fn a_clock_that_is_wrong_for_a_while_takes_the_authority_away_for_no_longe
     certificate.look().await;
     assert_eq!(restarted.own_authority(), authority);
     assert!(restarted.accepts(&authority).await);
+    let in_file = authority_in(&restarted.stored(), &names(), NOW);
+    assert_eq!(in_file, Ok(Some(authority.clone())), "people are given the one that serves");
     let again = restarted.restarted();
     again.activate(&own(), 3).await;
     assert_eq!(again.own_authority(), authority);
+}
+
+#[tokio::test]
+async fn a_clock_beyond_what_any_authority_lasts_pushes_none_out() {
+    let gateway = Gateway::new();
+    let mut certificate = gateway.activate(&own(), 1).await;
+    let authority = gateway.own_authority();
+    gateway.clock.0.set(UnixTime(NOW.0 + 124 * 365 * DAY));
+    certificate.look().await;
+    let stored = gateway.stored();
+    for _ in 0..AUTHORITIES_KEPT_MAX {
+        certificate.look().await;
+    }
+    assert!(gateway.stored() == stored, "it is written once");
+    // A gateway that starts then has nothing better.
+    let restarted = gateway.restarted();
+    let mut certificate = restarted.activate(&own(), 2).await;
+    assert_eq!(restarted.own_authority(), authority);
+    restarted.clock.0.set(NOW);
+    certificate.look().await;
+    assert_eq!(restarted.own_authority(), authority);
+    assert!(restarted.accepts(&authority).await);
+    let new = Gateway::new();
+    new.clock.0.set(UnixTime(NOW.0 + 124 * 365 * DAY));
+    new.activate(&own(), 3).await;
 }
 
 #[tokio::test]
@@ -176,8 +203,8 @@ async fn other_addresses_take_another_certificate_and_another_domain_an_authorit
     }
     restarted.activate(&own(), 20).await;
     assert!(restarted.own_authority() != authority);
-    assert_eq!(authority_in(&restarted.stored(), &of_domain("d0.example").names), Ok(None));
-    assert!(authority_in(&restarted.stored(), &of_domain("d1.example").names).unwrap().is_some());
+    assert_eq!(authority_in(&restarted.stored(), &of_domain("d0.example").names, NOW), Ok(None));
+    assert!(authority_in(&restarted.stored(), &of_domain("d1.example").names, NOW).unwrap().is_some());
 }
 
 #[tokio::test]
@@ -388,6 +415,12 @@ async fn at_the_start_the_own_authority_stands_in_for_files_that_are_no_good() {
         problems.contains("has expired on 27 Feb 2027; the office's own authority stands in"),
         "{problems}"
     );
+    // It is renewed as ever, and still said to be what it is.
+    gateway.clock.0.set(UnixTime(NOW.0 + 200 * DAY));
+    certificate.look().await;
+    assert!(gateway.accepts(&gateway.own_authority()).await);
+    let problems = gateway.problems();
+    assert!(problems.contains("2027; the office's own authority stands in"), "{problems}");
     // A clock that is set later than the start is the same.
     gateway.clock.0.set(NOW);
     certificate.look().await;

@@ -4,13 +4,15 @@ mod identities;
 mod keeping;
 mod repeated;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::testing::{DAY, NOW, PORTION_MAX, Pipe, authority, leaf, names, office, pipe, rng};
 use super::*;
 use crate::clock::UnixTime;
 use crate::crypto::signing::KeyKind;
-use crate::tls::authority::Authority;
+use crate::tls::authority::{Authority, Names};
 
 const NAME: Peer<'_> = Peer::Named("smtp.office.example");
 
@@ -146,6 +148,46 @@ async fn rfc7435_3_a_certificate_that_proves_nothing_is_no_reason_to_send_in_cle
     for name in [None, Some("mx.other.example"), Some("no name at all"), Some("192.0.2.1")] {
         connection(&server, &client, Peer::Anybody(name)).await;
     }
+}
+
+/// A certificate of X.509 version 1, as `openssl x509 -req` makes one without extensions.
+const OF_VERSION_1: &[u8] = b"-----BEGIN CERTIFICATE-----
+MIIBKTCBzwIUcu2xXOayAqRm3EXLTI5YFTkc0fYwCgYIKoZIzj0EAwIwFjEUMBIG
+A1UEAwwLb2xkLmV4YW1wbGUwIBcNMjYxMTI5MDY0MjQ0WhgPMjEyNjExMDUwNjQy
+NDRaMBYxFDASBgNVBAMMC29sZC5leGFtcGxlMFkwEwYHKoZIzj0CAQYIKoZIzj0D
+AQcDQgAEetZFvULufusojHSDx48HByYkRFIbWu3j7sICUuKAvk4nEMteXwMSk2mL
+eKcrskoHsLK+orAXnX87t7Qg+g9HjzAKBggqhkjOPQQDAgNJADBGAiEAj9nj7FQX
++dP0oXpvWHD3Zv4hUzv8CE+HP8dx19Lj2OkCIQC0Qu81RhNfrOvBGvumu1Nim/LN
+v4x7u0zpkEKLx2P6KQ==
+-----END CERTIFICATE-----
+";
+
+/// RFC 7435, section 3: With opportunistic security, a certificate that cannot be read is no reason to send in clear.
+#[tokio::test]
+async fn rfc7435_3_a_certificate_that_cannot_be_read_is_no_reason_to_send_in_clear() {
+    let (server, client, _) = office();
+    let old = CertificateDer::from_pem_slice(OF_VERSION_1).unwrap();
+    for shown in [old, CertificateDer::from(b"no certificate".to_vec())] {
+        let certified = leaf(&authority(), NOW).identity(NOW, server.provider()).unwrap().certified;
+        let certified = Arc::new(CertifiedKey::new(vec![shown], Arc::clone(&certified.key)));
+        server.show(&certified);
+        connection(&server, &client, Peer::Anybody(None)).await;
+        assert!(handshake(&server, &client, NAME).await.1.is_err(), "it proves nothing");
+    }
+}
+
+/// A server's certificate quotes whatever the server likes.
+#[tokio::test]
+async fn what_is_told_of_a_strangers_certificate_is_short() {
+    let (server, client, _) = office();
+    let long = Names { domain: ["a".repeat(60).as_str(); 4].join("."), ..names() };
+    let authority = Authority::make(KeyKind::Ed25519, &long, NOW, &mut rng(7)).unwrap();
+    let signed = authority.sign(KeyKind::Ed25519, &long, NOW, &mut rng(8)).unwrap();
+    server.set_identity(&signed.identity(NOW, server.provider()).unwrap());
+    client.set_authorities(&Authorities::from_pem(authority.certificate_pem().as_bytes()).unwrap());
+    let why = refusal(&server, &client, NAME).await;
+    assert_eq!(why.chars().count(), REASON_CHARS_MAX, "{why}");
+    assert_eq!(printable("a\r\n\u{1b}[2Jb"), "a[2Jb");
 }
 
 #[tokio::test]

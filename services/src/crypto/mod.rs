@@ -20,6 +20,32 @@ pub fn sha256(octets: &[u8]) -> Sha256Digest {
     fixed(digest::digest(&digest::SHA256, octets).as_ref())
 }
 
+/// SHA-256 of octets that come in parts. // RFC 6234
+pub struct Sha256(digest::Context);
+
+impl Sha256 {
+    /// Of nothing yet.
+    pub fn new() -> Self {
+        Self(digest::Context::new(&digest::SHA256))
+    }
+
+    /// Takes the next octets.
+    pub fn update(&mut self, octets: &[u8]) {
+        self.0.update(octets);
+    }
+
+    /// The digest of all that came.
+    pub fn finish(self) -> Sha256Digest {
+        fixed(self.0.finish().as_ref())
+    }
+}
+
+impl Default for Sha256 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// HMAC-SHA-256 of `octets` under `key`, which can have any length. // RFC 2104
 pub fn hmac_sha256(key: &[u8], octets: &[u8]) -> Sha256Digest {
     fixed(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), octets).as_ref())

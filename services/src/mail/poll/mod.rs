@@ -9,11 +9,17 @@
 //!             header ─► distribute ─► receivers
 //! ```
 //!
+//! [`collect`](collect::collect) drives a connection by it, and keeps what comes in the [`office`](office::Office)'s store.
+//!
 //! What an account remembers of a message is in the record that delivers it, so a crash can repeat a download but never a
 //! delivery.
 
 pub mod account;
+pub mod collect;
 pub mod distribute;
 mod header;
+pub mod office;
+mod settings;
 
 pub use header::HEADER_OCTETS_MAX;
+pub use settings::{Account, Receives};

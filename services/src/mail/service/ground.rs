@@ -258,7 +258,7 @@ impl Opened {
     }
 
     /// Whether the disk has room for `octets`. If it cannot be asked, the store will find out.
-    pub(super) async fn has_room(&self, octets: u64) -> bool {
+    pub(in crate::mail) async fn has_room(&self, octets: u64) -> bool {
         let now = self.clock.now();
         let known = self.room.get().filter(|(at, _)| now.since(*at) < ROOM_LOOKED_AT_EVERY);
         let room = match known {
@@ -273,7 +273,7 @@ impl Opened {
     }
 
     /// The mailbox of `user`, which is made if there is none, and given the user's quota.
-    pub(super) async fn mailbox_of(&self, user: &User) -> Result<MailboxId, Refused> {
+    pub(in crate::mail) async fn mailbox_of(&self, user: &User) -> Result<MailboxId, Refused> {
         let known = self.store.look(|state| {
             let state = state.mailbox_named(&user.name)?.state();
             Some((state.id, state.quota, state.folders.clone()))

@@ -1,0 +1,417 @@
+//! One connection to an account: all that is new is fetched, kept and deleted there.
+//!
+//! | what goes wrong | what comes of it |
+//! | --- | --- |
+//! | the connection breaks | what is durable is remembered, and not delivered again; what was deleted is deleted again |
+//! | it breaks in a message, or the server refuses it | the message comes last the next time, and later each time |
+//! | a mailbox is full | the message stays there, and is tried later; the others come |
+//! | the disk is full, or the store fails | the connection ends in order, and what was fetched is deleted |
+//! | a message is longer than its server said, and than a message may be | the connection is closed, and the message comes last |
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::mem;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::{AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::account::{Action, Memory, Name, NeedsNames, Setbacks, Step, Terms, day_of, plan};
+use super::header::HEADER_OCTETS_MAX;
+use super::office::Office;
+use super::settings::Account;
+use crate::clock::sleep_until;
+use crate::crypto::Sha256;
+use crate::mail::pop3::client::{Answer, End, Failure, FailureKind, Output, Session, Settings};
+use crate::mail::queue::connection::Means;
+use crate::mail::sasl::client::{Credentials, NONCE_OCTETS};
+use crate::mail::store::{Change, Incoming, Refused, UIDS_MAX, Uidls};
+use crate::mail::transfer::lines::ToCrlf;
+use crate::net::Stream;
+use crate::work;
+
+/// Octets that are read at a time.
+const READ_OCTETS: usize = 16 << 10;
+/// How long the other side may take to hear that the connection ends.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Octets by which a message may be longer than its server said: servers count line ends as they keep them.
+const SIZE_SLACK: u64 = 1 << 20;
+
+/// What came of a connection to an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Messages that were fetched, and are safe.
+    pub fetched: u64,
+    /// The octets of those.
+    pub octets: u64,
+    /// Messages that the server says it has deleted.
+    pub deleted: u64,
+    /// Messages that could not be taken now.
+    pub failed: u64,
+    /// Messages that stay there, as they are too long.
+    pub too_long: usize,
+    /// Messages that failed before, and are not due.
+    pub waiting: usize,
+    /// Messages that stay there, as they have no names of their own.
+    pub nameless: usize,
+    /// Whether there is more to be fetched at once.
+    pub is_more: bool,
+    /// Why the connection did not come to its end.
+    pub trouble: Option<Trouble>,
+}
+
+/// Why an account was not fetched to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The server, or the way there.
+    Server(Failure),
+    /// The office takes no mail now.
+    Store(Refused),
+    /// The server gives messages no names, so they cannot be left there.
+    NeedsNames,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server(failure) => f.write_str(&failure.text),
+            Self::Store(refused) => write!(f, "no mail is taken: {refused}"),
+            Self::NeedsNames => f.write_str(
+                "the server has no UIDL, without which messages cannot be left there; set leave_days = 0",
+            ),
+        }
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Server(failure)
+    }
+}
+
+/// Fetches what is new in `account` over `stream`. `nonce` is drawn for this login.
+pub async fn collect(
+    means: &Means,
+    stream: Box<dyn Stream>,
+    account: &Account,
+    office: &Office,
+    setbacks: &mut Setbacks,
+    nonce: [u8; NONCE_OCTETS],
+) -> Collected {
+    let login = Credentials { user: account.username.clone(), password: account.password.clone(), nonce };
+    let settings = Settings { encryption: account.encryption, login };
+    let mut connection = Connection {
+        means,
+        session: Session::new(means.clock.now(), settings),
+        stream: Some(stream),
+        account,
+        office,
+        setbacks,
+        collected: Collected::default(),
+        marked: 0,
+    };
+    let outcome = connection.run().await;
+    connection.collected.trouble = outcome.err();
+    connection.close().await;
+    connection.collected
+}
+
+struct Connection<'a> {
+    means: &'a Means,
+    session: Session,
+    /// `None` once a handshake has failed.
+    stream: Option<Box<dyn Stream>>,
+    account: &'a Account,
+    office: &'a Office,
+    setbacks: &'a mut Setbacks,
+    collected: Collected,
+    /// Messages that are deleted once QUIT is confirmed.
+    marked: u64,
+}
+
+impl Connection<'_> {
+    async fn run(&mut self) -> Result<(), Trouble> {
+        let listing = match self.next().await {
+            Output::Listing(listing) => listing,
+            output => return Err(ended(output).into()),
+        };
+        let key = self.account.key();
+        let memory = self.office.opened.store.look(|state| Memory::of(state.seen(&key)));
+        let terms =
+            Terms { leave_days: self.account.leave_days, message_octets_max: self.office.message_octets_max };
+        let today = day_of(self.means.clock.unix_time());
+        let now = self.means.clock.now();
+        let Ok(plan) = plan(&listing, &memory, terms, self.setbacks, (now, today)) else {
+            let NeedsNames = NeedsNames;
+            self.quit().await?;
+            return Err(Trouble::NeedsNames);
+        };
+        drop(listing);
+        (self.collected.too_long, self.collected.waiting) = (plan.too_long, plan.waiting);
+        (self.collected.nameless, self.collected.is_more) = (plan.nameless, plan.is_more);
+        self.forget(&plan.forget).await;
+        // Messages without names that came in this connection.
+        let mut came = BTreeSet::new();
+        for step in &plan.steps {
+            match step.action {
+                Action::Delete => self.delete(step.message.number).await?,
+                Action::Tell => self.tell(step).await,
+                Action::Fetch => {
+                    if let Err(refused) = self.fetch(step, &memory, &mut came).await? {
+                        // What is fetched is deleted all the same.
+                        self.quit().await?;
+                        return Err(Trouble::Store(refused));
+                    }
+                }
+            }
+        }
+        self.forget(&plan.forget_after(&came)).await;
+        Ok(self.quit().await?)
+    }
+
+    /// Fetches one message. Inner error: the office takes none now.
+    async fn fetch(
+        &mut self,
+        step: &Step,
+        memory: &Memory,
+        came: &mut BTreeSet<Name>,
+    ) -> Result<Result<(), Refused>, Failure> {
+        let (office, account) = (self.office, self.account);
+        let size = step.message.size;
+        if !office.opened.has_room(office.disk_reserve.saturating_add(size)).await {
+            return Ok(Err(Refused::NoRoom));
+        }
+        if let Err(refused) = office.check_room(account, size).await {
+            self.set_back(step, &refused.to_string());
+            return Ok(Ok(()));
+        }
+        let mut incoming = match office.opened.store.begin(0) {
+            Ok(incoming) => Ok(incoming),
+            Err(refused) => return Ok(Err(refused)),
+        };
+        take(&mut incoming, office.received(account).as_bytes()).await;
+        self.session.retrieve(step.message.number);
+        let (mut lines, mut header, mut octets) = (ToCrlf::default(), Vec::new(), 0);
+        let mut digest = Sha256::new();
+        loop {
+            match self.next().await {
+                Output::Octets(part) => {
+                    octets += part.len() as u64;
+                    if octets > office.message_octets_max.saturating_add(SIZE_SLACK) {
+                        let text = "a message is longer than the server says, and than a message may be";
+                        self.set_back(step, text);
+                        self.session.lost();
+                        let kind = FailureKind::Protocol;
+                        return Err(Failure { kind, text: text.to_owned() });
+                    }
+                    digest.update(&part);
+                    let mut kept = Vec::with_capacity(part.len());
+                    lines.push(&part, &mut kept);
+                    let room = HEADER_OCTETS_MAX.saturating_sub(header.len());
+                    header.extend_from_slice(&kept[..kept.len().min(room)]);
+                    take(&mut incoming, &kept).await;
+                }
+                Output::Answered(Answer::Whole) => break,
+                Output::Answered(Answer::Refused(text)) => {
+                    self.set_back(step, &format!("the server does not hand it out: {text}"));
+                    return Ok(Ok(()));
+                }
+                output => {
+                    let failure = ended(output);
+                    self.set_back(step, &failure.text);
+                    return Err(failure);
+                }
+            }
+        }
+        let name = match &step.message.uidl {
+            Some(uidl) => Name::Uidl(uidl.clone()),
+            None => Name::Octets(digest.finish()),
+        };
+        let is_known = step.message.uidl.is_none() && (memory.is_fetched(&name) || came.contains(&name));
+        if step.message.uidl.is_none() {
+            came.insert(name.clone());
+        }
+        if !is_known {
+            let kept = match incoming {
+                Ok(incoming) => office.keep(account, incoming, &header, name).await,
+                Err(refused) => Err(refused),
+            };
+            match kept {
+                Ok(stored) => {
+                    debug!("{} of {} is message {:?}", step.key(), account.key(), stored.sequence);
+                    self.collected.fetched += 1;
+                    self.collected.octets += octets;
+                }
+                Err(refused @ (Refused::NoRoom | Refused::Busy | Refused::Disk(_) | Refused::Newer)) => {
+                    return Ok(Err(refused));
+                }
+                Err(refused) => {
+                    self.set_back(step, &refused.to_string());
+                    return Ok(Ok(()));
+                }
+            }
+        }
+        self.setbacks.succeeded(&step.key());
+        if account.leave_days == 0 {
+            self.delete(step.message.number).await?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// The message cannot be taken now.
+    fn set_back(&mut self, step: &Step, text: &str) {
+        warn!("{} of {} stays there for now: {text}", step.key(), self.account.key());
+        self.collected.failed += 1;
+        self.setbacks.failed(self.means.clock.now(), &step.key());
+    }
+
+    async fn tell(&mut self, step: &Step) {
+        let Some(uidl) = step.message.uidl.clone() else { return };
+        let told = self.office.tell(self.account, Name::Uidl(uidl), step.message.size).await;
+        if let Err(refused) = told {
+            warn!("nobody is told that {} of {} is too long: {refused}", step.key(), self.account.key());
+        }
+    }
+
+    /// Has the server delete a message, which is safe here.
+    async fn delete(&mut self, number: u32) -> Result<(), Failure> {
+        self.session.delete(number);
+        match self.next().await {
+            Output::Answered(Answer::Deleted) => self.marked += 1,
+            // It is tried again by the next connection.
+            Output::Answered(_) => {}
+            output => return Err(ended(output)),
+        }
+        Ok(())
+    }
+
+    async fn forget(&self, texts: &[String]) {
+        for uidls in texts.chunks(UIDS_MAX) {
+            let forget = Change::Forget(Uidls { account: self.account.key(), uidls: uidls.to_vec() });
+            if let Err(refused) = self.office.opened.store.change(forget).await {
+                // They are forgotten by a later connection.
+                return debug!("{} forgets nothing now: {refused}", self.account.key());
+            }
+        }
+    }
+
+    async fn quit(&mut self) -> Result<(), Failure> {
+        self.session.quit();
+        match self.next().await {
+            Output::Close(End::Quit { is_confirmed }) => {
+                self.collected.deleted = if is_confirmed { self.marked } else { 0 };
+                Ok(())
+            }
+            output => Err(ended(output)),
+        }
+    }
+
+    async fn close(&mut self) {
+        if let Some(mut stream) = self.stream.take() {
+            // Nothing depends on it any more.
+            _ = timeout(CLOSE_TIMEOUT, stream.shutdown()).await;
+        }
+    }
+
+    /// The next output that is not for the connection itself.
+    async fn next(&mut self) -> Output {
+        loop {
+            while let Some(output) = self.session.poll_output(self.means.clock.now()) {
+                match output {
+                    Output::Send(octets) => self.send(&octets).await,
+                    Output::Derive(derivation) => {
+                        match work::run(&*self.means.work, move || derivation.run()).await {
+                            Ok(key) => self.session.derived(&key),
+                            Err(_) => self.session.lost(),
+                        }
+                    }
+                    Output::StartTls => self.start_tls().await,
+                    output => return output,
+                }
+            }
+            match self.read().await {
+                None => self.session.handle_timeout(self.means.clock.now()),
+                Some(Ok(octets)) if !octets.is_empty() => {
+                    self.session.receive(self.means.clock.now(), &octets);
+                }
+                Some(_) => self.session.lost(),
+            }
+        }
+    }
+
+    /// How long the server has from now on.
+    fn time(&self) -> Duration {
+        let now = self.means.clock.now();
+        self.session.deadline().map_or(Duration::ZERO, |deadline| deadline.since(now))
+    }
+
+    async fn send(&mut self, octets: &[u8]) {
+        let time = self.time();
+        let Some(stream) = &mut self.stream else { return self.session.lost() };
+        let written = timeout(time, async {
+            stream.write_all(octets).await?;
+            stream.flush().await
+        });
+        if !matches!(written.await, Ok(Ok(()))) {
+            self.session.lost();
+        }
+    }
+
+    async fn start_tls(&mut self) {
+        let time = self.time();
+        let Some(stream) = self.stream.take() else { return self.session.lost() };
+        match timeout(time, self.means.tls.start_tls(stream)).await {
+            Ok(Ok(stream)) => {
+                self.stream = Some(stream);
+                self.session.tls_started(self.means.clock.now());
+            }
+            Ok(Err(error)) => self.session.tls_failed(&error.to_string()),
+            Err(_) => self.session.tls_failed("the TLS handshake took too long"),
+        }
+    }
+
+    /// What the server sends; `None` at the deadline.
+    async fn read(&mut self) -> Option<io::Result<Vec<u8>>> {
+        let Self { means, stream, session, .. } = self;
+        let Some(stream) = stream else { return Some(Ok(Vec::new())) };
+        let mut due = pin!(sleep_until(&*means.clock, session.deadline()));
+        poll_fn(|context| {
+            let mut space = [0; READ_OCTETS];
+            let mut buffer = ReadBuf::new(&mut space);
+            if let Poll::Ready(read) = Pin::new(&mut **stream).poll_read(context, &mut buffer) {
+                return Poll::Ready(Some(read.map(|()| buffer.filled().to_vec())));
+            }
+            due.as_mut().poll(context).map(|()| None)
+        })
+        .await
+    }
+}
+
+/// Has the store take further octets, unless it has refused some. What it refuses is not read any less: the connection goes
+/// on behind the message.
+async fn take(incoming: &mut Result<Incoming, Refused>, octets: &[u8]) {
+    if let Ok(draft) = incoming
+        && let Err(refused) = draft.chunk(octets).await
+    {
+        drop(mem::replace(incoming, Err(refused)));
+    }
+}
+
+/// Why there is no other output than that one.
+fn ended(output: Output) -> Failure {
+    match output {
+        Output::Close(End::Failed(failure)) => failure,
+        _ => Failure {
+            kind: FailureKind::Protocol,
+            text: "the server ended the connection before its time".to_owned(),
+        },
+    }
+}

@@ -1,0 +1,167 @@
+//! The office that mail is fetched for: who gets a message, and how it is kept.
+
+use std::rc::Rc;
+
+use super::account::{Name, Remembered, What, day_of};
+use super::distribute::{Distributed, Distribution, Found, Receiver, Rule, distribute};
+use super::header;
+use super::settings::{Account, Receives};
+use crate::clock::Clock;
+use crate::mail::address::{ForwardPath, Mailbox};
+use crate::mail::service::directory::{Directory, Place};
+use crate::mail::service::ground::Opened;
+use crate::mail::smtp::date;
+use crate::mail::store::{Accept, Change, Delivery, Incoming, MailboxId, Origin, Refused, Stored};
+
+/// The office that mail is fetched for.
+pub struct Office {
+    /// Where mail is kept.
+    pub opened: Rc<Opened>,
+    /// Who receives mail here.
+    pub directory: Directory,
+    /// The server's name, in Received fields.
+    pub hostname: String,
+    /// The office's domain.
+    pub domain: String,
+    /// Octets of a message at most.
+    pub message_octets_max: u64,
+    /// While the disk has room for fewer octets, nothing is fetched.
+    pub disk_reserve: u64,
+    /// The time.
+    pub clock: Rc<dyn Clock>,
+}
+
+impl Office {
+    /// Who gets the message of `account` that begins with `header`.
+    pub fn receivers(&self, account: &Account, header: &[u8]) -> Distributed {
+        match &account.receives {
+            Receives::Person(user) => Distributed {
+                rule: Rule::Account,
+                field: None,
+                receivers: vec![Receiver { user: user.clone(), address: None }],
+                looked_at: Vec::new(),
+            },
+            Receives::Everybody { otherwise_to, envelope_field } => {
+                let otherwise_to = match otherwise_to {
+                    Some(user) => vec![user.clone()],
+                    None => match self.find(&ForwardPath::Postmaster) {
+                        Found::Users(users) => users,
+                        Found::Nobody | Found::Elsewhere => Vec::new(),
+                    },
+                };
+                let how = Distribution {
+                    envelope_field: envelope_field.as_deref(),
+                    account: &account.username,
+                    otherwise_to: &otherwise_to,
+                };
+                let find = |mailbox: &Mailbox| self.find(&ForwardPath::Mailbox(mailbox.clone()));
+                distribute(header, &how, find)
+            }
+        }
+    }
+
+    fn find(&self, path: &ForwardPath) -> Found {
+        match self.directory.find(path, |_| false) {
+            Place::Here(users) => Found::Users(users.to_vec()),
+            Place::Nobody | Place::Route => Found::Nobody,
+            Place::Elsewhere => Found::Elsewhere,
+        }
+    }
+
+    /// What stands before a message of `account`.
+    pub(super) fn received(&self, account: &Account) -> String {
+        let (server, hostname) = (&account.server, &self.hostname);
+        format!(
+            "Received: from {server}\r\n\tby {hostname} with POP3;\r\n\t{}\r\n",
+            date(self.clock.unix_time())
+        )
+    }
+
+    /// Whether a message of that size has room in the mailbox of the person who gets it. Of a common account that is found
+    /// out when its header is there.
+    pub(super) async fn check_room(&self, account: &Account, octets: u64) -> Result<(), Refused> {
+        let Receives::Person(user) = &account.receives else { return Ok(()) };
+        let mailbox = self.mailbox_of(user).await?;
+        self.opened.store.check_room(mailbox, octets)
+    }
+
+    async fn mailbox_of(&self, user: &str) -> Result<MailboxId, Refused> {
+        let user = self.directory.user(user).ok_or(Refused::NoRecipient)?;
+        self.opened.mailbox_of(user).await
+    }
+
+    /// The deliveries to those receivers, of whom `from` is told.
+    async fn deliveries(&self, distributed: &Distributed) -> Result<Vec<Delivery>, Refused> {
+        let mut deliveries: Vec<Delivery> = Vec::new();
+        for Receiver { user, address } in &distributed.receivers {
+            let mailbox = self.mailbox_of(user).await?;
+            let mut prefix = format!("Delivered-To: {user}@{}\r\n", self.domain);
+            if let Some(address) = address {
+                prefix += &format!("X-Original-To: {address}\r\n");
+            }
+            if distributed.rule != Rule::Account {
+                prefix += &distributed.to_header();
+            }
+            deliveries.push(Delivery { mailbox, prefix: prefix.into_bytes(), ..Delivery::default() });
+        }
+        Ok(deliveries)
+    }
+
+    /// Has a message be durable, in the mailboxes of all who get it, and remembered as fetched. If one of the mailboxes is
+    /// full it is in none: what is fetched for one is not fetched again for another.
+    pub(super) async fn keep(
+        &self,
+        account: &Account,
+        mut incoming: Incoming,
+        header: &[u8],
+        name: Name,
+    ) -> Result<Stored, Refused> {
+        let distributed = self.receivers(account, header);
+        let deliveries = self.deliveries(&distributed).await?;
+        for Delivery { mailbox, prefix, .. } in &deliveries {
+            incoming.reserve(*mailbox, prefix.len() as u64)?;
+        }
+        let return_path = header::fields(header).into_iter().find(|(name, _)| name == "return-path");
+        let return_path = return_path.and_then(|(_, value)| header::address_in(&value));
+        let return_path = return_path.map(|mailbox| mailbox.to_string()).unwrap_or_default();
+        let accept = Accept { return_path, deliveries, ..self.accept(account, What::Fetched, name) };
+        incoming.commit(accept).await
+    }
+
+    fn accept(&self, account: &Account, what: What, name: Name) -> Accept {
+        let now = self.clock.unix_time();
+        let uidl = Remembered { what, day: day_of(now), name }.to_text();
+        let origin = Origin::Polled { account: account.key(), uidl };
+        Accept { time: now.0, source: format!("{} by POP3", account.server), origin, ..Accept::default() }
+    }
+
+    /// Tells who gets the account's mail that a message of `octets` is too long, and stays there. That this was told is
+    /// in the record of the notice.
+    pub(super) async fn tell(&self, account: &Account, name: Name, octets: u64) -> Result<Stored, Refused> {
+        let distributed = self.receivers(account, b"");
+        let deliveries = self.deliveries(&distributed).await?;
+        let Self { domain, hostname, message_octets_max, .. } = self;
+        let to: Vec<_> =
+            distributed.receivers.iter().map(|receiver| format!("{}@{domain}", receiver.user)).collect();
+        let now = self.clock.unix_time();
+        let accept = Accept { deliveries, ..self.accept(account, What::Told, name.clone()) };
+        let called = match name {
+            Name::Uidl(uidl) => uidl,
+            Name::Octets(_) => String::new(),
+        };
+        let message = format!(
+            "From: postmaster@{domain}\r\nTo: {}\r\nDate: {}\r\nMessage-ID: <{}.{octets}.poll@{hostname}>\r\n\
+            Subject: A message is too long to be fetched\r\nAuto-Submitted: auto-generated\r\n\
+            MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\
+            A message in the mailbox {} on {} has {octets} octets,\r\n\
+            and messages here may have {message_octets_max}. It stays there.\r\n\r\n\
+            Its name there (UIDL): {called}\r\n",
+            to.join(",\r\n\t"),
+            date(now),
+            now.0,
+            account.username,
+            account.server,
+        );
+        self.opened.store.change(Change::Accept(accept, message.into_bytes())).await
+    }
+}

@@ -1,0 +1,49 @@
+//! What polling is told of an account.
+
+use std::time::Duration;
+
+use crate::mail::pop3::client::Encryption;
+use crate::mail::sasl::Password;
+
+/// A mailbox elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The server's name.
+    pub server: String,
+    /// Its port.
+    pub port: u16,
+    /// Whether there is to be TLS.
+    pub encryption: Encryption,
+    /// The account's name there.
+    pub username: String,
+    /// Its password.
+    pub password: Password,
+    /// Who gets what is there.
+    pub receives: Receives,
+    /// How often it is looked at.
+    pub every: Duration,
+    /// For how many days messages stay there once they are fetched.
+    pub leave_days: u64,
+}
+
+/// Who gets what is in an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Receives {
+    /// This user.
+    Person(String),
+    /// Whom each message is for.
+    Everybody {
+        /// The user who gets what names nobody; without one those who receive what is for the postmaster.
+        otherwise_to: Option<String>,
+        /// The field that holds the envelope's recipient; without one the first kind that is there.
+        envelope_field: Option<String>,
+    },
+}
+
+impl Account {
+    /// By what the store remembers messages of the account. The port is not of it, so that who goes over to TLS gets
+    /// nothing twice.
+    pub fn key(&self) -> String {
+        format!("{}@{}", self.username, self.server)
+    }
+}

@@ -18,6 +18,9 @@ use gatepost::port::log::LogLevel;
 use gatepost::tls::Tls;
 use gatepost::{glossary, lab, port};
 
+/// What the program is called.
+const NAME: &str = env!("CARGO_PKG_NAME");
+
 /// A small office's gateway in one program.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = false)]
@@ -190,7 +193,7 @@ fn run(command: Command) -> Result<bool, Error> {
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut CommandLine::command(), env!("CARGO_PKG_NAME"), &mut script);
+            clap_complete::generate(shell, &mut listed(), NAME, &mut script);
             // Whoever does not want to read it has the exit code.
             _ = io::stdout().write_all(&script);
         }
@@ -199,6 +202,14 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::LabGateway { config, lab } => lab::run_gateway(&config, lab)?,
     }
     Ok(true)
+}
+
+/// The command line without the commands that help does not list, which completions would.
+fn listed() -> clap::Command {
+    let whole = CommandLine::command();
+    let listed = whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    let bare = clap::Command::new(NAME).version(env!("CARGO_PKG_VERSION"));
+    bare.about(whole.get_about().cloned().unwrap_or_default()).subcommands(listed)
 }
 
 /// Tells what is damaged under `state_dir`. Whether nothing is.

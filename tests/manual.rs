@@ -28,15 +28,23 @@ fn every_command_that_help_lists_has_a_page_and_is_completed() {
     assert!(commands.contains(&"run"), "{commands:?}");
 
     let bash = gatepost(&["completions", "bash"]);
-    for command in commands {
+    for command in &commands {
         assert!(page(&format!("gatepost-{command}.1")).contains(command), "{command}");
         assert!(bash.contains(&format!("gatepost,{command})")), "{command}");
+    }
+    let completed = bash.lines().filter_map(|line| line.trim().strip_prefix("gatepost,")?.strip_suffix(')'));
+    for command in completed {
+        assert!(command == "help" || commands.contains(&command), "{command} is not listed");
     }
 }
 
 #[test]
 fn every_shell_is_served() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        assert!(gatepost(&["completions", shell]).contains("gatepost"), "{shell}");
+        let script = gatepost(&["completions", shell]);
+        assert!(script.contains("gatepost"), "{shell}");
+        for hidden in ["lab-host", "lab-gateway", "mail", "tls"] {
+            assert!(!script.contains(hidden), "{shell}: {hidden}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use ipnet::Ipv4Net;
 use super::address::{address, check_lan_host, network, overlap, port};
 use super::diagnostic::{Problem, Report, Span};
 use super::section::Section;
+use super::services::Services;
 use super::value::{Node, alternatives, boolean, choice, list, parsed, quoted, text, unless_empty};
 use super::{Config, Firewall, Forward, upcoming};
 
@@ -19,17 +20,18 @@ const FORWARDS_MAX: usize = 256;
 const SOURCES_MAX: usize = 64;
 const SERVICES_MAX: usize = 16;
 
-/// `kinds` are the services that there are.
+/// `served` says which services there are, and on which ports.
 pub(super) fn read(
     mut firewall: Section<'_>,
     mode: Mode,
     lan: Option<Ipv4Net>,
-    kinds: &[&'static Kind],
+    served: &Services,
     report: &Report,
 ) -> Firewall {
+    let kinds = served.kinds();
     let stealth = firewall.setting("stealth", true, boolean);
     let services = firewall.setting("wan_services", None, |node, report| {
-        list(SERVICES_MAX, parsed(|name| service(name, kinds)))(node, report).map(Some)
+        list(SERVICES_MAX, parsed(|name| service(name, &kinds)))(node, report).map(Some)
     });
     let dmz_host = firewall.setting("dmz_host", None, unless_empty(address));
     let forwards: Vec<_> = firewall
@@ -44,7 +46,7 @@ pub(super) fn read(
         firewall.report(span, problem);
     }
     let listed = services.value.clone().unwrap_or_default();
-    check_claims(&forwards, &listed, report);
+    check_claims(&forwards, &listed, served, report);
     if !mode.translates() {
         let ignored = |what: &str| format!("in mode {} {what}", quoted(mode.name()));
         let remedy = "remove it, or write mode = \"nat\" or \"nat-dmz\"";
@@ -172,9 +174,10 @@ fn endpoint(text: &str) -> Result<(Ipv4Addr, u16), Problem> {
 }
 
 /// Checks that every port of the WAN address belongs to one forward or service at most.
-fn check_claims(forwards: &[ReadForward], services: &[&Kind], report: &Report) {
+fn check_claims(forwards: &[ReadForward], listed: &[&Kind], services: &Services, report: &Report) {
     for (index, claim) in forwards.iter().enumerate() {
-        let taken = |rule: &dataplane::Forward| services.iter().any(|service| claims_port_of(rule, service));
+        let taken =
+            |rule: &dataplane::Forward| listed.iter().any(|kind| claims_port_of(rule, kind, services));
         if claim.forward.rules.iter().any(taken) {
             let what = "the forward takes the port of a service in firewall.wan_services";
             report.add(claim.span.clone(), Problem::new(what, "write another port, or remove the service"));
@@ -188,9 +191,10 @@ fn check_claims(forwards: &[ReadForward], services: &[&Kind], report: &Report) {
     }
 }
 
-/// Whether `rule` takes a port of `service`.
-fn claims_port_of(rule: &dataplane::Forward, service: &Kind) -> bool {
-    service.ports.iter().any(|(protocol, port)| rule.protocol == *protocol && rule.wan_ports.contains(port))
+/// Whether `rule` takes a port that `kind` is served on.
+fn claims_port_of(rule: &dataplane::Forward, kind: &Kind, services: &Services) -> bool {
+    let ports = services.ports_of(kind);
+    ports.iter().any(|(protocol, port)| rule.protocol == *protocol && rule.wan_ports.contains(port))
 }
 
 impl Config {
@@ -199,7 +203,7 @@ impl Config {
     pub fn wan_services(&self) -> impl Iterator<Item = &'static Kind> {
         let is_forwarded = |kind: &Kind| {
             let mut rules = self.firewall.forwards.iter().flat_map(|forward| &forward.rules);
-            self.mode.translates() && rules.any(|rule| claims_port_of(rule, kind))
+            self.mode.translates() && rules.any(|rule| claims_port_of(rule, kind, &self.services))
         };
         let is_open = move |kind: &&Kind| match (&self.firewall.wan_services, self.mode) {
             (_, Mode::LanOnly) | (None, Mode::NatDmz) => false,

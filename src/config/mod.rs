@@ -40,7 +40,7 @@ pub use name::Netns;
 pub use services::{Record, RecordValue, Reservation, ReservedFor, Services};
 pub use source::Source;
 pub use summary::Detail;
-pub use upcoming::Unfinished;
+pub use upcoming::{Unfinished, comes_with};
 
 use crate::error::Error;
 

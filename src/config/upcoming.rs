@@ -83,8 +83,7 @@ pub(super) fn refuse_sections(file: &mut Section<'_>, unfinished: Unfinished) {
             DeValue::Array(tables) => (tables.first().map_or(node.span(), toml::Spanned::span), None),
             _ => (node.span(), None),
         };
-        let comes_with =
-            |what: &str| format!("{what} comes with {feature}, which this version does not have yet");
+        let comes_with = |what: &str| comes_with(what, feature);
         let is_off = |off: &Off| {
             keys.and_then(|keys| keys.get(off.key)).is_some_and(|value| (off.is)(value.get_ref()))
         };
@@ -108,10 +107,15 @@ pub(super) fn refuse_sections(file: &mut Section<'_>, unfinished: Unfinished) {
     }
 }
 
+/// What is said of `what`, which is for `feature`.
+pub fn comes_with(what: &str, feature: &str) -> String {
+    format!("{what} comes with {feature}, which this version does not have yet")
+}
+
 /// What is wrong with `key` in the section `heading`, if it is one that is yet to come.
 pub(super) fn key_problem(heading: &str, key: &str) -> Option<Problem> {
     let (_, _, feature) = keys().find(|(section, keys, _)| *section == heading && keys.contains(&key))?;
-    let what = format!("{key:?} in {heading} comes with {feature}, which this version does not have yet");
+    let what = comes_with(&format!("{key:?} in {heading}"), feature);
     Some(Problem::new(what, "remove it"))
 }
 
@@ -132,7 +136,7 @@ pub(super) const SERVICES: [(&str, &str); 6] = [
 
 /// What is wrong with naming the service `name`, which comes with `feature`, where one can write `others`.
 pub(super) fn service_problem(name: &str, feature: &str, others: &str) -> Problem {
-    let what = format!("{name:?} comes with {feature}, which this version does not have yet");
+    let what = comes_with(&format!("{name:?}"), feature);
     Problem::new(what, format!("remove it, or write {others}"))
 }
 

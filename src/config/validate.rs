@@ -35,7 +35,7 @@ fn read<'a>(mut file: Section<'a>, folder: &Path, report: &'a Report) -> Config 
     let kinds = services::kinds(system.unfinished);
     let mode = read_mode(file.section("network"));
     let (lan, wan) = interfaces::read(file.section("lan"), file.section("wan"), mode, report);
-    let firewall = firewall::read(file.section("firewall"), mode, lan.known_address, &kinds, report);
+    let of_firewall = file.section("firewall");
     let nat = nat::read(file.section("nat"));
     let users = users::read(&mut file, report);
     let around = Surroundings {
@@ -47,6 +47,7 @@ fn read<'a>(mut file: Section<'a>, folder: &Path, report: &'a Report) -> Config 
         unfinished: system.unfinished,
     };
     let services = services::read(&mut file, around, report);
+    let firewall = firewall::read(of_firewall, mode, lan.known_address, &services, report);
     let tls = system.unfinished.mail.then(|| tls::read(file.section("tls"), folder)).flatten();
     let access = access::read(file.section("access"), lan.known_address, &kinds, report);
     upcoming::refuse_sections(&mut file, system.unfinished);

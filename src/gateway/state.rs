@@ -1,5 +1,6 @@
 //! What is stored under the state directory, looked at without changing it.
 
+use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -15,6 +16,12 @@ use super::wan_client::{WAN_LEASE_FILE, lease_damage};
 /// What is damaged under `state_dir`: a line for each file or record. A gateway may be running there. A
 /// directory or file that is not there is not damaged.
 pub fn damages(state_dir: &Path) -> Vec<String> {
+    // Whoever may not enter it is told so once, and not of each file that may be there.
+    if let Err(error) = fs::metadata(state_dir.join("."))
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return vec![format!("{}: {}", state_dir.display(), unreadable(&error))];
+    }
     let check = |name: &str, damages: &dyn Fn(&[u8]) -> Vec<String>| match read_file(state_dir, name) {
         Ok(content) => content.map_or_else(Vec::new, |content| damages(&content)),
         Err(error) => vec![unreadable(&error)],
@@ -50,4 +57,19 @@ fn mail_damages(state_dir: &Path) -> Vec<String> {
 
 fn unreadable(error: &io::Error) -> String {
     format!("it cannot be read: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_cannot_be_entered_is_told_of_once() {
+        let path = std::env::temp_dir().join(format!("gatepost-no-directory-{}", std::process::id()));
+        assert!(damages(&path).is_empty(), "what is not there is not damaged");
+        fs::write(&path, "").expect("a file");
+        let told = damages(&path);
+        fs::remove_file(&path).expect("it is there");
+        assert_eq!(told, [format!("{}: it cannot be read: Not a directory (os error 20)", path.display())]);
+    }
 }

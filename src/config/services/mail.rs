@@ -2,18 +2,22 @@
 
 use std::ops::RangeInclusive;
 
+use gatepost_ground::wire::Protocol;
+use gatepost_services::mail::service::has_strangers;
 use gatepost_services::service::Kind;
 use gatepost_services::users::User;
 
 use crate::config::address::network;
 use crate::config::diagnostic::{Problem, Report, Span};
 use crate::config::name::domain as domain_name;
-use crate::config::section::Section;
+use crate::config::section::{Section, Setting};
 use crate::config::value::{Node, boolean, choice, integer, list, parsed, quoted, size};
 
 pub use gatepost_services::mail::service::directory::MailDomain;
 pub use gatepost_services::mail::service::office::{LMTP, SMTP, SUBMISSION};
 pub use gatepost_services::mail::service::{RelayFrom, Shares};
+
+use super::KINDS;
 
 /// What is known of each of the mail services.
 pub const MAIL_KINDS: [&Kind; 3] = [&SMTP, &SUBMISSION, &LMTP];
@@ -86,7 +90,7 @@ pub(super) fn read<'a>(mut mail: Section<'a>, own: Names<'_>, users: &[User], re
     let relay_from = mail.setting("relay_from", vec![None], list(NETWORKS_MAX, parsed(relay)));
     let plaintext_login = mail.setting("plaintext_login", false, choice(&[("never", false), ("lan", true)]));
     let disk_reserve = mail.setting("disk_reserve", DISK_RESERVE, size(1 << 20));
-    let ports = read_ports(mail.section("ports"));
+    let ports = read_ports(mail.section("ports"), report);
     let shares = read_shares(mail.section("limits"));
     let domains = read_domains(&mut mail, &own, users, report);
     if let (Some((true, span)), []) = (enabled.written(), users) {
@@ -117,18 +121,49 @@ pub(super) fn read<'a>(mut mail: Section<'a>, own: Names<'_>, users: &[User], re
 
 /// A network; `None` is the LAN.
 fn relay(text: &str) -> Result<Option<ipnet::Ipv4Net>, Problem> {
-    if text == "lan" { Ok(None) } else { network(text).map(Some) }
+    if text == "lan" {
+        return Ok(None);
+    }
+    let network = network(text)?;
+    if has_strangers(&network.into()) {
+        let what = format!("anybody in {network} could send to other domains");
+        return Err(Problem::new(what, "write smaller networks, which are the office's own"));
+    }
+    Ok(Some(network))
 }
 
-fn read_ports(mut ports: Section<'_>) -> MailPorts {
-    let mut port = |key, default: u16| {
-        let read = ports.setting(key, u32::from(default), integer(PORTS));
-        u16::try_from(read.value).unwrap_or(default)
-    };
-    let read =
-        MailPorts { smtp: port("smtp", 25), submission: port("submission", 587), lmtp: port("lmtp", 0) };
+fn read_ports(mut ports: Section<'_>, report: &Report) -> MailPorts {
+    let mut port = |kind: &Kind, default: u32| (kind.name, ports.setting(kind.name, default, integer(PORTS)));
+    let all = [port(&SMTP, 25), port(&SUBMISSION, 587), port(&LMTP, 0)];
     ports.finish();
-    read
+    check_ports(&all, report);
+    let [smtp, submission, lmtp] = all.map(|(_, port)| u16::try_from(port.value).unwrap_or_default());
+    MailPorts { smtp, submission, lmtp }
+}
+
+/// Checks that every port belongs to one service at most.
+fn check_ports(all: &[(&str, Setting<u32>)], report: &Report) {
+    let is_served = |kind: &&Kind| all.iter().any(|(name, port)| *name == kind.name && port.value != 0);
+    // Of a mail service's ports, those behind the first cannot be configured.
+    let fixed = MAIL_KINDS
+        .into_iter()
+        .filter(is_served)
+        .map(|kind| (kind.name, kind.ports.get(1..).unwrap_or_default()));
+    let fixed = fixed.chain(KINDS.iter().map(|kind| (kind.name, kind.ports)));
+    let fixed =
+        fixed.flat_map(|(name, ports)| ports.iter().map(move |(protocol, port)| (name, *protocol, *port)));
+    let tcp = fixed.filter(|(_, protocol, _)| *protocol == Protocol::TCP);
+    let mut taken: Vec<_> = tcp.map(|(name, _, port)| (u32::from(port), name, None)).collect();
+    let (written, defaults): (Vec<_>, Vec<_>) = all.iter().partition(|(_, port)| port.written().is_some());
+    for (name, port) in defaults.into_iter().chain(written).filter(|(_, port)| port.value != 0) {
+        let span = port.written().map(|(_, span)| span);
+        let rival = taken.iter().find(|(of, _, _)| *of == port.value);
+        if let (Some((_, other, first)), Some(span)) = (rival, &span) {
+            let what = format!("port {} is that of {other}", port.value);
+            report.add_again(span.clone(), first.clone(), Problem::new(what, "write another one"));
+        }
+        taken.push((port.value, name, span));
+    }
 }
 
 fn read_shares(mut limits: Section<'_>) -> Shares {

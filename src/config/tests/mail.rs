@@ -99,3 +99,49 @@ fn the_wan_and_networks_have_the_ports_that_mail_is_served_on() {
     let open: Vec<_> = accepted(&text).wan_services().map(|kind| kind.name).collect();
     assert_eq!(open, ["dns", "smtp", "submission"]);
 }
+
+#[test]
+fn what_no_gateway_could_serve_is_said_with_its_place() {
+    let refused = |mail: &str, expected: &[&str]| assert_mistakes(&format!("{TRIED_OUT}{mail}"), expected);
+    refused(
+        "mail.relay_from = ['lan', ▸'0.0.0.0/0', ▸'84.0.0.0/8', ▸'1.1.1.0/24', '192.0.2.0/24', '10.0.0.0/8']",
+        &[
+            "anybody in 0.0.0.0/0 could send to other domains; write smaller networks, which are the office's own",
+            "anybody in 84.0.0.0/8 could send to other domains; write smaller networks, which are the office's own",
+            "anybody in 1.1.1.0/24 could send to other domains; write smaller networks, which are the office's own",
+        ],
+    );
+    refused("mail.ports.smtp = ▸465", &["port 465 is that of submission; write another one"]);
+    refused("mail.ports.smtp = ▸587", &["port 587 is that of submission; write another one"]);
+    refused("mail.ports.submission = ▸25", &["port 25 is that of smtp; write another one"]);
+    refused("mail.ports.lmtp = ▸53", &["port 53 is that of dns; write another one"]);
+    refused(
+        "mail.ports = { smtp = 2525, lmtp = ▸2525 }",
+        &["port 2525 is that of smtp (first in line 3, column 23); write another one"],
+    );
+    for ports in ["smtp = 587, submission = 25", "smtp = 465, submission = 0", "smtp = 0, lmtp = 25"] {
+        mail(&format!("mail.ports = {{ {ports} }}"));
+    }
+}
+
+#[test]
+fn forwards_and_mail_quarrel_about_the_ports_that_mail_is_served_on() {
+    let forward = |services: &str, wan_port: &str| {
+        format!(
+            "{TRIED_OUT}network.mode = 'nat'\nmail.ports.smtp = 2525\n{services}\n\
+             [[firewall.forwards]]\nwan_port = {wan_port}\nto = '192.168.1.20:25'"
+        )
+    };
+    let open = |wan_port: &str| -> Vec<_> {
+        accepted(&forward("", wan_port)).wan_services().map(|kind| kind.name).collect()
+    };
+    assert_eq!(open("'25'"), ["dns", "smtp", "submission"]);
+    assert_eq!(open("'2525'"), ["dns", "submission"]);
+    let listed = "firewall.wan_services = ['smtp']";
+    accepted(&forward(listed, "'25'"));
+    assert_mistakes(
+        &forward(listed, "▸'2525'"),
+        &["the forward takes the port of a service in firewall.wan_services; \
+           write another port, or remove the service"],
+    );
+}

@@ -29,5 +29,6 @@ mod stats;
 pub(in crate::mail) mod tests;
 
 pub use connection::{ANSWER_TIMEOUT, WRITE_TIMEOUT};
+pub use relay_test::has_strangers;
 pub use settings::{RelayFrom, Settings, Shares};
 pub use stats::Stats;

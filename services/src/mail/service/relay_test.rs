@@ -63,6 +63,12 @@ fn is_too_wide(network: &IpNet) -> bool {
     network.prefix_len() < prefix_min && !PRIVATE.iter().any(|private| private.contains(network))
 }
 
+/// Whether there are strangers in `network`, so that it may be no network of [`RelayFrom`](super::RelayFrom).
+pub fn has_strangers(network: &IpNet) -> bool {
+    let strangers = STRANGERS.iter().filter_map(|address| address.parse::<IpAddr>().ok());
+    is_too_wide(network) || strangers.into_iter().any(|stranger| network.contains(&stranger))
+}
+
 /// Whether a stranger could send to other domains: what the stranger says, and from where.
 pub(super) fn find_open_relay(shared: &Shared) -> Option<String> {
     if let Some(wide) = shared.settings.relay_from.networks.iter().find(|network| is_too_wide(network)) {

@@ -2,6 +2,7 @@
 //! and out of there.
 
 pub mod address;
+pub mod auth;
 pub mod bounce;
 mod line;
 pub mod mx;

@@ -1,0 +1,171 @@
+//! Questions to the name service, and the answers a check has had.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::dns::resolver::{MailExchange, NoAnswer};
+use crate::mail::address::{DOMAIN_OCTETS_MAX, LABEL_OCTETS_MAX};
+
+/// The most records of an answer that are kept.
+pub const RECORDS_MAX: usize = 100;
+
+/// A question. Names have no dot at their end.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Question {
+    /// The TXT records of a name.
+    Texts(String),
+    /// The IPv4 addresses of a name.
+    Ipv4(String),
+    /// The IPv6 addresses of a name.
+    Ipv6(String),
+    /// The MX records of a name.
+    MailExchanges(String),
+    /// The names of an address, by its PTR records.
+    Names(IpAddr),
+}
+
+/// Records that answer a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Records {
+    /// To [`Question::Texts`]: of each record the octets of its strings one behind the other.
+    Texts(Vec<Vec<u8>>),
+    /// To [`Question::Ipv4`].
+    Ipv4(Vec<Ipv4Addr>),
+    /// To [`Question::Ipv6`].
+    Ipv6(Vec<Ipv6Addr>),
+    /// To [`Question::MailExchanges`].
+    MailExchanges(Vec<MailExchange>),
+    /// To [`Question::Names`].
+    Names(Vec<String>),
+}
+
+/// An answer: records, or why there are none.
+pub type Answer = Result<Records, NoAnswer>;
+
+/// The question that has to be answered before a check can go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open(pub Question);
+
+/// The answers a check has had.
+#[derive(Clone, Debug, Default)]
+pub struct Known(BTreeMap<Question, Answer>);
+
+impl Known {
+    /// Takes in an answer, of which [`RECORDS_MAX`] records are kept. Records of another kind than asked for are no answer.
+    pub fn insert(&mut self, question: Question, mut answer: Answer) {
+        match (&question, &mut answer) {
+            (_, Err(_)) => {}
+            (Question::Texts(_), Ok(Records::Texts(texts))) => texts.truncate(RECORDS_MAX),
+            (Question::Ipv4(_), Ok(Records::Ipv4(addresses))) => addresses.truncate(RECORDS_MAX),
+            (Question::Ipv6(_), Ok(Records::Ipv6(addresses))) => addresses.truncate(RECORDS_MAX),
+            (Question::MailExchanges(_), Ok(Records::MailExchanges(hosts))) => hosts.truncate(RECORDS_MAX),
+            (Question::Names(_), Ok(Records::Names(names))) => names.truncate(RECORDS_MAX),
+            (_, Ok(_)) => answer = Err(NoAnswer::Unavailable),
+        }
+        self.0.insert(question, answer);
+    }
+
+    fn records(&self, question: Question) -> Result<Result<&Records, NoAnswer>, Open> {
+        match self.0.get(&question) {
+            Some(answer) => Ok(answer.as_ref().map_err(|no_answer| *no_answer)),
+            None => Err(Open(question)),
+        }
+    }
+
+    /// The TXT records of `name`. What is no name of the DNS does not exist.
+    ///
+    /// # Errors
+    ///
+    /// It is not known yet.
+    pub fn texts(&self, name: &str) -> Result<Result<&[Vec<u8>], NoAnswer>, Open> {
+        let Some(name) = normal(name) else { return Ok(Err(NoAnswer::NoName)) };
+        Ok(match self.records(Question::Texts(name))? {
+            Ok(Records::Texts(texts)) => Ok(texts),
+            Ok(_) => Err(NoAnswer::Unavailable),
+            Err(no_answer) => Err(no_answer),
+        })
+    }
+
+    /// The addresses of `name` that are of the same family as `like`.
+    ///
+    /// # Errors
+    ///
+    /// It is not known yet.
+    pub fn addresses(&self, name: &str, like: IpAddr) -> Result<Result<Vec<IpAddr>, NoAnswer>, Open> {
+        let Some(name) = normal(name) else { return Ok(Err(NoAnswer::NoName)) };
+        let question = if like.is_ipv4() { Question::Ipv4(name) } else { Question::Ipv6(name) };
+        Ok(match self.records(question)? {
+            Ok(Records::Ipv4(addresses)) => Ok(addresses.iter().copied().map(IpAddr::V4).collect()),
+            Ok(Records::Ipv6(addresses)) => Ok(addresses.iter().copied().map(IpAddr::V6).collect()),
+            Ok(_) => Err(NoAnswer::Unavailable),
+            Err(no_answer) => Err(no_answer),
+        })
+    }
+
+    /// The MX records of `name`.
+    ///
+    /// # Errors
+    ///
+    /// It is not known yet.
+    pub fn mail_exchanges(&self, name: &str) -> Result<Result<&[MailExchange], NoAnswer>, Open> {
+        let Some(name) = normal(name) else { return Ok(Err(NoAnswer::NoName)) };
+        Ok(match self.records(Question::MailExchanges(name))? {
+            Ok(Records::MailExchanges(exchanges)) => Ok(exchanges),
+            Ok(_) => Err(NoAnswer::Unavailable),
+            Err(no_answer) => Err(no_answer),
+        })
+    }
+
+    /// The names of `address`.
+    ///
+    /// # Errors
+    ///
+    /// It is not known yet.
+    pub fn names(&self, address: IpAddr) -> Result<Result<&[String], NoAnswer>, Open> {
+        Ok(match self.records(Question::Names(address))? {
+            Ok(Records::Names(names)) => Ok(names),
+            Ok(_) => Err(NoAnswer::Unavailable),
+            Err(no_answer) => Err(no_answer),
+        })
+    }
+}
+
+/// `name` in lower case without a dot at its end; `None` if the DNS can have no such name.
+pub fn normal(name: &str) -> Option<String> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    // A name of the DNS is as long as its text and two octets more. // RFC 1035, section 2.3.4
+    let is_name = name.len() <= DOMAIN_OCTETS_MAX - 2
+        && name.split('.').all(|label| (1..=LABEL_OCTETS_MAX).contains(&label.len()));
+    is_name.then(|| name.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_name_does_not_exist_and_is_not_asked_for() {
+        let known = Known::default();
+        for wrong in ["", ".", "a..b", ".a", &"x".repeat(64), &"abc.".repeat(64)] {
+            assert_eq!(known.texts(wrong), Ok(Err(NoAnswer::NoName)), "{wrong}");
+        }
+        assert_eq!(known.texts("Far.Example."), Err(Open(Question::Texts("far.example".into()))));
+    }
+
+    #[test]
+    fn records_of_another_kind_are_no_answer() {
+        let mut known = Known::default();
+        known.insert(Question::Texts("far.example".into()), Ok(Records::Names(vec![])));
+        assert_eq!(known.texts("far.example"), Ok(Err(NoAnswer::Unavailable)));
+    }
+
+    #[test]
+    fn of_a_long_answer_the_first_records_are_kept() {
+        let mut known = Known::default();
+        let addresses: Vec<_> = (0..200).map(Ipv4Addr::from_bits).collect();
+        known.insert(Question::Ipv4("far.example".into()), Ok(Records::Ipv4(addresses.clone())));
+        let kept = known.addresses("far.example", addresses[0].into()).unwrap().unwrap();
+        assert_eq!(kept.len(), RECORDS_MAX);
+        assert_eq!(kept[RECORDS_MAX - 1], addresses[RECORDS_MAX - 1]);
+    }
+}

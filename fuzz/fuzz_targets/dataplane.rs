@@ -16,20 +16,20 @@ use std::sync::Arc;
 use etherparse::PacketBuilder;
 use gatepost::config::{Config, Forward, WanAddress};
 use gatepost_dataplane::batch::Slot;
-use gatepost_dataplane::config::{self as told, Filtering, Mode, Nat};
+use gatepost_dataplane::config::{Filtering, Mode, Nat, self as told};
 use gatepost_dataplane::{Batch, Dataplane, Ingress, LocalClass, Shard, Verdict};
 use gatepost_fuzz::office::{GATEWAY_LAN, GATEWAY_LAN_MAC, GATEWAY_WAN, GATEWAY_WAN_MAC};
 use gatepost_fuzz::oracle::Oracle;
 use gatepost_fuzz::{Input, PACKET, has_right_checksums, repair};
+use gatepost_sim::checkers::{Side, Way};
+use ipnet::Ipv4Net;
+use libfuzzer_sys::fuzz_target;
 use gatepost_ground::offload::{Partial, Segment as WireFrame, SegmentKind, Segmentation, Segments};
 use gatepost_ground::wire::checksum::Sum;
 use gatepost_ground::wire::icmpv4::{HeaderMut, Type};
 use gatepost_ground::wire::ipv4::Header;
 use gatepost_ground::wire::{Protocol, arp, ethernet};
 use gatepost_ground::{Instant, InterfaceId, MacAddr, Offload, PortId, PortSet, Role};
-use gatepost_sim::checkers::{Side, Way};
-use ipnet::Ipv4Net;
-use libfuzzer_sys::fuzz_target;
 
 const PORTS: u8 = 3;
 /// The longest frame without anything left to do, in octets.
@@ -255,8 +255,7 @@ impl Office {
         let packet = slot.frame.bytes().get(PACKET..).expect("what was held is a frame");
         let header = Header::parse(packet).expect("what was held is a packet");
         assert!(header.is_fragment() && !header.is_first_fragment(), "{header} had nothing to wait for");
-        let addresses =
-            self.dataplane.config().interfaces.iter().flat_map(|interface| interface.nets::<Ipv4Addr>());
+        let addresses = self.dataplane.config().interfaces.iter().flat_map(|interface| interface.nets::<Ipv4Addr>());
         let is_own = addresses.into_iter().any(|net| net.addr() == header.destination);
         assert!(is_own, "{header} is for somebody else");
     }

@@ -9,13 +9,13 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use gatepost_fuzz::{Input, repair};
-use gatepost_ground::wire::ipv4::AddressKind;
-use gatepost_ground::{Instant, MacAddr};
 use gatepost_services::dhcp::client::{Client, Config, Event, Output};
 use gatepost_services::dhcp::frame::{CLIENT_PORT, Datagram, SERVER_PORT};
 use libfuzzer_sys::fuzz_target;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use gatepost_ground::wire::ipv4::AddressKind;
+use gatepost_ground::{Instant, MacAddr};
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 2, 1]);
 const SERVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);

@@ -11,7 +11,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use gatepost_fuzz::{Input, repair};
-use gatepost_ground::{Instant, MacAddr};
 use gatepost_services::clock::UnixTime;
 use gatepost_services::dhcp::frame::{CLIENT_PORT, Datagram, SERVER_PORT};
 use gatepost_services::dhcp::message::{self, Message, MessageType};
@@ -19,6 +18,7 @@ use gatepost_services::dhcp::server::leases::Leases;
 use gatepost_services::dhcp::server::{Config, Reply, Reservation, ReservedFor, Server};
 use gatepost_services::store::Memory;
 use libfuzzer_sys::fuzz_target;
+use gatepost_ground::{Instant, MacAddr};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 const SERVER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 1]);

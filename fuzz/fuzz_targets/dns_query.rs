@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use gatepost_fuzz::{Input, dns};
-use gatepost_ground::Instant;
 use gatepost_services::dns::message::{Parsed, Question, Request, Transport};
 use gatepost_services::dns::server::{Client, Output, Server};
 use hickory_proto::op::Message;
 use libfuzzer_sys::fuzz_target;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use gatepost_ground::Instant;
 
 /// What a client takes over UDP that says nothing else. // RFC 1035 section 4.2.1
 const UDP_OCTETS: usize = 512;

@@ -10,13 +10,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use gatepost_fuzz::{Input, dns};
-use gatepost_ground::Instant;
 use gatepost_services::dns::forwarder::AttemptId;
 use gatepost_services::dns::message::Transport;
 use gatepost_services::dns::server::{Client, Output, Server};
 use libfuzzer_sys::fuzz_target;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use gatepost_ground::Instant;
 
 const CLIENT: Client =
     Client { address: SocketAddr::V4(dns::LAN_CLIENT), transport: Transport::Tcp, socket: 3 };

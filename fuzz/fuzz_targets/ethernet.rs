@@ -10,10 +10,10 @@ use etherparse::{
     TcpOptionElement, TcpSlice, UdpHeaderSlice,
 };
 use gatepost_fuzz::{PACKET, is_sum_right, repair};
+use libfuzzer_sys::fuzz_target;
 use gatepost_ground::wire::checksum::Delta;
 use gatepost_ground::wire::ethernet::{EtherType, Header};
 use gatepost_ground::wire::{Malformed, Protocol, arp, icmpv4, ipv4, tcp, transport, udp};
-use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|frame: &[u8]| {
     check_frame(frame);

@@ -6,9 +6,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use gatepost_fuzz::repair_packet;
+use libfuzzer_sys::fuzz_target;
 use gatepost_ground::wire::icmpv4::{Embedded, Header, Type};
 use gatepost_ground::wire::{checksum, ipv4};
-use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|message: &[u8]| {
     check(message);

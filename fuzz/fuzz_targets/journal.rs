@@ -8,11 +8,11 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use gatepost_ground::{Instant, MacAddr};
 use gatepost_services::clock::UnixTime;
 use gatepost_services::dhcp::server::leases::{ClientKey, Grant, JOURNAL_FILE, Lease, Leases};
 use gatepost_services::store::{Memory, Monitored, Storage, sealed};
 use libfuzzer_sys::fuzz_target;
+use gatepost_ground::{Instant, MacAddr};
 
 const NOW: Instant = Instant::from_secs(1);
 const UNIX_NOW: UnixTime = UnixTime(1_700_000_000);

@@ -12,8 +12,7 @@ use gatepost_fuzz::Input;
 use gatepost_ground::Instant;
 use gatepost_services::mail::store::record::{self, Marker};
 use gatepost_services::mail::store::{
-    Accept, Change, Delivery, MailboxId, Recovered, Settings, Store, Uid, read_body_part, recover,
-    recover_all,
+    Accept, Change, Delivery, MailboxId, Recovered, Settings, Store, Uid, read_body_part, recover, recover_all,
 };
 use gatepost_services::store::{Memory, Storage};
 use libfuzzer_sys::fuzz_target;

@@ -15,10 +15,6 @@ use std::time::Duration;
 use etherparse::PacketBuilder;
 use gatepost_fuzz::office::{GATEWAY_LAN as LAN, GATEWAY_WAN as WAN};
 use gatepost_fuzz::{Input, has_right_packet_checksums, repair_packet};
-use gatepost_ground::Instant;
-use gatepost_ground::wire::Protocol;
-use gatepost_ground::wire::ipv4::{AddressKind, Header};
-use gatepost_ground::wire::tcp::{self, Flags};
 use gatepost_services::clock::{Clock, UnixTime};
 use gatepost_services::net::stack::{Stack, StackConfig, StackListener};
 use gatepost_services::net::{Listener, Net, UdpSocket};
@@ -28,6 +24,10 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::{LocalSet, spawn_local};
+use gatepost_ground::Instant;
+use gatepost_ground::wire::Protocol;
+use gatepost_ground::wire::ipv4::{AddressKind, Header};
+use gatepost_ground::wire::tcp::{Flags, self};
 
 /// Whom packets are from and for: peers, the stack itself, everybody and nobody.
 const ADDRESSES: [Ipv4Addr; 8] = [

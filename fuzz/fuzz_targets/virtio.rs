@@ -7,10 +7,10 @@ use etherparse::checksum::Sum16BitWords;
 use etherparse::{EtherType, Ethernet2HeaderSlice, Ipv4HeaderSlice, SingleVlanHeaderSlice};
 use gatepost::port::virtio::Header;
 use gatepost_fuzz::is_sum_right;
+use libfuzzer_sys::fuzz_target;
 use gatepost_ground::Offload;
 use gatepost_ground::offload::{Partial, SEGMENTS_MAX, SegmentKind, Segmentation, Segments};
 use gatepost_ground::wire::vlan::{Payload, Tag};
-use libfuzzer_sys::fuzz_target;
 
 const NEEDS_CSUM: u8 = 1;
 const TCPV4: u8 = 1;

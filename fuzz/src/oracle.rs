@@ -4,10 +4,10 @@ use gatepost::config::Config;
 use gatepost::control::report::{Flows, Interface, Leases, Neighbors, Services, Status};
 use gatepost::gateway::inspector;
 use gatepost_dataplane::Dataplane;
-use gatepost_ground::Instant;
 use gatepost_sim::checkers::{self, Checker, Passage, Side, Snapshot, Way};
 use gatepost_sim::machine::internet::SharedTree;
 use gatepost_sim::packet::{Packet, Transport};
+use gatepost_ground::Instant;
 
 /// The promises that a dataplane alone keeps.
 const CHECKERS: [&str; 6] =

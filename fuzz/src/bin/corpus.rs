@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use gatepost_fuzz::{PACKET, office};
-use gatepost_ground::wire::arp;
-use gatepost_ground::{Instant, MacAddr};
 use gatepost_services::clock::UnixTime;
 use gatepost_services::dhcp::server::leases::{ClientKey, Grant, JOURNAL_FILE, Leases};
 use gatepost_services::store::{Memory, Storage};
+use gatepost_ground::wire::arp;
+use gatepost_ground::{Instant, MacAddr};
 use libfuzzer_sys as _; // It is built like a target, and has what its instrumentation calls.
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -186,7 +186,7 @@ impl Connection<'_> {
     ) -> Result<Result<(), Refused>, Failure> {
         let (office, account) = (self.office, self.account);
         let size = step.message.size;
-        if !office.opened.has_room(office.disk_reserve.saturating_add(size)).await {
+        if !office.opened.has_room(office.disk_reserve, size).await {
             return Ok(Err(Refused::NoRoom));
         }
         if let Err(refused) = office.check_room(account, size).await {

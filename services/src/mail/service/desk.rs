@@ -24,6 +24,7 @@ use crate::mail::sasl::{Request, Verdict};
 use crate::mail::smtp::server::{Answer, Ask, Recipient, Sender, Session};
 use crate::mail::smtp::{Refusal, Role, date};
 use crate::mail::store::{Accept, Delivery, Incoming, MailboxId, Origin, Refused, Remote};
+use crate::users::limit::source_of;
 use crate::users::logins::Scram;
 
 /// The room that a mailbox has to have for a message of unknown length.
@@ -91,10 +92,12 @@ impl Desk {
         }
         let opened = shared.ground.ready().await.ok_or(Refusal::TryLater)?;
         let announced = sender.parameters.size.unwrap_or(0);
-        if !opened.has_room(shared.settings.disk_reserve.saturating_add(announced)).await {
+        if !opened.has_room(shared.settings.disk_reserve, announced).await {
             return Err(Refusal::NoRoom);
         }
-        let incoming = opened.store.begin(0).map_err(|refused| refusal(&refused))?;
+        // Whoever is of the office has room that strangers have not.
+        let stranger = (!self.is_lan && sender.user.is_none()).then(|| source_of(self.peer));
+        let incoming = opened.store.begin_from(0, stranger).map_err(|refused| refusal(&refused))?;
         let id = format!("{:x}.{:016x}", shared.clock.unix_time().0, shared.rng.borrow_mut().next_u64());
         let is_completed = shared.role != Role::Lmtp && (self.is_lan || sender.user.is_some());
         let completion = is_completed.then(|| Completion::new(self.fields(&id, &sender)));
@@ -201,7 +204,7 @@ impl Desk {
         );
         let prefix_octets = prefix.len() as u64;
         let expected = transaction.sender.parameters.size.unwrap_or(ROOM_OCTETS_MIN);
-        let room = transaction.opened.store.check_room(mailbox, expected.saturating_add(prefix_octets));
+        let room = transaction.incoming.check_room(mailbox, expected.saturating_add(prefix_octets));
         let reserved = room.and_then(|()| transaction.incoming.reserve(mailbox, prefix_octets));
         reserved.map_err(|refused| self.refusal(&refused, transaction.octets))?;
         let delivery = Delivery { mailbox, prefix: prefix.into_bytes(), ..Delivery::default() };
@@ -353,7 +356,15 @@ impl Transaction {
         }
         self.octets += kept.len() as u64;
         self.leave_out_full(kept.len() as u64, shared.role)?;
-        if kept.is_empty() { Ok(()) } else { self.incoming.chunk(&kept).await }
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let octets = kept.len() as u64;
+        if !self.opened.has_room(shared.settings.disk_reserve, octets).await {
+            return Err(Refused::NoRoom);
+        }
+        self.opened.takes_room(octets);
+        self.incoming.chunk(&kept).await
     }
 
     /// Reserves room for further octets. A mailbox that has none does not get the message.

@@ -43,6 +43,10 @@ pub const READ_WITHIN: Duration = Duration::from_secs(10);
 /// How old the knowledge of the disk's room may be.
 pub const ROOM_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 
+/// How often the disk's room is looked at when no mail comes.
+pub const ROOM_WATCHED_EVERY: Duration = Duration::from_secs(60);
+
+const SHORT: &str = "no mail is taken: the disk has less room than mail.disk_reserve";
 const DAMAGED: &str = "the mail store is damaged; `gatepost mail check` says what is lost";
 
 /// What the mail services share.
@@ -122,6 +126,7 @@ impl Opener {
             clock: Rc::clone(clock),
             disk: disk.clone(),
             room: Cell::new(None),
+            is_short: Cell::new(false),
             is_damaged: report.is_damaged(),
             runs: Task::spawn(async move { running.run().await }),
         })
@@ -238,6 +243,8 @@ pub struct Opened {
     disk: Disk,
     /// The room on the disk, and when that was looked at.
     room: Cell<Option<(Instant, u64)>>,
+    /// Whether it was less than is to be left.
+    is_short: Cell<bool>,
     /// Whether mail was lost before the start.
     is_damaged: bool,
     runs: Task,
@@ -249,7 +256,8 @@ impl Opened {
             return Some("the mail store has ended; see the log, and start the gateway again".to_owned());
         }
         let refused = self.store.trouble().map(|refused| format!("no mail is taken: {refused}"));
-        refused.or_else(|| self.is_damaged.then(|| DAMAGED.to_owned()))
+        let short = || self.is_short.get().then(|| SHORT.to_owned());
+        refused.or_else(short).or_else(|| self.is_damaged.then(|| DAMAGED.to_owned()))
     }
 
     fn set_users(&self, (users, domains): &(Vec<User>, Vec<String>)) {
@@ -257,8 +265,8 @@ impl Opened {
         self.logins.set_users(users, &domains);
     }
 
-    /// Whether the disk has room for `octets`. If it cannot be asked, the store will find out.
-    pub(in crate::mail) async fn has_room(&self, octets: u64) -> bool {
+    /// Whether the disk has room for `octets` beside the `reserve`. If it cannot be asked, the store will find out.
+    pub(in crate::mail) async fn has_room(&self, reserve: u64, octets: u64) -> bool {
         let now = self.clock.now();
         let known = self.room.get().filter(|(at, _)| now.since(*at) < ROOM_LOOKED_AT_EVERY);
         let room = match known {
@@ -266,10 +274,28 @@ impl Opened {
             None => {
                 let room = self.disk.space().await.unwrap_or(u64::MAX);
                 self.room.set(Some((now, room)));
+                let is_short = room < reserve;
+                if self.is_short.replace(is_short) != is_short {
+                    if is_short { warn!("{SHORT}") } else { info!("the disk has room for mail again") }
+                }
                 room
             }
         };
-        room >= octets
+        room >= reserve.saturating_add(octets)
+    }
+
+    /// So many octets of a message are about to be written.
+    pub(super) fn takes_room(&self, octets: u64) {
+        self.room.set(self.room.get().map(|(at, room)| (at, room.saturating_sub(octets))));
+    }
+
+    /// Looks at the disk's room now and then, so that the administrator hears of it though no mail comes.
+    pub(super) async fn watch_room(&self, reserve: u64) {
+        loop {
+            self.has_room(reserve, 0).await;
+            let next = self.clock.now() + ROOM_WATCHED_EVERY;
+            sleep_until(&*self.clock, Some(next)).await;
+        }
     }
 
     /// The mailbox of `user`, which is made if there is none, and given the user's quota.

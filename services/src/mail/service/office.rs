@@ -199,6 +199,8 @@ impl<N: Net> OfficeInstance<N> {
     /// Goes over to `new` addresses. Connections at one that is gone end.
     async fn follow(&self, new: &Addresses) {
         let wanted = self.wanted(new);
+        // One that has failed is tried again.
+        self.listeners.borrow_mut().retain(|_, bound| !bound.has_failed.get());
         let bound: BTreeSet<_> = self.listeners.borrow().keys().copied().collect();
         for gone in bound.difference(&wanted) {
             let bound = self.listeners.borrow_mut().remove(gone);
@@ -243,6 +245,7 @@ impl<N: Net> Instance for OfficeInstance<N> {
             let providing = async {
                 let opened = this.shared.ground.when_opened().await;
                 opened.provide(this.shared.directory.users()).await;
+                opened.watch_room(this.shared.settings.disk_reserve).await;
             };
             tokio::join!(following, providing);
             // Nobody publishes any more: another configuration is in force.

@@ -21,6 +21,9 @@ pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 pub const DATA_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// Octets of a message that a client brings within [`DATA_TIMEOUT`] at least.
 pub const DATA_PROGRESS_OCTETS: usize = 1024;
+/// Octets of a message that a client brings a second, on average. It may be behind that by [`DATA_TIMEOUT`]: what it
+/// brings faster buys no longer pause.
+pub const DATA_OCTETS_A_SECOND: usize = 1024;
 
 /// By how much a refusal is held back longer than the one before, once there were [`Limits::refusals_at_once`].
 pub const TARPIT_STEP: Duration = Duration::from_secs(1);

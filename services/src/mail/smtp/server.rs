@@ -70,6 +70,8 @@ pub struct Session {
     lines: LineReader,
     outputs: VecDeque<Queued>,
     asked: Option<Asked>,
+    /// When that was.
+    asked_at: Instant,
     client: Option<Client>,
     user: Option<String>,
     transaction: Option<Transaction>,
@@ -146,6 +148,7 @@ impl Session {
             lines: LineReader::default(),
             outputs: VecDeque::new(),
             asked: None,
+            asked_at: now,
             client: None,
             user: None,
             transaction: None,
@@ -203,6 +206,7 @@ impl Session {
             return;
         }
         self.waits_until = now + COMMAND_TIMEOUT;
+        self.prolong_message(now.since(self.asked_at));
         self.take_answer(now, answer);
         self.stop_if_asked(now);
     }
@@ -212,14 +216,18 @@ impl Session {
         match self.outputs.front() {
             Some(queued) => Some(queued.not_before),
             None if self.asked.is_some() || matches!(self.phase, Phase::Closed) => None,
-            None => Some(self.waits_until),
+            None => Some(self.must_progress_by()),
         }
+    }
+
+    fn must_progress_by(&self) -> Instant {
+        self.message_until().map_or(self.waits_until, |until| until.min(self.waits_until))
     }
 
     /// Ends the connection if the client has kept silent for too long. Before the deadline it does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         let is_idle = self.outputs.is_empty() && self.asked.is_none() && !matches!(self.phase, Phase::Closed);
-        if is_idle && now >= self.waits_until {
+        if is_idle && now >= self.must_progress_by() {
             // RFC 5321, section 4.5.3.2: the client may be told. In the midst of a handshake it cannot be.
             if matches!(self.phase, Phase::Handshake) { self.close(now) } else { self.end(now, &TIMED_OUT) }
         }
@@ -299,6 +307,7 @@ impl Session {
 
     fn ask(&mut self, now: Instant, ask: Ask, asked: Asked) {
         self.asked = Some(asked);
+        self.asked_at = now;
         self.push(now, Output::Ask(ask));
     }
 

@@ -5,14 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::net::IpAddr;
 
-use super::LARGE_DRAFTS_MAX;
 use super::change::Refused;
 use super::content::{Accept, Body, BodyName};
 use super::layout::body_file;
 use super::record;
 use super::request::Task;
 use super::store::Ticket;
+use super::{DRAFTS_MEMORY_MAX, LARGE_DRAFTS_MAX, STRANGERS_LARGE_DRAFTS_MAX};
 
 /// A message on its way in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +31,8 @@ pub(super) struct Drafts {
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     inline_octets: usize,
+    /// The source that it comes from, if it is a stranger's.
+    pub stranger: Option<IpAddr>,
     buffer: Vec<u8>,
     file: Option<File>,
     /// Octets that are being appended to the file.
@@ -61,26 +64,44 @@ pub(super) enum Ended {
     Failed(Option<(Ticket, Refused)>, Option<BodyName>),
 }
 
+/// What of `all` strangers may have.
+const fn of_strangers(all: usize) -> usize {
+    all / 4 * 3
+}
+
 impl Drafts {
     pub fn new(inline_octets: usize) -> Self {
         Self { all: BTreeMap::new(), next: 0, inline_octets: inline_octets.min(record::BODY_OCTETS_MAX) }
     }
 
-    pub fn begin(&mut self) -> DraftId {
+    pub fn begin(&mut self, stranger: Option<IpAddr>) -> DraftId {
         let id = DraftId(self.next);
         self.next += 1;
-        self.all.insert(id, Draft { inline_octets: self.inline_octets, ..Draft::default() });
+        self.all.insert(id, Draft { inline_octets: self.inline_octets, stranger, ..Draft::default() });
         id
     }
 
-    /// Whether no further one can have a file.
-    pub fn has_all_files(&self) -> bool {
-        self.all.values().filter(|draft| draft.file.is_some()).count() >= LARGE_DRAFTS_MAX
+    /// Whether no further one of `stranger`, or of the office, can have a file.
+    pub fn has_all_files(&self, stranger: Option<IpAddr>) -> bool {
+        let large = self.all.values().filter(|draft| draft.file.is_some());
+        let of = |wanted: fn(&Draft, Option<IpAddr>) -> bool| {
+            large.clone().filter(|draft| wanted(draft, stranger)).count()
+        };
+        let is_share_used = || {
+            of(|draft, _| draft.stranger.is_some()) >= of_strangers(LARGE_DRAFTS_MAX)
+                || of(|draft, stranger| draft.stranger == stranger) >= STRANGERS_LARGE_DRAFTS_MAX
+        };
+        of(|_, _| true) >= LARGE_DRAFTS_MAX || stranger.is_some() && is_share_used()
     }
 
-    /// The octets of all of them that are in memory.
-    pub fn memory(&self) -> usize {
-        self.all.values().map(|draft| draft.buffer.len() + draft.appending).sum()
+    /// Whether there is no memory for so many octets more of `stranger`, or of the office.
+    pub fn is_memory_short(&self, octets: usize, stranger: Option<IpAddr>) -> bool {
+        let memory = |draft: &Draft| draft.buffer.len() + draft.appending;
+        let all: usize = self.all.values().map(memory).sum();
+        let strange = self.all.values().filter(|draft| draft.stranger.is_some());
+        all + octets > DRAFTS_MEMORY_MAX
+            || stranger.is_some()
+                && strange.map(memory).sum::<usize>() + octets > of_strangers(DRAFTS_MEMORY_MAX)
     }
 
     /// What is to be done for one of them, other than those under way.

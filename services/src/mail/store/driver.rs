@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -153,11 +154,35 @@ impl MailStore {
         self.outcome(ticket).await
     }
 
-    async fn outcome(&self, ticket: Ticket) -> Result<Stored, Refused> {
+    /// Makes several changes, each for itself, and returns once it is known of all what came of them, in their order. They
+    /// share one sync as far as they fit in a batch, and nothing is between them. They are made, or not, even if nobody
+    /// waits for this any more.
+    pub async fn change_all(
+        &self,
+        changes: impl IntoIterator<Item = Change>,
+    ) -> Vec<Result<Stored, Refused>> {
+        let submitted: Vec<_> = changes
+            .into_iter()
+            .map(|change| {
+                let ticket = self.shared.store.borrow_mut().submit(change)?;
+                Ok(self.outcome(ticket))
+            })
+            .collect();
+        let mut outcomes = Vec::new();
+        for submitted in submitted {
+            outcomes.push(match submitted {
+                Ok(outcome) => outcome.await,
+                Err(refused) => Err(refused),
+            });
+        }
+        outcomes
+    }
+
+    fn outcome(&self, ticket: Ticket) -> impl Future<Output = Result<Stored, Refused>> + use<> {
         let (sender, outcome) = oneshot::channel();
         self.shared.waiting.borrow_mut().insert(ticket, sender);
         self.shared.wanted.notify_one();
-        outcome.await.unwrap_or_else(|_| Err(Refused::Disk("the store has ended".to_owned())))
+        async move { outcome.await.unwrap_or_else(|_| Err(Refused::Disk("the store has ended".to_owned()))) }
     }
 
     /// Whether a mailbox has room for `octets` beside what is reserved. Nothing is reserved by that.
@@ -175,9 +200,19 @@ impl MailStore {
     ///
     /// The store takes no messages now.
     pub fn begin(&self, size: u64) -> Result<Incoming, Refused> {
-        let draft = self.shared.store.borrow_mut().begin()?;
-        let store = self.clone();
-        Ok(Incoming { store, draft: Some(draft), size, came: 0, reservations: Vec::new() })
+        self.begin_from(size, None)
+    }
+
+    /// The same of a message that a stranger sends, from the source `stranger`. Some of what messages take on their way
+    /// is not for strangers, and one of them gets no more than a share.
+    ///
+    /// # Errors
+    ///
+    /// The store takes no messages now.
+    pub fn begin_from(&self, size: u64, stranger: Option<IpAddr>) -> Result<Incoming, Refused> {
+        let draft = self.shared.store.borrow_mut().begin_from(stranger)?;
+        let (store, is_strange) = (self.clone(), stranger.is_some());
+        Ok(Incoming { store, draft: Some(draft), is_strange, size, came: 0, reservations: Vec::new() })
     }
 
     /// Reads a message of a mailbox.
@@ -262,12 +297,24 @@ pub struct Incoming {
     store: MailStore,
     /// `None` once it is committed.
     draft: Option<DraftId>,
+    is_strange: bool,
     size: u64,
     came: u64,
     reservations: Vec<Reserved>,
 }
 
 impl Incoming {
+    /// Whether a mailbox has room for `octets` of it beside what is reserved. Nothing is reserved by that.
+    ///
+    /// # Errors
+    ///
+    /// There is no such mailbox, or it is full: [`Refused::MailboxFull`].
+    pub fn check_room(&self, mailbox: MailboxId, octets: u64) -> Result<(), Refused> {
+        let store = self.store.shared.store.borrow();
+        store.check_room(mailbox, octets)?;
+        if self.is_strange { store.check_share(mailbox, 0) } else { Ok(()) }
+    }
+
     /// Reserves room in a mailbox for the message, and the delivery's own header lines of at most `prefix` octets.
     ///
     /// # Errors
@@ -275,7 +322,7 @@ impl Incoming {
     /// There is no such mailbox, or it is full: [`Refused::MailboxFull`].
     pub fn reserve(&mut self, mailbox: MailboxId, prefix: u64) -> Result<(), Refused> {
         let octets = self.size.max(self.came).saturating_add(prefix);
-        let id = self.store.shared.store.borrow_mut().reserve(mailbox, octets)?;
+        let id = self.store.shared.store.borrow_mut().reserve_for(mailbox, octets, self.is_strange)?;
         self.reservations.push(Reserved { id, mailbox, prefix });
         Ok(())
     }

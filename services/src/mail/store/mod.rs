@@ -119,6 +119,8 @@ pub const DRAFTS_MAX: usize = 1024;
 pub const DRAFTS_MEMORY_MAX: usize = 64 << 20;
 /// The most messages on their way in that have a file of their own, which stays open.
 pub const LARGE_DRAFTS_MAX: usize = 256;
+/// Those of one source outside, of which all together have three quarters.
+pub const STRANGERS_LARGE_DRAFTS_MAX: usize = 16;
 /// The most changes that wait for the disk.
 pub const PENDING_MAX: usize = 4096;
 /// The octets of all changes that wait for the disk.

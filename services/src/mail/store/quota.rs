@@ -2,7 +2,8 @@
 //!
 //! A recipient is accepted before the message comes. So what the message may take is reserved when its recipient is
 //! named, and grows with the octets that come beyond what was announced. What mailboxes hold and what is reserved together never
-//! exceed a quota: of two messages that come at the same time and have room for one, one is refused before it is sent.
+//! exceed a quota. While strangers have reserved half of what is free, no
+//! further one gets more, so that messages which take their time keep no mail of the office's own out. Of two messages that come at the same time and have room for one, one is refused before it is sent.
 
 use std::collections::BTreeMap;
 
@@ -18,24 +19,45 @@ pub const RESERVATIONS_MAX: usize = 65_536;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReservationId(u64);
 
+#[derive(Clone, Copy, Debug)]
+struct Reservation {
+    mailbox: MailboxId,
+    octets: u64,
+    /// Whether it is for a message of a stranger's.
+    is_strange: bool,
+}
+
 /// All room that is promised.
 #[derive(Debug, Default)]
 pub(super) struct Reservations {
-    all: BTreeMap<ReservationId, (MailboxId, u64)>,
-    /// Their sums, which no mailbox without a quota can make overflow.
-    of_mailboxes: BTreeMap<MailboxId, u128>,
+    all: BTreeMap<ReservationId, Reservation>,
+    /// Their sums, which no mailbox without a quota can make overflow: of all, and of strangers.
+    of_mailboxes: BTreeMap<MailboxId, (u128, u128)>,
     next: u64,
 }
 
 impl Reservations {
-    fn of(&self, mailbox: MailboxId) -> u128 {
-        self.of_mailboxes.get(&mailbox).copied().unwrap_or(0)
+    /// What is reserved in a mailbox, and what of that by strangers.
+    fn of(&self, mailbox: MailboxId) -> (u128, u128) {
+        self.of_mailboxes.get(&mailbox).copied().unwrap_or_default()
     }
 
-    fn set(&mut self, id: ReservationId, mailbox: MailboxId, octets: u64) {
-        let before = self.all.insert(id, (mailbox, octets)).map_or(0, |(_, octets)| octets);
-        let sum = self.of_mailboxes.entry(mailbox).or_default();
-        *sum = *sum - u128::from(before) + u128::from(octets);
+    /// Has `id` be `reservation`; with `None` it is given back.
+    fn set(&mut self, id: ReservationId, reservation: Option<Reservation>) {
+        let before = match reservation {
+            Some(reservation) => self.all.insert(id, reservation),
+            None => self.all.remove(&id),
+        };
+        let Some(Reservation { mailbox, is_strange, .. }) = reservation.or(before) else { return };
+        let octets = |of: Option<Reservation>| of.map_or(0, |of| u128::from(of.octets));
+        let moved = |sum: u128| sum - octets(before) + octets(reservation);
+        let (all, strange) = self.of(mailbox);
+        let sums = (moved(all), if is_strange { moved(strange) } else { strange });
+        if sums == (0, 0) {
+            self.of_mailboxes.remove(&mailbox);
+        } else {
+            self.of_mailboxes.insert(mailbox, sums);
+        }
     }
 }
 
@@ -58,14 +80,31 @@ impl Store {
     ///
     /// [`Refused::NoMailbox`], [`Refused::MailboxFull`], or [`Refused::Busy`] if there are [`RESERVATIONS_MAX`].
     pub fn reserve(&mut self, mailbox: MailboxId, octets: u64) -> Result<ReservationId, Refused> {
+        self.reserve_for(mailbox, octets, false)
+    }
+
+    /// The same for a message of a stranger's, or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::reserve`].
+    pub fn reserve_for(
+        &mut self,
+        mailbox: MailboxId,
+        octets: u64,
+        is_strange: bool,
+    ) -> Result<ReservationId, Refused> {
         self.check_room(mailbox, octets)?;
+        if is_strange {
+            self.check_share(mailbox, 0)?;
+        }
         let reservations = &mut self.reservations;
         if reservations.all.len() >= RESERVATIONS_MAX {
             return Err(Refused::Busy);
         }
         let id = ReservationId(reservations.next);
         reservations.next += 1;
-        reservations.set(id, mailbox, octets);
+        reservations.set(id, Some(Reservation { mailbox, octets, is_strange }));
         Ok(id)
     }
 
@@ -75,24 +114,34 @@ impl Store {
     ///
     /// As [`Store::reserve`]; the reservation is as it was then. There is no such reservation: [`Refused::NoDraft`].
     pub fn grow(&mut self, id: ReservationId, octets: u64) -> Result<(), Refused> {
-        let (mailbox, before) = *self.reservations.all.get(&id).ok_or(Refused::NoDraft)?;
-        if octets > before {
-            self.check_room(mailbox, octets - before)?;
-            self.reservations.set(id, mailbox, octets);
+        let before = *self.reservations.all.get(&id).ok_or(Refused::NoDraft)?;
+        if octets > before.octets {
+            self.check_room(before.mailbox, octets - before.octets)?;
+            if before.is_strange {
+                self.check_share(before.mailbox, before.octets)?;
+            }
+            self.reservations.set(id, Some(Reservation { octets, ..before }));
         }
         Ok(())
     }
 
     /// Gives a reservation back, once the message is stored or refused.
     pub fn release(&mut self, id: ReservationId) {
-        if let Some((mailbox, octets)) = self.reservations.all.remove(&id)
-            && let Some(sum) = self.reservations.of_mailboxes.get_mut(&mailbox)
-        {
-            *sum -= u128::from(octets);
-            if *sum == 0 {
-                self.reservations.of_mailboxes.remove(&mailbox);
-            }
-        }
+        self.reservations.set(id, None);
+    }
+
+    /// Whether a reservation of a stranger's, which is for `before` octets yet, may grow: if the others of strangers are for no
+    /// more than half of what is free.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::NoMailbox`], or [`Refused::MailboxFull`].
+    pub(super) fn check_share(&self, id: MailboxId, before: u64) -> Result<(), Refused> {
+        let mailbox = self.state.mailbox(id).ok_or(Refused::NoMailbox(id))?;
+        let quota = mailbox.state().quota;
+        let free = u128::from(quota.saturating_sub(mailbox.used()));
+        let others = self.reservations.of(id).1 - u128::from(before);
+        if quota > 0 && others * 2 > free { Err(Refused::MailboxFull(id)) } else { Ok(()) }
     }
 
     /// Whether there is room for a message of that size in a mailbox beside all that is reserved. A full mailbox has
@@ -104,7 +153,7 @@ impl Store {
     pub fn check_room(&self, id: MailboxId, octets: u64) -> Result<(), Refused> {
         let mailbox = self.state.mailbox(id).ok_or(Refused::NoMailbox(id))?;
         let quota = u128::from(mailbox.state().quota);
-        let taken = u128::from(mailbox.used()) + self.reservations.of(id);
+        let taken = u128::from(mailbox.used()) + self.reservations.of(id).0;
         let is_full = taken >= quota || taken + u128::from(octets) > quota;
         if quota > 0 && is_full { Err(Refused::MailboxFull(id)) } else { Ok(()) }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use gatepost_ground::Instant;
@@ -19,7 +20,7 @@ use super::request::{Answer, Lane, Request};
 use super::start::{Recovered, Uncertain};
 use super::state::State;
 use super::upkeep::Upkeep;
-use super::{DRAFTS_MAX, DRAFTS_MEMORY_MAX, PENDING_MAX, PENDING_OCTETS_MAX, Settings};
+use super::{DRAFTS_MAX, PENDING_MAX, PENDING_OCTETS_MAX, Settings};
 
 /// How long the store waits after the disk has refused what cannot be done without.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(10);
@@ -171,11 +172,21 @@ impl Store {
     ///
     /// The store takes no messages, or [`DRAFTS_MAX`] are on their way in, or too much waits for the disk.
     pub fn begin(&mut self) -> Result<DraftId, Refused> {
+        self.begin_from(None)
+    }
+
+    /// The same of a message that comes from the source `stranger`. Strangers have no more than three quarters of the files
+    /// and of the memory, and one of them no more than [`STRANGERS_LARGE_DRAFTS_MAX`](super::STRANGERS_LARGE_DRAFTS_MAX) files.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`].
+    pub fn begin_from(&mut self, stranger: Option<IpAddr>) -> Result<DraftId, Refused> {
         self.admit(true)?;
         if self.drafts.all.len() >= DRAFTS_MAX || self.has_enough() {
             return Err(Refused::Busy);
         }
-        Ok(self.drafts.begin())
+        Ok(self.drafts.begin(stranger))
     }
 
     /// Whether octets of the message are still to be written before it takes more.
@@ -187,10 +198,12 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The message cannot be stored, or there is no such message. Or it is long, and [`LARGE_DRAFTS_MAX`](super::LARGE_DRAFTS_MAX) others are.
+    /// The message cannot be stored, or there is no such message. Or it is long, and there are as many of
+    /// those as may be: [`LARGE_DRAFTS_MAX`](super::LARGE_DRAFTS_MAX), and fewer of strangers.
     pub fn chunk(&mut self, id: DraftId, octets: &[u8]) -> Result<(), Refused> {
-        let memory_is_short = self.drafts.memory() + octets.len() > DRAFTS_MEMORY_MAX;
-        let has_all_files = self.drafts.has_all_files();
+        let stranger = self.drafts.all.get(&id).and_then(|draft| draft.stranger);
+        let memory_is_short = self.drafts.is_memory_short(octets.len(), stranger);
+        let has_all_files = self.drafts.has_all_files(stranger);
         let draft = self.drafts.all.get_mut(&id).filter(|draft| draft.is_open()).ok_or(Refused::NoDraft)?;
         if let Some(refused) = draft.failed() {
             return Err(refused.clone());

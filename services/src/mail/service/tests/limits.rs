@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::lab::*;
 use crate::mail::service::{Settings, Shares, WRITE_TIMEOUT};
 use crate::mail::smtp::COMMAND_TIMEOUT;
+use crate::service::State;
 
 #[test]
 fn a_full_mailbox_refuses_its_own_mail_when_its_recipient_is_named() {
@@ -259,5 +260,55 @@ fn a_flood_from_a_few_sources_keeps_no_other_server_out() {
         flood[1].dialogue(&[("NOOP", "250")]).await;
         assert!(lab.raw("8.8.5.24", WAN, 25).reply().await.starts_with("421 4.7.0"));
         assert_eq!((lab.count("connections"), lab.count("connections_refused")), (501, 2));
+    });
+}
+
+#[test]
+fn slow_strangers_leave_the_office_its_files_and_are_sent_away() {
+    simulate(async {
+        let mut settings = settings();
+        settings.users.iter_mut().for_each(|user| user.quota = 1 << 30);
+        let lab = Lab::start(&std::sync::Arc::default(), crate::mail::smtp::Role::Mx, settings).await;
+        let part = format!("a: b\r\n\r\n{}\r\n", "x".repeat(400_000));
+        let begin: &[_] =
+            &[("MAIL FROM:<>", "250"), ("RCPT TO:<anna@office.example>", "250"), ("DATA", "354")];
+        let mut slow = Vec::new();
+        for number in 0..256 {
+            let mut client = lab.dial(&format!("8.8.5.{}", number / 20), WAN, 25).await;
+            client.dialogue(&[("EHLO a.example", "250")]).await;
+            client.dialogue(begin).await;
+            client.send(&part).await;
+            slow.push(client);
+        }
+        let mut pc = lab.pc().await;
+        assert!(pc.mail("", &["anna@office.example"], &part).await.starts_with("250"));
+        let began = tokio::time::Instant::now();
+        let mut client = slow.swap_remove(0);
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            client.send("x".repeat(1022) + "\r\n").await;
+        }
+        let said = client.reply().await;
+        assert!(said.starts_with("421 4.4.2"), "{said}");
+        assert!(began.elapsed() < Duration::from_secs(600));
+    });
+}
+
+#[test]
+fn a_disk_with_less_room_than_is_to_be_left_is_told_of() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let mut client = lab.stranger().await;
+        client.dialogue(&[("MAIL FROM:<>", "250"), ("RCPT TO:<anna@office.example>", "250")]).await;
+        assert_eq!(lab.instance().state(), State::Running);
+        lab.disk.set_room(Some(1 << 20));
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        assert_eq!(lab.impaired(), "no mail is taken: the disk has less room than mail.disk_reserve");
+        client.dialogue(&[("DATA", "354")]).await;
+        client.send("a: b\r\n").await;
+        client.dialogue(&[(".", "452 4.3.1")]).await;
+        lab.disk.set_room(None);
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        assert_eq!(lab.instance().state(), State::Running);
     });
 }

@@ -156,3 +156,18 @@ fn a_listener_that_fails_impairs_the_service_and_is_not_named_any_more() {
         client.dialogue(&[("NOOP", "250")]).await;
     });
 }
+
+#[test]
+fn a_listener_that_has_failed_is_bound_again_when_the_addresses_change() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let mut client = lab.pc().await;
+        lab.wire.fail("192.168.1.1:25".parse().unwrap());
+        client.dialogue(&[("NOOP", "250")]).await;
+        assert_eq!(lab.impaired(), "no mail service on 192.168.1.1:25: the network has failed");
+        lab.publisher.publish(addresses(LAN, &["203.0.113.99"]));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        lab.pc().await.dialogue(&[("NOOP", "250")]).await;
+        assert_eq!(lab.instance().state(), State::Running);
+    });
+}

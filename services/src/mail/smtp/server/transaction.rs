@@ -1,5 +1,7 @@
 //! A message: its sender, its recipients, and its octets.
 
+use std::time::Duration;
+
 use gatepost_ground::Instant;
 
 use super::{Action, Answer, Ask, Asked, Output, Phase, Recipient, Sender, Session};
@@ -7,7 +9,7 @@ use crate::mail::address::{ForwardPath, ReversePath};
 use crate::mail::sasl::Verdict;
 use crate::mail::smtp::content::Content;
 use crate::mail::smtp::dots::{DotReader, End};
-use crate::mail::smtp::limits::{CHUNK_OCTETS, DATA_PROGRESS_OCTETS, DATA_TIMEOUT};
+use crate::mail::smtp::limits::{CHUNK_OCTETS, DATA_OCTETS_A_SECOND, DATA_PROGRESS_OCTETS, DATA_TIMEOUT};
 use crate::mail::smtp::parameters::{MailParameters, RcptParameters};
 use crate::mail::smtp::policy::{Policy, Role, Tls};
 use crate::mail::smtp::reply::{
@@ -49,17 +51,31 @@ struct Body {
     /// Why it is refused; then its octets are passed over.
     failure: Option<Reply>,
     passed_over: u64,
+    /// Until when more must have come, so that it does not take for ever.
+    until: Instant,
+    /// Octets that have not moved that yet.
+    uncounted: usize,
 }
 
 impl Body {
-    fn new(policy: &Policy) -> Self {
+    fn new(now: Instant, policy: &Policy) -> Self {
         Self {
             content: Content::new(policy.limits.message_octets_max),
             line_ends: policy.mends_line_ends().then(ToCrlf::default),
             chunk: Vec::new(),
             failure: None,
             passed_over: 0,
+            until: now + DATA_TIMEOUT,
+            uncounted: 0,
         }
+    }
+
+    /// So many octets have come, and the client has more time for the next.
+    fn progresses(&mut self, now: Instant, octets: usize) {
+        self.uncounted += octets;
+        let seconds = (self.uncounted / DATA_OCTETS_A_SECOND) as u64;
+        self.uncounted %= DATA_OCTETS_A_SECOND;
+        self.until = (self.until + Duration::from_secs(seconds)).min(now + DATA_TIMEOUT);
     }
 
     /// How many octets of the stream can be taken before a chunk is full.
@@ -164,7 +180,7 @@ impl Session {
         }
         let body = self.transaction.as_mut().map(|transaction| &mut transaction.body);
         match body {
-            Some(body @ None) => *body = Some(Body::new(&self.policy)),
+            Some(body @ None) => *body = Some(Body::new(now, &self.policy)),
             _ => return self.refuse_data(now, &BDAT_BEGUN),
         }
         self.phase = Phase::Data(DotReader::default());
@@ -192,7 +208,7 @@ impl Session {
         }
         let refusal = self.message_refusal();
         if let Some(transaction) = &mut self.transaction {
-            transaction.body.get_or_insert_with(|| Body::new(&self.policy));
+            transaction.body.get_or_insert_with(|| Body::new(now, &self.policy));
         }
         self.begin_chunk(now, size, is_last, refusal);
     }
@@ -259,6 +275,7 @@ impl Session {
         }
         let Some(transaction) = &mut self.transaction else { return };
         let Some(body) = &mut transaction.body else { return };
+        body.progresses(now, taken);
         if body.passed_over > self.policy.limits.refused_octets_max {
             self.end(now, &ENDLESS);
         } else if body.failure.is_some() && !had_failed {
@@ -267,6 +284,18 @@ impl Session {
         } else if body.is_chunk_full() {
             let chunk = std::mem::take(&mut body.chunk);
             self.ask(now, Ask::Chunk(chunk), Asked::Chunk);
+        }
+    }
+
+    /// Until when more of the message under way must have come.
+    pub(super) fn message_until(&self) -> Option<Instant> {
+        Some(self.transaction.as_ref()?.body.as_ref()?.until)
+    }
+
+    /// The client could bring nothing for so long.
+    pub(super) fn prolong_message(&mut self, waited: Duration) {
+        if let Some(body) = body_of(&mut self.transaction) {
+            body.until = body.until + waited;
         }
     }
 

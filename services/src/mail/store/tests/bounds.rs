@@ -418,3 +418,51 @@ fn a_mailbox_the_queue_and_what_was_fetched_are_bounded() {
     make(&disk, &mut store, Change::Forget(seen(&["1"]))).unwrap();
     make(&disk, &mut store, Change::Seen(seen(&["4"]))).unwrap();
 }
+
+#[test]
+fn strangers_leave_files_memory_and_room_to_the_office_and_to_each_other() {
+    let disk = Memory::new();
+    let mut store = open(&disk);
+    let source = |number: u8| Some(std::net::IpAddr::from([8, 8, 4, number]));
+    let long = vec![0; record::BODY_OCTETS_MAX + 1];
+    let begin = |store: &mut Store, stranger, octets: &[u8]| {
+        let draft = store.begin_from(stranger).unwrap();
+        store.chunk(draft, octets)?;
+        settle(&disk, store);
+        Ok(draft)
+    };
+    for number in 0..12 {
+        for _ in 0..STRANGERS_LARGE_DRAFTS_MAX {
+            begin(&mut store, source(number), &long).unwrap();
+        }
+        if number == 0 {
+            assert_eq!(begin(&mut store, source(0), &long), Err(Refused::Busy), "its share is used");
+        }
+    }
+    assert_eq!(begin(&mut store, source(99), &long), Err(Refused::Busy));
+    for _ in 0..LARGE_DRAFTS_MAX / 4 {
+        begin(&mut store, None, &long).unwrap();
+    }
+    assert_eq!(begin(&mut store, None, &long), Err(Refused::Busy));
+    let short = vec![0; record::BODY_OCTETS_MAX];
+    let strange = DRAFTS_MEMORY_MAX / short.len() / 4 * 3;
+    let taken = (0..=strange).take_while(|_| begin(&mut store, source(99), &short).is_ok()).count();
+    assert_eq!(taken, strange);
+    begin(&mut store, None, &short).unwrap();
+
+    let anna = mailbox(&disk, &mut store, "anna", 1000);
+    let alone = store.reserve_for(anna, 700, true).unwrap();
+    assert_eq!(store.reserve_for(anna, 1, true), Err(Refused::MailboxFull(anna)));
+    store.reserve(anna, 10).unwrap();
+    store.grow(alone, 800).unwrap();
+    store.release(alone);
+    let first = store.reserve_for(anna, 1, true).unwrap();
+    let second = store.reserve_for(anna, 501, true).unwrap();
+    assert_eq!(store.grow(first, 2), Err(Refused::MailboxFull(anna)));
+    assert_eq!(store.reserve_for(anna, 1, true), Err(Refused::MailboxFull(anna)));
+    store.grow(second, 600).unwrap();
+    store.reserve(anna, 300).unwrap();
+    store.release(second);
+    store.grow(first, 690).unwrap();
+    assert_eq!(store.grow(first, 691), Err(Refused::MailboxFull(anna)), "the mailbox is full");
+}

@@ -31,6 +31,7 @@ struct State {
     next: u64,
     fails_to_sync: bool,
     fails_to_list: bool,
+    syncs: usize,
     room: Option<usize>,
     /// Octets of files that the medium does not give.
     unreadable: Vec<(String, Range<u64>)>,
@@ -55,6 +56,11 @@ impl FakeDisk {
 
     pub fn fail_to_sync(&self, fails: bool) {
         self.state().fails_to_sync = fails;
+    }
+
+    /// How often something was synced.
+    pub fn syncs(&self) -> usize {
+        self.state().syncs
     }
 
     /// Directories cannot be read.
@@ -193,6 +199,7 @@ impl Storage for FakeDisk {
     fn sync(&self, name: &str) -> io::Result<()> {
         let mut state = self.state();
         let fails = state.fails_to_sync;
+        state.syncs += 1;
         if let Some(id) = state.names.get(name).copied() {
             let file = state.files.get_mut(&id).unwrap();
             if fails {

@@ -202,3 +202,29 @@ async fn a_message_whose_outcome_nobody_waits_for_keeps_its_room_until_it_is_kno
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn several_changes_are_one_batch_and_what_came_of_each_is_told() {
+    let disk = Arc::new(FakeDisk::default());
+    let store = open(&disk).await;
+    let anna = with(&store, mailbox(&store, 0)).await;
+    let accept = |octets: &[u8]| Change::Accept(to(anna), octets.to_vec());
+    let nowhere = Change::Accept(to(MailboxId(99)), Vec::new());
+    let uids = vec![1];
+    let changes =
+        [accept(b"a"), nowhere.clone(), accept(b"b"), Change::Expunge(Expunge { mailbox: anna, uids })];
+    let syncs = disk.syncs();
+    let outcomes = with(&store, store.change_all(changes)).await;
+    assert_eq!(disk.syncs(), syncs + 1);
+    let uid = |at: usize| outcomes[at].as_ref().unwrap().uids.clone();
+    assert_eq!((uid(0), uid(2), uid(3)), (vec![(anna, 1)], vec![(anna, 2)], Vec::new()));
+    assert_eq!(outcomes[1], Err(Refused::NoMailbox(MailboxId(99))));
+    disk.fail_to_sync(true);
+    let failing = async {
+        let outcomes = store.change_all([accept(b"c"), accept(b"d")]);
+        let mended = async { disk.fail_to_sync(false) };
+        tokio::join!(outcomes, mended).0
+    };
+    assert!(with(&store, failing).await.len() == 2);
+    assert!(store.change_all([]).await.is_empty());
+}

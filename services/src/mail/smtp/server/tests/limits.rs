@@ -3,13 +3,19 @@ use std::time::Duration;
 use crate::mail::smtp::server::Action;
 use crate::mail::smtp::server::testing::{Line, lan, replies, wan};
 use crate::mail::smtp::{
-    COMMAND_LINE_OCTETS_MAX, COMMAND_TIMEOUT, DATA_PROGRESS_OCTETS, DATA_TIMEOUT, LINE_DISCARD_OCTETS_MAX,
-    Limits, Policy, TARPIT_MAX, Tls,
+    COMMAND_LINE_OCTETS_MAX, COMMAND_TIMEOUT, DATA_OCTETS_A_SECOND, DATA_PROGRESS_OCTETS, DATA_TIMEOUT,
+    LINE_DISCARD_OCTETS_MAX, Limits, Policy, TARPIT_MAX, Tls,
 };
 
 fn with_data() -> Line {
+    with_message_by("DATA\r\n")
+}
+
+/// A session to which the octets of a message are to be sent next.
+fn with_message_by(command: &str) -> Line {
     let mut line = Line::greeted(wan());
-    line.dialogue(&[("MAIL FROM:<>", "250"), ("RCPT TO:<anna@office.example>", "250"), ("DATA", "354")]);
+    line.dialogue(&[("MAIL FROM:<>", "250"), ("RCPT TO:<anna@office.example>", "250")]);
+    line.send(command);
     line
 }
 
@@ -36,9 +42,9 @@ fn rfc5321_4_5_3_2_7_a_client_has_five_minutes_for_a_command() {
 fn rfc5321_4_5_3_2_5_a_message_may_take_long_but_must_go_on() {
     let mut line = with_data();
     for _ in 0..100 {
-        line.now = line.now + Duration::from_secs(299);
+        line.now = line.now + Duration::from_secs(60);
         line.session.handle_timeout(line.now);
-        line.send("x".repeat(DATA_PROGRESS_OCTETS));
+        line.send("x".repeat(60 * DATA_OCTETS_A_SECOND));
         assert_eq!(line.session.deadline(), Some(line.now + DATA_TIMEOUT));
     }
     let deadline = line.session.deadline();
@@ -48,6 +54,32 @@ fn rfc5321_4_5_3_2_5_a_message_may_take_long_but_must_go_on() {
     let said = line.time_out();
     assert!(said.starts_with("421 4.4.2"), "{said}");
     assert_eq!(line.actions, [Action::Abort, Action::Close]);
+}
+
+#[test]
+fn a_message_that_trickles_in_is_given_up_though_much_of_it_came_at_once() {
+    let octets = "x".repeat(2 * DATA_PROGRESS_OCTETS);
+    for command in ["DATA\r\n", "BDAT 900000\r\n"] {
+        let mut line = with_message_by(command);
+        let start = line.now;
+        line.send("x".repeat(600 << 10));
+        while !line.is_closed() {
+            line.now = line.now + Duration::from_secs(60);
+            line.session.handle_timeout(line.now);
+            line.send(&octets);
+        }
+        let took = line.now.since(start);
+        // Two seconds of each minute are won.
+        let expected = DATA_TIMEOUT..DATA_TIMEOUT + Duration::from_secs(61);
+        assert!(expected.contains(&took), "{took:?} of {command}");
+    }
+    let mut line = with_message_by("BDAT 1\r\nx");
+    for _ in 0..5 {
+        line.now = line.now + Duration::from_secs(61);
+        line.session.handle_timeout(line.now);
+        line.send("BDAT 1\r\nx");
+    }
+    assert!(line.is_closed(), "chunks are no excuse");
 }
 
 #[test]

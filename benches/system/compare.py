@@ -26,85 +26,16 @@ import sys
 import tempfile
 import time
 
-PREFIX = f"gp{os.getpid()}"
-LAN, RTR, WAN = (f"{PREFIX}-{side}" for side in ("lan", "rtr", "wan"))
+from harness import (LAN, RTR, WAN, background, cable, eventually, gatepost_runs, has_address, in_turn, ip, namespaces, plug,
+                     report, run)
+
 SERVER = "203.0.113.2"
 CONNECT_PORTS = range(7000, 7016)
 CONNECTIONS = 10_000
 
 
-def run(*command, netns=None, check=True, **options):
-    """Runs a command to its end and returns what it printed."""
-    prefix = ["ip", "netns", "exec", netns] if netns else []
-    result = subprocess.run([*prefix, *command], text=True, capture_output=True, **options)
-    if check and result.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}: {result.stdout}{result.stderr}")
-    return result.stdout
-
-
-def ip(netns, *command):
-    return run("ip", "-n", netns, *command)
-
-
-@contextlib.contextmanager
-def background(*command, netns=None, **options):
-    """A program that runs meanwhile, with all that it starts."""
-    prefix = ["ip", "netns", "exec", netns] if netns else []
-    options = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **options}
-    process = subprocess.Popen([*prefix, *command], start_new_session=True, **options)
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(2)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def eventually(what, look):
-    for _ in range(500):
-        if found := look():
-            return found
-        time.sleep(0.02)
-    raise RuntimeError(f"in vain waited for {what}")
-
-
-def has_address(netns, device):
-    return "inet " in run("ip", "-n", netns, "-4", "address", "show", "dev", device, check=False)
-
-
 # The gateways. Each is a context in which the LAN host reaches SERVER; it yields the process at work, if
 # there is one.
-
-
-@contextlib.contextmanager
-def namespaces(*names):
-    try:
-        for name in names:
-            run("ip", "netns", "add", name)
-            # IPv6's own chatter would be counted.
-            run("sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1",
-                netns=name)
-            ip(name, "link", "set", "lo", "up")
-        yield
-    finally:
-        for name in names:
-            pids = run("ip", "netns", "pids", name, check=False).split()
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
-            run("ip", "netns", "del", name, check=False)
-
-
-def plug(netns, device, address):
-    ip(netns, "address", "add", address, "dev", device)
-    ip(netns, "link", "set", device, "up")
-
-
-def cable(one, device, other, other_device):
-    ip(one, "link", "add", device, "type", "veth", "peer", "name", other_device, "netns", other)
 
 
 @contextlib.contextmanager
@@ -162,9 +93,7 @@ def gatepost(program, driver="auto", workers=1):
                 wan.gateway = "{SERVER}"
                 nat.max_flows_per_host = 262144
                 """)
-        with background(program, "run", "--config", config, stdout=subprocess.PIPE) as process:
-            if process.stdout.readline() != b"ready\n":
-                raise RuntimeError(f"gatepost does not start; try `{program} run` yourself")
+        with gatepost_runs(program, config) as process:
             plug(LAN, "eth0", "192.168.1.10/24")
             plug(WAN, "eth0", f"{SERVER}/24")
             ip(LAN, "route", "add", "default", "via", "192.168.1.1")
@@ -364,36 +293,11 @@ def measure(name, gateway, what, seconds):
     return results
 
 
-def number(value):
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def spread(values):
-    """The median, and the least and the most."""
-    if not values:
-        return "-"
-    median = number(statistics.median(values))
-    return f"{median} ({number(min(values))}..{number(max(values))})" if len(values) > 1 else median
-
-
 def ratios(names):
     """Whom to compare with whom: ours with the kernel, and the usual one with the others."""
     ours = [name for name in ("gatepost", "2-workers", "plain") if name in names]
     pairs = [(name, "kernel") for name in ours] + [("gatepost", name) for name in ("slirp4netns", "pasta")]
     return [(name, other) for name, other in pairs if name in names and other in names]
-
-
-def report(rounds, names):
-    keys = list(dict.fromkeys(key for each in rounds for name in names for key in each.get(name, {})))
-    pairs = ratios(names)
-    print("| | " + " | ".join([*names, *(f"{name} : {other}" for name, other in pairs)]) + " |")
-    print("| --- |" + " --- |" * (len(names) + len(pairs)))
-    for key in keys:
-        cells = [spread([each[name][key] for each in rounds if key in each.get(name, {})]) for name in names]
-        for name, other in pairs:
-            values = [(each.get(name, {}).get(key), each.get(other, {}).get(key)) for each in rounds]
-            cells.append(spread([mine / its for mine, its in values if mine is not None and its]))
-        print(f"| {key} | " + " | ".join(cells) + " |")
 
 
 def main():
@@ -421,16 +325,8 @@ def main():
     if os.geteuid() != 0:
         parser.error("namespaces need root")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    load = os.getloadavg()[0]
-    noisy = " (noisy)" if load > 0.5 else ""
-    print(f"{os.cpu_count()} cores, load {load:.1f}{noisy}, Linux {os.uname().release}\n", flush=True)
-    rounds = []
-    for round_number in range(options.rounds):
-        # In turn, and each round begins with another.
-        order = names[round_number % len(names):] + names[:round_number % len(names)]
-        print(f"round {round_number + 1} of {options.rounds}", file=sys.stderr)
-        rounds.append({name: measure(name, gateways[name], what, options.seconds) for name in order})
-    report(rounds, names)
+    rounds = in_turn(names, options.rounds, lambda name: measure(name, gateways[name], what, options.seconds))
+    report(rounds, names, ratios(names))
 
 
 if __name__ == "__main__":

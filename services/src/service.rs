@@ -16,7 +16,6 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -30,11 +29,9 @@ use crate::dns::resolver::Resolver;
 use crate::lan_hosts::LanHosts;
 use crate::net::Net;
 use crate::store::{Disk, Storage};
+pub use crate::task::LocalFuture;
 use crate::tls::Tls;
 use crate::work::Work;
-
-/// A future of the services' one thread.
-pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// What is known of a service whether it runs or not.
 #[derive(Debug)]

@@ -1,6 +1,11 @@
 //! A task that ends with whoever has it.
 
+use std::pin::Pin;
+
 use tokio::task::JoinHandle;
+
+/// A future of the services' one thread.
+pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// A task of the services' thread that ends when this is dropped.
 pub struct Task(JoinHandle<()>);

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 
-use crate::service::LocalFuture;
+use crate::task::LocalFuture;
 
 /// Why there is no answer to a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -132,6 +132,11 @@ fn an_authority_answers_the_gateways_own_packets() {
 }
 
 #[test]
+fn mail_that_is_taken_is_kept() {
+    passes("mail");
+}
+
+#[test]
 fn bad_disk_loses_no_lease() {
     passes("bad-disk");
 }

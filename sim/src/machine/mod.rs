@@ -59,6 +59,7 @@ pub mod attacker;
 mod fetch;
 mod forgery;
 pub mod internet;
+pub mod mailer;
 mod page_server;
 pub mod pc;
 pub mod spoofer;

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod floods;
+mod mail;
 mod names;
 
 use std::net::Ipv4Addr;
@@ -76,6 +77,13 @@ const SCENARIOS: &[Scenario] = &[
         lasting_secs: 180,
         lasting_secs_min: 180,
         build: |_, _| power_cut_at_nine(),
+    },
+    Scenario {
+        name: "mail",
+        about: "mail comes from the office and from outside while the power fails and the disk is slow, torn and full",
+        lasting_secs: 180,
+        lasting_secs_min: 180,
+        build: |_, _| mail::kept(),
     },
     Scenario {
         name: "port-scan",

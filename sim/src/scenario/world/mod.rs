@@ -2,6 +2,7 @@
 
 mod act;
 mod machines;
+mod mail;
 mod make;
 mod names;
 mod segments;
@@ -22,6 +23,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use self::machines::Machines;
+use self::mail::mailboxes;
 use self::segments::{lan_segment, wan_segment};
 use super::action::Action;
 use super::gateway_config::own_mac;
@@ -198,7 +200,10 @@ impl World {
                 }
             }
         }
-        let account = self.machines.account();
+        let mut account = self.machines.account();
+        if self.office.gateway_config().is_ok_and(|config| config.services.mail.is_some()) {
+            account.mailboxes = mailboxes(&*self.disk)?;
+        }
         let expected = self.office.expectations.iter().filter(|_| !is_cut_short);
         let expectations = expected.map(|(what, check)| (what.clone(), check(&account))).collect();
         let mut observer = self.observer.borrow_mut();

@@ -5,29 +5,28 @@ use std::collections::BTreeMap;
 use gatepost_services::mail::store::{Unreadable, each_body_part, recover};
 use gatepost_services::store::Storage;
 
-/// The messages of each mailbox.
+/// The messages of each mailbox. One that cannot be read is not there.
 ///
 /// # Errors
 ///
-/// One cannot be read, in a sentence.
+/// None of it can be read, in a sentence.
 pub(super) fn mailboxes(disk: &dyn Storage) -> Result<BTreeMap<String, Vec<Vec<u8>>>, String> {
     let recovered = recover(disk).map_err(|error| format!("the mail cannot be read: {error}"))?;
     let mut all = BTreeMap::new();
     for mailbox in recovered.state().mailboxes() {
-        let name = &mailbox.state().name;
-        let unreadable = |why: Unreadable| format!("a message of {name} cannot be read: {why}");
         let mut messages = Vec::new();
         for entry in mailbox.entries() {
-            let message = recovered.message(disk, mailbox.state().id, entry).map_err(unreadable)?;
+            let Ok(message) = recovered.message(disk, mailbox.state().id, entry) else { continue };
             let mut octets = message.prefix.clone();
-            each_body_part(disk, &message.body, |part| {
+            let read: Result<(), Unreadable> = each_body_part(disk, &message.body, |part| {
                 octets.extend_from_slice(part);
                 Ok(())
-            })
-            .map_err(unreadable)?;
-            messages.push(octets);
+            });
+            if read.is_ok() {
+                messages.push(octets);
+            }
         }
-        all.insert(name.clone(), messages);
+        all.insert(mailbox.state().name.clone(), messages);
     }
     Ok(all)
 }

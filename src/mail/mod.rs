@@ -2,12 +2,14 @@
 //!
 //! | command | while a gateway runs |
 //! | --- | --- |
+//! | `aliases` | reads the configuration only |
 //! | `check` | reads, and changes nothing |
 //! | `export` | reads, and changes nothing there |
 //! | `import` | refused, as one process alone writes the store |
 //!
 //! The commands are not in `--help` until there is a service that delivers mail.
 
+mod aliases;
 mod check;
 mod export;
 mod import;
@@ -23,6 +25,14 @@ use crate::error::Error;
 /// The commands of `gatepost mail`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Mail {
+    /// Say who has mail for an address and why; reads the configuration, and needs no running gateway.
+    Aliases {
+        /// The address; without a domain it is one of the office's.
+        address: String,
+        /// Which configuration.
+        #[command(flatten)]
+        options: Options,
+    },
     /// Say what of the stored mail is damaged and what was recovered; changes nothing.
     Check {
         /// Which store.
@@ -81,6 +91,7 @@ impl Mail {
     /// It cannot be done.
     pub fn run(self) -> Result<bool, Error> {
         match self {
+            Self::Aliases { address, options } => aliases::run(&options, &address),
             Self::Check { options } => check::run(&options),
             Self::Export { user, target, options } => export::run(&options, &user, target),
             Self::Import { user, path, options } => import::run(&options, &user, &path),

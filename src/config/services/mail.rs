@@ -13,11 +13,12 @@ use crate::config::name::domain as domain_name;
 use crate::config::section::{Section, Setting};
 use crate::config::value::{Node, boolean, choice, integer, list, parsed, quoted, size};
 
+pub use gatepost_services::mail::service::aliases::Aliases;
 pub use gatepost_services::mail::service::directory::MailDomain;
 pub use gatepost_services::mail::service::office::{LMTP, SMTP, SUBMISSION};
 pub use gatepost_services::mail::service::{RelayFrom, Shares};
 
-use super::KINDS;
+use super::{KINDS, aliases};
 
 /// What is known of each of the mail services.
 pub const MAIL_KINDS: [&Kind; 3] = [&SMTP, &SUBMISSION, &LMTP];
@@ -43,6 +44,8 @@ pub struct Mail {
     pub shares: Shares,
     /// All domains of the office's, with other names of theirs.
     pub domains: Vec<MailDomain>,
+    /// Addresses that lead to others.
+    pub aliases: Aliases,
 }
 
 /// `[mail.ports]`
@@ -93,6 +96,7 @@ pub(super) fn read<'a>(mut mail: Section<'a>, own: Names<'_>, users: &[User], re
     let ports = read_ports(mail.section("ports"), report);
     let shares = read_shares(mail.section("limits"));
     let domains = read_domains(&mut mail, &own, users, report);
+    let aliases = aliases::read(&mut mail, own.domain, report);
     if let (Some((true, span)), []) = (enabled.written(), users) {
         mail.report(span, Problem::new("there is nobody to have mail", "write a user, or enabled = false"));
     }
@@ -102,10 +106,14 @@ pub(super) fn read<'a>(mut mail: Section<'a>, own: Names<'_>, users: &[User], re
         lan: relay_from.value.contains(&None),
         networks: relay_from.value.iter().flatten().copied().map(Into::into).collect(),
     };
-    let mut all = vec![(own.domain.to_lowercase(), None)];
-    all.push((format!("{}.{}", own.hostname, own.domain).to_lowercase(), None));
-    all.push((hostname.value.to_lowercase(), None));
+    let office = own.domain.to_lowercase();
+    let mut all = vec![MailDomain { name: office.clone(), ..MailDomain::default() }];
+    for other in [&format!("{}.{}", own.hostname, own.domain), &hostname.value] {
+        let same_as = Some(office.clone());
+        all.push(MailDomain { name: other.to_lowercase(), users: None, same_as });
+    }
     all.extend(domains);
+    let aliases = aliases.check(users, &all, report);
     Mail {
         enabled: enabled.value,
         hostname: hostname.value,
@@ -115,7 +123,8 @@ pub(super) fn read<'a>(mut mail: Section<'a>, own: Names<'_>, users: &[User], re
         disk_reserve: disk_reserve.value,
         ports,
         shares,
-        domains: all.into_iter().map(|(name, users)| MailDomain { name, users }).collect(),
+        domains: all,
+        aliases,
     }
 }
 
@@ -182,23 +191,20 @@ fn read_shares(mut limits: Section<'_>) -> Shares {
     shares
 }
 
-/// The name of a domain, and those who receive there.
-type ReadDomain = (String, Option<Vec<String>>);
-
 fn read_domains<'a>(
     mail: &mut Section<'a>,
     own: &Names<'_>,
     users: &[User],
     report: &'a Report,
-) -> Vec<ReadDomain> {
-    let mut domains: Vec<(ReadDomain, Span)> = Vec::new();
+) -> Vec<MailDomain> {
+    let mut domains: Vec<(MailDomain, Span)> = Vec::new();
     for node in mail.elements("domains", DOMAINS_MAX) {
         let Some((domain, span)) = read_domain(node, own, users, &domains, report) else { continue };
-        let earlier = domains.iter().find(|((name, _), _)| *name == domain.0);
-        if domain.0.eq_ignore_ascii_case(own.domain) {
-            report.add(span, Problem::new(format!("{} is system.domain", domain.0), "remove it"));
+        let earlier = domains.iter().find(|(earlier, _)| earlier.name == domain.name);
+        if domain.name.eq_ignore_ascii_case(own.domain) {
+            report.add(span, Problem::new(format!("{} is system.domain", domain.name), "remove it"));
         } else if let Some((_, first)) = earlier {
-            let problem = Problem::new(format!("the domain {} is there twice", domain.0), "remove one");
+            let problem = Problem::new(format!("the domain {} is there twice", domain.name), "remove one");
             report.add_again(span, Some(first.clone()), problem);
         } else {
             domains.push((domain, span));
@@ -211,9 +217,9 @@ fn read_domain<'a>(
     node: &'a Node<'a>,
     own: &Names<'_>,
     all: &[User],
-    earlier: &[(ReadDomain, Span)],
+    earlier: &[(MailDomain, Span)],
     report: &'a Report,
-) -> Option<(ReadDomain, Span)> {
+) -> Option<(MailDomain, Span)> {
     let mut domain = Section::element(node, "the domain", report)?;
     let name = domain.required("name", "\"shop.example\"", parsed(domain_name));
     let known = |text: &str| {
@@ -226,23 +232,23 @@ fn read_domain<'a>(
         list(gatepost_services::users::USERS_MAX, parsed(known))(node, report).map(Some)
     });
     let alias = domain.setting("alias_of", None, parsed(|text| domain_name(text).map(Some)));
-    let members = match (&users.value, alias.written()) {
+    let (members, same_as) = match (&users.value, alias.written()) {
         (Some(_), Some((_, span))) => {
             let what = "the domain has users of its own and is another's alias";
             domain.report(span, Problem::new(what, "remove one of them"));
-            None
+            (None, None)
         }
-        (None, Some((Some(other), span))) if !other.eq_ignore_ascii_case(own.domain) => {
-            let found = earlier.iter().find(|((name, _), _)| name.eq_ignore_ascii_case(other));
-            if found.is_none() {
+        (None, Some((Some(other), span))) => {
+            let found = earlier.iter().find(|(earlier, _)| earlier.name.eq_ignore_ascii_case(other));
+            if found.is_none() && !other.eq_ignore_ascii_case(own.domain) {
                 let what = format!("there is no domain {} before this one", quoted(other));
                 domain.report(span, Problem::new(what, format!("write {}", quoted(own.domain))));
             }
-            found.and_then(|((_, users), _)| users.clone())
+            (found.and_then(|(earlier, _)| earlier.users.clone()), Some(other.to_lowercase()))
         }
-        _ => users.value.clone(),
+        _ => (users.value.clone(), None),
     };
     domain.finish();
     let (name, span) = name?;
-    Some(((name.to_lowercase(), members), span))
+    Some((MailDomain { name: name.to_lowercase(), users: members, same_as }, span))
 }

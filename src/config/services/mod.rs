@@ -1,5 +1,6 @@
 //! The gateway's own services in the file: the section of each, and what is said of all of them.
 
+mod aliases;
 mod dhcp;
 mod dns;
 mod mail;
@@ -19,7 +20,7 @@ use super::upcoming::Unfinished;
 
 pub use dhcp::{Dhcp, Reservation, ReservedFor};
 pub use dns::{Dns, Record, RecordValue};
-pub use mail::{MAIL_KINDS, Mail, MailDomain, MailPorts};
+pub use mail::{Aliases, MAIL_KINDS, Mail, MailDomain, MailPorts};
 
 /// What is known of each service that this version has.
 pub const KINDS: [&Kind; 2] = [&dhcp_service::KIND, &dns_service::KIND];

@@ -1,7 +1,7 @@
 //! `[mail]`, tried out.
 
 use super::*;
-use crate::config::services::{Mail, MailPorts};
+use crate::config::services::{Aliases, Mail, MailPorts};
 
 const TRIED_OUT: &str = "system.unfinished = ['mail']\nusers = [{ name = 'alice' }, { name = 'bob' }]\n";
 
@@ -75,7 +75,7 @@ fn domains_have_users_of_their_own_or_those_of_another() {
             "the domain has users of its own and is another's alias; remove one of them",
             "70000 is out of range; write an integer from 0 to 65535",
             "unknown key \"smarthost\" in [mail]; remove it, or write \"enabled\", \"hostname\", \"max_message\", \"relay_from\", \
-             \"plaintext_login\", \"disk_reserve\", \"ports\", \"limits\" or \"domains\"",
+             \"plaintext_login\", \"disk_reserve\", \"ports\", \"limits\", \"domains\", \"catch_all\" or \"aliases\"",
         ],
     );
     assert_mistakes(
@@ -143,5 +143,55 @@ fn forwards_and_mail_quarrel_about_the_ports_that_mail_is_served_on() {
         &forward(listed, "▸'2525'"),
         &["the forward takes the port of a service in firewall.wan_services; \
            write another port, or remove the service"],
+    );
+}
+
+#[test]
+fn aliases_and_the_catch_all_are_addresses_at_the_offices_domain_unless_they_say_another() {
+    let mail = mail(
+        "[mail]\ndomains = [{ name = 'shop.example', users = ['bob'] }]\ncatch_all = 'admin'\n\
+         aliases = [{ name = 'Sales', members = ['alice', 'bob@elsewhere.example'] },\n\
+         { name = 'info@shop.example', members = ['sales', 'bob@shop.example'] }]",
+    );
+    let all = mail.aliases.all.iter().map(|alias| {
+        let members: Vec<_> = alias.members.iter().map(ToString::to_string).collect();
+        format!("{}: {}", alias.address, members.join(" "))
+    });
+    let all = all.collect::<Vec<_>>();
+    assert_eq!(
+        all,
+        [
+            "Sales@office.example: alice@office.example bob@elsewhere.example",
+            "info@shop.example: sales@office.example bob@shop.example"
+        ]
+    );
+    assert_eq!(mail.aliases.catch_all.map(|to| to.to_string()).as_deref(), Some("admin@office.example"));
+    assert_eq!(self::mail("mail.catch_all = ''").aliases, Aliases::default());
+}
+
+#[test]
+fn mistakes_in_aliases_are_told_where_they_stand() {
+    assert_mistakes(
+        &format!(
+            "{TRIED_OUT}[mail]\ncatch_all = ▸'carla'\naliases = [\n\
+             {{ name = 'a', members = ['alice', ▸'b'] }}, {{ name = 'b', members = ['A@smtp.office.example'] }},\n\
+             {{ name = 'sales', members = [▸'sales', ▸'allice', 'carl@elsewhere'] }},\n\
+             {{ name = ▸'press@elsewhere.example', members = ['bob'] }}, {{ name = ▸'A@gatepost.office.example', members = ['bob'] }},\n\
+             {{ name = ▸'c+d', members = ▸[] }}, ▸{{ name = 'e' }}, {{ name = 'f', members = [▸'a@[192.168.1.1]', ▸'b%c', ▸'d e'] }}]"
+        ),
+        &[
+            "nobody has mail for carla@office.example; write the name of a user or of an alias, or an address elsewhere",
+            "mail for this member goes round: a@office.example -> b@office.example -> a@office.example; remove one of these members",
+            "sales@office.example names itself, and there is no user who is called so; name the users who have its mail",
+            "nobody has mail for allice@office.example; write \"alice\"",
+            "elsewhere.example is no domain of the office's; write a name without a domain, or the domain as one of [[mail.domains]], too",
+            "the alias A@gatepost.office.example is there twice (first in line 6, column 10); name all members in one",
+            "\"c+d\" has a detail behind the +, which belongs to every address; write \"c\"",
+            "the alias has no members; name users, other aliases, or addresses elsewhere",
+            "the alias has no members; write members = [\"alice\"]",
+            "\"a@[192.168.1.1]\" is at a host and not at a domain; write a name, such as \"alice\", or an address, such as \"bob@elsewhere.example\"",
+            "\"b%c\" is an address that other servers read a route in; write a name, such as \"alice\", or an address, such as \"bob@elsewhere.example\"",
+            "\"d e\" is not a mail address; write a name, such as \"alice\", or an address, such as \"bob@elsewhere.example\"",
+        ],
     );
 }

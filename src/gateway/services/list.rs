@@ -182,6 +182,7 @@ fn mail_settings(config: &Config, kind: &Kind) -> mail::Settings {
         domain: config.system.domain.to_lowercase(),
         domains: mail.domains,
         users: config.users.clone(),
+        aliases: mail.aliases,
         message_octets_max: mail.message_octets_max,
         relay_from: mail.relay_from,
         plaintext_login: mail.plaintext_login,

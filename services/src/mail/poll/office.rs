@@ -62,8 +62,11 @@ impl Office {
 
     fn find(&self, path: &ForwardPath) -> Found {
         match self.directory.find(path, |_| false) {
-            Place::Here(users) => Found::Users(users.to_vec()),
-            Place::Nobody | Place::Route => Found::Nobody,
+            // What is fetched is never sent on, so members elsewhere of an alias do not get it.
+            Place::Here(reached) if !reached.users.is_empty() => {
+                Found::Users(reached.users.into_iter().map(str::to_owned).collect())
+            }
+            Place::Here(_) | Place::Nobody | Place::Route => Found::Nobody,
             Place::Elsewhere => Found::Elsewhere,
         }
     }

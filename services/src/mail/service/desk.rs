@@ -15,6 +15,7 @@ use std::rc::Rc;
 use rand::{Rng, RngExt};
 use tracing::{debug, warn};
 
+use super::aliases::Reached;
 use super::completion::{Completion, Fields};
 use super::directory::Place;
 use super::ground::Opened;
@@ -23,7 +24,7 @@ use crate::mail::address::{ForwardPath, ReversePath};
 use crate::mail::sasl::{Request, Verdict};
 use crate::mail::smtp::server::{Answer, Ask, Recipient, Sender, Session};
 use crate::mail::smtp::{Refusal, Role, date};
-use crate::mail::store::{Accept, Delivery, Incoming, MailboxId, Origin, Refused, Remote};
+use crate::mail::store::{Accept, Delivery, Incoming, MailboxId, Origin, RECIPIENTS_MAX, Refused, Remote};
 use crate::users::limit::source_of;
 use crate::users::logins::Scram;
 
@@ -48,7 +49,7 @@ struct Transaction {
     octets: u64,
     deliveries: Vec<Delivery>,
     remotes: Vec<Remote>,
-    /// Of each recipient that was taken the mailboxes; of one at another domain none.
+    /// Of each recipient that was taken the mailboxes; of one that goes to another domain, too, none.
     recipients: Vec<Vec<MailboxId>>,
     /// Whether what stands before the message is in the store.
     has_begun: bool,
@@ -124,7 +125,7 @@ impl Desk {
         }
         let ReversePath::Mailbox(mailbox) = &sender.path else { return Ok(()) };
         match self.find(&ForwardPath::Mailbox(mailbox.clone())) {
-            Place::Here(users) if users.contains(user) => Ok(()),
+            Place::Here(reached) if reached.users.contains(&user.as_str()) => Ok(()),
             Place::Elsewhere => Ok(()),
             Place::Here(_) | Place::Nobody | Place::Route => Err(Refusal::SenderDenied),
         }
@@ -158,27 +159,60 @@ impl Desk {
         result
     }
 
-    /// The mailboxes that get what is for `recipient`.
+    /// The mailboxes that get what is for `recipient`; none if it goes elsewhere, too.
     async fn add(
         &self,
         transaction: &mut Transaction,
         recipient: &Recipient,
     ) -> Result<Vec<MailboxId>, Refusal> {
-        let Some(users) = self.shared.judge(recipient)? else {
+        let Some(reached) = self.shared.judge(recipient)? else {
             let remote = self.shared.remote.route(&transaction.sender, recipient)?;
             transaction.remotes.push(remote);
             return Ok(Vec::new());
         };
+        let others = transaction.deliveries.len() + transaction.remotes.len();
+        if others > 0 && others + reached.users.len() + reached.outside.len() > RECIPIENTS_MAX {
+            let text = "too many recipients for one message".to_owned();
+            return Err(Refusal::Policy { is_temporary: true, text });
+        }
+        let outside = self.route_outside(transaction, recipient, &reached)?;
+        let goes_outside = !outside.is_empty();
         // What is for several is taken if one of them has room.
         let mut mailboxes = Vec::new();
         let mut refusal = Refusal::NoSuchMailbox;
-        for name in users {
+        for name in &reached.users {
             match self.add_user(transaction, recipient, name).await {
                 Ok(mailbox) => mailboxes.push(mailbox),
                 Err(refused) => refusal = refused,
             }
         }
-        if mailboxes.is_empty() { Err(refusal) } else { Ok(mailboxes) }
+        for remote in outside {
+            if transaction.remotes.iter().all(|other| other.recipient != remote.recipient) {
+                transaction.remotes.push(remote);
+            }
+        }
+        match (goes_outside, mailboxes.is_empty()) {
+            (true, _) => Ok(Vec::new()),
+            (false, true) => Err(refusal),
+            (false, false) => Ok(mailboxes),
+        }
+    }
+
+    /// The queue entries of those elsewhere to whom aliases send what is for `recipient`. If one of them cannot be
+    /// reached the recipient is refused: so its sender knows, and nobody has it twice when it comes again.
+    fn route_outside(
+        &self,
+        transaction: &Transaction,
+        recipient: &Recipient,
+        reached: &Reached<'_>,
+    ) -> Result<Vec<Remote>, Refusal> {
+        let routed = reached.outside.iter().map(|mailbox| {
+            let path = ForwardPath::Mailbox((*mailbox).clone());
+            // The office sends it there, not the client.
+            let member = Recipient { path, may_relay: true, ..recipient.clone() };
+            self.shared.remote.route(&transaction.sender, &member)
+        });
+        routed.collect()
     }
 
     async fn add_user(

@@ -1,40 +1,81 @@
-//! Who receives mail here: the users, at each of the office's domains.
+//! Who receives mail here: the users, at each of the office's domains, and whom aliases lead to.
 //!
 //! A recipient is judged by its domain first. At a domain of ours the local part, in any case and without what follows a
-//! `+`, is a user of the domain, or a role that each domain has: what comes for those goes to the owners, or else to
-//! the first user. (RFC 5321, section 4.5.1; RFC 2142)
+//! `+`, is an [alias](super::aliases), a user of the domain, or a role that each domain has: what comes for those goes to the
+//! owners, or else to the first user. (RFC 5321, section 4.5.1; RFC 2142)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::mail::address::{Domain, ForwardPath, LocalPart};
+use super::aliases::{Aliases, Reached, Step, Target, Walk};
+use crate::mail::address::{Domain, ForwardPath, LocalPart, Mailbox};
 use crate::users::{Role, User};
 
 /// The local parts that every domain has, and `admin`, to which many programs report. // RFC 5321, section 4.5.1; RFC 2142
 const ROLES: [&str; 5] = ["postmaster", "abuse", "hostmaster", "webmaster", "admin"];
 
 /// A domain of the office's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailDomain {
     /// Its name, in lower case.
     pub name: String,
     /// The names of the users who receive there; `None`: all.
     pub users: Option<Vec<String>>,
+    /// The domain before it in the list of which it is another name: all addresses there are the same.
+    pub same_as: Option<String>,
 }
 
 /// Who receives mail here.
 #[derive(Clone, Debug)]
 pub struct Directory {
-    domains: BTreeMap<String, Option<BTreeSet<String>>>,
+    /// The places of domains in `members`, by all of their names. The office's is the first.
+    domains: BTreeMap<String, usize>,
+    members: Vec<Members>,
+    aliases: BTreeMap<Local, Vec<Target>>,
+    catch_all: Option<Target>,
     users: BTreeMap<String, User>,
     stewards: Vec<String>,
 }
 
+/// Who receives at a domain.
+#[derive(Clone, Debug)]
+struct Members {
+    domain: String,
+    /// `None`: all users.
+    users: Option<BTreeSet<String>>,
+}
+
+/// An address at a domain of ours, whichever of the domain's names it was written with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Local {
+    domain: usize,
+    name: String,
+}
+
+impl Local {
+    /// The address `name` at the office's domain.
+    pub fn of_office(name: &str) -> Self {
+        Self { domain: 0, name: name.to_owned() }
+    }
+}
+
+/// What an address at a domain of ours is.
+pub(super) enum Meaning<'a> {
+    /// An alias with these members.
+    Alias(&'a [Target]),
+    /// That of a user.
+    User(&'a str),
+    /// That of the owners, who are called so.
+    Owners(&'a [String]),
+    /// Nobody's.
+    Nobody,
+}
+
 /// Where a recipient is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place<'a> {
-    /// These users have it.
-    Here(&'a [String]),
+    /// At a domain of ours, and these have it.
+    Here(Reached<'a>),
     /// At a domain of ours, and nobody has it.
     Nobody,
     /// At a domain of ours, with a local part that other servers would read a route in.
@@ -44,45 +85,66 @@ pub enum Place<'a> {
 }
 
 impl Directory {
-    /// The directory of these users at these domains. The first user has what is for the owners if nobody is one.
-    pub fn new(users: &[User], domains: &[MailDomain]) -> Self {
-        let domains = domains.iter().map(|domain| {
-            let users = domain.users.as_ref().map(|users| users.iter().cloned().collect());
-            (domain.name.to_lowercase(), users)
-        });
+    /// The directory of these users at these domains, of which the first is the office's, with these aliases. The first user
+    /// has what is for the owners if nobody is one.
+    pub fn new(users: &[User], domains: &[MailDomain], aliases: &Aliases) -> Self {
+        let mut places: BTreeMap<String, usize> = BTreeMap::new();
+        let mut members = Vec::new();
+        for domain in domains {
+            let other = domain.same_as.as_ref().and_then(|other| places.get(&other.to_lowercase()));
+            let place = other.copied().unwrap_or(members.len());
+            if place == members.len() {
+                let users = domain.users.as_ref().map(|users| users.iter().cloned().collect());
+                members.push(Members { domain: domain.name.to_lowercase(), users });
+            }
+            places.insert(domain.name.to_lowercase(), place);
+        }
         let owners = users.iter().filter(|user| user.role == Role::Owner).map(|user| user.name.clone());
         let mut stewards: Vec<_> = owners.collect();
         if stewards.is_empty() {
             stewards.extend(users.first().map(|user| user.name.clone()));
         }
-        let users = users.iter().map(|user| (user.name.clone(), user.clone()));
-        Self { domains: domains.collect(), users: users.collect(), stewards }
+        let users = users.iter().map(|user| (user.name.clone(), user.clone())).collect();
+        let (domains, no_aliases) = (places, BTreeMap::new());
+        let mut this = Self { domains, members, aliases: no_aliases, catch_all: None, users, stewards };
+        for alias in &aliases.all {
+            if let Target::Here(address) = this.target(&alias.address) {
+                let targets = alias.members.iter().map(|member| this.target(member)).collect();
+                this.aliases.entry(address).or_insert(targets);
+            }
+        }
+        this.catch_all = aliases.catch_all.as_ref().map(|mailbox| this.target(mailbox));
+        this
     }
 
     /// Where `recipient` is; `is_own` tells of the gateway's own addresses.
     pub fn find(&self, recipient: &ForwardPath, is_own: impl Fn(IpAddr) -> bool) -> Place<'_> {
-        let mailbox = match recipient {
-            ForwardPath::Postmaster => return self.stewards(),
-            ForwardPath::Mailbox(mailbox) => mailbox,
-        };
-        let members = match &mailbox.domain {
-            Domain::Name(name) => self.domains.get(name).map(Option::as_ref),
-            Domain::Literal(address) => is_own(*address).then_some(None),
-        };
-        let Some(members) = members else { return Place::Elsewhere };
-        if mailbox.local.may_hold_route() {
-            return Place::Route;
-        }
-        let name = user_part(&mailbox.local);
-        if ROLES.contains(&name.as_str()) {
-            return self.stewards();
-        }
-        match self.users.get(&name) {
-            Some(user) if members.is_none_or(|members| members.contains(&name)) => {
-                Place::Here(std::slice::from_ref(&user.name))
+        self.trace(recipient, is_own).0
+    }
+
+    /// Where `recipient` is, and the steps by which that is found; `is_own` tells of the gateway's own addresses.
+    pub fn trace(&self, recipient: &ForwardPath, is_own: impl Fn(IpAddr) -> bool) -> (Place<'_>, Vec<Step>) {
+        let address = match recipient {
+            ForwardPath::Postmaster => Local::of_office("postmaster"),
+            ForwardPath::Mailbox(mailbox) => {
+                let domain = match &mailbox.domain {
+                    Domain::Name(name) => self.domains.get(name).copied(),
+                    Domain::Literal(address) => is_own(*address).then_some(0),
+                };
+                let Some(domain) = domain else { return (Place::Elsewhere, Vec::new()) };
+                if mailbox.local.may_hold_route() {
+                    return (Place::Route, Vec::new());
+                }
+                Local { domain, name: user_part(&mailbox.local) }
             }
-            _ => Place::Nobody,
+        };
+        let mut walk = Walk::new(self);
+        match (self.meaning(&address), &self.catch_all) {
+            (Meaning::Nobody, Some(target)) => walk.catch(&address, target),
+            _ => walk.visit(&address, 0),
         }
+        let place = if walk.reached.is_empty() { Place::Nobody } else { Place::Here(walk.reached) };
+        (place, walk.steps)
     }
 
     /// The user that is called so.
@@ -95,8 +157,57 @@ impl Directory {
         self.users.values()
     }
 
-    fn stewards(&self) -> Place<'_> {
-        if self.stewards.is_empty() { Place::Nobody } else { Place::Here(&self.stewards) }
+    /// Where the address of an alias or of a member leads.
+    pub(super) fn target(&self, mailbox: &Mailbox) -> Target {
+        let domain = match &mailbox.domain {
+            Domain::Name(name) => self.domains.get(name).copied(),
+            Domain::Literal(_) => None,
+        };
+        match domain {
+            Some(domain) => Target::Here(Local { domain, name: user_part(&mailbox.local) }),
+            None => Target::Outside(mailbox.clone()),
+        }
+    }
+
+    /// What `address` is.
+    pub(super) fn meaning(&self, address: &Local) -> Meaning<'_> {
+        let office = || Local::of_office(&address.name);
+        let of_role =
+            || ROLES.contains(&address.name.as_str()).then(|| self.aliases.get(&office())).flatten();
+        match self.aliases.get(address).or_else(of_role) {
+            Some(members) => Meaning::Alias(members),
+            None => self.meaning_without_alias(address),
+        }
+    }
+
+    /// What `address` would be if it were no alias.
+    pub(super) fn meaning_without_alias(&self, address: &Local) -> Meaning<'_> {
+        if ROLES.contains(&address.name.as_str()) {
+            return if self.stewards.is_empty() { Meaning::Nobody } else { Meaning::Owners(&self.stewards) };
+        }
+        let members = self.members.get(address.domain).and_then(|members| members.users.as_ref());
+        match self.users.get(&address.name) {
+            Some(user) if members.is_none_or(|members| members.contains(&user.name)) => {
+                Meaning::User(&user.name)
+            }
+            _ => Meaning::Nobody,
+        }
+    }
+
+    /// Whether `address` is an alias.
+    pub(super) fn is_alias(&self, address: &Local) -> bool {
+        self.aliases.contains_key(address)
+    }
+
+    /// Where what comes for nobody goes.
+    pub(super) fn catch_all(&self) -> Option<&Target> {
+        self.catch_all.as_ref()
+    }
+
+    /// `address` as people write it.
+    pub(super) fn written(&self, address: &Local) -> String {
+        let domain = self.members.get(address.domain).map_or("", |members| &members.domain);
+        format!("{}@{domain}", address.name)
     }
 }
 
@@ -119,14 +230,16 @@ mod tests {
         let domain = |name: &str, users: Option<&[&str]>| MailDomain {
             name: name.to_owned(),
             users: users.map(|users| users.iter().copied().map(str::to_owned).collect()),
+            same_as: None,
         };
-        Directory::new(users, &[domain("office.example", None), domain("shop.example", Some(&["anna"]))])
+        let domains = [domain("office.example", None), domain("shop.example", Some(&["anna"]))];
+        Directory::new(users, &domains, &Aliases::default())
     }
 
     fn find(directory: &Directory, recipient: &str) -> String {
         let (path, _) = ForwardPath::parse(recipient, None, Unbracketed::Refused).expect("an address");
         match directory.find(&path, |address| address == IpAddr::from([192, 168, 1, 1])) {
-            Place::Here(users) => users.join(" "),
+            Place::Here(reached) => reached.users.join(" "),
             Place::Nobody => "nobody".to_owned(),
             Place::Route => "route".to_owned(),
             Place::Elsewhere => "elsewhere".to_owned(),

@@ -14,6 +14,7 @@
 //! refused.
 
 pub mod admission;
+pub mod aliases;
 mod completion;
 mod connection;
 mod desk;

@@ -95,7 +95,7 @@ impl OfficeMail {
         }
         let shared = Rc::new(Shared {
             role: self.role,
-            directory: Directory::new(&settings.users, &settings.domains),
+            directory: Directory::new(&settings.users, &settings.domains, &settings.aliases),
             ground: Rc::clone(&self.ground),
             remote: Rc::clone(&self.remote),
             tls: host.tls.clone(),

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::aliases::Aliases;
 use super::directory::MailDomain;
 use crate::users::User;
 
@@ -24,6 +25,8 @@ pub struct Settings {
     pub domains: Vec<MailDomain>,
     /// The people of the office.
     pub users: Vec<User>,
+    /// Addresses that lead to others.
+    pub aliases: Aliases,
     /// Octets of a message at most.
     pub message_octets_max: u64,
     /// Who may send to other domains without a login.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use rand::rngs::StdRng;
 use tokio::sync::watch;
 
+use super::aliases::Reached;
 use super::directory::{Directory, Place};
 use super::ground::Ground;
 use super::remote::Remote;
@@ -61,10 +62,10 @@ impl Shared {
         self.directory.find(path, is_own)
     }
 
-    /// The users who have `recipient`; `None` if it is at another domain, and the client may send there.
-    pub fn judge(&self, recipient: &Recipient) -> Result<Option<&[String]>, Refusal> {
+    /// Who has `recipient`; `None` if it is at another domain, and the client may send there.
+    pub fn judge(&self, recipient: &Recipient) -> Result<Option<Reached<'_>>, Refusal> {
         match self.find(&recipient.path) {
-            Place::Here(users) => Ok(Some(users)),
+            Place::Here(reached) => Ok(Some(reached)),
             Place::Nobody => Err(Refusal::NoSuchMailbox),
             Place::Route => Err(Refusal::BadRecipient),
             Place::Elsewhere if recipient.may_relay && self.role != Role::Lmtp => Ok(None),

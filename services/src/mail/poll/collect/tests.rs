@@ -15,6 +15,7 @@ use crate::mail::poll::account::SETBACK_FIRST;
 use crate::mail::pop3::client::Encryption;
 use crate::mail::queue::connection::StartTls;
 use crate::mail::sasl::Password;
+use crate::mail::service::aliases::Aliases;
 use crate::mail::service::directory::Directory;
 use crate::mail::service::tests::lab::{self, Lab, simulate};
 use crate::mail::smtp::Role;
@@ -157,7 +158,7 @@ impl Poller {
         let clock: Rc<dyn Clock> = Rc::new(Paused(tokio::time::Instant::now()));
         let office = Office {
             opened: lab.ground.opened().unwrap(),
-            directory: Directory::new(&settings.users, &settings.domains),
+            directory: Directory::new(&settings.users, &settings.domains, &settings.aliases),
             hostname: settings.hostname,
             domain: settings.domain,
             message_octets_max: 100_000,
@@ -416,12 +417,12 @@ fn a_full_mailbox_keeps_a_message_for_two_there_and_others_come() {
         });
         let users = users.collect::<Vec<_>>();
         let domains = lab::settings().domains;
-        poller.office.directory = Directory::new(&users, &domains);
+        poller.office.directory = Directory::new(&users, &domains, &Aliases::default());
         let collected = poller.poll().await;
         assert_eq!((collected.fetched, collected.failed, &collected.trouble), (1, 1, &None));
         assert_eq!((poller.left(), poller.subjects("anna").await), (1, vec!["2".to_owned()]));
         // There is room again.
-        poller.office.directory = Directory::new(&lab::settings().users, &domains);
+        poller.office.directory = Directory::new(&lab::settings().users, &domains, &Aliases::default());
         tokio::time::sleep(SETBACK_FIRST).await;
         assert_eq!((poller.poll().await.fetched, poller.left()), (1, 0));
         assert_eq!(poller.subjects("anna").await, ["2", "1"]);

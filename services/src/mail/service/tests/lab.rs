@@ -17,6 +17,7 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use super::wire::Wire;
 use crate::addresses::{Addresses, InterfaceAddresses, Publisher};
 use crate::clock::{Clock, UnixTime};
+use crate::mail::service::aliases::Aliases;
 use crate::mail::service::directory::MailDomain;
 use crate::mail::service::ground::Ground;
 use crate::mail::service::office::OfficeMail;
@@ -69,7 +70,7 @@ pub fn user(name: &str) -> User {
 
 pub fn domain(name: &str, users: Option<&[&str]>) -> MailDomain {
     let users = users.map(|users| users.iter().copied().map(str::to_owned).collect());
-    MailDomain { name: name.to_owned(), users }
+    MailDomain { name: name.to_owned(), users, same_as: None }
 }
 
 /// Anna and Berta of `office.example`, on port 25.
@@ -82,6 +83,7 @@ pub fn settings() -> Settings {
         domain: "office.example".to_owned(),
         domains: vec![domain("office.example", None), domain("smtp.office.example", None)],
         users: vec![user("anna"), user("berta")],
+        aliases: Aliases::default(),
         message_octets_max: 25 << 20,
         relay_from: RelayFrom { lan: true, networks: Vec::new() },
         plaintext_login: false,

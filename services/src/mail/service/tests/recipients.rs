@@ -4,7 +4,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use data_encoding::BASE64;
+
 use super::lab::*;
+use crate::mail::address::Mailbox;
+use crate::mail::service::aliases::{Alias, Aliases};
 use crate::mail::service::remote::{NoRemote, Remote};
 use crate::mail::service::{RelayFrom, Settings};
 use crate::mail::smtp::server::{Recipient, Sender};
@@ -182,5 +186,79 @@ fn by_lmtp_nobody_sends_to_other_domains_whoever_may_relay() {
         let mut client = lab.dial(PC1, LAN, 2424).await;
         client.dialogue(&[("LHLO server", "250"), ("MAIL FROM:<>", "250")]).await;
         client.dialogue(&[("RCPT TO:<c@elsewhere.example>", "550 5.7.1 no mail")]).await;
+    });
+}
+
+/// Aliases of `office.example`, each with its members.
+fn aliases(all: &[(&str, &[&str])]) -> Aliases {
+    let mailbox = |text: &str| Mailbox::parse(text).unwrap();
+    let alias = |(name, members): &(&str, &[&str])| Alias {
+        address: mailbox(name),
+        members: members.iter().copied().map(mailbox).collect(),
+    };
+    Aliases { all: all.iter().map(alias).collect(), catch_all: None }
+}
+
+#[test]
+fn what_strangers_send_to_an_alias_is_one_message_for_its_members_here_and_elsewhere() {
+    simulate(async {
+        let way_out = Rc::new(WayOut::default());
+        let lab = Lab::new(&Arc::default(), Role::Mx, Rc::clone(&way_out) as _);
+        let sales = ["anna@office.example", "c@elsewhere.example"];
+        let all = ["sales@office.example", "berta@office.example", "anna@office.example"];
+        let aliases = aliases(&[("sales@office.example", &sales), ("all@office.example", &all)]);
+        lab.go_over_to(Settings { aliases, ..settings() }).await;
+        let recipients = ["all@office.example", "sales@office.example", "anna@office.example"];
+        let taken = lab.stranger().await.mail("a@b.example", &recipients, "a: b\r\n\r\nc\r\n").await;
+        assert!(taken.starts_with("250"), "{taken}");
+        for name in ["anna", "berta"] {
+            let inbox = lab.inbox(name).await;
+            assert_eq!(inbox.len(), 1, "{name}");
+            assert!(inbox[0].contains("\r\nX-Original-To: all@office.example\r\n"), "{}", inbox[0]);
+        }
+        let queue: Vec<_> =
+            lab.store().look(|state| state.queue().map(|(_, entry)| entry.recipient.clone()).collect());
+        assert_eq!((&queue[..], *way_out.queued.borrow()), (&["<c@elsewhere.example>".to_owned()][..], 1));
+        assert_eq!((lab.count("messages"), lab.count("recipients")), (1, 3));
+    });
+}
+
+#[test]
+fn an_alias_with_a_member_that_cannot_be_reached_is_refused_and_nobody_has_it() {
+    simulate(async {
+        let lab = Lab::new(&Arc::default(), Role::Mx, Rc::new(WayOut::default()));
+        let aliases = aliases(&[("sales@office.example", &["anna@office.example", "c@null.example"])]);
+        lab.go_over_to(Settings { aliases, ..settings() }).await;
+        let recipients = ["berta@office.example", "sales@office.example"];
+        let mut client = lab.stranger().await;
+        let refused = client.mail("a@b.example", &recipients, "").await;
+        assert!(refused.starts_with("556 5.1.10"), "{refused}");
+        client.dialogue(&[("DATA", "354")]).await;
+        client.send("a: b\r\n\r\nc\r\n").await;
+        client.dialogue(&[(".", "250")]).await;
+        assert_eq!((lab.inbox("anna").await.len(), lab.inbox("berta").await.len()), (0, 1));
+    });
+}
+
+#[test]
+fn a_user_sends_with_the_address_of_an_alias_that_leads_to_the_user() {
+    simulate(async {
+        let aliases = aliases(&[
+            ("sales@office.example", &["anna@office.example"]),
+            ("press@office.example", &["berta@office.example"]),
+        ]);
+        let settings = Settings { aliases, plaintext_login: true, port: 587, ..settings() };
+        let lab = Lab::start(&Arc::default(), Role::Submission, settings).await;
+        lab.set_password("anna", "four words of anna's own");
+        let mut client = lab.dial(PC1, LAN, 587).await;
+        let plain = BASE64.encode(b"\0anna\0four words of anna's own");
+        client
+            .dialogue(&[
+                ("EHLO pc1", "250"),
+                (&format!("AUTH PLAIN {plain}"), "235"),
+                ("MAIL FROM:<press@office.example>", "550 5.7.1"),
+                ("MAIL FROM:<sales@office.example>", "250"),
+            ])
+            .await;
     });
 }

@@ -4,6 +4,7 @@
 pub mod address;
 pub mod auth;
 pub mod bounce;
+pub mod delivery;
 mod line;
 pub mod mx;
 pub mod poll;

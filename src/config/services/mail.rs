@@ -1,8 +1,11 @@
 //! `[mail]`, for whoever tries out mail before it is finished: see [`Unfinished`](crate::config::Unfinished).
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
 use gatepost_ground::wire::Protocol;
+use gatepost_services::mail::mx::{Host as MailHost, SMTP_PORT, Server as MailServer};
 use gatepost_services::mail::service::has_strangers;
 use gatepost_services::service::Kind;
 use gatepost_services::users::User;
@@ -46,6 +49,10 @@ pub struct Mail {
     pub domains: Vec<MailDomain>,
     /// Addresses that lead to others.
     pub aliases: Aliases,
+    /// The server for all other domains; without one each domain's own are searched.
+    pub smarthost: Option<MailServer>,
+    /// The servers of other domains, by the domains' names in lower case.
+    pub routes: BTreeMap<String, MailServer>,
 }
 
 /// `[mail.ports]`
@@ -75,6 +82,9 @@ const MESSAGE_OCTETS: u64 = 25 << 20;
 const DISK_RESERVE: u64 = 128 << 20;
 const NETWORKS_MAX: usize = 64;
 const DOMAINS_MAX: usize = 256;
+const ROUTES_MAX: usize = 256;
+/// The port for those who hand mail in. // RFC 6409
+const SMARTHOST_PORT: u16 = 587;
 const PORTS: RangeInclusive<u32> = 0..=65_535;
 
 /// The gateway's own names, by which its mailboxes can be called, too.
@@ -97,6 +107,16 @@ pub(super) fn read<'a>(mut mail: Section<'a>, own: Names<'_>, users: &[User], re
     let shares = read_shares(mail.section("limits"));
     let domains = read_domains(&mut mail, &own, users, report);
     let aliases = aliases::read(&mut mail, own.domain, report);
+    let own_names = own_names(&own, &hostname.value, &domains);
+    let smarthost = mail.setting(
+        "smarthost",
+        None,
+        parsed(|text| match text {
+            "" => Ok(None),
+            _ => mail_server(text, SMARTHOST_PORT, &own_names).map(Some),
+        }),
+    );
+    let routes = read_routes(&mut mail, &own_names, report);
     if let (Some((true, span)), []) = (enabled.written(), users) {
         mail.report(span, Problem::new("there is nobody to have mail", "write a user, or enabled = false"));
     }
@@ -125,7 +145,63 @@ pub(super) fn read<'a>(mut mail: Section<'a>, own: Names<'_>, users: &[User], re
         shares,
         domains: all,
         aliases,
+        smarthost: smarthost.value,
+        routes,
     }
+}
+
+/// The names by which this server is called, in lower case.
+fn own_names(own: &Names<'_>, hostname: &str, domains: &[MailDomain]) -> Vec<String> {
+    let gateway = format!("{}.{}", own.hostname, own.domain);
+    let names = [own.domain, gateway.as_str(), hostname].map(str::to_lowercase);
+    names.into_iter().chain(domains.iter().map(|domain| domain.name.clone())).collect()
+}
+
+/// A server's name or address with its port, which is `port` unless it is written. `own` are the names of this one.
+fn mail_server(text: &str, port: u16, own: &[String]) -> Result<MailServer, Problem> {
+    let example = "write a server such as \"smtp.isp.example:587\" or \"192.168.1.40:25\"";
+    let wrong = |what: &str| Problem::new(format!("{} {what}", quoted(text)), example);
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0)),
+        None => (text, Some(port)),
+    };
+    let port = port.ok_or_else(|| wrong("has a port that there is not"))?;
+    if let Ok(address) = host.parse::<Ipv4Addr>() {
+        let is_of_none = address.is_unspecified() || address.is_multicast() || address.is_broadcast();
+        if is_of_none || address.is_loopback() {
+            return Err(wrong("is the address of no other server"));
+        }
+        return Ok(MailServer { host: MailHost::Address(address.into()), port });
+    }
+    let name = domain_name(host).map_err(|_| wrong("is no name or IPv4 address of a server"))?.to_lowercase();
+    if own.contains(&name) || name == "localhost" {
+        return Err(wrong("is this server itself, and mail would come back to it"));
+    }
+    Ok(MailServer { host: MailHost::Name(name), port })
+}
+
+fn read_routes<'a>(
+    mail: &mut Section<'a>,
+    own: &[String],
+    report: &'a Report,
+) -> BTreeMap<String, MailServer> {
+    let mut routes = BTreeMap::new();
+    for node in mail.elements("routes", ROUTES_MAX) {
+        let Some(mut route) = Section::element(node, "the route", report) else { continue };
+        let domain = route.required("domain", "\"old.example\"", parsed(domain_name));
+        let server = |text: &str| mail_server(text, SMTP_PORT, own);
+        let to = route.required("to", "\"192.168.1.40:25\"", parsed(server));
+        route.finish();
+        let Some(((domain, span), (to, _))) = domain.zip(to) else { continue };
+        let domain = domain.to_lowercase();
+        if own.contains(&domain) {
+            let what = format!("{domain} is a domain of this server, whose mail is delivered here");
+            report.add(span, Problem::new(what, "remove the route, or the domain"));
+        } else if routes.insert(domain.clone(), to).is_some() {
+            report.add(span, Problem::new(format!("{domain} has two routes"), "remove one"));
+        }
+    }
+    routes
 }
 
 /// A network; `None` is the LAN.

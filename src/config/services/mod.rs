@@ -14,6 +14,8 @@ use gatepost_services::service::Kind;
 use gatepost_services::users::User;
 use ipnet::Ipv4Net;
 
+use gatepost_services::mail::delivery::KIND as DELIVERY;
+
 use super::diagnostic::{Problem, Report, Span};
 use super::section::Section;
 use super::upcoming::Unfinished;
@@ -29,6 +31,11 @@ pub const KINDS: [&Kind; 2] = [&dhcp_service::KIND, &dns_service::KIND];
 pub(super) fn kinds(unfinished: Unfinished) -> Vec<&'static Kind> {
     let of_mail = MAIL_KINDS.into_iter().filter(|_| unfinished.mail);
     KINDS.into_iter().chain(of_mail).collect()
+}
+
+/// Whether the service that is called `name` is one of mail's.
+pub fn is_of_mail(name: &str) -> bool {
+    MAIL_KINDS.into_iter().chain([&DELIVERY]).any(|kind| kind.name == name)
 }
 
 /// What a configuration says of each service.
@@ -78,7 +85,7 @@ impl Services {
         let states = [(&dhcp_service::KIND, self.dhcp.enabled), (&dns_service::KIND, self.dns.enabled)];
         let mail = self.mail.as_ref().filter(|mail| mail.enabled);
         states.iter().any(|(kind, is_enabled)| kind.name == name && *is_enabled)
-            || mail.is_some_and(|mail| mail.port_of(name) != 0)
+            || mail.is_some_and(|mail| name == DELIVERY.name || mail.port_of(name) != 0)
     }
 
     /// Whether one of them speaks TLS.

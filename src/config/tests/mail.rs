@@ -63,7 +63,7 @@ fn domains_have_users_of_their_own_or_those_of_another() {
             "{TRIED_OUT}[mail]\nenabled = true\nmax_message = ▸'1 KiB'\nrelay_from = ['lan', ▸'10.0.0.1']\n\
              domains = [{{ name = ▸'Office.example' }}, {{ name = 'a.example', users = [▸'carl'] }},\n\
              {{ name = ▸'a.example' }}, {{ name = 'b.example', alias_of = ▸'c.example' }},\n\
-             {{ name = 'd.example', users = ['bob'], alias_of = ▸'a.example' }}]\nports = {{ smtp = ▸70000 }}\n▸smarthost = ''"
+             {{ name = 'd.example', users = ['bob'], alias_of = ▸'a.example' }}]\nports = {{ smtp = ▸70000 }}\n▸judge = ''"
         ),
         &[
             "\"1 KiB\" is too small; write at least \"1 MiB\"",
@@ -74,8 +74,8 @@ fn domains_have_users_of_their_own_or_those_of_another() {
             "there is no domain \"c.example\" before this one; write \"office.example\"",
             "the domain has users of its own and is another's alias; remove one of them",
             "70000 is out of range; write an integer from 0 to 65535",
-            "unknown key \"smarthost\" in [mail]; remove it, or write \"enabled\", \"hostname\", \"max_message\", \"relay_from\", \
-             \"plaintext_login\", \"disk_reserve\", \"ports\", \"limits\", \"domains\", \"catch_all\" or \"aliases\"",
+            "unknown key \"judge\" in [mail]; remove it, or write \"enabled\", \"hostname\", \"max_message\", \"relay_from\", \
+             \"plaintext_login\", \"disk_reserve\", \"ports\", \"limits\", \"domains\", \"catch_all\", \"aliases\", \"smarthost\" or \"routes\"",
         ],
     );
     assert_mistakes(
@@ -192,6 +192,44 @@ fn mistakes_in_aliases_are_told_where_they_stand() {
             "\"a@[192.168.1.1]\" is at a host and not at a domain; write a name, such as \"alice\", or an address, such as \"bob@elsewhere.example\"",
             "\"b%c\" is an address that other servers read a route in; write a name, such as \"alice\", or an address, such as \"bob@elsewhere.example\"",
             "\"d e\" is not a mail address; write a name, such as \"alice\", or an address, such as \"bob@elsewhere.example\"",
+        ],
+    );
+}
+
+#[test]
+fn mail_leaves_by_routes_and_a_smarthost() {
+    let mail = mail(
+        "[mail]\nsmarthost = 'SMTP.isp.example'\nroutes = [{ domain = 'Old.example', to = '192.168.1.40:25' },\n\
+         { domain = 'new.example', to = 'mx.new.example:2525' }, { domain = 'plain.example', to = '10.0.0.7' }]",
+    );
+    let text = |server: &gatepost_services::mail::mx::Server| format!("{:?} {}", server.host, server.port);
+    assert_eq!(mail.smarthost.as_ref().map(text).as_deref(), Some("Name(\"smtp.isp.example\") 587"));
+    let routes: Vec<_> = mail.routes.iter().map(|(domain, to)| format!("{domain} {}", text(to))).collect();
+    assert_eq!(
+        routes,
+        [
+            "new.example Name(\"mx.new.example\") 2525",
+            "old.example Address(192.168.1.40) 25",
+            "plain.example Address(10.0.0.7) 25"
+        ]
+    );
+    let example = "write a server such as \"smtp.isp.example:587\" or \"192.168.1.40:25\"";
+    assert_mistakes(
+        &format!(
+            "{TRIED_OUT}[mail]\nsmarthost = ▸'smtp.office.example:25'\n\
+             routes = [{{ domain = ▸'office.example', to = '192.168.1.40' }}, {{ domain = 'a.example', to = ▸'127.0.0.1' }},\n\
+             {{ domain = 'b.example', to = ▸'b.example:0' }}, {{ domain = 'c.example', to = ▸'a b' }},\n\
+             {{ domain = 'd.example', to = 'x.example' }}, {{ domain = ▸'D.example', to = 'y.example' }}]"
+        ),
+        &[
+            &format!(
+                "\"smtp.office.example:25\" is this server itself, and mail would come back to it; {example}"
+            ),
+            "office.example is a domain of this server, whose mail is delivered here; remove the route, or the domain",
+            &format!("\"127.0.0.1\" is the address of no other server; {example}"),
+            &format!("\"b.example:0\" has a port that there is not; {example}"),
+            &format!("\"a b\" is no name or IPv4 address of a server; {example}"),
+            "d.example has two routes; remove one",
         ],
     );
 }

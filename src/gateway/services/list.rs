@@ -16,10 +16,10 @@ use gatepost_services::dhcp::intake::Intake;
 use gatepost_services::dhcp::office::{self as dhcp, OfficeDhcp, Told};
 use gatepost_services::dhcp::server::leases::{JOURNAL_FILE, Leases};
 use gatepost_services::dns::office::{self as dns, OfficeDns, Upstreams};
+use gatepost_services::mail::delivery::{self, OfficeDelivery, WayOut};
 use gatepost_services::mail::service as mail;
 use gatepost_services::mail::service::ground::Ground;
 use gatepost_services::mail::service::office::{LMTP, OfficeMail, SMTP, SUBMISSION};
-use gatepost_services::mail::service::remote::NoRemote;
 use gatepost_services::mail::smtp::Role;
 use gatepost_services::mail::store;
 use gatepost_services::net::stack::Stack;
@@ -90,13 +90,16 @@ impl List {
         let transmit = Rc::new(move |frame: &[u8]| link.emit_frame(Config::LAN, frame));
         let dhcp = OfficeDhcp::new(Rc::clone(&intake), identity.lan, transmit);
         let ground = Rc::new(Ground::new(store::Settings::default(), Cost::FULL));
-        let mail = |role| OfficeMail::new(role, Rc::clone(&ground), Rc::new(NoRemote));
+        let way_out = Rc::new(WayOut::<Stack>::new());
+        let mail = |role| OfficeMail::new(role, Rc::clone(&ground), Rc::clone(&way_out) as _);
+        let delivery = OfficeDelivery::new(Rc::clone(&ground), Rc::clone(&way_out));
         let entries: Vec<Box<dyn Entry>> = vec![
             Box::new(Listed { service: dhcp, settings: dhcp_settings }),
             Box::new(Listed { service: OfficeDns::default(), settings: dns_settings }),
             Box::new(Listed { service: mail(Role::Mx), settings: |c| mail_settings(c, &SMTP) }),
             Box::new(Listed { service: mail(Role::Submission), settings: |c| mail_settings(c, &SUBMISSION) }),
             Box::new(Listed { service: mail(Role::Lmtp), settings: |c| mail_settings(c, &LMTP) }),
+            Box::new(Listed { service: delivery, settings: delivery_settings }),
         ];
         Self { entries, intake }
     }
@@ -188,6 +191,18 @@ fn mail_settings(config: &Config, kind: &Kind) -> mail::Settings {
         plaintext_login: mail.plaintext_login,
         disk_reserve: mail.disk_reserve,
         shares: mail.shares,
+    }
+}
+
+/// What the way out for mail is told.
+fn delivery_settings(config: &Config) -> delivery::Settings {
+    let mail = config.services.mail.clone().unwrap_or_default();
+    delivery::Settings {
+        mail: mail_settings(config, &delivery::KIND),
+        smarthost: mail.smarthost,
+        login: None,
+        routes: mail.routes,
+        may_leave: config.mode != Mode::LanOnly || config.lan.gateway.is_some(),
     }
 }
 

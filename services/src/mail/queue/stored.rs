@@ -123,7 +123,8 @@ impl StoredMessage {
         }
     }
 
-    async fn part(&self, offset: u64, len: usize) -> Result<Vec<u8>, Unreadable> {
+    /// As [`Source::read`], with why it cannot be read.
+    pub(in crate::mail) async fn part(&self, offset: u64, len: usize) -> Result<Vec<u8>, Unreadable> {
         let octets = self.store.read_body_part(&self.message.body, offset, len).await?;
         let mut read = self.read.borrow_mut();
         let (hasher, end) = &mut *read;

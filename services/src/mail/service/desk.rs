@@ -325,8 +325,8 @@ impl Desk {
                 stats.octets += octets;
                 debug!("{id} from {} is message {}", self.peer, stored.sequence.unwrap_or_default());
                 tell_of_quotas(&opened, &stored.nearly_full);
-                if is_queued {
-                    shared.remote.queued();
+                if let (true, Some(message)) = (is_queued, stored.sequence) {
+                    shared.remote.queued(message);
                 }
                 Ok(id)
             }

@@ -152,6 +152,11 @@ impl Directory {
         self.users.get(name)
     }
 
+    /// Those who have what is for the owners.
+    pub fn stewards(&self) -> impl Iterator<Item = &str> {
+        self.stewards.iter().map(String::as_str)
+    }
+
     /// All users.
     pub fn users(&self) -> impl Iterator<Item = &User> {
         self.users.values()

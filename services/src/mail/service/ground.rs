@@ -79,7 +79,7 @@ impl Progress {
 }
 
 /// What the store is opened with.
-pub(super) struct Opener {
+pub(in crate::mail) struct Opener {
     storage: Arc<dyn Storage>,
     disk: Disk,
     work: Rc<dyn Work>,
@@ -189,7 +189,7 @@ impl Ground {
     }
 
     /// Opens what is not open yet, in a task of its own, until that succeeds.
-    pub(super) fn open(&self, mut opener: Opener) {
+    pub(in crate::mail) fn open(&self, mut opener: Opener) {
         let mut opens = self.opens.borrow_mut();
         if opens.is_some() {
             return;
@@ -220,7 +220,7 @@ impl Ground {
     }
 
     /// What is wrong, for the administrator.
-    pub(super) fn trouble(&self, now: Instant) -> Option<String> {
+    pub(in crate::mail) fn trouble(&self, now: Instant) -> Option<String> {
         match &*self.progress.borrow() {
             Progress::Closed => None,
             Progress::Reading(since) => {

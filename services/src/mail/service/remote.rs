@@ -16,8 +16,8 @@ pub trait Remote {
     /// Whether senders are told what they ask for of a message, also of its recipients here. // RFC 3461, section 4.1
     fn has_reports(&self) -> bool;
 
-    /// A message with such recipients is safe: they are in the store's queue.
-    fn queued(&self);
+    /// The message with such recipients is safe: they are in the store's queue.
+    fn queued(&self, message: store::Sequence);
 }
 
 /// There is no way out.
@@ -34,5 +34,5 @@ impl Remote for NoRemote {
         false
     }
 
-    fn queued(&self) {}
+    fn queued(&self, _: store::Sequence) {}
 }

@@ -139,7 +139,7 @@ pub struct Lab {
     pub ground: Rc<Ground>,
     pub service: OfficeMail,
     pub publisher: Publisher,
-    host: Host<Wire>,
+    pub host: Host<Wire>,
     running: RefCell<Option<Running>>,
 }
 

@@ -81,7 +81,7 @@ impl Remote for WayOut {
         true
     }
 
-    fn queued(&self) {
+    fn queued(&self, _: store::Sequence) {
         *self.queued.borrow_mut() += 1;
     }
 }

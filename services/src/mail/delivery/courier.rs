@@ -1,0 +1,302 @@
+//! Carries one message to a server of its next hop.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::time::timeout;
+
+use super::course::Course;
+use super::way_out::Active;
+use crate::dns::resolver::{self, Resolver};
+use crate::mail::address::ReversePath;
+use crate::mail::bounce::HEADER_OCTETS_MAX;
+use crate::mail::mx::{Answer, MxRecord, NextHop, NoAnswer, Question, Search, Step, Target};
+use crate::mail::queue::connection::{Means, Source, StartTls, TlsTo, send};
+use crate::mail::queue::{DeliveryResult, Job, StoredMessage};
+use crate::mail::sasl::client::Credentials;
+use crate::mail::smtp::client::{
+    Client, Encryption, Envelope, EnvelopeRecipient, Report, Scope, Settings, Status,
+};
+use crate::mail::store::Unreadable;
+use crate::net::{Net, Stream};
+use crate::service::LocalFuture;
+
+/// How long a connection may take to come about.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The port at which connections begin with TLS. // RFC 8314, section 3.3
+const TLS_PORT: u16 = 465;
+/// The octets of a message that are read at a time to know what is in it.
+const PORTION: usize = 1 << 20;
+
+/// What is known of a message's octets before it is sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Content {
+    /// Its beginning, which a notice can bring back: up to [`HEADER_OCTETS_MAX`].
+    pub head: Vec<u8>,
+    /// Whether it has octets above 127.
+    pub is_8bit: bool,
+    /// Whether its header has.
+    pub is_header_8bit: bool,
+}
+
+impl Content {
+    /// Reads all of `message`, so that one that is damaged is sent to no server.
+    pub async fn of(message: &StoredMessage) -> Result<Self, Unreadable> {
+        let mut content = Self::default();
+        let mut header = HeaderEnd::default();
+        let mut offset = 0;
+        loop {
+            let part = message.part(offset, PORTION).await?;
+            if part.is_empty() {
+                return Ok(content);
+            }
+            // A length in memory fits.
+            offset += part.len() as u64;
+            let room = HEADER_OCTETS_MAX.saturating_sub(content.head.len());
+            content.head.extend_from_slice(&part[..part.len().min(room)]);
+            content.is_8bit |= !part.is_ascii();
+            let in_header = header.take(&part);
+            content.is_header_8bit |= !part[..in_header].is_ascii();
+        }
+    }
+}
+
+/// Finds the empty line behind a header that comes in parts.
+#[derive(Debug, Default)]
+struct HeaderEnd {
+    /// Octets of the line at hand, as far as it has been read.
+    line: usize,
+    is_over: bool,
+}
+
+impl HeaderEnd {
+    /// How many octets of `part` are the header's.
+    fn take(&mut self, part: &[u8]) -> usize {
+        if self.is_over {
+            return 0;
+        }
+        for (at, octet) in part.iter().enumerate() {
+            match octet {
+                b'\n' if self.line == 0 => {
+                    self.is_over = true;
+                    return at;
+                }
+                b'\n' => self.line = 0,
+                b'\r' => {}
+                _ => self.line += 1,
+            }
+        }
+        part.len()
+    }
+}
+
+/// Carries `message`, whose return path is `sender`: what comes of it for each recipient.
+pub(super) async fn carry<N: Net>(
+    active: &Active<N>,
+    job: &Job,
+    message: &StoredMessage,
+    content: &Content,
+    sender: &ReversePath,
+) -> Vec<DeliveryResult> {
+    let mut rng = active.rng();
+    let routes = active.routes();
+    let targets =
+        match find(&active.resolver, Search::start(&routes, &job.next_hop, &mut rng), &mut rng).await {
+            Ok(targets) => targets,
+            Err(report) => return vec![DeliveryResult { report, server: None }; job.recipients.len()],
+        };
+    let mut course = Course::new(job.recipients.len());
+    for target in targets {
+        let mut encryption = active.encryption(&job.next_hop, &target);
+        // A second time without the TLS that is in the way.
+        loop {
+            let places = course.open();
+            if places.is_empty() {
+                return course.finish();
+            }
+            let envelope = envelope(job, &places, message, content, sender);
+            let hop = Hop { target: &target, next_hop: &job.next_hop, encryption };
+            let reports = connect_and_send(active, &hop, envelope, message, &mut rng).await;
+            let is_tls_in_the_way = course.take(&places, &target.name, reports);
+            if !is_tls_in_the_way || encryption != Encryption::Opportunistic {
+                break;
+            }
+            encryption = Encryption::Never;
+        }
+    }
+    course.finish()
+}
+
+/// The servers that a search finds.
+async fn find(
+    resolver: &Resolver,
+    (mut search, mut step): (Search<'_>, Step),
+    rng: &mut StdRng,
+) -> Result<Vec<Target>, Report> {
+    loop {
+        step = match step {
+            Step::Ask(question) => search.answer(ask(resolver, question).await, rng),
+            Step::Targets(targets) => return Ok(targets),
+            Step::None(report) => return Err(report),
+        };
+    }
+}
+
+async fn ask(resolver: &Resolver, question: Question) -> Answer {
+    let why = |error| match error {
+        resolver::NoAnswer::NoName => NoAnswer::NoName,
+        resolver::NoAnswer::NoData => NoAnswer::NoData,
+        resolver::NoAnswer::Unavailable => NoAnswer::Unavailable,
+    };
+    match question {
+        Question::Mx(name) => {
+            let found = resolver.mail_exchanges(&name).await.map_err(why);
+            let record = |mx: resolver::MailExchange| MxRecord { preference: mx.preference, host: mx.host };
+            Answer::Mx(found.map(|records| records.into_iter().map(record).collect()))
+        }
+        Question::Addresses(name) => Answer::Addresses(resolver.addresses(&name).await.map_err(why)),
+    }
+}
+
+/// One server, and how it is spoken to.
+struct Hop<'a> {
+    target: &'a Target,
+    next_hop: &'a NextHop,
+    encryption: Encryption,
+}
+
+fn envelope(
+    job: &Job,
+    places: &[usize],
+    message: &StoredMessage,
+    content: &Content,
+    sender: &ReversePath,
+) -> Envelope {
+    let recipients = places.iter().filter_map(|place| job.recipients.get(*place));
+    let first = job.recipients.first().map(|recipient| recipient.options.clone()).unwrap_or_default();
+    Envelope {
+        sender: sender.clone(),
+        size: message.message().body.len(),
+        is_8bit: content.is_8bit,
+        // A header with such octets whose sender did not ask for SMTPUTF8 is sent as it came.
+        has_utf8_header: content.is_header_8bit && first.smtputf8,
+        ret: first.ret,
+        envid: first.envid,
+        recipients: recipients
+            .map(|recipient| EnvelopeRecipient {
+                address: recipient.address.clone(),
+                parameters: recipient.options.rcpt.clone(),
+            })
+            .collect(),
+    }
+}
+
+async fn connect_and_send<N: Net>(
+    active: &Active<N>,
+    hop: &Hop<'_>,
+    envelope: Envelope,
+    message: &dyn Source,
+    rng: &mut StdRng,
+) -> Vec<Report> {
+    let recipients = envelope.recipients.len();
+    let login = active.login(hop.next_hop).map(|(user, password)| Credentials {
+        user: user.clone(),
+        password: password.clone(),
+        nonce: rng.random(),
+    });
+    let tls: Rc<dyn StartTls> = match &active.tls {
+        Some(tls) => {
+            let name = hop.target.name.trim_start_matches('[').trim_end_matches(']').to_owned();
+            Rc::new(TlsTo { tls: Rc::clone(tls), name, has_to_prove: login.is_some() })
+        }
+        None => Rc::new(NoTls),
+    };
+    let stream = match timeout(CONNECT_TIMEOUT, connect(active, hop, &tls)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return vec![unreachable(hop.target, &error.to_string()); recipients],
+        Err(_) => return vec![unreachable(hop.target, "it did not answer in time"); recipients],
+    };
+    active.count(|stats| stats.connections += 1);
+    let settings = Settings {
+        hostname: active.settings.hostname.clone(),
+        encryption: hop.encryption,
+        login,
+        is_verified: tls.has_to_prove(),
+    };
+    let means = Means { clock: Rc::clone(&active.clock), work: Rc::clone(&active.work), tls };
+    let client = Client::new(active.clock.now(), settings, envelope);
+    let reports = send(&means, stream, client, message).await;
+    debug_assert_eq!(reports.len(), recipients, "each recipient has a report");
+    reports
+}
+
+async fn connect<N: Net>(
+    active: &Active<N>,
+    hop: &Hop<'_>,
+    tls: &Rc<dyn StartTls>,
+) -> io::Result<Box<dyn Stream>> {
+    let connected = active.net.connect(hop.target.address).await;
+    if connected.is_err() {
+        active.count(|stats| stats.connections_failed += 1);
+    }
+    let stream: Box<dyn Stream> = Box::new(connected?);
+    if hop.encryption == Encryption::Active { tls.start_tls(stream).await } else { Ok(stream) }
+}
+
+fn unreachable(target: &Target, why: &str) -> Report {
+    let text = format!("no connection to {} at {}: {why}", target.name, target.address);
+    Report::deferred(Status::new(4, 4, 1), text, Scope::Host)
+}
+
+impl<N: Net> Active<N> {
+    /// How a server is spoken to: one that is sent a password never in clear.
+    fn encryption(&self, next_hop: &NextHop, target: &Target) -> Encryption {
+        let is_configured = matches!(next_hop, NextHop::Server { .. });
+        if is_configured && target.address.port() == TLS_PORT {
+            Encryption::Active
+        } else if self.login(next_hop).is_some() {
+            Encryption::Required
+        } else if self.tls.is_some() {
+            Encryption::Opportunistic
+        } else {
+            Encryption::Never
+        }
+    }
+
+    pub(super) fn rng(&self) -> StdRng {
+        StdRng::from_rng(&mut *self.rng.borrow_mut())
+    }
+}
+
+/// There is no TLS.
+struct NoTls;
+
+impl StartTls for NoTls {
+    fn start_tls(&self, _: Box<dyn Stream>) -> LocalFuture<'_, io::Result<Box<dyn Stream>>> {
+        Box::pin(async { Err(io::Error::other("this server has no TLS")) })
+    }
+
+    fn has_to_prove(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_ends_with_an_empty_line_wherever_parts_are_cut() {
+        let message = b"A: b\r\nC: d\r\n\r\nbody \xfc\r\n";
+        for cut in 0..message.len() {
+            let mut header = HeaderEnd::default();
+            let taken = header.take(&message[..cut]) + header.take(&message[cut..]);
+            assert!((12..=13).contains(&taken), "{cut}: {taken}");
+        }
+        assert_eq!(HeaderEnd::default().take(b"\r\nbody"), 1);
+        assert_eq!(HeaderEnd::default().take(b"A: b"), 4);
+    }
+}

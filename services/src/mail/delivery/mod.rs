@@ -1,0 +1,29 @@
+//! The way out: what joins the [queue](super::queue) to the store, the name service and the network.
+//!
+//! ```text
+//!   RCPT ─► WayOut::route ─► an entry in the message's record ─► WayOut::queued ─► Queue
+//!                                                                                   │ next_job
+//!   the store ◄─ settlement ◄─ Course: what came of it ◄─ courier: MX, connect, send ◄┘
+//! ```
+//!
+//! One task drives the queue for as long as the gateway runs. A configuration says by which routes and in which name:
+//! with one that switches mail off, entries wait. What is under way when another configuration comes goes on by the one with
+//! which it began.
+//!
+//! What came of a job is stored before anything else is done with its entries, again until the store takes it: first the
+//! changes, all at once, as they say who has the message; then the notices. A notice that cannot be kept for now has its entries
+//! tried again; one that is refused for good goes to the postmaster's mailbox. Only if there is no such mailbox either, the
+//! entries end with a line in the log.
+
+mod courier;
+mod course;
+mod office;
+mod settlement;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod way_out;
+
+pub use office::{KIND, OfficeDelivery, Settings};
+pub use stats::Stats;
+pub use way_out::WayOut;

@@ -1,0 +1,156 @@
+//! The way out as one of the gateway's services.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+
+use gatepost_ground::Role as Side;
+
+use super::stats::Stats;
+use super::way_out::{Active, WayOut};
+use crate::mail::mx::Server;
+use crate::mail::sasl::Password;
+use crate::mail::service;
+use crate::mail::service::directory::Directory;
+use crate::mail::service::ground::{Ground, Opener};
+use crate::net::Net;
+use crate::service::{Host, Instance, Kind, Listening, LocalFuture, Off, Service, State, Unprepared};
+
+/// What is known of the way out.
+pub const KIND: Kind = Kind {
+    name: "delivery",
+    ports: &[],
+    is_public: false,
+    is_limited_by_network: false,
+    about: "Mail to other servers",
+    counters: Stats::GLOSSARY,
+};
+
+/// What a configuration says of the way out.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What it says of the mail services: the names of the office and its people.
+    pub mail: service::Settings,
+    /// The server for all other domains; without one each domain's own servers are searched.
+    pub smarthost: Option<Server>,
+    /// Who logs in at the smarthost.
+    pub login: Option<(String, Password)>,
+    /// The servers of domains, by the domains' names in lower case.
+    pub routes: BTreeMap<String, Server>,
+    /// Whether there can be a way to the servers of any domain.
+    pub may_leave: bool,
+}
+
+impl std::ops::Deref for Settings {
+    type Target = service::Settings;
+
+    fn deref(&self) -> &service::Settings {
+        &self.mail
+    }
+}
+
+/// The way out as a service, over all configurations.
+pub struct OfficeDelivery<N: Net> {
+    ground: Rc<Ground>,
+    way_out: Rc<WayOut<N>>,
+}
+
+impl<N: Net> OfficeDelivery<N> {
+    /// The service that sends what comes by `way_out`, from the store of `ground`.
+    pub fn new(ground: Rc<Ground>, way_out: Rc<WayOut<N>>) -> Self {
+        Self { ground, way_out }
+    }
+}
+
+impl<N: Net> Service<N> for OfficeDelivery<N> {
+    type Settings = Settings;
+
+    fn kind(&self) -> &'static Kind {
+        &KIND
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        settings: Settings,
+        host: &'a Host<N>,
+    ) -> LocalFuture<'a, Result<Rc<dyn Instance>, Unprepared>> {
+        Box::pin(async move {
+            if !settings.enabled {
+                return Ok(Rc::new(Off) as Rc<dyn Instance>);
+            }
+            if host.addresses.borrow().ipv4(Side::Inside).next().is_none() {
+                return Err(Unprepared::without_address(KIND.name));
+            }
+            let active = Rc::new(Active {
+                directory: Directory::new(&settings.users, &settings.domains, &settings.aliases),
+                settings,
+                net: host.net.clone(),
+                clock: Rc::clone(&host.clock),
+                work: Rc::clone(&host.work),
+                resolver: host.resolver(),
+                tls: host.tls.clone(),
+                ground: Rc::clone(&self.ground),
+                rng: RefCell::new(host.rng()),
+                addresses: host.addresses.clone(),
+                stats: self.way_out.shared_stats(),
+            });
+            let way_out = Rc::clone(&self.way_out);
+            let opener = RefCell::new(Some(Opener::of(host)));
+            let instance =
+                Rc::new_cyclic(|this| OfficeInstance { active, way_out, opener, this: Weak::clone(this) });
+            Ok(instance as Rc<dyn Instance>)
+        })
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.way_out.stats().iter().collect()
+    }
+}
+
+/// The way out by one configuration.
+struct OfficeInstance<N: Net> {
+    active: Rc<Active<N>>,
+    way_out: Rc<WayOut<N>>,
+    /// What the store is opened with, until it is.
+    opener: RefCell<Option<Opener>>,
+    this: Weak<Self>,
+}
+
+impl<N: Net> Instance for OfficeInstance<N> {
+    fn activate(&self) {
+        if let Some(opener) = self.opener.take() {
+            self.active.ground.open(opener);
+        }
+        self.way_out.set(&self.active);
+    }
+
+    fn run(&self) -> LocalFuture<'static, ()> {
+        let Some(this) = self.this.upgrade() else { return Box::pin(std::future::pending()) };
+        let mut addresses = this.active.addresses.clone();
+        Box::pin(async move {
+            while addresses.changed().await.is_ok() {
+                this.way_out.reroute(&this.active);
+            }
+            // Nobody publishes any more: another configuration is in force.
+            std::future::pending::<()>().await;
+        })
+    }
+
+    fn state(&self) -> State {
+        let trouble = self.active.ground.trouble(self.active.clock.now());
+        trouble.map_or(State::Running, State::Impaired)
+    }
+
+    fn listens(&self) -> Vec<Listening> {
+        Vec::new()
+    }
+
+    fn stop(&self) -> LocalFuture<'static, ()> {
+        let this = self.this.upgrade();
+        Box::pin(async move {
+            if let Some(this) = this {
+                this.way_out.unset(&this.active).await;
+            }
+        })
+    }
+}

@@ -1,0 +1,181 @@
+//! Has the store keep what came of a job.
+
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tracing::{error, warn};
+
+use super::way_out::{Active, WayOut};
+use crate::mail::address::{ForwardPath, Mailbox};
+use crate::mail::bounce::{Addressee, ReportingMta};
+use crate::mail::queue::{PendingNotice, Settlement, is_refused_for_now, remote};
+use crate::mail::service::directory::Place;
+use crate::mail::service::ground::Opened;
+use crate::mail::store::{Accept, Change, Delivery, Done, Origin, QueueId, Refused};
+use crate::net::Net;
+
+/// How long it is to the next attempt at what the store did not take.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+/// What a notice tells of.
+pub(super) struct Original<'a> {
+    /// The beginning of the message.
+    pub head: &'a [u8],
+    /// Whether that is all of it.
+    pub is_whole: bool,
+}
+
+impl<N: Net> WayOut<N> {
+    /// Stores what came of a job. It ends when all is stored.
+    pub(super) async fn keep(
+        &self,
+        active: &Active<N>,
+        opened: &Opened,
+        settlement: Settlement,
+        original: &Original<'_>,
+    ) {
+        self.keep_changes(active, opened, settlement.changes).await;
+        for notice in settlement.notices {
+            self.keep_notice(active, opened, notice, original).await;
+        }
+    }
+
+    /// Stores `changes`, those that are refused again until they are stored.
+    async fn keep_changes(&self, active: &Active<N>, opened: &Opened, mut changes: Vec<Change>) {
+        loop {
+            // All are handed in before the first is stored, so that they are one batch.
+            let mut kept = JoinSet::new();
+            for change in changes.drain(..) {
+                let store = opened.store.clone();
+                kept.spawn_local(async move { (store.change(change.clone()).await, change) });
+            }
+            while let Some(outcome) = kept.join_next().await {
+                match outcome {
+                    // What is over needs no further word.
+                    Ok((Ok(_) | Err(Refused::NoEntry(_)), _)) | Err(_) => {}
+                    Ok((Err(refused), change)) => {
+                        warn!("what came of a delivery cannot be stored yet: {refused}");
+                        changes.push(change);
+                    }
+                }
+            }
+            if changes.is_empty() {
+                return;
+            }
+            active.count(|stats| stats.kept_late += 1);
+            sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    async fn keep_notice(
+        &self,
+        active: &Active<N>,
+        opened: &Opened,
+        pending: PendingNotice,
+        original: &Original<'_>,
+    ) {
+        let PendingNotice { notice, ends, postponed } = pending;
+        let id = format!("{:x}.{:016x}", active.clock.unix_time().0, active.rng().next_u64());
+        let mta = ReportingMta {
+            hostname: &active.settings.hostname,
+            domain: &active.settings.domain,
+            id: &id,
+            now: active.clock.unix_time(),
+        };
+        let octets = notice.to_octets(&mta, original.head, original.is_whole);
+        let outcome = match &notice.to {
+            Addressee::Sender(sender) => self.notify(active, opened, Some(sender), &ends, &octets).await,
+            Addressee::Postmaster => Err(Refused::NoRecipient),
+        };
+        match outcome {
+            Ok(()) => return active.count(|stats| stats.notices += 1),
+            Err(refused) if is_refused_for_now(&refused) => {
+                warn!("a notice to {:?} cannot be kept yet: {refused}", notice.to);
+                return self.keep_changes(active, opened, postponed).await;
+            }
+            Err(_) => {}
+        }
+        match self.notify(active, opened, None, &ends, &octets).await {
+            Ok(()) => active.count(|stats| stats.notices_to_postmaster += 1),
+            Err(refused) if is_refused_for_now(&refused) => {
+                self.keep_changes(active, opened, postponed).await;
+            }
+            Err(refused) => {
+                for recipient in &notice.recipients {
+                    let (address, report) = (&recipient.recipient, &recipient.report.text);
+                    error!("mail to {address} is lost, and nobody can be told: {report} ({refused})");
+                }
+                let over = |entry| Change::Done(Done { entry, reply: "nobody could be told".to_owned() });
+                self.keep_changes(active, opened, ends.into_iter().map(over).collect()).await;
+            }
+        }
+    }
+
+    /// Keeps a notice for `sender`, or for the postmaster here.
+    async fn notify(
+        &self,
+        active: &Active<N>,
+        opened: &Opened,
+        sender: Option<&Mailbox>,
+        ends: &[QueueId],
+        octets: &[u8],
+    ) -> Result<(), Refused> {
+        let path = sender.map_or(ForwardPath::Postmaster, |sender| ForwardPath::Mailbox(sender.clone()));
+        let mut accept = Accept {
+            time: active.clock.unix_time().0,
+            source: "a notice of this server".to_owned(),
+            origin: Origin::Local,
+            ends: ends.to_vec(),
+            ..Accept::default()
+        };
+        match (active.find(&path), sender) {
+            (Place::Here(reached), sender) => {
+                // What is for the postmaster stays here: sent on, it could come back as the next notice.
+                let (users, outside) = match sender {
+                    Some(_) => (reached.users, reached.outside),
+                    None if reached.users.is_empty() => (active.directory.stewards().collect(), Vec::new()),
+                    None => (reached.users, Vec::new()),
+                };
+                let mut refused = Refused::NoRecipient;
+                for name in users {
+                    match active.deliver_to(opened, name, octets.len() as u64).await {
+                        Ok(delivery) => accept.deliveries.push(delivery),
+                        Err(why) => refused = why,
+                    }
+                }
+                let now = active.clock.unix_time();
+                let remotes = outside.into_iter();
+                let remotes = remotes.map(|to| remote(to, &Default::default(), &Default::default(), now));
+                accept.remotes.extend(remotes);
+                if accept.deliveries.is_empty() && accept.remotes.is_empty() {
+                    return Err(refused);
+                }
+            }
+            (Place::Elsewhere, Some(sender)) => {
+                let now = active.clock.unix_time();
+                accept.remotes.push(remote(sender, &Default::default(), &Default::default(), now));
+            }
+            _ => return Err(Refused::NoRecipient),
+        }
+        let is_queued = !accept.remotes.is_empty();
+        let stored = opened.store.change(Change::Accept(accept, octets.to_vec())).await?;
+        if let (true, Some(message)) = (is_queued, stored.sequence) {
+            self.add(message);
+        }
+        Ok(())
+    }
+}
+
+impl<N: Net> Active<N> {
+    /// The delivery of a notice of so many octets to the mailbox of the user who is called so.
+    async fn deliver_to(&self, opened: &Opened, name: &str, octets: u64) -> Result<Delivery, Refused> {
+        let user = self.directory.user(name).ok_or(Refused::NoRecipient)?;
+        let mailbox = opened.mailbox_of(user).await?;
+        let domain = &self.settings.domain;
+        let prefix = format!("Return-Path: <>\r\nDelivered-To: {name}@{domain}\r\n").into_bytes();
+        opened.store.check_room(mailbox, octets.saturating_add(prefix.len() as u64))?;
+        Ok(Delivery { mailbox, prefix, ..Delivery::default() })
+    }
+}

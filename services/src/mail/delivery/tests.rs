@@ -1,0 +1,409 @@
+//! An office that sends to servers elsewhere, on paused time.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_proto::op::{Message, OpCode, ResponseCode};
+use hickory_proto::rr::rdata::{A, MX};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::task::spawn_local;
+use tokio::time::sleep;
+
+use super::*;
+use crate::dns::resolver::{Answerer, Resolver};
+use crate::mail::mx::{Host as MxHost, Server as MxServer};
+use crate::mail::sasl::Password;
+use crate::mail::service;
+use crate::mail::service::tests::lab::{self, LAN, Lab, WAN, addresses, simulate};
+use crate::mail::service::tests::wire::Wire;
+use crate::mail::smtp::Role;
+use crate::mail::store::tests::disk::FakeDisk;
+use crate::net::{Listener, Net};
+use crate::service::{LocalFuture, Service};
+
+const MAIL: &str = "Subject: Lunch\r\n\r\nAt noon?\r\n";
+const MX1: &str = "198.51.100.1";
+const MX2: &str = "198.51.100.2";
+
+/// The names of the world: `NAME MX`, and `NAME A`.
+struct World(BTreeMap<&'static str, &'static str>);
+
+impl Answerer for World {
+    fn ask(&self, name: Name, record_type: RecordType) -> LocalFuture<'_, Option<Message>> {
+        let mut response = Message::response(0, OpCode::Query);
+        let text = name.to_ascii();
+        let text = text.trim_end_matches('.');
+        let is_there = self.0.keys().any(|key| key.split(' ').next() == Some(text));
+        response.metadata.response_code =
+            if is_there { ResponseCode::NoError } else { ResponseCode::NXDomain };
+        let found = self.0.get(format!("{text} {record_type}").as_str()).copied();
+        for data in found.into_iter().flat_map(|found| found.split(", ")) {
+            let data = match data.split_once(' ') {
+                Some((preference, host)) => {
+                    RData::MX(MX::new(preference.parse().unwrap(), Name::from_ascii(host).unwrap()))
+                }
+                None => RData::A(A(data.parse().unwrap())),
+            };
+            response.add_answer(Record::from_rdata(name.clone(), 60, data));
+        }
+        Box::pin(std::future::ready(Some(response)))
+    }
+}
+
+fn world() -> World {
+    World(BTreeMap::from([
+        ("far.example MX", "10 mx1.far.example., 20 mx2.far.example."),
+        ("mx1.far.example A", MX1),
+        ("mx2.far.example A", MX2),
+        ("null.example MX", "0 ."),
+    ]))
+}
+
+/// A server elsewhere.
+#[derive(Default)]
+struct Server {
+    /// What it answers to commands that begin so, each once; else what it should.
+    said: RefCell<VecDeque<(&'static str, &'static str)>>,
+    /// The commands that came.
+    commands: RefCell<Vec<String>>,
+    /// The messages that it has taken.
+    taken: RefCell<Vec<String>>,
+    connections: Cell<usize>,
+}
+
+impl Server {
+    async fn start(wire: &Wire, at: &str) -> Rc<Self> {
+        let server = Rc::new(Self::default());
+        let listener = wire.listen(format!("{at}:25").parse().unwrap()).await.unwrap();
+        let this = Rc::clone(&server);
+        spawn_local(async move {
+            while let Ok(stream) = listener.accept().await {
+                this.connections.set(this.connections.get() + 1);
+                let this = Rc::clone(&this);
+                spawn_local(async move { this.serve(BufReader::new(stream)).await });
+            }
+        });
+        server
+    }
+
+    /// Answers the next command that begins with `command` so.
+    fn say(&self, command: &'static str, reply: &'static str) {
+        self.said.borrow_mut().push_back((command, reply));
+    }
+
+    fn reply(&self, command: &str, usual: &str) -> String {
+        let mut said = self.said.borrow_mut();
+        let at = said.iter().position(|(of, _)| command.starts_with(of));
+        at.and_then(|at| said.remove(at)).map_or(usual, |(_, reply)| reply).to_owned()
+    }
+
+    async fn serve(&self, mut stream: BufReader<impl crate::net::Stream>) {
+        let mut line = "GREETING".to_owned();
+        loop {
+            let usual = match line.split([' ', ':', '\r']).next().unwrap_or_default() {
+                "GREETING" => "220 mx.far.example",
+                "EHLO" => "250-mx.far.example\r\n250 PIPELINING",
+                "DATA" => "354 go on",
+                "QUIT" => "221 bye",
+                _ => "250 2.0.0 fine",
+            };
+            let reply = self.reply(&line, usual);
+            if reply == "gone" {
+                return;
+            }
+            _ = stream.write_all(format!("{reply}\r\n").as_bytes()).await;
+            _ = stream.flush().await;
+            if reply.starts_with("354") {
+                let mut message = String::new();
+                while !message.ends_with("\r\n.\r\n") {
+                    if stream.read_line(&mut message).await.unwrap_or(0) == 0 {
+                        return;
+                    }
+                }
+                let end = self.reply("END", "250 2.0.0 taken");
+                if end.starts_with('2') || end == "gone" {
+                    self.taken.borrow_mut().push(message);
+                }
+                if end == "gone" {
+                    return;
+                }
+                _ = stream.write_all(format!("{end}\r\n").as_bytes()).await;
+                _ = stream.flush().await;
+            }
+            line.clear();
+            if reply.starts_with("221") || stream.read_line(&mut line).await.unwrap_or(0) == 0 {
+                _ = stream.read_to_end(&mut Vec::new()).await;
+                return;
+            }
+            self.commands.borrow_mut().push(line.trim_end().to_owned());
+        }
+    }
+
+    fn taken(&self) -> usize {
+        self.taken.borrow().len()
+    }
+}
+
+fn settings() -> Settings {
+    Settings { mail: lab::settings(), smarthost: None, login: None, routes: BTreeMap::new(), may_leave: true }
+}
+
+/// A gateway with port 25 and a way out.
+struct Office {
+    lab: Lab,
+    way_out: Rc<WayOut<Wire>>,
+    delivery: OfficeDelivery<Wire>,
+}
+
+impl Office {
+    async fn start(disk: &Arc<FakeDisk>, settings: Settings) -> Self {
+        let way_out = Rc::new(WayOut::new());
+        let lab = Lab::new(disk, Role::Mx, Rc::clone(&way_out) as _);
+        lab.host.publish_resolver(Resolver::new(Rc::new(world())));
+        let delivery = OfficeDelivery::new(Rc::clone(&lab.ground), Rc::clone(&way_out));
+        let office = Self { lab, way_out, delivery };
+        office.lab.go_over_to(settings.mail.clone()).await;
+        office.send_by(settings).await;
+        // The queue is read in a task of its own.
+        sleep(Duration::from_secs(1)).await;
+        office
+    }
+
+    async fn send_by(&self, settings: Settings) {
+        let prepared = Service::<Wire>::prepare(&self.delivery, settings, &self.lab.host).await;
+        let instance = prepared.unwrap_or_else(|error| panic!("{error}"));
+        instance.activate();
+        spawn_local(instance.run());
+    }
+
+    async fn mail(&self, from: &str, to: &[&str]) -> String {
+        self.lab.pc().await.mail(from, to, MAIL).await
+    }
+
+    /// Waits until the queue is empty and nothing is under way.
+    async fn until_empty(&self) {
+        while self.way_out.stats().queued > 0 {
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+const ANNA: &str = "anna@office.example";
+const BOB: &str = "bob@far.example";
+
+#[test]
+fn a_message_leaves_by_the_preferred_server_or_the_next_one() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        assert!(office.mail(ANNA, &["bob@far.example", "berta@office.example"]).await.starts_with("250"));
+        // Nobody answers yet.
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(office.way_out.stats().queued, 1);
+        let mx2 = Server::start(&office.lab.wire, MX2).await;
+        office.until_empty().await;
+        assert_eq!(mx2.taken(), 1);
+        let taken = mx2.taken.borrow()[0].clone();
+        assert!(taken.starts_with("Received: ") && taken.contains("At noon?"), "{taken}");
+        let commands = mx2.commands.borrow().clone();
+        assert_eq!(commands[0], "EHLO smtp.office.example");
+        assert_eq!(commands[1], "MAIL FROM:<anna@office.example>");
+        assert_eq!(commands[2], "RCPT TO:<bob@far.example>");
+        assert_eq!(commands.last().map(String::as_str), Some("QUIT"));
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
+        office.until_empty().await;
+        assert_eq!((mx1.taken(), mx2.taken()), (1, 1));
+        assert_eq!(office.way_out.stats().delivered, 2);
+        assert_eq!(office.lab.inbox("berta").await.len(), 1);
+    });
+}
+
+#[test]
+fn greylisting_is_waited_for() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        mx1.say("RCPT", "450 4.7.1 greylisted, try again later");
+        assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!((mx1.connections.get(), mx1.taken()), (1, 0), "no other server is asked instead");
+        office.until_empty().await;
+        assert_eq!((mx1.connections.get(), mx1.taken()), (2, 1));
+        assert!(office.lab.inbox("anna").await.is_empty(), "nobody was told");
+    });
+}
+
+#[test]
+fn what_cannot_be_delivered_is_told_the_sender() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        mx1.say("RCPT TO:<nobody", "550 5.1.1 no such user");
+        assert!(office.mail(ANNA, &["nobody@far.example", BOB]).await.starts_with("250"));
+        office.until_empty().await;
+        assert_eq!(mx1.taken(), 1);
+        let inbox = office.lab.inbox("anna").await;
+        assert_eq!(inbox.len(), 1);
+        assert!(inbox[0].starts_with("Return-Path: <>\r\n"), "{}", inbox[0]);
+        assert!(inbox[0].contains("550 5.1.1 no such user") && inbox[0].contains("At noon?"), "{}", inbox[0]);
+        assert!(!inbox[0].contains(BOB), "{}", inbox[0]);
+        // A domain that takes no mail, and one that is not there. (RFC 7505)
+        for recipient in ["a@null.example", "a@nowhere.example"] {
+            assert!(office.mail("berta@office.example", &[recipient]).await.starts_with("250"));
+        }
+        office.until_empty().await;
+        let inbox = office.lab.inbox("berta").await.concat();
+        assert!(inbox.contains("null.example takes no mail"), "{inbox}");
+        assert!(inbox.contains("there is no domain nowhere.example"), "{inbox}");
+        // What has no sender is told the postmaster: the first user.
+        mx1.say("RCPT", "550 5.1.1 no such user");
+        assert!(office.mail("", &[BOB]).await.starts_with("250"));
+        office.until_empty().await;
+        assert_eq!(office.lab.inbox("anna").await.len(), 2);
+        assert_eq!(office.way_out.stats().notices_to_postmaster, 1);
+    });
+}
+
+#[test]
+fn a_sender_elsewhere_is_told_by_the_queue() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        assert!(office.mail(BOB, &["a@null.example"]).await.starts_with("250"));
+        office.until_empty().await;
+        assert_eq!(mx1.commands.borrow()[1], "MAIL FROM:<>");
+        assert!(mx1.taken.borrow()[0].contains("null.example takes no mail"));
+    });
+}
+
+#[test]
+fn without_a_way_out_mail_waits_and_no_try_is_counted() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        office.lab.publisher.publish(addresses(LAN, &[]));
+        sleep(Duration::from_secs(1)).await;
+        assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
+        sleep(Duration::from_secs(2 * 3600)).await;
+        assert_eq!((mx1.connections.get(), office.way_out.stats().queued), (0, 1));
+        let tries = office.lab.store().look(|state| state.queue().next().unwrap().1.progress.tries);
+        assert_eq!(tries, 0);
+        office.lab.publisher.publish(addresses(LAN, &[WAN]));
+        office.until_empty().await;
+        assert_eq!(mx1.taken(), 1);
+    });
+}
+
+#[test]
+fn what_is_queued_is_sent_once_after_the_gateway_was_killed() {
+    simulate(async {
+        let before = Office::start(&Arc::default(), settings()).await;
+        let mx1 = Server::start(&before.lab.wire, MX1).await;
+        mx1.say("RCPT TO:<carl", "450 4.2.0 later");
+        assert!(before.mail(ANNA, &[BOB, "carl@far.example"]).await.starts_with("250"));
+        while before.way_out.stats().queued > 1 {
+            sleep(Duration::from_secs(1)).await;
+        }
+        let disk = Arc::new(before.lab.disk.fork());
+        let after = Office::start(&disk, settings()).await;
+        let mx1 = Server::start(&after.lab.wire, MX1).await;
+        after.until_empty().await;
+        assert_eq!(mx1.taken(), 1);
+        let commands = mx1.commands.borrow().concat();
+        assert!(commands.contains("carl@far.example") && !commands.contains(BOB), "{commands}");
+    });
+}
+
+#[test]
+fn an_outcome_that_the_disk_does_not_take_is_kept_later_and_nothing_is_sent_twice() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        office.lab.publisher.publish(addresses(LAN, &[]));
+        sleep(Duration::from_secs(1)).await;
+        assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        office.lab.disk.fail_to_sync(true);
+        office.lab.publisher.publish(addresses(LAN, &[WAN]));
+        sleep(Duration::from_secs(3600)).await;
+        assert_eq!((mx1.taken(), office.way_out.stats().queued), (1, 1));
+        office.lab.disk.fail_to_sync(false);
+        office.until_empty().await;
+        assert_eq!(mx1.taken(), 1);
+        assert!(office.way_out.stats().kept_late > 0);
+    });
+}
+
+#[test]
+fn a_reply_that_is_lost_is_counted_and_no_other_server_is_sent_a_copy_at_once() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        let mx2 = Server::start(&office.lab.wire, MX2).await;
+        mx1.say("END", "gone");
+        assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!((mx1.taken(), mx2.taken()), (1, 0));
+        assert_eq!(office.way_out.stats().perhaps_delivered, 1);
+        office.until_empty().await;
+        assert_eq!((mx1.taken(), mx2.taken()), (2, 0), "the one copy that SMTP cannot exclude");
+    });
+}
+
+fn server(address: &str) -> MxServer {
+    MxServer { host: MxHost::Address(address.parse().unwrap()), port: 25 }
+}
+
+#[test]
+fn in_a_lan_of_its_own_mail_leaves_by_routes_only() {
+    simulate(async {
+        let routes = BTreeMap::from([("old.example".to_owned(), server("192.168.1.40"))]);
+        let office =
+            Office::start(&Arc::default(), Settings { routes, may_leave: false, ..settings() }).await;
+        office.lab.publisher.publish(addresses(LAN, &[]));
+        let old = Server::start(&office.lab.wire, "192.168.1.40").await;
+        assert_eq!(office.mail(ANNA, &[BOB]).await, "550 5.7.1 this server has no way to other domains\r\n");
+        assert!(office.mail(ANNA, &["a@[192.168.1.40]"]).await.starts_with("550 5.7.1 "));
+        assert!(office.mail(ANNA, &["a@old.example"]).await.starts_with("250"));
+        office.until_empty().await;
+        assert_eq!(old.taken(), 1);
+    });
+}
+
+#[test]
+fn a_password_is_not_sent_in_clear() {
+    simulate(async {
+        let login = Some(("office".to_owned(), Password("a password of the office".to_owned())));
+        let smarthost = Some(server(MX2));
+        let office = Office::start(&Arc::default(), Settings { smarthost, login, ..settings() }).await;
+        let smarthost = Server::start(&office.lab.wire, MX2).await;
+        smarthost.say("EHLO", "250-smarthost.isp.example\r\n250 AUTH PLAIN LOGIN");
+        assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!((smarthost.connections.get(), smarthost.taken()), (1, 0));
+        assert!(!smarthost.commands.borrow().iter().any(|command| command.starts_with("AUTH")));
+        assert_eq!(office.way_out.stats().queued, 1);
+    });
+}
+
+#[test]
+fn another_configuration_sends_on_and_none_waits() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        let (mx1, mx2) =
+            (Server::start(&office.lab.wire, MX1).await, Server::start(&office.lab.wire, MX2).await);
+        mx1.say("RCPT", "451 4.3.0 later");
+        assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
+        sleep(Duration::from_secs(1)).await;
+        office.send_by(Settings { smarthost: Some(server(MX2)), ..settings() }).await;
+        office.until_empty().await;
+        assert_eq!((mx1.taken(), mx2.taken()), (0, 1));
+        let mut off = settings();
+        off.mail = service::Settings { enabled: false, ..off.mail };
+        office.send_by(off).await;
+        assert_eq!(office.way_out.stats().delivered, 1);
+    });
+}

@@ -1,0 +1,375 @@
+//! The queue at work, over all configurations.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use gatepost_ground::Role as Side;
+use ipnet::IpNet;
+use rand::rngs::StdRng;
+use tokio::sync::Notify;
+use tracing::{debug, warn};
+
+use super::courier::{Content, carry};
+use super::office::Settings;
+use super::settlement::Original;
+use super::stats::Stats;
+use crate::addresses::Subscription;
+use crate::clock::{Clock, sleep_until};
+use crate::dns::resolver::Resolver;
+use crate::dns::special::is_private;
+use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
+use crate::mail::mx::{NextHop, Routes};
+use crate::mail::queue::schedule::Now;
+use crate::mail::queue::{self, DeliveryResult, Job, Queue, Settlement, StoredMessage};
+use crate::mail::sasl::Password;
+use crate::mail::service::directory::{Directory, Place};
+use crate::mail::service::ground::{Ground, Opened};
+use crate::mail::service::remote::Remote;
+use crate::mail::smtp::Refusal;
+use crate::mail::smtp::client::Outcome;
+use crate::mail::smtp::server::{Recipient, Sender};
+use crate::mail::store::{self, Change, QueueId, RECIPIENTS_MAX, Sequence};
+use crate::net::Net;
+use crate::race::race;
+use crate::tls::Tls;
+use crate::work::Work;
+
+/// How long it is at least from one look at the queue to the next, unless something happens.
+const LOOKS_EVERY: Duration = Duration::from_secs(1);
+
+/// What mail to other domains leaves by.
+pub struct WayOut<N: Net> {
+    active: RefCell<Option<Rc<Active<N>>>>,
+    /// `None` until the store's entries are known.
+    queue: RefCell<Option<Queue>>,
+    /// Jobs that are under way.
+    jobs: Cell<usize>,
+    /// Something is to be done.
+    woken: Notify,
+    /// A job is over.
+    ended: Notify,
+    stats: Rc<RefCell<Stats>>,
+    is_driven: Cell<bool>,
+}
+
+/// By what one configuration sends.
+pub(super) struct Active<N: Net> {
+    pub settings: Settings,
+    pub net: N,
+    pub clock: Rc<dyn Clock>,
+    pub work: Rc<dyn Work>,
+    pub resolver: Resolver,
+    pub tls: Option<Rc<Tls>>,
+    pub ground: Rc<Ground>,
+    pub directory: Directory,
+    pub rng: RefCell<StdRng>,
+    pub addresses: Subscription,
+    pub stats: Rc<RefCell<Stats>>,
+}
+
+impl<N: Net> Active<N> {
+    /// How mail leaves at the addresses that the gateway has now.
+    pub fn routes(&self) -> Routes {
+        let addresses = self.addresses.borrow();
+        let own = addresses.interfaces.iter().flat_map(|interface| &interface.addresses);
+        let domains = &self.settings.mail.domains;
+        Routes {
+            domains: self.settings.routes.clone(),
+            smarthost: self.settings.smarthost.clone(),
+            own_names: domains.iter().map(|domain| domain.name.to_lowercase()).collect(),
+            own_addresses: own.map(IpNet::addr).collect(),
+            lan: addresses.of(Side::Inside).flat_map(|inside| inside.addresses.clone()).collect(),
+            // The host stack speaks IPv4 only.
+            has_ipv6: false,
+        }
+    }
+
+    /// Who logs in at a server.
+    pub fn login(&self, next_hop: &NextHop) -> Option<&(String, Password)> {
+        let is_smarthost = matches!(next_hop, NextHop::Server { is_smarthost: true, .. });
+        self.settings.login.as_ref().filter(|_| is_smarthost)
+    }
+
+    /// Where `path` is.
+    pub fn find(&self, path: &ForwardPath) -> Place<'_> {
+        let addresses = self.addresses.borrow();
+        let is_own = |address: IpAddr| {
+            let own = addresses.interfaces.iter().flat_map(|interface| &interface.addresses);
+            own.into_iter().any(|network| network.addr() == address)
+        };
+        self.directory.find(path, is_own)
+    }
+
+    pub fn count(&self, count: impl FnOnce(&mut Stats)) {
+        count(&mut self.stats.borrow_mut());
+    }
+
+    fn now(&self) -> Now {
+        Now::of(&*self.clock)
+    }
+
+    /// Whether there is a way to all servers that there can be a way to: an address outside, or a router on the LAN. Where
+    /// the LAN is all there is, it is the way.
+    fn has_way_out(&self) -> bool {
+        let addresses = self.addresses.borrow();
+        !self.settings.may_leave
+            || addresses.ipv4(Side::Outside).next().is_some()
+            || addresses.of(Side::Inside).any(|inside| inside.ipv4_gateway().is_some())
+    }
+}
+
+impl<N: Net> WayOut<N> {
+    /// A way out that waits for a configuration.
+    pub fn new() -> Self {
+        Self {
+            active: RefCell::default(),
+            queue: RefCell::default(),
+            jobs: Cell::new(0),
+            woken: Notify::new(),
+            ended: Notify::new(),
+            stats: Rc::default(),
+            is_driven: Cell::new(false),
+        }
+    }
+
+    /// What it has counted.
+    pub fn stats(&self) -> Stats {
+        let queued = self.queue.borrow().as_ref().map_or(0, Queue::len);
+        Stats { queued: u64::try_from(queued).unwrap_or(u64::MAX), ..self.stats.borrow().clone() }
+    }
+
+    pub(super) fn shared_stats(&self) -> Rc<RefCell<Stats>> {
+        Rc::clone(&self.stats)
+    }
+
+    /// Sends by `active` from now on. To be called where tasks can be spawned locally.
+    pub(super) fn set(self: &Rc<Self>, active: &Rc<Active<N>>) {
+        *self.active.borrow_mut() = Some(Rc::clone(active));
+        if self.queue.borrow().is_some() {
+            // What was accepted while nobody sent is not known yet.
+            self.follow_all(active);
+        }
+        self.reroute(active);
+        if !self.is_driven.replace(true) {
+            tokio::task::spawn_local(Rc::clone(self).drive(Rc::clone(&active.ground)));
+        }
+    }
+
+    /// Follows the addresses that the gateway has now.
+    pub(super) fn reroute(&self, active: &Active<N>) {
+        if let Some(queue) = &mut *self.queue.borrow_mut() {
+            queue.reroute(&active.routes());
+            queue.set_way_out(active.now(), active.has_way_out());
+        }
+        self.woken.notify_one();
+    }
+
+    /// Begins nothing new by `active`, and waits until nothing is under way. If another one sends already, there is nothing to
+    /// wait for: what is under way goes on.
+    pub(super) async fn unset(&self, active: &Rc<Active<N>>) {
+        let is_it = self.active.borrow().as_ref().is_some_and(|now| Rc::ptr_eq(now, active));
+        if !is_it {
+            return;
+        }
+        *self.active.borrow_mut() = None;
+        while self.jobs.get() > 0 {
+            self.ended.notified().await;
+        }
+    }
+
+    /// Takes the queue entries of a message that has just been accepted.
+    pub(super) fn add(&self, message: Sequence) {
+        let Some(active) = self.active.borrow().clone() else { return };
+        let entries = (0..=u16::MAX).take(RECIPIENTS_MAX).map(|recipient| QueueId { message, recipient });
+        self.follow(&active, entries);
+        self.woken.notify_one();
+    }
+
+    /// Has the queue know entries as the store has them.
+    fn follow(&self, active: &Active<N>, entries: impl Iterator<Item = QueueId>) {
+        let (routes, now) = (active.routes(), active.now());
+        let mut queue = self.queue.borrow_mut();
+        let Some((queue, opened)) = queue.as_mut().zip(active.ground.opened()) else { return };
+        opened.store.look(|state| {
+            for id in entries {
+                match state.queued(id) {
+                    Some(entry) => {
+                        let change =
+                            queue.insert(now, &routes, id, &entry.recipient, &entry.options, &entry.progress);
+                        Self::hold(&opened, change);
+                    }
+                    None => queue.remove(id),
+                }
+            }
+        });
+    }
+
+    /// Has the store hold an entry that cannot be read.
+    fn hold(opened: &Opened, change: Option<Change>) {
+        let Some(change) = change else { return };
+        let store = opened.store.clone();
+        tokio::task::spawn_local(async move {
+            if let Err(refused) = store.change(change).await {
+                warn!("a message with an address that cannot be read is not held yet: {refused}");
+            }
+        });
+    }
+
+    /// Has the queue know all entries of the store.
+    fn follow_all(&self, active: &Active<N>) {
+        let Some(opened) = active.ground.opened() else { return };
+        let ids: Vec<_> = opened.store.look(|state| state.queue().map(|(id, _)| id).collect());
+        self.follow(active, ids.into_iter());
+    }
+
+    /// Does one job, and has the store keep what comes of it.
+    async fn work(&self, active: &Active<N>, job: Job) {
+        let first = job.recipients.first().map(|recipient| recipient.id);
+        let Some((first, opened)) = first.zip(active.ground.opened()) else { return };
+        let mut original = Original { head: &[], is_whole: false };
+        let content;
+        let settlement = match self.carry(active, &opened, &job, first).await {
+            Ok((carried, read, is_whole)) => {
+                content = read;
+                original = Original { head: &content.head, is_whole };
+                carried
+            }
+            Err(error) => {
+                warn!("the message {first} in the queue cannot be sent: {error}");
+                self.settlement(|queue| queue.unreadable(active.now(), job.id, &error))
+            }
+        };
+        self.keep(active, &opened, settlement, &original).await;
+        // Another configuration may have come meanwhile, with other routes.
+        let now = self.active.borrow().clone();
+        let active = now.as_deref().unwrap_or(active);
+        self.follow(active, job.recipients.iter().map(|recipient| recipient.id));
+        if let Some(queue) = &mut *self.queue.borrow_mut() {
+            queue.settled(active.now(), job.id);
+        }
+    }
+
+    fn settlement(&self, settle: impl FnOnce(&mut Queue) -> Settlement) -> Settlement {
+        self.queue.borrow_mut().as_mut().map(settle).unwrap_or_default()
+    }
+
+    /// What is to be stored of a job, what its message holds, and whether its beginning is all of it.
+    async fn carry(
+        &self,
+        active: &Active<N>,
+        opened: &Opened,
+        job: &Job,
+        first: QueueId,
+    ) -> Result<(Settlement, Content, bool), store::Unreadable> {
+        let message = StoredMessage::of(&opened.store, first).await?;
+        let content = Content::of(&message).await?;
+        let accept = &message.message().accept;
+        let sender = Mailbox::parse(&accept.return_path).map_or(ReversePath::Null, ReversePath::Mailbox);
+        let results = match &job.known {
+            Some(known) => known.clone(),
+            None => {
+                let results = carry(active, job, &message, &content, &sender).await;
+                self.tell(job, &results);
+                results
+            }
+        };
+        let about = queue::Message { sender, accepted: crate::clock::UnixTime(accept.time) };
+        let settlement = self.settlement(|queue| queue.settle(active.now(), job.id, &about, &results));
+        let is_whole = message.message().body.len() == content.head.len() as u64;
+        Ok((settlement, content, is_whole))
+    }
+
+    fn tell(&self, job: &Job, results: &[DeliveryResult]) {
+        let mut stats = self.stats.borrow_mut();
+        for (recipient, result) in job.recipients.iter().zip(results) {
+            let report = &result.report;
+            let server = result.server.as_deref().unwrap_or("nobody");
+            debug!(
+                "{} to {}: {:?} by {server}: {}",
+                recipient.id, recipient.address, report.outcome, report.text
+            );
+            match report.outcome {
+                Outcome::Delivered => stats.delivered += 1,
+                Outcome::Deferred => stats.deferred += 1,
+                Outcome::Failed => stats.failed += 1,
+            }
+            stats.perhaps_delivered += u64::from(report.may_be_delivered);
+        }
+    }
+
+    /// Begins all jobs that are due.
+    fn begin_jobs(self: &Rc<Self>, active: &Rc<Active<N>>) {
+        loop {
+            let job = self.queue.borrow_mut().as_mut().and_then(|queue| queue.next_job(active.now()));
+            let Some(job) = job else { return };
+            self.jobs.set(self.jobs.get() + 1);
+            let (this, active) = (Rc::clone(self), Rc::clone(active));
+            tokio::task::spawn_local(async move {
+                this.work(&active, job).await;
+                this.jobs.set(this.jobs.get() - 1);
+                this.ended.notify_one();
+                this.woken.notify_one();
+            });
+        }
+    }
+
+    /// Drives the queue.
+    async fn drive(self: Rc<Self>, ground: Rc<Ground>) {
+        ground.when_opened().await.store.ready().await;
+        loop {
+            let active = self.active.borrow().clone();
+            let Some(active) = active else {
+                self.woken.notified().await;
+                continue;
+            };
+            if self.queue.borrow().is_none() {
+                *self.queue.borrow_mut() = Some(Queue::new(active.now()));
+                self.follow_all(&active);
+                self.reroute(&active);
+            }
+            self.begin_jobs(&active);
+            let due = self.queue.borrow().as_ref().and_then(|queue| queue.due(active.now()));
+            // What is due already and got no job has to wait for one to end.
+            let due = due.map(|due| due.max(active.clock.now() + LOOKS_EVERY));
+            race(self.woken.notified(), sleep_until(&*active.clock, due)).await;
+        }
+    }
+}
+
+impl<N: Net> Default for WayOut<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<N: Net> Remote for WayOut<N> {
+    fn route(&self, sender: &Sender, recipient: &Recipient) -> Result<store::Remote, Refusal> {
+        let active = self.active.borrow().clone().ok_or(Refusal::TryLater)?;
+        let ForwardPath::Mailbox(mailbox) = &recipient.path else { return Err(Refusal::BadRecipient) };
+        let refused = |text: &str| Err(Refusal::Policy { is_temporary: false, text: text.to_owned() });
+        match active.routes().next_hop(&mailbox.domain) {
+            NextHop::Literal(address) if is_private(address.to_canonical()) => {
+                refused("no mail is sent to an address that no public server has")
+            }
+            NextHop::Domain(_) | NextHop::Literal(_) if !active.settings.may_leave => {
+                refused("this server has no way to other domains")
+            }
+            _ => Ok(queue::remote(
+                mailbox,
+                &sender.parameters,
+                &recipient.parameters,
+                active.clock.unix_time(),
+            )),
+        }
+    }
+
+    fn has_reports(&self) -> bool {
+        false
+    }
+
+    fn queued(&self, message: Sequence) {
+        self.add(message);
+    }
+}

@@ -12,6 +12,7 @@ to a Maildir, which Dovecot reads.
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import signal
@@ -35,7 +36,7 @@ LARGE_OCTETS = 25 << 20
 
 
 class Gatepost:
-    """The gateway. Anna's mailbox can be read by POP3, and looked at beside it."""
+    """The gateway."""
 
     def __init__(self, program, directory):
         self.program, self.directory = program, directory
@@ -43,6 +44,7 @@ class Gatepost:
         self.config.write_text(f"""
             system.state_dir = "{directory}/state"
             system.control_socket = "{directory}/control.sock"
+            system.unfinished = ["mail"]
             network.mode = "lan-only"
             lan.ports = [{{ tap = "eth0", netns = "{LAN}" }}]
             users = [{{ name = "anna", quota = "100 GiB" }}]
@@ -60,8 +62,8 @@ class Gatepost:
             yield self
 
     def messages(self):
-        shown = run(self.program, "show", "mailboxes", "--config", self.config)
-        return int(re.search(r"^anna\s+(\d+)", shown, re.MULTILINE)[1])
+        shown = json.loads(run(self.program, "show", "services", "--json", "--config", self.config))
+        return next(each["counters"]["messages"] for each in shown["services"] if each["name"] == "smtp")
 
     def resident(self):
         return resident(self.pid)
@@ -206,7 +208,6 @@ def large(server):
             most = max(most, server.resident())
             time.sleep(0.02)
     eventually("the large message", lambda: server.messages() > messages)
-    # It would be fetched with the others.
     return {"25 MiB message, s": time.monotonic() - start, "25 MiB message, MiB of memory": most - before}
 
 
@@ -263,7 +264,7 @@ def run_client(command):
             signal.pause()
 
 
-# The last takes the large message away from those that POP3 fetches.
+# The large message comes last, as POP3 would fetch it with the others.
 ALL = {"smtp": smtp, "pop3": pop3, "idle": idle, "large": large}
 
 
@@ -283,7 +284,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gatepost", default="target/release/gatepost", help="the program to measure")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--what", default=",".join(ALL), help="what to measure (default: %(default)s)")
+    parser.add_argument("--what", default="smtp,large",
+                        help=f"what to measure: {','.join(ALL)} (default: %(default)s; the gateway serves no POP3 yet)")
     options = parser.parse_args()
     what = options.what.split(",")
     if unknown := [kind for kind in what if kind not in ALL]:

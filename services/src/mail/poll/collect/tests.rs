@@ -17,6 +17,7 @@ use crate::mail::queue::connection::StartTls;
 use crate::mail::sasl::Password;
 use crate::mail::service::aliases::Aliases;
 use crate::mail::service::directory::Directory;
+use crate::mail::service::ground::ROOM_LOOKED_AT_EVERY;
 use crate::mail::service::tests::lab::{self, Lab, simulate};
 use crate::mail::smtp::Role;
 use crate::mail::store::tests::disk::FakeDisk;
@@ -435,6 +436,8 @@ fn a_disk_without_room_ends_the_connection_in_order() {
     simulate(async {
         let mut poller = Poller::new(&Arc::default(), anna(), messages(2)).await;
         poller.lab.disk.set_room(Some(1 << 20));
+        // What the disk had at the start is known until then.
+        tokio::time::sleep(ROOM_LOOKED_AT_EVERY).await;
         let collected = poller.poll().await;
         assert_eq!(collected.trouble, Some(Trouble::Store(Refused::NoRoom)));
         assert_eq!(poller.server.borrow().commands.last().map(String::as_str), Some("QUIT"));

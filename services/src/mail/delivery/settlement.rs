@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use rand::Rng;
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::{error, warn};
 
@@ -45,22 +44,16 @@ impl<N: Net> WayOut<N> {
     /// Stores `changes`, those that are refused again until they are stored.
     async fn keep_changes(&self, active: &Active<N>, opened: &Opened, mut changes: Vec<Change>) {
         loop {
-            // All are handed in before the first is stored, so that they are one batch.
-            let mut kept = JoinSet::new();
-            for change in changes.drain(..) {
-                let store = opened.store.clone();
-                kept.spawn_local(async move { (store.change(change.clone()).await, change) });
-            }
-            while let Some(outcome) = kept.join_next().await {
-                match outcome {
-                    // What is over needs no further word.
-                    Ok((Ok(_) | Err(Refused::NoEntry(_)), _)) | Err(_) => {}
-                    Ok((Err(refused), change)) => {
-                        warn!("what came of a delivery cannot be stored yet: {refused}");
-                        changes.push(change);
-                    }
+            let outcomes = opened.store.change_all(changes.iter().cloned()).await;
+            let mut outcomes = outcomes.into_iter();
+            changes.retain(|_| match outcomes.next() {
+                // What is over needs no further word.
+                None | Some(Ok(_) | Err(Refused::NoEntry(_))) => false,
+                Some(Err(refused)) => {
+                    warn!("what came of a delivery cannot be stored yet: {refused}");
+                    true
                 }
-            }
+            });
             if changes.is_empty() {
                 return;
             }

@@ -19,12 +19,13 @@ use crate::config::value::{Node, boolean, choice, integer, list, parsed, quoted,
 pub use gatepost_services::mail::service::aliases::Aliases;
 pub use gatepost_services::mail::service::directory::MailDomain;
 pub use gatepost_services::mail::service::office::{LMTP, SMTP, SUBMISSION};
+pub use gatepost_services::mail::service::pop3::{POP3, POP3S};
 pub use gatepost_services::mail::service::{RelayFrom, Shares};
 
 use super::{KINDS, aliases};
 
 /// What is known of each of the mail services.
-pub const MAIL_KINDS: [&Kind; 3] = [&SMTP, &SUBMISSION, &LMTP];
+pub const MAIL_KINDS: [&Kind; 5] = [&SMTP, &SUBMISSION, &LMTP, &POP3, &POP3S];
 
 /// `[mail]`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,6 +65,10 @@ pub struct MailPorts {
     pub submission: u16,
     /// Mail from other servers, by LMTP.
     pub lmtp: u16,
+    /// Users fetch their mail.
+    pub pop3: u16,
+    /// The same, under TLS from the start.
+    pub pop3s: u16,
 }
 
 impl Mail {
@@ -73,6 +78,8 @@ impl Mail {
             (SMTP.name, self.ports.smtp),
             (SUBMISSION.name, self.ports.submission),
             (LMTP.name, self.ports.lmtp),
+            (POP3.name, self.ports.pop3),
+            (POP3S.name, self.ports.pop3s),
         ];
         ports.iter().find(|(of, _)| *of == name).map_or(0, |(_, port)| *port)
     }
@@ -219,11 +226,12 @@ fn relay(text: &str) -> Result<Option<ipnet::Ipv4Net>, Problem> {
 
 fn read_ports(mut ports: Section<'_>, report: &Report) -> MailPorts {
     let mut port = |kind: &Kind, default: u32| (kind.name, ports.setting(kind.name, default, integer(PORTS)));
-    let all = [port(&SMTP, 25), port(&SUBMISSION, 587), port(&LMTP, 0)];
+    let all = [port(&SMTP, 25), port(&SUBMISSION, 587), port(&LMTP, 0), port(&POP3, 110), port(&POP3S, 995)];
     ports.finish();
     check_ports(&all, report);
-    let [smtp, submission, lmtp] = all.map(|(_, port)| u16::try_from(port.value).unwrap_or_default());
-    MailPorts { smtp, submission, lmtp }
+    let [smtp, submission, lmtp, pop3, pop3s] =
+        all.map(|(_, port)| u16::try_from(port.value).unwrap_or_default());
+    MailPorts { smtp, submission, lmtp, pop3, pop3s }
 }
 
 /// Checks that every port belongs to one service at most.

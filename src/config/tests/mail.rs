@@ -31,7 +31,7 @@ fn the_defaults_are_those_of_the_reference() {
     );
     assert_eq!(mail.hostname, "smtp.office.example");
     assert_eq!((mail.message_octets_max, mail.disk_reserve), (25 << 20, 128 << 20));
-    assert_eq!(mail.ports, MailPorts { smtp: 25, submission: 587, lmtp: 0 });
+    assert_eq!(mail.ports, MailPorts { smtp: 25, submission: 587, lmtp: 0, pop3: 110, pop3s: 995 });
     let shares = mail.shares;
     assert_eq!(
         (shares.lan_connections, shares.wan_connections, shares.wan_messages_a_minute),
@@ -97,7 +97,7 @@ fn the_wan_and_networks_have_the_ports_that_mail_is_served_on() {
     assert_eq!(config.access.limited().map(|(kind, _)| kind.name).collect::<Vec<_>>(), ["smtp"]);
     let text = format!("{TRIED_OUT}network.mode = 'nat'");
     let open: Vec<_> = accepted(&text).wan_services().map(|kind| kind.name).collect();
-    assert_eq!(open, ["dns", "smtp", "submission"]);
+    assert_eq!(open, ["dns", "smtp", "submission", "pop3s"]);
 }
 
 #[test]
@@ -135,8 +135,8 @@ fn forwards_and_mail_quarrel_about_the_ports_that_mail_is_served_on() {
     let open = |wan_port: &str| -> Vec<_> {
         accepted(&forward("", wan_port)).wan_services().map(|kind| kind.name).collect()
     };
-    assert_eq!(open("'25'"), ["dns", "smtp", "submission"]);
-    assert_eq!(open("'2525'"), ["dns", "submission"]);
+    assert_eq!(open("'25'"), ["dns", "smtp", "submission", "pop3s"]);
+    assert_eq!(open("'2525'"), ["dns", "submission", "pop3s"]);
     let listed = "firewall.wan_services = ['smtp']";
     accepted(&forward(listed, "'25'"));
     assert_mistakes(

@@ -20,6 +20,7 @@ use gatepost_services::mail::delivery::{self, OfficeDelivery, WayOut};
 use gatepost_services::mail::service as mail;
 use gatepost_services::mail::service::ground::Ground;
 use gatepost_services::mail::service::office::{LMTP, OfficeMail, SMTP, SUBMISSION};
+use gatepost_services::mail::service::pop3::{OfficePop3, Opening, POP3, POP3S};
 use gatepost_services::mail::smtp::Role;
 use gatepost_services::mail::store;
 use gatepost_services::net::stack::Stack;
@@ -93,6 +94,7 @@ impl List {
         let way_out = Rc::new(WayOut::<Stack>::new());
         let mail = |role| OfficeMail::new(role, Rc::clone(&ground), Rc::clone(&way_out) as _);
         let delivery = OfficeDelivery::new(Rc::clone(&ground), Rc::clone(&way_out));
+        let pop3 = |opening| OfficePop3::new(opening, Rc::clone(&ground));
         let entries: Vec<Box<dyn Entry>> = vec![
             Box::new(Listed { service: dhcp, settings: dhcp_settings }),
             Box::new(Listed { service: OfficeDns::default(), settings: dns_settings }),
@@ -100,6 +102,8 @@ impl List {
             Box::new(Listed { service: mail(Role::Submission), settings: |c| mail_settings(c, &SUBMISSION) }),
             Box::new(Listed { service: mail(Role::Lmtp), settings: |c| mail_settings(c, &LMTP) }),
             Box::new(Listed { service: delivery, settings: delivery_settings }),
+            Box::new(Listed { service: pop3(Opening::Clear), settings: |c| mail_settings(c, &POP3) }),
+            Box::new(Listed { service: pop3(Opening::Tls), settings: |c| mail_settings(c, &POP3S) }),
         ];
         Self { entries, intake }
     }

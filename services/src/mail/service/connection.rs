@@ -1,4 +1,4 @@
-//! One connection: octets to a [`Session`] and back, its questions to the [`Desk`], and time.
+//! One connection: octets to a session and back, its questions to whoever answers, and time.
 //!
 //! The session decides what is read: while it has a question open, or a reply that is held back, nothing is. The replies to
 //! commands that come together go together (RFC 2920, section 3.2), but for those before a question that may take
@@ -11,14 +11,13 @@ use std::rc::Rc;
 use std::task::{self, Poll};
 use std::time::Duration;
 
+use gatepost_ground::Instant;
 use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 use super::admission::Admitted;
-use super::desk::Desk;
-use super::shared::Shared;
+use super::listeners::{Counted, Server};
 use crate::clock::sleep_until;
-use crate::mail::smtp::server::{Action, Ask, Output, Session};
 use crate::net::Stream;
 use crate::race::race;
 
@@ -35,16 +34,54 @@ const READ_OCTETS: usize = 16 << 10;
 /// Octets of replies that wait for others at most.
 const REPLIES_OCTETS_MAX: usize = 4096;
 
-/// The reply to a client whose connection gives way to one of another source.
-const LEAVES: &[u8] = b"421 4.3.2 too many connections; try again later\r\n";
+/// A session, and whoever answers it.
+pub(super) trait Dialogue {
+    /// A question.
+    type Ask;
+
+    /// The reply to a client whose connection gives way to one of another source.
+    const LEAVES: &'static [u8];
+
+    /// Takes in what came, and returns how many octets were taken.
+    fn receive(&mut self, now: Instant, octets: &[u8]) -> usize;
+    /// Whether octets are taken now.
+    fn is_listening(&self) -> bool;
+    /// What is to be done next.
+    fn poll(&mut self, now: Instant) -> Option<Wanted<Self::Ask>>;
+    /// Whether the client gets the replies before this question first.
+    fn takes_long(ask: &Self::Ask) -> bool;
+    /// Answers a question.
+    async fn answer(&mut self, ask: Self::Ask);
+    /// Whether the client is in the midst of something.
+    fn is_engaged(&self) -> bool;
+    /// When [`Dialogue::handle_timeout`] is due.
+    fn deadline(&self) -> Option<Instant>;
+    fn handle_timeout(&mut self, now: Instant);
+    fn tls_started(&mut self, now: Instant);
+    /// Ends as soon as the command at hand is answered.
+    fn stop(&mut self, now: Instant);
+    /// Takes note that the connection is gone.
+    fn lost(&mut self, now: Instant);
+}
+
+/// What a session wants done.
+pub(super) enum Wanted<A> {
+    /// Send these octets to the client.
+    Reply(Vec<u8>),
+    /// Answer this.
+    Ask(A),
+    /// Make the TLS handshake.
+    StartTls,
+    /// Send what is to be sent, and close the connection.
+    Close,
+}
 
 /// A connection at work.
-struct Connection {
-    shared: Rc<Shared>,
+struct Connection<S: Server> {
+    server: Rc<S>,
     /// `None` in the midst of a handshake that failed.
     stream: Option<Box<dyn Stream>>,
-    session: Session,
-    desk: Desk,
+    dialogue: S::Dialogue,
     admitted: Admitted,
     /// Replies that have not been sent.
     replies: Vec<u8>,
@@ -68,29 +105,22 @@ enum Course {
 }
 
 /// Serves a client until it leaves or is sent away, or the service stops and the command at hand is answered.
-pub(super) async fn serve(
-    shared: Rc<Shared>,
+pub(super) async fn serve<S: Server>(
+    server: Rc<S>,
     stream: Box<dyn Stream>,
-    session: Session,
-    desk: Desk,
+    dialogue: S::Dialogue,
     admitted: Admitted,
 ) {
-    let mut connection = Connection {
-        shared: Rc::clone(&shared),
-        stream: Some(stream),
-        session,
-        desk,
-        admitted,
-        replies: Vec::new(),
-        rest: Vec::new(),
-    };
+    let stream = Some(stream);
+    let mut connection =
+        Connection { server, stream, dialogue, admitted, replies: Vec::new(), rest: Vec::new() };
     if connection.run().await.is_err() {
-        shared.stats.borrow_mut().connections_lost += 1;
+        connection.server.count(Counted::Lost);
         connection.lose();
     }
 }
 
-impl Connection {
+impl<S: Server> Connection<S> {
     async fn run(&mut self) -> io::Result<()> {
         let mut is_stopping = false;
         loop {
@@ -101,7 +131,7 @@ impl Connection {
                 self.flush().await?;
             }
             if !self.rest.is_empty() {
-                let taken = self.session.receive(self.shared.clock.now(), &self.rest);
+                let taken = self.dialogue.receive(self.server.clock().now(), &self.rest);
                 self.rest.drain(..taken);
                 if taken > 0 {
                     continue;
@@ -109,7 +139,7 @@ impl Connection {
             }
             self.flush().await?;
             self.rest.shrink_to_fit();
-            self.admitted.waits(self.desk.has_message());
+            self.admitted.waits(self.dialogue.is_engaged());
             let event = self.next(is_stopping).await;
             self.admitted.works();
             match event {
@@ -118,10 +148,10 @@ impl Connection {
                     return Ok(());
                 }
                 Event::Read(octets) => self.rest = octets?,
-                Event::Due => self.session.handle_timeout(self.shared.clock.now()),
+                Event::Due => self.dialogue.handle_timeout(self.server.clock().now()),
                 Event::Stop => {
                     is_stopping = true;
-                    self.session.stop(self.shared.clock.now());
+                    self.dialogue.stop(self.server.clock().now());
                 }
             }
         }
@@ -129,23 +159,23 @@ impl Connection {
 
     /// Waits for whatever comes first.
     async fn next(&mut self, is_stopping: bool) -> Event {
-        let Self { shared, stream, session, admitted, rest, .. } = self;
+        let Self { server, stream, dialogue, admitted, rest, .. } = self;
         let stop = async {
             if is_stopping {
                 pending().await
             } else {
-                shared.finishing().await;
+                server.finishing().await;
                 Event::Stop
             }
         };
         let due = async {
-            sleep_until(&*shared.clock, session.deadline()).await;
+            sleep_until(&**server.clock(), dialogue.deadline()).await;
             Event::Due
         };
         let octets = async {
             match stream {
                 // What the session does not take waits.
-                Some(stream) if rest.is_empty() && session.is_listening() => Event::Read(read(stream).await),
+                Some(stream) if rest.is_empty() && dialogue.is_listening() => Event::Read(read(stream).await),
                 _ => pending().await,
             }
         };
@@ -158,9 +188,9 @@ impl Connection {
 
     /// Says why, if there is room for that: nobody waits for the client. The message under way is forgotten.
     async fn leave(&mut self) {
-        self.shared.stats.borrow_mut().connections_refused += 1;
+        self.server.count(Counted::Refused);
         if let Some(stream) = &mut self.stream {
-            let told = async { _ = stream.write_all(LEAVES).await };
+            let told = async { _ = stream.write_all(<S::Dialogue as Dialogue>::LEAVES).await };
             race(told, ready(())).await;
         }
         self.lose();
@@ -168,26 +198,28 @@ impl Connection {
 
     /// Does all that the session wants done now, but for replies that go with others.
     async fn settle(&mut self) -> io::Result<Course> {
-        while let Some(output) = self.session.poll_output(self.shared.clock.now()) {
-            match output {
-                Output::Reply(octets) => self.replies.extend(octets),
-                Output::Ask(ask) => {
-                    // What these take, the client need not wait for the replies before.
-                    if matches!(ask, Ask::Chunk(_) | Ask::Commit | Ask::Authenticate(_)) {
+        while let Some(wanted) = self.dialogue.poll(self.server.clock().now()) {
+            match wanted {
+                Wanted::Reply(octets) => {
+                    self.replies.extend(octets);
+                    // What is long comes in portions, each when the one before is on its way.
+                    if self.replies.len() >= REPLIES_OCTETS_MAX {
                         self.flush().await?;
                     }
-                    let answer = self.desk.answer(&self.session, ask);
-                    let answer = timeout(ANSWER_TIMEOUT, answer).await?;
-                    let now = self.shared.clock.now();
-                    self.admitted.progresses(now);
-                    self.session.answer(now, answer);
                 }
-                Output::Action(Action::Abort) => self.desk.abort(),
-                Output::Action(Action::StartTls) => {
+                Wanted::Ask(ask) => {
+                    // What these take, the client need not wait for the replies before.
+                    if S::Dialogue::takes_long(&ask) {
+                        self.flush().await?;
+                    }
+                    timeout(ANSWER_TIMEOUT, self.dialogue.answer(ask)).await?;
+                    self.admitted.progresses(self.server.clock().now());
+                }
+                Wanted::StartTls => {
                     self.flush().await?;
                     self.start_tls().await?;
                 }
-                Output::Action(Action::Close) => {
+                Wanted::Close => {
                     self.flush().await?;
                     if let Some(stream) = &mut self.stream {
                         timeout(WRITE_TIMEOUT, stream.shutdown()).await??;
@@ -213,23 +245,17 @@ impl Connection {
     }
 
     async fn start_tls(&mut self) -> io::Result<()> {
-        let (Some(tls), Some(stream)) = (self.shared.tls.clone(), self.stream.take()) else {
+        let (Some(tls), Some(stream)) = (self.server.tls().cloned(), self.stream.take()) else {
             return Err(io::ErrorKind::Unsupported.into());
         };
         self.stream = Some(Box::new(tls.accept(stream).await?));
-        self.session.tls_started(self.shared.clock.now());
+        self.dialogue.tls_started(self.server.clock().now());
         Ok(())
     }
 
     /// Takes note that the connection is gone.
     fn lose(&mut self) {
-        let now = self.shared.clock.now();
-        self.session.lost(now);
-        while let Some(output) = self.session.poll_output(now) {
-            if output == Output::Action(Action::Abort) {
-                self.desk.abort();
-            }
-        }
+        self.dialogue.lost(self.server.clock().now());
     }
 }
 

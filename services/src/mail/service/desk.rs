@@ -12,7 +12,7 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use rand::{Rng, RngExt};
+use rand::Rng;
 use tracing::{debug, warn};
 
 use super::aliases::Reached;
@@ -26,7 +26,6 @@ use crate::mail::smtp::server::{Answer, Ask, Recipient, Sender, Session};
 use crate::mail::smtp::{Refusal, Role, date};
 use crate::mail::store::{Accept, Delivery, Incoming, MailboxId, Origin, RECIPIENTS_MAX, Refused, Remote};
 use crate::users::limit::source_of;
-use crate::users::logins::Scram;
 
 /// The room that a mailbox has to have for a message of unknown length.
 pub const ROOM_OCTETS_MIN: u64 = 64 << 10;
@@ -247,28 +246,12 @@ impl Desk {
     }
 
     async fn authenticate(&self, request: Request) -> Verdict {
-        let opened = self.shared.ground.opened();
-        let Some(logins) = opened.as_ref().map(|opened| &opened.logins) else {
-            self.shared.stats.borrow_mut().logins_failed += 1;
-            return Verdict::Unavailable;
-        };
-        let verdict = match request {
-            Request::Password { user, password } => {
-                logins.password(self.peer, &user, &password.0).await.into()
-            }
-            Request::Verifier { user } => match logins.scram_verifier(self.peer, &user).await {
-                Scram::Verifier { verifier, is_decoy } => {
-                    let nonce = self.shared.rng.borrow_mut().random();
-                    return Verdict::Verifier { verifier, is_decoy, nonce };
-                }
-                Scram::TooMany(_) | Scram::Unavailable => Verdict::Unavailable,
-            },
-            Request::Proved { user } => logins.scram_proved(self.peer, &user).into(),
-        };
+        let verdict = self.shared.ground.authenticate(self.peer, request, &self.shared.rng).await;
         let mut stats = self.shared.stats.borrow_mut();
         match &verdict {
             Verdict::Accepted { .. } => stats.logins += 1,
-            _ => stats.logins_failed += 1,
+            Verdict::Verifier { .. } => {}
+            Verdict::Refused | Verdict::Unavailable => stats.logins_failed += 1,
         }
         verdict
     }

@@ -6,27 +6,30 @@
 //! the mail store keeps a gateway from starting. Until it is there clients are told to come back.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_ground::Instant;
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::admission::{Connections, Rates};
+use super::pop3::OpenInboxes;
 use super::settings::Shares;
 use crate::clock::{Clock, sleep_until};
+use crate::mail::sasl::{Request, Verdict};
 use crate::mail::store::{self, Change, MailStore, MailboxId, Refused};
 use crate::net::Net;
 use crate::service::Host;
 use crate::store::{Disk, Storage};
 use crate::task::Task;
 use crate::users::limit::Limits;
-use crate::users::logins::Logins;
+use crate::users::logins::{Logins, Scram};
 use crate::users::verifier::Cost;
 use crate::users::{User, passwords};
 use crate::work::{self, Work};
@@ -58,6 +61,7 @@ pub struct Ground {
     users: Rc<RefCell<(Vec<User>, Vec<String>)>>,
     opens: RefCell<Option<Task>>,
     pub(super) connections: Rc<Connections>,
+    pub(super) inboxes: Rc<OpenInboxes>,
     pub(super) rates: Rc<RefCell<Rates>>,
 }
 
@@ -144,6 +148,7 @@ impl Ground {
             users: Rc::default(),
             opens: RefCell::default(),
             connections: Rc::default(),
+            inboxes: Rc::default(),
             rates: Rc::new(RefCell::new(rates)),
         }
     }
@@ -217,6 +222,27 @@ impl Ground {
                 sleep_until(&*opener.clock, Some(again)).await;
             }
         }));
+    }
+
+    /// The answer to a login of a client at `peer`.
+    pub(super) async fn authenticate(
+        &self,
+        peer: IpAddr,
+        request: Request,
+        rng: &RefCell<StdRng>,
+    ) -> Verdict {
+        let Some(opened) = self.opened() else { return Verdict::Unavailable };
+        let logins = &opened.logins;
+        match request {
+            Request::Password { user, password } => logins.password(peer, &user, &password.0).await.into(),
+            Request::Verifier { user } => match logins.scram_verifier(peer, &user).await {
+                Scram::Verifier { verifier, is_decoy } => {
+                    Verdict::Verifier { verifier, is_decoy, nonce: rng.borrow_mut().random() }
+                }
+                Scram::TooMany(_) | Scram::Unavailable => Verdict::Unavailable,
+            },
+            Request::Proved { user } => logins.scram_proved(peer, &user).into(),
+        }
     }
 
     /// What is wrong, for the administrator.

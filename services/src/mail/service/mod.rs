@@ -1,4 +1,4 @@
-//! The mail services: port 25, submission and LMTP, each one of the gateway's services.
+//! The mail services: port 25, submission, LMTP and POP3, each one of the gateway's services.
 //!
 //! ```text
 //!   stream ─► connection ─► Session ─► desk ─┬─► directory   who receives here
@@ -20,7 +20,9 @@ mod connection;
 mod desk;
 pub mod directory;
 pub mod ground;
+mod listeners;
 pub mod office;
+pub mod pop3;
 mod relay_test;
 pub mod remote;
 mod settings;

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::listeners::Server;
 use super::shared::Shared;
 use crate::mail::smtp::server::{Answer, Ask, Output, Session};
 use crate::mail::smtp::{Limits, Role};

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::aliases::Reached;
 use super::directory::{Directory, Place};
 use super::ground::Ground;
+use super::listeners::Server;
 use super::remote::Remote;
 use super::settings::Settings;
 use super::stats::Stats;
@@ -42,16 +43,6 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Whether `peer` is on the LAN. For that the dataplane vouches.
-    pub fn is_lan(&self, peer: IpAddr) -> bool {
-        self.addresses.borrow().is_inside(peer)
-    }
-
-    /// The port at which clients begin with TLS, if there is one.
-    pub fn tls_port(&self) -> Option<u16> {
-        (self.role == Role::Submission && self.tls.is_some()).then_some(SUBMISSION_TLS_PORT)
-    }
-
     /// Where `path` is.
     pub fn find(&self, path: &ForwardPath) -> Place<'_> {
         let addresses = self.addresses.borrow();
@@ -103,11 +94,5 @@ impl Shared {
             mechanisms: if has_logins { Mechanism::ALL.to_vec() } else { Vec::new() },
             limits: limits(settings.message_octets_max),
         }
-    }
-
-    /// Waits until the service shall take nothing new.
-    pub async fn finishing(&self) {
-        // It cannot fail: the sender is here.
-        _ = self.finishing.subscribe().wait_for(|is_finishing| *is_finishing).await;
     }
 }

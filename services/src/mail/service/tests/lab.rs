@@ -202,6 +202,19 @@ impl Lab {
         }
     }
 
+    /// Puts another service in force beside it.
+    pub async fn start_beside<S: Service<Wire>>(
+        &self,
+        service: &S,
+        settings: S::Settings,
+    ) -> Rc<dyn Instance> {
+        let instance = service.prepare(settings, &self.host).await;
+        let instance = instance.unwrap_or_else(|error| panic!("{error}"));
+        instance.activate();
+        spawn_local(instance.run());
+        instance
+    }
+
     /// Stops the service, and waits until it has.
     pub async fn stop(&self) {
         let (instance, running) = self.running.borrow_mut().take().expect("it runs");
@@ -323,6 +336,20 @@ impl Client {
             if self.stream.read_buf(&mut self.came).await.unwrap() == 0 {
                 assert!(self.came.is_empty(), "{:?}", self.came);
                 return reply;
+            }
+        }
+    }
+
+    /// The next line; empty at the end of the connection.
+    pub async fn line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.came.windows(2).position(|pair| pair == b"\r\n") {
+                let line: Vec<_> = self.came.drain(..end + 2).collect();
+                return String::from_utf8(line).unwrap();
+            }
+            if self.stream.read_buf(&mut self.came).await.unwrap() == 0 {
+                assert!(self.came.is_empty(), "{:?}", self.came);
+                return String::new();
             }
         }
     }

@@ -1,0 +1,310 @@
+//! What listens for the clients of one mail service, by one configuration.
+//!
+//! An instance binds the gateway's addresses while it is prepared, and follows them when they change. One that is replaced
+//! lets each of its clients finish the command at hand, a message too, and then sends it away; the store, the logins and
+//! what is counted go on.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::{Rc, Weak};
+
+use gatepost_ground::Role as Side;
+use gatepost_ground::wire::Protocol;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{error, warn};
+
+use super::connection::{self, Dialogue};
+use super::ground::{Ground, Opener};
+use super::settings::Settings;
+use crate::addresses::{Addresses, Subscription};
+use crate::clock::Clock;
+use crate::net::{Listener, Net, Stream};
+use crate::race::race;
+use crate::service::{Host, Instance, Listening, LocalFuture, State, Unprepared};
+use crate::task::Task;
+use crate::tls::Tls;
+
+/// What the connections of one service by one configuration share.
+pub(super) trait Server: 'static {
+    /// What a connection is served by.
+    type Dialogue: Dialogue;
+
+    /// The reply to a client whose source has its share of connections.
+    const TOO_MANY_CONNECTIONS: &'static [u8];
+
+    fn settings(&self) -> &Settings;
+    fn ground(&self) -> &Rc<Ground>;
+    fn clock(&self) -> &Rc<dyn Clock>;
+    fn tls(&self) -> Option<&Rc<Tls>>;
+    fn addresses(&self) -> &Subscription;
+    /// Whether the service takes nothing new.
+    fn finish(&self) -> &watch::Sender<bool>;
+
+    /// The port at which clients begin in clear, if there is one.
+    fn port(&self) -> Option<u16>;
+
+    /// The port at which clients begin with TLS, if there is one.
+    fn tls_port(&self) -> Option<u16>;
+
+    /// Takes note of what becomes of a connection.
+    fn count(&self, what: Counted);
+
+    /// A connection that has just come about.
+    fn dialogue(this: &Rc<Self>, peer: IpAddr, is_encrypted: bool) -> Self::Dialogue;
+
+    /// Whether `peer` is on the LAN. For that the dataplane vouches.
+    fn is_lan(&self, peer: IpAddr) -> bool {
+        self.addresses().borrow().is_inside(peer)
+    }
+
+    /// Waits until the service shall take nothing new.
+    async fn finishing(&self) {
+        // It cannot fail: the sender is here.
+        _ = self.finish().subscribe().wait_for(|is_finishing| *is_finishing).await;
+    }
+}
+
+/// What becomes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    Served,
+    /// Refused or sent away: its source has its share, or there are too many.
+    Refused,
+    /// Lost before the client had said QUIT.
+    Lost,
+}
+
+/// A mail service by one configuration.
+pub(super) struct ServerInstance<N: Net, S> {
+    shared: Rc<S>,
+    net: N,
+    /// What the store is opened with, if it has not been before.
+    opener: RefCell<Option<Opener>>,
+    listeners: RefCell<BTreeMap<SocketAddr, Bound>>,
+    addresses: Subscription,
+    /// What could not be bound when the addresses changed.
+    trouble: RefCell<Option<String>>,
+    this: Weak<Self>,
+}
+
+/// An address at which clients are taken.
+struct Bound {
+    task: Task,
+    /// Whether the network has taken the address away.
+    has_failed: Rc<Cell<bool>>,
+}
+
+impl<N: Net, S: Server> ServerInstance<N, S> {
+    /// Binds what `shared` listens on. `service` is its name.
+    ///
+    /// # Errors
+    ///
+    /// An address cannot be listened on, or there is none.
+    pub async fn prepare(
+        service: &'static str,
+        shared: Rc<S>,
+        host: &Host<N>,
+    ) -> Result<Rc<Self>, Unprepared> {
+        let mut addresses = host.addresses.clone();
+        let now = Rc::clone(&addresses.borrow_and_update());
+        if now.of(Side::Inside).next().is_none() {
+            return Err(Unprepared::without_address(service));
+        }
+        let instance = Rc::new_cyclic(|this| Self {
+            shared,
+            net: host.net.clone(),
+            opener: RefCell::new(Some(Opener::of(host))),
+            listeners: RefCell::default(),
+            addresses,
+            trouble: RefCell::default(),
+            this: Weak::clone(this),
+        });
+        for local in instance.wanted(&now) {
+            instance.listen(local).await.map_err(|error| Unprepared {
+                service,
+                why: format!("it cannot listen on {local}: {error}"),
+                remedy: "see the log".to_owned(),
+            })?;
+        }
+        Ok(instance)
+    }
+
+    /// Where it listens while the gateway has `addresses`.
+    fn wanted(&self, addresses: &Addresses) -> BTreeSet<SocketAddr> {
+        let on_outside = self.shared.settings().on_outside;
+        let outside = addresses.ipv4(Side::Outside).filter(|_| on_outside);
+        let ports = [self.shared.port(), self.shared.tls_port()];
+        let networks = addresses.ipv4(Side::Inside).chain(outside);
+        let locals = networks.flat_map(|network| {
+            ports.into_iter().flatten().map(move |port| SocketAddr::from((network.addr(), port)))
+        });
+        locals.collect()
+    }
+
+    async fn listen(&self, local: SocketAddr) -> io::Result<()> {
+        let listener = self.net.listen(local).await?;
+        let has_failed = Rc::default();
+        let accepting = accept::<N, S>(Rc::clone(&self.shared), listener, Rc::clone(&has_failed));
+        let bound = Bound { task: Task::spawn(accepting), has_failed };
+        self.listeners.borrow_mut().insert(local, bound);
+        Ok(())
+    }
+
+    /// Goes over to `new` addresses. Connections at one that is gone end.
+    async fn follow(&self, new: &Addresses) {
+        let wanted = self.wanted(new);
+        // One that has failed is tried again.
+        self.listeners.borrow_mut().retain(|_, bound| !bound.has_failed.get());
+        let bound: BTreeSet<_> = self.listeners.borrow().keys().copied().collect();
+        for gone in bound.difference(&wanted) {
+            let bound = self.listeners.borrow_mut().remove(gone);
+            if let Some(bound) = bound {
+                bound.task.end().await;
+            }
+        }
+        let mut trouble = None;
+        for local in wanted.difference(&bound) {
+            if let Err(error) = self.listen(*local).await {
+                let what = format!("no mail service on {local}: {error}");
+                warn!("{what}");
+                trouble = Some(what);
+            }
+        }
+        *self.trouble.borrow_mut() = trouble;
+    }
+}
+
+impl<N: Net, S: Server> Instance for ServerInstance<N, S> {
+    fn activate(&self) {
+        let Settings { users, domains, shares, .. } = self.shared.settings();
+        self.shared.ground().rates.borrow_mut().set(shares.wan_messages_a_minute);
+        let of_all = domains.iter().filter(|domain| domain.users.is_none());
+        let names: Vec<_> = of_all.map(|domain| domain.name.as_str()).collect();
+        self.shared.ground().set_users(users, &names);
+        if let Some(opener) = self.opener.borrow_mut().take() {
+            self.shared.ground().open(opener);
+        }
+    }
+
+    fn run(&self) -> LocalFuture<'static, ()> {
+        let Some(this) = self.this.upgrade() else { return Box::pin(std::future::pending()) };
+        let mut addresses = self.addresses.clone();
+        Box::pin(async move {
+            let following = async {
+                while addresses.changed().await.is_ok() {
+                    let new = Rc::clone(&addresses.borrow_and_update());
+                    this.follow(&new).await;
+                }
+            };
+            let providing = async {
+                let opened = this.shared.ground().when_opened().await;
+                opened.provide(this.shared.settings().users.iter()).await;
+                opened.watch_room(this.shared.settings().disk_reserve).await;
+            };
+            tokio::join!(following, providing);
+            // Nobody publishes any more: another configuration is in force.
+            std::future::pending::<()>().await;
+        })
+    }
+
+    fn state(&self) -> State {
+        let listeners = self.listeners.borrow();
+        let failed = listeners.iter().find(|(_, bound)| bound.has_failed.get());
+        let failed = failed.map(|(local, _)| format!("no mail service on {local}: the network has failed"));
+        let trouble = self
+            .shared
+            .ground()
+            .trouble(self.shared.clock().now())
+            .or(failed)
+            .or_else(|| self.trouble.borrow().clone());
+        trouble.map_or(State::Running, State::Impaired)
+    }
+
+    fn listens(&self) -> Vec<Listening> {
+        let listeners = self.listeners.borrow();
+        let serving = listeners.iter().filter(|(_, bound)| !bound.has_failed.get());
+        serving.map(|(local, _)| Listening { protocol: Protocol::TCP, local: *local }).collect()
+    }
+
+    fn stop(&self) -> LocalFuture<'static, ()> {
+        let this = self.this.upgrade();
+        Box::pin(async move {
+            let Some(this) = this else { return };
+            this.shared.finish().send_replace(true);
+            let listeners = std::mem::take(&mut *this.listeners.borrow_mut());
+            for bound in listeners.into_values() {
+                bound.task.ended().await;
+            }
+        })
+    }
+}
+
+/// `stream` when it is time for the greeting: behind the handshake, if the connection begins with one.
+async fn begun(
+    server: &impl Server,
+    stream: impl Stream,
+    begins_with_tls: bool,
+) -> io::Result<Box<dyn Stream>> {
+    match server.tls() {
+        Some(tls) if begins_with_tls => {
+            let stopped = async {
+                server.finishing().await;
+                Err(io::Error::from(io::ErrorKind::ConnectionAborted))
+            };
+            let stream = race(stopped, async { Ok(tls.accept(stream).await?) }).await?;
+            Ok(Box::new(stream))
+        }
+        _ => Ok(Box::new(stream)),
+    }
+}
+
+/// Takes connections until the service stops, and waits for the last of them to end.
+async fn accept<N: Net, S: Server>(server: Rc<S>, listener: N::Listener, has_failed: Rc<Cell<bool>>) {
+    let mut served = JoinSet::new();
+    let begins_with_tls = server.tls_port() == Some(listener.local_addr().port());
+    loop {
+        let stopped = async {
+            server.finishing().await;
+            None
+        };
+        let mut stream = match race(stopped, async { Some(listener.accept().await) }).await {
+            None => break,
+            Some(Ok(stream)) => stream,
+            Some(Err(error)) => {
+                error!("no mail service on {} any more: {error}", listener.local_addr());
+                has_failed.set(true);
+                break;
+            }
+        };
+        while served.try_join_next().is_some() {}
+        let peer = stream.peer_addr().ip().to_canonical();
+        let (is_lan, shares) = (server.is_lan(peer), server.settings().shares);
+        let share = if is_lan { shares.lan_connections } else { shares.wan_connections };
+        let Some(admitted) = server.ground().connections.admit(server.clock().now(), peer, is_lan, share)
+        else {
+            server.count(Counted::Refused);
+            // It is sent to its end if there is room for it, as there is on a new connection; nobody waits for it.
+            let told = async { _ = stream.write_all(S::TOO_MANY_CONNECTIONS).await };
+            if !begins_with_tls {
+                race(told, std::future::ready(())).await;
+            }
+            continue;
+        };
+        server.count(Counted::Served);
+        let server = Rc::clone(&server);
+        served.spawn_local(async move {
+            if let Ok(stream) = begun(&*server, stream, begins_with_tls).await {
+                let dialogue = S::dialogue(&server, peer, begins_with_tls);
+                connection::serve(server, stream, dialogue, admitted).await;
+            } else {
+                server.count(Counted::Lost);
+            }
+        });
+    }
+    drop(listener);
+    while served.join_next().await.is_some() {}
+}

@@ -23,7 +23,7 @@ use super::pop3::OpenInboxes;
 use super::settings::Shares;
 use crate::clock::{Clock, sleep_until};
 use crate::mail::sasl::{Request, Verdict};
-use crate::mail::store::{self, Change, MailStore, MailboxId, Refused};
+use crate::mail::store::{self, Change, Delivery, FolderId, INBOX, MailStore, MailboxId, Refused};
 use crate::net::Net;
 use crate::service::Host;
 use crate::store::{Disk, Storage};
@@ -351,6 +351,29 @@ impl Opened {
                     made => made?.mailbox.ok_or(Refused::Busy),
                 }
             }
+        }
+    }
+
+    /// The folder of a mailbox that is called `name`, which is made if there is none. What is for a folder that cannot be made
+    /// lies in the inbox.
+    pub async fn folder_of(&self, mailbox: MailboxId, name: &str) -> FolderId {
+        let known = self.store.look(|state| state.mailbox(mailbox)?.state().folder(name));
+        if let Some(folder) = known {
+            return folder;
+        }
+        match self.store.change(Change::AddFolder { id: mailbox, name: name.to_owned() }).await {
+            Ok(stored) => stored.folder.unwrap_or(INBOX),
+            Err(refused) => {
+                warn!("there is no folder {name:?}, and its mail lies in the inbox: {refused}");
+                INBOX
+            }
+        }
+    }
+
+    /// Has each of `deliveries` lie in its mailbox's folder that is called `name`, as [`Opened::folder_of`] has it.
+    pub async fn file(&self, deliveries: &mut [Delivery], name: &str) {
+        for delivery in deliveries {
+            delivery.folder = self.folder_of(delivery.mailbox, name).await;
         }
     }
 

@@ -18,6 +18,9 @@ pub struct FolderId(pub u16);
 /// The folder in which mail arrives, the only one that POP3 sees.
 pub const INBOX: FolderId = FolderId(0);
 
+/// The name of the folder for mail that is perhaps unwanted: the quarantine.
+pub const JUNK: &str = "Junk";
+
 /// The number of a message in a mailbox. It grows with every message of the mailbox, whatever its folder, and is not used
 /// again. (RFC 9051, section 2.3.1.1)
 pub type Uid = u32;
@@ -266,6 +269,17 @@ pub struct MailboxState {
     pub is_removed: bool,
     /// The names of its folders; the first is the inbox's.
     pub folders: Vec<String>,
+}
+
+impl MailboxState {
+    /// The folder that is called `name`. The inbox is called so in any case. (RFC 9051, section 5.1)
+    pub fn folder(&self, name: &str) -> Option<FolderId> {
+        if name.eq_ignore_ascii_case("INBOX") {
+            return Some(INBOX);
+        }
+        let at = self.folders.iter().position(|folder| folder == name)?;
+        u16::try_from(at).ok().map(FolderId)
+    }
 }
 
 /// Messages of an account elsewhere, by what they are called there.

@@ -1,3 +1,4 @@
+mod folders;
 pub(in crate::mail) mod lab;
 mod limits;
 mod login;

@@ -73,7 +73,7 @@ pub(super) fn read(
 
 /// A service that can be opened to the WAN.
 fn service(name: &str, kinds: &[&'static Kind]) -> Result<&'static Kind, Problem> {
-    let offered = || kinds.iter().copied().filter(|kind| kind.is_limited_by_network);
+    let offered = || kinds.iter().copied().filter(|kind| kind.is_public && kind.is_limited_by_network);
     if let Some(kind) = offered().find(|kind| kind.name == name) {
         return Ok(kind);
     }

@@ -19,6 +19,7 @@ mod mail;
 mod modes;
 mod nat;
 mod parallel;
+mod pop3;
 mod profile;
 mod reload;
 mod running;

@@ -98,6 +98,14 @@ fn the_wan_and_networks_have_the_ports_that_mail_is_served_on() {
     let text = format!("{TRIED_OUT}network.mode = 'nat'");
     let open: Vec<_> = accepted(&text).wan_services().map(|kind| kind.name).collect();
     assert_eq!(open, ["dns", "smtp", "submission", "pop3s"]);
+    // What these take could be read on its way, or nobody says who handed it in.
+    assert_mistakes(
+        &format!("{TRIED_OUT}firewall.wan_services = [▸'pop3', 'pop3s', ▸'lmtp']"),
+        &[
+            "there is no service \"pop3\" for the WAN; remove it, or write \"dns\", \"smtp\", \"submission\" or \"pop3s\"",
+            "there is no service \"lmtp\" for the WAN; remove it, or write \"dns\", \"smtp\", \"submission\" or \"pop3s\"",
+        ],
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub mod address;
 pub mod auth;
 pub mod bounce;
 pub mod delivery;
+mod header;
 mod line;
 pub mod mx;
 pub mod poll;

@@ -4,5 +4,6 @@
 //! resolver, no socket and no clock. A check is computed from all answers that are known so far, up to the first
 //! question that is open; an answer makes it compute again. The number of its questions is bounded, and so is the work.
 
+pub mod dkim;
 pub mod known;
 pub mod spf;

@@ -25,11 +25,11 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::account::{Action, Memory, Name, NeedsNames, Setbacks, Step, Terms, day_of, plan};
-use super::header::HEADER_OCTETS_MAX;
 use super::office::Office;
 use super::settings::Account;
 use crate::clock::sleep_until;
 use crate::crypto::Sha256;
+use crate::mail::header::HEADER_OCTETS_MAX;
 use crate::mail::pop3::client::{Answer, End, Failure, FailureKind, Output, Session, Settings};
 use crate::mail::queue::connection::Means;
 use crate::mail::sasl::client::{Credentials, NONCE_OCTETS};

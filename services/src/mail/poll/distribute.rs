@@ -19,8 +19,8 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use super::header::{ReceivedFor, addresses, fields, received_for};
 use crate::mail::address::Mailbox;
+use crate::mail::header::{ReceivedFor, addresses, fields, received_for};
 use crate::mail::smtp::client::printable;
 
 /// The fields that hold an envelope's recipient, the surest first.

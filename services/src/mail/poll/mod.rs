@@ -17,9 +17,8 @@
 pub mod account;
 pub mod collect;
 pub mod distribute;
-mod header;
 pub mod office;
 mod settings;
 
-pub use header::HEADER_OCTETS_MAX;
+pub use super::header::HEADER_OCTETS_MAX;
 pub use settings::{Account, Receives};

@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use super::account::{Name, Remembered, What, day_of};
 use super::distribute::{Distributed, Distribution, Found, Receiver, Rule, distribute};
-use super::header;
 use super::settings::{Account, Receives};
 use crate::clock::Clock;
 use crate::mail::address::{ForwardPath, Mailbox};
+use crate::mail::header;
 use crate::mail::service::directory::{Directory, Place};
 use crate::mail::service::ground::Opened;
 use crate::mail::smtp::date;

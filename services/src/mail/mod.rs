@@ -14,5 +14,6 @@ pub mod queue;
 pub mod sasl;
 pub mod service;
 pub mod smtp;
+pub mod srs;
 pub mod store;
 pub mod transfer;

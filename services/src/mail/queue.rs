@@ -46,7 +46,7 @@ use gatepost_ground::Instant;
 pub use self::options::Options;
 use self::schedule::{Now, Outages, WARN_AFTER};
 pub use self::settle::{PendingNotice, Settlement};
-pub use self::stored::{Contents, StoredMessage, is_refused_for_now, remote};
+pub use self::stored::{Contents, StoredMessage, forwarded, is_refused_for_now, remote};
 use super::address::{Mailbox, ReversePath};
 use super::mx::{Host, NextHop, Routes};
 use super::smtp::client::{Report, Scope, Status};
@@ -80,7 +80,7 @@ pub struct Job {
     pub id: JobId,
     /// Where it goes.
     pub next_hop: NextHop,
-    /// Its recipients; all are entries of one message.
+    /// Its recipients; all are entries of one message, and sent on by the same address if they are.
     pub recipients: Vec<Recipient>,
     /// What comes of it, if that is known: no server is to be asked, and [`Queue::settle`] is to be called with it.
     pub known: Option<Vec<DeliveryResult>>,
@@ -385,15 +385,20 @@ impl Queue {
         DeliveryResult { report, server: None }
     }
 
-    /// Takes the entries of a message that have the next hop of its entry `first`, for which `is_meant` holds, into a job.
+    /// Takes the entries of a message that have the next hop of its entry `first`, and are sent on by the same address, for which `is_meant` holds, into a job.
     fn take(&mut self, kind: Kind, first: QueueId, is_meant: impl Fn(&Entry) -> bool) -> Job {
         let id = JobId(self.next_job);
         self.next_job += 1;
         let of_message = QueueId { recipient: 0, ..first }..=QueueId { recipient: u16::MAX, ..first };
         let next_hop = self.entries.get(&first).map(|entry| entry.next_hop.clone());
         let next_hop = next_hop.unwrap_or(NextHop::Domain(String::new()));
+        let forwarded_by = self.entries.get(&first).and_then(|entry| entry.options.forwarded_by.clone());
         let is_of_job = |(_, entry): &(&QueueId, &Entry)| {
-            entry.next_hop == next_hop && entry.job.is_none() && !entry.progress.is_held && is_meant(entry)
+            entry.next_hop == next_hop
+                && entry.options.forwarded_by == forwarded_by
+                && entry.job.is_none()
+                && !entry.progress.is_held
+                && is_meant(entry)
         };
         let ids = self.entries.range(of_message).filter(is_of_job).map(|(id, _)| *id);
         let entries: Vec<_> = ids.take(JOB_RECIPIENTS_MAX).collect();

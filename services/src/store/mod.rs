@@ -13,6 +13,7 @@
 mod beside;
 mod disk;
 mod files;
+mod key;
 mod memory;
 mod monitored;
 mod read_only;
@@ -27,6 +28,7 @@ pub use beside::replace_beside;
 pub use disk::{Disk, REQUESTS_MAX};
 pub(crate) use files::{DIRECTORY_MODE, FILE_MODE};
 pub use files::{Files, LateFiles, OpenError, open_regular, read_file};
+pub use key::{KEY_OCTETS, kept_key};
 pub use memory::Memory;
 pub use monitored::Monitored;
 pub use read_only::ReadOnlyFiles;

@@ -7,12 +7,11 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use data_encoding::BASE64;
-use rand::{Rng, RngExt};
+use rand::Rng;
 
 use super::verifier::{Damage, Verifiers};
 use crate::crypto::Sha256Digest;
-use crate::store::{ReadOnlyFiles, Storage, replace_beside, sealed};
+use crate::store::{ReadOnlyFiles, Storage, kept_key, replace_beside};
 
 /// The directory of the files.
 pub const DIRECTORY: &str = "passwords";
@@ -68,14 +67,7 @@ pub fn read(storage: &dyn Storage, user: &str) -> Result<Option<Verifiers>, Read
 ///
 /// What the file system refuses.
 pub fn decoy_key(storage: &dyn Storage, rng: &mut impl Rng) -> io::Result<Sha256Digest> {
-    let content = storage.read(DECOY_KEY)?.filter(|content| sealed::is_sealed(content));
-    let kept = content.and_then(|content| BASE64.decode(sealed::unseal(&content).ok()?).ok());
-    if let Some(key) = kept.and_then(|key| key.try_into().ok()) {
-        return Ok(key);
-    }
-    let key: Sha256Digest = rng.random();
-    storage.replace(DECOY_KEY, &sealed::seal(BASE64.encode(&key).as_bytes()))?;
-    Ok(key)
+    kept_key(storage, DECOY_KEY, rng)
 }
 
 /// Keeps `verifiers` as those of `user` in the directory `state_dir`, durably and in place of former ones, whoever
@@ -116,20 +108,6 @@ mod tests {
     fn of(password: &str) -> Verifiers {
         let password = Prepared::new(password).unwrap();
         Verifiers::of(&password, Cost::LEAST, &mut StdRng::seed_from_u64(1)).unwrap()
-    }
-
-    #[test]
-    fn the_key_of_decoys_stays_and_a_damaged_one_is_drawn_again() {
-        let storage = crate::store::Memory::default();
-        let mut rng = StdRng::seed_from_u64(1);
-        let key = decoy_key(&storage, &mut rng).unwrap();
-        assert_eq!(decoy_key(&storage, &mut rng).unwrap(), key);
-        for damaged in [&b""[..], b"2 00000000 AAAA\n", b"AAAA", &sealed::seal(b"AAAA")] {
-            storage.replace(DECOY_KEY, damaged).unwrap();
-            let other = decoy_key(&storage, &mut rng).unwrap();
-            assert_ne!(other, key, "{damaged:?}");
-            assert_eq!(decoy_key(&storage, &mut rng).unwrap(), other);
-        }
     }
 
     #[test]

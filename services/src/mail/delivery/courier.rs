@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::time::timeout;
 
 use super::course::Course;
+use super::outgoing::Outgoing;
 use super::way_out::Active;
 use crate::dns::resolver::{self, Resolver};
 use crate::mail::address::ReversePath;
@@ -97,7 +98,7 @@ impl HeaderEnd {
 pub(super) async fn carry<N: Net>(
     active: &Active<N>,
     job: &Job,
-    message: &StoredMessage,
+    message: &Outgoing<'_>,
     content: &Content,
     sender: &ReversePath,
 ) -> Vec<DeliveryResult> {
@@ -171,7 +172,7 @@ struct Hop<'a> {
 fn envelope(
     job: &Job,
     places: &[usize],
-    message: &StoredMessage,
+    message: &Outgoing<'_>,
     content: &Content,
     sender: &ReversePath,
 ) -> Envelope {
@@ -179,7 +180,7 @@ fn envelope(
     let first = job.recipients.first().map(|recipient| recipient.options.clone()).unwrap_or_default();
     Envelope {
         sender: sender.clone(),
-        size: message.message().body.len(),
+        size: message.len(),
         is_8bit: content.is_8bit,
         // A header with such octets whose sender did not ask for SMTPUTF8 is sent as it came.
         has_utf8_header: content.is_header_8bit && first.smtputf8,

@@ -18,6 +18,7 @@
 mod courier;
 mod course;
 mod office;
+mod outgoing;
 mod settlement;
 mod stats;
 #[cfg(test)]

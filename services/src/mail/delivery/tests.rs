@@ -1,5 +1,7 @@
 //! An office that sends to servers elsewhere, on paused time.
 
+mod forwarding;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;

@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 
 use super::courier::{Content, carry};
 use super::office::Settings;
+use super::outgoing::Outgoing;
 use super::settlement::Original;
 use super::stats::Stats;
 use crate::addresses::Subscription;
@@ -270,7 +271,9 @@ impl<N: Net> WayOut<N> {
         let results = match &job.known {
             Some(known) => known.clone(),
             None => {
-                let results = carry(active, job, &message, &content, &sender).await;
+                let (return_path, fields) = active.sent_on(&opened.srs, job, &sender);
+                let outgoing = Outgoing { fields: fields.into_bytes(), message: &message };
+                let results = carry(active, job, &outgoing, &content, &return_path).await;
                 self.tell(job, &results);
                 results
             }

@@ -1,7 +1,8 @@
 //! What the sender of a queued message asked for, as the store keeps it: the parameters of MAIL and RCPT as SMTP has them.
 
-use crate::mail::smtp::client::{mail_options, rcpt_options};
-use crate::mail::smtp::{MailParameters, RcptParameters, Return};
+use crate::mail::address::Mailbox;
+use crate::mail::smtp::client::{mail_options, rcpt_options, to_xtext};
+use crate::mail::smtp::{MailParameters, RcptParameters, Return, from_xtext};
 
 /// What the sender asked for, of one recipient.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,7 +17,12 @@ pub struct Options {
     pub smtputf8: bool,
     /// `NOTIFY` and `ORCPT`.
     pub rcpt: RcptParameters,
+    /// The address here that sends the message on, if it was not sent to the recipient.
+    pub forwarded_by: Option<Mailbox>,
 }
+
+/// Before the address that sends a message on.
+const FORWARDED_BY: &str = "FORWARDED-BY=";
 
 impl Options {
     /// What MAIL and RCPT said.
@@ -27,6 +33,7 @@ impl Options {
             is_8bit: mail.is_8bit,
             smtputf8: mail.smtputf8,
             rcpt: rcpt.clone(),
+            forwarded_by: None,
         }
     }
 
@@ -39,13 +46,19 @@ impl Options {
         if self.smtputf8 {
             text += " SMTPUTF8";
         }
+        if let Some(by) = &self.forwarded_by {
+            text += &format!(" {FORWARDED_BY}{}", to_xtext(&by.to_string()));
+        }
         text.trim_start().to_owned()
     }
 
     /// Reads what the store keeps. What cannot be read was not asked for.
     pub fn parse(text: &str) -> Self {
+        let (by, text): (Vec<&str>, Vec<&str>) =
+            text.split(' ').partition(|word| word.starts_with(FORWARDED_BY));
+        let by = by.first().and_then(|word| from_xtext(word.strip_prefix(FORWARDED_BY)?));
         let is_of_rcpt = |word: &&str| word.starts_with("NOTIFY=") || word.starts_with("ORCPT=");
-        let (rcpt, mail): (Vec<&str>, Vec<&str>) = text.split(' ').partition(is_of_rcpt);
+        let (rcpt, mail): (Vec<&str>, Vec<&str>) = text.into_iter().partition(is_of_rcpt);
         let mail = MailParameters::parse(&format!(" {}", mail.join(" "))).unwrap_or_default();
         // Each for itself: of an ORCPT that is too long NOTIFY stands all the same.
         let mut all = RcptParameters::default();
@@ -55,7 +68,8 @@ impl Options {
             all.notify = all.notify.or(notify);
             all.orcpt = all.orcpt.or(orcpt);
         }
-        Self::new(&mail, &all)
+        let forwarded_by = by.and_then(|by| Mailbox::parse(&by).ok());
+        Self { forwarded_by, ..Self::new(&mail, &all) }
     }
 }
 
@@ -79,6 +93,11 @@ mod tests {
                 smtputf8: true,
                 ret: Some(Return::Full),
                 rcpt: RcptParameters { notify, orcpt: orcpt("rfc822", "a b+c@x.example") },
+                ..Options::default()
+            },
+            Options {
+                forwarded_by: Mailbox::parse("\"a+b c\"@bücher.example").ok(),
+                smtputf8: true,
                 ..Options::default()
             },
             Options {

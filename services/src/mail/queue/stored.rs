@@ -21,6 +21,12 @@ pub fn remote(recipient: &Mailbox, mail: &MailParameters, rcpt: &RcptParameters,
     }
 }
 
+/// `remote`, to which the address `by` here sends on what was sent to it.
+pub fn forwarded(remote: Remote, by: &Mailbox) -> Remote {
+    let options = Options { forwarded_by: Some(by.clone()), ..Options::parse(&remote.options) };
+    Remote { options: options.to_text(), ..remote }
+}
+
 /// Whether the store may take another time what it refuses now.
 pub fn is_refused_for_now(refused: &Refused) -> bool {
     match refused {

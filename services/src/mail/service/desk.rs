@@ -17,13 +17,16 @@ use tracing::{debug, warn};
 
 use super::aliases::Reached;
 use super::completion::{Completion, Fields};
-use super::directory::Place;
+use super::directory::{Directory, Place};
 use super::ground::Opened;
+use super::head::Head;
 use super::shared::Shared;
-use crate::mail::address::{ForwardPath, ReversePath};
+use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
+use crate::mail::queue;
 use crate::mail::sasl::{Request, Verdict};
 use crate::mail::smtp::server::{Answer, Ask, Recipient, Sender, Session};
 use crate::mail::smtp::{Refusal, Role, date};
+use crate::mail::srs;
 use crate::mail::store::{Accept, Delivery, Incoming, MailboxId, Origin, RECIPIENTS_MAX, Refused, Remote};
 use crate::users::limit::source_of;
 
@@ -53,6 +56,10 @@ struct Transaction {
     /// Whether what stands before the message is in the store.
     has_begun: bool,
     completion: Option<Completion>,
+    /// Its header, as it came.
+    head: Head,
+    /// The addresses here that send it on to others elsewhere.
+    forwarders: Vec<Mailbox>,
 }
 
 impl Desk {
@@ -112,6 +119,8 @@ impl Desk {
             recipients: Vec::new(),
             has_begun: false,
             completion,
+            head: Head::default(),
+            forwarders: Vec::new(),
         });
         Ok(())
     }
@@ -164,6 +173,12 @@ impl Desk {
         transaction: &mut Transaction,
         recipient: &Recipient,
     ) -> Result<Vec<MailboxId>, Refusal> {
+        let returned = self.returned(transaction, recipient)?;
+        let recipient = returned.as_ref().unwrap_or(recipient);
+        if returned.is_some() && self.find(&recipient.path) == Place::Elsewhere {
+            transaction.remotes.push(self.shared.remote.route(&transaction.sender, recipient)?);
+            return Ok(Vec::new());
+        }
         let Some(reached) = self.shared.judge(recipient)? else {
             let remote = self.shared.remote.route(&transaction.sender, recipient)?;
             transaction.remotes.push(remote);
@@ -176,6 +191,9 @@ impl Desk {
         }
         let outside = self.route_outside(transaction, recipient, &reached)?;
         let goes_outside = !outside.is_empty();
+        if goes_outside {
+            transaction.forwarders.extend(self.shared.directory.canonical(&recipient.path));
+        }
         // What is for several is taken if one of them has room.
         let mut mailboxes = Vec::new();
         let mut refusal = Refusal::NoSuchMailbox;
@@ -205,13 +223,55 @@ impl Desk {
         recipient: &Recipient,
         reached: &Reached<'_>,
     ) -> Result<Vec<Remote>, Refusal> {
+        let by = self.shared.directory.canonical(&recipient.path).filter(|_| !reached.outside.is_empty());
+        let Some(by) = by else { return Ok(Vec::new()) };
+        self.check_return_path(transaction)?;
         let routed = reached.outside.iter().map(|mailbox| {
             let path = ForwardPath::Mailbox((*mailbox).clone());
             // The office sends it there, not the client.
             let member = Recipient { path, may_relay: true, ..recipient.clone() };
-            self.shared.remote.route(&transaction.sender, &member)
+            let remote = self.shared.remote.route(&transaction.sender, &member)?;
+            Ok(queue::forwarded(remote, &by))
         });
         routed.collect()
+    }
+
+    /// Whether the return path can become one of the office's, for mail that is sent on.
+    fn check_return_path(&self, transaction: &Transaction) -> Result<(), Refusal> {
+        let ReversePath::Mailbox(sender) = &transaction.sender.path else { return Ok(()) };
+        let shared = &self.shared;
+        let rewritten =
+            transaction.opened.srs.forward(sender, &shared.settings.domain, shared.clock.unix_time());
+        if rewritten.is_some() || shared.directory.is_ours(&sender.domain) {
+            return Ok(());
+        }
+        let text = "the sender's address is too long for mail that is sent on from here".to_owned();
+        Err(Refusal::Policy { is_temporary: false, text })
+    }
+
+    /// Who a report of failure is for that comes to an address which was made here for mail that is sent on.
+    fn returned(
+        &self,
+        transaction: &Transaction,
+        recipient: &Recipient,
+    ) -> Result<Option<Recipient>, Refusal> {
+        let shared = &self.shared;
+        let mailbox = match &recipient.path {
+            ForwardPath::Mailbox(mailbox) if shared.directory.is_ours(&mailbox.domain) => mailbox,
+            _ => return Ok(None),
+        };
+        if !srs::is_rewritten(&mailbox.local) {
+            return Ok(None);
+        }
+        let refused = |text: String| Refusal::Policy { is_temporary: false, text };
+        if transaction.sender.path != ReversePath::Null {
+            return Err(refused(
+                "only reports of failure, which come from <>, go to this address".to_owned(),
+            ));
+        }
+        let original = transaction.opened.srs.reverse(&mailbox.local, shared.clock.unix_time());
+        let original = original.map_err(|unknown| refused(unknown.to_string()))?;
+        Ok(Some(Recipient { path: ForwardPath::Mailbox(original), ..recipient.clone() }))
     }
 
     async fn add_user(
@@ -267,6 +327,11 @@ impl Desk {
         if let Err(refused) = transaction.take(&self.shared, session, b"", true).await {
             let recipients = transaction.recipients.len();
             return vec![Err(self.fail(&refused)); recipients];
+        }
+        if transaction.goes_round(&self.shared.directory) {
+            let recipients = transaction.recipients.len();
+            self.abort();
+            return vec![Err(Refusal::Loop); recipients];
         }
         let octets = transaction.octets;
         let has_room = transaction.recipients.iter().map(|mailboxes| transaction.check(mailboxes));
@@ -356,6 +421,7 @@ impl Transaction {
         octets: &[u8],
         is_end: bool,
     ) -> Result<(), Refused> {
+        self.head.take(octets);
         let mut kept = Vec::new();
         if !self.has_begun {
             self.has_begun = true;
@@ -382,6 +448,12 @@ impl Transaction {
         }
         self.opened.takes_room(octets);
         self.incoming.chunk(&kept).await
+    }
+
+    /// Whether an address here that sends the message on has done so before.
+    fn goes_round(&self, directory: &Directory) -> bool {
+        !self.forwarders.is_empty()
+            && self.head.delivered_to(directory).any(|before| self.forwarders.contains(&before))
     }
 
     /// Reserves room for further octets. A mailbox that has none does not get the message.

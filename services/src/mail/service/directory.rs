@@ -147,6 +147,25 @@ impl Directory {
         (place, walk.steps)
     }
 
+    /// Whether `domain` is one of ours by its name.
+    pub fn is_ours(&self, domain: &Domain) -> bool {
+        matches!(domain, Domain::Name(name) if self.domains.contains_key(name))
+    }
+
+    /// The address that `path`, which is at a domain of ours or an address of the gateway's, has whichever way it is written;
+    /// `None` at another domain.
+    pub fn canonical(&self, path: &ForwardPath) -> Option<Mailbox> {
+        let (domain, name) = match path {
+            ForwardPath::Postmaster => (0, "postmaster".to_owned()),
+            ForwardPath::Mailbox(Mailbox { local, domain: Domain::Name(name) }) => {
+                (*self.domains.get(name)?, user_part(local))
+            }
+            ForwardPath::Mailbox(Mailbox { local, domain: Domain::Literal(_) }) => (0, user_part(local)),
+        };
+        let domain = Domain::Name(self.members.get(domain)?.domain.clone());
+        Some(Mailbox { local: LocalPart::new(&name)?, domain })
+    }
+
     /// The user that is called so.
     pub fn user(&self, name: &str) -> Option<&User> {
         self.users.get(name)

@@ -23,10 +23,11 @@ use super::pop3::OpenInboxes;
 use super::settings::Shares;
 use crate::clock::{Clock, sleep_until};
 use crate::mail::sasl::{Request, Verdict};
+use crate::mail::srs::Srs;
 use crate::mail::store::{self, Change, Delivery, FolderId, INBOX, MailStore, MailboxId, Refused};
 use crate::net::Net;
 use crate::service::Host;
-use crate::store::{Disk, Storage};
+use crate::store::{Disk, Storage, kept_key};
 use crate::task::Task;
 use crate::users::limit::Limits;
 use crate::users::logins::{Logins, Scram};
@@ -48,6 +49,9 @@ pub const ROOM_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 
 /// How often the disk's room is looked at when no mail comes.
 pub const ROOM_WATCHED_EVERY: Duration = Duration::from_secs(60);
+
+/// The file of the key by which return paths are made.
+const SRS_KEY: &str = "srs";
 
 const SHORT: &str = "no mail is taken: the disk has less room than mail.disk_reserve";
 const DAMAGED: &str = "the mail store is damaged; `gatepost mail check` says what is lost";
@@ -111,6 +115,7 @@ impl Opener {
         let key = work::run(&**work, move || passwords::decoy_key(&*of_job, &mut for_key)).await;
         let key = key.map_err(|error| error.to_string())?;
         let key = key.map_err(|error| format!("a key cannot be kept: {error}"))?;
+        let srs = Self::srs(storage, &**work, rng).await?;
         let storage = || Arc::clone(storage);
         let logins =
             Logins::new(storage(), Rc::clone(work), Rc::clone(clock), (Limits::default(), cost), key, rng);
@@ -127,6 +132,7 @@ impl Opener {
         Ok(Opened {
             store,
             logins,
+            srs,
             clock: Rc::clone(clock),
             disk: disk.clone(),
             room: Cell::new(None),
@@ -134,6 +140,21 @@ impl Opener {
             is_damaged: report.is_damaged(),
             runs: Task::spawn(async move { running.run().await }),
         })
+    }
+}
+
+impl Opener {
+    /// What return paths are made with. Where its key cannot be kept, those that are made now are forgotten at the next start.
+    async fn srs(storage: &Arc<dyn Storage>, work: &dyn Work, rng: &mut StdRng) -> Result<Srs, String> {
+        let (of_job, mut for_key) = (Arc::clone(storage), StdRng::from_rng(rng));
+        let passing = for_key.random();
+        let key = work::run(work, move || kept_key(&*of_job, SRS_KEY, &mut for_key)).await;
+        let key = key.map_err(|error| error.to_string())?;
+        let key = key.unwrap_or_else(|error| {
+            warn!("reports on mail that is sent on will find nobody after the next start: its key cannot be kept: {error}");
+            passing
+        });
+        Ok(Srs::new(key))
     }
 }
 
@@ -265,6 +286,8 @@ pub struct Opened {
     pub store: MailStore,
     /// Who logs in.
     pub logins: Logins,
+    /// What return paths of mail that is sent on are made with.
+    pub srs: Srs,
     clock: Rc<dyn Clock>,
     disk: Disk,
     /// The room on the disk, and when that was looked at.

@@ -20,6 +20,7 @@ mod connection;
 mod desk;
 pub mod directory;
 pub mod ground;
+mod head;
 mod listeners;
 pub mod office;
 pub mod pop3;

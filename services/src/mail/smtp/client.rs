@@ -54,7 +54,7 @@ use gatepost_ground::Instant;
 
 use self::envelope::in_ascii;
 pub use self::envelope::{Envelope, EnvelopeRecipient};
-pub(in crate::mail) use self::envelope::{mail_options, rcpt_options};
+pub(in crate::mail) use self::envelope::{mail_options, rcpt_options, to_xtext};
 pub use self::extensions::Extensions;
 pub use self::outcome::{Outcome, Report, Scope};
 pub(in crate::mail) use self::reply::printable;

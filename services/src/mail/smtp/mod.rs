@@ -26,6 +26,7 @@ mod reply;
 pub mod server;
 
 pub use limits::*;
+pub(in crate::mail) use parameters::from_xtext;
 pub use parameters::{MailParameters, Notify, OriginalRecipient, RcptParameters, Return};
 pub use policy::{Policy, Role, Tls};
 pub(super) use received::date;

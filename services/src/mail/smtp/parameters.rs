@@ -85,12 +85,12 @@ impl MailParameters {
                     this.ret = Some(Return::Headers);
                 }
                 ("ENVID", Some(value)) if value.len() <= ENVID_OCTETS_MAX => {
-                    let envid = xtext(value).filter(|text| text.is_ascii());
+                    let envid = from_xtext(value).filter(|text| text.is_ascii());
                     this.envid = Some(envid.ok_or(BAD_PARAMETER)?);
                 }
                 ("AUTH", Some("<>")) => this.auth = Some(String::new()),
                 // What cannot be read is nothing to go by, and no reason to lose the message.
-                ("AUTH", Some(value)) => this.auth = xtext(value),
+                ("AUTH", Some(value)) => this.auth = from_xtext(value),
                 ("SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID" | "AUTH", _) => return Err(BAD_PARAMETER),
                 _ => return Err(UNKNOWN_PARAMETER),
             }
@@ -173,8 +173,8 @@ fn original_recipient(value: &str) -> Option<Option<OriginalRecipient>> {
     let is_utf8 = address_type.eq_ignore_ascii_case("utf-8");
     let address = match is_utf8 {
         true if !address.is_ascii() => Some(address.to_owned()),
-        true => xtext(address).and_then(|text| without_numbers(&text)),
-        false => xtext(address),
+        true => from_xtext(address).and_then(|text| without_numbers(&text)),
+        false => from_xtext(address),
     };
     let address = address.filter(|address| !address.chars().any(char::is_control));
     let address_type = address_type.to_ascii_lowercase();
@@ -196,7 +196,7 @@ fn without_numbers(text: &str) -> Option<String> {
 }
 
 /// The text that `value` encodes, without control characters; `None` if it is no xtext. // RFC 3461, section 4
-fn xtext(value: &str) -> Option<String> {
+pub(in crate::mail) fn from_xtext(value: &str) -> Option<String> {
     let mut octets = Vec::with_capacity(value.len());
     let mut rest = value.bytes();
     while let Some(octet) = rest.next() {

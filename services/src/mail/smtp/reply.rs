@@ -160,6 +160,8 @@ pub enum Refusal {
     NoRoom,
     /// More than the server takes of a message.
     TooBig,
+    /// The message was here before, and would go round.
+    Loop,
     /// The client sends too much in too short a time.
     TooFast,
     /// Something did not work that may work later.
@@ -186,6 +188,7 @@ impl From<&Refusal> for Reply {
             Refusal::OverQuota => reply(552, "5.2.2", "the mailbox is full"),
             Refusal::NoRoom => reply(452, "4.3.1", "the server has no room now"),
             Refusal::TooBig => TOO_BIG,
+            Refusal::Loop => TOO_MANY_HOPS,
             Refusal::TooFast => reply(450, "4.7.1", "too much in too short a time"),
             Refusal::TryLater => reply(451, "4.3.0", "try again later"),
             Refusal::Policy { is_temporary: true, text } => Self::new(451, "4.7.1", printable(text)),
@@ -228,6 +231,7 @@ mod tests {
             Refusal::OverQuota,
             Refusal::NoRoom,
             Refusal::TooBig,
+            Refusal::Loop,
             Refusal::TooFast,
             Refusal::TryLater,
             policy(true),

@@ -107,7 +107,7 @@ pub(in crate::mail) fn mail_options(ret: Option<Return>, envid: Option<&str>) ->
         None => {}
     }
     if let Some(envid) = envid {
-        let _ = write!(text, " ENVID={}", xtext(envid));
+        let _ = write!(text, " ENVID={}", to_xtext(envid));
     }
     text
 }
@@ -119,7 +119,7 @@ pub(in crate::mail) fn rcpt_options(parameters: &RcptParameters) -> String {
         let _ = write!(text, " NOTIFY={}", notify_text(notify));
     }
     if let Some(OriginalRecipient { address_type, address }) = &parameters.orcpt {
-        let address = if address_type == "utf-8" { utf8_xtext(address) } else { xtext(address) };
+        let address = if address_type == "utf-8" { utf8_xtext(address) } else { to_xtext(address) };
         let _ = write!(text, " ORCPT={address_type};{address}");
     }
     text
@@ -133,7 +133,7 @@ fn notify_text(notify: Notify) -> String {
 }
 
 /// `text` as xtext. // RFC 3461, section 4
-fn xtext(text: &str) -> String {
+pub(in crate::mail) fn to_xtext(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for octet in text.bytes() {
         match octet {

@@ -1,0 +1,60 @@
+//! A message as it is sent: with what stands before what is stored.
+
+use std::io;
+
+use super::way_out::Active;
+use crate::mail::address::ReversePath;
+use crate::mail::queue::connection::Source;
+use crate::mail::queue::{Job, StoredMessage};
+use crate::mail::srs::Srs;
+use crate::net::Net;
+use crate::service::LocalFuture;
+
+/// A message on its way to servers.
+pub(super) struct Outgoing<'a> {
+    /// What stands before it.
+    pub fields: Vec<u8>,
+    /// The message as it is stored.
+    pub message: &'a StoredMessage,
+}
+
+impl Outgoing<'_> {
+    /// Its length in octets.
+    pub fn len(&self) -> u64 {
+        // A length in memory fits.
+        (self.fields.len() as u64).saturating_add(self.message.message().body.len())
+    }
+}
+
+impl Source for Outgoing<'_> {
+    fn read(&self, offset: u64, len: usize) -> LocalFuture<'_, io::Result<Vec<u8>>> {
+        // A length in memory fits.
+        let before = self.fields.len() as u64;
+        match usize::try_from(offset)
+            .ok()
+            .and_then(|at| self.fields.get(at..))
+            .filter(|rest| !rest.is_empty())
+        {
+            Some(rest) => Box::pin(std::future::ready(Ok(rest[..rest.len().min(len)].to_vec()))),
+            None => self.message.read(offset - before, len),
+        }
+    }
+}
+
+impl<N: Net> Active<N> {
+    /// The return path by which the message of `job`, whose own is `sender`, is sent, and the field that says by which
+    /// address here it is sent on: if it comes back there it is known.
+    pub(super) fn sent_on(&self, srs: &Srs, job: &Job, sender: &ReversePath) -> (ReversePath, String) {
+        let by = job.recipients.first().and_then(|recipient| recipient.options.forwarded_by.as_ref());
+        let Some(by) = by else { return (sender.clone(), String::new()) };
+        let rewritten = match sender {
+            ReversePath::Mailbox(mailbox) if !self.directory.is_ours(&mailbox.domain) => {
+                srs.forward(mailbox, &self.settings.domain, self.clock.unix_time())
+            }
+            _ => None,
+        };
+        // Others would make the header one that needs SMTPUTF8.
+        let field = if by.is_ascii() { format!("Delivered-To: {by}\r\n") } else { String::new() };
+        (rewritten.map_or_else(|| sender.clone(), ReversePath::Mailbox), field)
+    }
+}

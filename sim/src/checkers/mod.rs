@@ -57,6 +57,8 @@ mod icmp_calm;
 mod lan_hidden;
 pub mod leases_durable;
 mod leases_reach_holders;
+pub mod mail_balance;
+pub mod mail_kept;
 mod mapping_lives;
 mod mapping_not_shared;
 mod names_true;
@@ -169,6 +171,15 @@ pub trait Checker {
     ///
     /// The promise is broken.
     fn on_snapshot(&mut self, _snapshot: &Snapshot) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// The run is over, and was not cut short.
+    ///
+    /// # Errors
+    ///
+    /// The promise is broken.
+    fn on_end(&mut self) -> Result<(), String> {
         Ok(())
     }
 }

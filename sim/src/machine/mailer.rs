@@ -1,92 +1,154 @@
-//! Somebody who sends mail to a user of the office, one message after the other, and keeps in mind what was taken.
+//! Somebody who sends mail to users of the office, one message after the other, and writes down what was taken.
 
+mod draft;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_ground::{Instant, MacAddr};
 use ipnet::Ipv4Net;
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use smoltcp::iface::SocketHandle;
 
+use self::draft::Draft;
 use super::fetch::{Closing, connect};
+use super::post::{Attempt, End, SharedPost};
 use super::stack::Stack;
 use super::{Machine, Record};
 use crate::scenario::Identity;
 
 const SMTP_PORT: u16 = 25;
-/// The longest pause between two messages.
-const PAUSE_MILLIS_MAX: u64 = 2_000;
 /// How long a message may take, before it is given up.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest reply that is read, in octets.
 const REPLY_OCTETS_MAX: usize = 4_096;
 /// The most messages of a run.
 const MESSAGES_MAX: u64 = 10_000;
+/// The most messages that wait to be sent again.
+const WAITING_MAX: usize = 50;
+/// How often a message is sent, at most.
+const TRIES_MAX: u32 = 5;
+/// The most recipients of a message.
+const RECIPIENTS_MAX: usize = 3;
+/// The most octets that are sent at once by who sends a little at a time.
+const LITTLE_OCTETS_MAX: usize = 200;
+/// The pause between two such.
+const LITTLE_PAUSE: Duration = Duration::from_millis(3);
 
-/// Somebody who sends mail. It speaks SMTP itself. // RFC 5321
+/// An address of the office's.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Address {
+    /// As it is written.
+    pub address: &'static str,
+    /// The mailboxes that it leads to; none: there is nobody of that name.
+    pub mailboxes: &'static [&'static str],
+}
+
+/// What somebody sends, and how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Habits {
+    /// Whom to.
+    pub to: &'static [Address],
+    /// The longest pause between two messages.
+    pub pause_max: Duration,
+    /// One message in so many is long: up to so many octets, and a quarter of that at least.
+    pub long: Option<(u32, usize)>,
+}
+
+impl fmt::Display for Habits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { to, pause_max, long } = self;
+        write!(f, "mail is sent to {} addresses, with pauses up to {} s", to.len(), pause_max.as_secs_f64())?;
+        match long {
+            Some((one_in, octets)) => write!(f, ", one in {one_in} of up to {octets} octets"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Somebody who sends mail, and speaks SMTP to do so. What was not taken is sent again. // RFC 5321
 pub struct Mailer {
     name: String,
     stack: Stack,
     rng: StdRng,
+    address: Ipv4Net,
+    router: Ipv4Addr,
     server: Ipv4Addr,
     /// The server is the office as it is seen from the WAN.
     is_outside: bool,
-    to: &'static str,
+    habits: Habits,
+    post: SharedPost,
     closing: Closing,
     under_way: Option<UnderWay>,
+    /// What is sent again.
+    waiting: VecDeque<Draft>,
     next_at: Instant,
     due: Option<Instant>,
-    sent: u64,
     account: MailAccount,
 }
 
-/// What became of somebody's messages. Each is known by its mark, which is nowhere else.
-#[derive(Clone, Debug, Default)]
+/// What became of somebody's messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MailAccount {
-    /// The marks of those that were taken: the reply to their end was 250.
-    pub taken: Vec<String>,
-    /// Those that were refused: the reply to one of their commands was another than is hoped for.
-    pub refused: Vec<String>,
-    /// Those without a reply to their end: whether they were taken is not known.
-    pub unknown: Vec<String>,
-    /// When the latest was taken.
+    /// Messages that were written.
+    pub written: u64,
+    /// Attempts that were answered by 250.
+    pub taken: u64,
+    /// Attempts that were refused, or did not come so far.
+    pub refused: u64,
+    /// Attempts whose message went out, without an answer.
+    pub unknown: u64,
+    /// When the latest message was taken.
     pub last_taken_at: Option<Instant>,
 }
 
 impl fmt::Display for MailAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let counts = [&self.taken, &self.refused, &self.unknown].map(Vec::len);
-        write!(f, "{} taken, {} refused, {} without a reply", counts[0], counts[1], counts[2])
+        let Self { written, taken, refused, unknown, .. } = self;
+        write!(f, "{written} written, {taken} taken, {refused} refused, {unknown} without a reply")
     }
+}
+
+/// What the next reply is to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Connect,
+    Hello,
+    Sender,
+    Recipient(usize),
+    Data,
+    Message,
 }
 
 /// A message on its way.
 struct UnderWay {
     handle: SocketHandle,
-    mark: String,
-    /// What is said after each reply, and the code that is hoped for.
-    script: Vec<(u16, Vec<u8>)>,
-    /// How many replies have come.
-    replies: usize,
+    draft: Draft,
+    step: Step,
+    /// The recipients that were taken, those that may be taken another time, and those that never are.
+    taken: Vec<&'static Address>,
+    later: Vec<&'static Address>,
+    gone: Vec<&'static Address>,
+    /// Once the message goes out.
+    attempt: Option<Attempt>,
     /// What has not been handed to the socket.
     unsent: Vec<u8>,
+    /// The most octets that are handed to it at once, and when it gets some again.
+    at_once: usize,
+    send_at: Instant,
     got: Vec<u8>,
     until: Instant,
 }
 
-/// How a message ends.
-enum End {
-    Taken,
-    Refused,
-    Unknown,
-}
-
 impl Mailer {
-    /// Somebody who is `identity` and sends to `to`, a user's address: on the LAN, or else from outside to the office.
-    pub fn new(identity: &Identity, to: &'static str, is_outside: bool) -> Self {
+    /// Somebody who is `identity`: on the LAN, or else outside. What was said is written down in `post`.
+    pub fn new(identity: &Identity, habits: Habits, is_outside: bool, post: &SharedPost) -> Self {
         let mut rng = StdRng::seed_from_u64(identity.seed);
         let mut stack = Stack::new(identity.mac, rng.random());
         stack.set_address(Some((identity.address.addr(), identity.address.prefix_len())));
@@ -95,77 +157,117 @@ impl Mailer {
             name: identity.name.clone(),
             stack,
             rng,
+            address: identity.address,
+            router: identity.router,
             server: if is_outside { identity.office } else { identity.router },
             is_outside,
-            to,
+            habits,
+            post: Rc::clone(post),
             closing: Closing::default(),
             under_way: None,
+            waiting: VecDeque::new(),
             next_at: Instant::ZERO,
             due: Some(Instant::ZERO),
-            sent: 0,
             account: MailAccount::default(),
         }
     }
 
     fn work(&mut self, now: Instant) {
         if let Some(under_way) = &mut self.under_way {
-            let Some(end) = under_way.work(&mut self.stack, now) else { return };
-            let UnderWay { handle, mark, .. } = self.under_way.take().expect("it is under way");
-            match end {
-                End::Taken => {
-                    self.account.taken.push(mark);
-                    self.account.last_taken_at = Some(now);
-                    self.closing.close(&mut self.stack, handle, now);
-                }
-                End::Refused => {
-                    self.account.refused.push(mark);
-                    self.closing.abort(&mut self.stack, handle, now);
-                }
-                End::Unknown => {
-                    self.account.unknown.push(mark);
-                    self.closing.abort(&mut self.stack, handle, now);
-                }
-            }
-            self.next_at = now + Duration::from_millis(self.rng.random_range(0..PAUSE_MILLIS_MAX));
+            let Some(end) = under_way.work(&self.name, &mut self.stack, &self.post, now) else { return };
+            let under_way = self.under_way.take().expect("it is under way");
+            self.end(under_way, end, now);
+            let pause = u64::try_from(self.habits.pause_max.as_millis()).unwrap_or(u64::MAX);
+            self.next_at = now + Duration::from_millis(self.rng.random_range(0..pause));
         }
-        if self.next_at > now || self.sent >= MESSAGES_MAX {
-            return;
+        if self.next_at <= now {
+            self.next_at = now + self.habits.pause_max;
+            self.begin(now);
         }
-        self.next_at = now + Duration::from_millis(PAUSE_MILLIS_MAX);
-        let Some(handle) = connect(&mut self.stack, &mut self.rng, (self.server, SMTP_PORT)) else { return };
-        let mark = format!("mark-{:016x}", self.rng.random::<u64>());
-        let lines = self.rng.random_range(0..20);
-        self.sent += 1;
+    }
+
+    fn begin(&mut self, now: Instant) {
+        let Some(draft) = self.next_draft() else { return };
+        let Some(handle) = connect(&mut self.stack, &mut self.rng, (self.server, SMTP_PORT)) else {
+            return self.put_back(draft);
+        };
+        let is_little = self.rng.random_ratio(1, 4);
+        let at_once = if is_little { self.rng.random_range(1..LITTLE_OCTETS_MAX) } else { usize::MAX };
+        self.stack.tcp(handle).set_nagle_enabled(false);
         self.under_way = Some(UnderWay {
             handle,
-            script: script(&self.name, self.to, &mark, lines),
-            mark,
-            replies: 0,
+            draft,
+            step: Step::Connect,
+            taken: Vec::new(),
+            later: Vec::new(),
+            gone: Vec::new(),
+            attempt: None,
             unsent: Vec::new(),
+            at_once,
+            send_at: now,
             got: Vec::new(),
             until: now + MESSAGE_TIMEOUT,
         });
     }
-}
 
-/// What a client says after each reply.
-fn script(name: &str, to: &str, mark: &str, lines: usize) -> Vec<(u16, Vec<u8>)> {
-    let line = "..a line that begins with a dot, of which one is taken away\r\n".repeat(lines);
-    let message =
-        format!("From: <{name}@elsewhere.example>\r\nTo: <{to}>\r\nSubject: {mark}\r\n\r\n{line}.\r\n");
-    vec![
-        (220, format!("EHLO {name}.elsewhere.example\r\n").into_bytes()),
-        (250, format!("MAIL FROM:<{name}@elsewhere.example>\r\n").into_bytes()),
-        (250, format!("RCPT TO:<{to}>\r\n").into_bytes()),
-        (250, b"DATA\r\n".to_vec()),
-        (354, message.into_bytes()),
-        (250, b"QUIT\r\n".to_vec()),
-    ]
+    /// A message that waits, or a new one.
+    fn next_draft(&mut self) -> Option<Draft> {
+        let prefers_old = self.account.written >= MESSAGES_MAX || self.rng.random();
+        if let Some(draft) = self.waiting.pop_front_if(|_| prefers_old) {
+            return Some(draft);
+        }
+        if self.account.written >= MESSAGES_MAX {
+            return None;
+        }
+        let recipients = if self.rng.random_ratio(1, 3) { RECIPIENTS_MAX } else { 1 };
+        let to: Vec<_> = self.habits.to.sample(&mut self.rng, recipients).collect();
+        let long = self.habits.long.filter(|(one_in, _)| self.rng.random_ratio(1, *one_in));
+        let octets_min = long.map_or(0, |(_, octets)| self.rng.random_range(octets / 4..=octets));
+        let (draft, letter) = Draft::write(&self.name, to, octets_min, &mut self.rng);
+        self.post.borrow_mut().write(&draft.mark, letter);
+        self.account.written += 1;
+        Some(draft)
+    }
+
+    fn end(&mut self, under_way: UnderWay, end: End, now: Instant) {
+        let UnderWay { handle, mut draft, later, gone, attempt, .. } = under_way;
+        if let Some(attempt) = &attempt {
+            self.post.borrow_mut().end(attempt, end);
+        }
+        draft.to.retain(|to| if end == End::Taken { later.contains(to) } else { !gone.contains(to) });
+        match end {
+            End::Taken => {
+                self.account.taken += 1;
+                self.account.last_taken_at = Some(now);
+                self.closing.close(&mut self.stack, handle, now);
+            }
+            End::Refused => {
+                self.account.refused += 1;
+                self.closing.abort(&mut self.stack, handle, now);
+            }
+            End::Unknown => {
+                self.account.unknown += 1;
+                self.closing.abort(&mut self.stack, handle, now);
+            }
+        }
+        draft.tries += 1;
+        if draft.tries < TRIES_MAX && !draft.to.is_empty() {
+            self.put_back(draft);
+        }
+    }
+
+    /// Has a message wait. Beyond so many one is given up.
+    fn put_back(&mut self, draft: Draft) {
+        self.waiting.push_back(draft);
+        if self.waiting.len() > WAITING_MAX {
+            self.waiting.pop_front();
+        }
+    }
 }
 
 impl UnderWay {
     /// How it ended, once it has.
-    fn work(&mut self, stack: &mut Stack, now: Instant) -> Option<End> {
+    fn work(&mut self, name: &str, stack: &mut Stack, post: &SharedPost, now: Instant) -> Option<End> {
         let socket = stack.tcp(self.handle);
         while socket.can_recv() && self.got.len() < REPLY_OCTETS_MAX {
             let read = socket.recv(|octets| {
@@ -177,26 +279,79 @@ impl UnderWay {
             }
         }
         while let Some(code) = next_code(&mut self.got) {
-            let Some((hoped, said)) = self.script.get(self.replies) else { break };
-            if code != *hoped {
-                return Some(End::Refused);
+            if let Some(end) = self.take_reply(name, code, post) {
+                return Some(end);
             }
-            self.unsent.extend_from_slice(said);
-            self.replies += 1;
         }
-        if socket.can_send() && !self.unsent.is_empty() {
-            let sent = socket.send_slice(&self.unsent).unwrap_or_default();
+        let socket = stack.tcp(self.handle);
+        if socket.can_send() && !self.unsent.is_empty() && self.send_at <= now {
+            let octets = &self.unsent[..self.unsent.len().min(self.at_once)];
+            let sent = socket.send_slice(octets).unwrap_or_default();
             self.unsent.drain(..sent);
+            self.send_at = now + LITTLE_PAUSE;
         }
-        if self.replies == self.script.len() && self.unsent.is_empty() {
-            return Some(End::Taken);
-        }
-        // Before the message has gone out, nothing can have been taken.
-        let has_ended = self.replies + 1 == self.script.len();
         let is_over = !socket.is_open()
             || self.until <= now
-            || !socket.may_recv() && self.got.is_empty() && self.replies > 0;
-        is_over.then_some(if has_ended { End::Unknown } else { End::Refused })
+            || !socket.may_recv() && self.got.is_empty() && self.step != Step::Connect;
+        // Before its last octet has gone out a message cannot have been taken.
+        let has_gone = self.step == Step::Message && self.unsent.is_empty();
+        is_over.then_some(if has_gone { End::Unknown } else { End::Refused })
+    }
+
+    /// Takes a reply; how it ended, if that was it.
+    fn take_reply(&mut self, name: &str, code: u16, post: &SharedPost) -> Option<End> {
+        let is_well = code == if self.step == Step::Connect { 220 } else { 250 };
+        match self.step {
+            Step::Connect if is_well => self.say(Step::Hello, &format!("EHLO {name}.elsewhere.example")),
+            Step::Hello if is_well => {
+                self.say(Step::Sender, &format!("MAIL FROM:<{name}@elsewhere.example>"));
+            }
+            Step::Sender if is_well => return self.name_recipient(0),
+            Step::Recipient(number) => {
+                let to = self.draft.to[number];
+                if is_well && to.mailboxes.is_empty() {
+                    post.borrow_mut().fault(format!("{} is taken, and there is nobody", to.address));
+                }
+                match code {
+                    250 => self.taken.push(to),
+                    400..500 => self.later.push(to),
+                    _ => self.gone.push(to),
+                }
+                return self.name_recipient(number + 1);
+            }
+            Step::Data if code == 354 => {
+                let mailboxes: BTreeSet<_> =
+                    self.taken.iter().flat_map(|to| to.mailboxes).map(|name| (*name).to_owned()).collect();
+                self.attempt = Some(post.borrow_mut().begin(&self.draft.mark, mailboxes));
+                self.unsent.extend_from_slice(&self.draft.wire);
+                self.step = Step::Message;
+            }
+            Step::Message if is_well => return Some(End::Taken),
+            _ => return Some(End::Refused),
+        }
+        None
+    }
+
+    /// Names the recipient with this number. Behind the last one the message is next, if anybody is to have it.
+    fn name_recipient(&mut self, number: usize) -> Option<End> {
+        match self.draft.to.get(number) {
+            Some(to) => {
+                let line = format!("RCPT TO:<{}>", to.address);
+                self.say(Step::Recipient(number), &line);
+                None
+            }
+            None if self.taken.is_empty() => Some(End::Refused),
+            None => {
+                self.say(Step::Data, "DATA");
+                None
+            }
+        }
+    }
+
+    fn say(&mut self, step: Step, line: &str) {
+        self.unsent.extend_from_slice(line.as_bytes());
+        self.unsent.extend_from_slice(b"\r\n");
+        self.step = step;
     }
 }
 
@@ -231,7 +386,9 @@ impl Machine for Mailer {
         self.stack.poll(now);
         self.closing.forget(&mut self.stack, now);
         self.stack.drain(transmit);
-        let until = self.under_way.as_ref().map_or(self.next_at, |under_way| under_way.until);
+        let until = self.under_way.as_ref().map_or(self.next_at, |it| {
+            if it.unsent.is_empty() || it.send_at <= now { it.until } else { it.until.min(it.send_at) }
+        });
         self.due = [Some(until), self.closing.poll_timeout(), self.stack.poll_timeout(now)]
             .into_iter()
             .flatten()
@@ -242,14 +399,24 @@ impl Machine for Mailer {
         self.due
     }
 
-    fn on_renumber(&mut self, _network: Ipv4Net, office: Ipv4Addr) {
-        if self.is_outside {
-            self.server = office;
+    /// Goes over to the other network as well, as the same host, if it is outside.
+    fn on_renumber(&mut self, network: Ipv4Net, office: Ipv4Addr) {
+        if !self.is_outside {
+            return;
         }
+        let before = self.address.network().to_bits();
+        let moved = |address: Ipv4Addr| {
+            Ipv4Addr::from_bits(network.network().to_bits() + (address.to_bits() - before))
+        };
+        let (address, router) = (moved(self.address.addr()), moved(self.router));
+        self.stack.set_address(Some((address, network.prefix_len())));
+        self.stack.set_router(Some(router));
+        self.address = Ipv4Net::new(address, network.prefix_len()).expect("a network's own prefix");
+        (self.router, self.server) = (router, office);
     }
 
     /// A [`MailAccount`].
     fn record(&self) -> Arc<dyn Record> {
-        Arc::new(self.account.clone())
+        Arc::new(self.account)
     }
 }

@@ -62,6 +62,7 @@ pub mod internet;
 pub mod mailer;
 mod page_server;
 pub mod pc;
+pub mod post;
 pub mod spoofer;
 pub mod stack;
 mod tcp_names;

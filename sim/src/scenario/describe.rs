@@ -44,6 +44,9 @@ impl Office {
         for OwnServer { name, site, .. } in &self.own_servers {
             let _ = write!(text, "\n  server {name} {site}");
         }
+        if let Some(mail) = &self.mail {
+            let _ = write!(text, "\n  {}", mail.habits);
+        }
         if self.super_frames {
             text.push_str("\n  super-frames cross the gateway's ports");
         }

@@ -42,6 +42,14 @@ impl Office {
         let extra = extra.parse::<Table>().map_err(|mistake| format!("the scenario's lines:\n{mistake}"))?;
         let mut table =
             self.own_config(has_forwards).parse::<Table>().map_err(|mistake| mistake.to_string())?;
+        if let Some(mail) = &self.mail {
+            merge(
+                &mut table,
+                mail.config(self.has_wan())
+                    .parse()
+                    .map_err(|mistake: toml::de::Error| mistake.to_string())?,
+            );
+        }
         merge(&mut table, extra);
         let text = table.to_string();
         Config::parse("the gateway's configuration", &text).map_err(|mistakes| {

@@ -180,6 +180,7 @@ pub mod catalog;
 mod describe;
 mod gateway_config;
 mod layout;
+pub mod mail;
 mod members;
 mod named;
 mod office;

@@ -10,6 +10,7 @@ use gatepost::config::Config;
 use ipnet::Ipv4Net;
 
 use super::action::Action;
+use super::mail::Mail;
 use super::outcome::Account;
 use super::own::{Identity, OwnChecker, OwnMachine, OwnServer};
 use crate::checkers::Checker;
@@ -66,6 +67,7 @@ pub struct Office {
     pub(super) lasting: Duration,
     pub(super) expectations: Vec<Expectation>,
     pub(super) extra_config: String,
+    pub(super) mail: Option<Mail>,
     pub(super) own_machines: Vec<OwnMachine>,
     pub(super) own_servers: Vec<OwnServer>,
     pub(super) own_checkers: Vec<OwnChecker>,
@@ -139,6 +141,7 @@ pub fn office() -> Office {
         lasting: Duration::from_secs(60),
         expectations: Vec::new(),
         extra_config: String::new(),
+        mail: None,
         own_machines: Vec::new(),
         own_servers: Vec::new(),
         own_checkers: Vec::new(),
@@ -355,6 +358,11 @@ impl Office {
     pub fn expect(mut self, what: &str, check: impl Fn(&Account) -> Result<(), String> + 'static) -> Self {
         self.expectations.push((what.to_owned(), Box::new(check)));
         self
+    }
+
+    /// Whether the scenario has a machine of its own that is called so.
+    pub(super) fn has_own_machine(&self, name: &str) -> bool {
+        self.own_machines.iter().any(|own| own.name == name)
     }
 
     fn serving(mut self, pc: &str, port: Option<u16>, line: Line) -> Self {

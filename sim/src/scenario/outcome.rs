@@ -12,7 +12,6 @@
 //! ```
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -32,9 +31,6 @@ use crate::world::observer::Violation;
 pub struct Account {
     /// Every machine, in the order of the office's list.
     pub machines: Vec<MachineAccount>,
-    /// The messages that lie in each mailbox of the gateway's in the end, by what its disk holds. Empty where no mail is
-    /// served.
-    pub mailboxes: BTreeMap<String, Vec<Vec<u8>>>,
 }
 
 /// What a machine has to tell in the end.
@@ -222,7 +218,7 @@ mod tests {
             tells(VISITOR, Arc::new(visits)),
             tells("internet", Arc::new(internet)),
         ];
-        let account = Account { machines, mailboxes: BTreeMap::new() };
+        let account = Account { machines };
         let told = account.every_pc(|diary| diary.pages > 0).expect_err("no page");
         let expectations =
             vec![("pages".to_owned(), Err(told)), ("visits".to_owned(), Err(in_lines(account.visits())))];

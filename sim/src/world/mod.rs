@@ -7,6 +7,7 @@ pub(crate) mod config_file;
 pub mod disk;
 pub(crate) mod gateway_host;
 pub mod link;
+pub mod mail_store;
 pub(crate) mod observer;
 pub(crate) mod panics;
 pub(crate) mod pinholes;

@@ -123,6 +123,11 @@ impl Observer {
         self.check(snapshot.now, |checker| checker.on_snapshot(snapshot));
     }
 
+    /// The run is over.
+    pub fn on_end(&mut self, now: Instant) {
+        self.check(now, |checker| checker.on_end());
+    }
+
     /// The promises watched, with their names.
     pub fn promises(&self) -> Vec<(&'static str, &'static str)> {
         self.checkers.iter().map(|checker| (checker.name(), checker.promise())).collect()

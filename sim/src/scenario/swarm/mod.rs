@@ -9,6 +9,7 @@ mod config;
 mod faults;
 mod floods;
 mod links;
+mod mail;
 mod names;
 
 use std::time::Duration;
@@ -34,7 +35,7 @@ pub fn office_of(seed: u64, lasting: Duration) -> Office {
     let since = Instant::ZERO + calm_at;
     let picker = Picker { rng: StdRng::seed_from_u64(seed ^ 0x5eed), calm_at_secs: calm_at.as_secs() };
     let (office, world) = picker.pick();
-    let office = office
+    let office = mail::expect_mail(office, since)
         .at(calm_at, calm())
         .expect("every PC has an address", |account| account.every_pc(|diary| diary.address.is_some()));
     if world.has_wan {
@@ -66,7 +67,8 @@ impl Picker {
         let office = self.liars(office, &world);
         let office = office.workers(self.pick_of(&[1, 2, 4]));
         let office = self.priority_tags(office, &world);
-        (self.floods(office, &world), world)
+        let office = self.floods(office, &world);
+        (self.mail(office, &world), world)
     }
 
     fn pc(&mut self, pcs: usize) -> String {

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -130,7 +129,7 @@ impl Machines {
             name: member.name.clone(),
             record: machine.borrow().record(),
         };
-        Account { machines: self.entries.iter().map(tell).collect(), mailboxes: BTreeMap::new() }
+        Account { machines: self.entries.iter().map(tell).collect() }
     }
 
     fn rack_of(&self, member: &Member) -> &Rc<RefCell<Rack>> {

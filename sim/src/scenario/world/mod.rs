@@ -2,7 +2,6 @@
 
 mod act;
 mod machines;
-mod mail;
 mod make;
 mod names;
 mod segments;
@@ -18,21 +17,24 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use gatepost_ground::Instant;
 use gatepost_services::dhcp::server::leases::JOURNAL_FILE;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use self::machines::Machines;
-use self::mail::mailboxes;
 use self::segments::{lan_segment, wan_segment};
 use super::action::Action;
 use super::gateway_config::own_mac;
+use super::mail::Mail;
 use super::members::{INTERNET, Role};
 use super::office::Office;
 use super::outcome::Outcome;
 use super::own::OwnChecker;
 use super::progress::{Progress, Watch};
 use crate::checkers::leases_durable::LeasesDurable;
+use crate::checkers::mail_balance::MailBalance;
+use crate::checkers::mail_kept::MailKept;
 use crate::checkers::nothing_forged::NothingForged;
 use crate::checkers::{self, Side};
 use crate::machine::internet::{Internet, SharedTree, Tree};
@@ -42,6 +44,7 @@ use crate::world::capture::Capture;
 use crate::world::config_file::ConfigFile;
 use crate::world::disk::SimDisk;
 use crate::world::gateway_host::{self, Setup, Socket};
+use crate::world::mail_store;
 use crate::world::observer::{Observer, Shared};
 use crate::world::panics::PanicWatch;
 use crate::world::pinholes::PinholeWishes;
@@ -93,6 +96,14 @@ impl World {
         let disk = Arc::new(SimDisk::new(power.clone(), StdRng::from_rng(&mut rng)));
         let journal = Arc::clone(&disk);
         checkers.push(Box::new(LeasesDurable::new(move || journal.durable(JOURNAL_FILE))));
+        if let Some(Mail { post, .. }) = &office.mail {
+            let read = || {
+                let (power, disk) = (power.clone(), Arc::clone(&disk));
+                move || if power.is_on() { mail_store::read(&*disk).map(Some) } else { Ok(None) }
+            };
+            checkers.push(Box::new(MailKept::new(Rc::clone(post), read())));
+            checkers.push(Box::new(MailBalance::new(Rc::clone(post), read())));
+        }
         for OwnChecker { make, line } in &office.own_checkers {
             let checker = make(&config);
             let name = checker.name();
@@ -200,9 +211,9 @@ impl World {
                 }
             }
         }
-        let mut account = self.machines.account();
-        if self.office.gateway_config().is_ok_and(|config| config.services.mail.is_some()) {
-            account.mailboxes = mailboxes(&*self.disk)?;
+        let account = self.machines.account();
+        if !is_cut_short && breakdown.is_none() {
+            self.observer.borrow_mut().on_end(Instant::ZERO + self.sim.elapsed());
         }
         let expected = self.office.expectations.iter().filter(|_| !is_cut_short);
         let expectations = expected.map(|(what, check)| (what.clone(), check(&account))).collect();

@@ -1,0 +1,171 @@
+//! What the gateway counts of mail adds up: with what its senders were told, and with what its disk has.
+//!
+//! A message counts once it is safe. So since a boot as many are counted as senders had 250 for, and as many more as
+//! went out without a reply at most; and the disk has as many more messages than at the boot. In no inbox there is more than its
+//! quota.
+
+use super::{Checker, Snapshot};
+use crate::machine::post::{SharedPost, Tally};
+use crate::world::mail_store::Stored;
+
+/// What lies on the disk; `None` while nobody can read it.
+type Read = Box<dyn Fn() -> Result<Option<Stored>, String>>;
+
+/// The services that take messages, and what each counts them by.
+const SERVICES: [&str; 2] = ["smtp", "submission"];
+const MESSAGES: &str = "messages";
+
+/// Compares the counters with the books of the senders and the disk.
+pub struct MailBalance {
+    post: SharedPost,
+    read: Read,
+    /// The messages that were there at the boot, if that is known.
+    at_boot: Option<u64>,
+    /// What was counted at the latest report since then, and what senders knew.
+    counted: Option<(u64, Tally)>,
+}
+
+impl MailBalance {
+    /// `post`: the books of all who send. `read` reads what lies on the disk.
+    pub fn new(post: SharedPost, read: impl Fn() -> Result<Option<Stored>, String> + 'static) -> Self {
+        Self { post, read: Box::new(read), at_boot: None, counted: None }
+    }
+}
+
+impl Checker for MailBalance {
+    fn name(&self) -> &'static str {
+        "mail-balance"
+    }
+
+    fn promise(&self) -> &'static str {
+        "as many messages are counted as were taken, and as many are kept; no inbox holds more than its quota"
+    }
+
+    fn on_boot(&mut self) {
+        self.post.borrow_mut().on_boot();
+        self.counted = None;
+        self.at_boot = (self.read)().ok().flatten().map(|stored| stored.messages.len() as u64);
+    }
+
+    fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {
+        let services = &snapshot.services.services;
+        let of = |name| services.iter().find(|service| service.name == name);
+        let counts = SERVICES.iter().filter_map(|name| of(*name)?.counters.get(MESSAGES));
+        let counted = counts.sum();
+        let tally = self.post.borrow().tally();
+        self.counted = Some((counted, tally));
+        let Tally { taken, unknown } = tally;
+        if (taken..=taken + unknown).contains(&counted) {
+            return Ok(());
+        }
+        Err(format!(
+            "{counted} messages are counted since the boot; {taken} were taken, and {unknown} had no reply"
+        ))
+    }
+
+    fn on_end(&mut self) -> Result<(), String> {
+        let Some(stored) = (self.read)()? else { return Ok(()) };
+        for (name, mailbox) in &stored.mailboxes {
+            if mailbox.quota > 0 && mailbox.used > mailbox.quota {
+                let (used, quota) = (mailbox.used, mailbox.quota);
+                return Err(format!("the inbox of {name} holds {used} octets, and may hold {quota}"));
+            }
+        }
+        let (Some(before), Some((counted, then))) = (self.at_boot, self.counted) else { return Ok(()) };
+        let now = self.post.borrow().tally();
+        // Counted since the latest report, at most: what was taken since, and what had no reply.
+        let more = (now.taken - then.taken.min(now.taken)) + now.unknown;
+        let after = stored.messages.len() as u64;
+        let kept = after.saturating_sub(before);
+        if (counted..=counted + more).contains(&kept) {
+            return Ok(());
+        }
+        Err(format!("{counted} messages are counted since the boot; the disk had {before} and has {after}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::rc::Rc;
+
+    use gatepost::control::report::{Service, Services};
+
+    use super::*;
+    use crate::checkers::testing::snapshot;
+    use crate::machine::post::{End, Letter};
+    use crate::world::mail_store::StoredMailbox;
+
+    fn counting(smtp: u64, submission: u64) -> Snapshot {
+        let service = |name: &str, messages| Service {
+            name: name.to_owned(),
+            state: "running".to_owned(),
+            problem: None,
+            listens: Vec::new(),
+            counters: BTreeMap::from([(MESSAGES.to_owned(), messages)]),
+        };
+        let services = vec![service("smtp", smtp), service("submission", submission), service("dns", 99)];
+        Snapshot { services: Services { services }, ..snapshot(1) }
+    }
+
+    fn send(post: &SharedPost, end: End) {
+        let mut post = post.borrow_mut();
+        post.write("mark-1", Letter::default());
+        let attempt = post.begin("mark-1", BTreeSet::from(["anna".to_owned()]));
+        post.end(&attempt, end);
+    }
+
+    /// A checker after a boot at which there were 5 messages, and how many there are from now on.
+    fn booted() -> (SharedPost, MailBalance, Rc<Cell<u64>>) {
+        let post = SharedPost::default();
+        let there = Rc::new(Cell::new(5));
+        let shared = Rc::clone(&there);
+        let mut checker = MailBalance::new(Rc::clone(&post), move || {
+            Ok(Some(Stored { messages: (0..shared.get()).collect(), ..Stored::default() }))
+        });
+        send(&post, End::Taken);
+        checker.on_boot();
+        (post, checker, there)
+    }
+
+    #[test]
+    fn what_is_counted_and_was_not_taken_or_the_other_way_round_is_told() {
+        let (post, mut checker, _) = booted();
+        assert!(checker.on_snapshot(&counting(0, 0)).is_ok(), "what was taken before the boot");
+        assert!(checker.on_snapshot(&counting(1, 0)).is_err());
+        send(&post, End::Taken);
+        send(&post, End::Taken);
+        assert!(checker.on_snapshot(&counting(1, 0)).is_err());
+        assert!(checker.on_snapshot(&counting(1, 1)).is_ok());
+        send(&post, End::Unknown);
+        send(&post, End::Refused);
+        assert!(checker.on_snapshot(&counting(2, 1)).is_ok());
+        assert!(checker.on_snapshot(&counting(3, 1)).is_err());
+    }
+
+    #[test]
+    fn what_is_counted_and_not_kept_or_the_other_way_round_is_told() {
+        let (post, mut checker, there) = booted();
+        send(&post, End::Taken);
+        assert!(checker.on_snapshot(&counting(1, 0)).is_ok());
+        assert!(checker.on_end().is_err(), "counted and not there");
+        there.set(6);
+        assert!(checker.on_end().is_ok());
+        there.set(7);
+        assert!(checker.on_end().is_err(), "there and not counted");
+        send(&post, End::Taken);
+        assert!(checker.on_end().is_ok(), "taken since the latest report");
+    }
+
+    #[test]
+    fn an_inbox_over_its_quota_is_told() {
+        let told = |used| {
+            let mailbox = StoredMailbox { quota: 10, used, ..StoredMailbox::default() };
+            let mailboxes = BTreeMap::from([("anna".to_owned(), mailbox)]);
+            let stored = Stored { mailboxes, ..Stored::default() };
+            MailBalance::new(SharedPost::default(), move || Ok(Some(stored.clone()))).on_end().is_err()
+        };
+        assert!(told(11) && !told(10));
+    }
+}

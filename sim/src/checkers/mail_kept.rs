@@ -1,0 +1,267 @@
+//! Mail is kept: what a sender was told is what lies in the inboxes, whatever becomes of the gateway and its disk.
+//!
+//! The senders' books ([`Post`]) say what each message is and what came of each attempt to send it. With 250 it is
+//! there; with another reply it is not; without one it may be there or not, once for each such attempt: the one
+//! duplicate that SMTP cannot exclude (RFC 5321, section 6.1). At each boot, and in the end, what the disk has
+//! is read, as the gateway's own start reads it.
+
+use std::collections::BTreeMap;
+
+use super::Checker;
+use crate::machine::post::{Copies, Letter, MARK, Post, SharedPost};
+use crate::world::mail_store::{Stored, StoredMessage};
+
+/// What lies on the disk; `None` while nobody can read it.
+type Read = Box<dyn Fn() -> Result<Option<Stored>, String>>;
+
+/// Compares the senders' books with the inboxes.
+pub struct MailKept {
+    post: SharedPost,
+    read: Read,
+    /// The marks of the messages that had a number, by mailbox and number.
+    numbered: BTreeMap<(String, u32), String>,
+    /// What was wrong at a boot.
+    wrong_at_boot: Option<String>,
+}
+
+impl MailKept {
+    /// `post`: the books of all who send. `read` reads what lies on the disk.
+    pub fn new(post: SharedPost, read: impl Fn() -> Result<Option<Stored>, String> + 'static) -> Self {
+        Self { post, read: Box::new(read), numbered: BTreeMap::new(), wrong_at_boot: None }
+    }
+
+    /// Looks at the numbers of messages: each is one message's for ever. (RFC 9051, section 2.3.1.1)
+    fn check_numbers(&mut self, stored: &Stored) -> Result<(), String> {
+        for (name, mailbox) in &stored.mailboxes {
+            for (uid, message) in &mailbox.messages {
+                let Some(mark) = message.octets.as_deref().and_then(mark_of) else { continue };
+                let of = self.numbered.entry((name.clone(), *uid)).or_insert_with(|| mark.clone());
+                if *of != mark {
+                    return Err(format!("number {uid} of {name} was that of {of} and is that of {mark}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Checker for MailKept {
+    fn name(&self) -> &'static str {
+        "mail-kept"
+    }
+
+    fn promise(&self) -> &'static str {
+        "a message that was taken lies in exactly the right inboxes, to the octet, and one that was refused in none"
+    }
+
+    fn on_boot(&mut self) {
+        // A disk that refuses to be read is told in the end, if it still does.
+        if let Ok(Some(stored)) = (self.read)() {
+            let post = std::rc::Rc::clone(&self.post);
+            let checked = self.check_numbers(&stored).and_then(|()| check(&post.borrow(), &stored));
+            self.wrong_at_boot = self.wrong_at_boot.take().or(checked.err());
+        }
+    }
+
+    fn on_end(&mut self) -> Result<(), String> {
+        if let Some(what) = self.wrong_at_boot.take() {
+            return Err(format!("at a boot {what}"));
+        }
+        let Some(stored) = (self.read)()? else { return Ok(()) };
+        self.check_numbers(&stored)?;
+        check(&self.post.borrow(), &stored)
+    }
+}
+
+/// Compares the books with what is there.
+fn check(post: &Post, stored: &Stored) -> Result<(), String> {
+    if let Some(fault) = post.faults().first() {
+        return Err(fault.clone());
+    }
+    let mut found: BTreeMap<(&str, String), u32> = BTreeMap::new();
+    for (name, mailbox) in &stored.mailboxes {
+        for (uid, message) in &mailbox.messages {
+            let at = || format!("message {uid} of {name}");
+            if let Some(mark) = check_message(post, name, message).map_err(|why| format!("{} {why}", at()))? {
+                *found.entry((name, mark)).or_default() += 1;
+            }
+        }
+    }
+    for (mark, letter) in post.letters() {
+        for (mailbox, Copies { taken, unknown, refused }) in &letter.copies {
+            let times = found.get(&(mailbox.as_str(), mark.clone())).copied().unwrap_or(0);
+            if !(*taken..=taken + unknown).contains(&times) {
+                let sender = &letter.sender;
+                return Err(format!(
+                    "{mark} of {sender} is {times} times in the inbox of {mailbox}; of the attempts to send it there \
+                     {taken} were taken, {refused} refused, and {unknown} had no reply"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Compares a message in the mailbox `name` with what was sent; its mark, unless it is one of the gateway's own.
+fn check_message(post: &Post, name: &str, message: &StoredMessage) -> Result<Option<String>, String> {
+    let Some(octets) = &message.octets else { return Err("cannot be read".to_owned()) };
+    let Some(mark) = mark_of(octets) else {
+        let is_own = octets.starts_with(b"Return-Path: <>\r\n");
+        return if is_own { Ok(None) } else { Err("is from nobody who sends mail".to_owned()) };
+    };
+    let letter = post.letters().get(&mark).ok_or("has a mark that nobody gave")?;
+    if !letter.copies.contains_key(name) {
+        return Err(format!("is {mark} of {}, and not for {name}", letter.sender));
+    }
+    match is_as_sent(octets, letter) {
+        true => Ok(Some(mark)),
+        false => Err(format!("is {mark} of {}, and not as it was sent", letter.sender)),
+    }
+}
+
+/// Whether the body is the same to the octet, and the header has all that was sent. The gateway adds to it.
+fn is_as_sent(octets: &[u8], letter: &Letter) -> bool {
+    let Some(header_len) = octets.windows(4).position(|at| at == b"\r\n\r\n").map(|at| at + 2) else {
+        return false;
+    };
+    let (header, body) = octets.split_at(header_len);
+    let header = String::from_utf8_lossy(header);
+    body.strip_prefix(b"\r\n") == Some(letter.body.as_bytes())
+        && header.contains(&format!("\r\n{}", letter.header))
+}
+
+/// The mark in the subject.
+fn mark_of(octets: &[u8]) -> Option<String> {
+    let lines = octets.split(|octet| *octet == b'\n').take_while(|line| *line != b"\r");
+    let mut subjects = lines.filter_map(|line| line.strip_prefix(b"Subject: "));
+    let subject = String::from_utf8_lossy(subjects.next()?).trim_end().to_owned();
+    subject.starts_with(MARK).then_some(subject)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::machine::post::End;
+    use crate::world::mail_store::StoredMailbox;
+
+    const MARKED: &str = "mark-1";
+
+    fn letter() -> Letter {
+        Letter {
+            sender: "scanner".to_owned(),
+            header: format!("From: <a@b>\r\nSubject: {MARKED}\r\n"),
+            body: ".\r\ntext\r\n".to_owned(),
+            ..Letter::default()
+        }
+    }
+
+    fn as_stored(header: &str, body: &str) -> Vec<u8> {
+        format!("Return-Path: <a@b>\r\nReceived: by us\r\n{header}Date: now\r\n\r\n{body}").into_bytes()
+    }
+
+    fn whole() -> Vec<u8> {
+        as_stored(&letter().header, &letter().body)
+    }
+
+    /// A message in the mailbox of that name, with that number.
+    type At = (&'static str, u32, Option<Vec<u8>>);
+
+    /// What the checker says in the end of these attempts to send a message to anna, and messages of mailboxes.
+    fn told(ends: &[End], messages: &[At]) -> Result<(), String> {
+        told_at(ends, &[messages])
+    }
+
+    /// The same of messages at boots and in the end.
+    fn told_at(ends: &[End], boots: &[&[At]]) -> Result<(), String> {
+        let post = SharedPost::default();
+        post.borrow_mut().write(MARKED, letter());
+        for end in ends {
+            let attempt = post.borrow_mut().begin(MARKED, BTreeSet::from(["anna".to_owned()]));
+            post.borrow_mut().end(&attempt, *end);
+        }
+        let stored = Rc::new(RefCell::new(Stored::default()));
+        let shared = Rc::clone(&stored);
+        let mut checker = MailKept::new(post, move || Ok(Some(shared.borrow().clone())));
+        for (number, messages) in boots.iter().enumerate() {
+            let mut now = Stored::default();
+            for (name, uid, octets) in *messages {
+                let mailbox: &mut StoredMailbox = now.mailboxes.entry((*name).to_owned()).or_default();
+                mailbox.messages.insert(*uid, StoredMessage { octets: octets.clone() });
+            }
+            *stored.borrow_mut() = now;
+            if number + 1 < boots.len() {
+                checker.on_boot();
+            }
+        }
+        checker.on_end()
+    }
+
+    #[test]
+    fn what_is_lost_or_twice_or_refused_and_there_is_told() {
+        use End::{Refused, Taken, Unknown};
+        let once = [("anna", 1, Some(whole()))];
+        let twice = [("anna", 1, Some(whole())), ("anna", 2, Some(whole()))];
+        for (ends, is_never_well, is_once_well, is_twice_well) in [
+            (&[Taken][..], false, true, false),
+            (&[Refused], true, false, false),
+            (&[Unknown], true, true, false),
+            (&[Unknown, Taken], false, true, true),
+            (&[Refused, Unknown], true, true, false),
+        ] {
+            assert_eq!(told(ends, &[]).is_ok(), is_never_well, "{ends:?}");
+            assert_eq!(told(ends, &once).is_ok(), is_once_well, "{ends:?}");
+            assert_eq!(told(ends, &twice).is_ok(), is_twice_well, "{ends:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_in_the_wrong_inbox_or_from_nobody_is_told() {
+        let there = ("anna", 1, Some(whole()));
+        assert!(told(&[End::Taken], &[there.clone(), ("berta", 1, Some(whole()))]).is_err());
+        let strange = as_stored("Subject: mark-2\r\n", "");
+        assert!(told(&[End::Taken], &[there.clone(), ("anna", 2, Some(strange))]).is_err());
+        let without_mark = as_stored("Subject: hello\r\n", "");
+        assert!(told(&[End::Taken], &[there.clone(), ("anna", 2, Some(without_mark))]).is_err());
+        let own = b"Return-Path: <>\r\nSubject: the mailbox is nearly full\r\n\r\n".to_vec();
+        assert!(told(&[End::Taken], &[there, ("anna", 2, Some(own))]).is_ok());
+    }
+
+    #[test]
+    fn a_message_with_another_octet_or_that_cannot_be_read_is_told() {
+        let Letter { header, body, .. } = letter();
+        for octets in [
+            Some(as_stored(&header, "..\r\ntext\r\n")),
+            Some(as_stored(&header, "text\r\n")),
+            Some(as_stored("Subject: mark-1\r\n", &body)),
+            None,
+        ] {
+            assert!(told(&[End::Taken], &[("anna", 1, octets.clone())]).is_err(), "{octets:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_given_again_is_told() {
+        let other = Some(as_stored("Subject: mark-1\r\n", ""));
+        let boots = [&[("anna", 1, Some(whole()))][..], &[("anna", 1, Some(whole()))]];
+        assert!(told_at(&[End::Taken], &boots).is_ok());
+        let mut books = MailKept::new(SharedPost::default(), || Ok(None));
+        let with = |octets: Option<Vec<u8>>| {
+            let message = BTreeMap::from([(1, StoredMessage { octets })]);
+            let mailbox = StoredMailbox { messages: message, ..StoredMailbox::default() };
+            Stored { mailboxes: BTreeMap::from([("anna".to_owned(), mailbox)]), ..Stored::default() }
+        };
+        assert!(books.check_numbers(&with(Some(whole()))).is_ok());
+        assert!(books.check_numbers(&with(other)).is_ok(), "the same mark");
+        assert!(books.check_numbers(&with(Some(as_stored("Subject: mark-2\r\n", "")))).is_err());
+    }
+
+    #[test]
+    fn a_boot_that_found_a_message_lost_is_told_though_it_is_there_in_the_end() {
+        let there = ("anna", 1, Some(whole()));
+        assert!(told_at(&[End::Taken], &[&[], &[there]]).is_err());
+    }
+}

@@ -1,0 +1,47 @@
+//! Mail to the office's users, from the LAN and from outside.
+
+use std::time::Duration;
+
+use gatepost_ground::Instant;
+use rand::RngExt;
+
+use super::{Picker, World};
+use crate::machine::mailer::{Habits, MailAccount};
+use crate::scenario::mail::ADDRESSES;
+use crate::scenario::office::Office;
+
+/// The octets of a message that is long for the cables that a swarm has.
+const LONG_OCTETS: usize = 40_000;
+/// Who sends: on the LAN, and outside.
+const SCANNER: &str = "scanner";
+const STRANGER: &str = "stranger";
+
+impl Picker {
+    /// One or two who send mail, in one office of three.
+    pub(super) fn mail(&mut self, office: Office, world: &World) -> Office {
+        if !self.rng.random_ratio(1, 3) {
+            return office;
+        }
+        let port = format!("lan{}", self.rng.random_range(0..world.lan_ports));
+        let mut mailers = vec![(SCANNER, port.as_str())];
+        if world.has_wan && self.rng.random_ratio(2, 3) {
+            mailers.push((STRANGER, "wan"));
+        }
+        let pause_max = Duration::from_secs(self.rng.random_range(4..=12));
+        office.mail(&mailers, Habits { to: ADDRESSES, pause_max, long: Some((20, LONG_OCTETS)) })
+    }
+}
+
+/// Whoever sends mail gets rid of some after `since`.
+pub(super) fn expect_mail(office: Office, since: Instant) -> Office {
+    let mailers = [SCANNER, STRANGER].into_iter().filter(|name| office.has_own_machine(name));
+    let mailers: Vec<_> = mailers.collect();
+    if mailers.is_empty() {
+        return office;
+    }
+    office.expect("mail is taken again since the faults ended", move |account| {
+        let accounts = mailers.iter().map(|name| (name, account.record::<MailAccount>(name)));
+        let mut unwell = accounts.filter(|(_, mailer)| mailer.last_taken_at.is_none_or(|at| at <= since));
+        unwell.next().map_or(Ok(()), |(name, mailer)| Err(format!("{name}: {mailer}")))
+    })
+}

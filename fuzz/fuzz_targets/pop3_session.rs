@@ -133,7 +133,7 @@ impl<'a> Client<'a> {
     fn takes(&mut self, octets: &[u8]) {
         let end = octets.iter().position(|octet| *octet == b'\n');
         assert!(end.is_none_or(|end| end + 1 == octets.len()), "more than one line");
-        if self.line.last() == Some(&b'\n') {
+        if !octets.is_empty() && self.line.last().is_none_or(|last| *last == b'\n') {
             assert!(self.is_answered, "a line without a reply");
             self.line.clear();
             self.is_answered = false;
@@ -145,7 +145,10 @@ impl<'a> Client<'a> {
     fn words(&self) -> Vec<String> {
         let line = String::from_utf8_lossy(&self.line).into_owned();
         let words = line.trim_end_matches(['\r', '\n']).split(' ').filter(|word| !word.is_empty());
-        words.enumerate().map(|(at, word)| if at == 0 { word.to_uppercase() } else { word.to_owned() }).collect()
+        words
+            .enumerate()
+            .map(|(at, word)| if at == 0 { word.to_uppercase() } else { word.to_owned() })
+            .collect()
     }
 
     /// Does all that the session wants done.
@@ -185,16 +188,36 @@ impl<'a> Client<'a> {
             }
             return;
         }
-        if !(is_first && is_ok && self.is_open) {
+        let words = self.words();
+        if !self.is_open {
             return;
         }
-        let words = self.words();
+        assert!(!is_ok || words != ["QUIT"] || self.came.removed.is_some(), "a reply before the removal");
+        if !is_first {
+            // What follows the first line of a list: all of it, as it is short.
+            let line = |(number, (uid, octets)): (usize, &(u32, &[u8]))| match &words[0][..] {
+                _ if self.marked.contains(uid) => String::new(),
+                "LIST" => format!("{number} {}\r\n", octets.len()),
+                _ => format!("{number} 1.{uid}\r\n"),
+            };
+            let lines: String = (1..).zip(&STORED).map(line).collect();
+            return assert_eq!(octets, format!("{lines}.\r\n").as_bytes());
+        }
+        if !is_ok {
+            return;
+        }
         match &words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["DELE", number] => {
                 let number: usize = number.parse().expect("a number");
                 assert!(self.marked.insert(STORED[number - 1].0), "marked twice");
             }
             ["RSET"] => self.marked.clear(),
+            ["STAT"] => {
+                let kept = STORED.iter().filter(|(uid, _)| !self.marked.contains(uid));
+                let (messages, sum) =
+                    kept.fold((0, 0), |(messages, sum), (_, octets)| (messages + 1, sum + octets.len()));
+                assert_eq!(octets, format!("+OK {messages} {sum}\r\n").as_bytes());
+            }
             _ => {}
         }
     }
@@ -246,7 +269,11 @@ impl<'a> Client<'a> {
             }
             Ask::Update(uids) => {
                 assert_eq!(self.words(), ["QUIT"]);
-                assert!(uids.iter().copied().eq(self.marked.iter().copied()), "{uids:?}, not {:?}", self.marked);
+                assert!(
+                    uids.iter().copied().eq(self.marked.iter().copied()),
+                    "{uids:?}, not {:?}",
+                    self.marked
+                );
                 assert!(self.came.removed.replace(uids).is_none() && self.is_open);
                 Answer::Update(!refuses)
             }

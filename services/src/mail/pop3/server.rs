@@ -214,12 +214,11 @@ impl Session {
         }
     }
 
-    /// Goes on under TLS, forgetting what the client said before. // RFC 2595, section 4
+    /// Goes on under TLS. What the client said before is forgotten: a name was so with STLS. // RFC 2595, section 4
     pub fn tls_started(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Handshake) {
             self.phase = Phase::Command;
             self.policy.tls = Tls::Active;
-            self.name = None;
             self.waits_until = now + IDLE_TIMEOUT;
         }
     }

@@ -10,6 +10,7 @@ use crate::mail::service::Settings;
 use crate::mail::service::remote::NoRemote;
 use crate::mail::service::tests::lab::*;
 use crate::mail::smtp::Role;
+use crate::mail::store::{Accept, Change, Delivery, JUNK, UIDS_MAX};
 use crate::service::{Instance, Service};
 use crate::tls::Tls;
 
@@ -38,6 +39,21 @@ impl Pop3 {
     async fn deliver(&self, message: &str) {
         let taken = self.lab.stranger().await.mail("", &["anna@office.example"], message).await;
         assert!(taken.starts_with("250"), "{taken}");
+    }
+
+    /// Puts `count` messages straight into a folder of Anna's; without a name it is the inbox.
+    async fn put(&self, folder: Option<&str>, count: usize) {
+        let opened = self.lab.ground.opened().expect("it is open");
+        let mailbox = opened.mailbox_of(&user("anna")).await.unwrap();
+        let mut deliveries = [Delivery { mailbox, ..Delivery::default() }];
+        if let Some(folder) = folder {
+            opened.file(&mut deliveries, folder).await;
+        }
+        let accept = Accept { deliveries: deliveries.to_vec(), ..Accept::default() };
+        for at_once in vec![(); count].chunks(4000) {
+            let changes = at_once.iter().map(|()| Change::Accept(accept.clone(), b"a: b\r\n".to_vec()));
+            assert!(opened.store.change_all(changes).await.iter().all(Result::is_ok));
+        }
     }
 
     /// A client that has heard the greeting.
@@ -116,6 +132,45 @@ fn what_came_in_is_fetched_as_it_is_stored_and_deleted_by_quit() {
 
 fn line_of_x() -> String {
     "x".repeat(70) + "\r\n"
+}
+
+/// RFC 1939, section 5: A maildrop is the inbox alone, and its messages are numbered from 1 whatever lies beside them.
+#[test]
+fn rfc1939_5_a_maildrop_is_the_inbox_alone() {
+    simulate(async {
+        let office = Pop3::start().await;
+        for folder in [Some(JUNK), None, Some("Bills"), None] {
+            office.put(folder, 1).await;
+        }
+        let mut anna = office.anna().await;
+        assert_eq!(says(&mut anna, "STAT").await, "+OK 2 12\r\n");
+        assert!(says(&mut anna, "UIDL 1").await.ends_with(".2\r\n"));
+        assert!(says(&mut anna, "UIDL 2").await.ends_with(".4\r\n"));
+        assert!(says(&mut anna, "RETR 3").await.starts_with("-ERR"));
+        assert!(says(&mut anna, "DELE 2").await.starts_with("+OK"));
+        says(&mut anna, "QUIT").await;
+        assert_eq!(office.lab.inbox("anna").await.len(), 3, "all folders together");
+    });
+}
+
+/// RFC 1939, section 6: All that is marked goes, also more than one change of the store takes.
+#[test]
+fn rfc1939_6_all_that_is_marked_goes() {
+    simulate(async {
+        let office = Pop3::start().await;
+        office.put(None, UIDS_MAX + 2).await;
+        let mut anna = office.anna().await;
+        let numbers: Vec<_> = (1..=UIDS_MAX + 2).filter(|number| *number != 2).collect();
+        for together in numbers.chunks(500) {
+            anna.send(together.iter().map(|number| format!("DELE {number}\r\n")).collect::<String>()).await;
+            for _ in together {
+                assert!(anna.line().await.starts_with("+OK"));
+            }
+        }
+        assert_eq!(says(&mut anna, "QUIT").await, "+OK bye\r\n");
+        logs_in(&mut office.dial().await, "+OK 1 messages").await;
+        assert_eq!(office.count("messages_deleted"), UIDS_MAX as u64 + 1);
+    });
 }
 
 /// RFC 1939, section 7: A message has the same name in every session, also after a start.

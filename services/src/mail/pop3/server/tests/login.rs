@@ -32,6 +32,15 @@ fn rfc1939_7_user_and_pass_let_a_user_in() {
     ]);
 }
 
+/// RFC 1939, section 7: Blanks belong to a password, also at its end.
+#[test]
+fn rfc1939_7_blanks_belong_to_a_password() {
+    let mut client = Connection::new(policy(Tls::Active), Office::default());
+    client.dialogue(&[("USER anna", "+OK"), (&format!("PASS {PASSWORD} "), "-ERR [AUTH]")]);
+    client.dialogue(&[("USER anna", "+OK"), (&format!("PASS  {PASSWORD}"), "-ERR [AUTH]")]);
+    client.dialogue(&[("USER anna", "+OK"), (&format!("PASS {PASSWORD}"), "+OK 0")]);
+}
+
 /// RFC 3206, section 4: A wrong password is told from a server that cannot tell.
 #[test]
 fn rfc3206_4_a_wrong_password_is_told_from_a_server_that_cannot_tell() {

@@ -38,6 +38,22 @@ fn a_long_message_comes_in_portions() {
     assert_eq!(said, format!("+OK {} octets\r\n{stuffed}.\r\n", long.len()));
 }
 
+/// RFC 1939, section 3: A dot is found at the start of a line wherever a portion ends.
+#[test]
+fn rfc1939_3_a_dot_is_found_at_the_start_of_a_line_wherever_a_portion_ends() {
+    for before in PART_OCTETS - 6..PART_OCTETS + 2 {
+        let long = format!("a: b\r\n\r\n{}\r\n.x.\r\nno line: ..\r\n", "y".repeat(before - 8));
+        let mut anna = Connection::of_anna(Office::with(&[&long]));
+        let stuffed = long.replace("\r\n.", "\r\n..");
+        assert_eq!(anna.says("RETR 1"), format!("+OK {} octets\r\n{stuffed}.\r\n", long.len()));
+        assert_eq!(anna.says("TOP 1 3"), format!("+OK\r\n{stuffed}.\r\n"));
+        // A dot that a portion begins with stands in the midst of a line.
+        let long = format!("a: b\r\n\r\n{}.x\r\n", "y".repeat(before - 8));
+        let mut anna = Connection::of_anna(Office::with(&[&long]));
+        assert_eq!(anna.says("RETR 1"), format!("+OK {} octets\r\n{long}.\r\n", long.len()));
+    }
+}
+
 #[test]
 fn a_message_that_cannot_be_read_is_an_error_of_its_own() {
     let unreadable = vec![(3, NotFetched::Damaged), (6, NotFetched::Gone), (9, NotFetched::TryLater)];

@@ -4,6 +4,8 @@ use gatepost_services::users::{Role, USERS_MAX, User};
 
 use super::diagnostic::{Problem, Report, Span};
 use super::section::Section;
+use super::services::POLLED_OF_USER_MAX;
+use super::upcoming::Unfinished;
 use super::value::{Node, choice, parsed, quoted};
 
 /// The longest name. Other systems take no longer one, and the name of a file has room for more.
@@ -27,10 +29,27 @@ const RESERVED: [(&str, &str); 8] = [
     ("webmaster", "the address of those who run a web site (RFC 2142)"),
 ];
 
-/// Reads `users`, the array of tables of the file.
-pub(super) fn read<'a>(file: &mut Section<'a>, report: &'a Report) -> Vec<User> {
+/// The mailboxes elsewhere that are polled for a user, as they are written.
+pub(super) struct Polled<'a> {
+    /// The user's name.
+    pub user: String,
+    /// One each.
+    pub accounts: &'a [Node<'a>],
+}
+
+/// Reads `users`, the array of tables of the file, and what is polled for them, if that is tried out.
+pub(super) fn read<'a>(
+    file: &mut Section<'a>,
+    unfinished: Unfinished,
+    report: &'a Report,
+) -> (Vec<User>, Vec<Polled<'a>>) {
     let mut users: Vec<(User, Span)> = Vec::new();
-    for (user, span) in file.elements("users", USERS_MAX).iter().filter_map(|node| read_user(node, report)) {
+    let mut polled = Vec::new();
+    for node in file.elements("users", USERS_MAX) {
+        let Some((user, accounts, span)) = read_user(node, unfinished, report) else { continue };
+        if !accounts.is_empty() {
+            polled.push(Polled { user: user.name.clone(), accounts });
+        }
         match users.iter().find(|(earlier, _)| earlier.name == user.name) {
             Some((_, first)) => {
                 let problem =
@@ -40,19 +59,25 @@ pub(super) fn read<'a>(file: &mut Section<'a>, report: &'a Report) -> Vec<User> 
             None => users.push((user, span)),
         }
     }
-    users.into_iter().map(|(user, _)| user).collect()
+    (users.into_iter().map(|(user, _)| user).collect(), polled)
 }
 
-/// A user, and the place of the name.
-fn read_user<'a>(node: &'a Node<'a>, report: &'a Report) -> Option<(User, Span)> {
+/// A user, what is polled for the user, and the place of the name.
+fn read_user<'a>(
+    node: &'a Node<'a>,
+    unfinished: Unfinished,
+    report: &'a Report,
+) -> Option<(User, &'a [Node<'a>], Span)> {
     let mut user = Section::element(node, "the user", report)?;
     let name = user.required("name", "\"alice\"", parsed(name));
     let full_name = user.setting("full_name", String::new(), parsed(full_name));
     let role = user.setting("role", Role::User, choice(&Role::ALL.map(|role| (role.name(), role))));
     let quota = user.setting("quota", QUOTA, super::value::size(QUOTA_MIN));
+    let accounts: &[_] = if unfinished.mail { user.elements("poll", POLLED_OF_USER_MAX) } else { &[] };
     user.finish();
     let (name, span) = name?;
-    Some((User { name, full_name: full_name.value, role: role.value, quota: quota.value }, span))
+    let user = User { name, full_name: full_name.value, role: role.value, quota: quota.value };
+    Some((user, accounts, span))
 }
 
 /// The name of a user: what can be the local part of an address and the name of a file on every system.

@@ -37,13 +37,15 @@ fn read<'a>(mut file: Section<'a>, folder: &Path, report: &'a Report) -> Config 
     let (lan, wan) = interfaces::read(file.section("lan"), file.section("wan"), mode, report);
     let of_firewall = file.section("firewall");
     let nat = nat::read(file.section("nat"));
-    let users = users::read(&mut file, report);
+    let (users, polled) = users::read(&mut file, system.unfinished, report);
     let around = Surroundings {
         hostname: &system.hostname,
         domain: &system.domain,
         lan: lan.known_address,
         snooping: lan.snooping,
         users: &users,
+        polled: &polled,
+        folder,
         unfinished: system.unfinished,
     };
     let services = services::read(&mut file, around, report);

@@ -12,6 +12,7 @@ pub mod poll;
 pub mod pop3;
 pub mod queue;
 pub mod sasl;
+pub mod secret;
 pub mod service;
 pub mod smtp;
 pub mod srs;

@@ -88,7 +88,7 @@ fn name(text: &str, domain: &str) -> Result<Mailbox, Problem> {
 }
 
 /// The address that `text` is; without a domain one at `domain`.
-fn address(text: &str, domain: &str) -> Result<Mailbox, Problem> {
+pub(super) fn address(text: &str, domain: &str) -> Result<Mailbox, Problem> {
     let refused = |why: &str| Problem::new(format!("{} is {why}", quoted(text)), AN_ADDRESS);
     let parts = MailboxParts::parse(text).map_err(|error| refused(&error.to_string()))?;
     if parts.local.as_str().is_empty() {
@@ -160,7 +160,7 @@ impl Written {
 }
 
 /// What is wrong with naming `to`, which nobody has.
-fn nobody(to: Option<&Mailbox>, users: &[User], aliases: &Aliases) -> Problem {
+pub(super) fn nobody(to: Option<&Mailbox>, users: &[User], aliases: &Aliases) -> Problem {
     let written = to.map(Mailbox::to_string).unwrap_or_default();
     let local = to.map(|mailbox| mailbox.local.as_str()).unwrap_or_default();
     let users = users.iter().map(|user| user.name.as_str());

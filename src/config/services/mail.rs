@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
+use std::path::Path;
 
 use gatepost_ground::wire::Protocol;
 use gatepost_services::mail::mx::{Host as MailHost, SMTP_PORT, Server as MailServer};
+use gatepost_services::mail::poll::Account;
 use gatepost_services::mail::service::has_strangers;
 use gatepost_services::service::Kind;
 use gatepost_services::users::User;
@@ -14,6 +16,7 @@ use crate::config::address::network;
 use crate::config::diagnostic::{Problem, Report, Span};
 use crate::config::name::domain as domain_name;
 use crate::config::section::{Section, Setting};
+use crate::config::users::Polled;
 use crate::config::value::{Node, boolean, choice, integer, list, parsed, quoted, size};
 
 pub use gatepost_services::mail::service::aliases::Aliases;
@@ -22,7 +25,7 @@ pub use gatepost_services::mail::service::office::{LMTP, SMTP, SUBMISSION};
 pub use gatepost_services::mail::service::pop3::{POP3, POP3S};
 pub use gatepost_services::mail::service::{RelayFrom, Shares};
 
-use super::{KINDS, aliases};
+use super::{KINDS, aliases, polled};
 
 /// What is known of each of the mail services.
 pub const MAIL_KINDS: [&Kind; 5] = [&SMTP, &SUBMISSION, &LMTP, &POP3, &POP3S];
@@ -54,6 +57,8 @@ pub struct Mail {
     pub smarthost: Option<MailServer>,
     /// The servers of other domains, by the domains' names in lower case.
     pub routes: BTreeMap<String, MailServer>,
+    /// Mailboxes elsewhere that are polled.
+    pub polled: Vec<Account>,
 }
 
 /// `[mail.ports]`
@@ -92,6 +97,7 @@ const DOMAINS_MAX: usize = 256;
 const ROUTES_MAX: usize = 256;
 /// The port for those who hand mail in. // RFC 6409
 const SMARTHOST_PORT: u16 = 587;
+const EXAMPLE: &str = "write a server such as \"smtp.isp.example:587\" or \"192.168.1.40:25\"";
 const PORTS: RangeInclusive<u32> = 0..=65_535;
 
 /// The gateway's own names, by which its mailboxes can be called, too.
@@ -102,8 +108,23 @@ pub(super) struct Names<'a> {
     pub domain: &'a str,
 }
 
-/// `users` are the people of the office.
-pub(super) fn read<'a>(mut mail: Section<'a>, own: Names<'_>, users: &[User], report: &'a Report) -> Mail {
+/// The people of the office.
+pub(super) struct People<'a, 'file> {
+    /// All of them.
+    pub users: &'a [User],
+    /// The mailboxes of theirs that are polled.
+    pub polled: &'a [Polled<'file>],
+}
+
+/// Relative paths start at `folder`.
+pub(super) fn read<'a>(
+    mut mail: Section<'a>,
+    own: Names<'_>,
+    people: &People<'_, 'a>,
+    folder: &Path,
+    report: &'a Report,
+) -> Mail {
+    let users = people.users;
     let enabled = mail.setting("enabled", !users.is_empty(), boolean);
     let hostname = mail.setting("hostname", format!("smtp.{}", own.domain), parsed(domain_name));
     let message_octets_max = mail.setting("max_message", MESSAGE_OCTETS, size(1 << 20));
@@ -120,10 +141,12 @@ pub(super) fn read<'a>(mut mail: Section<'a>, own: Names<'_>, users: &[User], re
         None,
         parsed(|text| match text {
             "" => Ok(None),
-            _ => mail_server(text, SMARTHOST_PORT, &own_names).map(Some),
+            _ => mail_server(text, SMARTHOST_PORT, &own_names, EXAMPLE).map(Some),
         }),
     );
     let routes = read_routes(&mut mail, &own_names, report);
+    let around = polled::Around { own_names: &own_names, domain: own.domain, folder };
+    let polled = polled::read(&mut mail, people.polled, &around, report);
     if let (Some((true, span)), []) = (enabled.written(), users) {
         mail.report(span, Problem::new("there is nobody to have mail", "write a user, or enabled = false"));
     }
@@ -141,6 +164,7 @@ pub(super) fn read<'a>(mut mail: Section<'a>, own: Names<'_>, users: &[User], re
     }
     all.extend(domains);
     let aliases = aliases.check(users, &all, report);
+    let polled = polled.check(users, &all, &aliases, report);
     Mail {
         enabled: enabled.value,
         hostname: hostname.value,
@@ -154,6 +178,7 @@ pub(super) fn read<'a>(mut mail: Section<'a>, own: Names<'_>, users: &[User], re
         aliases,
         smarthost: smarthost.value,
         routes,
+        polled,
     }
 }
 
@@ -164,9 +189,14 @@ fn own_names(own: &Names<'_>, hostname: &str, domains: &[MailDomain]) -> Vec<Str
     names.into_iter().chain(domains.iter().map(|domain| domain.name.clone())).collect()
 }
 
-/// A server's name or address with its port, which is `port` unless it is written. `own` are the names of this one.
-fn mail_server(text: &str, port: u16, own: &[String]) -> Result<MailServer, Problem> {
-    let example = "write a server such as \"smtp.isp.example:587\" or \"192.168.1.40:25\"";
+/// A server's name or address with its port, which is `port` unless it is written. `own` are the names of this one;
+/// `example` is the remedy.
+pub(super) fn mail_server(
+    text: &str,
+    port: u16,
+    own: &[String],
+    example: &str,
+) -> Result<MailServer, Problem> {
     let wrong = |what: &str| Problem::new(format!("{} {what}", quoted(text)), example);
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0)),
@@ -196,7 +226,7 @@ fn read_routes<'a>(
     for node in mail.elements("routes", ROUTES_MAX) {
         let Some(mut route) = Section::element(node, "the route", report) else { continue };
         let domain = route.required("domain", "\"old.example\"", parsed(domain_name));
-        let server = |text: &str| mail_server(text, SMTP_PORT, own);
+        let server = |text: &str| mail_server(text, SMTP_PORT, own, EXAMPLE);
         let to = route.required("to", "\"192.168.1.40:25\"", parsed(server));
         route.finish();
         let Some(((domain, span), (to, _))) = domain.zip(to) else { continue };

@@ -4,8 +4,10 @@ mod aliases;
 mod dhcp;
 mod dns;
 mod mail;
+mod polled;
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 use gatepost_ground::wire::Protocol;
 use gatepost_services::dhcp::office as dhcp_service;
@@ -15,14 +17,17 @@ use gatepost_services::users::User;
 use ipnet::Ipv4Net;
 
 use gatepost_services::mail::delivery::KIND as DELIVERY;
+use gatepost_services::mail::poll::KIND as POLLING;
 
 use super::diagnostic::{Problem, Report, Span};
 use super::section::Section;
 use super::upcoming::Unfinished;
+use super::users::Polled;
 
 pub use dhcp::{Dhcp, Reservation, ReservedFor};
 pub use dns::{Dns, Record, RecordValue};
 pub use mail::{Aliases, MAIL_KINDS, Mail, MailDomain, MailPorts};
+pub use polled::OF_USER_MAX as POLLED_OF_USER_MAX;
 
 /// What is known of each service that this version has.
 pub const KINDS: [&Kind; 2] = [&dhcp_service::KIND, &dns_service::KIND];
@@ -35,7 +40,7 @@ pub(super) fn kinds(unfinished: Unfinished) -> Vec<&'static Kind> {
 
 /// Whether the service that is called `name` is one of mail's.
 pub fn is_of_mail(name: &str) -> bool {
-    MAIL_KINDS.into_iter().chain([&DELIVERY]).any(|kind| kind.name == name)
+    MAIL_KINDS.into_iter().chain([&DELIVERY, &POLLING]).any(|kind| kind.name == name)
 }
 
 /// What a configuration says of each service.
@@ -50,7 +55,7 @@ pub struct Services {
 }
 
 /// What the sections of services are judged by.
-pub(super) struct Surroundings<'a> {
+pub(super) struct Surroundings<'a, 'file> {
     /// The gateway's own host name.
     pub hostname: &'a str,
     /// The gateway's domain.
@@ -61,13 +66,17 @@ pub(super) struct Surroundings<'a> {
     pub snooping: Option<Span>,
     /// The people of the office.
     pub users: &'a [User],
+    /// The mailboxes of theirs that are polled.
+    pub polled: &'a [Polled<'file>],
+    /// Relative paths start there.
+    pub folder: &'a Path,
     /// What is tried out.
     pub unfinished: Unfinished,
 }
 
 /// Reads the sections of all services.
-pub(super) fn read(file: &mut Section<'_>, around: Surroundings<'_>, report: &Report) -> Services {
-    let Surroundings { hostname, domain, lan, snooping, users, unfinished } = around;
+pub(super) fn read<'a>(file: &mut Section<'a>, around: Surroundings<'_, 'a>, report: &'a Report) -> Services {
+    let Surroundings { hostname, domain, lan, snooping, users, polled, folder, unfinished } = around;
     let dhcp = dhcp::read(file.section("dhcp"), hostname, lan, report);
     if let Some(span) = snooping.filter(|_| !dhcp.enabled) {
         let what = "dhcp_snooping leaves the gateway as the only DHCP server, and dhcp.enabled is false";
@@ -75,7 +84,8 @@ pub(super) fn read(file: &mut Section<'_>, around: Surroundings<'_>, report: &Re
     }
     let dns = dns::read(file.section("dns"), domain, lan, report);
     let names = mail::Names { hostname, domain };
-    let mail = unfinished.mail.then(|| mail::read(file.section("mail"), names, users, report));
+    let people = mail::People { users, polled };
+    let mail = unfinished.mail.then(|| mail::read(file.section("mail"), names, &people, folder, report));
     Services { dhcp, dns, mail }
 }
 
@@ -85,7 +95,8 @@ impl Services {
         let states = [(&dhcp_service::KIND, self.dhcp.enabled), (&dns_service::KIND, self.dns.enabled)];
         let mail = self.mail.as_ref().filter(|mail| mail.enabled);
         states.iter().any(|(kind, is_enabled)| kind.name == name && *is_enabled)
-            || mail.is_some_and(|mail| name == DELIVERY.name || mail.port_of(name) != 0)
+            || mail
+                .is_some_and(|mail| name == DELIVERY.name || name == POLLING.name || mail.port_of(name) != 0)
     }
 
     /// Whether one of them speaks TLS.

@@ -75,7 +75,7 @@ fn domains_have_users_of_their_own_or_those_of_another() {
             "the domain has users of its own and is another's alias; remove one of them",
             "70000 is out of range; write an integer from 0 to 65535",
             "unknown key \"judge\" in [mail]; remove it, or write \"enabled\", \"hostname\", \"max_message\", \"relay_from\", \
-             \"plaintext_login\", \"disk_reserve\", \"ports\", \"limits\", \"domains\", \"catch_all\", \"aliases\", \"smarthost\" or \"routes\"",
+             \"plaintext_login\", \"disk_reserve\", \"ports\", \"limits\", \"domains\", \"catch_all\", \"aliases\", \"smarthost\", \"routes\" or \"common_mailbox\"",
         ],
     );
     assert_mistakes(

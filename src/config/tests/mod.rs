@@ -6,6 +6,7 @@ mod access;
 mod firewall;
 mod interfaces;
 mod mail;
+mod polled;
 mod services;
 mod users;
 

@@ -17,6 +17,7 @@ use gatepost_services::dhcp::office::{self as dhcp, OfficeDhcp, Told};
 use gatepost_services::dhcp::server::leases::{JOURNAL_FILE, Leases};
 use gatepost_services::dns::office::{self as dns, OfficeDns, Upstreams};
 use gatepost_services::mail::delivery::{self, OfficeDelivery, WayOut};
+use gatepost_services::mail::poll::{self, OfficePolling, Polls};
 use gatepost_services::mail::service as mail;
 use gatepost_services::mail::service::ground::Ground;
 use gatepost_services::mail::service::office::{LMTP, OfficeMail, SMTP, SUBMISSION};
@@ -95,6 +96,7 @@ impl List {
         let mail = |role| OfficeMail::new(role, Rc::clone(&ground), Rc::clone(&way_out) as _);
         let delivery = OfficeDelivery::new(Rc::clone(&ground), Rc::clone(&way_out));
         let pop3 = |opening| OfficePop3::new(opening, Rc::clone(&ground));
+        let polling = OfficePolling::new(Rc::clone(&ground), Rc::new(Polls::new()));
         let entries: Vec<Box<dyn Entry>> = vec![
             Box::new(Listed { service: dhcp, settings: dhcp_settings }),
             Box::new(Listed { service: OfficeDns::default(), settings: dns_settings }),
@@ -102,6 +104,7 @@ impl List {
             Box::new(Listed { service: mail(Role::Submission), settings: |c| mail_settings(c, &SUBMISSION) }),
             Box::new(Listed { service: mail(Role::Lmtp), settings: |c| mail_settings(c, &LMTP) }),
             Box::new(Listed { service: delivery, settings: delivery_settings }),
+            Box::new(Listed { service: polling, settings: polling_settings }),
             Box::new(Listed { service: pop3(Opening::Clear), settings: |c| mail_settings(c, &POP3) }),
             Box::new(Listed { service: pop3(Opening::Tls), settings: |c| mail_settings(c, &POP3S) }),
         ];
@@ -208,6 +211,12 @@ fn delivery_settings(config: &Config) -> delivery::Settings {
         routes: mail.routes,
         may_leave: config.mode != Mode::LanOnly || config.lan.gateway.is_some(),
     }
+}
+
+/// What is told of mailboxes elsewhere.
+fn polling_settings(config: &Config) -> poll::Settings {
+    let accounts = config.services.mail.as_ref().map(|mail| mail.polled.clone()).unwrap_or_default();
+    poll::Settings { mail: mail_settings(config, &poll::KIND), accounts }
 }
 
 /// Whom the name service asks: those that the administrator has set, or else those that the provider offers.

@@ -15,7 +15,7 @@ use crate::dns::resolver::{self, Resolver};
 use crate::mail::address::ReversePath;
 use crate::mail::bounce::HEADER_OCTETS_MAX;
 use crate::mail::mx::{Answer, MxRecord, NextHop, NoAnswer, Question, Search, Step, Target};
-use crate::mail::queue::connection::{Means, Source, StartTls, TlsTo, send};
+use crate::mail::queue::connection::{Means, NoTls, Source, StartTls, TlsTo, send};
 use crate::mail::queue::{DeliveryResult, Job, StoredMessage};
 use crate::mail::sasl::client::Credentials;
 use crate::mail::smtp::client::{
@@ -23,7 +23,6 @@ use crate::mail::smtp::client::{
 };
 use crate::mail::store::Unreadable;
 use crate::net::{Net, Stream};
-use crate::service::LocalFuture;
 
 /// How long a connection may take to come about.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -269,19 +268,6 @@ impl<N: Net> Active<N> {
 
     pub(super) fn rng(&self) -> StdRng {
         StdRng::from_rng(&mut *self.rng.borrow_mut())
-    }
-}
-
-/// There is no TLS.
-struct NoTls;
-
-impl StartTls for NoTls {
-    fn start_tls(&self, _: Box<dyn Stream>) -> LocalFuture<'_, io::Result<Box<dyn Stream>>> {
-        Box::pin(async { Err(io::Error::other("this server has no TLS")) })
-    }
-
-    fn has_to_prove(&self) -> bool {
-        false
     }
 }
 

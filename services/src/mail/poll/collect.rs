@@ -7,6 +7,9 @@
 //! | a mailbox is full | the message stays there, and is tried later; the others come |
 //! | the disk is full, or the store fails | the connection ends in order, and what was fetched is deleted |
 //! | a message is longer than its server said, and than a message may be | the connection is closed, and the message comes last |
+//! | another configuration comes, or the gateway stops | the message at hand is kept, and the connection ends in order |
+//!
+//! A dry run asks for headers only. It keeps nothing, deletes nothing and remembers nothing.
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +27,10 @@ use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::account::{Action, Memory, Name, NeedsNames, Setbacks, Step, Terms, day_of, plan};
+use super::account::{
+    Action, FETCHES_MAX, Memory, Name, NeedsNames, Plan, Setbacks, Step, Terms, day_of, plan,
+};
+use super::distribute::Distributed;
 use super::office::Office;
 use super::settings::Account;
 use crate::clock::sleep_until;
@@ -32,7 +38,7 @@ use crate::crypto::Sha256;
 use crate::mail::header::HEADER_OCTETS_MAX;
 use crate::mail::pop3::client::{Answer, End, Failure, FailureKind, Output, Session, Settings};
 use crate::mail::queue::connection::Means;
-use crate::mail::sasl::client::{Credentials, NONCE_OCTETS};
+use crate::mail::sasl::client::Credentials;
 use crate::mail::store::{Change, Incoming, Refused, UIDS_MAX, Uidls};
 use crate::mail::transfer::lines::ToCrlf;
 use crate::net::Stream;
@@ -44,6 +50,9 @@ const READ_OCTETS: usize = 16 << 10;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Octets by which a message may be longer than its server said: servers count line ends as they keep them.
 const SIZE_SLACK: u64 = 1 << 20;
+
+/// The most messages whose fates are told.
+pub const SEEN_MAX: usize = FETCHES_MAX;
 
 /// What came of a connection to an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,6 +75,56 @@ pub struct Collected {
     pub is_more: bool,
     /// Why the connection did not come to its end.
     pub trouble: Option<Trouble>,
+    /// The first messages that something was done with, or would have been but for a dry run: at most [`SEEN_MAX`].
+    pub seen: Vec<Seen>,
+}
+
+/// A message that something was done with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its name on its server, if it has one.
+    pub uidl: Option<String>,
+    /// Its octets, as its server counts.
+    pub octets: u64,
+    /// What was done.
+    pub fate: Fate,
+    /// Who gets it, and why; `None` if that was not looked at.
+    pub distributed: Option<Distributed>,
+}
+
+/// What was done with a message, or would have been but for a dry run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was fetched, and is safe here.
+    Fetched,
+    /// It was deleted there, as it was fetched before.
+    Deleted,
+    /// It stays there, as it is too long.
+    TooLong,
+    /// It could not be taken, and is tried again.
+    SetBack(String),
+}
+
+impl Fate {
+    /// Its name, for people and programs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Fetched => "fetch",
+            Self::Deleted => "delete",
+            Self::TooLong => "too-long",
+            Self::SetBack(_) => "later",
+        }
+    }
+}
+
+/// How one connection goes.
+pub struct Visit<'a> {
+    /// Who logs in.
+    pub login: Credentials,
+    /// Whether it only looks at what it would do.
+    pub is_dry: bool,
+    /// Whether it is to end, behind the message at hand.
+    pub has_to_end: &'a dyn Fn() -> bool,
 }
 
 /// Why an account was not fetched to its end.
@@ -97,16 +156,16 @@ impl From<Failure> for Trouble {
     }
 }
 
-/// Fetches what is new in `account` over `stream`. `nonce` is drawn for this login.
+/// Fetches what is new in `account` over `stream`, in the way of `visit`.
 pub async fn collect(
     means: &Means,
     stream: Box<dyn Stream>,
     account: &Account,
     office: &Office,
     setbacks: &mut Setbacks,
-    nonce: [u8; NONCE_OCTETS],
+    visit: Visit<'_>,
 ) -> Collected {
-    let login = Credentials { user: account.username.clone(), password: account.password.clone(), nonce };
+    let Visit { login, is_dry, has_to_end } = visit;
     let settings = Settings { encryption: account.encryption, login };
     let mut connection = Connection {
         means,
@@ -115,10 +174,11 @@ pub async fn collect(
         account,
         office,
         setbacks,
+        has_to_end,
         collected: Collected::default(),
         marked: 0,
     };
-    let outcome = connection.run().await;
+    let outcome = if is_dry { connection.look().await } else { connection.run().await };
     connection.collected.trouble = outcome.err();
     connection.close().await;
     connection.collected
@@ -132,13 +192,15 @@ struct Connection<'a> {
     account: &'a Account,
     office: &'a Office,
     setbacks: &'a mut Setbacks,
+    has_to_end: &'a dyn Fn() -> bool,
     collected: Collected,
     /// Messages that are deleted once QUIT is confirmed.
     marked: u64,
 }
 
 impl Connection<'_> {
-    async fn run(&mut self) -> Result<(), Trouble> {
+    /// What is to be done, by what is listed, and what is remembered.
+    async fn plan(&mut self) -> Result<(Plan, Memory), Trouble> {
         let listing = match self.next().await {
             Output::Listing(listing) => listing,
             output => return Err(ended(output).into()),
@@ -154,16 +216,30 @@ impl Connection<'_> {
             self.quit().await?;
             return Err(Trouble::NeedsNames);
         };
-        drop(listing);
         (self.collected.too_long, self.collected.waiting) = (plan.too_long, plan.waiting);
         (self.collected.nameless, self.collected.is_more) = (plan.nameless, plan.is_more);
+        Ok((plan, memory))
+    }
+
+    async fn run(&mut self) -> Result<(), Trouble> {
+        let (plan, memory) = self.plan().await?;
         self.forget(&plan.forget).await;
         // Messages without names that came in this connection.
         let mut came = BTreeSet::new();
         for step in &plan.steps {
+            if (self.has_to_end)() {
+                self.collected.is_more = true;
+                return Ok(self.quit().await?);
+            }
             match step.action {
-                Action::Delete => self.delete(step.message.number).await?,
-                Action::Tell => self.tell(step).await,
+                Action::Delete => {
+                    self.delete(step.message.number).await?;
+                    self.saw(step, Fate::Deleted, None);
+                }
+                Action::Tell => {
+                    self.tell(step).await;
+                    self.saw(step, Fate::TooLong, None);
+                }
                 Action::Fetch => {
                     if let Err(refused) = self.fetch(step, &memory, &mut came).await? {
                         // What is fetched is deleted all the same.
@@ -175,6 +251,55 @@ impl Connection<'_> {
         }
         self.forget(&plan.forget_after(&came)).await;
         Ok(self.quit().await?)
+    }
+
+    /// Looks at what [`Connection::run`] would do.
+    async fn look(&mut self) -> Result<(), Trouble> {
+        let (plan, _) = self.plan().await?;
+        for step in plan.steps.iter().take(SEEN_MAX) {
+            if (self.has_to_end)() {
+                break;
+            }
+            match step.action {
+                Action::Delete => self.saw(step, Fate::Deleted, None),
+                Action::Tell => self.saw(step, Fate::TooLong, None),
+                Action::Fetch => {
+                    let (fate, distributed) = self.look_at(step).await?;
+                    self.saw(step, fate, distributed);
+                }
+            }
+        }
+        Ok(self.quit().await?)
+    }
+
+    /// What would become of a message, by its header.
+    async fn look_at(&mut self, step: &Step) -> Result<(Fate, Option<Distributed>), Failure> {
+        self.session.top(step.message.number);
+        let (mut lines, mut header) = (ToCrlf::default(), Vec::new());
+        loop {
+            match self.next().await {
+                Output::Octets(part) => {
+                    let room = HEADER_OCTETS_MAX.saturating_sub(header.len());
+                    lines.push(&part[..part.len().min(room)], &mut header);
+                }
+                Output::Answered(Answer::Whole) => {
+                    return Ok((Fate::Fetched, Some(self.office.receivers(self.account, &header))));
+                }
+                Output::Answered(Answer::Refused(text)) => {
+                    let why = format!("the server does not tell its header: {text}");
+                    return Ok((Fate::SetBack(why), None));
+                }
+                output => return Err(ended(output)),
+            }
+        }
+    }
+
+    /// Takes note of what was done with a message.
+    fn saw(&mut self, step: &Step, fate: Fate, distributed: Option<Distributed>) {
+        if self.collected.seen.len() < SEEN_MAX {
+            let (uidl, octets) = (step.message.uidl.clone(), step.message.size);
+            self.collected.seen.push(Seen { uidl, octets, fate, distributed });
+        }
     }
 
     /// Fetches one message. Inner error: the office takes none now.
@@ -240,8 +365,9 @@ impl Connection<'_> {
             came.insert(name.clone());
         }
         if !is_known {
+            let distributed = office.receivers(account, &header);
             let kept = match incoming {
-                Ok(incoming) => office.keep(account, incoming, &header, name).await,
+                Ok(incoming) => office.keep(account, incoming, (&header, &distributed), name).await,
                 Err(refused) => Err(refused),
             };
             match kept {
@@ -249,6 +375,7 @@ impl Connection<'_> {
                     debug!("{} of {} is message {:?}", step.key(), account.key(), stored.sequence);
                     self.collected.fetched += 1;
                     self.collected.octets += octets;
+                    self.saw(step, Fate::Fetched, Some(distributed));
                 }
                 Err(refused @ (Refused::NoRoom | Refused::Busy | Refused::Disk(_) | Refused::Newer)) => {
                     return Ok(Err(refused));
@@ -271,6 +398,7 @@ impl Connection<'_> {
         warn!("{} of {} stays there for now: {text}", step.key(), self.account.key());
         self.collected.failed += 1;
         self.setbacks.failed(self.means.clock.now(), &step.key());
+        self.saw(step, Fate::SetBack(text.to_owned()), None);
     }
 
     async fn tell(&mut self, step: &Step) {

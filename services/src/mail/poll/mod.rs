@@ -10,6 +10,7 @@
 //! ```
 //!
 //! [`collect`](collect::collect) drives a connection by it, and keeps what comes in the [`office`](office::Office)'s store.
+//! [`Polls`] looks at each account when it is due, for as long as the gateway runs.
 //!
 //! What an account remembers of a message is in the record that delivers it, so a crash can repeat a download but never a
 //! delivery.
@@ -18,7 +19,20 @@ pub mod account;
 pub mod collect;
 pub mod distribute;
 pub mod office;
+mod polls;
+pub mod schedule;
+mod service;
 mod settings;
+mod stats;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod way;
 
 pub use super::header::HEADER_OCTETS_MAX;
+pub use polls::{ASKED_MAX, ASKED_WITHIN, CONNECTION_TIME_MAX, CONNECTIONS_MAX, Looked, Polls, Standing};
+pub use service::{KIND, OfficePolling, Settings};
 pub use settings::{Account, Receives};
+pub use stats::Stats;
+pub use way::{ADDRESSES_MAX, CONNECT_TIMEOUT};

@@ -42,12 +42,11 @@ impl Office {
                 looked_at: Vec::new(),
             },
             Receives::Everybody { otherwise_to, envelope_field } => {
-                let otherwise_to = match otherwise_to {
-                    Some(user) => vec![user.clone()],
-                    None => match self.find(&ForwardPath::Postmaster) {
-                        Found::Users(users) => users,
-                        Found::Nobody | Found::Elsewhere => Vec::new(),
-                    },
+                let otherwise_to = otherwise_to.clone().map_or(ForwardPath::Postmaster, ForwardPath::Mailbox);
+                // Who was there when the configuration was read.
+                let otherwise_to = match self.find(&otherwise_to) {
+                    Found::Users(users) => users,
+                    Found::Nobody | Found::Elsewhere => Vec::new(),
                 };
                 let how = Distribution {
                     envelope_field: envelope_field.as_deref(),
@@ -96,6 +95,9 @@ impl Office {
     /// The deliveries to those receivers, of whom `from` is told.
     async fn deliveries(&self, distributed: &Distributed) -> Result<Vec<Delivery>, Refused> {
         let mut deliveries: Vec<Delivery> = Vec::new();
+        if distributed.receivers.is_empty() {
+            return Err(Refused::NoRecipient);
+        }
         for Receiver { user, address } in &distributed.receivers {
             let mailbox = self.mailbox_of(user).await?;
             let mut prefix = format!("Delivered-To: {user}@{}\r\n", self.domain);
@@ -116,11 +118,10 @@ impl Office {
         &self,
         account: &Account,
         mut incoming: Incoming,
-        header: &[u8],
+        (header, distributed): (&[u8], &Distributed),
         name: Name,
     ) -> Result<Stored, Refused> {
-        let distributed = self.receivers(account, header);
-        let deliveries = self.deliveries(&distributed).await?;
+        let deliveries = self.deliveries(distributed).await?;
         for Delivery { mailbox, prefix, .. } in &deliveries {
             incoming.reserve(*mailbox, prefix.len() as u64)?;
         }

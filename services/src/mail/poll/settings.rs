@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use crate::mail::address::Mailbox;
 use crate::mail::pop3::client::Encryption;
-use crate::mail::sasl::Password;
+use crate::mail::secret::Secret;
 
 /// A mailbox elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// The server's name.
+    /// The server's name in lower case, or its address.
     pub server: String,
     /// Its port.
     pub port: u16,
@@ -17,7 +18,7 @@ pub struct Account {
     /// The account's name there.
     pub username: String,
     /// Its password.
-    pub password: Password,
+    pub password: Secret,
     /// Who gets what is there.
     pub receives: Receives,
     /// How often it is looked at.
@@ -33,8 +34,8 @@ pub enum Receives {
     Person(String),
     /// Whom each message is for.
     Everybody {
-        /// The user who gets what names nobody; without one those who receive what is for the postmaster.
-        otherwise_to: Option<String>,
+        /// Whose mail is what names nobody: an address of ours; without one the postmaster's.
+        otherwise_to: Option<Mailbox>,
         /// The field that holds the envelope's recipient; without one the first kind that is there.
         envelope_field: Option<String>,
     },

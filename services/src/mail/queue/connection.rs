@@ -73,6 +73,20 @@ impl StartTls for TlsTo {
     }
 }
 
+/// There is no TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct NoTls;
+
+impl StartTls for NoTls {
+    fn start_tls(&self, _: Box<dyn Stream>) -> LocalFuture<'_, io::Result<Box<dyn Stream>>> {
+        Box::pin(async { Err(io::Error::other("this server has no TLS")) })
+    }
+
+    fn has_to_prove(&self) -> bool {
+        false
+    }
+}
+
 /// What a connection needs.
 #[derive(Clone)]
 pub struct Means {

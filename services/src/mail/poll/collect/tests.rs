@@ -1,27 +1,30 @@
-//! Accounts on a server in memory, whose lines break and whose answers are lost.
+//! Accounts on a server in memory.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use gatepost_ground::Instant;
-use tokio::io::{AsyncBufReadExt, BufReader, DuplexStream, duplex};
+use tokio::io::duplex;
 use tokio::task::spawn_local;
 
 use super::*;
 use crate::clock::{Clock, UnixTime};
+use crate::mail::address::Mailbox;
 use crate::mail::poll::Receives;
 use crate::mail::poll::account::SETBACK_FIRST;
+use crate::mail::poll::testing::{Server, message, serve};
 use crate::mail::pop3::client::Encryption;
-use crate::mail::queue::connection::StartTls;
+use crate::mail::queue::connection::NoTls;
 use crate::mail::sasl::Password;
+use crate::mail::sasl::client::NONCE_OCTETS;
+use crate::mail::secret::Secret;
 use crate::mail::service::aliases::Aliases;
 use crate::mail::service::directory::Directory;
 use crate::mail::service::ground::ROOM_LOOKED_AT_EVERY;
 use crate::mail::service::tests::lab::{self, Lab, simulate};
 use crate::mail::smtp::Role;
 use crate::mail::store::tests::disk::FakeDisk;
-use crate::service::LocalFuture;
 use crate::users::User;
 use crate::work::AtOnce;
 
@@ -39,94 +42,6 @@ impl Clock for Paused {
     }
 }
 
-struct NoTls;
-
-impl StartTls for NoTls {
-    fn start_tls(&self, _: Box<dyn Stream>) -> LocalFuture<'_, io::Result<Box<dyn Stream>>> {
-        Box::pin(async { Err(io::Error::other("no common cipher")) })
-    }
-
-    fn has_to_prove(&self) -> bool {
-        true
-    }
-}
-
-/// The server of an account, over all connections.
-#[derive(Default)]
-struct Server {
-    /// Names and texts.
-    messages: Vec<(String, String)>,
-    has_no_uidl: bool,
-    /// The connection breaks in the midst of this message.
-    breaks_in: Option<&'static str>,
-    /// It hands this message out to nobody.
-    refuses: Option<&'static str>,
-    /// QUIT is answered, and deletes nothing.
-    forgets_deletions: bool,
-    /// The connection breaks at QUIT, behind which it has deleted, or not.
-    loses_quit: Option<bool>,
-    /// Sizes that it lists, if they are not true.
-    listed_size: Option<u64>,
-    commands: Vec<String>,
-}
-
-async fn serve(server: Rc<RefCell<Server>>, stream: DuplexStream) {
-    let (read, mut write) = tokio::io::split(stream);
-    let mut lines = BufReader::new(read).lines();
-    _ = write.write_all(b"+OK ready\r\n").await;
-    let messages = server.borrow().messages.clone();
-    let mut deleted = Vec::new();
-    while let Ok(Some(line)) = lines.next_line().await {
-        server.borrow_mut().commands.push(line.clone());
-        let (word, argument) = line.split_once(' ').unwrap_or((&line, ""));
-        let at = argument.split(' ').next().and_then(|number| number.parse::<usize>().ok());
-        let message = at.and_then(|number| messages.get(number - 1));
-        let listed = |value: &dyn Fn(&(String, String)) -> String| {
-            let of_each =
-                (1..).zip(&messages).map(|(number, message)| format!("{number} {}\r\n", value(message)));
-            format!("+OK\r\n{}.\r\n", of_each.collect::<String>())
-        };
-        let size = server.borrow().listed_size;
-        let is = |of: Option<&str>| message.is_some_and(|(uidl, _)| of == Some(uidl.as_str()));
-        let reply = match word {
-            "CAPA" => "-ERR\r\n".to_owned(),
-            "LIST" => listed(&|(_, text)| size.unwrap_or(text.len() as u64).to_string()),
-            "UIDL" if server.borrow().has_no_uidl => "-ERR\r\n".to_owned(),
-            "UIDL" => listed(&|(uidl, _)| uidl.clone()),
-            "RETR" if is(server.borrow().refuses) => "-ERR it is damaged\r\n".to_owned(),
-            "RETR" => {
-                let text = &message.unwrap().1;
-                let stuffed = text.replace("\r\n.", "\r\n..");
-                if is(server.borrow().breaks_in) {
-                    _ = write.write_all(format!("+OK\r\n{}", &stuffed[..stuffed.len() / 2]).as_bytes()).await;
-                    return;
-                }
-                format!("+OK\r\n{stuffed}.\r\n")
-            }
-            "DELE" => {
-                deleted.push(message.unwrap().0.clone());
-                "+OK\r\n".to_owned()
-            }
-            "QUIT" => {
-                let mut server = server.borrow_mut();
-                let (forgets, loses) = (server.forgets_deletions, server.loses_quit);
-                if !forgets && loses != Some(false) {
-                    server.messages.retain(|(uidl, _)| !deleted.contains(uidl));
-                }
-                if loses.is_some() {
-                    return;
-                }
-                "+OK\r\n".to_owned()
-            }
-            _ => "+OK\r\n".to_owned(),
-        };
-        _ = write.write_all(reply.as_bytes()).await;
-        if word == "QUIT" {
-            return;
-        }
-    }
-}
-
 /// An office that polls one account.
 struct Poller {
     lab: Lab,
@@ -137,19 +52,15 @@ struct Poller {
     means: Means,
 }
 
-fn message(number: usize, header: &str) -> (String, String) {
-    (
-        format!("m{number}"),
-        format!("{}\r\nSubject: {number}\r\n\r\n.dot {number}\r\n", header.replace('|', "\r\n")),
-    )
-}
-
 fn anna() -> Receives {
     Receives::Person("anna".to_owned())
 }
 
 fn everybody() -> Receives {
-    Receives::Everybody { otherwise_to: Some("berta".to_owned()), envelope_field: None }
+    Receives::Everybody {
+        otherwise_to: Some(Mailbox::parse("berta@office.example").unwrap()),
+        envelope_field: None,
+    }
 }
 
 impl Poller {
@@ -171,7 +82,7 @@ impl Poller {
             port: 110,
             encryption: Encryption::Never,
             username: "office77".to_owned(),
-            password: Password("secret".to_owned()),
+            password: Secret::Known(Password("secret".to_owned())),
             receives,
             every: Duration::from_secs(300),
             leave_days: 0,
@@ -181,11 +92,19 @@ impl Poller {
         Self { lab, server, account, office, setbacks: Setbacks::default(), means }
     }
 
+    /// What came of a connection; what was done with each message is told by [`Poller::visit`].
     async fn poll(&mut self) -> Collected {
+        Collected { seen: Vec::new(), ..self.visit(false, &|| false).await }
+    }
+
+    async fn visit(&mut self, is_dry: bool, has_to_end: &dyn Fn() -> bool) -> Collected {
         let (near, far) = duplex(4096);
         spawn_local(serve(Rc::clone(&self.server), far));
         let (account, office) = (&self.account, &self.office);
-        collect(&self.means, Box::new(near), account, office, &mut self.setbacks, [7; NONCE_OCTETS]).await
+        let user = account.username.clone();
+        let login = Credentials { user, password: Password("secret".to_owned()), nonce: [7; NONCE_OCTETS] };
+        let visit = Visit { login, is_dry, has_to_end };
+        collect(&self.means, Box::new(near), account, office, &mut self.setbacks, visit).await
     }
 
     /// The subjects of the messages in a mailbox.
@@ -442,5 +361,79 @@ fn a_disk_without_room_ends_the_connection_in_order() {
         assert_eq!(collected.trouble, Some(Trouble::Store(Refused::NoRoom)));
         assert_eq!(poller.server.borrow().commands.last().map(String::as_str), Some("QUIT"));
         assert_eq!((collected.fetched, poller.left()), (0, 2));
+    });
+}
+
+#[test]
+fn a_dry_run_tells_what_would_become_of_each_message_and_changes_nothing() {
+    simulate(async {
+        let mut all = vec![
+            message(1, "Envelope-To: anna@office.example|To: berta@office.example"),
+            message(2, "To: list@lists.example"),
+            message(3, "To: anna@office.example"),
+        ];
+        all[2].1 += &("x".repeat(100_000) + "\r\n");
+        let mut poller = Poller::new(&Arc::default(), everybody(), all).await;
+        let told = |collected: &Collected| {
+            let of_each = collected.seen.iter().map(|seen| {
+                let distributed = seen.distributed.as_ref().map_or(String::new(), |distributed| {
+                    let users: Vec<_> = distributed.receivers.iter().map(|to| to.user.as_str()).collect();
+                    let field = distributed.field.as_deref().unwrap_or("-");
+                    format!(" by {} ({field}) for {}", distributed.rule.name(), users.join(" "))
+                });
+                let name = seen.uidl.as_deref().unwrap_or_default();
+                format!("{name}: {}{distributed}", seen.fate.name())
+            });
+            of_each.collect::<Vec<_>>()
+        };
+        let expected = [
+            "m1: fetch by envelope (Envelope-To) for anna",
+            "m2: fetch by otherwise (-) for berta",
+            "m3: too-long",
+        ];
+        for _ in 0..2 {
+            let collected = poller.visit(true, &|| false).await;
+            assert_eq!((told(&collected), &collected.trouble), (expected.map(str::to_owned).to_vec(), &None));
+            assert_eq!((collected.fetched, collected.deleted, poller.left()), (0, 0, 3));
+        }
+        assert_eq!((poller.subjects("anna").await.len(), poller.remembered()), (0, 0));
+        let commands = poller.server.borrow().commands.join(" ");
+        assert!(!commands.contains("RETR") && !commands.contains("DELE"), "{commands}");
+        // What was told is what is done.
+        assert_eq!(told(&poller.visit(false, &|| false).await), expected);
+        assert_eq!(poller.subjects("anna").await, ["1"]);
+        poller.server.borrow_mut().has_no_top = true;
+        poller.server.borrow_mut().messages.push(message(4, "To: anna@office.example"));
+        let collected = poller.visit(true, &|| false).await;
+        assert_eq!((told(&collected), collected.failed), (vec!["m4: later".to_owned()], 0));
+    });
+}
+
+#[test]
+fn a_connection_that_has_to_end_keeps_the_message_at_hand_and_deletes_what_is_safe() {
+    simulate(async {
+        let mut poller = Poller::new(&Arc::default(), anna(), messages(5)).await;
+        poller.server.borrow_mut().has_no_uidl = true;
+        let asked = std::cell::Cell::new(0);
+        let has_to_end = || {
+            asked.set(asked.get() + 1);
+            asked.get() > 2
+        };
+        let collected = poller.visit(false, &has_to_end).await;
+        assert_eq!((collected.fetched, collected.deleted, collected.is_more), (2, 2, true));
+        assert_eq!((poller.left(), &collected.trouble), (3, &None));
+        assert_eq!((poller.poll().await.fetched, poller.subjects("anna").await.len()), (3, 5));
+    });
+}
+
+#[test]
+fn a_message_that_nobody_would_get_stays_there() {
+    simulate(async {
+        let all = vec![message(1, "To: list@lists.example")];
+        let mut poller = Poller::new(&Arc::default(), everybody(), all).await;
+        let nobody = Mailbox::parse("carl@office.example").unwrap();
+        poller.account.receives = Receives::Everybody { otherwise_to: Some(nobody), envelope_field: None };
+        let collected = poller.poll().await;
+        assert_eq!((collected.fetched, collected.failed, poller.left()), (0, 1, 1));
     });
 }

@@ -306,7 +306,8 @@ impl Opened {
         }
         let refused = self.store.trouble().map(|refused| format!("no mail is taken: {refused}"));
         let short = || self.is_short.get().then(|| SHORT.to_owned());
-        refused.or_else(short).or_else(|| self.is_damaged.then(|| DAMAGED.to_owned()))
+        let is_damaged = self.is_damaged || self.store.look(store::State::is_damaged);
+        refused.or_else(short).or_else(|| is_damaged.then(|| DAMAGED.to_owned()))
     }
 
     fn set_users(&self, (users, domains): &(Vec<User>, Vec<String>)) {

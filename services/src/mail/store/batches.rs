@@ -268,6 +268,7 @@ impl Store {
         for record in &batch.records {
             self.state.apply(record);
         }
+        self.state.confirm(batch.segment, batch.offset() + batch.len());
         self.upkeep.log_grew(batch.len());
         self.upkeep.repeated(batch.segment, repeated, batch.len() - repeated);
         for (ticket, mut stored) in waiting {

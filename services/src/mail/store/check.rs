@@ -3,7 +3,7 @@
 //! All of the log is read, and all of every large body. A gateway may be running there: what it removes meanwhile is not
 //! missed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use super::content::{Body, Content, Sequence, Uid};
@@ -62,7 +62,16 @@ impl Checked {
         let missing = report
             .segments_missing
             .iter()
-            .map(|number| format!("mail/segments/{number:08}-*: it is missing; the messages in it are lost"));
+            .map(|number| format!("mail/segments/{number:08}-*: it is missing; the messages in it are lost unless it is put back"));
+        let read_again = report.segments_damaged.iter().map(|number| {
+            format!(
+                "mail/segments/{number:08}-*: it was damaged when the gateway read it, and is not now; stop the gateway and remove \
+                 {CHECKPOINT}, and the next start reads it again"
+            )
+        });
+        let twice = report.segments_twice.iter().map(|file| {
+            format!("{file}: it is not read, as another segment has its number; move one of them away")
+        });
         let bodies = self.bodies.iter().map(|body| {
             let of = match body.mailboxes.as_slice() {
                 [] => "a message that waits in the queue".to_owned(),
@@ -78,7 +87,16 @@ impl Checked {
             "mail: a newer version of this program has written records; check them with that version"
                 .to_owned()
         });
-        of_log.chain(more).chain(missing).chain(bodies).chain(lost).chain(checkpoint).chain(newer).collect()
+        of_log
+            .chain(more)
+            .chain(missing)
+            .chain(read_again)
+            .chain(twice)
+            .chain(bodies)
+            .chain(lost)
+            .chain(checkpoint)
+            .chain(newer)
+            .collect()
     }
 
     /// What is no damage: a line for each append that was cut short, before anybody was told that it is stored.
@@ -127,6 +145,9 @@ pub fn check(disk: &dyn Storage) -> io::Result<Checked> {
     report.is_checkpoint_damaged = known.is_none() && disk.len(CHECKPOINT)?.is_some();
     if let Some((known, position)) = &known {
         report.segments_missing.clone_from(&known.report.segments_missing);
+        let found: BTreeSet<_> = recovered.report.damaged().collect();
+        let known_damaged = known.report.segments_damaged.iter();
+        report.segments_damaged = known_damaged.copied().filter(|number| !found.contains(number)).collect();
         if let Some(file) = recovered.files.get(&position.0) {
             report.confirm(&segment_file(position.0, file.marker), position.1);
         }

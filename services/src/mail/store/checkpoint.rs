@@ -47,6 +47,7 @@ enum Next {
     Queue(Option<QueueId>),
     Seen(Option<(String, String)>),
     Bodies(Option<Sequence>),
+    Kept(Option<BodyName>),
     Segments,
     Ghosts(u32, Option<Fact>),
     End,
@@ -118,7 +119,16 @@ impl Writer {
                     text.line("body").number(sequence).number(body.name.0);
                     last = Some(*sequence);
                 }
-                (BODIES, if last.is_some() { Next::Bodies(last) } else { Next::Segments })
+                (BODIES, if last.is_some() { Next::Bodies(last) } else { Next::Kept(None) })
+            }
+            Next::Kept(after) => {
+                let mut last = None;
+                let range = (after.map_or(Unbounded, Excluded), Unbounded);
+                for name in state.harm.kept.range(range).take(LINES_MAX) {
+                    _ = text.line("kept").number(name.0);
+                    last = Some(*name);
+                }
+                (BODIES, if last.is_some() { Next::Kept(last) } else { Next::Segments })
             }
             Next::Segments => {
                 for (number, segment) in &state.segments {
@@ -126,7 +136,13 @@ impl Writer {
                     for other in &segment.aborts_in {
                         line = line.number(other);
                     }
+                    drop(line);
+                    if segment.synced > 0 {
+                        _ = text.line("synced").number(number).number(segment.synced);
+                    }
                 }
+                state.harm.damaged.iter().for_each(|number| _ = text.line("damaged").number(number));
+                state.harm.missing.iter().for_each(|number| _ = text.line("missing").number(number));
                 (SEGMENTS, Next::Ghosts(0, None))
             }
             Next::Ghosts(number, after) => {
@@ -175,6 +191,25 @@ impl Writer {
         self.parts += 1;
         record::encode(MARKER, kind, 0, self.parts, text, body)
     }
+}
+
+/// About how many octets a checkpoint of `state` has.
+pub(super) fn expected_len(state: &State) -> u64 {
+    // What a line or record of each has at most, but for long names, and some more.
+    const OF_MAILBOX: usize = 512;
+    const OF_QUEUE_ENTRY: usize = 512;
+    const OF_LINE: usize = 128;
+    let entries: usize = state.mailboxes.values().map(|mailbox| mailbox.entries().len()).sum();
+    let lines = state.seen.len()
+        + state.bodies.len()
+        + state.harm.kept.len()
+        + 2 * state.segments.len()
+        + state.ghosts_len();
+    // A length in memory fits.
+    (entries * ENTRY_LEN
+        + state.mailboxes.len() * OF_MAILBOX
+        + state.queue.len() * OF_QUEUE_ENTRY
+        + lines * OF_LINE) as u64
 }
 
 fn write_entry(octets: &mut Vec<u8>, entry: &Entry) {
@@ -315,6 +350,10 @@ impl Reader {
                 let (sequence, name) = (values.number()?, BodyName(values.number()?));
                 state.bodies.insert(sequence, LargeBody { name, users: 0 });
             }
+            (BODIES, "kept") => _ = state.harm.kept.insert(BodyName(values.number()?)),
+            (SEGMENTS, "synced") => state.confirm(values.number()?, values.number()?),
+            (SEGMENTS, "damaged") => _ = state.harm.damaged.insert(values.number()?),
+            (SEGMENTS, "missing") => _ = state.harm.missing.insert(values.number()?),
             (SEGMENTS, "segment") => {
                 let segment = state.segments.entry(values.number()?).or_default();
                 while !values.is_empty() {

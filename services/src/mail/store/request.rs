@@ -70,6 +70,8 @@ pub enum Task {
         /// How many octets, if there are so many.
         len: usize,
     },
+    /// [`Storage::space`]
+    Space,
 }
 
 /// What a [`Task`] gave.
@@ -79,6 +81,8 @@ pub enum Answer {
     Done,
     /// What was read; `None` if there is no such file.
     Octets(Option<Vec<u8>>),
+    /// How many octets there is room for.
+    Space(u64),
 }
 
 impl Task {
@@ -95,6 +99,7 @@ impl Task {
             Self::Remove { file } => disk.remove(file).map(|()| Answer::Done),
             Self::Rename { file, to } => disk.rename(file, to).map(|()| Answer::Done),
             Self::Read { file, offset, len } => disk.read_at(file, *offset, *len).map(Answer::Octets),
+            Self::Space => disk.space().map(Answer::Space),
         }
     }
 
@@ -113,6 +118,7 @@ impl Task {
             Self::Remove { file } => disk.remove(&file).await.map(|()| Answer::Done),
             Self::Rename { file, to } => disk.rename(&file, &to).await.map(|()| Answer::Done),
             Self::Read { file, offset, len } => disk.read_at(&file, offset, len).await.map(Answer::Octets),
+            Self::Space => disk.space().await.map(Answer::Space),
         }
     }
 }

@@ -8,20 +8,20 @@
 //! Nothing is written here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::{io, mem};
 
 use nix::errno::Errno;
 
 use super::checkpoint;
 use super::content::{BodyName, Content, MailboxId, Sequence};
 use super::layout::{
-    BODIES, CHECKPOINT, RESERVE, SEGMENTS, body_file, parse_body, parse_segment, segment_file,
+    BODIES, CHECKPOINT, RESERVE, SEGMENTS, body_file, parse_body, parse_segment, segment_file, segment_number,
 };
 use super::log::{Logged, SegmentFile};
 use super::mailbox::{Entry, Mailbox, Place};
 use super::message::{Message, Unreadable, read_message};
 use super::record::{COPY, FIRST, FRAME_LEN, Scanner, Step, decode, is_frame};
-use super::state::State;
+use super::state::{Harm, State};
 use crate::store::Storage;
 
 /// Octets of a segment that are read at a time.
@@ -76,6 +76,12 @@ pub struct Report {
     pub is_checkpoint_damaged: bool,
     /// Segments that are missing, with messages that were in them.
     pub segments_missing: Vec<u32>,
+    /// Segments that were not read, as the checkpoint knows what is in them, and of which it says that they are damaged.
+    pub segments_damaged: Vec<u32>,
+    /// Files that are not read, as another one has the number of their segment.
+    pub segments_twice: Vec<String>,
+    /// Where the damages are that are not in the list.
+    pub(super) more_in: BTreeSet<u32>,
 }
 
 /// A stretch of a segment that cannot be read as records.
@@ -98,6 +104,15 @@ impl Report {
             || self.damages.iter().any(|damage| !damage.is_at_end)
             || !self.bodies_missing.is_empty()
             || !self.segments_missing.is_empty()
+            || !self.segments_damaged.is_empty()
+            || !self.segments_twice.is_empty()
+    }
+
+    /// The segments in which something is damaged, but for appends that were cut short.
+    pub(super) fn damaged(&self) -> impl Iterator<Item = u32> {
+        let listed = self.damages.iter().filter(|damage| !damage.is_at_end);
+        let listed = listed.filter_map(|damage| segment_number(&damage.file));
+        listed.chain(self.more_in.iter().copied())
     }
 
     /// Of the file the first `len` octets were synced.
@@ -120,6 +135,7 @@ impl Report {
             self.damages.push(damage);
         } else {
             self.more_damages += 1;
+            self.more_in.extend(segment_number(&damage.file));
         }
     }
 }
@@ -145,6 +161,19 @@ impl Recovered {
         let file = self.files.get(&number).ok_or(Unreadable::Gone)?;
         read_message(disk, &(segment_file(number, file.marker), file.marker), id, entry)
     }
+
+    /// Has the next starts know what this one has found.
+    fn keep_harm(&mut self) {
+        self.state.harm.damaged.extend(self.report.damaged());
+        if self.report.is_damaged() {
+            self.keep_bodies();
+        }
+    }
+
+    /// Has no file of a large body removed that is there and that nothing names.
+    fn keep_bodies(&mut self) {
+        self.state.harm.kept.extend(self.orphans.drain(..));
+    }
 }
 
 /// Reads the checkpoint and the log behind it; all of the log if there is no checkpoint that can be used. Damage is reported,
@@ -155,30 +184,38 @@ impl Recovered {
 /// The storage refuses to be read.
 pub fn recover(disk: &dyn Storage) -> io::Result<Recovered> {
     let loaded = load(disk)?;
-    let files = segment_files(disk)?;
-    match loaded {
-        Some((state, position)) if is_in_place(disk, &files, &state, position)? => {
-            recover_from(disk, files, Some((state, position)))
-        }
+    let Listed { files, twice } = segment_files(disk)?;
+    let mut recovered = match loaded {
         Some((state, position)) => {
-            let cut = missing_before(&files, position);
-            let mut recovered = recover_from(disk, files, None)?;
-            recovered.state.take_numbers(&state);
-            if let Some(cut) = cut {
-                recovered.state.skip_lost(BEHIND_OCTETS);
-                recovered.report.add_cut(cut);
+            let is_in_place = is_in_place(disk, &files, &state, position)?;
+            // The checkpoint says nothing of what is in a segment that was missing.
+            let is_back = state.harm.missing.iter().any(|number| files.contains_key(number));
+            if is_in_place && !is_back {
+                recover_from(disk, files, state, Some(position), Some(position.0))?
+            } else {
+                let cut = missing_before(&files, position);
+                let known = State::harmed(state.harm.clone());
+                let mut recovered = recover_from(disk, files, known, None, Some(position.0))?;
+                recovered.state.take_numbers(&state);
+                if let Some(cut) = cut {
+                    recovered.state.skip_lost(BEHIND_OCTETS);
+                    recovered.report.add_cut(cut);
+                }
+                recovered.report.is_checkpoint_damaged = !is_in_place;
+                // The log may have lost what names them.
+                recovered.keep_bodies();
+                recovered
             }
-            recovered.report.is_checkpoint_damaged = true;
-            // The log may have lost what names them.
-            recovered.orphans.clear();
-            Ok(recovered)
         }
         None => {
-            let mut recovered = recover_from(disk, files, None)?;
+            let mut recovered = recover_from(disk, files, State::default(), None, None)?;
             recovered.report.is_checkpoint_damaged = disk.len(CHECKPOINT)?.is_some();
-            Ok(recovered)
+            recovered
         }
-    }
+    };
+    recovered.report.segments_twice = twice;
+    recovered.keep_harm();
+    Ok(recovered)
 }
 
 /// What the checkpoint says, and the log behind it, even where they do not fit, and the place between them. Of damages the report has
@@ -186,9 +223,9 @@ pub fn recover(disk: &dyn Storage) -> io::Result<Recovered> {
 pub(super) fn recover_known(disk: &dyn Storage) -> io::Result<Option<(Recovered, (u32, u64))>> {
     // What is moved meanwhile is in the log behind the checkpoint.
     let Some((state, position)) = load(disk)? else { return Ok(None) };
-    let files = segment_files(disk)?;
+    let Listed { files, .. } = segment_files(disk)?;
     let cut = missing_before(&files, position);
-    let mut known = recover_from(disk, files, Some((state, position)))?;
+    let mut known = recover_from(disk, files, state, Some(position), Some(position.0))?;
     known.report.damages = cut.into_iter().collect();
     Ok(Some((known, position)))
 }
@@ -217,7 +254,10 @@ fn missing_before(files: &BTreeMap<u32, SegmentFile>, (number, offset): (u32, u6
 ///
 /// The storage refuses to be read.
 pub fn recover_all(disk: &dyn Storage) -> io::Result<Recovered> {
-    recover_from(disk, segment_files(disk)?, None)
+    let Listed { files, twice } = segment_files(disk)?;
+    let mut recovered = recover_from(disk, files, State::default(), None, None)?;
+    recovered.report.segments_twice = twice;
+    Ok(recovered)
 }
 
 /// What was read; nothing if the medium does not give it. Other errors may be gone the next time.
@@ -232,15 +272,24 @@ pub(super) fn if_readable(read: io::Result<Option<Vec<u8>>>) -> io::Result<Optio
     }
 }
 
-fn segment_files(disk: &dyn Storage) -> io::Result<BTreeMap<u32, SegmentFile>> {
-    let mut files = BTreeMap::new();
+/// The segments that there are.
+struct Listed {
+    files: BTreeMap<u32, SegmentFile>,
+    /// Files whose number another one has, such as one from a backup. They are not read.
+    twice: Vec<String>,
+}
+
+fn segment_files(disk: &dyn Storage) -> io::Result<Listed> {
+    let (mut files, mut twice) = (BTreeMap::new(), Vec::new());
     for name in disk.list(SEGMENTS)? {
         if let Some((number, marker)) = parse_segment(&name) {
             let len = disk.len(&segment_file(number, marker))?.unwrap_or(0);
-            files.insert(number, SegmentFile { marker, len });
+            if let Some(SegmentFile { marker, .. }) = files.insert(number, SegmentFile { marker, len }) {
+                twice.push(segment_file(number, marker));
+            }
         }
     }
-    Ok(files)
+    Ok(Listed { files, twice })
 }
 
 /// Whether the last record of each segment that a checkpoint knows is where it says. If octets have come or gone before
@@ -298,18 +347,22 @@ fn is_torn(disk: &dyn Storage, name: &str, file: SegmentFile, offset: u64) -> io
     Ok(offset < file.len)
 }
 
+/// Reads the log behind the place up to which `state` goes; all of it if there is no such place. No segment with a number
+/// from `uncompacted` on was removed by compaction.
 fn recover_from(
     disk: &dyn Storage,
     mut files: BTreeMap<u32, SegmentFile>,
-    loaded: Option<Loaded>,
+    state: State,
+    place: Option<(u32, u64)>,
+    uncompacted: Option<u32>,
 ) -> io::Result<Recovered> {
-    let checkpoint = loaded.as_ref().map(|(_, (segment, _))| *segment);
-    let (state, from) = loaded.unwrap_or_default();
+    let from = place.unwrap_or_default();
     let replay = Replay { state, ..Replay::default() };
     let mut reader = Reader { disk, replay, report: Report::default(), is_unreadable: false };
     let mut known_len: Option<(u32, u64)> = None;
     // Whether each segment was read of which another says that it was there.
     let mut is_whole = true;
+    let mut missing = BTreeSet::new();
     let numbers: Vec<_> = files.keys().copied().collect();
     for number in numbers.into_iter().filter(|number| *number >= from.0) {
         let offset = if number == from.0 { from.1 } else { 0 };
@@ -318,42 +371,53 @@ fn recover_from(
         is_whole &= previous.map(|(of, _)| of) == known_len.map(|(last, _)| last);
         // What is behind may be gone after the next power cut.
         file.len = confirmed;
-        if let Some((of, len)) = previous
-            && let Some(file) = files.get(&of)
-        {
-            reader.report.confirm(&segment_file(of, file.marker), len);
-        }
-        if let (Some((of, len)), Some((last, found))) = (previous, known_len)
-            && of == last
-            && found < len
-            && let Some(file) = files.get(&last)
-        {
-            let file = segment_file(last, file.marker);
-            reader.report.add(Damage { file, offset: found, len: len - found, is_at_end: false });
-            reader.replay.state.skip_lost(len - found);
+        reader.replay.state.confirm(number, confirmed);
+        if let Some((of, len)) = previous {
+            let state = &mut reader.replay.state;
+            if let Some(file) = files.get(&of) {
+                let file = segment_file(of, file.marker);
+                state.confirm(of, len);
+                reader.report.confirm(&file, len);
+                if let Some((_, found)) = known_len.filter(|(last, found)| *last == of && *found < len) {
+                    state.skip_lost(len - found);
+                    reader.report.add(Damage { file, offset: found, len: len - found, is_at_end: false });
+                }
+            } else if len > 0 && uncompacted.is_some_and(|from| of >= from) {
+                // One in which nothing was synced may have been discarded.
+                state.skip_lost(len);
+                missing.insert(of);
+            }
         }
         known_len = Some((number, disk.len(&segment_file(number, files[&number].marker))?.unwrap_or(0)));
     }
     let Reader { mut replay, mut report, .. } = reader;
     let is_gone = from.1 > 0 && !files.contains_key(&from.0);
     if is_gone {
+        missing.insert(from.0);
         replay.held.push(Held::Lost(BEHIND_OCTETS));
     }
     let held = replay.flush();
     let mut state = replay.state;
     let uncertain = read_uncertain(disk, &files, &state, held)?;
-    let in_use = state.segments.iter().filter(|(_, segment)| segment.live > 0);
-    let in_use: BTreeSet<_> = in_use.map(|(number, _)| *number).chain(is_gone.then_some(from.0)).collect();
-    report.segments_missing = in_use.into_iter().filter(|number| !files.contains_key(number)).collect();
-    let gone = state.segments.keys().copied().filter(|number| !files.contains_key(number));
-    gone.collect::<Vec<_>>().into_iter().for_each(|number| state.remove_segment(number));
-    let mut orphans = Vec::new();
+    let Harm { mut damaged, missing: known_missing, kept } = mem::take(&mut state.harm);
+    missing.extend(known_missing);
+    let is_gone = |number: &u32| !files.contains_key(number);
+    // What was read just now the report knows better.
+    damaged.retain(|number| !is_gone(number) && (*number, 0) < from);
+    missing.retain(is_gone);
+    let in_use = state.segments.iter().filter(|(_, segment)| segment.live > 0).map(|(number, _)| *number);
+    let in_use = in_use.filter(is_gone).chain(missing.iter().copied()).collect::<BTreeSet<_>>();
+    report.segments_missing = in_use.into_iter().collect();
+    report.segments_damaged = damaged.iter().copied().collect();
+    let gone: Vec<_> = state.segments.keys().copied().filter(is_gone).collect();
+    gone.into_iter().for_each(|number| state.remove_segment(number));
     let bodies: BTreeMap<_, _> = state.bodies.iter().map(|(sequence, body)| (body.name, *sequence)).collect();
+    let unnamed = disk.list(BODIES)?.into_iter().filter_map(|name| parse_body(&name));
+    let unnamed = unnamed.filter(|name| !bodies.contains_key(name));
     // A segment that is missing may have named them, if no checkpoint tells.
-    let are_known = checkpoint.is_some() || is_whole;
-    for name in disk.list(BODIES)?.into_iter().filter(|_| are_known) {
-        orphans.extend(parse_body(&name).filter(|name| !bodies.contains_key(name)));
-    }
+    let are_known = place.is_some() || is_whole;
+    let (kept, orphans): (Vec<_>, Vec<_>) = unnamed.partition(|name| !are_known || kept.contains(name));
+    state.harm = Harm { damaged, missing, kept: kept.into_iter().collect() };
     for (name, sequence) in &bodies {
         if disk.len(&body_file(*name))?.is_none() {
             report.bodies_missing.push(*sequence);
@@ -361,6 +425,7 @@ fn recover_from(
     }
     state.unused.clear();
     let reserve_len = disk.len(RESERVE)?.unwrap_or(0);
+    let checkpoint = place.map(|(segment, _)| segment);
     Ok(Recovered { state, files, uncertain, reserve_len, orphans, checkpoint, report })
 }
 

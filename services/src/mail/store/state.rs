@@ -58,6 +58,20 @@ pub(super) struct Segment {
     pub ghosts: BTreeSet<Fact>,
     /// Segments in which this one's first record refuses records.
     pub aborts_in: Vec<u32>,
+    /// Octets of the file that are known to have been synced. Damage among them is none of an append that was cut short.
+    pub synced: u64,
+}
+
+/// What is known to be damaged or missing. Checkpoints say it, too, so that a start which reads the end of the log only
+/// knows what an earlier one found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Harm {
+    /// Segments that are damaged.
+    pub damaged: BTreeSet<u32>,
+    /// Segments that are missing, and nobody knows what was in them.
+    pub missing: BTreeSet<u32>,
+    /// Files of large bodies that nothing names, but what is lost may have named.
+    pub kept: BTreeSet<BodyName>,
 }
 
 /// All that is known.
@@ -74,12 +88,18 @@ pub struct State {
     ghosts: BTreeMap<Fact, u32>,
     /// Bodies that nothing needs any more.
     pub(super) unused: Vec<BodyName>,
+    pub(super) harm: Harm,
     pub(super) next_sequence: Sequence,
     pub(super) next_mailbox: u32,
     pub(super) last_uid_validity: u32,
 }
 
 impl State {
+    /// That of a log that is to be read, of which that much is known.
+    pub(super) fn harmed(harm: Harm) -> Self {
+        Self { harm, ..Self::default() }
+    }
+
     /// The mailboxes that there are.
     pub fn mailboxes(&self) -> impl Iterator<Item = &Mailbox> {
         self.mailboxes.values().filter(|mailbox| !mailbox.state.is_removed)
@@ -108,6 +128,11 @@ impl State {
     /// Whether the message that `account` calls `uidl` was fetched.
     pub fn is_seen(&self, account: &str, uidl: &str) -> bool {
         self.seen.contains_key(&(account.to_owned(), uidl.to_owned()))
+    }
+
+    /// Whether a segment is damaged, or missing with what nobody knows.
+    pub fn is_damaged(&self) -> bool {
+        !self.harm.damaged.is_empty() || !self.harm.missing.is_empty()
     }
 
     /// The messages of `account` that were fetched.
@@ -363,6 +388,11 @@ impl State {
         }
     }
 
+    /// How many facts are ghosts, about.
+    pub(super) fn ghosts_len(&self) -> usize {
+        self.ghosts.len()
+    }
+
     /// A segment is gone.
     pub(super) fn remove_segment(&mut self, number: u32) {
         for fact in self.segments.remove(&number).unwrap_or_default().ghosts {
@@ -375,8 +405,19 @@ impl State {
         }
     }
 
-    /// Whether a segment other than `segment` still says that `fact` is true, which it is not.
+    /// So many octets of a segment's file are durable.
+    pub(super) fn confirm(&mut self, number: u32, synced: u64) {
+        let segment = self.segments.entry(number).or_default();
+        segment.synced = segment.synced.max(synced);
+    }
+
+    /// Whether a segment other than `segment` still says that `fact` is true, which it is not, or may say so: an earlier one
+    /// that cannot be read now may be read again one day.
     pub(super) fn is_ghost_elsewhere(&self, segment: u32, fact: &Fact) -> bool {
+        let Harm { damaged, missing, .. } = &self.harm;
+        if damaged.iter().chain(missing).any(|number| *number < segment) {
+            return true;
+        }
         let count = self.ghosts.get(fact).copied().unwrap_or(0);
         let is_own = self.segments.get(&segment).is_some_and(|own| own.ghosts.contains(fact));
         count > u32::from(is_own)

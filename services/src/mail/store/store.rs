@@ -57,13 +57,12 @@ impl Store {
     /// The store as it was read from the disk. `rng` gives files their names.
     pub fn new(settings: Settings, recovered: Recovered, rng: StdRng) -> Self {
         let Recovered { state, files, uncertain, report, reserve_len, orphans, checkpoint } = recovered;
-        // What is damaged may have named them.
-        let orphans = if report.is_damaged() { Vec::new() } else { orphans };
         let has_reserve = reserve_len >= settings.reserve_octets;
-        // What cannot be read now is perhaps read again by somebody who brings the disk to it.
-        let damaged = report.damages.iter().filter(|damage| !damage.is_at_end);
-        let damaged = damaged.filter_map(|damage| segment_number(&damage.file)).collect();
-        let upkeep = Upkeep::new(orphans, has_reserve, checkpoint, damaged);
+        // What cannot be read now is perhaps read again by somebody who brings the disk to it. And the next start would take
+        // the other one of two files.
+        let twice = report.segments_twice.iter().filter_map(|file| segment_number(file));
+        let left_alone = state.harm.damaged.iter().copied().chain(twice).collect();
+        let upkeep = Upkeep::new(orphans, has_reserve, checkpoint, left_alone);
         Self {
             settings,
             rng,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use gatepost_ground::Instant;
 
 use super::change::Refused;
-use super::checkpoint::Writer;
+use super::checkpoint::{Writer, expected_len};
 use super::compaction;
 use super::content::{BodyName, Content};
 use super::layout::{CHECKPOINT, NEW_CHECKPOINT, RESERVE, body_file};
@@ -23,6 +23,8 @@ use super::store::{RETRY_INTERVAL, Store};
 pub const RESERVE_OCTETS: u64 = 8 << 20;
 /// A checkpoint is made so long after the log has grown, at the latest.
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(600);
+/// The longest that the store waits before it writes again what the disk had no room for.
+pub const PAUSE_MAX: Duration = Duration::from_secs(600);
 /// Records of a segment that is compacted that are looked at for one batch, and their octets.
 const LEAVING_MAX: usize = 64;
 const LEAVING_OCTETS_MAX: usize = 1 << 20;
@@ -42,6 +44,8 @@ pub(super) struct Upkeep {
     is_full: bool,
     /// When the reserve is made again, if there is none.
     reserve_due: Option<Instant>,
+    reserve_pause: Pause,
+    checkpoint_pause: Pause,
     trouble: Option<Refused>,
     /// Octets of the log behind the last checkpoint, and when that is to be made anew.
     grown: u64,
@@ -59,14 +63,35 @@ pub(super) struct Upkeep {
     new_octets: u64,
 }
 
+/// How long to wait after the next failure: longer after each, so that a disk that has no room is not filled for ever.
+#[derive(Debug)]
+struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(RETRY_INTERVAL)
+    }
+}
+
+impl Pause {
+    fn failed(&mut self) -> Duration {
+        let next = (self.0 * 2).min(PAUSE_MAX);
+        std::mem::replace(&mut self.0, next)
+    }
+}
+
 #[derive(Debug)]
 enum Doing {
     RemoveBody(BodyName),
     CutReserve,
     CutFailedReserve,
+    /// The disk is asked whether it has room for it.
+    FindRoomForReserve,
     WriteReserve,
     SyncReserve,
     CutCheckpoint(Writer),
+    CutFailedCheckpoint,
+    FindRoomForCheckpoint(Writer),
     WriteCheckpoint(Writer, Vec<u8>),
     SyncCheckpoint(Writer),
     RenameCheckpoint(Writer),
@@ -99,6 +124,8 @@ impl Upkeep {
             has_reserve,
             is_full: false,
             reserve_due: (!has_reserve).then_some(Instant::ZERO),
+            reserve_pause: Pause::default(),
+            checkpoint_pause: Pause::default(),
             trouble: None,
             grown: 0,
             checkpoint_due: None,
@@ -193,18 +220,20 @@ impl Store {
     }
 
     pub(super) fn poll_upkeep(&mut self, now: Instant) -> Option<Task> {
-        if !self.is_upkeep_possible() {
-            return None;
+        while self.is_upkeep_possible() {
+            let doing = self.upkeep.doing.take().or_else(|| self.next_upkeep(now))?;
+            let doing = match doing {
+                Doing::ReadSegment(compaction, u64::MAX) => self.scan(compaction),
+                doing => Some(doing),
+            };
+            let Some(doing) = doing else { continue };
+            if let Some(task) = self.task_of(&doing) {
+                self.upkeep.is_busy = true;
+                self.upkeep.doing = Some(doing);
+                return Some(task);
+            }
         }
-        let doing = self.upkeep.doing.take().or_else(|| self.next_upkeep(now))?;
-        let doing = match doing {
-            Doing::ReadSegment(compaction, u64::MAX) => self.scan(compaction)?,
-            doing => doing,
-        };
-        let task = self.task_of(&doing);
-        self.upkeep.is_busy = task.is_some();
-        self.upkeep.doing = task.is_some().then_some(doing);
-        task
+        None
     }
 
     fn task_of(&self, doing: &Doing) -> Option<Task> {
@@ -217,7 +246,8 @@ impl Store {
                 Task::Append { file: reserve, octets: vec![b'.'; len] }
             }
             Doing::SyncReserve => Task::Sync { file: reserve },
-            Doing::CutCheckpoint(_) => Task::Remove { file: new },
+            Doing::FindRoomForReserve | Doing::FindRoomForCheckpoint(_) => Task::Space,
+            Doing::CutCheckpoint(_) | Doing::CutFailedCheckpoint => Task::Remove { file: new },
             Doing::WriteCheckpoint(_, octets) => Task::Append { file: new, octets: octets.clone() },
             Doing::SyncCheckpoint(_) => Task::Sync { file: new },
             Doing::RenameCheckpoint(_) => Task::Rename { file: new, to: CHECKPOINT.to_owned() },
@@ -280,6 +310,7 @@ impl Store {
     fn scan(&mut self, mut compaction: Box<Compaction>) -> Option<Doing> {
         let segment = compaction.segment;
         let marker = self.segments.files.get(&segment)?.marker;
+        let synced = self.state.segments.get(&segment).map_or(0, |segment| segment.synced);
         let (mut octets, mut facts) = (0, 0);
         loop {
             let is_enough = self.leaving.len() >= LEAVING_MAX
@@ -293,7 +324,7 @@ impl Store {
                     let decoded = decoded.and_then(|(_, text, body)| {
                         Some((Content::decode(frame.kind, text).ok()?, body.to_vec()))
                     });
-                    let Some((content, body)) = decoded else { return self.leave_alone(segment) };
+                    let Some((content, body)) = decoded else { return self.leave_damaged(segment) };
                     if compaction.damage.is_some() {
                         return self.leave_alone(segment);
                     }
@@ -304,6 +335,8 @@ impl Store {
                     facts += compaction::facts(&logged.content);
                     self.leaving.push((logged, body));
                 }
+                Some(Step::Damage { offset, .. }) if offset < synced => return self.leave_damaged(segment),
+                // An append that was cut short, if nothing is behind it.
                 Some(Step::Damage { offset, .. }) => compaction.damage = Some(offset),
                 Some(Step::Newer { .. }) => return self.leave_alone(segment),
                 Some(Step::More(offset)) if self.leaving.is_empty() => {
@@ -327,6 +360,12 @@ impl Store {
         }
     }
 
+    /// The same of one that is damaged, which the next starts are to know.
+    fn leave_damaged(&mut self, segment: u32) -> Option<Doing> {
+        self.state.harm.damaged.insert(segment);
+        self.leave_alone(segment)
+    }
+
     fn leave_alone(&mut self, segment: u32) -> Option<Doing> {
         self.leaving.clear();
         self.upkeep.left_alone.insert(segment);
@@ -337,23 +376,40 @@ impl Store {
         self.upkeep.is_busy = false;
         let Some(doing) = self.upkeep.doing.take() else { return };
         self.upkeep.doing = match done {
-            Ok(answer) => self.next_step(doing, answer),
+            Ok(answer) => self.next_step(now, doing, answer),
             Err(_) => self.step_failed(now, doing),
         };
     }
 
-    fn next_step(&mut self, doing: Doing, answer: Answer) -> Option<Doing> {
+    fn next_step(&mut self, now: Instant, doing: Doing, answer: Answer) -> Option<Doing> {
+        let space = if let Answer::Space(space) = answer { space } else { 0 };
         match doing {
-            Doing::RemoveBody(_) | Doing::CutFailedReserve | Doing::Copy(_) => None,
-            Doing::CutReserve => Some(Doing::WriteReserve),
+            Doing::RemoveBody(_) | Doing::CutFailedReserve | Doing::CutFailedCheckpoint | Doing::Copy(_) => {
+                None
+            }
+            Doing::CutReserve => Some(Doing::FindRoomForReserve),
+            // Some is left for what is stored meanwhile, and for others.
+            Doing::FindRoomForReserve if space / 2 < self.settings.reserve_octets => {
+                self.upkeep.reserve_due = Some(now + RETRY_INTERVAL);
+                None
+            }
+            Doing::FindRoomForReserve => Some(Doing::WriteReserve),
+            Doing::CutCheckpoint(writer) => Some(Doing::FindRoomForCheckpoint(writer)),
+            Doing::FindRoomForCheckpoint(_)
+                if space < expected_len(&self.state).saturating_add(self.settings.reserve_octets) =>
+            {
+                self.upkeep.checkpoint_due = Some(now + RETRY_INTERVAL);
+                None
+            }
             Doing::WriteReserve => Some(Doing::SyncReserve),
             Doing::SyncReserve => {
                 self.upkeep.has_reserve = true;
                 self.upkeep.is_full = false;
+                self.upkeep.reserve_pause = Pause::default();
                 self.upkeep.without_room.clear();
                 None
             }
-            Doing::CutCheckpoint(mut writer) | Doing::WriteCheckpoint(mut writer, _) => {
+            Doing::FindRoomForCheckpoint(mut writer) | Doing::WriteCheckpoint(mut writer, _) => {
                 Some(match writer.part(&self.state) {
                     Some(octets) => Doing::WriteCheckpoint(writer, octets),
                     None => Doing::SyncCheckpoint(writer),
@@ -363,6 +419,7 @@ impl Store {
             Doing::RenameCheckpoint(writer) => Some(Doing::SettleCheckpoint(writer)),
             Doing::SettleCheckpoint(writer) => {
                 self.upkeep.checkpoint = Some(writer.position.0);
+                self.upkeep.checkpoint_pause = Pause::default();
                 None
             }
             Doing::ReadSegment(mut compaction, _) => {
@@ -385,17 +442,22 @@ impl Store {
     fn step_failed(&mut self, now: Instant, doing: Doing) -> Option<Doing> {
         match doing {
             // A file that cannot be removed is tried again at the next start.
-            Doing::RemoveBody(_) | Doing::CutFailedReserve | Doing::Copy(_) => {}
-            Doing::CutReserve | Doing::WriteReserve | Doing::SyncReserve => {
-                self.upkeep.reserve_due = Some(now + RETRY_INTERVAL);
+            Doing::RemoveBody(_) | Doing::CutFailedReserve | Doing::CutFailedCheckpoint | Doing::Copy(_) => {}
+            Doing::CutReserve | Doing::FindRoomForReserve | Doing::WriteReserve | Doing::SyncReserve => {
+                self.upkeep.reserve_due = Some(now + self.upkeep.reserve_pause.failed());
                 // A part of it may be there.
                 return Some(Doing::CutFailedReserve);
             }
             Doing::CutCheckpoint(_)
+            | Doing::FindRoomForCheckpoint(_)
             | Doing::WriteCheckpoint(..)
             | Doing::SyncCheckpoint(_)
             | Doing::RenameCheckpoint(_)
-            | Doing::SettleCheckpoint(_) => self.upkeep.checkpoint_due = Some(now + RETRY_INTERVAL),
+            | Doing::SettleCheckpoint(_) => {
+                self.upkeep.checkpoint_due = Some(now + self.upkeep.checkpoint_pause.failed());
+                // Once it is renamed there is no such file.
+                return Some(Doing::CutFailedCheckpoint);
+            }
             Doing::ReadSegment(compaction, _) => return self.leave_alone(compaction.segment),
             Doing::RemoveSegment(segment) | Doing::SettleSegment(segment) => {
                 return self.leave_alone(segment);

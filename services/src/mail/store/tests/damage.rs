@@ -2,10 +2,13 @@
 
 use proptest::prelude::*;
 
-use super::office::{Office, Op, read_all};
+use super::office::{ACCOUNT, Office, Op, read_all};
 use crate::mail::store::checkpoint;
 use crate::mail::store::layout::segment_number;
-use crate::mail::store::{BodyOctets, Mailbox, MailboxId, Place, State, Uid, check, recover, recover_all};
+use crate::mail::store::{
+    BodyOctets, Change, Done, Expunge, Mailbox, MailboxId, Place, State, Uid, Uidls, check, recover,
+    recover_all,
+};
 use crate::store::Storage;
 
 #[derive(Clone, Copy, Debug)]
@@ -168,6 +171,194 @@ fn mailboxes_of_which_the_log_has_lost_all_stay_what_they_were() {
         office.disk.damage(&file, Vec::clear);
     }
     assert_eq!(says(recover(&office.disk).unwrap().state()), before);
+}
+
+/// Ends all that the store holds, so that its segments can go.
+fn end_all(office: &mut Office) {
+    let state = office.store.state();
+    let expunges = state.mailboxes().map(|mailbox| {
+        let uids = mailbox.entries().iter().map(|entry| entry.uid).collect();
+        Change::Expunge(Expunge { mailbox: mailbox.state().id, uids })
+    });
+    let queued = state.queue().map(|(entry, _)| Change::Done(Done { entry, reply: String::new() }));
+    let uidls = state.seen(ACCOUNT).map(str::to_owned).collect();
+    let forget = Change::Forget(Uidls { account: ACCOUNT.to_owned(), uidls });
+    let changes: Vec<_> = expunges.chain(queued).chain([forget]).collect();
+    for change in changes {
+        office.store.submit(change).unwrap();
+    }
+    office.settle();
+}
+
+/// An office with segments behind the one in which the checkpoint ends, and their numbers.
+fn with_segments_behind_the_checkpoint() -> (Office, Vec<u32>) {
+    const LARGE: Op = Op::Accept { to: 3, is_remote: false, is_large: true, is_polled: false };
+    let mut office = office();
+    office.store.settings.checkpoint_octets = u64::MAX;
+    for _ in 0..12 {
+        office.act(LARGE);
+        office.settle();
+    }
+    let (_, (position, _)) = checkpoint::load(&office.disk).unwrap();
+    let numbers = segments(&office).into_iter().filter_map(|file| segment_number(&file));
+    let behind: Vec<_> = numbers.filter(|number| *number > position).collect();
+    assert!(behind.len() > 2, "{behind:?} behind {position}");
+    (office, behind)
+}
+
+#[test]
+fn a_segment_behind_the_checkpoint_is_missed_until_it_is_there_again() {
+    let (mut office, behind) = with_segments_behind_the_checkpoint();
+    let before = stored(&office);
+    let gone = behind[0];
+    let bodies = before.iter().filter(|(_, _, place, ..)| place.segment == gone);
+    let bodies: Vec<_> = bodies.filter_map(|(_, _, _, file, _)| file.clone()).collect();
+    assert!(!bodies.is_empty());
+    let file = office.store.segment_file(gone).unwrap().0;
+    let octets = office.disk.read(&file).unwrap().unwrap();
+    office.disk.remove(&file).unwrap();
+    let says = check(&office.disk).unwrap().damages().join("\n");
+    assert!(says.contains(&format!("mail/segments/{gone:08}-*: it is missing")), "{says}");
+    for start in 0..3 {
+        let recovered = recover(&office.disk).unwrap();
+        assert_eq!(recovered.report().segments_missing, [gone], "start {start}");
+        assert!(recovered.report().is_damaged());
+        office = office.reopened(recovered);
+        let known: Vec<_> = before.iter().map(|(id, uid, ..)| (*id, *uid)).collect();
+        let new = office.deliver_to_all();
+        assert!(new.iter().all(|new| !known.contains(new)), "a number is given again: {new:?}");
+        office.settle();
+        let names = office.disk.names();
+        assert!(bodies.iter().all(|body| names.contains(body)), "start {start}");
+    }
+    office.disk.append(&file, &octets).unwrap();
+    office.disk.sync(&file).unwrap();
+    for _ in 0..2 {
+        let recovered = recover(&office.disk).unwrap();
+        assert!(!recovered.report().is_damaged(), "{:?}", recovered.report());
+        for (id, uid, _, _, body) in &before {
+            let entry = *recovered.state().mailbox(*id).unwrap().entry(*uid).unwrap();
+            let message = recovered.message(&office.disk, *id, &entry).unwrap();
+            assert_eq!(&read_all(&office.disk, &message.body), body);
+        }
+        office = office.reopened(recovered);
+        office.settle();
+    }
+}
+
+#[test]
+fn what_a_start_finds_damaged_the_next_ones_know() {
+    let mut office = office();
+    let before = stored(&office);
+    let large = before.iter().find_map(|(_, _, place, file, _)| Some((*place, file.clone()?)));
+    let (place, body) = large.unwrap();
+    let file = office.store.segment_file(place.segment).unwrap().0;
+    office.disk.damage(&file, |octets| octets[usize::try_from(place.offset).unwrap() + 40] ^= 1);
+    // So all of the log is read.
+    office.disk.remove("mail/checkpoint").unwrap();
+    for start in 0..3 {
+        let recovered = recover(&office.disk).unwrap();
+        assert!(recovered.report().is_damaged(), "start {start}: {:?}", recovered.report());
+        office = office.reopened(recovered);
+        office.settle();
+        assert!(office.disk.names().contains(&body), "start {start}");
+        if start == 1 {
+            end_all(&mut office);
+        }
+    }
+    assert!(office.disk.names().contains(&file), "what it says may be read again by somebody");
+    office.disk.remove(&file).unwrap();
+    for _ in 0..2 {
+        let recovered = recover(&office.disk).unwrap();
+        assert!(!recovered.report().is_damaged(), "{:?}", recovered.report());
+        office = office.reopened(recovered);
+        office.settle();
+        assert!(office.disk.names().contains(&body), "it may have named it");
+    }
+}
+
+#[test]
+fn bodies_that_a_log_with_gaps_may_have_named_are_kept_over_starts() {
+    let mut office = office();
+    end_all(&mut office);
+    office.disk.append("mail/bodies/00000000000000aa", b"a body").unwrap();
+    // What is missing of the log without a checkpoint may have been compacted, or not.
+    assert!(segment_number(&segments(&office)[0]).unwrap() > 1);
+    office.disk.damage("mail/checkpoint", |octets| octets[50] ^= 1);
+    for start in 0..3 {
+        let recovered = recover(&office.disk).unwrap();
+        assert!(!recovered.report().is_damaged());
+        office = office.reopened(recovered);
+        office.settle();
+        let names = office.disk.names();
+        assert!(names.iter().any(|name| name == "mail/bodies/00000000000000aa"), "start {start}");
+        // Of what comes later is known that nothing names it.
+        let later = names.iter().any(|name| name == "mail/bodies/00000000000000bb");
+        assert!(!later, "start {start}");
+        if start == 0 {
+            office.disk.append("mail/bodies/00000000000000bb", b"a body").unwrap();
+        }
+    }
+}
+
+/// The files of segments whose number is followed by that of another.
+fn sealed(office: &Office) -> Vec<String> {
+    let all = segments(office);
+    let is_followed =
+        |pair: &&[String]| segment_number(&pair[0]).unwrap() + 1 == segment_number(&pair[1]).unwrap();
+    all.windows(2).filter(is_followed).map(|pair| pair[0].clone()).collect()
+}
+
+#[test]
+fn a_segment_whose_end_was_synced_and_is_damaged_stays() {
+    for is_all_read in [false, true] {
+        let mut office = office();
+        let file = sealed(&office)[0].clone();
+        office.disk.damage(&file, |octets| *octets.last_mut().unwrap() ^= 1);
+        if is_all_read {
+            office.disk.remove("mail/checkpoint").unwrap();
+        }
+        for _ in 0..2 {
+            let recovered = recover(&office.disk).unwrap();
+            office = office.reopened(recovered);
+            office.settle();
+        }
+        end_all(&mut office);
+        assert!(office.disk.names().contains(&file), "{is_all_read}");
+        assert!(!office.step(), "what else there was to do is done");
+    }
+}
+
+#[test]
+fn what_was_expunged_does_not_come_back_with_a_segment_that_can_be_read_again() {
+    let mut office = office();
+    let (id, uid, place, ..) = stored(&office)[0].clone();
+    let file = office.store.segment_file(place.segment).unwrap().0;
+    office.store.submit(Change::Expunge(Expunge { mailbox: id, uids: vec![uid] })).unwrap();
+    office.settle();
+    office.disk.make_unreadable(&file, 0..u64::MAX);
+    office.disk.remove("mail/checkpoint").unwrap();
+    let recovered = recover(&office.disk).unwrap();
+    office = office.reopened(recovered);
+    office.settle();
+    end_all(&mut office);
+    office.deliver_to_all();
+    office.settle();
+    office.disk.make_readable();
+    let recovered = recover_all(&office.disk).unwrap();
+    assert!(recovered.state().mailbox(id).unwrap().entry(uid).is_none(), "it is back");
+}
+
+#[test]
+fn a_second_file_with_a_segments_number_is_told_of() {
+    let office = office();
+    let number = segment_number(&segments(&office)[0]).unwrap();
+    let restored = format!("mail/segments/{number:08}-0000000000000001");
+    office.disk.append(&restored, b"from a backup").unwrap();
+    let recovered = recover(&office.disk).unwrap();
+    assert!(recovered.report().is_damaged(), "{:?}", recovered.report());
+    let says = check(&office.disk).unwrap().damages().join("\n");
+    assert!(says.contains(&restored), "{says}");
 }
 
 #[test]

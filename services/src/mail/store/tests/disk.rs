@@ -33,6 +33,10 @@ struct State {
     fails_to_list: bool,
     syncs: usize,
     room: Option<usize>,
+    /// What is said to be room instead.
+    said_room: Option<u64>,
+    /// The octets that were appended to all files.
+    appended: usize,
     /// Octets of files that the medium does not give.
     unreadable: Vec<(String, Range<u64>)>,
 }
@@ -73,9 +77,24 @@ impl FakeDisk {
         self.state().room = room;
     }
 
+    /// So much is said to be room, whatever there is.
+    pub fn say_room(&self, room: u64) {
+        self.state().said_room = Some(room);
+    }
+
+    /// How many octets were ever appended.
+    pub fn appended(&self) -> usize {
+        self.state().appended
+    }
+
     /// Nobody can read these octets any more.
     pub fn make_unreadable(&self, name: &str, octets: Range<u64>) {
         self.state().unreadable.push((name.to_owned(), octets));
+    }
+
+    /// All octets can be read again.
+    pub fn make_readable(&self) {
+        self.state().unreadable.clear();
     }
 
     pub fn cut_power(&self, loss: Loss) {
@@ -148,7 +167,8 @@ impl Storage for FakeDisk {
     }
 
     fn space(&self) -> io::Result<u64> {
-        Ok(self.state().room.map_or(u64::MAX, |room| room as u64))
+        let state = self.state();
+        Ok(state.said_room.or(state.room.map(|room| room as u64)).unwrap_or(u64::MAX))
     }
 
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
@@ -165,6 +185,7 @@ impl Storage for FakeDisk {
         state.next += u64::from(id == next);
         let fits = state.room.unwrap_or(usize::MAX).min(record.len());
         state.room = state.room.map(|room| room - fits);
+        state.appended += fits;
         let file = state.files.entry(id).or_default();
         file.cached.extend_from_slice(&record[..fits]);
         file.written.extend_from_slice(&record[..fits]);

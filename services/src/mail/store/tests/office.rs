@@ -26,7 +26,7 @@ pub(super) const SETTINGS: Settings = Settings {
     seen_max: 1000,
 };
 const MAILBOXES: usize = 2;
-const ACCOUNT: &str = "an account";
+pub(super) const ACCOUNT: &str = "an account";
 
 /// What is done to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +135,8 @@ fn open(disk: &FakeDisk, starts: u64) -> Store {
         (entries, queue, names, state.seen(ACCOUNT).map(str::to_owned).collect::<Vec<_>>())
     };
     assert_eq!(says(&by_checkpoint), says(&all), "with a checkpoint it is the same");
+    assert!(!by_checkpoint.report().is_damaged(), "by a crash: {:?}", by_checkpoint.report());
+    assert!(!all.report().is_damaged(), "by a crash: {:?}", all.report());
     Store::new(SETTINGS, recover(disk).unwrap(), StdRng::seed_from_u64(starts))
 }
 
@@ -185,10 +187,10 @@ impl Office {
         }
     }
 
-    /// The same disk, as it was read.
+    /// The same disk, as it was read. What damage has cost the model does not know.
     pub fn reopened(self, recovered: Recovered) -> Self {
         let store = Store::new(SETTINGS, recovered, StdRng::seed_from_u64(77));
-        Self::with(self.disk, store, self.model, self.starts + 1)
+        Self { is_checked: true, ..Self::with(self.disk, store, self.model, self.starts + 1) }
     }
 
     /// Delivers a message to the mailboxes that there are, and says which numbers it has got.

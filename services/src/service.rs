@@ -25,6 +25,8 @@ use rand::rngs::StdRng;
 
 use crate::addresses::Subscription;
 use crate::clock::Clock;
+use crate::crypto::tls::KeysFrom;
+use crate::dns::published::PublishedTexts;
 use crate::dns::resolver::Resolver;
 use crate::lan_hosts::LanHosts;
 use crate::net::Net;
@@ -189,6 +191,10 @@ pub struct Host<N: Net> {
     pub clock: Rc<dyn Clock>,
     /// The addresses of the gateway's interfaces: those to come, while services are prepared.
     pub addresses: Subscription,
+    /// Where the keys come from that services make.
+    pub keys: KeysFrom,
+    /// TXT records, which services may publish at any time, and the name service answers.
+    pub texts: PublishedTexts,
     /// TLS, if there is a certificate to show as soon as the services are activated.
     pub tls: Option<Rc<Tls>>,
     rng: RefCell<StdRng>,
@@ -197,7 +203,8 @@ pub struct Host<N: Net> {
 }
 
 impl<N: Net> Host<N> {
-    /// A host without TLS, on whose LAN nobody is known. `disk` is `storage`, by `work`. All randomness comes from `rng`.
+    /// A host without TLS, on whose LAN nobody is known. `disk` is `storage`, by `work`. All randomness comes from `rng`,
+    /// but for keys, which come from the operating system.
     pub fn new(
         net: N,
         (storage, disk): (Arc<dyn Storage>, Disk),
@@ -209,7 +216,13 @@ impl<N: Net> Host<N> {
         let lan_hosts: Rc<dyn LanHosts> = Rc::new(());
         let (rng, lan_hosts) = (RefCell::new(rng), RefCell::new(lan_hosts));
         let resolver = RefCell::new(Resolver::none());
-        Self { net, disk, storage, work, clock, addresses, tls: None, rng, lan_hosts, resolver }
+        let (keys, texts) = (KeysFrom::System, PublishedTexts::default());
+        Self { net, disk, storage, work, clock, addresses, keys, texts, tls: None, rng, lan_hosts, resolver }
+    }
+
+    /// The same with keys from elsewhere.
+    pub fn with_keys(self, keys: KeysFrom) -> Self {
+        Self { keys, ..self }
     }
 
     /// The same with TLS.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use gatepost_services::mail::signing;
 use gatepost_services::mail::store::check;
 use gatepost_services::store::{ReadOnlyFiles, read_file};
 use gatepost_services::tls::keeper;
@@ -42,8 +43,16 @@ pub fn damages(state_dir: &Path) -> Vec<String> {
         .into_iter()
         .map(|(name, damage)| format!("{}: {damage}", state_dir.join(name).display()));
     let of_tls = of_file(keeper::OWN_FILE, &|content| keeper::damage(content).into_iter().collect());
+    let of_dkim = of_file(signing::FILE, &|content| signing::damage(content).into_iter().collect());
     let of_mail = mail_damages(state_dir);
-    own.into_iter().chain(of_tls).chain(of_services).chain(of_client).chain(of_users).chain(of_mail).collect()
+    own.into_iter()
+        .chain(of_tls)
+        .chain(of_dkim)
+        .chain(of_services)
+        .chain(of_client)
+        .chain(of_users)
+        .chain(of_mail)
+        .collect()
 }
 
 fn mail_damages(state_dir: &Path) -> Vec<String> {

@@ -27,8 +27,8 @@ impl GatewayTls {
         Self { keys, tls: OnceCell::new() }
     }
 
-    /// Makes the certificate that `config` asks for, and `host` one that has TLS, if a service speaks it. Without one,
-    /// nothing is made, and nothing drawn from the host's randomness.
+    /// Makes the certificate that `config` asks for, and `host` one that has TLS, if a service speaks it, and keys from
+    /// where those of TLS come from. Without one, nothing is made, and nothing drawn from the host's randomness.
     ///
     /// # Errors
     ///
@@ -39,6 +39,7 @@ impl GatewayTls {
         resources: &Resources,
         host: Host<N>,
     ) -> Result<(Host<N>, Option<Certificate>), Unprepared> {
+        let host = host.with_keys(self.keys);
         if !config.services.speak_tls() {
             return Ok((host, None));
         }

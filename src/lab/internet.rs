@@ -123,6 +123,7 @@ impl Internet {
             hostname: "ns".to_owned(),
             lan: prefix(NAME_SERVER, 32)?,
             wan: Vec::new(),
+            texts: dns::published::PublishedTexts::default(),
             records: vec![dns::StaticRecord {
                 name: WEB_NAME.to_owned(),
                 value: dns::RecordValue::Address(WEB_ADDRESS.into()),

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `aliases` | reads the configuration only |
 //! | `check` | reads, and changes nothing |
+//! | `dkim` | reads the keys, and changes nothing |
 //! | `export` | reads, and changes nothing there |
 //! | `import` | refused, as one process alone writes the store |
 //!
@@ -11,6 +12,7 @@
 
 mod aliases;
 mod check;
+mod dkim;
 mod export;
 mod import;
 
@@ -36,6 +38,12 @@ pub enum Mail {
     /// Say what of the stored mail is damaged and what was recovered; changes nothing.
     Check {
         /// Which store.
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Print the records by which others verify the office's mail, for zones that another server has.
+    Dkim {
+        /// Which state directory.
         #[command(flatten)]
         options: Options,
     },
@@ -93,6 +101,7 @@ impl Mail {
         match self {
             Self::Aliases { address, options } => aliases::run(&options, &address),
             Self::Check { options } => check::run(&options),
+            Self::Dkim { options } => dkim::run(&options),
             Self::Export { user, target, options } => export::run(&options, &user, target),
             Self::Import { user, path, options } => import::run(&options, &user, &path),
         }

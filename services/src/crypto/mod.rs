@@ -1,5 +1,6 @@
 //! Cryptography: the one place that names the crates which provide it.
 
+pub mod dkim;
 pub mod signing;
 pub mod tls;
 

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net};
 
+use super::published::PublishedTexts;
+
 /// The configuration of a [`Service`](super::Service).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -18,6 +20,8 @@ pub struct Config {
     pub wan: Vec<IpAddr>,
     /// Static names. One of these replaces the built-in name it equals.
     pub records: Vec<StaticRecord>,
+    /// What the gateway's other services publish.
+    pub texts: PublishedTexts,
     /// `false`: stand-alone. Nobody is asked; what is not known does not exist.
     pub use_upstream: bool,
     /// Whom to ask, in this order; at most [`UPSTREAMS_MAX`](super::forwarder::UPSTREAMS_MAX) are

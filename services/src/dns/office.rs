@@ -19,6 +19,7 @@ use ipnet::IpNet;
 use tracing::warn;
 
 use super::config::{Config, StaticRecord};
+use super::published::PublishedTexts;
 use super::resolver::{Answerer, Resolver};
 use super::service::Service;
 use super::stats::Stats;
@@ -160,6 +161,7 @@ impl<N: Net> OfficeInstance<N> {
         let Some(config) = config(&settings, &now) else {
             return Err(Unprepared::without_address(KIND.name));
         };
+        let config = Config { texts: host.texts.clone(), ..config };
         let names: Rc<dyn LocalNames> = host.lan_hosts();
         let dns = Service::new(host.net.clone(), Rc::clone(&host.clock), host.rng(), config, names)
             .map_err(|error| unprepared(error.to_string(), "correct [system] and [dns]"))?;
@@ -232,6 +234,7 @@ fn config(settings: &Settings, addresses: &Addresses) -> Option<Config> {
         lan,
         wan: own_outside(addresses),
         records: settings.records.clone(),
+        texts: PublishedTexts::default(),
         use_upstream: settings.upstreams != Upstreams::Nobody,
         upstreams: servers(settings, addresses),
         recursion_for: vec![IpNet::V4(lan.trunc())],

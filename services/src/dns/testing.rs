@@ -11,6 +11,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::config::Config;
 use super::message::Question;
+use super::published::PublishedTexts;
 use crate::lan_hosts::LocalNames;
 
 /// The office `office.example` at 192.168.1.1/24 with the WAN address 203.0.113.10.
@@ -21,6 +22,7 @@ pub fn office() -> Config {
         lan: "192.168.1.1/24".parse().unwrap(),
         wan: vec!["203.0.113.10".parse().unwrap()],
         records: Vec::new(),
+        texts: PublishedTexts::default(),
         use_upstream: true,
         upstreams: vec!["203.0.113.53:53".parse().unwrap(), "203.0.113.54:53".parse().unwrap()],
         recursion_for: vec!["192.168.1.0/24".parse().unwrap()],

@@ -6,8 +6,9 @@
 //! - *cuts*, the tops of the zones that are answered locally. A name below a cut that has no node does
 //!   not exist, or exists without records where other names lie below it.
 //!
-//! The names of the LAN's hosts are in neither: [`LocalNames`] is asked for each question. A node always comes
-//! before a host, so that no host can take the name of a server. In stand-alone mode the root is a cut
+//! The names of the LAN's hosts are in neither: [`LocalNames`] is asked for each question, and so are the
+//! [texts](PublishedTexts) that other services publish. A node always comes before both, so that no host can take the
+//! name of a server. In stand-alone mode the root is a cut
 //! too, and with it every name is local.
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use ipnet::Ipv4Net;
 use super::config::{Config, ConfigError, RecordValue, StaticRecord};
 use super::message::Answer;
 use super::name::NameKey;
+use super::published::{PublishedTexts, strings};
 use super::special;
 use crate::lan_hosts::LocalNames;
 
@@ -53,6 +55,7 @@ pub struct Zone {
     nodes: BTreeMap<NameKey, Vec<RData>>,
     cuts: BTreeMap<NameKey, Cut>,
     leases: Rc<dyn LocalNames>,
+    texts: PublishedTexts,
 }
 
 /// The top of a zone that is answered locally.
@@ -92,6 +95,7 @@ impl Zone {
             nodes: BTreeMap::new(),
             cuts: BTreeMap::new(),
             leases,
+            texts: config.texts.clone(),
         };
         zone.add_cuts(config.use_upstream);
         zone.add_built_in_names()?;
@@ -123,6 +127,9 @@ impl Zone {
         }
         if let Some(node) = self.nodes.get(&key) {
             return Some(self.answer_from(name, &key, OWN_TTL_SECS, node, record_type));
+        }
+        if let Some(text) = self.texts.get(&key) {
+            return Some(self.answer_from(name, &key, OWN_TTL_SECS, &[text], record_type));
         }
         let lease = self.lease(&key);
         if !lease.is_empty() {
@@ -236,6 +243,7 @@ impl Zone {
         let after = (Excluded(key.as_bytes()), Unbounded);
         below(self.nodes.range::<[u8], _>(after).next().map(|(next, _)| next))
             || below(self.cuts.range::<[u8], _>(after).next().map(|(next, _)| next))
+            || self.texts.has_names_below(key)
     }
 
     /// The SOA by which `name`, which has a node, lacks something. A static name outside of all our
@@ -388,13 +396,11 @@ fn address_data(address: IpAddr) -> RData {
 /// Longest text of a TXT record, in octets; with its length octets it still fits into a message.
 const TEXT_OCTETS_MAX: usize = 65_000;
 
-/// Cut into strings of 255 octets at most, RFC 1035 section 3.3.14.
 fn text_data(name: &str, text: &str) -> Result<TXT, ConfigError> {
     if text.len() > TEXT_OCTETS_MAX {
         return Err(ConfigError::TextTooLong(name.to_owned()));
     }
-    let strings: Vec<&[u8]> = if text.is_empty() { vec![b""] } else { text.as_bytes().chunks(255).collect() };
-    Ok(TXT::from_bytes(strings))
+    Ok(strings(text))
 }
 
 /// `name` with `origin` appended unless it ends with a dot.

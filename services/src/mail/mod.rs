@@ -14,6 +14,7 @@ pub mod queue;
 pub mod sasl;
 pub mod secret;
 pub mod service;
+pub mod signing;
 pub mod smtp;
 pub mod srs;
 pub mod store;

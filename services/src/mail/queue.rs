@@ -46,7 +46,7 @@ use gatepost_ground::Instant;
 pub use self::options::Options;
 use self::schedule::{Now, Outages, WARN_AFTER};
 pub use self::settle::{PendingNotice, Settlement};
-pub use self::stored::{Contents, StoredMessage, forwarded, is_refused_for_now, remote};
+pub use self::stored::{Contents, StoredMessage, forwarded, is_refused_for_now, remote, remote_of_ours};
 use super::address::{Mailbox, ReversePath};
 use super::mx::{Host, NextHop, Routes};
 use super::smtp::client::{Report, Scope, Status};

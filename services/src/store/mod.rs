@@ -195,6 +195,10 @@ pub enum Topic {
     AuthorityNotKept,
     /// The certificate that servers show ends soon, or its files are no good.
     Certificate,
+    /// The keys that sign mail are not what was written.
+    SigningKeysDamaged,
+    /// The keys that sign mail cannot be read, made or written.
+    SigningKeysNotKept,
 }
 
 impl Topic {
@@ -210,6 +214,8 @@ impl Topic {
             Self::AuthorityDamaged => "the office's own authority is sound",
             Self::AuthorityNotKept => "the office's own authority is kept",
             Self::Certificate => "the certificate is good",
+            Self::SigningKeysDamaged => "the keys that sign mail are sound",
+            Self::SigningKeysNotKept => "the keys that sign mail are kept",
         }
     }
 }

@@ -274,3 +274,31 @@ fn the_lans_reverse_zones_cover_it_exactly() {
     assert_eq!(names("10.1.2.3/8"), ["10.in-addr.arpa."]);
     assert_eq!(names("198.51.100.9/30").len(), 4);
 }
+
+#[test]
+fn texts_are_there_as_long_as_they_are_published() {
+    let config = with_records(&[("own._domainkey", RecordValue::Text("the administrator's".into()))]);
+    let zone = zone_of(&config);
+    let key = "k1._domainkey.office.example.";
+    assert_eq!(denial(&zone, key, RecordType::TXT).0, ResponseCode::NXDomain);
+    let long = "x".repeat(300);
+    let publish = |names: &[&str]| {
+        config.texts.set(names.iter().map(|name| ((*name).to_owned(), long.clone())));
+    };
+    publish(&["K1._domainkey.office.example", "k1._domainkey.shop.example", "own._domainkey.office.example"]);
+    for owner in [key, "k1._domainkey.SHOP.example."] {
+        let answer = lookup(&zone, owner, RecordType::TXT);
+        let RData::TXT(text) = &answer.answers[0].data else { panic!("{answer:?}") };
+        let lengths: Vec<_> = text.txt_data.iter().map(|string| string.len()).collect();
+        // RFC 6376, section 3.6.2.2: strings are read one behind the other.
+        assert_eq!((lengths, answer.answers.len()), (vec![255, 45], 1), "{owner}");
+    }
+    let code = |owner: &str| denial(&zone, owner, RecordType::A).0;
+    assert_eq!(code(key), ResponseCode::NoError);
+    assert_eq!(code("_domainkey.office.example."), ResponseCode::NoError);
+    let own = data(&zone, "own._domainkey.office.example.", RecordType::TXT);
+    assert_eq!(own, ["the administrator's"], "it comes first");
+    publish(&[]);
+    assert_eq!(denial(&zone, key, RecordType::TXT).0, ResponseCode::NXDomain);
+    assert!(zone.lookup(&name("k1._domainkey.shop.example."), RecordType::TXT).is_none());
+}

@@ -18,6 +18,7 @@ use crate::mail::mx::{Answer, MxRecord, NextHop, NoAnswer, Question, Search, Ste
 use crate::mail::queue::connection::{Means, NoTls, Source, StartTls, TlsTo, send};
 use crate::mail::queue::{DeliveryResult, Job, StoredMessage};
 use crate::mail::sasl::client::Credentials;
+use crate::mail::signing::Reading;
 use crate::mail::smtp::client::{
     Client, Encryption, Envelope, EnvelopeRecipient, Report, Scope, Settings, Status,
 };
@@ -43,8 +44,8 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Reads all of `message`, so that one that is damaged is sent to no server.
-    pub async fn of(message: &StoredMessage) -> Result<Self, Unreadable> {
+    /// Reads all of `message`, so that one that is damaged is sent to no server; and has `reading` read it, too.
+    pub async fn of(message: &StoredMessage, reading: &mut Option<Reading>) -> Result<Self, Unreadable> {
         let mut content = Self::default();
         let mut header = HeaderEnd::default();
         let mut offset = 0;
@@ -58,6 +59,9 @@ impl Content {
             let room = HEADER_OCTETS_MAX.saturating_sub(content.head.len());
             content.head.extend_from_slice(&part[..part.len().min(room)]);
             content.is_8bit |= !part.is_ascii();
+            if let Some(reading) = reading {
+                reading.push(&part);
+            }
             let in_header = header.take(&part);
             content.is_header_8bit |= !part[..in_header].is_ascii();
         }

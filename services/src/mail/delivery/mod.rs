@@ -10,6 +10,9 @@
 //! with one that switches mail off, entries wait. What is under way when another configuration comes goes on by the one with
 //! which it began.
 //!
+//! A message of the office is signed when it is sent ([`signing`](super::signing)): it is read whole before in any case, and
+//! its signature covers what arrives.
+//!
 //! What came of a job is stored before anything else is done with its entries, again until the store takes it: first the
 //! changes, all at once, as they say who has the message; then the notices. A notice that cannot be kept for now has its entries
 //! tried again; one that is refused for good goes to the postmaster's mailbox. Only if there is no such mailbox either, the

@@ -8,11 +8,13 @@ use gatepost_ground::Role as Side;
 
 use super::stats::Stats;
 use super::way_out::{Active, WayOut};
+use crate::dns::published::PublishedTexts;
 use crate::mail::mx::Server;
 use crate::mail::sasl::Password;
 use crate::mail::service;
 use crate::mail::service::directory::Directory;
 use crate::mail::service::ground::{Ground, Opener};
+use crate::mail::signing::{Keeping, KeyKeeper, Keys, signing_domains};
 use crate::net::Net;
 use crate::service::{Host, Instance, Kind, Listening, LocalFuture, Off, Service, State, Unprepared};
 
@@ -53,12 +55,13 @@ impl std::ops::Deref for Settings {
 pub struct OfficeDelivery<N: Net> {
     ground: Rc<Ground>,
     way_out: Rc<WayOut<N>>,
+    keeper: Rc<KeyKeeper>,
 }
 
 impl<N: Net> OfficeDelivery<N> {
     /// The service that sends what comes by `way_out`, from the store of `ground`.
     pub fn new(ground: Rc<Ground>, way_out: Rc<WayOut<N>>) -> Self {
-        Self { ground, way_out }
+        Self { ground, way_out, keeper: Rc::default() }
     }
 }
 
@@ -83,6 +86,8 @@ impl<N: Net> Service<N> for OfficeDelivery<N> {
             }
             let active = Rc::new(Active {
                 directory: Directory::new(&settings.users, &settings.domains, &settings.aliases),
+                domains: signing_domains(&settings.domains),
+                keeper: Rc::clone(&self.keeper),
                 settings,
                 net: host.net.clone(),
                 clock: Rc::clone(&host.clock),
@@ -95,9 +100,22 @@ impl<N: Net> Service<N> for OfficeDelivery<N> {
                 stats: self.way_out.shared_stats(),
             });
             let way_out = Rc::clone(&self.way_out);
+            let keeping = Keeping {
+                disk: host.disk.clone(),
+                work: Rc::clone(&host.work),
+                from: host.keys,
+                rng: RefCell::new(host.rng()),
+            };
+            let texts = host.texts.clone();
             let opener = RefCell::new(Some(Opener::of(host)));
-            let instance =
-                Rc::new_cyclic(|this| OfficeInstance { active, way_out, opener, this: Weak::clone(this) });
+            let instance = Rc::new_cyclic(|this| OfficeInstance {
+                active,
+                way_out,
+                opener,
+                keeping,
+                texts,
+                this: Weak::clone(this),
+            });
             Ok(instance as Rc<dyn Instance>)
         })
     }
@@ -113,13 +131,26 @@ struct OfficeInstance<N: Net> {
     way_out: Rc<WayOut<N>>,
     /// What the store is opened with, until it is.
     opener: RefCell<Option<Opener>>,
+    keeping: Keeping,
+    /// Where the keys that sign are published.
+    texts: PublishedTexts,
     this: Weak<Self>,
+}
+
+impl<N: Net> OfficeInstance<N> {
+    fn publish(&self, keys: &Keys) {
+        let records = keys.records(&self.active.domains);
+        self.texts.set(records.map(|record| (record.name, record.text)));
+    }
 }
 
 impl<N: Net> Instance for OfficeInstance<N> {
     fn activate(&self) {
         if let Some(opener) = self.opener.take() {
             self.active.ground.open(opener);
+        }
+        if let Some(keys) = self.active.keeper.keys() {
+            self.publish(&keys);
         }
         self.way_out.set(&self.active);
     }
@@ -128,9 +159,13 @@ impl<N: Net> Instance for OfficeInstance<N> {
         let Some(this) = self.this.upgrade() else { return Box::pin(std::future::pending()) };
         let mut addresses = this.active.addresses.clone();
         Box::pin(async move {
-            while addresses.changed().await.is_ok() {
-                this.way_out.reroute(&this.active);
-            }
+            let keeping = async { this.publish(&*this.active.keeper.keep(&this.keeping).await) };
+            let following = async {
+                while addresses.changed().await.is_ok() {
+                    this.way_out.reroute(&this.active);
+                }
+            };
+            tokio::join!(keeping, following);
             // Nobody publishes any more: another configuration is in force.
             std::future::pending::<()>().await;
         })

@@ -6,9 +6,11 @@ use super::way_out::Active;
 use crate::mail::address::ReversePath;
 use crate::mail::queue::connection::Source;
 use crate::mail::queue::{Job, StoredMessage};
+use crate::mail::signing::Reading;
 use crate::mail::srs::Srs;
 use crate::net::Net;
 use crate::service::LocalFuture;
+use crate::work;
 
 /// A message on its way to servers.
 pub(super) struct Outgoing<'a> {
@@ -41,6 +43,11 @@ impl Source for Outgoing<'_> {
     }
 }
 
+/// Whether the message of `job` is signed: all of its recipients are sent it by the office.
+pub(super) fn is_ours(job: &Job) -> bool {
+    job.recipients.iter().all(|recipient| recipient.options.is_ours)
+}
+
 impl<N: Net> Active<N> {
     /// The return path by which the message of `job`, whose own is `sender`, is sent, and the field that says by which
     /// address here it is sent on: if it comes back there it is known.
@@ -56,5 +63,24 @@ impl<N: Net> Active<N> {
         // Others would make the header one that needs SMTPUTF8.
         let field = if by.is_ascii() { format!("Delivered-To: {by}\r\n") } else { String::new() };
         (rewritten.map_or_else(|| sender.clone(), ReversePath::Mailbox), field)
+    }
+
+    /// The fields that sign the message that `reading` has read. None if the office does not sign it, or cannot now.
+    pub(super) async fn signatures(&self, reading: Option<Reading>) -> Vec<u8> {
+        let Some(reading) = reading else { return Vec::new() };
+        let Some(unsigned) = reading.finish() else {
+            self.count(|stats| stats.not_signed += 1);
+            return Vec::new();
+        };
+        let Some(domain) = unsigned.domain(&self.domains).map(str::to_owned) else { return Vec::new() };
+        let fields = match self.keeper.keys() {
+            Some(keys) => work::run(&*self.work, move || unsigned.sign(&keys, &domain)).await.ok().flatten(),
+            None => None,
+        };
+        self.count(|stats| match &fields {
+            Some(_) => stats.signed += 1,
+            None => stats.not_signed += 1,
+        });
+        fields.unwrap_or_default().into_bytes()
     }
 }

@@ -9,7 +9,7 @@ use tracing::{error, warn};
 use super::way_out::{Active, WayOut};
 use crate::mail::address::{ForwardPath, Mailbox};
 use crate::mail::bounce::{Addressee, ReportingMta};
-use crate::mail::queue::{PendingNotice, Settlement, is_refused_for_now, remote};
+use crate::mail::queue::{PendingNotice, Settlement, is_refused_for_now, remote_of_ours};
 use crate::mail::service::directory::Place;
 use crate::mail::service::ground::Opened;
 use crate::mail::store::{Accept, Change, Delivery, Done, Origin, QueueId, Refused};
@@ -140,7 +140,8 @@ impl<N: Net> WayOut<N> {
                 }
                 let now = active.clock.unix_time();
                 let remotes = outside.into_iter();
-                let remotes = remotes.map(|to| remote(to, &Default::default(), &Default::default(), now));
+                let remotes =
+                    remotes.map(|to| remote_of_ours(to, &Default::default(), &Default::default(), now));
                 accept.remotes.extend(remotes);
                 if accept.deliveries.is_empty() && accept.remotes.is_empty() {
                     return Err(refused);
@@ -148,7 +149,8 @@ impl<N: Net> WayOut<N> {
             }
             (Place::Elsewhere, Some(sender)) => {
                 let now = active.clock.unix_time();
-                accept.remotes.push(remote(sender, &Default::default(), &Default::default(), now));
+                let remote = remote_of_ours(sender, &Default::default(), &Default::default(), now);
+                accept.remotes.push(remote);
             }
             _ => return Err(Refused::NoRecipient),
         }

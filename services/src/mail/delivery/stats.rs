@@ -17,6 +17,10 @@ pub struct Stats {
     pub failed: u64,
     /// Recipients that may have a message twice: the reply to its end was lost.
     pub perhaps_delivered: u64,
+    /// Times that a message of the office was signed by DKIM to be sent.
+    pub signed: u64,
+    /// Times that a message of the office was sent without a signature, as there were no keys or it is too odd.
+    pub not_signed: u64,
     /// Notices to senders: of failure, of delay, and those that were asked for.
     pub notices: u64,
     /// Notices that nobody could be sent, and that the postmaster has.

@@ -16,16 +16,21 @@ use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use super::*;
+use crate::dns::published::PublishedTexts;
 use crate::dns::resolver::{Answerer, Resolver};
+use crate::mail::address::Mailbox;
 use crate::mail::mx::{Host as MxHost, Server as MxServer};
 use crate::mail::sasl::Password;
 use crate::mail::service;
-use crate::mail::service::tests::lab::{self, LAN, Lab, WAN, addresses, simulate};
+use crate::mail::service::aliases::Alias;
+use crate::mail::service::tests::lab::{self, LAN, Lab, PC1, STRANGER, WAN, addresses, simulate};
 use crate::mail::service::tests::wire::Wire;
+use crate::mail::signing::{FILE, keys_in, signing_domains};
 use crate::mail::smtp::Role;
 use crate::mail::store::tests::disk::FakeDisk;
 use crate::net::{Listener, Net};
 use crate::service::{LocalFuture, Service};
+use crate::store::Storage;
 
 const MAIL: &str = "Subject: Lunch\r\n\r\nAt noon?\r\n";
 const MX1: &str = "198.51.100.1";
@@ -209,7 +214,7 @@ fn a_message_leaves_by_the_preferred_server_or_the_next_one() {
         office.until_empty().await;
         assert_eq!(mx2.taken(), 1);
         let taken = mx2.taken.borrow()[0].clone();
-        assert!(taken.starts_with("Received: ") && taken.contains("At noon?"), "{taken}");
+        assert!(taken.contains("\r\nReceived: ") && taken.contains("At noon?"), "{taken}");
         let commands = mx2.commands.borrow().clone();
         assert_eq!(commands[0], "EHLO smtp.office.example");
         assert_eq!(commands[1], "MAIL FROM:<anna@office.example>");
@@ -407,5 +412,93 @@ fn another_configuration_sends_on_and_none_waits() {
         off.mail = service::Settings { enabled: false, ..off.mail };
         office.send_by(off).await;
         assert_eq!(office.way_out.stats().delivered, 1);
+    });
+}
+
+/// What the server `mx` gets of a message from `source` that `author` is said to have written.
+async fn sent(office: &Office, mx: &Server, source: &str, to: &str, author: &str) -> String {
+    mx.say("EHLO", "250-mx.far.example\r\n250 SIZE");
+    mx.commands.borrow_mut().clear();
+    let mail = format!("From: {author}\r\nSubject: Lunch\r\n\r\nAt noon?\r\n\r\n");
+    let mut client = if source == PC1 { office.lab.pc().await } else { office.lab.stranger().await };
+    let reply = client.mail("x@elsewhere.example", &[to], &mail).await;
+    assert!(reply.starts_with("250"), "{reply}");
+    office.until_empty().await;
+    let taken = mx.taken.borrow_mut().pop().expect("it came");
+    let taken = taken.strip_suffix(".\r\n").unwrap().to_owned();
+    let size = mx.commands.borrow().iter().find_map(|line| line.split_once(" SIZE=")?.1.parse().ok());
+    assert_eq!(size, Some(taken.len()), "{taken}");
+    taken
+}
+
+/// RFC 6376, section 5: Mail of the office is signed, and what strangers send is not.
+#[test]
+fn rfc6376_5_mail_of_the_office_is_signed_and_what_strangers_send_is_not() {
+    simulate(async {
+        let mut settings = settings();
+        let member = Mailbox::parse(BOB).unwrap();
+        let address = Mailbox::parse("away@office.example").unwrap();
+        settings.mail.aliases.all.push(Alias { address, members: vec![member] });
+        let office = Office::start(&Arc::default(), settings).await;
+        let mx = Server::start(&office.lab.wire, MX1).await;
+        let signed = sent(&office, &mx, PC1, BOB, "Anna <anna@office.example>").await;
+        assert!(signed.starts_with("DKIM-Signature: v=1; a=ed25519-sha256;"), "{signed}");
+        assert!(
+            signed.contains("d=office.example; s=ed25519-") && signed.contains("\r\nReceived: "),
+            "{signed}"
+        );
+        let elsewhere = sent(&office, &mx, PC1, BOB, "anna@elsewhere.example").await;
+        assert!(elsewhere.starts_with("Received: "), "{elsewhere}");
+        // An alias sends on what a stranger has sent in the office's name.
+        let forged = sent(&office, &mx, STRANGER, "away@office.example", ANNA).await;
+        assert!(forged.starts_with("Delivered-To: ") && !forged.contains("DKIM-Signature"), "{forged}");
+        let own = sent(&office, &mx, PC1, "away@office.example", ANNA).await;
+        assert!(own.starts_with("DKIM-Signature: "), "{own}");
+        assert_eq!((office.way_out.stats().signed, office.way_out.stats().not_signed), (2, 0));
+    });
+}
+
+#[test]
+fn a_notice_to_a_sender_elsewhere_is_signed() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        assert!(office.mail(BOB, &["a@null.example"]).await.starts_with("250"));
+        office.until_empty().await;
+        let notice = mx1.taken.borrow()[0].clone();
+        assert!(notice.starts_with("DKIM-Signature: ") && notice.contains("d=office.example"), "{notice}");
+    });
+}
+
+#[test]
+fn the_keys_are_published_for_each_domain_and_by_each_configuration() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        let keys = keys_in(&office.lab.disk.read(FILE).unwrap().expect("they are kept")).unwrap();
+        let expected = PublishedTexts::default();
+        let domains = signing_domains(&settings().domains);
+        assert!(domains.len() > 1, "{domains:?}");
+        expected.set(keys.records(&domains).map(|record| (record.name, record.text)));
+        assert_eq!(office.lab.host.texts, expected);
+        office.lab.host.texts.set([]);
+        office.send_by(settings()).await;
+        assert_eq!(office.lab.host.texts, expected);
+    });
+}
+
+#[test]
+fn without_keys_mail_leaves_unsigned_and_is_counted() {
+    simulate(async {
+        let disk = Arc::<FakeDisk>::default();
+        disk.write(FILE, b"2 damaged").unwrap();
+        for number in 1..=8 {
+            let name = if number == 1 { String::new() } else { format!("-{number}") };
+            disk.write(&format!("{FILE}.damaged{name}"), &[number]).unwrap();
+        }
+        let office = Office::start(&disk, settings()).await;
+        let mx = Server::start(&office.lab.wire, MX1).await;
+        let unsigned = sent(&office, &mx, PC1, BOB, ANNA).await;
+        assert!(unsigned.starts_with("Received: "), "{unsigned}");
+        assert_eq!((office.way_out.stats().signed, office.way_out.stats().not_signed), (0, 1));
     });
 }

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 
 use super::courier::{Content, carry};
 use super::office::Settings;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, is_ours};
 use super::settlement::Original;
 use super::stats::Stats;
 use crate::addresses::Subscription;
@@ -28,6 +28,7 @@ use crate::mail::sasl::Password;
 use crate::mail::service::directory::{Directory, Place};
 use crate::mail::service::ground::{Ground, Opened};
 use crate::mail::service::remote::Remote;
+use crate::mail::signing::{KeyKeeper, Reading};
 use crate::mail::smtp::Refusal;
 use crate::mail::smtp::client::Outcome;
 use crate::mail::smtp::server::{Recipient, Sender};
@@ -65,6 +66,9 @@ pub(super) struct Active<N: Net> {
     pub tls: Option<Rc<Tls>>,
     pub ground: Rc<Ground>,
     pub directory: Directory,
+    /// The domains that sign.
+    pub domains: Vec<String>,
+    pub keeper: Rc<KeyKeeper>,
     pub rng: RefCell<StdRng>,
     pub addresses: Subscription,
     pub stats: Rc<RefCell<Stats>>,
@@ -265,14 +269,17 @@ impl<N: Net> WayOut<N> {
         first: QueueId,
     ) -> Result<(Settlement, Content, bool), store::Unreadable> {
         let message = StoredMessage::of(&opened.store, first).await?;
-        let content = Content::of(&message).await?;
+        let mut reading = (job.known.is_none() && is_ours(job)).then(Reading::new);
+        let content = Content::of(&message, &mut reading).await?;
         let accept = &message.message().accept;
         let sender = Mailbox::parse(&accept.return_path).map_or(ReversePath::Null, ReversePath::Mailbox);
         let results = match &job.known {
             Some(known) => known.clone(),
             None => {
-                let (return_path, fields) = active.sent_on(&opened.srs, job, &sender);
-                let outgoing = Outgoing { fields: fields.into_bytes(), message: &message };
+                let (return_path, sent_on) = active.sent_on(&opened.srs, job, &sender);
+                let mut fields = active.signatures(reading).await;
+                fields.extend(sent_on.into_bytes());
+                let outgoing = Outgoing { fields, message: &message };
                 let results = carry(active, job, &outgoing, &content, &return_path).await;
                 self.tell(job, &results);
                 results
@@ -359,12 +366,11 @@ impl<N: Net> Remote for WayOut<N> {
             NextHop::Domain(_) | NextHop::Literal(_) if !active.settings.may_leave => {
                 refused("this server has no way to other domains")
             }
-            _ => Ok(queue::remote(
-                mailbox,
-                &sender.parameters,
-                &recipient.parameters,
-                active.clock.unix_time(),
-            )),
+            _ => {
+                let remote = if recipient.may_relay { queue::remote_of_ours } else { queue::remote };
+                let now = active.clock.unix_time();
+                Ok(remote(mailbox, &sender.parameters, &recipient.parameters, now))
+            }
         }
     }
 

@@ -19,10 +19,16 @@ pub struct Options {
     pub rcpt: RcptParameters,
     /// The address here that sends the message on, if it was not sent to the recipient.
     pub forwarded_by: Option<Mailbox>,
+    /// Whether the office itself sends the message, so that it is signed: who handed it in may send to other domains. What
+    /// strangers send, and an alias or a rule sends on, is not.
+    pub is_ours: bool,
 }
 
 /// Before the address that sends a message on.
 const FORWARDED_BY: &str = "FORWARDED-BY=";
+
+/// What the store keeps of [`Options::is_ours`]. No parameter of SMTP is called so.
+const OURS: &str = "OURS";
 
 impl Options {
     /// What MAIL and RCPT said.
@@ -34,6 +40,7 @@ impl Options {
             smtputf8: mail.smtputf8,
             rcpt: rcpt.clone(),
             forwarded_by: None,
+            is_ours: false,
         }
     }
 
@@ -49,16 +56,20 @@ impl Options {
         if let Some(by) = &self.forwarded_by {
             text += &format!(" {FORWARDED_BY}{}", to_xtext(&by.to_string()));
         }
+        if self.is_ours {
+            text = format!("{text} {OURS}");
+        }
         text.trim_start().to_owned()
     }
 
     /// Reads what the store keeps. What cannot be read was not asked for.
     pub fn parse(text: &str) -> Self {
-        let (by, text): (Vec<&str>, Vec<&str>) =
-            text.split(' ').partition(|word| word.starts_with(FORWARDED_BY));
+        let is_ours = |word: &&str| *word == OURS;
+        let words = text.split(' ').filter(|word| !is_ours(word));
+        let (by, words): (Vec<&str>, Vec<&str>) = words.partition(|word| word.starts_with(FORWARDED_BY));
         let by = by.first().and_then(|word| from_xtext(word.strip_prefix(FORWARDED_BY)?));
         let is_of_rcpt = |word: &&str| word.starts_with("NOTIFY=") || word.starts_with("ORCPT=");
-        let (rcpt, mail): (Vec<&str>, Vec<&str>) = text.into_iter().partition(is_of_rcpt);
+        let (rcpt, mail): (Vec<&str>, Vec<&str>) = words.into_iter().partition(is_of_rcpt);
         let mail = MailParameters::parse(&format!(" {}", mail.join(" "))).unwrap_or_default();
         // Each for itself: of an ORCPT that is too long NOTIFY stands all the same.
         let mut all = RcptParameters::default();
@@ -69,7 +80,8 @@ impl Options {
             all.orcpt = all.orcpt.or(orcpt);
         }
         let forwarded_by = by.and_then(|by| Mailbox::parse(&by).ok());
-        Self { forwarded_by, ..Self::new(&mail, &all) }
+        let is_ours = text.split(' ').any(|word| is_ours(&word));
+        Self { forwarded_by, is_ours, ..Self::new(&mail, &all) }
     }
 }
 
@@ -87,10 +99,12 @@ mod tests {
         };
         for options in [
             Options::default(),
+            Options { is_ours: true, ..Options::default() },
             Options { ret: Some(Return::Headers), envid: Some("a+b=c d".to_owned()), ..Options::default() },
             Options {
                 is_8bit: true,
                 smtputf8: true,
+                is_ours: true,
                 ret: Some(Return::Full),
                 rcpt: RcptParameters { notify, orcpt: orcpt("rfc822", "a b+c@x.example") },
                 ..Options::default()

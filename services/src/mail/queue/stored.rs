@@ -11,11 +11,26 @@ use crate::mail::smtp::{MailParameters, RcptParameters};
 use crate::mail::store::{BodyOctets, MailStore, Message, Progress, QueueId, Refused, Remote, Unreadable};
 use crate::service::LocalFuture;
 
-/// What is kept of a recipient at another domain, who is to be tried at once.
+/// What is kept of a recipient at another domain, who is to be tried at once. The message is not the office's own: an alias
+/// or a rule sends it on.
 pub fn remote(recipient: &Mailbox, mail: &MailParameters, rcpt: &RcptParameters, now: UnixTime) -> Remote {
+    by_options(recipient, &Options::new(mail, rcpt), now)
+}
+
+/// The same of a message that the office itself sends.
+pub fn remote_of_ours(
+    recipient: &Mailbox,
+    mail: &MailParameters,
+    rcpt: &RcptParameters,
+    now: UnixTime,
+) -> Remote {
+    by_options(recipient, &Options { is_ours: true, ..Options::new(mail, rcpt) }, now)
+}
+
+fn by_options(recipient: &Mailbox, options: &Options, now: UnixTime) -> Remote {
     Remote {
         recipient: recipient.to_string(),
-        options: Options::new(mail, rcpt).to_text(),
+        options: options.to_text(),
         progress: Progress { due: now.0, ..Progress::default() },
         ..Remote::default()
     }

@@ -227,9 +227,9 @@ impl Desk {
         let Some(by) = by else { return Ok(Vec::new()) };
         self.check_return_path(transaction)?;
         let routed = reached.outside.iter().map(|mailbox| {
+            // The office sends it there, whether the client may or not.
             let path = ForwardPath::Mailbox((*mailbox).clone());
-            // The office sends it there, not the client.
-            let member = Recipient { path, may_relay: true, ..recipient.clone() };
+            let member = Recipient { path, ..recipient.clone() };
             let remote = self.shared.remote.route(&transaction.sender, &member)?;
             Ok(queue::forwarded(remote, &by))
         });

@@ -17,6 +17,7 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use super::wire::Wire;
 use crate::addresses::{Addresses, InterfaceAddresses, Publisher};
 use crate::clock::{Clock, UnixTime};
+use crate::crypto::tls::KeysFrom;
 use crate::mail::service::aliases::Aliases;
 use crate::mail::service::directory::MailDomain;
 use crate::mail::service::ground::Ground;
@@ -154,6 +155,7 @@ impl Lab {
         let disks = (Arc::clone(&storage), Disk::new(storage, Rc::clone(&work)));
         let rng = StdRng::seed_from_u64(1);
         let host = Host::new(wire.clone(), disks, work, clock, publisher.subscribe(), rng);
+        let host = host.with_keys(KeysFrom::Seed);
         let ground = Rc::new(Ground::new(store::Settings::default(), Cost::LEAST));
         let service = OfficeMail::new(role, Rc::clone(&ground), remote);
         let running = RefCell::default();

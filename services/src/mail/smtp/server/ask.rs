@@ -75,6 +75,6 @@ pub struct Recipient {
     pub path: ForwardPath,
     /// What RCPT said beside it.
     pub parameters: RcptParameters,
-    /// Whether the client may send to other domains.
+    /// Whether the client may send to other domains: it is the office's, and so is what it sends.
     pub may_relay: bool,
 }

@@ -1,0 +1,41 @@
+//! DKIM signatures of what the office sends. (RFC 6376, RFC 8463)
+//!
+//! ```text
+//!   KeyKeeper ─► Keys ─┬─► texts of the name service: SELECTOR._domainkey.DOMAIN
+//!                      │
+//!   message ─► Reading ┴─► Unsigned::sign ─► DKIM-Signature fields, put before the message when it is sent
+//! ```
+//!
+//! The keys are made when mail is first in use and are for all domains of the office. Each message is signed by each of
+//! them: RSA, which all verifiers know, and Ed25519. A key's selector is made of the key itself, so that another key is
+//! never looked for under a name by which the former one is published in a zone elsewhere.
+//!
+//! What is signed is decided when a message is accepted ([`is_ours`](crate::mail::queue::Options::is_ours)): mail of the
+//! LAN and of users, and notices of the server itself, never what strangers have sent and an alias sends on. The author
+//! has to be at a domain of the office, or below one.
+
+mod keeper;
+mod keys;
+mod message;
+#[cfg(test)]
+mod tests;
+
+pub use keeper::{FILE, Keeping, KeyKeeper, damage, keys_in};
+pub use keys::{Key, Keys, Record};
+pub use message::{Reading, SIGNED_FIELDS, SIGNED_FIELDS_MAX, Unsigned};
+
+use super::service::directory::MailDomain;
+
+/// The domains that sign: those of the office, without names of servers below one that means the same.
+pub fn signing_domains(domains: &[MailDomain]) -> Vec<String> {
+    let is_of_another = |domain: &&MailDomain| {
+        domain.same_as.as_ref().is_some_and(|other| is_at(&domain.name, other) && domain.name != *other)
+    };
+    let own = domains.iter().filter(|domain| !is_of_another(domain));
+    own.map(|domain| domain.name.to_lowercase()).collect()
+}
+
+/// Whether `name` is `domain` or below it; both in lower case.
+fn is_at(name: &str, domain: &str) -> bool {
+    name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}

@@ -3,6 +3,7 @@
 pub mod dkim;
 pub mod signing;
 pub mod tls;
+pub mod verifying;
 
 use std::fmt;
 use std::num::NonZeroU32;

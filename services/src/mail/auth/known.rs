@@ -42,6 +42,27 @@ pub enum Records {
 /// An answer: records, or why there are none.
 pub type Answer = Result<Records, NoAnswer>;
 
+/// What a check does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step<T> {
+    /// It asks this, and is to be handed the answer.
+    Ask(Question),
+    /// It has ended.
+    Done(T),
+}
+
+/// A check that asks the name service.
+pub trait Check {
+    /// What it comes to.
+    type Outcome;
+
+    /// The first question that is open, or the outcome.
+    fn step(&self) -> Step<Self::Outcome>;
+
+    /// Takes in the answer to a question.
+    fn answer(&mut self, question: Question, answer: Answer);
+}
+
 /// The question that has to be answered before a check can go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open(pub Question);

@@ -7,3 +7,5 @@
 pub mod dkim;
 pub mod known;
 pub mod spf;
+#[cfg(test)]
+mod testing;

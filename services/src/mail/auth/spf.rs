@@ -1,6 +1,6 @@
 //! SPF: which hosts may send mail in the name of a domain. (RFC 7208)
 //!
-//! [`Check::new`] takes what an SMTP client said of itself. [`Check::step`] asks, until it has the result.
+//! [`Check::new`] takes what an SMTP client said of itself. Its steps ask, until it has the result.
 //!
 //! | result | when |
 //! | --- | --- |
@@ -22,7 +22,7 @@ mod tests;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::known::{Answer, Known, Open, Question, normal};
+use super::known::{self, Answer, Known, Open, Question, Step, normal};
 use crate::dns::resolver::NoAnswer;
 use crate::mail::address::{Domain, Mailbox, ReversePath};
 use macros::{Letter, MacroString, dotted};
@@ -83,15 +83,6 @@ pub enum Identity {
     MailFrom,
 }
 
-/// What is to be done next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Ask this, and hand the answer to [`Check::answer`].
-    Ask(Question),
-    /// The check has ended.
-    Done(SpfResult),
-}
-
 /// A check of one identity of one client.
 #[derive(Clone, Debug)]
 pub struct Check {
@@ -125,9 +116,12 @@ impl Check {
     pub fn domain(&self) -> &str {
         &self.domain
     }
+}
 
-    /// The first question that is open, or the result.
-    pub fn step(&self) -> Step {
+impl known::Check for Check {
+    type Outcome = SpfResult;
+
+    fn step(&self) -> Step<SpfResult> {
         // RFC 7208, section 4.3: an address literal and a name of one label are no domain that can say anything.
         if !self.domain.contains('.') || normal(&self.domain).is_none() || self.domain.starts_with('[') {
             return Step::Done(SpfResult::None);
@@ -138,8 +132,7 @@ impl Check {
         }
     }
 
-    /// Takes in the answer to a question.
-    pub fn answer(&mut self, question: Question, answer: Answer) {
+    fn answer(&mut self, question: Question, answer: Answer) {
         self.known.insert(question, answer);
     }
 }

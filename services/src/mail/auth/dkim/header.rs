@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::canonical::{Canonicalization, canonical_field};
 
 /// The octets of a header that are looked at.
-pub const HEADER_OCTETS_MAX: usize = 256 << 10;
+pub const HEADER_OCTETS_MAX: usize = 128 << 10;
 
 /// Takes a message that comes in portions apart: its header is kept, its body handed on. It ends with the first empty line.
 #[derive(Debug, Default)]

@@ -1,0 +1,166 @@
+//! The check of one signature, which asks for its key. (RFC 6376, section 6.1)
+
+use std::fmt;
+use std::rc::Rc;
+
+use super::header::{Header, signed_octets};
+use super::key::{Key, Unusable};
+use super::signature::{Algorithm, Claim, Fault, Signature, without_value};
+use crate::crypto::{are_equal, sha256};
+use crate::dns::resolver::NoAnswer;
+use crate::mail::auth::known::{self, Answer, Known, Question, Step};
+
+/// What a signature is worth. // RFC 8601, section 2.7.1
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DkimResult {
+    /// The domain has signed this message.
+    Pass,
+    /// It has not.
+    Fail,
+    /// The signature is none that is taken.
+    Policy,
+    /// The signature cannot be read.
+    Neutral,
+    /// It cannot be known now.
+    TempError,
+    /// There is no key for it.
+    PermError,
+}
+
+impl fmt::Display for DkimResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Policy => "policy",
+            Self::Neutral => "neutral",
+            Self::TempError => "temperror",
+            Self::PermError => "permerror",
+        })
+    }
+}
+
+const NO_KEY_NOW: &str = "the key cannot be had now";
+
+/// What came of a signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// The result.
+    pub result: DkimResult,
+    /// Why it is no pass.
+    pub why: Option<&'static str>,
+    /// The domain that the signature names, in lower case.
+    pub domain: String,
+    /// The selector of its key.
+    pub selector: String,
+    /// The beginning of the signature, by which those of a message are told apart.
+    pub start: String,
+}
+
+/// A signature of a message that has come whole.
+#[derive(Clone, Debug)]
+pub struct Check {
+    claim: Claim,
+    /// Or why it is not taken, whatever the key says.
+    signature: Result<Signature, (DkimResult, &'static str)>,
+    header: Rc<Header>,
+    /// The place of its field.
+    at: usize,
+    known: Known,
+}
+
+impl Check {
+    /// Of the signature at the place `at` of `header`.
+    pub(super) fn new(
+        claim: Claim,
+        signature: Result<Signature, Fault>,
+        header: Rc<Header>,
+        at: usize,
+    ) -> Self {
+        let signature = signature.map_err(|fault| match fault {
+            Fault::Unreadable(why) => (DkimResult::Neutral, why),
+            Fault::NotTaken(why) => (DkimResult::Policy, why),
+        });
+        Self { claim, signature, header, at, known: Known::default() }
+    }
+
+    /// What the body came to: its digest, and how many octets of it there are.
+    pub(super) fn set_body(&mut self, digest: &[u8], octets: u64) {
+        let Ok(signature) = &self.signature else { return };
+        // RFC 6376, section 3.5, l=: no more than there are.
+        let is_short = signature.body_octets.is_some_and(|limit| limit > octets);
+        if is_short || !are_equal(&signature.body_digest, digest) {
+            self.signature = Err((DkimResult::Fail, "the body is another"));
+        } else if signature.body_octets.is_some_and(|limit| limit < octets) {
+            // RFC 6376, section 8.2
+            self.signature = Err((DkimResult::Policy, "it signs the beginning of the body only"));
+        }
+    }
+
+    /// What is said of it if its key cannot be had in time.
+    pub fn unknown(&self) -> Signed {
+        self.signed(DkimResult::TempError, Some(NO_KEY_NOW))
+    }
+
+    fn signed(&self, result: DkimResult, why: Option<&'static str>) -> Signed {
+        let Claim { domain, selector, start } = self.claim.clone();
+        Signed { result, why, domain, selector, start }
+    }
+
+    fn run(&self) -> Step<(DkimResult, Option<&'static str>)> {
+        let signature = match &self.signature {
+            Ok(signature) => signature,
+            Err((result, why)) => return Step::Done((*result, Some(why))),
+        };
+        let name = format!("{}._domainkey.{}", self.claim.selector, self.claim.domain);
+        let records = match self.known.texts(&name) {
+            Err(open) => return Step::Ask(open.0),
+            Ok(records) => records,
+        };
+        let key = match records {
+            Ok(records) => Key::find(records, signature.algorithm),
+            Err(NoAnswer::NoName | NoAnswer::NoData) => Err(Unusable::No("there is no key")),
+            Err(NoAnswer::Unavailable) => {
+                return Step::Done((DkimResult::TempError, Some(NO_KEY_NOW)));
+            }
+        };
+        Step::Done(match key {
+            Err(Unusable::No(why)) => (DkimResult::PermError, Some(why)),
+            Err(Unusable::Weak(why)) => (DkimResult::Policy, Some(why)),
+            // RFC 6376, section 3.6.1, t=s
+            Ok(key) if key.is_strict && signature.identity_domain.is_some() => {
+                (DkimResult::PermError, Some("the key is not for domains within its own"))
+            }
+            Ok(key) => match self.is_signed(signature, &key) {
+                true => (DkimResult::Pass, None),
+                false => (DkimResult::Fail, Some("the header is another")),
+            },
+        })
+    }
+
+    fn is_signed(&self, signature: &Signature, key: &Key) -> bool {
+        let own = self.header.fields().nth(self.at).map_or(&b""[..], |field| field.whole);
+        let form = signature.header_form;
+        let octets = signed_octets(&self.header, &signature.names, form, &without_value(own), Some(self.at));
+        match signature.algorithm {
+            Algorithm::RsaSha256 => key.public.verifies(&octets, &signature.octets),
+            // RFC 8463, section 3: what is signed is the digest.
+            Algorithm::Ed25519Sha256 => key.public.verifies(&sha256(&octets), &signature.octets),
+        }
+    }
+}
+
+impl known::Check for Check {
+    type Outcome = Signed;
+
+    fn step(&self) -> Step<Signed> {
+        match self.run() {
+            Step::Ask(question) => Step::Ask(question),
+            Step::Done((result, why)) => Step::Done(self.signed(result, why)),
+        }
+    }
+
+    fn answer(&mut self, question: Question, answer: Answer) {
+        self.known.insert(question, answer);
+    }
+}

@@ -5,6 +5,7 @@
 //! question that is open; an answer makes it compute again. The number of its questions is bounded, and so is the work.
 
 pub mod dkim;
+pub mod dmarc;
 pub mod known;
 pub mod spf;
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub use gatepost_services::mail::service::aliases::Aliases;
 pub use gatepost_services::mail::service::directory::MailDomain;
 pub use gatepost_services::mail::service::office::{LMTP, SMTP, SUBMISSION};
 pub use gatepost_services::mail::service::pop3::{POP3, POP3S};
-pub use gatepost_services::mail::service::{RelayFrom, Shares};
+pub use gatepost_services::mail::service::{Authenticity, RelayFrom, Shares};
 
 use super::{KINDS, aliases, polled};
 
@@ -43,6 +43,8 @@ pub struct Mail {
     pub relay_from: RelayFrom,
     /// Whether clients of the LAN may log in without TLS.
     pub plaintext_login: bool,
+    /// What becomes of mail from outside that is not from whom it says it is from.
+    pub authenticity: Authenticity,
     /// While the disk has room for fewer octets, no message is taken.
     pub disk_reserve: u64,
     /// Where it is served; 0: nowhere.
@@ -98,6 +100,12 @@ const ROUTES_MAX: usize = 256;
 /// The port for those who hand mail in. // RFC 6409
 const SMARTHOST_PORT: u16 = 587;
 const EXAMPLE: &str = "write a server such as \"smtp.isp.example:587\" or \"192.168.1.40:25\"";
+/// The values of `authentication`.
+const AUTHENTICATION: [(&str, Authenticity); 3] = [
+    ("report", Authenticity::Report),
+    ("quarantine", Authenticity::Quarantine),
+    ("reject", Authenticity::Reject),
+];
 const PORTS: RangeInclusive<u32> = 0..=65_535;
 
 /// The gateway's own names, by which its mailboxes can be called, too.
@@ -130,6 +138,7 @@ pub(super) fn read<'a>(
     let message_octets_max = mail.setting("max_message", MESSAGE_OCTETS, size(1 << 20));
     let relay_from = mail.setting("relay_from", vec![None], list(NETWORKS_MAX, parsed(relay)));
     let plaintext_login = mail.setting("plaintext_login", false, choice(&[("never", false), ("lan", true)]));
+    let authenticity = mail.setting("authentication", Authenticity::Report, choice(&AUTHENTICATION));
     let disk_reserve = mail.setting("disk_reserve", DISK_RESERVE, size(1 << 20));
     let ports = read_ports(mail.section("ports"), report);
     let shares = read_shares(mail.section("limits"));
@@ -171,6 +180,7 @@ pub(super) fn read<'a>(
         message_octets_max: message_octets_max.value,
         relay_from,
         plaintext_login: plaintext_login.value,
+        authenticity: authenticity.value,
         disk_reserve: disk_reserve.value,
         ports,
         shares,

@@ -26,7 +26,7 @@ use super::users::Polled;
 
 pub use dhcp::{Dhcp, Reservation, ReservedFor};
 pub use dns::{Dns, Record, RecordValue};
-pub use mail::{Aliases, MAIL_KINDS, Mail, MailDomain, MailPorts};
+pub use mail::{Aliases, Authenticity, MAIL_KINDS, Mail, MailDomain, MailPorts};
 pub use polled::OF_USER_MAX as POLLED_OF_USER_MAX;
 
 /// What is known of each service that this version has.

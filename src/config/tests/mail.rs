@@ -1,7 +1,7 @@
 //! `[mail]`, tried out.
 
 use super::*;
-use crate::config::services::{Aliases, Mail, MailPorts};
+use crate::config::services::{Aliases, Authenticity, Mail, MailPorts};
 
 const TRIED_OUT: &str = "system.unfinished = ['mail']\nusers = [{ name = 'alice' }, { name = 'bob' }]\n";
 
@@ -31,6 +31,7 @@ fn the_defaults_are_those_of_the_reference() {
     );
     assert_eq!(mail.hostname, "smtp.office.example");
     assert_eq!((mail.message_octets_max, mail.disk_reserve), (25 << 20, 128 << 20));
+    assert_eq!(mail.authenticity, Authenticity::Report);
     assert_eq!(mail.ports, MailPorts { smtp: 25, submission: 587, lmtp: 0, pop3: 110, pop3s: 995 });
     let shares = mail.shares;
     assert_eq!(
@@ -42,6 +43,18 @@ fn the_defaults_are_those_of_the_reference() {
     assert!(
         !accepted("system.unfinished = ['mail']").services.is_enabled("smtp"),
         "there is nobody to have any"
+    );
+}
+
+#[test]
+fn mail_that_is_not_from_whom_it_says_is_reported_put_aside_or_refused() {
+    let read = |value: &str| mail(&format!("mail.authentication = '{value}'")).authenticity;
+    assert_eq!(read("report"), Authenticity::Report);
+    assert_eq!(read("quarantine"), Authenticity::Quarantine);
+    assert_eq!(read("reject"), Authenticity::Reject);
+    assert_mistakes(
+        &format!("{TRIED_OUT}mail.authentication = ▸'discard'"),
+        &["\"discard\" is not possible here; write \"report\", \"quarantine\" or \"reject\""],
     );
 }
 
@@ -75,7 +88,7 @@ fn domains_have_users_of_their_own_or_those_of_another() {
             "the domain has users of its own and is another's alias; remove one of them",
             "70000 is out of range; write an integer from 0 to 65535",
             "unknown key \"judge\" in [mail]; remove it, or write \"enabled\", \"hostname\", \"max_message\", \"relay_from\", \
-             \"plaintext_login\", \"disk_reserve\", \"ports\", \"limits\", \"domains\", \"catch_all\", \"aliases\", \"smarthost\", \"routes\" or \"common_mailbox\"",
+             \"plaintext_login\", \"authentication\", \"disk_reserve\", \"ports\", \"limits\", \"domains\", \"catch_all\", \"aliases\", \"smarthost\", \"routes\" or \"common_mailbox\"",
         ],
     );
     assert_mistakes(

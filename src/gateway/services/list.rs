@@ -197,6 +197,7 @@ fn mail_settings(config: &Config, kind: &Kind) -> mail::Settings {
         relay_from: mail.relay_from,
         plaintext_login: mail.plaintext_login,
         disk_reserve: mail.disk_reserve,
+        authenticity: mail.authenticity,
         shares: mail.shares,
     }
 }

@@ -7,6 +7,7 @@
 pub mod dkim;
 pub mod dmarc;
 pub mod known;
+pub mod results;
 pub mod spf;
 #[cfg(test)]
 mod testing;

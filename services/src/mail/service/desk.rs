@@ -2,7 +2,8 @@
 //!
 //! A message of the session is an [`Incoming`] of the store from the answer to `Begin` on. What comes of its header is put
 //! before it as it streams through: `Received`, which all of its recipients share, and what it lacks. Each mailbox has
-//! header lines of its own (`Return-Path`, `Delivered-To`, `X-Original-To`).
+//! header lines of its own (`Return-Path`, `Delivered-To`, `X-Original-To`), and of a message from outside what came of
+//! its checks (`Authentication-Results`), which is known at its end only.
 //!
 //! A recipient is taken if the mailbox has room for the message as it is announced. Room is reserved for octets that
 //! come, and not for those that are announced: a client that says `SIZE=` to many mailboxes and sends nothing keeps no
@@ -16,18 +17,22 @@ use rand::Rng;
 use tracing::{debug, warn};
 
 use super::aliases::Reached;
+use super::authentication::{self, Authentication};
 use super::completion::{Completion, Fields};
 use super::directory::{Directory, Place};
 use super::ground::Opened;
 use super::head::Head;
 use super::shared::Shared;
+use super::verdict::{self, Action, FIELDS_OCTETS_MAX, field_octets_max};
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
 use crate::mail::queue;
 use crate::mail::sasl::{Request, Verdict};
 use crate::mail::smtp::server::{Answer, Ask, Recipient, Sender, Session};
 use crate::mail::smtp::{Refusal, Role, date};
 use crate::mail::srs;
-use crate::mail::store::{Accept, Delivery, Incoming, MailboxId, Origin, RECIPIENTS_MAX, Refused, Remote};
+use crate::mail::store::{
+    Accept, Delivery, Incoming, JUNK, MailboxId, Origin, RECIPIENTS_MAX, Refused, Remote,
+};
 use crate::users::limit::source_of;
 
 /// The room that a mailbox has to have for a message of unknown length.
@@ -60,6 +65,9 @@ struct Transaction {
     head: Head,
     /// The addresses here that send it on to others elsewhere.
     forwarders: Vec<Mailbox>,
+    /// The client, if it is outside: then it is checked from whom the message is.
+    checked: Option<IpAddr>,
+    authentication: Option<Authentication>,
 }
 
 impl Desk {
@@ -108,6 +116,10 @@ impl Desk {
         let id = format!("{:x}.{:016x}", shared.clock.unix_time().0, shared.rng.borrow_mut().next_u64());
         let is_completed = shared.role != Role::Lmtp && (self.is_lan || sender.user.is_some());
         let completion = is_completed.then(|| Completion::new(self.fields(&id, &sender)));
+        let is_checked = !self.is_lan
+            && sender.user.is_none()
+            && shared.role == Role::Mx
+            && !shared.settings.relay_from.admits(self.peer, self.is_lan);
         self.open = Some(Transaction {
             id,
             sender,
@@ -121,6 +133,8 @@ impl Desk {
             completion,
             head: Head::default(),
             forwarders: Vec::new(),
+            checked: is_checked.then_some(self.peer),
+            authentication: None,
         });
         Ok(())
     }
@@ -295,7 +309,8 @@ impl Desk {
             "Return-Path: {}\r\nDelivered-To: {name}@{domain}\r\nX-Original-To: {original}\r\n",
             transaction.sender.path
         );
-        let prefix_octets = prefix.len() as u64;
+        let fields_octets = if transaction.checked.is_some() { FIELDS_OCTETS_MAX } else { 0 };
+        let prefix_octets = (prefix.len() + fields_octets) as u64;
         let expected = transaction.sender.parameters.size.unwrap_or(ROOM_OCTETS_MIN);
         let room = transaction.incoming.check_room(mailbox, expected.saturating_add(prefix_octets));
         let reserved = room.and_then(|()| transaction.incoming.reserve(mailbox, prefix_octets));
@@ -336,7 +351,12 @@ impl Desk {
         let octets = transaction.octets;
         let has_room = transaction.recipients.iter().map(|mailboxes| transaction.check(mailboxes));
         let has_room: Vec<_> = has_room.collect();
-        let outcome = self.keep(session).await;
+        let verdict = self.judge_message().await;
+        if let Action::Refuse(refusal) = verdict.action {
+            self.abort();
+            return vec![Err(refusal); has_room.len()];
+        }
+        let outcome = self.keep(session, verdict).await;
         let of_each = has_room.into_iter().map(|has_room| match has_room {
             Ok(()) => outcome.clone(),
             Err(refused) => {
@@ -348,11 +368,32 @@ impl Desk {
         of_each.collect()
     }
 
-    /// Has the message be durable.
-    async fn keep(&mut self, session: &Session) -> Result<String, Refusal> {
-        let Some(transaction) = self.open.take() else { return Err(Refusal::TryLater) };
-        let Transaction { id, sender, opened, incoming, octets, deliveries, remotes, .. } = transaction;
+    /// What is made of the message, which has come whole.
+    async fn judge_message(&mut self) -> verdict::Verdict {
+        let Some(transaction) = &mut self.open else { return verdict::Verdict::accept() };
+        let Some(authentication) = transaction.authentication.take() else {
+            return verdict::Verdict::accept();
+        };
+        let results = authentication.finish().await;
         let shared = &self.shared;
+        authentication::count(&mut shared.stats.borrow_mut(), &results);
+        let octets_max = field_octets_max(transaction.deliveries.len());
+        let field = results.to_field(&shared.settings.hostname, octets_max);
+        authentication::verdict(shared.settings.authenticity, &results, field)
+    }
+
+    /// Has the message be durable.
+    async fn keep(&mut self, session: &Session, verdict: verdict::Verdict) -> Result<String, Refusal> {
+        let Some(transaction) = self.open.take() else { return Err(Refusal::TryLater) };
+        let Transaction { id, sender, opened, incoming, octets, mut deliveries, remotes, .. } = transaction;
+        let shared = &self.shared;
+        for delivery in &mut deliveries {
+            delivery.prefix.extend_from_slice(verdict.fields.as_bytes());
+        }
+        let is_junk = verdict.action == Action::Junk;
+        if is_junk {
+            opened.file(&mut deliveries, JUNK).await;
+        }
         let is_queued = !remotes.is_empty();
         let accept = Accept {
             time: shared.clock.unix_time().0,
@@ -362,6 +403,7 @@ impl Desk {
                 ReversePath::Mailbox(mailbox) => mailbox.to_string(),
             },
             origin: Origin::Smtp,
+            results: verdict.results(),
             deliveries,
             remotes,
             ..Accept::default()
@@ -371,6 +413,7 @@ impl Desk {
                 let mut stats = shared.stats.borrow_mut();
                 stats.messages += 1;
                 stats.octets += octets;
+                stats.messages_junk += u64::from(is_junk);
                 debug!("{id} from {} is message {}", self.peer, stored.sequence.unwrap_or_default());
                 tell_of_quotas(&opened, &stored.nearly_full);
                 if let (true, Some(message)) = (is_queued, stored.sequence) {
@@ -429,13 +472,27 @@ impl Transaction {
             self.octets = 0;
             let received = session.received(&self.id, shared.clock.unix_time());
             kept.extend(received.unwrap_or_default().into_bytes());
+            if let Some(peer) = self.checked {
+                let now = shared.clock.unix_time();
+                let client = (peer, session.client_name().unwrap_or_default());
+                let hostname = &shared.settings.hostname;
+                let path = &self.sender.path;
+                let begun = Authentication::begin(&shared.resolver, hostname, now, client, path);
+                self.authentication = Some(begun);
+            }
         }
-        match &mut self.completion {
-            Some(completion) => completion.push(octets, &mut kept),
-            None => kept.extend_from_slice(octets),
+        match (&mut self.authentication, &mut self.completion) {
+            (Some(authentication), _) => authentication.push(octets, &mut kept),
+            (None, Some(completion)) => completion.push(octets, &mut kept),
+            (None, None) => kept.extend_from_slice(octets),
         }
-        if is_end && let Some(completion) = self.completion.take() {
-            completion.finish(&mut kept);
+        if is_end {
+            if let Some(completion) = self.completion.take() {
+                completion.finish(&mut kept);
+            }
+            if let Some(authentication) = &mut self.authentication {
+                authentication.end(&mut kept);
+            }
         }
         self.octets += kept.len() as u64;
         self.leave_out_full(kept.len() as u64, shared.role)?;

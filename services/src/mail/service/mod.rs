@@ -10,11 +10,15 @@
 //! [`directory`], reserves room in their mailboxes, and has the store keep the message; the 250 of a message is the store's
 //! word that it is durable. What is for other domains goes to a [`remote::Remote`].
 //!
+//! A message from outside the office is checked by SPF, DKIM and DMARC while it comes in (`authentication`), which can put it
+//! among junk or refuse it (`verdict`).
+//!
 //! Before a configuration is taken, strangers are played to it: one by which they could send to other domains is
 //! refused.
 
 pub mod admission;
 pub mod aliases;
+mod authentication;
 mod completion;
 mod connection;
 mod desk;
@@ -31,8 +35,10 @@ mod shared;
 mod stats;
 #[cfg(test)]
 pub(in crate::mail) mod tests;
+mod verdict;
 
+pub use authentication::AUTHENTICATION_TIMEOUT;
 pub use connection::{ANSWER_TIMEOUT, WRITE_TIMEOUT};
 pub use relay_test::has_strangers;
-pub use settings::{RelayFrom, Settings, Shares};
+pub use settings::{Authenticity, RelayFrom, Settings, Shares};
 pub use stats::Stats;

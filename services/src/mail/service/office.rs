@@ -88,6 +88,7 @@ impl OfficeMail {
             rng: RefCell::new(host.rng()),
             addresses: host.addresses.clone(),
             lan_hosts: host.lan_hosts(),
+            resolver: host.resolver(),
             finishing: watch::Sender::new(false),
             settings,
         });

@@ -35,8 +35,22 @@ pub struct Settings {
     pub plaintext_login: bool,
     /// While the disk has room for fewer octets, no message is taken.
     pub disk_reserve: u64,
+    /// What becomes of mail from outside that is not from whom it says it is from.
+    pub authenticity: Authenticity,
     /// What a source gets.
     pub shares: Shares,
+}
+
+/// What becomes of mail from outside that is not from whom it says it is from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Authenticity {
+    /// A header line says so.
+    #[default]
+    Report,
+    /// It goes to the folder for junk, if the domain that it names asks for that or for more.
+    Quarantine,
+    /// It is refused, if the domain that it names asks for that.
+    Reject,
 }
 
 /// Who may send to other domains without a login.

@@ -16,6 +16,7 @@ use super::settings::Settings;
 use super::stats::Stats;
 use crate::addresses::Subscription;
 use crate::clock::Clock;
+use crate::dns::resolver::Resolver;
 use crate::lan_hosts::LanHosts;
 use crate::mail::address::{Domain, ForwardPath};
 use crate::mail::sasl::Mechanism;
@@ -38,6 +39,7 @@ pub(super) struct Shared {
     pub rng: RefCell<StdRng>,
     pub addresses: Subscription,
     pub lan_hosts: Rc<dyn LanHosts>,
+    pub resolver: Resolver,
     /// Whether the service takes nothing new.
     pub finishing: watch::Sender<bool>,
 }

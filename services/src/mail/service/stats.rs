@@ -23,6 +23,32 @@ pub struct Stats {
     pub recipients_refused: u64,
     /// Recipients at other domains that were refused to clients that may not send there.
     pub relaying_refused: u64,
+    /// Messages from outside whose client may send for the domain of the return path (SPF).
+    pub spf_pass: u64,
+    /// Messages from outside whose client may not, or should not.
+    pub spf_fail: u64,
+    /// Messages from outside of whose client that domain says nothing.
+    pub spf_none: u64,
+    /// Messages from outside of which SPF is not known, as its records are wrong or cannot be had.
+    pub spf_errors: u64,
+    /// Signatures of messages from outside that are right (DKIM).
+    pub dkim_pass: u64,
+    /// Signatures of messages from outside that are of other messages.
+    pub dkim_fail: u64,
+    /// Signatures of messages from outside that cannot be read, have expired or prove nothing.
+    pub dkim_not_taken: u64,
+    /// Signatures of messages from outside whose keys cannot be used, or cannot be had.
+    pub dkim_errors: u64,
+    /// Messages from outside that are from the domain that they name as their author's (DMARC).
+    pub dmarc_pass: u64,
+    /// Messages from outside that are not.
+    pub dmarc_fail: u64,
+    /// Messages from outside of which that domain says nothing.
+    pub dmarc_none: u64,
+    /// Messages from outside that name no such domain, or of which DMARC cannot be known.
+    pub dmarc_errors: u64,
+    /// Messages that went to the folder for junk.
+    pub messages_junk: u64,
     /// Logins that were right.
     pub logins: u64,
     /// Logins that were wrong, or could not be checked.

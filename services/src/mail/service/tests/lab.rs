@@ -23,7 +23,7 @@ use crate::mail::service::directory::MailDomain;
 use crate::mail::service::ground::Ground;
 use crate::mail::service::office::OfficeMail;
 use crate::mail::service::remote::{NoRemote, Remote};
-use crate::mail::service::{RelayFrom, Settings, Shares, Stats};
+use crate::mail::service::{Authenticity, RelayFrom, Settings, Shares, Stats};
 use crate::mail::smtp::Role;
 use crate::mail::store::tests::disk::FakeDisk;
 use crate::mail::store::{self, MailStore};
@@ -89,6 +89,7 @@ pub fn settings() -> Settings {
         relay_from: RelayFrom { lan: true, networks: Vec::new() },
         plaintext_login: false,
         disk_reserve: 128 << 20,
+        authenticity: Authenticity::Report,
         shares: Shares::default(),
     }
 }

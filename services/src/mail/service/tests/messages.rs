@@ -31,6 +31,10 @@ fn rfc5321_6_1_a_message_that_was_taken_is_there_after_a_power_cut() {
                     "Return-Path: <a@b.example>\r\n\
                      Delivered-To: {name}@office.example\r\n\
                      X-Original-To: {name}@office.example\r\n\
+                     Authentication-Results: smtp.office.example;\r\n\
+                     \tdmarc=temperror header.from=b.example;\r\n\
+                     \tspf=temperror smtp.mailfrom=b.example;\r\n\
+                     \tdkim=none\r\n\
                      Received: from mx.elsewhere.example ([8.8.4.4])\r\n\
                      \tby smtp.office.example with ESMTP id {id};\r\n\
                      \tThu, 29 Feb 2024 12:34:56 +0000\r\n{MESSAGE}"

@@ -1,3 +1,4 @@
+mod authentication;
 mod folders;
 pub(in crate::mail) mod lab;
 mod limits;

@@ -16,6 +16,7 @@ mod hostile;
 mod lab;
 mod lifecycle;
 mod mail;
+mod mail_auth;
 mod modes;
 mod nat;
 mod parallel;

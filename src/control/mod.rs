@@ -5,10 +5,12 @@
 //!
 //! - `{"show":"leases"}`: `{"report":{...}}` with the [`report`] of that name. `--json` prints the report as
 //!   it came: its keys are stable, more may be added. Without it the same report is printed as a table.
+//! - `{"mail":{...}}`: `{"report":{...}}` with what came of a [`mail::Request`].
 //! - `"reload"`: `{"reloaded":"FILE"}`, or `{"refused":["...", ...]}` with what is wrong.
 //!
 //! What cannot be answered gets `{"error":"..."}`.
 
+pub mod mail;
 pub mod report;
 pub mod server;
 pub mod table;
@@ -25,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::Error;
-use report::{Counters, Drops, Flows, Leases, Neighbors, Services, Status};
+use report::{Counters, Drops, Flows, Leases, Neighbors, Queue, Services, Status};
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -45,6 +47,10 @@ pub enum What {
     Drops,
     /// What it serves itself, and where it listens.
     Services,
+    /// The mail for other servers.
+    // Hidden as long as mail is.
+    #[value(hide = true)]
+    Queue,
 }
 
 /// The arguments of `gatepost show` and `gatepost lab show`: the question and the form of its answer.
@@ -79,6 +85,8 @@ pub enum ReportError {
     TooManyAsk,
     /// It ends.
     Stopping,
+    /// What is asked for is not known, for this reason.
+    Unknown(String),
     /// The report has no form in JSON.
     Unprintable(serde_json::Error),
 }
@@ -88,6 +96,7 @@ impl fmt::Display for ReportError {
         match self {
             Self::TooManyAsk => f.write_str("too many ask at once; ask again"),
             Self::Stopping => f.write_str("the gateway is stopping"),
+            Self::Unknown(why) => f.write_str(why),
             Self::Unprintable(error) => write!(f, "the report cannot be written: {error}"),
         }
     }
@@ -96,10 +105,11 @@ impl fmt::Display for ReportError {
 impl std::error::Error for ReportError {}
 
 /// The client's line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Request {
     Show(What),
+    Mail(mail::Request),
     Reload,
 }
 
@@ -110,6 +120,7 @@ enum Response {
     Report(Value),
     Reloaded(String),
     Refused(Vec<String>),
+    Undone { why: String, remedy: String },
     Error(String),
 }
 
@@ -139,8 +150,21 @@ fn unprintable(error: io::Error) -> Error {
 ///
 /// As [`Question::ask`].
 pub fn ask(socket: &Path, what: What) -> Result<Value, Error> {
-    match converse(socket, Request::Show(what))? {
+    match converse(socket, &Request::Show(what))? {
         Response::Report(report) => Ok(report),
+        _ => Err(misunderstood(socket)),
+    }
+}
+
+/// Has the gateway behind `socket` do something with mail: what came of it.
+///
+/// # Errors
+///
+/// As [`Question::ask`], or why it does not.
+pub fn mail(socket: &Path, request: mail::Request) -> Result<Value, Error> {
+    match converse(socket, &Request::Mail(request))? {
+        Response::Report(report) => Ok(report),
+        Response::Undone { why, remedy } => Err(Error::failed("the gateway did not do it", why, remedy)),
         _ => Err(misunderstood(socket)),
     }
 }
@@ -152,7 +176,7 @@ pub fn ask(socket: &Path, what: What) -> Result<Value, Error> {
 /// No gateway runs there, or it is not ours to tell, or it goes on as before: what is wrong with its
 /// configuration.
 pub fn reload(socket: &Path) -> Result<(), Error> {
-    match converse(socket, Request::Reload)? {
+    match converse(socket, &Request::Reload)? {
         Response::Reloaded(file) => {
             // Whoever does not want to read it has the exit code.
             _ = writeln!(io::stdout(), "{file} is in force");
@@ -163,7 +187,7 @@ pub fn reload(socket: &Path) -> Result<(), Error> {
     }
 }
 
-fn converse(socket: &Path, request: Request) -> Result<Response, Error> {
+fn converse(socket: &Path, request: &Request) -> Result<Response, Error> {
     let failed = |error: io::Error| {
         let what = format!("cannot ask the gateway at {}", socket.display());
         match error.kind() {
@@ -188,10 +212,10 @@ fn misunderstood(socket: &Path) -> Error {
     Error::failed(what, "it answers something else", "use the version that runs")
 }
 
-fn exchange(socket: &Path, request: Request) -> io::Result<Vec<u8>> {
+fn exchange(socket: &Path, request: &Request) -> io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-    let mut request = serde_json::to_vec(&request)?;
+    let mut request = serde_json::to_vec(request)?;
     request.push(b'\n');
     stream.write_all(&request)?;
     let mut line = Vec::new();
@@ -213,6 +237,7 @@ pub fn render(what: What, report: Value) -> Result<String, Error> {
         What::Counters => text::<Counters>(report),
         What::Drops => text::<Drops>(report),
         What::Services => text::<Services>(report),
+        What::Queue => text::<Queue>(report),
     }
 }
 
@@ -239,6 +264,9 @@ mod tests {
         assert_eq!(request, Request::Show(What::Leases));
         assert_eq!(serde_json::from_str::<Request>("\"reload\"").expect("documented"), Request::Reload);
         assert!(serde_json::from_str::<Request>(r#"{"show":"everything"}"#).is_err());
+        let request = serde_json::from_str(r#"{"mail":{"queue":{"action":"hold","id":"12.0"}}}"#);
+        let command = mail::Request::Queue { action: mail::QueueAction::Hold, id: "12.0".to_owned() };
+        assert_eq!(request.ok(), Some(Request::Mail(command)));
         let response = serde_json::to_string(&Response::Report(Value::Object(Default::default())));
         assert_eq!(response.expect("plain data"), r#"{"report":{}}"#);
         let response = serde_json::to_string(&Response::Error("busy".to_owned()));

@@ -409,6 +409,72 @@ impl fmt::Display for Services {
     }
 }
 
+/// `show queue`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    /// How many there are.
+    pub total: usize,
+    /// Some of them, the oldest first: all, up to some bound.
+    pub queue: Vec<Queued>,
+}
+
+/// A recipient at another server who does not have a message yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queued {
+    /// What `mail queue` knows it by: the message's number and the recipient's.
+    pub id: String,
+    /// The message's return path; empty for those of the gateway itself.
+    pub sender: String,
+    /// The address.
+    pub recipient: String,
+    /// Seconds since the message was accepted.
+    pub age_secs: u64,
+    /// The message's length in octets.
+    pub size: u64,
+    /// How often it was tried.
+    pub tries: u32,
+    /// Seconds until it is tried next; `null` while it is held.
+    pub next_try_secs: Option<u64>,
+    /// What the other server said last, or what was in the way.
+    pub last_reply: String,
+    /// Whether it waits for `mail queue release`.
+    pub held: bool,
+    /// Whether it is being sent now.
+    pub under_way: bool,
+}
+
+impl fmt::Display for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = ["id", "sender", "recipient", "size", "age", "tries", "next try", "last reply"];
+        let mut table = Table::new(header);
+        for queued in &self.queue {
+            let next = match queued.next_try_secs {
+                _ if queued.under_way => "now".to_owned(),
+                Some(secs) => span(secs),
+                None => "held".to_owned(),
+            };
+            table.row([
+                queued.id.clone(),
+                printable(&format!("<{}>", queued.sender)),
+                printable(&queued.recipient),
+                octets(queued.size),
+                span(queued.age_secs),
+                queued.tries.to_string(),
+                next,
+                printable(or_dash(Some(&queued.last_reply).filter(|reply| !reply.is_empty())).as_str()),
+            ]);
+        }
+        table.fmt(f)?;
+        let (shown, total) = (self.queue.len(), self.total);
+        if shown < total { writeln!(f, "the oldest {shown} of {total}") } else { Ok(()) }
+    }
+}
+
+/// `text`, which others have written, on a line of a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
 /// `show drops`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drops {

@@ -21,6 +21,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::mail::{self, Undone};
 use super::{ReportError, Request, Response, What};
 use crate::error::Error;
 
@@ -44,6 +45,13 @@ pub trait Operations: 'static {
     ///
     /// Why there is none.
     fn report(&self, what: What) -> impl Future<Output = Result<Value, ReportError>>;
+
+    /// Does something with mail: what came of it.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not.
+    fn mail(&self, request: mail::Request) -> impl Future<Output = Result<Value, Undone>>;
 
     /// Reads the configuration's file again and goes over to what it says. Returns the file's name.
     ///
@@ -136,6 +144,10 @@ async fn converse(stream: UnixStream, operations: &impl Operations) -> io::Resul
             Ok(report) => Response::Report(report),
             Err(error) => Response::Error(error.to_string()),
         },
+        Ok(Request::Mail(request)) => match operations.mail(request).await {
+            Ok(report) => Response::Report(report),
+            Err(Undone { why, remedy }) => Response::Undone { why, remedy },
+        },
         Ok(Request::Reload) => match operations.reload().await {
             Ok(file) => Response::Reloaded(file),
             Err(error) => Response::Refused(error.messages().to_vec()),
@@ -170,6 +182,10 @@ mod tests {
                 What::Status => Ok(json!({ "hostname": "gatepost" })),
                 _ => Err(ReportError::TooManyAsk),
             }
+        }
+
+        async fn mail(&self, _: mail::Request) -> Result<Value, Undone> {
+            Err(Undone { why: "there is none".to_owned(), remedy: "write some".to_owned() })
         }
 
         async fn reload(&self) -> Result<String, Error> {
@@ -216,6 +232,12 @@ mod tests {
                     (answer, _) => panic!("{answer:?}"),
                 }
             }
+            let asked = path.0.clone();
+            let request = mail::Request::Queue { action: mail::QueueAction::Hold, id: "1".to_owned() };
+            let undone =
+                spawn_blocking(move || crate::control::mail(&asked, request)).await.expect("no panic");
+            let error = Error::failed("the gateway did not do it", "there is none", "write some");
+            assert_eq!(undone, Err(error));
             let asked = path.0.clone();
             let refused = spawn_blocking(move || reload(&asked)).await.expect("no panic");
             assert_eq!(refused, Err(Error::mistakes(["one", "two"])));

@@ -60,6 +60,7 @@ impl Inspector {
             What::Counters => value(&self.counters().await?),
             What::Drops => value(&self.drops().await?),
             What::Services => value(&self.services()),
+            What::Queue => value(&self.mail_queue().await?),
         }
     }
 

@@ -26,6 +26,7 @@ pub mod handover;
 pub mod identity;
 pub mod inspector;
 mod link;
+mod mail;
 pub mod ports;
 pub mod query;
 pub mod reload;

@@ -7,6 +7,7 @@
 //! | `dkim` | reads the keys, and changes nothing |
 //! | `export` | reads, and changes nothing there |
 //! | `import` | refused, as one process alone writes the store |
+//! | `queue` | asks the gateway, which has to run |
 //!
 //! The commands are not in `--help` until there is a service that delivers mail.
 
@@ -15,6 +16,7 @@ mod check;
 mod dkim;
 mod export;
 mod import;
+mod queue;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -22,6 +24,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::config::{Config, Source};
+use crate::control::mail::QueueAction;
 use crate::error::Error;
 
 /// The commands of `gatepost mail`.
@@ -68,6 +71,17 @@ pub enum Mail {
         #[command(flatten)]
         options: Options,
     },
+    /// Show the mail for other servers, or hold, release or delete some of it.
+    Queue {
+        /// What to do; without it the queue is shown.
+        #[arg(requires = "id")]
+        action: Option<QueueAction>,
+        /// A message by its number, or one of its recipients, as the queue shows them: 12, or 12.0.
+        id: Option<String>,
+        /// Which gateway.
+        #[command(flatten)]
+        options: Options,
+    },
 }
 
 /// What all of them take.
@@ -104,6 +118,7 @@ impl Mail {
             Self::Dkim { options } => dkim::run(&options),
             Self::Export { user, target, options } => export::run(&options, &user, target),
             Self::Import { user, path, options } => import::run(&options, &user, &path),
+            Self::Queue { action, id, options } => queue::run(&options, action.zip(id)),
         }
     }
 }

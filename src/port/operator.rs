@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::notify::Manager;
 use crate::config::Source;
+use crate::control::mail::{Request as MailRequest, Undone};
 use crate::control::server::Operations;
 use crate::control::{ReportError, What};
 use crate::error::Error;
@@ -29,6 +30,10 @@ pub struct Operator {
 impl Operations for Operator {
     async fn report(&self, what: What) -> Result<Value, ReportError> {
         self.inspector.report(what).await
+    }
+
+    async fn mail(&self, request: MailRequest) -> Result<Value, Undone> {
+        self.inspector.mail(request).await
     }
 
     async fn reload(&self) -> Result<String, Error> {

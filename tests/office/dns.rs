@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use crate::harness::programs::{dig, wait_for_listener};
-use crate::harness::{Background, DOMAIN, ISP, LAN, Namespace, Office, SERVER, WAN};
+use crate::harness::programs::{dig, name_server};
+use crate::harness::{DOMAIN, ISP, LAN, Namespace, Office, SERVER, WAN};
 
 /// What dig prints of a whole answer.
 #[derive(Debug)]
@@ -39,18 +39,6 @@ impl Answer {
 
 fn ask(office: &Office, options: &str) -> Answer {
     Answer::from(office.pc(1), LAN, options)
-}
-
-/// dnsmasq at the provider's, on the `records` of its options.
-fn name_server(office: &Office, records: &str) -> Background {
-    let process = office.internet.spawn(&format!(
-        "dnsmasq --keep-in-foreground --user=root --conf-file=/dev/null --pid-file --no-resolv --no-hosts \
-         --listen-address={ISP} --bind-interfaces --edns-packet-max=4096 --local-ttl=60 {records}"
-    ));
-    for protocol in ["udp", "tcp"] {
-        wait_for_listener(&office.internet, protocol, 53);
-    }
-    process
 }
 
 #[test]
@@ -125,7 +113,7 @@ fn other_names_are_asked_at_the_providers() {
         "--host-record=web.example,{SERVER} --cname=alias.example,web.example \
          --address=/rebinding.example/192.168.1.40 --local=/nowhere.example/"
     );
-    let server = name_server(&office, &records);
+    let server = name_server(&office.internet, &records);
     for transport in ["+notcp", "+tcp"] {
         let answer = ask(&office, &format!("{transport} web.example"));
         assert_eq!(answer.status, "NOERROR", "{answer:?}");
@@ -144,7 +132,7 @@ fn other_names_are_asked_at_the_providers() {
 #[test]
 fn the_secondary_server_is_asked_when_the_primary_is_silent() {
     let office = Office::new(1, &format!("dns.upstream = ['203.0.113.53', '{ISP}']"));
-    let _server = name_server(&office, &format!("--host-record=web.example,{SERVER}"));
+    let _server = name_server(&office.internet, &format!("--host-record=web.example,{SERVER}"));
     assert_eq!(dig(office.pc(1), "web.example"), SERVER.to_string());
 }
 
@@ -165,7 +153,7 @@ fn what_a_datagram_does_not_hold_is_truncated_and_asked_by_tcp() {
     let texts = |name: &str, count: usize| -> String {
         (0..count).map(|n| format!(" --txt-record={name},{n:02}{}", "x".repeat(198))).collect()
     };
-    let _server = name_server(&office, &(texts("medium.example", 4) + &texts("large.example", 20)));
+    let _server = name_server(&office.internet, &(texts("medium.example", 4) + &texts("large.example", 20)));
     let count = |options: &str| {
         let answer = ask(&office, options);
         assert_eq!(answer.status, "NOERROR", "{answer:?}");
@@ -210,7 +198,7 @@ fn static_records_are_answered_with_authority() {
 #[test]
 fn stand_alone_nothing_is_asked_outside() {
     let office = Office::new(1, &format!("dns.use_upstream = false\ndns.upstream = ['{ISP}']"));
-    let _server = name_server(&office, &format!("--host-record=web.example,{SERVER}"));
+    let _server = name_server(&office.internet, &format!("--host-record=web.example,{SERVER}"));
     assert_eq!(dig(office.pc(1), &format!("lan.{DOMAIN}")), LAN.to_string());
     let answer = ask(&office, "web.example");
     assert_eq!(answer.status, "NXDOMAIN", "{answer:?}");
@@ -236,7 +224,7 @@ fn the_wan_is_answered_only_where_it_may_ask() {
     drop(closed);
 
     let open = Office::new(1, &format!("firewall.wan_services = ['dns']\ndns.upstream = ['{ISP}']"));
-    let _server = name_server(&open, &format!("--host-record=web.example,{SERVER}"));
+    let _server = name_server(&open.internet, &format!("--host-record=web.example,{SERVER}"));
     for transport in ["+notcp", "+tcp"] {
         let answer = Answer::from(&open.internet, WAN, &format!("{transport} {question}"));
         assert!(answer.answers.iter().any(|record| record.ends_with(&WAN.to_string())), "{answer:?}");

@@ -69,6 +69,9 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// The longest rest. An entry of which nothing was stored waits so long, too.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
+/// What is kept of an entry that the administrator has deleted.
+pub const DELETED: &str = "deleted by the administrator";
+
 /// The number of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct JobId(u64);
@@ -187,6 +190,11 @@ impl HopState {
         self.jobs == 0 && self.waiting.is_empty()
     }
 
+    /// What was learned of its servers says nothing any more.
+    fn answers_perhaps(&mut self) {
+        (self.failures, self.rests_until, self.failure) = (0, Instant::ZERO, None);
+    }
+
     fn has_place(&self) -> bool {
         self.jobs < if self.failures == 0 { HOP_JOBS_MAX } else { 1 }
     }
@@ -288,7 +296,7 @@ impl Queue {
         if is_way_out && !self.outages.is_over() {
             // What was learned of servers before says nothing now.
             for state in self.hops.values_mut() {
-                (state.failures, state.rests_until, state.failure) = (0, Instant::ZERO, None);
+                state.answers_perhaps();
             }
         }
         self.outages.set(now.instant, is_way_out);
@@ -442,19 +450,24 @@ impl Queue {
         self.clean(&next_hop);
     }
 
-    /// Holds an entry, or releases it: then it is tried at once. The change is to be stored, the entry inserted, and the job
-    /// settled; until then the entry is not tried. `None` if there is no such entry, or a job has it.
+    /// Holds an entry, or releases it: then it is tried at once, also by a next hop that did not answer. The change is to be
+    /// stored, the entry inserted, and the job settled; until then the entry is not tried. `None` if there is no such entry,
+    /// or a job has it.
     pub fn hold(&mut self, now: Now, id: QueueId, is_held: bool) -> Option<(JobId, Change)> {
         let entry = self.entries.get(&id)?;
         let due = if is_held { entry.progress.due } else { entry.progress.due.min(now.time.0) };
         let progress = Progress { is_held, due, ..entry.progress.clone() };
-        Some((self.change(id)?, Change::Attempt(Attempt { entry: id, progress })))
+        let next_hop = entry.next_hop.clone();
+        let job = self.change(id)?;
+        if let Some(state) = self.hops.get_mut(&next_hop).filter(|_| !is_held) {
+            state.answers_perhaps();
+        }
+        Some((job, Change::Attempt(Attempt { entry: id, progress })))
     }
 
     /// Deletes an entry without a word to its sender, as [`Queue::hold`] does its work. The entry is to be removed.
     pub fn delete(&mut self, id: QueueId) -> Option<(JobId, Change)> {
-        let reply = "deleted by the administrator".to_owned();
-        Some((self.change(id)?, Change::Done(Done { entry: id, reply })))
+        Some((self.change(id)?, Change::Done(Done { entry: id, reply: DELETED.to_owned() })))
     }
 
     /// The job in which the administrator changes an entry.

@@ -36,6 +36,7 @@ use crate::gateway::link::HostLink;
 pub struct List {
     entries: Vec<Box<dyn Entry>>,
     intake: Rc<Intake>,
+    way_out: Rc<WayOut<Stack>>,
 }
 
 /// A service, and what it takes from a configuration.
@@ -108,12 +109,17 @@ impl List {
             Box::new(Listed { service: pop3(Opening::Clear), settings: |c| mail_settings(c, &POP3) }),
             Box::new(Listed { service: pop3(Opening::Tls), settings: |c| mail_settings(c, &POP3S) }),
         ];
-        Self { entries, intake }
+        Self { entries, intake, way_out }
     }
 
     /// The services.
     pub fn entries(&self) -> impl Iterator<Item = &dyn Entry> {
         self.entries.iter().map(AsRef::as_ref)
+    }
+
+    /// What mail leaves by.
+    pub fn way_out(&self) -> &WayOut<Stack> {
+        &self.way_out
     }
 
     /// Puts another service at the end.

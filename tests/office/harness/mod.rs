@@ -4,6 +4,7 @@ mod directory;
 mod gateway;
 mod namespace;
 mod office;
+pub mod postfix;
 pub mod programs;
 pub mod slow_disk;
 

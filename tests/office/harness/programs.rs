@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use super::{Background, Directory, LAN, Namespace, eventually};
+use super::{Background, Directory, ISP, LAN, Namespace, eventually};
 
 /// A web server, busybox's, whose page tells each client the address that it is seen by.
 #[derive(Debug)]
@@ -82,6 +82,26 @@ pub fn wait_for_listener(namespace: &Namespace, protocol: &str, port: u16) {
     eventually(&format!("a listener at {protocol} port {port}"), || {
         (!namespace.sh(&format!("ss -Hnl --{protocol} 'sport = :{port}'")).is_empty()).then_some(())
     });
+}
+
+/// Waits until a TCP socket in the namespace listens at `address`.
+pub fn wait_for_listener_at(namespace: &Namespace, address: Ipv4Addr, port: u16) {
+    eventually(&format!("a listener at {address}:{port}"), || {
+        let filter = format!("src {address} and sport = :{port}");
+        (!namespace.sh(&format!("ss -Hnlt '{filter}'")).is_empty()).then_some(())
+    });
+}
+
+/// dnsmasq at the provider's in the internet's namespace, on the `records` of its options.
+pub fn name_server(internet: &Namespace, records: &str) -> Background {
+    let process = internet.spawn(&format!(
+        "dnsmasq --keep-in-foreground --user=root --conf-file=/dev/null --pid-file --no-resolv --no-hosts \
+         --listen-address={ISP} --bind-interfaces --edns-packet-max=4096 --local-ttl=60 {records}"
+    ));
+    for protocol in ["udp", "tcp"] {
+        wait_for_listener(internet, protocol, 53);
+    }
+    process
 }
 
 /// The short answer of dig, by the gateway's name service on the LAN, to a `question`; without the line's

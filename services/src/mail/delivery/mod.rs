@@ -20,6 +20,7 @@
 
 mod courier;
 mod course;
+pub mod inspection;
 mod office;
 mod outgoing;
 mod settlement;

@@ -1,6 +1,7 @@
 //! An office that sends to servers elsewhere, on paused time.
 
 mod forwarding;
+mod inspection;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -110,10 +111,12 @@ impl Server {
 
     async fn serve(&self, mut stream: BufReader<impl crate::net::Stream>) {
         let mut line = "GREETING".to_owned();
+        let mut recipients = 0;
         loop {
             let usual = match line.split([' ', ':', '\r']).next().unwrap_or_default() {
                 "GREETING" => "220 mx.far.example",
                 "EHLO" => "250-mx.far.example\r\n250 PIPELINING",
+                "DATA" if recipients == 0 => "554 5.5.1 no valid recipients",
                 "DATA" => "354 go on",
                 "QUIT" => "221 bye",
                 _ => "250 2.0.0 fine",
@@ -121,6 +124,11 @@ impl Server {
             let reply = self.reply(&line, usual);
             if reply == "gone" {
                 return;
+            }
+            match line.get(..4) {
+                Some("MAIL") => recipients = 0,
+                Some("RCPT") if reply.starts_with('2') => recipients += 1,
+                _ => {}
             }
             _ = stream.write_all(format!("{reply}\r\n").as_bytes()).await;
             _ = stream.flush().await;

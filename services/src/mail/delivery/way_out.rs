@@ -192,8 +192,23 @@ impl<N: Net> WayOut<N> {
         self.woken.notify_one();
     }
 
+    /// By what mail leaves now, if it does.
+    pub(super) fn active(&self) -> Option<Rc<Active<N>>> {
+        self.active.borrow().clone()
+    }
+
+    /// Uses the queue; `None` until it is known.
+    pub(super) fn with_queue<T>(&self, using: impl FnOnce(&mut Queue) -> T) -> Option<T> {
+        self.queue.borrow_mut().as_mut().map(using)
+    }
+
+    /// Has the queue looked at: something may be due.
+    pub(super) fn wake(&self) {
+        self.woken.notify_one();
+    }
+
     /// Has the queue know entries as the store has them.
-    fn follow(&self, active: &Active<N>, entries: impl Iterator<Item = QueueId>) {
+    pub(super) fn follow(&self, active: &Active<N>, entries: impl Iterator<Item = QueueId>) {
         let (routes, now) = (active.routes(), active.now());
         let mut queue = self.queue.borrow_mut();
         let Some((queue, opened)) = queue.as_mut().zip(active.ground.opened()) else { return };

@@ -472,6 +472,24 @@ fn an_entry_is_held_released_and_deleted() {
 }
 
 #[test]
+fn what_is_released_is_tried_at_once_though_its_server_did_not_answer() {
+    let mut queue = queue(&[(1, "a@far.example")]);
+    for round in 0..u64::from(DEAD_AFTER) {
+        let now = at(round * DAY);
+        let job = queue.next_job(now).unwrap();
+        let settlement = queue.settle(now, job.id, &message(0), &[unreachable()]);
+        store(&mut queue, now, &settlement);
+        queue.settled(now, job.id);
+    }
+    let now = at(u64::from(DEAD_AFTER - 1) * DAY + 1);
+    assert_eq!(queue.next_job(now), None);
+    let released = queue.hold(now, id(1, 0), false);
+    change(&mut queue, now, released);
+    let job = queue.next_job(now).expect("it is due");
+    assert_eq!(job.known, None, "a server is asked");
+}
+
+#[test]
 fn what_the_administrator_changes_is_not_tried_meanwhile() {
     let mut queue = queue(&[(1, "a@far.example"), (2, "a@far.example")]);
     let (hold, _) = queue.hold(NOW, id(1, 0), true).unwrap();

@@ -152,7 +152,7 @@ proptest! {
                 reply => connection.hears(reply),
             };
             prop_assert!(!(has_login && !connection.delivery.is_tls() && said.contains("AUTH")));
-            is_taken |= is_end_sent && reply.starts_with("250 ") && !was_ready;
+            is_taken |= is_end_sent && reply.starts_with('2') && !was_ready;
             if let Some(got) = connection.reports.take() {
                 prop_assert!(reports.is_none() && got.len() == BOTH.len());
                 let is_delivered = got.iter().any(|report| report.outcome == Outcome::Delivered);

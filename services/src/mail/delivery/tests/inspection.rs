@@ -1,0 +1,134 @@
+//! What the administrator sees and changes.
+
+use super::inspection::{Action, LISTED_MAX, Unchanged};
+use super::*;
+use crate::mail::store::{Accept, Change, Remote};
+
+/// Accepts a message for these recipients, whatever they are, as if another configuration had.
+async fn accept(office: &Office, recipients: impl IntoIterator<Item = String>) -> u64 {
+    let remote = |(number, recipient)| Remote { number, recipient, ..Remote::default() };
+    let remotes = (0..).zip(recipients).map(remote).collect();
+    let accept = Accept { return_path: ANNA.to_owned(), remotes, ..Accept::default() };
+    let stored = office.lab.store().change(Change::Accept(accept, MAIL.into())).await.unwrap();
+    let message = stored.sequence.unwrap();
+    office.way_out.add(message);
+    message
+}
+
+#[test]
+fn the_administrator_sees_holds_releases_and_deletes_what_is_queued() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        let way_out = &office.way_out;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        mx1.say("RCPT TO:<bob", "450 4.2.0 bob is full");
+        mx1.say("RCPT TO:<carl", "450 4.2.0 carl is full");
+        assert!(office.mail(ANNA, &[BOB, "carl@far.example"]).await.starts_with("250"));
+        sleep(Duration::from_secs(10)).await;
+        let list = way_out.list().await.unwrap();
+        assert_eq!((list.total, list.entries.len()), (2, 2));
+        let [bob, carl] = &list.entries[..] else { panic!("{list:?}") };
+        assert_eq!((bob.sender.as_str(), bob.recipient.as_str(), bob.progress.tries), (ANNA, BOB, 1));
+        assert!(bob.size > MAIL.len() as u64 && bob.age_secs >= 10 && !bob.is_under_way, "{bob:?}");
+        assert!(bob.next_try_secs.is_some_and(|secs| (250..300).contains(&secs)), "{bob:?}");
+        assert_eq!(bob.progress.reply, "450 4.2.0 bob is full");
+
+        let (of_bob, of_carl) = (bob.id.to_string().parse().unwrap(), carl.id.to_string().parse().unwrap());
+        let message = bob.id.message.to_string().parse().unwrap();
+        let changed = way_out.change(Action::Hold, message).await.unwrap();
+        assert_eq!((changed.changed.len(), changed.under_way.len()), (2, 0));
+        sleep(Duration::from_secs(24 * 3600)).await;
+        let held = way_out.list().await.unwrap();
+        assert!(held.entries.iter().all(|entry| entry.progress.is_held && entry.next_try_secs.is_none()));
+        assert_eq!(mx1.connections.get(), 1, "nothing was tried");
+        way_out.change(Action::Delete, of_carl).await.unwrap();
+        way_out.change(Action::Release, of_bob).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!((mx1.taken(), way_out.stats().queued), (1, 0), "at once");
+        assert!(!mx1.commands.borrow()[4..].concat().contains("carl"));
+        let gone = way_out.change(Action::Release, message).await;
+        assert!(matches!(gone, Err(Unchanged::NoEntry(_))), "{gone:?}");
+    });
+}
+
+#[test]
+fn what_is_being_sent_is_not_changed_and_what_cannot_be_sent_can_be_deleted() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        let way_out = &office.way_out;
+        // What came of it cannot be stored.
+        office.lab.publisher.publish(addresses(LAN, &[]));
+        sleep(Duration::from_secs(1)).await;
+        assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        office.lab.disk.fail_to_sync(true);
+        office.lab.publisher.publish(addresses(LAN, &[WAN]));
+        sleep(Duration::from_secs(60)).await;
+        let list = way_out.list().await.unwrap();
+        assert!(list.entries[0].is_under_way && mx1.taken() == 1, "{list:?}");
+        let message = list.entries[0].id.message.to_string().parse().unwrap();
+        for action in [Action::Hold, Action::Release, Action::Delete] {
+            let changed = way_out.change(action, message).await.unwrap();
+            assert_eq!((changed.changed.len(), changed.under_way.len()), (0, 1), "{action:?}");
+        }
+        office.lab.disk.fail_to_sync(false);
+        office.until_empty().await;
+
+        let message = accept(&office, ["no address".to_owned()]).await.to_string().parse().unwrap();
+        sleep(Duration::from_secs(1)).await;
+        assert!(way_out.list().await.unwrap().entries[0].progress.is_held);
+        let changed = way_out.change(Action::Release, message).await.unwrap();
+        assert_eq!((changed.changed.len(), changed.unreadable.len()), (0, 1));
+        let changed = way_out.change(Action::Delete, message).await.unwrap();
+        assert_eq!(changed.changed.len(), 1);
+        assert_eq!(way_out.list().await.unwrap().total, 0);
+    });
+}
+
+#[test]
+fn a_change_that_the_store_refuses_leaves_the_entry_as_it_was() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        mx1.say("RCPT", "450 4.2.0 later");
+        assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
+        sleep(Duration::from_secs(10)).await;
+        let id = office.way_out.list().await.unwrap().entries[0].id.to_string().parse().unwrap();
+        office.lab.disk.fail_to_sync(true);
+        let way_out = Rc::clone(&office.way_out);
+        let change = spawn_local(async move { way_out.change(Action::Delete, id).await });
+        // It is answered once the store knows that nothing of it is left.
+        sleep(Duration::from_secs(60)).await;
+        office.lab.disk.fail_to_sync(false);
+        let refused = change.await.unwrap();
+        assert!(matches!(refused, Err(Unchanged::Refused(_))), "{refused:?}");
+        office.until_empty().await;
+        assert_eq!(mx1.taken(), 1, "it is tried all the same");
+    });
+}
+
+#[test]
+fn a_list_is_bounded_and_says_how_much_there_is() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        office.lab.publisher.publish(addresses(LAN, &[]));
+        let recipients = |count: usize| (0..count).map(|number| format!("u{number}@far.example"));
+        for _ in 0..2 {
+            accept(&office, recipients(LISTED_MAX * 3 / 5)).await;
+        }
+        let list = office.way_out.list().await.unwrap();
+        assert_eq!((list.total, list.entries.len()), (LISTED_MAX * 6 / 5, LISTED_MAX));
+        // Of the records only the first is read: its recipients are all listed.
+        let list = office.way_out.list_within(LISTED_MAX, 1).await.unwrap();
+        assert_eq!(list.entries.len(), LISTED_MAX * 3 / 5);
+    });
+}
+
+#[test]
+fn nothing_is_known_of_the_queue_of_a_gateway_without_mail() {
+    simulate(async {
+        let way_out = WayOut::<Wire>::new();
+        assert!(matches!(way_out.list().await, Err(Unchanged::Off)));
+        assert!(matches!(way_out.change(Action::Hold, "1".parse().unwrap()).await, Err(Unchanged::Off)));
+    });
+}

@@ -1,0 +1,75 @@
+//! What the administrator asks of mail, and does with it, while the gateway runs.
+
+use gatepost_services::mail::delivery::inspection::{Action, Changed, Listed, Selection, Unchanged};
+use gatepost_services::mail::store::QueueId;
+use serde_json::Value;
+
+use super::inspector::Inspector;
+use crate::control::ReportError;
+use crate::control::mail::{QueueAction, QueueChanged, Request, Undone};
+use crate::control::report::{Queue, Queued};
+
+impl Inspector {
+    /// The mail for other servers.
+    pub(super) async fn mail_queue(&self) -> Result<Queue, ReportError> {
+        let list = self.list.way_out().list().await;
+        let list = list.map_err(|why| ReportError::Unknown(why.to_string()))?;
+        Ok(Queue { total: list.total, queue: list.entries.into_iter().map(queued).collect() })
+    }
+
+    /// Does something with mail: what came of it.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not.
+    pub async fn mail(&self, request: Request) -> Result<Value, Undone> {
+        let Request::Queue { action, id } = request;
+        let changed = self.change_queue(action, &id).await?;
+        let unprintable = |error: serde_json::Error| undone(error.to_string(), "see the log");
+        serde_json::to_value(changed).map_err(unprintable)
+    }
+
+    async fn change_queue(&self, action: QueueAction, id: &str) -> Result<QueueChanged, Undone> {
+        let unknown = |_| undone(format!("{id:?} is no number of a message"), SEE_QUEUE);
+        let selection: Selection = id.parse().map_err(unknown)?;
+        let what = match action {
+            QueueAction::Hold => Action::Hold,
+            QueueAction::Release => Action::Release,
+            QueueAction::Delete => Action::Delete,
+        };
+        let Changed { changed, under_way, unreadable } =
+            self.list.way_out().change(what, selection).await.map_err(|why| {
+                let remedy = match &why {
+                    Unchanged::Off => "write mail.enabled = true, and reload",
+                    Unchanged::NotReady => "try again, and see `gatepost show services`",
+                    Unchanged::NoEntry(_) => SEE_QUEUE,
+                    Unchanged::Refused(_) => "see whether the disk is full, and try again",
+                };
+                undone(why.to_string(), remedy)
+            })?;
+        let names = |ids: Vec<QueueId>| ids.iter().map(ToString::to_string).collect();
+        let (changed, under_way, unreadable) = (names(changed), names(under_way), names(unreadable));
+        Ok(QueueChanged { action, changed, under_way, unreadable })
+    }
+}
+
+const SEE_QUEUE: &str = "write one that `gatepost show queue` has";
+
+fn undone(why: String, remedy: &str) -> Undone {
+    Undone { why, remedy: remedy.to_owned() }
+}
+
+fn queued(listed: Listed) -> Queued {
+    Queued {
+        id: listed.id.to_string(),
+        sender: listed.sender,
+        recipient: listed.recipient,
+        age_secs: listed.age_secs,
+        size: listed.size,
+        tries: listed.progress.tries,
+        next_try_secs: listed.next_try_secs,
+        last_reply: listed.progress.reply,
+        held: listed.progress.is_held,
+        under_way: listed.is_under_way,
+    }
+}

@@ -1,0 +1,169 @@
+//! Mail to servers elsewhere: Postfix takes it.
+
+use std::fs;
+use std::process::Output;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::harness::postfix::Postfix;
+use crate::harness::programs::name_server;
+use crate::harness::{Gateway, ISP, LAN, Namespace, Office, SERVER, eventually, gatepost};
+
+const SETTINGS: &str =
+    "system.unfinished = ['mail']\nusers = [{ name = 'anna' }]\nmail.disk_reserve = '1 MiB'";
+
+/// Sends a message of `subject` from anna to `recipients`, as a program of the LAN does.
+fn send(pc: &Namespace, subject: &str, recipients: &[&str]) {
+    let recipients: Vec<_> = recipients.iter().map(|recipient| format!("\"{recipient}\"")).collect();
+    pc.sh(&format!(
+        "/usr/bin/python3 -c '\nimport smtplib\ns = smtplib.SMTP(\"{LAN}\")\n\
+         s.sendmail(\"anna@office.example\", [{}], \"Subject: {subject}\\r\\n\\r\\n.\\r\\nAt noon?\\r\\n\")\n\
+         s.quit()'",
+        recipients.join(", ")
+    ));
+}
+
+/// What is queued for `recipient`, if anything is.
+fn queued(gateway: &Gateway, recipient: &str) -> Option<Value> {
+    let queue = gateway.show("queue");
+    let queue = queue["queue"].as_array().expect("a list");
+    queue.iter().find(|queued| queued["recipient"] == recipient).cloned()
+}
+
+/// Waits until the last reply for `recipient` has these words.
+#[track_caller]
+fn until_told(gateway: &Gateway, recipient: &str, words: &str) -> Value {
+    eventually(&format!("{words:?} of {recipient}"), || {
+        queued(gateway, recipient)
+            .filter(|queued| queued["last_reply"].as_str().is_some_and(|reply| reply.contains(words)))
+    })
+}
+
+/// `gatepost mail queue ACTION ID`
+fn queue(gateway: &Gateway, action: &str, id: &str) -> Output {
+    let config = gateway.setup().config();
+    gatepost(&["mail", "queue", action, id, "--config"]).arg(config).output().expect("it runs")
+}
+
+/// Has what is queued for `recipient` tried now.
+#[track_caller]
+fn release(gateway: &Gateway, recipient: &str) {
+    // It may be on its way of itself.
+    eventually(&format!("{recipient} is released"), || {
+        let queued = queued(gateway, recipient)?;
+        queue(gateway, "release", queued["id"].as_str().expect("a text")).status.success().then_some(())
+    });
+}
+
+/// Waits until nothing is queued.
+#[track_caller]
+fn until_sent(gateway: &Gateway) {
+    eventually("an empty queue", || (gateway.show("queue")["total"] == 0).then_some(()));
+}
+
+#[test]
+fn mail_reaches_a_server_elsewhere_once_through_its_refusals_and_a_kill() {
+    let mut office = Office::new(1, &format!("{SETTINGS}\ndns.upstream = ['{ISP}']"));
+    let _names = name_server(
+        &office.internet,
+        &format!(
+            "--mx-host=far.example,mx.far.example,10 --host-record=mx.far.example,{SERVER} \
+             --dns-rr=null.example,15,000000 --local=/example/"
+        ),
+    );
+    // Nobody answers there yet.
+    send(office.pc(1), "down", &["bob@far.example"]);
+    let waiting = until_told(office.gateway(), "bob@far.example", "no connection to mx.far.example");
+    assert_eq!((&waiting["sender"], &waiting["held"]), (&"anna@office.example".into(), &false.into()));
+    assert!(waiting["size"].as_u64() > Some(0) && waiting["tries"].as_u64() > Some(0), "{waiting}");
+    assert!(waiting["next_try_secs"].as_u64().is_some_and(|secs| secs <= 300), "{waiting}");
+    let postfix = Postfix::start(&office.internet, SERVER, "far.example", &["bob", "carl"], "");
+    release(office.gateway(), "bob@far.example");
+    until_sent(office.gateway());
+    eventually("the message at Postfix", || (postfix.mailbox("bob").len() == 1).then_some(()));
+    let taken = &postfix.mailbox("bob")[0];
+    assert!(taken.starts_with("Return-Path: <anna@office.example>\n"), "{taken}");
+    assert!(taken.contains("Subject: down\n") && taken.contains("\n.\nAt noon?\n"), "{taken}");
+    assert!(taken.contains("from smtp.office.example ("), "it says who it is: {taken}");
+
+    // One message, and something else for each of its recipients.
+    postfix.refuse("carl@far.example 450 4.7.1 greylisted\n");
+    let recipients =
+        ["bob@far.example", "carl@far.example", "nobody@far.example", "a@null.example", "a@nowhere.example"];
+    send(office.pc(1), "several", &recipients);
+    let waiting = until_told(office.gateway(), "carl@far.example", "450 4.7.1 <carl@far.example>: ");
+    assert_eq!(waiting["tries"], 1);
+    eventually("only carl's waits", || (office.gateway().show("queue")["total"] == 1).then_some(()));
+    let text = office.gateway().show_text("queue");
+    assert!(text.contains("carl@far.example") && text.contains("greylisted"), "{text}");
+    let inbox = office.gateway().setup().inbox("anna");
+    for told in ["550 5.1.1 <nobody@far.example>", "null.example takes no mail", "there is no domain nowhere"]
+    {
+        assert!(inbox.contains(told), "{told}: {inbox}");
+    }
+    assert!(inbox.contains("Return-Path: <>\n") && inbox.contains("multipart/report"), "{inbox}");
+
+    // Killed with mail in the queue.
+    let (_, setup) = office.stop(Signal::SIGKILL);
+    office.start(setup);
+    office.give_static_addresses();
+    postfix.refuse("");
+    release(office.gateway(), "carl@far.example");
+    until_sent(office.gateway());
+    eventually("carl has it", || (postfix.mailbox("carl").len() == 1).then_some(()));
+    assert_eq!(postfix.mailbox("bob").len(), 2, "{}", postfix.log());
+    let notices = office.gateway().setup().inbox("anna").matches("Return-Path: <>").count();
+    assert_eq!(notices, 3, "one for each domain, and none of what only waited");
+
+    // Held, deleted, and what is not there.
+    postfix.refuse("carl@far.example 450 4.7.1 greylisted\n");
+    send(office.pc(1), "deleted", &["carl@far.example"]);
+    let id = until_told(office.gateway(), "carl@far.example", "greylisted")["id"].clone();
+    let id = id.as_str().expect("a text");
+    let held = queue(office.gateway(), "hold", id);
+    assert_eq!(String::from_utf8_lossy(&held.stdout), format!("{id}: held\n"));
+    let waiting = queued(office.gateway(), "carl@far.example").expect("it waits");
+    assert!(waiting["held"] == true && waiting["next_try_secs"].is_null(), "{waiting}");
+    let message = id.split('.').next().expect("a number");
+    let deleted = queue(office.gateway(), "delete", message);
+    assert_eq!(String::from_utf8_lossy(&deleted.stdout), format!("{id}: deleted\n"));
+    let gone = queue(office.gateway(), "release", id);
+    assert_eq!(gone.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&gone.stderr).into_owned();
+    assert!(told.contains(&format!("no message {id} waits in the queue")), "{told}");
+    assert_eq!(office.gateway().show("queue")["total"], 0);
+    assert_eq!(postfix.mailbox("carl").len(), 1);
+    office.gateway().assert_accounts(&[]);
+}
+
+#[test]
+fn in_a_lan_of_its_own_a_route_leads_to_a_server_there() {
+    let address = Office::address(2);
+    let routes = format!("mail.routes = [{{ domain = 'old.example', to = '{address}' }}]");
+    let office = Office::new(2, &format!("{SETTINGS}\nnetwork.mode = 'lan-only'\n{routes}"));
+    let postfix = Postfix::start(office.pc(2), address, "old.example", &["bob"], "");
+    let file = office.gateway().setup().directory().join("message");
+    fs::write(&file, format!("Subject: large\r\n\r\n{}", "0123456789\r\n".repeat(60_000))).expect("a file");
+    send(office.pc(1), "routed", &["bob@old.example"]);
+    office.pc(1).sh(&format!(
+        "curl -sS --mail-from anna@office.example --mail-rcpt bob@old.example -T {} smtp://{LAN}/pc1",
+        file.display()
+    ));
+    until_sent(office.gateway());
+    eventually("both at Postfix", || (postfix.mailbox("bob").len() == 2).then_some(()));
+    let (large, routed): (Vec<_>, Vec<_>) =
+        postfix.mailbox("bob").into_iter().partition(|message| message.contains("Subject: large\n"));
+    assert_eq!((large.len(), routed.len()), (1, 1));
+    assert_eq!(large[0].matches("0123456789\n").count(), 60_000);
+    // What no route leads to is refused at once.
+    let refused = office.pc(1).try_sh(&format!(
+        "curl -sS --mail-from anna@office.example --mail-rcpt bob@far.example -T {} smtp://{LAN}/pc1 2>&1",
+        file.display()
+    ));
+    assert!(String::from_utf8_lossy(&refused.stdout).contains("550"), "{refused:?}");
+    let counters = office.gateway().show("services");
+    let services = counters["services"].as_array().expect("a list");
+    let delivery = services.iter().find(|service| service["name"] == "delivery").expect("it is there");
+    assert_eq!(delivery["counters"]["delivered"], 2, "{delivery}");
+}

@@ -29,7 +29,6 @@ use std::path::{Path, PathBuf};
 
 use gatepost_dataplane::config::Mode;
 use gatepost_services::store::open_regular;
-use gatepost_services::tls::keeper::Files;
 use gatepost_services::users::User;
 use ipnet::Ipv4Net;
 
@@ -40,6 +39,7 @@ pub use name::Netns;
 pub use services::{Record, RecordValue, Reservation, ReservedFor, Services};
 pub use source::Source;
 pub use summary::Detail;
+pub use tls::Tls;
 pub use upcoming::{Unfinished, comes_with};
 
 use crate::error::Error;
@@ -63,8 +63,8 @@ pub struct Config {
     pub services: Services,
     /// Which networks may use them.
     pub access: Access,
-    /// The certificate that the services show; without one the office's own authority signs it.
-    pub tls: Option<Files>,
+    /// The certificate that the services show, and whose certificates are believed.
+    pub tls: Tls,
     /// The people of the office.
     pub users: Vec<User>,
 }

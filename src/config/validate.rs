@@ -9,7 +9,7 @@ use super::diagnostic::{Diagnostic, Report, Severity, note_syntax_error};
 use super::section::Section;
 use super::services::{self, Surroundings};
 use super::value::choice;
-use super::{Config, access, firewall, interfaces, nat, system, tls, upcoming, users};
+use super::{Config, Tls, access, firewall, interfaces, nat, system, tls, upcoming, users};
 
 /// Reads `text`, the content of the file called `name`; warnings come with the configuration.
 pub(super) fn parse(name: &str, text: &str) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
@@ -50,7 +50,7 @@ fn read<'a>(mut file: Section<'a>, folder: &Path, report: &'a Report) -> Config 
     };
     let services = services::read(&mut file, around, report);
     let firewall = firewall::read(of_firewall, mode, lan.known_address, &services, report);
-    let tls = system.unfinished.mail.then(|| tls::read(file.section("tls"), folder)).flatten();
+    let tls = if system.unfinished.mail { tls::read(file.section("tls"), folder) } else { Tls::default() };
     let access = access::read(file.section("access"), lan.known_address, &kinds, report);
     upcoming::refuse_sections(&mut file, system.unfinished);
     file.finish();

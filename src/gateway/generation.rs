@@ -9,7 +9,6 @@ use gatepost_services::addresses::{Addresses, Publisher};
 use gatepost_services::net::stack::{AccessRule, Stack};
 use gatepost_services::service::{Host, Instance, Kind, Unprepared};
 use gatepost_services::store::Topic;
-use gatepost_services::tls::keeper::Certificate;
 use ipnet::{IpNet, Ipv4Net};
 use rand::rngs::StdRng;
 use tokio::task::JoinSet;
@@ -20,6 +19,7 @@ use super::bindings;
 use super::current::Current;
 use super::failure::{TaskEnd, first_ended};
 use super::resources::Resources;
+use super::tls::Kept;
 use super::wan_client::{Lease, WanClient};
 use crate::config::Config;
 
@@ -36,8 +36,8 @@ pub struct Prepared {
     staged: Stack,
     publisher: Publisher,
     host: Host<Stack>,
-    /// What services that speak TLS show, if there are any.
-    certificate: Option<Certificate>,
+    /// What services that speak TLS show and believe, if there are any.
+    tls: Option<Kept>,
     instances: Vec<Rc<dyn Instance>>,
 }
 
@@ -59,12 +59,12 @@ impl Prepared {
         let storage = (Arc::clone(&resources.storage), resources.disk.clone());
         let (work, clock) = (Rc::clone(&resources.work), Rc::clone(&resources.clock));
         let host = Host::new(staged.clone(), storage, work, clock, publisher.subscribe(), rng);
-        let (host, certificate) = resources.tls.prepare(&config, resources, host).await?;
+        let (host, tls) = resources.tls.prepare(&config, resources, host).await?;
         let mut instances = Vec::new();
         for entry in resources.list.entries() {
             instances.push(entry.prepare(&config, &host).await?);
         }
-        Ok(Self { config, staged, publisher, host, certificate, instances })
+        Ok(Self { config, staged, publisher, host, tls, instances })
     }
 
     /// The settings.
@@ -75,7 +75,7 @@ impl Prepared {
     /// Puts everything in force at once; nothing of it can fail. Whoever served before hears nothing new from now on,
     /// and is to be [stopped](Generation::stop). The addresses follow those that `wan_client` gets.
     pub fn activate(self, resources: &Resources, wan_client: Option<&WanClient>) -> Generation {
-        let Self { config, staged, publisher, host, certificate, instances } = self;
+        let Self { config, staged, publisher, host, tls: kept, instances } = self;
         let subscription = publisher.subscribe();
         let book = AddressBook {
             config: Rc::clone(&config),
@@ -99,13 +99,18 @@ impl Prepared {
         if let Some(tls) = &host.tls {
             tls.set_addresses(host.addresses.clone());
         }
-        match certificate {
-            Some(certificate) => {
+        match kept {
+            Some(Kept { certificate, trust }) => {
                 certificate.activate();
+                trust.activate();
                 following.spawn_local(certificate.run());
+                following.spawn_local(trust.run());
             }
             // What was wrong with a former one troubles nobody any more.
-            None => resources.disk.report(Topic::Certificate, None),
+            None => {
+                resources.disk.report(Topic::Certificate, None);
+                resources.disk.report(Topic::Authorities, None);
+            }
         }
         let mut tasks = JoinSet::new();
         for instance in &instances {

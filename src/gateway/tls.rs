@@ -10,6 +10,7 @@ use gatepost_services::service::{Host, Unprepared};
 use gatepost_services::tls::Tls;
 use gatepost_services::tls::authority::Names;
 use gatepost_services::tls::keeper::{Certificate, Keeping, NoCertificate, Source};
+use gatepost_services::tls::trust::{SYSTEM_FILES, Trust, Trusted};
 use ipnet::IpNet;
 
 use super::resources::Resources;
@@ -21,24 +22,33 @@ pub(super) struct GatewayTls {
     tls: OnceCell<Rc<Tls>>,
 }
 
+/// What TLS shows and believes by one configuration.
+pub(super) struct Kept {
+    /// What servers show.
+    pub certificate: Certificate,
+    /// Whom clients believe.
+    pub trust: Trust,
+}
+
 impl GatewayTls {
     /// TLS that nobody has asked for.
     pub fn new(keys: KeysFrom) -> Self {
         Self { keys, tls: OnceCell::new() }
     }
 
-    /// Makes the certificate that `config` asks for, and `host` one that has TLS, if a service speaks it, and keys from
-    /// where those of TLS come from. Without one, nothing is made, and nothing drawn from the host's randomness.
+    /// Makes the certificate that `config` asks for, reads the authorities, and makes `host` one that has TLS, if a service
+    /// speaks it, and keys from where those of TLS come from. Without one, nothing is made, and nothing drawn from the host's
+    /// randomness.
     ///
     /// # Errors
     ///
-    /// The certificate is no good.
+    /// The certificate or the file of authorities is no good.
     pub async fn prepare<N: Net>(
         &self,
         config: &Config,
         resources: &Resources,
         host: Host<N>,
-    ) -> Result<(Host<N>, Option<Certificate>), Unprepared> {
+    ) -> Result<(Host<N>, Option<Kept>), Unprepared> {
         let host = host.with_keys(self.keys);
         if !config.services.speak_tls() {
             return Ok((host, None));
@@ -55,13 +65,16 @@ impl GatewayTls {
             clock: Rc::clone(&resources.clock),
             kind: self.keys.kind(),
         };
-        let source = Source { names, files: config.tls.clone() };
-        let certificate = Certificate::prepare(source, keeping, host.rng()).await;
-        let certificate = certificate.map_err(|NoCertificate { why, remedy }| Unprepared {
-            service: "tls",
-            why,
-            remedy,
-        })?;
-        Ok((host.with_tls(tls), Some(certificate)))
+        let unprepared = |NoCertificate { why, remedy }| Unprepared { service: "tls", why, remedy };
+        let system = match self.keys {
+            KeysFrom::System => SYSTEM_FILES.iter().map(Into::into).collect(),
+            // A machine that is simulated has no system.
+            KeysFrom::Seed => Vec::new(),
+        };
+        let trusted = Trusted { system, own: config.tls.authorities.clone() };
+        let trust = Trust::prepare(trusted, keeping.clone()).await.map_err(unprepared)?;
+        let source = Source { names, files: config.tls.files.clone() };
+        let certificate = Certificate::prepare(source, keeping, host.rng()).await.map_err(unprepared)?;
+        Ok((host.with_tls(tls), Some(Kept { certificate, trust })))
     }
 }

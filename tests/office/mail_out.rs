@@ -6,6 +6,7 @@ use std::process::Output;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::harness::exim::Exim;
 use crate::harness::postfix::Postfix;
 use crate::harness::programs::name_server;
 use crate::harness::{Gateway, ISP, LAN, Namespace, Office, SERVER, eventually, gatepost};
@@ -166,4 +167,69 @@ fn in_a_lan_of_its_own_a_route_leads_to_a_server_there() {
     let services = counters["services"].as_array().expect("a list");
     let delivery = services.iter().find(|service| service["name"] == "delivery").expect("it is there");
     assert_eq!(delivery["counters"]["delivered"], 2, "{delivery}");
+}
+
+/// What is wrong with the way out.
+fn trouble(gateway: &Gateway) -> Option<String> {
+    let services = gateway.show("services");
+    let delivery = services["services"].as_array().expect("a list").iter();
+    let mut delivery = delivery.filter(|service| service["name"] == "delivery");
+    Some(delivery.next()?["problem"].as_str()?.to_owned())
+}
+
+#[test]
+fn a_smarthost_that_proves_its_name_is_logged_in_at_and_no_other() {
+    const NAME: &str = "smtp.isp.example";
+    let smarthost = "mail.smarthost = 'smtp.isp.example:587'";
+    let login = "mail.smarthost_user = 'office'\nmail.smarthost_password_file = 'isp.secret'";
+    let office = Office::new(1, &format!("{SETTINGS}\ndns.upstream = ['{ISP}']\n{smarthost}\n{login}"));
+    let (gateway, pc) = (office.gateway(), office.pc(1));
+    let _names = name_server(&office.internet, &format!("--host-record={NAME},{SERVER} --local=/example/"));
+    let exim = Exim::start(&office.internet, SERVER, NAME);
+    let taken = |subject: &str| {
+        eventually(&format!("{subject} at Exim"), || {
+            exim.inbox().contains(&format!("Subject: {subject}\n")).then_some(())
+        });
+    };
+    let told = |words: &str| {
+        eventually(&format!("{words:?}"), || trouble(gateway).filter(|trouble| trouble.contains(words)));
+    };
+    let directory = gateway.setup().directory();
+    // Nobody has given it a password, nor an authority.
+    send(pc, "first", &["bob@far.example"]);
+    told("isp.secret cannot be read");
+    fs::write(directory.join("isp.secret"), "wrong\n").expect("a file");
+    release(gateway, "bob@far.example");
+    told("not trusted");
+    fs::write(directory.join("authority.pem"), exim.authority()).expect("a file");
+    gateway.setup().edit(smarthost, &format!("tls.authorities = 'authority.pem'\n{smarthost}"));
+    assert!(gateway.reload().status.success(), "{}", gateway.log());
+    release(gateway, "bob@far.example");
+    told("the login was refused: 535");
+    assert_eq!(exim.inbox(), "");
+    fs::write(directory.join("isp.secret"), format!("{}\n", Exim::PASSWORD)).expect("a file");
+    release(gateway, "bob@far.example");
+    until_sent(gateway);
+    taken("first");
+    assert_eq!(trouble(gateway), None);
+    // Where TLS comes first.
+    gateway.setup().edit("example:587", "example:465");
+    assert!(gateway.reload().status.success(), "{}", gateway.log());
+    send(pc, "second", &["bob@far.example", "carl@other.example"]);
+    until_sent(gateway);
+    taken("second");
+    assert_eq!(exim.log().matches(" A=plain:office ").count(), 2, "{}", exim.log());
+    // A file without an authority is refused, and the one before goes on.
+    fs::write(directory.join("authority.pem"), "none\n").expect("a file");
+    let refused = gateway.reload();
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && why.contains("authority.pem: there is no authority's certificate"),
+        "{why}"
+    );
+    send(pc, "third", &["bob@far.example"]);
+    until_sent(gateway);
+    taken("third");
+    let log = gateway.log();
+    assert!(!log.contains(Exim::PASSWORD), "{log}");
 }

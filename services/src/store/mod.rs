@@ -199,6 +199,8 @@ pub enum Topic {
     SigningKeysDamaged,
     /// The keys that sign mail cannot be read, made or written.
     SigningKeysNotKept,
+    /// The file of those whose certificates are believed is no good.
+    Authorities,
 }
 
 impl Topic {
@@ -216,6 +218,7 @@ impl Topic {
             Self::Certificate => "the certificate is good",
             Self::SigningKeysDamaged => "the keys that sign mail are sound",
             Self::SigningKeysNotKept => "the keys that sign mail are kept",
+            Self::Authorities => "the file of trusted authorities is good",
         }
     }
 }

@@ -376,7 +376,7 @@ fn parse(content: &[u8]) -> Result<Vec<Own>, String> {
 }
 
 /// The content of the file `path` of the administrator's.
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     open_regular(path)?.take(FILE_OCTETS_MAX + 1).read_to_end(&mut content)?;
     if content.len() as u64 > FILE_OCTETS_MAX {

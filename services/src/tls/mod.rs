@@ -3,7 +3,7 @@
 //! [`Tls`] is one for all services, as long as the gateway runs. As a server it shows the [`Identity`] that was set last
 //! ([`Tls::set_identity`]): a handshake that begins later shows the new one, connections that stand stay as they are. As a
 //! client it is content with [`Peer::Anybody`], or asks for a certificate for a name ([`Peer::Named`]) by one of the
-//! [`Authorities`]. What a handshake makes is a [`TlsStream`], which is a stream as those of the network are.
+//! [`Authorities`], which [`trust`] reads. What a handshake makes is a [`TlsStream`], which is a stream as those of the network are.
 //!
 //! TLS 1.3 and 1.2 with forward secrecy and authenticated encryption, no renegotiation, no compression, no early data.
 //! Sessions are not resumed, neither by tickets nor by what a server remembers: a handshake costs a fraction of a
@@ -25,6 +25,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod time;
+pub mod trust;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use gatepost_ground::wire::Protocol;
+use gatepost_services::mail::delivery::Login;
 use gatepost_services::mail::mx::{Host as MailHost, SMTP_PORT, Server as MailServer};
 use gatepost_services::mail::poll::Account;
 use gatepost_services::mail::service::has_strangers;
@@ -25,7 +26,7 @@ pub use gatepost_services::mail::service::office::{LMTP, SMTP, SUBMISSION};
 pub use gatepost_services::mail::service::pop3::{POP3, POP3S};
 pub use gatepost_services::mail::service::{Authenticity, RelayFrom, Shares};
 
-use super::{KINDS, aliases, polled};
+use super::{KINDS, aliases, polled, smarthost};
 
 /// What is known of each of the mail services.
 pub const MAIL_KINDS: [&Kind; 5] = [&SMTP, &SUBMISSION, &LMTP, &POP3, &POP3S];
@@ -57,6 +58,8 @@ pub struct Mail {
     pub aliases: Aliases,
     /// The server for all other domains; without one each domain's own are searched.
     pub smarthost: Option<MailServer>,
+    /// Who logs in there.
+    pub smarthost_login: Option<Login>,
     /// The servers of other domains, by the domains' names in lower case.
     pub routes: BTreeMap<String, MailServer>,
     /// Mailboxes elsewhere that are polled.
@@ -153,6 +156,7 @@ pub(super) fn read<'a>(
             _ => mail_server(text, SMARTHOST_PORT, &own_names, EXAMPLE).map(Some),
         }),
     );
+    let smarthost_login = smarthost::read_login(&mut mail, &smarthost, folder);
     let routes = read_routes(&mut mail, &own_names, report);
     let around = polled::Around { own_names: &own_names, domain: own.domain, folder };
     let polled = polled::read(&mut mail, people.polled, &around, report);
@@ -187,6 +191,7 @@ pub(super) fn read<'a>(
         domains: all,
         aliases,
         smarthost: smarthost.value,
+        smarthost_login,
         routes,
         polled,
     }

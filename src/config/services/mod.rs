@@ -5,6 +5,7 @@ mod dhcp;
 mod dns;
 mod mail;
 mod polled;
+mod smarthost;
 
 use std::net::Ipv4Addr;
 use std::path::Path;

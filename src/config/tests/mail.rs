@@ -1,5 +1,7 @@
 //! `[mail]`, tried out.
 
+use gatepost_services::mail::secret::Secret;
+
 use super::*;
 use crate::config::services::{Aliases, Authenticity, Mail, MailPorts};
 
@@ -88,7 +90,7 @@ fn domains_have_users_of_their_own_or_those_of_another() {
             "the domain has users of its own and is another's alias; remove one of them",
             "70000 is out of range; write an integer from 0 to 65535",
             "unknown key \"judge\" in [mail]; remove it, or write \"enabled\", \"hostname\", \"max_message\", \"relay_from\", \
-             \"plaintext_login\", \"authentication\", \"disk_reserve\", \"ports\", \"limits\", \"domains\", \"catch_all\", \"aliases\", \"smarthost\", \"routes\" or \"common_mailbox\"",
+             \"plaintext_login\", \"authentication\", \"disk_reserve\", \"ports\", \"limits\", \"domains\", \"catch_all\", \"aliases\", \"smarthost\", \"smarthost_user\", \"smarthost_password_file\", \"routes\" or \"common_mailbox\"",
         ],
     );
     assert_mistakes(
@@ -253,4 +255,35 @@ fn mail_leaves_by_routes_and_a_smarthost() {
             "d.example has two routes; remove one",
         ],
     );
+}
+
+#[test]
+fn a_login_at_the_smarthost_has_a_user_and_a_file() {
+    let login = mail(
+        "[mail]\nsmarthost = 'a.example'\nsmarthost_user = 'office'\nsmarthost_password_file = '/etc/isp'",
+    );
+    let login = login.smarthost_login.expect("a login");
+    assert_eq!((login.user.as_str(), login.password), ("office", Secret::File("/etc/isp".into())));
+    assert_eq!(mail("[mail]\nsmarthost_user = ''\nsmarthost_password_file = ''").smarthost_login, None);
+    for (text, mistake) in [
+        (
+            "smarthost = 'a.example'\nsmarthost_user = ▸'a'",
+            "mail.smarthost_password_file is missing; write the path of a file with the password in its first line, or remove \
+             the user",
+        ),
+        (
+            "smarthost = 'a.example'\nsmarthost_password_file = ▸'a'",
+            "mail.smarthost_user is missing; write the user, or remove the password's file",
+        ),
+        (
+            "smarthost_user = ▸'a'\nsmarthost_password_file = 'b'",
+            "there is no smarthost to log in at; write mail.smarthost, or remove the user and its password's file",
+        ),
+        (
+            "smarthost = 'a.example'\nsmarthost_user = ▸\"a\\nb\"\nsmarthost_password_file = 'b'",
+            "\"a\\nb\" is no name of a user there; write 1 to 255 octets without control characters",
+        ),
+    ] {
+        assert_mistakes(&format!("{TRIED_OUT}[mail]\n{text}"), &[mistake]);
+    }
 }

@@ -214,7 +214,7 @@ fn delivery_settings(config: &Config) -> delivery::Settings {
     delivery::Settings {
         mail: mail_settings(config, &delivery::KIND),
         smarthost: mail.smarthost,
-        login: None,
+        login: mail.smarthost_login,
         routes: mail.routes,
         may_leave: config.mode != Mode::LanOnly || config.lan.gateway.is_some(),
     }

@@ -1,6 +1,7 @@
 //! What the tests build their offices of. Everything here removes itself when it is dropped.
 
 mod directory;
+pub mod exim;
 mod gateway;
 mod namespace;
 mod office;

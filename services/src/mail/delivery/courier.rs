@@ -7,6 +7,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::timeout;
+use tracing::{info, warn};
 
 use super::course::Course;
 use super::outgoing::Outgoing;
@@ -20,7 +21,7 @@ use crate::mail::queue::{DeliveryResult, Job, StoredMessage};
 use crate::mail::sasl::client::Credentials;
 use crate::mail::signing::Reading;
 use crate::mail::smtp::client::{
-    Client, Encryption, Envelope, EnvelopeRecipient, Report, Scope, Settings, Status,
+    Client, Encryption, Envelope, EnvelopeRecipient, Report, Scope, Settings, Status, TLS_FAILED,
 };
 use crate::mail::store::Unreadable;
 use crate::net::{Net, Stream};
@@ -29,6 +30,8 @@ use crate::net::{Net, Stream};
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The port at which connections begin with TLS. // RFC 8314, section 3.3
 const TLS_PORT: u16 = 465;
+/// The subject of status codes that are about logins and TLS. // RFC 3463, section 3.8
+const SECURITY: u16 = 7;
 /// The octets of a message that are read at a time to know what is in it.
 const PORTION: usize = 1 << 20;
 
@@ -206,11 +209,12 @@ async fn connect_and_send<N: Net>(
     rng: &mut StdRng,
 ) -> Vec<Report> {
     let recipients = envelope.recipients.len();
-    let login = active.login(hop.next_hop).map(|(user, password)| Credentials {
-        user: user.clone(),
-        password: password.clone(),
-        nonce: rng.random(),
-    });
+    let all = |report: Report| vec![report; recipients];
+    let login = match active.credentials(hop.next_hop, rng).await {
+        Ok(login) => login,
+        Err(report) => return all(report),
+    };
+    let has_login = login.is_some();
     let tls: Rc<dyn StartTls> = match &active.tls {
         Some(tls) => {
             let name = hop.target.name.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -220,8 +224,13 @@ async fn connect_and_send<N: Net>(
     };
     let stream = match timeout(CONNECT_TIMEOUT, connect(active, hop, &tls)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return vec![unreachable(hop.target, &error.to_string()); recipients],
-        Err(_) => return vec![unreachable(hop.target, "it did not answer in time"); recipients],
+        Ok(Err(report)) => {
+            if has_login {
+                active.judge_login(hop.target, &report);
+            }
+            return all(report);
+        }
+        Err(_) => return all(unreachable(hop.target, "it did not answer in time")),
     };
     active.count(|stats| stats.connections += 1);
     let settings = Settings {
@@ -233,6 +242,9 @@ async fn connect_and_send<N: Net>(
     let means = Means { clock: Rc::clone(&active.clock), work: Rc::clone(&active.work), tls };
     let client = Client::new(active.clock.now(), settings, envelope);
     let reports = send(&means, stream, client, message).await;
+    if let Some(report) = reports.first().filter(|_| has_login) {
+        active.judge_login(hop.target, report);
+    }
     debug_assert_eq!(reports.len(), recipients, "each recipient has a report");
     reports
 }
@@ -241,13 +253,18 @@ async fn connect<N: Net>(
     active: &Active<N>,
     hop: &Hop<'_>,
     tls: &Rc<dyn StartTls>,
-) -> io::Result<Box<dyn Stream>> {
+) -> Result<Box<dyn Stream>, Report> {
     let connected = active.net.connect(hop.target.address).await;
     if connected.is_err() {
         active.count(|stats| stats.connections_failed += 1);
     }
-    let stream: Box<dyn Stream> = Box::new(connected?);
-    if hop.encryption == Encryption::Active { tls.start_tls(stream).await } else { Ok(stream) }
+    let stream = connected.map_err(|error| unreachable(hop.target, &error.to_string()))?;
+    let stream: Box<dyn Stream> = Box::new(stream);
+    if hop.encryption != Encryption::Active {
+        return Ok(stream);
+    }
+    let untrusted = |error: io::Error| Report::deferred(TLS_FAILED, error.to_string(), Scope::Host);
+    tls.start_tls(stream).await.map_err(untrusted)
 }
 
 fn unreachable(target: &Target, why: &str) -> Report {
@@ -267,6 +284,41 @@ impl<N: Net> Active<N> {
             Encryption::Opportunistic
         } else {
             Encryption::Never
+        }
+    }
+
+    /// What is sent to a server that wants a login.
+    async fn credentials(&self, next_hop: &NextHop, rng: &mut StdRng) -> Result<Option<Credentials>, Report> {
+        let Some(login) = self.login(next_hop) else { return Ok(None) };
+        match login.password.read(&*self.work).await {
+            Ok(password) => Ok(Some(Credentials { user: login.user.clone(), password, nonce: rng.random() })),
+            Err(why) => {
+                self.is_in_trouble(Some(format!("no mail leaves by the smarthost: {why}")));
+                // Where the file is does not concern the senders.
+                let text = "this server has no password for the smarthost";
+                Err(Report::deferred(Status::new(4, 7, 0), text, Scope::Host))
+            }
+        }
+    }
+
+    /// Takes note of what came of a login at the smarthost `target`, so that the administrator hears what only they can mend.
+    fn judge_login(&self, target: &Target, report: &Report) {
+        let is_of_login =
+            report.scope == Scope::Host && report.status.subject == SECURITY && !report.is_reply;
+        if is_of_login {
+            let (name, why) = (&target.name, &report.text);
+            self.is_in_trouble(Some(format!("no mail leaves by the smarthost {name}: {why}")));
+        } else if !matches!(report.scope, Scope::Host | Scope::Tls) {
+            self.is_in_trouble(None);
+        }
+    }
+
+    fn is_in_trouble(&self, trouble: Option<String>) {
+        let before = self.trouble.replace(trouble.clone());
+        match trouble {
+            Some(trouble) if before.as_ref() != Some(&trouble) => warn!("{trouble}"),
+            None if before.is_some() => info!("mail leaves by the smarthost again"),
+            _ => {}
         }
     }
 

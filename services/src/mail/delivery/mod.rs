@@ -29,6 +29,6 @@ mod stats;
 mod tests;
 mod way_out;
 
-pub use office::{KIND, OfficeDelivery, Settings};
+pub use office::{KIND, Login, OfficeDelivery, Settings};
 pub use stats::Stats;
 pub use way_out::WayOut;

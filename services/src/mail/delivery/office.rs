@@ -10,7 +10,7 @@ use super::stats::Stats;
 use super::way_out::{Active, WayOut};
 use crate::dns::published::PublishedTexts;
 use crate::mail::mx::Server;
-use crate::mail::sasl::Password;
+use crate::mail::secret::Secret;
 use crate::mail::service;
 use crate::mail::service::directory::Directory;
 use crate::mail::service::ground::{Ground, Opener};
@@ -36,11 +36,20 @@ pub struct Settings {
     /// The server for all other domains; without one each domain's own servers are searched.
     pub smarthost: Option<Server>,
     /// Who logs in at the smarthost.
-    pub login: Option<(String, Password)>,
+    pub login: Option<Login>,
     /// The servers of domains, by the domains' names in lower case.
     pub routes: BTreeMap<String, Server>,
     /// Whether there can be a way to the servers of any domain.
     pub may_leave: bool,
+}
+
+/// A user of another server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The user, as the server knows it.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
 }
 
 impl std::ops::Deref for Settings {
@@ -98,6 +107,7 @@ impl<N: Net> Service<N> for OfficeDelivery<N> {
                 rng: RefCell::new(host.rng()),
                 addresses: host.addresses.clone(),
                 stats: self.way_out.shared_stats(),
+                trouble: RefCell::default(),
             });
             let way_out = Rc::clone(&self.way_out);
             let keeping = Keeping {
@@ -173,6 +183,7 @@ impl<N: Net> Instance for OfficeInstance<N> {
 
     fn state(&self) -> State {
         let trouble = self.active.ground.trouble(self.active.clock.now());
+        let trouble = trouble.or_else(|| self.active.trouble.borrow().clone());
         trouble.map_or(State::Running, State::Impaired)
     }
 

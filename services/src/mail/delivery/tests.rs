@@ -1,7 +1,7 @@
 //! An office that sends to servers elsewhere, on paused time.
 
+mod administration;
 mod forwarding;
-mod inspection;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -22,6 +22,7 @@ use crate::dns::resolver::{Answerer, Resolver};
 use crate::mail::address::Mailbox;
 use crate::mail::mx::{Host as MxHost, Server as MxServer};
 use crate::mail::sasl::Password;
+use crate::mail::secret::Secret;
 use crate::mail::service;
 use crate::mail::service::aliases::Alias;
 use crate::mail::service::tests::lab::{self, LAN, Lab, PC1, STRANGER, WAN, addresses, simulate};
@@ -391,7 +392,8 @@ fn in_a_lan_of_its_own_mail_leaves_by_routes_only() {
 #[test]
 fn a_password_is_not_sent_in_clear() {
     simulate(async {
-        let login = Some(("office".to_owned(), Password("a password of the office".to_owned())));
+        let password = Secret::Known(Password("a password of the office".to_owned()));
+        let login = Some(Login { user: "office".to_owned(), password });
         let smarthost = Some(server(MX2));
         let office = Office::start(&Arc::default(), Settings { smarthost, login, ..settings() }).await;
         let smarthost = Server::start(&office.lab.wire, MX2).await;
@@ -401,6 +403,30 @@ fn a_password_is_not_sent_in_clear() {
         assert_eq!((smarthost.connections.get(), smarthost.taken()), (1, 0));
         assert!(!smarthost.commands.borrow().iter().any(|command| command.starts_with("AUTH")));
         assert_eq!(office.way_out.stats().queued, 1);
+        // The administrator hears of it.
+        let trouble = office.way_out.active().unwrap().trouble.borrow().clone().unwrap_or_default();
+        assert!(
+            trouble.contains("no mail leaves by the smarthost") && trouble.contains("no TLS"),
+            "{trouble}"
+        );
+    });
+}
+
+#[test]
+fn a_password_that_cannot_be_read_is_the_administrators_to_mend_and_mail_waits() {
+    simulate(async {
+        let password = Secret::File("/nonexistent/isp.secret".into());
+        let login = Some(Login { user: "office".to_owned(), password });
+        let smarthost = Some(server(MX2));
+        let office = Office::start(&Arc::default(), Settings { smarthost, login, ..settings() }).await;
+        let smarthost = Server::start(&office.lab.wire, MX2).await;
+        assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!((smarthost.connections.get(), office.way_out.stats().queued), (0, 1));
+        let trouble = office.way_out.active().unwrap().trouble.borrow().clone().unwrap_or_default();
+        assert!(trouble.contains("/nonexistent/isp.secret cannot be read"), "{trouble}");
+        let reply = office.way_out.list().await.unwrap().entries[0].progress.reply.clone();
+        assert_eq!(reply, "this server has no password for the smarthost");
     });
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::courier::{Content, carry};
-use super::office::Settings;
+use super::office::{Login, Settings};
 use super::outgoing::{Outgoing, is_ours};
 use super::settlement::Original;
 use super::stats::Stats;
@@ -24,7 +24,6 @@ use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
 use crate::mail::mx::{NextHop, Routes};
 use crate::mail::queue::schedule::Now;
 use crate::mail::queue::{self, DeliveryResult, Job, Queue, Settlement, StoredMessage};
-use crate::mail::sasl::Password;
 use crate::mail::service::directory::{Directory, Place};
 use crate::mail::service::ground::{Ground, Opened};
 use crate::mail::service::remote::Remote;
@@ -72,6 +71,8 @@ pub(super) struct Active<N: Net> {
     pub rng: RefCell<StdRng>,
     pub addresses: Subscription,
     pub stats: Rc<RefCell<Stats>>,
+    /// Why the smarthost does not take mail, if that is for the administrator to mend.
+    pub trouble: RefCell<Option<String>>,
 }
 
 impl<N: Net> Active<N> {
@@ -92,7 +93,7 @@ impl<N: Net> Active<N> {
     }
 
     /// Who logs in at a server.
-    pub fn login(&self, next_hop: &NextHop) -> Option<&(String, Password)> {
+    pub fn login(&self, next_hop: &NextHop) -> Option<&Login> {
         let is_smarthost = matches!(next_hop, NextHop::Server { is_smarthost: true, .. });
         self.settings.login.as_ref().filter(|_| is_smarthost)
     }

@@ -620,6 +620,6 @@ impl Client {
 }
 
 /// The status of a TLS that does not come about.
-const TLS_FAILED: Status = Status::new(4, 7, 5);
+pub(in crate::mail) const TLS_FAILED: Status = Status::new(4, 7, 5);
 /// The status of a connection that is not what it should be.
 const LOST: Status = Status::new(4, 4, 2);

@@ -15,9 +15,9 @@ use crate::store::{Disk, Memory, Monitored, Storage};
 use crate::work::AtOnce;
 
 /// A gateway's disk, clock and TLS.
-struct Gateway {
+pub(super) struct Gateway {
     storage: Arc<Monitored>,
-    keeping: Keeping,
+    pub keeping: Keeping,
     clock: SetClock,
 }
 
@@ -31,7 +31,7 @@ impl Gateway {
         Self { storage: Arc::clone(storage), keeping, clock: clock.clone() }
     }
 
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::start(&Arc::new(Monitored::new(Arc::new(Memory::new()))), &SetClock::at(NOW))
     }
 
@@ -61,7 +61,7 @@ impl Gateway {
         self.keeping.tls.own_authority().expect("an authority of its own")
     }
 
-    fn problems(&self) -> String {
+    pub fn problems(&self) -> String {
         self.storage.problems().join("\n")
     }
 

@@ -3,6 +3,7 @@
 mod identities;
 mod keeping;
 mod repeated;
+mod trust;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;

@@ -1,6 +1,6 @@
 //! What the administrator sees and changes.
 
-use super::inspection::{Action, LISTED_MAX, Unchanged};
+use super::super::inspection::{Action, LISTED_MAX, Unchanged};
 use super::*;
 use crate::mail::store::{Accept, Change, Remote};
 

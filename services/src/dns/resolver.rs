@@ -166,10 +166,17 @@ impl Resolver {
     }
 }
 
-/// The absolute name. Its octets are taken as they are: nothing in it escapes anything.
+/// The absolute name. Its octets are taken as they are, and nothing in it escapes anything; letters outside of ASCII are asked
+/// for as IDNA has them. (RFC 5891, section 5)
 fn parse(name: &str) -> Option<Name> {
     let name = name.strip_suffix('.').unwrap_or(name);
-    let name = Name::from_labels(name.split('.').map(str::as_bytes)).ok()?;
+    let name = if name.is_ascii() {
+        Name::from_labels(name.split('.').map(str::as_bytes)).ok()?
+    } else {
+        let mut name = Name::from_utf8(Some(name).filter(|name| !name.contains('\\'))?).ok()?;
+        name.set_fqdn(true);
+        name
+    };
     // RFC 1035, section 3.1
     (name.len() <= 255).then_some(name)
 }
@@ -193,6 +200,19 @@ mod tests {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
         assert_eq!(text(&Name::root()), "");
+    }
+
+    /// RFC 5891, section 5: A name outside of ASCII is asked for by its A-labels.
+    #[test]
+    fn rfc5891_5_a_name_outside_of_ascii_is_asked_for_by_its_a_labels() {
+        let asked = |name: &str| parse(name).map(|name| (text(&name), name.is_fqdn()));
+        for name in ["M\u{fc}nchen.example", "mu\u{308}nchen.example.", "xn--mnchen-3ya.example"] {
+            assert_eq!(asked(name), Some(("xn--mnchen-3ya.example".to_owned(), true)), "{name}");
+        }
+        let long = format!("{}.example", "\u{fc}".repeat(64));
+        for wrong in ["\u{fc}..example", "\u{fc}\\046example", "\u{fffd}.example", &long] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! What the sender of a message is told about it: that it could not be delivered, that it takes long, that it went on to a
-//! server which reports no further. (RFC 3464 in the form of RFC 6522; RFC 3461)
+//! server which reports no further, that it is in a mailbox here. (RFC 3464 in the form of RFC 6522; RFC 3461)
 //!
 //! A [`Notice`] goes from the null return path, so nobody answers it by another one, and to a return path that is not null.
 //! (RFC 5321, section 6.1) That a message from the null return path failed, such as a notice, is told the postmaster here.
@@ -31,6 +31,8 @@ pub enum Action {
     Delayed,
     /// It went to a server that does not report. // RFC 3461, section 5.2.2
     Relayed,
+    /// It is in a mailbox of this server. // RFC 3461, section 5.2.3
+    Delivered,
 }
 
 impl Action {
@@ -40,6 +42,7 @@ impl Action {
             Self::Failed => "failed",
             Self::Delayed => "delayed",
             Self::Relayed => "relayed",
+            Self::Delivered => "delivered",
         }
     }
 
@@ -49,7 +52,7 @@ impl Action {
         match (self, parameters.notify) {
             (Self::Failed, notify) => notify.is_none_or(|notify| notify.failure),
             (Self::Delayed, notify) => notify.is_none_or(|notify| notify.delay),
-            (Self::Relayed, notify) => notify.is_some_and(|notify| notify.success),
+            (Self::Relayed | Self::Delivered, notify) => notify.is_some_and(|notify| notify.success),
         }
     }
 }
@@ -205,6 +208,7 @@ impl Notice {
             Action::Failed => "Your message could not be delivered",
             Action::Delayed => "Your message is not delivered yet",
             Action::Relayed => "Your message was sent on",
+            Action::Delivered => "Your message was delivered",
         };
         let mut text = format!("From: \"Mail at {domain}\" <postmaster@{domain}>\r\n");
         let _ = write!(text, "To: <{to}>\r\nSubject: {subject}\r\nDate: {}\r\n", date(*now));
@@ -244,10 +248,13 @@ impl Notice {
                 "The message that you sent on {accepted}\r\nwent on to a server that does not report whether it \
                  arrives. It was for:\r\n"
             ),
+            Action::Delivered => {
+                write!(text, "The message that you sent on {accepted}\r\nis in the mailbox of:\r\n")
+            }
         };
         for told in &self.recipients {
             let _ = write!(text, "\r\n    <{}>\r\n", told.recipient);
-            if self.action == Action::Relayed {
+            if matches!(self.action, Action::Relayed | Action::Delivered) {
                 continue;
             }
             let who = match &told.server {
@@ -305,7 +312,7 @@ impl Notice {
         let class = match self.action {
             Action::Failed => 5,
             Action::Delayed => 4,
-            Action::Relayed => 2,
+            Action::Relayed | Action::Delivered => 2,
         };
         // What was deferred until nobody tried any more: no time is left. // RFC 3463, section 3.5
         if self.action == Action::Failed && report.outcome == Outcome::Deferred {

@@ -49,6 +49,31 @@ fn parts(text: &str) -> Vec<&str> {
     parts[..parts.len() - 1].to_vec()
 }
 
+/// RFC 3461, section 5.2.3: Who asked is told that a mailbox has the message, by the name that they gave it.
+#[test]
+fn rfc3461_5_2_3_who_asked_is_told_of_a_delivery() {
+    let orcpt = OriginalRecipient { address_type: "rfc822".to_owned(), address: "b@x.example".to_owned() };
+    let status = RecipientStatus {
+        recipient: Mailbox::parse("berta@office.example").unwrap(),
+        orcpt: Some(orcpt),
+        report: Report::delivered(),
+        server: None,
+    };
+    let text = text(&notice(Action::Delivered, vec![status]), MESSAGE);
+    let parts = parts(&text);
+    assert!(parts[0].contains("is in the mailbox of:\r\n\r\n    <berta@office.example>\r\n"), "{text}");
+    let expected = "Original-Recipient: rfc822; b@x.example\r\nFinal-Recipient: rfc822; berta@office.example\r\n\
+        Action: delivered\r\nStatus: 2.1.5\r\n\r\n";
+    assert!(parts[1].ends_with(expected), "{text}");
+    assert!(parts[2].contains("Subject: Lunch") && !parts[2].contains("At noon?"), "the header only: {text}");
+    let asked = |success| RcptParameters {
+        notify: Some(Notify { success, failure: true, delay: true }),
+        ..RcptParameters::default()
+    };
+    assert!(Action::Delivered.is_wanted(&asked(true)) && !Action::Delivered.is_wanted(&asked(false)));
+    assert!(!Action::Delivered.is_wanted(&RcptParameters::default()));
+}
+
 /// RFC 3464, section 2: A notice has what a person reads, what a program reads, and the message.
 /// RFC 6522, section 3: A notice has what a person reads, what a program reads, and the message.
 #[test]

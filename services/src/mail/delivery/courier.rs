@@ -16,7 +16,7 @@ use crate::dns::resolver::{self, Resolver};
 use crate::mail::address::ReversePath;
 use crate::mail::bounce::HEADER_OCTETS_MAX;
 use crate::mail::mx::{Answer, MxRecord, NextHop, NoAnswer, Question, Search, Step, Target};
-use crate::mail::queue::connection::{Means, NoTls, Source, StartTls, TlsTo, send};
+use crate::mail::queue::connection::{Farewell, Means, NoTls, Source, StartTls, TlsTo, send};
 use crate::mail::queue::{DeliveryResult, Job, StoredMessage};
 use crate::mail::sasl::client::Credentials;
 use crate::mail::signing::Reading;
@@ -100,20 +100,30 @@ impl HeaderEnd {
     }
 }
 
-/// Carries `message`, whose return path is `sender`: what comes of it for each recipient.
+/// What came of a job for each recipient, and the connection on which QUIT is to be said.
+pub(super) struct Carried {
+    pub results: Vec<DeliveryResult>,
+    pub farewell: Option<Farewell>,
+}
+
+/// Carries `message`, whose return path is `sender`.
 pub(super) async fn carry<N: Net>(
     active: &Active<N>,
     job: &Job,
     message: &Outgoing<'_>,
     content: &Content,
     sender: &ReversePath,
-) -> Vec<DeliveryResult> {
+) -> Carried {
     let mut rng = active.rng();
+    let mut farewell: Option<Farewell> = None;
     let routes = active.routes();
     let targets =
         match find(&active.resolver, Search::start(&routes, &job.next_hop, &mut rng), &mut rng).await {
             Ok(targets) => targets,
-            Err(report) => return vec![DeliveryResult { report, server: None }; job.recipients.len()],
+            Err(report) => {
+                let results = vec![DeliveryResult { report, server: None }; job.recipients.len()];
+                return Carried { results, farewell };
+            }
         };
     let mut course = Course::new(job.recipients.len());
     for target in targets {
@@ -121,12 +131,16 @@ pub(super) async fn carry<N: Net>(
         // A second time without the TLS that is in the way.
         loop {
             let places = course.open();
-            if places.is_empty() {
-                return course.finish();
+            if places.is_empty() || active.is_stopping() {
+                return Carried { results: course.finish(), farewell };
+            }
+            if let Some(former) = farewell.take() {
+                former.say().await;
             }
             let envelope = envelope(job, &places, message, content, sender);
             let hop = Hop { target: &target, next_hop: &job.next_hop, encryption };
-            let reports = connect_and_send(active, &hop, envelope, message, &mut rng).await;
+            let reports;
+            (reports, farewell) = connect_and_send(active, &hop, envelope, message, &mut rng).await;
             let is_tls_in_the_way = course.take(&places, &target.name, reports);
             if !is_tls_in_the_way || encryption != Encryption::Opportunistic {
                 break;
@@ -134,7 +148,7 @@ pub(super) async fn carry<N: Net>(
             encryption = Encryption::Never;
         }
     }
-    course.finish()
+    Carried { results: course.finish(), farewell }
 }
 
 /// The servers that a search finds.
@@ -207,9 +221,9 @@ async fn connect_and_send<N: Net>(
     envelope: Envelope,
     message: &dyn Source,
     rng: &mut StdRng,
-) -> Vec<Report> {
+) -> (Vec<Report>, Option<Farewell>) {
     let recipients = envelope.recipients.len();
-    let all = |report: Report| vec![report; recipients];
+    let all = |report: Report| (vec![report; recipients], None);
     let login = match active.credentials(hop.next_hop, rng).await {
         Ok(login) => login,
         Err(report) => return all(report),
@@ -241,12 +255,12 @@ async fn connect_and_send<N: Net>(
     };
     let means = Means { clock: Rc::clone(&active.clock), work: Rc::clone(&active.work), tls };
     let client = Client::new(active.clock.now(), settings, envelope);
-    let reports = send(&means, stream, client, message).await;
+    let (reports, farewell) = send(&means, active.stopping.subscribe(), stream, client, message).await;
     if let Some(report) = reports.first().filter(|_| has_login) {
         active.judge_login(hop.target, report);
     }
     debug_assert_eq!(reports.len(), recipients, "each recipient has a report");
-    reports
+    (reports, Some(farewell))
 }
 
 async fn connect<N: Net>(

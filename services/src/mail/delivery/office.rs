@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 use gatepost_ground::Role as Side;
+use tokio::sync::watch;
 
 use super::stats::Stats;
 use super::way_out::{Active, WayOut};
@@ -107,6 +108,7 @@ impl<N: Net> Service<N> for OfficeDelivery<N> {
                 rng: RefCell::new(host.rng()),
                 addresses: host.addresses.clone(),
                 stats: self.way_out.shared_stats(),
+                stopping: watch::Sender::new(false),
                 trouble: RefCell::default(),
             });
             let way_out = Rc::clone(&self.way_out);

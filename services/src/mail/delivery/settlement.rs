@@ -7,11 +7,13 @@ use tokio::time::sleep;
 use tracing::{error, warn};
 
 use super::way_out::{Active, WayOut};
-use crate::mail::address::{ForwardPath, Mailbox};
-use crate::mail::bounce::{Addressee, ReportingMta};
+use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
+use crate::mail::bounce::{Action, Addressee, Notice, RecipientStatus, ReportingMta};
 use crate::mail::queue::{PendingNotice, Settlement, is_refused_for_now, remote_of_ours};
 use crate::mail::service::directory::Place;
 use crate::mail::service::ground::Opened;
+use crate::mail::service::remote::Delivered;
+use crate::mail::smtp::client::Report;
 use crate::mail::store::{Accept, Change, Delivery, Done, Origin, QueueId, Refused};
 use crate::net::Net;
 
@@ -60,6 +62,24 @@ impl<N: Net> WayOut<N> {
             active.count(|stats| stats.kept_late += 1);
             sleep(AGAIN_AFTER).await;
         }
+    }
+
+    /// Tells a sender of mailboxes here that have the message. It is told once; a power cut in between costs the report, and
+    /// no mail.
+    pub(super) async fn keep_report(&self, active: &Active<N>, opened: &Opened, delivered: Delivered) {
+        let Delivered { sender, recipients, envid, accepted, header } = delivered;
+        let status = |(recipient, orcpt)| RecipientStatus {
+            recipient,
+            orcpt,
+            report: Report::delivered(),
+            server: None,
+        };
+        let recipients = recipients.into_iter().map(status).collect();
+        let sender = ReversePath::Mailbox(sender);
+        let notice = Notice::of(&sender, Action::Delivered, recipients, None, envid, accepted);
+        let Some(notice) = notice else { return };
+        let pending = PendingNotice { notice, ends: Vec::new(), postponed: Vec::new() };
+        self.keep_notice(active, opened, pending, &Original { head: &header, is_whole: false }).await;
     }
 
     async fn keep_notice(

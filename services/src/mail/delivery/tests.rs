@@ -31,7 +31,7 @@ use crate::mail::signing::{FILE, keys_in, signing_domains};
 use crate::mail::smtp::Role;
 use crate::mail::store::tests::disk::FakeDisk;
 use crate::net::{Listener, Net};
-use crate::service::{LocalFuture, Service};
+use crate::service::{Instance, LocalFuture, Service};
 use crate::store::Storage;
 
 const MAIL: &str = "Subject: Lunch\r\n\r\nAt noon?\r\n";
@@ -126,6 +126,12 @@ impl Server {
             if reply == "gone" {
                 return;
             }
+            if reply == "silent" {
+                let mut rest = String::new();
+                _ = stream.read_to_string(&mut rest).await;
+                self.commands.borrow_mut().extend(rest.lines().map(str::to_owned));
+                return;
+            }
             match line.get(..4) {
                 Some("MAIL") => recipients = 0,
                 Some("RCPT") if reply.starts_with('2') => recipients += 1,
@@ -189,11 +195,12 @@ impl Office {
         office
     }
 
-    async fn send_by(&self, settings: Settings) {
+    async fn send_by(&self, settings: Settings) -> Rc<dyn Instance> {
         let prepared = Service::<Wire>::prepare(&self.delivery, settings, &self.lab.host).await;
         let instance = prepared.unwrap_or_else(|error| panic!("{error}"));
         instance.activate();
         spawn_local(instance.run());
+        instance
     }
 
     async fn mail(&self, from: &str, to: &[&str]) -> String {
@@ -293,6 +300,98 @@ fn a_sender_elsewhere_is_told_by_the_queue() {
         office.until_empty().await;
         assert_eq!(mx1.commands.borrow()[1], "MAIL FROM:<>");
         assert!(mx1.taken.borrow()[0].contains("null.example takes no mail"));
+    });
+}
+
+#[test]
+fn what_became_of_a_message_is_stored_before_the_server_answers_quit() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        mx1.say("QUIT", "silent");
+        assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!((mx1.taken(), office.lab.store().look(|state| state.queue().count())), (1, 0));
+    });
+}
+
+#[test]
+fn a_gateway_that_stops_leaves_the_servers_and_that_is_no_try() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        let instance = office.send_by(settings()).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        mx1.say("EHLO", "250 mx.far.example");
+        mx1.say("MAIL", "silent");
+        assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
+        sleep(Duration::from_secs(1)).await;
+        instance.stop().await;
+        assert_eq!(mx1.commands.borrow().last().map(String::as_str), Some("QUIT"));
+        let progress = office.lab.store().look(|state| state.queue().next().unwrap().1.progress.clone());
+        assert_eq!((progress.tries, progress.reply.as_str()), (0, ""));
+        office.send_by(settings()).await;
+        office.until_empty().await;
+        assert_eq!(mx1.taken(), 1);
+    });
+}
+
+/// RFC 3461, section 5.2.3: A sender who asks is told that a mailbox here has the message.
+#[test]
+fn rfc3461_5_2_3_a_sender_who_asks_is_told_of_a_mailbox_here() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        let mut client = office.lab.pc().await;
+        let asks = [
+            ("MAIL FROM:<anna@office.example> ENVID=QQ314159", "250"),
+            ("RCPT TO:<berta@office.example> NOTIFY=SUCCESS ORCPT=rfc822;b@x.example", "250"),
+            ("DATA", "354"),
+        ];
+        client.dialogue(&asks).await;
+        client.send(MAIL).await;
+        assert!(client.say(".").await.starts_with("250"));
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!((office.lab.inbox("berta").await.len(), office.way_out.stats().notices), (1, 1));
+        let inbox = office.lab.inbox("anna").await;
+        for part in [
+            "Subject: Your message was delivered\r\n",
+            "Original-Envelope-Id: QQ314159\r\n",
+            "Original-Recipient: rfc822; b@x.example\r\nFinal-Recipient: rfc822; berta@office.example\r\nAction: delivered\r\n",
+            "Subject: Lunch\r\n",
+        ] {
+            assert!(inbox.len() == 1 && inbox[0].contains(part), "{part}: {inbox:?}");
+        }
+    });
+}
+
+/// RFC 3461, section 5.2.2: A sender who asks is told that the message went on to a server which reports nothing.
+#[test]
+fn rfc3461_5_2_2_a_sender_who_asks_is_told_of_a_server_that_does_not_report() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        for (ehlo, told) in [("250-mx.far.example\r\n250 DSN", 0), ("250 mx.far.example", 1)] {
+            mx1.say("EHLO", ehlo);
+            let mut client = office.lab.pc().await;
+            let asks = [
+                ("MAIL FROM:<anna@office.example> RET=HDRS ENVID=E1", "250"),
+                ("RCPT TO:<bob@far.example> NOTIFY=SUCCESS,FAILURE", "250"),
+                ("DATA", "354"),
+            ];
+            client.dialogue(&asks).await;
+            client.send(MAIL).await;
+            assert!(client.say(".").await.starts_with("250"));
+            office.until_empty().await;
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(office.lab.inbox("anna").await.len(), told, "{ehlo}");
+        }
+        let commands = mx1.commands.borrow().join("\n");
+        assert!(commands.contains("MAIL FROM:<anna@office.example> RET=HDRS ENVID=E1\n"), "{commands}");
+        assert!(commands.contains("RCPT TO:<bob@far.example> NOTIFY=SUCCESS,FAILURE\n"), "{commands}");
+        let inbox = office.lab.inbox("anna").await.concat();
+        assert!(
+            inbox.contains("Action: relayed\r\n") && inbox.contains("Original-Envelope-Id: E1\r\n"),
+            "{inbox}"
+        );
     });
 }
 

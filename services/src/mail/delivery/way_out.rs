@@ -1,6 +1,7 @@
 //! The queue at work, over all configurations.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,10 +9,10 @@ use std::time::Duration;
 use gatepost_ground::Role as Side;
 use ipnet::IpNet;
 use rand::rngs::StdRng;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tracing::{debug, warn};
 
-use super::courier::{Content, carry};
+use super::courier::{Carried, Content, carry};
 use super::office::{Login, Settings};
 use super::outgoing::{Outgoing, is_ours};
 use super::settlement::Original;
@@ -22,11 +23,12 @@ use crate::dns::resolver::Resolver;
 use crate::dns::special::is_private;
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
 use crate::mail::mx::{NextHop, Routes};
+use crate::mail::queue::connection::Farewell;
 use crate::mail::queue::schedule::Now;
 use crate::mail::queue::{self, DeliveryResult, Job, Queue, Settlement, StoredMessage};
 use crate::mail::service::directory::{Directory, Place};
 use crate::mail::service::ground::{Ground, Opened};
-use crate::mail::service::remote::Remote;
+use crate::mail::service::remote::{Delivered, Remote};
 use crate::mail::signing::{KeyKeeper, Reading};
 use crate::mail::smtp::Refusal;
 use crate::mail::smtp::client::Outcome;
@@ -37,6 +39,8 @@ use crate::race::race;
 use crate::tls::Tls;
 use crate::work::Work;
 
+/// The most messages in mailboxes here of which senders are not told yet. Further ones are not told of.
+const REPORTS_MAX: usize = 1000;
 /// How long it is at least from one look at the queue to the next, unless something happens.
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
 
@@ -47,6 +51,8 @@ pub struct WayOut<N: Net> {
     queue: RefCell<Option<Queue>>,
     /// Jobs that are under way.
     jobs: Cell<usize>,
+    /// What senders are to be told of mailboxes here.
+    reports: RefCell<VecDeque<Delivered>>,
     /// Something is to be done.
     woken: Notify,
     /// A job is over.
@@ -71,6 +77,8 @@ pub(super) struct Active<N: Net> {
     pub rng: RefCell<StdRng>,
     pub addresses: Subscription,
     pub stats: Rc<RefCell<Stats>>,
+    /// Whether nothing goes on by it: servers are left.
+    pub stopping: watch::Sender<bool>,
     /// Why the smarthost does not take mail, if that is for the administrator to mend.
     pub trouble: RefCell<Option<String>>,
 }
@@ -112,6 +120,11 @@ impl<N: Net> Active<N> {
         count(&mut self.stats.borrow_mut());
     }
 
+    /// Whether nothing goes on by it.
+    pub fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
     fn now(&self) -> Now {
         Now::of(&*self.clock)
     }
@@ -133,6 +146,7 @@ impl<N: Net> WayOut<N> {
             active: RefCell::default(),
             queue: RefCell::default(),
             jobs: Cell::new(0),
+            reports: RefCell::default(),
             woken: Notify::new(),
             ended: Notify::new(),
             stats: Rc::default(),
@@ -172,14 +186,15 @@ impl<N: Net> WayOut<N> {
         self.woken.notify_one();
     }
 
-    /// Begins nothing new by `active`, and waits until nothing is under way. If another one sends already, there is nothing to
-    /// wait for: what is under way goes on.
+    /// Begins nothing new by `active`, leaves the servers that have not all of a message yet, and waits until nothing is under
+    /// way. If another one sends already, there is nothing to wait for: what is under way goes on.
     pub(super) async fn unset(&self, active: &Rc<Active<N>>) {
         let is_it = self.active.borrow().as_ref().is_some_and(|now| Rc::ptr_eq(now, active));
         if !is_it {
             return;
         }
         *self.active.borrow_mut() = None;
+        active.stopping.send_replace(true);
         while self.jobs.get() > 0 {
             self.ended.notified().await;
         }
@@ -251,11 +266,12 @@ impl<N: Net> WayOut<N> {
         let Some((first, opened)) = first.zip(active.ground.opened()) else { return };
         let mut original = Original { head: &[], is_whole: false };
         let content;
+        let mut farewell = None;
         let settlement = match self.carry(active, &opened, &job, first).await {
-            Ok((carried, read, is_whole)) => {
-                content = read;
+            Ok((settled, open, read, is_whole)) => {
+                (content, farewell) = (read, open);
                 original = Original { head: &content.head, is_whole };
-                carried
+                settled
             }
             Err(error) => {
                 warn!("the message {first} in the queue cannot be sent: {error}");
@@ -267,6 +283,10 @@ impl<N: Net> WayOut<N> {
         let now = self.active.borrow().clone();
         let active = now.as_deref().unwrap_or(active);
         self.follow(active, job.recipients.iter().map(|recipient| recipient.id));
+        // The server has its share of connections until it is left.
+        if let Some(farewell) = farewell {
+            farewell.say().await;
+        }
         if let Some(queue) = &mut *self.queue.borrow_mut() {
             queue.settled(active.now(), job.id);
         }
@@ -276,35 +296,41 @@ impl<N: Net> WayOut<N> {
         self.queue.borrow_mut().as_mut().map(settle).unwrap_or_default()
     }
 
-    /// What is to be stored of a job, what its message holds, and whether its beginning is all of it.
+    /// What is to be stored of a job, the connection that is to be left, what its message holds, and whether its beginning is
+    /// all of it.
     async fn carry(
         &self,
         active: &Active<N>,
         opened: &Opened,
         job: &Job,
         first: QueueId,
-    ) -> Result<(Settlement, Content, bool), store::Unreadable> {
+    ) -> Result<(Settlement, Option<Farewell>, Content, bool), store::Unreadable> {
         let message = StoredMessage::of(&opened.store, first).await?;
         let mut reading = (job.known.is_none() && is_ours(job)).then(Reading::new);
         let content = Content::of(&message, &mut reading).await?;
         let accept = &message.message().accept;
         let sender = Mailbox::parse(&accept.return_path).map_or(ReversePath::Null, ReversePath::Mailbox);
-        let results = match &job.known {
-            Some(known) => known.clone(),
+        let Carried { results, farewell } = match &job.known {
+            Some(known) => Carried { results: known.clone(), farewell: None },
             None => {
                 let (return_path, sent_on) = active.sent_on(&opened.srs, job, &sender);
                 let mut fields = active.signatures(reading).await;
                 fields.extend(sent_on.into_bytes());
                 let outgoing = Outgoing { fields, message: &message };
-                let results = carry(active, job, &outgoing, &content, &return_path).await;
-                self.tell(job, &results);
-                results
+                let carried = carry(active, job, &outgoing, &content, &return_path).await;
+                self.tell(job, &carried.results);
+                carried
             }
         };
+        let is_deferred = |result: &DeliveryResult| result.report.outcome == Outcome::Deferred;
         let about = queue::Message { sender, accepted: crate::clock::UnixTime(accept.time) };
-        let settlement = self.settlement(|queue| queue.settle(active.now(), job.id, &about, &results));
+        let settlement = match active.is_stopping() && results.iter().all(is_deferred) {
+            // The servers were left: that was no try.
+            true => Settlement::default(),
+            false => self.settlement(|queue| queue.settle(active.now(), job.id, &about, &results)),
+        };
         let is_whole = message.message().body.len() == content.head.len() as u64;
-        Ok((settlement, content, is_whole))
+        Ok((settlement, farewell, content, is_whole))
     }
 
     fn tell(&self, job: &Job, results: &[DeliveryResult]) {
@@ -323,6 +349,21 @@ impl<N: Net> WayOut<N> {
             }
             stats.perhaps_delivered += u64::from(report.may_be_delivered);
         }
+    }
+
+    /// Tells senders what they are to be told, in a task of its own.
+    fn report(self: &Rc<Self>, active: &Rc<Active<N>>) {
+        let reports = self.reports.take();
+        let Some(opened) = active.ground.opened().filter(|_| !reports.is_empty()) else { return };
+        self.jobs.set(self.jobs.get() + 1);
+        let (this, active) = (Rc::clone(self), Rc::clone(active));
+        tokio::task::spawn_local(async move {
+            for report in reports {
+                this.keep_report(&active, &opened, report).await;
+            }
+            this.jobs.set(this.jobs.get() - 1);
+            this.ended.notify_one();
+        });
     }
 
     /// Begins all jobs that are due.
@@ -356,6 +397,7 @@ impl<N: Net> WayOut<N> {
                 self.reroute(&active);
             }
             self.begin_jobs(&active);
+            self.report(&active);
             let due = self.queue.borrow().as_ref().and_then(|queue| queue.due(active.now()));
             // What is due already and got no job has to wait for one to end.
             let due = due.map(|due| due.max(active.clock.now() + LOOKS_EVERY));
@@ -391,10 +433,22 @@ impl<N: Net> Remote for WayOut<N> {
     }
 
     fn has_reports(&self) -> bool {
-        false
+        true
     }
 
     fn queued(&self, message: Sequence) {
         self.add(message);
+    }
+
+    fn delivered(&self, delivered: Delivered) {
+        let mut reports = self.reports.borrow_mut();
+        if reports.len() >= REPORTS_MAX {
+            return warn!(
+                "{} is not told that a message is in a mailbox here: too many are",
+                delivered.sender
+            );
+        }
+        reports.push_back(delivered);
+        self.wake();
     }
 }

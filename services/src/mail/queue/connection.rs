@@ -1,9 +1,10 @@
 //! One connection to another server: a [`Client`] over a stream, with the message and time.
 //!
 //! The connection is read while the client writes, as servers answer meanwhile, and a reply is read that came before the other
-//! side stopped listening.
+//! side stopped listening. What became of the message is known before QUIT is said ([`Farewell`]), so that a server that is
+//! slow to answer QUIT keeps nobody from storing it.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -11,6 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt, ReadBuf};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::clock::{Clock, sleep_until};
@@ -98,9 +100,25 @@ pub struct Means {
     pub tls: Rc<dyn StartTls>,
 }
 
+/// A connection whose message is over. QUIT is to be said on it.
+pub struct Farewell(Connection<'static>);
+
+impl Farewell {
+    /// Says QUIT, and closes the connection. Nothing depends on what the server answers.
+    pub async fn say(self) {
+        let Self(mut connection) = self;
+        while !connection.settle().await {
+            connection.step().await;
+        }
+    }
+}
+
 struct Connection<'a> {
-    means: &'a Means,
-    message: &'a dyn Source,
+    means: Means,
+    /// Whether this side stops.
+    stops: watch::Receiver<bool>,
+    /// `None` once the message is over.
+    message: Option<&'a dyn Source>,
     client: Client,
     /// `None` once a handshake has failed.
     stream: Option<Box<dyn Stream>>,
@@ -108,51 +126,76 @@ struct Connection<'a> {
     unsent: Vec<u8>,
     /// How much of the message has been read.
     offset: u64,
-    reports: Vec<Report>,
+    reports: Option<Vec<Report>>,
+    /// Whether the server was left as this side stops.
+    is_left: bool,
 }
 
 enum Event {
+    Stop,
     Wrote(io::Result<usize>),
     Read(io::Result<Vec<u8>>),
     Due,
 }
 
-/// Sends the message of `client` over `stream`, and says QUIT: what became of it for each recipient.
+/// Sends the message of `client` over `stream`: what became of it for each recipient, and the connection. The server is left
+/// as soon as this side `stops`.
 pub async fn send(
     means: &Means,
+    stops: watch::Receiver<bool>,
     stream: Box<dyn Stream>,
     client: Client,
     message: &dyn Source,
-) -> Vec<Report> {
+) -> (Vec<Report>, Farewell) {
     let mut connection = Connection {
-        means,
-        message,
+        means: means.clone(),
+        stops,
+        message: Some(message),
         client,
         stream: Some(stream),
         unsent: Vec::new(),
         offset: 0,
-        reports: Vec::new(),
+        reports: None,
+        is_left: false,
     };
-    while !connection.settle().await {
-        match connection.next().await {
-            Event::Wrote(Ok(len @ 1..)) => _ = connection.unsent.drain(..len),
-            Event::Wrote(_) => {
-                // What it said before can still be read.
-                connection.client.deaf(connection.means.clock.now());
-                connection.unsent.clear();
-            }
-            Event::Read(Ok(octets)) if !octets.is_empty() => {
-                connection.client.receive(connection.means.clock.now(), &octets);
-            }
-            Event::Read(_) => connection.client.lost(),
-            Event::Due => connection.client.handle_timeout(connection.means.clock.now()),
+    loop {
+        let is_over = connection.settle().await;
+        let reports = connection.reports.take();
+        // A connection that is over has had reports before.
+        if is_over || reports.is_some() {
+            let Connection { means, stops, client, stream, unsent, offset, is_left, .. } = connection;
+            let (message, none) = (None, None);
+            let rest =
+                Connection { means, stops, message, client, stream, unsent, offset, reports: none, is_left };
+            return (reports.unwrap_or_default(), Farewell(rest));
         }
+        connection.step().await;
     }
-    connection.reports
 }
 
 impl Connection<'_> {
-    /// Does all that can be done now; true: the connection is over.
+    /// Waits for whatever comes first, and takes it in.
+    async fn step(&mut self) {
+        match self.next().await {
+            Event::Wrote(Ok(len @ 1..)) => _ = self.unsent.drain(..len),
+            Event::Wrote(_) => {
+                // What it said before can still be read.
+                self.client.deaf(self.means.clock.now());
+                self.unsent.clear();
+            }
+            Event::Read(Ok(octets)) if !octets.is_empty() => {
+                self.client.receive(self.means.clock.now(), &octets);
+            }
+            Event::Read(_) => self.client.lost(),
+            Event::Due => self.client.handle_timeout(self.means.clock.now()),
+            Event::Stop => {
+                self.is_left = true;
+                self.client.leave();
+            }
+        }
+    }
+
+    /// Does all that can be done now, up to the reports; true: the connection is over.
     async fn settle(&mut self) -> bool {
         loop {
             // What is being written comes first, unless the connection has ended over it.
@@ -176,7 +219,10 @@ impl Connection<'_> {
                     }
                 }
                 Output::StartTls => self.start_tls().await,
-                Output::Reports(reports) => self.reports = reports,
+                Output::Reports(reports) => {
+                    self.reports = Some(reports);
+                    return false;
+                }
                 Output::Close => {
                     if let Some(mut stream) = self.stream.take() {
                         // Nothing depends on it any more.
@@ -189,7 +235,8 @@ impl Connection<'_> {
     }
 
     async fn fetch(&mut self) {
-        let read = timeout(READ_TIMEOUT, self.message.read(self.offset, FETCH_OCTETS)).await;
+        let Some(message) = self.message else { return self.client.data_failed("the message is over") };
+        let read = timeout(READ_TIMEOUT, message.read(self.offset, FETCH_OCTETS)).await;
         match read.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(octets) if octets.is_empty() => self.client.data_ended(),
             Ok(octets) => {
@@ -220,8 +267,16 @@ impl Connection<'_> {
 
     /// Waits for whatever comes first.
     async fn next(&mut self) -> Event {
-        let Self { means, stream, unsent, client, .. } = self;
+        let Self { means, stops, stream, unsent, client, is_left, .. } = self;
         let Some(stream) = stream else { return Event::Read(Ok(Vec::new())) };
+        let mut stops = stops.clone();
+        let is_left = *is_left;
+        let mut stopped = pin!(async move {
+            // Nobody stops it any more if the sender is gone.
+            if is_left || stops.wait_for(|stops| *stops).await.is_err() {
+                pending::<()>().await;
+            }
+        });
         let mut due = pin!(sleep_until(&*means.clock, client.deadline()));
         poll_fn(|context| {
             if !unsent.is_empty() {
@@ -237,6 +292,9 @@ impl Connection<'_> {
             let mut buffer = ReadBuf::new(&mut space);
             if let Poll::Ready(read) = Pin::new(&mut **stream).poll_read(context, &mut buffer) {
                 return Poll::Ready(Event::Read(read.map(|()| buffer.filled().to_vec())));
+            }
+            if stopped.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Event::Stop);
             }
             due.as_mut().poll(context).map(|()| Event::Due)
         })

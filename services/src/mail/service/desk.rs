@@ -22,10 +22,10 @@ use super::completion::{Completion, Fields};
 use super::directory::{Directory, Place};
 use super::ground::Opened;
 use super::head::Head;
+use super::remote::Delivered;
 use super::shared::Shared;
 use super::verdict::{self, Action, FIELDS_OCTETS_MAX, field_octets_max};
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
-use crate::mail::queue;
 use crate::mail::sasl::{Request, Verdict};
 use crate::mail::smtp::server::{Answer, Ask, Recipient, Sender, Session};
 use crate::mail::smtp::{Refusal, Role, date};
@@ -33,6 +33,7 @@ use crate::mail::srs;
 use crate::mail::store::{
     Accept, Delivery, Incoming, JUNK, MailboxId, Origin, RECIPIENTS_MAX, Refused, Remote,
 };
+use crate::mail::{bounce, queue};
 use crate::users::limit::source_of;
 
 /// The room that a mailbox has to have for a message of unknown length.
@@ -61,6 +62,8 @@ struct Transaction {
     /// Whether what stands before the message is in the store.
     has_begun: bool,
     completion: Option<Completion>,
+    /// The recipients of whose mailboxes the sender is to be told, each with its place in `recipients`.
+    asked: Vec<(usize, Recipient)>,
     /// Its header, as it came.
     head: Head,
     /// The addresses here that send it on to others elsewhere.
@@ -131,6 +134,7 @@ impl Desk {
             recipients: Vec::new(),
             has_begun: false,
             completion,
+            asked: Vec::new(),
             head: Head::default(),
             forwarders: Vec::new(),
             checked: is_checked.then_some(self.peer),
@@ -171,7 +175,15 @@ impl Desk {
         let Some(mut transaction) = self.open.take() else { return Err(Refusal::TryLater) };
         let result = self.add(&mut transaction, recipient).await;
         let mut stats = self.shared.stats.borrow_mut();
-        let result = result.map(|mailboxes| transaction.recipients.push(mailboxes));
+        // Strangers could have others told of mail that those never sent.
+        let may_ask = self.is_lan || transaction.sender.user.is_some();
+        let result = result.map(|mailboxes| {
+            if may_ask && !mailboxes.is_empty() && bounce::Action::Delivered.is_wanted(&recipient.parameters)
+            {
+                transaction.asked.push((transaction.recipients.len(), recipient.clone()));
+            }
+            transaction.recipients.push(mailboxes);
+        });
         match &result {
             Ok(()) => stats.recipients += 1,
             Err(Refusal::RelayDenied) => stats.relaying_refused += 1,
@@ -385,6 +397,7 @@ impl Desk {
     /// Has the message be durable.
     async fn keep(&mut self, session: &Session, verdict: verdict::Verdict) -> Result<String, Refusal> {
         let Some(transaction) = self.open.take() else { return Err(Refusal::TryLater) };
+        let delivered = transaction.delivered(&self.shared);
         let Transaction { id, sender, opened, incoming, octets, mut deliveries, remotes, .. } = transaction;
         let shared = &self.shared;
         for delivery in &mut deliveries {
@@ -418,6 +431,9 @@ impl Desk {
                 tell_of_quotas(&opened, &stored.nearly_full);
                 if let (true, Some(message)) = (is_queued, stored.sequence) {
                     shared.remote.queued(message);
+                }
+                if let Some(delivered) = delivered {
+                    shared.remote.delivered(delivered);
                 }
                 Ok(id)
             }
@@ -505,6 +521,31 @@ impl Transaction {
         }
         self.opened.takes_room(octets);
         self.incoming.chunk(&kept).await
+    }
+
+    /// What the sender is to be told of mailboxes here once they have the message. // RFC 3461, section 5.2.3
+    fn delivered(&self, shared: &Shared) -> Option<Delivered> {
+        let ReversePath::Mailbox(sender) = &self.sender.path else { return None };
+        let has_it = |(at, _): &&(usize, Recipient)| {
+            self.recipients.get(*at).is_some_and(|mailboxes| self.check(mailboxes).is_ok())
+        };
+        let recipient = |(_, recipient): &(usize, Recipient)| {
+            let mailbox = match &recipient.path {
+                ForwardPath::Mailbox(mailbox) => mailbox.clone(),
+                ForwardPath::Postmaster => {
+                    Mailbox::parse(&format!("postmaster@{}", shared.settings.domain)).ok()?
+                }
+            };
+            Some((mailbox, recipient.parameters.orcpt.clone()))
+        };
+        let recipients: Vec<_> = self.asked.iter().filter(has_it).filter_map(recipient).collect();
+        (!recipients.is_empty()).then(|| Delivered {
+            sender: sender.clone(),
+            recipients,
+            envid: self.sender.parameters.envid.clone(),
+            accepted: shared.clock.unix_time(),
+            header: self.head.octets().to_vec(),
+        })
     }
 
     /// Whether an address here that sends the message on has done so before.

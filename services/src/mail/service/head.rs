@@ -33,6 +33,11 @@ impl Head {
         self.is_over = end.is_some() || is_empty || self.octets.len() >= HEAD_OCTETS_MAX;
     }
 
+    /// Its octets.
+    pub fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
     /// Its fields, with names in lower case and values in one line.
     pub fn fields(&self) -> Vec<(String, String)> {
         header::fields(&self.octets)

@@ -1,7 +1,9 @@
 //! The way out: where messages for other domains go.
 
-use crate::mail::smtp::Refusal;
+use crate::clock::UnixTime;
+use crate::mail::address::Mailbox;
 use crate::mail::smtp::server::{Recipient, Sender};
+use crate::mail::smtp::{OriginalRecipient, Refusal};
 use crate::mail::store;
 
 /// Takes messages for other domains.
@@ -18,6 +20,24 @@ pub trait Remote {
 
     /// The message with such recipients is safe: they are in the store's queue.
     fn queued(&self, message: store::Sequence);
+
+    /// The sender of a message that mailboxes here have is to be told so.
+    fn delivered(&self, delivered: Delivered);
+}
+
+/// A message that is in mailboxes here, whose sender asked to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// The sender.
+    pub sender: Mailbox,
+    /// The recipients who have it, each with what the sender called it.
+    pub recipients: Vec<(Mailbox, Option<OriginalRecipient>)>,
+    /// What the sender calls the transaction.
+    pub envid: Option<String>,
+    /// When the message was accepted.
+    pub accepted: UnixTime,
+    /// The message's header.
+    pub header: Vec<u8>,
 }
 
 /// There is no way out.
@@ -35,4 +55,6 @@ impl Remote for NoRemote {
     }
 
     fn queued(&self, _: store::Sequence) {}
+
+    fn delivered(&self, _: Delivered) {}
 }

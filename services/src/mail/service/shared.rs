@@ -86,7 +86,8 @@ impl Shared {
             peer_name,
             is_lan,
             may_relay: self.role == Role::Mx && settings.relay_from.admits(peer, is_lan),
-            has_dsn: self.remote.has_reports(),
+            // Strangers could have others told of mail that those never sent.
+            has_dsn: self.remote.has_reports() && (is_lan || self.role == Role::Submission),
             tls: match &self.tls {
                 _ if is_encrypted => Tls::Active,
                 Some(_) => Tls::Available,

@@ -479,6 +479,24 @@ impl Client {
         }
     }
 
+    /// Leaves the server, as this side stops: in order where that is possible at once. A message whose end has been sent is
+    /// not left: its reply counts.
+    pub fn leave(&mut self) {
+        let report = Report::deferred(STOPPING, "this server is stopping", Scope::Host);
+        match self.phase {
+            Phase::End | Phase::Quit | Phase::Closed => {}
+            Phase::Ready => self.quit(),
+            // Behind DATA the server would take QUIT for the message. In front of its name it expects nothing.
+            Phase::Envelope if !self.awaited.iter().any(|command| matches!(command, Command::Data)) => {
+                self.leave_with(&report, false);
+            }
+            Phase::Login { .. } => self.leave_with(&report, true),
+            Phase::Opening | Phase::Handshake | Phase::Envelope | Phase::Data { .. } => {
+                self.close_with(&report);
+            }
+        }
+    }
+
     /// Whether the connection waits for a further message, or for [`Client::quit`].
     pub fn is_ready(&self) -> bool {
         matches!(self.phase, Phase::Ready)
@@ -621,5 +639,7 @@ impl Client {
 
 /// The status of a TLS that does not come about.
 pub(in crate::mail) const TLS_FAILED: Status = Status::new(4, 7, 5);
+/// The status of what is left as this side stops. // RFC 3463, section 3.4
+const STOPPING: Status = Status::new(4, 3, 2);
 /// The status of a connection that is not what it should be.
 const LOST: Status = Status::new(4, 4, 2);

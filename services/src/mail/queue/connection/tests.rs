@@ -11,7 +11,8 @@ use crate::mail::address::{Mailbox, ReversePath};
 use crate::mail::service::remote::NoRemote;
 use crate::mail::service::tests::lab::{self, Lab, simulate};
 use crate::mail::smtp::client::{
-    BLOCK_TIMEOUT, Encryption, Envelope, EnvelopeRecipient, GREETING_TIMEOUT, Outcome, Scope, Settings,
+    BLOCK_TIMEOUT, Encryption, Envelope, EnvelopeRecipient, GREETING_TIMEOUT, Outcome, QUIT_TIMEOUT, Scope,
+    Settings,
 };
 use crate::mail::smtp::{RcptParameters, Role};
 use crate::work::AtOnce;
@@ -65,6 +66,18 @@ fn means() -> Means {
     Means { clock, work: Rc::new(AtOnce), tls: Rc::new(Handshake::default()) }
 }
 
+/// As [`send`], to the connection's end.
+async fn send_and_leave(
+    means: &Means,
+    stream: Box<dyn Stream>,
+    client: Client,
+    message: &dyn Source,
+) -> Vec<Report> {
+    let (reports, farewell) = send(means, watch::channel(false).1, stream, client, message).await;
+    farewell.say().await;
+    reports
+}
+
 fn delivery(means: &Means, encryption: Encryption, recipients: &[&str]) -> Client {
     let recipient = |text: &&str| EnvelopeRecipient {
         address: Mailbox::parse(text).unwrap(),
@@ -115,7 +128,8 @@ async fn send_to<T>(
     let begin = means.clock.now();
     let sent = async {
         let reports =
-            send(&means, Box::new(near), delivery(&means, encryption, &["c@d.example"]), message).await;
+            send_and_leave(&means, Box::new(near), delivery(&means, encryption, &["c@d.example"]), message)
+                .await;
         (reports, means.clock.now().since(begin))
     };
     let ((mut reports, took), served) = tokio::join!(sent, server(far));
@@ -139,7 +153,7 @@ fn rfc7435_3_a_server_that_proves_nothing_is_sent_the_message_under_tls() {
             let tls = Rc::new(TlsTo { tls: Rc::new(tls), name: name.to_owned(), has_to_prove });
             let (means, message) = (Means { tls, ..means() }, message(50_000));
             let delivery = delivery(&means, Encryption::Required, &["anna@office.example"]);
-            let reports = send(&means, Box::new(stream), delivery, &message).await;
+            let reports = send_and_leave(&means, Box::new(stream), delivery, &message).await;
             assert_eq!(reports[0].outcome == Outcome::Delivered, is_delivered, "{name}: {reports:?}");
             let inbox = lab.inbox("anna").await;
             assert_eq!(inbox.len(), usize::from(is_delivered));
@@ -157,7 +171,7 @@ fn a_message_comes_to_another_office_as_it_was() {
         let (means, message) = (means(), message(50_000));
         let recipients = ["anna@office.example", "nobody@office.example", "berta@office.example"];
         let delivery = delivery(&means, Encryption::Opportunistic, &recipients);
-        let reports = send(&means, Box::new(stream), delivery, &message).await;
+        let reports = send_and_leave(&means, Box::new(stream), delivery, &message).await;
         let outcomes: Vec<_> = reports.iter().map(|report| report.outcome).collect();
         assert_eq!(outcomes, [Outcome::Delivered, Outcome::Failed, Outcome::Delivered], "{reports:?}");
         assert_eq!(reports[1].status.to_string(), "5.1.1");
@@ -263,7 +277,73 @@ fn what_follows_a_handshake_goes_by_its_stream() {
             serve(&mut under_tls, &ENVELOPE[1..]).await;
             serve(&mut under_tls, &[("\r\n.", "250 queued\r\n"), ("QUIT", "221 bye\r\n")]).await;
         };
-        let (reports, ()) = tokio::join!(send(&means, Box::new(near), delivery, &message), server);
+        let (reports, ()) = tokio::join!(send_and_leave(&means, Box::new(near), delivery, &message), server);
         assert_eq!(reports[0].outcome, Outcome::Delivered);
+    });
+}
+
+#[test]
+fn what_became_of_a_message_is_known_before_quit_is_answered() {
+    simulate(async {
+        let (near, mut far) = duplex(1000);
+        let (means, message) = (means(), message(3));
+        let delivery = delivery(&means, Encryption::Never, &["c@d.example"]);
+        let begin = means.clock.now();
+        let sent = async {
+            let (reports, farewell) =
+                send(&means, watch::channel(false).1, Box::new(near), delivery, &message).await;
+            let known = means.clock.now();
+            farewell.say().await;
+            (reports, known.since(begin), means.clock.now().since(known))
+        };
+        let server = async {
+            serve(&mut far, ENVELOPE).await;
+            serve(&mut far, &[("\r\n.", "250 queued\r\n"), ("QUIT", "")]).await;
+            sleep(Duration::from_secs(3600)).await;
+        };
+        let ((reports, known, left), ()) = tokio::join!(sent, server);
+        assert_eq!((reports[0].outcome, known), (Outcome::Delivered, Duration::ZERO));
+        assert_eq!(left, QUIT_TIMEOUT);
+    });
+}
+
+#[test]
+fn a_server_is_left_in_order_as_this_side_stops() {
+    simulate(async {
+        // Up to where the server has answered; what it hears then; and whether its reply to the end counts.
+        for (answered, heard, is_delivered) in [
+            (0, "", false),
+            (1, "EHLO mx.b.example\r\n", false),
+            (2, "MAIL FROM:<a@b.example>\r\nQUIT\r\n", false),
+            (3, "RCPT TO:<c@d.example>\r\nQUIT\r\n", false),
+            (4, "DATA\r\n", false),
+            (5, "\r\n.\r\nQUIT\r\n", true),
+        ] {
+            let (near, mut far) = duplex(1000);
+            let (stop, stops) = watch::channel(false);
+            let (means, message) = (means(), Text(b"A: b\r\n".to_vec(), u64::MAX, Cell::default()));
+            let delivery = delivery(&means, Encryption::Never, &["c@d.example"]);
+            let server = async {
+                serve(&mut far, &ENVELOPE[..answered]).await;
+                sleep(Duration::from_secs(1)).await;
+                stop.send_replace(true);
+                sleep(Duration::from_secs(1)).await;
+                if is_delivered {
+                    far.write_all(b"250 OK\r\n").await.unwrap();
+                }
+                let mut heard = Vec::new();
+                far.read_to_end(&mut heard).await.unwrap();
+                String::from_utf8(heard).unwrap()
+            };
+            let sent = async {
+                let (reports, farewell) = send(&means, stops, Box::new(near), delivery, &message).await;
+                farewell.say().await;
+                reports
+            };
+            let (reports, said) = tokio::join!(sent, server);
+            assert_eq!(reports[0].outcome == Outcome::Delivered, is_delivered, "{answered}: {reports:?}");
+            assert!(said.ends_with(heard), "{answered}: {said}");
+            assert!(is_delivered || reports[0].text == "this server is stopping", "{reports:?}");
+        }
     });
 }

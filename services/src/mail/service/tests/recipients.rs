@@ -9,10 +9,10 @@ use data_encoding::BASE64;
 use super::lab::*;
 use crate::mail::address::Mailbox;
 use crate::mail::service::aliases::{Alias, Aliases};
-use crate::mail::service::remote::{NoRemote, Remote};
+use crate::mail::service::remote::{Delivered, NoRemote, Remote};
 use crate::mail::service::{RelayFrom, Settings};
 use crate::mail::smtp::server::{Recipient, Sender};
-use crate::mail::smtp::{Refusal, Role};
+use crate::mail::smtp::{OriginalRecipient, Refusal, Role};
 use crate::mail::store;
 
 #[test]
@@ -66,6 +66,7 @@ fn without_a_way_out_the_lan_is_told_so() {
 #[derive(Default)]
 struct WayOut {
     queued: RefCell<usize>,
+    delivered: RefCell<Vec<Delivered>>,
 }
 
 impl Remote for WayOut {
@@ -83,6 +84,10 @@ impl Remote for WayOut {
 
     fn queued(&self, _: store::Sequence) {
         *self.queued.borrow_mut() += 1;
+    }
+
+    fn delivered(&self, delivered: Delivered) {
+        self.delivered.borrow_mut().push(delivered);
     }
 }
 
@@ -260,5 +265,54 @@ fn a_user_sends_with_the_address_of_an_alias_that_leads_to_the_user() {
                 ("MAIL FROM:<sales@office.example>", "250"),
             ])
             .await;
+    });
+}
+
+/// RFC 3461, section 4.1: Who asked is told of mailboxes here that have the message, and of no others.
+#[test]
+fn rfc3461_4_1_who_asked_is_told_of_mailboxes_here() {
+    simulate(async {
+        let way_out = Rc::new(WayOut::default());
+        let lab = Lab::new(&Arc::default(), Role::Mx, Rc::clone(&way_out) as _);
+        lab.go_over_to(settings()).await;
+        let mut client = lab.pc().await;
+        let hello = client.say("EHLO pc1").await;
+        assert!(hello.contains("250-DSN\r\n") || hello.contains("250 DSN\r\n"), "{hello}");
+        let asks = [
+            ("MAIL FROM:<carl@far.example> ENVID=QQ314159", "250"),
+            ("RCPT TO:<anna@office.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a@x.example", "250"),
+            ("RCPT TO:<berta@office.example> NOTIFY=NEVER", "250"),
+            ("DATA", "354"),
+        ];
+        client.dialogue(&asks).await;
+        client.send("Subject: Lunch\r\n\r\nAt noon?\r\n").await;
+        assert!(client.say(".").await.starts_with("250"));
+        let delivered = way_out.delivered.take();
+        assert_eq!(delivered.len(), 1);
+        assert_eq!(delivered[0].sender.to_string(), "carl@far.example");
+        let orcpt = OriginalRecipient { address_type: "rfc822".into(), address: "a@x.example".into() };
+        let anna = Mailbox::parse("anna@office.example").unwrap();
+        assert_eq!(delivered[0].recipients, [(anna, Some(orcpt))]);
+        assert_eq!(delivered[0].envid.as_deref(), Some("QQ314159"));
+        assert_eq!(delivered[0].header, b"Subject: Lunch\r\n");
+        // Notices have nobody to be told, and strangers could have anybody told.
+        let asks = [
+            ("MAIL FROM:<>", "250"),
+            ("RCPT TO:<anna@office.example> NOTIFY=SUCCESS", "250"),
+            ("DATA", "354"),
+        ];
+        client.dialogue(&asks).await;
+        assert!(client.say(".").await.starts_with("250"));
+        let mut stranger = lab.stranger().await;
+        let hello = stranger.say("EHLO mx.far.example").await;
+        assert!(!hello.contains("DSN"), "{hello}");
+        let asks = [
+            ("MAIL FROM:<carl@far.example>", "250"),
+            ("RCPT TO:<anna@office.example> NOTIFY=SUCCESS", "250"),
+            ("DATA", "354"),
+        ];
+        stranger.dialogue(&asks).await;
+        assert!(stranger.say(".").await.starts_with("250"));
+        assert_eq!((way_out.delivered.take(), lab.inbox("anna").await.len()), (Vec::new(), 3));
     });
 }

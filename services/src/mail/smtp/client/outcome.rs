@@ -80,6 +80,12 @@ impl Report {
         Self::of_event(Outcome::Deferred, status, text.into(), scope)
     }
 
+    /// That a mailbox of this server has the message.
+    pub(in crate::mail) fn delivered() -> Self {
+        let text = "it is in the mailbox".to_owned();
+        Self::of_event(Outcome::Delivered, Status::new(2, 1, 5), text, Scope::Envelope)
+    }
+
     /// That a further try is of no use, as of the message.
     pub(in crate::mail) fn failed(status: Status, text: impl Into<String>) -> Self {
         Self::of_event(Outcome::Failed, status, text.into(), Scope::Envelope)

@@ -31,7 +31,7 @@ mod tests;
 mod way;
 
 pub use super::header::HEADER_OCTETS_MAX;
-pub use polls::{ASKED_MAX, ASKED_WITHIN, CONNECTION_TIME_MAX, CONNECTIONS_MAX, Looked, Polls, Standing};
+pub use polls::{ASKED_MAX, ASKED_WITHIN, CONNECTIONS_MAX, ENOUGH_AFTER, Looked, Polls, Standing};
 pub use service::{KIND, OfficePolling, Settings};
 pub use settings::{Account, Receives};
 pub use stats::Stats;

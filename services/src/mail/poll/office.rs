@@ -95,9 +95,6 @@ impl Office {
     /// The deliveries to those receivers, of whom `from` is told.
     async fn deliveries(&self, distributed: &Distributed) -> Result<Vec<Delivery>, Refused> {
         let mut deliveries: Vec<Delivery> = Vec::new();
-        if distributed.receivers.is_empty() {
-            return Err(Refused::NoRecipient);
-        }
         for Receiver { user, address } in &distributed.receivers {
             let mailbox = self.mailbox_of(user).await?;
             let mut prefix = format!("Delivered-To: {user}@{}\r\n", self.domain);

@@ -14,7 +14,6 @@ use gatepost_ground::Instant;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use tokio::sync::{Mutex, Notify, Semaphore, oneshot, watch};
-use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::account::Setbacks;
@@ -39,8 +38,9 @@ use crate::work::Work;
 
 /// Accounts that are connected to at a time; the others wait.
 pub const CONNECTIONS_MAX: usize = 8;
-/// How long a connection may take from its beginning to its end. What was fetched by then is kept.
-pub const CONNECTION_TIME_MAX: Duration = Duration::from_secs(2 * 60 * 60);
+/// How long after its beginning a connection begins with no further message: it ends in order, so that what it has fetched is
+/// deleted, and the next one goes on.
+pub const ENOUGH_AFTER: Duration = Duration::from_secs(60 * 60);
 /// The most who wait for a look at one account.
 pub const ASKED_MAX: usize = 16;
 /// How long whoever asks for a look at all accounts waits for it.
@@ -305,12 +305,8 @@ impl<N: Net> Polls<N> {
         };
         let (mut setbacks, _place) = race(ended, turn).await?;
         let under_way = UnderWay::begin(active, known);
-        let visited = timeout(CONNECTION_TIME_MAX, self.visit(active, account, &mut setbacks, is_dry)).await;
+        let (outcome, collected) = self.visit(active, account, &mut setbacks, is_dry).await;
         drop(under_way);
-        let (outcome, collected) = visited.unwrap_or_else(|_| {
-            let why = "it took too long, and goes on later".to_owned();
-            (Outcome::Failed(why), Collected::default())
-        });
         let error = match &outcome {
             Outcome::Fetched { .. } => None,
             Outcome::Later(why) | Outcome::Failed(why) => Some(why.clone()),
@@ -381,7 +377,8 @@ impl<N: Net> Polls<N> {
         self.count(|stats| stats.connections += 1);
         let nonce = active.rng.borrow_mut().random();
         let login = Credentials { user: account.username.clone(), password, nonce };
-        let has_to_end = || *active.is_ending.borrow();
+        let enough = active.clock.now() + ENOUGH_AFTER;
+        let has_to_end = || *active.is_ending.borrow() || active.clock.now() >= enough;
         let visit = Visit { login, is_dry, has_to_end: &has_to_end };
         let collected = collect(&means, stream, account, office, setbacks, visit).await;
         let outcome = match &collected.trouble {

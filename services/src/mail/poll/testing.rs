@@ -27,8 +27,8 @@ pub struct Server {
     /// Sizes that it lists, if they are not true.
     pub listed_size: Option<u64>,
     pub commands: Vec<String>,
-    /// It takes a second for each command.
-    pub is_slow: bool,
+    /// What it takes for each command.
+    pub delay: Duration,
     /// Connections that there are, and the most that there were at a time.
     pub together: usize,
     pub together_max: usize,
@@ -53,10 +53,8 @@ async fn converse(server: &RefCell<Server>, stream: impl AsyncRead + AsyncWrite)
     let mut deleted = Vec::new();
     while let Ok(Some(line)) = lines.next_line().await {
         server.borrow_mut().commands.push(line.clone());
-        let is_slow = server.borrow().is_slow;
-        if is_slow {
-            sleep(Duration::from_secs(1)).await;
-        }
+        let delay = server.borrow().delay;
+        sleep(delay).await;
         let (word, argument) = line.split_once(' ').unwrap_or((&line, ""));
         let at = argument.split(' ').next().and_then(|number| number.parse::<usize>().ok());
         let message = at.and_then(|number| messages.get(number - 1));

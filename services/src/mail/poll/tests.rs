@@ -100,6 +100,8 @@ impl Office {
         let running = spawn_local(instance.run());
         if let Some((former, running)) = self.running.replace(Some((instance, running))) {
             spawn_local(async move {
+                // Whoever stops it may be late.
+                sleep(Duration::from_secs(1)).await;
                 former.stop().await;
                 running.abort();
             });
@@ -242,7 +244,9 @@ fn whoever_asks_has_all_accounts_looked_at_at_once() {
         let isp = server(&office, POP, Vec::new()).await;
         sleep(schedule::FIRST_WITHIN).await;
         isp.borrow_mut().messages = one();
+        let counted = office.count("failures");
         let looked = office.polls.look_at_all(true).await;
+        assert_eq!(office.count("failures"), counted, "a dry run is no look");
         assert_eq!(looked[0].collected.seen[0].fate, Fate::Fetched);
         assert!(looked[1].error.as_deref().unwrap().contains("this gateway itself"), "{looked:?}");
         assert!(office.lab.inbox("anna").await.is_empty());
@@ -291,7 +295,7 @@ fn two_configurations_are_never_at_one_account_together() {
         let office = Office::start(&Arc::default(), of_anna()).await;
         let all = (1..=50).map(|number| message(number, "From: far@elsewhere.example")).collect();
         let isp = server(&office, POP, all).await;
-        isp.borrow_mut().is_slow = true;
+        isp.borrow_mut().delay = Duration::from_secs(1);
         sleep(schedule::FIRST_WITHIN + Duration::from_secs(5)).await;
         assert!(office.polls.standings()[0].is_connected);
         office.go_over_to(of_anna()).await;
@@ -308,7 +312,7 @@ fn what_was_fetched_before_the_gateway_was_killed_does_not_come_again() {
         let before = Office::start(&Arc::default(), of_anna()).await;
         let all = (1..=20).map(|number| message(number, "From: far@elsewhere.example")).collect();
         let isp = server(&before, POP, all).await;
-        isp.borrow_mut().is_slow = true;
+        isp.borrow_mut().delay = Duration::from_secs(1);
         while before.lab.inbox("anna").await.len() < 7 {
             sleep(Duration::from_secs(1)).await;
         }
@@ -321,5 +325,68 @@ fn what_was_fetched_before_the_gateway_was_killed_does_not_come_again() {
         assert_eq!((after.lab.inbox("anna").await.len(), isp.borrow().messages.len()), (20, 0));
         let retrieved = isp.borrow().commands.iter().filter(|line| line.starts_with("RETR")).count();
         assert!(retrieved <= 13, "{retrieved}");
+    });
+}
+
+#[test]
+fn more_accounts_than_are_connected_to_at_a_time_wait_for_their_turn() {
+    simulate(async {
+        let accounts = (0..CONNECTIONS_MAX + 3)
+            .map(|number| Account { username: format!("anna{number}"), ..of_anna().remove(0) })
+            .collect();
+        let office = Office::start(&Arc::default(), accounts).await;
+        let isp = server(&office, POP, Vec::new()).await;
+        isp.borrow_mut().delay = Duration::from_secs(20);
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(isp.borrow().together, CONNECTIONS_MAX);
+        sleep(Duration::from_secs(190)).await;
+        assert_eq!((logins(&isp), isp.borrow().together_max), (CONNECTIONS_MAX + 3, CONNECTIONS_MAX));
+    });
+}
+
+#[test]
+fn of_too_many_who_ask_those_that_came_last_are_told_to_ask_again() {
+    simulate(async {
+        let office = Rc::new(Office::start(&Arc::default(), of_anna()).await);
+        let isp = server(&office, POP, Vec::new()).await;
+        isp.borrow_mut().delay = Duration::from_secs(10);
+        sleep(schedule::FIRST_WITHIN + Duration::from_secs(5)).await;
+        assert!(office.polls.standings()[0].is_connected);
+        let asked: Vec<_> = (0..=ASKED_MAX)
+            .map(|_| {
+                let office = Rc::clone(&office);
+                spawn_local(async move { office.polls.look_at_all(false).await.remove(0).error })
+            })
+            .collect();
+        let mut refused = Vec::new();
+        for asked in asked {
+            refused.extend(asked.await.unwrap());
+        }
+        assert_eq!(refused, ["too many wait for it; ask again"]);
+        assert_eq!(logins(&isp), 2, "one look is for all of them");
+        // Who asks for what takes longer is told so, and it goes on.
+        isp.borrow_mut().messages =
+            (1..=50).map(|number| message(number, "To: anna@office.example")).collect();
+        let looked = office.polls.look_at_all(false).await;
+        assert!(looked[0].error.as_deref().unwrap().contains("goes on"), "{looked:?}");
+        sleep(Duration::from_secs(1800)).await;
+        assert_eq!(office.lab.inbox("anna").await.len(), 50);
+    });
+}
+
+#[test]
+fn a_connection_that_has_taken_long_deletes_what_it_has_and_the_next_one_goes_on() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), of_anna()).await;
+        let all = (1..=100).map(|number| message(number, "From: far@elsewhere.example")).collect();
+        let isp = server(&office, POP, all).await;
+        isp.borrow_mut().delay = Duration::from_secs(60);
+        sleep(ENOUGH_AFTER + Duration::from_secs(400)).await;
+        let left = isp.borrow().messages.len();
+        assert!(left < 80, "{left} are left");
+        assert!(office.lab.inbox("anna").await.len() >= 100 - left);
+        sleep(4 * ENOUGH_AFTER).await;
+        assert_eq!(office.lab.inbox("anna").await.len(), 100);
+        assert_eq!((isp.borrow().messages.len(), office.count("failures")), (0, 0));
     });
 }

@@ -169,6 +169,7 @@ fn a_line_that_breaks_costs_a_download_and_no_message_twice() {
         tokio::time::sleep(SETBACK_FIRST).await;
         assert_eq!(poller.poll().await.fetched, 1);
         assert_eq!((poller.left(), poller.subjects("anna").await.len()), (0, 6));
+        assert_eq!(poller.setbacks.count(), 0);
     });
 }
 
@@ -435,5 +436,76 @@ fn a_message_that_nobody_would_get_stays_there() {
         poller.account.receives = Receives::Everybody { otherwise_to: Some(nobody), envelope_field: None };
         let collected = poller.poll().await;
         assert_eq!((collected.fetched, collected.failed, poller.left()), (0, 1, 1));
+    });
+}
+
+#[test]
+fn a_connection_that_has_to_end_forgets_nothing_that_it_has_not_come_to() {
+    simulate(async {
+        let mut poller = Poller::new(&Arc::default(), anna(), messages(3)).await;
+        {
+            let mut server = poller.server.borrow_mut();
+            (server.has_no_uidl, server.forgets_deletions) = (true, true);
+        }
+        assert_eq!((poller.poll().await.fetched, poller.remembered()), (3, 3));
+        let collected = poller.visit(false, &|| true).await;
+        assert_eq!((collected.fetched, collected.is_more, poller.remembered()), (0, true, 3));
+        assert_eq!(poller.poll().await.fetched, 0);
+        assert_eq!(poller.subjects("anna").await.len(), 3);
+    });
+}
+
+#[test]
+fn lines_that_end_in_lf_alone_are_kept_with_crlf() {
+    simulate(async {
+        let all = vec![("m1".to_owned(), "To: anna@office.example\nSubject: 1\n\nbody\r\n".to_owned())];
+        let mut poller = Poller::new(&Arc::default(), everybody(), all).await;
+        assert_eq!(poller.poll().await.fetched, 1);
+        let inbox = poller.lab.inbox("anna").await;
+        assert!(inbox[0].ends_with("\r\nTo: anna@office.example\r\nSubject: 1\r\n\r\nbody\r\n"), "{inbox:?}");
+    });
+}
+
+#[test]
+fn without_uidl_what_is_gone_is_forgotten_though_others_are_there() {
+    simulate(async {
+        let mut poller = Poller::new(&Arc::default(), anna(), messages(2)).await;
+        {
+            let mut server = poller.server.borrow_mut();
+            (server.has_no_uidl, server.forgets_deletions) = (true, true);
+        }
+        assert_eq!((poller.poll().await.fetched, poller.remembered()), (2, 2));
+        poller.server.borrow_mut().messages.remove(0);
+        assert_eq!((poller.poll().await.fetched, poller.remembered()), (0, 1));
+    });
+}
+
+#[test]
+fn without_uidl_two_messages_that_are_alike_are_one() {
+    simulate(async {
+        let all = vec![message(1, "To: anna@office.example"); 2];
+        let mut poller = Poller::new(&Arc::default(), anna(), all).await;
+        poller.server.borrow_mut().has_no_uidl = true;
+        let collected = poller.poll().await;
+        assert_eq!((collected.fetched, collected.deleted), (1, 2));
+        assert_eq!(poller.subjects("anna").await, ["1"]);
+    });
+}
+
+#[test]
+fn who_sent_a_message_is_kept_from_its_return_path() {
+    simulate(async {
+        let all = vec![message(1, "Return-Path: <far@elsewhere.example>"), message(2, "Return-Path: <>")];
+        let mut poller = Poller::new(&Arc::default(), anna(), all).await;
+        assert_eq!(poller.poll().await.fetched, 2);
+        let store = poller.lab.store();
+        let (id, uids) = store.look(|state| {
+            let mailbox = state.mailbox_named("anna").unwrap();
+            let uids: Vec<_> = mailbox.entries().iter().map(|entry| entry.uid).collect();
+            (mailbox.state().id, uids)
+        });
+        for (uid, expected) in uids.into_iter().zip(["far@elsewhere.example", ""]) {
+            assert_eq!(store.read(id, uid).await.unwrap().accept.return_path, expected);
+        }
     });
 }

@@ -168,3 +168,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn no_more_users_than_are_bounded_get_one_message_and_what_is_told_of_it_is_no_comment() {
+    let find =
+        |_: &Mailbox| Found::Users((0..=RECEIVERS_MAX).map(|number| format!("user{number}")).collect());
+    let how = Distribution { envelope_field: None, account: "office77", otherwise_to: &[] };
+    let distributed = distribute(b"Envelope-To: all@office.example\r\n\r\n", &how, find);
+    assert_eq!(distributed.receivers.len(), RECEIVERS_MAX);
+    let header = run("To: \"a(b\\\\c\"@elsewhere.example").to_header();
+    assert!(header.contains("To: \"a?b") && !header.contains(['(', '\\']), "{header}");
+}

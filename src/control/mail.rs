@@ -15,6 +15,11 @@ pub enum Request {
         /// A message, `12`, or one of its recipients, `12.0`.
         id: String,
     },
+    /// `mail poll`
+    Poll {
+        /// Whether it is only told what would be done.
+        dry_run: bool,
+    },
 }
 
 /// What is done to messages in the queue.

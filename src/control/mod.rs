@@ -11,6 +11,7 @@
 //! What cannot be answered gets `{"error":"..."}`.
 
 pub mod mail;
+pub mod mail_report;
 pub mod report;
 pub mod server;
 pub mod table;
@@ -22,11 +23,13 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use gatepost_services::mail::poll::ASKED_WITHIN;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::Error;
+use mail_report::MailReport;
 use report::{Counters, Drops, Flows, Leases, Neighbors, Queue, Services, Status};
 
 /// What can be asked for.
@@ -51,6 +54,9 @@ pub enum What {
     // Hidden as long as mail is.
     #[value(hide = true)]
     Queue,
+    /// How mail stands: mailboxes elsewhere that are polled, queue, mailboxes, connections.
+    #[value(hide = true)]
+    Mail,
 }
 
 /// The arguments of `gatepost show` and `gatepost lab show`: the question and the form of its answer.
@@ -113,6 +119,16 @@ enum Request {
     Reload,
 }
 
+impl Request {
+    /// How long the gateway may take to answer.
+    fn answered_within(&self) -> Duration {
+        match self {
+            Self::Mail(mail::Request::Poll { .. }) => ASKED_WITHIN + ANSWER_WITHIN,
+            Self::Show(_) | Self::Mail(_) | Self::Reload => ANSWER_WITHIN,
+        }
+    }
+}
+
 /// The gateway's line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -124,7 +140,7 @@ enum Response {
     Error(String),
 }
 
-/// How long the gateway may take to answer.
+/// How long the gateway may take to answer, beside what it waits for itself.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// An answer longer than this is not read, in octets.
@@ -214,7 +230,7 @@ fn misunderstood(socket: &Path) -> Error {
 
 fn exchange(socket: &Path, request: &Request) -> io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+    stream.set_read_timeout(Some(request.answered_within()))?;
     let mut request = serde_json::to_vec(request)?;
     request.push(b'\n');
     stream.write_all(&request)?;
@@ -238,6 +254,7 @@ pub fn render(what: What, report: Value) -> Result<String, Error> {
         What::Drops => text::<Drops>(report),
         What::Services => text::<Services>(report),
         What::Queue => text::<Queue>(report),
+        What::Mail => text::<MailReport>(report),
     }
 }
 
@@ -267,6 +284,10 @@ mod tests {
         let request = serde_json::from_str(r#"{"mail":{"queue":{"action":"hold","id":"12.0"}}}"#);
         let command = mail::Request::Queue { action: mail::QueueAction::Hold, id: "12.0".to_owned() };
         assert_eq!(request.ok(), Some(Request::Mail(command)));
+        let request =
+            serde_json::from_str::<Request>(r#"{"mail":{"poll":{"dry_run":true}}}"#).expect("documented");
+        assert_eq!(request, Request::Mail(mail::Request::Poll { dry_run: true }));
+        assert!(request.answered_within() > ASKED_WITHIN, "it is waited for as long as it can take");
         let response = serde_json::to_string(&Response::Report(Value::Object(Default::default())));
         assert_eq!(response.expect("plain data"), r#"{"report":{}}"#);
         let response = serde_json::to_string(&Response::Error("busy".to_owned()));

@@ -23,10 +23,11 @@ impl Inspector {
     ///
     /// Why it does not.
     pub async fn mail(&self, request: Request) -> Result<Value, Undone> {
-        let Request::Queue { action, id } = request;
-        let changed = self.change_queue(action, &id).await?;
-        let unprintable = |error: serde_json::Error| undone(error.to_string(), "see the log");
-        serde_json::to_value(changed).map_err(unprintable)
+        let report = match request {
+            Request::Queue { action, id } => serde_json::to_value(self.change_queue(action, &id).await?),
+            Request::Poll { dry_run } => serde_json::to_value(self.poll_mail(dry_run).await),
+        };
+        report.map_err(|error| undone(error.to_string(), "see the log"))
     }
 
     async fn change_queue(&self, action: QueueAction, id: &str) -> Result<QueueChanged, Undone> {

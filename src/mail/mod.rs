@@ -7,7 +7,7 @@
 //! | `dkim` | reads the keys, and changes nothing |
 //! | `export` | reads, and changes nothing there |
 //! | `import` | refused, as one process alone writes the store |
-//! | `queue` | asks the gateway, which has to run |
+//! | `poll`, `queue` | asks the gateway, which has to run |
 //!
 //! The commands are not in `--help` until there is a service that delivers mail.
 
@@ -16,6 +16,7 @@ mod check;
 mod dkim;
 mod export;
 mod import;
+mod poll;
 mod queue;
 
 use std::io::{self, IsTerminal, Write};
@@ -71,6 +72,15 @@ pub enum Mail {
         #[command(flatten)]
         options: Options,
     },
+    /// Fetch mail from mailboxes elsewhere now, and tell rule, header and receivers of each message.
+    Poll {
+        /// Only tell what would be fetched, and who would get it.
+        #[arg(long)]
+        dry_run: bool,
+        /// Which gateway.
+        #[command(flatten)]
+        options: Options,
+    },
     /// Show the mail for other servers, or hold, release or delete some of it.
     Queue {
         /// What to do; without it the queue is shown.
@@ -118,6 +128,7 @@ impl Mail {
             Self::Dkim { options } => dkim::run(&options),
             Self::Export { user, target, options } => export::run(&options, &user, target),
             Self::Import { user, path, options } => import::run(&options, &user, &path),
+            Self::Poll { dry_run, options } => poll::run(&options, dry_run),
             Self::Queue { action, id, options } => queue::run(&options, action.zip(id)),
         }
     }

@@ -37,6 +37,8 @@ pub struct List {
     entries: Vec<Box<dyn Entry>>,
     intake: Rc<Intake>,
     way_out: Rc<WayOut<Stack>>,
+    ground: Rc<Ground>,
+    polls: Rc<Polls<Stack>>,
 }
 
 /// A service, and what it takes from a configuration.
@@ -97,7 +99,8 @@ impl List {
         let mail = |role| OfficeMail::new(role, Rc::clone(&ground), Rc::clone(&way_out) as _);
         let delivery = OfficeDelivery::new(Rc::clone(&ground), Rc::clone(&way_out));
         let pop3 = |opening| OfficePop3::new(opening, Rc::clone(&ground));
-        let polling = OfficePolling::new(Rc::clone(&ground), Rc::new(Polls::new()));
+        let polls = Rc::new(Polls::<Stack>::new());
+        let polling = OfficePolling::new(Rc::clone(&ground), Rc::clone(&polls));
         let entries: Vec<Box<dyn Entry>> = vec![
             Box::new(Listed { service: dhcp, settings: dhcp_settings }),
             Box::new(Listed { service: OfficeDns::default(), settings: dns_settings }),
@@ -109,7 +112,7 @@ impl List {
             Box::new(Listed { service: pop3(Opening::Clear), settings: |c| mail_settings(c, &POP3) }),
             Box::new(Listed { service: pop3(Opening::Tls), settings: |c| mail_settings(c, &POP3S) }),
         ];
-        Self { entries, intake, way_out }
+        Self { entries, intake, way_out, ground, polls }
     }
 
     /// The services.
@@ -120,6 +123,16 @@ impl List {
     /// What mail leaves by.
     pub fn way_out(&self) -> &WayOut<Stack> {
         &self.way_out
+    }
+
+    /// What the mail services share.
+    pub fn ground(&self) -> &Ground {
+        &self.ground
+    }
+
+    /// The mailboxes elsewhere.
+    pub fn polls(&self) -> &Polls<Stack> {
+        &self.polls
     }
 
     /// Puts another service at the end.

@@ -104,6 +104,12 @@ impl Connections {
         all.from_wan += usize::from(!is_lan);
         Some(Admitted { connections: Rc::clone(self), number, activity })
     }
+
+    /// How many there are, and how many of them are from outside.
+    pub fn count(&self) -> (usize, usize) {
+        let all = self.all.borrow();
+        (all.by_number.len(), all.from_wan)
+    }
 }
 
 impl Admissions {

@@ -27,6 +27,7 @@ pub mod ground;
 mod head;
 mod listeners;
 pub mod office;
+pub mod overview;
 pub mod pop3;
 mod relay_test;
 pub mod remote;

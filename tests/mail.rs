@@ -196,6 +196,50 @@ fn one_message_is_imported_and_told_in_words() {
 }
 
 #[test]
+fn messages_are_listed_searched_and_shown() {
+    let office = Office::new("reading");
+    maildir(&office);
+    let price = b"From: =?utf-8?q?Zo=C3=AB?= <z@b.example>\nSubject: offer\nContent-Transfer-Encoding: base64\n\nUHJlaXM6IDE3IFRhbGVy\n";
+    put(&office.path("offer"), price, 1_500_000_000);
+    office.json(&["import", "anna", "Maildir"]);
+    office.json(&["import", "anna", "offer"]);
+    let listed = office.json(&["list", "anna"]);
+    let messages = listed["messages"].as_array().expect("a list");
+    let uid_of = |subject: &str| {
+        let found = messages.iter().find(|message| message["subject"] == subject);
+        found.expect(subject)["uid"].to_string()
+    };
+    let two = messages.iter().find(|message| message["subject"] == "two").expect("it is listed");
+    assert_eq!((&two["received"], &two["folder"]), (&1_000_000_001.into(), &"INBOX".into()));
+    let flags = ["seen", "answered", "flagged", "deleted", "draft"];
+    assert_eq!(two["flags"], Value::from(&flags[..]), "{listed}");
+    assert!(messages.iter().any(|message| message["folder"] != "INBOX"), "{listed}");
+    let table = office.mail(&["list", "anna"]);
+    assert_eq!(table.stdout.lines().count(), messages.len() + 1);
+    assert!(table.stdout.contains("Fri Jul 14 02:40:00 2017") && table.stdout.contains("Zoë <z@b.example>"));
+
+    let found = |text: &str| {
+        let found = office.json(&["search", "anna", text])["messages"].clone();
+        let subjects = found.as_array().expect("a list").iter().map(|message| message["subject"].clone());
+        subjects.collect::<Vec<_>>()
+    };
+    assert_eq!(found("17 taler"), ["offer"]);
+    assert_eq!(found("from THERE"), ["one", "one"], "in two folders");
+    assert_eq!(found("UHJlaXM"), [] as [&str; 0]);
+
+    let shown = office.mail(&["show", "anna", &uid_of("offer")]);
+    assert_eq!(shown.stdout.replace("\r\n", "\n").as_bytes(), price);
+    let shown = office.json(&["show", "anna", &uid_of("offer")]);
+    assert_eq!((&shown["text"], &shown["mailbox"]), (&"Preis: 17 Taler".into(), &"anna".into()));
+    let outcome = office.mail(&["show", "anna", "77"]);
+    assert_eq!(outcome.code, Some(1));
+    assert!(outcome.stderr.contains("write a number that `gatepost mail list` has"), "{}", outcome.stderr);
+    let outcome = office.mail(&["list", "claire"]);
+    assert_eq!(outcome.code, Some(1));
+    assert!(outcome.stderr.contains("there is no such mailbox, but anna; name one"), "{}", outcome.stderr);
+}
+
+#[test]
 fn what_cannot_be_read_is_told_and_the_rest_is_imported() {
     let office = Office::new("unreadable");
     put(&office.path("Maildir/new/1.a"), b"Subject: one\n", 1);

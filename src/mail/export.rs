@@ -7,7 +7,7 @@ use gatepost_services::mail::transfer::export::{ExportError, Output, export};
 use gatepost_services::store::ReadOnlyFiles;
 use serde::Serialize;
 
-use super::{Options, Progress, print, print_json, remedy_of_reading, tell};
+use super::{NotRead, Options, Progress, print, print_json, remedy_of_reading, tell};
 use crate::error::Error;
 
 /// Where a mailbox goes.
@@ -29,13 +29,7 @@ struct Report {
     exported: u64,
     octets: u64,
     unchanged: u64,
-    unreadable: Vec<Unreadable>,
-}
-
-#[derive(Debug, Serialize)]
-struct Unreadable {
-    uid: u32,
-    why: String,
+    unreadable: Vec<NotRead>,
 }
 
 /// Exports a mailbox. Whether all of its messages could be read.
@@ -76,7 +70,7 @@ pub(super) fn run(options: &Options, user: &str, target: Target) -> Result<bool,
         tell(&format!("message {uid} is not exported: {why}; see `gatepost mail check`"));
     }
     if options.json {
-        let unreadable = sums.unreadable.into_iter().map(|(uid, why)| Unreadable { uid, why });
+        let unreadable = sums.unreadable.into_iter().map(|(uid, why)| NotRead { uid, why });
         print_json(&Report {
             mailbox: user.to_owned(),
             exported: sums.exported,

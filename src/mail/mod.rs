@@ -7,6 +7,7 @@
 //! | `dkim` | reads the keys, and changes nothing |
 //! | `export` | reads, and changes nothing there |
 //! | `import` | refused, as one process alone writes the store |
+//! | `list`, `search`, `show` | read, and change nothing |
 //! | `poll`, `queue` | asks the gateway, which has to run |
 //!
 //! The commands are not in `--help` until there is a service that delivers mail.
@@ -18,6 +19,7 @@ mod export;
 mod import;
 mod poll;
 mod queue;
+mod read;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -72,6 +74,14 @@ pub enum Mail {
         #[command(flatten)]
         options: Options,
     },
+    /// List the messages of a mailbox.
+    List {
+        /// The user whose mailbox it is.
+        user: String,
+        /// Which store.
+        #[command(flatten)]
+        options: Options,
+    },
     /// Fetch mail from mailboxes elsewhere now, and tell rule, header and receivers of each message.
     Poll {
         /// Only tell what would be fetched, and who would get it.
@@ -89,6 +99,26 @@ pub enum Mail {
         /// A message by its number, or one of its recipients, as the queue shows them: 12, or 12.0.
         id: Option<String>,
         /// Which gateway.
+        #[command(flatten)]
+        options: Options,
+    },
+    /// List the messages of a mailbox that have a text: in the header that people see, in their text, in names of files.
+    Search {
+        /// The user whose mailbox it is.
+        user: String,
+        /// The text, in whatever case.
+        text: String,
+        /// Which store.
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Print a message as it is stored.
+    Show {
+        /// The user whose mailbox it is in.
+        user: String,
+        /// Its number, as `gatepost mail list` shows it.
+        uid: u32,
+        /// Which store.
         #[command(flatten)]
         options: Options,
     },
@@ -128,10 +158,20 @@ impl Mail {
             Self::Dkim { options } => dkim::run(&options),
             Self::Export { user, target, options } => export::run(&options, &user, target),
             Self::Import { user, path, options } => import::run(&options, &user, &path),
+            Self::List { user, options } => read::list(&options, &user, None),
             Self::Poll { dry_run, options } => poll::run(&options, dry_run),
             Self::Queue { action, id, options } => queue::run(&options, action.zip(id)),
+            Self::Search { user, text, options } => read::list(&options, &user, Some(&text)),
+            Self::Show { user, uid, options } => read::show(&options, &user, uid).map(|()| true),
         }
     }
+}
+
+/// A message that cannot be read, in a report for programs.
+#[derive(Debug, Serialize)]
+struct NotRead {
+    uid: u32,
+    why: String,
 }
 
 /// Prints a report for programs.

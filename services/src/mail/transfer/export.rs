@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use nix::unistd::syncfs;
 
 use super::lines::ToLf;
+use super::reader::mailbox_named;
 use super::{maildir, mbox};
 use crate::mail::store::{
     Entry, FolderId, INBOX, Mailbox, Message, Recovered, Uid, Unreadable, each_body_part, recover,
@@ -408,12 +409,6 @@ pub fn export(
     }
     output.finish().map_err(ExportError::Output)?;
     Ok(sums)
-}
-
-fn mailbox_named<'a>(recovered: &'a Recovered, name: &str) -> Result<&'a Mailbox, ExportError> {
-    let state = recovered.state();
-    let names = || state.mailboxes().map(|mailbox| mailbox.state().name.clone()).collect();
-    state.mailbox_named(name).ok_or_else(|| ExportError::NoMailbox(names()))
 }
 
 fn write(

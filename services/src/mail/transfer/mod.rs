@@ -10,6 +10,7 @@
 //! | folders | of the mailbox | Maildir++ subdirectories; lines `X-Folder` |
 
 pub mod date;
+pub mod excerpt;
 pub mod export;
 pub mod import;
 pub mod lines;
@@ -17,6 +18,7 @@ pub mod maildir;
 pub mod mbox;
 mod mbox_reader;
 pub mod offline;
+pub mod reader;
 pub mod source;
 
 pub use mbox_reader::{Head, Parser, Sink};

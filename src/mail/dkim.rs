@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use gatepost_services::dns::published::STRING_OCTETS_MAX;
 use gatepost_services::mail::signing::{FILE, Record, keys_in, signing_domains};
 use gatepost_services::store::read_file;
 use serde::Serialize;
@@ -71,9 +70,7 @@ fn lines(records: &[Record]) -> Vec<String> {
                 .push(format!("; the name service of this gateway has these of {} by itself", record.domain));
         }
         // It is of letters, digits and a few marks, none of which needs a backslash.
-        let strings = record.text.as_bytes().chunks(STRING_OCTETS_MAX);
-        let strings: Vec<_> = strings.map(|part| format!("\"{}\"", String::from_utf8_lossy(part))).collect();
-        lines.push(format!("{}. TXT {}", record.name, strings.join(" ")));
+        lines.push(format!("{}. TXT \"{}\"", record.name, record.strings().join("\" \"")));
     }
     lines
 }
@@ -124,6 +121,6 @@ mod tests {
         assert_eq!(strings.split("\" \"").count(), 2, "{strings}");
         assert_eq!(lines[1].matches("p=").count(), 1);
         let record = report(records.into_iter().next().expect("a record"));
-        assert!(record.value.len() > STRING_OCTETS_MAX && !record.value.contains('"'));
+        assert!(record.value.len() > 255 && !record.value.contains('"'));
     }
 }

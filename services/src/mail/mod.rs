@@ -6,6 +6,7 @@ pub mod auth;
 pub mod bounce;
 pub mod delivery;
 mod header;
+pub mod judge;
 mod line;
 pub mod mx;
 pub mod poll;

@@ -7,11 +7,13 @@ use std::path::Path;
 
 use gatepost_ground::wire::Protocol;
 use gatepost_services::mail::delivery::Login;
+use gatepost_services::mail::judge::{Address as Judge, JUDGES_MAX, Protocol as JudgeProtocol};
 use gatepost_services::mail::mx::{Host as MailHost, SMTP_PORT, Server as MailServer};
 use gatepost_services::mail::poll::Account;
 use gatepost_services::mail::service::has_strangers;
 use gatepost_services::service::Kind;
 use gatepost_services::users::User;
+use toml::de::DeValue;
 
 use crate::config::address::network;
 use crate::config::diagnostic::{Problem, Report, Span};
@@ -40,6 +42,8 @@ pub struct Mail {
     pub hostname: String,
     /// The longest message that is taken, in octets.
     pub message_octets_max: u64,
+    /// Who outside looks at each message before it is taken.
+    pub judges: Vec<Judge>,
     /// Who may send to other domains without a login.
     pub relay_from: RelayFrom,
     /// Whether clients of the LAN may log in without TLS.
@@ -139,6 +143,7 @@ pub(super) fn read<'a>(
     let enabled = mail.setting("enabled", !users.is_empty(), boolean);
     let hostname = mail.setting("hostname", format!("smtp.{}", own.domain), parsed(domain_name));
     let message_octets_max = mail.setting("max_message", MESSAGE_OCTETS, size(1 << 20));
+    let judges = mail.setting("judge", Vec::new(), judges);
     let relay_from = mail.setting("relay_from", vec![None], list(NETWORKS_MAX, parsed(relay)));
     let plaintext_login = mail.setting("plaintext_login", false, choice(&[("never", false), ("lan", true)]));
     let authenticity = mail.setting("authentication", Authenticity::Report, choice(&AUTHENTICATION));
@@ -182,6 +187,7 @@ pub(super) fn read<'a>(
         enabled: enabled.value,
         hostname: hostname.value,
         message_octets_max: message_octets_max.value,
+        judges: judges.value,
         relay_from,
         plaintext_login: plaintext_login.value,
         authenticity: authenticity.value,
@@ -219,8 +225,7 @@ pub(super) fn mail_server(
     };
     let port = port.ok_or_else(|| wrong("has a port that there is not"))?;
     if let Ok(address) = host.parse::<Ipv4Addr>() {
-        let is_of_none = address.is_unspecified() || address.is_multicast() || address.is_broadcast();
-        if is_of_none || address.is_loopback() {
+        if is_of_no_server(address) {
             return Err(wrong("is the address of no other server"));
         }
         return Ok(MailServer { host: MailHost::Address(address.into()), port });
@@ -230,6 +235,11 @@ pub(super) fn mail_server(
         return Err(wrong("is this server itself, and mail would come back to it"));
     }
     Ok(MailServer { host: MailHost::Name(name), port })
+}
+
+/// Whether no other server can be there.
+fn is_of_no_server(address: Ipv4Addr) -> bool {
+    address.is_unspecified() || address.is_multicast() || address.is_broadcast() || address.is_loopback()
 }
 
 fn read_routes<'a>(
@@ -254,6 +264,41 @@ fn read_routes<'a>(
         }
     }
     routes
+}
+
+/// One judge, or a list of them; there is none at an empty text.
+fn judges(node: &Node<'_>, report: &Report) -> Option<Vec<Judge>> {
+    match node.get_ref() {
+        DeValue::Array(_) => list(JUDGES_MAX, parsed(judge))(node, report),
+        DeValue::String(text) if text.is_empty() => Some(Vec::new()),
+        _ => parsed(judge)(node, report).map(|judge| vec![judge]),
+    }
+}
+
+fn judge(text: &str) -> Result<Judge, Problem> {
+    let example =
+        "write a judge such as \"http://192.168.1.40:11333\" (rspamd) or \"clamd://192.168.1.40:3310\"";
+    let wrong = |what: &str| Problem::new(format!("{} {what}", quoted(text)), example);
+    let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("does not say what the judge speaks"))?;
+    let (protocol, port) = match scheme {
+        "http" => (JudgeProtocol::Rspamd, 11_333),
+        "clamd" => (JudgeProtocol::Clamd, 3310),
+        _ => return Err(wrong("names what no judge speaks")),
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = match rest.split_once(':') {
+        Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0)),
+        None => (rest, Some(port)),
+    };
+    let port = port.ok_or_else(|| wrong("has a port that there is not"))?;
+    match host.parse::<Ipv4Addr>() {
+        Ok(address) if is_of_no_server(address) => Err(wrong("has the address of no other server")),
+        Ok(_) => Ok(Judge { protocol, host: host.to_owned(), port }),
+        Err(_) => {
+            let name = domain_name(host).map_err(|_| wrong("has no name or IPv4 address of a server"))?;
+            Ok(Judge { protocol, host: name.to_lowercase(), port })
+        }
+    }
 }
 
 /// A network; `None` is the LAN.

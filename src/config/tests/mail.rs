@@ -78,7 +78,7 @@ fn domains_have_users_of_their_own_or_those_of_another() {
             "{TRIED_OUT}[mail]\nenabled = true\nmax_message = ▸'1 KiB'\nrelay_from = ['lan', ▸'10.0.0.1']\n\
              domains = [{{ name = ▸'Office.example' }}, {{ name = 'a.example', users = [▸'carl'] }},\n\
              {{ name = ▸'a.example' }}, {{ name = 'b.example', alias_of = ▸'c.example' }},\n\
-             {{ name = 'd.example', users = ['bob'], alias_of = ▸'a.example' }}]\nports = {{ smtp = ▸70000 }}\n▸judge = ''"
+             {{ name = 'd.example', users = ['bob'], alias_of = ▸'a.example' }}]\nports = {{ smtp = ▸70000 }}\n▸judges = ''"
         ),
         &[
             "\"1 KiB\" is too small; write at least \"1 MiB\"",
@@ -89,7 +89,7 @@ fn domains_have_users_of_their_own_or_those_of_another() {
             "there is no domain \"c.example\" before this one; write \"office.example\"",
             "the domain has users of its own and is another's alias; remove one of them",
             "70000 is out of range; write an integer from 0 to 65535",
-            "unknown key \"judge\" in [mail]; remove it, or write \"enabled\", \"hostname\", \"max_message\", \"relay_from\", \
+            "unknown key \"judges\" in [mail]; remove it, or write \"enabled\", \"hostname\", \"max_message\", \"judge\", \"relay_from\", \
              \"plaintext_login\", \"authentication\", \"disk_reserve\", \"ports\", \"limits\", \"domains\", \"catch_all\", \"aliases\", \"smarthost\", \"smarthost_user\", \"smarthost_password_file\", \"routes\" or \"common_mailbox\"",
         ],
     );
@@ -217,6 +217,35 @@ fn mistakes_in_aliases_are_told_where_they_stand() {
             "\"d e\" is not a mail address; write a name, such as \"alice\", or an address, such as \"bob@elsewhere.example\"",
         ],
     );
+}
+
+#[test]
+fn judges_are_one_or_several() {
+    let judges = |line: &str| {
+        let judges = mail(&format!("[mail]\n{line}")).judges;
+        judges.iter().map(|judge| format!("{:?} {judge}", judge.protocol)).collect::<Vec<_>>()
+    };
+    assert_eq!(judges(""), [] as [&str; 0]);
+    assert_eq!(judges("judge = ''"), [] as [&str; 0]);
+    assert_eq!(judges("judge = 'http://192.168.1.40/'"), ["Rspamd 192.168.1.40:11333"]);
+    assert_eq!(
+        judges("judge = ['http://Rspamd.office.example:8080', 'clamd://10.0.0.7']"),
+        ["Rspamd rspamd.office.example:8080", "Clamd 10.0.0.7:3310"]
+    );
+    let example =
+        "write a judge such as \"http://192.168.1.40:11333\" (rspamd) or \"clamd://192.168.1.40:3310\"";
+    for (text, what) in [
+        ("192.168.1.40", "does not say what the judge speaks"),
+        ("https://a.example", "names what no judge speaks"),
+        ("http://a.example:0", "has a port that there is not"),
+        ("http://a.example/x", "has no name or IPv4 address of a server"),
+        ("clamd://127.0.0.1", "has the address of no other server"),
+        ("clamd://", "has no name or IPv4 address of a server"),
+    ] {
+        let told = format!("\"{text}\" {what}; {example}");
+        assert_mistakes(&format!("{TRIED_OUT}mail.judge = ▸'{text}'"), &[&told]);
+        assert_mistakes(&format!("{TRIED_OUT}mail.judge = ['http://a.example', ▸'{text}']"), &[&told]);
+    }
 }
 
 #[test]

@@ -213,6 +213,7 @@ fn mail_settings(config: &Config, kind: &Kind) -> mail::Settings {
         users: config.users.clone(),
         aliases: mail.aliases,
         message_octets_max: mail.message_octets_max,
+        judges: mail.judges,
         relay_from: mail.relay_from,
         plaintext_login: mail.plaintext_login,
         disk_reserve: mail.disk_reserve,

@@ -22,10 +22,12 @@ use super::completion::{Completion, Fields};
 use super::directory::{Directory, Place};
 use super::ground::Opened;
 use super::head::Head;
+use super::judging::consult;
 use super::remote::Delivered;
 use super::shared::Shared;
 use super::verdict::{self, Action, FIELDS_OCTETS_MAX, field_octets_max};
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
+use crate::mail::judge::About;
 use crate::mail::sasl::{Request, Verdict};
 use crate::mail::smtp::server::{Answer, Ask, Recipient, Sender, Session};
 use crate::mail::smtp::{Refusal, Role, date};
@@ -59,6 +61,8 @@ struct Transaction {
     remotes: Vec<Remote>,
     /// Of each recipient that was taken the mailboxes; of one that goes to another domain, too, none.
     recipients: Vec<Vec<MailboxId>>,
+    /// The addresses of those.
+    addresses: Vec<ForwardPath>,
     /// Whether what stands before the message is in the store.
     has_begun: bool,
     completion: Option<Completion>,
@@ -132,6 +136,7 @@ impl Desk {
             deliveries: Vec::new(),
             remotes: Vec::new(),
             recipients: Vec::new(),
+            addresses: Vec::new(),
             has_begun: false,
             completion,
             asked: Vec::new(),
@@ -183,6 +188,7 @@ impl Desk {
                 transaction.asked.push((transaction.recipients.len(), recipient.clone()));
             }
             transaction.recipients.push(mailboxes);
+            transaction.addresses.push(recipient.path.clone());
         });
         match &result {
             Ok(()) => stats.recipients += 1,
@@ -322,7 +328,9 @@ impl Desk {
             transaction.sender.path
         );
         let fields_octets = if transaction.checked.is_some() { FIELDS_OCTETS_MAX } else { 0 };
-        let prefix_octets = (prefix.len() + fields_octets) as u64;
+        let fields_octets = fields_octets as u64 + shared.judges.fields_octets_max();
+        // What is put before it by verdicts is known at its end only.
+        let prefix_octets = prefix.len() as u64 + fields_octets;
         let expected = transaction.sender.parameters.size.unwrap_or(ROOM_OCTETS_MIN);
         let room = transaction.incoming.check_room(mailbox, expected.saturating_add(prefix_octets));
         let reserved = room.and_then(|()| transaction.incoming.reserve(mailbox, prefix_octets));
@@ -363,7 +371,7 @@ impl Desk {
         let octets = transaction.octets;
         let has_room = transaction.recipients.iter().map(|mailboxes| transaction.check(mailboxes));
         let has_room: Vec<_> = has_room.collect();
-        let verdict = self.judge_message().await;
+        let verdict = self.judge_message(session).await;
         if let Action::Refuse(refusal) = verdict.action {
             self.abort();
             return vec![Err(refusal); has_room.len()];
@@ -381,7 +389,40 @@ impl Desk {
     }
 
     /// What is made of the message, which has come whole.
-    async fn judge_message(&mut self) -> verdict::Verdict {
+    async fn judge_message(&mut self, session: &Session) -> verdict::Verdict {
+        let authenticated = self.authenticate_message().await;
+        match authenticated.action {
+            Action::Refuse(_) => authenticated,
+            Action::Accept | Action::Junk => authenticated.and(self.consult(session).await),
+        }
+    }
+
+    /// What judges outside make of the message.
+    async fn consult(&self, session: &Session) -> verdict::Verdict {
+        let shared = &self.shared;
+        let Some(transaction) = self.open.as_ref().filter(|_| !shared.judges.is_empty()) else {
+            return verdict::Verdict::accept();
+        };
+        let sender = &transaction.sender;
+        let about = About {
+            id: transaction.id.clone(),
+            peer: self.peer,
+            peer_name: shared.peer_name(self.peer),
+            helo: session.client_name().map(str::to_owned),
+            sender: match &sender.path {
+                ReversePath::Null => String::new(),
+                ReversePath::Mailbox(mailbox) => mailbox.to_string(),
+            },
+            recipients: transaction.addresses.clone(),
+            user: sender.user.clone(),
+        };
+        let message = (&transaction.incoming, transaction.octets);
+        let octets_max = field_octets_max(transaction.deliveries.len());
+        consult(shared, &about, message, octets_max).await
+    }
+
+    /// What comes of checking from whom the message is.
+    async fn authenticate_message(&mut self) -> verdict::Verdict {
         let Some(transaction) = &mut self.open else { return verdict::Verdict::accept() };
         let Some(authentication) = transaction.authentication.take() else {
             return verdict::Verdict::accept();

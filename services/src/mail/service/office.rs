@@ -20,6 +20,7 @@ use super::shared::{SUBMISSION_TLS_PORT, Shared};
 use super::stats::Stats;
 use crate::addresses::Subscription;
 use crate::clock::Clock;
+use crate::mail::judge::Judges;
 use crate::mail::smtp::Role;
 use crate::mail::smtp::server::{Action, Ask, Output, Session};
 use crate::net::Net;
@@ -82,6 +83,7 @@ impl OfficeMail {
             directory: Directory::new(&settings.users, &settings.domains, &settings.aliases),
             ground: Rc::clone(&self.ground),
             remote: Rc::clone(&self.remote),
+            judges: Judges::new(settings.judges.clone(), host.net.clone(), host.resolver()),
             tls: host.tls.clone(),
             stats: Rc::clone(&self.stats),
             clock: Rc::clone(&host.clock),

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::aliases::Aliases;
 use super::directory::MailDomain;
+use crate::mail::judge;
 use crate::users::User;
 
 /// What a configuration says of one of the mail services.
@@ -29,6 +30,8 @@ pub struct Settings {
     pub aliases: Aliases,
     /// Octets of a message at most.
     pub message_octets_max: u64,
+    /// Who outside looks at each message before it is taken.
+    pub judges: Vec<judge::Address>,
     /// Who may send to other domains without a login.
     pub relay_from: RelayFrom,
     /// Whether clients of the LAN may log in without TLS.

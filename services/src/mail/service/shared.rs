@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::dns::resolver::Resolver;
 use crate::lan_hosts::LanHosts;
 use crate::mail::address::{Domain, ForwardPath};
+use crate::mail::judge::Judges;
 use crate::mail::sasl::Mechanism;
 use crate::mail::smtp::server::Recipient;
 use crate::mail::smtp::{Limits, Policy, Refusal, Role, Tls};
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub directory: Directory,
     pub ground: Rc<Ground>,
     pub remote: Rc<dyn Remote>,
+    pub judges: Judges,
     pub tls: Option<Rc<tls::Tls>>,
     pub stats: Rc<RefCell<Stats>>,
     pub clock: Rc<dyn Clock>,
@@ -66,6 +68,11 @@ impl Shared {
         }
     }
 
+    /// The name of `peer`, if it is known on the LAN.
+    pub fn peer_name(&self, peer: IpAddr) -> Option<String> {
+        self.lan_hosts.name(peer).map(|label| format!("{label}.{}", self.settings.domain))
+    }
+
     /// How a session treats `peer`, whose connection begins under TLS or in clear.
     pub fn policy(&self, peer: IpAddr, is_encrypted: bool) -> Policy {
         let is_lan = self.is_lan(peer);
@@ -77,13 +84,12 @@ impl Shared {
             Role::Submission => true,
             Role::Lmtp => false,
         };
-        let peer_name = self.lan_hosts.name(peer).map(|label| format!("{label}.{}", settings.domain));
         Policy {
             role: self.role,
             hostname: settings.hostname.clone(),
             domain: Domain::Name(settings.domain.clone()),
             peer,
-            peer_name,
+            peer_name: self.peer_name(peer),
             is_lan,
             may_relay: self.role == Role::Mx && settings.relay_from.admits(peer, is_lan),
             // Strangers could have others told of mail that those never sent.

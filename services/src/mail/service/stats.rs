@@ -15,6 +15,12 @@ pub struct Stats {
     pub octets: u64,
     /// Messages of which a part had been kept when they were refused, or their client had gone.
     pub messages_refused: u64,
+    /// Messages that were shown to judges outside.
+    pub judged: u64,
+    /// Messages that a judge refused.
+    pub judged_away: u64,
+    /// Times that a judge had no opinion in time, and the message was taken all the same.
+    pub judges_silent: u64,
     /// Messages that were refused before they came, as their network had sent as many as it may.
     pub rate_limited: u64,
     /// Recipients that were taken.

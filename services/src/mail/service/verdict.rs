@@ -40,6 +40,16 @@ impl Verdict {
         Self { fields: String::new(), action: Action::Accept }
     }
 
+    /// Both: the lines of both, and the stricter action.
+    pub fn and(self, other: Self) -> Self {
+        let action = match (self.action, other.action) {
+            (refusal @ Action::Refuse(_), _) | (_, refusal @ Action::Refuse(_)) => refusal,
+            (Action::Junk, _) | (_, Action::Junk) => Action::Junk,
+            (Action::Accept, Action::Accept) => Action::Accept,
+        };
+        Self { fields: self.fields + &other.fields, action }
+    }
+
     /// What the field `Authentication-Results` among its lines says, in one line.
     pub fn results(&self) -> String {
         let unfolded = self.fields.replace("\r\n\t", " ");

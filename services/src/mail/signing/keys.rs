@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::crypto::dkim::{SigningAlgorithm, SigningKey};
 use crate::crypto::sha256;
 use crate::crypto::tls::KeysFrom;
+use crate::dns::published::STRING_OCTETS_MAX;
 
 /// Octets of the digest of a public key that its selector has.
 const SELECTOR_OCTETS: usize = 4;
@@ -33,6 +34,21 @@ pub struct Record {
     pub name: String,
     /// Its text.
     pub text: String,
+}
+
+impl Record {
+    /// The text in the strings that a TXT record has. // RFC 1035, section 3.3.14
+    pub fn strings(&self) -> Vec<&str> {
+        let mut strings = Vec::new();
+        let mut rest = self.text.as_str();
+        // It is ASCII, so it can be cut anywhere.
+        while let Some((first, after)) = rest.split_at_checked(STRING_OCTETS_MAX) {
+            strings.push(first);
+            rest = after;
+        }
+        strings.push(rest);
+        strings
+    }
 }
 
 /// A key as it is kept.

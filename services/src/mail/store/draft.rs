@@ -14,6 +14,7 @@ use super::record;
 use super::request::Task;
 use super::store::Ticket;
 use super::{DRAFTS_MEMORY_MAX, LARGE_DRAFTS_MAX, STRANGERS_LARGE_DRAFTS_MAX};
+use crate::store::part_of;
 
 /// A message on its way in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +55,16 @@ struct File {
     checksum: crc32fast::Hasher,
     is_syncing: bool,
     is_synced: bool,
+}
+
+/// A part of a message on its way in.
+pub(super) enum Part {
+    /// These octets of it; none at its end.
+    Octets(Vec<u8>),
+    /// At most so many octets of its file, at the offset in the message.
+    InFile(BodyName, usize),
+    /// They are being written.
+    UnderWay,
 }
 
 /// What has become of a message.
@@ -149,6 +160,22 @@ impl Draft {
     /// Whether it gets a file with so many octets more.
     pub fn needs_file(&self, octets: usize, memory_is_short: bool) -> bool {
         self.file.is_none() && (self.buffer.len() + octets > self.inline_octets || memory_is_short)
+    }
+
+    /// At most `len` octets of what has come so far, from `offset` on.
+    pub fn part(&self, offset: u64, len: usize) -> Part {
+        let of_file = self.file.as_ref().map_or(0, |file| file.len);
+        let Some(in_memory) = offset.checked_sub(of_file) else {
+            // What has been written, which is more than a part may have.
+            let written = (of_file - self.appending as u64).saturating_sub(offset);
+            return match &self.file {
+                Some(file) if written > 0 => {
+                    Part::InFile(file.name, usize::try_from(written).unwrap_or(len).min(len))
+                }
+                _ => Part::UnderWay,
+            };
+        };
+        Part::Octets(part_of(&self.buffer, in_memory, len))
     }
 
     pub fn fail(&mut self, refused: Refused) {

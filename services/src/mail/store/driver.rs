@@ -17,7 +17,8 @@ use tokio::sync::{Notify, oneshot};
 use super::Settings;
 use super::change::{Change, Refused, Stored};
 use super::content::{Accept, MailboxId, QueueId, Uid};
-use super::draft::DraftId;
+use super::draft::{DraftId, Part};
+use super::layout::body_file;
 use super::mailbox::Place;
 use super::message::{BodyOctets, Message, Unreadable};
 use super::quota::ReservationId;
@@ -358,6 +359,31 @@ impl Incoming {
             progress.notified().await;
         }
         Ok(())
+    }
+
+    /// At most `len` octets of what has come so far, from `offset` on; none at its end.
+    ///
+    /// # Errors
+    ///
+    /// The message cannot be stored, or not be read.
+    pub async fn part(&self, offset: u64, len: usize) -> Result<Vec<u8>, Refused> {
+        let Shared { store, wanted, progress, disk, .. } = &*self.store.shared;
+        let draft = self.draft.ok_or(Refused::NoDraft)?;
+        loop {
+            let part = store.borrow().draft_part(draft, offset, len)?;
+            match part {
+                Part::Octets(octets) => return Ok(octets),
+                Part::InFile(name, len) => {
+                    let octets = disk.read_at(&body_file(name), offset, len).await;
+                    let octets = octets.map_err(|error| Refused::Disk(error.to_string()))?;
+                    return octets.filter(|octets| octets.len() == len).ok_or(Refused::NoDraft);
+                }
+                Part::UnderWay => {
+                    wanted.notify_one();
+                    progress.notified().await;
+                }
+            }
+        }
     }
 
     /// Accepts the message. With `Ok` it is durable, and in its mailboxes.

@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use super::batches::Phase;
 use super::change::{Change, Refused, Stored};
 use super::content::{Accept, Body, BodyName};
-use super::draft::{DraftId, Drafts, Ended};
+use super::draft::{DraftId, Drafts, Ended, Part};
 use super::failure::{Aborting, refusal};
 use super::layout::segment_number;
 use super::log::{Logged, Segments, random_name};
@@ -191,6 +191,16 @@ impl Store {
     /// Whether octets of the message are still to be written before it takes more.
     pub fn is_draft_full(&self, id: DraftId) -> bool {
         self.drafts.all.get(&id).is_some_and(|draft| draft.is_full() && draft.failed().is_none())
+    }
+
+    /// A part of a message on its way in.
+    ///
+    /// # Errors
+    ///
+    /// The message cannot be stored, or is none.
+    pub(super) fn draft_part(&self, id: DraftId, offset: u64, len: usize) -> Result<Part, Refused> {
+        let draft = self.drafts.all.get(&id).filter(|draft| draft.is_open()).ok_or(Refused::NoDraft)?;
+        draft.failed().map_or_else(|| Ok(draft.part(offset, len)), |refused| Err(refused.clone()))
     }
 
     /// Takes further octets of a message. While [it is full](Store::is_draft_full) the caller waits before the next.

@@ -86,6 +86,7 @@ pub fn settings() -> Settings {
         users: vec![user("anna"), user("berta")],
         aliases: Aliases::default(),
         message_octets_max: 25 << 20,
+        judges: Vec::new(),
         relay_from: RelayFrom { lan: true, networks: Vec::new() },
         plaintext_login: false,
         disk_reserve: 128 << 20,

@@ -1,5 +1,6 @@
 mod authentication;
 mod folders;
+mod judging;
 pub(in crate::mail) mod lab;
 mod limits;
 mod login;

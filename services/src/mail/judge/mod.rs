@@ -1,0 +1,329 @@
+//! A judge outside: a program elsewhere that looks at each message between its end and the reply to it.
+//!
+//! rspamd says what is to be done with a message ([`http`]), clamd whether it has found something in it ([`clamd`]). A judge
+//! gets the message as it is stored, in portions, so that none is in memory; all judges look at it at once. One that does
+//! not answer within [`ASKED_WITHIN`] holds no mail up: the message is taken, and a field before it says so.
+//!
+//! | judge | what becomes of the message |
+//! | --- | --- |
+//! | rspamd: `no action` | taken, with `X-Spam-Status: No` |
+//! | `add header`, `rewrite subject` | taken, with `X-Spam-Status: Yes` and `X-Spam-Flag: YES` |
+//! | `greylist`, `soft reject` | refused for now (451) |
+//! | `reject` | refused (550) |
+//! | clamd: `OK` | taken |
+//! | `FOUND` | refused (550) |
+//! | anything else, or nothing | taken, with `X-Gatepost-Judge`, which says why |
+
+pub mod clamd;
+pub mod http;
+#[cfg(test)]
+pub(in crate::mail) mod tests;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tracing::warn;
+
+use self::http::AnswerReader;
+use crate::dns::resolver::Resolver;
+use crate::mail::address::ForwardPath;
+use crate::mail::queue::connection::Source;
+use crate::net::{Net, Stream};
+use crate::service::LocalFuture;
+
+/// How long a judge may take, all in all: rspamd itself takes no more than 8 s.
+pub const ASKED_WITHIN: Duration = Duration::from_secs(30);
+
+/// The most messages that one service has judged at a time. Others wait, which is a part of their [`ASKED_WITHIN`].
+pub const ASKED_MAX: usize = 50;
+
+/// The longest message that is judged, in octets.
+pub const JUDGED_OCTETS_MAX: u64 = 64 << 20;
+
+/// The most judges.
+pub const JUDGES_MAX: usize = 4;
+
+/// Octets of the fields that one judge has put before a message, at most: they have a name of a host, and
+/// [`TOLD_CHARS_MAX`].
+const FIELDS_OCTETS_MAX: u64 = 1024;
+
+/// Octets of a message that go out at a time.
+const PORTION: usize = 64 << 10;
+
+/// The most characters of what a judge says that are told.
+const TOLD_CHARS_MAX: usize = 200;
+
+/// What a judge speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// That of rspamd.
+    Rspamd,
+    /// That of clamd.
+    Clamd,
+}
+
+/// Where a judge is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// What is known of a message beside its octets.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// What the server calls it.
+    pub id: String,
+    /// Where it comes from.
+    pub peer: IpAddr,
+    /// The name of that host, if it is confirmed.
+    pub peer_name: Option<String>,
+    /// What the client called itself.
+    pub helo: Option<String>,
+    /// Its return path, without angle brackets.
+    pub sender: String,
+    /// Its recipients.
+    pub recipients: Vec<ForwardPath>,
+    /// Who is logged in.
+    pub user: Option<String>,
+}
+
+/// What a judge says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opinion {
+    /// The message is taken.
+    Taken {
+        /// With these fields before it, each with its line end.
+        fields: String,
+    },
+    /// It is refused.
+    Refused {
+        /// Whether a later try can succeed.
+        is_temporary: bool,
+        /// The reason.
+        text: String,
+    },
+}
+
+/// What all judges say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// What becomes of the message.
+    pub opinion: Opinion,
+    /// How many judges had no opinion.
+    pub silent: u64,
+}
+
+/// Makes connections.
+trait Connect {
+    fn connect(&self, remote: SocketAddr) -> LocalFuture<'_, io::Result<Box<dyn Stream>>>;
+}
+
+struct By<N>(N);
+
+impl<N: Net> Connect for By<N> {
+    fn connect(&self, remote: SocketAddr) -> LocalFuture<'_, io::Result<Box<dyn Stream>>> {
+        Box::pin(async move { Ok(Box::new(self.0.connect(remote).await?) as Box<dyn Stream>) })
+    }
+}
+
+/// The judges by one configuration.
+pub struct Judges {
+    all: Vec<Address>,
+    network: Rc<dyn Connect>,
+    resolver: Resolver,
+    asked: Semaphore,
+}
+
+impl Judges {
+    /// Those at these addresses, which are reached by `net`; their names are known to `resolver`.
+    pub fn new<N: Net>(all: Vec<Address>, net: N, resolver: Resolver) -> Self {
+        Self { all, network: Rc::new(By(net)), resolver, asked: Semaphore::new(ASKED_MAX) }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Octets of the fields that they may put before a message, at most.
+    pub fn fields_octets_max(&self) -> u64 {
+        self.all.len() as u64 * FIELDS_OCTETS_MAX
+    }
+
+    /// What they say of a message of so many octets. If one refuses it, it is refused; for good, if one says so.
+    pub async fn judge(&self, about: &About, message: &dyn Source, octets: u64) -> Judgement {
+        let asks = self.all.iter().map(|judge| -> LocalFuture<'_, Result<Opinion, String>> {
+            Box::pin(self.ask_in_time(judge, about, message, octets))
+        });
+        let opinions = all_of(asks.collect()).await;
+        let mut judgement = Judgement { opinion: Opinion::Taken { fields: String::new() }, silent: 0 };
+        for (judge, opinion) in self.all.iter().zip(opinions) {
+            let opinion = opinion.unwrap_or_else(|why| {
+                judgement.silent += 1;
+                let why = printable(&why);
+                warn!("the judge at {judge} has no opinion of {}: {why}", about.id);
+                Opinion::Taken { fields: format!("X-Gatepost-Judge: {judge} has no opinion: {why}\r\n") }
+            });
+            judgement.opinion = judgement.opinion.and(opinion);
+        }
+        judgement
+    }
+
+    async fn ask_in_time(
+        &self,
+        judge: &Address,
+        about: &About,
+        message: &dyn Source,
+        octets: u64,
+    ) -> Result<Opinion, String> {
+        if octets > JUDGED_OCTETS_MAX {
+            return Err("the message is too long for it".to_owned());
+        }
+        let asked = timeout(ASKED_WITHIN, self.ask(judge, about, message, octets)).await;
+        asked.unwrap_or_else(|_| Err("it did not answer in time".to_owned()))
+    }
+
+    async fn ask(
+        &self,
+        judge: &Address,
+        about: &About,
+        message: &dyn Source,
+        octets: u64,
+    ) -> Result<Opinion, String> {
+        // It is never closed.
+        let _place = self.asked.acquire().await.map_err(|error| error.to_string())?;
+        let remote = self.find(judge).await?;
+        let stream = self.network.connect(remote).await;
+        let mut stream = stream.map_err(|error| format!("no connection: {error}"))?;
+        let sent = send(&mut *stream, judge, about, message, octets).await;
+        // What it said before it stopped listening counts.
+        match (receive(&mut *stream, judge.protocol).await, sent) {
+            (Ok(opinion), _) => Ok(opinion),
+            (Err(_), Err(error)) => Err(error.to_string()),
+            (Err(why), Ok(())) => Err(why),
+        }
+    }
+
+    async fn find(&self, judge: &Address) -> Result<SocketAddr, String> {
+        let address = match judge.host.parse() {
+            Ok(address) => IpAddr::V4(address),
+            Err(_) => {
+                let found = self.resolver.ipv4(&judge.host).await.map_err(|why| why.to_string())?;
+                IpAddr::V4(*found.first().ok_or("its name has no address")?)
+            }
+        };
+        Ok(SocketAddr::new(address, judge.port))
+    }
+}
+
+impl Opinion {
+    /// Both: the stricter one, and the fields of both.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Taken { fields }, Self::Taken { fields: more }) => Self::Taken { fields: fields + &more },
+            (refused @ Self::Refused { is_temporary: false, .. }, _) => refused,
+            (_, refused @ Self::Refused { is_temporary: false, .. }) => refused,
+            (refused @ Self::Refused { .. }, _) | (_, refused @ Self::Refused { .. }) => refused,
+        }
+    }
+}
+
+/// Sends the message.
+async fn send(
+    stream: &mut dyn Stream,
+    judge: &Address,
+    about: &About,
+    message: &dyn Source,
+    octets: u64,
+) -> io::Result<()> {
+    match judge.protocol {
+        Protocol::Rspamd => stream.write_all(&http::head(&judge.to_string(), about, octets)).await?,
+        Protocol::Clamd => stream.write_all(clamd::COMMAND).await?,
+    }
+    let mut offset = 0;
+    loop {
+        let part = message.read(offset, PORTION).await?;
+        if part.is_empty() {
+            break;
+        }
+        if judge.protocol == Protocol::Clamd {
+            stream.write_all(&clamd::chunk_head(part.len())).await?;
+        }
+        stream.write_all(&part).await?;
+        // A length in memory fits.
+        offset += part.len() as u64;
+    }
+    if offset != octets {
+        return Err(io::Error::other("the message could not be read"));
+    }
+    if judge.protocol == Protocol::Clamd {
+        stream.write_all(&clamd::END).await?;
+    }
+    stream.flush().await
+}
+
+/// Reads what is said of it.
+async fn receive(stream: &mut dyn Stream, protocol: Protocol) -> Result<Opinion, String> {
+    let (mut reader, mut line) = (AnswerReader::default(), Vec::new());
+    let mut octets = vec![0; 16 << 10];
+    loop {
+        let len = stream.read(&mut octets).await.map_err(|error| error.to_string())?;
+        let came = &octets[..len];
+        let is_whole = match protocol {
+            Protocol::Rspamd => reader.push(came)?,
+            Protocol::Clamd => {
+                line.extend_from_slice(came);
+                line.contains(&0) || line.len() > clamd::LINE_OCTETS_MAX
+            }
+        };
+        if is_whole || len == 0 {
+            break;
+        }
+    }
+    match protocol {
+        Protocol::Rspamd => reader.finish(),
+        Protocol::Clamd => clamd::read(&line),
+    }
+}
+
+/// What all of them come to, in their order.
+async fn all_of<T>(mut futures: Vec<LocalFuture<'_, T>>) -> Vec<T> {
+    let mut outcomes: Vec<Option<T>> = futures.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        for (future, outcome) in futures.iter_mut().zip(&mut outcomes) {
+            if outcome.is_none()
+                && let Poll::Ready(came) = future.as_mut().poll(context)
+            {
+                *outcome = Some(came);
+            }
+        }
+        if outcomes.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    outcomes.into_iter().flatten().collect()
+}
+
+/// What others said, in one line of printable ASCII.
+fn printable(text: &str) -> String {
+    let is_printable = |c: char| c == ' ' || c.is_ascii_graphic();
+    text.chars().take(TOLD_CHARS_MAX).map(|c| if is_printable(c) { c } else { '?' }).collect()
+}

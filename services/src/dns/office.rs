@@ -246,6 +246,10 @@ impl<N: Net> Answerer for OfficeInstance<N> {
     fn ask(&self, name: Name, record_type: RecordType) -> LocalFuture<'_, Option<Message>> {
         self.dns.ask(name, record_type)
     }
+
+    fn ask_world(&self, name: Name, record_type: RecordType) -> LocalFuture<'_, Option<Message>> {
+        self.dns.ask_world(name, record_type)
+    }
 }
 
 impl<N: Net> Counting for OfficeInstance<N> {

@@ -46,22 +46,37 @@ pub struct MailExchange {
 pub trait Answerer {
     /// The response to the question for the records of `record_type` of `name`; `None` if there is none.
     fn ask(&self, name: Name, record_type: RecordType) -> LocalFuture<'_, Option<Message>>;
+
+    /// The same of the upstream servers, whatever our own zone says; `None` if they are not asked.
+    fn ask_world(&self, name: Name, record_type: RecordType) -> LocalFuture<'_, Option<Message>> {
+        _ = (name, record_type);
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// Asks the gateway's name service. A name that is no domain name does not exist. Each answer comes within the longest
 /// exchange with upstream servers, about 6 s, for each alias that leads on.
 #[derive(Clone)]
-pub struct Resolver(Option<Rc<dyn Answerer>>);
+pub struct Resolver {
+    answerer: Option<Rc<dyn Answerer>>,
+    /// Whether our own zone is left out.
+    is_of_world: bool,
+}
 
 impl Resolver {
     /// Asks `answerer`.
     pub fn new(answerer: Rc<dyn Answerer>) -> Self {
-        Self(Some(answerer))
+        Self { answerer: Some(answerer), is_of_world: false }
     }
 
     /// Knows nothing: there is no name service.
     pub fn none() -> Self {
-        Self(None)
+        Self { answerer: None, is_of_world: false }
+    }
+
+    /// Asks the upstream servers, also for names of our own zone.
+    pub fn of_world(&self) -> Self {
+        Self { is_of_world: true, ..self.clone() }
     }
 
     /// The IPv4 addresses of `name`.
@@ -153,9 +168,14 @@ impl Resolver {
         record_type: RecordType,
         read: impl Fn(&RData) -> Option<T>,
     ) -> Result<Vec<T>, NoAnswer> {
-        let answerer = self.0.as_ref().ok_or(NoAnswer::Unavailable)?;
+        let answerer = self.answerer.as_ref().ok_or(NoAnswer::Unavailable)?;
         let name = parse(name).ok_or(NoAnswer::NoName)?;
-        let response = answerer.ask(name, record_type).await.ok_or(NoAnswer::Unavailable)?;
+        let response = if self.is_of_world {
+            answerer.ask_world(name, record_type).await
+        } else {
+            answerer.ask(name, record_type).await
+        };
+        let response = response.ok_or(NoAnswer::Unavailable)?;
         let found: Vec<_> = response.answers.iter().filter_map(|record| read(&record.data)).collect();
         match response.metadata.response_code {
             ResponseCode::NoError if found.is_empty() => Err(NoAnswer::NoData),

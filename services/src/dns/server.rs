@@ -46,6 +46,15 @@ pub struct Client {
     pub socket: u64,
 }
 
+/// What may answer a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The zone, the cache, and the upstream servers.
+    All,
+    /// All but the zone: what the world says of our own names.
+    World,
+}
+
 /// What the server wants done.
 #[derive(Debug)]
 pub enum Output {
@@ -82,6 +91,7 @@ struct Waiting {
     request: Request,
     /// The name that is looked up now.
     name: Name,
+    scope: Scope,
     /// What has been found up to it.
     so_far: Answer,
     aliases: usize,
@@ -136,6 +146,11 @@ impl Server {
 
     /// Takes in what a client sent.
     pub fn handle_query(&mut self, now: Instant, client: Client, bytes: &[u8]) {
+        self.handle_query_in(Scope::All, now, client, bytes);
+    }
+
+    /// The same, with what may answer.
+    pub fn handle_query_in(&mut self, scope: Scope, now: Instant, client: Client, bytes: &[u8]) {
         self.stats.queries += 1;
         match Request::parse(bytes, client.transport) {
             Parsed::Ignore => self.stats.malformed += 1,
@@ -152,7 +167,7 @@ impl Server {
                 let (so_far, source) = (Answer::default(), Source::Zone);
                 self.resolve(
                     now,
-                    Waiting { client, request, name, so_far, aliases: 0, authoritative, source },
+                    Waiting { client, request, name, scope, so_far, aliases: 0, authoritative, source },
                 );
             }
         }
@@ -214,7 +229,9 @@ impl Server {
             let may_recurse = self.may_recurse(&question.client);
             let Waiting { request, name, .. } = &question;
             let is_served = may_recurse || self.zone.is_own(name);
-            let local = is_served.then(|| self.zone.lookup(name, request.record_type)).flatten();
+            let has_zone = question.scope == Scope::All;
+            let local =
+                (is_served && has_zone).then(|| self.zone.lookup(name, request.record_type)).flatten();
             if let Some(mut answer) = local {
                 question.authoritative |= question.aliases == 0;
                 if question.source > Source::Zone {

@@ -26,7 +26,7 @@ use super::connections::{Admission, ConnectionId, ConnectionTable};
 use super::forwarder::{AttemptId, UpstreamQuery};
 use super::message::{Question, Transport};
 use super::resolver::Answerer;
-use super::server::{Client, Output, Server};
+use super::server::{Client, Output, Scope, Server};
 use super::stats::Stats;
 use crate::clock::Clock;
 use crate::lan_hosts::LocalNames;
@@ -188,6 +188,16 @@ impl<N: Net> Service<N> {
 impl<N: Net> Answerer for Service<N> {
     /// The gateway is a client like those of the LAN, over a connection of its own.
     fn ask(&self, name: Name, record_type: RecordType) -> LocalFuture<'_, Option<Message>> {
+        self.ask_in(Scope::All, name, record_type)
+    }
+
+    fn ask_world(&self, name: Name, record_type: RecordType) -> LocalFuture<'_, Option<Message>> {
+        self.ask_in(Scope::World, name, record_type)
+    }
+}
+
+impl<N: Net> Service<N> {
+    fn ask_in(&self, scope: Scope, name: Name, record_type: RecordType) -> LocalFuture<'_, Option<Message>> {
         Box::pin(async move {
             let (replies, mut response) = mpsc::channel(1);
             let place = ReplyPlace::open(&self.shared, replies);
@@ -195,7 +205,7 @@ impl<N: Net> Answerer for Service<N> {
             let client = Client { address, transport: Transport::Tcp, socket: place.number };
             let question = Question { name, record_type, dnssec_ok: false, checking_disabled: false };
             let query = question.query(0, false);
-            self.shared.handle(|server, now| server.handle_query(now, client, &query));
+            self.shared.handle(|server, now| server.handle_query_in(scope, now, client, &query));
             let (_, response) = response.recv().await?;
             question.read_response(0, &response)
         })

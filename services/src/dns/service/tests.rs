@@ -292,6 +292,10 @@ fn the_gateways_services_ask_without_a_socket() {
             mx(20, "MX2.shop.example."),
             mx(10, "mx1.shop.example."),
             record("null.shop.example.", RecordValue::MailExchange { preference: 0, exchange: ".".into() }),
+            record(
+                "office.example.",
+                RecordValue::MailExchange { preference: 5, exchange: "mx1.shop.example.".into() },
+            ),
             record("mx1.shop.example.", RecordValue::Address("203.0.113.7".parse().unwrap())),
             record("mx1.shop.example.", RecordValue::Address("2001:db8::7".parse().unwrap())),
             record("mx.shop.example.", RecordValue::Alias("mx1.shop.example.".into())),
@@ -321,6 +325,15 @@ fn the_gateways_services_ask_without_a_socket() {
             Ok(vec!["pc1.office.example".to_owned()])
         );
         assert_eq!(resolver.ipv4("pc1.office.example").await, Ok(vec!["192.168.1.50".parse().unwrap()]));
+
+        // What the world says of our names, and what we do.
+        let world = resolver.of_world();
+        assert_eq!(world.mail_exchanges("office.example").await, Ok(vec![exchange(5, "mx1.shop.example")]));
+        assert_ne!(
+            resolver.mail_exchanges("office.example").await,
+            world.mail_exchanges("office.example").await
+        );
+        assert!(world.ipv4("pc1.office.example").await.is_err());
 
         assert_eq!(resolver.ipv6("pc1.office.example").await, Err(NoAnswer::NoData));
         assert_eq!(resolver.mail_exchanges("txt.shop.example").await, Err(NoAnswer::NoData));

@@ -1,12 +1,14 @@
 //! `[[users]]`
 
+use std::collections::BTreeMap;
+
+use gatepost_services::mail::rules::vacation::TEXT_OCTETS_MAX;
 use gatepost_services::users::{Role, USERS_MAX, User};
 
 use super::diagnostic::{Problem, Report, Span};
 use super::section::Section;
-use super::services::POLLED_OF_USER_MAX;
 use super::upcoming::Unfinished;
-use super::value::{Node, choice, parsed, quoted};
+use super::value::{Node, choice, parsed, quoted, unless_empty};
 
 /// The longest name. Other systems take no longer one, and the name of a file has room for more.
 const NAME_OCTETS_MAX: usize = 32;
@@ -16,6 +18,9 @@ const FULL_NAME_OCTETS_MAX: usize = 256;
 const QUOTA: u64 = 1 << 30;
 /// Less has no room for a few messages with pictures.
 const QUOTA_MIN: u64 = 1 << 20;
+
+/// The most mailboxes elsewhere that are polled for one user.
+const POLLED_MAX: usize = 16;
 
 /// Names that are not a person's, and what they are for.
 const RESERVED: [(&str, &str); 8] = [
@@ -37,19 +42,27 @@ pub(super) struct Polled<'a> {
     pub accounts: &'a [Node<'a>],
 }
 
-/// Reads `users`, the array of tables of the file, and what is polled for them, if that is tried out.
-pub(super) fn read<'a>(
-    file: &mut Section<'a>,
-    unfinished: Unfinished,
-    report: &'a Report,
-) -> (Vec<User>, Vec<Polled<'a>>) {
+/// What the file says of people.
+#[derive(Default)]
+pub(super) struct Written<'a> {
+    /// They.
+    pub users: Vec<User>,
+    /// The mailboxes elsewhere that are polled for them.
+    pub polled: Vec<Polled<'a>>,
+    /// What those who are away answer, by their names.
+    pub vacations: BTreeMap<String, String>,
+}
+
+/// Reads `users`, the array of tables of the file, and of their mail what is tried out.
+pub(super) fn read<'a>(file: &mut Section<'a>, unfinished: Unfinished, report: &'a Report) -> Written<'a> {
     let mut users: Vec<(User, Span)> = Vec::new();
-    let mut polled = Vec::new();
+    let mut written = Written::default();
     for node in file.elements("users", USERS_MAX) {
-        let Some((user, accounts, span)) = read_user(node, unfinished, report) else { continue };
+        let Some((user, accounts, vacation, span)) = read_user(node, unfinished, report) else { continue };
         if !accounts.is_empty() {
-            polled.push(Polled { user: user.name.clone(), accounts });
+            written.polled.push(Polled { user: user.name.clone(), accounts });
         }
+        written.vacations.extend(vacation.map(|text| (user.name.clone(), text)));
         match users.iter().find(|(earlier, _)| earlier.name == user.name) {
             Some((_, first)) => {
                 let problem =
@@ -59,25 +72,27 @@ pub(super) fn read<'a>(
             None => users.push((user, span)),
         }
     }
-    (users.into_iter().map(|(user, _)| user).collect(), polled)
+    Written { users: users.into_iter().map(|(user, _)| user).collect(), ..written }
 }
 
-/// A user, what is polled for the user, and the place of the name.
+/// A user, what is polled for the user, what the user answers, and the place of the name.
 fn read_user<'a>(
     node: &'a Node<'a>,
     unfinished: Unfinished,
     report: &'a Report,
-) -> Option<(User, &'a [Node<'a>], Span)> {
+) -> Option<(User, &'a [Node<'a>], Option<String>, Span)> {
     let mut user = Section::element(node, "the user", report)?;
     let name = user.required("name", "\"alice\"", parsed(name));
     let full_name = user.setting("full_name", String::new(), parsed(full_name));
     let role = user.setting("role", Role::User, choice(&Role::ALL.map(|role| (role.name(), role))));
     let quota = user.setting("quota", QUOTA, super::value::size(QUOTA_MIN));
-    let accounts: &[_] = if unfinished.mail { user.elements("poll", POLLED_OF_USER_MAX) } else { &[] };
+    let accounts: &[_] = if unfinished.mail { user.elements("poll", POLLED_MAX) } else { &[] };
+    let vacation =
+        if unfinished.mail { user.setting("vacation", None, unless_empty(vacation)).value } else { None };
     user.finish();
     let (name, span) = name?;
     let user = User { name, full_name: full_name.value, role: role.value, quota: quota.value };
-    Some((user, accounts, span))
+    Some((user, accounts, vacation, span))
 }
 
 /// The name of a user: what can be the local part of an address and the name of a file on every system.
@@ -111,6 +126,16 @@ fn name(text: &str) -> Result<String, Problem> {
         return Err(Problem::new(what, format!("write {}", quoted(lower))));
     }
     Ok(lower)
+}
+
+/// What a user who is away answers.
+fn vacation(text: &str) -> Result<String, Problem> {
+    let is_wrong = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    if text.len() > TEXT_OCTETS_MAX || text.chars().any(is_wrong) {
+        let what = "the answer is too long, or has control characters";
+        return Err(Problem::new(what, format!("write at most {TEXT_OCTETS_MAX} octets of text")));
+    }
+    Ok(text.to_owned())
 }
 
 /// What people call a user.

@@ -37,7 +37,7 @@ fn read<'a>(mut file: Section<'a>, folder: &Path, report: &'a Report) -> Config 
     let (lan, wan) = interfaces::read(file.section("lan"), file.section("wan"), mode, report);
     let of_firewall = file.section("firewall");
     let nat = nat::read(file.section("nat"));
-    let (users, polled) = users::read(&mut file, system.unfinished, report);
+    let users::Written { users, polled, vacations } = users::read(&mut file, system.unfinished, report);
     let around = Surroundings {
         hostname: &system.hostname,
         domain: &system.domain,
@@ -45,6 +45,7 @@ fn read<'a>(mut file: Section<'a>, folder: &Path, report: &'a Report) -> Config 
         snooping: lan.snooping,
         users: &users,
         polled: &polled,
+        vacations: &vacations,
         folder,
         unfinished: system.unfinished,
     };

@@ -4,7 +4,7 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{LAN, Office, WAN};
+use crate::harness::{LAN, Office, WAN, eventually};
 
 const SETTINGS: &str = "system.unfinished = ['mail']\nusers = [{ name = 'anna' }, { name = 'bert' }]\n\
                         mail.plaintext_login = 'lan'\nmail.ports.lmtp = 2424\nmail.disk_reserve = '1 MiB'\n\
@@ -104,4 +104,43 @@ fn a_configuration_that_makes_an_open_relay_is_not_taken() {
     assert!(!refused.status.success() && told.contains("could send to other domains"), "{told}");
     assert!(told.contains("write smaller networks"), "{told}");
     office.pc(1).sh(&format!("printf 'QUIT\\r\\n' | socat -t5 - TCP:{LAN}:25 | grep '^221 '"));
+}
+
+#[test]
+fn an_alias_of_aliases_reaches_its_members_and_who_is_away_answers_once() {
+    let settings = SETTINGS.replace("{ name = 'bert' }", "{ name = 'bert', vacation = 'Back on Monday.' }");
+    let office = Office::new(
+        1,
+        &format!(
+            "{settings}\nmail.aliases = [{{ name = 'all', members = ['team', 'anna'] }}, \
+             {{ name = 'team', members = ['bert'] }}]\n\
+             mail.rules = [{{ user = 'anna', header = 'Subject', contains = 'plain', discard = true }}]"
+        ),
+    );
+    let send = |recipient: &str, subject: &str| {
+        office.pc(1).sh(&python(&format!(
+            "s = smtplib.SMTP(\"{LAN}\")\n\
+             s.sendmail(\"anna@office.example\", [\"{recipient}@office.example\"], \
+             \"To: {recipient}@office.example\\r\\nSubject: {subject}\\r\\n\\r\\nx\\r\\n\")\n\
+             s.quit()"
+        )));
+    };
+    send("all", "plain");
+    send("all", "lunch");
+    send("bert", "one");
+    let setup = office.gateway().setup();
+    let inbox = eventually("an answer", || {
+        let inbox = setup.inbox("anna");
+        inbox.contains("Subject: Auto: ").then_some(inbox)
+    });
+    assert_eq!(subjects(&inbox), ["lunch", "Auto: one"], "{inbox}");
+    assert!(
+        inbox.contains("Auto-Submitted: auto-replied\n") && inbox.contains("\nBack on Monday.\n"),
+        "{inbox}"
+    );
+    send("bert", "two");
+    send("bert+x", "three");
+    assert_eq!(subjects(&setup.inbox("bert")), ["plain", "lunch", "one", "two", "three"]);
+    let (_, setup) = office.stop(Signal::SIGKILL);
+    assert_eq!(subjects(&setup.inbox("anna")), ["lunch", "Auto: one"]);
 }

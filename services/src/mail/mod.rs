@@ -12,6 +12,7 @@ pub mod mx;
 pub mod poll;
 pub mod pop3;
 pub mod queue;
+pub mod rules;
 pub mod sasl;
 pub mod secret;
 pub mod service;

@@ -22,13 +22,14 @@ use crate::config::section::{Section, Setting};
 use crate::config::users::Polled;
 use crate::config::value::{Node, boolean, choice, integer, list, parsed, quoted, size};
 
+pub use gatepost_services::mail::rules::Rules;
 pub use gatepost_services::mail::service::aliases::Aliases;
 pub use gatepost_services::mail::service::directory::MailDomain;
 pub use gatepost_services::mail::service::office::{LMTP, SMTP, SUBMISSION};
 pub use gatepost_services::mail::service::pop3::{POP3, POP3S};
-pub use gatepost_services::mail::service::{Authenticity, RelayFrom, Shares};
+pub use gatepost_services::mail::service::{Authenticity, KeepDays, RelayFrom, Shares};
 
-use super::{KINDS, aliases, polled, smarthost};
+use super::{KINDS, aliases, polled, rules, smarthost};
 
 /// What is known of each of the mail services.
 pub const MAIL_KINDS: [&Kind; 5] = [&SMTP, &SUBMISSION, &LMTP, &POP3, &POP3S];
@@ -68,6 +69,10 @@ pub struct Mail {
     pub routes: BTreeMap<String, MailServer>,
     /// Mailboxes elsewhere that are polled.
     pub polled: Vec<Account>,
+    /// What is said of persons' mail.
+    pub rules: Rules,
+    /// For how many days mail is kept.
+    pub keep_days: KeepDays,
 }
 
 /// `[mail.ports]`
@@ -129,6 +134,8 @@ pub(super) struct People<'a, 'file> {
     pub users: &'a [User],
     /// The mailboxes of theirs that are polled.
     pub polled: &'a [Polled<'file>],
+    /// What those of them who are away answer.
+    pub vacations: &'a BTreeMap<String, String>,
 }
 
 /// Relative paths start at `folder`.
@@ -165,6 +172,8 @@ pub(super) fn read<'a>(
     let routes = read_routes(&mut mail, &own_names, report);
     let around = polled::Around { own_names: &own_names, domain: own.domain, folder };
     let polled = polled::read(&mut mail, people.polled, &around, report);
+    let rules = rules::read(&mut mail, own.domain, users, report);
+    let keep_days = mail.setting("keep_days", rules::keep_days_by_default(), rules::keep_days);
     if let (Some((true, span)), []) = (enabled.written(), users) {
         mail.report(span, Problem::new("there is nobody to have mail", "write a user, or enabled = false"));
     }
@@ -183,6 +192,7 @@ pub(super) fn read<'a>(
     all.extend(domains);
     let aliases = aliases.check(users, &all, report);
     let polled = polled.check(users, &all, &aliases, report);
+    let rules = Rules { vacations: people.vacations.clone(), ..rules.check(users, &all, &aliases, report) };
     Mail {
         enabled: enabled.value,
         hostname: hostname.value,
@@ -200,6 +210,8 @@ pub(super) fn read<'a>(
         smarthost_login,
         routes,
         polled,
+        rules,
+        keep_days: keep_days.value,
     }
 }
 

@@ -5,8 +5,10 @@ mod dhcp;
 mod dns;
 mod mail;
 mod polled;
+mod rules;
 mod smarthost;
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
@@ -28,7 +30,6 @@ use super::users::Polled;
 pub use dhcp::{Dhcp, Reservation, ReservedFor};
 pub use dns::{Dns, Record, RecordValue};
 pub use mail::{Aliases, Authenticity, MAIL_KINDS, Mail, MailDomain, MailPorts};
-pub use polled::OF_USER_MAX as POLLED_OF_USER_MAX;
 
 /// What is known of each service that this version has.
 pub const KINDS: [&Kind; 2] = [&dhcp_service::KIND, &dns_service::KIND];
@@ -71,13 +72,16 @@ pub(super) struct Surroundings<'a, 'file> {
     pub polled: &'a [Polled<'file>],
     /// Relative paths start there.
     pub folder: &'a Path,
+    /// What those of them who are away answer.
+    pub vacations: &'a BTreeMap<String, String>,
     /// What is tried out.
     pub unfinished: Unfinished,
 }
 
 /// Reads the sections of all services.
 pub(super) fn read<'a>(file: &mut Section<'a>, around: Surroundings<'_, 'a>, report: &'a Report) -> Services {
-    let Surroundings { hostname, domain, lan, snooping, users, polled, folder, unfinished } = around;
+    let Surroundings { hostname, domain, lan, snooping, users, polled, vacations, folder, unfinished } =
+        around;
     let dhcp = dhcp::read(file.section("dhcp"), hostname, lan, report);
     if let Some(span) = snooping.filter(|_| !dhcp.enabled) {
         let what = "dhcp_snooping leaves the gateway as the only DHCP server, and dhcp.enabled is false";
@@ -85,7 +89,7 @@ pub(super) fn read<'a>(file: &mut Section<'a>, around: Surroundings<'_, 'a>, rep
     }
     let dns = dns::read(file.section("dns"), domain, lan, report);
     let names = mail::Names { hostname, domain };
-    let people = mail::People { users, polled };
+    let people = mail::People { users, polled, vacations };
     let mail = unfinished.mail.then(|| mail::read(file.section("mail"), names, &people, folder, report));
     Services { dhcp, dns, mail }
 }

@@ -20,8 +20,6 @@ use crate::config::section::Section;
 use crate::config::users::Polled;
 use crate::config::value::{choice, integer, parsed, quoted, unless_empty};
 
-/// The most mailboxes elsewhere that are one user's.
-pub const OF_USER_MAX: usize = 16;
 /// The most common ones.
 const COMMON_MAX: usize = 64;
 /// The most of all together.

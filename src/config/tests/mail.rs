@@ -90,7 +90,7 @@ fn domains_have_users_of_their_own_or_those_of_another() {
             "the domain has users of its own and is another's alias; remove one of them",
             "70000 is out of range; write an integer from 0 to 65535",
             "unknown key \"judges\" in [mail]; remove it, or write \"enabled\", \"hostname\", \"max_message\", \"judge\", \"relay_from\", \
-             \"plaintext_login\", \"authentication\", \"disk_reserve\", \"ports\", \"limits\", \"domains\", \"catch_all\", \"aliases\", \"smarthost\", \"smarthost_user\", \"smarthost_password_file\", \"routes\" or \"common_mailbox\"",
+             \"plaintext_login\", \"authentication\", \"disk_reserve\", \"ports\", \"limits\", \"domains\", \"catch_all\", \"aliases\", \"smarthost\", \"smarthost_user\", \"smarthost_password_file\", \"routes\", \"common_mailbox\", \"rules\" or \"keep_days\"",
         ],
     );
     assert_mistakes(
@@ -315,4 +315,95 @@ fn a_login_at_the_smarthost_has_a_user_and_a_file() {
     ] {
         assert_mistakes(&format!("{TRIED_OUT}[mail]\n{text}"), &[mistake]);
     }
+}
+
+#[test]
+fn rules_and_days_are_read_as_the_reference_writes_them() {
+    let mail = mail(
+        "[mail]\nkeep_days = { Inbox = 90, 'Old mail' = 7 }\naliases = [{ name = 'sales', members = ['alice', 'bob'] }]\n\
+         [[mail.rules]]\nuser = 'alice'\nheader = 'List-Id'\ncontains = 'announce'\nfolder = 'Lists'\n\
+         [[mail.rules]]\nto = 'press@'\nfrom = 'agency'\nforward = 'bob@elsewhere.example'\n\
+         [[mail.rules]]\nuser = 'bob'\nforward = 'alice'\nkeep = false\n\
+         [[mail.rules]]\nheader = 'X-Spam'\ndiscard = true\n[[mail.rules]]\nuser = 'alice'\nforward = 'sales'",
+    );
+    let all: Vec<_> =
+        mail.rules.all.iter().map(|rule| format!("{:?} {:?}", rule.user, rule.action)).collect();
+    assert!(all[0].starts_with("Some(\"alice\") File(\"Lists\")"), "{all:?}");
+    for (at, user, part) in
+        [(1, "None", "elsewhere.example"), (2, "bob", "office.example"), (4, "alice", "sales")]
+    {
+        assert!(all[at].contains(user) && all[at].contains("Forward") && all[at].contains(part), "{all:?}");
+    }
+    assert!(all[1].contains("keeps: true") && all[2].contains("keeps: false"), "{all:?}");
+    assert_eq!(all[3], "None Discard");
+    let when = &mail.rules.all[1].when;
+    assert_eq!((when.to.as_deref(), when.from.as_deref()), (Some("press@"), Some("agency")));
+    let days: Vec<_> = mail.keep_days.iter().map(|(name, days)| format!("{name} {days}")).collect();
+    assert_eq!(days, ["inbox 90", "junk 30", "old mail 7"]);
+    let defaults = self::mail("");
+    assert!(defaults.rules.is_empty());
+    assert_eq!(defaults.keep_days.get("junk"), Some(&30));
+}
+
+#[test]
+fn mistakes_in_rules_and_days_are_told_where_they_stand() {
+    let does = "write folder = \"Lists\", forward = \"bob@elsewhere.example\" or discard = true";
+    assert_mistakes(
+        &format!(
+            "{TRIED_OUT}[mail]\nrules = [\n\
+             {{ user = ▸'allice', folder = 'a' }}, ▸{{ user = 'alice' }}, ▸{{ discard = false, header = 'a' }},\n\
+             ▸{{ folder = 'a', forward = 'bob' }}, ▸{{ forward = 'bob', discard = true }}, ▸{{ discard = true }},\n\
+             {{ contains = ▸'a', folder = 'b' }}, {{ keep = ▸false, folder = 'b' }}, {{ header = ▸'a b', folder = 'c' }},\n\
+             {{ to = ▸' ', folder = 'c' }}, {{ from = ▸\"a\\nb\", folder = 'c' }}, {{ folder = ▸' c' }},\n\
+             {{ forward = ▸'carla' }}, {{ forward = ▸'a b' }}, {{ user = 'bob', forward = ▸'bob+x' }}, {{ folder = 'x', ▸foler = 1 }}]"
+        ),
+        &[
+            "there is no user \"allice\"; write \"alice\"",
+            &format!("the rule does nothing; {does}"),
+            &format!("the rule does nothing; {does}"),
+            "the rule does several things; write a rule for each, a forward with keep = true first",
+            "the rule does several things; write a rule for each, a forward with keep = true first",
+            "the rule discards all mail; write what it is for: header, to or from",
+            "contains says nothing without a header; write header = \"Subject\", too",
+            "keep belongs to forward; remove it",
+            "\"a b\" is no name of a header field; write one such as \"Subject\" or \"List-Id\"",
+            "there is nothing to look for; write a part of what is in the header",
+            "\"a\\nb\" is in no header; write at most 256 octets without control characters",
+            "\" c\" is no name of a folder; write one such as \"Lists\"",
+            "nobody has mail for carla@office.example; write the name of a user or of an alias, or an address elsewhere",
+            "\"a b\" is not a mail address; write a name, such as \"alice\", or an address, such as \"bob@elsewhere.example\"",
+            "the rule sends mail of bob on to bob; write another address, or remove the rule",
+            "unknown key \"foler\" in the rule; write \"folder\"",
+        ],
+    );
+    assert_mistakes(
+        &format!("{TRIED_OUT}mail.keep_days = {{ inbox = ▸'a', ▸INBOX = 1, junk = ▸-1, ▸'' = 1 }}"),
+        &[
+            "a text instead of an integer; write an integer",
+            "the folder \"INBOX\" is there twice; remove one",
+            "-1 is out of range; write an integer from 0 to 36500",
+            "\"\" is no name of a folder; write one such as \"Lists\"",
+        ],
+    );
+    assert_mistakes(
+        &format!("{TRIED_OUT}mail.keep_days = ▸30"),
+        &["an integer instead of a table; write a table"],
+    );
+}
+
+#[test]
+fn who_is_away_answers() {
+    let text = "system.unfinished = ['mail']\n[[users]]\nname = 'alice'\nvacation = \"I am away.\\nAlice\"\n\
+                [[users]]\nname = 'bob'\nvacation = ''";
+    let mail = accepted(text).services.mail.expect("it is tried out");
+    let vacations: Vec<_> = mail.rules.vacations.iter().collect();
+    assert_eq!(vacations, [(&"alice".to_owned(), &"I am away.\nAlice".to_owned())]);
+    assert_mistakes(
+        "system.unfinished = ['mail']\n[[users]]\nname = 'alice'\nvacation = ▸\"a\\u0007\"",
+        &["the answer is too long, or has control characters; write at most 8192 octets of text"],
+    );
+    assert_mistakes(
+        "[[users]]\nname = 'alice'\n▸vacation = 'x'",
+        &["\"vacation\" in the user comes with mail, which this version does not have yet; remove it"],
+    );
 }

@@ -17,7 +17,7 @@ use gatepost_services::dhcp::office::{self as dhcp, OfficeDhcp, Told};
 use gatepost_services::dhcp::server::leases::{JOURNAL_FILE, Leases};
 use gatepost_services::dns::office::{self as dns, OfficeDns, Upstreams};
 use gatepost_services::mail::delivery::{self, OfficeDelivery, WayOut};
-use gatepost_services::mail::poll::{self, OfficePolling, Polls};
+use gatepost_services::mail::poll::{self, OfficePolling, Polls, Receives};
 use gatepost_services::mail::service as mail;
 use gatepost_services::mail::service::ground::Ground;
 use gatepost_services::mail::service::office::{LMTP, OfficeMail, SMTP, SUBMISSION};
@@ -100,7 +100,7 @@ impl List {
         let delivery = OfficeDelivery::new(Rc::clone(&ground), Rc::clone(&way_out));
         let pop3 = |opening| OfficePop3::new(opening, Rc::clone(&ground));
         let polls = Rc::new(Polls::<Stack>::new());
-        let polling = OfficePolling::new(Rc::clone(&ground), Rc::clone(&polls));
+        let polling = OfficePolling::new(Rc::clone(&ground), Rc::clone(&polls), Rc::clone(&way_out) as _);
         let entries: Vec<Box<dyn Entry>> = vec![
             Box::new(Listed { service: dhcp, settings: dhcp_settings }),
             Box::new(Listed { service: OfficeDns::default(), settings: dns_settings }),
@@ -219,13 +219,18 @@ fn mail_settings(config: &Config, kind: &Kind) -> mail::Settings {
         disk_reserve: mail.disk_reserve,
         authenticity: mail.authenticity,
         shares: mail.shares,
+        rules: mail.rules,
+        keep_days: mail.keep_days,
     }
 }
 
 /// What the way out for mail is told.
 fn delivery_settings(config: &Config) -> delivery::Settings {
     let mail = config.services.mail.clone().unwrap_or_default();
+    let has_common_mailbox =
+        mail.polled.iter().any(|account| matches!(account.receives, Receives::Everybody { .. }));
     delivery::Settings {
+        has_common_mailbox,
         mail: mail_settings(config, &delivery::KIND),
         smarthost: mail.smarthost,
         login: mail.smarthost_login,

@@ -28,6 +28,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod way_out;
+mod world;
 
 pub use office::{KIND, Login, OfficeDelivery, Settings};
 pub use stats::Stats;

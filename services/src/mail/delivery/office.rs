@@ -40,6 +40,8 @@ pub struct Settings {
     pub login: Option<Login>,
     /// The servers of domains, by the domains' names in lower case.
     pub routes: BTreeMap<String, Server>,
+    /// Whether a mailbox elsewhere is fetched for everybody, where the world may deliver mail for our domains.
+    pub has_common_mailbox: bool,
     /// Whether there can be a way to the servers of any domain.
     pub may_leave: bool,
 }
@@ -110,6 +112,7 @@ impl<N: Net> Service<N> for OfficeDelivery<N> {
                 stats: self.way_out.shared_stats(),
                 stopping: watch::Sender::new(false),
                 trouble: RefCell::default(),
+                world: RefCell::default(),
             });
             let way_out = Rc::clone(&self.way_out);
             let keeping = Keeping {
@@ -176,16 +179,19 @@ impl<N: Net> Instance for OfficeInstance<N> {
                 while addresses.changed().await.is_ok() {
                     this.way_out.reroute(&this.active);
                 }
+                // Nobody publishes any more: another configuration is in force.
+                std::future::pending::<()>().await;
             };
-            tokio::join!(keeping, following);
-            // Nobody publishes any more: another configuration is in force.
-            std::future::pending::<()>().await;
+            let Active { ground, settings, clock, .. } = &*this.active;
+            let expiring = service::expire(ground, &settings.keep_days, &**clock);
+            tokio::join!(keeping, following, expiring, this.active.watch_world());
         })
     }
 
     fn state(&self) -> State {
         let trouble = self.active.ground.trouble(self.active.clock.now());
         let trouble = trouble.or_else(|| self.active.trouble.borrow().clone());
+        let trouble = trouble.or_else(|| self.active.world.borrow().clone());
         trouble.map_or(State::Running, State::Impaired)
     }
 

@@ -2,6 +2,7 @@
 
 mod administration;
 mod forwarding;
+mod world;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -60,6 +61,10 @@ impl Answerer for World {
             response.add_answer(Record::from_rdata(name.clone(), 60, data));
         }
         Box::pin(std::future::ready(Some(response)))
+    }
+
+    fn ask_world(&self, name: Name, record_type: RecordType) -> LocalFuture<'_, Option<Message>> {
+        self.ask(name, record_type)
     }
 }
 
@@ -171,7 +176,14 @@ impl Server {
 }
 
 fn settings() -> Settings {
-    Settings { mail: lab::settings(), smarthost: None, login: None, routes: BTreeMap::new(), may_leave: true }
+    Settings {
+        mail: lab::settings(),
+        smarthost: None,
+        login: None,
+        routes: BTreeMap::new(),
+        has_common_mailbox: false,
+        may_leave: true,
+    }
 }
 
 /// A gateway with port 25 and a way out.

@@ -81,6 +81,8 @@ pub(super) struct Active<N: Net> {
     pub stopping: watch::Sender<bool>,
     /// Why the smarthost does not take mail, if that is for the administrator to mend.
     pub trouble: RefCell<Option<String>>,
+    /// What is wrong with where the world delivers mail for our domains.
+    pub world: RefCell<Option<String>>,
 }
 
 impl<N: Net> Active<N> {

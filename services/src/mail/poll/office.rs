@@ -6,12 +6,17 @@ use super::account::{Name, Remembered, What, day_of};
 use super::distribute::{Distributed, Distribution, Found, Receiver, Rule, distribute};
 use super::settings::{Account, Receives};
 use crate::clock::Clock;
-use crate::mail::address::{ForwardPath, Mailbox};
+use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
 use crate::mail::header;
+use crate::mail::rules::Rules;
 use crate::mail::service::directory::{Directory, Place};
 use crate::mail::service::ground::Opened;
+use crate::mail::service::head::Head;
+use crate::mail::service::remote::Remote;
+use crate::mail::service::sorting::{Sorted, Sorter};
 use crate::mail::smtp::date;
-use crate::mail::store::{Accept, Change, Delivery, Incoming, MailboxId, Origin, Refused, Stored};
+use crate::mail::smtp::server::Sender;
+use crate::mail::store::{Accept, Change, Delivery, Incoming, MailboxId, Origin, Refused, Stored, Uidls};
 
 /// The office that mail is fetched for.
 pub struct Office {
@@ -27,6 +32,10 @@ pub struct Office {
     pub message_octets_max: u64,
     /// While the disk has room for fewer octets, nothing is fetched.
     pub disk_reserve: u64,
+    /// What is said of persons' mail.
+    pub rules: Rules,
+    /// The way out, by which rules send mail on.
+    pub remote: Rc<dyn Remote>,
     /// The time.
     pub clock: Rc<dyn Clock>,
 }
@@ -124,9 +133,47 @@ impl Office {
         }
         let return_path = header::fields(header).into_iter().find(|(name, _)| name == "return-path");
         let return_path = return_path.and_then(|(_, value)| header::address_in(&value));
-        let return_path = return_path.map(|mailbox| mailbox.to_string()).unwrap_or_default();
-        let accept = Accept { return_path, deliveries, ..self.accept(account, What::Fetched, name) };
-        incoming.commit(accept).await
+        let accept = self.accept(account, What::Fetched, name);
+        let return_path_text = return_path.as_ref().map(ToString::to_string).unwrap_or_default();
+        let path = return_path.map_or(ReversePath::Null, ReversePath::Mailbox);
+        let sender = Sender { path, parameters: Default::default(), user: None };
+        let head = Head::of(header);
+        let sorter = self.sorter();
+        let sorted = sorter.sort(&mut incoming, &sender, &head, deliveries, Vec::new()).await;
+        let id = format!("{:x}.{:08x}", accept.time, crc32fast::hash(header));
+        let answers = sorter.answers(&sorted.away, &sender, &head.fields(), (&id, &self.hostname)).await;
+        let Sorted { deliveries, remotes, .. } = sorted;
+        if let (true, true, Origin::Polled { account, uidl }) =
+            (deliveries.is_empty(), remotes.is_empty(), &accept.origin)
+        {
+            // Rules have discarded it for all: it need not be fetched again.
+            let uidls = Uidls { account: account.clone(), uidls: vec![uidl.clone()] };
+            return self.opened.store.change(Change::Seen(uidls)).await;
+        }
+        let is_queued = !remotes.is_empty();
+        let accept = Accept { return_path: return_path_text, deliveries, remotes, ..accept };
+        let stored = incoming.commit(accept).await?;
+        if let (true, Some(message)) = (is_queued, stored.sequence) {
+            self.remote.queued(message);
+        }
+        for answer in answers {
+            let (opened, remote) = (Rc::clone(&self.opened), Rc::clone(&self.remote));
+            let now = self.clock.unix_time();
+            tokio::task::spawn_local(async move { answer.keep(&opened, &remote, now).await });
+        }
+        Ok(stored)
+    }
+
+    /// By what mail is sorted for those who receive it.
+    fn sorter(&self) -> Sorter<'_> {
+        Sorter {
+            opened: &self.opened,
+            directory: &self.directory,
+            rules: &self.rules,
+            domain: &self.domain,
+            remote: &*self.remote,
+            now: self.clock.unix_time(),
+        }
     }
 
     fn accept(&self, account: &Account, what: What, name: Name) -> Accept {

@@ -31,6 +31,7 @@ use crate::mail::pop3::client::FailureKind;
 use crate::mail::sasl::client::Credentials;
 use crate::mail::service::directory::Directory;
 use crate::mail::service::ground::Ground;
+use crate::mail::service::remote::Remote;
 use crate::net::Net;
 use crate::race::race;
 use crate::tls::Tls;
@@ -120,6 +121,7 @@ pub(super) struct Active<N: Net> {
     pub resolver: Resolver,
     pub tls: Option<Rc<Tls>>,
     pub ground: Rc<Ground>,
+    pub remote: Rc<dyn Remote>,
     pub addresses: Subscription,
     pub rng: RefCell<StdRng>,
     pub office: OnceCell<Office>,
@@ -151,6 +153,8 @@ impl<N: Net> Active<N> {
             domain: mail.domain.clone(),
             message_octets_max: mail.message_octets_max,
             disk_reserve: mail.disk_reserve,
+            rules: mail.rules.clone(),
+            remote: Rc::clone(&self.remote),
             clock: Rc::clone(&self.clock),
         }))
     }

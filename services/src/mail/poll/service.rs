@@ -13,6 +13,7 @@ use super::settings::Account;
 use super::stats::Stats;
 use crate::mail::service;
 use crate::mail::service::ground::{Ground, Opener};
+use crate::mail::service::remote::Remote;
 use crate::net::Net;
 use crate::service::{Host, Instance, Kind, Listening, LocalFuture, Service, State, Unprepared};
 
@@ -39,12 +40,14 @@ pub struct Settings {
 pub struct OfficePolling<N: Net> {
     ground: Rc<Ground>,
     polls: Rc<Polls<N>>,
+    remote: Rc<dyn Remote>,
 }
 
 impl<N: Net> OfficePolling<N> {
-    /// The service that fetches what `polls` has accounts for, into the store of `ground`.
-    pub fn new(ground: Rc<Ground>, polls: Rc<Polls<N>>) -> Self {
-        Self { ground, polls }
+    /// The service that fetches what `polls` has accounts for, into the store of `ground`. What users' rules send on goes to
+    /// `remote`.
+    pub fn new(ground: Rc<Ground>, polls: Rc<Polls<N>>, remote: Rc<dyn Remote>) -> Self {
+        Self { ground, polls, remote }
     }
 }
 
@@ -76,6 +79,7 @@ impl<N: Net> Service<N> for OfficePolling<N> {
                 resolver: host.resolver(),
                 tls: host.tls.clone(),
                 ground: Rc::clone(&self.ground),
+                remote: Rc::clone(&self.remote),
                 addresses: host.addresses.clone(),
                 rng: RefCell::new(host.rng()),
                 office: OnceCell::new(),

@@ -19,6 +19,7 @@ use crate::dns::resolver::{Answerer, Resolver};
 use crate::mail::pop3::client::Encryption;
 use crate::mail::sasl::Password;
 use crate::mail::secret::Secret;
+use crate::mail::service::remote::NoRemote;
 use crate::mail::service::tests::lab::{self, LAN, Lab, WAN, addresses, simulate};
 use crate::mail::service::tests::wire::Wire;
 use crate::mail::smtp::Role;
@@ -85,7 +86,7 @@ impl Office {
         let world = World(BTreeMap::from(names), lab.publisher.subscribe());
         lab.host.publish_resolver(Resolver::new(Rc::new(world)));
         let polls = Rc::new(Polls::new());
-        let polling = OfficePolling::new(Rc::clone(&lab.ground), Rc::clone(&polls));
+        let polling = OfficePolling::new(Rc::clone(&lab.ground), Rc::clone(&polls), Rc::new(NoRemote));
         let office = Self { lab, polls, polling, running: RefCell::default() };
         office.go_over_to(accounts).await;
         office

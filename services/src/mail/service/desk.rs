@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 
 use super::aliases::Reached;
 use super::authentication::{self, Authentication};
+use super::away::Prepared;
 use super::completion::{Completion, Fields};
 use super::directory::{Directory, Place};
 use super::ground::Opened;
@@ -25,6 +26,7 @@ use super::head::Head;
 use super::judging::consult;
 use super::remote::Delivered;
 use super::shared::Shared;
+use super::sorting::Sorted;
 use super::verdict::{self, Action, FIELDS_OCTETS_MAX, field_octets_max};
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
 use crate::mail::judge::About;
@@ -435,18 +437,32 @@ impl Desk {
         authentication::verdict(shared.settings.authenticity, &results, field)
     }
 
-    /// Has the message be durable.
+    /// Has the message be durable. No rule looks at one that is perhaps unwanted.
     async fn keep(&mut self, session: &Session, verdict: verdict::Verdict) -> Result<String, Refusal> {
         let Some(transaction) = self.open.take() else { return Err(Refusal::TryLater) };
         let delivered = transaction.delivered(&self.shared);
-        let Transaction { id, sender, opened, incoming, octets, mut deliveries, remotes, .. } = transaction;
+        let Transaction { id, sender, opened, mut incoming, octets, mut deliveries, remotes, head, .. } =
+            transaction;
         let shared = &self.shared;
         for delivery in &mut deliveries {
             delivery.prefix.extend_from_slice(verdict.fields.as_bytes());
         }
         let is_junk = verdict.action == Action::Junk;
-        if is_junk {
+        let sorter = shared.sorter(&opened);
+        let sorted = if is_junk {
             opened.file(&mut deliveries, JUNK).await;
+            Sorted { deliveries, remotes, ..Sorted::default() }
+        } else {
+            sorter.sort(&mut incoming, &sender, &head, deliveries, remotes).await
+        };
+        let names = (id.as_str(), shared.settings.hostname.as_str());
+        let answers = sorter.answers(&sorted.away, &sender, &head.fields(), names).await;
+        let Sorted { deliveries, remotes, discarded, forwarded, .. } = sorted;
+        if discarded > 0 && deliveries.is_empty() && remotes.is_empty() {
+            let mut stats = shared.stats.borrow_mut();
+            stats.messages += 1;
+            stats.messages_discarded += discarded;
+            return Ok(id);
         }
         let is_queued = !remotes.is_empty();
         let accept = Accept {
@@ -468,6 +484,8 @@ impl Desk {
                 stats.messages += 1;
                 stats.octets += octets;
                 stats.messages_junk += u64::from(is_junk);
+                stats.messages_discarded += discarded;
+                stats.messages_forwarded += forwarded;
                 debug!("{id} from {} is message {}", self.peer, stored.sequence.unwrap_or_default());
                 tell_of_quotas(&opened, &stored.nearly_full);
                 if let (true, Some(message)) = (is_queued, stored.sequence) {
@@ -476,6 +494,8 @@ impl Desk {
                 if let Some(delivered) = delivered {
                     shared.remote.delivered(delivered);
                 }
+                drop(stats);
+                self.answer_for(answers, &opened);
                 Ok(id)
             }
             Err(refused) => {
@@ -483,6 +503,17 @@ impl Desk {
                 warn!("a message from {} is refused: {refused}", self.peer);
                 Err(self.refusal(&refused, octets))
             }
+        }
+    }
+
+    /// Has answers be stored, in a task of their own.
+    fn answer_for(&self, answers: Vec<Prepared>, opened: &Rc<Opened>) {
+        for answer in answers {
+            let (shared, opened) = (Rc::clone(&self.shared), Rc::clone(opened));
+            tokio::task::spawn_local(async move {
+                let is_kept = answer.keep(&opened, &shared.remote, shared.clock.unix_time()).await;
+                shared.stats.borrow_mut().vacation_answers += u64::from(is_kept);
+            });
         }
     }
 

@@ -6,6 +6,7 @@
 //! the mail store keeps a gateway from starting. Until it is there clients are told to come back.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -133,6 +134,7 @@ impl Opener {
             store,
             logins,
             srs,
+            answering: RefCell::default(),
             clock: Rc::clone(clock),
             disk: disk.clone(),
             room: Cell::new(None),
@@ -288,6 +290,8 @@ pub struct Opened {
     pub logins: Logins,
     /// What return paths of mail that is sent on are made with.
     pub srs: Srs,
+    /// The answers of those who are away that are being stored: who answers whom.
+    pub(super) answering: RefCell<BTreeSet<(String, String)>>,
     clock: Rc<dyn Clock>,
     disk: Disk,
     /// The room on the disk, and when that was looked at.

@@ -15,6 +15,13 @@ pub struct Head {
 }
 
 impl Head {
+    /// That of a message that begins with `octets`.
+    pub fn of(octets: &[u8]) -> Self {
+        let mut head = Self::default();
+        head.take(octets);
+        head
+    }
+
     /// Takes the next octets of the message, whose lines end with CRLF.
     pub fn take(&mut self, octets: &[u8]) {
         const END: &[u8] = b"\r\n\r\n";

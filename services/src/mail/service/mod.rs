@@ -19,12 +19,14 @@
 pub mod admission;
 pub mod aliases;
 mod authentication;
+mod away;
 mod completion;
 mod connection;
 mod desk;
 pub mod directory;
+mod expiry;
 pub mod ground;
-mod head;
+pub(in crate::mail) mod head;
 mod judging;
 mod listeners;
 pub mod office;
@@ -34,6 +36,7 @@ mod relay_test;
 pub mod remote;
 mod settings;
 mod shared;
+pub(in crate::mail) mod sorting;
 mod stats;
 #[cfg(test)]
 pub(in crate::mail) mod tests;
@@ -41,6 +44,8 @@ mod verdict;
 
 pub use authentication::AUTHENTICATION_TIMEOUT;
 pub use connection::{ANSWER_TIMEOUT, WRITE_TIMEOUT};
+pub use expiry::KeepDays;
+pub(in crate::mail) use expiry::expire;
 pub use relay_test::has_strangers;
 pub use settings::{Authenticity, RelayFrom, Settings, Shares};
 pub use stats::Stats;

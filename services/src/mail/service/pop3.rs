@@ -283,6 +283,11 @@ struct HeldInbox {
 }
 
 impl OpenInboxes {
+    /// Whether a session has the inbox of `id`.
+    pub fn is_held(&self, id: MailboxId) -> bool {
+        self.0.borrow().contains(&id)
+    }
+
     /// Has the inbox of `id` be one session's alone; `None` if it is another's.
     fn hold(self: &Rc<Self>, id: MailboxId) -> Option<HeldInbox> {
         self.0.borrow_mut().insert(id).then(|| HeldInbox { all: Rc::clone(self), id })

@@ -6,7 +6,9 @@ use ipnet::IpNet;
 
 use super::aliases::Aliases;
 use super::directory::MailDomain;
+use super::expiry::KeepDays;
 use crate::mail::judge;
+use crate::mail::rules::Rules;
 use crate::users::User;
 
 /// What a configuration says of one of the mail services.
@@ -42,6 +44,10 @@ pub struct Settings {
     pub authenticity: Authenticity,
     /// What a source gets.
     pub shares: Shares,
+    /// What is said of persons' mail.
+    pub rules: Rules,
+    /// For how many days mail is kept.
+    pub keep_days: KeepDays,
 }
 
 /// What becomes of mail from outside that is not from whom it says it is from.

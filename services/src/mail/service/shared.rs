@@ -9,10 +9,11 @@ use tokio::sync::watch;
 
 use super::aliases::Reached;
 use super::directory::{Directory, Place};
-use super::ground::Ground;
+use super::ground::{Ground, Opened};
 use super::listeners::Server;
 use super::remote::Remote;
 use super::settings::Settings;
+use super::sorting::Sorter;
 use super::stats::Stats;
 use crate::addresses::Subscription;
 use crate::clock::Clock;
@@ -71,6 +72,18 @@ impl Shared {
     /// The name of `peer`, if it is known on the LAN.
     pub fn peer_name(&self, peer: IpAddr) -> Option<String> {
         self.lan_hosts.name(peer).map(|label| format!("{label}.{}", self.settings.domain))
+    }
+
+    /// By what mail is sorted for those who receive it.
+    pub fn sorter<'a>(&'a self, opened: &'a Rc<Opened>) -> Sorter<'a> {
+        Sorter {
+            opened,
+            directory: &self.directory,
+            rules: &self.settings.rules,
+            domain: &self.settings.domain,
+            remote: &*self.remote,
+            now: self.clock.unix_time(),
+        }
     }
 
     /// How a session treats `peer`, whose connection begins under TLS or in clear.

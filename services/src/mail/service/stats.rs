@@ -55,6 +55,12 @@ pub struct Stats {
     pub dmarc_errors: u64,
     /// Messages that went to the folder for junk.
     pub messages_junk: u64,
+    /// Messages that a rule has discarded, each for one user.
+    pub messages_discarded: u64,
+    /// Addresses that rules have sent messages on to.
+    pub messages_forwarded: u64,
+    /// Answers of those who are away.
+    pub vacation_answers: u64,
     /// Logins that were right.
     pub logins: u64,
     /// Logins that were wrong, or could not be checked.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::mail::address::Mailbox;
+use crate::mail::rules::{Action, Rule, Rules, When};
 use crate::mail::service::aliases::{Alias, Aliases};
 
 /// `sales` leads to Bob at `far.example` and to Anna, and `all` to `sales`.
@@ -138,5 +139,88 @@ fn what_comes_back_to_the_address_that_sent_it_on_is_refused_and_nobody_has_it_a
         // Whoever is no forwarder has it: it may be sent on by hand.
         assert!(stranger.mail(&path, &[ANNA], &sent).await.starts_with("250"));
         assert_eq!(office.lab.inbox("anna").await.len(), 2);
+    });
+}
+
+fn with_rules(rules: Rules, keep_days: &[(&str, u32)]) -> Settings {
+    let keep_days = keep_days.iter().map(|(name, days)| ((*name).to_owned(), *days)).collect();
+    Settings { mail: service::Settings { rules, keep_days, ..lab::settings() }, ..settings() }
+}
+
+fn rule(when: When, action: Action) -> Rule {
+    Rule { user: Some("anna".to_owned()), when, action }
+}
+
+#[test]
+fn a_persons_rule_sends_mail_on_by_the_queue_and_not_a_second_time() {
+    simulate(async {
+        let to = Mailbox::parse(BOB).unwrap();
+        let all = vec![rule(When::default(), Action::Forward { to, keeps: false })];
+        let rules = Rules { all, ..Rules::default() };
+        let office = Office::start(&Arc::default(), with_rules(rules, &[])).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        let mut stranger = office.lab.stranger().await;
+        assert!(stranger.mail("carl@b.example", &[ANNA], MAIL).await.starts_with("250"));
+        office.until_empty().await;
+        let path = return_path(&mx1);
+        assert!(path.ends_with("=b.example=carl@office.example"), "{path}");
+        let sent = mx1.taken.borrow()[0].trim_end_matches(".\r\n").to_owned();
+        assert!(sent.starts_with("Delivered-To: anna@office.example\r\n"), "{sent}");
+        assert_eq!(office.lab.inbox("anna").await.len(), 0);
+        // Bob sends all of his on to Anna.
+        assert!(stranger.mail(&path, &[ANNA], &sent).await.starts_with("250"));
+        office.until_empty().await;
+        assert_eq!((mx1.taken(), office.lab.inbox("anna").await.len()), (1, 1));
+    });
+}
+
+/// RFC 3834, section 3.3: The answer goes to the return path, and comes from the null one.
+#[test]
+fn rfc3834_3_3_an_answer_goes_to_the_return_path_from_the_null_one() {
+    simulate(async {
+        let vacations = [("anna".to_owned(), "Back on Monday.".to_owned())].into();
+        let rules = Rules { vacations, ..Rules::default() };
+        let office = Office::start(&Arc::default(), with_rules(rules, &[])).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        let mut stranger = office.lab.stranger().await;
+        let mail = format!("From: other@c.example\r\nTo: {ANNA}\r\n{MAIL}");
+        for _ in 0..2 {
+            assert!(stranger.mail("carl@far.example", &[ANNA], &mail).await.starts_with("250"));
+            sleep(Duration::from_secs(1)).await;
+            office.until_empty().await;
+        }
+        let commands = mx1.commands.borrow().join("\n");
+        assert!(commands.contains("MAIL FROM:<>\nRCPT TO:<carl@far.example>\n"), "{commands}");
+        assert_eq!((mx1.taken(), office.lab.inbox("anna").await.len()), (1, 2));
+        let answer = mx1.taken.borrow()[0].clone();
+        assert!(
+            answer.contains("Auto-Submitted: auto-replied\r\n") && answer.contains("Back on Monday."),
+            "{answer}"
+        );
+    });
+}
+
+#[test]
+fn mail_that_is_older_than_its_folder_keeps_it_is_gone_and_stays_away() {
+    simulate(async {
+        let junk =
+            When { header: Some("Subject".to_owned()), contains: Some("win".to_owned()), ..When::default() };
+        let rules = Rules { all: vec![rule(junk, Action::File("Junk".to_owned()))], ..Rules::default() };
+        let settings = || with_rules(rules.clone(), &[("inbox", 10), ("junk", 1)]);
+        let disk = Arc::<FakeDisk>::default();
+        let office = Office::start(&disk, settings()).await;
+        for message in [MAIL, "Subject: You win\r\n\r\nx\r\n"] {
+            assert!(
+                office.lab.stranger().await.mail("carl@b.example", &[ANNA], message).await.starts_with("250")
+            );
+        }
+        let count = async |hours: u64| {
+            sleep(Duration::from_secs(hours * 3600)).await;
+            office.lab.inbox("anna").await.len()
+        };
+        assert_eq!((count(23).await, count(3).await), (2, 1));
+        assert_eq!((count(9 * 24 - 4).await, count(24).await), (1, 0));
+        let again = Office::start(&Arc::new(disk.fork()), settings()).await;
+        assert_eq!(again.lab.inbox("anna").await.len(), 0);
     });
 }

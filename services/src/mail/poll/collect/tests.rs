@@ -16,12 +16,14 @@ use crate::mail::poll::account::SETBACK_FIRST;
 use crate::mail::poll::testing::{Server, message, serve};
 use crate::mail::pop3::client::Encryption;
 use crate::mail::queue::connection::NoTls;
+use crate::mail::rules::{Action, Rule, Rules, When};
 use crate::mail::sasl::Password;
 use crate::mail::sasl::client::NONCE_OCTETS;
 use crate::mail::secret::Secret;
 use crate::mail::service::aliases::Aliases;
 use crate::mail::service::directory::Directory;
 use crate::mail::service::ground::ROOM_LOOKED_AT_EVERY;
+use crate::mail::service::remote::NoRemote;
 use crate::mail::service::tests::lab::{self, Lab, simulate};
 use crate::mail::smtp::Role;
 use crate::mail::store::tests::disk::FakeDisk;
@@ -75,6 +77,8 @@ impl Poller {
             domain: settings.domain,
             message_octets_max: 100_000,
             disk_reserve: settings.disk_reserve,
+            rules: Rules::default(),
+            remote: Rc::new(NoRemote),
             clock: Rc::clone(&clock),
         };
         let account = Account {
@@ -507,5 +511,30 @@ fn who_sent_a_message_is_kept_from_its_return_path() {
         for (uid, expected) in uids.into_iter().zip(["far@elsewhere.example", ""]) {
             assert_eq!(store.read(id, uid).await.unwrap().accept.return_path, expected);
         }
+    });
+}
+
+#[test]
+fn what_is_fetched_is_sorted_by_the_users_rules_and_not_fetched_again() {
+    simulate(async {
+        let mut poller = Poller::new(&Arc::default(), anna(), messages(3)).await;
+        let rule = |subject: &str, action| {
+            let contains = Some(subject.to_owned());
+            let when = When { header: Some("Subject".to_owned()), contains, ..When::default() };
+            Rule { user: Some("anna".to_owned()), when, action }
+        };
+        let to = Mailbox::parse("berta@office.example").unwrap();
+        poller.office.rules.all = vec![
+            rule("1", Action::Discard),
+            rule("2", Action::File("Second".to_owned())),
+            rule("3", Action::Forward { to, keeps: false }),
+        ];
+        poller.account.leave_days = 7;
+        let collected = poller.poll().await;
+        assert_eq!((collected.fetched, collected.deleted, poller.left()), (3, 0, 3));
+        assert_eq!(poller.subjects("anna").await, ["2"]);
+        assert_eq!(poller.subjects("berta").await, ["3"]);
+        assert_eq!((poller.remembered(), poller.poll().await.fetched), (3, 0));
+        assert_eq!(poller.subjects("anna").await.len() + poller.subjects("berta").await.len(), 2);
     });
 }

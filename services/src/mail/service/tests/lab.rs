@@ -18,12 +18,13 @@ use super::wire::Wire;
 use crate::addresses::{Addresses, InterfaceAddresses, Publisher};
 use crate::clock::{Clock, UnixTime};
 use crate::crypto::tls::KeysFrom;
+use crate::mail::rules::Rules;
 use crate::mail::service::aliases::Aliases;
 use crate::mail::service::directory::MailDomain;
 use crate::mail::service::ground::Ground;
 use crate::mail::service::office::OfficeMail;
 use crate::mail::service::remote::{NoRemote, Remote};
-use crate::mail::service::{Authenticity, RelayFrom, Settings, Shares, Stats};
+use crate::mail::service::{Authenticity, KeepDays, RelayFrom, Settings, Shares, Stats};
 use crate::mail::smtp::Role;
 use crate::mail::store::tests::disk::FakeDisk;
 use crate::mail::store::{self, MailStore};
@@ -92,6 +93,8 @@ pub fn settings() -> Settings {
         disk_reserve: 128 << 20,
         authenticity: Authenticity::Report,
         shares: Shares::default(),
+        rules: Rules::default(),
+        keep_days: KeepDays::default(),
     }
 }
 

@@ -7,5 +7,6 @@ mod login;
 mod messages;
 mod recipients;
 mod reloads;
+mod rules;
 mod starts;
 pub(in crate::mail) mod wire;

@@ -1,0 +1,142 @@
+//! Answers for those who are away. (RFC 3834)
+//!
+//! The answer, and that its sender need not be answered again, are stored together, the latter first: a crash can cost an
+//! answer, and makes no second one.
+
+use std::rc::Rc;
+
+use tracing::{debug, warn};
+
+use super::directory::Place;
+use super::ground::Opened;
+use super::remote::Remote;
+use super::sorting::Sorter;
+use crate::clock::UnixTime;
+use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
+use crate::mail::rules::vacation::{Answer, Memory, asks, remembered};
+use crate::mail::smtp::server::{Recipient, Sender};
+use crate::mail::store::{Accept, Change, Delivery, Origin, Uidls};
+
+/// Before the name of a user, what the store remembers the user's answers by.
+const ACCOUNT: &str = "vacation of ";
+
+/// An answer that is to be stored.
+pub(in crate::mail) struct Prepared {
+    user: String,
+    to: Mailbox,
+    accept: Accept,
+    octets: Vec<u8>,
+}
+
+impl Sorter<'_> {
+    /// The answers of those who are `away` to the message `id` of `sender`, which has the header `fields`.
+    pub async fn answers(
+        &self,
+        away: &[String],
+        sender: &Sender,
+        fields: &[(String, String)],
+        (id, hostname): (&str, &str),
+    ) -> Vec<Prepared> {
+        let mut prepared = Vec::new();
+        for name in away {
+            let Some((user, text)) = self.directory.user(name).zip(self.rules.vacations.get(name)) else {
+                continue;
+            };
+            let is_own = |address: &Mailbox| self.is_of(address, name);
+            let to = match asks(fields, &sender.path, is_own) {
+                Ok(to) => to,
+                Err(why) => {
+                    debug!("{id} is not answered for {name}: {why:?}");
+                    continue;
+                }
+            };
+            let Some(accept) = self.accept_for(to).await else { continue };
+            let Some(from) = self.address_of(name) else { continue };
+            let message_id = format!("<{id}.{name}@{hostname}>");
+            let answer = Answer {
+                from: &from,
+                full_name: &user.full_name,
+                text,
+                to,
+                message_id: &message_id,
+                now: self.now,
+            };
+            let octets = answer.to_octets(fields);
+            prepared.push(Prepared { user: name.clone(), to: to.clone(), accept, octets });
+        }
+        prepared
+    }
+
+    /// Whether what comes to `address` is for `user` alone.
+    fn is_of(&self, address: &Mailbox, user: &str) -> bool {
+        match self.directory.find(&ForwardPath::Mailbox(address.clone()), |_| false) {
+            Place::Here(reached) => reached.users == [user] && reached.outside.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// What an answer to `to` is accepted as; `None` if it reaches nobody.
+    async fn accept_for(&self, to: &Mailbox) -> Option<Accept> {
+        let mut accept = Accept {
+            time: self.now.0,
+            source: "an answer of somebody who is away".to_owned(),
+            origin: Origin::Local,
+            ..Accept::default()
+        };
+        let path = ForwardPath::Mailbox(to.clone());
+        match self.directory.find(&path, |_| false) {
+            Place::Here(reached) => {
+                for name in reached.users {
+                    let mailbox = self.opened.mailbox_of(self.directory.user(name)?).await.ok()?;
+                    let prefix = format!("Return-Path: <>\r\nDelivered-To: {name}@{}\r\n", self.domain);
+                    let delivery = Delivery { mailbox, prefix: prefix.into_bytes(), ..Delivery::default() };
+                    accept.deliveries.push(delivery);
+                }
+            }
+            Place::Elsewhere => {
+                let sender = Sender { path: ReversePath::Null, parameters: Default::default(), user: None };
+                // The office sends it.
+                let recipient = Recipient { path, parameters: Default::default(), may_relay: true };
+                accept.remotes.extend(self.remote.route(&sender, &recipient));
+            }
+            Place::Nobody | Place::Route => {}
+        }
+        let reaches_somebody = !accept.deliveries.is_empty() || !accept.remotes.is_empty();
+        reaches_somebody.then_some(accept)
+    }
+}
+
+impl Prepared {
+    /// Stores the answer, unless its sender was answered a short while ago. Whether it did.
+    pub async fn keep(self, opened: &Opened, remote: &Rc<dyn Remote>, now: UnixTime) -> bool {
+        let Self { user, to, accept, octets } = self;
+        let account = format!("{ACCOUNT}{user}");
+        let text = remembered(&to, now);
+        let key = (account.clone(), to.to_string().to_lowercase());
+        let memory = opened.store.look(|state| Memory::of(state.seen(&account), &to, now));
+        // Another message of the same sender may be at it.
+        if memory.is_silent || !opened.answering.borrow_mut().insert(key.clone()) {
+            return false;
+        }
+        let is_queued = !accept.remotes.is_empty();
+        let uidls = |uidls| Uidls { account: account.clone(), uidls };
+        let old = (!memory.old.is_empty()).then(|| Change::Forget(uidls(memory.old)));
+        let seen = Change::Seen(uidls(vec![text]));
+        let changes = old.into_iter().chain([seen, Change::Accept(accept, octets)]);
+        let outcomes = opened.store.change_all(changes).await;
+        opened.answering.borrow_mut().remove(&key);
+        match outcomes.last() {
+            Some(Ok(stored)) => {
+                if let (true, Some(message)) = (is_queued, stored.sequence) {
+                    remote.queued(message);
+                }
+                true
+            }
+            Some(Err(refused)) => {
+                warn!("an answer of {user} cannot be kept: {refused}");
+                false
+            }
+            None => false,
+        }
+    }
+}

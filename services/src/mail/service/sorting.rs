@@ -1,0 +1,233 @@
+//! Does what the [rules](crate::mail::rules) of persons say with a message that is about to be stored.
+//!
+//! Nothing is lost by a rule but what the rule discards: what cannot go on, as there is no way to the address, no room in the
+//! mailbox that it leads to, or as it has been here before, stays in the mailbox that it came for.
+//!
+//! What goes on to a user here lies in that user's inbox, and no rule of that user's looks at it, so rules make no loop
+//! here.
+
+use std::rc::Rc;
+
+use tracing::{debug, info, warn};
+
+use super::directory::{Directory, Place};
+use super::ground::Opened;
+use super::head::Head;
+use super::remote::Remote;
+use crate::clock::UnixTime;
+use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
+use crate::mail::header;
+use crate::mail::queue;
+use crate::mail::rules::{End, Rules, Seen};
+use crate::mail::smtp::server::{Recipient, Sender};
+use crate::mail::store::{self, Delivery, Incoming, RECIPIENTS_MAX};
+
+/// By what mail is sorted.
+pub(in crate::mail) struct Sorter<'a> {
+    /// Where mail is kept.
+    pub opened: &'a Rc<Opened>,
+    /// Who receives mail here.
+    pub directory: &'a Directory,
+    /// What is said of persons' mail.
+    pub rules: &'a Rules,
+    /// The office's domain.
+    pub domain: &'a str,
+    /// The way out.
+    pub remote: &'a dyn Remote,
+    /// The time of day.
+    pub now: UnixTime,
+}
+
+/// A message as it is stored.
+#[derive(Debug, Default)]
+pub(in crate::mail) struct Sorted {
+    /// The mailboxes here.
+    pub deliveries: Vec<Delivery>,
+    /// Those elsewhere.
+    pub remotes: Vec<store::Remote>,
+    /// The users who are away, and whom it was for.
+    pub away: Vec<String>,
+    /// How many deliveries rules discarded.
+    pub discarded: u64,
+    /// How many addresses rules sent it on to.
+    pub forwarded: u64,
+}
+
+impl Sorter<'_> {
+    /// What becomes of the message of `sender` that begins with `head`, for which `deliveries` and `remotes` were to be.
+    pub async fn sort(
+        &self,
+        incoming: &mut Incoming,
+        sender: &Sender,
+        head: &Head,
+        deliveries: Vec<Delivery>,
+        remotes: Vec<store::Remote>,
+    ) -> Sorted {
+        let mut sorted = Sorted { remotes, ..Sorted::default() };
+        if self.rules.is_empty() {
+            return Sorted { deliveries, ..sorted };
+        }
+        let fields = head.fields();
+        let seen = Seen::of(&fields);
+        let before: Vec<_> = head.delivered_to(self.directory).collect();
+        let came_for = deliveries.len();
+        for mut delivery in deliveries {
+            let name = self
+                .opened
+                .store
+                .look(|state| state.mailbox(delivery.mailbox).map(|mailbox| mailbox.state().name.clone()));
+            let Some(user) = name.as_deref().and_then(|name| self.directory.user(name)) else {
+                sorted.deliveries.push(delivery);
+                continue;
+            };
+            let decision = self.rules.decide(&user.name, &seen, &original_of(&delivery));
+            let own = self.address_of(&user.name);
+            let was_here = own.as_ref().is_some_and(|own| before.contains(own));
+            let mut has_gone = !was_here;
+            for to in decision.forwards {
+                let Some(own) = own.as_ref().filter(|_| !was_here) else { break };
+                let context = Context { sender, delivery: &delivery, own, came_for };
+                match self.forward(incoming, &mut sorted, &context, to).await {
+                    Ok(()) => sorted.forwarded += 1,
+                    Err(why) => {
+                        has_gone = false;
+                        warn!("a message for {} is not sent on to {to}, and stays: {why}", user.name);
+                    }
+                }
+            }
+            if self.rules.vacations.contains_key(&user.name) && decision.end != End::Discarded {
+                sorted.away.push(user.name.clone());
+            }
+            match decision.end {
+                End::Discarded => {
+                    sorted.discarded += 1;
+                    info!("a message for {} is discarded by a rule", user.name);
+                    continue;
+                }
+                End::Gone if has_gone => {
+                    debug!("a message for {} is sent on by a rule, and does not stay", user.name);
+                    continue;
+                }
+                End::Gone | End::Inbox => {}
+                End::Folder(folder) => {
+                    delivery.folder = self.opened.folder_of(delivery.mailbox, folder).await;
+                }
+            }
+            // One that was sent on to here may be there already: the mailbox's own takes its place.
+            sorted.deliveries.retain(|other| other.mailbox != delivery.mailbox);
+            sorted.deliveries.push(delivery);
+        }
+        sorted
+    }
+
+    /// The address of a user.
+    pub(super) fn address_of(&self, user: &str) -> Option<Mailbox> {
+        Mailbox::parse(&format!("{user}@{}", self.domain)).ok()
+    }
+
+    /// Sends a message on to `to`.
+    async fn forward(
+        &self,
+        incoming: &mut Incoming,
+        sorted: &mut Sorted,
+        context: &Context<'_>,
+        to: &Mailbox,
+    ) -> Result<(), String> {
+        let path = ForwardPath::Mailbox(to.clone());
+        let (users, outside) = match self.directory.find(&path, |_| false) {
+            Place::Here(reached) => (reached.users, reached.outside.into_iter().cloned().collect()),
+            Place::Elsewhere => (Vec::new(), vec![to.clone()]),
+            Place::Nobody | Place::Route => return Err("nobody has mail for that address".to_owned()),
+        };
+        let others = sorted.deliveries.len() + sorted.remotes.len() + context.came_for;
+        if others + users.len() + outside.len() > RECIPIENTS_MAX {
+            return Err("it has too many recipients".to_owned());
+        }
+        // First what can fail, so that nobody has a copy of what stays.
+        let remotes = outside.iter().map(|to| self.route(context, to));
+        let remotes = remotes.collect::<Result<Vec<_>, String>>()?;
+        for user in users {
+            self.deliver(incoming, sorted, context, user).await?;
+        }
+        for remote in remotes {
+            if sorted.remotes.iter().all(|other| other.recipient != remote.recipient) {
+                sorted.remotes.push(remote);
+            }
+        }
+        Ok(())
+    }
+
+    fn route(&self, context: &Context<'_>, to: &Mailbox) -> Result<store::Remote, String> {
+        let Context { sender, own, .. } = context;
+        if let ReversePath::Mailbox(mailbox) = &sender.path
+            && !self.directory.is_ours(&mailbox.domain)
+            && self.opened.srs.forward(mailbox, self.domain, self.now).is_none()
+        {
+            return Err("the sender's address is too long".to_owned());
+        }
+        let path = ForwardPath::Mailbox(to.clone());
+        let recipient = Recipient { path, parameters: Default::default(), may_relay: false };
+        match self.remote.route(sender, &recipient) {
+            Ok(remote) => Ok(queue::forwarded(remote, own)),
+            Err(refusal) => Err(format!("{refusal:?}")),
+        }
+    }
+
+    /// Has the message lie in the inbox of `user`, too.
+    async fn deliver(
+        &self,
+        incoming: &mut Incoming,
+        sorted: &mut Sorted,
+        context: &Context<'_>,
+        user: &str,
+    ) -> Result<(), String> {
+        let Context { sender, delivery, own, .. } = context;
+        let user = self.directory.user(user).ok_or("there is no such user")?;
+        let mailbox = self.opened.mailbox_of(user).await.map_err(|refused| refused.to_string())?;
+        if sorted.deliveries.iter().any(|other| other.mailbox == mailbox) {
+            return Ok(());
+        }
+        if mailbox == delivery.mailbox {
+            sorted.deliveries.push(Delivery::clone(delivery));
+            return Ok(());
+        }
+        let prefix = format!(
+            "Return-Path: {}\r\nDelivered-To: {}@{}\r\nX-Original-To: {own}\r\n{}",
+            sender.path,
+            user.name,
+            self.domain,
+            rest_of(&delivery.prefix)
+        );
+        let reserved = incoming.reserve(mailbox, prefix.len() as u64);
+        reserved.map_err(|refused| refused.to_string())?;
+        sorted.deliveries.push(Delivery { mailbox, prefix: prefix.into_bytes(), ..Delivery::default() });
+        Ok(())
+    }
+}
+
+/// A message that is sent on.
+struct Context<'a> {
+    sender: &'a Sender,
+    /// The delivery whose rule sends it on.
+    delivery: &'a Delivery,
+    /// The address of whom that is for.
+    own: &'a Mailbox,
+    /// How many mailboxes it came for.
+    came_for: usize,
+}
+
+/// The address that a delivery came for, as its own header lines say.
+fn original_of(delivery: &Delivery) -> String {
+    let fields = header::fields(&delivery.prefix);
+    let original = fields.into_iter().find(|(name, _)| name == "x-original-to");
+    original.map(|(_, value)| value).unwrap_or_default()
+}
+
+/// What stands in a delivery's own header lines behind those that say how it came: what others made of the message.
+fn rest_of(prefix: &[u8]) -> String {
+    let prefix = String::from_utf8_lossy(prefix);
+    let is_of_way = |line: &&str| {
+        ["Return-Path: ", "Delivered-To: ", "X-Original-To: "].iter().any(|name| line.starts_with(name))
+    };
+    prefix.split_inclusive("\r\n").skip_while(is_of_way).collect()
+}

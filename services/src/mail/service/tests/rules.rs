@@ -1,0 +1,209 @@
+//! What rules of persons make of messages.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lab::*;
+use crate::mail::address::Mailbox;
+use crate::mail::rules::{Action, Rule, Rules, When};
+use crate::mail::service::Settings;
+use crate::mail::smtp::Role;
+use crate::mail::store::tests::disk::Loss;
+
+const MESSAGE: &str = "From: carl@b.example\r\nTo: anna@office.example\r\nSubject: Lunch\r\n\
+    Message-ID: <1@b.example>\r\n\r\nAt noon?\r\n";
+
+fn rule(user: &str, subject: &str, action: Action) -> Rule {
+    let when =
+        When { header: Some("Subject".to_owned()), contains: Some(subject.to_owned()), ..When::default() };
+    Rule { user: Some(user.to_owned()), when, action }
+}
+
+fn forward(to: &str, keeps: bool) -> Action {
+    Action::Forward { to: Mailbox::parse(to).unwrap(), keeps }
+}
+
+fn with(all: Vec<Rule>) -> Settings {
+    Settings { rules: Rules { all, ..Rules::default() }, ..settings() }
+}
+
+async fn start(all: Vec<Rule>) -> Lab {
+    Lab::start(&Arc::default(), Role::Mx, with(all)).await
+}
+
+/// The names of the folders that the messages of a mailbox lie in.
+fn folders(lab: &Lab, name: &str) -> Vec<String> {
+    lab.store().look(|state| {
+        let Some(mailbox) = state.mailbox_named(name) else { return Vec::new() };
+        let folder = |at: u16| mailbox.state().folders[usize::from(at)].clone();
+        mailbox.entries().iter().map(|entry| folder(entry.folder.0)).collect()
+    })
+}
+
+#[test]
+fn a_message_is_filed_discarded_or_left_as_the_persons_rules_say() {
+    simulate(async {
+        let file = Action::File("Meals".to_owned());
+        let lab = start(vec![rule("anna", "lunch", file), rule("berta", "LUNCH", Action::Discard)]).await;
+        let mut client = lab.stranger().await;
+        let both = ["anna@office.example", "berta@office.example"];
+        assert!(client.mail("carl@b.example", &both, MESSAGE).await.starts_with("250"));
+        assert_eq!((folders(&lab, "anna"), folders(&lab, "berta")), (vec!["Meals".to_owned()], vec![]));
+        let other = MESSAGE.replace("Lunch", "Dinner");
+        assert!(client.mail("carl@b.example", &both, &other).await.starts_with("250"));
+        assert_eq!(folders(&lab, "anna"), ["Meals", "INBOX"]);
+        assert_eq!(folders(&lab, "berta"), ["INBOX"]);
+        // Nothing is left of it, and its sender is told no difference.
+        let taken = client.mail("carl@b.example", &["berta@office.example"], MESSAGE).await;
+        assert!(taken.starts_with("250 2.6.0 taken as "), "{taken}");
+        assert_eq!((lab.count("messages"), lab.count("messages_discarded")), (3, 2));
+        lab.disk.cut_power(Loss::All);
+        let again = Lab::start(&lab.disk, Role::Mx, settings()).await;
+        assert_eq!((folders(&again, "anna"), folders(&again, "berta").len()), (folders(&lab, "anna"), 1));
+    });
+}
+
+#[test]
+fn a_message_goes_on_to_a_colleague_and_stays_or_not() {
+    simulate(async {
+        let lab = start(vec![rule("anna", "lunch", forward("berta@office.example", false))]).await;
+        let mut client = lab.stranger().await;
+        assert!(client.mail("carl@b.example", &["anna@office.example"], MESSAGE).await.starts_with("250"));
+        assert_eq!(lab.inbox("anna").await.len(), 0);
+        let inbox = lab.inbox("berta").await;
+        let head = "Return-Path: <carl@b.example>\r\nDelivered-To: berta@office.example\r\n\
+            X-Original-To: anna@office.example\r\n";
+        assert!(inbox.len() == 1 && inbox[0].starts_with(head), "{inbox:?}");
+        lab.go_over_to(with(vec![rule("anna", "lunch", forward("berta@office.example", true))])).await;
+        let mut client = lab.stranger().await;
+        assert!(client.mail("carl@b.example", &["anna@office.example"], MESSAGE).await.starts_with("250"));
+        assert_eq!((lab.inbox("anna").await.len(), lab.inbox("berta").await.len()), (1, 2));
+    });
+}
+
+#[test]
+fn two_who_send_each_other_all_mail_on_make_no_loop_and_lose_none() {
+    simulate(async {
+        let lab = start(vec![
+            rule("anna", "lunch", forward("berta@office.example", false)),
+            rule("berta", "lunch", forward("anna@office.example", false)),
+        ])
+        .await;
+        let mut client = lab.stranger().await;
+        assert!(client.mail("carl@b.example", &["anna@office.example"], MESSAGE).await.starts_with("250"));
+        assert_eq!((lab.inbox("anna").await.len(), lab.inbox("berta").await.len()), (0, 1));
+        let both = ["anna@office.example", "berta@office.example"];
+        assert!(client.mail("carl@b.example", &both, MESSAGE).await.starts_with("250"));
+        assert_eq!((lab.inbox("anna").await.len(), lab.inbox("berta").await.len()), (1, 2));
+    });
+}
+
+#[test]
+fn what_cannot_go_on_stays() {
+    simulate(async {
+        let mut settings = with(vec![
+            rule("anna", "lunch", forward("berta@office.example", false)),
+            rule("anna", "dinner", forward("carl@elsewhere.example", false)),
+            rule("anna", "supper", forward("nobody@office.example", false)),
+        ]);
+        settings.users[1].quota = 1 << 10;
+        let lab = Lab::start(&Arc::default(), Role::Mx, settings).await;
+        let mut client = lab.stranger().await;
+        let long = format!("{MESSAGE}{}", "x\r\n".repeat(1000));
+        for (message, in_inbox) in [
+            (long, 1),
+            // There is no way out.
+            (MESSAGE.replace("Lunch", "Dinner"), 2),
+            (MESSAGE.replace("Lunch", "Supper"), 3),
+            // It has been here before.
+            (format!("Delivered-To: Anna+x@office.example\r\n{MESSAGE}"), 4),
+        ] {
+            let taken = client.mail("c@b.example", &["anna@office.example"], &message).await;
+            assert!(taken.starts_with("250"), "{taken}");
+            assert_eq!(lab.inbox("anna").await.len(), in_inbox, "{message}");
+        }
+        assert_eq!((lab.inbox("berta").await.len(), lab.count("messages_forwarded")), (0, 0));
+    });
+}
+
+fn away() -> Settings {
+    let vacations = [("anna".to_owned(), "I am away until Monday.".to_owned())].into();
+    Settings { rules: Rules { vacations, ..Rules::default() }, ..settings() }
+}
+
+/// RFC 3834, section 2: A sender is answered once in seven days, whatever happens to the gateway meanwhile.
+#[test]
+fn rfc3834_2_an_answer_is_remembered_over_a_power_cut() {
+    simulate(async {
+        let lab = Lab::start(&Arc::default(), Role::Mx, away()).await;
+        let mut client = lab.pc().await;
+        let anna = ["anna@office.example"];
+        assert!(client.mail("berta@office.example", &anna, MESSAGE).await.starts_with("250"));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let inbox = lab.inbox("berta").await;
+        assert_eq!(inbox.len(), 1);
+        assert!(
+            inbox[0].starts_with("Return-Path: <>\r\nDelivered-To: berta@office.example\r\n"),
+            "{}",
+            inbox[0]
+        );
+        for part in [
+            "\r\nSubject: Auto: Lunch\r\n",
+            "\r\nIn-Reply-To: <1@b.example>\r\n",
+            "\r\n\r\nI am away until Monday.\r\n",
+        ] {
+            assert!(inbox[0].contains(part), "{}", inbox[0]);
+        }
+        lab.disk.cut_power(Loss::All);
+        let again = Lab::start(&lab.disk, Role::Mx, away()).await;
+        let mut client = again.pc().await;
+        for (wait, answers) in [(0, 1), (6 * 24, 1), (24, 2), (1, 2)] {
+            tokio::time::sleep(Duration::from_secs(wait * 3600)).await;
+            client = again.pc().await;
+            assert!(client.mail("berta@office.example", &anna, MESSAGE).await.starts_with("250"));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(again.inbox("berta").await.len(), answers, "{wait}");
+        }
+        drop(client);
+        assert_eq!((lab.count("vacation_answers"), again.count("vacation_answers")), (1, 1));
+        assert_eq!(again.inbox("anna").await.len(), 5);
+    });
+}
+
+#[test]
+fn nobody_is_answered_who_did_not_write_to_the_person() {
+    simulate(async {
+        let lab = Lab::start(&Arc::default(), Role::Mx, away()).await;
+        let mut client = lab.pc().await;
+        for (sender, message) in [
+            ("berta@office.example", format!("List-Id: <a.b>\r\n{MESSAGE}")),
+            ("berta@office.example", format!("Auto-Submitted: auto-replied\r\n{MESSAGE}")),
+            ("berta@office.example", MESSAGE.replace("To: anna", "To: all")),
+            ("", MESSAGE.to_owned()),
+            ("nobody@office.example", MESSAGE.to_owned()),
+            ("anna@office.example", MESSAGE.to_owned()),
+        ] {
+            let taken = client.mail(sender, &["anna@office.example"], &message).await;
+            assert!(taken.starts_with("250"), "{taken}");
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!((lab.inbox("anna").await.len(), lab.inbox("berta").await.len()), (6, 0));
+        assert_eq!(lab.count("vacation_answers"), 0);
+    });
+}
+
+#[test]
+fn of_two_messages_at_once_one_is_answered() {
+    simulate(async {
+        let lab = Lab::start(&Arc::default(), Role::Mx, away()).await;
+        let (mut one, mut two) = (lab.pc().await, lab.pc().await);
+        let anna = ["anna@office.example"];
+        let (first, second) = tokio::join!(
+            one.mail("berta@office.example", &anna, MESSAGE),
+            two.mail("berta@office.example", &anna, MESSAGE)
+        );
+        assert!(first.starts_with("250") && second.starts_with("250"), "{first}{second}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!((lab.inbox("anna").await.len(), lab.inbox("berta").await.len()), (2, 1));
+    });
+}

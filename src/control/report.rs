@@ -40,6 +40,9 @@ pub struct Status {
     /// What is wrong with what it keeps in its state directory, a sentence each.
     #[serde(default)]
     pub problems: Vec<String>,
+    /// What is wrong with its services, a sentence each.
+    #[serde(default)]
+    pub service_problems: Vec<String>,
 }
 
 /// One of the gateway's two interfaces.
@@ -105,7 +108,8 @@ impl fmt::Display for Status {
         let upstream: Vec<_> = self.dns_upstream.iter().map(IpAddr::to_string).collect();
         let upstream = if upstream.is_empty() { "-".to_owned() } else { upstream.join(", ") };
         writeln!(f, "{} flows, {} leases, dns upstream {upstream}", self.flows, self.leases)?;
-        self.problems.iter().try_for_each(|problem| writeln!(f, "problem: {problem}"))
+        let mut problems = self.problems.iter().chain(&self.service_problems);
+        problems.try_for_each(|problem| writeln!(f, "problem: {problem}"))
     }
 }
 

@@ -87,6 +87,7 @@ impl Inspector {
             leases: self.leases().leases.len(),
             ports: self.ports(ports),
             problems: self.disk.problems(),
+            service_problems: self.service_problems(),
         })
     }
 
@@ -132,6 +133,19 @@ impl Inspector {
         let is_tried_out = current.config.system.unfinished.mail;
         let is_shown = |service: &Service| is_tried_out || !is_of_mail(&service.name);
         Services { services: self.list.entries().map(service).filter(is_shown).collect() }
+    }
+
+    /// What is wrong with services; what several have in common once.
+    fn service_problems(&self) -> Vec<String> {
+        let mut all: Vec<(String, String)> = Vec::new();
+        for Service { name, problem, .. } in self.services().services {
+            let Some(problem) = problem else { continue };
+            match all.iter_mut().find(|(_, known)| *known == problem) {
+                Some((names, _)) => *names += &format!(", {name}"),
+                None => all.push((name, problem)),
+            }
+        }
+        all.into_iter().map(|(names, problem)| format!("{names}: {problem}")).collect()
     }
 
     async fn flows(&self) -> Result<Flows, ReportError> {

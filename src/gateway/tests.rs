@@ -37,6 +37,7 @@ use crate::device::{Abilities, Port, PortError, Received};
 
 mod endings;
 mod lease_shares;
+mod mail;
 mod pinholes;
 mod reloads;
 mod tls;
@@ -102,6 +103,11 @@ struct Office {
 
 impl Office {
     fn new(settings: &str) -> (Self, Services) {
+        Self::on(Arc::new(Memory::new()), settings)
+    }
+
+    /// The same with a disk.
+    fn on(storage: Arc<dyn Storage>, settings: &str) -> (Self, Services) {
         let clock = SimulatedClock(tokio::time::Instant::now());
         let (lan, lan2, wan) = (Cable::default(), Cable::default(), Cable::default());
         let config = Config::parse("test", settings).expect("a valid configuration");
@@ -116,7 +122,7 @@ impl Office {
         let ports: Vec<_> = ports.map(|(name, devices)| (name.clone(), devices)).collect();
         let environment = Environment {
             clock: Rc::new(clock),
-            storage: Arc::new(Memory::new()),
+            storage,
             work: Rc::new(AtOnce),
             rng: StdRng::seed_from_u64(1),
             keys: KeysFrom::Seed,

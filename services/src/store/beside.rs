@@ -1,12 +1,11 @@
 //! A file that is replaced beside a gateway that runs, by another process.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::checked_name;
-use super::files::{DIRECTORY_MODE, FILE_MODE};
+use super::private::{if_there, make_directory, new_file, sync_directory};
 
 /// Puts `content` in place of whatever the file `name` in the directory `path` held, durably; directories that are
 /// missing are made. `name` has a directory of its own below `path`, where nothing is written in another way: whoever
@@ -22,18 +21,14 @@ pub fn replace_beside(path: &Path, name: &str, content: &[u8]) -> io::Result<()>
     let directory = file.parent().filter(|directory| *directory != path);
     let directory = directory.ok_or(io::ErrorKind::InvalidInput)?;
     let made = path.ancestors().take_while(|directory| !directory.is_dir()).count();
-    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
+    make_directory(directory)?;
     let held = File::open(directory)?;
     held.lock()?;
     let new = path.join(format!("{name}.new"));
     let written = || {
         // What a restored copy or a power cut has left has an owner and a mode of its own.
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut options = OpenOptions::new();
-        let mut new = options.create_new(true).write(true).mode(FILE_MODE).open(&new)?;
+        if_there(fs::remove_file(&new))?;
+        let mut new = new_file(&new)?;
         new.write_all(content)?;
         new.sync_all()
     };
@@ -44,10 +39,7 @@ pub fn replace_beside(path: &Path, name: &str, content: &[u8]) -> io::Result<()>
     }
     held.sync_all()?;
     // The directory may have come just now, and those above it.
-    path.ancestors().take(made + 1).try_for_each(|directory| {
-        let is_here = directory.as_os_str().is_empty();
-        File::open(if is_here { Path::new(".") } else { directory })?.sync_all()
-    })
+    path.ancestors().take(made + 1).try_for_each(sync_directory)
 }
 
 #[cfg(test)]
@@ -56,6 +48,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::store::files::FILE_MODE;
 
     #[test]
     fn what_cannot_be_replaced_stays_and_nothing_is_left_behind() {

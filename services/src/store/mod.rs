@@ -16,6 +16,7 @@ mod files;
 mod key;
 mod memory;
 mod monitored;
+mod private;
 mod read_only;
 pub mod sealed;
 #[cfg(test)]
@@ -26,11 +27,11 @@ use std::io;
 
 pub use beside::replace_beside;
 pub use disk::{Disk, REQUESTS_MAX};
-pub(crate) use files::{DIRECTORY_MODE, FILE_MODE};
 pub use files::{Files, LateFiles, OpenError, open_regular, read_file};
 pub use key::{KEY_OCTETS, kept_key};
 pub use memory::Memory;
 pub use monitored::Monitored;
+pub(crate) use private::{if_there, make_directory, new_file, sync_directory};
 pub use read_only::ReadOnlyFiles;
 
 /// A directory of the gateway's own. A file's name is 1 to [`NAME_PARTS_MAX`] parts with `/` between them: the

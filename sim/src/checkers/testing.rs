@@ -92,6 +92,7 @@ pub fn snapshot(secs: u64) -> Snapshot {
         now: Instant::from_secs(secs),
         status: Status {
             problems: Vec::new(),
+            service_problems: Vec::new(),
             version: String::new(),
             hostname: "gatepost".to_owned(),
             domain: "office.example".to_owned(),

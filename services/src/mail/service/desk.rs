@@ -487,7 +487,6 @@ impl Desk {
                 stats.messages_discarded += discarded;
                 stats.messages_forwarded += forwarded;
                 debug!("{id} from {} is message {}", self.peer, stored.sequence.unwrap_or_default());
-                tell_of_quotas(&opened, &stored.nearly_full);
                 if let (true, Some(message)) = (is_queued, stored.sequence) {
                     shared.remote.queued(message);
                 }
@@ -650,19 +649,16 @@ impl Transaction {
     }
 }
 
-fn tell_of_quotas(opened: &Opened, mailboxes: &[MailboxId]) {
-    for id in mailboxes {
-        let name = opened.store.look(|state| Some(state.mailbox(*id)?.state().name.clone()));
-        warn!("the mailbox of {} holds nine tenths of its quota", name.unwrap_or_default());
-    }
-}
-
 /// What a client is told.
-fn refusal(refused: &Refused) -> Refusal {
+pub(super) fn refusal(refused: &Refused) -> Refusal {
     match refused {
         Refused::NoRoom => Refusal::NoRoom,
         Refused::MailboxFull(_) => Refusal::MailboxFull,
-        Refused::TooMuch(_) => Refusal::TooBig,
+        // Of its recipients and their header lines there are too many for one record.
+        Refused::TooMuch(_) => {
+            let text = "too many recipients for one message".to_owned();
+            Refusal::Policy { is_temporary: true, text }
+        }
         _ => Refusal::TryLater,
     }
 }

@@ -6,7 +6,7 @@
 //! the mail store keeps a gateway from starting. Until it is there clients are told to come back.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -139,6 +139,7 @@ impl Opener {
             disk: disk.clone(),
             room: Cell::new(None),
             is_short: Cell::new(false),
+            quotas_told: RefCell::default(),
             is_damaged: report.is_damaged(),
             runs: Task::spawn(async move { running.run().await }),
         })
@@ -292,12 +293,14 @@ pub struct Opened {
     pub srs: Srs,
     /// The answers of those who are away that are being stored: who answers whom.
     pub(super) answering: RefCell<BTreeSet<(String, String)>>,
-    clock: Rc<dyn Clock>,
+    pub(super) clock: Rc<dyn Clock>,
     disk: Disk,
     /// The room on the disk, and when that was looked at.
     room: Cell<Option<(Instant, u64)>>,
     /// Whether it was less than is to be left.
     is_short: Cell<bool>,
+    /// When whose mailbox is nearly full was told so.
+    pub(super) quotas_told: RefCell<BTreeMap<MailboxId, Instant>>,
     /// Whether mail was lost before the start.
     is_damaged: bool,
     runs: Task,
@@ -354,31 +357,25 @@ impl Opened {
 
     /// The mailbox of `user`, which is made if there is none, and given the user's quota.
     pub(in crate::mail) async fn mailbox_of(&self, user: &User) -> Result<MailboxId, Refused> {
-        let known = self.store.look(|state| {
-            let state = state.mailbox_named(&user.name)?.state();
-            Some((state.id, state.quota, state.folders.clone()))
-        });
-        match known {
-            Some((id, quota, _)) if quota == user.quota => Ok(id),
-            Some((id, _, folders)) => {
-                let change = Change::SetMailbox { id, name: user.name.clone(), quota: user.quota, folders };
-                if let Err(refused) = self.store.change(change).await {
+        let time = self.clock.unix_time().0;
+        let (known, change) = self.store.look(|state| state.provision(&user.name, user.quota, time));
+        let made = match change {
+            Some(change) => self.store.change(change).await,
+            None => Ok(store::Stored::default()),
+        };
+        match (known, made) {
+            (Some(id), made) => {
+                if let Err(refused) = made {
                     warn!("the mailbox of {} keeps its former quota: {refused}", user.name);
                 }
                 Ok(id)
             }
-            None => {
-                let time = self.clock.unix_time().0;
-                let change = Change::MakeMailbox { name: user.name.clone(), quota: user.quota, time };
-                match self.store.change(change).await {
-                    // Another connection was faster.
-                    Err(Refused::NameTaken) => {
-                        let made = self.store.look(|state| Some(state.mailbox_named(&user.name)?.state().id));
-                        made.ok_or(Refused::Busy)
-                    }
-                    made => made?.mailbox.ok_or(Refused::Busy),
-                }
+            // Another connection was faster.
+            (None, Err(Refused::NameTaken)) => {
+                let made = self.store.look(|state| Some(state.mailbox_named(&user.name)?.state().id));
+                made.ok_or(Refused::Busy)
             }
+            (None, made) => made?.mailbox.ok_or(Refused::Busy),
         }
     }
 

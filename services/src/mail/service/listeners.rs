@@ -203,7 +203,8 @@ impl<N: Net, S: Server> Instance for ServerInstance<N, S> {
             let providing = async {
                 let opened = this.shared.ground().when_opened().await;
                 opened.provide(this.shared.settings().users.iter()).await;
-                opened.watch_room(this.shared.settings().disk_reserve).await;
+                let settings = this.shared.settings();
+                tokio::join!(opened.watch_room(settings.disk_reserve), opened.watch_quotas(settings));
             };
             tokio::join!(following, providing);
             // Nobody publishes any more: another configuration is in force.

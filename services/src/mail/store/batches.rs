@@ -4,9 +4,9 @@ use std::{io, mem};
 
 use gatepost_ground::Instant;
 
-use super::change::{Added, Change, Refused, Stored, resolve};
+use super::change::{Added, Refused, Stored, resolve};
 use super::compaction::{self, Needed};
-use super::content::{Accept, Body, Content, MailboxId, Sequence, Uid};
+use super::content::{Content, MailboxId, Sequence, Uid};
 use super::failure::Aborting;
 use super::layout::RESERVE;
 use super::log::{Batch, fits};
@@ -165,12 +165,7 @@ impl Store {
                     }
                 }
                 Ok((None, stored)) => self.outcomes.push_back((ticket, Ok(stored))),
-                Err(refused) => {
-                    if let Change::Accept(Accept { body: Body::File { name, .. }, .. }, _) = change {
-                        self.state.unused.push(name);
-                    }
-                    self.outcomes.push_back((ticket, Err(refused)));
-                }
+                Err(refused) => self.refuse(ticket, &change, refused),
             }
             // One that was refused leaves nothing to write, and so nothing that would have the others looked at.
             if is_structural && flight.is_some() {

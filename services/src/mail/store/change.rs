@@ -185,6 +185,20 @@ impl Change {
     }
 }
 
+impl State {
+    /// The mailbox of that name, and what has to be changed so that there is one with that quota. `time` is of day, in
+    /// seconds since 1970.
+    pub fn provision(&self, name: &str, quota: u64, time: u64) -> (Option<MailboxId>, Option<Change>) {
+        let name = name.to_owned();
+        let Some(known) = self.mailbox_named(&name).map(|mailbox| mailbox.state()) else {
+            return (None, Some(Change::MakeMailbox { name, quota, time }));
+        };
+        let (id, folders) = (known.id, known.folders.clone());
+        let differs = known.quota != quota;
+        (Some(id), differs.then_some(Change::SetMailbox { id, name, quota, folders }))
+    }
+}
+
 /// What a batch that is being made adds to mailboxes.
 pub(super) type Added = BTreeMap<MailboxId, u64>;
 
@@ -207,7 +221,7 @@ pub(super) fn resolve(
                 let mailbox = state.mailbox(delivery.mailbox).ok_or(Refused::NoMailbox(delivery.mailbox))?;
                 let quota = mailbox.state.quota;
                 if mailbox.state.uid_next == Uid::MAX {
-                    return Err(Refused::TooMuch("messages that a mailbox ever had"));
+                    return Err(Refused::MailboxFull(delivery.mailbox));
                 }
                 if quota > 0 && mailbox.used().saturating_add(before).saturating_add(*size) > quota {
                     return Err(Refused::MailboxFull(delivery.mailbox));

@@ -11,7 +11,8 @@ use super::layout::{CHECKPOINT, body_file, segment_file};
 use super::mailbox::{Mailbox, Place};
 use super::message::{BodyOctets, Unreadable, read_body_part};
 use super::record::{Marker, decode};
-use super::start::{Damage, Recovered, Report, recover, recover_all, recover_known};
+use super::report::{Damage, Report};
+use super::start::{Recovered, recover, recover_all, recover_known};
 use crate::store::Storage;
 
 /// Octets of a large body that are read at a time.

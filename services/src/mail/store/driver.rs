@@ -1,7 +1,7 @@
 //! The store over a disk, for services.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem;
@@ -23,8 +23,9 @@ use super::mailbox::Place;
 use super::message::{BodyOctets, Message, Unreadable};
 use super::quota::ReservationId;
 use super::record::Marker;
+use super::report::Report;
 use super::request::{Answer, Lane};
-use super::start::{Report, recover};
+use super::start::recover;
 use super::state::State;
 use super::store::{Store, Ticket};
 use crate::clock::{Clock, sleep_until};
@@ -51,9 +52,17 @@ struct Shared {
     wanted: Notify,
     /// Something was done.
     progress: Notify,
-    waiting: RefCell<BTreeMap<Ticket, oneshot::Sender<Result<Stored, Refused>>>>,
-    /// The room of messages that are being made durable, which is given back with their outcomes, whoever waits for those.
-    reserved: RefCell<BTreeMap<Ticket, Vec<Reserved>>>,
+    waiting: RefCell<BTreeMap<Ticket, Waiting>>,
+    /// Mailboxes that have come to nine tenths of their quota, which nobody was told yet.
+    nearly_full: RefCell<BTreeSet<MailboxId>>,
+}
+
+/// What is due once it is known what came of a change.
+struct Waiting {
+    /// Whoever waits is told; perhaps nobody does any more.
+    told: oneshot::Sender<Result<Stored, Refused>>,
+    /// The room that is given back.
+    reserved: Vec<ReservationId>,
 }
 
 impl MailStore {
@@ -79,7 +88,7 @@ impl MailStore {
             wanted: Notify::new(),
             progress: Notify::new(),
             waiting: RefCell::default(),
-            reserved: RefCell::default(),
+            nearly_full: RefCell::default(),
         };
         Ok((Self { shared: Rc::new(shared) }, report))
     }
@@ -118,12 +127,13 @@ impl MailStore {
 
     fn tell(&self) {
         while let Some((ticket, outcome)) = { self.shared.store.borrow_mut().poll_outcome() } {
-            for reserved in self.shared.reserved.borrow_mut().remove(&ticket).unwrap_or_default() {
-                self.shared.store.borrow_mut().release(reserved.id);
+            if let Ok(stored) = &outcome {
+                self.shared.nearly_full.borrow_mut().extend(&stored.nearly_full);
             }
-            if let Some(waits) = self.shared.waiting.borrow_mut().remove(&ticket) {
-                // Nobody may wait for it any more.
-                _ = waits.send(outcome);
+            let waiting = self.shared.waiting.borrow_mut().remove(&ticket);
+            if let Some(Waiting { told, reserved }) = waiting {
+                self.shared.store.borrow_mut().release_all(reserved);
+                _ = told.send(outcome);
             }
         }
     }
@@ -140,6 +150,17 @@ impl MailStore {
         self.shared.store.borrow().trouble()
     }
 
+    /// The next mailbox that holds nine tenths of its quota by a message that came. Of several who wait one is told of it.
+    pub async fn nearly_full(&self) -> MailboxId {
+        loop {
+            let next = self.shared.nearly_full.borrow_mut().pop_first();
+            if let Some(mailbox) = next {
+                return mailbox;
+            }
+            self.shared.progress.notified().await;
+        }
+    }
+
     /// Looks at what is stored, once that is [ready](MailStore::ready).
     pub fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(self.shared.store.borrow().state())
@@ -151,8 +172,7 @@ impl MailStore {
     ///
     /// Why it is not made.
     pub async fn change(&self, change: Change) -> Result<Stored, Refused> {
-        let ticket = self.shared.store.borrow_mut().submit(change)?;
-        self.outcome(ticket).await
+        self.submit(change)?.await
     }
 
     /// Makes several changes, each for itself, and returns once it is known of all what came of them, in their order. They
@@ -162,13 +182,7 @@ impl MailStore {
         &self,
         changes: impl IntoIterator<Item = Change>,
     ) -> Vec<Result<Stored, Refused>> {
-        let submitted: Vec<_> = changes
-            .into_iter()
-            .map(|change| {
-                let ticket = self.shared.store.borrow_mut().submit(change)?;
-                Ok(self.outcome(ticket))
-            })
-            .collect();
+        let submitted: Vec<_> = changes.into_iter().map(|change| self.submit(change)).collect();
         let mut outcomes = Vec::new();
         for submitted in submitted {
             outcomes.push(match submitted {
@@ -179,9 +193,31 @@ impl MailStore {
         outcomes
     }
 
-    fn outcome(&self, ticket: Ticket) -> impl Future<Output = Result<Stored, Refused>> + use<> {
-        let (sender, outcome) = oneshot::channel();
-        self.shared.waiting.borrow_mut().insert(ticket, sender);
+    /// Asks for a change, and reserves the room that a message takes: what is reserved for others is not for it.
+    fn submit(
+        &self,
+        change: Change,
+    ) -> Result<impl Future<Output = Result<Stored, Refused>> + use<>, Refused> {
+        let mut reserved = Vec::new();
+        let submitted = {
+            let mut store = self.shared.store.borrow_mut();
+            let submitted = store.reserve_whole(&change, &mut reserved).and_then(|()| store.submit(change));
+            if submitted.is_err() {
+                store.release_all(mem::take(&mut reserved));
+            }
+            submitted?
+        };
+        Ok(self.outcome(submitted, reserved))
+    }
+
+    /// What comes of a change; `reserved` is given back then, whoever waits for it.
+    fn outcome(
+        &self,
+        ticket: Ticket,
+        reserved: Vec<ReservationId>,
+    ) -> impl Future<Output = Result<Stored, Refused>> + use<> {
+        let (told, outcome) = oneshot::channel();
+        self.shared.waiting.borrow_mut().insert(ticket, Waiting { told, reserved });
         self.shared.wanted.notify_one();
         async move { outcome.await.unwrap_or_else(|_| Err(Refused::Disk("the store has ended".to_owned()))) }
     }
@@ -287,10 +323,25 @@ impl MailStore {
 
 /// Room for a message in one mailbox.
 struct Reserved {
-    id: ReservationId,
+    /// `None` as long as nothing of the message has come: then it takes none of the reservations from others.
+    id: Option<ReservationId>,
     mailbox: MailboxId,
     /// Octets of the header lines that are the mailbox's own.
     prefix: u64,
+}
+
+impl Reserved {
+    /// Has it be for a message of `octets` at least.
+    fn grow(&mut self, store: &mut Store, octets: u64, is_strange: bool) -> Result<(), Refused> {
+        let octets = octets.saturating_add(self.prefix);
+        match self.id {
+            Some(id) => store.grow(id, octets),
+            None => {
+                self.id = Some(store.reserve_for(self.mailbox, octets, is_strange)?);
+                Ok(())
+            }
+        }
+    }
 }
 
 /// A message on its way in. When it is dropped before it is committed, it is given up.
@@ -316,15 +367,21 @@ impl Incoming {
         if self.is_strange { store.check_share(mailbox, 0) } else { Ok(()) }
     }
 
-    /// Reserves room in a mailbox for the message, and the delivery's own header lines of at most `prefix` octets.
+    /// Reserves room in a mailbox for the message, and the delivery's own header lines of at most `prefix` octets; if
+    /// nothing of it is known yet, with the first octets that come.
     ///
     /// # Errors
     ///
     /// There is no such mailbox, or it is full: [`Refused::MailboxFull`].
     pub fn reserve(&mut self, mailbox: MailboxId, prefix: u64) -> Result<(), Refused> {
-        let octets = self.size.max(self.came).saturating_add(prefix);
-        let id = self.store.shared.store.borrow_mut().reserve_for(mailbox, octets, self.is_strange)?;
-        self.reservations.push(Reserved { id, mailbox, prefix });
+        let octets = self.size.max(self.came);
+        let mut reserved = Reserved { id: None, mailbox, prefix };
+        if octets == 0 {
+            self.check_room(mailbox, prefix)?;
+        } else {
+            reserved.grow(&mut self.store.shared.store.borrow_mut(), octets, self.is_strange)?;
+        }
+        self.reservations.push(reserved);
         Ok(())
     }
 
@@ -333,11 +390,13 @@ impl Incoming {
     pub fn make_room(&mut self, octets: u64) -> Vec<MailboxId> {
         let after = self.came.saturating_add(octets);
         let mut store = self.store.shared.store.borrow_mut();
-        let full = self.reservations.extract_if(.., |Reserved { id, prefix, .. }| {
-            store.grow(*id, after.saturating_add(*prefix)).is_err()
+        let is_strange = self.is_strange;
+        // Where there are too many reservations the message is refused as a whole when its octets come.
+        let full = self.reservations.extract_if(.., |reserved| {
+            matches!(reserved.grow(&mut store, after, is_strange), Err(refused) if refused != Refused::Busy)
         });
         let full: Vec<_> = full.collect();
-        full.iter().for_each(|reserved| store.release(reserved.id));
+        store.release_all(full.iter().filter_map(|reserved| reserved.id));
         full.into_iter().map(|reserved| reserved.mailbox).collect()
     }
 
@@ -350,8 +409,8 @@ impl Incoming {
         let Shared { store, wanted, progress, .. } = &*self.store.shared;
         let draft = self.draft.ok_or(Refused::NoDraft)?;
         self.came += octets.len() as u64;
-        for Reserved { id, prefix, .. } in &self.reservations {
-            store.borrow_mut().grow(*id, self.came.saturating_add(*prefix))?;
+        for reserved in &mut self.reservations {
+            reserved.grow(&mut store.borrow_mut(), self.came, self.is_strange)?;
         }
         store.borrow_mut().chunk(draft, octets)?;
         while store.borrow().is_draft_full(draft) {
@@ -394,9 +453,8 @@ impl Incoming {
     pub async fn commit(mut self, accept: Accept) -> Result<Stored, Refused> {
         let draft = self.draft.take().ok_or(Refused::NoDraft)?;
         let ticket = self.store.shared.store.borrow_mut().commit(draft, accept)?;
-        // It may be kept though nobody waits for that any more.
-        self.store.shared.reserved.borrow_mut().insert(ticket, mem::take(&mut self.reservations));
-        self.store.outcome(ticket).await
+        let reserved = mem::take(&mut self.reservations).into_iter().filter_map(|reserved| reserved.id);
+        self.store.outcome(ticket, reserved.collect()).await
     }
 }
 
@@ -404,9 +462,7 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         let Shared { store, wanted, .. } = &*self.store.shared;
         let mut store = store.borrow_mut();
-        for reserved in mem::take(&mut self.reservations) {
-            store.release(reserved.id);
-        }
+        store.release_all(self.reservations.drain(..).filter_map(|reserved| reserved.id));
         if let Some(draft) = self.draft.take() {
             store.give_up(draft);
         }

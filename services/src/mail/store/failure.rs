@@ -75,13 +75,18 @@ impl Store {
             // Nothing of it was written.
             let why = self.upkeep.trouble().unwrap_or(Refused::NoRoom);
             for (ticket, change) in mem::take(&mut self.pending) {
-                if let Change::Accept(Accept { body: Body::File { name, .. }, .. }, _) = change {
-                    self.state.unused.push(name);
-                }
-                self.outcomes.push_back((ticket, Err(why.clone())));
+                self.refuse(ticket, &change, why.clone());
             }
             self.pending_octets = 0;
         }
+    }
+
+    /// A change of which nothing was written is not made.
+    pub(super) fn refuse(&mut self, ticket: Ticket, change: &Change, why: Refused) {
+        if let Change::Accept(Accept { body: Body::File { name, .. }, .. }, _) = change {
+            self.state.unused.push(*name);
+        }
+        self.outcomes.push_back((ticket, Err(why)));
     }
 }
 

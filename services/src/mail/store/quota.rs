@@ -7,13 +7,15 @@
 
 use std::collections::BTreeMap;
 
-use super::change::Refused;
-use super::content::MailboxId;
+use super::change::{Change, Refused, sizes};
+use super::content::{MailboxId, Uid};
 use super::mailbox::Mailbox;
 use super::store::Store;
 
 /// The most reservations.
 pub const RESERVATIONS_MAX: usize = 65_536;
+/// The most of them that are for messages of strangers'.
+pub const STRANGERS_RESERVATIONS_MAX: usize = RESERVATIONS_MAX / 4 * 3;
 
 /// Room that is promised until it is [released](Store::release).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +35,8 @@ pub(super) struct Reservations {
     all: BTreeMap<ReservationId, Reservation>,
     /// Their sums, which no mailbox without a quota can make overflow: of all, and of strangers.
     of_mailboxes: BTreeMap<MailboxId, (u128, u128)>,
+    /// How many are strangers'.
+    strange: usize,
     next: u64,
 }
 
@@ -49,6 +53,9 @@ impl Reservations {
             None => self.all.remove(&id),
         };
         let Some(Reservation { mailbox, is_strange, .. }) = reservation.or(before) else { return };
+        if is_strange {
+            self.strange = self.strange + usize::from(reservation.is_some()) - usize::from(before.is_some());
+        }
         let octets = |of: Option<Reservation>| of.map_or(0, |of| u128::from(of.octets));
         let moved = |sum: u128| sum - octets(before) + octets(reservation);
         let (all, strange) = self.of(mailbox);
@@ -99,13 +106,32 @@ impl Store {
             self.check_share(mailbox, 0)?;
         }
         let reservations = &mut self.reservations;
-        if reservations.all.len() >= RESERVATIONS_MAX {
+        let is_share_used = is_strange && reservations.strange >= STRANGERS_RESERVATIONS_MAX;
+        if is_share_used || reservations.all.len() >= RESERVATIONS_MAX {
             return Err(Refused::Busy);
         }
         let id = ReservationId(reservations.next);
         reservations.next += 1;
         reservations.set(id, Some(Reservation { mailbox, octets, is_strange }));
         Ok(id)
+    }
+
+    /// Reserves room for all deliveries of `change`, if that accepts a message; what was reserved is in `reserved`, even if
+    /// there is no more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::reserve`].
+    pub(super) fn reserve_whole(
+        &mut self,
+        change: &Change,
+        reserved: &mut Vec<ReservationId>,
+    ) -> Result<(), Refused> {
+        let Change::Accept(accept, body) = change else { return Ok(()) };
+        for (delivery, octets) in accept.deliveries.iter().zip(sizes(accept, body)) {
+            reserved.push(self.reserve(delivery.mailbox, octets)?);
+        }
+        Ok(())
     }
 
     /// Has a reservation be for `octets` at least.
@@ -130,6 +156,11 @@ impl Store {
         self.reservations.set(id, None);
     }
 
+    /// Gives several back.
+    pub(super) fn release_all(&mut self, ids: impl IntoIterator<Item = ReservationId>) {
+        ids.into_iter().for_each(|id| self.release(id));
+    }
+
     /// Whether a reservation of a stranger's, which is for `before` octets yet, may grow: if the others of strangers are for no
     /// more than half of what is free.
     ///
@@ -145,7 +176,7 @@ impl Store {
     }
 
     /// Whether there is room for a message of that size in a mailbox beside all that is reserved. A full mailbox has
-    /// none for an empty one either.
+    /// none for an empty one either, and one that holds all the messages that it may has none for any.
     ///
     /// # Errors
     ///
@@ -154,7 +185,9 @@ impl Store {
         let mailbox = self.state.mailbox(id).ok_or(Refused::NoMailbox(id))?;
         let quota = u128::from(mailbox.state().quota);
         let taken = u128::from(mailbox.used()) + self.reservations.of(id).0;
-        let is_full = taken >= quota || taken + u128::from(octets) > quota;
-        if quota > 0 && is_full { Err(Refused::MailboxFull(id)) } else { Ok(()) }
+        let is_full = quota > 0 && (taken >= quota || taken + u128::from(octets) > quota);
+        let has_all = mailbox.entries().len() >= self.settings.messages_max;
+        let is_used_up = mailbox.state().uid_next == Uid::MAX;
+        if is_full || has_all || is_used_up { Err(Refused::MailboxFull(id)) } else { Ok(()) }
     }
 }

@@ -15,12 +15,13 @@ use nix::errno::Errno;
 use super::checkpoint;
 use super::content::{BodyName, Content, MailboxId, Sequence};
 use super::layout::{
-    BODIES, CHECKPOINT, RESERVE, SEGMENTS, body_file, parse_body, parse_segment, segment_file, segment_number,
+    BODIES, CHECKPOINT, RESERVE, SEGMENTS, body_file, parse_body, parse_segment, segment_file,
 };
 use super::log::{Logged, SegmentFile};
 use super::mailbox::{Entry, Mailbox, Place};
 use super::message::{Message, Unreadable, read_message};
 use super::record::{COPY, FIRST, FRAME_LEN, Scanner, Step, decode, is_frame};
+use super::report::{Damage, Report};
 use super::state::{Harm, State};
 use crate::store::Storage;
 
@@ -30,9 +31,6 @@ pub(super) const PART_OCTETS: usize = 2 << 20;
 const BLOCK_OCTETS: usize = 4 << 10;
 /// Octets that may have stood behind a place, where nobody knows: a segment.
 const BEHIND_OCTETS: u64 = 64 << 20;
-/// The damages that are remembered one by one.
-pub const DAMAGES_MAX: usize = 1000;
-
 /// A record of which nobody knows whether it is durable, or one that is to be written anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Uncertain {
@@ -55,89 +53,6 @@ pub struct Recovered {
     /// The segment that the checkpoint on the disk goes up to.
     pub(super) checkpoint: Option<u32>,
     pub(super) report: Report,
-}
-
-/// What was found wrong.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Octets that are no records, or say nothing that can be understood, by segment and offset; [`DAMAGES_MAX`] of them at most.
-    pub damages: Vec<Damage>,
-    /// Damages that are not in the list.
-    pub more_damages: u64,
-    /// Numbers that some record between two others of a segment had, and none has now.
-    pub records_missing: u64,
-    /// The version of records that a newer program has written, or 0 if it is ours and only their kind is newer.
-    pub newer: Option<u8>,
-    /// Large bodies that are missing or shorter than they were, by the messages.
-    pub bodies_missing: Vec<Sequence>,
-    /// The records that were read.
-    pub records: u64,
-    /// Whether there is a checkpoint that cannot be used, or that does not fit the log.
-    pub is_checkpoint_damaged: bool,
-    /// Segments that are missing, with messages that were in them.
-    pub segments_missing: Vec<u32>,
-    /// Segments that were not read, as the checkpoint knows what is in them, and of which it says that they are damaged.
-    pub segments_damaged: Vec<u32>,
-    /// Files that are not read, as another one has the number of their segment.
-    pub segments_twice: Vec<String>,
-    /// Where the damages are that are not in the list.
-    pub(super) more_in: BTreeSet<u32>,
-}
-
-/// A stretch of a segment that cannot be read as records.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// The file.
-    pub file: String,
-    /// Where it begins.
-    pub offset: u64,
-    /// How many octets; those that are missing at the end of the file included.
-    pub len: u64,
-    /// Whether it is at the end of the file, as an append that was cut short leaves it, and nothing says that it was synced.
-    pub is_at_end: bool,
-}
-
-impl Report {
-    /// Whether records may be lost that were durable: not only the end of an append that was cut short.
-    pub fn is_damaged(&self) -> bool {
-        self.more_damages > 0
-            || self.damages.iter().any(|damage| !damage.is_at_end)
-            || !self.bodies_missing.is_empty()
-            || !self.segments_missing.is_empty()
-            || !self.segments_damaged.is_empty()
-            || !self.segments_twice.is_empty()
-    }
-
-    /// The segments in which something is damaged, but for appends that were cut short.
-    pub(super) fn damaged(&self) -> impl Iterator<Item = u32> {
-        let listed = self.damages.iter().filter(|damage| !damage.is_at_end);
-        let listed = listed.filter_map(|damage| segment_number(&damage.file));
-        listed.chain(self.more_in.iter().copied())
-    }
-
-    /// Of the file the first `len` octets were synced.
-    pub(super) fn confirm(&mut self, file: &str, len: u64) {
-        for damage in &mut self.damages {
-            damage.is_at_end &= damage.file != file || damage.offset >= len;
-        }
-    }
-
-    /// Adds what a checkpoint says is missing of a segment, unless the log says so, too.
-    pub(super) fn add_cut(&mut self, cut: Damage) {
-        let is_it = |damage: &Damage| (&damage.file, damage.offset) == (&cut.file, cut.offset);
-        if !self.damages.iter().any(is_it) {
-            self.add(cut);
-        }
-    }
-
-    fn add(&mut self, damage: Damage) {
-        if self.damages.len() < DAMAGES_MAX {
-            self.damages.push(damage);
-        } else {
-            self.more_damages += 1;
-            self.more_in.extend(segment_number(&damage.file));
-        }
-    }
 }
 
 impl Recovered {

@@ -150,6 +150,12 @@ impl Store {
         if grows && self.upkeep.is_full() { Err(Refused::NoRoom) } else { Ok(()) }
     }
 
+    /// Whether a message is taken now, beside the changes that wait.
+    fn admit_message(&self) -> Result<(), Refused> {
+        self.admit(true)?;
+        if self.has_enough() { Err(Refused::Busy) } else { Ok(()) }
+    }
+
     /// Whether no more messages are taken before some changes are durable.
     fn has_enough(&self) -> bool {
         self.pending.len() >= PENDING_MAX || self.pending_octets >= PENDING_OCTETS_MAX
@@ -181,8 +187,8 @@ impl Store {
     ///
     /// As [`Store::begin`].
     pub fn begin_from(&mut self, stranger: Option<IpAddr>) -> Result<DraftId, Refused> {
-        self.admit(true)?;
-        if self.drafts.all.len() >= DRAFTS_MAX || self.has_enough() {
+        self.admit_message()?;
+        if self.drafts.all.len() >= DRAFTS_MAX {
             return Err(Refused::Busy);
         }
         Ok(self.drafts.begin(stranger))
@@ -235,10 +241,7 @@ impl Store {
         if !self.drafts.all.get(&id).is_some_and(super::draft::Draft::is_open) {
             return Err(Refused::NoDraft);
         }
-        let admitted = self.admit(true);
-        if let Err(refused) =
-            admitted.and_then(|()| if self.has_enough() { Err(Refused::Busy) } else { Ok(()) })
-        {
+        if let Err(refused) = self.admit_message() {
             self.give_up(id);
             return Err(refused);
         }

@@ -8,10 +8,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, Write};
 use std::mem;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -23,7 +22,7 @@ use super::{maildir, mbox};
 use crate::mail::store::{
     Entry, FolderId, INBOX, Mailbox, Message, Recovered, Uid, Unreadable, each_body_part, recover,
 };
-use crate::store::{DIRECTORY_MODE, FILE_MODE, Storage};
+use crate::store::{Storage, if_there, make_directory, new_file, sync_directory};
 
 /// Messages of a Maildir that are made durable together, and their octets.
 const BATCH_MAX: usize = 1000;
@@ -121,7 +120,7 @@ impl Output {
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
-        let file = private(&part).map_err(|error| match error.kind() {
+        let file = new_file(&part).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => is_there(&part),
             _ => error,
         })?;
@@ -224,7 +223,7 @@ impl MaildirOutput {
         }
         if id != INBOX {
             // So Maildir++ marks a folder.
-            match private(&path.join("maildirfolder")) {
+            match new_file(&path.join("maildirfolder")) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => {}
             }
@@ -249,11 +248,8 @@ impl MaildirOutput {
         let folder = self.folders.get(&item.entry.folder).map_or(&self.root, |folder| &folder.path);
         let path = folder.join("tmp").join(item.base_name());
         // An export that was cut short may have left one.
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = BufWriter::with_capacity(64 << 10, private(&path)?);
+        if_there(fs::remove_file(&path))?;
+        let file = BufWriter::with_capacity(64 << 10, new_file(&path)?);
         self.open = Some(OpenFile { path, file, lines: ToLf::default() });
         Ok(())
     }
@@ -328,18 +324,8 @@ impl MboxOutput {
             Err(_) => fs::rename(&self.part, &self.path)?,
         }
         self.is_finished = true;
-        let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+        sync_directory(self.path.parent().unwrap_or(Path::new("/")))
     }
-}
-
-fn make_directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
-}
-
-/// A new file that only its owner can read.
-fn private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create_new(true).write(true).mode(FILE_MODE).open(path)
 }
 
 fn is_there(path: &Path) -> io::Error {

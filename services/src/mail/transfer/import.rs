@@ -18,8 +18,8 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use super::lines::ToCrlf;
 use super::offline::OfflineStore;
 use crate::mail::store::{
-    Accept, Change, Delivery, DraftId, Flags, FolderId, Mailbox, MailboxId, MailboxState, Origin, Refused,
-    Ticket, Uid, Unreadable, each_body_part,
+    Accept, Change, Delivery, DraftId, Flags, FolderId, Mailbox, MailboxId, Origin, Refused, Ticket, Uid,
+    Unreadable, each_body_part,
 };
 
 /// Octets that are given to the store at a time.
@@ -133,20 +133,10 @@ impl<'a> Importer<'a> {
         time: u64,
         rng: &mut StdRng,
     ) -> Result<Self, ImportError> {
-        let there = store.state().mailbox_named(name).map(|mailbox| mailbox.state().clone());
-        let mailbox = match there {
-            Some(there) => {
-                let MailboxState { id, name, folders, .. } = there;
-                if there.quota != quota {
-                    store.change(Change::SetMailbox { id, name, quota, folders })?;
-                }
-                id
-            }
-            None => {
-                let made = store.change(Change::MakeMailbox { name: name.to_owned(), quota, time })?;
-                made.mailbox.ok_or(Refused::NameTaken)?
-            }
-        };
+        let (there, change) = store.state().provision(name, quota, time);
+        let made = change.map(|change| store.change(change)).transpose()?;
+        let made = made.and_then(|stored| stored.mailbox);
+        let mailbox = there.or(made).ok_or(Refused::NameTaken)?;
         let mut known: BTreeMap<_, Vec<Known>> = BTreeMap::new();
         for entry in store.state().mailbox(mailbox).into_iter().flat_map(Mailbox::entries) {
             known.entry((entry.folder, entry.size)).or_default().push(Known::Unread(entry.uid));

@@ -312,3 +312,69 @@ fn a_disk_with_less_room_than_is_to_be_left_is_told_of() {
         assert_eq!(lab.instance().state(), State::Running);
     });
 }
+
+#[test]
+fn a_message_with_too_many_recipients_can_come_again_with_fewer() {
+    use crate::mail::service::desk::refusal;
+    use crate::mail::smtp::Refusal;
+    use crate::mail::store::Refused;
+    let refused = refusal(&Refused::TooMuch("octets of a record"));
+    assert!(matches!(refused, Refusal::Policy { is_temporary: true, .. }), "{refused:?}");
+}
+
+#[test]
+fn whose_mailbox_is_nearly_full_is_told_by_mail_once_a_day() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let mut client = lab.stranger().await;
+        let long = format!("a: b\r\n\r\n{}\r\n", "x".repeat(950_000));
+        for is_told in [true, false, true] {
+            assert!(client.mail("", &["anna@office.example"], &long).await.starts_with("250"));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let inbox = lab.inbox("anna").await;
+            let notices: Vec<_> = inbox
+                .iter()
+                .filter(|mail| mail.contains("Subject: Your mailbox is nearly full\r\n"))
+                .collect();
+            assert_eq!((inbox.len(), notices.len()), (1 + usize::from(is_told), usize::from(is_told)));
+            if let Some(notice) = notices.first() {
+                assert!(
+                    notice.starts_with("Return-Path: <>\r\nDelivered-To: anna@office.example\r\n"),
+                    "{notice}"
+                );
+                assert!(notice.contains("\r\nAuto-Submitted: auto-generated\r\n"), "{notice}");
+                assert!(notice.contains(" KiB, which is 90 % of\r\nthe 1024 KiB that"), "{notice}");
+            }
+            assert!(client.mail("", &["anna@office.example"], "a: b\r\n").await.starts_with("250"));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(lab.inbox("anna").await.len(), inbox.len() + 1, "once");
+            let store = lab.store();
+            let all = store.look(|state| {
+                let mailbox = state.mailbox_named("anna").unwrap();
+                let uids = mailbox.entries().iter().map(|entry| entry.uid).collect();
+                crate::mail::store::Expunge { mailbox: mailbox.state().id, uids }
+            });
+            store.change(crate::mail::store::Change::Expunge(all)).await.unwrap();
+            if !is_told {
+                tokio::time::sleep(crate::mail::service::QUOTA_TOLD_EVERY).await;
+                client = lab.stranger().await;
+            }
+        }
+    });
+}
+
+#[test]
+fn octets_that_come_take_room_from_the_next_message_before_the_disk_is_asked_again() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        lab.disk.set_room(Some((128 << 20) + 1_500_000));
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        let mut client = lab.stranger().await;
+        let long = format!("a: b\r\n\r\n{}\r\n", "x".repeat(700_000));
+        let began = tokio::time::Instant::now();
+        client.dialogue(&[("MAIL FROM:<> SIZE=1000000", "250"), ("RSET", "250")]).await;
+        assert!(client.mail("", &["anna@office.example"], &long).await.starts_with("250"));
+        client.dialogue(&[("MAIL FROM:<> SIZE=1000000", "452 4.3.1")]).await;
+        assert!(began.elapsed() < Duration::from_secs(5), "it is not asked again");
+    });
+}

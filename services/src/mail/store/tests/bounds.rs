@@ -466,3 +466,39 @@ fn strangers_leave_files_memory_and_room_to_the_office_and_to_each_other() {
     store.grow(first, 690).unwrap();
     assert_eq!(store.grow(first, 691), Err(Refused::MailboxFull(anna)), "the mailbox is full");
 }
+
+#[test]
+fn strangers_leave_reservations_to_the_office() {
+    let disk = Memory::new();
+    let mut store = open(&disk);
+    let anna = mailbox(&disk, &mut store, "anna", 0);
+    let mut strange: Vec<_> =
+        (0..STRANGERS_RESERVATIONS_MAX).map(|_| store.reserve_for(anna, 1, true).unwrap()).collect();
+    assert_eq!(store.reserve_for(anna, 1, true), Err(Refused::Busy));
+    for _ in STRANGERS_RESERVATIONS_MAX..RESERVATIONS_MAX {
+        store.reserve(anna, 1).unwrap();
+    }
+    assert_eq!(store.reserve(anna, 1), Err(Refused::Busy));
+    strange.drain(..2).for_each(|reservation| store.release(reservation));
+    store.reserve_for(anna, 1, true).unwrap();
+    store.reserve(anna, 1).unwrap();
+}
+
+#[test]
+fn a_mailbox_that_may_hold_no_further_message_has_no_room_before_one_comes() {
+    let disk = Memory::new();
+    let settings = Settings { messages_max: 2, ..Settings::default() };
+    let mut store = Store::new(settings, recover(&disk).unwrap(), StdRng::seed_from_u64(1));
+    let anna = mailbox(&disk, &mut store, "anna", 0);
+    for _ in 0..2 {
+        assert_eq!(store.check_room(anna, 1), Ok(()));
+        make(&disk, &mut store, Change::Accept(to(&[anna]), Vec::new())).unwrap();
+    }
+    assert_eq!(store.check_room(anna, 0), Err(Refused::MailboxFull(anna)));
+    assert_eq!(store.reserve(anna, 0), Err(Refused::MailboxFull(anna)));
+    let bert = mailbox(&disk, &mut store, "bert", 0);
+    store.state.mailboxes.get_mut(&bert).unwrap().state.uid_next = Uid::MAX;
+    assert_eq!(store.check_room(bert, 1), Err(Refused::MailboxFull(bert)));
+    let refused = make(&disk, &mut store, Change::Accept(to(&[bert]), Vec::new()));
+    assert_eq!(refused, Err(Refused::MailboxFull(bert)));
+}

@@ -204,6 +204,48 @@ async fn a_message_whose_outcome_nobody_waits_for_keeps_its_room_until_it_is_kno
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_comes_as_a_whole_takes_no_room_that_another_has_reserved() {
+    let store = open(&Arc::new(FakeDisk::default())).await;
+    with(&store, async {
+        let anna = mailbox(&store, 150).await;
+        let mut incoming = store.begin(0).unwrap();
+        incoming.reserve(anna, 10).unwrap();
+        incoming.chunk(&[b'x'; 90]).await.unwrap();
+        let notice = |len: usize| store.change(Change::Accept(to(anna), vec![b'n'; len]));
+        assert_eq!(notice(51).await, Err(Refused::MailboxFull(anna)), "100 octets are reserved");
+        let (first, second) = tokio::join!(notice(30), notice(30));
+        assert!(first.is_ok());
+        assert_eq!(second, Err(Refused::MailboxFull(anna)), "the first one's room is not there twice");
+        notice(20).await.unwrap();
+        incoming.commit(to(anna)).await.unwrap();
+        assert_eq!(store.look(|state| state.mailbox(anna).unwrap().used()), 140);
+        notice(10).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recipient_of_a_message_of_which_nothing_has_come_costs_no_reservation() {
+    let store = open(&Arc::new(FakeDisk::default())).await;
+    with(&store, async {
+        let anna = mailbox(&store, 0).await;
+        let silent: Vec<_> = (0..DRAFTS_MAX - 1)
+            .map(|_| {
+                let mut incoming = store.begin(0).unwrap();
+                (0..RESERVATIONS_MAX / 1000).for_each(|_| incoming.reserve(anna, 1).unwrap());
+                incoming
+            })
+            .collect();
+        assert!(silent.len() * (RESERVATIONS_MAX / 1000) > RESERVATIONS_MAX);
+        let mut incoming = store.begin(0).unwrap();
+        incoming.reserve(anna, 1).unwrap();
+        incoming.chunk(b"octets").await.unwrap();
+        incoming.commit(to(anna)).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn several_changes_are_one_batch_and_what_came_of_each_is_told() {
     let disk = Arc::new(FakeDisk::default());
     let store = open(&disk).await;

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::Checker;
-use crate::machine::post::{Copies, Letter, MARK, Post, SharedPost};
+use crate::machine::post::{Copies, Gone, Post, SharedPost, mark_of};
 use crate::world::mail_store::{Stored, StoredMessage};
 
 /// What lies on the disk; `None` while nobody can read it.
@@ -32,9 +32,18 @@ impl MailKept {
 
     /// Looks at the numbers of messages: each is one message's for ever. (RFC 9051, section 2.3.1.1)
     fn check_numbers(&mut self, stored: &Stored) -> Result<(), String> {
+        let post = self.post.borrow();
         for (name, mailbox) in &stored.mailboxes {
             for (uid, message) in &mailbox.messages {
                 let Some(mark) = message.octets.as_deref().and_then(mark_of) else { continue };
+                if post.is_deleted(name, *uid) {
+                    return Err(format!("message {uid} of {name} was deleted, and is there again"));
+                }
+                if let Some(fetched) = post.fetched_as(name, *uid).filter(|fetched| **fetched != mark) {
+                    return Err(format!(
+                        "number {uid} of {name} was that of {fetched} and is that of {mark}"
+                    ));
+                }
                 let of = self.numbered.entry((name.clone(), *uid)).or_insert_with(|| mark.clone());
                 if *of != mark {
                     return Err(format!("number {uid} of {name} was that of {of} and is that of {mark}"));
@@ -57,8 +66,7 @@ impl Checker for MailKept {
     fn on_boot(&mut self) {
         // A disk that refuses to be read is told in the end, if it still does.
         if let Ok(Some(stored)) = (self.read)() {
-            let post = std::rc::Rc::clone(&self.post);
-            let checked = self.check_numbers(&stored).and_then(|()| check(&post.borrow(), &stored));
+            let checked = self.check_numbers(&stored).and_then(|()| check(&self.post.borrow(), &stored));
             self.wrong_at_boot = self.wrong_at_boot.take().or(checked.err());
         }
     }
@@ -87,14 +95,19 @@ fn check(post: &Post, stored: &Stored) -> Result<(), String> {
             }
         }
     }
+    let gone = post.gone();
     for (mark, letter) in post.letters() {
         for (mailbox, Copies { taken, unknown, refused }) in &letter.copies {
             let times = found.get(&(mailbox.as_str(), mark.clone())).copied().unwrap_or(0);
-            if !(*taken..=taken + unknown).contains(&times) {
+            let Gone { surely, perhaps } =
+                gone.get(&(mailbox.as_str(), mark.as_str())).copied().unwrap_or_default();
+            // So many there have been.
+            let (least, most) = (times + surely, times + surely + perhaps);
+            if most < *taken || least > taken + unknown {
                 let sender = &letter.sender;
                 return Err(format!(
-                    "{mark} of {sender} is {times} times in the inbox of {mailbox}; of the attempts to send it there \
-                     {taken} were taken, {refused} refused, and {unknown} had no reply"
+                    "{mark} of {sender} is {times} times in the inbox of {mailbox}, {surely} were deleted and perhaps {perhaps} \
+                     more; of the attempts to send it there {taken} were taken, {refused} refused, and {unknown} had no reply"
                 ));
             }
         }
@@ -113,29 +126,10 @@ fn check_message(post: &Post, name: &str, message: &StoredMessage) -> Result<Opt
     if !letter.copies.contains_key(name) {
         return Err(format!("is {mark} of {}, and not for {name}", letter.sender));
     }
-    match is_as_sent(octets, letter) {
+    match letter.is_as_sent(octets) {
         true => Ok(Some(mark)),
         false => Err(format!("is {mark} of {}, and not as it was sent", letter.sender)),
     }
-}
-
-/// Whether the body is the same to the octet, and the header has all that was sent. The gateway adds to it.
-fn is_as_sent(octets: &[u8], letter: &Letter) -> bool {
-    let Some(header_len) = octets.windows(4).position(|at| at == b"\r\n\r\n").map(|at| at + 2) else {
-        return false;
-    };
-    let (header, body) = octets.split_at(header_len);
-    let header = String::from_utf8_lossy(header);
-    body.strip_prefix(b"\r\n") == Some(letter.body.as_bytes())
-        && header.contains(&format!("\r\n{}", letter.header))
-}
-
-/// The mark in the subject.
-fn mark_of(octets: &[u8]) -> Option<String> {
-    let lines = octets.split(|octet| *octet == b'\n').take_while(|line| *line != b"\r");
-    let mut subjects = lines.filter_map(|line| line.strip_prefix(b"Subject: "));
-    let subject = String::from_utf8_lossy(subjects.next()?).trim_end().to_owned();
-    subject.starts_with(MARK).then_some(subject)
 }
 
 #[cfg(test)]
@@ -145,7 +139,7 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
-    use crate::machine::post::End;
+    use crate::machine::post::{Deletion, End, Letter};
     use crate::world::mail_store::StoredMailbox;
 
     const MARKED: &str = "mark-1";
@@ -257,6 +251,35 @@ mod tests {
         assert!(books.check_numbers(&with(Some(whole()))).is_ok());
         assert!(books.check_numbers(&with(other)).is_ok(), "the same mark");
         assert!(books.check_numbers(&with(Some(as_stored("Subject: mark-2\r\n", "")))).is_err());
+    }
+
+    #[test]
+    fn what_is_deleted_is_not_missed_and_what_comes_back_or_was_not_deleted_is_told() {
+        use Deletion::{Done, No, Unknown};
+        for (deletion, is_well_without, is_well_with) in
+            [(No, false, true), (Unknown, true, true), (Done, true, false)]
+        {
+            for (is_there, is_well) in [(false, is_well_without), (true, is_well_with)] {
+                let post = SharedPost::default();
+                post.borrow_mut().write(MARKED, letter());
+                let attempt = post.borrow_mut().begin(MARKED, BTreeSet::from(["anna".to_owned()]));
+                post.borrow_mut().end(&attempt, End::Taken);
+                post.borrow_mut().fetch("anna", 7, &whole());
+                if deletion != No {
+                    post.borrow_mut().quit("anna", &[7]);
+                }
+                if deletion == Done {
+                    post.borrow_mut().deleted("anna", &[7]);
+                }
+                let messages = is_there.then(|| (7, StoredMessage { octets: Some(whole()) }));
+                let mailbox =
+                    StoredMailbox { messages: messages.into_iter().collect(), ..StoredMailbox::default() };
+                let mailboxes = BTreeMap::from([("anna".to_owned(), mailbox)]);
+                let stored = Stored { mailboxes, ..Stored::default() };
+                let mut checker = MailKept::new(post, move || Ok(Some(stored.clone())));
+                assert_eq!(checker.on_end().is_ok(), is_well, "{deletion:?}, is there: {is_there}");
+            }
+        }
     }
 
     #[test]

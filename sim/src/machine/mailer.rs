@@ -219,9 +219,11 @@ impl Mailer {
         if self.account.written >= MESSAGES_MAX {
             return None;
         }
-        let recipients = if self.rng.random_ratio(1, 3) { RECIPIENTS_MAX } else { 1 };
-        let to: Vec<_> = self.habits.to.sample(&mut self.rng, recipients).collect();
         let long = self.habits.long.filter(|(one_in, _)| self.rng.random_ratio(1, *one_in));
+        // A long one goes to several, of whom one may have no room for it.
+        let is_to_several = long.is_some() || self.rng.random_ratio(1, 3);
+        let recipients = if is_to_several { RECIPIENTS_MAX } else { 1 };
+        let to: Vec<_> = self.habits.to.sample(&mut self.rng, recipients).collect();
         let octets_min = long.map_or(0, |(_, octets)| self.rng.random_range(octets / 4..=octets));
         let (draft, letter) = Draft::write(&self.name, to, octets_min, &mut self.rng);
         self.post.borrow_mut().write(&draft.mark, letter);

@@ -57,6 +57,7 @@
 pub(crate) mod asker;
 pub mod attacker;
 mod fetch;
+pub mod fetcher;
 mod forgery;
 pub mod internet;
 pub mod mailer;

@@ -20,7 +20,36 @@ pub struct Post {
     /// Attempts that began since the gateway booted.
     tally: Tally,
     boots: u64,
+    /// What users have fetched, by mailbox and number.
+    fetched: BTreeMap<(String, u32), Fetched>,
     faults: Vec<String>,
+}
+
+/// A message that its user has fetched.
+#[derive(Debug)]
+struct Fetched {
+    mark: String,
+    deletion: Deletion,
+}
+
+/// What a user knows of the deletion of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// Nobody has asked for it.
+    No,
+    /// It was asked for, and no answer came.
+    Unknown,
+    /// The answer was that it is done.
+    Done,
+}
+
+/// Copies of a message that its user has deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// It was said that they are gone.
+    pub surely: u32,
+    /// No answer came.
+    pub perhaps: u32,
 }
 
 /// A message.
@@ -55,6 +84,8 @@ pub struct Tally {
     pub taken: u64,
     /// The message went out, and no answer came, or has not come yet.
     pub unknown: u64,
+    /// Copies that users have asked to delete.
+    pub deleted: u64,
 }
 
 /// An attempt whose message has gone out.
@@ -119,6 +150,74 @@ impl Post {
         self.tally = Tally::default();
     }
 
+    /// `user` is told of these messages.
+    pub fn list(&mut self, user: &str, uids: impl Iterator<Item = u32>) {
+        for uid in uids {
+            if self.is_deleted(user, uid) {
+                self.fault(format!("message {uid} of {user} was deleted, and is told of again"));
+            }
+        }
+    }
+
+    /// `user` has fetched the message of that number.
+    pub fn fetch(&mut self, user: &str, uid: u32, octets: &[u8]) {
+        let Some(mark) = mark_of(octets) else { return };
+        match self.letters.get(&mark) {
+            Some(letter) if letter.copies.contains_key(user) && letter.is_as_sent(octets) => {}
+            _ => self.fault(format!("message {uid} of {user} is fetched as {mark}, and not as it was sent")),
+        }
+        let fetched = self.fetched.entry((user.to_owned(), uid));
+        let fetched = fetched.or_insert_with(|| Fetched { mark: mark.clone(), deletion: Deletion::No });
+        if fetched.mark != mark {
+            let what = format!("number {uid} of {user} was that of {} and is that of {mark}", fetched.mark);
+            self.fault(what);
+        }
+    }
+
+    /// `user` asks that these messages be deleted.
+    pub fn quit(&mut self, user: &str, uids: &[u32]) {
+        self.tally.deleted += uids.len() as u64;
+        self.set_deletion(user, uids, Deletion::Unknown);
+    }
+
+    /// `user` is told that these messages are deleted.
+    pub fn deleted(&mut self, user: &str, uids: &[u32]) {
+        self.set_deletion(user, uids, Deletion::Done);
+    }
+
+    fn set_deletion(&mut self, user: &str, uids: &[u32], deletion: Deletion) {
+        for uid in uids {
+            if let Some(fetched) = self.fetched.get_mut(&(user.to_owned(), *uid)) {
+                fetched.deletion = deletion;
+            }
+        }
+    }
+
+    /// Whether `user` was told that a message is deleted.
+    pub fn is_deleted(&self, user: &str, uid: u32) -> bool {
+        let fetched = self.fetched.get(&(user.to_owned(), uid));
+        fetched.is_some_and(|fetched| fetched.deletion == Deletion::Done)
+    }
+
+    /// The mark of the message that `user` has fetched by that number.
+    pub fn fetched_as(&self, user: &str, uid: u32) -> Option<&String> {
+        self.fetched.get(&(user.to_owned(), uid)).map(|fetched| &fetched.mark)
+    }
+
+    /// What users have deleted, by mailbox and mark.
+    pub fn gone(&self) -> BTreeMap<(&str, &str), Gone> {
+        let mut gone: BTreeMap<(&str, &str), Gone> = BTreeMap::new();
+        for ((user, _), Fetched { mark, deletion }) in &self.fetched {
+            let of_mark = gone.entry((user, mark)).or_default();
+            match deletion {
+                Deletion::No => {}
+                Deletion::Unknown => of_mark.perhaps += 1,
+                Deletion::Done => of_mark.surely += 1,
+            }
+        }
+        gone
+    }
+
     /// The gateway said to a sender what it never may.
     pub fn fault(&mut self, what: String) {
         self.faults.push(what);
@@ -140,6 +239,27 @@ impl Post {
     }
 }
 
+impl Letter {
+    /// Whether the body is the same to the octet, and the header has all that was sent. The gateway adds to it.
+    pub fn is_as_sent(&self, octets: &[u8]) -> bool {
+        let Some(header_len) = octets.windows(4).position(|at| at == b"\r\n\r\n").map(|at| at + 2) else {
+            return false;
+        };
+        let (header, body) = octets.split_at(header_len);
+        let header = String::from_utf8_lossy(header);
+        body.strip_prefix(b"\r\n") == Some(self.body.as_bytes())
+            && header.contains(&format!("\r\n{}", self.header))
+    }
+}
+
+/// The mark in the subject of a message.
+pub fn mark_of(octets: &[u8]) -> Option<String> {
+    let lines = octets.split(|octet| *octet == b'\n').take_while(|line| *line != b"\r");
+    let mut subjects = lines.filter_map(|line| line.strip_prefix(b"Subject: "));
+    let subject = String::from_utf8_lossy(subjects.next()?).trim_end().to_owned();
+    subject.starts_with(MARK).then_some(subject)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,17 +270,17 @@ mod tests {
         post.write("mark-1", Letter::default());
         let both = || BTreeSet::from(["anna".to_owned(), "berta".to_owned()]);
         let attempt = post.begin("mark-1", both());
-        assert_eq!(post.tally(), Tally { taken: 0, unknown: 1 });
+        assert_eq!(post.tally(), Tally { unknown: 1, ..Tally::default() });
         post.end(&attempt, End::Unknown);
         let attempt = post.begin("mark-1", both());
         post.end(&attempt, End::Refused);
         let before_the_boot = post.begin("mark-1", BTreeSet::from(["anna".to_owned()]));
-        assert_eq!(post.tally(), Tally { taken: 0, unknown: 2 });
+        assert_eq!(post.tally(), Tally { unknown: 2, ..Tally::default() });
         post.on_boot();
         let after = post.begin("mark-1", BTreeSet::from(["berta".to_owned()]));
         post.end(&before_the_boot, End::Taken);
         post.end(&after, End::Taken);
-        assert_eq!(post.tally(), Tally { taken: 1, unknown: 0 });
+        assert_eq!(post.tally(), Tally { taken: 1, ..Tally::default() });
         let copies = &post.letters()["mark-1"].copies;
         let once = Copies { taken: 1, unknown: 1, refused: 1 };
         assert_eq!((copies["anna"], copies["berta"]), (once, once));

@@ -5,7 +5,7 @@
 //!
 //! A file has a content that is read, which is the kernel's cache; a content that is durable; and the changes between
 //! the two, in order, which the next sync makes durable: no more of a file is moved than what was written. What a sync
-//! fails to make durable is zeros in those changes, and sound in the cache. Names are kept apart from files, and
+//! fails to make durable can be zeros in those changes, and is sound in the cache. Names are kept apart from files, and
 //! are durable or not as well. A power cut leaves of what was not synced everything, nothing, or a part,
 //! whose rest can be zeros; dice of the disk's own decide.
 //!
@@ -283,8 +283,9 @@ impl Storage for SimDisk {
         let name = checked_name(name)?;
         self.change(|state| {
             let loses_writes = state.mood == DiskMood::LosesWrites;
+            let is_zeros = loses_writes && state.rng.random();
             if let Some(file) = state.find_mut(name) {
-                if loses_writes { file.fail_to_sync() } else { file.sync() }
+                if loses_writes { file.fail_to_sync(is_zeros) } else { file.sync() }
             }
             if loses_writes {
                 return Err(failure("sync error"));
@@ -356,8 +357,11 @@ impl File {
         }
     }
 
-    /// A kernel that cannot write something back takes it for written all the same.
-    fn fail_to_sync(&mut self) {
+    /// A kernel that cannot write something back takes it for written all the same. It can have been written, too.
+    fn fail_to_sync(&mut self, is_zeros: bool) {
+        if !is_zeros {
+            return;
+        }
         for change in &mut self.unsynced {
             match change {
                 Change::Append(octets) => octets.fill(0),
@@ -502,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failed_sync_has_lost_a_later_one_does_not_bring_back() {
+    fn what_a_failed_sync_has_lost_a_later_one_does_not_bring_back_and_it_can_have_been_written() {
         let found = survivors("journal", |disk| {
             disk.append("journal", b"one").unwrap();
             disk.sync("journal").unwrap();
@@ -514,7 +518,7 @@ mod tests {
             disk.sync("journal").unwrap();
             assert_eq!(content(disk, "journal").unwrap(), "onetwothree");
         });
-        assert_eq!(found, set(&["one\0\0\0three"]));
+        assert_eq!(found, set(&["one\0\0\0three", "onetwothree"]));
     }
 
     #[test]

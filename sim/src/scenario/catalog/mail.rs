@@ -6,6 +6,7 @@ use super::super::action::{calm, disk, power_back, power_cut, power_cut_while_wr
 use super::super::mail::ADDRESSES;
 use super::super::office::{Office, office};
 use super::secs;
+use crate::machine::fetcher::FetchAccount;
 use crate::machine::mailer::{Habits, MailAccount};
 use crate::world::disk::DiskMood;
 
@@ -13,13 +14,18 @@ use crate::world::disk::DiskMood;
 const MAILERS: [(&str, &str); 3] = [("scanner", "lan0"), ("alarm", "lan0"), ("stranger", "wan")];
 /// A long message fills a quarter of a small mailbox, and has a file of its own.
 const HABITS: Habits =
-    Habits { to: ADDRESSES, pause_max: Duration::from_secs(2), long: Some((20, 300 << 10)) };
+    Habits { to: ADDRESSES, pause_max: Duration::from_secs(2), long: Some((10, 300 << 10)) };
 
 pub(super) fn kept() -> Office {
     office()
         .pcs(1)
         .mode("nat")
         .mail(&MAILERS, HABITS)
+        .fetching("desk", "lan0", "anna")
+        .fetching("till", "lan0", "berta")
+        // What is refused now is in the log all the same, and must not come back with the power.
+        .at(secs(8), disk(DiskMood::LosesWrites))
+        .at(secs(10), disk(DiskMood::Sound))
         .at(Duration::from_millis(20_377), power_cut())
         .at(secs(25), power_back())
         .at(secs(40), disk(DiskMood::Slow))
@@ -31,6 +37,13 @@ pub(super) fn kept() -> Office {
         .at(secs(105), power_cut())
         .at(secs(110), calm())
         .at(secs(111), power_back())
+        .expect("mail is fetched in the end", |account| {
+            let accounts = ["desk", "till"].map(|name| (name, account.record::<FetchAccount>(name)));
+            match accounts.into_iter().find(|(_, it)| it.last_well_at.is_none_or(|at| at.as_secs() <= 140)) {
+                Some((name, fetched)) => Err(format!("{name}: {fetched}")),
+                None => Ok(()),
+            }
+        })
         .expect("mail is taken in the end", |account| {
             let accounts = MAILERS.iter().map(|(name, _)| (name, account.record::<MailAccount>(name)));
             let is_well = |mailer: &MailAccount| mailer.last_taken_at.is_some_and(|at| at.as_secs() > 140);

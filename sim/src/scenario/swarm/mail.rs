@@ -15,6 +15,8 @@ const LONG_OCTETS: usize = 40_000;
 /// Who sends: on the LAN, and outside.
 const SCANNER: &str = "scanner";
 const STRANGER: &str = "stranger";
+/// Who fetches.
+const READER: &str = "reader";
 
 impl Picker {
     /// One or two who send mail, in one office of three.
@@ -28,7 +30,9 @@ impl Picker {
             mailers.push((STRANGER, "wan"));
         }
         let pause_max = Duration::from_secs(self.rng.random_range(4..=12));
-        office.mail(&mailers, Habits { to: ADDRESSES, pause_max, long: Some((20, LONG_OCTETS)) })
+        let office =
+            office.mail(&mailers, Habits { to: ADDRESSES, pause_max, long: Some((20, LONG_OCTETS)) });
+        if self.rng.random_ratio(1, 2) { office.fetching(READER, &port, "anna") } else { office }
     }
 }
 

@@ -26,7 +26,7 @@ use self::machines::Machines;
 use self::segments::{lan_segment, wan_segment};
 use super::action::Action;
 use super::gateway_config::own_mac;
-use super::mail::Mail;
+use super::mail::{Mail, set_passwords};
 use super::members::{INTERNET, Role};
 use super::office::Office;
 use super::outcome::Outcome;
@@ -97,6 +97,7 @@ impl World {
         let journal = Arc::clone(&disk);
         checkers.push(Box::new(LeasesDurable::new(move || journal.durable(JOURNAL_FILE))));
         if let Some(Mail { post, .. }) = &office.mail {
+            set_passwords(&*disk, seed)?;
             let read = || {
                 let (power, disk) = (power.clone(), Arc::clone(&disk));
                 move || if power.is_on() { mail_store::read(&*disk).map(Some) } else { Ok(None) }

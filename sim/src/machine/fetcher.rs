@@ -1,0 +1,326 @@
+//! A user of the office who fetches mail by POP3, deletes some of it, and now and then hangs up instead of saying QUIT.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatepost_ground::{Instant, MacAddr};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use smoltcp::iface::SocketHandle;
+
+use super::fetch::{Closing, connect};
+use super::post::SharedPost;
+use super::stack::Stack;
+use super::{Machine, Record};
+use crate::scenario::Identity;
+
+const POP3_PORT: u16 = 110;
+/// How long a session may take, before it is given up.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest reply that is read, in octets.
+const REPLY_OCTETS_MAX: usize = 2 << 20;
+/// The most messages that are fetched in a session.
+const MESSAGES_MAX: usize = 8;
+
+/// Somebody who fetches mail, and speaks POP3 to do so. // RFC 1939
+pub struct Fetcher {
+    user: &'static str,
+    password: &'static str,
+    pause_max: Duration,
+    stack: Stack,
+    rng: StdRng,
+    server: Ipv4Addr,
+    post: SharedPost,
+    closing: Closing,
+    session: Option<Session>,
+    next_at: Instant,
+    due: Option<Instant>,
+    account: FetchAccount,
+}
+
+/// What became of somebody's sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FetchAccount {
+    /// Messages that came whole.
+    pub fetched: u64,
+    /// Messages that are gone, as QUIT was answered.
+    pub deleted: u64,
+    /// Sessions that ended before they should.
+    pub failed: u64,
+    /// When the latest session went as it should.
+    pub last_well_at: Option<Instant>,
+}
+
+impl fmt::Display for FetchAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { fetched, deleted, failed, .. } = self;
+        write!(f, "{fetched} fetched, {deleted} deleted, {failed} sessions failed")
+    }
+}
+
+/// What the next reply is to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Connect,
+    User,
+    Password,
+    List,
+    Retrieve,
+    Delete,
+    Quit,
+}
+
+/// A message of the listing: its number in the session, and its name for ever.
+struct Listed {
+    number: String,
+    uid: u32,
+}
+
+struct Session {
+    handle: SocketHandle,
+    step: Step,
+    /// Those that are to be fetched; the first is the one at hand.
+    listed: VecDeque<Listed>,
+    /// Those that are marked.
+    marked: Vec<u32>,
+    hangs_up: bool,
+    unsent: Vec<u8>,
+    got: Vec<u8>,
+    until: Instant,
+}
+
+/// How a session ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// As it should: QUIT was answered, or the client has hung up.
+    Well,
+    Failed,
+}
+
+impl Fetcher {
+    /// The user on the LAN who is `identity`, and fetches with pauses up to `pause_max`. What was done is written down in `post`.
+    pub fn new(
+        identity: &Identity,
+        (user, password): (&'static str, &'static str),
+        pause_max: Duration,
+        post: &SharedPost,
+    ) -> Self {
+        let mut rng = StdRng::seed_from_u64(identity.seed);
+        let mut stack = Stack::new(identity.mac, rng.random());
+        stack.set_address(Some((identity.address.addr(), identity.address.prefix_len())));
+        stack.set_router(Some(identity.router));
+        Self {
+            user,
+            password,
+            pause_max,
+            stack,
+            rng,
+            server: identity.router,
+            post: Rc::clone(post),
+            closing: Closing::default(),
+            session: None,
+            next_at: Instant::ZERO,
+            due: Some(Instant::ZERO),
+            account: FetchAccount::default(),
+        }
+    }
+
+    fn work(&mut self, now: Instant) {
+        if self.session.is_some() {
+            let Some(end) = self.go_on(now) else { return };
+            let Some(session) = self.session.take() else { return };
+            if end == End::Well {
+                self.account.last_well_at = Some(now);
+            } else {
+                self.account.failed += 1;
+            }
+            if session.step == Step::Quit && end == End::Well {
+                self.closing.close(&mut self.stack, session.handle, now);
+            } else {
+                self.closing.abort(&mut self.stack, session.handle, now);
+            }
+            let pause = u64::try_from(self.pause_max.as_millis()).unwrap_or(u64::MAX);
+            self.next_at = now + Duration::from_millis(self.rng.random_range(0..pause));
+        }
+        if self.next_at <= now {
+            self.next_at = now + self.pause_max;
+            let server = (self.server, POP3_PORT);
+            let Some(handle) = connect(&mut self.stack, &mut self.rng, server) else { return };
+            self.session = Some(Session {
+                handle,
+                step: Step::Connect,
+                listed: VecDeque::new(),
+                marked: Vec::new(),
+                hangs_up: self.rng.random_ratio(1, 3),
+                unsent: Vec::new(),
+                got: Vec::new(),
+                until: now + SESSION_TIMEOUT,
+            });
+        }
+    }
+
+    /// How the session ended, once it has.
+    fn go_on(&mut self, now: Instant) -> Option<End> {
+        let session = self.session.as_mut()?;
+        let socket = self.stack.tcp(session.handle);
+        while socket.can_recv() && session.got.len() < REPLY_OCTETS_MAX {
+            let read = socket.recv(|octets| {
+                session.got.extend_from_slice(octets);
+                (octets.len(), ())
+            });
+            if read.is_err() {
+                break;
+            }
+        }
+        while let Some((is_well, content)) = self.session.as_mut()?.next_reply() {
+            if let Some(end) = self.take_reply(is_well, &content) {
+                return Some(end);
+            }
+        }
+        let session = self.session.as_mut()?;
+        let socket = self.stack.tcp(session.handle);
+        if socket.can_send() && !session.unsent.is_empty() {
+            let sent = socket.send_slice(&session.unsent).unwrap_or_default();
+            session.unsent.drain(..sent);
+        }
+        let is_over =
+            !socket.is_open() || session.until <= now || !socket.may_recv() && session.step != Step::Connect;
+        is_over.then_some(End::Failed)
+    }
+
+    fn take_reply(&mut self, is_well: bool, content: &[u8]) -> Option<End> {
+        let session = self.session.as_mut()?;
+        if !is_well && session.step != Step::Retrieve {
+            return Some(End::Failed);
+        }
+        match session.step {
+            Step::Connect => session.say(Step::User, &format!("USER {}", self.user)),
+            Step::User => session.say(Step::Password, &format!("PASS {}", self.password)),
+            Step::Password => session.say(Step::List, "UIDL"),
+            Step::List => {
+                let text = String::from_utf8_lossy(content);
+                let listed: Vec<_> = text.lines().filter_map(listed_in).collect();
+                self.post.borrow_mut().list(self.user, listed.iter().map(|listed| listed.uid));
+                // The latest, or from some other message on: a mailbox whose latest message is gone gives no number again.
+                let last = listed.len().saturating_sub(MESSAGES_MAX);
+                let from = if self.rng.random() { last } else { self.rng.random_range(0..=last) };
+                session.listed = listed.into_iter().skip(from).take(MESSAGES_MAX).collect();
+                return self.fetch_next();
+            }
+            Step::Retrieve => {
+                if is_well {
+                    self.account.fetched += 1;
+                    if let Some(Listed { number, uid }) = session.listed.front() {
+                        self.post.borrow_mut().fetch(self.user, *uid, content);
+                        if self.rng.random() {
+                            session.marked.push(*uid);
+                            let line = format!("DELE {number}");
+                            session.say(Step::Delete, &line);
+                            return None;
+                        }
+                    }
+                }
+                session.listed.pop_front();
+                return self.fetch_next();
+            }
+            Step::Delete => {
+                session.listed.pop_front();
+                return self.fetch_next();
+            }
+            Step::Quit => {
+                self.account.deleted += session.marked.len() as u64;
+                self.post.borrow_mut().deleted(self.user, &session.marked);
+                return Some(End::Well);
+            }
+        }
+        None
+    }
+
+    /// Fetches the next message. Behind the last, nothing is deleted unless QUIT is said. // RFC 1939, section 6
+    fn fetch_next(&mut self) -> Option<End> {
+        let session = self.session.as_mut()?;
+        match session.listed.front() {
+            Some(Listed { number, .. }) => {
+                let line = format!("RETR {number}");
+                session.say(Step::Retrieve, &line);
+                None
+            }
+            None if session.hangs_up => Some(End::Well),
+            None => {
+                self.post.borrow_mut().quit(self.user, &session.marked);
+                session.say(Step::Quit, "QUIT");
+                None
+            }
+        }
+    }
+}
+
+impl Session {
+    /// The first whole reply in `got`, which is taken away: whether it is `+OK`, and what lines follow, without the dots
+    /// that were added.
+    fn next_reply(&mut self) -> Option<(bool, Vec<u8>)> {
+        const END: &[u8] = b"\r\n.\r\n";
+        let first = self.got.windows(2).position(|at| at == b"\r\n")?;
+        let is_well = self.got.starts_with(b"+OK");
+        if !is_well || !matches!(self.step, Step::List | Step::Retrieve) {
+            self.got.drain(..first + 2);
+            return Some((is_well, Vec::new()));
+        }
+        let len = self.got[first..].windows(END.len()).position(|at| at == END)?;
+        let stuffed: Vec<u8> = self.got.drain(..first + len + END.len()).collect();
+        let mut content = Vec::new();
+        for line in stuffed[first + 2..first + len + 2].split_inclusive(|octet| *octet == b'\n') {
+            content.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
+        }
+        Some((true, content))
+    }
+
+    fn say(&mut self, step: Step, line: &str) {
+        self.unsent.extend_from_slice(line.as_bytes());
+        self.unsent.extend_from_slice(b"\r\n");
+        self.step = step;
+    }
+}
+
+/// A line of the listing: `3 1700000000.17`, a number and what the message is called for ever.
+fn listed_in(line: &str) -> Option<Listed> {
+    let (number, name) = line.split_once(' ')?;
+    let (_, uid) = name.split_once('.')?;
+    Some(Listed { number: number.to_owned(), uid: uid.parse().ok()? })
+}
+
+impl Machine for Fetcher {
+    fn mac(&self) -> MacAddr {
+        self.stack.mac()
+    }
+
+    fn handle_frame(&mut self, frame: Vec<u8>) {
+        self.stack.handle_frame(frame);
+    }
+
+    fn poll(&mut self, now: Instant, transmit: &mut dyn FnMut(Vec<u8>)) {
+        self.stack.poll(now);
+        self.work(now);
+        self.stack.poll(now);
+        self.closing.forget(&mut self.stack, now);
+        self.stack.drain(transmit);
+        let until = self.session.as_ref().map_or(self.next_at, |session| session.until);
+        self.due = [Some(until), self.closing.poll_timeout(), self.stack.poll_timeout(now)]
+            .into_iter()
+            .flatten()
+            .min();
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// A [`FetchAccount`].
+    fn record(&self) -> Arc<dyn Record> {
+        Arc::new(self.account)
+    }
+}

@@ -5,6 +5,7 @@ mod draft;
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +37,10 @@ const WAITING_MAX: usize = 50;
 const TRIES_MAX: u32 = 5;
 /// The most recipients of a message.
 const RECIPIENTS_MAX: usize = 3;
-/// The most octets that are sent at once by who sends a little at a time.
-const LITTLE_OCTETS_MAX: usize = 200;
+/// The octets that are sent at once by who sends a little at a time.
+const LITTLE_OCTETS: RangeInclusive<usize> = 10..=200;
+/// A longer message would take too long that way.
+const LITTLE_MESSAGE_MAX: usize = 20_000;
 /// The pause between two such.
 const LITTLE_PAUSE: Duration = Duration::from_millis(3);
 
@@ -191,8 +194,8 @@ impl Mailer {
         let Some(handle) = connect(&mut self.stack, &mut self.rng, (self.server, SMTP_PORT)) else {
             return self.put_back(draft);
         };
-        let is_little = self.rng.random_ratio(1, 4);
-        let at_once = if is_little { self.rng.random_range(1..LITTLE_OCTETS_MAX) } else { usize::MAX };
+        let is_little = self.rng.random_ratio(1, 4) && draft.wire.len() <= LITTLE_MESSAGE_MAX;
+        let at_once = if is_little { self.rng.random_range(LITTLE_OCTETS) } else { usize::MAX };
         self.stack.tcp(handle).set_nagle_enabled(false);
         self.under_way = Some(UnderWay {
             handle,

@@ -14,7 +14,7 @@ use crate::world::disk::DiskMood;
 const MAILERS: [(&str, &str); 3] = [("scanner", "lan0"), ("alarm", "lan0"), ("stranger", "wan")];
 /// A long message fills a quarter of a small mailbox, and has a file of its own.
 const HABITS: Habits =
-    Habits { to: ADDRESSES, pause_max: Duration::from_secs(2), long: Some((10, 300 << 10)) };
+    Habits { to: ADDRESSES, pause_max: Duration::from_secs(2), long: Some((20, 300 << 10)) };
 
 pub(super) fn kept() -> Office {
     office()

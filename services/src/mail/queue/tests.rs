@@ -354,6 +354,7 @@ fn rfc5321_4_5_4_1_entries_of_a_dead_server_share_the_outcome_of_a_try() {
     }
     assert!(warned.values().all(|at| (4 * HOUR..4 * HOUR + 60).contains(at)), "{:?}", warned.values().max());
     assert!(connections < 4 * 60, "one in two minutes: {connections}");
+    assert!(queue.entries.values().all(|entry| entry.progress.tries >= 4), "all share the outcome");
     // A server that is there again ends that.
     now = secs(queue.due(at(now))).unwrap().max(now + 300);
     let job = loop {

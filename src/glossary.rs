@@ -6,7 +6,7 @@ use std::fmt::Write;
 use gatepost_dataplane::{Counters, DropReason};
 use gatepost_services::net::stack::StackCounters;
 
-use crate::config::services::KINDS;
+use crate::config::services::{KINDS, OUTWARD_KINDS};
 use crate::control::table::Table;
 use crate::error::Error;
 
@@ -26,7 +26,8 @@ pub fn counter_groups() -> Vec<CounterGroup> {
     let mut frames = group(None, "Frames and flows", Counters::GLOSSARY);
     frames.counters.push(("dropped", "Frames that went no further; the drop reasons tell why."));
     let stack = group(Some("host_stack"), "The gateway's own TCP and UDP", StackCounters::GLOSSARY);
-    let services = KINDS.iter().map(|kind| group(Some(kind.name), kind.about, kind.counters));
+    let services =
+        KINDS.iter().chain(&OUTWARD_KINDS).map(|kind| group(Some(kind.name), kind.about, kind.counters));
     [frames, stack].into_iter().chain(services).collect()
 }
 

@@ -89,10 +89,10 @@ enum Command {
         what: Option<Explained>,
     },
     /// Look at the mail store and fill it by hand.
-    #[command(subcommand, hide = true)]
+    #[command(subcommand)]
     Mail(Mail),
     /// Show the office's own authority.
-    #[command(subcommand, hide = true)]
+    #[command(subcommand)]
     Tls(Tls),
     /// Manage the gateway's persistent TAP devices.
     #[command(subcommand)]

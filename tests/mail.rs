@@ -22,7 +22,7 @@ impl Office {
         let config = directory.join("gatepost.toml");
         let state = directory.join("state");
         let users = "[[users]]\nname = 'anna'\n[[users]]\nname = 'bert'\nquota = '1 MiB'\n";
-        let text = format!("[system]\nunfinished = ['mail']\nstate_dir = '{}'\n{users}", state.display());
+        let text = format!("[system]\nstate_dir = '{}'\n{users}", state.display());
         fs::write(&config, text).expect("a file");
         Self { config: config.to_str().expect("UTF-8").to_owned(), directory }
     }
@@ -114,21 +114,6 @@ fn maildir(office: &Office) -> PathBuf {
     put(&root.join(".B&APw-ro.Alt/new/5.e.host"), b"Subject: one\n\nFrom here\n>From there\n", 1_000_000_004);
     fs::create_dir_all(root.join(".Empty/cur")).expect("it is made");
     root
-}
-
-#[test]
-fn nothing_is_imported_where_mail_is_not_there_yet() {
-    let office = Office::new("not-yet");
-    let text = fs::read_to_string(&office.config).expect("a file").replace("unfinished = ['mail']\n", "");
-    fs::write(&office.config, text).expect("a file");
-    put(&office.path("a.eml"), b"Subject: one\n\n", 1_000_000_000);
-    let told = office.mail(&["import", "anna", "a.eml"]);
-    assert_eq!(told.code, Some(2));
-    assert_eq!(
-        told.stderr,
-        "gatepost: gatepost mail import comes with mail, which this version does not have yet\n"
-    );
-    assert!(!office.path("state").exists());
 }
 
 #[test]

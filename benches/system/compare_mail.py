@@ -44,7 +44,6 @@ class Gatepost:
         self.config.write_text(f"""
             system.state_dir = "{directory}/state"
             system.control_socket = "{directory}/control.sock"
-            system.unfinished = ["mail"]
             network.mode = "lan-only"
             lan.ports = [{{ tap = "eth0", netns = "{LAN}" }}]
             users = [{{ name = "anna", quota = "100 GiB" }}]

@@ -101,6 +101,7 @@ fn snapshot(now: Instant, dataplane: &Dataplane) -> Snapshot {
         now,
         status: Status {
             problems: Vec::new(),
+            service_problems: Vec::new(),
             version: String::new(),
             hostname: String::new(),
             domain: String::new(),

@@ -46,6 +46,8 @@ pub struct Kind {
     pub is_public: bool,
     /// Whether a source address tells who asks, so that networks can be admitted or not.
     pub is_limited_by_network: bool,
+    /// Whether it asks everybody for a password.
+    pub has_logins: bool,
     /// What it counts, in a few words.
     pub about: &'static str,
     /// Its counters, each with its meaning.

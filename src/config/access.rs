@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use super::address::network;
 use super::diagnostic::{Problem, Report};
 use super::section::Section;
-use super::services::{KINDS, MAIL_KINDS};
+use super::services::KINDS;
 use super::upcoming;
 use super::value::{Node, alternatives, boolean, list, parsed, quoted};
 
@@ -29,35 +29,28 @@ impl Access {
 
     /// The services that do not admit everybody, with those that they admit.
     pub fn limited(&self) -> impl Iterator<Item = (&'static Kind, &[Ipv4Net])> {
-        KINDS.into_iter().chain(MAIL_KINDS).filter_map(|kind| Some((kind, self.to(kind.name)?)))
+        KINDS.into_iter().filter_map(|kind| Some((kind, self.to(kind.name)?)))
     }
 }
 
-/// `kinds` are the services that there are.
-pub(super) fn read(
-    mut access: Section<'_>,
-    lan: Option<Ipv4Net>,
-    kinds: &[&'static Kind],
-    report: &Report,
-) -> Access {
+pub(super) fn read(mut access: Section<'_>, lan: Option<Ipv4Net>, report: &Report) -> Access {
     let mut sources = BTreeMap::new();
-    for kind in kinds.iter().filter(|kind| kind.is_limited_by_network) {
+    for kind in KINDS.into_iter().filter(|kind| kind.is_limited_by_network) {
         let read =
             access.setting(kind.name, None, |node, report| read_service(kind, node, lan, report).map(Some));
         if let Some(from) = read.value {
             sources.insert(kind.name, from);
         }
     }
-    for kind in kinds.iter().filter(|kind| !kind.is_limited_by_network) {
+    for kind in KINDS.into_iter().filter(|kind| !kind.is_limited_by_network) {
         if let Some(node) = access.unoffered(kind.name) {
             let what = format!("{} cannot be limited: whoever asks has no address yet", quoted(kind.name));
             report.add(node.span(), Problem::new(what, "remove it"));
         }
     }
-    let is_there = |name| kinds.iter().any(|kind| kind.name == name);
-    for (name, feature) in upcoming::SERVICES.into_iter().filter(|(name, _)| !is_there(*name)) {
+    for (name, feature) in upcoming::SERVICES {
         if let Some(node) = access.unoffered(name) {
-            report.add(node.span(), upcoming::service_problem(name, feature, &names(kinds)));
+            report.add(node.span(), upcoming::service_problem(name, feature, &names()));
         }
     }
     access.finish();
@@ -65,9 +58,9 @@ pub(super) fn read(
 }
 
 /// The services that can be limited, as they are written.
-fn names(kinds: &[&Kind]) -> String {
+fn names() -> String {
     let names: Vec<_> =
-        kinds.iter().filter(|kind| kind.is_limited_by_network).map(|kind| kind.name).collect();
+        KINDS.iter().filter(|kind| kind.is_limited_by_network).map(|kind| kind.name).collect();
     alternatives(&names)
 }
 
@@ -88,9 +81,10 @@ fn read_service<'a>(
         }),
     };
     let from = service.required("from", "[\"lan\", \"198.51.100.0/24\"]", list(SOURCES_MAX, parsed(source)));
-    if let Some((_, span)) = service.setting("password", false, boolean).written() {
-        let what = format!("{} has no passwords; services that have come with users", quoted(kind.name));
-        service.report(span, Problem::new(what, "remove it"));
+    let password = service.setting("password", kind.has_logins, boolean);
+    if let Some((asks, span)) = password.written().filter(|(asks, _)| **asks != kind.has_logins) {
+        let what = if *asks { "asks nobody for a password" } else { "asks everybody for a password" };
+        service.report(span, Problem::new(format!("{} {what}", quoted(kind.name)), "remove it"));
     }
     if let Some(([], span)) = from.as_ref().map(|(from, span)| (from.as_slice(), span)) {
         let what = format!("nobody may use {}", quoted(kind.name));

@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 use super::address::{address, check_lan_host, network, overlap, port};
 use super::diagnostic::{Problem, Report, Span};
 use super::section::Section;
-use super::services::Services;
+use super::services::{KINDS, Services};
 use super::value::{Node, alternatives, boolean, choice, list, parsed, quoted, text, unless_empty};
 use super::{Config, Firewall, Forward, upcoming};
 
@@ -28,10 +28,9 @@ pub(super) fn read(
     served: &Services,
     report: &Report,
 ) -> Firewall {
-    let kinds = served.kinds();
     let stealth = firewall.setting("stealth", true, boolean);
     let services = firewall.setting("wan_services", None, |node, report| {
-        list(SERVICES_MAX, parsed(|name| service(name, &kinds)))(node, report).map(Some)
+        list(SERVICES_MAX, parsed(service))(node, report).map(Some)
     });
     let dmz_host = firewall.setting("dmz_host", None, unless_empty(address));
     let forwards: Vec<_> = firewall
@@ -72,8 +71,8 @@ pub(super) fn read(
 }
 
 /// A service that can be opened to the WAN.
-fn service(name: &str, kinds: &[&'static Kind]) -> Result<&'static Kind, Problem> {
-    let offered = || kinds.iter().copied().filter(|kind| kind.is_public && kind.is_limited_by_network);
+fn service(name: &str) -> Result<&'static Kind, Problem> {
+    let offered = || KINDS.into_iter().filter(|kind| kind.is_public);
     if let Some(kind) = offered().find(|kind| kind.name == name) {
         return Ok(kind);
     }
@@ -210,8 +209,7 @@ impl Config {
             (Some(listed), _) => listed.contains(&kind.name),
             (None, Mode::Nat | Mode::Router) => kind.is_public && !is_forwarded(kind),
         };
-        let kinds = self.services.kinds().into_iter();
-        kinds.filter(is_open).filter(|kind| self.services.is_enabled(kind.name))
+        KINDS.into_iter().filter(is_open).filter(|kind| self.services.is_enabled(kind.name))
     }
 }
 

@@ -40,7 +40,6 @@ pub use services::{Record, RecordValue, Reservation, ReservedFor, Services};
 pub use source::Source;
 pub use summary::Detail;
 pub use tls::Tls;
-pub use upcoming::{Unfinished, comes_with};
 
 use crate::error::Error;
 
@@ -141,8 +140,6 @@ pub struct System {
     pub control_socket: PathBuf,
     /// Dataplane threads.
     pub workers: u8,
-    /// What is tried out before it is finished.
-    pub unfinished: Unfinished,
 }
 
 /// `[lan]`

@@ -3,13 +3,12 @@
 use gatepost_dataplane::Shard;
 
 use super::System;
-use super::diagnostic::{Problem, Report};
+use super::diagnostic::Problem;
 use super::name::{DOMAIN_OCTETS_MAX, directory, domain, host_name, socket};
 use super::section::Section;
-use super::upcoming::Unfinished;
-use super::value::{Node, choice, integer, list, parsed};
+use super::value::{integer, parsed};
 
-pub(super) fn read(mut system: Section<'_>, report: &Report) -> System {
+pub(super) fn read(mut system: Section<'_>) -> System {
     let hostname = system.setting("hostname", "gatepost".to_owned(), parsed(host_name));
     let domain = system.setting("domain", "office.example".to_owned(), parsed(domain));
     let state_dir = system.setting("state_dir", "/var/lib/gatepost".into(), parsed(directory));
@@ -22,7 +21,6 @@ pub(super) fn read(mut system: Section<'_>, report: &Report) -> System {
         let what = format!("the gateway's name {hostname}.{domain} has more than {DOMAIN_OCTETS_MAX} octets");
         system.report(span, Problem::new(what, "write a shorter domain or hostname"));
     }
-    let unfinished = system.unoffered("unfinished").map(|node| read_unfinished(node, report));
     system.finish();
     System {
         hostname: hostname.value,
@@ -30,11 +28,5 @@ pub(super) fn read(mut system: Section<'_>, report: &Report) -> System {
         state_dir: state_dir.value,
         control_socket: control_socket.value,
         workers: u8::try_from(workers.value).unwrap_or(1),
-        unfinished: unfinished.unwrap_or_default(),
     }
-}
-
-fn read_unfinished<'a>(node: &'a Node<'a>, report: &'a Report) -> Unfinished {
-    let named = list(1, choice(&[("mail", Unfinished { mail: true })]))(node, report);
-    named.unwrap_or_default().first().copied().unwrap_or_default()
 }

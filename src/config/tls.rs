@@ -1,4 +1,4 @@
-//! `[tls]`, for whoever tries out a service that speaks TLS before it is finished.
+//! `[tls]`: the certificate of the services that speak TLS.
 
 use std::path::{Path, PathBuf};
 
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    const MAIL: &str = "system.unfinished = ['mail']\n[[users]]\nname = 'anna'\n";
+    const MAIL: &str = "[[users]]\nname = 'anna'\n";
 
     #[test]
     fn files_are_beside_the_configuration_or_where_they_say() {
@@ -73,11 +73,5 @@ mod tests {
             let mistakes = read(&format!("[tls]\n{tls}")).expect_err(tls);
             assert!(mistakes[0].to_string().contains(missing), "{}", mistakes[0]);
         }
-    }
-
-    #[test]
-    fn without_a_service_that_speaks_it_the_section_is_yet_to_come() {
-        let mistakes = Config::parse("t.toml", "[tls]\ncertificate = 'a'\nkey = 'b'").expect_err("refused");
-        assert!(mistakes[0].to_string().contains("comes with TLS"), "{}", mistakes[0]);
     }
 }

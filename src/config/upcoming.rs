@@ -7,15 +7,8 @@ use toml::de::DeValue;
 use super::diagnostic::Problem;
 use super::section::Section;
 
-/// What is not finished, and tried out all the same: `system.unfinished`, which is told to nobody.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unfinished {
-    /// `[mail]`
-    pub mail: bool,
-}
-
 /// Sections, what they come with, and the setting that says that it is off, as far as there is one.
-const SECTIONS: [(&str, &str, Option<Off>); 9] = [
+const SECTIONS: [(&str, &str, Option<Off>); 7] = [
     (
         "ipv6",
         "IPv6",
@@ -25,9 +18,7 @@ const SECTIONS: [(&str, &str, Option<Off>); 9] = [
     ("routes", "static routes", None),
     ("uplinks", "several uplinks", None),
     ("web", "the web server", None),
-    ("tls", "TLS", None),
     ("admin", "the administration pages", Some(Off::ENABLED)),
-    ("mail", "mail", Some(Off::ENABLED)),
     ("ntp", "the time service", Some(Off::ENABLED)),
 ];
 
@@ -41,7 +32,6 @@ const KEYS: &[(&str, &[&str], &str)] = &[
     ("[firewall]", &["rules"], "firewall rules"),
     ("[dhcp]", OPTIONS, "further DHCP options"),
     ("the reservation", OPTIONS, "further DHCP options"),
-    ("the user", &["poll", "vacation"], "mail"),
     ("[dns]", &["trust_ad", "validate", "trust_anchors", "negative_anchors"], "DNSSEC"),
     ("[dns]", &["private_answers_from"], "exceptions from the rebinding filter"),
     ("[dns]", &["query_log", "blocklists"], "DNS by policy"),
@@ -71,12 +61,9 @@ impl Off {
         Self { key: "enabled", is: |value| value.as_bool() == Some(false), written: "enabled = false" };
 }
 
-/// Refuses the sections of `file` whose features are yet to come, unless they say that these are off, or are tried out as
-/// `unfinished`.
-pub(super) fn refuse_sections(file: &mut Section<'_>, unfinished: Unfinished) {
-    let yet_to_come =
-        SECTIONS.into_iter().filter(|(name, ..)| !matches!(*name, "mail" | "tls") || !unfinished.mail);
-    for (name, feature, off) in yet_to_come {
+/// Refuses the sections of `file` whose features are yet to come, unless they say that these are off.
+pub(super) fn refuse_sections(file: &mut Section<'_>) {
+    for (name, feature, off) in SECTIONS {
         let Some(node) = file.unoffered(name) else { continue };
         let (span, keys) = match node.get_ref() {
             DeValue::Table(table) => (node.span(), Some(table)),
@@ -108,7 +95,7 @@ pub(super) fn refuse_sections(file: &mut Section<'_>, unfinished: Unfinished) {
 }
 
 /// What is said of `what`, which is for `feature`.
-pub fn comes_with(what: &str, feature: &str) -> String {
+fn comes_with(what: &str, feature: &str) -> String {
     format!("{what} comes with {feature}, which this version does not have yet")
 }
 
@@ -125,14 +112,8 @@ fn keys() -> impl Iterator<Item = &'static (&'static str, &'static [&'static str
 }
 
 /// Services that are yet to come, and what they come with.
-pub(super) const SERVICES: [(&str, &str); 6] = [
-    ("smtp", "mail"),
-    ("submission", "mail"),
-    ("pop3s", "mail"),
-    ("imaps", "mail"),
-    ("http", "the web server"),
-    ("admin", "the administration pages"),
-];
+pub(super) const SERVICES: [(&str, &str); 3] =
+    [("imaps", "mail"), ("http", "the web server"), ("admin", "the administration pages")];
 
 /// What is wrong with naming the service `name`, which comes with `feature`, where one can write `others`.
 pub(super) fn service_problem(name: &str, feature: &str, others: &str) -> Problem {

@@ -7,7 +7,6 @@ use gatepost_services::users::{Role, USERS_MAX, User};
 
 use super::diagnostic::{Problem, Report, Span};
 use super::section::Section;
-use super::upcoming::Unfinished;
 use super::value::{Node, choice, parsed, quoted, unless_empty};
 
 /// The longest name. Other systems take no longer one, and the name of a file has room for more.
@@ -53,12 +52,12 @@ pub(super) struct Written<'a> {
     pub vacations: BTreeMap<String, String>,
 }
 
-/// Reads `users`, the array of tables of the file, and of their mail what is tried out.
-pub(super) fn read<'a>(file: &mut Section<'a>, unfinished: Unfinished, report: &'a Report) -> Written<'a> {
+/// Reads `users`, the array of tables of the file, with what is said there of their mail.
+pub(super) fn read<'a>(file: &mut Section<'a>, report: &'a Report) -> Written<'a> {
     let mut users: Vec<(User, Span)> = Vec::new();
     let mut written = Written::default();
     for node in file.elements("users", USERS_MAX) {
-        let Some((user, accounts, vacation, span)) = read_user(node, unfinished, report) else { continue };
+        let Some((user, accounts, vacation, span)) = read_user(node, report) else { continue };
         if !accounts.is_empty() {
             written.polled.push(Polled { user: user.name.clone(), accounts });
         }
@@ -78,7 +77,6 @@ pub(super) fn read<'a>(file: &mut Section<'a>, unfinished: Unfinished, report: &
 /// A user, what is polled for the user, what the user answers, and the place of the name.
 fn read_user<'a>(
     node: &'a Node<'a>,
-    unfinished: Unfinished,
     report: &'a Report,
 ) -> Option<(User, &'a [Node<'a>], Option<String>, Span)> {
     let mut user = Section::element(node, "the user", report)?;
@@ -86,9 +84,8 @@ fn read_user<'a>(
     let full_name = user.setting("full_name", String::new(), parsed(full_name));
     let role = user.setting("role", Role::User, choice(&Role::ALL.map(|role| (role.name(), role))));
     let quota = user.setting("quota", QUOTA, super::value::size(QUOTA_MIN));
-    let accounts: &[_] = if unfinished.mail { user.elements("poll", POLLED_MAX) } else { &[] };
-    let vacation =
-        if unfinished.mail { user.setting("vacation", None, unless_empty(vacation)).value } else { None };
+    let accounts: &[_] = user.elements("poll", POLLED_MAX);
+    let vacation = user.setting("vacation", None, unless_empty(vacation)).value;
     user.finish();
     let (name, span) = name?;
     let user = User { name, full_name: full_name.value, role: role.value, quota: quota.value };

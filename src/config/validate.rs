@@ -9,7 +9,7 @@ use super::diagnostic::{Diagnostic, Report, Severity, note_syntax_error};
 use super::section::Section;
 use super::services::{self, Surroundings};
 use super::value::choice;
-use super::{Config, Tls, access, firewall, interfaces, nat, system, tls, upcoming, users};
+use super::{Config, access, firewall, interfaces, nat, system, tls, upcoming, users};
 
 /// Reads `text`, the content of the file called `name`; warnings come with the configuration.
 pub(super) fn parse(name: &str, text: &str) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
@@ -31,13 +31,12 @@ pub(super) fn parse(name: &str, text: &str) -> Result<(Config, Vec<Diagnostic>),
 
 /// Relative paths start at `folder`.
 fn read<'a>(mut file: Section<'a>, folder: &Path, report: &'a Report) -> Config {
-    let system = system::read(file.section("system"), report);
-    let kinds = services::kinds(system.unfinished);
+    let system = system::read(file.section("system"));
     let mode = read_mode(file.section("network"));
     let (lan, wan) = interfaces::read(file.section("lan"), file.section("wan"), mode, report);
     let of_firewall = file.section("firewall");
     let nat = nat::read(file.section("nat"));
-    let users::Written { users, polled, vacations } = users::read(&mut file, system.unfinished, report);
+    let users::Written { users, polled, vacations } = users::read(&mut file, report);
     let around = Surroundings {
         hostname: &system.hostname,
         domain: &system.domain,
@@ -47,13 +46,12 @@ fn read<'a>(mut file: Section<'a>, folder: &Path, report: &'a Report) -> Config 
         polled: &polled,
         vacations: &vacations,
         folder,
-        unfinished: system.unfinished,
     };
     let services = services::read(&mut file, around, report);
     let firewall = firewall::read(of_firewall, mode, lan.known_address, &services, report);
-    let tls = if system.unfinished.mail { tls::read(file.section("tls"), folder) } else { Tls::default() };
-    let access = access::read(file.section("access"), lan.known_address, &kinds, report);
-    upcoming::refuse_sections(&mut file, system.unfinished);
+    let tls = tls::read(file.section("tls"), folder);
+    let access = access::read(file.section("access"), lan.known_address, report);
+    upcoming::refuse_sections(&mut file);
     file.finish();
     Config { system, mode, lan: lan.lan, wan, firewall, nat, services, access, tls, users }
 }

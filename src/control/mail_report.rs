@@ -299,10 +299,10 @@ mod tests {
         };
         assert!(!polled.is_done());
         let expected = "office@pop.isp.example:\n\
-            message  size   action  rule       header       receivers\n\
-            m1       1.50k  fetch   envelope   Envelope-To  anna (anna@office.example)\n\
-            m2       1.50k  fetch   otherwise  -            anna (anna@office.example)\n\
-            m3       1.50k  later   -          -            anna (anna@office.example)\n\
+            message  size    action  rule       header       receivers\n\
+            m1       1.5 kB  fetch   envelope   Envelope-To  anna (anna@office.example)\n\
+            m2       1.5 kB  fetch   otherwise  -            anna (anna@office.example)\n\
+            m3       1.5 kB  later   -          -            anna (anna@office.example)\n\
             m2 names nobody here; looked at To: list@lists.example\n\
             m3 stays there for now: the mailbox  is full\n2 are too long, and stay there\n\n\
             office@pop.isp.example: nothing to fetch\n2 are too long, and stay there\nnot fetched: busy\n";

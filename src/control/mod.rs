@@ -51,11 +51,8 @@ pub enum What {
     /// What it serves itself, and where it listens.
     Services,
     /// The mail for other servers.
-    // Hidden as long as mail is.
-    #[value(hide = true)]
     Queue,
     /// How mail stands: mailboxes elsewhere that are polled, queue, mailboxes, connections.
-    #[value(hide = true)]
     Mail,
 }
 

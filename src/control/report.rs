@@ -514,7 +514,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::config::services::KINDS;
+    use crate::config::services::{KINDS, OUTWARD_KINDS};
     use crate::glossary::{CounterGroup, counter_groups};
 
     #[test]
@@ -542,7 +542,7 @@ mod tests {
     fn every_counter_is_reported_and_has_a_meaning() {
         let mut counters = Counters { dropped: 7, ..Counters::default() };
         (counters.frames.address_conflicts, counters.host_stack.syn_cookies_sent) = (3, 4);
-        for kind in KINDS {
+        for kind in KINDS.into_iter().chain(OUTWARD_KINDS) {
             let counts = kind.counters.iter().zip(5..).map(|((name, _), count)| ((*name).to_owned(), count));
             counters.services.insert(kind.name.to_owned(), counts.collect());
         }

@@ -23,7 +23,6 @@ use super::ports::PortStatus;
 use super::query::{CountersAnswer, Query};
 use super::requests::{RequestError, Requests};
 use super::services::list::{self, List};
-use crate::config::services::is_of_mail;
 use crate::config::{Config, WanAddress};
 use crate::control::report::{
     Counters, Drop, Drops, Flow, Flows, Interface, Lease, Leases, Listening, Neighbor, Neighbors, Port,
@@ -129,10 +128,7 @@ impl Inspector {
                     .collect(),
             }
         };
-        // What is not finished shows only where it is tried out.
-        let is_tried_out = current.config.system.unfinished.mail;
-        let is_shown = |service: &Service| is_tried_out || !is_of_mail(&service.name);
-        Services { services: self.list.entries().map(service).filter(is_shown).collect() }
+        Services { services: self.list.entries().map(service).collect() }
     }
 
     /// What is wrong with services; what several have in common once.

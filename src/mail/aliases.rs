@@ -45,12 +45,13 @@ pub(super) fn run(options: &Options, address: &str) -> Result<bool, Error> {
 /// The report, and the same in lines for people.
 fn report(config: &Config, text: &str) -> Result<(Report, Vec<String>), Error> {
     let unusable = |why: String, remedy: &str| Error::usage(format!("{text:?}: {why}; {remedy}"));
-    let Some(mail) = &config.services.mail else {
+    let mail = &config.services.mail;
+    if !mail.enabled {
         return Err(unusable(
-            "there is no mail in this configuration".to_owned(),
-            "name another by --config",
+            "mail is off in this configuration".to_owned(),
+            "write a user, or name another by --config",
         ));
-    };
+    }
     let parts = MailboxParts::parse(text).map_err(|error| {
         unusable(error.to_string(), "write a name, such as \"alice\", or an address with a domain")
     })?;
@@ -109,7 +110,7 @@ fn listed(all: &[String]) -> String {
 mod tests {
     use super::*;
 
-    const FILE: &str = "system.unfinished = ['mail']\nusers = [{ name = 'alice', role = 'owner' }, { name = 'bob' }]\n\
+    const FILE: &str = "users = [{ name = 'alice', role = 'owner' }, { name = 'bob' }]\n\
         [mail]\ncatch_all = 'postmaster'\naliases = [{ name = 'sales', members = ['alice', 'field'] },\n\
         { name = 'field', members = ['bob', 'alice', 'c@elsewhere.example'] }]";
 

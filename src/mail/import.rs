@@ -15,7 +15,7 @@ use rand::rngs::{StdRng, SysRng};
 use serde::Serialize;
 
 use super::{Options, Progress, print, print_json, remedy_of_reading, tell};
-use crate::config::comes_with;
+
 use crate::error::Error;
 use crate::port::clock::SystemClock;
 use crate::port::find_user;
@@ -42,9 +42,6 @@ struct SkippedFile {
 /// Imports files into a mailbox. Whether all messages are there.
 pub(super) fn run(options: &Options, user: &str, path: &Path) -> Result<bool, Error> {
     let config = options.load()?;
-    if config.services.mail.is_none() {
-        return Err(Error::usage(comes_with("gatepost mail import", "mail")));
-    }
     let quota = find_user(&config, &options.source(), user)?.quota;
     let what = || format!("cannot import {}", path.display());
     let source = Source::find(path)

@@ -9,8 +9,6 @@
 //! | `import` | refused, as one process alone writes the store |
 //! | `list`, `search`, `show` | read, and change nothing |
 //! | `poll`, `queue` | asks the gateway, which has to run |
-//!
-//! The commands are not in `--help` until there is a service that delivers mail.
 
 mod aliases;
 mod check;

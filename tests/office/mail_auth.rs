@@ -5,7 +5,7 @@ use std::fs;
 use crate::harness::programs::wait_for_listener;
 use crate::harness::{Background, Directory, ISP, Office, WAN, run};
 
-const SETTINGS: &str = "system.unfinished = ['mail']\nusers = [{ name = 'anna' }]\nmail.disk_reserve = '1 MiB'\n\
+const SETTINGS: &str = "users = [{ name = 'anna' }]\nmail.disk_reserve = '1 MiB'\n\
                         mail.authentication = 'reject'\nfirewall.wan_services = ['smtp']";
 
 /// Signs messages in the ways that there are, and sends them to the gateway. One is changed behind its signature.

@@ -11,8 +11,7 @@ use crate::harness::postfix::Postfix;
 use crate::harness::programs::name_server;
 use crate::harness::{Gateway, ISP, LAN, Namespace, Office, SERVER, eventually, gatepost};
 
-const SETTINGS: &str =
-    "system.unfinished = ['mail']\nusers = [{ name = 'anna' }]\nmail.disk_reserve = '1 MiB'";
+const SETTINGS: &str = "users = [{ name = 'anna' }]\nmail.disk_reserve = '1 MiB'";
 
 /// Sends a message of `subject` from anna to `recipients`, as a program of the LAN does.
 fn send(pc: &Namespace, subject: &str, recipients: &[&str]) {

@@ -14,7 +14,7 @@ use crate::harness::{Background, Directory, Office, SERVER, eventually, gatepost
 const OWNER: &str = "8:8";
 const NAME: &str = "pop.isp.example";
 
-const SETTINGS: &str = "system.unfinished = ['mail']\nmail.disk_reserve = '1 MiB'\nmail.max_message = '1 MiB'\n\
+const SETTINGS: &str = "mail.disk_reserve = '1 MiB'\nmail.max_message = '1 MiB'\n\
                         dns.records = [{ name = 'pop.isp.example.', type = 'A', value = '198.51.100.80' }]\n";
 
 /// Dovecot, with a certificate for its name by an authority of the test's.

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{Directory, LAN, Namespace, Office, Setup, WAN, gatepost, run};
 
-const SETTINGS: &str = "system.unfinished = ['mail']\nusers = [{ name = 'anna' }, { name = 'bert' }]\n\
+const SETTINGS: &str = "users = [{ name = 'anna' }, { name = 'bert' }]\n\
                         mail.disk_reserve = '1 MiB'";
 const PASSWORD: &str = "blue harbour 47";
 

@@ -6,8 +6,7 @@ use std::process::Output;
 
 use crate::harness::{LAN, Office, gatepost, run};
 
-const SETTINGS: &str =
-    "system.unfinished = ['mail']\nusers = [{ name = 'anna' }]\nmail.disk_reserve = '1 MiB'";
+const SETTINGS: &str = "users = [{ name = 'anna' }]\nmail.disk_reserve = '1 MiB'";
 const PASSWORD: &str = "blue harbour 47";
 
 /// Sends a message by each of the ways that a mail program has: STARTTLS, and TLS at once.

@@ -34,6 +34,7 @@ pub const KIND: Kind = Kind {
     ports: &[(Protocol::UDP, SERVER_PORT)],
     is_public: false,
     is_limited_by_network: false,
+    has_logins: false,
     about: "Frames for the DHCP server and client",
     counters: DhcpCounters::GLOSSARY,
 };

@@ -34,6 +34,7 @@ pub const KIND: Kind = Kind {
     ports: &[(Protocol::TCP, PORT), (Protocol::UDP, PORT)],
     is_public: true,
     is_limited_by_network: true,
+    has_logins: false,
     about: "The name service",
     counters: Stats::GLOSSARY,
 };

@@ -20,7 +20,6 @@ use crate::machine::post::SharedPost;
 /// The users, and an alias of two of them. What is for several is taken if one of them has room, so the alias leads to no
 /// mailbox that fills up.
 const CONFIG: &str = "
-    system.unfinished = ['mail']
     users = [{ name = 'anna' }, { name = 'berta' }, { name = 'carla', quota = '1 MiB' }]
     mail.plaintext_login = 'lan'
     mail.aliases = [{ name = 'all', members = ['anna', 'berta'] }]

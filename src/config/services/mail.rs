@@ -1,4 +1,4 @@
-//! `[mail]`, for whoever tries out mail before it is finished: see [`Unfinished`](crate::config::Unfinished).
+//! `[mail]`: the mail services, their domains and where mail leaves.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -32,7 +32,7 @@ pub use gatepost_services::mail::service::{Authenticity, KeepDays, RelayFrom, Sh
 use super::{KINDS, aliases, polled, rules, smarthost};
 
 /// What is known of each of the mail services.
-pub const MAIL_KINDS: [&Kind; 5] = [&SMTP, &SUBMISSION, &LMTP, &POP3, &POP3S];
+pub(super) const MAIL_KINDS: [&Kind; 5] = [&SMTP, &SUBMISSION, &LMTP, &POP3, &POP3S];
 
 /// `[mail]`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,6 +91,15 @@ pub struct MailPorts {
 }
 
 impl Mail {
+    /// What it goes by, for people: whose mail is here, and where all other mail goes.
+    pub(super) fn summary(&self) -> String {
+        let names = self.domains.iter().filter(|domain| domain.same_as.is_none());
+        let names: Vec<_> = names.map(|domain| domain.name.as_str()).collect();
+        let others = self.smarthost.as_ref();
+        let others = others.map_or_else(|| "their own servers".to_owned(), ToString::to_string);
+        format!("{}; mail for others to {others}", names.join(", "))
+    }
+
     /// Where the service that is called `name` is served; 0: nowhere.
     pub fn port_of(&self, name: &str) -> u16 {
         let ports = [
@@ -344,7 +353,9 @@ fn check_ports(all: &[(&str, Setting<u32>)], report: &Report) {
         .into_iter()
         .filter(is_served)
         .map(|kind| (kind.name, kind.ports.get(1..).unwrap_or_default()));
-    let fixed = fixed.chain(KINDS.iter().map(|kind| (kind.name, kind.ports)));
+    let is_of_mail = |kind: &&&Kind| MAIL_KINDS.iter().any(|of_mail| of_mail.name == kind.name);
+    let others = KINDS.iter().filter(|kind| !is_of_mail(kind));
+    let fixed = fixed.chain(others.map(|kind| (kind.name, kind.ports)));
     let fixed =
         fixed.flat_map(|(name, ports)| ports.iter().map(move |(protocol, port)| (name, *protocol, *port)));
     let tcp = fixed.filter(|(_, protocol, _)| *protocol == Protocol::TCP);

@@ -15,35 +15,27 @@ use std::path::Path;
 use gatepost_ground::wire::Protocol;
 use gatepost_services::dhcp::office as dhcp_service;
 use gatepost_services::dns::office as dns_service;
+use gatepost_services::mail::delivery::KIND as DELIVERY;
+use gatepost_services::mail::poll::KIND as POLLING;
 use gatepost_services::service::Kind;
 use gatepost_services::users::User;
 use ipnet::Ipv4Net;
 
-use gatepost_services::mail::delivery::KIND as DELIVERY;
-use gatepost_services::mail::poll::KIND as POLLING;
-
 use super::diagnostic::{Problem, Report, Span};
 use super::section::Section;
-use super::upcoming::Unfinished;
 use super::users::Polled;
+use mail::{LMTP, MAIL_KINDS, POP3, POP3S, SMTP, SUBMISSION};
 
 pub use dhcp::{Dhcp, Reservation, ReservedFor};
 pub use dns::{Dns, Record, RecordValue};
-pub use mail::{Aliases, Authenticity, MAIL_KINDS, Mail, MailDomain, MailPorts};
+pub use mail::{Aliases, Authenticity, Mail, MailDomain, MailPorts};
 
-/// What is known of each service that this version has.
-pub const KINDS: [&Kind; 2] = [&dhcp_service::KIND, &dns_service::KIND];
+/// What is known of each service that answers on ports.
+pub const KINDS: [&Kind; 7] =
+    [&dhcp_service::KIND, &dns_service::KIND, &SMTP, &SUBMISSION, &LMTP, &POP3, &POP3S];
 
-/// The services that can be named in a file that tries out `unfinished`.
-pub(super) fn kinds(unfinished: Unfinished) -> Vec<&'static Kind> {
-    let of_mail = MAIL_KINDS.into_iter().filter(|_| unfinished.mail);
-    KINDS.into_iter().chain(of_mail).collect()
-}
-
-/// Whether the service that is called `name` is one of mail's.
-pub fn is_of_mail(name: &str) -> bool {
-    MAIL_KINDS.into_iter().chain([&DELIVERY, &POLLING]).any(|kind| kind.name == name)
-}
+/// What is known of each service that has no port, and turns to others itself.
+pub const OUTWARD_KINDS: [&Kind; 2] = [&DELIVERY, &POLLING];
 
 /// What a configuration says of each service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +44,8 @@ pub struct Services {
     pub dhcp: Dhcp,
     /// Names for the LAN.
     pub dns: Dns,
-    /// Mail; `None` unless it is tried out.
-    pub mail: Option<Mail>,
+    /// Mail.
+    pub mail: Mail,
 }
 
 /// What the sections of services are judged by.
@@ -74,14 +66,11 @@ pub(super) struct Surroundings<'a, 'file> {
     pub folder: &'a Path,
     /// What those of them who are away answer.
     pub vacations: &'a BTreeMap<String, String>,
-    /// What is tried out.
-    pub unfinished: Unfinished,
 }
 
 /// Reads the sections of all services.
 pub(super) fn read<'a>(file: &mut Section<'a>, around: Surroundings<'_, 'a>, report: &'a Report) -> Services {
-    let Surroundings { hostname, domain, lan, snooping, users, polled, vacations, folder, unfinished } =
-        around;
+    let Surroundings { hostname, domain, lan, snooping, users, polled, vacations, folder } = around;
     let dhcp = dhcp::read(file.section("dhcp"), hostname, lan, report);
     if let Some(span) = snooping.filter(|_| !dhcp.enabled) {
         let what = "dhcp_snooping leaves the gateway as the only DHCP server, and dhcp.enabled is false";
@@ -90,7 +79,7 @@ pub(super) fn read<'a>(file: &mut Section<'a>, around: Surroundings<'_, 'a>, rep
     let dns = dns::read(file.section("dns"), domain, lan, report);
     let names = mail::Names { hostname, domain };
     let people = mail::People { users, polled, vacations };
-    let mail = unfinished.mail.then(|| mail::read(file.section("mail"), names, &people, folder, report));
+    let mail = mail::read(file.section("mail"), names, &people, folder, report);
     Services { dhcp, dns, mail }
 }
 
@@ -98,34 +87,26 @@ impl Services {
     /// Whether the service that is called `name` is switched on.
     pub fn is_enabled(&self, name: &str) -> bool {
         let states = [(&dhcp_service::KIND, self.dhcp.enabled), (&dns_service::KIND, self.dns.enabled)];
-        let mail = self.mail.as_ref().filter(|mail| mail.enabled);
         states.iter().any(|(kind, is_enabled)| kind.name == name && *is_enabled)
-            || mail
-                .is_some_and(|mail| name == DELIVERY.name || name == POLLING.name || mail.port_of(name) != 0)
+            || self.mail.enabled
+                && (OUTWARD_KINDS.iter().any(|kind| kind.name == name) || self.mail.port_of(name) != 0)
     }
 
     /// Whether one of them speaks TLS.
     pub fn speak_tls(&self) -> bool {
-        self.mail.as_ref().is_some_and(|mail| mail.enabled)
-    }
-
-    /// The services that there are.
-    pub fn kinds(&self) -> Vec<&'static Kind> {
-        kinds(Unfinished { mail: self.mail.is_some() })
+        self.mail.enabled
     }
 
     /// The ports that a service is served on.
     pub fn ports_of(&self, kind: &Kind) -> Vec<(Protocol, u16)> {
-        match &self.mail {
-            Some(mail) if MAIL_KINDS.iter().any(|of_mail| of_mail.name == kind.name) => {
-                let port = mail.port_of(kind.name);
-                // Those behind the first are fixed: the one that begins with TLS.
-                let others = kind.ports.iter().skip(1).copied();
-                let all = [(Protocol::TCP, port)].into_iter().chain(others);
-                all.filter(|_| port != 0).collect()
-            }
-            _ => kind.ports.to_vec(),
+        if !MAIL_KINDS.iter().any(|of_mail| of_mail.name == kind.name) {
+            return kind.ports.to_vec();
         }
+        let port = self.mail.port_of(kind.name);
+        // Those behind the first are fixed: the one that begins with TLS.
+        let others = kind.ports.iter().skip(1).copied();
+        let all = [(Protocol::TCP, port)].into_iter().chain(others);
+        all.filter(|_| port != 0).collect()
     }
 
     /// The services, each with what it goes by in the office's `domain`. `has_provider`: there is a provider that tells
@@ -149,7 +130,10 @@ impl Services {
 
     /// What else people want to know of `config`'s services, each with its topic.
     pub(super) fn details(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
-        self.dhcp.reservations.iter().map(|reservation| ("reservation", dhcp::reserved(reservation)))
+        let mail = Some(&self.mail).filter(|mail| mail.enabled).map(|mail| ("mail", mail.summary()));
+        let reserved =
+            self.dhcp.reservations.iter().map(|reservation| ("reservation", dhcp::reserved(reservation)));
+        mail.into_iter().chain(reserved)
     }
 
     fn reserved(&self) -> impl Iterator<Item = (&str, Ipv4Addr)> {

@@ -38,6 +38,7 @@ fn access_names_networks_and_the_dataplane_is_told() {
     let told = config.dataplane(MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]), None, None);
     assert!(told.firewall.v4.wan_services.iter().all(|service| service.from == from));
     assert_eq!(told.firewall.v4.wan_services.len(), 2);
+    accepted("access.pop3s = { from = ['any'], password = true }");
     assert_eq!(accepted("access.dns.from = ['any']").access.to("dns"), Some(&[net("0.0.0.0/0")][..]));
     assert_eq!(accepted("").access.to("dns"), None);
 }
@@ -46,12 +47,14 @@ fn access_names_networks_and_the_dataplane_is_told() {
 fn access_that_cannot_be_is_told() {
     for (text, told) in [
         (
-            "access.smtp = ▸{ from = ['lan'] }",
-            "\"smtp\" comes with mail, which this version does not have yet; remove it, or write \"dns\"",
+            "access.http = ▸{ from = ['lan'] }",
+            "\"http\" comes with the web server, which this version does not have yet; remove it, \
+             or write \"dns\", \"smtp\", \"submission\", \"lmtp\", \"pop3\" or \"pop3s\"",
         ),
         (
-            "[access]\n▸ftp = { from = ['lan'] }",
-            "unknown key \"ftp\" in [access]; remove it, or write \"dns\"",
+            "[access]\n▸gopher = { from = ['lan'] }",
+            "unknown key \"gopher\" in [access]; remove it, \
+             or write \"dns\", \"smtp\", \"submission\", \"lmtp\", \"pop3\" or \"pop3s\"",
         ),
         (
             "access.dhcp = ▸{ from = ['lan'] }",
@@ -59,7 +62,11 @@ fn access_that_cannot_be_is_told() {
         ),
         (
             "access.dns = { from = ['lan'], password = ▸true }",
-            "\"dns\" has no passwords; services that have come with users; remove it",
+            "\"dns\" asks nobody for a password; remove it",
+        ),
+        (
+            "access.pop3s = { from = ['any'], password = ▸false }",
+            "\"pop3s\" asks everybody for a password; remove it",
         ),
         (
             "access.dns = { from = ▸[] }",
@@ -76,8 +83,11 @@ fn access_that_cannot_be_is_told() {
     ] {
         assert_mistakes(text, &[told]);
     }
-    assert_mistakes(
-        "firewall.wan_services = [▸'dhcp']",
-        &["there is no service \"dhcp\" for the WAN; remove it, or write \"dns\""],
-    );
+    let others = "remove it, or write \"dns\", \"smtp\", \"submission\" or \"pop3s\"";
+    for name in ["dhcp", "lmtp", "pop3"] {
+        assert_mistakes(
+            &format!("firewall.wan_services = [▸'{name}']"),
+            &[&format!("there is no service \"{name}\" for the WAN; {others}")],
+        );
+    }
 }

@@ -11,11 +11,9 @@ fn firewall_services_and_dmz_host() {
     assert_eq!(config.firewall.wan_services, Some(vec!["dns"]));
     assert_eq!(config.firewall.dmz_host, Some(ip("192.168.1.30")));
     assert_mistakes(
-        "firewall.wan_services = ['dns', ▸'smtp', ▸'http']",
-        &[
-            "\"smtp\" comes with mail, which this version does not have yet; remove it, or write \"dns\"",
-            "\"http\" comes with the web server, which this version does not have yet; remove it, or write \"dns\"",
-        ],
+        "firewall.wan_services = ['dns', 'smtp', ▸'http']",
+        &["\"http\" comes with the web server, which this version does not have yet; remove it, \
+           or write \"dns\", \"smtp\", \"submission\" or \"pop3s\""],
     );
     assert_mistakes(
         "firewall.dmz_host = ▸'192.168.1.1'",

@@ -1,28 +1,14 @@
-//! `[mail]`, tried out.
+//! `[mail]`.
 
 use gatepost_services::mail::secret::Secret;
 
 use super::*;
 use crate::config::services::{Aliases, Authenticity, Mail, MailPorts};
 
-const TRIED_OUT: &str = "system.unfinished = ['mail']\nusers = [{ name = 'alice' }, { name = 'bob' }]\n";
+const USERS: &str = "users = [{ name = 'alice' }, { name = 'bob' }]\n";
 
 fn mail(text: &str) -> Mail {
-    accepted(&format!("{TRIED_OUT}{text}")).services.mail.expect("it is tried out")
-}
-
-#[test]
-fn mail_is_there_only_where_it_is_tried_out() {
-    let users = "users = [{ name = 'alice' }]\n";
-    assert_eq!(accepted(users).services.mail, None);
-    assert!(!accepted(users).services.is_enabled("smtp"));
-    assert!(accepted(users).services.kinds().iter().all(|kind| kind.name != "smtp"));
-    assert_mistakes(
-        "system.▸unfinish = ['mail']",
-        &[
-            "unknown key \"unfinish\" in [system]; remove it, or write \"hostname\", \"domain\", \"state_dir\", \"control_socket\" or \"workers\"",
-        ],
-    );
+    accepted(&format!("{USERS}{text}")).services.mail
 }
 
 #[test]
@@ -42,10 +28,7 @@ fn the_defaults_are_those_of_the_reference() {
     );
     let domains: Vec<_> = mail.domains.iter().map(|domain| domain.name.as_str()).collect();
     assert_eq!(domains, ["office.example", "gatepost.office.example", "smtp.office.example"]);
-    assert!(
-        !accepted("system.unfinished = ['mail']").services.is_enabled("smtp"),
-        "there is nobody to have any"
-    );
+    assert!(!accepted("").services.is_enabled("smtp"), "there is nobody to have any");
 }
 
 #[test]
@@ -55,7 +38,7 @@ fn mail_that_is_not_from_whom_it_says_is_reported_put_aside_or_refused() {
     assert_eq!(read("quarantine"), Authenticity::Quarantine);
     assert_eq!(read("reject"), Authenticity::Reject);
     assert_mistakes(
-        &format!("{TRIED_OUT}mail.authentication = ▸'discard'"),
+        &format!("{USERS}mail.authentication = ▸'discard'"),
         &["\"discard\" is not possible here; write \"report\", \"quarantine\" or \"reject\""],
     );
 }
@@ -75,26 +58,26 @@ fn domains_have_users_of_their_own_or_those_of_another() {
     );
     assert_mistakes(
         &format!(
-            "{TRIED_OUT}[mail]\nenabled = true\nmax_message = ▸'1 KiB'\nrelay_from = ['lan', ▸'10.0.0.1']\n\
+            "{USERS}[mail]\nenabled = true\nmax_message = ▸'1 KiB'\nrelay_from = ['lan', ▸'10.0.0.1']\n\
              domains = [{{ name = ▸'Office.example' }}, {{ name = 'a.example', users = [▸'carl'] }},\n\
              {{ name = ▸'a.example' }}, {{ name = 'b.example', alias_of = ▸'c.example' }},\n\
-             {{ name = 'd.example', users = ['bob'], alias_of = ▸'a.example' }}]\nports = {{ smtp = ▸70000 }}\n▸judges = ''"
+             {{ name = 'd.example', users = ['bob'], alias_of = ▸'a.example' }}]\nports = {{ smtp = ▸70000 }}\n▸verdict = ''"
         ),
         &[
             "\"1 KiB\" is too small; write at least \"1 MiB\"",
             "\"10.0.0.1\" has no prefix length; write \"10.0.0.1/32\" for this one address",
             "office.example is system.domain; remove it",
             "there is no user \"carl\"; write the name of a user",
-            "the domain a.example is there twice (first in line 7, column 50); remove one",
+            "the domain a.example is there twice (first in line 6, column 50); remove one",
             "there is no domain \"c.example\" before this one; write \"office.example\"",
             "the domain has users of its own and is another's alias; remove one of them",
             "70000 is out of range; write an integer from 0 to 65535",
-            "unknown key \"judges\" in [mail]; remove it, or write \"enabled\", \"hostname\", \"max_message\", \"judge\", \"relay_from\", \
+            "unknown key \"verdict\" in [mail]; remove it, or write \"enabled\", \"hostname\", \"max_message\", \"judge\", \"relay_from\", \
              \"plaintext_login\", \"authentication\", \"disk_reserve\", \"ports\", \"limits\", \"domains\", \"catch_all\", \"aliases\", \"smarthost\", \"smarthost_user\", \"smarthost_password_file\", \"routes\", \"common_mailbox\", \"rules\" or \"keep_days\"",
         ],
     );
     assert_mistakes(
-        "system.unfinished = ['mail']\nmail.enabled = ▸true",
+        "mail.enabled = ▸true",
         &["there is nobody to have mail; write a user, or enabled = false"],
     );
 }
@@ -102,7 +85,7 @@ fn domains_have_users_of_their_own_or_those_of_another() {
 #[test]
 fn the_wan_and_networks_have_the_ports_that_mail_is_served_on() {
     let config = accepted(&format!(
-        "{TRIED_OUT}firewall.wan_services = ['smtp', 'submission']\nmail.ports = {{ smtp = 2525, submission = 0 }}\n\
+        "{USERS}firewall.wan_services = ['smtp', 'submission']\nmail.ports = {{ smtp = 2525, submission = 0 }}\n\
          access.smtp = {{ from = ['198.51.100.0/24'] }}"
     ));
     let open: Vec<_> =
@@ -110,12 +93,12 @@ fn the_wan_and_networks_have_the_ports_that_mail_is_served_on() {
     assert_eq!(open, [("smtp", vec![(gatepost_ground::wire::Protocol::TCP, 2525)])]);
     assert_eq!(config.access.to("smtp"), Some(&[net("198.51.100.0/24")][..]));
     assert_eq!(config.access.limited().map(|(kind, _)| kind.name).collect::<Vec<_>>(), ["smtp"]);
-    let text = format!("{TRIED_OUT}network.mode = 'nat'");
+    let text = format!("{USERS}network.mode = 'nat'");
     let open: Vec<_> = accepted(&text).wan_services().map(|kind| kind.name).collect();
     assert_eq!(open, ["dns", "smtp", "submission", "pop3s"]);
     // What these take could be read on its way, or nobody says who handed it in.
     assert_mistakes(
-        &format!("{TRIED_OUT}firewall.wan_services = [▸'pop3', 'pop3s', ▸'lmtp']"),
+        &format!("{USERS}firewall.wan_services = [▸'pop3', 'pop3s', ▸'lmtp']"),
         &[
             "there is no service \"pop3\" for the WAN; remove it, or write \"dns\", \"smtp\", \"submission\" or \"pop3s\"",
             "there is no service \"lmtp\" for the WAN; remove it, or write \"dns\", \"smtp\", \"submission\" or \"pop3s\"",
@@ -125,7 +108,7 @@ fn the_wan_and_networks_have_the_ports_that_mail_is_served_on() {
 
 #[test]
 fn what_no_gateway_could_serve_is_said_with_its_place() {
-    let refused = |mail: &str, expected: &[&str]| assert_mistakes(&format!("{TRIED_OUT}{mail}"), expected);
+    let refused = |mail: &str, expected: &[&str]| assert_mistakes(&format!("{USERS}{mail}"), expected);
     refused(
         "mail.relay_from = ['lan', ▸'0.0.0.0/0', ▸'84.0.0.0/8', ▸'1.1.1.0/24', '192.0.2.0/24', '10.0.0.0/8']",
         &[
@@ -140,7 +123,7 @@ fn what_no_gateway_could_serve_is_said_with_its_place() {
     refused("mail.ports.lmtp = ▸53", &["port 53 is that of dns; write another one"]);
     refused(
         "mail.ports = { smtp = 2525, lmtp = ▸2525 }",
-        &["port 2525 is that of smtp (first in line 3, column 23); write another one"],
+        &["port 2525 is that of smtp (first in line 2, column 23); write another one"],
     );
     for ports in ["smtp = 587, submission = 25", "smtp = 465, submission = 0", "smtp = 0, lmtp = 25"] {
         mail(&format!("mail.ports = {{ {ports} }}"));
@@ -151,7 +134,7 @@ fn what_no_gateway_could_serve_is_said_with_its_place() {
 fn forwards_and_mail_quarrel_about_the_ports_that_mail_is_served_on() {
     let forward = |services: &str, wan_port: &str| {
         format!(
-            "{TRIED_OUT}network.mode = 'nat'\nmail.ports.smtp = 2525\n{services}\n\
+            "{USERS}network.mode = 'nat'\nmail.ports.smtp = 2525\n{services}\n\
              [[firewall.forwards]]\nwan_port = {wan_port}\nto = '192.168.1.20:25'"
         )
     };
@@ -196,7 +179,7 @@ fn aliases_and_the_catch_all_are_addresses_at_the_offices_domain_unless_they_say
 fn mistakes_in_aliases_are_told_where_they_stand() {
     assert_mistakes(
         &format!(
-            "{TRIED_OUT}[mail]\ncatch_all = ▸'carla'\naliases = [\n\
+            "{USERS}[mail]\ncatch_all = ▸'carla'\naliases = [\n\
              {{ name = 'a', members = ['alice', ▸'b'] }}, {{ name = 'b', members = ['A@smtp.office.example'] }},\n\
              {{ name = 'sales', members = [▸'sales', ▸'allice', 'carl@elsewhere'] }},\n\
              {{ name = ▸'press@elsewhere.example', members = ['bob'] }}, {{ name = ▸'A@gatepost.office.example', members = ['bob'] }},\n\
@@ -208,7 +191,7 @@ fn mistakes_in_aliases_are_told_where_they_stand() {
             "sales@office.example names itself, and there is no user who is called so; name the users who have its mail",
             "nobody has mail for allice@office.example; write \"alice\"",
             "elsewhere.example is no domain of the office's; write a name without a domain, or the domain as one of [[mail.domains]], too",
-            "the alias A@gatepost.office.example is there twice (first in line 6, column 10); name all members in one",
+            "the alias A@gatepost.office.example is there twice (first in line 5, column 10); name all members in one",
             "\"c+d\" has a detail behind the +, which belongs to every address; write \"c\"",
             "the alias has no members; name users, other aliases, or addresses elsewhere",
             "the alias has no members; write members = [\"alice\"]",
@@ -243,8 +226,8 @@ fn judges_are_one_or_several() {
         ("clamd://", "has no name or IPv4 address of a server"),
     ] {
         let told = format!("\"{text}\" {what}; {example}");
-        assert_mistakes(&format!("{TRIED_OUT}mail.judge = ▸'{text}'"), &[&told]);
-        assert_mistakes(&format!("{TRIED_OUT}mail.judge = ['http://a.example', ▸'{text}']"), &[&told]);
+        assert_mistakes(&format!("{USERS}mail.judge = ▸'{text}'"), &[&told]);
+        assert_mistakes(&format!("{USERS}mail.judge = ['http://a.example', ▸'{text}']"), &[&told]);
     }
 }
 
@@ -268,7 +251,7 @@ fn mail_leaves_by_routes_and_a_smarthost() {
     let example = "write a server such as \"smtp.isp.example:587\" or \"192.168.1.40:25\"";
     assert_mistakes(
         &format!(
-            "{TRIED_OUT}[mail]\nsmarthost = ▸'smtp.office.example:25'\n\
+            "{USERS}[mail]\nsmarthost = ▸'smtp.office.example:25'\n\
              routes = [{{ domain = ▸'office.example', to = '192.168.1.40' }}, {{ domain = 'a.example', to = ▸'127.0.0.1' }},\n\
              {{ domain = 'b.example', to = ▸'b.example:0' }}, {{ domain = 'c.example', to = ▸'a b' }},\n\
              {{ domain = 'd.example', to = 'x.example' }}, {{ domain = ▸'D.example', to = 'y.example' }}]"
@@ -313,7 +296,7 @@ fn a_login_at_the_smarthost_has_a_user_and_a_file() {
             "\"a\\nb\" is no name of a user there; write 1 to 255 octets without control characters",
         ),
     ] {
-        assert_mistakes(&format!("{TRIED_OUT}[mail]\n{text}"), &[mistake]);
+        assert_mistakes(&format!("{USERS}[mail]\n{text}"), &[mistake]);
     }
 }
 
@@ -350,7 +333,7 @@ fn mistakes_in_rules_and_days_are_told_where_they_stand() {
     let does = "write folder = \"Lists\", forward = \"bob@elsewhere.example\" or discard = true";
     assert_mistakes(
         &format!(
-            "{TRIED_OUT}[mail]\nrules = [\n\
+            "{USERS}[mail]\nrules = [\n\
              {{ user = ▸'allice', folder = 'a' }}, ▸{{ user = 'alice' }}, ▸{{ discard = false, header = 'a' }},\n\
              ▸{{ folder = 'a', forward = 'bob' }}, ▸{{ forward = 'bob', discard = true }}, ▸{{ discard = true }},\n\
              {{ contains = ▸'a', folder = 'b' }}, {{ keep = ▸false, folder = 'b' }}, {{ header = ▸'a b', folder = 'c' }},\n\
@@ -377,7 +360,7 @@ fn mistakes_in_rules_and_days_are_told_where_they_stand() {
         ],
     );
     assert_mistakes(
-        &format!("{TRIED_OUT}mail.keep_days = {{ inbox = ▸'a', ▸INBOX = 1, junk = ▸-1, ▸'' = 1 }}"),
+        &format!("{USERS}mail.keep_days = {{ inbox = ▸'a', ▸INBOX = 1, junk = ▸-1, ▸'' = 1 }}"),
         &[
             "a text instead of an integer; write an integer",
             "the folder \"INBOX\" is there twice; remove one",
@@ -386,24 +369,20 @@ fn mistakes_in_rules_and_days_are_told_where_they_stand() {
         ],
     );
     assert_mistakes(
-        &format!("{TRIED_OUT}mail.keep_days = ▸30"),
+        &format!("{USERS}mail.keep_days = ▸30"),
         &["an integer instead of a table; write a table"],
     );
 }
 
 #[test]
 fn who_is_away_answers() {
-    let text = "system.unfinished = ['mail']\n[[users]]\nname = 'alice'\nvacation = \"I am away.\\nAlice\"\n\
+    let text = "[[users]]\nname = 'alice'\nvacation = \"I am away.\\nAlice\"\n\
                 [[users]]\nname = 'bob'\nvacation = ''";
-    let mail = accepted(text).services.mail.expect("it is tried out");
+    let mail = accepted(text).services.mail;
     let vacations: Vec<_> = mail.rules.vacations.iter().collect();
     assert_eq!(vacations, [(&"alice".to_owned(), &"I am away.\nAlice".to_owned())]);
     assert_mistakes(
-        "system.unfinished = ['mail']\n[[users]]\nname = 'alice'\nvacation = ▸\"a\\u0007\"",
+        "[[users]]\nname = 'alice'\nvacation = ▸\"a\\u0007\"",
         &["the answer is too long, or has control characters; write at most 8192 octets of text"],
-    );
-    assert_mistakes(
-        "[[users]]\nname = 'alice'\n▸vacation = 'x'",
-        &["\"vacation\" in the user comes with mail, which this version does not have yet; remove it"],
     );
 }

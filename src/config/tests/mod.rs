@@ -155,7 +155,7 @@ fn all_mistakes_are_told_at_once() {
             "there is no port; write at least one, such as [{ tap = \"gp-lan0\" }]",
             "a text instead of an integer; write 1500",
             "unknown key \"vpn\" in the file; remove it, or write \"system\", \"network\", \"lan\", \"wan\", \
-             \"firewall\", \"nat\", \"users\", \"dhcp\", \"dns\" or \"access\"",
+             \"firewall\", \"nat\", \"users\", \"dhcp\", \"dns\", \"mail\", \"tls\" or \"access\"",
         ],
     );
 }
@@ -257,17 +257,17 @@ fn wrong_lan_brings_no_errors_that_only_follow() {
 fn features_of_later_versions_can_only_be_off() {
     assert_eq!(accepted("ntp.enabled = false\nmail.enabled = false\nipv6.mode = 'off'"), Config::default());
     assert_mistakes(
-        "▸[ntp]\nenabled = true\n▸[mail]\nhostname = 'smtp.office.example'\n[[mail.users]]\nname = 'alice'",
+        "▸[ntp]\nenabled = true\n▸[admin]\nport = 8080\n[[admin.pages]]\nname = 'status'",
         &[
             "[ntp] comes with the time service, which this version does not have yet; \
              remove the section, or write only enabled = false",
-            "[mail] comes with mail, which this version does not have yet; \
+            "[admin] comes with the administration pages, which this version does not have yet; \
              remove the section, or write only enabled = false",
         ],
     );
     assert_mistakes(
-        "[mail]\nenabled = false\n▸smarthost = ''",
-        &["smarthost comes with mail, which this version does not have yet; remove the key"],
+        "[ntp]\nenabled = false\n▸local_stratum = 10",
+        &["local_stratum comes with the time service, which this version does not have yet; remove the key"],
     );
     assert_mistakes(
         "[wan]\n▸vlan = 7\n▸[ipv6]\nmode = 'on'\n▸[[networks]]\nname = 'guest'\n[[networks]]\n▸[web]",

@@ -1,4 +1,4 @@
-//! `[[users.poll]]` and `[[mail.common_mailbox]]`, tried out.
+//! `[[users.poll]]` and `[[mail.common_mailbox]]`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,14 +9,13 @@ use gatepost_services::mail::secret::Secret;
 
 use super::*;
 
-const TRIED_OUT: &str = "system.unfinished = ['mail']\n";
 const OF_ALICE: &str = "users = [{ name = 'alice', poll = [{ server = 'Pop.isp.example', username = 'alice77', \
                         password_file = 'alice-isp.secret' }] }]\n";
 
 fn polled(text: &str) -> Vec<Account> {
-    let config = Config::parse("/etc/gatepost/gatepost.toml", &format!("{TRIED_OUT}{text}"));
+    let config = Config::parse("/etc/gatepost/gatepost.toml", text);
     let config = config.unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
-    config.services.mail.expect("it is tried out").polled
+    config.services.mail.polled
 }
 
 #[test]
@@ -33,11 +32,6 @@ fn a_user_s_mailbox_elsewhere_is_polled_by_the_defaults_of_the_reference() {
     };
     assert_eq!(polled(OF_ALICE), [expected]);
     assert_eq!(polled("users = [{ name = 'alice' }]"), []);
-    // Without mail there is nothing of it.
-    assert_mistakes(
-        "[[users]]\nname = 'alice'\n▸poll = []\n",
-        &["\"poll\" in the user comes with mail, which this version does not have yet; remove it"],
-    );
 }
 
 #[test]
@@ -70,14 +64,12 @@ fn a_common_mailbox_is_for_everybody_and_has_what_names_nobody_go_somewhere() {
 fn what_cannot_be_polled_is_said_with_its_place() {
     let example = "write a server such as \"pop.isp.example:995\" or \"192.168.1.40:110\"";
     assert_mistakes(
-        &format!(
-            "{TRIED_OUT}[[users]]\nname = 'alice'\n\
-             poll = [▸▸▸{{ }}, {{ server = ▸'smtp.office.example:995', username = ▸'', password_file = ▸'', every_secs = ▸5, \
-             leave_days = ▸-1, tls = ▸'require' }},\n\
-             {{ server = ▸'pop.example:0', username = 'a', password_file = 'b', ▸otherwise_to = 'alice' }},\n\
-             {{ server = 'pop.example', username = 'a', password_file = 'b', tls = ▸'never' }},\n\
-             {{ server = 'pop.example:110', username = ▸'a', password_file = 'b' }}]"
-        ),
+        "[[users]]\nname = 'alice'\n\
+             poll = [▸▸▸{ }, { server = ▸'smtp.office.example:995', username = ▸'', password_file = ▸'', every_secs = ▸5, \
+             leave_days = ▸-1, tls = ▸'require' },\n\
+             { server = ▸'pop.example:0', username = 'a', password_file = 'b', ▸otherwise_to = 'alice' },\n\
+             { server = 'pop.example', username = 'a', password_file = 'b', tls = ▸'never' },\n\
+             { server = 'pop.example:110', username = ▸'a', password_file = 'b' }]",
         &[
             "the mailbox to poll has no server; write server = \"pop.isp.example:995\"",
             "the mailbox to poll has no username; write username = \"alice77\"",
@@ -94,7 +86,7 @@ fn what_cannot_be_polled_is_said_with_its_place() {
             "unknown key \"otherwise_to\" in the mailbox to poll; remove it, or write \"server\", \"username\", \
              \"password_file\", \"every_secs\", \"leave_days\" or \"tls\"",
             "port 995 begins with TLS; remove tls, or write the server with port 110",
-            "the mailbox of a on pop.example is polled twice (first in line 6, column 38); \
+            "the mailbox of a on pop.example is polled twice (first in line 5, column 38); \
              remove one; a [[mail.common_mailbox]] can be for several",
         ],
     );
@@ -107,7 +99,7 @@ fn whom_a_common_mailbox_is_otherwise_for_is_somebody_here() {
     };
     assert_mistakes(
         &format!(
-            "{TRIED_OUT}users = [{{ name = 'alice' }}]\n[mail]\naliases = [{{ name = 'away', members = ['x@elsewhere.example'] }}]\n\
+            "users = [{{ name = 'alice' }}]\n[mail]\naliases = [{{ name = 'away', members = ['x@elsewhere.example'] }}]\n\
              common_mailbox = [{},\n{},\n{},\n{}, {{ server = 'pop.example', username = 'e', password_file = 'b', envelope_header = ▸'To: x' }}]",
             common("a", "▸'allice'"),
             common("b", "▸'bob@elsewhere.example'"),

@@ -80,16 +80,9 @@ fn what_a_user_has_is_checked() {
         &["an integer instead of a text in quotes; write \"1073741824\""],
     );
     assert_mistakes(
-        &user("▸poll = []\n▸vacation = 'away'"),
-        &[
-            "\"poll\" in the user comes with mail, which this version does not have yet; remove it",
-            "\"vacation\" in the user comes with mail, which this version does not have yet; remove it",
-        ],
-    );
-    assert_mistakes(
         &user("▸passwort = 'x'"),
         &["unknown key \"passwort\" in the user; \
-        remove it, or write \"name\", \"full_name\", \"role\" or \"quota\""],
+        remove it, or write \"name\", \"full_name\", \"role\", \"quota\", \"poll\" or \"vacation\""],
     );
     assert_mistakes(
         &user("full_name = ▸\"a\\nb\""),

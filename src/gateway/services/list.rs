@@ -202,7 +202,7 @@ fn dns_settings(config: &Config) -> dns::Settings {
 
 /// What the mail service of `kind` is told.
 fn mail_settings(config: &Config, kind: &Kind) -> mail::Settings {
-    let mail = config.services.mail.clone().unwrap_or_default();
+    let mail = config.services.mail.clone();
     mail::Settings {
         enabled: config.services.is_enabled(kind.name),
         port: mail.port_of(kind.name),
@@ -226,7 +226,7 @@ fn mail_settings(config: &Config, kind: &Kind) -> mail::Settings {
 
 /// What the way out for mail is told.
 fn delivery_settings(config: &Config) -> delivery::Settings {
-    let mail = config.services.mail.clone().unwrap_or_default();
+    let mail = config.services.mail.clone();
     let has_common_mailbox =
         mail.polled.iter().any(|account| matches!(account.receives, Receives::Everybody { .. }));
     delivery::Settings {
@@ -241,7 +241,7 @@ fn delivery_settings(config: &Config) -> delivery::Settings {
 
 /// What is told of mailboxes elsewhere.
 fn polling_settings(config: &Config) -> poll::Settings {
-    let accounts = config.services.mail.as_ref().map(|mail| mail.polled.clone()).unwrap_or_default();
+    let accounts = config.services.mail.polled.clone();
     poll::Settings { mail: mail_settings(config, &poll::KIND), accounts }
 }
 

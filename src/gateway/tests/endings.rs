@@ -29,7 +29,15 @@ struct Scripted {
 }
 
 const fn kind(name: &'static str) -> Kind {
-    Kind { name, ports: &[], is_public: false, is_limited_by_network: false, about: "Nothing", counters: &[] }
+    Kind {
+        name,
+        ports: &[],
+        is_public: false,
+        is_limited_by_network: false,
+        has_logins: false,
+        about: "Nothing",
+        counters: &[],
+    }
 }
 
 const FIRST: Kind = kind("first");

@@ -52,7 +52,7 @@ impl Storage for Spoilt {
 #[test]
 fn a_mail_store_that_cannot_be_read_keeps_nothing_else_from_starting() {
     simulate(async {
-        let settings = "system.unfinished = ['mail']\nusers = [{ name = 'anna' }]\n";
+        let settings = "users = [{ name = 'anna' }]\n";
         let (mut office, services) = Office::on(Arc::new(Spoilt(Memory::new())), settings);
         spawn_local(services.run(|| (), pending()));
         let lease = office.plug_in_host("alice");

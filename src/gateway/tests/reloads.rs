@@ -25,6 +25,7 @@ impl Picky {
         ports: &[],
         is_public: false,
         is_limited_by_network: false,
+        has_logins: false,
         about: "Nothing",
         counters: &[],
     };
@@ -305,11 +306,15 @@ fn services_tell_where_they_listen_and_those_that_are_off_are_told_too() {
         assert_eq!(
             told,
             "dhcp running udp 192.168.1.1:67; dns running udp 192.168.1.1:53 tcp 192.168.1.1:53 \
-             udp 203.0.113.10:53 tcp 203.0.113.10:53; picky running "
+             udp 203.0.113.10:53 tcp 203.0.113.10:53; \
+             smtp off ; submission off ; lmtp off ; delivery off ; polling off ; pop3 off ; pop3s off ; picky running "
         );
         asked.reload(&format!("{STATIC_WAN}dhcp.enabled = false\ndns.enabled = false"));
         asked.pass(20).await;
         let told = states(&asked.office.report(What::Services).await);
-        assert_eq!(told, "dhcp off ; dns off ; picky running ");
+        assert_eq!(
+            told,
+            "dhcp off ; dns off ; smtp off ; submission off ; lmtp off ; delivery off ; polling off ; pop3 off ; pop3s off ; picky running "
+        );
     });
 }

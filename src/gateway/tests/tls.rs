@@ -5,7 +5,7 @@ use gatepost_services::tls::keeper::OWN_FILE;
 use super::*;
 use crate::gateway::reload::ReloadError;
 
-const MAIL: &str = "system.unfinished = ['mail']\nusers = [{ name = 'anna' }]\n";
+const MAIL: &str = "users = [{ name = 'anna' }]\n";
 
 #[test]
 fn an_authority_is_made_for_the_first_service_that_speaks_tls_and_files_that_are_no_good_refuse_a_reload() {

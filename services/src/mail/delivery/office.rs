@@ -25,6 +25,7 @@ pub const KIND: Kind = Kind {
     ports: &[],
     is_public: false,
     is_limited_by_network: false,
+    has_logins: false,
     about: "Mail to other servers",
     counters: Stats::GLOSSARY,
 };

@@ -240,9 +240,16 @@ impl Opinion {
     fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Taken { fields }, Self::Taken { fields: more }) => Self::Taken { fields: fields + &more },
-            (refused @ Self::Refused { is_temporary: false, .. }, _) => refused,
-            (_, refused @ Self::Refused { is_temporary: false, .. }) => refused,
-            (refused @ Self::Refused { .. }, _) | (_, refused @ Self::Refused { .. }) => refused,
+            (one, other) if one.strictness() < other.strictness() => other,
+            (one, _) => one,
+        }
+    }
+
+    fn strictness(&self) -> u8 {
+        match self {
+            Self::Taken { .. } => 0,
+            Self::Refused { is_temporary: true, .. } => 1,
+            Self::Refused { is_temporary: false, .. } => 2,
         }
     }
 }

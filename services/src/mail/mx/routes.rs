@@ -1,7 +1,8 @@
 //! How mail leaves, by configuration.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -24,6 +25,15 @@ pub enum Host {
     Name(String),
     /// An address.
     Address(IpAddr),
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Name(name) => write!(f, "{name}:{}", self.port),
+            Host::Address(address) => write!(f, "{}", SocketAddr::new(*address, self.port)),
+        }
+    }
 }
 
 /// How mail leaves.

@@ -138,14 +138,14 @@ impl Office {
         let path = return_path.map_or(ReversePath::Null, ReversePath::Mailbox);
         let sender = Sender { path, parameters: Default::default(), user: None };
         let head = Head::of(header);
+        let has_receivers = !deliveries.is_empty();
         let sorter = self.sorter();
         let sorted = sorter.sort(&mut incoming, &sender, &head, deliveries, Vec::new()).await;
         let id = format!("{:x}.{:08x}", accept.time, crc32fast::hash(header));
         let answers = sorter.answers(&sorted.away, &sender, &head.fields(), (&id, &self.hostname)).await;
         let Sorted { deliveries, remotes, .. } = sorted;
-        if let (true, true, Origin::Polled { account, uidl }) =
-            (deliveries.is_empty(), remotes.is_empty(), &accept.origin)
-        {
+        let is_discarded = has_receivers && deliveries.is_empty() && remotes.is_empty();
+        if let (true, Origin::Polled { account, uidl }) = (is_discarded, &accept.origin) {
             // Rules have discarded it for all: it need not be fetched again.
             let uidls = Uidls { account: account.clone(), uidls: vec![uidl.clone()] };
             return self.opened.store.change(Change::Seen(uidls)).await;

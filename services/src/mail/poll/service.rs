@@ -23,6 +23,7 @@ pub const KIND: Kind = Kind {
     ports: &[],
     is_public: false,
     is_limited_by_network: false,
+    has_logins: false,
     about: "Mail that is fetched from mailboxes elsewhere",
     counters: Stats::GLOSSARY,
 };

@@ -33,6 +33,7 @@ pub const SMTP: Kind = Kind {
     ports: &[(Protocol::TCP, 25)],
     is_public: true,
     is_limited_by_network: true,
+    has_logins: false,
     about: "Mail from other servers, and from programs on the LAN",
     counters: Stats::GLOSSARY,
 };
@@ -41,6 +42,7 @@ pub const SMTP: Kind = Kind {
 pub const SUBMISSION: Kind = Kind {
     name: "submission",
     ports: &[(Protocol::TCP, 587), (Protocol::TCP, SUBMISSION_TLS_PORT)],
+    has_logins: true,
     about: "Mail that users send",
     ..SMTP
 };

@@ -38,6 +38,7 @@ pub const POP3: Kind = Kind {
     ports: &[(Protocol::TCP, 110)],
     is_public: false,
     is_limited_by_network: true,
+    has_logins: true,
     about: "Users fetch their mail",
     counters: Stats::GLOSSARY,
 };

@@ -8,6 +8,7 @@ use super::content::{
     SetFlags, Uid, Uidls,
 };
 use super::log::fits;
+use super::mailbox::Mailbox;
 use super::state::State;
 use super::{
     FOLDERS_MAX, MAILBOXES_MAX, NAME_OCTETS_MAX, RECIPIENTS_MAX, REPLY_OCTETS_MAX, Settings, UIDS_MAX,
@@ -190,7 +191,7 @@ impl State {
     /// seconds since 1970.
     pub fn provision(&self, name: &str, quota: u64, time: u64) -> (Option<MailboxId>, Option<Change>) {
         let name = name.to_owned();
-        let Some(known) = self.mailbox_named(&name).map(|mailbox| mailbox.state()) else {
+        let Some(known) = self.mailbox_named(&name).map(Mailbox::state) else {
             return (None, Some(Change::MakeMailbox { name, quota, time }));
         };
         let (id, folders) = (known.id, known.folders.clone());

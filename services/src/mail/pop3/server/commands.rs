@@ -109,9 +109,7 @@ impl Session {
         if self.policy.tls == Tls::Available {
             lines.push("STLS".to_owned());
         }
-        lines.extend(
-            ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"].map(str::to_owned),
-        );
+        lines.extend(["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"].map(str::to_owned));
         lines.push(".".to_owned());
         self.say(now, &lines.join("\r\n"));
     }

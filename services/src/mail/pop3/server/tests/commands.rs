@@ -144,7 +144,7 @@ fn a_client_that_never_logs_in_or_errs_without_end_is_sent_away() {
 /// RFC 2449, section 5: CAPA lists what there is, before and after the login, and under TLS.
 #[test]
 fn rfc2449_5_capa_lists_what_there_is() {
-    let always = "TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\n.\r\n";
+    let always = "TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n.\r\n";
     let logins = "USER\r\nSASL SCRAM-SHA-256 PLAIN LOGIN\r\n";
     let lan = |tls| Policy { plaintext_login: true, ..policy(tls) };
     for (policy, expected) in [

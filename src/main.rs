@@ -88,10 +88,10 @@ enum Command {
         #[command(subcommand)]
         what: Option<Explained>,
     },
-    /// Look at the mail store and fill it by hand.
+    /// Look at mail, its addresses and its queue; fetch, export and import mail by hand.
     #[command(subcommand)]
     Mail(Mail),
-    /// Show the office's own authority.
+    /// Show the office's own authority, by which PCs believe the gateway's certificate.
     #[command(subcommand)]
     Tls(Tls),
     /// Manage the gateway's persistent TAP devices.

@@ -1,6 +1,4 @@
 //! `gatepost tls`: the office's own authority, for those who have to trust it.
-//!
-//! The command is not in `--help` until there is a service that speaks TLS.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -58,7 +56,7 @@ fn authority(system: &System, state_dir: &Path) -> Result<String, Error> {
     };
     found.ok_or_else(|| {
         let why = format!("there is none for {}.{}", names.hostname, names.domain);
-        Error::failed(WHAT, why, "start the gateway with a service that speaks TLS, which makes it")
+        Error::failed(WHAT, why, "start the gateway with a user in its file, whose mail makes it")
     })
 }
 

@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use super::address::network;
 use super::diagnostic::{Problem, Report};
 use super::section::Section;
-use super::services::KINDS;
+use super::services::{KINDS, switched_off};
 use super::upcoming;
 use super::value::{Node, alternatives, boolean, list, parsed, quoted};
 
@@ -83,12 +83,12 @@ fn read_service<'a>(
     let from = service.required("from", "[\"lan\", \"198.51.100.0/24\"]", list(SOURCES_MAX, parsed(source)));
     let password = service.setting("password", kind.has_logins, boolean);
     if let Some((asks, span)) = password.written().filter(|(asks, _)| **asks != kind.has_logins) {
-        let what = if *asks { "asks nobody for a password" } else { "asks everybody for a password" };
+        let what = if *asks { "takes clients without a password" } else { "asks everybody for a password" };
         service.report(span, Problem::new(format!("{} {what}", quoted(kind.name)), "remove it"));
     }
     if let Some(([], span)) = from.as_ref().map(|(from, span)| (from.as_slice(), span)) {
         let what = format!("nobody may use {}", quoted(kind.name));
-        let remedy = format!("write [\"any\"] for all, or {}.enabled = false", kind.name);
+        let remedy = format!("write [\"any\"] for all, or {}", switched_off(kind));
         service.report(span.clone(), Problem::new(what, remedy));
     }
     service.finish();

@@ -90,9 +90,11 @@ impl<'a> Section<'a> {
     /// The table under `key`.
     pub fn section(&mut self, key: &'static str) -> Section<'a> {
         let node = self.node(key);
-        let section = node.and_then(|node| Section::element(node, &format!("[{key}]"), self.report));
+        let parent = self.heading.strip_prefix('[').and_then(|heading| heading.strip_suffix(']'));
+        let heading = parent.map_or_else(|| format!("[{key}]"), |parent| format!("[{parent}.{key}]"));
+        let section = node.and_then(|node| Section::element(node, &heading, self.report));
         section.unwrap_or_else(|| Section {
-            heading: format!("[{key}]"),
+            heading,
             span: self.span.clone(),
             entries: None,
             known: Vec::new(),

@@ -36,6 +36,7 @@ const KEYS: &[(&str, &[&str], &str)] = &[
     ("[dns]", &["private_answers_from"], "exceptions from the rebinding filter"),
     ("[dns]", &["query_log", "blocklists"], "DNS by policy"),
     ("[dns]", &["forward", "secondaries", "keys"], "zones of other servers"),
+    ("[mail.ports]", &["imap", "imaps"], "IMAP"),
 ];
 
 const OPTIONS: &[&str] = &[
@@ -113,7 +114,7 @@ fn keys() -> impl Iterator<Item = &'static (&'static str, &'static [&'static str
 
 /// Services that are yet to come, and what they come with.
 pub(super) const SERVICES: [(&str, &str); 3] =
-    [("imaps", "mail"), ("http", "the web server"), ("admin", "the administration pages")];
+    [("imaps", "IMAP"), ("http", "the web server"), ("admin", "the administration pages")];
 
 /// What is wrong with naming the service `name`, which comes with `feature`, where one can write `others`.
 pub(super) fn service_problem(name: &str, feature: &str, others: &str) -> Problem {

@@ -46,7 +46,7 @@ fn records(config: &Config, state_dir: &Path) -> Result<Vec<Record>, Error> {
         Error::failed(WHAT, format!("{} cannot be read: {error}", file.display()), "run it as root")
     })?;
     let Some(content) = content else {
-        let remedy = "start the gateway with mail.enabled, which makes them";
+        let remedy = "start the gateway with a user in its file, whose mail makes them";
         return Err(Error::failed(WHAT, "there are no keys yet", remedy));
     };
     let keys = keys_in(&content).map_err(|why| {

@@ -1,4 +1,4 @@
-//! `gatepost mail`: the mail store, looked at and filled by hand.
+//! `gatepost mail`: mail by hand, beside the gateway or by it.
 //!
 //! | command | while a gateway runs |
 //! | --- | --- |
@@ -8,7 +8,7 @@
 //! | `export` | reads, and changes nothing there |
 //! | `import` | refused, as one process alone writes the store |
 //! | `list`, `search`, `show` | read, and change nothing |
-//! | `poll`, `queue` | asks the gateway, which has to run |
+//! | `poll`, `queue` | ask the gateway, which has to run |
 
 mod aliases;
 mod check;
@@ -125,7 +125,7 @@ pub enum Mail {
 /// What all of them take.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The configuration, which names the state directory.
+    /// The configuration, which names the state directory and the running gateway's control socket.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print JSON, for programs.

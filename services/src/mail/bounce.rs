@@ -146,18 +146,19 @@ impl Notice {
         let header = header(message);
         let original = if is_whole { message } else { &header };
         let is_8bit = !original.is_ascii() || self.is_internationalized();
-        let boundary = boundary(mta.id, original);
+        let explanation = self.explanation(mta);
+        let explanation = if is_8bit { explanation } else { in_ascii(&explanation) };
+        let status = self.status(mta);
+        let boundary = boundary(mta.id, &[explanation.as_bytes(), status.as_bytes(), original]);
         let mut text = self.head(mta, &boundary, is_8bit);
         let encoding = if is_8bit { "8bit" } else { "7bit" };
         let _ = write!(text, "--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\n");
-        let explanation = self.explanation(mta);
-        let explanation = if is_8bit { explanation } else { in_ascii(&explanation) };
         let _ = write!(text, "Content-Transfer-Encoding: {encoding}\r\n\r\n{explanation}\r\n");
         let _ = write!(text, "--{boundary}\r\nContent-Type: message/{}\r\n", self.report_type());
         if self.is_internationalized() {
             text += "Content-Transfer-Encoding: 8bit\r\n";
         }
-        let _ = write!(text, "\r\n{}", self.status(mta));
+        let _ = write!(text, "\r\n{status}");
         // RFC 6522, section 4: the header alone has a type of its own. RFC 6532, section 3.7, and RFC 6533, section 4: so has
         // one outside of ASCII.
         let is_global = !header.is_ascii() && str::from_utf8(&header).is_ok();
@@ -327,14 +328,14 @@ const LINE_OCTETS_MAX: usize = 998;
 /// The longest identifier in a boundary, which has 70 characters at most. // RFC 2046, section 5.1.1
 const BOUNDARY_ID_CHARS: usize = 40;
 
-/// A boundary that stands nowhere in `original`. Who sent that cannot foresee its checksum. // RFC 2046, section 5.1.1
-fn boundary(id: &str, original: &[u8]) -> String {
+/// A boundary that stands nowhere in `parts`, whose last is the message. // RFC 2046, section 5.1.1
+fn boundary(id: &str, parts: &[&[u8]]) -> String {
     let id: String = id.chars().take(BOUNDARY_ID_CHARS).collect();
-    let first = format!("=_{id}.{:08x}", crc32fast::hash(original));
+    let first = format!("=_{id}.{:08x}", crc32fast::hash(parts.last().copied().unwrap_or_default()));
     let mut boundary = first.clone();
     let mut number = 0_u32;
-    // Each turn needs one more place in the original.
-    while contains(original, boundary.as_bytes()) {
+    // Each turn needs one more place in the parts.
+    while parts.iter().any(|part| contains(part, boundary.as_bytes())) {
         number += 1;
         boundary = format!("{first}.{number}");
     }

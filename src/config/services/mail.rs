@@ -20,7 +20,7 @@ use crate::config::diagnostic::{Problem, Report, Span};
 use crate::config::name::domain as domain_name;
 use crate::config::section::{Section, Setting};
 use crate::config::users::Polled;
-use crate::config::value::{Node, boolean, choice, integer, list, parsed, quoted, size};
+use crate::config::value::{Node, boolean, choice, integer, list, parsed, quoted, size, unless_empty};
 
 pub use gatepost_services::mail::rules::Rules;
 pub use gatepost_services::mail::service::aliases::Aliases;
@@ -157,7 +157,8 @@ pub(super) fn read<'a>(
 ) -> Mail {
     let users = people.users;
     let enabled = mail.setting("enabled", !users.is_empty(), boolean);
-    let hostname = mail.setting("hostname", format!("smtp.{}", own.domain), parsed(domain_name));
+    let hostname = mail.setting("hostname", None, unless_empty(domain_name));
+    let hostname = hostname.value.unwrap_or_else(|| format!("smtp.{}", own.domain));
     let message_octets_max = mail.setting("max_message", MESSAGE_OCTETS, size(1 << 20));
     let judges = mail.setting("judge", Vec::new(), judges);
     let relay_from = mail.setting("relay_from", vec![None], list(NETWORKS_MAX, parsed(relay)));
@@ -168,7 +169,7 @@ pub(super) fn read<'a>(
     let shares = read_shares(mail.section("limits"));
     let domains = read_domains(&mut mail, &own, users, report);
     let aliases = aliases::read(&mut mail, own.domain, report);
-    let own_names = own_names(&own, &hostname.value, &domains);
+    let own_names = own_names(&own, &hostname, &domains);
     let smarthost = mail.setting(
         "smarthost",
         None,
@@ -194,7 +195,7 @@ pub(super) fn read<'a>(
     };
     let office = own.domain.to_lowercase();
     let mut all = vec![MailDomain { name: office.clone(), ..MailDomain::default() }];
-    for other in [&format!("{}.{}", own.hostname, own.domain), &hostname.value] {
+    for other in [&format!("{}.{}", own.hostname, own.domain), &hostname] {
         let same_as = Some(office.clone());
         all.push(MailDomain { name: other.to_lowercase(), users: None, same_as });
     }
@@ -204,7 +205,7 @@ pub(super) fn read<'a>(
     let rules = Rules { vacations: people.vacations.clone(), ..rules.check(users, &all, &aliases, report) };
     Mail {
         enabled: enabled.value,
-        hostname: hostname.value,
+        hostname,
         message_octets_max: message_octets_max.value,
         judges: judges.value,
         relay_from,

@@ -83,6 +83,14 @@ pub(super) fn read<'a>(file: &mut Section<'a>, around: Surroundings<'_, 'a>, rep
     Services { dhcp, dns, mail }
 }
 
+/// The setting that switches a service off.
+pub(super) fn switched_off(kind: &Kind) -> String {
+    if MAIL_KINDS.iter().any(|of_mail| of_mail.name == kind.name) {
+        return format!("mail.ports.{} = 0", kind.name);
+    }
+    format!("{}.enabled = false", kind.name)
+}
+
 impl Services {
     /// Whether the service that is called `name` is switched on.
     pub fn is_enabled(&self, name: &str) -> bool {

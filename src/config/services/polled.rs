@@ -164,11 +164,11 @@ fn of_receiver(to: &Mailbox, directory: &Directory, known: (&[User], &Aliases)) 
     match directory.find(&ForwardPath::Mailbox(to.clone()), |_| false) {
         Place::Here(reached) if !reached.users.is_empty() => None,
         Place::Here(_) => {
-            let what = format!("{to} leads to other servers only, and what is fetched is never sent on");
+            let what = format!("{to} leads to other servers only, and a common mailbox is for users here");
             Some(Problem::new(what, "write the name of a user, or of an alias that has one"))
         }
         Place::Elsewhere => {
-            let what = format!("{to} is not ours, and what is fetched is never sent on");
+            let what = format!("{to} is not ours, and a common mailbox is for users here");
             Some(Problem::new(what, "write the name of a user or of an alias"))
         }
         Place::Nobody | Place::Route => Some(nobody(Some(to), known.0, known.1)),

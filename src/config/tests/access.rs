@@ -62,7 +62,7 @@ fn access_that_cannot_be_is_told() {
         ),
         (
             "access.dns = { from = ['lan'], password = ▸true }",
-            "\"dns\" asks nobody for a password; remove it",
+            "\"dns\" takes clients without a password; remove it",
         ),
         (
             "access.pop3s = { from = ['any'], password = ▸false }",
@@ -71,6 +71,10 @@ fn access_that_cannot_be_is_told() {
         (
             "access.dns = { from = ▸[] }",
             "nobody may use \"dns\"; write [\"any\"] for all, or dns.enabled = false",
+        ),
+        (
+            "access.smtp = { from = ▸[] }",
+            "nobody may use \"smtp\"; write [\"any\"] for all, or mail.ports.smtp = 0",
         ),
         (
             "access.dns = { from = [▸'wan'] }",

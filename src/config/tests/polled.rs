@@ -108,8 +108,8 @@ fn whom_a_common_mailbox_is_otherwise_for_is_somebody_here() {
         ),
         &[
             "nobody has mail for allice@office.example; write \"alice\"",
-            "bob@elsewhere.example is not ours, and what is fetched is never sent on; write the name of a user or of an alias",
-            "away@office.example leads to other servers only, and what is fetched is never sent on; \
+            "bob@elsewhere.example is not ours, and a common mailbox is for users here; write the name of a user or of an alias",
+            "away@office.example leads to other servers only, and a common mailbox is for users here; \
              write the name of a user, or of an alias that has one",
             "\"To: x\" is no name of a header; write one such as \"X-Envelope-To\"",
         ],

@@ -99,11 +99,15 @@ pub enum Source {
     Dkim,
 }
 
-/// The domains of all addresses in the values of From; `None` if there are none, too many, or some that the DNS cannot have.
-// RFC 9989, section 5.3.1
+/// The domains of all addresses in the values of From; `None` if there are none, too many, or some that the DNS cannot have. So
+/// it is with several fields: a signature can be of another than the one that a program shows. // RFC 9989, section 5.3.1
 pub fn author_domains<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Vec<String>> {
     let mut domains: Vec<String> = Vec::new();
-    for value in values {
+    for (number, value) in values.enumerate() {
+        // RFC 5322, section 3.6
+        if number > 0 {
+            return None;
+        }
         let found = addresses(&unfolded(value));
         if found.is_empty() {
             return None;

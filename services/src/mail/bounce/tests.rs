@@ -279,10 +279,16 @@ fn rfc2046_5_1_1_a_boundary_is_short_whatever_the_message_has() {
         let boundary = text.split("boundary=\"").nth(1).unwrap().split('"').next().unwrap();
         assert!(boundary.len() <= 70 && parts(&text).len() == 3, "{boundary}");
     }
-    let first = boundary(&"7".repeat(100), b"x");
+    let first = boundary(&"7".repeat(100), &[b"x"]);
     assert!(first.len() <= 60 && first.starts_with("=_7"));
-    assert_eq!(boundary("7.1", b"x"), boundary("7.1", b"x"), "drawn from the message");
-    assert_ne!(boundary("7.1", b"x"), boundary("7.1", b"y"));
+    assert_eq!(boundary("7.1", &[b"x"]), boundary("7.1", &[b"x"]), "drawn from the message");
+    assert_ne!(boundary("7.1", &[b"x"]), boundary("7.1", &[b"y"]));
+    let foreseen = boundary("7.1", &[b""]);
+    assert_eq!(
+        boundary("7.1", &[foreseen.as_bytes(), b""]),
+        format!("{foreseen}.1"),
+        "a server can have said it"
+    );
 }
 
 #[test]

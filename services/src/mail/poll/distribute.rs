@@ -12,7 +12,7 @@
 //!
 //! The envelope and `for` tell of this copy: what they name at a domain of ours and is nobody's goes to whom the
 //! configuration says, and not to others who are named in To and have a copy of their own. Nothing is bounced, as its sender
-//! may have seen it delivered long ago; nothing is sent on to other domains.
+//! may have seen it delivered long ago; nothing is distributed to other domains. (Only a user's own rule sends it on.)
 
 #[cfg(test)]
 mod tests;

@@ -70,7 +70,7 @@ impl Office {
 
     fn find(&self, path: &ForwardPath) -> Found {
         match self.directory.find(path, |_| false) {
-            // What is fetched is never sent on, so members elsewhere of an alias do not get it.
+            // It is distributed among users only, so members elsewhere of an alias do not get it.
             Place::Here(reached) if !reached.users.is_empty() => {
                 Found::Users(reached.users.into_iter().map(str::to_owned).collect())
             }

@@ -37,12 +37,15 @@ pub(in crate::mail) fn decoded(value: &str) -> Cow<'_, str> {
 
 /// What the encoded word at the beginning of `text` says, and what follows it.
 fn decode(text: &str) -> Option<(String, &str)> {
-    let (charset, rest) = text.strip_prefix("=?")?.split_once('?')?;
+    // Of what begins many words each is looked at for a bounded length only.
+    let near = &text[..text.floor_char_boundary(WORD_OCTETS_MAX)];
+    let (charset, rest) = near.strip_prefix("=?")?.split_once('?')?;
     let (encoding, rest) = rest.split_once('?')?;
     let (word, after) = rest.split_once("?=")?;
-    if word.len() > WORD_OCTETS_MAX || word.contains(' ') {
+    if word.contains(' ') {
         return None;
     }
+    let after = &text[near.len() - after.len()..];
     let octets = match encoding {
         "B" | "b" => BASE64.decode(word.as_bytes()).ok()?,
         "Q" | "q" => unquoted(word)?,
@@ -83,6 +86,14 @@ mod tests {
 
     use super::*;
     use crate::cases;
+
+    #[test]
+    fn a_word_that_is_too_long_stays_as_it_is() {
+        let word = |len: usize| format!("=?utf-8?q?{}?= b", "a".repeat(len));
+        let longest = WORD_OCTETS_MAX - "=?utf-8?q??=".len();
+        assert_eq!(decoded(&word(longest)), format!("{} b", "a".repeat(longest)));
+        assert_eq!(decoded(&word(longest + 1)), word(longest + 1));
+    }
 
     /// RFC 2047, section 8: The examples.
     #[test]

@@ -210,12 +210,13 @@ impl Desk {
         let returned = self.returned(transaction, recipient)?;
         let recipient = returned.as_ref().unwrap_or(recipient);
         if returned.is_some() && self.find(&recipient.path) == Place::Elsewhere {
-            transaction.remotes.push(self.shared.remote.route(&transaction.sender, recipient)?);
+            let remote = self.shared.remote.route(&transaction.sender, recipient)?;
+            transaction.push_remote(remote);
             return Ok(Vec::new());
         }
         let Some(reached) = self.shared.judge(recipient)? else {
             let remote = self.shared.remote.route(&transaction.sender, recipient)?;
-            transaction.remotes.push(remote);
+            transaction.push_remote(remote);
             return Ok(Vec::new());
         };
         let others = transaction.deliveries.len() + transaction.remotes.len();
@@ -237,11 +238,7 @@ impl Desk {
                 Err(refused) => refusal = refused,
             }
         }
-        for remote in outside {
-            if transaction.remotes.iter().all(|other| other.recipient != remote.recipient) {
-                transaction.remotes.push(remote);
-            }
-        }
+        outside.into_iter().for_each(|remote| transaction.push_remote(remote));
         match (goes_outside, mailboxes.is_empty()) {
             (true, _) => Ok(Vec::new()),
             (false, true) => Err(refusal),
@@ -543,6 +540,13 @@ impl Desk {
 }
 
 impl Transaction {
+    /// Has the message go to a recipient elsewhere, who has it once however often named.
+    fn push_remote(&mut self, remote: Remote) {
+        if self.remotes.iter().all(|other| other.recipient != remote.recipient) {
+            self.remotes.push(remote);
+        }
+    }
+
     /// Has the store take further octets of the message, with what stands before them.
     async fn take(
         &mut self,

@@ -2,12 +2,15 @@
 
 use data_encoding::BASE64;
 
+/// The most tags of a list; there are 14 for signatures.
+const TAGS_MAX: usize = 64;
+
 /// The tags of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tags<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Tags<'a> {
-    /// Reads a list; `None` if it is none, or has a tag twice.
+    /// Reads a list; `None` if it is none, has a tag twice, or more than 64.
     pub fn parse(text: &'a str) -> Option<Self> {
         let text = trim(text);
         // The last one may have a semicolon behind it.
@@ -18,7 +21,7 @@ impl<'a> Tags<'a> {
             let (name, value) = (trim(name), trim(value));
             let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
                 && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'_');
-            if !is_name || tags.iter().any(|(other, _)| *other == name) {
+            if tags.len() == TAGS_MAX || !is_name || tags.iter().any(|(other, _)| *other == name) {
                 return None;
             }
             tags.push((name, value));
@@ -74,6 +77,9 @@ mod tests {
         assert_eq!((tags.get("v"), tags.get("a_2"), tags.get("V")), (Some("1"), Some("x = y"), None));
         assert_eq!(tags.first(), Some("v"));
         assert_eq!(Tags::parse("a=;b=").unwrap().get("b"), Some(""));
+        let many =
+            |count: usize| (0..count).map(|number| format!("a{number}=")).collect::<Vec<_>>().join(";");
+        assert!(Tags::parse(&many(TAGS_MAX)).is_some() && Tags::parse(&many(TAGS_MAX + 1)).is_none());
         for wrong in ["", ";", "a", "a=1;;b=2", "a=1;a=2", "=1", "1a=2", "a b=1", "\u{fc}=1", "a=1; ;"] {
             assert_eq!(Tags::parse(wrong), None, "{wrong}");
         }

@@ -54,6 +54,23 @@ fn what_strangers_send_to_an_alias_leaves_with_a_return_path_of_the_office() {
 }
 
 #[test]
+fn who_is_named_beside_an_alias_or_twice_has_the_message_once() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), with_aliases()).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        for (taken, recipients) in
+            [["sales@office.example", BOB], [BOB, "sales@office.example"], [BOB, BOB]].iter().enumerate()
+        {
+            assert!(office.mail(ANNA, recipients).await.starts_with("250"));
+            office.until_empty().await;
+            assert_eq!(mx1.taken(), taken + 1, "{recipients:?}");
+            let commands = mx1.commands.borrow().join("\n");
+            assert_eq!(commands.matches("RCPT TO:").count(), taken + 1, "{commands}");
+        }
+    });
+}
+
+#[test]
 fn what_goes_to_one_server_by_itself_and_by_an_alias_has_a_return_path_each() {
     simulate(async {
         let office = Office::start(&Arc::default(), with_aliases()).await;

@@ -62,8 +62,9 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// The text of a chunk, at most so many octets.
 fn text(input: &mut Input<'_>, octets_max: usize) -> String {
-    let chunk = input.chunk();
-    String::from_utf8_lossy(&chunk[..chunk.len().min(octets_max)]).chars().take(octets_max).collect()
+    let mut text = String::from_utf8_lossy(input.chunk()).into_owned();
+    text.truncate(text.floor_char_boundary(octets_max));
+    text
 }
 
 fn check(octets: &[u8]) {

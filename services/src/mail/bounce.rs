@@ -370,10 +370,8 @@ fn header(message: &[u8]) -> Cow<'_, [u8]> {
     }
     let mut lines = Vec::new();
     for line in header.split_inclusive(|octet| *octet == b'\n') {
-        let (text, end) = match line.strip_suffix(b"\r\n") {
-            Some(text) => (text, &b"\r\n"[..]),
-            None => (line, &[][..]),
-        };
+        let end_octets = if line.ends_with(b"\r\n") { 2 } else { usize::from(line.ends_with(b"\n")) };
+        let (text, end) = line.split_at(line.len() - end_octets);
         let text = &text[..text.len().min(LINE_OCTETS_MAX)];
         lines.extend(text.iter().map(|octet| if *octet == 0 { b'?' } else { *octet }));
         lines.extend_from_slice(end);

@@ -292,6 +292,19 @@ fn rfc2046_5_1_1_a_boundary_is_short_whatever_the_message_has() {
 }
 
 #[test]
+fn a_long_line_of_the_header_is_cut_and_keeps_its_end() {
+    for end in ["\r\n", "\n"] {
+        let long = |letter: &str| format!("X: {}{end}", letter.repeat(2000));
+        let message = format!("{}{}\r\n\r\nx\r\n", long("a"), long("b"));
+        let text = text(&notice(Action::Failed, vec![told("550 no")]), message.as_bytes());
+        for letter in ["a", "b"] {
+            let cut = format!("X: {}{end}", letter.repeat(LINE_OCTETS_MAX - 3));
+            assert!(text.contains(&cut), "{end:?}");
+        }
+    }
+}
+
+#[test]
 fn several_recipients_are_told_of_in_one_notice() {
     let mut other = told("552 5.2.2 full");
     other.recipient = Mailbox::parse("carl@far.example").unwrap();

@@ -48,6 +48,8 @@ impl Capture {
         }
         // The pages there are octets of a pattern and no HTTP, in which tshark would find fault with some.
         command.args(["-d", "tcp.port==80,data"]);
+        // Of segments that are sent again with other borders tshark cannot put together what mail servers are sent.
+        command.args(["-o", "smtp.desegment_lines:FALSE", "-o", "smtp.desegment_data:FALSE"]);
         let output = command.args(arguments).output().expect("tshark is installed by `./dev setup`");
         let text = String::from_utf8(output.stdout).expect("text");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -7,9 +7,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
+use crate::watch;
 use gatepost_ground::{InterfaceId, Role};
 use ipnet::{IpNet, Ipv4Net};
-use tokio::sync::watch;
 
 /// The addresses of one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,6 +19,7 @@ pub mod store;
 pub mod task;
 pub mod tls;
 pub mod users;
+pub mod watch;
 pub mod work;
 
 /// As many cases or seeds as `full`, or the share of them that PROPTEST_CASES is of proptest's own 256.

@@ -7,8 +7,8 @@ pub use gatepost_services::dhcp::client::Lease;
 use gatepost_services::dhcp::client::{self, Event};
 use gatepost_services::dhcp::inbox::{self, inbox};
 use gatepost_services::dhcp::service::{self, Memory, Port};
+use gatepost_services::watch;
 use rand::rngs::StdRng;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::failure::{TaskEnd, first_ended};

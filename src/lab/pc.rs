@@ -9,10 +9,11 @@ use std::rc::Rc;
 
 use gatepost_services::dhcp::client::{self, Event, Lease};
 use gatepost_services::dhcp::service;
+use gatepost_services::watch;
 use ipnet::Ipv4Net;
 use rand::rngs::{StdRng, SysRng};
 use rand::{RngExt, SeedableRng};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 

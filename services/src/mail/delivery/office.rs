@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
+use crate::watch;
 use gatepost_ground::Role as Side;
-use tokio::sync::watch;
 
 use super::stats::Stats;
 use super::way_out::{Active, WayOut};

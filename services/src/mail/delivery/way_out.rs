@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::watch;
 use gatepost_ground::Role as Side;
 use ipnet::IpNet;
 use rand::rngs::StdRng;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::courier::{Carried, Content, carry};

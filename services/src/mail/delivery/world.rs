@@ -9,7 +9,6 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::rc::Rc;
 use std::time::Duration;
 
 use gatepost_ground::Role as Side;
@@ -27,7 +26,7 @@ use crate::race::race;
 /// How often the world is asked.
 pub const EVERY: Duration = Duration::from_secs(6 * 3600);
 /// How long it is to the next question if there was no answer.
-pub const AGAIN_AFTER: Duration = Duration::from_secs(600);
+pub const AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// The most domains that are asked for.
 pub const DOMAINS_MAX: usize = 64;
 
@@ -123,7 +122,6 @@ impl<N: Net> Active<N> {
             }
             let changed = async {
                 while addresses.changed().await.is_ok() {
-                    _ = Rc::clone(&addresses.borrow_and_update());
                     if self.public_addresses() != own {
                         return;
                     }

@@ -10,10 +10,11 @@ use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::watch;
 use gatepost_ground::Instant;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use tokio::sync::{Mutex, Notify, Semaphore, oneshot, watch};
+use tokio::sync::{Mutex, Notify, Semaphore, oneshot};
 use tracing::{debug, info, warn};
 
 use super::account::Setbacks;

@@ -4,8 +4,8 @@ use std::cell::{OnceCell, RefCell};
 use std::future::pending;
 use std::rc::{Rc, Weak};
 
+use crate::watch;
 use gatepost_ground::Role as Side;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::polls::{Active, Polls};

@@ -11,8 +11,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::watch;
 use tokio::io::{AsyncWriteExt, ReadBuf};
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::clock::{Clock, sleep_until};

@@ -10,10 +10,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 
+use crate::watch;
 use gatepost_ground::Role as Side;
 use gatepost_ground::wire::Protocol;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 

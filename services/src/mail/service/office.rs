@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use crate::watch;
 use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
-use tokio::sync::watch;
 
 use super::connection::{Dialogue, Wanted};
 use super::desk::Desk;

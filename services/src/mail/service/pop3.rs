@@ -12,10 +12,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use crate::watch;
 use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
 use rand::rngs::StdRng;
-use tokio::sync::watch;
 
 use self::desk::Desk;
 pub use self::stats::Stats;

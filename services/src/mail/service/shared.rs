@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use crate::watch;
 use rand::rngs::StdRng;
-use tokio::sync::watch;
 
 use super::aliases::Reached;
 use super::directory::{Directory, Place};

@@ -1,0 +1,252 @@
+//! A value that is watched: who looks finds the latest, and who waits is told when it changes.
+//!
+//! Those who wait are woken in the order in which they began to wait. `tokio::sync::watch`, whose names these are, rolls a
+//! die for it, and with the order of the services' tasks everything they do would differ from run to run. All parts stay on
+//! one thread.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::fmt;
+use std::rc::Rc;
+
+use tokio::sync::Notify;
+
+/// Nothing new will come: the sender is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody changes it any more")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+struct Shared<T> {
+    value: RefCell<T>,
+    /// How often the value has changed.
+    version: Cell<u64>,
+    is_closed: Cell<bool>,
+    changed: Notify,
+}
+
+/// Changes the value. When it is dropped, nothing new will come.
+pub struct Sender<T> {
+    shared: Rc<Shared<T>>,
+}
+
+/// Sees the value. A copy of it has seen what this one has seen.
+pub struct Receiver<T> {
+    shared: Rc<Shared<T>>,
+    seen: u64,
+}
+
+impl<T> Sender<T> {
+    /// One whose value is `first`.
+    pub fn new(first: T) -> Self {
+        let shared = Shared {
+            value: RefCell::new(first),
+            version: Cell::new(0),
+            is_closed: Cell::new(false),
+            changed: Notify::new(),
+        };
+        Self { shared: Rc::new(shared) }
+    }
+
+    /// A receiver that has seen the value that is there.
+    pub fn subscribe(&self) -> Receiver<T> {
+        Receiver { shared: Rc::clone(&self.shared), seen: self.shared.version.get() }
+    }
+
+    /// The value. It must not be held while it is changed, so not over an `await`.
+    pub fn borrow(&self) -> Ref<'_, T> {
+        self.shared.value.borrow()
+    }
+
+    /// Changes the value to `new`, and returns what it was.
+    pub fn send_replace(&self, new: T) -> T {
+        let before = self.shared.value.replace(new);
+        self.tell();
+        before
+    }
+
+    /// Changes the value.
+    pub fn send_modify(&self, modify: impl FnOnce(&mut T)) {
+        modify(&mut self.shared.value.borrow_mut());
+        self.tell();
+    }
+
+    /// Changes the value, and tells of it if `modify` says that it did. Returns what that said.
+    pub fn send_if_modified(&self, modify: impl FnOnce(&mut T) -> bool) -> bool {
+        let is_modified = modify(&mut self.shared.value.borrow_mut());
+        if is_modified {
+            self.tell();
+        }
+        is_modified
+    }
+
+    fn tell(&self) {
+        self.shared.version.set(self.shared.version.get().wrapping_add(1));
+        self.shared.changed.notify_waiters();
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.shared.is_closed.set(true);
+        self.shared.changed.notify_waiters();
+    }
+}
+
+impl<T> Receiver<T> {
+    /// The value. It must not be held while it is changed, so not over an `await`.
+    pub fn borrow(&self) -> Ref<'_, T> {
+        self.shared.value.borrow()
+    }
+
+    /// The value, which is seen from then on. It must not be held while it is changed, so not over an `await`.
+    pub fn borrow_and_update(&mut self) -> Ref<'_, T> {
+        self.mark_unchanged();
+        self.shared.value.borrow()
+    }
+
+    /// Whether the value has changed since it was seen.
+    ///
+    /// # Errors
+    ///
+    /// The sender is gone.
+    pub fn has_changed(&self) -> Result<bool, Closed> {
+        if self.shared.is_closed.get() { Err(Closed) } else { Ok(self.is_news()) }
+    }
+
+    /// Has the value count as seen.
+    pub fn mark_unchanged(&mut self) {
+        self.seen = self.shared.version.get();
+    }
+
+    fn is_news(&self) -> bool {
+        self.seen != self.shared.version.get()
+    }
+
+    /// Waits until the value is one that was not seen; it is seen from then on. May be dropped at any time.
+    ///
+    /// # Errors
+    ///
+    /// The sender is gone, and its last value was seen.
+    pub async fn changed(&mut self) -> Result<(), Closed> {
+        loop {
+            if self.is_news() {
+                self.mark_unchanged();
+                return Ok(());
+            }
+            if self.shared.is_closed.get() {
+                return Err(Closed);
+            }
+            self.shared.changed.notified().await;
+        }
+    }
+
+    /// Waits for a value that `is_wanted`, which the present one may be; it is seen from then on. It must not be held while the
+    /// value is changed.
+    ///
+    /// # Errors
+    ///
+    /// The sender is gone, and its last value is not wanted.
+    pub async fn wait_for(&mut self, mut is_wanted: impl FnMut(&T) -> bool) -> Result<Ref<'_, T>, Closed> {
+        while !is_wanted(&self.borrow_and_update()) {
+            self.changed().await?;
+        }
+        Ok(self.borrow())
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Self {
+        Self { shared: Rc::clone(&self.shared), seen: self.seen }
+    }
+}
+
+/// A value, `first`, that is changed and watched.
+pub fn channel<T>(first: T) -> (Sender<T>, Receiver<T>) {
+    let sender = Sender::new(first);
+    let receiver = sender.subscribe();
+    (sender, receiver)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::{LocalSet, yield_now};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_is_woken_in_the_order_of_waiting() {
+        let (sender, first) = channel(0);
+        let woken = Rc::new(RefCell::new(Vec::new()));
+        LocalSet::new()
+            .run_until(async {
+                for number in 0..40 {
+                    let (mut receiver, woken) = (first.clone(), Rc::clone(&woken));
+                    tokio::task::spawn_local(async move {
+                        while receiver.changed().await.is_ok() {
+                            let value = *receiver.borrow();
+                            woken.borrow_mut().push((value, number));
+                        }
+                    });
+                }
+                for value in 1..=3 {
+                    yield_now().await;
+                    assert_eq!(sender.send_replace(value), value - 1);
+                }
+                yield_now().await;
+            })
+            .await;
+        let expected: Vec<_> = (1..=3).flat_map(|value| (0..40).map(move |number| (value, number))).collect();
+        assert_eq!(*woken.borrow(), expected);
+    }
+
+    #[tokio::test]
+    async fn the_latest_value_is_seen_once() {
+        let (sender, mut receiver) = channel(1);
+        assert_eq!(receiver.has_changed(), Ok(false));
+        sender.send_modify(|value| *value += 1);
+        sender.send_replace(3);
+        assert_eq!(receiver.has_changed(), Ok(true));
+        assert_eq!(receiver.changed().await, Ok(()));
+        assert_eq!((receiver.has_changed(), *receiver.borrow()), (Ok(false), 3));
+        assert!(!sender.send_if_modified(|_| false));
+        assert_eq!(receiver.has_changed(), Ok(false));
+        assert!(sender.send_if_modified(|value| std::mem::replace(value, 4) == 3));
+        receiver.mark_unchanged();
+        assert_eq!(receiver.has_changed(), Ok(false));
+        assert_eq!((*sender.borrow(), *receiver.borrow()), (4, 4));
+        sender.send_replace(5);
+        assert_eq!(*receiver.borrow_and_update(), 5);
+        assert_eq!(receiver.has_changed(), Ok(false));
+    }
+
+    #[tokio::test]
+    async fn a_value_that_is_wanted_may_be_there_already() {
+        let (sender, mut receiver) = channel(1);
+        assert_eq!(receiver.wait_for(|value| *value == 1).await.as_deref(), Ok(&1));
+        let changing = async {
+            for value in 2..=4 {
+                sender.send_replace(value);
+                yield_now().await;
+            }
+        };
+        let (waited, ()) = tokio::join!(receiver.wait_for(|value| *value == 3), changing);
+        assert_eq!(waited.as_deref(), Ok(&4), "it is the latest by now");
+    }
+
+    #[tokio::test]
+    async fn the_last_value_is_told_before_the_end() {
+        let (sender, mut receiver) = channel(1);
+        sender.send_replace(2);
+        drop(sender);
+        assert_eq!(receiver.has_changed(), Err(Closed));
+        assert_eq!((receiver.changed().await, *receiver.borrow()), (Ok(()), 2));
+        assert_eq!(receiver.changed().await, Err(Closed));
+        assert!(matches!(receiver.wait_for(|value| *value == 3).await, Err(Closed)));
+    }
+}

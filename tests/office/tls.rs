@@ -104,3 +104,34 @@ fn a_certificate_of_the_administrator_s_is_shown_after_a_reload_and_a_wrong_one_
     let log = office.gateway().log();
     assert!(!log.contains("PRIVATE") && !log.contains(PASSWORD), "{log}");
 }
+
+/// What testssl.sh calls severe. That a certificate names no list of revoked ones is true, and meant: the office's authority
+/// revokes nothing, and what it has signed ends by itself.
+const SEVERE: &str = r#"
+import json, sys
+for finding in json.load(open(sys.argv[1])):
+    if finding["severity"] in ("HIGH", "CRITICAL", "FATAL") and finding["id"] != "cert_revocation":
+        print(finding["severity"], finding["id"], finding["finding"])
+"#;
+
+#[test]
+fn testssl_finds_nothing_severe() {
+    let office = Office::new(1, SETTINGS);
+    let setup = office.gateway().setup();
+    let path = |name: &str| setup.directory().join(name).display().to_string();
+    fs::write(path("authority.pem"), run(gatepost(&["tls", "ca", "--config"]).arg(setup.config())))
+        .expect("a file");
+    fs::write(path("severe.py"), SEVERE).expect("a file");
+    fs::write(path("resolv.conf"), format!("nameserver {LAN}\n")).expect("a file");
+    // It asks for names that do not exist. Its exit code counts findings, small ones too.
+    let said = office.pc(1).sh(&format!(
+        "unshare -m sh -c 'mount --bind {} /etc/resolv.conf; exec testssl --quiet --color 0 --warnings batch \
+         --nodns min -p -s -f -P -S -U --add-ca {} --jsonfile {} {LAN}:465' || true",
+        path("resolv.conf"),
+        path("authority.pem"),
+        path("found.json")
+    ));
+    let severe = office.pc(1).sh(&format!("/usr/bin/python3 {} {}", path("severe.py"), path("found.json")));
+    assert_eq!(severe, "", "{said}");
+    assert!(said.contains("TLS 1.3") && said.contains("Done "), "{said}");
+}

@@ -17,6 +17,7 @@ mod lab;
 mod lifecycle;
 mod mail;
 mod mail_auth;
+mod mail_judge;
 mod mail_out;
 mod mail_polled;
 mod modes;

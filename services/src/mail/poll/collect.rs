@@ -16,15 +16,8 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::future::poll_fn;
-use std::io;
 use std::mem;
-use std::pin::{Pin, pin};
-use std::task::Poll;
-use std::time::Duration;
 
-use tokio::io::{AsyncWriteExt, ReadBuf};
-use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::account::{
@@ -33,21 +26,17 @@ use super::account::{
 use super::distribute::Distributed;
 use super::office::Office;
 use super::settings::Account;
-use crate::clock::sleep_until;
+use crate::clock::Clock;
 use crate::crypto::Sha256;
 use crate::mail::header::HEADER_OCTETS_MAX;
-use crate::mail::pop3::client::{Answer, End, Failure, FailureKind, Output, Session, Settings};
+use crate::mail::pop3::client::{Answer, End, Failure, FailureKind, Output, Settings};
+use crate::mail::pop3::connection::Connection;
 use crate::mail::queue::connection::Means;
 use crate::mail::sasl::client::Credentials;
 use crate::mail::store::{Change, Incoming, Refused, UIDS_MAX, Uidls};
 use crate::mail::transfer::lines::ToCrlf;
 use crate::net::Stream;
-use crate::work;
 
-/// Octets that are read at a time.
-const READ_OCTETS: usize = 16 << 10;
-/// How long the other side may take to hear that the connection ends.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Octets by which a message may be longer than its server said: servers count line ends as they keep them.
 const SIZE_SLACK: u64 = 1 << 20;
 
@@ -167,10 +156,9 @@ pub async fn collect(
 ) -> Collected {
     let Visit { login, is_dry, has_to_end } = visit;
     let settings = Settings { encryption: account.encryption, login };
-    let mut connection = Connection {
-        means,
-        session: Session::new(means.clock.now(), settings),
-        stream: Some(stream),
+    let mut visiting = Visiting {
+        clock: &*means.clock,
+        connection: Connection::new(means.clone(), stream, settings),
         account,
         office,
         setbacks,
@@ -178,17 +166,15 @@ pub async fn collect(
         collected: Collected::default(),
         marked: 0,
     };
-    let outcome = if is_dry { connection.look().await } else { connection.run().await };
-    connection.collected.trouble = outcome.err();
-    connection.close().await;
-    connection.collected
+    let outcome = if is_dry { visiting.look().await } else { visiting.run().await };
+    visiting.collected.trouble = outcome.err();
+    visiting.connection.close().await;
+    visiting.collected
 }
 
-struct Connection<'a> {
-    means: &'a Means,
-    session: Session,
-    /// `None` once a handshake has failed.
-    stream: Option<Box<dyn Stream>>,
+struct Visiting<'a> {
+    clock: &'a dyn Clock,
+    connection: Connection,
     account: &'a Account,
     office: &'a Office,
     setbacks: &'a mut Setbacks,
@@ -198,10 +184,10 @@ struct Connection<'a> {
     marked: u64,
 }
 
-impl Connection<'_> {
+impl Visiting<'_> {
     /// What is to be done, by what is listed, and what is remembered.
     async fn plan(&mut self) -> Result<(Plan, Memory), Trouble> {
-        let listing = match self.next().await {
+        let listing = match self.connection.next().await {
             Output::Listing(listing) => listing,
             output => return Err(ended(output).into()),
         };
@@ -209,8 +195,8 @@ impl Connection<'_> {
         let memory = self.office.opened.store.look(|state| Memory::of(state.seen(&key)));
         let terms =
             Terms { leave_days: self.account.leave_days, message_octets_max: self.office.message_octets_max };
-        let today = day_of(self.means.clock.unix_time());
-        let now = self.means.clock.now();
+        let today = day_of(self.clock.unix_time());
+        let now = self.clock.now();
         let Ok(plan) = plan(&listing, &memory, terms, self.setbacks, (now, today)) else {
             let NeedsNames = NeedsNames;
             self.quit().await?;
@@ -253,7 +239,7 @@ impl Connection<'_> {
         Ok(self.quit().await?)
     }
 
-    /// Looks at what [`Connection::run`] would do.
+    /// Looks at what [`Visiting::run`] would do.
     async fn look(&mut self) -> Result<(), Trouble> {
         let (plan, _) = self.plan().await?;
         for step in plan.steps.iter().take(SEEN_MAX) {
@@ -274,10 +260,10 @@ impl Connection<'_> {
 
     /// What would become of a message, by its header.
     async fn look_at(&mut self, step: &Step) -> Result<(Fate, Option<Distributed>), Failure> {
-        self.session.top(step.message.number);
+        self.connection.session.top(step.message.number);
         let (mut lines, mut header) = (ToCrlf::default(), Vec::new());
         loop {
-            match self.next().await {
+            match self.connection.next().await {
                 Output::Octets(part) => {
                     let room = HEADER_OCTETS_MAX.saturating_sub(header.len());
                     lines.push(&part[..part.len().min(room)], &mut header);
@@ -323,17 +309,17 @@ impl Connection<'_> {
             Err(refused) => return Ok(Err(refused)),
         };
         take(&mut incoming, office.received(account).as_bytes()).await;
-        self.session.retrieve(step.message.number);
+        self.connection.session.retrieve(step.message.number);
         let (mut lines, mut header, mut octets) = (ToCrlf::default(), Vec::new(), 0);
         let mut digest = Sha256::new();
         loop {
-            match self.next().await {
+            match self.connection.next().await {
                 Output::Octets(part) => {
                     octets += part.len() as u64;
                     if octets > office.message_octets_max.saturating_add(SIZE_SLACK) {
                         let text = "a message is longer than the server says, and than a message may be";
                         self.set_back(step, text);
-                        self.session.lost();
+                        self.connection.session.lost();
                         let kind = FailureKind::Protocol;
                         return Err(Failure { kind, text: text.to_owned() });
                     }
@@ -397,7 +383,7 @@ impl Connection<'_> {
     fn set_back(&mut self, step: &Step, text: &str) {
         warn!("{} of {} stays there for now: {text}", step.key(), self.account.key());
         self.collected.failed += 1;
-        self.setbacks.failed(self.means.clock.now(), &step.key());
+        self.setbacks.failed(self.clock.now(), &step.key());
         self.saw(step, Fate::SetBack(text.to_owned()), None);
     }
 
@@ -411,8 +397,8 @@ impl Connection<'_> {
 
     /// Has the server delete a message, which is safe here.
     async fn delete(&mut self, number: u32) -> Result<(), Failure> {
-        self.session.delete(number);
-        match self.next().await {
+        self.connection.session.delete(number);
+        match self.connection.next().await {
             Output::Answered(Answer::Deleted) => self.marked += 1,
             // It is tried again by the next connection.
             Output::Answered(_) => {}
@@ -432,94 +418,14 @@ impl Connection<'_> {
     }
 
     async fn quit(&mut self) -> Result<(), Failure> {
-        self.session.quit();
-        match self.next().await {
+        self.connection.session.quit();
+        match self.connection.next().await {
             Output::Close(End::Quit { is_confirmed }) => {
                 self.collected.deleted = if is_confirmed { self.marked } else { 0 };
                 Ok(())
             }
             output => Err(ended(output)),
         }
-    }
-
-    async fn close(&mut self) {
-        if let Some(mut stream) = self.stream.take() {
-            // Nothing depends on it any more.
-            _ = timeout(CLOSE_TIMEOUT, stream.shutdown()).await;
-        }
-    }
-
-    /// The next output that is not for the connection itself.
-    async fn next(&mut self) -> Output {
-        loop {
-            while let Some(output) = self.session.poll_output(self.means.clock.now()) {
-                match output {
-                    Output::Send(octets) => self.send(&octets).await,
-                    Output::Derive(derivation) => {
-                        match work::run(&*self.means.work, move || derivation.run()).await {
-                            Ok(key) => self.session.derived(&key),
-                            Err(_) => self.session.lost(),
-                        }
-                    }
-                    Output::StartTls => self.start_tls().await,
-                    output => return output,
-                }
-            }
-            match self.read().await {
-                None => self.session.handle_timeout(self.means.clock.now()),
-                Some(Ok(octets)) if !octets.is_empty() => {
-                    self.session.receive(self.means.clock.now(), &octets);
-                }
-                Some(_) => self.session.lost(),
-            }
-        }
-    }
-
-    /// How long the server has from now on.
-    fn time(&self) -> Duration {
-        let now = self.means.clock.now();
-        self.session.deadline().map_or(Duration::ZERO, |deadline| deadline.since(now))
-    }
-
-    async fn send(&mut self, octets: &[u8]) {
-        let time = self.time();
-        let Some(stream) = &mut self.stream else { return self.session.lost() };
-        let written = timeout(time, async {
-            stream.write_all(octets).await?;
-            stream.flush().await
-        });
-        if !matches!(written.await, Ok(Ok(()))) {
-            self.session.lost();
-        }
-    }
-
-    async fn start_tls(&mut self) {
-        let time = self.time();
-        let Some(stream) = self.stream.take() else { return self.session.lost() };
-        match timeout(time, self.means.tls.start_tls(stream)).await {
-            Ok(Ok(stream)) => {
-                self.stream = Some(stream);
-                self.session.tls_started(self.means.clock.now());
-            }
-            Ok(Err(error)) => self.session.tls_failed(&error.to_string()),
-            Err(_) => self.session.tls_failed("the TLS handshake took too long"),
-        }
-    }
-
-    /// What the server sends; `None` at the deadline.
-    async fn read(&mut self) -> Option<io::Result<Vec<u8>>> {
-        let Self { means, stream, session, .. } = self;
-        let Some(stream) = stream else { return Some(Ok(Vec::new())) };
-        let mut due = pin!(sleep_until(&*means.clock, session.deadline()));
-        poll_fn(|context| {
-            let mut space = [0; READ_OCTETS];
-            let mut buffer = ReadBuf::new(&mut space);
-            if let Poll::Ready(read) = Pin::new(&mut **stream).poll_read(context, &mut buffer) {
-                return Poll::Ready(Some(read.map(|()| buffer.filled().to_vec())));
-            }
-            due.as_mut().poll(context).map(|()| None)
-        })
-        .await
     }
 }
 

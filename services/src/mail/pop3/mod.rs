@@ -1,8 +1,9 @@
 //! POP3, by which mailboxes are read. (RFC 1939)
 //!
-//! [`server`] is the office's own side, [`client`] the one that reads mailboxes elsewhere.
+//! [`server`] is the office's own side, [`client`] the one that reads mailboxes elsewhere, over a [`connection`].
 
 pub mod client;
 mod command;
+pub mod connection;
 pub mod server;
 mod top;

@@ -40,7 +40,11 @@ impl Tls {
 }
 
 /// The certificate of the authority of a gateway that is called as `system` says, in PEM.
-fn authority(system: &System, state_dir: &Path) -> Result<String, Error> {
+///
+/// # Errors
+///
+/// There is none, or it cannot be read.
+pub(crate) fn authority(system: &System, state_dir: &Path) -> Result<String, Error> {
     const WHAT: &str = "the authority's certificate cannot be shown";
     let content = read_file(state_dir, OWN_FILE).map_err(|error| {
         let file = state_dir.join(OWN_FILE);

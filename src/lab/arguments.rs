@@ -66,6 +66,23 @@ pub(super) enum Command {
         #[command(flatten)]
         lab: Lab,
     },
+    /// Send a mail by the mail program of a PC of the running lab. `echo@example.net`, on its internet, sends it back.
+    Send {
+        /// The PC.
+        host: String,
+        /// Whom the mail is for.
+        to: String,
+        #[command(flatten)]
+        lab: Lab,
+    },
+    /// Fetch the mail of the user of a PC of the running lab, and print it.
+    Fetch {
+        /// The PC.
+        #[arg(default_value = "pc1")]
+        host: String,
+        #[command(flatten)]
+        lab: Lab,
+    },
 }
 
 /// Which of several labs.

@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use gatepost_dataplane::config::Mode;
 use gatepost_ground::wire::Protocol;
+use gatepost_services::dns::special::is_private;
+use gatepost_services::mail::service::office::SMTP;
 
 use super::internet::{self, WEB_ADDRESS, WEB_NAME};
+use super::mail::{Account, Letter, Way};
+use super::mail_server;
 use super::member::Member;
 use super::protocol::{Page, Request, Response};
 use super::speed::{Limit, Speed};
@@ -75,6 +79,8 @@ pub struct Office<'a> {
     pub wan_address: Ipv4Addr,
     /// What the PCs got by DHCP, in their order.
     pub leases: Vec<Ipv4Addr>,
+    /// The mail accounts of the PCs' users, in the PCs' order; none if there is no mail.
+    pub accounts: &'a [Account],
 }
 
 /// A check, if this office has what it tries.
@@ -88,8 +94,16 @@ const CHECKS: &[(&str, Check)] = &[
     ("forward", forward),
     ("hairpin", hairpin),
     ("stealth", stealth),
+    ("mail", mail_inside),
+    ("mail", mail_out),
+    ("mail", mail_back),
     ("speed", speed),
 ];
+
+/// What the mail between two PCs is about.
+const SUBJECT_INSIDE: &str = "From desk to desk";
+/// What the mail is about that goes out, and comes back.
+const SUBJECT_OUT: &str = "To the world and back";
 
 /// What is transferred in each direction to see that long transfers pass, and how fast.
 const TRANSFER: Limit = Limit { octets: 32 << 20, time: Duration::from_secs(5) };
@@ -234,6 +248,76 @@ fn stealth(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
         Some(port) => format!("{target} answers neither a ping nor port {port}"),
         None => format!("{target} answers no ping"),
     }))
+}
+
+/// A PC sends mail to another PC's user, as a device does.
+fn mail_inside(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
+    let to = receives_in_inbox(office)?.to_owned();
+    let [receiver, sender, ..] = &mut *office.pcs else { return None };
+    let letter = Letter { to: to.clone(), subject: SUBJECT_INSIDE.to_owned(), way: Way::Device };
+    if let Err(failure) = expect(sender, Request::SendMail(letter), Response::Done) {
+        return Some(Err(failure));
+    }
+    let (from, to_pc) = (sender.name(), receiver.name().to_owned());
+    let seen = format!("{to_pc} fetches {from}'s mail to {to}, which never left the gateway");
+    // One server alone has had it in its hands.
+    Some(expect_mail(receiver, SUBJECT_INSIDE, 1).map(|()| seen))
+}
+
+/// A PC sends mail to the internet, as mail programs do.
+fn mail_out(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
+    if !sends_to_internet(office) {
+        return None;
+    }
+    let (to, internet) = (mail_server::ECHO, office.internet.as_deref_mut()?);
+    let pc = office.pcs.first_mut()?;
+    let letter = Letter { to: to.to_owned(), subject: SUBJECT_OUT.to_owned(), way: Way::Submission };
+    if let Err(failure) = expect(pc, Request::SendMail(letter), Response::Done) {
+        return Some(Err(failure));
+    }
+    let seen = format!("{} sends {to} a mail, which {} has got", pc.name(), mail_server::NAME);
+    Some(expect_mail(internet, SUBJECT_OUT, 2).map(|()| seen))
+}
+
+/// What went out comes back, and is fetched.
+fn mail_back(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
+    let config = office.config;
+    let is_open = config.wan_services().any(|kind| kind.name == SMTP.name)
+        && config.services.mail.ports.smtp == mail_server::SMTP_PORT
+        && !is_private(office.wan_address.into());
+    if !is_open || !sends_to_internet(office) {
+        return None;
+    }
+    let to = receives_in_inbox(office)?;
+    let pc = office.pcs.first_mut()?;
+    let seen = format!("{} fetches what {} sends back to {to}", pc.name(), mail_server::NAME);
+    Some(expect_mail(pc, SUBJECT_OUT, 3).map(|()| seen))
+}
+
+/// The address of the first PC's user, if what comes for it lies in the user's inbox.
+fn receives_in_inbox<'a>(office: &Office<'a>) -> Option<&'a str> {
+    let mail = &office.config.services.mail;
+    let address = &office.accounts.first()?.address;
+    let is_alias = mail.aliases.all.iter().any(|alias| alias.address.to_string() == *address);
+    (mail.rules.all.is_empty() && !is_alias).then_some(address)
+}
+
+/// Whether the internet's mail server is where mail for it goes to.
+fn sends_to_internet(office: &Office<'_>) -> bool {
+    let mail = &office.config.services.mail;
+    let is_own = mail.domains.iter().any(|domain| mail_server::is_of_its_domain(&domain.name));
+    let is_elsewhere = mail.smarthost.is_some() || mail.routes.contains_key(mail_server::DOMAIN);
+    let is_found = office.internet.is_some() && office.config.services.dns.use_upstream;
+    is_found && !office.accounts.is_empty() && !is_own && !is_elsewhere
+}
+
+/// Has `host` fetch the mail about `subject`, which so many servers are to have had in their hands.
+fn expect_mail(host: &mut Member, subject: &str, servers: usize) -> Result<(), Failure> {
+    let request = Request::FetchMail(subject.to_owned());
+    match host.ask(&request) {
+        Response::Mail(hops) if hops.len() == servers => Ok(()),
+        got => Err(unexpected(host, request, got, None)),
+    }
 }
 
 fn speed(office: &mut Office<'_>) -> Option<Result<String, Failure>> {

@@ -17,7 +17,7 @@ use serde_json::Value;
 use toml::Table;
 
 use super::protocol::{DEVICE, Provider, Response};
-use super::{internet, pc};
+use super::{accounts, internet, pc};
 use crate::config::{Config, Source, WanAddress};
 use crate::control::{self, What};
 use crate::error::Error;
@@ -101,7 +101,9 @@ impl Configuration {
         };
         let lan = self.config.lan.address;
         let customer_network = (!self.config.mode.translates()).then(|| (lan.network(), lan.prefix_len()));
-        Provider { address, prefix_len, customer, name_servers, customer_network }
+        let (customer_domain, answered) =
+            (self.config.system.domain.clone(), accounts::addresses(&self.config));
+        Provider { address, prefix_len, customer, name_servers, customer_network, customer_domain, answered }
     }
 }
 
@@ -167,6 +169,7 @@ impl Gateway {
     pub fn start(configuration: &Configuration) -> Result<Self, GatewayError> {
         let process = fs::create_dir_all(DIRECTORY)
             .and_then(|()| fs::write(CONFIG_FILE, &configuration.text))
+            .and_then(|()| accounts::set_passwords(&configuration.config))
             .and_then(|()| File::create(LOG_FILE))
             .and_then(|log| {
                 Command::new("/proc/self/exe")
@@ -283,11 +286,24 @@ impl Drop for Gateway {
     }
 }
 
-/// The default configuration, with a web server on the first PC to forward to.
+/// The default configuration, with a web server on the first PC to forward to, and mail for two people.
 fn built_in() -> String {
     let client_id = pc::client_id("pc1").map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":");
     format!(
         r#"
+        [[users]]
+        name = "alice"
+
+        [[users]]
+        name = "bob"
+
+        # The state is in memory, of which a machine may have little.
+        [mail]
+        disk_reserve = "1 MiB"
+
+        [firewall]
+        wan_services = ["smtp"]
+
         [[dhcp.reservations]]
         hostname = "pc1"
         client_id = "{client_id}"

@@ -1,5 +1,5 @@
-//! The internet of the lab, in one host: the provider with its DHCP server, a name server and a web
-//! server, each on an address of its own. The web server can also be asked how fast it is reached.
+//! The internet of the lab, in one host: the provider with its DHCP server, a name server, a mail server and a
+//! web server, each on an address of its own. The web server can also be asked how fast it is reached.
 
 #![expect(clippy::disallowed_types, reason = "a process draws its seeds from the system")]
 
@@ -14,14 +14,21 @@ use gatepost_services::dhcp::server::leases::Leases;
 use gatepost_services::dhcp::server::{Config as DhcpConfig, Server};
 use gatepost_services::dhcp::service;
 use gatepost_services::dns;
+use gatepost_services::dns::published::PublishedTexts;
+use gatepost_services::dns::resolver::{Answerer, Resolver};
 use gatepost_services::net::kernel::Kernel;
 use gatepost_services::store::Memory;
+use gatepost_services::task::LocalFuture;
 use gatepost_services::work::AtOnce;
+use hickory_proto::op::Message;
+use hickory_proto::rr::{Name, RecordType};
 use ipnet::Ipv4Net;
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use tokio::task::spawn_local;
 
+use super::mail::{MailProgram, fields};
+use super::mail_server::{self, MailServer};
 use super::protocol::{DEVICE, Provider, Request, Response};
 use super::{device, ping, speed, web};
 use crate::port::clock::SystemClock;
@@ -43,13 +50,13 @@ pub const DEFAULT_CUSTOMER: (Ipv4Addr, u8, Ipv4Addr) =
 pub struct Internet {
     provider: Provider,
     clock: Rc<SystemClock>,
-    name_service: Option<dns::Service<Kernel>>,
+    mail_server: Option<MailServer>,
 }
 
 impl Internet {
     /// An internet that is not online yet.
     pub fn new(provider: Provider) -> Self {
-        Self { provider, clock: Rc::new(SystemClock::new()), name_service: None }
+        Self { provider, clock: Rc::new(SystemClock::new()), mail_server: None }
     }
 
     /// Does what the lab asks.
@@ -68,9 +75,16 @@ impl Internet {
                 false => Response::Silence,
             },
             Request::Fetch(server) => web::fetch(server).await?.map_or(Response::Silence, Response::Page),
-            Request::Resolve(_) | Request::ResolveAddress(_) | Request::Serve | Request::Measure(..) => {
-                Response::Failed("the internet is not asked for that".to_owned())
+            Request::FetchMail(subject) => {
+                let mail = MailProgram::new(NAME, mail_server::account())?.wait_for(&subject).await?;
+                mail.map_or(Response::Silence, |mail| Response::Mail(fields(&mail, "Received")))
             }
+            Request::UseAccount(_)
+            | Request::SendMail(_)
+            | Request::Resolve(_)
+            | Request::ResolveAddress(_)
+            | Request::Serve
+            | Request::Measure(..) => Response::Failed("the internet is not asked for that".to_owned()),
         })
     }
 
@@ -85,7 +99,7 @@ impl Internet {
             NetDevice::new(&format!("lo:{label}"))?.set_address(prefix(address, 32)?)?;
         }
         self.serve_dhcp(index, &device)?;
-        self.serve_names().await?;
+        self.serve_names_and_mail().await?;
         speed::serve(WEB_ADDRESS).await?;
         web::serve(NAME.into(), SocketAddrV4::new(WEB_ADDRESS, 80)).await
     }
@@ -116,18 +130,17 @@ impl Internet {
         Ok(())
     }
 
-    /// Knows the web server's name, and that nothing else exists.
-    async fn serve_names(&mut self) -> io::Result<()> {
+    /// Knows the names of the servers, and where the customer's mail goes, and that nothing else exists. What the mail
+    /// server publishes is there, too.
+    async fn serve_names_and_mail(&mut self) -> io::Result<()> {
+        let texts = PublishedTexts::default();
         let config = dns::Config {
-            domain: "example.net".to_owned(),
+            domain: mail_server::DOMAIN.to_owned(),
             hostname: "ns".to_owned(),
             lan: prefix(NAME_SERVER, 32)?,
             wan: Vec::new(),
-            texts: dns::published::PublishedTexts::default(),
-            records: vec![dns::StaticRecord {
-                name: WEB_NAME.to_owned(),
-                value: dns::RecordValue::Address(WEB_ADDRESS.into()),
-            }],
+            texts: texts.clone(),
+            records: self.records(),
             use_upstream: false,
             upstreams: Vec::new(),
             recursion_for: vec![Ipv4Net::default().into()],
@@ -135,12 +148,33 @@ impl Internet {
         };
         let rng = StdRng::try_from_rng(&mut SysRng).map_err(io::Error::other)?;
         let service = dns::Service::new(Kernel, self.clock.clone(), rng, config, Rc::new(()));
-        let service = service.map_err(io::Error::other)?;
+        let service = Rc::new(service.map_err(io::Error::other)?);
         for address in &self.provider.name_servers {
             service.listen(SocketAddr::from((*address, 53))).await?;
         }
-        self.name_service = Some(service);
+        let resolver = Resolver::new(Rc::new(World(service)));
+        let clock = self.clock.clone();
+        let mail_server = MailServer::start(&self.provider.answered, resolver, texts, clock).await?;
+        self.mail_server = Some(mail_server);
         Ok(())
+    }
+
+    fn records(&self) -> Vec<dns::StaticRecord> {
+        let record = |name: &str, value| dns::StaticRecord { name: name.to_owned(), value };
+        let address = |address: Ipv4Addr| dns::RecordValue::Address(address.into());
+        let mut records = vec![
+            record(WEB_NAME, address(WEB_ADDRESS)),
+            // In place of what every zone says of itself.
+            record(&format!("{}.", mail_server::NAME), address(mail_server::ADDRESS)),
+        ];
+        let Provider { customer, customer_domain: domain, .. } = &self.provider;
+        if !mail_server::is_of_its_domain(domain) {
+            let exchange = format!("smtp.{domain}.");
+            records.push(record(&exchange, address(*customer)));
+            let mail_exchange = dns::RecordValue::MailExchange { preference: 10, exchange };
+            records.push(record(&format!("{domain}."), mail_exchange));
+        }
+        records
     }
 
     fn segment(&self) -> io::Result<Ipv4Net> {
@@ -149,7 +183,20 @@ impl Internet {
 
     /// The addresses of the servers behind the provider.
     fn server_addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
-        std::iter::once(WEB_ADDRESS).chain(self.provider.name_servers.iter().copied())
+        [WEB_ADDRESS, mail_server::ADDRESS].into_iter().chain(self.provider.name_servers.iter().copied())
+    }
+}
+
+/// The name service as the internet's own servers ask it: there is no other one beyond it.
+struct World(Rc<dns::Service<Kernel>>);
+
+impl Answerer for World {
+    fn ask(&self, name: Name, record_type: RecordType) -> LocalFuture<'_, Option<Message>> {
+        self.0.ask(name, record_type)
+    }
+
+    fn ask_world(&self, name: Name, record_type: RecordType) -> LocalFuture<'_, Option<Message>> {
+        self.ask(name, record_type)
     }
 }
 

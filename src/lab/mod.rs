@@ -6,14 +6,16 @@
 //! would start it. What the hosts run, from DHCP client to web server, is the project's own services
 //! over kernel sockets, so that the lab needs nothing but this binary and Linux. Nothing of it
 //! outlives its processes, and they end with the lab, however it ends. A lab that stays up is used from other
-//! terminals (`gatepost lab show`, `on`, `speed`), which find its processes in `/proc`.
+//! terminals (`gatepost lab show`, `on`, `speed`, `send`, `fetch`), which find its processes in `/proc`.
 //!
 //! ```text
 //!   pc1 ── eth0 ┐                                        ┌ provider: DHCP, routing
 //!   pc2 ── eth0 ┼─ LAN ── gatepost ── WAN ── eth0, internet ┼ name server
-//!   pc3 ── eth0 ┘                                        └ web server
+//!   pc3 ── eth0 ┘                                        ├ mail server
+//!                                                        └ web server
 //! ```
 
+mod accounts;
 mod arguments;
 mod capture;
 mod checks;
@@ -23,6 +25,8 @@ mod gateway;
 mod host;
 mod internet;
 mod lookup;
+mod mail;
+mod mail_server;
 mod member;
 mod pc;
 mod ping;
@@ -37,6 +41,7 @@ pub(crate) mod terminal;
 mod traffic;
 mod web;
 
+use std::io;
 use std::time::Duration;
 
 use gatepost_dataplane::config::Mode;
@@ -50,6 +55,7 @@ use self::gateway::{Configuration, Gateway};
 pub use self::gateway::{SUBCOMMAND as GATEWAY_SUBCOMMAND, run as run_gateway};
 pub use self::host::run as run_host;
 use self::internet::{WEB_ADDRESS, WEB_NAME};
+use self::mail::{Letter, MailProgram, Way};
 use self::member::Member;
 pub use self::member::SUBCOMMAND as HOST_SUBCOMMAND;
 use self::protocol::{Provider, Request, Role};
@@ -78,6 +84,8 @@ pub fn run(arguments: Arguments) -> Result<bool, Error> {
             Err(enter::run_in(RunningLab::find(lab.pid)?.host(&host)?, &command).into())
         }
         Some(Command::Speed { host, secs, lab }) => measure(&RunningLab::find(lab.pid)?, &host, secs),
+        Some(Command::Send { host, to, lab }) => send(&RunningLab::find(lab.pid)?, &host, to),
+        Some(Command::Fetch { host, lab }) => fetch(&RunningLab::find(lab.pid)?, &host),
     }
 }
 
@@ -116,6 +124,13 @@ fn run_office(options: &Options) -> Result<bool, Error> {
         gateway.wait_for_wan()?;
     }
 
+    let accounts = accounts::of(config)?;
+    let accounts: Vec<_> = accounts.iter().cycle().take(pcs.len()).cloned().collect();
+    for (pc, account) in pcs.iter_mut().zip(&accounts) {
+        // What is wrong with it shows when it is used.
+        pc.ask(&Request::UseAccount(account.clone()));
+    }
+
     let mut office = Office {
         config,
         pcs: &mut pcs,
@@ -123,6 +138,7 @@ fn run_office(options: &Options) -> Result<bool, Error> {
         provider_address: provider.address,
         wan_address: provider.customer,
         leases: Vec::new(),
+        accounts: &accounts,
     };
     let passed = checks::run(&mut office, |outcome| screen.outcome(outcome));
     let leases = office.leases;
@@ -137,7 +153,8 @@ fn run_office(options: &Options) -> Result<bool, Error> {
         gateway.show_log();
     }
     if !options.check {
-        stay::stay_up(&mut screen, &gateway, &mut pcs, internet.as_ref())?;
+        let has_mail = !accounts.is_empty();
+        stay::stay_up(&mut screen, &gateway, &mut pcs, internet.as_ref(), has_mail)?;
     }
     gateway.stop()?;
     if let Some(capture) = capture {
@@ -154,6 +171,7 @@ fn name_internet(capture: &Capture, provider: &Provider) {
         capture.name(*server, "ns.example.net");
     }
     capture.name(WEB_ADDRESS, WEB_NAME.trim_end_matches('.'));
+    capture.name(mail_server::ADDRESS, mail_server::NAME);
 }
 
 /// Measures how fast `host` transfers to and from the internet of `lab`, from inside of that host.
@@ -171,11 +189,64 @@ fn measure(lab: &RunningLab, host: &str, secs: u64) -> Result<bool, Error> {
     }
     enter::enter(lab.host(host)?)?;
     let failed = |why: &dyn std::fmt::Display| Error::failed(what, why, "see the gateway's `lab show drops`");
-    let runtime =
-        runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(&error))?;
     let limit = Limit { octets: u64::MAX, time: Duration::from_secs(secs) };
-    let measured = runtime.block_on(speed::measure(WEB_ADDRESS, limit)).map_err(|error| failed(&error))?;
+    let measured = in_runtime(speed::measure(WEB_ADDRESS, limit)).map_err(|error| failed(&error))?;
     let speed = measured.ok_or_else(|| failed(&"its internet does not answer"))?;
     Screen::new().line(&Line::plain(checks::describe_speed(host, &speed)));
     Ok(true)
+}
+
+/// Sends a mail to `to` by the mail program of `host`.
+fn send(lab: &RunningLab, host: &str, to: String) -> Result<bool, Error> {
+    let mut program = mail_program(lab, host)?;
+    let letter = Letter { to, subject: format!("A mail from {host}"), way: Way::Submission };
+    let said = match in_runtime(program.send(&letter)) {
+        Ok(true) => return Ok(true),
+        Ok(false) => "the gateway does not answer".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(Error::failed(
+        format!("{} is not sent the mail", letter.to),
+        said,
+        "see the gateway's `lab show services`",
+    ))
+}
+
+/// Fetches the mail of the user of `host`, and prints it.
+fn fetch(lab: &RunningLab, host: &str) -> Result<bool, Error> {
+    let mut program = mail_program(lab, host)?;
+    let messages = in_runtime(program.take(|_| true)).map_err(|error| {
+        Error::failed(
+            format!("the mail of {host} is not fetched"),
+            error,
+            "see the gateway's `lab show services`",
+        )
+    })?;
+    let screen = Screen::new();
+    if messages.is_empty() {
+        screen.line(&Line::plain(format!("There is no mail for {}.", program.address())));
+    }
+    for message in messages {
+        // Whoever sent it has no say over the terminal.
+        let is_shown = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
+        screen.line(&Line::plain(message.chars().filter(is_shown).collect::<String>()));
+    }
+    Ok(true)
+}
+
+/// The mail program of `host`, inside of which this process is from now on.
+fn mail_program(lab: &RunningLab, host: &str) -> Result<MailProgram, Error> {
+    enter::enter(lab.host(host)?)?;
+    let what = || format!("cannot use the mail program of {host}");
+    let account = mail::kept_account().map_err(|error| Error::failed(what(), error, "name a PC"))?;
+    let account = account.ok_or_else(|| {
+        let remedy = "name a PC of a lab whose gateway has users";
+        Error::failed(what(), "nobody has an account there", remedy)
+    })?;
+    MailProgram::new(host, account).map_err(|error| Error::failed(what(), error, "start the lab again"))
+}
+
+/// Does what takes time, on this thread.
+fn in_runtime<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

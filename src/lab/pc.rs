@@ -17,9 +17,10 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
+use super::mail::{MailProgram, fields};
 use super::protocol::{DEADLINE, DEVICE, Request, Response};
 use super::sandbox::RESOLV_CONF;
-use super::{device, lookup, ping, speed, web};
+use super::{device, lookup, mail, ping, speed, web};
 use crate::port::clock::SystemClock;
 use crate::port::netdevice::NetDevice;
 
@@ -33,6 +34,7 @@ pub struct Pc {
     name: Rc<str>,
     rng: StdRng,
     name_server: Option<Ipv4Addr>,
+    mail: Option<MailProgram>,
     /// Ends the DHCP client when dropped.
     _stop_dhcp: Option<oneshot::Sender<()>>,
 }
@@ -45,7 +47,7 @@ impl Pc {
     /// The system has no randomness.
     pub fn new(name: Rc<str>) -> io::Result<Self> {
         let rng = StdRng::try_from_rng(&mut SysRng).map_err(io::Error::other)?;
-        Ok(Self { name, rng, name_server: None, _stop_dhcp: None })
+        Ok(Self { name, rng, name_server: None, mail: None, _stop_dhcp: None })
     }
 
     /// Does what the lab asks.
@@ -75,6 +77,19 @@ impl Pc {
             }
             Request::Measure(server, limit) => {
                 speed::measure(server, limit).await?.map_or(Response::Silence, Response::Speed)
+            }
+            Request::UseAccount(account) => {
+                mail::keep_account(&account)?;
+                self.mail = Some(MailProgram::new(&self.name, account)?);
+                Response::Done
+            }
+            Request::SendMail(letter) => match self.mail_program()?.send(&letter).await? {
+                true => Response::Done,
+                false => Response::Silence,
+            },
+            Request::FetchMail(subject) => {
+                let mail = self.mail_program()?.wait_for(&subject).await?;
+                mail.map_or(Response::Silence, |mail| Response::Mail(fields(&mail, "Received")))
             }
         })
     }
@@ -115,6 +130,10 @@ impl Pc {
             }
         });
         Ok(Response::Online(lease.address.addr()))
+    }
+
+    fn mail_program(&mut self) -> io::Result<&mut MailProgram> {
+        self.mail.as_mut().ok_or_else(|| io::Error::other("nobody has an account here"))
     }
 
     fn name_server(&self) -> io::Result<Ipv4Addr> {

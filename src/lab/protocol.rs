@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::mail::{Account, Letter};
 use super::speed::{Limit, Speed};
 
 /// Every host's one device: the kernel's side of a port of the gateway.
@@ -36,6 +37,10 @@ pub struct Provider {
     /// A network behind the customer's address, with the length of its prefix, where the customer
     /// routes instead of translating.
     pub customer_network: Option<(Ipv4Addr, u8)>,
+    /// The domain by which the customer has mail.
+    pub customer_domain: String,
+    /// The addresses of the customer's people, whose mail is answered.
+    pub answered: Vec<String>,
 }
 
 /// Something for a host to do.
@@ -55,6 +60,12 @@ pub enum Request {
     Serve,
     /// Transfer to and from a server of the internet.
     Measure(Ipv4Addr, Limit),
+    /// Have the host's mail program use this account from now on.
+    UseAccount(Account),
+    /// Hand in a letter by the mail program.
+    SendMail(Letter),
+    /// Wait for the mail about this, and take it out of the mailbox.
+    FetchMail(String),
 }
 
 /// What came of it.
@@ -72,6 +83,8 @@ pub enum Response {
     Page(Page),
     /// How fast the host transfers.
     Speed(Speed),
+    /// The mail asked for: what each server on its way has noted in it, the last server first.
+    Mail(Vec<String>),
     /// It was done.
     Done,
     /// Nothing answered.
@@ -90,6 +103,9 @@ impl fmt::Display for Request {
             Self::Fetch(server) => write!(f, "the page of {server}"),
             Self::Serve => f.write_str("a web server"),
             Self::Measure(server, _) => write!(f, "its speed to {server}"),
+            Self::UseAccount(account) => write!(f, "a mail program for {}", account.address),
+            Self::SendMail(letter) => write!(f, "a mail to {}", letter.to),
+            Self::FetchMail(subject) => write!(f, "its mail about {subject:?}"),
         }
     }
 }
@@ -102,6 +118,7 @@ impl fmt::Display for Response {
             Self::Address(address) | Self::Online(address) => address.fmt(f),
             Self::Name(name) => f.write_str(name),
             Self::Page(page) => write!(f, "the page of {} for {}", page.host, page.client),
+            Self::Mail(hops) => write!(f, "a mail by {} servers: {}", hops.len(), hops.join("; ")),
             Self::Speed(speed) => write!(f, "{} down, {} up", speed.download.rate(), speed.upload.rate()),
             Self::Ready | Self::Done => f.write_str("an answer"),
         }

@@ -13,6 +13,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::checks::describe_speed;
 use super::gateway::Gateway;
 use super::internet::{WEB_ADDRESS, WEB_NAME};
+use super::mail_server::ECHO;
 use super::member::Member;
 use super::protocol::{Request, Response};
 use super::screen::{Line, Page, Screen, Style};
@@ -60,6 +61,7 @@ pub fn stay_up(
     gateway: &Gateway,
     pcs: &mut [Member],
     internet: Option<&Member>,
+    has_mail: bool,
 ) -> Result<(), Error> {
     // Only now: until the office is up, a signal ends the lab at once, and everything with it.
     let signals = watch_signals().map_err(unwatchable)?;
@@ -67,7 +69,8 @@ pub fn stay_up(
     let clock = SystemClock::new();
     let hosts = pcs.iter().chain(internet).map(|host| (host.name().to_owned(), host.pid()));
     let mut traffic = Traffic::new(clock.now(), hosts);
-    let mut page = Page { hints: hints(pcs, internet.is_some()), ..Page::default() };
+    let mut page =
+        Page { hints: hints(pcs, internet.is_some(), has_mail, keyboard.is_some()), ..Page::default() };
     page.keys = Line::of(Style::Title, if keyboard.is_some() { KEYS } else { "Ctrl-C ends it" });
     if !screen.is_terminal() {
         page.hints.iter().for_each(|hint| screen.line(hint));
@@ -160,19 +163,27 @@ fn measured(pc: &mut Member) -> Line {
 }
 
 /// What to try in another terminal, with a title.
-fn hints(pcs: &[Member], has_internet: bool) -> Vec<Line> {
+fn hints(pcs: &[Member], has_internet: bool, has_mail: bool, has_keys: bool) -> Vec<Line> {
     let (Some(first), Some(last)) = (pcs.first().map(Member::name), pcs.last().map(Member::name)) else {
         return Vec::new();
     };
     // Short, so that they fit beside a program that was started by its path.
     let mut hints = vec![
-        (format!("on {first}"), "a shell on a PC"),
-        (format!("on {first} ping {last}"), "a PC found by name"),
+        (format!("on {first} ping {last}"), "without ping: a shell"),
         ("show leases".to_owned(), "or flows, drops, ..."),
     ];
+    if has_mail && has_internet {
+        hints.push((format!("send {first} {ECHO}"), "a mail that comes back"));
+    }
+    if has_mail {
+        hints.push((format!("fetch {first}"), "the mail that has come"));
+    }
     if has_internet {
         hints.push((format!("on {last} curl {}", WEB_NAME.trim_end_matches('.')), "a page from outside"));
-        hints.push(("speed".to_owned(), "how fast a PC is"));
+        // There is a key for it.
+        if !has_keys {
+            hints.push(("speed".to_owned(), "how fast a PC is"));
+        }
     }
     let program = env::args().next().unwrap_or_else(|| "gatepost".to_owned());
     let sudo = if env::var_os("SUDO_UID").is_some() { "sudo " } else { "" };

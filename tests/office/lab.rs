@@ -89,9 +89,10 @@ fn assert_passed(output: &Output) {
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}\n{text}{log}", output.status);
     assert!(!text.contains('✗'), "{text}");
-    for check in ["lease", "name", "ping", "web", "forward", "hairpin", "stealth", "speed"] {
+    for check in ["lease", "name", "ping", "web", "forward", "hairpin", "stealth", "mail", "speed"] {
         assert!(text.contains(&format!("✓ {check}")), "no {check}: {text}");
     }
+    assert_eq!(text.matches("✓ mail ").count(), 3, "inside, out and back: {text}");
 }
 
 #[test]
@@ -140,7 +141,7 @@ fn a_lab_that_stays_open_ends_with_a_signal() {
         kill(Pid::from_raw(lab.id().cast_signed()), signal).expect("it can be signalled");
         let status = eventually("the end of the lab", || lab.try_wait().expect("it can be waited for"));
         assert!(status.success(), "{status}\n{shown:#?}");
-        let hints = ["lab on pc1 ", "lab show leases", "lab speed"];
+        let hints = ["lab on pc1 ", "lab show leases", "lab send pc1 echo@", "lab fetch pc1", "lab speed"];
         assert!(hints.iter().all(|hint| shown.iter().any(|line| line.contains(hint))), "{shown:#?}");
         place.assert_untouched();
     }
@@ -164,12 +165,22 @@ fn a_lab_runs_on_a_configuration_of_ones_own() {
     let place = Place::new();
     let config = Directory::new();
     let path = config.join("gatepost.toml");
-    fs::write(&path, "[network]\nmode = 'router'\n").expect("it can be written");
-    let mut command = gatepost(&["lab", "--check", "--hosts", "2", "--config"]);
-    let output = place.prepare(command.arg(&path)).output().expect("it runs");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains("✓ web") && !text.contains("hairpin"), "{text}");
+    let check = |config: &str| {
+        fs::write(&path, config).expect("it can be written");
+        let mut command = gatepost(&["lab", "--check", "--hosts", "2", "--config"]);
+        let output = place.prepare(command.arg(&path)).output().expect("it runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        text
+    };
+    let text = check("[network]\nmode = 'router'\n");
+    assert!(text.contains("✓ web") && !text.contains("hairpin") && !text.contains("mail"), "{text}");
+    // People alone make mail; without the internet it stays in the office.
+    let people = "[[users]]\nname = 'anna'\n[mail]\ndisk_reserve = '1 MiB'\n";
+    for (mode, mails) in [("router", 3), ("lan-only", 1)] {
+        let text = check(&format!("{people}[network]\nmode = '{mode}'\n"));
+        assert_eq!(text.matches("✓ mail ").count(), mails, "{text}");
+    }
     place.assert_untouched();
 }
 
@@ -200,6 +211,17 @@ fn a_lab_that_is_up_is_used_from_another_terminal() {
     );
     let speed = said(&["speed", "pc2", "--secs", "1"]);
     assert!(speed.starts_with("pc2 downloads at ") && speed.contains("bit/s and uploads at "), "{speed}");
+
+    assert_eq!(said(&["fetch", "pc2"]), "There is no mail for bob@office.example.\n");
+    assert_eq!(said(&["send", "pc2", "echo@example.net"]), "");
+    let mail = eventually("the mail that comes back", || {
+        Some(said(&["fetch", "pc2"])).filter(|mail| !mail.starts_with("There is no mail"))
+    });
+    let seen = ["From: bob@office.example\n", "To: echo@example.net\n", "\nReceived: from smtp.example.net "];
+    assert!(seen.iter().all(|seen| mail.contains(seen)), "{mail}");
+    let refused = ask(&["send", "pc1", "nobody@office.example"]);
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!((refused.status.code(), message.contains("550 5.1.1")), (Some(1), true), "{message}");
 
     assert_eq!(ask(&["on", "pc1", "false"]).status.code(), Some(1));
     for mistake in [&["on", "pc9"], &["speed", "internet"], &["show", "nothing"]] {

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::harness::exim::Exim;
 use crate::harness::postfix::Postfix;
-use crate::harness::programs::name_server;
-use crate::harness::{Gateway, ISP, LAN, Namespace, Office, SERVER, eventually, gatepost};
+use crate::harness::programs::{name_server, wait_for_listener_at};
+use crate::harness::{Background, Gateway, ISP, LAN, Namespace, Office, SERVER, eventually, gatepost};
 
 const SETTINGS: &str = "users = [{ name = 'anna' }]\nmail.disk_reserve = '1 MiB'";
 
@@ -135,6 +135,124 @@ fn mail_reaches_a_server_elsewhere_once_through_its_refusals_and_a_kill() {
     assert_eq!(office.gateway().show("queue")["total"], 0);
     assert_eq!(postfix.mailbox("carl").len(), 1);
     office.gateway().assert_accounts(&[]);
+}
+
+/// Plays a server that has just been connected to, up to where it says nothing to `last`: DATA, or the dot at the end.
+fn answer_up_to(server: &mut Background, last: &str) {
+    for (reply, command) in [
+        ("220 mx.far.example", "EHLO smtp.office.example"),
+        ("250 mx.far.example", "MAIL FROM:<anna@office.example>"),
+        ("250 go on", "RCPT TO:<bob@far.example>"),
+        ("250 go on", "DATA"),
+    ] {
+        server.say(reply);
+        assert_eq!(server.hear(), command);
+    }
+    if last == "." {
+        server.say("354 go on");
+        while server.hear() != "." {}
+    }
+}
+
+/// A gateway is told to stop while a server owes it the reply to `last`. After its start the message is sent, once.
+fn stops_without_the_reply_to(last: &str) {
+    let mut office = Office::new(1, &format!("{SETTINGS}\ndns.upstream = ['{ISP}']"));
+    let _names = name_server(
+        &office.internet,
+        &format!(
+            "--mx-host=far.example,mx.far.example,10 --host-record=mx.far.example,{SERVER} --local=/example/"
+        ),
+    );
+    let mut server =
+        office.internet.spawn(&format!("socat TCP4-LISTEN:{},bind={SERVER},reuseaddr,crlf -", Postfix::PORT));
+    wait_for_listener_at(&office.internet, SERVER, Postfix::PORT);
+    send(office.pc(1), "slow", &["bob@far.example"]);
+    answer_up_to(&mut server, last);
+    assert_eq!(queued(office.gateway(), "bob@far.example").expect("it waits")["under_way"], true);
+    let (status, setup) = office.stop(Signal::SIGTERM);
+    assert!(status.success(), "{status}");
+    drop(server);
+
+    let postfix = Postfix::start(&office.internet, SERVER, "far.example", &["bob"], "");
+    office.start(setup);
+    office.give_static_addresses();
+    eventually("the message is sent", || {
+        let Some(queued) = queued(office.gateway(), "bob@far.example") else { return Some(()) };
+        queue(office.gateway(), "release", queued["id"].as_str().expect("a text"));
+        None
+    });
+    eventually("the message at Postfix", || (!postfix.mailbox("bob").is_empty()).then_some(()));
+    let taken = postfix.mailbox("bob");
+    assert!(taken.len() == 1 && taken[0].contains("Subject: slow\n"), "{taken:#?}");
+    assert_eq!(office.gateway().setup().inbox("anna"), "", "nobody is told of anything");
+}
+
+#[test]
+fn a_gateway_that_stops_before_a_message_is_sent_sends_it_once_after_its_start() {
+    stops_without_the_reply_to("DATA");
+}
+
+#[test]
+fn a_gateway_that_stops_before_a_message_is_confirmed_sends_it_once_after_its_start() {
+    stops_without_the_reply_to(".");
+}
+
+#[test]
+fn who_asks_for_it_is_told_that_a_message_has_arrived_here_or_was_handed_on() {
+    let users = SETTINGS.replace("{ name = 'anna' }", "{ name = 'anna' }, { name = 'bert' }");
+    let office = Office::new(1, &format!("{users}\ndns.upstream = ['{ISP}']"));
+    let _names = name_server(
+        &office.internet,
+        &format!(
+            "--mx-host=far.example,mx.far.example,10 --host-record=mx.far.example,{SERVER} --local=/example/"
+        ),
+    );
+    // Of reports it knows nothing.
+    let settings = "smtpd_discard_ehlo_keywords = dsn";
+    let postfix = Postfix::start(&office.internet, SERVER, "far.example", &["bob"], settings);
+    let send = |recipient: &str, notify: &str| {
+        office.pc(1).sh(&format!(
+            "/usr/bin/python3 -c '\nimport smtplib\ns = smtplib.SMTP(\"{LAN}\")\n\
+             s.sendmail(\"anna@office.example\", [\"{recipient}\"], \"Subject: {notify}\\r\\n\\r\\nAt noon?\\r\\n\", \
+             [\"RET=HDRS\", \"ENVID=of-{notify}\"], [\"NOTIFY={notify}\"])\ns.quit()'"
+        ));
+    };
+    // The report on the last of them comes behind any that the others bring.
+    for (recipient, notify) in [
+        ("bert@office.example", "NEVER"),
+        ("bert@office.example", "FAILURE"),
+        ("bob@far.example", "FAILURE"),
+        ("bert@office.example", "SUCCESS"),
+    ] {
+        send(recipient, notify);
+        until_sent(office.gateway());
+    }
+    let setup = office.gateway().setup();
+    let reports = |count| {
+        let inbox = eventually(&format!("{count} reports"), || {
+            Some(setup.inbox("anna")).filter(|inbox| inbox.matches("multipart/report").count() >= count)
+        });
+        assert_eq!(inbox.matches("\nReturn-Path: <>\n").count(), count, "{inbox}");
+        inbox
+    };
+    let delivered = reports(1);
+    for told in [
+        "Original-Envelope-Id: of-SUCCESS\n",
+        "Final-Recipient: rfc822; bert@office.example\n",
+        "Action: delivered\n",
+        "Status: 2.1.5\n",
+        "Subject: SUCCESS\n",
+    ] {
+        assert!(delivered.contains(told), "{told}: {delivered}");
+    }
+    assert!(!delivered.contains("At noon?"), "the header alone was asked for: {delivered}");
+    send("bob@far.example", "SUCCESS");
+    let relayed = reports(2);
+    for told in ["Final-Recipient: rfc822; bob@far.example\n", "Action: relayed\n"] {
+        assert!(relayed.contains(told), "{told}: {relayed}");
+    }
+    eventually("both at Postfix", || (postfix.mailbox("bob").len() == 2).then_some(()));
+    assert_eq!(setup.inbox("bert").matches("\nSubject: ").count(), 3);
 }
 
 #[test]

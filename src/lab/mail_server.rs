@@ -197,3 +197,18 @@ fn settings(port: u16, answered: &[String]) -> Settings {
         keep_days: Default::default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_its_domain_are_told_from_others() {
+        for own in ["example.net", "Example.NET", "smtp.example.net"] {
+            assert!(is_of_its_domain(own), "{own}");
+        }
+        for other in ["office.example", "myexample.net", "net", ""] {
+            assert!(!is_of_its_domain(other), "{other}");
+        }
+    }
+}

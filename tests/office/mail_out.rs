@@ -13,6 +13,14 @@ use crate::harness::{Background, Gateway, ISP, LAN, Namespace, Office, SERVER, e
 
 const SETTINGS: &str = "users = [{ name = 'anna' }]\nmail.disk_reserve = '1 MiB'";
 
+/// A name server at the provider's by which the mail of far.example goes to [`SERVER`], with `more` records.
+fn far_example(internet: &Namespace, more: &str) -> Background {
+    let records = format!(
+        "--mx-host=far.example,mx.far.example,10 --host-record=mx.far.example,{SERVER} --local=/example/"
+    );
+    name_server(internet, &format!("{records} {more}"))
+}
+
 /// Sends a message of `subject` from anna to `recipients`, as a program of the LAN does.
 fn send(pc: &Namespace, subject: &str, recipients: &[&str]) {
     let recipients: Vec<_> = recipients.iter().map(|recipient| format!("\"{recipient}\"")).collect();
@@ -65,13 +73,7 @@ fn until_sent(gateway: &Gateway) {
 #[test]
 fn mail_reaches_a_server_elsewhere_once_through_its_refusals_and_a_kill() {
     let mut office = Office::new(1, &format!("{SETTINGS}\ndns.upstream = ['{ISP}']"));
-    let _names = name_server(
-        &office.internet,
-        &format!(
-            "--mx-host=far.example,mx.far.example,10 --host-record=mx.far.example,{SERVER} \
-             --dns-rr=null.example,15,000000 --local=/example/"
-        ),
-    );
+    let _names = far_example(&office.internet, "--dns-rr=null.example,15,000000");
     // Nobody answers there yet.
     send(office.pc(1), "down", &["bob@far.example"]);
     let waiting = until_told(office.gateway(), "bob@far.example", "no connection to mx.far.example");
@@ -157,12 +159,7 @@ fn answer_up_to(server: &mut Background, last: &str) {
 /// A gateway is told to stop while a server owes it the reply to `last`. After its start the message is sent, once.
 fn stops_without_the_reply_to(last: &str) {
     let mut office = Office::new(1, &format!("{SETTINGS}\ndns.upstream = ['{ISP}']"));
-    let _names = name_server(
-        &office.internet,
-        &format!(
-            "--mx-host=far.example,mx.far.example,10 --host-record=mx.far.example,{SERVER} --local=/example/"
-        ),
-    );
+    let _names = far_example(&office.internet, "");
     let mut server =
         office.internet.spawn(&format!("socat TCP4-LISTEN:{},bind={SERVER},reuseaddr,crlf -", Postfix::PORT));
     wait_for_listener_at(&office.internet, SERVER, Postfix::PORT);
@@ -201,12 +198,7 @@ fn a_gateway_that_stops_before_a_message_is_confirmed_sends_it_once_after_its_st
 fn who_asks_for_it_is_told_that_a_message_has_arrived_here_or_was_handed_on() {
     let users = SETTINGS.replace("{ name = 'anna' }", "{ name = 'anna' }, { name = 'bert' }");
     let office = Office::new(1, &format!("{users}\ndns.upstream = ['{ISP}']"));
-    let _names = name_server(
-        &office.internet,
-        &format!(
-            "--mx-host=far.example,mx.far.example,10 --host-record=mx.far.example,{SERVER} --local=/example/"
-        ),
-    );
+    let _names = far_example(&office.internet, "");
     // Of reports it knows nothing.
     let settings = "smtpd_discard_ehlo_keywords = dsn";
     let postfix = Postfix::start(&office.internet, SERVER, "far.example", &["bob"], settings);

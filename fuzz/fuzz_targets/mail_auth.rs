@@ -13,7 +13,7 @@ use gatepost_services::clock::UnixTime;
 use gatepost_services::dns::resolver::{MailExchange, NoAnswer};
 use gatepost_services::mail::address::{Domain, ReversePath};
 use gatepost_services::mail::auth::dkim::{DkimResult, Verified, Verifier};
-use gatepost_services::mail::auth::dmarc::{self, Identifier, Source, author_domains};
+use gatepost_services::mail::auth::dmarc::{self, Authors, DmarcResult, Identifier, Source};
 use gatepost_services::mail::auth::known::{Answer, Check, Question, Records, Step};
 use gatepost_services::mail::auth::results::{RESULTS_OCTETS_MAX, Results, Strip};
 use gatepost_services::mail::auth::spf::{self, Identity, SpfResult};
@@ -67,9 +67,10 @@ fn check(message: &[u8], cuts: &[u8], records: &[&[u8]]) -> (Results, Vec<u8>) {
     if spf == SpfResult::Pass {
         identifiers.push(of("far.example", Source::Spf));
     }
-    let from = header.fields().filter(|field| field.is("From")).map(|field| field.value);
-    let check = dmarc::Check::new(author_domains(from), identifiers);
-    let dmarc = world.run(check, dmarc::QUESTIONS_MAX);
+    let authors = Authors::of(&header);
+    let checks = authors.domains().iter().map(|author| dmarc::Check::new(author, identifiers.clone()));
+    let dmarc = authors.outcome(checks.map(|check| world.run(check, dmarc::QUESTIONS_MAX)));
+    assert!(authors.is_clear() || dmarc.result >= DmarcResult::PermError);
     let spf_domain = "mail.far.example".to_owned();
     (Results { spf, spf_domain, is_of_helo: true, signed, dmarc }, kept)
 }

@@ -201,6 +201,13 @@ fn parse(name: &str) -> Option<Name> {
     (name.len() <= 255).then_some(name)
 }
 
+/// The name with its letters outside of ASCII as IDNA has them, in lower case; `None` if there can be no such name, or if
+/// IDNA makes dots of something else. (RFC 5891, section 5)
+pub fn a_labels(name: &str) -> Option<String> {
+    let name = text(&parse(name)?);
+    Some(name).filter(|name| !name.contains('\\'))
+}
+
 /// The name in lower case without a dot at its end, with `\` before what is no letter of a host's name.
 fn text(name: &Name) -> String {
     let text = name.to_ascii().to_ascii_lowercase();

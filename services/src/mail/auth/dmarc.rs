@@ -1,23 +1,25 @@
 //! DMARC: whether the domain in From stands behind a message, and what it asks for if not. (RFC 9989)
 //!
-//! A [`Check`] takes the domains in From, and those that SPF and DKIM say something of. A domain in From is aligned with one
+//! A [`Check`] takes a domain in From, and those that SPF and DKIM say something of. The domain in From is aligned with one
 //! that passed if both are the same, or, where the domain's record does not forbid it, if both are of the same
 //! organization. Which domains are of one is found in the DNS, by records of the domains above (section 4.10):
 //! there is no list of public suffixes here, which would be old where a gateway is.
 //!
 //! | result | when |
 //! | --- | --- |
-//! | pass | all domains in From are aligned with one that passed |
-//! | fail | one of them has a record and is not |
-//! | none | one has no record |
+//! | pass | the domain is aligned with one that passed |
+//! | none | it has no record |
 //! | temperror | the name service does not answer, be it for a domain that is aligned |
-//! | permerror | From has no domain, one that the DNS cannot have, or more than [`AUTHOR_DOMAINS_MAX`] |
+//! | permerror | From does not clearly say who the author is |
+//! | fail | it has a record and is not aligned |
 //!
-//! Of several domains in From the worst counts (section 5.3.1): so nobody adds one that passes.
+//! Of several domains in From each is checked, and the worst counts (section 11.5): so nobody adds one that passes, or one
+//! that never answers. Which domains those are [`Authors`] finds.
 //!
 //! Reports are not sent, so what a record says of them is read for one thing only: a record without a policy that asks for
 //! reports has the policy `none` (section 4.7).
 
+mod authors;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -26,8 +28,7 @@ use std::fmt;
 
 use super::known::{self, Answer, Known, Open, Question, Step, normal};
 use crate::dns::resolver::NoAnswer;
-use crate::mail::address::Domain;
-use crate::mail::header::addresses;
+pub use authors::Authors;
 pub use record::Policy;
 use record::{Psd, Record};
 
@@ -37,9 +38,9 @@ pub const AUTHOR_DOMAINS_MAX: usize = 4;
 pub const WALK_MAX: usize = 8;
 /// The most domains that can be aligned: SPF's and those of the signatures that are verified.
 const IDENTIFIERS_MAX: usize = 1 + super::dkim::SIGNATURES_MAX;
-/// The most questions of a check: for each domain in From the way up, and whether there is such a domain at all; for each
+/// The most questions of a check: for the domain in From the way up, and whether there is such a domain at all; for each
 /// domain that passed the way up.
-pub const QUESTIONS_MAX: usize = AUTHOR_DOMAINS_MAX * (WALK_MAX + 3) + IDENTIFIERS_MAX * WALK_MAX;
+pub const QUESTIONS_MAX: usize = (WALK_MAX + 3) + IDENTIFIERS_MAX * WALK_MAX;
 
 /// What became of a message. The later ones count more. // RFC 9989, section 5.3
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,10 +49,10 @@ pub enum DmarcResult {
     Pass,
     /// The domain has no record.
     None,
-    /// From has no domain that can be checked.
-    PermError,
     /// It cannot be known now.
     TempError,
+    /// From does not clearly say who the author is.
+    PermError,
     /// The domain does not stand behind it.
     Fail,
 }
@@ -73,7 +74,8 @@ impl fmt::Display for DmarcResult {
 pub struct Outcome {
     /// The result.
     pub result: DmarcResult,
-    /// What is asked for, if the result is [`DmarcResult::Fail`].
+    /// What the domain asks for, of a message that it does not stand behind: if the result is [`DmarcResult::Fail`], and as far
+    /// as it is known if that is [`DmarcResult::TempError`].
     pub policy: Policy,
     /// The domain in From; empty if there is none.
     pub domain: String,
@@ -99,49 +101,23 @@ pub enum Source {
     Dkim,
 }
 
-/// The domains of all addresses in the values of From; `None` if there are none, too many, or some that the DNS cannot have. So
-/// it is with several fields: a signature can be of another than the one that a program shows. // RFC 9989, section 5.3.1
-pub fn author_domains<'a>(values: impl Iterator<Item = &'a [u8]>) -> Option<Vec<String>> {
-    let mut domains: Vec<String> = Vec::new();
-    for (number, value) in values.enumerate() {
-        // RFC 5322, section 3.6
-        if number > 0 {
-            return None;
-        }
-        let found = addresses(&unfolded(value));
-        if found.is_empty() {
-            return None;
-        }
-        for mailbox in found {
-            let Domain::Name(name) = mailbox.domain else { return None };
-            let name = normal(&name).filter(|name| name.is_ascii())?;
-            if !domains.contains(&name) {
-                domains.push(name);
-            }
-        }
-    }
-    (1..=AUTHOR_DOMAINS_MAX).contains(&domains.len()).then_some(domains)
-}
-
-/// A field's value in one line.
-fn unfolded(value: &[u8]) -> String {
-    String::from_utf8_lossy(value).replace(['\r', '\n'], "")
-}
-
-/// A check of one message.
+/// A check of one domain in From.
 #[derive(Clone, Debug)]
 pub struct Check {
-    /// `None` if From has none that can be checked.
-    authors: Option<Vec<String>>,
+    author: String,
     identifiers: Vec<Identifier>,
     known: Known,
 }
 
 impl Check {
-    /// Of a message of these `authors`, which [`author_domains`] found.
-    pub fn new(authors: Option<Vec<String>>, mut identifiers: Vec<Identifier>) -> Self {
+    /// Of a message of this `author`, one of the domains of [`Authors`].
+    pub fn new(author: &str, mut identifiers: Vec<Identifier>) -> Self {
         identifiers.truncate(IDENTIFIERS_MAX);
-        Self { authors, identifiers, known: Known::default() }
+        for Identifier { domain, .. } in &mut identifiers {
+            // A signature, or a return path with SMTPUTF8, can have the letters themselves. // RFC 8616, section 4
+            *domain = normal(domain).unwrap_or_default();
+        }
+        Self { author: author.to_owned(), identifiers, known: Known::default() }
     }
 }
 
@@ -149,20 +125,12 @@ impl known::Check for Check {
     type Outcome = Outcome;
 
     fn step(&self) -> Step<Outcome> {
-        let Some(authors) = &self.authors else {
-            let (result, policy) = (DmarcResult::PermError, Policy::None);
-            return Step::Done(Outcome { result, policy, domain: String::new() });
+        let (result, policy) = match self.judge(&self.author) {
+            Ok(judged) => judged,
+            Err(Stop::Open(Open(question))) => return Step::Ask(question),
+            Err(Stop::Unavailable) => (DmarcResult::TempError, Policy::None),
         };
-        let mut worst = None;
-        for domain in authors {
-            let (result, policy) = match self.judge(domain) {
-                Ok(judged) => judged,
-                Err(Stop::Open(Open(question))) => return Step::Ask(question),
-                Err(Stop::Unavailable) => (DmarcResult::TempError, Policy::None),
-            };
-            worst = worst.max(Some(Outcome { result, policy, domain: domain.clone() }));
-        }
-        Step::Done(worst.expect("there is a domain in From"))
+        Step::Done(Outcome { result, policy, domain: self.author.clone() })
     }
 
     fn answer(&mut self, question: Question, answer: Answer) {
@@ -204,23 +172,30 @@ impl Check {
         }
         let mut is_certain = true;
         for identifier in &self.identifiers {
-            if self.is_aligned(author, organization, identifier, record)? {
-                if identifier.is_pass {
-                    return Ok((DmarcResult::Pass, Policy::None));
-                }
-                is_certain = false;
+            match self.is_aligned(author, organization, identifier, record) {
+                Ok(true) if identifier.is_pass => return Ok((DmarcResult::Pass, Policy::None)),
+                Ok(false) => {}
+                Ok(true) | Err(Stop::Unavailable) => is_certain = false,
+                Err(open) => return Err(open),
             }
         }
-        if !is_certain {
-            return Ok((DmarcResult::TempError, Policy::None));
-        }
+        let within = record.subdomains.unwrap_or(record.policy);
         let policy = match (*at == author, record.nonexistent) {
             (true, _) => record.policy,
+            (false, None) => within,
             // RFC 9989, section 4.7, np
-            (false, Some(policy)) if !self.exists(author)? => policy,
-            (false, _) => record.subdomains.unwrap_or(record.policy),
+            (false, Some(absent)) => match self.exists(author) {
+                Ok(true) => within,
+                Ok(false) => absent,
+                Err(Stop::Unavailable) => {
+                    is_certain = false;
+                    within.max(absent)
+                }
+                Err(open) => return Err(open),
+            },
         };
-        Ok((DmarcResult::Fail, if record.is_test { policy.milder() } else { policy }))
+        let result = if is_certain { DmarcResult::Fail } else { DmarcResult::TempError };
+        Ok((result, if record.is_test { policy.milder() } else { policy }))
     }
 
     fn passed(&self) -> impl Iterator<Item = &str> {

@@ -1,9 +1,10 @@
 //! Questions to the name service, and the answers a check has had.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::dns::resolver::{MailExchange, NoAnswer};
+use crate::dns::resolver::{MailExchange, NoAnswer, a_labels};
 use crate::mail::address::{DOMAIN_OCTETS_MAX, LABEL_OCTETS_MAX};
 
 /// The most records of an answer that are kept.
@@ -151,9 +152,10 @@ impl Known {
     }
 }
 
-/// `name` in lower case without a dot at its end; `None` if the DNS can have no such name.
+/// `name` by its A-labels, in lower case without a dot at its end; `None` if the DNS can have no such name.
 pub fn normal(name: &str) -> Option<String> {
     let name = name.strip_suffix('.').unwrap_or(name);
+    let name = if name.is_ascii() { Cow::Borrowed(name) } else { Cow::Owned(a_labels(name)?) };
     // A name of the DNS is as long as its text and two octets more. // RFC 1035, section 2.3.4
     let is_name = name.len() <= DOMAIN_OCTETS_MAX - 2
         && name.split('.').all(|label| (1..=LABEL_OCTETS_MAX).contains(&label.len()));

@@ -9,7 +9,7 @@
 //! | temperror | the name service does not answer |
 //! | permerror | the record is wrong, has more than 10 terms that ask, or more than 2 that ask for what is not there |
 //!
-//! A domain outside of ASCII has to come as A-labels (RFC 7208, section 4.3); in another form it does not exist.
+//! A domain outside of ASCII is asked for by its A-labels (RFC 7208, section 4.3; RFC 8616, section 5).
 //!
 //! The explanation of a fail (`exp=`) is read and never fetched (RFC 7208, section 6.2 leaves that free): its text is the
 //! sender's, and would stand in this server's replies.

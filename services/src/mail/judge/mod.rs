@@ -20,11 +20,9 @@ pub mod http;
 pub(in crate::mail) mod tests;
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,6 +35,7 @@ use crate::dns::resolver::Resolver;
 use crate::mail::address::ForwardPath;
 use crate::mail::queue::connection::Source;
 use crate::net::{Net, Stream};
+use crate::race::all;
 use crate::service::LocalFuture;
 
 /// How long a judge may take, all in all: rspamd itself takes no more than 8 s.
@@ -174,7 +173,7 @@ impl Judges {
         let asks = self.all.iter().map(|judge| -> LocalFuture<'_, Result<Opinion, String>> {
             Box::pin(self.ask_in_time(judge, about, message, octets))
         });
-        let opinions = all_of(asks.collect()).await;
+        let opinions = all(asks.collect()).await;
         let mut judgement = Judgement { opinion: Opinion::Taken { fields: String::new() }, silent: 0 };
         for (judge, opinion) in self.all.iter().zip(opinions) {
             let opinion = opinion.unwrap_or_else(|why| {
@@ -310,23 +309,6 @@ async fn receive(stream: &mut dyn Stream, protocol: Protocol) -> Result<Opinion,
         Protocol::Rspamd => reader.finish(),
         Protocol::Clamd => clamd::read(&line),
     }
-}
-
-/// What all of them come to, in their order.
-async fn all_of<T>(mut futures: Vec<LocalFuture<'_, T>>) -> Vec<T> {
-    let mut outcomes: Vec<Option<T>> = futures.iter().map(|_| None).collect();
-    poll_fn(|context| {
-        for (future, outcome) in futures.iter_mut().zip(&mut outcomes) {
-            if outcome.is_none()
-                && let Poll::Ready(came) = future.as_mut().poll(context)
-            {
-                *outcome = Some(came);
-            }
-        }
-        if outcomes.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    outcomes.into_iter().flatten().collect()
 }
 
 /// What others said, in one line of printable ASCII.

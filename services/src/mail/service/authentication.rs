@@ -1,31 +1,40 @@
 //! Whether a message from outside is from whom it says it is from, found out while it comes in.
 //!
 //! SPF is asked for beside the message. The message streams through DKIM's verifier, and what strangers say in this
-//! server's name is taken out of its header. At the end signatures are checked, and the domain in From by DMARC, whose
-//! result decides. What is not known in [`AUTHENTICATION_TIMEOUT`] is a passing error, and the message is taken.
+//! server's name is taken out of its header. At the end signatures are checked, and the domains in From by DMARC, whose
+//! result decides.
+//!
+//! Each check has [`AUTHENTICATION_TIMEOUT`] for itself: SPF, each signature, and DMARC of each domain in From. A sender
+//! whose name servers are slow holds up the checks that ask them, and no other. What has no answer by then has none, and
+//! the check ends with what it knows: mostly with a passing error. A message of which DMARC cannot be known is taken,
+//! but one whose domain is known to ask for `reject`, where the office does as domains ask: that comes again
+//! (RFC 9989, sections 4.10.1 and 5.3.6).
+//!
+//! The world is asked, and not our own zone: what that says is for the office.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::settings::Authenticity;
 use super::stats::Stats;
 use super::verdict::{Action, Verdict};
 use crate::clock::UnixTime;
-use crate::dns::resolver::Resolver;
+use crate::dns::resolver::{NoAnswer, Resolver};
 use crate::mail::address::{Domain, ReversePath};
-use crate::mail::auth::dkim::{self, DkimResult, Verified, Verifier};
-use crate::mail::auth::dmarc::{self, DmarcResult, Identifier, Outcome, Policy, Source, author_domains};
+use crate::mail::auth::dkim::{DkimResult, Signed, Verified, Verifier};
+use crate::mail::auth::dmarc::{self, Authors, DmarcResult, Identifier, Outcome, Policy, Source};
 use crate::mail::auth::known::{Answer, Check, Question, Records, Step};
 use crate::mail::auth::results::{Results, Strip};
 use crate::mail::auth::spf::{self, Identity, SpfResult};
 use crate::mail::smtp::Refusal;
-use crate::task::Task;
+use crate::race::all;
+use crate::task::{LocalFuture, Task};
 
-/// How long a message that has come whole waits for what the name service says.
+/// How long one check waits for what the name service says. A message that has come whole waits twice as long at most: for SPF
+/// and its signatures, which are checked at once, and then for DMARC.
 pub const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The check of one message.
@@ -53,14 +62,14 @@ impl Authentication {
         let check = spf::Check::new(Identity::MailFrom, peer, &helo, sender);
         let spf_domain = check.domain().to_owned();
         let (tell, spf) = oneshot::channel();
+        let resolver = resolver.of_world();
         let asked = resolver.clone();
         let asking = async move {
-            let result = timeout(AUTHENTICATION_TIMEOUT, run(check, &asked)).await;
             // Nobody listens if the message has gone.
-            _ = tell.send(result.unwrap_or(SpfResult::TempError));
+            _ = tell.send(run(check, &asked).await);
         };
         Self {
-            resolver: resolver.clone(),
+            resolver,
             verifier: Verifier::new(now),
             strip: Strip::new(hostname),
             spf,
@@ -85,59 +94,49 @@ impl Authentication {
     pub async fn finish(self) -> Results {
         let Self { resolver, verifier, spf, spf_domain, is_of_helo, _asking, .. } = self;
         let Verified { header, signatures } = verifier.finish();
-        let from = header.fields().filter(|field| field.is("From")).map(|field| field.value);
-        let authors = author_domains(from);
-        let first = authors.iter().flatten().next().cloned().unwrap_or_default();
-        let mut results = Results {
-            spf: SpfResult::TempError,
-            spf_domain,
-            is_of_helo,
-            signed: signatures.iter().map(dkim::Check::unknown).collect(),
-            dmarc: Outcome { result: DmarcResult::TempError, policy: Policy::None, domain: first },
-        };
-        let checks = async {
-            let mut checks = JoinSet::new();
-            for (at, check) in signatures.into_iter().enumerate() {
-                let resolver = resolver.clone();
-                checks.spawn_local(async move { (at, run(check, &resolver).await) });
-            }
-            results.spf = spf.await.unwrap_or(SpfResult::TempError);
-            while let Some(Ok((at, signed))) = checks.join_next().await {
-                results.signed[at] = signed;
-            }
-            let check = dmarc::Check::new(authors, identifiers(&results));
-            results.dmarc = run(check, &resolver).await;
-        };
-        // What has no result by then has that of a passing error.
-        _ = timeout(AUTHENTICATION_TIMEOUT, checks).await;
-        results
+        let signed: Vec<LocalFuture<'_, Signed>> =
+            signatures.into_iter().map(|check| Box::pin(run(check, &resolver)) as _).collect();
+        let signed = all(signed).await;
+        // It has begun before those.
+        let spf = spf.await.unwrap_or(SpfResult::TempError);
+        let (authors, identifiers) = (Authors::of(&header), identifiers((spf, &spf_domain), &signed));
+        let checks = authors.domains().iter().map(|author| dmarc::Check::new(author, identifiers.clone()));
+        let outcomes: Vec<LocalFuture<'_, Outcome>> =
+            checks.map(|check| Box::pin(run(check, &resolver)) as _).collect();
+        let dmarc = authors.outcome(all(outcomes).await);
+        Results { spf, spf_domain, is_of_helo, signed, dmarc }
     }
 }
 
 /// The domains that SPF or DKIM say something of.
-fn identifiers(results: &Results) -> Vec<Identifier> {
+fn identifiers((spf, spf_domain): (SpfResult, &str), signed: &[Signed]) -> Vec<Identifier> {
     let of = |domain: &str, source, is_pass| Identifier { domain: domain.to_owned(), source, is_pass };
-    let spf = match results.spf {
+    let spf = match spf {
         SpfResult::Pass => Some(true),
         SpfResult::TempError => Some(false),
         _ => None,
     };
-    let signed = results.signed.iter().filter_map(|signed| match signed.result {
+    let signed = signed.iter().filter_map(|signed| match signed.result {
         DkimResult::Pass => Some(of(&signed.domain, Source::Dkim, true)),
         DkimResult::TempError => Some(of(&signed.domain, Source::Dkim, false)),
         _ => None,
     });
-    spf.map(|is_pass| of(&results.spf_domain, Source::Spf, is_pass)).into_iter().chain(signed).collect()
+    spf.map(|is_pass| of(spf_domain, Source::Spf, is_pass)).into_iter().chain(signed).collect()
 }
 
-/// Has a check ask `resolver` until it has its outcome.
+/// Has a check ask `resolver` until it has its outcome. What has no answer in [`AUTHENTICATION_TIMEOUT`] has none, and nothing
+/// more is asked for then.
 async fn run<C: Check>(mut check: C, resolver: &Resolver) -> C::Outcome {
+    let deadline = Instant::now() + AUTHENTICATION_TIMEOUT;
     loop {
         match check.step() {
             Step::Done(outcome) => return outcome,
             Step::Ask(question) => {
-                let answer = ask(resolver, &question).await;
-                check.answer(question, answer);
+                let answer = match Instant::now() < deadline {
+                    true => timeout_at(deadline, ask(resolver, &question)).await.ok(),
+                    false => None,
+                };
+                check.answer(question, answer.unwrap_or(Err(NoAnswer::Unavailable)));
             }
         }
     }
@@ -161,6 +160,10 @@ pub(super) fn verdict(authenticity: Authenticity, results: &Results, fields: Str
         (Authenticity::Reject, DmarcResult::Fail, Policy::Reject) => Action::Refuse(Refusal::Policy {
             is_temporary: false,
             text: format!("{domain} asks to refuse what it did not send (DMARC)"),
+        }),
+        (Authenticity::Reject, DmarcResult::TempError, Policy::Reject) => Action::Refuse(Refusal::Policy {
+            is_temporary: true,
+            text: format!("whether {domain} has sent this cannot be known now (DMARC)"),
         }),
         // Or whoever says to have written it cannot be checked.
         (_, DmarcResult::Fail, Policy::Quarantine | Policy::Reject) | (_, DmarcResult::PermError, _) => {

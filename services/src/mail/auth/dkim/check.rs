@@ -40,8 +40,6 @@ impl fmt::Display for DkimResult {
     }
 }
 
-const NO_KEY_NOW: &str = "the key cannot be had now";
-
 /// What came of a signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
@@ -97,11 +95,6 @@ impl Check {
         }
     }
 
-    /// What is said of it if its key cannot be had in time.
-    pub fn unknown(&self) -> Signed {
-        self.signed(DkimResult::TempError, Some(NO_KEY_NOW))
-    }
-
     fn signed(&self, result: DkimResult, why: Option<&'static str>) -> Signed {
         let Claim { domain, selector, start } = self.claim.clone();
         Signed { result, why, domain, selector, start }
@@ -121,7 +114,7 @@ impl Check {
             Ok(records) => Key::find(records, signature.algorithm),
             Err(NoAnswer::NoName | NoAnswer::NoData) => Err(Unusable::No("there is no key")),
             Err(NoAnswer::Unavailable) => {
-                return Step::Done((DkimResult::TempError, Some(NO_KEY_NOW)));
+                return Step::Done((DkimResult::TempError, Some("the key cannot be had now")));
             }
         };
         Step::Done(match key {

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cases;
+use crate::mail::auth::dkim::{HEADER_OCTETS_MAX, HeaderReader};
 use crate::mail::auth::testing::{World, run};
 
 /// A domain that SPF or DKIM says something of: `spf:far.example`; with `?` at its end it could not be known.
@@ -12,17 +13,24 @@ fn identifier(text: &str) -> Identifier {
     Identifier { domain: domain.trim_end_matches('?').to_owned(), source, is_pass }
 }
 
-fn check(from: &str, identifiers: &[&str]) -> Check {
-    Check::new(
-        author_domains([from.as_bytes()].into_iter()),
-        identifiers.iter().map(|text| identifier(text)).collect(),
-    )
+fn authors(fields: &[&str]) -> Authors {
+    Authors::of_fields(fields.iter().map(|value| value.as_bytes()))
+}
+
+/// What the fields From come to.
+fn outcome_of(world: World<'_>, fields: &[&str], identifiers: &[&str]) -> Outcome {
+    let authors = authors(fields);
+    let identifiers: Vec<_> = identifiers.iter().map(|text| identifier(text)).collect();
+    let outcomes = authors.domains().iter().map(|author| {
+        let (outcome, asked) = run(world, Check::new(author, identifiers.clone()));
+        assert!(asked.len() <= QUESTIONS_MAX);
+        outcome
+    });
+    authors.outcome(outcomes)
 }
 
 fn outcome(world: World<'_>, from: &str, identifiers: &[&str]) -> Outcome {
-    let (outcome, asked) = run(world, check(from, identifiers));
-    assert!(asked.len() <= QUESTIONS_MAX);
-    outcome
+    outcome_of(world, &[from], identifiers)
 }
 
 /// The result, and the policy that is asked for.
@@ -91,7 +99,7 @@ fn rfc9989_4_7_domains_within_and_domains_that_are_not() {
 #[test]
 fn rfc9989_4_10_the_way_up() {
     let names = |from| {
-        let (_, asked) = run(&[], check(from, &[]));
+        let (_, asked) = run(&[], Check::new(from, Vec::new()));
         let names = asked.into_iter().map(|question| match question {
             Question::Texts(name) => name.strip_prefix("_dmarc.").unwrap().to_owned(),
             other => panic!("{other:?}"),
@@ -99,11 +107,11 @@ fn rfc9989_4_10_the_way_up() {
         names.collect::<Vec<_>>()
     };
     assert_eq!(
-        names("x@a.mail.far.example"),
+        names("a.mail.far.example"),
         ["a.mail.far.example", "mail.far.example", "far.example", "example"]
     );
     assert_eq!(
-        names("x@a.b.c.d.e.f.g.h.i.j.example"),
+        names("a.b.c.d.e.f.g.h.i.j.example"),
         [
             "a.b.c.d.e.f.g.h.i.j.example",
             "e.f.g.h.i.j.example",
@@ -115,7 +123,7 @@ fn rfc9989_4_10_the_way_up() {
             "example"
         ]
     );
-    let eight = names("x@a.b.c.d.e.f.g.example");
+    let eight = names("a.b.c.d.e.f.g.example");
     assert_eq!((eight.len(), &eight[1][..]), (WALK_MAX, "b.c.d.e.f.g.example"));
 }
 
@@ -185,26 +193,114 @@ fn rfc9989_4_10_2_which_domains_are_of_one_organization() {
     assert_eq!(below("b.example", "a.b.example"), "a.b.example");
 }
 
-/// RFC 9989, section 5.3.1: Of several domains in From the worst counts; without one there is nothing to check.
+/// RFC 9989, section 5.3.1: Each domain that a program can show as the author's is checked.
 #[test]
 fn rfc9989_5_3_1_the_domains_in_from() {
-    let authors = |values: &[&str]| author_domains(values.iter().map(|value| value.as_bytes()));
-    let domains = |names: &[&str]| Some(names.iter().map(ToString::to_string).collect::<Vec<_>>());
-    assert_eq!(authors(&[" \"no@x.example\"\r\n\t<a@Far.Example> (b@y.example)"]), domains(&["far.example"]));
-    assert_eq!(authors(&["a@x.example, b@y.example, c@x.example"]), domains(&["x.example", "y.example"]));
-    assert_eq!(
-        authors(&["a@x.example", "b@x.example"]),
-        None,
-        "one field may be signed, and the other shown"
-    );
-    let many: Vec<_> = (0..=AUTHOR_DOMAINS_MAX).map(|number| format!("a@x{number}.example")).collect();
-    assert_eq!(authors(&[&many.join(",")]), None);
-    for none in
-        [&[][..], &[""], &["Anna"], &["a@x.example", "Anna"], &["a@[192.0.2.1]"], &["a@b\u{fc}ro.example"]]
-    {
-        assert_eq!(authors(none), None, "{none:?}");
+    for (value, expected) in [
+        ("a@Far.Example", &["far.example"][..]),
+        (" \"no@x.example\"\r\n\t<a@far.example> (b@y.example)", &["far.example"]),
+        ("a@x.example, b@y.example, c@x.example", &["x.example", "y.example"]),
+        ("a@x.example,\r\n b@y.example", &["x.example", "y.example"]),
+        // A group. // RFC 6854
+        ("The team: a@x.example, B <b@y.example>;", &["x.example", "y.example"]),
+        ("Doe, John <a@x.example>", &["x.example"]),
+        ("[List] a.b c <a@x.example>", &["x.example"]),
+        ("a@x.example <a@x.example>", &["x.example"]),
+        ("a@x.example <b@y.example>", &["x.example", "y.example"]),
+        // What a program takes for the address that does not know quotes, comments or encoded words.
+        ("\"A <a@x.example>\" <b@y.example>", &["x.example", "y.example"]),
+        ("b@y.example (\\(A <a@x.example> (x))", &["x.example", "y.example"]),
+        ("=?utf-8?q?=3Ca=40x.example=3E?= <b@y.example>", &["y.example", "x.example"]),
+        ("\"a@x.example via List\" <b@y.example>", &["y.example"]),
+        ("\"(\" <a@x.example>, \")\" <b@y.example>", &["x.example", "y.example"]),
+        // RFC 5891, section 5: by the A-labels.
+        ("a@M\u{fc}nchen.example", &["xn--mnchen-3ya.example"]),
+        ("J\u{fc}rgen <a@x.example>", &["x.example"]),
+    ] {
+        let authors = authors(&[value]);
+        let mut domains = authors.domains().to_vec();
+        let mut expected = expected.to_vec();
+        domains.sort();
+        expected.sort();
+        assert_eq!(
+            (domains, authors.is_clear()),
+            (expected.iter().map(ToString::to_string).collect(), true),
+            "{value}"
+        );
     }
-    assert_eq!(judged(WORLD, "Anna", &["spf:far.example"]), (DmarcResult::PermError, Policy::None));
+}
+
+/// RFC 9989, section 4.4: A From that is not clearly of one author passes by nobody.
+#[test]
+fn rfc9989_4_4_a_from_that_is_not_clear_does_not_pass() {
+    let many: Vec<_> = (0..=AUTHOR_DOMAINS_MAX).map(|number| format!("a@x{number}.example")).collect();
+    for (fields, domains) in [
+        (&[][..], &[][..]),
+        (&[""], &[]),
+        (&["Anna"], &[]),
+        // RFC 5322, section 3.6: one may be signed, and the other shown.
+        (&["a@x.example", "b@y.example"], &["x.example", "y.example"]),
+        (&["a@x.example", "a@x.example"], &["x.example"]),
+        (&["a@x.example", "Anna"], &["x.example"]),
+        (&["a@[192.0.2.1]"], &[]),
+        (&["a@[IPv6:2001:db8::1]"], &[]),
+        (&["a@"], &[]),
+        (&["@x.example"], &["x.example"]),
+        (&["a@x..example"], &[]),
+        (&["a@x.example."], &["x.example"]),
+        (&["Anna <a@x.example"], &["x.example"]),
+        (&["a@x.example>"], &["x.example"]),
+        (&["<<a@x.example>>"], &["x.example"]),
+        (&["<a@x.example> <b@y.example>"], &["x.example", "y.example"]),
+        (&["<a@x.example> Anna"], &["x.example"]),
+        (&["<a@x.example(>b@y.example)>"], &["x.example"]),
+        (&["<a@x.example, b@y.example>"], &["x.example", "y.example"]),
+        (&["a@x.example <>"], &["x.example"]),
+        (&["\"A <a@x.example>"], &["x.example"]),
+        (&["A (b <a@x.example>"], &["x.example"]),
+        (&["a@x.example)"], &["x.example"]),
+        (&["a@x.example\\"], &["x.example"]),
+        // RFC 5322, section 4.4: a route, and white space in an address.
+        (&["<@x.example:a@y.example>"], &["x.example", "y.example"]),
+        (&["a@x.example .y.example"], &["x.example"]),
+        (&["a@x. y.example"], &["x"]),
+        (&["a @x.example"], &["x.example"]),
+        (&["a@ (x) x.example"], &["x.example"]),
+        (&["a@x.example@y.example"], &["x.example", "y.example"]),
+        (&["\"a@x.example\"@y.example"], &["y.example"]),
+        (&["=?utf-8?q?a=40x.example=3E?=@y.example"], &["y.example"]),
+        // Of what is no text.
+        (&["a@x.example\0.y.example"], &["x.example"]),
+        (&["a@x.example\r.y.example"], &["x.example"]),
+        (&["a@x.example\n.y.example"], &["x.example"]),
+        (&["a@x\u{3002}example"], &[]),
+        (&[&many.join(",")], &["x0.example", "x1.example", "x2.example", "x3.example"]),
+    ] {
+        let authors = authors(fields);
+        assert_eq!(
+            (authors.domains(), authors.is_clear()),
+            (&domains.iter().map(ToString::to_string).collect::<Vec<_>>()[..], false),
+            "{fields:?}"
+        );
+        let passed: Vec<_> = domains.iter().map(|domain| format!("dkim:{domain}")).collect();
+        let passed: Vec<_> = passed.iter().map(String::as_str).collect();
+        assert_eq!(outcome_of(&[], fields, &passed).result, DmarcResult::PermError, "{fields:?}");
+    }
+    let mut reader = HeaderReader::new();
+    reader.push(b"From: a@x.example\r\n");
+    reader.push(&b"A: b\r\n".repeat(HEADER_OCTETS_MAX / 6));
+    reader.push(b"From: b@y.example\r\n\r\n");
+    let authors = Authors::of(&reader.finish());
+    assert_eq!((authors.domains(), authors.is_clear()), (&["x.example".to_owned()][..], false));
+    // What has no end is read once.
+    for endless in ["(", "\"", "<", "@", "=?", "(\"", "a@ "] {
+        assert!(!Authors::of_fields([endless.repeat(60_000).as_bytes()].into_iter()).is_clear(), "{endless}");
+    }
+}
+
+/// RFC 9989, section 5.3.1: Of several domains in From the worst counts.
+#[test]
+fn rfc9989_5_3_1_the_worst_of_several_domains_counts() {
     let two = outcome(WORLD, "a@strict.example, b@far.example", &["dkim:strict.example"]);
     assert_eq!((two.result, two.policy, &two.domain[..]), (DmarcResult::Fail, Policy::Reject, "far.example"));
     assert_eq!(
@@ -212,6 +308,25 @@ fn rfc9989_5_3_1_the_domains_in_from() {
         PASS
     );
     assert_eq!(judged(WORLD, "a@nobody.example, b@far.example", &["dkim:far.example"]), NONE);
+    // That From is not clear saves nobody.
+    let fields = ["a@strict.example", "b@far.example"];
+    let unclear = outcome_of(WORLD, &fields, &["dkim:strict.example"]);
+    assert_eq!((unclear.result, unclear.policy), REJECT);
+    // Nor that one never answers.
+    let world = [WORLD, &[("_dmarc.evil.example", "TXT", "?")]].concat();
+    assert_eq!(judged(&world, "a@evil.example, b@far.example", &[]), REJECT);
+    let late = outcome_of(&world, &["a@evil.example", "Anna"], &[]);
+    assert_eq!(late.result, DmarcResult::PermError);
+}
+
+/// RFC 8616, section 4: Domains are compared by their A-labels.
+#[test]
+fn rfc8616_4_domains_are_compared_by_their_a_labels() {
+    let world = [("_dmarc.xn--mnchen-3ya.example", "TXT", "v=DMARC1; p=reject")];
+    assert_eq!(judged(&world, "a@m\u{fc}nchen.example", &[]), REJECT);
+    for passed in ["dkim:m\u{fc}nchen.example", "spf:xn--mnchen-3ya.example", "dkim:x.M\u{fc}nchen.example"] {
+        assert_eq!(judged(&world, "a@m\u{fc}nchen.example", &[passed]), PASS, "{passed}");
+    }
 }
 
 /// RFC 9989, section 5.3: What cannot be known now is a passing error, and only for domains that would be aligned.
@@ -220,12 +335,24 @@ fn rfc9989_5_3_what_cannot_be_known_now() {
     for silent in ["_dmarc.a.far.example", "_dmarc.far.example"] {
         assert_eq!(judged(&[(silent, "TXT", "?")], "x@a.far.example", &[]), TEMPERROR);
     }
-    assert_eq!(judged(WORLD, "a@far.example", &["dkim:far.example?"]), TEMPERROR);
+    // What the domain asks for is known then.
+    assert_eq!(
+        judged(WORLD, "a@far.example", &["dkim:far.example?"]),
+        (DmarcResult::TempError, Policy::Reject)
+    );
     assert_eq!(judged(WORLD, "a@far.example", &["dkim:far.example?", "spf:far.example"]), PASS);
     // Whoever forges a message cannot have it pass by a domain of its own that gives no answer.
     assert_eq!(judged(WORLD, "a@far.example", &["dkim:evil.example?"]), REJECT);
     let world = [&WORLD[..2], &[("made-up.far.example", "MX", "?")]].concat();
-    assert_eq!(judged(&world, "a@made-up.far.example", &[]), TEMPERROR);
+    // The stricter of two policies, as far as it is known.
+    assert_eq!(judged(&world, "a@made-up.far.example", &[]), (DmarcResult::TempError, Policy::Quarantine));
+    // One whose organization is not known says nothing of others.
+    let world = [WORLD, &[("_dmarc.x.far.example", "TXT", "?")]].concat();
+    assert_eq!(judged(&world, "a@far.example", &["dkim:x.far.example", "spf:far.example"]), PASS);
+    assert_eq!(
+        judged(&world, "a@far.example", &["dkim:x.far.example"]),
+        (DmarcResult::TempError, Policy::Reject)
+    );
 }
 
 proptest! {
@@ -245,6 +372,7 @@ proptest! {
         let identifiers: Vec<_> = identifiers.iter().map(|(source, domain)| format!("{source}:{domain}")).collect();
         let identifiers: Vec<_> = identifiers.iter().map(|text| &text[..]).collect();
         let outcome = outcome(&world, &from.join(","), &identifiers);
-        prop_assert!(outcome.result == DmarcResult::Fail || outcome.policy == Policy::None);
+        let has_policy = matches!(outcome.result, DmarcResult::Fail | DmarcResult::TempError);
+        prop_assert!(has_policy || outcome.policy == Policy::None);
     }
 }

@@ -163,6 +163,29 @@ pub fn signed_octets(
     octets
 }
 
+/// The fields that stand once at most in a message, and that programs show, or by which they show its body.
+// RFC 5322, section 3.6; RFC 2045, section 3
+const SHOWN: [&str; 9] = [
+    "From",
+    "Sender",
+    "Reply-To",
+    "To",
+    "Cc",
+    "Subject",
+    "Date",
+    "Content-Type",
+    "Content-Transfer-Encoding",
+];
+
+/// Whether a signature of the fields that `names` call leaves nobody room to add a field that is shown in place of another:
+/// those that should stand once and stand several times must all be signed. // RFC 6376, section 8.15
+pub fn covers_shown(header: &Header, names: &[impl AsRef<str>]) -> bool {
+    SHOWN.iter().all(|shown| {
+        let fields = header.fields().filter(|field| field.is(shown)).count();
+        fields < 2 || names.iter().filter(|name| name.as_ref().eq_ignore_ascii_case(shown)).count() >= fields
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

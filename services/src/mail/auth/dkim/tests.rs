@@ -226,6 +226,38 @@ fn a_message_without_a_body_can_be_signed() {
     }
 }
 
+/// RFC 6376, section 8.15: A signature is not taken if a field that is shown was added over those that it is of.
+#[test]
+fn rfc6376_8_15_a_field_that_is_added_over_signed_ones_spoils_the_signature() {
+    let record = record("");
+    let keys = [("one._domainkey.far.example", &record[..])];
+    let verify = |message: &str| verify(&keys, message);
+    let message = "From: a@far.example\r\nTo: b@x.example\r\nSubject: s\r\nReceived: x\r\n\r\nbody\r\n";
+    let policy = (DkimResult::Policy, Some("it leaves a field unsigned that stands several times"));
+    let signed = sign(message, "d=far.example; s=one; h=from:to:subject");
+    assert_eq!(verify(&signed), [PASS]);
+    for (added, expected) in [
+        ("Subject: other", policy),
+        ("subject :", policy),
+        ("From: b@y.example", policy),
+        ("TO: b@y.example", policy),
+        ("Content-Type: text/html\r\nContent-Type: text/plain", policy),
+        // What stands once the signer has left to others.
+        ("Reply-To: b@y.example", PASS),
+        ("Content-Type: text/html", PASS),
+        ("Received: y", PASS),
+        ("X-Subject: y", PASS),
+    ] {
+        assert_eq!(verify(&format!("{added}\r\n{signed}")), [expected], "{added}");
+    }
+    let two = message.replace("Subject: s", "Subject: s\r\nSubject: t");
+    assert_eq!(verify(&sign(&two, "d=far.example; s=one; h=from:subject:Subject")), [PASS]);
+    assert_eq!(verify(&sign(&two, "d=far.example; s=one; h=from:subject")), [policy]);
+    // RFC 6376, section 5.4.2: a signature of one more than there are.
+    let sealed = sign(message, "d=far.example; s=one; h=from:subject:subject");
+    assert_eq!(verify(&format!("Subject: other\r\n{sealed}")), [OTHER_HEADER]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases(256)))]
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::canonical::{BodyDigest, Canonicalization, Digested};
 use super::check::Check;
-use super::header::{Header, HeaderReader};
+use super::header::{Header, HeaderReader, covers_shown};
 use super::signature::{Claim, Fault, SIGNATURE_OCTETS_MAX, Signature};
 use crate::clock::UnixTime;
 
@@ -92,7 +92,12 @@ impl Body {
             let claim = value.map(Claim::parse).unwrap_or_default();
             let signature = match value {
                 _ if header.is_cut() => Err(Fault::Unreadable("the header is too long")),
-                Some(value) => Signature::parse(value, now),
+                Some(value) => match Signature::parse(value, now) {
+                    Ok(signature) if !covers_shown(&header, &signature.names) => {
+                        Err(Fault::NotTaken("it leaves a field unsigned that stands several times"))
+                    }
+                    parsed => parsed,
+                },
                 None => Err(Fault::Unreadable("it is no text, or too long")),
             };
             if let Ok(Signature { body_form: form, body_octets: octets_max, .. }) = signature {

@@ -20,14 +20,26 @@ pub struct Strip {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     LineStart,
+    /// Behind a CR at the start of a line.
+    EmptyLine,
+    /// Behind a CR without LF, which ends a line for some programs.
+    BareCr,
     /// So many octets of a line agree with [`NAME`]; what is behind it is white space so far.
     Name(usize),
+    /// Behind a CR there.
+    NameCr,
+    /// At the start of a line there, which goes on with the name if it is folded.
+    NameLineStart,
     /// In the value of such a field, which is held.
     Value,
+    /// Behind a CR there.
+    ValueCr,
     /// At the start of a line behind such a field, which goes on if the line is folded.
     ValueLineStart,
     /// In another line.
     Line,
+    /// Behind a CR there.
+    LineCr,
     Body,
 }
 
@@ -53,61 +65,99 @@ impl Strip {
     }
 
     fn take(&mut self, octet: u8, into: &mut Vec<u8>) {
+        let is_blank = matches!(octet, b' ' | b'\t');
         match self.place {
-            Place::ValueLineStart if !matches!(octet, b' ' | b'\t') => {
+            Place::ValueCr if octet != b'\n' => self.again(Place::ValueLineStart, octet, into),
+            Place::ValueLineStart if !is_blank => {
                 self.decide(into);
                 self.goes = false;
-                self.place = Place::LineStart;
-                self.take(octet, into);
+                self.again(Place::LineStart, octet, into);
             }
-            Place::Value | Place::ValueLineStart => {
+            Place::Value | Place::ValueCr | Place::ValueLineStart => {
                 self.held.push(octet);
-                self.place = if octet == b'\n' { Place::ValueLineStart } else { Place::Value };
-                if self.held.len() >= HELD_OCTETS_MAX {
+                let is_long = self.held.len() >= HELD_OCTETS_MAX;
+                if is_long {
                     self.decide(into);
-                    self.place = if octet == b'\n' { Place::LineStart } else { Place::Line };
                 }
+                self.place = match octet {
+                    b'\r' if is_long => Place::LineCr,
+                    b'\n' if is_long => Place::LineStart,
+                    _ if is_long => Place::Line,
+                    b'\r' => Place::ValueCr,
+                    b'\n' => Place::ValueLineStart,
+                    _ => Place::Value,
+                };
             }
-            Place::LineStart => {
-                match octet {
-                    // RFC 5322, section 2.1: an empty line is the header's end.
-                    b'\r' => {
-                        self.goes = false;
-                        self.emit(octet, into);
-                        self.place = Place::Body;
-                        return;
-                    }
-                    b' ' | b'\t' => self.place = Place::Line,
-                    _ => {
-                        self.goes = false;
-                        self.place = Place::Name(0);
-                    }
-                }
-                self.take(octet, into);
+            Place::LineStart if octet == b'\r' => {
+                self.goes = false;
+                self.emit(octet, into);
+                self.place = Place::EmptyLine;
+            }
+            // RFC 5322, section 2.1: an empty line is the header's end.
+            Place::EmptyLine if octet == b'\n' => {
+                self.emit(octet, into);
+                self.place = Place::Body;
+            }
+            Place::EmptyLine => self.again(Place::BareCr, octet, into),
+            Place::LineStart | Place::BareCr if is_blank => self.again(Place::Line, octet, into),
+            Place::BareCr if octet == b'\r' => self.emit(octet, into),
+            Place::LineStart | Place::BareCr => {
+                self.goes = false;
+                self.again(Place::Name(0), octet, into);
+            }
+            Place::NameCr if octet == b'\n' => self.hold(Place::NameLineStart, octet),
+            Place::NameLineStart if is_blank => self.hold(Place::Name(NAME.len()), octet),
+            // It is no field.
+            Place::NameCr => {
+                into.append(&mut self.held);
+                self.again(Place::BareCr, octet, into);
+            }
+            Place::NameLineStart => {
+                into.append(&mut self.held);
+                self.again(Place::LineStart, octet, into);
             }
             Place::Name(matched) => {
-                let is_next = NAME.get(matched).is_some_and(|next| octet.eq_ignore_ascii_case(next));
-                self.place = match octet {
-                    _ if is_next => Place::Name(matched + 1),
+                let is_whole = matched == NAME.len();
+                match octet {
+                    _ if NAME.get(matched).is_some_and(|next| octet.eq_ignore_ascii_case(next)) => {
+                        self.hold(Place::Name(matched + 1), octet);
+                    }
                     // RFC 5322, section 4.5: once there could be spaces before the colon.
-                    b' ' | b'\t' if matched == NAME.len() && self.held.len() < HELD_OCTETS_MAX => self.place,
-                    b':' if matched == NAME.len() => Place::Value,
+                    b' ' | b'\t' if is_whole => self.hold(Place::Name(matched), octet),
+                    b'\r' if is_whole => self.hold(Place::NameCr, octet),
+                    b':' if is_whole => self.hold(Place::Value, octet),
+                    _ => {
+                        into.append(&mut self.held);
+                        self.again(Place::Line, octet, into);
+                    }
+                }
+            }
+            Place::LineCr if octet != b'\n' => self.again(Place::BareCr, octet, into),
+            Place::Line | Place::LineCr => {
+                self.emit(octet, into);
+                self.place = match octet {
+                    b'\r' => Place::LineCr,
+                    b'\n' => Place::LineStart,
                     _ => Place::Line,
                 };
-                if self.place == Place::Line {
-                    into.append(&mut self.held);
-                    self.take(octet, into);
-                } else {
-                    self.held.push(octet);
-                }
-            }
-            Place::Line => {
-                self.emit(octet, into);
-                if octet == b'\n' {
-                    self.place = Place::LineStart;
-                }
             }
             Place::Body => into.push(octet),
+        }
+    }
+
+    /// Takes an octet as one that stands at `place`.
+    fn again(&mut self, place: Place, octet: u8, into: &mut Vec<u8>) {
+        self.place = place;
+        self.take(octet, into);
+    }
+
+    /// Holds an octet of a name, and what is behind it, back. A name with more white space than that goes.
+    fn hold(&mut self, place: Place, octet: u8) {
+        (self.place, self.goes) = (place, false);
+        self.held.push(octet);
+        if self.held.len() >= HELD_OCTETS_MAX {
+            self.held.clear();
+            (self.place, self.goes) = (Place::Line, true);
         }
     }
 
@@ -140,7 +190,7 @@ fn is_same(server: &[u8], hostname: &[u8]) -> bool {
     server.strip_suffix(b".").unwrap_or(server).eq_ignore_ascii_case(hostname)
 }
 
-/// The server that a field's value names; `None` if more octets are needed to tell. // RFC 8601, section 2.2
+/// The server that a field's value names; `None` if that cannot be told. // RFC 8601, section 2.2
 fn server(value: &[u8], is_whole: bool) -> Option<Vec<u8>> {
     let (mut depth, mut is_quoted, mut is_escaped) = (0_usize, false, false);
     let mut server = Vec::new();
@@ -164,8 +214,15 @@ fn server(value: &[u8], is_whole: bool) -> Option<Vec<u8>> {
             b'"' if is_quoted => return Some(server),
             b'"' if server.is_empty() => is_quoted = true,
             _ if is_quoted => server.push(*octet),
-            b' ' | b'\t' | b'\r' | b'\n' if server.is_empty() => {}
-            b' ' | b'\t' | b'\r' | b'\n' | b';' => return Some(server),
+            b';' => return Some(server),
+            // An encoded word, which some programs decode; in a token there is none.
+            b'?' if server.is_empty() => return None,
+            // White space, or what ends a token. // RFC 2045, section 5.1
+            _ if *octet <= b' ' || b"<>@,:/[]?=\\".contains(octet) => {
+                if !server.is_empty() {
+                    return Some(server);
+                }
+            }
             _ => server.push(*octet),
         }
     }
@@ -202,6 +259,18 @@ mod tests {
             "Authentication-Results : smtp.office.example 1;\r\n\tspf=pass\r\n dkim=pass\r\n",
             "Authentication-Results:\r\n (a (nested\\)) comment)\r\n\tsmtp.office.example(x); none\r\n",
             "Authentication-Results: \"smtp.office\\.example\"; none\r\n",
+            "Authentication-Results \t : smtp.office.example; none\r\n",
+            "Authentication-Results\r\n : smtp.office.example; none\r\n",
+            "Authentication-Results \r\n\t\r\n :\r\n smtp.office.example; none\r\n",
+            &format!("aUthentication-results{}: smtp.office.example; none\r\n", " ".repeat(HELD_OCTETS_MAX)),
+            &format!(
+                "Authentication-Results{}: smtp.office.example; none\r\n",
+                "\r\n ".repeat(HELD_OCTETS_MAX)
+            ),
+            "Authentication-Results: \0smtp.office.example; none\r\n",
+            "Authentication-Results: <smtp.office.example>; none\r\n",
+            "Authentication-Results: smtp.office.example/1; none\r\n",
+            "Authentication-Results: =?utf-8?q?smtp=2Eoffice.example?=; none\r\n",
             &format!("Authentication-Results: ({}); x\r\n y\r\n", "x".repeat(HELD_OCTETS_MAX)),
         ] {
             let message = format!("From: a\r\n{forged}Subject: b\r\n\r\n{forged}");
@@ -211,6 +280,8 @@ mod tests {
         let two = "Authentication-Results: smtp.office.example; a\r\n";
         assert_eq!(stripped(&format!("{two}{two}A: b\r\n{two}")), "A: b\r\n");
         assert_eq!(stripped(&format!("{two}\r\nbody")), "\r\nbody");
+        // A CR alone ends a line for some programs, and the header for none.
+        assert_eq!(stripped(&format!("A: b\r{two}\rC: d\r\n\r\r\n{two}\r\n")), "A: b\r\rC: d\r\n\r\r\n\r\n");
     }
 
     #[test]
@@ -225,6 +296,9 @@ mod tests {
             "Authentication-Results:\r\n",
             "Authentication-Results",
             "Authentication-Results\r\n smtp.office.example; none\r\n\r\n",
+            "Authentication-Results\r\n\r\n : smtp.office.example; none\r\n",
+            "Authentication-Results\r\r\n : smtp.office.example; none\r\n",
+            "Authentication-Results \r\nA: b\r\n\r\n",
             "X-Authentication-Results: smtp.office.example; none\r\n",
             "Authentication-Results-X: smtp.office.example; none\r\n",
             "A: b\r\n Authentication-Results: smtp.office.example; none\r\n",

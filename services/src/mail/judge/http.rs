@@ -22,7 +22,9 @@ pub(super) fn head(host: &str, about: &About, octets: u64) -> Vec<u8> {
         let value: String = value.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
         _ = write!(head, "{name}: {value}\r\n");
     };
-    field("IP", &about.peer.to_string());
+    if let Some(peer) = about.peer {
+        field("IP", &peer.to_string());
+    }
     if let Some(name) = &about.peer_name {
         field("Hostname", name);
     }

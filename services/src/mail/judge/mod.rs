@@ -91,8 +91,8 @@ impl fmt::Display for Address {
 pub struct About {
     /// What the server calls it.
     pub id: String,
-    /// Where it comes from.
-    pub peer: IpAddr,
+    /// The host that it comes from; `None` if it was fetched, so that nobody here knows.
+    pub peer: Option<IpAddr>,
     /// The name of that host, if it is confirmed.
     pub peer_name: Option<String>,
     /// What the client called itself.

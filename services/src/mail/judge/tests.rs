@@ -26,7 +26,7 @@ impl Source for Message {
 fn about() -> About {
     About {
         id: "65e0.1".to_owned(),
-        peer: "192.0.2.7".parse().unwrap(),
+        peer: Some("192.0.2.7".parse().unwrap()),
         peer_name: None,
         helo: Some("mx.far.example\r\nUser: evil".to_owned()),
         sender: "bob@far.example".to_owned(),

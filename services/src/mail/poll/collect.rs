@@ -24,10 +24,11 @@ use super::account::{
     Action, FETCHES_MAX, Memory, Name, NeedsNames, Plan, Setbacks, Step, Terms, day_of, plan,
 };
 use super::distribute::Distributed;
-use super::office::Office;
+use super::office::{Arrived, Office};
 use super::settings::Account;
 use crate::clock::Clock;
 use crate::crypto::Sha256;
+use crate::mail::auth::results::Strip;
 use crate::mail::header::HEADER_OCTETS_MAX;
 use crate::mail::pop3::client::{Answer, End, Failure, FailureKind, Output, Settings};
 use crate::mail::pop3::connection::Connection;
@@ -304,14 +305,13 @@ impl Visiting<'_> {
             self.set_back(step, &refused.to_string());
             return Ok(Ok(()));
         }
-        let mut incoming = match office.opened.store.begin(0) {
-            Ok(incoming) => Ok(incoming),
+        let incoming = match office.opened.store.begin(0) {
+            Ok(incoming) => incoming,
             Err(refused) => return Ok(Err(refused)),
         };
-        take(&mut incoming, office.received(account).as_bytes()).await;
+        let mut arrival = Arrival::begin(incoming, office, account).await;
         self.connection.session.retrieve(step.message.number);
-        let (mut lines, mut header, mut octets) = (ToCrlf::default(), Vec::new(), 0);
-        let mut digest = Sha256::new();
+        let (mut octets, mut digest) = (0, Sha256::new());
         loop {
             match self.connection.next().await {
                 Output::Octets(part) => {
@@ -324,11 +324,7 @@ impl Visiting<'_> {
                         return Err(Failure { kind, text: text.to_owned() });
                     }
                     digest.update(&part);
-                    let mut kept = Vec::with_capacity(part.len());
-                    lines.push(&part, &mut kept);
-                    let room = HEADER_OCTETS_MAX.saturating_sub(header.len());
-                    header.extend_from_slice(&kept[..kept.len().min(room)]);
-                    take(&mut incoming, &kept).await;
+                    arrival.push(&part).await;
                 }
                 Output::Answered(Answer::Whole) => break,
                 Output::Answered(Answer::Refused(text)) => {
@@ -351,9 +347,13 @@ impl Visiting<'_> {
             came.insert(name.clone());
         }
         if !is_known {
+            let Arrival { incoming, octets, header, .. } = arrival.end().await;
             let distributed = office.receivers(account, &header);
             let kept = match incoming {
-                Ok(incoming) => office.keep(account, incoming, (&header, &distributed), name).await,
+                Ok(incoming) => {
+                    let arrived = Arrived { incoming, octets, header: &header, distributed: &distributed };
+                    office.keep(account, arrived, name).await
+                }
                 Err(refused) => Err(refused),
             };
             match kept {
@@ -429,13 +429,57 @@ impl Visiting<'_> {
     }
 }
 
-/// Has the store take further octets, unless it has refused some. What it refuses is not read any less: the connection goes
-/// on behind the message.
-async fn take(incoming: &mut Result<Incoming, Refused>, octets: &[u8]) {
-    if let Ok(draft) = incoming
-        && let Err(refused) = draft.chunk(octets).await
-    {
-        drop(mem::replace(incoming, Err(refused)));
+/// A message on its way in.
+struct Arrival {
+    /// Where it is kept, unless the store has refused octets of it.
+    incoming: Result<Incoming, Refused>,
+    lines: ToCrlf,
+    /// Takes out what others say in this server's name. // RFC 8601, section 5
+    strip: Strip,
+    /// Its beginning.
+    header: Vec<u8>,
+    /// Octets that are kept.
+    octets: u64,
+}
+
+impl Arrival {
+    async fn begin(incoming: Incoming, office: &Office, account: &Account) -> Self {
+        let (lines, strip) = (ToCrlf::default(), Strip::new(&office.hostname));
+        let mut arrival = Self { incoming: Ok(incoming), lines, strip, header: Vec::new(), octets: 0 };
+        arrival.keep(office.received(account).as_bytes()).await;
+        arrival
+    }
+
+    /// Takes the next octets as they come.
+    async fn push(&mut self, part: &[u8]) {
+        let (mut octets, mut kept) = (Vec::with_capacity(part.len()), Vec::with_capacity(part.len()));
+        self.lines.push(part, &mut octets);
+        self.strip.push(&octets, &mut kept);
+        self.take(&kept).await;
+    }
+
+    async fn end(mut self) -> Self {
+        let mut kept = Vec::new();
+        self.strip.finish(&mut kept);
+        self.take(&kept).await;
+        self
+    }
+
+    async fn take(&mut self, octets: &[u8]) {
+        let room = HEADER_OCTETS_MAX.saturating_sub(self.header.len());
+        self.header.extend_from_slice(&octets[..octets.len().min(room)]);
+        self.keep(octets).await;
+    }
+
+    /// Has the store take further octets, unless it has refused some. What it refuses is not read any less: the connection
+    /// goes on behind the message.
+    async fn keep(&mut self, octets: &[u8]) {
+        self.octets += octets.len() as u64;
+        if let Ok(draft) = &mut self.incoming
+            && let Err(refused) = draft.chunk(octets).await
+        {
+            drop(mem::replace(&mut self.incoming, Err(refused)));
+        }
     }
 }
 

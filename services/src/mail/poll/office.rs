@@ -1,22 +1,31 @@
 //! The office that mail is fetched for: who gets a message, and how it is kept.
 
+use std::cell::RefCell;
 use std::rc::Rc;
+
+use tracing::info;
 
 use super::account::{Name, Remembered, What, day_of};
 use super::distribute::{Distributed, Distribution, Found, Receiver, Rule, distribute};
 use super::settings::{Account, Receives};
+use super::stats::Stats;
 use crate::clock::Clock;
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
 use crate::mail::header;
+use crate::mail::judge::{About, Judges};
 use crate::mail::rules::Rules;
 use crate::mail::service::directory::{Directory, Place};
 use crate::mail::service::ground::Opened;
 use crate::mail::service::head::Head;
+use crate::mail::service::judging::{Judged, consult};
 use crate::mail::service::remote::Remote;
 use crate::mail::service::sorting::{Sorted, Sorter};
+use crate::mail::service::verdict::{Action, Verdict, field_octets_max};
 use crate::mail::smtp::date;
 use crate::mail::smtp::server::Sender;
-use crate::mail::store::{Accept, Change, Delivery, Incoming, MailboxId, Origin, Refused, Stored, Uidls};
+use crate::mail::store::{
+    Accept, Change, Delivery, Incoming, JUNK, MailboxId, Origin, Refused, Stored, Uidls,
+};
 
 /// The office that mail is fetched for.
 pub struct Office {
@@ -34,10 +43,23 @@ pub struct Office {
     pub disk_reserve: u64,
     /// What is said of persons' mail.
     pub rules: Rules,
+    /// Who outside looks at each message.
+    pub judges: Judges,
+    /// What is counted.
+    pub stats: Rc<RefCell<Stats>>,
     /// The way out, by which rules send mail on.
     pub remote: Rc<dyn Remote>,
     /// The time.
     pub clock: Rc<dyn Clock>,
+}
+
+/// A message that has come whole.
+pub(super) struct Arrived<'a> {
+    pub incoming: Incoming,
+    /// Octets of it, as it is kept.
+    pub octets: u64,
+    pub header: &'a [u8],
+    pub distributed: &'a Distributed,
 }
 
 impl Office {
@@ -119,29 +141,48 @@ impl Office {
     }
 
     /// Has a message be durable, in the mailboxes of all who get it, and remembered as fetched. If one of the mailboxes is
-    /// full it is in none: what is fetched for one is not fetched again for another.
+    /// full it is in none: what is fetched for one is not fetched again for another. What a judge refuses is junk, as nobody can
+    /// be told that it is refused; no rule looks at that.
     pub(super) async fn keep(
         &self,
         account: &Account,
-        mut incoming: Incoming,
-        (header, distributed): (&[u8], &Distributed),
+        Arrived { mut incoming, octets, header, distributed }: Arrived<'_>,
         name: Name,
     ) -> Result<Stored, Refused> {
-        let deliveries = self.deliveries(distributed).await?;
-        for Delivery { mailbox, prefix, .. } in &deliveries {
-            incoming.reserve(*mailbox, prefix.len() as u64)?;
-        }
+        let mut deliveries = self.deliveries(distributed).await?;
         let return_path = header::fields(header).into_iter().find(|(name, _)| name == "return-path");
         let return_path = return_path.and_then(|(_, value)| header::address_in(&value));
         let accept = self.accept(account, What::Fetched, name);
         let return_path_text = return_path.as_ref().map(ToString::to_string).unwrap_or_default();
+        let id = format!("{:x}.{:08x}", accept.time, crc32fast::hash(header));
+        let about = About {
+            id: id.clone(),
+            peer: None,
+            peer_name: None,
+            helo: None,
+            sender: return_path_text.clone(),
+            recipients: self.recipients(distributed),
+            user: None,
+        };
+        let verdict = self.judge(account, &about, (&incoming, octets)).await;
+        let is_junk = verdict.action != Action::Accept;
+        for Delivery { prefix, .. } in &mut deliveries {
+            prefix.extend_from_slice(verdict.fields.as_bytes());
+        }
+        for Delivery { mailbox, prefix, .. } in &deliveries {
+            incoming.reserve(*mailbox, prefix.len() as u64)?;
+        }
         let path = return_path.map_or(ReversePath::Null, ReversePath::Mailbox);
         let sender = Sender { path, parameters: Default::default(), user: None };
-        let head = Head::of(header);
+        let head = Head::of(header).below(&verdict.fields);
         let has_receivers = !deliveries.is_empty();
         let sorter = self.sorter();
-        let sorted = sorter.sort(&mut incoming, &sender, &head, deliveries, Vec::new()).await;
-        let id = format!("{:x}.{:08x}", accept.time, crc32fast::hash(header));
+        let sorted = if is_junk {
+            self.opened.file(&mut deliveries, JUNK).await;
+            Sorted { deliveries, ..Sorted::default() }
+        } else {
+            sorter.sort(&mut incoming, &sender, &head, deliveries, Vec::new()).await
+        };
         let answers = sorter.answers(&sorted.away, &sender, &head.fields(), (&id, &self.hostname)).await;
         let Sorted { deliveries, remotes, .. } = sorted;
         let is_discarded = has_receivers && deliveries.is_empty() && remotes.is_empty();
@@ -162,6 +203,32 @@ impl Office {
             tokio::task::spawn_local(async move { answer.keep(&opened, &remote, now).await });
         }
         Ok(stored)
+    }
+
+    /// What judges outside make of a message of `account`.
+    async fn judge(&self, account: &Account, about: &About, message: (&Incoming, u64)) -> Verdict {
+        if self.judges.is_empty() {
+            return Verdict::accept();
+        }
+        let octets_max = field_octets_max(about.recipients.len());
+        let Judged { verdict, silent } = consult(&self.judges, about, message, octets_max).await;
+        let mut stats = self.stats.borrow_mut();
+        stats.judged += 1;
+        stats.judges_silent += silent;
+        if let Action::Refuse(refusal) = &verdict.action {
+            stats.judged_away += 1;
+            let (key, recipients) = (account.key(), about.recipients.len());
+            info!("{} of {key} from <{}> for {recipients} is junk: {refusal}", about.id, about.sender);
+        }
+        verdict
+    }
+
+    /// The addresses of those who get a message.
+    fn recipients(&self, distributed: &Distributed) -> Vec<ForwardPath> {
+        let addresses = distributed.receivers.iter().filter_map(|Receiver { user, address }| {
+            address.clone().or_else(|| Mailbox::parse(&format!("{user}@{}", self.domain)).ok())
+        });
+        addresses.map(ForwardPath::Mailbox).collect()
     }
 
     /// By what mail is sorted for those who receive it.

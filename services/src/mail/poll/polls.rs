@@ -28,6 +28,7 @@ use super::way::{NoConnection, connect, means};
 use crate::addresses::Subscription;
 use crate::clock::{Clock, sleep_until};
 use crate::dns::resolver::Resolver;
+use crate::mail::judge::Judges;
 use crate::mail::pop3::client::FailureKind;
 use crate::mail::sasl::client::Credentials;
 use crate::mail::service::directory::Directory;
@@ -144,7 +145,7 @@ impl<N: Net> Active<N> {
     }
 
     /// The office, once its store takes messages; `None` if it does not.
-    async fn office(&self) -> Option<&Office> {
+    async fn office(&self, stats: &Rc<RefCell<Stats>>) -> Option<&Office> {
         let opened = self.ground.ready().await?;
         let mail = &self.settings.mail;
         Some(self.office.get_or_init(|| Office {
@@ -155,6 +156,8 @@ impl<N: Net> Active<N> {
             message_octets_max: mail.message_octets_max,
             disk_reserve: mail.disk_reserve,
             rules: mail.rules.clone(),
+            judges: Judges::new(mail.judges.clone(), self.net.clone(), self.resolver.clone()),
+            stats: Rc::clone(stats),
             remote: Rc::clone(&self.remote),
             clock: Rc::clone(&self.clock),
         }))
@@ -366,7 +369,7 @@ impl<N: Net> Polls<N> {
         is_dry: bool,
     ) -> (Outcome, Collected) {
         let nothing = |outcome| (outcome, Collected::default());
-        let Some(office) = active.office().await else {
+        let Some(office) = active.office(&self.stats).await else {
             return nothing(Outcome::Later("the mail store takes no mail now".to_owned()));
         };
         let password = match account.password.read(&*active.work).await {

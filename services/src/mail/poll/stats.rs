@@ -13,5 +13,11 @@ pub struct Stats {
     pub deleted: u64,
     /// Messages that could not be taken, and are tried again.
     pub set_back: u64,
+    /// Messages that were shown to judges outside.
+    pub judged: u64,
+    /// Messages that a judge refused, and that went to the folder for junk.
+    pub judged_away: u64,
+    /// Times that a judge had no opinion in time, and the message was taken all the same.
+    pub judges_silent: u64,
 }
 }

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use rand::Rng;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::aliases::Reached;
 use super::authentication::{self, Authentication};
@@ -23,7 +23,7 @@ use super::completion::{Completion, Fields};
 use super::directory::{Directory, Place};
 use super::ground::Opened;
 use super::head::Head;
-use super::judging::consult;
+use super::judging::{Judged, consult};
 use super::remote::Delivered;
 use super::shared::Shared;
 use super::sorting::Sorted;
@@ -372,6 +372,7 @@ impl Desk {
         let has_room: Vec<_> = has_room.collect();
         let verdict = self.judge_message(session).await;
         if let Action::Refuse(refusal) = verdict.action {
+            self.tell_of_refusal(&refusal);
             self.abort();
             return vec![Err(refusal); has_room.len()];
         }
@@ -396,6 +397,12 @@ impl Desk {
         }
     }
 
+    fn tell_of_refusal(&self, refusal: &Refusal) {
+        let Some(Transaction { id, sender, addresses, .. }) = &self.open else { return };
+        let (peer, recipients) = (self.peer, addresses.len());
+        info!("{id} from {peer} ({}) for {recipients} is refused: {refusal}", sender.path);
+    }
+
     /// What judges outside make of the message.
     async fn consult(&self, session: &Session) -> verdict::Verdict {
         let shared = &self.shared;
@@ -405,7 +412,7 @@ impl Desk {
         let sender = &transaction.sender;
         let about = About {
             id: transaction.id.clone(),
-            peer: self.peer,
+            peer: Some(self.peer),
             peer_name: shared.peer_name(self.peer),
             helo: session.client_name().map(str::to_owned),
             sender: match &sender.path {
@@ -417,7 +424,12 @@ impl Desk {
         };
         let message = (&transaction.incoming, transaction.octets);
         let octets_max = field_octets_max(transaction.deliveries.len());
-        consult(shared, &about, message, octets_max).await
+        let Judged { verdict, silent } = consult(&shared.judges, &about, message, octets_max).await;
+        let mut stats = shared.stats.borrow_mut();
+        stats.judged += 1;
+        stats.judges_silent += silent;
+        stats.judged_away += u64::from(matches!(verdict.action, Action::Refuse(_)));
+        verdict
     }
 
     /// What comes of checking from whom the message is.
@@ -434,7 +446,8 @@ impl Desk {
         authentication::verdict(shared.settings.authenticity, &results, field)
     }
 
-    /// Has the message be durable. No rule looks at one that is perhaps unwanted.
+    /// Has the message be durable. No rule looks at one that is perhaps unwanted. At others rules look with what was made of
+    /// them.
     async fn keep(&mut self, session: &Session, verdict: verdict::Verdict) -> Result<String, Refusal> {
         let Some(transaction) = self.open.take() else { return Err(Refusal::TryLater) };
         let delivered = transaction.delivered(&self.shared);
@@ -445,6 +458,7 @@ impl Desk {
             delivery.prefix.extend_from_slice(verdict.fields.as_bytes());
         }
         let is_junk = verdict.action == Action::Junk;
+        let head = head.below(&verdict.fields);
         let sorter = shared.sorter(&opened);
         let sorted = if is_junk {
             opened.file(&mut deliveries, JUNK).await;

@@ -22,6 +22,11 @@ impl Head {
         head
     }
 
+    /// That of the message with `fields` before it, each with its CRLF.
+    pub fn below(&self, fields: &str) -> Self {
+        Self::of(&[fields.as_bytes(), &self.octets].concat())
+    }
+
     /// Takes the next octets of the message, whose lines end with CRLF.
     pub fn take(&mut self, octets: &[u8]) {
         const END: &[u8] = b"\r\n\r\n";

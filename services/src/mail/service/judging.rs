@@ -2,9 +2,8 @@
 
 use std::io;
 
-use super::shared::Shared;
 use super::verdict::{Action, Verdict};
-use crate::mail::judge::{About, Judgement, Opinion};
+use crate::mail::judge::{About, Judgement, Judges, Opinion};
 use crate::mail::queue::connection::Source;
 use crate::mail::smtp::Refusal;
 use crate::mail::store::Incoming;
@@ -19,26 +18,31 @@ impl Source for Draft<'_> {
     }
 }
 
-/// What the judges make of a message of so many octets. Their fields have at most `fields_octets_max` octets, or are left out.
-pub(super) async fn consult(
-    shared: &Shared,
+/// What judges came to.
+pub(in crate::mail) struct Judged {
+    /// What they make of the message.
+    pub verdict: Verdict,
+    /// How many had no opinion.
+    pub silent: u64,
+}
+
+/// What `judges` make of a message of so many octets. Their fields have at most `fields_octets_max` octets, or are left out.
+pub(in crate::mail) async fn consult(
+    judges: &Judges,
     about: &About,
     (incoming, octets): (&Incoming, u64),
     fields_octets_max: usize,
-) -> Verdict {
-    let Judgement { opinion, silent } = shared.judges.judge(about, &Draft(incoming), octets).await;
-    let mut stats = shared.stats.borrow_mut();
-    stats.judged += 1;
-    stats.judges_silent += silent;
-    match opinion {
+) -> Judged {
+    let Judgement { opinion, silent } = judges.judge(about, &Draft(incoming), octets).await;
+    let verdict = match opinion {
         Opinion::Taken { fields } => {
             let fields = if fields.len() > fields_octets_max { String::new() } else { fields };
             Verdict { fields, action: Action::Accept }
         }
         Opinion::Refused { is_temporary, text } => {
-            stats.judged_away += 1;
             let refusal = Refusal::Policy { is_temporary, text };
             Verdict { fields: String::new(), action: Action::Refuse(refusal) }
         }
-    }
+    };
+    Judged { verdict, silent }
 }

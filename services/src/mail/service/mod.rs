@@ -27,7 +27,7 @@ pub mod directory;
 mod expiry;
 pub mod ground;
 pub(in crate::mail) mod head;
-mod judging;
+pub(in crate::mail) mod judging;
 mod listeners;
 pub mod office;
 pub mod overview;
@@ -41,7 +41,7 @@ pub(in crate::mail) mod sorting;
 mod stats;
 #[cfg(test)]
 pub(in crate::mail) mod tests;
-mod verdict;
+pub(in crate::mail) mod verdict;
 
 pub use authentication::AUTHENTICATION_TIMEOUT;
 pub use connection::{ANSWER_TIMEOUT, WRITE_TIMEOUT};

@@ -4,19 +4,19 @@ use crate::mail::auth::results::RESULTS_OCTETS_MAX;
 use crate::mail::smtp::Refusal;
 
 /// The most octets of the header lines that verdicts put before a message.
-pub(super) const FIELDS_OCTETS_MAX: usize = RESULTS_OCTETS_MAX + 512;
+pub(in crate::mail) const FIELDS_OCTETS_MAX: usize = RESULTS_OCTETS_MAX + 512;
 
 /// The most octets of such lines in all mailboxes of one message: they stand in one record, with all else of the deliveries.
 const FIELDS_OF_ALL_OCTETS_MAX: usize = 256 << 10;
 
 /// The octets that such a line may have in a message to so many mailboxes.
-pub(super) fn field_octets_max(deliveries: usize) -> usize {
+pub(in crate::mail) fn field_octets_max(deliveries: usize) -> usize {
     RESULTS_OCTETS_MAX.min(FIELDS_OF_ALL_OCTETS_MAX / deliveries.max(1))
 }
 
 /// What somebody makes of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(in crate::mail) struct Verdict {
     /// Header lines to be put before it, with CRLF.
     pub fields: String,
     /// What is to become of it.
@@ -25,7 +25,7 @@ pub(super) struct Verdict {
 
 /// What is to become of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub(in crate::mail) enum Action {
     /// It is delivered.
     Accept,
     /// It is delivered to the folder for junk.

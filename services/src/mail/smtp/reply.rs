@@ -1,6 +1,7 @@
 //! All that the server says. (RFC 5321, section 4.2; RFC 2034 and RFC 3463 for the enhanced codes)
 
 use std::borrow::Cow;
+use std::fmt;
 
 /// The longest text of a reply that somebody else gives, in octets: a line has 512. // RFC 5321, section 4.5.3.1.5
 const TEXT_OCTETS_MAX: usize = 400;
@@ -194,6 +195,14 @@ impl From<&Refusal> for Reply {
             Refusal::Policy { is_temporary: true, text } => Self::new(451, "4.7.1", printable(text)),
             Refusal::Policy { is_temporary: false, text } => Self::new(550, "5.7.1", printable(text)),
         }
+    }
+}
+
+/// As the client is told.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Reply { code, enhanced, text } = Reply::from(self);
+        write!(f, "{code} {enhanced} {text}")
     }
 }
 

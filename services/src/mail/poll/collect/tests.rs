@@ -11,7 +11,10 @@ use tokio::task::spawn_local;
 
 use super::*;
 use crate::clock::{Clock, UnixTime};
+use crate::dns::resolver::Resolver;
 use crate::mail::address::Mailbox;
+use crate::mail::judge::tests::RSPAMD;
+use crate::mail::judge::{self, Address, Judges, Protocol};
 use crate::mail::poll::Receives;
 use crate::mail::poll::account::SETBACK_FIRST;
 use crate::mail::poll::testing::{Server, message, serve};
@@ -27,6 +30,7 @@ use crate::mail::service::ground::ROOM_LOOKED_AT_EVERY;
 use crate::mail::service::remote::NoRemote;
 use crate::mail::service::tests::lab::{self, Lab, simulate};
 use crate::mail::smtp::Role;
+use crate::mail::store::JUNK;
 use crate::mail::store::tests::disk::FakeDisk;
 use crate::users::User;
 use crate::work::AtOnce;
@@ -79,6 +83,8 @@ impl Poller {
             message_octets_max: 100_000,
             disk_reserve: settings.disk_reserve,
             rules: Rules::default(),
+            judges: Judges::new(Vec::new(), lab.wire.clone(), Resolver::none()),
+            stats: Rc::default(),
             remote: Rc::new(NoRemote),
             clock: Rc::clone(&clock),
         };
@@ -538,4 +544,68 @@ fn what_is_fetched_is_sorted_by_the_users_rules_and_not_fetched_again() {
         assert_eq!((poller.remembered(), poller.poll().await.fetched), (3, 0));
         assert_eq!(poller.subjects("anna").await.len() + poller.subjects("berta").await.len(), 2);
     });
+}
+
+/// RFC 8601, section 5: What others say in this server's name goes from mail that is fetched, too.
+#[test]
+fn rfc8601_5_what_others_say_in_this_server_s_name_is_not_fetched() {
+    simulate(async {
+        let header = "Authentication-Results: smtp.office.example; dmarc=pass|From: far@elsewhere.example|\
+                      Authentication-Results: isp.example; spf=pass|Authentication-Results:|\
+                      \tSMTP.office.example; dkim=pass";
+        let mut poller = Poller::new(&Arc::default(), anna(), vec![message(1, header)]).await;
+        assert_eq!(poller.poll().await.fetched, 1);
+        let end = ";\r\n\tThu, 29 Feb 2024 12:34:56 +0000\r\nFrom: far@elsewhere.example\r\n\
+                   Authentication-Results: isp.example; spf=pass\r\nSubject: 1\r\n\r\n.dot 1\r\n";
+        let inbox = poller.lab.inbox("anna").await;
+        assert!(inbox.len() == 1 && inbox[0].ends_with(end), "{inbox:?}");
+    });
+}
+
+#[test]
+fn judges_look_at_what_is_fetched_and_what_they_refuse_is_junk() {
+    for (action, header, folder) in [
+        ("reject", None, JUNK),
+        ("soft reject", None, JUNK),
+        (
+            "add header",
+            Some("X-Spam-Status: Yes, score=1.00 required=2.00\r\nX-Spam-Flag: YES\r\n"),
+            "Doubtful",
+        ),
+        ("no action", Some("X-Spam-Status: No, score=1.00 required=2.00\r\n"), "INBOX"),
+    ] {
+        simulate(async {
+            let text = message(1, "Return-Path: <far@elsewhere.example>|From: far@elsewhere.example");
+            let mut poller = Poller::new(&Arc::default(), anna(), vec![text]).await;
+            let address =
+                Address { protocol: Protocol::Rspamd, host: "192.168.1.40".to_owned(), port: 11_333 };
+            poller.office.judges = Judges::new(vec![address], poller.lab.wire.clone(), Resolver::none());
+            let spam = When { header: Some("X-Spam-Flag".to_owned()), ..When::default() };
+            let file = Action::File("Doubtful".to_owned());
+            poller.office.rules.all = vec![Rule { user: None, when: spam, action: file }];
+            let body = format!(r#"{{"action":"{action}","score":1,"required_score":2}}"#);
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            let came =
+                judge::tests::start(&poller.lab.wire, RSPAMD, b".dot 1\r\n", Some(answer.leak())).await;
+            assert_eq!(poller.poll().await.fetched, 1, "{action}");
+            assert_eq!(poller.lab.folders("anna"), [folder], "{action}");
+            let (inbox, came) = (poller.lab.inbox("anna").await, came.borrow().clone());
+            let (head, judged) = std::str::from_utf8(&came).unwrap().split_once("\r\n\r\n").unwrap();
+            // It is shown as it is kept; nobody knows from where it came first.
+            let prefix = format!("Delivered-To: anna@office.example\r\n{}", header.unwrap_or_default());
+            assert_eq!(inbox, [format!("{prefix}{judged}")], "{action}");
+            assert!(
+                head.contains("\r\nFrom: far@elsewhere.example\r\nRcpt: anna@office.example\r\n"),
+                "{head}"
+            );
+            assert!(!head.contains("\r\nIP:"), "{head}");
+            let stats = poller.office.stats.borrow().clone();
+            let is_refused = u64::from(folder == JUNK);
+            assert_eq!(
+                (stats.judged, stats.judged_away, stats.judges_silent),
+                (1, is_refused, 0),
+                "{action}"
+            );
+        });
+    }
 }

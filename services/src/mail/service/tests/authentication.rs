@@ -13,10 +13,11 @@ use tokio::time::{Instant, sleep};
 use super::lab::*;
 use crate::dns::resolver::{Answerer, Resolver};
 use crate::mail::auth::dkim::testing::{record, sign};
+use crate::mail::rules::{Action, Rule, Rules, When};
 use crate::mail::service::remote::NoRemote;
 use crate::mail::service::{AUTHENTICATION_TIMEOUT, Authenticity, RelayFrom, Settings};
 use crate::mail::smtp::Role;
-use crate::mail::store::{FolderId, JUNK};
+use crate::mail::store::JUNK;
 use crate::service::LocalFuture;
 
 /// Names that have text; all others are not there. Those that end so are answered very late.
@@ -81,15 +82,6 @@ fn message(from: &str) -> String {
     format!("From: {from}\r\nDate: x\r\nMessage-ID: <1@b.example>\r\nSubject: s\r\n\r\nbody\r\n")
 }
 
-/// The folder of each message of Anna's.
-fn folders(lab: &Lab) -> Vec<String> {
-    lab.store().look(|state| {
-        let Some(mailbox) = state.mailbox_named("anna") else { return Vec::new() };
-        let name = |FolderId(at): FolderId| mailbox.state().folders[usize::from(at)].clone();
-        mailbox.entries().iter().map(|entry| name(entry.folder)).collect()
-    })
-}
-
 fn results(inbox: &str) -> String {
     let unfolded = inbox.replace("\r\n\t", " ");
     let field =
@@ -131,7 +123,7 @@ fn rfc8601_4_what_came_of_the_checks_stands_before_the_message() {
         {
             assert_eq!(lab.count(counter), expected, "{counter}");
         }
-        assert_eq!(folders(&lab), ["INBOX", "INBOX"]);
+        assert_eq!(lab.folders("anna"), ["INBOX", "INBOX"]);
     });
 }
 
@@ -165,11 +157,11 @@ fn rfc9989_5_4_what_fails_is_treated_as_the_office_and_the_domain_want_it() {
             let mut client = lab.stranger().await;
             let said = client.mail("a@evil.example", &["anna@office.example"], &message(from)).await;
             if expected.starts_with("550") {
-                assert_eq!((said.as_str(), folders(&lab).len()), (expected, 0), "{from}");
+                assert_eq!((said.as_str(), lab.folders("anna").len()), (expected, 0), "{from}");
                 assert_eq!((lab.count("messages_refused"), lab.count("messages")), (1, 0));
             } else {
                 assert!(said.starts_with("250"), "{said}");
-                assert_eq!(folders(&lab), [expected], "{authenticity:?} {from}");
+                assert_eq!(lab.folders("anna"), [expected], "{authenticity:?} {from}");
                 assert_eq!(lab.count("messages_junk"), u64::from(expected == JUNK));
             }
             // The connection goes on.
@@ -181,6 +173,41 @@ fn rfc9989_5_4_what_fails_is_treated_as_the_office_and_the_domain_want_it() {
             );
         });
     }
+}
+
+#[test]
+fn what_dmarc_refuses_is_in_the_log() {
+    let refused = || {
+        simulate(async {
+            let lab = lab(Authenticity::Reject).await;
+            let mut client = lab.stranger().await;
+            client.mail("", &["anna@office.example"], &message("a@far.example")).await
+        })
+    };
+    let (log, reply) = Log::of(refused);
+    let end = format!(" from 8.8.4.4 (<>) for 1 is refused: {}", reply.trim_end());
+    let lines: Vec<_> = log.iter().filter(|line| line.contains("far.example")).collect();
+    assert!(lines.len() == 1 && lines[0].starts_with("INFO ") && lines[0].ends_with(&end), "{log:?}");
+}
+
+#[test]
+fn rules_see_what_came_of_the_checks() {
+    simulate(async {
+        let when = When {
+            header: Some("Authentication-Results".to_owned()),
+            contains: Some("dmarc=fail".to_owned()),
+            ..When::default()
+        };
+        let rule = Rule { user: None, when, action: Action::File("Forged".to_owned()) };
+        let rules = Rules { all: vec![rule], ..Rules::default() };
+        let lab = lab_with(&world(None), Role::Mx, Settings { rules, ..settings() }).await;
+        let mut client = lab.stranger().await;
+        for from in ["a@far.example", "a@nobody.example"] {
+            let said = client.mail("a@evil.example", &["anna@office.example"], &message(from)).await;
+            assert!(said.starts_with("250"), "{said}");
+        }
+        assert_eq!(lab.folders("anna"), ["Forged", "INBOX"]);
+    });
 }
 
 #[test]
@@ -231,7 +258,7 @@ fn rfc7208_4_6_4_a_name_service_that_is_slow_holds_nothing_up() {
             ),
             "{inbox:?}"
         );
-        assert_eq!(folders(&lab), ["INBOX"]);
+        assert_eq!(lab.folders("anna"), ["INBOX"]);
     });
 }
 
@@ -254,7 +281,7 @@ fn rfc9989_5_3_6_slow_name_servers_of_the_forger_hold_up_no_other_check() {
             let mut client = lab.stranger().await;
             let signed = sign(&message(from), &format!("d={domain}; s=one; h=from"));
             assert_eq!(client.mail(sender, &["anna@office.example"], &signed).await, expected, "{late}");
-            assert_eq!(folders(&lab).len(), 0);
+            assert_eq!(lab.folders("anna").len(), 0);
         });
     }
 }

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::lab::{LAN, Lab, PC1, settings, simulate};
+use super::lab::{LAN, Lab, Log, PC1, settings, simulate};
 use crate::mail::judge::tests::{RSPAMD, start};
 use crate::mail::judge::{Address, Protocol};
+use crate::mail::rules::{Action, Rule, Rules, When};
 use crate::mail::service::Settings;
 use crate::mail::smtp::Role;
 
@@ -18,11 +19,15 @@ fn judged() -> Settings {
     Settings { judges: vec![judge], ..settings() }
 }
 
+/// A judge's answer.
+fn answer(action: &str) -> &'static str {
+    let body = format!(r#"{{"action":"{action}","score":1,"required_score":2}}"#);
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).leak()
+}
+
 /// What `action` of a judge comes to for a message to anna: the reply, and her inbox; and what the judge was told.
 async fn send(lab: &Lab, action: &str, mail: &str) -> (String, Vec<String>, Rc<RefCell<Vec<u8>>>) {
-    let body = format!(r#"{{"action":"{action}","score":1,"required_score":2}}"#);
-    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-    let came = start(&lab.wire, RSPAMD, END, Some(answer.leak())).await;
+    let came = start(&lab.wire, RSPAMD, END, Some(answer(action))).await;
     let reply = lab.pc().await.mail("bob@far.example", &["Anna+x@office.example"], mail).await;
     lab.wire.fail(RSPAMD.parse().unwrap());
     (reply, lab.inbox("anna").await, came)
@@ -70,6 +75,42 @@ fn a_message_of_any_length_is_shown_as_it_is_kept() {
             assert!(inbox.last().unwrap().contains("X-Spam-Status: No, score"));
         }
     });
+}
+
+#[test]
+fn rules_see_what_judges_put_before_a_message() {
+    simulate(async {
+        let when = When {
+            header: Some("X-Spam-Status".to_owned()),
+            contains: Some("yes".to_owned()),
+            ..When::default()
+        };
+        let rule = Rule { user: None, when, action: Action::File("Doubtful".to_owned()) };
+        let rules = Rules { all: vec![rule], ..Rules::default() };
+        let lab = Lab::start(&Arc::default(), Role::Mx, Settings { rules, ..judged() }).await;
+        for action in ["add header", "no action"] {
+            assert!(send(&lab, action, MAIL).await.0.starts_with("250"), "{action}");
+        }
+        assert_eq!(lab.folders("anna"), ["Doubtful", "INBOX"]);
+    });
+}
+
+#[test]
+fn what_a_judge_refuses_is_in_the_log() {
+    let refused = || {
+        simulate(async {
+            let lab = Lab::start(&Arc::default(), Role::Mx, judged()).await;
+            start(&lab.wire, RSPAMD, END, Some(answer("reject"))).await;
+            let both = ["anna@office.example", "berta@office.example"];
+            lab.pc().await.mail("bob@far.example", &both, MAIL).await
+        })
+    };
+    let (log, reply) = Log::of(refused);
+    assert!(reply.starts_with("550"), "{reply}");
+    let end =
+        " from 192.168.1.10 (<bob@far.example>) for 2 is refused: 550 5.7.1 the message is taken for spam";
+    let lines: Vec<_> = log.iter().filter(|line| line.contains("bob@far.example")).collect();
+    assert!(lines.len() == 1 && lines[0].starts_with("INFO ") && lines[0].ends_with(end), "{log:?}");
 }
 
 #[test]

@@ -31,15 +31,6 @@ async fn start(all: Vec<Rule>) -> Lab {
     Lab::start(&Arc::default(), Role::Mx, with(all)).await
 }
 
-/// The names of the folders that the messages of a mailbox lie in.
-fn folders(lab: &Lab, name: &str) -> Vec<String> {
-    lab.store().look(|state| {
-        let Some(mailbox) = state.mailbox_named(name) else { return Vec::new() };
-        let folder = |at: u16| mailbox.state().folders[usize::from(at)].clone();
-        mailbox.entries().iter().map(|entry| folder(entry.folder.0)).collect()
-    })
-}
-
 #[test]
 fn a_message_is_filed_discarded_or_left_as_the_persons_rules_say() {
     simulate(async {
@@ -48,18 +39,18 @@ fn a_message_is_filed_discarded_or_left_as_the_persons_rules_say() {
         let mut client = lab.stranger().await;
         let both = ["anna@office.example", "berta@office.example"];
         assert!(client.mail("carl@b.example", &both, MESSAGE).await.starts_with("250"));
-        assert_eq!((folders(&lab, "anna"), folders(&lab, "berta")), (vec!["Meals".to_owned()], vec![]));
+        assert_eq!((lab.folders("anna"), lab.folders("berta")), (vec!["Meals".to_owned()], vec![]));
         let other = MESSAGE.replace("Lunch", "Dinner");
         assert!(client.mail("carl@b.example", &both, &other).await.starts_with("250"));
-        assert_eq!(folders(&lab, "anna"), ["Meals", "INBOX"]);
-        assert_eq!(folders(&lab, "berta"), ["INBOX"]);
+        assert_eq!(lab.folders("anna"), ["Meals", "INBOX"]);
+        assert_eq!(lab.folders("berta"), ["INBOX"]);
         // Nothing is left of it, and its sender is told no difference.
         let taken = client.mail("carl@b.example", &["berta@office.example"], MESSAGE).await;
         assert!(taken.starts_with("250 2.6.0 taken as "), "{taken}");
         assert_eq!((lab.count("messages"), lab.count("messages_discarded")), (3, 2));
         lab.disk.cut_power(Loss::All);
         let again = Lab::start(&lab.disk, Role::Mx, settings()).await;
-        assert_eq!((folders(&again, "anna"), folders(&again, "berta").len()), (folders(&lab, "anna"), 1));
+        assert_eq!((again.folders("anna"), again.folders("berta").len()), (lab.folders("anna"), 1));
     });
 }
 

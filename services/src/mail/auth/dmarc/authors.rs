@@ -99,9 +99,7 @@ impl Authors {
         let is_end = match after.iter().find(|token| !is_gap(token)) {
             None | Some(Token::Open | Token::Close | Token::Comma) => true,
             // Once a domain could go on behind white space. // RFC 5322, section 4.4
-            Some(Token::Word(next)) => {
-                after.first().is_some_and(|first| is_gap(&first)) && !next.starts_with('.')
-            }
+            Some(Token::Word(next)) => !next.starts_with('.'),
             Some(_) => false,
         };
         let is_added = self.add(domain);
@@ -113,7 +111,7 @@ impl Authors {
         for inner in text.split('<').skip(1) {
             let inner = inner.split('>').next().unwrap_or_default();
             if let Some((_, domain)) = inner.rsplit_once('@') {
-                // What the DNS cannot have is not looked like by anybody.
+                // What is no domain is no address to any program.
                 _ = self.add(domain.trim());
             }
         }
@@ -121,10 +119,7 @@ impl Authors {
 
     /// Adds a domain. Whether it is one, and there is room for it.
     fn add(&mut self, domain: &str) -> bool {
-        let name = match Domain::parse(domain) {
-            Ok(Domain::Name(name)) => name,
-            _ => return false,
-        };
+        let Ok(Domain::Name(name)) = Domain::parse(domain) else { return false };
         let Some(domain) = normal(&name) else { return false };
         if self.domains.contains(&domain) {
             return true;
@@ -230,14 +225,14 @@ fn has_brackets_in_order(tokens: &[Token]) -> bool {
     let mut place = Place::Name;
     for token in tokens {
         place = match (place, token) {
-            (place, Token::Space) => place,
-            (place @ (Place::Name | Place::Behind), Token::Comment(_)) => place,
+            (place, Token::Space)
+            | (place @ (Place::Name | Place::Behind), Token::Comment(_))
+            | (place @ Place::Bracket { .. }, Token::Word(_) | Token::Quoted(_)) => place,
             (Place::Name | Place::Behind, Token::Comma) => Place::Name,
             (Place::Name, Token::Open) => Place::Bracket { has_address: false },
             (Place::Name, Token::Close) | (Place::Behind, _) => return false,
             (Place::Name, _) => Place::Name,
             (Place::Bracket { .. }, Token::At) => Place::Bracket { has_address: true },
-            (place @ Place::Bracket { .. }, Token::Word(_) | Token::Quoted(_)) => place,
             (Place::Bracket { has_address: true }, Token::Close) => Place::Behind,
             (Place::Bracket { .. }, _) => return false,
         };

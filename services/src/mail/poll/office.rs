@@ -150,6 +150,10 @@ impl Office {
         name: Name,
     ) -> Result<Stored, Refused> {
         let mut deliveries = self.deliveries(distributed).await?;
+        for Delivery { mailbox, prefix, .. } in &deliveries {
+            // What judges put before it is known later.
+            incoming.reserve(*mailbox, prefix.len() as u64 + self.judges.fields_octets_max())?;
+        }
         let return_path = header::fields(header).into_iter().find(|(name, _)| name == "return-path");
         let return_path = return_path.and_then(|(_, value)| header::address_in(&value));
         let accept = self.accept(account, What::Fetched, name);
@@ -168,9 +172,6 @@ impl Office {
         let is_junk = verdict.action != Action::Accept;
         for Delivery { prefix, .. } in &mut deliveries {
             prefix.extend_from_slice(verdict.fields.as_bytes());
-        }
-        for Delivery { mailbox, prefix, .. } in &deliveries {
-            incoming.reserve(*mailbox, prefix.len() as u64)?;
         }
         let path = return_path.map_or(ReversePath::Null, ReversePath::Mailbox);
         let sender = Sender { path, parameters: Default::default(), user: None };

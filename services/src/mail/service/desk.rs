@@ -70,7 +70,7 @@ struct Transaction {
     completion: Option<Completion>,
     /// The recipients of whose mailboxes the sender is to be told, each with its place in `recipients`.
     asked: Vec<(usize, Recipient)>,
-    /// Its header, as it came.
+    /// Its header, as it came, but for what is taken out of it.
     head: Head,
     /// The addresses here that send it on to others elsewhere.
     forwarders: Vec<Mailbox>,
@@ -569,7 +569,6 @@ impl Transaction {
         octets: &[u8],
         is_end: bool,
     ) -> Result<(), Refused> {
-        self.head.take(octets);
         let mut kept = Vec::new();
         if !self.has_begun {
             self.has_begun = true;
@@ -586,18 +585,27 @@ impl Transaction {
                 self.authentication = Some(begun);
             }
         }
+        let before = kept.len();
         match (&mut self.authentication, &mut self.completion) {
-            (Some(authentication), _) => authentication.push(octets, &mut kept),
-            (None, Some(completion)) => completion.push(octets, &mut kept),
-            (None, None) => kept.extend_from_slice(octets),
+            (Some(authentication), _) => {
+                authentication.push(octets, &mut kept);
+                if is_end {
+                    authentication.end(&mut kept);
+                }
+                // Without what is forged in this server's name.
+                self.head.take(&kept[before..]);
+            }
+            (None, Some(completion)) => {
+                self.head.take(octets);
+                completion.push(octets, &mut kept);
+            }
+            (None, None) => {
+                self.head.take(octets);
+                kept.extend_from_slice(octets);
+            }
         }
-        if is_end {
-            if let Some(completion) = self.completion.take() {
-                completion.finish(&mut kept);
-            }
-            if let Some(authentication) = &mut self.authentication {
-                authentication.end(&mut kept);
-            }
+        if is_end && let Some(completion) = self.completion.take() {
+            completion.finish(&mut kept);
         }
         self.octets += kept.len() as u64;
         self.leave_out_full(kept.len() as u64, shared.role)?;

@@ -13,6 +13,9 @@
 //! A message of the office is signed when it is sent ([`signing`](super::signing)): it is read whole before in any case, and
 //! its signature covers what arrives.
 //!
+//! Jobs begin once the store has taken a record that says nothing ([`probe`](super::store::MailStore::probe)). While it takes none
+//! they wait as if they were not due, and the service is impaired and says why.
+//!
 //! What came of a job is stored before anything else is done with its entries, again until the store takes it: first the
 //! changes, all at once, as they say who has the message; then the notices. A notice that cannot be kept for now has its entries
 //! tried again; one that is refused for good goes to the postmaster's mailbox. Only if there is no such mailbox either, the

@@ -190,7 +190,8 @@ impl<N: Net> Instance for OfficeInstance<N> {
     }
 
     fn state(&self) -> State {
-        let trouble = self.active.ground.trouble(self.active.clock.now());
+        let Active { ground, clock, .. } = &*self.active;
+        let trouble = self.way_out.trouble(ground).or_else(|| ground.trouble(clock.now()));
         let trouble = trouble.or_else(|| self.active.trouble.borrow().clone());
         let trouble = trouble.or_else(|| self.active.world.borrow().clone());
         trouble.map_or(State::Running, State::Impaired)

@@ -18,7 +18,7 @@ use crate::mail::store::{Accept, Change, Delivery, Done, Origin, QueueId, Refuse
 use crate::net::Net;
 
 /// How long it is to the next attempt at what the store did not take.
-const AGAIN_AFTER: Duration = Duration::from_secs(10);
+pub(super) const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// What a notice tells of.
 pub(super) struct Original<'a> {

@@ -14,6 +14,7 @@ use hickory_proto::op::{Message, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, MX};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
@@ -32,7 +33,7 @@ use crate::mail::signing::{FILE, keys_in, signing_domains};
 use crate::mail::smtp::Role;
 use crate::mail::store::tests::disk::FakeDisk;
 use crate::net::{Listener, Net};
-use crate::service::{Instance, LocalFuture, Service};
+use crate::service::{Instance, LocalFuture, Service, State};
 use crate::store::Storage;
 
 const MAIL: &str = "Subject: Lunch\r\n\r\nAt noon?\r\n";
@@ -87,6 +88,8 @@ struct Server {
     /// The messages that it has taken.
     taken: RefCell<Vec<String>>,
     connections: Cell<usize>,
+    /// Lets it answer what it was to answer by `held`: as it should.
+    goes_on: Notify,
 }
 
 impl Server {
@@ -127,7 +130,11 @@ impl Server {
                 "QUIT" => "221 bye",
                 _ => "250 2.0.0 fine",
             };
-            let reply = self.reply(&line, usual);
+            let mut reply = self.reply(&line, usual);
+            if reply == "held" {
+                self.goes_on.notified().await;
+                reply = usual.to_owned();
+            }
             if reply == "gone" {
                 return;
             }
@@ -449,6 +456,26 @@ fn what_is_queued_is_sent_once_after_the_gateway_was_killed() {
 fn an_outcome_that_the_disk_does_not_take_is_kept_later_and_nothing_is_sent_twice() {
     simulate(async {
         let office = Office::start(&Arc::default(), settings()).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        mx1.say("EHLO", "held");
+        assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
+        sleep(Duration::from_secs(1)).await;
+        office.lab.disk.fail_to_sync(true);
+        mx1.goes_on.notify_one();
+        sleep(Duration::from_secs(3600)).await;
+        assert_eq!((mx1.taken(), office.way_out.stats().queued), (1, 1));
+        office.lab.disk.fail_to_sync(false);
+        office.until_empty().await;
+        assert_eq!(mx1.taken(), 1);
+        assert!(office.way_out.stats().kept_late > 0);
+    });
+}
+
+#[test]
+fn nothing_is_sent_while_the_store_takes_no_outcome_and_that_is_no_try() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        let instance = office.send_by(settings()).await;
         office.lab.publisher.publish(addresses(LAN, &[]));
         sleep(Duration::from_secs(1)).await;
         assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
@@ -456,11 +483,36 @@ fn an_outcome_that_the_disk_does_not_take_is_kept_later_and_nothing_is_sent_twic
         office.lab.disk.fail_to_sync(true);
         office.lab.publisher.publish(addresses(LAN, &[WAN]));
         sleep(Duration::from_secs(3600)).await;
-        assert_eq!((mx1.taken(), office.way_out.stats().queued), (1, 1));
+        assert_eq!((mx1.connections.get(), mx1.taken(), office.way_out.stats().queued), (0, 0, 1));
+        let told = |state| matches!(state, State::Impaired(why) if why.starts_with("no mail leaves, as what"));
+        assert!(told(instance.state()));
+        // Whatever a crash leaves: nobody has it yet.
+        let tries = |lab: &Lab| lab.store().look(|state| state.queue().next().unwrap().1.progress.tries);
+        assert_eq!(tries(&office.lab), 0);
         office.lab.disk.fail_to_sync(false);
         office.until_empty().await;
+        assert_eq!((mx1.taken(), office.way_out.stats().kept_late), (1, 0));
+        assert!(!told(instance.state()));
+    });
+}
+
+#[test]
+fn nothing_is_sent_by_a_disk_without_room_for_what_comes_of_it() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        office.lab.publisher.publish(addresses(LAN, &[]));
+        sleep(Duration::from_secs(1)).await;
+        assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        // The reserve is what an outcome would be kept in.
+        office.lab.disk.remove("mail/reserve").unwrap();
+        office.lab.disk.set_room(Some(0));
+        office.lab.publisher.publish(addresses(LAN, &[WAN]));
+        sleep(Duration::from_secs(3600)).await;
+        assert_eq!((mx1.connections.get(), office.way_out.stats().queued), (0, 1));
+        office.lab.disk.set_room(None);
+        office.until_empty().await;
         assert_eq!(mx1.taken(), 1);
-        assert!(office.way_out.stats().kept_late > 0);
     });
 }
 

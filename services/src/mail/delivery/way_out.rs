@@ -11,12 +11,13 @@ use gatepost_ground::Role as Side;
 use ipnet::IpNet;
 use rand::rngs::StdRng;
 use tokio::sync::Notify;
+use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::courier::{Carried, Content, carry};
 use super::office::{Login, Settings};
 use super::outgoing::{Outgoing, is_ours};
-use super::settlement::Original;
+use super::settlement::{AGAIN_AFTER, Original};
 use super::stats::Stats;
 use crate::addresses::Subscription;
 use crate::clock::{Clock, sleep_until};
@@ -60,6 +61,19 @@ pub struct WayOut<N: Net> {
     ended: Notify,
     stats: Rc<RefCell<Stats>>,
     is_driven: Cell<bool>,
+    probe: Cell<Probe>,
+}
+
+/// What is known of whether the store takes what will come of jobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Probe {
+    /// Nothing: no job begins.
+    #[default]
+    Unasked,
+    /// Nothing yet.
+    Asked,
+    /// It has just taken a change.
+    Passed,
 }
 
 /// By what one configuration sends.
@@ -154,6 +168,7 @@ impl<N: Net> WayOut<N> {
             ended: Notify::new(),
             stats: Rc::default(),
             is_driven: Cell::new(false),
+            probe: Cell::default(),
         }
     }
 
@@ -369,8 +384,40 @@ impl<N: Net> WayOut<N> {
         });
     }
 
-    /// Begins all jobs that are due.
-    fn begin_jobs(self: &Rc<Self>, active: &Rc<Active<N>>) {
+    /// Why no job begins though one is due, if it is the store that keeps it back.
+    pub(super) fn trouble(&self, ground: &Ground) -> Option<String> {
+        let opened = ground.opened().filter(|_| self.probe.get() == Probe::Asked)?;
+        let refused = opened.store.trouble()?;
+        Some(format!("no mail leaves, as what becomes of it could not be stored: {refused}"))
+    }
+
+    /// Asks the store, until it does, whether it takes changes, in a task of its own.
+    fn ask_store(self: &Rc<Self>, opened: &Rc<Opened>) {
+        self.probe.set(Probe::Asked);
+        let (this, opened) = (Rc::clone(self), Rc::clone(opened));
+        tokio::task::spawn_local(async move {
+            let mut is_told = false;
+            while let Err(refused) = opened.store.probe().await {
+                if !std::mem::replace(&mut is_told, true) {
+                    warn!("no mail leaves, as what becomes of it could not be stored: {refused}");
+                }
+                sleep(AGAIN_AFTER).await;
+            }
+            this.probe.set(Probe::Passed);
+            this.woken.notify_one();
+        });
+    }
+
+    /// Begins all jobs that are due, once the store has shown that it takes what comes of them: what has been sent and is not
+    /// known to be would be sent again after a crash.
+    fn begin_jobs(self: &Rc<Self>, active: &Rc<Active<N>>, opened: &Rc<Opened>) {
+        let due = self.with_queue(|queue| queue.due(active.now())).flatten();
+        let is_due = due.is_some_and(|due| due <= active.clock.now());
+        match self.probe.get() {
+            Probe::Unasked if is_due => return self.ask_store(opened),
+            Probe::Unasked | Probe::Asked => return,
+            Probe::Passed => self.probe.set(Probe::Unasked),
+        }
         loop {
             let job = self.queue.borrow_mut().as_mut().and_then(|queue| queue.next_job(active.now()));
             let Some(job) = job else { return };
@@ -387,10 +434,15 @@ impl<N: Net> WayOut<N> {
 
     /// Drives the queue.
     async fn drive(self: Rc<Self>, ground: Rc<Ground>) {
-        ground.when_opened().await.store.ready().await;
+        let opened = ground.when_opened().await;
+        opened.store.ready().await;
         loop {
             let active = self.active.borrow().clone();
             let Some(active) = active else {
+                // What the store has shown then says nothing when mail leaves again.
+                if self.probe.get() == Probe::Passed {
+                    self.probe.set(Probe::Unasked);
+                }
                 self.woken.notified().await;
                 continue;
             };
@@ -399,7 +451,7 @@ impl<N: Net> WayOut<N> {
                 self.follow_all(&active);
                 self.reroute(&active);
             }
-            self.begin_jobs(&active);
+            self.begin_jobs(&active, &opened);
             self.report(&active);
             let due = self.queue.borrow().as_ref().and_then(|queue| queue.due(active.now()));
             // What is due already and got no job has to wait for one to end.

@@ -64,6 +64,8 @@ pub enum Change {
     Forget(Uidls),
     /// Something for whoever reads the log.
     Note(String),
+    /// Nothing, but a record that says so: when it is durable, the log takes what takes no more room than this.
+    Probe,
 }
 
 /// A change that is durable.
@@ -178,7 +180,8 @@ impl Change {
             Self::Attempt(attempt) => OF_LINE + attempt.progress.reply.len(),
             Self::Done(done) => OF_LINE + done.reply.len(),
             Self::Note(note) => OF_LINE + note.len(),
-            Self::MakeMailbox { .. }
+            Self::Probe
+            | Self::MakeMailbox { .. }
             | Self::SetMailbox { .. }
             | Self::AddFolder { .. }
             | Self::RemoveMailbox(_) => OF_LINE,
@@ -342,6 +345,7 @@ pub(super) fn resolve(
             Content::Forget(uidls.clone())
         }
         Change::Note(note) => Content::Note(note.clone()),
+        Change::Probe => Content::Note("a probe of the log".to_owned()),
     };
     if !fits(&content, change.body()) {
         return Err(Refused::TooMuch("octets of a record"));

@@ -175,6 +175,15 @@ impl MailStore {
         self.submit(change)?.await
     }
 
+    /// Whether the store takes changes now. That is found out by a record, which is durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// Why it takes none.
+    pub async fn probe(&self) -> Result<(), Refused> {
+        self.change(Change::Probe).await.map(drop)
+    }
+
     /// Makes several changes, each for itself, and returns once it is known of all what came of them, in their order. They
     /// share one sync as far as they fit in a batch, and nothing is between them. They are made, or not, even if nobody
     /// waits for this any more.

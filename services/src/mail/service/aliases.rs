@@ -64,6 +64,8 @@ pub struct Reached<'a> {
     pub users: Vec<&'a str>,
     /// Addresses elsewhere.
     pub outside: Vec<&'a Mailbox>,
+    /// Whether it is for the owners as such, of whom one who has it is enough.
+    pub is_of_owners: bool,
 }
 
 impl Reached<'_> {
@@ -262,6 +264,7 @@ impl<'a> Walk<'a> {
             }
             Meaning::Owners(names) => {
                 self.step(depth, self.directory.written(address), What::Owners);
+                self.reached.is_of_owners = depth == 0;
                 for name in names {
                     self.visit(&Local::of_office(name), depth + 1);
                 }

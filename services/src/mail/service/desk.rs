@@ -5,7 +5,8 @@
 //! header lines of its own (`Return-Path`, `Delivered-To`, `X-Original-To`), and of a message from outside what came of
 //! its checks (`Authentication-Results`), which is known at its end only.
 //!
-//! A recipient is taken if the mailbox has room for the message as it is announced. Room is reserved for octets that
+//! A recipient is taken if the mailbox has room for the message as it is announced; an alias, if those of all of its members have:
+//! the sender sends to all of them again, or is told. Of the owners one is enough. Room is reserved for octets that
 //! come, and not for those that are announced: a client that says `SIZE=` to many mailboxes and sends nothing keeps no
 //! mail of others out. So a mailbox can be full in the midst of a message. By LMTP its recipient is refused and the others
 //! have the message (RFC 2033, section 4.2); SMTP has one reply for all, and all are refused.
@@ -61,8 +62,8 @@ struct Transaction {
     octets: u64,
     deliveries: Vec<Delivery>,
     remotes: Vec<Remote>,
-    /// Of each recipient that was taken the mailboxes; of one that goes to another domain, too, none.
-    recipients: Vec<Vec<MailboxId>>,
+    /// Who has the message of each recipient that was taken.
+    recipients: Vec<Taken>,
     /// The addresses of those.
     addresses: Vec<ForwardPath>,
     /// Whether what stands before the message is in the store.
@@ -77,6 +78,16 @@ struct Transaction {
     /// The client, if it is outside: then it is checked from whom the message is.
     checked: Option<IpAddr>,
     authentication: Option<Authentication>,
+}
+
+/// Who has what is for a recipient.
+#[derive(Debug, Default)]
+struct Taken {
+    mailboxes: Vec<MailboxId>,
+    /// The recipients elsewhere.
+    outside: Vec<String>,
+    /// Whether one of the mailboxes that has it is enough.
+    is_of_owners: bool,
 }
 
 impl Desk {
@@ -184,12 +195,12 @@ impl Desk {
         let mut stats = self.shared.stats.borrow_mut();
         // Strangers could have others told of mail that those never sent.
         let may_ask = self.is_lan || transaction.sender.user.is_some();
-        let result = result.map(|mailboxes| {
-            if may_ask && !mailboxes.is_empty() && bounce::Action::Delivered.is_wanted(&recipient.parameters)
-            {
+        let result = result.map(|taken| {
+            let is_here = taken.outside.is_empty();
+            if may_ask && is_here && bounce::Action::Delivered.is_wanted(&recipient.parameters) {
                 transaction.asked.push((transaction.recipients.len(), recipient.clone()));
             }
-            transaction.recipients.push(mailboxes);
+            transaction.recipients.push(taken);
             transaction.addresses.push(recipient.path.clone());
         });
         match &result {
@@ -201,23 +212,17 @@ impl Desk {
         result
     }
 
-    /// The mailboxes that get what is for `recipient`; none if it goes elsewhere, too.
-    async fn add(
-        &self,
-        transaction: &mut Transaction,
-        recipient: &Recipient,
-    ) -> Result<Vec<MailboxId>, Refusal> {
+    /// Adds those who get what is for `recipient`: all of them, or nobody.
+    async fn add(&self, transaction: &mut Transaction, recipient: &Recipient) -> Result<Taken, Refusal> {
         let returned = self.returned(transaction, recipient)?;
         let recipient = returned.as_ref().unwrap_or(recipient);
         if returned.is_some() && self.find(&recipient.path) == Place::Elsewhere {
             let remote = self.shared.remote.route(&transaction.sender, recipient)?;
-            transaction.push_remote(remote);
-            return Ok(Vec::new());
+            return Ok(transaction.push_remotes(vec![remote]));
         }
         let Some(reached) = self.shared.judge(recipient)? else {
             let remote = self.shared.remote.route(&transaction.sender, recipient)?;
-            transaction.push_remote(remote);
-            return Ok(Vec::new());
+            return Ok(transaction.push_remotes(vec![remote]));
         };
         let others = transaction.deliveries.len() + transaction.remotes.len();
         if others > 0 && others + reached.users.len() + reached.outside.len() > RECIPIENTS_MAX {
@@ -225,25 +230,28 @@ impl Desk {
             return Err(Refusal::Policy { is_temporary: true, text });
         }
         let outside = self.route_outside(transaction, recipient, &reached)?;
-        let goes_outside = !outside.is_empty();
-        if goes_outside {
-            transaction.forwarders.extend(self.shared.directory.canonical(&recipient.path));
-        }
-        // What is for several is taken if one of them has room.
+        let others = transaction.deliveries.len();
         let mut mailboxes = Vec::new();
-        let mut refusal = Refusal::NoSuchMailbox;
+        let mut refusal = None;
         for name in &reached.users {
             match self.add_user(transaction, recipient, name).await {
                 Ok(mailbox) => mailboxes.push(mailbox),
-                Err(refused) => refusal = refused,
+                Err(refused) => refusal = Some(refused),
             }
         }
-        outside.into_iter().for_each(|remote| transaction.push_remote(remote));
-        match (goes_outside, mailboxes.is_empty()) {
-            (true, _) => Ok(Vec::new()),
-            (false, true) => Err(refusal),
-            (false, false) => Ok(mailboxes),
+        match refusal {
+            Some(refusal) if !reached.is_of_owners || mailboxes.is_empty() => {
+                let added = transaction.deliveries.split_off(others);
+                transaction.incoming.give_back(|mailbox| added.iter().any(|one| one.mailbox == mailbox));
+                return Err(refusal);
+            }
+            _ => {}
         }
+        if !outside.is_empty() {
+            transaction.forwarders.extend(self.shared.directory.canonical(&recipient.path));
+        }
+        let taken = transaction.push_remotes(outside);
+        Ok(Taken { mailboxes, is_of_owners: reached.is_of_owners, ..taken })
     }
 
     /// The queue entries of those elsewhere to whom aliases send what is for `recipient`. If one of them cannot be
@@ -368,7 +376,7 @@ impl Desk {
             return vec![Err(Refusal::Loop); recipients];
         }
         let octets = transaction.octets;
-        let has_room = transaction.recipients.iter().map(|mailboxes| transaction.check(mailboxes));
+        let has_room = transaction.recipients.iter().map(|taken| transaction.check(taken));
         let has_room: Vec<_> = has_room.collect();
         let verdict = self.judge_message(session).await;
         if let Action::Refuse(refusal) = verdict.action {
@@ -554,11 +562,16 @@ impl Desk {
 }
 
 impl Transaction {
-    /// Has the message go to a recipient elsewhere, who has it once however often named.
-    fn push_remote(&mut self, remote: Remote) {
-        if self.remotes.iter().all(|other| other.recipient != remote.recipient) {
-            self.remotes.push(remote);
+    /// Has the message go to recipients elsewhere, each of whom has it once however often named.
+    fn push_remotes(&mut self, remotes: Vec<Remote>) -> Taken {
+        let mut taken = Taken::default();
+        for remote in remotes {
+            taken.outside.push(remote.recipient.clone());
+            if self.remotes.iter().all(|other| other.recipient != remote.recipient) {
+                self.remotes.push(remote);
+            }
         }
+        taken
     }
 
     /// Has the store take further octets of the message, with what stands before them.
@@ -624,7 +637,7 @@ impl Transaction {
     fn delivered(&self, shared: &Shared) -> Option<Delivered> {
         let ReversePath::Mailbox(sender) = &self.sender.path else { return None };
         let has_it = |(at, _): &&(usize, Recipient)| {
-            self.recipients.get(*at).is_some_and(|mailboxes| self.check(mailboxes).is_ok())
+            self.recipients.get(*at).is_some_and(|taken| self.check(taken).is_ok())
         };
         let recipient = |(_, recipient): &(usize, Recipient)| {
             let mailbox = match &recipient.path {
@@ -651,25 +664,37 @@ impl Transaction {
             && self.head.delivered_to(directory).any(|before| self.forwarders.contains(&before))
     }
 
-    /// Reserves room for further octets. A mailbox that has none does not get the message.
+    /// Reserves room for further octets. A mailbox that has none does not get the message. By LMTP its recipients are refused,
+    /// and who gets it by those alone does not either: it comes again.
     fn leave_out_full(&mut self, octets: u64, role: Role) -> Result<(), Refused> {
         let full = self.incoming.make_room(octets);
         if full.is_empty() {
             return Ok(());
         }
         self.deliveries.retain(|delivery| !full.contains(&delivery.mailbox));
-        let mut checked = self.recipients.iter().map(|mailboxes| self.check(mailboxes));
-        match role {
-            Role::Lmtp if checked.clone().any(|has_room| has_room.is_ok()) => Ok(()),
-            _ => checked.find(Result::is_err).unwrap_or(Ok(())),
+        let mut checked = self.recipients.iter().map(|taken| self.check(taken));
+        if role != Role::Lmtp || checked.clone().all(|has_room| has_room.is_err()) {
+            return checked.find(Result::is_err).unwrap_or(Ok(()));
         }
+        let taken: Vec<_> = self.recipients.iter().filter(|taken| self.check(taken).is_ok()).collect();
+        let gets = |mailbox| taken.iter().any(|taken| taken.mailboxes.contains(&mailbox));
+        let deliveries = self.deliveries.iter().filter(|delivery| gets(delivery.mailbox)).cloned().collect();
+        self.incoming.give_back(|mailbox| !gets(mailbox));
+        self.remotes.retain(|remote| taken.iter().any(|taken| taken.outside.contains(&remote.recipient)));
+        self.deliveries = deliveries;
+        Ok(())
     }
 
-    /// Whether a recipient with these mailboxes still gets the message in one of them, or at another domain.
-    fn check(&self, mailboxes: &[MailboxId]) -> Result<(), Refused> {
-        let gets = |mailbox: &MailboxId| self.deliveries.iter().any(|delivery| delivery.mailbox == *mailbox);
-        match mailboxes.first() {
-            Some(first) if !mailboxes.iter().any(gets) => Err(Refused::MailboxFull(*first)),
+    /// Whether a recipient still has all who are to get the message, or of the owners one.
+    fn check(&self, taken: &Taken) -> Result<(), Refused> {
+        let lacks = |mailbox: &&MailboxId| {
+            self.deliveries.iter().all(|delivery| delivery.mailbox != **mailbox)
+        };
+        let lacking = taken.mailboxes.iter().filter(lacks).count();
+        match taken.mailboxes.iter().find(lacks) {
+            Some(full) if !taken.is_of_owners || lacking == taken.mailboxes.len() => {
+                Err(Refused::MailboxFull(*full))
+            }
             _ => Ok(()),
         }
     }

@@ -409,6 +409,13 @@ impl Incoming {
         full.into_iter().map(|reserved| reserved.mailbox).collect()
     }
 
+    /// Gives back what is reserved in mailboxes for which `is_left` holds: the message is not to be delivered there.
+    pub fn give_back(&mut self, is_left: impl Fn(MailboxId) -> bool) {
+        let left: Vec<_> = self.reservations.extract_if(.., |reserved| is_left(reserved.mailbox)).collect();
+        let mut store = self.store.shared.store.borrow_mut();
+        store.release_all(left.iter().filter_map(|reserved| reserved.id));
+    }
+
     /// Takes further octets, and waits until there is room for more.
     ///
     /// # Errors

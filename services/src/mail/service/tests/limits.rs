@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::lab::*;
+use crate::mail::address::Mailbox;
+use crate::mail::service::aliases::Alias;
 use crate::mail::service::{Settings, Shares, WRITE_TIMEOUT};
-use crate::mail::smtp::COMMAND_TIMEOUT;
+use crate::mail::smtp::{COMMAND_TIMEOUT, Role};
 use crate::service::State;
 
 #[test]
@@ -53,7 +55,7 @@ fn a_mailbox_that_is_full_in_the_midst_of_a_message_refuses_it_for_all_by_smtp()
 fn by_lmtp_a_full_mailbox_keeps_a_message_from_nobody_else() {
     simulate(async {
         let lmtp = Settings { port: 2424, on_outside: false, ..settings() };
-        let lab = Lab::start(&std::sync::Arc::default(), crate::mail::smtp::Role::Lmtp, lmtp).await;
+        let lab = Lab::start(&std::sync::Arc::default(), Role::Lmtp, lmtp).await;
         let mut client = lab.dial(PC1, LAN, 2424).await;
         client.dialogue(&[("LHLO server", "250-smtp.office.example")]).await;
         let long = format!("a: b\r\n\r\n{}\r\n", "x".repeat(700_000));
@@ -98,12 +100,86 @@ fn what_is_announced_and_does_not_come_takes_no_room_from_others() {
     });
 }
 
+/// `staff` leads to Anna and Berta; Anna's mailbox has 1 MiB, of which 700,000 octets are taken, and the others' are larger.
+async fn with_a_member_that_is_nearly_full(role: Role) -> Lab {
+    let address = |name: &str| Mailbox::parse(&format!("{name}@office.example")).unwrap();
+    let staff = Alias { address: address("staff"), members: vec![address("anna"), address("berta")] };
+    let mut settings = settings();
+    settings.aliases.all.push(staff);
+    settings.users.push(user("carl"));
+    settings.users[1..].iter_mut().for_each(|user| user.quota = 100 << 20);
+    let is_lmtp = role == Role::Lmtp;
+    let settings = if is_lmtp { Settings { port: 2424, on_outside: false, ..settings } } else { settings };
+    let lab = Lab::start(&std::sync::Arc::default(), role, settings).await;
+    let mut client = if is_lmtp { lmtp(&lab).await } else { lab.pc().await };
+    assert!(client.mail("", &["anna@office.example"], &long(700_000)).await.starts_with("250"));
+    lab
+}
+
+async fn lmtp(lab: &Lab) -> Client {
+    let mut client = lab.dial(PC1, LAN, 2424).await;
+    client.dialogue(&[("LHLO server", "250-smtp.office.example")]).await;
+    client
+}
+
+fn long(octets: usize) -> String {
+    format!("a: b\r\n\r\n{}\r\n", "x".repeat(octets))
+}
+
+async fn counts(lab: &Lab) -> [usize; 3] {
+    [lab.inbox("anna").await.len(), lab.inbox("berta").await.len(), lab.inbox("carl").await.len()]
+}
+
+#[test]
+fn an_alias_is_taken_if_all_of_its_members_have_room_so_nobodys_copy_is_lost() {
+    simulate(async {
+        let lab = with_a_member_that_is_nearly_full(Role::Mx).await;
+        let mut client = lab.stranger().await;
+        let announced = ("MAIL FROM:<a@b.example> SIZE=500000", "250");
+        client
+            .dialogue(&[
+                announced,
+                ("RCPT TO:<staff@office.example>", "452 4.2.2"),
+                ("RCPT TO:<carl@office.example>", "250"),
+                ("DATA", "354"),
+            ])
+            .await;
+        client.send(long(500_000)).await;
+        client.dialogue(&[(".", "250")]).await;
+        assert_eq!(counts(&lab).await, [1, 0, 1], "Berta has no copy of what comes again");
+        // What was not announced is refused at its end.
+        let both = ["carl@office.example", "staff@office.example"];
+        let grown = client.mail("a@b.example", &both, &long(500_000)).await;
+        assert!(grown.starts_with("452 4.2.2"), "{grown}");
+        assert_eq!(counts(&lab).await, [1, 0, 1]);
+        assert!(client.mail("a@b.example", &both, &long(1000)).await.starts_with("250"));
+        assert_eq!(counts(&lab).await, [2, 1, 2]);
+    });
+}
+
+#[test]
+fn by_lmtp_an_alias_with_a_full_member_is_refused_and_its_other_members_have_no_copy() {
+    simulate(async {
+        let lab = with_a_member_that_is_nearly_full(Role::Lmtp).await;
+        let mut client = lmtp(&lab).await;
+        let recipients = ["staff@office.example", "carl@office.example"];
+        assert!(client.mail("", &recipients, &long(500_000)).await.starts_with("452 4.2.2"));
+        assert!(client.reply().await.starts_with("250"));
+        assert_eq!(counts(&lab).await, [1, 0, 1]);
+        // Who is named beside it has it.
+        let recipients = ["staff@office.example", "berta@office.example"];
+        assert!(client.mail("", &recipients, &long(500_000)).await.starts_with("452 4.2.2"));
+        assert!(client.reply().await.starts_with("250"));
+        assert_eq!(counts(&lab).await, [1, 1, 1]);
+    });
+}
+
 #[test]
 fn of_several_owners_those_with_room_get_what_is_for_the_postmaster() {
     simulate(async {
         let mut settings = settings();
         settings.users.iter_mut().for_each(|user| user.role = crate::users::Role::Owner);
-        let lab = Lab::start(&std::sync::Arc::default(), crate::mail::smtp::Role::Mx, settings).await;
+        let lab = Lab::start(&std::sync::Arc::default(), Role::Mx, settings).await;
         let mut client = lab.stranger().await;
         let long = format!("a: b\r\n\r\n{}\r\n", "x".repeat(700_000));
         for (anna, berta) in [(1, 0), (1, 1), (1, 2)] {
@@ -152,7 +228,7 @@ fn strangers_send_so_many_messages_a_minute_and_the_lan_any_number() {
     simulate(async {
         let shares = Shares { wan_messages_a_minute: 6, ..Shares::default() };
         let settings = Settings { shares, ..settings() };
-        let role = crate::mail::smtp::Role::Mx;
+        let role = Role::Mx;
         let lab = Lab::start(&std::sync::Arc::default(), role, settings.clone()).await;
         let (mut stranger, mut pc) = (lab.stranger().await, lab.pc().await);
         for sent in 0..20 {
@@ -230,7 +306,7 @@ fn a_client_that_takes_no_replies_is_given_up() {
 fn a_message_longer_than_is_taken_is_refused() {
     simulate(async {
         let settings = Settings { message_octets_max: 100_000, ..settings() };
-        let lab = Lab::start(&std::sync::Arc::default(), crate::mail::smtp::Role::Mx, settings).await;
+        let lab = Lab::start(&std::sync::Arc::default(), Role::Mx, settings).await;
         let mut client = lab.stranger().await;
         client.dialogue(&[("MAIL FROM:<> SIZE=100001", "552 5.3.4")]).await;
         let long = format!("a: b\r\n\r\n{}\r\n", "x".repeat(100_000));
@@ -268,7 +344,7 @@ fn slow_strangers_leave_the_office_its_files_and_are_sent_away() {
     simulate(async {
         let mut settings = settings();
         settings.users.iter_mut().for_each(|user| user.quota = 1 << 30);
-        let lab = Lab::start(&std::sync::Arc::default(), crate::mail::smtp::Role::Mx, settings).await;
+        let lab = Lab::start(&std::sync::Arc::default(), Role::Mx, settings).await;
         let part = format!("a: b\r\n\r\n{}\r\n", "x".repeat(400_000));
         let begin: &[_] =
             &[("MAIL FROM:<>", "250"), ("RCPT TO:<anna@office.example>", "250"), ("DATA", "354")];

@@ -18,7 +18,8 @@
 //!
 //! What came of a job is stored before anything else is done with its entries, again until the store takes it: first the
 //! changes, all at once, as they say who has the message; then the notices. A notice that cannot be kept for now has its entries
-//! tried again; one that is refused for good goes to the postmaster's mailbox. Only if there is no such mailbox either, the
+//! tried again; one that is refused for good goes to the postmaster's mailbox. A full mailbox refuses for now as long as the entries
+//! have tries left, and then for good. Only if there is no such mailbox of the postmaster's either, the
 //! entries end with a line in the log.
 
 mod courier;

@@ -9,7 +9,7 @@ use tracing::{error, warn};
 use super::way_out::{Active, WayOut};
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
 use crate::mail::bounce::{Action, Addressee, Notice, RecipientStatus, ReportingMta};
-use crate::mail::queue::{PendingNotice, Settlement, is_refused_for_now, remote_of_ours};
+use crate::mail::queue::{PendingNotice, Settlement, remote_of_ours};
 use crate::mail::service::directory::Place;
 use crate::mail::service::ground::Opened;
 use crate::mail::service::remote::Delivered;
@@ -78,7 +78,7 @@ impl<N: Net> WayOut<N> {
         let sender = ReversePath::Mailbox(sender);
         let notice = Notice::of(&sender, Action::Delivered, recipients, None, envid, accepted);
         let Some(notice) = notice else { return };
-        let pending = PendingNotice { notice, ends: Vec::new(), postponed: Vec::new() };
+        let pending = PendingNotice { notice, ends: Vec::new(), postponed: Vec::new(), is_last: false };
         self.keep_notice(active, opened, pending, &Original { head: &header, is_whole: false }).await;
     }
 
@@ -89,7 +89,7 @@ impl<N: Net> WayOut<N> {
         pending: PendingNotice,
         original: &Original<'_>,
     ) {
-        let PendingNotice { notice, ends, postponed } = pending;
+        let PendingNotice { notice, ends, .. } = &pending;
         let id = format!("{:x}.{:016x}", active.clock.unix_time().0, active.rng().next_u64());
         let mta = ReportingMta {
             hostname: &active.settings.hostname,
@@ -99,21 +99,21 @@ impl<N: Net> WayOut<N> {
         };
         let octets = notice.to_octets(&mta, original.head, original.is_whole);
         let outcome = match &notice.to {
-            Addressee::Sender(sender) => self.notify(active, opened, Some(sender), &ends, &octets).await,
+            Addressee::Sender(sender) => self.notify(active, opened, Some(sender), ends, &octets).await,
             Addressee::Postmaster => Err(Refused::NoRecipient),
         };
         match outcome {
             Ok(()) => return active.count(|stats| stats.notices += 1),
-            Err(refused) if is_refused_for_now(&refused) => {
+            Err(refused) if pending.is_put_off(&refused) => {
                 warn!("a notice to {:?} cannot be kept yet: {refused}", notice.to);
-                return self.keep_changes(active, opened, postponed).await;
+                return self.keep_changes(active, opened, pending.postponed).await;
             }
             Err(_) => {}
         }
-        match self.notify(active, opened, None, &ends, &octets).await {
+        match self.notify(active, opened, None, ends, &octets).await {
             Ok(()) => active.count(|stats| stats.notices_to_postmaster += 1),
-            Err(refused) if is_refused_for_now(&refused) => {
-                self.keep_changes(active, opened, postponed).await;
+            Err(refused) if pending.is_put_off(&refused) => {
+                self.keep_changes(active, opened, pending.postponed).await;
             }
             Err(refused) => {
                 for recipient in &notice.recipients {
@@ -121,7 +121,7 @@ impl<N: Net> WayOut<N> {
                     error!("mail to {address} is lost, and nobody can be told: {report} ({refused})");
                 }
                 let over = |entry| Change::Done(Done { entry, reply: "nobody could be told".to_owned() });
-                self.keep_changes(active, opened, ends.into_iter().map(over).collect()).await;
+                self.keep_changes(active, opened, pending.ends.into_iter().map(over).collect()).await;
             }
         }
     }

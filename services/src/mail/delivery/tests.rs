@@ -311,6 +311,28 @@ fn what_cannot_be_delivered_is_told_the_sender() {
 }
 
 #[test]
+fn a_notice_to_a_full_mailbox_is_the_postmasters_in_the_end_or_ends_with_none() {
+    simulate(async {
+        for (of_postmaster, told) in [(1 << 20, 1), (100, 0)] {
+            let mut settings = settings();
+            let [anna, berta] = &mut settings.mail.users[..] else { panic!("there are two") };
+            anna.quota = 100;
+            (berta.role, berta.quota) = (crate::users::Role::Owner, of_postmaster);
+            let office = Office::start(&Arc::default(), settings).await;
+            let mx1 = Server::start(&office.lab.wire, MX1).await;
+            (0..100).for_each(|_| mx1.say("RCPT", "550 5.1.1 no such user"));
+            assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
+            sleep(Duration::from_secs(4 * 24 * 3600)).await;
+            assert_eq!(office.way_out.stats().queued, 1, "there may be room again");
+            sleep(Duration::from_secs(2 * 24 * 3600)).await;
+            let inboxes = (office.lab.inbox("anna").await.len(), office.lab.inbox("berta").await.len());
+            assert_eq!((office.way_out.stats().queued, inboxes), (0, (0, told)));
+            assert_eq!(office.way_out.stats().notices_to_postmaster, told as u64);
+        }
+    });
+}
+
+#[test]
 fn a_sender_elsewhere_is_told_by_the_queue() {
     simulate(async {
         let office = Office::start(&Arc::default(), settings()).await;
@@ -484,7 +506,8 @@ fn nothing_is_sent_while_the_store_takes_no_outcome_and_that_is_no_try() {
         office.lab.publisher.publish(addresses(LAN, &[WAN]));
         sleep(Duration::from_secs(3600)).await;
         assert_eq!((mx1.connections.get(), mx1.taken(), office.way_out.stats().queued), (0, 0, 1));
-        let told = |state| matches!(state, State::Impaired(why) if why.starts_with("no mail leaves, as what"));
+        let told =
+            |state| matches!(state, State::Impaired(why) if why.starts_with("no mail leaves, as what"));
         assert!(told(instance.state()));
         // Whatever a crash leaves: nobody has it yet.
         let tries = |lab: &Lab| lab.store().look(|state| state.queue().next().unwrap().1.progress.tries);

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::schedule::{GIVE_UP_AFTER, GIVE_UP_TRIES, Now, TRIES_MIN, WARN_AFTER, time_left, wait};
-use super::{DEAD_AFTER, DeliveryResult, Entry, JobId, Kind, Message, Options, PAUSE, PAUSE_MAX, Queue};
+use super::{
+    DEAD_AFTER, DeliveryResult, Entry, JobId, Kind, Message, Options, PAUSE, PAUSE_MAX, Queue,
+    is_refused_for_now,
+};
 use crate::clock::UnixTime;
 use crate::mail::address::ReversePath;
 use crate::mail::bounce::{Action, Notice, RecipientStatus};
 use crate::mail::smtp::client::{Outcome, Report, Scope};
-use crate::mail::store::{Attempt, Change, Done, Progress, QueueId, Unreadable};
+use crate::mail::store::{Attempt, Change, Done, Progress, QueueId, Refused, Unreadable};
 
 /// What is to be stored of a job. The changes come first and together: they say who has been delivered, so that a crash sends
 /// nobody a second copy. A change that the store refuses as it has no such entry counts as stored.
@@ -30,6 +33,15 @@ pub struct PendingNotice {
     pub ends: Vec<QueueId>,
     /// What is to be stored instead if the notice is [refused for now](super::is_refused_for_now): the entries are tried again.
     pub postponed: Vec<Change>,
+    /// Whether the entries have had all of their tries: then a full mailbox refuses the notice for good.
+    pub is_last: bool,
+}
+
+impl PendingNotice {
+    /// Whether the entries are tried again as the notice is refused so.
+    pub fn is_put_off(&self, refused: &Refused) -> bool {
+        is_refused_for_now(refused) && !(self.is_last && matches!(refused, Refused::MailboxFull(_)))
+    }
 }
 
 /// What the sender of a job's message is told of some of its recipients.
@@ -38,6 +50,8 @@ struct Telling {
     ids: Vec<QueueId>,
     recipients: Vec<RecipientStatus>,
     postponed: Vec<Change>,
+    /// Whether one of them has not had all of its tries.
+    has_tries_left: bool,
     /// For how many seconds it is tried on.
     time_left: u64,
 }
@@ -97,7 +111,8 @@ impl Queue {
             let tries = progress.tries.saturating_add(u32::from(is_try));
             entry.tries_here = entry.tries_here.saturating_add(u32::from(is_try));
             let is_deferred = report.outcome == Outcome::Deferred;
-            let is_given_up = is_deferred && is_try && entry.is_given_up(tries, time_here);
+            let has_tries_left = !entry.is_given_up(tries, time_here);
+            let is_given_up = is_deferred && is_try && !has_tries_left;
             let age = now.time.0.saturating_sub(message.accepted.0).max(now.secs_since(entry.since));
             let is_late = kind == Kind::Warn || is_try && age >= WARN_AFTER;
             let action = match report.outcome {
@@ -135,17 +150,22 @@ impl Queue {
                 telling.recipients.push(entry.status(report, result.server.clone()));
                 if change.is_none() {
                     telling.ids.push(*id);
+                    telling.has_tries_left |= has_tries_left;
                     telling.postponed.push(attempt(later));
                 }
             }
             settlement.changes.extend(change);
         }
         let Options { ret, envid, .. } = first.unwrap_or_default();
-        for (action, Telling { ids, recipients, postponed, time_left }) in tellings {
+        for (action, telling) in tellings {
+            let Telling { ids, recipients, postponed, has_tries_left, time_left } = telling;
             let notice =
                 Notice::of(&message.sender, action, recipients, ret, envid.clone(), message.accepted);
             let until = (action == Action::Delayed).then(|| UnixTime(now.time.0.saturating_add(time_left)));
-            let pending = |notice| PendingNotice { notice: Notice { until, ..notice }, ends: ids, postponed };
+            // Of what ends nothing nobody else is told.
+            let is_last = !ids.is_empty() && !has_tries_left;
+            let pending =
+                |notice| PendingNotice { notice: Notice { until, ..notice }, ends: ids, postponed, is_last };
             settlement.notices.extend(notice.map(pending));
         }
         settlement

@@ -97,7 +97,7 @@ fn unreachable() -> DeliveryResult {
 
 /// What of a settlement concerns each entry, in words.
 fn words(settlement: &Settlement) -> Vec<String> {
-    let of_notice = |PendingNotice { notice, ends, postponed }: &PendingNotice| {
+    let of_notice = |PendingNotice { notice, ends, postponed, .. }: &PendingNotice| {
         assert_eq!(ends.len(), postponed.len());
         let ends: Vec<_> = ends.iter().map(ToString::to_string).collect();
         let ends = if ends.is_empty() { String::new() } else { format!(", ends {}", ends.join(" ")) };

@@ -11,6 +11,7 @@
 //! mail of others out. So a mailbox can be full in the midst of a message. By LMTP its recipient is refused and the others
 //! have the message (RFC 2033, section 4.2); SMTP has one reply for all, and all are refused.
 
+use std::mem;
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -457,26 +458,30 @@ impl Desk {
     /// Has the message be durable. No rule looks at one that is perhaps unwanted. At others rules look with what was made of
     /// them.
     async fn keep(&mut self, session: &Session, verdict: verdict::Verdict) -> Result<String, Refusal> {
-        let Some(transaction) = self.open.take() else { return Err(Refusal::TryLater) };
-        let delivered = transaction.delivered(&self.shared);
-        let Transaction { id, sender, opened, mut incoming, octets, mut deliveries, remotes, head, .. } =
-            transaction;
+        let Some(mut transaction) = self.open.take() else { return Err(Refusal::TryLater) };
         let shared = &self.shared;
+        let mut deliveries = mem::take(&mut transaction.deliveries);
+        let remotes = mem::take(&mut transaction.remotes);
+        let Transaction { id, sender, opened, incoming, head, .. } = &mut transaction;
         for delivery in &mut deliveries {
             delivery.prefix.extend_from_slice(verdict.fields.as_bytes());
         }
         let is_junk = verdict.action == Action::Junk;
         let head = head.below(&verdict.fields);
-        let sorter = shared.sorter(&opened);
+        let sorter = shared.sorter(opened);
         let sorted = if is_junk {
             opened.file(&mut deliveries, JUNK).await;
             Sorted { deliveries, remotes, ..Sorted::default() }
         } else {
-            sorter.sort(&mut incoming, &sender, &head, deliveries, remotes).await
+            sorter.sort(incoming, sender, &head, deliveries, remotes).await
         };
         let names = (id.as_str(), shared.settings.hostname.as_str());
-        let answers = sorter.answers(&sorted.away, &sender, &head.fields(), names).await;
+        let answers = sorter.answers(&sorted.away, sender, &head.fields(), names).await;
         let Sorted { deliveries, remotes, discarded, forwarded, .. } = sorted;
+        // Rules may have kept it from mailboxes that it came for.
+        transaction.deliveries = deliveries;
+        let delivered = transaction.delivered(shared);
+        let Transaction { id, sender, opened, incoming, octets, deliveries, .. } = transaction;
         if discarded > 0 && deliveries.is_empty() && remotes.is_empty() {
             let mut stats = shared.stats.borrow_mut();
             stats.messages += 1;
@@ -687,9 +692,8 @@ impl Transaction {
 
     /// Whether a recipient still has all who are to get the message, or of the owners one.
     fn check(&self, taken: &Taken) -> Result<(), Refused> {
-        let lacks = |mailbox: &&MailboxId| {
-            self.deliveries.iter().all(|delivery| delivery.mailbox != **mailbox)
-        };
+        let lacks =
+            |mailbox: &&MailboxId| self.deliveries.iter().all(|delivery| delivery.mailbox != **mailbox);
         let lacking = taken.mailboxes.iter().filter(lacks).count();
         match taken.mailboxes.iter().find(lacks) {
             Some(full) if !taken.is_of_owners || lacking == taken.mailboxes.len() => {

@@ -8,6 +8,7 @@ use data_encoding::BASE64;
 
 use super::lab::*;
 use crate::mail::address::Mailbox;
+use crate::mail::rules::{Action, Rule, Rules, When};
 use crate::mail::service::aliases::{Alias, Aliases};
 use crate::mail::service::remote::{Delivered, NoRemote, Remote};
 use crate::mail::service::{RelayFrom, Settings};
@@ -314,5 +315,39 @@ fn rfc3461_4_1_who_asked_is_told_of_mailboxes_here() {
         stranger.dialogue(&asks).await;
         assert!(stranger.say(".").await.starts_with("250"));
         assert_eq!((way_out.delivered.take(), lab.inbox("anna").await.len()), (Vec::new(), 3));
+    });
+}
+
+/// RFC 3461, section 5.2.3: Delivered is what lies in the recipient's mailbox, and not what a rule keeps from there.
+#[test]
+fn rfc3461_5_2_3_who_asked_is_told_of_no_mailbox_from_which_a_rule_keeps_the_message() {
+    simulate(async {
+        let forward = |to: &str, keeps| Action::Forward { to: Mailbox::parse(to).unwrap(), keeps };
+        for (action, is_told) in [
+            (Action::Discard, false),
+            (forward("berta@office.example", false), false),
+            (forward("c@elsewhere.example", false), false),
+            (forward("c@elsewhere.example", true), true),
+            (forward("c@null.example", false), true),
+            (Action::File("Junk".to_owned()), true),
+        ] {
+            let way_out = Rc::new(WayOut::default());
+            let lab = Lab::new(&Arc::default(), Role::Mx, Rc::clone(&way_out) as _);
+            let rule = Rule { user: Some("anna".to_owned()), when: When::default(), action: action.clone() };
+            let rules = Rules { all: vec![rule], ..Rules::default() };
+            lab.go_over_to(Settings { rules, ..settings() }).await;
+            let mut client = lab.pc().await;
+            let asks = [
+                ("MAIL FROM:<carl@far.example>", "250"),
+                ("RCPT TO:<anna@office.example> NOTIFY=SUCCESS", "250"),
+                ("DATA", "354"),
+            ];
+            client.dialogue(&asks).await;
+            client.send("Subject: Lunch\r\n\r\nAt noon?\r\n").await;
+            assert!(client.say(".").await.starts_with("250"));
+            let is_in_mailbox = lab.inbox("anna").await.len() == 1;
+            let told = !way_out.delivered.take().is_empty();
+            assert_eq!((is_in_mailbox, told), (is_told, is_told), "{action:?}");
+        }
     });
 }

@@ -51,6 +51,7 @@ fuzz_target!(|bytes: &[u8]| {
     let status = RecipientStatus {
         recipient: Mailbox::parse(&to).unwrap_or_else(|_| sender.clone()),
         orcpt: Some(OriginalRecipient { address_type: "rfc822".to_owned(), address: orcpt }),
+        forwarded_by: (flags & 32 == 0).then(|| sender.clone()),
         report,
         server: Some(server),
     };

@@ -64,6 +64,8 @@ pub struct RecipientStatus {
     pub recipient: Mailbox,
     /// What the sender called it.
     pub orcpt: Option<OriginalRecipient>,
+    /// The address here that sent the message on, if it was sent to that one.
+    pub forwarded_by: Option<Mailbox>,
     /// What became of it.
     pub report: Report,
     /// The name of the server that said so, if one did.
@@ -187,7 +189,9 @@ impl Notice {
     /// Whether an address in it is outside of ASCII: then it goes only to a server with SMTPUTF8. // RFC 6533, section 4
     pub fn is_internationalized(&self) -> bool {
         let is_ascii = |told: &RecipientStatus| {
-            told.recipient.is_ascii() && told.orcpt.as_ref().is_none_or(|orcpt| orcpt.address.is_ascii())
+            let addresses = [&told.recipient].into_iter().chain(&told.forwarded_by);
+            addresses.into_iter().all(Mailbox::is_ascii)
+                && told.orcpt.as_ref().is_none_or(|orcpt| orcpt.address.is_ascii())
         };
         let is_sender_ascii = match &self.to {
             Addressee::Sender(sender) => sender.is_ascii(),
@@ -254,7 +258,10 @@ impl Notice {
             }
         };
         for told in &self.recipients {
-            let _ = write!(text, "\r\n    <{}>\r\n", told.recipient);
+            let _ = match &told.forwarded_by {
+                Some(by) => write!(text, "\r\n    <{by}>, sent on to <{}>\r\n", told.recipient),
+                None => write!(text, "\r\n    <{}>\r\n", told.recipient),
+            };
             if matches!(self.action, Action::Relayed | Action::Delivered) {
                 continue;
             }
@@ -283,7 +290,7 @@ impl Notice {
         }
         let _ = write!(text, "Reporting-MTA: dns; {}\r\n", mta.hostname);
         let _ = write!(text, "Arrival-Date: {}\r\n", date(self.accepted));
-        for RecipientStatus { recipient, orcpt, report, server } in &self.recipients {
+        for RecipientStatus { recipient, orcpt, report, server, .. } in &self.recipients {
             text += "\r\n";
             if let Some(OriginalRecipient { address_type, address }) = orcpt {
                 let _ = write!(text, "Original-Recipient: {address_type}; {}\r\n", said(address));

@@ -124,6 +124,16 @@ impl Srs {
         mailbox(domain, local)
     }
 
+    /// The address for which `mailbox` stands, if it is a return path that was made here; `is_ours` tells of the office's domains.
+    pub fn original(
+        &self,
+        mailbox: &Mailbox,
+        is_ours: impl Fn(&Domain) -> bool,
+        now: UnixTime,
+    ) -> Option<Mailbox> {
+        if is_ours(&mailbox.domain) { self.reverse(&mailbox.local, now).ok() } else { None }
+    }
+
     fn check(&self, hash: &str, parts: &[&str]) -> Result<(), Unknown> {
         let is_right = are_equal(hash.to_lowercase().as_bytes(), self.hash(parts).as_bytes());
         if is_right { Ok(()) } else { Err(Unknown::Forged) }

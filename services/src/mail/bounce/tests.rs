@@ -26,6 +26,7 @@ fn told(text: &str) -> RecipientStatus {
     RecipientStatus {
         recipient: Mailbox::parse("bob@far.example").unwrap(),
         orcpt: None,
+        forwarded_by: None,
         report: report(Outcome::Failed, (5, 1, 1), text),
         server: Some("mx1.far.example".to_owned()),
     }
@@ -56,6 +57,7 @@ fn rfc3461_5_2_3_who_asked_is_told_of_a_delivery() {
     let status = RecipientStatus {
         recipient: Mailbox::parse("berta@office.example").unwrap(),
         orcpt: Some(orcpt),
+        forwarded_by: None,
         report: Report::delivered(),
         server: None,
     };

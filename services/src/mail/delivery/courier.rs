@@ -20,6 +20,7 @@ use crate::mail::queue::connection::{Farewell, Means, NoTls, Source, StartTls, T
 use crate::mail::queue::{DeliveryResult, Job, StoredMessage};
 use crate::mail::sasl::client::Credentials;
 use crate::mail::signing::Reading;
+use crate::mail::smtp::RcptParameters;
 use crate::mail::smtp::client::{
     Client, Encryption, Envelope, EnvelopeRecipient, Report, Scope, Settings, Status, TLS_FAILED,
 };
@@ -209,7 +210,7 @@ fn envelope(
         recipients: recipients
             .map(|recipient| EnvelopeRecipient {
                 address: recipient.address.clone(),
-                parameters: recipient.options.rcpt.clone(),
+                parameters: RcptParameters { orcpt: recipient.options.original(), ..recipient.options.rcpt },
             })
             .collect(),
     }

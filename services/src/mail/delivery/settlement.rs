@@ -71,6 +71,7 @@ impl<N: Net> WayOut<N> {
         let status = |(recipient, orcpt)| RecipientStatus {
             recipient,
             orcpt,
+            forwarded_by: None,
             report: Report::delivered(),
             server: None,
         };
@@ -89,7 +90,13 @@ impl<N: Net> WayOut<N> {
         pending: PendingNotice,
         original: &Original<'_>,
     ) {
-        let PendingNotice { notice, ends, .. } = &pending;
+        let PendingNotice { mut notice, ends, .. } = pending.clone();
+        if let Addressee::Sender(sender) = &mut notice.to {
+            // A server elsewhere may send back what was sent on, by the return path that was made here.
+            let now = active.clock.unix_time();
+            let original = opened.srs.original(sender, |domain| active.directory.is_ours(domain), now);
+            *sender = original.unwrap_or_else(|| sender.clone());
+        }
         let id = format!("{:x}.{:016x}", active.clock.unix_time().0, active.rng().next_u64());
         let mta = ReportingMta {
             hostname: &active.settings.hostname,
@@ -99,7 +106,7 @@ impl<N: Net> WayOut<N> {
         };
         let octets = notice.to_octets(&mta, original.head, original.is_whole);
         let outcome = match &notice.to {
-            Addressee::Sender(sender) => self.notify(active, opened, Some(sender), ends, &octets).await,
+            Addressee::Sender(sender) => self.notify(active, opened, Some(sender), &ends, &octets).await,
             Addressee::Postmaster => Err(Refused::NoRecipient),
         };
         match outcome {
@@ -110,7 +117,7 @@ impl<N: Net> WayOut<N> {
             }
             Err(_) => {}
         }
-        match self.notify(active, opened, None, ends, &octets).await {
+        match self.notify(active, opened, None, &ends, &octets).await {
             Ok(()) => active.count(|stats| stats.notices_to_postmaster += 1),
             Err(refused) if pending.is_put_off(&refused) => {
                 self.keep_changes(active, opened, pending.postponed).await;
@@ -121,7 +128,7 @@ impl<N: Net> WayOut<N> {
                     error!("mail to {address} is lost, and nobody can be told: {report} ({refused})");
                 }
                 let over = |entry| Change::Done(Done { entry, reply: "nobody could be told".to_owned() });
-                self.keep_changes(active, opened, pending.ends.into_iter().map(over).collect()).await;
+                self.keep_changes(active, opened, ends.into_iter().map(over).collect()).await;
             }
         }
     }

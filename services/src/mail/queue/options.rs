@@ -2,7 +2,7 @@
 
 use crate::mail::address::Mailbox;
 use crate::mail::smtp::client::{mail_options, rcpt_options, to_xtext};
-use crate::mail::smtp::{MailParameters, RcptParameters, Return, from_xtext};
+use crate::mail::smtp::{MailParameters, OriginalRecipient, RcptParameters, Return, from_xtext};
 
 /// What the sender asked for, of one recipient.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,17 @@ impl Options {
             forwarded_by: None,
             is_ours: false,
         }
+    }
+
+    /// What the sender called the recipient: as it says, or, of a message that is sent on, the address that it was sent to.
+    /// // RFC 3461, section 5.2.7
+    pub fn original(&self) -> Option<OriginalRecipient> {
+        let by = || {
+            let by = self.forwarded_by.as_ref()?;
+            let address_type = if by.is_ascii() { "rfc822" } else { "utf-8" };
+            Some(OriginalRecipient { address_type: address_type.to_owned(), address: by.to_string() })
+        };
+        self.rcpt.orcpt.clone().or_else(by)
     }
 
     /// As the store keeps it.
@@ -88,7 +99,7 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::smtp::{Notify, OriginalRecipient};
+    use crate::mail::smtp::Notify;
 
     #[test]
     fn what_is_kept_is_read() {

@@ -196,7 +196,8 @@ impl Entry {
     fn status(&self, report: &Report, server: Option<String>) -> RecipientStatus {
         RecipientStatus {
             recipient: self.address.clone(),
-            orcpt: self.options.rcpt.orcpt.clone(),
+            orcpt: self.options.original(),
+            forwarded_by: self.options.forwarded_by.clone(),
             report: report.clone(),
             server,
         }

@@ -159,6 +159,55 @@ fn what_comes_back_to_the_address_that_sent_it_on_is_refused_and_nobody_has_it_a
     });
 }
 
+#[test]
+fn a_notice_of_what_was_sent_on_names_the_address_that_the_sender_knows() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), with_aliases()).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        mx1.say("RCPT TO:<bob", "550 5.1.1 no such user");
+        let mut stranger = office.lab.stranger().await;
+        assert!(stranger.mail("carl@far.example", &["sales@office.example"], MAIL).await.starts_with("250"));
+        office.until_empty().await;
+        let notice = mx1.taken.borrow()[0].clone();
+        for part in [
+            "\r\n    <sales@office.example>, sent on to <bob@far.example>\r\n",
+            "\r\nOriginal-Recipient: rfc822; sales@office.example\r\nFinal-Recipient: rfc822; bob@far.example\r\n",
+        ] {
+            assert!(notice.contains(part), "{notice}");
+        }
+        // A server that reports itself is told, too.
+        mx1.say("EHLO", "250-mx.far.example\r\n250 DSN");
+        assert!(stranger.mail("carl@far.example", &["sales@office.example"], MAIL).await.starts_with("250"));
+        office.until_empty().await;
+        let commands = mx1.commands.borrow().join("\n");
+        assert!(
+            commands.contains("RCPT TO:<bob@far.example> ORCPT=rfc822;sales@office.example\n"),
+            "{commands}"
+        );
+    });
+}
+
+#[test]
+fn a_notice_of_what_came_by_a_return_path_of_the_office_goes_to_the_sender_in_it() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), with_aliases()).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        let mut stranger = office.lab.stranger().await;
+        assert!(stranger.mail("carl@far.example", &["sales@office.example"], MAIL).await.starts_with("250"));
+        office.until_empty().await;
+        // Bob's server sends it on to another address here, which sends it on to him.
+        let path = return_path(&mx1);
+        mx1.say("RCPT TO:<bob", "550 5.1.1 no such user");
+        assert!(stranger.mail(&path, &["sales@office.example"], MAIL).await.starts_with("250"));
+        office.until_empty().await;
+        let commands = mx1.commands.borrow().join("\n");
+        assert!(commands.contains("MAIL FROM:<>\nRCPT TO:<carl@far.example>\n"), "{commands}");
+        let notice = mx1.taken.borrow()[1].clone();
+        assert!(notice.contains("\r\nTo: <carl@far.example>\r\n"), "{notice}");
+        assert_eq!(office.way_out.stats().notices_to_postmaster, 0);
+    });
+}
+
 fn with_rules(rules: Rules, keep_days: &[(&str, u32)]) -> Settings {
     let keep_days = keep_days.iter().map(|(name, days)| ((*name).to_owned(), *days)).collect();
     Settings { mail: service::Settings { rules, keep_days, ..lab::settings() }, ..settings() }

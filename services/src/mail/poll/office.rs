@@ -184,7 +184,9 @@ impl Office {
         } else {
             sorter.sort(&mut incoming, &sender, &head, deliveries, Vec::new()).await
         };
-        let answers = sorter.answers(&sorted.away, &sender, &head.fields(), (&id, &self.hostname)).await;
+        let (elsewhere, names) = (account.address(), (id.as_str(), self.hostname.as_str()));
+        let about = (&head.fields()[..], elsewhere.as_ref());
+        let answers = sorter.answers(&sorted.away, &sender, about, names).await;
         let Sorted { deliveries, remotes, .. } = sorted;
         let is_discarded = has_receivers && deliveries.is_empty() && remotes.is_empty();
         if let (true, Origin::Polled { account, uidl }) = (is_discarded, &accept.origin) {

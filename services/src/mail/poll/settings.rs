@@ -42,6 +42,12 @@ pub enum Receives {
 }
 
 impl Account {
+    /// The address of the person whose account it is, if the account is called by it. A common one is nobody's.
+    pub fn address(&self) -> Option<Mailbox> {
+        let is_of_person = matches!(self.receives, Receives::Person(_));
+        Mailbox::parse(&self.username).ok().filter(|_| is_of_person)
+    }
+
     /// By what the store remembers messages of the account. The port is not of it, so that who goes over to TLS gets
     /// nothing twice.
     pub fn key(&self) -> String {

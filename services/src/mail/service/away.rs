@@ -29,12 +29,13 @@ pub(in crate::mail) struct Prepared {
 }
 
 impl Sorter<'_> {
-    /// The answers of those who are `away` to the message `id` of `sender`, which has the header `fields`.
+    /// The answers of those who are `away` to the message `id` of `sender`, which has the header `fields`. `elsewhere` is the address
+    /// of the person's mailbox that it was fetched from, if it was.
     pub async fn answers(
         &self,
         away: &[String],
         sender: &Sender,
-        fields: &[(String, String)],
+        (fields, elsewhere): (&[(String, String)], Option<&Mailbox>),
         (id, hostname): (&str, &str),
     ) -> Vec<Prepared> {
         let mut prepared = Vec::new();
@@ -42,7 +43,9 @@ impl Sorter<'_> {
             let Some((user, text)) = self.directory.user(name).zip(self.rules.vacations.get(name)) else {
                 continue;
             };
-            let is_own = |address: &Mailbox| self.is_of(address, name);
+            let is_own = |address: &Mailbox| {
+                elsewhere.is_some_and(|own| is_same(own, address)) || self.directory.is_own(address, name)
+            };
             let to = match asks(fields, &sender.path, is_own) {
                 Ok(to) => to,
                 Err(why) => {
@@ -50,7 +53,7 @@ impl Sorter<'_> {
                     continue;
                 }
             };
-            let Some(accept) = self.accept_for(to).await else { continue };
+            let Some(accept) = self.accept_for(to, name).await else { continue };
             let Some(from) = self.address_of(name) else { continue };
             let message_id = format!("<{id}.{name}@{hostname}>");
             let answer = Answer {
@@ -67,16 +70,8 @@ impl Sorter<'_> {
         prepared
     }
 
-    /// Whether what comes to `address` is for `user` alone.
-    fn is_of(&self, address: &Mailbox, user: &str) -> bool {
-        match self.directory.find(&ForwardPath::Mailbox(address.clone()), |_| false) {
-            Place::Here(reached) => reached.users == [user] && reached.outside.is_empty(),
-            _ => false,
-        }
-    }
-
-    /// What an answer to `to` is accepted as; `None` if it reaches nobody.
-    async fn accept_for(&self, to: &Mailbox) -> Option<Accept> {
+    /// What an answer of `user` to `to` is accepted as; `None` if it reaches nobody, or the user.
+    async fn accept_for(&self, to: &Mailbox, user: &str) -> Option<Accept> {
         let mut accept = Accept {
             time: self.now.0,
             source: "an answer of somebody who is away".to_owned(),
@@ -85,6 +80,7 @@ impl Sorter<'_> {
         };
         let path = ForwardPath::Mailbox(to.clone());
         match self.directory.find(&path, |_| false) {
+            Place::Here(reached) if reached.users.contains(&user) => {}
             Place::Here(reached) => {
                 for name in reached.users {
                     let mailbox = self.opened.mailbox_of(self.directory.user(name)?).await.ok()?;
@@ -104,6 +100,11 @@ impl Sorter<'_> {
         let reaches_somebody = !accept.deliveries.is_empty() || !accept.remotes.is_empty();
         reaches_somebody.then_some(accept)
     }
+}
+
+/// Whether two addresses are one, as people write them.
+fn is_same(one: &Mailbox, other: &Mailbox) -> bool {
+    one.to_string().to_lowercase() == other.to_string().to_lowercase()
 }
 
 impl Prepared {

@@ -476,7 +476,7 @@ impl Desk {
             sorter.sort(incoming, sender, &head, deliveries, remotes).await
         };
         let names = (id.as_str(), shared.settings.hostname.as_str());
-        let answers = sorter.answers(&sorted.away, sender, &head.fields(), names).await;
+        let answers = sorter.answers(&sorted.away, sender, (&head.fields(), None), names).await;
         let Sorted { deliveries, remotes, discarded, forwarded, .. } = sorted;
         // Rules may have kept it from mailboxes that it came for.
         transaction.deliveries = deliveries;

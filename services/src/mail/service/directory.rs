@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::aliases::{Aliases, Reached, Step, Target, Walk};
+use super::aliases::{Aliases, DEPTH_MAX, Reached, Step, Target, Walk};
 use crate::mail::address::{Domain, ForwardPath, LocalPart, Mailbox};
 use crate::users::{Role, User};
 
@@ -164,6 +164,29 @@ impl Directory {
         };
         let domain = Domain::Name(self.members.get(domain)?.domain.clone());
         Some(Mailbox { local: LocalPart::new(&name)?, domain })
+    }
+
+    /// Whether `address` is one of `user`'s own, by which people write to that person: the user's name at a domain of the user's, even
+    /// if an alias of that name has copies go to others; or an alias of such addresses. It is not if it is another user's name, a
+    /// role's, or nobody's, wherever the mail of those goes.
+    pub fn is_own(&self, address: &Mailbox, user: &str) -> bool {
+        self.is_own_target(&self.target(address), user, 0)
+    }
+
+    fn is_own_target(&self, target: &Target, user: &str, depth: usize) -> bool {
+        let Target::Here(address) = target else { return false };
+        match (self.meaning_without_alias(address), self.aliases.get(address)) {
+            (Meaning::User(name), _) => {
+                let mut walk = Walk::new(self);
+                walk.visit(address, 0);
+                name == user && walk.reached.users.contains(&user)
+            }
+            (Meaning::Nobody, Some(members)) => {
+                let is_others = self.users.contains_key(&address.name) || depth >= DEPTH_MAX;
+                !is_others && members.iter().all(|member| self.is_own_target(member, user, depth + 1))
+            }
+            (Meaning::Owners(_) | Meaning::Nobody | Meaning::Alias(_), _) => false,
+        }
     }
 
     /// The user that is called so.

@@ -609,3 +609,31 @@ fn judges_look_at_what_is_fetched_and_what_they_refuse_is_junk() {
         });
     }
 }
+
+/// RFC 3834, section 2: The address of the mailbox that a message was fetched from is the person's, too.
+#[test]
+fn rfc3834_2_what_was_sent_to_the_address_elsewhere_is_answered() {
+    simulate(async {
+        for (username, receives, answers) in [
+            ("anna@isp.example", anna(), 1),
+            ("office77", anna(), 0),
+            ("carl@isp.example", anna(), 0),
+            ("anna@isp.example", everybody(), 0),
+        ] {
+            let head =
+                "Return-Path: <berta@office.example>\r\nFrom: berta@office.example\r\nTo: Anna@ISP.example";
+            let head = match &receives {
+                Receives::Person(_) => head.to_owned(),
+                // It is Anna's all the same.
+                Receives::Everybody { .. } => format!("X-Envelope-To: anna@office.example\r\n{head}"),
+            };
+            let mut poller = Poller::new(&Arc::default(), receives, vec![message(1, &head)]).await;
+            poller.account.username = username.to_owned();
+            poller.office.rules.vacations = [("anna".to_owned(), "Back on Monday.".to_owned())].into();
+            assert_eq!(poller.poll().await.fetched, 1);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let inboxes = (poller.subjects("anna").await.len(), poller.subjects("berta").await.len());
+            assert_eq!(inboxes, (1, answers), "{username}");
+        }
+    });
+}

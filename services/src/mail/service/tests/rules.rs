@@ -7,6 +7,8 @@ use super::lab::*;
 use crate::mail::address::Mailbox;
 use crate::mail::rules::{Action, Rule, Rules, When};
 use crate::mail::service::Settings;
+use crate::mail::service::aliases::{Alias, Aliases};
+use crate::mail::service::directory::Directory;
 use crate::mail::smtp::Role;
 use crate::mail::store::tests::disk::Loss;
 
@@ -180,6 +182,58 @@ fn nobody_is_answered_who_did_not_write_to_the_person() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!((lab.inbox("anna").await.len(), lab.inbox("berta").await.len()), (6, 0));
         assert_eq!(lab.count("vacation_answers"), 0);
+    });
+}
+
+/// RFC 3834, section 2: Only who has written to an address of the person's own is answered.
+#[test]
+fn rfc3834_2_only_the_persons_own_addresses_are_answered_for() {
+    simulate(async {
+        let address = |text: &str| Mailbox::parse(text).unwrap();
+        let alias = |name: &str, members: &[&str]| Alias {
+            address: address(name),
+            members: members.iter().copied().map(address).collect(),
+        };
+        let all = vec![
+            // A copy goes to the archive, and the person has it as before.
+            alias("anna@office.example", &["anna@office.example", "archive@b.example"]),
+            alias("sales@office.example", &["anna@office.example"]),
+            alias("carl@office.example", &["anna@office.example"]),
+            alias("staff@office.example", &["anna@office.example", "berta@office.example"]),
+            alias("berta@shop.example", &["anna@office.example"]),
+        ];
+        let aliases = Aliases { all, catch_all: Some(address("anna@office.example")) };
+        let domains = vec![domain("office.example", None), domain("shop.example", Some(&["anna", "carl"]))];
+        let mut settings = Settings { aliases, domains, ..away() };
+        settings.users.push(user("carl"));
+        let directory = Directory::new(&settings.users, &settings.domains, &settings.aliases);
+        for (to, is_own) in [
+            ("anna@office.example", true),
+            ("ANNA+x@shop.example", true),
+            ("sales@office.example", true),
+            // Another person's name, wherever its mail goes now.
+            ("carl@office.example", false),
+            ("carl@shop.example", false),
+            ("berta@shop.example", false),
+            // The first user has what is for the owners, and here what is for nobody.
+            ("postmaster@office.example", false),
+            ("nobody@office.example", false),
+            ("staff@office.example", false),
+            ("anna@b.example", false),
+        ] {
+            assert_eq!(directory.is_own(&address(to), "anna"), is_own, "{to}");
+        }
+        // The archive is elsewhere, and there is no way out.
+        settings.aliases.all.remove(0);
+        let lab = Lab::start(&Arc::default(), Role::Mx, settings).await;
+        let mut client = lab.pc().await;
+        for (name, answers) in [("nobody", 0), ("admin", 0), ("carl", 0), ("staff", 0), ("sales", 1)] {
+            let to = format!("{name}@office.example");
+            let message = MESSAGE.replace("anna@office.example", &to);
+            assert!(client.mail("berta@office.example", &[&to], &message).await.starts_with("250"));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(lab.count("vacation_answers"), answers, "{to}");
+        }
     });
 }
 

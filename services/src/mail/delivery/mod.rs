@@ -1,10 +1,13 @@
 //! The way out: what joins the [queue](super::queue) to the store, the name service and the network.
 //!
 //! ```text
-//!   RCPT ─► WayOut::route ─► an entry in the message's record ─► WayOut::queued ─► Queue
-//!                                                                                   │ next_job
-//!   the store ◄─ settlement ◄─ Course: what came of it ◄─ courier: MX, connect, send ◄┘
+//!   RCPT ─► WayOut::route ─► an entry in the message's record ─► MailStore::queued ─► Queue
+//!                                                                                      │ next_job
+//!   the store ◄─ settlement ◄─ Course: what came of it ◄─ courier: MX, connect, send ◄─┘
 //! ```
+//!
+//! The store alone tells the queue of entries, whoever had them stored and whether that one still waits: a client, a person's
+//! rule, an answer, a notice.
 //!
 //! One task drives the queue for as long as the gateway runs. A configuration says by which routes and in which name:
 //! with one that switches mail off, entries wait. What is under way when another configuration comes goes on by the one with

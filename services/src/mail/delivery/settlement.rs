@@ -181,12 +181,7 @@ impl<N: Net> WayOut<N> {
             }
             _ => return Err(Refused::NoRecipient),
         }
-        let is_queued = !accept.remotes.is_empty();
-        let stored = opened.store.change(Change::Accept(accept, octets.to_vec())).await?;
-        if let (true, Some(message)) = (is_queued, stored.sequence) {
-            self.add(message);
-        }
-        Ok(())
+        opened.store.change(Change::Accept(accept, octets.to_vec())).await.map(drop)
     }
 }
 

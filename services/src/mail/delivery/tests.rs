@@ -265,6 +265,26 @@ fn a_message_leaves_by_the_preferred_server_or_the_next_one() {
 }
 
 #[test]
+fn what_is_stored_when_its_client_is_gone_is_sent_all_the_same() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        let mut client = office.lab.pc().await;
+        let asks = [("MAIL FROM:<anna@office.example>", "250"), ("RCPT TO:<bob@far.example>", "250")];
+        client.dialogue(&asks).await;
+        client.dialogue(&[("DATA", "354")]).await;
+        client.send(MAIL).await;
+        sleep(Duration::from_secs(1)).await;
+        // The disk takes longer than anybody waits.
+        office.lab.gate.set_open(false);
+        assert_eq!(client.say(".").await, "", "the connection ends without an answer");
+        office.lab.gate.set_open(true);
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!((mx1.taken(), office.way_out.stats().queued), (1, 0));
+    });
+}
+
+#[test]
 fn greylisting_is_waited_for() {
     simulate(async {
         let office = Office::start(&Arc::default(), settings()).await;

@@ -35,7 +35,7 @@ use crate::mail::signing::{KeyKeeper, Reading};
 use crate::mail::smtp::Refusal;
 use crate::mail::smtp::client::Outcome;
 use crate::mail::smtp::server::{Recipient, Sender};
-use crate::mail::store::{self, Change, QueueId, RECIPIENTS_MAX, Sequence};
+use crate::mail::store::{self, Change, QueueId, Sequence};
 use crate::net::Net;
 use crate::race::race;
 use crate::tls::Tls;
@@ -51,6 +51,8 @@ pub struct WayOut<N: Net> {
     active: RefCell<Option<Rc<Active<N>>>>,
     /// `None` until the store's entries are known.
     queue: RefCell<Option<Queue>>,
+    /// The last message whose entries the queue was told of.
+    known: Cell<Sequence>,
     /// Jobs that are under way.
     jobs: Cell<usize>,
     /// What senders are to be told of mailboxes here.
@@ -162,6 +164,7 @@ impl<N: Net> WayOut<N> {
         Self {
             active: RefCell::default(),
             queue: RefCell::default(),
+            known: Cell::new(0),
             jobs: Cell::new(0),
             reports: RefCell::default(),
             woken: Notify::new(),
@@ -218,14 +221,6 @@ impl<N: Net> WayOut<N> {
         }
     }
 
-    /// Takes the queue entries of a message that has just been accepted.
-    pub(super) fn add(&self, message: Sequence) {
-        let Some(active) = self.active.borrow().clone() else { return };
-        let entries = (0..=u16::MAX).take(RECIPIENTS_MAX).map(|recipient| QueueId { message, recipient });
-        self.follow(&active, entries);
-        self.woken.notify_one();
-    }
-
     /// By what mail leaves now, if it does.
     pub(super) fn active(&self) -> Option<Rc<Active<N>>> {
         self.active.borrow().clone()
@@ -273,8 +268,17 @@ impl<N: Net> WayOut<N> {
 
     /// Has the queue know all entries of the store.
     fn follow_all(&self, active: &Active<N>) {
+        self.known.set(0);
+        self.follow_new(active);
+    }
+
+    /// Has the queue know the entries of messages that were accepted since it was told last. Nobody else tells it of any.
+    fn follow_new(&self, active: &Active<N>) {
         let Some(opened) = active.ground.opened() else { return };
-        let ids: Vec<_> = opened.store.look(|state| state.queue().map(|(id, _)| id).collect());
+        let after = self.known.get();
+        let ids: Vec<_> = opened.store.look(|state| state.queue_after(after).map(|(id, _)| id).collect());
+        let Some(last) = ids.last() else { return };
+        self.known.set(last.message);
         self.follow(active, ids.into_iter());
     }
 
@@ -451,12 +455,14 @@ impl<N: Net> WayOut<N> {
                 self.follow_all(&active);
                 self.reroute(&active);
             }
+            self.follow_new(&active);
             self.begin_jobs(&active, &opened);
             self.report(&active);
             let due = self.queue.borrow().as_ref().and_then(|queue| queue.due(active.now()));
             // What is due already and got no job has to wait for one to end.
             let due = due.map(|due| due.max(active.clock.now() + LOOKS_EVERY));
-            race(self.woken.notified(), sleep_until(&*active.clock, due)).await;
+            let told = race(self.woken.notified(), opened.store.queued());
+            race(told, sleep_until(&*active.clock, due)).await;
         }
     }
 }
@@ -489,10 +495,6 @@ impl<N: Net> Remote for WayOut<N> {
 
     fn has_reports(&self) -> bool {
         true
-    }
-
-    fn queued(&self, message: Sequence) {
-        self.add(message);
     }
 
     fn delivered(&self, delivered: Delivered) {

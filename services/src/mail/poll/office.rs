@@ -194,16 +194,11 @@ impl Office {
             let uidls = Uidls { account: account.clone(), uidls: vec![uidl.clone()] };
             return self.opened.store.change(Change::Seen(uidls)).await;
         }
-        let is_queued = !remotes.is_empty();
         let accept = Accept { return_path: return_path_text, deliveries, remotes, ..accept };
         let stored = incoming.commit(accept).await?;
-        if let (true, Some(message)) = (is_queued, stored.sequence) {
-            self.remote.queued(message);
-        }
         for answer in answers {
-            let (opened, remote) = (Rc::clone(&self.opened), Rc::clone(&self.remote));
-            let now = self.clock.unix_time();
-            tokio::task::spawn_local(async move { answer.keep(&opened, &remote, now).await });
+            let (opened, now) = (Rc::clone(&self.opened), self.clock.unix_time());
+            tokio::task::spawn_local(async move { answer.keep(&opened, now).await });
         }
         Ok(stored)
     }

@@ -3,13 +3,10 @@
 //! The answer, and that its sender need not be answered again, are stored together, the latter first: a crash can cost an
 //! answer, and makes no second one.
 
-use std::rc::Rc;
-
 use tracing::{debug, warn};
 
 use super::directory::Place;
 use super::ground::Opened;
-use super::remote::Remote;
 use super::sorting::Sorter;
 use crate::clock::UnixTime;
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
@@ -109,7 +106,7 @@ fn is_same(one: &Mailbox, other: &Mailbox) -> bool {
 
 impl Prepared {
     /// Stores the answer, unless its sender was answered a short while ago. Whether it did.
-    pub async fn keep(self, opened: &Opened, remote: &Rc<dyn Remote>, now: UnixTime) -> bool {
+    pub async fn keep(self, opened: &Opened, now: UnixTime) -> bool {
         let Self { user, to, accept, octets } = self;
         let account = format!("{ACCOUNT}{user}");
         let text = remembered(&to, now);
@@ -119,7 +116,6 @@ impl Prepared {
         if memory.is_silent || !opened.answering.borrow_mut().insert(key.clone()) {
             return false;
         }
-        let is_queued = !accept.remotes.is_empty();
         let uidls = |uidls| Uidls { account: account.clone(), uidls };
         let old = (!memory.old.is_empty()).then(|| Change::Forget(uidls(memory.old)));
         let seen = Change::Seen(uidls(vec![text]));
@@ -127,12 +123,7 @@ impl Prepared {
         let outcomes = opened.store.change_all(changes).await;
         opened.answering.borrow_mut().remove(&key);
         match outcomes.last() {
-            Some(Ok(stored)) => {
-                if let (true, Some(message)) = (is_queued, stored.sequence) {
-                    remote.queued(message);
-                }
-                true
-            }
+            Some(Ok(_)) => true,
             Some(Err(refused)) => {
                 warn!("an answer of {user} cannot be kept: {refused}");
                 false

@@ -488,7 +488,6 @@ impl Desk {
             stats.messages_discarded += discarded;
             return Ok(id);
         }
-        let is_queued = !remotes.is_empty();
         let accept = Accept {
             time: shared.clock.unix_time().0,
             source: format!("{} {} as {id}", self.peer, session.client_name().unwrap_or_default()),
@@ -511,9 +510,6 @@ impl Desk {
                 stats.messages_discarded += discarded;
                 stats.messages_forwarded += forwarded;
                 debug!("{id} from {} is message {}", self.peer, stored.sequence.unwrap_or_default());
-                if let (true, Some(message)) = (is_queued, stored.sequence) {
-                    shared.remote.queued(message);
-                }
                 if let Some(delivered) = delivered {
                     shared.remote.delivered(delivered);
                 }
@@ -534,7 +530,7 @@ impl Desk {
         for answer in answers {
             let (shared, opened) = (Rc::clone(&self.shared), Rc::clone(opened));
             tokio::task::spawn_local(async move {
-                let is_kept = answer.keep(&opened, &shared.remote, shared.clock.unix_time()).await;
+                let is_kept = answer.keep(&opened, shared.clock.unix_time()).await;
                 shared.stats.borrow_mut().vacation_answers += u64::from(is_kept);
             });
         }

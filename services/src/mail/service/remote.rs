@@ -18,9 +18,6 @@ pub trait Remote {
     /// Whether senders are told what they ask for of a message, also of its recipients here. // RFC 3461, section 4.1
     fn has_reports(&self) -> bool;
 
-    /// The message with such recipients is safe: they are in the store's queue.
-    fn queued(&self, message: store::Sequence);
-
     /// The sender of a message that mailboxes here have is to be told so.
     fn delivered(&self, delivered: Delivered);
 }
@@ -53,8 +50,6 @@ impl Remote for NoRemote {
     fn has_reports(&self) -> bool {
         false
     }
-
-    fn queued(&self, _: store::Sequence) {}
 
     fn delivered(&self, _: Delivered) {}
 }

@@ -79,6 +79,8 @@ pub struct Stored {
     pub mailbox: Option<MailboxId>,
     /// The folder that was added, or is there.
     pub folder: Option<FolderId>,
+    /// Whether an accepted message has recipients elsewhere, who are in the queue.
+    pub is_queued: bool,
     /// Mailboxes that hold nine tenths of their quota since this message.
     pub nearly_full: Vec<MailboxId>,
 }
@@ -231,6 +233,7 @@ pub(super) fn resolve(
                     return Err(Refused::MailboxFull(delivery.mailbox));
                 }
             }
+            stored.is_queued = !accept.remotes.is_empty();
             for (remote, number) in accept.remotes.iter_mut().zip(0..) {
                 remote.number = number;
                 cut(&mut remote.progress.reply);

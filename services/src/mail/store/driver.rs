@@ -52,6 +52,8 @@ struct Shared {
     wanted: Notify,
     /// Something was done.
     progress: Notify,
+    /// The queue has entries that nobody was told of.
+    queued: Notify,
     waiting: RefCell<BTreeMap<Ticket, Waiting>>,
     /// Mailboxes that have come to nine tenths of their quota, which nobody was told yet.
     nearly_full: RefCell<BTreeSet<MailboxId>>,
@@ -87,6 +89,7 @@ impl MailStore {
             clock,
             wanted: Notify::new(),
             progress: Notify::new(),
+            queued: Notify::new(),
             waiting: RefCell::default(),
             nearly_full: RefCell::default(),
         };
@@ -129,6 +132,9 @@ impl MailStore {
         while let Some((ticket, outcome)) = { self.shared.store.borrow_mut().poll_outcome() } {
             if let Ok(stored) = &outcome {
                 self.shared.nearly_full.borrow_mut().extend(&stored.nearly_full);
+                if stored.is_queued {
+                    self.shared.queued.notify_one();
+                }
             }
             let waiting = self.shared.waiting.borrow_mut().remove(&ticket);
             if let Some(Waiting { told, reserved }) = waiting {
@@ -159,6 +165,12 @@ impl MailStore {
             }
             self.shared.progress.notified().await;
         }
+    }
+
+    /// Waits until the queue has further entries, whoever had them stored and whether that one still waits for it: they are those
+    /// [after](State::queue_after) the last that is known. For one waiter.
+    pub async fn queued(&self) {
+        self.shared.queued.notified().await;
     }
 
     /// Looks at what is stored, once that is [ready](MailStore::ready).

@@ -12,6 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::collections::btree_map::{self, BTreeMap};
+use std::ops::Bound;
 
 use super::content::{
     Accept, Body, BodyName, Content, Delivery, Expunge, MailboxId, MailboxState, Origin, Progress, QueueId,
@@ -118,6 +119,13 @@ impl State {
     /// What is to be delivered to other servers.
     pub fn queue(&self) -> impl Iterator<Item = (QueueId, &QueueEntry)> {
         self.queue.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    /// The same of messages that were accepted after that one.
+    pub fn queue_after(&self, message: Sequence) -> impl Iterator<Item = (QueueId, &QueueEntry)> {
+        let last = QueueId { message, recipient: u16::MAX };
+        let later = self.queue.range((Bound::Excluded(last), Bound::Unbounded));
+        later.map(|(id, entry)| (*id, entry))
     }
 
     /// An entry of the queue.

@@ -66,7 +66,6 @@ fn without_a_way_out_the_lan_is_told_so() {
 /// A way out that takes all but one domain.
 #[derive(Default)]
 struct WayOut {
-    queued: RefCell<usize>,
     delivered: RefCell<Vec<Delivered>>,
 }
 
@@ -81,10 +80,6 @@ impl Remote for WayOut {
 
     fn has_reports(&self) -> bool {
         true
-    }
-
-    fn queued(&self, _: store::Sequence) {
-        *self.queued.borrow_mut() += 1;
     }
 
     fn delivered(&self, delivered: Delivered) {
@@ -105,13 +100,13 @@ fn what_the_lan_sends_to_other_domains_is_queued_with_the_message() {
         let queue: Vec<_> =
             lab.store().look(|state| state.queue().map(|(_, entry)| entry.recipient.clone()).collect());
         assert_eq!(queue, ["<c@elsewhere.example>", "<d@elsewhere.example>"]);
-        assert_eq!((lab.inbox("berta").await.len(), *way_out.queued.borrow()), (1, 1));
+        assert_eq!(lab.inbox("berta").await.len(), 1);
         let refused = client.mail("anna@office.example", &["c@null.example"], "").await;
         assert!(refused.starts_with("556 5.1.10"), "{refused}");
         client.dialogue(&[("RSET", "250")]).await;
         let local = client.mail("anna@office.example", &["berta@office.example"], "a: b\r\n").await;
         assert!(local.starts_with("250"), "{local}");
-        assert_eq!(*way_out.queued.borrow(), 1, "nothing of that goes out");
+        assert_eq!(lab.store().look(|state| state.queue().count()), 2, "nothing of that goes out");
         let mut stranger = lab.stranger().await;
         let refused = stranger.mail("anna@office.example", &["c@elsewhere.example"], "").await;
         assert!(refused.starts_with("550 5.7.1 no mail"), "{refused}");
@@ -224,7 +219,7 @@ fn what_strangers_send_to_an_alias_is_one_message_for_its_members_here_and_elsew
         }
         let queue: Vec<_> =
             lab.store().look(|state| state.queue().map(|(_, entry)| entry.recipient.clone()).collect());
-        assert_eq!((&queue[..], *way_out.queued.borrow()), (&["<c@elsewhere.example>".to_owned()][..], 1));
+        assert_eq!(queue, ["<c@elsewhere.example>"]);
         assert_eq!((lab.count("messages"), lab.count("recipients")), (1, 3));
     });
 }

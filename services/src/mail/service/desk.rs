@@ -11,6 +11,7 @@
 //! mail of others out. So a mailbox can be full in the midst of a message. By LMTP its recipient is refused and the others
 //! have the message (RFC 2033, section 4.2); SMTP has one reply for all, and all are refused.
 
+use std::collections::BTreeSet;
 use std::mem;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -85,8 +86,8 @@ struct Transaction {
 #[derive(Debug, Default)]
 struct Taken {
     mailboxes: Vec<MailboxId>,
-    /// The recipients elsewhere.
-    outside: Vec<String>,
+    /// The places in `remotes` of those elsewhere.
+    outside: Vec<usize>,
     /// Whether one of the mailboxes that has it is enough.
     is_of_owners: bool,
 }
@@ -377,8 +378,7 @@ impl Desk {
             return vec![Err(Refusal::Loop); recipients];
         }
         let octets = transaction.octets;
-        let has_room = transaction.recipients.iter().map(|taken| transaction.check(taken));
-        let has_room: Vec<_> = has_room.collect();
+        let has_room = transaction.check();
         let verdict = self.judge_message(session).await;
         if let Action::Refuse(refusal) = verdict.action {
             self.tell_of_refusal(&refusal);
@@ -460,6 +460,7 @@ impl Desk {
     async fn keep(&mut self, session: &Session, verdict: verdict::Verdict) -> Result<String, Refusal> {
         let Some(mut transaction) = self.open.take() else { return Err(Refusal::TryLater) };
         let shared = &self.shared;
+        transaction.leave_out_refused();
         let mut deliveries = mem::take(&mut transaction.deliveries);
         let remotes = mem::take(&mut transaction.remotes);
         let Transaction { id, sender, opened, incoming, head, .. } = &mut transaction;
@@ -567,8 +568,9 @@ impl Transaction {
     fn push_remotes(&mut self, remotes: Vec<Remote>) -> Taken {
         let mut taken = Taken::default();
         for remote in remotes {
-            taken.outside.push(remote.recipient.clone());
-            if self.remotes.iter().all(|other| other.recipient != remote.recipient) {
+            let known = self.remotes.iter().position(|other| other.recipient == remote.recipient);
+            taken.outside.push(known.unwrap_or(self.remotes.len()));
+            if known.is_none() {
                 self.remotes.push(remote);
             }
         }
@@ -637,9 +639,8 @@ impl Transaction {
     /// What the sender is to be told of mailboxes here once they have the message. // RFC 3461, section 5.2.3
     fn delivered(&self, shared: &Shared) -> Option<Delivered> {
         let ReversePath::Mailbox(sender) = &self.sender.path else { return None };
-        let has_it = |(at, _): &&(usize, Recipient)| {
-            self.recipients.get(*at).is_some_and(|taken| self.check(taken).is_ok())
-        };
+        let checked = self.check();
+        let has_it = |(at, _): &&(usize, Recipient)| checked.get(*at).is_some_and(Result::is_ok);
         let recipient = |(_, recipient): &(usize, Recipient)| {
             let mailbox = match &recipient.path {
                 ForwardPath::Mailbox(mailbox) => mailbox.clone(),
@@ -665,38 +666,48 @@ impl Transaction {
             && self.head.delivered_to(directory).any(|before| self.forwarders.contains(&before))
     }
 
-    /// Reserves room for further octets. A mailbox that has none does not get the message. By LMTP its recipients are refused,
-    /// and who gets it by those alone does not either: it comes again.
+    /// Reserves room for further octets. A mailbox that has none does not get the message.
     fn leave_out_full(&mut self, octets: u64, role: Role) -> Result<(), Refused> {
         let full = self.incoming.make_room(octets);
         if full.is_empty() {
             return Ok(());
         }
         self.deliveries.retain(|delivery| !full.contains(&delivery.mailbox));
-        let mut checked = self.recipients.iter().map(|taken| self.check(taken));
-        if role != Role::Lmtp || checked.clone().all(|has_room| has_room.is_err()) {
-            return checked.find(Result::is_err).unwrap_or(Ok(()));
+        let checked = self.check();
+        match role {
+            Role::Lmtp if checked.iter().any(Result::is_ok) => Ok(()),
+            _ => checked.into_iter().find(Result::is_err).unwrap_or(Ok(())),
         }
-        let taken: Vec<_> = self.recipients.iter().filter(|taken| self.check(taken).is_ok()).collect();
-        let gets = |mailbox| taken.iter().any(|taken| taken.mailboxes.contains(&mailbox));
-        let deliveries = self.deliveries.iter().filter(|delivery| gets(delivery.mailbox)).cloned().collect();
-        self.incoming.give_back(|mailbox| !gets(mailbox));
-        self.remotes.retain(|remote| taken.iter().any(|taken| taken.outside.contains(&remote.recipient)));
-        self.deliveries = deliveries;
-        Ok(())
     }
 
-    /// Whether a recipient still has all who are to get the message, or of the owners one.
-    fn check(&self, taken: &Taken) -> Result<(), Refused> {
-        let lacks =
-            |mailbox: &&MailboxId| self.deliveries.iter().all(|delivery| delivery.mailbox != **mailbox);
-        let lacking = taken.mailboxes.iter().filter(lacks).count();
-        match taken.mailboxes.iter().find(lacks) {
-            Some(full) if !taken.is_of_owners || lacking == taken.mailboxes.len() => {
-                Err(Refused::MailboxFull(*full))
-            }
-            _ => Ok(()),
+    /// Leaves out who gets the message by recipients alone that are refused: it comes again for those.
+    fn leave_out_refused(&mut self) {
+        let checked = self.check();
+        if checked.iter().all(Result::is_ok) {
+            return;
         }
+        let (mut mailboxes, mut outside) = (BTreeSet::<MailboxId>::new(), BTreeSet::<usize>::new());
+        for (taken, _) in self.recipients.iter().zip(checked).filter(|(_, checked)| checked.is_ok()) {
+            mailboxes.extend(&taken.mailboxes);
+            outside.extend(&taken.outside);
+        }
+        self.deliveries.retain(|delivery| mailboxes.contains(&delivery.mailbox));
+        let mut places = 0..;
+        self.remotes.retain(|_| places.next().is_some_and(|place| outside.contains(&place)));
+    }
+
+    /// Of each recipient whether all who are to get the message still do, or of the owners one.
+    fn check(&self) -> Vec<Result<(), Refused>> {
+        let getting: BTreeSet<_> = self.deliveries.iter().map(|delivery| delivery.mailbox).collect();
+        let check = |taken: &Taken| {
+            let mut lacking = taken.mailboxes.iter().filter(|mailbox| !getting.contains(mailbox));
+            let is_enough = taken.is_of_owners && taken.mailboxes.iter().any(|one| getting.contains(one));
+            match lacking.next() {
+                Some(full) if !is_enough => Err(Refused::MailboxFull(*full)),
+                _ => Ok(()),
+            }
+        };
+        self.recipients.iter().map(check).collect()
     }
 }
 

@@ -225,6 +225,31 @@ fn what_strangers_send_to_an_alias_is_one_message_for_its_members_here_and_elsew
 }
 
 #[test]
+fn by_lmtp_nothing_goes_elsewhere_by_an_alias_that_is_refused_as_a_member_here_is_full() {
+    simulate(async {
+        let lab = Lab::new(&Arc::default(), Role::Lmtp, Rc::new(WayOut::default()));
+        let aliases = aliases(&[
+            ("sales@office.example", &["anna@office.example", "c@elsewhere.example"]),
+            ("press@office.example", &["berta@office.example", "d@elsewhere.example"]),
+        ]);
+        let mut settings = Settings { aliases, port: 2424, on_outside: false, ..settings() };
+        settings.users[0].quota = 100 << 10;
+        lab.go_over_to(settings).await;
+        let mut client = lab.dial(PC1, LAN, 2424).await;
+        client.dialogue(&[("LHLO server", "250")]).await;
+        let long = format!("a: b\r\n\r\n{}\r\n", "x".repeat(200_000));
+        let recipients = ["sales@office.example", "press@office.example"];
+        // Not even an empty mailbox of Anna's would have room.
+        assert!(client.mail("a@b.example", &recipients, &long).await.starts_with("552 5.2.2"));
+        assert!(client.reply().await.starts_with("250"));
+        let queue: Vec<_> =
+            lab.store().look(|state| state.queue().map(|(_, entry)| entry.recipient.clone()).collect());
+        assert_eq!(queue, ["<d@elsewhere.example>"]);
+        assert_eq!((lab.inbox("anna").await.len(), lab.inbox("berta").await.len()), (0, 1));
+    });
+}
+
+#[test]
 fn an_alias_with_a_member_that_cannot_be_reached_is_refused_and_nobody_has_it() {
     simulate(async {
         let lab = Lab::new(&Arc::default(), Role::Mx, Rc::new(WayOut::default()));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::table::{Table, octets, or_dash, span};
+use super::table::{Table, octets, on_one_line, or_dash, span};
 
 /// `show mail`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -254,11 +254,6 @@ impl fmt::Display for PolledReceiver {
             None => f.write_str(&self.user),
         }
     }
-}
-
-/// `text`, which others may have written, on a line of a terminal.
-fn on_one_line(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 
 pub mod mail;
 pub mod mail_report;
+pub mod mailboxes;
 pub mod report;
 pub mod server;
 pub mod table;
@@ -30,6 +31,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 use mail_report::MailReport;
+use mailboxes::Mailboxes;
 use report::{Counters, Drops, Flows, Leases, Neighbors, Queue, Services, Status};
 
 /// What can be asked for.
@@ -52,6 +54,8 @@ pub enum What {
     Services,
     /// The mail for other servers.
     Queue,
+    /// The mailboxes: what is in their folders, their quotas, whether a POP3 session has them.
+    Mailboxes,
     /// How mail stands: mailboxes elsewhere that are polled, queue, mailboxes, connections.
     Mail,
 }
@@ -251,6 +255,7 @@ pub fn render(what: What, report: Value) -> Result<String, Error> {
         What::Drops => text::<Drops>(report),
         What::Services => text::<Services>(report),
         What::Queue => text::<Queue>(report),
+        What::Mailboxes => text::<Mailboxes>(report),
         What::Mail => text::<MailReport>(report),
     }
 }

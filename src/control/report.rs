@@ -9,7 +9,7 @@ use gatepost_services::net::stack::StackCounters;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::table::{Table, octets, or_dash, span};
+use super::table::{Table, octets, on_one_line, or_dash, span};
 use crate::device::LinkState;
 
 /// `show status`
@@ -459,24 +459,19 @@ impl fmt::Display for Queue {
             };
             table.row([
                 queued.id.clone(),
-                printable(&format!("<{}>", queued.sender)),
-                printable(&queued.recipient),
+                on_one_line(&format!("<{}>", queued.sender)),
+                on_one_line(&queued.recipient),
                 octets(queued.size),
                 span(queued.age_secs),
                 queued.tries.to_string(),
                 next,
-                printable(or_dash(Some(&queued.last_reply).filter(|reply| !reply.is_empty())).as_str()),
+                on_one_line(or_dash(Some(&queued.last_reply).filter(|reply| !reply.is_empty())).as_str()),
             ]);
         }
         table.fmt(f)?;
         let (shown, total) = (self.queue.len(), self.total);
         if shown < total { writeln!(f, "the oldest {shown} of {total}") } else { Ok(()) }
     }
-}
-
-/// `text`, which others have written, on a line of a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
 /// `show drops`

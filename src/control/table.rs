@@ -44,6 +44,11 @@ pub fn or_dash<T: fmt::Display>(value: Option<&T>) -> String {
     value.map_or_else(|| "-".to_owned(), T::to_string)
 }
 
+/// `text`, which others may have written, on a line of a terminal.
+pub fn on_one_line(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
 /// A time span for people: its two largest units.
 pub fn span(secs: u64) -> String {
     match (secs / 86_400, secs / 3_600 % 24, secs / 60 % 60, secs % 60) {

@@ -60,6 +60,7 @@ impl Inspector {
             What::Drops => value(&self.drops().await?),
             What::Services => value(&self.services()),
             What::Queue => value(&self.mail_queue().await?),
+            What::Mailboxes => value(&self.mailboxes().await?),
             What::Mail => value(&self.mail_report()),
         }
     }

@@ -1,12 +1,14 @@
 //! What the administrator asks of mail, and does with it, while the gateway runs.
 
 use gatepost_services::mail::delivery::inspection::{Action, Changed, Listed, Selection, Unchanged};
+use gatepost_services::mail::service::overview::{FolderStanding, MailboxStanding};
 use gatepost_services::mail::store::QueueId;
 use serde_json::Value;
 
 use super::inspector::Inspector;
 use crate::control::ReportError;
 use crate::control::mail::{QueueAction, QueueChanged, Request, Undone};
+use crate::control::mailboxes::{Folder, Mailbox, Mailboxes};
 use crate::control::report::{Queue, Queued};
 
 impl Inspector {
@@ -15,6 +17,13 @@ impl Inspector {
         let list = self.list.way_out().list().await;
         let list = list.map_err(|why| ReportError::Unknown(why.to_string()))?;
         Ok(Queue { total: list.total, queue: list.entries.into_iter().map(queued).collect() })
+    }
+
+    /// The mailboxes.
+    pub(super) async fn mailboxes(&self) -> Result<Mailboxes, ReportError> {
+        let list = self.list.ground().mailboxes().await;
+        let list = list.ok_or_else(|| ReportError::Unknown("the mail store is not open".to_owned()))?;
+        Ok(Mailboxes { total: list.total, mailboxes: list.mailboxes.into_iter().map(mailbox).collect() })
     }
 
     /// Does something with mail: what came of it.
@@ -58,6 +67,22 @@ const SEE_QUEUE: &str = "write one that `gatepost show queue` has";
 
 fn undone(why: String, remedy: &str) -> Undone {
     Undone { why, remedy: remedy.to_owned() }
+}
+
+fn mailbox(standing: MailboxStanding) -> Mailbox {
+    let percent = |quota: u64| u128::from(standing.octets) * 100 / u128::from(quota.max(1));
+    let folder =
+        |FolderStanding { name, messages, octets }: FolderStanding| Folder { folder: name, messages, octets };
+    Mailbox {
+        user: standing.name,
+        messages: standing.messages,
+        octets: standing.octets,
+        quota: standing.quota,
+        used_percent: standing.quota.map(|quota| u64::try_from(percent(quota)).unwrap_or(u64::MAX)),
+        newest: standing.newest,
+        pop3_locked: standing.is_held,
+        folders: standing.folders.into_iter().map(folder).collect(),
+    }
 }
 
 fn queued(listed: Listed) -> Queued {

@@ -1,6 +1,12 @@
-//! How mail stands, in a few numbers.
+//! How mail stands, in a few numbers: of all mailboxes together, and of each.
+
+use tokio::task::yield_now;
 
 use super::ground::Ground;
+use crate::mail::store::{Entry, Mailbox};
+
+/// The most folders of all mailboxes that are listed: a mailbox whose folders would be beyond is not. The first always is.
+pub const FOLDERS_LISTED_MAX: usize = 10_000;
 
 /// How mail stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +27,97 @@ pub struct Overview {
     pub connections_outside: usize,
 }
 
+/// What of the mailboxes is listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MailboxList {
+    /// How many mailboxes there are.
+    pub total: usize,
+    /// The first of them by name.
+    pub mailboxes: Vec<MailboxStanding>,
+}
+
+/// How a mailbox stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MailboxStanding {
+    /// Its name, which is its user's.
+    pub name: String,
+    /// Its folders in the mailbox's order, the inbox first.
+    pub folders: Vec<FolderStanding>,
+    /// Messages in all of them.
+    pub messages: usize,
+    /// Their octets.
+    pub octets: u64,
+    /// How many octets it may hold; `None` for any number.
+    pub quota: Option<u64>,
+    /// When the message that was accepted last of those in it was, in seconds since 1970.
+    pub newest: Option<u64>,
+    /// Whether a POP3 session has its inbox.
+    pub is_held: bool,
+}
+
+/// What is in a folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FolderStanding {
+    /// Its name.
+    pub name: String,
+    /// Its messages.
+    pub messages: usize,
+    /// Their octets.
+    pub octets: u64,
+}
+
+impl MailboxStanding {
+    fn of(mailbox: &Mailbox, is_held: bool) -> Self {
+        let state = mailbox.state();
+        let folder = |name: &String| FolderStanding { name: name.clone(), ..FolderStanding::default() };
+        let mut folders: Vec<_> = state.folders.iter().map(folder).collect();
+        for Entry { folder, size, .. } in mailbox.entries() {
+            if let Some(folder) = folders.get_mut(usize::from(folder.0)) {
+                folder.messages += 1;
+                folder.octets = folder.octets.saturating_add(*size);
+            }
+        }
+        Self {
+            name: state.name.clone(),
+            folders,
+            messages: mailbox.entries().len(),
+            octets: mailbox.used(),
+            quota: Some(state.quota).filter(|quota| *quota > 0),
+            newest: mailbox.entries().iter().map(|entry| entry.time).max(),
+            is_held,
+        }
+    }
+}
+
 impl Ground {
+    /// How each mailbox stands now; `None` while the store is not open. Other tasks have their turn between two mailboxes.
+    pub async fn mailboxes(&self) -> Option<MailboxList> {
+        self.mailboxes_within(FOLDERS_LISTED_MAX).await
+    }
+
+    /// The same with another bound.
+    pub(super) async fn mailboxes_within(&self, folders_max: usize) -> Option<MailboxList> {
+        let opened = self.opened()?;
+        let mut names: Vec<_> = opened.store.look(|state| {
+            let mailboxes = state.mailboxes().map(Mailbox::state);
+            mailboxes.map(|mailbox| (mailbox.name.clone(), mailbox.id, mailbox.folders.len())).collect()
+        });
+        names.sort();
+        let mut list = MailboxList { total: names.len(), mailboxes: Vec::new() };
+        let mut folders = 0;
+        for (_, id, of_mailbox) in names {
+            folders += of_mailbox;
+            if folders > folders_max && !list.mailboxes.is_empty() {
+                break;
+            }
+            let is_held = self.inboxes.is_held(id);
+            let standing = opened.store.look(|state| Some(MailboxStanding::of(state.mailbox(id)?, is_held)));
+            list.mailboxes.extend(standing);
+            yield_now().await;
+        }
+        Some(list)
+    }
+
     /// How mail stands now. While the store is not open nothing is known of what is in it.
     pub fn overview(&self) -> Overview {
         let (connections, connections_outside) = self.connections.count();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{OfficePop3, Opening};
 use crate::mail::pop3::server::IDLE_TIMEOUT;
 use crate::mail::service::Settings;
+use crate::mail::service::overview::MailboxList;
 use crate::mail::service::remote::NoRemote;
 use crate::mail::service::tests::lab::*;
 use crate::mail::smtp::Role;
@@ -315,5 +316,33 @@ fn rfc8314_3_2_on_port_995_tls_comes_before_the_greeting() {
         let mut client = lab.raw(STRANGER, WAN, 995).secured(&tls).await.unwrap();
         assert!(client.line().await.starts_with("+OK smtp.office.example "));
         logs_in(&mut client, "+OK").await;
+    });
+}
+
+#[test]
+fn the_standing_of_each_mailbox_tells_its_folders_and_who_is_at_it() {
+    simulate(async {
+        let office = Pop3::start().await;
+        office.put(None, 2).await;
+        office.put(Some(JUNK), 1).await;
+        let of = |list: &MailboxList, name: &str| {
+            list.mailboxes.iter().find(|mailbox| mailbox.name == name).expect(name).clone()
+        };
+        let list = office.lab.ground.mailboxes().await.expect("it is open");
+        let names: Vec<_> = list.mailboxes.iter().map(|mailbox| mailbox.name.as_str()).collect();
+        assert!(names.is_sorted() && names.len() == list.total && list.total > 1, "{names:?}");
+        let anna = of(&list, "anna");
+        let folders: Vec<_> =
+            anna.folders.iter().map(|of| (of.name.as_str(), of.messages, of.octets)).collect();
+        assert_eq!(folders, [("INBOX", 2, 12), (JUNK, 1, 6)]);
+        assert_eq!((anna.messages, anna.octets, anna.newest, anna.is_held), (3, 18, Some(0), false));
+        assert_eq!(of(&list, "berta").newest, None);
+        let mut client = office.anna().await;
+        let list = office.lab.ground.mailboxes().await.expect("it is open");
+        assert_eq!((of(&list, "anna").is_held, of(&list, "berta").is_held), (true, false));
+        assert!(says(&mut client, "QUIT").await.starts_with("+OK"));
+        let bounded = office.lab.ground.mailboxes_within(2).await.expect("it is open");
+        assert_eq!((bounded.total, bounded.mailboxes.len()), (list.total, 1), "anna's two folders");
+        assert!(!of(&bounded, "anna").is_held);
     });
 }

@@ -1,5 +1,7 @@
 //! `gatepost mail aliases`.
 
+use std::fmt;
+
 use gatepost_services::mail::address::{Domain, ForwardPath, Mailbox, MailboxParts};
 use gatepost_services::mail::service::aliases::{Reached, Step};
 use gatepost_services::mail::service::directory::{Directory, Place};
@@ -22,12 +24,35 @@ struct Report {
     steps: Vec<StepReport>,
 }
 
+/// A step on the way from an address to who has its mail.
 #[derive(Debug, Serialize)]
-struct StepReport {
+pub(super) struct StepReport {
     /// 0 for the address itself, more for what it leads to.
     depth: usize,
     address: String,
     what: &'static str,
+    #[serde(skip)]
+    words: String,
+}
+
+impl StepReport {
+    /// That of `step`.
+    pub(super) fn of(step: Step) -> Self {
+        let Step { depth, address, what } = step;
+        Self { depth, address, what: what.name(), words: what.to_string() }
+    }
+}
+
+impl fmt::Display for StepReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:1$}{2}: {3}", "", 2 * self.depth, self.address, self.words)
+    }
+}
+
+/// Who receives mail by `config`.
+pub(super) fn directory(config: &Config) -> Directory {
+    let mail = &config.services.mail;
+    Directory::new(&config.users, &mail.domains, &mail.aliases)
 }
 
 /// Tells who has mail for `address`, and why. Whether somebody has.
@@ -58,7 +83,7 @@ fn report(config: &Config, text: &str) -> Result<(Report, Vec<String>), Error> {
     let domain = parts.domain.unwrap_or_else(|| Domain::Name(config.system.domain.to_lowercase()));
     let mailbox = Mailbox { local: parts.local, domain };
     let address = mailbox.to_string();
-    let directory = Directory::new(&config.users, &mail.domains, &mail.aliases);
+    let directory = directory(config);
     let lan = config.lan.address.addr();
     let (place, steps) = directory.trace(&ForwardPath::Mailbox(mailbox), |address| address == lan);
     let (place, verdict, reached) = match place {
@@ -82,17 +107,14 @@ fn report(config: &Config, text: &str) -> Result<(Report, Vec<String>), Error> {
             Reached::default(),
         ),
     };
-    let line = |step: &Step| format!("{:1$}{2}: {3}", "", 2 * step.depth + 2, step.address, step.what);
-    let lines = [verdict].into_iter().chain(steps.iter().map(line)).collect();
+    let steps: Vec<_> = steps.into_iter().map(StepReport::of).collect();
+    let lines = [verdict].into_iter().chain(steps.iter().map(|step| format!("  {step}"))).collect();
     let report = Report {
         address,
         place,
         users: reached.users.iter().map(|user| (*user).to_owned()).collect(),
         outside: reached.outside.iter().map(ToString::to_string).collect(),
-        steps: steps
-            .into_iter()
-            .map(|step| StepReport { depth: step.depth, what: step.what.name(), address: step.address })
-            .collect(),
+        steps,
     };
     Ok((report, lines))
 }

@@ -7,7 +7,7 @@
 //! | `dkim` | reads the keys, and changes nothing |
 //! | `export` | reads, and changes nothing there |
 //! | `import` | refused, as one process alone writes the store |
-//! | `list`, `search`, `show` | read, and change nothing |
+//! | `list`, `search`, `show`, `trace` | read, and change nothing |
 //! | `poll`, `queue` | ask the gateway, which has to run |
 
 mod aliases;
@@ -18,6 +18,7 @@ mod import;
 mod poll;
 mod queue;
 mod read;
+mod trace;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -120,6 +121,14 @@ pub enum Mail {
         #[command(flatten)]
         options: Options,
     },
+    /// Say where a message is: how it came, and what has become of each of its copies.
+    Trace {
+        /// Its number, as `gatepost mail list` and `show queue` have it, the name by which it was taken, or a Message-ID.
+        id: String,
+        /// Which store.
+        #[command(flatten)]
+        options: Options,
+    },
 }
 
 /// What all of them take.
@@ -161,6 +170,7 @@ impl Mail {
             Self::Queue { action, id, options } => queue::run(&options, action.zip(id)),
             Self::Search { user, text, options } => read::list(&options, &user, Some(&text)),
             Self::Show { user, uid, options } => read::show(&options, &user, uid).map(|()| true),
+            Self::Trace { id, options } => trace::run(&options, &id),
         }
     }
 }

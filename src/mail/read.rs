@@ -33,6 +33,8 @@ struct List {
 #[derive(Debug, Serialize)]
 struct Listed {
     uid: u32,
+    /// The message's number in the store, which all of its copies have: `gatepost mail trace` takes it.
+    id: u64,
     folder: String,
     flags: Vec<&'static str>,
     /// When it was accepted, in seconds since 1970.
@@ -169,11 +171,12 @@ fn look(reader: &mut Reader<'_>, uid: Uid, text: Option<&str>) -> Result<Option<
 }
 
 fn listed(reader: &Reader<'_>, entry: &Entry, head: Head) -> Listed {
-    let folders = reader.mailbox().map(|mailbox| &mailbox.state().folders[..]).unwrap_or_default();
+    let folder = reader.mailbox().map(|mailbox| mailbox.state().folder_name(entry.folder));
     let Head { from, to, subject, date, message_id } = head;
     Listed {
         uid: entry.uid,
-        folder: folders.get(usize::from(entry.folder.0)).map_or("INBOX", String::as_str).to_owned(),
+        folder: folder.unwrap_or_default().to_owned(),
+        id: entry.message,
         flags: flags(entry.flags),
         received: entry.time,
         size: entry.size,
@@ -198,10 +201,11 @@ fn flags(of: Flags) -> Vec<&'static str> {
 
 fn table(messages: &[Listed]) -> String {
     let column = |text: &str| text.chars().take(COLUMN_CHARS).collect::<String>();
-    let mut table = Table::new(["uid", "folder", "received (UTC)", "size", "from", "subject"]);
+    let mut table = Table::new(["uid", "id", "folder", "received (UTC)", "size", "from", "subject"]);
     for listed in messages {
         table.row([
             listed.uid.to_string(),
+            listed.id.to_string(),
             column(&listed.folder),
             date::write(listed.received),
             octets(listed.size),

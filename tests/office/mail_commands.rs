@@ -1,6 +1,11 @@
 //! What the administrator is told of mail, and does with it, while the gateway runs.
 
-use crate::harness::{LAN, Namespace, Office};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::harness::postfix::Postfix;
+use crate::harness::programs::name_server;
+use crate::harness::{ISP, LAN, Namespace, Office, SERVER, Setup, eventually, gatepost, run};
 
 const SETTINGS: &str = "users = [{ name = 'anna', quota = '1 MiB' }, { name = 'bert' }]\n\
                         mail.plaintext_login = 'lan'\nmail.disk_reserve = '1 MiB'";
@@ -46,7 +51,111 @@ fn the_mailboxes_are_shown_with_folders_quota_and_lock() {
     assert!(text.lines().any(|line| line.trim_start().starts_with("Lists ")), "{text}");
     client.say("QUIT");
     client.hear();
-    crate::harness::eventually("the session's end", || {
+    eventually("the session's end", || {
         (gateway.show("mailboxes")["mailboxes"][0]["pop3_locked"] == false).then_some(())
     });
+}
+
+/// What `gatepost mail trace` prints as JSON.
+fn traced(setup: &Setup, name: &str) -> Value {
+    let mut trace = gatepost(&["mail", "trace", name, "--json", "--config"]);
+    serde_json::from_str(&run(trace.arg(setup.config()))).expect("valid JSON")
+}
+
+/// The copies of the first message of a trace, by their recipients.
+fn copies(trace: &Value) -> Vec<(&str, &Value)> {
+    let recipients = trace["messages"][0]["recipients"].as_array().expect("a list").iter();
+    let copies = recipients.flat_map(|recipient| recipient["copies"].as_array().expect("a list"));
+    copies.map(|copy| (copy["recipient"].as_str().expect("an address"), copy)).collect()
+}
+
+#[test]
+fn a_trace_tells_where_each_copy_is() {
+    let alias = "mail.aliases = [{ name = 'all', members = ['anna', 'bob@far.example', 'carl@far.example', \
+                 'nobody@far.example'] }]";
+    let mut office = Office::new(1, &format!("{SETTINGS}\ndns.upstream = ['{ISP}']\n{alias}"));
+    let (gateway, pc) = (office.gateway(), office.pc(1));
+    gateway.setup().set_password("anna", PASSWORD);
+    let _names = name_server(
+        &office.internet,
+        &format!(
+            "--mx-host=far.example,mx.far.example,10 --host-record=mx.far.example,{SERVER} --local=/example/"
+        ),
+    );
+    let postfix = Postfix::start(&office.internet, SERVER, "far.example", &["bob", "carl"], "");
+    postfix.refuse("carl@far.example 450 4.7.1 greylisted\n");
+    let said = pc.sh(&format!(
+        "swaks --server {LAN}:587 --ehlo pc1 --auth PLAIN --auth-user anna --auth-password '{PASSWORD}' \
+         --from anna@office.example --to all@office.example --header 'Message-Id: <lunch@pc1>'"
+    ));
+    let taken = said.lines().find_map(|line| line.split_once(" taken as ")).expect("it is taken").1.trim();
+    let trace = eventually("what Postfix says of each", || {
+        let trace = traced(gateway.setup(), "<lunch@pc1>");
+        let copies = copies(&trace);
+        let is_over = |state: &Value| ["delivered", "bounced"].iter().any(|over| state == over);
+        let said = copies.iter().filter(|(_, copy)| is_over(&copy["state"]) || copy["tries"] == 1);
+        (said.count() == 3).then_some(trace)
+    });
+    let message = &trace["messages"][0];
+    for (key, value) in [
+        ("taken_as", taken),
+        ("message_id", "lunch@pc1"),
+        ("origin", "smtp"),
+        ("source", "192.168.1.101"),
+        ("helo", "pc1"),
+        ("login", "anna"),
+        ("return_path", "anna@office.example"),
+    ] {
+        assert_eq!(message[key], value, "{key}: {message}");
+    }
+    assert_eq!(message["recipients"][0]["asked"], "all@office.example");
+    assert_eq!(message["recipients"][0]["resolved"][0]["what"], "alias");
+    let copies = copies(&trace);
+    let copy = |recipient: &str| {
+        let mut copies = copies.iter().filter(|(of, _)| *of == recipient);
+        copies.next().unwrap_or_else(|| panic!("{recipient}: {trace}")).1
+    };
+    let anna = copy("anna@office.example");
+    assert_eq!((&anna["state"], &anna["folder"]), (&"mailbox".into(), &"INBOX".into()), "{anna}");
+    let bob = copy("bob@far.example");
+    assert!(
+        bob["state"] == "delivered" && bob["reply"].as_str().is_some_and(|reply| reply.starts_with("250 "))
+    );
+    assert!(bob["time"].as_u64() > Some(1_700_000_000), "{bob}");
+    let carl = copy("carl@far.example");
+    assert!(
+        carl["state"] == "queued" && carl["reply"].as_str().is_some_and(|reply| reply.contains("greylisted"))
+    );
+    let nobody = copy("nobody@far.example");
+    let notice = traced(gateway.setup(), &nobody["notice"].to_string());
+    assert_eq!(
+        (&notice["messages"][0]["origin"], &notice["messages"][0]["return_path"]),
+        (&"local".into(), &"".into())
+    );
+
+    // By all of its names, also for people, and after the gateway has ended.
+    let id = message["id"].to_string();
+    assert_eq!(traced(gateway.setup(), taken)["messages"][0]["id"].to_string(), id);
+    assert_eq!(
+        traced(gateway.setup(), carl["id"].as_str().expect("a text"))["messages"][0]["id"].to_string(),
+        id
+    );
+    pc.sh(&format!(
+        "/usr/bin/python3 -c '\nimport poplib\np = poplib.POP3(\"{LAN}\")\np.user(\"anna\")\n\
+         p.pass_(\"{PASSWORD}\")\np.dele(1)\np.quit()'"
+    ));
+    let (_, setup) = office.stop(Signal::SIGTERM);
+    let mut trace = gatepost(&["mail", "trace", &id, "--config"]);
+    let text = run(trace.arg(setup.config()));
+    for line in [
+        "  for all@office.example",
+        "      all@office.example: an alias for",
+        "    anna@office.example: deleted from the mailbox anna, where it was number 1, by POP3 or mail.keep_days",
+    ] {
+        assert!(text.lines().any(|of| of == line), "{line}: {text}");
+    }
+    let mut unknown = gatepost(&["mail", "trace", "<nothing@pc1>", "--config"]);
+    let unknown = unknown.arg(setup.config()).output().expect("it runs");
+    let told = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(unknown.status.code() == Some(1) && told.contains("nothing is known of <nothing@pc1>"), "{told}");
 }

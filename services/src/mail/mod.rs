@@ -20,4 +20,5 @@ pub mod signing;
 pub mod smtp;
 pub mod srs;
 pub mod store;
+pub mod trace;
 pub mod transfer;

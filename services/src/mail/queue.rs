@@ -468,7 +468,7 @@ impl Queue {
 
     /// Deletes an entry without a word to its sender, as [`Queue::hold`] does its work. The entry is to be removed.
     pub fn delete(&mut self, id: QueueId) -> Option<(JobId, Change)> {
-        Some((self.change(id)?, Change::Done(Done { entry: id, reply: DELETED.to_owned() })))
+        Some((self.change(id)?, Change::Done(Done::new(id, DELETED.to_owned()))))
     }
 
     /// The job in which the administrator changes an entry.

@@ -214,7 +214,7 @@ impl<N: Net> WayOut<N> {
                 // The queue does not know an entry whose address cannot be read. The store holds it.
                 (None, Action::Delete) if !is_under_way => {
                     changed.push(id);
-                    changes.push(Change::Done(Done { entry: id, reply: DELETED.to_owned() }));
+                    changes.push(Change::Done(Done::new(id, DELETED.to_owned())));
                 }
                 (None, Action::Hold) if !is_under_way => outcome.changed.push(id),
                 (None, Action::Release) if !is_under_way => outcome.unreadable.push(id),

@@ -127,7 +127,7 @@ impl<N: Net> WayOut<N> {
                     let (address, report) = (&recipient.recipient, &recipient.report.text);
                     error!("mail to {address} is lost, and nobody can be told: {report} ({refused})");
                 }
-                let over = |entry| Change::Done(Done { entry, reply: "nobody could be told".to_owned() });
+                let over = |entry| Change::Done(Done::new(entry, "nobody could be told".to_owned()));
                 self.keep_changes(active, opened, ends.into_iter().map(over).collect()).await;
             }
         }

@@ -26,6 +26,7 @@ use crate::mail::smtp::server::Sender;
 use crate::mail::store::{
     Accept, Change, Delivery, Incoming, JUNK, MailboxId, Origin, Refused, Stored, Uidls,
 };
+use crate::mail::trace;
 
 /// The office that mail is fetched for.
 pub struct Office {
@@ -187,15 +188,23 @@ impl Office {
         let (elsewhere, names) = (account.address(), (id.as_str(), self.hostname.as_str()));
         let about = (&head.fields()[..], elsewhere.as_ref());
         let answers = sorter.answers(&sorted.away, &sender, about, names).await;
-        let Sorted { deliveries, remotes, .. } = sorted;
+        let Sorted { deliveries, remotes, acts, .. } = sorted;
         let is_discarded = has_receivers && deliveries.is_empty() && remotes.is_empty();
         if let (true, Origin::Polled { account, uidl }) = (is_discarded, &accept.origin) {
             // Rules have discarded it for all: it need not be fetched again.
+            self.opened.note(trace::discarded(
+                account,
+                &accept.source,
+                &return_path_text,
+                &head.fields(),
+                acts,
+            ));
             let uidls = Uidls { account: account.clone(), uidls: vec![uidl.clone()] };
             return self.opened.store.change(Change::Seen(uidls)).await;
         }
         let accept = Accept { return_path: return_path_text, deliveries, remotes, ..accept };
         let stored = incoming.commit(accept).await?;
+        self.opened.note(stored.sequence.and_then(|message| trace::note(message, &acts)));
         for answer in answers {
             let (opened, now) = (Rc::clone(&self.opened), self.clock.unix_time());
             tokio::task::spawn_local(async move { answer.keep(&opened, now).await });

@@ -141,7 +141,7 @@ impl Queue {
                 }
                 Outcome::Deferred if !is_given_up => Some(attempt(later.clone())),
                 Outcome::Failed | Outcome::Deferred if action.is_some() => None,
-                _ => Some(Change::Done(Done { entry: *id, reply: report.text.clone() })),
+                _ => Some(Change::Done(Done::new(*id, report.text.clone()))),
             };
             if let Some(action) = action {
                 let telling = tellings.entry(action).or_default();

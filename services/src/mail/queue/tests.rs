@@ -107,7 +107,7 @@ fn words(settlement: &Settlement) -> Vec<String> {
         Change::Attempt(Attempt { entry, progress }) => {
             format!("{entry} try {} in {}", progress.tries, progress.due.saturating_sub(NOW.time.0))
         }
-        Change::Done(Done { entry, reply }) => format!("{entry} done: {reply}"),
+        Change::Done(Done { entry, reply, .. }) => format!("{entry} done: {reply}"),
         other => panic!("{other:?}"),
     };
     settlement.changes.iter().map(of_change).chain(settlement.notices.iter().map(of_notice)).collect()

@@ -40,6 +40,7 @@ use crate::mail::srs;
 use crate::mail::store::{
     Accept, Delivery, Incoming, JUNK, MailboxId, Origin, RECIPIENTS_MAX, Refused, Remote,
 };
+use crate::mail::trace::{self, Handed};
 use crate::mail::{bounce, queue};
 use crate::users::limit::source_of;
 
@@ -478,24 +479,32 @@ impl Desk {
         };
         let names = (id.as_str(), shared.settings.hostname.as_str());
         let answers = sorter.answers(&sorted.away, sender, (&head.fields(), None), names).await;
-        let Sorted { deliveries, remotes, discarded, forwarded, .. } = sorted;
+        let Sorted { deliveries, remotes, discarded, forwarded, acts, .. } = sorted;
         // Rules may have kept it from mailboxes that it came for.
         transaction.deliveries = deliveries;
         let delivered = transaction.delivered(shared);
         let Transaction { id, sender, opened, incoming, octets, deliveries, .. } = transaction;
+        let return_path = match sender.path {
+            ReversePath::Null => String::new(),
+            ReversePath::Mailbox(mailbox) => mailbox.to_string(),
+        };
+        let source = Handed {
+            peer: self.peer.to_string(),
+            helo: session.client_name().unwrap_or_default().to_owned(),
+            id: id.clone(),
+            user: sender.user,
+        };
         if discarded > 0 && deliveries.is_empty() && remotes.is_empty() {
             let mut stats = shared.stats.borrow_mut();
             stats.messages += 1;
             stats.messages_discarded += discarded;
+            opened.note(trace::discarded(&id, &source, &return_path, &head.fields(), acts));
             return Ok(id);
         }
         let accept = Accept {
             time: shared.clock.unix_time().0,
-            source: format!("{} {} as {id}", self.peer, session.client_name().unwrap_or_default()),
-            return_path: match sender.path {
-                ReversePath::Null => String::new(),
-                ReversePath::Mailbox(mailbox) => mailbox.to_string(),
-            },
+            source: source.to_string(),
+            return_path,
             origin: Origin::Smtp,
             results: verdict.results(),
             deliveries,
@@ -511,6 +520,7 @@ impl Desk {
                 stats.messages_discarded += discarded;
                 stats.messages_forwarded += forwarded;
                 debug!("{id} from {} is message {}", self.peer, stored.sequence.unwrap_or_default());
+                opened.note(stored.sequence.and_then(|message| trace::note(message, &acts)));
                 if let Some(delivered) = delivered {
                     shared.remote.delivered(delivered);
                 }

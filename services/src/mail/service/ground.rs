@@ -17,7 +17,7 @@ use gatepost_ground::Instant;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::timeout;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::admission::{Connections, Rates};
 use super::pop3::OpenInboxes;
@@ -353,6 +353,17 @@ impl Opened {
             let next = self.clock.now() + ROOM_WATCHED_EVERY;
             sleep_until(&*self.clock, Some(next)).await;
         }
+    }
+
+    /// Has a note stand in the log, if there is one, in a task of its own. No mail depends on it.
+    pub(in crate::mail) fn note(&self, note: Option<String>) {
+        let Some(note) = note else { return };
+        let store = self.store.clone();
+        tokio::task::spawn_local(async move {
+            if let Err(refused) = store.change(Change::Note(note)).await {
+                debug!("what rules did with a message is not kept: {refused}");
+            }
+        });
     }
 
     /// The mailbox of `user`, which is made if there is none, and given the user's quota.

@@ -51,6 +51,8 @@ pub(in crate::mail) struct Sorted {
     pub discarded: u64,
     /// How many addresses rules sent it on to.
     pub forwarded: u64,
+    /// What rules did, in words.
+    pub acts: Vec<String>,
 }
 
 impl Sorter<'_> {
@@ -88,9 +90,14 @@ impl Sorter<'_> {
                 let Some(own) = own.as_ref().filter(|_| !was_here) else { break };
                 let context = Context { sender, delivery: &delivery, own, came_for };
                 match self.forward(incoming, &mut sorted, &context, to).await {
-                    Ok(()) => sorted.forwarded += 1,
+                    Ok(()) => {
+                        sorted.forwarded += 1;
+                        sorted.acts.push(format!("{}: a rule sent it on to {to}", user.name));
+                    }
                     Err(why) => {
                         has_gone = false;
+                        let name = &user.name;
+                        sorted.acts.push(format!("{name}: a rule could not send it on to {to}: {why}"));
                         warn!("a message for {} is not sent on to {to}, and stays: {why}", user.name);
                     }
                 }
@@ -101,6 +108,7 @@ impl Sorter<'_> {
             match decision.end {
                 End::Discarded => {
                     sorted.discarded += 1;
+                    sorted.acts.push(format!("{}: a rule discarded it", user.name));
                     info!("a message for {} is discarded by a rule", user.name);
                     continue;
                 }
@@ -110,6 +118,7 @@ impl Sorter<'_> {
                 }
                 End::Gone | End::Inbox => {}
                 End::Folder(folder) => {
+                    sorted.acts.push(format!("{}: a rule put it into {folder}", user.name));
                     delivery.folder = self.opened.folder_of(delivery.mailbox, folder).await;
                 }
             }

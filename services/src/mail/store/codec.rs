@@ -43,7 +43,8 @@ impl Content {
                 ATTEMPT
             }
             Self::Done(done) => {
-                _ = write_entry(text.line("done"), done.entry).octets(&done.reply);
+                let line = write_entry(text.line("done"), done.entry).octets(&done.reply);
+                _ = if done.time > 0 { line.number(done.time) } else { line };
                 DONE
             }
             Self::Expunge(expunge) => {
@@ -105,7 +106,10 @@ impl Content {
             }
             DONE => {
                 let mut values = expect_next(&mut text, "done")?;
-                Self::Done(Done { entry: read_entry(&mut values)?, reply: values.text()? })
+                let (entry, reply) = (read_entry(&mut values)?, values.text()?);
+                // Versions before this one wrote no time, and read no further than the reply.
+                let time = if values.is_empty() { 0 } else { values.number()? };
+                Self::Done(Done { entry, reply, time })
             }
             EXPUNGE => {
                 let mut values = expect_next(&mut text, "expunge")?;
@@ -349,7 +353,8 @@ mod tests {
             Content::Accept(Accept::default()),
             Content::Accept(accept),
             Content::Attempt(Attempt { entry, progress }),
-            Content::Done(Done { entry, reply: "250".to_owned() }),
+            Content::Done(Done { time: 11, ..Done::new(entry, "250".to_owned()) }),
+            Content::Done(Done::new(entry, String::new())),
             Content::Expunge(Expunge { mailbox: MailboxId(1), uids: vec![1, 2] }),
             Content::Flags(SetFlags { mailbox: MailboxId(1), uids: vec![], flags: Flags(3), modseq: 4 }),
             Content::Mailbox(mailbox),

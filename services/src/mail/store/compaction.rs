@@ -133,7 +133,7 @@ fn of_accept(state: &State, logged: &Logged, accept: &Accept) -> Vec<Needed> {
     }
     for entry in &accept.ends {
         if is_queue_ghost(state, place.segment, *entry) {
-            all.push(Content::Done(Done { entry: *entry, reply: String::new() }).into());
+            all.push(Content::Done(Done::new(*entry, String::new())).into());
         }
     }
     all

@@ -228,6 +228,15 @@ pub struct Done {
     pub entry: QueueId,
     /// How it ended, for who asks where the mail is.
     pub reply: String,
+    /// When it ended, in seconds since 1970; 0 if that is not known.
+    pub time: u64,
+}
+
+impl Done {
+    /// That `entry` is over. [`MailStore`](super::MailStore) says when.
+    pub fn new(entry: QueueId, reply: String) -> Self {
+        Self { entry, reply, time: 0 }
+    }
 }
 
 /// Messages that are gone from a mailbox.
@@ -272,6 +281,11 @@ pub struct MailboxState {
 }
 
 impl MailboxState {
+    /// The name of a folder; that of the inbox for one that there is not.
+    pub fn folder_name(&self, folder: FolderId) -> &str {
+        self.folders.get(usize::from(folder.0)).map_or("INBOX", String::as_str)
+    }
+
     /// The folder that is called `name`. The inbox is called so in any case. (RFC 9051, section 5.1)
     pub fn folder(&self, name: &str) -> Option<FolderId> {
         if name.eq_ignore_ascii_case("INBOX") {

@@ -217,8 +217,11 @@ impl MailStore {
     /// Asks for a change, and reserves the room that a message takes: what is reserved for others is not for it.
     fn submit(
         &self,
-        change: Change,
+        mut change: Change,
     ) -> Result<impl Future<Output = Result<Stored, Refused>> + use<>, Refused> {
+        if let Change::Done(done) = &mut change {
+            done.time = self.shared.clock.unix_time().0;
+        }
         let mut reserved = Vec::new();
         let submitted = {
             let mut store = self.shared.store.borrow_mut();

@@ -40,6 +40,14 @@ pub enum BodyOctets {
 }
 
 impl BodyOctets {
+    /// The body of the message that `accept` and then `body` stand for in a record.
+    pub(in crate::mail) fn of(accept: &Accept, body: &[u8]) -> Self {
+        match accept.body {
+            Body::Inline => Self::Inline(body.to_vec()),
+            Body::File { name, len, checksum } => Self::File { file: body_file(name), len, checksum },
+        }
+    }
+
     /// The length of the body in octets.
     pub fn len(&self) -> u64 {
         match self {
@@ -134,10 +142,7 @@ impl Message {
         let Ok(Content::Accept(accept)) = Content::decode(frame.kind, text) else {
             return Err(Unreadable::Damaged);
         };
-        let body = match accept.body {
-            Body::Inline => BodyOctets::Inline(body.to_vec()),
-            Body::File { name, len, checksum } => BodyOctets::File { file: body_file(name), len, checksum },
-        };
+        let body = BodyOctets::of(&accept, body);
         Ok((frame.sequence, Self { accept, prefix: Vec::new(), body }))
     }
 }

@@ -119,7 +119,7 @@ fn a_message_is_read_as_it_was_accepted_short_and_long() {
             assert!(whole(&message).await.unwrap() == text);
             assert!(whole(&message).await.unwrap() == text, "a second server is sent it, too");
             assert_eq!(message.verify().await.unwrap(), Contents::default());
-            store.change(Change::Done(Done { entry: id, reply: String::new() })).await.unwrap();
+            store.change(Change::Done(Done::new(id, String::new()))).await.unwrap();
             assert!(matches!(StoredMessage::of(&store, id).await, Err(Unreadable::Gone)));
         }
     });

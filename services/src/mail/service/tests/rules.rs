@@ -11,6 +11,7 @@ use crate::mail::service::aliases::{Alias, Aliases};
 use crate::mail::service::directory::Directory;
 use crate::mail::smtp::Role;
 use crate::mail::store::tests::disk::Loss;
+use crate::mail::trace::{Fate, NoName, Trace, trace};
 
 const MESSAGE: &str = "From: carl@b.example\r\nTo: anna@office.example\r\nSubject: Lunch\r\n\
     Message-ID: <1@b.example>\r\n\r\nAt noon?\r\n";
@@ -250,5 +251,43 @@ fn of_two_messages_at_once_one_is_answered() {
         assert!(first.starts_with("250") && second.starts_with("250"), "{first}{second}");
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!((lab.inbox("anna").await.len(), lab.inbox("berta").await.len()), (2, 1));
+    });
+}
+
+/// What is known of the messages that are called `name`, as soon as what was sent before this is stored.
+async fn traced(lab: &Lab, name: &str) -> Trace {
+    let mut pc = lab.pc().await;
+    assert!(pc.mail("", &["berta@office.example"], "Subject: other\r\n\r\n").await.starts_with("250"));
+    trace(&*lab.disk, &name.parse().unwrap_or_else(|NoName| panic!("{name}"))).unwrap()
+}
+
+#[test]
+fn what_rules_did_with_a_message_is_known_of_it() {
+    simulate(async {
+        let file = rule("anna", "lunch", Action::File("Meals".to_owned()));
+        let on = rule("anna", "lunch", forward("nobody@office.example", true));
+        let lab = start(vec![on, file, rule("berta", "lunch", Action::Discard)]).await;
+        let mut client = lab.stranger().await;
+        let both = ["anna@office.example", "berta@office.example"];
+        assert!(client.mail("carl@b.example", &both, MESSAGE).await.starts_with("250"));
+        let found = traced(&lab, "<1@b.example>").await;
+        let [message] = &found.messages[..] else { panic!("{found:?}") };
+        let told = "anna: a rule could not send it on to nobody@office.example: nobody has mail for that address; \
+            anna: a rule put it into Meals; berta: a rule discarded it";
+        assert_eq!(message.rules, [told]);
+        let fates: Vec<_> = message.copies.iter().map(|copy| &copy.fate).collect();
+        assert_eq!(fates, [&Fate::Here { mailbox: "anna".to_owned(), folder: "Meals".to_owned(), uid: 1 }]);
+
+        let discarded = MESSAGE.replace("<1@", "<2@");
+        let taken = client.mail("carl@b.example", &["berta@office.example"], &discarded).await;
+        let id = taken.trim_end().rsplit(' ').next().unwrap().to_owned();
+        let told = format!(
+            "from 8.8.4.4 mx.elsewhere.example as {id}, return path <carl@b.example>, Message-ID <2@b.example>; \
+             berta: a rule discarded it"
+        );
+        for name in ["2@b.example", &id] {
+            let found = traced(&lab, name).await;
+            assert_eq!((found.messages.len(), &found.discarded[..]), (0, &[told.clone()][..]), "{name}");
+        }
     });
 }

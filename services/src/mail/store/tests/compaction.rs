@@ -139,7 +139,7 @@ fn what_has_ended_goes_with_the_segments_that_said_it() {
     let before = all(&store);
     let entries: Vec<_> = store.state().queue().map(|(id, _)| id).collect();
     for entry in entries {
-        store.submit(Change::Done(Done { entry, reply: String::new() })).unwrap();
+        store.submit(Change::Done(Done::new(entry, String::new()))).unwrap();
         settle_within(&disk, &mut store, 20_000);
     }
     for uid in 1..=300 {

@@ -180,7 +180,7 @@ fn end_all(office: &mut Office) {
         let uids = mailbox.entries().iter().map(|entry| entry.uid).collect();
         Change::Expunge(Expunge { mailbox: mailbox.state().id, uids })
     });
-    let queued = state.queue().map(|(entry, _)| Change::Done(Done { entry, reply: String::new() }));
+    let queued = state.queue().map(|(entry, _)| Change::Done(Done::new(entry, String::new())));
     let uidls = state.seen(ACCOUNT).map(str::to_owned).collect();
     let forget = Change::Forget(Uidls { account: ACCOUNT.to_owned(), uidls });
     let changes: Vec<_> = expunges.chain(queued).chain([forget]).collect();

@@ -248,7 +248,7 @@ impl Office {
             Op::Done(which) => {
                 let Some((at, entry)) = self.queued(which) else { return };
                 self.model.mails[at].done = Fate::Open;
-                self.ask(Change::Done(Done { entry, reply: "250".to_owned() }), Asked::Done(at));
+                self.ask(Change::Done(Done::new(entry, "250".to_owned())), Asked::Done(at));
             }
             Op::Forget(which) => {
                 let polled =

@@ -1,0 +1,436 @@
+//! Where is that mail? What the store knows of a message, from the record that accepted it to where each copy is now.
+//!
+//! Records stay in the log until their segment is compacted, and then those go that say nothing which still holds. So all is
+//! known of a message that lies in a mailbox or waits in the queue, and of others what is left. What is not known is said so.
+//!
+//! Nothing is written, and a gateway may be running there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+
+use super::header;
+use super::queue::{DELETED, Options};
+use super::store::{
+    Accept, Body, BodyOctets, Content, Delivery, Done, History, MailboxId, Origin, Progress, QueueId, Record,
+    Remote, Sequence, State, Uid, history, read_body_part, recover,
+};
+use crate::store::Storage;
+
+/// The most messages that one trace tells of.
+pub const MESSAGES_MAX: usize = 20;
+/// The most octets of a note on what rules did.
+pub const NOTE_OCTETS_MAX: usize = 64 << 10;
+/// Octets of a large body in which its header is looked for.
+const HEAD_OCTETS: usize = 64 << 10;
+/// How often all is read: what changes in between is not told as unknown.
+const LOOKS_MAX: usize = 2;
+
+/// Which messages are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// That of the store's number.
+    Number(Sequence),
+    /// That which SMTP has taken by this name.
+    Taken(String),
+    /// Those that call themselves so, without angle brackets.
+    MessageId(String),
+}
+
+/// A text that calls no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoName;
+
+impl FromStr for Wanted {
+    type Err = NoName;
+
+    /// Reads `12` or `12.0`, as the queue has it; `65e07d30.0123456789abcdef`, as SMTP replies; or a Message-ID.
+    fn from_str(text: &str) -> Result<Self, NoName> {
+        let bare = text.strip_prefix('<').and_then(|text| text.strip_suffix('>'));
+        if bare.is_some() || text.contains('@') {
+            let id = bare.unwrap_or(text).trim();
+            return if id.is_empty() { Err(NoName) } else { Ok(Self::MessageId(id.to_owned())) };
+        }
+        let (first, second) = text.split_once('.').unwrap_or((text, ""));
+        let is_hexadecimal = |text: &str| text.bytes().all(|octet| octet.is_ascii_hexdigit());
+        if second.len() == 16 && !first.is_empty() && is_hexadecimal(first) && is_hexadecimal(second) {
+            return Ok(Self::Taken(text.to_ascii_lowercase()));
+        }
+        let is_recipient = second.parse::<u16>().is_ok() || !text.contains('.');
+        first.parse().ok().filter(|_| is_recipient).map(Self::Number).ok_or(NoName)
+    }
+}
+
+/// Who handed a message in by SMTP or LMTP, as the record of the message has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handed {
+    /// The client's address.
+    pub peer: String,
+    /// What the client called itself.
+    pub helo: String,
+    /// The name by which the message was taken.
+    pub id: String,
+    /// Who had logged in.
+    pub user: Option<String>,
+}
+
+impl fmt::Display for Handed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peer, helo, id, user } = self;
+        write!(f, "{peer} {helo} as {id}")?;
+        user.iter().try_for_each(|user| write!(f, " by {user}"))
+    }
+}
+
+impl Handed {
+    /// Reads what a record has; `None` if the message came another way.
+    pub fn parse(source: &str) -> Option<Self> {
+        // What the client called itself can have spaces in it, and what follows has none.
+        let (client, taken) = source.rsplit_once(" as ")?;
+        let (peer, helo) = client.split_once(' ').unwrap_or((client, ""));
+        let (id, user) = match taken.split_once(" by ") {
+            Some((id, user)) => (id, Some(user.to_owned())),
+            None => (taken, None),
+        };
+        Some(Self { peer: peer.to_owned(), helo: helo.to_owned(), id: id.to_owned(), user })
+    }
+}
+
+/// What is found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// The messages, by their numbers.
+    pub messages: Vec<Traced>,
+    /// What is known of messages of which rules have left no copy.
+    pub discarded: Vec<String>,
+    /// Whether there are more, of which nothing is told.
+    pub is_cut: bool,
+    /// Whether something of the store cannot be read.
+    pub is_damaged: bool,
+}
+
+/// A message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traced {
+    /// Its number.
+    pub id: Sequence,
+    /// How it came; `None` if its record is gone.
+    pub accepted: Option<Accepted>,
+    /// Its copies.
+    pub copies: Vec<Copy>,
+    /// What rules did with it.
+    pub rules: Vec<String>,
+}
+
+/// How a message came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// When, in seconds since 1970.
+    pub time: u64,
+    /// From whom, in words.
+    pub source: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The address that bounces go to; empty for a bounce.
+    pub return_path: String,
+    /// What SPF, DKIM and DMARC said.
+    pub results: String,
+    /// Its length in octets, without the header lines that a mailbox's own.
+    pub size: u64,
+    /// What it calls itself, without angle brackets.
+    pub message_id: Option<String>,
+}
+
+/// A copy of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copy {
+    /// The address that the sender named, or that a rule sent it on from, where that is known.
+    pub asked: Option<String>,
+    /// The address that has it, where that is known.
+    pub recipient: Option<String>,
+    /// Where it is now, or what became of it.
+    pub fate: Fate,
+}
+
+/// Where a copy is now, or what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// In a mailbox.
+    Here {
+        /// Whose.
+        mailbox: String,
+        /// The folder.
+        folder: String,
+        /// Its number there.
+        uid: Uid,
+    },
+    /// It was deleted from a mailbox, by POP3 or as `mail.keep_days` has it.
+    Deleted {
+        /// Whose.
+        mailbox: String,
+        /// The number it had there.
+        uid: Uid,
+    },
+    /// Its mailbox was removed.
+    MailboxRemoved,
+    /// It waits in the queue.
+    Queued(QueueId, Progress),
+    /// Another server took it.
+    Delivered(Done),
+    /// It could not be delivered, and nobody was to be told.
+    Failed(Done),
+    /// The administrator took it out of the queue.
+    Cancelled(Done),
+    /// It could not be delivered, and the sender or the postmaster has a notice, of this number.
+    Bounced(QueueId, Sequence),
+    /// It is not there any more, and the store does not hold what became of it.
+    Unknown(Option<QueueId>),
+}
+
+/// What a record says of messages that are meant.
+enum Fact {
+    Accepted(Sequence, Box<(Accept, Accepted)>),
+    Over(Done),
+    Told(Vec<QueueId>, Sequence),
+    Expunged(MailboxId, Vec<Uid>),
+    Rule(Sequence, String),
+    Discarded(String),
+}
+
+/// What is kept for traces of the message `of`: what rules did. `None` if they did nothing.
+pub fn note(of: impl fmt::Display, acts: &[String]) -> Option<String> {
+    let mut note = format!("of {of}: {}", acts.join("; "));
+    note.truncate(note.floor_char_boundary(NOTE_OCTETS_MAX));
+    (!acts.is_empty()).then_some(note)
+}
+
+/// The same of a message that SMTP has taken as `id`, and of which rules have left no copy, with what else is known of it.
+pub fn discarded(
+    id: &str,
+    source: impl fmt::Display,
+    return_path: &str,
+    fields: &[(String, String)],
+    acts: Vec<String>,
+) -> Option<String> {
+    let message_id = fields.iter().find(|(name, _)| name == "message-id").map_or("", |(_, value)| value);
+    let mut all = vec![format!("from {source}, return path <{return_path}>, Message-ID {message_id}")];
+    all.extend(acts);
+    note(id, &all)
+}
+
+/// What is known of the messages that are `wanted`.
+///
+/// # Errors
+///
+/// The storage refuses to be read.
+pub fn trace(disk: &dyn Storage, wanted: &Wanted) -> io::Result<Trace> {
+    let mut trace = Trace::default();
+    for _ in 0..LOOKS_MAX {
+        let mut search = Search::new(disk, wanted);
+        let History { picked, is_cut } = history(disk, |record| search.pick(record))?;
+        let recovered = recover(disk)?;
+        trace = put_together(picked, recovered.state());
+        trace.is_cut = is_cut || search.is_cut;
+        trace.is_damaged = recovered.report().is_damaged();
+        let mut copies = trace.messages.iter().flat_map(|message| &message.copies);
+        if !copies.any(|copy| matches!(copy.fate, Fate::Unknown(_))) {
+            break;
+        }
+    }
+    Ok(trace)
+}
+
+/// Finds the messages that are meant, and what is said of them.
+struct Search<'a> {
+    disk: &'a dyn Storage,
+    wanted: &'a Wanted,
+    messages: BTreeSet<Sequence>,
+    deliveries: BTreeSet<(MailboxId, Uid)>,
+    is_cut: bool,
+}
+
+impl<'a> Search<'a> {
+    fn new(disk: &'a dyn Storage, wanted: &'a Wanted) -> Self {
+        let messages = if let Wanted::Number(number) = wanted { [*number].into() } else { BTreeSet::new() };
+        Self { disk, wanted, messages, deliveries: BTreeSet::new(), is_cut: false }
+    }
+
+    fn pick(&mut self, record: Record<'_>) -> Option<Fact> {
+        match record.content {
+            Content::Accept(accept) => self.pick_accept(record, accept),
+            Content::Done(done) => {
+                self.messages.contains(&done.entry.message).then(|| Fact::Over(done.clone()))
+            }
+            Content::Expunge(expunge) => {
+                let uids = expunge.uids.iter().copied();
+                let uids: Vec<_> =
+                    uids.filter(|uid| self.deliveries.contains(&(expunge.mailbox, *uid))).collect();
+                (!uids.is_empty()).then_some(Fact::Expunged(expunge.mailbox, uids))
+            }
+            Content::Note(note) => self.pick_note(note),
+            _ => None,
+        }
+    }
+
+    fn pick_accept(&mut self, record: Record<'_>, accept: &Accept) -> Option<Fact> {
+        let Record { sequence, body, .. } = record;
+        let is_known = self.messages.contains(&sequence);
+        let message_id = || message_id(self.disk, accept, body);
+        let is_wanted = match self.wanted {
+            Wanted::Number(_) => is_known,
+            Wanted::Taken(id) => Handed::parse(&accept.source).is_some_and(|handed| handed.id == *id),
+            Wanted::MessageId(id) => message_id().as_ref() == Some(id),
+        };
+        if !is_wanted {
+            let ends = accept.ends.iter().copied();
+            let ends: Vec<_> = ends.filter(|entry| self.messages.contains(&entry.message)).collect();
+            return (!ends.is_empty()).then_some(Fact::Told(ends, sequence));
+        }
+        if !is_known && self.messages.len() >= MESSAGES_MAX {
+            self.is_cut = true;
+            return None;
+        }
+        let accepted = Accepted {
+            time: accept.time,
+            source: accept.source.clone(),
+            origin: accept.origin.clone(),
+            return_path: accept.return_path.clone(),
+            results: accept.results.clone(),
+            size: match accept.body {
+                // A length in memory fits.
+                Body::Inline => body.len() as u64,
+                Body::File { len, .. } => len,
+            },
+            message_id: message_id(),
+        };
+        self.messages.insert(sequence);
+        self.deliveries.extend(accept.deliveries.iter().map(|delivery| (delivery.mailbox, delivery.uid)));
+        Some(Fact::Accepted(sequence, Box::new((accept.clone(), accepted))))
+    }
+
+    fn pick_note(&self, note: &str) -> Option<Fact> {
+        let (of, acts) = note.strip_prefix("of ")?.split_once(": ")?;
+        if let Some(message) = of.parse().ok().filter(|number| self.messages.contains(number)) {
+            return Some(Fact::Rule(message, acts.to_owned()));
+        }
+        let is_meant = match self.wanted {
+            Wanted::Number(_) => false,
+            Wanted::Taken(id) => of == id,
+            Wanted::MessageId(id) => acts.contains(&format!("<{id}>")),
+        };
+        is_meant.then(|| Fact::Discarded(acts.to_owned()))
+    }
+}
+
+/// What a message calls itself, without angle brackets.
+fn message_id(disk: &dyn Storage, accept: &Accept, body: &[u8]) -> Option<String> {
+    let fields = match accept.body {
+        Body::Inline => header::fields(body),
+        Body::File { .. } => {
+            let body = BodyOctets::of(accept, body);
+            header::fields(&read_body_part(disk, &body, 0, HEAD_OCTETS).ok()?)
+        }
+    };
+    let value = fields.into_iter().find(|(name, _)| name == "message-id")?.1;
+    let bare = value.strip_prefix('<').and_then(|value| value.strip_suffix('>'));
+    Some(bare.unwrap_or(&value).to_owned()).filter(|id| !id.is_empty())
+}
+
+/// What is known of one message's copies.
+#[derive(Default)]
+struct Known {
+    accepted: Option<Accepted>,
+    deliveries: BTreeMap<(MailboxId, Uid), Delivery>,
+    remotes: BTreeMap<QueueId, Option<Remote>>,
+    rules: Vec<String>,
+}
+
+fn put_together(picked: Vec<Fact>, state: &State) -> Trace {
+    let mut messages = BTreeMap::<Sequence, Known>::new();
+    let (mut over, mut told) = (BTreeMap::<QueueId, Done>::new(), BTreeMap::<QueueId, Sequence>::new());
+    let mut expunged = BTreeSet::new();
+    let mut discarded = Vec::new();
+    for fact in picked {
+        match fact {
+            Fact::Accepted(id, of_record) => {
+                let (accept, accepted) = *of_record;
+                let known = messages.entry(id).or_default();
+                // A record that takes this one's place has what is left of it.
+                known.accepted.get_or_insert(accepted);
+                for delivery in accept.deliveries {
+                    known.deliveries.entry((delivery.mailbox, delivery.uid)).or_insert(delivery);
+                }
+                for remote in accept.remotes {
+                    let entry = QueueId { message: id, recipient: remote.number };
+                    known.remotes.insert(entry, Some(remote));
+                }
+            }
+            Fact::Over(done) => {
+                messages.entry(done.entry.message).or_default().remotes.entry(done.entry).or_default();
+                over.insert(done.entry, done);
+            }
+            Fact::Told(entries, notice) => {
+                for entry in entries {
+                    messages.entry(entry.message).or_default().remotes.entry(entry).or_default();
+                    told.insert(entry, notice);
+                }
+            }
+            Fact::Expunged(mailbox, uids) => expunged.extend(uids.into_iter().map(|uid| (mailbox, uid))),
+            Fact::Rule(id, acts) => messages.entry(id).or_default().rules.push(acts),
+            Fact::Discarded(acts) => discarded.push(acts),
+        }
+    }
+    let traced = messages.into_iter().map(|(id, known)| {
+        let here = known.deliveries.into_values().map(|delivery| {
+            let is_expunged = expunged.contains(&(delivery.mailbox, delivery.uid));
+            of_delivery(&delivery, state, is_expunged)
+        });
+        let elsewhere = known.remotes.into_iter().map(|(entry, remote)| {
+            let fate = match (state.queued(entry), told.get(&entry), over.remove(&entry)) {
+                (Some(queued), ..) => Fate::Queued(entry, queued.progress.clone()),
+                (None, Some(notice), _) => Fate::Bounced(entry, *notice),
+                (None, None, Some(done)) => of_done(done),
+                (None, None, None) => Fate::Unknown(Some(entry)),
+            };
+            let by = |remote: &Remote| Some(Options::parse(&remote.options).forwarded_by?.to_string());
+            let recipient = remote.as_ref().map(|remote| remote.recipient.clone());
+            Copy { asked: remote.as_ref().and_then(by).or_else(|| recipient.clone()), recipient, fate }
+        });
+        let copies = here.chain(elsewhere).collect();
+        Traced { id, accepted: known.accepted, copies, rules: known.rules }
+    });
+    Trace { messages: traced.collect(), discarded, ..Trace::default() }
+}
+
+fn of_done(done: Done) -> Fate {
+    match done.reply.as_bytes().first() {
+        Some(b'2') => Fate::Delivered(done),
+        Some(_) if done.reply == DELETED => Fate::Cancelled(done),
+        Some(_) => Fate::Failed(done),
+        None => Fate::Unknown(Some(done.entry)),
+    }
+}
+
+fn of_delivery(delivery: &Delivery, state: &State, is_expunged: bool) -> Copy {
+    let Delivery { mailbox, uid, prefix, .. } = delivery;
+    let fields = header::fields(prefix);
+    let field = |wanted: &str| {
+        let mut fields = fields.iter().filter(|(name, _)| name == wanted);
+        fields.next().map(|(_, value)| value.clone())
+    };
+    let fate = match state.mailbox(*mailbox).map(|mailbox| (mailbox, mailbox.entry(*uid))) {
+        Some((of, Some(entry))) => Fate::Here {
+            mailbox: of.state().name.clone(),
+            folder: of.state().folder_name(entry.folder).to_owned(),
+            uid: *uid,
+        },
+        Some((of, None)) if is_expunged => Fate::Deleted { mailbox: of.state().name.clone(), uid: *uid },
+        Some((_, None)) => Fate::Unknown(None),
+        None => Fate::MailboxRemoved,
+    };
+    Copy { asked: field("x-original-to"), recipient: field("delivered-to"), fate }
+}
+
+#[cfg(test)]
+mod tests;

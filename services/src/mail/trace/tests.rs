@@ -1,0 +1,178 @@
+use super::*;
+use crate::mail::address::Mailbox;
+use crate::mail::queue::{forwarded, remote};
+use crate::mail::service::tests::lab::{self, Lab, simulate};
+use crate::mail::store::{Attempt, Change, Expunge, RETRY_INTERVAL, Refused, Stored};
+
+const TEXT: &[u8] = b"Received: x\r\nMessage-ID: <m@pc1>\r\nSubject: x\r\n\r\nMessage-ID: <body@pc1>\r\n";
+
+fn wanted(text: &str) -> Wanted {
+    text.parse().unwrap_or_else(|NoName| panic!("{text}"))
+}
+
+fn traced(lab: &Lab, text: &str) -> Trace {
+    trace(&*lab.disk, &wanted(text)).unwrap()
+}
+
+#[test]
+fn a_message_is_called_by_any_of_its_names() {
+    for (text, expected) in [
+        ("12", Wanted::Number(12)),
+        ("12.0", Wanted::Number(12)),
+        ("12.65535", Wanted::Number(12)),
+        ("65e07d30.0123456789ABCDEF", Wanted::Taken("65e07d30.0123456789abcdef".to_owned())),
+        ("1.0000000000000001", Wanted::Taken("1.0000000000000001".to_owned())),
+        ("<a.b@pc1>", Wanted::MessageId("a.b@pc1".to_owned())),
+        ("a.b@pc1", Wanted::MessageId("a.b@pc1".to_owned())),
+        ("<12>", Wanted::MessageId("12".to_owned())),
+    ] {
+        assert_eq!(wanted(text), expected, "{text}");
+    }
+    for text in ["", "<>", "anna", "12.", "12.65536", "-1", "12.0.0", ".0123456789abcdef"] {
+        assert_eq!(text.parse::<Wanted>(), Err(NoName), "{text}");
+    }
+}
+
+#[test]
+fn who_handed_a_message_in_is_read_as_it_was_written() {
+    for (helo, user) in [("pc1", None), ("PC as seen by ANNA", Some("anna")), ("", None)] {
+        let handed = Handed {
+            peer: "192.168.1.10".to_owned(),
+            helo: helo.to_owned(),
+            id: "1.2".to_owned(),
+            user: user.map(str::to_owned),
+        };
+        assert_eq!(Handed::parse(&handed.to_string()), Some(handed));
+    }
+    assert_eq!(Handed::parse("a notice of this server"), None);
+}
+
+async fn change(lab: &Lab, change: Change) -> Stored {
+    lab.store().change(change).await.unwrap()
+}
+
+#[test]
+fn each_copy_is_where_it_is_or_has_what_became_of_it() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let opened = lab.ground.opened().unwrap();
+        let anna = opened.mailbox_of(&lab::user("anna")).await.unwrap();
+        let berta = opened.mailbox_of(&lab::user("berta")).await.unwrap();
+        let prefix = |user: &str| format!("Delivered-To: {user}@x\r\nX-Original-To: all@x\r\n").into_bytes();
+        let delivery = |mailbox, user| Delivery { mailbox, prefix: prefix(user), ..Delivery::default() };
+        let now = lab.host.clock.unix_time();
+        let of =
+            |to: &str| remote(&Mailbox::parse(to).unwrap(), &Default::default(), &Default::default(), now);
+        let by = Mailbox::parse("all@x").unwrap();
+        let remotes = [forwarded(of("a@far"), &by), of("b@far"), of("c@far"), of("d@far"), of("e@far")];
+        let accept = Accept {
+            time: 7,
+            source: "192.168.1.10 pc1 as 1.0123456789abcdef by anna".to_owned(),
+            return_path: "anna@x".to_owned(),
+            results: "spf=pass".to_owned(),
+            deliveries: vec![delivery(anna, "anna"), delivery(berta, "berta")],
+            remotes: remotes.to_vec(),
+            ..Accept::default()
+        };
+        let stored = change(&lab, Change::Accept(accept, TEXT.to_vec())).await;
+        let id = stored.sequence.unwrap();
+        let entry = |recipient| QueueId { message: id, recipient };
+        change(&lab, Change::Note(note(id, &["anna: a rule".to_owned()]).unwrap())).await;
+        change(&lab, Change::Expunge(Expunge { mailbox: berta, uids: vec![1] })).await;
+        change(&lab, Change::Done(Done::new(entry(0), "250 as 4".to_owned()))).await;
+        let progress = Progress { tries: 2, reply: "450 later".to_owned(), ..Progress::default() };
+        change(&lab, Change::Attempt(Attempt { entry: entry(1), progress: progress.clone() })).await;
+        change(&lab, Change::Done(Done::new(entry(3), DELETED.to_owned()))).await;
+        change(&lab, Change::Done(Done::new(entry(4), "550 no".to_owned()))).await;
+        let notice = Accept {
+            ends: vec![entry(2)],
+            deliveries: vec![delivery(anna, "anna")],
+            origin: Origin::Local,
+            ..Accept::default()
+        };
+        let notice = change(&lab, Change::Accept(notice, b"a: b\r\n".to_vec())).await.sequence.unwrap();
+
+        let found = traced(&lab, &id.to_string());
+        let [message] = &found.messages[..] else { panic!("{found:?}") };
+        let accepted = message.accepted.as_ref().unwrap();
+        assert_eq!((accepted.time, accepted.size), (7, TEXT.len() as u64));
+        assert_eq!(accepted.message_id.as_deref(), Some("m@pc1"));
+        assert_eq!((accepted.return_path.as_str(), accepted.results.as_str()), ("anna@x", "spf=pass"));
+        let done =
+            |recipient, reply: &str| Done { time: now.0, ..Done::new(entry(recipient), reply.to_owned()) };
+        let fates: Vec<_> = message.copies.iter().map(|copy| copy.fate.clone()).collect();
+        let expected = [
+            Fate::Here { mailbox: "anna".to_owned(), folder: "INBOX".to_owned(), uid: 1 },
+            Fate::Deleted { mailbox: "berta".to_owned(), uid: 1 },
+            Fate::Delivered(done(0, "250 as 4")),
+            Fate::Queued(entry(1), progress),
+            Fate::Bounced(entry(2), notice),
+            Fate::Cancelled(done(3, DELETED)),
+            Fate::Failed(done(4, "550 no")),
+        ];
+        assert_eq!(fates, expected);
+        let asked = message.copies.iter().map(|copy| (copy.asked.as_deref(), copy.recipient.as_deref()));
+        let asked: Vec<_> = asked.take(4).collect();
+        let all = Some("all@x");
+        let expected = [
+            (all, Some("anna@x")),
+            (all, Some("berta@x")),
+            (all, Some("a@far")),
+            (Some("b@far"), Some("b@far")),
+        ];
+        assert_eq!(asked, expected);
+        assert_eq!(message.rules, ["anna: a rule"]);
+        assert!(!found.is_cut && !found.is_damaged && found.discarded.is_empty());
+        for name in [format!("{id}.3"), "1.0123456789abcdef".to_owned(), "<m@pc1>".to_owned()] {
+            assert_eq!(traced(&lab, &name), found, "{name}");
+        }
+        for unknown in ["<body@pc1>", "1.0123456789abcdee", "4711"] {
+            assert_eq!(traced(&lab, unknown), Trace::default(), "{unknown}");
+        }
+        change(&lab, Change::RemoveMailbox(anna)).await;
+        assert_eq!(traced(&lab, "m@pc1").messages[0].copies[0].fate, Fate::MailboxRemoved);
+    });
+}
+
+#[test]
+fn a_message_that_was_refused_in_the_end_is_none() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let anna = lab.ground.opened().unwrap().mailbox_of(&lab::user("anna")).await.unwrap();
+        let accept = Accept {
+            deliveries: vec![Delivery { mailbox: anna, ..Delivery::default() }],
+            ..Accept::default()
+        };
+        lab.disk.fail_to_sync(true);
+        let store = lab.store();
+        let mends = async {
+            while store.trouble().is_none() {
+                tokio::time::sleep(RETRY_INTERVAL).await;
+            }
+            lab.disk.fail_to_sync(false);
+        };
+        let (refused, ()) = tokio::join!(store.change(Change::Accept(accept.clone(), TEXT.to_vec())), mends);
+        assert!(matches!(refused, Err(Refused::Disk(_))), "{refused:?}");
+        let other = b"Message-ID: <other@pc1>\r\n\r\n".to_vec();
+        change(&lab, Change::Accept(accept, other)).await;
+        assert_eq!(traced(&lab, "m@pc1"), Trace::default());
+        assert_eq!(traced(&lab, "other@pc1").messages.len(), 1);
+    });
+}
+
+#[test]
+fn of_very_many_messages_some_are_told() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let anna = lab.ground.opened().unwrap().mailbox_of(&lab::user("anna")).await.unwrap();
+        let accept = Accept {
+            deliveries: vec![Delivery { mailbox: anna, ..Delivery::default() }],
+            ..Accept::default()
+        };
+        for _ in 0..=MESSAGES_MAX {
+            change(&lab, Change::Accept(accept.clone(), TEXT.to_vec())).await;
+        }
+        let found = traced(&lab, "m@pc1");
+        assert_eq!((found.messages.len(), found.is_cut), (MESSAGES_MAX, true));
+    });
+}

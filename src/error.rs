@@ -17,6 +17,8 @@ pub struct Error {
 enum ErrorKind {
     Failed,
     Usage,
+    /// It exits with a code of sysexits(3), for programs that know these.
+    Sysexits(u8),
 }
 
 impl Error {
@@ -45,6 +47,11 @@ impl Error {
         Self { kind: ErrorKind::Usage, messages }
     }
 
+    /// The same with a code of sysexits(3), where whoever calls expects those.
+    pub fn with_code(self, code: u8) -> Self {
+        Self { kind: ErrorKind::Sysexits(code), ..self }
+    }
+
     /// What to tell the user, each a line of its own.
     pub fn messages(&self) -> &[String] {
         &self.messages
@@ -55,6 +62,7 @@ impl Error {
         match self.kind {
             ErrorKind::Failed => ExitCode::from(1),
             ErrorKind::Usage => ExitCode::from(2),
+            ErrorKind::Sysexits(code) => ExitCode::from(code),
         }
     }
 }

@@ -6,10 +6,13 @@
 //! - `{"show":"leases"}`: `{"report":{...}}` with the [`report`] of that name. `--json` prints the report as
 //!   it came: its keys are stable, more may be added. Without it the same report is printed as a table.
 //! - `{"mail":{...}}`: `{"report":{...}}` with what came of a [`mail::Request`].
+//! - `"deliver"`: `"smtp"`, and then the gateway speaks SMTP on the connection, as on port 25 to the LAN. The client sends
+//!   nothing before the greeting. So a message of any length comes in as it does everywhere else.
 //! - `"reload"`: `{"reloaded":"FILE"}`, or `{"refused":["...", ...]}` with what is wrong.
 //!
 //! What cannot be answered gets `{"error":"..."}`.
 
+pub mod local;
 pub mod mail;
 pub mod mail_report;
 pub mod mailboxes;
@@ -117,6 +120,7 @@ impl std::error::Error for ReportError {}
 enum Request {
     Show(What),
     Mail(mail::Request),
+    Deliver,
     Reload,
 }
 
@@ -125,7 +129,7 @@ impl Request {
     fn answered_within(&self) -> Duration {
         match self {
             Self::Mail(mail::Request::Poll { .. }) => ASKED_WITHIN + ANSWER_WITHIN,
-            Self::Show(_) | Self::Mail(_) | Self::Reload => ANSWER_WITHIN,
+            Self::Show(_) | Self::Mail(_) | Self::Deliver | Self::Reload => ANSWER_WITHIN,
         }
     }
 }
@@ -135,9 +139,14 @@ impl Request {
 #[serde(rename_all = "lowercase")]
 enum Response {
     Report(Value),
+    /// A session of SMTP follows.
+    Smtp,
     Reloaded(String),
     Refused(Vec<String>),
-    Undone { why: String, remedy: String },
+    Undone {
+        why: String,
+        remedy: String,
+    },
     Error(String),
 }
 
@@ -146,6 +155,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// An answer longer than this is not read, in octets.
 const RESPONSE_LEN_MAX: u64 = 64 << 20;
+
+/// The same of an answer that SMTP follows.
+const ANSWER_LEN_MAX: u64 = 64 << 10;
 
 fn show(socket: &Path, what: What, json: bool) -> Result<(), Error> {
     let report = ask(socket, what)?;
@@ -186,6 +198,32 @@ pub fn mail(socket: &Path, request: mail::Request) -> Result<Value, Error> {
     }
 }
 
+/// Has the gateway behind `socket` take mail: the connection on which it speaks SMTP from now on.
+///
+/// # Errors
+///
+/// As [`Question::ask`], or why it takes none.
+pub fn deliver(socket: &Path) -> Result<UnixStream, Error> {
+    let exchange = || {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+        send(&mut stream, &Request::Deliver)?;
+        let mut line = Vec::new();
+        let mut octets = Read::by_ref(&mut stream).take(ANSWER_LEN_MAX).bytes();
+        // What follows the line is SMTP, and is not read here.
+        while line.last() != Some(&b'\n') {
+            line.push(octets.next().unwrap_or(Err(io::ErrorKind::UnexpectedEof.into()))?);
+        }
+        Ok((stream, line))
+    };
+    let (stream, line) = exchange().map_err(|error| unasked(socket, error))?;
+    match parsed(socket, &line)? {
+        Response::Smtp => Ok(stream),
+        Response::Undone { why, remedy } => Err(Error::failed("the gateway takes no mail", why, remedy)),
+        _ => Err(misunderstood(socket)),
+    }
+}
+
 /// Makes the gateway behind `socket` read its configuration again, and says so on stdout.
 ///
 /// # Errors
@@ -205,22 +243,29 @@ pub fn reload(socket: &Path) -> Result<(), Error> {
 }
 
 fn converse(socket: &Path, request: &Request) -> Result<Response, Error> {
-    let failed = |error: io::Error| {
-        let what = format!("cannot ask the gateway at {}", socket.display());
-        match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                Error::failed(what, "none is running there", "start it with `gatepost run`")
-            }
-            io::ErrorKind::PermissionDenied => Error::failed(what, error, "ask as the user that runs it"),
-            // What a read that timed out is called on a Unix socket.
-            io::ErrorKind::WouldBlock => Error::failed(what, "it does not answer", "see its log"),
-            _ => Error::failed(what, error, "see its log"),
-        }
-    };
-    let line = exchange(socket, request).map_err(failed)?;
-    match serde_json::from_slice(&line).map_err(|error| failed(error.into()))? {
-        Response::Error(message) => Err(failed(io::Error::other(message))),
+    let line = exchange(socket, request).map_err(|error| unasked(socket, error))?;
+    parsed(socket, &line)
+}
+
+/// The gateway's answer.
+fn parsed(socket: &Path, line: &[u8]) -> Result<Response, Error> {
+    match serde_json::from_slice(line).map_err(|error| unasked(socket, error.into()))? {
+        Response::Error(message) => Err(unasked(socket, io::Error::other(message))),
         response => Ok(response),
+    }
+}
+
+/// Why the gateway could not be asked.
+fn unasked(socket: &Path, error: io::Error) -> Error {
+    let what = format!("cannot ask the gateway at {}", socket.display());
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            Error::failed(what, "none is running there", "start it with `gatepost run`")
+        }
+        io::ErrorKind::PermissionDenied => Error::failed(what, error, "ask as the user that runs it"),
+        // What a read that timed out is called on a Unix socket.
+        io::ErrorKind::WouldBlock => Error::failed(what, "it does not answer", "see its log"),
+        _ => Error::failed(what, error, "see its log"),
     }
 }
 
@@ -232,12 +277,16 @@ fn misunderstood(socket: &Path) -> Error {
 fn exchange(socket: &Path, request: &Request) -> io::Result<Vec<u8>> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(request.answered_within()))?;
-    let mut request = serde_json::to_vec(request)?;
-    request.push(b'\n');
-    stream.write_all(&request)?;
+    send(&mut stream, request)?;
     let mut line = Vec::new();
     stream.take(RESPONSE_LEN_MAX).read_to_end(&mut line)?;
     Ok(line)
+}
+
+fn send(stream: &mut UnixStream, request: &Request) -> io::Result<()> {
+    let mut request = serde_json::to_vec(request)?;
+    request.push(b'\n');
+    stream.write_all(&request)
 }
 
 /// A report that was [asked](ask) for, as text for people.
@@ -289,6 +338,8 @@ mod tests {
         let request =
             serde_json::from_str::<Request>(r#"{"mail":{"poll":{"dry_run":true}}}"#).expect("documented");
         assert_eq!(request, Request::Mail(mail::Request::Poll { dry_run: true }));
+        assert_eq!(serde_json::from_str::<Request>("\"deliver\"").expect("documented"), Request::Deliver);
+        assert_eq!(serde_json::to_string(&Response::Smtp).expect("plain data"), "\"smtp\"");
         assert!(request.answered_within() > ASKED_WITHIN, "it is waited for as long as it can take");
         let response = serde_json::to_string(&Response::Report(Value::Object(Default::default())));
         assert_eq!(response.expect("plain data"), r#"{"report":{}}"#);

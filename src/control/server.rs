@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gatepost_services::mail::service::local::Serving;
 use nix::sys::stat::{Mode, umask};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -21,6 +22,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::local::Local;
 use super::mail::{self, Undone};
 use super::{ReportError, Request, Response, What};
 use crate::error::Error;
@@ -52,6 +54,13 @@ pub trait Operations: 'static {
     ///
     /// Why it does not.
     fn mail(&self, request: mail::Request) -> impl Future<Output = Result<Value, Undone>>;
+
+    /// What serves a program of this machine that hands mail in.
+    ///
+    /// # Errors
+    ///
+    /// Why no mail is taken.
+    fn deliver(&self) -> Result<Serving, Undone>;
 
     /// Reads the configuration's file again and goes over to what it says. Returns the file's name.
     ///
@@ -134,11 +143,11 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
     listener
 }
 
-/// One request and its answer.
-async fn converse(stream: UnixStream, operations: &impl Operations) -> io::Result<()> {
-    let (reader, mut writer) = stream.into_split();
+/// One request and its answer. A session of SMTP goes on in a task of its own, as it takes no place of the clients that ask.
+async fn converse(mut stream: UnixStream, operations: &impl Operations) -> io::Result<()> {
     let mut line = String::new();
-    timeout(CLIENT_PATIENCE, BufReader::new(reader.take(REQUEST_LEN_MAX)).read_line(&mut line)).await??;
+    let mut reader = BufReader::new((&mut stream).take(REQUEST_LEN_MAX));
+    timeout(CLIENT_PATIENCE, reader.read_line(&mut line)).await??;
     let response = match serde_json::from_str::<Request>(&line) {
         Ok(Request::Show(what)) => match operations.report(what).await {
             Ok(report) => Response::Report(report),
@@ -146,7 +155,15 @@ async fn converse(stream: UnixStream, operations: &impl Operations) -> io::Resul
         },
         Ok(Request::Mail(request)) => match operations.mail(request).await {
             Ok(report) => Response::Report(report),
-            Err(Undone { why, remedy }) => Response::Undone { why, remedy },
+            Err(undone) => undone.into(),
+        },
+        Ok(Request::Deliver) => match operations.deliver() {
+            Ok(serving) => {
+                answer(&mut stream, &Response::Smtp).await?;
+                spawn_local(serving(Box::new(Local(stream))));
+                return Ok(());
+            }
+            Err(undone) => undone.into(),
         },
         Ok(Request::Reload) => match operations.reload().await {
             Ok(file) => Response::Reloaded(file),
@@ -154,16 +171,26 @@ async fn converse(stream: UnixStream, operations: &impl Operations) -> io::Resul
         },
         Err(error) => Response::Error(format!("not a request: {error}")),
     };
-    let mut line = serde_json::to_vec(&response)?;
+    answer(&mut stream, &response).await
+}
+
+async fn answer(stream: &mut UnixStream, response: &Response) -> io::Result<()> {
+    let mut line = serde_json::to_vec(response)?;
     line.push(b'\n');
-    timeout(CLIENT_PATIENCE, writer.write_all(&line)).await??;
-    Ok(())
+    timeout(CLIENT_PATIENCE, stream.write_all(&line)).await?
+}
+
+impl From<Undone> for Response {
+    fn from(Undone { why, remedy }: Undone) -> Self {
+        Self::Undone { why, remedy }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![expect(clippy::disallowed_methods, reason = "a client is another process, which waits for its answer")]
 
+    use std::io::Read;
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixListener as StdUnixListener;
 
@@ -186,6 +213,12 @@ mod tests {
 
         async fn mail(&self, _: mail::Request) -> Result<Value, Undone> {
             Err(Undone { why: "there is none".to_owned(), remedy: "write some".to_owned() })
+        }
+
+        fn deliver(&self) -> Result<Serving, Undone> {
+            Ok(Box::new(|mut stream| {
+                Box::pin(async move { stream.write_all(b"220 here").await.expect("the client reads") })
+            }))
         }
 
         async fn reload(&self) -> Result<String, Error> {
@@ -238,6 +271,16 @@ mod tests {
                 spawn_blocking(move || crate::control::mail(&asked, request)).await.expect("no panic");
             let error = Error::failed("the gateway did not do it", "there is none", "write some");
             assert_eq!(undone, Err(error));
+            let asked = path.0.clone();
+            let delivered = move || {
+                let mut said = String::new();
+                crate::control::deliver(&asked)
+                    .expect("it takes mail")
+                    .read_to_string(&mut said)
+                    .map(|_| said)
+            };
+            let said = spawn_blocking(delivered).await.expect("no panic");
+            assert_eq!(said.expect("it can be read"), "220 here", "all that follows the answer");
             let asked = path.0.clone();
             let refused = spawn_blocking(move || reload(&asked)).await.expect("no panic");
             assert_eq!(refused, Err(Error::mistakes(["one", "two"])));

@@ -1,6 +1,7 @@
 //! What the administrator asks of mail, and does with it, while the gateway runs.
 
 use gatepost_services::mail::delivery::inspection::{Action, Changed, Listed, Selection, Unchanged};
+use gatepost_services::mail::service::local::Serving;
 use gatepost_services::mail::service::overview::{FolderStanding, MailboxStanding};
 use gatepost_services::mail::store::QueueId;
 use serde_json::Value;
@@ -39,6 +40,16 @@ impl Inspector {
         report.map_err(|error| undone(error.to_string(), "see the log"))
     }
 
+    /// What serves a program of this machine that hands mail in.
+    ///
+    /// # Errors
+    ///
+    /// Why no mail is taken.
+    pub fn deliver(&self) -> Result<Serving, Undone> {
+        let off = || undone("port 25 is not served, which would take it".to_owned(), SEE_PORT);
+        self.list.ground().serve_local().ok_or_else(off)
+    }
+
     async fn change_queue(&self, action: QueueAction, id: &str) -> Result<QueueChanged, Undone> {
         let unknown = |_| undone(format!("{id:?} is no number of a message"), SEE_QUEUE);
         let selection: Selection = id.parse().map_err(unknown)?;
@@ -63,6 +74,7 @@ impl Inspector {
     }
 }
 
+const SEE_PORT: &str = "write a user, and leave mail.enabled and mail.ports.smtp out";
 const SEE_QUEUE: &str = "write one that `gatepost show queue` has";
 
 fn undone(why: String, remedy: &str) -> Undone {

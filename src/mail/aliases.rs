@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use gatepost_services::mail::address::{Domain, ForwardPath, Mailbox, MailboxParts};
+use gatepost_services::mail::address::ForwardPath;
 use gatepost_services::mail::service::aliases::{Reached, Step};
 use gatepost_services::mail::service::directory::{Directory, Place};
 use serde::Serialize;
@@ -77,11 +77,7 @@ fn report(config: &Config, text: &str) -> Result<(Report, Vec<String>), Error> {
             "write a user, or name another by --config",
         ));
     }
-    let parts = MailboxParts::parse(text).map_err(|error| {
-        unusable(error.to_string(), "write a name, such as \"alice\", or an address with a domain")
-    })?;
-    let domain = parts.domain.unwrap_or_else(|| Domain::Name(config.system.domain.to_lowercase()));
-    let mailbox = Mailbox { local: parts.local, domain };
+    let mailbox = super::mailbox(config, text)?;
     let address = mailbox.to_string();
     let directory = directory(config);
     let lan = config.lan.address.addr();

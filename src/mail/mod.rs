@@ -8,10 +8,11 @@
 //! | `export` | reads, and changes nothing there |
 //! | `import` | refused, as one process alone writes the store |
 //! | `list`, `search`, `show`, `trace` | read, and change nothing |
-//! | `poll`, `queue` | ask the gateway, which has to run |
+//! | `deliver`, `poll`, `queue` | ask the gateway, which has to run |
 
 mod aliases;
 mod check;
+mod deliver;
 mod dkim;
 mod export;
 mod import;
@@ -23,6 +24,7 @@ mod trace;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
+use gatepost_services::mail::address::{Domain, Mailbox, MailboxParts};
 use serde::Serialize;
 
 use crate::config::{Config, Source};
@@ -43,6 +45,23 @@ pub enum Mail {
     /// Say what of the stored mail is damaged and what was recovered; changes nothing.
     Check {
         /// Which store.
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Hand in the message on standard input, as programs of this machine do.
+    ///
+    /// It goes the way of mail from the LAN: a Date, Message-ID or From that it lacks is added, aliases and rules are followed, and what
+    /// is for others is queued. Exits with 0 if all recipients are taken; 75 if it is to be handed in again later; 67 if an
+    /// address is refused; 65 if the message is. Recipients that are not named on stderr have it in any case.
+    Deliver {
+        /// Whom notices go to if it cannot be delivered, and who is named in From if the message does not say; '<>' for nobody. Without
+        /// it, the postmaster.
+        #[arg(long, value_name = "ADDRESS")]
+        from: Option<String>,
+        /// Who is to have it. An address without a domain is one of the office's.
+        #[arg(required = true, num_args = 1..=1000, value_name = "RECIPIENT")]
+        recipients: Vec<String>,
+        /// Which gateway.
         #[command(flatten)]
         options: Options,
     },
@@ -162,6 +181,9 @@ impl Mail {
         match self {
             Self::Aliases { address, options } => aliases::run(&options, &address),
             Self::Check { options } => check::run(&options),
+            Self::Deliver { from, recipients, options } => {
+                deliver::run(&options, from.as_deref(), &recipients)
+            }
             Self::Dkim { options } => dkim::run(&options),
             Self::Export { user, target, options } => export::run(&options, &user, target),
             Self::Import { user, path, options } => import::run(&options, &user, &path),
@@ -173,6 +195,16 @@ impl Mail {
             Self::Trace { id, options } => trace::run(&options, &id),
         }
     }
+}
+
+/// The address that somebody has written; without a domain it is one of the office's.
+fn mailbox(config: &Config, text: &str) -> Result<Mailbox, Error> {
+    let parts = MailboxParts::parse(text).map_err(|error| {
+        let remedy = "write a name, such as \"alice\", or an address with a domain";
+        Error::usage(format!("{text:?}: {error}; {remedy}"))
+    })?;
+    let domain = parts.domain.unwrap_or_else(|| Domain::Name(config.system.domain.to_lowercase()));
+    Ok(Mailbox { local: parts.local, domain })
 }
 
 /// A message that cannot be read, in a report for programs.

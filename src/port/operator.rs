@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
+use gatepost_services::mail::service::local::Serving;
 use serde_json::Value;
 use tracing::{info, warn};
 
@@ -34,6 +35,10 @@ impl Operations for Operator {
 
     async fn mail(&self, request: MailRequest) -> Result<Value, Undone> {
         self.inspector.mail(request).await
+    }
+
+    fn deliver(&self) -> Result<Serving, Undone> {
+        self.inspector.deliver()
     }
 
     async fn reload(&self) -> Result<String, Error> {

@@ -1,5 +1,8 @@
 //! What the administrator is told of mail, and does with it, while the gateway runs.
 
+use std::io::Write;
+use std::process::{Output, Stdio};
+
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -158,4 +161,74 @@ fn a_trace_tells_where_each_copy_is() {
     let unknown = unknown.arg(setup.config()).output().expect("it runs");
     let told = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert!(unknown.status.code() == Some(1) && told.contains("nothing is known of <nothing@pc1>"), "{told}");
+}
+
+/// Hands `message` in by `gatepost mail deliver`.
+fn deliver(setup: &Setup, arguments: &[&str], message: &[u8]) -> Output {
+    let mut command = gatepost(&["mail", "deliver", "--config"]);
+    command.arg(setup.config()).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().expect("it runs");
+    let mut stdin = process.stdin.take().expect("it is piped");
+    // It may have ended before it has read all.
+    _ = stdin.write_all(message);
+    drop(stdin);
+    process.wait_with_output().expect("it ends")
+}
+
+#[test]
+fn a_message_on_standard_input_goes_the_way_of_mail() {
+    let settings = "mail.max_message = '1 MiB'\nmail.aliases = [{ name = 'all', members = ['anna', 'bert'] }]\n\
+                    mail.rules = [{ user = 'bert', header = 'Subject', contains = 'backup', folder = 'Reports' }]";
+    let mut office = Office::new(1, &format!("{SETTINGS}\ndns.upstream = ['{ISP}']\n{settings}"));
+    let _names = name_server(
+        &office.internet,
+        &format!(
+            "--mx-host=far.example,mx.far.example,10 --host-record=mx.far.example,{SERVER} --local=/example/"
+        ),
+    );
+    let postfix = Postfix::start(&office.internet, SERVER, "far.example", &["bob"], "");
+    let (gateway, setup) = (office.gateway(), office.gateway().setup());
+    let message = format!("Subject: backup\n\n.\n{}", "all is well\n".repeat(50_000));
+    let taken = deliver(setup, &["all", "bob@far.example"], message.as_bytes());
+    let said = String::from_utf8_lossy(&taken.stdout).into_owned();
+    assert!(taken.status.success() && said.starts_with("250 2.6.0 taken as "), "{taken:?}");
+    let id = said.trim().rsplit(' ').next().expect("a name").to_owned();
+    eventually("the message at Postfix", || (postfix.mailbox("bob").len() == 1).then_some(()));
+    let bob = &postfix.mailbox("bob")[0];
+    assert!(bob.starts_with("Return-Path: <postmaster@office.example>\n"), "{bob}");
+    assert!(bob.contains("\nDKIM-Signature: ") && bob.contains("\n.\nall is well\n"), "{bob}");
+    assert_eq!(bob.lines().filter(|line| *line == "all is well").count(), 50_000);
+    let anna = setup.inbox("anna");
+    for line in ["From: postmaster@office.example", "X-Original-To: all@office.example", "."] {
+        assert!(anna.lines().any(|of| of == line), "{line}: {anna}");
+    }
+    assert!(anna.contains("\nDate: ") && anna.contains("\nMessage-ID: <"), "{anna}");
+    let trace = traced(setup, &id);
+    assert_eq!(trace["messages"][0]["source"], "127.0.0.1");
+    let folders: Vec<_> = copies(&trace).iter().map(|(_, copy)| copy["folder"].as_str()).collect();
+    assert_eq!(folders, [Some("INBOX"), Some("Reports"), None], "{trace}");
+
+    let refused = |arguments: &[&str], message: &[u8], code: i32, words: &str| {
+        let refused = deliver(setup, arguments, message);
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(code) && told.contains(words), "{arguments:?}: {refused:?}");
+    };
+    refused(&["nobody"], b"a: b\n", 67, "nobody@office.example does not have the message: 550 5.1.1 ");
+    refused(&["anna"], &vec![b'x'; 2 << 20], 65, "more than 1048576 octets");
+    let round = "Received: x\n".repeat(200);
+    refused(&["anna"], round.as_bytes(), 65, "anna@office.example does not have the message: 554 5.4.6 ");
+    refused(&["--from", "a b", "anna"], b"a: b\n", 2, "write a name");
+    refused(&[], b"a: b\n", 2, "RECIPIENT");
+    let from = deliver(setup, &["--from", "bert", "--json", "anna"], b"Subject: json\n\n");
+    let told: Value = serde_json::from_slice(&from.stdout).expect("valid JSON");
+    assert_eq!(
+        (&told["recipients"][0]["recipient"], &told["recipients"][0]["taken"]),
+        (&"anna@office.example".into(), &true.into())
+    );
+    assert!(setup.inbox("anna").contains("\nFrom: bert@office.example\n"));
+    assert_eq!(gateway.show("queue")["total"], 0);
+    let (_, setup) = office.stop(Signal::SIGTERM);
+    let later = deliver(&setup, &["anna"], b"a: b\n");
+    assert_eq!(later.status.code(), Some(75), "{later:?}");
 }

@@ -8,7 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use tracing::{debug, error, info, warn};
 use super::admission::{Connections, Rates};
 use super::pop3::OpenInboxes;
 use super::settings::Shares;
+use super::shared::Shared;
 use crate::clock::{Clock, sleep_until};
 use crate::mail::sasl::{Request, Verdict};
 use crate::mail::srs::Srs;
@@ -68,6 +69,8 @@ pub struct Ground {
     pub(super) connections: Rc<Connections>,
     pub(super) inboxes: Rc<OpenInboxes>,
     pub(super) rates: Rc<RefCell<Rates>>,
+    /// By what programs of this machine are served.
+    pub(super) local: RefCell<Weak<Shared>>,
 }
 
 /// How far the opening of the store is.
@@ -174,6 +177,7 @@ impl Ground {
             connections: Rc::default(),
             inboxes: Rc::default(),
             rates: Rc::new(RefCell::new(rates)),
+            local: RefCell::default(),
         }
     }
 

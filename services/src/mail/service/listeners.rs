@@ -53,6 +53,9 @@ pub(super) trait Server: 'static {
     /// Takes note of what becomes of a connection.
     fn count(&self, what: Counted);
 
+    /// Its configuration is in force from now on.
+    fn activated(_this: &Rc<Self>) {}
+
     /// A connection that has just come about.
     fn dialogue(this: &Rc<Self>, peer: IpAddr, is_encrypted: bool) -> Self::Dialogue;
 
@@ -180,6 +183,7 @@ impl<N: Net, S: Server> ServerInstance<N, S> {
 
 impl<N: Net, S: Server> Instance for ServerInstance<N, S> {
     fn activate(&self) {
+        S::activated(&self.shared);
         let Settings { users, domains, shares, .. } = self.shared.settings();
         self.shared.ground().rates.borrow_mut().set(shares.wan_messages_a_minute);
         let of_all = domains.iter().filter(|domain| domain.users.is_none());

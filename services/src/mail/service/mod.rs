@@ -29,6 +29,7 @@ pub mod ground;
 pub(in crate::mail) mod head;
 pub(in crate::mail) mod judging;
 mod listeners;
+pub mod local;
 pub mod office;
 pub mod overview;
 pub mod pop3;

@@ -21,8 +21,8 @@ use super::stats::Stats;
 use crate::addresses::Subscription;
 use crate::clock::Clock;
 use crate::mail::judge::Judges;
-use crate::mail::smtp::Role;
 use crate::mail::smtp::server::{Action, Ask, Output, Session};
+use crate::mail::smtp::{Policy, Role};
 use crate::net::Net;
 use crate::service::{self, Host, Instance, Kind, LocalFuture, Off, Unprepared};
 use crate::tls::Tls;
@@ -174,10 +174,14 @@ impl Server for Shared {
         }
     }
 
+    fn activated(this: &Rc<Self>) {
+        if this.role == Role::Mx {
+            this.ground.take_from_here_by(this);
+        }
+    }
+
     fn dialogue(this: &Rc<Self>, peer: IpAddr, is_encrypted: bool) -> Conversation {
-        let session = Session::new(this.clock.now(), this.policy(peer, is_encrypted));
-        let desk = Desk::new(Rc::clone(this), peer, this.is_lan(peer));
-        Conversation { clock: Rc::clone(&this.clock), session, desk }
+        Conversation::new(this, this.policy(peer, is_encrypted))
     }
 }
 
@@ -186,6 +190,15 @@ pub(super) struct Conversation {
     clock: Rc<dyn Clock>,
     session: Session,
     desk: Desk,
+}
+
+impl Conversation {
+    /// One with a client that is to be treated so.
+    pub fn new(shared: &Rc<Shared>, policy: Policy) -> Self {
+        let desk = Desk::new(Rc::clone(shared), policy.peer, policy.is_lan);
+        let session = Session::new(shared.clock.now(), policy);
+        Self { clock: Rc::clone(&shared.clock), session, desk }
+    }
 }
 
 impl Dialogue for Conversation {

@@ -315,7 +315,7 @@ impl Lab {
         let at = |address: &str, port| SocketAddr::new(address.parse::<IpAddr>().unwrap(), port);
         let stream = self.wire.dial(at(source, 40_000), at(to, port));
         let stream = stream.unwrap_or_else(|| panic!("nobody listens at {to}"));
-        Client { stream: Box::new(stream), came: Vec::new() }
+        Client::over(stream)
     }
 
     /// A client on the LAN that has said EHLO on port 25.
@@ -371,6 +371,10 @@ pub struct Client {
 }
 
 impl Client {
+    pub fn over(stream: impl Stream) -> Self {
+        Self { stream: Box::new(stream), came: Vec::new() }
+    }
+
     pub async fn send(&mut self, octets: impl AsRef<[u8]>) {
         self.stream.write_all(octets.as_ref()).await.unwrap();
         self.stream.flush().await.unwrap();

@@ -3,6 +3,7 @@ mod folders;
 mod judging;
 pub(in crate::mail) mod lab;
 mod limits;
+mod local;
 mod login;
 mod messages;
 mod recipients;

@@ -1,0 +1,59 @@
+//! Mail that programs of this machine hand in, over a stream that no network carries.
+//!
+//! They speak SMTP as programs on the LAN do on port 25, and what they send goes the same way. Whoever gets such a stream may
+//! send anywhere, whatever `mail.relay_from` says.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+
+use tokio::io::AsyncWriteExt;
+
+use super::connection;
+use super::ground::Ground;
+use super::listeners::{Counted, Server};
+use super::office::Conversation;
+use super::shared::Shared;
+use crate::mail::smtp::{Limits, Policy, Tls};
+use crate::net::Stream;
+use crate::service::LocalFuture;
+
+/// The address that stands for this machine, in `Received` and for judges.
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Serves one program, over the stream that it is called with.
+pub type Serving = Box<dyn FnOnce(Box<dyn Stream>) -> LocalFuture<'static, ()>>;
+
+impl Ground {
+    /// Has programs of this machine be served by `shared`, as long as that is in use.
+    pub(super) fn take_from_here_by(&self, shared: &Rc<Shared>) {
+        *self.local.borrow_mut() = Rc::downgrade(shared);
+    }
+
+    /// What serves the next program of this machine; `None` while port 25 is not served.
+    pub fn serve_local(&self) -> Option<Serving> {
+        let shared = self.local.borrow().upgrade()?;
+        Some(Box::new(|stream| Box::pin(serve(shared, stream))))
+    }
+}
+
+async fn serve(shared: Rc<Shared>, mut stream: Box<dyn Stream>) {
+    let share = shared.settings.shares.lan_connections;
+    let Some(admitted) = shared.ground.connections.admit(shared.clock.now(), HERE, true, share) else {
+        shared.count(Counted::Refused);
+        // Whoever is gone is not told.
+        _ = stream.write_all(Shared::TOO_MANY_CONNECTIONS).await;
+        return;
+    };
+    shared.count(Counted::Served);
+    let policy = Policy {
+        is_lan: true,
+        may_relay: true,
+        has_dsn: shared.remote.has_reports(),
+        tls: Tls::Unavailable,
+        mechanisms: Vec::new(),
+        limits: Limits::lan(shared.settings.message_octets_max),
+        ..shared.policy(HERE, false)
+    };
+    let conversation = Conversation::new(&shared, policy);
+    connection::serve(shared, stream, conversation, admitted).await;
+}

@@ -1,0 +1,266 @@
+//! `gatepost mail deliver`.
+//!
+//! The message is read whole before the gateway is asked, so that a slow program keeps no session open. Then it is sent by the
+//! project's own SMTP client, over the control socket.
+
+use std::io::{self, Read};
+use std::rc::Rc;
+
+use gatepost_services::clock::Clock;
+use gatepost_services::mail::address::{Mailbox, ReversePath};
+use gatepost_services::mail::queue::connection::{Means, NoTls, Source, send};
+use gatepost_services::mail::smtp::client::{
+    Client, Encryption, Envelope, EnvelopeRecipient, Outcome, Report, Settings,
+};
+use gatepost_services::mail::transfer::lines::ToCrlf;
+use gatepost_services::service::LocalFuture;
+use gatepost_services::store::part_of;
+use gatepost_services::watch;
+use gatepost_services::work::AtOnce;
+use serde::Serialize;
+use tokio::net::UnixStream;
+use tokio::runtime;
+
+use super::{Options, mailbox, print, print_json};
+use crate::config::Config;
+use crate::control;
+use crate::control::local::Local;
+use crate::control::table::on_one_line;
+use crate::error::Error;
+use crate::port::clock::SystemClock;
+
+/// The message is not taken.
+const EX_DATAERR: u8 = 65;
+/// A recipient is not taken.
+const EX_NOUSER: u8 = 67;
+/// It may be taken later.
+const EX_TEMPFAIL: u8 = 75;
+
+/// What a status code is about if it is about an address. // RFC 3463, section 3.2
+const OF_ADDRESS: u16 = 1;
+
+/// What `--json` prints. The keys are stable, more may be added.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Delivered {
+    recipients: Vec<Told>,
+}
+
+/// What the gateway says to one recipient.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Told {
+    recipient: String,
+    taken: bool,
+    /// Whether it may be taken later, if it is not.
+    temporary: bool,
+    reply: String,
+}
+
+/// Hands in the message on standard input. All recipients are taken if this returns.
+pub(super) fn run(options: &Options, from: Option<&str>, recipients: &[String]) -> Result<bool, Error> {
+    let config = options.load()?;
+    let sender = sender(&config, from)?;
+    let recipients = recipients.iter().map(|text| mailbox(&config, text));
+    let recipients = recipients.collect::<Result<Vec<_>, _>>()?;
+    let message = read(&mut io::stdin().lock(), config.services.mail.message_octets_max)?;
+    let reports = exchange(&config, envelope(sender, &recipients, &message), message)
+        .map_err(|error| error.with_code(EX_TEMPFAIL))?;
+    let delivered = Delivered {
+        recipients: recipients
+            .iter()
+            .zip(&reports)
+            .map(|(recipient, report)| told(recipient, report))
+            .collect(),
+    };
+    if options.json {
+        print_json(&delivered)?;
+    }
+    match refused(&reports, &delivered) {
+        Some(error) => Err(error),
+        None => {
+            let taken = delivered.recipients.first().filter(|_| !options.json);
+            taken.into_iter().for_each(|told| print(&told.reply));
+            Ok(true)
+        }
+    }
+}
+
+/// The return path.
+fn sender(config: &Config, from: Option<&str>) -> Result<ReversePath, Error> {
+    match from {
+        Some("" | "<>") => Ok(ReversePath::Null),
+        from => mailbox(config, from.unwrap_or("postmaster")).map(ReversePath::Mailbox),
+    }
+}
+
+/// The message, with lines as SMTP has them. One of more than `octets_max` octets is refused.
+fn read(input: &mut impl Read, octets_max: u64) -> Result<Vec<u8>, Error> {
+    let mut octets = Vec::new();
+    let unreadable = |error: io::Error| {
+        Error::failed("cannot read the message", error, "look at where stdin comes from")
+            .with_code(EX_TEMPFAIL)
+    };
+    input.take(octets_max.saturating_add(1)).read_to_end(&mut octets).map_err(unreadable)?;
+    let mut message = Vec::with_capacity(octets.len());
+    ToCrlf::default().push(&octets, &mut message);
+    // A length in memory fits.
+    if message.len() as u64 > octets_max {
+        let why = format!("it has more than {octets_max} octets, with CRLF at the ends of lines");
+        let remedy = "send less, or set another mail.max_message";
+        return Err(Error::failed("the message is not handed in", why, remedy).with_code(EX_DATAERR));
+    }
+    Ok(message)
+}
+
+fn envelope(sender: ReversePath, recipients: &[Mailbox], message: &[u8]) -> Envelope {
+    let recipient =
+        |address: &Mailbox| EnvelopeRecipient { address: address.clone(), parameters: Default::default() };
+    Envelope {
+        sender,
+        // A length in memory fits.
+        size: message.len() as u64,
+        is_8bit: !message.is_ascii(),
+        // As from the programs of the LAN, it is nothing that anybody relies on.
+        has_utf8_header: false,
+        ret: None,
+        envid: None,
+        recipients: recipients.iter().map(recipient).collect(),
+    }
+}
+
+/// A message in memory.
+struct Whole(Vec<u8>);
+
+impl Source for Whole {
+    fn read(&self, offset: u64, len: usize) -> LocalFuture<'_, io::Result<Vec<u8>>> {
+        Box::pin(async move { Ok(part_of(&self.0, offset, len)) })
+    }
+}
+
+/// What the gateway says to each recipient.
+fn exchange(config: &Config, envelope: Envelope, message: Vec<u8>) -> Result<Vec<Report>, Error> {
+    let broken = |error: io::Error| Error::failed("the message is not handed in", error, "try again");
+    let stream = control::deliver(&config.system.control_socket)?;
+    stream.set_nonblocking(true).map_err(broken)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(broken)?;
+    runtime.block_on(async {
+        let stream = Box::new(Local(UnixStream::from_std(stream).map_err(broken)?));
+        let clock = Rc::new(SystemClock::new());
+        let settings = Settings {
+            hostname: "localhost".to_owned(),
+            encryption: Encryption::Never,
+            login: None,
+            is_verified: false,
+        };
+        let client = Client::new(clock.now(), settings, envelope);
+        let means = Means { clock, work: Rc::new(AtOnce), tls: Rc::new(NoTls) };
+        let never = watch::Sender::new(false);
+        let (reports, farewell) = send(&means, never.subscribe(), stream, client, &Whole(message)).await;
+        farewell.say().await;
+        Ok(reports)
+    })
+}
+
+fn told(recipient: &Mailbox, report: &Report) -> Told {
+    Told {
+        recipient: recipient.to_string(),
+        taken: report.outcome == Outcome::Delivered,
+        temporary: report.outcome == Outcome::Deferred,
+        reply: on_one_line(&report.text),
+    }
+}
+
+/// That not all recipients have the message, if that is so: a sentence for each of those.
+fn refused(reports: &[Report], delivered: &Delivered) -> Option<Error> {
+    let refused = delivered.recipients.iter().filter(|told| !told.taken);
+    let sentences: Vec<_> = refused
+        .map(|Told { recipient, temporary, reply, .. }| {
+            let remedy =
+                if *temporary { "hand it in again later" } else { "mend that, and hand it in again" };
+            format!("{recipient} does not have the message: {reply}; {remedy}")
+        })
+        .collect();
+    let is_any = |outcome| reports.iter().any(|report| report.outcome == outcome);
+    let is_of_address =
+        |report: &Report| report.outcome == Outcome::Failed && report.status.subject == OF_ADDRESS;
+    let code = match () {
+        () if is_any(Outcome::Deferred) => EX_TEMPFAIL,
+        () if reports.iter().any(is_of_address) => EX_NOUSER,
+        () => EX_DATAERR,
+    };
+    (!sentences.is_empty()).then(|| Error::mistakes(sentences).with_code(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::ExitCode;
+
+    use gatepost_services::mail::smtp::client::{Scope, Status};
+
+    use super::*;
+
+    fn report(outcome: Outcome, subject: u16) -> Report {
+        let class = match outcome {
+            Outcome::Delivered => 2,
+            Outcome::Deferred => 4,
+            Outcome::Failed => 5,
+        };
+        Report {
+            outcome,
+            status: Status::new(class, subject, 1),
+            text: format!("{class}50 {class}.{subject}.1 said"),
+            is_reply: true,
+            scope: Scope::Envelope,
+            is_one_too_many: false,
+            may_be_delivered: false,
+            is_dsn_passed_on: false,
+        }
+    }
+
+    #[test]
+    fn the_exit_code_and_a_sentence_say_what_was_not_taken() {
+        let taken = report(Outcome::Delivered, 6);
+        let unknown = report(Outcome::Failed, 1);
+        let spam = report(Outcome::Failed, 7);
+        let later = report(Outcome::Deferred, 2);
+        let outcome = |reports: &[&Report]| {
+            let reports: Vec<_> = reports.iter().copied().cloned().collect();
+            let anna = Mailbox::parse("anna@office.example").expect("an address");
+            let delivered =
+                Delivered { recipients: reports.iter().map(|report| told(&anna, report)).collect() };
+            refused(&reports, &delivered)
+        };
+        assert_eq!(outcome(&[&taken, &taken]), None);
+        for (reports, code, sentences) in [
+            (&[&taken, &unknown][..], EX_NOUSER, 1),
+            (&[&spam, &spam], EX_DATAERR, 2),
+            (&[&spam, &unknown], EX_NOUSER, 2),
+            (&[&unknown, &later, &taken], EX_TEMPFAIL, 2),
+        ] {
+            let error = outcome(reports).expect("not all are taken");
+            assert_eq!((error.exit_code(), error.messages().len()), (ExitCode::from(code), sentences));
+        }
+        let error = outcome(&[&unknown]).expect("it is not taken").to_string();
+        let expected =
+            "anna@office.example does not have the message: 550 5.1.1 said; mend that, and hand it in again";
+        assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn a_message_has_lines_of_smtp_and_a_bounded_length() {
+        assert_eq!(read(&mut &b"a: b\n\n.\r\nc"[..], 12), Ok(b"a: b\r\n\r\n.\r\nc".to_vec()));
+        let long = read(&mut &b"a: b\n\n.\r\nc"[..], 11).expect_err("with CRLF it is longer");
+        assert_eq!(long.exit_code(), ExitCode::from(EX_DATAERR));
+        let endless = read(&mut io::repeat(b'x'), 1000).expect_err("it is bounded");
+        assert!(endless.to_string().contains("more than 1000 octets"), "{endless}");
+    }
+
+    #[test]
+    fn who_does_not_say_from_whom_is_the_postmaster() {
+        let config = Config::parse("t.toml", "users = [{ name = 'anna' }]").expect("a configuration");
+        let path = |from| sender(&config, from).map(|path| path.to_string());
+        assert_eq!(path(None), Ok("<postmaster@office.example>".to_owned()));
+        assert_eq!(path(Some("anna")), Ok("<anna@office.example>".to_owned()));
+        assert_eq!(path(Some("<>")), Ok("<>".to_owned()));
+        assert!(path(Some("a b")).is_err());
+    }
+}

@@ -157,7 +157,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const RESPONSE_LEN_MAX: u64 = 64 << 20;
 
 /// The same of an answer that SMTP follows.
-const ANSWER_LEN_MAX: u64 = 64 << 10;
+const ANSWER_LEN_MAX: usize = 64 << 10;
 
 fn show(socket: &Path, what: What, json: bool) -> Result<(), Error> {
     let report = ask(socket, what)?;
@@ -208,11 +208,11 @@ pub fn deliver(socket: &Path) -> Result<UnixStream, Error> {
         let mut stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(ANSWER_WITHIN))?;
         send(&mut stream, &Request::Deliver)?;
-        let mut line = Vec::new();
-        let mut octets = Read::by_ref(&mut stream).take(ANSWER_LEN_MAX).bytes();
+        let (mut line, mut octet) = (Vec::new(), [0]);
         // What follows the line is SMTP, and is not read here.
-        while line.last() != Some(&b'\n') {
-            line.push(octets.next().unwrap_or(Err(io::ErrorKind::UnexpectedEof.into()))?);
+        while line.last() != Some(&b'\n') && line.len() < ANSWER_LEN_MAX {
+            stream.read_exact(&mut octet)?;
+            line.extend(octet);
         }
         Ok((stream, line))
     };

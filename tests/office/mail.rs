@@ -147,3 +147,23 @@ fn an_alias_of_aliases_reaches_its_members_and_who_is_away_answers_once() {
     let (_, setup) = office.stop(Signal::SIGKILL);
     assert_eq!(subjects(&setup.inbox("anna")), ["lunch", "Auto: one"]);
 }
+
+#[test]
+fn submission_is_where_the_configuration_says() {
+    let office =
+        Office::new(1, &format!("{SETTINGS}\nmail.ports.submission = 0\nmail.ports.submissions = 4650"));
+    let setup = office.gateway().setup();
+    setup.set_password("anna", PASSWORD);
+    office.pc(1).sh(&python(&format!(
+        "import ssl\ns = smtplib.SMTP_SSL(\"{LAN}\", 4650, context=ssl._create_unverified_context())\n\
+         s.login(\"anna\", \"{PASSWORD}\")\n\
+         s.sendmail(\"anna@office.example\", [\"bert@office.example\"], \"Subject: moved\\r\\n\\r\\nx\\r\\n\")\n\
+         s.quit()"
+    )));
+    assert_eq!(subjects(&setup.inbox("bert")), ["moved"]);
+    for port in [465, 587] {
+        assert!(
+            !office.pc(1).succeeds(&format!("socat -u OPEN:/dev/null TCP:{LAN}:{port},connect-timeout=5"))
+        );
+    }
+}

@@ -82,6 +82,8 @@ pub struct MailPorts {
     pub smtp: u16,
     /// Mail that users send.
     pub submission: u16,
+    /// The same, under TLS from the start.
+    pub submissions: u16,
     /// Mail from other servers, by LMTP.
     pub lmtp: u16,
     /// Users fetch their mail.
@@ -98,6 +100,11 @@ impl Mail {
         let others = self.smarthost.as_ref();
         let others = others.map_or_else(|| "their own servers".to_owned(), ToString::to_string);
         format!("{}; mail for others to {others}", names.join(", "))
+    }
+
+    /// Where the service that is called `name` is served under TLS from the start, beside its [port](Self::port_of); 0: nowhere.
+    pub fn tls_port_of(&self, name: &str) -> u16 {
+        if name == SUBMISSION.name { self.ports.submissions } else { 0 }
     }
 
     /// Where the service that is called `name` is served; 0: nowhere.
@@ -127,6 +134,8 @@ const AUTHENTICATION: [(&str, Authenticity); 3] = [
     ("quarantine", Authenticity::Quarantine),
     ("reject", Authenticity::Reject),
 ];
+/// The key of the port at which users hand mail in under TLS from the start. It belongs to [`SUBMISSION`].
+pub(super) const SUBMISSIONS: &str = "submissions";
 const PORTS: RangeInclusive<u32> = 0..=65_535;
 
 /// The gateway's own names, by which its mailboxes can be called, too.
@@ -337,28 +346,28 @@ fn relay(text: &str) -> Result<Option<ipnet::Ipv4Net>, Problem> {
 }
 
 fn read_ports(mut ports: Section<'_>, report: &Report) -> MailPorts {
-    let mut port = |kind: &Kind, default: u32| (kind.name, ports.setting(kind.name, default, integer(PORTS)));
-    let all = [port(&SMTP, 25), port(&SUBMISSION, 587), port(&LMTP, 0), port(&POP3, 110), port(&POP3S, 995)];
+    let mut port = |name, default: u32| (name, ports.setting(name, default, integer(PORTS)));
+    let all = [
+        port(SMTP.name, 25),
+        port(SUBMISSION.name, 587),
+        port(SUBMISSIONS, 465),
+        port(LMTP.name, 0),
+        port(POP3.name, 110),
+        port(POP3S.name, 995),
+    ];
     ports.finish();
     check_ports(&all, report);
-    let [smtp, submission, lmtp, pop3, pop3s] =
+    let [smtp, submission, submissions, lmtp, pop3, pop3s] =
         all.map(|(_, port)| u16::try_from(port.value).unwrap_or_default());
-    MailPorts { smtp, submission, lmtp, pop3, pop3s }
+    MailPorts { smtp, submission, submissions, lmtp, pop3, pop3s }
 }
 
 /// Checks that every port belongs to one service at most.
 fn check_ports(all: &[(&str, Setting<u32>)], report: &Report) {
-    let is_served = |kind: &&Kind| all.iter().any(|(name, port)| *name == kind.name && port.value != 0);
-    // Of a mail service's ports, those behind the first cannot be configured.
-    let fixed = MAIL_KINDS
-        .into_iter()
-        .filter(is_served)
-        .map(|kind| (kind.name, kind.ports.get(1..).unwrap_or_default()));
     let is_of_mail = |kind: &&&Kind| MAIL_KINDS.iter().any(|of_mail| of_mail.name == kind.name);
     let others = KINDS.iter().filter(|kind| !is_of_mail(kind));
-    let fixed = fixed.chain(others.map(|kind| (kind.name, kind.ports)));
     let fixed =
-        fixed.flat_map(|(name, ports)| ports.iter().map(move |(protocol, port)| (name, *protocol, *port)));
+        others.flat_map(|kind| kind.ports.iter().map(|(protocol, port)| (kind.name, *protocol, *port)));
     let tcp = fixed.filter(|(_, protocol, _)| *protocol == Protocol::TCP);
     let mut taken: Vec<_> = tcp.map(|(name, _, port)| (u32::from(port), name, None)).collect();
     let (written, defaults): (Vec<_>, Vec<_>) = all.iter().partition(|(_, port)| port.written().is_some());

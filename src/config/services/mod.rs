@@ -24,7 +24,7 @@ use ipnet::Ipv4Net;
 use super::diagnostic::{Problem, Report, Span};
 use super::section::Section;
 use super::users::Polled;
-use mail::{LMTP, MAIL_KINDS, POP3, POP3S, SMTP, SUBMISSION};
+use mail::{LMTP, MAIL_KINDS, POP3, POP3S, SMTP, SUBMISSION, SUBMISSIONS};
 
 pub use dhcp::{Dhcp, Reservation, ReservedFor};
 pub use dns::{Dns, Record, RecordValue};
@@ -85,6 +85,9 @@ pub(super) fn read<'a>(file: &mut Section<'a>, around: Surroundings<'_, 'a>, rep
 
 /// The setting that switches a service off.
 pub(super) fn switched_off(kind: &Kind) -> String {
+    if kind.name == SUBMISSION.name {
+        return format!("mail.ports.{} = 0 and mail.ports.{SUBMISSIONS} = 0", kind.name);
+    }
     if MAIL_KINDS.iter().any(|of_mail| of_mail.name == kind.name) {
         return format!("mail.ports.{} = 0", kind.name);
     }
@@ -97,7 +100,9 @@ impl Services {
         let states = [(&dhcp_service::KIND, self.dhcp.enabled), (&dns_service::KIND, self.dns.enabled)];
         states.iter().any(|(kind, is_enabled)| kind.name == name && *is_enabled)
             || self.mail.enabled
-                && (OUTWARD_KINDS.iter().any(|kind| kind.name == name) || self.mail.port_of(name) != 0)
+                && (OUTWARD_KINDS.iter().any(|kind| kind.name == name)
+                    || self.mail.port_of(name) != 0
+                    || self.mail.tls_port_of(name) != 0)
     }
 
     /// Whether one of them speaks TLS.
@@ -110,11 +115,8 @@ impl Services {
         if !MAIL_KINDS.iter().any(|of_mail| of_mail.name == kind.name) {
             return kind.ports.to_vec();
         }
-        let port = self.mail.port_of(kind.name);
-        // Those behind the first are fixed: the one that begins with TLS.
-        let others = kind.ports.iter().skip(1).copied();
-        let all = [(Protocol::TCP, port)].into_iter().chain(others);
-        all.filter(|_| port != 0).collect()
+        let ports = [self.mail.port_of(kind.name), self.mail.tls_port_of(kind.name)];
+        ports.into_iter().filter(|port| *port != 0).map(|port| (Protocol::TCP, port)).collect()
     }
 
     /// The services, each with what it goes by in the office's `domain`. `has_provider`: there is a provider that tells

@@ -77,6 +77,10 @@ fn access_that_cannot_be_is_told() {
             "nobody may use \"smtp\"; write [\"any\"] for all, or mail.ports.smtp = 0",
         ),
         (
+            "access.submission = { from = ▸[] }",
+            "nobody may use \"submission\"; write [\"any\"] for all, or mail.ports.submission = 0 and mail.ports.submissions = 0",
+        ),
+        (
             "access.dns = { from = [▸'wan'] }",
             "\"wan\" is no network; write \"lan\", \"any\", or a network such as \"198.51.100.0/24\"",
         ),

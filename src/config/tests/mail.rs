@@ -20,7 +20,10 @@ fn the_defaults_are_those_of_the_reference() {
     assert_eq!(mail.hostname, "smtp.office.example");
     assert_eq!((mail.message_octets_max, mail.disk_reserve), (25 << 20, 128 << 20));
     assert_eq!(mail.authenticity, Authenticity::Report);
-    assert_eq!(mail.ports, MailPorts { smtp: 25, submission: 587, lmtp: 0, pop3: 110, pop3s: 995 });
+    assert_eq!(
+        mail.ports,
+        MailPorts { smtp: 25, submission: 587, submissions: 465, lmtp: 0, pop3: 110, pop3s: 995 }
+    );
     let shares = mail.shares;
     assert_eq!(
         (shares.lan_connections, shares.wan_connections, shares.wan_messages_a_minute),
@@ -85,12 +88,22 @@ fn domains_have_users_of_their_own_or_those_of_another() {
 #[test]
 fn the_wan_and_networks_have_the_ports_that_mail_is_served_on() {
     let config = accepted(&format!(
-        "{USERS}firewall.wan_services = ['smtp', 'submission']\nmail.ports = {{ smtp = 2525, submission = 0 }}\n\
-         access.smtp = {{ from = ['198.51.100.0/24'] }}"
+        "{USERS}firewall.wan_services = ['smtp', 'submission']\n\
+         mail.ports = {{ smtp = 2525, submission = 0, submissions = 0 }}\naccess.smtp = {{ from = ['198.51.100.0/24'] }}"
     ));
     let open: Vec<_> =
         config.wan_services().map(|kind| (kind.name, config.services.ports_of(kind))).collect();
-    assert_eq!(open, [("smtp", vec![(gatepost_ground::wire::Protocol::TCP, 2525)])]);
+    assert_eq!(open, [("smtp", vec![(Protocol::TCP, 2525)])]);
+    for (written, expected) in [
+        ("submission = 0", vec![465]),
+        ("submissions = 0", vec![587]),
+        ("submission = 5870, submissions = 4650", vec![5870, 4650]),
+    ] {
+        let text = format!("{USERS}firewall.wan_services = ['submission']\nmail.ports = {{ {written} }}");
+        let config = accepted(&text);
+        let open = config.wan_services().flat_map(|kind| config.services.ports_of(kind));
+        assert_eq!(open.map(|(_, port)| port).collect::<Vec<_>>(), expected, "{written}");
+    }
     assert_eq!(config.access.to("smtp"), Some(&[net("198.51.100.0/24")][..]));
     assert_eq!(config.access.limited().map(|(kind, _)| kind.name).collect::<Vec<_>>(), ["smtp"]);
     let text = format!("{USERS}network.mode = 'nat'");
@@ -117,15 +130,16 @@ fn what_no_gateway_could_serve_is_said_with_its_place() {
             "anybody in 1.1.1.0/24 could send to other domains; write smaller networks, which are the office's own",
         ],
     );
-    refused("mail.ports.smtp = ▸465", &["port 465 is that of submission; write another one"]);
+    refused("mail.ports.smtp = ▸465", &["port 465 is that of submissions; write another one"]);
     refused("mail.ports.smtp = ▸587", &["port 587 is that of submission; write another one"]);
     refused("mail.ports.submission = ▸25", &["port 25 is that of smtp; write another one"]);
+    refused("mail.ports.submissions = ▸995", &["port 995 is that of pop3s; write another one"]);
     refused("mail.ports.lmtp = ▸53", &["port 53 is that of dns; write another one"]);
     refused(
         "mail.ports = { smtp = 2525, lmtp = ▸2525 }",
         &["port 2525 is that of smtp (first in line 2, column 23); write another one"],
     );
-    for ports in ["smtp = 587, submission = 25", "smtp = 465, submission = 0", "smtp = 0, lmtp = 25"] {
+    for ports in ["smtp = 587, submission = 25", "smtp = 465, submissions = 0", "smtp = 0, lmtp = 25"] {
         mail(&format!("mail.ports = {{ {ports} }}"));
     }
 }

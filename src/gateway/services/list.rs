@@ -206,6 +206,7 @@ fn mail_settings(config: &Config, kind: &Kind) -> mail::Settings {
     mail::Settings {
         enabled: config.services.is_enabled(kind.name),
         port: mail.port_of(kind.name),
+        tls_port: mail.tls_port_of(kind.name),
         on_outside: config.wan_services().any(|open| open.name == kind.name),
         hostname: mail.hostname,
         domain: config.system.domain.to_lowercase(),

@@ -16,7 +16,7 @@ use super::listeners::{Counted, Server, ServerInstance};
 use super::relay_test::find_open_relay;
 use super::remote::Remote;
 use super::settings::Settings;
-use super::shared::{SUBMISSION_TLS_PORT, Shared};
+use super::shared::Shared;
 use super::stats::Stats;
 use crate::addresses::Subscription;
 use crate::clock::Clock;
@@ -38,10 +38,10 @@ pub const SMTP: Kind = Kind {
     counters: Stats::GLOSSARY,
 };
 
-/// What is known of the submission of mail by users. // RFC 6409
+/// What is known of the submission of mail by users, in clear with STARTTLS and under TLS. // RFC 6409; RFC 8314, section 3.3
 pub const SUBMISSION: Kind = Kind {
     name: "submission",
-    ports: &[(Protocol::TCP, 587), (Protocol::TCP, SUBMISSION_TLS_PORT)],
+    ports: &[(Protocol::TCP, 587), (Protocol::TCP, 465)],
     has_logins: true,
     about: "Mail that users send",
     ..SMTP
@@ -158,11 +158,12 @@ impl Server for Shared {
     }
 
     fn port(&self) -> Option<u16> {
-        Some(self.settings.port)
+        Some(self.settings.port).filter(|port| *port != 0)
     }
 
     fn tls_port(&self) -> Option<u16> {
-        (self.role == Role::Submission && self.tls.is_some()).then_some(SUBMISSION_TLS_PORT)
+        let port = Some(self.settings.tls_port).filter(|port| *port != 0);
+        port.filter(|_| self.role == Role::Submission && self.tls.is_some())
     }
 
     fn count(&self, what: Counted) {

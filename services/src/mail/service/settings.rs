@@ -16,8 +16,10 @@ use crate::users::User;
 pub struct Settings {
     /// Whether it serves.
     pub enabled: bool,
-    /// Its port.
+    /// Its port; 0: none but the next one.
     pub port: u16,
+    /// The port at which submission begins with TLS; 0: none.
+    pub tls_port: u16,
     /// Whether it listens on the outside, too.
     pub on_outside: bool,
     /// The server's name, in its greeting and in Received fields.

@@ -26,9 +26,6 @@ use crate::mail::smtp::server::Recipient;
 use crate::mail::smtp::{Limits, Policy, Refusal, Role, Tls};
 use crate::tls;
 
-/// The port for users whose connections begin with TLS. // RFC 8314, section 3.3
-pub(super) const SUBMISSION_TLS_PORT: u16 = 465;
-
 pub(super) struct Shared {
     pub settings: Settings,
     pub role: Role,

@@ -125,6 +125,7 @@ pub fn settings() -> Settings {
     Settings {
         enabled: true,
         port: 25,
+        tls_port: 465,
         on_outside: true,
         hostname: "smtp.office.example".to_owned(),
         domain: "office.example".to_owned(),

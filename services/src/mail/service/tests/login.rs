@@ -197,6 +197,12 @@ fn rfc8314_3_3_on_its_own_port_tls_comes_before_the_greeting() {
         let taken = client.mail("anna@office.example", &["berta@office.example"], "a: b\r\n").await;
         assert!(taken.starts_with("250"), "{taken}");
         assert!(lab.inbox("berta").await[0].contains(" with ESMTPSA id "));
+        // Both can be elsewhere, or one of them nowhere.
+        for (port, tls_port, expected) in [(0, 4650, [4650, 4650]), (5870, 0, [5870, 5870])] {
+            let moved = lab.prepare(Settings { port, tls_port, ..settings() }).await.unwrap();
+            let ports = moved.listens().into_iter().map(|listening| listening.local.port());
+            assert_eq!(ports.collect::<Vec<_>>(), expected);
+        }
         // Who says nothing is sent away in time, and a service that stops does not wait for that.
         let mut silent = lab.raw(STRANGER, WAN, 465);
         assert!(silent.is_closed().await);

@@ -201,8 +201,8 @@ fn parse(name: &str) -> Option<Name> {
     (name.len() <= 255).then_some(name)
 }
 
-/// The name with its letters outside of ASCII as IDNA has them, in lower case; `None` if there can be no such name, or if
-/// IDNA makes dots of something else. (RFC 5891, section 5)
+/// The name with its letters outside of ASCII as IDNA has them, in lower case; `None` if there can be no such name, or
+/// if IDNA makes dots of something else. (RFC 5891, section 5)
 pub fn a_labels(name: &str) -> Option<String> {
     let name = text(&parse(name)?);
     Some(name).filter(|name| !name.contains('\\'))

@@ -1,9 +1,9 @@
 //! DMARC: whether the domain in From stands behind a message, and what it asks for if not. (RFC 9989)
 //!
-//! A [`Check`] takes a domain in From, and those that SPF and DKIM say something of. The domain in From is aligned with one
-//! that passed if both are the same, or, where the domain's record does not forbid it, if both are of the same
-//! organization. Which domains are of one is found in the DNS, by records of the domains above (section 4.10):
-//! there is no list of public suffixes here, which would be old where a gateway is.
+//! A [`Check`] takes a domain in From, and those that SPF and DKIM say something of. The domain in From is aligned with
+//! one that passed if both are the same, or, where the domain's record does not forbid it, if both are of the same
+//! organization. Which domains are of one is found in the DNS, by records of the domains above (section 4.10): there is
+//! no list of public suffixes here, which would be old where a gateway is.
 //!
 //! | result | when |
 //! | --- | --- |
@@ -13,8 +13,8 @@
 //! | permerror | From does not clearly say who the author is |
 //! | fail | it has a record and is not aligned |
 //!
-//! Of several domains in From each is checked, and the worst counts (section 11.5): so nobody adds one that passes, or one
-//! that never answers. Which domains those are [`Authors`] finds.
+//! Of several domains in From each is checked, and the worst counts (section 11.5): so nobody adds one that passes, or
+//! one that never answers. Which domains those are [`Authors`] finds.
 //!
 //! Reports are not sent, so what a record says of them is read for one thing only: a record without a policy that asks for
 //! reports has the policy `none` (section 4.7).
@@ -38,8 +38,8 @@ pub const AUTHOR_DOMAINS_MAX: usize = 4;
 pub const WALK_MAX: usize = 8;
 /// The most domains that can be aligned: SPF's and those of the signatures that are verified.
 const IDENTIFIERS_MAX: usize = 1 + super::dkim::SIGNATURES_MAX;
-/// The most questions of a check: for the domain in From the way up, and whether there is such a domain at all; for each
-/// domain that passed the way up.
+/// The most questions of a check: for the domain in From the way up, and whether there is such a domain at all; for
+/// each domain that passed the way up.
 pub const QUESTIONS_MAX: usize = (WALK_MAX + 3) + IDENTIFIERS_MAX * WALK_MAX;
 
 /// What became of a message. The later ones count more. // RFC 9989, section 5.3
@@ -74,8 +74,8 @@ impl fmt::Display for DmarcResult {
 pub struct Outcome {
     /// The result.
     pub result: DmarcResult,
-    /// What the domain asks for, of a message that it does not stand behind: if the result is [`DmarcResult::Fail`], and as far
-    /// as it is known if that is [`DmarcResult::TempError`].
+    /// What the domain asks for, of a message that it does not stand behind: if the result is [`DmarcResult::Fail`],
+    /// and as far as it is known if that is [`DmarcResult::TempError`].
     pub policy: Policy,
     /// The domain in From; empty if there is none.
     pub domain: String,

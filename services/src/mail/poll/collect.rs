@@ -471,8 +471,8 @@ impl Arrival {
         self.keep(octets).await;
     }
 
-    /// Has the store take further octets, unless it has refused some. What it refuses is not read any less: the connection
-    /// goes on behind the message.
+    /// Has the store take further octets, unless it has refused some. What it refuses is not read any less: the
+    /// connection goes on behind the message.
     async fn keep(&mut self, octets: &[u8]) {
         self.octets += octets.len() as u64;
         if let Ok(draft) = &mut self.incoming

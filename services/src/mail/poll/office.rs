@@ -142,8 +142,8 @@ impl Office {
     }
 
     /// Has a message be durable, in the mailboxes of all who get it, and remembered as fetched. If one of the mailboxes is
-    /// full it is in none: what is fetched for one is not fetched again for another. What a judge refuses is junk, as nobody can
-    /// be told that it is refused; no rule looks at that.
+    /// full it is in none: what is fetched for one is not fetched again for another. What a judge refuses is junk, as
+    /// nobody can be told that it is refused; no rule looks at that.
     pub(super) async fn keep(
         &self,
         account: &Account,

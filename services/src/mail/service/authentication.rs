@@ -4,10 +4,10 @@
 //! server's name is taken out of its header. At the end signatures are checked, and the domains in From by DMARC, whose
 //! result decides.
 //!
-//! Each check has [`AUTHENTICATION_TIMEOUT`] for itself: SPF, each signature, and DMARC of each domain in From. A sender
-//! whose name servers are slow holds up the checks that ask them, and no other. What has no answer by then has none, and
-//! the check ends with what it knows: mostly with a passing error. A message of which DMARC cannot be known is taken,
-//! but one whose domain is known to ask for `reject`, where the office does as domains ask: that comes again
+//! Each check has [`AUTHENTICATION_TIMEOUT`] for itself: SPF, each signature, and DMARC of each domain in From. A
+//! sender whose name servers are slow holds up the checks that ask them, and no other. What has no answer by then has
+//! none, and the check ends with what it knows: mostly with a passing error. A message of which DMARC cannot be known
+//! is taken, but one whose domain is known to ask for `reject`, where the office does as domains ask: that comes again
 //! (RFC 9989, sections 4.10.1 and 5.3.6).
 //!
 //! The world is asked, and not our own zone: what that says is for the office.
@@ -33,8 +33,8 @@ use crate::mail::smtp::Refusal;
 use crate::race::all;
 use crate::task::{LocalFuture, Task};
 
-/// How long one check waits for what the name service says. A message that has come whole waits twice as long at most: for SPF
-/// and its signatures, which are checked at once, and then for DMARC.
+/// How long one check waits for what the name service says. A message that has come whole waits twice as long at most:
+/// for SPF and its signatures, which are checked at once, and then for DMARC.
 pub const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The check of one message.
@@ -124,8 +124,8 @@ fn identifiers((spf, spf_domain): (SpfResult, &str), signed: &[Signed]) -> Vec<I
     spf.map(|is_pass| of(spf_domain, Source::Spf, is_pass)).into_iter().chain(signed).collect()
 }
 
-/// Has a check ask `resolver` until it has its outcome. What has no answer in [`AUTHENTICATION_TIMEOUT`] has none, and nothing
-/// more is asked for then.
+/// Has a check ask `resolver` until it has its outcome. What has no answer in [`AUTHENTICATION_TIMEOUT`] has none, and
+/// nothing more is asked for then.
 async fn run<C: Check>(mut check: C, resolver: &Resolver) -> C::Outcome {
     let deadline = Instant::now() + AUTHENTICATION_TIMEOUT;
     loop {

@@ -456,8 +456,8 @@ impl Desk {
         authentication::verdict(shared.settings.authenticity, &results, field)
     }
 
-    /// Has the message be durable. No rule looks at one that is perhaps unwanted. At others rules look with what was made of
-    /// them.
+    /// Has the message be durable. No rule looks at one that is perhaps unwanted. At others rules look with what was
+    /// made of them.
     async fn keep(&mut self, session: &Session, verdict: verdict::Verdict) -> Result<String, Refusal> {
         let Some(mut transaction) = self.open.take() else { return Err(Refusal::TryLater) };
         let shared = &self.shared;

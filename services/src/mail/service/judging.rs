@@ -26,7 +26,8 @@ pub(in crate::mail) struct Judged {
     pub silent: u64,
 }
 
-/// What `judges` make of a message of so many octets. Their fields have at most `fields_octets_max` octets, or are left out.
+/// What `judges` make of a message of so many octets. Their fields have at most `fields_octets_max` octets, or are left
+/// out.
 pub(in crate::mail) async fn consult(
     judges: &Judges,
     about: &About,

@@ -60,7 +60,7 @@ pub enum Authenticity {
     Report,
     /// It goes to the folder for junk, if the domain that it names asks for that or for more.
     Quarantine,
-    /// It is refused, if the domain that it names asks for that.
+    /// It is refused, if the domain that it names asks for that; put off, while that cannot be known.
     Reject,
 }
 

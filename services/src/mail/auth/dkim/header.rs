@@ -177,8 +177,9 @@ const SHOWN: [&str; 9] = [
     "Content-Transfer-Encoding",
 ];
 
-/// Whether a signature of the fields that `names` call leaves nobody room to add a field that is shown in place of another:
-/// those that should stand once and stand several times must all be signed. // RFC 6376, section 8.15
+/// Whether a signature of the fields that `names` call leaves nobody room to add a field that is shown in place of
+/// another: those that should stand once and stand several times must all be signed.
+// RFC 6376, section 8.15
 pub fn covers_shown(header: &Header, names: &[impl AsRef<str>]) -> bool {
     SHOWN.iter().all(|shown| {
         let fields = header.fields().filter(|field| field.is(shown)).count();

@@ -20,10 +20,11 @@
 //! | permerror | there is no key, it is revoked, or it is not for this signature |
 //!
 //! A body that is longer than `l=` says is not taken: anybody can add to it, and readers do not see where
-//! (RFC 6376, section 8.2). So it is with the header (section 8.15): a second Subject over the signed one is shown, and signed is the lower
-//! one. From, Sender, Reply-To, To, Cc, Subject, Date, Content-Type and Content-Transfer-Encoding stand once in a message
-//! (RFC 5322, section 3.6); a signature of one with several of them is taken if it is of each. Whether it is of a field that stands once
-//! its signer decides: much honest mail leaves Reply-To or Content-Type unsigned. A key that is under test (`t=y`) counts as any other: whom it belongs to it proves.
+//! (RFC 6376, section 8.2). So it is with the header (section 8.15): a second Subject over the signed one is shown, and
+//! signed is the lower one. From, Sender, Reply-To, To, Cc, Subject, Date, Content-Type and Content-Transfer-Encoding
+//! stand once in a message (RFC 5322, section 3.6); a signature of one with several of them is taken if it is of each.
+//! Whether it is of a field that stands once its signer decides: much honest mail leaves Reply-To or Content-Type
+//! unsigned. A key that is under test (`t=y`) counts as any other: whom it belongs to it proves.
 
 mod canonical;
 mod check;

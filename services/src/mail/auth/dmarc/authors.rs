@@ -200,8 +200,8 @@ fn tokens(value: &str) -> (Vec<Token>, bool) {
     (tokens, is_whole && !is_endless)
 }
 
-/// The text up to the end of a quoted string, or of a comment, which can have others in it. Without an end nothing is taken of
-/// `rest`, so that what stands in it is looked at.
+/// The text up to the end of a quoted string, or of a comment, which can have others in it. Without an end nothing is
+/// taken of `rest`, so that what stands in it is looked at.
 fn enclosed(rest: &mut std::str::Chars<'_>, is_comment: bool) -> Option<String> {
     let (mut ahead, mut text, mut depth) = (rest.clone(), String::new(), 1_usize);
     while let Some(c) = ahead.next() {

@@ -174,6 +174,7 @@ fn settings(port: u16, answered: &[String]) -> Settings {
     Settings {
         enabled: true,
         port,
+        tls_port: 0,
         on_outside: port == SMTP_PORT,
         hostname: NAME.to_owned(),
         domain: DOMAIN.to_owned(),

@@ -133,7 +133,7 @@ fn the_world_is_asked_every_six_hours_and_soon_again_without_an_answer() {
         sleep(EVERY - Duration::from_secs(60)).await;
         assert_eq!(world.asked.get(), 2);
         *world.answers.borrow_mut() = None;
-        sleep(Duration::from_secs(120)).await;
+        sleep(Duration::from_secs(90)).await;
         assert_eq!(world.asked.get(), 3);
         assert!(matches!(instance.state(), State::Impaired(_)), "what was known stays without an answer");
     });

@@ -11,8 +11,8 @@
 //!
 //! A [`Job`] is one message for recipients of one [`NextHop`]. What comes of it is a [`Settlement`]: the queue's driver stores it,
 //! again until it is stored, [inserts](Queue::insert) or [removes](Queue::remove) the entries as the store has them then, and calls
-//! [`Queue::settled`]. Until then the recipients are not tried again, so that a full disk sends no message twice. And no job
-//! begins before the store has shown that it takes changes.
+//! [`Queue::settled`]. Until then the recipients are not tried again, so that a full disk sends no message twice. And
+//! no job begins before the store has shown that it takes changes.
 //!
 //! | entry | what becomes of it |
 //! | --- | --- |

@@ -124,7 +124,8 @@ impl Srs {
         mailbox(domain, local)
     }
 
-    /// The address for which `mailbox` stands, if it is a return path that was made here; `is_ours` tells of the office's domains.
+    /// The address for which `mailbox` stands, if it is a return path that was made here; `is_ours` tells of the
+    /// office's domains.
     pub fn original(
         &self,
         mailbox: &Mailbox,

@@ -272,7 +272,8 @@ impl<N: Net> WayOut<N> {
         self.follow_new(active);
     }
 
-    /// Has the queue know the entries of messages that were accepted since it was told last. Nobody else tells it of any.
+    /// Has the queue know the entries of messages that were accepted since it was told last. Nobody else tells it of
+    /// any.
     fn follow_new(&self, active: &Active<N>) {
         let Some(opened) = active.ground.opened() else { return };
         let after = self.known.get();
@@ -412,8 +413,8 @@ impl<N: Net> WayOut<N> {
         });
     }
 
-    /// Begins all jobs that are due, once the store has shown that it takes what comes of them: what has been sent and is not
-    /// known to be would be sent again after a crash.
+    /// Begins all jobs that are due, once the store has shown that it takes what comes of them: what has been sent and
+    /// is not known to be would be sent again after a crash.
     fn begin_jobs(self: &Rc<Self>, active: &Rc<Active<N>>, opened: &Rc<Opened>) {
         let due = self.with_queue(|queue| queue.due(active.now())).flatten();
         let is_due = due.is_some_and(|due| due <= active.clock.now());

@@ -44,7 +44,8 @@ impl Options {
         }
     }
 
-    /// What the sender called the recipient: as it says, or, of a message that is sent on, the address that it was sent to.
+    /// What the sender called the recipient: as it says, or, of a message that is sent on, the address that it was sent
+    /// to.
     /// // RFC 3461, section 5.2.7
     pub fn original(&self) -> Option<OriginalRecipient> {
         let by = || {

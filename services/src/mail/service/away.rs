@@ -26,8 +26,8 @@ pub(in crate::mail) struct Prepared {
 }
 
 impl Sorter<'_> {
-    /// The answers of those who are `away` to the message `id` of `sender`, which has the header `fields`. `elsewhere` is the address
-    /// of the person's mailbox that it was fetched from, if it was.
+    /// The answers of those who are `away` to the message `id` of `sender`, which has the header `fields`. `elsewhere`
+    /// is the address of the person's mailbox that it was fetched from, if it was.
     pub async fn answers(
         &self,
         away: &[String],

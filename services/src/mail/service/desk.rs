@@ -5,11 +5,11 @@
 //! header lines of its own (`Return-Path`, `Delivered-To`, `X-Original-To`), and of a message from outside what came of
 //! its checks (`Authentication-Results`), which is known at its end only.
 //!
-//! A recipient is taken if the mailbox has room for the message as it is announced; an alias, if those of all of its members have:
-//! the sender sends to all of them again, or is told. Of the owners one is enough. Room is reserved for octets that
-//! come, and not for those that are announced: a client that says `SIZE=` to many mailboxes and sends nothing keeps no
-//! mail of others out. So a mailbox can be full in the midst of a message. By LMTP its recipient is refused and the others
-//! have the message (RFC 2033, section 4.2); SMTP has one reply for all, and all are refused.
+//! A recipient is taken if the mailbox has room for the message as it is announced; an alias, if those of all of its
+//! members have: the sender sends to all of them again, or is told. Of the owners one is enough. Room is reserved for
+//! octets that come, and not for those that are announced: a client that says `SIZE=` to many mailboxes and sends
+//! nothing keeps no mail of others out. So a mailbox can be full in the midst of a message. By LMTP its recipient is
+//! refused and the others have the message (RFC 2033, section 4.2); SMTP has one reply for all, and all are refused.
 
 use std::collections::BTreeSet;
 use std::mem;

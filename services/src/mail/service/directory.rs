@@ -166,9 +166,9 @@ impl Directory {
         Some(Mailbox { local: LocalPart::new(&name)?, domain })
     }
 
-    /// Whether `address` is one of `user`'s own, by which people write to that person: the user's name at a domain of the user's, even
-    /// if an alias of that name has copies go to others; or an alias of such addresses. It is not if it is another user's name, a
-    /// role's, or nobody's, wherever the mail of those goes.
+    /// Whether `address` is one of `user`'s own, by which people write to that person: the user's name at a domain of
+    /// the user's, even if an alias of that name has copies go to others; or an alias of such addresses. It is not if
+    /// it is another user's name, a role's, or nobody's, wherever the mail of those goes.
     pub fn is_own(&self, address: &Mailbox, user: &str) -> bool {
         self.is_own_target(&self.target(address), user, 0)
     }

@@ -167,8 +167,8 @@ impl MailStore {
         }
     }
 
-    /// Waits until the queue has further entries, whoever had them stored and whether that one still waits for it: they are those
-    /// [after](State::queue_after) the last that is known. For one waiter.
+    /// Waits until the queue has further entries, whoever had them stored and whether that one still waits for it: they
+    /// are those [after](State::queue_after) the last that is known. For one waiter.
     pub async fn queued(&self) {
         self.shared.queued.notified().await;
     }

@@ -100,7 +100,8 @@ fn what_is_announced_and_does_not_come_takes_no_room_from_others() {
     });
 }
 
-/// `staff` leads to Anna and Berta; Anna's mailbox has 1 MiB, of which 700,000 octets are taken, and the others' are larger.
+/// `staff` leads to Anna and Berta; Anna's mailbox has 1 MiB, of which 700,000 octets are taken, and the others' are
+/// larger.
 async fn with_a_member_that_is_nearly_full(role: Role) -> Lab {
     let address = |name: &str| Mailbox::parse(&format!("{name}@office.example")).unwrap();
     let staff = Alias { address: address("staff"), members: vec![address("anna"), address("berta")] };

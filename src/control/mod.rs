@@ -6,8 +6,8 @@
 //! - `{"show":"leases"}`: `{"report":{...}}` with the [`report`] of that name. `--json` prints the report as
 //!   it came: its keys are stable, more may be added. Without it the same report is printed as a table.
 //! - `{"mail":{...}}`: `{"report":{...}}` with what came of a [`mail::Request`].
-//! - `"deliver"`: `"smtp"`, and then the gateway speaks SMTP on the connection, as on port 25 to the LAN. The client sends
-//!   nothing before the greeting. So a message of any length comes in as it does everywhere else.
+//! - `"deliver"`: `"smtp"`, and then the gateway speaks SMTP on the connection, as on port 25 to the LAN. The client
+//!   sends nothing before the greeting. So a message of any length comes in as it does everywhere else.
 //! - `"reload"`: `{"reloaded":"FILE"}`, or `{"refused":["...", ...]}` with what is wrong.
 //!
 //! What cannot be answered gets `{"error":"..."}`.

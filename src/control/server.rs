@@ -143,7 +143,8 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
     listener
 }
 
-/// One request and its answer. A session of SMTP goes on in a task of its own, as it takes no place of the clients that ask.
+/// One request and its answer. A session of SMTP goes on in a task of its own, and takes no place of the clients that
+/// ask.
 async fn converse(mut stream: UnixStream, operations: &impl Operations) -> io::Result<()> {
     let mut line = String::new();
     let mut reader = BufReader::new((&mut stream).take(REQUEST_LEN_MAX));

@@ -1,7 +1,7 @@
 //! `gatepost mail deliver`.
 //!
-//! The message is read whole before the gateway is asked, so that a slow program keeps no session open. Then it is sent by the
-//! project's own SMTP client, over the control socket.
+//! The message is read whole before the gateway is asked, so that a slow program keeps no session open. Then it is sent
+//! by the project's own SMTP client, over the control socket.
 
 use std::io::{self, Read};
 use std::rc::Rc;

@@ -50,12 +50,13 @@ pub enum Mail {
     },
     /// Hand in the message on standard input, as programs of this machine do.
     ///
-    /// It goes the way of mail from the LAN: a Date, Message-ID or From that it lacks is added, aliases and rules are followed, and what
-    /// is for others is queued. Exits with 0 if all recipients are taken; 75 if it is to be handed in again later; 67 if an
-    /// address is refused; 65 if the message is. Recipients that are not named on stderr have it in any case.
+    /// It goes the way of mail from the LAN: a Date, Message-ID or From that it lacks is added, aliases and rules are
+    /// followed, and what is for others is queued. Exits with 0 if all recipients are taken; 75 if it is to be handed
+    /// in again later; 67 if an address is refused; 65 if the message is. When it was handed in, recipients that stderr
+    /// does not name have it.
     Deliver {
-        /// Whom notices go to if it cannot be delivered, and who is named in From if the message does not say; '<>' for nobody. Without
-        /// it, the postmaster.
+        /// Whom notices go to if it cannot be delivered, and who is named in From if the message does not say; '<>' for
+        /// nobody. Without it, the postmaster.
         #[arg(long, value_name = "ADDRESS")]
         from: Option<String>,
         /// Who is to have it. An address without a domain is one of the office's.
@@ -142,7 +143,8 @@ pub enum Mail {
     },
     /// Say where a message is: how it came, and what has become of each of its copies.
     Trace {
-        /// Its number, as `gatepost mail list` and `show queue` have it, the name by which it was taken, or a Message-ID.
+        /// Its number, as `gatepost mail list` and `show queue` have it, the name by which it was taken, or a
+        /// Message-ID.
         id: String,
         /// Which store.
         #[command(flatten)]

@@ -1,7 +1,7 @@
 //! `gatepost mail trace`: where is that mail?
 //!
-//! It reads the store's files, as `mail list` does, and asks no gateway: so it does the same whether one runs or not, and a
-//! log of any length keeps no service waiting.
+//! It reads the store's files, as `mail list` does, and asks no gateway: so it does the same whether one runs or not,
+//! and a log of any length keeps no service waiting.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

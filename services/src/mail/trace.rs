@@ -1,7 +1,8 @@
 //! Where is that mail? What the store knows of a message, from the record that accepted it to where each copy is now.
 //!
-//! Records stay in the log until their segment is compacted, and then those go that say nothing which still holds. So all is
-//! known of a message that lies in a mailbox or waits in the queue, and of others what is left. What is not known is said so.
+//! Records stay in the log until their segment is compacted, and then those go that say nothing which still holds. So
+//! all is known of a message that lies in a mailbox or waits in the queue, and of others what is left. The trace says
+//! what is not known.
 //!
 //! Nothing is written, and a gateway may be running there.
 
@@ -136,7 +137,7 @@ pub struct Accepted {
     pub return_path: String,
     /// What SPF, DKIM and DMARC said.
     pub results: String,
-    /// Its length in octets, without the header lines that a mailbox's own.
+    /// Its length in octets, without the header lines that are a mailbox's own.
     pub size: u64,
     /// What it calls itself, without angle brackets.
     pub message_id: Option<String>,
@@ -205,9 +206,10 @@ pub fn note(of: impl fmt::Display, acts: &[String]) -> Option<String> {
     (!acts.is_empty()).then_some(note)
 }
 
-/// The same of a message that SMTP has taken as `id`, and of which rules have left no copy, with what else is known of it.
+/// The same of a message of which rules have left no copy, with what else is known of it. SMTP has taken it as `of`, or
+/// it was fetched from the account `of`.
 pub fn discarded(
-    id: &str,
+    of: &str,
     source: impl fmt::Display,
     return_path: &str,
     fields: &[(String, String)],
@@ -216,7 +218,7 @@ pub fn discarded(
     let message_id = fields.iter().find(|(name, _)| name == "message-id").map_or("", |(_, value)| value);
     let mut all = vec![format!("from {source}, return path <{return_path}>, Message-ID {message_id}")];
     all.extend(acts);
-    note(id, &all)
+    note(of, &all)
 }
 
 /// What is known of the messages that are `wanted`.

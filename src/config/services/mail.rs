@@ -102,7 +102,8 @@ impl Mail {
         format!("{}; mail for others to {others}", names.join(", "))
     }
 
-    /// Where the service that is called `name` is served under TLS from the start, beside its [port](Self::port_of); 0: nowhere.
+    /// Where the service that is called `name` is served under TLS from the start, beside its [port](Self::port_of);
+    /// 0: nowhere.
     pub fn tls_port_of(&self, name: &str) -> u16 {
         if name == SUBMISSION.name { self.ports.submissions } else { 0 }
     }

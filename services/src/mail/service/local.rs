@@ -1,7 +1,7 @@
 //! Mail that programs of this machine hand in, over a stream that no network carries.
 //!
-//! They speak SMTP as programs on the LAN do on port 25, and what they send goes the same way. Whoever gets such a stream may
-//! send anywhere, whatever `mail.relay_from` says.
+//! They speak SMTP as programs on the LAN do on port 25, and what they send goes the same way. Whoever gets such a
+//! stream may send anywhere, whatever `mail.relay_from` says.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;

@@ -38,7 +38,8 @@ pub const SMTP: Kind = Kind {
     counters: Stats::GLOSSARY,
 };
 
-/// What is known of the submission of mail by users, in clear with STARTTLS and under TLS. // RFC 6409; RFC 8314, section 3.3
+/// What is known of the submission of mail by users, with STARTTLS and under TLS from the start.
+/// // RFC 6409; RFC 8314, section 3.3
 pub const SUBMISSION: Kind = Kind {
     name: "submission",
     ports: &[(Protocol::TCP, 587), (Protocol::TCP, 465)],

@@ -5,7 +5,8 @@ use tokio::task::yield_now;
 use super::ground::Ground;
 use crate::mail::store::{Entry, Mailbox};
 
-/// The most folders of all mailboxes that are listed: a mailbox whose folders would be beyond is not. The first always is.
+/// The most folders of all mailboxes that are listed: a mailbox whose folders would be beyond is not. The first always
+/// is.
 pub const FOLDERS_LISTED_MAX: usize = 10_000;
 
 /// How mail stands.
@@ -90,7 +91,8 @@ impl MailboxStanding {
 }
 
 impl Ground {
-    /// How each mailbox stands now; `None` while the store is not open. Other tasks have their turn between two mailboxes.
+    /// How each mailbox stands now; `None` while the store is not open. Other tasks have their turn between two
+    /// mailboxes.
     pub async fn mailboxes(&self) -> Option<MailboxList> {
         self.mailboxes_within(FOLDERS_LISTED_MAX).await
     }

@@ -1,7 +1,7 @@
 //! What the log says of the past, beside what is so now: records stay in it until their segment is compacted.
 //!
-//! A gateway may be running there. A segment that it removes meanwhile is not missed, as what of it is needed stands in a
-//! later one.
+//! A gateway may be running there. A segment that it removes meanwhile is not missed, as what of it is needed stands in
+//! a later one.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -35,9 +35,9 @@ pub struct History<T> {
     pub is_cut: bool,
 }
 
-/// Reads all of the log, and keeps what `pick` makes of its records. Records that turn out not to hold are given to `pick`,
-/// too; what it has made of them is not kept. Damage costs what it
-/// touches; where the medium does not give a part, the rest of that segment.
+/// Reads all of the log, and keeps what `pick` makes of its records. Records that turn out not to hold are given to
+/// `pick`, too; what it has made of them is not kept. Damage costs what it touches; where the medium does not give a
+/// part, the rest of that segment.
 ///
 /// # Errors
 ///

@@ -137,6 +137,11 @@ fn mail_that_is_taken_is_kept() {
 }
 
 #[test]
+fn mail_that_leaves_is_kept_until_it_is_elsewhere() {
+    passes("mail-out");
+}
+
+#[test]
 fn bad_disk_loses_no_lease() {
     passes("bad-disk");
 }

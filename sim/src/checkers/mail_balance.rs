@@ -1,9 +1,10 @@
 //! What the gateway counts of mail adds up: with what its senders were told, and with what its disk has.
 //!
 //! A message counts once it is safe. So since a boot as many are counted as senders had 250 for, and as many more as
-//! went out without a reply at most; and the disk has as many more messages than at the boot. In no inbox there is more than its
-//! quota.
+//! went out without a reply at most; and the disk has as many more messages than at the boot, but for those that have gone. In no
+//! inbox there is more than its quota.
 
+use super::mail_kept::failures;
 use super::{Checker, Snapshot};
 use crate::machine::post::{SharedPost, Tally};
 use crate::world::mail_store::Stored;
@@ -72,17 +73,20 @@ impl Checker for MailBalance {
             }
         }
         let (Some(before), Some((counted, then))) = (self.at_boot, self.counted) else { return Ok(()) };
-        let now = self.post.borrow().tally();
+        let post = self.post.borrow();
+        let now = post.tally();
         // Counted since the latest report, at most: what was taken since, and what had no reply.
         let more = (now.taken - then.taken.min(now.taken)) + now.unknown;
         let after = stored.messages.len() as u64;
-        // A message that lies in several inboxes is gone when the last copy is.
-        if after <= before + counted + more && before + counted <= after + now.deleted {
+        // A message of several copies is gone when the last copy is.
+        let failed = failures(&post, &stored).values().map(|it| it.recipients.len() as u64).sum::<u64>();
+        let Tally { deleted, left, .. } = now;
+        if after <= before + counted + more && before + counted <= after + deleted + left + failed {
             return Ok(());
         }
         Err(format!(
-            "{counted} messages are counted since the boot; the disk had {before} and has {after}, and {} copies were deleted",
-            now.deleted
+            "{counted} messages are counted since the boot; the disk had {before} and has {after}; {deleted} copies were \
+             deleted, {left} are elsewhere, and {failed} failed"
         ))
     }
 }
@@ -94,6 +98,7 @@ mod tests {
     use std::rc::Rc;
 
     use gatepost::control::report::{Service, Services};
+    use gatepost_ground::Instant;
 
     use super::*;
     use crate::checkers::testing::snapshot;
@@ -115,7 +120,7 @@ mod tests {
     fn send(post: &SharedPost, end: End) {
         let mut post = post.borrow_mut();
         post.write("mark-1", Letter::default());
-        let attempt = post.begin("mark-1", BTreeSet::from(["anna".to_owned()]));
+        let attempt = post.begin("mark-1", BTreeSet::from(["anna".to_owned()]), Instant::ZERO);
         post.end(&attempt, end);
     }
 

@@ -4,12 +4,31 @@
 //! there; with another reply it is not; without one it may be there or not, once for each such attempt: the one
 //! duplicate that SMTP cannot exclude (RFC 5321, section 6.1). At each boot, and in the end, what the disk has
 //! is read, as the gateway's own start reads it.
+//!
+//! What goes to other domains has been taken by a server there, waits in the queue, or is in a notice to its sender; once, but for
+//! what a server has taken without the gateway's knowledge ([`Arrived`]). While the gateway has no address outside
+//! nothing counts as tried, and in the end what waits for long says why.
+
+mod outage;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::Checker;
-use crate::machine::post::{Copies, Gone, Post, SharedPost, mark_of};
+use gatepost_ground::Instant;
+
+use self::outage::Outage;
+use super::{Checker, Snapshot};
+use crate::machine::mail_server::NOBODY;
+use crate::machine::post::{
+    Arrived, Copies, Failures, Gone, Letter, Post, SharedPost, domain_of, failures_in, is_elsewhere, mark_of,
+};
+use crate::world::disk::DiskMood;
 use crate::world::mail_store::{Stored, StoredMessage};
+
+/// What has waited for so long in the queue, with a way out, was tried, and something came of that.
+const TRIED_WITHIN: Duration = Duration::from_secs(90);
+/// The longest that the gateway waits for a server that says nothing. // RFC 5321, section 4.5.3.2.6
+const HANGS_MAX: Duration = Duration::from_secs(11 * 60);
 
 /// What lies on the disk; `None` while nobody can read it.
 type Read = Box<dyn Fn() -> Result<Option<Stored>, String>>;
@@ -22,12 +41,19 @@ pub struct MailKept {
     numbered: BTreeMap<(String, u32), String>,
     /// What was wrong at a boot.
     wrong_at_boot: Option<String>,
+    outage: Outage,
 }
 
 impl MailKept {
     /// `post`: the books of all who send. `read` reads what lies on the disk.
     pub fn new(post: SharedPost, read: impl Fn() -> Result<Option<Stored>, String> + 'static) -> Self {
-        Self { post, read: Box::new(read), numbered: BTreeMap::new(), wrong_at_boot: None }
+        Self {
+            post,
+            read: Box::new(read),
+            numbered: BTreeMap::new(),
+            wrong_at_boot: None,
+            outage: Outage::default(),
+        }
     }
 
     /// Looks at the numbers of messages: each is one message's for ever. (RFC 9051, section 2.3.1.1)
@@ -60,15 +86,30 @@ impl Checker for MailKept {
     }
 
     fn promise(&self) -> &'static str {
-        "a message that was taken lies in exactly the right inboxes, to the octet, and one that was refused in none"
+        "a message that was taken lies in exactly the right inboxes, to the octet, is on its way or elsewhere, once; one that was refused is nowhere"
     }
 
     fn on_boot(&mut self) {
+        self.outage.on_boot();
         // A disk that refuses to be read is told in the end, if it still does.
         if let Ok(Some(stored)) = (self.read)() {
             let checked = self.check_numbers(&stored).and_then(|()| check(&self.post.borrow(), &stored));
             self.wrong_at_boot = self.wrong_at_boot.take().or(checked.err());
         }
+    }
+
+    fn on_disk(&mut self, mood: DiskMood) {
+        self.outage.on_disk(mood);
+    }
+
+    fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {
+        let Some(wan) = &snapshot.status.wan else { return Ok(()) };
+        if self.outage.is_due(snapshot.now, wan.address.is_some())
+            && let Ok(Some(stored)) = (self.read)()
+        {
+            return self.outage.look(stored.queue);
+        }
+        Ok(())
     }
 
     fn on_end(&mut self) -> Result<(), String> {
@@ -77,7 +118,9 @@ impl Checker for MailKept {
         }
         let Some(stored) = (self.read)()? else { return Ok(()) };
         self.check_numbers(&stored)?;
-        check(&self.post.borrow(), &stored)
+        let post = self.post.borrow();
+        check(&post, &stored)?;
+        check_reasons(&post, &stored, &self.outage)
     }
 }
 
@@ -95,9 +138,16 @@ fn check(post: &Post, stored: &Stored) -> Result<(), String> {
             }
         }
     }
+    let told = failures(post, stored);
+    let elsewhere = Elsewhere::new(stored, told.values());
     let gone = post.gone();
     for (mark, letter) in post.letters() {
-        for (mailbox, Copies { taken, unknown, refused }) in &letter.copies {
+        for (mailbox, copies) in &letter.copies {
+            if is_elsewhere(mailbox) {
+                elsewhere.check(post, (mark, letter), mailbox, copies)?;
+                continue;
+            }
+            let Copies { taken, unknown, refused, .. } = copies;
             let times = found.get(&(mailbox.as_str(), mark.clone())).copied().unwrap_or(0);
             let Gone { surely, perhaps } =
                 gone.get(&(mailbox.as_str(), mark.as_str())).copied().unwrap_or_default();
@@ -110,6 +160,87 @@ fn check(post: &Post, stored: &Stored) -> Result<(), String> {
                      more; of the attempts to send it there {taken} were taken, {refused} refused, and {unknown} had no reply"
                 ));
             }
+        }
+    }
+    Ok(())
+}
+
+/// What users were told of messages that failed, in notices that they have fetched and in those that lie in their inboxes.
+pub(super) fn failures(post: &Post, stored: &Stored) -> BTreeMap<(String, u32), Failures> {
+    let mut told = post.told().clone();
+    for (name, mailbox) in &stored.mailboxes {
+        let notices = mailbox.messages.iter().filter_map(|(uid, message)| {
+            let octets = message.octets.as_deref().filter(|octets| mark_of(octets).is_none())?;
+            Some(((name.clone(), *uid), failures_in(octets)?))
+        });
+        told.extend(notices);
+    }
+    told
+}
+
+/// Where messages for other domains are, as far as the gateway knows, by mark and address.
+struct Elsewhere<'a> {
+    queued: BTreeMap<(&'a str, &'a str), u32>,
+    /// Senders were told that they failed.
+    failed: BTreeMap<(&'a str, &'a str), u32>,
+}
+
+impl<'a> Elsewhere<'a> {
+    fn new(stored: &'a Stored, told: impl Iterator<Item = &'a Failures>) -> Self {
+        let (mut queued, mut failed) = (BTreeMap::new(), BTreeMap::new());
+        for entry in stored.queue.values() {
+            if let Some(mark) = &entry.mark {
+                *queued.entry((mark.as_str(), entry.recipient.as_str())).or_default() += 1;
+            }
+        }
+        for Failures { mark, recipients } in told {
+            for recipient in recipients {
+                *failed.entry((mark.as_str(), recipient.as_str())).or_default() += 1;
+            }
+        }
+        Self { queued, failed }
+    }
+
+    /// Looks for all copies of a message for `recipient`.
+    fn check(
+        &self,
+        post: &Post,
+        (mark, letter): (&str, &Letter),
+        recipient: &str,
+        copies: &Copies,
+    ) -> Result<(), String> {
+        let Copies { taken, unknown, refused, .. } = copies;
+        let Arrived { confirmed, unconfirmed } = post.arrived(mark, recipient);
+        let queued = self.queued.get(&(mark, recipient)).copied().unwrap_or(0);
+        let failed = self.failed.get(&(mark, recipient)).copied().unwrap_or(0);
+        let all = confirmed + unconfirmed + queued + failed;
+        let is_nobody = recipient.split('@').next() == Some(NOBODY);
+        // Each that was taken without the gateway's knowledge can be one more.
+        let is_well = all >= *taken && all <= taken + unknown + unconfirmed && (is_nobody || failed == 0);
+        if is_well {
+            return Ok(());
+        }
+        let sender = &letter.sender;
+        Err(format!(
+            "{mark} of {sender} for {recipient} was taken {confirmed} times there, perhaps {unconfirmed} more, waits {queued} \
+             times, and its sender was told {failed} times that it failed; of the attempts to hand it in {taken} were taken, \
+             {refused} refused, and {unknown} had no reply"
+        ))
+    }
+}
+
+/// Looks for what has waited for long in the queue, and nobody knows why.
+fn check_reasons(post: &Post, stored: &Stored, outage: &Outage) -> Result<(), String> {
+    let Some((now, way_out_since)) = outage.way_out_since() else { return Ok(()) };
+    for (id, entry) in stored.queue.iter().filter(|(_, entry)| entry.reply.is_empty()) {
+        let letter = entry.mark.as_ref().and_then(|mark| post.letters().get(mark));
+        let sent_at = letter.and_then(|letter| letter.copies.get(&entry.recipient)?.sent_at);
+        let since = sent_at.unwrap_or(Instant::ZERO).max(way_out_since);
+        let hung_at = post.hung_at(domain_of(&entry.recipient));
+        let may_hang = hung_at.is_some_and(|at| now.since(at) < HANGS_MAX);
+        if now.since(since) > TRIED_WITHIN && !may_hang {
+            let Some(mark) = &entry.mark else { return Err(format!("message {id} of the queue is nobody's")) };
+            return Err(format!("{mark} for {} waits in the queue, and nobody knows why", entry.recipient));
         }
     }
     Ok(())
@@ -174,7 +305,7 @@ mod tests {
         let post = SharedPost::default();
         post.borrow_mut().write(MARKED, letter());
         for end in ends {
-            let attempt = post.borrow_mut().begin(MARKED, BTreeSet::from(["anna".to_owned()]));
+            let attempt = post.borrow_mut().begin(MARKED, BTreeSet::from(["anna".to_owned()]), Instant::ZERO);
             post.borrow_mut().end(&attempt, *end);
         }
         let stored = Rc::new(RefCell::new(Stored::default()));
@@ -262,7 +393,7 @@ mod tests {
             for (is_there, is_well) in [(false, is_well_without), (true, is_well_with)] {
                 let post = SharedPost::default();
                 post.borrow_mut().write(MARKED, letter());
-                let attempt = post.borrow_mut().begin(MARKED, BTreeSet::from(["anna".to_owned()]));
+                let attempt = post.borrow_mut().begin(MARKED, BTreeSet::from(["anna".to_owned()]), Instant::ZERO);
                 post.borrow_mut().end(&attempt, End::Taken);
                 post.borrow_mut().fetch("anna", 7, &whole());
                 if deletion != No {

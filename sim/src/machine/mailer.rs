@@ -1,4 +1,5 @@
-//! Somebody who sends mail to users of the office, one message after the other, and writes down what was taken.
+//! Somebody who sends mail to users of the office, and by it to others, one message after the other, and writes down what was
+//! taken.
 
 mod draft;
 
@@ -19,7 +20,7 @@ use smoltcp::iface::SocketHandle;
 
 use self::draft::Draft;
 use super::fetch::{Closing, connect};
-use super::post::{Attempt, End, SharedPost};
+use super::post::{Attempt, End, SharedPost, is_elsewhere};
 use super::stack::Stack;
 use super::{Machine, Record};
 use crate::scenario::Identity;
@@ -41,16 +42,24 @@ const RECIPIENTS_MAX: usize = 3;
 const LITTLE_OCTETS: RangeInclusive<usize> = 10..=200;
 /// A longer message would take too long that way.
 const LITTLE_MESSAGE_MAX: usize = 20_000;
+/// The addresses of those for whom machines of the LAN send.
+const USERS: [&str; 2] = ["anna@office.example", "berta@office.example"];
 /// The pause between two such.
 const LITTLE_PAUSE: Duration = Duration::from_millis(3);
 
-/// An address of the office's.
+/// An address that mail is sent to.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Address {
     /// As it is written.
     pub address: &'static str,
-    /// The mailboxes that it leads to; none: there is nobody of that name.
+    /// The mailboxes that it leads to, or the address itself if it is elsewhere; none: there is nobody of that name.
     pub mailboxes: &'static [&'static str],
+}
+
+impl Address {
+    fn is_elsewhere(&self) -> bool {
+        self.mailboxes.iter().any(|copy| is_elsewhere(copy))
+    }
 }
 
 /// What somebody sends, and how often.
@@ -132,6 +141,8 @@ enum Step {
 /// A message on its way.
 struct UnderWay {
     handle: SocketHandle,
+    /// Its sender is no host of the office's, which takes no mail for others from there.
+    is_outside: bool,
     draft: Draft,
     step: Step,
     /// The recipients that were taken, those that may be taken another time, and those that never are.
@@ -199,6 +210,7 @@ impl Mailer {
         self.stack.tcp(handle).set_nagle_enabled(false);
         self.under_way = Some(UnderWay {
             handle,
+            is_outside: self.is_outside,
             draft,
             step: Step::Connect,
             taken: Vec::new(),
@@ -228,7 +240,11 @@ impl Mailer {
         let recipients = if is_to_several { RECIPIENTS_MAX } else { 1 };
         let to: Vec<_> = self.habits.to.sample(&mut self.rng, recipients).collect();
         let octets_min = long.map_or(0, |(_, octets)| self.rng.random_range(octets / 4..=octets));
-        let (draft, letter) = Draft::write(&self.name, to, octets_min, &mut self.rng);
+        // Who sends to others is somebody who can be told what becomes of it.
+        let leaves = !self.is_outside && to.iter().any(|to| to.is_elsewhere());
+        let user = leaves.then(|| *USERS.choose(&mut self.rng).expect("there are some"));
+        let from = user.map_or_else(|| format!("{}@elsewhere.example", self.name), str::to_owned);
+        let (draft, letter) = Draft::write(&self.name, from, to, octets_min, &mut self.rng);
         self.post.borrow_mut().write(&draft.mark, letter);
         self.account.written += 1;
         Some(draft)
@@ -284,7 +300,7 @@ impl UnderWay {
             }
         }
         while let Some(code) = next_code(&mut self.got) {
-            if let Some(end) = self.take_reply(name, code, post) {
+            if let Some(end) = self.take_reply(name, code, post, now) {
                 return Some(end);
             }
         }
@@ -304,18 +320,22 @@ impl UnderWay {
     }
 
     /// Takes a reply; how it ended, if that was it.
-    fn take_reply(&mut self, name: &str, code: u16, post: &SharedPost) -> Option<End> {
+    fn take_reply(&mut self, name: &str, code: u16, post: &SharedPost, now: Instant) -> Option<End> {
         let is_well = code == if self.step == Step::Connect { 220 } else { 250 };
         match self.step {
             Step::Connect if is_well => self.say(Step::Hello, &format!("EHLO {name}.elsewhere.example")),
             Step::Hello if is_well => {
-                self.say(Step::Sender, &format!("MAIL FROM:<{name}@elsewhere.example>"));
+                let line = format!("MAIL FROM:<{}>", self.draft.from);
+                self.say(Step::Sender, &line);
             }
             Step::Sender if is_well => return self.name_recipient(0),
             Step::Recipient(number) => {
                 let to = self.draft.to[number];
                 if is_well && to.mailboxes.is_empty() {
                     post.borrow_mut().fault(format!("{} is taken, and there is nobody", to.address));
+                }
+                if is_well && self.is_outside && to.is_elsewhere() {
+                    post.borrow_mut().fault(format!("{} is taken from outside, and is elsewhere", to.address));
                 }
                 match code {
                     250 => self.taken.push(to),
@@ -327,7 +347,7 @@ impl UnderWay {
             Step::Data if code == 354 => {
                 let mailboxes: BTreeSet<_> =
                     self.taken.iter().flat_map(|to| to.mailboxes).map(|name| (*name).to_owned()).collect();
-                self.attempt = Some(post.borrow_mut().begin(&self.draft.mark, mailboxes));
+                self.attempt = Some(post.borrow_mut().begin(&self.draft.mark, mailboxes, now));
                 self.unsent.extend_from_slice(&self.draft.wire);
                 self.step = Step::Message;
             }

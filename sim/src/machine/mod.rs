@@ -60,6 +60,7 @@ mod fetch;
 pub mod fetcher;
 mod forgery;
 pub mod internet;
+pub mod mail_server;
 pub mod mailer;
 mod page_server;
 pub mod pc;

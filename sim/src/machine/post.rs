@@ -1,11 +1,18 @@
 //! The books of all who send mail in a run: what each message is, who is to have it, and what its sender was told.
+//! A copy of a message is called by the mailbox that it is for, or by its address elsewhere.
 //!
 //! Senders write them and checkers read them. What a checker knows of mail comes from here and from the disk, as neither
 //! what goes through TLS nor what lies in an inbox can be seen on the wire.
 
+mod elsewhere;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+
+use gatepost_ground::Instant;
+
+pub use self::elsewhere::{Arrival, Arrived, Failures, domain_of, failures_in, is_elsewhere};
 
 /// The books that a run's senders and checkers share.
 pub type SharedPost = Rc<RefCell<Post>>;
@@ -22,6 +29,12 @@ pub struct Post {
     boots: u64,
     /// What users have fetched, by mailbox and number.
     fetched: BTreeMap<(String, u32), Fetched>,
+    /// What users were told in notices that they have fetched, in the same way.
+    told: BTreeMap<(String, u32), Failures>,
+    /// What servers elsewhere have taken, by mark and address.
+    arrived: BTreeMap<(String, String), Arrived>,
+    /// Domains of which the gateway may wait for a server that says nothing any more, and since when.
+    hung: BTreeMap<String, Instant>,
     faults: Vec<String>,
 }
 
@@ -75,6 +88,8 @@ pub struct Copies {
     pub unknown: u32,
     /// Attempts that were answered otherwise.
     pub refused: u32,
+    /// When the message went out last.
+    pub sent_at: Option<Instant>,
 }
 
 /// What became of attempts.
@@ -86,6 +101,8 @@ pub struct Tally {
     pub unknown: u64,
     /// Copies that users have asked to delete.
     pub deleted: u64,
+    /// Copies that servers elsewhere have taken.
+    pub left: u64,
 }
 
 /// An attempt whose message has gone out.
@@ -113,12 +130,14 @@ impl Post {
         self.letters.insert(mark.to_owned(), letter);
     }
 
-    /// The message of that mark goes out, for these mailboxes.
-    pub fn begin(&mut self, mark: &str, mailboxes: BTreeSet<String>) -> Attempt {
+    /// The message of that mark goes out, for these mailboxes and addresses elsewhere.
+    pub fn begin(&mut self, mark: &str, mailboxes: BTreeSet<String>, now: Instant) -> Attempt {
         self.tally.unknown += 1;
         if let Some(letter) = self.letters.get_mut(mark) {
             for mailbox in &mailboxes {
-                letter.copies.entry(mailbox.clone()).or_default().unknown += 1;
+                let copies = letter.copies.entry(mailbox.clone()).or_default();
+                copies.unknown += 1;
+                copies.sent_at = Some(now);
             }
         }
         Attempt { mark: mark.to_owned(), mailboxes, boots: self.boots }
@@ -148,6 +167,7 @@ impl Post {
     pub fn on_boot(&mut self) {
         self.boots += 1;
         self.tally = Tally::default();
+        self.hung.clear();
     }
 
     /// `user` is told of these messages.
@@ -161,7 +181,10 @@ impl Post {
 
     /// `user` has fetched the message of that number.
     pub fn fetch(&mut self, user: &str, uid: u32, octets: &[u8]) {
-        let Some(mark) = mark_of(octets) else { return };
+        let Some(mark) = mark_of(octets) else {
+            let told = failures_in(octets).map(|failures| ((user.to_owned(), uid), failures));
+            return self.told.extend(told);
+        };
         match self.letters.get(&mark) {
             Some(letter) if letter.copies.contains_key(user) && letter.is_as_sent(octets) => {}
             _ => self.fault(format!("message {uid} of {user} is fetched as {mark}, and not as it was sent")),
@@ -218,6 +241,11 @@ impl Post {
         gone
     }
 
+    /// What users were told in notices that they have fetched, by mailbox and number.
+    pub fn told(&self) -> &BTreeMap<(String, u32), Failures> {
+        &self.told
+    }
+
     /// The gateway said to a sender what it never may.
     pub fn fault(&mut self, what: String) {
         self.faults.push(what);
@@ -269,20 +297,20 @@ mod tests {
         let mut post = Post::default();
         post.write("mark-1", Letter::default());
         let both = || BTreeSet::from(["anna".to_owned(), "berta".to_owned()]);
-        let attempt = post.begin("mark-1", both());
+        let attempt = post.begin("mark-1", both(), Instant::ZERO);
         assert_eq!(post.tally(), Tally { unknown: 1, ..Tally::default() });
         post.end(&attempt, End::Unknown);
-        let attempt = post.begin("mark-1", both());
+        let attempt = post.begin("mark-1", both(), Instant::ZERO);
         post.end(&attempt, End::Refused);
-        let before_the_boot = post.begin("mark-1", BTreeSet::from(["anna".to_owned()]));
+        let before_the_boot = post.begin("mark-1", BTreeSet::from(["anna".to_owned()]), Instant::ZERO);
         assert_eq!(post.tally(), Tally { unknown: 2, ..Tally::default() });
         post.on_boot();
-        let after = post.begin("mark-1", BTreeSet::from(["berta".to_owned()]));
+        let after = post.begin("mark-1", BTreeSet::from(["berta".to_owned()]), Instant::ZERO);
         post.end(&before_the_boot, End::Taken);
         post.end(&after, End::Taken);
         assert_eq!(post.tally(), Tally { taken: 1, ..Tally::default() });
         let copies = &post.letters()["mark-1"].copies;
-        let once = Copies { taken: 1, unknown: 1, refused: 1 };
+        let once = Copies { taken: 1, unknown: 1, refused: 1, sent_at: Some(Instant::ZERO) };
         assert_eq!((copies["anna"], copies["berta"]), (once, once));
     }
 }

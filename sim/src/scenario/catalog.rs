@@ -86,6 +86,13 @@ const SCENARIOS: &[Scenario] = &[
         build: |_, _| mail::kept(),
     },
     Scenario {
+        name: "mail-out",
+        about: "mail goes to servers that are slow, busy, silent or lose replies, while the provider vanishes and the power fails",
+        lasting_secs: 480,
+        lasting_secs_min: 480,
+        build: |_, _| mail::sent_on(),
+    },
+    Scenario {
         name: "port-scan",
         about: "somebody on the WAN scans the gateway and tries to get past it",
         lasting_secs: 90,

@@ -1,4 +1,4 @@
-//! Mail in an office: its users and aliases, and who sends to them.
+//! Mail in an office: its users and aliases, who sends to them, and the servers of those to whom the office sends.
 
 use std::cell::RefCell;
 use std::panic::Location;
@@ -14,6 +14,8 @@ use rand::rngs::StdRng;
 use super::office::Office;
 use super::own::OwnMachine;
 use crate::machine::fetcher::Fetcher;
+use crate::machine::internet::{MAIL_ADDRESSES, Site};
+use crate::machine::mail_server::{MailServer, Manner};
 use crate::machine::mailer::{Address, Habits, Mailer};
 use crate::machine::post::SharedPost;
 
@@ -28,14 +30,43 @@ const CONFIG: &str = "
 const WAN_CONFIG: &str = "firewall.wan_services = ['smtp']\n";
 
 /// The addresses of the office's that mail is sent to.
-pub const ADDRESSES: &[Address] = &[
-    Address { address: "anna@office.example", mailboxes: &["anna"] },
-    Address { address: "Berta@office.example", mailboxes: &["berta"] },
-    Address { address: "carla@office.example", mailboxes: &["carla"] },
-    Address { address: "all@office.example", mailboxes: &["anna", "berta"] },
-    Address { address: "nobody@office.example", mailboxes: &[] },
+pub const ADDRESSES: &[Address] = &[ANNA, BERTA, CARLA, ALL, NOBODY];
+/// Those, and addresses of all mail servers elsewhere: of some domains several, and some that nobody has there.
+pub const ADDRESSES_EVERYWHERE: &[Address] = &[
+    ANNA,
+    BERTA,
+    CARLA,
+    ALL,
+    NOBODY,
+    elsewhere(&["rita@post-0.example"]),
+    elsewhere(&["sven@post-0.example"]),
+    elsewhere(&["tess@post-1.example"]),
+    elsewhere(&["udo@post-2.example"]),
+    elsewhere(&["vera@post-3.example"]),
+    elsewhere(&["willi@post-4.example"]),
+    elsewhere(&["xenia@post-5.example"]),
+    elsewhere(&["yvonne@post-6.example"]),
+    elsewhere(&["gone@post-0.example"]),
+    elsewhere(&["gone@post-3.example"]),
 ];
 
+const ANNA: Address = Address { address: "anna@office.example", mailboxes: &["anna"] };
+const BERTA: Address = Address { address: "Berta@office.example", mailboxes: &["berta"] };
+const CARLA: Address = Address { address: "carla@office.example", mailboxes: &["carla"] };
+const ALL: Address = Address { address: "all@office.example", mailboxes: &["anna", "berta"] };
+const NOBODY: Address = Address { address: "nobody@office.example", mailboxes: &[] };
+
+/// An address elsewhere, which is its only copy.
+const fn elsewhere(copy: &'static [&'static str; 1]) -> Address {
+    Address { address: copy[0], mailboxes: copy }
+}
+
+/// The name of the mail server elsewhere with this number.
+pub(super) fn mail_server(number: usize) -> String {
+    format!("mx-{number}")
+}
+
+const SMTP_PORT: u16 = 25;
 /// The users, and the password of all of them.
 const USERS: [&str; 3] = ["anna", "berta", "carla"];
 const PASSWORD: &str = "a password that nobody guesses";
@@ -101,6 +132,25 @@ impl Office {
             });
         }
         self.mail = Some(Mail { post, habits });
+        self
+    }
+
+    /// Mail servers elsewhere take what is sent to their domains, each in the manner that `manner_of` has for its number, or
+    /// else in one that is drawn. [`Office::mail`] comes before.
+    #[track_caller]
+    pub fn mail_servers(mut self, manner_of: impl Fn(usize) -> Option<Manner>) -> Self {
+        let Some(Mail { post, .. }) = &self.mail else { return self };
+        let post = Rc::clone(post);
+        for (number, address) in MAIL_ADDRESSES.into_iter().enumerate() {
+            let (post, manner) = (Rc::clone(&post), manner_of(number));
+            // The second takes what the first cannot.
+            let domains = if number == 1 { 0..=1 } else { number..=number };
+            let domains: Vec<_> = domains.map(|domain| format!("post-{domain}.example")).collect();
+            let make = move |seed| {
+                MailServer::new(format!("mx-{number}.example.net"), domains.clone(), manner, &post, seed)
+            };
+            self = self.server(&mail_server(number), Site::at(address).tcp(SMTP_PORT), make);
+        }
         self
     }
 }

@@ -2,16 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gatepost_services::mail::store::{Sequence, Uid, Unreadable, each_body_part, recover};
+use gatepost_services::mail::store::{
+    Message, Origin, QueueId, Sequence, Uid, Unreadable, each_body_part, read_body_part, recover,
+};
 use gatepost_services::store::Storage;
+
+use crate::machine::post::mark_of;
+
+/// The octets of a message that are read to find its mark.
+const HEADER_OCTETS: usize = 4_096;
 
 /// All that is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
     /// The mailboxes, by their users.
     pub mailboxes: BTreeMap<String, StoredMailbox>,
-    /// The messages that lie in a mailbox or wait to be sent on, by their numbers.
+    /// The messages that came by SMTP and lie in a mailbox or wait to be sent on, by their numbers.
     pub messages: BTreeSet<Sequence>,
+    /// What waits to be sent on: a recipient of a message each.
+    pub queue: BTreeMap<QueueId, StoredEntry>,
 }
 
 /// A mailbox.
@@ -32,6 +41,19 @@ pub struct StoredMessage {
     pub octets: Option<Vec<u8>>,
 }
 
+/// An entry of the queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredEntry {
+    /// The mark of its message; `None` if that cannot be read, or has none.
+    pub mark: Option<String>,
+    /// The address that it goes to.
+    pub recipient: String,
+    /// How often it was tried.
+    pub tries: u32,
+    /// Why it is still there; empty if nothing came of any try yet.
+    pub reply: String,
+}
+
 /// Reads all of it.
 ///
 /// # Errors
@@ -44,7 +66,11 @@ pub fn read(disk: &dyn Storage) -> Result<Stored, String> {
         let (state, entries) = (mailbox.state(), mailbox.entries());
         let mut messages = BTreeMap::new();
         for entry in entries {
-            let message = recovered.message(disk, state.id, entry).and_then(|message| {
+            let message = recovered.message(disk, state.id, entry);
+            if message.as_ref().map_or(true, has_come_by_smtp) {
+                stored.messages.insert(entry.message);
+            }
+            let octets = message.and_then(|message| {
                 let mut octets = message.prefix.clone();
                 each_body_part(disk, &message.body, |part| {
                     octets.extend_from_slice(part);
@@ -52,12 +78,29 @@ pub fn read(disk: &dyn Storage) -> Result<Stored, String> {
                 })?;
                 Ok(octets)
             });
-            messages.insert(entry.uid, StoredMessage { octets: message.ok() });
-            stored.messages.insert(entry.message);
+            messages.insert(entry.uid, StoredMessage { octets: octets.ok() });
         }
         let mailbox = StoredMailbox { quota: state.quota, used: mailbox.used(), messages };
         stored.mailboxes.insert(state.name.clone(), mailbox);
     }
-    stored.messages.extend(recovered.state().queue().map(|(id, _)| id.message));
+    for (id, entry) in recovered.state().queue() {
+        let message = recovered.queued(disk, id);
+        if message.as_ref().map_or(true, has_come_by_smtp) {
+            stored.messages.insert(id.message);
+        }
+        let mark = message.and_then(|message| read_body_part(disk, &message.body, 0, HEADER_OCTETS));
+        let entry = StoredEntry {
+            mark: mark.ok().and_then(|octets| mark_of(&octets)),
+            recipient: entry.recipient.clone(),
+            tries: entry.progress.tries,
+            reply: entry.progress.reply.clone(),
+        };
+        stored.queue.insert(id, entry);
+    }
     Ok(stored)
+}
+
+/// Whether somebody has sent it to the office, and it was neither polled nor made by the gateway.
+fn has_come_by_smtp(message: &Message) -> bool {
+    message.accept.origin == Origin::Smtp
 }

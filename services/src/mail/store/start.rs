@@ -13,7 +13,7 @@ use std::{io, mem};
 use nix::errno::Errno;
 
 use super::checkpoint;
-use super::content::{BodyName, Content, MailboxId, Sequence};
+use super::content::{BodyName, Content, MailboxId, QueueId, Sequence};
 use super::layout::{
     BODIES, CHECKPOINT, RESERVE, SEGMENTS, body_file, parse_body, parse_segment, segment_file,
 };
@@ -75,6 +75,19 @@ impl Recovered {
         let number = entry.place.segment;
         let file = self.files.get(&number).ok_or(Unreadable::Gone)?;
         read_message(disk, &(segment_file(number, file.marker), file.marker), id, entry)
+    }
+
+    /// The message of the queue entry `id`, in the same way.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read; [`Unreadable::Gone`] if it is not in the queue, too.
+    pub fn queued(&self, disk: &dyn Storage, id: QueueId) -> Result<Message, Unreadable> {
+        let place = self.state.queued(id).ok_or(Unreadable::Gone)?.place;
+        let file = self.files.get(&place.segment).ok_or(Unreadable::Gone)?;
+        let name = segment_file(place.segment, file.marker);
+        let octets = disk.read_at(&name, place.offset, place.len as usize)?;
+        Message::parse_queued(file.marker, &octets.ok_or(Unreadable::Gone)?, id)
     }
 
     /// Has the next starts know what this one has found.

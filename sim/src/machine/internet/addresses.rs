@@ -18,6 +18,16 @@ pub const WEB_ADDRESSES: [Ipv4Addr; 4] = [
 ];
 /// The chat server.
 pub const CHAT_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 18, 7, 7);
+/// The mail servers: `mx-0.example.net` and so on, each for the domain with its number, `post-0.example` and so on.
+pub const MAIL_ADDRESSES: [Ipv4Addr; 7] = [
+    Ipv4Addr::new(198, 18, 25, 1),
+    Ipv4Addr::new(198, 18, 25, 2),
+    Ipv4Addr::new(198, 18, 25, 3),
+    Ipv4Addr::new(198, 18, 25, 4),
+    Ipv4Addr::new(198, 18, 25, 5),
+    Ipv4Addr::new(198, 18, 25, 6),
+    Ipv4Addr::new(198, 18, 25, 7),
+];
 /// Web sites: `site-0.example` and so on, on the web servers in turn.
 pub const SITES: usize = 20;
 /// Names are asked for here.

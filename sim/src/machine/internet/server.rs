@@ -200,4 +200,9 @@ impl Connection<'_> {
     pub fn close(&mut self) {
         self.socket.close();
     }
+
+    /// Resets it.
+    pub fn abort(&mut self) {
+        self.socket.abort();
+    }
 }

@@ -17,6 +17,8 @@ const LINE_OCTETS_MAX: usize = 200;
 /// A message that its sender has not got rid of.
 pub(super) struct Draft {
     pub mark: String,
+    /// Its return path.
+    pub from: String,
     /// As it goes over the wire, with the line that ends it.
     pub wire: Vec<u8>,
     /// Whom it is still to be sent to.
@@ -26,15 +28,16 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Writes a message of `sender`'s to `to`, of at least so many octets.
+    /// Writes a message of `sender`'s from that address to `to`, of at least so many octets.
     pub fn write(
         sender: &str,
+        from: String,
         to: Vec<&'static Address>,
         octets_min: usize,
         rng: &mut StdRng,
     ) -> (Self, Letter) {
         let mark = format!("{MARK}{:016x}", rng.random::<u64>());
-        let mut header = format!("From: <{sender}@elsewhere.example>\r\nSubject: {mark}\r\n");
+        let mut header = format!("From: <{from}>\r\nSubject: {mark}\r\n");
         for address in &to {
             _ = write!(header, "To: <{}>\r\n", address.address);
         }
@@ -54,7 +57,7 @@ impl Draft {
         }
         wire.extend_from_slice(b".\r\n");
         let letter = Letter { sender: sender.to_owned(), header, body, ..Letter::default() };
-        (Self { mark, wire, to, tries: 0 }, letter)
+        (Self { mark, from, wire, to, tries: 0 }, letter)
     }
 }
 

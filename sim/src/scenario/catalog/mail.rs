@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::super::action::{calm, disk, power_back, power_cut, power_cut_while_writing};
-use super::super::mail::ADDRESSES;
+use super::super::action::{calm, disk, power_back, power_cut, power_cut_while_writing, provider};
+use super::super::mail::{ADDRESSES, ADDRESSES_EVERYWHERE, mail_server};
 use super::super::office::{Office, office};
 use super::secs;
 use crate::machine::fetcher::FetchAccount;
+use crate::machine::internet::{MAIL_ADDRESSES, ProviderMood};
+use crate::machine::mail_server::{MailServerAccount, Manner};
 use crate::machine::mailer::{Habits, MailAccount};
 use crate::world::disk::DiskMood;
 
@@ -52,5 +54,37 @@ pub(super) fn kept() -> Office {
                 .map(|(name, mailer)| format!("{name}: {mailer}"))
                 .collect();
             if unwell.is_empty() { Ok(()) } else { Err(unwell.join("; ")) }
+        })
+}
+
+pub(super) fn sent_on() -> Office {
+    let habits =
+        Habits { to: ADDRESSES_EVERYWHERE, pause_max: Duration::from_secs(4), long: Some((20, 40_000)) };
+    office()
+        .pcs(1)
+        .mode("nat")
+        .isp_lease_secs(60)
+        .mail(&MAILERS, habits)
+        .fetching("desk", "lan0", "anna")
+        // One of each manner.
+        .mail_servers(|number| Some(Manner::ALL[number]))
+        .at(secs(60), power_cut_while_writing(5))
+        .at(secs(75), power_back())
+        .at(secs(100), disk(DiskMood::LosesWrites))
+        .at(secs(110), disk(DiskMood::Sound))
+        // Longer than its lease lasts, so that the gateway knows that there is no way out.
+        .at(secs(130), provider(ProviderMood::Gone))
+        .at(secs(230), provider(ProviderMood::Up))
+        .at(secs(250), power_cut())
+        .at(secs(255), power_back())
+        .at(secs(300), calm())
+        .expect("each server takes mail in the end", |account| {
+            let names = (0..MAIL_ADDRESSES.len()).map(mail_server);
+            let mut accounts = names.map(|name| (account.record::<MailServerAccount>(&name), name));
+            let is_unwell = |it: &MailServerAccount| it.last_taken_at.is_none_or(|at| at.as_secs() <= 300);
+            match accounts.find(|(it, _)| is_unwell(it)) {
+                Some((it, name)) => Err(format!("{name}: {it}")),
+                None => Ok(()),
+            }
         })
 }

@@ -1,4 +1,4 @@
-//! Mail to the office's users, from the LAN and from outside.
+//! Mail to the office's users, from the LAN and from outside, and from the LAN to others.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use rand::RngExt;
 
 use super::{Picker, World};
 use crate::machine::mailer::{Habits, MailAccount};
-use crate::scenario::mail::ADDRESSES;
+use crate::scenario::mail::{ADDRESSES, ADDRESSES_EVERYWHERE};
 use crate::scenario::office::Office;
 
 /// The octets of a message that is long for the cables that a swarm has.
@@ -30,9 +30,12 @@ impl Picker {
             mailers.push((STRANGER, "wan"));
         }
         let pause_max = Duration::from_secs(self.rng.random_range(4..=12));
-        let office =
-            office.mail(&mailers, Habits { to: ADDRESSES, pause_max, long: Some((20, LONG_OCTETS)) });
-        if self.rng.random_ratio(1, 2) { office.fetching(READER, &port, "anna") } else { office }
+        let is_fetched = self.rng.random_ratio(1, 2);
+        let leaves = world.has_wan && self.rng.random_ratio(2, 3);
+        let to = if leaves { ADDRESSES_EVERYWHERE } else { ADDRESSES };
+        let office = office.mail(&mailers, Habits { to, pause_max, long: Some((20, LONG_OCTETS)) });
+        let office = if is_fetched { office.fetching(READER, &port, "anna") } else { office };
+        if leaves { office.mail_servers(|_| None) } else { office }
     }
 }
 

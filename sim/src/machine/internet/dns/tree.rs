@@ -5,7 +5,8 @@
 //! ├─ com, net           a.gtld.net  b.gtld.net
 //! │  ├─ example.com     ns-0.example.com  ns-1.example.net     the web servers
 //! │  └─ example.net     ns-0.example.net  ns-1.example.net     site-14.cdn and on: aliases into example.com
-//! ├─ example            a.nic.example  b.nic.example           site-0 to site-13; site-14 and on: aliases into cdn
+//! ├─ example            a.nic.example  b.nic.example           site-0 to site-13; site-14 and on: aliases into cdn;
+//! │                                                            post-0 and on: domains whose mail servers are in example.net
 //! └─ in-addr.arpa       a.root  b.root
 //!    └─ 18.198          ns-0.example.net  ns-1.example.net     the web servers' names
 //! ```
@@ -13,16 +14,17 @@
 //! Every record is held once: the name servers of a zone are the delegation to it, their addresses the
 //! glue. A record that is replaced stays with the time until which it was true, for the checkers.
 //!
-//! Mail servers join as hosts: an `A` record in a zone, and an `MX` record at each name that gets mail there.
+//! The mail of `post-0.example` goes to `mx-0.example.net`, and if that cannot take it to `mx-1`; each of the other domains has
+//! the server of its number.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use gatepost_ground::Instant;
-use hickory_proto::rr::rdata::{A, CNAME, NS, PTR, SOA};
+use hickory_proto::rr::rdata::{A, CNAME, MX, NS, PTR, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-use super::super::{SITES, WEB_ADDRESSES};
+use super::super::{MAIL_ADDRESSES, SITES, WEB_ADDRESSES};
 
 /// The first site that is reached by aliases alone: one in its zone, one in the next, and the address in a
 /// third.
@@ -104,6 +106,12 @@ impl Tree {
             tree.add(&web, SITE_TTL_SECS, RData::A(A(address)));
             tree.add(&reverse(address), SITE_TTL_SECS, RData::PTR(PTR(name(&web))));
         }
+        for (number, address) in MAIL_ADDRESSES.into_iter().enumerate() {
+            let (domain, server) = (format!("post-{number}.example."), mail_server(number));
+            tree.add(&server, SITE_TTL_SECS, RData::A(A(address)));
+            tree.add(&domain, SITE_TTL_SECS, RData::MX(MX::new(10, name(&server))));
+        }
+        tree.add("post-0.example.", SITE_TTL_SECS, RData::MX(MX::new(20, name(&mail_server(1)))));
         for number in 0..SITES {
             let (site, web) = (format!("site-{number}.example."), number % WEB_ADDRESSES.len());
             if number < FIRST_ALIASED_SITE {
@@ -226,6 +234,10 @@ impl Held {
 /// All name servers' names, without the dot at the end.
 pub fn name_servers() -> impl Iterator<Item = (&'static str, Ipv4Addr)> {
     NAME_SERVERS.into_iter().map(|(name, address)| (name.trim_end_matches('.'), address))
+}
+
+fn mail_server(number: usize) -> String {
+    format!("mx-{number}.example.net.")
 }
 
 /// The name that an address is looked up by.

@@ -1,0 +1,183 @@
+//! A mail server elsewhere: it takes mail for its domains, as well or badly as its [`Manner`] has it, and writes down what it
+//! took. // RFC 5321
+
+mod manner;
+mod session;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use gatepost_ground::Instant;
+use ipnet::Ipv4Net;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+
+pub use self::manner::Manner;
+use self::session::{Session, Way};
+use super::Record;
+use super::internet::ConnectionId;
+use super::internet::server::{Server, Wire};
+use super::post::SharedPost;
+
+/// What a mail server does with a local part of this name: nobody has it.
+pub const NOBODY: &str = "gone";
+
+/// The server.
+pub struct MailServer {
+    sessions: BTreeMap<ConnectionId, Session>,
+    house: House,
+}
+
+/// What the sessions of a server share.
+struct House {
+    name: String,
+    /// The domains whose mail it takes.
+    domains: Vec<String>,
+    manner: Manner,
+    has_pipelining: bool,
+    /// The senders and recipients that have come once.
+    known: BTreeSet<(String, String)>,
+    rng: StdRng,
+    post: SharedPost,
+    account: MailServerAccount,
+    now: Instant,
+}
+
+/// What became of the messages that a server was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MailServerAccount {
+    /// Messages that it took.
+    pub taken: u64,
+    /// Of these, those whose sender cannot know it, as the connection ended before QUIT was said.
+    pub unconfirmed: u64,
+    /// Replies of 4xx.
+    pub deferred: u64,
+    /// Replies of 5xx.
+    pub refused: u64,
+    /// Messages that it forgot without a reply.
+    pub dropped: u64,
+    /// When it took the latest.
+    pub last_taken_at: Option<Instant>,
+}
+
+impl fmt::Display for MailServerAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { taken, unconfirmed, deferred, refused, dropped, .. } = self;
+        write!(
+            f,
+            "{taken} taken, {unconfirmed} of these without a word of it, {deferred} deferred, {refused} refused, \
+             {dropped} dropped"
+        )
+    }
+}
+
+impl MailServer {
+    /// The server called `name` for these domains, of that manner or else one that is drawn of `seed`. What it takes is
+    /// written down in `post`.
+    pub fn new(
+        name: impl Into<String>,
+        domains: Vec<String>,
+        manner: Option<Manner>,
+        post: &SharedPost,
+        seed: u64,
+    ) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let drawn = *Manner::ALL.choose(&mut rng).expect("there are some");
+        let house = House {
+            name: name.into(),
+            domains,
+            manner: manner.unwrap_or(drawn),
+            has_pipelining: rng.random(),
+            known: BTreeSet::new(),
+            rng,
+            post: Rc::clone(post),
+            account: MailServerAccount::default(),
+            now: Instant::ZERO,
+        };
+        Self { sessions: BTreeMap::new(), house }
+    }
+
+    /// Ends all sessions.
+    fn end_all(&mut self) {
+        for (_, session) in std::mem::take(&mut self.sessions) {
+            self.house.ended(&session);
+        }
+    }
+}
+
+impl House {
+    /// A session has ended; if that was not by QUIT, the client may wait for a reply.
+    fn ended(&mut self, session: &Session) {
+        if session.is_well() {
+            return;
+        }
+        self.account.unconfirmed += session.unconfirmed();
+        for domain in &self.domains {
+            self.post.borrow_mut().hang(domain, self.now);
+        }
+    }
+}
+
+impl Server for MailServer {
+    fn poll(&mut self, now: Instant, wire: &mut Wire<'_>) {
+        let Self { sessions, house } = self;
+        house.now = now;
+        wire.each_connection(|connection| {
+            let session = sessions.entry(connection.id()).or_insert_with(|| Session::begin(house));
+            // Who is silent does not even read.
+            if house.manner == Manner::Silent {
+                return;
+            }
+            connection.receive(&mut session.unread);
+            loop {
+                let sent = connection.send(session.due(now));
+                session.sent(sent);
+                if !session.work(house) {
+                    break;
+                }
+            }
+            match session.way() {
+                Way::On if connection.is_half_closed() => connection.close(),
+                Way::On => {}
+                Way::Close => connection.close(),
+                Way::Abort => connection.abort(),
+            }
+        });
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.sessions.values().filter_map(|session| session.poll_timeout(self.house.now)).min()
+    }
+
+    fn on_closed(&mut self, connection: ConnectionId) {
+        if let Some(session) = self.sessions.remove(&connection) {
+            self.house.ended(&session);
+        }
+    }
+
+    fn on_switched_off(&mut self) {
+        self.end_all();
+    }
+
+    /// Sessions with the old address stay until their connections end, and hear nothing more.
+    fn on_renumber(&mut self, _network: Ipv4Net) {
+        for domain in &self.house.domains {
+            self.house.post.borrow_mut().hang(domain, self.house.now);
+        }
+    }
+
+    fn calm(&mut self) {
+        self.house.manner = Manner::Prompt;
+    }
+
+    /// A [`MailServerAccount`].
+    fn record(&self) -> Arc<dyn Record> {
+        Arc::new(self.house.account)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! What a mail server is like.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use gatepost_ground::Instant;
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+/// What a slow server takes for a reply.
+const SLOW_MILLIS: RangeInclusive<u64> = 200..=6_000;
+/// How long a busy server is busy.
+const BUSY_SECS: u64 = 3_600;
+
+/// What a mail server is like, until all faults end. Each refuses who does not exist by 550.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// It answers at once.
+    Prompt,
+    /// It takes its time for each reply.
+    Slow,
+    /// It refuses each sender and recipient by 450 when they come for the first time.
+    Greylisting,
+    /// It refuses everything by 4xx for an hour, at one step or another.
+    Busy,
+    /// It closes now and then where it should reply to a message, and has not taken it.
+    ClosingAfterData,
+    /// It closes now and then where it should reply to a message, and has taken it.
+    LosingReplies,
+    /// It takes connections and says nothing.
+    Silent,
+}
+
+/// Where a busy server refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BusyAt {
+    Connection,
+    Sender,
+    Recipient,
+    Message,
+}
+
+impl Manner {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Prompt,
+        Self::Slow,
+        Self::Greylisting,
+        Self::Busy,
+        Self::ClosingAfterData,
+        Self::LosingReplies,
+        Self::Silent,
+    ];
+
+    /// What it takes for a reply.
+    pub(super) fn delay(self, rng: &mut StdRng) -> Duration {
+        match self {
+            Self::Slow => Duration::from_millis(rng.random_range(SLOW_MILLIS)),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Where a session that begins is refused by 4xx.
+    pub(super) fn is_busy_at(self, now: Instant, rng: &mut StdRng) -> Option<BusyAt> {
+        if self != Self::Busy || now >= Instant::from_secs(BUSY_SECS) {
+            return None;
+        }
+        let all = [BusyAt::Connection, BusyAt::Sender, BusyAt::Recipient, BusyAt::Message];
+        Some(all[rng.random_range(0..all.len())])
+    }
+}

@@ -1,0 +1,255 @@
+//! A client's session with a mail server.
+
+use std::mem;
+
+use gatepost_ground::Instant;
+use rand::RngExt;
+
+use super::manner::{BusyAt, Manner};
+use super::{House, NOBODY};
+use crate::machine::post::{Arrival, domain_of};
+
+/// The longest line that is read, in octets, and the longest message.
+const LINE_OCTETS_MAX: usize = 2_048;
+const MESSAGE_OCTETS_MAX: usize = 4 << 20;
+
+/// A session.
+pub(super) struct Session {
+    /// What has come and is not read yet.
+    pub unread: Vec<u8>,
+    /// What is to be said, and from when on.
+    unsent: Vec<u8>,
+    due: Instant,
+    sender: Option<String>,
+    recipients: Vec<String>,
+    is_data: bool,
+    busy_at: Option<BusyAt>,
+    /// What it was told that it is taken, or was to be told.
+    arrivals: Vec<Arrival>,
+    /// What follows what is to be said.
+    way: Way,
+    has_quit: bool,
+}
+
+/// How a connection goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    On,
+    Close,
+    Abort,
+}
+
+impl Session {
+    /// A client has connected.
+    pub fn begin(house: &mut House) -> Self {
+        let mut session = Self {
+            unread: Vec::new(),
+            unsent: Vec::new(),
+            due: Instant::ZERO,
+            sender: None,
+            recipients: Vec::new(),
+            is_data: false,
+            busy_at: house.manner.is_busy_at(house.now, &mut house.rng),
+            arrivals: Vec::new(),
+            way: Way::On,
+            has_quit: false,
+        };
+        if session.busy_at == Some(BusyAt::Connection) {
+            session.say(house, "421 4.3.2 too busy, try again in 60 seconds");
+            session.way = Way::Close;
+        } else {
+            let greeting = format!("220 {} ESMTP", house.name);
+            session.say(house, &greeting);
+        }
+        session
+    }
+
+    /// Whether the client has said QUIT.
+    pub fn is_well(&self) -> bool {
+        self.has_quit
+    }
+
+    /// How many recipients' messages were taken.
+    pub fn unconfirmed(&self) -> u64 {
+        self.arrivals.len() as u64
+    }
+
+    /// What is to be said at `now`.
+    pub fn due(&self, now: Instant) -> &[u8] {
+        if self.due <= now { &self.unsent } else { &[] }
+    }
+
+    /// When there is something to be said, if that is not now.
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        (now < self.due).then_some(self.due)
+    }
+
+    /// So much of it was said.
+    pub fn sent(&mut self, octets: usize) {
+        self.unsent.drain(..octets);
+    }
+
+    /// How the connection goes on, once all is said.
+    pub fn way(&self) -> Way {
+        if self.unsent.is_empty() { self.way } else { Way::On }
+    }
+
+    /// Reads what has come, up to a command whose reply takes its time; whether there was any.
+    pub fn work(&mut self, house: &mut House) -> bool {
+        let mut is_any = false;
+        while self.way == Way::On && self.due <= house.now {
+            let is_read = if self.is_data { self.read_message(house) } else { self.read_line(house) };
+            if !is_read {
+                break;
+            }
+            is_any = true;
+        }
+        is_any
+    }
+
+    fn say(&mut self, house: &mut House, reply: &str) {
+        match reply.as_bytes().first() {
+            Some(b'4') => house.account.deferred += 1,
+            Some(b'5') => house.account.refused += 1,
+            _ => {}
+        }
+        self.unsent.extend_from_slice(reply.as_bytes());
+        self.unsent.extend_from_slice(b"\r\n");
+        self.due = house.now + house.manner.delay(&mut house.rng);
+    }
+
+    /// Whether there was a line.
+    fn read_line(&mut self, house: &mut House) -> bool {
+        let Some(len) = self.unread.windows(2).position(|at| at == b"\r\n") else {
+            if self.unread.len() > LINE_OCTETS_MAX {
+                self.way = Way::Abort;
+            }
+            return false;
+        };
+        let line: Vec<u8> = self.unread.drain(..len + 2).collect();
+        let line = String::from_utf8_lossy(&line[..len]).into_owned();
+        let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+        match verb.as_str() {
+            "EHLO" => {
+                let pipelining = if house.has_pipelining { "250-PIPELINING\r\n" } else { "" };
+                let reply = format!("250-{}\r\n{pipelining}250 8BITMIME", house.name);
+                self.say(house, &reply);
+            }
+            "MAIL" => self.take_sender(house, address_in(&line)),
+            "RCPT" => self.take_recipient(house, address_in(&line)),
+            "DATA" if self.recipients.is_empty() => self.say(house, "554 5.5.1 nobody is to have it"),
+            "DATA" => {
+                self.is_data = true;
+                self.say(house, "354 go on");
+            }
+            "RSET" => {
+                self.forget();
+                self.say(house, "250 2.0.0 forgotten");
+            }
+            "QUIT" => {
+                for arrival in self.arrivals.drain(..) {
+                    house.post.borrow_mut().confirm(&arrival);
+                }
+                self.has_quit = true;
+                self.say(house, "221 2.0.0 goodbye");
+                self.way = Way::Close;
+            }
+            _ => self.say(house, "500 5.5.1 what?"),
+        }
+        true
+    }
+
+    fn take_sender(&mut self, house: &mut House, sender: &str) {
+        self.forget();
+        if self.busy_at == Some(BusyAt::Sender) {
+            return self.say(house, "451 4.3.0 not now");
+        }
+        self.sender = Some(sender.to_owned());
+        self.say(house, "250 2.1.0 go on");
+    }
+
+    fn take_recipient(&mut self, house: &mut House, recipient: &str) {
+        let Some(sender) = self.sender.clone() else { return self.say(house, "503 5.5.1 from whom?") };
+        if !house.domains.iter().any(|domain| domain == domain_of(recipient)) {
+            let what = format!("{} is asked to take mail for {recipient}", house.name);
+            house.post.borrow_mut().fault(what);
+            return self.say(house, "550 5.7.1 not here");
+        }
+        if self.busy_at == Some(BusyAt::Recipient) {
+            return self.say(house, "452 4.2.2 the mailbox is full");
+        }
+        if house.manner == Manner::Greylisting && house.known.insert((sender, recipient.to_owned())) {
+            return self.say(house, "450 4.7.1 greylisted, try again in 60 seconds");
+        }
+        if recipient.split('@').next() == Some(NOBODY) {
+            return self.say(house, "550 5.1.1 there is nobody of that name");
+        }
+        self.recipients.push(recipient.to_owned());
+        self.say(house, "250 2.1.5 go on");
+    }
+
+    /// Whether there was a whole message.
+    fn read_message(&mut self, house: &mut House) -> bool {
+        let Some((message, len)) = message_in(&self.unread) else {
+            if self.unread.len() > MESSAGE_OCTETS_MAX {
+                self.way = Way::Abort;
+            }
+            return false;
+        };
+        self.unread.drain(..len);
+        self.is_data = false;
+        let recipients = mem::take(&mut self.recipients);
+        self.forget();
+        let is_lost = house.rng.random();
+        match house.manner {
+            _ if self.busy_at == Some(BusyAt::Message) => self.say(house, "451 4.3.0 not now"),
+            Manner::ClosingAfterData if is_lost => {
+                house.account.dropped += 1;
+                self.break_off(house);
+            }
+            manner => {
+                for recipient in recipients {
+                    let arrival = house.post.borrow_mut().arrive(&house.name, &recipient, &message);
+                    self.arrivals.extend(arrival);
+                }
+                house.account.taken += 1;
+                house.account.last_taken_at = Some(house.now);
+                match manner {
+                    Manner::LosingReplies if is_lost => self.break_off(house),
+                    _ => self.say(house, "250 2.0.0 taken"),
+                }
+            }
+        }
+        true
+    }
+
+    fn break_off(&mut self, house: &mut House) {
+        self.way = if house.rng.random() { Way::Close } else { Way::Abort };
+    }
+
+    fn forget(&mut self) {
+        self.sender = None;
+        self.recipients.clear();
+    }
+}
+
+/// The address of a MAIL or RCPT command.
+fn address_in(line: &str) -> &str {
+    let address = line.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
+    address.map_or("", |(address, _)| address)
+}
+
+/// A message that has come whole, without the dots that were added on the way, and its octets on the way with its end.
+fn message_in(octets: &[u8]) -> Option<(Vec<u8>, usize)> {
+    const END: &[u8] = b"\r\n.\r\n";
+    let len = if octets.starts_with(&END[2..]) {
+        0
+    } else {
+        octets.windows(END.len()).position(|at| at == END)? + 2
+    };
+    let mut message = Vec::with_capacity(len);
+    for line in octets[..len].split_inclusive(|octet| *octet == b'\n') {
+        message.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
+    }
+    Some((message, len + 3))
+}

@@ -67,8 +67,12 @@ impl Connections {
     /// Forgets those that have ended, and tells `ended` of each.
     pub fn remove_ended(&mut self, stack: &mut Stack, mut ended: impl FnMut(&Open)) {
         self.open.retain(|connection| {
-            let state = stack.tcp(connection.handle).state();
-            let is_over = matches!(state, tcp::State::Closed | tcp::State::TimeWait);
+            let socket = stack.tcp(connection.handle);
+            // One that was aborted knows its peer until that has been told.
+            let is_over = match socket.state() {
+                tcp::State::Closed => socket.remote_endpoint().is_none(),
+                state => state == tcp::State::TimeWait,
+            };
             if is_over {
                 stack.sockets.remove(connection.handle);
                 ended(connection);

@@ -142,6 +142,11 @@ fn mail_that_leaves_is_kept_until_it_is_elsewhere() {
 }
 
 #[test]
+fn mail_that_is_fetched_elsewhere_comes_once() {
+    passes("mail-poll");
+}
+
+#[test]
 fn bad_disk_loses_no_lease() {
     passes("bad-disk");
 }

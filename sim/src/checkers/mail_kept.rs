@@ -37,6 +37,8 @@ type Read = Box<dyn Fn() -> Result<Option<Stored>, String>>;
 pub struct MailKept {
     post: SharedPost,
     read: Read,
+    /// Names may lead nowhere at some time, so that any domain can seem to have no mail server.
+    is_misled: bool,
     /// The marks of the messages that had a number, by mailbox and number.
     numbered: BTreeMap<(String, u32), String>,
     /// What was wrong at a boot.
@@ -46,10 +48,16 @@ pub struct MailKept {
 
 impl MailKept {
     /// `post`: the books of all who send. `read` reads what lies on the disk.
-    pub fn new(post: SharedPost, read: impl Fn() -> Result<Option<Stored>, String> + 'static) -> Self {
+    /// `is_misled`: name servers give addresses at some time that no public server has.
+    pub fn new(
+        post: SharedPost,
+        read: impl Fn() -> Result<Option<Stored>, String> + 'static,
+        is_misled: bool,
+    ) -> Self {
         Self {
             post,
             read: Box::new(read),
+            is_misled,
             numbered: BTreeMap::new(),
             wrong_at_boot: None,
             outage: Outage::default(),
@@ -93,7 +101,9 @@ impl Checker for MailKept {
         self.outage.on_boot();
         // A disk that refuses to be read is told in the end, if it still does.
         if let Ok(Some(stored)) = (self.read)() {
-            let checked = self.check_numbers(&stored).and_then(|()| check(&self.post.borrow(), &stored));
+            let checked = self
+                .check_numbers(&stored)
+                .and_then(|()| check(&self.post.borrow(), &stored, self.is_misled));
             self.wrong_at_boot = self.wrong_at_boot.take().or(checked.err());
         }
     }
@@ -119,13 +129,13 @@ impl Checker for MailKept {
         let Some(stored) = (self.read)()? else { return Ok(()) };
         self.check_numbers(&stored)?;
         let post = self.post.borrow();
-        check(&post, &stored)?;
+        check(&post, &stored, self.is_misled)?;
         check_reasons(&post, &stored, &self.outage)
     }
 }
 
 /// Compares the books with what is there.
-fn check(post: &Post, stored: &Stored) -> Result<(), String> {
+fn check(post: &Post, stored: &Stored, is_misled: bool) -> Result<(), String> {
     if let Some(fault) = post.faults().first() {
         return Err(fault.clone());
     }
@@ -139,7 +149,7 @@ fn check(post: &Post, stored: &Stored) -> Result<(), String> {
         }
     }
     let told = failures(post, stored);
-    let elsewhere = Elsewhere::new(stored, told.values());
+    let elsewhere = Elsewhere::new(stored, told.values(), is_misled);
     let gone = post.gone();
     for (mark, letter) in post.letters() {
         for (mailbox, copies) in &letter.copies {
@@ -183,10 +193,11 @@ struct Elsewhere<'a> {
     queued: BTreeMap<(&'a str, &'a str), u32>,
     /// Senders were told that they failed.
     failed: BTreeMap<(&'a str, &'a str), u32>,
+    is_misled: bool,
 }
 
 impl<'a> Elsewhere<'a> {
-    fn new(stored: &'a Stored, told: impl Iterator<Item = &'a Failures>) -> Self {
+    fn new(stored: &'a Stored, told: impl Iterator<Item = &'a Failures>, is_misled: bool) -> Self {
         let (mut queued, mut failed) = (BTreeMap::new(), BTreeMap::new());
         for entry in stored.queue.values() {
             if let Some(mark) = &entry.mark {
@@ -198,7 +209,7 @@ impl<'a> Elsewhere<'a> {
                 *failed.entry((mark.as_str(), recipient.as_str())).or_default() += 1;
             }
         }
-        Self { queued, failed }
+        Self { queued, failed, is_misled }
     }
 
     /// Looks for all copies of a message for `recipient`.
@@ -214,9 +225,9 @@ impl<'a> Elsewhere<'a> {
         let queued = self.queued.get(&(mark, recipient)).copied().unwrap_or(0);
         let failed = self.failed.get(&(mark, recipient)).copied().unwrap_or(0);
         let all = confirmed + unconfirmed + queued + failed;
-        let is_nobody = recipient.split('@').next() == Some(NOBODY);
+        let may_fail = self.is_misled || recipient.split('@').next() == Some(NOBODY);
         // Each that was taken without the gateway's knowledge can be one more.
-        let is_well = all >= *taken && all <= taken + unknown + unconfirmed && (is_nobody || failed == 0);
+        let is_well = all >= *taken && all <= taken + unknown + unconfirmed && (may_fail || failed == 0);
         if is_well {
             return Ok(());
         }
@@ -239,7 +250,9 @@ fn check_reasons(post: &Post, stored: &Stored, outage: &Outage) -> Result<(), St
         let hung_at = post.hung_at(domain_of(&entry.recipient));
         let may_hang = hung_at.is_some_and(|at| now.since(at) < HANGS_MAX);
         if now.since(since) > TRIED_WITHIN && !may_hang {
-            let Some(mark) = &entry.mark else { return Err(format!("message {id} of the queue is nobody's")) };
+            let Some(mark) = &entry.mark else {
+                return Err(format!("message {id} of the queue is nobody's"));
+            };
             return Err(format!("{mark} for {} waits in the queue, and nobody knows why", entry.recipient));
         }
     }
@@ -269,9 +282,11 @@ mod tests {
     use std::collections::BTreeSet;
     use std::rc::Rc;
 
+    use gatepost_services::mail::store::QueueId;
+
     use super::*;
     use crate::machine::post::{Deletion, End, Letter};
-    use crate::world::mail_store::StoredMailbox;
+    use crate::world::mail_store::{StoredEntry, StoredMailbox};
 
     const MARKED: &str = "mark-1";
 
@@ -310,7 +325,7 @@ mod tests {
         }
         let stored = Rc::new(RefCell::new(Stored::default()));
         let shared = Rc::clone(&stored);
-        let mut checker = MailKept::new(post, move || Ok(Some(shared.borrow().clone())));
+        let mut checker = MailKept::new(post, move || Ok(Some(shared.borrow().clone())), false);
         for (number, messages) in boots.iter().enumerate() {
             let mut now = Stored::default();
             for (name, uid, octets) in *messages {
@@ -373,7 +388,7 @@ mod tests {
         let other = Some(as_stored("Subject: mark-1\r\n", ""));
         let boots = [&[("anna", 1, Some(whole()))][..], &[("anna", 1, Some(whole()))]];
         assert!(told_at(&[End::Taken], &boots).is_ok());
-        let mut books = MailKept::new(SharedPost::default(), || Ok(None));
+        let mut books = MailKept::new(SharedPost::default(), || Ok(None), false);
         let with = |octets: Option<Vec<u8>>| {
             let message = BTreeMap::from([(1, StoredMessage { octets })]);
             let mailbox = StoredMailbox { messages: message, ..StoredMailbox::default() };
@@ -393,7 +408,8 @@ mod tests {
             for (is_there, is_well) in [(false, is_well_without), (true, is_well_with)] {
                 let post = SharedPost::default();
                 post.borrow_mut().write(MARKED, letter());
-                let attempt = post.borrow_mut().begin(MARKED, BTreeSet::from(["anna".to_owned()]), Instant::ZERO);
+                let attempt =
+                    post.borrow_mut().begin(MARKED, BTreeSet::from(["anna".to_owned()]), Instant::ZERO);
                 post.borrow_mut().end(&attempt, End::Taken);
                 post.borrow_mut().fetch("anna", 7, &whole());
                 if deletion != No {
@@ -407,10 +423,96 @@ mod tests {
                     StoredMailbox { messages: messages.into_iter().collect(), ..StoredMailbox::default() };
                 let mailboxes = BTreeMap::from([("anna".to_owned(), mailbox)]);
                 let stored = Stored { mailboxes, ..Stored::default() };
-                let mut checker = MailKept::new(post, move || Ok(Some(stored.clone())));
+                let mut checker = MailKept::new(post, move || Ok(Some(stored.clone())), false);
                 assert_eq!(checker.on_end().is_ok(), is_well, "{deletion:?}, is there: {is_there}");
             }
         }
+    }
+
+    /// What the checker says of a message for rita that was taken, with these arrivals, entries and notices.
+    fn told_elsewhere(to: &str, arrivals: &[bool], entries: u32, notices: u32) -> Result<(), String> {
+        let post = SharedPost::default();
+        post.borrow_mut().write(MARKED, letter());
+        let attempt = post.borrow_mut().begin(MARKED, BTreeSet::from([to.to_owned()]), Instant::ZERO);
+        post.borrow_mut().end(&attempt, End::Taken);
+        for is_confirmed in arrivals {
+            let arrival = post.borrow_mut().arrive("mx", to, &whole()).expect("as it was sent");
+            if *is_confirmed {
+                post.borrow_mut().confirm(&arrival);
+            }
+        }
+        let notice = format!(
+            "Return-Path: <>\r\n\r\nContent-Type: message/delivery-status\r\n\r\nFinal-Recipient: rfc822; {to}\r\n\
+             Action: failed\r\n\r\nSubject: {MARKED}\r\n"
+        );
+        let message = StoredMessage { octets: Some(notice.into_bytes()) };
+        let messages = (1..=notices).map(|uid| (uid, message.clone())).collect();
+        let anna = StoredMailbox { messages, ..StoredMailbox::default() };
+        let entry = StoredEntry {
+            mark: Some(MARKED.to_owned()),
+            recipient: to.to_owned(),
+            reply: "450 not now".to_owned(),
+            ..StoredEntry::default()
+        };
+        let queue = (1..=u64::from(entries))
+            .map(|message| (QueueId { message, recipient: 0 }, entry.clone()))
+            .collect();
+        let mailboxes = BTreeMap::from([("anna".to_owned(), anna)]);
+        let stored = Stored { mailboxes, queue, ..Stored::default() };
+        MailKept::new(post, move || Ok(Some(stored.clone())), false).on_end()
+    }
+
+    #[test]
+    fn what_is_for_others_is_there_or_on_its_way_or_has_failed_and_that_once() {
+        let rita = "rita@post-0.example";
+        for (arrivals, entries, is_well) in [
+            (&[][..], 0, false),
+            (&[], 1, true),
+            (&[], 2, false),
+            (&[true], 0, true),
+            (&[true], 1, false),
+            (&[true, true], 0, false),
+            (&[false], 1, true),
+            (&[false, true], 0, true),
+            (&[false, true], 1, false),
+        ] {
+            assert_eq!(told_elsewhere(rita, arrivals, entries, 0).is_ok(), is_well, "{arrivals:?} {entries}");
+        }
+        assert!(told_elsewhere(rita, &[], 0, 1).is_err(), "nobody has refused her");
+        let gone = "gone@post-0.example";
+        assert!(told_elsewhere(gone, &[], 0, 1).is_ok());
+        assert!(told_elsewhere(gone, &[], 0, 2).is_err());
+    }
+
+    #[test]
+    fn what_waits_for_long_says_why() {
+        let rita = "rita@post-0.example";
+        let told = |reply: &str, secs: u64, hangs: bool| {
+            let post = SharedPost::default();
+            post.borrow_mut().write(MARKED, letter());
+            let now = Instant::from_secs(100);
+            let attempt = post.borrow_mut().begin(MARKED, BTreeSet::from([rita.to_owned()]), now);
+            post.borrow_mut().end(&attempt, End::Taken);
+            if hangs {
+                post.borrow_mut().hang("post-0.example", now);
+            }
+            let entry = StoredEntry {
+                mark: Some(MARKED.to_owned()),
+                recipient: rita.to_owned(),
+                reply: reply.to_owned(),
+                ..StoredEntry::default()
+            };
+            let queue = BTreeMap::from([(QueueId { message: 1, recipient: 0 }, entry)]);
+            let stored = Stored { queue, ..Stored::default() };
+            let mut checker = MailKept::new(post, move || Ok(Some(stored.clone())), false);
+            for secs in [1, secs] {
+                checker.outage.is_due(Instant::from_secs(secs), true);
+            }
+            checker.on_end()
+        };
+        assert!(told("", 150, false).is_ok() && told("450 not now", 200, false).is_ok());
+        assert!(told("", 200, false).is_err());
+        assert!(told("", 200, true).is_ok() && told("", 2_000, true).is_err());
     }
 
     #[test]

@@ -38,7 +38,8 @@ use rand::{RngExt, SeedableRng};
 
 use self::addresses::router_of;
 pub use self::addresses::{
-    CHAT_ADDRESS, CHAT_PORT, DNS_PORT, INTERNET, MAIL_ADDRESSES, RESOLVER_ADDRESSES, SITES, WEB_ADDRESSES, WEB_PORT,
+    CHAT_ADDRESS, CHAT_PORT, DNS_PORT, INTERNET, MAIL_ADDRESSES, POP_ADDRESS, RESOLVER_ADDRESSES, SITES,
+    WEB_ADDRESSES, WEB_PORT,
 };
 use self::chat::ChatServer;
 pub use self::connections::{CONNECTIONS_MAX, ConnectionId};

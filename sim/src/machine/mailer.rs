@@ -1,7 +1,7 @@
 //! Somebody who sends mail to users of the office, and by it to others, one message after the other, and writes down what was
 //! taken.
 
-mod draft;
+pub(super) mod draft;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
@@ -335,7 +335,8 @@ impl UnderWay {
                     post.borrow_mut().fault(format!("{} is taken, and there is nobody", to.address));
                 }
                 if is_well && self.is_outside && to.is_elsewhere() {
-                    post.borrow_mut().fault(format!("{} is taken from outside, and is elsewhere", to.address));
+                    post.borrow_mut()
+                        .fault(format!("{} is taken from outside, and is elsewhere", to.address));
                 }
                 match code {
                     250 => self.taken.push(to),

@@ -64,6 +64,7 @@ pub mod mail_server;
 pub mod mailer;
 mod page_server;
 pub mod pc;
+pub mod pop_server;
 pub mod post;
 pub mod spoofer;
 pub mod stack;

@@ -130,6 +130,20 @@ impl Post {
         self.letters.insert(mark.to_owned(), letter);
     }
 
+    /// A message comes to an account elsewhere that is fetched for `mailbox`: it may be there from now on, once.
+    pub fn deposit(&mut self, mark: &str, mut letter: Letter, mailbox: &str) {
+        letter.copies.insert(mailbox.to_owned(), Copies { unknown: 1, ..Copies::default() });
+        self.write(mark, letter);
+    }
+
+    /// The gateway has it deleted there: it is in `mailbox`.
+    pub fn collect(&mut self, mark: &str, mailbox: &str) {
+        let letter = self.letters.get_mut(mark);
+        if let Some(copies) = letter.and_then(|letter| letter.copies.get_mut(mailbox)) {
+            (copies.taken, copies.unknown) = (1, 0);
+        }
+    }
+
     /// The message of that mark goes out, for these mailboxes and addresses elsewhere.
     pub fn begin(&mut self, mark: &str, mailboxes: BTreeSet<String>, now: Instant) -> Attempt {
         self.tally.unknown += 1;

@@ -93,6 +93,13 @@ const SCENARIOS: &[Scenario] = &[
         build: |_, _| mail::sent_on(),
     },
     Scenario {
+        name: "mail-poll",
+        about: "mail is fetched from a mailbox elsewhere, whose server breaks off, while the power fails again and again",
+        lasting_secs: 540,
+        lasting_secs_min: 540,
+        build: |_, _| mail::fetched_elsewhere(),
+    },
+    Scenario {
         name: "port-scan",
         about: "somebody on the WAN scans the gateway and tries to get past it",
         lasting_secs: 90,

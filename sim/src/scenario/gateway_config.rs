@@ -13,6 +13,7 @@ use ipnet::Ipv4Net;
 use toml::{Table, Value};
 
 use super::action::Rules;
+use super::mail::Mail;
 use super::office::{OWN_HOST_FIRST, Office, Server, WanBy, pc_number};
 use super::own::{Identity, OwnMachine};
 use crate::machine::internet::{RESOLVER_ADDRESSES, WEB_PORT};
@@ -52,10 +53,12 @@ impl Office {
         }
         merge(&mut table, extra);
         let text = table.to_string();
-        Config::parse("the gateway's configuration", &text).map_err(|mistakes| {
+        let mut config = Config::parse("the gateway's configuration", &text).map_err(|mistakes| {
             let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
             format!("{}\n{text}", mistakes.join("\n"))
-        })
+        })?;
+        Mail::tell_passwords(&mut config);
+        Ok(config)
     }
 
     fn own_config(&self, has_forwards: bool) -> String {

@@ -3,7 +3,11 @@
 use std::cell::RefCell;
 use std::panic::Location;
 use std::rc::Rc;
+use std::time::Duration;
 
+use gatepost::config::Config;
+use gatepost_services::mail::sasl::Password;
+use gatepost_services::mail::secret::Secret;
 use gatepost_services::store::Storage;
 use gatepost_services::users::password::Prepared;
 use gatepost_services::users::passwords::file_of;
@@ -14,15 +18,15 @@ use rand::rngs::StdRng;
 use super::office::Office;
 use super::own::OwnMachine;
 use crate::machine::fetcher::Fetcher;
-use crate::machine::internet::{MAIL_ADDRESSES, Site};
+use crate::machine::internet::{MAIL_ADDRESSES, POP_ADDRESS, Site};
 use crate::machine::mail_server::{MailServer, Manner};
 use crate::machine::mailer::{Address, Habits, Mailer};
+use crate::machine::pop_server::{Login, PopServer};
 use crate::machine::post::SharedPost;
 
-/// The users, and an alias of two of them. What is for several is taken if one of them has room, so the alias leads to no
-/// mailbox that fills up.
+/// An alias of two of the users. What is for several is taken if one of them has room, so the alias leads to no mailbox that
+/// fills up.
 const CONFIG: &str = "
-    users = [{ name = 'anna' }, { name = 'berta' }, { name = 'carla', quota = '1 MiB' }]
     mail.plaintext_login = 'lan'
     mail.aliases = [{ name = 'all', members = ['anna', 'berta'] }]
 ";
@@ -67,6 +71,13 @@ pub(super) fn mail_server(number: usize) -> String {
 }
 
 const SMTP_PORT: u16 = 25;
+const POP3_PORT: u16 = 110;
+/// Who logs in at the mailbox elsewhere.
+const POP_LOGIN: Login = Login { user: "office", password: "guess-me-not" };
+/// The pause from one message there to the next, at most.
+const POP_PAUSE_MAX: Duration = Duration::from_secs(20);
+/// The name of that server.
+pub(super) const POP_SERVER: &str = "pop";
 /// The users, and the password of all of them.
 const USERS: [&str; 3] = ["anna", "berta", "carla"];
 const PASSWORD: &str = "a password that nobody guesses";
@@ -75,13 +86,32 @@ const PASSWORD: &str = "a password that nobody guesses";
 pub(super) struct Mail {
     pub(super) post: SharedPost,
     pub(super) habits: Habits,
+    /// For how many days what is fetched elsewhere stays there; `None`: nothing is fetched.
+    leave_days: Option<u64>,
 }
 
 impl Mail {
     /// What it adds to the gateway's file.
     pub(super) fn config(&self, has_wan: bool) -> String {
         let wan = if has_wan { WAN_CONFIG } else { "" };
-        format!("{CONFIG}{wan}")
+        let poll = self.leave_days.map(|days| {
+            format!(
+                ", poll = [{{ server = 'pop.example.net:110', username = '{}', password_file = 'pop.secret', tls = 'never', \
+                 every_secs = 60, leave_days = {days} }}]",
+                POP_LOGIN.user
+            )
+        });
+        let poll = poll.unwrap_or_default();
+        let users =
+            format!("{{ name = 'anna' }}, {{ name = 'berta'{poll} }}, {{ name = 'carla', quota = '1 MiB' }}");
+        format!("users = [{users}]\n{CONFIG}{wan}")
+    }
+
+    /// Has the gateway know the passwords of accounts elsewhere: what is in files of a computer is not in the simulation.
+    pub(super) fn tell_passwords(config: &mut Config) {
+        for account in &mut config.services.mail.polled {
+            account.password = Secret::Known(Password(POP_LOGIN.password.to_owned()));
+        }
     }
 }
 
@@ -102,7 +132,7 @@ impl Office {
     /// The user called `user` fetches mail, on a machine of that name at that port of the LAN. [`Office::mail`] comes before.
     #[track_caller]
     pub fn fetching(mut self, name: &str, port: &str, user: &'static str) -> Self {
-        let Some(Mail { post, habits }) = &self.mail else { return self };
+        let Some(Mail { post, habits, .. }) = &self.mail else { return self };
         let (post, pause_max) = (Rc::clone(post), 2 * habits.pause_max);
         self.own_machines.push(OwnMachine {
             name: name.to_owned(),
@@ -131,8 +161,19 @@ impl Office {
                 line: Location::caller(),
             });
         }
-        self.mail = Some(Mail { post, habits });
+        self.mail = Some(Mail { post, habits, leave_days: None });
         self
+    }
+
+    /// There is a mailbox elsewhere, which is fetched for berta; what was fetched stays there for so many days. [`Office::mail`]
+    /// comes before.
+    #[track_caller]
+    pub fn polling(mut self, leave_days: u64) -> Self {
+        let Some(mail) = &mut self.mail else { return self };
+        mail.leave_days = Some(leave_days);
+        let post = Rc::clone(&mail.post);
+        let make = move |seed| PopServer::new(POP_LOGIN, &BERTA, POP_PAUSE_MAX, &post, seed);
+        self.server(POP_SERVER, Site::at(POP_ADDRESS).tcp(POP3_PORT), make)
     }
 
     /// Mail servers elsewhere take what is sent to their domains, each in the manner that `manner_of` has for its number, or

@@ -28,6 +28,8 @@ pub const MAIL_ADDRESSES: [Ipv4Addr; 7] = [
     Ipv4Addr::new(198, 18, 25, 6),
     Ipv4Addr::new(198, 18, 25, 7),
 ];
+/// The mailbox elsewhere: `pop.example.net`.
+pub const POP_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 18, 110, 1);
 /// Web sites: `site-0.example` and so on, on the web servers in turn.
 pub const SITES: usize = 20;
 /// Names are asked for here.

@@ -7,11 +7,8 @@ const RITA: &str = "rita@post-0.example";
 const MESSAGE: &str = "Received: by us\r\nSubject: mark-1\r\n\r\n..dot\r\n.\r\n";
 
 fn house(manner: Manner, post: &SharedPost) -> House {
-    let letter = Letter {
-        header: "Subject: mark-1\r\n".to_owned(),
-        body: ".dot\r\n".to_owned(),
-        ..Letter::default()
-    };
+    let letter =
+        Letter { header: "Subject: mark-1\r\n".to_owned(), body: ".dot\r\n".to_owned(), ..Letter::default() };
     post.borrow_mut().write("mark-1", letter);
     _ = post.borrow_mut().begin("mark-1", BTreeSet::from([RITA.to_owned()]), Instant::ZERO);
     MailServer::new("mx-0", vec!["post-0.example".to_owned()], Some(manner), post, 1).house
@@ -74,7 +71,8 @@ fn a_reply_is_lost_behind_a_message_that_is_taken_or_dropped() {
     for (manner, is_taken) in [(Manner::LosingReplies, true), (Manner::ClosingAfterData, false)] {
         let post = SharedPost::default();
         let mut house = house(manner, &post);
-        let lost = (0..20).filter(|_| sends(&mut house, true).last().is_some_and(|code| code == "354")).count();
+        let lost =
+            (0..20).filter(|_| sends(&mut house, true).last().is_some_and(|code| code == "354")).count();
         assert!((1..20).contains(&lost), "{manner:?}: {lost}");
         let MailServerAccount { taken, unconfirmed, dropped, .. } = house.account;
         let lost = lost as u64;
@@ -90,7 +88,11 @@ fn a_slow_server_says_one_thing_after_the_other_and_a_busy_one_nothing_good_for_
     let mut session = Session::begin(&mut slow);
     assert!(codes(&mut session, &mut slow, &["EHLO us"]).is_empty());
     slow.now = session.poll_timeout(slow.now).expect("it will say something");
-    assert_eq!(codes(&mut session, &mut slow, &[]), [""; 0], "EHLO is answered later, and the greeting with it");
+    assert_eq!(
+        codes(&mut session, &mut slow, &[]),
+        [""; 0],
+        "EHLO is answered later, and the greeting with it"
+    );
     let mut busy = house(Manner::Busy, &post);
     assert!((0..20).all(|_| sends(&mut busy, true).iter().any(|code| code.starts_with('4'))));
     busy.now = Instant::from_secs(3_601);

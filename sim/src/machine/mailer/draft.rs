@@ -15,7 +15,7 @@ const LINES: RangeInclusive<usize> = 0..=60;
 const LINE_OCTETS_MAX: usize = 200;
 
 /// A message that its sender has not got rid of.
-pub(super) struct Draft {
+pub struct Draft {
     pub mark: String,
     /// Its return path.
     pub from: String,

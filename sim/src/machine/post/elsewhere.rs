@@ -51,7 +51,9 @@ impl Post {
         let mark = mark_of(octets);
         let letter = mark.as_ref().and_then(|mark| self.letters.get(mark));
         let Some((mark, letter)) = mark.as_ref().zip(letter) else {
-            self.fault(format!("{server} is sent a message for {recipient} that is from nobody who sends mail"));
+            self.fault(format!(
+                "{server} is sent a message for {recipient} that is from nobody who sends mail"
+            ));
             return None;
         };
         let (sender, is_sent) = (letter.sender.clone(), letter.copies.contains_key(recipient));
@@ -101,7 +103,8 @@ pub fn failures_in(notice: &[u8]) -> Option<Failures> {
             named = Some(recipient.to_owned());
         } else if line == "Action: failed" {
             recipients.extend(named.take());
-        } else if let Some(mark) = line.strip_prefix("Subject: ").filter(|subject| subject.starts_with(MARK)) {
+        } else if let Some(mark) = line.strip_prefix("Subject: ").filter(|subject| subject.starts_with(MARK))
+        {
             return (!recipients.is_empty()).then(|| Failures { mark: mark.to_owned(), recipients });
         }
     }

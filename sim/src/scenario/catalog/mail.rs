@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use super::super::action::{calm, disk, power_back, power_cut, power_cut_while_writing, provider};
-use super::super::mail::{ADDRESSES, ADDRESSES_EVERYWHERE, mail_server};
+use super::super::mail::{ADDRESSES, ADDRESSES_EVERYWHERE, POP_SERVER, mail_server};
 use super::super::office::{Office, office};
 use super::secs;
 use crate::machine::fetcher::FetchAccount;
 use crate::machine::internet::{MAIL_ADDRESSES, ProviderMood};
 use crate::machine::mail_server::{MailServerAccount, Manner};
 use crate::machine::mailer::{Habits, MailAccount};
+use crate::machine::pop_server::PopAccount;
 use crate::world::disk::DiskMood;
 
 /// Who sends, from which port of the gateway's.
@@ -87,4 +88,32 @@ pub(super) fn sent_on() -> Office {
                 None => Ok(()),
             }
         })
+}
+
+pub(super) fn fetched_elsewhere() -> Office {
+    let habits = Habits { to: ADDRESSES, pause_max: Duration::from_secs(5), long: None };
+    let mut office = office()
+        .pcs(1)
+        .mode("nat")
+        .mail(&[("scanner", "lan0")], habits)
+        .polling(0)
+        .fetching("till", "lan0", "berta")
+        .at(secs(200), disk(DiskMood::LosesWrites))
+        .at(secs(260), disk(DiskMood::Slow))
+        .at(secs(370), calm())
+        .expect("what came before is fetched in the end", |account| {
+            let fetched = account.record::<PopAccount>(POP_SERVER);
+            match fetched.oldest_at.is_none_or(|at| at.as_secs() >= 420) {
+                true => Ok(()),
+                false => Err(fetched.to_string()),
+            }
+        });
+    // It is looked at soon after a boot, and the power fails in the midst of that.
+    for number in 0..12 {
+        let begins = 15 + 33 * number;
+        let nth = 2 + u32::try_from(number % 6).expect("a small number");
+        let cut = power_cut_while_writing(nth);
+        office = office.at(secs(begins), cut).at(secs(begins + 20), power_back());
+    }
+    office
 }

@@ -35,7 +35,8 @@ impl Picker {
         let to = if leaves { ADDRESSES_EVERYWHERE } else { ADDRESSES };
         let office = office.mail(&mailers, Habits { to, pause_max, long: Some((20, LONG_OCTETS)) });
         let office = if is_fetched { office.fetching(READER, &port, "anna") } else { office };
-        if leaves { office.mail_servers(|_| None) } else { office }
+        let office = if leaves { office.mail_servers(|_| None) } else { office };
+        if world.has_wan && self.rng.random() { office.polling(self.rng.random_range(0..=1)) } else { office }
     }
 }
 

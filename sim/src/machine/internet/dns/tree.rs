@@ -24,7 +24,7 @@ use gatepost_ground::Instant;
 use hickory_proto::rr::rdata::{A, CNAME, MX, NS, PTR, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-use super::super::{MAIL_ADDRESSES, SITES, WEB_ADDRESSES};
+use super::super::{MAIL_ADDRESSES, POP_ADDRESS, SITES, WEB_ADDRESSES};
 
 /// The first site that is reached by aliases alone: one in its zone, one in the next, and the address in a
 /// third.
@@ -111,6 +111,7 @@ impl Tree {
             tree.add(&server, SITE_TTL_SECS, RData::A(A(address)));
             tree.add(&domain, SITE_TTL_SECS, RData::MX(MX::new(10, name(&server))));
         }
+        tree.add("pop.example.net.", SITE_TTL_SECS, RData::A(A(POP_ADDRESS)));
         tree.add("post-0.example.", SITE_TTL_SECS, RData::MX(MX::new(20, name(&mail_server(1)))));
         for number in 0..SITES {
             let (site, web) = (format!("site-{number}.example."), number % WEB_ADDRESSES.len());

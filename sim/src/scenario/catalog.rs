@@ -95,8 +95,8 @@ const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "mail-poll",
         about: "mail is fetched from a mailbox elsewhere, whose server breaks off, while the power fails again and again",
-        lasting_secs: 540,
-        lasting_secs_min: 540,
+        lasting_secs: 480,
+        lasting_secs_min: 480,
         build: |_, _| mail::fetched_elsewhere(),
     },
     Scenario {

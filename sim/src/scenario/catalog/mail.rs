@@ -91,7 +91,7 @@ pub(super) fn sent_on() -> Office {
 }
 
 pub(super) fn fetched_elsewhere() -> Office {
-    let habits = Habits { to: ADDRESSES, pause_max: Duration::from_secs(5), long: None };
+    let habits = Habits { to: ADDRESSES, pause_max: Duration::from_secs(10), long: None };
     let mut office = office()
         .pcs(1)
         .mode("nat")
@@ -99,21 +99,20 @@ pub(super) fn fetched_elsewhere() -> Office {
         .polling(0)
         .fetching("till", "lan0", "berta")
         .at(secs(200), disk(DiskMood::LosesWrites))
-        .at(secs(260), disk(DiskMood::Slow))
-        .at(secs(370), calm())
+        .at(secs(205), disk(DiskMood::Slow))
+        .at(secs(340), calm())
         .expect("what came before is fetched in the end", |account| {
             let fetched = account.record::<PopAccount>(POP_SERVER);
-            match fetched.oldest_at.is_none_or(|at| at.as_secs() >= 420) {
+            match fetched.oldest_at.is_none_or(|at| at.as_secs() >= 380) {
                 true => Ok(()),
                 false => Err(fetched.to_string()),
             }
         });
-    // It is looked at soon after a boot, and the power fails in the midst of that.
+    // The mailbox is looked at soon after each boot, and the power fails in the midst of that.
     for number in 0..12 {
-        let begins = 15 + 33 * number;
-        let nth = 2 + u32::try_from(number % 6).expect("a small number");
-        let cut = power_cut_while_writing(nth);
-        office = office.at(secs(begins), cut).at(secs(begins + 20), power_back());
+        let begins = secs(20 + 30 * u64::from(number));
+        let cut = power_cut_while_writing(1 + number * 7 % 12);
+        office = office.at(begins, cut).at(begins + secs(28), power_back());
     }
     office
 }

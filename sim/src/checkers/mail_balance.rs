@@ -1,8 +1,8 @@
 //! What the gateway counts of mail adds up: with what its senders were told, and with what its disk has.
 //!
 //! A message counts once it is safe. So since a boot as many are counted as senders had 250 for, and as many more as
-//! went out without a reply at most; and the disk has as many more messages than at the boot, but for those that have gone. In no
-//! inbox there is more than its quota.
+//! went out without a reply at most; and the disk has as many more messages than at the boot, but for those that have
+//! gone. In no inbox there is more than its quota.
 
 use super::mail_kept::failures;
 use super::{Checker, Snapshot};

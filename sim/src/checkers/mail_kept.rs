@@ -5,9 +5,9 @@
 //! duplicate that SMTP cannot exclude (RFC 5321, section 6.1). At each boot, and in the end, what the disk has
 //! is read, as the gateway's own start reads it.
 //!
-//! What goes to other domains has been taken by a server there, waits in the queue, or is in a notice to its sender; once, but for
-//! what a server has taken without the gateway's knowledge ([`Arrived`]). While the gateway has no address outside
-//! nothing counts as tried, and in the end what waits for long says why.
+//! What goes to other domains has been taken by a server there, waits in the queue, or is in a notice to its sender;
+//! once, but for what a server has taken without the gateway's knowledge ([`Arrived`]). While the gateway has no
+//! address outside nothing counts as tried, and in the end what waits for long says why.
 
 mod outage;
 
@@ -175,7 +175,8 @@ fn check(post: &Post, stored: &Stored, is_misled: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// What users were told of messages that failed, in notices that they have fetched and in those that lie in their inboxes.
+/// What users were told of messages that failed, in notices that they have fetched and in those that lie in their
+/// inboxes.
 pub(super) fn failures(post: &Post, stored: &Stored) -> BTreeMap<(String, u32), Failures> {
     let mut told = post.told().clone();
     for (name, mailbox) in &stored.mailboxes {

@@ -1,5 +1,5 @@
-//! Somebody who sends mail to users of the office, and by it to others, one message after the other, and writes down what was
-//! taken.
+//! Somebody who sends mail to users of the office, and by it to others, one message after the other, and writes down
+//! what was taken.
 
 pub(super) mod draft;
 

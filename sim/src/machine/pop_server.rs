@@ -1,5 +1,5 @@
-//! A mailbox elsewhere, which the gateway fetches for a user: a POP3 server with one account, to which mail comes as long as the
-//! run takes. Until all faults end it breaks off now and then. // RFC 1939
+//! A mailbox elsewhere, which the gateway fetches for a user: a POP3 server with one account, to which mail comes as
+//! long as the run takes. Until all faults end it breaks off now and then. // RFC 1939
 
 mod session;
 
@@ -88,8 +88,8 @@ impl fmt::Display for PopAccount {
 }
 
 impl PopServer {
-    /// The account of `login`, to which mail comes for `owner`, with pauses up to `pause_max`. What comes, and what is deleted,
-    /// is written down in `post`.
+    /// The account of `login`, to which mail comes for `owner`, with pauses up to `pause_max`. What comes, and what is
+    /// deleted, is written down in `post`.
     pub fn new(
         login: Login,
         owner: &'static Address,

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::action::Action;
 use super::office::{FIXED_HOST, LAN_ONLY, LEASED_HOST, Office, PROVIDER_HOST, WanBy, pc_number};
-use crate::machine::internet::DnsMood;
-use crate::machine::internet::WEB_PORT;
+use crate::machine::internet::{DnsMood, WEB_PORT};
 use crate::mistake::Line;
 use crate::world::link::{Link, perfect};
 

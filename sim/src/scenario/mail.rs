@@ -24,8 +24,8 @@ use crate::machine::mailer::{Address, Habits, Mailer};
 use crate::machine::pop_server::{Login, PopServer};
 use crate::machine::post::SharedPost;
 
-/// An alias of two of the users. What is for several is taken if one of them has room, so the alias leads to no mailbox that
-/// fills up.
+/// An alias of two of the users. What is for several is taken if one of them has room, so the alias leads to no mailbox
+/// that fills up.
 const CONFIG: &str = "
     mail.plaintext_login = 'lan'
     mail.aliases = [{ name = 'all', members = ['anna', 'berta'] }]
@@ -107,7 +107,8 @@ impl Mail {
         format!("users = [{users}]\n{CONFIG}{wan}")
     }
 
-    /// Has the gateway know the passwords of accounts elsewhere: what is in files of a computer is not in the simulation.
+    /// Has the gateway know the passwords of accounts elsewhere: what is in files of a computer is not in the
+    /// simulation.
     pub(super) fn tell_passwords(config: &mut Config) {
         for account in &mut config.services.mail.polled {
             account.password = Secret::Known(Password(POP_LOGIN.password.to_owned()));
@@ -165,8 +166,8 @@ impl Office {
         self
     }
 
-    /// There is a mailbox elsewhere, which is fetched for berta; what was fetched stays there for so many days. [`Office::mail`]
-    /// comes before.
+    /// There is a mailbox elsewhere, which is fetched for berta; what was fetched stays there for so many days.
+    /// [`Office::mail`] comes before.
     #[track_caller]
     pub fn polling(mut self, leave_days: u64) -> Self {
         let Some(mail) = &mut self.mail else { return self };
@@ -176,8 +177,8 @@ impl Office {
         self.server(POP_SERVER, Site::at(POP_ADDRESS).tcp(POP3_PORT), make)
     }
 
-    /// Mail servers elsewhere take what is sent to their domains, each in the manner that `manner_of` has for its number, or
-    /// else in one that is drawn. [`Office::mail`] comes before.
+    /// Mail servers elsewhere take what is sent to their domains, each in the manner that `manner_of` has for its
+    /// number, or else in one that is drawn. [`Office::mail`] comes before.
     #[track_caller]
     pub fn mail_servers(mut self, manner_of: impl Fn(usize) -> Option<Manner>) -> Self {
         let Some(Mail { post, .. }) = &self.mail else { return self };

@@ -6,7 +6,7 @@
 //! │  ├─ example.com     ns-0.example.com  ns-1.example.net     the web servers
 //! │  └─ example.net     ns-0.example.net  ns-1.example.net     site-14.cdn and on: aliases into example.com
 //! ├─ example            a.nic.example  b.nic.example           site-0 to site-13; site-14 and on: aliases into cdn;
-//! │                                                            post-0 and on: domains whose mail servers are in example.net
+//! │                                                            post-0 and on: mail for servers in example.net
 //! └─ in-addr.arpa       a.root  b.root
 //!    └─ 18.198          ns-0.example.net  ns-1.example.net     the web servers' names
 //! ```
@@ -14,8 +14,8 @@
 //! Every record is held once: the name servers of a zone are the delegation to it, their addresses the
 //! glue. A record that is replaced stays with the time until which it was true, for the checkers.
 //!
-//! The mail of `post-0.example` goes to `mx-0.example.net`, and if that cannot take it to `mx-1`; each of the other domains has
-//! the server of its number.
+//! The mail of `post-0.example` goes to `mx-0.example.net`, and if that cannot take it to `mx-1`; each of the other
+//! domains has the server of its number.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

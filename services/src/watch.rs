@@ -110,15 +110,6 @@ impl<T> Receiver<T> {
         self.shared.value.borrow()
     }
 
-    /// Whether the value has changed since it was seen.
-    ///
-    /// # Errors
-    ///
-    /// The sender is gone.
-    pub fn has_changed(&self) -> Result<bool, Closed> {
-        if self.shared.is_closed.get() { Err(Closed) } else { Ok(self.is_news()) }
-    }
-
     /// Has the value count as seen.
     pub fn mark_unchanged(&mut self) {
         self.seen = self.shared.version.get();
@@ -178,6 +169,12 @@ mod tests {
     use tokio::task::{LocalSet, yield_now};
 
     use super::*;
+    use crate::race::race;
+
+    /// Whether the value has changed since it was seen; it is seen then.
+    async fn has_changed<T>(receiver: &mut Receiver<T>) -> bool {
+        race(async { receiver.changed().await.is_ok() }, std::future::ready(false)).await
+    }
 
     #[tokio::test]
     async fn who_waits_is_woken_in_the_order_of_waiting() {
@@ -208,21 +205,21 @@ mod tests {
     #[tokio::test]
     async fn the_latest_value_is_seen_once() {
         let (sender, mut receiver) = channel(1);
-        assert_eq!(receiver.has_changed(), Ok(false));
+        assert!(!has_changed(&mut receiver).await);
         sender.send_modify(|value| *value += 1);
         sender.send_replace(3);
-        assert_eq!(receiver.has_changed(), Ok(true));
-        assert_eq!(receiver.changed().await, Ok(()));
-        assert_eq!((receiver.has_changed(), *receiver.borrow()), (Ok(false), 3));
+        assert!(has_changed(&mut receiver).await);
+        assert!(!has_changed(&mut receiver).await);
+        assert_eq!(*receiver.borrow(), 3);
         assert!(!sender.send_if_modified(|_| false));
-        assert_eq!(receiver.has_changed(), Ok(false));
+        assert!(!has_changed(&mut receiver).await);
         assert!(sender.send_if_modified(|value| std::mem::replace(value, 4) == 3));
         receiver.mark_unchanged();
-        assert_eq!(receiver.has_changed(), Ok(false));
+        assert!(!has_changed(&mut receiver).await);
         assert_eq!((*sender.borrow(), *receiver.borrow()), (4, 4));
         sender.send_replace(5);
         assert_eq!(*receiver.borrow_and_update(), 5);
-        assert_eq!(receiver.has_changed(), Ok(false));
+        assert!(!has_changed(&mut receiver).await);
     }
 
     #[tokio::test]
@@ -245,7 +242,6 @@ mod tests {
         let (sender, mut receiver) = channel(1);
         sender.send_replace(2);
         drop(sender);
-        assert_eq!(receiver.has_changed(), Err(Closed));
         assert_eq!((receiver.changed().await, *receiver.borrow()), (Ok(()), 2));
         assert_eq!(receiver.changed().await, Err(Closed));
         assert!(matches!(receiver.wait_for(|value| *value == 3).await, Err(Closed)));

@@ -59,7 +59,9 @@ pub fn addresses(config: &Config) -> Vec<String> {
 pub fn of(config: &Config) -> Result<Vec<Account>, Error> {
     let services = &config.services;
     let is_usable = |kind: &Kind| services.is_enabled(kind.name) && config.access.to(kind.name).is_none();
-    if ![&SMTP, &SUBMISSION, &POP3].into_iter().all(is_usable) || config.tls.files.is_some() {
+    let ports = &services.mail.ports;
+    let has_ports = [ports.smtp, ports.submission, ports.pop3].iter().all(|port| *port != 0);
+    if !has_ports || ![&SMTP, &SUBMISSION, &POP3].into_iter().all(is_usable) || config.tls.files.is_some() {
         return Ok(Vec::new());
     }
     let authority = tls::authority(&config.system, &config.system.state_dir)?;
@@ -69,9 +71,9 @@ pub fn of(config: &Config) -> Result<Vec<Account>, Error> {
         password: PASSWORD.to_owned(),
         server: format!("{}.{}", config.system.hostname, config.system.domain).to_lowercase(),
         server_address: config.lan.address.addr(),
-        smtp_port: services.mail.ports.smtp,
-        submission_port: services.mail.ports.submission,
-        pop3_port: services.mail.ports.pop3,
+        smtp_port: ports.smtp,
+        submission_port: ports.submission,
+        pop3_port: ports.pop3,
         authority: Some(authority.clone()),
     };
     Ok(config.users.iter().zip(addresses(config)).map(account).collect())

@@ -297,8 +297,8 @@ fn copy_text(copy: &CopyReport) -> String {
     let mailbox = copy.mailbox.as_deref().unwrap_or_default();
     let uid = copy.uid.unwrap_or_default();
     let when = match copy.time {
-        Some(time) => format!("on {} (UTC)", date::write(time)),
-        None => "when is not known".to_owned(),
+        Some(time) => format!(" on {} (UTC)", date::write(time)),
+        None => String::new(),
     };
     let what = match copy.state {
         "mailbox" => {
@@ -319,9 +319,9 @@ fn copy_text(copy: &CopyReport) -> String {
             let said = if reply.is_empty() { String::new() } else { format!("; last: {reply}") };
             format!("waits in the queue as {id}: {} tries, {next}{said}", copy.tries.unwrap_or_default())
         }
-        "delivered" => format!("taken by another server {when}: {reply}"),
-        "failed" => format!("given up {when}, and nobody was to be told: {reply}"),
-        "cancelled" => format!("{reply} {when}"),
+        "delivered" => format!("taken by another server{when}: {reply}"),
+        "failed" => format!("given up{when}, and nobody was to be told: {reply}"),
+        "cancelled" => format!("{reply}{when}"),
         "bounced" => {
             format!("could not be delivered; message {} tells so", copy.notice.unwrap_or_default())
         }

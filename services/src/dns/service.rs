@@ -12,7 +12,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::watch;
 use gatepost_ground::Instant;
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
@@ -35,6 +34,7 @@ use crate::net::{Listener, Net, Stream, UdpSocket};
 use crate::race::race;
 use crate::service::LocalFuture;
 use crate::task::Task;
+use crate::watch;
 
 /// Questions of one TCP connection that are under way; more are not read before.
 pub const QUERIES_PER_CONNECTION_MAX: usize = 16;

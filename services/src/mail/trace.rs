@@ -1,8 +1,8 @@
 //! Where is that mail? What the store knows of a message, from the record that accepted it to where each copy is now.
 //!
-//! Records stay in the log until their segment is compacted, and then those go that say nothing which still holds. So
-//! all is known of a message that lies in a mailbox or waits in the queue, and of others what is left. The trace says
-//! what is not known.
+//! Records stay in the log until their segment is compacted, and then those go that say nothing which still holds: of a
+//! message that lies in a mailbox or waits in the queue, what became of its other copies and what rules did; of others
+//! everything, sooner or later. The trace tells what is left, and which copies it knows of without their fate.
 //!
 //! Nothing is written, and a gateway may be running there.
 
@@ -25,7 +25,8 @@ pub const MESSAGES_MAX: usize = 20;
 pub const NOTE_OCTETS_MAX: usize = 64 << 10;
 /// Octets of a large body in which its header is looked for.
 const HEAD_OCTETS: usize = 64 << 10;
-/// How often all is read: what changes in between is not told as unknown.
+/// How often all is read: what changes in between is not told as unknown, and what stands before the record by which a
+/// message is found by its name is found at the second look.
 const LOOKS_MAX: usize = 2;
 
 /// Which messages are meant.
@@ -227,47 +228,55 @@ pub fn discarded(
 ///
 /// The storage refuses to be read.
 pub fn trace(disk: &dyn Storage, wanted: &Wanted) -> io::Result<Trace> {
-    let mut trace = Trace::default();
-    for _ in 0..LOOKS_MAX {
-        let mut search = Search::new(disk, wanted);
+    let (mut trace, mut found) = (Trace::default(), Found::default());
+    if let Wanted::Number(number) = wanted {
+        found.messages.insert(*number);
+    }
+    for look in 1..=LOOKS_MAX {
+        let mut search = Search { disk, wanted, found, discarded: 0, is_cut: false };
         let History { picked, is_cut } = history(disk, |record| search.pick(record))?;
         let recovered = recover(disk)?;
         trace = put_together(picked, recovered.state());
         trace.is_cut = is_cut || search.is_cut;
         trace.is_damaged = recovered.report().is_damaged();
+        found = search.found;
+        let is_found = look > 1 || matches!(wanted, Wanted::Number(_));
         let mut copies = trace.messages.iter().flat_map(|message| &message.copies);
-        if !copies.any(|copy| matches!(copy.fate, Fate::Unknown(_))) {
+        if is_found && !copies.any(|copy| matches!(copy.fate, Fate::Unknown(_))) {
             break;
         }
     }
     Ok(trace)
 }
 
+/// The messages that are meant.
+#[derive(Default)]
+struct Found {
+    messages: BTreeSet<Sequence>,
+    deliveries: BTreeSet<(MailboxId, Uid)>,
+}
+
 /// Finds the messages that are meant, and what is said of them.
 struct Search<'a> {
     disk: &'a dyn Storage,
     wanted: &'a Wanted,
-    messages: BTreeSet<Sequence>,
-    deliveries: BTreeSet<(MailboxId, Uid)>,
+    found: Found,
+    /// How many there are of which rules left nothing.
+    discarded: usize,
     is_cut: bool,
 }
 
-impl<'a> Search<'a> {
-    fn new(disk: &'a dyn Storage, wanted: &'a Wanted) -> Self {
-        let messages = if let Wanted::Number(number) = wanted { [*number].into() } else { BTreeSet::new() };
-        Self { disk, wanted, messages, deliveries: BTreeSet::new(), is_cut: false }
-    }
-
+impl Search<'_> {
     fn pick(&mut self, record: Record<'_>) -> Option<Fact> {
         match record.content {
             Content::Accept(accept) => self.pick_accept(record, accept),
             Content::Done(done) => {
-                self.messages.contains(&done.entry.message).then(|| Fact::Over(done.clone()))
+                self.found.messages.contains(&done.entry.message).then(|| Fact::Over(done.clone()))
             }
             Content::Expunge(expunge) => {
                 let uids = expunge.uids.iter().copied();
                 let uids: Vec<_> =
-                    uids.filter(|uid| self.deliveries.contains(&(expunge.mailbox, *uid))).collect();
+                    uids.filter(|uid| self.found.deliveries.contains(&(expunge.mailbox, *uid))).collect();
                 (!uids.is_empty()).then_some(Fact::Expunged(expunge.mailbox, uids))
             }
             Content::Note(note) => self.pick_note(note),
@@ -277,7 +286,7 @@ impl<'a> Search<'a> {
 
     fn pick_accept(&mut self, record: Record<'_>, accept: &Accept) -> Option<Fact> {
         let Record { sequence, body, .. } = record;
-        let is_known = self.messages.contains(&sequence);
+        let is_known = self.found.messages.contains(&sequence);
         let message_id = || message_id(self.disk, accept, body);
         let is_wanted = match self.wanted {
             Wanted::Number(_) => is_known,
@@ -286,10 +295,10 @@ impl<'a> Search<'a> {
         };
         if !is_wanted {
             let ends = accept.ends.iter().copied();
-            let ends: Vec<_> = ends.filter(|entry| self.messages.contains(&entry.message)).collect();
+            let ends: Vec<_> = ends.filter(|entry| self.found.messages.contains(&entry.message)).collect();
             return (!ends.is_empty()).then_some(Fact::Told(ends, sequence));
         }
-        if !is_known && self.messages.len() >= MESSAGES_MAX {
+        if !is_known && self.found.messages.len() >= MESSAGES_MAX {
             self.is_cut = true;
             return None;
         }
@@ -306,21 +315,30 @@ impl<'a> Search<'a> {
             },
             message_id: message_id(),
         };
-        self.messages.insert(sequence);
-        self.deliveries.extend(accept.deliveries.iter().map(|delivery| (delivery.mailbox, delivery.uid)));
+        self.found.messages.insert(sequence);
+        let deliveries = accept.deliveries.iter().map(|delivery| (delivery.mailbox, delivery.uid));
+        self.found.deliveries.extend(deliveries);
         Some(Fact::Accepted(sequence, Box::new((accept.clone(), accepted))))
     }
 
-    fn pick_note(&self, note: &str) -> Option<Fact> {
+    fn pick_note(&mut self, note: &str) -> Option<Fact> {
         let (of, acts) = note.strip_prefix("of ")?.split_once(": ")?;
-        if let Some(message) = of.parse().ok().filter(|number| self.messages.contains(number)) {
+        if let Some(message) = of.parse().ok().filter(|number| self.found.messages.contains(number)) {
             return Some(Fact::Rule(message, acts.to_owned()));
         }
         let is_meant = match self.wanted {
             Wanted::Number(_) => false,
             Wanted::Taken(id) => of == id,
-            Wanted::MessageId(id) => acts.contains(&format!("<{id}>")),
+            Wanted::MessageId(id) => {
+                let came = acts.split_once("; ").map_or(acts, |(came, _)| came);
+                came.rsplit_once(", Message-ID ").is_some_and(|(_, value)| bare(value) == id)
+            }
         };
+        if is_meant && self.discarded >= MESSAGES_MAX {
+            self.is_cut = true;
+            return None;
+        }
+        self.discarded += usize::from(is_meant);
         is_meant.then(|| Fact::Discarded(acts.to_owned()))
     }
 }
@@ -335,8 +353,12 @@ fn message_id(disk: &dyn Storage, accept: &Accept, body: &[u8]) -> Option<String
         }
     };
     let value = fields.into_iter().find(|(name, _)| name == "message-id")?.1;
-    let bare = value.strip_prefix('<').and_then(|value| value.strip_suffix('>'));
-    Some(bare.unwrap_or(&value).to_owned()).filter(|id| !id.is_empty())
+    Some(bare(&value).to_owned()).filter(|id| !id.is_empty())
+}
+
+/// A Message-ID without angle brackets.
+fn bare(value: &str) -> &str {
+    value.strip_prefix('<').and_then(|value| value.strip_suffix('>')).unwrap_or(value)
 }
 
 /// What is known of one message's copies.
@@ -431,7 +453,8 @@ fn of_delivery(delivery: &Delivery, state: &State, is_expunged: bool) -> Copy {
         Some((_, None)) => Fate::Unknown(None),
         None => Fate::MailboxRemoved,
     };
-    Copy { asked: field("x-original-to"), recipient: field("delivered-to"), fate }
+    let recipient = field("delivered-to");
+    Copy { asked: field("x-original-to").or_else(|| recipient.clone()), recipient, fate }
 }
 
 #[cfg(test)]

@@ -24,8 +24,8 @@ use crate::machine::mailer::{Address, Habits, Mailer};
 use crate::machine::pop_server::{Login, PopServer};
 use crate::machine::post::SharedPost;
 
-/// An alias of two of the users. What is for several is taken if one of them has room, so the alias leads to no mailbox
-/// that fills up.
+/// An alias of two of the users. What is for several is put off while one of them has no room, so the alias leads to no
+/// mailbox that fills up.
 const CONFIG: &str = "
     mail.plaintext_login = 'lan'
     mail.aliases = [{ name = 'all', members = ['anna', 'berta'] }]

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
-use crate::watch;
 use gatepost_ground::Role as Side;
 
 use super::stats::Stats;
@@ -18,6 +17,7 @@ use crate::mail::service::ground::{Ground, Opener};
 use crate::mail::signing::{Keeping, KeyKeeper, Keys, signing_domains};
 use crate::net::Net;
 use crate::service::{Host, Instance, Kind, Listening, LocalFuture, Off, Service, State, Unprepared};
+use crate::watch;
 
 /// What is known of the way out.
 pub const KIND: Kind = Kind {

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::watch;
 use gatepost_ground::Role as Side;
 use ipnet::IpNet;
 use rand::rngs::StdRng;
@@ -39,6 +38,7 @@ use crate::mail::store::{self, Change, QueueId, Sequence};
 use crate::net::Net;
 use crate::race::race;
 use crate::tls::Tls;
+use crate::watch;
 use crate::work::Work;
 
 /// The most messages in mailboxes here of which senders are not told yet. Further ones are not told of.
@@ -188,10 +188,6 @@ impl<N: Net> WayOut<N> {
     /// Sends by `active` from now on. To be called where tasks can be spawned locally.
     pub(super) fn set(self: &Rc<Self>, active: &Rc<Active<N>>) {
         *self.active.borrow_mut() = Some(Rc::clone(active));
-        if self.queue.borrow().is_some() {
-            // What was accepted while nobody sent is not known yet.
-            self.follow_all(active);
-        }
         self.reroute(active);
         if !self.is_driven.replace(true) {
             tokio::task::spawn_local(Rc::clone(self).drive(Rc::clone(&active.ground)));
@@ -264,12 +260,6 @@ impl<N: Net> WayOut<N> {
                 warn!("a message with an address that cannot be read is not held yet: {refused}");
             }
         });
-    }
-
-    /// Has the queue know all entries of the store.
-    fn follow_all(&self, active: &Active<N>) {
-        self.known.set(0);
-        self.follow_new(active);
     }
 
     /// Has the queue know the entries of messages that were accepted since it was told last. Nobody else tells it of
@@ -453,7 +443,6 @@ impl<N: Net> WayOut<N> {
             };
             if self.queue.borrow().is_none() {
                 *self.queue.borrow_mut() = Some(Queue::new(active.now()));
-                self.follow_all(&active);
                 self.reroute(&active);
             }
             self.follow_new(&active);

@@ -347,11 +347,16 @@ impl Visiting<'_> {
             came.insert(name.clone());
         }
         if !is_known {
-            let Arrival { incoming, octets, header, .. } = arrival.end().await;
+            let Arrival { incoming, octets: stored_octets, header, .. } = arrival.end().await;
             let distributed = office.receivers(account, &header);
             let kept = match incoming {
                 Ok(incoming) => {
-                    let arrived = Arrived { incoming, octets, header: &header, distributed: &distributed };
+                    let arrived = Arrived {
+                        incoming,
+                        octets: stored_octets,
+                        header: &header,
+                        distributed: &distributed,
+                    };
                     office.keep(account, arrived, name).await
                 }
                 Err(refused) => Err(refused),

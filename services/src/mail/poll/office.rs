@@ -21,6 +21,7 @@ use crate::mail::service::judging::{Judged, consult};
 use crate::mail::service::remote::Remote;
 use crate::mail::service::sorting::{Sorted, Sorter};
 use crate::mail::service::verdict::{Action, Verdict, field_octets_max};
+use crate::mail::smtp::Refusal;
 use crate::mail::smtp::date;
 use crate::mail::smtp::server::Sender;
 use crate::mail::store::{
@@ -218,10 +219,14 @@ impl Office {
             return Verdict::accept();
         }
         let octets_max = field_octets_max(about.recipients.len());
-        let Judged { verdict, silent } = consult(&self.judges, about, message, octets_max).await;
+        let Judged { mut verdict, silent } = consult(&self.judges, about, message, octets_max).await;
         let mut stats = self.stats.borrow_mut();
         stats.judged += 1;
         stats.judges_silent += silent;
+        if let Action::Refuse(Refusal::Policy { is_temporary: true, .. }) = verdict.action {
+            // Nobody sends it again: what is only put off is taken.
+            verdict.action = Action::Accept;
+        }
         if let Action::Refuse(refusal) = &verdict.action {
             stats.judged_away += 1;
             let (key, recipients) = (account.key(), about.recipients.len());

@@ -10,7 +10,6 @@ use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::watch;
 use gatepost_ground::Instant;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -37,6 +36,7 @@ use crate::mail::service::remote::Remote;
 use crate::net::Net;
 use crate::race::race;
 use crate::tls::Tls;
+use crate::watch;
 use crate::work::Work;
 
 /// Accounts that are connected to at a time; the others wait.

@@ -4,7 +4,6 @@ use std::cell::{OnceCell, RefCell};
 use std::future::pending;
 use std::rc::{Rc, Weak};
 
-use crate::watch;
 use gatepost_ground::Role as Side;
 use tokio::task::JoinSet;
 
@@ -16,6 +15,7 @@ use crate::mail::service::ground::{Ground, Opener};
 use crate::mail::service::remote::Remote;
 use crate::net::Net;
 use crate::service::{Host, Instance, Kind, Listening, LocalFuture, Service, State, Unprepared};
+use crate::watch;
 
 /// What is known of polling.
 pub const KIND: Kind = Kind {

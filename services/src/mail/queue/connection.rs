@@ -11,7 +11,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::watch;
 use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
@@ -20,6 +19,7 @@ use crate::mail::smtp::client::{Client, FETCH_OCTETS, Output, Report};
 use crate::net::Stream;
 use crate::service::LocalFuture;
 use crate::tls::{Peer, Tls};
+use crate::watch;
 use crate::work::{self, Work};
 
 /// How long a portion of the message may take to be read.

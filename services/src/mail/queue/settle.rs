@@ -162,7 +162,7 @@ impl Queue {
             let notice =
                 Notice::of(&message.sender, action, recipients, ret, envid.clone(), message.accepted);
             let until = (action == Action::Delayed).then(|| UnixTime(now.time.0.saturating_add(time_left)));
-            // Of what ends nothing nobody else is told.
+            // A notice that ends no entry goes to nobody else.
             let is_last = !ids.is_empty() && !has_tries_left;
             let pending =
                 |notice| PendingNotice { notice: Notice { until, ..notice }, ends: ids, postponed, is_last };

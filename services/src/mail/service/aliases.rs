@@ -264,7 +264,7 @@ impl<'a> Walk<'a> {
             }
             Meaning::Owners(names) => {
                 self.step(depth, self.directory.written(address), What::Owners);
-                self.reached.is_of_owners = depth == 0;
+                self.reached.is_of_owners |= depth == 0;
                 for name in names {
                     self.visit(&Local::of_office(name), depth + 1);
                 }

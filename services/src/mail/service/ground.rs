@@ -12,7 +12,6 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::watch;
 use gatepost_ground::Instant;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -35,6 +34,7 @@ use crate::users::limit::Limits;
 use crate::users::logins::{Logins, Scram};
 use crate::users::verifier::Cost;
 use crate::users::{User, passwords};
+use crate::watch;
 use crate::work::{self, Work};
 
 /// How long a client waits for the store to be ready after a start, before it is told to come back.

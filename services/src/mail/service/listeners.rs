@@ -10,7 +10,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 
-use crate::watch;
 use gatepost_ground::Role as Side;
 use gatepost_ground::wire::Protocol;
 use tokio::io::AsyncWriteExt;
@@ -27,6 +26,7 @@ use crate::race::race;
 use crate::service::{Host, Instance, Listening, LocalFuture, State, Unprepared};
 use crate::task::Task;
 use crate::tls::Tls;
+use crate::watch;
 
 /// What the connections of one service by one configuration share.
 pub(super) trait Server: 'static {

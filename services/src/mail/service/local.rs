@@ -15,6 +15,7 @@ use super::office::Conversation;
 use super::shared::Shared;
 use crate::mail::smtp::{Limits, Policy, Tls};
 use crate::net::Stream;
+use crate::race::race;
 use crate::service::LocalFuture;
 
 /// The address that stands for this machine, in `Received` and for judges.
@@ -40,9 +41,9 @@ async fn serve(shared: Rc<Shared>, mut stream: Box<dyn Stream>) {
     let share = shared.settings.shares.lan_connections;
     let Some(admitted) = shared.ground.connections.admit(shared.clock.now(), HERE, true, share) else {
         shared.count(Counted::Refused);
-        // Whoever is gone is not told.
-        _ = stream.write_all(Shared::TOO_MANY_CONNECTIONS).await;
-        return;
+        // It is sent to its end if there is room for it, as there is on a new connection.
+        let told = async { _ = stream.write_all(Shared::TOO_MANY_CONNECTIONS).await };
+        return race(told, std::future::ready(())).await;
     };
     shared.count(Counted::Served);
     let policy = Policy {

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use crate::watch;
 use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
 
@@ -26,6 +25,7 @@ use crate::mail::smtp::{Policy, Role};
 use crate::net::Net;
 use crate::service::{self, Host, Instance, Kind, LocalFuture, Off, Unprepared};
 use crate::tls::Tls;
+use crate::watch;
 
 /// What is known of port 25.
 pub const SMTP: Kind = Kind {

@@ -12,7 +12,6 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use crate::watch;
 use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
 use rand::rngs::StdRng;
@@ -31,6 +30,7 @@ use crate::mail::store::MailboxId;
 use crate::net::Net;
 use crate::service::{Host, Instance, Kind, LocalFuture, Off, Service, Unprepared};
 use crate::tls::Tls;
+use crate::watch;
 
 /// What is known of POP3 on its own port, which is for the LAN.
 pub const POP3: Kind = Kind {

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use crate::watch;
 use rand::rngs::StdRng;
 
 use super::aliases::Reached;
@@ -25,6 +24,7 @@ use crate::mail::sasl::Mechanism;
 use crate::mail::smtp::server::Recipient;
 use crate::mail::smtp::{Limits, Policy, Refusal, Role, Tls};
 use crate::tls;
+use crate::watch;
 
 pub(super) struct Shared {
     pub settings: Settings,

@@ -178,7 +178,7 @@ impl Sorter<'_> {
         let recipient = Recipient { path, parameters: Default::default(), may_relay: false };
         match self.remote.route(sender, &recipient) {
             Ok(remote) => Ok(queue::forwarded(remote, own)),
-            Err(refusal) => Err(format!("{refusal:?}")),
+            Err(refusal) => Err(refusal.to_string()),
         }
     }
 

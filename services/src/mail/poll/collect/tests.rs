@@ -566,7 +566,8 @@ fn rfc8601_5_what_others_say_in_this_server_s_name_is_not_fetched() {
 fn judges_look_at_what_is_fetched_and_what_they_refuse_is_junk() {
     for (action, header, folder) in [
         ("reject", None, JUNK),
-        ("soft reject", None, JUNK),
+        // Nobody sends it again.
+        ("soft reject", None, "INBOX"),
         (
             "add header",
             Some("X-Spam-Status: Yes, score=1.00 required=2.00\r\nX-Spam-Flag: YES\r\n"),

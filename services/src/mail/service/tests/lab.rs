@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::watch;
 use gatepost_ground::{Instant, InterfaceId, Role as Side};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -40,6 +39,7 @@ use crate::tls::{HandshakeError, Peer, Tls, testing};
 use crate::users::password::Prepared;
 use crate::users::verifier::{Cost, Verifiers};
 use crate::users::{self, User, passwords};
+use crate::watch;
 use crate::work::{AtOnce, Job, Work};
 
 /// 2024-02-29, at noon or so.

@@ -176,3 +176,40 @@ fn of_very_many_messages_some_are_told() {
         assert_eq!((found.messages.len(), found.is_cut), (MESSAGES_MAX, true));
     });
 }
+
+#[test]
+fn what_stands_before_the_record_that_has_the_name_is_told() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let anna = lab.ground.opened().unwrap().mailbox_of(&lab::user("anna")).await.unwrap();
+        let first = change(&lab, Change::Note("something else".to_owned())).await.sequence.unwrap();
+        // Compaction writes a message's record anew, behind others that speak of it.
+        let rules = note(first + 2, &["anna: a rule".to_owned()]).unwrap();
+        change(&lab, Change::Note(rules)).await;
+        let deliveries = vec![Delivery { mailbox: anna, ..Delivery::default() }];
+        let accept = Accept { deliveries, ..Accept::default() };
+        let id = change(&lab, Change::Accept(accept, TEXT.to_vec())).await.sequence.unwrap();
+        assert_eq!(id, first + 2);
+        for name in [&id.to_string(), "m@pc1"] {
+            assert_eq!(traced(&lab, name).messages[0].rules, ["anna: a rule"], "{name}");
+        }
+    });
+}
+
+#[test]
+fn what_rules_discarded_is_found_by_its_own_message_id() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        let fields = [("message-id".to_owned(), "<m@pc1>".to_owned())];
+        for _ in 0..=MESSAGES_MAX {
+            let acts = vec!["anna: discarded for <b@pc1>".to_owned()];
+            let text = discarded("1.0123456789abcdef", "a client", "anna@pc1", &fields, acts).unwrap();
+            change(&lab, Change::Note(text)).await;
+        }
+        let found = traced(&lab, "<m@pc1>");
+        assert_eq!((found.discarded.len(), found.is_cut), (MESSAGES_MAX, true));
+        for other in ["anna@pc1", "b@pc1", "m@pc"] {
+            assert_eq!(traced(&lab, other), Trace::default(), "{other}");
+        }
+    });
+}

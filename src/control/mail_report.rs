@@ -204,6 +204,8 @@ impl PolledAccount {
     fn tell(&self, f: &mut fmt::Formatter<'_>, is_dry: bool) -> fmt::Result {
         let Self { account, messages, .. } = self;
         match &messages[..] {
+            // What there is was perhaps not seen.
+            [] if self.error.is_some() => writeln!(f, "{account}:")?,
             [] => writeln!(f, "{account}: nothing {}", if is_dry { "to fetch" } else { "fetched" })?,
             _ => {
                 writeln!(f, "{account}:")?;
@@ -300,7 +302,7 @@ mod tests {
             m3       1.5 kB  later   -          -            anna (anna@office.example)\n\
             m2 names nobody here; looked at To: list@lists.example\n\
             m3 stays there for now: the mailbox  is full\n2 are too long, and stay there\n\n\
-            office@pop.isp.example: nothing to fetch\n2 are too long, and stay there\nnot fetched: busy\n";
+            office@pop.isp.example:\n2 are too long, and stay there\nnot fetched: busy\n";
         assert_eq!(polled.to_string(), expected);
         let none = Polled { dry_run: false, accounts: Vec::new() };
         assert_eq!((none.to_string().as_str(), none.is_done()), ("there is no mailbox to poll\n", true));

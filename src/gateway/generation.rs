@@ -1,8 +1,9 @@
 //! The services by one configuration. A reload prepares new ones, swaps them in, and stops the former.
 
-use std::future::pending;
+use std::future::{Future, pending, poll_fn};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use gatepost_services::addresses::{Addresses, Publisher};
@@ -168,19 +169,24 @@ impl Generation {
         self.following.abort_all();
     }
 
-    /// Stops the services as the gateway ends: in order, and without waiting for others.
+    /// Stops the services as the gateway ends, without waiting for others.
     pub async fn cut_short(self) {
         // Whoever asked and hears nothing asks again, another gateway or this one once it is back.
         _ = timeout(CUT_SHORT_AFTER, self.stop()).await;
     }
 
-    /// Stops the services, the last of the list first. Each has [`STOP_WITHIN`] to finish what is under way.
+    /// Stops the services, the last of the list first; none waits for another, so that none takes anything new while
+    /// another one finishes. Each has [`STOP_WITHIN`] to finish what is under way.
     pub async fn stop(mut self) {
         self.give_way();
-        for instance in self.instances.iter().rev() {
-            // What takes longer is cut off.
-            _ = timeout(STOP_WITHIN, instance.stop()).await;
-        }
+        // What takes longer is cut off.
+        let stopping = self.instances.iter().rev().map(|one| Box::pin(timeout(STOP_WITHIN, one.stop())));
+        let mut stopping: Vec<_> = stopping.collect();
+        poll_fn(|context| {
+            stopping.retain_mut(|one| one.as_mut().poll(context).is_pending());
+            if stopping.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
         self.tasks.shutdown().await;
     }
 }

@@ -73,15 +73,11 @@ pub(super) fn run(options: &Options, from: Option<&str>, recipients: &[String]) 
     };
     if options.json {
         print_json(&delivered)?;
+    } else if let Some(told) = delivered.recipients.iter().find(|told| told.taken) {
+        // It has the name by which the message can be traced, and is the same for all.
+        print(&told.reply);
     }
-    match refused(&reports, &delivered) {
-        Some(error) => Err(error),
-        None => {
-            let taken = delivered.recipients.first().filter(|_| !options.json);
-            taken.into_iter().for_each(|told| print(&told.reply));
-            Ok(true)
-        }
-    }
+    refused(&reports, &delivered).map_or(Ok(true), Err)
 }
 
 /// The return path.
@@ -174,8 +170,10 @@ fn refused(reports: &[Report], delivered: &Delivered) -> Option<Error> {
     let refused = delivered.recipients.iter().filter(|told| !told.taken);
     let sentences: Vec<_> = refused
         .map(|Told { recipient, temporary, reply, .. }| {
-            let remedy =
-                if *temporary { "hand it in again later" } else { "mend that, and hand it in again" };
+            let remedy = match temporary {
+                true => "hand it in again later, for this recipient alone",
+                false => "mend that, and hand it in again for this recipient alone",
+            };
             format!("{recipient} does not have the message: {reply}; {remedy}")
         })
         .collect();
@@ -240,8 +238,8 @@ mod tests {
             assert_eq!((error.exit_code(), error.messages().len()), (ExitCode::from(code), sentences));
         }
         let error = outcome(&[&unknown]).expect("it is not taken").to_string();
-        let expected =
-            "anna@office.example does not have the message: 550 5.1.1 said; mend that, and hand it in again";
+        let expected = "anna@office.example does not have the message: 550 5.1.1 said; mend that, and hand it in \
+                        again for this recipient alone";
         assert_eq!(error, expected);
     }
 

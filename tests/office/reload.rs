@@ -29,7 +29,8 @@ fn what_is_still_allowed_goes_on_and_what_is_forbidden_ends() {
 #[test]
 fn a_hangup_reloads_names_and_addresses_and_keeps_leases() {
     let office = Office::bare(1, "dns.records = []");
-    let lease_address = "udhcpc -i eth0 -n -q -t 10 -T 1 -s /bin/true 2>&1 | grep -o 'lease of [0-9.]*'";
+    let lease_address =
+        "busybox udhcpc -i eth0 -n -q -t 10 -T 1 -s /bin/true 2>&1 | grep -o 'lease of [0-9.]*'";
     let before = office.pc(1).sh(lease_address);
     office.give_static_address(1);
     assert_eq!(dig(office.pc(1), "nas.office.example"), "");
@@ -93,8 +94,9 @@ fn the_lan_and_its_services_move_to_another_network() {
     let office = Office::bare(1, "lan.address = '192.168.1.1/24'");
     office.gateway().setup().edit("lan.address = '192.168.1.1/24'", "lan.address = '10.1.0.1/16'");
     reload(office.gateway());
-    let got =
-        office.pc(1).sh("udhcpc -i eth0 -n -q -t 10 -T 1 -s /bin/true 2>&1 | grep -o 'lease of [0-9.]*'");
+    let got = office
+        .pc(1)
+        .sh("busybox udhcpc -i eth0 -n -q -t 10 -T 1 -s /bin/true 2>&1 | grep -o 'lease of [0-9.]*'");
     assert!(got.starts_with("lease of 10.1."), "{got}");
     office.pc(1).sh("ip address add 10.1.9.9/16 dev eth0");
     let asked = office.pc(1).sh("dig @10.1.0.1 +short gatepost.office.example");

@@ -12,7 +12,6 @@
 //!
 //! What cannot be answered gets `{"error":"..."}`.
 
-pub mod local;
 pub mod mail;
 pub mod mail_report;
 pub mod mailboxes;

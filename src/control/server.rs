@@ -22,7 +22,6 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::local::Local;
 use super::mail::{self, Undone};
 use super::{ReportError, Request, Response, What};
 use crate::error::Error;
@@ -161,7 +160,7 @@ async fn converse(mut stream: UnixStream, operations: &impl Operations) -> io::R
         Ok(Request::Deliver) => match operations.deliver() {
             Ok(serving) => {
                 answer(&mut stream, &Response::Smtp).await?;
-                spawn_local(serving(Box::new(Local(stream))));
+                spawn_local(serving(Box::new(stream)));
                 return Ok(());
             }
             Err(undone) => undone.into(),

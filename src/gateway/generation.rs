@@ -1,14 +1,14 @@
 //! The services by one configuration. A reload prepares new ones, swaps them in, and stops the former.
 
-use std::future::{Future, pending, poll_fn};
+use std::future::pending;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use gatepost_services::addresses::{Addresses, Publisher};
 use gatepost_services::net::stack::{AccessRule, Stack};
-use gatepost_services::service::{Host, Instance, Kind, Unprepared};
+use gatepost_services::race::all;
+use gatepost_services::service::{Host, Instance, Kind, LocalFuture, Unprepared};
 use gatepost_services::store::Topic;
 use ipnet::{IpNet, Ipv4Net};
 use rand::rngs::StdRng;
@@ -180,13 +180,11 @@ impl Generation {
     pub async fn stop(mut self) {
         self.give_way();
         // What takes longer is cut off.
-        let stopping = self.instances.iter().rev().map(|one| Box::pin(timeout(STOP_WITHIN, one.stop())));
-        let mut stopping: Vec<_> = stopping.collect();
-        poll_fn(|context| {
-            stopping.retain_mut(|one| one.as_mut().poll(context).is_pending());
-            if stopping.is_empty() { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        let stopping = self.instances.iter().rev().map(|instance| -> LocalFuture<'static, ()> {
+            let stopped = timeout(STOP_WITHIN, instance.stop());
+            Box::pin(async { _ = stopped.await })
+        });
+        all(stopping.collect()).await;
         self.tasks.shutdown().await;
     }
 }

@@ -14,13 +14,12 @@ use gatepost_services::mail::address::{Mailbox, ReversePath};
 use gatepost_services::mail::pop3;
 use gatepost_services::mail::pop3::client::{Answer, Encryption, End, Listing, Output};
 use gatepost_services::mail::pop3::connection::Connection;
-use gatepost_services::mail::queue::connection::{Means, NoTls, Source, StartTls, TlsTo, send};
+use gatepost_services::mail::queue::connection::{Means, NoTls, StartTls, TlsTo, send};
 use gatepost_services::mail::sasl::Password;
 use gatepost_services::mail::sasl::client::Credentials;
 use gatepost_services::mail::smtp::client as smtp;
 use gatepost_services::net::kernel::Kernel;
 use gatepost_services::net::{Net, Stream};
-use gatepost_services::service::LocalFuture;
 use gatepost_services::tls::{Authorities, Tls};
 use gatepost_services::watch;
 use gatepost_services::work::AtOnce;
@@ -152,11 +151,11 @@ impl MailProgram {
 
     async fn hand_in(&mut self, letter: &Letter) -> io::Result<()> {
         let to = Mailbox::parse(&letter.to).map_err(|error| invalid(&error))?;
-        let text = Text(letter.text(&self.account.address));
+        let text = letter.text(&self.account.address);
         let envelope = smtp::Envelope {
             sender: ReversePath::Mailbox(self.address.clone()),
-            size: text.0.len() as u64,
-            is_8bit: !text.0.is_ascii(),
+            size: text.len() as u64,
+            is_8bit: !text.is_ascii(),
             has_utf8_header: !letter.subject.is_ascii(),
             ret: None,
             envid: None,
@@ -290,16 +289,6 @@ impl Letter {
     fn text(&self, from: &str) -> Vec<u8> {
         let Self { to, subject, .. } = self;
         format!("From: {from}\r\nTo: {to}\r\nSubject: {subject}\r\n\r\nHello.\r\n").into_bytes()
-    }
-}
-
-/// A message in memory.
-struct Text(Vec<u8>);
-
-impl Source for Text {
-    fn read(&self, offset: u64, len: usize) -> LocalFuture<'_, io::Result<Vec<u8>>> {
-        let rest = usize::try_from(offset).ok().and_then(|offset| self.0.get(offset..)).unwrap_or_default();
-        Box::pin(std::future::ready(Ok(rest.iter().copied().take(len).collect())))
     }
 }
 

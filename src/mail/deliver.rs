@@ -8,13 +8,11 @@ use std::rc::Rc;
 
 use gatepost_services::clock::Clock;
 use gatepost_services::mail::address::{Mailbox, ReversePath};
-use gatepost_services::mail::queue::connection::{Means, NoTls, Source, send};
+use gatepost_services::mail::queue::connection::{Means, NoTls, send};
 use gatepost_services::mail::smtp::client::{
     Client, Encryption, Envelope, EnvelopeRecipient, Outcome, Report, Settings,
 };
 use gatepost_services::mail::transfer::lines::ToCrlf;
-use gatepost_services::service::LocalFuture;
-use gatepost_services::store::part_of;
 use gatepost_services::watch;
 use gatepost_services::work::AtOnce;
 use serde::Serialize;
@@ -24,7 +22,6 @@ use tokio::runtime;
 use super::{Options, mailbox, print, print_json};
 use crate::config::Config;
 use crate::control;
-use crate::control::local::Local;
 use crate::control::table::on_one_line;
 use crate::error::Error;
 use crate::port::clock::SystemClock;
@@ -123,15 +120,6 @@ fn envelope(sender: ReversePath, recipients: &[Mailbox], message: &[u8]) -> Enve
     }
 }
 
-/// A message in memory.
-struct Whole(Vec<u8>);
-
-impl Source for Whole {
-    fn read(&self, offset: u64, len: usize) -> LocalFuture<'_, io::Result<Vec<u8>>> {
-        Box::pin(async move { Ok(part_of(&self.0, offset, len)) })
-    }
-}
-
 /// What the gateway says to each recipient.
 fn exchange(config: &Config, envelope: Envelope, message: Vec<u8>) -> Result<Vec<Report>, Error> {
     let broken = |error: io::Error| Error::failed("the message is not handed in", error, "try again");
@@ -139,7 +127,7 @@ fn exchange(config: &Config, envelope: Envelope, message: Vec<u8>) -> Result<Vec
     stream.set_nonblocking(true).map_err(broken)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(broken)?;
     runtime.block_on(async {
-        let stream = Box::new(Local(UnixStream::from_std(stream).map_err(broken)?));
+        let stream = Box::new(UnixStream::from_std(stream).map_err(broken)?);
         let clock = Rc::new(SystemClock::new());
         let settings = Settings {
             hostname: "localhost".to_owned(),
@@ -150,7 +138,7 @@ fn exchange(config: &Config, envelope: Envelope, message: Vec<u8>) -> Result<Vec
         let client = Client::new(clock.now(), settings, envelope);
         let means = Means { clock, work: Rc::new(AtOnce), tls: Rc::new(NoTls) };
         let never = watch::Sender::new(false);
-        let (reports, farewell) = send(&means, never.subscribe(), stream, client, &Whole(message)).await;
+        let (reports, farewell) = send(&means, never.subscribe(), stream, client, &message).await;
         farewell.say().await;
         Ok(reports)
     })

@@ -96,6 +96,17 @@ impl Stream for tokio::io::DuplexStream {
     }
 }
 
+/// A connection within this machine, at no address of a network.
+impl Stream for tokio::net::UnixStream {
+    fn local_addr(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    }
+
+    fn peer_addr(&self) -> SocketAddr {
+        Stream::local_addr(self)
+    }
+}
+
 /// A UDP socket.
 pub trait UdpSocket: 'static {
     /// Waits for a datagram, copies it to `buffer` and returns its length and sender. What does not

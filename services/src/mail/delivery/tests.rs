@@ -227,6 +227,17 @@ impl Office {
     }
 
     /// Waits until the queue is empty and nothing is under way.
+    /// Has a message sent, and the disk fail before what comes of it is stored. The server that takes it.
+    async fn send_and_fail_to_sync(&self) -> Rc<Server> {
+        let mx1 = Server::start(&self.lab.wire, MX1).await;
+        mx1.say("EHLO", "held");
+        assert!(self.mail(ANNA, &[BOB]).await.starts_with("250"));
+        sleep(Duration::from_secs(1)).await;
+        self.lab.disk.fail_to_sync(true);
+        mx1.goes_on.notify_one();
+        mx1
+    }
+
     async fn until_empty(&self) {
         while self.way_out.stats().queued > 0 {
             sleep(Duration::from_secs(1)).await;
@@ -498,12 +509,7 @@ fn what_is_queued_is_sent_once_after_the_gateway_was_killed() {
 fn an_outcome_that_the_disk_does_not_take_is_kept_later_and_nothing_is_sent_twice() {
     simulate(async {
         let office = Office::start(&Arc::default(), settings()).await;
-        let mx1 = Server::start(&office.lab.wire, MX1).await;
-        mx1.say("EHLO", "held");
-        assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
-        sleep(Duration::from_secs(1)).await;
-        office.lab.disk.fail_to_sync(true);
-        mx1.goes_on.notify_one();
+        let mx1 = office.send_and_fail_to_sync().await;
         sleep(Duration::from_secs(3600)).await;
         assert_eq!((mx1.taken(), office.way_out.stats().queued), (1, 1));
         office.lab.disk.fail_to_sync(false);

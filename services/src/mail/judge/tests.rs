@@ -15,14 +15,6 @@ use crate::net::Listener;
 pub const RSPAMD: &str = "192.168.1.40:11333";
 const CLAMD: &str = "192.168.1.40:3310";
 
-struct Message(Vec<u8>);
-
-impl Source for Message {
-    fn read(&self, offset: u64, len: usize) -> LocalFuture<'_, io::Result<Vec<u8>>> {
-        Box::pin(std::future::ready(Ok(crate::store::part_of(&self.0, offset, len))))
-    }
-}
-
 fn about() -> About {
     About {
         id: "65e0.1".to_owned(),
@@ -86,7 +78,7 @@ fn judges(wire: &Wire, all: &[(Protocol, &str)]) -> Judges {
 }
 
 async fn judge(judges: &Judges, message: &[u8]) -> Judgement {
-    judges.judge(&about(), &Message(message.to_vec()), message.len() as u64).await
+    judges.judge(&about(), &message.to_vec(), message.len() as u64).await
 }
 
 fn taken(fields: &str) -> Opinion {
@@ -242,7 +234,7 @@ fn a_judge_that_does_not_answer_holds_nothing_up() {
         let unknown = Address { protocol: Protocol::Clamd, host: "av.example".to_owned(), port: 3310 };
         let unknown = Judges::new(vec![unknown], wire.clone(), Resolver::none());
         assert_eq!(judge(&unknown, b"x").await.silent, 1);
-        let long = all.judge(&about(), &Message(Vec::new()), JUDGED_OCTETS_MAX + 1).await;
+        let long = all.judge(&about(), &Vec::new(), JUDGED_OCTETS_MAX + 1).await;
         assert_eq!((long.silent, before.elapsed()), (2, ASKED_WITHIN), "nobody is asked");
     });
 }

@@ -4,7 +4,7 @@
 //! side stopped listening. What became of the message is known before QUIT is said ([`Farewell`]), so that a server that is
 //! slow to answer QUIT keeps nobody from storing it.
 
-use std::future::{pending, poll_fn};
+use std::future::{pending, poll_fn, ready};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -18,6 +18,7 @@ use crate::clock::{Clock, sleep_until};
 use crate::mail::smtp::client::{Client, FETCH_OCTETS, Output, Report};
 use crate::net::Stream;
 use crate::service::LocalFuture;
+use crate::store::part_of;
 use crate::tls::{Peer, Tls};
 use crate::watch;
 use crate::work::{self, Work};
@@ -37,6 +38,13 @@ pub trait Source {
     ///
     /// The message cannot be read.
     fn read(&self, offset: u64, len: usize) -> LocalFuture<'_, io::Result<Vec<u8>>>;
+}
+
+/// A message in memory.
+impl Source for Vec<u8> {
+    fn read(&self, offset: u64, len: usize) -> LocalFuture<'_, io::Result<Vec<u8>>> {
+        Box::pin(ready(Ok(part_of(self, offset, len))))
+    }
 }
 
 /// Makes the client's side of TLS handshakes.

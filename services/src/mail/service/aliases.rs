@@ -64,7 +64,7 @@ pub struct Reached<'a> {
     pub users: Vec<&'a str>,
     /// Addresses elsewhere.
     pub outside: Vec<&'a Mailbox>,
-    /// Whether it is for the owners as such, of whom one who has it is enough.
+    /// Whether the mail is for the owners in their role: then it is enough that one of them has it.
     pub is_of_owners: bool,
 }
 

@@ -574,7 +574,7 @@ impl Desk {
 }
 
 impl Transaction {
-    /// Has the message go to recipients elsewhere, each of whom has it once however often named.
+    /// Has the message go to recipients elsewhere. A recipient whom a client names several times gets one copy.
     fn push_remotes(&mut self, remotes: Vec<Remote>) -> Taken {
         let mut taken = Taken::default();
         for remote in remotes {

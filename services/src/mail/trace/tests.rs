@@ -51,6 +51,13 @@ async fn change(lab: &Lab, change: Change) -> Stored {
     lab.store().change(change).await.unwrap()
 }
 
+/// A message that goes to Anna alone.
+async fn for_anna(lab: &Lab) -> Accept {
+    let anna = lab.ground.opened().unwrap().mailbox_of(&lab::user("anna")).await.unwrap();
+    let deliveries = vec![Delivery { mailbox: anna, ..Delivery::default() }];
+    Accept { deliveries, ..Accept::default() }
+}
+
 #[test]
 fn each_copy_is_where_it_is_or_has_what_became_of_it() {
     simulate(async {
@@ -138,11 +145,7 @@ fn each_copy_is_where_it_is_or_has_what_became_of_it() {
 fn a_message_that_was_refused_in_the_end_is_none() {
     simulate(async {
         let lab = Lab::smtp().await;
-        let anna = lab.ground.opened().unwrap().mailbox_of(&lab::user("anna")).await.unwrap();
-        let accept = Accept {
-            deliveries: vec![Delivery { mailbox: anna, ..Delivery::default() }],
-            ..Accept::default()
-        };
+        let accept = for_anna(&lab).await;
         lab.disk.fail_to_sync(true);
         let store = lab.store();
         let mends = async {
@@ -164,11 +167,7 @@ fn a_message_that_was_refused_in_the_end_is_none() {
 fn of_very_many_messages_some_are_told() {
     simulate(async {
         let lab = Lab::smtp().await;
-        let anna = lab.ground.opened().unwrap().mailbox_of(&lab::user("anna")).await.unwrap();
-        let accept = Accept {
-            deliveries: vec![Delivery { mailbox: anna, ..Delivery::default() }],
-            ..Accept::default()
-        };
+        let accept = for_anna(&lab).await;
         for _ in 0..=MESSAGES_MAX {
             change(&lab, Change::Accept(accept.clone(), TEXT.to_vec())).await;
         }
@@ -181,14 +180,12 @@ fn of_very_many_messages_some_are_told() {
 fn what_stands_before_the_record_that_has_the_name_is_told() {
     simulate(async {
         let lab = Lab::smtp().await;
-        let anna = lab.ground.opened().unwrap().mailbox_of(&lab::user("anna")).await.unwrap();
+        let accept = Change::Accept(for_anna(&lab).await, TEXT.to_vec());
         let first = change(&lab, Change::Note("something else".to_owned())).await.sequence.unwrap();
         // Compaction writes a message's record anew, behind others that speak of it.
         let rules = note(first + 2, &["anna: a rule".to_owned()]).unwrap();
         change(&lab, Change::Note(rules)).await;
-        let deliveries = vec![Delivery { mailbox: anna, ..Delivery::default() }];
-        let accept = Accept { deliveries, ..Accept::default() };
-        let id = change(&lab, Change::Accept(accept, TEXT.to_vec())).await.sequence.unwrap();
+        let id = change(&lab, accept).await.sequence.unwrap();
         assert_eq!(id, first + 2);
         for name in [&id.to_string(), "m@pc1"] {
             assert_eq!(traced(&lab, name).messages[0].rules, ["anna: a rule"], "{name}");

@@ -54,13 +54,7 @@ fn what_is_being_sent_is_not_changed_and_what_cannot_be_sent_can_be_deleted() {
     simulate(async {
         let office = Office::start(&Arc::default(), settings()).await;
         let way_out = &office.way_out;
-        // What came of it cannot be stored.
-        let mx1 = Server::start(&office.lab.wire, MX1).await;
-        mx1.say("EHLO", "held");
-        assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
-        sleep(Duration::from_secs(1)).await;
-        office.lab.disk.fail_to_sync(true);
-        mx1.goes_on.notify_one();
+        let mx1 = office.send_and_fail_to_sync().await;
         sleep(Duration::from_secs(60)).await;
         let list = way_out.list().await.unwrap();
         assert!(list.entries[0].is_under_way && mx1.taken() == 1, "{list:?}");

@@ -13,7 +13,6 @@ use tokio::time::{Instant, sleep};
 use super::lab::*;
 use crate::dns::resolver::{Answerer, Resolver};
 use crate::mail::auth::dkim::testing::{record, sign};
-use crate::mail::rules::{Action, Rule, Rules, When};
 use crate::mail::service::remote::NoRemote;
 use crate::mail::service::{AUTHENTICATION_TIMEOUT, Authenticity, RelayFrom, Settings};
 use crate::mail::smtp::Role;
@@ -193,13 +192,7 @@ fn what_dmarc_refuses_is_in_the_log() {
 #[test]
 fn rules_see_what_came_of_the_checks() {
     simulate(async {
-        let when = When {
-            header: Some("Authentication-Results".to_owned()),
-            contains: Some("dmarc=fail".to_owned()),
-            ..When::default()
-        };
-        let rule = Rule { user: None, when, action: Action::File("Forged".to_owned()) };
-        let rules = Rules { all: vec![rule], ..Rules::default() };
+        let rules = filing("Authentication-Results", "dmarc=fail", "Forged");
         let lab = lab_with(&world(None), Role::Mx, Settings { rules, ..settings() }).await;
         let mut client = lab.stranger().await;
         // What a stranger says in this server's name is no more seen than kept.

@@ -4,10 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::lab::{LAN, Lab, Log, PC1, settings, simulate};
+use super::lab::{LAN, Lab, Log, PC1, filing, settings, simulate};
 use crate::mail::judge::tests::{RSPAMD, start};
 use crate::mail::judge::{Address, Protocol};
-use crate::mail::rules::{Action, Rule, Rules, When};
 use crate::mail::service::Settings;
 use crate::mail::smtp::Role;
 
@@ -80,13 +79,7 @@ fn a_message_of_any_length_is_shown_as_it_is_kept() {
 #[test]
 fn rules_see_what_judges_put_before_a_message() {
     simulate(async {
-        let when = When {
-            header: Some("X-Spam-Status".to_owned()),
-            contains: Some("yes".to_owned()),
-            ..When::default()
-        };
-        let rule = Rule { user: None, when, action: Action::File("Doubtful".to_owned()) };
-        let rules = Rules { all: vec![rule], ..Rules::default() };
+        let rules = filing("X-Spam-Status", "yes", "Doubtful");
         let lab = Lab::start(&Arc::default(), Role::Mx, Settings { rules, ..judged() }).await;
         for action in ["add header", "no action"] {
             assert!(send(&lab, action, MAIL).await.0.starts_with("250"), "{action}");

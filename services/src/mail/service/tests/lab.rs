@@ -22,7 +22,7 @@ use super::wire::Wire;
 use crate::addresses::{Addresses, InterfaceAddresses, Publisher};
 use crate::clock::{Clock, UnixTime};
 use crate::crypto::tls::KeysFrom;
-use crate::mail::rules::Rules;
+use crate::mail::rules::{Action, Rule, Rules, When};
 use crate::mail::service::aliases::Aliases;
 use crate::mail::service::directory::MailDomain;
 use crate::mail::service::ground::Ground;
@@ -113,6 +113,13 @@ impl Clock for Paused {
 
 pub fn user(name: &str) -> User {
     User { name: name.to_owned(), full_name: String::new(), role: users::Role::User, quota: 1 << 20 }
+}
+
+/// A rule for all: what has `text` in the field `header` is filed in `folder`.
+pub fn filing(header: &str, text: &str, folder: &str) -> Rules {
+    let when = When { header: Some(header.to_owned()), contains: Some(text.to_owned()), ..When::default() };
+    let rule = Rule { user: None, when, action: Action::File(folder.to_owned()) };
+    Rules { all: vec![rule], ..Rules::default() }
 }
 
 pub fn domain(name: &str, users: Option<&[&str]>) -> MailDomain {

@@ -27,8 +27,8 @@
 //! server that did not answer [`DEAD_AFTER`] times is not asked: all entries that are due share what came of the last try. So a
 //! server that answers nobody takes no more than its share, and one that comes back is not overrun. Next hops take turns.
 //!
-//! All waiting goes by the clock that does not jump. The store has times of day: of an entry that is due later than any wait
-//! can be, the clock was wrong when it was stored, and it is due at once.
+//! All waiting goes by the clock that does not jump. The store has times of day: an entry that is due later than its tries
+//! and its last reply have it wait was stored when the clock was wrong, and is due at once. One that was not tried yet is.
 
 pub mod connection;
 mod options;
@@ -45,7 +45,7 @@ use std::time::Duration;
 use gatepost_ground::Instant;
 
 pub use self::options::Options;
-use self::schedule::{Now, Outages, WARN_AFTER};
+use self::schedule::{Now, Outages, WARN_AFTER, longest_wait};
 pub use self::settle::{PendingNotice, Settlement};
 pub use self::stored::{Contents, StoredMessage, forwarded, is_refused_for_now, remote, remote_of_ours};
 use super::address::{Mailbox, ReversePath};
@@ -251,11 +251,15 @@ impl Queue {
         let before = self.entries.remove(&id);
         let job = before.as_ref().and_then(|entry| entry.job);
         let known = before.as_ref().filter(|entry| !entry.progress.is_held || progress.is_held);
+        // A warning changes nothing of when an entry is due, whatever the clock says by now.
+        let is_warning = job.and_then(|job| self.jobs.get(&job)).is_some_and(|job| job.kind == Kind::Warn);
+        let longest = longest_wait(progress.tries, &progress.reply);
+        let by_clock = || now.instant_of(UnixTime(progress.due), longest);
         let entry = Entry {
             next_hop: routes.next_hop(&address.domain),
             address,
             options: Options::parse(options),
-            due: now.instant_of(UnixTime(progress.due)),
+            due: before.as_ref().filter(|_| is_warning).map_or_else(by_clock, |entry| entry.due),
             since: known.map_or(now.instant, |entry| entry.since),
             warn_at: known.map_or(now.instant + Duration::from_secs(WARN_AFTER), |entry| entry.warn_at),
             tries_here: known.map_or(0, |entry| entry.tries_here),
@@ -316,6 +320,11 @@ impl Queue {
     /// Whether an entry is in a job.
     pub fn is_under_way(&self, id: QueueId) -> bool {
         self.entries.get(&id).is_some_and(|entry| entry.job.is_some())
+    }
+
+    /// In how many seconds an entry is due. One that is not known yet is due as soon as it is.
+    pub fn secs_to_due(&self, now: Now, id: QueueId) -> u64 {
+        self.entries.get(&id).map_or(0, |entry| entry.due.since(now.instant).as_secs())
     }
 
     /// The next job that is due, if there is place for it.

@@ -167,14 +167,15 @@ impl<N: Net> WayOut<N> {
                     messages.entry(id.message).or_insert(read)
                 }
             };
-            let now = Now::of(&*active.clock).time.0;
+            let now = Now::of(&*active.clock);
+            let due = self.with_queue(|queue| queue.secs_to_due(now, id)).unwrap_or(0);
             listed.push(Listed {
                 id,
                 sender: sender.clone(),
                 recipient: entry.recipient,
-                age_secs: accepted.map_or(0, |accepted| now.saturating_sub(accepted)),
+                age_secs: accepted.map_or(0, |accepted| now.time.0.saturating_sub(accepted)),
                 size: *size,
-                next_try_secs: (!entry.progress.is_held).then(|| entry.progress.due.saturating_sub(now)),
+                next_try_secs: (!entry.progress.is_held).then_some(due),
                 is_under_way: self.with_queue(|queue| queue.is_under_way(id)).unwrap_or(false),
                 progress: entry.progress,
             });

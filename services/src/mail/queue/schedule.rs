@@ -6,6 +6,7 @@ use std::time::Duration;
 use gatepost_ground::Instant;
 
 use crate::clock::{Clock, UnixTime};
+use crate::mail::store::REPLY_OCTETS_MAX;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -46,11 +47,11 @@ impl Now {
         Self { instant: clock.now(), time: clock.unix_time() }
     }
 
-    /// The instant of a time of day at which something is due. No wait is longer than four hours: what is due later was
-    /// stored when the clock was wrong, and is due now.
-    pub fn instant_of(self, due: UnixTime) -> Instant {
+    /// The instant of a time of day at which an entry is due whose next try is never farther away than `longest` seconds.
+    /// What is due later was stored when the clock was ahead of now, and is due now.
+    pub fn instant_of(self, due: UnixTime, longest: u64) -> Instant {
         let wait = due.0.saturating_sub(self.time.0);
-        self.instant + Duration::from_secs(if wait > WAIT_MAX { 0 } else { wait })
+        self.instant + Duration::from_secs(if wait > longest { 0 } else { wait })
     }
 
     /// The seconds since an instant.
@@ -69,6 +70,12 @@ pub fn wait(tries: u32, reply: &str) -> u64 {
     }
 }
 
+/// The longest that it can be to the next try of an entry with so many tries and this last reply, in seconds. One of which
+/// nothing came yet is due at once.
+pub fn longest_wait(tries: u32, reply: &str) -> u64 {
+    if tries == 0 && reply.is_empty() { 0 } else { wait(tries, reply) }
+}
+
 fn interval(tries: u32) -> u64 {
     let at = usize::try_from(tries.saturating_sub(1)).unwrap_or(usize::MAX).min(INTERVALS.len() - 1);
     INTERVALS[at]
@@ -80,9 +87,10 @@ pub fn time_left(tries: u32) -> u64 {
 }
 
 /// When the other side says that it may be tried again, in seconds from now: `try again in 300 s`, `retry in 5 minutes`,
-/// `wait for 00:04:30`. It is said in many ways; what is not understood is not there.
+/// `wait for 00:04:30`. It is said in many ways; what is not understood is not there. No more of the reply is read than
+/// the store keeps, so that the wait can be found again.
 pub fn hint(reply: &str) -> Option<u64> {
-    let text = reply.to_lowercase();
+    let text = reply[..reply.floor_char_boundary(REPLY_OCTETS_MAX)].to_lowercase();
     let is_about_time = ["again", "retry", "wait", "later", "greylist", "graylist", "grey-list", "gray-list"];
     if !is_about_time.iter().any(|word| text.contains(word)) {
         return None;
@@ -209,12 +217,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_later_than_any_wait_is_due_now() {
+    fn what_is_due_later_than_its_longest_wait_is_due_now() {
         let now = Now { instant: Instant::from_secs(50), time: UnixTime(1_000_000) };
-        for (due, secs) in [(0, 50), (999_999, 50), (1_000_060, 110), (1_014_400, 14_450), (1_014_401, 50)] {
-            assert_eq!(now.instant_of(UnixTime(due)), Instant::from_secs(secs), "{due}");
+        for (due, secs) in [(0, 50), (999_999, 50), (1_000_060, 110), (1_000_300, 350), (1_000_301, 50)] {
+            assert_eq!(now.instant_of(UnixTime(due), 300), Instant::from_secs(secs), "{due}");
         }
-        assert_eq!(now.instant_of(UnixTime(u64::MAX)), now.instant);
+        assert_eq!(now.instant_of(UnixTime(1_000_001), 0), now.instant);
+        assert_eq!(now.instant_of(UnixTime(u64::MAX), WAIT_MAX), now.instant);
+    }
+
+    #[test]
+    fn the_longest_wait_is_the_one_that_was_given() {
+        assert_eq!(
+            (longest_wait(0, ""), longest_wait(0, "the message cannot be read now")),
+            (0, wait(1, ""))
+        );
+        for reply in ["450 not now", "450 try again in 2 hours"] {
+            assert!((1..9).all(|tries| longest_wait(tries, reply) == wait(tries, reply)), "{reply}");
+        }
+        // The store keeps the hint in half.
+        let long = format!("450 {}try again in 3600 seconds", "-".repeat(REPLY_OCTETS_MAX - 23));
+        assert_eq!(hint(&long), hint(&long[..REPLY_OCTETS_MAX]));
     }
 
     #[test]

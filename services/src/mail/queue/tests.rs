@@ -284,6 +284,28 @@ fn rfc5321_4_5_4_1_a_wrong_clock_neither_hides_nor_gives_up() {
     let job = queue.next_job(wrong).unwrap();
     finish(&mut queue, wrong, &job, &message(0), &[unreachable()]);
     assert_eq!(secs(queue.due(NOW)), Some(300));
+    // It was ahead by some minutes: what was not tried yet does not wait, and what was waits as long as it would have.
+    for (tries, ahead, due) in
+        [(0, 1, 0), (0, 3 * HOUR, 0), (1, 200, 200), (1, 400, 0), (2, 400, 400), (5, 4 * HOUR, 4 * HOUR)]
+    {
+        let mut queue = empty();
+        let ahead = Progress { tries, due: NOW.time.0 + ahead, ..Progress::default() };
+        insert(&mut queue, id(1, 0), "a@far.example", &ahead);
+        assert_eq!(secs(queue.due(NOW)), Some(due), "{ahead:?}");
+    }
+    // It is put right before a warning is stored: the next try is due when it was.
+    let mut queue = self::queue(&[(1, "a@far.example")]);
+    for _ in 0..5 {
+        let now = at(secs(queue.due(NOW)).unwrap());
+        settle_at(&mut queue, now, 0, &[deferred()]);
+    }
+    let warned = queue.entries[&id(1, 0)].warn_at;
+    let later = |instant| Now { instant, time: UnixTime(NOW.time.0 + 30 * 365 * DAY) };
+    let due = queue.entries[&id(1, 0)].due;
+    assert!(warned < due);
+    let job = queue.next_job(later(warned)).unwrap();
+    finish(&mut queue, later(warned), &job, &message(0), &[]);
+    assert_eq!(queue.entries[&id(1, 0)].due, due);
     // It stood in 1970 when the message was accepted.
     let mut queue = empty();
     insert(&mut queue, id(1, 0), "a@far.example", &Progress { tries: 2, ..Progress::default() });

@@ -142,6 +142,11 @@ fn mail_that_leaves_is_kept_until_it_is_elsewhere() {
 }
 
 #[test]
+fn mail_goes_under_tls_and_without_where_that_fails() {
+    passes("mail-tls");
+}
+
+#[test]
 fn mail_that_is_fetched_elsewhere_comes_once() {
     passes("mail-poll");
 }

@@ -15,12 +15,13 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-pub use self::manner::Manner;
+pub use self::manner::{Manner, TlsManner};
 use self::session::{Session, Way};
 use super::Record;
 use super::internet::ConnectionId;
 use super::internet::server::{Server, Wire};
 use super::post::SharedPost;
+use super::tls::TlsServer;
 
 /// What a mail server does with a local part of this name: nobody has it.
 pub const NOBODY: &str = "gone";
@@ -37,6 +38,9 @@ struct House {
     /// The domains whose mail it takes.
     domains: Vec<String>,
     manner: Manner,
+    tls_manner: TlsManner,
+    /// `None`: it has no TLS.
+    tls: Option<TlsServer>,
     has_pipelining: bool,
     /// The senders and recipients that have come once.
     known: BTreeSet<(String, String)>,
@@ -51,6 +55,8 @@ struct House {
 pub struct MailServerAccount {
     /// Messages that it took.
     pub taken: u64,
+    /// Of these, those that came under TLS.
+    pub encrypted: u64,
     /// Of these, those whose sender cannot know it, as the connection ended before QUIT was said.
     pub unconfirmed: u64,
     /// Replies of 4xx.
@@ -65,31 +71,37 @@ pub struct MailServerAccount {
 
 impl fmt::Display for MailServerAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { taken, unconfirmed, deferred, refused, dropped, .. } = self;
+        let Self { taken, encrypted, unconfirmed, deferred, refused, dropped, .. } = self;
         write!(
             f,
-            "{taken} taken, {unconfirmed} of these without a word of it, {deferred} deferred, {refused} refused, \
-             {dropped} dropped"
+            "{taken} taken, {encrypted} of these under TLS and {unconfirmed} without a word of it, {deferred} deferred, \
+             {refused} refused, {dropped} dropped"
         )
     }
 }
 
 impl MailServer {
-    /// The server called `name` for these domains, of that manner or else one that is drawn of `seed`. What it takes is
-    /// written down in `post`.
+    /// The server called `name` for these domains, of these manners or else of such that are drawn of `seed`. What it
+    /// takes is written down in `post`.
     pub fn new(
         name: impl Into<String>,
         domains: Vec<String>,
-        manner: Option<Manner>,
+        (manner, tls_manner): (Option<Manner>, Option<TlsManner>),
         post: &SharedPost,
         seed: u64,
     ) -> Self {
-        let mut rng = StdRng::seed_from_u64(seed);
+        let (name, mut rng) = (name.into(), StdRng::seed_from_u64(seed));
         let drawn = *Manner::ALL.choose(&mut rng).expect("there are some");
+        // Of their own, so that TLS changes nothing of a server that has none.
+        let mut tls_rng = StdRng::seed_from_u64(!seed);
+        let drawn_tls = *TlsManner::ALL.choose(&mut tls_rng).expect("there are some");
+        let tls_manner = tls_manner.unwrap_or(drawn_tls);
         let house = House {
-            name: name.into(),
+            tls: (tls_manner != TlsManner::Off).then(|| TlsServer::new(&name, &mut tls_rng)),
+            name,
             domains,
             manner: manner.unwrap_or(drawn),
+            tls_manner,
             has_pipelining: rng.random(),
             known: BTreeSet::new(),
             rng,
@@ -131,10 +143,13 @@ impl Server for MailServer {
             if house.manner == Manner::Silent {
                 return;
             }
-            connection.receive(&mut session.unread);
+            let mut wire = Vec::new();
+            connection.receive(&mut wire);
+            session.receive(house, &wire);
             loop {
-                let sent = connection.send(session.due(now));
-                session.sent(sent);
+                session.speak(house);
+                let sent = connection.send(session.channel.unsent());
+                session.channel.sent(sent);
                 if !session.work(house) {
                     break;
                 }
@@ -171,6 +186,9 @@ impl Server for MailServer {
 
     fn calm(&mut self) {
         self.house.manner = Manner::Prompt;
+        if self.house.tls.is_some() {
+            self.house.tls_manner = TlsManner::Sound;
+        }
     }
 
     /// A [`MailServerAccount`].

@@ -93,6 +93,13 @@ const SCENARIOS: &[Scenario] = &[
         build: |_, _| mail::sent_on(),
     },
     Scenario {
+        name: "mail-tls",
+        about: "mail goes under TLS, to servers that do it, garble it, fall silent over it or speak in clear behind STARTTLS",
+        lasting_secs: 480,
+        lasting_secs_min: 480,
+        build: |_, _| mail::encrypted(),
+    },
+    Scenario {
         name: "mail-poll",
         about: "mail is fetched from a mailbox elsewhere, whose server breaks off, while the power fails again and again",
         lasting_secs: 480,

@@ -19,7 +19,7 @@ use super::office::Office;
 use super::own::OwnMachine;
 use crate::machine::fetcher::Fetcher;
 use crate::machine::internet::{MAIL_ADDRESSES, POP_ADDRESS, Site};
-use crate::machine::mail_server::{MailServer, Manner};
+use crate::machine::mail_server::{MailServer, Manner, TlsManner};
 use crate::machine::mailer::{Address, Habits, Mailer};
 use crate::machine::pop_server::{Login, PopServer};
 use crate::machine::post::SharedPost;
@@ -177,19 +177,19 @@ impl Office {
         self.server(POP_SERVER, Site::at(POP_ADDRESS).tcp(POP3_PORT), make)
     }
 
-    /// Mail servers elsewhere take what is sent to their domains, each in the manner that `manner_of` has for its
-    /// number, or else in one that is drawn. [`Office::mail`] comes before.
+    /// Mail servers elsewhere take what is sent to their domains, each in the manners that `manners_of` has for its
+    /// number, or else in such that are drawn. [`Office::mail`] comes before.
     #[track_caller]
-    pub fn mail_servers(mut self, manner_of: impl Fn(usize) -> Option<Manner>) -> Self {
+    pub fn mail_servers(mut self, manners_of: impl Fn(usize) -> (Option<Manner>, Option<TlsManner>)) -> Self {
         let Some(Mail { post, .. }) = &self.mail else { return self };
         let post = Rc::clone(post);
         for (number, address) in MAIL_ADDRESSES.into_iter().enumerate() {
-            let (post, manner) = (Rc::clone(&post), manner_of(number));
+            let (post, manners) = (Rc::clone(&post), manners_of(number));
             // The second takes what the first cannot.
             let domains = if number == 1 { 0..=1 } else { number..=number };
             let domains: Vec<_> = domains.map(|domain| format!("post-{domain}.example")).collect();
             let make = move |seed| {
-                MailServer::new(format!("mx-{number}.example.net"), domains.clone(), manner, &post, seed)
+                MailServer::new(format!("mx-{number}.example.net"), domains.clone(), manners, &post, seed)
             };
             self = self.server(&mail_server(number), Site::at(address).tcp(SMTP_PORT), make);
         }

@@ -2,9 +2,13 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use gatepost_ground::Instant;
 use gatepost_services::clock::{Clock, UnixTime};
+use rustls::pki_types;
+use rustls::time_provider::TimeProvider;
 use tokio::runtime::Handle;
 
 /// When a simulation begins by the calendar, in seconds since 1970: a Monday, a minute before nine.
@@ -20,6 +24,22 @@ pub async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep(deadline.since(now())).await,
         None => std::future::pending().await,
+    }
+}
+
+/// The right time of day at `now`.
+pub fn time_of_day(now: Instant) -> UnixTime {
+    UnixTime(BEGINNING_UNIX_SECS + now.as_secs())
+}
+
+/// The time of day that rustls asks a machine for: the right one of when the machine was told last.
+#[derive(Debug, Default)]
+pub struct MachineTime(AtomicU64);
+
+impl TimeProvider for MachineTime {
+    fn current_time(&self) -> Option<pki_types::UnixTime> {
+        let secs = self.0.load(Ordering::Relaxed);
+        Some(pki_types::UnixTime::since_unix_epoch(Duration::from_secs(secs)))
     }
 }
 
@@ -53,7 +73,7 @@ impl Clock for SimClock {
     }
 
     fn unix_time(&self) -> UnixTime {
-        let right = BEGINNING_UNIX_SECS + self.read().as_secs();
-        UnixTime(right.saturating_add_signed(self.skew.get()))
+        let right = time_of_day(self.read());
+        UnixTime(right.0.saturating_add_signed(self.skew.get()))
     }
 }

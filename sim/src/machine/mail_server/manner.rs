@@ -31,6 +31,29 @@ pub enum Manner {
     Silent,
 }
 
+/// What becomes of TLS at a mail server, until all faults end: then whoever offers it does it. // RFC 3207
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsManner {
+    /// It offers none.
+    Off,
+    /// It does it.
+    Sound,
+    /// It says nothing any more once the client may begin.
+    Silent,
+    /// It answers the handshake by what is none, and closes.
+    Garbled,
+    /// It offers it, and has none when asked, by 454.
+    Unavailable,
+    /// It says now and then in clear, behind its 220, what an answer under TLS would be: somebody on the way could.
+    Injecting,
+}
+
+impl TlsManner {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Off, Self::Sound, Self::Silent, Self::Garbled, Self::Unavailable, Self::Injecting];
+}
+
 /// Where a busy server refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BusyAt {

@@ -1,20 +1,25 @@
 //! A client's session with a mail server.
 
 use std::mem;
+use std::time::Duration;
 
 use gatepost_ground::Instant;
 use rand::RngExt;
 
-use super::manner::{BusyAt, Manner};
+use super::manner::{BusyAt, Manner, TlsManner};
 use super::{House, NOBODY};
 use crate::machine::post::{Arrival, domain_of};
+use crate::machine::tls::Channel;
 
 /// The longest line that is read, in octets, and the longest message.
 const LINE_OCTETS_MAX: usize = 2_048;
 const MESSAGE_OCTETS_MAX: usize = 4 << 20;
+/// How long whoever has said something in clear behind STARTTLS waits with its true answer.
+const INJECTED_PAUSE: Duration = Duration::from_secs(1);
 
 /// A session.
 pub(super) struct Session {
+    pub channel: Channel,
     /// What has come and is not read yet.
     pub unread: Vec<u8>,
     /// What is to be said, and from when on.
@@ -23,6 +28,10 @@ pub(super) struct Session {
     sender: Option<String>,
     recipients: Vec<String>,
     is_data: bool,
+    /// What follows what is to be said, if that is TLS.
+    tls: Option<TlsManner>,
+    /// Whether it has said in clear what an answer under TLS would be.
+    pub has_injected: bool,
     busy_at: Option<BusyAt>,
     /// What it was told that it is taken, or was to be told.
     arrivals: Vec<Arrival>,
@@ -43,12 +52,15 @@ impl Session {
     /// A client has connected.
     pub fn begin(house: &mut House) -> Self {
         let mut session = Self {
+            channel: Channel::default(),
             unread: Vec::new(),
             unsent: Vec::new(),
             due: Instant::ZERO,
             sender: None,
             recipients: Vec::new(),
             is_data: false,
+            tls: None,
+            has_injected: false,
             busy_at: house.manner.is_busy_at(house.now, &mut house.rng),
             arrivals: Vec::new(),
             way: Way::On,
@@ -74,9 +86,41 @@ impl Session {
         self.arrivals.len() as u64
     }
 
-    /// What is to be said at `now`.
-    pub fn due(&self, now: Instant) -> &[u8] {
-        if self.due <= now { &self.unsent } else { &[] }
+    /// Takes in what has come over the wire.
+    pub fn receive(&mut self, house: &mut House, wire: &[u8]) {
+        match self.tls {
+            // It does not read any more.
+            Some(TlsManner::Silent) if self.unsent.is_empty() => {}
+            Some(TlsManner::Garbled) if self.unsent.is_empty() && !wire.is_empty() => {
+                self.say(house, "500 5.5.1 what?");
+                self.tls = None;
+                self.way = Way::Close;
+            }
+            _ => {
+                if self.channel.receive(wire, &mut self.unread).is_err() {
+                    self.way = Way::Close;
+                }
+            }
+        }
+        if self.has_injected && house.now < self.due && !self.unread.is_empty() {
+            let what = format!("{} is spoken to before it has said anything under TLS", house.name);
+            house.post.borrow_mut().fault(what);
+        }
+    }
+
+    /// Says what is to be said now. Behind what allows the client to begin, it begins TLS.
+    pub fn speak(&mut self, house: &House) {
+        if house.now < self.due {
+            return;
+        }
+        self.channel.say(&mem::take(&mut self.unsent));
+        if let (Some(TlsManner::Sound | TlsManner::Injecting), Some(tls)) = (self.tls, &house.tls) {
+            self.tls = None;
+            self.channel.begin(tls.accept());
+        }
+        if self.way == Way::Close {
+            self.channel.close();
+        }
     }
 
     /// When there is something to be said, if that is not now.
@@ -84,14 +128,9 @@ impl Session {
         (now < self.due).then_some(self.due)
     }
 
-    /// So much of it was said.
-    pub fn sent(&mut self, octets: usize) {
-        self.unsent.drain(..octets);
-    }
-
     /// How the connection goes on, once all is said.
     pub fn way(&self) -> Way {
-        if self.unsent.is_empty() { self.way } else { Way::On }
+        if self.unsent.is_empty() && self.channel.unsent().is_empty() { self.way } else { Way::On }
     }
 
     /// Reads what has come, up to a command whose reply takes its time; whether there was any.
@@ -132,9 +171,15 @@ impl Session {
         match verb.as_str() {
             "EHLO" => {
                 let pipelining = if house.has_pipelining { "250-PIPELINING\r\n" } else { "" };
-                let reply = format!("250-{}\r\n{pipelining}250 8BITMIME", house.name);
+                let offers_tls = house.tls.is_some() && !self.channel.has_begun();
+                let tls = if offers_tls { "250-STARTTLS\r\n" } else { "" };
+                let reply = format!("250-{}\r\n{pipelining}{tls}250 8BITMIME", house.name);
                 self.say(house, &reply);
+                if self.has_injected {
+                    self.due = self.due.max(house.now + INJECTED_PAUSE);
+                }
             }
+            "STARTTLS" if house.tls.is_some() && !self.channel.has_begun() => self.start_tls(house),
             "MAIL" => self.take_sender(house, address_in(&line)),
             "RCPT" => self.take_recipient(house, address_in(&line)),
             "DATA" if self.recipients.is_empty() => self.say(house, "554 5.5.1 nobody is to have it"),
@@ -157,6 +202,24 @@ impl Session {
             _ => self.say(house, "500 5.5.1 what?"),
         }
         true
+    }
+
+    /// Forgets what was said in clear, and begins TLS as it does. // RFC 3207, section 4.2
+    fn start_tls(&mut self, house: &mut House) {
+        self.forget();
+        if !self.unread.is_empty() {
+            let what = format!("{} is spoken to in clear behind STARTTLS", house.name);
+            house.post.borrow_mut().fault(what);
+        }
+        match house.tls_manner {
+            TlsManner::Unavailable => return self.say(house, "454 4.7.0 no TLS for now"),
+            TlsManner::Injecting if house.rng.random() => {
+                self.has_injected = true;
+                self.say(house, "220 2.0.0 begin\r\n250-mx\r\n250 PIPELINING");
+            }
+            _ => self.say(house, "220 2.0.0 begin"),
+        }
+        self.tls = Some(house.tls_manner);
     }
 
     fn take_sender(&mut self, house: &mut House, sender: &str) {
@@ -213,6 +276,7 @@ impl Session {
                     self.arrivals.extend(arrival);
                 }
                 house.account.taken += 1;
+                house.account.encrypted += u64::from(self.channel.is_encrypted());
                 house.account.last_taken_at = Some(house.now);
                 match manner {
                     Manner::LosingReplies if is_lost => self.break_off(house),

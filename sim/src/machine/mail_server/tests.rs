@@ -11,7 +11,16 @@ fn house(manner: Manner, post: &SharedPost) -> House {
         Letter { header: "Subject: mark-1\r\n".to_owned(), body: ".dot\r\n".to_owned(), ..Letter::default() };
     post.borrow_mut().write("mark-1", letter);
     _ = post.borrow_mut().begin("mark-1", BTreeSet::from([RITA.to_owned()]), Instant::ZERO);
-    MailServer::new("mx-0", vec!["post-0.example".to_owned()], Some(manner), post, 1).house
+    let manners = (Some(manner), Some(TlsManner::Off));
+    MailServer::new("mx-0", vec!["post-0.example".to_owned()], manners, post, 1).house
+}
+
+/// A house that does TLS in that manner.
+fn house_with(tls_manner: TlsManner, post: &SharedPost) -> House {
+    let mut house = house(Manner::Prompt, post);
+    house.tls = Some(TlsServer::new("mx-0.example.net", &mut StdRng::seed_from_u64(1)));
+    house.tls_manner = tls_manner;
+    house
 }
 
 /// The codes that the server says to these lines, as far as it says something.
@@ -21,8 +30,9 @@ fn codes(session: &mut Session, house: &mut House, lines: &[&str]) -> Vec<String
         session.unread.extend_from_slice(b"\r\n");
     }
     _ = session.work(house);
-    let said = String::from_utf8(session.due(house.now).to_vec()).expect("text");
-    session.sent(said.len());
+    session.speak(house);
+    let said = String::from_utf8(session.channel.unsent().to_vec()).expect("text");
+    session.channel.sent(said.len());
     said.lines().map(|line| line[..4].trim_end().to_owned()).collect()
 }
 
@@ -97,4 +107,52 @@ fn a_slow_server_says_one_thing_after_the_other_and_a_busy_one_nothing_good_for_
     assert!((0..20).all(|_| sends(&mut busy, true).iter().any(|code| code.starts_with('4'))));
     busy.now = Instant::from_secs(3_601);
     assert!(sends(&mut busy, true).iter().all(|code| !code.starts_with('4')));
+}
+
+#[test]
+fn tls_is_offered_once_and_begins_behind_220() {
+    let post = SharedPost::default();
+    let mut sound = house_with(TlsManner::Sound, &post);
+    sound.has_pipelining = false;
+    let mut session = Session::begin(&mut sound);
+    assert_eq!(codes(&mut session, &mut sound, &["EHLO us"]), ["220", "250-", "250-", "250"]);
+    assert_eq!(codes(&mut session, &mut sound, &["STARTTLS"]), ["220"]);
+    assert!(session.channel.has_begun() && !session.channel.is_encrypted());
+    session.receive(&mut sound, b"no ClientHello at all\r\n");
+    let alert = session.channel.unsent().len();
+    session.channel.sent(alert);
+    assert!(alert > 0 && session.way() == Way::Close);
+    let mut unavailable = house_with(TlsManner::Unavailable, &post);
+    let mut session = Session::begin(&mut unavailable);
+    let in_clear = ["STARTTLS", "MAIL FROM:<a@b>"];
+    assert_eq!(codes(&mut session, &mut unavailable, &in_clear[..1]), ["220", "454"]);
+    assert_eq!(codes(&mut session, &mut unavailable, &in_clear[1..]), ["250"]);
+    assert_eq!(post.borrow().faults(), [""; 0]);
+    let mut session = Session::begin(&mut sound);
+    assert_eq!(codes(&mut session, &mut sound, &["STARTTLS", "NOOP"]), ["220", "220"]);
+    assert!(post.borrow().faults()[0].contains("in clear behind STARTTLS"));
+}
+
+#[test]
+fn who_is_silent_or_garbles_says_nothing_of_tls() {
+    let post = SharedPost::default();
+    for (manner, says) in [(TlsManner::Silent, &[][..]), (TlsManner::Garbled, &["500"])] {
+        let mut house = house_with(manner, &post);
+        let mut session = Session::begin(&mut house);
+        assert_eq!(codes(&mut session, &mut house, &["STARTTLS"]), ["220", "220"]);
+        session.receive(&mut house, b"a ClientHello");
+        assert_eq!(codes(&mut session, &mut house, &[]), says, "{manner:?}");
+        assert_eq!(session.way() == Way::Close, manner == TlsManner::Garbled);
+    }
+}
+
+#[test]
+fn who_goes_by_an_answer_that_came_in_clear_is_told() {
+    let post = SharedPost::default();
+    let mut house = house_with(TlsManner::Injecting, &post);
+    let mut session = Session::begin(&mut house);
+    session.has_injected = true;
+    assert!(codes(&mut session, &mut house, &["EHLO us"]).is_empty());
+    session.receive(&mut house, b"MAIL FROM:<a@b>\r\n");
+    assert!(post.borrow().faults()[0].contains("before it has said anything"));
 }

@@ -8,7 +8,7 @@ use super::super::office::{Office, office};
 use super::secs;
 use crate::machine::fetcher::FetchAccount;
 use crate::machine::internet::{MAIL_ADDRESSES, ProviderMood};
-use crate::machine::mail_server::{MailServerAccount, Manner};
+use crate::machine::mail_server::{MailServerAccount, Manner, TlsManner};
 use crate::machine::mailer::{Habits, MailAccount};
 use crate::machine::pop_server::PopAccount;
 use crate::world::disk::DiskMood;
@@ -68,7 +68,7 @@ pub(super) fn sent_on() -> Office {
         .mail(&MAILERS, habits)
         .fetching("desk", "lan0", "anna")
         // One of each manner.
-        .mail_servers(|number| Some(Manner::ALL[number]))
+        .mail_servers(|number| (Some(Manner::ALL[number]), Some(TlsManner::Off)))
         .at(secs(60), power_cut_while_writing(5))
         .at(secs(75), power_back())
         .at(secs(100), disk(DiskMood::LosesWrites))
@@ -87,6 +87,40 @@ pub(super) fn sent_on() -> Office {
                 Some((it, name)) => Err(format!("{name}: {it}")),
                 None => Ok(()),
             }
+        })
+}
+
+pub(super) fn encrypted() -> Office {
+    let habits =
+        Habits { to: ADDRESSES_EVERYWHERE, pause_max: Duration::from_secs(4), long: Some((20, 40_000)) };
+    // One of each manner, and one that loses replies as well.
+    let tls_manner = |number| TlsManner::ALL.get(number).copied().unwrap_or(TlsManner::Sound);
+    let manner = |number| if number < TlsManner::ALL.len() { Manner::Prompt } else { Manner::LosingReplies };
+    office()
+        .pcs(1)
+        .mode("nat")
+        .mail(&MAILERS, habits)
+        .fetching("desk", "lan0", "anna")
+        .mail_servers(move |number| (Some(manner(number)), Some(tls_manner(number))))
+        .at(secs(60), power_cut_while_writing(5))
+        .at(secs(75), power_back())
+        .at(secs(300), calm())
+        .expect("each server takes mail, under TLS if it can, and else in clear", move |account| {
+            for (number, name) in (0..MAIL_ADDRESSES.len()).map(|number| (number, mail_server(number))) {
+                let it = account.record::<MailServerAccount>(&name);
+                let in_clear = it.taken - it.encrypted;
+                let is_well = match tls_manner(number) {
+                    TlsManner::Off => it.encrypted == 0 && in_clear > 0,
+                    TlsManner::Sound | TlsManner::Injecting => it.encrypted > 0 && in_clear == 0,
+                    TlsManner::Silent | TlsManner::Garbled | TlsManner::Unavailable => {
+                        it.encrypted > 0 && in_clear > 0
+                    }
+                };
+                if !is_well {
+                    return Err(format!("{name}: {it}"));
+                }
+            }
+            Ok(())
         })
 }
 

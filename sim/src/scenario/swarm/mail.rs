@@ -6,6 +6,7 @@ use gatepost_ground::Instant;
 use rand::RngExt;
 
 use super::{Picker, World};
+use crate::machine::mail_server::TlsManner;
 use crate::machine::mailer::{Habits, MailAccount};
 use crate::scenario::mail::{ADDRESSES, ADDRESSES_EVERYWHERE};
 use crate::scenario::office::Office;
@@ -33,10 +34,13 @@ impl Picker {
         let is_fetched = self.rng.random_ratio(1, 2);
         let leaves = world.has_wan && self.rng.random_ratio(2, 3);
         let to = if leaves { ADDRESSES_EVERYWHERE } else { ADDRESSES };
+        let leave_days = (world.has_wan && self.rng.random()).then(|| self.rng.random_range(0..=1));
+        let has_tls: bool = self.rng.random();
+        let tls_manner = if has_tls { None } else { Some(TlsManner::Off) };
         let office = office.mail(&mailers, Habits { to, pause_max, long: Some((20, LONG_OCTETS)) });
         let office = if is_fetched { office.fetching(READER, &port, "anna") } else { office };
-        let office = if leaves { office.mail_servers(|_| None) } else { office };
-        if world.has_wan && self.rng.random() { office.polling(self.rng.random_range(0..=1)) } else { office }
+        let office = if leaves { office.mail_servers(|_| (None, tls_manner)) } else { office };
+        if let Some(days) = leave_days { office.polling(days) } else { office }
     }
 }
 

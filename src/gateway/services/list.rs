@@ -204,7 +204,8 @@ fn dns_settings(config: &Config) -> dns::Settings {
 fn mail_settings(config: &Config, kind: &Kind) -> mail::Settings {
     let mail = config.services.mail.clone();
     mail::Settings {
-        enabled: config.services.is_enabled(kind.name),
+        // Programs of this machine are served by that of port 25, wherever it listens.
+        enabled: if kind.name == SMTP.name { mail.enabled } else { config.services.is_enabled(kind.name) },
         port: mail.port_of(kind.name),
         tls_port: mail.tls_port_of(kind.name),
         on_outside: config.wan_services().any(|open| open.name == kind.name),
@@ -269,6 +270,16 @@ mod tests {
     fn the_gateway_hands_out_itself() {
         let settings = dhcp_settings(&config(""));
         assert_eq!((settings.router, settings.name_servers), (Told::Own, Told::Own));
+    }
+
+    #[test]
+    fn programs_of_this_machine_are_served_without_port_25_and_not_without_mail() {
+        let settings = |text: &str| {
+            let settings = mail_settings(&config(&format!("users = [{{ name = 'anna' }}]\n{text}")), &SMTP);
+            (settings.enabled, settings.port)
+        };
+        assert_eq!(settings("mail.ports.smtp = 0"), (true, 0));
+        assert_eq!(settings("mail.enabled = false"), (false, 25));
     }
 
     #[test]

@@ -217,6 +217,9 @@ impl<N: Net, S: Server> Instance for ServerInstance<N, S> {
     }
 
     fn state(&self) -> State {
+        if self.shared.port().or(self.shared.tls_port()).is_none() {
+            return State::Off;
+        }
         let listeners = self.listeners.borrow();
         let failed = listeners.iter().find(|(_, bound)| bound.has_failed.get());
         let failed = failed.map(|(local, _)| format!("no mail service on {local}: the network has failed"));

@@ -30,7 +30,7 @@ impl Ground {
         *self.local.borrow_mut() = Rc::downgrade(shared);
     }
 
-    /// What serves the next program of this machine; `None` while port 25 is not served.
+    /// What serves the next program of this machine, whichever ports are served; `None` while there is no mail.
     pub fn serve_local(&self) -> Option<Serving> {
         let shared = self.local.borrow().upgrade()?;
         Some(Box::new(|stream| Box::pin(serve(shared, stream))))

@@ -4,10 +4,11 @@ use tokio::task::spawn_local;
 
 use super::lab::*;
 use crate::mail::service::{RelayFrom, Settings};
+use crate::service::State;
 
 /// A program of this machine that has heard the greeting and said EHLO.
 async fn program(lab: &Lab) -> Client {
-    let serving = lab.ground.serve_local().expect("port 25 is served");
+    let serving = lab.ground.serve_local().expect("there is mail");
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     spawn_local(serving(Box::new(theirs)));
     let mut client = Client::over(ours);
@@ -36,6 +37,17 @@ fn a_program_of_this_machine_is_served_as_the_lan_is_and_may_send_anywhere() {
         assert_eq!(lab.count("connections"), 2);
         client.dialogue(&[("RSET", "250"), ("QUIT", "221")]).await;
         assert!(client.is_closed().await);
+    });
+}
+
+#[test]
+fn a_program_of_this_machine_is_served_whichever_ports_are() {
+    simulate(async {
+        let lab = Lab::smtp().await;
+        lab.go_over_to(Settings { port: 0, ..settings() }).await;
+        assert_eq!(lab.instance().state(), State::Off, "it listens nowhere");
+        let mut client = program(&lab).await;
+        assert!(client.mail("", &["anna@office.example"], "").await.starts_with("250 "));
     });
 }
 

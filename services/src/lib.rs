@@ -20,6 +20,7 @@ pub mod task;
 pub mod tls;
 pub mod users;
 pub mod watch;
+pub mod words;
 pub mod work;
 
 /// As many cases or seeds as `full`, or the share of them that PROPTEST_CASES is of proptest's own 256.

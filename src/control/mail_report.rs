@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::table::{Table, octets, on_one_line, or_dash, span};
+use super::table::{Table, counted, octets, on_one_line, or_dash, span};
 
 /// `show mail`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,14 +85,13 @@ impl fmt::Display for MailReport {
         let Self { accounts, queue, mailboxes, connections } = self;
         writeln!(
             f,
-            "{} mailboxes with {} messages, {}\n{} queued for other servers, {} of them held\n{} connections, {} of them \
-             from outside",
-            mailboxes.total,
-            mailboxes.messages,
+            "{} with {}, {}\n{} queued for other servers, {} held\n{}, {} from outside",
+            counted(mailboxes.total, "mailbox", "mailboxes"),
+            counted(mailboxes.messages, "message", "messages"),
             octets(mailboxes.octets),
             queue.total,
             queue.held,
-            connections.total,
+            counted(connections.total, "connection", "connections"),
             connections.outside,
         )?;
         if accounts.is_empty() {
@@ -235,11 +234,14 @@ impl PolledAccount {
             }
         }
         for (count, what) in [
-            (self.too_long, "too long, and stay there"),
-            (self.waiting, "failed before, and are tried again later"),
+            (self.too_long, ["is too long, and stays there", "are too long, and stay there"]),
+            (
+                self.waiting,
+                ["failed before, and is tried again later", "failed before, and are tried again later"],
+            ),
         ] {
             if count > 0 {
-                writeln!(f, "{count} are {what}")?;
+                writeln!(f, "{}", counted(count, what[0], what[1]))?;
             }
         }
         if self.more {
@@ -296,10 +298,10 @@ mod tests {
         };
         assert!(!polled.is_done());
         let expected = "office@pop.isp.example:\n\
-            message  size    action  rule       header       receivers\n\
-            m1       1.5 kB  fetch   envelope   Envelope-To  anna (anna@office.example)\n\
-            m2       1.5 kB  fetch   otherwise  -            anna (anna@office.example)\n\
-            m3       1.5 kB  later   -          -            anna (anna@office.example)\n\
+            message  size     action  rule       header       receivers\n\
+            m1       1.4 KiB  fetch   envelope   Envelope-To  anna (anna@office.example)\n\
+            m2       1.4 KiB  fetch   otherwise  -            anna (anna@office.example)\n\
+            m3       1.4 KiB  later   -          -            anna (anna@office.example)\n\
             m2 names nobody here; looked at To: list@lists.example\n\
             m3 stays there for now: the mailbox  is full\n2 are too long, and stay there\n\n\
             office@pop.isp.example:\n2 are too long, and stay there\nnot fetched: busy\n";

@@ -106,11 +106,11 @@ mod tests {
         };
         let mailboxes = Mailboxes { total: 3, mailboxes: vec![anna, bert] };
         let expected = "\
-            user  folder  messages  size    quota  used  newest (UTC)              pop3\n\
-            anna          3         2.5 kB  10 kB  25 %  Thu Feb 29 12:34:56 2024  locked\n      \
-            INBOX   2         2.0 kB\n      \
+            user  folder  messages  size     quota    used  newest (UTC)              pop3\n\
+            anna          3         2.4 KiB  9.7 KiB  25 %  Thu Feb 29 12:34:56 2024  locked\n      \
+            INBOX   2         1.9 KiB\n      \
             Li sts  1         500 B\n\
-            bert          0         0 B     -      -     -                         -\n      \
+            bert          0         0 B      -        -     -                         -\n      \
             INBOX   0         0 B\n\
             the first 2 of 3\n";
         assert_eq!(mailboxes.to_string(), expected);

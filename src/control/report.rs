@@ -530,7 +530,7 @@ mod tests {
         let text = Flows { total: 7, flows: vec![flow] }.to_string();
         assert!(text.contains("192.168.1.10:40000"), "{text}");
         assert!(text.ends_with("and 6 more\n"), "{text}");
-        assert!(text.contains("300 B") && text.contains("1.2 MB"), "{text}");
+        assert!(text.contains("300 B") && text.contains("1.1 MiB"), "{text}");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+pub use gatepost_services::words::{counted, octets};
+
 /// A table of text, printed with its columns aligned.
 #[derive(Debug)]
 pub struct Table<const COLUMNS: usize> {
@@ -59,24 +61,6 @@ pub fn span(secs: u64) -> String {
     }
 }
 
-/// Octets for people: three digits or so, in units of 1000.
-pub fn octets(count: u64) -> String {
-    const UNITS: [&str; 6] = ["k", "M", "G", "T", "P", "E"];
-    let mut unit = None;
-    let (mut whole, mut tenths) = (count, 0);
-    for name in UNITS {
-        if whole < 1000 {
-            break;
-        }
-        (whole, tenths, unit) = (whole / 1000, whole % 1000 / 100, Some(name));
-    }
-    match unit {
-        None => format!("{whole} B"),
-        Some(unit) if whole < 10 => format!("{whole}.{tenths} {unit}B"),
-        Some(unit) => format!("{whole} {unit}B"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,12 +71,6 @@ mod tests {
         table.row(["a-long-name".to_owned(), "1".to_owned()]);
         table.row(["b".to_owned(), String::new()]);
         assert_eq!(table.to_string(), "name         n\na-long-name  1\nb\n");
-    }
-
-    #[test]
-    fn octets_have_a_unit_and_few_digits() {
-        let shown = [0, 999, 1000, 9_990, 10_900, 999_999, 1_000_000, u64::MAX].map(octets);
-        assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "9.9 kB", "10 kB", "999 kB", "1.0 MB", "18 EB"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use gatepost_services::store::ReadOnlyFiles;
 use serde::Serialize;
 
 use super::{NotRead, Options, Progress, print, print_json, remedy_of_reading, tell};
+use crate::control::table::counted;
 use crate::error::Error;
 
 /// Where a mailbox goes.
@@ -81,9 +82,10 @@ pub(super) fn run(options: &Options, user: &str, target: Target) -> Result<bool,
     } else {
         let there = match sums.unchanged {
             0 => String::new(),
-            count => format!(", {count} were there already"),
+            count => format!(", {} there already", counted(count, "was", "were")),
         };
-        print(&format!("{}: {} messages exported{there}", path.display(), sums.exported));
+        let exported = counted(sums.exported, "message", "messages");
+        print(&format!("{}: {exported} exported{there}", path.display()));
     }
     Ok(is_whole)
 }

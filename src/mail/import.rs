@@ -15,7 +15,7 @@ use rand::rngs::{StdRng, SysRng};
 use serde::Serialize;
 
 use super::{Options, Progress, print, print_json, remedy_of_reading, tell};
-
+use crate::control::table::counted;
 use crate::error::Error;
 use crate::port::clock::SystemClock;
 use crate::port::find_user;
@@ -80,7 +80,7 @@ pub(super) fn run(options: &Options, user: &str, path: &Path) -> Result<bool, Er
         print(&in_words(user, sums));
     }
     match error {
-        Some(error) => Err(Error::failed(what(), &error, remedy(&error))),
+        Some(error) => Err(Error::failed(what(), &error, remedy(&error)).reported()),
         None => Ok(is_whole),
     }
 }
@@ -98,12 +98,12 @@ fn remedy(error: &ImportError) -> &'static str {
 }
 
 fn in_words(user: &str, sums: Sums) -> String {
-    let mut words = format!("{user}: {} messages imported", sums.imported);
+    let mut words = format!("{user}: {} imported", counted(sums.imported, "message", "messages"));
     if sums.known > 0 {
-        words.push_str(&format!(", {} were there already", sums.known));
+        words.push_str(&format!(", {} there already", counted(sums.known, "was", "were")));
     }
     if sums.empty > 0 {
-        words.push_str(&format!(", {} empty ones left out", sums.empty));
+        words.push_str(&format!(", {} left out", counted(sums.empty, "empty one", "empty ones")));
     }
     words
 }

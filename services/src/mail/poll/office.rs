@@ -28,6 +28,7 @@ use crate::mail::store::{
     Accept, Change, Delivery, Incoming, JUNK, MailboxId, Origin, Refused, Stored, Uidls,
 };
 use crate::mail::trace;
+use crate::words;
 
 /// The office that mail is fetched for.
 pub struct Office {
@@ -280,14 +281,16 @@ impl Office {
             "From: postmaster@{domain}\r\nTo: {}\r\nDate: {}\r\nMessage-ID: <{}.{octets}.poll@{hostname}>\r\n\
             Subject: A message is too long to be fetched\r\nAuto-Submitted: auto-generated\r\n\
             MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\
-            A message in the mailbox {} on {} has {octets} octets,\r\n\
-            and messages here may have {message_octets_max}. It stays there.\r\n\r\n\
+            A message in the mailbox {} on {} has {},\r\n\
+            and messages here may have {}. It stays there.\r\n\r\n\
             Its name there (UIDL): {called}\r\n",
             to.join(",\r\n\t"),
             date(now),
             now.0,
             account.username,
             account.server,
+            words::octets(octets),
+            words::octets(*message_octets_max),
         );
         self.opened.store.change(Change::Accept(accept, message.into_bytes())).await
     }

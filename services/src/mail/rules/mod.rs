@@ -19,6 +19,7 @@ mod words;
 use std::collections::BTreeMap;
 
 use super::address::Mailbox;
+use crate::words::folded;
 pub(in crate::mail) use words::decoded;
 
 /// The most rules.
@@ -114,13 +115,13 @@ pub struct Seen {
 impl Seen {
     /// The header of these fields, whose names are in lower case.
     pub fn of(fields: &[(String, String)]) -> Self {
-        let seen = fields.iter().map(|(name, value)| (name.clone(), decoded(value).to_lowercase()));
+        let seen = fields.iter().map(|(name, value)| (name.clone(), folded(&decoded(value))));
         Self { fields: seen.collect() }
     }
 
     /// Whether one of the fields that are called so holds `text`.
     fn holds(&self, names: &[&str], text: &str) -> bool {
-        let text = text.to_lowercase();
+        let text = folded(text);
         self.fields.iter().any(|(name, value)| names.contains(&name.as_str()) && value.contains(&text))
     }
 }
@@ -131,10 +132,8 @@ impl When {
         let has_field = self.header.as_ref().is_none_or(|name| {
             seen.holds(&[&name.to_lowercase()], self.contains.as_deref().unwrap_or_default())
         });
-        let is_to = self
-            .to
-            .as_ref()
-            .is_none_or(|to| seen.holds(&TO, to) || original.to_lowercase().contains(&to.to_lowercase()));
+        let is_to =
+            self.to.as_ref().is_none_or(|to| seen.holds(&TO, to) || folded(original).contains(&folded(to)));
         has_field && is_to && self.from.as_ref().is_none_or(|from| seen.holds(&FROM, from))
     }
 }
@@ -208,7 +207,7 @@ mod tests {
 
     const MESSAGE: &str = "List-Id: The <Announce.office.example>\r\n\
         From: =?utf-8?q?J=C3=BCrgen?= <j@b.example>\r\nTo: all@office.example\r\n\
-        Cc: Dora <dora@c.example>\r\nSubject: =?iso-8859-1?Q?Rechnung_f=FCr?=\r\n =?UTF-8?B?IE3DpHJ6?=\r\n\r\n\
+        Cc: Dora <dora@c.example>\r\nX-Street: =?utf-8?q?Hauptstra=C3=9Fe?=\r\nSubject: =?iso-8859-1?Q?Rechnung_f=FCr?=\r\n =?UTF-8?B?IE3DpHJ6?=\r\n\r\n\
         Subject: body\r\n";
 
     fn decide(all: Vec<Rule>, user: &str) -> String {
@@ -234,6 +233,7 @@ mod tests {
             (to("anna+x@office"), true),
             (to("j@b.example"), false),
             (from("JÜRGEN"), true),
+            (header("X-Street", "HAUPTSTRAẞE"), true),
             (from("j@b.example"), true),
             (from("dora"), false),
             (When { to: Some("all@".into()), ..header("List-Id", "announce") }, true),

@@ -9,6 +9,7 @@ use super::settings::Settings;
 use crate::clock::UnixTime;
 use crate::mail::smtp::date;
 use crate::mail::store::{Accept, Change, Delivery, MailboxId, Origin};
+use crate::words;
 
 /// How long nobody is told again, though a mailbox has held less meanwhile.
 pub const QUOTA_TOLD_EVERY: Duration = Duration::from_secs(24 * 3600);
@@ -56,7 +57,7 @@ impl Opened {
 fn notice(settings: &Settings, name: &str, used: u64, quota: u64, now: UnixTime) -> String {
     let Settings { domain, hostname, .. } = settings;
     let percent = u128::from(used) * 100 / u128::from(quota.max(1));
-    let (used, quota) = (size(used), size(quota));
+    let (used, quota) = (words::octets(used), words::octets(quota));
     format!(
         "From: postmaster@{domain}\r\nTo: {name}@{domain}\r\nDate: {}\r\n\
         Message-ID: <{}.{name}.quota@{hostname}>\r\nSubject: Your mailbox is nearly full\r\n\
@@ -68,12 +69,4 @@ fn notice(settings: &Settings, name: &str, used: u64, quota: u64, now: UnixTime)
         date(now),
         now.0,
     )
-}
-
-/// Octets as people read them.
-fn size(octets: u64) -> String {
-    match octets {
-        0..0xA0_0000 => format!("{} KiB", octets >> 10),
-        _ => format!("{} MiB", octets >> 20),
-    }
 }

@@ -14,6 +14,7 @@ use super::record::{Marker, decode};
 use super::report::{Damage, Report};
 use super::start::{Recovered, recover, recover_all, recover_known};
 use crate::store::Storage;
+use crate::words::{self, counted};
 
 /// Octets of a large body that are read at a time.
 const PART_OCTETS: usize = 256 << 10;
@@ -115,9 +116,10 @@ impl Checked {
     /// How much there is, in a sentence.
     pub fn sums(&self) -> String {
         let Self { mailboxes, messages, octets, queued, .. } = self;
-        format!(
-            "mail: {messages} messages of {octets} octets in {mailboxes} mailboxes, {queued} in the queue"
-        )
+        let messages = counted(*messages, "message", "messages");
+        let mailboxes = counted(*mailboxes, "mailbox", "mailboxes");
+        let octets = words::octets(*octets);
+        format!("mail: {messages}, {octets}, in {mailboxes}; {queued} in the queue")
     }
 }
 

@@ -2,6 +2,8 @@
 
 use mail_parser::{Address, MessageParser, MimeHeaders};
 
+use crate::words::folded;
+
 /// What of an unreasonable message is shown of one field, in characters.
 const FIELD_CHARS_MAX: usize = 1000;
 /// The attachments that are told of.
@@ -70,8 +72,8 @@ pub fn content(octets: &[u8]) -> Content {
 /// `octets` are.
 pub fn contains(octets: &[u8], text: &str) -> bool {
     let Some(message) = MessageParser::default().parse(octets) else { return false };
-    let text = text.to_lowercase();
-    let is_in = |field: &str| field.to_lowercase().contains(&text);
+    let text = folded(text);
+    let is_in = |field: &str| folded(field).contains(&text);
     let persons = [message.from(), message.to(), message.cc()].into_iter().flatten();
     let bodies = (0..message.text_body_count()).filter_map(|at| message.body_text(at));
     let html = (0..message.html_body_count()).filter_map(|at| message.body_html(at));
@@ -135,7 +137,9 @@ mod tests {
 
     #[test]
     fn text_is_found_decoded_in_whatever_case_and_not_in_what_nobody_reads() {
-        for text in ["märz", "KÖLN", "zoe@B", "Zoë", "bert@", "rechnung.PDF", "1@b.example"] {
+        for text in
+            ["märz", "KÖLN", "GRÜẞE", "grüsse", "zoe@B", "Zoë", "bert@", "rechnung.PDF", "1@b.example"]
+        {
             assert!(contains(MESSAGE.as_bytes(), text), "{text}");
         }
         for text in ["R3LDvMOf", "multipart", "boundary", "nothing"] {

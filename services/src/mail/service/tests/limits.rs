@@ -420,7 +420,7 @@ fn whose_mailbox_is_nearly_full_is_told_by_mail_once_a_day() {
                     "{notice}"
                 );
                 assert!(notice.contains("\r\nAuto-Submitted: auto-generated\r\n"), "{notice}");
-                assert!(notice.contains(" KiB, which is 90 % of\r\nthe 1024 KiB that"), "{notice}");
+                assert!(notice.contains(" KiB, which is 90 % of\r\nthe 1 MiB that"), "{notice}");
             }
             assert!(client.mail("", &["anna@office.example"], "a: b\r\n").await.starts_with("250"));
             tokio::time::sleep(Duration::from_secs(1)).await;

@@ -3,6 +3,30 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind as ErrorKindOfClap;
+
+/// Exit codes of sysexits(3), for programs that know these.
+pub mod sysexits {
+    /// The command line is wrong.
+    pub const EX_USAGE: u8 = 64;
+    /// What is to be worked on is wrong.
+    pub const EX_DATAERR: u8 = 65;
+    /// There is no such recipient.
+    pub const EX_NOUSER: u8 = 67;
+    /// The service is not there.
+    pub const EX_UNAVAILABLE: u8 = 69;
+    /// What is to be worked on cannot be read.
+    pub const EX_IOERR: u8 = 74;
+    /// It may succeed later.
+    pub const EX_TEMPFAIL: u8 = 75;
+    /// The other side does not speak the protocol.
+    pub const EX_PROTOCOL: u8 = 76;
+    /// Whoever runs it may not.
+    pub const EX_NOPERM: u8 = 77;
+    /// The configuration is wrong.
+    pub const EX_CONFIG: u8 = 78;
+}
+
 /// Why a command could not do its work.
 ///
 /// It prints as `what happened: why; what to do`; a configuration with several mistakes is a line each.
@@ -10,6 +34,7 @@ use std::process::ExitCode;
 pub struct Error {
     kind: ErrorKind,
     messages: Vec<String>,
+    is_reported: bool,
 }
 
 /// Whose fault it is, which decides the exit code.
@@ -17,19 +42,19 @@ pub struct Error {
 enum ErrorKind {
     Failed,
     Usage,
-    /// It exits with a code of sysexits(3), for programs that know these.
+    /// It exits with a code of [`sysexits`].
     Sysexits(u8),
 }
 
 impl Error {
     /// The work failed: exit code 1.
     pub fn failed(what: impl fmt::Display, why: impl fmt::Display, remedy: impl fmt::Display) -> Self {
-        Self { kind: ErrorKind::Failed, messages: vec![format!("{what}: {why}; {remedy}")] }
+        Self::of(ErrorKind::Failed, vec![format!("{what}: {why}; {remedy}")])
     }
 
     /// The command line or the configuration is wrong: exit code 2.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Usage, messages: vec![message.into()] }
+        Self::of(ErrorKind::Usage, vec![message.into()])
     }
 
     /// The command line of `program` is wrong, in one sentence instead of clap's paragraphs: exit code 2.
@@ -37,19 +62,39 @@ impl Error {
         let message = mistake.to_string();
         let message = message.strip_prefix("error: ").unwrap_or(&message);
         let said = message.split("\n\n").next().unwrap_or_default();
-        let said: Vec<_> = said.split_whitespace().collect();
+        let said: Vec<_> = match mistake.kind() {
+            // It comes with all of the help.
+            ErrorKindOfClap::DisplayHelpOnMissingArgumentOrSubcommand => vec!["no command was given"],
+            _ => said.split_whitespace().collect(),
+        };
         Self::usage(format!("{}; see `{program} --help`", said.join(" ")))
     }
 
     /// The configuration has these mistakes: exit code 2.
     pub fn mistakes<M: ToString>(mistakes: impl IntoIterator<Item = M>) -> Self {
-        let messages = mistakes.into_iter().map(|mistake| mistake.to_string()).collect();
-        Self { kind: ErrorKind::Usage, messages }
+        Self::of(ErrorKind::Usage, mistakes.into_iter().map(|mistake| mistake.to_string()).collect())
     }
 
-    /// The same with a code of sysexits(3), where whoever calls expects those.
+    fn of(kind: ErrorKind, messages: Vec<String>) -> Self {
+        Self { kind, messages, is_reported: false }
+    }
+
+    /// The same with a code of [`sysexits`], where whoever calls expects those; unless it has one already.
     pub fn with_code(self, code: u8) -> Self {
-        Self { kind: ErrorKind::Sysexits(code), ..self }
+        match self.kind {
+            ErrorKind::Failed | ErrorKind::Usage => Self { kind: ErrorKind::Sysexits(code), ..self },
+            ErrorKind::Sysexits(_) => self,
+        }
+    }
+
+    /// The same, of which a report that was printed as JSON tells already.
+    pub fn reported(self) -> Self {
+        Self { is_reported: true, ..self }
+    }
+
+    /// What programs are told of it, in JSON: `{"errors":["...", ...]}`. `None` if a report tells of it already.
+    pub fn json(&self) -> Option<String> {
+        (!self.is_reported).then(|| serde_json::json!({ "errors": self.messages }).to_string())
     }
 
     /// What to tell the user, each a line of its own.

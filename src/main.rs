@@ -12,6 +12,7 @@ use clap_complete::Shell;
 use gatepost::config::{Config, Source};
 use gatepost::control::{self, Question};
 use gatepost::error::Error;
+use gatepost::error::sysexits::EX_USAGE;
 use gatepost::gateway::state;
 use gatepost::mail::Mail;
 use gatepost::port::log::LogLevel;
@@ -20,6 +21,9 @@ use gatepost::{glossary, lab, port};
 
 /// What the program is called.
 const NAME: &str = env!("CARGO_PKG_NAME");
+
+/// Programs call this in place of sendmail.
+const DELIVER: &str = "gatepost mail deliver";
 
 /// A small office's gateway in one program.
 #[derive(Debug, Parser)]
@@ -146,12 +150,50 @@ fn main() -> ExitCode {
                 "no command was given; write `gatepost lab`, or see `gatepost --help`",
             ));
         }
-        Err(mistake) => return fail(&Error::command_line("gatepost", &mistake)),
+        Err(mistake) => {
+            let program = program(std::env::args().skip(1));
+            let error = Error::command_line(&program, &mistake);
+            let is_sendmail = program == DELIVER;
+            return fail(&if is_sendmail { error.with_code(EX_USAGE) } else { error });
+        }
     };
+    let is_for_programs = command.is_for_programs();
     match run(command) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(error) => fail(&error),
+        Err(error) => {
+            if let Some(json) = error.json().filter(|_| is_for_programs) {
+                // Whoever does not want to read it has the exit code.
+                _ = writeln!(io::stdout(), "{json}");
+            }
+            fail(&error)
+        }
+    }
+}
+
+/// The program with those subcommands that `arguments` begin with: what the rest of the line is of.
+fn program(arguments: impl Iterator<Item = String>) -> String {
+    let (mut command, mut program) = (CommandLine::command(), NAME.to_owned());
+    for argument in arguments {
+        let is_option = argument.starts_with('-');
+        let Some(next) = command.find_subcommand(&argument).filter(|_| !is_option).cloned() else {
+            if is_option { continue } else { break }
+        };
+        program = format!("{program} {argument}");
+        command = next;
+    }
+    program
+}
+
+impl Command {
+    /// Whether its answer is asked for as JSON.
+    fn is_for_programs(&self) -> bool {
+        match self {
+            Self::Show { question, .. } => question.is_for_programs(),
+            Self::Lab(arguments) => arguments.is_for_programs(),
+            Self::Mail(command) => command.is_for_programs(),
+            _ => false,
+        }
     }
 }
 

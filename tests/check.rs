@@ -33,6 +33,7 @@ fn valid_file_is_summed_up_with_what_it_sets_up() {
     let details = [
         "  DHCP             192.168.1.1 to 192.168.1.100, for 86400 s",
         "  DNS              office.example; asks the provider's servers",
+        "  mail             off, as there is nobody to have any",
         "  name             gatepost.office.example 192.168.1.1",
     ];
     assert_eq!(lines.collect::<Vec<_>>(), details);
@@ -81,11 +82,23 @@ fn unreadable_file_is_a_usage_error() {
 
 #[test]
 fn wrong_command_line_is_a_usage_error() {
-    for arguments in [&[][..], &["chek"], &["check"], &["check", "a", "b"], &["--frobnicate"]] {
+    for (arguments, program) in [
+        (&[][..], "gatepost"),
+        (&["chek"], "gatepost"),
+        (&["check"], "gatepost check"),
+        (&["check", "a", "b"], "gatepost check"),
+        (&["--frobnicate"], "gatepost"),
+        (&["mail"], "gatepost mail"),
+        (&["mail", "list"], "gatepost mail list"),
+        (&["mail", "queue", "hold"], "gatepost mail queue"),
+        (&["mail", "frob", "list"], "gatepost mail"),
+        (&["lab", "--hosts", "x"], "gatepost lab"),
+        (&["show", "frob"], "gatepost show"),
+    ] {
         let outcome = gatepost(arguments);
         assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), ""), "{arguments:?}");
         assert!(outcome.stderr.starts_with("gatepost: "), "{}", outcome.stderr);
-        assert!(outcome.stderr.ends_with("see `gatepost --help`\n"), "{}", outcome.stderr);
+        assert!(outcome.stderr.ends_with(&format!("see `{program} --help`\n")), "{}", outcome.stderr);
         assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
     }
 }

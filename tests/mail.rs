@@ -166,17 +166,17 @@ fn one_message_is_imported_and_told_in_words() {
     let told = office.mail(&["import", "anna", "a.eml"]);
     assert_eq!(
         (told.code, told.stdout.as_str(), told.stderr.as_str()),
-        (Some(0), "anna: 1 messages imported\n", "")
+        (Some(0), "anna: 1 message imported\n", "")
     );
     let told = office.mail(&["import", "anna", "a.eml"]);
-    assert_eq!(told.stdout, "anna: 0 messages imported, 1 were there already\n");
+    assert_eq!(told.stdout, "anna: 0 messages imported, 1 was there already\n");
     let told = office.mail(&["export", "anna", "--maildir", "out"]);
-    assert_eq!((told.code, told.stdout.as_str()), (Some(0), "out: 1 messages exported\n"));
+    assert_eq!((told.code, told.stdout.as_str()), (Some(0), "out: 1 message exported\n"));
     let key = (String::new(), "new".to_owned(), String::new());
     let out = messages(&office.path("out"));
     assert_eq!(out[&key], [(b"Subject: one\n\nFrom here\n".to_vec(), 1_000_000_000)]);
     let told = office.mail(&["check"]);
-    let sums = "mail: 1 messages of 27 octets in 1 mailboxes, 0 in the queue\n";
+    let sums = "mail: 1 message, 27 B, in 1 mailbox; 0 in the queue\n";
     assert_eq!((told.code, told.stdout.as_str()), (Some(0), sums));
 }
 
@@ -219,9 +219,58 @@ fn messages_are_listed_searched_and_shown() {
     let outcome = office.mail(&["show", "anna", "77"]);
     assert_eq!(outcome.code, Some(1));
     assert!(outcome.stderr.contains("write a number that `gatepost mail list` has"), "{}", outcome.stderr);
+    let outcome = office.mail(&["show", "anna", "x"]);
+    assert!(
+        outcome.stderr.contains("\"x\" is no number of a message; see `gatepost mail show --help`"),
+        "{outcome:?}"
+    );
     let outcome = office.mail(&["list", "claire"]);
     assert_eq!(outcome.code, Some(1));
     assert!(outcome.stderr.contains("there is no such mailbox, but anna; name one"), "{}", outcome.stderr);
+}
+
+/// The commands that say nothing without mail.
+const OF_MAIL: [&[&str]; 9] = [
+    &["aliases", "anna"],
+    &["list", "anna"],
+    &["show", "anna", "1"],
+    &["search", "anna", "x"],
+    &["trace", "1"],
+    &["deliver", "anna"],
+    &["poll"],
+    &["queue"],
+    &["queue", "hold", "1"],
+];
+
+#[test]
+fn without_mail_all_commands_that_need_it_say_the_same() {
+    let office = Office::new("off");
+    for (text, why) in [
+        (
+            "",
+            "there is nobody to have any; write a user, such as [[users]] with name = \"alice\", and leave mail.enabled out",
+        ),
+        (
+            "users = [{ name = 'anna' }]\nmail.enabled = false\n",
+            "mail.enabled is false; write mail.enabled = true",
+        ),
+    ] {
+        let state = office.path("state");
+        fs::write(
+            &office.config,
+            format!("{text}[system]\nstate_dir = '{0}'\ncontrol_socket = '{0}.sock'\n", state.display()),
+        )
+        .expect("a file");
+        for command in OF_MAIL {
+            let told = office.mail(command);
+            let expected = format!("mail is off: {why}");
+            assert_eq!((told.code, told.stdout.as_str()), (Some(69), ""), "{command:?}");
+            assert_eq!(told.stderr, format!("gatepost: {expected}\n"), "{command:?}");
+            let told = office.mail(&[command, &["--json"]].concat());
+            let report: Value = serde_json::from_str(&told.stdout).expect("JSON");
+            assert_eq!((told.code, &report["errors"][0]), (Some(69), &expected.into()), "{command:?}");
+        }
+    }
 }
 
 #[test]
@@ -233,7 +282,7 @@ fn what_cannot_be_read_is_told_and_the_rest_is_imported() {
     put(&office.path("Maildir/new/4.d"), b"Subject: four\n", 1);
     let told = office.mail(&["import", "anna", "Maildir"]);
     assert_eq!(told.stderr, "gatepost: Maildir/new/3.c is not imported: it is no file, or a link to one\n");
-    let sums = "anna: 2 messages imported, 1 empty ones left out\n";
+    let sums = "anna: 2 messages imported, 1 empty one left out\n";
     assert_eq!((told.code, told.stdout.as_str()), (Some(1), sums));
 }
 
@@ -255,7 +304,7 @@ fn what_the_files_have_twice_is_imported_twice_and_strange_folders_are_told() {
     assert_eq!(again.stdout, "anna: 0 messages imported, 2 were there already\n");
     put(&office.path("Maildir/new/5.e"), b"Subject: one\n", 1);
     let again = office.mail(&["import", "anna", "Maildir"]);
-    assert_eq!(again.stdout, "anna: 1 messages imported, 2 were there already\n");
+    assert_eq!(again.stdout, "anna: 1 message imported, 2 were there already\n");
 }
 
 #[test]

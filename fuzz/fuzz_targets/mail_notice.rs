@@ -45,6 +45,7 @@ fuzz_target!(|bytes: &[u8]| {
         is_reply: flags & 8 == 0,
         scope: Scope::Envelope,
         is_one_too_many: false,
+        is_of_recipient: false,
         may_be_delivered: false,
         is_dsn_passed_on: false,
     };

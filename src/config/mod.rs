@@ -106,6 +106,11 @@ impl Config {
     pub fn parse(name: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
         validate::parse(name, text).map(|(config, _)| config)
     }
+
+    /// Why there is no mail; `None` if there is.
+    pub fn mail_off(&self) -> Option<services::Off> {
+        self.services.mail.off(&self.users)
+    }
 }
 
 /// The name of the file at `path`, and its text.

@@ -53,7 +53,7 @@ impl Config {
             tell("WAN router", gateway.to_string());
         }
         self.summaries().into_iter().for_each(|(topic, text)| tell(topic, text));
-        self.services.details().for_each(|(topic, text)| tell(topic, text));
+        self.services.details(&self.users).for_each(|(topic, text)| tell(topic, text));
         if self.mode.translates() {
             self.firewall.forwards.iter().for_each(|forward| tell("forward", forward.to_string()));
             self.firewall.dmz_host.iter().for_each(|host| tell("default machine", host.to_string()));
@@ -130,6 +130,7 @@ mod tests {
                 "WAN router       203.0.113.1",
                 "DHCP             192.168.1.1 to 192.168.1.100, for 86400 s",
                 "DNS              office.example; asks 203.0.113.53",
+                "mail             off, as there is nobody to have any",
                 "reservation      192.168.1.20 camera (02:00:00:00:00:20)",
                 "reservation      192.168.1.21 (client 01:ab)",
                 "forward          camera: tcp 8443 to 192.168.1.20:443",
@@ -144,8 +145,36 @@ mod tests {
         );
         assert_eq!(
             details("network.mode = 'lan-only'\ndhcp.enabled = false\ndns.enabled = false"),
-            ["DHCP             off", "DNS              off"]
+            [
+                "DHCP             off",
+                "DNS              off",
+                "mail             off, as there is nobody to have any"
+            ]
         );
+    }
+
+    #[test]
+    fn details_count_what_mail_has() {
+        let mail = |text: &str| {
+            let details = details(&format!("users = [{{ name = 'anna' }}]\n{text}"));
+            let mail =
+                details.into_iter().filter_map(|line| Some(line.strip_prefix("mail")?.trim().to_owned()));
+            mail.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            mail(
+                "mail.smarthost = 'smtp.isp.example'\nmail.domains = [{ name = 'shop.example' }]\n\
+                 mail.aliases = [{ name = 'sales', members = ['anna'] }]\nmail.ports = { submissions = 0, lmtp = 24 }"
+            ),
+            [
+                "office.example, shop.example; mail for others to smtp.isp.example:587",
+                "2 domains, 1 user, 1 alias, 0 rules, 0 polled mailboxes; \
+                 ports: smtp 25, submission 587, lmtp 24, pop3 110, pop3s 995",
+            ]
+        );
+        assert_eq!(mail("mail.enabled = false"), ["off, as mail.enabled is false"]);
+        let ports = "mail.ports = { smtp = 0, submission = 0, submissions = 0, pop3 = 0, pop3s = 0 }";
+        assert!(mail(ports)[1].ends_with("; ports: none"), "{:?}", mail(ports));
     }
 
     #[test]
@@ -157,8 +186,8 @@ mod tests {
             let details = config(&format!("network.mode = '{mode}'\n{text}")).details();
             details.iter().map(|detail| detail.topic).collect::<Vec<_>>()
         };
-        assert_eq!(told("router"), ["WAN router", "DHCP", "DNS", "WAN service", "name"]);
-        assert_eq!(told("lan-only"), ["DHCP", "DNS", "name"]);
+        assert_eq!(told("router"), ["WAN router", "DHCP", "DNS", "mail", "WAN service", "name"]);
+        assert_eq!(told("lan-only"), ["DHCP", "DNS", "mail", "name"]);
     }
 
     #[test]

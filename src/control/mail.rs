@@ -4,6 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
+use crate::error::Error;
+use crate::error::sysexits::EX_UNAVAILABLE;
+
 /// A command of `gatepost mail`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -52,6 +56,13 @@ impl QueueChanged {
     pub fn is_done(&self) -> bool {
         self.under_way.is_empty() && self.unreadable.is_empty()
     }
+
+    /// Why it was not done to the others, a line for each.
+    pub fn undone(&self) -> impl Iterator<Item = String> + '_ {
+        let under_way = self.under_way.iter().map(|id| format!("{id}: being sent now; try again"));
+        let unreadable = "held, as its address cannot be read; delete it";
+        under_way.chain(self.unreadable.iter().map(move |id| format!("{id}: {unreadable}")))
+    }
 }
 
 impl fmt::Display for QueueChanged {
@@ -61,10 +72,28 @@ impl fmt::Display for QueueChanged {
             QueueAction::Release => "released, and tried now",
             QueueAction::Delete => "deleted",
         };
-        self.changed.iter().try_for_each(|id| writeln!(f, "{id}: {done}"))?;
-        self.under_way.iter().try_for_each(|id| writeln!(f, "{id}: being sent now; try again"))?;
-        let unreadable = "held, as its address cannot be read; delete it";
-        self.unreadable.iter().try_for_each(|id| writeln!(f, "{id}: {unreadable}"))
+        self.changed.iter().try_for_each(|id| writeln!(f, "{id}: {done}"))
+    }
+}
+
+/// Why a command of mail has nothing to do: there is no mail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Off {
+    why: String,
+    remedy: String,
+}
+
+impl Off {
+    /// Whether, and why, there is no mail by `config`.
+    pub fn by(config: &Config) -> Option<Self> {
+        config.mail_off().map(|off| Self { why: off.why.to_owned(), remedy: off.remedy.to_owned() })
+    }
+}
+
+/// One sentence and one exit code, whichever command finds it out.
+impl From<Off> for Error {
+    fn from(Off { why, remedy }: Off) -> Self {
+        Self::failed("mail is off", why, remedy).with_code(EX_UNAVAILABLE)
     }
 }
 
@@ -75,4 +104,24 @@ pub struct Undone {
     pub why: String,
     /// What to do.
     pub remedy: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_done_has_a_reason_of_its_own() {
+        let ids = |all: &[&str]| all.iter().copied().map(str::to_owned).collect::<Vec<_>>();
+        let changed = QueueChanged {
+            action: QueueAction::Hold,
+            changed: ids(&["1.0"]),
+            under_way: ids(&["1.1"]),
+            unreadable: ids(&["1.2"]),
+        };
+        assert_eq!((changed.to_string().as_str(), changed.is_done()), ("1.0: held\n", false));
+        let expected =
+            ["1.1: being sent now; try again", "1.2: held, as its address cannot be read; delete it"];
+        assert_eq!(changed.undone().collect::<Vec<_>>(), expected);
+    }
 }

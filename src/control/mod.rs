@@ -10,7 +10,8 @@
 //!   sends nothing before the greeting. So a message of any length comes in as it does everywhere else.
 //! - `"reload"`: `{"reloaded":"FILE"}`, or `{"refused":["...", ...]}` with what is wrong.
 //!
-//! What cannot be answered gets `{"error":"..."}`.
+//! What is about mail gets `{"off":{"why":"...","remedy":"..."}}` from a gateway whose configuration has no mail. What
+//! cannot be answered gets `{"error":"..."}`.
 
 pub mod mail;
 pub mod mail_report;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::error::sysexits::{EX_NOPERM, EX_PROTOCOL, EX_TEMPFAIL};
 use mail_report::MailReport;
 use mailboxes::Mailboxes;
 use report::{Counters, Drops, Flows, Leases, Neighbors, Queue, Services, Status};
@@ -76,6 +78,11 @@ pub struct Question {
 }
 
 impl Question {
+    /// Whether the answer is asked for as JSON.
+    pub fn is_for_programs(&self) -> bool {
+        self.json
+    }
+
     /// Asks the gateway behind `socket` and prints what it says on stdout, once or every second.
     ///
     /// # Errors
@@ -124,6 +131,15 @@ enum Request {
 }
 
 impl Request {
+    /// Whether there is no answer without mail.
+    fn is_of_mail(&self) -> bool {
+        match self {
+            Self::Show(what) => matches!(what, What::Queue | What::Mailboxes | What::Mail),
+            Self::Mail(_) | Self::Deliver => true,
+            Self::Reload => false,
+        }
+    }
+
     /// How long the gateway may take to answer.
     fn answered_within(&self) -> Duration {
         match self {
@@ -146,6 +162,8 @@ enum Response {
         why: String,
         remedy: String,
     },
+    /// It is about mail, and there is none.
+    Off(mail::Off),
     Error(String),
 }
 
@@ -201,7 +219,7 @@ pub fn mail(socket: &Path, request: mail::Request) -> Result<Value, Error> {
 ///
 /// # Errors
 ///
-/// As [`Question::ask`], or why it takes none.
+/// As [`Question::ask`], or why it takes none; with a code of [`sysexits`](crate::error::sysexits).
 pub fn deliver(socket: &Path) -> Result<UnixStream, Error> {
     let exchange = || {
         let mut stream = UnixStream::connect(socket)?;
@@ -215,11 +233,16 @@ pub fn deliver(socket: &Path) -> Result<UnixStream, Error> {
         }
         Ok((stream, line))
     };
-    let (stream, line) = exchange().map_err(|error| unasked(socket, error))?;
-    match parsed(socket, &line)? {
+    let (stream, line) = exchange().map_err(|error: io::Error| {
+        let may_not = error.kind() == io::ErrorKind::PermissionDenied;
+        unasked(socket, error).with_code(if may_not { EX_NOPERM } else { EX_TEMPFAIL })
+    })?;
+    match parsed(socket, &line).map_err(|error| error.with_code(EX_TEMPFAIL))? {
         Response::Smtp => Ok(stream),
-        Response::Undone { why, remedy } => Err(Error::failed("the gateway takes no mail", why, remedy)),
-        _ => Err(misunderstood(socket)),
+        Response::Undone { why, remedy } => {
+            Err(Error::failed("the gateway takes no mail", why, remedy).with_code(EX_TEMPFAIL))
+        }
+        _ => Err(misunderstood(socket).with_code(EX_PROTOCOL)),
     }
 }
 
@@ -250,6 +273,7 @@ fn converse(socket: &Path, request: &Request) -> Result<Response, Error> {
 fn parsed(socket: &Path, line: &[u8]) -> Result<Response, Error> {
     match serde_json::from_slice(line).map_err(|error| unasked(socket, error.into()))? {
         Response::Error(message) => Err(unasked(socket, io::Error::other(message))),
+        Response::Off(off) => Err(off.into()),
         response => Ok(response),
     }
 }
@@ -261,11 +285,18 @@ fn unasked(socket: &Path, error: io::Error) -> Error {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             Error::failed(what, "none is running there", "start it with `gatepost run`")
         }
-        io::ErrorKind::PermissionDenied => Error::failed(what, error, "ask as the user that runs it"),
+        io::ErrorKind::PermissionDenied => {
+            Error::failed(what, "only the user that runs it may, and root", "ask as one of these")
+        }
         // What a read that timed out is called on a Unix socket.
         io::ErrorKind::WouldBlock => Error::failed(what, "it does not answer", "see its log"),
         _ => Error::failed(what, error, "see its log"),
     }
+}
+
+/// Whether a gateway that is ours to ask is behind `socket`.
+pub fn is_there(socket: &Path) -> bool {
+    UnixStream::connect(socket).is_ok()
 }
 
 fn misunderstood(socket: &Path) -> Error {

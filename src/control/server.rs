@@ -40,6 +40,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Does what clients ask for.
 pub trait Operations: 'static {
+    /// Why there is no mail by the configuration in force; `None` if there is.
+    fn mail_off(&self) -> Option<mail::Off>;
+
     /// The report that is called `what`.
     ///
     /// # Errors
@@ -148,7 +151,13 @@ async fn converse(mut stream: UnixStream, operations: &impl Operations) -> io::R
     let mut line = String::new();
     let mut reader = BufReader::new((&mut stream).take(REQUEST_LEN_MAX));
     timeout(CLIENT_PATIENCE, reader.read_line(&mut line)).await??;
-    let response = match serde_json::from_str::<Request>(&line) {
+    let request = serde_json::from_str::<Request>(&line);
+    let off =
+        request.as_ref().ok().filter(|request| request.is_of_mail()).and_then(|_| operations.mail_off());
+    if let Some(off) = off {
+        return answer(&mut stream, &Response::Off(off)).await;
+    }
+    let response = match request {
         Ok(Request::Show(what)) => match operations.report(what).await {
             Ok(report) => Response::Report(report),
             Err(error) => Response::Error(error.to_string()),
@@ -193,17 +202,26 @@ mod tests {
     use std::io::Read;
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixListener as StdUnixListener;
+    use std::process::ExitCode;
 
     use serde_json::json;
     use tokio::runtime;
     use tokio::task::{LocalSet, spawn_blocking};
 
     use super::*;
+    use crate::config::Config;
     use crate::control::{ask, reload};
+    use crate::error::sysexits::EX_UNAVAILABLE;
 
-    struct Echo;
+    struct Echo {
+        has_mail: bool,
+    }
 
     impl Operations for Echo {
+        fn mail_off(&self) -> Option<mail::Off> {
+            mail::Off::by(&Config::default()).filter(|_| !self.has_mail)
+        }
+
         async fn report(&self, what: What) -> Result<Value, ReportError> {
             match what {
                 What::Status => Ok(json!({ "hostname": "gatepost" })),
@@ -253,7 +271,7 @@ mod tests {
             let socket = ControlSocket::bind(&path.0).expect("a free path");
             let mode = fs::metadata(&path.0).expect("it is there").permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
-            let server = spawn_local(async move { socket.serve(Rc::new(Echo)).await });
+            let server = spawn_local(async move { socket.serve(Rc::new(Echo { has_mail: true })).await });
             for (what, expected) in
                 [(What::Status, Ok("gatepost")), (What::Flows, Err("too many ask at once"))]
             {
@@ -287,6 +305,32 @@ mod tests {
             server.abort();
             assert!(server.await.expect_err("aborted").is_cancelled());
             assert!(!path.0.exists());
+        });
+    }
+
+    #[test]
+    fn without_mail_all_that_is_about_it_is_answered_alike() {
+        let path = SocketPath::new("off");
+        run(async {
+            let socket = ControlSocket::bind(&path.0).expect("a free path");
+            let server = spawn_local(async move { socket.serve(Rc::new(Echo { has_mail: false })).await });
+            let asked = path.0.clone();
+            let answers = spawn_blocking(move || {
+                let request = || mail::Request::Poll { dry_run: true };
+                let shown = [What::Queue, What::Mailboxes, What::Mail].map(|what| ask(&asked, what).err());
+                let done = crate::control::mail(&asked, request()).err();
+                let delivered = crate::control::deliver(&asked).err();
+                assert!(ask(&asked, What::Status).is_ok());
+                shown.into_iter().chain([done, delivered]).collect::<Vec<_>>()
+            });
+            let expected = Error::from(mail::Off::by(&Config::default()).expect("nobody has mail"));
+            assert_eq!(expected.exit_code(), ExitCode::from(EX_UNAVAILABLE));
+            assert!(expected.to_string().starts_with("mail is off: "), "{expected}");
+            for answer in answers.await.expect("no panic") {
+                assert_eq!(answer.as_ref(), Some(&expected));
+            }
+            server.abort();
+            assert!(server.await.expect_err("aborted").is_cancelled());
         });
     }
 

@@ -201,7 +201,7 @@ impl Inspector {
         Ok(Drops { total: counters.drops.total(), drops: counters.drops.iter().map(drop).collect() })
     }
 
-    fn config(&self) -> Rc<Config> {
+    pub(super) fn config(&self) -> Rc<Config> {
         Rc::clone(&self.current.borrow().config)
     }
 

@@ -8,11 +8,16 @@ use serde_json::Value;
 
 use super::inspector::Inspector;
 use crate::control::ReportError;
-use crate::control::mail::{QueueAction, QueueChanged, Request, Undone};
+use crate::control::mail::{Off, QueueAction, QueueChanged, Request, Undone};
 use crate::control::mailboxes::{Folder, Mailbox, Mailboxes};
 use crate::control::report::{Queue, Queued};
 
 impl Inspector {
+    /// Why there is no mail by the configuration in force; `None` if there is.
+    pub fn mail_off(&self) -> Option<Off> {
+        Off::by(&self.config())
+    }
+
     /// The mail for other servers.
     pub(super) async fn mail_queue(&self) -> Result<Queue, ReportError> {
         let list = self.list.way_out().list().await;
@@ -46,8 +51,8 @@ impl Inspector {
     ///
     /// Why no mail is taken.
     pub fn deliver(&self) -> Result<Serving, Undone> {
-        let off = || undone("port 25 is not served, which would take it".to_owned(), SEE_PORT);
-        self.list.ground().serve_local().ok_or_else(off)
+        let not_yet = || undone("its mail service has not begun".to_owned(), "try again");
+        self.list.ground().serve_local().ok_or_else(not_yet)
     }
 
     async fn change_queue(&self, action: QueueAction, id: &str) -> Result<QueueChanged, Undone> {
@@ -61,8 +66,7 @@ impl Inspector {
         let Changed { changed, under_way, unreadable } =
             self.list.way_out().change(what, selection).await.map_err(|why| {
                 let remedy = match &why {
-                    Unchanged::Off => "write mail.enabled = true, and reload",
-                    Unchanged::NotReady => "try again, and see `gatepost show services`",
+                    Unchanged::Off | Unchanged::NotReady => "try again, and see `gatepost show services`",
                     Unchanged::NoEntry(_) => SEE_QUEUE,
                     Unchanged::Refused(_) => "see whether the disk is full, and try again",
                 };
@@ -74,7 +78,6 @@ impl Inspector {
     }
 }
 
-const SEE_PORT: &str = "write a user, and leave mail.enabled and mail.ports.smtp out";
 const SEE_QUEUE: &str = "write one that `gatepost show queue` has";
 
 fn undone(why: String, remedy: &str) -> Undone {

@@ -18,6 +18,13 @@ pub struct Arguments {
     pub(super) command: Option<Command>,
 }
 
+impl Arguments {
+    /// Whether the answer is asked for as JSON.
+    pub fn is_for_programs(&self) -> bool {
+        matches!(&self.command, Some(Command::Show { question, .. }) if question.is_for_programs())
+    }
+}
+
 /// A new lab.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Options {
@@ -75,7 +82,7 @@ pub(super) enum Command {
         #[command(flatten)]
         lab: Lab,
     },
-    /// Fetch the mail of the user of a PC of the running lab, and print it.
+    /// Fetch the mail of the user of a PC of the running lab, print it, and delete it there, as mail programs do by POP3.
     Fetch {
         /// The PC.
         #[arg(default_value = "pc1")]

@@ -201,7 +201,12 @@ fn send(lab: &RunningLab, host: &str, to: String) -> Result<bool, Error> {
     let mut program = mail_program(lab, host)?;
     let letter = Letter { to, subject: format!("A mail from {host}"), way: Way::Submission };
     let said = match in_runtime(program.send(&letter)) {
-        Ok(true) => return Ok(true),
+        Ok(true) => {
+            let (from, to) = (program.address(), &letter.to);
+            let line = format!("{host} has sent a mail from {from} to {to}: {:?}", letter.subject);
+            Screen::new().line(&Line::plain(line));
+            return Ok(true);
+        }
         Ok(false) => "the gateway does not answer".to_owned(),
         Err(error) => error.to_string(),
     };

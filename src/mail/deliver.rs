@@ -2,6 +2,9 @@
 //!
 //! The message is read whole before the gateway is asked, so that a slow program keeps no session open. Then it is sent
 //! by the project's own SMTP client, over the control socket.
+//!
+//! Programs call it in place of sendmail, so it exits with the codes of sysexits(3) that these expect: 75 has them come
+//! again later, all others do not.
 
 use std::io::{self, Read};
 use std::rc::Rc;
@@ -19,22 +22,13 @@ use serde::Serialize;
 use tokio::net::UnixStream;
 use tokio::runtime;
 
-use super::{Options, mailbox, print, print_json};
+use super::{Options, asked, mailbox, print, print_json};
 use crate::config::Config;
 use crate::control;
-use crate::control::table::on_one_line;
+use crate::control::table::{self, on_one_line};
 use crate::error::Error;
+use crate::error::sysexits::{EX_CONFIG, EX_DATAERR, EX_IOERR, EX_NOUSER, EX_TEMPFAIL, EX_USAGE};
 use crate::port::clock::SystemClock;
-
-/// The message is not taken.
-const EX_DATAERR: u8 = 65;
-/// A recipient is not taken.
-const EX_NOUSER: u8 = 67;
-/// It may be taken later.
-const EX_TEMPFAIL: u8 = 75;
-
-/// What a status code is about if it is about an address. // RFC 3463, section 3.2
-const OF_ADDRESS: u16 = 1;
 
 /// What `--json` prints. The keys are stable, more may be added.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -54,13 +48,12 @@ struct Told {
 
 /// Hands in the message on standard input. All recipients are taken if this returns.
 pub(super) fn run(options: &Options, from: Option<&str>, recipients: &[String]) -> Result<bool, Error> {
-    let config = options.load()?;
+    let config = options.load().map_err(|error| error.with_code(EX_CONFIG))?;
     let sender = sender(&config, from)?;
     let recipients = recipients.iter().map(|text| mailbox(&config, text));
-    let recipients = recipients.collect::<Result<Vec<_>, _>>()?;
+    let recipients = recipients.collect::<Result<Vec<_>, _>>().map_err(|error| error.with_code(EX_NOUSER))?;
     let message = read(&mut io::stdin().lock(), config.services.mail.message_octets_max)?;
-    let reports = exchange(&config, envelope(sender, &recipients, &message), message)
-        .map_err(|error| error.with_code(EX_TEMPFAIL))?;
+    let reports = exchange(&config, envelope(sender, &recipients, &message), message)?;
     let delivered = Delivered {
         recipients: recipients
             .iter()
@@ -81,25 +74,34 @@ pub(super) fn run(options: &Options, from: Option<&str>, recipients: &[String]) 
 fn sender(config: &Config, from: Option<&str>) -> Result<ReversePath, Error> {
     match from {
         Some("" | "<>") => Ok(ReversePath::Null),
-        from => mailbox(config, from.unwrap_or("postmaster")).map(ReversePath::Mailbox),
+        from => {
+            let sender = mailbox(config, from.unwrap_or("postmaster")).map(ReversePath::Mailbox);
+            sender.map_err(|error| error.with_code(EX_USAGE))
+        }
     }
 }
 
-/// The message, with lines as SMTP has them. One of more than `octets_max` octets is refused.
+/// The message, with lines as SMTP has them. One of more than `octets_max` octets is refused, and so is one with a CR that
+/// is no line's end, as the SMTP server does: what such a CR means differs from program to program.
 fn read(input: &mut impl Read, octets_max: u64) -> Result<Vec<u8>, Error> {
     let mut octets = Vec::new();
     let unreadable = |error: io::Error| {
-        Error::failed("cannot read the message", error, "look at where stdin comes from")
-            .with_code(EX_TEMPFAIL)
+        Error::failed("cannot read the message", error, "look at where stdin comes from").with_code(EX_IOERR)
     };
     input.take(octets_max.saturating_add(1)).read_to_end(&mut octets).map_err(unreadable)?;
     let mut message = Vec::with_capacity(octets.len());
     ToCrlf::default().push(&octets, &mut message);
+    let refused = |why: &str, remedy: &str| {
+        Error::failed("the message is not handed in", why, remedy).with_code(EX_DATAERR)
+    };
     // A length in memory fits.
     if message.len() as u64 > octets_max {
-        let why = format!("it has more than {octets_max} octets, with CRLF at the ends of lines");
-        let remedy = "send less, or set another mail.max_message";
-        return Err(Error::failed("the message is not handed in", why, remedy).with_code(EX_DATAERR));
+        let why = format!("it has more than {}, with CRLF at the ends of lines", table::octets(octets_max));
+        return Err(refused(&why, "send less, or set another mail.max_message"));
+    }
+    let mut crs = message.iter().enumerate().filter(|(_, octet)| **octet == b'\r');
+    if crs.any(|(at, _)| message.get(at + 1) != Some(&b'\n')) {
+        return Err(refused("it has a CR that is no line's end", "end lines with LF or CRLF"));
     }
     Ok(message)
 }
@@ -122,8 +124,10 @@ fn envelope(sender: ReversePath, recipients: &[Mailbox], message: &[u8]) -> Enve
 
 /// What the gateway says to each recipient.
 fn exchange(config: &Config, envelope: Envelope, message: Vec<u8>) -> Result<Vec<Report>, Error> {
-    let broken = |error: io::Error| Error::failed("the message is not handed in", error, "try again");
-    let stream = control::deliver(&config.system.control_socket)?;
+    let broken = |error: io::Error| {
+        Error::failed("the message is not handed in", error, "try again").with_code(EX_TEMPFAIL)
+    };
+    let stream = asked(config, control::deliver)?;
     stream.set_nonblocking(true).map_err(broken)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(broken)?;
     runtime.block_on(async {
@@ -166,14 +170,13 @@ fn refused(reports: &[Report], delivered: &Delivered) -> Option<Error> {
         })
         .collect();
     let is_any = |outcome| reports.iter().any(|report| report.outcome == outcome);
-    let is_of_address =
-        |report: &Report| report.outcome == Outcome::Failed && report.status.subject == OF_ADDRESS;
+    let is_refused = |report: &Report| report.outcome == Outcome::Failed && report.is_of_recipient;
     let code = match () {
         () if is_any(Outcome::Deferred) => EX_TEMPFAIL,
-        () if reports.iter().any(is_of_address) => EX_NOUSER,
+        () if reports.iter().any(is_refused) => EX_NOUSER,
         () => EX_DATAERR,
     };
-    (!sentences.is_empty()).then(|| Error::mistakes(sentences).with_code(code))
+    (!sentences.is_empty()).then(|| Error::mistakes(sentences).with_code(code).reported())
 }
 
 #[cfg(test)]
@@ -184,7 +187,7 @@ mod tests {
 
     use super::*;
 
-    fn report(outcome: Outcome, subject: u16) -> Report {
+    fn report(outcome: Outcome, is_of_recipient: bool) -> Report {
         let class = match outcome {
             Outcome::Delivered => 2,
             Outcome::Deferred => 4,
@@ -192,11 +195,12 @@ mod tests {
         };
         Report {
             outcome,
-            status: Status::new(class, subject, 1),
-            text: format!("{class}50 {class}.{subject}.1 said"),
+            status: Status::new(class, 1, 1),
+            text: format!("{class}50 {class}.1.1 said"),
             is_reply: true,
             scope: Scope::Envelope,
             is_one_too_many: false,
+            is_of_recipient,
             may_be_delivered: false,
             is_dsn_passed_on: false,
         }
@@ -204,10 +208,10 @@ mod tests {
 
     #[test]
     fn the_exit_code_and_a_sentence_say_what_was_not_taken() {
-        let taken = report(Outcome::Delivered, 6);
-        let unknown = report(Outcome::Failed, 1);
-        let spam = report(Outcome::Failed, 7);
-        let later = report(Outcome::Deferred, 2);
+        let taken = report(Outcome::Delivered, false);
+        let unknown = report(Outcome::Failed, true);
+        let spam = report(Outcome::Failed, false);
+        let later = report(Outcome::Deferred, true);
         let outcome = |reports: &[&Report]| {
             let reports: Vec<_> = reports.iter().copied().cloned().collect();
             let anna = Mailbox::parse("anna@office.example").expect("an address");
@@ -237,7 +241,12 @@ mod tests {
         let long = read(&mut &b"a: b\n\n.\r\nc"[..], 11).expect_err("with CRLF it is longer");
         assert_eq!(long.exit_code(), ExitCode::from(EX_DATAERR));
         let endless = read(&mut io::repeat(b'x'), 1000).expect_err("it is bounded");
-        assert!(endless.to_string().contains("more than 1000 octets"), "{endless}");
+        assert!(endless.to_string().contains("more than 1000 B"), "{endless}");
+        for bare in ["a: b\n\nc\rd\n", "a: b\r\r\n", "a: b\n\r"] {
+            let refused = read(&mut bare.as_bytes(), 1000).expect_err("that is no end of a line");
+            assert_eq!(refused.exit_code(), ExitCode::from(EX_DATAERR), "{bare:?}");
+            assert!(refused.to_string().contains("a CR that is no line's end"), "{refused}");
+        }
     }
 
     #[test]
@@ -247,6 +256,7 @@ mod tests {
         assert_eq!(path(None), Ok("<postmaster@office.example>".to_owned()));
         assert_eq!(path(Some("anna")), Ok("<anna@office.example>".to_owned()));
         assert_eq!(path(Some("<>")), Ok("<>".to_owned()));
-        assert!(path(Some("a b")).is_err());
+        let wrong = path(Some("a b")).expect_err("that is no address");
+        assert_eq!(wrong.exit_code(), ExitCode::from(EX_USAGE));
     }
 }

@@ -22,13 +22,15 @@ mod read;
 mod trace;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gatepost_services::mail::address::{Domain, Mailbox, MailboxParts};
+use gatepost_services::mail::store::Uid;
 use serde::Serialize;
 
 use crate::config::{Config, Source};
-use crate::control::mail::QueueAction;
+use crate::control;
+use crate::control::mail::{Off, QueueAction};
 use crate::error::Error;
 
 /// The commands of `gatepost mail`.
@@ -135,8 +137,9 @@ pub enum Mail {
     Show {
         /// The user whose mailbox it is in.
         user: String,
-        /// Its number, as `gatepost mail list` shows it.
-        uid: u32,
+        /// Its number, the `uid` of `gatepost mail list`.
+        #[arg(value_parser = uid)]
+        uid: Uid,
         /// Which store.
         #[command(flatten)]
         options: Options,
@@ -171,9 +174,42 @@ impl Options {
     fn load(&self) -> Result<Config, Error> {
         self.source().load().map(|(config, _)| config)
     }
+
+    /// The same for what says nothing without mail.
+    fn load_with_mail(&self) -> Result<Config, Error> {
+        let config = self.load()?;
+        Off::by(&config).map_or(Ok(config), |off| Err(off.into()))
+    }
+}
+
+/// What comes of asking the gateway of `config` by `ask`, which gets its control socket. Where none runs, the file says
+/// why none would have an answer.
+fn asked<T>(config: &Config, ask: impl FnOnce(&Path) -> Result<T, Error>) -> Result<T, Error> {
+    let socket = &config.system.control_socket;
+    match Off::by(config) {
+        Some(off) if !control::is_there(socket) => Err(off.into()),
+        _ => ask(socket),
+    }
 }
 
 impl Mail {
+    /// Whether the answer is asked for as JSON.
+    pub fn is_for_programs(&self) -> bool {
+        let (Self::Aliases { options, .. }
+        | Self::Check { options }
+        | Self::Deliver { options, .. }
+        | Self::Dkim { options }
+        | Self::Export { options, .. }
+        | Self::Import { options, .. }
+        | Self::List { options, .. }
+        | Self::Poll { options, .. }
+        | Self::Queue { options, .. }
+        | Self::Search { options, .. }
+        | Self::Show { options, .. }
+        | Self::Trace { options, .. }) = self;
+        options.json
+    }
+
     /// Does it. Whether all was well.
     ///
     /// # Errors
@@ -197,6 +233,11 @@ impl Mail {
             Self::Trace { id, options } => trace::run(&options, &id),
         }
     }
+}
+
+/// Reads the number of a message in a mailbox.
+fn uid(text: &str) -> Result<Uid, String> {
+    text.parse().map_err(|_| format!("{text:?} is no number of a message"))
 }
 
 /// The address that somebody has written; without a domain it is one of the office's.

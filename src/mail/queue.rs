@@ -1,15 +1,15 @@
 //! `gatepost mail queue`.
 
-use super::{Options, print, print_json};
+use super::{Options, asked, print, print_json, tell};
 use crate::control::mail::{QueueAction, QueueChanged, Request};
 use crate::control::{self, What};
 use crate::error::Error;
 
 /// Shows the queue, or has something done to messages in it. Whether it was done to all that were meant.
 pub(super) fn run(options: &Options, action: Option<(QueueAction, String)>) -> Result<bool, Error> {
-    let socket = options.load()?.system.control_socket;
+    let config = options.load()?;
     let Some((action, id)) = action else {
-        let report = control::ask(&socket, What::Queue)?;
+        let report = asked(&config, |socket| control::ask(socket, What::Queue))?;
         if options.json {
             print_json(&report)?;
         } else {
@@ -17,14 +17,15 @@ pub(super) fn run(options: &Options, action: Option<(QueueAction, String)>) -> R
         }
         return Ok(true);
     };
-    let report = control::mail(&socket, Request::Queue { action, id })?;
+    let report = asked(&config, |socket| control::mail(socket, Request::Queue { action, id }))?;
     let changed: QueueChanged = serde_json::from_value(report.clone()).map_err(|error| {
         Error::failed("cannot read the gateway's answer", error, "use the version that runs, or --json")
     })?;
     if options.json {
         print_json(&report)?;
-    } else {
+    } else if !changed.changed.is_empty() {
         print(changed.to_string().trim_end());
     }
+    changed.undone().for_each(|why| tell(&why));
     Ok(changed.is_done())
 }

@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::aliases::{StepReport, directory};
 use super::{Options, print, print_json, remedy_of_reading, tell};
 use crate::config::Config;
-use crate::control::table::{octets, on_one_line};
+use crate::control::table::{counted, octets, on_one_line};
 use crate::error::Error;
 
 /// What `--json` prints. The keys are stable, more may be added.
@@ -102,7 +102,7 @@ pub(super) fn run(options: &Options, name: &str) -> Result<bool, Error> {
                       or a Message-ID";
         Error::usage(format!("{what}; {remedy}"))
     })?;
-    let config = options.load()?;
+    let config = options.load_with_mail()?;
     let disk = ReadOnlyFiles::new(&config.system.state_dir);
     let trace = traces::trace(&disk, &wanted)
         .map_err(|error| Error::failed("cannot read the mail store", &error, remedy_of_reading(&error)))?;
@@ -114,12 +114,14 @@ pub(super) fn run(options: &Options, name: &str) -> Result<bool, Error> {
         print_json(&report(&config, trace))?;
     } else if is_known {
         print(text(&report(&config, trace)).trim_end());
-    } else {
+    }
+    if !is_known {
         let why = "no message that the store holds is called so, nor one of which it still knows";
         let remedy = "look for it with `gatepost mail search`";
-        return Err(Error::failed(format!("nothing is known of {}", on_one_line(name)), why, remedy));
+        let error = Error::failed(format!("nothing is known of {}", on_one_line(name)), why, remedy);
+        return Err(if options.json { error.reported() } else { error });
     }
-    Ok(is_known)
+    Ok(true)
 }
 
 fn report(config: &Config, trace: Trace) -> Report {
@@ -317,7 +319,8 @@ fn copy_text(copy: &CopyReport) -> String {
                 None => "held".to_owned(),
             };
             let said = if reply.is_empty() { String::new() } else { format!("; last: {reply}") };
-            format!("waits in the queue as {id}: {} tries, {next}{said}", copy.tries.unwrap_or_default())
+            let tries = counted(copy.tries.unwrap_or_default(), "try", "tries");
+            format!("waits in the queue as {id}: {tries}, {next}{said}")
         }
         "delivered" => format!("taken by another server{when}: {reply}"),
         "failed" => format!("given up{when}, and nobody was to be told: {reply}"),
@@ -391,7 +394,7 @@ mod tests {
             an address that is not known any more: not there any more; what became of it is not known\n\
             message 12, taken as 1.0123456789abcdef, Message-ID <m@pc1>\n  \
             came Thu Feb 29 12:34:56 2024 (UTC) from 192.168.1.10 (pc1), logged in as anna; \
-            return path <anna@office.example>; 1.5 kB\n  \
+            return path <anna@office.example>; 1.4 KiB\n  \
             checked: spf=pass\n  \
             for all@office.example\n    \
             which the configuration of now resolves so:\n      \

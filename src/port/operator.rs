@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::notify::Manager;
 use crate::config::Source;
-use crate::control::mail::{Request as MailRequest, Undone};
+use crate::control::mail::{Off, Request as MailRequest, Undone};
 use crate::control::server::Operations;
 use crate::control::{ReportError, What};
 use crate::error::Error;
@@ -29,6 +29,10 @@ pub struct Operator {
 }
 
 impl Operations for Operator {
+    fn mail_off(&self) -> Option<Off> {
+        self.inspector.mail_off()
+    }
+
     async fn report(&self, what: What) -> Result<Value, ReportError> {
         self.inspector.report(what).await
     }

@@ -215,11 +215,14 @@ fn a_message_on_standard_input_goes_the_way_of_mail() {
         assert!(refused.status.code() == Some(code) && told.contains(words), "{arguments:?}: {refused:?}");
     };
     refused(&["nobody"], b"a: b\n", 67, "nobody@office.example does not have the message: 550 5.1.1 ");
-    refused(&["anna"], &vec![b'x'; 2 << 20], 65, "more than 1048576 octets");
+    refused(&["anna"], &vec![b'x'; 2 << 20], 65, "more than 1 MiB");
     let round = "Received: x\n".repeat(200);
     refused(&["anna"], round.as_bytes(), 65, "anna@office.example does not have the message: 554 5.4.6 ");
-    refused(&["--from", "a b", "anna"], b"a: b\n", 2, "write a name");
-    refused(&[], b"a: b\n", 2, "RECIPIENT");
+    refused(&["anna"], b"a: b\n\nc\rd\n", 65, "a CR that is no line's end");
+    refused(&["anna@[192.0.2.1]"], b"a: b\n", 67, "anna@[192.0.2.1] does not have the message: 550 ");
+    refused(&["a b"], b"a: b\n", 67, "write a name");
+    refused(&["--from", "a b", "anna"], b"a: b\n", 64, "write a name");
+    refused(&[], b"a: b\n", 64, "RECIPIENT");
     let from = deliver(setup, &["--from", "bert", "--json", "anna"], b"Subject: json\n\n");
     let told: Value = serde_json::from_slice(&from.stdout).expect("valid JSON");
     assert_eq!(

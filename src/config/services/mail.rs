@@ -13,6 +13,7 @@ use gatepost_services::mail::poll::Account;
 use gatepost_services::mail::service::has_strangers;
 use gatepost_services::service::Kind;
 use gatepost_services::users::User;
+use gatepost_services::words::counted;
 use toml::de::DeValue;
 
 use crate::config::address::network;
@@ -75,6 +76,15 @@ pub struct Mail {
     pub keep_days: KeepDays,
 }
 
+/// Why there is no mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Off {
+    /// The reason, in words.
+    pub why: &'static str,
+    /// What switches it on.
+    pub remedy: &'static str,
+}
+
 /// `[mail.ports]`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MailPorts {
@@ -93,13 +103,51 @@ pub struct MailPorts {
 }
 
 impl Mail {
-    /// What it goes by, for people: whose mail is here, and where all other mail goes.
-    pub(super) fn summary(&self) -> String {
+    /// Why there is no mail by a configuration of these users; `None` if there is.
+    pub(in crate::config) fn off(&self, users: &[User]) -> Option<Off> {
+        let off = match users {
+            [] => Off {
+                why: "there is nobody to have any",
+                remedy: "write a user, such as [[users]] with name = \"alice\", and leave mail.enabled out",
+            },
+            _ => Off { why: "mail.enabled is false", remedy: "write mail.enabled = true" },
+        };
+        (!self.enabled).then_some(off)
+    }
+
+    /// What it goes by, in lines for people: whose mail is here, and where all other mail goes; how many there are of
+    /// whom and what; where it is served.
+    pub(super) fn summary(&self, users: &[User]) -> Vec<String> {
+        if let Some(Off { why, .. }) = self.off(users) {
+            return vec![format!("off, as {why}")];
+        }
         let names = self.domains.iter().filter(|domain| domain.same_as.is_none());
         let names: Vec<_> = names.map(|domain| domain.name.as_str()).collect();
         let others = self.smarthost.as_ref();
         let others = others.map_or_else(|| "their own servers".to_owned(), ToString::to_string);
-        format!("{}; mail for others to {others}", names.join(", "))
+        let MailPorts { smtp, submission, submissions, lmtp, pop3, pop3s } = self.ports;
+        let ports = [
+            (SMTP.name, smtp),
+            (SUBMISSION.name, submission),
+            (SUBMISSIONS, submissions),
+            (LMTP.name, lmtp),
+            (POP3.name, pop3),
+            (POP3S.name, pop3s),
+        ];
+        let ports = ports.iter().filter(|(_, port)| *port != 0).map(|(name, port)| format!("{name} {port}"));
+        let ports: Vec<_> = ports.collect();
+        let ports = if ports.is_empty() { "none".to_owned() } else { ports.join(", ") };
+        let counts = [
+            counted(names.len(), "domain", "domains"),
+            counted(users.len(), "user", "users"),
+            counted(self.aliases.all.len(), "alias", "aliases"),
+            counted(self.rules.all.len(), "rule", "rules"),
+            counted(self.polled.len(), "polled mailbox", "polled mailboxes"),
+        ];
+        vec![
+            format!("{}; mail for others to {others}", names.join(", ")),
+            format!("{}; ports: {ports}", counts.join(", ")),
+        ]
     }
 
     /// Where the service that is called `name` is served under TLS from the start, beside its [port](Self::port_of);

@@ -28,7 +28,7 @@ use mail::{LMTP, MAIL_KINDS, POP3, POP3S, SMTP, SUBMISSION, SUBMISSIONS};
 
 pub use dhcp::{Dhcp, Reservation, ReservedFor};
 pub use dns::{Dns, Record, RecordValue};
-pub use mail::{Aliases, Authenticity, Mail, MailDomain, MailPorts};
+pub use mail::{Aliases, Authenticity, Mail, MailDomain, MailPorts, Off};
 
 /// What is known of each service that answers on ports.
 pub const KINDS: [&Kind; 7] =
@@ -139,11 +139,11 @@ impl Services {
     }
 
     /// What else people want to know of `config`'s services, each with its topic.
-    pub(super) fn details(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
-        let mail = Some(&self.mail).filter(|mail| mail.enabled).map(|mail| ("mail", mail.summary()));
+    pub(super) fn details(&self, users: &[User]) -> impl Iterator<Item = (&'static str, String)> + '_ {
+        let mail = self.mail.summary(users).into_iter().map(|line| ("mail", line));
         let reserved =
             self.dhcp.reservations.iter().map(|reservation| ("reservation", dhcp::reserved(reservation)));
-        mail.into_iter().chain(reserved)
+        mail.chain(reserved)
     }
 
     fn reserved(&self) -> impl Iterator<Item = (&str, Ipv4Addr)> {

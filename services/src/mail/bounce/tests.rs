@@ -17,6 +17,7 @@ fn report(outcome: Outcome, status: (u8, u16, u16), text: &str) -> Report {
         is_reply: true,
         scope: Scope::Envelope,
         is_one_too_many: false,
+        is_of_recipient: false,
         may_be_delivered: false,
         is_dsn_passed_on: false,
     }

@@ -73,6 +73,7 @@ fn result(outcome: Outcome, scope: Scope, text: &str) -> DeliveryResult {
         is_reply: true,
         scope,
         is_one_too_many: false,
+        is_of_recipient: false,
         may_be_delivered: false,
         is_dsn_passed_on: false,
     };

@@ -62,6 +62,7 @@ fn tried(outcome: Outcome, class: u8) -> DeliveryResult {
         is_reply: true,
         scope: Scope::Envelope,
         is_one_too_many: false,
+        is_of_recipient: false,
         may_be_delivered: false,
         is_dsn_passed_on: false,
     };

@@ -42,6 +42,8 @@ pub struct Report {
     /// The server takes no more recipients at a time; it takes this one in a further transaction.
     /// // RFC 5321, section 4.5.3.1.10
     pub is_one_too_many: bool,
+    /// The server answered the recipient's own command so, before it had the message. // RFC 5321, section 3.3
+    pub is_of_recipient: bool,
     /// The message was sent whole, and the reply was lost: a further try can make a second copy.
     /// // RFC 5321, section 6.1
     pub may_be_delivered: bool,
@@ -70,6 +72,7 @@ impl Report {
             is_reply: false,
             scope,
             is_one_too_many: false,
+            is_of_recipient: false,
             may_be_delivered: false,
             is_dsn_passed_on: false,
         }

@@ -270,7 +270,7 @@ fn mail_refused(reply: &ServerReply) -> Report {
 
 /// What a refusal of a recipient means; `taken`: how many the server took before.
 fn recipient_refused(reply: &ServerReply, taken: usize) -> Report {
-    let mut report = Report::of_reply(reply, Scope::Envelope);
+    let mut report = Report { is_of_recipient: true, ..Report::of_reply(reply, Scope::Envelope) };
     let is_about_number = match reply.status() {
         None => taken >= TOO_MANY_MIN,
         Some(status) => (status.subject, status.detail) == (5, 3) && taken > 0,

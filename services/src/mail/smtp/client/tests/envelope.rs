@@ -108,7 +108,9 @@ fn rfc5321_4_5_3_1_10_a_recipient_too_many_goes_into_a_further_message() {
         assert_eq!(connection.hears(reply), "DATA");
         connection.hears("354 go");
         connection.hears("250 queued");
-        assert!(connection.reports.as_ref().unwrap()[1].is_one_too_many, "{reply}");
+        let reports = connection.reports.as_ref().unwrap();
+        assert!(reports[1].is_one_too_many, "{reply}");
+        assert!(reports[1].is_of_recipient && !reports[0].is_of_recipient, "{reply}");
         assert_eq!(connection.outcomes(), ["delivered 2.0.0", "deferred 4.5.3"], "{reply}");
         connection.delivery.deliver(connection.now, envelope(&BOTH[1..]));
         assert_eq!(connection.drain(), MAIL);

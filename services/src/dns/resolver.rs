@@ -109,16 +109,26 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// Why there is none.
+    /// Why there is none. An answer that has no address and does not deny that there is one (RFC 2308, section 2.2) is
+    /// [`Unavailable`](NoAnswer::Unavailable): the filter against rebinding leaves such a one of private addresses.
     pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, NoAnswer> {
-        let (ipv4, ipv6) = tokio::join!(self.ipv4(name), self.ipv6(name));
+        let read = |response: Message| {
+            let found: Vec<_> = response.answers.iter().filter_map(|record| record.data.ip_addr()).collect();
+            let is_denied = response.authorities.iter().any(|record| record.record_type() == RecordType::SOA);
+            match found.is_empty() {
+                false => Ok(found),
+                true if is_denied => Err(NoAnswer::NoData),
+                true => Err(NoAnswer::Unavailable),
+            }
+        };
+        let of = |family| async move { self.response(name, family).await.and_then(read) };
+        let (ipv4, ipv6) = tokio::join!(of(RecordType::A), of(RecordType::AAAA));
         let no_answer = match (&ipv4, &ipv6) {
             (Err(NoAnswer::Unavailable), _) | (_, Err(NoAnswer::Unavailable)) => NoAnswer::Unavailable,
             (Err(NoAnswer::NoName), Err(NoAnswer::NoName)) => NoAnswer::NoName,
             _ => NoAnswer::NoData,
         };
-        let ipv4 = ipv4.into_iter().flatten().map(IpAddr::V4);
-        let all: Vec<_> = ipv4.chain(ipv6.into_iter().flatten().map(IpAddr::V6)).collect();
+        let all: Vec<_> = ipv4.into_iter().chain(ipv6).flatten().collect();
         if all.is_empty() { Err(no_answer) } else { Ok(all) }
     }
 
@@ -168,6 +178,13 @@ impl Resolver {
         record_type: RecordType,
         read: impl Fn(&RData) -> Option<T>,
     ) -> Result<Vec<T>, NoAnswer> {
+        let response = self.response(name, record_type).await?;
+        let found: Vec<_> = response.answers.iter().filter_map(|record| read(&record.data)).collect();
+        if found.is_empty() { Err(NoAnswer::NoData) } else { Ok(found) }
+    }
+
+    /// The response to a question about a name that exists.
+    async fn response(&self, name: &str, record_type: RecordType) -> Result<Message, NoAnswer> {
         let answerer = self.answerer.as_ref().ok_or(NoAnswer::Unavailable)?;
         let name = parse(name).ok_or(NoAnswer::NoName)?;
         let response = if self.is_of_world {
@@ -176,10 +193,8 @@ impl Resolver {
             answerer.ask(name, record_type).await
         };
         let response = response.ok_or(NoAnswer::Unavailable)?;
-        let found: Vec<_> = response.answers.iter().filter_map(|record| read(&record.data)).collect();
         match response.metadata.response_code {
-            ResponseCode::NoError if found.is_empty() => Err(NoAnswer::NoData),
-            ResponseCode::NoError => Ok(found),
+            ResponseCode::NoError => Ok(response),
             ResponseCode::NXDomain => Err(NoAnswer::NoName),
             _ => Err(NoAnswer::Unavailable),
         }

@@ -11,7 +11,9 @@
 //! | MX records | their hosts by preference; equal ones in an order that is drawn |
 //! | MX records without a name only (null MX) | failed: it takes no mail |
 //! | no MX record, but addresses | those addresses |
-//! | no such name | failed |
+//! | no such name, or neither MX records nor addresses | failed |
+//! | only hosts without an address, or with addresses that no public server has | deferred: that may pass |
+//! | this server at its best, by its name or a public address | failed: the mail would come back |
 //!
 //! This server never sends to itself: of MX records those that are not preferred to its own are passed over (RFC 5321,
 //! section 5.1), and none of its addresses is a server. Addresses that no public server can have (private ones, of the link,

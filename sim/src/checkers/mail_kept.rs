@@ -37,8 +37,6 @@ type Read = Box<dyn Fn() -> Result<Option<Stored>, String>>;
 pub struct MailKept {
     post: SharedPost,
     read: Read,
-    /// Names may lead nowhere at some time, so that any domain can seem to have no mail server.
-    is_misled: bool,
     /// The marks of the messages that had a number, by mailbox and number.
     numbered: BTreeMap<(String, u32), String>,
     /// What was wrong at a boot.
@@ -48,16 +46,10 @@ pub struct MailKept {
 
 impl MailKept {
     /// `post`: the books of all who send. `read` reads what lies on the disk.
-    /// `is_misled`: name servers give addresses at some time that no public server has.
-    pub fn new(
-        post: SharedPost,
-        read: impl Fn() -> Result<Option<Stored>, String> + 'static,
-        is_misled: bool,
-    ) -> Self {
+    pub fn new(post: SharedPost, read: impl Fn() -> Result<Option<Stored>, String> + 'static) -> Self {
         Self {
             post,
             read: Box::new(read),
-            is_misled,
             numbered: BTreeMap::new(),
             wrong_at_boot: None,
             outage: Outage::default(),
@@ -101,9 +93,7 @@ impl Checker for MailKept {
         self.outage.on_boot();
         // A disk that refuses to be read is told in the end, if it still does.
         if let Ok(Some(stored)) = (self.read)() {
-            let checked = self
-                .check_numbers(&stored)
-                .and_then(|()| check(&self.post.borrow(), &stored, self.is_misled));
+            let checked = self.check_numbers(&stored).and_then(|()| check(&self.post.borrow(), &stored));
             self.wrong_at_boot = self.wrong_at_boot.take().or(checked.err());
         }
     }
@@ -129,13 +119,13 @@ impl Checker for MailKept {
         let Some(stored) = (self.read)()? else { return Ok(()) };
         self.check_numbers(&stored)?;
         let post = self.post.borrow();
-        check(&post, &stored, self.is_misled)?;
+        check(&post, &stored)?;
         check_reasons(&post, &stored, &self.outage)
     }
 }
 
 /// Compares the books with what is there.
-fn check(post: &Post, stored: &Stored, is_misled: bool) -> Result<(), String> {
+fn check(post: &Post, stored: &Stored) -> Result<(), String> {
     if let Some(fault) = post.faults().first() {
         return Err(fault.clone());
     }
@@ -149,7 +139,7 @@ fn check(post: &Post, stored: &Stored, is_misled: bool) -> Result<(), String> {
         }
     }
     let told = failures(post, stored);
-    let elsewhere = Elsewhere::new(stored, told.values(), is_misled);
+    let elsewhere = Elsewhere::new(stored, told.values());
     let gone = post.gone();
     for (mark, letter) in post.letters() {
         for (mailbox, copies) in &letter.copies {
@@ -194,11 +184,10 @@ struct Elsewhere<'a> {
     queued: BTreeMap<(&'a str, &'a str), u32>,
     /// Senders were told that they failed.
     failed: BTreeMap<(&'a str, &'a str), u32>,
-    is_misled: bool,
 }
 
 impl<'a> Elsewhere<'a> {
-    fn new(stored: &'a Stored, told: impl Iterator<Item = &'a Failures>, is_misled: bool) -> Self {
+    fn new(stored: &'a Stored, told: impl Iterator<Item = &'a Failures>) -> Self {
         let (mut queued, mut failed) = (BTreeMap::new(), BTreeMap::new());
         for entry in stored.queue.values() {
             if let Some(mark) = &entry.mark {
@@ -210,7 +199,7 @@ impl<'a> Elsewhere<'a> {
                 *failed.entry((mark.as_str(), recipient.as_str())).or_default() += 1;
             }
         }
-        Self { queued, failed, is_misled }
+        Self { queued, failed }
     }
 
     /// Looks for all copies of a message for `recipient`.
@@ -226,7 +215,7 @@ impl<'a> Elsewhere<'a> {
         let queued = self.queued.get(&(mark, recipient)).copied().unwrap_or(0);
         let failed = self.failed.get(&(mark, recipient)).copied().unwrap_or(0);
         let all = confirmed + unconfirmed + queued + failed;
-        let may_fail = self.is_misled || recipient.split('@').next() == Some(NOBODY);
+        let may_fail = recipient.split('@').next() == Some(NOBODY);
         // Each that was taken without the gateway's knowledge can be one more.
         let is_well = all >= *taken && all <= taken + unknown + unconfirmed && (may_fail || failed == 0);
         if is_well {
@@ -326,7 +315,7 @@ mod tests {
         }
         let stored = Rc::new(RefCell::new(Stored::default()));
         let shared = Rc::clone(&stored);
-        let mut checker = MailKept::new(post, move || Ok(Some(shared.borrow().clone())), false);
+        let mut checker = MailKept::new(post, move || Ok(Some(shared.borrow().clone())));
         for (number, messages) in boots.iter().enumerate() {
             let mut now = Stored::default();
             for (name, uid, octets) in *messages {
@@ -389,7 +378,7 @@ mod tests {
         let other = Some(as_stored("Subject: mark-1\r\n", ""));
         let boots = [&[("anna", 1, Some(whole()))][..], &[("anna", 1, Some(whole()))]];
         assert!(told_at(&[End::Taken], &boots).is_ok());
-        let mut books = MailKept::new(SharedPost::default(), || Ok(None), false);
+        let mut books = MailKept::new(SharedPost::default(), || Ok(None));
         let with = |octets: Option<Vec<u8>>| {
             let message = BTreeMap::from([(1, StoredMessage { octets })]);
             let mailbox = StoredMailbox { messages: message, ..StoredMailbox::default() };
@@ -424,7 +413,7 @@ mod tests {
                     StoredMailbox { messages: messages.into_iter().collect(), ..StoredMailbox::default() };
                 let mailboxes = BTreeMap::from([("anna".to_owned(), mailbox)]);
                 let stored = Stored { mailboxes, ..Stored::default() };
-                let mut checker = MailKept::new(post, move || Ok(Some(stored.clone())), false);
+                let mut checker = MailKept::new(post, move || Ok(Some(stored.clone())));
                 assert_eq!(checker.on_end().is_ok(), is_well, "{deletion:?}, is there: {is_there}");
             }
         }
@@ -460,7 +449,7 @@ mod tests {
             .collect();
         let mailboxes = BTreeMap::from([("anna".to_owned(), anna)]);
         let stored = Stored { mailboxes, queue, ..Stored::default() };
-        MailKept::new(post, move || Ok(Some(stored.clone())), false).on_end()
+        MailKept::new(post, move || Ok(Some(stored.clone()))).on_end()
     }
 
     #[test]
@@ -505,7 +494,7 @@ mod tests {
             };
             let queue = BTreeMap::from([(QueueId { message: 1, recipient: 0 }, entry)]);
             let stored = Stored { queue, ..Stored::default() };
-            let mut checker = MailKept::new(post, move || Ok(Some(stored.clone())), false);
+            let mut checker = MailKept::new(post, move || Ok(Some(stored.clone())));
             for secs in [1, secs] {
                 checker.outage.is_due(Instant::from_secs(secs), true);
             }

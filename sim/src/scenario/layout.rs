@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::action::Action;
 use super::office::{FIXED_HOST, LAN_ONLY, LEASED_HOST, Office, PROVIDER_HOST, WanBy, pc_number};
-use crate::machine::internet::{DnsMood, WEB_PORT};
+use crate::machine::internet::WEB_PORT;
 use crate::mistake::Line;
 use crate::world::link::{Link, perfect};
 
@@ -81,12 +81,6 @@ impl Office {
     pub(super) fn starts_at_a_wrong_time(&self) -> bool {
         let any = |is_it: fn(&Action) -> bool| self.actions.iter().any(|(_, action, _)| is_it(action));
         any(|action| matches!(action, Action::ClockJumps(_))) && any(|action| *action == Action::PowerBack)
-    }
-
-    /// Whether a name server gives addresses at some time that no public server has.
-    pub(super) fn is_misled(&self) -> bool {
-        let misleads = |action: &Action| matches!(action, Action::Dns { mood: DnsMood::Rebinding, .. });
-        self.actions.iter().any(|(_, action, _)| misleads(action))
     }
 
     /// The cable that `name` has in the beginning; the last line about it or its group counts.

@@ -300,6 +300,7 @@ fn the_gateways_services_ask_without_a_socket() {
             record("mx1.shop.example.", RecordValue::Address("2001:db8::7".parse().unwrap())),
             record("mx.shop.example.", RecordValue::Alias("mx1.shop.example.".into())),
             record("txt.shop.example.", RecordValue::Text("v=spf1 -all".repeat(30))),
+            record("inside.shop.example.", RecordValue::Address("10.1.2.3".parse().unwrap())),
         ];
         let isp = Config { domain: "isp.example".into(), records, use_upstream: false, ..office() };
         let (_upstream, upstream) = start(isp).await;
@@ -338,6 +339,8 @@ fn the_gateways_services_ask_without_a_socket() {
         assert_eq!(resolver.ipv6("pc1.office.example").await, Err(NoAnswer::NoData));
         assert_eq!(resolver.mail_exchanges("txt.shop.example").await, Err(NoAnswer::NoData));
         assert_eq!(resolver.addresses("nobody.shop.example").await, Err(NoAnswer::NoName));
+        assert_eq!(resolver.addresses("txt.shop.example").await, Err(NoAnswer::NoData));
+        assert_eq!(resolver.addresses("inside.shop.example").await, Err(NoAnswer::Unavailable), "filtered");
         assert_eq!(resolver.addresses("a..b").await, Err(NoAnswer::NoName));
         let (asked, cached) = (service.stats().queries, service.stats().cached);
         assert!(resolver.mail_exchanges("shop.example").await.is_ok());

@@ -75,6 +75,8 @@ fn world() -> World {
         ("mx1.far.example A", MX1),
         ("mx2.far.example A", MX2),
         ("null.example MX", "0 ."),
+        ("inside.example MX", "10 mx.inside.example."),
+        ("mx.inside.example A", "10.0.0.5"),
     ]))
 }
 
@@ -292,6 +294,19 @@ fn what_is_stored_when_its_client_is_gone_is_sent_all_the_same() {
         office.lab.gate.set_open(true);
         sleep(Duration::from_secs(60)).await;
         assert_eq!((mx1.taken(), office.way_out.stats().queued), (1, 0));
+    });
+}
+
+#[test]
+fn a_domain_whose_servers_have_private_addresses_waits_and_the_queue_says_why() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        assert!(office.mail(ANNA, &["bob@inside.example"]).await.starts_with("250"));
+        sleep(Duration::from_secs(60)).await;
+        let list = office.way_out.list().await.unwrap();
+        let why = "the mail servers of inside.example have addresses of no public server";
+        assert_eq!(list.entries.iter().map(|entry| entry.progress.reply.as_str()).collect::<Vec<_>>(), [why]);
+        assert!(office.lab.inbox("anna").await.is_empty(), "nobody is told that it failed");
     });
 }
 

@@ -7,6 +7,7 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 
 use super::{HOST_ADDRESSES_MAX, HOSTS_MAX, Host, NextHop, Routes, SMTP_PORT, TARGETS_MAX};
+use crate::dns::special::is_private;
 use crate::mail::address::Literal;
 use crate::mail::smtp::client::{Report, Scope, Status};
 
@@ -84,6 +85,10 @@ pub struct Search<'a> {
     own_preference: Option<u16>,
     has_private: bool,
     has_own: bool,
+    /// Whether a host is surely this server: by its name, or by an address that no other machine has.
+    is_loop: bool,
+    /// Whether the domain has MX records, or a host has an address: then that no server is found may pass.
+    may_be_found: bool,
     is_unavailable: bool,
     is_asking_mx: bool,
 }
@@ -101,6 +106,8 @@ impl<'a> Search<'a> {
             own_preference: None,
             has_private: false,
             has_own: false,
+            is_loop: false,
+            may_be_found: false,
             is_unavailable: false,
             is_asking_mx: false,
         };
@@ -126,6 +133,8 @@ impl<'a> Search<'a> {
                 search.domain = Literal(address).to_string();
                 let host = MxRecord { preference: 0, host: address.to_string() };
                 search.found(host, vec![address]);
+                // Nobody was asked for it, so it stays as it is.
+                search.may_be_found = false;
                 search.next(rng)
             }
         };
@@ -175,6 +184,7 @@ impl<'a> Search<'a> {
             let text = format!("{} takes no mail", self.domain);
             return Some(Report::failed(Status::new(5, 1, 10), text));
         }
+        self.may_be_found = has_records;
         if hosts.is_empty() {
             // RFC 5321, section 5.1: the domain itself, with a preference of 0.
             hosts.push(MxRecord { preference: 0, host: self.domain.clone() });
@@ -185,6 +195,7 @@ impl<'a> Search<'a> {
         // Before any is cut: this server may stand behind many equal ones.
         for exchange in &hosts {
             if self.routes.own_names.contains(&exchange.host) {
+                self.is_loop = true;
                 self.meet_own(exchange.preference);
             }
         }
@@ -201,10 +212,15 @@ impl<'a> Search<'a> {
 
     fn found(&mut self, host: MxRecord, addresses: Vec<IpAddr>) {
         let mut usable = Vec::new();
+        self.may_be_found |= !addresses.is_empty();
         for address in addresses {
             // RFC 4291, section 2.5.5.2: an IPv4 address in IPv6's form.
             let address = address.to_canonical();
             if self.routes.is_own(address) {
+                // Another network has the private addresses of this one.
+                let is_elsewhere_too = is_private(address);
+                self.is_loop |= !is_elsewhere_too;
+                self.has_private |= is_elsewhere_too;
                 self.meet_own(host.preference);
             } else if self.routes.is_off_limits(address) && !self.may_be_private {
                 self.has_private = true;
@@ -251,16 +267,21 @@ impl<'a> Search<'a> {
             let text = format!("the server {domain}, to which the configuration leads, {what}");
             return Report::deferred(Status::new(4, 4, 4), text, Scope::Host);
         }
-        let (status, text) = if self.has_own {
-            (Status::new(5, 4, 6), format!("the mail of {domain} would come back to this server"))
-        } else if self.has_private {
-            (Status::new(5, 4, 4), format!("the mail servers of {domain} have addresses of no public server"))
+        if self.is_loop {
+            let text = format!("the mail of {domain} would come back to this server");
+            return Report::failed(Status::new(5, 4, 6), text);
+        }
+        let what = if self.has_private {
+            "have addresses of no public server"
         } else {
-            (
-                Status::new(5, 4, 4),
-                format!("the mail servers of {domain} have no address that can be reached"),
-            )
+            "have no address that can be reached"
         };
-        Report::failed(status, text)
+        let text = format!("the mail servers of {domain} {what}");
+        if self.may_be_found {
+            // A network can have addresses of its own for the names of others, and a name service can be wrong for a while.
+            Report::deferred(Status::new(4, 4, 4), text, Scope::Host)
+        } else {
+            Report::failed(Status::new(5, 4, 4), text)
+        }
     }
 }

@@ -97,7 +97,11 @@ fn rfc5321_5_1_without_mx_records_the_domain_is_the_server() {
     let world = World(&[("far.example", "198.51.100.1"), ("mx gone.example", "10 no.gone.example")]);
     assert_eq!(world.search(&routes(), "far.example", 1).unwrap(), ["198.51.100.1:25"]);
     assert_eq!(world.fails(&routes(), "nowhere.example"), "failed 5.1.2");
-    assert_eq!(world.fails(&routes(), "gone.example"), "failed 5.4.4");
+    assert_eq!(
+        world.fails(&routes(), "gone.example"),
+        "deferred 4.4.4",
+        "it has servers, so they may come back"
+    );
     assert_eq!(world.search(&routes(), "[198.51.100.9]", 1).unwrap(), ["198.51.100.9:25"]);
 }
 
@@ -172,6 +176,7 @@ fn nobody_outside_points_mail_at_machines_of_the_office() {
         ("zero.zero.example", "0.0.0.0"),
         ("mx printer.example", "10 printer.printer.example"),
         ("printer.printer.example", "192.168.1.20, 169.254.1.1, fd00::1"),
+        ("gateway.example", "192.168.1.1"),
         ("mx all.example", "10 all.all.example"),
         ("all.all.example", "255.255.255.255, 224.0.0.1"),
         ("mx mixed.example", "10 printer.printer.example, 20 good.mixed.example"),
@@ -190,11 +195,13 @@ fn nobody_outside_points_mail_at_machines_of_the_office() {
     office.lan = vec!["203.0.113.0/28".parse().unwrap(), "2001:db8:1::/64".parse().unwrap()];
     assert_eq!(world.search(&office, "neighbour.example", 1).unwrap(), ["198.51.100.4:25"]);
     assert_eq!(world.fails(&office, "[203.0.113.11]"), "failed 5.4.4");
-    assert_eq!(world.fails(&routes(), "local.example"), "failed 5.4.6");
-    assert_eq!(world.fails(&routes(), "zero.example"), "failed 5.4.6");
-    assert_eq!(world.fails(&routes(), "all.example"), "failed 5.4.4");
-    assert_eq!(world.fails(&routes(), "printer.example"), "failed 5.4.4");
-    assert_eq!(world.fails(&routes(), "[192.168.1.20]"), "failed 5.4.4");
+    for domain in ["local.example", "zero.example", "all.example", "printer.example", "gateway.example"] {
+        // Another network has addresses of its own for it, or a name service is wrong for a while.
+        assert_eq!(world.fails(&routes(), domain), "deferred 4.4.4", "{domain}");
+    }
+    for literal in ["[192.168.1.20]", "[192.168.1.1]", "[127.0.0.1]"] {
+        assert_eq!(world.fails(&routes(), literal), "failed 5.4.4", "{literal}");
+    }
     assert_eq!(world.fails(&routes(), "[203.0.113.10]"), "failed 5.4.6");
     assert_eq!(world.search(&routes(), "mixed.example", 1).unwrap(), ["198.51.100.4:25"]);
 }
@@ -225,6 +232,24 @@ fn routes_and_the_smarthost_lead_anywhere_but_here() {
     assert!(matches!(way, NextHop::Server { is_smarthost: true, .. }));
 }
 
+/// RFC 5321, section 5.1: A domain without MX records and addresses takes no mail.
+#[test]
+fn rfc5321_5_1_a_domain_without_mx_records_and_addresses_takes_no_mail() {
+    let (routes, mut rng) = (routes(), StdRng::seed_from_u64(1));
+    let next_hop = NextHop::Domain("empty.example".to_owned());
+    for (addresses, expected) in [
+        (NoAnswer::NoData, (Outcome::Failed, "5.4.4")),
+        (NoAnswer::NoName, (Outcome::Failed, "5.4.4")),
+        (NoAnswer::Unavailable, (Outcome::Deferred, "4.4.3")),
+    ] {
+        let (mut search, _) = Search::start(&routes, &next_hop, &mut rng);
+        search.answer(Answer::Mx(Err(NoAnswer::NoData)), &mut rng);
+        let step = search.answer(Answer::Addresses(Err(addresses)), &mut rng);
+        let Step::None(report) = step else { panic!("{step:?}") };
+        assert_eq!((report.outcome, report.status.to_string().as_str()), expected, "{addresses:?}");
+    }
+}
+
 #[test]
 fn what_cannot_be_looked_up_is_tried_another_time() {
     let world = World(&[
@@ -243,7 +268,7 @@ fn what_cannot_be_looked_up_is_tried_another_time() {
 fn ipv6_is_tried_where_there_is_a_way() {
     let world = World(&[("six.example", "2001:db8::1"), ("two.example", "198.51.100.1, 2001:db8::1")]);
     let with = Routes { has_ipv6: true, ..routes() };
-    assert_eq!(world.fails(&routes(), "six.example"), "failed 5.4.4");
+    assert_eq!(world.fails(&routes(), "six.example"), "deferred 4.4.4");
     assert_eq!(world.search(&routes(), "two.example", 1).unwrap(), ["198.51.100.1:25"]);
     assert_eq!(world.search(&with, "six.example", 1).unwrap(), ["[2001:db8::1]:25"]);
     assert_eq!(world.search(&with, "two.example", 1).unwrap().len(), 2);

@@ -102,7 +102,7 @@ impl World {
                 let (power, disk) = (power.clone(), Arc::clone(&disk));
                 move || if power.is_on() { mail_store::read(&*disk).map(Some) } else { Ok(None) }
             };
-            checkers.push(Box::new(MailKept::new(Rc::clone(post), read(), office.is_misled())));
+            checkers.push(Box::new(MailKept::new(Rc::clone(post), read())));
             checkers.push(Box::new(MailBalance::new(Rc::clone(post), read())));
         }
         for OwnChecker { make, line } in &office.own_checkers {

@@ -143,17 +143,17 @@ pub fn signed_octets(
     signature: &[u8],
     own: Option<usize>,
 ) -> Vec<u8> {
-    // Of each name its fields, the topmost first: taken from the end.
-    let mut left: BTreeMap<Vec<u8>, Vec<&[u8]>> = BTreeMap::new();
-    for (at, field) in header.fields().enumerate() {
-        if Some(at) != own {
-            left.entry(field.name.to_ascii_lowercase()).or_default().push(field.whole);
+    let names: Vec<_> = names.iter().map(|name| name.as_ref().to_ascii_lowercase().into_bytes()).collect();
+    // Of each of the names its fields, the topmost first: taken from the end. Others can be very many.
+    let mut left: BTreeMap<&[u8], Vec<&[u8]>> = names.iter().map(|name| (&name[..], Vec::new())).collect();
+    for (_, field) in header.fields().enumerate().filter(|(at, _)| Some(*at) != own) {
+        if let Some(fields) = left.get_mut(&field.name.to_ascii_lowercase()[..]) {
+            fields.push(field.whole);
         }
     }
     let mut octets = Vec::new();
-    for name in names {
-        let name = name.as_ref().to_ascii_lowercase().into_bytes();
-        if let Some(field) = left.get_mut(&name).and_then(Vec::pop) {
+    for name in &names {
+        if let Some(field) = left.get_mut(&name[..]).and_then(Vec::pop) {
             canonical_field(kind, field, &mut octets);
         }
     }

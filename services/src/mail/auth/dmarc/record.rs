@@ -2,6 +2,8 @@
 
 /// The longest record that is read, in octets.
 const RECORD_OCTETS_MAX: usize = 4096;
+/// The most tags of a record that are looked at; there are 12.
+const TAGS_MAX: usize = 64;
 
 /// What a domain asks for, of a message that it does not stand behind. The later ones are stricter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,7 +80,7 @@ impl Record {
             text.split(';').map(|tag| tag.split_once('=').map(|(name, value)| (name.trim(), value.trim())));
         // RFC 9989, section 4.7, v: first, and as it is written here.
         tags.next().flatten().filter(|(name, value)| (*name, *value) == ("v", "DMARC1"))?;
-        let tags: Vec<_> = tags.flatten().collect();
+        let tags: Vec<_> = tags.take(TAGS_MAX).flatten().collect();
         let get = |wanted: &str| {
             tags.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| *value)
         };
@@ -146,6 +148,8 @@ mod tests {
             assert_eq!(parse(none), None, "{none}");
         }
         assert_eq!(parse(&format!("v=DMARC1; p=none; x={}", "x".repeat(RECORD_OCTETS_MAX))), None);
+        let behind = |tags: usize| parse(&format!("v=DMARC1;{}p=reject", ";".repeat(tags))).unwrap().policy;
+        assert_eq!((behind(TAGS_MAX - 1), behind(TAGS_MAX)), (Policy::Reject, Policy::None));
     }
 
     /// RFC 9989, section 4.7: Without a policy that can be read there is none, unless reports are asked for.

@@ -9,6 +9,8 @@ use crate::mail::address::{DOMAIN_OCTETS_MAX, LABEL_OCTETS_MAX};
 const DELIMITERS: &str = ".-+,/_=";
 /// The longest name that a macro string is expanded to. // RFC 7208, section 7.3
 const NAME_OCTETS_MAX: usize = DOMAIN_OCTETS_MAX - 2;
+/// Octets of an expanded macro string beyond which nothing on the left matters: the name is cut to fewer, or is none.
+const EXPANDED_OCTETS_MAX: usize = 2 * DOMAIN_OCTETS_MAX;
 
 /// What a macro stands for. The letters of explanations (`c`, `r`, `t`) are none: explanations are not fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,10 +104,14 @@ impl MacroString {
 
     /// The name it stands for, without labels on its left if it were too long.
     pub fn expand(&self, value: &dyn Fn(Letter) -> String) -> String {
-        let mut expanded = String::new();
-        for part in &self.0 {
-            match part {
-                Part::Text(text) => expanded.push_str(text),
+        // From the right, as far as any of it can remain.
+        let (mut pieces, mut octets) = (Vec::new(), 0);
+        for part in self.0.iter().rev() {
+            if octets > EXPANDED_OCTETS_MAX {
+                break;
+            }
+            let piece = match part {
+                Part::Text(text) => text.clone(),
                 Part::Macro { letter, labels, is_reversed, delimiters, is_escaped } => {
                     let value = value(*letter);
                     let delimiters = if delimiters.is_empty() { "." } else { delimiters };
@@ -115,10 +121,14 @@ impl MacroString {
                     }
                     let kept = &pieces[pieces.len().saturating_sub(*labels)..];
                     let joined = kept.join(".");
-                    if *is_escaped { escape(&joined, &mut expanded) } else { expanded.push_str(&joined) }
+                    if *is_escaped { escaped(&joined) } else { joined }
                 }
-            }
+            };
+            octets += piece.len();
+            pieces.push(piece);
         }
+        pieces.reverse();
+        let expanded = pieces.concat();
         let mut name = expanded.strip_suffix('.').unwrap_or(&expanded);
         while name.len() > NAME_OCTETS_MAX {
             let Some((_, shorter)) = name.split_once('.') else { break };
@@ -129,7 +139,8 @@ impl MacroString {
 }
 
 /// `URL` escapes for what is not unreserved. // RFC 7208, section 7.3
-fn escape(text: &str, escaped: &mut String) {
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
     for octet in text.bytes() {
         if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
             escaped.push(char::from(octet));
@@ -137,6 +148,7 @@ fn escape(text: &str, escaped: &mut String) {
             let _ = write!(escaped, "%{octet:02X}");
         }
     }
+    escaped
 }
 
 fn macro_part(body: &str) -> Option<Part> {

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::net::IpAddr;
 
 use proptest::prelude::*;
@@ -424,6 +425,20 @@ fn rfc7208_7_3_long_names_are_cut_and_the_client_s_name_is_one_in_the_domain() {
     let parsed = MacroString::parse_domain(&format!("%{{l}}.{tail}.example")).unwrap();
     let Ok(expanded) = Evaluation::new(&check).expand(&parsed, "far.example") else { panic!() };
     assert_eq!(expanded, format!("{tail}.example"));
+    // Of a record full of macros no more is expanded than can remain.
+    let (local, made) = ("b".repeat(49), Cell::new(0));
+    let expand = |text: &str| {
+        made.set(0);
+        let value = |_| {
+            made.set(made.get() + 1);
+            local.clone()
+        };
+        MacroString::parse_domain(text).unwrap().expand(&value)
+    };
+    assert_eq!(expand(&format!("%{{l}}{}", ".%{l}".repeat(700))), [&local[..]; 5].join("."));
+    assert!(made.get() < 20, "{}", made.get());
+    let endless = expand(&format!("a.{}", "%{l}".repeat(800)));
+    assert!(normal(&endless).is_none() && made.get() < 20, "{endless}");
 
     let world = [
         ("far.example", "TXT", "v=spf1 exists:%{p}.x.example -all"),
